@@ -1,0 +1,90 @@
+//! The file `config`: what a repository is, fixed when it is made.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::format::bytes::DecodeError;
+use crate::format::envelope::Envelope;
+use crate::format::serial;
+use crate::words::ids::RepositoryId;
+use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sizes::FANOUT;
+use crate::words::sizes::LEAF_SPANS;
+use crate::words::sizes::SPAN_BLOCKS;
+
+/// The version of everything in a repository.
+pub(crate) const FORMAT_MAJOR: u16 = 1;
+/// Counts additions that an older program can read past, and must not write.
+pub(crate) const FORMAT_MINOR: u16 = 0;
+
+const ENVELOPE: Envelope =
+    Envelope { what: "repository config", magic: *b"ICECONF\n", major: FORMAT_MAJOR, minor: FORMAT_MINOR };
+
+/// Features that a program must know, by what it may do without knowing them. None is defined yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Features {
+    /// Must be known by whoever opens the repository.
+    pub(crate) incompatible: u64,
+    /// Must be known by whoever writes to it; others may read.
+    pub(crate) read_only_compatible: u64,
+    /// May be ignored.
+    pub(crate) compatible: u64,
+}
+
+/// Sizes that are frozen when a repository is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Geometry {
+    pub(crate) block_bytes: u32,
+    pub(crate) span_blocks: u32,
+    pub(crate) leaf_spans: u32,
+    pub(crate) fanout: u32,
+}
+
+impl Geometry {
+    /// The only geometry that this version knows.
+    pub(crate) const V1: Self = Self {
+        block_bytes: BLOCK_BYTES as u32,
+        span_blocks: SPAN_BLOCKS as u32,
+        leaf_spans: LEAF_SPANS as u32,
+        fanout: FANOUT as u32,
+    };
+}
+
+/// The content of the file `config`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Config {
+    pub(crate) id: RepositoryId,
+    pub(crate) created_unix_ms: i64,
+    pub(crate) features: Features,
+    pub(crate) geometry: Geometry,
+    /// The zstd level for new chunks where a capture does not choose another.
+    pub(crate) level: i32,
+    /// The secret behind every digest. Never printed.
+    pub(crate) key: [u8; 32],
+}
+
+impl Config {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, DecodeError> {
+        ENVELOPE.seal(&serial::encode(self)?, |bytes| *blake3::hash(bytes).as_bytes())
+    }
+
+    /// Returns the config and the minor version of the format it was written with.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, u16), DecodeError> {
+        let opened = ENVELOPE.open(bytes, |bytes| *blake3::hash(bytes).as_bytes())?;
+        let config: Self = serial::decode(opened.body)?;
+        Ok((config, opened.minor))
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, created_unix_ms, features, geometry, level, key: _ } = self;
+        f.debug_struct("Config")
+            .field("id", id)
+            .field("created_unix_ms", created_unix_ms)
+            .field("features", features)
+            .field("geometry", geometry)
+            .field("level", level)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,68 @@
+//! The names of files and directories in a repository.
+
+use crate::words::ids::PackId;
+use crate::words::ids::RunId;
+use crate::words::ids::SnapshotId;
+
+pub(crate) const CONFIG: &str = "config";
+pub(crate) const SNAPSHOTS: &str = "snapshots";
+pub(crate) const PACKS: &str = "packs";
+pub(crate) const INDEX: &str = "index";
+pub(crate) const LOCKS: &str = "locks";
+pub(crate) const TMP: &str = "tmp";
+/// Packs that `repair` took out of use, kept for a person to look at.
+pub(crate) const DAMAGED: &str = "damaged";
+/// Counts how often gc has removed something; see `docs/concurrency.md`.
+pub(crate) const GENERATION: &str = "generation";
+/// Takes up room that is given back when the disk is full, so that delete and gc can work.
+pub(crate) const RESERVE: &str = "reserve";
+/// How large [`RESERVE`] is.
+pub(crate) const RESERVE_BYTES: usize = 256 << 10;
+
+/// Held shortly and alone while a record is published, changed or removed.
+pub(crate) const LOCK_COMMIT: &str = "locks/commit";
+/// Held by the one gc or repair that may run.
+pub(crate) const LOCK_GC: &str = "locks/gc";
+/// Held by the one process that may merge index runs.
+pub(crate) const LOCK_INDEX: &str = "locks/index";
+
+/// The lock that a writer holds while it lives; its content lists the packs that it has published.
+pub(crate) fn writer_lock(writer: &str) -> String {
+    format!("{LOCKS}/writer-{writer}")
+}
+
+/// Returns the writer's name if `file` in `locks/` is a writer's lock.
+pub(crate) fn writer_of_lock(file: &str) -> Option<&str> {
+    file.strip_prefix("writer-")
+}
+
+/// The lock that everyone who reads a snapshot shares, and who deletes it needs alone.
+pub(crate) fn pin_lock(id: SnapshotId) -> String {
+    format!("{LOCKS}/pin-{id}")
+}
+
+pub(crate) fn snapshot(id: SnapshotId) -> String {
+    format!("{SNAPSHOTS}/{id}")
+}
+
+/// The directory of a pack: packs are spread over 256 of them by the first byte of their id.
+pub(crate) fn pack_dir(id: PackId) -> String {
+    format!("{PACKS}/{:02x}", id.0[0])
+}
+
+pub(crate) fn pack(id: PackId) -> String {
+    format!("{}/{id}", pack_dir(id))
+}
+
+pub(crate) fn run(id: RunId) -> String {
+    format!("{INDEX}/{id}")
+}
+
+pub(crate) fn damaged(id: PackId) -> String {
+    format!("{DAMAGED}/{id}")
+}
+
+/// A name for a file that is not finished yet; `writer` is unique to whoever writes it.
+pub(crate) fn temp(writer: &str, number: u64) -> String {
+    format!("{TMP}/{writer}-{number}")
+}

@@ -1,0 +1,13 @@
+//! Every byte on disk: layouts, magics, versions, limits and file names. Described in `docs/format.md`.
+//!
+//! Decoders take a slice, do no IO, never panic, and check every number before they allocate by it.
+
+pub(crate) mod bytes;
+pub(crate) mod config;
+pub(crate) mod envelope;
+pub(crate) mod layout;
+pub(crate) mod pack;
+pub(crate) mod page;
+pub(crate) mod record;
+pub(crate) mod run;
+pub(crate) mod serial;

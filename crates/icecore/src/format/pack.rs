@@ -1,0 +1,362 @@
+//! Pack files: chunks of image data, or manifest pages, one after another, and a directory of them at the end.
+//!
+//! ```text
+//! header      64 bytes
+//! records     56 bytes of header each, [block ids and slot bitmap if punched], stored bytes
+//! directory   entries of 64 bytes, block ids of 16 bytes, slot bitmaps of 32 bytes
+//! trailer     64 bytes
+//! ```
+//!
+//! All numbers are little-endian. A record repeats what its directory entry says, so that a pack whose directory is
+//! lost can be read record by record.
+
+use crate::format::bytes::DecodeError;
+use crate::format::bytes::Fields;
+use crate::format::bytes::table_entry;
+use crate::pure::compress::Codec;
+use crate::words::ids::BlockId;
+use crate::words::ids::RepositoryId;
+use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sizes::CHUNK_BLOCKS_MAX;
+
+pub(crate) const PACK_VERSION: u16 = 1;
+pub(crate) const HEADER_BYTES: usize = 64;
+pub(crate) const RECORD_BYTES: usize = 56;
+pub(crate) const ENTRY_BYTES: usize = 64;
+pub(crate) const TRAILER_BYTES: usize = 64;
+pub(crate) const BLOCK_ID_BYTES: usize = 16;
+pub(crate) const BITMAP_BYTES: usize = CHUNK_BLOCKS_MAX / 8;
+/// The most chunks or pages in a pack.
+pub(crate) const ENTRIES_MAX: u32 = 1 << 16;
+/// The largest pack: offsets are 32 bits wide.
+pub(crate) const PACK_BYTES_MAX: u64 = u32::MAX as u64;
+/// The most bytes that a chunk or a page decodes to.
+pub(crate) const RAW_BYTES_MAX: u32 = (CHUNK_BLOCKS_MAX * BLOCK_BYTES) as u32;
+
+const HEADER_MAGIC: [u8; 8] = *b"ICEPACK\n";
+pub(crate) const RECORD_MAGIC: [u8; 4] = *b"ICER";
+const TRAILER_MAGIC: [u8; 8] = *b"ICEPEND\n";
+const NO_BITMAP: u32 = u32::MAX;
+const FLAG_PUNCHED: u8 = 1;
+const CIPHER_NONE: u8 = 0;
+
+/// What a pack holds. Data and manifest pages are never mixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PackKind {
+    Data,
+    Pages,
+}
+
+/// The first bytes of a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kind: PackKind,
+    pub(crate) repository: RepositoryId,
+}
+
+impl Header {
+    pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = HEADER_MAGIC.to_vec();
+        bytes.extend(PACK_VERSION.to_le_bytes());
+        bytes.push(match self.kind {
+            PackKind::Data => 1,
+            PackKind::Pages => 2,
+        });
+        bytes.push(CIPHER_NONE);
+        bytes.extend([0; 4]);
+        bytes.extend(<[u8; 16]>::from(self.repository));
+        bytes.extend([0; 28]);
+        seal(bytes)
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut fields = unseal::<HEADER_BYTES>(bytes, HEADER_MAGIC, "pack header")?;
+        let version = fields.u16()?;
+        if version != PACK_VERSION {
+            return Err(DecodeError::BadVersion { found: version, known: PACK_VERSION });
+        }
+        let kind = match fields.u8()? {
+            1 => PackKind::Data,
+            2 => PackKind::Pages,
+            other => return Err(DecodeError::bad("the kind of a pack", other)),
+        };
+        match fields.u8()? {
+            CIPHER_NONE => {}
+            other => return Err(DecodeError::bad("the cipher of a pack", other)),
+        }
+        fields.reserved(4)?;
+        let repository = RepositoryId::from(fields.array()?);
+        Ok(Self { kind, repository })
+    }
+}
+
+/// What a record's header and a directory entry both say of a chunk or a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The id of the chunk or of the page.
+    pub(crate) id: [u8; 32],
+    /// Where its stored bytes begin in the pack.
+    pub(crate) offset: u32,
+    pub(crate) stored_bytes: u32,
+    pub(crate) raw_bytes: u32,
+    /// CRC-32 of the stored bytes.
+    pub(crate) crc: u32,
+    pub(crate) codec: Codec,
+    /// Blocks of the chunk, punched ones too; zero for a page.
+    pub(crate) slots: u16,
+    /// Index of the first of its ids in the directory's table of block ids.
+    pub(crate) first_block: u32,
+    /// Index of its slot bitmap, where it is punched.
+    pub(crate) bitmap: Option<u32>,
+}
+
+impl Entry {
+    /// Returns how long the record is before the stored bytes.
+    pub(crate) fn record_bytes(&self) -> usize {
+        let punched = usize::from(self.slots) * BLOCK_ID_BYTES + BITMAP_BYTES;
+        RECORD_BYTES + if self.bitmap.is_some() { punched } else { 0 }
+    }
+
+    /// Encodes the header of the record.
+    pub(crate) fn encode_record(&self) -> [u8; RECORD_BYTES] {
+        let mut bytes = RECORD_MAGIC.to_vec();
+        bytes.extend([codec_byte(self.codec), self.flags()]);
+        bytes.extend(self.slots.to_le_bytes());
+        bytes.extend(self.raw_bytes.to_le_bytes());
+        bytes.extend(self.stored_bytes.to_le_bytes());
+        bytes.extend(self.crc.to_le_bytes());
+        bytes.extend(self.id);
+        seal(bytes)
+    }
+
+    /// Decodes the header of a record that stands at `at` in a pack. Its ids and bitmap are not known from it alone.
+    pub(crate) fn decode_record(bytes: &[u8], at: u32) -> Result<Self, DecodeError> {
+        let mut fields = unseal::<RECORD_BYTES>(bytes, RECORD_MAGIC, "record")?;
+        let codec = codec_of(fields.u8()?)?;
+        let flags = fields.u8()?;
+        let slots = fields.u16()?;
+        let raw_bytes = fields.u32()?;
+        let stored_bytes = fields.u32()?;
+        let crc = fields.u32()?;
+        let id = fields.array()?;
+        let bitmap = (flags & FLAG_PUNCHED != 0).then_some(0);
+        let mut entry =
+            Self { id, offset: at, stored_bytes, raw_bytes, crc, codec, slots, first_block: 0, bitmap };
+        let record_bytes = u32::try_from(entry.record_bytes()).unwrap_or(u32::MAX);
+        entry.offset = at.checked_add(record_bytes).ok_or(DecodeError::bad("the offset of a record", at))?;
+        entry.check(PACK_BYTES_MAX, u32::from(slots), 1)?;
+        Ok(entry)
+    }
+
+    pub(crate) fn encode(&self) -> [u8; ENTRY_BYTES] {
+        let mut bytes = self.id.to_vec();
+        bytes.extend(self.offset.to_le_bytes());
+        bytes.extend(self.stored_bytes.to_le_bytes());
+        bytes.extend(self.raw_bytes.to_le_bytes());
+        bytes.extend(self.crc.to_le_bytes());
+        bytes.extend(self.first_block.to_le_bytes());
+        bytes.extend(self.bitmap.unwrap_or(NO_BITMAP).to_le_bytes());
+        bytes.extend(self.slots.to_le_bytes());
+        bytes.extend([codec_byte(self.codec), self.flags()]);
+        let mut fixed = [0; ENTRY_BYTES];
+        fixed[..bytes.len()].copy_from_slice(&bytes);
+        fixed
+    }
+
+    fn decode(bytes: &[u8; ENTRY_BYTES]) -> Result<Self, DecodeError> {
+        let mut fields = Fields(bytes);
+        let id = fields.array()?;
+        let offset = fields.u32()?;
+        let stored_bytes = fields.u32()?;
+        let raw_bytes = fields.u32()?;
+        let crc = fields.u32()?;
+        let first_block = fields.u32()?;
+        let bitmap = Some(fields.u32()?).filter(|index| *index != NO_BITMAP);
+        let slots = fields.u16()?;
+        let codec = codec_of(fields.u8()?)?;
+        let flags = fields.u8()?;
+        if (flags & FLAG_PUNCHED != 0) != bitmap.is_some() || flags & !FLAG_PUNCHED != 0 {
+            return Err(DecodeError::bad("the flags of an entry", flags));
+        }
+        fields.reserved(4)?;
+        Ok(Self { id, offset, stored_bytes, raw_bytes, crc, codec, slots, first_block, bitmap })
+    }
+
+    /// Checks the numbers of an entry against the pack that it is in.
+    fn check(&self, data_end: u64, id_count: u32, bitmap_count: u32) -> Result<(), DecodeError> {
+        let end = u64::from(self.offset) + u64::from(self.stored_bytes);
+        if u64::from(self.offset) < (HEADER_BYTES + RECORD_BYTES) as u64 || end > data_end {
+            return Err(DecodeError::bad("the offset of an entry", self.offset));
+        }
+        if self.raw_bytes > RAW_BYTES_MAX || self.stored_bytes > RAW_BYTES_MAX {
+            return Err(DecodeError::bad("the length of an entry", self.raw_bytes.max(self.stored_bytes)));
+        }
+        if usize::from(self.slots) > CHUNK_BLOCKS_MAX {
+            return Err(DecodeError::bad("the number of slots of an entry", self.slots));
+        }
+        if u64::from(self.first_block) + u64::from(self.slots) > u64::from(id_count) {
+            return Err(DecodeError::bad("the first block id of an entry", self.first_block));
+        }
+        if self.bitmap.is_some_and(|index| index >= bitmap_count) {
+            return Err(DecodeError::bad("the slot bitmap of an entry", self.bitmap.unwrap_or(NO_BITMAP)));
+        }
+        Ok(())
+    }
+
+    fn flags(&self) -> u8 {
+        if self.bitmap.is_some() { FLAG_PUNCHED } else { 0 }
+    }
+}
+
+/// Which slots of a punched chunk still have their data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SlotBitmap(pub(crate) [u8; BITMAP_BYTES]);
+
+impl SlotBitmap {
+    pub(crate) fn from_slots(present: impl Iterator<Item = u8>) -> Self {
+        let mut bits = [0; BITMAP_BYTES];
+        present.for_each(|slot| bits[usize::from(slot / 8)] |= 1 << (slot % 8));
+        Self(bits)
+    }
+
+    pub(crate) fn has(&self, slot: u8) -> bool {
+        self.0[usize::from(slot / 8)] >> (slot % 8) & 1 == 1
+    }
+
+    /// Returns how many slots have their data.
+    pub(crate) fn count(&self) -> u32 {
+        self.0.iter().map(|byte| byte.count_ones()).sum()
+    }
+
+    /// Returns how many of the slots before `slot` have their data.
+    pub(crate) fn rank(&self, slot: u8) -> u32 {
+        let whole = usize::from(slot / 8);
+        let part = self.0[whole] & !(u8::MAX << (slot % 8));
+        self.0[..whole].iter().map(|byte| byte.count_ones()).sum::<u32>() + part.count_ones()
+    }
+}
+
+/// The last bytes of a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Trailer {
+    pub(crate) entries: u32,
+    pub(crate) block_ids: u32,
+    pub(crate) bitmaps: u32,
+    /// CRC-32 of the directory.
+    pub(crate) crc: u32,
+    /// Where the directory begins, and so where the records end.
+    pub(crate) directory_offset: u64,
+}
+
+impl Trailer {
+    pub(crate) fn encode(&self) -> [u8; TRAILER_BYTES] {
+        let mut bytes = TRAILER_MAGIC.to_vec();
+        bytes.extend(self.entries.to_le_bytes());
+        bytes.extend(self.block_ids.to_le_bytes());
+        bytes.extend(self.bitmaps.to_le_bytes());
+        bytes.extend(self.crc.to_le_bytes());
+        bytes.extend(self.directory_offset.to_le_bytes());
+        bytes.extend([0; 28]);
+        seal(bytes)
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut fields = unseal::<TRAILER_BYTES>(bytes, TRAILER_MAGIC, "pack trailer")?;
+        let trailer = Self {
+            entries: fields.u32()?,
+            block_ids: fields.u32()?,
+            bitmaps: fields.u32()?,
+            crc: fields.u32()?,
+            directory_offset: fields.u64()?,
+        };
+        if trailer.entries > ENTRIES_MAX {
+            return Err(DecodeError::bad("the number of entries of a pack", trailer.entries));
+        }
+        Ok(trailer)
+    }
+
+    /// Returns the length of the directory.
+    pub(crate) fn directory_bytes(&self) -> u64 {
+        u64::from(self.entries) * ENTRY_BYTES as u64
+            + u64::from(self.block_ids) * BLOCK_ID_BYTES as u64
+            + u64::from(self.bitmaps) * BITMAP_BYTES as u64
+    }
+}
+
+/// A directory, as the bytes that it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Directory<'a> {
+    entries: &'a [u8],
+    block_ids: &'a [u8],
+    bitmaps: &'a [u8],
+}
+
+impl<'a> Directory<'a> {
+    /// Splits `bytes` as `trailer` says; does not read them.
+    pub(crate) fn new(bytes: &'a [u8], trailer: &Trailer) -> Result<Self, DecodeError> {
+        let mut fields = Fields(bytes);
+        let entries = fields.slice(trailer.entries as usize * ENTRY_BYTES)?;
+        let block_ids = fields.slice(trailer.block_ids as usize * BLOCK_ID_BYTES)?;
+        let bitmaps = fields.slice(trailer.bitmaps as usize * BITMAP_BYTES)?;
+        Ok(Self { entries, block_ids, bitmaps })
+    }
+
+    /// Returns the entry `index`, its numbers checked against the pack.
+    pub(crate) fn entry(&self, index: u32, trailer: &Trailer) -> Result<Entry, DecodeError> {
+        let bytes = table_entry::<ENTRY_BYTES>(self.entries, index as usize)
+            .ok_or(DecodeError::bad("the number of an entry", index))?;
+        let entry = Entry::decode(bytes)?;
+        entry.check(trailer.directory_offset, trailer.block_ids, trailer.bitmaps)?;
+        Ok(entry)
+    }
+
+    /// Returns the id of the block in `slot` of a chunk.
+    pub(crate) fn block_id(&self, entry: &Entry, slot: u8) -> Option<BlockId> {
+        let index = (u16::from(slot) < entry.slots).then(|| entry.first_block as usize + usize::from(slot))?;
+        table_entry::<BLOCK_ID_BYTES>(self.block_ids, index).map(|id| BlockId(*id))
+    }
+
+    /// Returns which slots of a punched chunk have their data; none where all have.
+    pub(crate) fn bitmap(&self, entry: &Entry) -> Option<SlotBitmap> {
+        let index = entry.bitmap? as usize;
+        table_entry::<BITMAP_BYTES>(self.bitmaps, index).map(|bits| SlotBitmap(*bits))
+    }
+}
+
+fn codec_byte(codec: Codec) -> u8 {
+    match codec {
+        Codec::Raw => 0,
+        Codec::Zstd => 1,
+    }
+}
+
+fn codec_of(byte: u8) -> Result<Codec, DecodeError> {
+    match byte {
+        0 => Ok(Codec::Raw),
+        1 => Ok(Codec::Zstd),
+        other => Err(DecodeError::bad("the codec of an entry", other)),
+    }
+}
+
+/// Ends a fixed structure with the CRC-32 of what is in it.
+fn seal<const N: usize>(mut bytes: Vec<u8>) -> [u8; N] {
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    let mut fixed = [0; N];
+    fixed.copy_from_slice(&bytes);
+    fixed
+}
+
+/// Checks signature and CRC-32 of a fixed structure of `N` bytes and returns the fields between them.
+fn unseal<'a, const N: usize>(
+    bytes: &'a [u8],
+    magic: impl AsRef<[u8]>,
+    what: &'static str,
+) -> Result<Fields<'a>, DecodeError> {
+    let fixed = bytes.get(..N).ok_or(DecodeError::Truncated { need: N as u64, got: bytes.len() as u64 })?;
+    let (sealed, crc) = fixed.split_at(N - 4);
+    let fields = sealed.strip_prefix(magic.as_ref()).ok_or(DecodeError::BadMagic { what })?;
+    if crc32fast::hash(sealed).to_le_bytes() != crc {
+        return Err(DecodeError::BadChecksum { what });
+    }
+    Ok(Fields(fields))
+}

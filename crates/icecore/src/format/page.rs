@@ -1,0 +1,184 @@
+//! Pages of a manifest: leaves that map 4 MiB of an image each, and inner pages of up to 128 children.
+//!
+//! A page has one encoding only, so that equal regions of images are one page in the repository.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::format::bytes::DecodeError;
+use crate::format::serial;
+use crate::pure::hash::Hasher;
+use crate::words::ids::ChunkId;
+use crate::words::ids::Digest;
+use crate::words::ids::PageId;
+use crate::words::sizes::CHUNK_BLOCKS_MAX;
+use crate::words::sizes::FANOUT;
+use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sizes::LEAF_SPANS;
+use crate::words::sizes::SPAN_BLOCKS;
+
+/// A reference to a page: where it is stored, and what the image contains below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PageRef {
+    pub(crate) id: PageId,
+    pub(crate) content: Digest,
+}
+
+/// A run of blocks of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Extent {
+    /// How many blocks, 1 to 1024.
+    pub(crate) blocks: u16,
+    /// Where they are.
+    pub(crate) place: Place,
+}
+
+/// Where the blocks of an extent are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Place {
+    /// Nowhere: they are zero.
+    Zero,
+    /// In the slots of a chunk, from `slot` on; `chunk` is an index into the leaf's table.
+    Chunk { chunk: u16, slot: u8 },
+}
+
+/// A leaf: 64 spans of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leaf {
+    /// Bit `i` is set where span `i` has data.
+    pub(crate) data_spans: u64,
+    /// The digests of the spans that have data, in order.
+    pub(crate) digests: Vec<Digest>,
+    /// The chunks that the extents name, in the order of their first use.
+    pub(crate) chunks: Vec<ChunkId>,
+    /// Cover all 1024 blocks, in order. An extent is as long as it can be.
+    pub(crate) extents: Vec<Extent>,
+}
+
+/// An inner page: the children that have data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Inner {
+    /// The levels of inner pages below this one, plus one.
+    pub(crate) level: u8,
+    /// Bit `i` of the 128 is set where child `i` has data.
+    pub(crate) data_children: [u64; 2],
+    /// The children that have data, in order.
+    pub(crate) children: Vec<PageRef>,
+}
+
+/// A page as it is encoded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Page {
+    Leaf(Leaf),
+    Inner(Inner),
+}
+
+impl Page {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, DecodeError> {
+        serial::encode(self)
+    }
+
+    /// Decodes a page and checks that it is what an encoder would have written.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let page: Self = serial::decode(bytes)?;
+        match &page {
+            Self::Leaf(leaf) => leaf.check()?,
+            Self::Inner(inner) => inner.check()?,
+        }
+        Ok(page)
+    }
+}
+
+impl Leaf {
+    fn check(&self) -> Result<(), DecodeError> {
+        if self.digests.len() != self.data_spans.count_ones() as usize {
+            return Err(DecodeError::bad("the number of span digests", self.digests.len() as u64));
+        }
+        let mut covered = 0;
+        for extent in &self.extents {
+            let blocks = usize::from(extent.blocks);
+            if blocks == 0 || covered + blocks > LEAF_BLOCKS {
+                return Err(DecodeError::bad("the length of an extent", extent.blocks));
+            }
+            match extent.place {
+                Place::Zero => {}
+                Place::Chunk { chunk, .. } if usize::from(chunk) >= self.chunks.len() => {
+                    return Err(DecodeError::bad("the chunk of an extent", chunk));
+                }
+                Place::Chunk { slot, .. } if usize::from(slot) + blocks > CHUNK_BLOCKS_MAX => {
+                    return Err(DecodeError::bad("the slot of an extent", slot));
+                }
+                Place::Chunk { .. } => self.check_has_data(covered, blocks)?,
+            }
+            covered += blocks;
+        }
+        if covered != LEAF_BLOCKS {
+            return Err(DecodeError::bad("the number of blocks that the extents cover", covered as u64));
+        }
+        if self.data_spans == 0 {
+            return Err(DecodeError::bad("the number of spans with data", 0_u64));
+        }
+        Ok(())
+    }
+
+    /// Checks that the blocks of an extent with data lie in spans that are marked as having data.
+    fn check_has_data(&self, first: usize, blocks: usize) -> Result<(), DecodeError> {
+        let spans = first / SPAN_BLOCKS..=(first + blocks - 1) / SPAN_BLOCKS;
+        match spans.into_iter().find(|span| self.data_spans >> span & 1 == 0) {
+            Some(span) => Err(DecodeError::bad("a span that has an extent and no digest", span as u64)),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the digest of each span, zero for those without data.
+    pub(crate) fn span_digests(&self) -> [Digest; LEAF_SPANS] {
+        let mut digests = [Digest::ZERO; LEAF_SPANS];
+        let with_data = digests.iter_mut().enumerate().filter(|(span, _)| self.data_spans >> span & 1 == 1);
+        for ((_, digest), stored) in with_data.zip(&self.digests) {
+            *digest = *stored;
+        }
+        digests
+    }
+
+    /// Returns the digest of what the image contains here.
+    pub(crate) fn content(&self, hasher: &Hasher) -> Digest {
+        hasher.node(&self.span_digests())
+    }
+}
+
+impl Inner {
+    fn check(&self) -> Result<(), DecodeError> {
+        let marked: u32 = self.data_children.iter().map(|half| half.count_ones()).sum();
+        if self.children.len() != marked as usize || marked == 0 {
+            return Err(DecodeError::bad("the number of children", self.children.len() as u64));
+        }
+        if self.level == 0 || self.level > 8 {
+            return Err(DecodeError::bad("the level of a page", self.level));
+        }
+        Ok(())
+    }
+
+    /// Returns an inner page of `level` with the given children, each with its index.
+    pub(crate) fn new(level: u8, children: &[(u8, PageRef)]) -> Self {
+        let mut data_children = [0; 2];
+        for (index, _) in children {
+            data_children[usize::from(index / 64)] |= 1_u64 << (index % 64);
+        }
+        Self { level, data_children, children: children.iter().map(|(_, child)| *child).collect() }
+    }
+
+    /// Returns the children that have data, each with its index.
+    pub(crate) fn children(&self) -> impl Iterator<Item = (u64, PageRef)> + '_ {
+        let marked = (0..FANOUT).filter(|i| self.data_children[i / 64] >> (i % 64) & 1 == 1);
+        marked.zip(&self.children).map(|(index, child)| (index as u64, *child))
+    }
+
+    /// Returns the digest of what the image contains below this page.
+    pub(crate) fn content(&self, hasher: &Hasher) -> Digest {
+        let mut digests = [Digest::ZERO; FANOUT];
+        for (index, child) in self.children() {
+            digests[index as usize] = child.content;
+        }
+        hasher.node(&digests)
+    }
+}

@@ -1,0 +1,87 @@
+//! A file of `snapshots/`: one record for each snapshot.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::format::bytes::DecodeError;
+use crate::format::config::FORMAT_MAJOR;
+use crate::format::config::FORMAT_MINOR;
+use crate::format::envelope::Envelope;
+use crate::format::page::PageRef;
+use crate::format::serial;
+use crate::pure::hash::Hasher;
+use crate::words::ids::Digest;
+use crate::words::ids::SnapshotId;
+use crate::words::names::ResourceKind;
+use crate::words::names::TAGS_MAX;
+use crate::words::sizes::IMAGE_BYTES_MAX;
+
+const ENVELOPE: Envelope =
+    Envelope { what: "snapshot record", magic: *b"ICESNAP\n", major: FORMAT_MAJOR, minor: FORMAT_MINOR };
+
+/// Which file an image was, and in what state: equal identities mean that nothing was written in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileIdentity {
+    /// The device that the file is on.
+    pub device: u64,
+    /// The file's inode number.
+    pub inode: u64,
+    /// The file's size in bytes.
+    pub size_bytes: u64,
+    /// When its content was last changed, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// When its inode was last changed, in nanoseconds since 1970.
+    pub ctime_ns: i64,
+}
+
+/// What a capture did, in bytes: what was read, and what that added to the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CaptureStats {
+    /// Data in the image, zeros and holes not counted.
+    pub data_bytes: u64,
+    /// Data that had not been in the repository, before compression.
+    pub new_bytes: u64,
+    /// What the new data takes in the repository.
+    pub stored_bytes: u64,
+    /// What the manifest pages that had not been there take in the repository.
+    pub manifest_bytes: u64,
+}
+
+/// The record of one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) id: SnapshotId,
+    pub(crate) created_unix_ms: i64,
+    pub(crate) name: String,
+    pub(crate) kind: ResourceKind,
+    pub(crate) resource: String,
+    pub(crate) tags: Vec<String>,
+    pub(crate) protected: bool,
+    pub(crate) parent: Option<SnapshotId>,
+    pub(crate) size_bytes: u64,
+    /// The root page of the manifest; none where the image is all zero.
+    pub(crate) root: Option<PageRef>,
+    /// Says what the image contains, not how it is stored.
+    pub(crate) content: Digest,
+    pub(crate) stats: CaptureStats,
+    pub(crate) source: Option<FileIdentity>,
+}
+
+impl Record {
+    pub(crate) fn encode(&self, hasher: &Hasher) -> Result<Vec<u8>, DecodeError> {
+        ENVELOPE.seal(&serial::encode(self)?, |bytes| hasher.record(bytes).0)
+    }
+
+    /// Returns the record and the minor version of the format it was written with.
+    pub(crate) fn decode(bytes: &[u8], hasher: &Hasher) -> Result<(Self, u16), DecodeError> {
+        let opened = ENVELOPE.open(bytes, |bytes| hasher.record(bytes).0)?;
+        let record: Self = serial::decode(opened.body)?;
+        if record.size_bytes > IMAGE_BYTES_MAX {
+            return Err(DecodeError::bad("the size of the image", record.size_bytes));
+        }
+        if record.tags.len() > TAGS_MAX {
+            return Err(DecodeError::bad("the number of tags", record.tags.len() as u64));
+        }
+        Ok((record, opened.minor))
+    }
+}

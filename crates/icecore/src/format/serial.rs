@@ -1,0 +1,25 @@
+//! The only place that knows bincode (version 2, standard configuration: little-endian, variable-length integers).
+//!
+//! Its bytes are pinned by golden tests and described in `docs/format.md`, so that another encoder can take over.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::format::bytes::DecodeError;
+
+/// The most bytes that a decoder reads or allocates for: a manifest page with every field at its limit fits.
+pub(crate) const SERIAL_BYTES_MAX: usize = 1 << 20;
+
+/// Encodes a value. Fails only for values that no decoder would take.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, DecodeError> {
+    let config = bincode::config::standard().with_limit::<SERIAL_BYTES_MAX>();
+    bincode::serde::encode_to_vec(value, config).map_err(|error| DecodeError::Serial(error.to_string()))
+}
+
+/// Decodes a value that must fill `bytes` to the end.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let config = bincode::config::standard().with_limit::<SERIAL_BYTES_MAX>();
+    let (value, read) =
+        bincode::serde::decode_from_slice(bytes, config).map_err(|error| DecodeError::Serial(error.to_string()))?;
+    if read == bytes.len() { Ok(value) } else { Err(DecodeError::Trailing { bytes: bytes.len() - read }) }
+}

@@ -1,0 +1,119 @@
+//! Compression of chunks and pages: zstd frames, or raw where a frame would not pay.
+
+use std::io;
+
+use zstd::bulk::Compressor;
+use zstd::bulk::Decompressor;
+
+/// The lowest and the highest zstd level that can be chosen.
+pub const LEVELS: std::ops::RangeInclusive<i32> = -7..=19;
+/// The zstd level that is used where none is chosen.
+pub const DEFAULT_LEVEL: i32 = 1;
+
+/// Bytes that a frame must save, or the bytes are stored raw: a raw chunk is read without decompression.
+const WORTH_BYTES: usize = 64;
+
+/// How the bytes of a chunk or a page are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Codec {
+    /// As they are.
+    Raw,
+    /// As one zstd frame.
+    Zstd,
+}
+
+/// Bytes as they are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Encoded {
+    pub(crate) codec: Codec,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Compresses; keeps its context and buffers between calls.
+pub(crate) struct Encoder {
+    zstd: Compressor<'static>,
+    check: Option<Decoder>,
+}
+
+impl Encoder {
+    /// Returns an encoder. With `check`, everything is decoded again and compared before it is given out, so that
+    /// a bad core or memory cell does not become a bad snapshot.
+    pub(crate) fn new(level: i32, check: bool) -> io::Result<Self> {
+        let check = if check { Some(Decoder::new()?) } else { None };
+        Ok(Self { zstd: Compressor::new(level)?, check })
+    }
+
+    pub(crate) fn encode(&mut self, raw: &[u8]) -> io::Result<Encoded> {
+        let mut bytes = Vec::with_capacity(zstd::zstd_safe::compress_bound(raw.len()));
+        self.zstd.compress_to_buffer(raw, &mut bytes)?;
+        if bytes.len() + WORTH_BYTES > raw.len() {
+            return Ok(Encoded { codec: Codec::Raw, bytes: raw.to_vec() });
+        }
+        if let Some(decoder) = &mut self.check
+            && decoder.decode(Codec::Zstd, &bytes, raw.len())? != raw
+        {
+            return Err(io::Error::other(
+                "compressed bytes do not decode to what they were made of; memory or processor may be damaged",
+            ));
+        }
+        bytes.shrink_to_fit();
+        Ok(Encoded { codec: Codec::Zstd, bytes })
+    }
+}
+
+/// Decompresses; keeps its context and buffer between calls.
+pub(crate) struct Decoder {
+    zstd: Decompressor<'static>,
+    buffer: Vec<u8>,
+}
+
+impl Decoder {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { zstd: Decompressor::new()?, buffer: Vec::new() })
+    }
+
+    /// Returns the bytes that `stored` was made of, which must be exactly `raw_bytes` long. Never takes more memory
+    /// than that, whatever the frame says of itself.
+    pub(crate) fn decode<'a>(&'a mut self, codec: Codec, stored: &'a [u8], raw_bytes: usize) -> io::Result<&'a [u8]> {
+        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "the stored bytes have another length than recorded");
+        match codec {
+            Codec::Raw if stored.len() == raw_bytes => Ok(stored),
+            Codec::Raw => Err(wrong()),
+            Codec::Zstd => {
+                self.buffer.clear();
+                self.buffer.reserve(raw_bytes);
+                // A frame may grow into all of the capacity, which can be more than was asked for.
+                self.zstd.decompress_to_buffer(stored, &mut self.buffer)?;
+                if self.buffer.len() == raw_bytes { Ok(&self.buffer) } else { Err(wrong()) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_shrink_is_kept_raw_and_what_does_comes_back() {
+        let mut noise = vec![0; 65536];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        let text = b"a block of a disk image, again and again. ".repeat(1000);
+        for (raw, codec) in [(&noise, Codec::Raw), (&text, Codec::Zstd)] {
+            for level in [-7, 1, 19] {
+                let encoded = Encoder::new(level, true).unwrap().encode(raw).unwrap();
+                assert_eq!(encoded.codec, codec);
+                let mut decoder = Decoder::new().unwrap();
+                assert_eq!(decoder.decode(encoded.codec, &encoded.bytes, raw.len()).unwrap(), &raw[..]);
+                assert!(decoder.decode(encoded.codec, &encoded.bytes, raw.len() - 1).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_that_claims_petabytes_is_refused() {
+        // A zstd frame header with an 8-byte content size of 2^50 and one empty last block.
+        let bomb = [&[0x28, 0xb5, 0x2f, 0xfd, 0xe0][..], &(1_u64 << 50).to_le_bytes(), &[1, 0, 0]].concat();
+        assert!(Decoder::new().unwrap().decode(Codec::Zstd, &bomb, 65536).is_err());
+    }
+}

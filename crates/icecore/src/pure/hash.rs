@@ -1,0 +1,146 @@
+//! The digests of blocks, spans, chunks, pages, packs and whole images. All are keyed BLAKE3.
+
+use blake3::platform::Platform;
+
+use crate::pure::hash_many::KeyWords;
+use crate::pure::hash_many::LANES;
+use crate::pure::hash_many::keyed_512;
+use crate::pure::hash_many::keyed_4096;
+use crate::words::ids::BlockId;
+use crate::words::ids::ChunkId;
+use crate::words::ids::Digest;
+use crate::words::ids::PackId;
+use crate::words::ids::PageId;
+use crate::words::ids::RunId;
+use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sizes::SPAN_BLOCKS;
+
+/// Computes every digest of a repository, each kind with a key of its own derived from the repository's key,
+/// so that a digest of one kind is never a digest of another.
+#[derive(Clone)]
+pub(crate) struct Hasher {
+    platform: Platform,
+    block: KeyWords,
+    span: KeyWords,
+    chunk: [u8; 32],
+    page: [u8; 32],
+    pack: [u8; 32],
+    run: [u8; 32],
+    node: [u8; 32],
+    image: [u8; 32],
+    record: [u8; 32],
+    zero_block: Digest,
+}
+
+impl Hasher {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
+        let derive = |what: &str| blake3::derive_key(&format!("icecore 2026-11-24 {what}"), key);
+        let block = derive("block");
+        Self {
+            platform: Platform::detect(),
+            block: KeyWords::new(&block),
+            span: KeyWords::new(&derive("span")),
+            chunk: derive("chunk"),
+            page: derive("page"),
+            pack: derive("pack"),
+            run: derive("run"),
+            node: derive("node"),
+            image: derive("image"),
+            record: derive("record"),
+            zero_block: Digest(*blake3::keyed_hash(&block, &[0; BLOCK_BYTES]).as_bytes()),
+        }
+    }
+
+    /// Returns the digest of a block of zeros.
+    pub(crate) fn zero_block(&self) -> Digest {
+        self.zero_block
+    }
+
+    /// Returns the digests of blocks, in their order.
+    pub(crate) fn blocks(&self, blocks: &[&[u8; BLOCK_BYTES]]) -> Vec<Digest> {
+        let mut digests = vec![[0; 32]; blocks.len()];
+        for (inputs, out) in blocks.chunks(LANES).zip(digests.chunks_mut(LANES)) {
+            keyed_4096(self.platform, &self.block, inputs, out);
+        }
+        digests.into_iter().map(Digest).collect()
+    }
+
+    /// Returns the digest of a span from the digests of its blocks.
+    pub(crate) fn span(&self, blocks: &[Digest; SPAN_BLOCKS]) -> Digest {
+        let mut input = [0; 32 * SPAN_BLOCKS];
+        for (part, digest) in input.chunks_exact_mut(32).zip(blocks) {
+            part.copy_from_slice(&digest.0);
+        }
+        let mut out = [[0; 32]; 1];
+        keyed_512(self.platform, &self.span, &[&input], &mut out);
+        Digest(out[0])
+    }
+
+    /// Returns the id of a chunk from the ids of its blocks.
+    pub(crate) fn chunk(&self, blocks: &[BlockId]) -> ChunkId {
+        let mut hasher = blake3::Hasher::new_keyed(&self.chunk);
+        blocks.iter().for_each(|id| {
+            hasher.update(&id.0);
+        });
+        ChunkId(*hasher.finalize().as_bytes())
+    }
+
+    /// Returns the id of a manifest page from its encoded bytes.
+    pub(crate) fn page(&self, bytes: &[u8]) -> PageId {
+        PageId(*blake3::keyed_hash(&self.page, bytes).as_bytes())
+    }
+
+    /// Returns the id of a pack from its directory.
+    pub(crate) fn pack(&self, directory: &[u8]) -> PackId {
+        PackId(*blake3::keyed_hash(&self.pack, directory).as_bytes())
+    }
+
+    /// Returns the id of an index run from its header and its table of packs.
+    pub(crate) fn run(&self, head: &[u8]) -> RunId {
+        RunId(*blake3::keyed_hash(&self.run, head).as_bytes())
+    }
+
+    /// Returns the checksum of a snapshot record.
+    pub(crate) fn record(&self, bytes: &[u8]) -> Digest {
+        Digest(*blake3::keyed_hash(&self.record, bytes).as_bytes())
+    }
+
+    /// Returns the digest of a node of the content tree from those of its children; zero where all of them are.
+    pub(crate) fn node(&self, children: &[Digest]) -> Digest {
+        if children.iter().all(|child| *child == Digest::ZERO) {
+            return Digest::ZERO;
+        }
+        let mut hasher = blake3::Hasher::new_keyed(&self.node);
+        children.iter().for_each(|child| {
+            hasher.update(&child.0);
+        });
+        Digest(*hasher.finalize().as_bytes())
+    }
+
+    /// Returns the content digest of an image from its size and the root of its content tree.
+    pub(crate) fn image(&self, size_bytes: u64, root: Digest) -> Digest {
+        let mut hasher = blake3::Hasher::new_keyed(&self.image);
+        hasher.update(&size_bytes.to_le_bytes()).update(&root.0);
+        Digest(*hasher.finalize().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_digests_do_not_meet() {
+        let hasher = Hasher::new(&[1; 32]);
+        let bytes = [5; 32];
+        assert_ne!(hasher.page(&bytes).0, hasher.pack(&bytes).0);
+        assert_ne!(hasher.page(&bytes).0, hasher.run(&bytes).0);
+        assert_ne!(Hasher::new(&[2; 32]).page(&bytes), hasher.page(&bytes), "the key of the repository counts");
+    }
+
+    #[test]
+    fn a_block_of_zeros_has_the_digest_that_is_kept_for_it() {
+        let hasher = Hasher::new(&[1; 32]);
+        assert_eq!(hasher.blocks(&[&[0; 4096]; 17]), [hasher.zero_block(); 17]);
+    }
+}

@@ -1,0 +1,6 @@
+//! Pure functions over bytes: hashing, the zero check, compression.
+
+pub(crate) mod compress;
+pub(crate) mod hash;
+pub(crate) mod hash_many;
+pub(crate) mod zero;

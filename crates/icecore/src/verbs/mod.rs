@@ -1,0 +1,10 @@
+//! What can be done with a repository, one file for each verb. A verb is a function over the handle.
+
+pub(crate) mod capture;
+pub(crate) mod catalog;
+pub(crate) mod diff;
+pub mod gc;
+pub(crate) mod repair;
+pub(crate) mod restore;
+pub(crate) mod stats;
+pub(crate) mod verify;

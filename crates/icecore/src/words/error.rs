@@ -1,0 +1,157 @@
+//! What can go wrong, by kind: a program matches on the kind, a person reads the message and the hint.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+/// The result of everything that can fail in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The kind of an error. Exit codes and HTTP statuses are matched on this, never on text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// An argument or an image does not fit what was asked.
+    InvalidInput,
+    /// A named snapshot, repository, file or device does not exist.
+    NotFound,
+    /// A name or a file exists already.
+    AlreadyExists,
+    /// Something else holds what is needed: a lock, a mount, a protected or pinned snapshot.
+    InUse,
+    /// Stored bytes are not what they must be.
+    Corrupt,
+    /// The repository needs a feature or a version that this program does not have.
+    Unsupported,
+    /// The file system is full.
+    NoSpace,
+    /// The place cannot be written, or may not be read.
+    PermissionDenied,
+    /// The image changed in size while it was captured.
+    ImageChanged,
+    /// The caller asked to stop.
+    Interrupted,
+    /// Any other failure of the operating system or the medium.
+    Io,
+}
+
+/// An error that stopped an operation: its kind, what happened to which object, and what to do about it.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// Returns an error of `kind`. The message names the object, in a sentence without a period.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), hint: None, source: None }))
+    }
+
+    /// Returns an error for a failed system call; `doing` says what was tried with which object.
+    pub fn io(doing: impl Into<String>, source: io::Error) -> Self {
+        let kind = match source.kind() {
+            io::ErrorKind::NotFound => ErrorKind::NotFound,
+            io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
+            io::ErrorKind::ResourceBusy => ErrorKind::InUse,
+            io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
+                ErrorKind::InvalidInput
+            }
+            _ => ErrorKind::Io,
+        };
+        let hint = match kind {
+            ErrorKind::NoSpace => Some("free some space, for example with `icecore snapshot delete` and `icecore gc`"),
+            _ => None,
+        };
+        let error = Self::new(kind, doing).with_source(source);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+
+    /// Returns an error for stored bytes that are not what they must be.
+    pub(crate) fn corrupt(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Corrupt, message)
+    }
+
+    /// Returns the error for a caller that asked to stop.
+    pub(crate) fn interrupted() -> Self {
+        Self::new(ErrorKind::Interrupted, "interrupted")
+    }
+
+    /// Returns the error for a worker thread that ended without a result, which only a bug can cause.
+    pub(crate) fn worker_lost() -> Self {
+        Self::new(ErrorKind::Io, "a worker thread ended without a result")
+    }
+
+    /// Adds the next step for the person who reads the error.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Puts `context` in front of the message: which larger thing failed because of this.
+    #[must_use]
+    pub fn in_context(mut self, context: impl fmt::Display) -> Self {
+        self.0.message = format!("{context}: {}", self.0.message);
+        self
+    }
+
+    /// Returns the kind of the error.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Returns what the person who reads the error can do about it, if that is known.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        match &self.0.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.0.kind)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart_and_comes_with_a_way_out() {
+        let error = Error::io("writing pack 12", io::Error::from(io::ErrorKind::StorageFull));
+        assert_eq!(error.kind(), ErrorKind::NoSpace);
+        assert!(error.hint().is_some_and(|hint| hint.contains("gc")));
+        assert!(error.to_string().starts_with("writing pack 12: "));
+    }
+}

@@ -1,0 +1,150 @@
+//! A type for each kind of id, so that none is taken for another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::Serialize;
+use uuid::Uuid;
+
+macro_rules! byte_id {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub [u8; $len]);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadHex;
+
+            fn from_str(text: &str) -> Result<Self, BadHex> {
+                let mut id = [0; $len];
+                if text.len() != 2 * $len || !text.is_ascii() {
+                    return Err(BadHex);
+                }
+                for (byte, at) in id.iter_mut().zip((0..).step_by(2)) {
+                    *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| BadHex)?;
+                }
+                Ok(Self(id))
+            }
+        }
+    };
+}
+
+/// A text is not the hexadecimal form of an id of the wanted kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a hexadecimal id of the right length")]
+pub struct BadHex;
+
+byte_id!(
+    /// A keyed BLAKE3 digest of content: of a block, a span, or a node of the content tree.
+    Digest, 32
+);
+byte_id!(
+    /// The id of a block: the first 128 bits of its digest.
+    BlockId, 16
+);
+byte_id!(
+    /// The id of a chunk: the digest of the ids of its blocks.
+    ChunkId, 32
+);
+byte_id!(
+    /// The id of a manifest page: the digest of its encoded bytes.
+    PageId, 32
+);
+byte_id!(
+    /// The id of a pack file: the digest of its directory.
+    PackId, 32
+);
+byte_id!(
+    /// The id of an index run: the digest of its header and table of packs.
+    RunId, 32
+);
+
+impl Digest {
+    /// Stands for content that is all zero; no digest of real content has this value.
+    pub const ZERO: Self = Self([0; 32]);
+
+    /// Returns the id of the block that has this digest.
+    pub fn block_id(&self) -> BlockId {
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.0[..16]);
+        BlockId(id)
+    }
+}
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(from = "[u8; 16]", into = "[u8; 16]")]
+        pub struct $name(pub Uuid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl From<[u8; 16]> for $name {
+            fn from(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+        }
+
+        impl From<$name> for [u8; 16] {
+            fn from(id: $name) -> Self {
+                id.0.into_bytes()
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                Uuid::try_parse(text).map(Self)
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// The id of a snapshot: a UUID of version 7, so that ids sort by the time they were made.
+    SnapshotId
+);
+uuid_id!(
+    /// The id of a repository, in its config and in the header of each of its packs.
+    RepositoryId
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_its_text_form_and_nothing_else_parses() {
+        let id = BlockId(*b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\xff");
+        assert_eq!(id.to_string(), "000102030405060708090a0b0c0d0eff");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!("00".parse::<BlockId>(), Err(BadHex));
+        assert_eq!("zz0102030405060708090a0b0c0d0eff".parse::<BlockId>(), Err(BadHex));
+        assert_eq!("é00102030405060708090a0b0c0d0ef".parse::<BlockId>(), Err(BadHex));
+    }
+}

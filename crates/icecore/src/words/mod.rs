@@ -1,0 +1,7 @@
+//! Words that everything else speaks: ids, sizes, errors, progress.
+
+pub(crate) mod error;
+pub(crate) mod ids;
+pub(crate) mod names;
+pub(crate) mod progress;
+pub(crate) mod sizes;

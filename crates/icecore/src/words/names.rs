@@ -1,0 +1,84 @@
+//! Names that people give: of snapshots, resources and tags.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+
+/// The longest name or tag, in bytes.
+pub const NAME_BYTES_MAX: usize = 255;
+/// The most tags that a snapshot carries.
+pub const TAGS_MAX: usize = 64;
+
+/// The two kinds of resource that a snapshot is taken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ResourceKind {
+    /// A machine's disk.
+    Droplet,
+    /// A data disk.
+    Volume,
+}
+
+impl ResourceKind {
+    /// Returns the word for this kind: `droplet` or `volume`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Droplet => "droplet",
+            Self::Volume => "volume",
+        }
+    }
+}
+
+/// Checks a name of a snapshot or of a resource; `what` says which, for the error.
+pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
+    let bad = |why: &str| {
+        Err(Error::new(ErrorKind::InvalidInput, format!("the {what} {name:?} {why}"))
+            .with_hint("use 1 to 255 bytes of printable text that does not begin or end with a space"))
+    };
+    if name.is_empty() {
+        return bad("is empty");
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return bad("is longer than 255 bytes");
+    }
+    if name.chars().any(char::is_control) {
+        return bad("has control characters in it");
+    }
+    if name.trim() != name {
+        return bad("begins or ends with white space");
+    }
+    Ok(())
+}
+
+/// Checks a tag: letters, digits, and `:`, `-`, `_`, `.` and `=`, as clouds allow them, up to 255 bytes.
+pub(crate) fn check_tag(tag: &str) -> Result<()> {
+    let good = |c: char| c.is_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '=');
+    if tag.is_empty() || tag.len() > NAME_BYTES_MAX || !tag.chars().all(good) {
+        return Err(Error::new(ErrorKind::InvalidInput, format!("{tag:?} is not a tag"))
+            .with_hint("a tag has 1 to 255 bytes of letters, digits, and the signs : - _ . ="));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_break_a_listing_are_refused() {
+        assert!(check_name("name", "nightly 2026-11-24").is_ok());
+        for bad in ["", " a", "a ", "a\nb", "\u{1b}[31m", &"x".repeat(256)] {
+            assert!(check_name("name", bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn tags_are_single_words() {
+        assert!(check_tag("env:prod").is_ok());
+        for bad in ["", "a b", "a,b", "+a", &"x".repeat(256)] {
+            assert!(check_tag(bad).is_err(), "{bad:?}");
+        }
+    }
+}

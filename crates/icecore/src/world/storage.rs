@@ -1,0 +1,143 @@
+//! What a repository needs of the place it is kept in. Names are relative, with `/` between their parts.
+
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A directory tree with durable renames and locks.
+pub trait Storage: Send + Sync {
+    /// Returns the names of the files in `dir`, in no order; none where there is no such directory.
+    fn list(&self, dir: &str) -> io::Result<Vec<String>>;
+
+    /// Opens a file to read it.
+    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>>;
+
+    /// Makes a file that does not exist yet, in a directory that does.
+    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>>;
+
+    /// Makes a directory where there is none. Durable after a [`sync_dir`](Self::sync_dir) of its parent.
+    fn make_dir(&self, dir: &str) -> io::Result<()>;
+
+    /// Gives a file another name, replacing what has that name. Durable after a sync of the directory.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Makes durable which names are in `dir` (the empty name is the root).
+    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+
+    /// Removes a file. Durable after a sync of the directory.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Takes the lock that is the file `name`, made if needed. The lock of a process that died is free.
+    /// Returns none where [`Wait::No`] was asked and another holds it.
+    fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>>;
+}
+
+/// How a lock is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// With others that share it.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
+/// Whether to wait for a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Until it is free.
+    Yes,
+    /// Not at all.
+    No,
+}
+
+/// A held lock; dropping it releases it.
+pub trait LockGuard: Send {
+    /// Adds to the content of the lock's file, for others to read while the lock is held. Need not be durable.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Releases the lock, and removes its file if nobody else holds it.
+    fn dismiss(self: Box<Self>) -> io::Result<()>;
+}
+
+/// A file that is read.
+pub trait StoredFile: Send + Sync {
+    /// Returns its length in bytes.
+    fn len(&self) -> u64;
+
+    /// Tells whether it is empty.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `buffer` from `offset` on. Fewer bytes there than that are an error.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Returns `range` as memory. Only for files that never change once they have their name.
+    fn map(&self, range: Range<u64>) -> io::Result<Mapped>;
+}
+
+/// A file that is being written, from its beginning to its end.
+pub trait NewFile: Send {
+    /// Writes all of `bytes` at the end.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Returns once all of it is on the medium.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// Part of a file, as memory. Cheap to clone.
+#[derive(Clone)]
+pub struct Mapped(Arc<dyn AsRef<[u8]> + Send + Sync>);
+
+impl Mapped {
+    /// Wraps whatever holds the bytes.
+    pub fn new(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(bytes))
+    }
+}
+
+impl Deref for Mapped {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl fmt::Debug for Mapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mapped({} bytes)", self.len())
+    }
+}
+
+/// Reads all of a file that must not be longer than `bytes_max`.
+pub(crate) fn read_all(storage: &dyn Storage, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let file = storage.open(name)?;
+    if file.len() > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {bytes_max} bytes")));
+    }
+    let mut bytes = vec![0; usize::try_from(file.len()).unwrap_or(0)];
+    file.read_at(0, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Makes `name` appear with what was written to `temp`: whole and durable, or not at all.
+pub(crate) fn publish(storage: &dyn Storage, mut file: Box<dyn NewFile>, temp: &str, name: &str) -> io::Result<()> {
+    file.sync()?;
+    drop(file);
+    storage.rename(temp, name)?;
+    storage.sync_dir(name.rsplit_once('/').map_or("", |(dir, _)| dir))
+}
+
+/// Writes a small file under `temp` and makes it appear as `name`.
+pub(crate) fn publish_bytes(storage: &dyn Storage, temp: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut file = storage.create(temp)?;
+    let written = file.append(bytes).and_then(|()| publish(storage, file, temp, name));
+    if written.is_err() {
+        // The error that is reported is the first one; what is left in tmp/ is removed by the next gc.
+        let _ = storage.remove(temp);
+    }
+    written
+}
