@@ -1,9 +1,9 @@
 //! A local copy-on-write block-device snapshot engine.
-#![doc = ""]
 
 mod format;
 mod pure;
 mod repository;
+mod stores;
 mod verbs;
 mod words;
 mod world;

@@ -312,7 +312,8 @@ impl<'a> Directory<'a> {
 
     /// Returns the id of the block in `slot` of a chunk.
     pub(crate) fn block_id(&self, entry: &Entry, slot: u8) -> Option<BlockId> {
-        let index = (u16::from(slot) < entry.slots).then(|| entry.first_block as usize + usize::from(slot))?;
+        let index =
+            (u16::from(slot) < entry.slots).then(|| entry.first_block as usize + usize::from(slot))?;
         table_entry::<BLOCK_ID_BYTES>(self.block_ids, index).map(|id| BlockId(*id))
     }
 

@@ -59,7 +59,9 @@ impl Storage for FsStorage {
             Err(error) => return Err(error),
         };
         // Names that are not UTF-8 are not ours.
-        entries.filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose()).collect()
+        entries
+            .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())
+            .collect()
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
@@ -154,7 +156,10 @@ impl StoredFile for FsFile {
         self.file.read_exact_at(buffer, offset)
     }
 
-    #[expect(unsafe_code, reason = "mapping a file is unsafe because another process could change or shorten it")]
+    #[expect(
+        unsafe_code,
+        reason = "mapping a file is unsafe because another process could change or shorten it"
+    )]
     fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
         if range.end > self.len || range.start > range.end {
             return Err(io::ErrorKind::UnexpectedEof.into());
