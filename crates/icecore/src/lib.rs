@@ -65,9 +65,9 @@ pub use crate::words::progress::Progress;
 pub use crate::words::sizes::BLOCK_BYTES;
 pub use crate::words::sizes::IMAGE_BYTES_MAX;
 pub use crate::words::sizes::SPAN_BYTES;
-pub use crate::world::device::ImageFile;
-pub use crate::world::device::NewTarget;
-pub use crate::world::device::OpenTarget;
+pub use crate::world::image::ImageFile;
+pub use crate::world::target::NewTarget;
+pub use crate::world::in_place::OpenTarget;
 #[cfg(feature = "testing")]
 pub use crate::world::fault::FaultStorage;
 pub use crate::world::fs::FsStorage;
