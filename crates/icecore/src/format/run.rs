@@ -18,6 +18,7 @@ use crate::format::bytes::table_entry;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
 use crate::words::sizes::to_u64;
+use crate::words::sizes::to_usize;
 
 pub(crate) const RUN_VERSION: u16 = 1;
 pub(crate) const HEADER_BYTES: usize = 64;
@@ -172,7 +173,10 @@ impl Header {
             blocks: sealed.u64()?,
             crc: sealed.u32()?,
         };
-        if header.packs > PACKS_MAX || header.chunks > u64::from(u32::MAX) || header.blocks > u64::from(u32::MAX) {
+        if header.packs > PACKS_MAX
+            || header.chunks > u64::from(u32::MAX)
+            || header.blocks > u64::from(u32::MAX)
+        {
             return Err(DecodeError::bad("the number of entries of a run", header.chunks.max(header.blocks)));
         }
         if header.chunk_bucket_bits > BUCKET_BITS_MAX || header.block_bucket_bits > BUCKET_BITS_MAX {
@@ -210,7 +214,7 @@ pub(crate) fn bucket_of(key: &[u8], bits: u8) -> usize {
     lead.copy_from_slice(&key[..4]);
     // Keys sort as byte strings, so their leading bits are those of the first byte.
     let lead = lead.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-    (lead >> (32 - u32::from(bits))) as usize
+    to_usize(lead >> (32 - u32::from(bits)))
 }
 
 /// A run, as the bytes that it is.
@@ -289,7 +293,9 @@ impl<'a> Table<'a> {
     /// Returns the entries in the bucket of `key`; none where the table of buckets is damaged.
     fn bucket<const N: usize>(&self, key: &[u8]) -> &'a [[u8; N]] {
         let at = bucket_of(key, self.bits);
-        let bound = |index: usize| table_entry::<4>(self.buckets, index).map_or(0, |n| u32::from_le_bytes(*n) as usize);
+        let bound = |index: usize| {
+            table_entry::<4>(self.buckets, index).map_or(0, |n| u32::from_le_bytes(*n) as usize)
+        };
         self.entries.as_chunks::<N>().0.get(bound(at)..bound(at + 1)).unwrap_or(&[])
     }
 }
