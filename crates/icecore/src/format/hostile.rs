@@ -244,7 +244,7 @@ fn any_leaf() -> impl Strategy<Value = Leaf> {
     (1..=u64::MAX, digests(64), chunks, spans).prop_map(|(data_spans, mut digests, chunks, spans)| {
         digests.truncate(data_spans.count_ones() as usize);
         let mut extents: Vec<Extent> = Vec::new();
-        let mut zero = |extents: &mut Vec<Extent>, blocks| match extents.last_mut() {
+        let zero = |extents: &mut Vec<Extent>, blocks| match extents.last_mut() {
             _ if blocks == 0 => {}
             Some(last) if last.place == Place::Zero => last.blocks += blocks,
             _ => extents.push(Extent { blocks, place: Place::Zero }),
@@ -341,7 +341,7 @@ proptest! {
     fn hostile_bodies_under_a_right_checksum_are_no_reason_to_panic(body in vec(any::<u8>(), 0..300), at in 0..200_usize) {
         let hasher = golden::hasher();
         let seal = |listing, body: &[u8], checksum: &dyn Fn(&[u8]) -> [u8; 32]| {
-            let whole = golden::bytes(listing);
+            let whole = bytes(listing);
             let good = &whole[16..whole.len() - 32];
             let body = [&good[..at.min(good.len())], body].concat();
             let length = u32::try_from(body.len()).unwrap().to_le_bytes();
