@@ -127,7 +127,7 @@ fn place(module: &str) -> Option<(usize, usize)> {
 /// Returns the module that a path leads into.
 fn target(path: &str) -> Option<&str> {
     let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
-    ends.map(|end| &path[..end]).filter(|prefix| place(prefix).is_some()).next_back()
+    ends.map(|end| &path[..end]).rfind(|prefix| place(prefix).is_some())
 }
 
 fn problems_of(module: &Module) -> Vec<String> {
