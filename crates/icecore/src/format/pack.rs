@@ -31,6 +31,7 @@ pub(crate) const ENTRIES_MAX: u32 = 1 << 16;
 /// The largest pack: offsets are 32 bits wide.
 pub(crate) const PACK_BYTES_MAX: u64 = u32::MAX as u64;
 /// The most bytes that a chunk or a page decodes to.
+#[expect(clippy::cast_possible_truncation, reason = "a constant: 2^20")]
 pub(crate) const RAW_BYTES_MAX: u32 = (CHUNK_BLOCKS_MAX * BLOCK_BYTES) as u32;
 
 const HEADER_MAGIC: [u8; 8] = *b"ICEPACK\n";

@@ -18,6 +18,7 @@ use crate::format::bytes::table_entry;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
 use crate::words::sizes::to_u64;
+use crate::words::sizes::to_usize;
 
 pub(crate) const RUN_VERSION: u16 = 1;
 pub(crate) const HEADER_BYTES: usize = 64;
@@ -213,7 +214,7 @@ pub(crate) fn bucket_of(key: &[u8], bits: u8) -> usize {
     lead.copy_from_slice(&key[..4]);
     // Keys sort as byte strings, so their leading bits are those of the first byte.
     let lead = lead.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-    (lead >> (32 - u32::from(bits))) as usize
+    to_usize(lead >> (32 - u32::from(bits)))
 }
 
 /// A run, as the bytes that it is.

@@ -1,4 +1,5 @@
 //! A repository in a directory of a file system. Nothing else opens files of a repository.
+#![expect(clippy::disallowed_methods, reason = "the one place that opens and changes files of a repository")]
 
 use std::fs::DirBuilder;
 use std::fs::File;
@@ -47,7 +48,7 @@ impl FsStorage {
 /// Options that never follow a symbolic link: a link in a repository is not ours.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.mode(0o600).custom_flags(i32::from_ne_bytes(rustix::fs::OFlags::NOFOLLOW.bits().to_ne_bytes()));
+    options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
     options
 }
 
