@@ -53,6 +53,11 @@ impl Store {
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
     }
 
+    /// Forgets all that is known of the index, so that runs are opened anew even if they have the names of old ones.
+    pub(crate) fn forget_index(&self) {
+        self.set_index(Index::default());
+    }
+
     /// Loads what other processes have added to the index, and forgets packs that they may have removed.
     pub(crate) fn reload(&self) -> Result<()> {
         let index = Index::load(&self.base, &self.index())?;

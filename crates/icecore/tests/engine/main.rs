@@ -3,4 +3,10 @@
 
 // `cfg(test)` tells clippy that `unwrap` is fine in there.
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod repair;
+#[cfg(test)]
+mod verify;
