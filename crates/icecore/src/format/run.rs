@@ -260,31 +260,31 @@ impl<'a> Run<'a> {
     }
 
     /// Returns all packs that the run names.
-    pub(crate) fn packs(&self) -> impl Iterator<Item = PackId> + 'a {
+    pub(crate) fn packs(self) -> impl Iterator<Item = PackId> + use<'a> {
         self.packs.as_chunks::<PACK_ID_BYTES>().0.iter().map(|id| PackId(*id))
     }
 
     /// Returns the entries that may be those of a chunk or page.
-    pub(crate) fn find_chunk(&self, id: &[u8; 32]) -> impl Iterator<Item = ChunkEntry> + 'a {
+    pub(crate) fn find_chunk(self, id: &[u8; 32]) -> impl Iterator<Item = ChunkEntry> + use<'a> {
         let key = chunk_key(id);
         let entries = self.chunks.bucket::<CHUNK_ENTRY_BYTES>(&key);
         entries.iter().filter(move |entry| entry[..CHUNK_KEY_BYTES] == key).map(ChunkEntry::decode)
     }
 
     /// Returns the entries that may be those of a block.
-    pub(crate) fn find_block(&self, id: &BlockId) -> impl Iterator<Item = BlockEntry> + 'a {
+    pub(crate) fn find_block(self, id: &BlockId) -> impl Iterator<Item = BlockEntry> + use<'a> {
         let key = block_key(id);
         let entries = self.blocks.bucket::<BLOCK_ENTRY_BYTES>(&key);
         entries.iter().filter(move |entry| entry[..BLOCK_KEY_BYTES] == key).map(BlockEntry::decode)
     }
 
     /// Returns all entries of chunks and pages, sorted.
-    pub(crate) fn chunk_entries(&self) -> impl Iterator<Item = ChunkEntry> + 'a {
+    pub(crate) fn chunk_entries(self) -> impl Iterator<Item = ChunkEntry> + use<'a> {
         self.chunks.entries.as_chunks::<CHUNK_ENTRY_BYTES>().0.iter().map(ChunkEntry::decode)
     }
 
     /// Returns all entries of blocks, sorted.
-    pub(crate) fn block_entries(&self) -> impl Iterator<Item = BlockEntry> + 'a {
+    pub(crate) fn block_entries(self) -> impl Iterator<Item = BlockEntry> + use<'a> {
         self.blocks.entries.as_chunks::<BLOCK_ENTRY_BYTES>().0.iter().map(BlockEntry::decode)
     }
 }
