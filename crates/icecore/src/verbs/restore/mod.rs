@@ -13,7 +13,6 @@ use std::sync::atomic::Ordering;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::fence::Pin;
-use crate::stores::manifest::TreeReader;
 use crate::stores::records;
 use crate::verbs::restore::fetch::fetch;
 use crate::verbs::restore::in_place::compare;
