@@ -12,3 +12,4 @@ pub(crate) mod pack_salvage;
 pub(crate) mod pack_writer;
 pub(crate) mod records;
 pub(crate) mod tree_builder;
+pub(crate) mod walk;
