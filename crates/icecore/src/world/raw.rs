@@ -260,6 +260,7 @@ fn is_unsupported(error: Errno) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make files to try things on")]
 mod tests {
     use super::*;
     use crate::world::scratch::Outcome;

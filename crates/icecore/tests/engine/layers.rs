@@ -68,7 +68,7 @@ struct Module {
 
 impl Module {
     fn parse(name: &str, source: &str) -> Self {
-        let code = source.split_once("#[cfg(test)]\nmod tests {").map_or(source, |(code, _)| code);
+        let code = source.split_once("\nmod tests {").map_or(source, |(code, _)| code);
         let mut module = Self { name: name.to_owned(), imports: Vec::new(), problems: Vec::new() };
         for (number, line) in (1..).zip(code.lines()) {
             let line = line.split("//").next().unwrap_or_default().trim();
