@@ -31,6 +31,7 @@ const LAYERS: &[&[&str]] = &[
     &["stores/pack_cache", "stores/pack_writer"],
     &["stores/chunks", "stores/index_writer"],
     &["stores/manifest", "stores/pack_salvage", "stores/tree_builder"],
+    &["stores/walk"],
     // The handle.
     &["repository"],
     // Verbs, each after its parts, which no other verb imports.
