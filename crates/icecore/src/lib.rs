@@ -1,9 +1,9 @@
 //! A local copy-on-write block-device snapshot engine.
-#![doc = ""]
 
 mod format;
 mod pure;
 mod repository;
+mod stores;
 mod verbs;
 mod words;
 mod world;
@@ -65,12 +65,11 @@ pub use crate::words::progress::Progress;
 pub use crate::words::sizes::BLOCK_BYTES;
 pub use crate::words::sizes::IMAGE_BYTES_MAX;
 pub use crate::words::sizes::SPAN_BYTES;
-pub use crate::world::device::ImageFile;
-pub use crate::world::device::NewTarget;
-pub use crate::world::device::OpenTarget;
 #[cfg(feature = "testing")]
 pub use crate::world::fault::FaultStorage;
 pub use crate::world::fs::FsStorage;
+pub use crate::world::image::ImageFile;
+pub use crate::world::in_place::OpenTarget;
 pub use crate::world::io::ImageState;
 pub use crate::world::io::ReadAt;
 pub use crate::world::io::WriteAt;
@@ -83,3 +82,4 @@ pub use crate::world::storage::NewFile;
 pub use crate::world::storage::Storage;
 pub use crate::world::storage::StoredFile;
 pub use crate::world::storage::Wait;
+pub use crate::world::target::NewTarget;

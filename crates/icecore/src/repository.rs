@@ -1,12 +1,28 @@
 //! The handle of a repository.
 
+use std::io;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
+use crate::format::config::Config;
+use crate::format::config::FORMAT_MINOR;
+use crate::format::config::Features;
+use crate::format::config::Geometry;
+use crate::format::layout;
+use crate::pure::compress::LEVELS;
+use crate::pure::hash::Hasher;
+use crate::stores::base::Base;
+use crate::stores::chunks::Store;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::RepositoryId;
 use crate::world::storage::Storage;
+use crate::world::storage::read_all;
+
+/// The longest config file.
+const CONFIG_BYTES_MAX: u64 = 64 << 10;
 
 /// What a new repository is made of.
 #[derive(Clone)]
@@ -23,28 +39,138 @@ pub struct InitOptions {
 
 /// An open repository. Verbs are functions over it.
 pub struct Repository {
-    _p: (),
+    pub(crate) store: Store,
+    pub(crate) config: Config,
+    /// Why this program must not write to it, if so.
+    read_only: Option<String>,
 }
 
 impl Repository {
     /// Makes a repository in `storage`, which must not hold one. `session` as for [`open`](Self::open).
-    pub fn init(_storage: Arc<dyn Storage>, _session: uuid::Uuid, _options: &InitOptions) -> Result<Self> {
-        Err(Error::new(ErrorKind::Unsupported, "init"))
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there is one.
+    pub fn init(storage: Arc<dyn Storage>, session: Uuid, options: &InitOptions) -> Result<Self> {
+        check_level(options.level)?;
+        match storage.open(layout::CONFIG) {
+            Ok(_) => return Err(Error::new(ErrorKind::AlreadyExists, "there is a repository already")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("looking for a repository", error)),
+        }
+        let making = |error| Error::io("making the repository's directories", error);
+        storage.make_dir("").map_err(making)?;
+        let dirs = [layout::SNAPSHOTS, layout::PACKS, layout::INDEX, layout::LOCKS, layout::TMP];
+        dirs.iter().try_for_each(|dir| storage.make_dir(dir)).map_err(making)?;
+        let config = Config {
+            id: options.id,
+            created_unix_ms: options.created_unix_ms,
+            features: Features::default(),
+            geometry: Geometry::V1,
+            level: options.level,
+            key: options.key,
+        };
+        let bytes =
+            config.encode().map_err(|error| Error::corrupt(format!("encoding the config: {error}")))?;
+        let base = base_of(Arc::clone(&storage), session, &config);
+        fill_reserve(&base)?;
+        // The config comes last: with it, the repository exists.
+        base.publish_bytes(layout::CONFIG, &bytes)?;
+        Self::open(storage, session)
     }
 
-    /// Opens the repository in `storage`. `session` is a random id that no other process uses: it names temporary
+    /// Opens the repository in `storage`. `session` is a random id that no other handle uses: it names temporary
     /// files and locks.
-    pub fn open(_storage: Arc<dyn Storage>, _session: uuid::Uuid) -> Result<Self> {
-        Err(Error::new(ErrorKind::Unsupported, "open"))
+    ///
+    /// # Errors
+    /// `NotFound` if there is none; `Unsupported` if it needs a newer program; `Corrupt` if its config is damaged.
+    pub fn open(storage: Arc<dyn Storage>, session: Uuid) -> Result<Self> {
+        let bytes =
+            read_all(&*storage, layout::CONFIG, CONFIG_BYTES_MAX).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                    Error::new(ErrorKind::NotFound, "there is no repository")
+                        .with_hint("make one with `icecore init`")
+                }
+                _ => Error::io("reading the repository's config", error),
+            })?;
+        let (config, minor) = Config::decode(&bytes).map_err(|error| config_error(&error))?;
+        if config.geometry != Geometry::V1 || config.features.incompatible != 0 {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "the repository needs features that this program does not have: {:?}, {:?}",
+                    config.features, config.geometry
+                ),
+            )
+            .with_hint("use a newer version of icecore"));
+        }
+        let read_only = if minor > FORMAT_MINOR || config.features.read_only_compatible != 0 {
+            Some(format!(
+                "it was written by a newer version of icecore (format 1.{minor}, {:?})",
+                config.features
+            ))
+        } else {
+            None
+        };
+        let store = Store::open(base_of(storage, session, &config))?;
+        Ok(Self { store, config, read_only })
     }
 
     /// Returns the repository's id.
     pub fn id(&self) -> RepositoryId {
-        RepositoryId(uuid::Uuid::nil())
+        self.config.id
     }
 
     /// Returns when it was made, in milliseconds since 1970.
     pub fn created_unix_ms(&self) -> i64 {
-        0
+        self.config.created_unix_ms
+    }
+
+    pub(crate) fn base(&self) -> &Base {
+        &self.store.base
+    }
+
+    /// Refuses to go on where this program must not write.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        match &self.read_only {
+            None => Ok(()),
+            Some(why) => {
+                Err(Error::new(ErrorKind::Unsupported, format!("the repository can only be read: {why}"))
+                    .with_hint("use a newer version of icecore to change it"))
+            }
+        }
+    }
+}
+
+/// Checks a zstd level.
+pub(crate) fn check_level(level: i32) -> Result<()> {
+    if LEVELS.contains(&level) {
+        return Ok(());
+    }
+    let (low, high) = (LEVELS.start(), LEVELS.end());
+    Err(Error::new(ErrorKind::InvalidInput, format!("{level} is not a compression level"))
+        .with_hint(format!("levels go from {low} (fastest) to {high} (smallest)")))
+}
+
+/// Makes the reserve file, which gc gives back when the disk is full.
+pub(crate) fn fill_reserve(base: &Base) -> Result<()> {
+    // Not zeros: a file system that compresses would not set room aside for them.
+    let noise: Vec<u8> =
+        (0..layout::RESERVE_BYTES / 32).flat_map(|n| base.hasher.record(&n.to_le_bytes()).0).collect();
+    base.publish_bytes(layout::RESERVE, &noise)
+}
+
+fn base_of(storage: Arc<dyn Storage>, session: Uuid, config: &Config) -> Base {
+    Base::new(storage, Hasher::new(&config.key), config.id, session.simple().to_string())
+}
+
+fn config_error(error: &crate::format::bytes::DecodeError) -> Error {
+    use crate::format::bytes::DecodeError;
+    match error {
+        DecodeError::BadVersion { .. } => {
+            Error::new(ErrorKind::Unsupported, format!("the repository cannot be opened: {error}"))
+                .with_hint("use a newer version of icecore")
+        }
+        _ => Error::corrupt(format!("the repository's config is damaged: {error}"))
+            .with_hint("put back a copy of the file `config`; nothing can be read without the key in it"),
     }
 }

@@ -42,6 +42,7 @@ pub(crate) struct Geometry {
 
 impl Geometry {
     /// The only geometry that this version knows.
+    #[expect(clippy::cast_possible_truncation, reason = "constants, all below 2^32")]
     pub(crate) const V1: Self = Self {
         block_bytes: BLOCK_BYTES as u32,
         span_blocks: SPAN_BLOCKS as u32,

@@ -30,7 +30,11 @@ pub(crate) struct Opened<'a> {
 
 impl Envelope {
     /// Wraps `body`; `checksum` computes 32 bytes over what comes before them.
-    pub(crate) fn seal(&self, body: &[u8], checksum: impl Fn(&[u8]) -> [u8; 32]) -> Result<Vec<u8>, DecodeError> {
+    pub(crate) fn seal(
+        &self,
+        body: &[u8],
+        checksum: impl Fn(&[u8]) -> [u8; 32],
+    ) -> Result<Vec<u8>, DecodeError> {
         let length = u32::try_from(body.len())
             .ok()
             .filter(|_| body.len() <= SERIAL_BYTES_MAX)

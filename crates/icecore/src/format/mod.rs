@@ -5,6 +5,10 @@
 pub(crate) mod bytes;
 pub(crate) mod config;
 pub(crate) mod envelope;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod hostile;
 pub(crate) mod layout;
 pub(crate) mod pack;
 pub(crate) mod page;

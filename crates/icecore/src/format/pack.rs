@@ -31,6 +31,7 @@ pub(crate) const ENTRIES_MAX: u32 = 1 << 16;
 /// The largest pack: offsets are 32 bits wide.
 pub(crate) const PACK_BYTES_MAX: u64 = u32::MAX as u64;
 /// The most bytes that a chunk or a page decodes to.
+#[expect(clippy::cast_possible_truncation, reason = "a constant: 2^20")]
 pub(crate) const RAW_BYTES_MAX: u32 = (CHUNK_BLOCKS_MAX * BLOCK_BYTES) as u32;
 
 const HEADER_MAGIC: [u8; 8] = *b"ICEPACK\n";
@@ -312,7 +313,8 @@ impl<'a> Directory<'a> {
 
     /// Returns the id of the block in `slot` of a chunk.
     pub(crate) fn block_id(&self, entry: &Entry, slot: u8) -> Option<BlockId> {
-        let index = (u16::from(slot) < entry.slots).then(|| entry.first_block as usize + usize::from(slot))?;
+        let index =
+            (u16::from(slot) < entry.slots).then(|| entry.first_block as usize + usize::from(slot))?;
         table_entry::<BLOCK_ID_BYTES>(self.block_ids, index).map(|id| BlockId(*id))
     }
 

@@ -16,6 +16,7 @@ use crate::words::sizes::FANOUT;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
+use crate::words::sizes::to_usize;
 
 /// A reference to a page: where it is stored, and what the image contains below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,7 +178,7 @@ impl Inner {
     pub(crate) fn content(&self, hasher: &Hasher) -> Digest {
         let mut digests = [Digest::ZERO; FANOUT];
         for (index, child) in self.children() {
-            digests[index as usize] = child.content;
+            digests[to_usize(index)] = child.content;
         }
         hasher.node(&digests)
     }

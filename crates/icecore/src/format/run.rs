@@ -18,6 +18,7 @@ use crate::format::bytes::table_entry;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
 use crate::words::sizes::to_u64;
+use crate::words::sizes::to_usize;
 
 pub(crate) const RUN_VERSION: u16 = 1;
 pub(crate) const HEADER_BYTES: usize = 64;
@@ -172,7 +173,10 @@ impl Header {
             blocks: sealed.u64()?,
             crc: sealed.u32()?,
         };
-        if header.packs > PACKS_MAX || header.chunks > u64::from(u32::MAX) || header.blocks > u64::from(u32::MAX) {
+        if header.packs > PACKS_MAX
+            || header.chunks > u64::from(u32::MAX)
+            || header.blocks > u64::from(u32::MAX)
+        {
             return Err(DecodeError::bad("the number of entries of a run", header.chunks.max(header.blocks)));
         }
         if header.chunk_bucket_bits > BUCKET_BITS_MAX || header.block_bucket_bits > BUCKET_BITS_MAX {
@@ -210,7 +214,7 @@ pub(crate) fn bucket_of(key: &[u8], bits: u8) -> usize {
     lead.copy_from_slice(&key[..4]);
     // Keys sort as byte strings, so their leading bits are those of the first byte.
     let lead = lead.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-    (lead >> (32 - u32::from(bits))) as usize
+    to_usize(lead >> (32 - u32::from(bits)))
 }
 
 /// A run, as the bytes that it is.
@@ -256,31 +260,31 @@ impl<'a> Run<'a> {
     }
 
     /// Returns all packs that the run names.
-    pub(crate) fn packs(&self) -> impl Iterator<Item = PackId> + 'a {
+    pub(crate) fn packs(self) -> impl Iterator<Item = PackId> + use<'a> {
         self.packs.as_chunks::<PACK_ID_BYTES>().0.iter().map(|id| PackId(*id))
     }
 
     /// Returns the entries that may be those of a chunk or page.
-    pub(crate) fn find_chunk(&self, id: &[u8; 32]) -> impl Iterator<Item = ChunkEntry> + 'a {
+    pub(crate) fn find_chunk(self, id: &[u8; 32]) -> impl Iterator<Item = ChunkEntry> + use<'a> {
         let key = chunk_key(id);
         let entries = self.chunks.bucket::<CHUNK_ENTRY_BYTES>(&key);
         entries.iter().filter(move |entry| entry[..CHUNK_KEY_BYTES] == key).map(ChunkEntry::decode)
     }
 
     /// Returns the entries that may be those of a block.
-    pub(crate) fn find_block(&self, id: &BlockId) -> impl Iterator<Item = BlockEntry> + 'a {
+    pub(crate) fn find_block(self, id: &BlockId) -> impl Iterator<Item = BlockEntry> + use<'a> {
         let key = block_key(id);
         let entries = self.blocks.bucket::<BLOCK_ENTRY_BYTES>(&key);
         entries.iter().filter(move |entry| entry[..BLOCK_KEY_BYTES] == key).map(BlockEntry::decode)
     }
 
     /// Returns all entries of chunks and pages, sorted.
-    pub(crate) fn chunk_entries(&self) -> impl Iterator<Item = ChunkEntry> + 'a {
+    pub(crate) fn chunk_entries(self) -> impl Iterator<Item = ChunkEntry> + use<'a> {
         self.chunks.entries.as_chunks::<CHUNK_ENTRY_BYTES>().0.iter().map(ChunkEntry::decode)
     }
 
     /// Returns all entries of blocks, sorted.
-    pub(crate) fn block_entries(&self) -> impl Iterator<Item = BlockEntry> + 'a {
+    pub(crate) fn block_entries(self) -> impl Iterator<Item = BlockEntry> + use<'a> {
         self.blocks.entries.as_chunks::<BLOCK_ENTRY_BYTES>().0.iter().map(BlockEntry::decode)
     }
 }
@@ -289,7 +293,9 @@ impl<'a> Table<'a> {
     /// Returns the entries in the bucket of `key`; none where the table of buckets is damaged.
     fn bucket<const N: usize>(&self, key: &[u8]) -> &'a [[u8; N]] {
         let at = bucket_of(key, self.bits);
-        let bound = |index: usize| table_entry::<4>(self.buckets, index).map_or(0, |n| u32::from_le_bytes(*n) as usize);
+        let bound = |index: usize| {
+            table_entry::<4>(self.buckets, index).map_or(0, |n| u32::from_le_bytes(*n) as usize)
+        };
         self.entries.as_chunks::<N>().0.get(bound(at)..bound(at + 1)).unwrap_or(&[])
     }
 }

@@ -74,8 +74,15 @@ impl Decoder {
 
     /// Returns the bytes that `stored` was made of, which must be exactly `raw_bytes` long. Never takes more memory
     /// than that, whatever the frame says of itself.
-    pub(crate) fn decode<'a>(&'a mut self, codec: Codec, stored: &'a [u8], raw_bytes: usize) -> io::Result<&'a [u8]> {
-        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "the stored bytes have another length than recorded");
+    pub(crate) fn decode<'a>(
+        &'a mut self,
+        codec: Codec,
+        stored: &'a [u8],
+        raw_bytes: usize,
+    ) -> io::Result<&'a [u8]> {
+        let wrong = || {
+            io::Error::new(io::ErrorKind::InvalidData, "the stored bytes have another length than recorded")
+        };
         match codec {
             Codec::Raw if stored.len() == raw_bytes => Ok(stored),
             Codec::Raw => Err(wrong()),

@@ -135,7 +135,11 @@ mod tests {
         let bytes = [5; 32];
         assert_ne!(hasher.page(&bytes).0, hasher.pack(&bytes).0);
         assert_ne!(hasher.page(&bytes).0, hasher.run(&bytes).0);
-        assert_ne!(Hasher::new(&[2; 32]).page(&bytes), hasher.page(&bytes), "the key of the repository counts");
+        assert_ne!(
+            Hasher::new(&[2; 32]).page(&bytes),
+            hasher.page(&bytes),
+            "the key of the repository counts"
+        );
     }
 
     #[test]

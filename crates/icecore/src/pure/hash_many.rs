@@ -66,9 +66,21 @@ pub(crate) fn keyed_4096(platform: Platform, key: &KeyWords, inputs: &[&[u8; 409
 
 /// Hashes up to [`LANES`] inputs of 512 bytes each, for instance the digests of a span's blocks.
 pub(crate) fn keyed_512(platform: Platform, key: &KeyWords, inputs: &[&[u8; 512]], out: &mut [[u8; 32]]) {
-    assert!(inputs.len() <= LANES && out.len() == inputs.len(), "the caller cuts its inputs into groups of 16");
+    assert!(
+        inputs.len() <= LANES && out.len() == inputs.len(),
+        "the caller cuts its inputs into groups of 16"
+    );
     let out = out.as_flattened_mut();
-    platform.hash_many(inputs, &key.0, 0, IncrementCounter::No, KEYED_HASH, CHUNK_START, CHUNK_END | ROOT, out);
+    platform.hash_many(
+        inputs,
+        &key.0,
+        0,
+        IncrementCounter::No,
+        KEYED_HASH,
+        CHUNK_START,
+        CHUNK_END | ROOT,
+        out,
+    );
 }
 
 /// Puts the chaining values of nodes `node` and `node + 1` of each input next to each other.
@@ -121,7 +133,8 @@ mod tests {
     #[test]
     fn inputs_of_512_bytes_give_what_blake3_gives() {
         let key = [9; 32];
-        let inputs: Vec<[u8; 512]> = (0..9).map(|seed| sample(512, seed).try_into().unwrap_or([0; 512])).collect();
+        let inputs: Vec<[u8; 512]> =
+            (0..9).map(|seed| sample(512, seed).try_into().unwrap_or([0; 512])).collect();
         let refs: Vec<&[u8; 512]> = inputs.iter().collect();
         let mut out = vec![[0; 32]; refs.len()];
         keyed_512(Platform::detect(), &KeyWords::new(&key), &refs, &mut out);

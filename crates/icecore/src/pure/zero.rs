@@ -6,7 +6,8 @@ const GROUP: usize = 256;
 /// Tells whether all bytes are zero. Written so that the compiler turns it into vector instructions.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     let (groups, rest) = bytes.as_chunks::<GROUP>();
-    groups.iter().all(|group| group.iter().fold(0, |seen, byte| seen | byte) == 0) && rest.iter().all(|byte| *byte == 0)
+    groups.iter().all(|group| group.iter().fold(0, |seen, byte| seen | byte) == 0)
+        && rest.iter().all(|byte| *byte == 0)
 }
 
 #[cfg(test)]

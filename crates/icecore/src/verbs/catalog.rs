@@ -1,13 +1,25 @@
 //! The catalog of snapshots: list, find, rename, tag, protect, delete.
 
+use crate::format::layout;
 use crate::format::record::CaptureStats;
+use crate::format::record::Record;
 use crate::repository::Repository;
+use crate::stores::fence;
+use crate::stores::fence::Pin;
+use crate::stores::records;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::Digest;
 use crate::words::ids::SnapshotId;
 use crate::words::names::ResourceKind;
+use crate::words::names::TAGS_MAX;
+use crate::words::names::check_name;
+use crate::words::names::check_tag;
+use crate::world::storage::LockMode;
+
+/// The fewest characters of an id that name a snapshot.
+const PREFIX_CHARS_MIN: usize = 4;
 
 /// A snapshot, as the catalog knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,39 +73,183 @@ pub struct Listing {
     pub unreadable: Vec<Unreadable>,
 }
 
+impl From<Record> for Snapshot {
+    fn from(record: Record) -> Self {
+        let Record { id, created_unix_ms, name, kind, resource, tags, protected, parent, size_bytes, .. } =
+            record;
+        let Record { content, stats, .. } = record;
+        Self {
+            id,
+            created_unix_ms,
+            name,
+            kind,
+            resource,
+            tags,
+            protected,
+            parent,
+            size_bytes,
+            content,
+            stats,
+        }
+    }
+}
+
 /// Returns all snapshots.
-pub fn list(_repo: &Repository) -> Result<Listing> {
-    Err(Error::new(ErrorKind::Unsupported, "list"))
+pub fn list(repo: &Repository) -> Result<Listing> {
+    let mut listing = Listing::default();
+    for (file, record) in records::load_all(repo.base())? {
+        match record {
+            Ok(record) => listing.snapshots.push(record.into()),
+            Err(error) => listing.unreadable.push(Unreadable { file, reason: error.to_string() }),
+        }
+    }
+    listing.snapshots.sort_by_key(|snapshot: &Snapshot| (snapshot.created_unix_ms, snapshot.id));
+    listing.unreadable.sort_by(|a, b| a.file.cmp(&b.file));
+    Ok(listing)
 }
 
 /// Returns the snapshot that `spec` names: an id, a unique beginning of an id (4 characters or more), a name, or
-/// `RESOURCE@latest`.
+/// `RESOURCE@latest`. A name goes before a beginning of an id.
 ///
 /// # Errors
 /// `NotFound`; `InvalidInput` if more than one fits.
-pub fn find(_repo: &Repository, _spec: &str) -> Result<Snapshot> {
-    Err(Error::new(ErrorKind::Unsupported, "find"))
+pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
+    let all = list(repo)?.snapshots;
+    if let Some(resource) = spec.strip_suffix("@latest") {
+        let newest = all.into_iter().rfind(|snapshot| snapshot.resource == resource);
+        return newest
+            .ok_or_else(|| not_found(spec, &format!("there is no snapshot of a resource {resource:?}")));
+    }
+    if let Some(snapshot) = all.iter().find(|snapshot| snapshot.id.to_string() == spec) {
+        return Ok(snapshot.clone());
+    }
+    let named = all.iter().filter(|snapshot| snapshot.name == spec).collect::<Vec<_>>();
+    let begun =
+        || all.iter().filter(|snapshot| snapshot.id.to_string().starts_with(spec)).collect::<Vec<_>>();
+    let fitting = match named.len() {
+        0 if spec.len() >= PREFIX_CHARS_MIN => begun(),
+        _ => named,
+    };
+    match fitting.as_slice() {
+        [snapshot] => Ok((*snapshot).clone()),
+        [] => Err(not_found(spec, &format!("there is no snapshot {spec:?}"))),
+        several => {
+            let each = several.iter().map(|snapshot| format!("{} ({})", snapshot.id, snapshot.resource));
+            let each = each.collect::<Vec<_>>().join(", ");
+            Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("{spec:?} can mean more than one snapshot: {each}"),
+            )
+            .with_hint("name it by its id"))
+        }
+    }
+}
+
+fn not_found(spec: &str, message: &str) -> Error {
+    let hint = match spec.len() < PREFIX_CHARS_MIN {
+        true => "an id can be shortened to 4 characters or more; `icecore snapshot list` shows what is there",
+        false => "`icecore snapshot list` shows what is there",
+    };
+    Error::new(ErrorKind::NotFound, message).with_hint(hint)
 }
 
 /// Gives a snapshot another name.
-pub fn rename(_repo: &Repository, _id: SnapshotId, _name: &str) -> Result<Snapshot> {
-    Err(Error::new(ErrorKind::Unsupported, "rename"))
+///
+/// # Errors
+/// `AlreadyExists` if its resource has a snapshot of that name.
+pub fn rename(repo: &Repository, id: SnapshotId, name: &str) -> Result<Snapshot> {
+    check_name("name", name)?;
+    change(repo, id, |record, all| {
+        record.name = name.to_owned();
+        check_record_name_is_free(all, record)
+    })
 }
 
 /// Adds and removes tags of a snapshot.
-pub fn retag(_repo: &Repository, _id: SnapshotId, _add: &[String], _remove: &[String]) -> Result<Snapshot> {
-    Err(Error::new(ErrorKind::Unsupported, "retag"))
+pub fn retag(repo: &Repository, id: SnapshotId, add: &[String], remove: &[String]) -> Result<Snapshot> {
+    add.iter().chain(remove).try_for_each(|tag| check_tag(tag))?;
+    change(repo, id, |record, _| {
+        record.tags.retain(|tag| !remove.contains(tag));
+        record.tags.extend_from_slice(add);
+        record.tags.sort();
+        record.tags.dedup();
+        match record.tags.len() > TAGS_MAX {
+            true => {
+                Err(Error::new(ErrorKind::InvalidInput, format!("a snapshot has at most {TAGS_MAX} tags")))
+            }
+            false => Ok(()),
+        }
+    })
 }
 
 /// Protects a snapshot from deletion, or no longer.
-pub fn set_protected(_repo: &Repository, _id: SnapshotId, _protected: bool) -> Result<Snapshot> {
-    Err(Error::new(ErrorKind::Unsupported, "protect"))
+pub fn set_protected(repo: &Repository, id: SnapshotId, protected: bool) -> Result<Snapshot> {
+    change(repo, id, |record, _| {
+        record.protected = protected;
+        Ok(())
+    })
+}
+
+fn change(
+    repo: &Repository,
+    id: SnapshotId,
+    how: impl FnOnce(&mut Record, &[records::Loaded]) -> Result<()>,
+) -> Result<Snapshot> {
+    repo.check_writable()?;
+    let base = repo.base();
+    let _lock = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    let mut record = records::load(base, id)?;
+    let before = record.clone();
+    how(&mut record, &records::load_all(base)?)?;
+    if record != before {
+        records::save(base, &record)?;
+    }
+    Ok(record.into())
 }
 
 /// Deletes a snapshot. Its space is given back by the next gc.
 ///
 /// # Errors
-/// `InUse` if it is protected, or if a restore is reading it.
-pub fn delete(_repo: &Repository, _id: SnapshotId) -> Result<Snapshot> {
-    Err(Error::new(ErrorKind::Unsupported, "delete"))
+/// `InUse` if it is protected, or if something is reading it.
+pub fn delete(repo: &Repository, id: SnapshotId) -> Result<Snapshot> {
+    repo.check_writable()?;
+    let base = repo.base();
+    let _lock = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    let record = records::load(base, id)?;
+    if record.protected {
+        return Err(Error::new(ErrorKind::InUse, format!("snapshot {id} ({}) is protected", record.name))
+            .with_hint(format!("`icecore snapshot unprotect {id}` first, if it really is to go")));
+    }
+    let Some(_pin) = Pin::take_alone(base, id)? else {
+        return Err(Error::new(ErrorKind::InUse, format!("snapshot {id} ({}) is being read", record.name))
+            .with_hint("wait until the restore or verification of it has ended"));
+    };
+    records::remove(base, id)?;
+    Ok(record.into())
+}
+
+/// Checks that no snapshot of the same resource has the name that a capture wants.
+pub(crate) fn check_name_is_free(
+    all: &[records::Loaded],
+    kind: ResourceKind,
+    resource: &str,
+    name: &str,
+    except: SnapshotId,
+) -> Result<()> {
+    let taken = all.iter().filter_map(|(_, record)| record.as_ref().ok()).find(|other| {
+        other.id != except && other.kind == kind && other.resource == resource && other.name == name
+    });
+    match taken {
+        None => Ok(()),
+        Some(other) => Err(Error::new(
+            ErrorKind::AlreadyExists,
+            format!("{} {resource} has a snapshot named {name:?} already: {}", kind.as_str(), other.id),
+        )
+        .with_hint("choose another name")),
+    }
+}
+
+/// Checks that no other snapshot of the same resource has a record's name.
+pub(crate) fn check_record_name_is_free(all: &[records::Loaded], record: &Record) -> Result<()> {
+    check_name_is_free(all, record.kind, &record.resource, &record.name, record.id)
 }

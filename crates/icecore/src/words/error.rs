@@ -56,7 +56,9 @@ impl Error {
             io::ErrorKind::NotFound => ErrorKind::NotFound,
             io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                ErrorKind::PermissionDenied
+            }
             io::ErrorKind::ResourceBusy => ErrorKind::InUse,
             io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
                 ErrorKind::InvalidInput
@@ -64,7 +66,9 @@ impl Error {
             _ => ErrorKind::Io,
         };
         let hint = match kind {
-            ErrorKind::NoSpace => Some("free some space, for example with `icecore snapshot delete` and `icecore gc`"),
+            ErrorKind::NoSpace => {
+                Some("free some space, for example with `icecore snapshot delete` and `icecore gc`")
+            }
             _ => None,
         };
         let error = Self::new(kind, doing).with_source(source);

@@ -1,4 +1,5 @@
 //! A repository in a directory of a file system. Nothing else opens files of a repository.
+#![expect(clippy::disallowed_methods, reason = "the one place that opens and changes files of a repository")]
 
 use std::fs::DirBuilder;
 use std::fs::File;
@@ -47,7 +48,7 @@ impl FsStorage {
 /// Options that never follow a symbolic link: a link in a repository is not ours.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.mode(0o600).custom_flags(i32::from_ne_bytes(rustix::fs::OFlags::NOFOLLOW.bits().to_ne_bytes()));
+    options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
     options
 }
 
@@ -59,7 +60,9 @@ impl Storage for FsStorage {
             Err(error) => return Err(error),
         };
         // Names that are not UTF-8 are not ours.
-        entries.filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose()).collect()
+        entries
+            .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())
+            .collect()
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
@@ -154,7 +157,10 @@ impl StoredFile for FsFile {
         self.file.read_exact_at(buffer, offset)
     }
 
-    #[expect(unsafe_code, reason = "mapping a file is unsafe because another process could change or shorten it")]
+    #[expect(
+        unsafe_code,
+        reason = "mapping a file is unsafe because another process could change or shorten it"
+    )]
     fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
         if range.end > self.len || range.start > range.end {
             return Err(io::ErrorKind::UnexpectedEof.into());

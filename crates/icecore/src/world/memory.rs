@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+use crate::world::io::ReadAt;
 use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
 use crate::world::storage::Mapped;
@@ -167,7 +168,7 @@ impl StoredFile for MemoryFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        crate::world::io::ReadAt::read_at(self.0.as_slice(), offset, buffer)
+        ReadAt::read_at(self.0.as_slice(), offset, buffer)
     }
 
     fn map(&self, range: Range<u64>) -> io::Result<Mapped> {

@@ -1,10 +1,16 @@
 //! The world outside: the repository's storage, disk images, the system's locks.
 
-pub(crate) mod device;
-pub(crate) mod fs;
-pub(crate) mod io;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod fault;
+pub(crate) mod fs;
+pub(crate) mod image;
+pub(crate) mod in_place;
+pub(crate) mod in_use;
+pub(crate) mod io;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod memory;
+pub(crate) mod raw;
+#[cfg(test)]
+pub(crate) mod scratch;
 pub(crate) mod storage;
+pub(crate) mod target;

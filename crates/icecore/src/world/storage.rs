@@ -124,7 +124,12 @@ pub(crate) fn read_all(storage: &dyn Storage, name: &str, bytes_max: u64) -> io:
 }
 
 /// Makes `name` appear with what was written to `temp`: whole and durable, or not at all.
-pub(crate) fn publish(storage: &dyn Storage, mut file: Box<dyn NewFile>, temp: &str, name: &str) -> io::Result<()> {
+pub(crate) fn publish(
+    storage: &dyn Storage,
+    mut file: Box<dyn NewFile>,
+    temp: &str,
+    name: &str,
+) -> io::Result<()> {
     file.sync()?;
     drop(file);
     storage.rename(temp, name)?;

@@ -1,0 +1,586 @@
+//! The bytes of every structure, written out. If a line here has to change, it is a new version of the format and not
+//! a fix: `docs/format.md` describes what is tested here.
+
+use crate::format::config::Config;
+use crate::format::config::Features;
+use crate::format::config::Geometry;
+use crate::format::layout;
+use crate::format::pack::Directory;
+use crate::format::pack::Entry;
+use crate::format::pack::Header as PackHeader;
+use crate::format::pack::PackKind;
+use crate::format::pack::SlotBitmap;
+use crate::format::pack::Trailer;
+use crate::format::page::Extent;
+use crate::format::page::Inner;
+use crate::format::page::Leaf;
+use crate::format::page::Page;
+use crate::format::page::PageRef;
+use crate::format::page::Place;
+use crate::format::record::CaptureStats;
+use crate::format::record::FileIdentity;
+use crate::format::record::Record;
+use crate::format::run::BlockEntry;
+use crate::format::run::ChunkEntry;
+use crate::format::run::Header as RunHeader;
+use crate::format::run::Run;
+use crate::format::serial;
+use crate::pure::compress::Codec;
+use crate::pure::hash::Hasher;
+use crate::words::ids::BlockId;
+use crate::words::ids::ChunkId;
+use crate::words::ids::Digest;
+use crate::words::ids::PackId;
+use crate::words::ids::PageId;
+use crate::words::ids::RepositoryId;
+use crate::words::ids::RunId;
+use crate::words::ids::SnapshotId;
+use crate::words::names::ResourceKind;
+
+pub(crate) const CONFIG: &str = "
+    494345434f4e460a | magic
+    0100 | major
+    0000 | minor
+    49000000 | body length
+    000102030405060708090a0b0c0d0e0f | id
+    fd00bcacdc43030000 | created, zigzag
+    00fbfb00fc00000100 | features
+    fb0010104080 | geometry
+    0d | level, zigzag
+    202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f | key
+    993c8028ea6832ecaf4d06cc513f7f2008c14fd454fd0bb62cb9ee761ed213f8 | checksum
+";
+
+pub(crate) const RECORD: &str = "
+    494345534e41500a | magic
+    0100 | major
+    0000 | minor
+    d3000000 | body length
+    101112131415161718191a1b1c1d1e1f | id
+    fdf6bcacdc43030000 | created, zigzag
+    076e696768746c79 | name
+    01 | kind: volume
+    08646f6e6ec3a96573 | resource
+    02 | tags
+    0161 |
+    08656e763a70726f64 |
+    01 | protected
+    01303132333435363738393a3b3c3d3e3f | parent
+    fd0000004001000000 | size
+    01 | root
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | page id
+    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
+    cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
+    fafbfb00fbfffffc00000100 | stats
+    01fb0108fcfffffffffd00000040010000000102 | source
+    d1dc1c186edefb3676e036b2a09af8f176afd5f9618569e07aeb8017217c95c0 | checksum
+";
+
+pub(crate) const EMPTY_RECORD: &str = "
+    494345534e41500a | magic
+    0100 | major
+    0000 | minor
+    3e000000 | body length
+    00000000000000000000000000000000 | id
+    01 | created, zigzag
+    00 | name
+    00 | kind: droplet
+    00 | resource
+    00 | tags
+    00 | protected
+    00 | no parent
+    00 | size
+    00 | no root
+    0000000000000000000000000000000000000000000000000000000000000000 | content
+    00000000 | stats
+    00 | no source
+    84b070a04a1b7978c3fb086a2ee8b0a9ae316ae37a18cae89defe095394e04a0 | checksum
+";
+
+pub(crate) const LEAF: &str = "
+    00 | leaf
+    fd0100000000000080 | spans with data: the first and the last
+    02 | digests
+    1111111111111111111111111111111111111111111111111111111111111111 |
+    2222222222222222222222222222222222222222222222222222222222222222 |
+    02 | chunks
+    3333333333333333333333333333333333333333333333333333333333333333 |
+    4444444444444444444444444444444444444444444444444444444444444444 |
+    05 | extents
+    10010005 | 16 blocks: chunk 0 from slot 5
+    fbe00300 | 992 blocks: zero
+    030101fa | 3 blocks: chunk 1 from slot 250
+    0c00 | 12 blocks: zero
+    01010000 | 1 block: chunk 0 from slot 0
+";
+
+pub(crate) const INNER: &str = "
+    01 | inner
+    02 | level
+    08fd0000000000000080 | children with data: 3 and 127
+    02 | children
+    5555555555555555555555555555555555555555555555555555555555555555 | page id
+    6666666666666666666666666666666666666666666666666666666666666666 | content digest
+    7777777777777777777777777777777777777777777777777777777777777777 | page id
+    8888888888888888888888888888888888888888888888888888888888888888 | content digest
+";
+
+pub(crate) const PACK_HEADER: &str = "
+    4943455041434b0a | magic
+    0100 | version
+    01 | data
+    00 | no cipher
+    00000000 | zero
+    000102030405060708090a0b0c0d0e0f | repository
+    00000000000000000000000000000000000000000000000000000000 | zero
+    9bf2678d | CRC-32
+";
+
+pub(crate) const PAGES_HEADER: &str = "
+    4943455041434b0a | magic
+    0100 | version
+    02 | pages
+    00 | no cipher
+    00000000 | zero
+    000102030405060708090a0b0c0d0e0f | repository
+    00000000000000000000000000000000000000000000000000000000 | zero
+    c9de45da | CRC-32
+";
+
+pub(crate) const RAW_RECORD: &str = "
+    49434552 | magic
+    00 | raw
+    00 | flags
+    0100 | slots
+    00100000 | raw bytes
+    00100000 | stored bytes
+    efbeadde | CRC-32 of the stored bytes
+    abababababababababababababababababababababababababababababababab | id
+    e4853ae8 | CRC-32
+";
+
+pub(crate) const PUNCHED_RECORD: &str = "
+    49434552 | magic
+    01 | zstd
+    01 | flags: punched
+    0300 | slots
+    00200000 | raw bytes
+    09030000 | stored bytes
+    04030201 | CRC-32 of the stored bytes
+    cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd | id
+    de794c0d | CRC-32
+";
+
+pub(crate) const DIRECTORY: &str = "
+    abababababababababababababababababababababababababababababababab | id
+    78000000 | offset
+    00100000 | stored bytes
+    00100000 | raw bytes
+    efbeadde | CRC-32 of the stored bytes
+    00000000 | first block id
+    ffffffff | no bitmap
+    0100 | slots
+    00 | raw
+    00 | flags
+    00000000 | zero
+    cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd | id
+    00110000 | offset
+    09030000 | stored bytes
+    00200000 | raw bytes
+    04030201 | CRC-32 of the stored bytes
+    01000000 | first block id
+    00000000 | bitmap
+    0300 | slots
+    01 | zstd
+    01 | flags: punched
+    00000000 | zero
+    b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0 | block ids
+    b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1 |
+    b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2 |
+    b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3b3 |
+    0500000000000000000000000000000000000000000000000000000000000000 | bitmap: slots 0 and 2
+";
+
+pub(crate) const TRAILER: &str = "
+    49434550454e440a | magic
+    02000000 | entries
+    04000000 | block ids
+    01000000 | bitmaps
+    ad0ab0b6 | CRC-32 of the directory
+    0914000000000000 | offset of the directory
+    00000000000000000000000000000000000000000000000000000000 | zero
+    38b1be13 | CRC-32
+";
+
+pub(crate) const RUN_HEADER: &str = "
+    49434552554e310a | magic
+    0100 | version
+    00 | chunk bucket bits
+    01 | block bucket bits
+    02000000 | number of packs
+    0200000000000000 | chunk entries
+    0300000000000000 | block entries
+    20c69d86 | CRC-32 of the rest
+    000000000000000000000000000000000000000000000000 | zero
+    0cc99594 | CRC-32
+";
+
+pub(crate) const RUN_BODY: &str = "
+    a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0 | packs
+    a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1 |
+    00000000 | chunk buckets
+    02000000 |
+    01010101010101010101010101010101 | chunk key
+    01000000 | pack
+    0302 | entry
+    1000 | present slots
+    fefefefefefefefefefefefefefefefe | chunk key
+    00000000 | pack
+    0700 | entry
+    0000 | present slots: a page
+    00000000 | block buckets
+    01000000 |
+    03000000 |
+    7f7f7f7f7f7f | block key
+    010000 | pack
+    0900 | entry
+    0f | slot
+    800000000000 | block key
+    000000 | pack
+    0100 | entry
+    00 | slot
+    ffffffffffff | block key
+    010000 | pack
+    0200 | entry
+    ff | slot
+";
+
+const DIGESTS: &str = "
+    cc3c2ab4186511a21276bcddd9f7f63cfaa5dfd26bc911e9718cc8a862f0593e | a block
+    5ed10d0c72f9337c7ece73cb9bc9ed1f4654a901d483ccaa71bce67525ccc8c9 | a block of zeros
+    c832718195ee68e04ff1212d88cef403400c428681a76e2b328d6703477e42f6 | a span
+    2a889e1cefeded43263f5670ccabe55ad933c8b15e996cbf4d249a631d0f5bf3 | a chunk
+    3f4d9d2b84ac8b3aedaeda8a44c36d2d8da5c37f227b22f8ebefaba51e5cdceb | a page
+    3a49b77252c4edb19b5656eb82716f4e38e85ea3168a50dfc9f4eb2c820a8451 | a pack
+    593574c64f35b937b02229e6afe2f0ef4c3b06af2c8202e347579452044709db | an index run
+    e85989002777fa6bc38ac68bff95c6a1f34f5fe074c559d1a0af7fa23193e333 | the content of a leaf
+    308dfe8cea7314c1c0ae4b0408fe1b08e57253022c60f0888f8198b4369f21b1 | the content of an inner page
+    6fd74968d92888681080c639c6b9591827da4fcf95909dae2e00bdb6bfb76daa | an image
+    ee5f3738e4036061b80444803fe1a459b1fb1613ae37a1b90d12db6c0c87797c | an image of zeros
+    9df3719d455d67b8080dd55f87b9b3e5fcc8a6f912cce531d504bf395e5ed507 | the checksum of a record
+";
+
+/// Returns the bytes of a listing: hexadecimal digits, and notes from `|` to the end of the line.
+pub(crate) fn bytes(listing: &str) -> Vec<u8> {
+    let digits: String = listing.lines().filter_map(|line| line.split('|').next()).collect();
+    let digits: Vec<u32> = digits.chars().filter_map(|digit| digit.to_digit(16)).collect();
+    digits.as_chunks::<2>().0.iter().map(|[high, low]| u8::try_from(high << 4 | low).unwrap()).collect()
+}
+
+/// Returns `N` bytes that count up from `first`.
+fn count_from<const N: usize>(first: u8) -> [u8; N] {
+    std::array::from_fn(|i| first + u8::try_from(i).unwrap())
+}
+
+pub(crate) fn hasher() -> Hasher {
+    Hasher::new(&[1; 32])
+}
+
+pub(crate) fn config() -> Config {
+    Config {
+        id: RepositoryId::from(count_from(0)),
+        created_unix_ms: 1_795_000_000_000,
+        features: Features { incompatible: 0, read_only_compatible: 251, compatible: 65536 },
+        geometry: Geometry::V1,
+        level: -7,
+        key: count_from(0x20),
+    }
+}
+
+pub(crate) fn record() -> Record {
+    Record {
+        id: SnapshotId::from(count_from(0x10)),
+        created_unix_ms: 1_795_000_000_123,
+        name: "nightly".to_owned(),
+        kind: ResourceKind::Volume,
+        resource: "données".to_owned(),
+        tags: vec!["a".to_owned(), "env:prod".to_owned()],
+        protected: true,
+        parent: Some(SnapshotId::from(count_from(0x30))),
+        size_bytes: 5 << 30,
+        root: Some(PageRef { id: PageId([0xaa; 32]), content: Digest([0xbb; 32]) }),
+        content: Digest([0xcc; 32]),
+        stats: CaptureStats { data_bytes: 250, new_bytes: 251, stored_bytes: 65535, manifest_bytes: 65536 },
+        source: Some(FileIdentity {
+            device: 2049,
+            inode: 0xffff_ffff,
+            size_bytes: 5 << 30,
+            mtime_ns: -1,
+            ctime_ns: 1,
+        }),
+    }
+}
+
+fn empty_record() -> Record {
+    Record {
+        id: SnapshotId::from([0; 16]),
+        created_unix_ms: -1,
+        name: String::new(),
+        kind: ResourceKind::Droplet,
+        resource: String::new(),
+        tags: Vec::new(),
+        protected: false,
+        parent: None,
+        size_bytes: 0,
+        root: None,
+        content: Digest::ZERO,
+        stats: CaptureStats::default(),
+        source: None,
+    }
+}
+
+pub(crate) fn leaf() -> Leaf {
+    let zero = |blocks| Extent { blocks, place: Place::Zero };
+    let data = |blocks, chunk, slot| Extent { blocks, place: Place::Chunk { chunk, slot } };
+    Leaf {
+        data_spans: 1 | 1 << 63,
+        digests: vec![Digest([0x11; 32]), Digest([0x22; 32])],
+        chunks: vec![ChunkId([0x33; 32]), ChunkId([0x44; 32])],
+        extents: vec![data(16, 0, 5), zero(992), data(3, 1, 250), zero(12), data(1, 0, 0)],
+    }
+}
+
+pub(crate) fn inner() -> Inner {
+    let child = |id, content| PageRef { id: PageId([id; 32]), content: Digest([content; 32]) };
+    Inner::new(2, &[(3, child(0x55, 0x66)), (127, child(0x77, 0x88))])
+}
+
+fn pack_header(kind: PackKind) -> PackHeader {
+    PackHeader { kind, repository: RepositoryId::from(count_from(0)) }
+}
+
+pub(crate) fn raw_entry() -> Entry {
+    Entry {
+        id: [0xab; 32],
+        offset: 120,
+        stored_bytes: 4096,
+        raw_bytes: 4096,
+        crc: 0xdead_beef,
+        codec: Codec::Raw,
+        slots: 1,
+        first_block: 0,
+        bitmap: None,
+    }
+}
+
+pub(crate) fn punched_entry() -> Entry {
+    Entry {
+        id: [0xcd; 32],
+        offset: 4352,
+        stored_bytes: 777,
+        raw_bytes: 8192,
+        crc: 0x0102_0304,
+        codec: Codec::Zstd,
+        slots: 3,
+        first_block: 1,
+        bitmap: Some(0),
+    }
+}
+
+pub(crate) fn trailer() -> Trailer {
+    let crc = crc32fast::hash(&bytes(DIRECTORY));
+    Trailer { entries: 2, block_ids: 4, bitmaps: 1, crc, directory_offset: 5129 }
+}
+
+pub(crate) fn run_header() -> RunHeader {
+    let crc = crc32fast::hash(&bytes(RUN_BODY));
+    RunHeader { packs: 2, chunk_bucket_bits: 0, block_bucket_bits: 1, chunks: 2, blocks: 3, crc }
+}
+
+const CHUNK_ENTRIES: [ChunkEntry; 2] = [
+    ChunkEntry { key: [1; 16], pack: 1, entry: 0x0203, present: 16 },
+    ChunkEntry { key: [0xfe; 16], pack: 0, entry: 7, present: 0 },
+];
+
+const BLOCK_ENTRIES: [BlockEntry; 3] = [
+    BlockEntry { key: [0x7f; 6], pack: 1, entry: 9, slot: 15 },
+    BlockEntry { key: [0x80, 0, 0, 0, 0, 0], pack: 0, entry: 1, slot: 0 },
+    BlockEntry { key: [0xff; 6], pack: 1, entry: 2, slot: 255 },
+];
+
+#[test]
+fn the_config_is_these_bytes() {
+    assert_eq!(config().encode().unwrap(), bytes(CONFIG));
+    assert_eq!(Config::decode(&bytes(CONFIG)), Ok((config(), 0)));
+}
+
+#[test]
+fn snapshot_records_are_these_bytes() {
+    for (record, listing) in [(record(), RECORD), (empty_record(), EMPTY_RECORD)] {
+        assert_eq!(record.encode(&hasher()).unwrap(), bytes(listing));
+        assert_eq!(Record::decode(&bytes(listing), &hasher()), Ok((record, 0)));
+    }
+}
+
+#[test]
+fn manifest_pages_are_these_bytes() {
+    for (page, listing) in [(Page::Leaf(leaf()), LEAF), (Page::Inner(inner()), INNER)] {
+        assert_eq!(page.encode().unwrap(), bytes(listing));
+        assert_eq!(Page::decode(&bytes(listing)), Ok(page));
+    }
+}
+
+#[test]
+fn pack_headers_are_these_bytes() {
+    for (kind, listing) in [(PackKind::Data, PACK_HEADER), (PackKind::Pages, PAGES_HEADER)] {
+        assert_eq!(pack_header(kind).encode(), *bytes(listing));
+        assert_eq!(PackHeader::decode(&bytes(listing)), Ok(pack_header(kind)));
+    }
+}
+
+#[test]
+fn pack_records_are_these_bytes() {
+    assert_eq!(raw_entry().encode_record(), *bytes(RAW_RECORD));
+    assert_eq!(punched_entry().encode_record(), *bytes(PUNCHED_RECORD));
+    assert_eq!(Entry::decode_record(&bytes(RAW_RECORD), 64), Ok(raw_entry()));
+    // What only the directory knows is not in a record.
+    let alone = Entry { first_block: 0, ..punched_entry() };
+    assert_eq!(Entry::decode_record(&bytes(PUNCHED_RECORD), 64 + 56 + 4096), Ok(alone));
+}
+
+#[test]
+fn a_pack_directory_and_its_trailer_are_these_bytes() {
+    let bitmap = SlotBitmap::from_slots([0, 2].into_iter());
+    let ids = [BlockId([0xb0; 16]), BlockId([0xb1; 16]), BlockId([0xb2; 16]), BlockId([0xb3; 16])];
+    let mut encoded = [raw_entry().encode(), punched_entry().encode()].concat();
+    ids.iter().for_each(|id| encoded.extend(id.0));
+    encoded.extend(bitmap.0);
+    assert_eq!(encoded, bytes(DIRECTORY));
+    assert_eq!(trailer().encode(), *bytes(TRAILER));
+    assert_eq!(Trailer::decode(&bytes(TRAILER)), Ok(trailer()));
+
+    assert_eq!(trailer().directory_bytes(), encoded.len() as u64);
+    let directory = Directory::new(&encoded, &trailer()).unwrap();
+    assert_eq!(directory.entry(0, &trailer()), Ok(raw_entry()));
+    assert_eq!(directory.entry(1, &trailer()), Ok(punched_entry()));
+    assert!(directory.entry(2, &trailer()).is_err());
+    assert_eq!(directory.block_id(&raw_entry(), 0), Some(ids[0]));
+    assert_eq!(directory.block_id(&raw_entry(), 1), None);
+    assert_eq!(directory.block_id(&punched_entry(), 2), Some(ids[3]));
+    assert_eq!(directory.bitmap(&raw_entry()), None);
+    assert_eq!(directory.bitmap(&punched_entry()), Some(bitmap));
+    assert_eq!((bitmap.count(), bitmap.rank(0), bitmap.rank(2), bitmap.rank(255)), (2, 0, 1, 2));
+    assert!(bitmap.has(2) && !bitmap.has(1) && !bitmap.has(255));
+}
+
+#[test]
+fn an_index_run_is_these_bytes() {
+    let whole = [bytes(RUN_HEADER), bytes(RUN_BODY)].concat();
+    assert_eq!(run_header().encode(), *bytes(RUN_HEADER));
+    assert_eq!(RunHeader::decode(&whole, whole.len() as u64), Ok(run_header()));
+    let encoded: Vec<u8> = CHUNK_ENTRIES.iter().flat_map(ChunkEntry::encode).collect();
+    assert_eq!(encoded, whole[64 + 64 + 8..][..48]);
+    let encoded: Vec<u8> = BLOCK_ENTRIES.iter().flat_map(BlockEntry::encode).collect();
+    assert_eq!(encoded, whole[whole.len() - 36..]);
+
+    let run = Run::new(&whole, &run_header()).unwrap();
+    assert!(run.chunk_entries().eq(CHUNK_ENTRIES));
+    assert!(run.block_entries().eq(BLOCK_ENTRIES));
+    assert!(run.packs().eq([PackId([0xa0; 32]), PackId([0xa1; 32])]));
+    assert_eq!((run.pack(1), run.pack(2)), (Some(PackId([0xa1; 32])), None));
+    for entry in CHUNK_ENTRIES {
+        let id: [u8; 32] = std::array::from_fn(|i| if i < 16 { entry.key[i] } else { 0x99 });
+        assert_eq!(run.find_chunk(&id).collect::<Vec<_>>(), [entry]);
+    }
+    for entry in BLOCK_ENTRIES {
+        let id = BlockId(std::array::from_fn(|i| if i < 6 { entry.key[i] } else { 0x99 }));
+        assert_eq!(run.find_block(&id).collect::<Vec<_>>(), [entry]);
+    }
+    assert_eq!(run.find_block(&BlockId([0; 16])).count(), 0);
+    assert_eq!(run.find_chunk(&[0xff; 32]).count(), 0);
+}
+
+#[test]
+fn numbers_texts_options_and_lists_are_encoded_as_described() {
+    fn check<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(
+        value: T,
+        hex: &str,
+    ) {
+        assert_eq!(serial::encode(&value).unwrap(), bytes(hex), "{value:?}");
+        assert_eq!(serial::decode::<T>(&bytes(hex)), Ok(value));
+    }
+    check(0_u64, "00");
+    check(250_u64, "fa");
+    check(251_u64, "fb fb00");
+    check(65535_u16, "fb ffff");
+    check(65536_u32, "fc 00000100");
+    check(u64::from(u32::MAX), "fc ffffffff");
+    check(1_u64 << 32, "fd 0000000001000000");
+    check(u64::MAX, "fd ffffffffffffffff");
+    check(255_u8, "ff");
+    check(0_i64, "00");
+    check(-1_i64, "01");
+    check(1_i64, "02");
+    check(i64::MIN, "fd ffffffffffffffff");
+    check(-126_i32, "fb fb00");
+    check(true, "01");
+    check("é".to_owned(), "02 c3a9");
+    check(Some(7_u8), "01 07");
+    check(None::<u8>, "00");
+    check(vec![1_u16, 300], "02 01 fb2c01");
+    check([1_u16, 300], "01 fb2c01");
+    assert!(serial::decode::<bool>(&[2]).is_err());
+    assert!(serial::decode::<u8>(&[1, 0]).is_err(), "nothing may follow");
+}
+
+#[test]
+fn digests_are_these_bytes() {
+    let hasher = hasher();
+    let block: [u8; 4096] = std::array::from_fn(|i| u8::try_from(i * 7 % 251).unwrap());
+    let digest = hasher.blocks(&[&block])[0];
+    let mut of_span = [hasher.zero_block(); 16];
+    of_span[0] = digest;
+    let run_head = [bytes(RUN_HEADER), vec![0xa0; 32], vec![0xa1; 32]].concat();
+    let inner_page = Inner {
+        children: vec![
+            PageRef { content: leaf().content(&hasher), ..inner().children[0] },
+            inner().children[1],
+        ],
+        ..inner()
+    };
+    let root = inner_page.content(&hasher);
+    let found = [
+        digest.0,
+        hasher.zero_block().0,
+        hasher.span(&of_span).0,
+        hasher.chunk(&[digest.block_id(), hasher.zero_block().block_id()]).0,
+        hasher.page(&bytes(LEAF)).0,
+        hasher.pack(&bytes(DIRECTORY)).0,
+        hasher.run(&run_head).0,
+        leaf().content(&hasher).0,
+        root.0,
+        hasher.image(1 << 40, root).0,
+        hasher.image(4096, Digest::ZERO).0,
+        hasher.record(b"abc").0,
+    ];
+    let listed = bytes(DIGESTS);
+    for (digest, listed) in found.iter().zip(listed.as_chunks::<32>().0) {
+        assert_eq!(Digest(*digest), Digest(*listed));
+    }
+    assert_eq!(found.len() * 32, listed.len());
+    assert_eq!(hasher.node(&[Digest::ZERO; 64]), Digest::ZERO);
+}
+
+#[test]
+fn files_have_these_names() {
+    let id = SnapshotId::from(count_from(0x10));
+    let hex = "abababababababababababababababababababababababababababababababab";
+    assert_eq!(layout::snapshot(id), "snapshots/10111213-1415-1617-1819-1a1b1c1d1e1f");
+    assert_eq!(layout::pin_lock(id), "locks/pin-10111213-1415-1617-1819-1a1b1c1d1e1f");
+    assert_eq!(layout::pack(PackId([0xab; 32])), format!("packs/ab/{hex}"));
+    assert_eq!(layout::damaged(PackId([0xab; 32])), format!("damaged/{hex}"));
+    assert_eq!(layout::run(RunId([0xab; 32])), format!("index/{hex}"));
+    assert_eq!(layout::temp("session", 7), "tmp/session-7");
+    assert_eq!(layout::writer_lock("session"), "locks/writer-session");
+    assert_eq!(layout::writer_of_lock("writer-session"), Some("session"));
+}

@@ -1,0 +1,357 @@
+//! Damaged and hostile bytes: every decoder gives an error or a value, and never a panic.
+
+use proptest::collection::SizeRange;
+use proptest::collection::btree_map;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::format::bytes::DecodeError;
+use crate::format::config::Config;
+use crate::format::golden;
+use crate::format::golden::bytes;
+use crate::format::pack::Directory;
+use crate::format::pack::Entry;
+use crate::format::pack::Header as PackHeader;
+use crate::format::pack::Trailer;
+use crate::format::page::Extent;
+use crate::format::page::Inner;
+use crate::format::page::Leaf;
+use crate::format::page::Page;
+use crate::format::page::PageRef;
+use crate::format::page::Place;
+use crate::format::record::Record;
+use crate::format::run::BlockEntry;
+use crate::format::run::ChunkEntry;
+use crate::format::run::Header as RunHeader;
+use crate::format::run::Run;
+use crate::words::ids::BlockId;
+use crate::words::ids::ChunkId;
+use crate::words::ids::Digest;
+use crate::words::ids::PageId;
+
+/// Decodes and throws away; what remains is whether it could be decoded.
+type Check = fn(&[u8]) -> bool;
+
+fn run_header(bytes: &[u8]) -> Result<RunHeader, DecodeError> {
+    RunHeader::decode(bytes, 64 + golden_run_body_len())
+}
+
+fn golden_run_body_len() -> u64 {
+    bytes(golden::RUN_BODY).len() as u64
+}
+
+/// Everything that carries its own checksum.
+const SEALED: [(&str, &str, Check); 9] = [
+    ("config", golden::CONFIG, |bytes| Config::decode(bytes).is_ok()),
+    ("record", golden::RECORD, |bytes| Record::decode(bytes, &golden::hasher()).is_ok()),
+    ("empty record", golden::EMPTY_RECORD, |bytes| Record::decode(bytes, &golden::hasher()).is_ok()),
+    ("pack header", golden::PACK_HEADER, |bytes| PackHeader::decode(bytes).is_ok()),
+    ("pages header", golden::PAGES_HEADER, |bytes| PackHeader::decode(bytes).is_ok()),
+    ("raw record", golden::RAW_RECORD, |bytes| Entry::decode_record(bytes, 64).is_ok()),
+    ("punched record", golden::PUNCHED_RECORD, |bytes| Entry::decode_record(bytes, 4216).is_ok()),
+    ("trailer", golden::TRAILER, |bytes| Trailer::decode(bytes).is_ok()),
+    ("run header", golden::RUN_HEADER, |bytes| run_header(bytes).is_ok()),
+];
+
+/// Calls `check` with `whole` with one byte changed, for every byte and several changes.
+fn each_flip(whole: &[u8], mut check: impl FnMut(usize, &[u8])) {
+    for at in 0..whole.len() {
+        for mask in [0x01, 0x10, 0x80, 0xff] {
+            let mut changed = whole.to_vec();
+            changed[at] ^= mask;
+            check(at, &changed);
+        }
+    }
+}
+
+#[test]
+fn no_damaged_byte_of_a_sealed_structure_is_accepted() {
+    for (name, listing, decodes) in SEALED {
+        let whole = bytes(listing);
+        assert!(decodes(&whole), "{name}");
+        each_flip(&whole, |at, changed| assert!(!decodes(changed), "{name}, byte {at}"));
+    }
+}
+
+#[test]
+fn no_truncation_is_accepted() {
+    let pages: [(&str, &str, Check); 2] = [
+        ("leaf", golden::LEAF, |bytes| Page::decode(bytes).is_ok()),
+        ("inner page", golden::INNER, |bytes| Page::decode(bytes).is_ok()),
+    ];
+    for (name, listing, decodes) in SEALED.iter().chain(&pages) {
+        let whole = bytes(listing);
+        for len in 0..whole.len() {
+            assert!(!decodes(&whole[..len]), "{name}, {len} bytes");
+        }
+    }
+    let directory = bytes(golden::DIRECTORY);
+    for len in 0..directory.len() {
+        assert!(Directory::new(&directory[..len], &golden::trailer()).is_err(), "{len} bytes");
+    }
+    let run = [bytes(golden::RUN_HEADER), bytes(golden::RUN_BODY)].concat();
+    for len in 0..run.len() {
+        assert!(RunHeader::decode(&run[..len], len as u64).is_err(), "{len} bytes");
+        assert!(Run::new(&run[..len], &golden::run_header()).is_err(), "{len} bytes");
+    }
+}
+
+#[test]
+fn nothing_may_follow_a_config_a_record_or_a_page() {
+    let with_more = |listing| [bytes(listing), vec![0]].concat();
+    assert!(Config::decode(&with_more(golden::CONFIG)).is_err());
+    assert!(Record::decode(&with_more(golden::RECORD), &golden::hasher()).is_err());
+    assert!(Page::decode(&with_more(golden::LEAF)).is_err());
+    assert!(Page::decode(&with_more(golden::INNER)).is_err());
+}
+
+#[test]
+fn a_page_with_a_changed_byte_is_another_page_or_none() {
+    for (page, listing) in
+        [(Page::Leaf(golden::leaf()), golden::LEAF), (Page::Inner(golden::inner()), golden::INNER)]
+    {
+        each_flip(&bytes(listing), |at, changed| {
+            assert_ne!(Page::decode(changed), Ok(page.clone()), "byte {at}")
+        });
+    }
+}
+
+#[test]
+fn a_directory_entry_with_a_changed_byte_is_another_entry_or_none() {
+    let (directory, trailer) = (bytes(golden::DIRECTORY), golden::trailer());
+    each_flip(&directory, |at, changed| {
+        let directory = Directory::new(changed, &trailer).unwrap();
+        let entries = [directory.entry(0, &trailer), directory.entry(1, &trailer)];
+        let good = [Ok(golden::raw_entry()), Ok(golden::punched_entry())];
+        assert_eq!(entries == good, at >= 128, "byte {at}");
+        entries.iter().flatten().for_each(|entry| {
+            (0..=255).for_each(|slot| {
+                assert!(directory.block_id(entry, slot).is_some() == (u16::from(slot) < entry.slots))
+            });
+            directory.bitmap(entry);
+        });
+    });
+}
+
+#[test]
+fn a_damaged_run_gives_other_hints_and_no_panic() {
+    let whole = [bytes(golden::RUN_HEADER), bytes(golden::RUN_BODY)].concat();
+    each_flip(&whole, |_, changed| search(&Run::new(changed, &golden::run_header()).unwrap()));
+}
+
+/// Does with a run all that an index does.
+fn search(run: &Run<'_>) {
+    for byte in [0, 1, 0x7f, 0x80, 0xfe, 0xff] {
+        let found = run.find_chunk(&[byte; 32]).map(|entry| entry.pack);
+        found.for_each(|pack| assert!(run.pack(pack).is_none_or(|id| run.packs().any(|named| named == id))));
+        let found = run.find_block(&BlockId([byte; 16])).map(|entry| entry.pack);
+        found.for_each(|pack| assert!(run.pack(pack).is_none_or(|id| run.packs().any(|named| named == id))));
+    }
+    assert!(run.packs().count() + run.chunk_entries().count() + run.block_entries().count() <= 1 << 20);
+}
+
+#[test]
+fn versions_that_are_not_known_are_told_apart_from_damage() {
+    let at_8 = |listing, value: u8| {
+        let mut changed = bytes(listing);
+        changed[8] = value;
+        changed
+    };
+    let newer = Err(DecodeError::BadVersion { found: 2, known: 1 });
+    assert_eq!(Config::decode(&at_8(golden::CONFIG, 2)).map(drop), newer);
+    assert_eq!(Record::decode(&at_8(golden::RECORD, 2), &golden::hasher()).map(drop), newer);
+    assert_eq!(run_header(&at_8(golden::RUN_HEADER, 2)).map(drop), newer);
+    assert_eq!(PackHeader::decode(&resealed(at_8(golden::PACK_HEADER, 2))).map(drop), newer);
+}
+
+#[test]
+fn a_newer_minor_version_is_reported_and_read() {
+    let mut config = bytes(golden::CONFIG);
+    config[10] = 7;
+    let end = config.len() - 32;
+    let checksum = blake3::hash(&config[..end]);
+    config[end..].copy_from_slice(checksum.as_bytes());
+    assert_eq!(Config::decode(&config), Ok((golden::config(), 7)));
+}
+
+#[test]
+fn numbers_that_ask_for_more_memory_than_there_are_bytes_are_refused() {
+    let huge = "fd ffffffffffffff0f";
+    // A leaf with that many digests, one with that many extents, an inner page with that many children.
+    for listing in [format!("00 01 {huge}"), format!("00 01 00 00 {huge}"), format!("01 01 01 00 {huge}")] {
+        assert!(Page::decode(&bytes(&listing)).is_err());
+    }
+    let trailer = Trailer { entries: u32::MAX, ..golden::trailer() };
+    assert!(Trailer::decode(&trailer.encode()).is_err());
+    let header = RunHeader { chunks: u64::MAX, blocks: u64::MAX, ..golden::run_header() };
+    assert!(RunHeader::decode(&header.encode(), u64::MAX).is_err());
+    let header = RunHeader { chunk_bucket_bits: 64, ..golden::run_header() };
+    assert!(RunHeader::decode(&header.encode(), u64::MAX).is_err());
+}
+
+#[test]
+fn pages_that_no_encoder_writes_are_refused() {
+    let change = |change: fn(&mut Leaf)| {
+        let mut leaf = golden::leaf();
+        change(&mut leaf);
+        Page::decode(&Page::Leaf(leaf).encode().unwrap())
+    };
+    assert!(change(|_| {}).is_ok());
+    assert!(change(|leaf| leaf.data_spans = 1).is_err(), "two digests for one span");
+    assert!(change(|leaf| leaf.data_spans = 1 | 1 << 62).is_err(), "data in a span that is marked as zero");
+    assert!(change(|leaf| leaf.extents.truncate(4)).is_err(), "not all blocks are covered");
+    assert!(
+        change(|leaf| leaf.extents.push(Extent { blocks: 1, place: Place::Zero })).is_err(),
+        "too many blocks"
+    );
+    assert!(change(|leaf| leaf.extents[1].blocks = 0).is_err(), "an extent without blocks");
+    assert!(
+        change(|leaf| leaf.extents[2].place = Place::Chunk { chunk: 2, slot: 0 }).is_err(),
+        "no such chunk"
+    );
+    assert!(
+        change(|leaf| leaf.extents[2].place = Place::Chunk { chunk: 1, slot: 254 }).is_err(),
+        "no such slot"
+    );
+    let zero = Leaf { data_spans: 0, digests: Vec::new(), chunks: Vec::new(), extents: Vec::new() };
+    assert!(Page::decode(&Page::Leaf(zero).encode().unwrap()).is_err(), "a leaf of zeros");
+    for inner in [
+        Inner { level: 0, ..golden::inner() },
+        Inner { level: 9, ..golden::inner() },
+        Inner { data_children: [1, 0], ..golden::inner() },
+        Inner { level: 1, data_children: [0, 0], children: Vec::new() },
+    ] {
+        assert!(Page::decode(&Page::Inner(inner).encode().unwrap()).is_err());
+    }
+}
+
+/// Gives a fixed structure a right CRC-32 again.
+fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = bytes.len() - 4;
+    let crc = crc32fast::hash(&bytes[..end]);
+    bytes[end..].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn digests(count: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Digest>> {
+    vec(any::<[u8; 32]>().prop_map(Digest), count)
+}
+
+/// A leaf with data in at least one span: some zero blocks at the front of each, then one extent.
+fn any_leaf() -> impl Strategy<Value = Leaf> {
+    let spans = vec((0..16_u16, any::<u16>(), 0..=240_u8), 64);
+    let chunks = vec(any::<[u8; 32]>().prop_map(ChunkId), 1..9);
+    (1..=u64::MAX, digests(64), chunks, spans).prop_map(|(data_spans, mut digests, chunks, spans)| {
+        digests.truncate(data_spans.count_ones() as usize);
+        let mut extents: Vec<Extent> = Vec::new();
+        let zero = |extents: &mut Vec<Extent>, blocks| match extents.last_mut() {
+            _ if blocks == 0 => {}
+            Some(last) if last.place == Place::Zero => last.blocks += blocks,
+            _ => extents.push(Extent { blocks, place: Place::Zero }),
+        };
+        for (span, (zeros, chunk, slot)) in spans.into_iter().enumerate() {
+            if data_spans >> span & 1 == 0 {
+                zero(&mut extents, 16);
+                continue;
+            }
+            zero(&mut extents, zeros);
+            let chunk = chunk % u16::try_from(chunks.len()).unwrap();
+            extents.push(Extent { blocks: 16 - zeros, place: Place::Chunk { chunk, slot } });
+        }
+        Leaf { data_spans, digests, chunks, extents }
+    })
+}
+
+fn any_inner() -> impl Strategy<Value = Inner> {
+    let child = (any::<[u8; 32]>(), any::<[u8; 32]>());
+    let child = child.prop_map(|(id, content)| PageRef { id: PageId(id), content: Digest(content) });
+    (1..=8_u8, btree_map(0..128_u8, child, 1..=128))
+        .prop_map(|(level, children)| Inner::new(level, &children.into_iter().collect::<Vec<_>>()))
+}
+
+proptest! {
+    #[test]
+    fn every_leaf_comes_back(leaf in any_leaf()) {
+        let page = Page::Leaf(leaf);
+        prop_assert_eq!(Page::decode(&page.encode().unwrap()), Ok(page));
+    }
+
+    #[test]
+    fn every_inner_page_comes_back_and_keeps_the_places_of_its_children(inner in any_inner()) {
+        let page = Page::Inner(inner.clone());
+        prop_assert_eq!(Page::decode(&page.encode().unwrap()), Ok(page));
+        let children: Vec<_> = inner.children().map(|(at, child)| (u8::try_from(at).unwrap(), child)).collect();
+        prop_assert_eq!(Inner::new(inner.level, &children), inner);
+    }
+
+    #[test]
+    fn every_entry_of_a_run_comes_back(key in any::<[u8; 16]>(), pack in 0..1_u32 << 24, entry: u16, present: u16, slot: u8) {
+        let block_key: [u8; 6] = *key.first_chunk().unwrap();
+        let chunk = ChunkEntry { key, pack, entry, present };
+        let block = BlockEntry { key: block_key, pack, entry, slot };
+        // One bucket each, whose bounds are 0 and 1.
+        let bounds = [0, 0, 0, 0, 1, 0, 0, 0];
+        let body = [&bounds[..], &chunk.encode(), &bounds, &block.encode()].concat();
+        let header = RunHeader::new(0, 1, 1, crc32fast::hash(&body));
+        let whole = [&header.encode()[..], &body].concat();
+        prop_assert_eq!(RunHeader::decode(&whole, whole.len() as u64), Ok(header));
+        let run = Run::new(&whole, &header).unwrap();
+        prop_assert!(run.chunk_entries().eq([chunk]));
+        prop_assert!(run.block_entries().eq([block]));
+    }
+
+    #[test]
+    fn random_bytes_are_no_reason_to_panic(bytes in vec(any::<u8>(), 0..512)) {
+        let _ = Page::decode(&bytes);
+        for tag in [0, 1] {
+            let _ = Page::decode(&[&[tag], &bytes[..]].concat());
+        }
+        for (_, listing, decodes) in SEALED {
+            prop_assert!(!decodes(&bytes));
+            // The same after a right beginning.
+            prop_assert!(!decodes(&[&golden::bytes(listing)[..12], &bytes].concat()));
+        }
+        let (directory, trailer) = ([&bytes[..], &[0; 240]].concat(), golden::trailer());
+        let directory = Directory::new(&directory, &trailer).unwrap();
+        prop_assert!(directory.entry(2, &trailer).is_err());
+        let _ = (directory.entry(0, &trailer), directory.entry(1, &trailer));
+    }
+
+    #[test]
+    fn hostile_numbers_under_a_right_checksum_are_no_reason_to_panic(noise in vec(any::<u8>(), 64), at in 8..56_usize) {
+        for (_, listing, decodes) in SEALED {
+            let mut bytes = bytes(listing);
+            let end = (at + 8).min(bytes.len() - 4);
+            let at = at.min(end);
+            bytes[at..end].copy_from_slice(&noise[at..end]);
+            let bytes = resealed(bytes);
+            decodes(&bytes);
+            if let Ok(header) = RunHeader::decode(&bytes, u64::MAX) {
+                let whole = [&bytes[..], &noise, &noise, &noise].concat();
+                Run::new(&whole, &header).iter().for_each(search);
+            }
+            if let Ok(header) = RunHeader::decode(&bytes, 64 + golden_run_body_len()) {
+                let whole = [&bytes[..], &golden::bytes(golden::RUN_BODY)].concat();
+                search(&Run::new(&whole, &header).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn hostile_bodies_under_a_right_checksum_are_no_reason_to_panic(body in vec(any::<u8>(), 0..300), at in 0..200_usize) {
+        let hasher = golden::hasher();
+        let seal = |listing, body: &[u8], checksum: &dyn Fn(&[u8]) -> [u8; 32]| {
+            let whole = bytes(listing);
+            let good = &whole[16..whole.len() - 32];
+            let body = [&good[..at.min(good.len())], body].concat();
+            let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+            let mut bytes = [&whole[..12], &length, &body].concat();
+            bytes.extend(checksum(&bytes));
+            bytes
+        };
+        let config = seal(golden::CONFIG, &body, &|bytes| *blake3::hash(bytes).as_bytes());
+        let record = seal(golden::RECORD, &body, &|bytes| hasher.record(bytes).0);
+        let _ = Config::decode(&config);
+        let _ = Record::decode(&record, &hasher);
+    }
+}

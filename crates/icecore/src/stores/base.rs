@@ -1,0 +1,107 @@
+//! What every store stands on: the storage, the digests, and names for what is not finished yet.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use crate::format::layout;
+use crate::pure::hash::Hasher;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::RepositoryId;
+use crate::world::storage::NewFile;
+use crate::world::storage::Storage;
+use crate::world::storage::publish;
+use crate::world::storage::publish_bytes;
+
+/// The ground that the stores of one handle share.
+pub(crate) struct Base {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) hasher: Hasher,
+    pub(crate) repository: RepositoryId,
+    /// Unique to this handle; names its temporary files and its writer lock.
+    pub(crate) session: String,
+    temps: AtomicU64,
+}
+
+/// A file that is not published yet. Dropped before that, it disappears.
+pub(crate) struct TempFile<'a> {
+    base: &'a Base,
+    temp: String,
+    file: Option<Box<dyn NewFile>>,
+}
+
+impl Base {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        hasher: Hasher,
+        repository: RepositoryId,
+        session: String,
+    ) -> Self {
+        Self { storage, hasher, repository, session, temps: AtomicU64::new(0) }
+    }
+
+    /// Begins a file that will be published.
+    pub(crate) fn temp_file(&self) -> Result<TempFile<'_>> {
+        let temp = layout::temp(&self.session, self.temps.fetch_add(1, Ordering::Relaxed));
+        let file =
+            self.storage.create(&temp).map_err(|error| Error::io(format!("creating {temp}"), error))?;
+        Ok(TempFile { base: self, temp, file: Some(file) })
+    }
+
+    /// Makes a small file appear, whole and durable, replacing what has its name.
+    pub(crate) fn publish_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let temp = layout::temp(&self.session, self.temps.fetch_add(1, Ordering::Relaxed));
+        publish_bytes(&*self.storage, &temp, name, bytes)
+            .map_err(|error| Error::io(format!("writing {name}"), error))
+    }
+
+    /// Removes a file whose directory is synced by the caller. One that is gone already is as good.
+    pub(crate) fn remove(&self, name: &str) -> Result<()> {
+        match self.storage.remove(name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io(format!("removing {name}"), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn sync_dir(&self, dir: &str) -> Result<()> {
+        self.storage.sync_dir(dir).map_err(|error| Error::io(format!("syncing the directory {dir}"), error))
+    }
+
+    pub(crate) fn list(&self, dir: &str) -> Result<Vec<String>> {
+        self.storage.list(dir).map_err(|error| Error::io(format!("listing {dir}"), error))
+    }
+}
+
+impl TempFile<'_> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        match &mut self.file {
+            Some(file) => {
+                file.append(bytes).map_err(|error| Error::io(format!("writing {}", self.temp), error))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the file appear as `name`, whole and durable. Its directory must exist.
+    pub(crate) fn publish(mut self, name: &str) -> Result<()> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        let published = publish(&*self.base.storage, file, &self.temp, name);
+        if published.is_err() {
+            // The first error is the one to report; gc removes what stays in tmp/.
+            let _ = self.base.storage.remove(&self.temp);
+        }
+        published.map_err(|error| Error::io(format!("publishing {name}"), error))
+    }
+}
+
+impl Drop for TempFile<'_> {
+    fn drop(&mut self) {
+        if self.file.take().is_some() {
+            // Nobody is left to tell; gc removes what stays in tmp/.
+            let _ = self.base.storage.remove(&self.temp);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Finds and reads chunks, pages and blocks: the index gives hints, the packs' directories prove them.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+
+use crate::format::bytes::DecodeError;
+use crate::format::pack::Entry;
+use crate::pure::compress::Decoder;
+use crate::stores::base::Base;
+use crate::stores::index::Hint;
+use crate::stores::index::Index;
+use crate::stores::pack_cache::PackCache;
+use crate::stores::pack_file::PackFile;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::BlockId;
+use crate::words::ids::ChunkId;
+use crate::words::ids::Digest;
+use crate::words::ids::PackId;
+use crate::words::ids::PageId;
+use crate::words::sizes::BLOCK_BYTES;
+
+/// The packs and the index over them.
+pub(crate) struct Store {
+    pub(crate) base: Base,
+    packs: PackCache,
+    index: RwLock<Arc<Index>>,
+}
+
+/// A chunk or a page, found in a pack.
+#[derive(Clone)]
+pub(crate) struct Located {
+    pub(crate) pack: Arc<PackFile>,
+    /// The number of its entry in the pack's directory.
+    pub(crate) number: u32,
+    pub(crate) entry: Entry,
+}
+
+impl Store {
+    pub(crate) fn open(base: Base) -> Result<Self> {
+        let index = Index::load(&base, &Index::default())?;
+        Ok(Self { base, packs: PackCache::default(), index: RwLock::new(Arc::new(index)) })
+    }
+
+    /// Returns the index as it is known now.
+    pub(crate) fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_index(&self, index: Index) {
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
+    }
+
+    /// Loads what other processes have added to the index, and forgets packs that they may have removed.
+    pub(crate) fn reload(&self) -> Result<()> {
+        let index = Index::load(&self.base, &self.index())?;
+        self.set_index(index);
+        self.packs.clear();
+        Ok(())
+    }
+
+    pub(crate) fn pack(&self, id: PackId) -> Result<Arc<PackFile>> {
+        self.packs.get(&self.base, id)
+    }
+
+    /// Returns the chunk, from the pack that has most of its slots; none if no sound pack has it.
+    pub(crate) fn find_chunk(&self, id: &ChunkId) -> Result<Option<Located>> {
+        self.find_stored(&id.0)
+    }
+
+    /// Returns the page; none if no sound pack has it.
+    pub(crate) fn find_page(&self, id: &PageId) -> Result<Option<Located>> {
+        self.find_stored(&id.0)
+    }
+
+    /// Returns a chunk that a snapshot needs, looking again at what other processes did if it is not found at once.
+    pub(crate) fn need_chunk(&self, id: &ChunkId) -> Result<Located> {
+        self.need(&id.0, "chunk")
+    }
+
+    /// Returns a page that a snapshot needs.
+    pub(crate) fn need_page(&self, id: &PageId) -> Result<Located> {
+        self.need(&id.0, "manifest page")
+    }
+
+    fn need(&self, id: &[u8; 32], what: &str) -> Result<Located> {
+        if let Some(found) = self.find_stored(id)? {
+            return Ok(found);
+        }
+        self.reload()?;
+        self.find_stored(id)?.ok_or_else(|| {
+            Error::corrupt(format!("{what} {} is missing from the repository", Digest(*id)))
+                .with_hint("run `icecore repair index`; if it stays missing, `icecore repair snapshots` says what is lost")
+        })
+    }
+
+    fn find_stored(&self, id: &[u8; 32]) -> Result<Option<Located>> {
+        let index = self.index();
+        let mut hints: Vec<Hint> = index.find_chunk(id).collect();
+        hints.sort_by_key(|hint| std::cmp::Reverse(hint.detail));
+        for hint in hints {
+            if let Some(found) = self.follow(hint)?
+                && found.entry.id == *id
+            {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns a chunk and the slot in it that has this block; none if the block is not stored in any sound pack.
+    pub(crate) fn find_block(&self, id: &BlockId) -> Result<Option<(Located, u8)>> {
+        let index = self.index();
+        for hint in index.find_block(id) {
+            let Ok(slot) = u8::try_from(hint.detail) else { continue };
+            if let Some(found) = self.follow(hint)?
+                && found.pack.block_id(&found.entry, slot) == Some(*id)
+                && found.pack.has_slot(&found.entry, slot)
+            {
+                return Ok(Some((found, slot)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens what a hint points to. A pack that is gone or damaged is as good as no hint; other failures are errors.
+    fn follow(&self, hint: Hint) -> Result<Option<Located>> {
+        let located = self.pack(hint.pack).and_then(|pack| {
+            let entry = pack.entry(hint.entry)?;
+            Ok(Located { pack, number: hint.entry, entry })
+        });
+        match located {
+            Ok(located) => Ok(Some(located)),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::InvalidInput
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a manifest page and proves that it is the one that was asked for.
+    pub(crate) fn read_page(&self, id: &PageId) -> Result<Vec<u8>> {
+        let found = self.need_page(id)?;
+        let mut stored = Vec::new();
+        found.pack.read_stored(&found.entry, &mut stored)?;
+        let bytes = decoder()
+            .and_then(|mut decoder| {
+                let raw = decoder.decode(found.entry.codec, &stored, found.entry.raw_bytes as usize)?;
+                Ok(raw.to_vec())
+            })
+            .map_err(|error| found.damaged().with_source(error))?;
+        if self.base.hasher.page(&bytes) != *id {
+            return Err(found.damaged().in_context(format!("page {id} has another content")));
+        }
+        Ok(bytes)
+    }
+}
+
+/// Returns a decoder for a page or a few. Loops that read many chunks keep their own.
+fn decoder() -> std::io::Result<Decoder> {
+    Decoder::new()
+}
+
+impl Located {
+    /// Reads and decodes the chunk, checks its id, and returns its present slots and their bytes one after another.
+    /// The bytes are not proven yet: see [`prove`](Self::prove).
+    pub(crate) fn read<'a>(
+        &self,
+        base: &Base,
+        decoder: &'a mut Decoder,
+        stored: &'a mut Vec<u8>,
+    ) -> Result<(Vec<u8>, &'a [u8])> {
+        if base.hasher.chunk(&self.pack.block_ids_of(&self.entry)).0 != self.entry.id {
+            return Err(self.damaged().in_context("the block ids do not give the chunk's id"));
+        }
+        self.pack.read_stored(&self.entry, stored)?;
+        let raw = decoder
+            .decode(self.entry.codec, stored, self.entry.raw_bytes as usize)
+            .map_err(|error| self.damaged().with_source(error))?;
+        let slots = self.pack.present_slots(&self.entry);
+        if slots.len() * BLOCK_BYTES != raw.len() {
+            return Err(self.damaged().in_context("the slots do not fill the chunk"));
+        }
+        Ok((slots, raw))
+    }
+
+    /// Proves blocks, each given with its slot, by their ids, and returns their digests.
+    pub(crate) fn prove(&self, base: &Base, blocks: &[(u8, &[u8; BLOCK_BYTES])]) -> Result<Vec<Digest>> {
+        let bytes: Vec<&[u8; BLOCK_BYTES]> = blocks.iter().map(|(_, bytes)| *bytes).collect();
+        let digests = base.hasher.blocks(&bytes);
+        for ((slot, _), digest) in blocks.iter().zip(&digests) {
+            if self.pack.block_id(&self.entry, *slot) != Some(digest.block_id()) {
+                return Err(self.damaged().in_context(format!("slot {slot} has another content")));
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Returns the error for a chunk or page that is not what it must be.
+    pub(crate) fn damaged(&self) -> Error {
+        let why = DecodeError::BadChecksum { what: "content" };
+        Error::corrupt(format!(
+            "chunk {} in pack {} at offset {} is damaged: {why}",
+            Digest(self.entry.id),
+            self.pack.id,
+            self.entry.offset
+        ))
+        .with_hint(
+            "run `icecore verify --read-data` to see all that is damaged and which snapshots are affected",
+        )
+    }
+}

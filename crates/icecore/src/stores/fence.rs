@@ -1,0 +1,168 @@
+//! The locks between processes, and the fence between captures and gc. The whole of it is in `docs/concurrency.md`.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use crate::format::layout;
+use crate::stores::base::Base;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::PackId;
+use crate::words::ids::SnapshotId;
+use crate::world::storage::LockGuard;
+use crate::world::storage::LockMode;
+use crate::world::storage::Wait;
+use crate::world::storage::read_all;
+
+/// The longest list of packs that a writer's lock can hold: 64 TiB of packs.
+const LOCK_BYTES_MAX: u64 = 64 << 20;
+
+/// A lock that is released when it is dropped.
+pub(crate) struct Held(#[expect(dead_code, reason = "held for its drop")] Box<dyn LockGuard>);
+
+/// Takes a lock, waiting for it.
+pub(crate) fn lock(base: &Base, name: &str, mode: LockMode) -> Result<Held> {
+    match take(base, name, mode, Wait::Yes)? {
+        Some(guard) => Ok(Held(guard)),
+        None => Err(Error::new(ErrorKind::InUse, format!("the lock {name} is held by another process"))),
+    }
+}
+
+/// Takes a lock if nobody holds it.
+pub(crate) fn try_lock(base: &Base, name: &str) -> Result<Option<Held>> {
+    Ok(take(base, name, LockMode::Exclusive, Wait::No)?.map(Held))
+}
+
+fn take(base: &Base, name: &str, mode: LockMode, wait: Wait) -> Result<Option<Box<dyn LockGuard>>> {
+    base.storage.lock(name, mode, wait).map_err(|error| Error::io(format!("taking the lock {name}"), error))
+}
+
+/// Takes the lock of the one gc or repair that may run.
+pub(crate) fn lock_gc(base: &Base) -> Result<Held> {
+    try_lock(base, layout::LOCK_GC)?.ok_or_else(|| {
+        Error::new(ErrorKind::InUse, "another gc or repair is running on this repository")
+            .with_hint("wait until it has ended; if it was killed, its lock is free already")
+    })
+}
+
+/// The lock that a writer holds while it lives, and in it the packs that gc must leave alone.
+pub(crate) struct Writer(Mutex<Option<Box<dyn LockGuard>>>);
+
+impl Writer {
+    pub(crate) fn begin(base: &Base) -> Result<Self> {
+        let name = layout::writer_lock(&base.session);
+        match take(base, &name, LockMode::Exclusive, Wait::No)? {
+            Some(guard) => Ok(Self(Mutex::new(Some(guard)))),
+            None => Err(Error::new(ErrorKind::InUse, format!("the session {} writes already", base.session))),
+        }
+    }
+
+    /// Tells gc of a pack before it appears.
+    pub(crate) fn announce(&self, pack: PackId) -> Result<()> {
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(guard) => {
+                guard.append(&pack.0).map_err(|error| Error::io("noting a pack in the writer's lock", error))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some(guard) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // A lock file that stays is removed by the next gc.
+            let _ = guard.dismiss();
+        }
+    }
+}
+
+/// Returns the packs that living writers have announced.
+pub(crate) fn announced_packs(base: &Base) -> Result<Vec<PackId>> {
+    let mut packs = Vec::new();
+    for file in base.list(layout::LOCKS)? {
+        let Some(writer) = layout::writer_of_lock(&file) else { continue };
+        let name = layout::writer_lock(writer);
+        if writer != base.session && try_lock(base, &name)?.is_some() {
+            continue;
+        }
+        match read_all(&*base.storage, &name, LOCK_BYTES_MAX) {
+            Ok(bytes) => packs.extend(bytes.as_chunks::<32>().0.iter().map(|id| PackId(*id))),
+            // It ended between the two steps; then its record says what it needs.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io(format!("reading {name}"), error)),
+        }
+    }
+    Ok(packs)
+}
+
+/// Removes the lock files of dead processes. Returns how many there were.
+pub(crate) fn remove_dead_locks(base: &Base) -> Result<u64> {
+    let mut removed = 0;
+    for file in base.list(layout::LOCKS)? {
+        let named_after_its_holder = file.starts_with("writer-") || file.starts_with("pin-");
+        if !named_after_its_holder || layout::writer_of_lock(&file) == Some(&base.session) {
+            continue;
+        }
+        let name = format!("{}/{file}", layout::LOCKS);
+        if let Some(guard) = take(base, &name, LockMode::Exclusive, Wait::No)? {
+            guard.dismiss().map_err(|error| Error::io(format!("removing {name}"), error))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Keeps a snapshot from being deleted while it is read.
+pub(crate) struct Pin(Option<Box<dyn LockGuard>>);
+
+impl Pin {
+    /// Pins a snapshot; the caller looks for its record after that. Where the repository cannot be written, nobody can
+    /// delete from it either, and there is no pin.
+    pub(crate) fn take(base: &Base, id: SnapshotId) -> Result<Self> {
+        match take(base, &layout::pin_lock(id), LockMode::Shared, Wait::Yes) {
+            Ok(guard) => Ok(Self(guard)),
+            Err(error)
+                if error.kind() == ErrorKind::PermissionDenied || error.kind() == ErrorKind::NoSpace =>
+            {
+                Ok(Self(None))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the pin of a snapshot alone, to delete it; none if somebody reads it.
+    pub(crate) fn take_alone(base: &Base, id: SnapshotId) -> Result<Option<Self>> {
+        match take(base, &layout::pin_lock(id), LockMode::Exclusive, Wait::No) {
+            Ok(guard) => Ok(guard.map(|guard| Self(Some(guard)))),
+            // A lock file cannot be made on a full disk; a pin that exists can still be looked at and was not there.
+            Err(error) if error.kind() == ErrorKind::NoSpace => Ok(Some(Self(None))),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if let Some(guard) = self.0.take() {
+            // A lock file that stays is removed by the next gc.
+            let _ = guard.dismiss();
+        }
+    }
+}
+
+/// Returns how often gc has removed something from the repository.
+pub(crate) fn generation(base: &Base) -> Result<u64> {
+    match read_all(&*base.storage, layout::GENERATION, 8) {
+        Ok(bytes) => Ok(bytes.try_into().map_or(0, u64::from_le_bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(Error::io(format!("reading {}", layout::GENERATION), error)),
+    }
+}
+
+/// Tells captures that run now that chunks may be gone. The caller holds the commit lock.
+pub(crate) fn next_generation(base: &Base) -> Result<()> {
+    let next = generation(base)?.wrapping_add(1);
+    base.publish_bytes(layout::GENERATION, &next.to_le_bytes())
+}

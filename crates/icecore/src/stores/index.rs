@@ -1,0 +1,133 @@
+//! The index: which pack has which chunk, page or block. It holds hints; the packs hold the truth.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::format::layout;
+use crate::format::run::HEADER_BYTES;
+use crate::format::run::Header;
+use crate::format::run::Run;
+use crate::stores::base::Base;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::BlockId;
+use crate::words::ids::PackId;
+use crate::words::ids::RunId;
+use crate::world::storage::Mapped;
+
+/// Where something may be: an entry of a pack's directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hint {
+    pub(crate) pack: PackId,
+    pub(crate) entry: u32,
+    /// For a chunk, how many of its slots have their data there; for a block, its slot.
+    pub(crate) detail: u16,
+}
+
+/// One published run, mapped.
+pub(crate) struct RunFile {
+    pub(crate) id: RunId,
+    pub(crate) header: Header,
+    bytes: Mapped,
+}
+
+impl RunFile {
+    pub(crate) fn open(base: &Base, id: RunId) -> Result<Self> {
+        let name = layout::run(id);
+        let read = |error: io::Error| Error::io(format!("opening index run {id}"), error);
+        let file = base.storage.open(&name).map_err(read)?;
+        let bytes = file.map(0..file.len()).map_err(read)?;
+        let header = Header::decode(&bytes, file.len()).and_then(|header| {
+            Run::new(&bytes, &header)?;
+            Ok(header)
+        });
+        let header = header.map_err(|error| {
+            Error::corrupt(format!("index run {id} is damaged: {error}"))
+                .with_hint("run `icecore repair index`: it makes the index again from the packs")
+        })?;
+        Ok(Self { id, header, bytes })
+    }
+
+    /// Returns the run, or none where it does not fit its own header, which was checked when it was opened.
+    pub(crate) fn run(&self) -> Option<Run<'_>> {
+        Run::new(&self.bytes, &self.header).ok()
+    }
+
+    /// Tells whether everything in it is as it was written.
+    pub(crate) fn is_sound(&self) -> bool {
+        crc32fast::hash(&self.bytes[HEADER_BYTES..]) == self.header.crc
+    }
+
+    /// Returns how many chunks, pages and blocks it has.
+    pub(crate) fn entries(&self) -> u64 {
+        self.header.chunks + self.header.blocks
+    }
+}
+
+/// All runs, as they were when they were listed.
+#[derive(Default)]
+pub(crate) struct Index {
+    runs: Vec<Arc<RunFile>>,
+}
+
+impl Index {
+    /// Opens all runs, taking those that are open in `known` from there.
+    pub(crate) fn load(base: &Base, known: &Self) -> Result<Self> {
+        // A run that was listed and is gone was merged into another meanwhile; a few rounds always suffice in practice.
+        for _ in 0..64 {
+            match Self::load_listed(base, known) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                loaded => return loaded,
+            }
+        }
+        Err(Error::new(ErrorKind::InUse, "the index changes faster than it can be read"))
+    }
+
+    fn load_listed(base: &Base, known: &Self) -> Result<Self> {
+        let mut runs = Vec::new();
+        let mut names = base.list(layout::INDEX)?;
+        names.sort();
+        for id in names.iter().filter_map(|name| name.parse().ok()) {
+            match known.runs.iter().find(|run| run.id == id) {
+                Some(run) => runs.push(Arc::clone(run)),
+                None => runs.push(Arc::new(RunFile::open(base, id)?)),
+            }
+        }
+        Ok(Self { runs })
+    }
+
+    pub(crate) fn runs(&self) -> &[Arc<RunFile>] {
+        &self.runs
+    }
+
+    /// Returns this index with some runs replaced by others.
+    pub(crate) fn with(&self, added: Arc<RunFile>, removed: &[RunId]) -> Self {
+        let kept = self.runs.iter().filter(|run| !removed.contains(&run.id) && run.id != added.id);
+        let mut runs: Vec<_> = kept.cloned().collect();
+        runs.push(added);
+        Self { runs }
+    }
+
+    /// Returns where a chunk or a page may be.
+    pub(crate) fn find_chunk(&self, id: &[u8; 32]) -> impl Iterator<Item = Hint> + '_ {
+        let id = *id;
+        self.runs.iter().filter_map(|file| file.run()).flat_map(move |run| {
+            run.find_chunk(&id).filter_map(move |found| {
+                let pack = run.pack(found.pack)?;
+                Some(Hint { pack, entry: u32::from(found.entry), detail: found.present })
+            })
+        })
+    }
+
+    /// Returns where a block may be.
+    pub(crate) fn find_block(&self, id: &BlockId) -> impl Iterator<Item = Hint> + '_ {
+        let id = *id;
+        self.runs.iter().filter_map(|file| file.run()).flat_map(move |run| {
+            run.find_block(&id).filter_map(move |found| {
+                let pack = run.pack(found.pack)?;
+                Some(Hint { pack, entry: u32::from(found.entry), detail: u16::from(found.slot) })
+            })
+        })
+    }
+}

@@ -1,0 +1,213 @@
+//! Writes index runs: of a new pack, and of several runs merged into one.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::format::layout;
+use crate::format::run::BLOCK_KEY_BYTES;
+use crate::format::run::BlockEntry;
+use crate::format::run::CHUNK_KEY_BYTES;
+use crate::format::run::ChunkEntry;
+use crate::format::run::Header;
+use crate::format::run::PACKS_MAX;
+use crate::format::run::Run;
+use crate::format::run::block_key;
+use crate::format::run::bucket_bits;
+use crate::format::run::bucket_of;
+use crate::format::run::chunk_key;
+use crate::stores::base::Base;
+use crate::stores::index::RunFile;
+use crate::stores::pack_writer::NewPack;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::PackId;
+use crate::words::ids::RunId;
+
+/// Runs of about the same size that are merged when there are this many of them.
+const MERGE_WIDTH: usize = 4;
+/// The entries of a run of the lowest size class.
+const SMALLEST_CLASS: u64 = 1 << 15;
+/// Bytes that are collected before they are written.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Publishes the run of one new pack.
+pub(crate) fn write_run_of(base: &Base, pack: &NewPack) -> Result<Arc<RunFile>> {
+    let mut chunks = Vec::with_capacity(pack.entries.len());
+    let mut blocks = Vec::new();
+    for (entry, number) in pack.entries.iter().zip(0..=u16::MAX) {
+        let present = u16::try_from(entry.blocks.len()).unwrap_or(u16::MAX);
+        chunks.push(ChunkEntry { key: chunk_key(&entry.id), pack: 0, entry: number, present });
+        let found = entry.blocks.iter();
+        blocks.extend(found.map(|(id, slot)| BlockEntry {
+            key: block_key(id),
+            pack: 0,
+            entry: number,
+            slot: *slot,
+        }));
+    }
+    chunks.sort_unstable();
+    blocks.sort_unstable();
+    write_run(base, &[pack.id], || chunks.iter().copied(), || blocks.iter().copied())
+}
+
+/// Publishes one run with all entries of `runs` but those of the packs in `dropped`.
+pub(crate) fn write_merged(
+    base: &Base,
+    runs: &[Arc<RunFile>],
+    dropped: &HashSet<PackId>,
+) -> Result<Arc<RunFile>> {
+    let mut numbers = HashMap::new();
+    let mut packs = Vec::new();
+    for pack in runs.iter().filter_map(|file| file.run()).flat_map(|run| run.packs()) {
+        if !dropped.contains(&pack) && !numbers.contains_key(&pack) {
+            numbers.insert(pack, u32::try_from(packs.len()).unwrap_or(u32::MAX));
+            packs.push(pack);
+        }
+    }
+    let inputs: Vec<(Run<'_>, Vec<Option<u32>>)> = runs
+        .iter()
+        .filter_map(|file| file.run())
+        .map(|run| (run, run.packs().map(|pack| numbers.get(&pack).copied()).collect()))
+        .collect();
+    let chunks = || {
+        merge(
+            &inputs,
+            Run::chunk_entries,
+            |entry: ChunkEntry, pack| ChunkEntry { pack, ..entry },
+            |entry| entry.pack,
+        )
+    };
+    let blocks = || {
+        merge(
+            &inputs,
+            Run::block_entries,
+            |entry: BlockEntry, pack| BlockEntry { pack, ..entry },
+            |entry| entry.pack,
+        )
+    };
+    write_run(base, &packs, chunks, blocks)
+}
+
+/// Returns the runs that should be merged now: the smallest classes that have come together, or none.
+pub(crate) fn runs_to_merge(runs: &[Arc<RunFile>]) -> Vec<Arc<RunFile>> {
+    let class = |run: &RunFile| (run.entries() / SMALLEST_CLASS + 1).ilog2() / 2;
+    let classes: Vec<u32> = runs.iter().map(|run| class(run)).collect();
+    let crowded = |class: &u32| classes.iter().filter(|other| *other <= class).count() >= MERGE_WIDTH;
+    let Some(upto) = classes.iter().filter(|class| crowded(class)).max() else { return Vec::new() };
+    runs.iter().zip(&classes).filter(|(_, class)| *class <= upto).map(|(run, _)| Arc::clone(run)).collect()
+}
+
+/// Merges sorted entries of several runs, their packs numbered anew; entries of packs without a number are left out.
+fn merge<'a, T: Ord + Copy, I: Iterator<Item = T> + 'a>(
+    inputs: &'a [(Run<'a>, Vec<Option<u32>>)],
+    entries: impl Fn(Run<'a>) -> I,
+    renumbered: impl Fn(T, u32) -> T + Copy + 'a,
+    pack_of: impl Fn(&T) -> u32 + Copy + 'a,
+) -> impl Iterator<Item = T> + 'a {
+    let mut heads: Vec<_> = inputs
+        .iter()
+        .map(|(run, numbers)| {
+            let kept = entries(*run).filter_map(move |entry| {
+                let number = numbers.get(pack_of(&entry) as usize).copied().flatten()?;
+                Some(renumbered(entry, number))
+            });
+            kept.peekable()
+        })
+        .collect();
+    std::iter::from_fn(move || {
+        let (least, _) = heads
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(at, head)| head.peek().map(|entry| (at, *entry)))
+            .min_by_key(|(_, entry)| *entry)?;
+        heads[least].next()
+    })
+}
+
+/// Writes a run. The entries are gone through three times: to count, for the buckets, and to write.
+fn write_run<C: Iterator<Item = ChunkEntry>, B: Iterator<Item = BlockEntry>>(
+    base: &Base,
+    packs: &[PackId],
+    chunks: impl Fn() -> C,
+    blocks: impl Fn() -> B,
+) -> Result<Arc<RunFile>> {
+    let number = u32::try_from(packs.len()).ok().filter(|number| *number <= PACKS_MAX);
+    let number =
+        number.ok_or_else(|| Error::corrupt("the repository has more packs than an index run can name"))?;
+    let table: Vec<u8> = packs.iter().flat_map(|pack| pack.0).collect();
+    let chunk_section = Section::measure(|| chunks().map(|entry| entry.encode()), CHUNK_KEY_BYTES);
+    let block_section = Section::measure(|| blocks().map(|entry| entry.encode()), BLOCK_KEY_BYTES);
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&table);
+    for section in [&chunk_section, &block_section] {
+        crc.update(&section.buckets);
+        crc.combine(&section.crc);
+    }
+    let header = Header::new(number, chunk_section.entries, block_section.entries, crc.finalize());
+    let head = [&header.encode()[..], &table].concat();
+    let id = base.hasher.run(&head);
+
+    let mut file = base.temp_file()?;
+    file.append(&head)?;
+    file.append(&chunk_section.buckets)?;
+    append_all(&mut |bytes| file.append(bytes), chunks().map(|entry| entry.encode()))?;
+    file.append(&block_section.buckets)?;
+    append_all(&mut |bytes| file.append(bytes), blocks().map(|entry| entry.encode()))?;
+    file.publish(&layout::run(id))?;
+    RunFile::open(base, id).map(Arc::new)
+}
+
+/// A section of entries before it is written: their number, their checksum, and the table of their buckets.
+struct Section {
+    entries: u64,
+    crc: crc32fast::Hasher,
+    buckets: Vec<u8>,
+}
+
+impl Section {
+    /// Goes through the entries once to count them and once for their buckets.
+    fn measure<const N: usize, I: Iterator<Item = [u8; N]>>(
+        entries: impl Fn() -> I,
+        key_bytes: usize,
+    ) -> Self {
+        let mut crc = crc32fast::Hasher::new();
+        let count = entries().map(|entry| crc.update(&entry)).count() as u64;
+        let bits = bucket_bits(count);
+        let mut buckets = Vec::with_capacity(((1 << bits) + 1) * 4);
+        let mut filled = 0;
+        let mut begin_upto = |buckets: &mut Vec<u8>, bucket: usize, at: u32| {
+            (filled..bucket).for_each(|_| buckets.extend(at.to_le_bytes()));
+            filled = filled.max(bucket);
+        };
+        for (entry, at) in entries().zip(0..) {
+            begin_upto(&mut buckets, bucket_of(&entry[..key_bytes], bits) + 1, at);
+        }
+        begin_upto(&mut buckets, (1 << bits) + 1, u32::try_from(count).unwrap_or(u32::MAX));
+        Self { entries: count, crc, buckets }
+    }
+}
+
+fn append_all<const N: usize>(
+    append: &mut dyn FnMut(&[u8]) -> Result<()>,
+    entries: impl Iterator<Item = [u8; N]>,
+) -> Result<()> {
+    let mut buffer = Vec::with_capacity(BUFFER_BYTES + N);
+    for entry in entries {
+        buffer.extend(entry);
+        if buffer.len() >= BUFFER_BYTES {
+            append(&buffer)?;
+            buffer.clear();
+        }
+    }
+    append(&buffer)
+}
+
+/// Removes runs that another one replaces. Those that are gone already are as good.
+pub(crate) fn remove_runs(base: &Base, runs: &[RunId]) -> Result<()> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    runs.iter().try_for_each(|run| base.remove(&layout::run(*run)))?;
+    base.sync_dir(layout::INDEX)
+}

@@ -1,0 +1,131 @@
+//! Reads manifests: finds the leaf that maps a region of an image, without reading more pages than lead to it.
+
+use crate::format::page::Inner;
+use crate::format::page::Leaf;
+use crate::format::page::Page;
+use crate::format::page::PageRef;
+use crate::stores::chunks::Store;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::PageId;
+use crate::words::sizes::FANOUT;
+use crate::words::sizes::tree_height;
+
+/// Returns a page that is a leaf, or inner at a level, as its place in the tree demands (level 0 is a leaf).
+pub(crate) fn load_page(store: &Store, id: &PageId, level: u32) -> Result<Page> {
+    let bytes = store.read_page(id)?;
+    let wrong = |why: String| {
+        Error::corrupt(format!("manifest page {id} is damaged: {why}"))
+            .with_hint("run `icecore repair snapshots` to see what is lost")
+    };
+    let page = Page::decode(&bytes).map_err(|error| wrong(error.to_string()))?;
+    let found = match &page {
+        Page::Leaf(_) => 0,
+        Page::Inner(inner) => u32::from(inner.level),
+    };
+    if found != level {
+        return Err(wrong(format!("it is of level {found} and stands at level {level}")));
+    }
+    Ok(page)
+}
+
+/// Returns a page that must be a leaf.
+pub(crate) fn load_leaf(store: &Store, id: &PageId) -> Result<Leaf> {
+    match load_page(store, id, 0)? {
+        Page::Leaf(leaf) => Ok(leaf),
+        Page::Inner(_) => Err(Error::corrupt(format!("manifest page {id} is not a leaf"))),
+    }
+}
+
+/// Returns a page that must be inner and of this level.
+pub(crate) fn load_inner(store: &Store, id: &PageId, level: u32) -> Result<Inner> {
+    match load_page(store, id, level)? {
+        Page::Inner(inner) => Ok(inner),
+        Page::Leaf(_) => Err(Error::corrupt(format!("manifest page {id} is not an inner page"))),
+    }
+}
+
+/// Goes through the leaves of a manifest in order. Keeps the pages on the path to the last one.
+pub(crate) struct TreeReader<'a> {
+    store: &'a Store,
+    root: Option<PageRef>,
+    height: u32,
+    /// Inner pages from the root down, each with its level and its number among the pages of that level.
+    path: Vec<(u32, u64, Inner)>,
+    pages_read: u64,
+}
+
+impl<'a> TreeReader<'a> {
+    pub(crate) fn new(store: &'a Store, root: Option<PageRef>, size_bytes: u64) -> Self {
+        Self { store, root, height: tree_height(size_bytes), path: Vec::new(), pages_read: 0 }
+    }
+
+    /// Returns the first leaf with data at or after number `from`: its number and the reference to its page.
+    pub(crate) fn next_leaf(&mut self, from: u64) -> Result<Option<(u64, PageRef)>> {
+        let Some(root) = self.root else { return Ok(None) };
+        if self.height == 0 {
+            return Ok((from == 0).then_some((0, root)));
+        }
+        let mut from = from;
+        loop {
+            match self.descend(root, from)? {
+                Step::Found(leaf, page) => return Ok(Some((leaf, page))),
+                Step::Next(next) => from = next,
+                Step::End => return Ok(None),
+            }
+        }
+    }
+
+    /// Goes down towards leaf `from` until there is no data below a child, and says where to go on.
+    fn descend(&mut self, root: PageRef, from: u64) -> Result<Step> {
+        self.path.retain(|(level, number, _)| *number == number_at(from, *level));
+        if number_at(from, self.height) != 0 {
+            return Ok(Step::End);
+        }
+        loop {
+            let (level, number) = match self.path.last() {
+                None => {
+                    self.push(root, self.height, 0)?;
+                    continue;
+                }
+                Some((level, number, _)) => (*level, *number),
+            };
+            let wanted = number_at(from, level - 1) - number * FANOUT as u64;
+            let child =
+                self.path.last().and_then(|(_, _, inner)| inner.children().find(|(at, _)| *at >= wanted));
+            let below = number * FANOUT as u64;
+            match child {
+                None if level == self.height => return Ok(Step::End),
+                None => return Ok(Step::Next(first_leaf(number + 1, level))),
+                Some((at, _)) if at > wanted && level > 1 => {
+                    return Ok(Step::Next(first_leaf(below + at, level - 1)));
+                }
+                Some((at, page)) if level == 1 => return Ok(Step::Found(below + at, page)),
+                Some((at, page)) => self.push(page, level - 1, below + at)?,
+            }
+        }
+    }
+
+    fn push(&mut self, page: PageRef, level: u32, number: u64) -> Result<()> {
+        let inner = load_inner(self.store, &page.id, level)?;
+        self.pages_read += 1;
+        self.path.push((level, number, inner));
+        Ok(())
+    }
+}
+
+enum Step {
+    Found(u64, PageRef),
+    Next(u64),
+    End,
+}
+
+/// Returns the number, among the pages of `level`, of the page that leaf `leaf` is below.
+fn number_at(leaf: u64, level: u32) -> u64 {
+    leaf.checked_shr(7 * level).unwrap_or(0)
+}
+
+/// Returns the number of the first leaf below page `number` of `level`.
+fn first_leaf(number: u64, level: u32) -> u64 {
+    number << (7 * level)
+}

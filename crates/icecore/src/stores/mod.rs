@@ -1,0 +1,14 @@
+//! The stores of a repository: packs, the index over them, manifests, snapshot records, and the locks between them.
+
+pub(crate) mod base;
+pub(crate) mod chunks;
+pub(crate) mod fence;
+pub(crate) mod index;
+pub(crate) mod index_writer;
+pub(crate) mod manifest;
+pub(crate) mod pack_cache;
+pub(crate) mod pack_file;
+pub(crate) mod pack_salvage;
+pub(crate) mod pack_writer;
+pub(crate) mod records;
+pub(crate) mod tree_builder;

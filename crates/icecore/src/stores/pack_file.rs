@@ -1,0 +1,160 @@
+//! A published pack, opened to read it.
+
+use crate::format::bytes::DecodeError;
+use crate::format::layout;
+use crate::format::pack::Directory;
+use crate::format::pack::Entry;
+use crate::format::pack::HEADER_BYTES;
+use crate::format::pack::Header;
+use crate::format::pack::PackKind;
+use crate::format::pack::TRAILER_BYTES;
+use crate::format::pack::Trailer;
+use crate::stores::base::Base;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::BlockId;
+use crate::words::ids::PackId;
+use crate::words::sizes::to_u64;
+use crate::world::storage::Mapped;
+use crate::world::storage::StoredFile;
+
+/// A pack whose header, trailer and directory were found in order.
+pub(crate) struct PackFile {
+    pub(crate) id: PackId,
+    pub(crate) kind: PackKind,
+    /// The length of the whole file.
+    pub(crate) bytes: u64,
+    trailer: Trailer,
+    directory: Mapped,
+    file: Box<dyn StoredFile>,
+}
+
+impl PackFile {
+    /// Opens a pack and checks everything about it but its records and its id.
+    pub(crate) fn open(base: &Base, id: PackId) -> Result<Self> {
+        let file = base
+            .storage
+            .open(&layout::pack(id))
+            .map_err(|error| Error::io(format!("opening pack {id}"), error))?;
+        Self::from_file(base, id, file)
+    }
+
+    fn from_file(base: &Base, id: PackId, file: Box<dyn StoredFile>) -> Result<Self> {
+        let read = |error| Error::io(format!("reading pack {id}"), error);
+        let bytes = file.len();
+        if bytes < to_u64(HEADER_BYTES + TRAILER_BYTES) {
+            return Err(damaged(
+                id,
+                &DecodeError::Truncated { need: to_u64(HEADER_BYTES + TRAILER_BYTES), got: bytes },
+            ));
+        }
+        let mut header = [0; HEADER_BYTES];
+        file.read_at(0, &mut header).map_err(read)?;
+        let header = Header::decode(&header).map_err(|error| damaged(id, &error))?;
+        if header.repository != base.repository {
+            return Err(Error::corrupt(format!(
+                "pack {id} belongs to another repository, {}",
+                header.repository
+            ))
+            .with_hint("move it out of this repository"));
+        }
+        let mut trailer = [0; TRAILER_BYTES];
+        let end = bytes - to_u64(TRAILER_BYTES);
+        file.read_at(end, &mut trailer).map_err(read)?;
+        let trailer = Trailer::decode(&trailer).map_err(|error| damaged(id, &error))?;
+        if trailer.directory_offset.checked_add(trailer.directory_bytes()) != Some(end) {
+            return Err(damaged(
+                id,
+                &DecodeError::bad("the offset of the directory", trailer.directory_offset),
+            ));
+        }
+        let directory = file.map(trailer.directory_offset..end).map_err(read)?;
+        if crc32fast::hash(&directory) != trailer.crc {
+            return Err(damaged(id, &DecodeError::BadChecksum { what: "directory" }));
+        }
+        Directory::new(&directory, &trailer).map_err(|error| damaged(id, &error))?;
+        Ok(Self { id, kind: header.kind, bytes, trailer, directory, file })
+    }
+
+    /// Returns how many chunks or pages are in it.
+    pub(crate) fn entries(&self) -> u32 {
+        self.trailer.entries
+    }
+
+    /// Returns how many block ids its directory has.
+    pub(crate) fn block_ids(&self) -> u32 {
+        self.trailer.block_ids
+    }
+
+    /// Returns how long the directory is.
+    pub(crate) fn directory_bytes(&self) -> u64 {
+        self.trailer.directory_bytes()
+    }
+
+    /// Tells whether the directory is the one that gave the pack its id.
+    pub(crate) fn has_its_id(&self, base: &Base) -> bool {
+        base.hasher.pack(&self.directory) == self.id
+    }
+
+    fn directory(&self) -> Result<Directory<'_>> {
+        Directory::new(&self.directory, &self.trailer).map_err(|error| damaged(self.id, &error))
+    }
+
+    /// Returns the entry with this number.
+    pub(crate) fn entry(&self, number: u32) -> Result<Entry> {
+        self.directory()?.entry(number, &self.trailer).map_err(|error| damaged(self.id, &error))
+    }
+
+    /// Returns the id of the block in a slot of a chunk, punched or not.
+    pub(crate) fn block_id(&self, entry: &Entry, slot: u8) -> Option<BlockId> {
+        self.directory().ok()?.block_id(entry, slot)
+    }
+
+    /// Returns the ids of all blocks of a chunk.
+    pub(crate) fn block_ids_of(&self, entry: &Entry) -> Vec<BlockId> {
+        (0..entry.slots).filter_map(|slot| self.block_id(entry, u8::try_from(slot).ok()?)).collect()
+    }
+
+    /// Tells whether a slot of a chunk has its data.
+    pub(crate) fn has_slot(&self, entry: &Entry, slot: u8) -> bool {
+        if u16::from(slot) >= entry.slots {
+            return false;
+        }
+        match self.directory().map(|directory| directory.bitmap(entry)) {
+            Ok(Some(bitmap)) => bitmap.has(slot),
+            Ok(None) => entry.bitmap.is_none(),
+            Err(_) => false,
+        }
+    }
+
+    /// Returns the slots of a chunk that have their data, in order: that is how they are stored.
+    pub(crate) fn present_slots(&self, entry: &Entry) -> Vec<u8> {
+        (0..entry.slots)
+            .filter_map(|slot| u8::try_from(slot).ok())
+            .filter(|slot| self.has_slot(entry, *slot))
+            .collect()
+    }
+
+    /// Reads the stored bytes of a chunk or a page into `buffer` and checks their CRC.
+    pub(crate) fn read_stored(&self, entry: &Entry, buffer: &mut Vec<u8>) -> Result<()> {
+        buffer.resize(entry.stored_bytes as usize, 0);
+        self.file.read_at(u64::from(entry.offset), buffer).map_err(|error| {
+            Error::io(format!("reading pack {} at offset {}", self.id, entry.offset), error)
+        })?;
+        if crc32fast::hash(buffer) != entry.crc {
+            return Err(damaged(self.id, &DecodeError::BadChecksum { what: "stored bytes" })
+                .in_context(format!("at offset {}", entry.offset)));
+        }
+        Ok(())
+    }
+}
+
+fn damaged(id: PackId, why: &DecodeError) -> Error {
+    let kind = match why {
+        DecodeError::BadVersion { .. } => ErrorKind::Unsupported,
+        _ => ErrorKind::Corrupt,
+    };
+    Error::new(kind, format!("pack {id} is damaged: {why}"))
+        .with_hint("run `icecore verify` to see which snapshots are affected, then `icecore repair index`")
+}

@@ -1,0 +1,190 @@
+//! Writes packs: chunks or pages one after another, then the directory, then the name.
+
+use crate::format::layout;
+use crate::format::pack::BITMAP_BYTES;
+use crate::format::pack::BLOCK_ID_BYTES;
+use crate::format::pack::ENTRIES_MAX;
+use crate::format::pack::ENTRY_BYTES;
+use crate::format::pack::Entry;
+use crate::format::pack::HEADER_BYTES;
+use crate::format::pack::Header;
+use crate::format::pack::PackKind;
+use crate::format::pack::RECORD_BYTES;
+use crate::format::pack::SlotBitmap;
+use crate::format::pack::TRAILER_BYTES;
+use crate::format::pack::Trailer;
+use crate::pure::compress::Encoded;
+use crate::stores::base::Base;
+use crate::stores::base::TempFile;
+use crate::stores::fence::Writer;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::BlockId;
+use crate::words::ids::PackId;
+use crate::words::sizes::to_u64;
+
+/// A pack is closed when it is this long.
+pub(crate) const PACK_BYTES_TARGET: u64 = 64 << 20;
+/// Bytes that are collected before they are written.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// A chunk or a page, ready to be appended to a pack.
+pub(crate) struct Item {
+    pub(crate) id: [u8; 32],
+    pub(crate) encoded: Encoded,
+    /// CRC-32 of the encoded bytes.
+    pub(crate) crc: u32,
+    pub(crate) raw_bytes: u32,
+    /// The ids of a chunk's blocks, punched ones too.
+    pub(crate) blocks: Vec<BlockId>,
+    /// Which of them have their data, where not all have.
+    pub(crate) bitmap: Option<SlotBitmap>,
+}
+
+impl Item {
+    pub(crate) fn new(id: [u8; 32], encoded: Encoded, raw_bytes: u32, blocks: Vec<BlockId>) -> Self {
+        let crc = crc32fast::hash(&encoded.bytes);
+        Self { id, encoded, crc, raw_bytes, blocks, bitmap: None }
+    }
+
+    /// Returns what the item takes in a pack, with its share of the directory.
+    pub(crate) fn packed_bytes(&self) -> u64 {
+        to_u64(RECORD_BYTES + ENTRY_BYTES + BLOCK_ID_BYTES * self.blocks.len() + self.encoded.bytes.len())
+    }
+}
+
+/// A pack that was just published, with what an index needs to know of it.
+pub(crate) struct NewPack {
+    pub(crate) id: PackId,
+    pub(crate) bytes: u64,
+    pub(crate) entries: Vec<NewEntry>,
+}
+
+/// A chunk or page of a new pack.
+pub(crate) struct NewEntry {
+    pub(crate) id: [u8; 32],
+    /// The blocks that have their data, each with its slot.
+    pub(crate) blocks: Vec<(BlockId, u8)>,
+}
+
+/// A pack that is being written. Dropped before [`finish`](Self::finish), it leaves nothing.
+pub(crate) struct PackWriter<'a> {
+    base: &'a Base,
+    file: TempFile<'a>,
+    buffer: Vec<u8>,
+    /// Where the next record begins.
+    offset: u64,
+    entries: Vec<Entry>,
+    blocks: Vec<BlockId>,
+    bitmaps: Vec<SlotBitmap>,
+}
+
+impl<'a> PackWriter<'a> {
+    pub(crate) fn begin(base: &'a Base, kind: PackKind) -> Result<Self> {
+        let header = Header { kind, repository: base.repository };
+        let mut buffer = Vec::with_capacity(BUFFER_BYTES + (256 << 10));
+        buffer.extend(header.encode());
+        Ok(Self {
+            base,
+            file: base.temp_file()?,
+            buffer,
+            offset: to_u64(HEADER_BYTES),
+            entries: Vec::new(),
+            blocks: Vec::new(),
+            bitmaps: Vec::new(),
+        })
+    }
+
+    /// Tells whether the pack should be finished before anything more is appended.
+    pub(crate) fn is_full(&self) -> bool {
+        self.offset >= PACK_BYTES_TARGET || self.entries.len() >= ENTRIES_MAX as usize
+    }
+
+    pub(crate) fn append(&mut self, item: &Item) -> Result<()> {
+        let too_long = |_| Error::corrupt("a chunk is too long for a pack");
+        let bitmap = match item.bitmap {
+            Some(bitmap) => {
+                self.bitmaps.push(bitmap);
+                Some(u32::try_from(self.bitmaps.len() - 1).map_err(too_long)?)
+            }
+            None => None,
+        };
+        let mut entry = Entry {
+            id: item.id,
+            offset: 0,
+            stored_bytes: u32::try_from(item.encoded.bytes.len()).map_err(too_long)?,
+            raw_bytes: item.raw_bytes,
+            crc: item.crc,
+            codec: item.encoded.codec,
+            slots: u16::try_from(item.blocks.len()).map_err(too_long)?,
+            first_block: u32::try_from(self.blocks.len()).map_err(too_long)?,
+            bitmap,
+        };
+        entry.offset = u32::try_from(self.offset + to_u64(entry.record_bytes())).map_err(too_long)?;
+        self.buffer.extend(entry.encode_record());
+        if let Some(bitmap) = item.bitmap {
+            item.blocks.iter().for_each(|id| self.buffer.extend(id.0));
+            self.buffer.extend(bitmap.0);
+        }
+        self.buffer.extend(&item.encoded.bytes);
+        self.offset = u64::from(entry.offset) + u64::from(entry.stored_bytes);
+        self.blocks.extend(&item.blocks);
+        self.entries.push(entry);
+        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.file.append(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Writes the directory and publishes the pack, after gc was told of it through `writer`.
+    pub(crate) fn finish(mut self, writer: &Writer) -> Result<NewPack> {
+        let directory = self.directory();
+        let count = |n: usize| u32::try_from(n).map_err(|_| Error::corrupt("a pack has too many entries"));
+        let trailer = Trailer {
+            entries: count(self.entries.len())?,
+            block_ids: count(self.blocks.len())?,
+            bitmaps: count(self.bitmaps.len())?,
+            crc: crc32fast::hash(&directory),
+            directory_offset: self.offset,
+        };
+        let id = self.base.hasher.pack(&directory);
+        self.buffer.extend(&directory);
+        self.buffer.extend(trailer.encode());
+        self.flush()?;
+        writer.announce(id)?;
+        let dir = layout::pack_dir(id);
+        make_dir(self.base, &dir)?;
+        let bytes = self.offset + to_u64(directory.len() + TRAILER_BYTES);
+        let entries = self.entries.iter().map(|entry| self.new_entry(entry)).collect();
+        self.file.publish(&layout::pack(id))?;
+        Ok(NewPack { id, bytes, entries })
+    }
+
+    fn directory(&self) -> Vec<u8> {
+        let bytes = self.entries.len() * ENTRY_BYTES
+            + self.blocks.len() * BLOCK_ID_BYTES
+            + self.bitmaps.len() * BITMAP_BYTES;
+        let mut directory = Vec::with_capacity(bytes);
+        self.entries.iter().for_each(|entry| directory.extend(entry.encode()));
+        self.blocks.iter().for_each(|id| directory.extend(id.0));
+        self.bitmaps.iter().for_each(|bitmap| directory.extend(bitmap.0));
+        directory
+    }
+
+    fn new_entry(&self, entry: &Entry) -> NewEntry {
+        let first = entry.first_block as usize;
+        let bitmap = entry.bitmap.and_then(|index| self.bitmaps.get(index as usize));
+        let blocks = self.blocks[first..first + usize::from(entry.slots)].iter().zip(0..=u8::MAX);
+        let present = blocks.filter(|(_, slot)| bitmap.is_none_or(|bitmap| bitmap.has(*slot)));
+        NewEntry { id: entry.id, blocks: present.map(|(id, slot)| (*id, slot)).collect() }
+    }
+}
+
+/// Makes one of the 256 directories of packs; durable before anything is put in it.
+fn make_dir(base: &Base, dir: &str) -> Result<()> {
+    let made = base.storage.make_dir(dir).and_then(|()| base.storage.sync_dir(layout::PACKS));
+    made.map_err(|error| Error::io(format!("making the directory {dir}"), error))
+}

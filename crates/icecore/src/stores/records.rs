@@ -1,0 +1,81 @@
+//! The records of snapshots, a file each.
+
+use crate::format::layout;
+use crate::format::record::Record;
+use crate::stores::base::Base;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::SnapshotId;
+use crate::world::storage::read_all;
+
+/// The longest record file: names, tags and a few numbers.
+const RECORD_BYTES_MAX: u64 = 1 << 20;
+
+/// Returns one record.
+///
+/// # Errors
+/// `NotFound` if there is none of this id; `Corrupt` if it cannot be read.
+pub(crate) fn load(base: &Base, id: SnapshotId) -> Result<Record> {
+    let bytes =
+        read_all(&*base.storage, &layout::snapshot(id), RECORD_BYTES_MAX).map_err(|error| {
+            match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    Error::new(ErrorKind::NotFound, format!("there is no snapshot {id}"))
+                }
+                _ => Error::io(format!("reading the record of snapshot {id}"), error),
+            }
+        })?;
+    let (record, _) = Record::decode(&bytes, &base.hasher).map_err(|error| {
+        Error::corrupt(format!("the record of snapshot {id} is damaged: {error}")).with_hint(
+            "its data may still be there; keep the repository as it is and look for a copy of the record",
+        )
+    })?;
+    if record.id != id {
+        return Err(Error::corrupt(format!("the record of snapshot {id} is that of snapshot {}", record.id)));
+    }
+    Ok(record)
+}
+
+/// What came of reading one record: its file's name, and the record or why it cannot be read.
+pub(crate) type Loaded = (String, Result<Record>);
+
+/// Returns all records, in no order. A record that disappears meanwhile is left out.
+pub(crate) fn load_all(base: &Base) -> Result<Vec<Loaded>> {
+    let mut loaded = Vec::new();
+    for file in base.list(layout::SNAPSHOTS)? {
+        let record = match file.parse() {
+            Ok(id) => load(base, id),
+            Err(_) => Err(Error::corrupt("its name is not that of a snapshot record")),
+        };
+        match record {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            record => loaded.push((file, record)),
+        }
+    }
+    Ok(loaded)
+}
+
+/// Returns all records, oldest first; one that cannot be read is an error.
+pub(crate) fn load_all_sound(base: &Base) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for (file, record) in load_all(base)? {
+        records.push(record.map_err(|error| error.in_context(format!("snapshots/{file}")))?);
+    }
+    records.sort_by_key(|record| (record.created_unix_ms, record.id));
+    Ok(records)
+}
+
+/// Publishes a record: the snapshot exists, or is changed, when this returns. The caller holds the commit lock.
+pub(crate) fn save(base: &Base, record: &Record) -> Result<()> {
+    let bytes = record.encode(&base.hasher).map_err(|error| {
+        Error::new(ErrorKind::InvalidInput, format!("the record cannot be encoded: {error}"))
+    })?;
+    base.publish_bytes(&layout::snapshot(record.id), &bytes)
+}
+
+/// Removes a record. The caller holds the commit lock.
+pub(crate) fn remove(base: &Base, id: SnapshotId) -> Result<()> {
+    base.remove(&layout::snapshot(id))?;
+    base.sync_dir(layout::SNAPSHOTS)
+}

@@ -1,0 +1,74 @@
+//! The buffers that an image is read into: a fixed number of them, so that memory is bounded.
+
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sizes::LEAF_BYTES;
+
+/// A fixed number of buffers of 4 MiB each.
+pub(crate) struct BufferPool {
+    free: Mutex<Free>,
+    returned: Condvar,
+}
+
+struct Free {
+    buffers: Vec<Vec<u8>>,
+    unmade: usize,
+}
+
+/// The bytes of a leaf region of an image. Goes back to its pool when nobody needs it any more.
+pub(crate) struct LeafBuffer {
+    bytes: Vec<u8>,
+    pool: Arc<BufferPool>,
+}
+
+impl BufferPool {
+    pub(crate) fn new(count: usize) -> Arc<Self> {
+        let free = Free { buffers: Vec::with_capacity(count), unmade: count };
+        Arc::new(Self { free: Mutex::new(free), returned: Condvar::new() })
+    }
+
+    /// Returns a buffer with arbitrary content; none if all are in use, unless `wait`.
+    pub(crate) fn take(self: &Arc<Self>, wait: bool) -> Option<LeafBuffer> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(bytes) = free.buffers.pop() {
+                return Some(LeafBuffer { bytes, pool: Arc::clone(self) });
+            }
+            if free.unmade > 0 {
+                free.unmade -= 1;
+                return Some(LeafBuffer { bytes: vec![0; LEAF_BYTES], pool: Arc::clone(self) });
+            }
+            if !wait {
+                return None;
+            }
+            free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl LeafBuffer {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// Returns the blocks of the region.
+    pub(crate) fn blocks(&self) -> &[[u8; BLOCK_BYTES]] {
+        self.bytes.as_chunks::<BLOCK_BYTES>().0
+    }
+}
+
+impl Drop for LeafBuffer {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.pool.free.lock().unwrap_or_else(PoisonError::into_inner).buffers.push(bytes);
+        self.pool.returned.notify_one();
+    }
+}

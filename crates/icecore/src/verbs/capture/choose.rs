@@ -1,0 +1,168 @@
+//! The stage between: for each block of an image, in order, choose where it is stored. Runs on one thread.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::hash::BuildHasherDefault;
+use std::hash::Hasher as StdHasher;
+use std::sync::Arc;
+
+use crate::stores::chunks::Located;
+use crate::stores::chunks::Store;
+use crate::verbs::capture::draft::BlockPlace;
+use crate::verbs::capture::packing::ChunkJob;
+use crate::verbs::capture::packing::Source;
+use crate::verbs::capture::scan::ScannedLeaf;
+use crate::words::error::Result;
+use crate::words::ids::BlockId;
+use crate::words::ids::ChunkId;
+use crate::words::sizes::CHUNK_BLOCKS;
+
+/// Blocks of this capture that are remembered before their index run is published. Forgetting one costs space only, and
+/// only a dry run, which publishes nothing, comes near.
+const PENDING_MAX: usize = 1 << 21;
+
+/// Ids are digests: their first bytes are as good as any hash of them.
+#[derive(Default)]
+struct IdHash(u64);
+
+impl StdHasher for IdHash {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Chooses places for blocks, and puts new blocks into chunks.
+pub(crate) struct Chooser<'a> {
+    store: &'a Store,
+    /// New blocks that the index does not know yet: the number of their chunk, and the slot.
+    pending: HashMap<BlockId, (u64, u8), BuildHasherDefault<IdHash>>,
+    /// The ids of the chunks that are closed and not published, from number `first_pending` on.
+    pending_ids: VecDeque<ChunkId>,
+    first_pending: u64,
+    open: OpenChunk,
+    /// Where the last known block was found: the next one is often behind it.
+    last: Option<(Located, u8)>,
+    pub(crate) new_blocks: u64,
+}
+
+#[derive(Default)]
+struct OpenChunk {
+    number: u64,
+    blocks: Vec<BlockId>,
+    sources: Vec<Source>,
+}
+
+impl<'a> Chooser<'a> {
+    pub(crate) fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            pending: HashMap::default(),
+            pending_ids: VecDeque::new(),
+            first_pending: 0,
+            open: OpenChunk::default(),
+            last: None,
+            new_blocks: 0,
+        }
+    }
+
+    /// Chooses the place of a block of `leaf`. A chunk that it completes is returned to be compressed.
+    pub(crate) fn choose(
+        &mut self,
+        leaf: &ScannedLeaf,
+        block: usize,
+    ) -> Result<(BlockPlace, Option<ChunkJob>)> {
+        let Some(id) = leaf.blocks[block] else { return Ok((BlockPlace::Zero, None)) };
+        if let Some((chunk, slot)) = self.goes_on(&id) {
+            return Ok((BlockPlace::Chunk(chunk, slot), None));
+        }
+        if let Some((number, slot)) = self.pending.get(&id).copied() {
+            return Ok((self.pending_place(number, slot), None));
+        }
+        if let Some((located, slot)) = self.store.find_block(&id)? {
+            let place = BlockPlace::Chunk(ChunkId(located.entry.id), slot);
+            self.last = Some((located, slot));
+            return Ok((place, None));
+        }
+        Ok(self.add_new(leaf, block, id))
+    }
+
+    /// Tells where the block is if it stands behind the last one that was found, in its chunk or the one after that.
+    fn goes_on(&mut self, id: &BlockId) -> Option<(ChunkId, u8)> {
+        let (located, slot) = self.last.as_mut()?;
+        let next = slot.checked_add(1).filter(|next| u16::from(*next) < located.entry.slots);
+        let (number, slot_wanted) = match next {
+            Some(next) => (located.number, next),
+            None => (located.number + 1, 0),
+        };
+        if number != located.number {
+            let entry = located.pack.entry(number).ok()?;
+            if located.pack.block_id(&entry, slot_wanted) != Some(*id) {
+                return None;
+            }
+            *located = Located { pack: Arc::clone(&located.pack), number, entry };
+        } else if located.pack.block_id(&located.entry, slot_wanted) != Some(*id) {
+            return None;
+        }
+        if !located.pack.has_slot(&located.entry, slot_wanted) {
+            self.last = None;
+            return None;
+        }
+        *slot = slot_wanted;
+        Some((ChunkId(located.entry.id), slot_wanted))
+    }
+
+    fn pending_place(&self, number: u64, slot: u8) -> BlockPlace {
+        let closed =
+            usize::try_from(number - self.first_pending).ok().and_then(|at| self.pending_ids.get(at));
+        closed.map_or(BlockPlace::Open(slot), |id| BlockPlace::Chunk(*id, slot))
+    }
+
+    fn add_new(&mut self, leaf: &ScannedLeaf, block: usize, id: BlockId) -> (BlockPlace, Option<ChunkJob>) {
+        self.new_blocks += 1;
+        if self.pending.len() >= PENDING_MAX {
+            self.pending.clear();
+        }
+        let slot = u8::try_from(self.open.blocks.len()).unwrap_or(u8::MAX);
+        self.pending.insert(id, (self.open.number, slot));
+        self.open.blocks.push(id);
+        self.open.sources.push(Source::Leaf(Arc::clone(&leaf.buffer), block));
+        let full = self.open.blocks.len() >= CHUNK_BLOCKS;
+        (BlockPlace::Open(slot), if full { self.close() } else { None })
+    }
+
+    /// Closes the open chunk, if there is anything in it.
+    pub(crate) fn close(&mut self) -> Option<ChunkJob> {
+        if self.open.blocks.is_empty() {
+            return None;
+        }
+        let next = OpenChunk { number: self.open.number + 1, ..OpenChunk::default() };
+        let OpenChunk { blocks, sources, .. } = std::mem::replace(&mut self.open, next);
+        let id = self.store.base.hasher.chunk(&blocks);
+        self.pending_ids.push_back(id);
+        Some(ChunkJob { id, blocks, sources })
+    }
+
+    /// Lets go of the buffers of the leaf before, so that they can be used again.
+    pub(crate) fn detach(&mut self) {
+        self.open.sources.iter_mut().for_each(Source::detach);
+    }
+
+    /// Forgets the first `chunks` chunks: the index knows them now.
+    pub(crate) fn forget_published(&mut self, chunks: u64) {
+        if chunks <= self.first_pending {
+            return;
+        }
+        self.pending.retain(|_, (number, _)| *number >= chunks);
+        while self.first_pending < chunks && self.pending_ids.pop_front().is_some() {
+            self.first_pending += 1;
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The end of a capture: the record appears, unless gc has removed something that the new snapshot needs.
+
+use crate::format::layout;
+use crate::format::page::Page;
+use crate::format::page::PageRef;
+use crate::format::page::Place;
+use crate::format::record::Record;
+use crate::repository::Repository;
+use crate::stores::chunks::Store;
+use crate::stores::fence;
+use crate::stores::manifest::load_page;
+use crate::stores::records;
+use crate::verbs::catalog::check_record_name_is_free;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::sizes::tree_height;
+use crate::world::storage::LockMode;
+
+/// What came of a commit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Commit {
+    /// The snapshot exists, durably.
+    Done,
+    /// Something it needs is gone: the image must be read again.
+    Stale,
+}
+
+/// Publishes `record`, whose manifest was made when the repository was of `generation`.
+pub(crate) fn commit(repo: &Repository, record: &Record, generation: u64) -> Result<Commit> {
+    let store = &repo.store;
+    let mut proven = generation;
+    loop {
+        {
+            let _lock = fence::lock(&store.base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+            if fence::generation(&store.base)? == proven {
+                check_record_name_is_free(&records::load_all(&store.base)?, record)?;
+                records::save(&store.base, record)?;
+                return Ok(Commit::Done);
+            }
+        }
+        // Proving takes a while: not under the lock, and again if gc removes something meanwhile.
+        proven = fence::generation(&store.base)?;
+        store.reload()?;
+        if !all_there(store, record)? {
+            return Ok(Commit::Stale);
+        }
+    }
+}
+
+/// Tells whether all pages and chunks of a manifest are there, with every slot it needs.
+fn all_there(store: &Store, record: &Record) -> Result<bool> {
+    let mut open: Vec<(PageRef, u32)> =
+        record.root.map(|root| (root, tree_height(record.size_bytes))).into_iter().collect();
+    while let Some((page, level)) = open.pop() {
+        let page = match load_page(store, &page.id, level) {
+            Ok(page) => page,
+            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match page {
+            Page::Inner(inner) => open.extend(inner.children().map(|(_, child)| (child, level - 1))),
+            Page::Leaf(leaf) => {
+                for extent in &leaf.extents {
+                    let Place::Chunk { chunk, slot } = extent.place else { continue };
+                    let Some(found) = store.find_chunk(&leaf.chunks[usize::from(chunk)])? else {
+                        return Ok(false);
+                    };
+                    let slots = (slot..=u8::MAX).take(usize::from(extent.blocks));
+                    if !slots.into_iter().all(|slot| found.pack.has_slot(&found.entry, slot)) {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,112 @@
+//! A leaf page while its last chunks have no ids yet.
+
+use std::collections::HashMap;
+
+use crate::format::page::Extent;
+use crate::format::page::Leaf;
+use crate::format::page::Place;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::ChunkId;
+use crate::words::ids::Digest;
+use crate::words::sizes::LEAF_SPANS;
+
+/// Where a block is, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlockPlace {
+    /// Nowhere: it is zero.
+    Zero,
+    /// In a slot of a chunk that has its id.
+    Chunk(ChunkId, u8),
+    /// In a slot of the chunk that is still open.
+    Open(u8),
+}
+
+/// A leaf that is being put together, block by block.
+pub(crate) struct Draft {
+    pub(crate) number: u64,
+    spans: [Digest; LEAF_SPANS],
+    extents: Vec<(u16, BlockPlace)>,
+    /// Extents before this one have no open chunk in them.
+    resolved: usize,
+}
+
+impl Draft {
+    pub(crate) fn new(number: u64, spans: [Digest; LEAF_SPANS]) -> Self {
+        Self { number, spans, extents: Vec::with_capacity(128), resolved: 0 }
+    }
+
+    /// Adds the next block. It joins the extent before it if it goes on where that ends.
+    pub(crate) fn push(&mut self, place: BlockPlace) {
+        if let Some((blocks, first)) = self.extents.last_mut() {
+            let goes_on = match (*first, place) {
+                (BlockPlace::Zero, BlockPlace::Zero) => true,
+                (BlockPlace::Chunk(id, slot), BlockPlace::Chunk(next_id, next)) => {
+                    id == next_id && u16::from(slot) + *blocks == u16::from(next)
+                }
+                (BlockPlace::Open(slot), BlockPlace::Open(next)) => {
+                    u16::from(slot) + *blocks == u16::from(next)
+                }
+                _ => false,
+            };
+            if goes_on {
+                *blocks += 1;
+                return;
+            }
+        }
+        self.extents.push((1, place));
+    }
+
+    /// Gives the open chunk its id.
+    pub(crate) fn resolve(&mut self, id: ChunkId) {
+        for (_, place) in &mut self.extents[self.resolved..] {
+            if let BlockPlace::Open(slot) = *place {
+                *place = BlockPlace::Chunk(id, slot);
+            }
+        }
+        self.resolved = self.extents.len().saturating_sub(1);
+    }
+
+    /// Tells whether some block is still in the open chunk.
+    pub(crate) fn is_open(&self) -> bool {
+        self.extents[self.resolved..].iter().any(|(_, place)| matches!(place, BlockPlace::Open(_)))
+    }
+
+    /// Returns the leaf, all of whose chunks have ids.
+    pub(crate) fn finish(&self) -> Result<Leaf> {
+        let mut numbers = HashMap::new();
+        let mut chunks = Vec::new();
+        let mut extents: Vec<Extent> = Vec::with_capacity(self.extents.len());
+        for (blocks, place) in &self.extents {
+            let place = match place {
+                BlockPlace::Zero => Place::Zero,
+                BlockPlace::Chunk(id, slot) => {
+                    let chunk = *numbers.entry(*id).or_insert_with(|| {
+                        chunks.push(*id);
+                        u16::try_from(chunks.len() - 1).unwrap_or(u16::MAX)
+                    });
+                    Place::Chunk { chunk, slot: *slot }
+                }
+                BlockPlace::Open(_) => return Err(Error::corrupt("a leaf was finished before its chunks")),
+            };
+            push_extent(&mut extents, Extent { blocks: *blocks, place });
+        }
+        let data = self.spans.iter().enumerate().filter(|(_, digest)| **digest != Digest::ZERO);
+        let data_spans = data.clone().fold(0, |mask, (span, _)| mask | 1 << span);
+        Ok(Leaf { data_spans, digests: data.map(|(_, digest)| *digest).collect(), chunks, extents })
+    }
+}
+
+/// Adds an extent, joined with the one before it where that became possible when an open chunk got its id.
+fn push_extent(extents: &mut Vec<Extent>, next: Extent) {
+    if let Some(last) = extents.last_mut()
+        && let (Place::Chunk { chunk, slot }, Place::Chunk { chunk: next_chunk, slot: next_slot }) =
+            (last.place, next.place)
+        && chunk == next_chunk
+        && u16::from(slot) + last.blocks == u16::from(next_slot)
+    {
+        last.blocks += next.blocks;
+        return;
+    }
+    extents.push(next);
+}

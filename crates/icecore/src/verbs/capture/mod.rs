@@ -1,0 +1,254 @@
+//! Capture: an image becomes a snapshot.
+
+mod buffers;
+mod choose;
+mod commit;
+mod draft;
+mod packing;
+mod pages;
+mod parent;
+mod pipeline;
+mod scan;
+
+use crate::format::layout;
+use crate::format::record::CaptureStats;
+use crate::format::record::Record;
+use crate::repository::Repository;
+use crate::repository::check_level;
+use crate::stores::fence;
+use crate::stores::fence::Writer;
+use crate::stores::records;
+use crate::verbs::capture::commit::Commit;
+use crate::verbs::capture::commit::commit;
+use crate::verbs::capture::packing::Compression;
+use crate::verbs::capture::pipeline::Captured;
+use crate::verbs::capture::pipeline::Plan;
+use crate::verbs::capture::scan::data_bytes_at_most;
+use crate::verbs::capture::scan::size_changed;
+use crate::verbs::catalog::Snapshot;
+use crate::verbs::catalog::check_name_is_free;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::SnapshotId;
+use crate::words::names::ResourceKind;
+use crate::words::names::TAGS_MAX;
+use crate::words::names::check_name;
+use crate::words::names::check_tag;
+use crate::words::progress::Meter;
+use crate::words::progress::Progress;
+use crate::words::sizes::IMAGE_BYTES_MAX;
+use crate::world::io::ImageState;
+use crate::world::io::ReadAt;
+use crate::world::storage::LockMode;
+
+/// How often an image is read again because gc removed what was already there. The last time, gc has to wait.
+const ATTEMPTS: usize = 3;
+
+/// Which snapshot a capture compares its image with. It saves time only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parent {
+    /// The newest snapshot of the same resource.
+    Newest,
+    /// None.
+    None,
+    /// This one.
+    Snapshot(SnapshotId),
+}
+
+/// How an image is captured.
+#[derive(Debug, Clone)]
+pub struct CaptureOptions {
+    /// The id of the new snapshot: a fresh UUID of version 7.
+    pub id: SnapshotId,
+    /// The time, in milliseconds since 1970.
+    pub created_unix_ms: i64,
+    /// The name, unique among the snapshots of the resource.
+    pub name: String,
+    /// What the image is the disk of.
+    pub kind: ResourceKind,
+    /// The name of the droplet or volume.
+    pub resource: String,
+    /// Tags, without duplicates.
+    pub tags: Vec<String>,
+    /// What to compare with.
+    pub parent: Parent,
+    /// The zstd level for new data; the repository's where none is given.
+    pub level: Option<i32>,
+    /// Whether compressed data is decoded and compared before it is written.
+    pub check: bool,
+    /// Whether a file that has the identity it had at the parent's capture is taken as unchanged and not read.
+    pub trust_mtime: bool,
+    /// Whether nothing is written, only counted. Counts of new data are then an upper bound for very large images.
+    pub dry_run: bool,
+}
+
+/// What a capture did.
+#[derive(Debug, Clone)]
+pub struct CaptureReport {
+    /// The new snapshot, with the bytes of data, new data and stored data in its `stats`.
+    pub snapshot: Snapshot,
+    /// The snapshot that the image was compared with.
+    pub parent: Option<SnapshotId>,
+    /// Bytes of the image that were read.
+    pub read_bytes: u64,
+    /// Whether the image is exactly what the parent was.
+    pub unchanged: bool,
+    /// Whether the image was not read, because its identity was the parent's.
+    pub trusted_mtime: bool,
+    /// Whether the image was written to while it was read: the snapshot may mix old and new blocks.
+    pub changed_while_read: bool,
+}
+
+/// Captures `image` as a new snapshot. When it returns, the snapshot survives a power cut.
+///
+/// # Errors
+/// `AlreadyExists` if the resource has a snapshot of that name; `ImageChanged` if the image changed in size; `Io` with
+/// the offset if a part of it cannot be read; `Interrupted` if `progress` says so. What was stored until then is found
+/// again by the next capture.
+pub fn capture(
+    repo: &Repository,
+    image: &dyn ReadAt,
+    options: &CaptureOptions,
+    progress: &dyn Progress,
+) -> Result<CaptureReport> {
+    check(options)?;
+    let before = image.state().map_err(|error| Error::io("looking at the image", error))?;
+    if before.size_bytes > IMAGE_BYTES_MAX {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("an image of {} bytes is too large", before.size_bytes),
+        ));
+    }
+    let base = repo.base();
+    let writer = if options.dry_run {
+        None
+    } else {
+        repo.check_writable()?;
+        Some(Writer::begin(base)?)
+    };
+    for attempt in 1..=ATTEMPTS {
+        let _gc_waits = match attempt {
+            ATTEMPTS if writer.is_some() => Some(fence::lock(base, layout::LOCK_GC, LockMode::Exclusive)?),
+            _ => None,
+        };
+        let generation = fence::generation(base)?;
+        repo.store.reload()?;
+        let records = records::load_all(base)?;
+        check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;
+        let parent = choose_parent(repo, options)?;
+        let trusted = trusted_parent(parent.as_ref(), &before, options);
+        let captured = match trusted {
+            Some(parent) => unread(parent),
+            None => read(repo, image, parent.as_ref(), writer.as_ref(), options, progress)?,
+        };
+        let after = image.state().map_err(|error| Error::io("looking at the image", error))?;
+        if after.size_bytes != before.size_bytes {
+            return Err(size_changed(before.size_bytes, after.size_bytes, ""));
+        }
+        let record = record_of(options, parent.as_ref(), &captured, &before);
+        if writer.is_some() && commit(repo, &record, generation)? == Commit::Stale {
+            continue;
+        }
+        return Ok(CaptureReport {
+            parent: parent.as_ref().map(|parent| parent.id),
+            read_bytes: captured.read_bytes,
+            unchanged: parent.as_ref().is_some_and(|parent| parent.content == captured.content),
+            trusted_mtime: trusted.is_some(),
+            changed_while_read: before != after,
+            snapshot: Snapshot::from(record),
+        });
+    }
+    Err(Error::new(ErrorKind::InUse, "gc removed again and again what this capture needs")
+        .with_hint("capture the image again when gc has ended"))
+}
+
+fn check(options: &CaptureOptions) -> Result<()> {
+    check_name("name", &options.name)?;
+    check_name(options.kind.as_str(), &options.resource)?;
+    options.tags.iter().try_for_each(|tag| check_tag(tag))?;
+    if options.tags.len() > TAGS_MAX {
+        return Err(Error::new(ErrorKind::InvalidInput, format!("a snapshot has at most {TAGS_MAX} tags")));
+    }
+    options.level.map_or(Ok(()), check_level)
+}
+
+fn choose_parent(repo: &Repository, options: &CaptureOptions) -> Result<Option<Record>> {
+    match options.parent {
+        Parent::None => Ok(None),
+        Parent::Snapshot(id) => records::load(repo.base(), id).map(Some),
+        Parent::Newest => {
+            let records = records::load_all(repo.base())?.into_iter().filter_map(|(_, record)| record.ok());
+            let same =
+                records.filter(|record| record.kind == options.kind && record.resource == options.resource);
+            Ok(same.max_by_key(|record| (record.created_unix_ms, record.id)))
+        }
+    }
+}
+
+/// Returns the parent if the image need not be read: it is the very file that the parent was taken of, unchanged.
+fn trusted_parent<'a>(
+    parent: Option<&'a Record>,
+    image: &ImageState,
+    options: &CaptureOptions,
+) -> Option<&'a Record> {
+    let parent = parent.filter(|_| options.trust_mtime)?;
+    (image.identity.is_some() && parent.source == image.identity && parent.size_bytes == image.size_bytes)
+        .then_some(parent)
+}
+
+fn unread(parent: &Record) -> Captured {
+    Captured {
+        root: parent.root,
+        content: parent.content,
+        read_bytes: 0,
+        data_bytes: parent.stats.data_bytes,
+        new_bytes: 0,
+        data: Default::default(),
+        pages: Default::default(),
+    }
+}
+
+fn read(
+    repo: &Repository,
+    image: &dyn ReadAt,
+    parent: Option<&Record>,
+    writer: Option<&Writer>,
+    options: &CaptureOptions,
+    progress: &dyn Progress,
+) -> Result<Captured> {
+    progress.total(Meter::Scanned, data_bytes_at_most(image)?);
+    let compression = Compression { level: options.level.unwrap_or(repo.config.level), check: options.check };
+    pipeline::run(Plan { store: &repo.store, image, parent, writer, compression, progress })
+}
+
+fn record_of(
+    options: &CaptureOptions,
+    parent: Option<&Record>,
+    captured: &Captured,
+    image: &ImageState,
+) -> Record {
+    let mut tags = options.tags.clone();
+    tags.sort();
+    tags.dedup();
+    Record {
+        id: options.id,
+        created_unix_ms: options.created_unix_ms,
+        name: options.name.clone(),
+        kind: options.kind,
+        resource: options.resource.clone(),
+        tags,
+        protected: false,
+        parent: parent.map(|parent| parent.id),
+        size_bytes: image.size_bytes,
+        root: captured.root,
+        content: captured.content,
+        stats: CaptureStats {
+            data_bytes: captured.data_bytes,
+            new_bytes: captured.new_bytes,
+            stored_bytes: captured.data.packed_bytes,
+            manifest_bytes: captured.pages.packed_bytes,
+        },
+        source: image.identity,
+    }
+}

@@ -1,0 +1,206 @@
+//! The last stages for new chunks: compress them on all cores, append them to packs in order, publish packs and index.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+
+use crate::format::layout;
+use crate::format::pack::PackKind;
+use crate::pure::compress::Encoder;
+use crate::stores::chunks::Store;
+use crate::stores::fence;
+use crate::stores::fence::Writer;
+use crate::stores::index_writer::remove_runs;
+use crate::stores::index_writer::runs_to_merge;
+use crate::stores::index_writer::write_merged;
+use crate::stores::index_writer::write_run_of;
+use crate::stores::pack_writer::Item;
+use crate::stores::pack_writer::PackWriter;
+use crate::verbs::capture::buffers::LeafBuffer;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::BlockId;
+use crate::words::ids::ChunkId;
+use crate::words::progress::Meter;
+use crate::words::progress::Progress;
+use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sizes::CHUNK_BLOCKS;
+use crate::words::sizes::to_u64;
+
+/// How chunks are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Compression {
+    pub(crate) level: i32,
+    pub(crate) check: bool,
+}
+
+/// A chunk whose blocks are chosen, before it is compressed.
+pub(crate) struct ChunkJob {
+    pub(crate) id: ChunkId,
+    pub(crate) blocks: Vec<BlockId>,
+    pub(crate) sources: Vec<Source>,
+}
+
+/// Where the bytes of a block are.
+pub(crate) enum Source {
+    /// In the buffer it was read into.
+    Leaf(Arc<LeafBuffer>, usize),
+    /// Copied, so that its buffer could be given back.
+    Copy(Box<[u8; BLOCK_BYTES]>),
+}
+
+thread_local! {
+    /// Contexts are large and slow to make; each worker keeps its own.
+    static ENCODER: RefCell<Option<(Compression, Encoder)>> = const { RefCell::new(None) };
+}
+
+impl ChunkJob {
+    /// Compresses the chunk.
+    pub(crate) fn run(self, compression: Compression) -> Result<Item> {
+        let raw_bytes = u32::try_from(self.sources.len() * BLOCK_BYTES).unwrap_or(u32::MAX);
+        let mut gathered = Vec::new();
+        let raw = match self.contiguous() {
+            Some(raw) => raw,
+            None => {
+                gathered.reserve(CHUNK_BLOCKS * BLOCK_BYTES);
+                self.sources.iter().for_each(|source| gathered.extend_from_slice(source.bytes()));
+                &gathered
+            }
+        };
+        let encoded = ENCODER.with_borrow_mut(|slot| {
+            if slot.as_ref().is_none_or(|(with, _)| *with != compression) {
+                *slot = Some((compression, Encoder::new(compression.level, compression.check)?));
+            }
+            match slot {
+                Some((_, encoder)) => encoder.encode(raw),
+                None => Err(std::io::ErrorKind::Other.into()),
+            }
+        });
+        let encoded = encoded.map_err(|error| Error::io(format!("compressing chunk {}", self.id), error))?;
+        Ok(Item::new(self.id.0, encoded, raw_bytes, self.blocks))
+    }
+
+    /// Returns the bytes where they are, if all blocks lie one after another in one buffer.
+    fn contiguous(&self) -> Option<&[u8]> {
+        let Some(Source::Leaf(buffer, first)) = self.sources.first() else { return None };
+        let in_order = self.sources.iter().enumerate().all(|(at, source)| {
+            matches!(source, Source::Leaf(other, block) if Arc::ptr_eq(buffer, other) && *block == first + at)
+        });
+        let bytes = first * BLOCK_BYTES..(first + self.sources.len()) * BLOCK_BYTES;
+        if in_order { buffer.bytes().get(bytes) } else { None }
+    }
+}
+
+impl Source {
+    pub(crate) fn bytes(&self) -> &[u8; BLOCK_BYTES] {
+        match self {
+            Self::Leaf(buffer, block) => &buffer.blocks()[*block],
+            Self::Copy(bytes) => bytes,
+        }
+    }
+
+    /// Lets go of the buffer.
+    pub(crate) fn detach(&mut self) {
+        if let Self::Leaf(..) = self {
+            *self = Self::Copy(Box::new(*self.bytes()));
+        }
+    }
+}
+
+/// What became of chunks so far, seen by the stage that chooses them.
+#[derive(Default)]
+pub(crate) struct Published {
+    /// Chunks whose pack and index run are published: the first so many.
+    pub(crate) chunks: AtomicU64,
+}
+
+/// What was stored, in all.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Stored {
+    pub(crate) items: u64,
+    pub(crate) packed_bytes: u64,
+}
+
+/// Appends items to packs of one kind, and publishes each pack with its index run.
+pub(crate) struct Packer<'a> {
+    store: &'a Store,
+    /// None where nothing is to be written.
+    writer: Option<&'a Writer>,
+    kind: PackKind,
+    open: Option<PackWriter<'a>>,
+    pub(crate) stored: Stored,
+}
+
+impl<'a> Packer<'a> {
+    pub(crate) fn new(store: &'a Store, writer: Option<&'a Writer>, kind: PackKind) -> Self {
+        Self { store, writer, kind, open: None, stored: Stored::default() }
+    }
+
+    /// Appends an item. Returns whether that completed a pack, so that all items so far are published.
+    pub(crate) fn append(&mut self, item: &Item) -> Result<bool> {
+        self.stored.items += 1;
+        self.stored.packed_bytes += item.packed_bytes();
+        if self.writer.is_none() {
+            return Ok(false);
+        }
+        let pack = match self.open.take() {
+            Some(pack) => pack,
+            None => PackWriter::begin(&self.store.base, self.kind)?,
+        };
+        let pack = self.open.insert(pack);
+        pack.append(item)?;
+        if !pack.is_full() {
+            return Ok(false);
+        }
+        self.publish()?;
+        Ok(true)
+    }
+
+    /// Publishes the pack that is open, if one is.
+    pub(crate) fn publish(&mut self) -> Result<()> {
+        let (Some(pack), Some(writer)) = (self.open.take(), self.writer) else { return Ok(()) };
+        let pack = pack.finish(writer)?;
+        let run = write_run_of(&self.store.base, &pack)?;
+        self.store.set_index(self.store.index().with(run, &[]));
+        merge_runs(self.store)
+    }
+}
+
+/// Merges index runs of about the same size when there are several, if nobody else does.
+pub(crate) fn merge_runs(store: &Store) -> Result<()> {
+    if runs_to_merge(store.index().runs()).is_empty() {
+        return Ok(());
+    }
+    let Some(_lock) = fence::try_lock(&store.base, layout::LOCK_INDEX)? else { return Ok(()) };
+    let runs = runs_to_merge(store.index().runs());
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let merged = write_merged(&store.base, &runs, &HashSet::new())?;
+    let replaced: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != merged.id).collect();
+    store.set_index(store.index().with(merged, &replaced));
+    remove_runs(&store.base, &replaced)
+}
+
+/// Takes compressed chunks in order, as they were chosen, and packs them. Runs on a thread of its own.
+pub(crate) fn pack_in_order(
+    mut packer: Packer<'_>,
+    chunks: mpsc::Receiver<mpsc::Receiver<Result<Item>>>,
+    published: &Published,
+    progress: &dyn Progress,
+) -> Result<Stored> {
+    for chunk in chunks {
+        let item = chunk.recv().map_err(|_| Error::worker_lost())??;
+        progress.advance(Meter::New, u64::from(item.raw_bytes));
+        progress.advance(Meter::Stored, to_u64(item.encoded.bytes.len()));
+        if packer.append(&item)? {
+            published.chunks.store(packer.stored.items, Ordering::Release);
+        }
+    }
+    packer.publish()?;
+    published.chunks.store(packer.stored.items, Ordering::Release);
+    Ok(packer.stored)
+}

@@ -1,0 +1,65 @@
+//! Stores the manifest pages of a capture, each once.
+
+use std::collections::HashSet;
+
+use crate::format::pack::PackKind;
+use crate::format::page::PageRef;
+use crate::pure::compress::Encoder;
+use crate::stores::chunks::Store;
+use crate::stores::fence::Writer;
+use crate::stores::pack_writer::Item;
+use crate::verbs::capture::packing::Compression;
+use crate::verbs::capture::packing::Packer;
+use crate::verbs::capture::packing::Stored;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::PageId;
+
+/// Collects pages into packs.
+pub(crate) struct PageStore<'a> {
+    store: &'a Store,
+    encoder: Encoder,
+    packer: Packer<'a>,
+    /// Pages that are in the open pack.
+    unpublished: HashSet<PageId>,
+}
+
+impl<'a> PageStore<'a> {
+    pub(crate) fn new(
+        store: &'a Store,
+        writer: Option<&'a Writer>,
+        compression: Compression,
+    ) -> Result<Self> {
+        let encoder = Encoder::new(compression.level, compression.check)
+            .map_err(|error| Error::io("preparing the compression of manifest pages", error))?;
+        Ok(Self {
+            store,
+            encoder,
+            packer: Packer::new(store, writer, PackKind::Pages),
+            unpublished: HashSet::new(),
+        })
+    }
+
+    /// Stores a page, unless it is stored.
+    pub(crate) fn put(&mut self, page: &PageRef, bytes: &[u8]) -> Result<()> {
+        if self.unpublished.contains(&page.id) || self.store.find_page(&page.id)?.is_some() {
+            return Ok(());
+        }
+        let encoded = self
+            .encoder
+            .encode(bytes)
+            .map_err(|error| Error::io(format!("compressing manifest page {}", page.id), error))?;
+        let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.unpublished.insert(page.id);
+        if self.packer.append(&Item::new(page.id.0, encoded, raw_bytes, Vec::new()))? {
+            self.unpublished.clear();
+        }
+        Ok(())
+    }
+
+    /// Publishes what is open, and returns what was stored in all.
+    pub(crate) fn finish(mut self) -> Result<Stored> {
+        self.packer.publish()?;
+        Ok(self.packer.stored)
+    }
+}

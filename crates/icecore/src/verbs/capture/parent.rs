@@ -1,0 +1,77 @@
+//! The snapshot that an image is compared with, leaf by leaf.
+
+use crate::format::page::Leaf;
+use crate::format::page::PageRef;
+use crate::format::page::Place;
+use crate::format::record::Record;
+use crate::stores::chunks::Store;
+use crate::stores::index::Index;
+use crate::stores::manifest::TreeReader;
+use crate::stores::manifest::load_leaf;
+use crate::verbs::capture::draft::BlockPlace;
+use crate::words::ids::Digest;
+use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sizes::LEAF_SPANS;
+
+/// Reads the parent's manifest in step with the image.
+pub(crate) struct ParentReader<'a> {
+    store: &'a Store,
+    tree: TreeReader<'a>,
+    /// The parent saves time only: what cannot be read of it is taken as different.
+    broken: bool,
+}
+
+/// A leaf of the parent.
+pub(crate) struct ParentLeaf {
+    pub(crate) page: PageRef,
+    pub(crate) spans: [Digest; LEAF_SPANS],
+    places: Vec<BlockPlace>,
+}
+
+impl<'a> ParentReader<'a> {
+    pub(crate) fn new(store: &'a Store, parent: &Record) -> Self {
+        Self { store, tree: TreeReader::new(store, parent.root, parent.size_bytes), broken: false }
+    }
+
+    /// Returns the parent's leaf with this number, if it has data, can be read, and the index knows all its chunks.
+    pub(crate) fn leaf(&mut self, number: u64, index: &Index) -> Option<ParentLeaf> {
+        if self.broken {
+            return None;
+        }
+        let found = match self.tree.next_leaf(number) {
+            Ok(found) => found,
+            Err(_) => {
+                self.broken = true;
+                None
+            }
+        };
+        let (_, page) = found.filter(|(at, _)| *at == number)?;
+        let leaf = load_leaf(self.store, &page.id).ok()?;
+        // A chunk that was lost is not referred to again: its blocks are stored anew from the image.
+        let known = leaf.chunks.iter().all(|id| index.find_chunk(&id.0).next().is_some());
+        known.then(|| ParentLeaf { page, spans: leaf.span_digests(), places: places(&leaf) })
+    }
+}
+
+impl ParentLeaf {
+    /// Returns where the parent has a block.
+    pub(crate) fn place(&self, block: usize) -> BlockPlace {
+        self.places.get(block).copied().unwrap_or(BlockPlace::Zero)
+    }
+}
+
+fn places(leaf: &Leaf) -> Vec<BlockPlace> {
+    let mut places = Vec::with_capacity(LEAF_BLOCKS);
+    for extent in &leaf.extents {
+        match extent.place {
+            Place::Zero => places.extend((0..extent.blocks).map(|_| BlockPlace::Zero)),
+            Place::Chunk { chunk, slot } => {
+                let id = leaf.chunks[usize::from(chunk)];
+                places.extend(
+                    (slot..=u8::MAX).take(usize::from(extent.blocks)).map(|slot| BlockPlace::Chunk(id, slot)),
+                );
+            }
+        }
+    }
+    places
+}

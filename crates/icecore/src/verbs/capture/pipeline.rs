@@ -1,0 +1,210 @@
+//! Puts the stages together: scan on all cores, choose on this thread, compress on all cores, append on another thread.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+
+use crate::format::pack::PackKind;
+use crate::format::page::Page;
+use crate::format::page::PageRef;
+use crate::format::record::Record;
+use crate::stores::chunks::Store;
+use crate::stores::fence::Writer;
+use crate::stores::pack_writer::Item;
+use crate::stores::tree_builder::TreeBuilder;
+use crate::stores::tree_builder::emit_page;
+use crate::verbs::capture::buffers::BufferPool;
+use crate::verbs::capture::choose::Chooser;
+use crate::verbs::capture::draft::Draft;
+use crate::verbs::capture::packing::ChunkJob;
+use crate::verbs::capture::packing::Compression;
+use crate::verbs::capture::packing::Packer;
+use crate::verbs::capture::packing::Published;
+use crate::verbs::capture::packing::Stored;
+use crate::verbs::capture::packing::pack_in_order;
+use crate::verbs::capture::pages::PageStore;
+use crate::verbs::capture::parent::ParentReader;
+use crate::verbs::capture::scan::Scan;
+use crate::verbs::capture::scan::ScannedLeaf;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::Digest;
+use crate::words::progress::Progress;
+use crate::words::sizes::BLOCK_U64;
+use crate::words::sizes::LEAF_SPANS;
+use crate::words::sizes::SPAN_BLOCKS;
+use crate::words::sizes::to_u64;
+use crate::world::io::ReadAt;
+
+/// Buffers of 4 MiB that an image is read into: the bulk of what a capture needs in memory.
+const BUFFERS: usize = 14;
+/// Chunks that may wait to be appended.
+const CHUNKS_UNDER_WAY: usize = 256;
+/// Leaves that may wait for the chunk of their last new blocks. More, and the chunk is closed before it is full.
+const DRAFTS_MAX: usize = 64;
+
+/// What is captured, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) image: &'a dyn ReadAt,
+    pub(crate) parent: Option<&'a Record>,
+    /// None where nothing is to be written.
+    pub(crate) writer: Option<&'a Writer>,
+    pub(crate) compression: Compression,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+/// What came of it.
+pub(crate) struct Captured {
+    pub(crate) root: Option<PageRef>,
+    pub(crate) content: Digest,
+    pub(crate) read_bytes: u64,
+    pub(crate) data_bytes: u64,
+    pub(crate) new_bytes: u64,
+    pub(crate) data: Stored,
+    pub(crate) pages: Stored,
+}
+
+/// Runs the pipeline. Packs and index are published when it returns, also after an error; no record names them yet.
+pub(crate) fn run(plan: Plan<'_>) -> Result<Captured> {
+    let published = Published::default();
+    let (to_packer, chunks) = mpsc::sync_channel(CHUNKS_UNDER_WAY);
+    std::thread::scope(|threads| {
+        let packer = Packer::new(plan.store, plan.writer, PackKind::Data);
+        let packing = threads.spawn(|| pack_in_order(packer, chunks, &published, plan.progress));
+        let chosen = rayon::in_place_scope(|scope| Chosen::run(plan, scope, to_packer, &published));
+        // The packer ends when the sender is dropped; where it failed, its error is the cause of the other.
+        let data = packing.join().map_err(|_| Error::worker_lost())??;
+        let (chosen, pages) = chosen?;
+        chosen.finish(data, pages)
+    })
+}
+
+/// The stage that runs on the calling thread, and what it counts.
+struct Chosen<'a> {
+    plan: Plan<'a>,
+    chooser: Chooser<'a>,
+    tree: TreeBuilder<'a>,
+    drafts: VecDeque<Draft>,
+    read_bytes: u64,
+    data_blocks: u64,
+}
+
+impl<'a> Chosen<'a> {
+    fn run<'s>(
+        plan: Plan<'a>,
+        scope: &'s rayon::Scope<'a>,
+        to_packer: mpsc::SyncSender<mpsc::Receiver<Result<Item>>>,
+        published: &Published,
+    ) -> Result<(Self, PageStore<'a>)> {
+        let hasher = &plan.store.base.hasher;
+        let mut chosen = Chosen {
+            plan,
+            chooser: Chooser::new(plan.store),
+            tree: TreeBuilder::new(hasher, plan.image.len()),
+            drafts: VecDeque::new(),
+            read_bytes: 0,
+            data_blocks: 0,
+        };
+        let submit = |job: ChunkJob| {
+            let (sender, receiver) = mpsc::sync_channel(1);
+            scope.spawn(move |_| {
+                // Nobody waits for it where packing has failed.
+                let _ = sender.send(job.run(plan.compression));
+            });
+            to_packer.send(receiver).map_err(|_| Error::worker_lost())
+        };
+        let mut pages = PageStore::new(plan.store, plan.writer, plan.compression)?;
+        let mut parent = plan.parent.map(|parent| ParentReader::new(plan.store, parent));
+        let mut scan = Scan::new(scope, plan.image, hasher, plan.progress, BufferPool::new(BUFFERS));
+        while let Some(leaf) = scan.next()? {
+            if plan.progress.cancelled() {
+                return Err(Error::interrupted());
+            }
+            chosen.chooser.forget_published(published.chunks.load(Ordering::Acquire));
+            chosen.add_leaf(&leaf, parent.as_mut(), &mut pages, &submit)?;
+        }
+        if let Some(job) = chosen.chooser.close() {
+            chosen.resolve(&job);
+            submit(job)?;
+        }
+        chosen.emit_resolved(&mut pages)?;
+        Ok((chosen, pages))
+    }
+
+    fn add_leaf(
+        &mut self,
+        leaf: &ScannedLeaf,
+        parent: Option<&mut ParentReader<'_>>,
+        pages: &mut PageStore<'_>,
+        submit: &impl Fn(ChunkJob) -> Result<()>,
+    ) -> Result<()> {
+        self.read_bytes += leaf.read_bytes;
+        self.data_blocks += to_u64(leaf.blocks.iter().flatten().count());
+        if leaf.spans.iter().all(|digest| *digest == Digest::ZERO) {
+            return Ok(());
+        }
+        let same = parent.and_then(|parent| parent.leaf(leaf.number, &self.plan.store.index()));
+        if let Some(same) = same.as_ref().filter(|same| same.spans == leaf.spans) {
+            // A leaf that waits goes into the tree before this one.
+            if self.drafts.is_empty() {
+                return self.tree.push(leaf.number, same.page, &mut |page, bytes| pages.put(page, &bytes));
+            }
+        }
+        self.drafts.push_back(Draft::new(leaf.number, leaf.spans));
+        for span in 0..LEAF_SPANS {
+            let same = same.as_ref().filter(|same| same.spans[span] == leaf.spans[span]);
+            for block in span * SPAN_BLOCKS..(span + 1) * SPAN_BLOCKS {
+                let (place, job) = match same {
+                    Some(same) => (same.place(block), None),
+                    None => self.chooser.choose(leaf, block)?,
+                };
+                if let Some(draft) = self.drafts.back_mut() {
+                    draft.push(place);
+                }
+                if let Some(job) = job {
+                    self.resolve(&job);
+                    submit(job)?;
+                }
+            }
+        }
+        self.chooser.detach();
+        if self.drafts.len() > DRAFTS_MAX
+            && let Some(job) = self.chooser.close()
+        {
+            self.resolve(&job);
+            submit(job)?;
+        }
+        self.emit_resolved(pages)
+    }
+
+    fn resolve(&mut self, job: &ChunkJob) {
+        self.drafts.iter_mut().for_each(|draft| draft.resolve(job.id));
+    }
+
+    /// Puts into the tree the leaves whose chunks all have ids, in order.
+    fn emit_resolved(&mut self, pages: &mut PageStore<'_>) -> Result<()> {
+        let sink = &mut |page: &PageRef, bytes: Vec<u8>| pages.put(page, &bytes);
+        while let Some(draft) = self.drafts.pop_front_if(|draft| !draft.is_open()) {
+            let page = emit_page(&self.plan.store.base.hasher, &Page::Leaf(draft.finish()?), sink)?;
+            self.tree.push(draft.number, page, sink)?;
+        }
+        Ok(())
+    }
+
+    /// Finishes the manifest, after the data that it refers to was published.
+    fn finish(self, data: Stored, mut pages: PageStore<'_>) -> Result<Captured> {
+        let root = self.tree.finish(&mut |page, bytes| pages.put(page, &bytes))?;
+        let content = root.map_or(Digest::ZERO, |root| root.content);
+        Ok(Captured {
+            root,
+            content: self.plan.store.base.hasher.image(self.plan.image.len(), content),
+            read_bytes: self.read_bytes,
+            data_bytes: self.data_blocks * BLOCK_U64,
+            new_bytes: self.chooser.new_blocks * BLOCK_U64,
+            data,
+            pages: pages.finish()?,
+        })
+    }
+}

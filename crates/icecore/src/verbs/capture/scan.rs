@@ -1,0 +1,236 @@
+//! The first stage: read the data of an image, leave out zeros, compute digests. Holes are never read.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use crate::pure::hash::Hasher;
+use crate::pure::zero::is_zero;
+use crate::verbs::capture::buffers::BufferPool;
+use crate::verbs::capture::buffers::LeafBuffer;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::BlockId;
+use crate::words::ids::Digest;
+use crate::words::progress::Meter;
+use crate::words::progress::Progress;
+use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sizes::LEAF_BYTES;
+use crate::words::sizes::LEAF_SPANS;
+use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::SPAN_BLOCKS;
+use crate::words::sizes::SPAN_BYTES;
+use crate::words::sizes::SPAN_U64;
+use crate::words::sizes::to_u64;
+use crate::words::sizes::to_usize;
+use crate::world::io::ReadAt;
+
+/// How far ahead of the hashing the kernel is asked to read.
+const READ_AHEAD_BYTES: u64 = 16 << 20;
+/// Ranges of data that are counted before the total that progress is told becomes an estimate.
+const RANGES_COUNTED_MAX: usize = 1 << 16;
+
+/// A leaf region of an image that has data, read and hashed.
+pub(crate) struct ScannedLeaf {
+    pub(crate) number: u64,
+    pub(crate) buffer: Arc<LeafBuffer>,
+    /// The digest of each span, zero where all of it is zero.
+    pub(crate) spans: [Digest; LEAF_SPANS],
+    /// The id of each block, none where it is zero.
+    pub(crate) blocks: Box<[Option<BlockId>; LEAF_BLOCKS]>,
+    /// Bytes that were read.
+    pub(crate) read_bytes: u64,
+}
+
+/// The regions of an image that have data: number of the leaf, and a bit for each span that may not be a hole.
+pub(crate) struct Regions<'a> {
+    image: &'a dyn ReadAt,
+    /// Data that was found and not given out yet.
+    data: Option<Range<u64>>,
+    /// Up to where holes were looked for.
+    looked: u64,
+}
+
+impl<'a> Regions<'a> {
+    pub(crate) fn new(image: &'a dyn ReadAt) -> Self {
+        Self { image, data: None, looked: 0 }
+    }
+
+    /// Returns the data range that is next, found now if it was not before.
+    fn peek(&mut self) -> Result<Option<Range<u64>>> {
+        if self.data.is_none() && self.looked < self.image.len() {
+            let found = self.image.next_data(self.looked);
+            self.data = found.map_err(|error| {
+                Error::io(format!("looking for data in the image at offset {}", self.looked), error)
+            })?;
+            self.looked = self.data.as_ref().map_or(self.image.len(), |data| data.end);
+        }
+        Ok(self.data.clone())
+    }
+
+    fn next(&mut self) -> Result<Option<(u64, u64)>> {
+        let Some(first) = self.peek()? else { return Ok(None) };
+        let leaf = first.start / LEAF_U64;
+        let (begin, end) = (leaf * LEAF_U64, (leaf + 1) * LEAF_U64);
+        let mut mask = 0;
+        while let Some(data) = self.peek()?.filter(|data| data.start < end) {
+            let upto = data.end.min(end);
+            let spans = (data.start - begin) / SPAN_U64..(upto - begin).div_ceil(SPAN_U64);
+            spans.for_each(|span| mask |= 1 << span);
+            self.data = (data.end > end).then_some(end..data.end);
+        }
+        Ok(Some((leaf, mask)))
+    }
+}
+
+/// Returns how much of an image is not a hole, at most; exact unless the image has very many holes.
+pub(crate) fn data_bytes_at_most(image: &dyn ReadAt) -> Result<u64> {
+    let (mut at, mut data_bytes) = (0, 0);
+    for _ in 0..RANGES_COUNTED_MAX {
+        let found = image
+            .next_data(at)
+            .map_err(|error| Error::io(format!("looking for data in the image at offset {at}"), error))?;
+        let Some(data) = found else { return Ok(data_bytes) };
+        data_bytes += data.end - data.start;
+        at = data.end;
+    }
+    Ok(data_bytes + image.len().saturating_sub(at))
+}
+
+/// Reads and hashes regions on all cores, and gives them out in order.
+pub(crate) struct Scan<'s, 'a> {
+    scope: &'s rayon::Scope<'a>,
+    image: &'a dyn ReadAt,
+    hasher: &'a Hasher,
+    progress: &'a dyn Progress,
+    regions: Regions<'a>,
+    pool: Arc<BufferPool>,
+    under_way: VecDeque<mpsc::Receiver<Result<ScannedLeaf>>>,
+    depth: usize,
+    asked_ahead: u64,
+}
+
+impl<'s, 'a> Scan<'s, 'a> {
+    pub(crate) fn new(
+        scope: &'s rayon::Scope<'a>,
+        image: &'a dyn ReadAt,
+        hasher: &'a Hasher,
+        progress: &'a dyn Progress,
+        pool: Arc<BufferPool>,
+    ) -> Self {
+        let depth = rayon::current_num_threads() * 2;
+        let regions = Regions::new(image);
+        Self {
+            scope,
+            image,
+            hasher,
+            progress,
+            regions,
+            pool,
+            under_way: VecDeque::new(),
+            depth,
+            asked_ahead: 0,
+        }
+    }
+
+    /// Returns the next region that has data; none at the end of the image.
+    pub(crate) fn next(&mut self) -> Result<Option<ScannedLeaf>> {
+        while self.under_way.len() < self.depth {
+            let Some(buffer) = self.pool.take(self.under_way.is_empty()) else { break };
+            let Some((number, mask)) = self.regions.next()? else { break };
+            self.submit(number, mask, buffer);
+        }
+        match self.under_way.pop_front() {
+            Some(result) => result.recv().map_err(|_| Error::worker_lost())?.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn submit(&mut self, number: u64, mask: u64, buffer: LeafBuffer) {
+        let ahead = (number + 1) * LEAF_U64;
+        if ahead + READ_AHEAD_BYTES / 2 > self.asked_ahead {
+            let upto = (ahead + READ_AHEAD_BYTES).min(self.image.len());
+            self.image.will_need(ahead.max(self.asked_ahead).min(upto)..upto);
+            self.asked_ahead = upto;
+        }
+        let (image, hasher, progress) = (self.image, self.hasher, self.progress);
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.scope.spawn(move |_| {
+            let scanned = scan_leaf(image, hasher, number, mask, buffer);
+            if let Ok(leaf) = &scanned {
+                progress.advance(Meter::Scanned, leaf.read_bytes);
+            }
+            // Nobody waits for it where the capture has failed meanwhile.
+            let _ = sender.send(scanned);
+        });
+        self.under_way.push_back(receiver);
+    }
+}
+
+fn scan_leaf(
+    image: &dyn ReadAt,
+    hasher: &Hasher,
+    number: u64,
+    mask: u64,
+    mut buffer: LeafBuffer,
+) -> Result<ScannedLeaf> {
+    let mut spans = [Digest::ZERO; LEAF_SPANS];
+    let mut blocks = Box::new([None; LEAF_BLOCKS]);
+    let mut read_bytes = 0;
+    let begin = number * LEAF_U64;
+    for span in (0..LEAF_SPANS).filter(|span| mask >> span & 1 == 1) {
+        let offset = begin + to_u64(span * SPAN_BYTES);
+        let present = to_usize(image.len().saturating_sub(offset)).min(SPAN_BYTES);
+        let bytes = &mut buffer.bytes_mut()[span * SPAN_BYTES..(span + 1) * SPAN_BYTES];
+        let (inside, beyond) = bytes.split_at_mut(present);
+        image.read_at(offset, inside).map_err(|error| read_failed(image, offset, error))?;
+        beyond.fill(0);
+        read_bytes += to_u64(present);
+        let ids = &mut blocks[span * SPAN_BLOCKS..(span + 1) * SPAN_BLOCKS];
+        spans[span] = hash_span(hasher, bytes, ids);
+    }
+    debug_assert_eq!(buffer.bytes().len(), LEAF_BYTES);
+    Ok(ScannedLeaf { number, buffer: Arc::new(buffer), spans, blocks, read_bytes })
+}
+
+/// Computes the ids of a span's blocks and returns the span's digest. Zero blocks are not hashed.
+fn hash_span(hasher: &Hasher, bytes: &[u8], ids: &mut [Option<BlockId>]) -> Digest {
+    let blocks = bytes.as_chunks::<BLOCK_BYTES>().0;
+    let mut data = [(0, &[0; BLOCK_BYTES]); SPAN_BLOCKS];
+    let mut count = 0;
+    for (at, block) in blocks.iter().enumerate().filter(|(_, block)| !is_zero(*block)) {
+        data[count] = (at, block);
+        count += 1;
+    }
+    if count == 0 {
+        return Digest::ZERO;
+    }
+    let inputs = data.map(|(_, block)| block);
+    let mut digests = [hasher.zero_block(); SPAN_BLOCKS];
+    for ((at, _), digest) in data.iter().zip(hasher.blocks(&inputs[..count])) {
+        digests[*at] = digest;
+        ids[*at] = Some(digest.block_id());
+    }
+    hasher.span(&digests)
+}
+
+fn read_failed(image: &dyn ReadAt, offset: u64, error: std::io::Error) -> Error {
+    let now = image.state().map(|state| state.size_bytes).ok();
+    match now.filter(|now| *now != image.len()) {
+        Some(now) => size_changed(image.len(), now, &format!(" (noticed at offset {offset})")),
+        None => Error::io(format!("reading the image at offset {offset}"), error)
+            .with_hint("nothing was saved as a snapshot; look at the medium's health if this is a disk"),
+    }
+}
+
+/// Returns the error for an image whose size is not what it was when the capture began.
+pub(crate) fn size_changed(from: u64, to: u64, context: &str) -> Error {
+    Error::new(
+        ErrorKind::ImageChanged,
+        format!("the image changed from {from} to {to} bytes while it was captured{context}"),
+    )
+    .with_hint("stop whatever resizes it, then capture it again")
+}

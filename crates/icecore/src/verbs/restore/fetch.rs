@@ -1,0 +1,155 @@
+//! Fetches the pieces of a window: each chunk is read and decoded once, in the order of packs, on all cores, and each
+//! block is proven before it is given out.
+
+use rayon::prelude::*;
+
+use crate::pure::compress::Decoder;
+use crate::stores::chunks::Located;
+use crate::stores::chunks::Store;
+use crate::verbs::restore::window::ChunkPlace;
+use crate::verbs::restore::window::Piece;
+use crate::verbs::restore::window::Window;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::ChunkId;
+use crate::words::ids::Digest;
+use crate::words::progress::Meter;
+use crate::words::progress::Progress;
+use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sizes::BLOCK_U64;
+use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::to_u64;
+
+/// Chunks between two looks at whether to stop.
+const CHUNKS_AT_ONCE: usize = 2048;
+
+/// Takes proven bytes and their offset in the image. Called from many threads, in no order.
+pub(crate) type BlockSink<'a> = dyn Fn(u64, &[u8]) -> Result<()> + Sync + 'a;
+
+/// The blocks of a piece that were proven: the piece, and their digests.
+type Proven = Vec<(Piece, Vec<Digest>)>;
+
+/// What a worker keeps between chunks.
+struct Worker {
+    decoder: Decoder,
+    stored: Vec<u8>,
+}
+
+impl Worker {
+    fn new() -> Result<Self> {
+        let decoder = Decoder::new().map_err(|error| Error::io("preparing decompression", error))?;
+        Ok(Self { decoder, stored: Vec::new() })
+    }
+}
+
+/// Fetches all pieces of `window`, gives their bytes to `sink`, and notes their digests. Returns stored bytes read.
+pub(crate) fn fetch(
+    store: &Store,
+    window: &mut Window,
+    sink: &BlockSink<'_>,
+    progress: &dyn Progress,
+) -> Result<u64> {
+    let mut order: Vec<(ChunkPlace, u32)> = window.chunks.iter().map(|(_, place)| *place).zip(0..).collect();
+    order.sort_unstable();
+    let mut rank = vec![0_u32; order.len()];
+    order.iter().zip(0..).for_each(|((_, chunk), at)| rank[*chunk as usize] = at);
+    window.pieces.sort_unstable_by_key(|piece| (rank[piece.chunk as usize], piece.leaf, piece.block));
+    let jobs: Vec<&[Piece]> = window.pieces.chunk_by(|a, b| a.chunk == b.chunk).collect();
+
+    let mut stored_bytes = 0;
+    let mut digests: Proven = Vec::new();
+    for jobs in jobs.chunks(CHUNKS_AT_ONCE) {
+        if progress.cancelled() {
+            return Err(Error::interrupted());
+        }
+        let one = |worker: &mut Result<Worker>, pieces: &&[Piece]| -> Result<(u64, Proven)> {
+            let worker = worker.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
+            fetch_chunk(store, window, pieces, worker, sink, progress)
+        };
+        let fetched: Vec<(u64, Proven)> =
+            jobs.par_iter().map_init(Worker::new, one).collect::<Result<_>>()?;
+        for (bytes, proven) in fetched {
+            stored_bytes += bytes;
+            digests.extend(proven);
+        }
+    }
+    for (piece, proven) in digests {
+        let blocks = &mut window.leaves[piece.leaf as usize].blocks[usize::from(piece.block)..];
+        blocks[..proven.len()].copy_from_slice(&proven);
+    }
+    Ok(stored_bytes)
+}
+
+fn fetch_chunk(
+    store: &Store,
+    window: &Window,
+    pieces: &[Piece],
+    worker: &mut Worker,
+    sink: &BlockSink<'_>,
+    progress: &dyn Progress,
+) -> Result<(u64, Proven)> {
+    let Some(first) = pieces.first() else { return Ok((0, Vec::new())) };
+    let at = |piece: &Piece| {
+        window.leaves[piece.leaf as usize].number * LEAF_U64 + u64::from(piece.block) * BLOCK_U64
+    };
+    let (id, place) = window.chunks[first.chunk as usize];
+    let located = locate(store, &id, place)?;
+    let proven = fetch_from(store, &located, pieces, worker, &|piece, bytes| sink(at(piece), bytes));
+    let proven = proven.map_err(|error| {
+        let upto = at(first) + u64::from(first.blocks) * BLOCK_U64;
+        error.in_context(format!("bytes {} to {upto}", at(first)))
+    })?;
+    let blocks: u64 = pieces.iter().map(|piece| u64::from(piece.blocks)).sum();
+    progress.advance(Meter::Restored, blocks * BLOCK_U64);
+    Ok((u64::from(located.entry.stored_bytes), proven))
+}
+
+/// Returns the chunk where it was when the window was gathered, or where it is now if gc has moved it.
+fn locate(store: &Store, id: &ChunkId, place: ChunkPlace) -> Result<Located> {
+    let there = store.pack(place.pack).and_then(|pack| {
+        let entry = pack.entry(place.number)?;
+        Ok(Located { pack, number: place.number, entry })
+    });
+    match there {
+        Ok(located) => Ok(located),
+        Err(error) if error.kind() == ErrorKind::NotFound => store.need_chunk(id),
+        Err(error) => Err(error),
+    }
+}
+
+fn fetch_from(
+    store: &Store,
+    located: &Located,
+    pieces: &[Piece],
+    worker: &mut Worker,
+    give: &dyn Fn(&Piece, &[u8]) -> Result<()>,
+) -> Result<Proven> {
+    let (slots, raw) = located.read(&store.base, &mut worker.decoder, &mut worker.stored)?;
+    let stored_blocks = raw.as_chunks::<BLOCK_BYTES>().0;
+    let mut all = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let wanted = piece.slot..=u8::MAX;
+        let mut blocks = Vec::with_capacity(usize::from(piece.blocks));
+        let mut from = None;
+        for slot in wanted.take(usize::from(piece.blocks)) {
+            let Ok(at) = slots.binary_search(&slot) else {
+                return Err(located.damaged().in_context(format!("slot {slot} has no data")));
+            };
+            from.get_or_insert(at);
+            blocks.push((slot, &stored_blocks[at]));
+        }
+        let digests = located.prove(&store.base, &blocks)?;
+        // Slots that follow each other are stored one after another.
+        let begin = from.unwrap_or(0) * BLOCK_BYTES;
+        give(piece, &raw[begin..begin + blocks.len() * BLOCK_BYTES])?;
+        all.push((*piece, digests));
+    }
+    debug_assert_eq!(all.len(), pieces.len());
+    Ok(all)
+}
+
+/// Returns how many blocks the pieces of a window have.
+pub(crate) fn blocks_of(pieces: &[Piece]) -> u64 {
+    to_u64(pieces.iter().map(|piece| usize::from(piece.blocks)).sum())
+}

@@ -1,0 +1,153 @@
+//! Restore: a snapshot becomes an image again.
+
+mod fetch;
+mod in_place;
+mod stream;
+mod window;
+
+use std::io::Write;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use crate::format::record::Record;
+use crate::repository::Repository;
+use crate::stores::fence::Pin;
+use crate::stores::manifest::TreeReader;
+use crate::stores::records;
+use crate::verbs::restore::fetch::fetch;
+use crate::verbs::restore::in_place::compare;
+use crate::verbs::restore::in_place::make_zero;
+use crate::verbs::restore::window::Window;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::SnapshotId;
+use crate::words::progress::Meter;
+use crate::words::progress::Progress;
+use crate::words::sizes::to_u64;
+use crate::words::sizes::to_usize;
+use crate::world::io::WriteAt;
+
+/// Leaves (4 MiB each) that are restored together: bounds memory to about 40 MiB, and within it every chunk is decoded
+/// once.
+const WINDOW_LEAVES: usize = 512;
+
+/// What the target of a restore holds before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestoreMode {
+    /// Nothing: it reads as zeros everywhere, as a new sparse file does.
+    Fresh,
+    /// Anything. It is read, and only what differs is written.
+    InPlace,
+}
+
+/// What a restore did, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RestoreReport {
+    /// The size of the snapshot's image.
+    pub image_bytes: u64,
+    /// Data in it.
+    pub data_bytes: u64,
+    /// Data written to the target.
+    pub written_bytes: u64,
+    /// Data in the target that was right already.
+    pub kept_bytes: u64,
+    /// Bytes of the target that had to become zero.
+    pub zeroed_bytes: u64,
+    /// Stored bytes read from packs.
+    pub stored_bytes_read: u64,
+}
+
+/// Writes a snapshot's image to `target`, which must be at least as long; what it has beyond the image becomes zero.
+/// Everything is verified before it is written. Does not sync the target.
+///
+/// # Errors
+/// `InvalidInput` if the target is too small; `Corrupt` with snapshot, byte range, chunk and pack if stored data is damaged.
+pub fn restore(
+    repo: &Repository,
+    from: SnapshotId,
+    target: &dyn WriteAt,
+    mode: RestoreMode,
+    progress: &dyn Progress,
+) -> Result<RestoreReport> {
+    let (_pin, record) = pinned(repo, from)?;
+    let image_bytes = record.size_bytes;
+    if target.len() < image_bytes {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("the target has {} bytes and snapshot {from} needs {image_bytes}", target.len()),
+        )
+        .with_hint("choose a larger target"));
+    }
+    progress.total(Meter::Restored, record.stats.data_bytes);
+    let written = AtomicU64::new(0);
+    let write = |offset: u64, bytes: &[u8]| {
+        // A short last block is stored with zeros behind it.
+        let bytes = &bytes[..bytes.len().min(to_usize(image_bytes - offset))];
+        written.fetch_add(to_u64(bytes.len()), Ordering::Relaxed);
+        target
+            .write_at(offset, bytes)
+            .map_err(|error| Error::io(format!("writing the target at offset {offset}"), error))
+    };
+    let mut report =
+        RestoreReport { image_bytes, data_bytes: record.stats.data_bytes, ..RestoreReport::default() };
+    each_window(repo, &record, WINDOW_LEAVES, |window| {
+        if mode == RestoreMode::InPlace {
+            let (kept_bytes, zeroed_bytes) = compare(&repo.store, window, target, image_bytes, progress)?;
+            report.kept_bytes += kept_bytes;
+            report.zeroed_bytes += zeroed_bytes;
+        }
+        report.stored_bytes_read += fetch(&repo.store, window, &write, progress)?;
+        window.prove(&repo.base().hasher)
+    })?;
+    if mode == RestoreMode::InPlace {
+        report.zeroed_bytes += make_zero(target, image_bytes..target.len())?;
+    }
+    report.written_bytes = written.into_inner();
+    Ok(report)
+}
+
+/// Writes a snapshot's image to `out`, from its first byte to its last, zeros included.
+///
+/// # Errors
+/// As [`restore`]; what was written before an error is right.
+pub fn restore_stream(
+    repo: &Repository,
+    from: SnapshotId,
+    out: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<RestoreReport> {
+    let (_pin, record) = pinned(repo, from)?;
+    stream::restore(repo, &record, out, progress)
+}
+
+/// Pins a snapshot, so that it cannot be deleted while it is read, and returns its record.
+fn pinned(repo: &Repository, id: SnapshotId) -> Result<(Pin, Record)> {
+    let pin = Pin::take(repo.base(), id)?;
+    let record = records::load(repo.base(), id)?;
+    repo.store.reload()?;
+    Ok((pin, record))
+}
+
+/// Goes through an image window by window.
+fn each_window(
+    repo: &Repository,
+    record: &Record,
+    leaves_max: usize,
+    mut each: impl FnMut(&mut Window) -> Result<()>,
+) -> Result<()> {
+    let mut tree = TreeReader::new(&repo.store, record.root, record.size_bytes);
+    let mut from = 0;
+    while from < record.size_bytes {
+        let window = Window::gather(&repo.store, &mut tree, from, record.size_bytes, leaves_max);
+        let done = window.and_then(|mut window| {
+            each(&mut window)?;
+            Ok(window.range.end)
+        });
+        from = done.map_err(|error| match error.kind() {
+            ErrorKind::Corrupt => error.in_context(format!("snapshot {} ({})", record.id, record.name)),
+            _ => error,
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! A window of an image: some of its leaves, what they must contain, and which blocks are still to be fetched for it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use crate::format::page::Place;
+use crate::pure::hash::Hasher;
+use crate::stores::chunks::Located;
+use crate::stores::chunks::Store;
+use crate::stores::manifest::TreeReader;
+use crate::stores::manifest::load_leaf;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::ChunkId;
+use crate::words::ids::Digest;
+use crate::words::ids::PackId;
+use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sizes::LEAF_SPANS;
+use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::SPAN_BLOCKS;
+use crate::words::sizes::SPAN_U64;
+use crate::words::sizes::to_u64;
+
+/// A run of blocks to fetch: which blocks of which leaf of the window, and where in which chunk they are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Piece {
+    /// The chunk, as its number in the window's table.
+    pub(crate) chunk: u32,
+    /// The leaf, as its number in the window.
+    pub(crate) leaf: u32,
+    /// The first block, within the leaf.
+    pub(crate) block: u16,
+    pub(crate) blocks: u16,
+    pub(crate) slot: u8,
+}
+
+/// Where a chunk of the window is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ChunkPlace {
+    pub(crate) pack: PackId,
+    pub(crate) offset: u32,
+    pub(crate) number: u32,
+}
+
+/// A leaf of the window.
+pub(crate) struct WindowLeaf {
+    /// Its number in the image.
+    pub(crate) number: u64,
+    /// The digests its spans must have.
+    pub(crate) spans: [Digest; LEAF_SPANS],
+    /// The digests of its blocks, as they are proven one after another.
+    pub(crate) blocks: Vec<Digest>,
+}
+
+/// Some leaves of an image.
+pub(crate) struct Window {
+    pub(crate) leaves: Vec<WindowLeaf>,
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) chunks: Vec<(ChunkId, ChunkPlace)>,
+    /// The part of the image that the window stands for: its leaves, and the empty regions before each.
+    pub(crate) range: Range<u64>,
+}
+
+impl Window {
+    /// Collects up to `leaves_max` leaves from the region at `from` on; the window ends where the image does if there
+    /// are no more.
+    pub(crate) fn gather(
+        store: &Store,
+        tree: &mut TreeReader<'_>,
+        from: u64,
+        image_bytes: u64,
+        leaves_max: usize,
+    ) -> Result<Self> {
+        let mut window =
+            Self { leaves: Vec::new(), pieces: Vec::new(), chunks: Vec::new(), range: from..image_bytes };
+        let mut numbers = HashMap::new();
+        let mut next = from / LEAF_U64;
+        while let Some((number, page)) = tree.next_leaf(next)? {
+            if window.leaves.len() == leaves_max {
+                window.range.end = (window.range.start).max(next * LEAF_U64);
+                break;
+            }
+            let offset = number * LEAF_U64;
+            let add = window.add(store, number, &page.id, &mut numbers);
+            add.map_err(|error| error.in_context(format!("bytes {offset} to {}", offset + LEAF_U64)))?;
+            next = number + 1;
+        }
+        Ok(window)
+    }
+
+    fn add(
+        &mut self,
+        store: &Store,
+        number: u64,
+        page: &crate::words::ids::PageId,
+        numbers: &mut HashMap<ChunkId, u32>,
+    ) -> Result<()> {
+        let leaf = load_leaf(store, page)?;
+        let at = u32::try_from(self.leaves.len()).unwrap_or(u32::MAX);
+        let mut table = Vec::with_capacity(leaf.chunks.len());
+        for id in &leaf.chunks {
+            let chunk = match numbers.get(id) {
+                Some(chunk) => *chunk,
+                None => {
+                    let Located { pack, number, entry } = store.need_chunk(id)?;
+                    let chunk = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
+                    self.chunks.push((*id, ChunkPlace { pack: pack.id, offset: entry.offset, number }));
+                    numbers.insert(*id, chunk);
+                    chunk
+                }
+            };
+            table.push(chunk);
+        }
+        let mut block = 0;
+        for extent in &leaf.extents {
+            if let Place::Chunk { chunk, slot } = extent.place {
+                let chunk = table[usize::from(chunk)];
+                self.pieces.push(Piece { chunk, leaf: at, block, blocks: extent.blocks, slot });
+            }
+            block += extent.blocks;
+        }
+        let blocks = vec![store.base.hasher.zero_block(); LEAF_BLOCKS];
+        self.leaves.push(WindowLeaf { number, spans: leaf.span_digests(), blocks });
+        Ok(())
+    }
+
+    /// Proves that the blocks, whose digests are all known now, give the spans that the manifest names.
+    pub(crate) fn prove(&self, hasher: &Hasher) -> Result<()> {
+        for leaf in &self.leaves {
+            let spans = leaf.spans.iter().zip(leaf.blocks.as_chunks::<SPAN_BLOCKS>().0).enumerate();
+            for (at, (wanted, blocks)) in spans.filter(|(_, (wanted, _))| **wanted != Digest::ZERO) {
+                if hasher.span(blocks) != *wanted {
+                    let offset = leaf.number * LEAF_U64 + to_u64(at) * SPAN_U64;
+                    return Err(Error::corrupt(format!(
+                        "bytes {offset} to {} are not what the manifest says",
+                        offset + SPAN_U64
+                    ))
+                    .with_hint("run `icecore verify --read-data`"));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,370 @@
+//! A restore target that exists already, and is written in place.
+
+use std::fs::File;
+use std::fs::Metadata;
+use std::fs::OpenOptions;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::world::in_use;
+use crate::world::in_use::Claim;
+use crate::world::io::ReadAt;
+use crate::world::io::WriteAt;
+use crate::world::raw::Kind;
+use crate::world::raw::Raw;
+use crate::world::raw::check_size;
+use crate::world::target::target_error;
+
+/// An existing file or block device that is restored in place.
+#[derive(Debug)]
+pub struct OpenTarget {
+    raw: Raw,
+    /// Declared last, so dropped last: closing the file ends the lock, and only then may another open it.
+    _claim: Option<Claim>,
+}
+
+impl OpenTarget {
+    /// Opens it, alone: refused if it is mounted or in use. A file that is shorter than `size_bytes` is made longer, and
+    /// one that is longer is kept so.
+    ///
+    /// # Errors
+    /// `InUse` if something else has it; `InvalidInput` if it is no file or block device, or a device that is too small.
+    pub fn open(path: &Path, size_bytes: u64) -> Result<Self> {
+        check_size(path, size_bytes)?;
+        let metadata = std::fs::metadata(path).map_err(|error| opening(path, error))?;
+        match Kind::of(path, &metadata)? {
+            Kind::File => open_file(path, size_bytes, &metadata),
+            Kind::Device => open_device(path, size_bytes, &metadata),
+        }
+    }
+}
+
+fn opening(path: &Path, error: io::Error) -> Error {
+    let error = target_error(format!("opening {} to restore into it", path.display()), path, error);
+    match error.kind() {
+        ErrorKind::NotFound => error.with_hint("leave out --in-place to make a new file"),
+        _ => error,
+    }
+}
+
+fn open_file(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<OpenTarget> {
+    let doing = |error| opening(path, error);
+    // Before the file is opened: to close it again would end a lock that this process has on it.
+    let claim = Claim::take(path, (metadata.dev(), metadata.ino()))?;
+    let file = open_to_write(path, OFlags::NONBLOCK).map_err(doing)?;
+    let opened = file.metadata().map_err(doing)?;
+    if !claim.is_for((opened.dev(), opened.ino())) {
+        let message = format!("{} was replaced by another file while it was opened", path.display());
+        return Err(Error::new(ErrorKind::InUse, message));
+    }
+    in_use::refuse_loop_backing(path, (opened.dev(), opened.ino()))?;
+    claim.lock(path, &file)?;
+    let mut raw = Raw::new(path, file, Kind::File)?;
+    if raw.len() < size_bytes {
+        let doing = format!("making {} {size_bytes} bytes long", path.display());
+        raw.set_len(size_bytes).map_err(|error| target_error(doing, path, error))?;
+    }
+    Ok(OpenTarget { raw, _claim: Some(claim) })
+}
+
+fn open_device(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<OpenTarget> {
+    let file = match open_to_write(path, OFlags::EXCL) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            return Err(in_use::busy_device(path, metadata.rdev()));
+        }
+        Err(error) => return Err(opening(path, error)),
+    };
+    let kind = Kind::of(path, &file.metadata().map_err(|error| opening(path, error))?)?;
+    if kind != Kind::Device {
+        // It was not claimed then, and must not be written.
+        return Err(Error::new(ErrorKind::InUse, format!("{} changed while it was opened", path.display())));
+    }
+    let raw = Raw::new(path, file, kind)?;
+    if raw.len() < size_bytes {
+        let message = format!(
+            "the block device {} is too small: it has {} bytes, and {size_bytes} are needed",
+            path.display(),
+            raw.len()
+        );
+        return Err(
+            Error::new(ErrorKind::InvalidInput, message).with_hint("name a larger device, or a new file")
+        );
+    }
+    Ok(OpenTarget { raw, _claim: None })
+}
+
+fn open_to_write(path: &Path, flags: OFlags) -> io::Result<File> {
+    let flags = (flags | OFlags::NOCTTY).bits().cast_signed();
+    OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
+}
+
+impl ReadAt for OpenTarget {
+    fn len(&self) -> u64 {
+        self.raw.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.raw.read_at(offset, buffer)
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        self.raw.next_data(offset)
+    }
+
+    fn will_need(&self, range: Range<u64>) {
+        self.raw.will_need(range);
+    }
+}
+
+impl WriteAt for OpenTarget {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.raw.write_at(offset, bytes)
+    }
+
+    fn zero_at(&self, range: Range<u64>) -> io::Result<()> {
+        self.raw.zero_at(range)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.raw.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::scratch::LockHolder;
+    use crate::world::scratch::Outcome;
+    use crate::world::scratch::Root;
+    use crate::world::scratch::allocated_bytes;
+    use crate::world::scratch::alone;
+    use crate::world::scratch::pattern;
+
+    fn refusal(path: &Path, size_bytes: u64) -> Result<Error, &'static str> {
+        OpenTarget::open(path, size_bytes).err().ok_or("it was not refused")
+    }
+
+    #[test]
+    fn a_short_file_is_made_longer_and_a_long_one_is_kept() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        std::fs::write(&path, b"short")?;
+        let target = OpenTarget::open(&path, 10_000)?;
+        assert_eq!((target.len(), std::fs::metadata(&path)?.len()), (10_000, 10_000));
+        let mut read = [1; 8];
+        target.read_at(0, &mut read)?;
+        assert_eq!(&read, b"short\0\0\0");
+        drop(target);
+        let target = OpenTarget::open(&path, 3)?;
+        assert_eq!((target.len(), std::fs::metadata(&path)?.len()), (10_000, 10_000));
+        Ok(())
+    }
+
+    #[test]
+    fn a_symbolic_link_is_followed() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let (path, link) = (dir.path().join("disk"), dir.path().join("link"));
+        std::fs::write(&path, b"old")?;
+        std::os::unix::fs::symlink("disk", &link)?;
+        let target = OpenTarget::open(&link, 3)?;
+        target.write_at(0, b"new")?;
+        target.sync()?;
+        assert_eq!(std::fs::read(&path)?, b"new");
+        assert!(link.is_symlink());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_missing_or_no_disk_is_refused() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let missing = refusal(&dir.path().join("missing"), 1)?;
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+        assert!(missing.hint().is_some_and(|hint| hint.contains("--in-place")));
+        assert_eq!(refusal(dir.path(), 1)?.kind(), ErrorKind::InvalidInput);
+        assert_eq!(refusal(Path::new("/dev/null"), 1)?.kind(), ErrorKind::InvalidInput);
+        assert_eq!(refusal(&dir.path().join("missing"), u64::MAX)?.kind(), ErrorKind::InvalidInput);
+        Ok(())
+    }
+
+    /// Makes ranges zero that begin and end anywhere, and compares everything with the same done in memory.
+    fn zero_here_and_there(target: &OpenTarget, content: &mut [u8]) -> Outcome {
+        let len = content.len();
+        target.write_at(0, content)?;
+        let ranges = [
+            0..0,
+            1..2,
+            511..513,
+            4095..4097,
+            4097..8191,
+            10_000..12_288,
+            12_289..30_001,
+            65_536..131_072,
+            200_000..300_000,
+            len - 5000..len - 100,
+            len - 1..len,
+        ];
+        let mut read = vec![0; len];
+        for range in ranges {
+            target.zero_at(range.start as u64..range.end as u64)?;
+            content[range.clone()].fill(0);
+            target.read_at(0, &mut read)?;
+            assert!(read == content, "after {range:?}");
+        }
+        target.sync()?;
+        Ok(())
+    }
+
+    #[test]
+    fn zeros_at_odd_places_in_a_file_leave_the_neighbours_alone() -> Outcome {
+        let mut content = pattern(400_777);
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        std::fs::write(&path, b"")?;
+        zero_here_and_there(&OpenTarget::open(&path, content.len() as u64)?, &mut content)?;
+        assert!(std::fs::read(&path)? == content);
+        Ok(())
+    }
+
+    #[test]
+    fn zeros_at_odd_places_on_a_device_leave_the_neighbours_alone() -> Outcome {
+        let Some(root) = Root::get() else { return Ok(()) };
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        // No multiple of 4096: the last sectors are no whole page.
+        let mut content = pattern(512 * 783);
+        std::fs::write(&path, &content)?;
+        let device = root.loop_device(&path)?;
+        zero_here_and_there(&OpenTarget::open(&device.path, content.len() as u64)?, &mut content)?;
+        assert!(std::fs::read(&device.path)? == content);
+        drop(device);
+        assert!(std::fs::read(&path)? == content);
+        Ok(())
+    }
+
+    #[test]
+    fn what_becomes_zero_takes_no_space_and_is_found_as_a_hole() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        std::fs::write(&path, pattern(4 << 20))?;
+        let target = OpenTarget::open(&path, 4 << 20)?;
+        target.zero_at(1 << 20..3 << 20)?;
+        assert_eq!(target.next_data(0)?, Some(0..1 << 20));
+        assert_eq!(target.next_data(1 << 20)?, Some(3 << 20..4 << 20));
+        target.sync()?;
+        assert!(allocated_bytes(&path)? < 3 << 20);
+        Ok(())
+    }
+
+    #[test]
+    fn what_becomes_zero_on_a_loop_device_is_given_back_below_it() -> Outcome {
+        let Some(root) = Root::get() else { return Ok(()) };
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        std::fs::write(&path, pattern(8 << 20))?;
+        let device = root.loop_device(&path)?;
+        let target = OpenTarget::open(&device.path, 8 << 20)?;
+        target.zero_at(1..7 << 20)?;
+        target.sync()?;
+        assert!(allocated_bytes(&path)? < 3 << 20, "{} bytes are left", allocated_bytes(&path)?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_device_that_is_too_small_is_refused_with_both_sizes() -> Outcome {
+        let Some(root) = Root::get() else { return Ok(()) };
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        std::fs::write(&path, [0; 8192])?;
+        let device = root.loop_device(&path)?;
+        let error = refusal(&device.path, 8193)?;
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("8192") && error.to_string().contains("8193"), "{error}");
+        assert_eq!(OpenTarget::open(&device.path, 8192)?.len(), 8192);
+        assert_eq!(OpenTarget::open(&device.path, 100)?.len(), 8192);
+        Ok(())
+    }
+
+    #[test]
+    fn a_target_is_open_only_once() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        std::fs::write(&path, [0; 8192])?;
+        let target = OpenTarget::open(&path, 0)?;
+        assert_eq!(refusal(&path, 0)?.kind(), ErrorKind::InUse);
+        drop(target);
+        drop(OpenTarget::open(&path, 0)?);
+
+        let Some(root) = Root::get() else { return Ok(()) };
+        let device = root.loop_device(&path)?;
+        let target = OpenTarget::open(&device.path, 0)?;
+        let error = refusal(&device.path, 0)?;
+        assert_eq!(error.kind(), ErrorKind::InUse);
+        assert!(error.to_string().contains("is mounted or in use"), "{error}");
+        drop(target);
+        drop(OpenTarget::open(&device.path, 0)?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_mounted_device_is_refused_with_the_place_where_it_is_mounted() -> Outcome {
+        let Some(root) = Root::get() else { return Ok(()) };
+        let dir = tempfile::tempdir()?;
+        let mounted = root.ext4(dir.path(), "disk", 4 << 20)?;
+        let point = mounted.point.display().to_string();
+        for path in [&mounted.device.path, &mounted.image] {
+            let error = refusal(path, 0)?;
+            assert_eq!(error.kind(), ErrorKind::InUse);
+            assert!(error.to_string().contains(&point), "{error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("umount")));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_behind_a_loop_device_is_refused_by_any_of_its_names() -> Outcome {
+        let Some(root) = Root::get() else { return Ok(()) };
+        let dir = tempfile::tempdir()?;
+        let (path, link) = (dir.path().join("disk"), dir.path().join("hard link"));
+        std::fs::write(&path, [0; 8192])?;
+        std::fs::hard_link(&path, &link)?;
+        let device = root.loop_device(&path)?;
+        for name in [&path, &link] {
+            let error = refusal(name, 0)?;
+            assert_eq!(error.kind(), ErrorKind::InUse);
+            assert!(error.to_string().contains(&device.path.display().to_string()), "{error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("losetup -d")));
+        }
+        drop(device);
+        drop(OpenTarget::open(&path, 0)?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_another_process_has_locked_is_refused_until_it_lets_go() -> Outcome {
+        let _alone = alone();
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        std::fs::write(&path, vec![0; 1 << 20])?;
+        let holder = LockHolder::start(&path)?;
+        let error = refusal(&path, 0)?;
+        assert_eq!(error.kind(), ErrorKind::InUse);
+        assert!(error.to_string().contains("another process"), "{error}");
+        drop(holder);
+        drop(OpenTarget::open(&path, 0)?);
+
+        let Some(holder) = LockHolder::start_qemu(&path)? else { return Ok(()) };
+        assert_eq!(refusal(&path, 0)?.kind(), ErrorKind::InUse);
+        drop(holder);
+        drop(OpenTarget::open(&path, 0)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,299 @@
+//! The bytes of an open disk image, whether it is a file or a block device: exact reads and writes, holes, zeros.
+//!
+//! Nothing here uses the position that the kernel keeps for an open file, so any number of threads may work at once.
+
+use std::fs::File;
+use std::fs::Metadata;
+use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use rustix::fs::Advice;
+use rustix::fs::FallocateFlags;
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+use rustix::io::retry_on_intr;
+
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::sizes::BLOCK_U64;
+use crate::words::sizes::IMAGE_BYTES_MAX;
+use crate::words::sizes::to_u64;
+use crate::words::sizes::to_usize;
+
+/// The most that one system call is asked to make zero, so that a signal does not start hours of work anew.
+const ZERO_STEP_BYTES: u64 = 1 << 30;
+/// The most zeros that are kept in memory to be written.
+const ZERO_BUFFER_BYTES: u64 = 1 << 20;
+
+/// The two kinds of thing that a disk image can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Device,
+}
+
+impl Kind {
+    /// Returns what is at `path`, or an error for what is no place for a disk image.
+    pub(crate) fn of(path: &Path, metadata: &Metadata) -> Result<Self> {
+        let file_type = metadata.file_type();
+        if file_type.is_file() {
+            return Ok(Self::File);
+        }
+        if file_type.is_block_device() {
+            return Ok(Self::Device);
+        }
+        let (what, hint) = if file_type.is_dir() {
+            ("a directory", "name a disk image in it, or the block device of the file system")
+        } else if file_type.is_char_device() {
+            ("a character device", "disks are block devices; `lsblk` lists them")
+        } else if file_type.is_fifo() {
+            ("a pipe", "it cannot be read or written at an offset; put its content into a file first")
+        } else {
+            ("a socket", "name a file or a block device")
+        };
+        let message = format!("{} is {what}, not a disk image or a block device", path.display());
+        Err(Error::new(ErrorKind::InvalidInput, message).with_hint(hint))
+    }
+}
+
+/// An open file or block device, with the length that it had when it was opened.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    file: File,
+    len: u64,
+    kind: Kind,
+}
+
+impl Raw {
+    /// Takes an open file or device over and finds out how long it is.
+    pub(crate) fn new(path: &Path, file: File, kind: Kind) -> Result<Self> {
+        let doing = |error| Error::io(format!("finding the size of {}", path.display()), error);
+        let len = size_of(&file, kind).map_err(doing)?;
+        if kind == Kind::Device && len == 0 {
+            let message = format!("the block device {} has a size of 0 bytes", path.display());
+            return Err(Error::new(ErrorKind::InvalidInput, message).with_hint("is there a medium in it?"));
+        }
+        check_size(path, len)?;
+        Ok(Self { file, len, kind })
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Makes a file longer or shorter. What is added is a hole.
+    pub(crate) fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)?;
+        self.len = len;
+        Ok(())
+    }
+
+    /// Returns the size as it is now.
+    pub(crate) fn size_now(&self) -> io::Result<u64> {
+        size_of(&self.file, self.kind)
+    }
+
+    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        if !self.holds(offset, buffer.len()) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if !self.holds(offset, bytes.len()) {
+            return Err(beyond_the_end());
+        }
+        self.file.write_all_at(bytes, offset)
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    /// Tells the kernel that `range` will be read soon. Where it does not want to know, nothing is lost.
+    pub(crate) fn will_need(&self, range: Range<u64>) {
+        if let Some(len) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
+            let _ = rustix::fs::fadvise(&self.file, range.start, Some(len), Advice::WillNeed);
+        }
+    }
+
+    /// Tells the kernel that the reads go from the first byte to the last.
+    pub(crate) fn will_read_in_order(&self) {
+        let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::Sequential);
+    }
+
+    /// Returns the first range at or after `offset` that may hold anything but zeros.
+    pub(crate) fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        if offset >= self.len {
+            return Ok(None);
+        }
+        if self.kind == Kind::Device {
+            return Ok(Some(offset..self.len));
+        }
+        let start = match seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(start) => start.max(offset),
+            // A file that was cut short has no data there either, but that is not a hole of the image.
+            Err(Errno::NXIO) if self.size_now()? < self.len => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Err(Errno::NXIO) => return Ok(None),
+            Err(error) if is_unsupported(error) => return Ok(Some(offset..self.len)),
+            Err(error) => return Err(error.into()),
+        };
+        if start >= self.len {
+            return Ok(None);
+        }
+        let end = match seek(&self.file, SeekFrom::Hole(start)) {
+            Ok(end) if end > start => end.min(self.len),
+            // The file changes while it is looked at. Called data, it is read, and reading tells what is wrong.
+            Ok(_) | Err(Errno::NXIO) => self.len,
+            Err(error) if is_unsupported(error) => self.len,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Some(start..end))
+    }
+
+    /// Makes `range` read as zeros: as a hole where that is possible, else by writing.
+    pub(crate) fn zero_at(&self, range: Range<u64>) -> io::Result<()> {
+        if range.start > range.end || range.end > self.len {
+            return Err(beyond_the_end());
+        }
+        let inner = match self.kind {
+            Kind::File => range.clone(),
+            Kind::Device => self.aligned(&range),
+        };
+        self.write_zeros(range.start..inner.start)?;
+        let mut from = inner.start;
+        while from < inner.end {
+            let to = inner.end.min(from.saturating_add(ZERO_STEP_BYTES));
+            self.deallocate(from..to)?;
+            from = to;
+        }
+        self.write_zeros(inner.end..range.end)
+    }
+
+    /// Returns the part of `range` that a device can make zero by itself; empty, at its end, if there is none.
+    /// It is also whole pages of the page cache, whose partial invalidation is then no question.
+    fn aligned(&self, range: &Range<u64>) -> Range<u64> {
+        let sector = rustix::fs::ioctl_blksszget(&self.file).map_or(BLOCK_U64, u64::from);
+        let unit = sector.max(BLOCK_U64);
+        let (start, end) = (range.start.next_multiple_of(unit), range.end / unit * unit);
+        if start < end { start..end } else { range.end..range.end }
+    }
+
+    fn deallocate(&self, range: Range<u64>) -> io::Result<()> {
+        // A hole first, for a device too: what a device is asked to zero without making a hole stays allocated below
+        // it, so that a sparse loop device or a thin volume would grow to its full size.
+        for flags in [FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE] {
+            let flags = flags | FallocateFlags::KEEP_SIZE;
+            let len = range.end - range.start;
+            match retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, range.start, len)) {
+                Ok(()) => return Ok(()),
+                // Without space for a new extent, plain zeros may still fit into the place that is there.
+                Err(Errno::NOSPC) => {}
+                Err(error) if is_unsupported(error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.write_zeros(range)
+    }
+
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        let zeros = vec![0; to_usize(range.end.saturating_sub(range.start).min(ZERO_BUFFER_BYTES))];
+        let mut from = range.start;
+        while from < range.end {
+            let part = &zeros[..to_usize(range.end - from).min(zeros.len())];
+            self.file.write_all_at(part, from)?;
+            from += to_u64(part.len());
+        }
+        Ok(())
+    }
+
+    fn holds(&self, offset: u64, len: usize) -> bool {
+        offset.checked_add(to_u64(len)).is_some_and(|end| end <= self.len)
+    }
+}
+
+/// Refuses a size that no image can have.
+pub(crate) fn check_size(path: &Path, size_bytes: u64) -> Result<()> {
+    if size_bytes <= IMAGE_BYTES_MAX {
+        return Ok(());
+    }
+    let message =
+        format!("{}: {size_bytes} bytes are more than the {IMAGE_BYTES_MAX} of an image", path.display());
+    Err(Error::new(ErrorKind::InvalidInput, message))
+}
+
+fn beyond_the_end() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "beyond the end of the disk")
+}
+
+fn size_of(file: &File, kind: Kind) -> io::Result<u64> {
+    match kind {
+        Kind::File => Ok(file.metadata()?.len()),
+        Kind::Device => Ok(seek(file, SeekFrom::End(0))?),
+    }
+}
+
+/// Asks where something is. It moves the position of the open file, which nobody uses.
+fn seek(file: &File, to: SeekFrom) -> rustix::io::Result<u64> {
+    retry_on_intr(|| rustix::fs::seek(file, to))
+}
+
+/// Tells whether an error says that this file system or device cannot do that at all.
+fn is_unsupported(error: Errno) -> bool {
+    [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS, Errno::NODEV].contains(&error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::scratch::Outcome;
+    use crate::world::scratch::pattern;
+
+    #[test]
+    fn zeros_are_written_where_the_file_system_cannot_make_holes() -> Outcome {
+        let mut content = pattern(3 << 20);
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        std::fs::write(&path, &content)?;
+        let file = File::options().read(true).write(true).open(&path)?;
+        let raw = Raw::new(&path, file, Kind::File)?;
+        for range in [0..0, 3..4, 4097..(2 << 20) + 777, (3 << 20) - 1..3 << 20] {
+            raw.write_zeros(to_u64(range.start)..to_u64(range.end))?;
+            content[range].fill(0);
+            assert!(std::fs::read(&path)? == content);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_is_written_beyond_the_end() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        std::fs::write(&path, [7; 100])?;
+        let file = File::options().read(true).write(true).open(&path)?;
+        let raw = Raw::new(&path, file, Kind::File)?;
+        raw.write_at(90, &[8; 10])?;
+        for refused in [raw.write_at(91, &[9; 10]), raw.write_at(u64::MAX, &[9]), raw.zero_at(99..101)] {
+            assert_eq!(refused.err().map(|error| error.kind()), Some(io::ErrorKind::InvalidInput));
+        }
+        let (kept, written) = (vec![7; 90], vec![8; 10]);
+        assert_eq!(std::fs::read(&path)?, [kept, written].concat());
+        Ok(())
+    }
+}

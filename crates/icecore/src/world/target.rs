@@ -1,0 +1,574 @@
+//! A restore target that is a new file. It has its name only once it is complete.
+
+use std::ffi::OsStr;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use rustix::fs::AtFlags;
+use rustix::fs::FileType;
+use rustix::fs::Gid;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::fs::RenameFlags;
+use rustix::fs::Stat;
+use rustix::fs::Uid;
+use rustix::io::Errno;
+use rustix::io::retry_on_intr;
+
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::world::in_use;
+use crate::world::in_use::Claim;
+use crate::world::io::ReadAt;
+use crate::world::io::WriteAt;
+use crate::world::raw::Kind;
+use crate::world::raw::Raw;
+use crate::world::raw::check_size;
+
+/// The longest name that file systems allow.
+const NAME_BYTES_MAX: usize = 255;
+
+/// A file that is being restored: it has its name only once it is complete.
+#[derive(Debug)]
+pub struct NewTarget {
+    raw: Raw,
+    place: Place,
+    replaced: Option<Replaced>,
+}
+
+impl NewTarget {
+    /// Makes a sparse file of `size_bytes` beside `path`, under a temporary name made with `session`.
+    /// With `replace`, a file at `path` is replaced by [`finish`](Self::finish); without, it is refused now and then.
+    ///
+    /// # Errors
+    /// `AlreadyExists` without `replace`; `InUse` if the file to replace is in use; `InvalidInput` if it is no file.
+    pub fn create(path: &Path, size_bytes: u64, replace: bool, session: uuid::Uuid) -> Result<Self> {
+        check_size(path, size_bytes)?;
+        let mut place = Place::of(path, replace, session)?;
+        let replaced = match place.existing()? {
+            Some(stat) => Some(Replaced::open(&place, stat)?),
+            None => None,
+        };
+        let mut raw = Raw::new(path, place.create_temp()?, Kind::File)?;
+        if let Some(replaced) = &replaced {
+            let doing = |error| place.error("setting the permissions of", error);
+            replaced.hand_down(raw.file()).map_err(doing)?;
+        }
+        let doing = format!("making a file of {size_bytes} bytes for");
+        raw.set_len(size_bytes).map_err(|error| place.error(&doing, error))?;
+        Ok(Self { raw, place, replaced })
+    }
+
+    /// Makes the file durable and gives it its name. Dropped without this, it disappears.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if another file has the name by now and is not to be replaced.
+    pub fn finish(mut self) -> Result<()> {
+        self.raw.sync().map_err(|error| self.place.error("writing", error))?;
+        if let Some(stat) = self.place.existing()? {
+            let key = (stat.st_dev, stat.st_ino);
+            if self.replaced.as_ref().is_some_and(|replaced| replaced.claim.is_for(key)) {
+                // A loop device may have been made of it since, and that takes no lock.
+                in_use::refuse_loop_backing(&self.place.path, key)?;
+            } else {
+                self.replaced = Some(Replaced::open(&self.place, stat)?);
+            }
+        }
+        self.place.publish()
+    }
+}
+
+impl ReadAt for NewTarget {
+    fn len(&self) -> u64 {
+        self.raw.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.raw.read_at(offset, buffer)
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        self.raw.next_data(offset)
+    }
+
+    fn will_need(&self, range: Range<u64>) {
+        self.raw.will_need(range);
+    }
+}
+
+impl WriteAt for NewTarget {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.raw.write_at(offset, bytes)
+    }
+
+    fn zero_at(&self, range: Range<u64>) -> io::Result<()> {
+        self.raw.zero_at(range)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.raw.sync()
+    }
+}
+
+/// Returns the error for a target that could not be made or written.
+pub(crate) fn target_error(doing: impl Into<String>, path: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => {
+            let message = format!("the file system of {} does not allow files of this size", path.display());
+            let hint = "restore to another file system, or to a block device with --in-place";
+            Error::new(ErrorKind::InvalidInput, message).with_source(error).with_hint(hint)
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            let hint = "free some space on its file system, or restore to another one";
+            Error::io(doing, error).with_hint(hint)
+        }
+        io::ErrorKind::ExecutableFileBusy => {
+            let message = format!("{} is in use as swap space or runs as a program", path.display());
+            Error::new(ErrorKind::InUse, message).with_source(error)
+        }
+        _ => Error::io(doing, error),
+    }
+}
+
+/// Where the file is made, and what it will be called. The directory is kept open: it may be moved meanwhile.
+#[derive(Debug)]
+struct Place {
+    dir: File,
+    name: OsString,
+    temp: OsString,
+    temp_exists: bool,
+    replace: bool,
+    /// As the user named it.
+    path: PathBuf,
+}
+
+impl Place {
+    fn of(path: &Path, replace: bool, session: uuid::Uuid) -> Result<Self> {
+        let bytes = path.as_os_str().as_bytes();
+        let name_start = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let (dir, name) = bytes.split_at(name_start);
+        if [&b""[..], b".", b".."].contains(&name) {
+            let message = format!("`{}` does not name a file", path.display());
+            return Err(
+                Error::new(ErrorKind::InvalidInput, message).with_hint("add the name of the file to make")
+            );
+        }
+        let dir = if dir.is_empty() { Path::new(".") } else { Path::new(OsStr::from_bytes(dir)) };
+        // Without the slash at its end, which looks odd in a message.
+        let dir = dir.components().as_path();
+        Ok(Self {
+            dir: open_dir(dir)?,
+            name: OsStr::from_bytes(name).to_os_string(),
+            temp: temp_name(OsStr::from_bytes(name), session),
+            temp_exists: false,
+            replace,
+            path: path.to_path_buf(),
+        })
+    }
+
+    /// Returns what has the name now, if it may be replaced, and an error if it may not.
+    fn existing(&self) -> Result<Option<Stat>> {
+        let stat = match rustix::fs::statat(&self.dir, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(self.error("looking for", error.into())),
+        };
+        let file_type = FileType::from_raw_mode(stat.st_mode);
+        if file_type == FileType::RegularFile && self.replace {
+            return Ok(Some(stat));
+        }
+        let path = self.path.display();
+        let (what, hint) = match file_type {
+            FileType::RegularFile => ("", "use --force to replace it, or --in-place to write into it"),
+            FileType::Directory => ("a directory", "name a file to make in it"),
+            FileType::Symlink => {
+                ("a symbolic link", "name the file it points to, or use --in-place to write into that")
+            }
+            FileType::BlockDevice => ("a block device", "use --in-place to write into it"),
+            FileType::CharacterDevice | FileType::Fifo => ("not a file", "use - to write to standard output"),
+            _ => ("not a file", "choose another name"),
+        };
+        let message =
+            if what.is_empty() { format!("{path} exists already") } else { format!("{path} is {what}") };
+        let kind = if self.replace || file_type == FileType::Directory {
+            ErrorKind::InvalidInput
+        } else {
+            ErrorKind::AlreadyExists
+        };
+        Err(Error::new(kind, message).with_hint(hint))
+    }
+
+    fn create_temp(&mut self) -> Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = retry_on_intr(|| rustix::fs::openat(&self.dir, &self.temp, flags, mode))
+            .map_err(|error| self.error("making a file for", error.into()))?;
+        self.temp_exists = true;
+        Ok(file.into())
+    }
+
+    /// Gives the file its name, and returns once that is durable.
+    fn publish(&mut self) -> Result<()> {
+        let renamed = if self.replace {
+            rustix::fs::renameat(&self.dir, &self.temp, &self.dir, &self.name)
+        } else {
+            self.rename_without_replacing()
+        };
+        match renamed {
+            Ok(()) => self.temp_exists = false,
+            Err(Errno::EXIST) => {
+                let message = format!("{} appeared while it was being restored", self.path.display());
+                return Err(Error::new(ErrorKind::AlreadyExists, message).with_hint("choose another name"));
+            }
+            Err(error) => return Err(self.error("giving its name to", error.into())),
+        }
+        match retry_on_intr(|| rustix::fs::fsync(&self.dir)) {
+            // Some file systems have nothing to sync in a directory.
+            Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(self.error("making durable the name of", error.into())),
+        }
+    }
+
+    fn rename_without_replacing(&self) -> rustix::io::Result<()> {
+        let (dir, temp, name) = (&self.dir, &self.temp, &self.name);
+        match rustix::fs::renameat_with(dir, temp, dir, name, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.link_without_replacing(),
+            done => done,
+        }
+    }
+
+    /// A second name, then one less: as good as a rename, where the file system has hard links.
+    fn link_without_replacing(&self) -> rustix::io::Result<()> {
+        let (dir, temp, name) = (&self.dir, &self.temp, &self.name);
+        match rustix::fs::linkat(dir, temp, dir, name, AtFlags::empty()) {
+            Ok(()) => rustix::fs::unlinkat(dir, temp, AtFlags::empty()),
+            // On FAT and its like, a file that appears between this look and the rename is lost.
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Err(Errno::NOENT) => rustix::fs::renameat(dir, temp, dir, name),
+                    Ok(_) => Err(Errno::EXIST),
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn error(&self, doing: &str, error: io::Error) -> Error {
+        target_error(format!("{doing} {}", self.path.display()), &self.path, error)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.temp_exists {
+            // Nobody can be told. The name says whose file it is.
+            let _ = rustix::fs::unlinkat(&self.dir, &self.temp, AtFlags::empty());
+        }
+    }
+}
+
+fn open_dir(dir: &Path) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let path = dir.display();
+    match retry_on_intr(|| rustix::fs::open(dir, flags, Mode::empty())) {
+        Ok(opened) => Ok(opened.into()),
+        Err(Errno::NOENT) => {
+            Err(Error::new(ErrorKind::NotFound, format!("the directory {path} does not exist"))
+                .with_hint(format!("make it with `mkdir -p {path}`")))
+        }
+        Err(Errno::NOTDIR) => Err(Error::new(ErrorKind::InvalidInput, format!("{path} is not a directory"))),
+        Err(error) => Err(Error::io(format!("opening the directory {path}"), error.into())),
+    }
+}
+
+/// Returns `.NAME.icecore-SESSION`, without the name where that would be too long.
+fn temp_name(name: &OsStr, session: uuid::Uuid) -> OsString {
+    let suffix = format!(".icecore-{session}");
+    let mut temp = OsString::from(".");
+    if name.len() + suffix.len() < NAME_BYTES_MAX {
+        temp.push(name);
+        temp.push(suffix);
+    } else {
+        temp.push(&suffix[1..]);
+    }
+    temp
+}
+
+/// The file that is replaced in the end. It stays open and locked until then, so that no virtual machine starts on it.
+#[derive(Debug)]
+struct Replaced {
+    _file: Option<File>,
+    stat: Stat,
+    /// Declared last, so dropped last: closing the file ends the lock, and only then may another open it.
+    claim: Claim,
+}
+
+impl Replaced {
+    fn open(place: &Place, stat: Stat) -> Result<Self> {
+        let key = (stat.st_dev, stat.st_ino);
+        let claim = Claim::take(&place.path, key)?;
+        in_use::refuse_loop_backing(&place.path, key)?;
+        let file = open_existing(place).map_err(|error| place.error("opening", error.into()))?;
+        if let Some(file) = &file {
+            claim.lock(&place.path, file)?;
+        }
+        Ok(Self { _file: file, stat, claim })
+    }
+
+    /// Gives `file` the owner and the permissions of the file that it replaces.
+    fn hand_down(&self, file: &File) -> io::Result<()> {
+        let (owner, group) = (Uid::from_raw(self.stat.st_uid), Gid::from_raw(self.stat.st_gid));
+        let owned = rustix::fs::fchown(file, Some(owner), Some(group)).is_ok();
+        // With another owner or group, the same bits would let others in.
+        let kept = if owned { Mode::RWXU | Mode::RWXG | Mode::RWXO } else { Mode::RWXU };
+        Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(self.stat.st_mode) & kept)?)
+    }
+}
+
+/// Opens the file that has the name, for writing if that is possible, for that is what the strictest lock needs.
+fn open_existing(place: &Place) -> rustix::io::Result<Option<File>> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    for access in [OFlags::RDWR, OFlags::RDONLY] {
+        match retry_on_intr(|| rustix::fs::openat(&place.dir, &place.name, flags | access, Mode::empty())) {
+            Ok(file) => return Ok(Some(file.into())),
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::TXTBSY) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // Who may change the directory may replace a file that he may not open.
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::world::scratch::LockHolder;
+    use crate::world::scratch::Outcome;
+    use crate::world::scratch::Root;
+    use crate::world::scratch::alone;
+    use crate::world::scratch::skip;
+
+    const SESSION: uuid::Uuid = uuid::Uuid::from_u128(7);
+
+    fn refusal(path: &Path, replace: bool) -> Result<Error, &'static str> {
+        NewTarget::create(path, 4096, replace, SESSION).err().ok_or("it was not refused")
+    }
+
+    fn names(dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    #[test]
+    fn a_new_file_gets_its_name_at_the_end_and_is_sparse() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        let target = NewTarget::create(&path, 1 << 40, false, SESSION)?;
+        assert_eq!(names(dir.path())?, [format!(".disk.icecore-{SESSION}")]);
+        target.write_at(1 << 30, b"data")?;
+        target.write_at((1 << 30) + 4, b"more")?;
+        target.zero_at((1 << 30) + 4..1 << 39)?;
+        let mut read = [1; 8];
+        target.read_at(1 << 30, &mut read)?;
+        assert_eq!(&read, b"data\0\0\0\0");
+        target.finish()?;
+        assert_eq!(names(dir.path())?, ["disk"]);
+        let metadata = std::fs::metadata(&path)?;
+        assert_eq!((metadata.len(), metadata.mode() & 0o777), (1 << 40, 0o600));
+        assert!(metadata.blocks() < 1024, "{} blocks", metadata.blocks());
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_is_not_finished_disappears() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        drop(NewTarget::create(&path, 4096, false, SESSION)?);
+        assert!(names(dir.path())?.is_empty());
+        std::fs::write(&path, b"old")?;
+        let target = NewTarget::create(&path, 4096, true, SESSION)?;
+        target.write_at(0, b"new")?;
+        drop(target);
+        assert_eq!(names(dir.path())?, ["disk"]);
+        assert_eq!(std::fs::read(&path)?, b"old");
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_exists_is_refused_and_the_ways_out_are_named() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        std::fs::write(&path, b"old")?;
+        let error = refusal(&path, false)?;
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert!(error.hint().is_some_and(|hint| hint.contains("--force") && hint.contains("--in-place")));
+        let device = refusal(Path::new("/dev/null"), false)?;
+        assert_eq!(device.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(names(dir.path())?, ["disk"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_is_replaced_in_the_end_and_its_permissions_stay() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        std::fs::write(&path, b"old")?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640))?;
+        let target = NewTarget::create(&path, 3, true, SESSION)?;
+        target.write_at(0, b"new")?;
+        assert_eq!(std::fs::read(&path)?, b"old");
+        target.finish()?;
+        assert_eq!(std::fs::read(&path)?, b"new");
+        assert_eq!(std::fs::metadata(&path)?.mode() & 0o777, 0o640);
+        assert_eq!(names(dir.path())?, ["disk"]);
+        Ok(())
+    }
+
+    #[test]
+    fn only_a_file_is_replaced() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let (link, file) = (dir.path().join("link"), dir.path().join("file"));
+        std::fs::write(&file, b"old")?;
+        std::os::unix::fs::symlink(&file, &link)?;
+        for path in [dir.path(), &link, Path::new("/dev/null")] {
+            let error = refusal(path, true)?;
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            assert!(error.hint().is_some());
+        }
+        assert_eq!(refusal(dir.path(), false)?.kind(), ErrorKind::InvalidInput);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_appears_meanwhile_is_not_replaced() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        let mut target = NewTarget::create(&path, 3, false, SESSION)?;
+        std::fs::write(&path, b"theirs")?;
+        // Each of these finds out by itself: the look, the rename, and the link where there is no such rename.
+        assert_eq!(target.place.link_without_replacing(), Err(Errno::EXIST));
+        let renamed = target.place.publish().err().map(|error| error.kind());
+        assert_eq!(renamed, Some(ErrorKind::AlreadyExists));
+        let finished = target.finish().err().map(|error| error.kind());
+        assert_eq!(finished, Some(ErrorKind::AlreadyExists));
+        assert_eq!(names(dir.path())?, ["disk"]);
+        assert_eq!(std::fs::read(&path)?, b"theirs");
+        Ok(())
+    }
+
+    #[test]
+    fn a_link_gives_the_name_where_a_rename_would_replace() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        let target = NewTarget::create(&path, 3, false, SESSION)?;
+        target.place.link_without_replacing()?;
+        assert_eq!(names(dir.path())?, ["disk"]);
+        drop(target);
+        assert_eq!(names(dir.path())?, ["disk"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_path_must_name_a_file_in_a_directory_that_exists() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        for name in ["", "disk/", "..", "."] {
+            let path = if name.is_empty() { PathBuf::new() } else { dir.path().join(name) };
+            assert_eq!(refusal(&path, false)?.kind(), ErrorKind::InvalidInput, "{}", path.display());
+        }
+        let missing = refusal(&dir.path().join("missing/disk"), false)?;
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+        assert!(missing.to_string().contains("missing does not exist"), "{missing}");
+        std::fs::write(dir.path().join("file"), b"")?;
+        assert_eq!(refusal(&dir.path().join("file/disk"), false)?.kind(), ErrorKind::InvalidInput);
+        assert!(names(dir.path())?.iter().eq(["file"]));
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_alone_is_a_file_in_the_current_directory() -> Outcome {
+        let name = format!("icecore-test-{}.img", std::process::id());
+        let target = match NewTarget::create(Path::new(&name), 4096, false, SESSION) {
+            Ok(target) => target,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                skip("the current directory cannot be written");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let temp = PathBuf::from(&target.place.temp);
+        assert!(temp.exists());
+        drop(target);
+        assert!(!temp.exists());
+        Ok(())
+    }
+
+    #[test]
+    fn the_longest_name_leaves_room_for_the_temporary_one() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        for len in [200, 209, 210, 255] {
+            let name = "n".repeat(len);
+            NewTarget::create(&dir.path().join(&name), 1, false, SESSION)?.finish()?;
+            assert_eq!(names(dir.path())?, [name.as_str()]);
+            std::fs::remove_file(dir.path().join(&name))?;
+        }
+        assert!(NewTarget::create(&dir.path().join("n".repeat(256)), 1, false, SESSION).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_in_use_is_not_replaced() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        std::fs::write(&path, vec![0; 1 << 20])?;
+        {
+            let _alone = alone();
+            let _holder = LockHolder::start(&path)?;
+            assert_eq!(refusal(&path, true)?.kind(), ErrorKind::InUse);
+        }
+        let target = NewTarget::create(&path, 1, true, SESSION)?;
+        assert_eq!(refusal(&path, true)?.kind(), ErrorKind::InUse);
+
+        let Some(root) = Root::get() else { return Ok(()) };
+        let _device = root.loop_device(&path)?;
+        let finished = target.finish().err().map(|error| error.kind());
+        assert_eq!(finished, Some(ErrorKind::InUse));
+        assert_eq!(refusal(&path, true)?.kind(), ErrorKind::InUse);
+        assert_eq!(std::fs::metadata(&path)?.len(), 1 << 20);
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_file_system_and_one_that_allows_no_such_file_say_so() -> Outcome {
+        let Some(root) = Root::get() else { return Ok(()) };
+        let dir = tempfile::tempdir()?;
+        let mounted = root.ext4(dir.path(), "small", 4 << 20)?;
+        let before = names(&mounted.point)?;
+        let path = mounted.point.join("disk");
+        let error = NewTarget::create(&path, 1 << 50, false, SESSION).err().ok_or("it was not refused")?;
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.to_string().contains("does not allow files of this size"), "{error}");
+
+        let target = NewTarget::create(&path, 64 << 20, false, SESSION)?;
+        let written = (0..64).try_for_each(|mib| target.write_at(mib << 20, &[1; 1 << 20]));
+        assert_eq!(written.err().map(|error| error.kind()), Some(io::ErrorKind::StorageFull));
+        // On the full file system, there is still a way to make zeros.
+        target.zero_at(0..1 << 20)?;
+        drop(target);
+        assert_eq!(names(&mounted.point)?, before);
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+//! The tests of the engine that look at it from outside, all in one program.
+#![expect(clippy::disallowed_methods, reason = "tests may look at files; the engine may not")]
+
+// `cfg(test)` tells clippy that `unwrap` is fine in there.
+#[cfg(test)]
+mod layers;

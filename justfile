@@ -1,0 +1,42 @@
+# What a person working on icecore calls. Every recipe is one or two plain commands, so that just is not needed.
+
+# The recipes.
+default:
+    @just --list
+
+# What CI runs.
+check:
+    .ci/run
+
+# All tests.
+test *ARGS:
+    cargo test --workspace {{ARGS}}
+
+# Formats the code.
+fmt:
+    cargo fmt --all
+
+# Clippy on all targets, warnings are errors.
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The documentation of the code, private items included.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+
+# Licences, advisories, sources and duplicates of the dependencies.
+deny:
+    cargo deny --locked check
+
+# The length of files; that of functions is clippy's.
+size:
+    .ci/size
+
+# A small image, snapshotted, changed, snapshotted again and restored.
+demo:
+    cargo run --release -- demo
+
+# The slow tests: property tests with many cases, and real disk images from a directory if one is given.
+nightly IMAGES="":
+    PROPTEST_CASES=20000 cargo test --workspace --release
+    [ -z "{{IMAGES}}" ] || .ci/acceptance "{{IMAGES}}"
