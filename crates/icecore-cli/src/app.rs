@@ -43,7 +43,8 @@ impl Place {
         let dir = self.dir.display();
         let error = Error::new(ErrorKind::NotFound, format!("there is no repository in {dir}"));
         error.with_hint(if self.is_default {
-            "the first `icecore snapshot create IMAGE` makes it; --repo DIR or ICECORE_REPO names another".to_owned()
+            "the first `icecore snapshot create IMAGE` makes it; --repo DIR or ICECORE_REPO names another"
+                .to_owned()
         } else {
             format!("make one with `icecore --repo {dir} init`, or check the directory")
         })
@@ -57,8 +58,11 @@ impl App {
             return Ok(Place { dir: dir.clone(), is_default: false });
         }
         let home = host::data_home().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, "no repository is named, and HOME is not set to find the default one")
-                .with_hint("name one with --repo DIR or ICECORE_REPO")
+            Error::new(
+                ErrorKind::InvalidInput,
+                "no repository is named, and HOME is not set to find the default one",
+            )
+            .with_hint("name one with --repo DIR or ICECORE_REPO")
         })?;
         Ok(Place { dir: home.join("icecore"), is_default: true })
     }

@@ -37,6 +37,8 @@ Examples:
 
 The default repository is $XDG_DATA_HOME/icecore, or ~/.local/share/icecore.";
 
+const HELP: &str = "icecore --help tells what can be written";
+
 /// Snapshots of raw disk images: each is a full, verified image, and costs only what is new in it
 #[derive(Debug, Parser)]
 #[command(name = "icecore", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES,
@@ -165,13 +167,16 @@ fn json_was_asked_for(arguments: &[OsString]) -> bool {
 
 /// Returns an error of the arguments without usage and help, which JSON has no place for.
 fn in_one_line(error: &clap::Error) -> Error {
+    if error.kind() == ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Error::new(ErrorKind::InvalidInput, "a command is missing").with_hint(HELP);
+    }
     let text = error.render().to_string();
     let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let mut words: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
     words.retain(|line| !line.starts_with("For more information"));
     let message = words.join(" ");
     let message = message.strip_prefix("error: ").unwrap_or(&message);
-    Error::new(ErrorKind::InvalidInput, message).with_hint("icecore --help tells what can be written")
+    Error::new(ErrorKind::InvalidInput, message).with_hint(HELP)
 }
 
 #[cfg(test)]
@@ -186,7 +191,8 @@ mod tests {
 
     #[test]
     fn json_is_recognised_even_where_the_arguments_are_wrong() {
-        let asked = |words: &[&str]| json_was_asked_for(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        let asked =
+            |words: &[&str]| json_was_asked_for(&words.iter().map(OsString::from).collect::<Vec<_>>());
         assert!(asked(&["-o", "json", "nonsense"]) && asked(&["x", "--output=json"]));
         assert!(!asked(&["-o", "text", "json"]) && !asked(&[]));
     }

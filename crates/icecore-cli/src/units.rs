@@ -84,7 +84,11 @@ pub(crate) fn time_for_names(unix_ms: i64) -> String {
 
 /// Reads a size: bytes, or a number with a unit.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is not a size: write bytes, or a number with K, M, G, T or P (of 1024), like 10G or 512MiB");
+    let wrong = || {
+        format!(
+            "{text:?} is not a size: write bytes, or a number with K, M, G, T or P (of 1024), like 10G or 512MiB"
+        )
+    };
     let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits_end);
     let factor = unit_factor(unit.trim()).ok_or_else(wrong)?;
@@ -92,7 +96,8 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         return whole.checked_mul(factor).ok_or_else(|| format!("{text:?} is too large"));
     }
     let fraction: f64 = number.parse().map_err(|_| wrong())?;
-    let size = Duration::try_from_secs_f64(fraction * factor as f64).map_err(|_| format!("{text:?} is too large"))?;
+    let size = Duration::try_from_secs_f64(fraction * factor as f64)
+        .map_err(|_| format!("{text:?} is too large"))?;
     Ok(size.as_secs())
 }
 
@@ -147,8 +152,14 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_and_without_units() {
-        let cases =
-            [("0", 0), ("512", 512), ("10G", 10 << 30), ("512MiB", 512 << 20), ("1.5k", 1536), ("2TB", 2_000_000_000_000)];
+        let cases = [
+            ("0", 0),
+            ("512", 512),
+            ("10G", 10 << 30),
+            ("512MiB", 512 << 20),
+            ("1.5k", 1536),
+            ("2TB", 2_000_000_000_000),
+        ];
         for (text, size) in cases {
             assert_eq!(parse_size(text), Ok(size), "{text}");
         }

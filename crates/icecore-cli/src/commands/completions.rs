@@ -24,7 +24,10 @@ impl CompletionsArgs {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "icecore", &mut script);
         let script = String::from_utf8_lossy(&script).into_owned();
-        app.ui.result(&json::CompletionsResult { shell: self.shell.to_string(), script: script.clone() }, &script)?;
+        app.ui.result(
+            &json::CompletionsResult { shell: self.shell.to_string(), script: script.clone() },
+            &script,
+        )?;
         Ok(Verdict::Clean)
     }
 }

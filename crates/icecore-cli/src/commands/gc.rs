@@ -30,7 +30,8 @@ impl GcArgs {
         let options = GcOptions { max_unused: self.max_unused };
         let interrupted = "no snapshot is touched; what was left half done is finished by the next gc";
         let progress = app.ui.progress("looking for what is used");
-        let plan = icecore::gc::plan(&repo, &options, &progress).map_err(if_interrupted("nothing was changed"))?;
+        let plan =
+            icecore::gc::plan(&repo, &options, &progress).map_err(if_interrupted("nothing was changed"))?;
         drop(progress);
         let totals = if self.dry_run {
             plan.totals
@@ -46,7 +47,9 @@ impl GcArgs {
 fn summary(totals: &GcTotals, dry_run: bool) -> String {
     let head = match (dry_run, totals.freed_bytes) {
         (false, freed) => format!("gave back {}", units::bytes(freed)),
-        (true, freed) => format!("dry run: nothing was changed; would give back about {}", units::bytes(freed)),
+        (true, freed) => {
+            format!("dry run: nothing was changed; would give back about {}", units::bytes(freed))
+        }
     };
     let used = units::percent(totals.used_bytes, totals.pack_bytes);
     let lines = [

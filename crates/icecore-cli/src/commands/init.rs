@@ -28,8 +28,11 @@ impl InitArgs {
         let place = app.place()?;
         let dir = place.dir.display().to_string();
         if !place.is_vacant() {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("there is a repository in {dir} already"))
-                .with_hint("use it as it is, or choose another directory with --repo"));
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("there is a repository in {dir} already"),
+            )
+            .with_hint("use it as it is, or choose another directory with --repo"));
         }
         let repo = app::make_at(&place.dir, self.level)?;
         let text = format!("made repository {} in {dir}", repo.id());

@@ -51,8 +51,9 @@ impl RepairArgs {
 fn index(app: &App) -> Result<Verdict> {
     let repo = app.open()?;
     let progress = app.ui.progress("reading packs");
-    let report = icecore::repair_index(&repo, &progress)
-        .map_err(if_interrupted("the packs are whole; run `icecore repair index` again to finish the index"))?;
+    let report = icecore::repair_index(&repo, &progress).map_err(if_interrupted(
+        "the packs are whole; run `icecore repair index` again to finish the index",
+    ))?;
     drop(progress);
     let verdict = Verdict::from_findings(!report.damaged_packs.is_empty());
     let text = index_summary(&report);

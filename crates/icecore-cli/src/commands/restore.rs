@@ -108,7 +108,8 @@ impl RestoreArgs {
         match self.size {
             Some(size) if size < snapshot.size_bytes => {
                 let image = snapshot.size_bytes;
-                let message = format!("{size} bytes are too few for {}, which has {image} bytes", title(snapshot));
+                let message =
+                    format!("{size} bytes are too few for {}, which has {image} bytes", title(snapshot));
                 Err(Error::new(ErrorKind::InvalidInput, message)
                     .with_hint("an image is never cut: choose a larger --size, or leave it out"))
             }
@@ -129,8 +130,12 @@ impl RestoreArgs {
             Present::File => {
                 return Err(exists("--in-place writes into it what differs, --force replaces it"));
             }
-            Present::Device => return Err(exists("it is a block device: --in-place overwrites what is on it")),
-            Present::Other => return Err(exists("it is neither a file nor a block device: choose another target")),
+            Present::Device => {
+                return Err(exists("it is a block device: --in-place overwrites what is on it"));
+            }
+            Present::Other => {
+                return Err(exists("it is neither a file nor a block device: choose another target"));
+            }
         }
         let target = NewTarget::create(path, size, self.force, host::new_session())?;
         let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
@@ -156,11 +161,14 @@ impl RestoreArgs {
         }
         let target = OpenTarget::open(path, size)?;
         let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
-        let report =
-            icecore::restore(repo, snapshot.id, &target, RestoreMode::InPlace, &progress).map_err(if_interrupted(
+        let report = icecore::restore(repo, snapshot.id, &target, RestoreMode::InPlace, &progress).map_err(
+            if_interrupted(
                 "the target holds a part of the image; the same command goes on where this one stopped",
-            ))?;
-        target.sync().map_err(|error| Error::io(format!("writing {} to the medium", path.display()), error))?;
+            ),
+        )?;
+        target
+            .sync()
+            .map_err(|error| Error::io(format!("writing {} to the medium", path.display()), error))?;
         Ok(report)
     }
 }
@@ -199,7 +207,10 @@ fn summary(snapshot: &Snapshot, target: &str, report: &RestoreReport, elapsed: D
         units::bytes(report.image_bytes),
         units::bytes(report.data_bytes)
     );
-    let mut lines = vec![("image", image), ("written", format!("{} in {time} ({rate})", units::bytes(report.written_bytes)))];
+    let mut lines = vec![
+        ("image", image),
+        ("written", format!("{} in {time} ({rate})", units::bytes(report.written_bytes))),
+    ];
     if report.kept_bytes > 0 {
         lines.push(("kept", format!("{} that were right already", units::bytes(report.kept_bytes))));
     }

@@ -43,20 +43,27 @@ impl StatsArgs {
 fn totals(all: &RepositoryStats) -> String {
     let dedup = units::times(units::ratio(all.data_bytes, all.unique_bytes));
     let compression = units::times(units::ratio(all.unique_bytes, all.stored_bytes));
-    ui::pairs(0, &[
-        ("Snapshots", all.snapshots.to_string()),
-        ("Images", units::bytes(all.logical_bytes)),
-        ("Data in them", format!("{}, without holes and zeros", units::bytes(all.data_bytes))),
-        ("Unique", format!("{}, dedup {dedup}", units::bytes(all.unique_bytes))),
-        ("Stored", format!("{}, compression {compression}", units::bytes(all.stored_bytes))),
-        ("Metadata", units::bytes(all.metadata_bytes)),
-        ("Unused", unused(all.unused_bytes)),
-        ("Total", units::bytes(all.total_bytes)),
-    ])
+    ui::pairs(
+        0,
+        &[
+            ("Snapshots", all.snapshots.to_string()),
+            ("Images", units::bytes(all.logical_bytes)),
+            ("Data in them", format!("{}, without holes and zeros", units::bytes(all.data_bytes))),
+            ("Unique", format!("{}, dedup {dedup}", units::bytes(all.unique_bytes))),
+            ("Stored", format!("{}, compression {compression}", units::bytes(all.stored_bytes))),
+            ("Metadata", units::bytes(all.metadata_bytes)),
+            ("Unused", unused(all.unused_bytes)),
+            ("Total", units::bytes(all.total_bytes)),
+        ],
+    )
 }
 
 fn unused(bytes: u64) -> String {
-    if bytes == 0 { units::bytes(0) } else { format!("{}, `icecore gc` gives most of it back", units::bytes(bytes)) }
+    if bytes == 0 {
+        units::bytes(0)
+    } else {
+        format!("{}, `icecore gc` gives most of it back", units::bytes(bytes))
+    }
 }
 
 fn each(snapshots: &[SnapshotStats]) -> String {

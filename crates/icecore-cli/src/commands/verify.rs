@@ -34,7 +34,8 @@ pub(crate) struct VerifyArgs {
 impl VerifyArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = app.open()?;
-        let ids: Vec<SnapshotId> = find_all(&repo, &self.snapshots)?.iter().map(|snapshot| snapshot.id).collect();
+        let ids: Vec<SnapshotId> =
+            find_all(&repo, &self.snapshots)?.iter().map(|snapshot| snapshot.id).collect();
         let depth = match (self.read_data, self.sample) {
             (true, _) => Depth::ReadData,
             (false, Some(part)) => Depth::Sample { part, seed: host::random_u64() },
@@ -60,11 +61,9 @@ fn summary(report: &VerifyReport, depth: Depth) -> String {
     );
     text += &match depth {
         Depth::Structure => "read no data; --read-data reads all of it\n".to_owned(),
-        Depth::Sample { .. } | Depth::ReadData => format!(
-            "read {} of them, {}\n",
-            report.chunks_read,
-            units::bytes(report.stored_bytes_read)
-        ),
+        Depth::Sample { .. } | Depth::ReadData => {
+            format!("read {} of them, {}\n", report.chunks_read, units::bytes(report.stored_bytes_read))
+        }
     };
     if report.findings.is_empty() {
         text += "nothing is wrong\n";

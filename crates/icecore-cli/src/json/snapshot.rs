@@ -115,7 +115,12 @@ pub(crate) struct CreateResult {
 }
 
 impl CreateResult {
-    pub(crate) fn new(report: &CaptureReport, dry_run: bool, repository_created: bool, elapsed: Duration) -> Self {
+    pub(crate) fn new(
+        report: &CaptureReport,
+        dry_run: bool,
+        repository_created: bool,
+        elapsed: Duration,
+    ) -> Self {
         let stats = &report.snapshot.stats;
         Self {
             snapshot: Snapshot::from(&report.snapshot),

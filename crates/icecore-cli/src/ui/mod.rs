@@ -63,7 +63,9 @@ impl Ui {
     /// Prints the result of a command on stderr, because stdout carries something else.
     pub(crate) fn result_aside<T: Serialize>(&self, json: &T, text: &str) -> Result<()> {
         if self.is_json() {
-            say(&self.envelope(json)?);
+            let failed =
+                |error| Error::new(ErrorKind::Io, "writing the result").with_source(io::Error::from(error));
+            say(&self.envelope(json).map_err(failed)?);
         } else {
             self.note(text.trim_end());
         }
@@ -79,7 +81,7 @@ impl Ui {
         out.flush()
     }
 
-    fn envelope<T: Serialize>(&self, result: &T) -> Result<String, serde_json::Error> {
+    fn envelope<T: Serialize>(&self, result: &T) -> serde_json::Result<String> {
         serde_json::to_string(&Envelope::new(self.command, result))
     }
 
@@ -124,8 +126,11 @@ impl Ui {
     /// `InvalidInput` if nobody is there to ask; `hint` says what to do then.
     pub(crate) fn confirm(&self, question: &str, hint: &str) -> Result<bool> {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-            return Err(Error::new(ErrorKind::InvalidInput, "there is no terminal to ask for confirmation on")
-                .with_hint(hint));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "there is no terminal to ask for confirmation on",
+            )
+            .with_hint(hint));
         }
         let mut stderr = io::stderr().lock();
         // If the question cannot be shown, the answer will not be yes.

@@ -65,8 +65,11 @@ impl Counters {
 impl Running {
     /// Starts to count, and to listen to requests to stop; draws only if `shown`.
     pub(crate) fn start(what: &str, shown: bool) -> Self {
-        let counters =
-            Arc::new(Counters { done: Default::default(), total: Default::default(), stop: host::stop_flag() });
+        let counters = Arc::new(Counters {
+            done: Default::default(),
+            total: Default::default(),
+            stop: host::stop_flag(),
+        });
         let painter = shown.then(|| {
             let (ended, wait) = mpsc::channel();
             let counters = Arc::clone(&counters);

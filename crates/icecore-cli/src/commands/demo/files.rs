@@ -61,7 +61,8 @@ fn walk(from: &Path, to: &Path, bytes_max: u64, sum: &mut Sum) -> io::Result<()>
 
 /// Tells whether a file could be put there; one that may not be read is left out.
 fn put(from: &Path, to: &Path) -> bool {
-    std::fs::File::open(from).is_ok() && (std::fs::hard_link(from, to).is_ok() || std::fs::copy(from, to).is_ok())
+    std::fs::File::open(from).is_ok()
+        && (std::fs::hard_link(from, to).is_ok() || std::fs::copy(from, to).is_ok())
 }
 
 /// Returns all files under `dir` with their sizes, by name.

@@ -70,7 +70,8 @@ pub(crate) fn change(dir: &Path, before: &Path, after: &Path) -> Result<String> 
     script.write("log", &log(), "/app.log")?;
     script.told.push("a log was written".into());
     if let Some((path, len)) = of_size(&there, "lib", 8 << 20) {
-        let bytes = std::fs::read(path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
+        let bytes =
+            std::fs::read(path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
         script.replace(&root, path, &upgraded(bytes))?;
         script.told.push(format!("a library of {} was upgraded", units::bytes(len)));
     }
@@ -79,7 +80,8 @@ pub(crate) fn change(dir: &Path, before: &Path, after: &Path) -> Result<String> 
         script.told.push(format!("a program of {} was removed", units::bytes(len)));
     }
     if let Some((path, _)) = of_size(&there, "src", 4 << 10) {
-        let bytes = std::fs::read(path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
+        let bytes =
+            std::fs::read(path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
         script.replace(&root, path, &[b"edited\n", bytes.as_slice()].concat())?;
         script.told.push("a source file was edited".into());
     }
@@ -98,7 +100,11 @@ fn of_size<'a>(there: &'a [(PathBuf, u64)], part: &str, wanted: u64) -> Option<(
 fn log() -> Vec<u8> {
     let line = |n: u64| {
         let checksum = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-        format!("2026-11-24T08:15:30Z worker-{} request {n} took {} us, sum {checksum:011x}\n", n % 7, n * 37 % 9001)
+        format!(
+            "2026-11-24T08:15:30Z worker-{} request {n} took {} us, sum {checksum:011x}\n",
+            n % 7,
+            n * 37 % 9001
+        )
     };
     (0..60_000).map(line).collect::<String>().into_bytes()
 }
@@ -121,7 +127,8 @@ struct Script {
 impl Script {
     fn write(&mut self, name: &str, bytes: &[u8], to: &str) -> Result<()> {
         let from = self.dir.join(name);
-        std::fs::write(&from, bytes).map_err(|error| Error::io(format!("writing {}", from.display()), error))?;
+        std::fs::write(&from, bytes)
+            .map_err(|error| Error::io(format!("writing {}", from.display()), error))?;
         self.commands += &format!("write \"{}\" \"{to}\"\n", from.display());
         Ok(())
     }

@@ -107,7 +107,10 @@ impl DemoArgs {
                 .map_or_else(String::new, |ratio| format!(": {ratio:.1} times less")),
         );
         if self.keep.is_some() {
-            text += &format!("everything is kept in {0}; try: icecore --repo {0}/repository stats\n", dir.display());
+            text += &format!(
+                "everything is kept in {0}; try: icecore --repo {0}/repository stats\n",
+                dir.display()
+            );
         }
         let result = json::DemoResult {
             steps: steps.iter().map(json_step).collect(),

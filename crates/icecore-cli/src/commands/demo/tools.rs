@@ -18,11 +18,15 @@ const SYSTEM_DIRS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// Refuses to begin if a program is missing.
 pub(crate) fn check() -> Result<()> {
-    for (name, package) in [("mke2fs", "e2fsprogs"), ("debugfs", "e2fsprogs"), ("cmp", "diffutils"), ("cp", "coreutils")] {
+    for (name, package) in
+        [("mke2fs", "e2fsprogs"), ("debugfs", "e2fsprogs"), ("cmp", "diffutils"), ("cp", "coreutils")]
+    {
         let there = start(name).arg("--version").stdin(Stdio::null()).output();
         if matches!(&there, Err(error) if error.kind() == io::ErrorKind::NotFound) {
             return Err(Error::new(ErrorKind::NotFound, format!("the program {name} is not installed"))
-                .with_hint(format!("on Debian and Ubuntu it is in the package {package}: apt install {package}")));
+                .with_hint(format!(
+                    "on Debian and Ubuntu it is in the package {package}: apt install {package}"
+                )));
         }
     }
     Ok(())
@@ -43,7 +47,9 @@ pub(crate) fn run<S: AsRef<OsStr>>(name: &str, arguments: &[S]) -> Result<()> {
         .output()
         .map_err(|error| Error::io(format!("starting the program {name}"), error))?;
     if host::asked_to_stop() {
-        return Err(Error::new(ErrorKind::Interrupted, "interrupted").with_hint("the demonstration is removed"));
+        return Err(
+            Error::new(ErrorKind::Interrupted, "interrupted").with_hint("the demonstration is removed")
+        );
     }
     if done.status.success() {
         return Ok(());

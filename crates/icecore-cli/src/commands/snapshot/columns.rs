@@ -173,7 +173,10 @@ mod tests {
         for (text, column) in cases {
             assert_eq!(Column::parse(text).ok(), Some(column), "{text}");
         }
-        assert!(Column::parse("Region").is_err_and(|error| error.hint().is_some_and(|hint| hint.contains("MinDiskSize"))));
+        assert!(
+            Column::parse("Region")
+                .is_err_and(|error| error.hint().is_some_and(|hint| hint.contains("MinDiskSize")))
+        );
     }
 
     #[test]

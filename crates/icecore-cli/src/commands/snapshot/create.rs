@@ -162,7 +162,8 @@ fn name_of_file(image: &Path) -> Result<String> {
 pub(crate) fn free_name(repo: &Repository, resource: &str, unix_ms: i64) -> Result<String> {
     let taken = icecore::list(repo)?.snapshots;
     let time = units::time_for_names(unix_ms);
-    let is_free = |name: &String| !taken.iter().any(|other| other.resource == resource && other.name == *name);
+    let is_free =
+        |name: &String| !taken.iter().any(|other| other.resource == resource && other.name == *name);
     let first = join_name(resource, &time);
     if is_free(&first) {
         return Ok(first);
@@ -186,12 +187,23 @@ fn summary(report: &CaptureReport, dry_run: bool, elapsed: Duration) -> String {
     } else {
         format!("snapshot {}", title(snapshot))
     };
-    let image = format!("{}, {} without holes and zeros", units::bytes(snapshot.size_bytes), units::bytes(stats.data_bytes));
+    let image = format!(
+        "{}, {} without holes and zeros",
+        units::bytes(snapshot.size_bytes),
+        units::bytes(stats.data_bytes)
+    );
     let mut lines = vec![("image", image), ("read", read(report, elapsed)), ("new", new(report))];
     if dry_run {
-        lines.push(("stored", format!("would take {} at most", units::bytes(stats.stored_bytes + stats.manifest_bytes))));
+        lines.push((
+            "stored",
+            format!("would take {} at most", units::bytes(stats.stored_bytes + stats.manifest_bytes)),
+        ));
     } else {
-        let stored = format!("{} and {} of manifest", units::bytes(stats.stored_bytes), units::bytes(stats.manifest_bytes));
+        let stored = format!(
+            "{} and {} of manifest",
+            units::bytes(stats.stored_bytes),
+            units::bytes(stats.manifest_bytes)
+        );
         lines.push(("stored", stored));
     }
     let dedup = units::times(units::ratio(stats.data_bytes, stats.new_bytes));
@@ -218,7 +230,11 @@ fn new(report: &CaptureReport) -> String {
     if stats.new_bytes == 0 {
         return "nothing: all data was there already".into();
     }
-    format!("{}, {} of the data", units::bytes(stats.new_bytes), units::percent(stats.new_bytes, stats.data_bytes))
+    format!(
+        "{}, {} of the data",
+        units::bytes(stats.new_bytes),
+        units::percent(stats.new_bytes, stats.data_bytes)
+    )
 }
 
 #[cfg(test)]
@@ -227,7 +243,8 @@ mod tests {
 
     #[test]
     fn a_volume_is_named_after_its_file() {
-        for (path, name) in [("/x/web.raw", "web"), ("/dev/sdb", "sdb"), ("droplet-a.v1.raw", "droplet-a.v1")] {
+        for (path, name) in [("/x/web.raw", "web"), ("/dev/sdb", "sdb"), ("droplet-a.v1.raw", "droplet-a.v1")]
+        {
             assert_eq!(name_of_file(Path::new(path)).unwrap(), name);
         }
         assert!(name_of_file(Path::new("/")).is_err());

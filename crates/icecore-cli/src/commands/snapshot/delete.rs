@@ -40,7 +40,8 @@ impl DeleteArgs {
         }
         let mut deleted = Vec::with_capacity(found.len());
         for snapshot in &found {
-            let gone = icecore::delete(&repo, snapshot.id).map_err(|error| error.in_context(so_far(&deleted)))?;
+            let gone =
+                icecore::delete(&repo, snapshot.id).map_err(|error| error.in_context(so_far(&deleted)))?;
             deleted.push(gone);
         }
         let text: String = deleted.iter().map(|snapshot| format!("deleted {}\n", title(snapshot))).collect();
@@ -53,7 +54,11 @@ impl DeleteArgs {
 
 fn question(snapshots: &[Snapshot]) -> String {
     let names: Vec<String> = snapshots.iter().map(title).collect();
-    format!("Are you sure you want to delete {}: {}?", units::count(names.len() as u64, "snapshot"), names.join(", "))
+    format!(
+        "Are you sure you want to delete {}: {}?",
+        units::count(names.len() as u64, "snapshot"),
+        names.join(", ")
+    )
 }
 
 fn so_far(deleted: &[Snapshot]) -> String {

@@ -94,7 +94,9 @@ impl DiffArgs {
             }
             Err(error) => {
                 let body = text(&json::ErrorBody::new(&error))?;
-                writeln!(out, "],\"totals\":null}},\"error\":{body}}}").and_then(|()| out.flush()).map_err(output)?;
+                writeln!(out, "],\"totals\":null}},\"error\":{body}}}")
+                    .and_then(|()| out.flush())
+                    .map_err(output)?;
                 Ok(Verdict::Told(exit::exit_code(error.kind())))
             }
         }

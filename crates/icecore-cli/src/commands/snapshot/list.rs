@@ -73,7 +73,8 @@ impl ListArgs {
     }
 
     fn wants(&self, globs: &GlobSet, snapshot: &Snapshot) -> bool {
-        let named = globs.is_empty() || globs.is_match(&snapshot.name) || globs.is_match(snapshot.id.to_string());
+        let named =
+            globs.is_empty() || globs.is_match(&snapshot.name) || globs.is_match(snapshot.id.to_string());
         named
             && self.resource.is_none_or(|kind| ResourceKind::from(kind) == snapshot.kind)
             && self.of.as_ref().is_none_or(|name| *name == snapshot.resource)
@@ -83,8 +84,9 @@ impl ListArgs {
 
 fn globs(patterns: &[String]) -> Result<GlobSet> {
     let wrong = |error: globset::Error| {
-        Error::new(ErrorKind::InvalidInput, format!("that is no pattern: {error}"))
-            .with_hint("*, ?, [a-z] and {a,b} stand for others; a \\ before one of these signs takes its meaning away")
+        Error::new(ErrorKind::InvalidInput, format!("that is no pattern: {error}")).with_hint(
+            "*, ?, [a-z] and {a,b} stand for others; a \\ before one of these signs takes its meaning away",
+        )
     };
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {

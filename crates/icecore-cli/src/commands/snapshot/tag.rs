@@ -59,7 +59,10 @@ impl Changes {
             }
         }
         if let Some(both) = changes.add.iter().find(|tag| changes.remove.contains(tag)) {
-            return Err(Error::new(ErrorKind::InvalidInput, format!("the tag {both:?} is to be added and removed")));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("the tag {both:?} is to be added and removed"),
+            ));
         }
         Ok(changes)
     }
