@@ -200,22 +200,19 @@ fn present(path: &Path) -> Result<Present> {
 }
 
 fn summary(snapshot: &Snapshot, target: &str, report: &RestoreReport, elapsed: Duration) -> String {
-    let time = units::duration(elapsed);
-    let rate = units::rate(report.data_bytes, elapsed);
     let image = format!(
         "{}, {} without holes and zeros",
         units::bytes(report.image_bytes),
         units::bytes(report.data_bytes)
     );
-    let mut lines = vec![
-        ("image", image),
-        ("written", format!("{} in {time} ({rate})", units::bytes(report.written_bytes))),
-    ];
+    let mut lines = vec![("image", image), ("written", units::bytes(report.written_bytes))];
     if report.kept_bytes > 0 {
         lines.push(("kept", format!("{} that were right already", units::bytes(report.kept_bytes))));
     }
     if report.zeroed_bytes > 0 {
         lines.push(("zeroed", units::bytes(report.zeroed_bytes)));
     }
+    let rate = units::rate(report.data_bytes, elapsed);
+    lines.push(("time", format!("{}, {rate} of data", units::duration(elapsed))));
     format!("restored {} to {target}\n{}", title(snapshot), ui::pairs(2, &lines))
 }

@@ -41,7 +41,10 @@ pub(crate) fn table(columns: &[Column<'_>], rows: &[Vec<String>], with_header: b
 /// Returns names and values as text, a line for each, under `indent` spaces.
 pub(crate) fn pairs(indent: usize, pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    let line = |(name, value): &(&str, String)| format!("{:indent$}{name:width$}   {value}\n", "");
+    let line = |(name, value): &(&str, String)| {
+        let line = format!("{:indent$}{name:width$}   {value}", "");
+        format!("{}\n", line.trim_end())
+    };
     pairs.iter().map(line).collect()
 }
 

@@ -14,6 +14,8 @@ const LEFT_OUT: [&str; 2] = ["target", ".git"];
 
 /// Where files come from, where they go to, and how much of them.
 pub(crate) struct Source {
+    /// What they are, for people.
+    pub(crate) what: &'static str,
     /// The directory they are in.
     pub(crate) from: PathBuf,
     /// The directory they go to, relative to the root of the file system.
@@ -94,7 +96,7 @@ mod tests {
         for (name, len) in [("a", 100), ("b", 1000), ("c", 50), ("target/d", 10)] {
             std::fs::write(from.path().join(name), vec![1; len]).unwrap();
         }
-        let source = Source { from: from.path().into(), to: "x", bytes_max: 200 };
+        let source = Source { what: "", from: from.path().into(), to: "x", bytes_max: 200 };
         assert_eq!(gather(to.path(), &source).unwrap(), Sum { files: 2, bytes: 150 });
         let names: Vec<_> = all(to.path()).into_iter().map(|(path, _)| path).collect();
         assert_eq!(names, [to.path().join("x/a"), to.path().join("x/c")]);

@@ -28,7 +28,9 @@ pub(crate) fn make(dir: &Path, image: &Path) -> Result<String> {
     let mut all = Sum::default();
     for source in sources() {
         let sum = files::gather(&root, &source)?;
-        told.push(format!("{} of {}", units::count(sum.files, "file"), source.from.display()));
+        if sum.files > 0 {
+            told.push(format!("{} of {}", units::count(sum.files, "file"), source.what));
+        }
         all.files += sum.files;
         all.bytes += sum.bytes;
     }
@@ -39,7 +41,7 @@ pub(crate) fn make(dir: &Path, image: &Path) -> Result<String> {
     let arguments: Vec<&Path> =
         options.into_iter().chain([root.as_path(), image, Path::new(IMAGE_SIZE)]).collect();
     tools::run("mke2fs", &arguments)?;
-    Ok(format!("{}, {}", told.join(" and "), units::bytes(all.bytes)))
+    Ok(format!("{}, {}", told.join(", "), units::bytes(all.bytes)))
 }
 
 /// Returns this program's source, where it was built, and the Rust toolchain, or else the system's programs.
@@ -47,15 +49,16 @@ fn sources() -> Vec<Source> {
     let source_tree = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_owned);
     let mut sources = Vec::new();
     if let Some(from) = source_tree.filter(|dir| dir.join("Cargo.toml").exists()) {
-        sources.push(Source { from, to: "src", bytes_max: SOURCE_BYTES_MAX });
+        sources.push(Source { what: "this source tree", from, to: "src", bytes_max: SOURCE_BYTES_MAX });
     }
     let half = PROGRAM_BYTES_MAX / 2;
-    let (bin, lib) = match tools::rust_toolchain() {
-        Some(dir) => (dir.join("bin"), dir.join("lib")),
-        None => (PathBuf::from("/usr/bin"), PathBuf::from("/usr/lib")),
+    let (what, above) = match tools::rust_toolchain() {
+        Some(dir) => (["the Rust toolchain's programs", "its libraries"], dir),
+        None => (["this system's programs", "its libraries"], PathBuf::from("/usr")),
     };
-    sources.push(Source { from: bin, to: "bin", bytes_max: half });
-    sources.push(Source { from: lib, to: "lib", bytes_max: half });
+    for (to, what) in ["bin", "lib"].into_iter().zip(what) {
+        sources.push(Source { what, from: above.join(to), to, bytes_max: half });
+    }
     sources
 }
 

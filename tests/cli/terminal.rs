@@ -1,0 +1,66 @@
+//! Pipes, streams and manners.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::process::Stdio;
+
+use crate::support::Place;
+
+/// Starts a command, reads `len` bytes of its output, goes away, and returns how it ended.
+fn read_a_little(place: &Place, arguments: &[&str], len: usize) -> (Option<i32>, String) {
+    let mut child =
+        place.program().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    out.read_exact(&mut vec![0; len]).unwrap();
+    drop(out);
+    let done = child.wait_with_output().unwrap();
+    (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+}
+
+#[test]
+fn a_reader_that_goes_away_is_not_an_error() {
+    let place = Place::with_snapshot();
+    for arguments in [
+        &["restore", "base", "-"][..],
+        &["-o", "json", "snapshot", "list"],
+        &["completions", "bash"],
+        &["--help"],
+    ] {
+        assert_eq!(read_a_little(&place, arguments, 10), (Some(0), String::new()), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_a_diff_of_many_ranges_quietly() {
+    let place = Place::with_snapshot();
+    for n in 0..70 {
+        place.scribble("disk.raw", n * 8192, 4096);
+    }
+    place.run(&["snapshot", "create", "disk.raw", "--name", "next"]).exits(0);
+    for output in ["text", "json"] {
+        let arguments = ["-o", output, "snapshot", "diff", "base", "next"];
+        assert_eq!(read_a_little(&place, &arguments, 10), (Some(0), String::new()), "{output}");
+    }
+}
+
+#[test]
+fn results_go_to_stdout_and_talk_goes_to_stderr() {
+    let place = Place::with_snapshot();
+    let quiet = place.run(&["-q", "snapshot", "delete", "-f", "base"]).exits(0);
+    assert_eq!(quiet.err, "");
+    assert!(quiet.out.starts_with("deleted base"), "{quiet:?}");
+    let verbose = place.run(&["-v", "snapshot", "list", "--no-header"]).exits(0);
+    assert_eq!(verbose.out, "");
+    assert!(verbose.err.contains("repository: "), "{verbose:?}");
+}
+
+#[test]
+fn no_line_ends_in_spaces() {
+    let place = Place::with_snapshot();
+    for arguments in [&["snapshot", "list"][..], &["snapshot", "get", "base"], &["stats"], &["--help"]] {
+        let done = place.run(arguments);
+        let lines = BufReader::new(done.out.as_bytes()).lines().map(Result::unwrap);
+        assert!(lines.into_iter().all(|line| line.trim_end() == line), "{done:?}");
+    }
+}
