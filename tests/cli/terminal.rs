@@ -45,6 +45,32 @@ fn a_closed_pipe_ends_a_diff_of_many_ranges_quietly() {
 }
 
 #[test]
+fn a_request_to_stop_ends_an_operation_in_order() {
+    let place = Place::new();
+    // The zeros of this image keep the restore busy until it is asked to stop: nobody reads them.
+    std::fs::File::create(place.path("large.raw")).unwrap().set_len(1 << 30).unwrap();
+    place.scribble("large.raw", 0, 1 << 20);
+    place.run(&["snapshot", "create", "large.raw", "--name", "large"]).exits(0);
+    let mut child = place
+        .program()
+        .args(["restore", "large", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    out.read_exact(&mut vec![0; 1 << 20]).unwrap();
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let rest = std::io::copy(&mut out, &mut std::io::sink()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(130), "{err}");
+    assert!(err.contains("error: interrupted") && err.contains("the output is incomplete"), "{err}");
+    assert!(rest < 1 << 30);
+}
+
+#[test]
 fn results_go_to_stdout_and_talk_goes_to_stderr() {
     let place = Place::with_snapshot();
     let quiet = place.run(&["-q", "snapshot", "delete", "-f", "base"]).exits(0);

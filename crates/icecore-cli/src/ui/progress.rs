@@ -17,6 +17,8 @@ use indicatif::ProgressDrawTarget;
 use indicatif::ProgressStyle;
 
 use crate::host;
+use crate::host::Stopwatch;
+use crate::ui::out::printable;
 use crate::units;
 
 /// What takes less time than this shows no progress.
@@ -24,8 +26,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const REDRAW: Duration = Duration::from_millis(100);
 /// The meters that can lead, most telling first.
 const LEADING: [Meter; 4] = [Meter::Scanned, Meter::Restored, Meter::Rewritten, Meter::Checked];
-const WITH_TOTAL: &str =
-    "{prefix} [{bar:24}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}{msg}, {eta} left";
+/// The longest text before the bar, in characters.
+const PREFIX_MAX: usize = 32;
+const WITH_TOTAL: &str = "{prefix} [{bar:24}] {msg}, {binary_bytes_per_sec}, {eta} left";
 const WITHOUT_TOTAL: &str = "{prefix} {spinner} {msg}";
 
 /// An operation that runs. Cheap to advance from any thread; another thread draws.
@@ -105,24 +108,32 @@ impl Drop for Running {
 }
 
 fn paint(what: &str, counters: &Counters, wait: &mpsc::Receiver<()>) {
-    if wait.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
-        return;
-    }
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    bar.set_prefix(what.to_owned());
+    let watch = Stopwatch::start();
+    // Hidden, the bar learns the rate, but draws nothing.
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    bar.set_prefix(shortened(what));
     let mut has_total = None;
     let mut told = false;
-    loop {
+    while wait.recv_timeout(REDRAW) == Err(RecvTimeoutError::Timeout) {
+        if bar.is_hidden() && watch.elapsed() >= PATIENCE {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
         if counters.stop.load(Ordering::Relaxed) && !told {
             told = true;
             bar.println("stopping: things are being left in order (once more ends at once)");
         }
         draw(&bar, counters, &mut has_total);
-        if wait.recv_timeout(REDRAW) != Err(RecvTimeoutError::Timeout) {
-            break;
-        }
     }
     bar.finish_and_clear();
+}
+
+/// Returns a text that leaves room for others on a line.
+fn shortened(text: &str) -> String {
+    let text = printable(text);
+    if text.chars().count() <= PREFIX_MAX {
+        return text.into_owned();
+    }
+    text.chars().take(PREFIX_MAX - 1).chain(['…']).collect()
 }
 
 fn draw(bar: &ProgressBar, counters: &Counters, has_total: &mut Option<bool>) {
@@ -137,13 +148,18 @@ fn draw(bar: &ProgressBar, counters: &Counters, has_total: &mut Option<bool>) {
     }
     let done = leading.map_or(0, |meter| counters.done(meter));
     if total > 0 {
+        let done = done.min(total);
         bar.set_length(total);
-        bar.set_message(news(counters, leading));
-        bar.set_position(done.min(total));
+        bar.set_message(format!(
+            "{} of {}{}",
+            units::bytes(done),
+            units::bytes(total),
+            news(counters, leading)
+        ));
+        bar.set_position(done);
     } else {
         let pages = units::count(counters.done(Meter::Pages), "manifest page");
-        let message = if done > 0 { units::bytes(done) } else { pages };
-        bar.set_message(message);
+        bar.set_message(if done > 0 { units::bytes(done) } else { pages });
         bar.tick();
     }
 }
