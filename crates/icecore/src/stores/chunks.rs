@@ -110,6 +110,19 @@ impl Store {
         Ok(None)
     }
 
+    /// Returns all copies of a chunk or a page that sound packs have.
+    pub(crate) fn copies(&self, id: &[u8; 32]) -> Result<Vec<Located>> {
+        let mut copies = Vec::new();
+        for hint in self.index().find_chunk(id) {
+            if let Some(found) = self.follow(hint)?
+                && found.entry.id == *id
+            {
+                copies.push(found);
+            }
+        }
+        Ok(copies)
+    }
+
     /// Returns a chunk and the slot in it that has this block; none if the block is not stored in any sound pack.
     pub(crate) fn find_block(&self, id: &BlockId) -> Result<Option<(Located, u8)>> {
         let index = self.index();

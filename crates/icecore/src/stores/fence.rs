@@ -52,10 +52,8 @@ pub(crate) struct Writer(Mutex<Option<Box<dyn LockGuard>>>);
 impl Writer {
     pub(crate) fn begin(base: &Base) -> Result<Self> {
         let name = layout::writer_lock(&base.session);
-        match take(base, &name, LockMode::Exclusive, Wait::No)? {
-            Some(guard) => Ok(Self(Mutex::new(Some(guard)))),
-            None => Err(Error::new(ErrorKind::InUse, format!("the session {} writes already", base.session))),
-        }
+        // Gc may hold it for a moment, to see whether its writer lives.
+        take(base, &name, LockMode::Exclusive, Wait::Yes).map(|guard| Self(Mutex::new(guard)))
     }
 
     /// Tells gc of a pack before it appears.

@@ -17,6 +17,7 @@ use crate::format::run::bucket_bits;
 use crate::format::run::bucket_of;
 use crate::format::run::chunk_key;
 use crate::stores::base::Base;
+use crate::stores::base::TempFile;
 use crate::stores::index::RunFile;
 use crate::stores::pack_writer::NewPack;
 use crate::words::error::Error;
@@ -48,15 +49,30 @@ pub(crate) fn write_run_of(base: &Base, pack: &NewPack) -> Result<Arc<RunFile>> 
     }
     chunks.sort_unstable();
     blocks.sort_unstable();
-    write_run(base, &[pack.id], || chunks.iter().copied(), || blocks.iter().copied())
+    prepare_run(base, &[pack.id], || chunks.iter().copied(), || blocks.iter().copied())?.publish()
 }
 
-/// Publishes one run with all entries of `runs` but those of the packs in `dropped`.
-pub(crate) fn write_merged(
-    base: &Base,
+/// A run that is written and has no name yet.
+pub(crate) struct PreparedRun<'a> {
+    base: &'a Base,
+    file: TempFile<'a>,
+    id: RunId,
+}
+
+impl PreparedRun<'_> {
+    /// Publishes the run and opens it.
+    pub(crate) fn publish(self) -> Result<Arc<RunFile>> {
+        self.file.publish(&layout::run(self.id))?;
+        RunFile::open(self.base, self.id).map(Arc::new)
+    }
+}
+
+/// Writes one run with all entries of `runs` but those of the packs in `dropped`.
+pub(crate) fn prepare_merged<'a>(
+    base: &'a Base,
     runs: &[Arc<RunFile>],
     dropped: &HashSet<PackId>,
-) -> Result<Arc<RunFile>> {
+) -> Result<PreparedRun<'a>> {
     let mut numbers = HashMap::new();
     let mut packs = Vec::new();
     for pack in runs.iter().filter_map(|file| file.run()).flat_map(|run| run.packs()) {
@@ -86,7 +102,7 @@ pub(crate) fn write_merged(
             |entry| entry.pack,
         )
     };
-    write_run(base, &packs, chunks, blocks)
+    prepare_run(base, &packs, chunks, blocks)
 }
 
 /// Returns the runs that should be merged now: the smallest classes that have come together, or none.
@@ -126,12 +142,12 @@ fn merge<'a, T: Ord + Copy, I: Iterator<Item = T> + 'a>(
 }
 
 /// Writes a run. The entries are gone through three times: to count, for the buckets, and to write.
-fn write_run<C: Iterator<Item = ChunkEntry>, B: Iterator<Item = BlockEntry>>(
-    base: &Base,
+fn prepare_run<'a, C: Iterator<Item = ChunkEntry>, B: Iterator<Item = BlockEntry>>(
+    base: &'a Base,
     packs: &[PackId],
     chunks: impl Fn() -> C,
     blocks: impl Fn() -> B,
-) -> Result<Arc<RunFile>> {
+) -> Result<PreparedRun<'a>> {
     let number = u32::try_from(packs.len()).ok().filter(|number| *number <= PACKS_MAX);
     let number =
         number.ok_or_else(|| Error::corrupt("the repository has more packs than an index run can name"))?;
@@ -154,8 +170,7 @@ fn write_run<C: Iterator<Item = ChunkEntry>, B: Iterator<Item = BlockEntry>>(
     append_all(&mut |bytes| file.append(bytes), chunks().map(|entry| entry.encode()))?;
     file.append(&block_section.buckets)?;
     append_all(&mut |bytes| file.append(bytes), blocks().map(|entry| entry.encode()))?;
-    file.publish(&layout::run(id))?;
-    RunFile::open(base, id).map(Arc::new)
+    Ok(PreparedRun { base, file, id })
 }
 
 /// A section of entries before it is written: their number, their checksum, and the table of their buckets.

@@ -10,5 +10,7 @@ pub(crate) mod pack_cache;
 pub(crate) mod pack_file;
 pub(crate) mod pack_salvage;
 pub(crate) mod pack_writer;
+pub(crate) mod packs;
 pub(crate) mod records;
 pub(crate) mod tree_builder;
+pub(crate) mod walk;

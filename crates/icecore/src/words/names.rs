@@ -8,9 +8,9 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 
 /// The longest name or tag, in bytes.
-pub const NAME_BYTES_MAX: usize = 255;
+pub(crate) const NAME_BYTES_MAX: usize = 255;
 /// The most tags that a snapshot carries.
-pub const TAGS_MAX: usize = 64;
+pub(crate) const TAGS_MAX: usize = 64;
 
 /// The two kinds of resource that a snapshot is taken of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

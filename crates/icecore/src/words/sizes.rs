@@ -3,21 +3,21 @@
 /// Bytes in a block, the unit of deduplication.
 pub const BLOCK_BYTES: usize = 4096;
 /// Blocks in a span.
-pub const SPAN_BLOCKS: usize = 16;
+pub(crate) const SPAN_BLOCKS: usize = 16;
 /// Bytes in a span, the unit of change detection and of verification.
 pub const SPAN_BYTES: usize = BLOCK_BYTES * SPAN_BLOCKS;
 /// Spans in the region of an image that one leaf page of a manifest maps.
-pub const LEAF_SPANS: usize = 64;
+pub(crate) const LEAF_SPANS: usize = 64;
 /// Blocks in the region of an image that one leaf page of a manifest maps.
-pub const LEAF_BLOCKS: usize = LEAF_SPANS * SPAN_BLOCKS;
+pub(crate) const LEAF_BLOCKS: usize = LEAF_SPANS * SPAN_BLOCKS;
 /// Bytes in the region of an image that one leaf page of a manifest maps (4 MiB).
-pub const LEAF_BYTES: usize = LEAF_BLOCKS * BLOCK_BYTES;
+pub(crate) const LEAF_BYTES: usize = LEAF_BLOCKS * BLOCK_BYTES;
 /// Children of an inner page of a manifest.
-pub const FANOUT: usize = 128;
+pub(crate) const FANOUT: usize = 128;
 /// Blocks that are stored together in one chunk when they are new together.
-pub const CHUNK_BLOCKS: usize = 16;
+pub(crate) const CHUNK_BLOCKS: usize = 16;
 /// The most blocks that the format allows in a chunk.
-pub const CHUNK_BLOCKS_MAX: usize = 256;
+pub(crate) const CHUNK_BLOCKS_MAX: usize = 256;
 /// The largest image, in bytes: 2^62, so that no sum of an offset and a length overflows.
 pub const IMAGE_BYTES_MAX: u64 = 1 << 62;
 

@@ -13,9 +13,9 @@ use crate::pure::compress::Encoder;
 use crate::stores::chunks::Store;
 use crate::stores::fence;
 use crate::stores::fence::Writer;
+use crate::stores::index_writer::prepare_merged;
 use crate::stores::index_writer::remove_runs;
 use crate::stores::index_writer::runs_to_merge;
-use crate::stores::index_writer::write_merged;
 use crate::stores::index_writer::write_run_of;
 use crate::stores::pack_writer::Item;
 use crate::stores::pack_writer::PackWriter;
@@ -179,7 +179,7 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     if runs.is_empty() {
         return Ok(());
     }
-    let merged = write_merged(&store.base, &runs, &HashSet::new())?;
+    let merged = prepare_merged(&store.base, &runs, &HashSet::new())?.publish()?;
     let replaced: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != merged.id).collect();
     store.set_index(store.index().with(merged, &replaced));
     remove_runs(&store.base, &replaced)

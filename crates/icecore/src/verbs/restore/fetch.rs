@@ -19,7 +19,6 @@ use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_U64;
-use crate::words::sizes::to_u64;
 
 /// Chunks between two looks at whether to stop.
 const CHUNKS_AT_ONCE: usize = 2048;
@@ -147,9 +146,4 @@ fn fetch_from(
     }
     debug_assert_eq!(all.len(), pieces.len());
     Ok(all)
-}
-
-/// Returns how many blocks the pieces of a window have.
-pub(crate) fn blocks_of(pieces: &[Piece]) -> u64 {
-    to_u64(pieces.iter().map(|piece| usize::from(piece.blocks)).sum())
 }

@@ -1,0 +1,112 @@
+//! Chooses which packs go, which are rewritten, and which stay as they are.
+
+use crate::format::pack::PackKind;
+use crate::stores::pack_file::PackFile;
+use crate::stores::pack_writer::PACK_BYTES_TARGET;
+use crate::verbs::gc::GcTotals;
+use crate::verbs::gc::mark::PackUse;
+use crate::words::error::Result;
+use crate::words::ids::PackId;
+
+/// A pack below this size is small: there may be a few of each kind, not many.
+const SMALL_BYTES: u64 = PACK_BYTES_TARGET / 8;
+/// Small packs of one kind that are made into larger ones when they come together.
+const SMALL_PACKS_MAX: usize = 12;
+
+/// How much of a pack is used, in bytes of records.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weighed {
+    pub(crate) id: PackId,
+    pub(crate) kind: PackKind,
+    /// Of the whole file.
+    pub(crate) bytes: u64,
+    pub(crate) used_bytes: u64,
+    pub(crate) unused_bytes: u64,
+    /// Chunks of which some slots are used and some are not.
+    pub(crate) partly_used: u64,
+}
+
+/// What becomes of the packs.
+#[derive(Debug, Default)]
+pub(crate) struct Choice {
+    pub(crate) remove: Vec<PackId>,
+    pub(crate) rewrite: Vec<PackId>,
+}
+
+/// Adds up what of a pack is used.
+pub(crate) fn weigh(pack: &PackFile, used: &PackUse) -> Result<Weighed> {
+    let mut weighed = Weighed {
+        id: pack.id,
+        kind: pack.kind,
+        bytes: pack.bytes,
+        used_bytes: 0,
+        unused_bytes: 0,
+        partly_used: 0,
+    };
+    for number in 0..pack.entries() {
+        let entry = pack.entry(number)?;
+        let bytes = entry.record_bytes() as u64 + u64::from(entry.stored_bytes);
+        let part = match pack.kind {
+            PackKind::Pages => bytes * u64::from(used.entries.has(number)),
+            PackKind::Data => {
+                let present = pack.present_slots(&entry);
+                let slots =
+                    present.iter().filter(|slot| used.slots.has(entry.first_block + u32::from(**slot)));
+                let slots = slots.count();
+                weighed.partly_used += u64::from(slots > 0 && slots < present.len());
+                bytes * slots as u64 / present.len().max(1) as u64
+            }
+        };
+        weighed.used_bytes += part;
+        weighed.unused_bytes += bytes - part;
+    }
+    Ok(weighed)
+}
+
+/// Chooses: what nothing uses goes; then the packs with the largest unused part are rewritten until no more than
+/// `max_unused` of all used bytes stays unused; then small packs are put together where there are many.
+pub(crate) fn choose(packs: &[Weighed], max_unused: f64, totals: &mut GcTotals) -> Choice {
+    let mut choice = Choice::default();
+    let mut stay = Vec::new();
+    for pack in packs {
+        totals.packs += 1;
+        totals.pack_bytes += pack.bytes;
+        totals.used_bytes += pack.used_bytes;
+        if pack.used_bytes == 0 {
+            choice.remove.push(pack.id);
+            totals.packs_removed += 1;
+            totals.freed_bytes += pack.bytes;
+        } else {
+            stay.push(*pack);
+        }
+    }
+    let part = |pack: &Weighed| u128::from(pack.unused_bytes) * 1_000_000_000 / u128::from(pack.bytes.max(1));
+    stay.sort_by_key(|pack| (std::cmp::Reverse(part(pack)), pack.id));
+    let mut unused: u64 = stay.iter().map(|pack| pack.unused_bytes).sum();
+    let mut rest = Vec::new();
+    for pack in stay {
+        if unused as f64 > totals.used_bytes as f64 * max_unused && pack.unused_bytes > 0 {
+            unused -= pack.unused_bytes;
+            rewrite(&pack, &mut choice, totals);
+        } else {
+            rest.push(pack);
+        }
+    }
+    for kind in [PackKind::Data, PackKind::Pages] {
+        let small: Vec<_> =
+            rest.iter().filter(|pack| pack.kind == kind && pack.bytes < SMALL_BYTES).collect();
+        if small.len() > SMALL_PACKS_MAX {
+            unused -= small.iter().map(|pack| pack.unused_bytes).sum::<u64>();
+            small.iter().for_each(|pack| rewrite(pack, &mut choice, totals));
+        }
+    }
+    totals.unused_bytes_kept = unused;
+    choice
+}
+
+fn rewrite(pack: &Weighed, choice: &mut Choice, totals: &mut GcTotals) {
+    choice.rewrite.push(pack.id);
+    totals.packs_rewritten += 1;
+    totals.chunks_punched += pack.partly_used;
+    totals.freed_bytes += pack.unused_bytes;
+}

@@ -1,0 +1,213 @@
+//! Gc: gives back the space of what no snapshot uses. Plan, then apply.
+
+mod choose;
+mod mark;
+mod rewrite;
+mod tail;
+
+use std::collections::HashSet;
+
+use crate::format::layout;
+use crate::format::pack::PackKind;
+use crate::repository::Repository;
+use crate::repository::fill_reserve;
+use crate::stores::fence;
+use crate::stores::fence::Held;
+use crate::stores::fence::Writer;
+use crate::stores::pack_file::PackFile;
+use crate::stores::packs::list_packs;
+use crate::stores::records;
+use crate::verbs::gc::choose::Choice;
+use crate::verbs::gc::choose::Weighed;
+use crate::verbs::gc::choose::choose;
+use crate::verbs::gc::choose::weigh;
+use crate::verbs::gc::mark::Usage;
+use crate::verbs::gc::rewrite::Rewriter;
+use crate::verbs::gc::tail::remove_leftovers;
+use crate::verbs::gc::tail::take_out;
+use crate::verbs::gc::tail::take_out_on_full_disk;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::PackId;
+use crate::words::ids::SnapshotId;
+use crate::words::progress::Meter;
+use crate::words::progress::Progress;
+use crate::world::storage::LockMode;
+
+/// How thorough a gc is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GcOptions {
+    /// The part of the packs' bytes that may stay unused, 0.0 to 1.0. Packs are rewritten until no more than that is.
+    pub max_unused: f64,
+}
+
+/// What a gc would do. While it is kept, no other gc can begin.
+pub struct GcPlan {
+    /// Sums, for people.
+    pub totals: GcTotals,
+    choice: Choice,
+    packs: Vec<Weighed>,
+    usage: Usage,
+    marked: HashSet<SnapshotId>,
+    /// None where the repository cannot be written, so that the plan can be looked at and not applied.
+    lock: Option<Held>,
+}
+
+/// Sums of a plan or of what was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GcTotals {
+    /// Packs in the repository before.
+    pub packs: u64,
+    /// Their bytes.
+    pub pack_bytes: u64,
+    /// Bytes of chunks and pages that some snapshot uses.
+    pub used_bytes: u64,
+    /// Packs that nothing uses, which are removed.
+    pub packs_removed: u64,
+    /// Packs of which a part is used, which are rewritten without the rest.
+    pub packs_rewritten: u64,
+    /// Chunks that lose some of their slots.
+    pub chunks_punched: u64,
+    /// Bytes that are given back. In a plan, the best estimate.
+    pub freed_bytes: u64,
+    /// Unused bytes that stay, because rewriting their packs would not be worth it.
+    pub unused_bytes_kept: u64,
+    /// Files that dead processes left behind (temporary files, locks), which are removed.
+    pub leftovers_removed: u64,
+}
+
+/// Finds out what can be given back. Changes nothing.
+///
+/// # Errors
+/// `Corrupt` if something that a snapshot needs is missing: gc deletes nothing then. `InUse` if another gc runs.
+pub fn plan(repo: &Repository, options: &GcOptions, progress: &dyn Progress) -> Result<GcPlan> {
+    if !(0.0..=1.0).contains(&options.max_unused) {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("{} is not a part of 1", options.max_unused),
+        ));
+    }
+    let base = repo.base();
+    let lock = match fence::lock_gc(base) {
+        Ok(lock) => Some(lock),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
+        Err(error) => return Err(error),
+    };
+    // The order matters: a pack that is listed and not announced by then was published by a writer that has ended, and
+    // whatever that writer committed is among the records that are read last.
+    let listed = list_packs(base)?;
+    let announced: HashSet<PackId> = fence::announced_packs(base)?.into_iter().collect();
+    let records = records::load_all_sound(base).map_err(refuse)?;
+    repo.store.reload()?;
+    let mut usage = Usage::default();
+    for id in listed.iter().filter(|id| !announced.contains(id)) {
+        match PackFile::open(base, *id) {
+            Ok(pack) => usage.watch(&pack),
+            // A damaged pack stays where it is, for `repair` to look at.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for record in &records {
+        usage.mark(&repo.store, record, progress).map_err(refuse)?;
+    }
+    let mut packs = Vec::with_capacity(usage.0.len());
+    for (id, used) in &usage.0 {
+        packs.push(weigh(&PackFile::open(base, *id)?, used)?);
+    }
+    packs.sort_by_key(|pack| pack.id);
+    let mut totals = GcTotals::default();
+    let choice = choose(&packs, options.max_unused, &mut totals);
+    Ok(GcPlan {
+        totals,
+        choice,
+        packs,
+        usage,
+        marked: records.iter().map(|record| record.id).collect(),
+        lock,
+    })
+}
+
+fn refuse(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Corrupt => error
+            .in_context("gc deletes nothing while something that a snapshot needs is damaged or missing")
+            .with_hint(
+                "run `icecore verify`; `icecore repair index`; or delete the snapshots that cannot be saved",
+            ),
+        _ => error,
+    }
+}
+
+/// Does what `plan` says, as far as it still holds. On a full disk only whole packs are removed, and nothing rewritten.
+///
+/// # Errors
+/// `Interrupted` if `progress` says so: what was rewritten until then is not lost, and nothing was removed.
+pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result<GcTotals> {
+    repo.check_writable()?;
+    let base = repo.base();
+    if plan.lock.is_none() {
+        return Err(Error::new(ErrorKind::PermissionDenied, "the repository cannot be written"));
+    }
+    let mut done = GcTotals {
+        packs: plan.totals.packs,
+        pack_bytes: plan.totals.pack_bytes,
+        used_bytes: plan.totals.used_bytes,
+        ..GcTotals::default()
+    };
+    let (gone, new_bytes) = match rewrite_and_take_out(repo, &plan, progress) {
+        Err(error) if error.kind() == ErrorKind::NoSpace => {
+            let unused = plan.choice.remove.clone();
+            (take_out_on_full_disk(&repo.store, unused, &plan.marked)?, 0)
+        }
+        result => result?,
+    };
+    done.leftovers_removed = remove_leftovers(base)?;
+    let bytes_of = |id: &PackId| plan.packs.iter().find(|pack| pack.id == *id);
+    for pack in gone.iter().filter_map(bytes_of) {
+        done.freed_bytes += pack.bytes;
+        if pack.used_bytes == 0 {
+            done.packs_removed += 1;
+        } else {
+            done.packs_rewritten += 1;
+            done.chunks_punched += pack.partly_used;
+        }
+    }
+    done.freed_bytes = done.freed_bytes.saturating_sub(new_bytes);
+    let stayed = plan.packs.iter().filter(|pack| !gone.contains(&pack.id));
+    done.unused_bytes_kept = stayed.map(|pack| pack.unused_bytes).sum();
+    if base.storage.open(layout::RESERVE).is_err() {
+        // Where there is no room for the reserve now, the next gc tries again.
+        let _ = fill_reserve(base);
+    }
+    Ok(done)
+}
+
+/// Returns the packs that were removed, and the bytes of those that were written.
+fn rewrite_and_take_out(
+    repo: &Repository,
+    plan: &GcPlan,
+    progress: &dyn Progress,
+) -> Result<(Vec<PackId>, u64)> {
+    let base = repo.base();
+    let writer = Writer::begin(base)?;
+    // No capture merges index runs meanwhile.
+    let _index = fence::lock(base, layout::LOCK_INDEX, LockMode::Exclusive)?;
+    let rewritten = |pack: &&Weighed| plan.choice.rewrite.contains(&pack.id);
+    progress.total(Meter::Rewritten, plan.packs.iter().filter(rewritten).map(|pack| pack.used_bytes).sum());
+    let mut going = plan.choice.remove.clone();
+    let mut new_bytes = 0;
+    for kind in [PackKind::Data, PackKind::Pages] {
+        let mut rewriter = Rewriter::new(&repo.store, &writer, kind, repo.config.level);
+        for pack in plan.packs.iter().filter(rewritten).filter(|pack| pack.kind == kind) {
+            if let Some(used) = plan.usage.0.get(&pack.id) {
+                rewriter.copy(pack.id, used, progress).map_err(refuse)?;
+            }
+        }
+        rewriter.publish()?;
+        going.append(&mut rewriter.replaced);
+        new_bytes += rewriter.new_bytes;
+    }
+    Ok((take_out(&repo.store, going, &plan.marked)?, new_bytes))
+}

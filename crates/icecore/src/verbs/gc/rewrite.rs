@@ -1,0 +1,146 @@
+//! Copies what is used of packs into new packs. Chunks of which only some slots are used are punched.
+
+use rayon::prelude::*;
+
+use crate::format::pack::PackKind;
+use crate::format::pack::SlotBitmap;
+use crate::pure::compress::Decoder;
+use crate::pure::compress::Encoded;
+use crate::pure::compress::Encoder;
+use crate::stores::base::Base;
+use crate::stores::chunks::Located;
+use crate::stores::chunks::Store;
+use crate::stores::fence::Writer;
+use crate::stores::index_writer::write_run_of;
+use crate::stores::pack_writer::Item;
+use crate::stores::pack_writer::PackWriter;
+use crate::verbs::gc::mark::PackUse;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::Digest;
+use crate::words::ids::PackId;
+use crate::words::progress::Meter;
+use crate::words::progress::Progress;
+use crate::words::sizes::BLOCK_BYTES;
+
+/// Chunks that are in memory at a time.
+const CHUNKS_AT_ONCE: u32 = 256;
+
+/// New packs of one kind, and which old packs they stand for.
+pub(crate) struct Rewriter<'a> {
+    store: &'a Store,
+    writer: &'a Writer,
+    kind: PackKind,
+    level: i32,
+    open: Option<PackWriter<'a>>,
+    /// Old packs that are copied into the open pack or those before it.
+    copied: Vec<PackId>,
+    /// Old packs all of whose copies are published.
+    pub(crate) replaced: Vec<PackId>,
+    pub(crate) new_bytes: u64,
+}
+
+impl<'a> Rewriter<'a> {
+    pub(crate) fn new(store: &'a Store, writer: &'a Writer, kind: PackKind, level: i32) -> Self {
+        Self {
+            store,
+            writer,
+            kind,
+            level,
+            open: None,
+            copied: Vec::new(),
+            replaced: Vec::new(),
+            new_bytes: 0,
+        }
+    }
+
+    /// Copies what is used of a pack.
+    pub(crate) fn copy(&mut self, id: PackId, used: &PackUse, progress: &dyn Progress) -> Result<()> {
+        let pack = self.store.pack(id)?;
+        let (base, level) = (&self.store.base, self.level);
+        let mut number = 0;
+        while number < pack.entries() {
+            if progress.cancelled() {
+                return Err(Error::interrupted());
+            }
+            let upto = pack.entries().min(number + CHUNKS_AT_ONCE);
+            let located =
+                |number| pack.entry(number).map(|entry| Located { pack: pack.clone(), number, entry });
+            let items: Vec<Option<Item>> = (number..upto)
+                .into_par_iter()
+                .map(|number| used_part(base, &located(number)?, used, level))
+                .collect::<Result<_>>()?;
+            for item in items.iter().flatten() {
+                progress.advance(Meter::Rewritten, item.packed_bytes());
+                self.append(item)?;
+            }
+            number = upto;
+        }
+        self.copied.push(id);
+        Ok(())
+    }
+
+    fn append(&mut self, item: &Item) -> Result<()> {
+        let pack = match self.open.take() {
+            Some(pack) => pack,
+            None => PackWriter::begin(&self.store.base, self.kind)?,
+        };
+        let pack = self.open.insert(pack);
+        pack.append(item)?;
+        if pack.is_full() { self.publish() } else { Ok(()) }
+    }
+
+    /// Publishes the open pack. What was copied whole until now is replaced.
+    pub(crate) fn publish(&mut self) -> Result<()> {
+        if let Some(pack) = self.open.take() {
+            let pack = pack.finish(self.writer)?;
+            self.new_bytes += pack.bytes;
+            let run = write_run_of(&self.store.base, &pack)?;
+            self.store.set_index(self.store.index().with(run, &[]));
+        }
+        self.replaced.append(&mut self.copied);
+        Ok(())
+    }
+}
+
+/// Returns what is to be copied of a chunk or a page; none if nothing of it is used.
+fn used_part(base: &Base, located: &Located, used: &PackUse, level: i32) -> Result<Option<Item>> {
+    if !used.entries.has(located.number) {
+        return Ok(None);
+    }
+    let present = located.pack.present_slots(&located.entry);
+    let kept = |slot: &u8| used.slots.has(located.entry.first_block + u32::from(*slot));
+    if present.iter().all(kept) {
+        whole(located, &present).map(Some)
+    } else {
+        punched(base, located, &present.into_iter().filter(kept).collect::<Vec<_>>(), level).map(Some)
+    }
+}
+
+/// Returns a chunk with the data of `kept` slots only.
+fn punched(base: &Base, located: &Located, kept: &[u8], level: i32) -> Result<Item> {
+    let failed = |error| Error::io(format!("recompressing chunk {}", Digest(located.entry.id)), error);
+    let mut decoder = Decoder::new().map_err(failed)?;
+    let mut stored = Vec::new();
+    let (slots, raw) = located.read(base, &mut decoder, &mut stored)?;
+    let pairs = slots.iter().copied().zip(raw.as_chunks::<BLOCK_BYTES>().0);
+    let blocks: Vec<(u8, &[u8; BLOCK_BYTES])> = pairs.filter(|(slot, _)| kept.contains(slot)).collect();
+    located.prove(base, &blocks)?;
+    let bytes: Vec<u8> = blocks.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
+    let encoded = Encoder::new(level, true).and_then(|mut encoder| encoder.encode(&bytes)).map_err(failed)?;
+    let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let mut item = Item::new(located.entry.id, encoded, raw_bytes, located.pack.block_ids_of(&located.entry));
+    item.bitmap = Some(SlotBitmap::from_slots(kept.iter().copied()));
+    Ok(item)
+}
+
+/// Returns a chunk or a page as it is stored.
+fn whole(located: &Located, present: &[u8]) -> Result<Item> {
+    let Located { pack, entry, .. } = located;
+    let mut bytes = Vec::new();
+    pack.read_stored(entry, &mut bytes)?;
+    let encoded = Encoded { codec: entry.codec, bytes };
+    let mut item = Item::new(entry.id, encoded, entry.raw_bytes, pack.block_ids_of(entry));
+    item.bitmap = entry.bitmap.map(|_| SlotBitmap::from_slots(present.iter().copied()));
+    Ok(item)
+}
