@@ -42,6 +42,18 @@ fn a_repository_is_not_made_twice() {
 }
 
 #[test]
+fn a_repository_is_not_made_among_other_files() {
+    let place = Place::bare();
+    std::fs::create_dir(place.path("repo")).unwrap();
+    std::fs::write(place.path("repo/letter.txt"), b"dear").unwrap();
+    place.run(&["init"]).exits(4).says(&["letter.txt", "empty directory"]);
+    std::fs::remove_file(place.path("repo/letter.txt")).unwrap();
+    place.run(&["init"]).exits(0);
+    let done = place.run(&["--repo", place.path("repo/config").to_str().unwrap(), "snapshot", "list"]);
+    done.exits(3).says(&["there is no repository in"]);
+}
+
+#[test]
 fn an_image_that_is_not_there_makes_no_repository() {
     let place = Place::bare();
     let done = finish(bare_program(&place.path("")).args(["snapshot", "create", "no-such.raw"]));
@@ -96,6 +108,7 @@ fn wrong_arguments_exit_with_2() {
         &["nonsense"][..],
         &["snapshot"],
         &["snapshot", "create"],
+        &["snapshot", "create", "-"],
         &["snapshot", "create", "disk.raw", "--level", "20"],
         &["snapshot", "create", "disk.raw", "--level", "-8"],
         &["snapshot", "create", "disk.raw", "--droplet", "a", "--volume", "b"],

@@ -1,5 +1,6 @@
 //! What every command starts from: the terminal and the repository.
 
+use std::io::ErrorKind as ErrorKindOfIo;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,10 @@ use icecore::Result;
 
 use crate::host;
 use crate::ui::Ui;
+
+/// What may be where a repository is to be made: what an interrupted attempt leaves, and what a new file system has.
+const OUR_DIRS: [&str; 8] =
+    ["damaged", "index", "locks", "packs", "snapshots", "tmp", "volumes", "lost+found"];
 
 /// The context of a command.
 pub(crate) struct App {
@@ -36,7 +41,10 @@ impl Place {
     /// Tells whether there is nothing yet that could be a repository.
     pub(crate) fn is_vacant(&self) -> bool {
         // Where looking is not allowed, opening will tell.
-        matches!(self.dir.join("config").try_exists(), Ok(false))
+        match self.dir.join("config").try_exists() {
+            Ok(there) => !there,
+            Err(error) => error.kind() == ErrorKindOfIo::NotADirectory,
+        }
     }
 
     fn missing(&self) -> Error {
@@ -94,8 +102,14 @@ pub(crate) fn open_at(dir: &Path) -> Result<Repository> {
     Repository::open(Arc::new(FsStorage::new(dir)), host::new_session())
 }
 
-/// Makes a repository in `dir`.
+/// Makes a repository in `dir`, which must be empty or not there.
 pub(crate) fn make_at(dir: &Path, level: i32) -> Result<Repository> {
+    if let Some(name) = stranger(dir) {
+        let message = format!("{} is not empty: {name} is in it", dir.display());
+        return Err(
+            Error::new(ErrorKind::AlreadyExists, message).with_hint("name a new or an empty directory")
+        );
+    }
     let options = InitOptions {
         id: host::new_repository_id(),
         key: host::new_key()?,
@@ -103,4 +117,11 @@ pub(crate) fn make_at(dir: &Path, level: i32) -> Result<Repository> {
         level,
     };
     Repository::init(Arc::new(FsStorage::new(dir)), host::new_session(), &options)
+}
+
+/// Returns the name of something in `dir` that is not part of a repository.
+fn stranger(dir: &Path) -> Option<String> {
+    let entries = std::fs::read_dir(dir).ok()?;
+    let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
+    names.find(|name| !OUR_DIRS.contains(&name.as_str()))
 }

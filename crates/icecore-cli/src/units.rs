@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use icecore::LEVELS;
 use jiff::Timestamp;
 
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -120,6 +121,12 @@ fn unit_factor(unit: &str) -> Option<u64> {
         _ => return None,
     };
     base.checked_pow(power)
+}
+
+/// Reads a level of compression.
+pub(crate) fn parse_level(text: &str) -> Result<i32, String> {
+    let level = text.parse().ok().filter(|level| LEVELS.contains(level));
+    level.ok_or_else(|| format!("write a number from {} (fast) to {} (small)", LEVELS.start(), LEVELS.end()))
 }
 
 /// Reads a percentage from 0 % to 100 % as a part of one.

@@ -19,7 +19,7 @@ use crate::units;
 pub(crate) struct InitArgs {
     /// The zstd level for new data, where a capture does not choose another: -7 (fast) to 19 (small)
     #[arg(long, value_name = "LEVEL", default_value_t = DEFAULT_LEVEL, allow_negative_numbers = true,
-          value_parser = super::level())]
+          value_parser = units::parse_level)]
     level: i32,
 }
 

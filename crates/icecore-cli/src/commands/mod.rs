@@ -53,8 +53,3 @@ fn lost_lines(indent: usize, ranges: &[LostRange]) -> String {
     };
     ranges.iter().map(line).collect()
 }
-
-/// Reads a level of compression.
-fn level() -> clap::builder::RangedI64ValueParser<i32> {
-    clap::value_parser!(i32).range(i64::from(*icecore::LEVELS.start())..=i64::from(*icecore::LEVELS.end()))
-}

@@ -72,9 +72,9 @@ impl RestoreArgs {
             let Some(report) = stream(app, &repo, &snapshot)? else { return Ok(Verdict::Clean) };
             ("stdout", report)
         } else if self.in_place {
-            ("in_place", self.in_place(app, &repo, &snapshot)?)
+            ("in_place", self.in_place(app, &repo, &snapshot).map_err(if_full)?)
         } else {
-            ("new_file", self.new_file(app, &repo, &snapshot)?)
+            ("new_file", self.new_file(app, &repo, &snapshot).map_err(if_full)?)
         };
         let elapsed = watch.elapsed();
         let target = self.target.display().to_string();
@@ -186,6 +186,15 @@ fn stream(app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<Option<Re
     match report {
         Ok(report) => Ok(Some(report)),
         Err(error) => out.unless_closed(error).map(|()| None),
+    }
+}
+
+/// Says which disk is full: not that of the repository.
+fn if_full(error: Error) -> Error {
+    if error.kind() == ErrorKind::NoSpace {
+        error.with_hint("free some space where the target is, or choose another target")
+    } else {
+        error
     }
 }
 

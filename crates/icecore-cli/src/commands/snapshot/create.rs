@@ -54,7 +54,7 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "SNAP|none")]
     parent: Option<String>,
     /// The zstd level for new data: -7 (fast) to 19 (small) [default: the repository's]
-    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = crate::commands::level())]
+    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = crate::units::parse_level)]
     level: Option<i32>,
     /// Do not read a file whose inode, size and times are what they were at the parent's capture
     #[arg(long)]
@@ -70,6 +70,10 @@ pub(crate) struct CreateArgs {
 impl CreateArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let (kind, resource) = self.resource()?;
+        if self.image.as_os_str() == "-" {
+            return Err(Error::new(ErrorKind::InvalidInput, "the standard input cannot be captured")
+                .with_hint("put it into a file first: an image is read at many offsets at once"));
+        }
         let image = ImageFile::open(&self.image)?;
         let place = self.repository(app)?;
         let options = self.options(&place.repo, kind, resource)?;
@@ -219,6 +223,9 @@ fn read(report: &CaptureReport, elapsed: Duration) -> String {
     if report.trusted_mtime {
         return format!("nothing: the file is what it was by its times ({time})");
     }
+    if report.read_bytes == 0 {
+        return format!("nothing ({time})");
+    }
     format!("{} in {time} ({})", units::bytes(report.read_bytes), units::rate(report.read_bytes, elapsed))
 }
 
@@ -226,6 +233,9 @@ fn new(report: &CaptureReport) -> String {
     let stats = &report.snapshot.stats;
     if report.unchanged {
         return "nothing: the image is what it was at the last snapshot".into();
+    }
+    if stats.data_bytes == 0 {
+        return "nothing: the image has no data".into();
     }
     if stats.new_bytes == 0 {
         return "nothing: all data was there already".into();
