@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::format::bytes::DecodeError;
 use crate::format::config::Config;
 use crate::format::config::FORMAT_MINOR;
 use crate::format::config::Features;
@@ -163,8 +164,7 @@ fn base_of(storage: Arc<dyn Storage>, session: Uuid, config: &Config) -> Base {
     Base::new(storage, Hasher::new(&config.key), config.id, session.simple().to_string())
 }
 
-fn config_error(error: &crate::format::bytes::DecodeError) -> Error {
-    use crate::format::bytes::DecodeError;
+fn config_error(error: &DecodeError) -> Error {
     match error {
         DecodeError::BadVersion { .. } => {
             Error::new(ErrorKind::Unsupported, format!("the repository cannot be opened: {error}"))

@@ -175,6 +175,9 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
         return Ok(());
     }
     let Some(_lock) = fence::try_lock(&store.base, layout::LOCK_INDEX)? else { return Ok(()) };
+    // Runs that gc or another capture has replaced must not come back through this merge: what gc is about to remove
+    // would be taken for known.
+    store.reload()?;
     let runs = runs_to_merge(store.index().runs());
     if runs.is_empty() {
         return Ok(());
