@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["world/in_place"],
     // Stores.
     &["stores/base"],
-    &["stores/fence", "stores/index", "stores/pack_file", "stores/records"],
+    &["stores/fence", "stores/index", "stores/pack_file", "stores/packs", "stores/records"],
     &["stores/pack_cache", "stores/pack_writer"],
     &["stores/chunks", "stores/index_writer", "stores/packs"],
     &["stores/manifest", "stores/pack_salvage", "stores/tree_builder"],
