@@ -12,6 +12,8 @@ const HEAD: &str = "\
 # The command line
 
 This page is generated from the program's own help. `just docs-cli` writes it again, and a test compares it.
+The global options, which the first section lists, go with every command. What `-o json` prints is described in
+[json.md](json.md).
 ";
 
 /// Print docs/cli.md
