@@ -8,6 +8,8 @@ mod generated;
 #[cfg(test)]
 mod json;
 #[cfg(test)]
+mod layers;
+#[cfg(test)]
 mod restore;
 #[cfg(test)]
 mod snapshots;

@@ -1,10 +1,8 @@
 //! `icecore markdown`: `docs/cli.md`, made from the same model as the help.
 
-use clap::CommandFactory;
 use icecore::Result;
 
 use crate::app::App;
-use crate::args::Cli;
 use crate::exit::Verdict;
 use crate::json;
 
@@ -23,7 +21,7 @@ pub(crate) struct MarkdownArgs {}
 impl MarkdownArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let mut markdown = HEAD.to_owned();
-        section(Cli::command(), "icecore", &mut markdown);
+        section((app.model)(), "icecore", &mut markdown);
         app.ui.result(&json::MarkdownResult { markdown: markdown.clone() }, &markdown)?;
         Ok(Verdict::Clean)
     }
