@@ -15,10 +15,12 @@ use crate::pure::compress::LEVELS;
 use crate::pure::hash::Hasher;
 use crate::stores::base::Base;
 use crate::stores::chunks::Store;
+use crate::stores::fence;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::RepositoryId;
+use crate::world::storage::LockMode;
 use crate::world::storage::Storage;
 use crate::world::storage::read_all;
 
@@ -73,6 +75,10 @@ impl Repository {
         let bytes =
             config.encode().map_err(|error| Error::corrupt(format!("encoding the config: {error}")))?;
         let base = base_of(Arc::clone(&storage), session, &config);
+        // So that these locks can be taken on a full disk too.
+        for name in [layout::LOCK_COMMIT, layout::LOCK_GC, layout::LOCK_INDEX] {
+            fence::lock(&base, name, LockMode::Exclusive)?;
+        }
         fill_reserve(&base)?;
         // The config comes last: with it, the repository exists.
         base.publish_bytes(layout::CONFIG, &bytes)?;

@@ -27,9 +27,9 @@ const LAYERS: &[&[&str]] = &[
     &["world/in_place"],
     // Stores.
     &["stores/base"],
-    &["stores/fence", "stores/index", "stores/pack_file", "stores/records"],
+    &["stores/fence", "stores/index", "stores/pack_file", "stores/packs", "stores/records"],
     &["stores/pack_cache", "stores/pack_writer"],
-    &["stores/chunks", "stores/index_writer"],
+    &["stores/chunks", "stores/index_writer", "stores/packs"],
     &["stores/manifest", "stores/pack_salvage", "stores/tree_builder"],
     &["stores/walk"],
     // The handle.
@@ -40,6 +40,8 @@ const LAYERS: &[&[&str]] = &[
     &["verbs/capture/packing", "verbs/capture/parent", "verbs/capture/scan"],
     &["verbs/capture/choose", "verbs/capture/pages"],
     &["verbs/capture/pipeline"],
+    &["verbs/gc/mark", "verbs/gc/totals"],
+    &["verbs/gc/choose", "verbs/gc/rewrite", "verbs/gc/tail"],
     &["verbs/restore/report", "verbs/restore/window"],
     &["verbs/restore/fetch", "verbs/restore/in_place"],
     &["verbs/restore/stream"],
