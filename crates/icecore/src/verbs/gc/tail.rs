@@ -42,7 +42,7 @@ pub(crate) fn take_out(
         let run = prepared.publish()?;
         let old: Vec<_> = merged.into_iter().filter(|id| *id != run.id).collect();
         fence::next_generation(base)?;
-        store.set_index(store.index().with(run, &old));
+        store.replace_runs(run, &old);
         remove_runs(base, &old)?;
         // Still under the lock: a capture could write a pack anew that has the same content, and so the same name.
         remove_packs(base, &going)?;
