@@ -59,7 +59,7 @@ impl Store {
 
     /// Forgets all that is known of the index, so that runs are opened anew even if they have the names of old ones.
     pub(crate) fn forget_index(&self) {
-        self.set_index(Index::default());
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
     }
 
     /// Loads what other processes have added to the index, and forgets packs that they may have removed.

@@ -7,8 +7,16 @@ use crate::stores::pack_file::PackFile;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::Digest;
+use crate::words::ids::PackId;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::to_u64;
+
+/// Opens a pack that must be sound as a whole.
+pub(crate) fn open_sound(base: &Base, id: PackId) -> Result<PackFile> {
+    let pack = PackFile::open(base, id)?;
+    check_pack(base, &pack, |_, _| {})?;
+    Ok(pack)
+}
 
 /// Checks everything about an open pack that can be known without reading its records, and calls `each` for every entry.
 pub(crate) fn check_pack(base: &Base, pack: &PackFile, mut each: impl FnMut(u32, &Entry)) -> Result<()> {

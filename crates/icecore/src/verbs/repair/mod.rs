@@ -1,5 +1,6 @@
 //! Repair: makes the index again from the packs, and says what of which snapshots is lost.
 
+pub(crate) mod report;
 mod rescue;
 mod runs;
 
@@ -18,32 +19,8 @@ use crate::words::ids::RunId;
 use crate::words::progress::Progress;
 use crate::world::storage::LockMode;
 
-/// What `repair index` did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RepairIndexReport {
-    /// Packs that are in the new index.
-    pub packs: u64,
-    /// Chunks and pages that are in it.
-    pub chunks: u64,
-    /// Blocks that are in it.
-    pub blocks: u64,
-    /// Packs that were damaged, by id, each with what was wrong with it. What could be read of them was written to new
-    /// packs, and they were moved to `damaged/`.
-    pub damaged_packs: Vec<(String, String)>,
-    /// Chunks and pages that were saved from damaged packs.
-    pub chunks_saved: u64,
-}
-
-/// What `repair snapshots` found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RepairSnapshotsReport {
-    /// Snapshots that were looked at.
-    pub snapshots: u64,
-    /// Records that cannot be read, each with the reason.
-    pub unreadable: Vec<(String, String)>,
-    /// What is lost, by snapshot and offset.
-    pub lost: Vec<LostRange>,
-}
+pub use crate::verbs::repair::report::RepairIndexReport;
+pub use crate::verbs::repair::report::RepairSnapshotsReport;
 
 /// Makes the index again from the packs alone. Packs that are damaged are read record by record, and what is proven of
 /// them is written to new packs.
@@ -61,8 +38,8 @@ pub fn repair_index(repo: &Repository, progress: &dyn Progress) -> Result<Repair
     let old: Vec<RunId> = base.list(layout::INDEX)?.iter().filter_map(|name| name.parse().ok()).collect();
     let mut rebuild = Rebuild::new(repo, &writer);
     rebuild.go_through_packs(progress)?;
-    let (mut report, damaged, new_packs) = rebuild.publish(&old)?;
-    report.damaged_packs = put_aside(base, damaged, &new_packs)?;
+    let (mut report, damaged) = rebuild.publish(&old)?;
+    report.damaged_packs = put_aside(base, damaged)?;
     repo.store.forget_index();
     repo.store.reload()?;
     Ok(report)

@@ -7,6 +7,7 @@ use crate::format::pack::PackKind;
 use crate::stores::base::Base;
 use crate::stores::fence;
 use crate::stores::fence::Writer;
+use crate::stores::pack_check::open_sound;
 use crate::stores::pack_salvage::salvage;
 use crate::stores::pack_writer::Item;
 use crate::stores::pack_writer::NewPack;
@@ -79,12 +80,8 @@ impl<'a> Rescue<'a> {
 }
 
 /// Moves damaged packs to where nobody looks for packs, and tells captures that run now. Returns them by name, each
-/// with what was wrong. The new index is published by now.
-pub(crate) fn put_aside(
-    base: &Base,
-    damaged: Vec<Damaged>,
-    new_packs: &HashSet<PackId>,
-) -> Result<Vec<(String, String)>> {
+/// with what was wrong. The new index is published by now, and nothing in it leads to them.
+pub(crate) fn put_aside(base: &Base, damaged: Vec<Damaged>) -> Result<Vec<(String, String)>> {
     if damaged.is_empty() {
         return Ok(Vec::new());
     }
@@ -102,8 +99,8 @@ pub(crate) fn put_aside(
             continue;
         }
         told.push((file.to_owned(), why));
-        if place.id.is_some_and(|id| new_packs.contains(&id)) {
-            // All of it was saved, and the new pack has taken its name.
+        if place.id.is_some_and(|id| open_sound(base, id).is_ok()) {
+            // A pack with the same content has taken its name: all of it was saved, or a capture stored it again.
             continue;
         }
         let names = std::iter::once(file.to_owned()).chain((2..).map(|n: u32| format!("{file}.{n}")));

@@ -9,18 +9,17 @@ use crate::stores::fence::Writer;
 use crate::stores::index::RunFile;
 use crate::stores::index_writer::prepare_merged;
 use crate::stores::index_writer::remove_runs;
-use crate::stores::pack_check::check_pack;
+use crate::stores::pack_check::open_sound;
 use crate::stores::pack_file::PackFile;
 use crate::stores::packs::PackPlace;
 use crate::stores::packs::list_pack_places;
 use crate::stores::run_builder::RunBuilder;
-use crate::verbs::repair::RepairIndexReport;
+use crate::verbs::repair::report::RepairIndexReport;
 use crate::verbs::repair::rescue::Damaged;
 use crate::verbs::repair::rescue::Rescue;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
-use crate::words::ids::PackId;
 use crate::words::ids::RunId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
@@ -33,7 +32,6 @@ pub(crate) struct Rebuild<'a> {
     runs: Vec<Arc<RunFile>>,
     report: RepairIndexReport,
     damaged: Vec<Damaged>,
-    new_packs: HashSet<PackId>,
 }
 
 impl<'a> Rebuild<'a> {
@@ -45,7 +43,6 @@ impl<'a> Rebuild<'a> {
             runs: Vec::new(),
             report: RepairIndexReport::default(),
             damaged: Vec::new(),
-            new_packs: HashSet::new(),
         }
     }
 
@@ -76,7 +73,6 @@ impl<'a> Rebuild<'a> {
                     self.report.chunks_saved += saved;
                     for pack in rescue.finish()? {
                         self.builder.add_new(&pack);
-                        self.new_packs.insert(pack.id);
                     }
                     self.damaged.push(Damaged { place, saved, why: error.to_string() });
                 }
@@ -92,16 +88,11 @@ impl<'a> Rebuild<'a> {
     /// Opens a pack that is sound as a whole.
     fn sound(&self, place: &PackPlace) -> Result<PackFile> {
         let id = place.id.ok_or_else(|| Error::corrupt("its name is not that of a pack in this place"))?;
-        let pack = PackFile::open(self.base, id)?;
-        check_pack(self.base, &pack, |_, _| {})?;
-        Ok(pack)
+        open_sound(self.base, id)
     }
 
-    /// Publishes the new index and removes the old runs. Returns the report, the damaged packs, and the new ones.
-    pub(crate) fn publish(
-        mut self,
-        old: &[RunId],
-    ) -> Result<(RepairIndexReport, Vec<Damaged>, HashSet<PackId>)> {
+    /// Publishes the new index and removes the old runs. Returns the report and the damaged packs.
+    pub(crate) fn publish(mut self, old: &[RunId]) -> Result<(RepairIndexReport, Vec<Damaged>)> {
         self.runs.extend(self.builder.write(self.base)?);
         let mut parts = Vec::new();
         if self.runs.len() > 1 {
@@ -117,6 +108,6 @@ impl<'a> Rebuild<'a> {
         let new: Vec<RunId> = self.runs.iter().map(|run| run.id).collect();
         let gone: Vec<RunId> = old.iter().chain(&parts).filter(|run| !new.contains(run)).copied().collect();
         remove_runs(self.base, &gone)?;
-        Ok((self.report, self.damaged, self.new_packs))
+        Ok((self.report, self.damaged))
     }
 }

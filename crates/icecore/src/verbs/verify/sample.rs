@@ -1,6 +1,6 @@
 //! Which chunks are read.
 
-use crate::verbs::verify::Depth;
+use crate::verbs::verify::report::Depth;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
