@@ -3,4 +3,10 @@
 
 // `cfg(test)` tells clippy that `unwrap` is fine in there.
 #[cfg(test)]
+mod diff;
+#[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod stats;
+#[cfg(test)]
+mod support;
