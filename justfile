@@ -36,6 +36,10 @@ size:
 demo:
     cargo run --release -- demo
 
+# Writes docs/cli.md again from the program's help.
+docs-cli:
+    ICECORE_BLESS=1 cargo test -p icecore-cli --test cli the_reference_is_what_the_program_says
+
 # The slow tests: property tests with many cases, and real disk images from a directory if one is given.
 nightly IMAGES="":
     PROPTEST_CASES=20000 cargo test --workspace --release

@@ -1,3 +1,16 @@
-//! The command line of icecore.
+//! The command line of icecore: the only place that prints, reads the environment and the clock, and knows exit codes.
 
-fn main() {}
+mod app;
+mod args;
+mod commands;
+mod exit;
+mod host;
+mod json;
+mod ui;
+mod units;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    args::main()
+}

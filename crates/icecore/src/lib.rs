@@ -1,4 +1,51 @@
-//! A local copy-on-write block-device snapshot engine.
+//! A local copy-on-write block-device snapshot engine: raw disk images become deduplicated, compressed, verified
+//! snapshots in a repository, and snapshots become images again.
+//!
+//! A [`Repository`] is opened in a [`Storage`], most often a directory ([`FsStorage`]). Everything that is done with it is
+//! a function over it: [`capture`], [`restore`], [`list`], [`find`], [`delete`], [`diff`](fn@diff), [`verify`], [`gc`], [`repair_index`],
+//! [`stats`]. Images and targets are anything that implements [`ReadAt`] and [`WriteAt`]: files and block devices are
+//! [`ImageFile`], [`NewTarget`] and [`OpenTarget`].
+//!
+//! The library is synchronous and silent: it prints nothing, reads no environment, and takes the time, ids and keys as
+//! arguments. It works on all cores through rayon's global pool; call it from threads outside that pool.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use icecore::{CaptureOptions, FsStorage, ImageFile, InitOptions, NewTarget, NoProgress, Parent, Repository};
+//! use icecore::{RepositoryId, ResourceKind, RestoreMode, SnapshotId, capture, restore};
+//! use uuid::Uuid;
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let (image, copy) = (dir.path().join("disk.raw"), dir.path().join("copy.raw"));
+//! # let (id, snapshot) = (Uuid::from_u128(1), Uuid::from_u128(2));
+//! # let (session, key, now) = (Uuid::from_u128(3), [7; 32], 1_764_000_000_000);
+//! std::fs::write(&image, b"a very small disk")?;
+//!
+//! let storage = Arc::new(FsStorage::new(dir.path().join("repository")));
+//! let repository = InitOptions { id: RepositoryId(id), key, created_unix_ms: now, level: icecore::DEFAULT_LEVEL };
+//! let repo = Repository::init(storage, session, &repository)?;
+//!
+//! let options = CaptureOptions {
+//!     id: SnapshotId(snapshot),
+//!     created_unix_ms: now,
+//!     name: "first".to_owned(),
+//!     kind: ResourceKind::Volume,
+//!     resource: "disk".to_owned(),
+//!     tags: Vec::new(),
+//!     parent: Parent::Newest,
+//!     level: None,
+//!     check: true,
+//!     trust_mtime: false,
+//!     dry_run: false,
+//! };
+//! let report = capture(&repo, &ImageFile::open(&image)?, &options, &NoProgress)?;
+//!
+//! let target = NewTarget::create(&copy, report.snapshot.size_bytes, false, session)?;
+//! restore(&repo, report.snapshot.id, &target, RestoreMode::Fresh, &NoProgress)?;
+//! target.finish()?;
+//! assert_eq!(std::fs::read(&copy)?, b"a very small disk");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod format;
 mod pure;

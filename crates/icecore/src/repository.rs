@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::format::bytes::DecodeError;
 use crate::format::config::Config;
 use crate::format::config::FORMAT_MINOR;
 use crate::format::config::Features;
@@ -14,10 +15,12 @@ use crate::pure::compress::LEVELS;
 use crate::pure::hash::Hasher;
 use crate::stores::base::Base;
 use crate::stores::chunks::Store;
+use crate::stores::fence;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::RepositoryId;
+use crate::world::storage::LockMode;
 use crate::world::storage::Storage;
 use crate::world::storage::read_all;
 
@@ -72,6 +75,10 @@ impl Repository {
         let bytes =
             config.encode().map_err(|error| Error::corrupt(format!("encoding the config: {error}")))?;
         let base = base_of(Arc::clone(&storage), session, &config);
+        // So that these locks can be taken on a full disk too.
+        for name in [layout::LOCK_COMMIT, layout::LOCK_GC, layout::LOCK_INDEX] {
+            fence::lock(&base, name, LockMode::Exclusive)?;
+        }
         fill_reserve(&base)?;
         // The config comes last: with it, the repository exists.
         base.publish_bytes(layout::CONFIG, &bytes)?;
@@ -163,8 +170,7 @@ fn base_of(storage: Arc<dyn Storage>, session: Uuid, config: &Config) -> Base {
     Base::new(storage, Hasher::new(&config.key), config.id, session.simple().to_string())
 }
 
-fn config_error(error: &crate::format::bytes::DecodeError) -> Error {
-    use crate::format::bytes::DecodeError;
+fn config_error(error: &DecodeError) -> Error {
     match error {
         DecodeError::BadVersion { .. } => {
             Error::new(ErrorKind::Unsupported, format!("the repository cannot be opened: {error}"))

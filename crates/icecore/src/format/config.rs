@@ -72,8 +72,7 @@ impl Config {
     /// Returns the config and the minor version of the format it was written with.
     pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, u16), DecodeError> {
         let opened = ENVELOPE.open(bytes, |bytes| *blake3::hash(bytes).as_bytes())?;
-        let config: Self = serial::decode(opened.body)?;
-        Ok((config, opened.minor))
+        Ok((opened.value()?, opened.minor))
     }
 }
 

@@ -9,8 +9,11 @@
 //!     checksum     32    over all bytes before it
 //! ```
 
+use serde::de::DeserializeOwned;
+
 use crate::format::bytes::DecodeError;
 use crate::format::bytes::Fields;
+use crate::format::serial;
 use crate::format::serial::SERIAL_BYTES_MAX;
 
 /// What distinguishes one kind of enveloped file from another.
@@ -25,7 +28,15 @@ pub(crate) struct Envelope {
 #[derive(Debug)]
 pub(crate) struct Opened<'a> {
     pub(crate) minor: u16,
-    pub(crate) body: &'a [u8],
+    is_newer: bool,
+    body: &'a [u8],
+}
+
+impl Opened<'_> {
+    /// Decodes the body. A newer minor version may have appended fields to it, which are passed over.
+    pub(crate) fn value<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        if self.is_newer { Ok(serial::decode_front(self.body)?.0) } else { serial::decode(self.body) }
+    }
 }
 
 impl Envelope {
@@ -72,6 +83,6 @@ impl Envelope {
         if checksum(&bytes[..16 + length]) != stated {
             return Err(DecodeError::BadChecksum { what: self.what });
         }
-        Ok(Opened { minor, body })
+        Ok(Opened { minor, is_newer: minor > self.minor, body })
     }
 }

@@ -165,13 +165,18 @@ fn versions_that_are_not_known_are_told_apart_from_damage() {
 }
 
 #[test]
-fn a_newer_minor_version_is_reported_and_read() {
-    let mut config = bytes(golden::CONFIG);
-    config[10] = 7;
-    let end = config.len() - 32;
-    let checksum = blake3::hash(&config[..end]);
-    config[end..].copy_from_slice(checksum.as_bytes());
-    assert_eq!(Config::decode(&config), Ok((golden::config(), 7)));
+fn a_newer_minor_version_is_reported_and_read_without_what_it_appended() {
+    let with_minor = |minor, more: &[u8]| {
+        let whole = bytes(golden::CONFIG);
+        let body = [&whole[16..whole.len() - 32], more].concat();
+        let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+        let mut config = [&whole[..10], &[minor, 0], &length, &body].concat();
+        config.extend(blake3::hash(&config).as_bytes());
+        Config::decode(&config)
+    };
+    assert_eq!(with_minor(7, &[]), Ok((golden::config(), 7)));
+    assert_eq!(with_minor(7, &[1, 2, 3]), Ok((golden::config(), 7)));
+    assert!(with_minor(0, &[1]).is_err(), "this version has nothing more to say");
 }
 
 #[test]

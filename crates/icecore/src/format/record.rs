@@ -75,7 +75,7 @@ impl Record {
     /// Returns the record and the minor version of the format it was written with.
     pub(crate) fn decode(bytes: &[u8], hasher: &Hasher) -> Result<(Self, u16), DecodeError> {
         let opened = ENVELOPE.open(bytes, |bytes| hasher.record(bytes).0)?;
-        let record: Self = serial::decode(opened.body)?;
+        let record: Self = opened.value()?;
         if record.size_bytes > IMAGE_BYTES_MAX {
             return Err(DecodeError::bad("the size of the image", record.size_bytes));
         }

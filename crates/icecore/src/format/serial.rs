@@ -18,8 +18,14 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, DecodeError> {
 
 /// Decodes a value that must fill `bytes` to the end.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let (value, rest) = decode_front(bytes)?;
+    if rest == 0 { Ok(value) } else { Err(DecodeError::Trailing { bytes: rest }) }
+}
+
+/// Decodes a value at the beginning of `bytes`, and returns how many bytes are left over.
+pub(crate) fn decode_front<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {
     let config = bincode::config::standard().with_limit::<SERIAL_BYTES_MAX>();
     let (value, read) = bincode::serde::decode_from_slice(bytes, config)
         .map_err(|error| DecodeError::Serial(error.to_string()))?;
-    if read == bytes.len() { Ok(value) } else { Err(DecodeError::Trailing { bytes: bytes.len() - read }) }
+    Ok((value, bytes.len() - read))
 }

@@ -10,6 +10,7 @@ use crate::pure::compress::Decoder;
 use crate::stores::base::Base;
 use crate::stores::index::Hint;
 use crate::stores::index::Index;
+use crate::stores::index::RunFile;
 use crate::stores::pack_cache::PackCache;
 use crate::stores::pack_file::PackFile;
 use crate::words::error::Error;
@@ -20,6 +21,7 @@ use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
+use crate::words::ids::RunId;
 use crate::words::sizes::BLOCK_BYTES;
 
 /// The packs and the index over them.
@@ -49,14 +51,17 @@ impl Store {
         Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn set_index(&self, index: Index) {
-        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
+    /// Adds a run to the index as it is known here, in the place of others.
+    pub(crate) fn replace_runs(&self, added: Arc<RunFile>, removed: &[RunId]) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        *index = Arc::new(index.with(added, removed));
     }
 
     /// Loads what other processes have added to the index, and forgets packs that they may have removed.
     pub(crate) fn reload(&self) -> Result<()> {
-        let index = Index::load(&self.base, &self.index())?;
-        self.set_index(index);
+        // Locked from before the runs are listed: one that another thread adds meanwhile is added to the outcome.
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        *index = Arc::new(Index::load(&self.base, &index)?);
         self.packs.clear();
         Ok(())
     }

@@ -159,6 +159,13 @@ pub(crate) fn generation(base: &Base) -> Result<u64> {
     }
 }
 
+/// Returns the generation at a moment when no gc is taking anything out: what an index that is loaded after this leads to
+/// stays there unless the generation moves.
+pub(crate) fn settled_generation(base: &Base) -> Result<u64> {
+    let _commit = lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    generation(base)
+}
+
 /// Tells captures that run now that chunks may be gone. The caller holds the commit lock.
 pub(crate) fn next_generation(base: &Base) -> Result<()> {
     let next = generation(base)?.wrapping_add(1);

@@ -132,12 +132,10 @@ fn merge<'a, T: Ord + Copy, I: Iterator<Item = T> + 'a>(
         })
         .collect();
     std::iter::from_fn(move || {
-        let (least, _) = heads
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(at, head)| head.peek().map(|entry| (at, *entry)))
-            .min_by_key(|(_, entry)| *entry)?;
-        heads[least].next()
+        let least = heads.iter_mut().filter_map(|head| head.peek().copied()).min()?;
+        // An entry that several runs have is taken from all of them at once.
+        heads.iter_mut().for_each(|head| while head.next_if_eq(&least).is_some() {});
+        Some(least)
     })
 }
 

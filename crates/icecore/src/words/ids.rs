@@ -8,10 +8,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 macro_rules! byte_id {
-    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+    ($(#[$doc:meta])* $vis:vis $name:ident, $len:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub struct $name(pub [u8; $len]);
+        $vis struct $name(pub [u8; $len]);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,27 +49,27 @@ pub struct BadHex;
 
 byte_id!(
     /// A keyed BLAKE3 digest of content: of a block, a span, or a node of the content tree.
-    Digest, 32
+    pub Digest, 32
 );
 byte_id!(
     /// The id of a block: the first 128 bits of its digest.
-    BlockId, 16
+    pub BlockId, 16
 );
 byte_id!(
     /// The id of a chunk: the digest of the ids of its blocks.
-    ChunkId, 32
+    pub ChunkId, 32
 );
 byte_id!(
     /// The id of a manifest page: the digest of its encoded bytes.
-    PageId, 32
+    pub(crate) PageId, 32
 );
 byte_id!(
     /// The id of a pack file: the digest of its directory.
-    PackId, 32
+    pub PackId, 32
 );
 byte_id!(
     /// The id of an index run: the digest of its header and table of packs.
-    RunId, 32
+    pub(crate) RunId, 32
 );
 
 impl Digest {

@@ -77,7 +77,17 @@ impl Storage for FsStorage {
     }
 
     fn make_dir(&self, dir: &str) -> io::Result<()> {
-        DirBuilder::new().mode(0o700).recursive(true).create(self.path(dir))
+        let path = self.path(dir);
+        let missing = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).count();
+        DirBuilder::new().mode(0o700).recursive(true).create(&path)?;
+        // The repository's own directory may be new in directories that are new: nobody else syncs those.
+        if dir.is_empty() {
+            for parent in path.ancestors().skip(1).take(missing) {
+                let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+                File::open(parent)?.sync_all()?;
+            }
+        }
+        Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -1,7 +1,6 @@
 //! The bytes of an open disk image, whether it is a file or a block device: exact reads and writes, holes, zeros.
 //!
 //! Nothing here uses the position that the kernel keeps for an open file, so any number of threads may work at once.
-#![expect(clippy::disallowed_methods, reason = "one of the modules that open files outside the repository")]
 
 use std::fs::File;
 use std::fs::Metadata;
@@ -261,6 +260,7 @@ fn is_unsupported(error: Errno) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make files to try things on")]
 mod tests {
     use super::*;
     use crate::world::scratch::Outcome;

@@ -1,4 +1,5 @@
 //! What tests need of the system: loop devices, mounted file systems, other processes. All of it ends with its value.
+#![expect(clippy::disallowed_methods, reason = "tests make files, devices and processes to try things on")]
 
 use std::error::Error;
 use std::io::BufRead;

@@ -32,14 +32,15 @@ pub(crate) fn commit(repo: &Repository, record: &Record, generation: u64) -> Res
     loop {
         {
             let _lock = fence::lock(&store.base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
-            if fence::generation(&store.base)? == proven {
+            let now = fence::generation(&store.base)?;
+            if now == proven {
                 check_record_name_is_free(&records::load_all(&store.base)?, record)?;
                 records::save(&store.base, record)?;
                 return Ok(Commit::Done);
             }
+            proven = now;
         }
         // Proving takes a while: not under the lock, and again if gc removes something meanwhile.
-        proven = fence::generation(&store.base)?;
         store.reload()?;
         if !all_there(store, record)? {
             return Ok(Commit::Stale);

@@ -132,7 +132,10 @@ pub fn capture(
             ATTEMPTS if writer.is_some() => Some(fence::lock(base, layout::LOCK_GC, LockMode::Exclusive)?),
             _ => None,
         };
-        let generation = fence::generation(base)?;
+        let generation = match writer {
+            Some(_) => fence::settled_generation(base)?,
+            None => fence::generation(base)?,
+        };
         repo.store.reload()?;
         let records = records::load_all(base)?;
         check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;

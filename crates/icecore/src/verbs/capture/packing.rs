@@ -124,27 +124,27 @@ pub(crate) struct Stored {
     pub(crate) packed_bytes: u64,
 }
 
-/// Appends items to packs of one kind, and publishes each pack with its index run.
+/// Appends items to packs of one kind.
 pub(crate) struct Packer<'a> {
     store: &'a Store,
-    /// None where nothing is to be written.
-    writer: Option<&'a Writer>,
     kind: PackKind,
+    /// Whether anything is written, or only counted.
+    writes: bool,
     open: Option<PackWriter<'a>>,
     pub(crate) stored: Stored,
 }
 
 impl<'a> Packer<'a> {
-    pub(crate) fn new(store: &'a Store, writer: Option<&'a Writer>, kind: PackKind) -> Self {
-        Self { store, writer, kind, open: None, stored: Stored::default() }
+    pub(crate) fn new(store: &'a Store, kind: PackKind, writes: bool) -> Self {
+        Self { store, kind, writes, open: None, stored: Stored::default() }
     }
 
-    /// Appends an item. Returns whether that completed a pack, so that all items so far are published.
-    pub(crate) fn append(&mut self, item: &Item) -> Result<bool> {
+    /// Appends an item. Returns the pack if it is full now, to be published.
+    pub(crate) fn append(&mut self, item: &Item) -> Result<Option<PackWriter<'a>>> {
         self.stored.items += 1;
         self.stored.packed_bytes += item.packed_bytes();
-        if self.writer.is_none() {
-            return Ok(false);
+        if !self.writes {
+            return Ok(None);
         }
         let pack = match self.open.take() {
             Some(pack) => pack,
@@ -152,21 +152,22 @@ impl<'a> Packer<'a> {
         };
         let pack = self.open.insert(pack);
         pack.append(item)?;
-        if !pack.is_full() {
-            return Ok(false);
-        }
-        self.publish()?;
-        Ok(true)
+        Ok(if pack.is_full() { self.open.take() } else { None })
     }
 
-    /// Publishes the pack that is open, if one is.
-    pub(crate) fn publish(&mut self) -> Result<()> {
-        let (Some(pack), Some(writer)) = (self.open.take(), self.writer) else { return Ok(()) };
-        let pack = pack.finish(writer)?;
-        let run = write_run_of(&self.store.base, &pack)?;
-        self.store.set_index(self.store.index().with(run, &[]));
-        merge_runs(self.store)
+    /// Returns the pack that is open, if one is, to be published.
+    pub(crate) fn take(&mut self) -> Option<PackWriter<'a>> {
+        self.open.take()
     }
+}
+
+/// Publishes a pack and its index run.
+pub(crate) fn publish(store: &Store, writer: Option<&Writer>, pack: PackWriter<'_>) -> Result<()> {
+    let Some(writer) = writer else { return Ok(()) };
+    let pack = pack.finish(writer)?;
+    let run = write_run_of(&store.base, &pack)?;
+    store.replace_runs(run, &[]);
+    merge_runs(store)
 }
 
 /// Merges index runs of about the same size when there are several, if nobody else does.
@@ -175,32 +176,61 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
         return Ok(());
     }
     let Some(_lock) = fence::try_lock(&store.base, layout::LOCK_INDEX)? else { return Ok(()) };
+    // Runs that gc or another capture has replaced must not come back through this merge: what gc is about to remove
+    // would be taken for known.
+    store.reload()?;
     let runs = runs_to_merge(store.index().runs());
     if runs.is_empty() {
         return Ok(());
     }
     let merged = prepare_merged(&store.base, &runs, &HashSet::new())?.publish()?;
     let replaced: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != merged.id).collect();
-    store.set_index(store.index().with(merged, &replaced));
+    store.replace_runs(merged, &replaced);
     remove_runs(&store.base, &replaced)
 }
 
-/// Takes compressed chunks in order, as they were chosen, and packs them. Runs on a thread of its own.
+/// Takes compressed chunks in order, as they were chosen, and packs them. Runs on a thread of its own, and publishes on
+/// another: a pack is filled while the one before it is synced.
 pub(crate) fn pack_in_order(
-    mut packer: Packer<'_>,
+    store: &Store,
+    writer: Option<&Writer>,
     chunks: mpsc::Receiver<mpsc::Receiver<Result<Item>>>,
     published: &Published,
+    progress: &dyn Progress,
+) -> Result<Stored> {
+    let (to_publisher, packs) = mpsc::sync_channel::<(PackWriter<'_>, u64)>(0);
+    std::thread::scope(|threads| {
+        let publishing = threads.spawn(move || {
+            packs.into_iter().try_for_each(|(pack, items)| {
+                publish(store, writer, pack)?;
+                published.chunks.store(items, Ordering::Release);
+                Ok(())
+            })
+        });
+        let packed =
+            pack_all(Packer::new(store, PackKind::Data, writer.is_some()), chunks, to_publisher, progress);
+        // Where publishing failed, its error is the cause of the other.
+        publishing.join().map_err(|_| Error::worker_lost())??;
+        packed
+    })
+}
+
+fn pack_all<'a>(
+    mut packer: Packer<'a>,
+    chunks: mpsc::Receiver<mpsc::Receiver<Result<Item>>>,
+    to_publisher: mpsc::SyncSender<(PackWriter<'a>, u64)>,
     progress: &dyn Progress,
 ) -> Result<Stored> {
     for chunk in chunks {
         let item = chunk.recv().map_err(|_| Error::worker_lost())??;
         progress.advance(Meter::New, u64::from(item.raw_bytes));
         progress.advance(Meter::Stored, to_u64(item.encoded.bytes.len()));
-        if packer.append(&item)? {
-            published.chunks.store(packer.stored.items, Ordering::Release);
+        if let Some(pack) = packer.append(&item)? {
+            to_publisher.send((pack, packer.stored.items)).map_err(|_| Error::worker_lost())?;
         }
     }
-    packer.publish()?;
-    published.chunks.store(packer.stored.items, Ordering::Release);
+    if let Some(pack) = packer.take() {
+        to_publisher.send((pack, packer.stored.items)).map_err(|_| Error::worker_lost())?;
+    }
     Ok(packer.stored)
 }

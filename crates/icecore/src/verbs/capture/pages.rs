@@ -11,6 +11,7 @@ use crate::stores::pack_writer::Item;
 use crate::verbs::capture::packing::Compression;
 use crate::verbs::capture::packing::Packer;
 use crate::verbs::capture::packing::Stored;
+use crate::verbs::capture::packing::publish;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PageId;
@@ -18,6 +19,7 @@ use crate::words::ids::PageId;
 /// Collects pages into packs.
 pub(crate) struct PageStore<'a> {
     store: &'a Store,
+    writer: Option<&'a Writer>,
     encoder: Encoder,
     packer: Packer<'a>,
     /// Pages that are in the open pack.
@@ -35,7 +37,8 @@ impl<'a> PageStore<'a> {
         Ok(Self {
             store,
             encoder,
-            packer: Packer::new(store, writer, PackKind::Pages),
+            writer,
+            packer: Packer::new(store, PackKind::Pages, writer.is_some()),
             unpublished: HashSet::new(),
         })
     }
@@ -51,7 +54,8 @@ impl<'a> PageStore<'a> {
             .map_err(|error| Error::io(format!("compressing manifest page {}", page.id), error))?;
         let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.unpublished.insert(page.id);
-        if self.packer.append(&Item::new(page.id.0, encoded, raw_bytes, Vec::new()))? {
+        if let Some(pack) = self.packer.append(&Item::new(page.id.0, encoded, raw_bytes, Vec::new()))? {
+            publish(self.store, self.writer, pack)?;
             self.unpublished.clear();
         }
         Ok(())
@@ -59,7 +63,9 @@ impl<'a> PageStore<'a> {
 
     /// Publishes what is open, and returns what was stored in all.
     pub(crate) fn finish(mut self) -> Result<Stored> {
-        self.packer.publish()?;
+        if let Some(pack) = self.packer.take() {
+            publish(self.store, self.writer, pack)?;
+        }
         Ok(self.packer.stored)
     }
 }

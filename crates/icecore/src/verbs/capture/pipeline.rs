@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
-use crate::format::pack::PackKind;
 use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::record::Record;
@@ -18,7 +17,6 @@ use crate::verbs::capture::choose::Chooser;
 use crate::verbs::capture::draft::Draft;
 use crate::verbs::capture::packing::ChunkJob;
 use crate::verbs::capture::packing::Compression;
-use crate::verbs::capture::packing::Packer;
 use crate::verbs::capture::packing::Published;
 use crate::verbs::capture::packing::Stored;
 use crate::verbs::capture::packing::pack_in_order;
@@ -71,8 +69,8 @@ pub(crate) fn run(plan: Plan<'_>) -> Result<Captured> {
     let published = Published::default();
     let (to_packer, chunks) = mpsc::sync_channel(CHUNKS_UNDER_WAY);
     std::thread::scope(|threads| {
-        let packer = Packer::new(plan.store, plan.writer, PackKind::Data);
-        let packing = threads.spawn(|| pack_in_order(packer, chunks, &published, plan.progress));
+        let packing =
+            threads.spawn(|| pack_in_order(plan.store, plan.writer, chunks, &published, plan.progress));
         let chosen = rayon::in_place_scope(|scope| Chosen::run(plan, scope, to_packer, &published));
         // The packer ends when the sender is dropped; where it failed, its error is the cause of the other.
         let data = packing.join().map_err(|_| Error::worker_lost())??;

@@ -3,8 +3,8 @@
 use crate::format::pack::PackKind;
 use crate::stores::pack_file::PackFile;
 use crate::stores::pack_writer::PACK_BYTES_TARGET;
-use crate::verbs::gc::GcTotals;
 use crate::verbs::gc::mark::PackUse;
+use crate::verbs::gc::totals::GcTotals;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 

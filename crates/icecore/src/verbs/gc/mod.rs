@@ -4,6 +4,7 @@ mod choose;
 mod mark;
 mod rewrite;
 mod tail;
+mod totals;
 
 use std::collections::HashSet;
 
@@ -26,6 +27,8 @@ use crate::verbs::gc::rewrite::Rewriter;
 use crate::verbs::gc::tail::remove_leftovers;
 use crate::verbs::gc::tail::take_out;
 use crate::verbs::gc::tail::take_out_on_full_disk;
+pub use crate::verbs::gc::totals::GcOptions;
+pub use crate::verbs::gc::totals::GcTotals;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -34,13 +37,6 @@ use crate::words::ids::SnapshotId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::world::storage::LockMode;
-
-/// How thorough a gc is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct GcOptions {
-    /// The part of the packs' bytes that may stay unused, 0.0 to 1.0. Packs are rewritten until no more than that is.
-    pub max_unused: f64,
-}
 
 /// What a gc would do. While it is kept, no other gc can begin.
 pub struct GcPlan {
@@ -52,29 +48,6 @@ pub struct GcPlan {
     marked: HashSet<SnapshotId>,
     /// None where the repository cannot be written, so that the plan can be looked at and not applied.
     lock: Option<Held>,
-}
-
-/// Sums of a plan or of what was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct GcTotals {
-    /// Packs in the repository before.
-    pub packs: u64,
-    /// Their bytes.
-    pub pack_bytes: u64,
-    /// Bytes of chunks and pages that some snapshot uses.
-    pub used_bytes: u64,
-    /// Packs that nothing uses, which are removed.
-    pub packs_removed: u64,
-    /// Packs of which a part is used, which are rewritten without the rest.
-    pub packs_rewritten: u64,
-    /// Chunks that lose some of their slots.
-    pub chunks_punched: u64,
-    /// Bytes that are given back. In a plan, the best estimate.
-    pub freed_bytes: u64,
-    /// Unused bytes that stay, because rewriting their packs would not be worth it.
-    pub unused_bytes_kept: u64,
-    /// Files that dead processes left behind (temporary files, locks), which are removed.
-    pub leftovers_removed: u64,
 }
 
 /// Finds out what can be given back. Changes nothing.

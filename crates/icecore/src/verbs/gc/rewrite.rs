@@ -96,7 +96,7 @@ impl<'a> Rewriter<'a> {
             let pack = pack.finish(self.writer)?;
             self.new_bytes += pack.bytes;
             let run = write_run_of(&self.store.base, &pack)?;
-            self.store.set_index(self.store.index().with(run, &[]));
+            self.store.replace_runs(run, &[]);
         }
         self.replaced.append(&mut self.copied);
         Ok(())

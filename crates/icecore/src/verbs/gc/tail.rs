@@ -1,4 +1,5 @@
-//! The end of a gc: under the commit lock, the index is changed and running captures are told; then packs are removed.
+//! The end of a gc: under the commit lock, the index is changed, running captures are told, and packs are removed. A
+//! capture that began before finds the generation moved, and one that begins after finds nothing of what is gone.
 
 use std::collections::HashSet;
 
@@ -41,10 +42,11 @@ pub(crate) fn take_out(
         let run = prepared.publish()?;
         let old: Vec<_> = merged.into_iter().filter(|id| *id != run.id).collect();
         fence::next_generation(base)?;
-        store.set_index(store.index().with(run, &old));
+        store.replace_runs(run, &old);
         remove_runs(base, &old)?;
+        // Still under the lock: a capture could write a pack anew that has the same content, and so the same name.
+        remove_packs(base, &going)?;
     }
-    remove_packs(base, &going)?;
     store.reload()?;
     Ok(going)
 }
@@ -98,9 +100,11 @@ pub(crate) fn remove_leftovers(base: &Base) -> Result<u64> {
     // Under the commit lock no record is being written; whoever writes anything else holds a writer's lock.
     let _commit = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
     let mut removed = fence::remove_dead_locks(base)?;
+    // The files first: a writer that began after they were listed has none among them.
+    let temps = base.list(layout::TMP)?;
     let locks = base.list(layout::LOCKS)?;
     let living: Vec<&str> = locks.iter().filter_map(|file| layout::writer_of_lock(file)).collect();
-    for file in base.list(layout::TMP)? {
+    for file in temps {
         let session = file.split('-').next().unwrap_or_default();
         if !living.contains(&session) {
             match base.remove(&format!("{}/{file}", layout::TMP)) {

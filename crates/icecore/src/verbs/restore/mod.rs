@@ -2,6 +2,7 @@
 
 mod fetch;
 mod in_place;
+mod report;
 mod stream;
 mod window;
 
@@ -11,12 +12,12 @@ use std::sync::atomic::Ordering;
 
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::stores::manifest::TreeReader;
 use crate::stores::pinned::pinned;
 use crate::verbs::restore::fetch::fetch;
 use crate::verbs::restore::in_place::compare;
 use crate::verbs::restore::in_place::make_zero;
-use crate::verbs::restore::window::Window;
+pub use crate::verbs::restore::report::RestoreReport;
+use crate::verbs::restore::window::each_window;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -38,23 +39,6 @@ pub enum RestoreMode {
     Fresh,
     /// Anything. It is read, and only what differs is written.
     InPlace,
-}
-
-/// What a restore did, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RestoreReport {
-    /// The size of the snapshot's image.
-    pub image_bytes: u64,
-    /// Data in it.
-    pub data_bytes: u64,
-    /// Data written to the target.
-    pub written_bytes: u64,
-    /// Data in the target that was right already.
-    pub kept_bytes: u64,
-    /// Bytes of the target that had to become zero.
-    pub zeroed_bytes: u64,
-    /// Stored bytes read from packs.
-    pub stored_bytes_read: u64,
 }
 
 /// Writes a snapshot's image to `target`, which must be at least as long; what it has beyond the image becomes zero.
@@ -118,27 +102,4 @@ pub fn restore_stream(
 ) -> Result<RestoreReport> {
     let (_pin, record) = pinned(&repo.store, from)?;
     stream::restore(repo, &record, out, progress)
-}
-
-/// Goes through an image window by window.
-fn each_window(
-    repo: &Repository,
-    record: &Record,
-    leaves_max: usize,
-    mut each: impl FnMut(&mut Window) -> Result<()>,
-) -> Result<()> {
-    let mut tree = TreeReader::new(&repo.store, record.root, record.size_bytes);
-    let mut from = 0;
-    while from < record.size_bytes {
-        let window = Window::gather(&repo.store, &mut tree, from, record.size_bytes, leaves_max);
-        let done = window.and_then(|mut window| {
-            each(&mut window)?;
-            Ok(window.range.end)
-        });
-        from = done.map_err(|error| match error.kind() {
-            ErrorKind::Corrupt => error.in_context(format!("snapshot {} ({})", record.id, record.name)),
-            _ => error,
-        })?;
-    }
-    Ok(())
 }

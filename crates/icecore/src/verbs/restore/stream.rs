@@ -7,9 +7,9 @@ use std::sync::PoisonError;
 
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::verbs::restore::RestoreReport;
-use crate::verbs::restore::each_window;
 use crate::verbs::restore::fetch::fetch;
+use crate::verbs::restore::report::RestoreReport;
+use crate::verbs::restore::window::each_window;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::progress::Meter;

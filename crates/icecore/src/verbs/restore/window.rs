@@ -4,22 +4,49 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::format::page::Place;
+use crate::format::record::Record;
 use crate::pure::hash::Hasher;
+use crate::repository::Repository;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::manifest::TreeReader;
 use crate::stores::manifest::load_leaf;
 use crate::words::error::Error;
+use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::PackId;
+use crate::words::ids::PageId;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::SPAN_U64;
 use crate::words::sizes::to_u64;
+
+/// Goes through an image window by window.
+pub(crate) fn each_window(
+    repo: &Repository,
+    record: &Record,
+    leaves_max: usize,
+    mut each: impl FnMut(&mut Window) -> Result<()>,
+) -> Result<()> {
+    let mut tree = TreeReader::new(&repo.store, record.root, record.size_bytes);
+    let mut from = 0;
+    while from < record.size_bytes {
+        let window = Window::gather(&repo.store, &mut tree, from, record.size_bytes, leaves_max);
+        let done = window.and_then(|mut window| {
+            each(&mut window)?;
+            Ok(window.range.end)
+        });
+        from = done.map_err(|error| match error.kind() {
+            ErrorKind::Corrupt => error.in_context(format!("snapshot {} ({})", record.id, record.name)),
+            _ => error,
+        })?;
+    }
+    Ok(())
+}
 
 /// A run of blocks to fetch: which blocks of which leaf of the window, and where in which chunk they are.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +119,7 @@ impl Window {
         &mut self,
         store: &Store,
         number: u64,
-        page: &crate::words::ids::PageId,
+        page: &PageId,
         numbers: &mut HashMap<ChunkId, u32>,
     ) -> Result<()> {
         let leaf = load_leaf(store, page)?;

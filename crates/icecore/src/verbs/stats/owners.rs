@@ -56,10 +56,14 @@ impl Owners {
         };
         match self {
             Self::Narrow(words) => {
-                words.get_mut(at as usize).map(|at| *at = u16::try_from(word).unwrap_or(u16::MAX));
+                if let Some(at) = words.get_mut(at as usize) {
+                    *at = u16::try_from(word).unwrap_or(u16::MAX);
+                }
             }
             Self::Wide(words) => {
-                words.get_mut(at as usize).map(|at| *at = word);
+                if let Some(at) = words.get_mut(at as usize) {
+                    *at = word;
+                }
             }
         }
         before

@@ -1,0 +1,127 @@
+//! What every command starts from: the terminal and the repository.
+
+use std::io::ErrorKind as ErrorKindOfIo;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use icecore::DEFAULT_LEVEL;
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::FsStorage;
+use icecore::InitOptions;
+use icecore::Repository;
+use icecore::Result;
+
+use crate::host;
+use crate::ui::Ui;
+
+/// What may be where a repository is to be made: what an interrupted attempt leaves, and what a new file system has.
+const OUR_DIRS: [&str; 8] =
+    ["damaged", "index", "locks", "packs", "snapshots", "tmp", "volumes", "lost+found"];
+
+/// The context of a command.
+pub(crate) struct App {
+    /// The terminal.
+    pub(crate) ui: Ui,
+    /// The repository's directory, if the user named one.
+    pub(crate) repo: Option<PathBuf>,
+}
+
+/// Where the repository is.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// The directory.
+    pub(crate) dir: PathBuf,
+    /// Whether nobody chose it.
+    pub(crate) is_default: bool,
+}
+
+impl Place {
+    /// Tells whether there is nothing yet that could be a repository.
+    pub(crate) fn is_vacant(&self) -> bool {
+        // Where looking is not allowed, opening will tell.
+        match self.dir.join("config").try_exists() {
+            Ok(there) => !there,
+            Err(error) => error.kind() == ErrorKindOfIo::NotADirectory,
+        }
+    }
+
+    fn missing(&self) -> Error {
+        let dir = self.dir.display();
+        let error = Error::new(ErrorKind::NotFound, format!("there is no repository in {dir}"));
+        error.with_hint(if self.is_default {
+            "the first `icecore snapshot create IMAGE` makes it; --repo DIR or ICECORE_REPO names another"
+                .to_owned()
+        } else {
+            format!("make one with `icecore --repo {dir} init`, or check the directory")
+        })
+    }
+}
+
+impl App {
+    /// Returns where the repository is or would be.
+    pub(crate) fn place(&self) -> Result<Place> {
+        if let Some(dir) = &self.repo {
+            return Ok(Place { dir: dir.clone(), is_default: false });
+        }
+        let home = host::data_home().ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                "no repository is named, and HOME is not set to find the default one",
+            )
+            .with_hint("name one with --repo DIR or ICECORE_REPO")
+        })?;
+        Ok(Place { dir: home.join("icecore"), is_default: true })
+    }
+
+    /// Opens the repository.
+    pub(crate) fn open(&self) -> Result<Repository> {
+        let place = self.place()?;
+        if place.is_vacant() {
+            return Err(place.missing());
+        }
+        self.ui.detail(&format!("repository: {}", place.dir.display()));
+        open_at(&place.dir)
+    }
+
+    /// Opens the repository, or makes the default one if it does not exist yet. Tells whether it did.
+    pub(crate) fn open_or_make(&self) -> Result<(Repository, bool)> {
+        let place = self.place()?;
+        if !place.is_default || !place.is_vacant() {
+            return Ok((self.open()?, false));
+        }
+        let repo = make_at(&place.dir, DEFAULT_LEVEL)?;
+        self.ui.note(&format!("made a repository in {}", place.dir.display()));
+        Ok((repo, true))
+    }
+}
+
+/// Opens the repository in `dir`.
+pub(crate) fn open_at(dir: &Path) -> Result<Repository> {
+    Repository::open(Arc::new(FsStorage::new(dir)), host::new_session())
+}
+
+/// Makes a repository in `dir`, which must be empty or not there.
+pub(crate) fn make_at(dir: &Path, level: i32) -> Result<Repository> {
+    if let Some(name) = stranger(dir) {
+        let message = format!("{} is not empty: {name} is in it", dir.display());
+        return Err(
+            Error::new(ErrorKind::AlreadyExists, message).with_hint("name a new or an empty directory")
+        );
+    }
+    let options = InitOptions {
+        id: host::new_repository_id(),
+        key: host::new_key()?,
+        created_unix_ms: host::now_unix_ms(),
+        level,
+    };
+    Repository::init(Arc::new(FsStorage::new(dir)), host::new_session(), &options)
+}
+
+/// Returns the name of something in `dir` that is not part of a repository.
+fn stranger(dir: &Path) -> Option<String> {
+    let entries = std::fs::read_dir(dir).ok()?;
+    let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
+    names.find(|name| !OUR_DIRS.contains(&name.as_str()))
+}

@@ -1,0 +1,199 @@
+//! What the user wrote, and what follows from it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind as ClapErrorKind;
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Result;
+
+use crate::app::App;
+use crate::commands::completions::CompletionsArgs;
+use crate::commands::demo::DemoArgs;
+use crate::commands::gc::GcArgs;
+use crate::commands::init::InitArgs;
+use crate::commands::man::ManArgs;
+use crate::commands::markdown::MarkdownArgs;
+use crate::commands::repair::RepairArgs;
+use crate::commands::restore::RestoreArgs;
+use crate::commands::snapshot::SnapshotArgs;
+use crate::commands::stats::StatsArgs;
+use crate::commands::verify::VerifyArgs;
+use crate::exit;
+use crate::exit::EXIT_CODES;
+use crate::exit::Verdict;
+use crate::host;
+use crate::ui::Output;
+use crate::ui::Ui;
+
+const EXAMPLES: &str = "\
+Examples:
+  icecore snapshot create web-1.raw --droplet web-1
+  icecore snapshot list
+  icecore restore web-1@latest restored.raw
+
+The default repository is $XDG_DATA_HOME/icecore, or ~/.local/share/icecore.";
+
+const HELP: &str = "icecore --help tells what can be written";
+
+/// Snapshots of raw disk images: each is a full, verified image, and costs only what is new in it
+#[derive(Debug, Parser)]
+#[command(name = "icecore", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES,
+          after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+struct GlobalArgs {
+    /// The repository's directory [default: icecore in the user's data directory]
+    #[arg(long, global = true, value_name = "DIR", env = "ICECORE_REPO", hide_env_values = true,
+          value_hint = clap::ValueHint::DirPath)]
+    repo: Option<OsString>,
+    /// The form of results
+    #[arg(short, long, global = true, value_name = "FORM", default_value = "text")]
+    output: Output,
+    /// Tell nothing beside results, warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Tell more
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// Show no progress
+    #[arg(long, global = true)]
+    no_progress: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Init(InitArgs),
+    #[command(visible_alias = "snap")]
+    Snapshot(SnapshotArgs),
+    Restore(RestoreArgs),
+    Verify(VerifyArgs),
+    Gc(GcArgs),
+    Repair(RepairArgs),
+    Stats(StatsArgs),
+    Demo(DemoArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+    #[command(hide = true)]
+    Markdown(MarkdownArgs),
+}
+
+impl Command {
+    fn words(&self) -> &'static str {
+        match self {
+            Self::Init(_) => "init",
+            Self::Snapshot(args) => args.words(),
+            Self::Restore(_) => "restore",
+            Self::Verify(_) => "verify",
+            Self::Gc(_) => "gc",
+            Self::Repair(args) => args.words(),
+            Self::Stats(_) => "stats",
+            Self::Demo(_) => "demo",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
+            Self::Markdown(_) => "markdown",
+        }
+    }
+
+    fn run(&self, app: &App) -> Result<Verdict> {
+        match self {
+            Self::Init(args) => args.run(app),
+            Self::Snapshot(args) => args.run(app),
+            Self::Restore(args) => args.run(app),
+            Self::Verify(args) => args.run(app),
+            Self::Gc(args) => args.run(app),
+            Self::Repair(args) => args.run(app),
+            Self::Stats(args) => args.run(app),
+            Self::Demo(args) => args.run(app),
+            Self::Completions(args) => args.run(app),
+            Self::Man(args) => args.run(app),
+            Self::Markdown(args) => args.run(app),
+        }
+    }
+}
+
+/// Runs the command that the process was started with.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return wrong_arguments(&error),
+    };
+    let ui = Ui {
+        command: Some(cli.command.words()),
+        output: cli.global.output,
+        quiet: cli.global.quiet,
+        verbose: cli.global.verbose,
+        progress: !cli.global.no_progress,
+    };
+    let repo = cli.global.repo.filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let code = match cli.command.run(&App { ui, repo }) {
+        Ok(verdict) => verdict.exit_code(),
+        Err(error) => {
+            ui.error(&error);
+            exit::exit_code(error.kind())
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// Shows the help or the version if that was asked for, else what is wrong with the arguments.
+fn wrong_arguments(error: &clap::Error) -> ExitCode {
+    let asked = matches!(error.kind(), ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayVersion);
+    if !asked && json_was_asked_for(&host::arguments()) {
+        let ui = Ui { command: None, output: Output::Json, quiet: true, verbose: false, progress: false };
+        ui.error(&in_one_line(error));
+    } else {
+        // A closed pipe is not an error.
+        let _ = error.print();
+    }
+    ExitCode::from(if asked { 0 } else { exit::exit_code(ErrorKind::InvalidInput) })
+}
+
+fn json_was_asked_for(arguments: &[OsString]) -> bool {
+    let is = |argument: &OsString, words: &[&str]| words.iter().any(|word| argument == word);
+    arguments.iter().any(|argument| is(argument, &["-ojson", "-o=json", "--output=json"]))
+        || arguments.windows(2).any(|pair| is(&pair[0], &["-o", "--output"]) && is(&pair[1], &["json"]))
+}
+
+/// Returns an error of the arguments without usage and help, which JSON has no place for.
+fn in_one_line(error: &clap::Error) -> Error {
+    if error.kind() == ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Error::new(ErrorKind::InvalidInput, "a command is missing").with_hint(HELP);
+    }
+    let text = error.render().to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let mut words: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    words.retain(|line| !line.starts_with("For more information"));
+    let message = words.join(" ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    Error::new(ErrorKind::InvalidInput, message).with_hint(HELP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_model_of_the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn json_is_recognised_even_where_the_arguments_are_wrong() {
+        let asked =
+            |words: &[&str]| json_was_asked_for(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert!(asked(&["-o", "json", "nonsense"]) && asked(&["x", "--output=json"]));
+        assert!(!asked(&["-o", "text", "json"]) && !asked(&[]));
+    }
+}

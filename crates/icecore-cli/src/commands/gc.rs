@@ -1,0 +1,64 @@
+//! `icecore gc`.
+
+use icecore::Result;
+use icecore::gc::GcOptions;
+use icecore::gc::GcTotals;
+
+use crate::app::App;
+use crate::commands::if_interrupted;
+use crate::exit::Verdict;
+use crate::json;
+use crate::ui;
+use crate::units;
+
+/// Give back the space of what no snapshot uses
+///
+/// Deletes nothing if something that a snapshot needs is missing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GcArgs {
+    /// Change nothing, only tell what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// How much of the packs may stay unused, because to rewrite them costs more than it gives
+    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = units::parse_percent)]
+    max_unused: f64,
+}
+
+impl GcArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        let repo = app.open()?;
+        let options = GcOptions { max_unused: self.max_unused };
+        let interrupted = "no snapshot is touched; what was left half done is finished by the next gc";
+        let progress = app.ui.progress("looking for what is used");
+        let plan =
+            icecore::gc::plan(&repo, &options, &progress).map_err(if_interrupted("nothing was changed"))?;
+        drop(progress);
+        let totals = if self.dry_run {
+            plan.totals
+        } else {
+            let progress = app.ui.progress("giving back space");
+            icecore::gc::apply(&repo, plan, &progress).map_err(if_interrupted(interrupted))?
+        };
+        app.ui.result(&json::GcResult::new(&totals, self.dry_run), &summary(&totals, self.dry_run))?;
+        Ok(Verdict::Clean)
+    }
+}
+
+fn summary(totals: &GcTotals, dry_run: bool) -> String {
+    let head = match (dry_run, totals.freed_bytes) {
+        (false, freed) => format!("gave back {}", units::bytes(freed)),
+        (true, freed) => {
+            format!("dry run: nothing was changed; would give back about {}", units::bytes(freed))
+        }
+    };
+    let used = units::percent(totals.used_bytes, totals.pack_bytes);
+    let lines = [
+        ("packs", format!("{} before, {}, {used} of it used", totals.packs, units::bytes(totals.pack_bytes))),
+        ("removed", units::count(totals.packs_removed, "pack")),
+        ("rewritten", units::count(totals.packs_rewritten, "pack")),
+        ("punched", units::count(totals.chunks_punched, "chunk")),
+        ("still unused", units::bytes(totals.unused_bytes_kept)),
+        ("leftovers", units::count(totals.leftovers_removed, "file")),
+    ];
+    format!("{head}\n{}", ui::pairs(2, &lines))
+}

@@ -1,0 +1,40 @@
+//! `icecore markdown`: `docs/cli.md`, made from the same model as the help.
+
+use clap::CommandFactory;
+use icecore::Result;
+
+use crate::app::App;
+use crate::args::Cli;
+use crate::exit::Verdict;
+use crate::json;
+
+const HEAD: &str = "\
+# The command line
+
+This page is generated from the program's own help. `just docs-cli` writes it again, and a test compares it.
+";
+
+/// Print docs/cli.md
+#[derive(Debug, clap::Args)]
+pub(crate) struct MarkdownArgs {}
+
+impl MarkdownArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        let mut markdown = HEAD.to_owned();
+        section(Cli::command(), "icecore", &mut markdown);
+        app.ui.result(&json::MarkdownResult { markdown: markdown.clone() }, &markdown)?;
+        Ok(Verdict::Clean)
+    }
+}
+
+/// Adds the help of a command and of those below it. The command is not built, so that options which all commands share
+/// stand in the first section only.
+fn section(command: clap::Command, words: &str, markdown: &mut String) {
+    let mut shown = command.clone().bin_name(words).term_width(100).disable_help_subcommand(true);
+    let help = shown.render_long_help().to_string();
+    let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+    *markdown += &format!("\n## {words}\n\n```text\n{}\n```\n", lines.join("\n").trim_end());
+    for part in command.get_subcommands().filter(|part| !part.is_hide_set()) {
+        section(part.clone(), &format!("{words} {}", part.get_name()), markdown);
+    }
+}

@@ -1,0 +1,227 @@
+//! `icecore restore`.
+
+use std::io::Write;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::NewTarget;
+use icecore::OpenTarget;
+use icecore::Repository;
+use icecore::RestoreMode;
+use icecore::RestoreReport;
+use icecore::Result;
+use icecore::Snapshot;
+use icecore::WriteAt;
+
+use crate::app::App;
+use crate::commands::if_interrupted;
+use crate::commands::title;
+use crate::exit::Verdict;
+use crate::host;
+use crate::host::Stopwatch;
+use crate::json;
+use crate::ui;
+use crate::ui::Out;
+use crate::units;
+
+/// Write a snapshot's image to a file, a block device or the standard output
+///
+/// A new file is sparse, and has its name only once it is complete. Everything is verified before it is written.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RestoreArgs {
+    /// An id, a unique beginning of an id, a name, or RESOURCE@latest
+    #[arg(value_name = "SNAP")]
+    snapshot: String,
+    /// The file or block device to write to; - is the standard output
+    #[arg(value_name = "TARGET", value_hint = clap::ValueHint::FilePath)]
+    target: PathBuf,
+    /// Write into an existing file or block device, only what differs
+    #[arg(long)]
+    in_place: bool,
+    /// Replace an existing file
+    #[arg(short, long, conflicts_with = "in_place")]
+    force: bool,
+    /// Make the target this large, for example 20G; what is beyond the image becomes zero
+    #[arg(long, value_name = "N", value_parser = units::parse_size)]
+    size: Option<u64>,
+}
+
+/// What stands where an image is to be restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Present {
+    Nothing,
+    File,
+    Device,
+    Other,
+}
+
+impl RestoreArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        let to_stdout = self.target.as_os_str() == "-";
+        if to_stdout {
+            self.check_stdout()?;
+        }
+        let repo = app.open()?;
+        let snapshot = icecore::find(&repo, &self.snapshot)?;
+        let watch = Stopwatch::start();
+        let (mode, report) = if to_stdout {
+            let Some(report) = stream(app, &repo, &snapshot)? else { return Ok(Verdict::Clean) };
+            ("stdout", report)
+        } else if self.in_place {
+            ("in_place", self.in_place(app, &repo, &snapshot).map_err(if_full)?)
+        } else {
+            ("new_file", self.new_file(app, &repo, &snapshot).map_err(if_full)?)
+        };
+        let elapsed = watch.elapsed();
+        let target = self.target.display().to_string();
+        let text = summary(&snapshot, &target, &report, elapsed);
+        let result = json::RestoreResult::new(&snapshot, target, mode, &report, elapsed);
+        if to_stdout {
+            app.ui.result_aside(&result, &text)?;
+        } else {
+            app.ui.result(&result, &text)?;
+        }
+        Ok(Verdict::Clean)
+    }
+
+    fn check_stdout(&self) -> Result<()> {
+        if self.in_place || self.force || self.size.is_some() {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "--in-place, --force and --size say nothing about the standard output",
+            )
+            .with_hint("leave them out, or name a file"));
+        }
+        if Out::is_terminal() {
+            return Err(Error::new(ErrorKind::InvalidInput, "a disk image is not written to a terminal")
+                .with_hint("send the output to a file or a program, or name a file instead of -"));
+        }
+        Ok(())
+    }
+
+    /// Returns the size that the target is to have.
+    fn size(&self, snapshot: &Snapshot) -> Result<u64> {
+        match self.size {
+            Some(size) if size < snapshot.size_bytes => {
+                let image = snapshot.size_bytes;
+                let message =
+                    format!("{size} bytes are too few for {}, which has {image} bytes", title(snapshot));
+                Err(Error::new(ErrorKind::InvalidInput, message)
+                    .with_hint("an image is never cut: choose a larger --size, or leave it out"))
+            }
+            Some(size) => Ok(size),
+            None => Ok(snapshot.size_bytes),
+        }
+    }
+
+    fn new_file(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<RestoreReport> {
+        let path = &self.target;
+        let size = self.size(snapshot)?;
+        let exists = |hint: &str| {
+            Error::new(ErrorKind::AlreadyExists, format!("{} exists already", path.display())).with_hint(hint)
+        };
+        match present(path)? {
+            Present::Nothing => {}
+            Present::File if self.force => {}
+            Present::File => {
+                return Err(exists("--in-place writes into it what differs, --force replaces it"));
+            }
+            Present::Device => {
+                return Err(exists("it is a block device: --in-place overwrites what is on it"));
+            }
+            Present::Other => {
+                return Err(exists("it is neither a file nor a block device: choose another target"));
+            }
+        }
+        let target = NewTarget::create(path, size, self.force, host::new_session())?;
+        let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
+        let report = icecore::restore(repo, snapshot.id, &target, RestoreMode::Fresh, &progress)
+            .map_err(if_interrupted("the target is as it was before; nothing is left of the new file"))?;
+        target.finish()?;
+        Ok(report)
+    }
+
+    fn in_place(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<RestoreReport> {
+        let path = &self.target;
+        let size = self.size(snapshot)?;
+        match present(path)? {
+            Present::File | Present::Device => {}
+            Present::Nothing => {
+                return Err(Error::new(ErrorKind::NotFound, format!("{} does not exist", path.display()))
+                    .with_hint("leave out --in-place to make a new file"));
+            }
+            Present::Other => {
+                let message = format!("{} is neither a file nor a block device", path.display());
+                return Err(Error::new(ErrorKind::InvalidInput, message).with_hint("choose another target"));
+            }
+        }
+        let target = OpenTarget::open(path, size)?;
+        let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
+        let report = icecore::restore(repo, snapshot.id, &target, RestoreMode::InPlace, &progress).map_err(
+            if_interrupted(
+                "the target holds a part of the image; the same command goes on where this one stopped",
+            ),
+        )?;
+        target
+            .sync()
+            .map_err(|error| Error::io(format!("writing {} to the medium", path.display()), error))?;
+        Ok(report)
+    }
+}
+
+/// Writes the image to the standard output; returns none if nobody reads it any more.
+fn stream(app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<Option<RestoreReport>> {
+    let mut out = Out::new();
+    let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
+    let report = icecore::restore_stream(repo, snapshot.id, &mut out, &progress)
+        .map_err(if_interrupted("the output is incomplete"))
+        .and_then(|report| match out.flush() {
+            Ok(()) => Ok(report),
+            Err(error) => Err(Error::io("writing to the standard output", error)),
+        });
+    match report {
+        Ok(report) => Ok(Some(report)),
+        Err(error) => out.unless_closed(error).map(|()| None),
+    }
+}
+
+/// Says which disk is full: not that of the repository.
+fn if_full(error: Error) -> Error {
+    if error.kind() == ErrorKind::NoSpace {
+        error.with_hint("free some space where the target is, or choose another target")
+    } else {
+        error
+    }
+}
+
+fn present(path: &Path) -> Result<Present> {
+    match std::fs::metadata(path) {
+        Ok(about) if about.is_file() => Ok(Present::File),
+        Ok(about) if about.file_type().is_block_device() => Ok(Present::Device),
+        Ok(_) => Ok(Present::Other),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Present::Nothing),
+        Err(error) => Err(Error::io(format!("looking at {}", path.display()), error)),
+    }
+}
+
+fn summary(snapshot: &Snapshot, target: &str, report: &RestoreReport, elapsed: Duration) -> String {
+    let image = format!(
+        "{}, {} without holes and zeros",
+        units::bytes(report.image_bytes),
+        units::bytes(report.data_bytes)
+    );
+    let mut lines = vec![("image", image), ("written", units::bytes(report.written_bytes))];
+    if report.kept_bytes > 0 {
+        lines.push(("kept", format!("{} that were right already", units::bytes(report.kept_bytes))));
+    }
+    if report.zeroed_bytes > 0 {
+        lines.push(("zeroed", units::bytes(report.zeroed_bytes)));
+    }
+    let rate = units::rate(report.data_bytes, elapsed);
+    lines.push(("time", format!("{}, {rate} of data", units::duration(elapsed))));
+    format!("restored {} to {target}\n{}", title(snapshot), ui::pairs(2, &lines))
+}

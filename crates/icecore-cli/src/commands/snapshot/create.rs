@@ -1,0 +1,270 @@
+//! `icecore snapshot create`.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use icecore::CaptureOptions;
+use icecore::CaptureReport;
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::ImageFile;
+use icecore::Parent;
+use icecore::Repository;
+use icecore::ResourceKind;
+use icecore::Result;
+use tempfile::TempDir;
+
+use crate::app;
+use crate::app::App;
+use crate::commands::if_interrupted;
+use crate::commands::title;
+use crate::exit::Verdict;
+use crate::host;
+use crate::host::Stopwatch;
+use crate::json;
+use crate::ui;
+use crate::units;
+
+/// The longest name that the engine takes.
+const NAME_BYTES_MAX: usize = 255;
+
+/// Make a snapshot of a disk image: a file or a block device
+///
+/// Without --repo and ICECORE_REPO, the first one makes the repository. Without --droplet and --volume, the resource is a
+/// volume named after the file.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CreateArgs {
+    /// The image, a raw disk: a file or a block device. It is not changed
+    #[arg(value_name = "IMAGE", value_hint = clap::ValueHint::FilePath)]
+    image: PathBuf,
+    /// The name of the snapshot, unique for its resource [default: the resource and the time]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The image is the disk of the droplet with this name
+    #[arg(long, value_name = "RESOURCE", conflicts_with = "volume")]
+    droplet: Option<String>,
+    /// The image is the volume with this name
+    #[arg(long, value_name = "RESOURCE")]
+    volume: Option<String>,
+    /// A tag for the snapshot; may be given more than once
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// The snapshot to compare with, or none; only the time depends on it [default: the newest of the resource]
+    #[arg(long, value_name = "SNAP|none")]
+    parent: Option<String>,
+    /// The zstd level for new data: -7 (fast) to 19 (small) [default: the repository's]
+    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = crate::units::parse_level)]
+    level: Option<i32>,
+    /// Do not read a file whose inode, size and times are what they were at the parent's capture
+    #[arg(long)]
+    trust_mtime: bool,
+    /// Do not decode and compare compressed data before it is written
+    #[arg(long)]
+    no_check: bool,
+    /// Write nothing, only tell what would be new
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl CreateArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        let (kind, resource) = self.resource()?;
+        if self.image.as_os_str() == "-" {
+            return Err(Error::new(ErrorKind::InvalidInput, "the standard input cannot be captured")
+                .with_hint("put it into a file first: an image is read at many offsets at once"));
+        }
+        let image = ImageFile::open(&self.image)?;
+        let place = self.repository(app)?;
+        let options = self.options(&place.repo, kind, resource)?;
+        let watch = Stopwatch::start();
+        let progress = app.ui.progress(&format!("capturing {}", options.resource));
+        let report = icecore::capture(&place.repo, &image, &options, &progress).map_err(if_interrupted(
+            "no snapshot was made; what was stored so far is found by the next capture, or removed by `icecore gc`",
+        ))?;
+        let elapsed = watch.elapsed();
+        drop(progress);
+        if report.changed_while_read {
+            app.ui.warn(&format!(
+                "{} was written to while it was read: the snapshot may mix old and new blocks\n  \
+                 hint: stop what writes to it, or freeze the file system, and make another one",
+                self.image.display()
+            ));
+        }
+        let result = json::CreateResult::new(&report, self.dry_run, place.created, elapsed);
+        app.ui.result(&result, &summary(&report, self.dry_run, elapsed))?;
+        Ok(Verdict::Clean)
+    }
+
+    fn resource(&self) -> Result<(ResourceKind, String)> {
+        match (&self.droplet, &self.volume) {
+            (Some(name), _) => Ok((ResourceKind::Droplet, name.clone())),
+            (None, Some(name)) => Ok((ResourceKind::Volume, name.clone())),
+            (None, None) => Ok((ResourceKind::Volume, name_of_file(&self.image)?)),
+        }
+    }
+
+    /// Opens the repository. Where there is none and nothing is to be written, an empty one lends itself.
+    fn repository(&self, app: &App) -> Result<Opened> {
+        let place = app.place()?;
+        if self.dry_run && place.is_default && place.is_vacant() {
+            let temp = TempDir::new().map_err(|error| Error::io("making a temporary directory", error))?;
+            let repo = app::make_at(&temp.path().join("repository"), icecore::DEFAULT_LEVEL)?;
+            return Ok(Opened { repo, created: false, _temp: Some(temp) });
+        }
+        let (repo, created) = app.open_or_make()?;
+        Ok(Opened { repo, created, _temp: None })
+    }
+
+    fn options(&self, repo: &Repository, kind: ResourceKind, resource: String) -> Result<CaptureOptions> {
+        let created_unix_ms = host::now_unix_ms();
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => free_name(repo, &resource, created_unix_ms)?,
+        };
+        let parent = match self.parent.as_deref() {
+            None => Parent::Newest,
+            Some("none") => Parent::None,
+            Some(spec) => Parent::Snapshot(icecore::find(repo, spec)?.id),
+        };
+        let mut tags = self.tags.clone();
+        tags.sort();
+        tags.dedup();
+        Ok(CaptureOptions {
+            id: host::new_snapshot_id(),
+            created_unix_ms,
+            name,
+            kind,
+            resource,
+            tags,
+            parent,
+            level: self.level,
+            check: !self.no_check,
+            trust_mtime: self.trust_mtime,
+            dry_run: self.dry_run,
+        })
+    }
+}
+
+struct Opened {
+    repo: Repository,
+    created: bool,
+    /// Removed at the end.
+    _temp: Option<TempDir>,
+}
+
+/// Returns the name of a file without what follows its last dot.
+fn name_of_file(image: &Path) -> Result<String> {
+    let stem = image.file_stem().and_then(|stem| stem.to_str());
+    stem.map(ToOwned::to_owned).ok_or_else(|| {
+        let message = format!("{} does not make a name for a volume", image.display());
+        Error::new(ErrorKind::InvalidInput, message).with_hint("name the resource with --volume or --droplet")
+    })
+}
+
+/// Returns a name made of the resource and the time that no snapshot of the resource has.
+pub(crate) fn free_name(repo: &Repository, resource: &str, unix_ms: i64) -> Result<String> {
+    let taken = icecore::list(repo)?.snapshots;
+    let time = units::time_for_names(unix_ms);
+    let is_free =
+        |name: &String| !taken.iter().any(|other| other.resource == resource && other.name == *name);
+    let first = join_name(resource, &time);
+    if is_free(&first) {
+        return Ok(first);
+    }
+    let mut later = (2_u64..).map(|n| join_name(resource, &format!("{time}-{n}")));
+    Ok(later.find(is_free).unwrap_or(first))
+}
+
+fn join_name(resource: &str, ending: &str) -> String {
+    let room = NAME_BYTES_MAX.saturating_sub(ending.len() + 1);
+    let cut = (0..=room.min(resource.len())).rev().find(|at| resource.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}-{ending}", &resource[..cut])
+}
+
+/// Returns what a capture did, for people.
+fn summary(report: &CaptureReport, dry_run: bool, elapsed: Duration) -> String {
+    let snapshot = &report.snapshot;
+    let stats = &snapshot.stats;
+    let head = if dry_run {
+        "dry run: nothing was written".to_owned()
+    } else {
+        format!("snapshot {}", title(snapshot))
+    };
+    let image = format!(
+        "{}, {} without holes and zeros",
+        units::bytes(snapshot.size_bytes),
+        units::bytes(stats.data_bytes)
+    );
+    let mut lines = vec![("image", image), ("read", read(report, elapsed)), ("new", new(report))];
+    if dry_run {
+        lines.push((
+            "stored",
+            format!("would take {} at most", units::bytes(stats.stored_bytes + stats.manifest_bytes)),
+        ));
+    } else {
+        let stored = format!(
+            "{} and {} of manifest",
+            units::bytes(stats.stored_bytes),
+            units::bytes(stats.manifest_bytes)
+        );
+        lines.push(("stored", stored));
+    }
+    let dedup = units::times(units::ratio(stats.data_bytes, stats.new_bytes));
+    let compression = units::times(units::ratio(stats.new_bytes, stats.stored_bytes));
+    if stats.new_bytes > 0 {
+        lines.push(("saved", format!("dedup {dedup}, compression {compression}")));
+    }
+    format!("{head}\n{}", ui::pairs(2, &lines))
+}
+
+fn read(report: &CaptureReport, elapsed: Duration) -> String {
+    let time = units::duration(elapsed);
+    if report.trusted_mtime {
+        return format!("nothing: the file is what it was by its times ({time})");
+    }
+    if report.read_bytes == 0 {
+        return format!("nothing ({time})");
+    }
+    format!("{} in {time} ({})", units::bytes(report.read_bytes), units::rate(report.read_bytes, elapsed))
+}
+
+fn new(report: &CaptureReport) -> String {
+    let stats = &report.snapshot.stats;
+    if report.unchanged {
+        return "nothing: the image is what it was at the last snapshot".into();
+    }
+    if stats.data_bytes == 0 {
+        return "nothing: the image has no data".into();
+    }
+    if stats.new_bytes == 0 {
+        return "nothing: all data was there already".into();
+    }
+    format!(
+        "{}, {} of the data",
+        units::bytes(stats.new_bytes),
+        units::percent(stats.new_bytes, stats.data_bytes)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_is_named_after_its_file() {
+        for (path, name) in [("/x/web.raw", "web"), ("/dev/sdb", "sdb"), ("droplet-a.v1.raw", "droplet-a.v1")]
+        {
+            assert_eq!(name_of_file(Path::new(path)).unwrap(), name);
+        }
+        assert!(name_of_file(Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_made_is_never_too_long() {
+        assert_eq!(join_name("web-1", "20261124-081530"), "web-1-20261124-081530");
+        let long = "ä".repeat(127);
+        let name = join_name(&long, "20261124-081530");
+        assert!(name.len() <= NAME_BYTES_MAX && name.ends_with("ä-20261124-081530"));
+    }
+}

@@ -1,0 +1,96 @@
+//! `icecore snapshot list`.
+
+use clap::ValueEnum;
+use globset::Glob;
+use globset::GlobSet;
+use globset::GlobSetBuilder;
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::ResourceKind;
+use icecore::Result;
+use icecore::Snapshot;
+
+use crate::app::App;
+use crate::commands::snapshot::columns::FormatArgs;
+use crate::exit::Verdict;
+use crate::json;
+
+/// List snapshots, oldest first
+///
+/// Size is the data in the image, without holes and zeros; Min Disk Size is the disk that it needs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Only snapshots whose name or id fits one of these patterns (*, ?, [a-z], {a,b})
+    #[arg(value_name = "GLOB")]
+    globs: Vec<String>,
+    /// Only snapshots of this type of resource
+    #[arg(long, value_name = "TYPE")]
+    resource: Option<Kind>,
+    /// Only snapshots of the droplet or volume with this name
+    #[arg(long, value_name = "RESOURCE")]
+    of: Option<String>,
+    /// Only snapshots with this tag; given more than once, with all of them
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    #[command(flatten)]
+    format: FormatArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Droplet,
+    Volume,
+}
+
+impl From<Kind> for ResourceKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Droplet => Self::Droplet,
+            Kind::Volume => Self::Volume,
+        }
+    }
+}
+
+impl ListArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        let columns = self.format.columns()?;
+        let globs = globs(&self.globs)?;
+        let repo = app.open()?;
+        let mut listing = icecore::list(&repo)?;
+        listing.snapshots.retain(|snapshot| self.wants(&globs, snapshot));
+        for unreadable in &listing.unreadable {
+            app.ui.warn(&format!("the record {} cannot be read: {}", unreadable.file, unreadable.reason));
+        }
+        let verdict = Verdict::from_findings(!listing.unreadable.is_empty());
+        let text = self.format.table(&columns, &listing.snapshots);
+        let unreadable = listing.unreadable.into_iter();
+        let result = json::ListResult {
+            snapshots: listing.snapshots.iter().map(json::Snapshot::from).collect(),
+            unreadable: unreadable.map(|it| json::Unreadable { file: it.file, reason: it.reason }).collect(),
+        };
+        app.ui.result(&result, &text)?;
+        Ok(verdict)
+    }
+
+    fn wants(&self, globs: &GlobSet, snapshot: &Snapshot) -> bool {
+        let named =
+            globs.is_empty() || globs.is_match(&snapshot.name) || globs.is_match(snapshot.id.to_string());
+        named
+            && self.resource.is_none_or(|kind| ResourceKind::from(kind) == snapshot.kind)
+            && self.of.as_ref().is_none_or(|name| *name == snapshot.resource)
+            && self.tags.iter().all(|tag| snapshot.tags.contains(tag))
+    }
+}
+
+fn globs(patterns: &[String]) -> Result<GlobSet> {
+    let wrong = |error: globset::Error| {
+        Error::new(ErrorKind::InvalidInput, format!("that is no pattern: {error}")).with_hint(
+            "*, ?, [a-z] and {a,b} stand for others; a \\ before one of these signs takes its meaning away",
+        )
+    };
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        set.add(Glob::new(pattern).map_err(wrong)?);
+    }
+    set.build().map_err(wrong)
+}

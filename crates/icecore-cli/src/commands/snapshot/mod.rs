@@ -1,0 +1,72 @@
+//! `icecore snapshot`: all that is done with snapshots.
+
+pub(crate) mod columns;
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod diff;
+pub(crate) mod get;
+pub(crate) mod list;
+pub(crate) mod protect;
+pub(crate) mod rename;
+pub(crate) mod tag;
+
+use icecore::Result;
+
+use crate::app::App;
+use crate::exit::Verdict;
+
+/// Make, show and change snapshots
+#[derive(Debug, clap::Args)]
+pub(crate) struct SnapshotArgs {
+    #[command(subcommand)]
+    command: SnapshotCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum SnapshotCommand {
+    #[command(visible_alias = "c")]
+    Create(create::CreateArgs),
+    #[command(visible_alias = "ls")]
+    List(list::ListArgs),
+    #[command(visible_alias = "g")]
+    Get(get::GetArgs),
+    #[command(visible_alias = "rm")]
+    Delete(delete::DeleteArgs),
+    #[command(visible_alias = "mv")]
+    Rename(rename::RenameArgs),
+    Tag(tag::TagArgs),
+    Protect(protect::ProtectArgs),
+    Unprotect(protect::UnprotectArgs),
+    Diff(diff::DiffArgs),
+}
+
+impl SnapshotArgs {
+    /// Returns the words of the command.
+    pub(crate) fn words(&self) -> &'static str {
+        match &self.command {
+            SnapshotCommand::Create(_) => "snapshot create",
+            SnapshotCommand::List(_) => "snapshot list",
+            SnapshotCommand::Get(_) => "snapshot get",
+            SnapshotCommand::Delete(_) => "snapshot delete",
+            SnapshotCommand::Rename(_) => "snapshot rename",
+            SnapshotCommand::Tag(_) => "snapshot tag",
+            SnapshotCommand::Protect(_) => "snapshot protect",
+            SnapshotCommand::Unprotect(_) => "snapshot unprotect",
+            SnapshotCommand::Diff(_) => "snapshot diff",
+        }
+    }
+
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        match &self.command {
+            SnapshotCommand::Create(args) => args.run(app),
+            SnapshotCommand::List(args) => args.run(app),
+            SnapshotCommand::Get(args) => args.run(app),
+            SnapshotCommand::Delete(args) => args.run(app),
+            SnapshotCommand::Rename(args) => args.run(app),
+            SnapshotCommand::Tag(args) => args.run(app),
+            SnapshotCommand::Protect(args) => args.run(app),
+            SnapshotCommand::Unprotect(args) => args.run(app),
+            SnapshotCommand::Diff(args) => args.run(app),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! `icecore verify`.
+
+use icecore::Depth;
+use icecore::Result;
+use icecore::SnapshotId;
+use icecore::VerifyReport;
+
+use crate::app::App;
+use crate::commands::find_all;
+use crate::commands::if_interrupted;
+use crate::commands::lost_lines;
+use crate::exit::Verdict;
+use crate::host;
+use crate::json;
+use crate::units;
+
+/// Check that snapshots can be restored
+///
+/// Looks at records, manifests, directories of packs and the index; with --read-data or --sample also at the data. Goes
+/// on when something is wrong, and exits with 1 then.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// Ids, unique beginnings of ids, names, or RESOURCE@latest [default: the whole repository]
+    #[arg(value_name = "SNAP")]
+    snapshots: Vec<String>,
+    /// Read and hash all data
+    #[arg(long)]
+    read_data: bool,
+    /// Read and hash a part of the data, for example 5%, another one each time
+    #[arg(long, value_name = "PERCENT", conflicts_with = "read_data", value_parser = units::parse_percent)]
+    sample: Option<f64>,
+}
+
+impl VerifyArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        let repo = app.open()?;
+        let ids: Vec<SnapshotId> =
+            find_all(&repo, &self.snapshots)?.iter().map(|snapshot| snapshot.id).collect();
+        let depth = match (self.read_data, self.sample) {
+            (true, _) => Depth::ReadData,
+            (false, Some(part)) => Depth::Sample { part, seed: host::random_u64() },
+            (false, None) => Depth::Structure,
+        };
+        let progress = app.ui.progress("verifying");
+        let only = (!ids.is_empty()).then_some(ids.as_slice());
+        let report = icecore::verify(&repo, only, depth, &progress)
+            .map_err(if_interrupted("verify changes nothing; what was checked so far is not told"))?;
+        drop(progress);
+        app.ui.result(&json::VerifyResult::from(&report), &summary(&report, depth))?;
+        Ok(Verdict::from_findings(!report.findings.is_empty()))
+    }
+}
+
+fn summary(report: &VerifyReport, depth: Depth) -> String {
+    let mut text = format!(
+        "checked {}, {}, {} and {}\n",
+        units::count(report.snapshots, "snapshot"),
+        units::count(report.pages, "manifest page"),
+        units::count(report.packs, "pack"),
+        units::count(report.chunks, "chunk"),
+    );
+    text += &match depth {
+        Depth::Structure => "read no data; --read-data reads all of it\n".to_owned(),
+        Depth::Sample { .. } | Depth::ReadData => {
+            format!("read {} of them, {}\n", report.chunks_read, units::bytes(report.stored_bytes_read))
+        }
+    };
+    if report.findings.is_empty() {
+        text += "nothing is wrong\n";
+        return text;
+    }
+    text += &format!("{}:\n", units::count(report.findings.len() as u64, "finding"));
+    for finding in &report.findings {
+        text += &format!("  {}: {}\n", finding.object, finding.problem);
+        text += &lost_lines(4, &finding.lost);
+    }
+    text
+}

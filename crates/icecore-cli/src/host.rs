@@ -1,0 +1,101 @@
+//! What the outside world supplies: the clock, randomness, the environment, signals. Nothing else reads them.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::RepositoryId;
+use icecore::Result;
+use icecore::SnapshotId;
+use jiff::Timestamp;
+use signal_hook::consts::SIGINT;
+use signal_hook::consts::SIGTERM;
+use uuid::Uuid;
+
+/// Returns the time, in milliseconds since 1970.
+pub(crate) fn now_unix_ms() -> i64 {
+    Timestamp::now().as_millisecond()
+}
+
+/// Measures how long something takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Returns the time since the start.
+    pub(crate) fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Returns an id for a new snapshot, which sorts by time.
+pub(crate) fn new_snapshot_id() -> SnapshotId {
+    SnapshotId(Uuid::now_v7())
+}
+
+/// Returns an id for a new repository.
+pub(crate) fn new_repository_id() -> RepositoryId {
+    RepositoryId(Uuid::new_v4())
+}
+
+/// Returns a random id that no other process uses.
+pub(crate) fn new_session() -> Uuid {
+    Uuid::new_v4()
+}
+
+/// Returns a random number.
+pub(crate) fn random_u64() -> u64 {
+    Uuid::new_v4().as_u64_pair().1
+}
+
+/// Returns a new secret for a repository.
+pub(crate) fn new_key() -> Result<[u8; 32]> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key)
+        .map_err(|error| Error::new(ErrorKind::Io, format!("the system gives no random numbers: {error}")))?;
+    Ok(key)
+}
+
+/// Returns the arguments of the process, without its name.
+pub(crate) fn arguments() -> Vec<OsString> {
+    std::env::args_os().skip(1).collect()
+}
+
+/// Returns the directory for the user's data, if one is known.
+pub(crate) fn data_home() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+}
+
+/// Returns a flag that becomes true when the user or the system asks to stop (SIGINT, SIGTERM). Asked once more, the
+/// process ends at once. Until the first call, such a signal ends the process, as is usual.
+pub(crate) fn stop_flag() -> Arc<AtomicBool> {
+    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    let flag = FLAG.get_or_init(|| {
+        let flag = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // Without a handler the signal ends the process, which is the next best answer to it.
+            let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag));
+            let _ = signal_hook::flag::register(signal, Arc::clone(&flag));
+        }
+        flag
+    });
+    Arc::clone(flag)
+}
+
+/// Tells whether the process was asked to stop.
+pub(crate) fn asked_to_stop() -> bool {
+    stop_flag().load(Ordering::Relaxed)
+}

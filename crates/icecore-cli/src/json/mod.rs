@@ -1,0 +1,88 @@
+//! What `-o json` prints: one schema for all commands, described field by field in `docs/json.md`.
+
+mod snapshot;
+mod upkeep;
+
+use icecore::Error;
+use serde::Serialize;
+
+use crate::exit;
+
+pub(crate) use crate::json::snapshot::ChangedRange;
+pub(crate) use crate::json::snapshot::CreateResult;
+pub(crate) use crate::json::snapshot::DeleteResult;
+pub(crate) use crate::json::snapshot::DiffTotals;
+pub(crate) use crate::json::snapshot::ListResult;
+pub(crate) use crate::json::snapshot::RestoreResult;
+pub(crate) use crate::json::snapshot::Snapshot;
+pub(crate) use crate::json::snapshot::SnapshotResult;
+pub(crate) use crate::json::snapshot::SnapshotsResult;
+pub(crate) use crate::json::snapshot::Unreadable;
+pub(crate) use crate::json::snapshot::change_name;
+pub(crate) use crate::json::upkeep::CompletionsResult;
+pub(crate) use crate::json::upkeep::DemoResult;
+pub(crate) use crate::json::upkeep::DemoStep;
+pub(crate) use crate::json::upkeep::GcResult;
+pub(crate) use crate::json::upkeep::InitResult;
+pub(crate) use crate::json::upkeep::ManResult;
+pub(crate) use crate::json::upkeep::MarkdownResult;
+pub(crate) use crate::json::upkeep::RepairIndexResult;
+pub(crate) use crate::json::upkeep::RepairSnapshotsResult;
+pub(crate) use crate::json::upkeep::StatsResult;
+pub(crate) use crate::json::upkeep::VerifyResult;
+
+/// The version of the schema. New fields do not change it; what a field means does.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// Around every result.
+#[derive(Serialize)]
+pub(crate) struct Envelope<'a, T> {
+    icecore: u32,
+    command: Option<&'a str>,
+    result: &'a T,
+}
+
+impl<'a, T> Envelope<'a, T> {
+    pub(crate) fn new(command: Option<&'a str>, result: &'a T) -> Self {
+        Self { icecore: SCHEMA, command, result }
+    }
+}
+
+/// Around every error.
+#[derive(Serialize)]
+pub(crate) struct ErrorEnvelope<'a> {
+    icecore: u32,
+    command: Option<&'a str>,
+    error: ErrorBody<'a>,
+}
+
+impl<'a> ErrorEnvelope<'a> {
+    pub(crate) fn new(command: Option<&'a str>, error: &'a Error) -> Self {
+        Self { icecore: SCHEMA, command, error: ErrorBody::new(error) }
+    }
+}
+
+/// What went wrong.
+#[derive(Serialize)]
+pub(crate) struct ErrorBody<'a> {
+    kind: &'static str,
+    exit_code: u8,
+    message: String,
+    hint: Option<&'a str>,
+}
+
+impl<'a> ErrorBody<'a> {
+    pub(crate) fn new(error: &'a Error) -> Self {
+        Self {
+            kind: exit::kind_name(error.kind()),
+            exit_code: exit::exit_code(error.kind()),
+            message: error.to_string(),
+            hint: error.hint(),
+        }
+    }
+}
+
+/// Returns a ratio as it stands in JSON: with three decimals.
+fn rounded(ratio: Option<f64>) -> Option<f64> {
+    ratio.map(|ratio| (ratio * 1000.0).round() / 1000.0)
+}

@@ -1,0 +1,222 @@
+//! JSON of snapshots and of what is done with them.
+
+use std::time::Duration;
+
+use icecore::CaptureReport;
+use icecore::Change;
+use icecore::RestoreReport;
+use serde::Serialize;
+
+use crate::json::rounded;
+use crate::units;
+
+/// A snapshot.
+#[derive(Serialize)]
+pub(crate) struct Snapshot {
+    id: String,
+    name: String,
+    created: Option<String>,
+    resource: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    min_disk_gib: u64,
+    size_bytes: u64,
+    data_bytes: u64,
+    new_bytes: u64,
+    stored_bytes: u64,
+    manifest_bytes: u64,
+    tags: Vec<String>,
+    protected: bool,
+    parent: Option<String>,
+    content: String,
+}
+
+impl From<&icecore::Snapshot> for Snapshot {
+    fn from(snapshot: &icecore::Snapshot) -> Self {
+        Self {
+            id: snapshot.id.to_string(),
+            name: snapshot.name.clone(),
+            created: units::time_exact(snapshot.created_unix_ms),
+            resource: snapshot.resource.clone(),
+            kind: snapshot.kind.as_str(),
+            min_disk_gib: snapshot.min_disk_gib(),
+            size_bytes: snapshot.size_bytes,
+            data_bytes: snapshot.stats.data_bytes,
+            new_bytes: snapshot.stats.new_bytes,
+            stored_bytes: snapshot.stats.stored_bytes,
+            manifest_bytes: snapshot.stats.manifest_bytes,
+            tags: snapshot.tags.clone(),
+            protected: snapshot.protected,
+            parent: snapshot.parent.map(|id| id.to_string()),
+            content: snapshot.content.to_string(),
+        }
+    }
+}
+
+/// A record that cannot be read.
+#[derive(Serialize)]
+pub(crate) struct Unreadable {
+    /// Its file.
+    pub(crate) file: String,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+impl Unreadable {
+    pub(crate) fn from_pairs(pairs: Vec<(String, String)>) -> Vec<Self> {
+        pairs.into_iter().map(|(file, reason)| Self { file, reason }).collect()
+    }
+}
+
+/// Of `snapshot list`.
+#[derive(Serialize)]
+pub(crate) struct ListResult {
+    /// Those that were asked for.
+    pub(crate) snapshots: Vec<Snapshot>,
+    /// Records that cannot be read.
+    pub(crate) unreadable: Vec<Unreadable>,
+}
+
+/// Of `snapshot get`.
+#[derive(Serialize)]
+pub(crate) struct SnapshotsResult {
+    /// Those that were named.
+    pub(crate) snapshots: Vec<Snapshot>,
+}
+
+/// Of `snapshot rename`, `tag`, `protect` and `unprotect`.
+#[derive(Serialize)]
+pub(crate) struct SnapshotResult {
+    /// As it is now.
+    pub(crate) snapshot: Snapshot,
+}
+
+/// Of `snapshot delete`.
+#[derive(Serialize)]
+pub(crate) struct DeleteResult {
+    /// Those that are gone.
+    pub(crate) deleted: Vec<Snapshot>,
+}
+
+/// Of `snapshot create`.
+#[derive(Serialize)]
+pub(crate) struct CreateResult {
+    snapshot: Snapshot,
+    dry_run: bool,
+    repository_created: bool,
+    parent: Option<String>,
+    read_bytes: u64,
+    unchanged: bool,
+    trusted_mtime: bool,
+    changed_while_read: bool,
+    dedup_ratio: Option<f64>,
+    compression_ratio: Option<f64>,
+    elapsed_ms: u64,
+}
+
+impl CreateResult {
+    pub(crate) fn new(
+        report: &CaptureReport,
+        dry_run: bool,
+        repository_created: bool,
+        elapsed: Duration,
+    ) -> Self {
+        let stats = &report.snapshot.stats;
+        Self {
+            snapshot: Snapshot::from(&report.snapshot),
+            dry_run,
+            repository_created,
+            parent: report.parent.map(|id| id.to_string()),
+            read_bytes: report.read_bytes,
+            unchanged: report.unchanged,
+            trusted_mtime: report.trusted_mtime,
+            changed_while_read: report.changed_while_read,
+            dedup_ratio: rounded(units::ratio(stats.data_bytes, stats.new_bytes)),
+            compression_ratio: rounded(units::ratio(stats.new_bytes, stats.stored_bytes)),
+            elapsed_ms: units::milliseconds(elapsed),
+        }
+    }
+}
+
+/// A range of `snapshot diff`.
+#[derive(Serialize)]
+pub(crate) struct ChangedRange {
+    offset: u64,
+    bytes: u64,
+    change: &'static str,
+}
+
+impl From<icecore::ChangedRange> for ChangedRange {
+    fn from(range: icecore::ChangedRange) -> Self {
+        Self { offset: range.offset, bytes: range.bytes, change: change_name(range.change) }
+    }
+}
+
+/// Returns the word for a change.
+pub(crate) fn change_name(change: Change) -> &'static str {
+    match change {
+        Change::Data => "data",
+        Change::Zero => "zero",
+        Change::Gone => "gone",
+    }
+}
+
+/// The sums of `snapshot diff`.
+#[derive(Serialize)]
+pub(crate) struct DiffTotals {
+    ranges: u64,
+    data_bytes: u64,
+    zero_bytes: u64,
+    gone_bytes: u64,
+    pages_read: u64,
+}
+
+impl From<icecore::DiffTotals> for DiffTotals {
+    fn from(totals: icecore::DiffTotals) -> Self {
+        Self {
+            ranges: totals.ranges,
+            data_bytes: totals.data_bytes,
+            zero_bytes: totals.zero_bytes,
+            gone_bytes: totals.gone_bytes,
+            pages_read: totals.pages_read,
+        }
+    }
+}
+
+/// Of `restore`.
+#[derive(Serialize)]
+pub(crate) struct RestoreResult {
+    snapshot: Snapshot,
+    target: String,
+    mode: &'static str,
+    image_bytes: u64,
+    data_bytes: u64,
+    written_bytes: u64,
+    kept_bytes: u64,
+    zeroed_bytes: u64,
+    stored_bytes_read: u64,
+    elapsed_ms: u64,
+}
+
+impl RestoreResult {
+    pub(crate) fn new(
+        snapshot: &icecore::Snapshot,
+        target: String,
+        mode: &'static str,
+        report: &RestoreReport,
+        elapsed: Duration,
+    ) -> Self {
+        Self {
+            snapshot: Snapshot::from(snapshot),
+            target,
+            mode,
+            image_bytes: report.image_bytes,
+            data_bytes: report.data_bytes,
+            written_bytes: report.written_bytes,
+            kept_bytes: report.kept_bytes,
+            zeroed_bytes: report.zeroed_bytes,
+            stored_bytes_read: report.stored_bytes_read,
+            elapsed_ms: units::milliseconds(elapsed),
+        }
+    }
+}

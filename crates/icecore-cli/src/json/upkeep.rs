@@ -1,0 +1,266 @@
+//! JSON of what is done with a whole repository, and of the rest.
+
+use icecore::LostRange;
+use icecore::RepairIndexReport;
+use icecore::RepairSnapshotsReport;
+use icecore::StatsReport;
+use icecore::VerifyReport;
+use icecore::gc::GcTotals;
+use serde::Serialize;
+
+use crate::json::Snapshot;
+use crate::json::Unreadable;
+
+/// Of `init`.
+#[derive(Serialize)]
+pub(crate) struct InitResult {
+    /// The directory.
+    pub(crate) repository: String,
+    /// Its id.
+    pub(crate) id: String,
+    /// When it was made.
+    pub(crate) created: Option<String>,
+}
+
+/// A range that cannot be restored.
+#[derive(Serialize)]
+struct Lost {
+    snapshot: String,
+    name: String,
+    offset: u64,
+    bytes: u64,
+}
+
+fn lost(ranges: &[LostRange]) -> Vec<Lost> {
+    let lost = |range: &LostRange| Lost {
+        snapshot: range.snapshot.to_string(),
+        name: range.name.clone(),
+        offset: range.offset,
+        bytes: range.bytes,
+    };
+    ranges.iter().map(lost).collect()
+}
+
+#[derive(Serialize)]
+struct Finding {
+    object: String,
+    problem: String,
+    lost: Vec<Lost>,
+}
+
+/// Of `verify`.
+#[derive(Serialize)]
+pub(crate) struct VerifyResult {
+    snapshots: u64,
+    pages: u64,
+    packs: u64,
+    chunks: u64,
+    chunks_read: u64,
+    stored_bytes_read: u64,
+    findings: Vec<Finding>,
+}
+
+impl From<&VerifyReport> for VerifyResult {
+    fn from(report: &VerifyReport) -> Self {
+        let finding = |finding: &icecore::Finding| Finding {
+            object: finding.object.clone(),
+            problem: finding.problem.clone(),
+            lost: lost(&finding.lost),
+        };
+        Self {
+            snapshots: report.snapshots,
+            pages: report.pages,
+            packs: report.packs,
+            chunks: report.chunks,
+            chunks_read: report.chunks_read,
+            stored_bytes_read: report.stored_bytes_read,
+            findings: report.findings.iter().map(finding).collect(),
+        }
+    }
+}
+
+/// Of `gc`.
+#[derive(Serialize)]
+pub(crate) struct GcResult {
+    dry_run: bool,
+    packs: u64,
+    pack_bytes: u64,
+    used_bytes: u64,
+    packs_removed: u64,
+    packs_rewritten: u64,
+    chunks_punched: u64,
+    freed_bytes: u64,
+    unused_bytes_kept: u64,
+    leftovers_removed: u64,
+}
+
+impl GcResult {
+    pub(crate) fn new(totals: &GcTotals, dry_run: bool) -> Self {
+        Self {
+            dry_run,
+            packs: totals.packs,
+            pack_bytes: totals.pack_bytes,
+            used_bytes: totals.used_bytes,
+            packs_removed: totals.packs_removed,
+            packs_rewritten: totals.packs_rewritten,
+            chunks_punched: totals.chunks_punched,
+            freed_bytes: totals.freed_bytes,
+            unused_bytes_kept: totals.unused_bytes_kept,
+            leftovers_removed: totals.leftovers_removed,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct DamagedPack {
+    pack: String,
+    problem: String,
+}
+
+/// Of `repair index`.
+#[derive(Serialize)]
+pub(crate) struct RepairIndexResult {
+    packs: u64,
+    chunks: u64,
+    blocks: u64,
+    damaged_packs: Vec<DamagedPack>,
+    chunks_saved: u64,
+}
+
+impl From<RepairIndexReport> for RepairIndexResult {
+    fn from(report: RepairIndexReport) -> Self {
+        let damaged = |(pack, problem)| DamagedPack { pack, problem };
+        Self {
+            packs: report.packs,
+            chunks: report.chunks,
+            blocks: report.blocks,
+            damaged_packs: report.damaged_packs.into_iter().map(damaged).collect(),
+            chunks_saved: report.chunks_saved,
+        }
+    }
+}
+
+/// Of `repair snapshots`.
+#[derive(Serialize)]
+pub(crate) struct RepairSnapshotsResult {
+    snapshots: u64,
+    unreadable: Vec<Unreadable>,
+    lost: Vec<Lost>,
+}
+
+impl From<RepairSnapshotsReport> for RepairSnapshotsResult {
+    fn from(report: RepairSnapshotsReport) -> Self {
+        Self {
+            snapshots: report.snapshots,
+            lost: lost(&report.lost),
+            unreadable: Unreadable::from_pairs(report.unreadable),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RepositoryStats {
+    snapshots: u64,
+    logical_bytes: u64,
+    data_bytes: u64,
+    unique_bytes: u64,
+    stored_bytes: u64,
+    metadata_bytes: u64,
+    unused_bytes: u64,
+    total_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct SnapshotStats {
+    snapshot: Snapshot,
+    data_bytes: u64,
+    unique_bytes: u64,
+    own_bytes: u64,
+    shared_bytes: u64,
+    own_stored_bytes: u64,
+}
+
+/// Of `stats`.
+#[derive(Serialize)]
+pub(crate) struct StatsResult {
+    repository: RepositoryStats,
+    snapshots: Vec<SnapshotStats>,
+}
+
+impl From<&StatsReport> for StatsResult {
+    fn from(report: &StatsReport) -> Self {
+        let all = &report.repository;
+        let snapshot = |stats: &icecore::SnapshotStats| SnapshotStats {
+            snapshot: Snapshot::from(&stats.snapshot),
+            data_bytes: stats.data_bytes,
+            unique_bytes: stats.unique_bytes,
+            own_bytes: stats.own_bytes,
+            shared_bytes: stats.shared_bytes,
+            own_stored_bytes: stats.own_stored_bytes,
+        };
+        Self {
+            repository: RepositoryStats {
+                snapshots: all.snapshots,
+                logical_bytes: all.logical_bytes,
+                data_bytes: all.data_bytes,
+                unique_bytes: all.unique_bytes,
+                stored_bytes: all.stored_bytes,
+                metadata_bytes: all.metadata_bytes,
+                unused_bytes: all.unused_bytes,
+                total_bytes: all.total_bytes,
+            },
+            snapshots: report.snapshots.iter().map(snapshot).collect(),
+        }
+    }
+}
+
+/// Of `completions`.
+#[derive(Serialize)]
+pub(crate) struct CompletionsResult {
+    /// The name of the shell.
+    pub(crate) shell: String,
+    /// What it should read.
+    pub(crate) script: String,
+}
+
+/// Of `man`.
+#[derive(Serialize)]
+pub(crate) struct ManResult {
+    /// The pages that were written.
+    pub(crate) files: Vec<String>,
+}
+
+/// Of `markdown`.
+#[derive(Serialize)]
+pub(crate) struct MarkdownResult {
+    /// The reference of all commands.
+    pub(crate) markdown: String,
+}
+
+/// A snapshot that `demo` made.
+#[derive(Serialize)]
+pub(crate) struct DemoStep {
+    /// As it is in the demonstration's repository.
+    pub(crate) snapshot: Snapshot,
+    /// How long the capture took.
+    pub(crate) capture_ms: u64,
+    /// How long the restore took.
+    pub(crate) restore_ms: u64,
+    /// Whether the restored file was equal to the image.
+    pub(crate) equal: bool,
+}
+
+/// Of `demo`.
+#[derive(Serialize)]
+pub(crate) struct DemoResult {
+    /// The snapshots, oldest first.
+    pub(crate) steps: Vec<DemoStep>,
+    /// The sizes of the images.
+    pub(crate) image_bytes: u64,
+    /// What the data in them takes as files.
+    pub(crate) data_bytes: u64,
+    /// What the repository takes.
+    pub(crate) repository_bytes: u64,
+    /// Where everything was left, if it was to be kept.
+    pub(crate) kept: Option<String>,
+}

@@ -1,0 +1,101 @@
+//! Standard output, where a reader that went away is not an error.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io;
+use std::io::BufWriter;
+use std::io::IsTerminal;
+use std::io::Write;
+use std::os::fd::AsFd;
+
+use icecore::Error;
+use icecore::Result;
+
+/// Standard output.
+pub(crate) struct Out {
+    inner: Result<BufWriter<File>, io::ErrorKind>,
+    closed: bool,
+}
+
+impl Out {
+    /// Opens it.
+    pub(crate) fn new() -> Self {
+        // Not through the standard library's handle: that one looks for line ends in whole disk images.
+        let file = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        Self { inner: file.map(BufWriter::new).map_err(|error| error.kind()), closed: false }
+    }
+
+    /// Tells whether a person would see it.
+    pub(crate) fn is_terminal() -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// Writes a line of text, without what could change the state of a terminal.
+    pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
+        self.write_all(printable(text).as_bytes())?;
+        self.write_all(b"\n")
+    }
+
+    /// Turns `error` into success if it only says that nobody reads any more.
+    pub(crate) fn unless_closed(&self, error: impl Into<OutError>) -> Result<()> {
+        if self.closed { Ok(()) } else { Err(error.into().0) }
+    }
+
+    fn watch<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            self.closed = true;
+        }
+        result
+    }
+
+    fn writer(&mut self) -> io::Result<&mut BufWriter<File>> {
+        self.inner.as_mut().map_err(|kind| io::Error::from(*kind))
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.writer().and_then(|writer| writer.write(bytes));
+        self.watch(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.writer().and_then(|writer| writer.flush());
+        self.watch(result)
+    }
+}
+
+/// An error of whatever wrote to [`Out`].
+pub(crate) struct OutError(Error);
+
+impl From<Error> for OutError {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl From<io::Error> for OutError {
+    fn from(error: io::Error) -> Self {
+        Self(Error::io("writing to the standard output", error))
+    }
+}
+
+/// Returns `text` with control characters replaced, line ends and tabs excepted: names come from repositories, which may
+/// come from anywhere.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let bad = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if text.contains(bad) { Cow::Owned(text.replace(bad, "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_name_cannot_steer_the_terminal() {
+        assert_eq!(printable("a\u{1b}[31mb\r\n"), "a\u{fffd}[31mb\u{fffd}\n");
+        assert_eq!(printable("web-1\tä"), "web-1\tä");
+    }
+}

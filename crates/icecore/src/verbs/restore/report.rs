@@ -1,0 +1,18 @@
+//! What a restore tells of itself.
+
+/// What a restore did, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RestoreReport {
+    /// The size of the snapshot's image.
+    pub image_bytes: u64,
+    /// Data in it.
+    pub data_bytes: u64,
+    /// Data written to the target.
+    pub written_bytes: u64,
+    /// Data in the target that was right already.
+    pub kept_bytes: u64,
+    /// Bytes of the target that had to become zero.
+    pub zeroed_bytes: u64,
+    /// Stored bytes read from packs.
+    pub stored_bytes_read: u64,
+}

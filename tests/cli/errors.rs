@@ -1,0 +1,168 @@
+//! What goes wrong is told, with a next step and an exit code.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::Place;
+use crate::support::bare_program;
+use crate::support::finish;
+
+#[test]
+fn a_repository_that_is_named_is_never_made_by_itself() {
+    let place = Place::bare();
+    place.image("disk.raw", 1);
+    for arguments in
+        [&["snapshot", "list"][..], &["stats"], &["snapshot", "create", "disk.raw"], &["restore", "a", "b"]]
+    {
+        place.run(arguments).exits(3).says(&["there is no repository in", "init"]);
+    }
+    assert!(!place.path("repo").exists());
+}
+
+#[test]
+fn without_a_home_the_default_repository_is_nowhere() {
+    let place = Place::bare();
+    let done = finish(bare_program(&place.path("")).env_remove("HOME").args(["snapshot", "list"]));
+    done.exits(2).says(&["HOME", "--repo"]);
+}
+
+#[test]
+fn the_option_wins_over_the_environment_and_an_empty_variable_is_none() {
+    let place = Place::bare();
+    let other = place.path("other");
+    place.run(&["--repo", other.to_str().unwrap(), "init"]).exits(0);
+    assert!(other.join("config").exists() && !place.path("repo").exists());
+    let done = finish(place.program().env("ICECORE_REPO", "").args(["snapshot", "list"]));
+    done.exits(3).says(&["home/.local/share/icecore"]);
+}
+
+#[test]
+fn a_repository_is_not_made_twice() {
+    let place = Place::new();
+    place.run(&["init"]).exits(4).says(&["already"]);
+}
+
+#[test]
+fn a_repository_is_not_made_among_other_files() {
+    let place = Place::bare();
+    std::fs::create_dir(place.path("repo")).unwrap();
+    std::fs::write(place.path("repo/letter.txt"), b"dear").unwrap();
+    place.run(&["init"]).exits(4).says(&["letter.txt", "empty directory"]);
+    std::fs::remove_file(place.path("repo/letter.txt")).unwrap();
+    place.run(&["init"]).exits(0);
+    let done = place.run(&["--repo", place.path("repo/config").to_str().unwrap(), "snapshot", "list"]);
+    done.exits(3).says(&["there is no repository in"]);
+}
+
+#[test]
+fn an_image_that_is_not_there_makes_no_repository() {
+    let place = Place::bare();
+    let done = finish(bare_program(&place.path("")).args(["snapshot", "create", "no-such.raw"]));
+    done.exits(3).says(&["no-such.raw"]);
+    assert!(!place.path("home").exists());
+}
+
+#[test]
+fn a_directory_is_no_image() {
+    let place = Place::new();
+    place.run(&["snapshot", "create", "."]).exits(2);
+}
+
+#[test]
+fn a_snapshot_that_is_not_there_is_told_by_its_name() {
+    let place = Place::with_snapshot();
+    for arguments in [
+        &["snapshot", "get", "nope"][..],
+        &["snapshot", "delete", "-f", "nope"],
+        &["snapshot", "rename", "nope", "x"],
+        &["snapshot", "tag", "nope", "+x"],
+        &["snapshot", "protect", "nope"],
+        &["snapshot", "diff", "base", "nope"],
+        &["snapshot", "create", "disk.raw", "--parent", "nope"],
+        &["restore", "nope", "x.raw"],
+        &["verify", "nope"],
+        &["stats", "nope"],
+    ] {
+        place.run(arguments).exits(3).says(&["nope", "hint: "]);
+    }
+}
+
+#[test]
+fn a_name_that_fits_two_snapshots_is_not_enough() {
+    let place = Place::with_snapshot();
+    place.run(&["snapshot", "create", "disk.raw", "--name", "base", "--volume", "other"]).exits(0);
+    place.run(&["snapshot", "get", "base"]).exits(2).says(&["hint: "]);
+}
+
+#[test]
+fn a_name_is_taken_once_for_a_resource() {
+    let place = Place::with_snapshot();
+    place.run(&["snapshot", "create", "disk.raw", "--name", "base"]).exits(4).says(&["base"]);
+    place.run(&["snapshot", "create", "disk.raw", "--name", "other"]).exits(0);
+    place.run(&["snapshot", "rename", "other", "base"]).exits(4);
+}
+
+#[test]
+fn wrong_arguments_exit_with_2() {
+    let place = Place::with_snapshot();
+    for arguments in [
+        &["nonsense"][..],
+        &["snapshot"],
+        &["snapshot", "create"],
+        &["snapshot", "create", "-"],
+        &["snapshot", "create", "disk.raw", "--level", "20"],
+        &["snapshot", "create", "disk.raw", "--level", "-8"],
+        &["snapshot", "create", "disk.raw", "--droplet", "a", "--volume", "b"],
+        &["snapshot", "create", "disk.raw", "--name", ""],
+        &["snapshot", "create", "disk.raw", "--tag", "a b"],
+        &["snapshot", "list", "["],
+        &["snapshot", "list", "--format", "Region"],
+        &["snapshot", "list", "--resource", "disk"],
+        &["snapshot", "tag", "base"],
+        &["snapshot", "tag", "base", "x"],
+        &["snapshot", "tag", "base", "+x", "-o", "json"],
+        &["snapshot", "rename", "base", " x"],
+        &["verify", "--sample", "5"],
+        &["verify", "--sample", "5%", "--read-data"],
+        &["gc", "--max-unused", "101%"],
+        &["restore", "base", "x.raw", "--size", "10X"],
+        &["-q", "-v", "snapshot", "list"],
+        &["-o", "yaml", "snapshot", "list"],
+    ] {
+        let done = place.run(arguments).exits(2);
+        assert!(!done.err.is_empty() && done.out.is_empty(), "{arguments:?}: {done:?}");
+    }
+}
+
+#[test]
+fn something_that_is_no_repository_is_refused() {
+    let place = Place::bare();
+    std::fs::create_dir(place.path("repo")).unwrap();
+    std::fs::write(place.path("repo/config"), b"not a config").unwrap();
+    place.run(&["snapshot", "list"]).exits(6);
+}
+
+#[test]
+fn a_damaged_record_is_told_and_the_others_are_shown() {
+    let place = Place::with_snapshot();
+    std::fs::write(place.path("repo/snapshots/01a20cb2-3c5a-73c3-9006-a4293f0c8449"), b"rubbish").unwrap();
+    let list = place.run(&["snapshot", "list"]).exits(1).says(&["warning: ", "01a20cb2"]);
+    assert!(list.out.contains("base"), "{list:?}");
+}
+
+#[test]
+fn a_place_that_may_not_be_written_can_still_be_read() {
+    let place = Place::with_snapshot();
+    let set = |mode| {
+        for dir in ["repo", "repo/snapshots", "repo/packs", "repo/index", "repo/tmp", "repo/locks"] {
+            std::fs::set_permissions(place.path(dir), std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    set(0o500);
+    // For root, who may do everything, this is no place to learn something.
+    if std::fs::write(place.path("repo/probe"), b"").is_err() {
+        place.image("more.raw", 7);
+        place.run(&["snapshot", "list"]).exits(0);
+        place.run(&["snapshot", "create", "more.raw"]).exits(10);
+    }
+    set(0o700);
+}

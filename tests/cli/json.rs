@@ -1,0 +1,108 @@
+//! `-o json` is a contract: one envelope, exact numbers, and every field is described in `docs/json.md`.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::IMAGE_BYTES;
+use crate::support::Place;
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/json.md");
+
+/// Runs a command and checks the envelope.
+#[track_caller]
+fn answer(place: &Place, arguments: &[&str], code: i32, command: &str) -> Value {
+    let done = place.run(&[arguments, &["-o", "json"]].concat()).exits(code);
+    let json = done.json();
+    assert_eq!(json["icecore"], 1, "{json}");
+    assert_eq!(json["command"], command, "{json}");
+    assert_eq!(json.get("error").is_some(), code > 1, "{json}");
+    json
+}
+
+fn fields(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => object.iter().for_each(|(name, value)| {
+            into.insert(name.clone());
+            fields(value, into);
+        }),
+        Value::Array(array) => array.iter().for_each(|value| fields(value, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_command_answers_in_the_envelope_and_every_field_is_described() {
+    let place = Place::bare();
+    place.image("disk.raw", 1);
+    let mut seen = BTreeSet::new();
+    let mut run = |arguments: &[&str], code, command| {
+        let json = answer(&place, arguments, code, command);
+        fields(&json, &mut seen);
+        json
+    };
+    run(&["init"], 0, "init");
+    let made = run(&["snapshot", "create", "disk.raw", "--name", "base", "--tag", "t"], 0, "snapshot create");
+    assert_eq!(made["result"]["snapshot"]["size_bytes"], IMAGE_BYTES);
+    assert_eq!(made["result"]["snapshot"]["type"], "volume");
+    place.scribble("disk.raw", 8192, 4096);
+    run(&["snapshot", "create", "disk.raw", "--name", "next"], 0, "snapshot create");
+    let list = run(&["snapshot", "ls"], 0, "snapshot list");
+    assert_eq!(list["result"]["snapshots"][1]["name"], "next");
+    run(&["snapshot", "get", "base"], 0, "snapshot get");
+    run(&["snapshot", "rename", "base", "first"], 0, "snapshot rename");
+    run(&["snapshot", "protect", "first"], 0, "snapshot protect");
+    run(&["snapshot", "unprotect", "first"], 0, "snapshot unprotect");
+    let diff = run(&["snapshot", "diff", "first", "next"], 0, "snapshot diff");
+    assert_eq!(
+        diff["result"]["ranges"],
+        serde_json::json!([{"offset": 8192, "bytes": 4096, "change": "data"}])
+    );
+    assert_eq!(diff["result"]["totals"]["data_bytes"], 4096);
+    run(&["restore", "next", "new.raw"], 0, "restore");
+    run(&["verify"], 0, "verify");
+    run(&["gc", "--dry-run"], 0, "gc");
+    run(&["repair", "index"], 0, "repair index");
+    run(&["repair", "snapshots"], 0, "repair snapshots");
+    run(&["stats"], 0, "stats");
+    run(&["snapshot", "delete", "-f", "first"], 0, "snapshot delete");
+    run(&["completions", "bash"], 0, "completions");
+    run(&["man", "man"], 0, "man");
+    std::fs::write(place.path("repo/snapshots/01a20cb2-3c5a-73c3-9006-a4293f0c8449"), b"rubbish").unwrap();
+    run(&["snapshot", "list"], 1, "snapshot list");
+    run(&["verify"], 1, "verify");
+    run(&["snapshot", "get", "nope"], 3, "snapshot get");
+    let page = std::fs::read_to_string(PAGE).unwrap();
+    let missing: Vec<_> = seen.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "not in docs/json.md: {missing:?}");
+}
+
+#[test]
+fn options_stand_before_what_a_tag_could_be() {
+    let place = Place::with_snapshot();
+    let json = place.result(&["snapshot", "tag", "base", "+x"]);
+    assert_eq!(json["snapshot"]["tags"], serde_json::json!(["x"]));
+}
+
+#[test]
+fn errors_are_answers_too() {
+    let place = Place::with_snapshot();
+    let json = answer(&place, &["restore", "base", "disk.raw"], 4, "restore");
+    assert_eq!(json["error"]["kind"], "already_exists");
+    assert_eq!(json["error"]["exit_code"], 4);
+    assert!(json["error"]["message"].as_str().unwrap().contains("disk.raw"), "{json}");
+    assert!(json["error"]["hint"].as_str().unwrap().contains("--in-place"), "{json}");
+}
+
+#[test]
+fn wrong_arguments_are_answers_too() {
+    let place = Place::bare();
+    for arguments in [&["-o", "json", "nonsense"][..], &["--output=json"], &["snapshot", "-o", "json"]] {
+        let done = place.run(arguments).exits(2);
+        assert_eq!(done.err, "", "{arguments:?}");
+        let json = done.json();
+        assert_eq!(json["command"], Value::Null);
+        assert_eq!(json["error"]["kind"], "invalid_input", "{json}");
+        assert!(!json["error"]["message"].as_str().unwrap().contains("Usage"), "{json}");
+    }
+}

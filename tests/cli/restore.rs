@@ -1,0 +1,80 @@
+//! Images come back.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::process::Stdio;
+
+use crate::support::IMAGE_BYTES;
+use crate::support::Place;
+
+#[test]
+fn a_new_file_is_equal_and_has_holes() {
+    let place = Place::with_snapshot();
+    place.run(&["restore", "base", "new.raw"]).exits(0);
+    place.assert_equal("disk.raw", "new.raw");
+    let about = std::fs::metadata(place.path("new.raw")).unwrap();
+    assert!(about.blocks() * 512 < IMAGE_BYTES / 2, "{} blocks", about.blocks());
+}
+
+#[test]
+fn an_existing_file_is_only_touched_when_that_was_asked_for() {
+    let place = Place::with_snapshot();
+    std::fs::write(place.path("old.raw"), b"precious").unwrap();
+    place.run(&["restore", "base", "old.raw"]).exits(4).says(&["old.raw", "--in-place", "--force"]);
+    assert_eq!(std::fs::read(place.path("old.raw")).unwrap(), b"precious");
+    place.run(&["restore", "base", "old.raw", "--force"]).exits(0);
+    place.assert_equal("disk.raw", "old.raw");
+}
+
+#[test]
+fn in_place_writes_only_what_differs() {
+    let place = Place::with_snapshot();
+    std::fs::copy(place.path("disk.raw"), place.path("copy.raw")).unwrap();
+    place.scribble("copy.raw", 4096, 4096);
+    place.scribble("copy.raw", 2 << 20, 4096);
+    let result = place.result(&["restore", "base", "copy.raw", "--in-place"]);
+    place.assert_equal("disk.raw", "copy.raw");
+    assert_eq!(result["mode"], "in_place");
+    assert!(result["written_bytes"].as_u64().unwrap() <= 65536, "{result}");
+    assert!(result["zeroed_bytes"].as_u64().unwrap() >= 4096, "{result}");
+}
+
+#[test]
+fn the_standard_output_gets_the_image_and_nothing_else() {
+    let place = Place::with_snapshot();
+    let out = File::create(place.path("out.raw")).unwrap();
+    let done =
+        place.program().args(["restore", "base", "-"]).stdout(out).stderr(Stdio::piped()).output().unwrap();
+    assert!(done.status.success());
+    assert!(String::from_utf8_lossy(&done.stderr).contains("restored base"), "{done:?}");
+    place.assert_equal("disk.raw", "out.raw");
+    let out = File::create(place.path("out2.raw")).unwrap();
+    let done = place.program().args(["-o", "json", "restore", "base", "-"]).stdout(out).output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&done.stderr).unwrap();
+    assert_eq!(json["result"]["mode"], "stdout");
+    place.assert_equal("disk.raw", "out2.raw");
+}
+
+#[test]
+fn a_target_can_be_larger_and_never_smaller() {
+    let place = Place::with_snapshot();
+    place.run(&["restore", "base", "large.raw", "--size", "8MiB"]).exits(0);
+    let large = std::fs::read(place.path("large.raw")).unwrap();
+    let image = std::fs::read(place.path("disk.raw")).unwrap();
+    assert_eq!(large.len(), 8 << 20);
+    assert_eq!(large[..image.len()], image);
+    assert!(large[image.len()..].iter().all(|byte| *byte == 0));
+    place.run(&["restore", "base", "small.raw", "--size", "1M"]).exits(2).says(&["too few"]);
+    assert!(!place.path("small.raw").exists());
+}
+
+#[test]
+fn options_that_cannot_be_followed_are_refused() {
+    let place = Place::with_snapshot();
+    place.run(&["restore", "base", "-", "--force"]).exits(2);
+    place.run(&["restore", "base", "x.raw", "--in-place"]).exits(3).says(&["does not exist", "--in-place"]);
+    place.run(&["restore", "base", "x.raw", "--in-place", "--force"]).exits(2);
+    place.run(&["restore", "base", "."]).exits(4);
+    place.run(&["restore", "base", "/dev/null", "--in-place"]).exits(2);
+    place.run(&["restore", "base", "no/such/dir/x.raw"]).exits(3);
+}

@@ -1,0 +1,164 @@
+//! Snapshots are made, shown and changed.
+
+use crate::support::Place;
+use crate::support::bare_program;
+use crate::support::finish;
+
+#[test]
+fn the_first_snapshot_makes_the_default_repository_and_says_so() {
+    let place = Place::bare();
+    place.image("web.raw", 1);
+    let run = |arguments: &[&str]| finish(bare_program(&place.path("")).args(arguments));
+    let first = run(&["snapshot", "create", "web.raw"]).exits(0);
+    assert!(
+        first.err.contains("made a repository in") && first.err.contains("home/.local/share/icecore"),
+        "{first:?}"
+    );
+    assert!(!run(&["snapshot", "create", "web.raw"]).exits(0).err.contains("made a repository"));
+    let list = run(&["snapshot", "list", "--format", "Resource,Type", "--no-header"]).exits(0);
+    assert_eq!(list.out, "web   volume\nweb   volume\n");
+}
+
+#[test]
+fn a_dry_run_makes_neither_a_snapshot_nor_the_default_repository() {
+    let place = Place::bare();
+    place.image("web.raw", 1);
+    let run = |arguments: &[&str]| finish(bare_program(&place.path("")).args(arguments));
+    let done = run(&["snapshot", "create", "web.raw", "--dry-run"]).exits(0);
+    assert!(done.out.contains("nothing was written"), "{done:?}");
+    assert!(!place.path("home").exists());
+    let place = Place::with_snapshot();
+    place.run(&["snapshot", "create", "disk.raw", "--dry-run"]).exits(0);
+    assert_eq!(place.result(&["snapshot", "list"])["snapshots"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn names_that_are_made_are_unique_for_their_resource() {
+    let place = Place::new();
+    place.image("web.raw", 1);
+    for _ in 0..3 {
+        place.run(&["snapshot", "create", "web.raw"]).exits(0);
+    }
+    let list = place.run(&["snapshot", "list", "--format", "Name", "--no-header"]).exits(0);
+    let mut names: Vec<&str> = list.out.lines().collect();
+    assert!(names.iter().all(|name| name.starts_with("web-2")), "{names:?}");
+    names.dedup();
+    assert_eq!(names.len(), 3, "{names:?}");
+}
+
+#[test]
+fn a_list_is_narrowed_by_name_type_resource_and_tag() {
+    let place = Place::new();
+    place.image("disk.raw", 1);
+    place
+        .run(&[
+            "snapshot",
+            "create",
+            "disk.raw",
+            "--name",
+            "n1",
+            "--droplet",
+            "web",
+            "--tag",
+            "x",
+            "--tag",
+            "y",
+        ])
+        .exits(0);
+    place.run(&["snapshot", "create", "disk.raw", "--name", "n2", "--volume", "db", "--tag", "x"]).exits(0);
+    place.run(&["snapshot", "create", "disk.raw", "--name", "m3", "--volume", "web2"]).exits(0);
+    let names = |arguments: &[&str]| {
+        let all = [&["snapshot", "ls", "--format", "Name", "--no-header"], arguments].concat();
+        place.run(&all).exits(0).out.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names(&[]), "n1 n2 m3");
+    assert_eq!(names(&["n*"]), "n1 n2");
+    assert_eq!(names(&["n1", "m?"]), "n1 m3");
+    assert_eq!(names(&["--resource", "droplet"]), "n1");
+    assert_eq!(names(&["--of", "db"]), "n2");
+    assert_eq!(names(&["--tag", "x"]), "n1 n2");
+    assert_eq!(names(&["--tag", "x", "--tag", "y"]), "n1");
+    assert_eq!(names(&["n*", "--resource", "volume"]), "n2");
+    assert_eq!(names(&["none*"]), "");
+}
+
+#[test]
+fn the_columns_are_doctls() {
+    let place = Place::with_snapshot();
+    let list = place.run(&["snapshot", "list"]).exits(0);
+    let mut lines = list.out.lines();
+    let header: Vec<&str> =
+        lines.next().unwrap().split("   ").map(str::trim).filter(|word| !word.is_empty()).collect();
+    assert_eq!(header, ["ID", "Name", "Created", "Resource", "Type", "Min Disk Size", "Size", "Tags"]);
+    let row: Vec<&str> =
+        lines.next().unwrap().split("   ").map(str::trim).filter(|word| !word.is_empty()).collect();
+    assert_eq!(row[1], "base");
+    assert!(row[2].ends_with('Z') && row[2].len() == 20, "{row:?}");
+    assert_eq!(row[3..6], ["disk", "volume", "1 GiB"]);
+}
+
+#[test]
+fn a_snapshot_is_found_by_name_id_beginning_of_id_and_as_the_latest() {
+    let place = Place::with_snapshot();
+    let id = place.result(&["snapshot", "get", "base"])["snapshots"][0]["id"].as_str().unwrap().to_owned();
+    place.run(&["snapshot", "create", "disk.raw", "--name", "other", "--volume", "v"]).exits(0);
+    let all = place.result(&["snapshot", "get", &id, "disk@latest"]);
+    assert_eq!(all["snapshots"].as_array().unwrap().len(), 1, "each is shown once");
+    let get =
+        place.run(&["snapshot", "get", "disk@latest", "--format", "ID,ImageBytes", "--no-header"]).exits(0);
+    assert_eq!(get.out.split_whitespace().collect::<Vec<_>>(), [id.as_str(), "3146728"]);
+}
+
+#[test]
+fn a_snapshot_is_renamed_tagged_and_protected() {
+    let place = Place::with_snapshot();
+    place.run(&["snapshot", "rename", "base", "nightly"]).exits(0);
+    place.run(&["snapshot", "tag", "nightly", "+b", "+a", "+c"]).exits(0);
+    let tags = place.run(&["snapshot", "tag", "nightly", "-b"]).exits(0);
+    assert!(tags.out.ends_with("a,c\n"), "{tags:?}");
+    place.run(&["snapshot", "protect", "nightly"]).exits(0);
+    let snapshot = &place.result(&["snapshot", "get", "nightly"])["snapshots"][0];
+    assert_eq!(snapshot["tags"], serde_json::json!(["a", "c"]));
+    assert_eq!(snapshot["protected"], true);
+    place.run(&["snapshot", "delete", "--force", "nightly"]).exits(5).says(&["unprotect"]);
+    place.run(&["snapshot", "unprotect", "nightly"]).exits(0);
+    place.run(&["snapshot", "rm", "-f", "nightly"]).exits(0);
+    assert_eq!(place.run(&["snapshot", "list", "--no-header"]).exits(0).out, "");
+}
+
+#[test]
+fn nothing_is_deleted_without_a_terminal_to_ask_on_or_force() {
+    let place = Place::with_snapshot();
+    place.run(&["snapshot", "delete", "base"]).exits(2).says(&["--force"]);
+    place.run(&["snapshot", "delete", "-f", "base", "no-such"]).exits(3);
+    place.run(&["snapshot", "get", "base"]).exits(0);
+}
+
+#[test]
+fn what_a_capture_did_is_told() {
+    let place = Place::with_snapshot();
+    let again = place.run(&["snapshot", "create", "disk.raw"]).exits(0);
+    assert!(again.out.contains("new      nothing: the image is what it was"), "{again:?}");
+    place.scribble("disk.raw", 8192, 4096);
+    let changed =
+        place.result(&["snapshot", "create", "disk.raw", "--level", "-7", "--no-check", "--parent", "none"]);
+    assert_eq!(changed["snapshot"]["new_bytes"], 4096);
+    assert_eq!(changed["parent"], serde_json::Value::Null);
+    assert_eq!(changed["unchanged"], false);
+    let pinned = place.result(&["snapshot", "create", "disk.raw", "--parent", "base"]);
+    let base = place.result(&["snapshot", "get", "base"])["snapshots"][0]["id"].clone();
+    assert_eq!(pinned["parent"], base);
+}
+
+#[test]
+fn a_diff_shows_ranges_and_sums() {
+    let place = Place::with_snapshot();
+    place.scribble("disk.raw", 8192, 4096);
+    place.run(&["snapshot", "create", "disk.raw", "--name", "next"]).exits(0);
+    let diff = place.run(&["snapshot", "diff", "base", "next"]).exits(0);
+    let lines: Vec<Vec<&str>> = diff.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[..2], [vec!["Offset", "Bytes", "Change"], vec!["8192", "4096", "data"]]);
+    assert!(diff.out.ends_with("1 range: 4.0 KiB of other data, 0 B became zero, 0 B gone\n"), "{diff:?}");
+    let same = place.run(&["snapshot", "diff", "base", "base", "--summary"]).exits(0);
+    assert_eq!(same.out, "the images are equal\n");
+}

@@ -1,0 +1,152 @@
+//! A place for one test: a directory, a repository, images, and the program.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The size of the images that [`Place::image`] makes, which is no multiple of a block.
+pub(crate) const IMAGE_BYTES: u64 = (3 << 20) + 1000;
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Done {
+    /// Fails the test if the exit code is another.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:?}");
+        self
+    }
+
+    /// Fails the test if stderr lacks one of these texts.
+    #[track_caller]
+    pub(crate) fn says(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.err.contains(text), "{text:?} is not in {self:?}");
+        }
+        self
+    }
+
+    /// Returns stdout as JSON, one line of it.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.out.lines().count(), 1, "{self:?}");
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+pub(crate) struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    /// A directory with an empty repository in it.
+    pub(crate) fn new() -> Self {
+        let place = Self::bare();
+        place.run(&["init"]).exits(0);
+        place
+    }
+
+    /// A directory without a repository.
+    pub(crate) fn bare() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// A directory with a repository and one snapshot, `base` of the volume `disk`, of the image `disk.raw`.
+    pub(crate) fn with_snapshot() -> Self {
+        let place = Self::new();
+        place.image("disk.raw", 1);
+        place.run(&["snapshot", "create", "disk.raw", "--name", "base"]).exits(0);
+        place
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Makes an image: data, a hole, zeros that are written, and more data up to an odd end.
+    pub(crate) fn image(&self, name: &str, seed: u64) {
+        let file = File::create(self.path(name)).unwrap();
+        file.set_len(IMAGE_BYTES).unwrap();
+        file.write_all_at(&noise(seed, 300_000), 0).unwrap();
+        file.write_all_at(&vec![0; 500_000], 1 << 20).unwrap();
+        file.write_all_at(&noise(seed + 1, 70_000), IMAGE_BYTES - 70_000).unwrap();
+    }
+
+    /// Writes `len` bytes of noise into an image.
+    pub(crate) fn scribble(&self, name: &str, offset: u64, len: usize) {
+        let file = File::options().write(true).open(self.path(name)).unwrap();
+        file.write_all_at(&noise(99, len), offset).unwrap();
+    }
+
+    /// Returns the program, with the repository of this place and nothing of the environment.
+    pub(crate) fn program(&self) -> Command {
+        let mut program = bare_program(self.dir.path());
+        program.env("ICECORE_REPO", self.path("repo"));
+        program
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Done {
+        finish(self.program().args(arguments))
+    }
+
+    /// Runs with `-o json` and returns the result.
+    #[track_caller]
+    pub(crate) fn result(&self, arguments: &[&str]) -> Value {
+        let done = self.run(&[&["-o", "json"], arguments].concat()).exits(0);
+        let json = done.json();
+        assert_eq!(json["icecore"], 1, "{json}");
+        json["result"].clone()
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_equal(&self, one: &str, other: &str) {
+        assert_eq!(
+            std::fs::read(self.path(one)).unwrap(),
+            std::fs::read(self.path(other)).unwrap(),
+            "{one} {other}"
+        );
+    }
+}
+
+/// Returns the program in `dir`, with no environment but a search path and a home.
+pub(crate) fn bare_program(dir: &Path) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_icecore"));
+    program.current_dir(dir).env_clear().stdin(Stdio::null());
+    program.env("HOME", dir.join("home")).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    program
+}
+
+pub(crate) fn finish(program: &mut Command) -> Done {
+    let output = program.output().unwrap();
+    Done {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Returns bytes that do not compress.
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut bytes: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| next()).collect();
+    bytes.truncate(len);
+    bytes
+}

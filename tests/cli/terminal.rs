@@ -1,0 +1,92 @@
+//! Pipes, streams and manners.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::process::Stdio;
+
+use crate::support::Place;
+
+/// Starts a command, reads `len` bytes of its output, goes away, and returns how it ended.
+fn read_a_little(place: &Place, arguments: &[&str], len: usize) -> (Option<i32>, String) {
+    let mut child =
+        place.program().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    out.read_exact(&mut vec![0; len]).unwrap();
+    drop(out);
+    let done = child.wait_with_output().unwrap();
+    (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+}
+
+#[test]
+fn a_reader_that_goes_away_is_not_an_error() {
+    let place = Place::with_snapshot();
+    for arguments in [
+        &["restore", "base", "-"][..],
+        &["-o", "json", "snapshot", "list"],
+        &["completions", "bash"],
+        &["--help"],
+    ] {
+        assert_eq!(read_a_little(&place, arguments, 10), (Some(0), String::new()), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_a_diff_of_many_ranges_quietly() {
+    let place = Place::with_snapshot();
+    for n in 0..70 {
+        place.scribble("disk.raw", n * 8192, 4096);
+    }
+    place.run(&["snapshot", "create", "disk.raw", "--name", "next"]).exits(0);
+    for output in ["text", "json"] {
+        let arguments = ["-o", output, "snapshot", "diff", "base", "next"];
+        assert_eq!(read_a_little(&place, &arguments, 10), (Some(0), String::new()), "{output}");
+    }
+}
+
+#[test]
+fn a_request_to_stop_ends_an_operation_in_order() {
+    let place = Place::new();
+    // The zeros of this image keep the restore busy until it is asked to stop: nobody reads them.
+    std::fs::File::create(place.path("large.raw")).unwrap().set_len(1 << 30).unwrap();
+    place.scribble("large.raw", 0, 1 << 20);
+    place.run(&["snapshot", "create", "large.raw", "--name", "large"]).exits(0);
+    let mut child = place
+        .program()
+        .args(["restore", "large", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    out.read_exact(&mut vec![0; 1 << 20]).unwrap();
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let rest = std::io::copy(&mut out, &mut std::io::sink()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(130), "{err}");
+    assert!(err.contains("error: interrupted") && err.contains("the output is incomplete"), "{err}");
+    assert!(rest < 1 << 30);
+}
+
+#[test]
+fn results_go_to_stdout_and_talk_goes_to_stderr() {
+    let place = Place::with_snapshot();
+    let quiet = place.run(&["-q", "snapshot", "delete", "-f", "base"]).exits(0);
+    assert_eq!(quiet.err, "");
+    assert!(quiet.out.starts_with("deleted base"), "{quiet:?}");
+    let verbose = place.run(&["-v", "snapshot", "list", "--no-header"]).exits(0);
+    assert_eq!(verbose.out, "");
+    assert!(verbose.err.contains("repository: "), "{verbose:?}");
+}
+
+#[test]
+fn no_line_ends_in_spaces() {
+    let place = Place::with_snapshot();
+    for arguments in [&["snapshot", "list"][..], &["snapshot", "get", "base"], &["stats"]] {
+        let done = place.run(arguments);
+        let lines = BufReader::new(done.out.as_bytes()).lines().map(Result::unwrap);
+        assert!(lines.into_iter().all(|line| line.trim_end() == line), "{done:?}");
+    }
+}

@@ -1,0 +1,91 @@
+//! The repository is checked, cleaned and counted.
+
+use crate::support::Place;
+
+#[test]
+fn a_sound_repository_has_no_findings() {
+    let place = Place::with_snapshot();
+    for arguments in [&["verify"][..], &["verify", "--read-data"], &["verify", "base", "--sample", "50%"]] {
+        let done = place.run(arguments).exits(0);
+        assert!(done.out.ends_with("nothing is wrong\n"), "{done:?}");
+    }
+}
+
+#[test]
+fn damage_is_found_and_told_by_snapshot_and_range() {
+    let place = Place::with_snapshot();
+    damage_largest_pack(&place);
+    let done = place.run(&["verify", "--read-data"]).exits(1);
+    assert!(done.out.contains("finding") && done.out.contains("lost: "), "{done:?}");
+    let json = place.run(&["-o", "json", "verify", "--read-data"]).exits(1).json();
+    assert_eq!(json["result"]["findings"][0]["lost"][0]["name"], "base", "{json}");
+    let done = place.run(&["repair", "snapshots"]).exits(1);
+    assert!(done.out.contains("lost: "), "{done:?}");
+    place.run(&["restore", "base", "x.raw"]).exits(6).says(&["base"]);
+    assert!(!place.path("x.raw").exists(), "a restore that failed leaves nothing under the name");
+    let done = place.run(&["repair", "index"]).exits(1);
+    assert!(done.out.contains("damaged pack"), "{done:?}");
+}
+
+/// Turns bytes in the middle of the largest pack.
+fn damage_largest_pack(place: &Place) {
+    let mut packs = Vec::new();
+    for dir in std::fs::read_dir(place.path("repo/packs")).unwrap() {
+        for file in std::fs::read_dir(dir.unwrap().path()).unwrap() {
+            let file = file.unwrap();
+            packs.push((file.metadata().unwrap().len(), file.path()));
+        }
+    }
+    let (len, path) = packs.into_iter().max().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = usize::try_from(len / 2).unwrap();
+    bytes[middle..middle + 16].iter_mut().for_each(|byte| *byte ^= 0xff);
+    std::fs::write(&path, bytes).unwrap();
+}
+
+#[test]
+fn gc_gives_back_what_a_deleted_snapshot_used_and_a_dry_run_does_not() {
+    let place = Place::with_snapshot();
+    place.image("other.raw", 50);
+    place.run(&["snapshot", "create", "other.raw", "--name", "other"]).exits(0);
+    place.run(&["snapshot", "delete", "-f", "base"]).exits(0).says(&["gc"]);
+    let plan = place.result(&["gc", "--dry-run", "--max-unused", "0%"]);
+    assert_eq!(plan["dry_run"], true);
+    assert!(plan["freed_bytes"].as_u64().unwrap() > 300_000, "{plan}");
+    let again = place.result(&["gc", "--dry-run", "--max-unused", "0%"]);
+    assert_eq!(plan["freed_bytes"], again["freed_bytes"]);
+    let before = place.result(&["stats"])["repository"]["total_bytes"].as_u64().unwrap();
+    let done = place.run(&["gc", "--max-unused", "0%"]).exits(0);
+    assert!(done.out.starts_with("gave back "), "{done:?}");
+    let after = place.result(&["stats"])["repository"]["total_bytes"].as_u64().unwrap();
+    assert!(after + 300_000 < before, "{before} {after}");
+    place.run(&["restore", "other", "x.raw"]).exits(0);
+    place.assert_equal("other.raw", "x.raw");
+}
+
+#[test]
+fn the_index_is_made_again_from_the_packs() {
+    let place = Place::with_snapshot();
+    for file in std::fs::read_dir(place.path("repo/index")).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    let done = place.run(&["repair", "index"]).exits(0);
+    assert!(done.out.starts_with("made the index again"), "{done:?}");
+    place.run(&["restore", "base", "x.raw"]).exits(0);
+    place.assert_equal("disk.raw", "x.raw");
+}
+
+#[test]
+fn stats_count_each_block_once() {
+    let place = Place::with_snapshot();
+    place.run(&["snapshot", "create", "disk.raw", "--name", "again"]).exits(0);
+    let stats = place.result(&["stats"]);
+    let all = &stats["repository"];
+    assert_eq!(all["snapshots"], 2);
+    assert_eq!(all["data_bytes"].as_u64().unwrap(), 2 * all["unique_bytes"].as_u64().unwrap());
+    let one = place.result(&["stats", "again"]);
+    assert_eq!(one["snapshots"].as_array().unwrap().len(), 1);
+    assert_eq!(one["snapshots"][0]["own_bytes"], 0);
+    let text = place.run(&["stats"]).exits(0);
+    assert!(text.out.contains("dedup 2.0x") && text.out.contains("again"), "{text:?}");
+}
