@@ -3,9 +3,15 @@
 
 // `cfg(test)` tells clippy that `unwrap` is fine in there.
 #[cfg(test)]
+mod capture;
+#[cfg(test)]
+mod catalog;
+#[cfg(test)]
 mod diff;
 #[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod restore;
 #[cfg(test)]
 mod stats;
 #[cfg(test)]
