@@ -166,3 +166,20 @@ fn a_place_that_may_not_be_written_can_still_be_read() {
     }
     set(0o700);
 }
+
+#[test]
+fn a_demonstration_without_its_tools_says_which_package_has_them() {
+    let place = Place::bare();
+    let done = finish(place.program().env("PATH", "/nonexistent").arg("demo"));
+    done.exits(3).says(&["is not installed", "apt install"]);
+}
+
+#[test]
+fn a_demonstration_leaves_a_directory_alone_that_has_something_in_it() {
+    let place = Place::bare();
+    std::fs::write(place.path("letter.txt"), b"dear").unwrap();
+    let done = place.run(&["demo", "--keep", "."]);
+    // 3 if mke2fs is not installed.
+    assert!([3, 4].contains(&done.code), "{done:?}");
+    assert!(!place.path("v1.raw").exists());
+}

@@ -1,10 +1,21 @@
 //! The program as its users meet it: every test runs the binary.
 
+// `cfg(test)` tells clippy that `unwrap` is fine in there.
+#[cfg(test)]
 mod errors;
+#[cfg(test)]
 mod generated;
+#[cfg(test)]
 mod json;
+#[cfg(test)]
+mod layers;
+#[cfg(test)]
 mod restore;
+#[cfg(test)]
 mod snapshots;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
 mod terminal;
+#[cfg(test)]
 mod upkeep;

@@ -1,5 +1,7 @@
 //! The repository is checked, cleaned and counted.
 
+use std::path::PathBuf;
+
 use crate::support::Place;
 
 #[test]
@@ -23,12 +25,29 @@ fn damage_is_found_and_told_by_snapshot_and_range() {
     assert!(done.out.contains("lost: "), "{done:?}");
     place.run(&["restore", "base", "x.raw"]).exits(6).says(&["base"]);
     assert!(!place.path("x.raw").exists(), "a restore that failed leaves nothing under the name");
+}
+
+#[test]
+fn a_pack_that_was_cut_off_is_set_aside_and_what_it_takes_along_is_told() {
+    let place = Place::with_snapshot();
+    let (len, path) = largest_pack(&place);
+    std::fs::File::options().write(true).open(path).unwrap().set_len(len / 2).unwrap();
     let done = place.run(&["repair", "index"]).exits(1);
-    assert!(done.out.contains("damaged pack"), "{done:?}");
+    assert!(done.out.contains("1 damaged pack"), "{done:?}");
+    let done = place.run(&["repair", "snapshots"]).exits(1);
+    assert!(done.out.contains("lost: ") && done.out.contains("base"), "{done:?}");
 }
 
 /// Turns bytes in the middle of the largest pack.
 fn damage_largest_pack(place: &Place) {
+    let (len, path) = largest_pack(place);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = usize::try_from(len / 2).unwrap();
+    bytes[middle..middle + 16].iter_mut().for_each(|byte| *byte ^= 0xff);
+    std::fs::write(&path, bytes).unwrap();
+}
+
+fn largest_pack(place: &Place) -> (u64, PathBuf) {
     let mut packs = Vec::new();
     for dir in std::fs::read_dir(place.path("repo/packs")).unwrap() {
         for file in std::fs::read_dir(dir.unwrap().path()).unwrap() {
@@ -36,11 +55,7 @@ fn damage_largest_pack(place: &Place) {
             packs.push((file.metadata().unwrap().len(), file.path()));
         }
     }
-    let (len, path) = packs.into_iter().max().unwrap();
-    let mut bytes = std::fs::read(&path).unwrap();
-    let middle = usize::try_from(len / 2).unwrap();
-    bytes[middle..middle + 16].iter_mut().for_each(|byte| *byte ^= 0xff);
-    std::fs::write(&path, bytes).unwrap();
+    packs.into_iter().max().unwrap()
 }
 
 #[test]

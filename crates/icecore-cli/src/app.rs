@@ -24,6 +24,8 @@ const OUR_DIRS: [&str; 8] =
 pub(crate) struct App {
     /// The terminal.
     pub(crate) ui: Ui,
+    /// The model of the command line, for what is made from it.
+    pub(crate) model: fn() -> clap::Command,
     /// The repository's directory, if the user named one.
     pub(crate) repo: Option<PathBuf>,
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::CommandFactory;
 use clap::Parser;
 use clap::error::ErrorKind as ClapErrorKind;
 use icecore::Error;
@@ -43,7 +44,7 @@ const HELP: &str = "icecore --help tells what can be written";
 #[derive(Debug, Parser)]
 #[command(name = "icecore", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES,
           after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
-pub(crate) struct Cli {
+struct Cli {
     #[command(flatten)]
     global: GlobalArgs,
     #[command(subcommand)]
@@ -136,7 +137,7 @@ pub(crate) fn main() -> ExitCode {
         progress: !cli.global.no_progress,
     };
     let repo = cli.global.repo.filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let code = match cli.command.run(&App { ui, repo }) {
+    let code = match cli.command.run(&App { ui, model: Cli::command, repo }) {
         Ok(verdict) => verdict.exit_code(),
         Err(error) => {
             ui.error(&error);
@@ -182,7 +183,6 @@ fn in_one_line(error: &clap::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_model_of_the_command_line_is_sound() {

@@ -1,11 +1,9 @@
 //! `icecore completions`.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 use icecore::Result;
 
 use crate::app::App;
-use crate::args::Cli;
 use crate::exit::Verdict;
 use crate::json;
 
@@ -22,7 +20,7 @@ pub(crate) struct CompletionsArgs {
 impl CompletionsArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "icecore", &mut script);
+        clap_complete::generate(self.shell, &mut (app.model)(), "icecore", &mut script);
         let script = String::from_utf8_lossy(&script).into_owned();
         app.ui.result(
             &json::CompletionsResult { shell: self.shell.to_string(), script: script.clone() },

@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::CommandFactory;
 use icecore::Error;
 use icecore::Result;
 
 use crate::app::App;
-use crate::args::Cli;
 use crate::exit::Verdict;
 use crate::json;
 
@@ -26,7 +24,7 @@ impl ManArgs {
         let failed = |error| Error::io(format!("writing manual pages to {}", self.dir.display()), error);
         std::fs::create_dir_all(&self.dir).map_err(failed)?;
         let mut files = Vec::new();
-        let mut command = Cli::command().disable_help_subcommand(true);
+        let mut command = (app.model)().disable_help_subcommand(true);
         command.build();
         self.write(&command, &mut files).map_err(failed)?;
         let text = format!("wrote {} manual pages to {}", files.len(), self.dir.display());

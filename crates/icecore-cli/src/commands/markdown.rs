@@ -1,10 +1,8 @@
 //! `icecore markdown`: `docs/cli.md`, made from the same model as the help.
 
-use clap::CommandFactory;
 use icecore::Result;
 
 use crate::app::App;
-use crate::args::Cli;
 use crate::exit::Verdict;
 use crate::json;
 
@@ -12,6 +10,8 @@ const HEAD: &str = "\
 # The command line
 
 This page is generated from the program's own help. `just docs-cli` writes it again, and a test compares it.
+The global options, which the first section lists, go with every command. What `-o json` prints is described in
+[json.md](json.md).
 ";
 
 /// Print docs/cli.md
@@ -21,7 +21,7 @@ pub(crate) struct MarkdownArgs {}
 impl MarkdownArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let mut markdown = HEAD.to_owned();
-        section(Cli::command(), "icecore", &mut markdown);
+        section((app.model)(), "icecore", &mut markdown);
         app.ui.result(&json::MarkdownResult { markdown: markdown.clone() }, &markdown)?;
         Ok(Verdict::Clean)
     }

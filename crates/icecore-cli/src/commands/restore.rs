@@ -63,7 +63,7 @@ impl RestoreArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let to_stdout = self.target.as_os_str() == "-";
         if to_stdout {
-            self.check_stdout()?;
+            self.check_stream()?;
         }
         let repo = app.open()?;
         let snapshot = icecore::find(&repo, &self.snapshot)?;
@@ -88,7 +88,7 @@ impl RestoreArgs {
         Ok(Verdict::Clean)
     }
 
-    fn check_stdout(&self) -> Result<()> {
+    fn check_stream(&self) -> Result<()> {
         if self.in_place || self.force || self.size.is_some() {
             return Err(Error::new(
                 ErrorKind::InvalidInput,

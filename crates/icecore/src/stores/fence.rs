@@ -35,7 +35,15 @@ pub(crate) fn try_lock(base: &Base, name: &str) -> Result<Option<Held>> {
 }
 
 fn take(base: &Base, name: &str, mode: LockMode, wait: Wait) -> Result<Option<Box<dyn LockGuard>>> {
-    base.storage.lock(name, mode, wait).map_err(|error| Error::io(format!("taking the lock {name}"), error))
+    base.storage.lock(name, mode, wait).map_err(|error| {
+        let error = Error::io(format!("taking the lock {name}"), error);
+        match error.kind() {
+            ErrorKind::PermissionDenied => error.with_hint(
+                "the repository can only be read here; to change it, its place and files must be writable",
+            ),
+            _ => error,
+        }
+    })
 }
 
 /// Takes the lock of the one gc or repair that may run.

@@ -132,7 +132,9 @@ impl Script {
         let from = self.dir.join(name);
         std::fs::write(&from, bytes)
             .map_err(|error| Error::io(format!("writing {}", from.display()), error))?;
-        self.commands += &format!("write \"{}\" \"{to}\"\n", from.display());
+        // Older versions of debugfs take the last argument as a name in the current directory.
+        let (parent, name) = to.rsplit_once('/').unwrap_or(("", to));
+        self.commands += &format!("cd \"{parent}/\"\nwrite \"{}\" \"{name}\"\n", from.display());
         Ok(())
     }
 
@@ -150,8 +152,12 @@ impl Script {
         let script = self.dir.join("changes.debugfs");
         std::fs::write(&script, &self.commands)
             .map_err(|error| Error::io(format!("writing {}", script.display()), error))?;
-        tools::run("debugfs", &[Path::new("-w"), Path::new("-f"), &script, image])?;
-        Ok(self.told.join(", "))
+        let said = tools::run("debugfs", &[Path::new("-w"), Path::new("-f"), &script, image])?;
+        // debugfs goes on after an error, and exits with 0 then.
+        match said.lines().find(|line| !line.is_empty() && !line.starts_with("debugfs ")) {
+            Some(line) => Err(Error::new(ErrorKind::Io, format!("the program debugfs failed: {line}"))),
+            None => Ok(self.told.join(", ")),
+        }
     }
 }
 

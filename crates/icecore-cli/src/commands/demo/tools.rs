@@ -40,8 +40,8 @@ fn start(name: &str) -> Command {
     command
 }
 
-/// Runs a program to its end. What it says is told only if it fails.
-pub(crate) fn run<S: AsRef<OsStr>>(name: &str, arguments: &[S]) -> Result<()> {
+/// Runs a program to its end. Returns what it said on stderr.
+pub(crate) fn run<S: AsRef<OsStr>>(name: &str, arguments: &[S]) -> Result<String> {
     let done = start(name)
         .args(arguments)
         .output()
@@ -51,16 +51,16 @@ pub(crate) fn run<S: AsRef<OsStr>>(name: &str, arguments: &[S]) -> Result<()> {
             Error::new(ErrorKind::Interrupted, "interrupted").with_hint("the demonstration is removed")
         );
     }
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
     if done.status.success() {
-        return Ok(());
+        return Ok(said);
     }
-    let said = String::from_utf8_lossy(&done.stderr);
     Err(Error::new(ErrorKind::Io, format!("the program {name} failed: {}", said.trim())))
 }
 
 /// Fails if two files are not equal.
 pub(crate) fn compare(one: &Path, other: &Path) -> Result<()> {
-    run("cmp", &[one, other]).map_err(|error| {
+    run("cmp", &[one, other]).map(drop).map_err(|error| {
         let message = format!("{} is not restored as it was: {error}", one.display());
         if error.kind() == ErrorKind::Interrupted { error } else { Error::new(ErrorKind::Corrupt, message) }
     })

@@ -12,6 +12,7 @@ mod scan;
 
 use crate::format::layout;
 use crate::format::record::CaptureStats;
+use crate::format::record::FileIdentity;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::repository::check_level;
@@ -42,6 +43,8 @@ use crate::world::io::ImageState;
 use crate::world::io::ReadAt;
 use crate::world::storage::LockMode;
 
+/// The coarsest clock of a file system (FAT's has ticks of two seconds), in milliseconds.
+const TICK_MS: i64 = 2_000;
 /// How often an image is read again because gc removed what was already there. The last time, gc has to wait.
 const ATTEMPTS: usize = 3;
 
@@ -252,6 +255,13 @@ fn record_of(
             stored_bytes: captured.data.packed_bytes,
             manifest_bytes: captured.pages.packed_bytes,
         },
-        source: image.identity,
+        source: image.identity.filter(|file| settled_before(file, options.created_unix_ms)),
     }
+}
+
+/// Tells whether a file was left alone for a while before the capture. One that was written to just then could be written
+/// to once more within the same tick of the file system's clock, and look unchanged.
+fn settled_before(file: &FileIdentity, created_unix_ms: i64) -> bool {
+    let changed_ns = file.mtime_ns.max(file.ctime_ns);
+    changed_ns / 1_000_000 + TICK_MS <= created_unix_ms
 }
