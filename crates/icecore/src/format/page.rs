@@ -141,6 +141,18 @@ impl Leaf {
         digests
     }
 
+    /// Returns where each block is: in which chunk of the table and in which slot; none where it is zero.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Option<(u16, u8)>> + '_ {
+        self.extents.iter().flat_map(|extent| {
+            let place = extent.place;
+            (0..=u8::MAX).cycle().take(usize::from(extent.blocks)).map(move |at| match place {
+                Place::Zero => None,
+                // The sum is a slot of a chunk: that was checked when the page was decoded.
+                Place::Chunk { chunk, slot } => Some((chunk, slot.saturating_add(at))),
+            })
+        })
+    }
+
     /// Returns the digest of what the image contains here.
     pub(crate) fn content(&self, hasher: &Hasher) -> Digest {
         hasher.node(&self.span_digests())

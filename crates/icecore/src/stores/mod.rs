@@ -3,6 +3,7 @@
 pub(crate) mod base;
 pub(crate) mod chunks;
 pub(crate) mod fence;
+pub(crate) mod files;
 pub(crate) mod index;
 pub(crate) mod index_writer;
 pub(crate) mod manifest;
@@ -12,6 +13,8 @@ pub(crate) mod pack_file;
 pub(crate) mod pack_salvage;
 pub(crate) mod pack_writer;
 pub(crate) mod packs;
+pub(crate) mod pairs;
+pub(crate) mod pinned;
 pub(crate) mod records;
 pub(crate) mod run_builder;
 pub(crate) mod tree_builder;

@@ -77,6 +77,6 @@ fn visit(
 }
 
 /// Returns how many bytes of an image a page of this level maps.
-fn bytes_below(level: u32) -> u64 {
+pub(crate) fn bytes_below(level: u32) -> u64 {
     (0..level).fold(LEAF_U64, |bytes, _| bytes.saturating_mul(FANOUT as u64))
 }

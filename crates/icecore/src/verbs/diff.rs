@@ -1,10 +1,29 @@
 //! Diff: which byte ranges differ between two snapshots.
 
+use std::ops::Range;
+
+use crate::format::page::Leaf;
+use crate::format::page::PageRef;
+use crate::format::record::Record;
 use crate::repository::Repository;
+use crate::stores::chunks::Located;
+use crate::stores::chunks::Store;
+use crate::stores::pairs::PairVisitor;
+use crate::stores::pairs::walk_pair;
+use crate::stores::pinned::name_snapshot;
+use crate::stores::pinned::pinned;
 use crate::words::error::Error;
-use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::ids::BlockId;
+use crate::words::ids::ChunkId;
+use crate::words::ids::Digest;
 use crate::words::ids::SnapshotId;
+use crate::words::sizes::BLOCK_U64;
+use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sizes::LEAF_SPANS;
+use crate::words::sizes::SPAN_BLOCKS;
+use crate::words::sizes::SPAN_U64;
+use crate::words::sizes::to_u64;
 
 /// What a changed range holds in the second snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +63,167 @@ pub struct DiffTotals {
 }
 
 /// Calls `each` for every range of the images that differs between two snapshots, in steps of 4 KiB blocks, and returns
-/// the sums. Reads only manifest pages that differ.
+/// the sums. Reads only manifest pages that differ, and no data.
+///
+/// What the second image has beyond the end of a shorter first one is new as a whole: data there is [`Change::Data`],
+/// and zeros are [`Change::Zero`].
+///
+/// # Errors
+/// `NotFound` if there is no such snapshot; `Corrupt`, with the snapshot, if its manifest or its chunks cannot be found;
+/// whatever `each` returns.
 pub fn diff(
-    _repo: &Repository,
-    _from: SnapshotId,
-    _to: SnapshotId,
-    _each: &mut dyn FnMut(ChangedRange) -> Result<()>,
+    repo: &Repository,
+    from: SnapshotId,
+    to: SnapshotId,
+    each: &mut dyn FnMut(ChangedRange) -> Result<()>,
 ) -> Result<DiffTotals> {
-    Err(Error::new(ErrorKind::Unsupported, "diff"))
+    let (_pin, from) = pinned(&repo.store, from)?;
+    let (_pin_too, to) = pinned(&repo.store, to)?;
+    let ranges = Ranges { last: None, totals: DiffTotals::default(), each };
+    let mut differ = Differ { store: &repo.store, from: &from, to: &to, ranges };
+    let pages_read = walk_pair(&repo.store, Some(&from), Some(&to), &mut differ)?;
+    let mut ranges = differ.ranges;
+    ranges.push(to.size_bytes..from.size_bytes, Change::Gone)?;
+    ranges.flush()?;
+    Ok(DiffTotals { pages_read, ..ranges.totals })
+}
+
+/// Puts ranges together that follow each other, and counts them.
+struct Ranges<'a> {
+    last: Option<ChangedRange>,
+    totals: DiffTotals,
+    each: &'a mut dyn FnMut(ChangedRange) -> Result<()>,
+}
+
+impl Ranges<'_> {
+    fn push(&mut self, range: Range<u64>, change: Change) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let bytes = range.end - range.start;
+        match &mut self.last {
+            Some(last) if last.change == change && last.offset + last.bytes == range.start => {
+                last.bytes += bytes;
+            }
+            _ => {
+                self.flush()?;
+                self.last = Some(ChangedRange { offset: range.start, bytes, change });
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let Some(range) = self.last.take() else { return Ok(()) };
+        self.totals.ranges += 1;
+        let sum = match range.change {
+            Change::Data => &mut self.totals.data_bytes,
+            Change::Zero => &mut self.totals.zero_bytes,
+            Change::Gone => &mut self.totals.gone_bytes,
+        };
+        *sum += range.bytes;
+        (self.each)(range)
+    }
+}
+
+struct Differ<'a> {
+    store: &'a Store,
+    from: &'a Record,
+    to: &'a Record,
+    ranges: Ranges<'a>,
+}
+
+impl PairVisitor for Differ<'_> {
+    fn enter(&mut self, from: Option<&PageRef>, to: Option<&PageRef>, range: &Range<u64>) -> Result<bool> {
+        let added = self.added(range);
+        if from.is_none() && to.is_none() {
+            self.ranges.push(added, Change::Zero)?;
+            return Ok(false);
+        }
+        // Equal content can be stored differently: pages with other ids need not differ.
+        let equal = from.map(|page| page.content) == to.map(|page| page.content);
+        Ok(range.start < self.to.size_bytes && !(equal && added.is_empty()))
+    }
+
+    fn leaves(&mut self, from: Option<&Leaf>, to: Option<&Leaf>, offset: u64) -> Result<()> {
+        let spans = |leaf: Option<&Leaf>| leaf.map_or([Digest::ZERO; LEAF_SPANS], Leaf::span_digests);
+        let (from_spans, to_spans) = (spans(from), spans(to));
+        let mut sides = [Side::new(self.store, self.from, from), Side::new(self.store, self.to, to)];
+        for span in 0..LEAF_SPANS {
+            let begin = offset + to_u64(span) * SPAN_U64;
+            let equal = from_spans[span] == to_spans[span];
+            if equal && self.added(&(begin..begin + SPAN_U64)).is_empty() {
+                continue;
+            }
+            for block in span * SPAN_BLOCKS..(span + 1) * SPAN_BLOCKS {
+                let begin = offset + to_u64(block) * BLOCK_U64;
+                self.block(begin, block, !equal, &mut sides)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Differ<'_> {
+    /// Returns the part of a range that the first image does not reach and the second does.
+    fn added(&self, range: &Range<u64>) -> Range<u64> {
+        let start = range.start.max(self.from.size_bytes);
+        start..range.end.min(self.to.size_bytes).max(start)
+    }
+
+    fn block(&mut self, begin: u64, block: usize, may_differ: bool, sides: &mut [Side<'_>; 2]) -> Result<()> {
+        let [from, to] = sides;
+        let change = if to.places[block].is_some() { Change::Data } else { Change::Zero };
+        let end = begin + BLOCK_U64;
+        if may_differ && from.differs(to, block)? {
+            let both = self.from.size_bytes.min(self.to.size_bytes);
+            self.ranges.push(begin..end.min(both), change)?;
+        }
+        let added = self.added(&(begin..end));
+        self.ranges.push(added, change)
+    }
+}
+
+/// A leaf of one of the images.
+struct Side<'a> {
+    store: &'a Store,
+    record: &'a Record,
+    chunks: &'a [ChunkId],
+    /// By block of the leaf.
+    places: Vec<Option<(u16, u8)>>,
+    /// The last chunk that was looked up, and its number in the leaf's table.
+    located: Option<(u16, Located)>,
+}
+
+impl<'a> Side<'a> {
+    fn new(store: &'a Store, record: &'a Record, leaf: Option<&'a Leaf>) -> Self {
+        let places = leaf.map_or_else(|| vec![None; LEAF_BLOCKS], |leaf| leaf.places().collect());
+        let chunks = leaf.map_or([].as_slice(), |leaf| leaf.chunks.as_slice());
+        Self { store, record, chunks, places, located: None }
+    }
+
+    /// Tells whether a block is another one than on the other side.
+    fn differs(&mut self, other: &mut Side<'_>, block: usize) -> Result<bool> {
+        let (Some(place), Some(other_place)) = (self.places[block], other.places[block]) else {
+            return Ok(self.places[block].is_some() != other.places[block].is_some());
+        };
+        let at = |side: &Side<'_>, (chunk, slot): (u16, u8)| (side.chunks[usize::from(chunk)], slot);
+        if at(self, place) == at(other, other_place) {
+            return Ok(false);
+        }
+        Ok(self.block_id(place)? != other.block_id(other_place)?)
+    }
+
+    fn block_id(&mut self, (chunk, slot): (u16, u8)) -> Result<BlockId> {
+        let id = self.chunks[usize::from(chunk)];
+        let located = match self.located.take().filter(|(known, _)| *known == chunk) {
+            Some((_, located)) => located,
+            None => self.store.need_chunk(&id).map_err(|error| name_snapshot(self.record, error))?,
+        };
+        let (_, located) = self.located.insert((chunk, located));
+        let found = located.pack.block_id(&located.entry, slot);
+        found.ok_or_else(|| {
+            name_snapshot(self.record, Error::corrupt(format!("chunk {id} has no slot {slot}")))
+        })
+    }
 }

@@ -28,10 +28,11 @@ const LAYERS: &[&[&str]] = &[
     // Stores.
     &["stores/base"],
     &["stores/fence", "stores/index", "stores/pack_file", "stores/packs", "stores/records"],
-    &["stores/pack_cache", "stores/pack_check", "stores/pack_writer"],
+    &["stores/files", "stores/pack_cache", "stores/pack_check", "stores/pack_writer"],
     &["stores/chunks", "stores/index_writer"],
-    &["stores/manifest", "stores/pack_salvage", "stores/run_builder", "stores/tree_builder"],
+    &["stores/manifest", "stores/pack_salvage", "stores/pinned", "stores/run_builder", "stores/tree_builder"],
     &["stores/walk"],
+    &["stores/pairs"],
     // The handle.
     &["repository"],
     // Verbs, each after its parts, which no other verb imports.
@@ -49,6 +50,8 @@ const LAYERS: &[&[&str]] = &[
     &["verbs/verify/findings", "verbs/verify/sample"],
     &["verbs/verify/packs"],
     &["verbs/verify/manifests", "verbs/verify/read"],
+    &["verbs/stats/owners"],
+    &["verbs/stats/tally"],
     &["verbs/verify"],
     &["verbs/repair/report", "verbs/repair/rescue"],
     &["verbs/repair/runs"],

@@ -3,10 +3,22 @@
 
 // `cfg(test)` tells clippy that `unwrap` is fine in there.
 #[cfg(test)]
+mod capture;
+#[cfg(test)]
+mod catalog;
+#[cfg(test)]
 mod damage;
+#[cfg(test)]
+mod diff;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod repair;
+#[cfg(test)]
+mod restore;
+#[cfg(test)]
+mod stats;
+#[cfg(test)]
+mod support;
 #[cfg(test)]
 mod verify;

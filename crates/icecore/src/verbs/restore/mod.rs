@@ -12,8 +12,7 @@ use std::sync::atomic::Ordering;
 
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::stores::fence::Pin;
-use crate::stores::records;
+use crate::stores::pinned::pinned;
 use crate::verbs::restore::fetch::fetch;
 use crate::verbs::restore::in_place::compare;
 use crate::verbs::restore::in_place::make_zero;
@@ -54,7 +53,7 @@ pub fn restore(
     mode: RestoreMode,
     progress: &dyn Progress,
 ) -> Result<RestoreReport> {
-    let (_pin, record) = pinned(repo, from)?;
+    let (_pin, record) = pinned(&repo.store, from)?;
     let image_bytes = record.size_bytes;
     if target.len() < image_bytes {
         return Err(Error::new(
@@ -101,14 +100,6 @@ pub fn restore_stream(
     out: &mut dyn Write,
     progress: &dyn Progress,
 ) -> Result<RestoreReport> {
-    let (_pin, record) = pinned(repo, from)?;
+    let (_pin, record) = pinned(&repo.store, from)?;
     stream::restore(repo, &record, out, progress)
-}
-
-/// Pins a snapshot, so that it cannot be deleted while it is read, and returns its record.
-fn pinned(repo: &Repository, id: SnapshotId) -> Result<(Pin, Record)> {
-    let pin = Pin::take(repo.base(), id)?;
-    let record = records::load(repo.base(), id)?;
-    repo.store.reload()?;
-    Ok((pin, record))
 }

@@ -1,0 +1,123 @@
+//! Stats: what a repository holds and what each snapshot costs.
+
+mod owners;
+mod tally;
+
+use crate::format::record::Record;
+use crate::repository::Repository;
+use crate::stores::fence::Pin;
+use crate::stores::files::FileSizes;
+use crate::stores::pinned::pinned;
+use crate::stores::records;
+use crate::verbs::catalog::Snapshot;
+use crate::verbs::stats::tally::Tally;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::progress::Progress;
+use crate::words::sizes::BLOCK_U64;
+use crate::words::sizes::to_u64;
+
+/// What all snapshots together are, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RepositoryStats {
+    /// Snapshots.
+    pub snapshots: u64,
+    /// The sizes of their images.
+    pub logical_bytes: u64,
+    /// Data in their images, without holes and zeros.
+    pub data_bytes: u64,
+    /// Different data in them: each block counted once.
+    pub unique_bytes: u64,
+    /// What that takes, compressed, in data packs.
+    pub stored_bytes: u64,
+    /// Manifests, directories of packs, index and records.
+    pub metadata_bytes: u64,
+    /// Chunks and pages in packs that no snapshot uses; gc can give most of it back.
+    pub unused_bytes: u64,
+    /// All files of the repository.
+    pub total_bytes: u64,
+}
+
+/// What one snapshot is, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotStats {
+    /// Which.
+    pub snapshot: Snapshot,
+    /// Data in its image.
+    pub data_bytes: u64,
+    /// Different data in it: each block counted once.
+    pub unique_bytes: u64,
+    /// Of that, what no other snapshot has.
+    pub own_bytes: u64,
+    /// Of that, what others have too.
+    pub shared_bytes: u64,
+    /// What its own data takes in packs: about what deleting it gives back.
+    pub own_stored_bytes: u64,
+}
+
+/// The result of [`stats`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StatsReport {
+    /// All together.
+    pub repository: RepositoryStats,
+    /// Each, oldest first.
+    pub snapshots: Vec<SnapshotStats>,
+}
+
+/// Counts what the repository holds. Reads manifests and directories, not data.
+///
+/// Snapshots that are made or deleted meanwhile may be left out or counted.
+///
+/// # Errors
+/// `Corrupt` if a record cannot be read or something that a snapshot needs is missing; `Interrupted`.
+pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> {
+    let mut records = records::load_all_sound(repo.base())?;
+    // Those of one resource follow each other, so that little differs from one to the next.
+    records.sort_by(|a, b| {
+        let key = |record: &Record| (record.kind, record.created_unix_ms, record.id);
+        a.resource.cmp(&b.resource).then_with(|| key(a).cmp(&key(b)))
+    });
+    let mut tally = Tally::new(&repo.store, records.len());
+    let mut counted = Vec::new();
+    let mut before: Option<(Pin, Record)> = None;
+    for record in records {
+        let (pin, record) = match pinned(&repo.store, record.id) {
+            Ok(pinned) => pinned,
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let same =
+            |other: &&(Pin, Record)| (other.1.kind, &other.1.resource) == (record.kind, &record.resource);
+        let previous = before.as_ref().filter(same).map(|(_, record)| record);
+        let blocks = tally.add(previous, &record, progress)?;
+        counted.push((Snapshot::from(record.clone()), blocks));
+        before = Some((pin, record));
+    }
+    drop(before);
+    let sizes = FileSizes::of(repo.base())?;
+    let sums = tally.sums(progress)?;
+    let mut snapshots: Vec<SnapshotStats> = counted
+        .into_iter()
+        .zip(sums.own)
+        .map(|((snapshot, blocks), own)| SnapshotStats {
+            data_bytes: snapshot.stats.data_bytes,
+            unique_bytes: blocks * BLOCK_U64,
+            own_bytes: own.blocks * BLOCK_U64,
+            shared_bytes: (blocks - own.blocks.min(blocks)) * BLOCK_U64,
+            own_stored_bytes: own.stored_bytes,
+            snapshot,
+        })
+        .collect();
+    snapshots.sort_by_key(|stats| (stats.snapshot.created_unix_ms, stats.snapshot.id));
+    let repository = RepositoryStats {
+        snapshots: to_u64(snapshots.len()),
+        logical_bytes: snapshots.iter().map(|stats| stats.snapshot.size_bytes).sum(),
+        data_bytes: snapshots.iter().map(|stats| stats.data_bytes).sum(),
+        unique_bytes: sums.blocks * BLOCK_U64,
+        stored_bytes: sums.stored_bytes,
+        metadata_bytes: sums.pack_metadata_bytes + sizes.metadata_bytes,
+        unused_bytes: sums.unused_bytes,
+        total_bytes: sizes.pack_bytes + sizes.metadata_bytes + sizes.other_bytes,
+    };
+    Ok(StatsReport { repository, snapshots })
+}

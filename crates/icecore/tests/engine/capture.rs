@@ -1,0 +1,380 @@
+//! Captures of images of all sizes, and of images that misbehave.
+
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use icecore::BLOCK_BYTES;
+use icecore::CaptureOptions;
+use icecore::ErrorKind;
+use icecore::FileIdentity;
+use icecore::FsStorage;
+use icecore::Meter;
+use icecore::NoProgress;
+use icecore::Parent;
+use icecore::Progress;
+use icecore::ReadAt;
+use icecore::SPAN_BYTES;
+
+use crate::support::Bench;
+use crate::support::Noise;
+use crate::support::TestImage;
+use crate::support::assert_same;
+use crate::support::image_of;
+use crate::support::init;
+use crate::support::meanwhile;
+use crate::support::open;
+use crate::support::options;
+
+const MIB: usize = 1 << 20;
+
+/// Sizes at the edges of sectors, blocks, spans and leaves, and beyond.
+pub(crate) const SIZES: [usize; 17] = [
+    0,
+    1,
+    511,
+    512,
+    4095,
+    4096,
+    4097,
+    SPAN_BYTES - 1,
+    SPAN_BYTES,
+    SPAN_BYTES + 1,
+    4 * MIB - 1,
+    4 * MIB,
+    4 * MIB + 1,
+    5 * MIB,
+    8 * MIB - 4096,
+    8 * MIB,
+    8 * MIB + 12345,
+];
+
+#[test]
+fn images_of_all_sizes_come_back_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::new();
+    let on_disk = init(FsStorage::new(dir.path()));
+    let mut noise = Noise(21);
+    for len in SIZES {
+        let mut image = noise.disk(len);
+        if let Some(last) = image.last_mut() {
+            *last = 1;
+        }
+        let report = bench.capture(&format!("disk-{len}"), &image);
+        let filled: Vec<&[u8]> =
+            image.chunks(BLOCK_BYTES).filter(|block| block.iter().any(|b| *b != 0)).collect();
+        assert_eq!(report.snapshot.size_bytes, len as u64);
+        assert_eq!(report.snapshot.stats.data_bytes, (filled.len() * BLOCK_BYTES) as u64, "{len}");
+        assert!(!report.changed_while_read && !report.trusted_mtime && !report.unchanged, "{report:?}");
+        assert_same(&image_of(&bench.repo, report.snapshot.id), &image, &format!("in memory, {len}"));
+
+        let taken = icecore::capture(&on_disk, &image, &options("disk"), &NoProgress).unwrap();
+        // The same key and the same content: what else is in the repository does not count.
+        assert_eq!(taken.snapshot.content, report.snapshot.content, "{len}");
+        assert_same(
+            &image_of(&open(FsStorage::new(dir.path())), taken.snapshot.id),
+            &image,
+            &format!("on disk, {len}"),
+        );
+    }
+}
+
+#[test]
+fn of_a_huge_sparse_image_only_the_data_is_read() {
+    let tib = 1_u64 << 40;
+    let mut noise = Noise(22);
+    let pieces: Vec<(u64, Vec<u8>)> =
+        [(3, 1), (4 * tib - 5, 10), (9 * tib + 4095, 70_000), (16 * tib - 12_001, 11_000)]
+            .map(|(at, len)| (at, noise.bytes(len)))
+            .to_vec();
+    let image = |len| pieces.iter().fold(TestImage::new(len), |image, (at, bytes)| image.with(*at, bytes));
+    let bench = Bench::new();
+    let first = image(16 * tib - 1000);
+    let report = bench.capture("huge", &first);
+    // Spans are read whole: one for each piece, and the neighbours that pieces reach into.
+    let spans: u64 = 1 + 2 + 2 + 2;
+    assert!(report.read_bytes <= spans * SPAN_BYTES as u64, "{} bytes", report.read_bytes);
+    assert_eq!(report.read_bytes, first.bytes_read());
+    assert_eq!(report.snapshot.min_disk_gib(), 16 << 10);
+
+    let again = bench.capture("huge", &image(16 * tib - 1000));
+    assert!(again.unchanged);
+    let other = bench.capture("huge", &image(16 * tib));
+    assert_eq!(other.snapshot.stats.new_bytes, 0);
+    assert_ne!(other.snapshot.content, report.snapshot.content, "the size is part of the content");
+    let mut changes = Vec::new();
+    icecore::diff(&bench.repo, again.snapshot.id, other.snapshot.id, &mut |range| {
+        changes.push((range.offset, range.bytes));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(changes, [(16 * tib - 1000, 1000)]);
+}
+
+#[test]
+fn an_unchanged_image_adds_nothing_but_its_record() {
+    let bench = Bench::new();
+    let image = Noise(23).disk(9 * MIB + 100);
+    let first = bench.capture("disk", &image);
+    let files = bench.storage.files();
+    let again = bench.capture("disk", &image);
+    assert!(again.unchanged);
+    assert_eq!(again.parent, Some(first.snapshot.id));
+    assert_eq!(again.snapshot.content, first.snapshot.content);
+    let stats = again.snapshot.stats;
+    assert_eq!([stats.new_bytes, stats.stored_bytes, stats.manifest_bytes], [0; 3]);
+    let added: Vec<String> =
+        bench.storage.files().into_keys().filter(|name| !files.contains_key(name)).collect();
+    assert_eq!(added, [format!("snapshots/{}", again.snapshot.id)]);
+}
+
+#[test]
+fn a_capture_without_its_parent_has_the_same_result() {
+    let bench = Bench::new();
+    let mut noise = Noise(24);
+    let mut image = noise.disk(9 * MIB);
+    bench.capture("disk", &image);
+    (0..3).for_each(|_| noise.scribble(&mut image));
+    let with = bench.capture("disk", &image).snapshot;
+    let alone = CaptureOptions { parent: Parent::None, ..options("disk") };
+    let without = icecore::capture(&bench.repo, &image, &alone, &NoProgress).unwrap();
+    assert_eq!(without.snapshot.content, with.content);
+    assert_eq!((without.parent, without.snapshot.stats.new_bytes), (None, 0));
+    assert_same(&image_of(&bench.repo, without.snapshot.id), &image, "without a parent");
+
+    let unlike = CaptureOptions { parent: Parent::Snapshot(with.id), ..options("other") };
+    let other = icecore::capture(&bench.repo, &noise.bytes(100), &unlike, &NoProgress).unwrap();
+    assert_eq!(other.parent, Some(with.id));
+    assert_eq!(image_of(&bench.repo, other.snapshot.id).len(), 100);
+    let nobody = CaptureOptions { parent: Parent::Snapshot(options("").id), ..options("other") };
+    let error = icecore::capture(&bench.repo, &image, &nobody, &NoProgress).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn blocks_are_found_again_wherever_they_stand() {
+    let bench = Bench::new();
+    let mut noise = Noise(25);
+    let image = noise.bytes(5 * MIB);
+    bench.capture("disk", &image);
+    let moved = [vec![0; 3 * BLOCK_BYTES], image.clone(), noise.bytes(BLOCK_BYTES)].concat();
+    let report = bench.capture("other", &moved);
+    assert_eq!(report.snapshot.stats.new_bytes, BLOCK_BYTES as u64);
+    assert_same(&image_of(&bench.repo, report.snapshot.id), &moved, "moved blocks");
+}
+
+#[test]
+fn two_images_are_captured_at_once() {
+    let bench = Bench::new();
+    let other = bench.another();
+    let mut noise = Noise(26);
+    let images = [noise.disk(9 * MIB), noise.disk(7 * MIB + 5)];
+    let once = std::sync::Once::new();
+    let first = TestImage::full(&images[0]).on_read(|_| {
+        once.call_once(|| {
+            meanwhile(|| {
+                icecore::capture(&other, &images[1], &options("second"), &NoProgress).unwrap();
+            });
+        });
+        Ok(())
+    });
+    let ids = std::thread::scope(|scope| {
+        let third = scope.spawn(|| {
+            icecore::capture(&bench.another(), &images[1], &options("third"), &NoProgress)
+                .unwrap()
+                .snapshot
+                .id
+        });
+        [bench.snapshot("first", &first), third.join().unwrap()]
+    });
+    let second = icecore::find(&bench.repo, "second@latest").unwrap().id;
+    for (id, image) in [(ids[0], &images[0]), (second, &images[1]), (ids[1], &images[1])] {
+        assert_same(&image_of(&bench.repo, id), image, "one of several at once");
+    }
+}
+
+#[test]
+fn an_image_that_shrinks_or_cannot_be_read_leaves_no_snapshot() {
+    let bench = Bench::new();
+    let bytes = Noise(27).bytes(9 * MIB);
+    let fails = |image: &TestImage<'_>| {
+        let error = icecore::capture(&bench.repo, image, &options("disk"), &NoProgress).unwrap_err();
+        assert_eq!(icecore::list(&bench.repo).unwrap().snapshots, []);
+        error
+    };
+    let size = AtomicU64::new(5 * MIB as u64);
+    let shrinks = TestImage::full(&bytes);
+    // It becomes shorter before it is looked at a second time, and only what is beyond its new end fails.
+    let shrinks = Shrinks { image: shrinks, size: &size };
+    let error = icecore::capture(&bench.repo, &shrinks, &options("disk"), &NoProgress).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ImageChanged, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("9437184") && text.contains("5242880"), "{text}");
+    assert!(text.contains("offset 5242880"), "{text}");
+
+    let bad = 6 * MIB as u64 + SPAN_BYTES as u64;
+    let sector = TestImage::full(&bytes)
+        .on_read(|offset| if offset == bad { Err(io::Error::other("bad sector")) } else { Ok(()) });
+    let error = fails(&sector);
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    assert!(error.to_string().contains(&format!("offset {bad}")), "{error}");
+
+    let grown = AtomicBool::new(false);
+    let grows = Grows { image: TestImage::full(&bytes), grown: &grown };
+    let error = icecore::capture(&bench.repo, &grows, &options("disk"), &NoProgress).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ImageChanged, "{error}");
+
+    let report = bench.capture("disk", &TestImage::full(&bytes));
+    assert!(report.snapshot.stats.new_bytes < 9 * MIB as u64, "what was stored is found again");
+}
+
+/// Reports its whole size once, and is shorter after that.
+struct Shrinks<'a> {
+    image: TestImage<'a>,
+    size: &'a AtomicU64,
+}
+
+impl ReadAt for Shrinks<'_> {
+    fn len(&self) -> u64 {
+        self.image.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.image.size_now.store(self.size.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.image.read_at(offset, buffer)
+    }
+
+    fn state(&self) -> io::Result<icecore::ImageState> {
+        self.image.state()
+    }
+}
+
+/// Becomes longer when it is read.
+struct Grows<'a> {
+    image: TestImage<'a>,
+    grown: &'a AtomicBool,
+}
+
+impl ReadAt for Grows<'_> {
+    fn len(&self) -> u64 {
+        self.image.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.grown.store(true, Ordering::SeqCst);
+        self.image.read_at(offset, buffer)
+    }
+
+    fn state(&self) -> io::Result<icecore::ImageState> {
+        let state = self.image.state()?;
+        let more = if self.grown.load(Ordering::SeqCst) { 4096 } else { 0 };
+        Ok(icecore::ImageState { size_bytes: state.size_bytes + more, ..state })
+    }
+}
+
+#[test]
+fn a_dry_run_counts_and_writes_nothing() {
+    let bench = Bench::new();
+    let mut noise = Noise(28);
+    let mut image = noise.disk(6 * MIB);
+    bench.capture("disk", &image);
+    let changed = 3 * MIB..3 * MIB + 10 * BLOCK_BYTES;
+    noise.fill(&mut image[changed]);
+    let files = bench.storage.files();
+    let dry = CaptureOptions { dry_run: true, ..options("disk") };
+    let report = icecore::capture(&bench.repo, &image, &dry, &NoProgress).unwrap();
+    assert!(bench.storage.files() == files, "the files are as they were");
+    assert_eq!(report.snapshot.stats.new_bytes, 10 * BLOCK_BYTES as u64);
+    let real = bench.capture("disk", &image);
+    assert_eq!(real.snapshot.content, report.snapshot.content);
+    assert_eq!(real.snapshot.stats.new_bytes, report.snapshot.stats.new_bytes);
+    assert_eq!(real.snapshot.stats.stored_bytes, report.snapshot.stats.stored_bytes);
+}
+
+/// Asks to stop when a number of bytes was scanned.
+struct StopAt {
+    scanned: AtomicU64,
+    limit: u64,
+}
+
+impl Progress for StopAt {
+    fn total(&self, _meter: Meter, _total: u64) {}
+
+    fn advance(&self, meter: Meter, amount: u64) {
+        if meter == Meter::Scanned {
+            self.scanned.fetch_add(amount, Ordering::SeqCst);
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.scanned.load(Ordering::SeqCst) >= self.limit
+    }
+}
+
+#[test]
+fn what_a_cancelled_capture_stored_is_found_by_the_next() {
+    let bench = Bench::new();
+    let image = Noise(29).bytes(100 * MIB);
+    let stop = StopAt { scanned: AtomicU64::new(0), limit: 90 * MIB as u64 };
+    let error = icecore::capture(&bench.repo, &image, &options("disk"), &stop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
+    assert_eq!(icecore::list(&bench.repo).unwrap().snapshots, []);
+    assert_eq!(bench.count("tmp/"), 0, "nothing half-written stays");
+    let report = bench.capture("disk", &image);
+    let new_bytes = report.snapshot.stats.new_bytes;
+    // Packs of 64 MiB are published as they are full.
+    assert!(new_bytes <= 40 * MIB as u64, "{new_bytes} bytes were new");
+    assert!(image_of(&bench.repo, report.snapshot.id) == image);
+}
+
+#[test]
+fn a_trusted_file_identity_saves_reading() {
+    let bench = Bench::new();
+    let bytes = Noise(30).bytes(MIB);
+    let identity = FileIdentity { device: 1, inode: 2, size_bytes: MIB as u64, mtime_ns: 3, ctime_ns: 4 };
+    let image = |identity: Option<FileIdentity>| {
+        let mut image = TestImage::full(&bytes);
+        image.identity = identity;
+        image
+    };
+    let trusting = || CaptureOptions { trust_mtime: true, ..options("disk") };
+    let capture = |image: &TestImage<'_>, how: CaptureOptions| {
+        let report = icecore::capture(&bench.repo, image, &how, &NoProgress).unwrap();
+        assert_same(&image_of(&bench.repo, report.snapshot.id), &bytes, "trusted or not");
+        (report.trusted_mtime, image.bytes_read())
+    };
+    let all = MIB as u64;
+    assert_eq!(capture(&image(Some(identity)), trusting()), (false, all), "nothing to compare with");
+    assert_eq!(capture(&image(Some(identity)), trusting()), (true, 0));
+    assert_eq!(capture(&image(Some(identity)), options("disk")), (false, all), "not asked to trust");
+    let touched = FileIdentity { ctime_ns: 5, ..identity };
+    assert_eq!(capture(&image(Some(touched)), trusting()), (false, all));
+    assert_eq!(capture(&image(None), trusting()), (false, all), "a device has no identity");
+    assert_eq!(capture(&image(None), trusting()), (false, all), "none is not equal to none");
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused_before_anything_is_read() {
+    let bench = Bench::new();
+    let taken = bench.capture("disk", &vec![1; 5000]).snapshot.name;
+    let image = TestImage::full(&[1; 5000]);
+    let same = CaptureOptions { name: taken, ..options("disk") };
+    let error = icecore::capture(&bench.repo, &image, &same, &NoProgress).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+    assert_eq!(image.bytes_read(), 0);
+    let elsewhere = CaptureOptions { resource: "other".to_owned(), ..same };
+    icecore::capture(&bench.repo, &image, &elsewhere, &NoProgress).unwrap();
+}
+
+#[test]
+fn the_same_image_gives_the_same_bytes() {
+    let image = Noise(31).disk(9 * MIB + 7);
+    let packs = || {
+        let bench = Bench::new();
+        bench.capture("disk", &image);
+        let files = bench.storage.files().into_iter();
+        files.filter(|(name, _)| name.starts_with("packs/") || name.starts_with("index/")).collect::<Vec<_>>()
+    };
+    assert!(packs() == packs(), "packs and index differ between two runs");
+}

@@ -1,0 +1,126 @@
+//! Naming, changing and deleting snapshots.
+
+use std::sync::Mutex;
+
+use icecore::CaptureOptions;
+use icecore::ErrorKind;
+use icecore::NoProgress;
+use icecore::ResourceKind;
+use icecore::RestoreMode;
+use icecore::Snapshot;
+
+use crate::support::Bench;
+use crate::support::Noise;
+use crate::support::Target;
+use crate::support::assert_same;
+use crate::support::options;
+
+fn found(bench: &Bench, spec: &str) -> Result<Snapshot, ErrorKind> {
+    icecore::find(&bench.repo, spec).map_err(|error| error.kind())
+}
+
+#[test]
+fn a_snapshot_is_found_by_id_and_prefix_and_name_and_as_the_latest() {
+    let bench = Bench::new();
+    let image = vec![1; 100];
+    let one = bench.capture("web", &image).snapshot;
+    let two = bench.capture("web", &image).snapshot;
+    let db = bench.capture("db", &image).snapshot;
+    let id = one.id.to_string();
+    assert_eq!(found(&bench, &id), Ok(one.clone()));
+    assert_eq!(found(&bench, &id[..8]), Ok(one.clone()));
+    assert_eq!(found(&bench, &id[..3]), Err(ErrorKind::NotFound), "too short to be meant");
+    assert_eq!(found(&bench, &one.name), Ok(one.clone()));
+    assert_eq!(found(&bench, "web@latest"), Ok(two.clone()));
+    assert_eq!(found(&bench, "nobody@latest"), Err(ErrorKind::NotFound));
+    assert_eq!(found(&bench, "nobody"), Err(ErrorKind::NotFound));
+
+    // Names are unique for a resource only; ids of one moment begin alike.
+    icecore::rename(&bench.repo, db.id, &one.name).unwrap();
+    let error = icecore::find(&bench.repo, &one.name).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains(&id) && error.to_string().contains(&db.id.to_string()), "{error}");
+    let common: String =
+        id.chars().zip(two.id.to_string().chars()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
+    assert_eq!(found(&bench, &common), Err(ErrorKind::InvalidInput));
+    // A name goes before the beginning of an id.
+    icecore::rename(&bench.repo, two.id, &id[..8]).unwrap();
+    assert_eq!(found(&bench, &id[..8]).map(|snapshot| snapshot.id), Ok(two.id));
+}
+
+#[test]
+fn a_listing_is_in_the_order_of_time_and_tells_what_cannot_be_read() {
+    let bench = Bench::new();
+    let old = CaptureOptions { created_unix_ms: 5, kind: ResourceKind::Droplet, ..options("web") };
+    let new = bench.capture("web", &vec![1; 100]).snapshot;
+    let old = icecore::capture(&bench.repo, &vec![1; 100], &old, &NoProgress).unwrap().snapshot;
+    bench.storage.put("snapshots/notes.txt", b"remember the milk".to_vec());
+    let damaged = options("").id;
+    bench.storage.put(&format!("snapshots/{damaged}"), vec![0; 100]);
+    let listing = icecore::list(&bench.repo).unwrap();
+    assert_eq!(listing.snapshots, [old, new]);
+    let files: Vec<&str> = listing.unreadable.iter().map(|unreadable| unreadable.file.as_str()).collect();
+    assert_eq!(files, [damaged.to_string().as_str(), "notes.txt"]);
+}
+
+#[test]
+fn renaming_and_tagging_change_that_and_nothing_else() {
+    let bench = Bench::new();
+    let first = bench.capture("web", &vec![1; 100]).snapshot;
+    let second = bench.capture("web", &vec![1; 100]).snapshot;
+    let renamed = icecore::rename(&bench.repo, first.id, "before the upgrade").unwrap();
+    assert_eq!(renamed, Snapshot { name: "before the upgrade".to_owned(), ..first.clone() });
+    let taken = icecore::rename(&bench.repo, second.id, "before the upgrade").unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+    let bad = icecore::rename(&bench.repo, second.id, "a\nb").unwrap_err();
+    assert_eq!(bad.kind(), ErrorKind::InvalidInput);
+
+    let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+    let tagged = icecore::retag(&bench.repo, first.id, &tags(&["b", "a", "b"]), &[]).unwrap();
+    assert_eq!(tagged, Snapshot { tags: tags(&["a", "b"]), ..renamed });
+    let tagged = icecore::retag(&bench.repo, first.id, &tags(&["c"]), &tags(&["a", "x"])).unwrap();
+    assert_eq!(tagged.tags, tags(&["b", "c"]));
+    let many: Vec<String> = (0..64).map(|n| format!("t{n}")).collect();
+    let error = icecore::retag(&bench.repo, first.id, &many, &[]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert_eq!(icecore::list(&bench.another()).unwrap().snapshots, [tagged, second]);
+}
+
+#[test]
+fn a_protected_snapshot_stays() {
+    let bench = Bench::new();
+    let id = bench.snapshot("web", &vec![1; 100]);
+    icecore::set_protected(&bench.repo, id, true).unwrap();
+    let error = icecore::delete(&bench.repo, id).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InUse);
+    assert!(error.hint().is_some_and(|hint| hint.contains("unprotect")), "{error}");
+    icecore::set_protected(&bench.repo, id, false).unwrap();
+    assert_eq!(icecore::delete(&bench.repo, id).unwrap().id, id);
+    assert_eq!(icecore::delete(&bench.repo, id).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(icecore::list(&bench.repo).unwrap().snapshots, []);
+}
+
+#[test]
+fn a_snapshot_that_is_being_read_is_not_deleted() {
+    let bench = Bench::new();
+    let image = Noise(51).bytes(100_000);
+    let id = bench.snapshot("web", &image);
+    let other = bench.another();
+    let outcomes = Mutex::new(Vec::new());
+    let target = Target::new(vec![0; image.len()])
+        .on_write(|| outcomes.lock().unwrap().push(icecore::delete(&other, id).unwrap_err().kind()));
+    icecore::restore(&bench.repo, id, &target, RestoreMode::Fresh, &NoProgress).unwrap();
+    assert_same(&target.into_bytes(), &image, "restored");
+    let outcomes = outcomes.into_inner().unwrap();
+    assert!(!outcomes.is_empty() && outcomes.iter().all(|kind| *kind == ErrorKind::InUse), "{outcomes:?}");
+
+    let mut refused = None;
+    icecore::diff(&bench.repo, id, bench.snapshot("web", &vec![1; 100]), &mut |_| {
+        refused = Some(icecore::delete(&other, id).unwrap_err().kind());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(refused, Some(ErrorKind::InUse));
+    icecore::delete(&other, id).unwrap();
+    assert_eq!(bench.count("locks/pin-"), 0);
+}

@@ -1,0 +1,162 @@
+//! Restores over all kinds of targets.
+
+use std::io::Write;
+use std::sync::Mutex;
+
+use icecore::BLOCK_BYTES;
+use icecore::ErrorKind;
+use icecore::Meter;
+use icecore::NoProgress;
+use icecore::Progress;
+use icecore::RestoreMode;
+
+use crate::capture::SIZES;
+use crate::support::Bench;
+use crate::support::Noise;
+use crate::support::Target;
+use crate::support::assert_same;
+use crate::support::image_of;
+use crate::support::open;
+
+/// What a target holds before a restore in place.
+fn targets(image: &[u8], len: usize, noise: &mut Noise) -> Vec<(&'static str, Vec<u8>)> {
+    let mut equal = image.to_vec();
+    equal.resize(len, 0);
+    let mut similar = equal.clone();
+    if len > 0 {
+        (0..3).for_each(|_| noise.scribble(&mut similar));
+    }
+    vec![
+        ("zeros", vec![0; len]),
+        ("what it must become", equal),
+        ("something similar", similar),
+        ("noise", noise.bytes(len)),
+    ]
+}
+
+#[test]
+fn no_stale_byte_shines_through_a_restore() {
+    let bench = Bench::new();
+    let mut noise = Noise(41);
+    for size in SIZES {
+        let image = noise.disk(size);
+        let id = bench.snapshot(&format!("disk-{size}"), &image);
+        for len in [size, size + 1, size + 3 * BLOCK_BYTES + 77] {
+            let mut wanted = image.clone();
+            wanted.resize(len, 0);
+            let fresh = Target::new(vec![0; len]);
+            let report = icecore::restore(&bench.repo, id, &fresh, RestoreMode::Fresh, &NoProgress).unwrap();
+            assert_same(&fresh.into_bytes(), &wanted, &format!("fresh, {size} in {len}"));
+            assert_eq!(report.image_bytes, size as u64);
+            for (what, before) in targets(&image, len, &mut noise) {
+                let equal = before == wanted;
+                let target = Target::new(before);
+                let report =
+                    icecore::restore(&bench.repo, id, &target, RestoreMode::InPlace, &NoProgress).unwrap();
+                assert_same(&target.into_bytes(), &wanted, &format!("over {what}, {size} in {len}"));
+                if equal {
+                    assert_eq!((report.written_bytes, report.zeroed_bytes), (0, 0), "over {what}, {size}");
+                }
+            }
+        }
+        assert_same(&image_of(&bench.repo, id), &image, &format!("as a stream, {size}"));
+    }
+}
+
+#[test]
+fn only_what_differs_is_written_in_place() {
+    let bench = Bench::new();
+    let mut noise = Noise(42);
+    let image = noise.bytes(9 << 20);
+    let id = bench.snapshot("disk", &image);
+    let mut before = image.clone();
+    for at in [5, 700, 701, 2000] {
+        before[at * BLOCK_BYTES + 9] ^= 1;
+    }
+    let target = Target::new(before);
+    let report = icecore::restore(&bench.repo, id, &target, RestoreMode::InPlace, &NoProgress).unwrap();
+    assert_eq!(report.written_bytes, 4 * BLOCK_BYTES as u64);
+    assert_eq!(report.kept_bytes, image.len() as u64 - 4 * BLOCK_BYTES as u64);
+    assert_same(&target.into_bytes(), &image, "in place");
+}
+
+#[test]
+fn a_target_that_is_too_small_is_refused_untouched() {
+    let bench = Bench::new();
+    let id = bench.snapshot("disk", &vec![1; 10_000]);
+    for mode in [RestoreMode::Fresh, RestoreMode::InPlace] {
+        let target = Target::new(vec![9; 9999]);
+        let error = icecore::restore(&bench.repo, id, &target, mode, &NoProgress).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(target.into_bytes() == vec![9; 9999]);
+    }
+}
+
+#[test]
+fn a_damaged_pack_is_an_error_that_names_snapshot_and_range_and_pack() {
+    let bench = Bench::new();
+    let image = Noise(43).bytes(5 << 20);
+    let report = bench.capture("disk", &image);
+    let files = bench.storage.files();
+    let largest =
+        files.iter().filter(|(name, _)| name.starts_with("packs/")).max_by_key(|(_, bytes)| bytes.len());
+    let (name, bytes) = largest.unwrap();
+    let pack = name.rsplit('/').next().unwrap();
+    let mut damaged = bytes.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 0x10;
+    bench.storage.put(name, damaged);
+
+    let repo = open(bench.storage.clone());
+    let target = Target::new(vec![0; image.len()]);
+    let errors = [
+        icecore::restore(&repo, report.snapshot.id, &target, RestoreMode::Fresh, &NoProgress).unwrap_err(),
+        icecore::restore_stream(&repo, report.snapshot.id, &mut std::io::sink(), &NoProgress).unwrap_err(),
+    ];
+    for error in errors {
+        let text = error.to_string();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{text}");
+        for part in [pack, &report.snapshot.id.to_string(), &report.snapshot.name, "bytes "] {
+            assert!(text.contains(part), "{part} is not in: {text}");
+        }
+    }
+    // What was written before is right; the rest was not touched.
+    for (found, wanted) in target.into_bytes().chunks(BLOCK_BYTES).zip(image.chunks(BLOCK_BYTES)) {
+        assert!(found == wanted || found.iter().all(|byte| *byte == 0), "wrong bytes were written");
+    }
+}
+
+struct Stop;
+
+impl Progress for Stop {
+    fn total(&self, _meter: Meter, _total: u64) {}
+    fn advance(&self, _meter: Meter, _amount: u64) {}
+    fn cancelled(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_restore_stops_when_asked_to_and_when_its_stream_breaks() {
+    struct Full(Mutex<usize>);
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let mut left = self.0.lock().unwrap();
+            let taken = bytes.len().min(*left);
+            *left -= taken;
+            if taken == 0 { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(taken) }
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let bench = Bench::new();
+    let id = bench.snapshot("disk", &Noise(44).bytes(1 << 20));
+    let target = Target::new(vec![0; 1 << 20]);
+    for mode in [RestoreMode::Fresh, RestoreMode::InPlace] {
+        let error = icecore::restore(&bench.repo, id, &target, mode, &Stop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
+    }
+    let error = icecore::restore_stream(&bench.repo, id, &mut Full(Mutex::new(70_000)), &NoProgress);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Io);
+}

@@ -1,0 +1,130 @@
+//! Statistics against sets of the blocks of the images.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+use icecore::BLOCK_BYTES;
+use icecore::ErrorKind;
+use icecore::NoProgress;
+use icecore::SnapshotId;
+use icecore::StatsReport;
+use icecore::Storage;
+
+use crate::support::Bench;
+use crate::support::Noise;
+use crate::support::blocks;
+
+fn stats(bench: &Bench) -> StatsReport {
+    icecore::stats(&bench.repo, &NoProgress).unwrap()
+}
+
+fn check(bench: &Bench, images: &HashMap<SnapshotId, Vec<u8>>) -> StatsReport {
+    let report = stats(bench);
+    let sets: HashMap<SnapshotId, HashSet<Vec<u8>>> =
+        images.iter().map(|(id, image)| (*id, blocks(image).into_iter().flatten().collect())).collect();
+    let bytes = |count: usize| (count * BLOCK_BYTES) as u64;
+    assert_eq!(report.snapshots.len(), images.len());
+    for one in &report.snapshots {
+        let id = one.snapshot.id;
+        let elsewhere: HashSet<&Vec<u8>> =
+            sets.iter().filter(|(other, _)| **other != id).flat_map(|(_, set)| set).collect();
+        let own = sets[&id].iter().filter(|block| !elsewhere.contains(block)).count();
+        assert_eq!(
+            one.data_bytes,
+            bytes(blocks(&images[&id]).iter().flatten().count()),
+            "{}",
+            one.snapshot.name
+        );
+        assert_eq!(one.unique_bytes, bytes(sets[&id].len()), "{}", one.snapshot.name);
+        assert_eq!(one.own_bytes, bytes(own), "{}", one.snapshot.name);
+        assert_eq!(one.shared_bytes, bytes(sets[&id].len() - own), "{}", one.snapshot.name);
+        assert_eq!(one.own_stored_bytes == 0, own == 0, "{}", one.snapshot.name);
+    }
+    let times: Vec<i64> = report.snapshots.iter().map(|one| one.snapshot.created_unix_ms).collect();
+    assert!(times.is_sorted(), "{times:?}");
+
+    let all = &report.repository;
+    assert_eq!(all.snapshots, images.len() as u64);
+    assert_eq!(all.logical_bytes, images.values().map(|image| image.len() as u64).sum::<u64>());
+    assert_eq!(all.data_bytes, report.snapshots.iter().map(|one| one.data_bytes).sum::<u64>());
+    assert_eq!(all.unique_bytes, bytes(sets.values().flatten().collect::<HashSet<_>>().len()));
+    assert_eq!(all.total_bytes, bench.storage.files().values().map(|file| file.len() as u64).sum::<u64>());
+    assert!(all.stored_bytes + all.metadata_bytes <= all.total_bytes, "{all:?}");
+    assert!(report.snapshots.iter().map(|one| one.own_stored_bytes).sum::<u64>() <= all.stored_bytes);
+    report
+}
+
+#[test]
+fn statistics_are_what_sets_of_blocks_say() {
+    let bench = Bench::new();
+    let mut noise = Noise(11);
+    let mut images = HashMap::new();
+    let mut disk = noise.disk(9 << 20);
+    for volume in ["b", "a", "b", "a", "a"] {
+        images.insert(bench.snapshot(volume, &disk), disk.clone());
+        (0..5).for_each(|_| noise.scribble(&mut disk));
+        disk.resize(disk.len() - 70_000, 0);
+    }
+    images.insert(bench.snapshot("empty", &Vec::new()), Vec::new());
+    images.insert(bench.snapshot("zeros", &vec![0; 1 << 20]), vec![0; 1 << 20]);
+    // One block more often than a byte can count, and the same image twice.
+    let repeated = noise.bytes(BLOCK_BYTES).repeat(700);
+    for _ in 0..2 {
+        images.insert(bench.snapshot("repeated", &repeated), repeated.clone());
+    }
+    let fewer = [repeated[..300 * BLOCK_BYTES].to_vec(), noise.bytes(BLOCK_BYTES)].concat();
+    images.insert(bench.snapshot("repeated", &fewer), fewer);
+    check(&bench, &images);
+}
+
+#[test]
+fn what_a_snapshot_alone_has_becomes_unused_when_it_is_deleted() {
+    let bench = Bench::new();
+    let mut noise = Noise(12);
+    let mut disk = noise.bytes(6 << 20);
+    let mut images = HashMap::new();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(bench.snapshot("disk", &disk));
+        images.insert(ids[ids.len() - 1], disk.clone());
+        // Single blocks, so that some chunks lose a part of their slots only.
+        for _ in 0..100 {
+            let at = noise.below(disk.len() / BLOCK_BYTES) * BLOCK_BYTES;
+            noise.fill(&mut disk[at..at + BLOCK_BYTES]);
+        }
+    }
+    let before = check(&bench, &images);
+    assert_eq!(before.repository.unused_bytes, 0);
+    let own = before.snapshots[1].own_stored_bytes;
+    icecore::delete(&bench.repo, ids[1]).unwrap();
+    images.remove(&ids[1]);
+    let after = check(&bench, &images);
+    let unused = after.repository.unused_bytes;
+    // Its pages come to it; shares of chunks are rounded.
+    assert!(unused >= own && unused <= own + (64 << 10), "{own} {unused}");
+
+    let plan =
+        icecore::gc::plan(&bench.repo, &icecore::gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
+    icecore::gc::apply(&bench.repo, plan, &NoProgress).unwrap();
+    let cleaned = check(&bench, &images);
+    assert_eq!(cleaned.repository.unused_bytes, 0);
+    assert!(cleaned.repository.total_bytes < after.repository.total_bytes);
+}
+
+#[test]
+fn a_missing_pack_is_an_error_that_names_the_snapshot() {
+    let bench = Bench::new();
+    let report = bench.capture("disk", &Noise(13).bytes(100_000));
+    let packs: Vec<String> =
+        bench.storage.files().into_keys().filter(|name| name.starts_with("packs/")).collect();
+    assert_eq!(packs.len(), 2, "one of data, one of pages");
+    for pack in packs {
+        let bytes = bench.storage.files()[&pack].clone();
+        bench.storage.remove(&pack).unwrap();
+        let error = icecore::stats(&bench.another(), &NoProgress).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains(&report.snapshot.name), "{error}");
+        bench.storage.put(&pack, bytes);
+    }
+    stats(&bench);
+}

@@ -1,0 +1,323 @@
+//! What the tests stand on: repositories in memory, images that misbehave on purpose, targets, noise.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use icecore::BLOCK_BYTES;
+use icecore::CaptureOptions;
+use icecore::CaptureReport;
+use icecore::FileIdentity;
+use icecore::ImageState;
+use icecore::InitOptions;
+use icecore::MemoryStorage;
+use icecore::NoProgress;
+use icecore::Parent;
+use icecore::ReadAt;
+use icecore::Repository;
+use icecore::RepositoryId;
+use icecore::ResourceKind;
+use icecore::SnapshotId;
+use icecore::Storage;
+use icecore::WriteAt;
+use uuid::Uuid;
+
+/// Numbers that no two calls share: sessions, snapshot ids, times.
+fn fresh() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Pseudo-random numbers, the same for the same seed.
+pub(crate) struct Noise(pub(crate) u64);
+
+impl Noise {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % (end.max(1) as u64)).unwrap()
+    }
+
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
+        for part in bytes.chunks_mut(8) {
+            let word = self.next().to_le_bytes();
+            part.copy_from_slice(&word[..part.len()]);
+        }
+    }
+
+    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.fill(&mut bytes);
+        bytes
+    }
+
+    /// Returns an image as disks are: runs of data with holes between, and some blocks more than once.
+    pub(crate) fn disk(&mut self, len: usize) -> Vec<u8> {
+        let mut disk = vec![0; len];
+        for _ in 0..3 + len / (1 << 20) {
+            self.scribble(&mut disk);
+        }
+        disk
+    }
+
+    /// Overwrites a run of an image: with noise, zeros, or what stands elsewhere in it.
+    pub(crate) fn scribble(&mut self, disk: &mut [u8]) {
+        let at = self.below(disk.len());
+        let run = (1 + self.below(200_000)).min(disk.len() - at);
+        match self.below(4) {
+            0 => disk[at..at + run].fill(0),
+            1 => {
+                let from = self.below(disk.len() - run + 1) / BLOCK_BYTES * BLOCK_BYTES;
+                let at = (at / BLOCK_BYTES * BLOCK_BYTES).min(disk.len() - run);
+                disk.copy_within(from..from + run, at);
+            }
+            _ => self.fill(&mut disk[at..at + run]),
+        }
+    }
+}
+
+/// A repository in memory.
+pub(crate) struct Bench {
+    pub(crate) storage: MemoryStorage,
+    pub(crate) repo: Repository,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let storage = MemoryStorage::new();
+        let repo = init(storage.clone());
+        Self { storage, repo }
+    }
+
+    /// Opens the repository once more, as another process would.
+    pub(crate) fn another(&self) -> Repository {
+        open(self.storage.clone())
+    }
+
+    /// Captures an image of a volume.
+    pub(crate) fn capture(&self, volume: &str, image: &dyn ReadAt) -> CaptureReport {
+        icecore::capture(&self.repo, image, &options(volume), &NoProgress).unwrap()
+    }
+
+    pub(crate) fn snapshot(&self, volume: &str, image: &dyn ReadAt) -> SnapshotId {
+        self.capture(volume, image).snapshot.id
+    }
+
+    /// Counts files below a directory.
+    pub(crate) fn count(&self, dir: &str) -> usize {
+        self.storage.files().keys().filter(|name| name.starts_with(dir)).count()
+    }
+}
+
+pub(crate) fn init(storage: impl Storage + 'static) -> Repository {
+    let options = InitOptions {
+        id: RepositoryId(Uuid::from_u128(7)),
+        key: [3; 32],
+        created_unix_ms: 1_800_000_000_000,
+        level: 1,
+    };
+    Repository::init(Arc::new(storage), session(), &options).unwrap()
+}
+
+pub(crate) fn open(storage: impl Storage + 'static) -> Repository {
+    Repository::open(Arc::new(storage), session()).unwrap()
+}
+
+/// Returns an id for a handle.
+pub(crate) fn session() -> Uuid {
+    Uuid::from_u128(u128::from(fresh()))
+}
+
+/// Returns options for a capture of a volume, with an id, a time and a name of its own.
+pub(crate) fn options(volume: &str) -> CaptureOptions {
+    let number = fresh();
+    CaptureOptions {
+        id: SnapshotId(Uuid::from_u128((u128::from(number) << 96) | 0x1234)),
+        created_unix_ms: 1_800_000_000_000 + i64::try_from(number).unwrap(),
+        name: format!("snapshot-{number}"),
+        kind: ResourceKind::Volume,
+        resource: volume.to_owned(),
+        tags: Vec::new(),
+        parent: Parent::Newest,
+        level: None,
+        check: true,
+        trust_mtime: false,
+        dry_run: false,
+    }
+}
+
+/// Returns the whole image of a snapshot.
+pub(crate) fn image_of(repo: &Repository, id: SnapshotId) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    icecore::restore_stream(repo, id, &mut bytes, &NoProgress).unwrap();
+    bytes
+}
+
+/// Fails if two images are not equal, and says where, not with millions of numbers.
+pub(crate) fn assert_same(found: &[u8], wanted: &[u8], what: &str) {
+    assert_eq!(found.len(), wanted.len(), "{what}: the length");
+    let differs = found.iter().zip(wanted).position(|(a, b)| a != b);
+    assert_eq!(differs, None, "{what}: the first byte that differs");
+}
+
+/// Is called before each read with its offset; what it returns goes to the reader.
+pub(crate) type OnRead<'a> = Box<dyn Fn(u64) -> io::Result<()> + Send + Sync + 'a>;
+
+/// An image of any size that has data in some places only.
+pub(crate) struct TestImage<'a> {
+    len: u64,
+    /// By offset. What is not here is a hole.
+    pieces: BTreeMap<u64, Vec<u8>>,
+    pub(crate) reads: Mutex<Vec<Range<u64>>>,
+    pub(crate) on_read: OnRead<'a>,
+    /// What [`ReadAt::state`] says the size is.
+    pub(crate) size_now: AtomicU64,
+    pub(crate) identity: Option<FileIdentity>,
+}
+
+impl<'a> TestImage<'a> {
+    pub(crate) fn new(len: u64) -> Self {
+        Self {
+            len,
+            pieces: BTreeMap::new(),
+            reads: Mutex::default(),
+            on_read: Box::new(|_| Ok(())),
+            size_now: AtomicU64::new(len),
+            identity: None,
+        }
+    }
+
+    /// Returns an image that has no holes.
+    pub(crate) fn full(bytes: &[u8]) -> Self {
+        Self::new(bytes.len() as u64).with(0, bytes)
+    }
+
+    pub(crate) fn with(mut self, offset: u64, bytes: &[u8]) -> Self {
+        assert!(offset + bytes.len() as u64 <= self.len);
+        self.pieces.insert(offset, bytes.to_vec());
+        self
+    }
+
+    pub(crate) fn on_read(mut self, on_read: impl Fn(u64) -> io::Result<()> + Send + Sync + 'a) -> Self {
+        self.on_read = Box::new(on_read);
+        self
+    }
+
+    /// Returns the bytes that were asked for.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.reads.lock().unwrap().iter().map(|range| range.end - range.start).sum()
+    }
+}
+
+impl ReadAt for TestImage<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (self.on_read)(offset)?;
+        let end = offset + buffer.len() as u64;
+        if end > self.len.min(self.size_now.load(Ordering::SeqCst)) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.reads.lock().unwrap().push(offset..end);
+        buffer.fill(0);
+        for (at, bytes) in self.pieces.range(..end) {
+            let (from, to) = ((*at).max(offset), (at + bytes.len() as u64).min(end));
+            if from < to {
+                let [into, source] = [offset, *at].map(|start| {
+                    usize::try_from(from - start).unwrap()..usize::try_from(to - start).unwrap()
+                });
+                buffer[into].copy_from_slice(&bytes[source]);
+            }
+        }
+        Ok(())
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let ends = self.pieces.iter().map(|(at, bytes)| (*at, at + bytes.len() as u64));
+        let next = ends.filter(|(_, end)| *end > offset).min();
+        Ok(next.map(|(at, end)| at.max(offset)..end))
+    }
+
+    fn state(&self) -> io::Result<ImageState> {
+        let size_bytes = self.size_now.load(Ordering::SeqCst);
+        Ok(ImageState { size_bytes, identity: self.identity, sectors_written: None })
+    }
+}
+
+/// A target of a restore, in memory.
+pub(crate) struct Target<'a> {
+    bytes: Mutex<Vec<u8>>,
+    pub(crate) on_write: Box<dyn Fn() + Send + Sync + 'a>,
+}
+
+impl<'a> Target<'a> {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes: Mutex::new(bytes), on_write: Box::new(|| ()) }
+    }
+
+    pub(crate) fn on_write(mut self, on_write: impl Fn() + Send + Sync + 'a) -> Self {
+        self.on_write = Box::new(on_write);
+        self
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes.into_inner().unwrap()
+    }
+}
+
+impl ReadAt for Target<'_> {
+    fn len(&self) -> u64 {
+        self.bytes.lock().unwrap().len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.bytes.lock().unwrap().read_at(offset, buffer)
+    }
+}
+
+impl WriteAt for Target<'_> {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        (self.on_write)();
+        let start = usize::try_from(offset).unwrap();
+        self.bytes.lock().unwrap()[start..start + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn zero_at(&self, range: Range<u64>) -> io::Result<()> {
+        let [start, end] = [range.start, range.end].map(|at| usize::try_from(at).unwrap());
+        self.bytes.lock().unwrap()[start..end].fill(0);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Returns the blocks of an image that are not zero, the last one filled up with zeros: none where a block is zero.
+pub(crate) fn blocks(image: &[u8]) -> Vec<Option<Vec<u8>>> {
+    let block = |part: &[u8]| {
+        let mut block = part.to_vec();
+        block.resize(BLOCK_BYTES, 0);
+        block.iter().any(|byte| *byte != 0).then_some(block)
+    };
+    image.chunks(BLOCK_BYTES).map(block).collect()
+}
+
+/// Does something with the engine from inside of a call of it: on threads of its own, because those that called are
+/// waiting.
+pub(crate) fn meanwhile(what: impl FnOnce() + Send) {
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    std::thread::scope(|scope| scope.spawn(|| threads.install(what)).join().unwrap());
+}
