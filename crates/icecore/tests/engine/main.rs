@@ -9,7 +9,11 @@ mod catalog;
 #[cfg(test)]
 mod diff;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod restore;
 #[cfg(test)]
