@@ -578,7 +578,7 @@ fn files_have_these_names() {
     assert_eq!(layout::snapshot(id), "snapshots/10111213-1415-1617-1819-1a1b1c1d1e1f");
     assert_eq!(layout::pin_lock(id), "locks/pin-10111213-1415-1617-1819-1a1b1c1d1e1f");
     assert_eq!(layout::pack(PackId([0xab; 32])), format!("packs/ab/{hex}"));
-    assert_eq!(layout::damaged(PackId([0xab; 32])), format!("damaged/{hex}"));
+    assert_eq!(layout::damaged(hex), format!("damaged/{hex}"));
     assert_eq!(layout::run(RunId([0xab; 32])), format!("index/{hex}"));
     assert_eq!(layout::temp("session", 7), "tmp/session-7");
     assert_eq!(layout::writer_lock("session"), "locks/writer-session");

@@ -58,8 +58,9 @@ pub(crate) fn run(id: RunId) -> String {
     format!("{INDEX}/{id}")
 }
 
-pub(crate) fn damaged(id: PackId) -> String {
-    format!("{DAMAGED}/{id}")
+/// Where a file is kept that was no sound pack; `file` is the name it had, or one made from that.
+pub(crate) fn damaged(file: &str) -> String {
+    format!("{DAMAGED}/{file}")
 }
 
 /// A name for a file that is not finished yet; `writer` is unique to whoever writes it.

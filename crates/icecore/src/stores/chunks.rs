@@ -57,6 +57,11 @@ impl Store {
         *index = Arc::new(index.with(added, removed));
     }
 
+    /// Forgets all that is known of the index, so that runs are opened anew even if they have the names of old ones.
+    pub(crate) fn forget_index(&self) {
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+    }
+
     /// Loads what other processes have added to the index, and forgets packs that they may have removed.
     pub(crate) fn reload(&self) -> Result<()> {
         // Locked from before the runs are listed: one that another thread adds meanwhile is added to the outcome.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::format::layout;
 use crate::format::run::HEADER_BYTES;
 use crate::format::run::Header;
+use crate::format::run::PACK_ID_BYTES;
 use crate::format::run::Run;
 use crate::stores::base::Base;
 use crate::words::error::Error;
@@ -59,6 +60,12 @@ impl RunFile {
         crc32fast::hash(&self.bytes[HEADER_BYTES..]) == self.header.crc
     }
 
+    /// Tells whether its header and table of packs are those that gave the run its id.
+    pub(crate) fn has_its_id(&self, base: &Base) -> bool {
+        let table = PACK_ID_BYTES.saturating_mul(self.header.packs as usize);
+        self.bytes.get(..HEADER_BYTES + table).is_some_and(|head| base.hasher.run(head) == self.id)
+    }
+
     /// Returns how many chunks, pages and blocks it has.
     pub(crate) fn entries(&self) -> u64 {
         self.header.chunks + self.header.blocks
@@ -72,7 +79,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Opens all runs, taking those that are open in `known` from there.
+    /// Opens all runs, taking those that are open in `known` from there. Damaged ones are left out.
     pub(crate) fn load(base: &Base, known: &Self) -> Result<Self> {
         // A run that was listed and is gone was merged into another meanwhile; a few rounds always suffice in practice.
         for _ in 0..64 {
@@ -91,7 +98,11 @@ impl Index {
         for id in names.iter().filter_map(|name| name.parse().ok()) {
             match known.runs.iter().find(|run| run.id == id) {
                 Some(run) => runs.push(Arc::clone(run)),
-                None => runs.push(Arc::new(RunFile::open(base, id)?)),
+                None => match RunFile::open(base, id) {
+                    // The packs know what it said. `verify` reports it, and `repair index` makes it again.
+                    Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                    opened => runs.push(Arc::new(opened?)),
+                },
             }
         }
         Ok(Self { runs })

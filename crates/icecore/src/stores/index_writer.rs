@@ -140,7 +140,7 @@ fn merge<'a, T: Ord + Copy, I: Iterator<Item = T> + 'a>(
 }
 
 /// Writes a run. The entries are gone through three times: to count, for the buckets, and to write.
-fn prepare_run<'a, C: Iterator<Item = ChunkEntry>, B: Iterator<Item = BlockEntry>>(
+pub(crate) fn prepare_run<'a, C: Iterator<Item = ChunkEntry>, B: Iterator<Item = BlockEntry>>(
     base: &'a Base,
     packs: &[PackId],
     chunks: impl Fn() -> C,

@@ -7,6 +7,7 @@ use crate::format::pack::Entry;
 use crate::format::pack::HEADER_BYTES;
 use crate::format::pack::Header;
 use crate::format::pack::PackKind;
+use crate::format::pack::RECORD_BYTES;
 use crate::format::pack::TRAILER_BYTES;
 use crate::format::pack::Trailer;
 use crate::stores::base::Base;
@@ -134,6 +135,29 @@ impl PackFile {
             .filter_map(|slot| u8::try_from(slot).ok())
             .filter(|slot| self.has_slot(entry, *slot))
             .collect()
+    }
+
+    /// Checks that the header of a record says what the directory says, ids and bitmap of a punched chunk included.
+    pub(crate) fn check_record(&self, entry: &Entry) -> Result<()> {
+        let at = entry.offset.saturating_sub(u32::try_from(entry.record_bytes()).unwrap_or(u32::MAX));
+        let mut bytes = vec![0; entry.record_bytes()];
+        self.file
+            .read_at(u64::from(at), &mut bytes)
+            .map_err(|error| Error::io(format!("reading pack {} at offset {at}", self.id), error))?;
+        let found = Entry::decode_record(&bytes, at).map_err(|error| damaged(self.id, &error));
+        let found = found.map_err(|error| error.in_context(format!("at offset {at}")))?;
+        let bitmap = self.directory()?.bitmap(entry);
+        let mut more: Vec<u8> = Vec::new();
+        if let Some(bitmap) = bitmap {
+            self.block_ids_of(entry).iter().for_each(|id| more.extend(id.0));
+            more.extend(bitmap.0);
+        }
+        let known = Entry { first_block: found.first_block, bitmap: found.bitmap, ..*entry };
+        if found == known && bytes.get(RECORD_BYTES..) == Some(&more) {
+            return Ok(());
+        }
+        let why = DecodeError::BadChecksum { what: "record" };
+        Err(damaged(self.id, &why).in_context(format!("at offset {at}")))
     }
 
     /// Reads the stored bytes of a chunk or a page into `buffer` and checks their CRC.

@@ -1,1 +1,142 @@
-//! Salvage.
+//! Reads what can be read of a damaged pack, record by record, without its directory. Only what is proven by its id is
+//! given out.
+
+use crate::format::bytes::Fields;
+use crate::format::pack::BITMAP_BYTES;
+use crate::format::pack::Entry;
+use crate::format::pack::RECORD_BYTES;
+use crate::format::pack::RECORD_MAGIC;
+use crate::format::pack::SlotBitmap;
+use crate::pure::compress::Decoder;
+use crate::pure::compress::Encoded;
+use crate::stores::base::Base;
+use crate::stores::pack_writer::Item;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::BlockId;
+use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sizes::BLOCK_U64;
+use crate::words::sizes::to_u64;
+use crate::words::sizes::to_usize;
+use crate::world::storage::StoredFile;
+
+/// Bytes of the file that are in memory at a time: a record of the largest size fits twice.
+const WINDOW_BYTES: u64 = 4 << 20;
+
+/// Goes through a file from its beginning to its end and calls `each` for every chunk and page in it that is what its
+/// id says. Parts that cannot be read are passed over.
+pub(crate) fn salvage(
+    base: &Base,
+    file: &dyn StoredFile,
+    mut each: impl FnMut(Item) -> Result<()>,
+) -> Result<()> {
+    let mut decoder = Decoder::new().map_err(|error| Error::io("preparing decompression", error))?;
+    let mut window = Window { file, from: 0, bytes: Vec::new() };
+    let mut at = 0;
+    while let Some(found) = window.find_record(at) {
+        let proven = record_at(&mut window, found)
+            .and_then(|(entry, item)| prove(base, &mut decoder, &entry, item).map(|item| (entry, item)));
+        at = match proven {
+            Some((entry, item)) => {
+                each(item)?;
+                u64::from(entry.offset) + u64::from(entry.stored_bytes)
+            }
+            // What looked like a record may be part of the content of one: look for the next right behind it.
+            None => found + 1,
+        };
+    }
+    Ok(())
+}
+
+/// Part of the file.
+struct Window<'a> {
+    file: &'a dyn StoredFile,
+    from: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// Returns bytes of the file; none where it ends before them.
+    fn get(&mut self, from: u64, len: usize) -> Option<&[u8]> {
+        let end = from.checked_add(to_u64(len)).filter(|end| *end <= self.file.len())?;
+        if from < self.from || end > self.from + to_u64(self.bytes.len()) {
+            self.load(from);
+        }
+        let begin = to_usize(from - self.from);
+        self.bytes.get(begin..begin + len)
+    }
+
+    fn load(&mut self, from: u64) {
+        let len = self.file.len().saturating_sub(from).min(WINDOW_BYTES);
+        self.from = from;
+        self.bytes.clear();
+        self.bytes.resize(to_usize(len), 0);
+        if self.file.read_at(from, &mut self.bytes).is_err() {
+            // Somewhere in it is a bad sector. What cannot be read is zero here, and nothing that has it is proven.
+            for (part, at) in self.bytes.chunks_mut(BLOCK_BYTES).zip(0..) {
+                if self.file.read_at(from + at * BLOCK_U64, part).is_err() {
+                    part.fill(0);
+                }
+            }
+        }
+    }
+
+    /// Returns where the next thing that looks like a record begins.
+    fn find_record(&mut self, from: u64) -> Option<u64> {
+        let mut from = from;
+        loop {
+            self.get(from, RECORD_BYTES)?;
+            let loaded = self.bytes.get(to_usize(from - self.from)..)?;
+            if let Some(at) = loaded.windows(RECORD_MAGIC.len()).position(|four| four == RECORD_MAGIC) {
+                return Some(from + to_u64(at));
+            }
+            // The signature may begin in the last bytes that are loaded.
+            from += to_u64(loaded.len() - RECORD_MAGIC.len() + 1);
+        }
+    }
+}
+
+/// Reads a record, if there is one, without believing it.
+fn record_at(window: &mut Window<'_>, at: u64) -> Option<(Entry, Item)> {
+    let entry = Entry::decode_record(window.get(at, RECORD_BYTES)?, u32::try_from(at).ok()?).ok()?;
+    let (mut blocks, mut bitmap) = (Vec::new(), None);
+    if entry.bitmap.is_some() {
+        let more = entry.record_bytes() - RECORD_BYTES;
+        let mut fields = Fields(window.get(at + to_u64(RECORD_BYTES), more)?);
+        for _ in 0..entry.slots {
+            blocks.push(BlockId(fields.array().ok()?));
+        }
+        bitmap = Some(SlotBitmap(fields.array::<BITMAP_BYTES>().ok()?));
+    }
+    let bytes = window.get(u64::from(entry.offset), entry.stored_bytes as usize)?.to_vec();
+    let encoded = Encoded { codec: entry.codec, bytes };
+    let mut item = Item::new(entry.id, encoded, entry.raw_bytes, blocks);
+    item.bitmap = bitmap;
+    Some((entry, item))
+}
+
+/// Returns the item, the ids of its blocks filled in, if it is what its id says.
+fn prove(base: &Base, decoder: &mut Decoder, entry: &Entry, mut item: Item) -> Option<Item> {
+    if item.crc != entry.crc {
+        return None;
+    }
+    let raw = decoder.decode(entry.codec, &item.encoded.bytes, entry.raw_bytes as usize).ok()?;
+    if entry.slots == 0 {
+        return (base.hasher.page(raw).0 == entry.id).then_some(item);
+    }
+    let (blocks, []) = raw.as_chunks::<BLOCK_BYTES>() else { return None };
+    let ids = base.hasher.blocks(&blocks.iter().collect::<Vec<_>>());
+    let ids: Vec<BlockId> = ids.iter().map(|digest| digest.block_id()).collect();
+    let present = match item.bitmap {
+        None => {
+            item.blocks = ids.clone();
+            ids.len() == usize::from(entry.slots)
+        }
+        Some(bitmap) => {
+            let slots = item.blocks.iter().zip(0..=u8::MAX);
+            let stated = slots.filter(|(_, slot)| bitmap.has(*slot)).map(|(id, _)| id);
+            stated.eq(&ids)
+        }
+    };
+    (present && base.hasher.chunk(&item.blocks).0 == entry.id).then_some(item)
+}

@@ -28,9 +28,9 @@ const LAYERS: &[&[&str]] = &[
     // Stores.
     &["stores/base"],
     &["stores/fence", "stores/index", "stores/pack_file", "stores/packs", "stores/records"],
-    &["stores/files", "stores/pack_cache", "stores/pack_writer"],
+    &["stores/files", "stores/pack_cache", "stores/pack_check", "stores/pack_writer"],
     &["stores/chunks", "stores/index_writer"],
-    &["stores/manifest", "stores/pack_salvage", "stores/pinned", "stores/tree_builder"],
+    &["stores/manifest", "stores/pack_salvage", "stores/pinned", "stores/run_builder", "stores/tree_builder"],
     &["stores/walk"],
     &["stores/pairs"],
     // The handle.
@@ -48,7 +48,13 @@ const LAYERS: &[&[&str]] = &[
     &["verbs/restore/stream"],
     &["verbs/stats/owners"],
     &["verbs/stats/tally"],
+    &["verbs/verify/places", "verbs/verify/report"],
+    &["verbs/verify/findings", "verbs/verify/sample"],
+    &["verbs/verify/packs"],
+    &["verbs/verify/manifests", "verbs/verify/read"],
     &["verbs/verify"],
+    &["verbs/repair/report", "verbs/repair/rescue"],
+    &["verbs/repair/runs"],
     &["verbs/capture", "verbs/diff", "verbs/gc", "verbs/repair", "verbs/restore", "verbs/stats"],
 ];
 

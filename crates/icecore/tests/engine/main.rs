@@ -7,6 +7,8 @@ mod capture;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod diff;
 #[cfg(test)]
 mod faults;
@@ -15,8 +17,12 @@ mod layers;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod repair;
+#[cfg(test)]
 mod restore;
 #[cfg(test)]
 mod stats;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod verify;

@@ -1,11 +1,6 @@
-//! Verify: looks for everything that is not as it must be, and goes on.
+//! How verify is asked, and what it answers.
 
-use crate::repository::Repository;
-use crate::words::error::Error;
-use crate::words::error::ErrorKind;
-use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
-use crate::words::progress::Progress;
 
 /// How much of the data is read.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,14 +59,4 @@ pub struct VerifyReport {
     pub stored_bytes_read: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
-}
-
-/// Verifies the snapshots with these ids, or the whole repository where none is given.
-pub fn verify(
-    _repo: &Repository,
-    _snapshots: Option<&[SnapshotId]>,
-    _depth: Depth,
-    _progress: &dyn Progress,
-) -> Result<VerifyReport> {
-    Err(Error::new(ErrorKind::Unsupported, "verify"))
 }

@@ -1,11 +1,6 @@
-//! Repair: makes the index again from the packs, and says what of which snapshots is lost.
+//! What repairs answer.
 
-use crate::repository::Repository;
 use crate::verbs::verify::LostRange;
-use crate::words::error::Error;
-use crate::words::error::ErrorKind;
-use crate::words::error::Result;
-use crate::words::progress::Progress;
 
 /// What `repair index` did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,14 +27,4 @@ pub struct RepairSnapshotsReport {
     pub unreadable: Vec<(String, String)>,
     /// What is lost, by snapshot and offset.
     pub lost: Vec<LostRange>,
-}
-
-/// Makes the index again from the packs alone.
-pub fn repair_index(_repo: &Repository, _progress: &dyn Progress) -> Result<RepairIndexReport> {
-    Err(Error::new(ErrorKind::Unsupported, "repair index"))
-}
-
-/// Reads everything that snapshots need and says which byte ranges of which of them cannot be restored.
-pub fn repair_snapshots(_repo: &Repository, _progress: &dyn Progress) -> Result<RepairSnapshotsReport> {
-    Err(Error::new(ErrorKind::Unsupported, "repair snapshots"))
 }

@@ -1,0 +1,54 @@
+//! Checks that a pack's directory is what gave the pack its id, and that every entry in it makes sense.
+
+use crate::format::pack::Entry;
+use crate::format::pack::PackKind;
+use crate::stores::base::Base;
+use crate::stores::pack_file::PackFile;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::Digest;
+use crate::words::ids::PackId;
+use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sizes::to_u64;
+
+/// Opens a pack that must be sound as a whole.
+pub(crate) fn open_sound(base: &Base, id: PackId) -> Result<PackFile> {
+    let pack = PackFile::open(base, id)?;
+    check_pack(base, &pack, |_, _| {})?;
+    Ok(pack)
+}
+
+/// Checks everything about an open pack that can be known without reading its records, and calls `each` for every entry.
+pub(crate) fn check_pack(base: &Base, pack: &PackFile, mut each: impl FnMut(u32, &Entry)) -> Result<()> {
+    if !pack.has_its_id(base) {
+        return Err(wrong(pack, "its directory is not the one that gave it its name"));
+    }
+    for number in 0..pack.entries() {
+        let entry = pack.entry(number)?;
+        check_entry(base, pack, &entry)?;
+        each(number, &entry);
+    }
+    Ok(())
+}
+
+fn check_entry(base: &Base, pack: &PackFile, entry: &Entry) -> Result<()> {
+    let fits = match pack.kind {
+        PackKind::Pages => entry.slots == 0 && entry.bitmap.is_none(),
+        PackKind::Data => {
+            let present = to_u64(pack.present_slots(entry).len() * BLOCK_BYTES);
+            present > 0 && present == u64::from(entry.raw_bytes)
+        }
+    };
+    if !fits {
+        return Err(wrong(pack, &format!("the slots of entry {} do not fit", Digest(entry.id))));
+    }
+    if pack.kind == PackKind::Data && base.hasher.chunk(&pack.block_ids_of(entry)).0 != entry.id {
+        return Err(wrong(pack, &format!("the block ids of chunk {} do not give its id", Digest(entry.id))));
+    }
+    Ok(())
+}
+
+fn wrong(pack: &PackFile, why: &str) -> Error {
+    Error::corrupt(format!("pack {} is damaged: {why}", pack.id))
+        .with_hint("run `icecore repair index`: it saves what can be read of it")
+}

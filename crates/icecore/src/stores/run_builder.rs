@@ -1,0 +1,84 @@
+//! Collects the entries of several packs for one index run.
+
+use std::sync::Arc;
+
+use crate::format::run::BlockEntry;
+use crate::format::run::ChunkEntry;
+use crate::format::run::block_key;
+use crate::format::run::chunk_key;
+use crate::stores::base::Base;
+use crate::stores::index::RunFile;
+use crate::stores::index_writer::prepare_run;
+use crate::stores::pack_file::PackFile;
+use crate::stores::pack_writer::NewPack;
+use crate::words::error::Result;
+use crate::words::ids::BlockId;
+use crate::words::ids::PackId;
+
+/// Entries that are held in memory before they are written: about 64 MiB of them.
+const ENTRIES_MAX: usize = 1 << 22;
+
+/// What will be in one run.
+#[derive(Default)]
+pub(crate) struct RunBuilder {
+    packs: Vec<PackId>,
+    chunks: Vec<ChunkEntry>,
+    blocks: Vec<BlockEntry>,
+}
+
+impl RunBuilder {
+    /// Adds all chunks or pages of a pack.
+    pub(crate) fn add_pack(&mut self, pack: &PackFile) -> Result<()> {
+        let number = self.begin(pack.id);
+        for at in 0..pack.entries() {
+            let entry = pack.entry(at)?;
+            let slots = pack.present_slots(&entry).into_iter();
+            let blocks = slots.filter_map(|slot| Some((pack.block_id(&entry, slot)?, slot)));
+            self.add(number, at, &entry.id, &blocks.collect::<Vec<_>>());
+        }
+        Ok(())
+    }
+
+    /// Adds all chunks or pages of a pack that was just written.
+    pub(crate) fn add_new(&mut self, pack: &NewPack) {
+        let number = self.begin(pack.id);
+        for (entry, at) in pack.entries.iter().zip(0..) {
+            self.add(number, at, &entry.id, &entry.blocks);
+        }
+    }
+
+    fn begin(&mut self, pack: PackId) -> u32 {
+        self.packs.push(pack);
+        u32::try_from(self.packs.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    fn add(&mut self, pack: u32, entry: u32, id: &[u8; 32], blocks: &[(BlockId, u8)]) {
+        // A pack has at most 65536 entries.
+        let entry = u16::try_from(entry).unwrap_or(u16::MAX);
+        let present = u16::try_from(blocks.len()).unwrap_or(u16::MAX);
+        self.chunks.push(ChunkEntry { key: chunk_key(id), pack, entry, present });
+        let blocks = blocks.iter();
+        self.blocks.extend(blocks.map(|(id, slot)| BlockEntry {
+            key: block_key(id),
+            pack,
+            entry,
+            slot: *slot,
+        }));
+    }
+
+    /// Tells whether the run should be written before anything more is added.
+    pub(crate) fn is_full(&self) -> bool {
+        self.chunks.len() + self.blocks.len() >= ENTRIES_MAX
+    }
+
+    /// Publishes the run, and begins another; none if there is nothing in it.
+    pub(crate) fn write(&mut self, base: &Base) -> Result<Option<Arc<RunFile>>> {
+        let Self { packs, mut chunks, mut blocks } = std::mem::take(self);
+        if packs.is_empty() {
+            return Ok(None);
+        }
+        chunks.sort_unstable();
+        blocks.sort_unstable();
+        prepare_run(base, &packs, || chunks.iter().copied(), || blocks.iter().copied())?.publish().map(Some)
+    }
+}

@@ -1,0 +1,116 @@
+//! Saves what can be read of damaged packs, and puts the damaged files aside.
+
+use std::collections::HashSet;
+
+use crate::format::layout;
+use crate::format::pack::PackKind;
+use crate::stores::base::Base;
+use crate::stores::fence;
+use crate::stores::fence::Writer;
+use crate::stores::pack_check::open_sound;
+use crate::stores::pack_salvage::salvage;
+use crate::stores::pack_writer::Item;
+use crate::stores::pack_writer::NewPack;
+use crate::stores::pack_writer::PackWriter;
+use crate::stores::packs::PackPlace;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::PackId;
+use crate::world::storage::LockMode;
+use crate::world::storage::StoredFile;
+
+/// A file that is no sound pack.
+pub(crate) struct Damaged {
+    pub(crate) place: PackPlace,
+    /// How many chunks and pages of it were saved.
+    pub(crate) saved: u64,
+    pub(crate) why: String,
+}
+
+/// New packs for what is saved of one damaged pack.
+pub(crate) struct Rescue<'a> {
+    base: &'a Base,
+    writer: &'a Writer,
+    data: Option<PackWriter<'a>>,
+    pages: Option<PackWriter<'a>>,
+    done: Vec<NewPack>,
+}
+
+impl<'a> Rescue<'a> {
+    pub(crate) fn new(base: &'a Base, writer: &'a Writer) -> Self {
+        Self { base, writer, data: None, pages: None, done: Vec::new() }
+    }
+
+    /// Writes every chunk and page that can be proven. Returns how many there were.
+    pub(crate) fn save(&mut self, file: &dyn StoredFile) -> Result<u64> {
+        let mut saved = 0;
+        salvage(self.base, file, |item| {
+            saved += 1;
+            self.append(&item)
+        })?;
+        Ok(saved)
+    }
+
+    fn append(&mut self, item: &Item) -> Result<()> {
+        // The header of the pack may be what is damaged; only a page has no blocks.
+        let (kind, open) = match item.blocks.is_empty() {
+            true => (PackKind::Pages, &mut self.pages),
+            false => (PackKind::Data, &mut self.data),
+        };
+        let mut pack = match open.take() {
+            Some(pack) => pack,
+            None => PackWriter::begin(self.base, kind)?,
+        };
+        pack.append(item)?;
+        if pack.is_full() {
+            self.done.push(pack.finish(self.writer)?);
+        } else {
+            *open = Some(pack);
+        }
+        Ok(())
+    }
+
+    /// Publishes what is open, and returns all new packs.
+    pub(crate) fn finish(mut self) -> Result<Vec<NewPack>> {
+        for pack in [self.data.take(), self.pages.take()].into_iter().flatten() {
+            self.done.push(pack.finish(self.writer)?);
+        }
+        Ok(self.done)
+    }
+}
+
+/// Moves damaged packs to where nobody looks for packs, and tells captures that run now. Returns them by name, each
+/// with what was wrong. The new index is published by now, and nothing in it leads to them.
+pub(crate) fn put_aside(base: &Base, damaged: Vec<Damaged>) -> Result<Vec<(String, String)>> {
+    if damaged.is_empty() {
+        return Ok(Vec::new());
+    }
+    let making = |error| Error::io(format!("making the directory {}", layout::DAMAGED), error);
+    base.storage.make_dir(layout::DAMAGED).map_err(making)?;
+    base.sync_dir("")?;
+    let _commit = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    fence::next_generation(base)?;
+    let mut taken: HashSet<String> = base.list(layout::DAMAGED)?.into_iter().collect();
+    let mut told = Vec::with_capacity(damaged.len());
+    for Damaged { place, saved, why } in damaged {
+        let (dir, file) = place.path.rsplit_once('/').unwrap_or(("", &place.path));
+        if saved == 0 && file.parse::<PackId>().is_err() {
+            // It is a file of somebody else, and stays where it is.
+            continue;
+        }
+        told.push((file.to_owned(), why));
+        if place.id.is_some_and(|id| open_sound(base, id).is_ok()) {
+            // A pack with the same content has taken its name: all of it was saved, or a capture stored it again.
+            continue;
+        }
+        let names = std::iter::once(file.to_owned()).chain((2..).map(|n: u32| format!("{file}.{n}")));
+        let Some(name) = names.into_iter().find(|name| !taken.contains(name)) else { continue };
+        let to = layout::damaged(&name);
+        let moved = base.storage.rename(&place.path, &to);
+        moved.map_err(|error| Error::io(format!("moving {} to {to}", place.path), error))?;
+        base.sync_dir(layout::DAMAGED)?;
+        base.sync_dir(dir)?;
+        taken.insert(name);
+    }
+    Ok(told)
+}

@@ -1,0 +1,113 @@
+//! Makes the index again: goes through all packs, collects their entries, and replaces the old runs.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::repository::Repository;
+use crate::stores::base::Base;
+use crate::stores::fence::Writer;
+use crate::stores::index::RunFile;
+use crate::stores::index_writer::prepare_merged;
+use crate::stores::index_writer::remove_runs;
+use crate::stores::pack_check::open_sound;
+use crate::stores::pack_file::PackFile;
+use crate::stores::packs::PackPlace;
+use crate::stores::packs::list_pack_places;
+use crate::stores::run_builder::RunBuilder;
+use crate::verbs::repair::report::RepairIndexReport;
+use crate::verbs::repair::rescue::Damaged;
+use crate::verbs::repair::rescue::Rescue;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::RunId;
+use crate::words::progress::Meter;
+use crate::words::progress::Progress;
+
+/// A new index in the making.
+pub(crate) struct Rebuild<'a> {
+    base: &'a Base,
+    writer: &'a Writer,
+    builder: RunBuilder,
+    runs: Vec<Arc<RunFile>>,
+    report: RepairIndexReport,
+    damaged: Vec<Damaged>,
+}
+
+impl<'a> Rebuild<'a> {
+    pub(crate) fn new(repo: &'a Repository, writer: &'a Writer) -> Self {
+        Self {
+            base: repo.base(),
+            writer,
+            builder: RunBuilder::default(),
+            runs: Vec::new(),
+            report: RepairIndexReport::default(),
+            damaged: Vec::new(),
+        }
+    }
+
+    /// Collects the entries of all packs; saves what can be read of those that are damaged.
+    pub(crate) fn go_through_packs(&mut self, progress: &dyn Progress) -> Result<()> {
+        let places = list_pack_places(self.base)?;
+        progress.total(Meter::Checked, 0);
+        let mut total = 0;
+        for place in places {
+            if progress.cancelled() {
+                return Err(Error::interrupted());
+            }
+            let file = match self.base.storage.open(&place.path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                // Whoever cannot open it now may be able to later: nothing is known of its content.
+                Err(error) => return Err(Error::io(format!("opening {}", place.path), error)),
+            };
+            let bytes = file.len();
+            total += bytes;
+            progress.total(Meter::Checked, total);
+            match self.sound(&place) {
+                Ok(pack) => self.builder.add_pack(&pack)?,
+                Err(error) if error.kind() == ErrorKind::Unsupported => return Err(error),
+                Err(error) => {
+                    let mut rescue = Rescue::new(self.base, self.writer);
+                    let saved = rescue.save(&*file)?;
+                    self.report.chunks_saved += saved;
+                    for pack in rescue.finish()? {
+                        self.builder.add_new(&pack);
+                    }
+                    self.damaged.push(Damaged { place, saved, why: error.to_string() });
+                }
+            }
+            progress.advance(Meter::Checked, bytes);
+            if self.builder.is_full() {
+                self.runs.extend(self.builder.write(self.base)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a pack that is sound as a whole.
+    fn sound(&self, place: &PackPlace) -> Result<PackFile> {
+        let id = place.id.ok_or_else(|| Error::corrupt("its name is not that of a pack in this place"))?;
+        open_sound(self.base, id)
+    }
+
+    /// Publishes the new index and removes the old runs. Returns the report and the damaged packs.
+    pub(crate) fn publish(mut self, old: &[RunId]) -> Result<(RepairIndexReport, Vec<Damaged>)> {
+        self.runs.extend(self.builder.write(self.base)?);
+        let mut parts = Vec::new();
+        if self.runs.len() > 1 {
+            let merged = prepare_merged(self.base, &self.runs, &HashSet::new())?.publish()?;
+            parts = self.runs.iter().map(|run| run.id).collect();
+            self.runs = vec![merged];
+        }
+        for run in &self.runs {
+            self.report.packs += u64::from(run.header.packs);
+            self.report.chunks += run.header.chunks;
+            self.report.blocks += run.header.blocks;
+        }
+        let new: Vec<RunId> = self.runs.iter().map(|run| run.id).collect();
+        let gone: Vec<RunId> = old.iter().chain(&parts).filter(|run| !new.contains(run)).copied().collect();
+        remove_runs(self.base, &gone)?;
+        Ok((self.report, self.damaged))
+    }
+}

@@ -1,0 +1,256 @@
+//! Goes through the manifests of snapshots: that every page is what its parent says, and that every chunk that they name
+//! is there with the slots that are needed. Whatever is not makes ranges of images unreadable.
+
+use std::ops::Range;
+
+use crate::format::page::Leaf;
+use crate::format::page::PageRef;
+use crate::format::page::Place;
+use crate::format::record::Record;
+use crate::stores::chunks::Located;
+use crate::stores::chunks::Store;
+use crate::stores::fence;
+use crate::stores::walk::Visitor;
+use crate::stores::walk::walk;
+use crate::verbs::verify::findings::FindingNumber;
+use crate::verbs::verify::findings::Findings;
+use crate::verbs::verify::findings::Object;
+use crate::verbs::verify::findings::problem_of;
+use crate::verbs::verify::packs::next_step;
+use crate::verbs::verify::places::Places;
+use crate::verbs::verify::sample::Sample;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::ChunkId;
+use crate::words::ids::Digest;
+use crate::words::progress::Meter;
+use crate::words::progress::Progress;
+use crate::words::sizes::BLOCK_U64;
+use crate::words::sizes::LEAF_SPANS;
+use crate::words::sizes::SPAN_U64;
+
+const MISSING: &str =
+    "run `icecore repair index`; if it stays missing, `icecore repair snapshots` says what is lost";
+const BROKEN: &str = "`icecore repair snapshots` says what is lost";
+
+/// Goes through manifests, and skips what it has found sound in one of them when it meets it in another.
+pub(crate) struct Manifests<'a> {
+    store: &'a Store,
+    progress: &'a dyn Progress,
+    sample: Sample,
+    /// Pages below which, and on which, everything is as it must be.
+    sound: Places,
+    /// Chunks that were met.
+    pub(crate) named: Places,
+    pub(crate) pages: u64,
+    pub(crate) chunks: u64,
+    /// How long the stored bytes of the chunks are that were met and are to be read.
+    pub(crate) wanted_bytes: u64,
+    /// How often gc had removed something when the index was last loaded.
+    generation: Option<u64>,
+}
+
+/// A page on the way to where the walk is.
+struct Open {
+    located: Option<Located>,
+    range: Range<u64>,
+    sound: bool,
+}
+
+/// One snapshot on its way through.
+struct One<'a, 'b> {
+    all: &'a mut Manifests<'b>,
+    findings: &'a mut Findings,
+    record: &'a Record,
+    number: usize,
+    path: Vec<Open>,
+}
+
+impl<'a> Manifests<'a> {
+    /// Loads the index anew: the snapshots that are to be checked are known already.
+    pub(crate) fn begin(store: &'a Store, sample: Sample, progress: &'a dyn Progress) -> Result<Self> {
+        let generation = fence::generation(&store.base).ok();
+        store.reload()?;
+        Ok(Self {
+            store,
+            progress,
+            sample,
+            sound: Places::default(),
+            named: Places::default(),
+            pages: 0,
+            chunks: 0,
+            wanted_bytes: 0,
+            generation,
+        })
+    }
+
+    /// Checks the manifest of the record that has this number.
+    pub(crate) fn check(&mut self, number: usize, record: &Record, findings: &mut Findings) -> Result<()> {
+        let root = record.root.map_or(Digest::ZERO, |root| root.content);
+        if self.store.base.hasher.image(record.size_bytes, root) != record.content {
+            findings.add(Object::Snapshot(record.id.to_string()), || {
+                "its content digest is not that of its manifest; a restore still proves every span".to_owned()
+            });
+        }
+        let store = self.store;
+        let mut one = One { all: self, findings, record, number, path: Vec::new() };
+        walk(store, record, &mut one)?;
+        one.close(u64::MAX);
+        Ok(())
+    }
+
+    /// Returns where a chunk is, or the finding that says why it is nowhere.
+    fn locate(&mut self, id: &ChunkId, findings: &mut Findings) -> Result<Located, FindingNumber> {
+        let mut found = self.store.find_chunk(id);
+        if !matches!(found, Ok(Some(_))) && self.gc_went_on() {
+            found = self.store.find_chunk(id);
+        }
+        match found {
+            Ok(Some(located)) => {
+                if self.named.insert(&located) {
+                    self.chunks += 1;
+                    if self.sample.has(located.pack.id, located.number) {
+                        self.wanted_bytes += u64::from(located.entry.stored_bytes);
+                    }
+                }
+                Ok(located)
+            }
+            Ok(None) => Err(self.blame(Object::Chunk(id.0), &id.0, None, findings)),
+            Err(error) => Err(self.blame(Object::Chunk(id.0), &id.0, Some(&error), findings)),
+        }
+    }
+
+    /// Looks for what gc moved, if it moved anything since the last look.
+    fn gc_went_on(&mut self) -> bool {
+        let generation = fence::generation(&self.store.base).ok();
+        let went_on = generation != self.generation && self.store.reload().is_ok();
+        self.generation = generation;
+        went_on
+    }
+
+    /// Returns the finding for a chunk or a page that is not there: that of the pack that should have it, if it is known.
+    fn blame(
+        &self,
+        object: Object,
+        id: &[u8; 32],
+        error: Option<&Error>,
+        findings: &mut Findings,
+    ) -> FindingNumber {
+        for hint in self.store.index().find_chunk(id) {
+            if let Err(error) = self.store.pack(hint.pack) {
+                let pack = Object::Pack(hint.pack);
+                return findings.add(pack, || problem_of(&error, next_step(&error)));
+            }
+        }
+        findings.add(object, || match error {
+            Some(error) => problem_of(error, MISSING),
+            None => format!("it is missing: no pack that the index knows has it; {MISSING}"),
+        })
+    }
+}
+
+impl One<'_, '_> {
+    /// Ends the pages that do not reach beyond `offset`.
+    fn close(&mut self, offset: u64) {
+        while let Some(open) = self.path.pop_if(|open| open.range.end <= offset) {
+            // A page at the end of an image may be fine there and not in a longer one.
+            if open.sound && open.range.end < self.record.size_bytes {
+                open.located.map(|located| self.all.sound.insert(&located));
+            }
+        }
+    }
+
+    fn lose(&mut self, finding: FindingNumber, range: Range<u64>) {
+        let end = range.end.min(self.record.size_bytes);
+        self.findings.add_lost(finding, self.number, range.start.min(end)..end);
+        self.path.iter_mut().for_each(|open| open.sound = false);
+    }
+
+    /// Checks an extent that is stored in a chunk and begins at `offset` of the image.
+    fn extent(&mut self, located: &Located, slot: u8, blocks: u16, offset: u64) {
+        let slots = (slot..=u8::MAX).take(usize::from(blocks));
+        for (slot, block) in slots.zip(0..) {
+            let finding = if !located.pack.has_slot(&located.entry, slot) {
+                let (entry, pack) = (&located.entry, located.pack.id);
+                let problem = || {
+                    let at = entry.offset;
+                    format!(
+                        "its slot {slot} is needed and pack {pack} at offset {at} does not have it; {BROKEN}"
+                    )
+                };
+                Some(self.findings.add(Object::Chunk(entry.id), problem))
+            } else {
+                self.findings.damage_of(located, slot)
+            };
+            if let Some(finding) = finding {
+                let begin = offset + block * BLOCK_U64;
+                self.lose(finding, begin..begin + BLOCK_U64);
+            }
+        }
+    }
+
+    fn unfit(&mut self, page: &PageRef, why: &str, range: Range<u64>) {
+        let finding = self.findings.add(Object::Page(page.id.0), || format!("{why}; {BROKEN}"));
+        self.lose(finding, range);
+    }
+}
+
+impl Visitor for One<'_, '_> {
+    fn enter(&mut self, page: &PageRef, range: &Range<u64>) -> Result<bool> {
+        if self.all.progress.cancelled() {
+            return Err(Error::interrupted());
+        }
+        self.close(range.start);
+        // What cannot be found is found out about when it is read.
+        let located = self.all.store.find_page(&page.id).ok().flatten();
+        let within = range.end < self.record.size_bytes;
+        if within && located.as_ref().is_some_and(|located| self.all.sound.has(located)) {
+            return Ok(false);
+        }
+        self.all.pages += 1;
+        self.all.progress.advance(Meter::Pages, 1);
+        self.path.push(Open { located, range: range.clone(), sound: true });
+        Ok(true)
+    }
+
+    fn leaf(&mut self, page: &PageRef, leaf: &Leaf, offset: u64) -> Result<()> {
+        let mut chunks = Vec::with_capacity(leaf.chunks.len());
+        for id in &leaf.chunks {
+            chunks.push(self.all.locate(id, self.findings));
+        }
+        let image_end = self.record.size_bytes.next_multiple_of(BLOCK_U64);
+        let mut begin = offset;
+        let mut stored_spans = 0_u64;
+        for extent in &leaf.extents {
+            let end = begin + u64::from(extent.blocks) * BLOCK_U64;
+            if let Place::Chunk { chunk, slot } = extent.place {
+                let spans = (begin - offset) / SPAN_U64..=(end - 1 - offset) / SPAN_U64;
+                spans.for_each(|span| stored_spans |= 1 << span);
+                match &chunks[usize::from(chunk)] {
+                    Ok(located) => self.extent(located, slot, extent.blocks, begin),
+                    Err(finding) => self.lose(*finding, begin..end),
+                }
+                if end > image_end {
+                    self.unfit(page, "it maps data beyond the end of the image", begin..end);
+                }
+            }
+            begin = end;
+        }
+        let empty = leaf.data_spans & !stored_spans;
+        for span in (0..).take(LEAF_SPANS).filter(|span| empty >> span & 1 == 1) {
+            let begin = offset + span * SPAN_U64;
+            self.unfit(page, "it says that there is data where nothing is stored", begin..begin + SPAN_U64);
+        }
+        Ok(())
+    }
+
+    fn broken(&mut self, page: &PageRef, range: &Range<u64>, error: Error) -> Result<()> {
+        let object = Object::Page(page.id.0);
+        let finding = match self.all.store.find_page(&page.id) {
+            Ok(Some(_)) => self.findings.add(object, || problem_of(&error, BROKEN)),
+            _ => self.all.blame(object, &page.id.0, Some(&error), self.findings),
+        };
+        self.lose(finding, range.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! Looks at every pack file and every index run as a whole.
+
+use std::collections::BTreeSet;
+
+use crate::format::layout;
+use crate::repository::Repository;
+use crate::stores::index::RunFile;
+use crate::stores::pack_check::check_pack;
+use crate::stores::pack_file::PackFile;
+use crate::stores::packs::list_pack_places;
+use crate::verbs::verify::findings::Findings;
+use crate::verbs::verify::findings::Object;
+use crate::verbs::verify::findings::problem_of;
+use crate::verbs::verify::sample::Sample;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::PackId;
+use crate::words::ids::RunId;
+use crate::words::progress::Progress;
+
+/// What to do about a pack of which something is wrong.
+pub(crate) const REPAIR_INDEX: &str = "run `icecore repair index`: it saves what can be read of the pack";
+const MOVE_OUT: &str = "nothing of icecore has such a name here; move it out of the repository";
+
+/// The packs that are sound as a whole.
+#[derive(Default)]
+pub(crate) struct SoundPacks {
+    pub(crate) ids: BTreeSet<PackId>,
+    /// How long the stored bytes are that are to be read.
+    pub(crate) wanted_bytes: u64,
+    /// How many manifest pages there are.
+    pub(crate) pages: u64,
+}
+
+/// Checks all pack files. Returns those that are sound as a whole.
+pub(crate) fn check_packs(
+    repo: &Repository,
+    sample: Sample,
+    findings: &mut Findings,
+    progress: &dyn Progress,
+) -> Result<SoundPacks> {
+    let mut sound = SoundPacks::default();
+    for place in list_pack_places(repo.base())? {
+        if progress.cancelled() {
+            return Err(Error::interrupted());
+        }
+        let Some(id) = place.id else {
+            findings.add(Object::File(place.path), || MOVE_OUT.to_owned());
+            continue;
+        };
+        let (mut bytes, mut pages) = (0, 0);
+        let checked = PackFile::open(repo.base(), id).and_then(|pack| {
+            check_pack(repo.base(), &pack, |number, entry| {
+                pages += u64::from(entry.slots == 0);
+                if sample.has(id, number) {
+                    bytes += u64::from(entry.stored_bytes);
+                }
+            })
+        });
+        match checked {
+            Ok(()) => {
+                sound.ids.insert(id);
+                sound.wanted_bytes += bytes;
+                sound.pages += pages;
+            }
+            // Gc removed it after it was listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                findings.add(Object::Pack(id), || problem_of(&error, next_step(&error)));
+            }
+        }
+    }
+    Ok(sound)
+}
+
+/// Returns what to do about a pack that cannot be used as a whole.
+pub(crate) fn next_step(error: &Error) -> &str {
+    match error.kind() {
+        ErrorKind::Corrupt => REPAIR_INDEX,
+        ErrorKind::NotFound => {
+            "if there is a copy of the file, put it back; else `icecore repair snapshots` says what is lost"
+        }
+        ErrorKind::Unsupported => "use a newer version of icecore",
+        _ => "look at the medium and the permissions of the file",
+    }
+}
+
+/// Checks all index runs.
+pub(crate) fn check_runs(repo: &Repository, findings: &mut Findings) -> Result<()> {
+    const NEXT: &str = "run `icecore repair index`: it makes the index again from the packs";
+    let base = repo.base();
+    for file in base.list(layout::INDEX)? {
+        let Some(id) = file.parse::<RunId>().ok().filter(|id| id.to_string() == file) else {
+            findings.add(Object::File(format!("{}/{file}", layout::INDEX)), || MOVE_OUT.to_owned());
+            continue;
+        };
+        match RunFile::open(base, id) {
+            Ok(run) if run.is_sound() && run.has_its_id(base) => {}
+            Ok(_) => {
+                findings.add(Object::Run(id), || format!("its checksum does not fit; {NEXT}"));
+            }
+            // It was merged into another after it was listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                findings.add(Object::Run(id), || problem_of(&error, NEXT));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! A small repository in memory to be damaged by tests, and the damages.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use icecore::CaptureOptions;
+use icecore::CaptureReport;
+use icecore::Depth;
+use icecore::Error;
+use icecore::InitOptions;
+use icecore::LockGuard;
+use icecore::LockMode;
+use icecore::LostRange;
+use icecore::Mapped;
+use icecore::MemoryStorage;
+use icecore::NewFile;
+use icecore::NoProgress;
+use icecore::Parent;
+use icecore::ReadAt;
+use icecore::Repository;
+use icecore::RepositoryId;
+use icecore::ResourceKind;
+use icecore::SnapshotId;
+use icecore::Storage;
+use icecore::StoredFile;
+use icecore::VerifyReport;
+use icecore::Wait;
+use icecore::capture;
+use icecore::restore_stream;
+use icecore::verify;
+use uuid::Uuid;
+
+pub(crate) const BLOCK: usize = 4096;
+pub(crate) const CHUNK: usize = 16 * BLOCK;
+pub(crate) const LEAF: usize = 4 << 20;
+pub(crate) const PACK_HEADER: usize = 64;
+pub(crate) const RECORD_HEADER: usize = 56;
+
+/// A repository with snapshots, and what each is of.
+pub(crate) struct Fixture {
+    pub(crate) storage: MemoryStorage,
+    pub(crate) images: Vec<(SnapshotId, Vec<u8>)>,
+    /// The pack of the data and the pack of the pages that each capture added, by path.
+    pub(crate) packs: Vec<(String, String)>,
+}
+
+/// Returns bytes that no other seed gives and that compress to about a half.
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let word = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state & 0x00ff_00ff_00ff_00ff
+    };
+    std::iter::repeat_with(word).flat_map(u64::to_le_bytes).take(len).collect()
+}
+
+/// Opens the repository in a storage as another process would.
+pub(crate) fn open(storage: &(impl Storage + Clone + 'static)) -> Result<Repository, Error> {
+    static SESSIONS: AtomicU64 = AtomicU64::new(1);
+    let session = Uuid::from_u128(SESSIONS.fetch_add(1, Ordering::Relaxed).into());
+    Repository::open(Arc::new(storage.clone()), session)
+}
+
+/// Captures an image of a volume; the number gives the snapshot its id and its time.
+pub(crate) fn take(repo: &Repository, number: u32, volume: &str, image: &dyn ReadAt) -> CaptureReport {
+    let options = CaptureOptions {
+        id: SnapshotId(Uuid::from_u128(number.into())),
+        created_unix_ms: number.into(),
+        name: format!("number {number}"),
+        kind: ResourceKind::Volume,
+        resource: volume.to_owned(),
+        tags: Vec::new(),
+        parent: Parent::Newest,
+        level: None,
+        check: true,
+        trust_mtime: false,
+        dry_run: false,
+    };
+    capture(repo, image, &options, &NoProgress).unwrap()
+}
+
+/// Returns the image of a snapshot.
+pub(crate) fn read(repo: &Repository, id: SnapshotId) -> Result<Vec<u8>, Error> {
+    let mut image = Vec::new();
+    restore_stream(repo, id, &mut image, &NoProgress)?;
+    Ok(image)
+}
+
+impl Fixture {
+    /// Captures images one after another, each as a snapshot of the volume it is given with.
+    pub(crate) fn new(images: Vec<(&str, Vec<u8>)>) -> Self {
+        let storage = MemoryStorage::new();
+        let options =
+            InitOptions { id: RepositoryId(Uuid::from_u128(77)), key: [7; 32], created_unix_ms: 0, level: 1 };
+        Repository::init(Arc::new(storage.clone()), Uuid::from_u128(0), &options).unwrap();
+        let mut fixture = Self { storage, images: Vec::new(), packs: Vec::new() };
+        for (number, (volume, image)) in (1..).zip(images) {
+            let before = fixture.files("packs/");
+            let report = take(&open(&fixture.storage).unwrap(), number, volume, &image);
+            let new: Vec<_> = fixture.files("packs/").difference(&before).cloned().collect();
+            let of_kind = |kind| new.iter().find(|path| fixture.bytes(path)[10] == kind).cloned();
+            let packs = (of_kind(1).unwrap_or_default(), of_kind(2).unwrap_or_default());
+            fixture.packs.push(packs);
+            fixture.images.push((report.snapshot.id, image));
+        }
+        fixture
+    }
+
+    /// Three snapshots: a volume of three leaves, the same with block 3 changed, and another volume.
+    pub(crate) fn three() -> Self {
+        let first = noise(1, 2 * LEAF + 5 * CHUNK + 1000);
+        let mut second = first.clone();
+        second[3 * BLOCK..4 * BLOCK].copy_from_slice(&noise(2, BLOCK));
+        Self::new(vec![("a", first), ("a", second), ("b", noise(3, LEAF + CHUNK))])
+    }
+
+    pub(crate) fn id(&self, index: usize) -> SnapshotId {
+        self.images[index].0
+    }
+
+    pub(crate) fn open(&self) -> Repository {
+        open(&self.storage).unwrap()
+    }
+
+    /// Returns the paths of files that begin with `prefix`.
+    pub(crate) fn files(&self, prefix: &str) -> BTreeSet<String> {
+        self.storage.files().into_keys().filter(|path| path.starts_with(prefix)).collect()
+    }
+
+    pub(crate) fn bytes(&self, path: &str) -> Vec<u8> {
+        self.storage.files().remove(path).unwrap()
+    }
+
+    pub(crate) fn flip(&self, path: &str, at: usize) {
+        let mut bytes = self.bytes(path);
+        bytes[at] ^= 0x10;
+        self.storage.put(path, bytes);
+    }
+
+    /// Returns where the records of a pack begin.
+    pub(crate) fn records(&self, path: &str) -> Vec<usize> {
+        let bytes = self.bytes(path);
+        let mut starts = Vec::new();
+        let mut at = PACK_HEADER;
+        while bytes[at..].starts_with(b"ICER") {
+            starts.push(at);
+            let field = |from: usize| {
+                let bytes: [u8; 4] = bytes[at + from..][..4].try_into().unwrap();
+                usize::try_from(u32::from_le_bytes(bytes)).unwrap()
+            };
+            at += RECORD_HEADER + field(12);
+        }
+        starts
+    }
+
+    pub(crate) fn verify(&self, depth: Depth) -> VerifyReport {
+        verify(&self.open(), None, depth, &NoProgress).unwrap()
+    }
+
+    pub(crate) fn assert_restores(&self, index: usize) {
+        let (id, image) = &self.images[index];
+        let restored = read(&self.open(), *id).unwrap();
+        assert!(restored == *image, "snapshot {index} has another content");
+    }
+
+    /// Asserts that all snapshots can be restored and that nothing is wrong.
+    pub(crate) fn assert_sound(&self) {
+        (0..self.images.len()).for_each(|index| self.assert_restores(index));
+        assert_eq!(self.verify(Depth::ReadData).findings, []);
+    }
+
+    /// Returns a lost range as it is told.
+    pub(crate) fn lost(&self, index: usize, range: Range<usize>) -> LostRange {
+        let bytes = |n: usize| u64::try_from(n).unwrap();
+        LostRange {
+            snapshot: self.id(index),
+            name: format!("number {}", index + 1),
+            offset: bytes(range.start),
+            bytes: bytes(range.len()),
+        }
+    }
+}
+
+/// A storage with a file of which a part cannot be read.
+#[derive(Clone)]
+pub(crate) struct BadSector {
+    pub(crate) inner: MemoryStorage,
+    pub(crate) path: String,
+    pub(crate) bad: Range<u64>,
+}
+
+struct BadFile(Box<dyn StoredFile>, Range<u64>);
+
+impl StoredFile for BadFile {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let end = offset + u64::try_from(buffer.len()).unwrap();
+        if offset < self.1.end && end > self.1.start {
+            return Err(io::Error::other("bad sector"));
+        }
+        self.0.read_at(offset, buffer)
+    }
+
+    fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
+        self.0.map(range)
+    }
+}
+
+impl Storage for BadSector {
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.inner.list(dir)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
+        let file = self.inner.open(name)?;
+        Ok(if name == self.path { Box::new(BadFile(file, self.bad.clone())) } else { file })
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
+        self.inner.create(name)
+    }
+
+    fn make_dir(&self, dir: &str) -> io::Result<()> {
+        self.inner.make_dir(dir)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.inner.sync_dir(dir)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
+        self.inner.lock(name, mode, wait)
+    }
+}

@@ -1,0 +1,290 @@
+//! Verify finds what is wrong, and says what is lost by it to the byte.
+
+use icecore::Depth;
+use icecore::ErrorKind;
+use icecore::Finding;
+use icecore::Meter;
+use icecore::NoProgress;
+use icecore::Progress;
+use icecore::SnapshotId;
+use icecore::Storage;
+use icecore::delete;
+use icecore::verify;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use crate::damage::BLOCK;
+use crate::damage::BadSector;
+use crate::damage::CHUNK;
+use crate::damage::Fixture;
+use crate::damage::LEAF;
+use crate::damage::PACK_HEADER;
+use crate::damage::RECORD_HEADER;
+use crate::damage::noise;
+use crate::damage::open;
+use crate::damage::read;
+
+/// Returns the id at the end of a pack's path.
+fn id_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap()
+}
+
+fn only(findings: &[Finding]) -> &Finding {
+    match findings {
+        [finding] => finding,
+        _ => panic!("one finding is expected: {findings:#?}"),
+    }
+}
+
+#[test]
+fn a_sound_repository_has_no_findings_and_all_of_it_is_read() {
+    let fixture = Fixture::three();
+    for depth in [Depth::Structure, Depth::Sample { part: 0.3, seed: 5 }, Depth::ReadData] {
+        assert_eq!(fixture.verify(depth).findings, []);
+    }
+    let report = fixture.verify(Depth::ReadData);
+    assert_eq!((report.snapshots, report.packs), (3, 6));
+    let chunks = (2 * LEAF / CHUNK + 5 + 1) + 1 + (LEAF / CHUNK + 1);
+    assert_eq!((report.chunks, report.chunks_read), (chunks as u64, chunks as u64));
+    // Leaves: three, one that differs, two; a root for each; and the leaf at an image's end is looked at for each image.
+    assert!((9..=10).contains(&report.pages), "{}", report.pages);
+    let sampled = fixture.verify(Depth::Sample { part: 0.3, seed: 5 });
+    assert!(sampled.chunks_read > 0 && sampled.chunks_read < report.chunks_read / 2);
+    assert_eq!(fixture.verify(Depth::Structure).chunks_read, 0);
+}
+
+#[test]
+fn a_flipped_byte_in_a_chunk_is_found_by_reading_and_names_exactly_what_is_lost() {
+    let fixture = Fixture::three();
+    let pack = &fixture.packs[0].0;
+    let record = fixture.records(pack)[0];
+    fixture.flip(pack, record + RECORD_HEADER + 500);
+    assert_eq!(fixture.verify(Depth::Structure).findings, [], "nothing but reading sees it");
+    let report = fixture.verify(Depth::ReadData);
+    let finding = only(&report.findings);
+    assert!(finding.object.starts_with("chunk "), "{finding:?}");
+    assert!(finding.problem.contains(id_of(pack)), "{finding:?}");
+    assert!(finding.problem.contains(&format!("offset {}", record + RECORD_HEADER)), "{finding:?}");
+    let expected =
+        [fixture.lost(0, 0..CHUNK), fixture.lost(1, 0..3 * BLOCK), fixture.lost(1, 4 * BLOCK..CHUNK)];
+    assert_eq!(finding.lost, expected);
+    assert_eq!(read(&fixture.open(), fixture.id(0)).unwrap_err().kind(), ErrorKind::Corrupt);
+    fixture.assert_restores(2);
+}
+
+#[test]
+fn the_lost_range_of_a_short_last_block_ends_where_the_image_does() {
+    let fixture = Fixture::three();
+    let pack = &fixture.packs[0].0;
+    fixture.flip(pack, fixture.records(pack).last().unwrap() + RECORD_HEADER);
+    let report = fixture.verify(Depth::ReadData);
+    let range = 2 * LEAF + 5 * CHUNK..2 * LEAF + 5 * CHUNK + 1000;
+    assert_eq!(
+        only(&report.findings).lost,
+        [fixture.lost(0, range.clone()), fixture.lost(1, range)],
+        "a leaf that both share"
+    );
+}
+
+#[test]
+fn only_what_the_named_snapshots_need_is_looked_at() {
+    let fixture = Fixture::three();
+    let pack = &fixture.packs[0].0;
+    fixture.flip(pack, fixture.records(pack)[20] + RECORD_HEADER);
+    let of = |index: usize| {
+        verify(&fixture.open(), Some(&[fixture.id(index)]), Depth::ReadData, &NoProgress).unwrap()
+    };
+    assert_eq!(only(&of(1).findings).lost, [fixture.lost(1, 20 * CHUNK..21 * CHUNK)]);
+    let other = of(2);
+    assert_eq!((other.findings.len(), other.snapshots), (0, 1));
+    assert_eq!((other.chunks, other.chunks_read), (65, 65));
+    let nobody = SnapshotId(Uuid::from_u128(999));
+    let error = verify(&fixture.open(), Some(&[nobody]), Depth::Structure, &NoProgress).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_pack_that_is_gone_is_one_finding_with_all_that_it_costs() {
+    let fixture = Fixture::three();
+    let pack = &fixture.packs[1].0;
+    fixture.storage.remove(pack).unwrap();
+    for depth in [Depth::Structure, Depth::ReadData] {
+        let report = fixture.verify(depth);
+        let finding = only(&report.findings);
+        assert_eq!(finding.object, format!("pack {}", id_of(pack)));
+        assert_eq!(finding.lost, [fixture.lost(1, 3 * BLOCK..4 * BLOCK)]);
+    }
+    fixture.assert_restores(0);
+    fixture.assert_restores(2);
+}
+
+#[test]
+fn a_pack_with_a_damaged_directory_costs_what_is_in_it_until_it_is_repaired() {
+    let fixture = Fixture::three();
+    let pack = &fixture.packs[2].0;
+    fixture.flip(pack, fixture.bytes(pack).len() - 100);
+    let report = fixture.verify(Depth::Structure);
+    let finding = only(&report.findings);
+    assert_eq!(finding.object, format!("pack {}", id_of(pack)));
+    assert!(finding.problem.contains("repair index"), "{finding:?}");
+    assert_eq!(finding.lost, [fixture.lost(2, 0..LEAF + CHUNK)]);
+}
+
+#[test]
+fn a_damaged_page_costs_the_region_that_it_maps_in_every_snapshot_that_shares_it() {
+    let fixture = Fixture::three();
+    let pages = &fixture.packs[0].1;
+    let records = fixture.records(pages);
+    fixture.flip(pages, records[1] + RECORD_HEADER + 9);
+    for depth in [Depth::Structure, Depth::ReadData] {
+        let report = fixture.verify(depth);
+        let finding = only(&report.findings);
+        assert!(finding.object.starts_with("manifest page "), "{finding:?}");
+        assert_eq!(finding.lost, [fixture.lost(0, LEAF..2 * LEAF), fixture.lost(1, LEAF..2 * LEAF)]);
+    }
+}
+
+#[test]
+fn a_damaged_inner_page_costs_all_that_is_below_it() {
+    let fixture = Fixture::three();
+    let pages = &fixture.packs[0].1;
+    fixture.flip(pages, fixture.records(pages).last().unwrap() + RECORD_HEADER + 9);
+    let report = fixture.verify(Depth::Structure);
+    let whole = fixture.images[0].1.len();
+    assert_eq!(only(&report.findings).lost, [fixture.lost(0, 0..whole)]);
+    fixture.assert_restores(1);
+}
+
+#[test]
+fn damage_that_no_snapshot_needs_is_a_finding_that_costs_nothing() {
+    let fixture = Fixture::three();
+    delete(&fixture.open(), fixture.id(2)).unwrap();
+    let pack = &fixture.packs[2].0;
+    fixture.flip(pack, fixture.records(pack)[0] + RECORD_HEADER);
+    assert!(only(&fixture.verify(Depth::ReadData).findings).lost.is_empty());
+    fixture.flip(pack, fixture.bytes(pack).len() - 1);
+    assert!(only(&fixture.verify(Depth::Structure).findings).lost.is_empty());
+}
+
+#[test]
+fn the_header_of_a_record_is_looked_at_though_only_a_repair_needs_it() {
+    let fixture = Fixture::three();
+    let pack = &fixture.packs[2].0;
+    fixture.flip(pack, fixture.records(pack)[0] + 30);
+    let report = fixture.verify(Depth::ReadData);
+    let finding = only(&report.findings);
+    assert!(finding.lost.is_empty() && finding.problem.contains("nothing is lost"), "{finding:?}");
+    fixture.assert_restores(2);
+}
+
+#[test]
+fn files_that_are_nobodys_are_findings() {
+    let fixture = Fixture::three();
+    let copy = format!("packs/00/{}", id_of(&fixture.packs[0].0));
+    let strange = ["packs/00/notes.txt", "packs/notes.txt", "index/notes.txt", "snapshots/notes.txt", &copy];
+    for path in strange {
+        let fixture = Fixture::three();
+        fixture.storage.put(path, fixture.bytes(&fixture.packs[0].0));
+        let report = fixture.verify(Depth::Structure);
+        let finding = only(&report.findings);
+        assert_eq!(finding.object, format!("file {path}"));
+        assert!(finding.lost.is_empty());
+    }
+}
+
+#[test]
+fn a_pack_under_the_name_of_another_is_found() {
+    let fixture = Fixture::three();
+    let (pack, other) = (&fixture.packs[0].0, &fixture.packs[2].0);
+    fixture.storage.put(pack, fixture.bytes(other));
+    let report = fixture.verify(Depth::Structure);
+    assert!(report.findings.iter().any(|finding| finding.object.contains(id_of(pack))), "{report:#?}");
+    fixture.assert_restores(2);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_a_finding_and_the_others_are_looked_at() {
+    let fixture = Fixture::three();
+    fixture.flip(&format!("snapshots/{}", fixture.id(0)), 40);
+    let report = fixture.verify(Depth::ReadData);
+    assert_eq!(only(&report.findings).object, format!("snapshot {}", fixture.id(0)));
+    assert_eq!(report.snapshots, 2);
+    let named = verify(&fixture.open(), Some(&[fixture.id(0)]), Depth::Structure, &NoProgress).unwrap();
+    assert_eq!(named.findings, report.findings);
+}
+
+#[test]
+fn a_damaged_index_run_stops_nobody_from_opening_the_repository() {
+    for at in [20, 70] {
+        let fixture = Fixture::three();
+        let run = fixture.files("index/").pop_first().unwrap();
+        fixture.flip(&run, at);
+        let report = fixture.verify(Depth::Structure);
+        let run =
+            report.findings.iter().find(|finding| finding.object == format!("index run {}", id_of(&run)));
+        assert!(run.is_some_and(|finding| finding.problem.contains("repair index")), "{report:#?}");
+    }
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_is_a_finding_and_the_rest_is_verified() {
+    let fixture = Fixture::three();
+    let path = fixture.packs[0].0.clone();
+    let record = fixture.records(&path)[7] as u64 + RECORD_HEADER as u64;
+    let storage = BadSector { inner: fixture.storage.clone(), path, bad: record..record + 512 };
+    let repo = open(&storage).unwrap();
+    let report = verify(&repo, None, Depth::ReadData, &NoProgress).unwrap();
+    let chunk = only(&report.findings);
+    assert!(chunk.problem.contains("bad sector"), "{chunk:?}");
+    let range = 7 * CHUNK..8 * CHUNK;
+    assert_eq!(chunk.lost, [fixture.lost(0, range.clone()), fixture.lost(1, range)]);
+
+    let path = fixture.packs[2].0.clone();
+    let storage = BadSector { inner: fixture.storage.clone(), path, bad: 0..PACK_HEADER as u64 };
+    let report = verify(&open(&storage).unwrap(), None, Depth::ReadData, &NoProgress).unwrap();
+    assert_eq!(only(&report.findings).lost, [fixture.lost(2, 0..LEAF + CHUNK)]);
+}
+
+#[test]
+fn whoever_asks_to_stop_is_obeyed() {
+    struct Impatient;
+    impl Progress for Impatient {
+        fn total(&self, _meter: Meter, _total: u64) {}
+        fn advance(&self, _meter: Meter, _amount: u64) {}
+        fn cancelled(&self) -> bool {
+            true
+        }
+    }
+    let fixture = Fixture::three();
+    let error = verify(&fixture.open(), None, Depth::ReadData, &Impatient).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn one_bit_that_changes_anywhere_is_found_or_harms_no_snapshot(file: prop::sample::Index, at: prop::sample::Index, bit in 0..8) {
+        let mut image = noise(8, 3 * CHUNK + 77);
+        let first = image.clone();
+        image[CHUNK..CHUNK + 9].fill(1);
+        let fixture = Fixture::new(vec![("a", first), ("a", image)]);
+        let files: Vec<_> = fixture.storage.files().into_iter().collect();
+        let files: Vec<_> = files.into_iter().filter(|(path, bytes)| path != "config" && !bytes.is_empty()).collect();
+        let (path, mut bytes) = files[file.index(files.len())].clone();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1_u8 << bit;
+        fixture.storage.put(&path, bytes);
+        let report = fixture.verify(Depth::ReadData);
+        if report.findings.iter().all(|finding| finding.lost.is_empty()) {
+            for (id, image) in &fixture.images {
+                let restored = read(&fixture.open(), *id);
+                let unreadable = report.findings.iter().any(|finding| finding.object.contains(&id.to_string()));
+                prop_assert!(
+                    unreadable || restored.as_ref().is_ok_and(|restored| restored == image),
+                    "{path} at {at}: {:?}\n{report:#?}", restored.err(),
+                );
+            }
+        }
+    }
+}
