@@ -30,7 +30,7 @@ use crate::support::options;
 const VOLUMES: [&str; 3] = ["a", "b", "c"];
 const IMAGE_BYTES_MAX: usize = 9 << 20;
 /// Cases unless `PROPTEST_CASES` says otherwise.
-const CASES: u32 = 40;
+const CASES: u32 = 100;
 
 /// One step. Numbers choose among what there is when the step is taken, so that none is in vain.
 #[derive(Debug, Clone)]
