@@ -11,7 +11,11 @@ mod damage;
 #[cfg(test)]
 mod diff;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod repair;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use icecore::BLOCK_BYTES;
 use icecore::CaptureOptions;
 use icecore::CaptureReport;
+use icecore::Depth;
 use icecore::FileIdentity;
 use icecore::ImageState;
 use icecore::InitOptions;
@@ -167,6 +168,12 @@ pub(crate) fn assert_same(found: &[u8], wanted: &[u8], what: &str) {
     assert_eq!(found.len(), wanted.len(), "{what}: the length");
     let differs = found.iter().zip(wanted).position(|(a, b)| a != b);
     assert_eq!(differs, None, "{what}: the first byte that differs");
+}
+
+/// Fails unless a repository is in order, down to the last block.
+pub(crate) fn assert_sound(repo: &Repository, what: &str) {
+    let report = icecore::verify(repo, None, Depth::ReadData, &NoProgress).unwrap();
+    assert_eq!(report.findings, [], "{what}");
 }
 
 /// Is called before each read with its offset; what it returns goes to the reader.

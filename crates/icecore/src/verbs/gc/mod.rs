@@ -171,6 +171,7 @@ fn rewrite_and_take_out(
     progress.total(Meter::Rewritten, plan.packs.iter().filter(rewritten).map(|pack| pack.used_bytes).sum());
     let mut going = plan.choice.remove.clone();
     let mut new_bytes = 0;
+    let mut published = HashSet::new();
     for kind in [PackKind::Data, PackKind::Pages] {
         let mut rewriter = Rewriter::new(&repo.store, &writer, kind, repo.config.level);
         for pack in plan.packs.iter().filter(rewritten).filter(|pack| pack.kind == kind) {
@@ -180,7 +181,9 @@ fn rewrite_and_take_out(
         }
         rewriter.publish()?;
         going.append(&mut rewriter.replaced);
+        published.extend(rewriter.published);
         new_bytes += rewriter.new_bytes;
     }
+    going.retain(|pack| !published.contains(pack));
     Ok((take_out(&repo.store, going, &plan.marked)?, new_bytes))
 }

@@ -37,6 +37,8 @@ pub(crate) struct Rewriter<'a> {
     copied: Vec<PackId>,
     /// Old packs all of whose copies are published.
     pub(crate) replaced: Vec<PackId>,
+    /// New packs. One may have the name of an old pack that was to go: of what a gc that was killed left behind.
+    pub(crate) published: Vec<PackId>,
     pub(crate) new_bytes: u64,
 }
 
@@ -50,6 +52,7 @@ impl<'a> Rewriter<'a> {
             open: None,
             copied: Vec::new(),
             replaced: Vec::new(),
+            published: Vec::new(),
             new_bytes: 0,
         }
     }
@@ -95,6 +98,7 @@ impl<'a> Rewriter<'a> {
         if let Some(pack) = self.open.take() {
             let pack = pack.finish(self.writer)?;
             self.new_bytes += pack.bytes;
+            self.published.push(pack.id);
             let run = write_run_of(&self.store.base, &pack)?;
             self.store.replace_runs(run, &[]);
         }
