@@ -89,7 +89,7 @@ class Icecore(Tool):
 
     def delete(self, names, step):
         step.run(self.call("snapshot", "delete", "--force", *map(self.label, names)))
-        step.run(self.call("gc"))
+        step.run(self.call("gc", "--max-unused", "0%"))
 
     def settings(self):
         return "defaults (zstd level 1)"
@@ -112,11 +112,11 @@ class Restic(Tool):
     def snapshot(self, name):
         found = subprocess.run(
             self.call("snapshots", "--json", "--tag", f"{name}-{CAPTURES.index(name) + 1}"),
-            env=self.env, check=True, capture_output=True)
+            env=self.env, check=True, stdout=subprocess.PIPE)
         return json.loads(found.stdout)[0]["id"]
 
     def restore(self, name, target, step):
-        into = target.parent / "restic"
+        into = target.parent / "extracted"
         step.run(self.call("restore", self.snapshot(name), "--target", into), env=self.env)
         shutil.move(into / str(self.image(name)).lstrip("/"), target)
         shutil.rmtree(into)
@@ -149,7 +149,7 @@ class Borg(Tool):
         return f"{self.repo}/r::{name}-{CAPTURES.index(name) + 1}"
 
     def restore(self, name, target, step):
-        into = target.parent / "borg"
+        into = target.parent / "extracted"
         into.mkdir()
         here = os.getcwd()
         os.chdir(into)
