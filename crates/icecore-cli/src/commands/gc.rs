@@ -57,8 +57,16 @@ fn summary(totals: &GcTotals, dry_run: bool) -> String {
         ("removed", units::count(totals.packs_removed, "pack")),
         ("rewritten", units::count(totals.packs_rewritten, "pack")),
         ("punched", units::count(totals.chunks_punched, "chunk")),
-        ("still unused", units::bytes(totals.unused_bytes_kept)),
+        ("still unused", still_unused(totals)),
         ("leftovers", units::count(totals.leftovers_removed, "file")),
     ];
     format!("{head}\n{}", ui::pairs(2, &lines))
+}
+
+fn still_unused(totals: &GcTotals) -> String {
+    let bytes = units::bytes(totals.unused_bytes_kept);
+    match totals.unused_bytes_kept {
+        0 => bytes,
+        _ => format!("{bytes}, within --max-unused; a smaller one gives back more"),
+    }
 }

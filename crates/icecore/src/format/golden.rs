@@ -469,7 +469,7 @@ fn a_pack_directory_and_its_trailer_are_these_bytes() {
     assert_eq!(directory.block_id(&punched_entry(), 2), Some(ids[3]));
     assert_eq!(directory.bitmap(&raw_entry()), None);
     assert_eq!(directory.bitmap(&punched_entry()), Some(bitmap));
-    assert_eq!((bitmap.count(), bitmap.rank(0), bitmap.rank(2), bitmap.rank(255)), (2, 0, 1, 2));
+    assert_eq!(bitmap.count(), 2);
     assert!(bitmap.has(2) && !bitmap.has(1) && !bitmap.has(255));
 }
 

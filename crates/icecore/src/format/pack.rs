@@ -228,13 +228,6 @@ impl SlotBitmap {
     pub(crate) fn count(&self) -> u32 {
         self.0.iter().map(|byte| byte.count_ones()).sum()
     }
-
-    /// Returns how many of the slots before `slot` have their data.
-    pub(crate) fn rank(&self, slot: u8) -> u32 {
-        let whole = usize::from(slot / 8);
-        let part = self.0[whole] & !(u8::MAX << (slot % 8));
-        self.0[..whole].iter().map(|byte| byte.count_ones()).sum::<u32>() + part.count_ones()
-    }
 }
 
 /// The last bytes of a pack.

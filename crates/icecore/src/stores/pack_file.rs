@@ -88,11 +88,6 @@ impl PackFile {
         self.trailer.block_ids
     }
 
-    /// Returns how long the directory is.
-    pub(crate) fn directory_bytes(&self) -> u64 {
-        self.trailer.directory_bytes()
-    }
-
     /// Tells whether the directory is the one that gave the pack its id.
     pub(crate) fn has_its_id(&self, base: &Base) -> bool {
         base.hasher.pack(&self.directory) == self.id

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::fs::Metadata;
 use std::fs::OpenOptions;
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -19,6 +18,7 @@ use crate::world::io::ImageState;
 use crate::world::io::ReadAt;
 use crate::world::raw::Kind;
 use crate::world::raw::Raw;
+use crate::world::raw::read_through_raw;
 
 /// A file or block device that is captured. Never written to.
 #[derive(Debug)]
@@ -54,21 +54,7 @@ fn open_to_read(path: &Path, kind: Kind) -> io::Result<File> {
 }
 
 impl ReadAt for ImageFile {
-    fn len(&self) -> u64 {
-        self.raw.len()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.raw.read_at(offset, buffer)
-    }
-
-    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
-        self.raw.next_data(offset)
-    }
-
-    fn will_need(&self, range: Range<u64>) {
-        self.raw.will_need(range);
-    }
+    read_through_raw!();
 
     fn state(&self) -> io::Result<ImageState> {
         let metadata = self.raw.file().metadata()?;

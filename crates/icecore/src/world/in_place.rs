@@ -5,7 +5,6 @@ use std::fs::File;
 use std::fs::Metadata;
 use std::fs::OpenOptions;
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -22,6 +21,8 @@ use crate::world::io::WriteAt;
 use crate::world::raw::Kind;
 use crate::world::raw::Raw;
 use crate::world::raw::check_size;
+use crate::world::raw::read_through_raw;
+use crate::world::raw::write_through_raw;
 use crate::world::target::target_error;
 
 /// An existing file or block device that is restored in place.
@@ -109,35 +110,11 @@ fn open_to_write(path: &Path, flags: OFlags) -> io::Result<File> {
 }
 
 impl ReadAt for OpenTarget {
-    fn len(&self) -> u64 {
-        self.raw.len()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.raw.read_at(offset, buffer)
-    }
-
-    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
-        self.raw.next_data(offset)
-    }
-
-    fn will_need(&self, range: Range<u64>) {
-        self.raw.will_need(range);
-    }
+    read_through_raw!();
 }
 
 impl WriteAt for OpenTarget {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.raw.write_at(offset, bytes)
-    }
-
-    fn zero_at(&self, range: Range<u64>) -> io::Result<()> {
-        self.raw.zero_at(range)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.raw.sync()
-    }
+    write_through_raw!();
 }
 
 #[cfg(test)]

@@ -259,6 +259,46 @@ fn is_unsupported(error: Errno) -> bool {
     [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS, Errno::NODEV].contains(&error)
 }
 
+/// The methods of `ReadAt` that a type with a field `raw` passes on to it.
+macro_rules! read_through_raw {
+    () => {
+        fn len(&self) -> u64 {
+            self.raw.len()
+        }
+
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+            self.raw.read_at(offset, buffer)
+        }
+
+        fn next_data(&self, offset: u64) -> std::io::Result<Option<std::ops::Range<u64>>> {
+            self.raw.next_data(offset)
+        }
+
+        fn will_need(&self, range: std::ops::Range<u64>) {
+            self.raw.will_need(range);
+        }
+    };
+}
+pub(crate) use read_through_raw;
+
+/// The methods of `WriteAt` that a type with a field `raw` passes on to it.
+macro_rules! write_through_raw {
+    () => {
+        fn write_at(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+            self.raw.write_at(offset, bytes)
+        }
+
+        fn zero_at(&self, range: std::ops::Range<u64>) -> std::io::Result<()> {
+            self.raw.zero_at(range)
+        }
+
+        fn sync(&self) -> std::io::Result<()> {
+            self.raw.sync()
+        }
+    };
+}
+pub(crate) use write_through_raw;
+
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests make files to try things on")]
 mod tests {

@@ -5,7 +5,6 @@ use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -31,6 +30,8 @@ use crate::world::io::WriteAt;
 use crate::world::raw::Kind;
 use crate::world::raw::Raw;
 use crate::world::raw::check_size;
+use crate::world::raw::read_through_raw;
+use crate::world::raw::write_through_raw;
 
 /// The longest name that file systems allow.
 const NAME_BYTES_MAX: usize = 255;
@@ -86,35 +87,11 @@ impl NewTarget {
 }
 
 impl ReadAt for NewTarget {
-    fn len(&self) -> u64 {
-        self.raw.len()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.raw.read_at(offset, buffer)
-    }
-
-    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
-        self.raw.next_data(offset)
-    }
-
-    fn will_need(&self, range: Range<u64>) {
-        self.raw.will_need(range);
-    }
+    read_through_raw!();
 }
 
 impl WriteAt for NewTarget {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.raw.write_at(offset, bytes)
-    }
-
-    fn zero_at(&self, range: Range<u64>) -> io::Result<()> {
-        self.raw.zero_at(range)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.raw.sync()
-    }
+    write_through_raw!();
 }
 
 /// Returns the error for a target that could not be made or written.

@@ -62,6 +62,22 @@ fn damaged_runs_are_replaced() {
 }
 
 #[test]
+fn a_run_that_gets_the_name_of_the_damaged_one_is_opened_anew() {
+    let fixture = Fixture::three();
+    // Now there is one run, of all packs, which the next repair writes again under the same name.
+    repair(&fixture);
+    let run = fixture.files("index/").pop_first().unwrap();
+    let mut bytes = fixture.bytes(&run);
+    bytes[64 + 6 * 32..].fill(0);
+    fixture.storage.put(&run, bytes);
+    let repo = fixture.open();
+    assert!(read(&repo, fixture.id(0)).is_err());
+    repair_index(&repo, &NoProgress).unwrap();
+    assert_eq!(fixture.files("index/").pop_first(), Some(run));
+    assert!(read(&repo, fixture.id(0)).unwrap() == fixture.images[0].1);
+}
+
+#[test]
 fn a_repair_of_what_is_sound_changes_nothing_that_can_be_seen() {
     let fixture = Fixture::three();
     let packs = fixture.files("packs/");

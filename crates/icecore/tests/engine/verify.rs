@@ -256,8 +256,10 @@ fn whoever_asks_to_stop_is_obeyed() {
         }
     }
     let fixture = Fixture::three();
-    let error = verify(&fixture.open(), None, Depth::ReadData, &Impatient).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    for snapshots in [None, Some(&[fixture.id(0)][..])] {
+        let error = verify(&fixture.open(), snapshots, Depth::Structure, &Impatient).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
+    }
 }
 
 proptest! {

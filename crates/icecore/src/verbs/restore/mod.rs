@@ -10,7 +10,6 @@ use std::io::Write;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
-use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::pinned::pinned;
 use crate::verbs::restore::fetch::fetch;
@@ -66,7 +65,7 @@ pub fn restore(
     let written = AtomicU64::new(0);
     let write = |offset: u64, bytes: &[u8]| {
         // A short last block is stored with zeros behind it.
-        let bytes = &bytes[..bytes.len().min(to_usize(image_bytes - offset))];
+        let bytes = &bytes[..bytes.len().min(to_usize(image_bytes.saturating_sub(offset)))];
         written.fetch_add(to_u64(bytes.len()), Ordering::Relaxed);
         target
             .write_at(offset, bytes)

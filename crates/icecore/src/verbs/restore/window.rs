@@ -108,6 +108,11 @@ impl Window {
                 break;
             }
             let offset = number * LEAF_U64;
+            if offset >= image_bytes {
+                return Err(Error::corrupt(format!(
+                    "the manifest has data at byte {offset}, beyond the image's end"
+                )));
+            }
             let add = window.add(store, number, &page.id, &mut numbers);
             add.map_err(|error| error.in_context(format!("bytes {offset} to {}", offset + LEAF_U64)))?;
             next = number + 1;
