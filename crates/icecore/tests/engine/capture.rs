@@ -165,6 +165,28 @@ fn blocks_are_found_again_wherever_they_stand() {
 }
 
 #[test]
+fn a_short_last_block_has_nothing_of_what_was_read_before() {
+    // More leaves than there are buffers, so that the last one is read into a buffer that was used.
+    let leaves = 60_u64;
+    let leaf = 4 << 20;
+    let tail = Noise(32).bytes(100);
+    let image = |seed| {
+        let mut noise = Noise(seed);
+        let image = TestImage::new(leaves * leaf + 100).with(leaves * leaf, &tail);
+        (0..leaves).fold(image, |image, at| image.with(at * leaf, &noise.bytes(BLOCK_BYTES)))
+    };
+    let bench = Bench::new();
+    let [one, two] = [33, 34].map(|seed| bench.snapshot("disk", &image(seed)));
+    let mut last = None;
+    icecore::diff(&bench.repo, one, two, &mut |range| {
+        last = Some(range.offset);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(last, Some((leaves - 1) * leaf), "the last range that differs");
+}
+
+#[test]
 fn two_images_are_captured_at_once() {
     let bench = Bench::new();
     let other = bench.another();

@@ -23,6 +23,9 @@ use crate::support::options;
 /// More than any operation here changes things.
 const CALLS_MAX: u64 = 500;
 
+/// Bytes that a page of a manifest maps.
+const LEAF_BYTES: usize = 4 << 20;
+
 /// A repository with some snapshots, to begin from again and again.
 struct Start {
     files: MemoryStorage,
@@ -33,11 +36,15 @@ impl Start {
     fn new() -> Self {
         let bench = Bench::new();
         let mut noise = Noise(61);
-        let mut image = noise.disk((4 << 20) + 100_000);
+        // Three leaves, of which one changes each time: the pages of each snapshot are spread over several packs.
+        let mut image = vec![0; 2 * LEAF_BYTES + 50_000];
         let mut images = Vec::new();
-        for _ in 0..4 {
+        for change in 0..4 {
+            if change == 0 {
+                [0, 1, 2].iter().for_each(|leaf| noise.fill(&mut image[leaf * LEAF_BYTES..][..40_000]));
+            }
+            noise.fill(&mut image[change % 3 * LEAF_BYTES + 9000..][..9000]);
             images.push((bench.snapshot("disk", &image), image.clone()));
-            (0..2).for_each(|_| noise.scribble(&mut image));
         }
         Self { files: bench.storage, images }
     }

@@ -9,6 +9,7 @@ use icecore::Meter;
 use icecore::NoProgress;
 use icecore::Progress;
 use icecore::RestoreMode;
+use icecore::SPAN_BYTES;
 
 use crate::capture::SIZES;
 use crate::support::Bench;
@@ -78,6 +79,16 @@ fn only_what_differs_is_written_in_place() {
     assert_eq!(report.written_bytes, 4 * BLOCK_BYTES as u64);
     assert_eq!(report.kept_bytes, image.len() as u64 - 4 * BLOCK_BYTES as u64);
     assert_same(&target.into_bytes(), &image, "in place");
+}
+
+#[test]
+fn a_short_last_block_is_known_again_in_place() {
+    let bench = Bench::new();
+    let image = Noise(45).bytes(3 * SPAN_BYTES + 100);
+    let id = bench.snapshot("disk", &image);
+    let target = Target::new(image.clone());
+    let report = icecore::restore(&bench.repo, id, &target, RestoreMode::InPlace, &NoProgress).unwrap();
+    assert_eq!((report.written_bytes, report.zeroed_bytes), (0, 0));
 }
 
 #[test]

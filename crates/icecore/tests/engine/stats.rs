@@ -65,6 +65,12 @@ fn statistics_are_what_sets_of_blocks_say() {
         (0..5).for_each(|_| noise.scribble(&mut disk));
         disk.resize(disk.len() - 70_000, 0);
     }
+    // Shared as a whole, and but for one leaf.
+    noise.fill(&mut disk);
+    images.insert(bench.snapshot("a", &disk), disk.clone());
+    images.insert(bench.snapshot("c", &disk), disk.clone());
+    disk[0] ^= 1;
+    images.insert(bench.snapshot("c", &disk), disk.clone());
     images.insert(bench.snapshot("empty", &Vec::new()), Vec::new());
     images.insert(bench.snapshot("zeros", &vec![0; 1 << 20]), vec![0; 1 << 20]);
     // One block more often than a byte can count, and the same image twice.
