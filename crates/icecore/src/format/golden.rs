@@ -492,11 +492,12 @@ fn an_index_run_is_these_bytes() {
         let id: [u8; 32] = std::array::from_fn(|i| if i < 16 { entry.key[i] } else { 0x99 });
         assert_eq!(run.find_chunk(&id).collect::<Vec<_>>(), [entry]);
     }
-    for entry in BLOCK_ENTRIES {
-        let id = BlockId(std::array::from_fn(|i| if i < 6 { entry.key[i] } else { 0x99 }));
-        assert_eq!(run.find_block(&id).collect::<Vec<_>>(), [entry]);
-    }
-    assert_eq!(run.find_block(&BlockId([0; 16])).count(), 0);
+    let id_of = |key: [u8; 6]| BlockId(std::array::from_fn(|i| if i < 6 { key[i] } else { 0x99 }));
+    let ids: Vec<BlockId> =
+        [[0; 6]].into_iter().chain(BLOCK_ENTRIES.map(|entry| entry.key)).map(id_of).collect();
+    let mut found = Vec::new();
+    run.find_blocks(&ids, |at, entry| found.push((at, entry)));
+    assert_eq!(found, (1..).zip(BLOCK_ENTRIES).collect::<Vec<_>>(), "all but the first are there");
     assert_eq!(run.find_chunk(&[0xff; 32]).count(), 0);
 }
 

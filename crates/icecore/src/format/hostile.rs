@@ -144,8 +144,9 @@ fn search(run: &Run<'_>) {
     for byte in [0, 1, 0x7f, 0x80, 0xfe, 0xff] {
         let found = run.find_chunk(&[byte; 32]).map(|entry| entry.pack);
         found.for_each(|pack| assert!(run.pack(pack).is_none_or(|id| run.packs().any(|named| named == id))));
-        let found = run.find_block(&BlockId([byte; 16])).map(|entry| entry.pack);
-        found.for_each(|pack| assert!(run.pack(pack).is_none_or(|id| run.packs().any(|named| named == id))));
+        run.find_blocks(&[BlockId([byte; 16])], |_, entry| {
+            assert!(run.pack(entry.pack).is_none_or(|id| run.packs().any(|named| named == id)));
+        });
     }
     assert!(run.packs().count() + run.chunk_entries().count() + run.block_entries().count() <= 1 << 20);
 }

@@ -271,11 +271,23 @@ impl<'a> Run<'a> {
         entries.iter().filter(move |entry| entry[..CHUNK_KEY_BYTES] == key).map(ChunkEntry::decode)
     }
 
-    /// Returns the entries that may be those of a block.
-    pub(crate) fn find_block(self, id: &BlockId) -> impl Iterator<Item = BlockEntry> + use<'a> {
-        let key = block_key(id);
-        let entries = self.blocks.bucket::<BLOCK_ENTRY_BYTES>(&key);
-        entries.iter().filter(move |entry| entry[..BLOCK_KEY_BYTES] == key).map(BlockEntry::decode)
+    /// Calls `found` with each entry that may be that of a block, and the block's number in `ids`.
+    ///
+    /// Many blocks are looked up at once because each look-up waits for memory twice: gone through in steps, the waits of
+    /// different blocks overlap.
+    pub(crate) fn find_blocks(self, ids: &[BlockId], mut found: impl FnMut(usize, BlockEntry)) {
+        let keys: Vec<_> = ids.iter().map(block_key).collect();
+        let buckets: Vec<_> = keys.iter().map(|key| self.blocks.bucket::<BLOCK_ENTRY_BYTES>(key)).collect();
+        // The first and the last entry of a bucket are in all the cache lines that it has.
+        let ends = |bucket: &&[[u8; BLOCK_ENTRY_BYTES]]| {
+            u64::from(bucket.first().map_or(0, |entry| entry[0]))
+                + u64::from(bucket.last().map_or(0, |entry| entry[0]))
+        };
+        std::hint::black_box(buckets.iter().map(ends).sum::<u64>());
+        for (at, (key, bucket)) in keys.iter().zip(buckets).enumerate() {
+            let fitting = bucket.iter().filter(|entry| entry[..BLOCK_KEY_BYTES] == *key);
+            fitting.for_each(|entry| found(at, BlockEntry::decode(entry)));
+        }
     }
 
     /// Returns all entries of chunks and pages, sorted.

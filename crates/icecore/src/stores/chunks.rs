@@ -133,19 +133,13 @@ impl Store {
         Ok(copies)
     }
 
-    /// Returns a chunk and the slot in it that has this block; none if the block is not stored in any sound pack.
-    pub(crate) fn find_block(&self, id: &BlockId) -> Result<Option<(Located, u8)>> {
-        let index = self.index();
-        for hint in index.find_block(id) {
-            let Ok(slot) = u8::try_from(hint.detail) else { continue };
-            if let Some(found) = self.follow(hint)?
-                && found.pack.block_id(&found.entry, slot) == Some(*id)
-                && found.pack.has_slot(&found.entry, slot)
-            {
-                return Ok(Some((found, slot)));
-            }
-        }
-        Ok(None)
+    /// Returns the chunk and the slot in it that a hint for a block leads to; none if the block is not there.
+    pub(crate) fn prove_block(&self, id: &BlockId, hint: Hint) -> Result<Option<(Located, u8)>> {
+        let Ok(slot) = u8::try_from(hint.detail) else { return Ok(None) };
+        let found = self.follow(hint)?.filter(|found| {
+            found.pack.block_id(&found.entry, slot) == Some(*id) && found.pack.has_slot(&found.entry, slot)
+        });
+        Ok(found.map(|found| (found, slot)))
     }
 
     /// Opens what a hint points to. A pack that is gone or damaged is as good as no hint; other failures are errors.

@@ -131,14 +131,18 @@ impl Index {
         })
     }
 
-    /// Returns where a block may be.
-    pub(crate) fn find_block(&self, id: &BlockId) -> impl Iterator<Item = Hint> + '_ {
-        let id = *id;
-        self.runs.iter().filter_map(|file| file.run()).flat_map(move |run| {
-            run.find_block(&id).filter_map(move |found| {
-                let pack = run.pack(found.pack)?;
-                Some(Hint { pack, entry: u32::from(found.entry), detail: u16::from(found.slot) })
-            })
-        })
+    /// Returns where blocks may be, each hint with the number of its block in `ids`, in the order of these.
+    pub(crate) fn find_blocks(&self, ids: &[BlockId]) -> Vec<(usize, Hint)> {
+        let mut hints = Vec::new();
+        for run in self.runs.iter().filter_map(|file| file.run()) {
+            run.find_blocks(ids, |at, found| {
+                if let Some(pack) = run.pack(found.pack) {
+                    let (entry, detail) = (u32::from(found.entry), u16::from(found.slot));
+                    hints.push((at, Hint { pack, entry, detail }));
+                }
+            });
+        }
+        hints.sort_by_key(|(at, _)| *at);
+        hints
     }
 }

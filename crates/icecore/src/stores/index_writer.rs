@@ -28,7 +28,7 @@ use crate::words::ids::RunId;
 /// Runs of about the same size that are merged when there are this many of them.
 const MERGE_WIDTH: usize = 4;
 /// The entries of a run of the lowest size class.
-const SMALLEST_CLASS: u64 = 1 << 15;
+const SMALLEST_CLASS: u64 = 1 << 18;
 /// Bytes that are collected before they are written.
 const BUFFER_BYTES: usize = 1 << 20;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
+use crate::stores::index::Hint;
 use crate::verbs::capture::draft::BlockPlace;
 use crate::verbs::capture::packing::ChunkJob;
 use crate::verbs::capture::packing::Source;
@@ -50,6 +51,8 @@ pub(crate) struct Chooser<'a> {
     open: OpenChunk,
     /// Where the last known block was found: the next one is often behind it.
     last: Option<(Located, u8)>,
+    /// Where the index says that blocks of this leaf may be, by their number in the leaf.
+    hints: Vec<(usize, Hint)>,
     pub(crate) new_blocks: u64,
 }
 
@@ -69,11 +72,20 @@ impl<'a> Chooser<'a> {
             first_pending: 0,
             open: OpenChunk::default(),
             last: None,
+            hints: Vec::new(),
             new_blocks: 0,
         }
     }
 
-    /// Chooses the place of a block of `leaf`. A chunk that it completes is returned to be compressed.
+    /// Looks up blocks of a leaf, all at once, before their places are chosen one by one.
+    pub(crate) fn look_up(&mut self, leaf: &ScannedLeaf, blocks: impl Iterator<Item = usize>) {
+        let (numbers, ids): (Vec<usize>, Vec<BlockId>) =
+            blocks.filter_map(|block| leaf.blocks[block].map(|id| (block, id))).unzip();
+        self.hints = self.store.index().find_blocks(&ids);
+        self.hints.iter_mut().for_each(|(at, _)| *at = numbers[*at]);
+    }
+
+    /// Chooses the place of a block of `leaf` that was looked up. A chunk that it completes is returned to be compressed.
     pub(crate) fn choose(
         &mut self,
         leaf: &ScannedLeaf,
@@ -86,10 +98,13 @@ impl<'a> Chooser<'a> {
         if let Some((number, slot)) = self.pending.get(&id).copied() {
             return Ok((self.pending_place(number, slot), None));
         }
-        if let Some((located, slot)) = self.store.find_block(&id)? {
-            let place = BlockPlace::Chunk(ChunkId(located.entry.id), slot);
-            self.last = Some((located, slot));
-            return Ok((place, None));
+        let first = self.hints.partition_point(|(at, _)| *at < block);
+        for (_, hint) in self.hints[first..].iter().take_while(|(at, _)| *at == block) {
+            if let Some((located, slot)) = self.store.prove_block(&id, *hint)? {
+                let place = BlockPlace::Chunk(ChunkId(located.entry.id), slot);
+                self.last = Some((located, slot));
+                return Ok((place, None));
+            }
         }
         Ok(self.add_new(leaf, block, id))
     }

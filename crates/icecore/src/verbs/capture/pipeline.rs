@@ -1,6 +1,7 @@
 //! Puts the stages together: scan on all cores, choose on this thread, compress on all cores, append on another thread.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
@@ -79,6 +80,11 @@ pub(crate) fn run(plan: Plan<'_>) -> Result<Captured> {
     })
 }
 
+/// Returns the numbers, within a leaf, of the blocks of a span.
+fn blocks_of(span: usize) -> Range<usize> {
+    span * SPAN_BLOCKS..(span + 1) * SPAN_BLOCKS
+}
+
 /// The stage that runs on the calling thread, and what it counts.
 struct Chosen<'a> {
     plan: Plan<'a>,
@@ -150,10 +156,13 @@ impl<'a> Chosen<'a> {
                 return self.tree.push(leaf.number, same.page, &mut |page, bytes| pages.put(page, &bytes));
             }
         }
+        let same_at = |span: usize| same.as_ref().filter(|same| same.spans[span] == leaf.spans[span]);
+        let other = (0..LEAF_SPANS).filter(|span| same_at(*span).is_none());
+        self.chooser.look_up(leaf, other.flat_map(blocks_of));
         self.drafts.push_back(Draft::new(leaf.number, leaf.spans));
         for span in 0..LEAF_SPANS {
-            let same = same.as_ref().filter(|same| same.spans[span] == leaf.spans[span]);
-            for block in span * SPAN_BLOCKS..(span + 1) * SPAN_BLOCKS {
+            let same = same_at(span);
+            for block in blocks_of(span) {
                 let (place, job) = match same {
                     Some(same) => (same.place(block), None),
                     None => self.chooser.choose(leaf, block)?,
