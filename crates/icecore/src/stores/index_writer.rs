@@ -32,6 +32,16 @@ const SMALLEST_CLASS: u64 = 1 << 18;
 /// Bytes that are collected before they are written.
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// Publishes a run with these entries, which are sorted and name packs by their number in `packs`.
+pub(crate) fn write_run<C: Iterator<Item = ChunkEntry>, B: Iterator<Item = BlockEntry>>(
+    base: &Base,
+    packs: &[PackId],
+    chunks: impl Fn() -> C,
+    blocks: impl Fn() -> B,
+) -> Result<Arc<RunFile>> {
+    prepare_run(base, packs, chunks, blocks)?.publish()
+}
+
 /// Publishes the run of one new pack.
 pub(crate) fn write_run_of(base: &Base, pack: &NewPack) -> Result<Arc<RunFile>> {
     let mut chunks = Vec::with_capacity(pack.entries.len());
@@ -49,7 +59,7 @@ pub(crate) fn write_run_of(base: &Base, pack: &NewPack) -> Result<Arc<RunFile>> 
     }
     chunks.sort_unstable();
     blocks.sort_unstable();
-    prepare_run(base, &[pack.id], || chunks.iter().copied(), || blocks.iter().copied())?.publish()
+    write_run(base, &[pack.id], || chunks.iter().copied(), || blocks.iter().copied())
 }
 
 /// A run that is written and has no name yet.

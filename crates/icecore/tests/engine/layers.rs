@@ -35,6 +35,7 @@ const LAYERS: &[&[&str]] = &[
     &["stores/pairs"],
     // The handle.
     &["repository"],
+    &["scale"],
     // Verbs, each after its parts, which no other verb imports.
     &["verbs/catalog"],
     &["verbs/capture/buffers", "verbs/capture/commit", "verbs/capture/draft"],
@@ -43,7 +44,7 @@ const LAYERS: &[&[&str]] = &[
     &["verbs/capture/pipeline"],
     &["verbs/gc/mark", "verbs/gc/totals"],
     &["verbs/gc/choose", "verbs/gc/rewrite", "verbs/gc/tail"],
-    &["verbs/restore/report", "verbs/restore/window"],
+    &["verbs/restore/output", "verbs/restore/report", "verbs/restore/window"],
     &["verbs/restore/fetch", "verbs/restore/in_place"],
     &["verbs/restore/stream"],
     &["verbs/verify/places", "verbs/verify/report"],

@@ -2,19 +2,19 @@
 
 mod fetch;
 mod in_place;
+mod output;
 mod report;
 mod stream;
 mod window;
 
 use std::io::Write;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
 
 use crate::repository::Repository;
 use crate::stores::pinned::pinned;
 use crate::verbs::restore::fetch::fetch;
 use crate::verbs::restore::in_place::compare;
 use crate::verbs::restore::in_place::make_zero;
+use crate::verbs::restore::output::Output;
 pub use crate::verbs::restore::report::RestoreReport;
 use crate::verbs::restore::window::each_window;
 use crate::words::error::Error;
@@ -23,8 +23,6 @@ use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
-use crate::words::sizes::to_u64;
-use crate::words::sizes::to_usize;
 use crate::world::io::WriteAt;
 
 /// Leaves (4 MiB each) that are restored together: bounds memory to about 40 MiB, and within it every chunk is decoded
@@ -41,7 +39,7 @@ pub enum RestoreMode {
 }
 
 /// Writes a snapshot's image to `target`, which must be at least as long; what it has beyond the image becomes zero.
-/// Everything is verified before it is written. Does not sync the target.
+/// Everything is verified before it is written. What was written last is not synced when this returns.
 ///
 /// # Errors
 /// `InvalidInput` if the target is too small; `Corrupt` with snapshot, byte range, chunk and pack if stored data is damaged.
@@ -62,30 +60,24 @@ pub fn restore(
         .with_hint("choose a larger target"));
     }
     progress.total(Meter::Restored, record.stats.data_bytes);
-    let written = AtomicU64::new(0);
-    let write = |offset: u64, bytes: &[u8]| {
-        // A short last block is stored with zeros behind it.
-        let bytes = &bytes[..bytes.len().min(to_usize(image_bytes.saturating_sub(offset)))];
-        written.fetch_add(to_u64(bytes.len()), Ordering::Relaxed);
-        target
-            .write_at(offset, bytes)
-            .map_err(|error| Error::io(format!("writing the target at offset {offset}"), error))
-    };
     let mut report =
         RestoreReport { image_bytes, data_bytes: record.stats.data_bytes, ..RestoreReport::default() };
-    each_window(repo, &record, WINDOW_LEAVES, |window| {
-        if mode == RestoreMode::InPlace {
-            let (kept_bytes, zeroed_bytes) = compare(&repo.store, window, target, image_bytes, progress)?;
-            report.kept_bytes += kept_bytes;
-            report.zeroed_bytes += zeroed_bytes;
-        }
-        report.stored_bytes_read += fetch(&repo.store, window, &write, progress)?;
-        window.prove(&repo.base().hasher)
+    let ((), written_bytes) = Output::with(target, image_bytes, |output| {
+        each_window(repo, &record, WINDOW_LEAVES, |window| {
+            if mode == RestoreMode::InPlace {
+                let (kept_bytes, zeroed_bytes) = compare(&repo.store, window, target, image_bytes, progress)?;
+                report.kept_bytes += kept_bytes;
+                report.zeroed_bytes += zeroed_bytes;
+            }
+            let write = |offset: u64, bytes: &[u8]| output.write(offset, bytes);
+            report.stored_bytes_read += fetch(&repo.store, window, &write, progress)?;
+            window.prove(&repo.base().hasher)
+        })
     })?;
     if mode == RestoreMode::InPlace {
         report.zeroed_bytes += make_zero(target, image_bytes..target.len())?;
     }
-    report.written_bytes = written.into_inner();
+    report.written_bytes = written_bytes;
     Ok(report)
 }
 
