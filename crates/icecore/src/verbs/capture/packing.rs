@@ -21,6 +21,7 @@ use crate::stores::pack_writer::Item;
 use crate::stores::pack_writer::PackWriter;
 use crate::verbs::capture::buffers::LeafBuffer;
 use crate::words::error::Error;
+use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
@@ -167,7 +168,7 @@ pub(crate) fn publish(store: &Store, writer: Option<&Writer>, pack: PackWriter<'
     let pack = pack.finish(writer)?;
     let run = write_run_of(&store.base, &pack)?;
     store.replace_runs(run, &[]);
-    merge_runs(store)
+    Ok(())
 }
 
 /// Merges index runs of about the same size when there are several, if nobody else does.
@@ -183,14 +184,19 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     if runs.is_empty() {
         return Ok(());
     }
-    let merged = prepare_merged(&store.base, &runs, &HashSet::new())?.publish()?;
+    let merged = match prepare_merged(&store.base, &runs, &HashSet::new()) {
+        // Nothing depends on it: a full disk may still have room for what does.
+        Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(()),
+        merged => merged?.publish()?,
+    };
     let replaced: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != merged.id).collect();
     store.replace_runs(merged, &replaced);
     remove_runs(&store.base, &replaced)
 }
 
-/// Takes compressed chunks in order, as they were chosen, and packs them. Runs on a thread of its own, and publishes on
-/// another: a pack is filled while the one before it is synced.
+/// Takes compressed chunks in order, as they were chosen, and packs them. Runs on a thread of its own, publishes on another
+/// (a pack is filled while the one before it is synced), and merges index runs on a third, since that can take a while
+/// where there are very many blocks.
 pub(crate) fn pack_in_order(
     store: &Store,
     writer: Option<&Writer>,
@@ -199,18 +205,23 @@ pub(crate) fn pack_in_order(
     progress: &dyn Progress,
 ) -> Result<Stored> {
     let (to_publisher, packs) = mpsc::sync_channel::<(PackWriter<'_>, u64)>(0);
+    let (to_merger, calls) = mpsc::sync_channel(1);
     std::thread::scope(|threads| {
+        let merging = threads.spawn(move || calls.into_iter().try_for_each(|()| merge_runs(store)));
         let publishing = threads.spawn(move || {
             packs.into_iter().try_for_each(|(pack, items)| {
                 publish(store, writer, pack)?;
                 published.chunks.store(items, Ordering::Release);
+                // Where it was called and has not begun, it sees this run too.
+                let _ = to_merger.try_send(());
                 Ok(())
             })
         });
         let packed =
             pack_all(Packer::new(store, PackKind::Data, writer.is_some()), chunks, to_publisher, progress);
-        // Where publishing failed, its error is the cause of the other.
+        // Where publishing or merging failed, its error is the cause of the other.
         publishing.join().map_err(|_| Error::worker_lost())??;
+        merging.join().map_err(|_| Error::worker_lost())??;
         packed
     })
 }

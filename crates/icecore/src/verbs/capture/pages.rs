@@ -11,6 +11,7 @@ use crate::stores::pack_writer::Item;
 use crate::verbs::capture::packing::Compression;
 use crate::verbs::capture::packing::Packer;
 use crate::verbs::capture::packing::Stored;
+use crate::verbs::capture::packing::merge_runs;
 use crate::verbs::capture::packing::publish;
 use crate::words::error::Error;
 use crate::words::error::Result;
@@ -65,6 +66,7 @@ impl<'a> PageStore<'a> {
     pub(crate) fn finish(mut self) -> Result<Stored> {
         if let Some(pack) = self.packer.take() {
             publish(self.store, self.writer, pack)?;
+            merge_runs(self.store)?;
         }
         Ok(self.packer.stored)
     }
