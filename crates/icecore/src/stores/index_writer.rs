@@ -115,13 +115,31 @@ pub(crate) fn prepare_merged<'a>(
     prepare_run(base, &packs, chunks, blocks)
 }
 
-/// Returns the runs that should be merged now: the smallest classes that have come together, or none.
+/// Returns the runs that should be merged now: those of the smallest size classes that have come together, or none.
 pub(crate) fn runs_to_merge(runs: &[Arc<RunFile>]) -> Vec<Arc<RunFile>> {
-    let class = |run: &RunFile| (run.entries() / SMALLEST_CLASS + 1).ilog2() / 2;
-    let classes: Vec<u32> = runs.iter().map(|run| class(run)).collect();
-    let crowded = |class: &u32| classes.iter().filter(|other| *other <= class).count() >= MERGE_WIDTH;
-    let Some(upto) = classes.iter().filter(|class| crowded(class)).max() else { return Vec::new() };
-    runs.iter().zip(&classes).filter(|(_, class)| *class <= upto).map(|(run, _)| Arc::clone(run)).collect()
+    let classes: Vec<u32> = runs.iter().map(|run| class_of(run.entries())).collect();
+    let Some(upto) = class_to_merge(&classes) else { return Vec::new() };
+    runs.iter().zip(&classes).filter(|(_, class)| **class <= upto).map(|(run, _)| Arc::clone(run)).collect()
+}
+
+/// Returns the size class of a run: each is four times the one before.
+fn class_of(entries: u64) -> u32 {
+    (entries / SMALLEST_CLASS + 1).ilog2() / 2
+}
+
+/// Returns the class up to which runs are to be merged. A class is merged when it has enough runs, one that comes from
+/// merging the classes below it included. So an entry is written again once for each class, and runs of each class stay few.
+fn class_to_merge(classes: &[u32]) -> Option<u32> {
+    let mut upto = None;
+    for class in 0..=classes.iter().copied().max()? {
+        let from_below = usize::from(upto.is_some());
+        if classes.iter().filter(|other| **other == class).count() + from_below >= MERGE_WIDTH {
+            upto = Some(class);
+        } else if from_below > 0 {
+            break;
+        }
+    }
+    upto
 }
 
 /// Merges sorted entries of several runs, their packs numbered anew; entries of packs without a number are left out.
@@ -233,4 +251,44 @@ pub(crate) fn remove_runs(base: &Base, runs: &[RunId]) -> Result<()> {
     }
     runs.iter().try_for_each(|run| base.remove(&layout::run(*run)))?;
     base.sync_dir(layout::INDEX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_run_is_left_alone_until_there_are_others_of_its_size() {
+        // Three small runs beside a large one were merged with it, which wrote a gigabyte for each small capture.
+        assert_eq!(class_to_merge(&[5, 0, 0, 0]), None);
+        assert_eq!(class_to_merge(&[5, 0, 0, 0, 0]), Some(0));
+        assert_eq!(
+            class_to_merge(&[1, 1, 1, 0, 0, 0, 0]),
+            Some(1),
+            "what is merged may complete the next class"
+        );
+        assert_eq!(class_to_merge(&[1, 1, 0, 0, 0, 0]), Some(0));
+        assert_eq!(class_to_merge(&[3, 3, 3, 3, 0]), Some(3));
+        assert_eq!(class_to_merge(&[]), None);
+    }
+
+    #[test]
+    fn an_entry_is_written_a_bounded_number_of_times() {
+        let (mut runs, mut written) = (Vec::<u64>::new(), 0);
+        let packs = 10_000;
+        for _ in 0..packs {
+            runs.push(30_000);
+            let classes: Vec<u32> = runs.iter().map(|entries| class_of(*entries)).collect();
+            if let Some(upto) = class_to_merge(&classes) {
+                let (merged, kept): (Vec<u64>, Vec<u64>) =
+                    runs.iter().partition(|entries| class_of(**entries) <= upto);
+                written += merged.iter().sum::<u64>();
+                runs = kept;
+                runs.push(merged.iter().sum());
+            }
+            assert!(runs.len() <= 20, "{runs:?}");
+        }
+        let times = written / (packs * 30_000);
+        assert!(times <= 12, "an entry was written {times} times");
+    }
 }
