@@ -50,6 +50,8 @@
 mod format;
 mod pure;
 mod repository;
+#[cfg(feature = "testing")]
+pub mod stages;
 mod stores;
 mod verbs;
 mod words;

@@ -35,6 +35,8 @@ const LAYERS: &[&[&str]] = &[
     &["stores/pairs"],
     // The handle.
     &["repository"],
+    // Single stages, for benches.
+    &["stages"],
     // Verbs, each after its parts, which no other verb imports.
     &["verbs/catalog"],
     &["verbs/capture/buffers", "verbs/capture/commit", "verbs/capture/draft"],
