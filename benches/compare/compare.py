@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """Runs icecore and other programs on the same disk images, and writes a table and bar charts.
 
-usage: compare.py --images DIR --work DIR --out DIR [--tools NAME,...] [--runs N]
+usage: compare.py --images DIR --work DIR --out DIR [--tools NAME,...] [--runs N] [--install]
+       compare.py --from results.json --out DIR
 
-DIR of --images has the images in the order of their names as listed in IMAGES below. Everything is read once before
-it is timed, so the page cache is warm. Every step is a process of its own; time, processor time and peak memory are
-what the kernel accounts to it. What a program leaves to the kernel to write is synced within its time.
+DIR of --images has the images listed in IMAGES below, each as NAME.raw. Everything is read once before it is timed, so
+the page cache is warm. Every step is a process of its own; time, processor time and peak memory are what the kernel
+accounts to it. What a program leaves to the kernel to write is synced within its time.
+
+icecore must be in the PATH. The others too, or --install gets them: from Debian's packages, as root, and borg from
+PyPI into DIR of --work. With --from nothing is run: the table and the charts are made again from the results of a run.
 """
 
 import argparse
@@ -23,6 +27,32 @@ IMAGES = ["droplet-a.v1", "droplet-a.v2", "droplet-a.v3", "droplet-b.v1", "volum
 CAPTURES = IMAGES + ["volume.v2"]
 RESTORED = ["droplet-a.v3", "volume.v1"]
 DELETED = ["droplet-a.v1", "droplet-a.v2", "volume.v1"]
+
+
+# The program of each tool, and Debian's package of it; none where it comes from elsewhere.
+PROGRAMS = {
+    "icecore": ("icecore", None),
+    "restic": ("restic", "restic"),
+    "borg": ("borg", None),
+    "borg-4m": ("borg", None),
+    "casync": ("casync", "casync"),
+    "zbackup": ("zbackup", "zbackup"),
+    "qcow2": ("qemu-img", "qemu-utils"),
+}
+BORG = "borgbackup==1.4.5"
+
+
+def install(tools, work):
+    """Gets what is missing of the programs. Needs root for Debian's packages."""
+    missing = [tool for tool in tools if not shutil.which(PROGRAMS[tool][0])]
+    packages = sorted({PROGRAMS[tool][1] for tool in missing} - {None})
+    if packages:
+        debian = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update", "-q"], env=debian, check=True)
+        subprocess.run(["apt-get", "install", "-yq", "--no-install-recommends", *packages], env=debian, check=True)
+    if any(PROGRAMS[tool][0] == "borg" for tool in missing):
+        subprocess.run([sys.executable, "-m", "venv", work / "venv"], check=True)
+        subprocess.run([work / "venv/bin/pip", "install", "-q", BORG], check=True)
 
 
 class Step:
@@ -317,24 +347,46 @@ def one_run(tool_class, images, work):
     return result
 
 
+def run_all(options):
+    tools = options.tools.split(",")
+    options.work.mkdir(parents=True, exist_ok=True)
+    work, images = options.work.resolve(), options.images.resolve()
+    os.environ["PATH"] += f":{work}/venv/bin"
+    if options.install:
+        install(tools, work)
+    missing = sorted({PROGRAMS[tool][0] for tool in tools if not shutil.which(PROGRAMS[tool][0])})
+    if missing:
+        sys.exit(f"not installed: {', '.join(missing)}; --install gets all but icecore, --tools leaves some out")
+    runs = {}
+    for run in range(options.runs):
+        for name in tools:
+            print(f"run {run + 1}: {name}", file=sys.stderr, flush=True)
+            runs.setdefault(name, []).append(one_run(TOOLS[name], images, work))
+    return runs
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--work", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tools", default=",".join(TOOLS))
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--install", action="store_true")
+    parser.add_argument("--from", dest="results", type=Path)
     options = parser.parse_args()
-    options.images = options.images.resolve()
-    options.work.mkdir(parents=True, exist_ok=True)
     options.out.mkdir(parents=True, exist_ok=True)
-    runs = {}
-    for run in range(options.runs):
-        for name in options.tools.split(","):
-            print(f"run {run + 1}: {name}", file=sys.stderr, flush=True)
-            runs.setdefault(name, []).append(one_run(TOOLS[name], options.images, options.work.resolve()))
-    (options.out / "results.json").write_text(json.dumps(runs, indent=1))
+    if options.results:
+        runs = json.loads(options.results.read_text())
+    elif options.images and options.work:
+        runs = run_all(options)
+        (options.out / "results.json").write_text(json.dumps(runs, indent=1))
+    else:
+        parser.error("--images and --work are needed, or --from")
     (options.out / "table.md").write_text(table(runs))
+    for name, title, unit, value, form in CHARTS:
+        bars = [(tool, median(of_tool, value), form) for tool, of_tool in runs.items()]
+        (options.out / f"{name}.svg").write_text(chart(title, unit, bars))
     print(table(runs))
 
 
@@ -372,6 +424,42 @@ def table(runs):
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines += ["", "Settings: " + "; ".join(f"{name}: {of[0]['settings']}" for name, of in runs.items()) + "."]
     return "\n".join(lines) + "\n"
+
+
+CHARTS = [
+    ("captures", "Seven captures of disk images", "seconds, less is better", lambda r: sum(captures(r, "wall")), ".1f"),
+    ("size", "Repository after seven captures", "MB, less is better", lambda r: r["sizes"][-1] / 1e6, ",.0f"),
+    ("restore", "Restore of two of them", "seconds, less is better",
+     lambda r: sum(r["steps"][f"restore {name}"]["wall"] for name in RESTORED), ".1f"),
+    ("memory", "Peak memory of the captures", "MiB, less is better",
+     lambda r: max(captures(r, "rss")) / 2**20, ".0f"),
+]
+
+
+def chart(title, unit, bars):
+    """Horizontal bars as SVG. The background is part of it, so that it looks the same on dark pages."""
+    width, left, right, top, row, thick = 720, 96, 80, 72, 32, 20
+    height = top + row * len(bars) + 14
+    scale = (width - left - right) / max(value for _, value, _ in bars)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        'role="img" font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif">',
+        f"<title>{title}: " + ", ".join(f"{name} {value:{form}}" for name, value, form in bars) + f" ({unit})</title>",
+        f'<rect x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="8" fill="#fff" stroke="#d0d7de"/>',
+        f'<text x="20" y="32" font-size="17" font-weight="600" fill="#1f2328">{title}</text>',
+        f'<text x="20" y="53" font-size="13" fill="#59636e">{unit}</text>',
+        f'<path d="M{left} {top - 4}V{height - 10}" stroke="#d0d7de"/>',
+    ]
+    for number, (name, value, form) in enumerate(bars):
+        y, length, ours = top + row * number + (row - thick) / 2, value * scale, name == "icecore"
+        fill, weight = ("#0969da", 600) if ours else ("#a8b3bf", 400)
+        text = f'y="{y + thick / 2:g}" dy="0.35em" font-size="14" font-weight="{weight}" fill="#1f2328"'
+        lines += [
+            f'<text x="{left - 10}" {text} text-anchor="end">{name}</text>',
+            f'<rect x="{left}" y="{y:g}" width="{max(length, 1):.1f}" height="{thick}" rx="2" fill="{fill}"/>',
+            f'<text x="{left + length + 8:.1f}" {text}>{value:{form}}</text>',
+        ]
+    return "\n".join(lines + ["</svg>"]) + "\n"
 
 
 if __name__ == "__main__":

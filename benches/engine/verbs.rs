@@ -144,7 +144,6 @@ fn restores(
         bench.iter(|| icecore::restore_stream(repo, new, &mut std::io::sink(), &NoProgress).unwrap());
     });
     group.finish();
-    fs::remove_file(path).unwrap();
 }
 
 fn old_version(dir: &Path, path: &Path, image_bytes: u64) -> OpenTarget {
