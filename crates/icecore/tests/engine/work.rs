@@ -204,7 +204,7 @@ fn zeros_are_read_once_and_holes_never_and_neither_stores_anything() {
     let recorder = Recorder::default();
     let repo = init(recorder.clone());
     recorder.take();
-    let image = TestImage::new(1 << 44).with(1 << 43, &vec![0; 32 * MIB]);
+    let image = TestImage::new(1 << 44).with((1 << 43) + SPAN_BYTES as u64, &vec![0; 32 * MIB]);
     let report = capture(&repo, &image);
     assert_eq!((report.read_bytes, image.bytes_read()), (32 * MIB as u64, 32 * MIB as u64));
     assert_eq!(report.snapshot.stats.data_bytes, 0);
