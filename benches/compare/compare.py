@@ -19,6 +19,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -64,16 +65,22 @@ class Step:
 
     def run(self, argv, stdout=subprocess.DEVNULL, env=None, check=True):
         begun = time.monotonic()
-        child = subprocess.Popen([str(a) for a in argv], stdout=stdout, stderr=subprocess.PIPE, env=env)
-        complaint = child.stderr.read()
+        # The kernel takes the memory of this program for the least peak of what it starts: so it stays small.
+        with tempfile.TemporaryFile() as errors:
+            child = subprocess.Popen([str(a) for a in argv], stdout=stdout, stderr=errors, env={**os.environ, **(env or {})})
+            self.wait(child, begun)
+            errors.seek(0)
+            complaint = errors.read(4096)
+        if check and child.returncode not in (0, 1 if argv[0] == "borg" else 0):
+            sys.exit(f"{argv}: exit code {child.returncode}\n{complaint.decode(errors='replace')}")
+        return self
+
+    def wait(self, child, begun):
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         self.wall += time.monotonic() - begun
         self.cpu += usage.ru_utime + usage.ru_stime
         self.rss = max(self.rss, usage.ru_maxrss * 1024)
-        if check and child.returncode not in (0, 1 if argv[0] == "borg" else 0):
-            sys.exit(f"{argv}: exit code {child.returncode}\n{complaint.decode(errors='replace')}")
-        return self
 
 
 class Tool:
@@ -127,7 +134,7 @@ class Icecore(Tool):
 
 class Restic(Tool):
     name = "restic"
-    env = {**os.environ, "RESTIC_PASSWORD": "x"}
+    env = {"RESTIC_PASSWORD": "x"}
 
     def call(self, *words):
         return ["restic", "-q", "--no-cache", "-r", self.repo / "r", *words]
@@ -142,13 +149,15 @@ class Restic(Tool):
     def snapshot(self, name):
         found = subprocess.run(
             self.call("snapshots", "--json", "--tag", f"{name}-{CAPTURES.index(name) + 1}"),
-            env=self.env, check=True, stdout=subprocess.PIPE)
+            env={**os.environ, **self.env}, check=True, stdout=subprocess.PIPE)
         return json.loads(found.stdout)[0]["id"]
 
     def restore(self, name, target, step):
         into = target.parent / "extracted"
         step.run(self.call("restore", self.snapshot(name), "--target", into), env=self.env)
-        shutil.move(into / str(self.image(name)).lstrip("/"), target)
+        restored = into / str(self.image(name)).lstrip("/")
+        step.run(["sync", restored])
+        shutil.move(restored, target)
         shutil.rmtree(into)
 
     def verify(self, step):
@@ -164,7 +173,7 @@ class Restic(Tool):
 class Borg(Tool):
     name = "borg"
     chunker = "fixed,65536"
-    env = {**os.environ, "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes", "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
+    env = {"BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes", "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
 
     def init(self):
         self.env = {**self.env, "BORG_BASE_DIR": str(self.repo / "base")}
@@ -185,7 +194,9 @@ class Borg(Tool):
         os.chdir(into)
         step.run(["borg", "extract", "--sparse", self.label(name)], env=self.env)
         os.chdir(here)
-        shutil.move(into / str(self.image(name)).lstrip("/"), target)
+        restored = into / str(self.image(name)).lstrip("/")
+        step.run(["sync", restored])
+        shutil.move(restored, target)
         shutil.rmtree(into)
 
     def verify(self, step):
@@ -218,7 +229,7 @@ class Casync(Tool):
 
     def restore(self, name, target, step):
         step.run(["casync", "extract", f"--store={self.repo}/store.castr", self.index(name), target])
-        step.run(["sync", "-f", target])
+        step.run(["sync", target])
 
     def verify(self, step):
         for index in sorted(self.repo.glob("*.caibx")):
@@ -249,7 +260,7 @@ class Zbackup(Tool):
 
     def restore(self, name, target, step):
         step.run(["sh", "-c", f"exec zbackup --silent --non-encrypted restore '{self.backup(name)}' >'{target}'"])
-        step.run(["sync", "-f", target])
+        step.run(["sync", target])
 
     def verify(self, step):
         for number, name in enumerate(CAPTURES, 1):
@@ -278,7 +289,7 @@ class Qcow2(Tool):
 
     def restore(self, name, target, step):
         step.run(["qemu-img", "convert", "-q", "-W", "-m", "8", "-O", "raw", self.file(name), target])
-        step.run(["sync", "-f", target])
+        step.run(["sync", target])
 
     def verify(self, step):
         for file in sorted(self.repo.glob("*.qcow2")):
@@ -301,7 +312,7 @@ def bytes_in(repo):
 
 def read_once(path):
     with open(path, "rb", buffering=0) as file:
-        buffer = bytearray(4 << 20)
+        buffer = bytearray(1 << 20)
         while file.readinto(buffer):
             pass
 
@@ -362,6 +373,8 @@ def run_all(options):
         for name in tools:
             print(f"run {run + 1}: {name}", file=sys.stderr, flush=True)
             runs.setdefault(name, []).append(one_run(TOOLS[name], images, work))
+            # What is measured is kept, whatever the next program does.
+            (options.out / "results.json").write_text(json.dumps(runs, indent=1))
     return runs
 
 
@@ -380,7 +393,6 @@ def main():
         runs = json.loads(options.results.read_text())
     elif options.images and options.work:
         runs = run_all(options)
-        (options.out / "results.json").write_text(json.dumps(runs, indent=1))
     else:
         parser.error("--images and --work are needed, or --from")
     (options.out / "table.md").write_text(table(runs))
