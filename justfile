@@ -36,6 +36,11 @@ size:
 demo:
     cargo run --release -- demo
 
+# The speed of the engine, by stage and by verb. To compare two states of the code: `just bench --save-baseline before`,
+# change it, `just bench --baseline before`. A word before these runs only the benches that have it in their names.
+bench *ARGS:
+    cargo bench -p icecore --bench engine -- {{ARGS}}
+
 # Writes docs/cli.md again from the program's help.
 docs-cli:
     ICECORE_BLESS=1 cargo test -p icecore-cli --test cli the_reference_is_what_the_program_says

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """Runs icecore and other programs on the same disk images, and writes a table and bar charts.
 
-usage: compare.py --images DIR --work DIR --out DIR [--tools NAME,...] [--runs N]
+usage: compare.py --images DIR --work DIR --out DIR [--tools NAME,...] [--runs N] [--install]
+       compare.py --from results.json --out DIR
 
-DIR of --images has the images in the order of their names as listed in IMAGES below. Everything is read once before
-it is timed, so the page cache is warm. Every step is a process of its own; time, processor time and peak memory are
-what the kernel accounts to it. What a program leaves to the kernel to write is synced within its time.
+DIR of --images has the images listed in IMAGES below, each as NAME.raw. Everything is read once before it is timed, so
+the page cache is warm. Every step is a process of its own; time, processor time and peak memory are what the kernel
+accounts to it. What a program leaves to the kernel to write is synced within its time.
+
+icecore must be in the PATH. The others too, or --install gets them: from Debian's packages, as root, and borg from
+PyPI into DIR of --work. With --from nothing is run: the table and the charts are made again from the results of a run.
 """
 
 import argparse
@@ -15,6 +19,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,6 +28,32 @@ IMAGES = ["droplet-a.v1", "droplet-a.v2", "droplet-a.v3", "droplet-b.v1", "volum
 CAPTURES = IMAGES + ["volume.v2"]
 RESTORED = ["droplet-a.v3", "volume.v1"]
 DELETED = ["droplet-a.v1", "droplet-a.v2", "volume.v1"]
+
+
+# The program of each tool, and Debian's package of it; none where it comes from elsewhere.
+PROGRAMS = {
+    "icecore": ("icecore", None),
+    "restic": ("restic", "restic"),
+    "borg": ("borg", None),
+    "borg-4m": ("borg", None),
+    "casync": ("casync", "casync"),
+    "zbackup": ("zbackup", "zbackup"),
+    "qcow2": ("qemu-img", "qemu-utils"),
+}
+BORG = "borgbackup==1.4.5"
+
+
+def install(tools, work):
+    """Gets what is missing of the programs. Needs root for Debian's packages."""
+    missing = [tool for tool in tools if not shutil.which(PROGRAMS[tool][0])]
+    packages = sorted({PROGRAMS[tool][1] for tool in missing} - {None})
+    if packages:
+        debian = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update", "-q"], env=debian, check=True)
+        subprocess.run(["apt-get", "install", "-yq", "--no-install-recommends", *packages], env=debian, check=True)
+    if any(PROGRAMS[tool][0] == "borg" for tool in missing):
+        subprocess.run([sys.executable, "-m", "venv", work / "venv"], check=True)
+        subprocess.run([work / "venv/bin/pip", "install", "-q", BORG], check=True)
 
 
 class Step:
@@ -34,16 +65,22 @@ class Step:
 
     def run(self, argv, stdout=subprocess.DEVNULL, env=None, check=True):
         begun = time.monotonic()
-        child = subprocess.Popen([str(a) for a in argv], stdout=stdout, stderr=subprocess.PIPE, env=env)
-        complaint = child.stderr.read()
+        # The kernel takes the memory of this program for the least peak of what it starts: so it stays small.
+        with tempfile.TemporaryFile() as errors:
+            child = subprocess.Popen([str(a) for a in argv], stdout=stdout, stderr=errors, env={**os.environ, **(env or {})})
+            self.wait(child, begun)
+            errors.seek(0)
+            complaint = errors.read(4096)
+        if check and child.returncode not in (0, 1 if argv[0] == "borg" else 0):
+            sys.exit(f"{argv}: exit code {child.returncode}\n{complaint.decode(errors='replace')}")
+        return self
+
+    def wait(self, child, begun):
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         self.wall += time.monotonic() - begun
         self.cpu += usage.ru_utime + usage.ru_stime
         self.rss = max(self.rss, usage.ru_maxrss * 1024)
-        if check and child.returncode not in (0, 1 if argv[0] == "borg" else 0):
-            sys.exit(f"{argv}: exit code {child.returncode}\n{complaint.decode(errors='replace')}")
-        return self
 
 
 class Tool:
@@ -97,7 +134,7 @@ class Icecore(Tool):
 
 class Restic(Tool):
     name = "restic"
-    env = {**os.environ, "RESTIC_PASSWORD": "x"}
+    env = {"RESTIC_PASSWORD": "x"}
 
     def call(self, *words):
         return ["restic", "-q", "--no-cache", "-r", self.repo / "r", *words]
@@ -112,13 +149,15 @@ class Restic(Tool):
     def snapshot(self, name):
         found = subprocess.run(
             self.call("snapshots", "--json", "--tag", f"{name}-{CAPTURES.index(name) + 1}"),
-            env=self.env, check=True, stdout=subprocess.PIPE)
+            env={**os.environ, **self.env}, check=True, stdout=subprocess.PIPE)
         return json.loads(found.stdout)[0]["id"]
 
     def restore(self, name, target, step):
         into = target.parent / "extracted"
         step.run(self.call("restore", self.snapshot(name), "--target", into), env=self.env)
-        shutil.move(into / str(self.image(name)).lstrip("/"), target)
+        restored = into / str(self.image(name)).lstrip("/")
+        step.run(["sync", restored])
+        shutil.move(restored, target)
         shutil.rmtree(into)
 
     def verify(self, step):
@@ -134,7 +173,7 @@ class Restic(Tool):
 class Borg(Tool):
     name = "borg"
     chunker = "fixed,65536"
-    env = {**os.environ, "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes", "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
+    env = {"BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes", "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
 
     def init(self):
         self.env = {**self.env, "BORG_BASE_DIR": str(self.repo / "base")}
@@ -155,7 +194,9 @@ class Borg(Tool):
         os.chdir(into)
         step.run(["borg", "extract", "--sparse", self.label(name)], env=self.env)
         os.chdir(here)
-        shutil.move(into / str(self.image(name)).lstrip("/"), target)
+        restored = into / str(self.image(name)).lstrip("/")
+        step.run(["sync", restored])
+        shutil.move(restored, target)
         shutil.rmtree(into)
 
     def verify(self, step):
@@ -188,7 +229,7 @@ class Casync(Tool):
 
     def restore(self, name, target, step):
         step.run(["casync", "extract", f"--store={self.repo}/store.castr", self.index(name), target])
-        step.run(["sync", "-f", target])
+        step.run(["sync", target])
 
     def verify(self, step):
         for index in sorted(self.repo.glob("*.caibx")):
@@ -219,7 +260,7 @@ class Zbackup(Tool):
 
     def restore(self, name, target, step):
         step.run(["sh", "-c", f"exec zbackup --silent --non-encrypted restore '{self.backup(name)}' >'{target}'"])
-        step.run(["sync", "-f", target])
+        step.run(["sync", target])
 
     def verify(self, step):
         for number, name in enumerate(CAPTURES, 1):
@@ -248,7 +289,7 @@ class Qcow2(Tool):
 
     def restore(self, name, target, step):
         step.run(["qemu-img", "convert", "-q", "-W", "-m", "8", "-O", "raw", self.file(name), target])
-        step.run(["sync", "-f", target])
+        step.run(["sync", target])
 
     def verify(self, step):
         for file in sorted(self.repo.glob("*.qcow2")):
@@ -271,7 +312,7 @@ def bytes_in(repo):
 
 def read_once(path):
     with open(path, "rb", buffering=0) as file:
-        buffer = bytearray(4 << 20)
+        buffer = bytearray(1 << 20)
         while file.readinto(buffer):
             pass
 
@@ -317,24 +358,47 @@ def one_run(tool_class, images, work):
     return result
 
 
+def run_all(options):
+    tools = options.tools.split(",")
+    options.work.mkdir(parents=True, exist_ok=True)
+    work, images = options.work.resolve(), options.images.resolve()
+    os.environ["PATH"] += f":{work}/venv/bin"
+    if options.install:
+        install(tools, work)
+    missing = sorted({PROGRAMS[tool][0] for tool in tools if not shutil.which(PROGRAMS[tool][0])})
+    if missing:
+        sys.exit(f"not installed: {', '.join(missing)}; --install gets all but icecore, --tools leaves some out")
+    runs = {}
+    for run in range(options.runs):
+        for name in tools:
+            print(f"run {run + 1}: {name}", file=sys.stderr, flush=True)
+            runs.setdefault(name, []).append(one_run(TOOLS[name], images, work))
+            # What is measured is kept, whatever the next program does.
+            (options.out / "results.json").write_text(json.dumps(runs, indent=1))
+    return runs
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--work", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tools", default=",".join(TOOLS))
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--install", action="store_true")
+    parser.add_argument("--from", dest="results", type=Path)
     options = parser.parse_args()
-    options.images = options.images.resolve()
-    options.work.mkdir(parents=True, exist_ok=True)
     options.out.mkdir(parents=True, exist_ok=True)
-    runs = {}
-    for run in range(options.runs):
-        for name in options.tools.split(","):
-            print(f"run {run + 1}: {name}", file=sys.stderr, flush=True)
-            runs.setdefault(name, []).append(one_run(TOOLS[name], options.images, options.work.resolve()))
-    (options.out / "results.json").write_text(json.dumps(runs, indent=1))
+    if options.results:
+        runs = json.loads(options.results.read_text())
+    elif options.images and options.work:
+        runs = run_all(options)
+    else:
+        parser.error("--images and --work are needed, or --from")
     (options.out / "table.md").write_text(table(runs))
+    for name, title, unit, value, form in CHARTS:
+        bars = [(tool, median(of_tool, value), form) for tool, of_tool in runs.items()]
+        (options.out / f"{name}.svg").write_text(chart(title, unit, bars))
     print(table(runs))
 
 
@@ -372,6 +436,42 @@ def table(runs):
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines += ["", "Settings: " + "; ".join(f"{name}: {of[0]['settings']}" for name, of in runs.items()) + "."]
     return "\n".join(lines) + "\n"
+
+
+CHARTS = [
+    ("captures", "Seven captures of disk images", "seconds, less is better", lambda r: sum(captures(r, "wall")), ".1f"),
+    ("size", "Repository after seven captures", "MB, less is better", lambda r: r["sizes"][-1] / 1e6, ",.0f"),
+    ("restore", "Restore of two of them", "seconds, less is better",
+     lambda r: sum(r["steps"][f"restore {name}"]["wall"] for name in RESTORED), ".1f"),
+    ("memory", "Peak memory of the captures", "MiB, less is better",
+     lambda r: max(captures(r, "rss")) / 2**20, ".0f"),
+]
+
+
+def chart(title, unit, bars):
+    """Horizontal bars as SVG. The background is part of it, so that it looks the same on dark pages."""
+    width, left, right, top, row, thick = 720, 96, 80, 72, 32, 20
+    height = top + row * len(bars) + 14
+    scale = (width - left - right) / max(value for _, value, _ in bars)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        'role="img" font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif">',
+        f"<title>{title}: " + ", ".join(f"{name} {value:{form}}" for name, value, form in bars) + f" ({unit})</title>",
+        f'<rect x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="8" fill="#fff" stroke="#d0d7de"/>',
+        f'<text x="20" y="32" font-size="17" font-weight="600" fill="#1f2328">{title}</text>',
+        f'<text x="20" y="53" font-size="13" fill="#59636e">{unit}</text>',
+        f'<path d="M{left} {top - 4}V{height - 10}" stroke="#d0d7de"/>',
+    ]
+    for number, (name, value, form) in enumerate(bars):
+        y, length, ours = top + row * number + (row - thick) / 2, value * scale, name == "icecore"
+        fill, weight = ("#0969da", 600) if ours else ("#a8b3bf", 400)
+        text = f'y="{y + thick / 2:g}" dy="0.35em" font-size="14" font-weight="{weight}" fill="#1f2328"'
+        lines += [
+            f'<text x="{left - 10}" {text} text-anchor="end">{name}</text>',
+            f'<rect x="{left}" y="{y:g}" width="{max(length, 1):.1f}" height="{thick}" rx="2" fill="{fill}"/>',
+            f'<text x="{left + length + 8:.1f}" {text}>{value:{form}}</text>',
+        ]
+    return "\n".join(lines + ["</svg>"]) + "\n"
 
 
 if __name__ == "__main__":

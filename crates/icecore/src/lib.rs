@@ -52,6 +52,8 @@ mod pure;
 mod repository;
 #[cfg(feature = "testing")]
 pub mod scale;
+#[cfg(feature = "testing")]
+pub mod stages;
 mod stores;
 mod verbs;
 mod words;

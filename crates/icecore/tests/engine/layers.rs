@@ -35,7 +35,8 @@ const LAYERS: &[&[&str]] = &[
     &["stores/pairs"],
     // The handle.
     &["repository"],
-    &["scale"],
+    // For benches: single stages, and indexes without data.
+    &["scale", "stages"],
     // Verbs, each after its parts, which no other verb imports.
     &["verbs/catalog"],
     &["verbs/capture/buffers", "verbs/capture/commit", "verbs/capture/draft"],

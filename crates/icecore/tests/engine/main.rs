@@ -26,3 +26,5 @@ mod stats;
 mod support;
 #[cfg(test)]
 mod verify;
+#[cfg(test)]
+mod work;

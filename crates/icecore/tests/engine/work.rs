@@ -1,0 +1,278 @@
+//! How much work is done, counted in calls and bytes: what makes the engine fast must not be lost without a test that
+//! says so. No test here looks at a clock.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use icecore::LockGuard;
+use icecore::LockMode;
+use icecore::Mapped;
+use icecore::MemoryStorage;
+use icecore::NewFile;
+use icecore::NoProgress;
+use icecore::ReadAt;
+use icecore::Repository;
+use icecore::RestoreMode;
+use icecore::SPAN_BYTES;
+use icecore::Storage;
+use icecore::StoredFile;
+use icecore::Wait;
+
+use crate::support::Noise;
+use crate::support::Target;
+use crate::support::TestImage;
+use crate::support::assert_same;
+use crate::support::init;
+use crate::support::open;
+use crate::support::options;
+
+const MIB: usize = 1 << 20;
+
+/// One call that costs something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Call {
+    Open(String),
+    /// Read or mapped.
+    Read(String, Range<u64>),
+    Create(String),
+    Append(usize),
+    /// Of a file or of a directory.
+    Sync,
+    Rename(String),
+}
+
+/// A storage in memory that notes what is asked of it.
+#[derive(Clone, Default)]
+struct Recorder {
+    inner: MemoryStorage,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl Recorder {
+    fn note(&self, call: Call) {
+        self.calls.lock().unwrap().push(call);
+    }
+
+    /// Returns what was noted since the last time.
+    fn take(&self) -> Vec<Call> {
+        std::mem::take(&mut *self.calls.lock().unwrap())
+    }
+}
+
+impl Storage for Recorder {
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.inner.list(dir)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
+        self.note(Call::Open(name.to_owned()));
+        let file = self.inner.open(name)?;
+        Ok(Box::new(Recorded { file, name: name.to_owned(), recorder: self.clone() }))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
+        self.note(Call::Create(name.to_owned()));
+        let file = self.inner.create(name)?;
+        Ok(Box::new(Recorded { file, name: name.to_owned(), recorder: self.clone() }))
+    }
+
+    fn make_dir(&self, dir: &str) -> io::Result<()> {
+        self.inner.make_dir(dir)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.note(Call::Rename(to.to_owned()));
+        self.inner.rename(from, to)
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.note(Call::Sync);
+        self.inner.sync_dir(dir)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
+        self.inner.lock(name, mode, wait)
+    }
+}
+
+struct Recorded<F> {
+    file: F,
+    name: String,
+    recorder: Recorder,
+}
+
+impl StoredFile for Recorded<Box<dyn StoredFile>> {
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.recorder.note(Call::Read(self.name.clone(), offset..offset + buffer.len() as u64));
+        self.file.read_at(offset, buffer)
+    }
+
+    fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
+        self.recorder.note(Call::Read(self.name.clone(), range.clone()));
+        self.file.map(range)
+    }
+}
+
+impl NewFile for Recorded<Box<dyn NewFile>> {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.recorder.note(Call::Append(bytes.len()));
+        self.file.append(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.recorder.note(Call::Sync);
+        self.file.sync()
+    }
+}
+
+fn capture(repo: &Repository, image: &dyn ReadAt) -> icecore::CaptureReport {
+    icecore::capture(repo, image, &options("disk"), &NoProgress).unwrap()
+}
+
+fn syncs(calls: &[Call]) -> usize {
+    calls.iter().filter(|call| **call == Call::Sync).count()
+}
+
+fn published(calls: &[Call]) -> Vec<&str> {
+    let names = calls.iter().filter_map(|call| match call {
+        Call::Rename(to) => Some(to.as_str()),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// Returns the bytes of files below `dir` that were read, each file's once and more if they were read again.
+fn bytes_read(calls: &[Call], dir: &str) -> u64 {
+    let bytes = calls.iter().map(|call| match call {
+        Call::Read(name, range) if name.starts_with(dir) => range.end - range.start,
+        _ => 0,
+    });
+    bytes.sum()
+}
+
+/// Returns an image with data, zeros that were written, and holes, and what of it is data as the file system sees it.
+fn image_of_all_kinds() -> (TestImage<'static>, u64) {
+    let data = Noise(81).bytes(9 * MIB);
+    let (first, second) = data.split_at(4 * MIB);
+    let image = TestImage::new(1 << 40)
+        .with(0, first)
+        .with(8 << 20, &vec![0; 3 * MIB])
+        .with((1 << 39) + SPAN_BYTES as u64, second);
+    (image, 12 * MIB as u64)
+}
+
+#[test]
+fn an_unchanged_image_is_read_once_and_its_record_alone_is_written() {
+    let recorder = Recorder::default();
+    let repo = init(recorder.clone());
+    let (image, data_bytes) = image_of_all_kinds();
+    capture(&repo, &image);
+    image.reads.lock().unwrap().clear();
+    recorder.take();
+
+    assert!(capture(&repo, &image).unchanged);
+    let mut reads = std::mem::take(&mut *image.reads.lock().unwrap());
+    reads.sort_by_key(|range| range.start);
+    assert!(reads.windows(2).all(|two| two[0].end <= two[1].start), "read twice: {reads:?}");
+    assert_eq!(reads.iter().map(|range| range.end - range.start).sum::<u64>(), data_bytes);
+
+    let calls = recorder.take();
+    let names = published(&calls);
+    assert!(matches!(names[..], [record] if record.starts_with("snapshots/")), "{names:?}");
+    assert_eq!(calls.iter().filter(|call| matches!(call, Call::Create(_))).count(), 1);
+    let written: usize =
+        calls.iter().map(|call| if let Call::Append(bytes) = call { *bytes } else { 0 }).sum();
+    assert!(written < 1000, "{written} bytes for a record");
+    assert_eq!(syncs(&calls), 2, "of the record, and of its directory");
+    // Of the packs only what finds and holds the parent's pages, and none of the data.
+    let of_packs = bytes_read(&calls, "packs/");
+    assert!(of_packs < data_bytes / 100, "{of_packs} bytes of packs read");
+}
+
+#[test]
+fn zeros_are_read_once_and_holes_never_and_neither_stores_anything() {
+    let recorder = Recorder::default();
+    let repo = init(recorder.clone());
+    recorder.take();
+    let image = TestImage::new(1 << 44).with((1 << 43) + SPAN_BYTES as u64, &vec![0; 32 * MIB]);
+    let report = capture(&repo, &image);
+    assert_eq!((report.read_bytes, image.bytes_read()), (32 * MIB as u64, 32 * MIB as u64));
+    assert_eq!(report.snapshot.stats.data_bytes, 0);
+    let calls = recorder.take();
+    let names = published(&calls);
+    assert!(matches!(names[..], [record] if record.starts_with("snapshots/")), "{names:?}");
+}
+
+#[test]
+fn syncs_of_a_capture_do_not_grow_with_its_data() {
+    let of = |len| {
+        let recorder = Recorder::default();
+        let repo = init(recorder.clone());
+        recorder.take();
+        capture(&repo, &Noise(82).bytes(len));
+        let calls = recorder.take();
+        (syncs(&calls), published(&calls).iter().map(|name| name[..3].to_owned()).collect::<Vec<_>>())
+    };
+    let (count, files) = of(16 * MIB);
+    assert_eq!(of(MIB), (count, files.clone()), "for a sixteenth of the data");
+    // The data and its index run, the pages and theirs, the record.
+    assert_eq!(files, ["pac", "ind", "pac", "ind", "sna"]);
+    // Each of these and its directory, and for each pack the directory above that.
+    assert_eq!(count, 5 * 2 + 2);
+}
+
+#[test]
+fn a_restore_reads_each_chunk_once() {
+    let recorder = Recorder::default();
+    let repo = init(recorder.clone());
+    let mut image = Noise(83).bytes(8 * MIB);
+    image.resize(24 * MIB, 0);
+    // The beginning again at the end, and single blocks of it here and there.
+    image.copy_within(..8 * MIB, 16 * MIB);
+    for at in (9 * MIB..12 * MIB).step_by(SPAN_BYTES) {
+        image.copy_within(at - 8 * MIB..at - 8 * MIB + 4096, at);
+    }
+    let taken = capture(&repo, &image).snapshot;
+    recorder.take();
+
+    let target = Target::new(vec![0; image.len()]);
+    let report = icecore::restore(&repo, taken.id, &target, RestoreMode::Fresh, &NoProgress).unwrap();
+    assert_same(&target.into_bytes(), &image, "the image");
+    let calls = recorder.take();
+    // What the capture stored counts the heads of chunks too, which a restore passes over.
+    let (least, most) = (taken.stats.stored_bytes * 98 / 100, taken.stats.stored_bytes);
+    assert!((least..=most).contains(&report.stored_bytes_read), "{least} to {most}: {report:?}");
+    let read = bytes_read(&calls, "packs/");
+    let most = most * 102 / 100 + taken.stats.manifest_bytes;
+    assert!((least..=most).contains(&read), "{least} to {most}, with directories and pages, not {read}");
+}
+
+#[test]
+fn opening_a_repository_opens_no_pack() {
+    let recorder = Recorder::default();
+    let repo = init(recorder.clone());
+    let mut noise = Noise(84);
+    for _ in 0..32 {
+        capture(&repo, &noise.bytes(SPAN_BYTES));
+    }
+    let files = recorder.inner.files();
+    assert_eq!(files.keys().filter(|name| name.starts_with("packs/")).count(), 64, "of data, and of pages");
+    recorder.take();
+
+    open(recorder.clone());
+    let calls = recorder.take();
+    let opened = calls.iter().filter_map(|call| if let Call::Open(name) = call { Some(name) } else { None });
+    let (runs, others): (Vec<&String>, Vec<&String>) = opened.partition(|name| name.starts_with("index/"));
+    assert_eq!(others, ["config"]);
+    assert!(runs.len() <= 16, "{} index runs were not merged", runs.len());
+}
