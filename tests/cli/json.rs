@@ -65,6 +65,7 @@ fn every_command_answers_in_the_envelope_and_every_field_is_described() {
     run(&["repair", "index"], 0, "repair index");
     run(&["repair", "snapshots"], 0, "repair snapshots");
     run(&["stats"], 0, "stats");
+    run(&["bench", "disk.raw"], 0, "bench");
     run(&["snapshot", "delete", "-f", "first"], 0, "snapshot delete");
     run(&["completions", "bash"], 0, "completions");
     run(&["man", "man"], 0, "man");

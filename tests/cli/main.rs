@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells clippy that `unwrap` is fine in there.
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod generated;

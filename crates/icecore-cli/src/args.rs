@@ -12,6 +12,7 @@ use icecore::ErrorKind;
 use icecore::Result;
 
 use crate::app::App;
+use crate::commands::bench::BenchArgs;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::gc::GcArgs;
@@ -82,6 +83,7 @@ enum Command {
     Gc(GcArgs),
     Repair(RepairArgs),
     Stats(StatsArgs),
+    Bench(BenchArgs),
     Demo(DemoArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -99,6 +101,7 @@ impl Command {
             Self::Gc(_) => "gc",
             Self::Repair(args) => args.words(),
             Self::Stats(_) => "stats",
+            Self::Bench(_) => "bench",
             Self::Demo(_) => "demo",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
@@ -115,6 +118,7 @@ impl Command {
             Self::Gc(args) => args.run(app),
             Self::Repair(args) => args.run(app),
             Self::Stats(args) => args.run(app),
+            Self::Bench(args) => args.run(app),
             Self::Demo(args) => args.run(app),
             Self::Completions(args) => args.run(app),
             Self::Man(args) => args.run(app),

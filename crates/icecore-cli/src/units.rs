@@ -56,9 +56,12 @@ pub(crate) fn milliseconds(time: Duration) -> u64 {
 
 /// Returns how much a second that is.
 pub(crate) fn rate(count: u64, time: Duration) -> String {
-    let seconds = time.as_secs_f64().max(0.001);
-    let per_second = Duration::try_from_secs_f64(count as f64 / seconds).unwrap_or(Duration::MAX).as_secs();
-    format!("{}/s", bytes(per_second))
+    format!("{}/s", bytes(per_second(count, time.as_secs_f64().max(0.001)).unwrap_or(u64::MAX)))
+}
+
+/// Returns how many of `count` things that are done in `seconds` are done in one; none where no time was measured.
+pub(crate) fn per_second(count: u64, seconds: f64) -> Option<u64> {
+    Duration::try_from_secs_f64(count as f64 / seconds).ok().map(|each| each.as_secs())
 }
 
 /// Returns a count of things: `1 range`, `2 ranges`.
@@ -140,6 +143,13 @@ pub(crate) fn parse_percent(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_needs_a_time() {
+        assert_eq!(per_second(300, 2.0), Some(150));
+        assert_eq!(per_second(300, 0.0), None);
+        assert_eq!(per_second(0, 0.0), None);
+    }
 
     #[test]
     fn sizes_are_written_with_one_decimal_in_the_unit_that_fits() {

@@ -3,7 +3,7 @@
 //!
 //! A [`Repository`] is opened in a [`Storage`], most often a directory ([`FsStorage`]). Everything that is done with it is
 //! a function over it: [`capture`], [`restore`], [`list`], [`find`], [`delete`], [`diff`](fn@diff), [`verify`], [`gc`], [`repair_index`],
-//! [`stats`]. Images and targets are anything that implements [`ReadAt`] and [`WriteAt`]: files and block devices are
+//! [`stats`]. [`bench`] measures all of this on given data. Images and targets are anything that implements [`ReadAt`] and [`WriteAt`]: files and block devices are
 //! [`ImageFile`], [`NewTarget`] and [`OpenTarget`].
 //!
 //! The library is synchronous and silent: it prints nothing, reads no environment, and takes the time, ids and keys as
@@ -65,6 +65,18 @@ pub use crate::pure::compress::DEFAULT_LEVEL;
 pub use crate::pure::compress::LEVELS;
 pub use crate::repository::InitOptions;
 pub use crate::repository::Repository;
+pub use crate::verbs::bench::BenchData;
+pub use crate::verbs::bench::BenchOptions;
+pub use crate::verbs::bench::BenchPlace;
+pub use crate::verbs::bench::BenchReport;
+pub use crate::verbs::bench::Layout;
+pub use crate::verbs::bench::LevelSize;
+pub use crate::verbs::bench::Run;
+pub use crate::verbs::bench::RunTime;
+pub use crate::verbs::bench::Stage;
+pub use crate::verbs::bench::StageTime;
+pub use crate::verbs::bench::WhatIf;
+pub use crate::verbs::bench::bench;
 pub use crate::verbs::capture::CaptureOptions;
 pub use crate::verbs::capture::CaptureReport;
 pub use crate::verbs::capture::Parent;

@@ -113,8 +113,5 @@ impl Decompressing {
 /// # Errors
 /// `Io` if a pack cannot be opened.
 pub fn find_blocks(repo: &Repository, ids: &[BlockId]) -> Result<usize> {
-    let hints = repo.store.index().find_blocks(ids);
-    hints.iter().try_fold(0, |found, (at, hint)| {
-        Ok(found + usize::from(repo.store.prove_block(&ids[*at], *hint)?.is_some()))
-    })
+    repo.store.count_known(ids)
 }

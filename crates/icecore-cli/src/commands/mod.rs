@@ -1,5 +1,6 @@
 //! The commands, one file each: arguments, whose comments are the help, and a `run` that calls one verb of the engine.
 
+pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod gc;

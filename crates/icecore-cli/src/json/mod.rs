@@ -1,5 +1,6 @@
 //! What `-o json` prints: one schema for all commands, described field by field in `docs/json.md`.
 
+mod bench;
 mod snapshot;
 mod upkeep;
 
@@ -8,6 +9,7 @@ use serde::Serialize;
 
 use crate::exit;
 
+pub(crate) use crate::json::bench::BenchResult;
 pub(crate) use crate::json::snapshot::ChangedRange;
 pub(crate) use crate::json::snapshot::CreateResult;
 pub(crate) use crate::json::snapshot::DeleteResult;

@@ -3,4 +3,5 @@
 pub(crate) mod compress;
 pub(crate) mod hash;
 pub(crate) mod hash_many;
+pub(crate) mod span;
 pub(crate) mod zero;

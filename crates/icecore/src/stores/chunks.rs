@@ -23,6 +23,7 @@ use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::ids::RunId;
 use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sizes::LEAF_BLOCKS;
 
 /// The packs and the index over them.
 pub(crate) struct Store {
@@ -140,6 +141,19 @@ impl Store {
             found.pack.block_id(&found.entry, slot) == Some(*id) && found.pack.has_slot(&found.entry, slot)
         });
         Ok(found.map(|found| (found, slot)))
+    }
+
+    /// Returns how many of these blocks are stored, looked up as a capture looks up those of a leaf.
+    pub(crate) fn count_known(&self, ids: &[BlockId]) -> Result<usize> {
+        let mut known = 0;
+        for ids in ids.chunks(LEAF_BLOCKS) {
+            let hints = self.index().find_blocks(ids);
+            for of_block in hints.chunk_by(|(a, _), (b, _)| a == b) {
+                let mut proofs = of_block.iter().map(|(at, hint)| self.prove_block(&ids[*at], *hint));
+                known += usize::from(proofs.try_fold(false, |found, proof| Ok(found || proof?.is_some()))?);
+            }
+        }
+        Ok(known)
     }
 
     /// Opens what a hint points to. A pack that is gone or damaged is as good as no hint; other failures are errors.

@@ -1,5 +1,6 @@
 //! What can be done with a repository, one file for each verb. A verb is a function over the handle.
 
+pub(crate) mod bench;
 pub(crate) mod capture;
 pub(crate) mod catalog;
 pub(crate) mod diff;

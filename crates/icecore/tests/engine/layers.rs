@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     // Pure functions over bytes.
     &["pure/compress", "pure/hash_many", "pure/zero"],
     &["pure/hash"],
+    &["pure/span"],
     // What is on disk.
     &["format/bytes", "format/layout"],
     &["format/pack", "format/run", "format/serial"],
@@ -58,10 +59,18 @@ const LAYERS: &[&[&str]] = &[
     &["verbs/repair/report", "verbs/repair/rescue"],
     &["verbs/repair/runs"],
     &["verbs/capture", "verbs/diff", "verbs/gc", "verbs/repair", "verbs/restore", "verbs/stats"],
+    &["verbs/bench/report", "verbs/bench/codec", "verbs/bench/place", "verbs/bench/sample"],
+    &["verbs/bench/append", "verbs/bench/batch", "verbs/bench/runs"],
+    &["verbs/bench/what_if"],
+    &["verbs/bench/stages"],
+    &["verbs/bench"],
 ];
 
 /// Verbs do not know of each other. The exceptions: the first uses the second.
 const VERBS_THAT_USE_OTHERS: &[(&str, &str)] = &[
+    ("bench", "capture"), // a benchmark runs the verbs that it measures
+    ("bench", "restore"),
+    ("bench", "verify"),
     ("capture", "catalog"), // a capture returns a snapshot as the catalog shows it, under a name that is free
     ("repair", "verify"),   // what is lost is told in the same words
     ("stats", "catalog"),   // statistics are of snapshots as the catalog shows them

@@ -1,8 +1,8 @@
 //! `icecore demo`: the main job, done once from end to end on a file system that is made for it.
 
 mod files;
-mod image;
-mod tools;
+pub(crate) mod image;
+pub(crate) mod tools;
 
 use std::path::Path;
 use std::path::PathBuf;

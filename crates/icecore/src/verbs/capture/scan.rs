@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use crate::pure::hash::Hasher;
-use crate::pure::zero::is_zero;
+use crate::pure::span::Span;
 use crate::verbs::capture::buffers::BufferPool;
 use crate::verbs::capture::buffers::LeafBuffer;
 use crate::words::error::Error;
@@ -16,7 +16,6 @@ use crate::words::ids::BlockId;
 use crate::words::ids::Digest;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
-use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_BYTES;
 use crate::words::sizes::LEAF_SPANS;
@@ -190,31 +189,10 @@ fn scan_leaf(
         beyond.fill(0);
         read_bytes += to_u64(present);
         let ids = &mut blocks[span * SPAN_BLOCKS..(span + 1) * SPAN_BLOCKS];
-        spans[span] = hash_span(hasher, bytes, ids);
+        spans[span] = Span::of(bytes).hash(hasher, ids);
     }
     debug_assert_eq!(buffer.bytes().len(), LEAF_BYTES);
     Ok(ScannedLeaf { number, buffer: Arc::new(buffer), spans, blocks, read_bytes })
-}
-
-/// Computes the ids of a span's blocks and returns the span's digest. Zero blocks are not hashed.
-fn hash_span(hasher: &Hasher, bytes: &[u8], ids: &mut [Option<BlockId>]) -> Digest {
-    let blocks = bytes.as_chunks::<BLOCK_BYTES>().0;
-    let mut data = [(0, &[0; BLOCK_BYTES]); SPAN_BLOCKS];
-    let mut count = 0;
-    for (at, block) in blocks.iter().enumerate().filter(|(_, block)| !is_zero(*block)) {
-        data[count] = (at, block);
-        count += 1;
-    }
-    if count == 0 {
-        return Digest::ZERO;
-    }
-    let inputs = data.map(|(_, block)| block);
-    let mut digests = [hasher.zero_block(); SPAN_BLOCKS];
-    for ((at, _), digest) in data.iter().zip(hasher.blocks(&inputs[..count])) {
-        digests[*at] = digest;
-        ids[*at] = Some(digest.block_id());
-    }
-    hasher.span(&digests)
 }
 
 fn read_failed(image: &dyn ReadAt, offset: u64, error: std::io::Error) -> Error {

@@ -1,0 +1,47 @@
+//! A span of an image: what of it is not zero, and its digests.
+
+use crate::pure::hash::Hasher;
+use crate::pure::zero::is_zero;
+use crate::words::ids::BlockId;
+use crate::words::ids::Digest;
+use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sizes::SPAN_BLOCKS;
+
+/// The blocks of a span that are not zero.
+pub(crate) struct Span<'a> {
+    data: [(usize, &'a [u8; BLOCK_BYTES]); SPAN_BLOCKS],
+    count: usize,
+}
+
+impl<'a> Span<'a> {
+    /// Looks for the blocks of a span that are not zero.
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
+        let blocks = bytes.as_chunks::<BLOCK_BYTES>().0;
+        let mut data = [(0, &[0; BLOCK_BYTES]); SPAN_BLOCKS];
+        let mut count = 0;
+        for (at, block) in blocks.iter().enumerate().filter(|(_, block)| !is_zero(*block)) {
+            data[count] = (at, block);
+            count += 1;
+        }
+        Self { data, count }
+    }
+
+    /// Returns how many blocks are not zero.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Computes the ids of the blocks that are not zero and returns the span's digest, zero if all of it is.
+    pub(crate) fn hash(&self, hasher: &Hasher, ids: &mut [Option<BlockId>]) -> Digest {
+        if self.count == 0 {
+            return Digest::ZERO;
+        }
+        let inputs = self.data.map(|(_, block)| block);
+        let mut digests = [hasher.zero_block(); SPAN_BLOCKS];
+        for ((at, _), digest) in self.data.iter().zip(hasher.blocks(&inputs[..self.count])) {
+            digests[*at] = digest;
+            ids[*at] = Some(digest.block_id());
+        }
+        hasher.span(&digests)
+    }
+}

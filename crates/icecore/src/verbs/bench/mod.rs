@@ -1,0 +1,122 @@
+//! Bench: how fast and how small on given data, and how near to what the machine could do.
+
+mod append;
+mod batch;
+mod codec;
+mod place;
+mod report;
+mod runs;
+mod sample;
+mod stages;
+mod what_if;
+
+use crate::repository::check_level;
+use crate::verbs::bench::place::Watch;
+use crate::verbs::bench::report::Costs;
+use crate::verbs::bench::runs::Runs;
+use crate::verbs::bench::runs::scratch;
+use crate::verbs::bench::sample::Sample;
+use crate::verbs::bench::sample::SampledImage;
+use crate::verbs::bench::sample::data_bytes;
+use crate::verbs::bench::stages::Stages;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::progress::Meter;
+use crate::words::progress::Progress;
+use crate::words::sizes::to_u64;
+use crate::world::io::ReadAt;
+
+pub use crate::verbs::bench::place::BenchOptions;
+pub use crate::verbs::bench::place::BenchPlace;
+pub use crate::verbs::bench::report::BenchData;
+pub use crate::verbs::bench::report::BenchReport;
+pub use crate::verbs::bench::report::Layout;
+pub use crate::verbs::bench::report::LevelSize;
+pub use crate::verbs::bench::report::Run;
+pub use crate::verbs::bench::report::RunTime;
+pub use crate::verbs::bench::report::Stage;
+pub use crate::verbs::bench::report::StageTime;
+pub use crate::verbs::bench::report::WhatIf;
+
+/// Up to this much data, stages are measured three times, and the median counts.
+const REPEATED_BYTES_MAX: u64 = 2 << 30;
+/// How often the data is gone through: by the stages, three captures, a restore and a verification.
+const ROUNDS: u64 = 6;
+
+/// Measures with the data of `images` each stage of the pipeline alone and whole verbs, and what other layouts and levels
+/// would give. Memory is bounded but for 16 bytes for each unique block. Writes only to what `place` gives.
+///
+/// # Errors
+/// `InvalidInput` if there is no data in the images; `Interrupted` if `progress` says so; what the verbs themselves give.
+pub fn bench(
+    images: &[&dyn ReadAt],
+    place: &BenchPlace<'_>,
+    options: &BenchOptions,
+    progress: &dyn Progress,
+) -> Result<BenchReport> {
+    check_level(options.level)?;
+    let level = options.level;
+    let total = |images: &mut dyn Iterator<Item = Result<u64>>| images.sum::<Result<u64>>();
+    let allocated_bytes = total(&mut images.iter().map(|image| data_bytes(*image)))?;
+    let sample = Sample::of(allocated_bytes, options.data_bytes_max);
+    let sampled: Vec<_> = images.iter().map(|image| SampledImage { image: *image, sample }).collect();
+    let used_bytes = total(&mut sampled.iter().map(|image| data_bytes(image)))?;
+    progress.total(Meter::Scanned, used_bytes * ROUNDS);
+    let repeats = if used_bytes > REPEATED_BYTES_MAX { 1 } else { 3 };
+    let watch = Watch { clock: place.clock, repeats };
+
+    let repo = scratch(place, level)?;
+    let mut stages = Stages::new(&repo, watch, level, used_bytes, progress)?;
+    sampled.iter().try_for_each(|image| stages.measure(image, place))?;
+    stages.end()?;
+    if stages.data_bytes == 0 {
+        return Err(Error::new(ErrorKind::InvalidInput, "there is no data in the images to measure with"));
+    }
+    let mut data = BenchData {
+        images: to_u64(images.len()),
+        image_bytes: images.iter().map(|image| image.len()).sum(),
+        allocated_bytes,
+        used_bytes,
+        data_bytes: stages.data_bytes,
+        unique_bytes: stages.unique_bytes(),
+        ..BenchData::default()
+    };
+    let runs = Runs { images: &sampled, place, watch, progress };
+    let times = run_all(runs, level, &mut stages, &mut data)?;
+    let (stages, what_if) = stages.finish();
+    let costs = Costs::of(&stages);
+    let run_time = |(run, seconds)| RunTime {
+        run,
+        data_bytes: if run == Run::Verify { data.unique_bytes } else { data.data_bytes },
+        seconds,
+        limit_seconds: costs.limit_seconds(run, &data),
+    };
+    let runs = times.into_iter().map(run_time).collect();
+    Ok(BenchReport { level, cores: rayon::current_num_threads(), data, stages, runs, what_if })
+}
+
+/// Runs the verbs, and the look-ups, which need what they leave.
+fn run_all(
+    runs: Runs<'_>,
+    level: i32,
+    stages: &mut Stages<'_>,
+    data: &mut BenchData,
+) -> Result<Vec<(Run, f64)>> {
+    let mut uncounted = BenchData::default();
+    let unchecked = runs.capture(&scratch(runs.place, level)?, 1, false, &mut uncounted)?;
+    let repo = scratch(runs.place, level)?;
+    let captured = runs.capture(&repo, 1, true, data)?;
+    let unchanged = runs.capture(&repo, 2, true, &mut uncounted)?;
+    let restored = runs.restore(&repo, 2)?;
+    let verified = runs.verify(&repo)?;
+    runs.progress.advance(Meter::Scanned, data.used_bytes);
+    stages.look_up(&repo)?;
+    Ok(vec![
+        (Run::CaptureUnchecked, unchecked),
+        (Run::Capture, captured),
+        (Run::CaptureUnchanged, unchanged),
+        (Run::Restore, restored),
+        (Run::Verify, verified),
+    ])
+}

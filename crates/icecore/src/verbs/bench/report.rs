@@ -1,0 +1,229 @@
+//! What a benchmark tells, and the arithmetic of its limits.
+
+/// A stage of the pipeline, measured alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Reads the data of the images.
+    Read,
+    /// Looks for zeros in it.
+    ZeroScan,
+    /// Computes the digests of blocks and spans that are not zero.
+    Hash,
+    /// Looks up blocks that are in the index, and proves each in the directory of its pack.
+    LookUpHit,
+    /// Looks up blocks that are not in the index.
+    LookUpMiss,
+    /// Compresses the unique blocks, 64 KiB at a time.
+    Compress,
+    /// Decodes what was compressed and compares it.
+    Check,
+    /// Appends what was compressed to packs, without a sync.
+    Append,
+    /// Publishes the packs: directory, sync, name.
+    Sync,
+    /// Writes the data to a new file that is sparse, without a sync, as a restore does.
+    Write,
+}
+
+/// How long a stage took alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StageTime {
+    /// The stage.
+    pub stage: Stage,
+    /// What it worked on: look-ups for those, bytes for all others.
+    pub amount: u64,
+    /// How long it took on one core, in seconds.
+    pub one_core_seconds: f64,
+    /// How long it took on all cores, in seconds; none where the pipeline uses one.
+    pub all_cores_seconds: Option<f64>,
+}
+
+/// A verb that is measured as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Run {
+    /// A capture into an empty repository, without the check of what was compressed.
+    CaptureUnchecked,
+    /// A capture into an empty repository.
+    Capture,
+    /// A capture of the same images again.
+    CaptureUnchanged,
+    /// A restore of all images to new files, without a sync.
+    Restore,
+    /// A verification that reads and hashes all stored data.
+    Verify,
+}
+
+/// How long a verb took, all images together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RunTime {
+    /// The verb.
+    pub run: Run,
+    /// The data it worked on, without zeros, in bytes; for the verification, the unique data.
+    pub data_bytes: u64,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// How long the stages that limit it would take, one after another on all cores, in seconds.
+    pub limit_seconds: f64,
+}
+
+impl RunTime {
+    /// Returns the share of the limit that was reached, 1.0 for all of it; none where there was nothing to do.
+    pub fn limit_share(&self) -> Option<f64> {
+        (self.seconds > 0.0 && self.limit_seconds > 0.0).then(|| self.limit_seconds / self.seconds)
+    }
+}
+
+/// The data that was measured with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BenchData {
+    /// Images.
+    pub images: u64,
+    /// Their sizes, in bytes.
+    pub image_bytes: u64,
+    /// What of that is no hole, in bytes.
+    pub allocated_bytes: u64,
+    /// What of that was used, in bytes: less than all of it where that was limited.
+    pub used_bytes: u64,
+    /// What of that is not zero, in bytes.
+    pub data_bytes: u64,
+    /// The different data in it, each block counted once, in bytes.
+    pub unique_bytes: u64,
+    /// What the unique data takes in packs, compressed, with its share of their directories, in bytes.
+    pub stored_bytes: u64,
+    /// What the manifests take, in bytes.
+    pub manifest_bytes: u64,
+}
+
+/// A way to cut images and to compress what is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Layout {
+    /// Blocks of 4 KiB, each deduplicated and compressed alone.
+    Fixed4Kib,
+    /// The same with 64 KiB.
+    Fixed64Kib,
+    /// The same with 4 MiB.
+    Fixed4Mib,
+    /// Ours: blocks of 4 KiB are deduplicated, and what is new is compressed 64 KiB at a time.
+    Icecore,
+}
+
+/// What a level of compression makes of the unique data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LevelSize {
+    /// The zstd level.
+    pub level: i32,
+    /// What the unique data takes, compressed, in bytes; without directories and manifests.
+    pub compressed_bytes: u64,
+}
+
+/// What the same data would take in another layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WhatIf {
+    /// The layout.
+    pub layout: Layout,
+    /// The different data, each unit counted once, in bytes.
+    pub unique_bytes: u64,
+    /// What of that was compressed, in bytes. The sizes are estimates where it is not all.
+    pub sampled_bytes: u64,
+    /// Sizes at several levels, from the fastest on.
+    pub levels: Vec<LevelSize>,
+}
+
+/// What a benchmark found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BenchReport {
+    /// The zstd level.
+    pub level: i32,
+    /// Cores that were used where all were.
+    pub cores: usize,
+    /// The data.
+    pub data: BenchData,
+    /// Each stage alone.
+    pub stages: Vec<StageTime>,
+    /// Whole verbs.
+    pub runs: Vec<RunTime>,
+    /// Other layouts and levels.
+    pub what_if: Vec<WhatIf>,
+}
+
+/// Seconds a byte on all cores, of the stages that limit the verbs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Costs {
+    pub(crate) hash: f64,
+    pub(crate) compress: f64,
+    pub(crate) check: f64,
+    /// Of copying out of the page cache, which reading is.
+    pub(crate) copy: f64,
+}
+
+impl Costs {
+    pub(crate) fn of(stages: &[StageTime]) -> Self {
+        let cost = |stage: Stage| {
+            let time = stages.iter().find(|time| time.stage == stage && time.amount > 0);
+            time.map_or(0.0, |time| {
+                time.all_cores_seconds.unwrap_or(time.one_core_seconds) / time.amount as f64
+            })
+        };
+        Self {
+            hash: cost(Stage::Hash),
+            compress: cost(Stage::Compress),
+            check: cost(Stage::Check),
+            copy: cost(Stage::Read),
+        }
+    }
+
+    /// Returns how long a verb takes where nothing but its limiting stages takes time, and these use all cores.
+    /// All data that is not zero is hashed; only unique data is compressed.
+    pub(crate) fn limit_seconds(&self, run: Run, data: &BenchData) -> f64 {
+        let (all, unique) = (data.data_bytes as f64, data.unique_bytes as f64);
+        match run {
+            Run::CaptureUnchecked => all * self.hash + unique * self.compress,
+            Run::Capture => all * self.hash + unique * (self.compress + self.check),
+            Run::CaptureUnchanged => all * self.hash,
+            Run::Restore => all * (self.check + self.hash + self.copy),
+            Run::Verify => unique * (self.check + self.hash),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_data_is_hashed_and_only_unique_data_is_compressed() {
+        let stage = |stage, amount, one_core_seconds, all_cores_seconds| StageTime {
+            stage,
+            amount,
+            one_core_seconds,
+            all_cores_seconds,
+        };
+        let costs = Costs::of(&[
+            stage(Stage::Hash, 1000, 500.0, Some(250.0)),
+            stage(Stage::Compress, 100, 400.0, Some(200.0)),
+            stage(Stage::Check, 100, 100.0, Some(50.0)),
+            stage(Stage::Read, 1000, 125.0, None),
+            stage(Stage::Append, 0, 0.0, None),
+        ]);
+        assert_eq!(costs, Costs { hash: 0.25, compress: 2.0, check: 0.5, copy: 0.125 });
+        let data = BenchData { data_bytes: 1000, unique_bytes: 100, ..BenchData::default() };
+        for (run, seconds) in [
+            (Run::CaptureUnchecked, 450.0),
+            (Run::Capture, 500.0),
+            (Run::CaptureUnchanged, 250.0),
+            (Run::Restore, 875.0),
+            (Run::Verify, 75.0),
+        ] {
+            assert_eq!(costs.limit_seconds(run, &data), seconds, "{run:?}");
+        }
+    }
+
+    #[test]
+    fn the_share_is_the_limit_over_the_time_and_nothing_where_nothing_was_done() {
+        let time =
+            |seconds, limit_seconds| RunTime { run: Run::Capture, data_bytes: 1, seconds, limit_seconds };
+        assert_eq!(time(2.0, 1.5).limit_share(), Some(0.75));
+        assert_eq!(time(0.0, 1.0).limit_share(), None);
+        assert_eq!(time(1.0, 0.0).limit_share(), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! Whole verbs, measured on a repository of their own.
+
+use uuid::Uuid;
+
+use crate::repository::InitOptions;
+use crate::repository::Repository;
+use crate::verbs::bench::place::BenchPlace;
+use crate::verbs::bench::place::Watch;
+use crate::verbs::bench::report::BenchData;
+use crate::verbs::bench::sample::SampledImage;
+use crate::verbs::capture::CaptureOptions;
+use crate::verbs::capture::Parent;
+use crate::verbs::capture::capture;
+use crate::verbs::restore::RestoreMode;
+use crate::verbs::restore::restore;
+use crate::verbs::verify::Depth;
+use crate::verbs::verify::verify;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::RepositoryId;
+use crate::words::ids::SnapshotId;
+use crate::words::names::ResourceKind;
+use crate::words::progress::Meter;
+use crate::words::progress::Progress;
+
+/// The key of repositories that are gone when the benchmark ends.
+const KEY: [u8; 32] = *b"icecore: a benchmark's only key.";
+
+/// Makes a repository in a storage that is empty.
+pub(crate) fn scratch(place: &BenchPlace<'_>, level: i32) -> Result<Repository> {
+    let id = RepositoryId(Uuid::from_u128(1));
+    let options = InitOptions { id, key: KEY, created_unix_ms: 0, level };
+    Repository::init((place.storage)()?, Uuid::from_u128(2), &options)
+}
+
+/// Counts everything that runs as one kind of thing.
+pub(crate) struct Together<'a>(pub(crate) &'a dyn Progress);
+
+impl Progress for Together<'_> {
+    fn total(&self, _meter: Meter, _total: u64) {}
+
+    fn advance(&self, meter: Meter, amount: u64) {
+        if matches!(meter, Meter::Scanned | Meter::Restored) {
+            self.0.advance(Meter::Scanned, amount);
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
+
+/// The images, and how they are worked on.
+#[derive(Clone, Copy)]
+pub(crate) struct Runs<'a> {
+    pub(crate) images: &'a [SampledImage<'a>],
+    pub(crate) place: &'a BenchPlace<'a>,
+    pub(crate) watch: Watch<'a>,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+impl Runs<'_> {
+    fn each_image(&self, round: u128) -> impl Iterator<Item = (SnapshotId, &SampledImage<'_>)> {
+        let id = move |n: u128| SnapshotId(Uuid::from_u128(round << 64 | n));
+        self.images.iter().zip(1_u128..).map(move |(image, n)| (id(n), image))
+    }
+
+    /// Captures all images, and adds to `data` what that stored. Returns how long it took, in seconds.
+    pub(crate) fn capture(
+        &self,
+        repo: &Repository,
+        round: u32,
+        check: bool,
+        data: &mut BenchData,
+    ) -> Result<f64> {
+        let mut seconds = 0.0;
+        for (number, (id, image)) in self.each_image(round.into()).enumerate() {
+            let options = CaptureOptions {
+                id,
+                created_unix_ms: i64::from(round),
+                name: format!("round {round}"),
+                kind: ResourceKind::Volume,
+                resource: format!("image {number}"),
+                tags: Vec::new(),
+                parent: Parent::Newest,
+                level: None,
+                check,
+                trust_mtime: false,
+                dry_run: false,
+            };
+            let (report, time) =
+                self.watch.once(|| capture(repo, image, &options, &Together(self.progress)))?;
+            seconds += time;
+            data.stored_bytes += report.snapshot.stats.stored_bytes;
+            data.manifest_bytes += report.snapshot.stats.manifest_bytes;
+        }
+        Ok(seconds)
+    }
+
+    /// Restores all images. Returns how long it took, in seconds.
+    pub(crate) fn restore(&self, repo: &Repository, round: u32) -> Result<f64> {
+        let mut seconds = 0.0;
+        for (id, image) in self.each_image(round.into()) {
+            let target = (self.place.target)(image.image.len())?;
+            let progress = Together(self.progress);
+            seconds += self.watch.once(|| restore(repo, id, &*target, RestoreMode::Fresh, &progress))?.1;
+        }
+        Ok(seconds)
+    }
+
+    /// Verifies all stored data. Returns how long it took, in seconds.
+    pub(crate) fn verify(&self, repo: &Repository) -> Result<f64> {
+        let progress = Together(self.progress);
+        let (report, seconds) = self.watch.once(|| verify(repo, None, Depth::ReadData, &progress))?;
+        match report.findings.first() {
+            None => Ok(seconds),
+            Some(finding) => Err(Error::corrupt(format!("{}: {}", finding.object, finding.problem))
+                .with_hint("memory, processor or the medium may be damaged")),
+        }
+    }
+}

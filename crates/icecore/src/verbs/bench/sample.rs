@@ -1,0 +1,143 @@
+//! Part of an image, chosen evenly over it: the rest reads as a hole.
+
+use std::io;
+use std::ops::Range;
+
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::SPAN_U64;
+use crate::world::io::ImageState;
+use crate::world::io::ReadAt;
+
+/// Multiples of this, a 64-bit fraction (the golden ratio), are spread evenly.
+const STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Which leaf regions of images are used. The same ones of each, so that versions of one disk stay versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sample {
+    /// None for all.
+    below: Option<u64>,
+}
+
+impl Sample {
+    /// Returns a sample of about `bytes_max` of `bytes`.
+    pub(crate) fn of(bytes: u64, bytes_max: Option<u64>) -> Self {
+        let below = bytes_max.filter(|max| *max < bytes).map(|max| {
+            let part = (u128::from(max) << 64) / u128::from(bytes);
+            u64::try_from(part).unwrap_or(u64::MAX).max(1)
+        });
+        Self { below }
+    }
+
+    fn has(self, leaf: u64) -> bool {
+        self.below.is_none_or(|below| leaf.wrapping_mul(STRIDE) < below)
+    }
+}
+
+/// An image of which only a sample is data.
+pub(crate) struct SampledImage<'a> {
+    pub(crate) image: &'a dyn ReadAt,
+    pub(crate) sample: Sample,
+}
+
+impl ReadAt for SampledImage<'_> {
+    fn len(&self) -> u64 {
+        self.image.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.image.read_at(offset, buffer)
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let mut at = offset;
+        while let Some(data) = self.image.next_data(at)? {
+            if self.sample.below.is_none() {
+                return Ok(Some(data));
+            }
+            let mut leaves = data.start / LEAF_U64..data.end.div_ceil(LEAF_U64);
+            if let Some(leaf) = leaves.find(|leaf| self.sample.has(*leaf)) {
+                let (begin, end) = (leaf * LEAF_U64, (leaf + 1) * LEAF_U64);
+                return Ok(Some(data.start.max(begin)..data.end.min(end)));
+            }
+            at = data.end;
+        }
+        Ok(None)
+    }
+
+    fn will_need(&self, range: Range<u64>) {
+        self.image.will_need(range);
+    }
+
+    fn state(&self) -> io::Result<ImageState> {
+        self.image.state()
+    }
+}
+
+fn next_data(image: &dyn ReadAt, at: u64) -> Result<Option<Range<u64>>> {
+    let failed = |error| Error::io(format!("looking for data in the image at offset {at}"), error);
+    image.next_data(at).map_err(failed)
+}
+
+/// Returns how much of an image is not a hole.
+pub(crate) fn data_bytes(image: &dyn ReadAt) -> Result<u64> {
+    let (mut at, mut bytes) = (0, 0);
+    while let Some(data) = next_data(image, at)? {
+        bytes += data.end - data.start;
+        at = data.end;
+    }
+    Ok(bytes)
+}
+
+/// Returns the first leaf region from number `from` on that has data, and a bit for each span of it that has.
+pub(crate) fn next_region(image: &dyn ReadAt, from: u64) -> Result<Option<(u64, u64)>> {
+    let Some(mut data) = next_data(image, from * LEAF_U64)? else { return Ok(None) };
+    let leaf = data.start / LEAF_U64;
+    let (begin, end) = (leaf * LEAF_U64, (leaf + 1) * LEAF_U64);
+    let mut mask = 0_u64;
+    loop {
+        let upto = data.end.min(end);
+        let spans = (data.start - begin) / SPAN_U64..(upto - begin).div_ceil(SPAN_U64);
+        spans.for_each(|span| mask |= 1 << span);
+        if data.end >= end {
+            break;
+        }
+        match next_data(image, data.end)? {
+            Some(next) if next.start < end => data = next,
+            _ => break,
+        }
+    }
+    Ok(Some((leaf, mask)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_takes_its_part_of_an_image_evenly_and_all_where_that_is_little() {
+        assert_eq!(Sample::of(100, Some(100)), Sample { below: None });
+        assert_eq!(Sample::of(100, None), Sample { below: None });
+        let sample = Sample::of(1000, Some(250));
+        for part in 0..10 {
+            let chosen = (part * 400..(part + 1) * 400).filter(|leaf| sample.has(*leaf)).count();
+            assert!((98..=102).contains(&chosen), "{chosen} of part {part}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_sample_is_a_hole() {
+        let bytes = vec![1; 40 << 20];
+        let sample = Sample::of(40 << 20, Some(10 << 20));
+        let image = SampledImage { image: &bytes, sample };
+        let chosen = (0..10).filter(|leaf| sample.has(*leaf)).count() as u64;
+        assert!(chosen > 0 && chosen < 10);
+        assert_eq!(data_bytes(&image).unwrap(), chosen * LEAF_U64);
+        let mut from = 0;
+        while let Some((leaf, mask)) = next_region(&image, from).unwrap() {
+            assert!(sample.has(leaf) && mask == u64::MAX);
+            from = leaf + 1;
+        }
+    }
+}
