@@ -80,6 +80,7 @@ pub fn bench(
         used_bytes,
         data_bytes: stages.data_bytes,
         unique_bytes: stages.unique_bytes(),
+        image_unique_bytes: stages.image_unique_bytes,
         ..BenchData::default()
     };
     let runs = Runs { images: &sampled, place, watch, progress };
