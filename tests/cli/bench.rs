@@ -31,6 +31,7 @@ fn the_sizes_are_those_of_the_images_and_all_stages_and_runs_are_told() {
     let blocks = 300_000_u64.div_ceil(4096) + IMAGE_BYTES.div_ceil(4096) - (IMAGE_BYTES - 70_000) / 4096;
     assert_eq!(data["data_bytes"], 2 * blocks * 4096);
     assert_eq!(data["unique_bytes"], blocks * 4096);
+    assert_eq!(data["image_unique_bytes"], data["data_bytes"]);
     assert_eq!(data["dedup_ratio"], 2.0);
     assert!(data["stored_bytes"].as_u64().unwrap() > 370_000, "noise does not compress: {data}");
     let stages = [

@@ -125,7 +125,7 @@ fn runs(runs: &[RunTime]) -> String {
     };
     let table = ui::table(&columns, &runs.iter().map(row).collect::<Vec<_>>(), true);
     format!(
-        "{table}\n\nThe limit counts hashing, compression of new data and its check on all cores, one after another, and\nfor a restore also one copy of the data; nothing else."
+        "{table}\n\nThe limit counts hashing, compression of new data and its check on all cores, one after another, and\nfor a restore also one copy of the data; nothing else. What else runs on the machine moves the share."
     )
 }
 

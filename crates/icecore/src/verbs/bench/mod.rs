@@ -39,10 +39,10 @@ pub use crate::verbs::bench::report::Stage;
 pub use crate::verbs::bench::report::StageTime;
 pub use crate::verbs::bench::report::WhatIf;
 
-/// Up to this much data, stages are measured three times, and the median counts.
+/// Up to this much data, everything but packs is measured three times, and the median counts.
 const REPEATED_BYTES_MAX: u64 = 2 << 30;
-/// How often the data is gone through: by the stages, three captures, a restore and a verification.
-const ROUNDS: u64 = 6;
+/// Whole verbs that go through the data.
+const RUNS: u64 = 5;
 
 /// Measures with the data of `images` each stage of the pipeline alone and whole verbs, and what other layouts and levels
 /// would give. Memory is bounded but for 16 bytes for each unique block. Writes only to what `place` gives.
@@ -62,9 +62,9 @@ pub fn bench(
     let sample = Sample::of(allocated_bytes, options.data_bytes_max);
     let sampled: Vec<_> = images.iter().map(|image| SampledImage { image: *image, sample }).collect();
     let used_bytes = total(&mut sampled.iter().map(|image| data_bytes(image)))?;
-    progress.total(Meter::Scanned, used_bytes * ROUNDS);
     let repeats = if used_bytes > REPEATED_BYTES_MAX { 1 } else { 3 };
     let watch = Watch { clock: place.clock, repeats };
+    progress.total(Meter::Scanned, used_bytes * (1 + RUNS * to_u64(repeats)));
 
     let repo = scratch(place, level)?;
     let mut stages = Stages::new(&repo, watch, level, used_bytes, progress)?;
@@ -80,6 +80,7 @@ pub fn bench(
         used_bytes,
         data_bytes: stages.data_bytes,
         unique_bytes: stages.unique_bytes(),
+        image_unique_bytes: stages.image_unique_bytes,
         ..BenchData::default()
     };
     let runs = Runs { images: &sampled, place, watch, progress };
@@ -104,13 +105,22 @@ fn run_all(
     data: &mut BenchData,
 ) -> Result<Vec<(Run, f64)>> {
     let mut uncounted = BenchData::default();
-    let unchecked = runs.capture(&scratch(runs.place, level)?, 1, false, &mut uncounted)?;
-    let repo = scratch(runs.place, level)?;
-    let captured = runs.capture(&repo, 1, true, data)?;
-    let unchanged = runs.capture(&repo, 2, true, &mut uncounted)?;
-    let restored = runs.restore(&repo, 2)?;
-    let verified = runs.verify(&repo)?;
-    runs.progress.advance(Meter::Scanned, data.used_bytes);
+    let watch = runs.watch;
+    let unchecked =
+        watch.median_of(|| runs.capture(&scratch(runs.place, level)?, 1, false, &mut uncounted))?;
+    let mut repo = scratch(runs.place, level)?;
+    let captured = watch.median_of(|| {
+        repo = scratch(runs.place, level)?;
+        (data.stored_bytes, data.manifest_bytes) = (0, 0);
+        runs.capture(&repo, 1, true, data)
+    })?;
+    let mut round = 1;
+    let unchanged = watch.median_of(|| {
+        round += 1;
+        runs.capture(&repo, round, true, &mut uncounted)
+    })?;
+    let restored = watch.median_of(|| runs.restore(&repo, 1))?;
+    let verified = watch.median_of(|| runs.verify(&repo, data.used_bytes))?;
     stages.look_up(&repo)?;
     Ok(vec![
         (Run::CaptureUnchecked, unchecked),

@@ -66,4 +66,12 @@ impl Watch<'_> {
         times.sort_by(f64::total_cmp);
         Ok((done, times[times.len() / 2]))
     }
+
+    /// Returns the median of times that `measure` tells.
+    pub(crate) fn median_of(&self, measure: impl FnMut() -> Result<f64>) -> Result<f64> {
+        let mut times =
+            std::iter::repeat_with(measure).take(self.repeats.max(1)).collect::<Result<Vec<f64>>>()?;
+        times.sort_by(f64::total_cmp);
+        Ok(times[times.len() / 2])
+    }
 }

@@ -108,10 +108,11 @@ impl Runs<'_> {
         Ok(seconds)
     }
 
-    /// Verifies all stored data. Returns how long it took, in seconds.
-    pub(crate) fn verify(&self, repo: &Repository) -> Result<f64> {
+    /// Verifies all stored data, which stands for `used_bytes` of images. Returns how long it took, in seconds.
+    pub(crate) fn verify(&self, repo: &Repository, used_bytes: u64) -> Result<f64> {
         let progress = Together(self.progress);
         let (report, seconds) = self.watch.once(|| verify(repo, None, Depth::ReadData, &progress))?;
+        self.progress.advance(Meter::Scanned, used_bytes);
         match report.findings.first() {
             None => Ok(seconds),
             Some(finding) => Err(Error::corrupt(format!("{}: {}", finding.object, finding.problem))

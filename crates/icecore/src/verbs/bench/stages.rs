@@ -1,6 +1,7 @@
 //! The stages of the pipeline, each alone on real data, batch by batch so that memory is bounded.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::hint::black_box;
 
 use rayon::prelude::*;
@@ -14,7 +15,7 @@ use crate::verbs::bench::batch::Chunks;
 use crate::verbs::bench::batch::Hashed;
 use crate::verbs::bench::batch::Leaf;
 use crate::verbs::bench::batch::Spans;
-use crate::verbs::bench::codec::check;
+use crate::verbs::bench::codec::decode;
 use crate::verbs::bench::codec::encode;
 use crate::verbs::bench::place::BenchPlace;
 use crate::verbs::bench::place::Watch;
@@ -51,6 +52,8 @@ pub(crate) struct Stages<'a> {
     what_if: WhatIfs,
     /// Bytes of the images that are not zero.
     pub(crate) data_bytes: u64,
+    /// The different data in each image, all images together.
+    pub(crate) image_unique_bytes: u64,
 }
 
 impl<'a> Stages<'a> {
@@ -74,6 +77,7 @@ impl<'a> Stages<'a> {
             appender: Appender::new(repo)?,
             what_if: WhatIfs::new(used_bytes),
             data_bytes: 0,
+            image_unique_bytes: 0,
         })
     }
 
@@ -101,6 +105,7 @@ impl<'a> Stages<'a> {
     pub(crate) fn measure(&mut self, image: &dyn ReadAt, place: &BenchPlace<'_>) -> Result<()> {
         let target = (place.target)(image.len())?;
         let mut leaves = std::mem::take(&mut self.leaves);
+        let mut in_image = HashSet::<BlockId>::new();
         let mut from = 0;
         loop {
             if self.progress.cancelled() {
@@ -117,8 +122,10 @@ impl<'a> Stages<'a> {
                 break;
             }
             self.read(image, &mut leaves[..count])?;
-            self.hash_and_store(&leaves[..count], &*target)?;
+            let hashed = self.hash_and_store(&leaves[..count], &*target)?;
+            in_image.extend(hashed.iter().flat_map(|leaf| leaf.blocks.iter()).flatten());
         }
+        self.image_unique_bytes += to_u64(in_image.len()) * BLOCK_U64;
         self.leaves = leaves;
         let last: Vec<Chunk> = self.chunks.close().into_iter().collect();
         self.store(&last)?;
@@ -138,7 +145,7 @@ impl<'a> Stages<'a> {
         Ok(())
     }
 
-    fn hash_and_store(&mut self, leaves: &[Leaf], target: &dyn WriteAt) -> Result<()> {
+    fn hash_and_store(&mut self, leaves: &[Leaf], target: &dyn WriteAt) -> Result<Vec<Hashed>> {
         let hasher = &self.repo.base().hasher;
         let (spans, one, all) = self.both(leaves, |leaf| Ok(leaf.scan()))?;
         let looked_at: u64 = spans.iter().flatten().map(|(at, _)| to_u64(leaves[0].span(*at).len())).sum();
@@ -158,7 +165,8 @@ impl<'a> Stages<'a> {
             self.chunks.add(leaf, hashed, &mut chunks);
         }
         self.store(&chunks)?;
-        self.what_if.add(hasher, leaves.iter().zip(&hashed), &chunks)
+        self.what_if.add(hasher, leaves.iter().zip(&hashed), &chunks)?;
+        Ok(hashed)
     }
 
     /// Writes to a target, which is new each time as far as it is written to: what was is made a hole before it reaches
@@ -182,7 +190,7 @@ impl<'a> Stages<'a> {
         let (encoded, one, all) = self.both(chunks, |chunk| encode(level, &chunk.raw))?;
         self.add(Stage::Compress, bytes, one, all);
         let pairs: Vec<(&Chunk, &Encoded)> = chunks.iter().zip(&encoded).collect();
-        let (_, one, all) = self.both(&pairs, |(chunk, encoded)| check(&chunk.raw, encoded))?;
+        let (_, one, all) = self.both(&pairs, |(chunk, encoded)| decode(encoded, chunk.raw.len()))?;
         self.add(Stage::Check, bytes, one, all);
         let hasher = &self.repo.base().hasher;
         let item = |(chunk, encoded): (&Chunk, Encoded)| {
