@@ -3,7 +3,7 @@
 //!
 //! A [`Repository`] is opened in a [`Storage`], most often a directory ([`FsStorage`]). Everything that is done with it is
 //! a function over it: [`capture`], [`restore`], [`list`], [`find`], [`delete`], [`diff`](fn@diff), [`verify`], [`gc`], [`repair_index`],
-//! [`stats`]. [`bench`] measures all of this on given data. Images and targets are anything that implements [`ReadAt`] and [`WriteAt`]: files and block devices are
+//! [`stats`]. [`bench`](fn@bench) measures all of this on given data. Images and targets are anything that implements [`ReadAt`] and [`WriteAt`]: files and block devices are
 //! [`ImageFile`], [`NewTarget`] and [`OpenTarget`].
 //!
 //! The library is synchronous and silent: it prints nothing, reads no environment, and takes the time, ids and keys as
