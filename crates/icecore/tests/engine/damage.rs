@@ -19,11 +19,9 @@ use icecore::Mapped;
 use icecore::MemoryStorage;
 use icecore::NewFile;
 use icecore::NoProgress;
-use icecore::Parent;
 use icecore::ReadAt;
 use icecore::Repository;
 use icecore::RepositoryId;
-use icecore::ResourceKind;
 use icecore::SnapshotId;
 use icecore::Storage;
 use icecore::StoredFile;
@@ -33,6 +31,8 @@ use icecore::capture;
 use icecore::restore_stream;
 use icecore::verify;
 use uuid::Uuid;
+
+use crate::support::options;
 
 pub(crate) const BLOCK: usize = 4096;
 pub(crate) const CHUNK: usize = 16 * BLOCK;
@@ -73,14 +73,7 @@ pub(crate) fn take(repo: &Repository, number: u32, volume: &str, image: &dyn Rea
         id: SnapshotId(Uuid::from_u128(number.into())),
         created_unix_ms: number.into(),
         name: format!("number {number}"),
-        kind: ResourceKind::Volume,
-        resource: volume.to_owned(),
-        tags: Vec::new(),
-        parent: Parent::Newest,
-        level: None,
-        check: true,
-        trust_mtime: false,
-        dry_run: false,
+        ..options(volume)
     };
     capture(repo, image, &options, &NoProgress).unwrap()
 }

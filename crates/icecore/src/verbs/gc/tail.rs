@@ -22,7 +22,7 @@ use crate::world::storage::LockMode;
 /// The caller holds the index lock.
 pub(crate) fn take_out(
     store: &Store,
-    going: Vec<PackId>,
+    mut going: Vec<PackId>,
     marked: &HashSet<SnapshotId>,
 ) -> Result<Vec<PackId>> {
     if going.is_empty() {
@@ -30,7 +30,6 @@ pub(crate) fn take_out(
     }
     let base = &store.base;
     store.reload()?;
-    let mut going = going;
     let runs = store.index().runs().to_vec();
     let merged = runs.iter().map(|run| run.id).collect::<Vec<_>>();
     let mut prepared = prepare_merged(base, &runs, &going.iter().copied().collect())?;
@@ -55,14 +54,13 @@ pub(crate) fn take_out(
 /// given back. The index keeps entries that lead nowhere, which is harmless; so the packs go under the lock.
 pub(crate) fn take_out_on_full_disk(
     store: &Store,
-    going: Vec<PackId>,
+    mut going: Vec<PackId>,
     marked: &HashSet<SnapshotId>,
 ) -> Result<Vec<PackId>> {
     if going.is_empty() {
         return Ok(going);
     }
     let base = &store.base;
-    let mut going = going;
     base.remove(layout::RESERVE)?;
     base.sync_dir("")?;
     let _commit: Held = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
