@@ -138,7 +138,7 @@ impl<'s, 'a> Scan<'s, 'a> {
     /// Returns the next region that has data; none at the end of the image.
     pub(crate) fn next(&mut self) -> Result<Option<ScannedLeaf>> {
         while self.under_way.len() < self.depth {
-            let Some(buffer) = self.pool.take(self.under_way.is_empty()) else { break };
+            let Some(buffer) = self.pool.take(self.under_way.is_empty())? else { break };
             let Some((number, mask)) = self.regions.next()? else { break };
             self.submit(number, mask, buffer);
         }
