@@ -50,6 +50,12 @@ pub trait WriteAt: ReadAt {
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Tells that all of `range` will be written soon, so that room for it can be taken at once. An error, of a full
+    /// file system for instance, is what writing it would have met.
+    fn will_write(&self, _range: Range<u64>) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Makes `range` read as zeros, as a hole where that is possible.
     fn zero_at(&self, range: Range<u64>) -> io::Result<()>;
 

@@ -27,6 +27,8 @@ use crate::words::sizes::to_usize;
 
 /// The most that one system call is asked to make zero, so that a signal does not start hours of work anew.
 const ZERO_STEP_BYTES: u64 = 1 << 30;
+/// Room for less than that is taken where it is written.
+const ALLOCATE_BYTES_MIN: u64 = 64 << 10;
 /// The most zeros that are kept in memory to be written.
 const ZERO_BUFFER_BYTES: u64 = 1 << 20;
 
@@ -118,6 +120,20 @@ impl Raw {
             return Err(beyond_the_end());
         }
         self.file.write_all_at(bytes, offset)
+    }
+
+    /// Takes room for `range` of a file. Its blocks come out side by side, and writing them costs half: the file system
+    /// has chosen their places already. Where it cannot do that, nothing is lost.
+    pub(crate) fn will_write(&self, range: Range<u64>) -> io::Result<()> {
+        let len = range.end.saturating_sub(range.start);
+        if self.kind == Kind::Device || len < ALLOCATE_BYTES_MIN {
+            return Ok(());
+        }
+        let take = || rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, range.start, len);
+        match retry_on_intr(take) {
+            Err(error @ (Errno::NOSPC | Errno::DQUOT)) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {
@@ -286,6 +302,10 @@ macro_rules! write_through_raw {
     () => {
         fn write_at(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
             self.raw.write_at(offset, bytes)
+        }
+
+        fn will_write(&self, range: std::ops::Range<u64>) -> std::io::Result<()> {
+            self.raw.will_write(range)
         }
 
         fn zero_at(&self, range: std::ops::Range<u64>) -> std::io::Result<()> {

@@ -18,7 +18,6 @@ use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::BLOCK_U64;
-use crate::words::sizes::LEAF_U64;
 
 /// Chunks between two looks at whether to stop.
 const CHUNKS_AT_ONCE: usize = 2048;
@@ -89,9 +88,7 @@ fn fetch_chunk(
     progress: &dyn Progress,
 ) -> Result<(u64, Proven)> {
     let Some(first) = pieces.first() else { return Ok((0, Vec::new())) };
-    let at = |piece: &Piece| {
-        window.leaves[piece.leaf as usize].number * LEAF_U64 + u64::from(piece.block) * BLOCK_U64
-    };
+    let at = |piece: &Piece| window.offset(piece);
     let (id, place) = window.chunks[first.chunk as usize];
     let located = locate(store, &id, place)?;
     let proven = fetch_from(store, &located, pieces, worker, &|piece, bytes| sink(at(piece), bytes));

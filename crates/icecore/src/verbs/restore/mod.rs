@@ -69,6 +69,7 @@ pub fn restore(
                 report.kept_bytes += kept_bytes;
                 report.zeroed_bytes += zeroed_bytes;
             }
+            output.will_write(window.runs())?;
             let write = |offset: u64, bytes: &[u8]| output.write(offset, bytes);
             report.stored_bytes_read += fetch(&repo.store, window, &write, progress)?;
             window.prove(&repo.base().hasher)

@@ -1,5 +1,6 @@
 //! Writes to the target of a restore, and has it synced meanwhile: the medium works while more is fetched.
 
+use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -43,6 +44,17 @@ impl Output<'_> {
             synced.map_err(|error| Error::io("syncing the target", error))?;
             Ok((done, written.into_inner()))
         })
+    }
+
+    /// Tells the target what will be written, so that it can take room for it.
+    pub(crate) fn will_write(&self, ranges: impl Iterator<Item = Range<u64>>) -> Result<()> {
+        for range in ranges {
+            let (start, end) = (range.start, range.end.min(self.image_bytes));
+            self.target
+                .will_write(start..end)
+                .map_err(|error| Error::io(format!("taking room for bytes {start} to {end}"), error))?;
+        }
+        Ok(())
     }
 
     /// Writes bytes of the image. Called from many threads.

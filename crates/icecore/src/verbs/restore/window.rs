@@ -18,6 +18,7 @@ use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
+use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::LEAF_U64;
@@ -154,6 +155,32 @@ impl Window {
         let blocks = vec![store.base.hasher.zero_block(); LEAF_BLOCKS];
         self.leaves.push(WindowLeaf { number, spans: leaf.span_digests(), blocks });
         Ok(())
+    }
+
+    /// Returns the ranges of the image that are still to be fetched, each as long as it can be. The pieces must be in the
+    /// order of the image.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Range<u64>> {
+        let mut pieces = self.pieces.iter().map(|piece| {
+            let start = self.offset(piece);
+            start..start + u64::from(piece.blocks) * BLOCK_U64
+        });
+        let mut run = pieces.next();
+        std::iter::from_fn(move || {
+            let mut whole = run.take()?;
+            for piece in pieces.by_ref() {
+                if piece.start != whole.end {
+                    run = Some(piece);
+                    break;
+                }
+                whole.end = piece.end;
+            }
+            Some(whole)
+        })
+    }
+
+    /// Returns where in the image a piece begins.
+    pub(crate) fn offset(&self, piece: &Piece) -> u64 {
+        self.leaves[piece.leaf as usize].number * LEAF_U64 + u64::from(piece.block) * BLOCK_U64
     }
 
     /// Proves that the blocks, whose digests are all known now, give the spans that the manifest names.
