@@ -74,6 +74,7 @@ fn open_file(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<OpenTa
         let doing = format!("making {} {size_bytes} bytes long", path.display());
         raw.set_len(size_bytes).map_err(|error| target_error(doing, path, error))?;
     }
+    raw.write_directly();
     Ok(OpenTarget { raw, _claim: Some(claim) })
 }
 
@@ -101,6 +102,7 @@ fn open_device(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<Open
             Error::new(ErrorKind::InvalidInput, message).with_hint("name a larger device, or a new file")
         );
     }
+    raw.write_directly();
     Ok(OpenTarget { raw, _claim: None })
 }
 

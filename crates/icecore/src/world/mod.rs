@@ -9,6 +9,7 @@ pub(crate) mod in_use;
 pub(crate) mod io;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod memory;
+pub(crate) mod pages;
 pub(crate) mod raw;
 #[cfg(test)]
 pub(crate) mod scratch;

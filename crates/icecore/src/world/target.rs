@@ -64,6 +64,7 @@ impl NewTarget {
         }
         let doing = format!("making a file of {size_bytes} bytes for");
         raw.set_len(size_bytes).map_err(|error| place.error(&doing, error))?;
+        raw.write_directly();
         Ok(Self { raw, place, replaced })
     }
 

@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["format/record"],
     // The world outside.
     &["world/io", "world/storage"],
-    &["world/fault", "world/fs", "world/in_use", "world/memory", "world/raw"],
+    &["world/fault", "world/fs", "world/in_use", "world/memory", "world/pages", "world/raw"],
     &["world/image", "world/target"],
     &["world/in_place"],
     // Stores.
@@ -46,9 +46,10 @@ const LAYERS: &[&[&str]] = &[
     &["verbs/capture/pipeline"],
     &["verbs/gc/mark", "verbs/gc/totals"],
     &["verbs/gc/choose", "verbs/gc/rewrite", "verbs/gc/tail"],
-    &["verbs/restore/output", "verbs/restore/report", "verbs/restore/window"],
-    &["verbs/restore/fetch", "verbs/restore/in_place"],
-    &["verbs/restore/stream"],
+    &["verbs/restore/report", "verbs/restore/window"],
+    &["verbs/restore/canvas", "verbs/restore/fetch", "verbs/restore/in_place"],
+    &["verbs/restore/paint"],
+    &["verbs/restore/output", "verbs/restore/stream"],
     &["verbs/verify/places", "verbs/verify/report"],
     &["verbs/verify/findings", "verbs/verify/sample"],
     &["verbs/verify/packs"],

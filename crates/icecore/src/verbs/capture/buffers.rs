@@ -5,13 +5,12 @@ use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use memmap2::Advice;
 use memmap2::MmapMut;
 
-use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BYTES;
+use crate::world::pages;
 
 /// A fixed number of buffers of 4 MiB each.
 pub(crate) struct BufferPool {
@@ -25,8 +24,6 @@ struct Free {
 }
 
 /// The bytes of a leaf region of an image. Goes back to its pool when nobody needs it any more.
-///
-/// It begins where a page of memory does, because the kernel copies noticeably slower to where none begins.
 pub(crate) struct LeafBuffer {
     /// None only while it is dropped.
     bytes: Option<MmapMut>,
@@ -48,7 +45,10 @@ impl BufferPool {
             }
             if free.unmade > 0 {
                 free.unmade -= 1;
-                return Ok(Some(LeafBuffer { bytes: Some(new_buffer()?), pool: Arc::clone(self) }));
+                return Ok(Some(LeafBuffer {
+                    bytes: Some(pages::allocate(LEAF_BYTES)?),
+                    pool: Arc::clone(self),
+                }));
             }
             if !wait {
                 return Ok(None);
@@ -56,14 +56,6 @@ impl BufferPool {
             free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
     }
-}
-
-fn new_buffer() -> Result<MmapMut> {
-    let bytes =
-        MmapMut::map_anon(LEAF_BYTES).map_err(|error| Error::io("getting memory for a buffer", error))?;
-    // Fewer, larger pages make it a little faster. Where there are none, nothing is lost.
-    let _ = bytes.advise(Advice::HugePage);
-    Ok(bytes)
 }
 
 impl LeafBuffer {

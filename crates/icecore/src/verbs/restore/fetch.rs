@@ -22,8 +22,8 @@ use crate::words::sizes::BLOCK_U64;
 /// Chunks between two looks at whether to stop.
 const CHUNKS_AT_ONCE: usize = 2048;
 
-/// Takes proven bytes and their offset in the image. Called from many threads, in no order.
-pub(crate) type BlockSink<'a> = dyn Fn(u64, &[u8]) -> Result<()> + Sync + 'a;
+/// Takes the proven bytes of a piece. Called from many threads, in no order.
+pub(crate) type PieceSink<'a> = dyn Fn(&Piece, &[u8]) + Sync + 'a;
 
 /// The blocks of a piece that were proven: the piece, and their digests.
 type Proven = Vec<(Piece, Vec<Digest>)>;
@@ -45,7 +45,7 @@ impl Worker {
 pub(crate) fn fetch(
     store: &Store,
     window: &mut Window,
-    sink: &BlockSink<'_>,
+    sink: &PieceSink<'_>,
     progress: &dyn Progress,
 ) -> Result<u64> {
     let mut order: Vec<(ChunkPlace, u32)> = window.chunks.iter().map(|(_, place)| *place).zip(0..).collect();
@@ -84,17 +84,16 @@ fn fetch_chunk(
     window: &Window,
     pieces: &[Piece],
     worker: &mut Worker,
-    sink: &BlockSink<'_>,
+    sink: &PieceSink<'_>,
     progress: &dyn Progress,
 ) -> Result<(u64, Proven)> {
     let Some(first) = pieces.first() else { return Ok((0, Vec::new())) };
-    let at = |piece: &Piece| window.offset(piece);
     let (id, place) = window.chunks[first.chunk as usize];
     let located = locate(store, &id, place)?;
-    let proven = fetch_from(store, &located, pieces, worker, &|piece, bytes| sink(at(piece), bytes));
+    let proven = fetch_from(store, &located, pieces, worker, sink);
     let proven = proven.map_err(|error| {
-        let upto = at(first) + u64::from(first.blocks) * BLOCK_U64;
-        error.in_context(format!("bytes {} to {upto}", at(first)))
+        let offset = window.offset(first);
+        error.in_context(format!("bytes {offset} to {}", offset + u64::from(first.blocks) * BLOCK_U64))
     })?;
     let blocks: u64 = pieces.iter().map(|piece| u64::from(piece.blocks)).sum();
     progress.advance(Meter::Restored, blocks * BLOCK_U64);
@@ -119,7 +118,7 @@ fn fetch_from(
     located: &Located,
     pieces: &[Piece],
     worker: &mut Worker,
-    give: &dyn Fn(&Piece, &[u8]) -> Result<()>,
+    sink: &PieceSink<'_>,
 ) -> Result<Proven> {
     let (slots, raw) = located.read(&store.base, &mut worker.decoder, &mut worker.stored)?;
     let stored_blocks = raw.as_chunks::<BLOCK_BYTES>().0;
@@ -138,7 +137,7 @@ fn fetch_from(
         let digests = located.prove(&store.base, &blocks)?;
         // Slots that follow each other are stored one after another.
         let begin = from.unwrap_or(0) * BLOCK_BYTES;
-        give(piece, &raw[begin..begin + blocks.len() * BLOCK_BYTES])?;
+        sink(piece, &raw[begin..begin + blocks.len() * BLOCK_BYTES]);
         all.push((*piece, digests));
     }
     debug_assert_eq!(all.len(), pieces.len());

@@ -1,8 +1,10 @@
 //! Restore: a snapshot becomes an image again.
 
+mod canvas;
 mod fetch;
 mod in_place;
 mod output;
+mod paint;
 mod report;
 mod stream;
 mod window;
@@ -11,12 +13,14 @@ use std::io::Write;
 
 use crate::repository::Repository;
 use crate::stores::pinned::pinned;
-use crate::verbs::restore::fetch::fetch;
 use crate::verbs::restore::in_place::compare;
 use crate::verbs::restore::in_place::make_zero;
 use crate::verbs::restore::output::Output;
+use crate::verbs::restore::paint::paint;
 pub use crate::verbs::restore::report::RestoreReport;
-use crate::verbs::restore::window::each_window;
+use crate::verbs::restore::stream::Stream;
+use crate::verbs::restore::stream::failed;
+use crate::verbs::restore::window::Window;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -24,10 +28,6 @@ use crate::words::ids::SnapshotId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::world::io::WriteAt;
-
-/// Leaves (4 MiB each) that are restored together: bounds memory to about 40 MiB, and within it every chunk is decoded
-/// once.
-const WINDOW_LEAVES: usize = 512;
 
 /// What the target of a restore holds before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,24 +62,21 @@ pub fn restore(
     progress.total(Meter::Restored, record.stats.data_bytes);
     let mut report =
         RestoreReport { image_bytes, data_bytes: record.stats.data_bytes, ..RestoreReport::default() };
-    let ((), written_bytes) = Output::with(target, image_bytes, |output| {
-        each_window(repo, &record, WINDOW_LEAVES, |window| {
-            if mode == RestoreMode::InPlace {
-                let (kept_bytes, zeroed_bytes) = compare(&repo.store, window, target, image_bytes, progress)?;
-                report.kept_bytes += kept_bytes;
-                report.zeroed_bytes += zeroed_bytes;
-            }
-            output.will_write(window.runs())?;
-            let write = |offset: u64, bytes: &[u8]| output.write(offset, bytes);
-            report.stored_bytes_read += fetch(&repo.store, window, &write, progress)?;
-            window.prove(&repo.base().hasher)
-        })
+    let prepare = |window: &mut Window| {
+        if mode == RestoreMode::InPlace {
+            let (kept_bytes, zeroed_bytes) = compare(&repo.store, window, target, image_bytes, progress)?;
+            report.kept_bytes += kept_bytes;
+            report.zeroed_bytes += zeroed_bytes;
+        }
+        Ok(())
+    };
+    let (stored_bytes_read, written_bytes) = Output::with(target, image_bytes, |output| {
+        paint(repo, &record, progress, prepare, |painted| output.write(painted))
     })?;
     if mode == RestoreMode::InPlace {
         report.zeroed_bytes += make_zero(target, image_bytes..target.len())?;
     }
-    report.written_bytes = written_bytes;
-    Ok(report)
+    Ok(RestoreReport { stored_bytes_read, written_bytes, ..report })
 }
 
 /// Writes a snapshot's image to `out`, from its first byte to its last, zeros included.
@@ -89,9 +86,22 @@ pub fn restore(
 pub fn restore_stream(
     repo: &Repository,
     from: SnapshotId,
-    out: &mut dyn Write,
+    out: &mut (dyn Write + Send),
     progress: &dyn Progress,
 ) -> Result<RestoreReport> {
     let (_pin, record) = pinned(&repo.store, from)?;
-    stream::restore(repo, &record, out, progress)
+    let image_bytes = record.size_bytes;
+    progress.total(Meter::Restored, record.stats.data_bytes);
+    let mut stream = Stream { out, image_bytes, progress, at: 0, leaf_bytes: 0 };
+    let stored_bytes_read = paint(repo, &record, progress, |_| Ok(()), |painted| stream.write(painted))?;
+    let written_bytes = stream.leaf_bytes;
+    out.flush().map_err(failed)?;
+    Ok(RestoreReport {
+        image_bytes,
+        data_bytes: record.stats.data_bytes,
+        written_bytes,
+        zeroed_bytes: image_bytes - written_bytes,
+        stored_bytes_read,
+        ..RestoreReport::default()
+    })
 }

@@ -1,10 +1,8 @@
 //! Writes to the target of a restore, and has it synced meanwhile: the medium works while more is fetched.
 
-use std::ops::Range;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
+use crate::verbs::restore::paint::Painted;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::sizes::to_u64;
@@ -13,12 +11,14 @@ use crate::world::io::WriteAt;
 
 /// Bytes that are written between two syncs.
 const SYNC_BYTES: u64 = 128 << 20;
+/// Bytes that are written by one call, at most.
+const WRITE_BYTES_MAX: usize = 4 << 20;
 
-/// The target, where proven blocks go.
-pub(crate) struct Output<'a> {
+/// The target, where proven windows go.
+pub(super) struct Output<'a> {
     target: &'a dyn WriteAt,
     image_bytes: u64,
-    written: AtomicU64,
+    written_bytes: u64,
     to_syncer: mpsc::SyncSender<()>,
 }
 
@@ -27,48 +27,56 @@ impl Output<'_> {
     ///
     /// # Errors
     /// Those of `work`, and those of syncing: an error of the medium is told to one sync only, so none is passed over.
-    pub(crate) fn with<T>(
+    pub(super) fn with<T>(
         target: &dyn WriteAt,
         image_bytes: u64,
-        work: impl FnOnce(&Output<'_>) -> Result<T>,
+        work: impl FnOnce(&mut Output<'_>) -> Result<T>,
     ) -> Result<(T, u64)> {
         let (to_syncer, calls) = mpsc::sync_channel(1);
         std::thread::scope(|threads| {
             let syncing = threads.spawn(move || calls.into_iter().try_for_each(|()| target.sync()));
-            let output = Output { target, image_bytes, written: AtomicU64::new(0), to_syncer };
-            let done = work(&output);
-            let Output { written, to_syncer, .. } = output;
+            let mut output = Output { target, image_bytes, written_bytes: 0, to_syncer };
+            let done = work(&mut output);
+            let Output { written_bytes, to_syncer, .. } = output;
             drop(to_syncer);
             let synced = syncing.join().map_err(|_| Error::worker_lost())?;
             let done = done?;
             synced.map_err(|error| Error::io("syncing the target", error))?;
-            Ok((done, written.into_inner()))
+            Ok((done, written_bytes))
         })
     }
 
-    /// Tells the target what will be written, so that it can take room for it.
-    pub(crate) fn will_write(&self, ranges: impl Iterator<Item = Range<u64>>) -> Result<()> {
-        for range in ranges {
-            let (start, end) = (range.start, range.end.min(self.image_bytes));
-            self.target
-                .will_write(start..end)
-                .map_err(|error| Error::io(format!("taking room for bytes {start} to {end}"), error))?;
+    /// Writes the blocks that were fetched for a window.
+    pub(super) fn write(&mut self, painted: &Painted) -> Result<()> {
+        for run in painted.window.runs() {
+            // A short last block is stored with zeros behind it.
+            let inside = to_usize(self.image_bytes.saturating_sub(run.offset)).min(run.at.len());
+            let bytes = painted.canvas.bytes(run.at.start..run.at.start + inside);
+            self.make_room(run.offset, bytes.len())?;
+            for (bytes, offset) in bytes.chunks(WRITE_BYTES_MAX).zip((run.offset..).step_by(WRITE_BYTES_MAX))
+            {
+                self.write_at(offset, bytes)?;
+            }
         }
         Ok(())
     }
 
-    /// Writes bytes of the image. Called from many threads.
-    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        // A short last block is stored with zeros behind it.
-        let bytes = &bytes[..bytes.len().min(to_usize(self.image_bytes.saturating_sub(offset)))];
-        self.target
-            .write_at(offset, bytes)
-            .map_err(|error| Error::io(format!("writing the target at offset {offset}"), error))?;
-        let before = self.written.fetch_add(to_u64(bytes.len()), Ordering::Relaxed);
-        if before / SYNC_BYTES != (before + to_u64(bytes.len())) / SYNC_BYTES {
+    fn make_room(&self, offset: u64, bytes: usize) -> Result<()> {
+        self.target.will_write(offset..offset + to_u64(bytes)).map_err(|error| self.failed(offset, error))
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.target.write_at(offset, bytes).map_err(|error| self.failed(offset, error))?;
+        let before = self.written_bytes;
+        self.written_bytes += to_u64(bytes.len());
+        if before / SYNC_BYTES != self.written_bytes / SYNC_BYTES {
             // Where a sync is due already, or the syncer has failed, there is nothing to add.
             let _ = self.to_syncer.try_send(());
         }
         Ok(())
+    }
+
+    fn failed(&self, offset: u64, error: std::io::Error) -> Error {
+        Error::io(format!("writing the target at offset {offset}"), error)
     }
 }

@@ -18,8 +18,10 @@ use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
+use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sizes::LEAF_BYTES;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::SPAN_BLOCKS;
@@ -31,15 +33,16 @@ pub(crate) fn each_window(
     repo: &Repository,
     record: &Record,
     leaves_max: usize,
-    mut each: impl FnMut(&mut Window) -> Result<()>,
+    mut each: impl FnMut(Window) -> Result<()>,
 ) -> Result<()> {
     let mut tree = TreeReader::new(&repo.store, record.root, record.size_bytes);
     let mut from = 0;
     while from < record.size_bytes {
         let window = Window::gather(&repo.store, &mut tree, from, record.size_bytes, leaves_max);
-        let done = window.and_then(|mut window| {
-            each(&mut window)?;
-            Ok(window.range.end)
+        let done = window.and_then(|window| {
+            let end = window.range.end;
+            each(window)?;
+            Ok(end)
         });
         from = done.map_err(|error| match error.kind() {
             ErrorKind::Corrupt => error.in_context(format!("snapshot {} ({})", record.id, record.name)),
@@ -60,6 +63,29 @@ pub(crate) struct Piece {
     pub(crate) block: u16,
     pub(crate) blocks: u16,
     pub(crate) slot: u8,
+}
+
+impl Piece {
+    /// Returns where its bytes belong in the canvas of its window.
+    pub(crate) fn place(&self) -> Range<usize> {
+        let start = self.leaf as usize * LEAF_BYTES + usize::from(self.block) * BLOCK_BYTES;
+        start..start + usize::from(self.blocks) * BLOCK_BYTES
+    }
+}
+
+/// Blocks of a window that follow each other, in the image and in its canvas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// Where they begin in the image.
+    pub(crate) offset: u64,
+    /// Where they are in the canvas.
+    pub(crate) at: Range<usize>,
+}
+
+impl Run {
+    fn end(&self) -> u64 {
+        self.offset + to_u64(self.at.len())
+    }
 }
 
 /// Where a chunk of the window is stored.
@@ -157,25 +183,19 @@ impl Window {
         Ok(())
     }
 
-    /// Returns the ranges of the image that are still to be fetched, each as long as it can be. The pieces must be in the
-    /// order of the image.
-    pub(crate) fn runs(&self) -> impl Iterator<Item = Range<u64>> {
-        let mut pieces = self.pieces.iter().map(|piece| {
-            let start = self.offset(piece);
-            start..start + u64::from(piece.blocks) * BLOCK_U64
-        });
-        let mut run = pieces.next();
-        std::iter::from_fn(move || {
-            let mut whole = run.take()?;
-            for piece in pieces.by_ref() {
-                if piece.start != whole.end {
-                    run = Some(piece);
-                    break;
-                }
-                whole.end = piece.end;
+    /// Returns the blocks that are to be written, in runs that are as long as they can be, in the order of the image.
+    pub(crate) fn runs(&self) -> Vec<Run> {
+        let mut pieces: Vec<&Piece> = self.pieces.iter().collect();
+        pieces.sort_unstable_by_key(|piece| (piece.leaf, piece.block));
+        let mut runs: Vec<Run> = Vec::new();
+        for piece in pieces {
+            let (offset, at) = (self.offset(piece), piece.place());
+            match runs.last_mut() {
+                Some(run) if run.end() == offset => run.at.end = at.end,
+                _ => runs.push(Run { offset, at }),
             }
-            Some(whole)
-        })
+        }
+        runs
     }
 
     /// Returns where in the image a piece begins.

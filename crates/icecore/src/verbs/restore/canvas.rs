@@ -1,0 +1,74 @@
+//! The memory that a window of an image is put together in.
+
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use memmap2::MmapMut;
+
+use crate::verbs::restore::window::Piece;
+use crate::words::error::Result;
+use crate::words::sizes::LEAF_BYTES;
+use crate::words::sizes::SPAN_BYTES;
+use crate::world::pages;
+
+/// Room for the leaves of a window, one after another. It begins where a page of memory does, as direct writes need it.
+pub(super) struct Canvas(MmapMut);
+
+/// A canvas while many threads put pieces into it: each span has a lock of its own.
+pub(super) struct Wet<'a>(Vec<Mutex<&'a mut [u8]>>);
+
+impl Canvas {
+    /// Returns room for `leaves` leaves, with arbitrary content.
+    pub(super) fn new(leaves: usize) -> Result<Self> {
+        Ok(Self(pages::allocate(leaves.max(1) * LEAF_BYTES)?))
+    }
+
+    /// Lets threads put pieces into it.
+    pub(super) fn wet(&mut self) -> Wet<'_> {
+        Wet(self.0.chunks_mut(SPAN_BYTES).map(Mutex::new).collect())
+    }
+
+    /// Returns what was put at a place.
+    pub(super) fn bytes(&self, at: Range<usize>) -> &[u8] {
+        self.0.get(at).unwrap_or_default()
+    }
+
+    /// Makes a place zero.
+    pub(super) fn clear(&mut self, at: Range<usize>) {
+        self.0.get_mut(at).unwrap_or_default().fill(0);
+    }
+}
+
+impl Wet<'_> {
+    /// Puts the bytes of a piece where they belong.
+    pub(super) fn put(&self, piece: &Piece, mut bytes: &[u8]) {
+        let mut at = piece.place().start;
+        while let Some(span) = self.0.get(at / SPAN_BYTES).filter(|_| !bytes.is_empty()) {
+            let within = at % SPAN_BYTES;
+            let (now, later) = bytes.split_at(bytes.len().min(SPAN_BYTES - within));
+            let mut span = span.lock().unwrap_or_else(PoisonError::into_inner);
+            span[within..within + now.len()].copy_from_slice(now);
+            (at, bytes) = (at + now.len(), later);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::sizes::BLOCK_BYTES;
+
+    #[test]
+    fn a_piece_over_several_spans_comes_out_as_it_was_put() {
+        let bytes: Vec<u8> = (0..=250).flat_map(|value| [value; 653]).take(40 * BLOCK_BYTES).collect();
+        let mut canvas = Canvas::new(2).unwrap();
+        let piece = Piece { chunk: 0, leaf: 1, block: 13, blocks: 40, slot: 0 };
+        canvas.wet().put(&piece, &bytes);
+        assert_eq!(canvas.bytes(piece.place()), bytes);
+        assert!(canvas.bytes(0..LEAF_BYTES + 13 * BLOCK_BYTES).iter().all(|byte| *byte == 0));
+        assert!(canvas.bytes(LEAF_BYTES + 53 * BLOCK_BYTES..2 * LEAF_BYTES).iter().all(|byte| *byte == 0));
+        canvas.clear(piece.place());
+        assert!(canvas.bytes(0..2 * LEAF_BYTES).iter().all(|byte| *byte == 0));
+    }
+}

@@ -1,0 +1,70 @@
+//! Restores window by window: one is put together in memory and proven on all cores while the one before it is written.
+
+use std::sync::mpsc;
+
+use crate::format::record::Record;
+use crate::repository::Repository;
+use crate::verbs::restore::canvas::Canvas;
+use crate::verbs::restore::fetch::fetch;
+use crate::verbs::restore::window::Window;
+use crate::verbs::restore::window::each_window;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::progress::Progress;
+use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::to_usize;
+
+/// Leaves (4 MiB each) that are put together at once. Within them every chunk is decoded once: on real images, 64 times as
+/// many would save 0.5 to 12 % of the decoding, and take that much more memory than 32 MiB.
+const WINDOW_LEAVES: usize = 8;
+/// Windows in memory: one that is put together, and one that is written.
+const CANVASES: usize = 2;
+
+/// A window whose bytes are all there, and proven.
+pub(super) struct Painted {
+    pub(super) window: Window,
+    pub(super) canvas: Canvas,
+}
+
+/// Goes through an image window by window. `prepare` may take away pieces that need not be fetched, on the calling thread;
+/// `write` gets what was proven, in order, on a thread of its own. Returns how many stored bytes were read.
+pub(super) fn paint(
+    repo: &Repository,
+    record: &Record,
+    progress: &dyn Progress,
+    mut prepare: impl FnMut(&mut Window) -> Result<()>,
+    mut write: impl FnMut(&mut Painted) -> Result<()> + Send,
+) -> Result<u64> {
+    let leaves = to_usize(record.size_bytes.div_ceil(LEAF_U64)).min(WINDOW_LEAVES);
+    let (to_writer, painted) = mpsc::sync_channel::<Painted>(CANVASES);
+    let (give_back, free) = mpsc::sync_channel::<Canvas>(CANVASES);
+    std::thread::scope(|threads| {
+        let writing = threads.spawn(move || {
+            painted.into_iter().try_for_each(|mut painted| {
+                write(&mut painted)?;
+                // Nobody takes it any more where there are no more windows.
+                let _ = give_back.send(painted.canvas);
+                Ok(())
+            })
+        });
+        let (mut made, mut stored_bytes) = (0, 0);
+        let painting = each_window(repo, record, WINDOW_LEAVES, |mut window| {
+            prepare(&mut window)?;
+            let mut canvas = if made < CANVASES {
+                made += 1;
+                Canvas::new(leaves)?
+            } else {
+                free.recv().map_err(|_| Error::worker_lost())?
+            };
+            let wet = canvas.wet();
+            stored_bytes += fetch(&repo.store, &mut window, &|piece, bytes| wet.put(piece, bytes), progress)?;
+            window.prove(&repo.base().hasher)?;
+            to_writer.send(Painted { window, canvas }).map_err(|_| Error::worker_lost())
+        });
+        drop(to_writer);
+        // Where writing failed, its error is the cause of the other.
+        writing.join().map_err(|_| Error::worker_lost())??;
+        painting?;
+        Ok(stored_bytes)
+    })
+}
