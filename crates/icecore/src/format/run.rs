@@ -52,10 +52,8 @@ pub(crate) struct BlockEntry {
 }
 
 /// Returns the part of a chunk's or page's id that a run keeps.
-pub(crate) fn chunk_key(id: &[u8; 32]) -> [u8; CHUNK_KEY_BYTES] {
-    let mut key = [0; CHUNK_KEY_BYTES];
-    key.copy_from_slice(&id[..CHUNK_KEY_BYTES]);
-    key
+pub(crate) fn chunk_key(id: &[u8; 16]) -> [u8; CHUNK_KEY_BYTES] {
+    *id
 }
 
 /// Returns the part of a block's id that a run keeps.
@@ -265,7 +263,7 @@ impl<'a> Run<'a> {
     }
 
     /// Returns the entries that may be those of a chunk or page.
-    pub(crate) fn find_chunk(self, id: &[u8; 32]) -> impl Iterator<Item = ChunkEntry> + use<'a> {
+    pub(crate) fn find_chunk(self, id: &[u8; 16]) -> impl Iterator<Item = ChunkEntry> + use<'a> {
         let key = chunk_key(id);
         let entries = self.chunks.bucket::<CHUNK_ENTRY_BYTES>(&key);
         entries.iter().filter(move |entry| entry[..CHUNK_KEY_BYTES] == key).map(ChunkEntry::decode)

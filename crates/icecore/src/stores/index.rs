@@ -121,7 +121,7 @@ impl Index {
     }
 
     /// Returns where a chunk or a page may be.
-    pub(crate) fn find_chunk(&self, id: &[u8; 32]) -> impl Iterator<Item = Hint> + '_ {
+    pub(crate) fn find_chunk(&self, id: &[u8; 16]) -> impl Iterator<Item = Hint> + '_ {
         let id = *id;
         self.runs.iter().filter_map(|file| file.run()).flat_map(move |run| {
             run.find_chunk(&id).filter_map(move |found| {

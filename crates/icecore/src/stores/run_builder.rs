@@ -52,7 +52,7 @@ impl RunBuilder {
         u32::try_from(self.packs.len() - 1).unwrap_or(u32::MAX)
     }
 
-    fn add(&mut self, pack: u32, entry: u32, id: &[u8; 32], blocks: &[(BlockId, u8)]) {
+    fn add(&mut self, pack: u32, entry: u32, id: &[u8; 16], blocks: &[(BlockId, u8)]) {
         // A pack has at most 65536 entries.
         let entry = u16::try_from(entry).unwrap_or(u16::MAX);
         let present = u16::try_from(blocks.len()).unwrap_or(u16::MAX);
