@@ -20,10 +20,12 @@ use crate::format::page::Place;
 use crate::format::record::CaptureStats;
 use crate::format::record::FileIdentity;
 use crate::format::record::Record;
-use crate::format::run::BlockEntry;
-use crate::format::run::ChunkEntry;
 use crate::format::run::Header as RunHeader;
 use crate::format::run::Run;
+use crate::format::run_filter::filter_lines;
+use crate::format::run_table::Entry as RunEntry;
+use crate::format::run_table::Key;
+use crate::format::run_table::buckets;
 use crate::format::serial;
 use crate::pure::compress::Codec;
 use crate::pure::hash::Hasher;
@@ -212,38 +214,43 @@ pub(crate) const TRAILER: &str = "
 
 pub(crate) const RUN_HEADER: &str = "
     49434552554e310a | magic
-    0100 | version
+    0200 | version
     00 | chunk bucket bits
     01 | block bucket bits
-    02000000 | number of packs
+    03000000 | number of packs
     0200000000000000 | chunk entries
     0300000000000000 | block entries
-    20c69d86 | CRC-32 of the rest
-    000000000000000000000000000000000000000000000000 | zero
-    0cc99594 | CRC-32
+    a5715da9 | CRC-32 of the rest
+    01000000 | filter lines
+    0000000000000000000000000000000000000000 | zero
+    fca6dc25 | CRC-32
 ";
 
 pub(crate) const RUN_BODY: &str = "
     a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0 | packs
     a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1 |
+    a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2 |
+    0000000000000000000000000000000000000000000000000000000000000000 | zero
+    0100000000000000000000000000000000000000000000000000000000000000 | filter: bits 383, 447 and 479,
+    0000000000000000000000000000008000000000000000800000008000000080 | 0, 0 and 0, 511, 511 and 511
     00000000 | chunk buckets
     02000000 |
-    01010101010101010101010101010101 | chunk key
-    01000000 | pack
+    010101010101 | chunk key
+    010000 | pack
     0302 | entry
-    1000 | present slots
-    fefefefefefefefefefefefefefefefe | chunk key
-    00000000 | pack
+    0f | 16 slots with data
+    fefefefefefe | page key
+    000000 | pack
     0700 | entry
-    0000 | present slots: a page
+    00 | a page
     00000000 | block buckets
     01000000 |
     03000000 |
     7f7f7f7f7f7f | block key
-    010000 | pack
+    020000 | pack
     0900 | entry
     0f | slot
-    800000000000 | block key
+    000000000080 | block key
     000000 | pack
     0100 | entry
     00 | slot
@@ -260,7 +267,7 @@ const DIGESTS: &str = "
     2a889e1cefeded43263f5670ccabe55a | a chunk
     3053eca334e2377ea9cb40dbc9c34456 | a page
     50c51a3f62494ef50c04d9374466aecfdadcf926161881d5832733299038fd86 | a pack
-    593574c64f35b937b02229e6afe2f0ef4c3b06af2c8202e347579452044709db | an index run
+    b66be711adf587cae88ba479aec6cb145139ae515803a11d5a1da5b779f131a0 | an index run
     e85989002777fa6bc38ac68bff95c6a1f34f5fe074c559d1a0af7fa23193e333 | the content of a leaf
     308dfe8cea7314c1c0ae4b0408fe1b08e57253022c60f0888f8198b4369f21b1 | the content of an inner page
     6fd74968d92888681080c639c6b9591827da4fcf95909dae2e00bdb6bfb76daa | an image
@@ -392,19 +399,37 @@ pub(crate) fn trailer() -> Trailer {
 
 pub(crate) fn run_header() -> RunHeader {
     let crc = crc32fast::hash(&bytes(RUN_BODY));
-    RunHeader { packs: 2, chunk_bucket_bits: 0, block_bucket_bits: 1, chunks: 2, blocks: 3, crc }
+    RunHeader {
+        packs: 3,
+        chunk_bucket_bits: 0,
+        block_bucket_bits: 1,
+        chunks: 2,
+        blocks: 3,
+        crc,
+        filter_lines: 1,
+    }
 }
 
-const CHUNK_ENTRIES: [ChunkEntry; 2] = [
-    ChunkEntry { key: [1; 16], pack: 1, entry: 0x0203, present: 16 },
-    ChunkEntry { key: [0xfe; 16], pack: 0, entry: 7, present: 0 },
-];
+/// Returns an id of a chunk, page or block with this key.
+fn id_of(key: [u8; 6]) -> [u8; 16] {
+    std::array::from_fn(|i| key.get(i).copied().unwrap_or(0x99))
+}
 
-const BLOCK_ENTRIES: [BlockEntry; 3] = [
-    BlockEntry { key: [0x7f; 6], pack: 1, entry: 9, slot: 15 },
-    BlockEntry { key: [0x80, 0, 0, 0, 0, 0], pack: 0, entry: 1, slot: 0 },
-    BlockEntry { key: [0xff; 6], pack: 1, entry: 2, slot: 255 },
-];
+fn run_entry(key: [u8; 6], pack: u32, entry: u16, detail: u8) -> RunEntry {
+    RunEntry { key: Key::of(&id_of(key)), pack, entry, detail }
+}
+
+fn chunk_entries() -> [RunEntry; 2] {
+    [run_entry([1; 6], 1, 0x0203, 15), run_entry([0xfe; 6], 0, 7, 0)]
+}
+
+fn block_entries() -> [RunEntry; 3] {
+    [
+        run_entry([0x7f; 6], 2, 9, 15),
+        run_entry([0, 0, 0, 0, 0, 0x80], 0, 1, 0),
+        run_entry([0xff; 6], 1, 2, 255),
+    ]
+}
 
 #[test]
 fn the_config_is_these_bytes() {
@@ -476,26 +501,45 @@ fn an_index_run_is_these_bytes() {
     let whole = [bytes(RUN_HEADER), bytes(RUN_BODY)].concat();
     assert_eq!(run_header().encode(), *bytes(RUN_HEADER));
     assert_eq!(RunHeader::decode(&whole, whole.len() as u64), Ok(run_header()));
-    let encoded: Vec<u8> = CHUNK_ENTRIES.iter().flat_map(ChunkEntry::encode).collect();
-    assert_eq!(encoded, whole[64 + 64 + 8..][..48]);
-    let encoded: Vec<u8> = BLOCK_ENTRIES.iter().flat_map(BlockEntry::encode).collect();
-    assert_eq!(encoded, whole[whole.len() - 36..]);
+    let mut tables = filter_lines(1, block_entries().map(|entry| entry.key).into_iter()).flatten().collect();
+    for (bits, entries) in [(0, &chunk_entries()[..]), (1, &block_entries()[..])] {
+        tables = [tables, buckets(bits, entries.iter().map(|entry| entry.key))].concat();
+        entries.iter().for_each(|entry| entry.encode(bits, &mut tables));
+    }
+    assert_eq!(tables, whole[64 + 128..], "filter and tables");
 
     let run = Run::new(&whole, &run_header()).unwrap();
-    assert!(run.chunk_entries().eq(CHUNK_ENTRIES));
-    assert!(run.block_entries().eq(BLOCK_ENTRIES));
-    assert!(run.packs().eq([PackId([0xa0; 32]), PackId([0xa1; 32])]));
-    assert_eq!((run.pack(1), run.pack(2)), (Some(PackId([0xa1; 32])), None));
-    for entry in CHUNK_ENTRIES {
-        assert_eq!(run.find_chunk(&entry.key).collect::<Vec<_>>(), [entry]);
+    assert!(run.chunks.entries().eq(chunk_entries()));
+    assert!(run.blocks.entries().eq(block_entries()));
+    assert!(run.packs().eq([PackId([0xa0; 32]), PackId([0xa1; 32]), PackId([0xa2; 32])]));
+    assert_eq!((run.pack(1), run.pack(3)), (Some(PackId([0xa1; 32])), None));
+    for (key, entry) in [[1; 6], [0xfe; 6]].into_iter().zip(chunk_entries()) {
+        assert_eq!(run.find_chunk(&id_of(key)).collect::<Vec<_>>(), [entry]);
     }
-    let id_of = |key: [u8; 6]| BlockId(std::array::from_fn(|i| if i < 6 { key[i] } else { 0x99 }));
-    let ids: Vec<BlockId> =
-        [[0; 6]].into_iter().chain(BLOCK_ENTRIES.map(|entry| entry.key)).map(id_of).collect();
-    let mut found = Vec::new();
-    run.find_blocks(&ids, |at, entry| found.push((at, entry)));
-    assert_eq!(found, (1..).zip(BLOCK_ENTRIES).collect::<Vec<_>>(), "all but the first are there");
     assert_eq!(run.find_chunk(&[0xff; 16]).count(), 0);
+    let keys = [[0; 6], [0x7f; 6], [0, 0, 0, 0, 0, 0x80], [0xff; 6]];
+    let mut found = Vec::new();
+    run.find_blocks(&keys.map(|key| BlockId(id_of(key))), |at, entry| found.push((at, entry)));
+    assert_eq!(found, (1..).zip(block_entries()).collect::<Vec<_>>(), "all but the first are there");
+}
+
+#[test]
+fn entries_of_a_run_leave_out_the_bytes_of_the_key_that_their_bucket_gives() {
+    let entry = run_entry([0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6], 0x00b1_b2b3, 0xc1c2, 0xd1);
+    for (bits, listing) in [
+        (0, "a1a2a3a4a5a6 b3b2b1 c2c1 d1"),
+        (7, "a1a2a3a4a5a6 b3b2b1 c2c1 d1"),
+        (8, "a1a2a3a4a5 b3b2b1 c2c1 d1"),
+        (15, "a1a2a3a4a5 b3b2b1 c2c1 d1"),
+        (16, "a1a2a3a4 b3b2b1 c2c1 d1"),
+        (23, "a1a2a3a4 b3b2b1 c2c1 d1"),
+        (24, "a1a2a3 b3b2b1 c2c1 d1"),
+        (28, "a1a2a3 b3b2b1 c2c1 d1"),
+    ] {
+        let mut encoded = Vec::new();
+        entry.encode(bits, &mut encoded);
+        assert_eq!(encoded, bytes(listing), "{bits} bits");
+    }
 }
 
 #[test]
@@ -538,7 +582,7 @@ fn digests_are_these_bytes() {
     let digest = hasher.blocks(&[&block])[0];
     let mut of_span = [hasher.zero_block(); 16];
     of_span[0] = digest;
-    let run_head = [bytes(RUN_HEADER), vec![0xa0; 32], vec![0xa1; 32]].concat();
+    let run_head = [bytes(RUN_HEADER), bytes(RUN_BODY)[..3 * 32].to_vec()].concat();
     let inner_page = Inner {
         children: vec![
             PageRef { content: leaf().content(&hasher), ..inner().children[0] },

@@ -136,7 +136,7 @@ impl Store {
 
     /// Returns the chunk and the slot in it that a hint for a block leads to; none if the block is not there.
     pub(crate) fn prove_block(&self, id: &BlockId, hint: Hint) -> Result<Option<(Located, u8)>> {
-        let Ok(slot) = u8::try_from(hint.detail) else { return Ok(None) };
+        let slot = hint.detail;
         let found = self.follow(hint)?.filter(|found| {
             found.pack.block_id(&found.entry, slot) == Some(*id) && found.pack.has_slot(&found.entry, slot)
         });
