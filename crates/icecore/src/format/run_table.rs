@@ -17,6 +17,8 @@ const KEY_BYTES: usize = 6;
 const PLACE_BYTES: usize = 6;
 /// The most bits of a key that choose its bucket: its highest.
 pub(crate) const BUCKET_BITS_MAX: u8 = 28;
+/// The cache lines of most processors, at least.
+const CACHE_LINE_BYTES: usize = 64;
 /// Entries that a bucket has on average, at least.
 const BUCKET_ENTRIES: u64 = 8;
 
@@ -137,11 +139,12 @@ impl<'a> Table<'a> {
     /// different keys overlap.
     pub(crate) fn find_all(self, keys: &[(usize, Key)], mut found: impl FnMut(usize, Entry)) {
         let buckets: Vec<_> = keys.iter().map(|(_, key)| self.bucket(*key)).collect();
-        // The first and the last byte of a bucket are in all the cache lines that it has, or nearly.
-        let ends = |bucket: &&[u8]| {
-            u64::from(bucket.first().copied().unwrap_or(0)) + u64::from(bucket.last().copied().unwrap_or(0))
+        // A byte of each cache line that a bucket has.
+        let touch = |bucket: &&[u8]| {
+            let lines = bucket.iter().step_by(CACHE_LINE_BYTES).chain(bucket.last());
+            lines.map(|byte| u64::from(*byte)).sum::<u64>()
         };
-        std::hint::black_box(buckets.iter().map(ends).sum::<u64>());
+        std::hint::black_box(buckets.iter().map(touch).sum::<u64>());
         for ((at, key), bucket) in keys.iter().zip(buckets) {
             self.in_bucket(*key, bucket).for_each(|entry| found(*at, entry));
         }
