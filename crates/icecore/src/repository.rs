@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::format::bytes::DecodeError;
 use crate::format::config::Config;
+use crate::format::config::FORMAT_MAJOR;
 use crate::format::config::FORMAT_MINOR;
 use crate::format::config::Features;
 use crate::format::config::Geometry;
@@ -112,7 +113,7 @@ impl Repository {
         }
         let read_only = if minor > FORMAT_MINOR || config.features.read_only_compatible != 0 {
             Some(format!(
-                "it was written by a newer version of icecore (format 1.{minor}, {:?})",
+                "it was written by a newer version of icecore (format {FORMAT_MAJOR}.{minor}, {:?})",
                 config.features
             ))
         } else {
@@ -172,9 +173,14 @@ fn base_of(storage: Arc<dyn Storage>, session: Uuid, config: &Config) -> Base {
 
 fn config_error(error: &DecodeError) -> Error {
     match error {
-        DecodeError::BadVersion { .. } => {
-            Error::new(ErrorKind::Unsupported, format!("the repository cannot be opened: {error}"))
-                .with_hint("use a newer version of icecore")
+        DecodeError::BadVersion { found, known } => {
+            Error::new(ErrorKind::Unsupported, format!("the repository cannot be opened: {error}")).with_hint(
+                if found > known {
+                    "use a newer version of icecore"
+                } else {
+                    "use the program that made it; this one can make a new repository elsewhere"
+                },
+            )
         }
         _ => Error::corrupt(format!("the repository's config is damaged: {error}"))
             .with_hint("put back a copy of the file `config`; nothing can be read without the key in it"),

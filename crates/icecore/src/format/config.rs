@@ -13,7 +13,7 @@ use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
 
 /// The version of everything in a repository.
-pub(crate) const FORMAT_MAJOR: u16 = 1;
+pub(crate) const FORMAT_MAJOR: u16 = 2;
 /// Counts additions that an older program can read past, and must not write.
 pub(crate) const FORMAT_MINOR: u16 = 0;
 

@@ -20,10 +20,12 @@ use crate::format::page::Place;
 use crate::format::record::CaptureStats;
 use crate::format::record::FileIdentity;
 use crate::format::record::Record;
-use crate::format::run::BlockEntry;
-use crate::format::run::ChunkEntry;
 use crate::format::run::Header as RunHeader;
 use crate::format::run::Run;
+use crate::format::run_filter::filter_lines;
+use crate::format::run_table::Entry as RunEntry;
+use crate::format::run_table::Key;
+use crate::format::run_table::buckets;
 use crate::format::serial;
 use crate::pure::compress::Codec;
 use crate::pure::hash::Hasher;
@@ -39,7 +41,7 @@ use crate::words::names::ResourceKind;
 
 pub(crate) const CONFIG: &str = "
     494345434f4e460a | magic
-    0100 | major
+    0200 | major
     0000 | minor
     49000000 | body length
     000102030405060708090a0b0c0d0e0f | id
@@ -48,14 +50,14 @@ pub(crate) const CONFIG: &str = "
     fb0010104080 | geometry
     0d | level, zigzag
     202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f | key
-    993c8028ea6832ecaf4d06cc513f7f2008c14fd454fd0bb62cb9ee761ed213f8 | checksum
+    9eac19b6914b25f2fb6d540f2a33198e6d2e3bf4786d92a2b97b09182575d5ec | checksum
 ";
 
 pub(crate) const RECORD: &str = "
     494345534e41500a | magic
-    0100 | major
+    0200 | major
     0000 | minor
-    d3000000 | body length
+    c3000000 | body length
     101112131415161718191a1b1c1d1e1f | id
     fdf6bcacdc43030000 | created, zigzag
     076e696768746c79 | name
@@ -68,17 +70,17 @@ pub(crate) const RECORD: &str = "
     01303132333435363738393a3b3c3d3e3f | parent
     fd0000004001000000 | size
     01 | root
-    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | page id
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | page id
     bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
     cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
     fafbfb00fbfffffc00000100 | stats
     01fb0108fcfffffffffd00000040010000000102 | source
-    d1dc1c186edefb3676e036b2a09af8f176afd5f9618569e07aeb8017217c95c0 | checksum
+    98ea4226f768a8725aa8f584b0e8238a58483d8b42d3639b6daafc7c7941ef91 | checksum
 ";
 
 pub(crate) const EMPTY_RECORD: &str = "
     494345534e41500a | magic
-    0100 | major
+    0200 | major
     0000 | minor
     3e000000 | body length
     00000000000000000000000000000000 | id
@@ -94,7 +96,7 @@ pub(crate) const EMPTY_RECORD: &str = "
     0000000000000000000000000000000000000000000000000000000000000000 | content
     00000000 | stats
     00 | no source
-    84b070a04a1b7978c3fb086a2ee8b0a9ae316ae37a18cae89defe095394e04a0 | checksum
+    c3e9f797be59458fd167f1bb915fd2a849b399fb6d5c8e4400208749b1e8233d | checksum
 ";
 
 pub(crate) const LEAF: &str = "
@@ -104,8 +106,8 @@ pub(crate) const LEAF: &str = "
     1111111111111111111111111111111111111111111111111111111111111111 |
     2222222222222222222222222222222222222222222222222222222222222222 |
     02 | chunks
-    3333333333333333333333333333333333333333333333333333333333333333 |
-    4444444444444444444444444444444444444444444444444444444444444444 |
+    33333333333333333333333333333333 |
+    44444444444444444444444444444444 |
     05 | extents
     10010005 | 16 blocks: chunk 0 from slot 5
     fbe00300 | 992 blocks: zero
@@ -119,32 +121,32 @@ pub(crate) const INNER: &str = "
     02 | level
     08fd0000000000000080 | children with data: 3 and 127
     02 | children
-    5555555555555555555555555555555555555555555555555555555555555555 | page id
+    55555555555555555555555555555555 | page id
     6666666666666666666666666666666666666666666666666666666666666666 | content digest
-    7777777777777777777777777777777777777777777777777777777777777777 | page id
+    77777777777777777777777777777777 | page id
     8888888888888888888888888888888888888888888888888888888888888888 | content digest
 ";
 
 pub(crate) const PACK_HEADER: &str = "
     4943455041434b0a | magic
-    0100 | version
+    0200 | version
     01 | data
     00 | no cipher
     00000000 | zero
     000102030405060708090a0b0c0d0e0f | repository
     00000000000000000000000000000000000000000000000000000000 | zero
-    9bf2678d | CRC-32
+    8cf63237 | CRC-32
 ";
 
 pub(crate) const PAGES_HEADER: &str = "
     4943455041434b0a | magic
-    0100 | version
+    0200 | version
     02 | pages
     00 | no cipher
     00000000 | zero
     000102030405060708090a0b0c0d0e0f | repository
     00000000000000000000000000000000000000000000000000000000 | zero
-    c9de45da | CRC-32
+    deda1060 | CRC-32
 ";
 
 pub(crate) const RAW_RECORD: &str = "
@@ -155,8 +157,8 @@ pub(crate) const RAW_RECORD: &str = "
     00100000 | raw bytes
     00100000 | stored bytes
     efbeadde | CRC-32 of the stored bytes
-    abababababababababababababababababababababababababababababababab | id
-    e4853ae8 | CRC-32
+    abababababababababababababababab | id
+    b793ddd2 | CRC-32
 ";
 
 pub(crate) const PUNCHED_RECORD: &str = "
@@ -167,13 +169,13 @@ pub(crate) const PUNCHED_RECORD: &str = "
     00200000 | raw bytes
     09030000 | stored bytes
     04030201 | CRC-32 of the stored bytes
-    cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd | id
-    de794c0d | CRC-32
+    cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd | id
+    3277fce1 | CRC-32
 ";
 
 pub(crate) const DIRECTORY: &str = "
-    abababababababababababababababababababababababababababababababab | id
-    78000000 | offset
+    abababababababababababababababab | id
+    68000000 | offset
     00100000 | stored bytes
     00100000 | raw bytes
     efbeadde | CRC-32 of the stored bytes
@@ -182,9 +184,8 @@ pub(crate) const DIRECTORY: &str = "
     0100 | slots
     00 | raw
     00 | flags
-    00000000 | zero
-    cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd | id
-    00110000 | offset
+    cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd | id
+    e0100000 | offset
     09030000 | stored bytes
     00200000 | raw bytes
     04030201 | CRC-32 of the stored bytes
@@ -193,7 +194,6 @@ pub(crate) const DIRECTORY: &str = "
     0300 | slots
     01 | zstd
     01 | flags: punched
-    00000000 | zero
     b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0 | block ids
     b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1 |
     b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2 |
@@ -206,46 +206,51 @@ pub(crate) const TRAILER: &str = "
     02000000 | entries
     04000000 | block ids
     01000000 | bitmaps
-    ad0ab0b6 | CRC-32 of the directory
-    0914000000000000 | offset of the directory
+    e99ff51e | CRC-32 of the directory
+    e913000000000000 | offset of the directory
     00000000000000000000000000000000000000000000000000000000 | zero
-    38b1be13 | CRC-32
+    d218c3e0 | CRC-32
 ";
 
 pub(crate) const RUN_HEADER: &str = "
     49434552554e310a | magic
-    0100 | version
+    0200 | version
     00 | chunk bucket bits
     01 | block bucket bits
-    02000000 | number of packs
+    03000000 | number of packs
     0200000000000000 | chunk entries
     0300000000000000 | block entries
-    20c69d86 | CRC-32 of the rest
-    000000000000000000000000000000000000000000000000 | zero
-    0cc99594 | CRC-32
+    a5715da9 | CRC-32 of the rest
+    01000000 | filter lines
+    0000000000000000000000000000000000000000 | zero
+    fca6dc25 | CRC-32
 ";
 
 pub(crate) const RUN_BODY: &str = "
     a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0 | packs
     a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1 |
+    a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2 |
+    0000000000000000000000000000000000000000000000000000000000000000 | zero
+    0100000000000000000000000000000000000000000000000000000000000000 | filter: bits 383, 447 and 479,
+    0000000000000000000000000000008000000000000000800000008000000080 | 0, 0 and 0, 511, 511 and 511
     00000000 | chunk buckets
     02000000 |
-    01010101010101010101010101010101 | chunk key
-    01000000 | pack
+    010101010101 | chunk key
+    010000 | pack
     0302 | entry
-    1000 | present slots
-    fefefefefefefefefefefefefefefefe | chunk key
-    00000000 | pack
+    0f | 16 slots with data
+    fefefefefefe | page key
+    000000 | pack
     0700 | entry
-    0000 | present slots: a page
+    00 | a page
     00000000 | block buckets
     01000000 |
     03000000 |
     7f7f7f7f7f7f | block key
-    010000 | pack
+    020000 | pack
     0900 | entry
     0f | slot
-    800000000000 | block key
+    000000000080 | block key
     000000 | pack
     0100 | entry
     00 | slot
@@ -259,10 +264,10 @@ const DIGESTS: &str = "
     cc3c2ab4186511a21276bcddd9f7f63cfaa5dfd26bc911e9718cc8a862f0593e | a block
     5ed10d0c72f9337c7ece73cb9bc9ed1f4654a901d483ccaa71bce67525ccc8c9 | a block of zeros
     c832718195ee68e04ff1212d88cef403400c428681a76e2b328d6703477e42f6 | a span
-    2a889e1cefeded43263f5670ccabe55ad933c8b15e996cbf4d249a631d0f5bf3 | a chunk
-    3f4d9d2b84ac8b3aedaeda8a44c36d2d8da5c37f227b22f8ebefaba51e5cdceb | a page
-    3a49b77252c4edb19b5656eb82716f4e38e85ea3168a50dfc9f4eb2c820a8451 | a pack
-    593574c64f35b937b02229e6afe2f0ef4c3b06af2c8202e347579452044709db | an index run
+    2a889e1cefeded43263f5670ccabe55a | a chunk
+    3053eca334e2377ea9cb40dbc9c34456 | a page
+    50c51a3f62494ef50c04d9374466aecfdadcf926161881d5832733299038fd86 | a pack
+    b66be711adf587cae88ba479aec6cb145139ae515803a11d5a1da5b779f131a0 | an index run
     e85989002777fa6bc38ac68bff95c6a1f34f5fe074c559d1a0af7fa23193e333 | the content of a leaf
     308dfe8cea7314c1c0ae4b0408fe1b08e57253022c60f0888f8198b4369f21b1 | the content of an inner page
     6fd74968d92888681080c639c6b9591827da4fcf95909dae2e00bdb6bfb76daa | an image
@@ -308,7 +313,7 @@ pub(crate) fn record() -> Record {
         protected: true,
         parent: Some(SnapshotId::from(count_from(0x30))),
         size_bytes: 5 << 30,
-        root: Some(PageRef { id: PageId([0xaa; 32]), content: Digest([0xbb; 32]) }),
+        root: Some(PageRef { id: PageId([0xaa; 16]), content: Digest([0xbb; 32]) }),
         content: Digest([0xcc; 32]),
         stats: CaptureStats { data_bytes: 250, new_bytes: 251, stored_bytes: 65535, manifest_bytes: 65536 },
         source: Some(FileIdentity {
@@ -345,13 +350,13 @@ pub(crate) fn leaf() -> Leaf {
     Leaf {
         data_spans: 1 | 1 << 63,
         digests: vec![Digest([0x11; 32]), Digest([0x22; 32])],
-        chunks: vec![ChunkId([0x33; 32]), ChunkId([0x44; 32])],
+        chunks: vec![ChunkId([0x33; 16]), ChunkId([0x44; 16])],
         extents: vec![data(16, 0, 5), zero(992), data(3, 1, 250), zero(12), data(1, 0, 0)],
     }
 }
 
 pub(crate) fn inner() -> Inner {
-    let child = |id, content| PageRef { id: PageId([id; 32]), content: Digest([content; 32]) };
+    let child = |id, content| PageRef { id: PageId([id; 16]), content: Digest([content; 32]) };
     Inner::new(2, &[(3, child(0x55, 0x66)), (127, child(0x77, 0x88))])
 }
 
@@ -361,8 +366,8 @@ fn pack_header(kind: PackKind) -> PackHeader {
 
 pub(crate) fn raw_entry() -> Entry {
     Entry {
-        id: [0xab; 32],
-        offset: 120,
+        id: [0xab; 16],
+        offset: 104,
         stored_bytes: 4096,
         raw_bytes: 4096,
         crc: 0xdead_beef,
@@ -375,8 +380,8 @@ pub(crate) fn raw_entry() -> Entry {
 
 pub(crate) fn punched_entry() -> Entry {
     Entry {
-        id: [0xcd; 32],
-        offset: 4352,
+        id: [0xcd; 16],
+        offset: 4320,
         stored_bytes: 777,
         raw_bytes: 8192,
         crc: 0x0102_0304,
@@ -389,24 +394,42 @@ pub(crate) fn punched_entry() -> Entry {
 
 pub(crate) fn trailer() -> Trailer {
     let crc = crc32fast::hash(&bytes(DIRECTORY));
-    Trailer { entries: 2, block_ids: 4, bitmaps: 1, crc, directory_offset: 5129 }
+    Trailer { entries: 2, block_ids: 4, bitmaps: 1, crc, directory_offset: 5097 }
 }
 
 pub(crate) fn run_header() -> RunHeader {
     let crc = crc32fast::hash(&bytes(RUN_BODY));
-    RunHeader { packs: 2, chunk_bucket_bits: 0, block_bucket_bits: 1, chunks: 2, blocks: 3, crc }
+    RunHeader {
+        packs: 3,
+        chunk_bucket_bits: 0,
+        block_bucket_bits: 1,
+        chunks: 2,
+        blocks: 3,
+        crc,
+        filter_lines: 1,
+    }
 }
 
-const CHUNK_ENTRIES: [ChunkEntry; 2] = [
-    ChunkEntry { key: [1; 16], pack: 1, entry: 0x0203, present: 16 },
-    ChunkEntry { key: [0xfe; 16], pack: 0, entry: 7, present: 0 },
-];
+/// Returns an id of a chunk, page or block with this key.
+fn id_of(key: [u8; 6]) -> [u8; 16] {
+    std::array::from_fn(|i| key.get(i).copied().unwrap_or(0x99))
+}
 
-const BLOCK_ENTRIES: [BlockEntry; 3] = [
-    BlockEntry { key: [0x7f; 6], pack: 1, entry: 9, slot: 15 },
-    BlockEntry { key: [0x80, 0, 0, 0, 0, 0], pack: 0, entry: 1, slot: 0 },
-    BlockEntry { key: [0xff; 6], pack: 1, entry: 2, slot: 255 },
-];
+fn run_entry(key: [u8; 6], pack: u32, entry: u16, detail: u8) -> RunEntry {
+    RunEntry { key: Key::of(&id_of(key)), pack, entry, detail }
+}
+
+fn chunk_entries() -> [RunEntry; 2] {
+    [run_entry([1; 6], 1, 0x0203, 15), run_entry([0xfe; 6], 0, 7, 0)]
+}
+
+fn block_entries() -> [RunEntry; 3] {
+    [
+        run_entry([0x7f; 6], 2, 9, 15),
+        run_entry([0, 0, 0, 0, 0, 0x80], 0, 1, 0),
+        run_entry([0xff; 6], 1, 2, 255),
+    ]
+}
 
 #[test]
 fn the_config_is_these_bytes() {
@@ -445,7 +468,7 @@ fn pack_records_are_these_bytes() {
     assert_eq!(Entry::decode_record(&bytes(RAW_RECORD), 64), Ok(raw_entry()));
     // What only the directory knows is not in a record.
     let alone = Entry { first_block: 0, ..punched_entry() };
-    assert_eq!(Entry::decode_record(&bytes(PUNCHED_RECORD), 64 + 56 + 4096), Ok(alone));
+    assert_eq!(Entry::decode_record(&bytes(PUNCHED_RECORD), 64 + 40 + 4096), Ok(alone));
 }
 
 #[test]
@@ -478,27 +501,45 @@ fn an_index_run_is_these_bytes() {
     let whole = [bytes(RUN_HEADER), bytes(RUN_BODY)].concat();
     assert_eq!(run_header().encode(), *bytes(RUN_HEADER));
     assert_eq!(RunHeader::decode(&whole, whole.len() as u64), Ok(run_header()));
-    let encoded: Vec<u8> = CHUNK_ENTRIES.iter().flat_map(ChunkEntry::encode).collect();
-    assert_eq!(encoded, whole[64 + 64 + 8..][..48]);
-    let encoded: Vec<u8> = BLOCK_ENTRIES.iter().flat_map(BlockEntry::encode).collect();
-    assert_eq!(encoded, whole[whole.len() - 36..]);
+    let mut tables = filter_lines(1, block_entries().map(|entry| entry.key).into_iter()).flatten().collect();
+    for (bits, entries) in [(0, &chunk_entries()[..]), (1, &block_entries()[..])] {
+        tables = [tables, buckets(bits, entries.iter().map(|entry| entry.key))].concat();
+        entries.iter().for_each(|entry| entry.encode(bits, &mut tables));
+    }
+    assert_eq!(tables, whole[64 + 128..], "filter and tables");
 
     let run = Run::new(&whole, &run_header()).unwrap();
-    assert!(run.chunk_entries().eq(CHUNK_ENTRIES));
-    assert!(run.block_entries().eq(BLOCK_ENTRIES));
-    assert!(run.packs().eq([PackId([0xa0; 32]), PackId([0xa1; 32])]));
-    assert_eq!((run.pack(1), run.pack(2)), (Some(PackId([0xa1; 32])), None));
-    for entry in CHUNK_ENTRIES {
-        let id: [u8; 32] = std::array::from_fn(|i| if i < 16 { entry.key[i] } else { 0x99 });
-        assert_eq!(run.find_chunk(&id).collect::<Vec<_>>(), [entry]);
+    assert!(run.chunks.entries().eq(chunk_entries()));
+    assert!(run.blocks.entries().eq(block_entries()));
+    assert!(run.packs().eq([PackId([0xa0; 32]), PackId([0xa1; 32]), PackId([0xa2; 32])]));
+    assert_eq!((run.pack(1), run.pack(3)), (Some(PackId([0xa1; 32])), None));
+    for (key, entry) in [[1; 6], [0xfe; 6]].into_iter().zip(chunk_entries()) {
+        assert_eq!(run.find_chunk(&id_of(key)).collect::<Vec<_>>(), [entry]);
     }
-    let id_of = |key: [u8; 6]| BlockId(std::array::from_fn(|i| if i < 6 { key[i] } else { 0x99 }));
-    let ids: Vec<BlockId> =
-        [[0; 6]].into_iter().chain(BLOCK_ENTRIES.map(|entry| entry.key)).map(id_of).collect();
+    assert_eq!(run.find_chunk(&[0xff; 16]).count(), 0);
+    let keys = [[0; 6], [0x7f; 6], [0, 0, 0, 0, 0, 0x80], [0xff; 6]];
     let mut found = Vec::new();
-    run.find_blocks(&ids, |at, entry| found.push((at, entry)));
-    assert_eq!(found, (1..).zip(BLOCK_ENTRIES).collect::<Vec<_>>(), "all but the first are there");
-    assert_eq!(run.find_chunk(&[0xff; 32]).count(), 0);
+    run.find_blocks(&keys.map(|key| BlockId(id_of(key))), |at, entry| found.push((at, entry)));
+    assert_eq!(found, (1..).zip(block_entries()).collect::<Vec<_>>(), "all but the first are there");
+}
+
+#[test]
+fn entries_of_a_run_leave_out_the_bytes_of_the_key_that_their_bucket_gives() {
+    let entry = run_entry([0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6], 0x00b1_b2b3, 0xc1c2, 0xd1);
+    for (bits, listing) in [
+        (0, "a1a2a3a4a5a6 b3b2b1 c2c1 d1"),
+        (7, "a1a2a3a4a5a6 b3b2b1 c2c1 d1"),
+        (8, "a1a2a3a4a5 b3b2b1 c2c1 d1"),
+        (15, "a1a2a3a4a5 b3b2b1 c2c1 d1"),
+        (16, "a1a2a3a4 b3b2b1 c2c1 d1"),
+        (23, "a1a2a3a4 b3b2b1 c2c1 d1"),
+        (24, "a1a2a3 b3b2b1 c2c1 d1"),
+        (28, "a1a2a3 b3b2b1 c2c1 d1"),
+    ] {
+        let mut encoded = Vec::new();
+        entry.encode(bits, &mut encoded);
+        assert_eq!(encoded, bytes(listing), "{bits} bits");
+    }
 }
 
 #[test]
@@ -541,7 +582,7 @@ fn digests_are_these_bytes() {
     let digest = hasher.blocks(&[&block])[0];
     let mut of_span = [hasher.zero_block(); 16];
     of_span[0] = digest;
-    let run_head = [bytes(RUN_HEADER), vec![0xa0; 32], vec![0xa1; 32]].concat();
+    let run_head = [bytes(RUN_HEADER), bytes(RUN_BODY)[..3 * 32].to_vec()].concat();
     let inner_page = Inner {
         children: vec![
             PageRef { content: leaf().content(&hasher), ..inner().children[0] },
@@ -551,24 +592,22 @@ fn digests_are_these_bytes() {
     };
     let root = inner_page.content(&hasher);
     let found = [
-        digest.0,
-        hasher.zero_block().0,
-        hasher.span(&of_span).0,
-        hasher.chunk(&[digest.block_id(), hasher.zero_block().block_id()]).0,
-        hasher.page(&bytes(LEAF)).0,
-        hasher.pack(&bytes(DIRECTORY)).0,
-        hasher.run(&run_head).0,
-        leaf().content(&hasher).0,
-        root.0,
-        hasher.image(1 << 40, root).0,
-        hasher.image(4096, Digest::ZERO).0,
-        hasher.record(b"abc").0,
+        digest.0.to_vec(),
+        hasher.zero_block().0.to_vec(),
+        hasher.span(&of_span).0.to_vec(),
+        hasher.chunk(&[digest.block_id(), hasher.zero_block().block_id()]).0.to_vec(),
+        hasher.page(&bytes(LEAF)).0.to_vec(),
+        hasher.pack(&bytes(DIRECTORY)).0.to_vec(),
+        hasher.run(&run_head).0.to_vec(),
+        leaf().content(&hasher).0.to_vec(),
+        root.0.to_vec(),
+        hasher.image(1 << 40, root).0.to_vec(),
+        hasher.image(4096, Digest::ZERO).0.to_vec(),
+        hasher.record(b"abc").0.to_vec(),
     ];
-    let listed = bytes(DIGESTS);
-    for (digest, listed) in found.iter().zip(listed.as_chunks::<32>().0) {
-        assert_eq!(Digest(*digest), Digest(*listed));
-    }
-    assert_eq!(found.len() * 32, listed.len());
+    let hex = |digest: &Vec<u8>| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let listed = DIGESTS.lines().filter_map(|line| Some(line.split_once('|')?.0.trim()));
+    assert_eq!(found.iter().map(hex).collect::<Vec<_>>(), listed.collect::<Vec<_>>());
     assert_eq!(hasher.node(&[Digest::ZERO; 64]), Digest::ZERO);
 }
 

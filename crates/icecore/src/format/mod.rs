@@ -14,4 +14,6 @@ pub(crate) mod pack;
 pub(crate) mod page;
 pub(crate) mod record;
 pub(crate) mod run;
+pub(crate) mod run_filter;
+pub(crate) mod run_table;
 pub(crate) mod serial;

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! header      64 bytes
-//! records     56 bytes of header each, [block ids and slot bitmap if punched], stored bytes
-//! directory   entries of 64 bytes, block ids of 16 bytes, slot bitmaps of 32 bytes
+//! records     40 bytes of header each, [block ids and slot bitmap if punched], stored bytes
+//! directory   entries of 44 bytes, block ids of 16 bytes, slot bitmaps of 32 bytes
 //! trailer     64 bytes
 //! ```
 //!
@@ -19,10 +19,10 @@ use crate::words::ids::RepositoryId;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::CHUNK_BLOCKS_MAX;
 
-pub(crate) const PACK_VERSION: u16 = 1;
+pub(crate) const PACK_VERSION: u16 = 2;
 pub(crate) const HEADER_BYTES: usize = 64;
-pub(crate) const RECORD_BYTES: usize = 56;
-pub(crate) const ENTRY_BYTES: usize = 64;
+pub(crate) const RECORD_BYTES: usize = 40;
+pub(crate) const ENTRY_BYTES: usize = 44;
 pub(crate) const TRAILER_BYTES: usize = 64;
 pub(crate) const BLOCK_ID_BYTES: usize = 16;
 pub(crate) const BITMAP_BYTES: usize = CHUNK_BLOCKS_MAX / 8;
@@ -95,7 +95,7 @@ impl Header {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// The id of the chunk or of the page.
-    pub(crate) id: [u8; 32],
+    pub(crate) id: [u8; 16],
     /// Where its stored bytes begin in the pack.
     pub(crate) offset: u32,
     pub(crate) stored_bytes: u32,
@@ -160,7 +160,7 @@ impl Entry {
         bytes.extend(self.slots.to_le_bytes());
         bytes.extend([codec_byte(self.codec), self.flags()]);
         let mut fixed = [0; ENTRY_BYTES];
-        fixed[..bytes.len()].copy_from_slice(&bytes);
+        fixed.copy_from_slice(&bytes);
         fixed
     }
 
@@ -179,7 +179,6 @@ impl Entry {
         if (flags & FLAG_PUNCHED != 0) != bitmap.is_some() || flags & !FLAG_PUNCHED != 0 {
             return Err(DecodeError::bad("the flags of an entry", flags));
         }
-        fields.reserved(4)?;
         Ok(Self { id, offset, stored_bytes, raw_bytes, crc, codec, slots, first_block, bitmap })
     }
 

@@ -82,12 +82,12 @@ impl Hasher {
         blocks.iter().for_each(|id| {
             hasher.update(&id.0);
         });
-        ChunkId(*hasher.finalize().as_bytes())
+        ChunkId(Digest(*hasher.finalize().as_bytes()).short())
     }
 
     /// Returns the id of a manifest page from its encoded bytes.
     pub(crate) fn page(&self, bytes: &[u8]) -> PageId {
-        PageId(*blake3::keyed_hash(&self.page, bytes).as_bytes())
+        PageId(Digest(*blake3::keyed_hash(&self.page, bytes).as_bytes()).short())
     }
 
     /// Returns the id of a pack from its directory.
@@ -133,8 +133,8 @@ mod tests {
     fn kinds_of_digests_do_not_meet() {
         let hasher = Hasher::new(&[1; 32]);
         let bytes = [5; 32];
-        assert_ne!(hasher.page(&bytes).0, hasher.pack(&bytes).0);
-        assert_ne!(hasher.page(&bytes).0, hasher.run(&bytes).0);
+        assert_ne!(hasher.page(&bytes).0, Digest(hasher.pack(&bytes).0).short());
+        assert_ne!(hasher.page(&bytes).0, Digest(hasher.run(&bytes).0).short());
         assert_ne!(
             Hasher::new(&[2; 32]).page(&bytes),
             hasher.page(&bytes),

@@ -96,18 +96,18 @@ impl Store {
         self.need(&id.0, "manifest page")
     }
 
-    fn need(&self, id: &[u8; 32], what: &str) -> Result<Located> {
+    fn need(&self, id: &[u8; 16], what: &str) -> Result<Located> {
         if let Some(found) = self.find_stored(id)? {
             return Ok(found);
         }
         self.reload()?;
         self.find_stored(id)?.ok_or_else(|| {
-            Error::corrupt(format!("{what} {} is missing from the repository", Digest(*id)))
+            Error::corrupt(format!("{what} {} is missing from the repository", ChunkId(*id)))
                 .with_hint("run `icecore repair index`; if it stays missing, `icecore repair snapshots` says what is lost")
         })
     }
 
-    fn find_stored(&self, id: &[u8; 32]) -> Result<Option<Located>> {
+    fn find_stored(&self, id: &[u8; 16]) -> Result<Option<Located>> {
         let index = self.index();
         let mut hints: Vec<Hint> = index.find_chunk(id).collect();
         hints.sort_by_key(|hint| std::cmp::Reverse(hint.detail));
@@ -122,7 +122,7 @@ impl Store {
     }
 
     /// Returns all copies of a chunk or a page that sound packs have.
-    pub(crate) fn copies(&self, id: &[u8; 32]) -> Result<Vec<Located>> {
+    pub(crate) fn copies(&self, id: &[u8; 16]) -> Result<Vec<Located>> {
         let mut copies = Vec::new();
         for hint in self.index().find_chunk(id) {
             if let Some(found) = self.follow(hint)?
@@ -136,7 +136,7 @@ impl Store {
 
     /// Returns the chunk and the slot in it that a hint for a block leads to; none if the block is not there.
     pub(crate) fn prove_block(&self, id: &BlockId, hint: Hint) -> Result<Option<(Located, u8)>> {
-        let Ok(slot) = u8::try_from(hint.detail) else { return Ok(None) };
+        let slot = hint.detail;
         let found = self.follow(hint)?.filter(|found| {
             found.pack.block_id(&found.entry, slot) == Some(*id) && found.pack.has_slot(&found.entry, slot)
         });
@@ -239,7 +239,7 @@ impl Located {
         let why = DecodeError::BadChecksum { what: "content" };
         Error::corrupt(format!(
             "chunk {} in pack {} at offset {} is damaged: {why}",
-            Digest(self.entry.id),
+            ChunkId(self.entry.id),
             self.pack.id,
             self.entry.offset
         ))

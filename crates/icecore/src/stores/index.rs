@@ -22,8 +22,8 @@ use crate::world::storage::Mapped;
 pub(crate) struct Hint {
     pub(crate) pack: PackId,
     pub(crate) entry: u32,
-    /// For a chunk, how many of its slots have their data there; for a block, its slot.
-    pub(crate) detail: u16,
+    /// For a block, its slot; the larger it is for a chunk, the more of its slots have their data there.
+    pub(crate) detail: u8,
 }
 
 /// One published run, mapped.
@@ -121,12 +121,12 @@ impl Index {
     }
 
     /// Returns where a chunk or a page may be.
-    pub(crate) fn find_chunk(&self, id: &[u8; 32]) -> impl Iterator<Item = Hint> + '_ {
+    pub(crate) fn find_chunk(&self, id: &[u8; 16]) -> impl Iterator<Item = Hint> + '_ {
         let id = *id;
         self.runs.iter().filter_map(|file| file.run()).flat_map(move |run| {
             run.find_chunk(&id).filter_map(move |found| {
                 let pack = run.pack(found.pack)?;
-                Some(Hint { pack, entry: u32::from(found.entry), detail: found.present })
+                Some(Hint { pack, entry: u32::from(found.entry), detail: found.detail })
             })
         })
     }
@@ -137,8 +137,7 @@ impl Index {
         for run in self.runs.iter().filter_map(|file| file.run()) {
             run.find_blocks(ids, |at, found| {
                 if let Some(pack) = run.pack(found.pack) {
-                    let (entry, detail) = (u32::from(found.entry), u16::from(found.slot));
-                    hints.push((at, Hint { pack, entry, detail }));
+                    hints.push((at, Hint { pack, entry: u32::from(found.entry), detail: found.detail }));
                 }
             });
         }

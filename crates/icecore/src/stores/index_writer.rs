@@ -1,26 +1,19 @@
-//! Writes index runs: of a new pack, and of several runs merged into one.
+//! Makes index runs: of a new pack, and of several runs merged into one.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::format::layout;
-use crate::format::run::BLOCK_KEY_BYTES;
-use crate::format::run::BlockEntry;
-use crate::format::run::CHUNK_KEY_BYTES;
-use crate::format::run::ChunkEntry;
-use crate::format::run::Header;
-use crate::format::run::PACKS_MAX;
 use crate::format::run::Run;
-use crate::format::run::block_key;
-use crate::format::run::bucket_bits;
-use crate::format::run::bucket_of;
-use crate::format::run::chunk_key;
+use crate::format::run_table::Entry;
+use crate::format::run_table::Table;
 use crate::stores::base::Base;
-use crate::stores::base::TempFile;
 use crate::stores::index::RunFile;
 use crate::stores::pack_writer::NewPack;
-use crate::words::error::Error;
+use crate::stores::run_builder::RunBuilder;
+use crate::stores::run_writer::PreparedRun;
+use crate::stores::run_writer::prepare_run;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
@@ -29,52 +22,12 @@ use crate::words::ids::RunId;
 const MERGE_WIDTH: usize = 4;
 /// The entries of a run of the lowest size class.
 const SMALLEST_CLASS: u64 = 1 << 18;
-/// Bytes that are collected before they are written.
-const BUFFER_BYTES: usize = 1 << 20;
-
-/// Publishes a run with these entries, which are sorted and name packs by their number in `packs`.
-pub(crate) fn write_run<C: Iterator<Item = ChunkEntry>, B: Iterator<Item = BlockEntry>>(
-    base: &Base,
-    packs: &[PackId],
-    chunks: impl Fn() -> C,
-    blocks: impl Fn() -> B,
-) -> Result<Arc<RunFile>> {
-    prepare_run(base, packs, chunks, blocks)?.publish()
-}
 
 /// Publishes the run of one new pack.
 pub(crate) fn write_run_of(base: &Base, pack: &NewPack) -> Result<Arc<RunFile>> {
-    let mut chunks = Vec::with_capacity(pack.entries.len());
-    let mut blocks = Vec::new();
-    for (entry, number) in pack.entries.iter().zip(0..=u16::MAX) {
-        let present = u16::try_from(entry.blocks.len()).unwrap_or(u16::MAX);
-        chunks.push(ChunkEntry { key: chunk_key(&entry.id), pack: 0, entry: number, present });
-        let found = entry.blocks.iter();
-        blocks.extend(found.map(|(id, slot)| BlockEntry {
-            key: block_key(id),
-            pack: 0,
-            entry: number,
-            slot: *slot,
-        }));
-    }
-    chunks.sort_unstable();
-    blocks.sort_unstable();
-    write_run(base, &[pack.id], || chunks.iter().copied(), || blocks.iter().copied())
-}
-
-/// A run that is written and has no name yet.
-pub(crate) struct PreparedRun<'a> {
-    base: &'a Base,
-    file: TempFile<'a>,
-    id: RunId,
-}
-
-impl PreparedRun<'_> {
-    /// Publishes the run and opens it.
-    pub(crate) fn publish(self) -> Result<Arc<RunFile>> {
-        self.file.publish(&layout::run(self.id))?;
-        RunFile::open(self.base, self.id).map(Arc::new)
-    }
+    let mut builder = RunBuilder::default();
+    builder.add_new(pack);
+    builder.write(base)
 }
 
 /// Writes one run with all entries of `runs` but those of the packs in `dropped`.
@@ -96,23 +49,7 @@ pub(crate) fn prepare_merged<'a>(
         .filter_map(|file| file.run())
         .map(|run| (run, run.packs().map(|pack| numbers.get(&pack).copied()).collect()))
         .collect();
-    let chunks = || {
-        merge(
-            &inputs,
-            Run::chunk_entries,
-            |entry: ChunkEntry, pack| ChunkEntry { pack, ..entry },
-            |entry| entry.pack,
-        )
-    };
-    let blocks = || {
-        merge(
-            &inputs,
-            Run::block_entries,
-            |entry: BlockEntry, pack| BlockEntry { pack, ..entry },
-            |entry| entry.pack,
-        )
-    };
-    prepare_run(base, &packs, chunks, blocks)
+    prepare_run(base, &packs, || merge(&inputs, |run| run.chunks), || merge(&inputs, |run| run.blocks))
 }
 
 /// Returns the runs that should be merged now: those of the smallest size classes that have come together, or none.
@@ -142,19 +79,17 @@ fn class_to_merge(classes: &[u32]) -> Option<u32> {
     upto
 }
 
-/// Merges sorted entries of several runs, their packs numbered anew; entries of packs without a number are left out.
-fn merge<'a, T: Ord + Copy, I: Iterator<Item = T> + 'a>(
+/// Merges one table of several runs, their packs numbered anew; entries of packs without a number are left out.
+fn merge<'a>(
     inputs: &'a [(Run<'a>, Vec<Option<u32>>)],
-    entries: impl Fn(Run<'a>) -> I,
-    renumbered: impl Fn(T, u32) -> T + Copy + 'a,
-    pack_of: impl Fn(&T) -> u32 + Copy + 'a,
-) -> impl Iterator<Item = T> + 'a {
+    table: impl Fn(&Run<'a>) -> Table<'a>,
+) -> impl Iterator<Item = Entry> + 'a {
     let mut heads: Vec<_> = inputs
         .iter()
         .map(|(run, numbers)| {
-            let kept = entries(*run).filter_map(move |entry| {
-                let number = numbers.get(pack_of(&entry) as usize).copied().flatten()?;
-                Some(renumbered(entry, number))
+            let kept = table(run).entries().filter_map(move |entry| {
+                let pack = numbers.get(entry.pack as usize).copied().flatten()?;
+                Some(Entry { pack, ..entry })
             });
             kept.peekable()
         })
@@ -165,83 +100,6 @@ fn merge<'a, T: Ord + Copy, I: Iterator<Item = T> + 'a>(
         heads.iter_mut().for_each(|head| while head.next_if_eq(&least).is_some() {});
         Some(least)
     })
-}
-
-/// Writes a run. The entries are gone through three times: to count, for the buckets, and to write.
-pub(crate) fn prepare_run<'a, C: Iterator<Item = ChunkEntry>, B: Iterator<Item = BlockEntry>>(
-    base: &'a Base,
-    packs: &[PackId],
-    chunks: impl Fn() -> C,
-    blocks: impl Fn() -> B,
-) -> Result<PreparedRun<'a>> {
-    let number = u32::try_from(packs.len()).ok().filter(|number| *number <= PACKS_MAX);
-    let number =
-        number.ok_or_else(|| Error::corrupt("the repository has more packs than an index run can name"))?;
-    let table: Vec<u8> = packs.iter().flat_map(|pack| pack.0).collect();
-    let chunk_section = Section::measure(|| chunks().map(|entry| entry.encode()), CHUNK_KEY_BYTES);
-    let block_section = Section::measure(|| blocks().map(|entry| entry.encode()), BLOCK_KEY_BYTES);
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&table);
-    for section in [&chunk_section, &block_section] {
-        crc.update(&section.buckets);
-        crc.combine(&section.crc);
-    }
-    let header = Header::new(number, chunk_section.entries, block_section.entries, crc.finalize());
-    let head = [&header.encode()[..], &table].concat();
-    let id = base.hasher.run(&head);
-
-    let mut file = base.temp_file()?;
-    file.append(&head)?;
-    file.append(&chunk_section.buckets)?;
-    append_all(&mut |bytes| file.append(bytes), chunks().map(|entry| entry.encode()))?;
-    file.append(&block_section.buckets)?;
-    append_all(&mut |bytes| file.append(bytes), blocks().map(|entry| entry.encode()))?;
-    Ok(PreparedRun { base, file, id })
-}
-
-/// A section of entries before it is written: their number, their checksum, and the table of their buckets.
-struct Section {
-    entries: u64,
-    crc: crc32fast::Hasher,
-    buckets: Vec<u8>,
-}
-
-impl Section {
-    /// Goes through the entries once to count them and once for their buckets.
-    fn measure<const N: usize, I: Iterator<Item = [u8; N]>>(
-        entries: impl Fn() -> I,
-        key_bytes: usize,
-    ) -> Self {
-        let mut crc = crc32fast::Hasher::new();
-        let count = entries().map(|entry| crc.update(&entry)).count() as u64;
-        let bits = bucket_bits(count);
-        let mut buckets = Vec::with_capacity(((1 << bits) + 1) * 4);
-        let mut filled = 0;
-        let mut begin_upto = |buckets: &mut Vec<u8>, bucket: usize, at: u32| {
-            (filled..bucket).for_each(|_| buckets.extend(at.to_le_bytes()));
-            filled = filled.max(bucket);
-        };
-        for (entry, at) in entries().zip(0..) {
-            begin_upto(&mut buckets, bucket_of(&entry[..key_bytes], bits) + 1, at);
-        }
-        begin_upto(&mut buckets, (1 << bits) + 1, u32::try_from(count).unwrap_or(u32::MAX));
-        Self { entries: count, crc, buckets }
-    }
-}
-
-fn append_all<const N: usize>(
-    append: &mut dyn FnMut(&[u8]) -> Result<()>,
-    entries: impl Iterator<Item = [u8; N]>,
-) -> Result<()> {
-    let mut buffer = Vec::with_capacity(BUFFER_BYTES + N);
-    for entry in entries {
-        buffer.extend(entry);
-        if buffer.len() >= BUFFER_BYTES {
-            append(&buffer)?;
-            buffer.clear();
-        }
-    }
-    append(&buffer)
 }
 
 /// Removes runs that another one replaces. Those that are gone already are as good.
@@ -256,6 +114,63 @@ pub(crate) fn remove_runs(base: &Base, runs: &[RunId]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::run_table::Key;
+    use crate::pure::hash::Hasher;
+    use crate::stores::index::Index;
+    use crate::stores::run_writer::write_run;
+    use crate::words::ids::BlockId;
+    use crate::words::ids::RepositoryId;
+    use crate::world::memory::MemoryStorage;
+
+    fn base() -> Base {
+        let storage = Arc::new(MemoryStorage::new());
+        Base::new(storage, Hasher::new(&[1; 32]), RepositoryId::from([0; 16]), "test".to_owned())
+    }
+
+    fn id(number: u32) -> BlockId {
+        BlockId(*blake3::hash(&number.to_le_bytes()).as_bytes().first_chunk().unwrap())
+    }
+
+    /// Returns the entries of blocks, and the same for chunks, all in one pack.
+    fn entries(numbers: impl Iterator<Item = u32>) -> Vec<Entry> {
+        let entry = |number| Entry { key: Key::of(&id(number).0), pack: 0, entry: 7, detail: 3 };
+        let mut entries: Vec<Entry> = numbers.map(entry).collect();
+        entries.sort_unstable();
+        entries
+    }
+
+    #[test]
+    fn a_merged_run_finds_what_its_parts_found_and_nothing_of_dropped_packs() {
+        let base = base();
+        let packs = [PackId([1; 32]), PackId([2; 32]), PackId([3; 32])];
+        // The second has entries of the first too, the third is dropped.
+        let ranges = [0..30_000, 20_000..70_000, 70_000..80_000];
+        let runs: Vec<_> = std::iter::zip(packs, ranges)
+            .map(|(pack, numbers)| {
+                let entries = entries(numbers);
+                write_run(&base, &[pack], || entries.iter().copied(), || entries.iter().copied()).unwrap()
+            })
+            .collect();
+        let merged = prepare_merged(&base, &runs, &HashSet::from([packs[2]])).unwrap().publish().unwrap();
+        assert!(merged.is_sound() && merged.has_its_id(&base));
+        assert_eq!((merged.header.packs, merged.header.chunks, merged.header.blocks), (2, 80_000, 80_000));
+
+        let ids: Vec<BlockId> = (0..100_000).map(id).collect();
+        let parts = runs.iter().fold(Index::default(), |index, run| index.with(Arc::clone(run), &[]));
+        let merged = Index::default().with(merged, &[]);
+        let found = |index: &Index| {
+            let mut found: Vec<_> =
+                index.find_blocks(&ids).into_iter().map(|(at, hint)| (at, hint.pack)).collect();
+            found.retain(|(_, pack)| *pack != packs[2]);
+            found.sort_unstable();
+            found
+        };
+        assert_eq!(found(&merged).len(), 80_000);
+        assert_eq!(found(&merged), found(&parts));
+        for (number, copies) in [(0, 1), (25_000, 2), (69_999, 1), (75_000, 0), (90_000, 0)] {
+            assert_eq!(merged.find_chunk(&id(number).0).count(), copies, "{number}");
+        }
+    }
 
     #[test]
     fn a_large_run_is_left_alone_until_there_are_others_of_its_size() {

@@ -17,5 +17,6 @@ pub(crate) mod pairs;
 pub(crate) mod pinned;
 pub(crate) mod records;
 pub(crate) mod run_builder;
+pub(crate) mod run_writer;
 pub(crate) mod tree_builder;
 pub(crate) mod walk;

@@ -6,7 +6,7 @@ use crate::stores::base::Base;
 use crate::stores::pack_file::PackFile;
 use crate::words::error::Error;
 use crate::words::error::Result;
-use crate::words::ids::Digest;
+use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::to_u64;
@@ -40,10 +40,10 @@ fn check_entry(base: &Base, pack: &PackFile, entry: &Entry) -> Result<()> {
         }
     };
     if !fits {
-        return Err(wrong(pack, &format!("the slots of entry {} do not fit", Digest(entry.id))));
+        return Err(wrong(pack, &format!("the slots of entry {} do not fit", ChunkId(entry.id))));
     }
     if pack.kind == PackKind::Data && base.hasher.chunk(&pack.block_ids_of(entry)).0 != entry.id {
-        return Err(wrong(pack, &format!("the block ids of chunk {} do not give its id", Digest(entry.id))));
+        return Err(wrong(pack, &format!("the block ids of chunk {} do not give its id", ChunkId(entry.id))));
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 
 /// A chunk or a page, ready to be appended to a pack.
 pub(crate) struct Item {
-    pub(crate) id: [u8; 32],
+    pub(crate) id: [u8; 16],
     pub(crate) encoded: Encoded,
     /// CRC-32 of the encoded bytes.
     pub(crate) crc: u32,
@@ -42,7 +42,7 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    pub(crate) fn new(id: [u8; 32], encoded: Encoded, raw_bytes: u32, blocks: Vec<BlockId>) -> Self {
+    pub(crate) fn new(id: [u8; 16], encoded: Encoded, raw_bytes: u32, blocks: Vec<BlockId>) -> Self {
         let crc = crc32fast::hash(&encoded.bytes);
         Self { id, encoded, crc, raw_bytes, blocks, bitmap: None }
     }
@@ -62,7 +62,7 @@ pub(crate) struct NewPack {
 
 /// A chunk or page of a new pack.
 pub(crate) struct NewEntry {
-    pub(crate) id: [u8; 32],
+    pub(crate) id: [u8; 16],
     /// The blocks that have their data, each with its slot.
     pub(crate) blocks: Vec<(BlockId, u8)>,
 }

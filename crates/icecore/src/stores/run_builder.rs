@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::format::run::BlockEntry;
-use crate::format::run::ChunkEntry;
-use crate::format::run::block_key;
-use crate::format::run::chunk_key;
+use crate::format::run_table::Entry;
+use crate::format::run_table::Key;
 use crate::stores::base::Base;
 use crate::stores::index::RunFile;
-use crate::stores::index_writer::prepare_run;
 use crate::stores::pack_file::PackFile;
 use crate::stores::pack_writer::NewPack;
+use crate::stores::run_writer::write_run;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
@@ -22,8 +20,8 @@ const ENTRIES_MAX: usize = 1 << 22;
 #[derive(Default)]
 pub(crate) struct RunBuilder {
     packs: Vec<PackId>,
-    chunks: Vec<ChunkEntry>,
-    blocks: Vec<BlockEntry>,
+    chunks: Vec<Entry>,
+    blocks: Vec<Entry>,
 }
 
 impl RunBuilder {
@@ -52,17 +50,17 @@ impl RunBuilder {
         u32::try_from(self.packs.len() - 1).unwrap_or(u32::MAX)
     }
 
-    fn add(&mut self, pack: u32, entry: u32, id: &[u8; 32], blocks: &[(BlockId, u8)]) {
+    fn add(&mut self, pack: u32, entry: u32, id: &[u8; 16], blocks: &[(BlockId, u8)]) {
         // A pack has at most 65536 entries.
         let entry = u16::try_from(entry).unwrap_or(u16::MAX);
-        let present = u16::try_from(blocks.len()).unwrap_or(u16::MAX);
-        self.chunks.push(ChunkEntry { key: chunk_key(id), pack, entry, present });
+        let more = u8::try_from(blocks.len().saturating_sub(1)).unwrap_or(u8::MAX);
+        self.chunks.push(Entry { key: Key::of(id), pack, entry, detail: more });
         let blocks = blocks.iter();
-        self.blocks.extend(blocks.map(|(id, slot)| BlockEntry {
-            key: block_key(id),
+        self.blocks.extend(blocks.map(|(id, slot)| Entry {
+            key: Key::of(&id.0),
             pack,
             entry,
-            slot: *slot,
+            detail: *slot,
         }));
     }
 
@@ -71,14 +69,16 @@ impl RunBuilder {
         self.chunks.len() + self.blocks.len() >= ENTRIES_MAX
     }
 
-    /// Publishes the run, and begins another; none if there is nothing in it.
-    pub(crate) fn write(&mut self, base: &Base) -> Result<Option<Arc<RunFile>>> {
+    /// Tells whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.packs.is_empty()
+    }
+
+    /// Publishes the run, and begins another.
+    pub(crate) fn write(&mut self, base: &Base) -> Result<Arc<RunFile>> {
         let Self { packs, mut chunks, mut blocks } = std::mem::take(self);
-        if packs.is_empty() {
-            return Ok(None);
-        }
         chunks.sort_unstable();
         blocks.sort_unstable();
-        prepare_run(base, &packs, || chunks.iter().copied(), || blocks.iter().copied())?.publish().map(Some)
+        write_run(base, &packs, || chunks.iter().copied(), || blocks.iter().copied())
     }
 }

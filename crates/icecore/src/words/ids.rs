@@ -56,12 +56,12 @@ byte_id!(
     pub BlockId, 16
 );
 byte_id!(
-    /// The id of a chunk: the digest of the ids of its blocks.
-    pub ChunkId, 32
+    /// The id of a chunk: the first 128 bits of the digest of the ids of its blocks.
+    pub ChunkId, 16
 );
 byte_id!(
-    /// The id of a manifest page: the digest of its encoded bytes.
-    pub(crate) PageId, 32
+    /// The id of a manifest page: the first 128 bits of the digest of its encoded bytes.
+    pub(crate) PageId, 16
 );
 byte_id!(
     /// The id of a pack file: the digest of its directory.
@@ -78,9 +78,14 @@ impl Digest {
 
     /// Returns the id of the block that has this digest.
     pub fn block_id(&self) -> BlockId {
-        let mut id = [0; 16];
-        id.copy_from_slice(&self.0[..16]);
-        BlockId(id)
+        BlockId(self.short())
+    }
+
+    /// Returns the first 128 bits: what ids of blocks, chunks and pages are made of.
+    pub(crate) fn short(&self) -> [u8; 16] {
+        let mut short = [0; 16];
+        short.copy_from_slice(&self.0[..16]);
+        short
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) const BLOCK: usize = 4096;
 pub(crate) const CHUNK: usize = 16 * BLOCK;
 pub(crate) const LEAF: usize = 4 << 20;
 pub(crate) const PACK_HEADER: usize = 64;
-pub(crate) const RECORD_HEADER: usize = 56;
+pub(crate) const RECORD_HEADER: usize = 40;
 
 /// A repository with snapshots, and what each is of.
 pub(crate) struct Fixture {

@@ -17,9 +17,9 @@ const LAYERS: &[&[&str]] = &[
     &["pure/span"],
     // What is on disk.
     &["format/bytes", "format/layout"],
-    &["format/pack", "format/run", "format/serial"],
-    &["format/envelope", "format/page"],
-    &["format/config"],
+    &["format/pack", "format/run_table", "format/serial"],
+    &["format/envelope", "format/page", "format/run_filter"],
+    &["format/config", "format/run"],
     &["format/record"],
     // The world outside.
     &["world/io", "world/storage"],
@@ -30,8 +30,9 @@ const LAYERS: &[&[&str]] = &[
     &["stores/base"],
     &["stores/fence", "stores/index", "stores/pack_file", "stores/packs", "stores/records"],
     &["stores/files", "stores/pack_cache", "stores/pack_check", "stores/pack_writer"],
-    &["stores/chunks", "stores/index_writer"],
+    &["stores/chunks", "stores/run_writer"],
     &["stores/manifest", "stores/pack_salvage", "stores/pinned", "stores/run_builder", "stores/tree_builder"],
+    &["stores/index_writer"],
     &["stores/walk"],
     &["stores/pairs"],
     // The handle.

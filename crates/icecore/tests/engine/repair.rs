@@ -62,6 +62,26 @@ fn damaged_runs_are_replaced() {
 }
 
 #[test]
+fn a_damaged_filter_costs_space_and_nothing_else() {
+    let fixture = Fixture::three();
+    repair(&fixture);
+    let run = fixture.files("index/").pop_first().unwrap();
+    let mut bytes = fixture.bytes(&run);
+    // The filter stands behind the header and the ids of six packs.
+    let lines = usize::from(bytes[36]);
+    bytes[64 + 6 * 32..][..lines * 64].fill(0);
+    fixture.storage.put(&run, bytes);
+    assert!(!fixture.verify(Depth::Structure).findings.is_empty(), "its checksum is wrong");
+    fixture.assert_restores(0);
+    let again = take(&fixture.open(), 9, "elsewhere", &fixture.images[1].1);
+    assert!(again.snapshot.stats.new_bytes > 0, "known blocks were not found");
+    assert_eq!(read(&fixture.open(), again.snapshot.id).unwrap(), fixture.images[1].1);
+    repair(&fixture);
+    fixture.assert_sound();
+    assert_eq!(take(&fixture.open(), 10, "again", &fixture.images[1].1).snapshot.stats.new_bytes, 0);
+}
+
+#[test]
 fn a_run_that_gets_the_name_of_the_damaged_one_is_opened_anew() {
     let fixture = Fixture::three();
     // Now there is one run, of all packs, which the next repair writes again under the same name.

@@ -47,7 +47,8 @@ impl<'a> ParentReader<'a> {
         };
         let (_, page) = found.filter(|(at, _)| *at == number)?;
         let leaf = load_leaf(self.store, &page.id).ok()?;
-        // A chunk that was lost is not referred to again: its blocks are stored anew from the image.
+        // A chunk that was lost is not referred to again: its blocks are stored anew from the image. A hint is enough to
+        // tell: the odds that one of another chunk has the same key are 1 in 2^48 for each chunk.
         let known = leaf.chunks.iter().all(|id| index.find_chunk(&id.0).next().is_some());
         known.then(|| ParentLeaf { page, spans: leaf.span_digests(), places: places(&leaf) })
     }

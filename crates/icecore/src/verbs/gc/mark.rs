@@ -14,7 +14,7 @@ use crate::stores::walk::Visitor;
 use crate::stores::walk::walk;
 use crate::words::error::Error;
 use crate::words::error::Result;
-use crate::words::ids::Digest;
+use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
@@ -115,7 +115,7 @@ fn need_slot(located: &Located, slot: u8) -> Result<()> {
     if located.pack.has_slot(&located.entry, slot) {
         return Ok(());
     }
-    let (id, pack) = (Digest(located.entry.id), located.pack.id);
+    let (id, pack) = (ChunkId(located.entry.id), located.pack.id);
     Err(Error::corrupt(format!("slot {slot} of chunk {id} is needed and pack {pack} does not have it"))
         .with_hint("run `icecore repair index`, then `icecore verify`"))
 }

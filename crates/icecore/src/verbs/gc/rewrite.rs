@@ -17,7 +17,7 @@ use crate::stores::pack_writer::PackWriter;
 use crate::verbs::gc::mark::PackUse;
 use crate::words::error::Error;
 use crate::words::error::Result;
-use crate::words::ids::Digest;
+use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
@@ -123,7 +123,7 @@ fn used_part(base: &Base, located: &Located, used: &PackUse, level: i32) -> Resu
 
 /// Returns a chunk with the data of `kept` slots only.
 fn punched(base: &Base, located: &Located, kept: &[u8], level: i32) -> Result<Item> {
-    let failed = |error| Error::io(format!("recompressing chunk {}", Digest(located.entry.id)), error);
+    let failed = |error| Error::io(format!("recompressing chunk {}", ChunkId(located.entry.id)), error);
     let mut decoder = Decoder::new().map_err(failed)?;
     let mut stored = Vec::new();
     let (slots, raw) = located.read(base, &mut decoder, &mut stored)?;

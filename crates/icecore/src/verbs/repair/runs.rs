@@ -79,7 +79,7 @@ impl<'a> Rebuild<'a> {
             }
             progress.advance(Meter::Checked, bytes);
             if self.builder.is_full() {
-                self.runs.extend(self.builder.write(self.base)?);
+                self.runs.push(self.builder.write(self.base)?);
             }
         }
         Ok(())
@@ -93,7 +93,9 @@ impl<'a> Rebuild<'a> {
 
     /// Publishes the new index and removes the old runs. Returns the report and the damaged packs.
     pub(crate) fn publish(mut self, old: &[RunId]) -> Result<(RepairIndexReport, Vec<Damaged>)> {
-        self.runs.extend(self.builder.write(self.base)?);
+        if !self.builder.is_empty() {
+            self.runs.push(self.builder.write(self.base)?);
+        }
         let mut parts = Vec::new();
         if self.runs.len() > 1 {
             let merged = prepare_merged(self.base, &self.runs, &HashSet::new())?.publish()?;

@@ -9,8 +9,9 @@ use crate::stores::chunks::Located;
 use crate::verbs::verify::report::Finding;
 use crate::verbs::verify::report::LostRange;
 use crate::words::error::Error;
-use crate::words::ids::Digest;
+use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
+use crate::words::ids::PageId;
 use crate::words::ids::RunId;
 
 /// Objects that get a finding of their own. What is wrong beyond that is one finding together, so that a large
@@ -23,8 +24,8 @@ const OTHERS: &str =
 /// What something is wrong with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Object {
-    Chunk([u8; 32]),
-    Page([u8; 32]),
+    Chunk([u8; 16]),
+    Page([u8; 16]),
     Pack(PackId),
     Run(RunId),
     /// A snapshot, by the name of its record's file.
@@ -38,8 +39,8 @@ pub(crate) enum Object {
 impl Object {
     fn text(&self) -> String {
         match self {
-            Self::Chunk(id) => format!("chunk {}", Digest(*id)),
-            Self::Page(id) => format!("manifest page {}", Digest(*id)),
+            Self::Chunk(id) => format!("chunk {}", ChunkId(*id)),
+            Self::Page(id) => format!("manifest page {}", PageId(*id)),
             Self::Pack(id) => format!("pack {id}"),
             Self::Run(id) => format!("index run {id}"),
             Self::Snapshot(file) => format!("snapshot {file}"),

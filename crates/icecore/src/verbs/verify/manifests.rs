@@ -132,7 +132,7 @@ impl<'a> Manifests<'a> {
     fn blame(
         &self,
         object: Object,
-        id: &[u8; 32],
+        id: &[u8; 16],
         error: Option<&Error>,
         findings: &mut Findings,
     ) -> FindingNumber {
