@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
+use memmap2::MmapMut;
+
 use crate::format::layout;
 use crate::pure::hash::Hasher;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::RepositoryId;
+use crate::world::pages;
 use crate::world::storage::NewFile;
 use crate::world::storage::Storage;
 use crate::world::storage::publish;
@@ -24,11 +27,18 @@ pub(crate) struct Base {
     temps: AtomicU64,
 }
 
+/// Bytes that are collected before they are written.
+const BUFFER_BYTES: usize = 1 << 20;
+
 /// A file that is not published yet. Dropped before that, it disappears.
 pub(crate) struct TempFile<'a> {
     base: &'a Base,
     temp: String,
     file: Option<Box<dyn NewFile>>,
+    /// The end of the file, not written yet. It begins at a page of memory and at a multiple of its size in the file,
+    /// so that it can be written directly.
+    buffer: MmapMut,
+    buffered: usize,
 }
 
 impl Base {
@@ -46,7 +56,8 @@ impl Base {
         let temp = layout::temp(&self.session, self.temps.fetch_add(1, Ordering::Relaxed));
         let file =
             self.storage.create(&temp).map_err(|error| Error::io(format!("creating {temp}"), error))?;
-        Ok(TempFile { base: self, temp, file: Some(file) })
+        let buffer = pages::allocate(BUFFER_BYTES)?;
+        Ok(TempFile { base: self, temp, file: Some(file), buffer, buffered: 0 })
     }
 
     /// Makes a small file appear, whole and durable, replacing what has its name.
@@ -76,17 +87,29 @@ impl Base {
 }
 
 impl TempFile<'_> {
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        match &mut self.file {
-            Some(file) => {
-                file.append(bytes).map_err(|error| Error::io(format!("writing {}", self.temp), error))
+    pub(crate) fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let free = &mut self.buffer[self.buffered..];
+            let (now, later) = bytes.split_at(bytes.len().min(free.len()));
+            free[..now.len()].copy_from_slice(now);
+            self.buffered += now.len();
+            bytes = later;
+            if self.buffered == BUFFER_BYTES {
+                self.flush()?;
             }
-            None => Ok(()),
         }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let bytes = &self.buffer[..std::mem::take(&mut self.buffered)];
+        let Some(file) = self.file.as_mut().filter(|_| !bytes.is_empty()) else { return Ok(()) };
+        file.append(bytes).map_err(|error| Error::io(format!("writing {}", self.temp), error))
     }
 
     /// Makes the file appear as `name`, whole and durable. Its directory must exist.
     pub(crate) fn publish(mut self, name: &str) -> Result<()> {
+        self.flush()?;
         let Some(file) = self.file.take() else { return Ok(()) };
         let published = publish(&*self.base.storage, file, &self.temp, name);
         if published.is_err() {

@@ -25,8 +25,6 @@ use crate::words::sizes::to_u64;
 
 /// A pack is closed when it is this long.
 pub(crate) const PACK_BYTES_TARGET: u64 = 64 << 20;
-/// Bytes that are collected before they are written.
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// A chunk or a page, ready to be appended to a pack.
 pub(crate) struct Item {
@@ -71,7 +69,6 @@ pub(crate) struct NewEntry {
 pub(crate) struct PackWriter<'a> {
     base: &'a Base,
     file: TempFile<'a>,
-    buffer: Vec<u8>,
     /// Where the next record begins.
     offset: u64,
     entries: Vec<Entry>,
@@ -82,12 +79,11 @@ pub(crate) struct PackWriter<'a> {
 impl<'a> PackWriter<'a> {
     pub(crate) fn begin(base: &'a Base, kind: PackKind) -> Result<Self> {
         let header = Header { kind, repository: base.repository };
-        let mut buffer = Vec::with_capacity(BUFFER_BYTES + (256 << 10));
-        buffer.extend(header.encode());
+        let mut file = base.temp_file()?;
+        file.append(&header.encode())?;
         Ok(Self {
             base,
-            file: base.temp_file()?,
-            buffer,
+            file,
             offset: to_u64(HEADER_BYTES),
             entries: Vec::new(),
             blocks: Vec::new(),
@@ -121,21 +117,15 @@ impl<'a> PackWriter<'a> {
             bitmap,
         };
         entry.offset = u32::try_from(self.offset + to_u64(entry.record_bytes())).map_err(too_long)?;
-        self.buffer.extend(entry.encode_record());
+        self.file.append(&entry.encode_record())?;
         if let Some(bitmap) = item.bitmap {
-            item.blocks.iter().for_each(|id| self.buffer.extend(id.0));
-            self.buffer.extend(bitmap.0);
+            item.blocks.iter().try_for_each(|id| self.file.append(&id.0))?;
+            self.file.append(&bitmap.0)?;
         }
-        self.buffer.extend(&item.encoded.bytes);
+        self.file.append(&item.encoded.bytes)?;
         self.offset = u64::from(entry.offset) + u64::from(entry.stored_bytes);
         self.blocks.extend(&item.blocks);
         self.entries.push(entry);
-        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.file.append(&self.buffer)?;
-        self.buffer.clear();
         Ok(())
     }
 
@@ -151,9 +141,8 @@ impl<'a> PackWriter<'a> {
             directory_offset: self.offset,
         };
         let id = self.base.hasher.pack(&directory);
-        self.buffer.extend(&directory);
-        self.buffer.extend(trailer.encode());
-        self.flush()?;
+        self.file.append(&directory)?;
+        self.file.append(&trailer.encode())?;
         writer.announce(id)?;
         let dir = layout::pack_dir(id);
         make_dir(self.base, &dir)?;

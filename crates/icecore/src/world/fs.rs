@@ -15,6 +15,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::words::sizes::to_u64;
+use crate::world::direct::Direct;
 use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
 use crate::world::storage::Mapped;
@@ -73,7 +75,7 @@ impl Storage for FsStorage {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
         let file = options().write(true).create_new(true).open(self.path(name))?;
-        Ok(Box::new(FsNewFile(file)))
+        Ok(Box::new(FsNewFile { direct: Direct::open(&file), file, written_bytes: 0 }))
     }
 
     fn make_dir(&self, dir: &str) -> io::Result<()> {
@@ -186,14 +188,21 @@ impl StoredFile for FsFile {
     }
 }
 
-struct FsNewFile(File);
+struct FsNewFile {
+    file: File,
+    direct: Direct,
+    written_bytes: u64,
+}
 
 impl NewFile for FsNewFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        let done = self.direct.write_at(self.written_bytes, bytes)?;
+        self.file.write_all_at(&bytes[done..], self.written_bytes + to_u64(done))?;
+        self.written_bytes += to_u64(bytes.len());
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_all()
+        self.file.sync_all()
     }
 }

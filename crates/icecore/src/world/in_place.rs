@@ -91,7 +91,7 @@ fn open_device(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<Open
         // It was not claimed then, and must not be written.
         return Err(Error::new(ErrorKind::InUse, format!("{} changed while it was opened", path.display())));
     }
-    let raw = Raw::new(path, file, kind)?;
+    let mut raw = Raw::new(path, file, kind)?;
     if raw.len() < size_bytes {
         let message = format!(
             "the block device {} is too small: it has {} bytes, and {size_bytes} are needed",

@@ -1,5 +1,6 @@
 //! The world outside: the repository's storage, disk images, the system's locks.
 
+pub(crate) mod direct;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod fault;
 pub(crate) mod fs;

@@ -1,23 +1,18 @@
 //! The bytes of an open disk image, whether it is a file or a block device: exact reads and writes, holes, zeros.
 //!
 //! Nothing here uses the position that the kernel keeps for an open file, so any number of threads may work at once.
-#![expect(clippy::disallowed_methods, reason = "one of the modules that open files outside the repository")]
 
 use std::fs::File;
 use std::fs::Metadata;
 use std::io;
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
-use std::sync::OnceLock;
 
 use rustix::fs::Advice;
 use rustix::fs::FallocateFlags;
-use rustix::fs::Mode;
-use rustix::fs::OFlags;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use rustix::io::retry_on_intr;
@@ -29,15 +24,12 @@ use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::IMAGE_BYTES_MAX;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
+use crate::world::direct::Direct;
 
 /// The most that one system call is asked to make zero, so that a signal does not start hours of work anew.
 const ZERO_STEP_BYTES: u64 = 1 << 30;
-/// Less than that is written through the page cache: a direct write waits for the medium.
-const DIRECT_BYTES_MIN: usize = 256 << 10;
 /// More than that in one write through the page cache was measured to be slower, by half.
 const CACHED_BYTES_MAX: usize = 64 << 10;
-/// What direct writes are aligned to: as much as any medium asks for.
-const DIRECT_ALIGNMENT: usize = 4096;
 /// Room for less than that is taken where it is written.
 const ALLOCATE_BYTES_MIN: u64 = 64 << 10;
 /// The most zeros that are kept in memory to be written.
@@ -78,8 +70,7 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Raw {
     file: File,
-    /// The same, open for writes that pass the page cache by; none where that is not possible.
-    direct: OnceLock<File>,
+    direct: Direct,
     len: u64,
     kind: Kind,
 }
@@ -94,7 +85,7 @@ impl Raw {
             return Err(Error::new(ErrorKind::InvalidInput, message).with_hint("is there a medium in it?"));
         }
         check_size(path, len)?;
-        Ok(Self { file, direct: OnceLock::new(), len, kind })
+        Ok(Self { file, direct: Direct::none(), len, kind })
     }
 
     pub(crate) fn file(&self) -> &File {
@@ -132,36 +123,15 @@ impl Raw {
         if !self.holds(offset, bytes.len()) {
             return Err(beyond_the_end());
         }
-        let done = self.write_direct(offset, bytes)?;
+        let done = self.direct.write_at(offset, bytes)?;
         let offsets = (offset + to_u64(done)..).step_by(CACHED_BYTES_MAX);
         let mut rest = bytes[done..].chunks(CACHED_BYTES_MAX).zip(offsets);
         rest.try_for_each(|(bytes, offset)| self.file.write_all_at(bytes, offset))
     }
 
     /// From now on, passes the page cache by where that is possible and pays.
-    pub(crate) fn write_directly(&self) {
-        // The file may have no name, or another one by now. A device that is claimed can be opened again this way.
-        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC | OFlags::NOCTTY;
-        if let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) {
-            let _ = self.direct.set(File::from(file));
-        }
-    }
-
-    /// Writes what can be written directly, and returns how many bytes that are.
-    fn write_direct(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        let Some(direct) = self.direct.get() else { return Ok(0) };
-        let whole = bytes.len() / DIRECT_ALIGNMENT * DIRECT_ALIGNMENT;
-        let aligned = bytes.as_ptr().addr().is_multiple_of(DIRECT_ALIGNMENT)
-            && offset.is_multiple_of(to_u64(DIRECT_ALIGNMENT));
-        if whole < DIRECT_BYTES_MIN || !aligned {
-            return Ok(0);
-        }
-        match direct.write_all_at(&bytes[..whole], offset) {
-            // The medium wants it otherwise. What was written is written again.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(0),
-            written => written.map(|()| whole),
-        }
+    pub(crate) fn write_directly(&mut self) {
+        self.direct = Direct::open(&self.file);
     }
 
     /// Takes room for `range` of a file. Its blocks come out side by side, and writing them costs half: the file system
@@ -362,6 +332,7 @@ macro_rules! write_through_raw {
 pub(crate) use write_through_raw;
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make files to try things on")]
 mod tests {
     use super::*;
     use crate::world::pages;
@@ -376,7 +347,7 @@ mod tests {
         let path = dir.path().join("disk");
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;
         file.set_len(to_u64(LEN))?;
-        let raw = Raw::new(&path, file, Kind::File)?;
+        let mut raw = Raw::new(&path, file, Kind::File)?;
         raw.write_directly();
         let mut bytes = pages::allocate(LEN)?;
         bytes.copy_from_slice(&pattern(LEN));

@@ -23,7 +23,8 @@ const LAYERS: &[&[&str]] = &[
     &["format/record"],
     // The world outside.
     &["world/io", "world/storage"],
-    &["world/fault", "world/fs", "world/in_use", "world/memory", "world/pages", "world/raw"],
+    &["world/direct", "world/pages"],
+    &["world/fault", "world/fs", "world/in_use", "world/memory", "world/raw"],
     &["world/image", "world/target"],
     &["world/in_place"],
     // Stores.
