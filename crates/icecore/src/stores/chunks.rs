@@ -1,11 +1,14 @@
 //! Finds and reads chunks, pages and blocks: the index gives hints, the packs' directories prove them.
 
+use std::cell::RefCell;
+use std::io;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::RwLock;
 
 use crate::format::bytes::DecodeError;
 use crate::format::pack::Entry;
+use crate::pure::compress::Codec;
 use crate::pure::compress::Decoder;
 use crate::stores::base::Base;
 use crate::stores::index::Hint;
@@ -181,11 +184,7 @@ impl Store {
         let found = self.need_page(id)?;
         let mut stored = Vec::new();
         found.pack.read_stored(&found.entry, &mut stored)?;
-        let bytes = decoder()
-            .and_then(|mut decoder| {
-                let raw = decoder.decode(found.entry.codec, &stored, found.entry.raw_bytes as usize)?;
-                Ok(raw.to_vec())
-            })
+        let bytes = decode_page(found.entry.codec, &stored, found.entry.raw_bytes as usize)
             .map_err(|error| found.damaged().with_source(error))?;
         if self.base.hasher.page(&bytes) != *id {
             return Err(found.damaged().in_context(format!("page {id} has another content")));
@@ -194,9 +193,19 @@ impl Store {
     }
 }
 
-/// Returns a decoder for a page or a few. Loops that read many chunks keep their own.
-fn decoder() -> std::io::Result<Decoder> {
-    Decoder::new()
+thread_local! {
+    /// A context takes longer to make than a page to decode. Loops that read chunks keep their own.
+    static DECODER: RefCell<Option<Decoder>> = const { RefCell::new(None) };
+}
+
+fn decode_page(codec: Codec, stored: &[u8], raw_bytes: usize) -> io::Result<Vec<u8>> {
+    DECODER.with_borrow_mut(|decoder| {
+        let decoder = match decoder {
+            Some(decoder) => decoder,
+            None => decoder.insert(Decoder::new()?),
+        };
+        decoder.decode(codec, stored, raw_bytes).map(<[u8]>::to_vec)
+    })
 }
 
 impl Located {

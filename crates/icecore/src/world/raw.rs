@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::fs::Metadata;
 use std::io;
+use std::io::IoSliceMut;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -15,6 +16,7 @@ use rustix::fs::Advice;
 use rustix::fs::FallocateFlags;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
+use rustix::io::ReadWriteFlags;
 use rustix::io::retry_on_intr;
 
 use crate::words::error::Error;
@@ -152,11 +154,24 @@ impl Raw {
         self.file.sync_all()
     }
 
-    /// Tells the kernel that `range` will be read soon. Where it does not want to know, nothing is lost.
+    /// Tells the kernel that `range` will be read soon, unless it seems to be in memory. Where it does not want to know,
+    /// nothing is lost.
     pub(crate) fn will_need(&self, range: Range<u64>) {
+        let middle = range.start.midpoint(range.end);
+        // To be told costs the kernel more than to be asked, if all is there.
+        if [range.start, middle, range.end.saturating_sub(1)].iter().all(|offset| self.is_in_memory(*offset))
+        {
+            return;
+        }
         if let Some(len) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
             let _ = rustix::fs::fadvise(&self.file, range.start, Some(len), Advice::WillNeed);
         }
+    }
+
+    fn is_in_memory(&self, offset: u64) -> bool {
+        let mut byte = [0];
+        let into = &mut [IoSliceMut::new(&mut byte)];
+        matches!(rustix::io::preadv2(&self.file, into, offset, ReadWriteFlags::NOWAIT), Ok(1))
     }
 
     /// Tells the kernel that the reads go from the first byte to the last.

@@ -43,8 +43,9 @@ const LAYERS: &[&[&str]] = &[
     // Verbs, each after its parts, which no other verb imports.
     &["verbs/catalog"],
     &["verbs/capture/buffers", "verbs/capture/commit", "verbs/capture/draft"],
-    &["verbs/capture/packing", "verbs/capture/parent", "verbs/capture/scan"],
-    &["verbs/capture/choose", "verbs/capture/pages"],
+    &["verbs/capture/packing", "verbs/capture/parent"],
+    &["verbs/capture/pages", "verbs/capture/scan"],
+    &["verbs/capture/choose"],
     &["verbs/capture/pipeline"],
     &["verbs/gc/mark", "verbs/gc/totals"],
     &["verbs/gc/choose", "verbs/gc/rewrite", "verbs/gc/tail"],

@@ -5,7 +5,6 @@ use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Store;
-use crate::stores::index::Index;
 use crate::stores::manifest::TreeReader;
 use crate::stores::manifest::load_leaf;
 use crate::verbs::capture::draft::BlockPlace;
@@ -25,7 +24,7 @@ pub(crate) struct ParentReader<'a> {
 pub(crate) struct ParentLeaf {
     pub(crate) page: PageRef,
     pub(crate) spans: [Digest; LEAF_SPANS],
-    places: Vec<BlockPlace>,
+    leaf: Leaf,
 }
 
 impl<'a> ParentReader<'a> {
@@ -34,7 +33,7 @@ impl<'a> ParentReader<'a> {
     }
 
     /// Returns the parent's leaf with this number, if it has data, can be read, and the index knows all its chunks.
-    pub(crate) fn leaf(&mut self, number: u64, index: &Index) -> Option<ParentLeaf> {
+    pub(crate) fn leaf(&mut self, number: u64) -> Option<ParentLeaf> {
         if self.broken {
             return None;
         }
@@ -49,30 +48,26 @@ impl<'a> ParentReader<'a> {
         let leaf = load_leaf(self.store, &page.id).ok()?;
         // A chunk that was lost is not referred to again: its blocks are stored anew from the image. A hint is enough to
         // tell: the odds that one of another chunk has the same key are 1 in 2^48 for each chunk.
+        let index = self.store.index();
         let known = leaf.chunks.iter().all(|id| index.find_chunk(&id.0).next().is_some());
-        known.then(|| ParentLeaf { page, spans: leaf.span_digests(), places: places(&leaf) })
+        known.then(|| ParentLeaf { page, spans: leaf.span_digests(), leaf })
     }
 }
 
 impl ParentLeaf {
-    /// Returns where the parent has a block.
-    pub(crate) fn place(&self, block: usize) -> BlockPlace {
-        self.places.get(block).copied().unwrap_or(BlockPlace::Zero)
-    }
-}
-
-fn places(leaf: &Leaf) -> Vec<BlockPlace> {
-    let mut places = Vec::with_capacity(LEAF_BLOCKS);
-    for extent in &leaf.extents {
-        match extent.place {
-            Place::Zero => places.extend((0..extent.blocks).map(|_| BlockPlace::Zero)),
-            Place::Chunk { chunk, slot } => {
-                let id = leaf.chunks[usize::from(chunk)];
-                places.extend(
-                    (slot..=u8::MAX).take(usize::from(extent.blocks)).map(|slot| BlockPlace::Chunk(id, slot)),
-                );
+    /// Returns where the parent has each block.
+    pub(crate) fn places(&self) -> Vec<BlockPlace> {
+        let mut places = Vec::with_capacity(LEAF_BLOCKS);
+        for extent in &self.leaf.extents {
+            match extent.place {
+                Place::Zero => places.extend((0..extent.blocks).map(|_| BlockPlace::Zero)),
+                Place::Chunk { chunk, slot } => {
+                    let id = self.leaf.chunks[usize::from(chunk)];
+                    let slots = (slot..=u8::MAX).take(usize::from(extent.blocks));
+                    places.extend(slots.map(|slot| BlockPlace::Chunk(id, slot)));
+                }
             }
         }
+        places
     }
-    places
 }

@@ -15,6 +15,7 @@ use crate::stores::tree_builder::TreeBuilder;
 use crate::stores::tree_builder::emit_page;
 use crate::verbs::capture::buffers::BufferPool;
 use crate::verbs::capture::choose::Chooser;
+use crate::verbs::capture::draft::BlockPlace;
 use crate::verbs::capture::draft::Draft;
 use crate::verbs::capture::packing::ChunkJob;
 use crate::verbs::capture::packing::Compression;
@@ -22,6 +23,7 @@ use crate::verbs::capture::packing::Published;
 use crate::verbs::capture::packing::Stored;
 use crate::verbs::capture::packing::pack_in_order;
 use crate::verbs::capture::pages::PageStore;
+use crate::verbs::capture::parent::ParentLeaf;
 use crate::verbs::capture::parent::ParentReader;
 use crate::verbs::capture::scan::Scan;
 use crate::verbs::capture::scan::ScannedLeaf;
@@ -120,14 +122,14 @@ impl<'a> Chosen<'a> {
             to_packer.send(receiver).map_err(|_| Error::worker_lost())
         };
         let mut pages = PageStore::new(plan.store, plan.writer, plan.compression)?;
-        let mut parent = plan.parent.map(|parent| ParentReader::new(plan.store, parent));
-        let mut scan = Scan::new(scope, plan.image, hasher, plan.progress, BufferPool::new(BUFFERS));
+        let parent = plan.parent.map(|parent| ParentReader::new(plan.store, parent));
+        let mut scan = Scan::new(scope, plan.image, hasher, plan.progress, parent, BufferPool::new(BUFFERS));
         while let Some(leaf) = scan.next()? {
             if plan.progress.cancelled() {
                 return Err(Error::interrupted());
             }
             chosen.chooser.forget_published(published.chunks.load(Ordering::Acquire));
-            chosen.add_leaf(&leaf, parent.as_mut(), &mut pages, &submit)?;
+            chosen.add_leaf(&leaf, &mut pages, &submit)?;
         }
         if let Some(job) = chosen.chooser.close() {
             chosen.resolve(&job);
@@ -140,7 +142,6 @@ impl<'a> Chosen<'a> {
     fn add_leaf(
         &mut self,
         leaf: &ScannedLeaf,
-        parent: Option<&mut ParentReader<'_>>,
         pages: &mut PageStore<'_>,
         submit: &impl Fn(ChunkJob) -> Result<()>,
     ) -> Result<()> {
@@ -149,22 +150,23 @@ impl<'a> Chosen<'a> {
         if leaf.spans.iter().all(|digest| *digest == Digest::ZERO) {
             return Ok(());
         }
-        let same = parent.and_then(|parent| parent.leaf(leaf.number, &self.plan.store.index()));
-        if let Some(same) = same.as_ref().filter(|same| same.spans == leaf.spans) {
+        if let Some(same) = leaf.parent.as_ref().filter(|same| same.spans == leaf.spans) {
             // A leaf that waits goes into the tree before this one.
             if self.drafts.is_empty() {
                 return self.tree.push(leaf.number, same.page, &mut |page, bytes| pages.put(page, &bytes));
             }
         }
-        let same_at = |span: usize| same.as_ref().filter(|same| same.spans[span] == leaf.spans[span]);
-        let other = (0..LEAF_SPANS).filter(|span| same_at(*span).is_none());
+        let places = leaf.parent.as_ref().map(ParentLeaf::places);
+        let is_same =
+            |span: usize| leaf.parent.as_ref().is_some_and(|parent| parent.spans[span] == leaf.spans[span]);
+        let other = (0..LEAF_SPANS).filter(|span| !is_same(*span));
         self.chooser.look_up(leaf, other.flat_map(blocks_of));
         self.drafts.push_back(Draft::new(leaf.number, leaf.spans));
         for span in 0..LEAF_SPANS {
-            let same = same_at(span);
+            let same = places.as_ref().filter(|_| is_same(span));
             for block in blocks_of(span) {
                 let (place, job) = match same {
-                    Some(same) => (same.place(block), None),
+                    Some(places) => (places.get(block).copied().unwrap_or(BlockPlace::Zero), None),
                     None => self.chooser.choose(leaf, block)?,
                 };
                 if let Some(draft) = self.drafts.back_mut() {

@@ -1,14 +1,19 @@
 //! The first stage: read the data of an image, leave out zeros, compute digests. Holes are never read.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc;
 
+use memmap2::MmapMut;
+
 use crate::pure::hash::Hasher;
 use crate::pure::span::Span;
 use crate::verbs::capture::buffers::BufferPool;
 use crate::verbs::capture::buffers::LeafBuffer;
+use crate::verbs::capture::parent::ParentLeaf;
+use crate::verbs::capture::parent::ParentReader;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -17,7 +22,6 @@ use crate::words::ids::Digest;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::LEAF_BLOCKS;
-use crate::words::sizes::LEAF_BYTES;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::SPAN_BLOCKS;
@@ -26,15 +30,22 @@ use crate::words::sizes::SPAN_U64;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::world::io::ReadAt;
+use crate::world::pages;
 
 /// How far ahead of the hashing the kernel is asked to read.
 const READ_AHEAD_BYTES: u64 = 16 << 20;
 /// Ranges of data that are counted before the total that progress is told becomes an estimate.
 const RANGES_COUNTED_MAX: usize = 1 << 16;
 
+/// Spans that a thread reads at once and then hashes: few enough to stay in its cache between the two.
+const PIECE_SPANS: usize = 4;
+
 /// A leaf region of an image that has data, read and hashed.
 pub(crate) struct ScannedLeaf {
     pub(crate) number: u64,
+    /// What the parent has there.
+    pub(crate) parent: Option<ParentLeaf>,
+    /// The bytes of the spans that are not the parent's.
     pub(crate) buffer: Arc<LeafBuffer>,
     /// The digest of each span, zero where all of it is zero.
     pub(crate) spans: [Digest; LEAF_SPANS],
@@ -106,6 +117,7 @@ pub(crate) struct Scan<'s, 'a> {
     hasher: &'a Hasher,
     progress: &'a dyn Progress,
     regions: Regions<'a>,
+    parent: Option<ParentReader<'a>>,
     pool: Arc<BufferPool>,
     under_way: VecDeque<mpsc::Receiver<Result<ScannedLeaf>>>,
     depth: usize,
@@ -118,6 +130,7 @@ impl<'s, 'a> Scan<'s, 'a> {
         image: &'a dyn ReadAt,
         hasher: &'a Hasher,
         progress: &'a dyn Progress,
+        parent: Option<ParentReader<'a>>,
         pool: Arc<BufferPool>,
     ) -> Self {
         let depth = rayon::current_num_threads() * 2;
@@ -128,6 +141,7 @@ impl<'s, 'a> Scan<'s, 'a> {
             hasher,
             progress,
             regions,
+            parent,
             pool,
             under_way: VecDeque::new(),
             depth,
@@ -155,10 +169,12 @@ impl<'s, 'a> Scan<'s, 'a> {
             self.image.will_need(ahead.max(self.asked_ahead).min(upto)..upto);
             self.asked_ahead = upto;
         }
+        let region =
+            Region { number, mask, parent: self.parent.as_mut().and_then(|parent| parent.leaf(number)) };
         let (image, hasher, progress) = (self.image, self.hasher, self.progress);
         let (sender, receiver) = mpsc::sync_channel(1);
         self.scope.spawn(move |_| {
-            let scanned = scan_leaf(image, hasher, number, mask, buffer);
+            let scanned = region.scan(image, hasher, buffer);
             if let Ok(leaf) = &scanned {
                 progress.advance(Meter::Scanned, leaf.read_bytes);
             }
@@ -169,30 +185,96 @@ impl<'s, 'a> Scan<'s, 'a> {
     }
 }
 
-fn scan_leaf(
-    image: &dyn ReadAt,
-    hasher: &Hasher,
+/// A leaf region that is to be scanned.
+struct Region {
     number: u64,
+    /// A bit for each span that may not be a hole.
     mask: u64,
-    mut buffer: LeafBuffer,
-) -> Result<ScannedLeaf> {
-    let mut spans = [Digest::ZERO; LEAF_SPANS];
-    let mut blocks = Box::new([None; LEAF_BLOCKS]);
-    let mut read_bytes = 0;
-    let begin = number * LEAF_U64;
-    for span in (0..LEAF_SPANS).filter(|span| mask >> span & 1 == 1) {
-        let offset = begin + to_u64(span * SPAN_BYTES);
-        let present = to_usize(image.len().saturating_sub(offset)).min(SPAN_BYTES);
-        let bytes = &mut buffer.bytes_mut()[span * SPAN_BYTES..(span + 1) * SPAN_BYTES];
+    parent: Option<ParentLeaf>,
+}
+
+thread_local! {
+    /// Where a thread reads what it expects to be the parent's: nobody needs those bytes once they are hashed, and a
+    /// small place that is used again and again stays in the cache.
+    static EXPECTED: RefCell<Option<MmapMut>> = const { RefCell::new(None) };
+}
+
+impl Region {
+    fn scan(self, image: &dyn ReadAt, hasher: &Hasher, mut buffer: LeafBuffer) -> Result<ScannedLeaf> {
+        let mut leaf = Scanned::default();
+        for piece in pieces(self.mask) {
+            let offset = self.number * LEAF_U64 + to_u64(piece.start) * SPAN_U64;
+            let place = piece.start * SPAN_BYTES..piece.end * SPAN_BYTES;
+            let Some(parent) = &self.parent else {
+                leaf.scan(image, hasher, offset, piece, &mut buffer.bytes_mut()[place])?;
+                continue;
+            };
+            EXPECTED.with_borrow_mut(|expected| -> Result<()> {
+                let expected = match expected {
+                    Some(expected) => expected,
+                    None => expected.insert(pages::allocate(PIECE_SPANS * SPAN_BYTES)?),
+                };
+                let bytes = &mut expected[..place.len()];
+                leaf.scan(image, hasher, offset, piece.clone(), bytes)?;
+                let places = buffer.bytes_mut()[place].chunks_mut(SPAN_BYTES);
+                for ((place, bytes), span) in places.zip(bytes.chunks(SPAN_BYTES)).zip(piece) {
+                    if leaf.spans[span] != parent.spans[span] {
+                        place.copy_from_slice(bytes);
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        let Scanned { spans, blocks, read_bytes } = leaf;
+        let buffer = Arc::new(buffer);
+        Ok(ScannedLeaf { number: self.number, parent: self.parent, buffer, spans, blocks, read_bytes })
+    }
+}
+
+/// Returns the spans that `mask` marks, as ranges that are read at once.
+fn pieces(mask: u64) -> impl Iterator<Item = Range<usize>> {
+    let marked = move |span: usize| mask >> span & 1 == 1;
+    (0..LEAF_SPANS).step_by(PIECE_SPANS).flat_map(move |from| {
+        let spans: Vec<usize> = (from..from + PIECE_SPANS).filter(|span| marked(*span)).collect();
+        let runs = spans.chunk_by(|a, b| a + 1 == *b).map(|run| run[0]..run[0] + run.len());
+        runs.collect::<Vec<_>>()
+    })
+}
+
+/// What is known of a leaf region so far.
+struct Scanned {
+    spans: [Digest; LEAF_SPANS],
+    blocks: Box<[Option<BlockId>; LEAF_BLOCKS]>,
+    read_bytes: u64,
+}
+
+impl Default for Scanned {
+    fn default() -> Self {
+        Self { spans: [Digest::ZERO; LEAF_SPANS], blocks: Box::new([None; LEAF_BLOCKS]), read_bytes: 0 }
+    }
+}
+
+impl Scanned {
+    /// Reads some spans from the image at `offset` into `bytes`, and hashes them.
+    fn scan(
+        &mut self,
+        image: &dyn ReadAt,
+        hasher: &Hasher,
+        offset: u64,
+        spans: Range<usize>,
+        bytes: &mut [u8],
+    ) -> Result<()> {
+        let present = to_usize(image.len().saturating_sub(offset)).min(bytes.len());
         let (inside, beyond) = bytes.split_at_mut(present);
         image.read_at(offset, inside).map_err(|error| read_failed(image, offset, error))?;
         beyond.fill(0);
-        read_bytes += to_u64(present);
-        let ids = &mut blocks[span * SPAN_BLOCKS..(span + 1) * SPAN_BLOCKS];
-        spans[span] = Span::of(bytes).hash(hasher, ids);
+        self.read_bytes += to_u64(present);
+        for (span, bytes) in spans.zip(bytes.chunks(SPAN_BYTES)) {
+            let ids = &mut self.blocks[span * SPAN_BLOCKS..(span + 1) * SPAN_BLOCKS];
+            self.spans[span] = Span::of(bytes).hash(hasher, ids);
+        }
+        Ok(())
     }
-    debug_assert_eq!(buffer.bytes().len(), LEAF_BYTES);
-    Ok(ScannedLeaf { number, buffer: Arc::new(buffer), spans, blocks, read_bytes })
 }
 
 fn read_failed(image: &dyn ReadAt, offset: u64, error: std::io::Error) -> Error {
