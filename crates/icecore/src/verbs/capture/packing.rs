@@ -200,7 +200,7 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
 pub(crate) fn pack_in_order(
     store: &Store,
     writer: Option<&Writer>,
-    chunks: mpsc::Receiver<mpsc::Receiver<Result<Item>>>,
+    chunks: mpsc::Receiver<mpsc::Receiver<Result<Vec<Item>>>>,
     published: &Published,
     progress: &dyn Progress,
 ) -> Result<Stored> {
@@ -228,16 +228,17 @@ pub(crate) fn pack_in_order(
 
 fn pack_all<'a>(
     mut packer: Packer<'a>,
-    chunks: mpsc::Receiver<mpsc::Receiver<Result<Item>>>,
+    chunks: mpsc::Receiver<mpsc::Receiver<Result<Vec<Item>>>>,
     to_publisher: mpsc::SyncSender<(PackWriter<'a>, u64)>,
     progress: &dyn Progress,
 ) -> Result<Stored> {
-    for chunk in chunks {
-        let item = chunk.recv().map_err(|_| Error::worker_lost())??;
-        progress.advance(Meter::New, u64::from(item.raw_bytes));
-        progress.advance(Meter::Stored, to_u64(item.encoded.bytes.len()));
-        if let Some(pack) = packer.append(&item)? {
-            to_publisher.send((pack, packer.stored.items)).map_err(|_| Error::worker_lost())?;
+    for chunks in chunks {
+        for item in chunks.recv().map_err(|_| Error::worker_lost())?? {
+            progress.advance(Meter::New, u64::from(item.raw_bytes));
+            progress.advance(Meter::Stored, to_u64(item.encoded.bytes.len()));
+            if let Some(pack) = packer.append(&item)? {
+                to_publisher.send((pack, packer.stored.items)).map_err(|_| Error::worker_lost())?;
+            }
         }
     }
     if let Some(pack) = packer.take() {

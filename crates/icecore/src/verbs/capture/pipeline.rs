@@ -39,6 +39,8 @@ use crate::world::io::ReadAt;
 
 /// Buffers of 4 MiB that an image is read into: the bulk of what a capture needs in memory.
 const BUFFERS: usize = 14;
+/// Chunks that are handed from thread to thread together: each time, somebody may have to be woken.
+const CHUNKS_AT_ONCE: usize = 4;
 /// Chunks that may wait to be appended.
 const CHUNKS_UNDER_WAY: usize = 256;
 /// Leaves that may wait for the chunk of their last new blocks. More, and the chunk is closed before it is full.
@@ -70,7 +72,7 @@ pub(crate) struct Captured {
 /// Runs the pipeline. Packs and index are published when it returns, also after an error; no record names them yet.
 pub(crate) fn run(plan: Plan<'_>) -> Result<Captured> {
     let published = Published::default();
-    let (to_packer, chunks) = mpsc::sync_channel(CHUNKS_UNDER_WAY);
+    let (to_packer, chunks) = mpsc::sync_channel(CHUNKS_UNDER_WAY / CHUNKS_AT_ONCE);
     std::thread::scope(|threads| {
         let packing =
             threads.spawn(|| pack_in_order(plan.store, plan.writer, chunks, &published, plan.progress));
@@ -101,7 +103,7 @@ impl<'a> Chosen<'a> {
     fn run<'s>(
         plan: Plan<'a>,
         scope: &'s rayon::Scope<'a>,
-        to_packer: mpsc::SyncSender<mpsc::Receiver<Result<Item>>>,
+        to_packer: mpsc::SyncSender<mpsc::Receiver<Result<Vec<Item>>>>,
         published: &Published,
     ) -> Result<(Self, PageStore<'a>)> {
         let hasher = &plan.store.base.hasher;
@@ -113,11 +115,14 @@ impl<'a> Chosen<'a> {
             read_bytes: 0,
             data_blocks: 0,
         };
-        let submit = |job: ChunkJob| {
+        let submit = |jobs: Vec<ChunkJob>| {
+            if jobs.is_empty() {
+                return Ok(());
+            }
             let (sender, receiver) = mpsc::sync_channel(1);
             scope.spawn(move |_| {
                 // Nobody waits for it where packing has failed.
-                let _ = sender.send(job.run(plan.compression));
+                let _ = sender.send(jobs.into_iter().map(|job| job.run(plan.compression)).collect());
             });
             to_packer.send(receiver).map_err(|_| Error::worker_lost())
         };
@@ -133,7 +138,7 @@ impl<'a> Chosen<'a> {
         }
         if let Some(job) = chosen.chooser.close() {
             chosen.resolve(&job);
-            submit(job)?;
+            submit(vec![job])?;
         }
         chosen.emit_resolved(&mut pages)?;
         Ok((chosen, pages))
@@ -143,7 +148,7 @@ impl<'a> Chosen<'a> {
         &mut self,
         leaf: &ScannedLeaf,
         pages: &mut PageStore<'_>,
-        submit: &impl Fn(ChunkJob) -> Result<()>,
+        submit: &impl Fn(Vec<ChunkJob>) -> Result<()>,
     ) -> Result<()> {
         self.read_bytes += leaf.read_bytes;
         self.data_blocks += to_u64(leaf.blocks.iter().flatten().count());
@@ -162,6 +167,7 @@ impl<'a> Chosen<'a> {
         let other = (0..LEAF_SPANS).filter(|span| !is_same(*span));
         self.chooser.look_up(leaf, other.flat_map(blocks_of));
         self.drafts.push_back(Draft::new(leaf.number, leaf.spans));
+        let mut jobs = Vec::new();
         for span in 0..LEAF_SPANS {
             let same = places.as_ref().filter(|_| is_same(span));
             for block in blocks_of(span) {
@@ -174,7 +180,10 @@ impl<'a> Chosen<'a> {
                 }
                 if let Some(job) = job {
                     self.resolve(&job);
-                    submit(job)?;
+                    jobs.push(job);
+                }
+                if jobs.len() >= CHUNKS_AT_ONCE {
+                    submit(std::mem::take(&mut jobs))?;
                 }
             }
         }
@@ -183,8 +192,9 @@ impl<'a> Chosen<'a> {
             && let Some(job) = self.chooser.close()
         {
             self.resolve(&job);
-            submit(job)?;
+            jobs.push(job);
         }
+        submit(jobs)?;
         self.emit_resolved(pages)
     }
 
