@@ -177,7 +177,7 @@ pub(crate) fn assert_sound(repo: &Repository, what: &str) {
 }
 
 /// Is called before each read with its offset; what it returns goes to the reader.
-pub(crate) type OnRead<'a> = Box<dyn Fn(u64) -> io::Result<()> + Send + Sync + 'a>;
+pub(crate) type OnRead<'a> = Box<dyn Fn(Range<u64>) -> io::Result<()> + Send + Sync + 'a>;
 
 /// An image of any size that has data in some places only.
 pub(crate) struct TestImage<'a> {
@@ -214,7 +214,10 @@ impl<'a> TestImage<'a> {
         self
     }
 
-    pub(crate) fn on_read(mut self, on_read: impl Fn(u64) -> io::Result<()> + Send + Sync + 'a) -> Self {
+    pub(crate) fn on_read(
+        mut self,
+        on_read: impl Fn(Range<u64>) -> io::Result<()> + Send + Sync + 'a,
+    ) -> Self {
         self.on_read = Box::new(on_read);
         self
     }
@@ -231,8 +234,8 @@ impl ReadAt for TestImage<'_> {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        (self.on_read)(offset)?;
         let end = offset + buffer.len() as u64;
+        (self.on_read)(offset..end)?;
         if end > self.len.min(self.size_now.load(Ordering::SeqCst)) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

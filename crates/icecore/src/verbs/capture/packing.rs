@@ -194,9 +194,19 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     remove_runs(&store.base, &replaced)
 }
 
+/// A pack to publish.
+struct Filled<'a> {
+    pack: PackWriter<'a>,
+    /// Items in this and all packs before it.
+    items: u64,
+    /// Whether others follow.
+    more: bool,
+}
+
 /// Takes compressed chunks in order, as they were chosen, and packs them. Runs on a thread of its own, publishes on another
 /// (a pack is filled while the one before it is synced), and merges index runs on a third, since that can take a while
-/// where there are very many blocks.
+/// where there are very many blocks. What the last pack would give to merge is left for the next capture, so that
+/// nobody waits for it.
 pub(crate) fn pack_in_order(
     store: &Store,
     writer: Option<&Writer>,
@@ -204,21 +214,32 @@ pub(crate) fn pack_in_order(
     published: &Published,
     progress: &dyn Progress,
 ) -> Result<Stored> {
-    let (to_publisher, packs) = mpsc::sync_channel::<(PackWriter<'_>, u64)>(0);
+    let (to_publisher, packs) = mpsc::sync_channel::<Filled<'_>>(0);
     let (to_merger, calls) = mpsc::sync_channel(1);
+    // Where it was called and has not begun, it sees what was published meanwhile too.
+    let call_merger = |to_merger: &mpsc::SyncSender<()>| _ = to_merger.try_send(());
     std::thread::scope(|threads| {
         let merging = threads.spawn(move || calls.into_iter().try_for_each(|()| merge_runs(store)));
+        let when_begun = to_merger.clone();
         let publishing = threads.spawn(move || {
-            packs.into_iter().try_for_each(|(pack, items)| {
+            packs.into_iter().try_for_each(|Filled { pack, items, more }| {
                 publish(store, writer, pack)?;
                 published.chunks.store(items, Ordering::Release);
-                // Where it was called and has not begun, it sees this run too.
-                let _ = to_merger.try_send(());
+                if more {
+                    call_merger(&to_merger);
+                }
                 Ok(())
             })
         });
+        let chunks = chunks.into_iter().enumerate().map(move |(at, chunks)| {
+            if at == 0 && writer.is_some() {
+                call_merger(&when_begun);
+            }
+            chunks
+        });
         let packed =
-            pack_all(Packer::new(store, PackKind::Data, writer.is_some()), chunks, to_publisher, progress);
+            pack_all(Packer::new(store, PackKind::Data, writer.is_some()), chunks, &to_publisher, progress);
+        drop(to_publisher);
         // Where publishing or merging failed, its error is the cause of the other.
         publishing.join().map_err(|_| Error::worker_lost())??;
         merging.join().map_err(|_| Error::worker_lost())??;
@@ -228,21 +249,23 @@ pub(crate) fn pack_in_order(
 
 fn pack_all<'a>(
     mut packer: Packer<'a>,
-    chunks: mpsc::Receiver<mpsc::Receiver<Result<Vec<Item>>>>,
-    to_publisher: mpsc::SyncSender<(PackWriter<'a>, u64)>,
+    chunks: impl Iterator<Item = mpsc::Receiver<Result<Vec<Item>>>>,
+    to_publisher: &mpsc::SyncSender<Filled<'a>>,
     progress: &dyn Progress,
 ) -> Result<Stored> {
+    let publish =
+        |pack, items, more| to_publisher.send(Filled { pack, items, more }).map_err(|_| Error::worker_lost());
     for chunks in chunks {
         for item in chunks.recv().map_err(|_| Error::worker_lost())?? {
             progress.advance(Meter::New, u64::from(item.raw_bytes));
             progress.advance(Meter::Stored, to_u64(item.encoded.bytes.len()));
             if let Some(pack) = packer.append(&item)? {
-                to_publisher.send((pack, packer.stored.items)).map_err(|_| Error::worker_lost())?;
+                publish(pack, packer.stored.items, true)?;
             }
         }
     }
     if let Some(pack) = packer.take() {
-        to_publisher.send((pack, packer.stored.items)).map_err(|_| Error::worker_lost())?;
+        publish(pack, packer.stored.items, false)?;
     }
     Ok(packer.stored)
 }

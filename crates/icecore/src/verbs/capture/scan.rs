@@ -21,6 +21,7 @@ use crate::words::ids::BlockId;
 use crate::words::ids::Digest;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
+use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::LEAF_U64;
@@ -266,7 +267,8 @@ impl Scanned {
     ) -> Result<()> {
         let present = to_usize(image.len().saturating_sub(offset)).min(bytes.len());
         let (inside, beyond) = bytes.split_at_mut(present);
-        image.read_at(offset, inside).map_err(|error| read_failed(image, offset, error))?;
+        let range = offset..offset + to_u64(present);
+        image.read_at(offset, inside).map_err(|error| read_failed(image, range, error))?;
         beyond.fill(0);
         self.read_bytes += to_u64(present);
         for (span, bytes) in spans.zip(bytes.chunks(SPAN_BYTES)) {
@@ -277,7 +279,14 @@ impl Scanned {
     }
 }
 
-fn read_failed(image: &dyn ReadAt, offset: u64, error: std::io::Error) -> Error {
+/// Returns the error for a range that could not be read: it names the first block that cannot.
+fn read_failed(image: &dyn ReadAt, range: Range<u64>, error: std::io::Error) -> Error {
+    let mut block = [0; BLOCK_BYTES];
+    let unreadable = range.clone().step_by(BLOCK_BYTES).find_map(|start| {
+        let bytes = to_usize(range.end - start).min(BLOCK_BYTES);
+        image.read_at(start, &mut block[..bytes]).err().map(|error| (start, error))
+    });
+    let (offset, error) = unreadable.unwrap_or((range.start, error));
     let now = image.state().map(|state| state.size_bytes).ok();
     match now.filter(|now| *now != image.len()) {
         Some(now) => size_changed(image.len(), now, &format!(" (noticed at offset {offset})")),
