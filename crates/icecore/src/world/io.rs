@@ -36,8 +36,14 @@ pub trait ReadAt: Send + Sync {
         Ok((offset < self.len()).then(|| offset..self.len()))
     }
 
-    /// Tells that `range` will be read soon.
-    fn will_need(&self, _range: Range<u64>) {}
+    /// Tells that `range` will be read soon. Returns whether that means that it must be fetched from a medium, and so
+    /// that it should be followed by [`done_with`](Self::done_with).
+    fn will_need(&self, _range: Range<u64>) -> bool {
+        false
+    }
+
+    /// Tells that `range` was read, and need not be kept in memory.
+    fn done_with(&self, _range: Range<u64>) {}
 
     /// Returns what can be known without reading, as it is now.
     fn state(&self) -> io::Result<ImageState> {

@@ -154,17 +154,30 @@ impl Raw {
         self.file.sync_all()
     }
 
-    /// Tells the kernel that `range` will be read soon, unless it seems to be in memory. Where it does not want to know,
-    /// nothing is lost.
-    pub(crate) fn will_need(&self, range: Range<u64>) {
+    /// Tells the kernel that `range` will be read soon, unless it seems to be in memory, and returns whether it was told.
+    /// Where it does not want to know, nothing is lost.
+    pub(crate) fn will_need(&self, range: Range<u64>) -> bool {
         let middle = range.start.midpoint(range.end);
         // To be told costs the kernel more than to be asked, if all is there.
         if [range.start, middle, range.end.saturating_sub(1)].iter().all(|offset| self.is_in_memory(*offset))
         {
-            return;
+            return false;
         }
+        self.advise(range, Advice::WillNeed);
+        true
+    }
+
+    /// Tells the kernel that it need not keep `range` of a device in memory: a file system on it has its own copy of what
+    /// it uses, and does not look at this one. What of a file was read, its owner may read next.
+    pub(crate) fn done_with(&self, range: Range<u64>) {
+        if self.kind == Kind::Device {
+            self.advise(range, Advice::DontNeed);
+        }
+    }
+
+    fn advise(&self, range: Range<u64>, advice: Advice) {
         if let Some(len) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
-            let _ = rustix::fs::fadvise(&self.file, range.start, Some(len), Advice::WillNeed);
+            let _ = rustix::fs::fadvise(&self.file, range.start, Some(len), advice);
         }
     }
 
@@ -317,8 +330,12 @@ macro_rules! read_through_raw {
             self.raw.next_data(offset)
         }
 
-        fn will_need(&self, range: std::ops::Range<u64>) {
-            self.raw.will_need(range);
+        fn will_need(&self, range: std::ops::Range<u64>) -> bool {
+            self.raw.will_need(range)
+        }
+
+        fn done_with(&self, range: std::ops::Range<u64>) {
+            self.raw.done_with(range);
         }
     };
 }

@@ -176,7 +176,7 @@ pub(crate) fn assert_sound(repo: &Repository, what: &str) {
     assert_eq!(report.findings, [], "{what}");
 }
 
-/// Is called before each read with its offset; what it returns goes to the reader.
+/// Is called before each read with its range; what it returns goes to the reader.
 pub(crate) type OnRead<'a> = Box<dyn Fn(Range<u64>) -> io::Result<()> + Send + Sync + 'a>;
 
 /// An image of any size that has data in some places only.
@@ -185,6 +185,9 @@ pub(crate) struct TestImage<'a> {
     /// By offset. What is not here is a hole.
     pieces: BTreeMap<u64, Vec<u8>>,
     pub(crate) reads: Mutex<Vec<Range<u64>>>,
+    /// What the engine said that it will read soon, and that it is done with.
+    pub(crate) will_need: Mutex<Vec<Range<u64>>>,
+    pub(crate) done_with: Mutex<Vec<Range<u64>>>,
     pub(crate) on_read: OnRead<'a>,
     /// What [`ReadAt::state`] says the size is.
     pub(crate) size_now: AtomicU64,
@@ -197,6 +200,8 @@ impl<'a> TestImage<'a> {
             len,
             pieces: BTreeMap::new(),
             reads: Mutex::default(),
+            will_need: Mutex::default(),
+            done_with: Mutex::default(),
             on_read: Box::new(|_| Ok(())),
             size_now: AtomicU64::new(len),
             identity: None,
@@ -257,6 +262,15 @@ impl ReadAt for TestImage<'_> {
         let ends = self.pieces.iter().map(|(at, bytes)| (*at, at + bytes.len() as u64));
         let next = ends.filter(|(_, end)| *end > offset).min();
         Ok(next.map(|(at, end)| at.max(offset)..end))
+    }
+
+    fn will_need(&self, range: Range<u64>) -> bool {
+        self.will_need.lock().unwrap().push(range);
+        true
+    }
+
+    fn done_with(&self, range: Range<u64>) {
+        self.done_with.lock().unwrap().push(range);
     }
 
     fn state(&self) -> io::Result<ImageState> {

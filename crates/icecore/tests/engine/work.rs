@@ -214,6 +214,26 @@ fn zeros_are_read_once_and_holes_never_and_neither_stores_anything() {
 }
 
 #[test]
+fn data_is_announced_once_and_let_go_of_and_holes_are_not() {
+    let islands = [(0, 3 * MIB), (1 << 30, SPAN_BYTES), (1 << 40, 40 * MIB), ((1 << 42) - 4096, 4096)];
+    let image = TestImage::new(1 << 42);
+    let image =
+        islands.iter().fold(image, |image, (offset, len)| image.with(*offset, &Noise(84).bytes(*len)));
+    capture(&init(MemoryStorage::default()), &image);
+    let will_need = image.will_need.into_inner().unwrap();
+    assert_eq!(image.done_with.into_inner().unwrap(), will_need, "all of it was let go of, in order");
+    let mut announced: Vec<Range<u64>> = Vec::new();
+    for range in will_need {
+        match announced.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => announced.push(range),
+        }
+    }
+    let data: Vec<Range<u64>> = islands.iter().map(|(offset, len)| *offset..offset + *len as u64).collect();
+    assert_eq!(announced, data);
+}
+
+#[test]
 fn syncs_of_a_capture_do_not_grow_with_its_data() {
     let of = |len| {
         let recorder = Recorder::default();

@@ -66,8 +66,8 @@ impl ReadAt for SampledImage<'_> {
         Ok(None)
     }
 
-    fn will_need(&self, range: Range<u64>) {
-        self.image.will_need(range);
+    fn will_need(&self, range: Range<u64>) -> bool {
+        self.image.will_need(range)
     }
 
     fn state(&self) -> io::Result<ImageState> {

@@ -97,6 +97,45 @@ impl<'a> Regions<'a> {
     }
 }
 
+/// Has the kernel read what comes next, where it is not in memory. Never holes: it would fill memory with their zeros.
+struct ReadAhead<'a> {
+    image: &'a dyn ReadAt,
+    /// Up to where it was asked.
+    at: u64,
+    /// Bytes that it was asked for and that are not being scanned yet, at most.
+    ahead_bytes: u64,
+    /// What was read for this image alone, and is not done with yet.
+    fetched: VecDeque<Range<u64>>,
+}
+
+impl ReadAhead<'_> {
+    /// Asks for what comes next, now that some more is being scanned.
+    fn go_on(&mut self, scanned_bytes: u64) {
+        self.ahead_bytes = self.ahead_bytes.saturating_sub(scanned_bytes);
+        // A little at a time would be asked too often.
+        if self.ahead_bytes + READ_AHEAD_BYTES / 4 > READ_AHEAD_BYTES {
+            return;
+        }
+        while self.ahead_bytes < READ_AHEAD_BYTES {
+            // What cannot be found is found missing where it is read.
+            let Ok(Some(data)) = self.image.next_data(self.at) else { return };
+            let end = data.end.min(data.start + READ_AHEAD_BYTES - self.ahead_bytes);
+            self.at = end;
+            self.ahead_bytes += end - data.start;
+            if self.image.will_need(data.start..end) {
+                self.fetched.push_back(data.start..end);
+            }
+        }
+    }
+
+    /// Lets go of what lies before `offset`.
+    fn done_before(&mut self, offset: u64) {
+        while let Some(range) = self.fetched.pop_front_if(|range| range.end <= offset) {
+            self.image.done_with(range);
+        }
+    }
+}
+
 /// Returns how much of an image is not a hole, at most; exact unless the image has very many holes.
 pub(crate) fn data_bytes_at_most(image: &dyn ReadAt) -> Result<u64> {
     let (mut at, mut data_bytes) = (0, 0);
@@ -122,7 +161,7 @@ pub(crate) struct Scan<'s, 'a> {
     pool: Arc<BufferPool>,
     under_way: VecDeque<mpsc::Receiver<Result<ScannedLeaf>>>,
     depth: usize,
-    asked_ahead: u64,
+    ahead: ReadAhead<'a>,
 }
 
 impl<'s, 'a> Scan<'s, 'a> {
@@ -146,7 +185,7 @@ impl<'s, 'a> Scan<'s, 'a> {
             pool,
             under_way: VecDeque::new(),
             depth,
-            asked_ahead: 0,
+            ahead: ReadAhead { image, at: 0, ahead_bytes: 0, fetched: VecDeque::new() },
         }
     }
 
@@ -157,19 +196,17 @@ impl<'s, 'a> Scan<'s, 'a> {
             let Some((number, mask)) = self.regions.next()? else { break };
             self.submit(number, mask, buffer);
         }
-        match self.under_way.pop_front() {
-            Some(result) => result.recv().map_err(|_| Error::worker_lost())?.map(Some),
-            None => Ok(None),
-        }
+        let Some(result) = self.under_way.pop_front() else {
+            self.ahead.done_before(u64::MAX);
+            return Ok(None);
+        };
+        let leaf = result.recv().map_err(|_| Error::worker_lost())??;
+        self.ahead.done_before(leaf.number * LEAF_U64);
+        Ok(Some(leaf))
     }
 
     fn submit(&mut self, number: u64, mask: u64, buffer: LeafBuffer) {
-        let ahead = (number + 1) * LEAF_U64;
-        if ahead + READ_AHEAD_BYTES / 2 > self.asked_ahead {
-            let upto = (ahead + READ_AHEAD_BYTES).min(self.image.len());
-            self.image.will_need(ahead.max(self.asked_ahead).min(upto)..upto);
-            self.asked_ahead = upto;
-        }
+        self.ahead.go_on(u64::from(mask.count_ones()) * SPAN_U64);
         let region =
             Region { number, mask, parent: self.parent.as_mut().and_then(|parent| parent.leaf(number)) };
         let (image, hasher, progress) = (self.image, self.hasher, self.progress);
