@@ -27,8 +27,8 @@ pub(crate) struct Base {
     temps: AtomicU64,
 }
 
-/// Bytes that are collected before they are written.
-const BUFFER_BYTES: usize = 1 << 20;
+/// Bytes that are collected before they are written: a medium that is written directly is fastest with much at a time.
+const BUFFER_BYTES: usize = 4 << 20;
 
 /// A file that is not published yet. Dropped before that, it disappears.
 pub(crate) struct TempFile<'a> {
@@ -56,7 +56,8 @@ impl Base {
         let temp = layout::temp(&self.session, self.temps.fetch_add(1, Ordering::Relaxed));
         let file =
             self.storage.create(&temp).map_err(|error| Error::io(format!("creating {temp}"), error))?;
-        let buffer = pages::allocate(BUFFER_BYTES)?;
+        let buffer = pages::allocate(BUFFER_BYTES)
+            .map_err(|error| Error::io("getting memory for a new file", error))?;
         Ok(TempFile { base: self, temp, file: Some(file), buffer, buffered: 0 })
     }
 

@@ -22,6 +22,8 @@ use crate::words::ids::RunId;
 const MERGE_WIDTH: usize = 4;
 /// The entries of a run of the lowest size class.
 const SMALLEST_CLASS: u64 = 1 << 18;
+/// Merged entries that are kept in memory: 16 MiB of them at most.
+const KEPT_ENTRIES_MAX: u64 = 1 << 20;
 
 /// Publishes the run of one new pack.
 pub(crate) fn write_run_of(base: &Base, pack: &NewPack) -> Result<Arc<RunFile>> {
@@ -49,7 +51,14 @@ pub(crate) fn prepare_merged<'a>(
         .filter_map(|file| file.run())
         .map(|run| (run, run.packs().map(|pack| numbers.get(&pack).copied()).collect()))
         .collect();
-    prepare_run(base, &packs, || merge(&inputs, |run| run.chunks), || merge(&inputs, |run| run.blocks))
+    let chunks = || merge(&inputs, |run| run.chunks);
+    let blocks = || merge(&inputs, |run| run.blocks);
+    if runs.iter().map(|run| run.entries()).sum::<u64>() > KEPT_ENTRIES_MAX {
+        return prepare_run(base, &packs, chunks, blocks);
+    }
+    // A run is written in several passes over its entries, and each would merge them anew.
+    let (chunks, blocks): (Vec<Entry>, Vec<Entry>) = (chunks().collect(), blocks().collect());
+    prepare_run(base, &packs, || chunks.iter().copied(), || blocks.iter().copied())
 }
 
 /// Returns the runs that should be merged now: those of the smallest size classes that have come together, or none.

@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 
 use memmap2::MmapMut;
 
+use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BYTES;
@@ -45,10 +46,7 @@ impl BufferPool {
             }
             if free.unmade > 0 {
                 free.unmade -= 1;
-                return Ok(Some(LeafBuffer {
-                    bytes: Some(pages::allocate(LEAF_BYTES)?),
-                    pool: Arc::clone(self),
-                }));
+                return Ok(Some(LeafBuffer { bytes: Some(allocate()?), pool: Arc::clone(self) }));
             }
             if !wait {
                 return Ok(None);
@@ -56,6 +54,10 @@ impl BufferPool {
             free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+fn allocate() -> Result<MmapMut> {
+    pages::allocate_whole(LEAF_BYTES).map_err(|error| Error::io("getting memory for a buffer", error))
 }
 
 impl LeafBuffer {

@@ -62,11 +62,14 @@ impl<'a> PageStore<'a> {
         Ok(())
     }
 
-    /// Publishes what is open, and returns what was stored in all.
-    pub(crate) fn finish(mut self) -> Result<Stored> {
+    /// Publishes what is open, and returns what was stored in all. Where there was no new `data`, which brings about
+    /// merges, index runs are merged now.
+    pub(crate) fn finish(mut self, data: Stored) -> Result<Stored> {
         if let Some(pack) = self.packer.take() {
             publish(self.store, self.writer, pack)?;
-            merge_runs(self.store)?;
+            if data.items == 0 {
+                merge_runs(self.store)?;
+            }
         }
         Ok(self.packer.stored)
     }

@@ -223,7 +223,7 @@ impl<'a> Chosen<'a> {
             data_bytes: self.data_blocks * BLOCK_U64,
             new_bytes: self.chooser.new_blocks * BLOCK_U64,
             data,
-            pages: pages.finish()?,
+            pages: pages.finish(data)?,
         })
     }
 }

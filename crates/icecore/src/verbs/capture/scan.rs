@@ -250,7 +250,11 @@ impl Region {
             EXPECTED.with_borrow_mut(|expected| -> Result<()> {
                 let expected = match expected {
                     Some(expected) => expected,
-                    None => expected.insert(pages::allocate(PIECE_SPANS * SPAN_BYTES)?),
+                    None => {
+                        let pages = pages::allocate(PIECE_SPANS * SPAN_BYTES);
+                        expected
+                            .insert(pages.map_err(|error| Error::io("getting memory to read into", error))?)
+                    }
                 };
                 let bytes = &mut expected[..place.len()];
                 leaf.scan(image, hasher, offset, piece.clone(), bytes)?;

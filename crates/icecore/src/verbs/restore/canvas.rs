@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use memmap2::MmapMut;
 
 use crate::verbs::restore::window::Piece;
+use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::sizes::LEAF_BYTES;
 use crate::words::sizes::SPAN_BYTES;
@@ -21,7 +22,8 @@ pub(super) struct Wet<'a>(Vec<Mutex<&'a mut [u8]>>);
 impl Canvas {
     /// Returns room for `leaves` leaves, with arbitrary content.
     pub(super) fn new(leaves: usize) -> Result<Self> {
-        Ok(Self(pages::allocate(leaves.max(1) * LEAF_BYTES)?))
+        let pages = pages::allocate_whole(leaves.max(1) * LEAF_BYTES);
+        pages.map(Self).map_err(|error| Error::io("getting memory for a window", error))
     }
 
     /// Lets threads put pieces into it.
