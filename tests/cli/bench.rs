@@ -33,6 +33,8 @@ fn the_sizes_are_those_of_the_images_and_all_stages_and_runs_are_told() {
     assert_eq!(data["unique_bytes"], blocks * 4096);
     assert_eq!(data["image_unique_bytes"], data["data_bytes"]);
     assert_eq!(data["dedup_ratio"], 2.0);
+    let metadata_bytes = data["metadata_bytes"].as_u64().unwrap();
+    assert!(metadata_bytes > data["manifest_bytes"].as_u64().unwrap() && metadata_bytes < 20_000, "{data}");
     assert!(data["stored_bytes"].as_u64().unwrap() > 370_000, "noise does not compress: {data}");
     let stages = [
         "read",
@@ -50,7 +52,7 @@ fn the_sizes_are_those_of_the_images_and_all_stages_and_runs_are_told() {
     let hash = &result["stages"][2];
     assert_eq!((&hash["unit"], &hash["amount"]), (&Value::from("bytes"), &data["data_bytes"]));
     assert_eq!(result["stages"][3]["amount"], blocks);
-    let runs = ["capture_unchecked", "capture", "capture_unchanged", "restore", "verify"];
+    let runs = ["capture_unchecked", "capture", "capture_unchanged", "capture_sparse", "restore", "verify"];
     assert_eq!(texts(&result["runs"], "run"), runs);
     let layouts = ["fixed_4_kib", "fixed_64_kib", "fixed_4_mib", "icecore"];
     assert_eq!(texts(&result["what_if"], "layout"), layouts);

@@ -25,6 +25,7 @@ struct Data {
     image_unique_bytes: u64,
     stored_bytes: u64,
     manifest_bytes: u64,
+    metadata_bytes: u64,
     dedup_ratio: Option<f64>,
     compression_ratio: Option<f64>,
 }
@@ -90,6 +91,7 @@ impl From<&BenchReport> for BenchResult {
                 image_unique_bytes: data.image_unique_bytes,
                 stored_bytes: data.stored_bytes,
                 manifest_bytes: data.manifest_bytes,
+                metadata_bytes: data.metadata_bytes,
                 dedup_ratio: rounded(units::ratio(data.data_bytes, data.unique_bytes)),
                 compression_ratio: rounded(units::ratio(data.unique_bytes, data.stored_bytes)),
             },
@@ -131,6 +133,7 @@ fn run(time: &RunTime) -> RunResult {
         Run::CaptureUnchecked => "capture_unchecked",
         Run::Capture => "capture",
         Run::CaptureUnchanged => "capture_unchanged",
+        Run::CaptureSparse => "capture_sparse",
         Run::Restore => "restore",
         Run::Verify => "verify",
     };

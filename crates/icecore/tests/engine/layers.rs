@@ -74,6 +74,7 @@ const LAYERS: &[&[&str]] = &[
 const VERBS_THAT_USE_OTHERS: &[(&str, &str)] = &[
     ("bench", "capture"), // a benchmark runs the verbs that it measures
     ("bench", "restore"),
+    ("bench", "stats"),
     ("bench", "verify"),
     ("capture", "catalog"), // a capture returns a snapshot as the catalog shows it, under a name that is free
     ("repair", "verify"),   // what is lost is told in the same words

@@ -51,6 +51,7 @@ pub(crate) fn run_name(run: Run) -> &'static str {
         Run::CaptureUnchecked => "capture, without check",
         Run::Capture => "capture",
         Run::CaptureUnchanged => "capture, unchanged",
+        Run::CaptureSparse => "capture, 256 x sparse",
         Run::Restore => "restore",
         Run::Verify => "verify --read-data",
     }
@@ -125,7 +126,7 @@ fn runs(runs: &[RunTime]) -> String {
     };
     let table = ui::table(&columns, &runs.iter().map(row).collect::<Vec<_>>(), true);
     format!(
-        "{table}\n\nThe limit counts hashing, compression of new data and its check on all cores, one after another, and\nfor a restore also one copy of the data; nothing else. What else runs on the machine moves the share."
+        "{table}\n\nThe limit counts hashing, compression of new data and its check on all cores, one after another, and\nfor a restore also one copy of the data; nothing else. The sparse images are 256 times as large with the same\ndata, and their limit is the capture of that. What else runs on the machine moves the share."
     )
 }
 
@@ -156,6 +157,9 @@ fn ratios(report: &BenchReport) -> String {
             ),
         ),
     ];
+    let metadata = units::ratio(data.metadata_bytes, data.unique_bytes).unwrap_or(0.0) * 100.0;
+    let metadata = format!("{}, {metadata:.2} % of the unique data", units::bytes(data.metadata_bytes));
+    let pairs = pairs.into_iter().chain([("Metadata", metadata)]).collect::<Vec<_>>();
     ui::pairs(0, &pairs).trim_end().to_owned()
 }
 

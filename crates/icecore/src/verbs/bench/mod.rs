@@ -14,11 +14,13 @@ use crate::repository::check_level;
 use crate::verbs::bench::place::Watch;
 use crate::verbs::bench::report::Costs;
 use crate::verbs::bench::runs::Runs;
+use crate::verbs::bench::runs::Together;
 use crate::verbs::bench::runs::scratch;
 use crate::verbs::bench::sample::Sample;
 use crate::verbs::bench::sample::SampledImage;
 use crate::verbs::bench::sample::data_bytes;
 use crate::verbs::bench::stages::Stages;
+use crate::verbs::stats::stats;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -42,7 +44,7 @@ pub use crate::verbs::bench::report::WhatIf;
 /// Up to this much data, everything but packs is measured three times, and the median counts.
 const REPEATED_BYTES_MAX: u64 = 2 << 30;
 /// Whole verbs that go through the data.
-const RUNS: u64 = 5;
+const RUNS: u64 = 6;
 
 /// Measures with the data of `images` each stage of the pipeline alone and whole verbs, and what other layouts and levels
 /// would give. Memory is bounded but for 16 bytes for each unique block. Writes only to what `place` gives.
@@ -87,11 +89,12 @@ pub fn bench(
     let times = run_all(runs, level, &mut stages, &mut data)?;
     let (stages, what_if) = stages.finish();
     let costs = Costs::of(&stages);
+    let captured = times.iter().find(|(run, _)| *run == Run::Capture).map_or(0.0, |(_, seconds)| *seconds);
     let run_time = |(run, seconds)| RunTime {
         run,
         data_bytes: if run == Run::Verify { data.unique_bytes } else { data.data_bytes },
         seconds,
-        limit_seconds: costs.limit_seconds(run, &data),
+        limit_seconds: costs.limit_seconds(run, &data, captured),
     };
     let runs = times.into_iter().map(run_time).collect();
     Ok(BenchReport { level, cores: rayon::current_num_threads(), data, stages, runs, what_if })
@@ -108,12 +111,14 @@ fn run_all(
     let watch = runs.watch;
     let unchecked =
         watch.median_of(|| runs.capture(&scratch(runs.place, level)?, 1, false, &mut uncounted))?;
+    let sparse = watch.median_of(|| runs.capture_sparse(&scratch(runs.place, level)?))?;
     let mut repo = scratch(runs.place, level)?;
     let captured = watch.median_of(|| {
         repo = scratch(runs.place, level)?;
         (data.stored_bytes, data.manifest_bytes) = (0, 0);
         runs.capture(&repo, 1, true, data)
     })?;
+    data.metadata_bytes = stats(&repo, &Together(runs.progress))?.repository.metadata_bytes;
     let mut round = 1;
     let unchanged = watch.median_of(|| {
         round += 1;
@@ -126,6 +131,7 @@ fn run_all(
         (Run::CaptureUnchecked, unchecked),
         (Run::Capture, captured),
         (Run::CaptureUnchanged, unchanged),
+        (Run::CaptureSparse, sparse),
         (Run::Restore, restored),
         (Run::Verify, verified),
     ])

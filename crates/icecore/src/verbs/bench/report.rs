@@ -47,6 +47,8 @@ pub enum Run {
     Capture,
     /// A capture of the same images again.
     CaptureUnchanged,
+    /// A capture into an empty repository of images that are 256 times as large and have the same data.
+    CaptureSparse,
     /// A restore of all images to new files, without a sync.
     Restore,
     /// A verification that reads and hashes all stored data.
@@ -62,7 +64,8 @@ pub struct RunTime {
     pub data_bytes: u64,
     /// How long it took, in seconds.
     pub seconds: f64,
-    /// How long the stages that limit it would take, one after another on all cores, in seconds.
+    /// How long the stages that limit it would take, one after another on all cores, in seconds; for the sparse
+    /// capture, how long the other one took.
     pub limit_seconds: f64,
 }
 
@@ -94,6 +97,8 @@ pub struct BenchData {
     pub stored_bytes: u64,
     /// What the manifests take, in bytes.
     pub manifest_bytes: u64,
+    /// What all takes that is not data: heads of chunks, directories of packs, manifests, index and records, in bytes.
+    pub metadata_bytes: u64,
 }
 
 /// A way to cut images and to compress what is new.
@@ -175,14 +180,15 @@ impl Costs {
     }
 
     /// Returns how long a verb takes where nothing but its limiting stages takes time, and these use all cores.
-    /// All data that is not zero is hashed; only unique data is compressed; a restore decodes what is unique in an image.
-    pub(crate) fn limit_seconds(&self, run: Run, data: &BenchData) -> f64 {
+    /// `captured` is how long a capture took. All data that is not zero is hashed; only unique data is compressed; a restore decodes what is unique in an image.
+    pub(crate) fn limit_seconds(&self, run: Run, data: &BenchData, captured: f64) -> f64 {
         let (all, unique) = (data.data_bytes as f64, data.unique_bytes as f64);
         let image_unique = data.image_unique_bytes as f64;
         match run {
             Run::CaptureUnchecked => all * self.hash + unique * self.compress,
             Run::Capture => all * self.hash + unique * (self.compress + self.check),
             Run::CaptureUnchanged => all * self.hash,
+            Run::CaptureSparse => captured,
             Run::Restore => image_unique * self.check + all * (self.hash + self.copy),
             Run::Verify => unique * (self.check + self.hash),
         }
@@ -219,10 +225,11 @@ mod tests {
             (Run::CaptureUnchecked, 450.0),
             (Run::Capture, 500.0),
             (Run::CaptureUnchanged, 250.0),
+            (Run::CaptureSparse, 600.0),
             (Run::Restore, 625.0),
             (Run::Verify, 75.0),
         ] {
-            assert_eq!(costs.limit_seconds(run, &data), seconds, "{run:?}");
+            assert_eq!(costs.limit_seconds(run, &data, 600.0), seconds, "{run:?}");
         }
     }
 

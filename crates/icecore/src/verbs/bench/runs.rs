@@ -8,6 +8,7 @@ use crate::verbs::bench::place::BenchPlace;
 use crate::verbs::bench::place::Watch;
 use crate::verbs::bench::report::BenchData;
 use crate::verbs::bench::sample::SampledImage;
+use crate::verbs::bench::sample::SpreadImage;
 use crate::verbs::capture::CaptureOptions;
 use crate::verbs::capture::Parent;
 use crate::verbs::capture::capture;
@@ -65,6 +66,17 @@ impl Runs<'_> {
         self.images.iter().zip(1_u128..).map(move |(image, n)| (id(n), image))
     }
 
+    /// Captures all images spread thin. Returns how long it took, in seconds.
+    pub(crate) fn capture_sparse(&self, repo: &Repository) -> Result<f64> {
+        let mut seconds = 0.0;
+        for (number, (id, image)) in self.each_image(1).enumerate() {
+            let options = options(id, 1, number, true);
+            let capture = || capture(repo, &SpreadImage(image), &options, &Together(self.progress));
+            seconds += self.watch.once(capture)?.1;
+        }
+        Ok(seconds)
+    }
+
     /// Captures all images, and adds to `data` what that stored. Returns how long it took, in seconds.
     pub(crate) fn capture(
         &self,
@@ -75,19 +87,7 @@ impl Runs<'_> {
     ) -> Result<f64> {
         let mut seconds = 0.0;
         for (number, (id, image)) in self.each_image(round.into()).enumerate() {
-            let options = CaptureOptions {
-                id,
-                created_unix_ms: i64::from(round),
-                name: format!("round {round}"),
-                kind: ResourceKind::Volume,
-                resource: format!("image {number}"),
-                tags: Vec::new(),
-                parent: Parent::Newest,
-                level: None,
-                check,
-                trust_mtime: false,
-                dry_run: false,
-            };
+            let options = options(id, round, number, check);
             let (report, time) =
                 self.watch.once(|| capture(repo, image, &options, &Together(self.progress)))?;
             seconds += time;
@@ -118,5 +118,21 @@ impl Runs<'_> {
             Some(finding) => Err(Error::corrupt(format!("{}: {}", finding.object, finding.problem))
                 .with_hint("memory, processor or the medium may be damaged")),
         }
+    }
+}
+
+fn options(id: SnapshotId, round: u32, number: usize, check: bool) -> CaptureOptions {
+    CaptureOptions {
+        id,
+        created_unix_ms: i64::from(round),
+        name: format!("round {round}"),
+        kind: ResourceKind::Volume,
+        resource: format!("image {number}"),
+        tags: Vec::new(),
+        parent: Parent::Newest,
+        level: None,
+        check,
+        trust_mtime: false,
+        dry_run: false,
     }
 }

@@ -7,11 +7,15 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::SPAN_U64;
+use crate::words::sizes::to_usize;
 use crate::world::io::ImageState;
 use crate::world::io::ReadAt;
 
 /// Multiples of this, a 64-bit fraction (the golden ratio), are spread evenly.
 const STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// How many times as large an image is made that is to be sparse.
+const SPREAD: u64 = 256;
 
 /// Which leaf regions of images are used. The same ones of each, so that versions of one disk stay versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +79,36 @@ impl ReadAt for SampledImage<'_> {
     }
 }
 
+/// An image that is [`SPREAD`] times as large and has the same data, a region here and one there.
+pub(crate) struct SpreadImage<'a>(pub(crate) &'a dyn ReadAt);
+
+impl ReadAt for SpreadImage<'_> {
+    fn len(&self) -> u64 {
+        self.0.len().saturating_mul(SPREAD)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let at = offset / LEAF_U64 / SPREAD * LEAF_U64 + offset % LEAF_U64;
+        let inside = buffer.len().min(to_usize(self.0.len().saturating_sub(at)));
+        let (inside, beyond) = buffer.split_at_mut(inside);
+        beyond.fill(0);
+        self.0.read_at(at, inside)
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let (leaf, within) = (offset / LEAF_U64, offset % LEAF_U64);
+        let at = match leaf % SPREAD {
+            0 => leaf / SPREAD * LEAF_U64 + within,
+            _ => (leaf / SPREAD + 1) * LEAF_U64,
+        };
+        Ok(self.0.next_data(at)?.map(|data| {
+            let begin = data.start / LEAF_U64 * LEAF_U64;
+            let spread = |at: u64| begin * SPREAD + (at - begin);
+            spread(data.start)..spread(data.end.min(begin + LEAF_U64))
+        }))
+    }
+}
+
 fn next_data(image: &dyn ReadAt, at: u64) -> Result<Option<Range<u64>>> {
     let failed = |error| Error::io(format!("looking for data in the image at offset {at}"), error);
     image.next_data(at).map_err(failed)
@@ -124,6 +158,23 @@ mod tests {
             let chosen = (part * 400..(part + 1) * 400).filter(|leaf| sample.has(*leaf)).count();
             assert!((98..=102).contains(&chosen), "{chosen} of part {part}");
         }
+    }
+
+    #[test]
+    fn a_spread_image_has_the_same_data_far_apart() {
+        let len = usize::try_from(2 * LEAF_U64).unwrap() + 5000;
+        let bytes: Vec<u8> = (1..=250).cycle().take(len).collect();
+        let spread = SpreadImage(&bytes);
+        assert_eq!(spread.len(), 256 * bytes.len() as u64);
+        let (mut found, mut at) = (Vec::new(), 0);
+        while let Some(data) = spread.next_data(at).unwrap() {
+            assert_eq!(data.start % (LEAF_U64 * 256), 0, "{data:?}");
+            let mut part = vec![0; to_usize(data.end - data.start)];
+            spread.read_at(data.start, &mut part).unwrap();
+            found.extend(part);
+            at = data.end;
+        }
+        assert!(found == bytes);
     }
 
     #[test]
