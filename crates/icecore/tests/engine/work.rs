@@ -252,6 +252,33 @@ fn syncs_of_a_capture_do_not_grow_with_its_data() {
 }
 
 #[test]
+fn a_change_of_a_huge_image_costs_the_pages_above_it() {
+    let recorder = Recorder::default();
+    let repo = init(recorder.clone());
+    let noise = Noise(85).bytes(500 * 4096);
+    let islands = (0..500).map(|at| at << 35).zip(noise.chunks(4096));
+    let image = islands.fold(TestImage::new(1 << 44), |image, (offset, bytes)| image.with(offset, bytes));
+    let first = capture(&repo, &image).snapshot;
+    let changed = image.with(7 << 35, &Noise(86).bytes(4096));
+    let second = capture(&repo, &changed).snapshot;
+    // The largest of its five pages names the 128 pages below it.
+    assert!(second.stats.manifest_bytes < 16_000, "{:?}", second.stats);
+    assert!(first.stats.manifest_bytes > 10 * second.stats.manifest_bytes, "{:?}", first.stats);
+
+    recorder.take();
+    assert_eq!(icecore::list(&repo).unwrap().snapshots, [first.clone(), second.clone()]);
+    icecore::find(&repo, "disk@latest").unwrap();
+    assert_eq!(bytes_read(&recorder.take(), "packs/"), 0, "a listing needs records alone");
+
+    let mut ranges = Vec::new();
+    let totals = icecore::diff(&repo, first.id, second.id, &mut |range| {
+        ranges.push(range.offset);
+        Ok(())
+    });
+    assert_eq!((ranges, totals.unwrap().pages_read), (vec![7 << 35], 2 * 5));
+}
+
+#[test]
 fn a_restore_reads_each_chunk_once() {
     let recorder = Recorder::default();
     let repo = init(recorder.clone());
