@@ -179,9 +179,13 @@ impl Store {
         }
     }
 
-    /// Reads a manifest page and proves that it is the one that was asked for.
+    /// Reads a manifest page and proves that it is the one that was asked for. Where it is damaged, another copy will do.
     pub(crate) fn read_page(&self, id: &PageId) -> Result<Vec<u8>> {
         let found = self.need_page(id)?;
+        self.or_from_another_copy(&id.0, &found, |copy| self.read_page_from(copy, id))
+    }
+
+    fn read_page_from(&self, found: &Located, id: &PageId) -> Result<Vec<u8>> {
         let mut stored = Vec::new();
         found.pack.read_stored(&found.entry, &mut stored)?;
         let bytes = decode_page(found.entry.codec, &stored, found.entry.raw_bytes as usize)
@@ -190,6 +194,30 @@ impl Store {
             return Err(found.damaged().in_context(format!("page {id} has another content")));
         }
         Ok(bytes)
+    }
+
+    /// Reads a chunk or a page from where it was found; where that is damaged, from the other packs that have it.
+    ///
+    /// # Errors
+    /// That of the first read if no copy is sound.
+    pub(crate) fn or_from_another_copy<T>(
+        &self,
+        id: &[u8; 16],
+        found: &Located,
+        mut read: impl FnMut(&Located) -> Result<T>,
+    ) -> Result<T> {
+        let first = match read(found) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => error,
+            done => return done,
+        };
+        for copy in self.copies(id)? {
+            if (copy.pack.id, copy.number) != (found.pack.id, found.number)
+                && let Ok(done) = read(&copy)
+            {
+                return Ok(done);
+            }
+        }
+        Err(first)
     }
 }
 

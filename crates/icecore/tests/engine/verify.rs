@@ -23,6 +23,7 @@ use crate::damage::RECORD_HEADER;
 use crate::damage::noise;
 use crate::damage::open;
 use crate::damage::read;
+use crate::damage::take;
 
 /// Returns the id at the end of a pack's path.
 fn id_of(path: &str) -> &str {
@@ -153,6 +154,38 @@ fn a_damaged_inner_page_costs_all_that_is_below_it() {
     let whole = fixture.images[0].1.len();
     assert_eq!(only(&report.findings).lost, [fixture.lost(0, 0..whole)]);
     fixture.assert_restores(1);
+}
+
+#[test]
+fn where_one_copy_is_damaged_another_one_serves() {
+    let mut fixture = Fixture::new(vec![("a", noise(1, 2 * LEAF))]);
+    // Captured while nothing is known of the first one: what both have is stored twice, in different packs.
+    let known: Vec<String> = ["index/", "packs/"].iter().flat_map(|dir| fixture.files(dir)).collect();
+    let hide = |path: &str| format!("tmp/{}", path.replace('/', "-"));
+    known.iter().for_each(|path| fixture.storage.rename(path, &hide(path)).unwrap());
+    let image = [noise(1, LEAF), noise(2, LEAF)].concat();
+    let second = take(&fixture.open(), 2, "b", &image).snapshot.id;
+    let new: Vec<String> = fixture.files("packs/").into_iter().collect();
+    known.iter().for_each(|path| fixture.storage.rename(&hide(path), path).unwrap());
+    fixture.images.push((second, image));
+    fixture.assert_sound();
+
+    let (data, pages) = fixture.packs[0].clone();
+    for pack in [data, pages] {
+        let kind = fixture.bytes(&pack)[10];
+        let other = new.iter().find(|path| fixture.bytes(path)[10] == kind).unwrap();
+        let copies = [&pack, other].map(|path| (path, fixture.records(path)[0] + RECORD_HEADER + 20));
+        for (path, at) in copies {
+            fixture.flip(path, at);
+            (0..2).for_each(|index| fixture.assert_restores(index));
+            assert_eq!(only(&fixture.verify(Depth::ReadData).findings).lost, [], "{path}");
+            fixture.flip(path, at);
+        }
+        copies.iter().for_each(|(path, at)| fixture.flip(path, *at));
+        (0..2).for_each(|index| assert!(read(&fixture.open(), fixture.id(index)).is_err()));
+        copies.iter().for_each(|(path, at)| fixture.flip(path, *at));
+    }
+    fixture.assert_sound();
 }
 
 #[test]

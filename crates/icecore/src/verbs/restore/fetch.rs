@@ -90,7 +90,9 @@ fn fetch_chunk(
     let Some(first) = pieces.first() else { return Ok((0, Vec::new())) };
     let (id, place) = window.chunks[first.chunk as usize];
     let located = locate(store, &id, place)?;
-    let proven = fetch_from(store, &located, pieces, worker, sink);
+    // What a damaged copy gave to the sink before it was noticed is overwritten by the next one.
+    let proven =
+        store.or_from_another_copy(&id.0, &located, |copy| fetch_from(store, copy, pieces, worker, sink));
     let proven = proven.map_err(|error| {
         let offset = window.offset(first);
         error.in_context(format!("bytes {offset} to {}", offset + u64::from(first.blocks) * BLOCK_U64))

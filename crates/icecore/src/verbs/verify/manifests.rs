@@ -170,23 +170,38 @@ impl One<'_, '_> {
     fn extent(&mut self, located: &Located, slot: u8, blocks: u16, offset: u64) {
         let slots = (slot..=u8::MAX).take(usize::from(blocks));
         for (slot, block) in slots.zip(0..) {
-            let finding = if !located.pack.has_slot(&located.entry, slot) {
+            let has = located.pack.has_slot(&located.entry, slot);
+            let damage = self.findings.damage_of(located, slot);
+            if has && damage.is_none() || self.another_serves(located, slot) {
+                continue;
+            }
+            let finding = damage.filter(|_| has).unwrap_or_else(|| {
                 let (entry, pack) = (&located.entry, located.pack.id);
-                let problem = || {
+                self.findings.add(Object::Chunk(entry.id), || {
                     let at = entry.offset;
                     format!(
                         "its slot {slot} is needed and pack {pack} at offset {at} does not have it; {BROKEN}"
                     )
-                };
-                Some(self.findings.add(Object::Chunk(entry.id), problem))
-            } else {
-                self.findings.damage_of(located, slot)
-            };
-            if let Some(finding) = finding {
-                let begin = offset + block * BLOCK_U64;
-                self.lose(finding, begin..begin + BLOCK_U64);
-            }
+                })
+            });
+            let begin = offset + block * BLOCK_U64;
+            self.lose(finding, begin..begin + BLOCK_U64);
         }
+    }
+
+    /// Tells whether another pack has a slot of the chunk that is not known to be damaged there. A restore takes it then.
+    fn another_serves(&mut self, located: &Located, slot: u8) -> bool {
+        let copies = self.all.store.copies(&located.entry.id).unwrap_or_default();
+        let other = copies.into_iter().find(|copy| {
+            (copy.pack.id, copy.number) != (located.pack.id, located.number)
+                && copy.pack.has_slot(&copy.entry, slot)
+                && self.findings.damage_of(copy, slot).is_none()
+        });
+        // It is read too, if data is read.
+        other.is_some_and(|copy| {
+            self.all.named.insert(&copy);
+            true
+        })
     }
 
     fn unfit(&mut self, page: &PageRef, why: &str, range: Range<u64>) {
