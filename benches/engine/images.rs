@@ -23,6 +23,8 @@ use std::path::Path;
 use icecore::BLOCK_BYTES;
 use icecore::ReadAt;
 
+use crate::noise::Noise;
+
 const GROUP_BYTES: usize = 32 << 20;
 /// In thousandths of a group, one after the other; text, binaries and media are mixed between.
 const METADATA: usize = 30;
@@ -32,37 +34,12 @@ const HOLES: usize = 200;
 const TEXT: usize = 246;
 const BINARIES: usize = 614;
 
-/// Pseudo-random numbers (SplitMix64).
-pub(crate) struct Noise(u64);
-
 impl Noise {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % (end.max(1) as u64)).unwrap()
-    }
-
     /// Returns a number below `end`; small ones are much more frequent.
     fn skewed(&mut self, end: usize) -> usize {
         let end = self.below(end) + 1;
         let end = self.below(end) + 1;
         self.below(end)
-    }
-
-    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
-        for part in bytes.chunks_mut(8) {
-            let word = self.next().to_le_bytes();
-            part.copy_from_slice(&word[..part.len()]);
-        }
     }
 }
 
@@ -114,7 +91,7 @@ impl Disk {
     /// one file in 64 was moved to free space.
     pub(crate) fn later(&self, thousandths: usize) -> Self {
         let mut later = self.clone();
-        let mut noise = Noise::new(self.seed ^ 0x1a7e);
+        let mut noise = Noise(self.seed ^ 0x1a7e);
         let filled: Vec<usize> = (0..self.bytes.len())
             .step_by(BLOCK_BYTES)
             .filter(|at| self.bytes[*at..*at + BLOCK_BYTES].iter().any(|byte| *byte != 0))
@@ -229,7 +206,7 @@ struct Kinds {
 
 impl Kinds {
     fn new(seed: u64) -> Self {
-        let mut noise = Noise::new(seed);
+        let mut noise = Noise(seed);
         let mut instruction = |number: usize| {
             let mut bytes = vec![0; 2 + number % 6];
             noise.fill(&mut bytes);

@@ -7,6 +7,8 @@
 #![expect(clippy::disallowed_methods, reason = "benches make files of their own; the engine may not")]
 
 mod images;
+#[path = "../../crates/icecore/tests/engine/noise.rs"]
+mod noise;
 mod places;
 mod stages;
 mod verbs;

@@ -22,8 +22,8 @@ use icecore::SnapshotId;
 use icecore::gc;
 
 use crate::images::Disk;
-use crate::images::Noise;
 use crate::images::Sparse;
+use crate::noise::Noise;
 use crate::places::Place;
 use crate::places::session;
 
@@ -183,7 +183,7 @@ fn opening(criterion: &mut Criterion) {
         let place = Place::new(false);
         for number in 0..packs {
             let mut image = vec![0; 1 << 20];
-            Noise::new(number).fill(&mut image);
+            Noise(number).fill(&mut image);
             place.capture(&image);
         }
         group.bench_function(format!("{packs} packs of data"), |bench| bench.iter(|| place.open()));

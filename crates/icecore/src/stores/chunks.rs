@@ -196,7 +196,8 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Reads a chunk or a page from where it was found; where that is damaged, from the other packs that have it.
+    /// Reads a chunk or a page from where it was found; where that is damaged or cannot be read, from the other packs that
+    /// have it.
     ///
     /// # Errors
     /// That of the first read if no copy is sound.
@@ -207,7 +208,7 @@ impl Store {
         mut read: impl FnMut(&Located) -> Result<T>,
     ) -> Result<T> {
         let first = match read(found) {
-            Err(error) if error.kind() == ErrorKind::Corrupt => error,
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => error,
             done => return done,
         };
         for copy in self.copies(id)? {

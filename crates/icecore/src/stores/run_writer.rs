@@ -20,7 +20,7 @@ use crate::words::ids::PackId;
 use crate::words::ids::RunId;
 use crate::words::sizes::to_u64;
 
-/// Bytes that are collected before they are written.
+/// Bytes that are encoded before their checksum is computed, or they are appended, all at once.
 const BUFFER_BYTES: usize = 1 << 20;
 /// Room for what is added to them at once.
 const PART_BYTES: usize = LINE_BYTES;

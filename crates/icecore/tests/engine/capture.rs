@@ -17,8 +17,8 @@ use icecore::Progress;
 use icecore::ReadAt;
 use icecore::SPAN_BYTES;
 
+use crate::noise::Noise;
 use crate::support::Bench;
-use crate::support::Noise;
 use crate::support::TestImage;
 use crate::support::assert_same;
 use crate::support::image_of;

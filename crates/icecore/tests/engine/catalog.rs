@@ -9,8 +9,8 @@ use icecore::ResourceKind;
 use icecore::RestoreMode;
 use icecore::Snapshot;
 
+use crate::noise::Noise;
 use crate::support::Bench;
-use crate::support::Noise;
 use crate::support::Target;
 use crate::support::assert_same;
 use crate::support::options;

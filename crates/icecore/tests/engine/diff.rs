@@ -9,8 +9,8 @@ use icecore::NoProgress;
 use icecore::Repository;
 use icecore::SnapshotId;
 
+use crate::noise::Noise;
 use crate::support::Bench;
-use crate::support::Noise;
 use crate::support::TestImage;
 use crate::support::blocks;
 use crate::support::meanwhile;

@@ -12,8 +12,8 @@ use icecore::Repository;
 use icecore::SnapshotId;
 use icecore::Storage;
 
+use crate::noise::Noise;
 use crate::support::Bench;
-use crate::support::Noise;
 use crate::support::assert_same;
 use crate::support::assert_sound;
 use crate::support::image_of;

@@ -17,6 +17,8 @@ mod layers;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod noise;
+#[cfg(test)]
 mod repair;
 #[cfg(test)]
 mod restore;

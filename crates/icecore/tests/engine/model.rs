@@ -18,7 +18,7 @@ use proptest::prop_oneof;
 use proptest::test_runner::Config;
 use proptest::test_runner::TestRunner;
 
-use crate::support::Noise;
+use crate::noise::Noise;
 use crate::support::Target;
 use crate::support::assert_same;
 use crate::support::assert_sound;

@@ -12,8 +12,8 @@ use icecore::RestoreMode;
 use icecore::SPAN_BYTES;
 
 use crate::capture::SIZES;
+use crate::noise::Noise;
 use crate::support::Bench;
-use crate::support::Noise;
 use crate::support::Target;
 use crate::support::assert_same;
 use crate::support::image_of;

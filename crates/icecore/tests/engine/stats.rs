@@ -10,8 +10,8 @@ use icecore::SnapshotId;
 use icecore::StatsReport;
 use icecore::Storage;
 
+use crate::noise::Noise;
 use crate::support::Bench;
-use crate::support::Noise;
 use crate::support::blocks;
 
 fn stats(bench: &Bench) -> StatsReport {

@@ -181,6 +181,16 @@ fn where_one_copy_is_damaged_another_one_serves() {
             assert_eq!(only(&fixture.verify(Depth::ReadData).findings).lost, [], "{path}");
             fixture.flip(path, at);
         }
+        for (path, at) in copies {
+            let at = u64::try_from(at).unwrap();
+            let unreadable =
+                BadSector { inner: fixture.storage.clone(), path: path.clone(), bad: at..at + 1 };
+            let repo = open(&unreadable).unwrap();
+            fixture
+                .images
+                .iter()
+                .for_each(|(id, image)| assert!(read(&repo, *id).unwrap() == *image, "{path}"));
+        }
         copies.iter().for_each(|(path, at)| fixture.flip(path, *at));
         (0..2).for_each(|index| assert!(read(&fixture.open(), fixture.id(index)).is_err()));
         copies.iter().for_each(|(path, at)| fixture.flip(path, *at));

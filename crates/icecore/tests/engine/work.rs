@@ -20,7 +20,7 @@ use icecore::Storage;
 use icecore::StoredFile;
 use icecore::Wait;
 
-use crate::support::Noise;
+use crate::noise::Noise;
 use crate::support::Target;
 use crate::support::TestImage;
 use crate::support::assert_same;

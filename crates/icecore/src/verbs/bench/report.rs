@@ -21,7 +21,7 @@ pub enum Stage {
     Append,
     /// Publishes the packs: directory, sync, name.
     Sync,
-    /// Writes the data to a new file that is sparse, without a sync, as a restore does.
+    /// Writes the data to a new file that is sparse, through the page cache and without a sync.
     Write,
 }
 

@@ -39,7 +39,7 @@ impl Sample {
     }
 }
 
-/// An image of which only a sample is data.
+/// An image of which only a sample is data. What was read of it stays in memory: all is measured with it there.
 pub(crate) struct SampledImage<'a> {
     pub(crate) image: &'a dyn ReadAt,
     pub(crate) sample: Sample,

@@ -140,6 +140,11 @@ impl<'a> Packer<'a> {
         Self { store, kind, writes, open: None, stored: Stored::default() }
     }
 
+    /// Tells whether the next item begins a pack.
+    fn begins(&self) -> bool {
+        self.writes && self.open.is_none()
+    }
+
     /// Appends an item. Returns the pack if it is full now, to be published.
     pub(crate) fn append(&mut self, item: &Item) -> Result<Option<PackWriter<'a>>> {
         self.stored.items += 1;
@@ -194,19 +199,10 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     remove_runs(&store.base, &replaced)
 }
 
-/// A pack to publish.
-struct Filled<'a> {
-    pack: PackWriter<'a>,
-    /// Items in this and all packs before it.
-    items: u64,
-    /// Whether others follow.
-    more: bool,
-}
-
 /// Takes compressed chunks in order, as they were chosen, and packs them. Runs on a thread of its own, publishes on another
 /// (a pack is filled while the one before it is synced), and merges index runs on a third, since that can take a while
-/// where there are very many blocks. What the last pack would give to merge is left for the next capture, so that
-/// nobody waits for it.
+/// where there are very many blocks: whenever a pack is begun, so that the capture does not wait for what its last pack
+/// gives to merge, and the next one does that.
 pub(crate) fn pack_in_order(
     store: &Store,
     writer: Option<&Writer>,
@@ -214,32 +210,19 @@ pub(crate) fn pack_in_order(
     published: &Published,
     progress: &dyn Progress,
 ) -> Result<Stored> {
-    let (to_publisher, packs) = mpsc::sync_channel::<Filled<'_>>(0);
+    let (to_publisher, packs) = mpsc::sync_channel::<(PackWriter<'_>, u64)>(0);
     let (to_merger, calls) = mpsc::sync_channel(1);
-    // Where it was called and has not begun, it sees what was published meanwhile too.
-    let call_merger = |to_merger: &mpsc::SyncSender<()>| _ = to_merger.try_send(());
     std::thread::scope(|threads| {
         let merging = threads.spawn(move || calls.into_iter().try_for_each(|()| merge_runs(store)));
-        let when_begun = to_merger.clone();
         let publishing = threads.spawn(move || {
-            packs.into_iter().try_for_each(|Filled { pack, items, more }| {
+            packs.into_iter().try_for_each(|(pack, items)| {
                 publish(store, writer, pack)?;
                 published.chunks.store(items, Ordering::Release);
-                if more {
-                    call_merger(&to_merger);
-                }
                 Ok(())
             })
         });
-        let chunks = chunks.into_iter().enumerate().map(move |(at, chunks)| {
-            if at == 0 && writer.is_some() {
-                call_merger(&when_begun);
-            }
-            chunks
-        });
-        let packed =
-            pack_all(Packer::new(store, PackKind::Data, writer.is_some()), chunks, &to_publisher, progress);
-        drop(to_publisher);
+        let packer = Packer::new(store, PackKind::Data, writer.is_some());
+        let packed = pack_all(packer, chunks, to_publisher, to_merger, progress);
         // Where publishing or merging failed, its error is the cause of the other.
         publishing.join().map_err(|_| Error::worker_lost())??;
         merging.join().map_err(|_| Error::worker_lost())??;
@@ -249,23 +232,26 @@ pub(crate) fn pack_in_order(
 
 fn pack_all<'a>(
     mut packer: Packer<'a>,
-    chunks: impl Iterator<Item = mpsc::Receiver<Result<Vec<Item>>>>,
-    to_publisher: &mpsc::SyncSender<Filled<'a>>,
+    chunks: mpsc::Receiver<mpsc::Receiver<Result<Vec<Item>>>>,
+    to_publisher: mpsc::SyncSender<(PackWriter<'a>, u64)>,
+    to_merger: mpsc::SyncSender<()>,
     progress: &dyn Progress,
 ) -> Result<Stored> {
-    let publish =
-        |pack, items, more| to_publisher.send(Filled { pack, items, more }).map_err(|_| Error::worker_lost());
     for chunks in chunks {
         for item in chunks.recv().map_err(|_| Error::worker_lost())?? {
             progress.advance(Meter::New, u64::from(item.raw_bytes));
             progress.advance(Meter::Stored, to_u64(item.encoded.bytes.len()));
+            if packer.begins() {
+                // Where it was called and has not begun, it sees what was published meanwhile too.
+                let _ = to_merger.try_send(());
+            }
             if let Some(pack) = packer.append(&item)? {
-                publish(pack, packer.stored.items, true)?;
+                to_publisher.send((pack, packer.stored.items)).map_err(|_| Error::worker_lost())?;
             }
         }
     }
     if let Some(pack) = packer.take() {
-        publish(pack, packer.stored.items, false)?;
+        to_publisher.send((pack, packer.stored.items)).map_err(|_| Error::worker_lost())?;
     }
     Ok(packer.stored)
 }

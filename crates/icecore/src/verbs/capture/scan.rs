@@ -1,6 +1,6 @@
 //! The first stage: read the data of an image, leave out zeros, compute digests. Holes are never read.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -233,40 +233,36 @@ struct Region {
 
 thread_local! {
     /// Where a thread reads what it expects to be the parent's: nobody needs those bytes once they are hashed, and a
-    /// small place that is used again and again stays in the cache.
-    static EXPECTED: RefCell<Option<MmapMut>> = const { RefCell::new(None) };
+    /// small place that is used again and again stays in the cache. Taken out meanwhile: reading an image may let the
+    /// thread do another job first.
+    static EXPECTED: Cell<Option<MmapMut>> = const { Cell::new(None) };
 }
 
 impl Region {
     fn scan(self, image: &dyn ReadAt, hasher: &Hasher, mut buffer: LeafBuffer) -> Result<ScannedLeaf> {
         let mut leaf = Scanned::default();
+        let mut expected = match EXPECTED.take() {
+            Some(expected) => expected,
+            None => pages::allocate(PIECE_SPANS * SPAN_BYTES)
+                .map_err(|error| Error::io("getting memory to read into", error))?,
+        };
         for piece in pieces(self.mask) {
             let offset = self.number * LEAF_U64 + to_u64(piece.start) * SPAN_U64;
-            let place = piece.start * SPAN_BYTES..piece.end * SPAN_BYTES;
+            let place = &mut buffer.bytes_mut()[piece.start * SPAN_BYTES..piece.end * SPAN_BYTES];
             let Some(parent) = &self.parent else {
-                leaf.scan(image, hasher, offset, piece, &mut buffer.bytes_mut()[place])?;
+                leaf.scan(image, hasher, offset, piece, place)?;
                 continue;
             };
-            EXPECTED.with_borrow_mut(|expected| -> Result<()> {
-                let expected = match expected {
-                    Some(expected) => expected,
-                    None => {
-                        let pages = pages::allocate(PIECE_SPANS * SPAN_BYTES);
-                        expected
-                            .insert(pages.map_err(|error| Error::io("getting memory to read into", error))?)
-                    }
-                };
-                let bytes = &mut expected[..place.len()];
-                leaf.scan(image, hasher, offset, piece.clone(), bytes)?;
-                let places = buffer.bytes_mut()[place].chunks_mut(SPAN_BYTES);
-                for ((place, bytes), span) in places.zip(bytes.chunks(SPAN_BYTES)).zip(piece) {
-                    if leaf.spans[span] != parent.spans[span] {
-                        place.copy_from_slice(bytes);
-                    }
+            let bytes = &mut expected[..place.len()];
+            leaf.scan(image, hasher, offset, piece.clone(), bytes)?;
+            let places = place.chunks_mut(SPAN_BYTES);
+            for ((place, bytes), span) in places.zip(bytes.chunks(SPAN_BYTES)).zip(piece) {
+                if leaf.spans[span] != parent.spans[span] {
+                    place.copy_from_slice(bytes);
                 }
-                Ok(())
-            })?;
+            }
         }
+        EXPECTED.set(Some(expected));
         let Scanned { spans, blocks, read_bytes } = leaf;
         let buffer = Arc::new(buffer);
         Ok(ScannedLeaf { number: self.number, parent: self.parent, buffer, spans, blocks, read_bytes })

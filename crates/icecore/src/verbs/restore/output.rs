@@ -62,11 +62,11 @@ impl Output<'_> {
     }
 
     fn make_room(&self, offset: u64, bytes: usize) -> Result<()> {
-        self.target.will_write(offset..offset + to_u64(bytes)).map_err(|error| self.failed(offset, error))
+        self.target.will_write(offset..offset + to_u64(bytes)).map_err(|error| failed(offset, error))
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.target.write_at(offset, bytes).map_err(|error| self.failed(offset, error))?;
+        self.target.write_at(offset, bytes).map_err(|error| failed(offset, error))?;
         let before = self.written_bytes;
         self.written_bytes += to_u64(bytes.len());
         if before / SYNC_BYTES != self.written_bytes / SYNC_BYTES {
@@ -75,8 +75,8 @@ impl Output<'_> {
         }
         Ok(())
     }
+}
 
-    fn failed(&self, offset: u64, error: std::io::Error) -> Error {
-        Error::io(format!("writing the target at offset {offset}"), error)
-    }
+fn failed(offset: u64, error: std::io::Error) -> Error {
+    Error::io(format!("writing the target at offset {offset}"), error)
 }
