@@ -104,3 +104,39 @@ fn stats_count_each_block_once() {
     let text = place.run(&["stats"]).exits(0);
     assert!(text.out.contains("dedup 2.0x") && text.out.contains("again"), "{text:?}");
 }
+
+#[test]
+fn parity_brings_back_packs_that_are_gone() {
+    let place = Place::with_snapshot();
+    let off = place.result(&["parity"]);
+    assert_eq!((&off["scheme"], &off["parity_bytes"]), (&serde_json::Value::Null, &0.into()));
+    let on = place.result(&["parity", "10+2"]);
+    assert_eq!((&on["scheme"], &on["packs"], &on["packs_without"]), (&"10+2".into(), &2.into(), &0.into()));
+    assert!(place.result(&["stats"])["repository"]["parity_bytes"].as_u64().unwrap() > 0);
+    let (_, pack) = largest_pack(&place);
+    let whole = std::fs::read(&pack).unwrap();
+    std::fs::remove_file(&pack).unwrap();
+    let found = place.run(&["verify"]).exits(1);
+    assert!(found.out.contains("parity") && !found.out.contains("lost: "), "{found:?}");
+    let done = place.run(&["restore", "base", "x.raw"]).exits(0);
+    assert!(done.out.contains("put back from parity"), "{done:?}");
+    place.assert_equal("disk.raw", "x.raw");
+    assert!(std::fs::read(&pack).unwrap() == whole);
+    place.run(&["verify", "--read-data"]).exits(0);
+    place.run(&["parity", "off"]).exits(0).says(&[]);
+    assert_eq!(std::fs::read_dir(place.path("repo/parity")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_new_repository_keeps_parity_if_it_is_told_to() {
+    let place = Place::bare();
+    place.run(&["init", "--parity", "10"]).exits(2).says(&["10+2"]);
+    place.run(&["init", "--parity", "3+1"]).exits(0);
+    place.image("disk.raw", 5);
+    place.run(&["snapshot", "create", "disk.raw"]).exits(0);
+    let report = place.result(&["parity"]);
+    assert_eq!(
+        (&report["scheme"], &report["packs_without"], &report["groups"]),
+        (&"3+1".into(), &0.into(), &1.into())
+    );
+}

@@ -10,6 +10,7 @@ use icecore::Error;
 use icecore::ErrorKind;
 use icecore::FsStorage;
 use icecore::InitOptions;
+use icecore::ParityScheme;
 use icecore::Repository;
 use icecore::Result;
 
@@ -93,7 +94,7 @@ impl App {
         if !place.is_default || !place.is_vacant() {
             return Ok((self.open()?, false));
         }
-        let repo = make_at(&place.dir, DEFAULT_LEVEL)?;
+        let repo = make_at(&place.dir, DEFAULT_LEVEL, None)?;
         self.ui.note(&format!("made a repository in {}", place.dir.display()));
         Ok((repo, true))
     }
@@ -105,7 +106,7 @@ pub(crate) fn open_at(dir: &Path) -> Result<Repository> {
 }
 
 /// Makes a repository in `dir`, which must be empty or not there.
-pub(crate) fn make_at(dir: &Path, level: i32) -> Result<Repository> {
+pub(crate) fn make_at(dir: &Path, level: i32, parity: Option<ParityScheme>) -> Result<Repository> {
     if let Some(name) = stranger(dir) {
         let message = format!("{} is not empty: {name} is in it", dir.display());
         return Err(
@@ -117,6 +118,7 @@ pub(crate) fn make_at(dir: &Path, level: i32) -> Result<Repository> {
         key: host::new_key()?,
         created_unix_ms: host::now_unix_ms(),
         level,
+        parity,
     };
     Repository::init(Arc::new(FsStorage::new(dir)), host::new_session(), &options)
 }

@@ -19,6 +19,7 @@ use crate::commands::gc::GcArgs;
 use crate::commands::init::InitArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::markdown::MarkdownArgs;
+use crate::commands::parity::ParityArgs;
 use crate::commands::repair::RepairArgs;
 use crate::commands::restore::RestoreArgs;
 use crate::commands::snapshot::SnapshotArgs;
@@ -82,6 +83,7 @@ enum Command {
     Verify(VerifyArgs),
     Gc(GcArgs),
     Repair(RepairArgs),
+    Parity(ParityArgs),
     Stats(StatsArgs),
     Bench(BenchArgs),
     Demo(DemoArgs),
@@ -100,6 +102,7 @@ impl Command {
             Self::Verify(_) => "verify",
             Self::Gc(_) => "gc",
             Self::Repair(args) => args.words(),
+            Self::Parity(_) => "parity",
             Self::Stats(_) => "stats",
             Self::Bench(_) => "bench",
             Self::Demo(_) => "demo",
@@ -117,6 +120,7 @@ impl Command {
             Self::Verify(args) => args.run(app),
             Self::Gc(args) => args.run(app),
             Self::Repair(args) => args.run(app),
+            Self::Parity(args) => args.run(app),
             Self::Stats(args) => args.run(app),
             Self::Bench(args) => args.run(app),
             Self::Demo(args) => args.run(app),

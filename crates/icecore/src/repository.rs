@@ -21,6 +21,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::RepositoryId;
+use crate::words::parity::ParityScheme;
 use crate::world::storage::LockMode;
 use crate::world::storage::Storage;
 use crate::world::storage::read_all;
@@ -39,6 +40,8 @@ pub struct InitOptions {
     pub created_unix_ms: i64,
     /// The zstd level for new data where a capture does not choose another.
     pub level: i32,
+    /// The parity that is kept of packs, if any is.
+    pub parity: Option<ParityScheme>,
 }
 
 /// An open repository. Verbs are functions over it.
@@ -63,7 +66,8 @@ impl Repository {
         }
         let making = |error| Error::io("making the repository's directories", error);
         storage.make_dir("").map_err(making)?;
-        let dirs = [layout::SNAPSHOTS, layout::PACKS, layout::INDEX, layout::LOCKS, layout::TMP];
+        let dirs =
+            [layout::SNAPSHOTS, layout::PACKS, layout::INDEX, layout::LOCKS, layout::TMP, layout::PARITY];
         dirs.iter().try_for_each(|dir| storage.make_dir(dir)).map_err(making)?;
         let config = Config {
             id: options.id,
@@ -72,17 +76,16 @@ impl Repository {
             geometry: Geometry::V1,
             level: options.level,
             key: options.key,
+            parity: options.parity,
         };
-        let bytes =
-            config.encode().map_err(|error| Error::corrupt(format!("encoding the config: {error}")))?;
         let base = base_of(Arc::clone(&storage), session, &config);
         // So that these locks can be taken on a full disk too.
-        for name in [layout::LOCK_COMMIT, layout::LOCK_GC, layout::LOCK_INDEX] {
+        for name in [layout::LOCK_COMMIT, layout::LOCK_GC, layout::LOCK_INDEX, layout::LOCK_PARITY] {
             fence::lock(&base, name, LockMode::Exclusive)?;
         }
         fill_reserve(&base)?;
         // The config comes last: with it, the repository exists.
-        base.publish_bytes(layout::CONFIG, &bytes)?;
+        write_config(&base, &config)?;
         Self::open(storage, session)
     }
 
@@ -92,15 +95,7 @@ impl Repository {
     /// # Errors
     /// `NotFound` if there is none; `Unsupported` if it needs a newer program; `Corrupt` if its config is damaged.
     pub fn open(storage: Arc<dyn Storage>, session: Uuid) -> Result<Self> {
-        let bytes =
-            read_all(&*storage, layout::CONFIG, CONFIG_BYTES_MAX).map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                    Error::new(ErrorKind::NotFound, "there is no repository")
-                        .with_hint("make one with `icecore init`")
-                }
-                _ => Error::io("reading the repository's config", error),
-            })?;
-        let (config, minor) = Config::decode(&bytes).map_err(|error| config_error(&error))?;
+        let (config, minor) = read_config(&*storage)?;
         if config.geometry != Geometry::V1 || config.features.incompatible != 0 {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -133,6 +128,11 @@ impl Repository {
         self.config.created_unix_ms
     }
 
+    /// Returns the parity that it keeps of packs, as it was when it was opened.
+    pub fn parity(&self) -> Option<ParityScheme> {
+        self.config.parity
+    }
+
     pub(crate) fn base(&self) -> &Base {
         &self.store.base
     }
@@ -147,6 +147,24 @@ impl Repository {
             }
         }
     }
+}
+
+/// Returns the config and the minor version of the format it was written with.
+pub(crate) fn read_config(storage: &dyn Storage) -> Result<(Config, u16)> {
+    let bytes = read_all(storage, layout::CONFIG, CONFIG_BYTES_MAX).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            Error::new(ErrorKind::NotFound, "there is no repository")
+                .with_hint("make one with `icecore init`")
+        }
+        _ => Error::io("reading the repository's config", error),
+    })?;
+    Config::decode(&bytes).map_err(|error| config_error(&error))
+}
+
+/// Publishes the config. The caller holds the commit lock, or has the repository for itself.
+pub(crate) fn write_config(base: &Base, config: &Config) -> Result<()> {
+    let bytes = config.encode().map_err(|error| Error::corrupt(format!("encoding the config: {error}")))?;
+    base.publish_bytes(layout::CONFIG, &bytes)
 }
 
 /// Checks a zstd level.

@@ -3,6 +3,7 @@
 use icecore::DEFAULT_LEVEL;
 use icecore::Error;
 use icecore::ErrorKind;
+use icecore::ParityScheme;
 use icecore::Result;
 
 use crate::app;
@@ -21,6 +22,10 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "LEVEL", default_value_t = DEFAULT_LEVEL, allow_negative_numbers = true,
           value_parser = units::parse_level)]
     level: i32,
+    /// Keep parity: with 10+2, up to ten packs share two parity files, and any two of them that are lost or damaged come
+    /// back [default: none; see `icecore parity`]
+    #[arg(long, value_name = "SCHEME")]
+    parity: Option<ParityScheme>,
 }
 
 impl InitArgs {
@@ -34,7 +39,7 @@ impl InitArgs {
             )
             .with_hint("use it as it is, or choose another directory with --repo"));
         }
-        let repo = app::make_at(&place.dir, self.level)?;
+        let repo = app::make_at(&place.dir, self.level, self.parity)?;
         let text = format!("made repository {} in {dir}", repo.id());
         let result = json::InitResult {
             repository: dir,

@@ -7,6 +7,7 @@ pub(crate) mod gc;
 pub(crate) mod init;
 pub(crate) mod man;
 pub(crate) mod markdown;
+pub(crate) mod parity;
 pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod snapshot;

@@ -221,6 +221,10 @@ fn summary(snapshot: &Snapshot, target: &str, report: &RestoreReport, elapsed: D
     if report.zeroed_bytes > 0 {
         lines.push(("zeroed", units::bytes(report.zeroed_bytes)));
     }
+    if report.packs_healed > 0 {
+        let healed = units::count(report.packs_healed, "damaged pack");
+        lines.push(("healed", format!("{healed}, put back from parity")));
+    }
     let rate = units::rate(report.data_bytes, elapsed);
     lines.push(("time", format!("{}, {rate} of data", units::duration(elapsed))));
     format!("restored {} to {target}\n{}", title(snapshot), ui::pairs(2, &lines))

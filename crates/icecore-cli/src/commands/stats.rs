@@ -43,19 +43,20 @@ impl StatsArgs {
 fn totals(all: &RepositoryStats) -> String {
     let dedup = units::times(units::ratio(all.data_bytes, all.unique_bytes));
     let compression = units::times(units::ratio(all.unique_bytes, all.stored_bytes));
-    ui::pairs(
-        0,
-        &[
-            ("Snapshots", all.snapshots.to_string()),
-            ("Images", units::bytes(all.logical_bytes)),
-            ("Data in them", format!("{}, without holes and zeros", units::bytes(all.data_bytes))),
-            ("Unique", format!("{}, dedup {dedup}", units::bytes(all.unique_bytes))),
-            ("Stored", format!("{}, compression {compression}", units::bytes(all.stored_bytes))),
-            ("Metadata", units::bytes(all.metadata_bytes)),
-            ("Unused", unused(all.unused_bytes)),
-            ("Total", units::bytes(all.total_bytes)),
-        ],
-    )
+    let mut lines = vec![
+        ("Snapshots", all.snapshots.to_string()),
+        ("Images", units::bytes(all.logical_bytes)),
+        ("Data in them", format!("{}, without holes and zeros", units::bytes(all.data_bytes))),
+        ("Unique", format!("{}, dedup {dedup}", units::bytes(all.unique_bytes))),
+        ("Stored", format!("{}, compression {compression}", units::bytes(all.stored_bytes))),
+        ("Metadata", units::bytes(all.metadata_bytes)),
+        ("Unused", unused(all.unused_bytes)),
+        ("Total", units::bytes(all.total_bytes)),
+    ];
+    if all.parity_bytes > 0 {
+        lines.insert(6, ("Parity", units::bytes(all.parity_bytes)));
+    }
+    ui::pairs(0, &lines)
 }
 
 fn unused(bytes: u64) -> String {

@@ -195,6 +195,7 @@ pub(crate) struct RestoreResult {
     kept_bytes: u64,
     zeroed_bytes: u64,
     stored_bytes_read: u64,
+    packs_healed: u64,
     elapsed_ms: u64,
 }
 
@@ -216,6 +217,7 @@ impl RestoreResult {
             kept_bytes: report.kept_bytes,
             zeroed_bytes: report.zeroed_bytes,
             stored_bytes_read: report.stored_bytes_read,
+            packs_healed: report.packs_healed,
             elapsed_ms: units::milliseconds(elapsed),
         }
     }

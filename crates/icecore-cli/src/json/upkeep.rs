@@ -1,6 +1,7 @@
 //! JSON of what is done with a whole repository, and of the rest.
 
 use icecore::LostRange;
+use icecore::ParityReport;
 use icecore::RepairIndexReport;
 use icecore::RepairSnapshotsReport;
 use icecore::StatsReport;
@@ -20,6 +21,33 @@ pub(crate) struct InitResult {
     pub(crate) id: String,
     /// When it was made.
     pub(crate) created: Option<String>,
+}
+
+/// Of `parity`.
+#[derive(Serialize)]
+pub(crate) struct ParityResult {
+    scheme: Option<String>,
+    packs: u64,
+    packs_without: u64,
+    groups: u64,
+    parity_bytes: u64,
+    refused: Vec<DamagedPack>,
+}
+
+impl From<&ParityReport> for ParityResult {
+    fn from(report: &ParityReport) -> Self {
+        let refused = report.refused.iter();
+        Self {
+            scheme: report.scheme.map(|scheme| scheme.to_string()),
+            packs: report.packs,
+            packs_without: report.packs_without,
+            groups: report.groups,
+            parity_bytes: report.parity_bytes,
+            refused: refused
+                .map(|(pack, problem)| DamagedPack { pack: pack.to_string(), problem: problem.clone() })
+                .collect(),
+        }
+    }
 }
 
 /// A range that cannot be restored.
@@ -166,6 +194,7 @@ struct RepositoryStats {
     unique_bytes: u64,
     stored_bytes: u64,
     metadata_bytes: u64,
+    parity_bytes: u64,
     unused_bytes: u64,
     total_bytes: u64,
 }
@@ -206,6 +235,7 @@ impl From<&StatsReport> for StatsResult {
                 unique_bytes: all.unique_bytes,
                 stored_bytes: all.stored_bytes,
                 metadata_bytes: all.metadata_bytes,
+                parity_bytes: all.parity_bytes,
                 unused_bytes: all.unused_bytes,
                 total_bytes: all.total_bytes,
             },

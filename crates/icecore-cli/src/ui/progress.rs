@@ -25,7 +25,8 @@ use crate::units;
 const PATIENCE: Duration = Duration::from_millis(500);
 const REDRAW: Duration = Duration::from_millis(100);
 /// The meters that can lead, most telling first.
-const LEADING: [Meter; 4] = [Meter::Scanned, Meter::Restored, Meter::Rewritten, Meter::Checked];
+const LEADING: [Meter; 5] =
+    [Meter::Scanned, Meter::Restored, Meter::Rewritten, Meter::Checked, Meter::Protected];
 /// The longest text before the bar, in characters.
 const PREFIX_MAX: usize = 32;
 const WITH_TOTAL: &str = "{prefix} [{bar:24}] {msg}, {binary_bytes_per_sec}, {eta} left";
@@ -38,8 +39,8 @@ pub(crate) struct Running {
 }
 
 struct Counters {
-    done: [AtomicU64; 7],
-    total: [AtomicU64; 7],
+    done: [AtomicU64; 8],
+    total: [AtomicU64; 8],
     stop: Arc<AtomicBool>,
 }
 
@@ -52,6 +53,7 @@ fn index(meter: Meter) -> usize {
         Meter::Checked => 4,
         Meter::Pages => 5,
         Meter::Rewritten => 6,
+        Meter::Protected => 7,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::format::bytes::DecodeError;
 use crate::format::envelope::Envelope;
 use crate::format::serial;
 use crate::words::ids::RepositoryId;
+use crate::words::parity::ParityScheme;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::FANOUT;
 use crate::words::sizes::LEAF_SPANS;
@@ -14,8 +15,8 @@ use crate::words::sizes::SPAN_BLOCKS;
 
 /// The version of everything in a repository.
 pub(crate) const FORMAT_MAJOR: u16 = 2;
-/// Counts additions that an older program can read past, and must not write.
-pub(crate) const FORMAT_MINOR: u16 = 0;
+/// Counts additions that an older program can read past, and must not write. 1 added parity.
+pub(crate) const FORMAT_MINOR: u16 = 1;
 
 const ENVELOPE: Envelope =
     Envelope { what: "repository config", magic: *b"ICECONF\n", major: FORMAT_MAJOR, minor: FORMAT_MINOR };
@@ -52,7 +53,7 @@ impl Geometry {
 }
 
 /// The content of the file `config`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Config {
     pub(crate) id: RepositoryId,
     pub(crate) created_unix_ms: i64,
@@ -62,29 +63,53 @@ pub(crate) struct Config {
     pub(crate) level: i32,
     /// The secret behind every digest. Never printed.
     pub(crate) key: [u8; 32],
+    /// The parity that is kept, if any is.
+    pub(crate) parity: Option<ParityScheme>,
 }
+
+/// What minor version 0 has.
+#[derive(Serialize, Deserialize)]
+struct Body0(RepositoryId, i64, Features, Geometry, i32, [u8; 32]);
+
+/// What minor version 1 has besides: packs and parity files of a group, or none.
+#[derive(Serialize, Deserialize)]
+struct Body1(Body0, Option<(u8, u8)>);
 
 impl Config {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, DecodeError> {
-        ENVELOPE.seal(&serial::encode(self)?, |bytes| *blake3::hash(bytes).as_bytes())
+        let Self { id, created_unix_ms, features, geometry, level, key, parity } = *self;
+        let parity = parity.map(|scheme| (scheme.packs(), scheme.files()));
+        let body = Body1(Body0(id, created_unix_ms, features, geometry, level, key), parity);
+        ENVELOPE.seal(&serial::encode(&body)?, |bytes| *blake3::hash(bytes).as_bytes())
     }
 
     /// Returns the config and the minor version of the format it was written with.
     pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, u16), DecodeError> {
         let opened = ENVELOPE.open(bytes, |bytes| *blake3::hash(bytes).as_bytes())?;
-        Ok((opened.value()?, opened.minor))
+        let Body1(body, parity) = match opened.minor {
+            0 => Body1(opened.value()?, None),
+            _ => opened.value()?,
+        };
+        let Body0(id, created_unix_ms, features, geometry, level, key) = body;
+        let scheme = |(packs, files)| {
+            ParityScheme::new(packs, files)
+                .map_err(|_| DecodeError::bad("the number of packs in a parity group", packs))
+        };
+        let parity = parity.map(scheme).transpose()?;
+        Ok((Self { id, created_unix_ms, features, geometry, level, key, parity }, opened.minor))
     }
 }
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { id, created_unix_ms, features, geometry, level, key: _ } = self;
+        let Self { id, created_unix_ms, features, geometry, level, key: _, parity } = self;
         f.debug_struct("Config")
             .field("id", id)
             .field("created_unix_ms", created_unix_ms)
             .field("features", features)
             .field("geometry", geometry)
             .field("level", level)
+            .field("parity", parity)
             .finish_non_exhaustive()
     }
 }

@@ -17,6 +17,8 @@ use crate::format::page::Leaf;
 use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
+use crate::format::parity::Head;
+use crate::format::parity::Member;
 use crate::format::record::CaptureStats;
 use crate::format::record::FileIdentity;
 use crate::format::record::Record;
@@ -32,14 +34,32 @@ use crate::pure::hash::Hasher;
 use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
+use crate::words::ids::GroupId;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::ids::RepositoryId;
 use crate::words::ids::RunId;
 use crate::words::ids::SnapshotId;
 use crate::words::names::ResourceKind;
+use crate::words::parity::ParityScheme;
 
 pub(crate) const CONFIG: &str = "
+    494345434f4e460a | magic
+    0200 | major
+    0100 | minor
+    4c000000 | body length
+    000102030405060708090a0b0c0d0e0f | id
+    fd00bcacdc43030000 | created, zigzag
+    00fbfb00fc00000100 | features
+    fb0010104080 | geometry
+    0d | level, zigzag
+    202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f | key
+    010a02 | parity: 10+2
+    3db7aafa5375e2344ff794b4b53b0c40812a635872145a234033f0da07fe42b1 | checksum
+";
+
+/// As version 2.0 wrote it.
+pub(crate) const CONFIG_2_0: &str = "
     494345434f4e460a | magic
     0200 | major
     0000 | minor
@@ -260,6 +280,23 @@ pub(crate) const RUN_BODY: &str = "
     ff | slot
 ";
 
+pub(crate) const PARITY_HEAD: &str = "
+    494345504152490a | magic
+    0100 | version
+    02 | packs
+    03 | parity shards
+    01 | this shard
+    000000 | zero
+    000102030405060708090a0b0c0d0e0f | repository
+    de37f70d | CRC-32 of the table
+    000000000000000000000000000000000000000000000000 | zero
+    98ad6e4c | CRC-32
+    9191919191919191919191919191919191919191919191919191919191919191 | pack
+    e803000000000000 | length
+    9292929292929292929292929292929292929292929292929292929292929292 | pack
+    0100010000000000 | length
+";
+
 const DIGESTS: &str = "
     cc3c2ab4186511a21276bcddd9f7f63cfaa5dfd26bc911e9718cc8a862f0593e | a block
     5ed10d0c72f9337c7ece73cb9bc9ed1f4654a901d483ccaa71bce67525ccc8c9 | a block of zeros
@@ -273,6 +310,8 @@ const DIGESTS: &str = "
     6fd74968d92888681080c639c6b9591827da4fcf95909dae2e00bdb6bfb76daa | an image
     ee5f3738e4036061b80444803fe1a459b1fb1613ae37a1b90d12db6c0c87797c | an image of zeros
     9df3719d455d67b8080dd55f87b9b3e5fcc8a6f912cce531d504bf395e5ed507 | the checksum of a record
+    b8935dc0b895ec8f151e8f420dc92818 | a slice
+    3235a526a264a1adeb817be0b497aba40159c3a34cb58c96a2180193025a911a | a parity group
 ";
 
 /// Returns the bytes of a listing: hexadecimal digits, and notes from `|` to the end of the line.
@@ -299,6 +338,17 @@ pub(crate) fn config() -> Config {
         geometry: Geometry::V1,
         level: -7,
         key: count_from(0x20),
+        parity: Some(ParityScheme::new(10, 2).unwrap()),
+    }
+}
+
+pub(crate) fn parity_head() -> Head {
+    let member = |pack, bytes| Member { pack: PackId([pack; 32]), bytes };
+    Head {
+        repository: RepositoryId::from(count_from(0)),
+        members: vec![member(0x91, 1000), member(0x92, 65_537)],
+        shards: 3,
+        shard: 1,
     }
 }
 
@@ -434,7 +484,8 @@ fn block_entries() -> [RunEntry; 3] {
 #[test]
 fn the_config_is_these_bytes() {
     assert_eq!(config().encode().unwrap(), bytes(CONFIG));
-    assert_eq!(Config::decode(&bytes(CONFIG)), Ok((config(), 0)));
+    assert_eq!(Config::decode(&bytes(CONFIG)), Ok((config(), 1)));
+    assert_eq!(Config::decode(&bytes(CONFIG_2_0)), Ok((Config { parity: None, ..config() }, 0)));
 }
 
 #[test]
@@ -543,6 +594,18 @@ fn entries_of_a_run_leave_out_the_bytes_of_the_key_that_their_bucket_gives() {
 }
 
 #[test]
+fn the_front_of_a_parity_file_is_these_bytes() {
+    let head = parity_head();
+    assert_eq!(head.encode(), bytes(PARITY_HEAD));
+    assert_eq!(Head::decode(&bytes(PARITY_HEAD)), Ok(head.clone()));
+    // 64 KiB and one byte, rounded up to 64: two slices.
+    assert_eq!((head.shard_bytes(), head.slices()), (65_600, 2));
+    assert_eq!((head.slice_bytes(0), head.slice_bytes(1)), (65_536, 64));
+    assert_eq!((head.shard_offset(), head.digests_offset()), (144, 144 + 65_600));
+    assert_eq!(head.file_bytes(), 144 + 65_600 + 2 * 5 * 16);
+}
+
+#[test]
 fn numbers_texts_options_and_lists_are_encoded_as_described() {
     fn check<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(
         value: T,
@@ -604,6 +667,8 @@ fn digests_are_these_bytes() {
         hasher.image(1 << 40, root).0.to_vec(),
         hasher.image(4096, Digest::ZERO).0.to_vec(),
         hasher.record(b"abc").0.to_vec(),
+        hasher.slice(b"abc").to_vec(),
+        parity_head().group(&hasher, &[0xd1; 160]).0.to_vec(),
     ];
     let hex = |digest: &Vec<u8>| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let listed = DIGESTS.lines().filter_map(|line| Some(line.split_once('|')?.0.trim()));
@@ -620,6 +685,9 @@ fn files_have_these_names() {
     assert_eq!(layout::pack(PackId([0xab; 32])), format!("packs/ab/{hex}"));
     assert_eq!(layout::damaged(hex), format!("damaged/{hex}"));
     assert_eq!(layout::run(RunId([0xab; 32])), format!("index/{hex}"));
+    assert_eq!(layout::parity(GroupId([0xab; 32]), 11), format!("parity/{hex}-11"));
+    assert_eq!(layout::shard_of_parity(&format!("{hex}-11")), Some((GroupId([0xab; 32]), 11)));
+    assert_eq!(layout::shard_of_parity(&format!("{hex}-011")), None);
     assert_eq!(layout::temp("session", 7), "tmp/session-7");
     assert_eq!(layout::writer_lock("session"), "locks/writer-session");
     assert_eq!(layout::writer_of_lock("writer-session"), Some("session"));

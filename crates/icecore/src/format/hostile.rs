@@ -19,6 +19,7 @@ use crate::format::page::Leaf;
 use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
+use crate::format::parity::Head;
 use crate::format::record::Record;
 use crate::format::run::Header as RunHeader;
 use crate::format::run::Run;
@@ -39,7 +40,7 @@ fn golden_run_body_len() -> u64 {
 }
 
 /// Everything that carries its own checksum.
-const SEALED: [(&str, &str, Check); 9] = [
+const SEALED: [(&str, &str, Check); 11] = [
     ("config", golden::CONFIG, |bytes| Config::decode(bytes).is_ok()),
     ("record", golden::RECORD, |bytes| Record::decode(bytes, &golden::hasher()).is_ok()),
     ("empty record", golden::EMPTY_RECORD, |bytes| Record::decode(bytes, &golden::hasher()).is_ok()),
@@ -47,6 +48,8 @@ const SEALED: [(&str, &str, Check); 9] = [
     ("pages header", golden::PAGES_HEADER, |bytes| PackHeader::decode(bytes).is_ok()),
     ("raw record", golden::RAW_RECORD, |bytes| Entry::decode_record(bytes, 64).is_ok()),
     ("punched record", golden::PUNCHED_RECORD, |bytes| Entry::decode_record(bytes, 4200).is_ok()),
+    ("config of version 2.0", golden::CONFIG_2_0, |bytes| Config::decode(bytes).is_ok()),
+    ("front of a parity file", golden::PARITY_HEAD, |bytes| Head::decode(bytes).is_ok()),
     ("trailer", golden::TRAILER, |bytes| Trailer::decode(bytes).is_ok()),
     ("run header", golden::RUN_HEADER, |bytes| run_header(bytes).is_ok()),
 ];
@@ -177,7 +180,8 @@ fn a_newer_minor_version_is_reported_and_read_without_what_it_appended() {
     };
     assert_eq!(with_minor(7, &[]), Ok((golden::config(), 7)));
     assert_eq!(with_minor(7, &[1, 2, 3]), Ok((golden::config(), 7)));
-    assert!(with_minor(0, &[1]).is_err(), "this version has nothing more to say");
+    assert!(with_minor(1, &[1]).is_err(), "this version has nothing more to say");
+    assert!(with_minor(0, &[]).is_err(), "version 2.0 has no parity");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The names of files and directories in a repository.
 
+use crate::words::ids::GroupId;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
 use crate::words::ids::SnapshotId;
@@ -8,6 +9,8 @@ pub(crate) const CONFIG: &str = "config";
 pub(crate) const SNAPSHOTS: &str = "snapshots";
 pub(crate) const PACKS: &str = "packs";
 pub(crate) const INDEX: &str = "index";
+/// Parity of groups of packs, where it is kept.
+pub(crate) const PARITY: &str = "parity";
 pub(crate) const LOCKS: &str = "locks";
 pub(crate) const TMP: &str = "tmp";
 /// Packs that `repair` took out of use, kept for a person to look at.
@@ -25,6 +28,9 @@ pub(crate) const LOCK_COMMIT: &str = "locks/commit";
 pub(crate) const LOCK_GC: &str = "locks/gc";
 /// Held by the one process that may merge index runs.
 pub(crate) const LOCK_INDEX: &str = "locks/index";
+
+/// Held by the one process that may put packs that have parity into other groups.
+pub(crate) const LOCK_PARITY: &str = "locks/parity";
 
 /// The lock that a writer holds while it lives; its content lists the packs that it has published.
 pub(crate) fn writer_lock(writer: &str) -> String {
@@ -56,6 +62,18 @@ pub(crate) fn pack(id: PackId) -> String {
 
 pub(crate) fn run(id: RunId) -> String {
     format!("{INDEX}/{id}")
+}
+
+/// The file of one of the parity shards of a group.
+pub(crate) fn parity(group: GroupId, shard: u8) -> String {
+    format!("{PARITY}/{group}-{shard}")
+}
+
+/// Returns the group and the number of the shard if `file` in `parity/` is a parity file.
+pub(crate) fn shard_of_parity(file: &str) -> Option<(GroupId, u8)> {
+    let (group, shard) = file.split_once('-')?;
+    let (group, shard) = (group.parse().ok()?, shard.parse().ok()?);
+    (parity(group, shard).strip_prefix(PARITY)?.strip_prefix('/')? == file).then_some((group, shard))
 }
 
 /// Where a file is kept that was no sound pack; `file` is the name it had, or one made from that.

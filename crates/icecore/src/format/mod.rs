@@ -12,6 +12,7 @@ mod hostile;
 pub(crate) mod layout;
 pub(crate) mod pack;
 pub(crate) mod page;
+pub(crate) mod parity;
 pub(crate) mod record;
 pub(crate) mod run;
 pub(crate) mod run_filter;

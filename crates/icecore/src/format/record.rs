@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use crate::format::bytes::DecodeError;
 use crate::format::config::FORMAT_MAJOR;
-use crate::format::config::FORMAT_MINOR;
 use crate::format::envelope::Envelope;
 use crate::format::page::PageRef;
 use crate::format::serial;
@@ -16,8 +15,11 @@ use crate::words::names::ResourceKind;
 use crate::words::names::TAGS_MAX;
 use crate::words::sizes::IMAGE_BYTES_MAX;
 
+/// Nothing was added to records since version 2.0.
+const RECORD_MINOR: u16 = 0;
+
 const ENVELOPE: Envelope =
-    Envelope { what: "snapshot record", magic: *b"ICESNAP\n", major: FORMAT_MAJOR, minor: FORMAT_MINOR };
+    Envelope { what: "snapshot record", magic: *b"ICESNAP\n", major: FORMAT_MAJOR, minor: RECORD_MINOR };
 
 /// Which file an image was, and in what state: equal identities mean that nothing was written in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use crate::pure::hash_many::keyed_4096;
 use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
+use crate::words::ids::GroupId;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::ids::RunId;
@@ -29,6 +30,8 @@ pub(crate) struct Hasher {
     node: [u8; 32],
     image: [u8; 32],
     record: [u8; 32],
+    slice: [u8; 32],
+    group: [u8; 32],
     zero_block: Digest,
 }
 
@@ -47,6 +50,8 @@ impl Hasher {
             node: derive("node"),
             image: derive("image"),
             record: derive("record"),
+            slice: derive("slice"),
+            group: derive("group"),
             zero_block: Digest(*blake3::keyed_hash(&block, &[0; BLOCK_BYTES]).as_bytes()),
         }
     }
@@ -98,6 +103,20 @@ impl Hasher {
     /// Returns the id of an index run from its header and its table of packs.
     pub(crate) fn run(&self, head: &[u8]) -> RunId {
         RunId(*blake3::keyed_hash(&self.run, head).as_bytes())
+    }
+
+    /// Returns the first half of the digest of a slice of a pack, or of its parity.
+    pub(crate) fn slice(&self, bytes: &[u8]) -> [u8; 16] {
+        Digest(*blake3::keyed_hash(&self.slice, bytes).as_bytes()).short()
+    }
+
+    /// Returns the id of a parity group from the parts of its description.
+    pub(crate) fn group(&self, parts: &[&[u8]]) -> GroupId {
+        let mut hasher = blake3::Hasher::new_keyed(&self.group);
+        parts.iter().for_each(|part| {
+            hasher.update(part);
+        });
+        GroupId(*hasher.finalize().as_bytes())
     }
 
     /// Returns the checksum of a snapshot record.

@@ -16,6 +16,8 @@ use crate::stores::index::Index;
 use crate::stores::index::RunFile;
 use crate::stores::pack_cache::PackCache;
 use crate::stores::pack_file::PackFile;
+use crate::stores::rescued::Rescued;
+use crate::stores::rescued::write_back;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -32,6 +34,7 @@ use crate::words::sizes::LEAF_BLOCKS;
 pub(crate) struct Store {
     pub(crate) base: Base,
     packs: PackCache,
+    rescued: Rescued,
     index: RwLock<Arc<Index>>,
 }
 
@@ -47,7 +50,12 @@ pub(crate) struct Located {
 impl Store {
     pub(crate) fn open(base: Base) -> Result<Self> {
         let index = Index::load(&base, &Index::default())?;
-        Ok(Self { base, packs: PackCache::default(), index: RwLock::new(Arc::new(index)) })
+        Ok(Self {
+            base,
+            packs: PackCache::default(),
+            rescued: Rescued::default(),
+            index: RwLock::new(Arc::new(index)),
+        })
     }
 
     /// Returns the index as it is known now.
@@ -72,11 +80,38 @@ impl Store {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         *index = Arc::new(Index::load(&self.base, &index)?);
         self.packs.clear();
+        self.rescued.forget_failed();
         Ok(())
     }
 
     pub(crate) fn pack(&self, id: PackId) -> Result<Arc<PackFile>> {
-        self.packs.get(&self.base, id)
+        self.packs.get(&self.base, id).or_else(|error| self.rescued.known(id).ok_or(error))
+    }
+
+    /// Returns a pack that is missing or damaged as its parity group tells it; none where none does.
+    pub(crate) fn rescue(&self, id: PackId) -> Option<Arc<PackFile>> {
+        self.rescued.get(&self.base, id)
+    }
+
+    /// Returns the packs that were read through their parity groups.
+    pub(crate) fn rescued(&self) -> Vec<Arc<PackFile>> {
+        self.rescued.all()
+    }
+
+    /// Puts packs that were read through their parity groups back in order, as far as that is possible now: what cannot be
+    /// written stays rescued. Returns how many there are in order again.
+    pub(crate) fn heal(&self) -> u64 {
+        let mut healed = 0;
+        for pack in self.rescued() {
+            if write_back(&self.base, &pack).is_ok() {
+                self.rescued.forget(pack.id);
+                healed += 1;
+            }
+        }
+        if healed > 0 {
+            self.packs.clear();
+        }
+        healed
     }
 
     /// Returns the chunk, from the pack that has most of its slots; none if no sound pack has it.
@@ -104,7 +139,11 @@ impl Store {
             return Ok(found);
         }
         self.reload()?;
-        self.find_stored(id)?.ok_or_else(|| {
+        if let Some(found) = self.find_stored(id)? {
+            return Ok(found);
+        }
+        let rescued = self.rescued_copies(id).into_iter().next();
+        rescued.ok_or_else(|| {
             Error::corrupt(format!("{what} {} is missing from the repository", ChunkId(*id)))
                 .with_hint("run `icecore repair index`; if it stays missing, `icecore repair snapshots` says what is lost")
         })
@@ -135,6 +174,16 @@ impl Store {
             }
         }
         Ok(copies)
+    }
+
+    /// Returns a chunk or a page from packs that are missing or damaged and are read through their parity groups.
+    pub(crate) fn rescued_copies(&self, id: &[u8; 16]) -> Vec<Located> {
+        let located = |hint: Hint| {
+            let pack = self.rescue(hint.pack)?;
+            let entry = pack.entry(hint.entry).ok().filter(|entry| entry.id == *id)?;
+            Some(Located { pack, number: hint.entry, entry })
+        };
+        self.index().find_chunk(id).filter_map(located).collect()
     }
 
     /// Returns the chunk and the slot in it that a hint for a block leads to; none if the block is not there.
@@ -197,7 +246,7 @@ impl Store {
     }
 
     /// Reads a chunk or a page from where it was found; where that is damaged or cannot be read, from the other packs that
-    /// have it.
+    /// have it, or else through parity.
     ///
     /// # Errors
     /// That of the first read if no copy is sound.
@@ -215,6 +264,11 @@ impl Store {
             if (copy.pack.id, copy.number) != (found.pack.id, found.number)
                 && let Ok(done) = read(&copy)
             {
+                return Ok(done);
+            }
+        }
+        for copy in self.rescued_copies(id) {
+            if let Ok(done) = read(&copy) {
                 return Ok(done);
             }
         }

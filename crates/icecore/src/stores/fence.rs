@@ -86,9 +86,18 @@ impl Drop for Writer {
 
 /// Returns the packs that living writers have announced.
 pub(crate) fn announced_packs(base: &Base) -> Result<Vec<PackId>> {
+    announced(base, |_| true)
+}
+
+/// Returns the packs that living writers but this one have announced.
+pub(crate) fn packs_of_other_writers(base: &Base) -> Result<Vec<PackId>> {
+    announced(base, |writer| writer != base.session)
+}
+
+fn announced(base: &Base, wanted: impl Fn(&str) -> bool) -> Result<Vec<PackId>> {
     let mut packs = Vec::new();
     for file in base.list(layout::LOCKS)? {
-        let Some(writer) = layout::writer_of_lock(&file) else { continue };
+        let Some(writer) = layout::writer_of_lock(&file).filter(|writer| wanted(writer)) else { continue };
         let name = layout::writer_lock(writer);
         if writer != base.session && try_lock(base, &name)?.is_some() {
             continue;

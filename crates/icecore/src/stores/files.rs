@@ -15,6 +15,8 @@ pub(crate) struct FileSizes {
     pub(crate) pack_bytes: u64,
     /// The index, the records, and the config.
     pub(crate) metadata_bytes: u64,
+    /// Parity.
+    pub(crate) parity_bytes: u64,
     /// What is there for other reasons: locks, what is not finished, the reserve, damaged packs.
     pub(crate) other_bytes: u64,
 }
@@ -30,6 +32,7 @@ impl FileSizes {
         for dir in [layout::INDEX, layout::SNAPSHOTS] {
             sizes.metadata_bytes += dir_bytes(base, dir)?;
         }
+        sizes.parity_bytes = dir_bytes(base, layout::PARITY)?;
         sizes.other_bytes = file_bytes(base, layout::RESERVE)?;
         for dir in [layout::LOCKS, layout::TMP, layout::DAMAGED] {
             sizes.other_bytes += dir_bytes(base, dir)?;

@@ -41,7 +41,8 @@ impl PackFile {
         Self::from_file(base, id, file)
     }
 
-    fn from_file(base: &Base, id: PackId, file: Box<dyn StoredFile>) -> Result<Self> {
+    /// Opens a pack that is read from `file`.
+    pub(crate) fn from_file(base: &Base, id: PackId, file: Box<dyn StoredFile>) -> Result<Self> {
         let read = |error| Error::io(format!("reading pack {id}"), error);
         let bytes = file.len();
         if bytes < to_u64(HEADER_BYTES + TRAILER_BYTES) {
@@ -153,6 +154,13 @@ impl PackFile {
         }
         let why = DecodeError::BadChecksum { what: "record" };
         Err(damaged(self.id, &why).in_context(format!("at offset {at}")))
+    }
+
+    /// Reads bytes of the file as they are.
+    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.file
+            .read_at(offset, buffer)
+            .map_err(|error| Error::io(format!("reading pack {} at offset {offset}", self.id), error))
     }
 
     /// Reads the stored bytes of a chunk or a page into `buffer` and checks their CRC.

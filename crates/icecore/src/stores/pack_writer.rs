@@ -144,8 +144,7 @@ impl<'a> PackWriter<'a> {
         self.file.append(&directory)?;
         self.file.append(&trailer.encode())?;
         writer.announce(id)?;
-        let dir = layout::pack_dir(id);
-        make_dir(self.base, &dir)?;
+        make_pack_dir(self.base, id)?;
         let bytes = self.offset + to_u64(directory.len() + TRAILER_BYTES);
         let entries = self.entries.iter().map(|entry| self.new_entry(entry)).collect();
         self.file.publish(&layout::pack(id))?;
@@ -172,8 +171,9 @@ impl<'a> PackWriter<'a> {
     }
 }
 
-/// Makes one of the 256 directories of packs; durable before anything is put in it.
-fn make_dir(base: &Base, dir: &str) -> Result<()> {
+/// Makes the one of the 256 directories of packs that a pack is in; durable before anything is put in it.
+pub(crate) fn make_pack_dir(base: &Base, id: PackId) -> Result<()> {
+    let dir = &layout::pack_dir(id);
     let made = base.storage.make_dir(dir).and_then(|()| base.storage.sync_dir(layout::PACKS));
     made.map_err(|error| Error::io(format!("making the directory {dir}"), error))
 }

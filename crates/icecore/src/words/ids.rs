@@ -72,6 +72,11 @@ byte_id!(
     pub(crate) RunId, 32
 );
 
+byte_id!(
+    /// The id of a parity group: the digest of what is in it.
+    pub(crate) GroupId, 32
+);
+
 impl Digest {
     /// Stands for content that is all zero; no digest of real content has this value.
     pub const ZERO: Self = Self([0; 32]);

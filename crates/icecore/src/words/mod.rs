@@ -3,5 +3,6 @@
 pub(crate) mod error;
 pub(crate) mod ids;
 pub(crate) mod names;
+pub(crate) mod parity;
 pub(crate) mod progress;
 pub(crate) mod sizes;

@@ -17,6 +17,8 @@ pub enum Meter {
     Pages,
     /// Of packs, rewritten so far.
     Rewritten,
+    /// Of packs, read so far to make their parity.
+    Protected,
 }
 
 /// Receives counts from an operation, and may stop it. Called from many threads.

@@ -18,6 +18,7 @@ mod layers;
 mod model;
 #[cfg(test)]
 mod noise;
+mod parity;
 #[cfg(test)]
 mod repair;
 #[cfg(test)]

@@ -106,6 +106,7 @@ pub(crate) fn init(storage: impl Storage + 'static) -> Repository {
         key: [3; 32],
         created_unix_ms: 1_800_000_000_000,
         level: 1,
+        parity: None,
     };
     Repository::init(Arc::new(storage), session(), &options).unwrap()
 }

@@ -30,7 +30,7 @@ const KEY: [u8; 32] = *b"icecore: a benchmark's only key.";
 /// Makes a repository in a storage that is empty.
 pub(crate) fn scratch(place: &BenchPlace<'_>, level: i32) -> Result<Repository> {
     let id = RepositoryId(Uuid::from_u128(1));
-    let options = InitOptions { id, key: KEY, created_unix_ms: 0, level };
+    let options = InitOptions { id, key: KEY, created_unix_ms: 0, level, parity: None };
     Repository::init((place.storage)()?, Uuid::from_u128(2), &options)
 }
 

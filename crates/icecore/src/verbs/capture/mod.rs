@@ -17,11 +17,11 @@ use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::repository::check_level;
 use crate::stores::fence;
-use crate::stores::fence::Writer;
 use crate::stores::records;
 use crate::verbs::capture::commit::Commit;
 use crate::verbs::capture::commit::commit;
 use crate::verbs::capture::packing::Compression;
+use crate::verbs::capture::packing::Publisher;
 use crate::verbs::capture::pipeline::Captured;
 use crate::verbs::capture::pipeline::Plan;
 use crate::verbs::capture::scan::data_bytes_at_most;
@@ -124,18 +124,18 @@ pub fn capture(
         ));
     }
     let base = repo.base();
-    let writer = if options.dry_run {
+    let publisher = if options.dry_run {
         None
     } else {
         repo.check_writable()?;
-        Some(Writer::begin(base)?)
+        Some(Publisher::begin(base, repo.config.parity)?)
     };
     for attempt in 1..=ATTEMPTS {
         let _gc_waits = match attempt {
-            ATTEMPTS if writer.is_some() => Some(fence::lock(base, layout::LOCK_GC, LockMode::Exclusive)?),
+            ATTEMPTS if publisher.is_some() => Some(fence::lock(base, layout::LOCK_GC, LockMode::Exclusive)?),
             _ => None,
         };
-        let generation = match writer {
+        let generation = match publisher {
             Some(_) => fence::settled_generation(base)?,
             None => fence::generation(base)?,
         };
@@ -146,14 +146,15 @@ pub fn capture(
         let trusted = trusted_parent(parent.as_ref(), &before, options);
         let captured = match trusted {
             Some(parent) => unread(parent),
-            None => read(repo, image, parent.as_ref(), writer.as_ref(), options, progress)?,
+            None => read(repo, image, parent.as_ref(), publisher.as_ref(), options, progress)?,
         };
         let after = image.state().map_err(|error| Error::io("looking at the image", error))?;
         if after.size_bytes != before.size_bytes {
             return Err(size_changed(before.size_bytes, after.size_bytes, ""));
         }
         let record = record_of(options, parent.as_ref(), &captured, &before);
-        if writer.is_some() && commit(repo, &record, generation)? == Commit::Stale {
+        publisher.as_ref().map_or(Ok(()), Publisher::finish_parity)?;
+        if publisher.is_some() && commit(repo, &record, generation)? == Commit::Stale {
             continue;
         }
         return Ok(CaptureReport {
@@ -219,13 +220,13 @@ fn read(
     repo: &Repository,
     image: &dyn ReadAt,
     parent: Option<&Record>,
-    writer: Option<&Writer>,
+    publisher: Option<&Publisher<'_>>,
     options: &CaptureOptions,
     progress: &dyn Progress,
 ) -> Result<Captured> {
     progress.total(Meter::Scanned, data_bytes_at_most(image)?);
     let compression = Compression { level: options.level.unwrap_or(repo.config.level), check: options.check };
-    pipeline::run(Plan { store: &repo.store, image, parent, writer, compression, progress })
+    pipeline::run(Plan { store: &repo.store, image, parent, publisher, compression, progress })
 }
 
 fn record_of(

@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use crate::format::layout;
 use crate::format::pack::PackKind;
 use crate::pure::compress::Encoder;
+use crate::stores::base::Base;
 use crate::stores::chunks::Store;
 use crate::stores::fence;
 use crate::stores::fence::Writer;
@@ -19,12 +20,14 @@ use crate::stores::index_writer::runs_to_merge;
 use crate::stores::index_writer::write_run_of;
 use crate::stores::pack_writer::Item;
 use crate::stores::pack_writer::PackWriter;
+use crate::stores::parity_cover::ParityKeeper;
 use crate::verbs::capture::buffers::LeafBuffer;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
+use crate::words::parity::ParityScheme;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_BYTES;
@@ -167,13 +170,31 @@ impl<'a> Packer<'a> {
     }
 }
 
+/// Publishes packs, each with its index run, and sees to their parity.
+pub(crate) struct Publisher<'a> {
+    writer: Writer,
+    parity: Option<ParityKeeper<'a>>,
+}
+
+impl<'a> Publisher<'a> {
+    pub(crate) fn begin(base: &'a Base, parity: Option<ParityScheme>) -> Result<Self> {
+        let parity = parity.map(|scheme| ParityKeeper::new(base, scheme));
+        Ok(Self { writer: Writer::begin(base)?, parity })
+    }
+
+    /// Returns when all packs have the parity that they should have.
+    pub(crate) fn finish_parity(&self) -> Result<()> {
+        self.parity.as_ref().map_or(Ok(()), ParityKeeper::finish)
+    }
+}
+
 /// Publishes a pack and its index run.
-pub(crate) fn publish(store: &Store, writer: Option<&Writer>, pack: PackWriter<'_>) -> Result<()> {
-    let Some(writer) = writer else { return Ok(()) };
-    let pack = pack.finish(writer)?;
+pub(crate) fn publish(store: &Store, publisher: Option<&Publisher<'_>>, pack: PackWriter<'_>) -> Result<()> {
+    let Some(publisher) = publisher else { return Ok(()) };
+    let pack = pack.finish(&publisher.writer)?;
     let run = write_run_of(&store.base, &pack)?;
     store.replace_runs(run, &[]);
-    Ok(())
+    publisher.parity.as_ref().map_or(Ok(()), |parity| parity.add(pack.id))
 }
 
 /// Merges index runs of about the same size when there are several, if nobody else does.
@@ -205,7 +226,7 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
 /// gives to merge, and the next one does that.
 pub(crate) fn pack_in_order(
     store: &Store,
-    writer: Option<&Writer>,
+    publisher: Option<&Publisher<'_>>,
     chunks: mpsc::Receiver<mpsc::Receiver<Result<Vec<Item>>>>,
     published: &Published,
     progress: &dyn Progress,
@@ -216,12 +237,12 @@ pub(crate) fn pack_in_order(
         let merging = threads.spawn(move || calls.into_iter().try_for_each(|()| merge_runs(store)));
         let publishing = threads.spawn(move || {
             packs.into_iter().try_for_each(|(pack, items)| {
-                publish(store, writer, pack)?;
+                publish(store, publisher, pack)?;
                 published.chunks.store(items, Ordering::Release);
                 Ok(())
             })
         });
-        let packer = Packer::new(store, PackKind::Data, writer.is_some());
+        let packer = Packer::new(store, PackKind::Data, publisher.is_some());
         let packed = pack_all(packer, chunks, to_publisher, to_merger, progress);
         // Where publishing or merging failed, its error is the cause of the other.
         publishing.join().map_err(|_| Error::worker_lost())??;

@@ -6,10 +6,10 @@ use crate::format::pack::PackKind;
 use crate::format::page::PageRef;
 use crate::pure::compress::Encoder;
 use crate::stores::chunks::Store;
-use crate::stores::fence::Writer;
 use crate::stores::pack_writer::Item;
 use crate::verbs::capture::packing::Compression;
 use crate::verbs::capture::packing::Packer;
+use crate::verbs::capture::packing::Publisher;
 use crate::verbs::capture::packing::Stored;
 use crate::verbs::capture::packing::merge_runs;
 use crate::verbs::capture::packing::publish;
@@ -20,7 +20,7 @@ use crate::words::ids::PageId;
 /// Collects pages into packs.
 pub(crate) struct PageStore<'a> {
     store: &'a Store,
-    writer: Option<&'a Writer>,
+    publisher: Option<&'a Publisher<'a>>,
     encoder: Encoder,
     packer: Packer<'a>,
     /// Pages that are in the open pack.
@@ -30,7 +30,7 @@ pub(crate) struct PageStore<'a> {
 impl<'a> PageStore<'a> {
     pub(crate) fn new(
         store: &'a Store,
-        writer: Option<&'a Writer>,
+        publisher: Option<&'a Publisher<'a>>,
         compression: Compression,
     ) -> Result<Self> {
         let encoder = Encoder::new(compression.level, compression.check)
@@ -38,8 +38,8 @@ impl<'a> PageStore<'a> {
         Ok(Self {
             store,
             encoder,
-            writer,
-            packer: Packer::new(store, PackKind::Pages, writer.is_some()),
+            publisher,
+            packer: Packer::new(store, PackKind::Pages, publisher.is_some()),
             unpublished: HashSet::new(),
         })
     }
@@ -56,7 +56,7 @@ impl<'a> PageStore<'a> {
         let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.unpublished.insert(page.id);
         if let Some(pack) = self.packer.append(&Item::new(page.id.0, encoded, raw_bytes, Vec::new()))? {
-            publish(self.store, self.writer, pack)?;
+            publish(self.store, self.publisher, pack)?;
             self.unpublished.clear();
         }
         Ok(())
@@ -66,7 +66,7 @@ impl<'a> PageStore<'a> {
     /// merges, index runs are merged now.
     pub(crate) fn finish(mut self, data: Stored) -> Result<Stored> {
         if let Some(pack) = self.packer.take() {
-            publish(self.store, self.writer, pack)?;
+            publish(self.store, self.publisher, pack)?;
             if data.items == 0 {
                 merge_runs(self.store)?;
             }

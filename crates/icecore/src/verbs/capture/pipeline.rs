@@ -9,7 +9,6 @@ use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::record::Record;
 use crate::stores::chunks::Store;
-use crate::stores::fence::Writer;
 use crate::stores::pack_writer::Item;
 use crate::stores::tree_builder::TreeBuilder;
 use crate::stores::tree_builder::emit_page;
@@ -20,6 +19,7 @@ use crate::verbs::capture::draft::Draft;
 use crate::verbs::capture::packing::ChunkJob;
 use crate::verbs::capture::packing::Compression;
 use crate::verbs::capture::packing::Published;
+use crate::verbs::capture::packing::Publisher;
 use crate::verbs::capture::packing::Stored;
 use crate::verbs::capture::packing::pack_in_order;
 use crate::verbs::capture::pages::PageStore;
@@ -53,7 +53,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) image: &'a dyn ReadAt,
     pub(crate) parent: Option<&'a Record>,
     /// None where nothing is to be written.
-    pub(crate) writer: Option<&'a Writer>,
+    pub(crate) publisher: Option<&'a Publisher<'a>>,
     pub(crate) compression: Compression,
     pub(crate) progress: &'a dyn Progress,
 }
@@ -75,7 +75,7 @@ pub(crate) fn run(plan: Plan<'_>) -> Result<Captured> {
     let (to_packer, chunks) = mpsc::sync_channel(CHUNKS_UNDER_WAY / CHUNKS_AT_ONCE);
     std::thread::scope(|threads| {
         let packing =
-            threads.spawn(|| pack_in_order(plan.store, plan.writer, chunks, &published, plan.progress));
+            threads.spawn(|| pack_in_order(plan.store, plan.publisher, chunks, &published, plan.progress));
         let chosen = rayon::in_place_scope(|scope| Chosen::run(plan, scope, to_packer, &published));
         // The packer ends when the sender is dropped; where it failed, its error is the cause of the other.
         let data = packing.join().map_err(|_| Error::worker_lost())??;
@@ -126,7 +126,7 @@ impl<'a> Chosen<'a> {
             });
             to_packer.send(receiver).map_err(|_| Error::worker_lost())
         };
-        let mut pages = PageStore::new(plan.store, plan.writer, plan.compression)?;
+        let mut pages = PageStore::new(plan.store, plan.publisher, plan.compression)?;
         let parent = plan.parent.map(|parent| ParentReader::new(plan.store, parent));
         let mut scan = Scan::new(scope, plan.image, hasher, plan.progress, parent, BufferPool::new(BUFFERS));
         while let Some(leaf) = scan.next()? {

@@ -2,6 +2,7 @@
 
 mod choose;
 mod mark;
+mod parity;
 mod rewrite;
 mod tail;
 mod totals;
@@ -23,6 +24,7 @@ use crate::verbs::gc::choose::Weighed;
 use crate::verbs::gc::choose::choose;
 use crate::verbs::gc::choose::weigh;
 use crate::verbs::gc::mark::Usage;
+use crate::verbs::gc::parity::Parity;
 use crate::verbs::gc::rewrite::Rewriter;
 use crate::verbs::gc::tail::remove_leftovers;
 use crate::verbs::gc::tail::take_out;
@@ -129,13 +131,15 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
         used_bytes: plan.totals.used_bytes,
         ..GcTotals::default()
     };
-    let (gone, new_bytes) = match rewrite_and_take_out(repo, &plan, progress) {
+    let parity = Parity::begin(base, repo.config.parity)?;
+    let (gone, new_bytes) = match rewrite_and_take_out(repo, &plan, &parity, progress) {
         Err(error) if error.kind() == ErrorKind::NoSpace => {
             let unused = plan.choice.remove.clone();
             (take_out_on_full_disk(&repo.store, unused, &plan.marked)?, 0)
         }
         result => result?,
     };
+    parity.finish()?;
     done.leftovers_removed = remove_leftovers(base)?;
     let bytes_of = |id: &PackId| plan.packs.iter().find(|pack| pack.id == *id);
     for pack in gone.iter().filter_map(bytes_of) {
@@ -161,6 +165,7 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
 fn rewrite_and_take_out(
     repo: &Repository,
     plan: &GcPlan,
+    parity: &Parity<'_>,
     progress: &dyn Progress,
 ) -> Result<(Vec<PackId>, u64)> {
     let base = repo.base();
@@ -185,5 +190,8 @@ fn rewrite_and_take_out(
         new_bytes += rewriter.new_bytes;
     }
     going.retain(|pack| !published.contains(pack));
+    if !going.is_empty() {
+        parity.cover_without(&going, progress)?;
+    }
     Ok((take_out(&repo.store, going, &plan.marked)?, new_bytes))
 }

@@ -76,7 +76,7 @@ pub fn restore(
     if mode == RestoreMode::InPlace {
         report.zeroed_bytes += make_zero(target, image_bytes..target.len())?;
     }
-    Ok(RestoreReport { stored_bytes_read, written_bytes, ..report })
+    Ok(RestoreReport { stored_bytes_read, written_bytes, packs_healed: heal(repo), ..report })
 }
 
 /// Writes a snapshot's image to `out`, from its first byte to its last, zeros included.
@@ -102,6 +102,12 @@ pub fn restore_stream(
         written_bytes,
         zeroed_bytes: image_bytes - written_bytes,
         stored_bytes_read,
+        packs_healed: heal(repo),
         ..RestoreReport::default()
     })
+}
+
+/// Puts packs back in order that had to be read through parity. A repository that cannot be written stays as it is.
+fn heal(repo: &Repository) -> u64 {
+    if repo.check_writable().is_ok() { repo.store.heal() } else { 0 }
 }

@@ -15,4 +15,6 @@ pub struct RestoreReport {
     pub zeroed_bytes: u64,
     /// Stored bytes read from packs.
     pub stored_bytes_read: u64,
+    /// Packs that were missing or damaged and that parity put back in order.
+    pub packs_healed: u64,
 }

@@ -32,6 +32,8 @@ pub struct RepositoryStats {
     pub stored_bytes: u64,
     /// Manifests, directories of packs, index and records.
     pub metadata_bytes: u64,
+    /// Parity of packs.
+    pub parity_bytes: u64,
     /// Chunks and pages in packs that no snapshot uses; gc can give most of it back.
     pub unused_bytes: u64,
     /// All files of the repository.
@@ -116,8 +118,9 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
         unique_bytes: sums.blocks * BLOCK_U64,
         stored_bytes: sums.stored_bytes,
         metadata_bytes: sums.pack_metadata_bytes + sizes.metadata_bytes,
+        parity_bytes: sizes.parity_bytes,
         unused_bytes: sums.unused_bytes,
-        total_bytes: sizes.pack_bytes + sizes.metadata_bytes + sizes.other_bytes,
+        total_bytes: sizes.pack_bytes + sizes.metadata_bytes + sizes.parity_bytes + sizes.other_bytes,
     };
     Ok(StatsReport { repository, snapshots })
 }

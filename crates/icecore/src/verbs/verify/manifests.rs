@@ -7,6 +7,7 @@ use crate::format::page::Leaf;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
+use crate::pure::compress::Decoder;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::fence;
@@ -105,6 +106,11 @@ impl<'a> Manifests<'a> {
         if !matches!(found, Ok(Some(_))) && self.gc_went_on() {
             found = self.store.find_chunk(id);
         }
+        if !matches!(found, Ok(Some(_)))
+            && let Some(rescued) = self.store.rescued_copies(&id.0).into_iter().next()
+        {
+            found = Ok(Some(rescued));
+        }
         match found {
             Ok(Some(located)) => {
                 if self.named.insert(&located) {
@@ -118,6 +124,16 @@ impl<'a> Manifests<'a> {
             Ok(None) => Err(self.blame(Object::Chunk(id.0), &id.0, None, findings)),
             Err(error) => Err(self.blame(Object::Chunk(id.0), &id.0, Some(&error), findings)),
         }
+    }
+
+    /// Tells whether a chunk can be read where it is.
+    fn reads(&self, located: &Located) -> bool {
+        let mut stored = Vec::new();
+        let decoder = Decoder::new();
+        decoder.is_ok_and(|mut decoder| {
+            let read = located.read(&self.store.base, &mut decoder, &mut stored);
+            read.is_ok()
+        })
     }
 
     /// Looks for what gc moved, if it moved anything since the last look.
@@ -198,10 +214,12 @@ impl One<'_, '_> {
                 && self.findings.damage_of(copy, slot).is_none()
         });
         // It is read too, if data is read.
-        other.is_some_and(|copy| {
+        if let Some(copy) = other {
             self.all.named.insert(&copy);
-            true
-        })
+            return true;
+        }
+        let rescued = self.all.store.rescued_copies(&located.entry.id);
+        rescued.iter().any(|copy| copy.pack.has_slot(&copy.entry, slot) && self.all.reads(copy))
     }
 
     fn unfit(&mut self, page: &PageRef, why: &str, range: Range<u64>) {

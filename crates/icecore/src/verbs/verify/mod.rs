@@ -3,6 +3,7 @@
 mod findings;
 mod manifests;
 mod packs;
+mod parity;
 mod places;
 mod read;
 pub(crate) mod report;
@@ -22,6 +23,7 @@ use crate::verbs::verify::findings::problem_of;
 use crate::verbs::verify::manifests::Manifests;
 use crate::verbs::verify::packs::check_packs;
 use crate::verbs::verify::packs::check_runs;
+use crate::verbs::verify::parity::check_parity;
 use crate::verbs::verify::read::Reader;
 use crate::verbs::verify::sample::Sample;
 use crate::words::error::ErrorKind;
@@ -35,6 +37,8 @@ pub use crate::verbs::verify::report::Depth;
 pub use crate::verbs::verify::report::Finding;
 pub use crate::verbs::verify::report::LostRange;
 pub use crate::verbs::verify::report::VerifyReport;
+
+const RESCUED: &str = "it is missing or damaged, and is read through parity; run `icecore repair packs`";
 
 /// How often what gc moved meanwhile is looked for again.
 const ROUNDS_MAX: usize = 8;
@@ -92,6 +96,7 @@ pub(crate) fn survey(
         check_runs(repo, &mut findings)?;
         let sound = check_packs(repo, sample, &mut findings, progress)?;
         report.packs = sound.ids.len() as u64;
+        check_parity(repo, depth == Depth::ReadData, &mut findings, progress)?;
         progress.total(Meter::Pages, sound.pages);
         progress.total(Meter::Checked, sound.wanted_bytes);
         if !sample.is_empty() {
@@ -122,6 +127,9 @@ pub(crate) fn survey(
         if all_there && findings.damaged() == damaged {
             break;
         }
+    }
+    for pack in repo.store.rescued() {
+        findings.add(Object::Pack(pack.id), || RESCUED.to_owned());
     }
     report.snapshots = snapshots.records.len() as u64;
     report.chunks_read = reader.chunks_read;

@@ -1,0 +1,258 @@
+//! Which packs have parity, and parity for those that have none.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use crate::format::layout;
+use crate::stores::base::Base;
+use crate::stores::fence;
+use crate::stores::pack_file::PackFile;
+use crate::stores::packs::list_packs;
+use crate::stores::parity_group::Group;
+use crate::stores::parity_group::Groups;
+use crate::stores::parity_writer::Refused;
+use crate::stores::parity_writer::write_group;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::GroupId;
+use crate::words::ids::PackId;
+use crate::words::parity::ParityScheme;
+use crate::words::progress::Meter;
+use crate::words::progress::NoProgress;
+use crate::words::progress::Progress;
+
+/// A group of few packs is joined with new ones up to this many bytes, even if they are fewer: these bytes are read again.
+const JOINED_BYTES: u64 = 64 << 20;
+
+/// What came of covering packs.
+#[derive(Default)]
+pub(crate) struct Covered {
+    pub(crate) groups_made: u64,
+    /// Packs that parity was made for.
+    pub(crate) packs: u64,
+    /// Packs that have none now, because they are damaged, each with what is wrong.
+    pub(crate) refused: Vec<(PackId, Error)>,
+}
+
+/// The packs and the parity of a repository at a moment.
+pub(crate) struct ParityState {
+    pub(crate) groups: Groups,
+    /// Packs that are there and stay.
+    packs: BTreeSet<PackId>,
+    /// Of those, the ones of writers that are at work, which see to their parity themselves.
+    of_others: BTreeSet<PackId>,
+}
+
+impl ParityState {
+    pub(crate) fn load(base: &Base) -> Result<Self> {
+        // The order matters: a group is made after its packs, so that one that is listed without its packs has lost them.
+        let groups = Groups::load(base)?;
+        let packs = list_packs(base)?.into_iter().collect();
+        let of_others = fence::packs_of_other_writers(base)?.into_iter().collect();
+        Ok(Self { groups, packs, of_others })
+    }
+
+    /// Returns the state as it will be when `going` are gone.
+    pub(crate) fn without(mut self, going: &[PackId]) -> Self {
+        going.iter().for_each(|pack| {
+            self.packs.remove(pack);
+        });
+        self
+    }
+
+    /// Returns how many packs there are.
+    pub(crate) fn packs(&self) -> usize {
+        self.packs.len()
+    }
+
+    /// Tells whether a group gives its packs all the parity that the scheme asks for.
+    fn is_whole(&self, group: &Group, scheme: ParityScheme) -> bool {
+        group.head.shards == scheme.files()
+            && group.head.members.len() <= usize::from(scheme.packs())
+            && group.has_all_shards()
+            && group.packs().all(|pack| self.packs.contains(&pack))
+    }
+
+    /// Returns the packs that no whole group has.
+    pub(crate) fn uncovered(&self, scheme: ParityScheme) -> BTreeSet<PackId> {
+        let whole = self.groups.all.iter().filter(|group| self.is_whole(group, scheme));
+        let covered: BTreeSet<PackId> = whole.flat_map(Group::packs).collect();
+        self.packs.difference(&covered).copied().collect()
+    }
+
+    /// Returns groups of few packs that new ones can be joined with.
+    fn small(&self, scheme: ParityScheme) -> Vec<&Group> {
+        let is_small = |group: &&Group| {
+            self.is_whole(group, scheme)
+                && group.head.members.len() < usize::from(scheme.packs())
+                && !group.packs().any(|pack| self.of_others.contains(&pack))
+        };
+        let mut small: Vec<&Group> = self.groups.all.iter().filter(is_small).collect();
+        small.sort_by_key(|group| (group.bytes(), group.id));
+        small
+    }
+}
+
+/// Makes parity for the packs that have none. The caller holds the parity lock.
+pub(crate) fn cover(
+    base: &Base,
+    scheme: ParityScheme,
+    state: &ParityState,
+    progress: &dyn Progress,
+) -> Result<Covered> {
+    let mut covered = Covered::default();
+    let mut pool: BTreeMap<PackId, u64> = BTreeMap::new();
+    for id in state.uncovered(scheme).into_iter().filter(|pack| !state.of_others.contains(pack)) {
+        match PackFile::open(base, id) {
+            Ok(pack) => {
+                pool.insert(id, pack.bytes);
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::Corrupt => covered.refused.push((id, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    let bytes = pool.values().sum::<u64>();
+    progress.total(Meter::Protected, bytes);
+    let size = usize::from(scheme.packs());
+    let mut joined = 0;
+    for group in state.small(scheme) {
+        joined += group.bytes();
+        let last = pool.len() % size;
+        if last == 0 || last + group.head.members.len() > size || joined > JOINED_BYTES.max(2 * bytes) {
+            break;
+        }
+        pool.extend(group.head.members.iter().map(|member| (member.pack, member.bytes)));
+    }
+    progress.total(Meter::Protected, pool.values().sum());
+    // A group's parity is as long as its longest pack: packs of about the same length go together.
+    let mut pool: Vec<(PackId, u64)> = pool.into_iter().collect();
+    pool.sort_by_key(|(id, bytes)| (std::cmp::Reverse(*bytes), *id));
+    for packs in pool.chunks(size) {
+        cover_group(base, scheme, packs.iter().map(|(id, _)| *id).collect(), &mut covered, progress)?;
+    }
+    Ok(covered)
+}
+
+/// Makes parity of one group, without those of its packs that turn out to be damaged.
+fn cover_group(
+    base: &Base,
+    scheme: ParityScheme,
+    mut packs: Vec<PackId>,
+    covered: &mut Covered,
+    progress: &dyn Progress,
+) -> Result<()> {
+    while !packs.is_empty() {
+        match write_group(base, &packs, scheme.files(), progress) {
+            Ok(_) => {
+                covered.groups_made += 1;
+                covered.packs += packs.len() as u64;
+                return Ok(());
+            }
+            Err(Refused::Member(id, error))
+                if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) =>
+            {
+                packs.retain(|pack| *pack != id);
+                covered.refused.push((id, error));
+            }
+            Err(Refused::Member(_, error) | Refused::Failed(error)) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Removes parity that is of no use any more: groups all of whose packs are gone or have parity in another, whole group,
+/// and all where the repository keeps none. Returns how many files it removed. The caller holds the parity lock.
+pub(crate) fn remove_superfluous(
+    base: &Base,
+    scheme: Option<ParityScheme>,
+    state: &ParityState,
+) -> Result<u64> {
+    let groups = &state.groups;
+    let whole = |group: &&Group| scheme.is_some_and(|scheme| state.is_whole(group, scheme));
+    let mut whole: Vec<&Group> = groups.all.iter().filter(whole).collect();
+    // The larger groups first: what they have need not be in smaller ones.
+    whole.sort_by_key(|group| (std::cmp::Reverse(group.head.members.len()), group.id));
+    let (mut kept, mut covered) = (BTreeSet::new(), BTreeSet::new());
+    for group in whole {
+        if group.packs().any(|pack| !covered.contains(&pack)) {
+            covered.extend(group.packs());
+            kept.insert(group.id);
+        }
+    }
+    let of_use = |pack: PackId| scheme.is_some() && state.packs.contains(&pack) && !covered.contains(&pack);
+    let mut going: Vec<(GroupId, u8)> = Vec::new();
+    for group in groups.all.iter().filter(|group| !kept.contains(&group.id)) {
+        if !group.packs().any(of_use) {
+            going.extend(group.shards.iter().map(|shard| (group.id, *shard)));
+        }
+    }
+    // A damaged file may still be of use to somebody while there are packs without other parity.
+    if scheme.is_none() || state.packs.is_subset(&covered) {
+        going.extend(groups.unsound.iter().filter_map(|(file, _)| layout::shard_of_parity(file)));
+    }
+    going.iter().try_for_each(|(group, shard)| base.remove(&layout::parity(*group, *shard)))?;
+    if !going.is_empty() {
+        base.sync_dir(layout::PARITY)?;
+    }
+    Ok(going.len() as u64)
+}
+
+/// Gives the packs of one writer their parity as they are published.
+pub(crate) struct ParityKeeper<'a> {
+    base: &'a Base,
+    scheme: ParityScheme,
+    /// Published, without parity yet.
+    waiting: Mutex<Vec<PackId>>,
+}
+
+impl<'a> ParityKeeper<'a> {
+    pub(crate) fn new(base: &'a Base, scheme: ParityScheme) -> Self {
+        Self { base, scheme, waiting: Mutex::default() }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<PackId>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a pack that was just published. When a group is full, its parity is made at once.
+    pub(crate) fn add(&self, pack: PackId) -> Result<()> {
+        let full = {
+            let mut waiting = self.waiting();
+            waiting.push(pack);
+            match waiting.len() >= usize::from(self.scheme.packs()) {
+                true => std::mem::take(&mut *waiting),
+                false => return Ok(()),
+            }
+        };
+        self.write(&full)
+    }
+
+    /// Makes parity for what waits, joined with small groups that are there. When this returns, all has parity.
+    pub(crate) fn finish(&self) -> Result<()> {
+        let rest = std::mem::take(&mut *self.waiting());
+        if rest.is_empty() {
+            return Ok(());
+        }
+        // Where gc or another capture is at it, what is there stays as it is.
+        let Some(_lock) = fence::try_lock(self.base, layout::LOCK_PARITY)? else { return self.write(&rest) };
+        let covered = cover(self.base, self.scheme, &ParityState::load(self.base)?, &NoProgress)?;
+        if let Some((_, error)) = covered.refused.into_iter().find(|(pack, _)| rest.contains(pack)) {
+            return Err(error.in_context("what was just written cannot be read back"));
+        }
+        remove_superfluous(self.base, Some(self.scheme), &ParityState::load(self.base)?).map(|_| ())
+    }
+
+    fn write(&self, packs: &[PackId]) -> Result<()> {
+        match write_group(self.base, packs, self.scheme.files(), &NoProgress) {
+            Ok(_) => Ok(()),
+            Err(Refused::Member(_, error)) => {
+                Err(error.in_context("what was just written cannot be read back"))
+            }
+            Err(Refused::Failed(error)) => Err(error),
+        }
+    }
+}

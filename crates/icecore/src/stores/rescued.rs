@@ -1,0 +1,84 @@
+//! Packs that are missing or damaged and are read through their parity groups.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use crate::format::layout;
+use crate::stores::base::Base;
+use crate::stores::pack_file::PackFile;
+use crate::stores::pack_writer::make_pack_dir;
+use crate::stores::parity_group::Groups;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::PackId;
+
+/// Bytes that are copied at a time.
+const COPIED_AT_ONCE: usize = 1 << 20;
+
+/// By pack: itself as its parity group tells it, or none where no group can.
+#[derive(Default)]
+pub(crate) struct Rescued(Mutex<BTreeMap<PackId, Option<Arc<PackFile>>>>);
+
+impl Rescued {
+    fn packs(&self) -> MutexGuard<'_, BTreeMap<PackId, Option<Arc<PackFile>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a pack that was rescued before.
+    pub(crate) fn known(&self, id: PackId) -> Option<Arc<PackFile>> {
+        self.packs().get(&id).cloned().flatten()
+    }
+
+    /// Returns a pack as its parity group tells it. It is looked for once.
+    pub(crate) fn get(&self, base: &Base, id: PackId) -> Option<Arc<PackFile>> {
+        let mut packs = self.packs();
+        if let Some(known) = packs.get(&id) {
+            return known.clone();
+        }
+        // Where parity cannot be read, the pack stays as damaged as it is; that error is the one to tell.
+        let pack = Groups::load(base).ok().and_then(|groups| rebuilt(base, &groups, id)).map(Arc::new);
+        packs.insert(id, pack.clone());
+        pack
+    }
+
+    /// Returns all that were rescued.
+    pub(crate) fn all(&self) -> Vec<Arc<PackFile>> {
+        self.packs().values().flatten().cloned().collect()
+    }
+
+    /// Forgets what could not be rescued, so that it is looked for again.
+    pub(crate) fn forget_failed(&self) {
+        self.packs().retain(|_, pack| pack.is_some());
+    }
+
+    /// Forgets what is known of a pack.
+    pub(crate) fn forget(&self, id: PackId) {
+        self.packs().remove(&id);
+    }
+}
+
+/// Returns a pack as its parity group tells it, if that is the pack of this id.
+pub(crate) fn rebuilt(base: &Base, groups: &Groups, id: PackId) -> Option<PackFile> {
+    let file = groups.rebuilt(base, id)?;
+    PackFile::from_file(base, id, Box::new(file)).ok().filter(|pack| pack.has_its_id(base))
+}
+
+/// Writes a pack that was read through its parity group to where it should be, in the place of what is there. Every byte
+/// is proven to be what was there when the parity was made.
+pub(crate) fn write_back(base: &Base, pack: &PackFile) -> Result<()> {
+    make_pack_dir(base, pack.id)?;
+    let mut file = base.temp_file()?;
+    let mut piece = vec![0; COPIED_AT_ONCE];
+    let mut offset = 0;
+    while offset < pack.bytes {
+        let bytes =
+            usize::try_from(pack.bytes - offset).map_or(COPIED_AT_ONCE, |rest| rest.min(COPIED_AT_ONCE));
+        pack.read_at(offset, &mut piece[..bytes])?;
+        file.append(&piece[..bytes])?;
+        offset += bytes as u64;
+    }
+    file.publish(&layout::pack(pack.id)).map_err(|error: Error| error.in_context("putting back a pack"))
+}

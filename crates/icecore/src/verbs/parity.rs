@@ -1,0 +1,87 @@
+//! Parity: how much a repository keeps, and keeping more or less of it.
+
+use crate::format::layout;
+use crate::repository::Repository;
+use crate::repository::read_config;
+use crate::repository::write_config;
+use crate::stores::base::Base;
+use crate::stores::fence;
+use crate::stores::parity_cover::ParityState;
+use crate::stores::parity_cover::cover;
+use crate::stores::parity_cover::remove_superfluous;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::PackId;
+use crate::words::parity::ParityScheme;
+use crate::words::progress::Progress;
+use crate::world::storage::LockMode;
+
+/// What parity a repository keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParityReport {
+    /// How much it should keep of each group of packs, if any.
+    pub scheme: Option<ParityScheme>,
+    /// Packs in the repository.
+    pub packs: u64,
+    /// Packs that do not have the parity that they should have: of captures that were interrupted, or damaged.
+    pub packs_without: u64,
+    /// Groups of packs.
+    pub groups: u64,
+    /// How long all parity files are together.
+    pub parity_bytes: u64,
+    /// Packs that parity was not made of now, because they are damaged, each with what is wrong.
+    pub refused: Vec<(PackId, String)>,
+}
+
+/// Tells what parity there is.
+///
+/// # Errors
+/// As those of reading the repository.
+pub fn parity_report(repo: &Repository) -> Result<ParityReport> {
+    let (config, _) = read_config(&*repo.base().storage)?;
+    report(repo.base(), config.parity)
+}
+
+fn report(base: &Base, scheme: Option<ParityScheme>) -> Result<ParityReport> {
+    let state = ParityState::load(base)?;
+    let groups = &state.groups.all;
+    Ok(ParityReport {
+        scheme,
+        packs: state.packs() as u64,
+        packs_without: scheme.map_or(0, |scheme| state.uncovered(scheme).len() as u64),
+        groups: groups.len() as u64,
+        parity_bytes: groups.iter().map(|group| group.head.file_bytes() * group.shards.len() as u64).sum(),
+        refused: Vec::new(),
+    })
+}
+
+/// Makes a repository keep this much parity from now on, for all packs that it has too. Handles that are open already go
+/// on as before; what they add is made up for by the next capture or gc of another.
+///
+/// # Errors
+/// `Interrupted` if `progress` says so: what was made until then is kept, and the next capture or gc goes on with it.
+pub fn set_parity(
+    repo: &Repository,
+    scheme: Option<ParityScheme>,
+    progress: &dyn Progress,
+) -> Result<ParityReport> {
+    repo.check_writable()?;
+    let base = repo.base();
+    let making = |error| Error::io(format!("making the directory {}", layout::PARITY), error);
+    base.storage.make_dir(layout::PARITY).map_err(making)?;
+    base.sync_dir("")?;
+    let _parity = fence::lock(base, layout::LOCK_PARITY, LockMode::Exclusive)?;
+    {
+        let _commit = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+        let (mut config, _) = read_config(&*base.storage)?;
+        config.parity = scheme;
+        write_config(base, &config)?;
+    }
+    let mut refused = Vec::new();
+    if let Some(scheme) = scheme {
+        refused = cover(base, scheme, &ParityState::load(base)?, progress)?.refused;
+    }
+    remove_superfluous(base, scheme, &ParityState::load(base)?)?;
+    let refused = refused.into_iter().map(|(pack, error)| (pack, error.to_string())).collect();
+    Ok(ParityReport { refused, ..report(base, scheme)? })
+}

@@ -1,0 +1,342 @@
+//! Parity: what is lost or damaged comes back, and nothing else passes for it.
+
+use std::collections::BTreeSet;
+
+use icecore::CaptureOptions;
+use icecore::Depth;
+use icecore::ErrorKind;
+use icecore::MemoryStorage;
+use icecore::NoProgress;
+use icecore::ParityScheme;
+use icecore::ReadAt;
+use icecore::Repository;
+use icecore::SnapshotId;
+use icecore::gc;
+use icecore::parity_report;
+use icecore::set_parity;
+
+use crate::noise::Noise;
+use crate::support::assert_same;
+use crate::support::assert_sound;
+use crate::support::image_of;
+use crate::support::init;
+use crate::support::open;
+use crate::support::options;
+
+/// A repository with parity and some snapshots, each of which adds a pack of data and one of pages.
+struct World {
+    storage: MemoryStorage,
+    images: Vec<(SnapshotId, Vec<u8>)>,
+}
+
+impl World {
+    fn new(scheme: &str, snapshots: u64) -> Self {
+        let storage = MemoryStorage::new();
+        let repo = init(storage.clone());
+        set_parity(&repo, Some(scheme.parse().unwrap()), &NoProgress).unwrap();
+        let mut world = Self { storage, images: Vec::new() };
+        for seed in 0..snapshots {
+            world.capture(seed);
+        }
+        world
+    }
+
+    fn capture(&mut self, seed: u64) {
+        let len = 100_000 + 90_000 * usize::try_from(seed).unwrap();
+        let image = Noise(1000 + seed).bytes(len);
+        let how = CaptureOptions { check: false, ..options(&format!("disk-{seed}")) };
+        let report = icecore::capture(&open(self.storage.clone()), &image, &how, &NoProgress).unwrap();
+        self.images.push((report.snapshot.id, image));
+    }
+
+    fn files(&self, prefix: &str) -> BTreeSet<String> {
+        self.storage.files().into_keys().filter(|path| path.starts_with(prefix)).collect()
+    }
+
+    fn copy(&self) -> Self {
+        let storage = MemoryStorage::new();
+        self.storage.files().into_iter().for_each(|(name, bytes)| storage.put(&name, bytes));
+        Self { storage, images: self.images.clone() }
+    }
+
+    fn remove(&self, path: &str) {
+        icecore::Storage::remove(&self.storage, path).unwrap();
+    }
+
+    fn flip(&self, path: &str, at: usize) {
+        let mut bytes = self.storage.files().remove(path).unwrap();
+        bytes[at] ^= 4;
+        self.storage.put(path, bytes);
+    }
+
+    fn assert_restores(&self, what: &str) {
+        let repo = open(self.storage.clone());
+        for (id, image) in &self.images {
+            assert_same(&image_of(&repo, *id), image, what);
+        }
+    }
+}
+
+fn assert_all_covered(repo: &Repository, what: &str) {
+    let report = parity_report(repo).unwrap();
+    assert_eq!(report.packs_without, 0, "{what}: {report:?}");
+}
+
+#[test]
+fn any_two_packs_of_a_group_come_back_byte_for_byte() {
+    let world = World::new("10+2", 5);
+    let packs: Vec<String> = world.files("packs/").into_iter().collect();
+    assert_eq!(packs.len(), 10);
+    let whole = world.storage.files();
+    for first in 0..packs.len() {
+        for second in first + 1..packs.len() {
+            let damaged = world.copy();
+            damaged.remove(&packs[first]);
+            // One is gone and the other has a damaged byte in its middle.
+            damaged.flip(&packs[second], whole[&packs[second]].len() / 2);
+            damaged.assert_restores("with two bad packs");
+            // Reading has put them back, each with all of its bytes.
+            let after = damaged.storage.files();
+            for pack in [&packs[first], &packs[second]] {
+                assert_eq!(after.get(pack), whole.get(pack), "{pack}");
+            }
+        }
+    }
+}
+
+#[test]
+fn three_packs_of_a_group_that_are_gone_are_an_error_and_never_other_bytes() {
+    let world = World::new("10+2", 5);
+    let whole: BTreeSet<String> = world.files("packs/");
+    whole.iter().take(3).for_each(|path| world.remove(path));
+    let repo = open(world.storage.clone());
+    let mut failed = 0;
+    for (id, image) in &world.images {
+        let mut bytes = Vec::new();
+        match icecore::restore_stream(&repo, *id, &mut bytes, &NoProgress) {
+            Ok(_) => assert_same(&bytes, image, "a restore without error"),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+                failed += 1;
+            }
+        }
+    }
+    assert!(failed > 0);
+}
+
+#[test]
+fn three_packs_that_are_damaged_at_different_places_come_back() {
+    let world = World::new("10+2", 5);
+    let packs = world.files("packs/");
+    let long: Vec<&String> =
+        packs.iter().filter(|path| world.storage.files()[*path].len() > 400_000).take(1).collect();
+    assert_eq!(long.len(), 1);
+    // Two packs are damaged in their first 64 KiB, and one far behind that.
+    let others: Vec<&String> = packs.iter().filter(|path| !long.contains(path)).take(2).collect();
+    others.iter().for_each(|path| world.flip(path, 150));
+    world.flip(long[0], 300_000);
+    world.assert_restores("with damage at different places");
+}
+
+#[test]
+fn damaged_parity_is_not_believed() {
+    let world = World::new("4+2", 2);
+    let packs: Vec<String> = world.files("packs/").into_iter().collect();
+    let parity: Vec<String> = world.files("parity/").into_iter().collect();
+    assert_eq!(parity.len(), 2);
+    // Every part of a parity file: header, table of packs, shard, digests.
+    let len = world.storage.files()[&parity[0]].len();
+    let shard = 64 + 40 * packs.len();
+    for at in [3, 8, 20, 40, 63, 64, 70, 100, shard, shard + 1000, len - 200, len - 1] {
+        let damaged = world.copy();
+        damaged.flip(&parity[0], at);
+        damaged.remove(&packs[0]);
+        // The other parity file suffices.
+        damaged.assert_restores(&format!("with byte {at} of a parity file damaged"));
+        let damaged = world.copy();
+        parity.iter().for_each(|file| damaged.flip(file, at));
+        damaged.remove(&packs[0]);
+        let repo = open(damaged.storage.clone());
+        for (id, image) in &world.images {
+            let mut bytes = Vec::new();
+            match icecore::restore_stream(&repo, *id, &mut bytes, &NoProgress) {
+                Ok(_) => assert_same(&bytes, image, "a restore without error"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "{at}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn parity_of_another_repository_is_not_believed() {
+    let world = World::new("4+2", 2);
+    let other = World::new("4+2", 2);
+    let own = world.files("parity/");
+    for path in other.files("parity/") {
+        world.storage.put(&path, other.storage.files()[&path].clone());
+    }
+    world.assert_restores("with foreign parity beside it");
+    own.iter().for_each(|path| world.remove(path));
+    let packs = world.files("packs/");
+    world.remove(packs.first().unwrap());
+    let repo = open(world.storage.clone());
+    for (id, image) in &world.images {
+        let mut bytes = Vec::new();
+        if icecore::restore_stream(&repo, *id, &mut bytes, &NoProgress).is_ok() {
+            assert_same(&bytes, image, "a restore without error");
+        }
+    }
+}
+
+#[test]
+fn small_captures_share_groups() {
+    let mut world = World::new("10+2", 0);
+    for seed in 0..15 {
+        world.capture(seed);
+        assert_all_covered(&open(world.storage.clone()), "after each capture");
+    }
+    // 30 packs: three full groups, and not one for each capture.
+    assert_eq!(world.files("parity/").len(), 6);
+    world.assert_restores("with parity");
+}
+
+#[test]
+fn an_unchanged_image_writes_no_parity() {
+    let mut world = World::new("10+2", 1);
+    let before = world.files("parity/");
+    let image = world.images[0].1.clone();
+    let repo = open(world.storage.clone());
+    let report = icecore::capture(&repo, &image, &options("disk-0"), &NoProgress).unwrap();
+    assert!(report.unchanged);
+    assert_eq!(world.files("parity/"), before);
+    world.images.push((report.snapshot.id, image));
+    world.assert_restores("both");
+}
+
+#[test]
+fn gc_keeps_all_parity_of_what_stays() {
+    let mut world = World::new("4+2", 6);
+    for round in 0..4 {
+        let (id, _) = world.images.remove(round % world.images.len());
+        let repo = open(world.storage.clone());
+        icecore::delete(&repo, id).unwrap();
+        let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
+        gc::apply(&repo, plan, &NoProgress).unwrap();
+        let what = format!("after gc {round}");
+        assert_all_covered(&open(world.storage.clone()), &what);
+        assert_sound(&open(world.storage.clone()), &what);
+        // Any pack that is gone now comes back.
+        for pack in world.files("packs/") {
+            let damaged = world.copy();
+            damaged.remove(&pack);
+            damaged.assert_restores(&what);
+        }
+        let packs = world.files("packs/").len();
+        let groups = parity_report(&repo).unwrap().groups;
+        assert!(groups <= packs.div_ceil(4) as u64 + 1, "{groups} groups of {packs} packs");
+        world.capture(10 + round as u64);
+    }
+    let repo = open(world.storage.clone());
+    world.images.iter().for_each(|(id, _)| icecore::delete(&repo, *id).map(|_| ()).unwrap());
+    let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
+    gc::apply(&repo, plan, &NoProgress).unwrap();
+    assert_eq!(world.files("packs/"), BTreeSet::new());
+    assert_eq!(world.files("parity/"), BTreeSet::new());
+}
+
+#[test]
+fn parity_is_switched_on_later_changed_and_switched_off() {
+    let mut world = World::new("4+2", 3);
+    let repo = open(world.storage.clone());
+    set_parity(&repo, None, &NoProgress).unwrap();
+    assert_eq!(world.files("parity/"), BTreeSet::new());
+    assert_eq!(open(world.storage.clone()).parity(), None);
+    world.capture(3);
+    assert_eq!(world.files("parity/"), BTreeSet::new(), "it is off");
+    let scheme: ParityScheme = "3+1".parse().unwrap();
+    let report = set_parity(&repo, Some(scheme), &NoProgress).unwrap();
+    assert_eq!((report.scheme, report.packs, report.packs_without), (Some(scheme), 8, 0));
+    assert_eq!(world.files("parity/").len(), 3, "8 packs in groups of 3, one file each");
+    let bytes: usize = world.files("parity/").iter().map(|path| world.storage.files()[path].len()).sum();
+    assert_eq!(report.parity_bytes, bytes as u64);
+    let pack = world.files("packs/").pop_first().unwrap();
+    world.remove(&pack);
+    world.assert_restores("with a pack that was there before parity");
+}
+
+#[test]
+fn a_damaged_pack_gets_no_parity_and_the_others_do() {
+    let world = World::new("10+2", 4);
+    let repo = open(world.storage.clone());
+    set_parity(&repo, None, &NoProgress).unwrap();
+    let pack = world.files("packs/").pop_first().unwrap();
+    world.flip(&pack, 120);
+    let report = set_parity(&repo, Some("10+2".parse().unwrap()), &NoProgress).unwrap();
+    assert_eq!(report.refused.len(), 1, "{report:?}");
+    assert!(pack.ends_with(&report.refused[0].0.to_string()));
+    assert_eq!(report.packs_without, 1);
+    // What parity there is brings back the others.
+    let other = world.files("packs/").pop_last().unwrap();
+    let whole = world.storage.files().remove(&other).unwrap();
+    world.remove(&other);
+    let repo = open(world.storage.clone());
+    for (id, _) in &world.images {
+        let _ = icecore::restore_stream(&repo, *id, &mut std::io::sink(), &NoProgress);
+    }
+    assert!(world.storage.files().remove(&other) == Some(whole));
+}
+
+#[test]
+fn verify_says_what_parity_brings_back_and_that_nothing_is_lost() {
+    let world = World::new("10+2", 3);
+    let packs: Vec<String> = world.files("packs/").into_iter().collect();
+    world.remove(&packs[0]);
+    world.flip(&packs[1], 130);
+    let before = world.storage.files();
+    for depth in [Depth::Structure, Depth::ReadData] {
+        let report = icecore::verify(&open(world.storage.clone()), None, depth, &NoProgress).unwrap();
+        assert!(!report.findings.is_empty(), "{depth:?}");
+        for finding in &report.findings {
+            assert_eq!(finding.lost, [], "{depth:?}: {finding:?}");
+        }
+    }
+    assert!(world.storage.files() == before, "verify changes nothing");
+    world.assert_restores("after verify");
+    assert_sound(&open(world.storage.clone()), "after restores have put the packs back");
+}
+
+#[test]
+fn verify_finds_damaged_parity() {
+    let world = World::new("4+2", 2);
+    let parity: Vec<String> = world.files("parity/").into_iter().collect();
+    let len = world.storage.files()[&parity[1]].len();
+    for at in [0, 9, 50, 70, 64 + 40 * 4 + 5, len / 2, len - 1] {
+        let damaged = world.copy();
+        damaged.flip(&parity[1], at);
+        let report =
+            icecore::verify(&open(damaged.storage.clone()), None, Depth::ReadData, &NoProgress).unwrap();
+        let objects: Vec<&str> = report.findings.iter().map(|finding| finding.object.as_str()).collect();
+        assert_eq!(objects, [format!("file {}", parity[1])], "byte {at}");
+    }
+    let damaged = world.copy();
+    damaged.remove(&parity[0]);
+    let report = icecore::verify(&open(damaged.storage), None, Depth::Structure, &NoProgress).unwrap();
+    assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+}
+
+#[test]
+fn a_repository_that_cannot_be_written_is_read_through_parity() {
+    let world = World::new("10+2", 3);
+    let packs: Vec<String> = world.files("packs/").into_iter().collect();
+    let repo = open(icecore::FaultStorage::failing_from(
+        world.storage.clone(),
+        0,
+        std::io::ErrorKind::ReadOnlyFilesystem,
+    ));
+    world.remove(&packs[2]);
+    for (id, image) in &world.images {
+        assert_same(&image_of(&repo, *id), image, "read only");
+    }
+    assert!(!world.files("packs/").contains(&packs[2]));
+    assert_eq!(ReadAt::len(&world.images[0].1), 100_000);
+}
