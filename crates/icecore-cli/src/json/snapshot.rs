@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use icecore::BadRanges;
 use icecore::CaptureReport;
 use icecore::Change;
 use icecore::RestoreReport;
@@ -195,7 +196,17 @@ pub(crate) struct RestoreResult {
     kept_bytes: u64,
     zeroed_bytes: u64,
     stored_bytes_read: u64,
+    bad_bytes: u64,
+    bad: Vec<BadRange>,
     elapsed_ms: u64,
+}
+
+/// A range of an image that could not be restored.
+#[derive(Serialize)]
+struct BadRange {
+    offset: u64,
+    bytes: u64,
+    problem: String,
 }
 
 impl RestoreResult {
@@ -204,8 +215,14 @@ impl RestoreResult {
         target: String,
         mode: &'static str,
         report: &RestoreReport,
+        bad: &BadRanges,
         elapsed: Duration,
     ) -> Self {
+        let range = |range: &icecore::BadRange| BadRange {
+            offset: range.offset,
+            bytes: range.bytes,
+            problem: range.problem.clone(),
+        };
         Self {
             snapshot: Snapshot::from(snapshot),
             target,
@@ -216,6 +233,8 @@ impl RestoreResult {
             kept_bytes: report.kept_bytes,
             zeroed_bytes: report.zeroed_bytes,
             stored_bytes_read: report.stored_bytes_read,
+            bad_bytes: bad.bytes,
+            bad: bad.ranges.iter().map(range).collect(),
             elapsed_ms: units::milliseconds(elapsed),
         }
     }

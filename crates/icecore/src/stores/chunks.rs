@@ -114,14 +114,16 @@ impl Store {
         let index = self.index();
         let mut hints: Vec<Hint> = index.find_chunk(id).collect();
         hints.sort_by_key(|hint| std::cmp::Reverse(hint.detail));
+        let mut failed = None;
         for hint in hints {
-            if let Some(found) = self.follow(hint)?
-                && found.entry.id == *id
-            {
-                return Ok(Some(found));
+            match self.follow(hint) {
+                Ok(Some(found)) if found.entry.id == *id => return Ok(Some(found)),
+                Ok(_) => {}
+                // Another pack that has it serves as well.
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(None)
+        failed.map_or(Ok(None), Err)
     }
 
     /// Returns all copies of a chunk or a page that sound packs have.
@@ -135,6 +137,13 @@ impl Store {
             }
         }
         Ok(copies)
+    }
+
+    /// Returns all copies of a chunk or a page that can be looked at now.
+    pub(crate) fn copies_at_hand(&self, id: &[u8; 16]) -> Vec<Located> {
+        let index = self.index();
+        let found = index.find_chunk(id).filter_map(|hint| self.follow(hint).ok().flatten());
+        found.filter(|found| found.entry.id == *id).collect()
     }
 
     /// Returns the chunk and the slot in it that a hint for a block leads to; none if the block is not there.
@@ -182,7 +191,13 @@ impl Store {
     /// Reads a manifest page and proves that it is the one that was asked for. Where it is damaged, another copy will do.
     pub(crate) fn read_page(&self, id: &PageId) -> Result<Vec<u8>> {
         let found = self.need_page(id)?;
-        self.or_from_another_copy(&id.0, &found, |copy| self.read_page_from(copy, id))
+        let first = match self.read_page_from(&found, id) {
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => error,
+            done => return done,
+        };
+        let copies = self.copies_at_hand(&id.0).into_iter();
+        let mut others = copies.filter(|copy| (copy.pack.id, copy.number) != (found.pack.id, found.number));
+        others.find_map(|copy| self.read_page_from(&copy, id).ok()).ok_or(first)
     }
 
     fn read_page_from(&self, found: &Located, id: &PageId) -> Result<Vec<u8>> {
@@ -194,31 +209,6 @@ impl Store {
             return Err(found.damaged().in_context(format!("page {id} has another content")));
         }
         Ok(bytes)
-    }
-
-    /// Reads a chunk or a page from where it was found; where that is damaged or cannot be read, from the other packs that
-    /// have it.
-    ///
-    /// # Errors
-    /// That of the first read if no copy is sound.
-    pub(crate) fn or_from_another_copy<T>(
-        &self,
-        id: &[u8; 16],
-        found: &Located,
-        mut read: impl FnMut(&Located) -> Result<T>,
-    ) -> Result<T> {
-        let first = match read(found) {
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => error,
-            done => return done,
-        };
-        for copy in self.copies(id)? {
-            if (copy.pack.id, copy.number) != (found.pack.id, found.number)
-                && let Ok(done) = read(&copy)
-            {
-                return Ok(done);
-            }
-        }
-        Err(first)
     }
 }
 

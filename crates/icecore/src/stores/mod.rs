@@ -18,5 +18,6 @@ pub(crate) mod pinned;
 pub(crate) mod records;
 pub(crate) mod run_builder;
 pub(crate) mod run_writer;
+pub(crate) mod substitute;
 pub(crate) mod tree_builder;
 pub(crate) mod walk;

@@ -13,6 +13,8 @@ mod diff;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod keep_going;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod model;

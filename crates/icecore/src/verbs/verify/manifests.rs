@@ -10,6 +10,8 @@ use crate::format::record::Record;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::fence;
+use crate::stores::substitute::other_copies;
+use crate::stores::substitute::same_block_elsewhere;
 use crate::stores::walk::Visitor;
 use crate::stores::walk::walk;
 use crate::verbs::verify::findings::FindingNumber;
@@ -189,19 +191,20 @@ impl One<'_, '_> {
         }
     }
 
-    /// Tells whether another pack has a slot of the chunk that is not known to be damaged there. A restore takes it then.
+    /// Tells whether the block is elsewhere too, in the same chunk or another one, and not known to be damaged there. A
+    /// restore takes it from there then.
     fn another_serves(&mut self, located: &Located, slot: u8) -> bool {
-        let copies = self.all.store.copies(&located.entry.id).unwrap_or_default();
-        let other = copies.into_iter().find(|copy| {
-            (copy.pack.id, copy.number) != (located.pack.id, located.number)
-                && copy.pack.has_slot(&copy.entry, slot)
-                && self.findings.damage_of(copy, slot).is_none()
-        });
-        // It is read too, if data is read.
-        other.is_some_and(|copy| {
-            self.all.named.insert(&copy);
-            true
-        })
+        let store = self.all.store;
+        let copies = other_copies(store, located).into_iter().map(|copy| (copy, slot));
+        let places = copies.filter(|(copy, slot)| copy.pack.has_slot(&copy.entry, *slot));
+        let places = places.chain(same_block_elsewhere(store, located, slot));
+        let mut serves = false;
+        for (place, slot) in places {
+            // It is read too, if data is read.
+            self.all.named.insert(&place);
+            serves |= self.findings.damage_of(&place, slot).is_none();
+        }
+        serves
     }
 
     fn unfit(&mut self, page: &PageRef, why: &str, range: Range<u64>) {

@@ -12,6 +12,7 @@ use crate::stores::base::Base;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::pack_file::PackFile;
+use crate::stores::substitute::good_blocks;
 use crate::verbs::verify::findings::Findings;
 use crate::verbs::verify::findings::Object;
 use crate::verbs::verify::findings::problem_of;
@@ -140,7 +141,10 @@ fn examine(base: &Base, located: &Located, worker: &mut Worker) -> Option<Troubl
     };
     match content {
         Err(error) => {
-            let slots = SlotBitmap::from_slots(0..=u8::MAX);
+            // Single blocks may be what they must be for all that.
+            let good = good_blocks(base, located, &mut worker.decoder);
+            let is_bad = |slot: &u8| good.iter().all(|(good, _)| good != slot);
+            let slots = SlotBitmap::from_slots((0..=u8::MAX).filter(is_bad));
             Some(Trouble { problem: problem_of(&error, LOST), slots })
         }
         Ok(bad) if !bad.is_empty() => {
