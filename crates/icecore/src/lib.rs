@@ -116,6 +116,7 @@ pub use crate::verbs::verify::Finding;
 pub use crate::verbs::verify::LostRange;
 pub use crate::verbs::verify::VerifyReport;
 pub use crate::verbs::verify::verify;
+pub use crate::verbs::verify::verify_and_note;
 pub use crate::words::error::Error;
 pub use crate::words::error::ErrorKind;
 pub use crate::words::error::Result;

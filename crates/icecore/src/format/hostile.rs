@@ -9,6 +9,8 @@ use crate::format::bytes::DecodeError;
 use crate::format::config::Config;
 use crate::format::golden;
 use crate::format::golden::bytes;
+use crate::format::notes::decode_checked;
+use crate::format::notes::decode_damage;
 use crate::format::pack::Directory;
 use crate::format::pack::Entry;
 use crate::format::pack::Header as PackHeader;
@@ -39,7 +41,7 @@ fn golden_run_body_len() -> u64 {
 }
 
 /// Everything that carries its own checksum.
-const SEALED: [(&str, &str, Check); 9] = [
+const SEALED: [(&str, &str, Check); 11] = [
     ("config", golden::CONFIG, |bytes| Config::decode(bytes).is_ok()),
     ("record", golden::RECORD, |bytes| Record::decode(bytes, &golden::hasher()).is_ok()),
     ("empty record", golden::EMPTY_RECORD, |bytes| Record::decode(bytes, &golden::hasher()).is_ok()),
@@ -49,6 +51,8 @@ const SEALED: [(&str, &str, Check); 9] = [
     ("punched record", golden::PUNCHED_RECORD, |bytes| Entry::decode_record(bytes, 4200).is_ok()),
     ("trailer", golden::TRAILER, |bytes| Trailer::decode(bytes).is_ok()),
     ("run header", golden::RUN_HEADER, |bytes| run_header(bytes).is_ok()),
+    ("checked", golden::CHECKED, |bytes| decode_checked(bytes, &golden::hasher()).is_ok()),
+    ("damage", golden::DAMAGE, |bytes| decode_damage(bytes, &golden::hasher()).is_ok()),
 ];
 
 /// Calls `check` with `whole` with one byte changed, for every byte and several changes.

@@ -2,11 +2,13 @@
 
 pub(crate) mod base;
 pub(crate) mod chunks;
+pub(crate) mod examine;
 pub(crate) mod fence;
 pub(crate) mod files;
 pub(crate) mod index;
 pub(crate) mod index_writer;
 pub(crate) mod manifest;
+pub(crate) mod notes;
 pub(crate) mod pack_cache;
 pub(crate) mod pack_check;
 pub(crate) mod pack_file;

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     // What is on disk.
     &["format/bytes", "format/layout"],
     &["format/pack", "format/run_table", "format/serial"],
-    &["format/envelope", "format/page", "format/run_filter"],
+    &["format/envelope", "format/notes", "format/page", "format/run_filter"],
     &["format/config", "format/run"],
     &["format/record"],
     // The world outside.
@@ -30,11 +30,11 @@ const LAYERS: &[&[&str]] = &[
     // Stores.
     &["stores/base"],
     &["stores/fence", "stores/index", "stores/pack_file", "stores/packs", "stores/records"],
-    &["stores/files", "stores/pack_cache", "stores/pack_check", "stores/pack_writer"],
+    &["stores/files", "stores/notes", "stores/pack_cache", "stores/pack_check", "stores/pack_writer"],
     &["stores/chunks", "stores/run_writer"],
     &["stores/manifest", "stores/pack_salvage", "stores/pinned", "stores/run_builder"],
     &["stores/substitute", "stores/tree_builder"],
-    &["stores/index_writer"],
+    &["stores/examine", "stores/index_writer"],
     &["stores/walk"],
     &["stores/pairs"],
     // The handle.
@@ -48,7 +48,8 @@ const LAYERS: &[&[&str]] = &[
     &["verbs/capture/pages", "verbs/capture/scan"],
     &["verbs/capture/choose"],
     &["verbs/capture/pipeline"],
-    &["verbs/gc/mark", "verbs/gc/totals"],
+    &["verbs/gc/copies", "verbs/gc/totals"],
+    &["verbs/gc/mark"],
     &["verbs/gc/choose", "verbs/gc/rewrite", "verbs/gc/tail"],
     &["verbs/restore/report"],
     &["verbs/restore/bad"],
