@@ -78,3 +78,28 @@ fn options_that_cannot_be_followed_are_refused() {
     place.run(&["restore", "base", "/dev/null", "--in-place"]).exits(2);
     place.run(&["restore", "base", "no/such/dir/x.raw"]).exits(3);
 }
+
+#[test]
+fn keep_going_completes_the_file_says_what_is_bad_and_exits_as_corrupt() {
+    let place = Place::with_snapshot();
+    let pack = place.data_pack();
+    let mut bytes = std::fs::read(&pack).unwrap();
+    // The image is noise, which is stored as it is: one byte costs one block, the first.
+    bytes[64 + 40 + 500] ^= 1;
+    std::fs::write(&pack, bytes).unwrap();
+    place.run(&["restore", "base", "new.raw"]).exits(6).says(&["--keep-going"]);
+    assert!(!place.path("new.raw").exists());
+    let done = place.run(&["restore", "base", "new.raw", "--keep-going"]).exits(6);
+    assert!(done.out.contains("INCOMPLETE") && done.out.contains("4.0 KiB at byte 0: "), "{done:?}");
+    let mut expected = std::fs::read(place.path("disk.raw")).unwrap();
+    expected[..4096].fill(0);
+    assert!(std::fs::read(place.path("new.raw")).unwrap() == expected);
+    let done = place.run(&["-o", "json", "restore", "base", "again.raw", "--keep-going"]).exits(6);
+    let result = &done.json()["result"];
+    assert_eq!(result["bad_bytes"], 4096);
+    assert_eq!((&result["bad"][0]["offset"], &result["bad"][0]["bytes"]), (&0.into(), &4096.into()));
+    // A target that has the block already keeps it.
+    std::fs::copy(place.path("disk.raw"), place.path("copy.raw")).unwrap();
+    place.run(&["restore", "base", "copy.raw", "--in-place", "--keep-going"]).exits(0);
+    place.assert_equal("disk.raw", "copy.raw");
+}

@@ -75,6 +75,13 @@ impl Place {
         self.dir.path().join(name)
     }
 
+    /// Returns the largest pack: that of the data.
+    pub(crate) fn data_pack(&self) -> PathBuf {
+        let dirs = std::fs::read_dir(self.path("repo/packs")).unwrap();
+        let packs = dirs.flat_map(|dir| std::fs::read_dir(dir.unwrap().path()).unwrap());
+        packs.map(|pack| pack.unwrap().path()).max_by_key(|pack| pack.metadata().unwrap().len()).unwrap()
+    }
+
     /// Makes an image: data, a hole, zeros that are written, and more data up to an odd end.
     pub(crate) fn image(&self, name: &str, seed: u64) {
         let file = File::create(self.path(name)).unwrap();

@@ -6,10 +6,13 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use icecore::BadRange;
+use icecore::BadRanges;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::NewTarget;
 use icecore::OpenTarget;
+use icecore::Progress;
 use icecore::Repository;
 use icecore::RestoreMode;
 use icecore::RestoreReport;
@@ -21,6 +24,7 @@ use crate::app::App;
 use crate::commands::if_interrupted;
 use crate::commands::title;
 use crate::exit::Verdict;
+use crate::exit::exit_code;
 use crate::host;
 use crate::host::Stopwatch;
 use crate::json;
@@ -45,10 +49,19 @@ pub(crate) struct RestoreArgs {
     /// Replace an existing file
     #[arg(short, long, conflicts_with = "in_place")]
     force: bool,
+    /// Go on where stored data is damaged: write all that is good and zeros for the rest, and list what is bad
+    ///
+    /// The target is completed, under the name that was asked for, and the exit code is 6 if anything in it is bad. What a
+    /// target restored with --in-place already has of it stays.
+    #[arg(short, long)]
+    keep_going: bool,
     /// Make the target this large, for example 20G; what is beyond the image becomes zero
     #[arg(long, value_name = "N", value_parser = units::parse_size)]
     size: Option<u64>,
 }
+
+/// What a restore did, and what could not be restored.
+type Restored = (RestoreReport, BadRanges);
 
 /// What stands where an image is to be restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,9 +81,9 @@ impl RestoreArgs {
         let repo = app.open()?;
         let snapshot = icecore::find(&repo, &self.snapshot)?;
         let watch = Stopwatch::start();
-        let (mode, report) = if to_stdout {
-            let Some(report) = stream(app, &repo, &snapshot)? else { return Ok(Verdict::Clean) };
-            ("stdout", report)
+        let (mode, (report, bad)) = if to_stdout {
+            let Some(done) = self.stream(app, &repo, &snapshot)? else { return Ok(Verdict::Clean) };
+            ("stdout", done)
         } else if self.in_place {
             ("in_place", self.in_place(app, &repo, &snapshot).map_err(if_full)?)
         } else {
@@ -78,14 +91,14 @@ impl RestoreArgs {
         };
         let elapsed = watch.elapsed();
         let target = self.target.display().to_string();
-        let text = summary(&snapshot, &target, &report, elapsed);
-        let result = json::RestoreResult::new(&snapshot, target, mode, &report, elapsed);
+        let text = summary(&snapshot, &target, &report, elapsed) + &bad_lines(&bad);
+        let result = json::RestoreResult::new(&snapshot, target, mode, &report, &bad, elapsed);
         if to_stdout {
             app.ui.result_aside(&result, &text)?;
         } else {
             app.ui.result(&result, &text)?;
         }
-        Ok(Verdict::Clean)
+        Ok(if bad.bytes == 0 { Verdict::Clean } else { Verdict::Told(exit_code(ErrorKind::Corrupt)) })
     }
 
     fn check_stream(&self) -> Result<()> {
@@ -118,7 +131,7 @@ impl RestoreArgs {
         }
     }
 
-    fn new_file(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<RestoreReport> {
+    fn new_file(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<Restored> {
         let path = &self.target;
         let size = self.size(snapshot)?;
         let exists = |hint: &str| {
@@ -139,13 +152,14 @@ impl RestoreArgs {
         }
         let target = NewTarget::create(path, size, self.force, host::new_session())?;
         let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
-        let report = icecore::restore(repo, snapshot.id, &target, RestoreMode::Fresh, &progress)
+        let report = self
+            .restore(repo, snapshot, &target, RestoreMode::Fresh, &progress)
             .map_err(if_interrupted("the target is as it was before; nothing is left of the new file"))?;
         target.finish()?;
         Ok(report)
     }
 
-    fn in_place(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<RestoreReport> {
+    fn in_place(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<Restored> {
         let path = &self.target;
         let size = self.size(snapshot)?;
         match present(path)? {
@@ -161,7 +175,7 @@ impl RestoreArgs {
         }
         let target = OpenTarget::open(path, size)?;
         let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
-        let report = icecore::restore(repo, snapshot.id, &target, RestoreMode::InPlace, &progress).map_err(
+        let report = self.restore(repo, snapshot, &target, RestoreMode::InPlace, &progress).map_err(
             if_interrupted(
                 "the target holds a part of the image; the same command goes on where this one stopped",
             ),
@@ -171,22 +185,62 @@ impl RestoreArgs {
             .map_err(|error| Error::io(format!("writing {} to the medium", path.display()), error))?;
         Ok(report)
     }
+
+    fn restore(
+        &self,
+        repo: &Repository,
+        snapshot: &Snapshot,
+        target: &dyn WriteAt,
+        mode: RestoreMode,
+        progress: &dyn Progress,
+    ) -> Result<Restored> {
+        if self.keep_going {
+            return icecore::restore_keep_going(repo, snapshot.id, target, mode, progress);
+        }
+        let report = icecore::restore(repo, snapshot.id, target, mode, progress);
+        Ok((report?, BadRanges::default()))
+    }
+
+    /// Writes the image to the standard output; returns none if nobody reads it any more.
+    fn stream(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<Option<Restored>> {
+        let mut out = Out::new();
+        let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
+        let restored = if self.keep_going {
+            icecore::restore_stream_keep_going(repo, snapshot.id, &mut out, &progress)
+        } else {
+            let report = icecore::restore_stream(repo, snapshot.id, &mut out, &progress);
+            report.map(|report| (report, BadRanges::default()))
+        };
+        let restored = restored.map_err(if_interrupted("the output is incomplete")).and_then(|restored| {
+            match out.flush() {
+                Ok(()) => Ok(restored),
+                Err(error) => Err(Error::io("writing to the standard output", error)),
+            }
+        });
+        match restored {
+            Ok(restored) => Ok(Some(restored)),
+            Err(error) => out.unless_closed(error).map(|()| None),
+        }
+    }
 }
 
-/// Writes the image to the standard output; returns none if nobody reads it any more.
-fn stream(app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<Option<RestoreReport>> {
-    let mut out = Out::new();
-    let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
-    let report = icecore::restore_stream(repo, snapshot.id, &mut out, &progress)
-        .map_err(if_interrupted("the output is incomplete"))
-        .and_then(|report| match out.flush() {
-            Ok(()) => Ok(report),
-            Err(error) => Err(Error::io("writing to the standard output", error)),
-        });
-    match report {
-        Ok(report) => Ok(Some(report)),
-        Err(error) => out.unless_closed(error).map(|()| None),
+/// Returns lines that say what of the target is not the image.
+fn bad_lines(bad: &BadRanges) -> String {
+    if bad.bytes == 0 {
+        return String::new();
     }
+    let listed: u64 = bad.ranges.iter().map(|range| range.bytes).sum();
+    let mut text = format!(
+        "THE TARGET IS INCOMPLETE: {} of the image could not be restored and are zeros there:\n",
+        units::bytes(bad.bytes)
+    );
+    for BadRange { offset, bytes, problem } in &bad.ranges {
+        text += &format!("  bad: {} at byte {offset}: {problem}\n", units::bytes(*bytes));
+    }
+    if listed < bad.bytes {
+        text += &format!("  bad: {} more, in too many ranges to list\n", units::bytes(bad.bytes - listed));
+    }
+    text
 }
 
 /// Says which disk is full: not that of the repository.

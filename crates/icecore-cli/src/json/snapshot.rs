@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use icecore::BadRanges;
 use icecore::CaptureReport;
 use icecore::Change;
 use icecore::RestoreReport;
@@ -196,7 +197,17 @@ pub(crate) struct RestoreResult {
     zeroed_bytes: u64,
     stored_bytes_read: u64,
     packs_healed: u64,
+    bad_bytes: u64,
+    bad: Vec<BadRange>,
     elapsed_ms: u64,
+}
+
+/// A range of an image that could not be restored.
+#[derive(Serialize)]
+struct BadRange {
+    offset: u64,
+    bytes: u64,
+    problem: String,
 }
 
 impl RestoreResult {
@@ -205,8 +216,14 @@ impl RestoreResult {
         target: String,
         mode: &'static str,
         report: &RestoreReport,
+        bad: &BadRanges,
         elapsed: Duration,
     ) -> Self {
+        let range = |range: &icecore::BadRange| BadRange {
+            offset: range.offset,
+            bytes: range.bytes,
+            problem: range.problem.clone(),
+        };
         Self {
             snapshot: Snapshot::from(snapshot),
             target,
@@ -218,6 +235,8 @@ impl RestoreResult {
             zeroed_bytes: report.zeroed_bytes,
             stored_bytes_read: report.stored_bytes_read,
             packs_healed: report.packs_healed,
+            bad_bytes: bad.bytes,
+            bad: bad.ranges.iter().map(range).collect(),
             elapsed_ms: units::milliseconds(elapsed),
         }
     }

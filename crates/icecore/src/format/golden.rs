@@ -5,6 +5,12 @@ use crate::format::config::Config;
 use crate::format::config::Features;
 use crate::format::config::Geometry;
 use crate::format::layout;
+use crate::format::notes::CheckedEntry;
+use crate::format::notes::DamageEntry;
+use crate::format::notes::decode_checked;
+use crate::format::notes::decode_damage;
+use crate::format::notes::encode_checked;
+use crate::format::notes::encode_damage;
 use crate::format::pack::Directory;
 use crate::format::pack::Entry;
 use crate::format::pack::Header as PackHeader;
@@ -71,6 +77,32 @@ pub(crate) const CONFIG_2_0: &str = "
     0d | level, zigzag
     202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f | key
     9eac19b6914b25f2fb6d540f2a33198e6d2e3bf4786d92a2b97b09182575d5ec | checksum
+";
+
+pub(crate) const CHECKED: &str = "
+    49434543484b440a | magic
+    0100 | version
+    0000 | reserved
+    01000000 | entries
+    abababababababababababababababababababababababababababababababab | pack
+    0068e5cf8b010000 | time
+    9083ca7ab3a3cc44c77f97dc1b977992d2ce8b4c334bf76fcf74b7ea7d5b3405 | checksum
+";
+
+pub(crate) const DAMAGE: &str = "
+    494345444d47440a | magic
+    0100 | version
+    0000 | reserved
+    02000000 | entries
+    abababababababababababababababababababababababababababababababab | pack
+    ffffffff | all of it
+    00000000000000000000000000000000 | no id
+    ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff | slots
+    acacacacacacacacacacacacacacacacacacacacacacacacacacacacacacacac | pack
+    07000000 | number of the entry
+    202122232425262728292a2b2c2d2e2f | its id
+    0102000000000000000000000000000000000000000000000000000000000000 | slots
+    3de809ac6b8f2739e8811ddf86b0f4581580de0001c7a416c83263d83ff44660 | checksum
 ";
 
 pub(crate) const RECORD: &str = "
@@ -674,6 +706,37 @@ fn digests_are_these_bytes() {
     let listed = DIGESTS.lines().filter_map(|line| Some(line.split_once('|')?.0.trim()));
     assert_eq!(found.iter().map(hex).collect::<Vec<_>>(), listed.collect::<Vec<_>>());
     assert_eq!(hasher.node(&[Digest::ZERO; 64]), Digest::ZERO);
+}
+
+fn checked_entry() -> CheckedEntry {
+    CheckedEntry { pack: PackId([0xab; 32]), unix_ms: 1_700_000_000_000 }
+}
+
+fn damage_entries() -> [DamageEntry; 2] {
+    let all = SlotBitmap([0xff; 32]);
+    [
+        DamageEntry { pack: PackId([0xab; 32]), number: None, id: [0; 16], slots: all },
+        DamageEntry {
+            pack: PackId([0xac; 32]),
+            number: Some(7),
+            id: count_from(0x20),
+            slots: SlotBitmap::from_slots([0, 9].into_iter()),
+        },
+    ]
+}
+
+#[test]
+fn notes_are_these_bytes() {
+    assert_eq!(encode_checked(&[checked_entry()], &hasher()), bytes(CHECKED));
+    assert_eq!(decode_checked(&bytes(CHECKED), &hasher()), Ok(vec![checked_entry()]));
+    assert_eq!(encode_damage(&damage_entries(), &hasher()), bytes(DAMAGE));
+    assert_eq!(decode_damage(&bytes(DAMAGE), &hasher()), Ok(damage_entries().to_vec()));
+    let mut lies = bytes(DAMAGE);
+    let end = lies.len() - 32;
+    lies[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
+    let checksum = hasher().record(&lies[..end]).0;
+    lies[end..].copy_from_slice(&checksum);
+    assert!(decode_damage(&lies, &hasher()).is_err(), "more entries than there are bytes");
 }
 
 #[test]

@@ -9,6 +9,8 @@ use crate::format::bytes::DecodeError;
 use crate::format::config::Config;
 use crate::format::golden;
 use crate::format::golden::bytes;
+use crate::format::notes::decode_checked;
+use crate::format::notes::decode_damage;
 use crate::format::pack::Directory;
 use crate::format::pack::Entry;
 use crate::format::pack::Header as PackHeader;
@@ -52,6 +54,8 @@ const SEALED: [(&str, &str, Check); 11] = [
     ("front of a parity file", golden::PARITY_HEAD, |bytes| Head::decode(bytes).is_ok()),
     ("trailer", golden::TRAILER, |bytes| Trailer::decode(bytes).is_ok()),
     ("run header", golden::RUN_HEADER, |bytes| run_header(bytes).is_ok()),
+    ("checked", golden::CHECKED, |bytes| decode_checked(bytes, &golden::hasher()).is_ok()),
+    ("damage", golden::DAMAGE, |bytes| decode_damage(bytes, &golden::hasher()).is_ok()),
 ];
 
 /// Calls `check` with `whole` with one byte changed, for every byte and several changes.

@@ -17,6 +17,10 @@ pub(crate) const TMP: &str = "tmp";
 pub(crate) const DAMAGED: &str = "damaged";
 /// Counts how often gc has removed something; see `docs/concurrency.md`.
 pub(crate) const GENERATION: &str = "generation";
+/// When each pack was last read whole, as verifications have noted it.
+pub(crate) const CHECKED: &str = "checked";
+/// What verifications have found damaged; see `docs/durability.md`.
+pub(crate) const DAMAGE: &str = "damage";
 /// Takes up room that is given back when the disk is full, so that delete and gc can work.
 pub(crate) const RESERVE: &str = "reserve";
 /// How large [`RESERVE`] is.

@@ -10,6 +10,7 @@ mod golden;
 #[cfg(test)]
 mod hostile;
 pub(crate) mod layout;
+pub(crate) mod notes;
 pub(crate) mod pack;
 pub(crate) mod page;
 pub(crate) mod parity;

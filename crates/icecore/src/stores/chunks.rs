@@ -135,15 +135,18 @@ impl Store {
     }
 
     fn need(&self, id: &[u8; 16], what: &str) -> Result<Located> {
-        if let Some(found) = self.find_stored(id)? {
+        if let Ok(Some(found)) = self.find_stored(id) {
             return Ok(found);
         }
         self.reload()?;
-        if let Some(found) = self.find_stored(id)? {
+        let found = self.find_stored(id);
+        if let Ok(Some(found)) = found {
             return Ok(found);
         }
-        let rescued = self.rescued_copies(id).into_iter().next();
-        rescued.ok_or_else(|| {
+        if let Some(rescued) = self.rescued_copies(id).into_iter().next() {
+            return Ok(rescued);
+        }
+        found?.ok_or_else(|| {
             Error::corrupt(format!("{what} {} is missing from the repository", ChunkId(*id)))
                 .with_hint("run `icecore repair index`; if it stays missing, `icecore repair snapshots` says what is lost")
         })
@@ -153,14 +156,16 @@ impl Store {
         let index = self.index();
         let mut hints: Vec<Hint> = index.find_chunk(id).collect();
         hints.sort_by_key(|hint| std::cmp::Reverse(hint.detail));
+        let mut failed = None;
         for hint in hints {
-            if let Some(found) = self.follow(hint)?
-                && found.entry.id == *id
-            {
-                return Ok(Some(found));
+            match self.follow(hint) {
+                Ok(Some(found)) if found.entry.id == *id => return Ok(Some(found)),
+                Ok(_) => {}
+                // Another pack that has it serves as well.
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(None)
+        failed.map_or(Ok(None), Err)
     }
 
     /// Returns all copies of a chunk or a page that sound packs have.
@@ -184,6 +189,13 @@ impl Store {
             Some(Located { pack, number: hint.entry, entry })
         };
         self.index().find_chunk(id).filter_map(located).collect()
+    }
+
+    /// Returns all copies of a chunk or a page that can be looked at now.
+    pub(crate) fn copies_at_hand(&self, id: &[u8; 16]) -> Vec<Located> {
+        let index = self.index();
+        let found = index.find_chunk(id).filter_map(|hint| self.follow(hint).ok().flatten());
+        found.filter(|found| found.entry.id == *id).collect()
     }
 
     /// Returns the chunk and the slot in it that a hint for a block leads to; none if the block is not there.
@@ -231,7 +243,16 @@ impl Store {
     /// Reads a manifest page and proves that it is the one that was asked for. Where it is damaged, another copy will do.
     pub(crate) fn read_page(&self, id: &PageId) -> Result<Vec<u8>> {
         let found = self.need_page(id)?;
-        self.or_from_another_copy(&id.0, &found, |copy| self.read_page_from(copy, id))
+        let first = match self.read_page_from(&found, id) {
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => error,
+            done => return done,
+        };
+        let copies = self.copies_at_hand(&id.0).into_iter();
+        let mut others = copies.filter(|copy| (copy.pack.id, copy.number) != (found.pack.id, found.number));
+        let other = others.find_map(|copy| self.read_page_from(&copy, id).ok());
+        let rescued =
+            || self.rescued_copies(&id.0).into_iter().find_map(|copy| self.read_page_from(&copy, id).ok());
+        other.or_else(rescued).ok_or(first)
     }
 
     fn read_page_from(&self, found: &Located, id: &PageId) -> Result<Vec<u8>> {
@@ -243,36 +264,6 @@ impl Store {
             return Err(found.damaged().in_context(format!("page {id} has another content")));
         }
         Ok(bytes)
-    }
-
-    /// Reads a chunk or a page from where it was found; where that is damaged or cannot be read, from the other packs that
-    /// have it, or else through parity.
-    ///
-    /// # Errors
-    /// That of the first read if no copy is sound.
-    pub(crate) fn or_from_another_copy<T>(
-        &self,
-        id: &[u8; 16],
-        found: &Located,
-        mut read: impl FnMut(&Located) -> Result<T>,
-    ) -> Result<T> {
-        let first = match read(found) {
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => error,
-            done => return done,
-        };
-        for copy in self.copies(id)? {
-            if (copy.pack.id, copy.number) != (found.pack.id, found.number)
-                && let Ok(done) = read(&copy)
-            {
-                return Ok(done);
-            }
-        }
-        for copy in self.rescued_copies(id) {
-            if let Ok(done) = read(&copy) {
-                return Ok(done);
-            }
-        }
-        Err(first)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::words::error::Result;
 pub(crate) struct FileSizes {
     /// Packs.
     pub(crate) pack_bytes: u64,
-    /// The index, the records, and the config.
+    /// The index, the records, the config, and notes.
     pub(crate) metadata_bytes: u64,
     /// Parity.
     pub(crate) parity_bytes: u64,
@@ -28,7 +28,9 @@ impl FileSizes {
         for id in list_packs(base)? {
             sizes.pack_bytes += file_bytes(base, &layout::pack(id))?;
         }
-        sizes.metadata_bytes = file_bytes(base, layout::CONFIG)? + file_bytes(base, layout::GENERATION)?;
+        for file in [layout::CONFIG, layout::GENERATION, layout::CHECKED, layout::DAMAGE] {
+            sizes.metadata_bytes += file_bytes(base, file)?;
+        }
         for dir in [layout::INDEX, layout::SNAPSHOTS] {
             sizes.metadata_bytes += dir_bytes(base, dir)?;
         }

@@ -1,5 +1,7 @@
 //! Reads manifests: finds the leaf that maps a region of an image, without reading more pages than lead to it.
 
+use std::ops::Range;
+
 use crate::format::page::Inner;
 use crate::format::page::Leaf;
 use crate::format::page::Page;
@@ -62,32 +64,47 @@ impl<'a> TreeReader<'a> {
 
     /// Returns the first leaf with data at or after number `from`: its number and the reference to its page.
     pub(crate) fn next_leaf(&mut self, from: u64) -> Result<Option<(u64, PageRef)>> {
+        self.next_leaf_past(from, &mut |_, error| Err(error))
+    }
+
+    /// As [`next_leaf`](Self::next_leaf). Where a page cannot be read, `unread` gets the numbers of the leaves below it;
+    /// where that returns `Ok`, the search goes on behind them.
+    pub(crate) fn next_leaf_past(
+        &mut self,
+        from: u64,
+        unread: &mut dyn FnMut(Range<u64>, Error) -> Result<()>,
+    ) -> Result<Option<(u64, PageRef)>> {
         let Some(root) = self.root else { return Ok(None) };
         if self.height == 0 {
             return Ok((from == 0).then_some((0, root)));
         }
         let mut from = from;
         loop {
-            match self.descend(root, from)? {
+            match self.descend(root, from) {
                 Step::Found(leaf, page) => return Ok(Some((leaf, page))),
                 Step::Next(next) => from = next,
                 Step::End => return Ok(None),
+                Step::Unread { level, number, error } => {
+                    let leaves = first_leaf(number, level)..first_leaf(number + 1, level);
+                    from = leaves.end;
+                    unread(leaves, error)?;
+                }
             }
         }
     }
 
     /// Goes down towards leaf `from` until there is no data below a child, and says where to go on.
-    fn descend(&mut self, root: PageRef, from: u64) -> Result<Step> {
+    fn descend(&mut self, root: PageRef, from: u64) -> Step {
         self.path.retain(|(level, number, _)| *number == number_at(from, *level));
         if number_at(from, self.height) != 0 {
-            return Ok(Step::End);
+            return Step::End;
         }
         loop {
             let (level, number) = match self.path.last() {
-                None => {
-                    self.push(root, self.height, 0)?;
-                    continue;
-                }
+                None => match self.push(root, self.height, 0) {
+                    Ok(()) => continue,
+                    Err(error) => return Step::Unread { level: self.height, number: 0, error },
+                },
                 Some((level, number, _)) => (*level, *number),
             };
             let wanted = number_at(from, level - 1) - number * FANOUT as u64;
@@ -95,13 +112,17 @@ impl<'a> TreeReader<'a> {
                 self.path.last().and_then(|(_, _, inner)| inner.children().find(|(at, _)| *at >= wanted));
             let below = number * FANOUT as u64;
             match child {
-                None if level == self.height => return Ok(Step::End),
-                None => return Ok(Step::Next(first_leaf(number + 1, level))),
+                None if level == self.height => return Step::End,
+                None => return Step::Next(first_leaf(number + 1, level)),
                 Some((at, _)) if at > wanted && level > 1 => {
-                    return Ok(Step::Next(first_leaf(below + at, level - 1)));
+                    return Step::Next(first_leaf(below + at, level - 1));
                 }
-                Some((at, page)) if level == 1 => return Ok(Step::Found(below + at, page)),
-                Some((at, page)) => self.push(page, level - 1, below + at)?,
+                Some((at, page)) if level == 1 => return Step::Found(below + at, page),
+                Some((at, page)) => {
+                    if let Err(error) = self.push(page, level - 1, below + at) {
+                        return Step::Unread { level: level - 1, number: below + at, error };
+                    }
+                }
             }
         }
     }
@@ -118,6 +139,12 @@ enum Step {
     Found(u64, PageRef),
     Next(u64),
     End,
+    /// A page that cannot be read: its level and its number there.
+    Unread {
+        level: u32,
+        number: u64,
+        error: Error,
+    },
 }
 
 /// Returns the number, among the pages of `level`, of the page that leaf `leaf` is below.

@@ -2,11 +2,13 @@
 
 pub(crate) mod base;
 pub(crate) mod chunks;
+pub(crate) mod examine;
 pub(crate) mod fence;
 pub(crate) mod files;
 pub(crate) mod index;
 pub(crate) mod index_writer;
 pub(crate) mod manifest;
+pub(crate) mod notes;
 pub(crate) mod pack_cache;
 pub(crate) mod pack_check;
 pub(crate) mod pack_file;
@@ -22,5 +24,6 @@ pub(crate) mod records;
 pub(crate) mod rescued;
 pub(crate) mod run_builder;
 pub(crate) mod run_writer;
+pub(crate) mod substitute;
 pub(crate) mod tree_builder;
 pub(crate) mod walk;

@@ -36,7 +36,8 @@ fn check_entry(base: &Base, pack: &PackFile, entry: &Entry) -> Result<()> {
         PackKind::Pages => entry.slots == 0 && entry.bitmap.is_none(),
         PackKind::Data => {
             let present = to_u64(pack.present_slots(entry).len() * BLOCK_BYTES);
-            present > 0 && present == u64::from(entry.raw_bytes)
+            // A punched chunk may have nothing left but the ids of its blocks, by which they are found elsewhere.
+            (present > 0 || entry.bitmap.is_some()) && present == u64::from(entry.raw_bytes)
         }
     };
     if !fits {

@@ -16,7 +16,9 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
+use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::to_u64;
+use crate::words::sizes::to_usize;
 use crate::world::storage::Mapped;
 use crate::world::storage::StoredFile;
 
@@ -174,6 +176,25 @@ impl PackFile {
                 .in_context(format!("at offset {}", entry.offset)));
         }
         Ok(())
+    }
+
+    /// Reads what can be read of the stored bytes of a chunk or a page; what cannot is zero. Nothing of it is checked.
+    pub(crate) fn read_stored_in_parts(&self, entry: &Entry) -> Vec<u8> {
+        let mut bytes = vec![0; entry.stored_bytes as usize];
+        if self.file.read_at(u64::from(entry.offset), &mut bytes).is_err() {
+            let mut offset = u64::from(entry.offset);
+            let mut rest = &mut bytes[..];
+            while !rest.is_empty() {
+                // Up to the end of a sector of 4 KiB, so that a bad one costs no more than what is in it.
+                let part = to_usize(BLOCK_U64 - offset % BLOCK_U64).min(rest.len());
+                let (now, later) = rest.split_at_mut(part);
+                if self.file.read_at(offset, now).is_err() {
+                    now.fill(0);
+                }
+                (offset, rest) = (offset + to_u64(part), later);
+            }
+        }
+        bytes
     }
 }
 

@@ -33,6 +33,12 @@ pub trait Progress: Sync {
     fn cancelled(&self) -> bool {
         false
     }
+
+    /// Tells whether the time that the operation was given is over: it ends soon then, in order, with what it has done.
+    /// Asked by operations that can be done in parts, as [`verify_and_note`](crate::verify_and_note).
+    fn time_is_up(&self) -> bool {
+        false
+    }
 }
 
 /// Shows nothing and never stops anything.

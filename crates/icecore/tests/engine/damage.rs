@@ -118,6 +118,23 @@ impl Fixture {
         Self::new(vec![("a", first), ("a", second), ("b", noise(3, LEAF + CHUNK))])
     }
 
+    /// Captures an image while nothing is known of what is stored: what it has in common with others is stored twice, in
+    /// different packs. Returns the pack of the data and the pack of the pages.
+    pub(crate) fn add_unaware(&mut self, volume: &str, image: Vec<u8>) -> (String, String) {
+        let known: Vec<String> = ["index/", "packs/"].iter().flat_map(|dir| self.files(dir)).collect();
+        let hide = |path: &str| format!("tmp/{}", path.replace('/', "-"));
+        known.iter().for_each(|path| self.storage.rename(path, &hide(path)).unwrap());
+        let number = u32::try_from(self.images.len() + 1).unwrap();
+        let id = take(&open(&self.storage).unwrap(), number, volume, &image).snapshot.id;
+        let new: Vec<String> = self.files("packs/").into_iter().collect();
+        known.iter().for_each(|path| self.storage.rename(&hide(path), path).unwrap());
+        self.images.push((id, image));
+        let of_kind = |kind| new.iter().find(|path| self.bytes(path)[10] == kind).cloned().unwrap();
+        let packs = (of_kind(1), of_kind(2));
+        self.packs.push(packs.clone());
+        packs
+    }
+
     pub(crate) fn id(&self, index: usize) -> SnapshotId {
         self.images[index].0
     }

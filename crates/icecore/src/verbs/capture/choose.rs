@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::index::Hint;
+use crate::stores::notes::Damage;
 use crate::verbs::capture::draft::BlockPlace;
 use crate::verbs::capture::packing::ChunkJob;
 use crate::verbs::capture::packing::Source;
@@ -43,6 +44,8 @@ impl StdHasher for IdHash {
 /// Chooses places for blocks, and puts new blocks into chunks.
 pub(crate) struct Chooser<'a> {
     store: &'a Store,
+    /// What of the store is damaged, and so is not taken for known.
+    damage: &'a Damage,
     /// New blocks that the index does not know yet: the number of their chunk, and the slot.
     pending: HashMap<BlockId, (u64, u8), BuildHasherDefault<IdHash>>,
     /// The ids of the chunks that are closed and not published, from number `first_pending` on.
@@ -64,9 +67,10 @@ struct OpenChunk {
 }
 
 impl<'a> Chooser<'a> {
-    pub(crate) fn new(store: &'a Store) -> Self {
+    pub(crate) fn new(store: &'a Store, damage: &'a Damage) -> Self {
         Self {
             store,
+            damage,
             pending: HashMap::default(),
             pending_ids: VecDeque::new(),
             first_pending: 0,
@@ -100,7 +104,9 @@ impl<'a> Chooser<'a> {
         }
         let first = self.hints.partition_point(|(at, _)| *at < block);
         for (_, hint) in self.hints[first..].iter().take_while(|(at, _)| *at == block) {
-            if let Some((located, slot)) = self.store.prove_block(&id, *hint)? {
+            if let Some((located, slot)) = self.store.prove_block(&id, *hint)?
+                && !self.damage.has_slot(located.pack.id, located.number, slot)
+            {
                 let place = BlockPlace::Chunk(ChunkId(located.entry.id), slot);
                 self.last = Some((located, slot));
                 return Ok((place, None));
@@ -126,7 +132,9 @@ impl<'a> Chooser<'a> {
         } else if located.pack.block_id(&located.entry, slot_wanted) != Some(*id) {
             return None;
         }
-        if !located.pack.has_slot(&located.entry, slot_wanted) {
+        if !located.pack.has_slot(&located.entry, slot_wanted)
+            || self.damage.has_slot(located.pack.id, located.number, slot_wanted)
+        {
             self.last = None;
             return None;
         }

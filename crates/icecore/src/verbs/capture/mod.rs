@@ -17,6 +17,7 @@ use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::repository::check_level;
 use crate::stores::fence;
+use crate::stores::notes::Damage;
 use crate::stores::records;
 use crate::verbs::capture::commit::Commit;
 use crate::verbs::capture::commit::commit;
@@ -143,10 +144,12 @@ pub fn capture(
         let records = records::load_all(base)?;
         check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;
         let parent = choose_parent(repo, options)?;
-        let trusted = trusted_parent(parent.as_ref(), &before, options);
+        // Where something is damaged, the image is read: it may bring back what is.
+        let damage = Damage::load(base);
+        let trusted = trusted_parent(parent.as_ref(), &before, options).filter(|_| damage.is_empty());
         let captured = match trusted {
             Some(parent) => unread(parent),
-            None => read(repo, image, parent.as_ref(), publisher.as_ref(), options, progress)?,
+            None => read(repo, &damage, image, parent.as_ref(), publisher.as_ref(), options, progress)?,
         };
         let after = image.state().map_err(|error| Error::io("looking at the image", error))?;
         if after.size_bytes != before.size_bytes {
@@ -218,6 +221,7 @@ fn unread(parent: &Record) -> Captured {
 
 fn read(
     repo: &Repository,
+    damage: &Damage,
     image: &dyn ReadAt,
     parent: Option<&Record>,
     publisher: Option<&Publisher<'_>>,
@@ -226,7 +230,7 @@ fn read(
 ) -> Result<Captured> {
     progress.total(Meter::Scanned, data_bytes_at_most(image)?);
     let compression = Compression { level: options.level.unwrap_or(repo.config.level), check: options.check };
-    pipeline::run(Plan { store: &repo.store, image, parent, publisher, compression, progress })
+    pipeline::run(Plan { store: &repo.store, damage, image, parent, publisher, compression, progress })
 }
 
 fn record_of(

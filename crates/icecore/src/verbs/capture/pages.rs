@@ -20,6 +20,8 @@ use crate::words::ids::PageId;
 /// Collects pages into packs.
 pub(crate) struct PageStore<'a> {
     store: &'a Store,
+    /// Whether pages that are there are read before they are taken for known.
+    pub(crate) distrusts: bool,
     publisher: Option<&'a Publisher<'a>>,
     encoder: Encoder,
     packer: Packer<'a>,
@@ -32,11 +34,13 @@ impl<'a> PageStore<'a> {
         store: &'a Store,
         publisher: Option<&'a Publisher<'a>>,
         compression: Compression,
+        distrusts: bool,
     ) -> Result<Self> {
         let encoder = Encoder::new(compression.level, compression.check)
             .map_err(|error| Error::io("preparing the compression of manifest pages", error))?;
         Ok(Self {
             store,
+            distrusts,
             encoder,
             publisher,
             packer: Packer::new(store, PackKind::Pages, publisher.is_some()),
@@ -46,7 +50,7 @@ impl<'a> PageStore<'a> {
 
     /// Stores a page, unless it is stored.
     pub(crate) fn put(&mut self, page: &PageRef, bytes: &[u8]) -> Result<()> {
-        if self.unpublished.contains(&page.id) || self.store.find_page(&page.id)?.is_some() {
+        if self.unpublished.contains(&page.id) || self.is_known(&page.id)? {
             return Ok(());
         }
         let encoded = self
@@ -60,6 +64,11 @@ impl<'a> PageStore<'a> {
             self.unpublished.clear();
         }
         Ok(())
+    }
+
+    fn is_known(&self, id: &PageId) -> Result<bool> {
+        let found = self.store.find_page(id)?.is_some();
+        Ok(found && (!self.distrusts || self.store.read_page(id).is_ok()))
     }
 
     /// Publishes what is open, and returns what was stored in all. Where there was no new `data`, which brings about

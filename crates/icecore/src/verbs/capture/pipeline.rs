@@ -9,6 +9,7 @@ use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::record::Record;
 use crate::stores::chunks::Store;
+use crate::stores::notes::Damage;
 use crate::stores::pack_writer::Item;
 use crate::stores::tree_builder::TreeBuilder;
 use crate::stores::tree_builder::emit_page;
@@ -50,6 +51,8 @@ const DRAFTS_MAX: usize = 64;
 #[derive(Clone, Copy)]
 pub(crate) struct Plan<'a> {
     pub(crate) store: &'a Store,
+    /// What of it is known to be damaged.
+    pub(crate) damage: &'a Damage,
     pub(crate) image: &'a dyn ReadAt,
     pub(crate) parent: Option<&'a Record>,
     /// None where nothing is to be written.
@@ -109,7 +112,7 @@ impl<'a> Chosen<'a> {
         let hasher = &plan.store.base.hasher;
         let mut chosen = Chosen {
             plan,
-            chooser: Chooser::new(plan.store),
+            chooser: Chooser::new(plan.store, plan.damage),
             tree: TreeBuilder::new(hasher, plan.image.len()),
             drafts: VecDeque::new(),
             read_bytes: 0,
@@ -126,16 +129,19 @@ impl<'a> Chosen<'a> {
             });
             to_packer.send(receiver).map_err(|_| Error::worker_lost())
         };
-        let mut pages = PageStore::new(plan.store, plan.publisher, plan.compression)?;
-        let parent = plan.parent.map(|parent| ParentReader::new(plan.store, parent));
+        let mut pages =
+            PageStore::new(plan.store, plan.publisher, plan.compression, !plan.damage.is_empty())?;
+        let parent = plan.parent.map(|parent| ParentReader::new(plan.store, plan.damage, parent));
         let mut scan = Scan::new(scope, plan.image, hasher, plan.progress, parent, BufferPool::new(BUFFERS));
         while let Some(leaf) = scan.next()? {
             if plan.progress.cancelled() {
                 return Err(Error::interrupted());
             }
+            pages.distrusts |= scan.met_damage();
             chosen.chooser.forget_published(published.chunks.load(Ordering::Acquire));
             chosen.add_leaf(&leaf, &mut pages, &submit)?;
         }
+        pages.distrusts |= scan.met_damage();
         if let Some(job) = chosen.chooser.close() {
             chosen.resolve(&job);
             submit(vec![job])?;

@@ -205,6 +205,11 @@ impl<'s, 'a> Scan<'s, 'a> {
         Ok(Some(leaf))
     }
 
+    /// Tells whether a page of the parent could not be read.
+    pub(crate) fn met_damage(&self) -> bool {
+        self.parent.as_ref().is_some_and(|parent| parent.met_damage)
+    }
+
     fn submit(&mut self, number: u64, mask: u64, buffer: LeafBuffer) {
         self.ahead.go_on(u64::from(mask.count_ones()) * SPAN_U64);
         let region =

@@ -1,5 +1,7 @@
 //! Chooses which packs go, which are rewritten, and which stay as they are.
 
+use std::collections::HashSet;
+
 use crate::format::pack::PackKind;
 use crate::stores::pack_file::PackFile;
 use crate::stores::pack_writer::PACK_BYTES_TARGET;
@@ -54,7 +56,11 @@ pub(crate) fn weigh(pack: &PackFile, used: &PackUse) -> Result<Weighed> {
                     present.iter().filter(|slot| used.slots.has(entry.first_block + u32::from(**slot)));
                 let slots = slots.count();
                 weighed.partly_used += u64::from(slots > 0 && slots < present.len());
-                bytes * slots as u64 / present.len().max(1) as u64
+                match slots {
+                    // What the directory says of its blocks may be all that is needed of a chunk.
+                    0 if used.entries.has(number) => entry.record_bytes() as u64,
+                    _ => bytes * slots as u64 / present.len().max(1) as u64,
+                }
             }
         };
         weighed.used_bytes += part;
@@ -64,8 +70,14 @@ pub(crate) fn weigh(pack: &PackFile, used: &PackUse) -> Result<Weighed> {
 }
 
 /// Chooses: what nothing uses goes; then the packs with the largest unused part are rewritten until no more than
-/// `max_unused` of all used bytes stays unused; then small packs are put together where there are many.
-pub(crate) fn choose(packs: &[Weighed], max_unused: f64, totals: &mut GcTotals) -> Choice {
+/// `max_unused` of all used bytes stays unused; then small packs are put together where there are many. Packs in
+/// `damaged` are not rewritten: a repair makes more of them.
+pub(crate) fn choose(
+    packs: &[Weighed],
+    damaged: &HashSet<PackId>,
+    max_unused: f64,
+    totals: &mut GcTotals,
+) -> Choice {
     let mut choice = Choice::default();
     let mut stay = Vec::new();
     for pack in packs {
@@ -76,6 +88,8 @@ pub(crate) fn choose(packs: &[Weighed], max_unused: f64, totals: &mut GcTotals) 
             choice.remove.push(pack.id);
             totals.packs_removed += 1;
             totals.freed_bytes += pack.bytes;
+        } else if damaged.contains(&pack.id) {
+            totals.unused_bytes_kept += pack.unused_bytes;
         } else {
             stay.push(*pack);
         }
@@ -100,7 +114,7 @@ pub(crate) fn choose(packs: &[Weighed], max_unused: f64, totals: &mut GcTotals) 
             small.iter().for_each(|pack| rewrite(pack, &mut choice, totals));
         }
     }
-    totals.unused_bytes_kept = unused;
+    totals.unused_bytes_kept += unused;
     choice
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::format::pack::SlotBitmap;
 use crate::format::page::Leaf;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
@@ -10,8 +11,12 @@ use crate::format::record::Record;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::pack_file::PackFile;
+use crate::stores::substitute::same_block_elsewhere;
 use crate::stores::walk::Visitor;
 use crate::stores::walk::walk;
+use crate::verbs::gc::copies::Chunk;
+use crate::verbs::gc::copies::Copies;
+use crate::verbs::gc::copies::good_slots;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
@@ -61,45 +66,60 @@ impl Usage {
         self.0.insert(pack.id, unused);
     }
 
+    fn set(&mut self, located: &Located, slot: u8) {
+        self.set_entry(located);
+        if let Some(used) = self.0.get_mut(&located.pack.id) {
+            used.slots.set(located.entry.first_block + u32::from(slot));
+        }
+    }
+
+    /// Marks a page, or a chunk for what its directory says of it. Returns whether it was not marked, or is in a pack that
+    /// is not watched.
+    fn set_entry(&mut self, located: &Located) -> bool {
+        self.0.get_mut(&located.pack.id).is_none_or(|used| used.entries.set(located.number))
+    }
+
     /// Marks everything that a snapshot needs.
     ///
     /// # Errors
     /// `Corrupt` if anything of it is missing.
-    pub(crate) fn mark(&mut self, store: &Store, record: &Record, progress: &dyn Progress) -> Result<()> {
-        let marked = walk(store, record, &mut Marker { store, usage: self, progress });
+    pub(crate) fn mark(
+        &mut self,
+        copies: &mut Copies<'_>,
+        record: &Record,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let marked = walk(copies.store, record, &mut Marker { copies, usage: self, progress });
         marked.map_err(|error| error.in_context(format!("snapshot {} ({})", record.id, record.name)))
     }
 }
 
-struct Marker<'a> {
-    store: &'a Store,
+struct Marker<'a, 'b> {
+    copies: &'a mut Copies<'b>,
     usage: &'a mut Usage,
     progress: &'a dyn Progress,
 }
 
-impl Visitor for Marker<'_> {
+impl Visitor for Marker<'_, '_> {
     fn enter(&mut self, page: &PageRef, _range: &Range<u64>) -> Result<bool> {
         if self.progress.cancelled() {
             return Err(Error::interrupted());
         }
         self.progress.advance(Meter::Pages, 1);
-        let located = self.store.need_page(&page.id)?;
+        let located = self.copies.page(&page.id)?;
         // Below a page that is marked already, everything is. A pack that came later is not watched: go on below it.
-        let used = self.usage.0.get_mut(&located.pack.id);
-        Ok(used.is_none_or(|used| used.entries.set(located.number)))
+        Ok(self.usage.set_entry(&located))
     }
 
     fn leaf(&mut self, _page: &PageRef, leaf: &Leaf, _offset: u64) -> Result<()> {
-        let located: Vec<Located> =
-            leaf.chunks.iter().map(|id| self.store.need_chunk(id)).collect::<Result<_>>()?;
+        let chunks: Vec<Chunk> = leaf.chunks.iter().map(|id| self.copies.chunk(id)).collect::<Result<_>>()?;
         for extent in &leaf.extents {
             let Place::Chunk { chunk, slot } = extent.place else { continue };
-            let located = &located[usize::from(chunk)];
+            let chunk = &chunks[usize::from(chunk)];
             for slot in (slot..=u8::MAX).take(usize::from(extent.blocks)) {
-                need_slot(located, slot)?;
-                if let Some(used) = self.usage.0.get_mut(&located.pack.id) {
-                    used.entries.set(located.number);
-                    used.slots.set(located.entry.first_block + u32::from(slot));
+                match chunk.with(slot) {
+                    Some(located) => self.usage.set(located, slot),
+                    None => self.without_sound_copy(chunk, slot)?,
                 }
             }
         }
@@ -111,18 +131,28 @@ impl Visitor for Marker<'_> {
     }
 }
 
-fn need_slot(located: &Located, slot: u8) -> Result<()> {
-    if located.pack.has_slot(&located.entry, slot) {
-        return Ok(());
+impl Marker<'_, '_> {
+    /// Marks all that may still give a block of which no copy of its chunk is sound: other chunks that have it, and what is
+    /// damaged, which a repair may bring back.
+    fn without_sound_copy(&mut self, chunk: &Chunk, slot: u8) -> Result<()> {
+        let Some(first) = chunk.first() else { return Ok(()) };
+        // What its directory says is needed to find the block elsewhere.
+        self.usage.set_entry(first);
+        let elsewhere = same_block_elsewhere(self.copies.store, first, slot);
+        if elsewhere.is_empty() && !chunk.has(slot) {
+            let (id, pack) = (ChunkId(first.entry.id), first.pack.id);
+            let missing = format!("slot {slot} of chunk {id} is needed and pack {pack} does not have it");
+            return Err(Error::corrupt(missing));
+        }
+        elsewhere.iter().for_each(|(place, slot)| self.usage.set(place, *slot));
+        chunk.all_with(slot).for_each(|damaged| self.usage.set(damaged, slot));
+        Ok(())
     }
-    let (id, pack) = (ChunkId(located.entry.id), located.pack.id);
-    Err(Error::corrupt(format!("slot {slot} of chunk {id} is needed and pack {pack} does not have it"))
-        .with_hint("run `icecore repair index`, then `icecore verify`"))
 }
 
 /// Finds, among packs that are to go, those that a snapshot needs: made after the others were marked.
 pub(crate) fn needed_of(store: &Store, record: &Record, going: &[PackId]) -> Result<Vec<PackId>> {
-    let mut needs = Needs { store, going, needed: Vec::new() };
+    let mut needs = Needs { store, going, needed: Vec::new(), proven: HashMap::new() };
     walk(store, record, &mut needs)?;
     Ok(needs.needed)
 }
@@ -131,21 +161,40 @@ struct Needs<'a> {
     store: &'a Store,
     going: &'a [PackId],
     needed: Vec<PackId>,
+    /// Copies in packs that stay: which slots of them are good, or whether a page is.
+    proven: HashMap<(PackId, u32), SlotBitmap>,
 }
 
 impl Needs<'_> {
-    /// Notes the packs that have something, unless a pack that stays has it too.
-    fn note(&mut self, copies: &[Located], has: impl Fn(&Located) -> bool) {
-        let packs: Vec<PackId> = copies.iter().filter(|copy| has(copy)).map(|copy| copy.pack.id).collect();
-        if packs.iter().all(|pack| self.going.contains(pack)) {
-            self.needed.extend(packs);
+    /// Notes the packs that have something, unless a pack that stays has it too, undamaged.
+    fn note(&mut self, copies: &[&Located], slot: u8) -> Result<()> {
+        let going = |copy: &&&Located| self.going.contains(&copy.pack.id);
+        let (go, stay): (Vec<&Located>, Vec<&Located>) = copies.iter().partition(going);
+        if go.is_empty() {
+            return Ok(());
         }
+        for copy in stay {
+            let good = match self.proven.get(&(copy.pack.id, copy.number)) {
+                Some(good) => *good,
+                None => {
+                    let good = good_slots(&self.store.base, copy)?;
+                    self.proven.insert((copy.pack.id, copy.number), good);
+                    good
+                }
+            };
+            if good.has(slot) {
+                return Ok(());
+            }
+        }
+        self.needed.extend(go.iter().map(|copy| copy.pack.id));
+        Ok(())
     }
 }
 
 impl Visitor for Needs<'_> {
     fn enter(&mut self, page: &PageRef, _range: &Range<u64>) -> Result<bool> {
-        self.note(&self.store.copies(&page.id.0)?, |_| true);
+        let copies = self.store.copies(&page.id.0)?;
+        self.note(&copies.iter().collect::<Vec<_>>(), 0)?;
         Ok(true)
     }
 
@@ -154,7 +203,8 @@ impl Visitor for Needs<'_> {
             let Place::Chunk { chunk, slot } = extent.place else { continue };
             let copies = self.store.copies(&leaf.chunks[usize::from(chunk)].0)?;
             for slot in (slot..=u8::MAX).take(usize::from(extent.blocks)) {
-                self.note(&copies, |copy| copy.pack.has_slot(&copy.entry, slot));
+                let with_it = copies.iter().filter(|copy| copy.pack.has_slot(&copy.entry, slot));
+                self.note(&with_it.collect::<Vec<_>>(), slot)?;
             }
         }
         Ok(())

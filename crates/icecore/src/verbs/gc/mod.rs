@@ -1,6 +1,7 @@
 //! Gc: gives back the space of what no snapshot uses. Plan, then apply.
 
 mod choose;
+mod copies;
 mod mark;
 mod parity;
 mod rewrite;
@@ -16,6 +17,8 @@ use crate::repository::fill_reserve;
 use crate::stores::fence;
 use crate::stores::fence::Held;
 use crate::stores::fence::Writer;
+use crate::stores::notes::Damage;
+use crate::stores::notes::change;
 use crate::stores::pack_file::PackFile;
 use crate::stores::packs::list_packs;
 use crate::stores::records;
@@ -23,6 +26,7 @@ use crate::verbs::gc::choose::Choice;
 use crate::verbs::gc::choose::Weighed;
 use crate::verbs::gc::choose::choose;
 use crate::verbs::gc::choose::weigh;
+use crate::verbs::gc::copies::Copies;
 use crate::verbs::gc::mark::Usage;
 use crate::verbs::gc::parity::Parity;
 use crate::verbs::gc::rewrite::Rewriter;
@@ -84,8 +88,10 @@ pub fn plan(repo: &Repository, options: &GcOptions, progress: &dyn Progress) -> 
             Err(error) => return Err(error),
         }
     }
+    let damage = Damage::load(base);
+    let mut copies = Copies::new(&repo.store, &damage);
     for record in &records {
-        usage.mark(&repo.store, record, progress).map_err(refuse)?;
+        usage.mark(&mut copies, record, progress).map_err(refuse)?;
     }
     let mut packs = Vec::with_capacity(usage.0.len());
     for (id, used) in &usage.0 {
@@ -93,7 +99,7 @@ pub fn plan(repo: &Repository, options: &GcOptions, progress: &dyn Progress) -> 
     }
     packs.sort_by_key(|pack| pack.id);
     let mut totals = GcTotals::default();
-    let choice = choose(&packs, options.max_unused, &mut totals);
+    let choice = choose(&packs, &damage.packs(), options.max_unused, &mut totals);
     Ok(GcPlan {
         totals,
         choice,
@@ -109,7 +115,8 @@ fn refuse(error: Error) -> Error {
         ErrorKind::Corrupt => error
             .in_context("gc deletes nothing while something that a snapshot needs is damaged or missing")
             .with_hint(
-                "run `icecore verify`; `icecore repair index`; or delete the snapshots that cannot be saved",
+                "run `icecore repair index`, then `icecore repair packs`, which say what is lost; or delete the snapshots \
+                 that cannot be saved",
             ),
         _ => error,
     }
@@ -140,6 +147,11 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
         result => result?,
     };
     parity.finish()?;
+    // What was noted of packs that are gone means nothing; where it cannot be written now, a verify does it.
+    let _ = change(base, |damage, checked| {
+        damage.retain(|pack, _| !gone.contains(&pack));
+        checked.retain(|pack, _| !gone.contains(pack));
+    });
     done.leftovers_removed = remove_leftovers(base)?;
     let bytes_of = |id: &PackId| plan.packs.iter().find(|pack| pack.id == *id);
     for pack in gone.iter().filter_map(bytes_of) {

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::format::pack::PackKind;
 use crate::format::pack::SlotBitmap;
+use crate::pure::compress::Codec;
 use crate::pure::compress::Decoder;
 use crate::pure::compress::Encoded;
 use crate::pure::compress::Encoder;
@@ -124,18 +125,23 @@ fn used_part(base: &Base, located: &Located, used: &PackUse, level: i32) -> Resu
 /// Returns a chunk with the data of `kept` slots only.
 fn punched(base: &Base, located: &Located, kept: &[u8], level: i32) -> Result<Item> {
     let failed = |error| Error::io(format!("recompressing chunk {}", ChunkId(located.entry.id)), error);
+    let blocks = located.pack.block_ids_of(&located.entry);
+    let bitmap = SlotBitmap::from_slots(kept.iter().copied());
+    if kept.is_empty() {
+        // Only which blocks it had is needed.
+        let nothing = Encoded { codec: Codec::Raw, bytes: Vec::new() };
+        return Ok(Item { bitmap: Some(bitmap), ..Item::new(located.entry.id, nothing, 0, blocks) });
+    }
     let mut decoder = Decoder::new().map_err(failed)?;
     let mut stored = Vec::new();
     let (slots, raw) = located.read(base, &mut decoder, &mut stored)?;
     let pairs = slots.iter().copied().zip(raw.as_chunks::<BLOCK_BYTES>().0);
-    let blocks: Vec<(u8, &[u8; BLOCK_BYTES])> = pairs.filter(|(slot, _)| kept.contains(slot)).collect();
-    located.prove(base, &blocks)?;
-    let bytes: Vec<u8> = blocks.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
+    let content: Vec<(u8, &[u8; BLOCK_BYTES])> = pairs.filter(|(slot, _)| kept.contains(slot)).collect();
+    located.prove(base, &content)?;
+    let bytes: Vec<u8> = content.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
     let encoded = Encoder::new(level, true).and_then(|mut encoder| encoder.encode(&bytes)).map_err(failed)?;
     let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let mut item = Item::new(located.entry.id, encoded, raw_bytes, located.pack.block_ids_of(&located.entry));
-    item.bitmap = Some(SlotBitmap::from_slots(kept.iter().copied()));
-    Ok(item)
+    Ok(Item { bitmap: Some(bitmap), ..Item::new(located.entry.id, encoded, raw_bytes, blocks) })
 }
 
 /// Returns a chunk or a page as it is stored.

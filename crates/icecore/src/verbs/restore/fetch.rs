@@ -1,11 +1,15 @@
 //! Fetches the pieces of a window: each chunk is read and decoded once, in the order of packs, on all cores, and each
 //! block is proven before it is given out.
 
+use std::collections::BTreeSet;
+
 use rayon::prelude::*;
 
 use crate::pure::compress::Decoder;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
+use crate::stores::substitute::rescue;
+use crate::verbs::restore::bad::is_of_the_repository;
 use crate::verbs::restore::window::ChunkPlace;
 use crate::verbs::restore::window::Piece;
 use crate::verbs::restore::window::Window;
@@ -22,11 +26,23 @@ use crate::words::sizes::BLOCK_U64;
 /// Chunks between two looks at whether to stop.
 const CHUNKS_AT_ONCE: usize = 2048;
 
+const DAMAGED_HINT: &str = "run `icecore verify --read-data` to see all that is damaged; `icecore repair packs` brings back what it can, and \
+     --keep-going restores everything else";
+
 /// Takes the proven bytes of a piece. Called from many threads, in no order.
 pub(crate) type PieceSink<'a> = dyn Fn(&Piece, &[u8]) + Sync + 'a;
 
 /// The blocks of a piece that were proven: the piece, and their digests.
 type Proven = Vec<(Piece, Vec<Digest>)>;
+
+/// What came of fetching pieces of one chunk.
+#[derive(Default)]
+struct Fetched {
+    stored_bytes: u64,
+    proven: Proven,
+    /// Pieces that cannot be had, and why.
+    lost: Vec<(Piece, String)>,
+}
 
 /// What a worker keeps between chunks.
 struct Worker {
@@ -57,21 +73,26 @@ pub(crate) fn fetch(
 
     let mut stored_bytes = 0;
     let mut digests: Proven = Vec::new();
+    let mut lost = Vec::new();
     for jobs in jobs.chunks(CHUNKS_AT_ONCE) {
         if progress.cancelled() {
             return Err(Error::interrupted());
         }
-        let one = |worker: &mut Result<Worker>, pieces: &&[Piece]| -> Result<(u64, Proven)> {
+        let one = |worker: &mut Result<Worker>, pieces: &&[Piece]| -> Result<Fetched> {
             let worker = worker.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
             fetch_chunk(store, window, pieces, worker, sink, progress)
         };
-        let fetched: Vec<(u64, Proven)> =
-            jobs.par_iter().map_init(Worker::new, one).collect::<Result<_>>()?;
-        for (bytes, proven) in fetched {
-            stored_bytes += bytes;
-            digests.extend(proven);
+        let fetched: Vec<Fetched> = jobs.par_iter().map_init(Worker::new, one).collect::<Result<_>>()?;
+        for fetched in fetched {
+            stored_bytes += fetched.stored_bytes;
+            digests.extend(fetched.proven);
+            lost.extend(fetched.lost);
         }
     }
+    if !lost.is_empty() {
+        window.pieces = digests.iter().map(|(piece, _)| *piece).collect();
+    }
+    lost.iter().for_each(|(piece, problem)| window.lose(piece, problem));
     for (piece, proven) in digests {
         let blocks = &mut window.leaves[piece.leaf as usize].blocks[usize::from(piece.block)..];
         blocks[..proven.len()].copy_from_slice(&proven);
@@ -86,33 +107,78 @@ fn fetch_chunk(
     worker: &mut Worker,
     sink: &PieceSink<'_>,
     progress: &dyn Progress,
-) -> Result<(u64, Proven)> {
-    let Some(first) = pieces.first() else { return Ok((0, Vec::new())) };
+) -> Result<Fetched> {
+    let Some(first) = pieces.first() else { return Ok(Fetched::default()) };
     let (id, place) = window.chunks[first.chunk as usize];
-    let located = locate(store, &id, place)?;
-    // What a damaged copy gave to the sink before it was noticed is overwritten by the next one.
-    let proven =
-        store.or_from_another_copy(&id.0, &located, |copy| fetch_from(store, copy, pieces, worker, sink));
-    let proven = proven.map_err(|error| {
-        let offset = window.offset(first);
-        error.in_context(format!("bytes {offset} to {}", offset + u64::from(first.blocks) * BLOCK_U64))
-    })?;
-    let blocks: u64 = pieces.iter().map(|piece| u64::from(piece.blocks)).sum();
+    let fetched = match locate(store, &id, place) {
+        Ok(located) => {
+            let proven = fetch_from(store, &located, pieces, worker, sink);
+            let stored_bytes = u64::from(located.entry.stored_bytes);
+            match proven {
+                Ok(proven) => Fetched { stored_bytes, proven, lost: Vec::new() },
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+                    fetch_anyhow(store, &located, pieces, sink, &error)?
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(error) if is_of_the_repository(&error) => {
+            let lost = pieces.iter().map(|piece| (*piece, error.to_string())).collect();
+            Fetched { lost, ..Fetched::default() }
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some((piece, problem)) = fetched.lost.first().filter(|_| !window.keep_going) {
+        let (offset, bytes) = (window.offset(piece), u64::from(piece.blocks) * BLOCK_U64);
+        return Err(Error::corrupt(format!("bytes {offset} to {}: {problem}", offset + bytes))
+            .with_hint(DAMAGED_HINT));
+    }
+    let blocks: u64 = fetched.proven.iter().map(|(piece, _)| u64::from(piece.blocks)).sum();
     progress.advance(Meter::Restored, blocks * BLOCK_U64);
-    Ok((u64::from(located.entry.stored_bytes), proven))
+    Ok(fetched)
 }
 
-/// Returns the chunk where it was when the window was gathered, or where it is now if gc has moved it.
+/// Returns the chunk where it was when the window was gathered, or where it is now if that cannot be opened any more.
 fn locate(store: &Store, id: &ChunkId, place: ChunkPlace) -> Result<Located> {
     let there = store.pack(place.pack).and_then(|pack| {
         let entry = pack.entry(place.number)?;
         Ok(Located { pack, number: place.number, entry })
     });
-    match there {
-        Ok(located) => Ok(located),
-        Err(error) if error.kind() == ErrorKind::NotFound => store.need_chunk(id),
-        Err(error) => Err(error),
+    there.or_else(|_| store.need_chunk(id))
+}
+
+/// Fetches what can be had of pieces whose chunk is damaged, or incomplete, where it was found. What was given to the sink
+/// before that was noticed is overwritten.
+fn fetch_anyhow(
+    store: &Store,
+    located: &Located,
+    pieces: &[Piece],
+    sink: &PieceSink<'_>,
+    why: &Error,
+) -> Result<Fetched> {
+    let slots = |piece: &Piece| (piece.slot..=u8::MAX).take(usize::from(piece.blocks));
+    let wanted: BTreeSet<u8> = pieces.iter().flat_map(slots).collect();
+    let saved = rescue(store, located, &Vec::from_iter(wanted))?;
+    let mut fetched = Fetched::default();
+    for piece in pieces {
+        let slots: Vec<u8> = slots(piece).collect();
+        let mut from = 0;
+        for run in slots.chunk_by(|a, b| saved.contains_key(a) == saved.contains_key(b)) {
+            let blocks = u16::try_from(run.len()).unwrap_or(u16::MAX);
+            let part = piece.part(from, blocks);
+            from += blocks;
+            let saved: Vec<_> = run.iter().filter_map(|slot| saved.get(slot)).collect();
+            if saved.is_empty() {
+                fetched.lost.push((part, why.to_string()));
+                continue;
+            }
+            let bytes: Vec<u8> = saved.iter().flat_map(|saved| saved.bytes.iter().copied()).collect();
+            sink(&part, &bytes);
+            fetched.proven.push((part, saved.iter().map(|saved| saved.digest).collect()));
+        }
     }
+    fetched.stored_bytes = u64::from(located.entry.stored_bytes);
+    Ok(fetched)
 }
 
 fn fetch_from(

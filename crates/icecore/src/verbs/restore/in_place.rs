@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::pure::zero::is_zero;
 use crate::stores::chunks::Store;
+use crate::verbs::restore::bad::is_of_the_repository;
 use crate::verbs::restore::window::Piece;
 use crate::verbs::restore::window::Window;
 use crate::verbs::restore::window::WindowLeaf;
@@ -85,7 +86,11 @@ fn wanted_ids(store: &Store, window: &Window) -> Result<Vec<Vec<Option<BlockId>>
         let chunk = match located.get(&piece.chunk) {
             Some(chunk) => chunk,
             None => {
-                let chunk = store.need_chunk(&window.chunks[piece.chunk as usize].0)?;
+                let chunk = match store.need_chunk(&window.chunks[piece.chunk as usize].0) {
+                    // Its pieces are found lost when they are fetched.
+                    Err(error) if window.keep_going && is_of_the_repository(&error) => continue,
+                    chunk => chunk?,
+                };
                 located.entry(piece.chunk).or_insert(chunk)
             }
         };

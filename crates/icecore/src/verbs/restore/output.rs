@@ -2,6 +2,7 @@
 
 use std::sync::mpsc;
 
+use crate::verbs::restore::in_place::make_zero;
 use crate::verbs::restore::paint::Painted;
 use crate::words::error::Error;
 use crate::words::error::Result;
@@ -18,36 +19,46 @@ const WRITE_BYTES_MAX: usize = 4 << 20;
 pub(super) struct Output<'a> {
     target: &'a dyn WriteAt,
     image_bytes: u64,
+    /// Whether what cannot be had must be made zero: something else may be there.
+    clears: bool,
     written_bytes: u64,
+    zeroed_bytes: u64,
     to_syncer: mpsc::SyncSender<()>,
 }
 
 impl Output<'_> {
-    /// Calls `work` with an output onto `target`. Returns what it returns, and how many bytes were written.
+    /// Calls `work` with an output onto `target`. Returns what it returns, and how many bytes were written, and made zero
+    /// because they cannot be had.
     ///
     /// # Errors
     /// Those of `work`, and those of syncing: an error of the medium is told to one sync only, so none is passed over.
     pub(super) fn with<T>(
         target: &dyn WriteAt,
         image_bytes: u64,
+        clears: bool,
         work: impl FnOnce(&mut Output<'_>) -> Result<T>,
-    ) -> Result<(T, u64)> {
+    ) -> Result<(T, u64, u64)> {
         let (to_syncer, calls) = mpsc::sync_channel(1);
         std::thread::scope(|threads| {
             let syncing = threads.spawn(move || calls.into_iter().try_for_each(|()| target.sync()));
-            let mut output = Output { target, image_bytes, written_bytes: 0, to_syncer };
+            let mut output =
+                Output { target, image_bytes, clears, written_bytes: 0, zeroed_bytes: 0, to_syncer };
             let done = work(&mut output);
-            let Output { written_bytes, to_syncer, .. } = output;
+            let Output { written_bytes, zeroed_bytes, to_syncer, .. } = output;
             drop(to_syncer);
             let synced = syncing.join().map_err(|_| Error::worker_lost())?;
             let done = done?;
             synced.map_err(|error| Error::io("syncing the target", error))?;
-            Ok((done, written_bytes))
+            Ok((done, written_bytes, zeroed_bytes))
         })
     }
 
-    /// Writes the blocks that were fetched for a window.
+    /// Writes the blocks that were fetched for a window, and zeros for those that cannot be had.
     pub(super) fn write(&mut self, painted: &Painted) -> Result<()> {
+        for lost in painted.window.lost.iter().filter(|_| self.clears) {
+            let upto = lost.range.end.min(self.image_bytes);
+            self.zeroed_bytes += make_zero(self.target, lost.range.start.min(upto)..upto)?;
+        }
         for run in painted.window.runs() {
             // A short last block is stored with zeros behind it.
             let inside = to_usize(self.image_bytes.saturating_sub(run.offset)).min(run.at.len());

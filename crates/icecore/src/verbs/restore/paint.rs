@@ -4,6 +4,8 @@ use std::sync::mpsc;
 
 use crate::format::record::Record;
 use crate::repository::Repository;
+use crate::verbs::restore::bad::BadRanges;
+use crate::verbs::restore::bad::Collector;
 use crate::verbs::restore::canvas::Canvas;
 use crate::verbs::restore::fetch::fetch;
 use crate::verbs::restore::window::Window;
@@ -26,15 +28,24 @@ pub(super) struct Painted {
     pub(super) canvas: Canvas,
 }
 
+/// What came of painting an image.
+pub(super) struct Painting {
+    pub(super) stored_bytes_read: u64,
+    /// What could not be had, where that is no error.
+    pub(super) bad: BadRanges,
+}
+
 /// Goes through an image window by window. `prepare` may take away pieces that need not be fetched, on the calling thread;
-/// `write` gets what was proven, in order, on a thread of its own. Returns how many stored bytes were read.
+/// `write` gets what was proven, in order, on a thread of its own. With `keep_going`, what cannot be had is
+/// left out of the windows, and told.
 pub(super) fn paint(
     repo: &Repository,
     record: &Record,
+    keep_going: bool,
     progress: &dyn Progress,
     mut prepare: impl FnMut(&mut Window) -> Result<()>,
     mut write: impl FnMut(&mut Painted) -> Result<()> + Send,
-) -> Result<u64> {
+) -> Result<Painting> {
     let leaves = to_usize(record.size_bytes.div_ceil(LEAF_U64)).min(WINDOW_LEAVES);
     let (to_writer, painted) = mpsc::sync_channel::<Painted>(CANVASES);
     let (give_back, free) = mpsc::sync_channel::<Canvas>(CANVASES);
@@ -47,8 +58,9 @@ pub(super) fn paint(
                 Ok(())
             })
         });
-        let (mut made, mut stored_bytes) = (0, 0);
-        let painting = each_window(repo, record, WINDOW_LEAVES, |mut window| {
+        let (mut made, mut stored_bytes_read) = (0, 0);
+        let mut bad = Collector::new(record.size_bytes);
+        let painting = each_window(repo, record, WINDOW_LEAVES, keep_going, |mut window| {
             prepare(&mut window)?;
             let mut canvas = if made < CANVASES {
                 made += 1;
@@ -57,14 +69,17 @@ pub(super) fn paint(
                 free.recv().map_err(|_| Error::worker_lost())?
             };
             let wet = canvas.wet();
-            stored_bytes += fetch(&repo.store, &mut window, &|piece, bytes| wet.put(piece, bytes), progress)?;
+            stored_bytes_read +=
+                fetch(&repo.store, &mut window, &|piece, bytes| wet.put(piece, bytes), progress)?;
             window.prove(&repo.base().hasher)?;
+            window.lost_regions.iter().for_each(|lost| bad.add_region(lost.range.clone(), &lost.problem));
+            window.lost.iter().for_each(|lost| bad.add(lost.range.clone(), &lost.problem));
             to_writer.send(Painted { window, canvas }).map_err(|_| Error::worker_lost())
         });
         drop(to_writer);
         // Where writing failed, its error is the cause of the other.
         writing.join().map_err(|_| Error::worker_lost())??;
         painting?;
-        Ok(stored_bytes)
+        Ok(Painting { stored_bytes_read, bad: bad.finish() })
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::pure::hash::Hasher;
@@ -11,6 +12,7 @@ use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::manifest::TreeReader;
 use crate::stores::manifest::load_leaf;
+use crate::verbs::restore::bad::is_of_the_repository;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -29,16 +31,20 @@ use crate::words::sizes::SPAN_U64;
 use crate::words::sizes::to_u64;
 
 /// Goes through an image window by window.
+///
+/// With `keep_going`, what of a window cannot be had is noted in it, and is no error.
 pub(crate) fn each_window(
     repo: &Repository,
     record: &Record,
     leaves_max: usize,
+    keep_going: bool,
     mut each: impl FnMut(Window) -> Result<()>,
 ) -> Result<()> {
     let mut tree = TreeReader::new(&repo.store, record.root, record.size_bytes);
     let mut from = 0;
     while from < record.size_bytes {
-        let window = Window::gather(&repo.store, &mut tree, from, record.size_bytes, leaves_max);
+        let image = Image { bytes: record.size_bytes, keep_going };
+        let window = Window::gather(&repo.store, &mut tree, from, image, leaves_max);
         let done = window.and_then(|window| {
             let end = window.range.end;
             each(window)?;
@@ -50,6 +56,14 @@ pub(crate) fn each_window(
         })?;
     }
     Ok(())
+}
+
+/// What a window is a part of.
+#[derive(Clone, Copy)]
+pub(crate) struct Image {
+    pub(crate) bytes: u64,
+    /// Whether what cannot be had is noted, and no error.
+    pub(crate) keep_going: bool,
 }
 
 /// A run of blocks to fetch: which blocks of which leaf of the window, and where in which chunk they are.
@@ -70,6 +84,23 @@ impl Piece {
     pub(crate) fn place(&self) -> Range<usize> {
         let start = self.leaf as usize * LEAF_BYTES + usize::from(self.block) * BLOCK_BYTES;
         start..start + usize::from(self.blocks) * BLOCK_BYTES
+    }
+
+    /// Returns `blocks` blocks of it, from number `from` on.
+    pub(crate) fn part(&self, from: u16, blocks: u16) -> Self {
+        let slot = self.slot.saturating_add(u8::try_from(from).unwrap_or(u8::MAX));
+        Self { block: self.block + from, blocks, slot, ..*self }
+    }
+
+    /// Returns what is left of it without the blocks of another one.
+    fn without(&self, other: &Self) -> impl Iterator<Item = Self> + use<> {
+        let (begin, end) = (self.block, self.block + self.blocks);
+        let (from, upto) = (other.block.clamp(begin, end), (other.block + other.blocks).clamp(begin, end));
+        let parts = match self.leaf == other.leaf {
+            true => [self.part(0, from - begin), self.part(upto - begin, end - upto)],
+            false => [*self, self.part(0, 0)],
+        };
+        parts.into_iter().filter(|part| part.blocks > 0)
     }
 }
 
@@ -104,6 +135,15 @@ pub(crate) struct WindowLeaf {
     pub(crate) spans: [Digest; LEAF_SPANS],
     /// The digests of its blocks, as they are proven one after another.
     pub(crate) blocks: Vec<Digest>,
+    /// A bit for each span of which something is lost, and which cannot be proven as a whole then.
+    lost_spans: u64,
+}
+
+/// A range of the image that cannot be had, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Lost {
+    pub(crate) range: Range<u64>,
+    pub(crate) problem: String,
 }
 
 /// Some leaves of an image.
@@ -113,6 +153,12 @@ pub(crate) struct Window {
     pub(crate) chunks: Vec<(ChunkId, ChunkPlace)>,
     /// The part of the image that the window stands for: its leaves, and the empty regions before each.
     pub(crate) range: Range<u64>,
+    /// Whether what cannot be had is noted here, and no error.
+    pub(crate) keep_going: bool,
+    /// What cannot be had of its leaves.
+    pub(crate) lost: Vec<Lost>,
+    /// Regions that have no leaf here because a page cannot be read.
+    pub(crate) lost_regions: Vec<Lost>,
 }
 
 impl Window {
@@ -122,29 +168,63 @@ impl Window {
         store: &Store,
         tree: &mut TreeReader<'_>,
         from: u64,
-        image_bytes: u64,
+        image: Image,
         leaves_max: usize,
     ) -> Result<Self> {
-        let mut window =
-            Self { leaves: Vec::new(), pieces: Vec::new(), chunks: Vec::new(), range: from..image_bytes };
+        let mut window = Self {
+            leaves: Vec::new(),
+            pieces: Vec::new(),
+            chunks: Vec::new(),
+            range: from..image.bytes,
+            keep_going: image.keep_going,
+            lost: Vec::new(),
+            lost_regions: Vec::new(),
+        };
         let mut numbers = HashMap::new();
         let mut next = from / LEAF_U64;
-        while let Some((number, page)) = tree.next_leaf(next)? {
+        while let Some((number, page)) = window.next_leaf(tree, next)? {
             if window.leaves.len() == leaves_max {
                 window.range.end = (window.range.start).max(next * LEAF_U64);
                 break;
             }
             let offset = number * LEAF_U64;
-            if offset >= image_bytes {
+            if offset >= image.bytes {
                 return Err(Error::corrupt(format!(
                     "the manifest has data at byte {offset}, beyond the image's end"
                 )));
             }
-            let add = window.add(store, number, &page.id, &mut numbers);
-            add.map_err(|error| error.in_context(format!("bytes {offset} to {}", offset + LEAF_U64)))?;
+            let region = offset..offset + LEAF_U64;
+            if let Err(error) = window.add(store, number, &page.id, &mut numbers) {
+                window.lose_region(region.clone(), in_range(error, &region))?;
+            }
             next = number + 1;
         }
         Ok(window)
+    }
+
+    fn next_leaf(&mut self, tree: &mut TreeReader<'_>, from: u64) -> Result<Option<(u64, PageRef)>> {
+        tree.next_leaf_past(from, &mut |leaves, error| {
+            let bytes = |leaf: u64| leaf.saturating_mul(LEAF_U64);
+            self.lose_region(bytes(leaves.start)..bytes(leaves.end), error)
+        })
+    }
+
+    fn lose_region(&mut self, range: Range<u64>, error: Error) -> Result<()> {
+        if !self.keep_going || !is_of_the_repository(&error) {
+            return Err(error);
+        }
+        self.lost_regions.push(Lost { range, problem: error.to_string() });
+        Ok(())
+    }
+
+    /// Notes that a piece, which is not in the list of pieces any more, cannot be had.
+    pub(crate) fn lose(&mut self, piece: &Piece, problem: &str) {
+        let (offset, end) = (self.offset(piece), usize::from(piece.block + piece.blocks));
+        for span in usize::from(piece.block) / SPAN_BLOCKS..end.div_ceil(SPAN_BLOCKS) {
+            self.leaves[piece.leaf as usize].lost_spans |= 1 << span;
+        }
+        let range = offset..offset + u64::from(piece.blocks) * BLOCK_U64;
+        self.lost.push(Lost { range, problem: problem.to_owned() });
     }
 
     fn add(
@@ -159,28 +239,37 @@ impl Window {
         let mut table = Vec::with_capacity(leaf.chunks.len());
         for id in &leaf.chunks {
             let chunk = match numbers.get(id) {
-                Some(chunk) => *chunk,
-                None => {
-                    let Located { pack, number, entry } = store.need_chunk(id)?;
-                    let chunk = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
-                    self.chunks.push((*id, ChunkPlace { pack: pack.id, offset: entry.offset, number }));
-                    numbers.insert(*id, chunk);
-                    chunk
-                }
+                Some(chunk) => Ok(*chunk),
+                None => match store.need_chunk(id) {
+                    Ok(located) => Ok(self.add_chunk(id, &located, numbers)),
+                    Err(error) if self.keep_going && is_of_the_repository(&error) => Err(error.to_string()),
+                    Err(error) => return Err(error),
+                },
             };
             table.push(chunk);
         }
+        let blocks = vec![store.base.hasher.zero_block(); LEAF_BLOCKS];
+        self.leaves.push(WindowLeaf { number, spans: leaf.span_digests(), blocks, lost_spans: 0 });
         let mut block = 0;
         for extent in &leaf.extents {
             if let Place::Chunk { chunk, slot } = extent.place {
-                let chunk = table[usize::from(chunk)];
-                self.pieces.push(Piece { chunk, leaf: at, block, blocks: extent.blocks, slot });
+                let piece = |chunk| Piece { chunk, leaf: at, block, blocks: extent.blocks, slot };
+                match &table[usize::from(chunk)] {
+                    Ok(chunk) => self.pieces.push(piece(*chunk)),
+                    Err(problem) => self.lose(&piece(0), problem),
+                }
             }
             block += extent.blocks;
         }
-        let blocks = vec![store.base.hasher.zero_block(); LEAF_BLOCKS];
-        self.leaves.push(WindowLeaf { number, spans: leaf.span_digests(), blocks });
         Ok(())
+    }
+
+    fn add_chunk(&mut self, id: &ChunkId, located: &Located, numbers: &mut HashMap<ChunkId, u32>) -> u32 {
+        let Located { pack, number, entry } = located;
+        let chunk = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
+        self.chunks.push((*id, ChunkPlace { pack: pack.id, offset: entry.offset, number: *number }));
+        numbers.insert(*id, chunk);
+        chunk
     }
 
     /// Returns the blocks that are to be written, in runs that are as long as they can be, in the order of the image.
@@ -203,21 +292,41 @@ impl Window {
         self.leaves[piece.leaf as usize].number * LEAF_U64 + u64::from(piece.block) * BLOCK_U64
     }
 
-    /// Proves that the blocks, whose digests are all known now, give the spans that the manifest names.
-    pub(crate) fn prove(&self, hasher: &Hasher) -> Result<()> {
-        for leaf in &self.leaves {
+    /// Proves that the blocks, whose digests are all known now, give the spans that the manifest names. Spans of which
+    /// something is lost cannot be proven, only their blocks are.
+    pub(crate) fn prove(&mut self, hasher: &Hasher) -> Result<()> {
+        let mut wrong = Vec::new();
+        for (leaf, number) in self.leaves.iter().zip(0..) {
             let spans = leaf.spans.iter().zip(leaf.blocks.as_chunks::<SPAN_BLOCKS>().0).enumerate();
             for (at, (wanted, blocks)) in spans.filter(|(_, (wanted, _))| **wanted != Digest::ZERO) {
-                if hasher.span(blocks) != *wanted {
-                    let offset = leaf.number * LEAF_U64 + to_u64(at) * SPAN_U64;
-                    return Err(Error::corrupt(format!(
-                        "bytes {offset} to {} are not what the manifest says",
-                        offset + SPAN_U64
-                    ))
-                    .with_hint("run `icecore verify --read-data`"));
+                if leaf.lost_spans >> at & 1 == 0 && hasher.span(blocks) != *wanted {
+                    wrong.push((number, leaf.number * LEAF_U64, at));
                 }
             }
         }
+        for (leaf, leaf_offset, span) in wrong {
+            let offset = leaf_offset + to_u64(span) * SPAN_U64;
+            let problem = format!("bytes {offset} to {} are not what the manifest says", offset + SPAN_U64);
+            if !self.keep_going {
+                return Err(Error::corrupt(problem).with_hint("run `icecore verify --read-data`"));
+            }
+            self.lose_span(leaf, span, &problem);
+        }
         Ok(())
     }
+
+    /// Takes a whole span out of the pieces.
+    fn lose_span(&mut self, leaf: u32, span: usize, problem: &str) {
+        let block = u16::try_from(span * SPAN_BLOCKS).unwrap_or(u16::MAX);
+        let blocks = u16::try_from(SPAN_BLOCKS).unwrap_or(u16::MAX);
+        let of_span = Piece { chunk: 0, leaf, block, blocks, slot: 0 };
+        let pieces = std::mem::take(&mut self.pieces);
+        self.pieces = pieces.iter().flat_map(|piece| piece.without(&of_span)).collect();
+        self.lose(&of_span, problem);
+    }
+}
+
+/// Names the range of the image that an error is about.
+fn in_range(error: Error, range: &Range<u64>) -> Error {
+    error.in_context(format!("bytes {} to {}", range.start, range.end))
 }

@@ -113,6 +113,14 @@ impl Findings {
         damage.slots.has(slot).then_some(damage.finding)
     }
 
+    /// Returns the packs that something is wrong with as a whole.
+    pub(crate) fn broken_packs(&self) -> impl Iterator<Item = PackId> + '_ {
+        self.numbers.keys().filter_map(|object| match object {
+            Object::Pack(id) => Some(*id),
+            _ => None,
+        })
+    }
+
     /// Forgets all lost ranges, which are then to be found again.
     pub(crate) fn forget_lost(&mut self) {
         self.all.iter_mut().for_each(|(_, _, lost)| lost.clear());

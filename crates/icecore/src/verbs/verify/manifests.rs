@@ -11,6 +11,9 @@ use crate::pure::compress::Decoder;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::fence;
+use crate::stores::substitute::good_blocks;
+use crate::stores::substitute::other_copies;
+use crate::stores::substitute::same_block_elsewhere;
 use crate::stores::walk::Visitor;
 use crate::stores::walk::walk;
 use crate::verbs::verify::findings::FindingNumber;
@@ -126,16 +129,6 @@ impl<'a> Manifests<'a> {
         }
     }
 
-    /// Tells whether a chunk can be read where it is.
-    fn reads(&self, located: &Located) -> bool {
-        let mut stored = Vec::new();
-        let decoder = Decoder::new();
-        decoder.is_ok_and(|mut decoder| {
-            let read = located.read(&self.store.base, &mut decoder, &mut stored);
-            read.is_ok()
-        })
-    }
-
     /// Looks for what gc moved, if it moved anything since the last look.
     fn gc_went_on(&mut self) -> bool {
         let generation = fence::generation(&self.store.base).ok();
@@ -205,21 +198,29 @@ impl One<'_, '_> {
         }
     }
 
-    /// Tells whether another pack has a slot of the chunk that is not known to be damaged there. A restore takes it then.
+    /// Tells whether the block is elsewhere too, in the same chunk or another one, and not known to be damaged there. A
+    /// restore takes it from there then.
     fn another_serves(&mut self, located: &Located, slot: u8) -> bool {
-        let copies = self.all.store.copies(&located.entry.id).unwrap_or_default();
-        let other = copies.into_iter().find(|copy| {
-            (copy.pack.id, copy.number) != (located.pack.id, located.number)
-                && copy.pack.has_slot(&copy.entry, slot)
-                && self.findings.damage_of(copy, slot).is_none()
-        });
-        // It is read too, if data is read.
-        if let Some(copy) = other {
-            self.all.named.insert(&copy);
-            return true;
+        let store = self.all.store;
+        let copies = other_copies(store, located).into_iter().map(|copy| (copy, slot));
+        let places = copies.filter(|(copy, slot)| copy.pack.has_slot(&copy.entry, *slot));
+        let places = places.chain(same_block_elsewhere(store, located, slot));
+        let mut serves = false;
+        for (place, slot) in places {
+            // It is read too, if data is read.
+            self.all.named.insert(&place);
+            serves |= self.findings.damage_of(&place, slot).is_none();
         }
-        let rescued = self.all.store.rescued_copies(&located.entry.id);
-        rescued.iter().any(|copy| copy.pack.has_slot(&copy.entry, slot) && self.all.reads(copy))
+        serves || self.parity_serves(located, slot)
+    }
+
+    /// Tells whether parity gives a block that is damaged where it is.
+    fn parity_serves(&self, located: &Located, slot: u8) -> bool {
+        let store = self.all.store;
+        let Ok(mut decoder) = Decoder::new() else { return false };
+        let rescued = store.rescued_copies(&located.entry.id);
+        let mut good = rescued.iter().flat_map(|copy| good_blocks(&store.base, copy, &mut decoder));
+        good.any(|(good, _)| good == slot)
     }
 
     fn unfit(&mut self, page: &PageRef, why: &str, range: Range<u64>) {

@@ -9,13 +9,22 @@ mod read;
 pub(crate) mod report;
 mod sample;
 
+use std::collections::BTreeSet;
 use std::collections::HashSet;
 
 use crate::format::layout;
+use crate::format::pack::PackKind;
+use crate::format::pack::SlotBitmap;
 use crate::format::record::Record;
 use crate::repository::Repository;
+use crate::stores::chunks::Store;
 use crate::stores::fence::Pin;
+use crate::stores::notes::Checked;
+use crate::stores::notes::Damage;
+use crate::stores::notes::change;
+use crate::stores::notes::load_checked;
 use crate::stores::pack_file::PackFile;
+use crate::stores::packs::list_packs;
 use crate::stores::records;
 use crate::verbs::verify::findings::Findings;
 use crate::verbs::verify::findings::Object;
@@ -54,11 +63,37 @@ pub fn verify(
     depth: Depth,
     progress: &dyn Progress,
 ) -> Result<VerifyReport> {
-    let scope = match snapshots {
+    survey(repo, scope_of(snapshots), depth, progress).map(|survey| survey.report)
+}
+
+/// As [`verify`], and notes in the repository, where that can be written, which packs were read whole at `now_unix_ms`
+/// (milliseconds since 1970) and what was found damaged. A capture stores anew what is noted as damaged, when it comes by
+/// again, and gc keeps other copies of it.
+///
+/// Where all data is to be read and [`time_is_up`](Progress::time_is_up) says so, it ends after the pack that is being read;
+/// those that were not read for the longest time come first, so that the next run goes on from there.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_and_note(
+    repo: &Repository,
+    snapshots: Option<&[SnapshotId]>,
+    depth: Depth,
+    now_unix_ms: i64,
+    progress: &dyn Progress,
+) -> Result<VerifyReport> {
+    let mut survey = survey(repo, scope_of(snapshots), depth, progress)?;
+    if !Sample::new(depth)?.is_empty() {
+        note(repo, &mut survey, now_unix_ms)?;
+    }
+    Ok(survey.report)
+}
+
+fn scope_of(snapshots: Option<&[SnapshotId]>) -> Scope<'_> {
+    match snapshots {
         None => Scope::Everything,
         Some(ids) => Scope::These(ids),
-    };
-    survey(repo, scope, depth, progress).map(|survey| survey.report)
+    }
 }
 
 /// What is looked at.
@@ -77,6 +112,18 @@ pub(crate) struct Survey {
     pub(crate) report: VerifyReport,
     /// Files of snapshot records that cannot be read, each with the reason.
     pub(crate) unreadable: Vec<(String, String)>,
+    /// What is to be noted.
+    seen: Seen,
+}
+
+/// What was seen of packs.
+#[derive(Default)]
+struct Seen {
+    /// Packs that are there, where all were looked at.
+    present: Option<BTreeSet<PackId>>,
+    whole: HashSet<PackId>,
+    bad: Vec<(PackId, u32, [u8; 16], SlotBitmap)>,
+    broken: Vec<PackId>,
 }
 
 /// Looks at everything in `scope`.
@@ -89,9 +136,10 @@ pub(crate) fn survey(
     let sample = Sample::new(depth)?;
     let mut findings = Findings::default();
     let mut report = VerifyReport::default();
-    let mut reader =
-        Reader { store: &repo.store, progress, done: HashSet::new(), chunks_read: 0, stored_bytes_read: 0 };
+    let mut reader = Reader::new(&repo.store, progress);
+    let mut seen = Seen::default();
     let whole = matches!(scope, Scope::Everything);
+    let mut in_time = true;
     if whole {
         check_runs(repo, &mut findings)?;
         let sound = check_packs(repo, sample, &mut findings, progress)?;
@@ -100,17 +148,16 @@ pub(crate) fn survey(
         progress.total(Meter::Pages, sound.pages);
         progress.total(Meter::Checked, sound.wanted_bytes);
         if !sample.is_empty() {
-            for id in sound.ids {
-                reader.read(id, &|pack| chosen(pack, sample, 0..pack.entries()), &mut findings)?;
-            }
+            in_time = read_packs(&mut reader, &sound.ids, sample, &mut findings, &mut report)?;
         }
+        seen.present = Some(sound.ids);
     }
     let mut snapshots = Snapshots::list(repo, scope, &mut findings)?;
     for _ in 0..ROUNDS_MAX {
         findings.forget_lost();
         let manifests = snapshots.walk(repo, sample, &mut findings, progress)?;
         (report.pages, report.chunks) = (manifests.pages, manifests.chunks);
-        if sample.is_empty() {
+        if sample.is_empty() || !in_time {
             break;
         }
         if !whole && reader.done.is_empty() {
@@ -134,8 +181,93 @@ pub(crate) fn survey(
     report.snapshots = snapshots.records.len() as u64;
     report.chunks_read = reader.chunks_read;
     report.stored_bytes_read = reader.stored_bytes_read;
+    report.packs_read = reader.whole.len() as u64;
+    seen.broken = findings.broken_packs().collect();
     report.findings = findings.finish(&snapshots.records);
-    Ok(Survey { report, unreadable: snapshots.unreadable })
+    (seen.whole, seen.bad) = (reader.whole, reader.bad);
+    Ok(Survey { report, unreadable: snapshots.unreadable, seen })
+}
+
+/// Reads packs, those that were not read for the longest time first, until the time is up. Returns whether it was enough.
+fn read_packs(
+    reader: &mut Reader<'_>,
+    packs: &BTreeSet<PackId>,
+    sample: Sample,
+    findings: &mut Findings,
+    report: &mut VerifyReport,
+) -> Result<bool> {
+    let checked = load_checked(&reader.store.base);
+    let mut in_order: Vec<PackId> = packs.iter().copied().collect();
+    in_order.sort_by_key(|id| (checked.get(id).copied(), *id));
+    let mut left = in_order.into_iter();
+    let mut first = true;
+    while let Some(id) = left.next() {
+        // At least one, so that it is done some day however short the time is.
+        if !first && reader.progress.time_is_up() {
+            report.packs_left = left.len() as u64 + 1;
+            let unread = std::iter::once(id).chain(left);
+            known_damage(reader.store, unread, findings);
+            return Ok(false);
+        }
+        reader.read(id, &|pack| chosen(pack, sample, 0..pack.entries()), findings)?;
+        first = false;
+    }
+    Ok(true)
+}
+
+/// Takes what was noted of packs for which no time is left for what they are.
+fn known_damage(store: &Store, packs: impl Iterator<Item = PackId>, findings: &mut Findings) {
+    const BEFORE: &str =
+        "it was found damaged when it was last read; run `icecore repair packs`: it brings back what it can";
+    let damage = Damage::load(&store.base);
+    for pack in packs {
+        let Ok(file) = store.pack(pack) else { continue };
+        for (number, id, slots) in damage.of(pack) {
+            let is_page = file.kind == PackKind::Pages;
+            let object = if is_page { Object::Page(id) } else { Object::Chunk(id) };
+            let finding = findings.add(object, || format!("in pack {pack}: {BEFORE}"));
+            if !is_page {
+                findings.add_damage(pack, number, finding, slots);
+            }
+        }
+    }
+}
+
+/// Notes what was seen, if the repository can be written here.
+fn note(repo: &Repository, survey: &mut Survey, now_unix_ms: i64) -> Result<()> {
+    let base = repo.base();
+    let seen = &survey.seen;
+    let update = |damage: &mut Damage, checked: &mut Checked| {
+        let there = |id: &PackId| seen.present.as_ref().is_none_or(|present| present.contains(id));
+        damage.retain(|pack, number| match number {
+            Some(_) => there(&pack) && !seen.whole.contains(&pack),
+            None => seen.present.is_none() && !seen.whole.contains(&pack),
+        });
+        seen.bad.iter().for_each(|(pack, number, id, slots)| damage.add(*pack, *number, *id, *slots));
+        seen.broken.iter().for_each(|pack| damage.add_pack(*pack));
+        checked.retain(|pack, _| there(pack));
+        checked.extend(seen.whole.iter().map(|pack| (*pack, now_unix_ms)));
+    };
+    let noted = match repo.check_writable() {
+        Ok(()) => change(base, update),
+        Err(_) => Ok(()),
+    };
+    match noted {
+        // It was to be read only, or there is no room for a note: nothing depends on it.
+        Err(error) if !matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NoSpace) => {
+            return Err(error);
+        }
+        _ => {}
+    }
+    let checked = load_checked(base);
+    let packs: BTreeSet<PackId> = match &seen.present {
+        Some(present) => present.clone(),
+        None => list_packs(base)?.into_iter().collect(),
+    };
+    let times = packs.iter().filter_map(|pack| checked.get(pack));
+    survey.report.oldest_read_unix_ms = times.clone().min().copied();
+    survey.report.packs_never_read = (packs.len() - times.count()) as u64;
+    Ok(())
 }
 
 /// Returns those of the entries of a pack that are in the sample.

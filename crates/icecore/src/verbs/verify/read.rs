@@ -7,10 +7,10 @@ use rayon::prelude::*;
 
 use crate::format::pack::PackKind;
 use crate::format::pack::SlotBitmap;
-use crate::pure::compress::Decoder;
-use crate::stores::base::Base;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
+use crate::stores::examine::Examiner;
+use crate::stores::examine::Trouble;
 use crate::stores::pack_file::PackFile;
 use crate::verbs::verify::findings::Findings;
 use crate::verbs::verify::findings::Object;
@@ -22,37 +22,27 @@ use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
-use crate::words::sizes::BLOCK_BYTES;
 
 /// Entries between two looks at whether to stop.
 const ENTRIES_AT_ONCE: usize = 2048;
 /// Entries that one thread takes at least, so that it does not make a decoder for each.
 const ENTRIES_A_THREAD: usize = 16;
 
-const LOST: &str = "it cannot be saved from here: put back a copy of the pack file, if there is one; \
-                    `icecore repair snapshots` says what is lost";
-const NOT_LOST: &str = "nothing is lost while the pack's directory is sound";
+const DAMAGED: &str = "run `icecore repair packs`: it brings back what it can, and says what is lost";
+const NOT_LOST: &str =
+    "nothing is lost by that while the pack's directory is sound; `icecore repair packs` mends it";
 
 /// Reads packs, each at most once.
 pub(crate) struct Reader<'a> {
     pub(crate) store: &'a Store,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) done: HashSet<PackId>,
+    /// Of these, the packs of which everything was read.
+    pub(crate) whole: HashSet<PackId>,
+    /// Chunks and pages that cannot be used: pack, number, id, slots.
+    pub(crate) bad: Vec<(PackId, u32, [u8; 16], SlotBitmap)>,
     pub(crate) chunks_read: u64,
     pub(crate) stored_bytes_read: u64,
-}
-
-/// What a worker keeps between chunks.
-struct Worker {
-    decoder: Decoder,
-    stored: Vec<u8>,
-}
-
-/// What is wrong with a chunk or a page.
-struct Trouble {
-    problem: String,
-    /// The slots that cannot be used.
-    slots: SlotBitmap,
 }
 
 /// A chunk or a page that was read. Of those that are sound only the length is kept.
@@ -61,7 +51,19 @@ struct Examined {
     trouble: Option<(Located, Trouble)>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub(crate) fn new(store: &'a Store, progress: &'a dyn Progress) -> Self {
+        Self {
+            store,
+            progress,
+            done: HashSet::new(),
+            whole: HashSet::new(),
+            bad: Vec::new(),
+            chunks_read: 0,
+            stored_bytes_read: 0,
+        }
+    }
+
     /// Reads the wanted ones of a pack's entries. Returns false if the pack is gone.
     pub(crate) fn read(
         &mut self,
@@ -78,11 +80,15 @@ impl Reader<'_> {
                 return Ok(true);
             }
         };
-        for numbers in wanted(&pack).chunks(ENTRIES_AT_ONCE) {
+        let wanted = wanted(&pack);
+        for numbers in wanted.chunks(ENTRIES_AT_ONCE) {
             if self.progress.cancelled() {
                 return Err(Error::interrupted());
             }
             self.read_some(&pack, numbers, findings)?;
+        }
+        if wanted.len() == pack.entries() as usize {
+            self.whole.insert(id);
         }
         self.done.insert(id);
         Ok(true)
@@ -90,90 +96,41 @@ impl Reader<'_> {
 
     fn read_some(&mut self, pack: &Arc<PackFile>, numbers: &[u32], findings: &mut Findings) -> Result<()> {
         let (base, progress) = (&self.store.base, self.progress);
-        let one = |worker: &mut Result<Worker>, number: &u32| {
-            let worker = worker.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
+        let one = |examiner: &mut Result<Examiner>, number: &u32| {
+            let examiner = examiner.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
             // An entry that does not decode is a finding of the pack.
             let Ok(entry) = pack.entry(*number) else { return Ok(None) };
             let located = Located { pack: Arc::clone(pack), number: *number, entry };
-            let trouble = examine(base, &located, worker);
+            let trouble = examiner.examine(base, &located);
             let stored_bytes = u64::from(entry.stored_bytes);
             progress.advance(Meter::Checked, stored_bytes);
             Ok(Some(Examined { stored_bytes, trouble: trouble.map(|trouble| (located, trouble)) }))
         };
-        let examined = numbers.par_iter().with_min_len(ENTRIES_A_THREAD).map_init(Worker::new, one);
+        let examined = numbers.par_iter().with_min_len(ENTRIES_A_THREAD).map_init(Examiner::new, one);
         let examined: Vec<Option<Examined>> = examined.collect::<Result<_>>()?;
         for Examined { stored_bytes, trouble } in examined.into_iter().flatten() {
             self.chunks_read += u64::from(pack.kind == PackKind::Data);
             self.stored_bytes_read += stored_bytes;
             if let Some((located, trouble)) = trouble {
-                note(&located, trouble, findings);
+                let slots = note(&located, &trouble, findings);
+                self.bad.extend(slots.map(|slots| (pack.id, located.number, located.entry.id, slots)));
             }
         }
         Ok(())
     }
 }
 
-impl Worker {
-    fn new() -> Result<Self> {
-        let decoder = Decoder::new().map_err(|error| Error::io("preparing decompression", error))?;
-        Ok(Self { decoder, stored: Vec::new() })
-    }
-}
-
-fn note(located: &Located, trouble: Trouble, findings: &mut Findings) {
-    let Trouble { problem, slots } = trouble;
+/// Adds a finding. Returns what cannot be used, if anything.
+fn note(located: &Located, trouble: &Trouble, findings: &mut Findings) -> Option<SlotBitmap> {
+    let Trouble { error, slots } = trouble;
     let object = match located.pack.kind {
         PackKind::Data => Object::Chunk(located.entry.id),
         PackKind::Pages => Object::Page(located.entry.id),
     };
-    let finding = findings.add(object, || problem);
-    if located.pack.kind == PackKind::Data && slots.count() > 0 {
-        findings.add_damage(located.pack.id, located.number, finding, slots);
+    let is_lost = slots.count() > 0;
+    let finding = findings.add(object, || problem_of(error, if is_lost { DAMAGED } else { NOT_LOST }));
+    if located.pack.kind == PackKind::Data && is_lost {
+        findings.add_damage(located.pack.id, located.number, finding, *slots);
     }
-}
-
-/// Reads and proves a chunk or a page, and looks at the header of its record, which is what a repair would go by.
-fn examine(base: &Base, located: &Located, worker: &mut Worker) -> Option<Trouble> {
-    let content = match located.pack.kind {
-        PackKind::Data => bad_slots(base, located, worker),
-        PackKind::Pages => read_page(base, located, worker).map(|()| Vec::new()),
-    };
-    match content {
-        Err(error) => {
-            let slots = SlotBitmap::from_slots(0..=u8::MAX);
-            Some(Trouble { problem: problem_of(&error, LOST), slots })
-        }
-        Ok(bad) if !bad.is_empty() => {
-            let error = located.damaged().in_context(format!("slots {bad:?} have another content"));
-            let slots = SlotBitmap::from_slots(bad.into_iter());
-            Some(Trouble { problem: problem_of(&error, LOST), slots })
-        }
-        Ok(_) => {
-            let error = located.pack.check_record(&located.entry).err()?;
-            let slots = SlotBitmap::from_slots(std::iter::empty());
-            Some(Trouble { problem: problem_of(&error, NOT_LOST), slots })
-        }
-    }
-}
-
-/// Reads a chunk and returns the slots that are not what their ids say.
-fn bad_slots(base: &Base, located: &Located, worker: &mut Worker) -> Result<Vec<u8>> {
-    let (slots, raw) = located.read(base, &mut worker.decoder, &mut worker.stored)?;
-    let blocks: Vec<&[u8; BLOCK_BYTES]> = raw.as_chunks::<BLOCK_BYTES>().0.iter().collect();
-    let digests = base.hasher.blocks(&blocks);
-    let is_bad = |slot: u8, id| located.pack.block_id(&located.entry, slot) != Some(id);
-    let proven = slots.into_iter().zip(digests);
-    Ok(proven.filter(|(slot, digest)| is_bad(*slot, digest.block_id())).map(|(slot, _)| slot).collect())
-}
-
-fn read_page(base: &Base, located: &Located, worker: &mut Worker) -> Result<()> {
-    let Worker { decoder, stored } = worker;
-    located.pack.read_stored(&located.entry, stored)?;
-    let raw = decoder
-        .decode(located.entry.codec, stored, located.entry.raw_bytes as usize)
-        .map_err(|error| located.damaged().with_source(error))?;
-    match base.hasher.page(raw).0 == located.entry.id {
-        true => Ok(()),
-        false => Err(located.damaged().in_context("the page has another content")),
-    }
+    is_lost.then_some(*slots)
 }

@@ -57,6 +57,15 @@ pub struct VerifyReport {
     pub chunks_read: u64,
     /// Their stored bytes.
     pub stored_bytes_read: u64,
+    /// Packs all of which was read.
+    pub packs_read: u64,
+    /// Packs that were to be read, and for which no time was left.
+    pub packs_left: u64,
+    /// Packs that were never read whole, as far as that was noted.
+    pub packs_never_read: u64,
+    /// When the pack was read that was not read for the longest time, in milliseconds since 1970. None where nothing was
+    /// noted.
+    pub oldest_read_unix_ms: Option<i64>,
     /// What is wrong.
     pub findings: Vec<Finding>,
 }
