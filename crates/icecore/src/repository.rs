@@ -59,12 +59,12 @@ impl Repository {
         match storage.open(layout::CONFIG) {
             Ok(_) => return Err(Error::new(ErrorKind::AlreadyExists, "there is a repository already")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io("looking for a repository", error)),
+            Err(error) => return Err(Error::io("looking for a repository's config", error)),
         }
-        let making = |error| Error::io("making the repository's directories", error);
-        storage.make_dir("").map_err(making)?;
-        let dirs = [layout::SNAPSHOTS, layout::PACKS, layout::INDEX, layout::LOCKS, layout::TMP];
-        dirs.iter().try_for_each(|dir| storage.make_dir(dir)).map_err(making)?;
+        for dir in ["", layout::SNAPSHOTS, layout::PACKS, layout::INDEX, layout::LOCKS, layout::TMP] {
+            let making = |error| Error::io(format!("making the repository's directory {dir}"), error);
+            storage.make_dir(dir).map_err(making)?;
+        }
         let config = Config {
             id: options.id,
             created_unix_ms: options.created_unix_ms,

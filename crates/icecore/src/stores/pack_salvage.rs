@@ -24,14 +24,14 @@ use crate::world::storage::StoredFile;
 const WINDOW_BYTES: u64 = 4 << 20;
 
 /// Goes through a file from its beginning to its end and calls `each` for every chunk and page in it that is what its
-/// id says. Parts that cannot be read are passed over.
+/// id says. Parts that cannot be read are passed over. Returns whether there were none.
 pub(crate) fn salvage(
     base: &Base,
     file: &dyn StoredFile,
     mut each: impl FnMut(Item) -> Result<()>,
-) -> Result<()> {
+) -> Result<bool> {
     let mut decoder = Decoder::new().map_err(|error| Error::io("preparing decompression", error))?;
-    let mut window = Window { file, from: 0, bytes: Vec::new() };
+    let mut window = Window { file, from: 0, bytes: Vec::new(), all_read: true };
     let mut at = 0;
     while let Some(found) = window.find_record(at) {
         let proven = record_at(&mut window, found)
@@ -45,7 +45,7 @@ pub(crate) fn salvage(
             None => found + 1,
         };
     }
-    Ok(())
+    Ok(window.all_read)
 }
 
 /// Part of the file.
@@ -53,6 +53,8 @@ struct Window<'a> {
     file: &'a dyn StoredFile,
     from: u64,
     bytes: Vec<u8>,
+    /// Whether everything that was asked of the file so far could be read.
+    all_read: bool,
 }
 
 impl Window<'_> {
@@ -76,6 +78,7 @@ impl Window<'_> {
             for (part, at) in self.bytes.chunks_mut(BLOCK_BYTES).zip(0..) {
                 if self.file.read_at(from + at * BLOCK_U64, part).is_err() {
                     part.fill(0);
+                    self.all_read = false;
                 }
             }
         }
