@@ -4,6 +4,7 @@
 use crate::format::bytes::Fields;
 use crate::format::pack::BITMAP_BYTES;
 use crate::format::pack::Entry;
+use crate::format::pack::PACK_BYTES_MAX;
 use crate::format::pack::RECORD_BYTES;
 use crate::format::pack::RECORD_MAGIC;
 use crate::format::pack::SlotBitmap;
@@ -58,9 +59,14 @@ struct Window<'a> {
 }
 
 impl Window<'_> {
+    /// Returns how much of the file is looked at: a pack can have no more.
+    fn len(&self) -> u64 {
+        self.file.len().min(PACK_BYTES_MAX)
+    }
+
     /// Returns bytes of the file; none where it ends before them.
     fn get(&mut self, from: u64, len: usize) -> Option<&[u8]> {
-        let end = from.checked_add(to_u64(len)).filter(|end| *end <= self.file.len())?;
+        let end = from.checked_add(to_u64(len)).filter(|end| *end <= self.len())?;
         if from < self.from || end > self.from + to_u64(self.bytes.len()) {
             self.load(from);
         }
@@ -69,7 +75,7 @@ impl Window<'_> {
     }
 
     fn load(&mut self, from: u64) {
-        let len = self.file.len().saturating_sub(from).min(WINDOW_BYTES);
+        let len = self.len().saturating_sub(from).min(WINDOW_BYTES);
         self.from = from;
         self.bytes.clear();
         self.bytes.resize(to_usize(len), 0);

@@ -1,6 +1,7 @@
 //! Marks what snapshots use: a bit for each page, and for each slot of each chunk.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::format::page::Leaf;
@@ -16,6 +17,7 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
+use crate::words::ids::PageId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 
@@ -54,6 +56,9 @@ pub(crate) struct PackUse {
 #[derive(Default)]
 pub(crate) struct Usage(pub(crate) HashMap<PackId, PackUse>);
 
+/// Pages below which all was gone through. An image may name one page as often as it likes.
+type Seen = HashSet<PageId>;
+
 impl Usage {
     /// Begins to keep account of a pack.
     pub(crate) fn watch(&mut self, pack: &PackFile) {
@@ -66,7 +71,8 @@ impl Usage {
     /// # Errors
     /// `Corrupt` if anything of it is missing.
     pub(crate) fn mark(&mut self, store: &Store, record: &Record, progress: &dyn Progress) -> Result<()> {
-        let marked = walk(store, record, &mut Marker { store, usage: self, progress });
+        let marked =
+            walk(store, record, &mut Marker { store, usage: self, unwatched: Seen::new(), progress });
         marked.map_err(|error| error.in_context(format!("snapshot {} ({})", record.id, record.name)))
     }
 }
@@ -74,6 +80,8 @@ impl Usage {
 struct Marker<'a> {
     store: &'a Store,
     usage: &'a mut Usage,
+    /// Pages of packs that came later, which are not watched.
+    unwatched: Seen,
     progress: &'a dyn Progress,
 }
 
@@ -84,9 +92,11 @@ impl Visitor for Marker<'_> {
         }
         self.progress.advance(Meter::Pages, 1);
         let located = self.store.need_page(&page.id)?;
-        // Below a page that is marked already, everything is. A pack that came later is not watched: go on below it.
-        let used = self.usage.0.get_mut(&located.pack.id);
-        Ok(used.is_none_or(|used| used.entries.set(located.number)))
+        // Below a page that is marked already, everything is.
+        Ok(match self.usage.0.get_mut(&located.pack.id) {
+            Some(used) => used.entries.set(located.number),
+            None => self.unwatched.insert(page.id),
+        })
     }
 
     fn leaf(&mut self, _page: &PageRef, leaf: &Leaf, _offset: u64) -> Result<()> {
@@ -122,7 +132,7 @@ fn need_slot(located: &Located, slot: u8) -> Result<()> {
 
 /// Finds, among packs that are to go, those that a snapshot needs: made after the others were marked.
 pub(crate) fn needed_of(store: &Store, record: &Record, going: &[PackId]) -> Result<Vec<PackId>> {
-    let mut needs = Needs { store, going, needed: Vec::new() };
+    let mut needs = Needs { store, going, needed: Vec::new(), seen: Seen::new() };
     walk(store, record, &mut needs)?;
     Ok(needs.needed)
 }
@@ -131,6 +141,7 @@ struct Needs<'a> {
     store: &'a Store,
     going: &'a [PackId],
     needed: Vec<PackId>,
+    seen: Seen,
 }
 
 impl Needs<'_> {
@@ -145,6 +156,9 @@ impl Needs<'_> {
 
 impl Visitor for Needs<'_> {
     fn enter(&mut self, page: &PageRef, _range: &Range<u64>) -> Result<bool> {
+        if !self.seen.insert(page.id) {
+            return Ok(false);
+        }
         self.note(&self.store.copies(&page.id.0)?, |_| true);
         Ok(true)
     }

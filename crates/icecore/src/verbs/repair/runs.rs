@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
+use crate::format::pack::PACK_BYTES_MAX;
 use crate::repository::Repository;
 use crate::stores::base::Base;
 use crate::stores::fence::Writer;
@@ -74,7 +75,7 @@ impl<'a> Rebuild<'a> {
                 }
                 Err(error) => return Err(unread(Error::io(format!("opening {}", place.path), error))),
             };
-            let bytes = file.len();
+            let bytes = file.len().min(PACK_BYTES_MAX);
             total += bytes;
             progress.total(Meter::Checked, total);
             match self.sound(&place) {
