@@ -4,7 +4,11 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod errors;
+#[cfg(test)]
+mod full_disk;
 #[cfg(test)]
 mod generated;
 #[cfg(test)]

@@ -18,8 +18,8 @@ use crate::host;
 use crate::ui::Ui;
 
 /// What may be where a repository is to be made: what an interrupted attempt leaves, and what a new file system has.
-const OUR_DIRS: [&str; 8] =
-    ["damaged", "index", "locks", "packs", "snapshots", "tmp", "volumes", "lost+found"];
+const OURS: [&str; 9] =
+    ["damaged", "index", "locks", "packs", "reserve", "snapshots", "tmp", "volumes", "lost+found"];
 
 /// The context of a command.
 pub(crate) struct App {
@@ -127,5 +127,5 @@ pub(crate) fn make_at(dir: &Path, level: i32, parity: Option<ParityScheme>) -> R
 fn stranger(dir: &Path) -> Option<String> {
     let entries = std::fs::read_dir(dir).ok()?;
     let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
-    names.find(|name| !OUR_DIRS.contains(&name.as_str()))
+    names.find(|name| !OURS.contains(&name.as_str()))
 }

@@ -62,13 +62,14 @@ impl Repository {
         match storage.open(layout::CONFIG) {
             Ok(_) => return Err(Error::new(ErrorKind::AlreadyExists, "there is a repository already")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io("looking for a repository", error)),
+            Err(error) => return Err(Error::io("looking for a repository's config", error)),
         }
-        let making = |error| Error::io("making the repository's directories", error);
-        storage.make_dir("").map_err(making)?;
         let dirs =
-            [layout::SNAPSHOTS, layout::PACKS, layout::INDEX, layout::LOCKS, layout::TMP, layout::PARITY];
-        dirs.iter().try_for_each(|dir| storage.make_dir(dir)).map_err(making)?;
+            [layout::SNAPSHOTS, layout::PACKS, layout::INDEX, layout::PARITY, layout::LOCKS, layout::TMP];
+        for dir in std::iter::once("").chain(dirs) {
+            let making = |error| Error::io(format!("making the repository's directory {dir}"), error);
+            storage.make_dir(dir).map_err(making)?;
+        }
         let config = Config {
             id: options.id,
             created_unix_ms: options.created_unix_ms,

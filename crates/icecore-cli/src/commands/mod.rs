@@ -21,7 +21,7 @@ use icecore::Repository;
 use icecore::Result;
 use icecore::Snapshot;
 
-use crate::ui::printable;
+use crate::ui::printable_name;
 use crate::units;
 
 /// Returns the snapshots that `specs` name, in that order, each once.
@@ -38,7 +38,7 @@ fn find_all(repo: &Repository, specs: &[String]) -> Result<Vec<Snapshot>> {
 
 /// Returns how a snapshot is called where one must not be taken for another.
 fn title(snapshot: &Snapshot) -> String {
-    format!("{} ({})", snapshot.name, snapshot.id)
+    format!("{} ({})", printable_name(&snapshot.name), snapshot.id)
 }
 
 /// Adds to an interruption in what state it leaves things.
@@ -50,7 +50,7 @@ fn if_interrupted(state: &str) -> impl FnOnce(Error) -> Error {
 fn lost_lines(indent: usize, ranges: &[LostRange]) -> String {
     let line = |range: &LostRange| {
         let LostRange { snapshot, name, offset, bytes } = range;
-        let name = printable(name);
+        let name = printable_name(name);
         format!("{:indent$}lost: {} at byte {offset} of {name} ({snapshot})\n", "", units::bytes(*bytes))
     };
     ranges.iter().map(line).collect()

@@ -19,6 +19,7 @@ use crate::json::ErrorEnvelope;
 
 pub(crate) use crate::ui::out::Out;
 pub(crate) use crate::ui::out::printable;
+pub(crate) use crate::ui::out::printable_name;
 pub(crate) use crate::ui::progress::Running;
 pub(crate) use crate::ui::table::Column;
 pub(crate) use crate::ui::table::pairs;

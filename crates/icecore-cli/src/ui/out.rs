@@ -82,11 +82,25 @@ impl From<io::Error> for OutError {
     }
 }
 
-/// Returns `text` with control characters replaced, line ends and tabs excepted: names come from repositories, which may
+/// Returns `text` with what steers a terminal replaced, line ends and tabs excepted: names come from repositories, which may
 /// come from anywhere.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let bad = |c: char| c.is_control() && c != '\n' && c != '\t';
+    replaced(text, |c| steers(c) && c != '\n' && c != '\t')
+}
+
+/// The same for a name, which is on one line.
+pub(crate) fn printable_name(name: &str) -> Cow<'_, str> {
+    replaced(name, steers)
+}
+
+fn replaced(text: &str, bad: impl Fn(char) -> bool + Copy) -> Cow<'_, str> {
     if text.contains(bad) { Cow::Owned(text.replace(bad, "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
+
+/// Tells whether a character is a command to the terminal: a control character, a line end, or what turns the direction of
+/// the text around, with which a name can look like another one.
+fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -97,5 +111,7 @@ mod tests {
     fn a_hostile_name_cannot_steer_the_terminal() {
         assert_eq!(printable("a\u{1b}[31mb\r\n"), "a\u{fffd}[31mb\u{fffd}\n");
         assert_eq!(printable("web-1\tä"), "web-1\tä");
+        assert_eq!(printable("a\u{202e}gpj"), "a\u{fffd}gpj");
+        assert_eq!(printable_name("a\nb\t\u{2028}c"), "a\u{fffd}b\u{fffd}\u{fffd}c");
     }
 }

@@ -4,7 +4,7 @@ use comfy_table::CellAlignment;
 use comfy_table::Table;
 use comfy_table::presets;
 
-use crate::ui::out::printable;
+use crate::ui::out::printable_name;
 
 const GAP: u16 = 3;
 
@@ -27,7 +27,7 @@ pub(crate) fn table(columns: &[Column<'_>], rows: &[Vec<String>], with_header: b
         }));
     }
     for row in rows {
-        table.add_row(row.iter().map(|cell| printable(cell).replace(['\n', '\t'], " ")));
+        table.add_row(row.iter().map(|cell| printable_name(cell).into_owned()));
     }
     for (column, kind) in table.column_iter_mut().zip(columns) {
         column.set_padding((0, GAP));

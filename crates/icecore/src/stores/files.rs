@@ -26,31 +26,47 @@ impl FileSizes {
     pub(crate) fn of(base: &Base) -> Result<Self> {
         let mut sizes = Self::default();
         for id in list_packs(base)? {
-            sizes.pack_bytes += file_bytes(base, &layout::pack(id))?;
+            add(&mut sizes.pack_bytes, file_bytes(base, &layout::pack(id))?);
         }
-        for file in [layout::CONFIG, layout::GENERATION, layout::CHECKED, layout::DAMAGE] {
-            sizes.metadata_bytes += file_bytes(base, file)?;
+        for name in [layout::CONFIG, layout::GENERATION, layout::CHECKED, layout::DAMAGE] {
+            add(&mut sizes.metadata_bytes, file_bytes(base, name)?);
         }
         for dir in [layout::INDEX, layout::SNAPSHOTS] {
-            sizes.metadata_bytes += dir_bytes(base, dir)?;
+            add(&mut sizes.metadata_bytes, dir_bytes(base, dir)?);
         }
         sizes.parity_bytes = dir_bytes(base, layout::PARITY)?;
         sizes.other_bytes = file_bytes(base, layout::RESERVE)?;
         for dir in [layout::LOCKS, layout::TMP, layout::DAMAGED] {
-            sizes.other_bytes += dir_bytes(base, dir)?;
+            add(&mut sizes.other_bytes, dir_bytes(base, dir)?);
         }
         Ok(sizes)
+    }
+
+    /// Returns the length of all of them.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        let parts = [self.pack_bytes, self.metadata_bytes, self.parity_bytes, self.other_bytes];
+        parts.into_iter().fold(0, u64::saturating_add)
     }
 }
 
 fn dir_bytes(base: &Base, dir: &str) -> Result<u64> {
-    base.list(dir)?.iter().map(|name| file_bytes(base, &format!("{dir}/{name}"))).sum()
+    let mut sum = 0;
+    for name in base.list(dir)? {
+        add(&mut sum, file_bytes(base, &format!("{dir}/{name}"))?);
+    }
+    Ok(sum)
+}
+
+/// Adds a length. Anybody can make a few files that are together longer than a number can say.
+fn add(sum: &mut u64, bytes: u64) {
+    *sum = sum.saturating_add(bytes);
 }
 
 fn file_bytes(base: &Base, name: &str) -> Result<u64> {
     match base.storage.open(name) {
         Ok(file) => Ok(file.len()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        // Gone, or nothing that has a length.
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::InvalidData].contains(&error.kind()) => Ok(0),
         Err(error) => Err(Error::io(format!("opening {name}"), error)),
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::format::bytes::DecodeError;
 use crate::format::layout;
 use crate::format::run::HEADER_BYTES;
 use crate::format::run::Header;
@@ -15,6 +16,7 @@ use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
+use crate::words::sizes::to_usize;
 use crate::world::storage::Mapped;
 
 /// Where something may be: an entry of a pack's directory.
@@ -36,17 +38,21 @@ pub(crate) struct RunFile {
 impl RunFile {
     pub(crate) fn open(base: &Base, id: RunId) -> Result<Self> {
         let name = layout::run(id);
-        let read = |error: io::Error| Error::io(format!("opening index run {id}"), error);
+        let read = |error: io::Error| {
+            Error::io(format!("opening index run {id}"), error)
+                .with_hint("look at the medium; if the file stays unreadable, move it out of the repository, and run `icecore repair index`")
+        };
         let file = base.storage.open(&name).map_err(read)?;
-        let bytes = file.map(0..file.len()).map_err(read)?;
-        let header = Header::decode(&bytes, file.len()).and_then(|header| {
-            Run::new(&bytes, &header)?;
-            Ok(header)
-        });
-        let header = header.map_err(|error| {
+        let damaged = |error: DecodeError| {
             Error::corrupt(format!("index run {id} is damaged: {error}"))
                 .with_hint("run `icecore repair index`: it makes the index again from the packs")
-        })?;
+        };
+        // The header first: a file of any length can lie there, and may not even fit into memory as a mapping.
+        let mut header = vec![0; to_usize(file.len()).min(HEADER_BYTES)];
+        file.read_at(0, &mut header).map_err(read)?;
+        let header = Header::decode(&header, file.len()).map_err(damaged)?;
+        let bytes = file.map(0..file.len()).map_err(read)?;
+        Run::new(&bytes, &header).map_err(damaged)?;
         Ok(Self { id, header, bytes })
     }
 

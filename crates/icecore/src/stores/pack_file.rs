@@ -6,6 +6,7 @@ use crate::format::pack::Directory;
 use crate::format::pack::Entry;
 use crate::format::pack::HEADER_BYTES;
 use crate::format::pack::Header;
+use crate::format::pack::PACK_BYTES_MAX;
 use crate::format::pack::PackKind;
 use crate::format::pack::RECORD_BYTES;
 use crate::format::pack::TRAILER_BYTES;
@@ -53,6 +54,9 @@ impl PackFile {
                 &DecodeError::Truncated { need: to_u64(HEADER_BYTES + TRAILER_BYTES), got: bytes },
             ));
         }
+        if bytes > PACK_BYTES_MAX {
+            return Err(damaged(id, &DecodeError::bad("the length of the file", bytes)));
+        }
         let mut header = [0; HEADER_BYTES];
         file.read_at(0, &mut header).map_err(read)?;
         let header = Header::decode(&header).map_err(|error| damaged(id, &error))?;
@@ -73,7 +77,7 @@ impl PackFile {
                 &DecodeError::bad("the offset of the directory", trailer.directory_offset),
             ));
         }
-        let directory = file.map(trailer.directory_offset..end).map_err(read)?;
+        let directory = file.load(trailer.directory_offset..end).map_err(read)?;
         if crc32fast::hash(&directory) != trailer.crc {
             return Err(damaged(id, &DecodeError::BadChecksum { what: "directory" }));
         }

@@ -4,6 +4,7 @@
 use crate::format::bytes::Fields;
 use crate::format::pack::BITMAP_BYTES;
 use crate::format::pack::Entry;
+use crate::format::pack::PACK_BYTES_MAX;
 use crate::format::pack::RECORD_BYTES;
 use crate::format::pack::RECORD_MAGIC;
 use crate::format::pack::SlotBitmap;
@@ -24,14 +25,14 @@ use crate::world::storage::StoredFile;
 const WINDOW_BYTES: u64 = 4 << 20;
 
 /// Goes through a file from its beginning to its end and calls `each` for every chunk and page in it that is what its
-/// id says. Parts that cannot be read are passed over.
+/// id says. Parts that cannot be read are passed over. Returns whether there were none.
 pub(crate) fn salvage(
     base: &Base,
     file: &dyn StoredFile,
     mut each: impl FnMut(Item) -> Result<()>,
-) -> Result<()> {
+) -> Result<bool> {
     let mut decoder = Decoder::new().map_err(|error| Error::io("preparing decompression", error))?;
-    let mut window = Window { file, from: 0, bytes: Vec::new() };
+    let mut window = Window { file, from: 0, bytes: Vec::new(), all_read: true };
     let mut at = 0;
     while let Some(found) = window.find_record(at) {
         let proven = record_at(&mut window, found)
@@ -45,7 +46,7 @@ pub(crate) fn salvage(
             None => found + 1,
         };
     }
-    Ok(())
+    Ok(window.all_read)
 }
 
 /// Part of the file.
@@ -53,12 +54,19 @@ struct Window<'a> {
     file: &'a dyn StoredFile,
     from: u64,
     bytes: Vec<u8>,
+    /// Whether everything that was asked of the file so far could be read.
+    all_read: bool,
 }
 
 impl Window<'_> {
+    /// Returns how much of the file is looked at: a pack can have no more.
+    fn len(&self) -> u64 {
+        self.file.len().min(PACK_BYTES_MAX)
+    }
+
     /// Returns bytes of the file; none where it ends before them.
     fn get(&mut self, from: u64, len: usize) -> Option<&[u8]> {
-        let end = from.checked_add(to_u64(len)).filter(|end| *end <= self.file.len())?;
+        let end = from.checked_add(to_u64(len)).filter(|end| *end <= self.len())?;
         if from < self.from || end > self.from + to_u64(self.bytes.len()) {
             self.load(from);
         }
@@ -67,7 +75,7 @@ impl Window<'_> {
     }
 
     fn load(&mut self, from: u64) {
-        let len = self.file.len().saturating_sub(from).min(WINDOW_BYTES);
+        let len = self.len().saturating_sub(from).min(WINDOW_BYTES);
         self.from = from;
         self.bytes.clear();
         self.bytes.resize(to_usize(len), 0);
@@ -76,6 +84,7 @@ impl Window<'_> {
             for (part, at) in self.bytes.chunks_mut(BLOCK_BYTES).zip(0..) {
                 if self.file.read_at(from + at * BLOCK_U64, part).is_err() {
                     part.fill(0);
+                    self.all_read = false;
                 }
             }
         }

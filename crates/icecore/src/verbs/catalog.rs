@@ -112,13 +112,20 @@ pub fn list(repo: &Repository) -> Result<Listing> {
 /// `RESOURCE@latest`. A name goes before a beginning of an id.
 ///
 /// # Errors
-/// `NotFound`; `InvalidInput` if more than one fits.
+/// `NotFound`; `InvalidInput` if more than one fits. Where a record that cannot be read may be the one that is meant, the
+/// error of reading it.
 pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
-    let all = list(repo)?.snapshots;
+    let (mut all, mut unread) = (Vec::<Snapshot>::new(), Vec::new());
+    for (file, record) in records::load_all(repo.base())? {
+        match record {
+            Ok(record) => all.push(record.into()),
+            Err(error) if file.parse::<SnapshotId>().is_ok() => unread.push((file, error)),
+            Err(_) => {}
+        }
+    }
+    all.sort_by_key(|snapshot| (snapshot.created_unix_ms, snapshot.id));
     if let Some(resource) = spec.strip_suffix("@latest") {
-        let newest = all.into_iter().rfind(|snapshot| snapshot.resource == resource);
-        return newest
-            .ok_or_else(|| not_found(spec, &format!("there is no snapshot of a resource {resource:?}")));
+        return newest_of(resource, all, unread, spec);
     }
     if let Some(snapshot) = all.iter().find(|snapshot| snapshot.id.to_string() == spec) {
         return Ok(snapshot.clone());
@@ -132,7 +139,7 @@ pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
     };
     match fitting.as_slice() {
         [snapshot] => Ok((*snapshot).clone()),
-        [] => Err(not_found(spec, &format!("there is no snapshot {spec:?}"))),
+        [] => Err(missing(unread, spec, &format!("there is no snapshot {spec:?}"))),
         several => {
             let each = several.iter().map(|snapshot| format!("{} ({})", snapshot.id, snapshot.resource));
             let each = each.collect::<Vec<_>>().join(", ");
@@ -141,6 +148,35 @@ pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
                 format!("{spec:?} can mean more than one snapshot: {each}"),
             )
             .with_hint("name it by its id"))
+        }
+    }
+}
+
+/// Returns the newest snapshot of a resource, of all that are sorted by age.
+fn newest_of(
+    resource: &str,
+    all: Vec<Snapshot>,
+    mut unread: Vec<(String, Error)>,
+    spec: &str,
+) -> Result<Snapshot> {
+    let newest = all.into_iter().rfind(|snapshot| snapshot.resource == resource);
+    if let Some(newest) = &newest {
+        // Ids grow with time: an older one cannot be meant, whatever it is a snapshot of.
+        unread.retain(|(file, _)| file.parse::<SnapshotId>().is_ok_and(|id| id > newest.id));
+    }
+    match newest {
+        Some(newest) if unread.is_empty() => Ok(newest),
+        _ => Err(missing(unread, spec, &format!("there is no snapshot of a resource {resource:?}"))),
+    }
+}
+
+/// Returns the error for a snapshot that was not found among those whose records can be read.
+fn missing(unread: Vec<(String, Error)>, spec: &str, message: &str) -> Error {
+    match unread.into_iter().next() {
+        None => not_found(spec, message),
+        Some((file, error)) => {
+            let context = format!("{spec:?} may be the snapshot {file}, whose record cannot be read");
+            error.in_context(context).with_hint("a snapshot that can be read is found by its id")
         }
     }
 }

@@ -60,6 +60,7 @@ impl Error {
                 ErrorKind::PermissionDenied
             }
             io::ErrorKind::ResourceBusy => ErrorKind::InUse,
+            io::ErrorKind::InvalidData => ErrorKind::Corrupt,
             io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
                 ErrorKind::InvalidInput
             }

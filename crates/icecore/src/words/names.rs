@@ -46,6 +46,9 @@ pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
     if name.chars().any(char::is_control) {
         return bad("has control characters in it");
     }
+    if name.contains(|c| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')) {
+        return bad("has characters in it that turn the direction of text around");
+    }
     if name.trim() != name {
         return bad("begins or ends with white space");
     }
@@ -69,7 +72,7 @@ mod tests {
     #[test]
     fn names_that_would_break_a_listing_are_refused() {
         assert!(check_name("name", "nightly 2026-11-24").is_ok());
-        for bad in ["", " a", "a ", "a\nb", "\u{1b}[31m", &"x".repeat(256)] {
+        for bad in ["", " a", "a ", "a\nb", "\u{1b}[31m", "a\u{202e}b", "a\u{2028}b", &"x".repeat(256)] {
             assert!(check_name("name", bad).is_err(), "{bad:?}");
         }
     }

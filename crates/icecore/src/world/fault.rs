@@ -1,122 +1,91 @@
-//! A storage that fails on purpose, for tests: the n-th call that changes something fails, and all after it.
+//! Calls that fail on purpose, for tests: the n-th one, alone or with all after it.
 
+use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
-use crate::world::storage::LockGuard;
-use crate::world::storage::LockMode;
-use crate::world::storage::NewFile;
-use crate::world::storage::Storage;
-use crate::world::storage::StoredFile;
-use crate::world::storage::Wait;
-
-/// Wraps another storage and counts the calls that change it.
-#[derive(Clone)]
-pub struct FaultStorage<S> {
-    inner: S,
-    fault: Fault,
+/// Which calls are counted, and may fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    /// Those that change something.
+    Changes,
+    /// Those that change nothing.
+    Reads,
+    /// Both.
+    All,
 }
 
-#[derive(Clone)]
-struct Fault {
-    calls: Arc<AtomicU64>,
-    fails_from: u64,
-    fails_until: u64,
-    kind: io::ErrorKind,
+/// A call that was made to fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedCall {
+    /// The method that was called.
+    pub method: &'static str,
+    /// The file of the repository, or `image`, or `target`.
+    pub name: String,
 }
 
-impl<S: Storage> FaultStorage<S> {
-    /// Returns a storage that only counts.
-    pub fn counting(inner: S) -> Self {
-        Self::failing(inner, u64::MAX, u64::MAX, io::ErrorKind::Other)
-    }
+/// Counts calls and says which of them fail. Clones count together, so that one can stand behind a repository, an image
+/// and a target at once.
+#[derive(Clone)]
+pub struct Fault(Arc<Counter>);
 
-    /// Returns a storage whose `n`-th changing call (from 0) fails with `kind`, and each one after it, as after a crash.
-    pub fn failing_from(inner: S, n: u64, kind: io::ErrorKind) -> Self {
-        Self::failing(inner, n, u64::MAX, kind)
-    }
-
-    /// Returns a storage whose `n`-th changing call (from 0) alone fails with `kind`.
-    pub fn failing_once(inner: S, n: u64, kind: io::ErrorKind) -> Self {
-        Self::failing(inner, n, n.saturating_add(1), kind)
-    }
-
-    fn failing(inner: S, fails_from: u64, fails_until: u64, kind: io::ErrorKind) -> Self {
-        Self { inner, fault: Fault { calls: Arc::default(), fails_from, fails_until, kind } }
-    }
-
-    /// Returns how many calls changed something so far, or tried to.
-    pub fn calls(&self) -> u64 {
-        self.fault.calls.load(Ordering::SeqCst)
-    }
+struct Counter {
+    counted: Calls,
+    failing: Range<u64>,
+    error: Box<dyn Fn() -> io::Error + Send + Sync>,
+    calls: AtomicU64,
+    first: Mutex<Option<FailedCall>>,
 }
 
 impl Fault {
-    fn pass(&self) -> io::Result<()> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        if (self.fails_from..self.fails_until).contains(&call) { Err(self.kind.into()) } else { Ok(()) }
-    }
-}
-
-impl<S: Storage> Storage for FaultStorage<S> {
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.inner.list(dir)
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
-        self.inner.open(name)
+    /// Makes the calls with these numbers (from 0) fail with what `error` returns.
+    pub fn new(
+        counted: Calls,
+        failing: Range<u64>,
+        error: impl Fn() -> io::Error + Send + Sync + 'static,
+    ) -> Self {
+        let error = Box::new(error);
+        Self(Arc::new(Counter { counted, failing, error, calls: AtomicU64::new(0), first: Mutex::new(None) }))
     }
 
-    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
-        self.fault.pass()?;
-        Ok(Box::new(FaultNewFile { inner: self.inner.create(name)?, fault: self.fault.clone() }))
+    /// Returns how many calls were counted so far.
+    pub fn calls(&self) -> u64 {
+        self.0.calls.load(Ordering::SeqCst)
     }
 
-    fn make_dir(&self, dir: &str) -> io::Result<()> {
-        self.fault.pass()?;
-        self.inner.make_dir(dir)
+    /// Returns the first call that failed.
+    pub fn first(&self) -> Option<FailedCall> {
+        self.0.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.fault.pass()?;
-        self.inner.rename(from, to)
+    /// Counts a call that changes something.
+    pub(crate) fn change(&self, method: &'static str, name: &str) -> io::Result<()> {
+        if self.0.counted == Calls::Reads { Ok(()) } else { self.pass(method, name) }
     }
 
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.fault.pass()?;
-        self.inner.sync_dir(dir)
+    /// Counts a call that changes nothing.
+    pub(crate) fn read(&self, method: &'static str, name: &str) -> io::Result<()> {
+        if self.0.counted == Calls::Changes { Ok(()) } else { self.pass(method, name) }
     }
 
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.fault.pass()?;
-        self.inner.remove(name)
-    }
-
-    fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
-        self.fault.pass()?;
-        self.inner.lock(name, mode, wait)
-    }
-}
-
-struct FaultNewFile {
-    inner: Box<dyn NewFile>,
-    fault: Fault,
-}
-
-impl NewFile for FaultNewFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.fault.pass() {
-            // A write that fails may have written a part.
-            self.inner.append(&bytes[..bytes.len() / 2])?;
-            return Err(error);
+    fn pass(&self, method: &'static str, name: &str) -> io::Result<()> {
+        let call = self.0.calls.fetch_add(1, Ordering::SeqCst);
+        if !self.0.failing.contains(&call) {
+            return Ok(());
         }
-        self.inner.append(bytes)
+        let mut first = self.0.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert_with(|| FailedCall { method, name: name.to_owned() });
+        Err((self.0.error)())
     }
+}
 
-    fn sync(&mut self) -> io::Result<()> {
-        self.fault.pass()?;
-        self.inner.sync()
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fault({} calls, first {:?})", self.calls(), self.first())
     }
 }

@@ -1,19 +1,33 @@
 //! A repository in a directory of a file system. Nothing else opens files of a repository.
 #![expect(clippy::disallowed_methods, reason = "the one place that opens and changes files of a repository")]
 
+use std::ffi::CStr;
 use std::fs::DirBuilder;
 use std::fs::File;
-use std::fs::OpenOptions;
-use std::fs::TryLockError;
 use std::io;
 use std::io::Write;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use memmap2::Advice;
+use memmap2::Mmap;
+use memmap2::MmapOptions;
+use rustix::fs::AtFlags;
+use rustix::fs::Dir;
+use rustix::fs::FileType;
+use rustix::fs::FlockOperation;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::io::retry_on_intr;
 
 use crate::words::sizes::to_u64;
 use crate::world::direct::Direct;
@@ -25,16 +39,30 @@ use crate::world::storage::Storage;
 use crate::world::storage::StoredFile;
 use crate::world::storage::Wait;
 
-/// Storage in a directory. Files are made with mode 0600 and directories with 0700.
+/// What every file of a repository is opened with. A link is not ours, a pipe must not make us wait, and neither a child
+/// process nor a terminal has anything to do with it.
+const FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+
+/// Storage in a directory. Files are made with mode 0600 and directories with 0700, whatever the process's mask is.
+///
+/// The directory may be reached through links. In it none is followed: all names are looked up part by part, from a
+/// descriptor of the directory that is kept.
 #[derive(Debug, Clone)]
 pub struct FsStorage {
     root: PathBuf,
+    opened: Arc<OnceLock<OwnedFd>>,
+}
+
+/// Where something is: an open directory, and a name in it.
+struct Spot<'a> {
+    dir: OwnedFd,
+    name: &'a str,
 }
 
 impl FsStorage {
     /// Returns the storage in the directory `root`, which need not exist yet.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), opened: Arc::default() }
     }
 
     /// Returns the directory.
@@ -42,103 +70,216 @@ impl FsStorage {
         &self.root
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        if name.is_empty() { self.root.clone() } else { self.root.join(name) }
+    fn opened(&self) -> io::Result<&OwnedFd> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = retry_on_intr(|| rustix::fs::open(&self.root, flags, Mode::empty()))?;
+        Ok(self.opened.get_or_init(|| opened))
+    }
+
+    /// Returns the directory `dir`, to find names in.
+    fn dir(&self, dir: &str) -> io::Result<OwnedFd> {
+        let mut opened = self.opened()?.try_clone()?;
+        for name in dir.split('/').filter(|name| !name.is_empty()) {
+            opened = open_dir(&opened, name, OFlags::PATH)?;
+        }
+        Ok(opened)
+    }
+
+    /// Returns the directory `dir`, to list or to sync it.
+    fn dir_to_read(&self, dir: &str) -> io::Result<OwnedFd> {
+        match self.spot(dir) {
+            Ok(spot) => open_dir(&spot.dir, spot.name, OFlags::RDONLY),
+            Err(_) if dir.is_empty() => open_dir(self.opened()?, ".", OFlags::RDONLY),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn spot<'a>(&self, path: &'a str) -> io::Result<Spot<'a>> {
+        let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if ["", ".", ".."].contains(&name) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "that is no name of a file"));
+        }
+        Ok(Spot { dir: self.dir(dir)?, name })
     }
 }
 
-/// Options that never follow a symbolic link: a link in a repository is not ours.
-fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-    options
+fn open_dir(within: &OwnedFd, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match retry_on_intr(|| rustix::fs::openat(within, name, flags, Mode::empty())) {
+        Ok(dir) => Ok(dir),
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            Err(strange(&format!("{name} is no directory (links are not followed)")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns the error for what is in the place of a file or a directory of a repository and can be neither.
+fn strange(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+impl Spot<'_> {
+    /// Opens what is there, which must be a file.
+    fn open(&self, flags: OFlags, mode: Mode) -> io::Result<File> {
+        let opened = retry_on_intr(|| rustix::fs::openat(&self.dir, self.name, flags | FLAGS, mode));
+        let file = match opened {
+            Ok(file) => File::from(file),
+            Err(Errno::LOOP) => return Err(strange("it is a symbolic link")),
+            // What only a pipe without a reader, a socket or a device without a driver answers; a directory, to a writer.
+            Err(Errno::NXIO | Errno::ISDIR) => return Err(strange("it is no file")),
+            Err(error) => return Err(error.into()),
+        };
+        if file.metadata()?.is_file() { Ok(file) } else { Err(strange("it is no file")) }
+    }
+
+    /// Makes a file that does not exist yet.
+    fn create(&self, flags: OFlags) -> io::Result<File> {
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = self.open(flags | OFlags::CREATE | OFlags::EXCL, mode)?;
+        if file.metadata()?.mode() & 0o777 != mode.as_raw_mode() {
+            rustix::fs::fchmod(&file, mode)?;
+        }
+        Ok(file)
+    }
+
+    /// Opens a file, or makes it.
+    fn open_or_create(&self, flags: OFlags) -> io::Result<File> {
+        loop {
+            match self.open(flags, Mode::empty()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                opened => return opened,
+            }
+            match self.create(flags) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => return created,
+            }
+        }
+    }
+
+    fn make_dir(&self) -> io::Result<()> {
+        match retry_on_intr(|| rustix::fs::mkdirat(&self.dir, self.name, Mode::RWXU)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return open_dir(&self.dir, self.name, OFlags::PATH).map(|_| ()),
+            Err(error) => return Err(error.into()),
+        }
+        let made = rustix::fs::statat(&self.dir, self.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if made.st_mode & 0o777 != 0o700 && FileType::from_raw_mode(made.st_mode) == FileType::Directory {
+            let mode = Mode::from_raw_mode(made.st_mode & 0o7000) | Mode::RWXU;
+            rustix::fs::chmodat(&self.dir, self.name, mode, AtFlags::empty())?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        Ok(retry_on_intr(|| rustix::fs::unlinkat(&self.dir, self.name, AtFlags::empty()))?)
+    }
+
+    /// Tells whether `file` still has this name.
+    fn is_still(&self, file: &File) -> io::Result<bool> {
+        let ours = file.metadata()?;
+        match rustix::fs::statat(&self.dir, self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) => Ok((named.st_dev, named.st_ino) == (ours.dev(), ours.ino())),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Makes the repository's own directory, and those above it that are missing, durably.
+fn make_root(root: &Path) -> io::Result<()> {
+    let missing = root.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).count();
+    DirBuilder::new().mode(0o700).recursive(true).create(root)?;
+    if missing > 0 {
+        std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o700))?;
+    }
+    // It may be new in directories that are new: nobody else syncs those.
+    for parent in root.ancestors().skip(1).take(missing) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 impl Storage for FsStorage {
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        let entries = match std::fs::read_dir(self.path(dir)) {
-            Ok(entries) => entries,
+        let opened = match self.dir_to_read(dir) {
+            Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        // Names that are not UTF-8 are not ours.
-        entries
-            .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())
-            .collect()
+        let mut names = Vec::new();
+        for entry in Dir::new(opened)? {
+            let entry = entry?;
+            // Names that are not UTF-8 are not ours.
+            let name = CStr::to_str(entry.file_name()).unwrap_or(".");
+            if ![".", ".."].contains(&name) {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
-        let file = options().read(true).open(self.path(name))?;
+        let file = self.spot(name)?.open(OFlags::RDONLY, Mode::empty())?;
         let len = file.metadata()?.len();
         Ok(Box::new(FsFile { file, len }))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
-        let file = options().write(true).create_new(true).open(self.path(name))?;
+        let file = self.spot(name)?.create(OFlags::WRONLY)?;
         Ok(Box::new(FsNewFile { direct: Direct::open(&file), file, written_bytes: 0 }))
     }
 
     fn make_dir(&self, dir: &str) -> io::Result<()> {
-        let path = self.path(dir);
-        let missing = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).count();
-        DirBuilder::new().mode(0o700).recursive(true).create(&path)?;
-        // The repository's own directory may be new in directories that are new: nobody else syncs those.
-        if dir.is_empty() {
-            for parent in path.ancestors().skip(1).take(missing) {
-                let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-                File::open(parent)?.sync_all()?;
-            }
-        }
-        Ok(())
+        if dir.is_empty() { make_root(&self.root) } else { self.spot(dir)?.make_dir() }
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        std::fs::rename(self.path(from), self.path(to))
+        let (from, to) = (self.spot(from)?, self.spot(to)?);
+        Ok(retry_on_intr(|| rustix::fs::renameat(&from.dir, from.name, &to.dir, to.name))?)
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        File::open(self.path(dir))?.sync_all()
+        File::from(self.dir_to_read(dir)?).sync_all()
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.path(name))
+        self.spot(name)?.remove()
     }
 
     fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
-        let path = self.path(name);
+        let spot = self.spot(name)?;
+        let operation = match (mode, wait) {
+            (LockMode::Shared, Wait::Yes) => FlockOperation::LockShared,
+            (LockMode::Exclusive, Wait::Yes) => FlockOperation::LockExclusive,
+            (LockMode::Shared, Wait::No) => FlockOperation::NonBlockingLockShared,
+            (LockMode::Exclusive, Wait::No) => FlockOperation::NonBlockingLockExclusive,
+        };
         loop {
-            let file = options().read(true).append(true).create(true).open(&path)?;
-            let taken = match (mode, wait) {
-                (LockMode::Shared, Wait::Yes) => file.lock_shared().map_err(TryLockError::Error),
-                (LockMode::Exclusive, Wait::Yes) => file.lock().map_err(TryLockError::Error),
-                (LockMode::Shared, Wait::No) => file.try_lock_shared(),
-                (LockMode::Exclusive, Wait::No) => file.try_lock(),
-            };
-            match taken {
+            let file = spot.open_or_create(OFlags::RDWR | OFlags::APPEND)?;
+            match retry_on_intr(|| rustix::fs::flock(&file, operation)) {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(error)) => return Err(error),
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(error) => return Err(error.into()),
             }
             // The holder before us may have removed the file while we waited: then this is a lock on nothing.
-            if is_still(&file, &path)? {
-                return Ok(Some(Box::new(FsLock { file, path })));
+            if spot.is_still(&file)? {
+                let Spot { dir, .. } = spot;
+                let name = name.rsplit('/').next().unwrap_or(name).to_owned();
+                return Ok(Some(Box::new(FsLock { file, dir, name })));
             }
         }
-    }
-}
-
-fn is_still(file: &File, path: &Path) -> io::Result<bool> {
-    let ours = file.metadata()?;
-    match std::fs::symlink_metadata(path) {
-        Ok(named) => Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }
 
 struct FsLock {
     file: File,
-    path: PathBuf,
+    dir: OwnedFd,
+    name: String,
 }
 
 impl LockGuard for FsLock {
@@ -147,11 +288,14 @@ impl LockGuard for FsLock {
     }
 
     fn dismiss(self: Box<Self>) -> io::Result<()> {
-        match self.file.try_lock() {
-            Ok(()) if is_still(&self.file, &self.path)? => std::fs::remove_file(&self.path),
-            Ok(()) | Err(TryLockError::WouldBlock) => Ok(()),
-            Err(TryLockError::Error(error)) => Err(error),
+        match retry_on_intr(|| rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(()),
+            Err(error) => return Err(error.into()),
         }
+        let Self { file, dir, name } = *self;
+        let spot = Spot { dir, name: &name };
+        if spot.is_still(&file)? { spot.remove() } else { Ok(()) }
     }
 }
 
@@ -169,22 +313,37 @@ impl StoredFile for FsFile {
         self.file.read_exact_at(buffer, offset)
     }
 
+    fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
+        self.mapping(range).map(|mapping| mapping.map_or_else(|| Mapped::new(Vec::new()), Mapped::new))
+    }
+
+    fn load(&self, range: Range<u64>) -> io::Result<Mapped> {
+        let Some(mapping) = self.mapping(range)? else { return Ok(Mapped::new(Vec::new())) };
+        match mapping.advise(Advice::PopulateRead) {
+            Err(error) if error.raw_os_error() == Some(Errno::FAULT.raw_os_error()) => Err(Errno::IO.into()),
+            // Older kernels do not know it.
+            _ => Ok(Mapped::new(mapping)),
+        }
+    }
+}
+
+impl FsFile {
     #[expect(
         unsafe_code,
         reason = "mapping a file is unsafe because another process could change or shorten it"
     )]
-    fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
+    fn mapping(&self, range: Range<u64>) -> io::Result<Option<Mmap>> {
         if range.end > self.len || range.start > range.end {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let len = usize::try_from(range.end - range.start).map_err(|_| io::ErrorKind::OutOfMemory)?;
         if len == 0 {
-            return Ok(Mapped::new(Vec::new()));
+            return Ok(None);
         }
         // SAFETY: only packs and index runs are mapped. They have their name only once they are complete, nothing
         // in this program opens them for writing, and removing them leaves the mapping valid.
-        let map = unsafe { memmap2::MmapOptions::new().offset(range.start).len(len).map(&self.file)? };
-        Ok(Mapped::new(map))
+        let map = unsafe { MmapOptions::new().offset(range.start).len(len).map(&self.file)? };
+        Ok(Some(map))
     }
 }
 

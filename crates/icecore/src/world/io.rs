@@ -17,7 +17,7 @@ pub struct ImageState {
     pub sectors_written: Option<u64>,
 }
 
-/// Something with a length that is read at an offset.
+/// Something with a length that is read at an offset. What a signal has interrupted is tried again by the implementation.
 pub trait ReadAt: Send + Sync {
     /// Returns the length in bytes.
     fn len(&self) -> u64;

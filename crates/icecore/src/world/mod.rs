@@ -3,6 +3,10 @@
 pub(crate) mod direct;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod fault;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod fault_image;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod fault_storage;
 pub(crate) mod fs;
 pub(crate) mod image;
 pub(crate) mod in_place;

@@ -7,6 +7,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// A directory tree with durable renames and locks.
+///
+/// An implementation tries again what a signal has interrupted: none of its methods fails for that. `InvalidData` says that
+/// something is in the place of a file or a directory that is none.
 pub trait Storage: Send + Sync {
     /// Returns the names of the files in `dir`, in no order; none where there is no such directory.
     fn list(&self, dir: &str) -> io::Result<Vec<String>>;
@@ -76,6 +79,12 @@ pub trait StoredFile: Send + Sync {
 
     /// Returns `range` as memory. Only for files that never change once they have their name.
     fn map(&self, range: Range<u64>) -> io::Result<Mapped>;
+
+    /// Returns `range` as memory, after all of it was read: what the medium does not give is an error here, and not a signal
+    /// that ends the process later. For what is used whole.
+    fn load(&self, range: Range<u64>) -> io::Result<Mapped> {
+        self.map(range)
+    }
 }
 
 /// A file that is being written, from its beginning to its end.

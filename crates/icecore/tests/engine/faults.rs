@@ -1,30 +1,90 @@
-//! A failure at the first change of the storage, at the second, at the third... until nothing is left to fail.
+//! A failure at the first call, at the second, at the third... of the storage, the image and the target, until nothing is
+//! left to fail: calls that change something and calls that read, once and for good.
 
+use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::io;
-use std::io::ErrorKind::Other;
-use std::io::ErrorKind::StorageFull;
+use std::io::Write;
+use std::sync::Arc;
 
+use icecore::Calls;
+use icecore::CaptureOptions;
+use icecore::Depth;
 use icecore::ErrorKind;
+use icecore::FailedCall;
+use icecore::Fault;
+use icecore::FaultImage;
 use icecore::FaultStorage;
+use icecore::FaultTarget;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
 use icecore::Repository;
+use icecore::RestoreMode;
+use icecore::Result;
 use icecore::SnapshotId;
 use icecore::Storage;
 
 use crate::noise::Noise;
 use crate::support::Bench;
+use crate::support::Target;
 use crate::support::assert_same;
 use crate::support::assert_sound;
 use crate::support::image_of;
+use crate::support::init_options;
 use crate::support::open;
 use crate::support::options;
+use crate::support::session;
 
-/// More than any operation here changes things.
-const CALLS_MAX: u64 = 500;
+/// More than any operation here calls.
+const CALLS_MAX: u64 = 1000;
 
 /// Bytes that a page of a manifest maps.
 const LEAF_BYTES: usize = 4 << 20;
+
+/// A way to fail.
+struct Way {
+    name: &'static str,
+    calls: Calls,
+    for_good: bool,
+    error: fn() -> io::Error,
+    kind: ErrorKind,
+}
+
+const fn way(
+    name: &'static str,
+    calls: Calls,
+    for_good: bool,
+    error: fn() -> io::Error,
+    kind: ErrorKind,
+) -> Way {
+    Way { name, calls, for_good, error, kind }
+}
+
+fn full() -> io::Error {
+    io::Error::from_raw_os_error(28)
+}
+
+fn broken() -> io::Error {
+    io::Error::from_raw_os_error(5)
+}
+
+fn short() -> io::Error {
+    io::ErrorKind::UnexpectedEof.into()
+}
+
+const WAYS: [Way; 5] = [
+    way("ENOSPC for good", Calls::Changes, true, full, ErrorKind::NoSpace),
+    way("ENOSPC once", Calls::Changes, false, full, ErrorKind::NoSpace),
+    way("EIO for good", Calls::All, true, broken, ErrorKind::Io),
+    way("EIO once", Calls::All, false, broken, ErrorKind::Io),
+    way("a short read", Calls::Reads, false, short, ErrorKind::Io),
+];
+
+/// Returns the distance between the calls that fail in the slowest tests here. With `ICECORE_FAULTS` in the environment,
+/// each one does.
+fn stride() -> usize {
+    if std::env::var_os("ICECORE_FAULTS").is_some() { 1 } else { 4 }
+}
 
 /// A repository with some snapshots, to begin from again and again.
 struct Start {
@@ -54,42 +114,140 @@ impl Start {
         self.files.files().into_iter().for_each(|(name, bytes)| copy.put(&name, bytes));
         copy
     }
+
+    fn id(&self) -> SnapshotId {
+        self.images[1].0
+    }
 }
 
-type Failing = fn(MemoryStorage, u64, io::ErrorKind) -> FaultStorage<MemoryStorage>;
+/// One run of an operation, of which call `n` fails.
+struct Attempt {
+    inner: MemoryStorage,
+    fault: Fault,
+}
 
-/// Does something with a storage that fails at call `n`, for each `n`, and then `check`s what is left of it.
+impl Attempt {
+    fn storage(&self) -> Arc<FaultStorage<MemoryStorage>> {
+        Arc::new(FaultStorage::new(self.inner.clone(), self.fault.clone()))
+    }
+
+    fn open(&self) -> Result<Repository> {
+        Repository::open(self.storage(), session())
+    }
+}
+
+/// Returns all files but locks, which say nothing while nobody holds them.
+fn state_of(storage: &MemoryStorage) -> BTreeMap<String, Vec<u8>> {
+    storage.files().into_iter().filter(|(name, _)| !name.starts_with("locks/")).collect()
+}
+
+/// Fails unless the error tells what the failed call was about.
+fn assert_names(error: &icecore::Error, call: &FailedCall, at: &str) {
+    let text = error.to_string();
+    let last = call.name.rsplit('/').next().unwrap();
+    let named = match call.name.split('/').next().unwrap() {
+        // What a temporary file would have become.
+        "tmp" if call.method != "make_dir" => {
+            ["tmp/", "packs/", "index/", "snapshots/", "generation", "reserve", "config"]
+                .iter()
+                .any(|name| text.contains(name))
+        }
+        "locks" => text.contains(last) || text.contains("writer's lock"),
+        _ => text.contains(last),
+    };
+    assert!(named, "{at}: {call:?} is not named: {text}");
+}
+
+/// Fails if an operation whose removals worked has left something of itself.
+fn assert_clean(inner: &MemoryStorage, call: Option<&FailedCall>, at: &str) {
+    if call.is_some_and(|call| ["remove", "dismiss"].contains(&call.method)) {
+        return;
+    }
+    assert_eq!(inner.list("tmp").unwrap(), Vec::<String>::new(), "{at}: {call:?}");
+    let mut locks = inner.list("locks").unwrap();
+    locks.retain(|name| name.starts_with("writer-") || name.starts_with("pin-"));
+    assert_eq!(locks, Vec::<String>::new(), "{at}: {call:?}");
+}
+
+/// Does something with a storage of which call `n` fails, for each `n`. `outcome` looks at what came of each run;
+/// `state` at each different state of the repository that a run has left.
 fn at_every_call<T>(
-    start: &Start,
-    what: impl Fn(&Repository) -> icecore::Result<T>,
-    check: impl Fn(&Repository, &MemoryStorage, Option<T>, &str),
+    start: &MemoryStorage,
+    what: impl Fn(&Attempt) -> Result<T>,
+    outcome: impl Fn(&MemoryStorage, Option<&T>, &str),
+    state: impl Fn(&MemoryStorage, &str),
 ) {
-    let failing: [(io::ErrorKind, &str, Failing); 3] = [
-        (StorageFull, "for good", FaultStorage::failing_from),
-        (StorageFull, "once", FaultStorage::failing_once),
-        (Other, "for good", FaultStorage::failing_from),
-    ];
-    for (kind, how, failing) in failing {
-        let mut n = 0;
-        loop {
+    at_calls(1, start, what, outcome, state);
+}
+
+/// The same for each `stride`-th call. Each way to fail begins with another one.
+fn at_calls<T>(
+    stride: usize,
+    start: &MemoryStorage,
+    what: impl Fn(&Attempt) -> Result<T>,
+    outcome: impl Fn(&MemoryStorage, Option<&T>, &str),
+    state: impl Fn(&MemoryStorage, &str),
+) {
+    let before = state_of(start);
+    let mut seen = HashSet::new();
+    for (way, Way { name, calls, for_good, error, kind }) in (0..).zip(WAYS) {
+        for n in (way % (stride as u64)..).step_by(stride) {
             assert!(n < CALLS_MAX, "it never ended");
-            let inner = start.copy();
-            let faulty = failing(inner.clone(), n, kind);
-            let at = format!("{kind:?}, {how}, call {n}");
-            let done = what(&open(faulty.clone()));
-            let reached = faulty.calls() > n;
-            if let Err(error) = &done {
-                let expected = if kind == StorageFull { ErrorKind::NoSpace } else { ErrorKind::Io };
-                assert_eq!(error.kind(), expected, "{at}: {error}");
+            let inner = MemoryStorage::new();
+            before.iter().for_each(|(name, bytes)| inner.put(name, bytes.clone()));
+            let failing = n..if for_good { u64::MAX } else { n + 1 };
+            let attempt = Attempt { inner: inner.clone(), fault: Fault::new(calls, failing, error) };
+            let done = what(&attempt);
+            let first = attempt.fault.first();
+            let at = format!("{name}, call {n}, {first:?}");
+            match &done {
+                Ok(_) => {}
+                Err(error) => {
+                    assert!(first.is_some(), "{at}: it failed by itself: {error}");
+                    assert_eq!(error.kind(), kind, "{at}: {error}");
+                    if let (false, Some(call)) = (for_good, &first) {
+                        assert_names(error, call, &at);
+                    }
+                }
             }
-            check(&open(inner.clone()), &inner, done.ok(), &at);
-            if !reached {
+            if !for_good {
+                assert_clean(&inner, first.as_ref(), &at);
+            }
+            outcome(&inner, done.as_ref().ok(), &at);
+            if seen.insert(state_of(&inner)) {
+                state(&inner, &at);
+            }
+            if attempt.fault.calls() <= n {
+                assert!(
+                    n > 1 || calls == Calls::Changes,
+                    "only {n} calls could fail: the test reaches nothing"
+                );
                 break;
             }
-            n += 1;
         }
-        assert!(n > 3, "only {n} calls could fail: the test reaches nothing");
     }
+}
+
+/// The same for what changes nothing.
+fn reads_at_every_call<T>(
+    start: &Start,
+    what: impl Fn(&Attempt) -> Result<T>,
+    outcome: impl Fn(Option<&T>, &str),
+) {
+    reads_at_calls(1, start, what, outcome);
+}
+
+fn reads_at_calls<T>(
+    stride: usize,
+    start: &Start,
+    what: impl Fn(&Attempt) -> Result<T>,
+    outcome: impl Fn(Option<&T>, &str),
+) {
+    let before = state_of(&start.files);
+    let unchanged = |inner: &MemoryStorage, at: &str| {
+        assert!(state_of(inner) == before, "{at}: it changed something");
+    };
+    at_calls(stride, &start.files, what, |_, done, at| outcome(done, at), unchanged);
 }
 
 /// Fails unless all of these are there, can be restored, and new ones can be made.
@@ -109,78 +267,381 @@ fn assert_works(repo: &Repository, images: &[(SnapshotId, Vec<u8>)], at: &str) {
     assert_sound(repo, at);
 }
 
+fn gc(repo: &Repository) -> Result<icecore::gc::GcTotals> {
+    let plan = icecore::gc::plan(repo, &icecore::gc::GcOptions { max_unused: 0.0 }, &NoProgress)?;
+    icecore::gc::apply(repo, plan, &NoProgress)
+}
+
+/// As [`assert_works`], and gc gets everything back that nothing uses.
+fn assert_works_and_collects(inner: &MemoryStorage, images: &[(SnapshotId, Vec<u8>)], at: &str) {
+    assert_works(&open(inner.clone()), images, at);
+    gc(&open(inner.clone())).unwrap();
+    let repo = open(inner.clone());
+    assert_works(&repo, images, &format!("{at}, then a gc"));
+    gc(&repo).unwrap();
+    let stats = icecore::stats(&repo, &NoProgress).unwrap().repository;
+    assert_eq!(stats.unused_bytes, 0, "{at}");
+    assert_eq!(inner.list("tmp").unwrap(), Vec::<String>::new(), "{at}");
+}
+
+fn snapshot_of(inner: &MemoryStorage, id: SnapshotId) -> icecore::Snapshot {
+    let all = icecore::list(&open(inner.clone())).unwrap().snapshots;
+    all.into_iter().find(|snapshot| snapshot.id == id).unwrap()
+}
+
+#[test]
+fn an_init_that_fails_anywhere_can_be_done_again() {
+    at_every_call(
+        &MemoryStorage::new(),
+        |attempt| Repository::init(attempt.storage(), session(), &init_options()),
+        |inner, done, at| {
+            let there = inner.open("config").is_ok();
+            assert!(done.is_none() || there, "{at}: it was said to be there");
+        },
+        |inner, at| {
+            let again = Repository::init(Arc::new(inner.clone()), session(), &init_options());
+            match again {
+                Err(error) => assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{at}: {error}"),
+                Ok(_) => assert!(inner.open("config").is_ok()),
+            }
+            assert_works_and_collects(inner, &[], at);
+        },
+    );
+}
+
 #[test]
 fn a_capture_that_fails_anywhere_loses_nothing() {
     let start = Start::new();
     let image = Noise(63).disk((4 << 20) + 200_000);
-    at_every_call(
-        &start,
-        |repo| icecore::capture(repo, &image, &options("new"), &NoProgress),
-        |repo, _, done, at| {
-            assert_works(repo, &start.images, at);
-            let all = icecore::list(repo).unwrap().snapshots;
-            let made = all.iter().find(|snapshot| snapshot.resource == "new");
-            assert!(done.is_none() || made.is_some(), "{at}: it was said to be there");
-            if let Some(made) = made {
-                assert_same(&image_of(repo, made.id), &image, at);
+    let options = options("new");
+    at_calls(
+        stride(),
+        &start.files,
+        |attempt| {
+            let image = FaultImage::new(&image, attempt.fault.clone());
+            icecore::capture(&attempt.open()?, &image, &options, &NoProgress)
+        },
+        |inner, done, at| {
+            let made = inner.open(&format!("snapshots/{}", options.id)).is_ok();
+            assert!(done.is_none() || made, "{at}: it was said to be there");
+        },
+        |inner, at| {
+            let repo = open(inner.clone());
+            if inner.open(&format!("snapshots/{}", options.id)).is_ok() {
+                assert_same(&image_of(&repo, options.id), &image, at);
+            }
+            assert_works_and_collects(inner, &start.images, at);
+        },
+    );
+}
+
+/// A capture whose image is much like a snapshot reads more of the repository: pages of the parent, packs, runs.
+#[test]
+fn a_capture_that_cannot_read_its_parent_is_right_or_fails() {
+    let start = Start::new();
+    let mut image = start.images[3].1.clone();
+    Noise(64).fill(&mut image[LEAF_BYTES + 20_000..][..9000]);
+    let options = options("disk");
+    at_calls(
+        stride(),
+        &start.files,
+        |attempt| icecore::capture(&attempt.open()?, &image, &options, &NoProgress),
+        |inner, done, at| {
+            if done.is_some() {
+                assert_same(&image_of(&open(inner.clone()), options.id), &image, at);
             }
         },
+        |inner, at| assert_works(&open(inner.clone()), &start.images, at),
+    );
+}
+
+#[test]
+fn a_capture_without_writing_fails_where_it_cannot_read() {
+    let start = Start::new();
+    let image = start.images[2].1.clone();
+    let options = CaptureOptions { dry_run: true, ..options("disk") };
+    reads_at_every_call(
+        &start,
+        |attempt| {
+            let image = FaultImage::new(&image, attempt.fault.clone());
+            icecore::capture(&attempt.open()?, &image, &options, &NoProgress)
+        },
+        |_, _| {},
     );
 }
 
 #[test]
 fn a_deletion_that_fails_anywhere_is_done_or_not() {
     let start = Start::new();
-    let gone = start.images[1].0;
-    let others: Vec<_> = start.images.iter().filter(|(id, _)| *id != gone).cloned().collect();
+    let others: Vec<_> = start.images.iter().filter(|(id, _)| *id != start.id()).cloned().collect();
+    let is_there = |inner: &MemoryStorage| inner.open(&format!("snapshots/{}", start.id())).is_ok();
     at_every_call(
-        &start,
-        |repo| icecore::delete(repo, gone),
-        |repo, _, done, at| {
-            let there = icecore::list(repo).unwrap().snapshots.iter().any(|snapshot| snapshot.id == gone);
-            assert!(!(there && done.is_some()), "{at}: it was said to be gone");
-            assert_works(repo, if there { &start.images } else { &others }, at);
+        &start.files,
+        |attempt| icecore::delete(&attempt.open()?, start.id()),
+        |inner, done, at| assert!(!(is_there(inner) && done.is_some()), "{at}: it was said to be gone"),
+        |inner, at| {
+            assert_works_and_collects(inner, if is_there(inner) { &start.images } else { &others }, at);
         },
     );
 }
 
 #[test]
-fn a_renaming_that_fails_anywhere_is_done_or_not() {
+fn a_change_of_a_record_that_fails_anywhere_is_done_or_not() {
+    type Change = fn(&Repository, SnapshotId) -> Result<icecore::Snapshot>;
     let start = Start::new();
-    let id = start.images[1].0;
-    at_every_call(
-        &start,
-        |repo| icecore::rename(repo, id, "another"),
-        |repo, _, done, at| {
-            assert_works(repo, &start.images, at);
-            let all = icecore::list(repo).unwrap().snapshots;
-            let name = &all.iter().find(|snapshot| snapshot.id == id).unwrap().name;
-            assert!(name == "another" || (done.is_none() && name.starts_with("snapshot-")), "{at}: {name}");
-        },
-    );
+    let before = snapshot_of(&start.files, start.id());
+    let changes: [Change; 3] = [
+        |repo, id| icecore::rename(repo, id, "another"),
+        |repo, id| icecore::retag(repo, id, &["env:prod".to_owned()], &[]),
+        |repo, id| icecore::set_protected(repo, id, true),
+    ];
+    for change in changes {
+        let after = change(&open(start.copy()), start.id()).unwrap();
+        at_every_call(
+            &start.files,
+            |attempt| change(&attempt.open()?, start.id()),
+            |inner, done, at| {
+                let found = snapshot_of(inner, start.id());
+                assert!(found == after || (done.is_none() && found == before), "{at}: {found:?}");
+            },
+            |inner, at| assert_works(&open(inner.clone()), &start.images, at),
+        );
+    }
 }
 
-#[test]
-fn a_gc_that_fails_anywhere_loses_nothing() {
+/// A start whose first and third snapshots are deleted, so that there is something to collect.
+fn start_with_garbage() -> Start {
     let mut start = Start::new();
     for at in [2, 0] {
         icecore::delete(&open(start.files.clone()), start.images.remove(at).0).unwrap();
     }
     let unused = icecore::stats(&open(start.files.clone()), &NoProgress).unwrap().repository.unused_bytes;
     assert!(unused > 0, "there is nothing to collect");
-    let gc = |repo: &Repository| {
-        let plan = icecore::gc::plan(repo, &icecore::gc::GcOptions { max_unused: 0.0 }, &NoProgress)?;
-        icecore::gc::apply(repo, plan, &NoProgress)
+    start
+}
+
+#[test]
+fn a_gc_that_fails_anywhere_loses_nothing() {
+    let start = start_with_garbage();
+    at_every_call(
+        &start.files,
+        |attempt| gc(&attempt.open()?),
+        |_, _, _| {},
+        |inner, at| assert_works_and_collects(inner, &start.images, at),
+    );
+}
+
+#[test]
+fn a_plan_of_a_gc_changes_nothing_and_is_not_made_of_what_could_not_be_read() {
+    let start = start_with_garbage();
+    let plan = |repo: &Repository| {
+        let options = icecore::gc::GcOptions { max_unused: 0.0 };
+        icecore::gc::plan(repo, &options, &NoProgress).map(|plan| plan.totals)
     };
-    let check = |repo: &Repository, inner: &MemoryStorage, at: &str| {
-        assert_works(repo, &start.images, at);
-        // The next one gets it all.
-        gc(repo).unwrap();
-        let repo = open(inner.clone());
-        assert_works(&repo, &start.images, &format!("{at}, then another gc"));
-        let stats = icecore::stats(&repo, &NoProgress).unwrap().repository;
-        assert_eq!(stats.unused_bytes, 0, "{at}");
-        assert_eq!(inner.list("tmp").unwrap(), Vec::<String>::new(), "{at}");
+    let right = plan(&open(start.copy())).unwrap();
+    reads_at_every_call(
+        &start,
+        |attempt| plan(&attempt.open()?),
+        |done, at| assert!(done.is_none_or(|done| *done == right), "{at}: {done:?}"),
+    );
+}
+
+#[test]
+fn a_listing_that_fails_is_an_error_or_names_what_it_could_not_read() {
+    let start = Start::new();
+    let all = icecore::list(&open(start.copy())).unwrap().snapshots;
+    reads_at_every_call(
+        &start,
+        |attempt| icecore::list(&attempt.open()?),
+        |done, at| {
+            let Some(listing) = done else { return };
+            assert_eq!(listing.snapshots.len() + listing.unreadable.len(), all.len(), "{at}");
+            assert!(
+                listing.unreadable.iter().all(|one| !one.reason.contains("damaged")),
+                "{at}: {listing:?}"
+            );
+        },
+    );
+    reads_at_every_call(
+        &start,
+        |attempt| icecore::find(&attempt.open()?, "disk@latest"),
+        |done, at| assert!(done.is_none_or(|found| found.id == all[3].id), "{at}: {done:?}"),
+    );
+}
+
+#[test]
+fn a_restore_that_fails_anywhere_is_an_error_and_can_be_done_again() {
+    let start = Start::new();
+    let (id, image) = &start.images[1];
+    for mode in [RestoreMode::Fresh, RestoreMode::InPlace] {
+        let old = match mode {
+            RestoreMode::Fresh => vec![0; image.len() + 5000],
+            RestoreMode::InPlace => [start.images[3].1.clone(), vec![7; 5000]].concat(),
+        };
+        let run = |repo: &Repository, target: &Target<'_>, fault: Option<&Fault>| match fault {
+            Some(fault) => {
+                let target = FaultTarget::new(target, fault.clone());
+                icecore::restore(repo, *id, &target, mode, &NoProgress)
+            }
+            None => icecore::restore(repo, *id, target, RestoreMode::InPlace, &NoProgress),
+        };
+        reads_at_calls(
+            stride(),
+            &start,
+            |attempt| {
+                let target = Target::new(old.clone());
+                let done = attempt.open().and_then(|repo| run(&repo, &target, Some(&attempt.fault)));
+                if done.is_err() {
+                    // The same once more, as after the failure of a medium that is sound again.
+                    run(&open(start.copy()), &target, None).unwrap();
+                }
+                let bytes = target.into_bytes();
+                assert_same(&bytes[..image.len()], image, &format!("{mode:?}: {:?}", attempt.fault));
+                assert!(bytes[image.len()..].iter().all(|byte| *byte == 0), "{mode:?}");
+                done
+            },
+            |_, _| {},
+        );
+    }
+}
+
+/// A stream that takes a part and then fails.
+struct Pipe<'a> {
+    bytes: Vec<u8>,
+    fault: &'a Fault,
+}
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let target = Target::new(vec![0]);
+        icecore::WriteAt::sync(&FaultTarget::new(&target, self.fault.clone()))?;
+        let part = bytes.len().min(100_000);
+        self.bytes.extend(&bytes[..part]);
+        Ok(part)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stream_that_fails_anywhere_has_nothing_wrong_in_it() {
+    let start = Start::new();
+    let (id, image) = &start.images[1];
+    reads_at_every_call(
+        &start,
+        |attempt| {
+            let repo = attempt.open()?;
+            let mut pipe = Pipe { bytes: Vec::new(), fault: &attempt.fault };
+            let done = icecore::restore_stream(&repo, *id, &mut pipe, &NoProgress).map(|_| ());
+            assert_same(&pipe.bytes, &image[..pipe.bytes.len()], "what was written");
+            assert!(done.is_err() || pipe.bytes.len() == image.len());
+            done.map_err(|error| match error.to_string().contains("to the output") {
+                // The output is no target, and is named as what it is.
+                true => error.in_context("target"),
+                false => error,
+            })
+        },
+        |_, _| {},
+    );
+}
+
+#[test]
+fn a_verification_calls_nothing_damaged_that_it_could_not_read() {
+    let start = Start::new();
+    for depth in [Depth::Structure, Depth::ReadData] {
+        reads_at_every_call(
+            &start,
+            |attempt| icecore::verify(&attempt.open()?, None, depth, &NoProgress),
+            |done, at| {
+                for finding in done.into_iter().flat_map(|report| &report.findings) {
+                    let problem = &finding.problem;
+                    assert!(problem.contains("look at the medium"), "{at}: {finding:?}");
+                    assert!(!problem.contains("damaged") && !problem.contains("repair"), "{at}: {finding:?}");
+                }
+            },
+        );
+    }
+}
+
+#[test]
+fn sums_and_differences_are_right_or_are_not_told() {
+    let start = Start::new();
+    let (old, new) = (start.images[0].0, start.images[3].0);
+    let stats = |repo: &Repository| icecore::stats(repo, &NoProgress);
+    let right = stats(&open(start.copy())).unwrap();
+    reads_at_every_call(
+        &start,
+        |attempt| stats(&attempt.open()?),
+        // A lock more or less, or none where it could not be taken.
+        |done, at| {
+            let Some(done) = done else { return };
+            assert_eq!(done.snapshots, right.snapshots, "{at}");
+            assert_eq!(done.repository.stored_bytes, right.repository.stored_bytes, "{at}");
+        },
+    );
+    let diff = |repo: &Repository| {
+        let mut changes = Vec::new();
+        icecore::diff(repo, old, new, &mut |change| {
+            changes.push(change);
+            Ok(())
+        })?;
+        Ok(changes)
     };
-    at_every_call(&start, gc, |repo, inner, _, at| check(repo, inner, at));
+    let right = diff(&open(start.copy())).unwrap();
+    assert!(!right.is_empty());
+    reads_at_every_call(
+        &start,
+        |attempt| diff(&attempt.open()?),
+        |done, at| assert!(done.is_none_or(|done| *done == right), "{at}: {done:?}"),
+    );
+}
+
+#[test]
+fn a_repair_of_the_index_moves_nothing_out_that_it_could_not_read() {
+    let start = Start::new();
+    let packs = |inner: &MemoryStorage| {
+        state_of(inner).into_iter().filter(|(name, _)| name.starts_with("packs/")).collect::<Vec<_>>()
+    };
+    let before = packs(&start.files);
+    at_every_call(
+        &start.files,
+        |attempt| icecore::repair_index(&attempt.open()?, &NoProgress),
+        |inner, done, at| {
+            assert!(packs(inner) == before, "{at}: a pack is not where it was");
+            assert!(done.is_none_or(|report| report.damaged_packs.is_empty()), "{at}: {done:?}");
+        },
+        |inner, at| assert_works_and_collects(inner, &start.images, at),
+    );
+}
+
+#[test]
+fn a_repair_of_a_damaged_pack_that_fails_anywhere_saves_as_much_the_next_time() {
+    let start = Start::new();
+    let packs = start.files.files().into_iter().filter(|(name, _)| name.starts_with("packs/"));
+    // The largest: it has the first image.
+    let (name, mut bytes) = packs.max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    let end = bytes.len() - 1;
+    bytes[end] ^= 1;
+    start.files.put(&name, bytes);
+    at_every_call(
+        &start.files,
+        |attempt| icecore::repair_index(&attempt.open()?, &NoProgress),
+        |_, _, _| {},
+        |inner, at| {
+            icecore::repair_index(&open(inner.clone()), &NoProgress).unwrap();
+            assert_works_and_collects(inner, &start.images, at);
+        },
+    );
+}
+
+#[test]
+fn what_is_lost_is_told_or_an_error() {
+    let start = Start::new();
+    reads_at_every_call(
+        &start,
+        |attempt| icecore::repair_snapshots(&attempt.open()?, &NoProgress),
+        |_, _| {},
+    );
 }

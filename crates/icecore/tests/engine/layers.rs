@@ -22,9 +22,9 @@ const LAYERS: &[&[&str]] = &[
     &["format/config", "format/run"],
     &["format/record"],
     // The world outside.
-    &["world/io", "world/storage"],
-    &["world/direct", "world/pages"],
-    &["world/fault", "world/fs", "world/in_use", "world/memory", "world/raw"],
+    &["world/fault", "world/io", "world/storage"],
+    &["world/direct", "world/fault_image", "world/fault_storage", "world/pages"],
+    &["world/fs", "world/in_use", "world/memory", "world/raw"],
     &["world/image", "world/target"],
     &["world/in_place"],
     // Stores.

@@ -101,14 +101,17 @@ impl Bench {
 }
 
 pub(crate) fn init(storage: impl Storage + 'static) -> Repository {
-    let options = InitOptions {
+    Repository::init(Arc::new(storage), session(), &init_options()).unwrap()
+}
+
+pub(crate) fn init_options() -> InitOptions {
+    InitOptions {
         id: RepositoryId(Uuid::from_u128(7)),
         key: [3; 32],
         created_unix_ms: 1_800_000_000_000,
         level: 1,
         parity: None,
-    };
-    Repository::init(Arc::new(storage), session(), &options).unwrap()
+    }
 }
 
 pub(crate) fn open(storage: impl Storage + 'static) -> Repository {

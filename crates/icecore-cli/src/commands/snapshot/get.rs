@@ -44,9 +44,9 @@ fn details(snapshot: &Snapshot) -> String {
         0,
         &[
             ("ID", snapshot.id.to_string()),
-            ("Name", ui::printable(&snapshot.name).into_owned()),
+            ("Name", ui::printable_name(&snapshot.name).into_owned()),
             ("Created", units::time_for_people(snapshot.created_unix_ms)),
-            ("Resource", ui::printable(&snapshot.resource).into_owned()),
+            ("Resource", ui::printable_name(&snapshot.resource).into_owned()),
             ("Type", snapshot.kind.as_str().to_owned()),
             ("Min Disk Size", format!("{} GiB", snapshot.min_disk_gib())),
             ("Image", exact(snapshot.size_bytes)),
@@ -60,7 +60,7 @@ fn details(snapshot: &Snapshot) -> String {
                     units::bytes(stats.manifest_bytes)
                 ),
             ),
-            ("Tags", snapshot.tags.join(",")),
+            ("Tags", ui::printable_name(&snapshot.tags.join(",")).into_owned()),
             ("Protected", if snapshot.protected { "yes" } else { "no" }.to_owned()),
             ("Parent", snapshot.parent.map_or_else(|| "none".to_owned(), |id| id.to_string())),
             ("Content", snapshot.content.to_string()),

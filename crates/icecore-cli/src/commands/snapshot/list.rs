@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::commands::snapshot::columns::FormatArgs;
 use crate::exit::Verdict;
 use crate::json;
+use crate::ui::printable_name;
 
 /// List snapshots, oldest first
 ///
@@ -59,7 +60,8 @@ impl ListArgs {
         let mut listing = icecore::list(&repo)?;
         listing.snapshots.retain(|snapshot| self.wants(&globs, snapshot));
         for unreadable in &listing.unreadable {
-            app.ui.warn(&format!("the record {} cannot be read: {}", unreadable.file, unreadable.reason));
+            let file = printable_name(&unreadable.file);
+            app.ui.warn(&format!("the record {file} cannot be read: {}", unreadable.reason));
         }
         let verdict = Verdict::from_findings(!listing.unreadable.is_empty());
         let text = self.format.table(&columns, &listing.snapshots);

@@ -1,6 +1,7 @@
 //! Marks what snapshots use: a bit for each page, and for each slot of each chunk.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::format::pack::SlotBitmap;
@@ -21,6 +22,7 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
+use crate::words::ids::PageId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 
@@ -59,6 +61,9 @@ pub(crate) struct PackUse {
 #[derive(Default)]
 pub(crate) struct Usage(pub(crate) HashMap<PackId, PackUse>);
 
+/// Pages below which all was gone through. An image may name one page as often as it likes.
+type Seen = HashSet<PageId>;
+
 impl Usage {
     /// Begins to keep account of a pack.
     pub(crate) fn watch(&mut self, pack: &PackFile) {
@@ -89,7 +94,8 @@ impl Usage {
         record: &Record,
         progress: &dyn Progress,
     ) -> Result<()> {
-        let marked = walk(copies.store, record, &mut Marker { copies, usage: self, progress });
+        let mut marker = Marker { copies, usage: self, unwatched: Seen::new(), progress };
+        let marked = walk(marker.copies.store, record, &mut marker);
         marked.map_err(|error| error.in_context(format!("snapshot {} ({})", record.id, record.name)))
     }
 }
@@ -97,6 +103,8 @@ impl Usage {
 struct Marker<'a, 'b> {
     copies: &'a mut Copies<'b>,
     usage: &'a mut Usage,
+    /// Pages of packs that came later, which are not watched.
+    unwatched: Seen,
     progress: &'a dyn Progress,
 }
 
@@ -107,8 +115,11 @@ impl Visitor for Marker<'_, '_> {
         }
         self.progress.advance(Meter::Pages, 1);
         let located = self.copies.page(&page.id)?;
-        // Below a page that is marked already, everything is. A pack that came later is not watched: go on below it.
-        Ok(self.usage.set_entry(&located))
+        // Below a page that is marked already, everything is.
+        Ok(match self.usage.0.get_mut(&located.pack.id) {
+            Some(used) => used.entries.set(located.number),
+            None => self.unwatched.insert(page.id),
+        })
     }
 
     fn leaf(&mut self, _page: &PageRef, leaf: &Leaf, _offset: u64) -> Result<()> {
@@ -152,7 +163,7 @@ impl Marker<'_, '_> {
 
 /// Finds, among packs that are to go, those that a snapshot needs: made after the others were marked.
 pub(crate) fn needed_of(store: &Store, record: &Record, going: &[PackId]) -> Result<Vec<PackId>> {
-    let mut needs = Needs { store, going, needed: Vec::new(), proven: HashMap::new() };
+    let mut needs = Needs { store, going, needed: Vec::new(), proven: HashMap::new(), seen: Seen::new() };
     walk(store, record, &mut needs)?;
     Ok(needs.needed)
 }
@@ -163,6 +174,7 @@ struct Needs<'a> {
     needed: Vec<PackId>,
     /// Copies in packs that stay: which slots of them are good, or whether a page is.
     proven: HashMap<(PackId, u32), SlotBitmap>,
+    seen: Seen,
 }
 
 impl Needs<'_> {
@@ -193,6 +205,9 @@ impl Needs<'_> {
 
 impl Visitor for Needs<'_> {
     fn enter(&mut self, page: &PageRef, _range: &Range<u64>) -> Result<bool> {
+        if !self.seen.insert(page.id) {
+            return Ok(false);
+        }
         let copies = self.store.copies(&page.id.0)?;
         self.note(&copies.iter().collect::<Vec<_>>(), 0)?;
         Ok(true)

@@ -14,6 +14,7 @@ use crate::stores::pack_writer::NewPack;
 use crate::stores::pack_writer::PackWriter;
 use crate::stores::packs::PackPlace;
 use crate::words::error::Error;
+use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::world::storage::LockMode;
@@ -24,6 +25,8 @@ pub(crate) struct Damaged {
     pub(crate) place: PackPlace,
     /// How many chunks and pages of it were saved.
     pub(crate) saved: u64,
+    /// Whether all of it could be read. What could not be may be readable another time.
+    pub(crate) all_read: bool,
     pub(crate) why: String,
 }
 
@@ -41,14 +44,15 @@ impl<'a> Rescue<'a> {
         Self { base, writer, data: None, pages: None, done: Vec::new() }
     }
 
-    /// Writes every chunk and page that can be proven. Returns how many there were.
-    pub(crate) fn save(&mut self, file: &dyn StoredFile) -> Result<u64> {
+    /// Writes every chunk and page that can be proven. Returns how many there were, and whether all of the file could be
+    /// read.
+    pub(crate) fn save(&mut self, file: &dyn StoredFile) -> Result<(u64, bool)> {
         let mut saved = 0;
-        salvage(self.base, file, |item| {
+        let all_read = salvage(self.base, file, |item| {
             saved += 1;
             self.append(&item)
         })?;
-        Ok(saved)
+        Ok((saved, all_read))
     }
 
     fn append(&mut self, item: &Item) -> Result<()> {
@@ -79,6 +83,8 @@ impl<'a> Rescue<'a> {
     }
 }
 
+const STAYS: &str = "a part of it could not be read, so it stays where it is: look at the medium";
+
 /// Moves damaged packs to where nobody looks for packs, and tells captures that run now. Returns them by name, each
 /// with what was wrong. The new index is published by now, and nothing in it leads to them.
 pub(crate) fn put_aside(base: &Base, damaged: Vec<Damaged>) -> Result<Vec<(String, String)>> {
@@ -92,16 +98,23 @@ pub(crate) fn put_aside(base: &Base, damaged: Vec<Damaged>) -> Result<Vec<(Strin
     fence::next_generation(base)?;
     let mut taken: HashSet<String> = base.list(layout::DAMAGED)?.into_iter().collect();
     let mut told = Vec::with_capacity(damaged.len());
-    for Damaged { place, saved, why } in damaged {
+    for Damaged { place, saved, all_read, why } in damaged {
         let (dir, file) = place.path.rsplit_once('/').unwrap_or(("", &place.path));
         if saved == 0 && file.parse::<PackId>().is_err() {
             // It is a file of somebody else, and stays where it is.
             continue;
         }
-        told.push((file.to_owned(), why));
-        if place.id.is_some_and(|id| open_sound(base, id).is_ok()) {
-            // A pack with the same content has taken its name: all of it was saved, or a capture stored it again.
+        if !all_read {
+            told.push((file.to_owned(), format!("{why}; {STAYS}")));
             continue;
+        }
+        told.push((file.to_owned(), why));
+        match place.id.map(|id| open_sound(base, id)) {
+            // A pack with the same content has taken its name: all of it was saved, or a capture stored it again.
+            Some(Ok(_)) => continue,
+            // Nothing is known of what has the name now.
+            Some(Err(error)) if error.kind() != ErrorKind::Corrupt => return Err(error),
+            Some(Err(_)) | None => {}
         }
         let names = std::iter::once(file.to_owned()).chain((2..).map(|n: u32| format!("{file}.{n}")));
         let Some(name) = names.into_iter().find(|name| !taken.contains(name)) else { continue };

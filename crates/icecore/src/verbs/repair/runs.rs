@@ -1,8 +1,10 @@
 //! Makes the index again: goes through all packs, collects their entries, and replaces the old runs.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
 
+use crate::format::pack::PACK_BYTES_MAX;
 use crate::repository::Repository;
 use crate::stores::base::Base;
 use crate::stores::fence::Writer;
@@ -23,6 +25,14 @@ use crate::words::error::Result;
 use crate::words::ids::RunId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
+
+/// Adds what to do about a pack of which nothing is known: it may be sound, and the old index leads to what is in it.
+fn unread(error: Error) -> Error {
+    error.with_hint(
+        "nothing was changed; look at the medium. If the file stays unreadable, put a copy of what can be read of it in \
+         its place (`dd conv=noerror,sync`) and run this again",
+    )
+}
 
 /// A new index in the making.
 pub(crate) struct Rebuild<'a> {
@@ -57,25 +67,30 @@ impl<'a> Rebuild<'a> {
             }
             let file = match self.base.storage.open(&place.path) {
                 Ok(file) => file,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                // Whoever cannot open it now may be able to later: nothing is known of its content.
-                Err(error) => return Err(Error::io(format!("opening {}", place.path), error)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    let why = error.to_string();
+                    self.damaged.push(Damaged { place, saved: 0, all_read: true, why });
+                    continue;
+                }
+                Err(error) => return Err(unread(Error::io(format!("opening {}", place.path), error))),
             };
-            let bytes = file.len();
+            let bytes = file.len().min(PACK_BYTES_MAX);
             total += bytes;
             progress.total(Meter::Checked, total);
             match self.sound(&place) {
                 Ok(pack) => self.builder.add_pack(&pack)?,
-                Err(error) if error.kind() == ErrorKind::Unsupported => return Err(error),
-                Err(error) => {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
                     let mut rescue = Rescue::new(self.base, self.writer);
-                    let saved = rescue.save(&*file)?;
+                    let (saved, all_read) = rescue.save(&*file)?;
                     self.report.chunks_saved += saved;
                     for pack in rescue.finish()? {
                         self.builder.add_new(&pack);
                     }
-                    self.damaged.push(Damaged { place, saved, why: error.to_string() });
+                    self.damaged.push(Damaged { place, saved, all_read, why: error.to_string() });
                 }
+                Err(error) if error.kind() == ErrorKind::Unsupported => return Err(error),
+                Err(error) => return Err(unread(error)),
             }
             progress.advance(Meter::Checked, bytes);
             if self.builder.is_full() {

@@ -110,6 +110,7 @@ fn fetch_chunk(
 ) -> Result<Fetched> {
     let Some(first) = pieces.first() else { return Ok(Fetched::default()) };
     let (id, place) = window.chunks[first.chunk as usize];
+    let mut kind = ErrorKind::Corrupt;
     let fetched = match locate(store, &id, place) {
         Ok(located) => {
             let proven = fetch_from(store, &located, pieces, worker, sink);
@@ -117,12 +118,14 @@ fn fetch_chunk(
             match proven {
                 Ok(proven) => Fetched { stored_bytes, proven, lost: Vec::new() },
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+                    kind = error.kind();
                     fetch_anyhow(store, &located, pieces, sink, &error)?
                 }
                 Err(error) => return Err(error),
             }
         }
         Err(error) if is_of_the_repository(&error) => {
+            kind = error.kind();
             let lost = pieces.iter().map(|piece| (*piece, error.to_string())).collect();
             Fetched { lost, ..Fetched::default() }
         }
@@ -130,8 +133,8 @@ fn fetch_chunk(
     };
     if let Some((piece, problem)) = fetched.lost.first().filter(|_| !window.keep_going) {
         let (offset, bytes) = (window.offset(piece), u64::from(piece.blocks) * BLOCK_U64);
-        return Err(Error::corrupt(format!("bytes {offset} to {}: {problem}", offset + bytes))
-            .with_hint(DAMAGED_HINT));
+        let error = Error::new(kind, format!("bytes {offset} to {}: {problem}", offset + bytes));
+        return Err(if kind == ErrorKind::Corrupt { error.with_hint(DAMAGED_HINT) } else { error });
     }
     let blocks: u64 = fetched.proven.iter().map(|(piece, _)| u64::from(piece.blocks)).sum();
     progress.advance(Meter::Restored, blocks * BLOCK_U64);

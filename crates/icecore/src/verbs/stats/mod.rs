@@ -113,14 +113,19 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
     snapshots.sort_by_key(|stats| (stats.snapshot.created_unix_ms, stats.snapshot.id));
     let repository = RepositoryStats {
         snapshots: to_u64(snapshots.len()),
-        logical_bytes: snapshots.iter().map(|stats| stats.snapshot.size_bytes).sum(),
-        data_bytes: snapshots.iter().map(|stats| stats.data_bytes).sum(),
+        logical_bytes: sum(&snapshots, |stats| stats.snapshot.size_bytes),
+        data_bytes: sum(&snapshots, |stats| stats.data_bytes),
         unique_bytes: sums.blocks * BLOCK_U64,
         stored_bytes: sums.stored_bytes,
-        metadata_bytes: sums.pack_metadata_bytes + sizes.metadata_bytes,
+        metadata_bytes: sums.pack_metadata_bytes.saturating_add(sizes.metadata_bytes),
         parity_bytes: sizes.parity_bytes,
         unused_bytes: sums.unused_bytes,
-        total_bytes: sizes.pack_bytes + sizes.metadata_bytes + sizes.parity_bytes + sizes.other_bytes,
+        total_bytes: sizes.total_bytes(),
     };
     Ok(StatsReport { repository, snapshots })
+}
+
+/// Adds up what records say of themselves, which need not be true.
+fn sum(snapshots: &[SnapshotStats], of: impl Fn(&SnapshotStats) -> u64) -> u64 {
+    snapshots.iter().map(of).fold(0, u64::saturating_add)
 }

@@ -5,15 +5,15 @@ use std::ops::Range;
 
 use crate::format::pack::PackKind;
 use crate::format::page::Leaf;
+use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
+use crate::stores::manifest::load_page;
 use crate::stores::pack_file::PackFile;
 use crate::stores::packs::list_packs;
-use crate::stores::pairs::PairVisitor;
-use crate::stores::pairs::walk_pair;
 use crate::stores::pinned::name_snapshot;
 use crate::stores::walk::Visitor;
 use crate::stores::walk::walk;
@@ -26,8 +26,9 @@ use crate::words::ids::PackId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::to_u64;
+use crate::words::sizes::tree_height;
 
-/// Memory is bounded by three bytes for each block in the repository, and two for each page.
+/// Memory is bounded by three bytes for each block and each page in the repository.
 pub(crate) struct Tally<'a> {
     store: &'a Store,
     snapshots_max: usize,
@@ -39,17 +40,27 @@ pub(crate) struct Tally<'a> {
 struct PackTally {
     /// Owners of its pages, or of its blocks by their number in the directory.
     owners: Owners,
-    /// How often each of its blocks is in the image that is looked at, up to [`MANY`].
+    /// How often each of them is named by the pages of the image that is looked at, up to [`MANY`]. Pages that are equal
+    /// are one page here, however often they stand in the image.
     occurrences: Vec<u8>,
 }
 
 /// An occurrence count that is kept elsewhere.
 const MANY: u8 = u8::MAX;
 
+/// What happens to the counts of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It is counted in.
+    Come,
+    /// It is counted out.
+    Go,
+}
+
 /// What is known of the image that is looked at, beside the counts in the packs.
 #[derive(Default)]
 struct Occurrences {
-    /// The counts of blocks that occur [`MANY`] times or more.
+    /// The counts of blocks and pages that occur [`MANY`] times or more.
     many: HashMap<(PackId, u32), u64>,
     /// Different blocks.
     blocks: u64,
@@ -97,12 +108,46 @@ impl<'a> Tally<'a> {
             self.packs.values_mut().for_each(|pack| pack.occurrences.fill(0));
             self.image = Occurrences::default();
         }
-        walk_pair(self.store, before, Some(record), &mut Counter { tally: self, record, progress })?;
+        // First what comes, then what goes: what both images have stays where it is.
+        self.count(record, progress, Step::Come)?;
+        if let Some(before) = before {
+            self.count(before, progress, Step::Go)?;
+        }
         let number = self.snapshots;
         walk(self.store, record, &mut Marker { tally: self, number, progress })
             .map_err(|error| name_snapshot(record, error))?;
         self.snapshots += 1;
         Ok(self.image.blocks)
+    }
+
+    /// Counts the image of a snapshot in, or out.
+    fn count(&mut self, record: &Record, progress: &dyn Progress, step: Step) -> Result<()> {
+        let Some(root) = record.root else { return Ok(()) };
+        let counted = self.count_page(&root, tree_height(record.size_bytes), progress, step);
+        counted.map_err(|error| name_snapshot(record, error))
+    }
+
+    /// Counts one naming of a page. What is below it changes only with the first one that comes, or the last that goes.
+    fn count_page(&mut self, page: &PageRef, level: u32, progress: &dyn Progress, step: Step) -> Result<()> {
+        check(progress)?;
+        let found = self.store.need_page(&page.id)?;
+        let pack = PackTally::of(&mut self.packs, &found.pack, self.snapshots_max);
+        if !pack.step(&mut self.image, (found.pack.id, found.number), step) {
+            return Ok(());
+        }
+        match load_page(self.store, &page.id, level)? {
+            Page::Leaf(leaf) => self.each_block(&leaf, |pack, image, at| {
+                if pack.step(image, at, step) {
+                    image.blocks = match step {
+                        Step::Come => image.blocks + 1,
+                        Step::Go => image.blocks.saturating_sub(1),
+                    };
+                }
+            }),
+            Page::Inner(inner) => {
+                inner.children().try_for_each(|(_, child)| self.count_page(&child, level - 1, progress, step))
+            }
+        }
     }
 
     /// Adds up what is in all packs.
@@ -193,61 +238,36 @@ impl PackTally {
     /// Returns the counts of a pack, made when it is first seen.
     fn of<'p>(packs: &'p mut HashMap<PackId, Self>, pack: &PackFile, snapshots_max: usize) -> &'p mut Self {
         packs.entry(pack.id).or_insert_with(|| {
-            let (things, blocks) = match pack.kind {
-                PackKind::Data => (pack.block_ids(), pack.block_ids()),
-                PackKind::Pages => (pack.entries(), 0),
+            let things = match pack.kind {
+                PackKind::Data => pack.block_ids(),
+                PackKind::Pages => pack.entries(),
             };
-            Self { owners: Owners::new(things, snapshots_max), occurrences: vec![0; blocks as usize] }
+            Self { owners: Owners::new(things, snapshots_max), occurrences: vec![0; things as usize] }
         })
     }
 
-    /// Notes one occurrence more of a block in the image.
-    fn come(&mut self, image: &mut Occurrences, at: (PackId, u32)) {
-        let Some(count) = self.occurrences.get_mut(at.1 as usize) else { return };
-        image.blocks += u64::from(*count == 0);
-        match *count {
-            MANY => *image.many.entry(at).or_default() += 1,
-            _ => *count += 1,
-        }
-    }
-
-    /// Notes one occurrence less of a block in the image.
-    fn go(&mut self, image: &mut Occurrences, at: (PackId, u32)) {
-        let Some(count) = self.occurrences.get_mut(at.1 as usize) else { return };
-        if *count == MANY
-            && let Some(more) = image.many.get_mut(&at).filter(|more| **more > 0)
-        {
-            *more -= 1;
-            return;
-        }
-        image.blocks -= u64::from(*count == 1).min(image.blocks);
-        *count = count.saturating_sub(1);
-    }
-}
-
-/// Turns the counts of one image into those of the next.
-struct Counter<'t, 'a> {
-    tally: &'t mut Tally<'a>,
-    /// The next image.
-    record: &'t Record,
-    progress: &'t dyn Progress,
-}
-
-impl PairVisitor for Counter<'_, '_> {
-    fn enter(&mut self, from: Option<&PageRef>, to: Option<&PageRef>, _range: &Range<u64>) -> Result<bool> {
-        check(self.progress)?;
-        // The pages, not their content: equal content may be stored in other places.
-        Ok(from.map(|page| page.id) != to.map(|page| page.id))
-    }
-
-    fn leaves(&mut self, from: Option<&Leaf>, to: Option<&Leaf>, _offset: u64) -> Result<()> {
-        if let Some(leaf) = to {
-            let counted = self.tally.each_block(leaf, PackTally::come);
-            counted.map_err(|error| name_snapshot(self.record, error))?;
-        }
-        match from {
-            Some(leaf) => self.tally.each_block(leaf, PackTally::go),
-            None => Ok(()),
+    /// Notes one occurrence more or less of a block or page in the image. Returns whether it is the first, or was the last.
+    fn step(&mut self, image: &mut Occurrences, at: (PackId, u32), step: Step) -> bool {
+        let Some(count) = self.occurrences.get_mut(at.1 as usize) else { return false };
+        match step {
+            Step::Come => {
+                match *count {
+                    MANY => *image.many.entry(at).or_default() += 1,
+                    _ => *count += 1,
+                }
+                *count == 1
+            }
+            Step::Go => {
+                if *count == MANY
+                    && let Some(more) = image.many.get_mut(&at).filter(|more| **more > 0)
+                {
+                    *more -= 1;
+                    return false;
+                }
+                let last = *count == 1;
+                *count = count.saturating_sub(1);
+                last
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::stores::chunks::Located;
 use crate::verbs::verify::report::Finding;
 use crate::verbs::verify::report::LostRange;
 use crate::words::error::Error;
+use crate::words::error::ErrorKind;
 use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
@@ -158,7 +159,13 @@ impl Findings {
     }
 }
 
-/// Returns the text of a problem from an error: what is wrong, and what to do.
+/// What to do about bytes that could not be read: nothing is known to be wrong with them.
+const UNREAD: &str = "look at the medium and at the permissions of the file, then verify again";
+
+/// Returns the text of a problem from an error: what is wrong, and what to do; `next` where it is known to be damaged.
 pub(crate) fn problem_of(error: &Error, next: &str) -> String {
-    format!("{error}; {next}")
+    match error.kind() {
+        ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported => format!("{error}; {next}"),
+        _ => format!("{error}; {UNREAD}"),
+    }
 }

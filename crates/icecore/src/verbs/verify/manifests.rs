@@ -1,6 +1,7 @@
 //! Goes through the manifests of snapshots: that every page is what its parent says, and that every chunk that they name
 //! is there with the slots that are needed. Whatever is not makes ranges of images unreadable.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::format::page::Leaf;
@@ -27,6 +28,7 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
+use crate::words::ids::PageId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_U64;
@@ -37,6 +39,10 @@ const MISSING: &str =
     "run `icecore repair index`; if it stays missing, `icecore repair snapshots` says what is lost";
 const BROKEN: &str = "`icecore repair snapshots` says what is lost";
 
+/// How often pages with something wrong below them are gone through again, to say exactly what of them is lost. An image can
+/// name one page without end; from then on all that such a page maps is called lost.
+const AGAIN_MAX: u64 = 100_000;
+
 /// Goes through manifests, and skips what it has found sound in one of them when it meets it in another.
 pub(crate) struct Manifests<'a> {
     store: &'a Store,
@@ -44,6 +50,10 @@ pub(crate) struct Manifests<'a> {
     sample: Sample,
     /// Pages below which, and on which, everything is as it must be.
     sound: Places,
+    /// Pages below which something is not, each with one of the findings.
+    unsound: HashMap<PageId, FindingNumber>,
+    /// How often such a page was met again.
+    again: u64,
     /// Chunks that were met.
     pub(crate) named: Places,
     pub(crate) pages: u64,
@@ -56,9 +66,11 @@ pub(crate) struct Manifests<'a> {
 
 /// A page on the way to where the walk is.
 struct Open {
+    page: PageId,
     located: Option<Located>,
     range: Range<u64>,
-    sound: bool,
+    /// What is wrong with it or below it.
+    wrong: Option<FindingNumber>,
 }
 
 /// One snapshot on its way through.
@@ -80,6 +92,8 @@ impl<'a> Manifests<'a> {
             progress,
             sample,
             sound: Places::default(),
+            unsound: HashMap::new(),
+            again: 0,
             named: Places::default(),
             pages: 0,
             chunks: 0,
@@ -163,8 +177,14 @@ impl One<'_, '_> {
     fn close(&mut self, offset: u64) {
         while let Some(open) = self.path.pop_if(|open| open.range.end <= offset) {
             // A page at the end of an image may be fine there and not in a longer one.
-            if open.sound && open.range.end < self.record.size_bytes {
-                open.located.map(|located| self.all.sound.insert(&located));
+            match (open.wrong, open.located) {
+                (None, Some(located)) if open.range.end < self.record.size_bytes => {
+                    self.all.sound.insert(&located);
+                }
+                (None, _) => {}
+                (Some(finding), _) => {
+                    self.all.unsound.insert(open.page, finding);
+                }
             }
         }
     }
@@ -172,7 +192,7 @@ impl One<'_, '_> {
     fn lose(&mut self, finding: FindingNumber, range: Range<u64>) {
         let end = range.end.min(self.record.size_bytes);
         self.findings.add_lost(finding, self.number, range.start.min(end)..end);
-        self.path.iter_mut().for_each(|open| open.sound = false);
+        self.path.iter_mut().for_each(|open| open.wrong = Some(finding));
     }
 
     /// Checks an extent that is stored in a chunk and begins at `offset` of the image.
@@ -241,9 +261,16 @@ impl Visitor for One<'_, '_> {
         if within && located.as_ref().is_some_and(|located| self.all.sound.has(located)) {
             return Ok(false);
         }
+        if let Some(finding) = self.all.unsound.get(&page.id).copied() {
+            self.all.again += 1;
+            if self.all.again > AGAIN_MAX {
+                self.lose(finding, range.clone());
+                return Ok(false);
+            }
+        }
         self.all.pages += 1;
         self.all.progress.advance(Meter::Pages, 1);
-        self.path.push(Open { located, range: range.clone(), sound: true });
+        self.path.push(Open { page: page.id, located, range: range.clone(), wrong: None });
         Ok(true)
     }
 

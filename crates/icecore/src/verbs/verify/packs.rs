@@ -81,8 +81,7 @@ pub(crate) fn next_step(error: &Error) -> &str {
         ErrorKind::NotFound => {
             "if there is a copy of the file, put it back; else `icecore repair snapshots` says what is lost"
         }
-        ErrorKind::Unsupported => "use a newer version of icecore",
-        _ => "look at the medium and the permissions of the file",
+        _ => "use a newer version of icecore",
     }
 }
 

@@ -1,0 +1,148 @@
+//! A storage that fails on purpose, for tests.
+
+use std::io;
+use std::ops::Range;
+
+use crate::world::fault::Calls;
+use crate::world::fault::Fault;
+use crate::world::storage::LockGuard;
+use crate::world::storage::LockMode;
+use crate::world::storage::Mapped;
+use crate::world::storage::NewFile;
+use crate::world::storage::Storage;
+use crate::world::storage::StoredFile;
+use crate::world::storage::Wait;
+
+/// Wraps another storage. The listing of a directory that has nothing in it is no call.
+#[derive(Clone)]
+pub struct FaultStorage<S> {
+    inner: S,
+    fault: Fault,
+}
+
+impl<S: Storage> FaultStorage<S> {
+    /// Returns a storage whose calls fail as `fault` says.
+    pub fn new(inner: S, fault: Fault) -> Self {
+        Self { inner, fault }
+    }
+
+    /// Returns a storage whose `n`-th changing call (from 0) fails with `kind`, and each one after it, as after a crash.
+    pub fn failing_from(inner: S, n: u64, kind: io::ErrorKind) -> Self {
+        Self::new(inner, Fault::new(Calls::Changes, n..u64::MAX, move || kind.into()))
+    }
+
+    /// Returns a storage whose `n`-th changing call (from 0) alone fails with `kind`.
+    pub fn failing_once(inner: S, n: u64, kind: io::ErrorKind) -> Self {
+        Self::new(inner, Fault::new(Calls::Changes, n..n.saturating_add(1), move || kind.into()))
+    }
+}
+
+impl<S: Storage> Storage for FaultStorage<S> {
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let names = self.inner.list(dir)?;
+        if !names.is_empty() {
+            self.fault.read("list", dir)?;
+        }
+        Ok(names)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
+        self.fault.read("open", name)?;
+        let inner = self.inner.open(name)?;
+        Ok(Box::new(FaultFile { inner, name: name.to_owned(), fault: self.fault.clone() }))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
+        self.fault.change("create", name)?;
+        let inner = self.inner.create(name)?;
+        Ok(Box::new(FaultNewFile { inner, name: name.to_owned(), fault: self.fault.clone() }))
+    }
+
+    fn make_dir(&self, dir: &str) -> io::Result<()> {
+        self.fault.change("make_dir", dir)?;
+        self.inner.make_dir(dir)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.fault.change("rename", to)?;
+        self.inner.rename(from, to)
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.fault.change("sync_dir", dir)?;
+        self.inner.sync_dir(dir)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.fault.change("remove", name)?;
+        self.inner.remove(name)
+    }
+
+    fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
+        self.fault.change("lock", name)?;
+        let Some(inner) = self.inner.lock(name, mode, wait)? else { return Ok(None) };
+        Ok(Some(Box::new(FaultLock { inner, name: name.to_owned(), fault: self.fault.clone() })))
+    }
+}
+
+struct FaultFile {
+    inner: Box<dyn StoredFile>,
+    name: String,
+    fault: Fault,
+}
+
+impl StoredFile for FaultFile {
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.fault.read("read_at", &self.name)?;
+        self.inner.read_at(offset, buffer)
+    }
+
+    fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
+        self.fault.read("map", &self.name)?;
+        self.inner.map(range)
+    }
+}
+
+struct FaultNewFile {
+    inner: Box<dyn NewFile>,
+    name: String,
+    fault: Fault,
+}
+
+impl NewFile for FaultNewFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.fault.change("append", &self.name) {
+            // A write that fails may have written a part.
+            self.inner.append(&bytes[..bytes.len() / 2])?;
+            return Err(error);
+        }
+        self.inner.append(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.fault.change("sync", &self.name)?;
+        self.inner.sync()
+    }
+}
+
+struct FaultLock {
+    inner: Box<dyn LockGuard>,
+    name: String,
+    fault: Fault,
+}
+
+impl LockGuard for FaultLock {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.fault.change("append", &self.name)?;
+        self.inner.append(bytes)
+    }
+
+    fn dismiss(self: Box<Self>) -> io::Result<()> {
+        self.fault.change("dismiss", &self.name)?;
+        self.inner.dismiss()
+    }
+}

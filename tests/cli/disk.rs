@@ -1,0 +1,118 @@
+//! Small file systems of their own, to fill up. They need root, and are skipped without it.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A mounted file system that ends with its value.
+pub(crate) struct Disk {
+    pub(crate) point: PathBuf,
+    _dir: TempDir,
+}
+
+/// What is mounted: how it is made, and how large it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) mkfs: &'static [&'static str],
+    pub(crate) mib: u64,
+}
+
+pub(crate) const EXT4: Kind =
+    Kind { mkfs: &["mkfs.ext4", "-q", "-m", "0", "-b", "1024", "-O", "^has_journal"], mib: 6 };
+/// With room for few files.
+pub(crate) const FEW_INODES: Kind =
+    Kind { mkfs: &["mkfs.ext4", "-q", "-m", "0", "-b", "1024", "-N", "600", "-O", "^has_journal"], mib: 6 };
+/// With a journal, which is what most have, and with blocks of the usual size.
+pub(crate) const EXT4_JOURNAL: Kind = Kind { mkfs: &["mkfs.ext4", "-q", "-m", "0", "-b", "4096"], mib: 24 };
+pub(crate) const XFS: Kind = Kind { mkfs: &["mkfs.xfs", "-q"], mib: 320 };
+pub(crate) const BTRFS: Kind = Kind { mkfs: &["mkfs.btrfs", "-q"], mib: 128 };
+
+impl Disk {
+    /// Makes and mounts a file system. None where that is not possible, which is said.
+    #[expect(clippy::print_stderr, reason = "a test that was skipped must say so")]
+    pub(crate) fn get(kind: Kind) -> Option<Self> {
+        if std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() != 0) {
+            eprintln!("skipped: this needs root, to mount a file system");
+            return None;
+        }
+        match Self::mount(kind) {
+            Ok(disk) => Some(disk),
+            Err(why) => {
+                eprintln!("skipped: no file system of {} can be mounted here: {why}", kind.mkfs[0]);
+                None
+            }
+        }
+    }
+
+    fn mount(kind: Kind) -> Result<Self, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let (image, point) = (dir.path().join("image"), dir.path().join("mounted"));
+        File::create(&image).unwrap().set_len(kind.mib << 20).unwrap();
+        std::fs::create_dir(&point).unwrap();
+        run(Command::new(kind.mkfs[0]).args(&kind.mkfs[1..]).arg(&image))?;
+        run(Command::new("mount").args(["-o", "loop"]).args([&image, &point]))?;
+        Ok(Self { point, _dir: dir })
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.point.join(name)
+    }
+
+    /// Fills it up but for about `left` bytes.
+    pub(crate) fn fill(&self, left: u64) {
+        self.drain();
+        let mut ballast = File::create(self.path("ballast")).unwrap();
+        for part in [vec![7; 256 << 10], vec![7; 4096], vec![7; 1]] {
+            while ballast.write_all(&part).is_ok() {}
+            // What delayed allocation has promised and cannot keep is noticed here.
+            let _ = ballast.sync_all();
+        }
+        let len = ballast.metadata().unwrap().len();
+        ballast.set_len(len.saturating_sub(left)).unwrap();
+        let _ = ballast.sync_all();
+    }
+
+    /// Makes files until no more can be made, but for `left`.
+    pub(crate) fn fill_inodes(&self, left: usize) {
+        self.drain();
+        let dir = self.path("ballast");
+        std::fs::create_dir(&dir).unwrap();
+        let made = (0..).take_while(|n: &usize| File::create(dir.join(n.to_string())).is_ok()).count();
+        (made.saturating_sub(left)..made)
+            .for_each(|n| std::fs::remove_file(dir.join(n.to_string())).unwrap());
+    }
+
+    /// Takes away what fills it.
+    pub(crate) fn drain(&self) {
+        remove(&self.path("ballast"));
+    }
+
+    /// Puts a copy of a directory there, in the place of what has its name.
+    pub(crate) fn put(&self, dir: &Path, name: &str) {
+        remove(&self.path(name));
+        run(Command::new("cp").arg("-r").args([dir, &self.path(name)])).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = run(Command::new("umount").arg(&self.point));
+    }
+}
+
+/// Removes a file or a directory, if it is there.
+pub(crate) fn remove(path: &Path) {
+    let _ = std::fs::remove_file(path);
+    let _ = std::fs::remove_dir_all(path);
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {said}")) }
+}
