@@ -16,6 +16,7 @@ use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
 use crate::world::storage::Mapped;
+use crate::world::storage::StoredFile;
 
 /// Where something may be: an entry of a pack's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +36,13 @@ pub(crate) struct RunFile {
 
 impl RunFile {
     pub(crate) fn open(base: &Base, id: RunId) -> Result<Self> {
-        let name = layout::run(id);
-        let read = |error: io::Error| Error::io(format!("opening index run {id}"), error);
-        let file = base.storage.open(&name).map_err(read)?;
-        let bytes = file.map(0..file.len()).map_err(read)?;
+        let file = base.storage.open(&layout::run(id)).map_err(|error| cannot_open(id, error))?;
+        Self::from_file(id, &*file)
+    }
+
+    /// Maps and checks a run that is open.
+    pub(crate) fn from_file(id: RunId, file: &dyn StoredFile) -> Result<Self> {
+        let bytes = file.map(0..file.len()).map_err(|error| cannot_open(id, error))?;
         let header = Header::decode(&bytes, file.len()).and_then(|header| {
             Run::new(&bytes, &header)?;
             Ok(header)
@@ -70,6 +74,10 @@ impl RunFile {
     pub(crate) fn entries(&self) -> u64 {
         self.header.chunks + self.header.blocks
     }
+}
+
+fn cannot_open(id: RunId, error: io::Error) -> Error {
+    Error::io(format!("opening index run {id}"), error)
 }
 
 /// All runs, as they were when they were listed.

@@ -13,6 +13,10 @@ mod diff;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod hooked;
+#[cfg(test)]
+mod interleaved;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod model;
