@@ -7,6 +7,8 @@ mod capture;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod diff;
