@@ -3,6 +3,8 @@
 
 // `cfg(test)` tells clippy that `unwrap` is fine in there.
 #[cfg(test)]
+mod at_once;
+#[cfg(test)]
 mod capture;
 #[cfg(test)]
 mod catalog;
@@ -14,10 +16,6 @@ mod damage;
 mod diff;
 #[cfg(test)]
 mod faults;
-#[cfg(test)]
-mod hooked;
-#[cfg(test)]
-mod interleaved;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]

@@ -16,10 +16,10 @@ use crate::crash::mutate::no_sync_after_removal;
 use crate::crash::mutate::rename_before_sync;
 use crate::crash::noise;
 use crate::crash::scene::Scene;
-use crate::crash::scene::collect;
 use crate::crash::scene::init;
-use crate::crash::scene::open;
 use crate::crash::times;
+use crate::support::collect;
+use crate::support::open_with_small_packs as open;
 
 #[test]
 fn an_init() {

@@ -29,8 +29,8 @@ use crate::crash::mutate::runs_before_packs;
 use crate::crash::noise;
 use crate::crash::scene::Demand;
 use crate::crash::scene::Scene;
-use crate::crash::scene::collect;
-use crate::crash::scene::open;
+use crate::support::collect;
+use crate::support::open_with_small_packs as open;
 
 /// Returns a scene in which gc has something of each kind to do: packs that go, packs that are rewritten, chunks that
 /// are punched.

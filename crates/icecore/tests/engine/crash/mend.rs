@@ -24,7 +24,7 @@ use crate::crash::mutate::rename_before_sync;
 use crate::crash::noise;
 use crate::crash::scene::Before;
 use crate::crash::scene::Scene;
-use crate::crash::scene::open;
+use crate::support::open_with_small_packs as open;
 
 const AGAIN: &str = "a repair that was cut off is done again, and finds the damaged pack where it was";
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 
 use icecore::Bounds;
@@ -18,17 +17,16 @@ use icecore::Repository;
 use icecore::RepositoryId;
 use icecore::Snapshot;
 use icecore::SnapshotId;
-use icecore::Storage;
-use icecore::gc;
-use icecore::scale::close_packs_at;
 use uuid::Uuid;
 
 use crate::crash::mutate::Mutation;
+use crate::support::collect;
+use crate::support::open_with_small_packs as open;
 use crate::support::options;
+use crate::support::restores;
 use crate::support::session;
+use crate::support::with_small_packs;
 
-/// Packs are closed when they are this long: after each chunk that does not compress.
-const PACK_BYTES: u64 = 60_000;
 const RESERVE_BYTES: usize = 256 << 10;
 
 /// What must hold beyond what holds for all scenes: gets the number of operations that had returned, and the files.
@@ -65,24 +63,8 @@ pub(crate) fn init_options() -> InitOptions {
     InitOptions { id: RepositoryId(Uuid::from_u128(7)), key: [3; 32], created_unix_ms: 0, level: 1 }
 }
 
-fn small_packs(repo: icecore::Result<Repository>) -> icecore::Result<Repository> {
-    repo.map(|mut repo| {
-        close_packs_at(&mut repo, PACK_BYTES);
-        repo
-    })
-}
-
-pub(crate) fn open(storage: impl Storage + 'static) -> icecore::Result<Repository> {
-    small_packs(Repository::open(Arc::new(storage), session()))
-}
-
 pub(crate) fn init(storage: &CrashStorage) -> icecore::Result<Repository> {
-    small_packs(Repository::init(Arc::new(storage.clone()), session(), &init_options()))
-}
-
-pub(crate) fn collect(repo: &Repository) -> icecore::Result<gc::GcTotals> {
-    let plan = gc::plan(repo, &gc::GcOptions { max_unused: 0.0 }, &NoProgress)?;
-    gc::apply(repo, plan, &NoProgress)
+    with_small_packs(Repository::init(Arc::new(storage.clone()), session(), &init_options()))
 }
 
 impl Scene {
@@ -279,35 +261,6 @@ fn tidy(repo: &Repository, storage: &CrashStorage) -> Result<(), String> {
         .keys()
         .find(|name| ["tmp/", "locks/writer-", "locks/pin-"].iter().any(|dir| name.starts_with(dir)));
     left.map_or(Ok(()), |name| Err(format!("{name} is left after gc")))
-}
-
-/// Checks that a snapshot is an image, byte for byte.
-fn restores(repo: &Repository, id: SnapshotId, image: &[u8]) -> Result<(), String> {
-    let mut comparing = Comparing { rest: image };
-    icecore::restore_stream(repo, id, &mut comparing, &NoProgress)
-        .map_err(|error| format!("restore of {id}: {error}"))?;
-    if comparing.rest.is_empty() { Ok(()) } else { Err(format!("the end of {id} is missing")) }
-}
-
-/// Takes bytes that must be these.
-struct Comparing<'a> {
-    rest: &'a [u8],
-}
-
-impl io::Write for Comparing<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.rest.split_at_checked(bytes.len()) {
-            Some((same, rest)) if same == bytes => {
-                self.rest = rest;
-                Ok(bytes.len())
-            }
-            _ => Err(io::Error::other("other bytes than were captured")),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Says where a cut comes and what it takes, with the changes before it.
