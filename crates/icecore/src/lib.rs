@@ -139,6 +139,16 @@ pub use crate::words::sizes::BLOCK_BYTES;
 pub use crate::words::sizes::IMAGE_BYTES_MAX;
 pub use crate::words::sizes::SPAN_BYTES;
 #[cfg(feature = "testing")]
+pub use crate::world::crash::CrashLog;
+#[cfg(feature = "testing")]
+pub use crate::world::crash::CrashStorage;
+#[cfg(feature = "testing")]
+pub use crate::world::crash::Logged;
+#[cfg(feature = "testing")]
+pub use crate::world::crash_states::Bounds;
+#[cfg(feature = "testing")]
+pub use crate::world::crash_states::CrashState;
+#[cfg(feature = "testing")]
 pub use crate::world::fault::Calls;
 #[cfg(feature = "testing")]
 pub use crate::world::fault::FailedCall;

@@ -1,4 +1,5 @@
-//! For benches and tests: an index of a repository that is far larger than there is data.
+//! For benches and tests: an index of a repository that is far larger than there is data, and packs that are far smaller
+//! than usual.
 
 use crate::format::run_table::Entry;
 use crate::format::run_table::Key;
@@ -46,6 +47,11 @@ pub fn block(number: u64, blocks: u64) -> BlockId {
 /// Returns how many of `ids` the index has hints for.
 pub fn look_up(repo: &Repository, ids: &[BlockId]) -> usize {
     repo.store.index().find_blocks(ids).len()
+}
+
+/// Makes a handle close packs that are `bytes` long, so that little data fills several.
+pub fn close_packs_at(repo: &mut Repository, bytes: u64) {
+    repo.store.base.pack_bytes = bytes;
 }
 
 fn spread(number: u64) -> [u8; 32] {

@@ -14,8 +14,12 @@ use crate::words::ids::RepositoryId;
 use crate::world::pages;
 use crate::world::storage::NewFile;
 use crate::world::storage::Storage;
+use crate::world::storage::StoredFile;
 use crate::world::storage::publish;
 use crate::world::storage::publish_bytes;
+
+/// A pack is closed when it is this long.
+const PACK_BYTES_TARGET: u64 = 64 << 20;
 
 /// The ground that the stores of one handle share.
 pub(crate) struct Base {
@@ -24,6 +28,8 @@ pub(crate) struct Base {
     pub(crate) repository: RepositoryId,
     /// Unique to this handle; names its temporary files and its writer lock.
     pub(crate) session: String,
+    /// A pack is closed when it is this long. Only tests ask for less than is usual.
+    pub(crate) pack_bytes: u64,
     temps: AtomicU64,
 }
 
@@ -48,7 +54,7 @@ impl Base {
         repository: RepositoryId,
         session: String,
     ) -> Self {
-        Self { storage, hasher, repository, session, temps: AtomicU64::new(0) }
+        Self { storage, hasher, repository, session, pack_bytes: PACK_BYTES_TARGET, temps: AtomicU64::new(0) }
     }
 
     /// Begins a file that will be published.
@@ -106,6 +112,12 @@ impl TempFile<'_> {
         let bytes = &self.buffer[..std::mem::take(&mut self.buffered)];
         let Some(file) = self.file.as_mut().filter(|_| !bytes.is_empty()) else { return Ok(()) };
         file.append(bytes).map_err(|error| Error::io(format!("writing {}", self.temp), error))
+    }
+
+    /// Opens what was appended so far, to read it. It stays readable whatever becomes of its name.
+    pub(crate) fn open(&mut self) -> Result<Box<dyn StoredFile>> {
+        self.flush()?;
+        self.base.storage.open(&self.temp).map_err(|error| Error::io(format!("opening {}", self.temp), error))
     }
 
     /// Makes the file appear as `name`, whole and durable. Its directory must exist.

@@ -18,6 +18,7 @@ use crate::words::ids::PackId;
 use crate::words::ids::RunId;
 use crate::words::sizes::to_usize;
 use crate::world::storage::Mapped;
+use crate::world::storage::StoredFile;
 
 /// Where something may be: an entry of a pack's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +38,13 @@ pub(crate) struct RunFile {
 
 impl RunFile {
     pub(crate) fn open(base: &Base, id: RunId) -> Result<Self> {
-        let name = layout::run(id);
-        let read = |error: io::Error| {
-            Error::io(format!("opening index run {id}"), error)
-                .with_hint("look at the medium; if the file stays unreadable, move it out of the repository, and run `icecore repair index`")
-        };
-        let file = base.storage.open(&name).map_err(read)?;
+        let file = base.storage.open(&layout::run(id)).map_err(|error| cannot_open(id, error))?;
+        Self::from_file(id, &*file)
+    }
+
+    /// Maps and checks a run that is open.
+    pub(crate) fn from_file(id: RunId, file: &dyn StoredFile) -> Result<Self> {
+        let read = |error| cannot_open(id, error);
         let damaged = |error: DecodeError| {
             Error::corrupt(format!("index run {id} is damaged: {error}"))
                 .with_hint("run `icecore repair index`: it makes the index again from the packs")
@@ -76,6 +78,11 @@ impl RunFile {
     pub(crate) fn entries(&self) -> u64 {
         self.header.chunks + self.header.blocks
     }
+}
+
+fn cannot_open(id: RunId, error: io::Error) -> Error {
+    Error::io(format!("opening index run {id}"), error)
+        .with_hint("look at the medium; if the file stays unreadable, move it out of the repository, and run `icecore repair index`")
 }
 
 /// All runs, as they were when they were listed.

@@ -23,9 +23,6 @@ use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
 use crate::words::sizes::to_u64;
 
-/// A pack is closed when it is this long.
-pub(crate) const PACK_BYTES_TARGET: u64 = 64 << 20;
-
 /// A chunk or a page, ready to be appended to a pack.
 pub(crate) struct Item {
     pub(crate) id: [u8; 16],
@@ -93,7 +90,7 @@ impl<'a> PackWriter<'a> {
 
     /// Tells whether the pack should be finished before anything more is appended.
     pub(crate) fn is_full(&self) -> bool {
-        self.offset >= PACK_BYTES_TARGET || self.entries.len() >= ENTRIES_MAX as usize
+        self.offset >= self.base.pack_bytes || self.entries.len() >= ENTRIES_MAX as usize
     }
 
     pub(crate) fn append(&mut self, item: &Item) -> Result<()> {

@@ -340,8 +340,8 @@ impl FsFile {
         if len == 0 {
             return Ok(None);
         }
-        // SAFETY: only packs and index runs are mapped. They have their name only once they are complete, nothing
-        // in this program opens them for writing, and removing them leaves the mapping valid.
+        // SAFETY: only packs and index runs are mapped, and only once they are complete: nothing in this program writes to
+        // them after that, and removing or renaming them leaves the mapping valid.
         let map = unsafe { MmapOptions::new().offset(range.start).len(len).map(&self.file)? };
         Ok(Some(map))
     }

@@ -56,6 +56,16 @@ impl MemoryStorage {
         self.state().files.insert(name.to_owned(), Arc::new(bytes));
     }
 
+    /// Returns the names and contents of all files, not copied.
+    pub(crate) fn shared_files(&self) -> BTreeMap<String, Arc<Vec<u8>>> {
+        self.state().files.clone()
+    }
+
+    /// As [`put`](Self::put), of content that others may share.
+    pub(crate) fn put_shared(&self, name: &str, bytes: Arc<Vec<u8>>) {
+        self.state().files.insert(name.to_owned(), bytes);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,9 @@
 //! The world outside: the repository's storage, disk images, the system's locks.
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod crash;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod crash_states;
 pub(crate) mod direct;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod fault;

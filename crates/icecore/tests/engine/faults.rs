@@ -147,11 +147,19 @@ fn assert_names(error: &icecore::Error, call: &FailedCall, at: &str) {
     let last = call.name.rsplit('/').next().unwrap();
     let named = match call.name.split('/').next().unwrap() {
         // What a temporary file would have become.
-        "tmp" if call.method != "make_dir" => {
-            ["tmp/", "packs/", "index/", "snapshots/", "generation", "reserve", "config"]
-                .iter()
-                .any(|name| text.contains(name))
-        }
+        "tmp" if call.method != "make_dir" => [
+            "tmp/",
+            "packs/",
+            "index/",
+            "index run",
+            "parity/",
+            "snapshots/",
+            "generation",
+            "reserve",
+            "config",
+        ]
+        .iter()
+        .any(|name| text.contains(name)),
         "locks" => text.contains(last) || text.contains("writer's lock"),
         _ => text.contains(last),
     };

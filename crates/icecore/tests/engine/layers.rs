@@ -25,8 +25,8 @@ const LAYERS: &[&[&str]] = &[
     &["world/fault", "world/io", "world/storage"],
     &["world/direct", "world/fault_image", "world/fault_storage", "world/pages"],
     &["world/fs", "world/in_use", "world/memory", "world/raw"],
-    &["world/image", "world/target"],
-    &["world/in_place"],
+    &["world/crash", "world/image", "world/target"],
+    &["world/crash_states", "world/in_place"],
     // Stores.
     &["stores/base"],
     &["stores/fence", "stores/index", "stores/pack_file", "stores/packs", "stores/records"],

@@ -3,11 +3,15 @@
 
 // `cfg(test)` tells clippy that `unwrap` is fine in there.
 #[cfg(test)]
+mod at_once;
+#[cfg(test)]
 mod capture;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
 mod copies;
+#[cfg(test)]
+mod crash;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]

@@ -25,6 +25,8 @@ use icecore::ResourceKind;
 use icecore::SnapshotId;
 use icecore::Storage;
 use icecore::WriteAt;
+use icecore::gc;
+use icecore::scale::close_packs_at;
 use uuid::Uuid;
 
 use crate::noise::Noise;
@@ -116,6 +118,57 @@ pub(crate) fn init_options() -> InitOptions {
 
 pub(crate) fn open(storage: impl Storage + 'static) -> Repository {
     Repository::open(Arc::new(storage), session()).unwrap()
+}
+
+/// Packs are closed when they are this long: after each chunk that does not compress.
+const PACK_BYTES: u64 = 60_000;
+
+/// Makes a handle close packs early.
+pub(crate) fn with_small_packs(repo: icecore::Result<Repository>) -> icecore::Result<Repository> {
+    repo.map(|mut repo| {
+        close_packs_at(&mut repo, PACK_BYTES);
+        repo
+    })
+}
+
+/// Opens a repository; little data then fills several packs.
+pub(crate) fn open_with_small_packs(storage: impl Storage + 'static) -> icecore::Result<Repository> {
+    with_small_packs(Repository::open(Arc::new(storage), session()))
+}
+
+/// Runs a gc that leaves nothing unused.
+pub(crate) fn collect(repo: &Repository) -> icecore::Result<gc::GcTotals> {
+    let plan = gc::plan(repo, &gc::GcOptions { max_unused: 0.0 }, &NoProgress)?;
+    gc::apply(repo, plan, &NoProgress)
+}
+
+/// Checks that a snapshot is an image, byte for byte.
+pub(crate) fn restores(repo: &Repository, id: SnapshotId, image: &[u8]) -> Result<(), String> {
+    let mut comparing = Comparing { rest: image };
+    icecore::restore_stream(repo, id, &mut comparing, &NoProgress)
+        .map_err(|error| format!("restore of {id}: {error}"))?;
+    if comparing.rest.is_empty() { Ok(()) } else { Err(format!("the end of {id} is missing")) }
+}
+
+/// Takes bytes that must be these.
+struct Comparing<'a> {
+    rest: &'a [u8],
+}
+
+impl io::Write for Comparing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.rest.split_at_checked(bytes.len()) {
+            Some((same, rest)) if same == bytes => {
+                self.rest = rest;
+                Ok(bytes.len())
+            }
+            _ => Err(io::Error::other("other bytes than were captured")),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Returns an id for a handle.

@@ -4,14 +4,11 @@ use std::collections::HashSet;
 
 use crate::format::pack::PackKind;
 use crate::stores::pack_file::PackFile;
-use crate::stores::pack_writer::PACK_BYTES_TARGET;
 use crate::verbs::gc::mark::PackUse;
 use crate::verbs::gc::totals::GcTotals;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 
-/// A pack below this size is small: there may be a few of each kind, not many.
-const SMALL_BYTES: u64 = PACK_BYTES_TARGET / 8;
 /// Small packs of one kind that are made into larger ones when they come together.
 const SMALL_PACKS_MAX: usize = 12;
 
@@ -70,12 +67,13 @@ pub(crate) fn weigh(pack: &PackFile, used: &PackUse) -> Result<Weighed> {
 }
 
 /// Chooses: what nothing uses goes; then the packs with the largest unused part are rewritten until no more than
-/// `max_unused` of all used bytes stays unused; then small packs are put together where there are many. Packs in
-/// `damaged` are not rewritten: a repair makes more of them.
+/// `max_unused` of all used bytes stays unused; then small packs, those below `small_bytes`, are put together where there
+/// are many. Packs in `damaged` are not rewritten: a repair makes more of them.
 pub(crate) fn choose(
     packs: &[Weighed],
     damaged: &HashSet<PackId>,
     max_unused: f64,
+    small_bytes: u64,
     totals: &mut GcTotals,
 ) -> Choice {
     let mut choice = Choice::default();
@@ -108,7 +106,7 @@ pub(crate) fn choose(
     }
     for kind in [PackKind::Data, PackKind::Pages] {
         let small: Vec<_> =
-            rest.iter().filter(|pack| pack.kind == kind && pack.bytes < SMALL_BYTES).collect();
+            rest.iter().filter(|pack| pack.kind == kind && pack.bytes < small_bytes).collect();
         if small.len() > SMALL_PACKS_MAX {
             unused -= small.iter().map(|pack| pack.unused_bytes).sum::<u64>();
             small.iter().for_each(|pack| rewrite(pack, &mut choice, totals));

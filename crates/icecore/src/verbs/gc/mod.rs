@@ -44,6 +44,9 @@ use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::world::storage::LockMode;
 
+/// A pack below this part of a full one is small: there may be a few of each kind, not many.
+const SMALL_PART: u64 = 8;
+
 /// What a gc would do. While it is kept, no other gc can begin.
 pub struct GcPlan {
     /// Sums, for people.
@@ -99,7 +102,8 @@ pub fn plan(repo: &Repository, options: &GcOptions, progress: &dyn Progress) -> 
     }
     packs.sort_by_key(|pack| pack.id);
     let mut totals = GcTotals::default();
-    let choice = choose(&packs, &damage.packs(), options.max_unused, &mut totals);
+    let small_bytes = base.pack_bytes / SMALL_PART;
+    let choice = choose(&packs, &damage.packs(), options.max_unused, small_bytes, &mut totals);
     Ok(GcPlan {
         totals,
         choice,

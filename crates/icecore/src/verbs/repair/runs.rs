@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
+use crate::format::layout;
 use crate::format::pack::PACK_BYTES_MAX;
 use crate::repository::Repository;
 use crate::stores::base::Base;
@@ -125,6 +126,8 @@ impl<'a> Rebuild<'a> {
         let new: Vec<RunId> = self.runs.iter().map(|run| run.id).collect();
         let gone: Vec<RunId> = old.iter().chain(&parts).filter(|run| !new.contains(run)).copied().collect();
         remove_runs(self.base, &gone)?;
+        // Damaged ones must not come back.
+        self.base.sync_dir(layout::INDEX)?;
         Ok((self.report, self.damaged))
     }
 }

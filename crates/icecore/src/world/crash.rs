@@ -1,0 +1,245 @@
+//! A storage in memory that notes every change in the order it was made, for tests: what a power cut may leave of the
+//! changes is made from these notes, in [`crash_states`](crate::world::crash_states).
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use crate::world::memory::MemoryStorage;
+use crate::world::storage::LockGuard;
+use crate::world::storage::LockMode;
+use crate::world::storage::NewFile;
+use crate::world::storage::Storage;
+use crate::world::storage::StoredFile;
+use crate::world::storage::Wait;
+
+/// One change of a storage. Files have numbers, since their names change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Logged {
+    /// A directory was made.
+    MakeDir(String),
+    /// An empty file was made.
+    Create(String, usize),
+    /// Bytes were written at the end of a file.
+    Append(usize, Arc<Vec<u8>>),
+    /// What was written to a file was made durable.
+    SyncFile(usize),
+    /// A file got another name: from, to.
+    Rename(String, String),
+    /// A file was removed.
+    Remove(String),
+    /// The names in a directory were made durable.
+    SyncDir(String),
+    /// The test noted that something had happened, such as that an operation had returned.
+    Mark,
+}
+
+/// What was there, and what was changed since.
+#[derive(Clone, Default)]
+pub struct CrashLog {
+    /// The changes, in order. A test may take some out or move them, as if the engine had made them so.
+    pub changes: Vec<Logged>,
+    pub(crate) files: BTreeMap<String, Arc<Vec<u8>>>,
+    pub(crate) dirs: BTreeSet<String>,
+}
+
+/// Storage in memory that knows which directories there are, and notes every change. Clones share their content.
+///
+/// Unlike [`MemoryStorage`] it refuses to put a file into a directory that does not exist.
+#[derive(Clone, Default)]
+pub struct CrashStorage {
+    inner: MemoryStorage,
+    notes: Arc<Mutex<Notes>>,
+}
+
+#[derive(Default)]
+struct Notes {
+    log: CrashLog,
+    dirs: BTreeSet<String>,
+    /// Files that have names.
+    numbers: BTreeMap<String, usize>,
+    next: usize,
+}
+
+impl CrashStorage {
+    /// Returns an empty storage.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns a storage in which all of this is there, durably.
+    pub(crate) fn with(files: &BTreeMap<String, Arc<Vec<u8>>>, dirs: &BTreeSet<String>) -> Self {
+        let storage = Self::new();
+        files.iter().for_each(|(name, bytes)| storage.inner.put_shared(name, Arc::clone(bytes)));
+        storage.notes().dirs.clone_from(dirs);
+        storage.settle();
+        storage
+    }
+
+    /// Forgets the changes so far, and takes all that is there as durable.
+    pub fn settle(&self) {
+        let mut notes = self.notes();
+        let files = self.inner.shared_files();
+        notes.numbers = files.keys().cloned().zip(0..).collect();
+        notes.next = files.len();
+        notes.log = CrashLog { changes: Vec::new(), files, dirs: notes.dirs.clone() };
+    }
+
+    /// Notes that something has happened.
+    pub fn mark(&self) {
+        self.notes().log.changes.push(Logged::Mark);
+    }
+
+    /// Returns what was noted since the storage was made or [settled](Self::settle).
+    pub fn log(&self) -> CrashLog {
+        self.notes().log.clone()
+    }
+
+    /// Returns the content of all files by name.
+    pub fn files(&self) -> BTreeMap<String, Arc<Vec<u8>>> {
+        self.inner.shared_files()
+    }
+
+    /// Replaces the content of a file, durably and without a note: damage.
+    pub fn put(&self, name: &str, bytes: Vec<u8>) {
+        self.inner.put(name, bytes);
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the directory that a name is in; the empty one is the root.
+pub(crate) fn parent(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(dir, _)| dir)
+}
+
+impl Notes {
+    fn check_dir(&self, dir: &str) -> io::Result<()> {
+        if dir.is_empty() || self.dirs.contains(dir) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    fn created(&mut self, name: &str) -> usize {
+        let file = self.next;
+        self.next += 1;
+        self.numbers.insert(name.to_owned(), file);
+        self.log.changes.push(Logged::Create(name.to_owned(), file));
+        file
+    }
+}
+
+impl Storage for CrashStorage {
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.inner.list(dir)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
+        self.inner.open(name)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
+        let mut notes = self.notes();
+        notes.check_dir(parent(name))?;
+        let inner = self.inner.create(name)?;
+        let file = notes.created(name);
+        Ok(Box::new(CrashNewFile { storage: self.clone(), inner, file }))
+    }
+
+    fn make_dir(&self, dir: &str) -> io::Result<()> {
+        let mut notes = self.notes();
+        notes.check_dir(parent(dir))?;
+        if !dir.is_empty() && notes.dirs.insert(dir.to_owned()) {
+            notes.log.changes.push(Logged::MakeDir(dir.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut notes = self.notes();
+        notes.check_dir(parent(to))?;
+        self.inner.rename(from, to)?;
+        if let Some(file) = notes.numbers.remove(from) {
+            notes.numbers.insert(to.to_owned(), file);
+        }
+        notes.log.changes.push(Logged::Rename(from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        let mut notes = self.notes();
+        notes.check_dir(dir)?;
+        notes.log.changes.push(Logged::SyncDir(dir.to_owned()));
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut notes = self.notes();
+        self.inner.remove(name)?;
+        notes.numbers.remove(name);
+        notes.log.changes.push(Logged::Remove(name.to_owned()));
+        Ok(())
+    }
+
+    fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
+        self.notes().check_dir(parent(name))?;
+        // Not while the notes are held: whoever has the lock may have something to note.
+        let Some(inner) = self.inner.lock(name, mode, wait)? else { return Ok(None) };
+        let mut notes = self.notes();
+        if !notes.numbers.contains_key(name) {
+            notes.created(name);
+        }
+        Ok(Some(Box::new(CrashLock { storage: self.clone(), inner, name: name.to_owned() })))
+    }
+}
+
+struct CrashNewFile {
+    storage: CrashStorage,
+    inner: Box<dyn NewFile>,
+    file: usize,
+}
+
+impl NewFile for CrashNewFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut notes = self.storage.notes();
+        self.inner.append(bytes)?;
+        notes.log.changes.push(Logged::Append(self.file, Arc::new(bytes.to_vec())));
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.storage.notes().log.changes.push(Logged::SyncFile(self.file));
+        Ok(())
+    }
+}
+
+struct CrashLock {
+    storage: CrashStorage,
+    inner: Box<dyn LockGuard>,
+    name: String,
+}
+
+impl LockGuard for CrashLock {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut notes = self.storage.notes();
+        self.inner.append(bytes)?;
+        if let Some(file) = notes.numbers.get(&self.name).copied() {
+            notes.log.changes.push(Logged::Append(file, Arc::new(bytes.to_vec())));
+        }
+        Ok(())
+    }
+
+    fn dismiss(self: Box<Self>) -> io::Result<()> {
+        let Self { storage, inner, name } = *self;
+        let mut notes = storage.notes();
+        inner.dismiss()?;
+        if storage.inner.open(&name).is_err() && notes.numbers.remove(&name).is_some() {
+            notes.log.changes.push(Logged::Remove(name));
+        }
+        Ok(())
+    }
+}

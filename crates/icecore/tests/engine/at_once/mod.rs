@@ -1,0 +1,168 @@
+//! Operations at once, as several processes would do them, taken forward call by call: whatever the order, no snapshot
+//! loses a byte, every operation ends, and gc gives back what is not used.
+
+mod broken;
+mod hooked;
+mod schedule;
+mod world;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use icecore::MemoryStorage;
+use icecore::NoProgress;
+use icecore::Repository;
+use icecore::capture;
+
+use crate::at_once::broken::Break;
+use crate::at_once::hooked::Hooked;
+use crate::at_once::schedule::Plan;
+use crate::at_once::world::Doing;
+use crate::at_once::world::World;
+use crate::noise::Noise;
+use crate::support::assert_same;
+use crate::support::assert_sound;
+use crate::support::image_of;
+use crate::support::init;
+use crate::support::meanwhile;
+use crate::support::open;
+use crate::support::options;
+
+const SPAN: usize = 64 << 10;
+
+#[test]
+fn a_run_that_another_capture_merges_at_once_is_no_error() {
+    // A capture opened the run that it had published by its name, and another one had merged and removed it by then.
+    let storage = MemoryStorage::new();
+    let mut image = Noise(81).bytes(3 * SPAN);
+    let take =
+        |repo: &Repository, image: &Vec<u8>| capture(repo, image, &options("disk"), &NoProgress).unwrap();
+    take(&init(storage.clone()), &image);
+    image.rotate_left(SPAN);
+    take(&open(storage.clone()), &image);
+    let merged = Arc::new(AtomicUsize::new(0));
+    let hook = {
+        let (storage, image, merged) = (storage.clone(), image.clone(), Arc::clone(&merged));
+        move |call: &'static str, name: &str| {
+            if (call, name) == ("sync_dir", "index") && merged.fetch_add(1, Ordering::SeqCst) == 0 {
+                let mut image = image.clone();
+                image.rotate_left(SPAN);
+                meanwhile(|| drop(take(&open(storage.clone()), &image)));
+                let runs = storage.files().keys().filter(|name| name.starts_with("index/")).count();
+                assert_eq!(runs, 1, "all were merged");
+            }
+        }
+    };
+    let hooked = Hooked::new(storage.clone(), Arc::new(hook));
+    let other = Noise(82).bytes(SPAN);
+    let repo = open(hooked);
+    let taken = take(&repo, &other);
+    assert!(merged.load(Ordering::SeqCst) > 0);
+    assert_same(&image_of(&repo, taken.snapshot.id), &other, "the handle that was overtaken");
+    assert_sound(&open(storage), "afterwards");
+}
+
+/// Returns how many times as many schedules as usual the environment asks for.
+fn times() -> usize {
+    std::env::var("ICECORE_SCHEDULES").ok().map_or(1, |times| times.parse().unwrap())
+}
+
+/// Returns some of a list, evenly spread; all of it if the environment asks for enough.
+fn some<T: Clone>(all: &[T], count: usize) -> Vec<T> {
+    all.iter().step_by(all.len().div_ceil(count * times()).max(1)).cloned().collect()
+}
+
+/// Operations of which the first is stopped at a call, and the others are done meanwhile.
+const MEANWHILE: &[&[Doing]] = &[
+    &[Doing::Capture(0), Doing::Gc],
+    &[Doing::Capture(1), Doing::Gc],
+    &[Doing::Capture(2), Doing::Delete(0), Doing::Gc],
+    &[Doing::Capture(1), Doing::Capture(1), Doing::Gc],
+    &[Doing::Capture(1), Doing::Repair],
+    &[Doing::Gc, Doing::Capture(0)],
+    &[Doing::Gc, Doing::Capture(1), Doing::Delete(1)],
+    &[Doing::Gc, Doing::Delete(0), Doing::Capture(2)],
+    &[Doing::Gc, Doing::Gc, Doing::Repair],
+    &[Doing::Repair, Doing::Capture(1), Doing::Gc],
+    &[Doing::Delete(1), Doing::Gc, Doing::Restore(1)],
+    &[Doing::Restore(1), Doing::Delete(1), Doing::Gc],
+    &[Doing::Restore(0), Doing::Gc, Doing::Repair],
+    &[Doing::Verify, Doing::Capture(1), Doing::Gc],
+    &[Doing::Verify, Doing::Delete(1), Doing::Gc],
+];
+
+#[test]
+fn whatever_is_done_between_two_calls_of_an_operation() {
+    let world = World::new();
+    for doings in MEANWHILE {
+        let calls = world.play(doings, &Plan::Never, None).unwrap();
+        for point in some(&calls[0], 8) {
+            world.play(doings, &Plan::At(point), None).unwrap();
+        }
+    }
+}
+
+#[test]
+fn whatever_two_operations_do_between_two_calls_of_each_other() {
+    let world = World::new();
+    for doings in MEANWHILE {
+        let calls = world.play(doings, &Plan::Never, None).unwrap();
+        let mut noise = Noise(92);
+        for _ in 0..6 * times() {
+            let [at, back] = [0, 1].map(|one| calls[one][noise.below(calls[one].len())].clone());
+            world.play(doings, &Plan::Twice(at, back), None).unwrap();
+        }
+    }
+}
+
+#[test]
+fn several_operations_in_any_order() {
+    let world = World::new();
+    let mut noise = Noise(93);
+    let all = [
+        Doing::Capture(0),
+        Doing::Capture(1),
+        Doing::Capture(2),
+        Doing::Delete(0),
+        Doing::Delete(1),
+        Doing::Restore(0),
+        Doing::Restore(1),
+        Doing::Gc,
+        Doing::Gc,
+        Doing::Repair,
+        Doing::Verify,
+    ];
+    for seed in 0..60 * times() as u64 {
+        let doings: Vec<Doing> = (0..2 + noise.below(3)).map(|_| all[noise.below(all.len())]).collect();
+        world.play(&doings, &Plan::Seed(seed, 4 + noise.below(20)), None).unwrap();
+    }
+}
+
+/// Returns what goes wrong when something that keeps operations apart is left out, if anything does.
+fn without(left_out: Break, doings: &[Doing]) -> Option<String> {
+    let world = World::new();
+    let calls = world.play(doings, &Plan::Never, None).unwrap();
+    calls[0].iter().find_map(|point| world.play(doings, &Plan::At(point.clone()), Some(left_out)).err())
+}
+
+#[test]
+fn what_keeps_operations_apart_is_missed_when_it_is_gone() {
+    let missed = |left_out, doings: &[Doing]| {
+        assert!(without(left_out, doings).is_some(), "{left_out:?} can be left out of {doings:?}");
+    };
+    missed(Break::Generation, &[Doing::Capture(1), Doing::Gc]);
+    missed(Break::Lock("locks/commit"), &[Doing::Capture(1), Doing::Gc]);
+    missed(Break::Lock("locks/commit"), &[Doing::Gc, Doing::Capture(1)]);
+    missed(Break::Lock("locks/pin"), &[Doing::Restore(1), Doing::Delete(1), Doing::Gc]);
+    missed(Break::Lock("locks/gc"), &[Doing::Gc, Doing::Gc]);
+}
+
+#[test]
+fn what_only_saves_work_loses_nothing_when_it_is_gone() {
+    // Gc takes the packs of a capture that runs: it finds out at its end, and reads the image again.
+    assert_eq!(without(Break::Announcements, &[Doing::Capture(1), Doing::Gc]), None);
+    // A merge beside gc brings back entries that lead nowhere: they are not followed.
+    assert_eq!(without(Break::Lock("locks/index"), &[Doing::Capture(1), Doing::Gc]), None);
+    assert_eq!(without(Break::Lock("locks/index"), &[Doing::Gc, Doing::Capture(1)]), None);
+}

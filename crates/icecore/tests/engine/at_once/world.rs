@@ -1,0 +1,206 @@
+//! A repository, operations that are done on it at once, and what must hold when all have ended.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use icecore::Depth;
+use icecore::ErrorKind;
+use icecore::MemoryStorage;
+use icecore::NoProgress;
+use icecore::Repository;
+use icecore::SnapshotId;
+use icecore::Storage;
+
+use crate::at_once::broken::Break;
+use crate::at_once::broken::Broken;
+use crate::at_once::hooked::Hooked;
+use crate::at_once::schedule::Plan;
+use crate::at_once::schedule::Point;
+use crate::at_once::schedule::Schedule;
+use crate::noise::Noise;
+use crate::support::collect;
+use crate::support::init;
+use crate::support::open_with_small_packs as open;
+use crate::support::options;
+use crate::support::restores;
+
+const CHUNK: usize = 64 << 10;
+
+/// An operation. Numbers are those of snapshots or images in the [`World`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Doing {
+    Capture(usize),
+    Delete(usize),
+    Restore(usize),
+    Gc,
+    Repair,
+    Verify,
+}
+
+/// A repository to begin with: some of what is in it is used by no snapshot any more.
+pub(crate) struct World {
+    files: BTreeMap<String, Vec<u8>>,
+    snapshots: Vec<(SnapshotId, Vec<u8>)>,
+    /// Images that can be captured: what was in a snapshot that is gone, that with changes, and what is there.
+    images: Vec<Vec<u8>>,
+}
+
+/// What came of an operation.
+type Done = Result<Effect, String>;
+
+enum Effect {
+    Nothing,
+    Captured(SnapshotId, Vec<u8>),
+    Deleted(SnapshotId),
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let storage = MemoryStorage::new();
+        drop(init(storage.clone()));
+        let mut noise = Noise(91);
+        let gone = noise.bytes(4 * CHUNK);
+        let mut first = gone.clone();
+        noise.fill(&mut first[CHUNK..2 * CHUNK]);
+        noise.fill(&mut first[2 * CHUNK + 8192..3 * CHUNK]);
+        let second = [noise.bytes(CHUNK), gone[3 * CHUNK..].to_vec()].concat();
+        let repo = open(storage.clone()).unwrap();
+        let take = |volume: &str, image: &Vec<u8>| {
+            icecore::capture(&repo, image, &options(volume), &NoProgress).unwrap().snapshot.id
+        };
+        let deleted = take("a", &gone);
+        let snapshots = vec![(take("a", &first), first.clone()), (take("b", &second), second)];
+        icecore::delete(&repo, deleted).unwrap();
+        let mut changed = gone.clone();
+        noise.fill(&mut changed[..CHUNK]);
+        Self { files: storage.files(), snapshots, images: vec![gone, changed, first] }
+    }
+
+    /// Does all of this at once. Returns the calls of each, or what is wrong afterwards.
+    pub(crate) fn play(
+        &self,
+        doings: &[Doing],
+        plan: &Plan,
+        with: Option<Break>,
+    ) -> Result<Vec<Vec<Point>>, String> {
+        let storage = MemoryStorage::new();
+        self.files.iter().for_each(|(name, bytes)| storage.put(name, bytes.clone()));
+        let schedule = Schedule::new(doings.len(), plan.clone());
+        let done: Vec<Done> = std::thread::scope(|threads| {
+            let run = |(number, doing): (usize, &Doing)| {
+                let (schedule, storage, doing) = (Arc::clone(&schedule), storage.clone(), *doing);
+                threads.spawn(move || {
+                    let _end = End(&schedule, number);
+                    let hooked = Hooked::new(Broken::new(storage, with), schedule.operation(number));
+                    // Threads of its own: those of one operation may all be waiting for its turn.
+                    let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+                    threads.install(|| self.run(hooked, doing))
+                })
+            };
+            let running: Vec<_> = doings.iter().enumerate().map(run).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, Done>| thread.join();
+            running
+                .into_iter()
+                .map(|thread| join(thread).unwrap_or_else(|_| Err("it panicked".to_owned())))
+                .collect()
+        });
+        let checked = self.check(&storage, done);
+        checked.map_err(|why| format!("{why}\n{doings:?}, {plan:?}:{}", schedule.trace()))?;
+        Ok(schedule.calls())
+    }
+
+    fn run(&self, storage: impl Storage + 'static, doing: Doing) -> Done {
+        let told = |error: icecore::Error| format!("{doing:?}: {error}");
+        let repo = open(storage).map_err(told)?;
+        let in_use = |error: icecore::Error| match error.kind() {
+            ErrorKind::InUse => Ok(Effect::Nothing),
+            _ => Err(told(error)),
+        };
+        match doing {
+            Doing::Capture(image) => {
+                let image = &self.images[image];
+                let taken = icecore::capture(&repo, image, &options("a"), &NoProgress).map_err(told)?;
+                Ok(Effect::Captured(taken.snapshot.id, image.clone()))
+            }
+            Doing::Delete(snapshot) => {
+                let deleted = icecore::delete(&repo, self.snapshots[snapshot].0);
+                match deleted {
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(Effect::Nothing),
+                    deleted => deleted.map(|snapshot| Effect::Deleted(snapshot.id)).or_else(in_use),
+                }
+            }
+            Doing::Restore(snapshot) => {
+                let (id, image) = &self.snapshots[snapshot];
+                match icecore::find(&repo, &id.to_string()) {
+                    Err(_) => Ok(Effect::Nothing),
+                    Ok(_) => match restores(&repo, *id, image) {
+                        // It was deleted before it was pinned.
+                        Err(why) if why.ends_with(&format!("there is no snapshot {id}")) => {
+                            Ok(Effect::Nothing)
+                        }
+                        restored => restored.map(|()| Effect::Nothing),
+                    },
+                }
+            }
+            Doing::Gc => collect(&repo).map(|_| Effect::Nothing).or_else(in_use),
+            Doing::Repair => {
+                icecore::repair_index(&repo, &NoProgress).map(|_| Effect::Nothing).or_else(in_use)
+            }
+            Doing::Verify => sound(&repo).map(|()| Effect::Nothing),
+        }
+    }
+
+    /// Checks that what was said to be there is there, that it stays so with a gc, and that nothing else is left then.
+    fn check(&self, storage: &MemoryStorage, done: Vec<Done>) -> Result<(), String> {
+        let mut wanted: BTreeMap<SnapshotId, Vec<u8>> = self.snapshots.iter().cloned().collect();
+        for effect in done {
+            match effect? {
+                Effect::Nothing => {}
+                Effect::Captured(id, image) => drop(wanted.insert(id, image)),
+                Effect::Deleted(id) => drop(wanted.remove(&id)),
+            }
+        }
+        let told = |error: icecore::Error| error.to_string();
+        let all = |when: &str| {
+            let repo = open(storage.clone()).map_err(told)?;
+            sound(&repo).map_err(|why| format!("{when}: {why}"))?;
+            let there = icecore::list(&repo).map_err(told)?;
+            let ids: BTreeSet<SnapshotId> = there.snapshots.iter().map(|snapshot| snapshot.id).collect();
+            if !ids.iter().eq(wanted.keys()) {
+                return Err(format!("{when}: {ids:?} are there"));
+            }
+            wanted.iter().try_for_each(|(id, image)| {
+                restores(&repo, *id, image).map_err(|why| format!("{when}: {why}"))
+            })
+        };
+        all("afterwards")?;
+        let repo = open(storage.clone()).map_err(told)?;
+        collect(&repo).map_err(told)?;
+        all("after gc")?;
+        let unused = icecore::stats(&repo, &NoProgress).map_err(told)?.repository.unused_bytes;
+        if unused > 0 {
+            return Err(format!("{unused} bytes stay unused"));
+        }
+        let files = storage.files();
+        let left = files
+            .keys()
+            .find(|name| ["tmp/", "locks/writer-", "locks/pin-"].iter().any(|dir| name.starts_with(dir)));
+        left.map_or(Ok(()), |name| Err(format!("{name} is left")))
+    }
+}
+
+/// Gives the turn away, however an operation ends.
+struct End<'a>(&'a Schedule, usize);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.end(self.1);
+    }
+}
+
+fn sound(repo: &Repository) -> Result<(), String> {
+    let report = icecore::verify(repo, None, Depth::ReadData, &NoProgress)
+        .map_err(|error| format!("verify: {error}"))?;
+    if report.findings.is_empty() { Ok(()) } else { Err(format!("verify: {:?}", report.findings)) }
+}

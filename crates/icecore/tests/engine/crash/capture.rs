@@ -1,0 +1,143 @@
+//! Power cuts in captures.
+
+use crate::crash::BLOCK;
+use crate::crash::CHUNK;
+use crate::crash::HINTS;
+use crate::crash::LEAF;
+use crate::crash::bounds;
+use crate::crash::count;
+use crate::crash::image;
+use crate::crash::kinds;
+use crate::crash::mutate::Kind;
+use crate::crash::mutate::Mutation;
+use crate::crash::mutate::before;
+use crate::crash::mutate::dir_sync_before_rename;
+use crate::crash::mutate::found;
+use crate::crash::mutate::harmless;
+use crate::crash::mutate::no_dir_sync;
+use crate::crash::mutate::no_file_sync;
+use crate::crash::mutate::no_sync_of;
+use crate::crash::mutate::removal_before;
+use crate::crash::mutate::rename_before_sync;
+use crate::crash::mutate::runs_before_packs;
+use crate::crash::noise;
+use crate::crash::scene::Scene;
+
+#[test]
+fn a_first_capture() {
+    let mut scene = Scene::new();
+    let image = image(1, 2);
+    scene.next = image.clone();
+    scene.capture("disk", &image);
+    assert!(count(&scene, Kind::DataPack) == 3 && count(&scene, Kind::PagePack) == 1);
+    let bounds = bounds(100, 8);
+    scene.check(&bounds);
+    scene.check_mutations(&bounds, &breaks_of_capture());
+}
+
+fn breaks_of_capture() -> Vec<Mutation> {
+    vec![
+        found("data packs are not synced", no_file_sync(Kind::DataPack)),
+        found("page packs are not synced", no_file_sync(Kind::PagePack)),
+        found("runs of data are not synced", no_file_sync(Kind::DataRun)),
+        found("runs of pages are not synced", no_file_sync(Kind::PageRun)),
+        found("the record is not synced", no_file_sync(Kind::Record)),
+        found("directories of data packs are not synced", no_dir_sync(Kind::DataPack)),
+        found("directories of page packs are not synced", no_dir_sync(Kind::PagePack)),
+        found("the directory of packs is not synced when one is made in it", no_sync_of("packs")),
+        harmless(
+            "the index is not synced after a run of data",
+            "it is synced after the run of pages, and nothing needs it before that",
+            no_dir_sync(Kind::DataRun),
+        ),
+        found("the index is not synced after the run of pages", no_dir_sync(Kind::PageRun)),
+        found("the index is never synced", no_sync_of("index")),
+        found("the directory of records is not synced", no_dir_sync(Kind::Record)),
+        found("data packs are renamed before they are synced", rename_before_sync(Kind::DataPack)),
+        found("page packs are renamed before they are synced", rename_before_sync(Kind::PagePack)),
+        found("runs of data are renamed before they are synced", rename_before_sync(Kind::DataRun)),
+        found("runs of pages are renamed before they are synced", rename_before_sync(Kind::PageRun)),
+        found("the record is renamed before it is synced", rename_before_sync(Kind::Record)),
+        found("directories are synced before data packs are in them", dir_sync_before_rename(Kind::DataPack)),
+        found("directories are synced before page packs are in them", dir_sync_before_rename(Kind::PagePack)),
+        found("the index is synced before the run of pages is in it", dir_sync_before_rename(Kind::PageRun)),
+        found("records are synced before the new one is there", dir_sync_before_rename(Kind::Record)),
+        found("the record comes before the run of pages", before(Kind::Record, Kind::PageRun)),
+        found("the record comes before the pack of pages", before(Kind::Record, Kind::PagePack)),
+        found("the record comes before all packs", before(Kind::Record, Kind::DataPack)),
+        harmless("runs come before their packs", HINTS, runs_before_packs(Kind::DataRun, Kind::DataPack)),
+        harmless(
+            "the run of pages comes before its pack",
+            HINTS,
+            runs_before_packs(Kind::PageRun, Kind::PagePack),
+        ),
+        harmless(
+            "the pack of pages comes before those of data",
+            "no record leads to it yet, and a capture that finds a page in it has found or written its chunks itself",
+            before(Kind::PagePack, Kind::DataPack),
+        ),
+    ]
+}
+
+#[test]
+fn a_capture_of_changes_that_merges_the_index() {
+    let mut scene = Scene::new();
+    let mut image = image(3, 2);
+    scene.capture("disk", &image);
+    scene.settle();
+    image[BLOCK..BLOCK + CHUNK].copy_from_slice(&noise(5, CHUNK));
+    image[LEAF..LEAF + 2 * BLOCK].copy_from_slice(&noise(6, 2 * BLOCK));
+    scene.next = image.clone();
+    scene.capture("disk", &image);
+    assert_eq!(count(&scene, Kind::MergedRun), 1, "{:?}", kinds(&scene));
+    let bounds = bounds(100, 8);
+    scene.check(&bounds);
+    scene.check_mutations(
+        &bounds,
+        &[
+            found("the merged run is not synced", no_file_sync(Kind::MergedRun)),
+            found("the index is not synced after the merged run", no_dir_sync(Kind::MergedRun)),
+            found("the merged run is renamed before it is synced", rename_before_sync(Kind::MergedRun)),
+            found(
+                "the index is synced before the merged run is there",
+                dir_sync_before_rename(Kind::MergedRun),
+            ),
+            found(
+                "merged runs are removed before the new one is there",
+                removal_before("index/", Kind::MergedRun),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_capture_of_known_blocks_that_merges_the_index() {
+    let mut scene = Scene::new();
+    let mut image = image(7, 2);
+    scene.capture("disk", &image);
+    scene.settle();
+    image.rotate_left(CHUNK);
+    scene.next = image.clone();
+    scene.capture("disk", &image);
+    assert_eq!(kinds(&scene), [Kind::PagePack, Kind::PageRun, Kind::MergedRun, Kind::Record]);
+    let bounds = bounds(100, 8);
+    scene.check(&bounds);
+    scene.check_mutations(
+        &bounds,
+        &[
+            found("the merged run is not synced", no_file_sync(Kind::MergedRun)),
+            found("the index is not synced after the merged run", no_dir_sync(Kind::MergedRun)),
+            found(
+                "merged runs are removed before the new one is there",
+                removal_before("index/", Kind::MergedRun),
+            ),
+            harmless(
+                "the merged run comes after the record",
+                "the runs that it replaces are there until then",
+                |changes| {
+                    before(Kind::Record, Kind::MergedRun)(changes);
+                },
+            ),
+        ],
+    );
+}

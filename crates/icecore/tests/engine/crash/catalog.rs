@@ -1,0 +1,95 @@
+//! Power cuts in what changes the catalog, in init, and in all operations one after another.
+
+use crate::crash::BLOCK;
+use crate::crash::CHUNK;
+use crate::crash::LEAF;
+use crate::crash::bounds;
+use crate::crash::image;
+use crate::crash::mutate::Kind;
+use crate::crash::mutate::before;
+use crate::crash::mutate::dir_sync_before_rename;
+use crate::crash::mutate::found;
+use crate::crash::mutate::harmless;
+use crate::crash::mutate::no_dir_sync;
+use crate::crash::mutate::no_file_sync;
+use crate::crash::mutate::no_sync_after_removal;
+use crate::crash::mutate::rename_before_sync;
+use crate::crash::noise;
+use crate::crash::scene::Scene;
+use crate::crash::scene::init;
+use crate::crash::times;
+use crate::support::collect;
+use crate::support::open_with_small_packs as open;
+
+#[test]
+fn an_init() {
+    let mut scene = Scene::nothing();
+    scene.step(|storage| drop(init(storage).unwrap()));
+    let bounds = bounds(100, 8);
+    scene.check(&bounds);
+    scene.check_mutations(
+        &bounds,
+        &[
+            found("the config is not synced", no_file_sync(Kind::Config)),
+            found("the reserve is not synced", no_file_sync(Kind::Reserve)),
+            found("the root is not synced after the config", no_dir_sync(Kind::Config)),
+            found("the root is not synced before the config", no_dir_sync(Kind::Reserve)),
+            found("the config is renamed before it is synced", rename_before_sync(Kind::Config)),
+            harmless(
+                "the reserve is renamed before it is synced",
+                "there is no repository yet: the next init makes a new reserve",
+                rename_before_sync(Kind::Reserve),
+            ),
+            found("the config comes before the reserve", before(Kind::Config, Kind::Reserve)),
+        ],
+    );
+}
+
+#[test]
+fn changes_of_the_catalog() {
+    let mut scene = Scene::new();
+    let ids = [1, 2].map(|seed| scene.capture("disk", &noise(seed, 2 * BLOCK)));
+    scene.settle();
+    let tags = ["a".to_owned()];
+    scene.step(|storage| drop(icecore::rename(&open(storage.clone()).unwrap(), ids[0], "another").unwrap()));
+    scene.step(|storage| drop(icecore::retag(&open(storage.clone()).unwrap(), ids[0], &tags, &[]).unwrap()));
+    scene
+        .step(|storage| drop(icecore::set_protected(&open(storage.clone()).unwrap(), ids[0], true).unwrap()));
+    scene.step(|storage| drop(icecore::delete(&open(storage.clone()).unwrap(), ids[1]).unwrap()));
+    let bounds = bounds(100, 8);
+    scene.check(&bounds);
+    scene.check_mutations(
+        &bounds,
+        &[
+            found("a changed record is not synced", no_file_sync(Kind::Record)),
+            found("the directory is not synced after a changed record", no_dir_sync(Kind::Record)),
+            found("a changed record is renamed before it is synced", rename_before_sync(Kind::Record)),
+            found(
+                "the directory is synced before the changed record is there",
+                dir_sync_before_rename(Kind::Record),
+            ),
+            found("the directory is not synced after a deletion", no_sync_after_removal("snapshots/")),
+        ],
+    );
+}
+
+#[test]
+fn one_operation_after_another() {
+    let mut scene = Scene::nothing();
+    scene.step(|storage| drop(init(storage).unwrap()));
+    let mut image = image(31, 2);
+    let first = scene.capture("disk", &image);
+    image[..BLOCK].fill(3);
+    scene.capture("disk", &image);
+    image[LEAF..].copy_from_slice(&noise(33, CHUNK));
+    let third = scene.capture("disk", &image);
+    scene.step(|storage| drop(icecore::delete(&open(storage.clone()).unwrap(), first).unwrap()));
+    scene.step(|storage| assert!(collect(&open(storage.clone()).unwrap()).unwrap().packs_rewritten > 0));
+    scene.step(|storage| drop(icecore::rename(&open(storage.clone()).unwrap(), third, "kept").unwrap()));
+    scene.next = image.clone();
+    scene.capture("other", &image);
+    let states = scene.check(&bounds(40, 4));
+    assert!(states > 100, "only {states} states");
+    let second = scene.check_second_cuts(&bounds(6, 1), 4 * times());
+    assert!(second > 50, "only {second} states after a second cut");
+}

@@ -1,0 +1,173 @@
+//! Power cuts in gc.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use icecore::FaultStorage;
+use icecore::Logged;
+
+use crate::crash::BLOCK;
+use crate::crash::CHUNK;
+use crate::crash::HINTS;
+use crate::crash::NO_READER_LEFT;
+use crate::crash::bounds;
+use crate::crash::image;
+use crate::crash::kinds;
+use crate::crash::mutate::Kind;
+use crate::crash::mutate::Mutation;
+use crate::crash::mutate::before;
+use crate::crash::mutate::found;
+use crate::crash::mutate::harmless;
+use crate::crash::mutate::no_dir_sync;
+use crate::crash::mutate::no_file_sync;
+use crate::crash::mutate::no_sync_after_removal;
+use crate::crash::mutate::no_sync_of;
+use crate::crash::mutate::removal_before;
+use crate::crash::mutate::rename_before_sync;
+use crate::crash::mutate::runs_before_packs;
+use crate::crash::noise;
+use crate::crash::scene::Demand;
+use crate::crash::scene::Scene;
+use crate::support::collect;
+use crate::support::open_with_small_packs as open;
+
+/// Returns a scene in which gc has something of each kind to do: packs that go, packs that are rewritten, chunks that
+/// are punched.
+fn before_gc() -> Scene {
+    let mut scene = Scene::new();
+    let first = image(11, 2);
+    let mut second = first.clone();
+    // Of the first chunk one block stays in use, the second goes, and the third stays with the page that leads to it.
+    second[BLOCK..CHUNK].fill(0);
+    second[CHUNK..2 * CHUNK].copy_from_slice(&noise(13, CHUNK));
+    let going = scene.capture("disk", &first);
+    scene.capture("disk", &second);
+    scene.step(|storage| drop(icecore::delete(&open(storage.clone()).unwrap(), going).unwrap()));
+    scene.next = first;
+    scene
+}
+
+fn packs(files: &BTreeMap<String, Arc<Vec<u8>>>) -> Vec<String> {
+    files.keys().filter(|name| name.starts_with("packs/")).cloned().collect()
+}
+
+/// Demands that packs which a gc has removed are not there again when it has returned.
+fn removed_for_good(scene: &Scene) -> Demand {
+    let left = packs(&scene.storage().files());
+    Box::new(move |returned, files| match returned {
+        0 => Ok(()),
+        _ if packs(files) == left => Ok(()),
+        _ => Err("packs that gc had removed are there again".to_owned()),
+    })
+}
+
+#[test]
+fn a_gc() {
+    let mut scene = before_gc();
+    scene.settle();
+    scene.step(|storage| {
+        let totals = collect(&open(storage.clone()).unwrap()).unwrap();
+        assert!(
+            totals.packs_removed > 0 && totals.packs_rewritten > 0 && totals.chunks_punched > 0,
+            "{totals:?}"
+        );
+    });
+    scene.demand = removed_for_good(&scene);
+    let bounds = bounds(100, 8);
+    scene.check(&bounds);
+    scene.check_mutations(&bounds, &breaks_of_gc());
+}
+
+fn breaks_of_gc() -> Vec<Mutation> {
+    vec![
+        found("new data packs are not synced", no_file_sync(Kind::DataPack)),
+        found("new page packs are not synced", no_file_sync(Kind::PagePack)),
+        found("the new index is not synced", no_file_sync(Kind::MergedRun)),
+        found("directories of new data packs are not synced", no_dir_sync(Kind::DataPack)),
+        found("directories of new page packs are not synced", no_dir_sync(Kind::PagePack)),
+        found("the directory of packs is not synced", no_sync_of("packs")),
+        found("the directory of the index is not synced after the new index", no_dir_sync(Kind::MergedRun)),
+        found("new data packs are renamed before they are synced", rename_before_sync(Kind::DataPack)),
+        found("new page packs are renamed before they are synced", rename_before_sync(Kind::PagePack)),
+        found("the new index is renamed before it is synced", rename_before_sync(Kind::MergedRun)),
+        found(
+            "the old index is removed before the new one is there",
+            removal_before("index/", Kind::MergedRun),
+        ),
+        found(
+            "old packs are removed before the new ones are there",
+            removal_before("packs/", Kind::DataPack),
+        ),
+        found(
+            "old packs are removed before the new ones of pages are there",
+            removal_before("packs/", Kind::PagePack),
+        ),
+        found("directories are not synced after packs were removed", no_sync_after_removal("packs/")),
+        found("runs of new packs are not synced", no_file_sync(Kind::DataRun)),
+        found("runs of new page packs are not synced", no_file_sync(Kind::PageRun)),
+        harmless(
+            "old packs are removed before the index is changed",
+            HINTS,
+            removal_before("packs/", Kind::MergedRun),
+        ),
+        harmless("runs come before their packs", HINTS, runs_before_packs(Kind::DataRun, Kind::DataPack)),
+        harmless("generation is not synced", NO_READER_LEFT, no_file_sync(Kind::Generation)),
+        harmless("the root is not synced after generation", NO_READER_LEFT, no_dir_sync(Kind::Generation)),
+        harmless(
+            "generation is renamed before it is synced",
+            NO_READER_LEFT,
+            rename_before_sync(Kind::Generation),
+        ),
+        harmless(
+            "generation comes before the new index",
+            NO_READER_LEFT,
+            before(Kind::Generation, Kind::MergedRun),
+        ),
+        harmless(
+            "packs are removed before generation moves",
+            NO_READER_LEFT,
+            removal_before("packs/", Kind::Generation),
+        ),
+    ]
+}
+
+#[test]
+fn a_gc_on_a_full_disk() {
+    // The first call that can fail for want of room, and that ends in giving back the reserve.
+    let mut scene = (0..40)
+        .find_map(|n| {
+            let mut scene = before_gc();
+            scene.settle();
+            scene.step(|storage| {
+                let full = FaultStorage::failing_once(storage.clone(), n, io::ErrorKind::StorageFull);
+                let _ = open(full).and_then(|repo| collect(&repo));
+            });
+            let gave_back = Logged::Remove("reserve".to_owned());
+            scene.storage().log().changes.contains(&gave_back).then_some(scene)
+        })
+        .unwrap();
+    assert_eq!(kinds(&scene), [Kind::Generation, Kind::Reserve]);
+    scene.demand = removed_for_good(&scene);
+    let bounds = bounds(100, 8);
+    scene.check(&bounds);
+    scene.check_mutations(
+        &bounds,
+        &[
+            found("directories are not synced after packs were removed", no_sync_after_removal("packs/")),
+            found("the new reserve is not synced", no_file_sync(Kind::Reserve)),
+            found("the new reserve is renamed before it is synced", rename_before_sync(Kind::Reserve)),
+            harmless(
+                "the root is not synced after the reserve was removed",
+                "there may be no room yet for what comes next: that is an error, and no loss",
+                no_sync_after_removal("reserve"),
+            ),
+            harmless(
+                "the root is not synced after the new reserve",
+                "the next gc makes it again",
+                no_dir_sync(Kind::Reserve),
+            ),
+            harmless("generation is not synced", NO_READER_LEFT, no_file_sync(Kind::Generation)),
+        ],
+    );
+}

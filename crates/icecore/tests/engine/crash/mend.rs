@@ -1,0 +1,132 @@
+//! Power cuts in a repair of the index.
+
+use std::sync::Arc;
+
+use icecore::NoProgress;
+
+use crate::crash::CHUNK;
+use crate::crash::NO_READER_LEFT;
+use crate::crash::bounds;
+use crate::crash::mutate::Kind;
+use crate::crash::mutate::Mutation;
+use crate::crash::mutate::found;
+use crate::crash::mutate::harmless;
+use crate::crash::mutate::left_before_arrived;
+use crate::crash::mutate::moves_before;
+use crate::crash::mutate::no_dir_sync;
+use crate::crash::mutate::no_file_sync;
+use crate::crash::mutate::no_sync_after_making;
+use crate::crash::mutate::no_sync_after_moves_to;
+use crate::crash::mutate::no_sync_after_removal;
+use crate::crash::mutate::no_sync_of;
+use crate::crash::mutate::removal_before;
+use crate::crash::mutate::rename_before_sync;
+use crate::crash::noise;
+use crate::crash::scene::Before;
+use crate::crash::scene::Scene;
+use crate::support::open_with_small_packs as open;
+
+const AGAIN: &str = "a repair that was cut off is done again, and finds the damaged pack where it was";
+
+/// Returns bytes that compress to about a half, so that two chunks of them are in one pack.
+fn half_noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = noise(seed, len);
+    bytes.chunks_mut(2048).step_by(2).for_each(|part| part.fill(0));
+    bytes
+}
+
+#[test]
+fn a_repair_of_the_index() {
+    let mut scene = Scene::new();
+    // Of the pack of the first one, the second one needs the second chunk only.
+    let both = half_noise(21, 2 * CHUNK);
+    let gone = scene.capture("disk", &both);
+    let first = scene.storage().files();
+    scene.capture("disk", &both[CHUNK..]);
+    let second = scene.storage().files();
+    scene.step(|storage| drop(icecore::delete(&open(storage.clone()).unwrap(), gone).unwrap()));
+    let other = scene.capture("other", &noise(23, CHUNK));
+    // The chunk that nothing needs is lost. Of the pages all are saved, to a pack that takes the name of the damaged one.
+    let damage = |(name, bytes): (&String, &Arc<Vec<u8>>), places: &[usize]| {
+        let mut bytes = bytes.to_vec();
+        places.iter().for_each(|at| bytes[*at] ^= 1);
+        scene.storage().put(name, bytes.clone());
+        bytes
+    };
+    let data = first.iter().find(|(name, bytes)| name.starts_with("packs/") && bytes[10] == 1).unwrap();
+    let damaged = damage(data, &[200, data.1.len() - 1]);
+    let is_new = |name: &String| name.starts_with("packs/") && !first.contains_key(name);
+    let pages = second.iter().find(|(name, _)| is_new(name)).unwrap();
+    damage(pages, &[pages.1.len() - 1]);
+    let run = first.iter().find(|(name, bytes)| name.starts_with("index/") && bytes[24] == 0).unwrap();
+    damage(run, &[run.1.len() - 1]);
+    scene.settle();
+    scene.untouched = vec![other];
+    scene.before = Before::Repair;
+    scene.step(|storage| {
+        let report = icecore::repair_index(&open(storage.clone()).unwrap(), &NoProgress).unwrap();
+        assert_eq!(report.damaged_packs.len(), 2);
+    });
+    scene.demand = Box::new(move |_, files| {
+        let kept = files.values().any(|bytes| **bytes == damaged);
+        if kept { Ok(()) } else { Err("the damaged pack is nowhere any more".to_owned()) }
+    });
+    let bounds = bounds(100, 8);
+    scene.check(&bounds);
+    scene.check_mutations(&bounds, &breaks_of_repair());
+}
+
+fn breaks_of_repair() -> Vec<Mutation> {
+    vec![
+        found("saved data is not synced", no_file_sync(Kind::DataPack)),
+        found("saved pages are not synced", no_file_sync(Kind::PagePack)),
+        found("the new index is not synced", no_file_sync(Kind::MergedRun)),
+        found("directories of saved data are not synced", no_dir_sync(Kind::DataPack)),
+        found("directories of saved pages are not synced", no_dir_sync(Kind::PagePack)),
+        found("the directory of packs is not synced", no_sync_of("packs")),
+        found("the index is not synced after the new run", no_dir_sync(Kind::MergedRun)),
+        harmless("saved data is renamed before it is synced", AGAIN, rename_before_sync(Kind::DataPack)),
+        found("saved pages are renamed before they are synced", rename_before_sync(Kind::PagePack)),
+        harmless("the new index is renamed before it is synced", AGAIN, rename_before_sync(Kind::MergedRun)),
+        found(
+            "the old index is removed before the new one is there",
+            removal_before("index/", Kind::MergedRun),
+        ),
+        found("the index is not synced after old runs were removed", no_sync_after_removal("index/")),
+        found("the root is never synced", no_sync_of("")),
+        harmless(
+            "the root is not synced after a directory for damaged packs was made",
+            "that of generation comes next. It is synced all the same, so that this does not hang on that",
+            no_sync_after_making("damaged/"),
+        ),
+        found("the directory of damaged packs is not synced", no_sync_of("damaged")),
+        found(
+            "directories are not synced after damaged packs were moved",
+            no_sync_after_moves_to("damaged/"),
+        ),
+        found(
+            "damaged packs leave their directories before they are durable in the other",
+            left_before_arrived("damaged/"),
+        ),
+        found(
+            "damaged packs are moved before what was saved of them is there",
+            moves_before("damaged/", Kind::DataPack),
+        ),
+        harmless(
+            "damaged packs are moved before pages that were saved are there",
+            "these are in another pack, which takes the name of the damaged one",
+            moves_before("damaged/", Kind::PagePack),
+        ),
+        harmless(
+            "damaged packs are moved before the new index is there",
+            "the next repair finds what was saved of them, in sound packs",
+            moves_before("damaged/", Kind::MergedRun),
+        ),
+        harmless("generation is not synced", NO_READER_LEFT, no_file_sync(Kind::Generation)),
+        harmless(
+            "generation is renamed before it is synced",
+            NO_READER_LEFT,
+            rename_before_sync(Kind::Generation),
+        ),
+    ]
+}

@@ -1,0 +1,298 @@
+//! Deliberate breaks: a log of changes as the engine would have made them with a sync left out, or with two steps in
+//! another order. What is not durable is never read by the operation that wrote it, so that a change of the log is as good
+//! as a change of the code.
+
+use icecore::Logged;
+
+type Edit = Box<dyn Fn(&mut Vec<Logged>)>;
+
+/// A break.
+pub(crate) struct Mutation {
+    pub(crate) what: &'static str,
+    pub(crate) edit: Edit,
+    /// Why no state is bad, where it is so. Otherwise one must be.
+    pub(crate) harmless: Option<&'static str>,
+}
+
+/// Returns a break that must be found.
+pub(crate) fn found(what: &'static str, edit: impl Fn(&mut Vec<Logged>) + 'static) -> Mutation {
+    Mutation { what, edit: Box::new(edit), harmless: None }
+}
+
+/// Returns a break that changes nothing for anybody, and why.
+pub(crate) fn harmless(
+    what: &'static str,
+    why: &'static str,
+    edit: impl Fn(&mut Vec<Logged>) + 'static,
+) -> Mutation {
+    Mutation { what, edit: Box::new(edit), harmless: Some(why) }
+}
+
+/// What kinds of file are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    DataPack,
+    PagePack,
+    DataRun,
+    PageRun,
+    MergedRun,
+    Record,
+    Generation,
+    Config,
+    Reserve,
+}
+
+/// A file that was written and got its name.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    /// The pack that a run is of, as its name ends.
+    of: String,
+    /// The numbers of its changes: written, synced, renamed, its directory synced.
+    written: Vec<usize>,
+    synced: usize,
+    renamed: usize,
+    dir_synced: Option<usize>,
+}
+
+impl Publication {
+    fn all(&self) -> Vec<usize> {
+        let mut all = self.written.clone();
+        all.extend([self.synced, self.renamed]);
+        all.extend(self.dir_synced);
+        all.sort_unstable();
+        all
+    }
+}
+
+fn dir_of(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(dir, _)| dir)
+}
+
+/// Returns all publications, in the order of their names' appearance.
+pub(crate) fn publications(changes: &[Logged]) -> Vec<Publication> {
+    let mut found = Vec::new();
+    for (renamed, change) in changes.iter().enumerate() {
+        let Logged::Rename(from, name) = change else { continue };
+        let of_file = |change: &Logged| match change {
+            Logged::Create(name, file) if name == from => Some(*file),
+            _ => None,
+        };
+        let Some(file) = changes.iter().rev().find_map(of_file) else { continue };
+        let belongs = |change: &Logged| match change {
+            Logged::Create(_, other) | Logged::Append(other, _) => *other == file,
+            _ => false,
+        };
+        let written: Vec<usize> = (0..changes.len()).filter(|at| belongs(&changes[*at])).collect();
+        let bytes: Vec<u8> = written
+            .iter()
+            .filter_map(|at| match &changes[*at] {
+                Logged::Append(_, bytes) => Some(bytes.iter().copied()),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let Some(synced) = changes.iter().position(|change| *change == Logged::SyncFile(file)) else {
+            continue;
+        };
+        let dir_sync = Logged::SyncDir(dir_of(name).to_owned());
+        let dir_synced =
+            changes[renamed..].iter().position(|change| *change == dir_sync).map(|at| renamed + at);
+        let kind = kind_of(name, &bytes);
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let of = bytes.get(64..96).map(hex).unwrap_or_default();
+        found.push(Publication { kind, name: name.clone(), of, written, synced, renamed, dir_synced });
+    }
+    found
+}
+
+fn kind_of(name: &str, bytes: &[u8]) -> Kind {
+    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    match dir_of(name) {
+        "snapshots" => Kind::Record,
+        // Field offsets as docs/format.md has them.
+        "index" if number(12) > 1 => Kind::MergedRun,
+        "index" if number(24) == 0 => Kind::PageRun,
+        "index" => Kind::DataRun,
+        "" if name == "generation" => Kind::Generation,
+        "" if name == "config" => Kind::Config,
+        "" if name == "reserve" => Kind::Reserve,
+        dir if dir.starts_with("packs/") && bytes[10] == 1 => Kind::DataPack,
+        dir if dir.starts_with("packs/") => Kind::PagePack,
+        _ => panic!("{name} is published, and is nothing that is known here"),
+    }
+}
+
+fn of_kind(changes: &[Logged], kind: Kind) -> Vec<Publication> {
+    publications(changes).into_iter().filter(|publication| publication.kind == kind).collect()
+}
+
+/// Takes changes out, wherever they are.
+pub(crate) fn take(changes: &mut Vec<Logged>, numbers: &[usize]) -> Vec<Logged> {
+    let taken = numbers.iter().map(|at| changes[*at].clone()).collect();
+    let mut at = 0;
+    changes.retain(|_| {
+        at += 1;
+        !numbers.contains(&(at - 1))
+    });
+    taken
+}
+
+/// Moves changes, in their order, to before another one.
+fn move_before(changes: &mut Vec<Logged>, numbers: &[usize], before: usize) {
+    let taken = take(changes, numbers);
+    let before = before - numbers.iter().filter(|at| **at < before).count();
+    changes.splice(before..before, taken);
+}
+
+/// Leaves out the syncs of files of a kind.
+pub(crate) fn no_file_sync(kind: Kind) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| {
+        let syncs: Vec<usize> = of_kind(changes, kind).iter().map(|publication| publication.synced).collect();
+        take(changes, &syncs);
+    }
+}
+
+/// Leaves out the syncs of directories after a file of a kind got its name.
+pub(crate) fn no_dir_sync(kind: Kind) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| {
+        let syncs: Vec<usize> =
+            of_kind(changes, kind).iter().filter_map(|publication| publication.dir_synced).collect();
+        take(changes, &syncs);
+    }
+}
+
+/// Renames files of a kind before they are synced.
+pub(crate) fn rename_before_sync(kind: Kind) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| {
+        for publication in of_kind(changes, kind) {
+            changes[publication.synced..=publication.renamed].rotate_left(1);
+        }
+    }
+}
+
+/// Syncs the directory before a file of a kind gets its name in it.
+pub(crate) fn dir_sync_before_rename(kind: Kind) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| {
+        for publication in of_kind(changes, kind) {
+            if let Some(synced) = publication.dir_synced {
+                changes[publication.renamed..=synced].rotate_right(1);
+            }
+        }
+    }
+}
+
+/// Leaves out all syncs of a directory.
+pub(crate) fn no_sync_of(dir: &'static str) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| changes.retain(|change| *change != Logged::SyncDir(dir.to_owned()))
+}
+
+/// Leaves out the first sync of each directory after the removal of files in it whose names begin so.
+pub(crate) fn no_sync_after_removal(begin: &'static str) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| {
+        take(changes, &removals(changes, begin).1);
+    }
+}
+
+/// Returns the numbers of the removals of files whose names begin so, and of the syncs after them.
+fn removals(changes: &[Logged], begin: &str) -> (Vec<usize>, Vec<usize>) {
+    let (mut removals, mut syncs) = (Vec::new(), Vec::new());
+    for (at, change) in changes.iter().enumerate() {
+        let Logged::Remove(name) = change else { continue };
+        if !name.starts_with(begin) {
+            continue;
+        }
+        removals.push(at);
+        let sync = Logged::SyncDir(dir_of(name).to_owned());
+        syncs.extend(changes[at..].iter().position(|change| *change == sync).map(|sync| at + sync));
+    }
+    syncs.sort_unstable();
+    syncs.dedup();
+    (removals, syncs)
+}
+
+/// Publishes the last file of one kind before the first one of another.
+pub(crate) fn before(moved: Kind, other: Kind) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| {
+        let moved = of_kind(changes, moved).pop().unwrap().all();
+        let first = of_kind(changes, other).first().unwrap().all()[0];
+        move_before(changes, &moved, first);
+    }
+}
+
+/// Publishes each run before its pack.
+pub(crate) fn runs_before_packs(run: Kind, pack: Kind) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| {
+        let packs = of_kind(changes, pack).len();
+        for at in 0..packs {
+            let pack = of_kind(changes, pack).remove(at);
+            let runs = of_kind(changes, run);
+            let run = runs.iter().find(|run| pack.name.ends_with(&run.of)).unwrap().all();
+            move_before(changes, &run, pack.all()[0]);
+        }
+    }
+}
+
+/// Removes files whose names begin so before the first file of a kind is published.
+pub(crate) fn removal_before(begin: &'static str, kind: Kind) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| {
+        let (mut moved, syncs) = removals(changes, begin);
+        moved.extend(syncs);
+        moved.sort_unstable();
+        let first = of_kind(changes, kind).first().unwrap().all()[0];
+        move_before(changes, &moved, first);
+    }
+}
+
+/// Returns, for each move of a file to a name that begins so, the numbers of the renaming, of the sync of the directory it
+/// went to, and of the sync of the one it came from.
+fn moves(changes: &[Logged], begin: &str) -> Vec<[usize; 3]> {
+    let mut moves = Vec::new();
+    for (at, change) in changes.iter().enumerate() {
+        let Logged::Rename(from, to) = change else { continue };
+        if to.starts_with(begin) {
+            let sync = |name: &str| Logged::SyncDir(dir_of(name).to_owned());
+            let after = |sync: Logged| at + changes[at..].iter().position(|change| *change == sync).unwrap();
+            moves.push([at, after(sync(to)), after(sync(from))]);
+        }
+    }
+    moves
+}
+
+/// Leaves out the syncs of the directories that files were in before they were moved.
+pub(crate) fn no_sync_after_moves_to(begin: &'static str) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| {
+        let syncs: Vec<usize> = moves(changes, begin).iter().map(|[_, _, left]| *left).collect();
+        take(changes, &syncs);
+    }
+}
+
+/// Syncs the directory that a moved file was in before the one that it is in.
+pub(crate) fn left_before_arrived(begin: &'static str) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| moves(changes, begin).iter().for_each(|[_, arrived, left]| changes.swap(*arrived, *left))
+}
+
+/// Moves files before the first file of a kind is published.
+pub(crate) fn moves_before(begin: &'static str, kind: Kind) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| {
+        let mut moved: Vec<usize> = moves(changes, begin).concat();
+        if let Some(made) = made(changes, begin) {
+            moved.extend([made, made + 1]);
+        }
+        moved.sort_unstable();
+        let first = of_kind(changes, kind).first().unwrap().all()[0];
+        move_before(changes, &moved, first);
+    }
+}
+
+/// Returns the number of the making of a directory, which a sync of the one above it follows.
+fn made(changes: &[Logged], dir: &str) -> Option<usize> {
+    let made = Logged::MakeDir(dir.trim_end_matches('/').to_owned());
+    changes.iter().position(|change| *change == made)
+}
+
+/// Leaves out the sync of the root that follows the making of a directory.
+pub(crate) fn no_sync_after_making(dir: &'static str) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| drop(changes.remove(made(changes, dir).unwrap() + 1))
+}

@@ -1,0 +1,285 @@
+//! Operations on a storage that notes every change, and what must hold wherever a power cut comes.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use icecore::Bounds;
+use icecore::CrashLog;
+use icecore::CrashState;
+use icecore::CrashStorage;
+use icecore::Depth;
+use icecore::ErrorKind;
+use icecore::InitOptions;
+use icecore::NoProgress;
+use icecore::Parent;
+use icecore::Repository;
+use icecore::RepositoryId;
+use icecore::Snapshot;
+use icecore::SnapshotId;
+use uuid::Uuid;
+
+use crate::crash::mutate::Mutation;
+use crate::support::collect;
+use crate::support::open_with_small_packs as open;
+use crate::support::options;
+use crate::support::restores;
+use crate::support::session;
+use crate::support::with_small_packs;
+
+const RESERVE_BYTES: usize = 256 << 10;
+
+/// What must hold beyond what holds for all scenes: gets the number of operations that had returned, and the files.
+pub(crate) type Demand = Box<dyn Fn(usize, &BTreeMap<String, Arc<Vec<u8>>>) -> Result<(), String>>;
+
+/// What is done before a state is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    Nothing,
+    /// There need not be a repository yet: then one is made.
+    Init,
+    /// Something is damaged, and a repair that had not returned is done again.
+    Repair,
+}
+
+/// Operations that were done once, with everything that is known of them.
+pub(crate) struct Scene {
+    storage: CrashStorage,
+    /// The snapshots before the first operation, after it, after the second...
+    snapshots: Vec<Vec<Snapshot>>,
+    /// The image of each snapshot that was ever there.
+    images: BTreeMap<SnapshotId, Vec<u8>>,
+    /// Snapshots that the damage does not touch.
+    pub(crate) untouched: Vec<SnapshotId>,
+    /// An image that is captured after the cut.
+    pub(crate) next: Vec<u8>,
+    pub(crate) before: Before,
+    pub(crate) demand: Demand,
+    /// What was found, by state and number of operations that had returned.
+    verdicts: HashMap<([u8; 32], usize), Result<(), String>>,
+}
+
+pub(crate) fn init_options() -> InitOptions {
+    InitOptions {
+        id: RepositoryId(Uuid::from_u128(7)),
+        key: [3; 32],
+        created_unix_ms: 0,
+        level: 1,
+        parity: None,
+    }
+}
+
+pub(crate) fn init(storage: &CrashStorage) -> icecore::Result<Repository> {
+    with_small_packs(Repository::init(Arc::new(storage.clone()), session(), &init_options()))
+}
+
+impl Scene {
+    /// Begins with an empty repository.
+    pub(crate) fn new() -> Self {
+        let mut scene = Self::nothing();
+        init(&scene.storage).unwrap();
+        scene.before = Before::Nothing;
+        scene.settle();
+        scene
+    }
+
+    /// Begins with an empty directory.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            storage: CrashStorage::new(),
+            snapshots: vec![Vec::new()],
+            images: BTreeMap::new(),
+            untouched: Vec::new(),
+            next: vec![1; 5000],
+            before: Before::Init,
+            demand: Box::new(|_, _| Ok(())),
+            verdicts: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn storage(&self) -> &CrashStorage {
+        &self.storage
+    }
+
+    pub(crate) fn open(&self) -> Repository {
+        open(self.storage.clone()).unwrap()
+    }
+
+    /// Makes durable what was done so far: only what comes now can be lost.
+    pub(crate) fn settle(&mut self) {
+        self.storage.settle();
+        self.snapshots.drain(..self.snapshots.len() - 1);
+    }
+
+    /// Does something that is not done before it returns, and is done then.
+    pub(crate) fn step(&mut self, what: impl FnOnce(&CrashStorage)) {
+        what(&self.storage);
+        self.storage.mark();
+        self.snapshots.push(icecore::list(&self.open()).unwrap().snapshots);
+    }
+
+    /// Captures an image as a step.
+    pub(crate) fn capture(&mut self, volume: &str, image: &[u8]) -> SnapshotId {
+        let how = options(volume);
+        let id = how.id;
+        self.images.insert(id, image.to_vec());
+        self.step(|storage| {
+            icecore::capture(&open(storage.clone()).unwrap(), &image.to_vec(), &how, &NoProgress).unwrap();
+        });
+        id
+    }
+
+    /// Fails if any state that a cut may leave is bad. Returns how many there are.
+    pub(crate) fn check(&mut self, bounds: &Bounds) -> usize {
+        let log = self.storage.log();
+        let states = log.states(bounds);
+        for state in &states {
+            if let Err(why) = self.look(state) {
+                panic!("{}", tell(&log, state, &why));
+            }
+        }
+        states.len()
+    }
+
+    /// Does the same for cuts in the capture and the gc that come after a cut: of some of the states, evenly spread.
+    pub(crate) fn check_second_cuts(&self, bounds: &Bounds, some: usize) -> usize {
+        let states = self.storage.log().states(bounds);
+        let mut second = 0;
+        for state in states.iter().step_by(states.len().div_ceil(some)) {
+            let storage = state.storage();
+            let Ok(repo) = open(storage.clone()) else { continue };
+            let mut scene = Self { storage, images: self.images.clone(), ..Self::nothing() };
+            scene.snapshots = vec![icecore::list(&repo).unwrap().snapshots];
+            scene.before = Before::Nothing;
+            scene.next.clone_from(&self.next);
+            scene.capture("afterwards", &self.next);
+            scene.step(|storage| {
+                collect(&open(storage.clone()).unwrap()).unwrap();
+            });
+            second += scene.check(bounds);
+        }
+        second
+    }
+
+    /// Fails unless each change that a mutation makes in the order or the syncs is found out, or is harmless as it says.
+    pub(crate) fn check_mutations(&mut self, bounds: &Bounds, mutations: &[Mutation]) {
+        let mut wrong = Vec::new();
+        for mutation in mutations {
+            let mut log = self.storage.log();
+            let before = log.changes.clone();
+            (mutation.edit)(&mut log.changes);
+            assert!(log.changes != before, "{}: nothing was changed", mutation.what);
+            match (self.hunt(&log, bounds), mutation.harmless) {
+                (Some(_), None) | (None, Some(_)) => {}
+                (None, None) => wrong.push(format!("{}: not found", mutation.what)),
+                (Some(bad), Some(_)) => wrong.push(format!("{} is not harmless: {bad}", mutation.what)),
+            }
+        }
+        assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    }
+
+    /// Returns a state of a log that is bad, if there is one.
+    fn hunt(&mut self, log: &CrashLog, bounds: &Bounds) -> Option<String> {
+        let states = log.states(bounds);
+        // Most of what goes wrong has gone wrong at the end.
+        states.iter().rev().find_map(|state| self.look(state).err().map(|why| tell(log, state, &why)))
+    }
+
+    fn look(&mut self, state: &CrashState) -> Result<(), String> {
+        let key = (state.key, state.marks);
+        if let Some(verdict) = self.verdicts.get(&key) {
+            return verdict.clone();
+        }
+        let verdict = self.look_at(state);
+        self.verdicts.insert(key, verdict.clone());
+        verdict
+    }
+
+    fn look_at(&self, state: &CrashState) -> Result<(), String> {
+        let storage = state.storage();
+        (self.demand)(state.marks, &storage.files())?;
+        let told = |what: &'static str| move |error: icecore::Error| format!("{what}: {error}");
+        match open(storage.clone()) {
+            Err(error) if error.kind() == ErrorKind::NotFound && self.before == Before::Init => {
+                if state.marks > 0 {
+                    return Err("there is no repository".to_owned());
+                }
+                init(&storage).map_err(told("init"))?;
+            }
+            Err(error) => return Err(told("open")(error)),
+            Ok(repo) if self.before == Before::Repair && state.marks == 0 => {
+                self.untouched.iter().try_for_each(|id| restores(&repo, *id, &self.images[id]))?;
+                icecore::repair_index(&repo, &NoProgress).map_err(told("repair"))?;
+            }
+            Ok(_) => {}
+        }
+        let repo = open(storage.clone()).map_err(told("open"))?;
+        let snapshots = self.check_all(&repo, "after the cut")?;
+        let expected = self.snapshots.iter().skip(state.marks).take(2);
+        if !expected.clone().any(|expected| *expected == snapshots) {
+            return Err(format!(
+                "the snapshots are {snapshots:?} and not one of {:?}",
+                expected.collect::<Vec<_>>()
+            ));
+        }
+        let how = icecore::CaptureOptions { parent: Parent::None, ..options("afterwards") };
+        icecore::capture(&repo, &self.next, &how, &NoProgress).map_err(told("capture"))?;
+        let after = "after a capture";
+        restores(&repo, how.id, &self.next).map_err(|why| format!("{after}: {why}"))?;
+        collect(&open(storage.clone()).map_err(told(after))?).map_err(told("gc"))?;
+        let repo = open(storage.clone()).map_err(told("after gc"))?;
+        self.check_all(&repo, "after gc")?;
+        restores(&repo, how.id, &self.next).map_err(|why| format!("after gc: {why}"))?;
+        tidy(&repo, &storage)
+    }
+
+    /// Checks that everything in a repository is as it was captured.
+    fn check_all(&self, repo: &Repository, when: &str) -> Result<Vec<Snapshot>, String> {
+        let told = |error: icecore::Error| format!("{when}: {error}");
+        let listing = icecore::list(repo).map_err(told)?;
+        if !listing.unreadable.is_empty() {
+            return Err(format!("{when}: {:?}", listing.unreadable));
+        }
+        let report = icecore::verify(repo, None, Depth::ReadData, &NoProgress).map_err(told)?;
+        if !report.findings.is_empty() {
+            return Err(format!("{when}, verify: {:?}", report.findings));
+        }
+        for snapshot in &listing.snapshots {
+            if let Some(image) = self.images.get(&snapshot.id) {
+                restores(repo, snapshot.id, image).map_err(|why| format!("{when}: {why}"))?;
+            }
+        }
+        Ok(listing.snapshots)
+    }
+}
+
+/// Checks that nothing is left over after a gc, and that there is something in reserve.
+fn tidy(repo: &Repository, storage: &CrashStorage) -> Result<(), String> {
+    let stats = icecore::stats(repo, &NoProgress).map_err(|error| error.to_string())?;
+    if stats.repository.unused_bytes != 0 {
+        return Err(format!("{} bytes stay unused after gc", stats.repository.unused_bytes));
+    }
+    let files = storage.files();
+    if files.get("reserve").map(|bytes| bytes.len()) != Some(RESERVE_BYTES) {
+        return Err("there is no whole reserve after gc".to_owned());
+    }
+    let left = files
+        .keys()
+        .find(|name| ["tmp/", "locks/writer-", "locks/pin-"].iter().any(|dir| name.starts_with(dir)));
+    left.map_or(Ok(()), |name| Err(format!("{name} is left after gc")))
+}
+
+/// Says where a cut comes and what it takes, with the changes before it.
+fn tell(log: &CrashLog, state: &CrashState, why: &str) -> String {
+    let from = state.changes.saturating_sub(12);
+    let changes = log.changes[from..state.changes].iter().map(|change| match change {
+        icecore::Logged::Append(file, bytes) => format!("Append({file}, {} bytes)", bytes.len()),
+        change => format!("{change:?}"),
+    });
+    let changes = changes.collect::<Vec<_>>().join("\n  ");
+    let lost = state.lost.join("\n  ");
+    format!(
+        "{why}\nafter {} changes, {} operations; the last changes:\n  {changes}\nlost:\n  {lost}",
+        state.changes, state.marks
+    )
+}
