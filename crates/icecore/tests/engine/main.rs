@@ -21,6 +21,8 @@ mod keep_going;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod mend;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod noise;

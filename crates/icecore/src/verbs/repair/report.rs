@@ -18,6 +18,28 @@ pub struct RepairIndexReport {
     pub chunks_saved: u64,
 }
 
+/// What `repair packs` did, or would do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RepairPacksReport {
+    /// Packs that were read.
+    pub packs: u64,
+    /// Packs with damaged records, by id, each with the first thing that was wrong with it. What could be had of them was
+    /// written to new packs, and they were moved to `damaged/`.
+    pub damaged_packs: Vec<(String, String)>,
+    /// Chunks and pages of damaged packs that were good.
+    pub chunks_kept: u64,
+    /// Chunks and pages that were damaged and are whole again.
+    pub chunks_brought_back: u64,
+    /// Blocks that no other place has. Not all of them need be in use.
+    pub blocks_lost: u64,
+    /// Manifest pages that no other pack has.
+    pub pages_lost: u64,
+    /// Packs that cannot be read at all, by id, each with the reason; they were left as they are.
+    pub unopened: Vec<(String, String)>,
+    /// What of which snapshots is lost now, by snapshot and offset.
+    pub lost: Vec<LostRange>,
+}
+
 /// What `repair snapshots` found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RepairSnapshotsReport {

@@ -7,7 +7,6 @@ use crate::format::pack::PackKind;
 use crate::stores::base::Base;
 use crate::stores::fence;
 use crate::stores::fence::Writer;
-use crate::stores::pack_check::open_sound;
 use crate::stores::pack_salvage::salvage;
 use crate::stores::pack_writer::Item;
 use crate::stores::pack_writer::NewPack;
@@ -51,7 +50,8 @@ impl<'a> Rescue<'a> {
         Ok(saved)
     }
 
-    fn append(&mut self, item: &Item) -> Result<()> {
+    /// Writes a chunk or a page.
+    pub(crate) fn append(&mut self, item: &Item) -> Result<()> {
         // The header of the pack may be what is damaged; only a page has no blocks.
         let (kind, open) = match item.blocks.is_empty() {
             true => (PackKind::Pages, &mut self.pages),
@@ -80,8 +80,13 @@ impl<'a> Rescue<'a> {
 }
 
 /// Moves damaged packs to where nobody looks for packs, and tells captures that run now. Returns them by name, each
-/// with what was wrong. The new index is published by now, and nothing in it leads to them.
-pub(crate) fn put_aside(base: &Base, damaged: Vec<Damaged>) -> Result<Vec<(String, String)>> {
+/// with what was wrong. The new index is published by now, and nothing in it leads to them. `is_good_again` tells whether
+/// a file has been replaced by a good one meanwhile.
+pub(crate) fn put_aside(
+    base: &Base,
+    damaged: Vec<Damaged>,
+    is_good_again: &dyn Fn(PackId) -> bool,
+) -> Result<Vec<(String, String)>> {
     if damaged.is_empty() {
         return Ok(Vec::new());
     }
@@ -99,7 +104,7 @@ pub(crate) fn put_aside(base: &Base, damaged: Vec<Damaged>) -> Result<Vec<(Strin
             continue;
         }
         told.push((file.to_owned(), why));
-        if place.id.is_some_and(|id| open_sound(base, id).is_ok()) {
+        if place.id.is_some_and(is_good_again) {
             // A pack with the same content has taken its name: all of it was saved, or a capture stored it again.
             continue;
         }
