@@ -1,6 +1,7 @@
 //! `icecore repair`.
 
 use icecore::RepairIndexReport;
+use icecore::RepairPacksReport;
 use icecore::RepairSnapshotsReport;
 use icecore::Result;
 
@@ -12,6 +13,8 @@ use crate::json;
 use crate::units;
 
 /// Mend a damaged repository as far as possible, and tell what is lost
+///
+/// `icecore verify --read-data` says which of these is of use. Where several are, first the index, then the packs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RepairArgs {
     #[command(subcommand)]
@@ -22,13 +25,26 @@ pub(crate) struct RepairArgs {
 enum RepairCommand {
     /// Make the index again from the packs
     ///
-    /// What can be read of damaged packs is written to new ones, and they are moved to damaged/ in the repository. Exits
-    /// with 1 if there were any.
+    /// Of packs that cannot be opened any more, for their directory is damaged, what can be read is written to new ones, and
+    /// they are moved to damaged/ in the repository. Exits with 1 if there were any.
     Index,
+    /// Bring back damaged data from where else it is stored
+    ///
+    /// Reads all data. Of each pack with damage, what is good, and what other packs have of the rest, is written to a new
+    /// one, and the damaged file is moved to damaged/ in the repository. Then tells what is lost. What is lost comes back
+    /// when the same content is captured again. Exits with 1 if there was damage.
+    Packs(PacksArgs),
     /// Tell exactly which bytes of which snapshots are lost
     ///
     /// Reads everything that snapshots need, and changes nothing. Exits with 1 if something is lost.
     Snapshots,
+}
+
+#[derive(Debug, clap::Args)]
+struct PacksArgs {
+    /// Only tell what would be done
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl RepairArgs {
@@ -36,13 +52,15 @@ impl RepairArgs {
     pub(crate) fn words(&self) -> &'static str {
         match self.command {
             RepairCommand::Index => "repair index",
+            RepairCommand::Packs(_) => "repair packs",
             RepairCommand::Snapshots => "repair snapshots",
         }
     }
 
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
-        match self.command {
+        match &self.command {
             RepairCommand::Index => index(app),
+            RepairCommand::Packs(args) => packs(app, args.dry_run),
             RepairCommand::Snapshots => snapshots(app),
         }
     }
@@ -75,7 +93,53 @@ fn index_summary(report: &RepairIndexReport) -> String {
         for (pack, problem) in &report.damaged_packs {
             text += &format!("  {pack}: {problem}\n");
         }
-        text += "`icecore repair snapshots` tells what is lost\n";
+        text += "`icecore repair packs` brings back what else is damaged; `icecore repair snapshots` tells what is lost\n";
+    }
+    text
+}
+
+fn packs(app: &App, dry_run: bool) -> Result<Verdict> {
+    let repo = app.open()?;
+    let progress = app.ui.progress("reading packs");
+    let report = icecore::repair_packs(&repo, dry_run, &progress).map_err(if_interrupted(
+        "nothing is lost by that; run `icecore repair packs` again to mend the rest",
+    ))?;
+    drop(progress);
+    let is_fine = report.damaged_packs.is_empty() && report.unopened.is_empty() && report.lost.is_empty();
+    let text = packs_summary(&report, dry_run);
+    app.ui.result(&json::RepairPacksResult::new(report, dry_run), &text)?;
+    Ok(Verdict::from_findings(!is_fine))
+}
+
+fn packs_summary(report: &RepairPacksReport, dry_run: bool) -> String {
+    let mut text = format!("read {}\n", units::count(report.packs, "pack"));
+    if report.damaged_packs.is_empty() {
+        text += "none is damaged\n";
+    } else {
+        let damaged = units::count(report.damaged_packs.len() as u64, "damaged pack");
+        let is = if dry_run { "would be" } else { "was" };
+        text += &format!("{damaged}, of which what is good {is} written to new ones:\n");
+        for (pack, problem) in &report.damaged_packs {
+            text += &format!("  {pack}: {problem}\n");
+        }
+        text += &format!(
+            "{} good, {} brought back, {} and {} lost\n",
+            units::count(report.chunks_kept, "chunk"),
+            report.chunks_brought_back,
+            units::count(report.blocks_lost, "block"),
+            units::count(report.pages_lost, "manifest page"),
+        );
+    }
+    if !report.unopened.is_empty() {
+        text += "these cannot be opened and stay as they are; where they are damaged, `icecore repair index` saves what \
+                 can be read of them:\n";
+        for (pack, problem) in &report.unopened {
+            text += &format!("  {pack}: {problem}\n");
+        }
+    }
+    text += &lost_lines(2, &report.lost);
+    if report.lost.is_empty() {
+        text += "no snapshot has lost anything\n";
     }
     text
 }

@@ -13,6 +13,8 @@ mod damage;
 #[cfg(test)]
 mod diff;
 #[cfg(test)]
+mod exhaust;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod heal;

@@ -143,23 +143,25 @@ impl Mending<'_> {
         if self.writer.is_none() || self.report.damaged_packs.is_empty() {
             return Ok(self.report);
         }
+        // Before anything leads to the new packs alone: a capture must not build on what they lack.
+        change(base, |damage, _| {
+            self.incomplete
+                .iter()
+                .for_each(|(pack, number, id, slots)| damage.add(*pack, *number, *id, *slots));
+        })?;
         let gone: HashSet<PackId> = self.damaged.iter().filter_map(|damaged| damaged.place.id).collect();
+        let numbers = &self.numbers;
         if !gone.is_empty() {
             self.store.reload()?;
             let runs = self.store.index().runs().to_vec();
             let merged = prepare_merged(base, &runs, &gone)?.publish()?;
             let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != merged.id).collect();
             remove_runs(base, &old)?;
-            let numbers = &self.numbers;
             put_aside(base, self.damaged, &|id| is_good_again(base, id, numbers.get(&id)))?;
         }
         change(base, |damage, checked| {
-            let named = |pack: &PackId| self.numbers.contains_key(pack);
-            damage.retain(|pack, _| !named(&pack));
-            checked.retain(|pack, _| !named(pack));
-            self.incomplete
-                .iter()
-                .for_each(|(pack, number, id, slots)| damage.add(*pack, *number, *id, *slots));
+            damage.retain(|pack, _| !numbers.contains_key(&pack));
+            checked.retain(|pack, _| !numbers.contains_key(pack));
         })?;
         self.store.forget_index();
         self.store.reload()?;
