@@ -147,7 +147,7 @@ fn restorable(repo: &Repository, id: SnapshotId, image: &[u8], plainly: bool, wh
             let ranges = told.ranges.iter().map(|bad| at(bad.offset)..at(bad.offset + bad.bytes));
             let bad = merged(ranges.collect());
             let mut from = 0;
-            for range in bad.iter().cloned().chain([image.len()..image.len()]) {
+            for range in bad.iter().cloned().chain(std::iter::once(image.len()..image.len())) {
                 let good = from..range.start;
                 assert!(bytes[good.clone()] == image[good], "{what}: a wrong byte in {id}, {told:?}");
                 assert!(bytes[range.clone()].iter().all(|byte| *byte == 0), "{what}: stale bytes in {id}");
