@@ -28,6 +28,35 @@ fn damage_is_found_and_told_by_snapshot_and_range() {
 }
 
 #[test]
+fn damage_is_brought_back_or_told_and_heals_when_the_image_is_captured_again() {
+    let place = Place::with_snapshot();
+    damage_largest_pack(&place);
+    let done = place.run(&["repair", "packs", "--dry-run"]).exits(1);
+    assert!(done.out.contains("would be written") && done.out.contains("lost: "), "{done:?}");
+    assert!(!place.path("repo/damaged").exists());
+    // Noted, captured again, whole again; and then there is a place to bring it back from.
+    place.run(&["verify", "--read-data"]).exits(1);
+    place.run(&["snapshot", "create", "disk.raw", "--name", "again"]).exits(0);
+    place.run(&["restore", "base", "x.raw"]).exits(0);
+    place.assert_equal("disk.raw", "x.raw");
+    let done = place.run(&["-o", "json", "repair", "packs"]).exits(1).json();
+    assert_eq!(done["result"]["blocks_lost"], 0, "{done}");
+    assert_eq!(done["result"]["chunks_brought_back"], 1, "{done}");
+    place.run(&["repair", "packs"]).exits(0);
+    place.run(&["verify", "--read-data"]).exits(0);
+}
+
+#[test]
+fn a_verification_says_what_there_was_no_time_for() {
+    let place = Place::with_snapshot();
+    place.run(&["verify", "--max-duration", "10m"]).exits(2).says(&["--read-data"]);
+    place.run(&["verify", "--read-data", "--max-duration", "soon"]).exits(2).says(&["10m"]);
+    let result = place.result(&["verify", "--read-data", "--max-duration", "10m"]);
+    assert_eq!((&result["packs_read"], &result["packs_left"]), (&result["packs"], &0.into()), "{result}");
+    assert!(result["oldest_read"].is_string(), "{result}");
+}
+
+#[test]
 fn a_pack_that_was_cut_off_is_set_aside_and_what_it_takes_along_is_told() {
     let place = Place::with_snapshot();
     let (len, path) = largest_pack(&place);

@@ -126,6 +126,29 @@ fn unit_factor(unit: &str) -> Option<u64> {
     base.checked_pow(power)
 }
 
+/// Reads a time: numbers with h, m or s.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a time: write numbers with h, m or s, like 30s, 10m or 1h30m");
+    let mut rest = text.trim();
+    let mut seconds = 0_u64;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, unit) = rest.split_at(end);
+        let mut units = unit.chars();
+        let factor = match units.next() {
+            Some('h') => 3600,
+            Some('m') => 60,
+            Some('s') => 1,
+            _ => return Err(wrong()),
+        };
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let more = number.checked_mul(factor).and_then(|more| seconds.checked_add(more));
+        seconds = more.ok_or_else(|| format!("{text:?} is too long"))?;
+        rest = units.as_str();
+    }
+    if seconds == 0 { Err(wrong()) } else { Ok(Duration::from_secs(seconds)) }
+}
+
 /// Reads a level of compression.
 pub(crate) fn parse_level(text: &str) -> Result<i32, String> {
     let level = text.parse().ok().filter(|level| LEVELS.contains(level));
@@ -182,6 +205,17 @@ mod tests {
         }
         for wrong in ["", "G", "-1", "10X", "1e3", "1.2.3", "99999999P", "ib"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_with_units() {
+        for (text, seconds) in [("30s", 30), ("10m", 600), ("1h", 3600), ("1h30m5s", 5405)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for wrong in ["", "10", "m", "1d", "0s", "-1s", "1.5h", "99999999999999999999s", "9999999999999999h"]
+        {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
     }
 

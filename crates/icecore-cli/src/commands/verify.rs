@@ -1,5 +1,7 @@
 //! `icecore verify`.
 
+use std::time::Duration;
+
 use icecore::Depth;
 use icecore::Result;
 use icecore::SnapshotId;
@@ -17,7 +19,8 @@ use crate::units;
 /// Check that snapshots can be restored
 ///
 /// Looks at records, manifests, directories of packs and the index; with --read-data or --sample also at the data. Goes
-/// on when something is wrong, and exits with 1 then.
+/// on when something is wrong, and exits with 1 then. What is found damaged by reading data is noted in the repository: the
+/// next capture that meets the same content stores it anew, and by that heals the snapshots that need it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
     /// Ids, unique beginnings of ids, names, or RESOURCE@latest [default: the whole repository]
@@ -29,6 +32,12 @@ pub(crate) struct VerifyArgs {
     /// Read and hash a part of the data, for example 5%, another one each time
     #[arg(long, value_name = "PERCENT", conflicts_with = "read_data", value_parser = units::parse_percent)]
     sample: Option<f64>,
+    /// Read no more data after this time, for example 10m or 1h30m; what was not read for the longest time comes first
+    ///
+    /// The pack that is being read is read to its end. The next run goes on from there.
+    #[arg(long, value_name = "TIME", requires = "read_data", conflicts_with_all = ["sample", "snapshots"],
+          value_parser = units::parse_duration)]
+    max_duration: Option<Duration>,
 }
 
 impl VerifyArgs {
@@ -41,14 +50,35 @@ impl VerifyArgs {
             (false, Some(part)) => Depth::Sample { part, seed: host::random_u64() },
             (false, None) => Depth::Structure,
         };
-        let progress = app.ui.progress("verifying");
+        let progress = app.ui.progress("verifying").limited_to(self.max_duration);
         let only = (!ids.is_empty()).then_some(ids.as_slice());
-        let report = icecore::verify(&repo, only, depth, &progress)
-            .map_err(if_interrupted("verify changes nothing; what was checked so far is not told"))?;
+        let report = icecore::verify_and_note(&repo, only, depth, host::now_unix_ms(), &progress).map_err(
+            if_interrupted("what was checked so far is neither told nor noted; --max-duration notes it"),
+        )?;
         drop(progress);
         app.ui.result(&json::VerifyResult::from(&report), &summary(&report, depth))?;
         Ok(Verdict::from_findings(!report.findings.is_empty()))
     }
+}
+
+/// Returns a line about packs that were read now or earlier; nothing where there is nothing to say.
+fn age(report: &VerifyReport) -> String {
+    let mut parts = Vec::new();
+    if report.packs_left > 0 {
+        parts.push(format!(
+            "the time was up before {} could be read",
+            units::count(report.packs_left, "pack")
+        ));
+    }
+    if report.packs_never_read > 0 {
+        parts.push(format!("{} never read whole", units::count(report.packs_never_read, "pack")));
+    }
+    if report.packs_left > 0
+        && let Some(oldest) = report.oldest_read_unix_ms
+    {
+        parts.push(format!("the oldest check is of {}", units::time_for_people(oldest)));
+    }
+    if parts.is_empty() { String::new() } else { parts.join("; ") + "\n" }
 }
 
 fn summary(report: &VerifyReport, depth: Depth) -> String {
@@ -65,6 +95,9 @@ fn summary(report: &VerifyReport, depth: Depth) -> String {
             format!("read {} of them, {}\n", report.chunks_read, units::bytes(report.stored_bytes_read))
         }
     };
+    if depth == Depth::ReadData {
+        text += &age(report);
+    }
     if report.findings.is_empty() {
         text += "nothing is wrong\n";
         return text;

@@ -30,6 +30,7 @@ pub(crate) use crate::json::upkeep::ManResult;
 pub(crate) use crate::json::upkeep::MarkdownResult;
 pub(crate) use crate::json::upkeep::ParityResult;
 pub(crate) use crate::json::upkeep::RepairIndexResult;
+pub(crate) use crate::json::upkeep::RepairPacksResult;
 pub(crate) use crate::json::upkeep::RepairSnapshotsResult;
 pub(crate) use crate::json::upkeep::StatsResult;
 pub(crate) use crate::json::upkeep::VerifyResult;

@@ -3,6 +3,7 @@
 use icecore::LostRange;
 use icecore::ParityReport;
 use icecore::RepairIndexReport;
+use icecore::RepairPacksReport;
 use icecore::RepairSnapshotsReport;
 use icecore::StatsReport;
 use icecore::VerifyReport;
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use crate::json::Snapshot;
 use crate::json::Unreadable;
+use crate::units;
 
 /// Of `init`.
 #[derive(Serialize)]
@@ -85,6 +87,10 @@ pub(crate) struct VerifyResult {
     chunks: u64,
     chunks_read: u64,
     stored_bytes_read: u64,
+    packs_read: u64,
+    packs_left: u64,
+    packs_never_read: u64,
+    oldest_read: Option<String>,
     findings: Vec<Finding>,
 }
 
@@ -102,6 +108,10 @@ impl From<&VerifyReport> for VerifyResult {
             chunks: report.chunks,
             chunks_read: report.chunks_read,
             stored_bytes_read: report.stored_bytes_read,
+            packs_read: report.packs_read,
+            packs_left: report.packs_left,
+            packs_never_read: report.packs_never_read,
+            oldest_read: report.oldest_read_unix_ms.and_then(units::time_exact),
             findings: report.findings.iter().map(finding).collect(),
         }
     }
@@ -153,6 +163,7 @@ pub(crate) struct RepairIndexResult {
     blocks: u64,
     damaged_packs: Vec<DamagedPack>,
     chunks_saved: u64,
+    put_back: Vec<String>,
 }
 
 impl From<RepairIndexReport> for RepairIndexResult {
@@ -164,6 +175,44 @@ impl From<RepairIndexReport> for RepairIndexResult {
             blocks: report.blocks,
             damaged_packs: report.damaged_packs.into_iter().map(damaged).collect(),
             chunks_saved: report.chunks_saved,
+            put_back: report.put_back.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// Of `repair packs`.
+#[derive(Serialize)]
+pub(crate) struct RepairPacksResult {
+    dry_run: bool,
+    packs: u64,
+    put_back: Vec<String>,
+    groups_made: u64,
+    damaged_packs: Vec<DamagedPack>,
+    chunks_kept: u64,
+    chunks_brought_back: u64,
+    blocks_lost: u64,
+    pages_lost: u64,
+    unopened: Vec<DamagedPack>,
+    lost: Vec<Lost>,
+}
+
+impl RepairPacksResult {
+    pub(crate) fn new(report: RepairPacksReport, dry_run: bool) -> Self {
+        let damaged = |packs: Vec<(String, String)>| {
+            packs.into_iter().map(|(pack, problem)| DamagedPack { pack, problem }).collect()
+        };
+        Self {
+            dry_run,
+            packs: report.packs,
+            put_back: report.put_back.iter().map(ToString::to_string).collect(),
+            groups_made: report.groups_made,
+            damaged_packs: damaged(report.damaged_packs),
+            chunks_kept: report.chunks_kept,
+            chunks_brought_back: report.chunks_brought_back,
+            blocks_lost: report.blocks_lost,
+            pages_lost: report.pages_lost,
+            unopened: damaged(report.unopened),
+            lost: lost(&report.lost),
         }
     }
 }

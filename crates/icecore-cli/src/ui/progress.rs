@@ -36,6 +36,8 @@ const WITHOUT_TOTAL: &str = "{prefix} {spinner} {msg}";
 pub(crate) struct Running {
     counters: Arc<Counters>,
     painter: Option<(Sender<()>, JoinHandle<()>)>,
+    /// Since when it runs, and how long it may.
+    limit: Option<(Stopwatch, Duration)>,
 }
 
 struct Counters {
@@ -81,7 +83,13 @@ impl Running {
             let what = what.to_owned();
             (ended, std::thread::spawn(move || paint(&what, &counters, &wait)))
         });
-        Self { counters, painter }
+        Self { counters, painter, limit: None }
+    }
+
+    /// Gives it no more time than this, from now on.
+    pub(crate) fn limited_to(mut self, time: Option<Duration>) -> Self {
+        self.limit = time.map(|time| (Stopwatch::start(), time));
+        self
     }
 }
 
@@ -96,6 +104,10 @@ impl Progress for Running {
 
     fn cancelled(&self) -> bool {
         self.counters.stop.load(Ordering::Relaxed)
+    }
+
+    fn time_is_up(&self) -> bool {
+        self.limit.is_some_and(|(since, time)| since.elapsed() >= time)
     }
 }
 

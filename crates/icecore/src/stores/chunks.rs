@@ -327,7 +327,8 @@ impl Located {
             self.entry.offset
         ))
         .with_hint(
-            "run `icecore verify --read-data` to see all that is damaged and which snapshots are affected",
+            "run `icecore verify --read-data` to see all that is damaged and which snapshots are affected, then \
+             `icecore repair packs`",
         )
     }
 }

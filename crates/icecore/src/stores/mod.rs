@@ -7,6 +7,7 @@ pub(crate) mod fence;
 pub(crate) mod files;
 pub(crate) mod index;
 pub(crate) mod index_writer;
+pub(crate) mod items;
 pub(crate) mod manifest;
 pub(crate) mod notes;
 pub(crate) mod pack_cache;

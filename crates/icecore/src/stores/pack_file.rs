@@ -23,6 +23,9 @@ use crate::words::sizes::to_usize;
 use crate::world::storage::Mapped;
 use crate::world::storage::StoredFile;
 
+const REPAIR_PACKS: &str =
+    "run `icecore verify --read-data` to see all that is damaged, then `icecore repair packs`";
+
 /// A pack whose header, trailer and directory were found in order.
 pub(crate) struct PackFile {
     pub(crate) id: PackId,
@@ -159,7 +162,7 @@ impl PackFile {
             return Ok(());
         }
         let why = DecodeError::BadChecksum { what: "record" };
-        Err(damaged(self.id, &why).in_context(format!("at offset {at}")))
+        Err(damaged(self.id, &why).in_context(format!("at offset {at}")).with_hint(REPAIR_PACKS))
     }
 
     /// Reads bytes of the file as they are.
@@ -177,7 +180,8 @@ impl PackFile {
         })?;
         if crc32fast::hash(buffer) != entry.crc {
             return Err(damaged(self.id, &DecodeError::BadChecksum { what: "stored bytes" })
-                .in_context(format!("at offset {}", entry.offset)));
+                .in_context(format!("at offset {}", entry.offset))
+                .with_hint(REPAIR_PACKS));
         }
         Ok(())
     }

@@ -184,6 +184,12 @@ impl GroupReader {
         file.is_some_and(|file| read_digests(&self.hasher, &self.head, id, &**file).is_some())
     }
 
+    /// Tells whether the file of a member is as long as it was.
+    pub(crate) fn has_length(&self, member: usize) -> bool {
+        let file = self.packs.get(member).and_then(Option::as_ref);
+        file.zip(self.head.members.get(member)).is_some_and(|(file, member)| file.len() == member.bytes)
+    }
+
     /// Returns a slice of a member as it is in the pack's file, without padding; none if it is not what it was.
     pub(crate) fn read_member(&self, member: usize, slice: u64) -> Option<Vec<u8>> {
         let mut bytes = vec![0; Head::slice_of(self.head.members.get(member)?.bytes, slice)];

@@ -88,14 +88,14 @@ pub(crate) fn read(repo: &Repository, id: SnapshotId) -> Result<Vec<u8>, Error> 
 impl Fixture {
     /// Captures images one after another, each as a snapshot of the volume it is given with.
     pub(crate) fn new(images: Vec<(&str, Vec<u8>)>) -> Self {
+        Self::with_key([7; 32], images)
+    }
+
+    /// The same in a repository of its own.
+    pub(crate) fn with_key(key: [u8; 32], images: Vec<(&str, Vec<u8>)>) -> Self {
         let storage = MemoryStorage::new();
-        let options = InitOptions {
-            id: RepositoryId(Uuid::from_u128(77)),
-            key: [7; 32],
-            created_unix_ms: 0,
-            level: 1,
-            parity: None,
-        };
+        let id = RepositoryId(Uuid::from_u128(70 + u128::from(key[0])));
+        let options = InitOptions { id, key, created_unix_ms: 0, level: 1, parity: None };
         Repository::init(Arc::new(storage.clone()), Uuid::from_u128(0), &options).unwrap();
         let mut fixture = Self { storage, images: Vec::new(), packs: Vec::new() };
         for (number, (volume, image)) in (1..).zip(images) {

@@ -69,6 +69,11 @@ fn ranges(bad: &BadRanges) -> Vec<Range<usize>> {
     bad.ranges.iter().map(|bad| end(bad.offset, 0)..end(bad.offset, bad.bytes)).collect()
 }
 
+/// Returns a range alone.
+fn one(range: Range<usize>) -> Vec<Range<usize>> {
+    std::iter::once(range).collect()
+}
+
 /// Restores a snapshot in every way there is, and asserts that exactly `bad` is zero and named.
 fn assert_bad(fixture: &Fixture, index: usize, bad: &[Range<usize>], why: &str) {
     let (id, image) = &fixture.images[index];
@@ -121,7 +126,7 @@ fn a_bad_block_costs_itself_where_a_chunk_is_stored_as_it_is() {
     let pack = &fixture.packs[0].0;
     fixture.flip(pack, fixture.records(pack)[1] + RECORD_HEADER + 5 * BLOCK + 77);
     let bad = CHUNK + 5 * BLOCK..CHUNK + 6 * BLOCK;
-    assert_bad(&fixture, 0, &[bad.clone()], "one byte");
+    assert_bad(&fixture, 0, &one(bad.clone()), "one byte");
     let report = fixture.verify(Depth::ReadData);
     assert_eq!(report.findings[0].lost, [fixture.lost(0, bad)]);
 }
@@ -155,11 +160,11 @@ fn a_lost_page_costs_its_region_and_the_root_everything() {
     // Leaves come in the order of the image, the root last. The second snapshot shares the second leaf and the third.
     fixture.flip(pages, records[1] + RECORD_HEADER + 2);
     let whole = fixture.images[0].1.len();
-    assert_bad(&fixture, 0, &[LEAF..2 * LEAF], "the second leaf");
-    assert_bad(&fixture, 1, &[LEAF..2 * LEAF], "the second leaf");
+    assert_bad(&fixture, 0, &one(LEAF..2 * LEAF), "the second leaf");
+    assert_bad(&fixture, 1, &one(LEAF..2 * LEAF), "the second leaf");
     fixture.flip(pages, records[3] + RECORD_HEADER + 2);
-    assert_bad(&fixture, 0, &[0..whole], "the root");
-    assert_bad(&fixture, 1, &[LEAF..2 * LEAF], "the root of another");
+    assert_bad(&fixture, 0, &one(0..whole), "the root");
+    assert_bad(&fixture, 1, &one(LEAF..2 * LEAF), "the root of another");
 }
 
 #[test]
@@ -182,7 +187,7 @@ fn a_region_without_pages_is_named_once_although_windows_end_before_it() {
 fn a_pack_that_is_gone_costs_what_is_in_it() {
     let fixture = Fixture::three();
     fixture.storage.remove(&fixture.packs[1].0).unwrap();
-    assert_bad(&fixture, 1, &[3 * BLOCK..4 * BLOCK], "the pack of one block");
+    assert_bad(&fixture, 1, &one(3 * BLOCK..4 * BLOCK), "the pack of one block");
     fixture.storage.remove(&fixture.packs[0].0).unwrap();
     let told = {
         let mut stream = Vec::new();
@@ -207,8 +212,8 @@ fn what_a_target_has_already_is_kept_although_the_repository_has_lost_it() {
     let (_, told) =
         restore_keep_going(&fixture.open(), *id, &target, RestoreMode::InPlace, &NoProgress).unwrap();
     let bad = BLOCK..2 * BLOCK;
-    assert_eq!(ranges(&told), [bad.clone()]);
-    assert!(*target.0.lock().unwrap() == with_zeros(image, &[bad]));
+    assert_eq!(ranges(&told), one(bad.clone()));
+    assert!(*target.0.lock().unwrap() == with_zeros(image, &one(bad)));
 }
 
 #[test]

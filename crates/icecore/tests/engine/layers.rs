@@ -36,7 +36,7 @@ const LAYERS: &[&[&str]] = &[
     &["stores/chunks", "stores/parity_cover", "stores/run_writer"],
     &["stores/manifest", "stores/pack_salvage", "stores/pinned", "stores/run_builder"],
     &["stores/substitute", "stores/tree_builder"],
-    &["stores/examine", "stores/index_writer"],
+    &["stores/examine", "stores/index_writer", "stores/items"],
     &["stores/walk"],
     &["stores/pairs"],
     // The handle.
@@ -66,8 +66,8 @@ const LAYERS: &[&[&str]] = &[
     &["verbs/stats/owners"],
     &["verbs/stats/tally"],
     &["verbs/verify"],
-    &["verbs/repair/report", "verbs/repair/rescue"],
-    &["verbs/repair/runs"],
+    &["verbs/repair/mend", "verbs/repair/report", "verbs/repair/rescue"],
+    &["verbs/repair/packs", "verbs/repair/parity", "verbs/repair/runs"],
     &[
         "verbs/capture",
         "verbs/diff",

@@ -17,6 +17,8 @@ mod damage;
 #[cfg(test)]
 mod diff;
 #[cfg(test)]
+mod exhaust;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod heal;
@@ -24,6 +26,8 @@ mod heal;
 mod keep_going;
 #[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod mend;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::fence::Writer;
 use crate::stores::index_writer::write_run_of;
+use crate::stores::items::whole;
 use crate::stores::pack_writer::Item;
 use crate::stores::pack_writer::PackWriter;
 use crate::verbs::gc::mark::PackUse;
@@ -116,7 +117,7 @@ fn used_part(base: &Base, located: &Located, used: &PackUse, level: i32) -> Resu
     let present = located.pack.present_slots(&located.entry);
     let kept = |slot: &u8| used.slots.has(located.entry.first_block + u32::from(*slot));
     if present.iter().all(kept) {
-        whole(located, &present).map(Some)
+        whole(located).map(Some)
     } else {
         punched(base, located, &present.into_iter().filter(kept).collect::<Vec<_>>(), level).map(Some)
     }
@@ -142,15 +143,4 @@ fn punched(base: &Base, located: &Located, kept: &[u8], level: i32) -> Result<It
     let encoded = Encoder::new(level, true).and_then(|mut encoder| encoder.encode(&bytes)).map_err(failed)?;
     let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     Ok(Item { bitmap: Some(bitmap), ..Item::new(located.entry.id, encoded, raw_bytes, blocks) })
-}
-
-/// Returns a chunk or a page as it is stored.
-fn whole(located: &Located, present: &[u8]) -> Result<Item> {
-    let Located { pack, entry, .. } = located;
-    let mut bytes = Vec::new();
-    pack.read_stored(entry, &mut bytes)?;
-    let encoded = Encoded { codec: entry.codec, bytes };
-    let mut item = Item::new(entry.id, encoded, entry.raw_bytes, pack.block_ids_of(entry));
-    item.bitmap = entry.bitmap.map(|_| SlotBitmap::from_slots(present.iter().copied()));
-    Ok(item)
 }

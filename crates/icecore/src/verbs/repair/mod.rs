@@ -1,25 +1,36 @@
-//! Repair: makes the index again from the packs, and says what of which snapshots is lost.
+//! Repair: makes the index again from the packs, mends packs, and says what of which snapshots is lost.
 
+mod mend;
+mod packs;
+mod parity;
 pub(crate) mod report;
 mod rescue;
 mod runs;
 
 use crate::format::layout;
 use crate::repository::Repository;
-use crate::stores::fence;
-use crate::stores::fence::Writer;
+use crate::stores::base::Base;
+use crate::stores::pack_check::open_sound;
+use crate::verbs::repair::packs::mend_packs;
+use crate::verbs::repair::packs::with_locks;
+use crate::verbs::repair::parity::Look;
+use crate::verbs::repair::parity::put_back;
+use crate::verbs::repair::parity::renew;
 use crate::verbs::repair::rescue::put_aside;
 use crate::verbs::repair::runs::Rebuild;
 use crate::verbs::verify::Depth;
+use crate::verbs::verify::Finding;
 use crate::verbs::verify::LostRange;
 use crate::verbs::verify::Scope;
 use crate::verbs::verify::survey;
+use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::ids::PackId;
 use crate::words::ids::RunId;
 use crate::words::progress::Progress;
-use crate::world::storage::LockMode;
 
 pub use crate::verbs::repair::report::RepairIndexReport;
+pub use crate::verbs::repair::report::RepairPacksReport;
 pub use crate::verbs::repair::report::RepairSnapshotsReport;
 
 /// Makes the index again from the packs alone. Packs that are damaged are read record by record, and what is proven of
@@ -28,20 +39,54 @@ pub use crate::verbs::repair::report::RepairSnapshotsReport;
 /// # Errors
 /// `InUse` if a gc or another repair runs; `Interrupted` if `progress` says so: the old index is still there then.
 pub fn repair_index(repo: &Repository, progress: &dyn Progress) -> Result<RepairIndexReport> {
-    repo.check_writable()?;
-    let base = repo.base();
-    let _gc = fence::lock_gc(base)?;
-    let _index = fence::lock(base, layout::LOCK_INDEX, LockMode::Exclusive)?;
-    let writer = Writer::begin(base)?;
-    // The order matters: the packs of all runs that are listed here are among those that are listed after them, and
-    // what a capture publishes meanwhile has a run that is not among these.
-    let old: Vec<RunId> = base.list(layout::INDEX)?.iter().filter_map(|name| name.parse().ok()).collect();
-    let mut rebuild = Rebuild::new(repo, &writer);
-    rebuild.go_through_packs(progress)?;
-    let (mut report, damaged) = rebuild.publish(&old)?;
-    report.damaged_packs = put_aside(base, damaged)?;
-    repo.store.forget_index();
-    repo.store.reload()?;
+    with_locks(repo, |writer| {
+        let base = repo.base();
+        let put_back = put_back(repo, Look::Directories, false, progress)?;
+        // The order matters: the packs of all runs that are listed here are among those that are listed after them, and
+        // what a capture publishes meanwhile has a run that is not among these.
+        let old: Vec<RunId> = base.list(layout::INDEX)?.iter().filter_map(|name| name.parse().ok()).collect();
+        let mut rebuild = Rebuild::new(repo, writer);
+        rebuild.go_through_packs(progress)?;
+        let (mut report, damaged) = rebuild.publish(&old)?;
+        report.damaged_packs = put_aside(base, damaged, &|id| is_sound(base, id))?;
+        report.put_back = put_back;
+        repo.store.forget_index();
+        repo.store.reload()?;
+        Ok(report)
+    })
+}
+
+/// Tells whether a pack is sound as a whole.
+fn is_sound(base: &Base, id: PackId) -> Result<bool> {
+    match open_sound(base, id) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
+        // Nothing is known of what has the name now.
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads all packs. Those that are missing or damaged and that parity gives whole are put back. Of each other one in which something is damaged, everything that is good, and everything that other packs have of
+/// the rest, is written to a new pack, and the damaged file is moved to `damaged/`. A chunk of which only some blocks can be
+/// had keeps those. With `dry_run` nothing is changed, and the report says what would be.
+///
+/// # Errors
+/// `InUse` if a gc or another repair runs; `Interrupted` if `progress` says so: the damaged packs are still there then.
+pub fn repair_packs(repo: &Repository, dry_run: bool, progress: &dyn Progress) -> Result<RepairPacksReport> {
+    let mut report = if dry_run {
+        let put_back = put_back(repo, Look::Whole, true, progress)?;
+        RepairPacksReport { put_back, ..mend_packs(repo, None, progress)? }
+    } else {
+        with_locks(repo, |writer| {
+            let put_back = put_back(repo, Look::Whole, false, progress)?;
+            let report = mend_packs(repo, Some(writer), progress)?;
+            Ok(RepairPacksReport { put_back, groups_made: renew(repo, progress)?, ..report })
+        })?
+    };
+    // What is lost is gone from the packs now, and need not be read again to be found.
+    let depth = if dry_run { Depth::ReadData } else { Depth::Structure };
+    let survey = survey(repo, Scope::AllSnapshots, depth, progress)?;
+    report.lost = lost_ranges(survey.report.findings);
     Ok(report)
 }
 
@@ -51,8 +96,13 @@ pub fn repair_index(repo: &Repository, progress: &dyn Progress) -> Result<Repair
 /// `Interrupted` if `progress` says so.
 pub fn repair_snapshots(repo: &Repository, progress: &dyn Progress) -> Result<RepairSnapshotsReport> {
     let survey = survey(repo, Scope::AllSnapshots, Depth::ReadData, progress)?;
-    let mut all: Vec<LostRange> =
-        survey.report.findings.into_iter().flat_map(|finding| finding.lost).collect();
+    let lost = lost_ranges(survey.report.findings);
+    Ok(RepairSnapshotsReport { snapshots: survey.report.snapshots, unreadable: survey.unreadable, lost })
+}
+
+/// Returns all that is lost, by snapshot and offset; ranges that meet are one.
+fn lost_ranges(findings: Vec<Finding>) -> Vec<LostRange> {
+    let mut all: Vec<LostRange> = findings.into_iter().flat_map(|finding| finding.lost).collect();
     all.sort();
     let mut lost: Vec<LostRange> = Vec::with_capacity(all.len());
     for range in all {
@@ -64,5 +114,5 @@ pub fn repair_snapshots(repo: &Repository, progress: &dyn Progress) -> Result<Re
             _ => lost.push(range),
         }
     }
-    Ok(RepairSnapshotsReport { snapshots: survey.report.snapshots, unreadable: survey.unreadable, lost })
+    lost
 }

@@ -7,14 +7,12 @@ use crate::format::pack::PackKind;
 use crate::stores::base::Base;
 use crate::stores::fence;
 use crate::stores::fence::Writer;
-use crate::stores::pack_check::open_sound;
 use crate::stores::pack_salvage::salvage;
 use crate::stores::pack_writer::Item;
 use crate::stores::pack_writer::NewPack;
 use crate::stores::pack_writer::PackWriter;
 use crate::stores::packs::PackPlace;
 use crate::words::error::Error;
-use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::world::storage::LockMode;
@@ -55,7 +53,8 @@ impl<'a> Rescue<'a> {
         Ok((saved, all_read))
     }
 
-    fn append(&mut self, item: &Item) -> Result<()> {
+    /// Writes a chunk or a page.
+    pub(crate) fn append(&mut self, item: &Item) -> Result<()> {
         // The header of the pack may be what is damaged; only a page has no blocks.
         let (kind, open) = match item.blocks.is_empty() {
             true => (PackKind::Pages, &mut self.pages),
@@ -86,8 +85,13 @@ impl<'a> Rescue<'a> {
 const STAYS: &str = "a part of it could not be read, so it stays where it is: look at the medium";
 
 /// Moves damaged packs to where nobody looks for packs, and tells captures that run now. Returns them by name, each
-/// with what was wrong. The new index is published by now, and nothing in it leads to them.
-pub(crate) fn put_aside(base: &Base, damaged: Vec<Damaged>) -> Result<Vec<(String, String)>> {
+/// with what was wrong. The new index is published by now, and nothing in it leads to them. `is_good_again` tells whether
+/// a file has been replaced by a good one meanwhile.
+pub(crate) fn put_aside(
+    base: &Base,
+    damaged: Vec<Damaged>,
+    is_good_again: &dyn Fn(PackId) -> Result<bool>,
+) -> Result<Vec<(String, String)>> {
     if damaged.is_empty() {
         return Ok(Vec::new());
     }
@@ -109,12 +113,10 @@ pub(crate) fn put_aside(base: &Base, damaged: Vec<Damaged>) -> Result<Vec<(Strin
             continue;
         }
         told.push((file.to_owned(), why));
-        match place.id.map(|id| open_sound(base, id)) {
-            // A pack with the same content has taken its name: all of it was saved, or a capture stored it again.
-            Some(Ok(_)) => continue,
-            // Nothing is known of what has the name now.
-            Some(Err(error)) if error.kind() != ErrorKind::Corrupt => return Err(error),
-            Some(Err(_)) | None => {}
+        // A pack with the same content may have taken its name: all of it was saved, or a capture stored it again.
+        let is_good_again = place.id.map_or(Ok(false), is_good_again)?;
+        if is_good_again {
+            continue;
         }
         let names = std::iter::once(file.to_owned()).chain((2..).map(|n: u32| format!("{file}.{n}")));
         let Some(name) = names.into_iter().find(|name| !taken.contains(name)) else { continue };

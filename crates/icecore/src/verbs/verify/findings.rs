@@ -19,8 +19,8 @@ use crate::words::ids::RunId;
 /// repository that is wholly damaged does not fill the memory.
 const FINDINGS_MAX: usize = 20_000;
 
-const OTHERS: &str =
-    "there is more damage than can be told one by one; run `icecore repair index`, then verify again";
+const OTHERS: &str = "there is more damage than can be told one by one; run `icecore repair index` and `icecore repair packs`, then verify \
+     again";
 
 /// What something is wrong with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,0 +1,140 @@
+//! Puts together again what a damaged pack had: what is good in it, and what other places have of the rest. This is the one
+//! place that decides where the latter is looked for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::format::pack::PackKind;
+use crate::format::pack::SlotBitmap;
+use crate::pure::compress::Encoder;
+use crate::stores::chunks::Located;
+use crate::stores::chunks::Store;
+use crate::stores::examine::Examiner;
+use crate::stores::examine::Trouble;
+use crate::stores::items::whole;
+use crate::stores::pack_file::PackFile;
+use crate::stores::pack_writer::Item;
+use crate::stores::substitute::rescue;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::PageId;
+use crate::words::progress::Meter;
+use crate::words::progress::Progress;
+
+/// Entries between two looks at whether to stop.
+const ENTRIES_AT_ONCE: u32 = 2048;
+/// Entries that one thread takes at least, so that it does not make a decoder for each.
+const ENTRIES_A_THREAD: usize = 16;
+
+/// What is wrong with entries of a pack, by their numbers.
+pub(crate) type Troubles = BTreeMap<u32, Trouble>;
+
+/// What became of the entries of a damaged pack.
+#[derive(Default)]
+pub(crate) struct Mended {
+    /// Chunks and pages that were good.
+    pub(crate) kept: u64,
+    /// Chunks and pages that were damaged and are whole again.
+    pub(crate) brought_back: u64,
+    pub(crate) blocks_lost: u64,
+    pub(crate) pages_lost: u64,
+    /// Chunks that are not whole any more, with the slots that are lost.
+    pub(crate) incomplete: Vec<([u8; 16], SlotBitmap)>,
+}
+
+/// Reads a pack and returns what is wrong with its entries.
+pub(crate) fn examine(store: &Store, pack: &Arc<PackFile>, progress: &dyn Progress) -> Result<Troubles> {
+    let mut troubles = Troubles::new();
+    let mut from = 0;
+    while from < pack.entries() {
+        if progress.cancelled() {
+            return Err(Error::interrupted());
+        }
+        let upto = pack.entries().min(from + ENTRIES_AT_ONCE);
+        let one = |examiner: &mut Result<Examiner>, number: u32| {
+            let examiner = examiner.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
+            let located = Located { pack: Arc::clone(pack), number, entry: pack.entry(number)? };
+            progress.advance(Meter::Checked, u64::from(located.entry.stored_bytes));
+            Ok(examiner.examine(&store.base, &located).map(|trouble| (number, trouble)))
+        };
+        let numbers = (from..upto).into_par_iter().with_min_len(ENTRIES_A_THREAD);
+        let found: Vec<Option<(u32, Trouble)>> =
+            numbers.map_init(Examiner::new, one).collect::<Result<_>>()?;
+        troubles.extend(found.into_iter().flatten());
+        from = upto;
+    }
+    Ok(troubles)
+}
+
+/// Gives to `append`, one after another, all entries of a pack that are good or can be brought back.
+pub(crate) fn mend(
+    store: &Store,
+    pack: &Arc<PackFile>,
+    troubles: &Troubles,
+    level: i32,
+    mut append: impl FnMut(Item) -> Result<()>,
+) -> Result<Mended> {
+    let failed = |error| Error::io("preparing compression", error);
+    let mut encoder = Encoder::new(level, true).map_err(failed)?;
+    let mut mended = Mended::default();
+    for number in 0..pack.entries() {
+        let located = Located { pack: Arc::clone(pack), number, entry: pack.entry(number)? };
+        let item = match troubles.get(&number) {
+            None => {
+                mended.kept += 1;
+                Some(whole(&located)?)
+            }
+            // The header of its record is damaged, which is written anew.
+            Some(trouble) if trouble.slots.count() == 0 && whole(&located).is_ok() => {
+                mended.brought_back += 1;
+                Some(whole(&located)?)
+            }
+            Some(_) if pack.kind == PackKind::Pages => page(store, &located, &mut encoder, &mut mended)?,
+            Some(_) => Some(chunk(store, &located, &mut encoder, &mut mended)?),
+        };
+        item.map_or(Ok(()), &mut append)?;
+    }
+    Ok(mended)
+}
+
+/// Returns a damaged page from another pack, if any has it.
+fn page(
+    store: &Store,
+    located: &Located,
+    encoder: &mut Encoder,
+    mended: &mut Mended,
+) -> Result<Option<Item>> {
+    let Ok(bytes) = store.read_page(&PageId(located.entry.id)) else {
+        mended.pages_lost += 1;
+        return Ok(None);
+    };
+    mended.brought_back += 1;
+    let encoded = encoder.encode(&bytes).map_err(|error| Error::io("compressing a page", error))?;
+    let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    Ok(Some(Item::new(located.entry.id, encoded, raw_bytes, Vec::new())))
+}
+
+/// Returns a damaged chunk with all of its blocks that can be had, punched where some cannot. It may have none left: then it
+/// says which blocks it had, so that they are taken for it when they come by again.
+fn chunk(store: &Store, located: &Located, encoder: &mut Encoder, mended: &mut Mended) -> Result<Item> {
+    let Located { pack, entry, .. } = located;
+    let wanted = pack.present_slots(entry);
+    let saved = rescue(store, located, &wanted)?;
+    let lost: Vec<u8> = wanted.iter().copied().filter(|slot| !saved.contains_key(slot)).collect();
+    if lost.is_empty() {
+        mended.brought_back += 1;
+    } else {
+        mended.blocks_lost += lost.len() as u64;
+        mended.incomplete.push((entry.id, SlotBitmap::from_slots(lost.iter().copied())));
+    }
+    let bytes: Vec<u8> = saved.values().flat_map(|saved| saved.bytes.iter().copied()).collect();
+    let encoded = encoder.encode(&bytes).map_err(|error| Error::io("compressing a chunk", error))?;
+    let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let mut item = Item::new(entry.id, encoded, raw_bytes, pack.block_ids_of(entry));
+    if saved.len() < usize::from(entry.slots) {
+        item.bitmap = Some(SlotBitmap::from_slots(saved.keys().copied()));
+    }
+    Ok(item)
+}

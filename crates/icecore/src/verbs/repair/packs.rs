@@ -1,0 +1,196 @@
+//! Mends packs: reads all data, writes what is good of damaged packs, and what other places still have of the rest, into
+//! new packs, and puts the damaged files aside.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::format::layout;
+use crate::format::pack::SlotBitmap;
+use crate::repository::Repository;
+use crate::stores::base::Base;
+use crate::stores::chunks::Located;
+use crate::stores::chunks::Store;
+use crate::stores::examine::Examiner;
+use crate::stores::fence;
+use crate::stores::fence::Writer;
+use crate::stores::index_writer::prepare_merged;
+use crate::stores::index_writer::remove_runs;
+use crate::stores::index_writer::write_run_of;
+use crate::stores::notes::change;
+use crate::stores::pack_check::open_sound;
+use crate::stores::pack_writer::NewPack;
+use crate::stores::packs::PackPlace;
+use crate::stores::packs::list_packs;
+use crate::verbs::repair::mend::Mended;
+use crate::verbs::repair::mend::Troubles;
+use crate::verbs::repair::mend::examine;
+use crate::verbs::repair::mend::mend;
+use crate::verbs::repair::report::RepairPacksReport;
+use crate::verbs::repair::rescue::Damaged;
+use crate::verbs::repair::rescue::Rescue;
+use crate::verbs::repair::rescue::put_aside;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::PackId;
+use crate::words::progress::Progress;
+use crate::world::storage::LockMode;
+
+/// Packs in the course of a repair.
+pub(crate) struct Mending<'a> {
+    store: &'a Store,
+    level: i32,
+    /// None in a dry run.
+    writer: Option<&'a Writer>,
+    report: RepairPacksReport,
+    damaged: Vec<Damaged>,
+    /// The numbers of what was damaged, to be looked at once more.
+    numbers: HashMap<PackId, Vec<u32>>,
+    published: HashSet<PackId>,
+    /// Chunks of new packs that are not whole: pack, number, id, lost slots.
+    incomplete: Vec<(PackId, u32, [u8; 16], SlotBitmap)>,
+}
+
+/// Reads all packs and mends those that are damaged. The caller holds the locks of gc and the index, unless there is no
+/// writer: then nothing is changed.
+pub(crate) fn mend_packs(
+    repo: &Repository,
+    writer: Option<&Writer>,
+    progress: &dyn Progress,
+) -> Result<RepairPacksReport> {
+    repo.store.reload()?;
+    let mut mending = Mending {
+        store: &repo.store,
+        level: repo.config.level,
+        writer,
+        report: RepairPacksReport::default(),
+        damaged: Vec::new(),
+        numbers: HashMap::new(),
+        published: HashSet::new(),
+        incomplete: Vec::new(),
+    };
+    for id in list_packs(repo.base())? {
+        mending.look_at(id, progress)?;
+    }
+    mending.finish()
+}
+
+impl Mending<'_> {
+    fn look_at(&mut self, id: PackId, progress: &dyn Progress) -> Result<()> {
+        let pack = match open_sound(&self.store.base, id) {
+            Ok(pack) => Arc::new(pack),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            // Its records can still be good, and a medium that gives nothing now may do so later: it stays where it is.
+            Err(error) => {
+                self.report.unopened.push((id.to_string(), error.to_string()));
+                return Ok(());
+            }
+        };
+        let troubles = examine(self.store, &pack, progress)?;
+        self.report.packs += 1;
+        let Some(first) = troubles.values().next() else { return Ok(()) };
+        let why = first.error.to_string();
+        let mended = match self.writer {
+            None => mend(self.store, &pack, &troubles, self.level, |_| Ok(()))?,
+            Some(writer) => {
+                let mut new = Rescue::new(&self.store.base, writer);
+                let mended = mend(self.store, &pack, &troubles, self.level, |item| new.append(&item))?;
+                self.publish(new.finish()?, &mended)?;
+                mended
+            }
+        };
+        self.count(&mended);
+        self.note(id, why, &troubles, mended.kept + mended.brought_back);
+        Ok(())
+    }
+
+    /// Makes the new packs known.
+    fn publish(&mut self, new: Vec<NewPack>, mended: &Mended) -> Result<()> {
+        for pack in new {
+            let run = write_run_of(&self.store.base, &pack)?;
+            self.store.replace_runs(run, &[]);
+            self.published.insert(pack.id);
+            for (entry, number) in pack.entries.iter().zip(0..) {
+                let lost = mended.incomplete.iter().find(|(id, _)| *id == entry.id);
+                self.incomplete.extend(lost.map(|(id, slots)| (pack.id, number, *id, *slots)));
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, mended: &Mended) {
+        let report = &mut self.report;
+        report.chunks_kept += mended.kept;
+        report.chunks_brought_back += mended.brought_back;
+        report.blocks_lost += mended.blocks_lost;
+        report.pages_lost += mended.pages_lost;
+    }
+
+    fn note(&mut self, id: PackId, why: String, troubles: &Troubles, saved: u64) {
+        self.report.damaged_packs.push((id.to_string(), why.clone()));
+        self.numbers.insert(id, troubles.keys().copied().collect());
+        let place = PackPlace { path: layout::pack(id), id: Some(id) };
+        self.damaged.push(Damaged { place, saved, all_read: true, why });
+    }
+
+    /// Takes the damaged packs out of the index, then out of the way.
+    fn finish(mut self) -> Result<RepairPacksReport> {
+        let base = &self.store.base;
+        // One that was mended in full can have become what it was, under its own name.
+        let published = &self.published;
+        self.damaged.retain(|damaged| damaged.place.id.is_none_or(|id| !published.contains(&id)));
+        if self.writer.is_none() || self.report.damaged_packs.is_empty() {
+            return Ok(self.report);
+        }
+        // Before anything leads to the new packs alone: a capture must not build on what they lack.
+        change(base, |damage, _| {
+            self.incomplete
+                .iter()
+                .for_each(|(pack, number, id, slots)| damage.add(*pack, *number, *id, *slots));
+        })?;
+        let gone: HashSet<PackId> = self.damaged.iter().filter_map(|damaged| damaged.place.id).collect();
+        let numbers = &self.numbers;
+        if !gone.is_empty() {
+            self.store.reload()?;
+            let runs = self.store.index().runs().to_vec();
+            let merged = prepare_merged(base, &runs, &gone)?.publish()?;
+            let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != merged.id).collect();
+            remove_runs(base, &old)?;
+            put_aside(base, self.damaged, &|id| Ok(is_good_again(base, id, numbers.get(&id))))?;
+        }
+        change(base, |damage, checked| {
+            damage.retain(|pack, _| !numbers.contains_key(&pack));
+            checked.retain(|pack, _| !numbers.contains_key(pack));
+        })?;
+        self.store.forget_index();
+        self.store.reload()?;
+        Ok(self.report)
+    }
+}
+
+/// Tells whether a pack that was damaged has what was damaged in it: a capture stored the same content again.
+fn is_good_again(base: &Base, id: PackId, numbers: Option<&Vec<u32>>) -> bool {
+    let is_good = || -> Result<bool> {
+        let pack = Arc::new(open_sound(base, id)?);
+        let mut examiner = Examiner::new()?;
+        for number in numbers.into_iter().flatten() {
+            let located = Located { pack: Arc::clone(&pack), number: *number, entry: pack.entry(*number)? };
+            if examiner.examine(base, &located).is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    is_good().unwrap_or(false)
+}
+
+/// Takes the locks of a repair.
+pub(crate) fn with_locks<T>(repo: &Repository, work: impl FnOnce(&Writer) -> Result<T>) -> Result<T, Error> {
+    repo.check_writable()?;
+    let base = repo.base();
+    let _gc = fence::lock_gc(base)?;
+    let _parity = fence::lock(base, layout::LOCK_PARITY, LockMode::Exclusive)?;
+    let _index = fence::lock(base, layout::LOCK_INDEX, LockMode::Exclusive)?;
+    work(&Writer::begin(base)?)
+}

@@ -1,0 +1,104 @@
+//! Puts packs back from parity, and makes parity again where it is damaged or missing.
+
+use std::collections::BTreeSet;
+
+use rayon::prelude::*;
+
+use crate::repository::Repository;
+use crate::stores::base::Base;
+use crate::stores::pack_check::open_sound;
+use crate::stores::parity_cover::ParityState;
+use crate::stores::parity_cover::cover;
+use crate::stores::parity_cover::remove_superfluous;
+use crate::stores::parity_group::Group;
+use crate::stores::parity_group::GroupReader;
+use crate::stores::parity_group::Groups;
+use crate::stores::parity_writer::Refused;
+use crate::stores::parity_writer::write_group;
+use crate::stores::rescued::rebuilt;
+use crate::stores::rescued::write_back;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::PackId;
+use crate::words::progress::Progress;
+
+/// How closely packs are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Whether their directories are sound.
+    Directories,
+    /// Every byte.
+    Whole,
+}
+
+/// Puts back all packs that are missing or damaged and that parity gives whole, or with `dry_run` only tells which. The caller
+/// holds the lock of gc.
+pub(crate) fn put_back(
+    repo: &Repository,
+    look: Look,
+    dry_run: bool,
+    progress: &dyn Progress,
+) -> Result<Vec<PackId>> {
+    let base = repo.base();
+    let groups = Groups::load(base)?;
+    let (mut seen, mut put_back) = (BTreeSet::new(), Vec::new());
+    for group in &groups.all {
+        let Ok(reader) = GroupReader::open(base, group) else { continue };
+        for (pack, member) in group.packs().zip(0..) {
+            if progress.cancelled() {
+                return Err(Error::interrupted());
+            }
+            if !seen.insert(pack) || is_sound(base, &reader, pack, member, look) {
+                continue;
+            }
+            let Some(rebuilt) = rebuilt(base, &groups, pack) else { continue };
+            // What parity cannot give in full is mended record by record.
+            if dry_run || write_back(base, &rebuilt).is_ok() {
+                put_back.push(pack);
+            }
+        }
+    }
+    if !put_back.is_empty() && !dry_run {
+        repo.store.reload()?;
+    }
+    Ok(put_back)
+}
+
+fn is_sound(base: &Base, reader: &GroupReader, pack: PackId, member: usize, look: Look) -> bool {
+    match look {
+        Look::Directories => open_sound(base, pack).is_ok(),
+        Look::Whole => {
+            let slices = (0..reader.head.slices()).into_par_iter();
+            slices.all(|slice| reader.read_member(member, slice).is_some()) && reader.has_length(member)
+        }
+    }
+}
+
+/// Makes parity again that is damaged or missing. Returns how many groups were made. The caller holds the parity lock.
+pub(crate) fn renew(repo: &Repository, progress: &dyn Progress) -> Result<u64> {
+    let base = repo.base();
+    let Some(scheme) = repo.config.parity else { return Ok(0) };
+    let mut made = 0;
+    for group in ParityState::load(base)?.groups.all.iter().filter(|group| !is_whole(base, group)) {
+        let packs: Vec<PackId> = group.packs().collect();
+        match write_group(base, &packs, scheme.files(), progress) {
+            Ok(_) => made += 1,
+            // What is left of it is made into other groups.
+            Err(Refused::Member(..)) => {}
+            Err(Refused::Failed(error)) => return Err(error),
+        }
+    }
+    made += cover(base, scheme, &ParityState::load(base)?, progress)?.groups_made;
+    remove_superfluous(base, Some(scheme), &ParityState::load(base)?)?;
+    Ok(made)
+}
+
+/// Tells whether all parity of a group is there as it was made.
+fn is_whole(base: &Base, group: &Group) -> bool {
+    let Ok(reader) = GroupReader::open(base, group) else { return false };
+    (0..group.head.shards).all(|shard| {
+        let slices = (0..group.head.slices()).into_par_iter();
+        reader.has_sound_digests(shard.into(), group.id)
+            && slices.all(|slice| reader.read_shard(shard.into(), slice).is_some())
+    })
+}
