@@ -7,11 +7,17 @@ mod capture;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+mod copies;
+#[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod diff;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod history;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]

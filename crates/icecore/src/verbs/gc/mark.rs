@@ -14,7 +14,6 @@ use crate::stores::walk::Visitor;
 use crate::stores::walk::walk;
 use crate::words::error::Error;
 use crate::words::error::Result;
-use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
@@ -69,6 +68,13 @@ impl Usage {
         let marked = walk(store, record, &mut Marker { store, usage: self, progress });
         marked.map_err(|error| error.in_context(format!("snapshot {} ({})", record.id, record.name)))
     }
+
+    fn use_slot(&mut self, located: &Located, slot: u8) {
+        if let Some(used) = self.0.get_mut(&located.pack.id) {
+            used.entries.set(located.number);
+            used.slots.set(located.entry.first_block + u32::from(slot));
+        }
+    }
 }
 
 struct Marker<'a> {
@@ -96,10 +102,10 @@ impl Visitor for Marker<'_> {
             let Place::Chunk { chunk, slot } = extent.place else { continue };
             let located = &located[usize::from(chunk)];
             for slot in (slot..=u8::MAX).take(usize::from(extent.blocks)) {
-                need_slot(located, slot)?;
-                if let Some(used) = self.usage.0.get_mut(&located.pack.id) {
-                    used.entries.set(located.number);
-                    used.slots.set(located.entry.first_block + u32::from(slot));
+                if located.pack.has_slot(&located.entry, slot) {
+                    self.usage.use_slot(located, slot);
+                } else {
+                    self.usage.use_slot(&self.store.copy_with(located, slot)?, slot);
                 }
             }
         }
@@ -109,15 +115,6 @@ impl Visitor for Marker<'_> {
     fn broken(&mut self, _page: &PageRef, _range: &Range<u64>, error: Error) -> Result<()> {
         Err(error)
     }
-}
-
-fn need_slot(located: &Located, slot: u8) -> Result<()> {
-    if located.pack.has_slot(&located.entry, slot) {
-        return Ok(());
-    }
-    let (id, pack) = (ChunkId(located.entry.id), located.pack.id);
-    Err(Error::corrupt(format!("slot {slot} of chunk {id} is needed and pack {pack} does not have it"))
-        .with_hint("run `icecore repair index`, then `icecore verify`"))
 }
 
 /// Finds, among packs that are to go, those that a snapshot needs: made after the others were marked.

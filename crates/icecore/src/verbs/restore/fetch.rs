@@ -90,16 +90,42 @@ fn fetch_chunk(
     let Some(first) = pieces.first() else { return Ok((0, Vec::new())) };
     let (id, place) = window.chunks[first.chunk as usize];
     let located = locate(store, &id, place)?;
-    // What a damaged copy gave to the sink before it was noticed is overwritten by the next one.
-    let proven =
-        store.or_from_another_copy(&id.0, &located, |copy| fetch_from(store, copy, pieces, worker, sink));
-    let proven = proven.map_err(|error| {
+    let proven = fetch_from_all(store, &located, pieces, worker, sink).map_err(|error| {
         let offset = window.offset(first);
         error.in_context(format!("bytes {offset} to {}", offset + u64::from(first.blocks) * BLOCK_U64))
     })?;
     let blocks: u64 = pieces.iter().map(|piece| u64::from(piece.blocks)).sum();
     progress.advance(Meter::Restored, blocks * BLOCK_U64);
     Ok((u64::from(located.entry.stored_bytes), proven))
+}
+
+/// Fetches pieces of a chunk from where it was found, and what is damaged there or has no data from the other packs that
+/// have it.
+fn fetch_from_all(
+    store: &Store,
+    found: &Located,
+    pieces: &[Piece],
+    worker: &mut Worker,
+    sink: &PieceSink<'_>,
+) -> Result<Proven> {
+    let first = match fetch_from(store, found, pieces, worker, sink) {
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => error,
+        done => return done,
+    };
+    let (mut open, mut proven) = (pieces.to_vec(), Vec::new());
+    for copy in store.copies(&found.entry.id)? {
+        let has = |piece: &Piece, at: u16| {
+            let slot = u8::try_from(u16::from(piece.slot) + at);
+            slot.is_ok_and(|slot| copy.pack.has_slot(&copy.entry, slot))
+        };
+        let there: Vec<Piece> = open.iter().flat_map(|piece| piece.parts(|at| has(piece, at))).collect();
+        // What a damaged copy gave to the sink before it was noticed is overwritten by the next one.
+        if let Ok(fetched) = fetch_from(store, &copy, &there, worker, sink) {
+            proven.extend(fetched);
+            open = open.iter().flat_map(|piece| piece.parts(|at| !has(piece, at))).collect();
+        }
+    }
+    if open.is_empty() { Ok(proven) } else { Err(first) }
 }
 
 /// Returns the chunk where it was when the window was gathered, or where it is now if gc has moved it.

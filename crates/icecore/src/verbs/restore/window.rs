@@ -71,6 +71,18 @@ impl Piece {
         let start = self.leaf as usize * LEAF_BYTES + usize::from(self.block) * BLOCK_BYTES;
         start..start + usize::from(self.blocks) * BLOCK_BYTES
     }
+
+    /// Returns the parts of it whose blocks, given by their numbers in the piece, are all wanted; as long as they can be.
+    pub(crate) fn parts(&self, wanted: impl Fn(u16) -> bool) -> Vec<Self> {
+        let blocks: Vec<u16> = (0..self.blocks).collect();
+        let runs = blocks.chunk_by(|a, b| wanted(*a) == wanted(*b)).filter(|run| wanted(run[0]));
+        let part = |run: &[u16]| {
+            let slot = self.slot.checked_add(u8::try_from(run[0]).ok()?)?;
+            let blocks = u16::try_from(run.len()).ok()?;
+            Some(Self { block: self.block + run[0], blocks, slot, ..*self })
+        };
+        runs.filter_map(part).collect()
+    }
 }
 
 /// Blocks of a window that follow each other, in the image and in its canvas.
