@@ -15,22 +15,29 @@ pub(crate) enum Ended {
     Killed,
 }
 
-/// Runs a program, and kills it once it has read and written as often as `calls`, if that is given. It is looked at again
-/// and again while it runs: how many calls more it makes before the signal comes is not determined.
-pub(crate) fn run_and_kill(program: &mut Command, calls: Option<u64>) -> Ended {
+/// When a program is killed: once it has made so many calls that read or write, and was looked at so many times after
+/// that. How far it gets between two looks is not determined.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) calls: u64,
+    pub(crate) looks: u64,
+}
+
+/// Runs a program, and kills it at a moment, if one is given and it does not end before.
+pub(crate) fn run_and_kill(program: &mut Command, moment: Option<Moment>) -> Ended {
     let mut child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // What it says fits into a pipe, but for diffs: read beside it.
     let (out, err) = (reader(child.stdout.take()), reader(child.stderr.take()));
-    let status = match calls {
+    let status = match moment {
         None => child.wait().unwrap(),
-        Some(calls) => wait_or_kill(&mut child, calls),
+        Some(moment) => wait_or_kill(&mut child, moment),
     };
     let (out, err) = (out.join().unwrap(), err.join().unwrap());
     match status.code() {
         Some(code) => Ended::Alone(Done { code, out, err }),
         None => {
             use std::os::unix::process::ExitStatusExt;
-            assert_eq!((status.signal(), calls.is_some()), (Some(9), true), "{out} {err}");
+            assert_eq!((status.signal(), moment.is_some()), (Some(9), true), "{out} {err}");
             Ended::Killed
         }
     }
@@ -44,8 +51,9 @@ fn reader(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<S
     })
 }
 
-fn wait_or_kill(child: &mut Child, calls: u64) -> std::process::ExitStatus {
+fn wait_or_kill(child: &mut Child, moment: Moment) -> std::process::ExitStatus {
     let path = format!("/proc/{}/io", child.id());
+    let mut looks = 0;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
@@ -56,7 +64,8 @@ fn wait_or_kill(child: &mut Child, calls: u64) -> std::process::ExitStatus {
             let line = counts.lines().find_map(|line| line.strip_prefix(name));
             line.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or(0)
         };
-        if count("syscr:") + count("syscw:") >= calls {
+        looks += u64::from(count("syscr:") + count("syscw:") >= moment.calls);
+        if looks > moment.looks {
             // It may have ended meanwhile.
             let _ = child.kill();
             return child.wait().unwrap();

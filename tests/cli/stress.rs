@@ -13,6 +13,7 @@ use std::sync::PoisonError;
 use serde_json::Value;
 
 use crate::killing::Ended;
+use crate::killing::Moment;
 use crate::killing::run_and_kill;
 use crate::support::Done;
 use crate::support::Place;
@@ -23,6 +24,8 @@ const WORKERS: u64 = 4;
 /// Commands of each worker, unless `ICECORE_STRESS_COMMANDS` says otherwise.
 const COMMANDS: u64 = 24;
 const VOLUMES: u64 = 3;
+/// From so many snapshots on, they are deleted and none is made.
+const SNAPSHOTS_MAX: usize = 40;
 /// States of each volume.
 const VERSIONS: u64 = 6;
 const BLOCK: usize = 4096;
@@ -79,10 +82,11 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Runs a command; one of four is killed on its way, after some number of its system calls.
+    /// Runs a command; one of three is killed on its way, if it does not end before.
     fn run(&mut self, arguments: &[&str]) -> Option<Done> {
-        let calls = (self.dice.below(4) == 0).then(|| 1 + self.dice.below(400));
-        let ended = run_and_kill(self.place.program().args(["-o", "json"]).args(arguments), calls);
+        let moment = Moment { calls: self.dice.below(60), looks: self.dice.below(300) };
+        let moment = (self.dice.below(3) == 0).then_some(moment);
+        let ended = run_and_kill(self.place.program().args(["-o", "json"]).args(arguments), moment);
         match ended {
             Ended::Killed => {
                 self.killed += 1;
@@ -120,7 +124,9 @@ impl Worker<'_> {
     }
 
     fn step(&mut self) {
+        let crowded = lock(self.model).len() > SNAPSHOTS_MAX;
         match self.dice.below(20) {
+            0..=6 if crowded => self.delete(),
             0..=6 => self.create(),
             7..=9 => self.restore(),
             10..=11 => self.delete(),
@@ -329,6 +335,7 @@ fn many_processes_that_are_killed_lose_nothing() {
         workers.into_iter().map(|worker| worker.join().unwrap()).sum()
     });
     assert!(killed > 0, "nothing was killed");
+    eprintln!("{killed} of {} commands were killed", WORKERS * commands);
     let model = model.into_inner().unwrap();
     let packs = settle(&place, &model);
 

@@ -33,6 +33,8 @@ mod stats;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod threads;
+#[cfg(test)]
 mod verify;
 #[cfg(test)]
 mod work;
