@@ -31,6 +31,9 @@ use crate::words::sizes::SPAN_BLOCKS;
 /// What a digest is where it is a lie.
 const LIE: Digest = Digest([0x5a; 32]);
 
+/// A chunk that no pack has.
+const MISSING: ChunkId = ChunkId([9; 16]);
+
 /// Collects chunks and pages, and publishes them with an index.
 pub struct Forge<'a> {
     repo: &'a Repository,
@@ -89,12 +92,18 @@ impl<'a> Forge<'a> {
     /// # Errors
     /// As for [`bytes`](Self::bytes).
     pub fn leaf(&mut self, runs: &[Run], honest: bool) -> Result<()> {
-        let (mut extents, mut blocks) = (Vec::new(), Vec::new());
+        let (mut extents, mut blocks, mut used) = (Vec::new(), Vec::new(), Vec::new());
         let zero = self.repo.base().hasher.zero_block();
         for (count, source) in runs {
             let place = match source {
                 None => Place::Zero,
-                Some((chunk, slot)) => Place::Chunk { chunk: *chunk, slot: *slot },
+                Some((chunk, slot)) => {
+                    let at = used.iter().position(|other| other == chunk).unwrap_or(used.len());
+                    if at == used.len() {
+                        used.push(*chunk);
+                    }
+                    Place::Chunk { chunk: u16::try_from(at).unwrap_or(u16::MAX), slot: *slot }
+                }
             };
             extents.push(Extent { blocks: *count, place });
             blocks.extend((0..usize::from(*count)).map(|at| match source {
@@ -117,7 +126,8 @@ impl<'a> Forge<'a> {
                 digests.push(if honest { hasher.span(blocks) } else { LIE });
             }
         }
-        let chunks = self.chunks.iter().map(|(id, _)| *id).collect();
+        let known = |chunk: &u16| self.chunks.get(usize::from(*chunk)).map_or(MISSING, |(id, _)| *id);
+        let chunks = used.iter().map(known).collect();
         let leaf = Leaf { data_spans, digests, chunks, extents };
         let content = leaf.content(hasher);
         self.encoded(&Page::Leaf(leaf), content)

@@ -14,6 +14,7 @@ use crate::words::ids::RepositoryId;
 use crate::world::pages;
 use crate::world::storage::NewFile;
 use crate::world::storage::Storage;
+use crate::world::storage::StoredFile;
 use crate::world::storage::publish;
 use crate::world::storage::publish_bytes;
 
@@ -106,6 +107,12 @@ impl TempFile<'_> {
         let bytes = &self.buffer[..std::mem::take(&mut self.buffered)];
         let Some(file) = self.file.as_mut().filter(|_| !bytes.is_empty()) else { return Ok(()) };
         file.append(bytes).map_err(|error| Error::io(format!("writing {}", self.temp), error))
+    }
+
+    /// Opens the file to read what was appended so far: once it is published, others may remove it.
+    pub(crate) fn open(&mut self) -> Result<Box<dyn StoredFile>> {
+        self.flush()?;
+        self.base.storage.open(&self.temp).map_err(|error| Error::io(format!("opening {}", self.temp), error))
     }
 
     /// Makes the file appear as `name`, whole and durable. Its directory must exist.

@@ -1,6 +1,5 @@
 //! The index: which pack has which chunk, page or block. It holds hints; the packs hold the truth.
 
-use std::io;
 use std::sync::Arc;
 
 use crate::format::layout;
@@ -16,6 +15,7 @@ use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
 use crate::world::storage::Mapped;
+use crate::world::storage::StoredFile;
 
 /// Where something may be: an entry of a pack's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +36,14 @@ pub(crate) struct RunFile {
 impl RunFile {
     pub(crate) fn open(base: &Base, id: RunId) -> Result<Self> {
         let name = layout::run(id);
-        let read = |error: io::Error| Error::io(format!("opening index run {id}"), error);
-        let file = base.storage.open(&name).map_err(read)?;
-        let bytes = file.map(0..file.len()).map_err(read)?;
+        let file = base.storage.open(&name);
+        Self::from_file(id, &*file.map_err(|error| Error::io(format!("opening index run {id}"), error))?)
+    }
+
+    /// Maps a run that is open already.
+    pub(crate) fn from_file(id: RunId, file: &dyn StoredFile) -> Result<Self> {
+        let bytes =
+            file.map(0..file.len()).map_err(|error| Error::io(format!("reading index run {id}"), error))?;
         let header = Header::decode(&bytes, file.len()).and_then(|header| {
             Run::new(&bytes, &header)?;
             Ok(header)

@@ -27,16 +27,17 @@ const PART_BYTES: usize = LINE_BYTES;
 
 /// A run that is written and has no name yet.
 pub(crate) struct PreparedRun<'a> {
-    base: &'a Base,
     file: TempFile<'a>,
     id: RunId,
 }
 
 impl PreparedRun<'_> {
-    /// Publishes the run and opens it.
-    pub(crate) fn publish(self) -> Result<Arc<RunFile>> {
+    /// Publishes the run and returns it, open. It was opened before: as soon as it has its name, another thread or process
+    /// may merge it with others and remove it.
+    pub(crate) fn publish(mut self) -> Result<Arc<RunFile>> {
+        let run = RunFile::from_file(self.id, &*self.file.open()?)?;
         self.file.publish(&layout::run(self.id))?;
-        RunFile::open(self.base, self.id).map(Arc::new)
+        Ok(Arc::new(run))
     }
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn prepare_run<'a, C: Iterator<Item = Entry>, B: Iterator<Item = Entr
     append_all(filter(), |line, bytes| bytes.extend(line), &mut |bytes| file.append(bytes))?;
     chunk_section.append(&mut file, chunks())?;
     block_section.append(&mut file, blocks())?;
-    Ok(PreparedRun { base, file, id })
+    Ok(PreparedRun { file, id })
 }
 
 /// A table before it is written: the number of its entries, their checksum, and its buckets.

@@ -1,6 +1,8 @@
 //! Many threads on one repository at once, with one handle for all or with one for each: what was reported is true.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::Once;
@@ -8,10 +10,16 @@ use std::sync::PoisonError;
 
 use icecore::Error;
 use icecore::ErrorKind;
+use icecore::LockGuard;
+use icecore::LockMode;
 use icecore::MemoryStorage;
+use icecore::NewFile;
 use icecore::NoProgress;
 use icecore::Repository;
 use icecore::SnapshotId;
+use icecore::Storage;
+use icecore::StoredFile;
+use icecore::Wait;
 use icecore::gc;
 
 use crate::noise::Noise;
@@ -275,4 +283,88 @@ fn two_captures_at_once_that_cut_the_same_blocks_otherwise_store_them_twice() {
     collect(&bench.another(), 0.0).unwrap();
     assert_eq!(pack_bytes(&bench.storage), stored_alone(&first));
     assert_same(&image_of(&bench.another(), both[0]), &first, "the one that stays");
+}
+
+/// As soon as an index run had its name, another thread or process could merge it with others and remove it. The capture
+/// that had published it opened it only after that, and failed.
+#[test]
+fn an_index_run_that_is_merged_at_once_does_not_stop_its_capture() {
+    let bench = Bench::new();
+    let other = bench.another();
+    let merging = Once::new();
+    let storage = OnRename {
+        inner: bench.storage.clone(),
+        hook: Arc::new(move |storage: &MemoryStorage, name: &str| {
+            let runs = || storage.files().into_keys().filter(|name| name.starts_with("index/")).count();
+            if name.starts_with("index/") && runs() >= 4 {
+                merging.call_once(|| {
+                    meanwhile(|| {
+                        let image = Noise(98).bytes(50_000);
+                        icecore::capture(&other, &image, &options("other"), &NoProgress).unwrap();
+                    });
+                    assert!(!storage.files().contains_key(name), "it was not merged");
+                });
+            }
+        }),
+    };
+    let repo = open(storage.clone());
+    let mut taken = Vec::new();
+    for seed in 0..6 {
+        let image = Noise(100 + seed).bytes(50_000);
+        let report = icecore::capture(&repo, &image, &options("a"), &NoProgress).unwrap();
+        taken.push((report.snapshot.id, image));
+    }
+    assert!(
+        icecore::list(&repo).unwrap().snapshots.len() > taken.len(),
+        "nothing was merged beside a capture"
+    );
+    for (id, image) in &taken {
+        assert_same(&image_of(&repo, *id), image, "beside a merge");
+        assert_same(&image_of(&bench.another(), *id), image, "after a merge");
+    }
+}
+
+type Hook = dyn Fn(&MemoryStorage, &str) + Send + Sync;
+
+/// Calls a hook after each renaming, with the new name.
+#[derive(Clone)]
+struct OnRename {
+    inner: MemoryStorage,
+    hook: Arc<Hook>,
+}
+
+impl Storage for OnRename {
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.inner.list(dir)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
+        self.inner.open(name)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
+        self.inner.create(name)
+    }
+
+    fn make_dir(&self, dir: &str) -> io::Result<()> {
+        self.inner.make_dir(dir)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename(from, to)?;
+        (self.hook)(&self.inner, to);
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.inner.sync_dir(dir)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
+        self.inner.lock(name, mode, wait)
+    }
 }
