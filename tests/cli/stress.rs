@@ -335,7 +335,6 @@ fn many_processes_that_are_killed_lose_nothing() {
         workers.into_iter().map(|worker| worker.join().unwrap()).sum()
     });
     assert!(killed > 0, "nothing was killed");
-    eprintln!("{killed} of {} commands were killed", WORKERS * commands);
     let model = model.into_inner().unwrap();
     let packs = settle(&place, &model);
 

@@ -70,7 +70,9 @@ mod tests {
         for kind in ["corpus", "found"] {
             let Ok(inputs) = fs::read_dir(top.join(kind).join(name)) else { continue };
             for input in inputs {
-                target(&fs::read(input.unwrap().path()).unwrap());
+                let path = input.unwrap().path();
+                let bytes = fs::read(&path).unwrap();
+                assert!(std::panic::catch_unwind(|| target(&bytes)).is_ok(), "{} fails", path.display());
                 played += 1;
             }
         }

@@ -33,9 +33,8 @@ fn replay((name, target): Target) -> usize {
         let Ok(inputs) = fs::read_dir(top.join(kind).join(name)) else { continue };
         for input in inputs {
             let path = input.unwrap().path();
-            // Shown if what follows panics.
-            eprintln!("{}", path.display());
-            target(&fs::read(&path).unwrap());
+            let bytes = fs::read(&path).unwrap();
+            assert!(std::panic::catch_unwind(|| target(&bytes)).is_ok(), "{} fails", path.display());
             played += 1;
         }
     }
