@@ -23,11 +23,11 @@ use crate::support::noise;
 const WORKERS: u64 = 4;
 /// Commands of each worker, unless `ICECORE_STRESS_COMMANDS` says otherwise.
 const COMMANDS: u64 = 24;
-const VOLUMES: u64 = 3;
+const VOLUMES: u64 = 2;
 /// From so many snapshots on, they are deleted and none is made.
-const SNAPSHOTS_MAX: usize = 40;
-/// States of each volume.
-const VERSIONS: u64 = 6;
+const SNAPSHOTS_MAX: usize = 8;
+/// States of each volume: more than there are snapshots, so that what they need comes and goes.
+const VERSIONS: u64 = 10;
 const BLOCK: usize = 4096;
 
 /// Numbers that look random, the same for the same seed.
@@ -42,7 +42,7 @@ impl Dice {
     }
 }
 
-/// Returns the image of a volume in one of its states: each has most of the one before, and something of other volumes.
+/// Returns the image of a volume in one of its states: each has some of the one before, and of other volumes.
 fn image(volume: u64, version: u64) -> Vec<u8> {
     let len = (5 << 20) + usize::try_from(volume).unwrap() * 1_000_001;
     let mut image = vec![0; len];
@@ -50,8 +50,8 @@ fn image(volume: u64, version: u64) -> Vec<u8> {
         |at: usize, seed: u64, bytes: usize| image[at..at + bytes].copy_from_slice(&noise(seed, bytes));
     put(0, 1000 + volume, 900_000);
     put(3 << 20, 5, 300_000);
-    for change in 0..version {
-        let at = usize::try_from(change).unwrap() * 700_000 + 1234;
+    for change in version..version + 3 {
+        let at = usize::try_from(change).unwrap() * 400_000 + 1234;
         put(at, 2000 + volume * 100 + change, 150_000);
     }
     image

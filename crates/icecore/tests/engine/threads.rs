@@ -36,17 +36,18 @@ const WORKERS: u64 = 4;
 /// Steps of each thread, unless `ICECORE_STRESS_COMMANDS` says otherwise.
 const STEPS: u64 = 20;
 /// From so many snapshots on, they are deleted and none is made.
-const SNAPSHOTS_MAX: usize = 20;
+const SNAPSHOTS_MAX: usize = 5;
 const VOLUMES: [&str; 2] = ["a", "b"];
-const VERSIONS: usize = 5;
+/// States of each volume: more than there are snapshots, so that what they need comes and goes.
+const VERSIONS: usize = 12;
 
-/// Returns the image of a volume in one of its states: each has most of the one before.
+/// Returns the image of a volume in one of its states: each has some of the one before.
 fn image(volume: usize, version: usize) -> Vec<u8> {
     let mut image = vec![0; (4 << 20) + 100_000 + volume];
     Noise(90).fill(&mut image[..200_000]);
-    for change in 0..=version {
+    for change in version..version + 3 {
         let seed = 91 + u64::try_from(volume * 100 + change).unwrap();
-        Noise(seed).fill(&mut image[150_000 + change * 60_000..][..50_000]);
+        Noise(seed).fill(&mut image[190_000 + change * 60_000..][..50_000]);
     }
     image
 }
