@@ -103,7 +103,10 @@ fn lost_in(report: &VerifyReport, id: SnapshotId) -> bool {
 }
 
 /// Reads all that there is in all ways, and returns each snapshot with its image, where that can be read.
-pub(crate) fn read_all(repo: &Repository) -> Vec<(Snapshot, Option<Vec<u8>>)> {
+///
+/// Verify finds everything that a restore would stumble over, but for a leaf that lies about the digests of its spans: to
+/// know these, the data has to be read in the order of the image. `honest` says that none does.
+pub(crate) fn read_all(repo: &Repository, honest: bool) -> Vec<(Snapshot, Option<Vec<u8>>)> {
     let Ok(listing) = icecore::list(repo) else { return Vec::new() };
     let verified = icecore::verify(repo, None, Depth::ReadData, &patience());
     let mut all = Vec::new();
@@ -115,7 +118,7 @@ pub(crate) fn read_all(repo: &Repository) -> Vec<(Snapshot, Option<Vec<u8>>)> {
         if let Ok(report) = &verified {
             if image.is_ok() {
                 assert!(!lost_in(report, snapshot.id), "said to be lost, and it is there: {report:?}");
-            } else if snapshot.size_bytes <= IMAGE_BYTES_MAX {
+            } else if honest && snapshot.size_bytes <= IMAGE_BYTES_MAX {
                 assert_ne!(
                     report.findings,
                     [],

@@ -1,8 +1,6 @@
 //! Manifests that no capture would write: pages in each other's places, cut off, of wrong levels and sizes, or many
 //! times the same, all with the right ids.
 
-use std::sync::Arc;
-
 use icecore::MemoryStorage;
 use icecore::fuzzing::forge::Forge;
 use icecore::fuzzing::forge::Run;
@@ -24,8 +22,9 @@ pub(crate) fn run(bytes: &[u8]) {
     let mut forge = Forge::new(&maker).unwrap();
     forge.chunk(&[1, 2, 3, 4]).unwrap();
     forge.chunk(&[5; 16]).unwrap();
+    let mut honest = true;
     for _ in 0..=input.below(PAGES_MAX) {
-        page(&mut forge, &mut input);
+        honest &= page(&mut forge, &mut input);
     }
     forge.publish().unwrap();
     for number in 1..=1 + input.byte() % SNAPSHOTS_MAX {
@@ -35,21 +34,23 @@ pub(crate) fn run(bytes: &[u8]) {
         forge.record(number, size, root, input.byte() % 8 != 7).unwrap();
     }
     let repo = open(storage.clone());
-    let all = verbs::read_all(&repo);
+    let all = verbs::read_all(&repo, honest);
     verbs::change_all(&repo, &all);
-    drop(Arc::new(repo));
 }
 
-fn page(forge: &mut Forge<'_>, input: &mut Input<'_>) {
-    // A page that is too large to be encoded is none.
-    let _ = match input.below(4) {
+/// Adds a page, and returns whether it is not a leaf that lies.
+fn page(forge: &mut Forge<'_>, input: &mut Input<'_>) -> bool {
+    let mut honest = true;
+    match input.below(4) {
         0 => {
             let len = input.below(64);
-            forge.bytes(input.bytes(len))
+            forge.bytes(input.bytes(len)).unwrap();
         }
         1 => {
             let runs = runs(input);
-            forge.leaf(&runs, input.byte() % 8 != 7)
+            honest = input.byte() % 8 != 7;
+            // A page that cannot be encoded is none.
+            let _ = forge.leaf(&runs, honest);
         }
         _ => {
             let level = input.byte() % 10;
@@ -62,9 +63,10 @@ fn page(forge: &mut Forge<'_>, input: &mut Input<'_>) {
                 false => (input.byte(), forge.pages().saturating_sub(input.below(forge.pages() + 1))),
             };
             let children: Vec<(u8, usize)> = (0..count).map(|at| child(at, input)).collect();
-            forge.inner(level, &children, input.byte() % 8 != 7)
+            forge.inner(level, &children, input.byte() % 8 != 7).unwrap();
         }
-    };
+    }
+    honest
 }
 
 /// Returns the runs of a leaf: most often of as many blocks as it must have.
