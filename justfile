@@ -45,7 +45,16 @@ bench *ARGS:
 docs-cli:
     ICECORE_BLESS=1 cargo test -p icecore-cli --test cli the_reference_is_what_the_program_says
 
-# The slow tests: property tests with many cases, and real disk images from a directory if one is given.
+# Fuzzes each target for some seconds, or only those that are named. What is found is in fuzz/artifacts/.
+fuzz SECONDS *TARGETS:
+    .ci/fuzz {{SECONDS}} {{TARGETS}}
+
+# How long all fuzzing targets together run in the nightly recipe, in minutes.
+fuzz_minutes := env("ICECORE_FUZZ_MINUTES", "60")
+
+# The slow tests: property tests with many cases, processes and threads for minutes, an hour of fuzzing (ICECORE_FUZZ_MINUTES
+# changes that), and real disk images from a directory if one is given.
 nightly IMAGES="":
-    PROPTEST_CASES=20000 ICECORE_CRASH_STATES=20 ICECORE_SCHEDULES=40 ICECORE_EXHAUSTIVE=1 cargo test --workspace --release
+    PROPTEST_CASES=20000 ICECORE_CRASH_STATES=20 ICECORE_SCHEDULES=40 ICECORE_EXHAUSTIVE=1 ICECORE_STRESS_COMMANDS=1000 cargo test --workspace --release
+    ICECORE_FUZZ_SANITIZER=address .ci/fuzz "$(({{fuzz_minutes}} * 60 / $(ls fuzz/fuzz_targets | wc -l)))"
     [ -z "{{IMAGES}}" ] || .ci/acceptance "{{IMAGES}}"

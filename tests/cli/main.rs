@@ -14,11 +14,15 @@ mod generated;
 #[cfg(test)]
 mod json;
 #[cfg(test)]
+mod killing;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod restore;
 #[cfg(test)]
 mod snapshots;
+#[cfg(test)]
+mod stress;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

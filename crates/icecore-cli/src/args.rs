@@ -155,6 +155,15 @@ pub(crate) fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Reads arguments as [`main`] does, and returns the words of the command. What is wrong with them is told as in JSON.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn parse(arguments: &[OsString]) -> Result<&'static str> {
+    let _ = json_was_asked_for(arguments);
+    let program = OsString::from("icecore");
+    let cli = Cli::try_parse_from(std::iter::once(&program).chain(arguments));
+    cli.map(|cli| cli.command.words()).map_err(|error| in_one_line(&error))
+}
+
 /// Shows the help or the version if that was asked for, else what is wrong with the arguments.
 fn wrong_arguments(error: &clap::Error) -> ExitCode {
     let asked = matches!(error.kind(), ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayVersion);

@@ -1,16 +1,7 @@
-//! The command line of icecore: the only place that prints, reads the environment and the clock, and knows exit codes.
-
-mod app;
-mod args;
-mod commands;
-mod exit;
-mod host;
-mod json;
-mod ui;
-mod units;
+//! The program `icecore`. All of it is in the library, so that its parsers can be fuzzed.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    args::main()
+    icecore_cli::main()
 }

@@ -48,6 +48,9 @@
 //! ```
 
 mod format;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod pure;
 mod repository;
 #[cfg(feature = "testing")]

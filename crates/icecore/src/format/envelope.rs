@@ -9,6 +9,7 @@
 //!     checksum     32    over all bytes before it
 //! ```
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::format::bytes::DecodeError;
@@ -34,7 +35,7 @@ pub(crate) struct Opened<'a> {
 
 impl Opened<'_> {
     /// Decodes the body. A newer minor version may have appended fields to it, which are passed over.
-    pub(crate) fn value<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+    pub(crate) fn value<T: Serialize + DeserializeOwned>(&self) -> Result<T, DecodeError> {
         if self.is_newer { Ok(serial::decode_front(self.body)?.0) } else { serial::decode(self.body) }
     }
 }

@@ -233,6 +233,11 @@ fn pages_that_no_encoder_writes_are_refused() {
         change(|leaf| leaf.extents[2].place = Place::Chunk { chunk: 1, slot: 254 }).is_err(),
         "no such slot"
     );
+    assert!(change(|leaf| leaf.chunks.push(ChunkId([1; 16]))).is_err(), "a chunk that no extent uses");
+    assert!(
+        change(|leaf| leaf.extents.swap(0, 2)).is_err(),
+        "chunks in another order than that of their first use"
+    );
     let zero = Leaf { data_spans: 0, digests: Vec::new(), chunks: Vec::new(), extents: Vec::new() };
     assert!(Page::decode(&Page::Leaf(zero).encode().unwrap()).is_err(), "a leaf of zeros");
     for inner in [
@@ -261,9 +266,9 @@ fn digests(count: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Digest>> {
 fn any_leaf() -> impl Strategy<Value = Leaf> {
     let spans = vec((0..16_u16, any::<u16>(), 0..=240_u8), 64);
     let chunks = vec(any::<[u8; 16]>().prop_map(ChunkId), 1..9);
-    (1..=u64::MAX, digests(64), chunks, spans).prop_map(|(data_spans, mut digests, chunks, spans)| {
+    (1..=u64::MAX, digests(64), chunks, spans).prop_map(|(data_spans, mut digests, mut chunks, spans)| {
         digests.truncate(data_spans.count_ones() as usize);
-        let mut extents: Vec<Extent> = Vec::new();
+        let (mut extents, mut named): (Vec<Extent>, u16) = (Vec::new(), 0);
         let zero = |extents: &mut Vec<Extent>, blocks| match extents.last_mut() {
             _ if blocks == 0 => {}
             Some(last) if last.place == Place::Zero => last.blocks += blocks,
@@ -275,9 +280,12 @@ fn any_leaf() -> impl Strategy<Value = Leaf> {
                 continue;
             }
             zero(&mut extents, zeros);
-            let chunk = chunk % u16::try_from(chunks.len()).unwrap();
+            // Those that were named before, and the next one.
+            let chunk = chunk % (named + 1).min(u16::try_from(chunks.len()).unwrap());
+            named = named.max(chunk + 1);
             extents.push(Extent { blocks: 16 - zeros, place: Place::Chunk { chunk, slot } });
         }
+        chunks.truncate(named.into());
         Leaf { data_spans, digests, chunks, extents }
     })
 }

@@ -95,7 +95,7 @@ impl Leaf {
         if self.digests.len() != self.data_spans.count_ones() as usize {
             return Err(DecodeError::bad("the number of span digests", self.digests.len() as u64));
         }
-        let mut covered = 0;
+        let (mut covered, mut named) = (0, 0);
         for extent in &self.extents {
             let blocks = usize::from(extent.blocks);
             if blocks == 0 || covered + blocks > LEAF_BLOCKS {
@@ -109,9 +109,19 @@ impl Leaf {
                 Place::Chunk { slot, .. } if usize::from(slot) + blocks > CHUNK_BLOCKS_MAX => {
                     return Err(DecodeError::bad("the slot of an extent", slot));
                 }
-                Place::Chunk { .. } => self.check_has_data(covered, blocks)?,
+                Place::Chunk { chunk, .. } => {
+                    self.check_has_data(covered, blocks)?;
+                    if usize::from(chunk) > named {
+                        return Err(DecodeError::bad("the order of the chunks, by their first use", chunk));
+                    }
+                    named = named.max(usize::from(chunk) + 1);
+                }
             }
             covered += blocks;
+        }
+        // Gc drops a chunk that no extent uses, whatever table names it.
+        if named != self.chunks.len() {
+            return Err(DecodeError::bad("the number of chunks", self.chunks.len() as u64));
         }
         if covered != LEAF_BLOCKS {
             return Err(DecodeError::bad("the number of blocks that the extents cover", covered as u64));

@@ -17,15 +17,20 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, DecodeError> {
 }
 
 /// Decodes a value that must fill `bytes` to the end.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+pub(crate) fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let (value, rest) = decode_front(bytes)?;
     if rest == 0 { Ok(value) } else { Err(DecodeError::Trailing { bytes: rest }) }
 }
 
 /// Decodes a value at the beginning of `bytes`, and returns how many bytes are left over.
-pub(crate) fn decode_front<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {
+///
+/// A value has one encoding only: bincode would also take numbers that are written longer than need be.
+pub(crate) fn decode_front<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {
     let config = bincode::config::standard().with_limit::<SERIAL_BYTES_MAX>();
     let (value, read) = bincode::serde::decode_from_slice(bytes, config)
         .map_err(|error| DecodeError::Serial(error.to_string()))?;
+    if encode(&value)? != bytes[..read] {
+        return Err(DecodeError::Serial("a number is written longer than it need be".to_owned()));
+    }
     Ok((value, bytes.len() - read))
 }

@@ -72,6 +72,12 @@ impl Decoder {
         Ok(Self { zstd: Decompressor::new()?, buffer: Vec::new() })
     }
 
+    /// Returns how many bytes its buffer has room for.
+    #[cfg(feature = "testing")]
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Returns the bytes that `stored` was made of, which must be exactly `raw_bytes` long. Never takes more memory
     /// than that, whatever the frame says of itself.
     pub(crate) fn decode<'a>(

@@ -114,7 +114,7 @@ impl TempFile<'_> {
         file.append(bytes).map_err(|error| Error::io(format!("writing {}", self.temp), error))
     }
 
-    /// Opens what was appended so far, to read it. It stays readable whatever becomes of its name.
+    /// Opens the file to read what was appended so far: once it is published, others may remove it.
     pub(crate) fn open(&mut self) -> Result<Box<dyn StoredFile>> {
         self.flush()?;
         self.base.storage.open(&self.temp).map_err(|error| Error::io(format!("opening {}", self.temp), error))

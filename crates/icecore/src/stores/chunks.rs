@@ -198,6 +198,16 @@ impl Store {
         found.filter(|found| found.entry.id == *id).collect()
     }
 
+    /// Returns the chunk where a slot of it has its data: another copy, where the one that was found lacks it.
+    pub(crate) fn copy_with(&self, found: &Located, slot: u8) -> Result<Located> {
+        let mut copies = self.copies(&found.entry.id)?.into_iter();
+        copies.find(|copy| copy.pack.has_slot(&copy.entry, slot)).ok_or_else(|| {
+            let (id, pack) = (ChunkId(found.entry.id), found.pack.id);
+            Error::corrupt(format!("slot {slot} of chunk {id} is needed and pack {pack} does not have it"))
+                .with_hint("run `icecore repair index`, then `icecore verify`")
+        })
+    }
+
     /// Returns the chunk and the slot in it that a hint for a block leads to; none if the block is not there.
     pub(crate) fn prove_block(&self, id: &BlockId, hint: Hint) -> Result<Option<(Located, u8)>> {
         let slot = hint.detail;

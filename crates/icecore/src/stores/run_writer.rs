@@ -32,9 +32,9 @@ pub(crate) struct PreparedRun<'a> {
 }
 
 impl PreparedRun<'_> {
-    /// Publishes the run and returns it, open.
+    /// Publishes the run and returns it, open. It was opened before: as soon as it has its name, another thread or process
+    /// may merge it with others and remove it.
     pub(crate) fn publish(mut self) -> Result<Arc<RunFile>> {
-        // Opened first: as soon as it has its name, another thread or process may merge it into a larger one and remove it.
         let run = RunFile::from_file(self.id, &*self.file.open()?)?;
         self.file.publish(&layout::run(self.id))?;
         Ok(Arc::new(run))

@@ -43,6 +43,9 @@ const LAYERS: &[&[&str]] = &[
     &["repository"],
     // For benches: single stages, and indexes without data.
     &["scale", "stages"],
+    // For fuzzing: what must hold of each decoder, and repositories that lie.
+    &["fuzzing/seal"],
+    &["fuzzing/decoders", "fuzzing/forge"],
     // Verbs, each after its parts, which no other verb imports.
     &["verbs/catalog"],
     &["verbs/capture/buffers", "verbs/capture/commit", "verbs/capture/draft"],

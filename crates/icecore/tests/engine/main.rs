@@ -21,7 +21,11 @@ mod exhaust;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod heal;
+#[cfg(test)]
+mod history;
 #[cfg(test)]
 mod keep_going;
 #[cfg(test)]
@@ -38,9 +42,13 @@ mod repair;
 #[cfg(test)]
 mod restore;
 #[cfg(test)]
+mod spread;
+#[cfg(test)]
 mod stats;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod threads;
 #[cfg(test)]
 mod verify;
 #[cfg(test)]

@@ -1,16 +1,5 @@
-//! Random histories of a repository, played against plain images in memory.
+//! Random histories of a repository.
 
-use std::io;
-
-use icecore::CaptureOptions;
-use icecore::FaultStorage;
-use icecore::MemoryStorage;
-use icecore::NoProgress;
-use icecore::Parent;
-use icecore::Repository;
-use icecore::RestoreMode;
-use icecore::Snapshot;
-use icecore::gc;
 use proptest::prelude::Just;
 use proptest::prelude::Strategy;
 use proptest::prelude::any;
@@ -18,63 +7,14 @@ use proptest::prop_oneof;
 use proptest::test_runner::Config;
 use proptest::test_runner::TestRunner;
 
+use crate::history::Step;
+use crate::history::VOLUMES;
+use crate::history::World;
 use crate::noise::Noise;
-use crate::support::Target;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::image_of;
-use crate::support::init;
-use crate::support::open;
-use crate::support::options;
 
-const VOLUMES: [&str; 3] = ["a", "b", "c"];
 const IMAGE_BYTES_MAX: usize = 9 << 20;
 /// Cases unless `PROPTEST_CASES` says otherwise.
 const CASES: u32 = 100;
-
-/// One step. Numbers choose among what there is when the step is taken, so that none is in vain.
-#[derive(Debug, Clone)]
-enum Step {
-    Scribble {
-        volume: usize,
-        seed: u64,
-    },
-    /// Bytes of one image appear in another, at places that need not fit blocks.
-    Copy {
-        from: usize,
-        to: usize,
-        aligned: bool,
-        seed: u64,
-    },
-    Resize {
-        volume: usize,
-        bytes: usize,
-    },
-    Capture {
-        volume: usize,
-        parent: bool,
-        level: i32,
-    },
-    Restore {
-        snapshot: usize,
-        over: usize,
-    },
-    Delete {
-        snapshot: usize,
-    },
-    Rename {
-        snapshot: usize,
-    },
-    Gc {
-        max_unused: f64,
-    },
-    Reopen,
-    Crash {
-        step: Box<Step>,
-        call: u64,
-        once: bool,
-    },
-}
 
 fn step() -> impl Strategy<Value = Step> {
     let volume = || 0..VOLUMES.len();
@@ -104,158 +44,6 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-struct World {
-    storage: MemoryStorage,
-    repo: Repository,
-    volumes: Vec<Vec<u8>>,
-    snapshots: Vec<(Snapshot, Vec<u8>)>,
-}
-
-impl World {
-    fn new() -> Self {
-        let storage = MemoryStorage::new();
-        let repo = init(storage.clone());
-        let volumes = vec![Noise(71).disk(1 << 20), Noise(72).disk(5 << 20), Vec::new()];
-        Self { storage, repo, volumes, snapshots: Vec::new() }
-    }
-
-    /// Returns which snapshot a number means, if there is one.
-    fn pick(&self, number: usize) -> Option<usize> {
-        number.checked_rem(self.snapshots.len())
-    }
-
-    fn take(&mut self, step: &Step) {
-        match *step {
-            Step::Scribble { volume, seed } => {
-                let image = &mut self.volumes[volume];
-                if !image.is_empty() {
-                    Noise(seed).scribble(image);
-                }
-            }
-            Step::Copy { from, to, aligned, seed } => self.copy(from, to, aligned, seed),
-            Step::Resize { volume, bytes } => self.volumes[volume].resize(bytes, 0),
-            Step::Restore { snapshot, over } => self.restore(snapshot, over),
-            Step::Rename { snapshot } => {
-                let Some(at) = self.pick(snapshot) else { return };
-                let name = options("").name;
-                let id = self.snapshots[at].0.id;
-                self.snapshots[at].0 = icecore::rename(&self.repo, id, &name).unwrap();
-                assert_eq!(self.snapshots[at].0.name, name);
-            }
-            Step::Reopen => self.repo = open(self.storage.clone()),
-            Step::Crash { ref step, call, once } => self.crash(step, call, once),
-            Step::Capture { .. } | Step::Delete { .. } | Step::Gc { .. } => {
-                let repo = self.handle();
-                self.change(step, &repo).unwrap();
-                self.repo = repo;
-            }
-        }
-    }
-
-    /// Takes out the handle that stays open, so that what it knows grows old while others change the repository.
-    fn handle(&mut self) -> Repository {
-        std::mem::replace(&mut self.repo, open(self.storage.clone()))
-    }
-
-    fn copy(&mut self, from: usize, to: usize, aligned: bool, seed: u64) {
-        let mut noise = Noise(seed);
-        let source = self.volumes[from].clone();
-        let target = &mut self.volumes[to];
-        let len = (1 + noise.below(400_000)).min(source.len()).min(target.len());
-        let place = |noise: &mut Noise, len: usize| match aligned {
-            true => noise.below(len) / icecore::BLOCK_BYTES * icecore::BLOCK_BYTES,
-            false => noise.below(len),
-        };
-        let begin = place(&mut noise, source.len() - len + 1);
-        let at = place(&mut noise, target.len() - len + 1);
-        target[at..at + len].copy_from_slice(&source[begin..begin + len]);
-    }
-
-    fn restore(&mut self, snapshot: usize, over: usize) {
-        let Some(at) = self.pick(snapshot) else { return };
-        let (snapshot, image) = &self.snapshots[at];
-        let mut before = self.volumes[over].clone();
-        before.resize(before.len().max(image.len()), 0);
-        let mut wanted = image.clone();
-        wanted.resize(before.len(), 0);
-        let fresh = Target::new(vec![0; before.len()]);
-        icecore::restore(&self.repo, snapshot.id, &fresh, RestoreMode::Fresh, &NoProgress).unwrap();
-        assert_same(&fresh.into_bytes(), &wanted, "a fresh restore");
-        let target = Target::new(before);
-        icecore::restore(&self.repo, snapshot.id, &target, RestoreMode::InPlace, &NoProgress).unwrap();
-        assert_same(&target.into_bytes(), &wanted, "a restore in place");
-        self.volumes[over] = wanted;
-    }
-
-    /// Takes a step that may fail halfway, with `repo`.
-    fn change(&mut self, step: &Step, repo: &Repository) -> icecore::Result<()> {
-        match *step {
-            Step::Capture { volume, parent, level } => {
-                let parent = if parent { Parent::Newest } else { Parent::None };
-                let how = CaptureOptions { parent, level: Some(level), ..options(VOLUMES[volume]) };
-                let image = &self.volumes[volume];
-                let taken = icecore::capture(repo, image, &how, &NoProgress).map(|report| report.snapshot);
-                // One that failed at the very end may be there all the same.
-                let there = icecore::find(&open(self.storage.clone()), &how.id.to_string()).ok();
-                assert!(taken.is_err() || there == taken.as_ref().ok().cloned());
-                self.snapshots.extend(there.map(|snapshot| (snapshot, image.clone())));
-                taken.map(|_| ())
-            }
-            Step::Delete { snapshot } => {
-                let Some(at) = self.pick(snapshot) else { return Ok(()) };
-                let id = self.snapshots[at].0.id;
-                let deleted = icecore::delete(repo, id);
-                let there = icecore::find(&open(self.storage.clone()), &id.to_string()).is_ok();
-                assert!(!(there && deleted.is_ok()));
-                if !there {
-                    self.snapshots.remove(at);
-                }
-                deleted.map(|_| ())
-            }
-            Step::Gc { max_unused } => {
-                let plan = gc::plan(repo, &gc::GcOptions { max_unused }, &NoProgress)?;
-                gc::apply(repo, plan, &NoProgress).map(|_| ())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn crash(&mut self, step: &Step, call: u64, once: bool) {
-        let kind = io::ErrorKind::StorageFull;
-        let faulty = match once {
-            true => FaultStorage::failing_once(self.storage.clone(), call, kind),
-            false => FaultStorage::failing_from(self.storage.clone(), call, kind),
-        };
-        // Whether it fails or not is all the same: what must hold is looked at after each step.
-        let _ = self.change(step, &open(faulty));
-    }
-
-    fn check(&self) {
-        let listing = icecore::list(&self.repo).unwrap();
-        assert_eq!(listing.unreadable, []);
-        let mut expected: Vec<Snapshot> =
-            self.snapshots.iter().map(|(snapshot, _)| snapshot.clone()).collect();
-        expected.sort_by_key(|snapshot| (snapshot.created_unix_ms, snapshot.id));
-        assert_eq!(listing.snapshots, expected);
-        for (snapshot, image) in &self.snapshots {
-            assert_eq!(snapshot.size_bytes, image.len() as u64);
-        }
-    }
-
-    fn check_all(&self) {
-        for repo in [&self.repo, &open(self.storage.clone())] {
-            for (snapshot, image) in &self.snapshots {
-                assert_same(&image_of(repo, snapshot.id), image, &snapshot.name);
-            }
-        }
-        for ((a, a_image), (b, b_image)) in self.snapshots.iter().zip(self.snapshots.iter().skip(1)) {
-            assert_eq!(a.content == b.content, a_image == b_image, "{} and {}", a.name, b.name);
-        }
-        assert_sound(&self.repo, "at the end");
-        icecore::stats(&self.repo, &NoProgress).unwrap();
-    }
-}
-
 #[test]
 fn random_histories_lose_nothing() {
     let mut config = Config { source_file: Some(file!()), max_shrink_iters: 2000, ..Config::default() };
@@ -264,7 +52,7 @@ fn random_histories_lose_nothing() {
     }
     let histories = proptest::collection::vec(step(), 1..30);
     let played = TestRunner::new(config).run(&histories, |steps| {
-        let mut world = World::new();
+        let mut world = World::new([Noise(71).disk(1 << 20), Noise(72).disk(5 << 20), Vec::new()]);
         for step in &steps {
             world.take(step);
             world.check();

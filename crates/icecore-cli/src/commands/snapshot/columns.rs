@@ -100,7 +100,7 @@ impl Column {
         }
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let plain: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
         // The words on the left are what doctl's --format takes.
         let plain = match plain.to_ascii_lowercase().as_str() {

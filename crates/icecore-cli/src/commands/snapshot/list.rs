@@ -84,7 +84,8 @@ impl ListArgs {
     }
 }
 
-fn globs(patterns: &[String]) -> Result<GlobSet> {
+/// Returns what fits any of these patterns.
+pub(crate) fn globs(patterns: &[String]) -> Result<GlobSet> {
     let wrong = |error: globset::Error| {
         Error::new(ErrorKind::InvalidInput, format!("that is no pattern: {error}")).with_hint(
             "*, ?, [a-z] and {a,b} stand for others; a \\ before one of these signs takes its meaning away",

@@ -23,10 +23,11 @@ pub(crate) struct TagArgs {
     changes: Vec<String>,
 }
 
+/// Tags that come and go.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Changes {
-    add: Vec<String>,
-    remove: Vec<String>,
+pub(crate) struct Changes {
+    pub(crate) add: Vec<String>,
+    pub(crate) remove: Vec<String>,
 }
 
 impl TagArgs {
@@ -43,7 +44,7 @@ impl TagArgs {
 }
 
 impl Changes {
-    fn parse(texts: &[String]) -> Result<Self> {
+    pub(crate) fn parse(texts: &[String]) -> Result<Self> {
         let mut changes = Self::default();
         for text in texts {
             match text.split_at_checked(1) {

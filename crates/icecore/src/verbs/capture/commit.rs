@@ -66,9 +66,14 @@ fn all_there(store: &Store, record: &Record) -> Result<bool> {
                     let Some(found) = store.find_chunk(&leaf.chunks[usize::from(chunk)])? else {
                         return Ok(false);
                     };
-                    let slots = (slot..=u8::MAX).take(usize::from(extent.blocks));
-                    if !slots.into_iter().all(|slot| found.pack.has_slot(&found.entry, slot)) {
-                        return Ok(false);
+                    for slot in (slot..=u8::MAX).take(usize::from(extent.blocks)) {
+                        if found.pack.has_slot(&found.entry, slot) {
+                            continue;
+                        }
+                        match store.copy_with(&found, slot) {
+                            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(false),
+                            copy => drop(copy?),
+                        }
                     }
                 }
             }

@@ -74,7 +74,8 @@ pub(crate) fn compare(
     }
     progress.advance(Meter::Restored, kept_bytes);
     let pieces = std::mem::take(&mut window.pieces);
-    window.pieces = pieces.iter().flat_map(|piece| wrong_parts(piece, &right[piece.leaf as usize])).collect();
+    let is_wrong = |piece: &Piece, at: u16| !right[piece.leaf as usize][usize::from(piece.block + at)];
+    window.pieces = pieces.iter().flat_map(|piece| piece.parts(|at| is_wrong(piece, at))).collect();
     Ok((kept_bytes, zeroed_bytes))
 }
 
@@ -182,19 +183,6 @@ pub(crate) fn make_zero(target: &dyn WriteAt, range: Range<u64>) -> Result<u64> 
         at = step.end;
     }
     Ok(zeroed_bytes)
-}
-
-/// Returns the parts of a piece whose blocks are not right.
-fn wrong_parts<'a>(piece: &Piece, right: &'a [bool; LEAF_BLOCKS]) -> impl Iterator<Item = Piece> + use<'a> {
-    let piece = *piece;
-    let blocks = &right[usize::from(piece.block)..usize::from(piece.block + piece.blocks)];
-    let mut at = 0_u16;
-    blocks.chunk_by(|a, b| a == b).filter_map(move |run| {
-        let (first, blocks) = (at, u16::try_from(run.len()).unwrap_or(0));
-        at += blocks;
-        let slot = piece.slot.checked_add(u8::try_from(first).ok()?)?;
-        (!run[0]).then_some(Piece { block: piece.block + first, blocks, slot, ..piece })
-    })
 }
 
 fn read(target: &dyn WriteAt, offset: u64, buffer: &mut [u8]) -> Result<()> {

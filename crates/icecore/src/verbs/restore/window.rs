@@ -92,6 +92,14 @@ impl Piece {
         Self { block: self.block + from, blocks, slot, ..*self }
     }
 
+    /// Returns the parts of it whose blocks, given by their numbers in the piece, are all wanted; as long as they can be.
+    pub(crate) fn parts(&self, wanted: impl Fn(u16) -> bool) -> Vec<Self> {
+        let blocks: Vec<u16> = (0..self.blocks).collect();
+        let runs = blocks.chunk_by(|a, b| wanted(*a) == wanted(*b)).filter(|run| wanted(run[0]));
+        let part = |run: &[u16]| Some(self.part(run[0], u16::try_from(run.len()).ok()?));
+        runs.filter_map(part).collect()
+    }
+
     /// Returns what is left of it without the blocks of another one.
     fn without(&self, other: &Self) -> impl Iterator<Item = Self> + use<> {
         let (begin, end) = (self.block, self.block + self.blocks);

@@ -221,13 +221,17 @@ impl<'a> Tally<'a> {
         for extent in &leaf.extents {
             let Place::Chunk { chunk, slot } = extent.place else { continue };
             let chunk = &chunks[usize::from(chunk)];
-            let pack = PackTally::of(&mut self.packs, &chunk.pack, self.snapshots_max);
             for slot in (slot..=u8::MAX).take(usize::from(extent.blocks)) {
-                if !chunk.pack.has_slot(&chunk.entry, slot) {
-                    return Err(chunk.damaged().in_context(format!("slot {slot} has no data")));
-                }
-                let at = chunk.entry.first_block + u32::from(slot);
-                each(pack, &mut self.image, (chunk.pack.id, at));
+                let other;
+                let copy = if chunk.pack.has_slot(&chunk.entry, slot) {
+                    chunk
+                } else {
+                    other = self.store.copy_with(chunk, slot)?;
+                    &other
+                };
+                let pack = PackTally::of(&mut self.packs, &copy.pack, self.snapshots_max);
+                let at = copy.entry.first_block + u32::from(slot);
+                each(pack, &mut self.image, (copy.pack.id, at));
             }
         }
         Ok(())

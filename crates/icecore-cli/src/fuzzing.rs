@@ -1,0 +1,87 @@
+//! For fuzzing and the tests that replay what it found: what must hold of everything that reads what people write.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use icecore::LEVELS;
+
+use crate::args;
+use crate::commands::snapshot::columns::Column;
+use crate::commands::snapshot::list;
+use crate::commands::snapshot::tag::Changes;
+use crate::ui;
+use crate::units;
+
+/// The arguments of the program, each ended by a zero byte.
+pub fn arguments(bytes: &[u8]) {
+    let arguments: Vec<OsString> =
+        bytes.split(|byte| *byte == 0).map(|word| OsString::from_vec(word.to_vec())).collect();
+    if let Err(error) = args::parse(&arguments) {
+        assert_ne!(error.to_string(), "");
+    }
+}
+
+/// Single values: sizes, percentages, levels, columns, tags, patterns, and texts that are shown.
+pub fn values(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(size) = units::parse_size(&text) {
+        // What is shown of it is about the same, as far as it can be written.
+        let shown = units::bytes(size);
+        if let Ok(again) = units::parse_size(&shown) {
+            assert!(
+                again.abs_diff(size) <= size / 10,
+                "{text:?} is {size}, shown as {shown}, read as {again}"
+            );
+        } else {
+            assert!(size >= 1 << 60, "{shown} cannot be read");
+        }
+    }
+    if let Ok(part) = units::parse_percent(&text) {
+        assert!((0.0..=1.0).contains(&part), "{text:?} is {part}");
+    }
+    if let Ok(level) = units::parse_level(&text) {
+        assert!(LEVELS.contains(&level), "{text:?} is {level}");
+    }
+    let words: Vec<String> = text.split('\n').map(str::to_owned).collect();
+    if let Ok(changes) = Changes::parse(&words) {
+        assert_eq!(changes.add.len() + changes.remove.len(), words.len());
+    }
+    for word in &words {
+        let _ = Column::parse(word);
+    }
+    if let Ok(globs) = list::globs(&words) {
+        let _ = words.iter().filter(|word| globs.is_match(word)).count();
+    }
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    assert!(!ui::printable(&text).contains(steers), "{text:?} would change the terminal");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Plays the corpus of a fuzzing target, and everything that a fuzzer ever found with it.
+    fn replay(name: &str, target: fn(&[u8])) {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+        let mut played = 0;
+        for kind in ["corpus", "found"] {
+            let Ok(inputs) = fs::read_dir(top.join(kind).join(name)) else { continue };
+            for input in inputs {
+                let path = input.unwrap().path();
+                let bytes = fs::read(&path).unwrap();
+                assert!(std::panic::catch_unwind(|| target(&bytes)).is_ok(), "{} fails", path.display());
+                played += 1;
+            }
+        }
+        assert!(played > 0, "there is no corpus of {name}");
+    }
+
+    #[test]
+    fn parsers_take_what_fuzzers_made_up() {
+        replay("cli_arguments", arguments);
+        replay("cli_values", values);
+    }
+}

@@ -1,0 +1,20 @@
+//! The command line of icecore: the only place that prints, reads the environment and the clock, and knows exit codes.
+
+mod app;
+mod args;
+mod commands;
+mod exit;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod host;
+mod json;
+mod ui;
+mod units;
+
+use std::process::ExitCode;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    args::main()
+}

@@ -1,0 +1,196 @@
+//! What must hold of each decoder, for any bytes: no panic, and what is taken is what an encoder would have written.
+//!
+//! Each function looks at the bytes as they are, and once more with their signature, version and checksum put right, so
+//! that a fuzzer gets past these.
+
+use std::hint::black_box;
+
+use crate::format::config::Config;
+use crate::format::pack;
+use crate::format::pack::Directory;
+use crate::format::pack::Trailer;
+use crate::format::page::Inner;
+use crate::format::page::Page;
+use crate::format::record::Record;
+use crate::format::run;
+use crate::format::run::Run;
+use crate::fuzzing::seal;
+use crate::pure::compress::Codec;
+use crate::pure::compress::Decoder;
+use crate::pure::compress::Encoder;
+use crate::pure::hash::Hasher;
+use crate::words::ids::BlockId;
+use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sizes::to_u64;
+
+/// The key of the repository that all of this is of.
+const KEY: [u8; 32] = [1; 32];
+
+/// The file `config`.
+pub fn config(bytes: &[u8]) {
+    for bytes in [Some(bytes.to_vec()), seal::envelope(*b"ICECONF\n", bytes, &seal::plain)].iter().flatten() {
+        if let Ok((config, minor)) = Config::decode(bytes) {
+            assert_body(bytes, config.encode().ok(), minor);
+        }
+    }
+}
+
+/// A snapshot record.
+pub fn record(bytes: &[u8]) {
+    let hasher = Hasher::new(&KEY);
+    let sealed = seal::envelope(*b"ICESNAP\n", bytes, &|bytes| hasher.record(bytes).0);
+    for bytes in [Some(bytes.to_vec()), sealed].iter().flatten() {
+        if let Ok((record, minor)) = Record::decode(bytes, &hasher) {
+            assert_body(bytes, record.encode(&hasher).ok(), minor);
+        }
+    }
+}
+
+/// Fails unless the body of an envelope is the encoding of what was decoded. A newer version may have more behind it.
+fn assert_body(bytes: &[u8], encoded: Option<Vec<u8>>, minor: u16) {
+    let body = |bytes: &[u8]| bytes.get(16..bytes.len() - 32).map(<[u8]>::to_vec);
+    let (found, encoded) = (body(bytes), encoded.as_deref().and_then(body));
+    match (found, encoded) {
+        (Some(found), Some(encoded)) if minor == 0 => assert_eq!(found, encoded, "not the only encoding"),
+        (Some(found), Some(encoded)) => assert!(found.starts_with(&encoded), "not the only encoding"),
+        (found, encoded) => assert_eq!(found, encoded, "it cannot be encoded"),
+    }
+}
+
+/// A manifest page.
+pub fn page(bytes: &[u8]) {
+    let Ok(page) = Page::decode(bytes) else { return };
+    assert_eq!(page.encode().as_deref(), Ok(bytes), "not the only encoding");
+    let hasher = Hasher::new(&KEY);
+    match page {
+        Page::Leaf(leaf) => {
+            assert_eq!(leaf.places().count(), LEAF_BLOCKS);
+            let known = |(chunk, _): (u16, u8)| usize::from(chunk) < leaf.chunks.len();
+            assert!(leaf.places().flatten().all(known), "a chunk that the leaf does not name");
+            black_box(leaf.content(&hasher));
+        }
+        Page::Inner(inner) => {
+            let children: Vec<_> = inner.children().collect();
+            assert_eq!(children.len(), inner.children.len());
+            let placed: Vec<_> =
+                children.iter().map(|(at, child)| (u8::try_from(*at).unwrap_or(u8::MAX), *child)).collect();
+            assert_eq!(Inner::new(inner.level, &placed), inner);
+            black_box(inner.content(&hasher));
+        }
+    }
+}
+
+/// A whole pack: header, records, directory, trailer.
+pub fn pack(bytes: &[u8]) {
+    let header = |bytes: &[u8]| {
+        if let Ok(header) = pack::Header::decode(bytes) {
+            let mut encoded = header.encode();
+            // What must not be read is zero in what an encoder writes.
+            encoded[32..].copy_from_slice(&bytes[32..pack::HEADER_BYTES]);
+            assert_eq!(encoded, bytes[..pack::HEADER_BYTES], "not the only header");
+        }
+    };
+    header(bytes);
+    let mut sealed = bytes.to_vec();
+    seal::pack(&mut sealed);
+    header(&sealed);
+    for bytes in [bytes, &sealed] {
+        records(bytes);
+        directory(bytes);
+    }
+}
+
+/// Goes through the records of a pack as far as they lead.
+fn records(bytes: &[u8]) {
+    let mut at = pack::HEADER_BYTES;
+    while let Some(record) = bytes.get(at..).and_then(|rest| rest.get(..pack::RECORD_BYTES)) {
+        let begin = u32::try_from(at).unwrap_or(u32::MAX);
+        let Ok(entry) = pack::Entry::decode_record(record, begin) else { return };
+        assert!(entry.offset as usize >= at + pack::RECORD_BYTES, "stored bytes before their record");
+        let mut encoded = entry.encode_record();
+        // Flags that mean nothing yet.
+        encoded[5] |= record[5] & !1;
+        assert_eq!(encoded[..36], record[..36], "not the only record");
+        at = entry.offset as usize + entry.stored_bytes as usize;
+    }
+}
+
+fn directory(bytes: &[u8]) {
+    let Some(end) = bytes.len().checked_sub(pack::TRAILER_BYTES) else { return };
+    let Ok(trailer) = Trailer::decode(&bytes[end..]) else { return };
+    let mut encoded = trailer.encode();
+    encoded[32..].copy_from_slice(&bytes[end + 32..]);
+    assert_eq!(encoded, bytes[end..], "not the only trailer");
+    let begin = usize::try_from(trailer.directory_offset).unwrap_or(usize::MAX).min(end);
+    let Ok(directory) = Directory::new(&bytes[begin..end], &trailer) else { return };
+    for number in 0..=trailer.entries {
+        let Ok(entry) = directory.entry(number, &trailer) else { continue };
+        assert!(number < trailer.entries, "an entry behind the last one");
+        let stored = &bytes[begin + number as usize * pack::ENTRY_BYTES..][..pack::ENTRY_BYTES];
+        assert_eq!(entry.encode(), stored, "not the only entry");
+        assert!(u64::from(entry.offset) + u64::from(entry.stored_bytes) <= trailer.directory_offset);
+        let ids = (0..=u8::MAX).filter(|slot| directory.block_id(&entry, *slot).is_some()).count();
+        assert_eq!(ids, usize::from(entry.slots).min(256));
+        assert_eq!(directory.bitmap(&entry).is_some(), entry.bitmap.is_some());
+    }
+}
+
+/// A whole index run, and what is looked for in it.
+pub fn run(bytes: &[u8]) {
+    look_up(bytes);
+    let mut sealed = bytes.to_vec();
+    seal::run(&mut sealed);
+    look_up(&sealed);
+}
+
+fn look_up(bytes: &[u8]) {
+    let Ok(header) = run::Header::decode(bytes, to_u64(bytes.len())) else { return };
+    let mut encoded = header.encode();
+    encoded[40..].copy_from_slice(&bytes[40..run::HEADER_BYTES]);
+    assert_eq!(encoded, bytes[..run::HEADER_BYTES], "not the only header");
+    let run = Run::new(bytes, &header);
+    assert!(run.is_ok(), "the sections do not fill a file of the right length");
+    let Ok(run) = run else { return };
+    assert_eq!(to_u64(run.packs().count()), u64::from(header.packs));
+    assert_eq!(to_u64(run.chunks.entries().count()), header.chunks);
+    assert_eq!(to_u64(run.blocks.entries().count()), header.blocks);
+    // Ids of which some are in it: the end of a run is entries, which begin with bytes of ids.
+    let ids: Vec<BlockId> =
+        bytes.rchunks(9).take(64).filter_map(|part| part.first_chunk().map(|lead| short(*lead))).collect();
+    for id in &ids {
+        let found = run.find_chunk(&id.0).map(|entry| entry.pack);
+        found.for_each(|pack| assert_eq!(run.pack(pack).is_some(), pack < header.packs));
+    }
+    run.find_blocks(&ids, |at, entry| {
+        assert!(at < ids.len());
+        assert_eq!(run.pack(entry.pack).is_some(), entry.pack < header.packs);
+    });
+}
+
+fn short(lead: [u8; 6]) -> BlockId {
+    let mut id = [0; 16];
+    id[..6].copy_from_slice(&lead);
+    BlockId(id)
+}
+
+/// Stored bytes: `u32` how long they say that they are decoded, `u8` how they are encoded, then the bytes.
+pub fn stored(bytes: &[u8]) {
+    let Some(([l0, l1, l2, l3, codec], stored)) = bytes.split_first_chunk() else { return };
+    // A directory entry cannot say more than this.
+    let raw_bytes = (u32::from_le_bytes([*l0, *l1, *l2, *l3]) % (pack::RAW_BYTES_MAX + 1)) as usize;
+    let codec = if codec % 2 == 0 { Codec::Raw } else { Codec::Zstd };
+    let (Ok(mut decoder), Ok(mut encoder)) = (Decoder::new(), Encoder::new(1, true)) else { return };
+    if let Ok(raw) = decoder.decode(codec, stored, raw_bytes) {
+        assert_eq!(raw.len(), raw_bytes);
+        let raw = raw.to_vec();
+        let again = encoder.encode(&raw).ok();
+        let decoded =
+            again.as_ref().and_then(|again| decoder.decode(again.codec, &again.bytes, raw.len()).ok());
+        assert_eq!(decoded, Some(&raw[..]), "what was encoded again is another");
+    }
+    assert!(decoder.capacity() <= 2 * pack::RAW_BYTES_MAX as usize, "it took more memory than it may");
+    // The same bytes as content.
+    let encoded = encoder.encode(stored).ok();
+    let decoded = encoded.as_ref().and_then(|it| decoder.decode(it.codec, &it.bytes, stored.len()).ok());
+    assert_eq!(decoded, Some(stored), "what was encoded is another");
+}

@@ -1,0 +1,218 @@
+//! Repositories that no capture would write: every checksum and id is right, and what they say may be a lie.
+
+use crate::format::pack::PackKind;
+use crate::format::page::Extent;
+use crate::format::page::Inner;
+use crate::format::page::Leaf;
+use crate::format::page::Page;
+use crate::format::page::PageRef;
+use crate::format::page::Place;
+use crate::format::record::CaptureStats;
+use crate::format::record::Record;
+use crate::pure::compress::Encoder;
+use crate::repository::Repository;
+use crate::stores::fence::Writer;
+use crate::stores::index_writer::write_run_of;
+use crate::stores::pack_writer::Item;
+use crate::stores::pack_writer::PackWriter;
+use crate::stores::records;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::BlockId;
+use crate::words::ids::ChunkId;
+use crate::words::ids::Digest;
+use crate::words::ids::PageId;
+use crate::words::ids::SnapshotId;
+use crate::words::names::ResourceKind;
+use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sizes::SPAN_BLOCKS;
+
+/// What a digest is where it is a lie.
+const LIE: Digest = Digest([0x5a; 32]);
+
+/// A chunk that no pack has.
+const MISSING: ChunkId = ChunkId([9; 16]);
+
+/// Collects chunks and pages, and publishes them with an index.
+pub struct Forge<'a> {
+    repo: &'a Repository,
+    encoder: Encoder,
+    chunks: Vec<(ChunkId, Vec<Digest>)>,
+    pages: Vec<PageRef>,
+    data: Vec<Item>,
+    manifest: Vec<Item>,
+}
+
+/// A run of blocks of a leaf: how many, and from which slot of which chunk; zeros where there is none.
+pub type Run = (u16, Option<(u16, u8)>);
+
+impl<'a> Forge<'a> {
+    /// Begins with nothing.
+    ///
+    /// # Errors
+    /// `Io` if there is no memory for a compressor.
+    pub fn new(repo: &'a Repository) -> Result<Self> {
+        let encoder = Encoder::new(1, false).map_err(|error| Error::io("making a compressor", error))?;
+        let (data, manifest) = (Vec::new(), Vec::new());
+        Ok(Self { repo, encoder, chunks: Vec::new(), pages: Vec::new(), data, manifest })
+    }
+
+    /// Returns how many pages there are.
+    pub fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// Adds a chunk with a block for each of `fills`, filled with it; not zero, and at most 256.
+    ///
+    /// # Errors
+    /// `Io` if it cannot be compressed.
+    pub fn chunk(&mut self, fills: &[u8]) -> Result<()> {
+        let blocks: Vec<[u8; BLOCK_BYTES]> = fills.iter().map(|fill| [*fill; BLOCK_BYTES]).collect();
+        let hasher = &self.repo.base().hasher;
+        let digests = hasher.blocks(&blocks.iter().collect::<Vec<_>>());
+        let ids: Vec<BlockId> = digests.iter().map(Digest::block_id).collect();
+        let id = hasher.chunk(&ids);
+        self.chunks.push((id, digests));
+        let item = self.item(id.0, &blocks.concat(), ids)?;
+        self.data.push(item);
+        Ok(())
+    }
+
+    /// Adds a page of these bytes, whatever they are.
+    ///
+    /// # Errors
+    /// `Io` if they cannot be compressed.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.page(bytes, LIE)
+    }
+
+    /// Adds a leaf. An honest one says of each span what is in it; of chunks that there are not, nobody knows.
+    ///
+    /// # Errors
+    /// As for [`bytes`](Self::bytes).
+    pub fn leaf(&mut self, runs: &[Run], honest: bool) -> Result<()> {
+        let (mut extents, mut blocks, mut used) = (Vec::new(), Vec::new(), Vec::new());
+        let zero = self.repo.base().hasher.zero_block();
+        for (count, source) in runs {
+            let place = match source {
+                None => Place::Zero,
+                Some((chunk, slot)) => {
+                    let at = used.iter().position(|other| other == chunk).unwrap_or(used.len());
+                    if at == used.len() {
+                        used.push(*chunk);
+                    }
+                    Place::Chunk { chunk: u16::try_from(at).unwrap_or(u16::MAX), slot: *slot }
+                }
+            };
+            extents.push(Extent { blocks: *count, place });
+            blocks.extend((0..usize::from(*count)).map(|at| match source {
+                None => zero,
+                Some((chunk, slot)) => {
+                    let known = self.chunks.get(usize::from(*chunk));
+                    known
+                        .and_then(|(_, digests)| digests.get(usize::from(*slot) + at))
+                        .copied()
+                        .unwrap_or(LIE)
+                }
+            }));
+        }
+        blocks.resize(LEAF_BLOCKS, zero);
+        let hasher = &self.repo.base().hasher;
+        let (mut data_spans, mut digests) = (0, Vec::new());
+        for (span, blocks) in blocks.as_chunks::<SPAN_BLOCKS>().0.iter().enumerate() {
+            if blocks.iter().any(|block| *block != zero) {
+                data_spans |= 1_u64 << span;
+                digests.push(if honest { hasher.span(blocks) } else { LIE });
+            }
+        }
+        let known = |chunk: &u16| self.chunks.get(usize::from(*chunk)).map_or(MISSING, |(id, _)| *id);
+        let chunks = used.iter().map(known).collect();
+        let leaf = Leaf { data_spans, digests, chunks, extents };
+        let content = leaf.content(hasher);
+        self.encoded(&Page::Leaf(leaf), content)
+    }
+
+    /// Adds an inner page; children are pages that were added before, each with its place from 0 to 127.
+    ///
+    /// # Errors
+    /// As for [`bytes`](Self::bytes).
+    pub fn inner(&mut self, level: u8, children: &[(u8, usize)], honest: bool) -> Result<()> {
+        let child = |(at, page): &(u8, usize)| {
+            let missing = PageRef { id: PageId([9; 16]), content: LIE };
+            (*at % 128, self.pages.get(*page).copied().unwrap_or(missing))
+        };
+        let mut children: Vec<(u8, PageRef)> = children.iter().map(child).collect();
+        children.sort_by_key(|(at, _)| *at);
+        children.dedup_by_key(|(at, _)| *at);
+        let inner = Inner::new(level, &children);
+        let content = if honest { inner.content(&self.repo.base().hasher) } else { LIE };
+        self.encoded(&Page::Inner(inner), content)
+    }
+
+    /// Publishes all chunks and pages, with an index.
+    ///
+    /// # Errors
+    /// As for any write.
+    pub fn publish(&mut self) -> Result<()> {
+        let base = self.repo.base();
+        let writer = Writer::begin(base)?;
+        for (kind, items) in [(PackKind::Data, &self.data), (PackKind::Pages, &self.manifest)] {
+            let mut pack = PackWriter::begin(base, kind)?;
+            items.iter().try_for_each(|item| pack.append(item))?;
+            write_run_of(base, &pack.finish(&writer)?)?;
+        }
+        Ok(())
+    }
+
+    /// Publishes the record of a snapshot with this number. An honest one has the content of its root.
+    ///
+    /// # Errors
+    /// As for any write.
+    pub fn record(
+        &self,
+        number: u8,
+        size_bytes: u64,
+        root: Option<usize>,
+        honest: bool,
+    ) -> Result<SnapshotId> {
+        let root = root.and_then(|page| self.pages.get(page)).copied();
+        let content = root.map_or(Digest::ZERO, |root| root.content);
+        let record = Record {
+            id: SnapshotId::from([number; 16]),
+            created_unix_ms: i64::from(number),
+            name: format!("hostile {number}"),
+            kind: ResourceKind::Volume,
+            resource: "hostile".to_owned(),
+            tags: Vec::new(),
+            protected: false,
+            parent: None,
+            size_bytes,
+            root,
+            content: if honest { self.repo.base().hasher.image(size_bytes, content) } else { LIE },
+            stats: CaptureStats::default(),
+            source: None,
+        };
+        records::save(self.repo.base(), &record)?;
+        Ok(record.id)
+    }
+
+    fn encoded(&mut self, page: &Page, content: Digest) -> Result<()> {
+        let bytes = page.encode().map_err(|error| Error::corrupt(error.to_string()))?;
+        self.page(&bytes, content)
+    }
+
+    fn page(&mut self, bytes: &[u8], content: Digest) -> Result<()> {
+        let id = self.repo.base().hasher.page(bytes);
+        self.pages.push(PageRef { id, content });
+        let item = self.item(id.0, bytes, Vec::new())?;
+        self.manifest.push(item);
+        Ok(())
+    }
+
+    fn item(&mut self, id: [u8; 16], raw: &[u8], blocks: Vec<BlockId>) -> Result<Item> {
+        let encoded = self.encoder.encode(raw).map_err(|error| Error::io("compressing", error))?;
+        let raw_bytes = u32::try_from(raw.len()).map_err(|_| Error::corrupt("too long"))?;
+        Ok(Item::new(id, encoded, raw_bytes, blocks))
+    }
+}

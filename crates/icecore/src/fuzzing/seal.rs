@@ -1,0 +1,117 @@
+//! Puts signatures, versions and checksums right, so that what is between them is decoded. Written from
+//! `docs/format.md`, not with the encoders.
+
+use crate::format::layout;
+use crate::pure::hash::Hasher;
+
+/// The most entries of a hostile directory whose stored bytes get a right checksum.
+const ENTRIES_MAX: usize = 256;
+
+/// The checksum of a config.
+pub(crate) fn plain(bytes: &[u8]) -> [u8; 32] {
+    *blake3::hash(bytes).as_bytes()
+}
+
+/// Returns an enveloped file with its length and its checksum put right; none if it is too short to be one.
+pub(crate) fn envelope(
+    magic: [u8; 8],
+    bytes: &[u8],
+    checksum: &dyn Fn(&[u8]) -> [u8; 32],
+) -> Option<Vec<u8>> {
+    let end = bytes.len().checked_sub(32).filter(|end| *end >= 16)?;
+    let mut bytes = bytes.to_vec();
+    bytes[..8].copy_from_slice(&magic);
+    bytes[8..10].copy_from_slice(&[2, 0]);
+    bytes[12..16].copy_from_slice(&u32::try_from(end - 16).ok()?.to_le_bytes());
+    let sum = checksum(&bytes[..end]);
+    bytes[end..].copy_from_slice(&sum);
+    Some(bytes)
+}
+
+/// Puts right a structure of fixed size that begins with `magic` and ends with a CRC-32.
+fn fixed(bytes: &mut [u8], magic: &[u8]) {
+    let end = bytes.len() - 4;
+    bytes[..magic.len()].copy_from_slice(magic);
+    put(bytes, end, crc32fast::hash(&bytes[..end]));
+}
+
+fn put(bytes: &mut [u8], at: usize, number: u32) {
+    bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+}
+
+fn number(bytes: &[u8], at: usize) -> usize {
+    let field = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    field.map_or(0, |field| u32::from_le_bytes(*field) as usize)
+}
+
+/// Puts right all checksums of a pack, as far as its numbers lead.
+pub(crate) fn pack(bytes: &mut [u8]) {
+    if bytes.len() < 128 {
+        return;
+    }
+    bytes[8..10].copy_from_slice(&[2, 0]);
+    fixed(&mut bytes[..64], b"ICEPACK\n");
+    let end = bytes.len() - 64;
+    let begin = number(bytes, end + 24).clamp(64, end);
+    for at in (begin..end).step_by(44).take(number(bytes, end + 8).min(ENTRIES_MAX)) {
+        entry(bytes, at, begin);
+    }
+    // Whatever the trailer says of records, these stand where they begin.
+    let mut at = 64;
+    while at + 40 <= begin {
+        let stored = number(bytes, at + 12);
+        let ids = if bytes[at + 5] & 1 == 1 { 16 * (number(bytes, at + 6) & 0xffff) + 32 } else { 0 };
+        fixed(&mut bytes[at..at + 40], b"ICER");
+        at += 40 + ids + stored;
+    }
+    let crc = crc32fast::hash(&bytes[begin..end]);
+    put(bytes, end + 20, crc);
+    fixed(&mut bytes[end..], b"ICEPEND\n");
+}
+
+/// Puts right the checksum of what an entry of a directory leads to, there and in the record.
+fn entry(bytes: &mut [u8], at: usize, records_end: usize) {
+    if bytes.len() < at + 44 {
+        return;
+    }
+    let (offset, stored) = (number(bytes, at + 16), number(bytes, at + 20));
+    let Some(content) = bytes[..records_end].get(offset..offset.saturating_add(stored)) else { return };
+    let crc = crc32fast::hash(content);
+    put(bytes, at + 28, crc);
+    let punched = if bytes[at + 43] & 1 == 1 { 16 * (number(bytes, at + 40) & 0xffff) + 32 } else { 0 };
+    if let Some(record) = offset.checked_sub(40 + punched).filter(|record| *record >= 64) {
+        put(bytes, record + 16, crc);
+    }
+}
+
+/// Puts right the checksums of an index run.
+pub(crate) fn run(bytes: &mut [u8]) {
+    if bytes.len() < 64 {
+        return;
+    }
+    let crc = crc32fast::hash(&bytes[64..]);
+    put(bytes, 32, crc);
+    bytes[8..10].copy_from_slice(&[2, 0]);
+    fixed(&mut bytes[..64], b"ICERUN1\n");
+}
+
+/// Puts right the checksums in a file of a repository with this key, by the name of the file, and returns the name that
+/// it has then: packs and runs are named after their content. Other files stay as they are.
+pub fn file(key: &[u8; 32], name: &str, bytes: &mut Vec<u8>) -> String {
+    let hasher = Hasher::new(key);
+    if name == layout::CONFIG {
+        *bytes = envelope(*b"ICECONF\n", bytes, &plain).unwrap_or(bytes.clone());
+    } else if name.starts_with(layout::SNAPSHOTS) {
+        *bytes = envelope(*b"ICESNAP\n", bytes, &|bytes| hasher.record(bytes).0).unwrap_or(bytes.clone());
+    } else if name.starts_with(layout::PACKS) && bytes.len() >= 128 {
+        pack(bytes);
+        let end = bytes.len() - 64;
+        let begin = number(bytes, end + 24).clamp(64, end);
+        return layout::pack(hasher.pack(&bytes[begin..end]));
+    } else if name.starts_with(layout::INDEX) && bytes.len() >= 64 {
+        run(bytes);
+        let head = 64 + number(bytes, 12).saturating_mul(32);
+        return layout::run(hasher.run(&bytes[..head.min(bytes.len())]));
+    }
+    name.to_owned()
+}

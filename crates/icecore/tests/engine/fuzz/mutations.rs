@@ -1,0 +1,124 @@
+//! A sound repository, some bytes of which are changed: what comes back from it is right, or an error.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use icecore::MemoryStorage;
+use icecore::NoProgress;
+use icecore::Repository;
+use icecore::SnapshotId;
+use icecore::fuzzing::seal;
+
+use crate::fuzz::input::Input;
+use crate::fuzz::verbs;
+use crate::noise::Noise;
+use crate::support::Bench;
+use crate::support::options;
+use crate::support::session;
+
+/// The key of the repositories that tests make.
+const KEY: [u8; 32] = [3; 32];
+const CHANGES_MAX: usize = 8;
+
+/// A repository as it is before anything is changed.
+struct Sound {
+    files: BTreeMap<String, Vec<u8>>,
+    images: BTreeMap<SnapshotId, Vec<u8>>,
+}
+
+/// Returns a repository with all that there is: several packs of both kinds, punched chunks, zeros, and two levels of
+/// pages.
+fn sound() -> &'static Sound {
+    static SOUND: OnceLock<Sound> = OnceLock::new();
+    SOUND.get_or_init(|| {
+        let bench = Bench::new();
+        let mut image = vec![0; (4 << 20) + 50_000];
+        Noise(81).fill(&mut image[..150_000]);
+        image[80_000..110_000].fill(7);
+        let gone = bench.snapshot("disk", &image);
+        let mut images = BTreeMap::new();
+        for at in [9000, (4 << 20) + 3000] {
+            Noise(82).fill(&mut image[at..at + 20_000]);
+            images.insert(bench.snapshot("disk", &image), image.clone());
+        }
+        images.insert(bench.snapshot("other", &image[..70_000].to_vec()), image[..70_000].to_vec());
+        icecore::delete(&bench.repo, gone).unwrap();
+        let plan =
+            icecore::gc::plan(&bench.repo, &icecore::gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
+        let totals = icecore::gc::apply(&bench.repo, plan, &NoProgress).unwrap();
+        assert!(totals.chunks_punched > 0, "no chunk is punched");
+        let mut files = bench.storage.files();
+        // It means nothing, and is most of the bytes.
+        files.remove("reserve");
+        Sound { files, images }
+    })
+}
+
+pub(crate) fn run(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let sound = sound();
+    let mut files = sound.files.clone();
+    let (mut forged, mut config) = (BTreeSet::new(), false);
+    for _ in 0..=input.below(CHANGES_MAX) {
+        let Some(name) = files.keys().nth(input.below(files.len())).cloned() else { break };
+        config |= name == "config";
+        let reseal = change(&mut files, &name, &mut input);
+        if reseal && let Some(mut bytes) = files.remove(&name) {
+            let named = seal::file(&KEY, &name, &mut bytes);
+            files.insert(named, bytes);
+            // With the key anyone can write a record, of any other content.
+            forged.extend(name.strip_prefix("snapshots/").and_then(|id| id.parse::<SnapshotId>().ok()));
+        }
+    }
+    let storage = MemoryStorage::new();
+    files.into_iter().for_each(|(name, bytes)| storage.put(&name, bytes));
+    let Ok(repo) = Repository::open(Arc::new(storage), session()) else { return };
+    let all = verbs::read_all(&repo, true);
+    for (snapshot, image) in &all {
+        if let (Some(image), Some(right), false) = (image, sound.images.get(&snapshot.id), config) {
+            assert!(forged.contains(&snapshot.id) || image == right, "{} has another content", snapshot.name);
+        }
+    }
+    verbs::change_all(&repo, &all);
+    let image = Noise(83).bytes(30_000);
+    if let Ok(taken) = icecore::capture(&repo, &image, &options("new"), &NoProgress) {
+        let found = verbs::image(&repo, taken.snapshot.id);
+        assert!(found.as_ref().ok() == Some(&image), "a new snapshot: {:?}", found.err());
+    }
+}
+
+/// Changes a file, and returns whether its checksums are to be put right after that.
+fn change(files: &mut BTreeMap<String, Vec<u8>>, name: &str, input: &mut Input<'_>) -> bool {
+    let other = files.values().nth(input.below(files.len())).cloned().unwrap_or_default();
+    let Some(bytes) = files.get_mut(name) else { return false };
+    if bytes.is_empty() {
+        bytes.extend(input.bytes(16));
+        return false;
+    }
+    // The end of a pack and the beginning of all others say most.
+    let at = match input.below(3) {
+        0 => input.below(128.min(bytes.len())),
+        1 => bytes.len() - 1 - input.below(1024.min(bytes.len())),
+        _ => input.below(bytes.len().min(1 << 16)),
+    };
+    match input.below(8) {
+        0 => bytes[at] ^= 1 << (input.byte() % 8),
+        1 => bytes[at] = input.byte(),
+        2 => {
+            for (byte, new) in bytes[at..].iter_mut().zip(input.bytes(8)) {
+                *byte = *new;
+            }
+        }
+        3 => bytes.truncate(at),
+        4 => bytes.extend(input.bytes(16)),
+        5 => {
+            let end = (at + 1 + input.below(64)).min(bytes.len());
+            bytes[at..end].fill(0);
+        }
+        6 => *bytes = other,
+        _ => drop(files.remove(name)),
+    }
+    input.flag()
+}

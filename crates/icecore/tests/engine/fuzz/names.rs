@@ -1,0 +1,48 @@
+//! Texts that people write where a snapshot, a name or a tag is meant.
+
+use icecore::ErrorKind;
+use icecore::NoProgress;
+
+use crate::support::Bench;
+use crate::support::options;
+
+/// Texts in one input: more find nothing more.
+const PARTS_MAX: usize = 4;
+
+pub(crate) fn run(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let bench = Bench::new();
+    let first = bench.snapshot("disk", &b"a small disk".to_vec());
+    let known = bench.snapshot("disk", &b"another".to_vec());
+    let parts: Vec<String> = text.split('\n').take(PARTS_MAX).map(str::to_owned).collect();
+    for part in &parts {
+        if let Ok(found) = icecore::find(&bench.repo, part) {
+            let named = found.name == *part || found.id.to_string().starts_with(part.as_str());
+            assert!(named || part == "disk@latest", "{part:?} is not {found:?}");
+        }
+        let how = icecore::CaptureOptions { name: part.clone(), ..options(part) };
+        let taken = icecore::capture(&bench.repo, &b"a disk".to_vec(), &how, &NoProgress);
+        let renamed = icecore::rename(&bench.repo, known, part);
+        // What is good for a new snapshot is good for an old one, but that a resource of its own has no other names.
+        assert_eq!(taken.is_ok(), renamed.is_ok(), "{part:?}: {:?}", taken.err());
+        match renamed {
+            Ok(snapshot) => {
+                assert_eq!(snapshot.name, *part);
+                assert!(!part.chars().any(char::is_control), "{part:?} would break a listing");
+                let again = icecore::rename(&bench.repo, first, part).map_err(|error| error.kind());
+                assert_eq!(again.err(), Some(ErrorKind::AlreadyExists));
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidInput, "{part:?}: {error}"),
+        }
+        if let Ok(snapshot) = taken {
+            icecore::delete(&bench.repo, snapshot.snapshot.id).unwrap();
+        }
+    }
+    let (add, remove) = parts.split_at(parts.len() / 2);
+    if let Ok(snapshot) = icecore::retag(&bench.repo, known, add, remove) {
+        assert!(snapshot.tags.is_sorted() && snapshot.tags.len() <= 64);
+        assert!(add.iter().all(|tag| snapshot.tags.contains(tag)));
+    }
+    let listing = icecore::list(&bench.repo).unwrap();
+    assert_eq!((listing.snapshots.len(), listing.unreadable.len()), (2, 0));
+}
