@@ -12,6 +12,10 @@ check:
 test *ARGS:
     cargo test --workspace {{ARGS}}
 
+# Threads that share state, in many of the orders in which they can come. `ICECORE_SCHEDULES=100` tries a hundred times as many.
+models:
+    cargo test --manifest-path models/Cargo.toml --target-dir target --locked --lib model
+
 # Formats the code.
 fmt:
     cargo fmt --all
@@ -48,4 +52,5 @@ docs-cli:
 # The slow tests: property tests with many cases, and real disk images from a directory if one is given.
 nightly IMAGES="":
     PROPTEST_CASES=20000 ICECORE_CRASH_STATES=20 ICECORE_SCHEDULES=40 cargo test --workspace --release
+    ICECORE_SCHEDULES=100 cargo test --manifest-path models/Cargo.toml --target-dir target --locked --release --lib model
     [ -z "{{IMAGES}}" ] || .ci/acceptance "{{IMAGES}}"

@@ -5,3 +5,4 @@ pub(crate) mod ids;
 pub(crate) mod names;
 pub(crate) mod progress;
 pub(crate) mod sizes;
+pub(crate) mod sync;
