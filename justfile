@@ -12,6 +12,10 @@ check:
 test *ARGS:
     cargo test --workspace {{ARGS}}
 
+# Threads that share state, in many of the orders in which they can come. `ICECORE_SCHEDULES=100` tries a hundred times as many.
+models:
+    cargo test --manifest-path tests/models/Cargo.toml --target-dir target --locked --lib model
+
 # Formats the code.
 fmt:
     cargo fmt --all
@@ -56,5 +60,6 @@ fuzz_minutes := env("ICECORE_FUZZ_MINUTES", "60")
 # changes that), and real disk images from a directory if one is given.
 nightly IMAGES="":
     PROPTEST_CASES=20000 ICECORE_CRASH_STATES=20 ICECORE_SCHEDULES=40 ICECORE_EXHAUSTIVE=1 ICECORE_STRESS_COMMANDS=1000 cargo test --workspace --release
+    ICECORE_SCHEDULES=100 cargo test --manifest-path tests/models/Cargo.toml --target-dir target --locked --release --lib model
     ICECORE_FUZZ_SANITIZER=address .ci/fuzz "$(({{fuzz_minutes}} * 60 / $(ls fuzz/fuzz_targets | wc -l)))"
     [ -z "{{IMAGES}}" ] || .ci/acceptance "{{IMAGES}}"

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::sync::PoisonError;
-use std::sync::RwLock;
 
 use crate::format::bytes::DecodeError;
 use crate::format::pack::Entry;
@@ -29,6 +28,7 @@ use crate::words::ids::PageId;
 use crate::words::ids::RunId;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sync::RwLock;
 
 /// The packs and the index over them.
 pub(crate) struct Store {

@@ -1,6 +1,5 @@
 //! The locks between processes, and the fence between captures and gc. The whole of it is in `docs/concurrency.md`.
 
-use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use crate::format::layout;
@@ -10,6 +9,7 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::ids::SnapshotId;
+use crate::words::sync::Mutex;
 use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
 use crate::world::storage::Wait;

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use crate::stores::base::Base;
 use crate::stores::pack_file::PackFile;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
+use crate::words::sync::Mutex;
 
 /// Open packs at a time: bounds descriptors, and the memory that mapped directories take (about 1 MiB each).
 const OPEN_MAX: usize = 96;
@@ -20,16 +20,23 @@ pub(crate) struct PackCache(Mutex<State>);
 struct State {
     packs: HashMap<PackId, (Arc<PackFile>, u64)>,
     clock: u64,
+    /// How often all packs were forgotten.
+    cleared: u64,
 }
 
 impl PackCache {
     /// Returns a pack, opened if it is not open.
     pub(crate) fn get(&self, base: &Base, id: PackId) -> Result<Arc<PackFile>> {
-        if let Some(pack) = self.touch(id) {
-            return Ok(pack);
-        }
+        let cleared = match self.touch(id) {
+            Ok(pack) => return Ok(pack),
+            Err(cleared) => cleared,
+        };
         let pack = Arc::new(PackFile::open(base, id)?);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.cleared != cleared {
+            // It may be gone by now: whoever forgot all packs must not find it here.
+            return Ok(pack);
+        }
         if state.packs.len() >= OPEN_MAX {
             let oldest = state.packs.iter().min_by_key(|(_, (_, used))| *used).map(|(id, _)| *id);
             oldest.map(|id| state.packs.remove(&id));
@@ -41,15 +48,18 @@ impl PackCache {
 
     /// Forgets all packs, so that those that are gone are noticed.
     pub(crate) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).packs.clear();
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.packs.clear();
+        state.cleared += 1;
     }
 
-    fn touch(&self, id: PackId) -> Option<Arc<PackFile>> {
+    /// Returns an open pack, or how often all packs were forgotten so far.
+    fn touch(&self, id: PackId) -> std::result::Result<Arc<PackFile>, u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.clock += 1;
-        let now = state.clock;
-        let (pack, used) = state.packs.get_mut(&id)?;
+        let (now, cleared) = (state.clock, state.cleared);
+        let (pack, used) = state.packs.get_mut(&id).ok_or(cleared)?;
         *used = now;
-        Some(Arc::clone(pack))
+        Ok(Arc::clone(pack))
     }
 }

@@ -6,3 +6,4 @@ pub(crate) mod names;
 pub(crate) mod parity;
 pub(crate) mod progress;
 pub(crate) mod sizes;
+pub(crate) mod sync;

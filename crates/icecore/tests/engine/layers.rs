@@ -9,7 +9,7 @@ use std::path::Path;
 /// its own line or below.
 const LAYERS: &[&[&str]] = &[
     // Words: ids, sizes, names, errors, progress.
-    &["words/error", "words/ids", "words/parity", "words/progress", "words/sizes"],
+    &["words/error", "words/ids", "words/parity", "words/progress", "words/sizes", "words/sync"],
     &["words/names"],
     // Pure functions over bytes.
     &["pure/compress", "pure/erasure", "pure/hash_many", "pure/zero"],

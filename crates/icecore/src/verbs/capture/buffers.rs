@@ -1,8 +1,6 @@
 //! The buffers that an image is read into: a fixed number of them, so that memory is bounded.
 
 use std::sync::Arc;
-use std::sync::Condvar;
-use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use memmap2::MmapMut;
@@ -11,6 +9,8 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BYTES;
+use crate::words::sync::Condvar;
+use crate::words::sync::Mutex;
 use crate::world::pages;
 
 /// A fixed number of buffers of 4 MiB each.

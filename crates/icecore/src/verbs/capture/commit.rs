@@ -49,7 +49,7 @@ pub(crate) fn commit(repo: &Repository, record: &Record, generation: u64) -> Res
 }
 
 /// Tells whether all pages and chunks of a manifest are there, with every slot it needs.
-fn all_there(store: &Store, record: &Record) -> Result<bool> {
+pub(crate) fn all_there(store: &Store, record: &Record) -> Result<bool> {
     let mut open: Vec<(PageRef, u32)> =
         record.root.map(|root| (root, tree_height(record.size_bytes))).into_iter().collect();
     while let Some((page, level)) = open.pop() {

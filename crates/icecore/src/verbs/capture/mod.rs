@@ -4,6 +4,9 @@ mod buffers;
 mod choose;
 mod commit;
 mod draft;
+#[cfg(feature = "shuttle")]
+#[cfg(test)]
+mod model;
 mod packing;
 mod pages;
 mod parent;

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
 
 use crate::format::layout;
 use crate::format::pack::PackKind;
@@ -33,6 +32,8 @@ use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::CHUNK_BLOCKS;
 use crate::words::sizes::to_u64;
+use crate::words::sync::mpsc;
+use crate::words::sync::thread;
 
 /// How chunks are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,7 +234,7 @@ pub(crate) fn pack_in_order(
 ) -> Result<Stored> {
     let (to_publisher, packs) = mpsc::sync_channel::<(PackWriter<'_>, u64)>(0);
     let (to_merger, calls) = mpsc::sync_channel(1);
-    std::thread::scope(|threads| {
+    thread::scope(|threads| {
         let merging = threads.spawn(move || calls.into_iter().try_for_each(|()| merge_runs(store)));
         let publishing = threads.spawn(move || {
             packs.into_iter().try_for_each(|(pack, items)| {

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
 
 use crate::format::page::Page;
 use crate::format::page::PageRef;
@@ -36,6 +35,8 @@ use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::to_u64;
+use crate::words::sync::mpsc;
+use crate::words::sync::thread;
 use crate::world::io::ReadAt;
 
 /// Buffers of 4 MiB that an image is read into: the bulk of what a capture needs in memory.
@@ -76,7 +77,7 @@ pub(crate) struct Captured {
 pub(crate) fn run(plan: Plan<'_>) -> Result<Captured> {
     let published = Published::default();
     let (to_packer, chunks) = mpsc::sync_channel(CHUNKS_UNDER_WAY / CHUNKS_AT_ONCE);
-    std::thread::scope(|threads| {
+    thread::scope(|threads| {
         let packing =
             threads.spawn(|| pack_in_order(plan.store, plan.publisher, chunks, &published, plan.progress));
         let chosen = rayon::in_place_scope(|scope| Chosen::run(plan, scope, to_packer, &published));

@@ -7,6 +7,7 @@ mod schedule;
 mod world;
 
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
@@ -23,10 +24,12 @@ use crate::at_once::world::World;
 use crate::noise::Noise;
 use crate::support::assert_same;
 use crate::support::assert_sound;
+use crate::support::collect;
 use crate::support::image_of;
 use crate::support::init;
 use crate::support::meanwhile;
 use crate::support::open;
+use crate::support::open_with_small_packs;
 use crate::support::options;
 
 const SPAN: usize = 64 << 10;
@@ -61,6 +64,48 @@ fn a_run_that_another_capture_merges_at_once_is_no_error() {
     assert!(merged.load(Ordering::SeqCst) > 0);
     assert_same(&image_of(&repo, taken.snapshot.id), &other, "the handle that was overtaken");
     assert_sound(&open(storage), "afterwards");
+}
+
+fn packs(storage: &MemoryStorage) -> Vec<String> {
+    storage.files().into_keys().filter(|name| name.starts_with("packs/")).collect()
+}
+
+#[test]
+fn of_two_captures_of_an_image_the_second_stores_what_the_first_has_not_published() {
+    let image = Noise(83).bytes(3 * SPAN);
+    let empty = || {
+        let storage = MemoryStorage::new();
+        drop(init(storage.clone()));
+        storage
+    };
+    let alone = empty();
+    capture(&open_with_small_packs(alone.clone()).unwrap(), &image, &options("disk"), &NoProgress).unwrap();
+    for published in 1..=3 {
+        let storage = empty();
+        let (runs, second) = (AtomicUsize::new(0), Arc::new(OnceLock::new()));
+        let hook = {
+            let (storage, image, second) = (storage.clone(), image.clone(), Arc::clone(&second));
+            move |call: &'static str, name: &str| {
+                if (call, name) == ("sync_dir", "index")
+                    && runs.fetch_add(1, Ordering::SeqCst) + 1 == published
+                {
+                    meanwhile(|| {
+                        let repo = open_with_small_packs(storage.clone()).unwrap();
+                        let taken = capture(&repo, &image, &options("other"), &NoProgress).unwrap();
+                        second.set(taken.snapshot.stats.new_bytes).unwrap();
+                    });
+                }
+            }
+        };
+        let repo = open_with_small_packs(Hooked::new(storage.clone(), Arc::new(hook))).unwrap();
+        capture(&repo, &image, &options("disk"), &NoProgress).unwrap();
+        assert_eq!(second.get().copied(), Some(((3 - published) * SPAN) as u64));
+        let repo = open_with_small_packs(storage.clone()).unwrap();
+        assert_sound(&repo, "both");
+        collect(&repo).unwrap();
+        assert_eq!(packs(&storage).len(), packs(&alone).len(), "gc leaves one of each");
+        assert_sound(&open(storage), "after gc");
+    }
 }
 
 /// Returns how many times as many schedules as usual the environment asks for.

@@ -1,0 +1,387 @@
+//! Threads that share state, taken by a model checker through many of the orders in which they can come: the code is the
+//! engine's own, and only its locks, channels and threads are the checker's. Each call of the storage is a place where
+//! another thread can come, too. Run by `cargo test --manifest-path tests/models/Cargo.toml model`.
+
+use std::io;
+use std::sync::Arc;
+
+use shuttle::check_pct;
+use shuttle::check_random;
+use shuttle::sync::atomic::AtomicUsize;
+use shuttle::sync::atomic::Ordering;
+use shuttle::thread;
+use uuid::Uuid;
+
+use crate::format::layout;
+use crate::format::pack::PackKind;
+use crate::format::page::Extent;
+use crate::format::page::Leaf;
+use crate::format::page::Page;
+use crate::format::page::Place;
+use crate::format::record::CaptureStats;
+use crate::format::record::Record;
+use crate::pure::hash::Hasher;
+use crate::repository::InitOptions;
+use crate::repository::Repository;
+use crate::stores::base::Base;
+use crate::stores::chunks::Store;
+use crate::stores::fence;
+use crate::stores::fence::Writer;
+use crate::stores::pack_writer::Item;
+use crate::stores::pack_writer::PackWriter;
+use crate::stores::records;
+use crate::stores::tree_builder::emit_page;
+use crate::verbs::capture::buffers::BufferPool;
+use crate::verbs::capture::commit::Commit;
+use crate::verbs::capture::commit::all_there;
+use crate::verbs::capture::commit::commit;
+use crate::verbs::capture::packing::ChunkJob;
+use crate::verbs::capture::packing::Compression;
+use crate::verbs::capture::packing::Published;
+use crate::verbs::capture::packing::Source;
+use crate::verbs::capture::packing::Stored;
+use crate::verbs::capture::packing::merge_runs;
+use crate::verbs::capture::packing::pack_in_order;
+use crate::verbs::capture::packing::publish;
+use crate::verbs::capture::pages::PageStore;
+use crate::verbs::catalog;
+use crate::verbs::gc;
+use crate::words::error::ErrorKind;
+use crate::words::ids::ChunkId;
+use crate::words::ids::Digest;
+use crate::words::ids::RepositoryId;
+use crate::words::ids::SnapshotId;
+use crate::words::names::ResourceKind;
+use crate::words::progress::NoProgress;
+use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sync::mpsc;
+use crate::world::fault::FaultStorage;
+use crate::world::memory::MemoryStorage;
+use crate::world::storage::LockGuard;
+use crate::world::storage::LockMode;
+use crate::world::storage::NewFile;
+use crate::world::storage::Storage;
+use crate::world::storage::StoredFile;
+use crate::world::storage::Wait;
+
+const COMPRESSION: Compression = Compression { level: 1, check: true };
+
+/// Tries many orders: of all kinds, and those in which threads seldom give way to others.
+fn explore(what: impl Fn() + Clone + Send + Sync + 'static, count: usize) {
+    check_random(what.clone(), orders(count));
+    check_pct(what, orders(count), 3);
+}
+
+/// Returns how many orders are tried: the environment asks for so many times as many.
+fn orders(count: usize) -> usize {
+    count * std::env::var("ICECORE_SCHEDULES").map_or(1, |times| times.parse().unwrap())
+}
+
+/// Lets other threads come before each call.
+struct Yielding<S> {
+    inner: S,
+    calls: AtomicUsize,
+}
+
+impl<S: Storage> Yielding<S> {
+    fn new(inner: S) -> Self {
+        Self { inner, calls: AtomicUsize::new(0) }
+    }
+
+    /// What the checker takes for a place to go on with another thread.
+    fn step(&self) -> &S {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        &self.inner
+    }
+}
+
+impl<S: Storage> Storage for Yielding<S> {
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        // One of the 256 directories of packs is as good a place as all.
+        if dir.starts_with("packs/") { self.inner.list(dir) } else { self.step().list(dir) }
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
+        self.step().open(name)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
+        self.step().create(name)
+    }
+
+    fn make_dir(&self, dir: &str) -> io::Result<()> {
+        self.inner.make_dir(dir)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.step().rename(from, to)
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.step().sync_dir(dir)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.step().remove(name)
+    }
+
+    fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
+        loop {
+            let taken = self.step().lock(name, mode, Wait::No)?;
+            if taken.is_some() || wait == Wait::No {
+                return Ok(taken);
+            }
+            thread::yield_now();
+        }
+    }
+}
+
+fn base(storage: impl Storage + 'static) -> Base {
+    let mut base = Base::new(
+        Arc::new(Yielding::new(storage)),
+        Hasher::new(&[1; 32]),
+        RepositoryId::from([0; 16]),
+        "test".to_owned(),
+    );
+    base.pack_bytes = 1;
+    base
+}
+
+/// Returns a chunk that no other number gives.
+fn item(base: &Base, number: u8) -> Item {
+    let block = [number; BLOCK_BYTES];
+    let ids: Vec<_> = base.hasher.blocks(&[&block]).iter().map(|digest| digest.block_id()).collect();
+    let id = base.hasher.chunk(&ids);
+    ChunkJob { id, blocks: ids, sources: vec![Source::Copy(Box::new(block))] }.run(COMPRESSION).unwrap()
+}
+
+fn publish_item(store: &Store, writer: &Writer, item: &Item) {
+    let mut pack = PackWriter::begin(&store.base, PackKind::Data).unwrap();
+    pack.append(item).unwrap();
+    publish(store, Some(writer), pack).unwrap();
+}
+
+fn has(store: &Store, item: &Item) -> bool {
+    store.find_chunk(&ChunkId(item.id)).unwrap().is_some()
+}
+
+#[test]
+fn a_pack_that_is_gone_is_noticed_after_a_reload() {
+    // A thread that had opened the pack before put it among the open ones after these were forgotten.
+    explore(
+        || {
+            let storage = MemoryStorage::new();
+            let store = Store::open(base(storage.clone())).unwrap();
+            let writer = Writer::begin(&store.base).unwrap();
+            let item = item(&store.base, 1);
+            publish_item(&store, &writer, &item);
+            let pack = store.find_chunk(&ChunkId(item.id)).unwrap().unwrap().pack.id;
+            store.reload().unwrap();
+            thread::scope(|threads| {
+                threads.spawn(|| drop(store.pack(pack)));
+                threads.spawn(|| {
+                    storage.remove(&layout::pack(pack)).unwrap();
+                    store.reload().unwrap();
+                    assert!(!has(&store, &item));
+                });
+            });
+            assert!(!has(&store, &item), "it stayed among the open ones");
+        },
+        200,
+    );
+}
+
+#[test]
+fn what_is_published_stays_known_beside_merges_and_reloads() {
+    explore(
+        || {
+            let store = Store::open(base(MemoryStorage::new())).unwrap();
+            let writer = Writer::begin(&store.base).unwrap();
+            let items: Vec<Item> = (1..=7).map(|number| item(&store.base, number)).collect();
+            let (before, new) = items.split_at(4);
+            before.iter().for_each(|item| publish_item(&store, &writer, item));
+            thread::scope(|threads| {
+                threads.spawn(|| {
+                    for item in new {
+                        publish_item(&store, &writer, item);
+                        assert!(has(&store, item), "just published");
+                    }
+                });
+                threads.spawn(|| (0..2).for_each(|_| merge_runs(&store).unwrap()));
+                threads.spawn(|| store.reload().unwrap());
+            });
+            assert!(items.iter().all(|item| has(&store, item)), "this handle");
+            let other = Store::open(base_of(&store)).unwrap();
+            assert!(items.iter().all(|item| has(&other, item)), "another handle");
+        },
+        200,
+    );
+}
+
+/// Returns what another handle of the same repository stands on.
+fn base_of(store: &Store) -> Base {
+    Base::new(
+        Arc::clone(&store.base.storage),
+        Hasher::new(&[1; 32]),
+        store.base.repository,
+        "other".to_owned(),
+    )
+}
+
+#[test]
+fn buffers_go_round() {
+    explore(
+        || {
+            let pool = BufferPool::new(2);
+            thread::scope(|threads| {
+                for _ in 0..4 {
+                    threads.spawn(|| {
+                        for _ in 0..2 {
+                            assert!(pool.take(true).unwrap().is_some());
+                        }
+                    });
+                }
+            });
+            assert!(pool.take(false).unwrap().is_some());
+        },
+        300,
+    );
+}
+
+#[test]
+fn chunks_are_packed_published_and_known_by_then() {
+    explore(
+        || {
+            let (stored, failed) = pack(MemoryStorage::new(), 5);
+            assert_eq!((stored.unwrap().items, failed), (5, false));
+        },
+        100,
+    );
+}
+
+#[test]
+fn a_failure_ends_all_threads_and_is_told() {
+    for call in 0..30 {
+        check_random(
+            move || {
+                let full = FaultStorage::failing_from(MemoryStorage::new(), call, io::ErrorKind::StorageFull);
+                let (stored, _) = pack(full.clone(), 5);
+                match stored {
+                    Ok(_) => assert!(full.calls() <= call),
+                    Err(kind) => assert_eq!(kind, ErrorKind::NoSpace),
+                }
+            },
+            orders(8),
+        );
+    }
+}
+
+/// Packs some chunks with all the threads that do it. Returns what came of it, and whether the sender was told to stop.
+fn pack(storage: impl Storage + 'static, count: u8) -> (Result<Stored, ErrorKind>, bool) {
+    let opened = Store::open(base(storage)).and_then(|store| Ok((Writer::begin(&store.base)?, store)));
+    let (writer, store) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return (Err(error.kind()), false),
+    };
+    let items: Vec<Item> = (1..=count).map(|number| item(&store.base, number)).collect();
+    let published = Published::default();
+    thread::scope(|threads| {
+        let (to_packer, chunks) = mpsc::sync_channel(1);
+        let packing = threads.spawn(|| pack_in_order(&store, Some(&writer), chunks, &published, &NoProgress));
+        let mut stopped = false;
+        for number in 1..=count {
+            let (sender, receiver) = mpsc::sync_channel(1);
+            sender.send(Ok(vec![item(&store.base, number)])).unwrap();
+            stopped |= to_packer.send(receiver).is_err();
+            let known = published.chunks.load(Ordering::Acquire);
+            assert!(
+                items.iter().zip(0..known).all(|(item, _)| has(&store, item)),
+                "the first {known} are published"
+            );
+        }
+        drop(to_packer);
+        let stored = packing.join().unwrap().map_err(|error| error.kind());
+        assert!(stored.is_err() || items.iter().all(|item| has(&store, item)));
+        (stored, stopped)
+    })
+}
+
+#[test]
+fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_again() {
+    explore(
+        || {
+            let storage = Arc::new(Yielding::new(MemoryStorage::new()));
+            let session = Uuid::from_u128;
+            let init =
+                InitOptions { id: RepositoryId::from([0; 16]), key: [1; 32], created_unix_ms: 0, level: 1 };
+            let repo = Repository::init(storage.clone(), session(1), &init).unwrap();
+            let [kept, again] = [1, 2].map(|number| record(&repo, number));
+            records::save(repo.base(), &kept).unwrap();
+            let [capturing, collecting, deleting] =
+                [2, 3, 4].map(|number| Repository::open(storage.clone(), session(number)).unwrap());
+            let committed = thread::scope(|threads| {
+                let capture = threads.spawn(|| {
+                    // As a capture does that finds everything in the repository.
+                    let _writer = Writer::begin(capturing.base()).unwrap();
+                    let generation = fence::settled_generation(capturing.base()).unwrap();
+                    capturing.store.reload().unwrap();
+                    whole(&capturing, &again)
+                        && commit(&capturing, &again, generation).unwrap() == Commit::Done
+                });
+                threads.spawn(|| {
+                    let options = gc::GcOptions { max_unused: 1.0 };
+                    let plan = gc::plan(&collecting, &options, &NoProgress).unwrap();
+                    gc::apply(&collecting, plan, &NoProgress).unwrap();
+                });
+                threads.spawn(|| drop(catalog::delete(&deleting, kept.id).unwrap()));
+                capture.join().unwrap()
+            });
+            let after = Repository::open(storage.clone(), session(5)).unwrap();
+            let there = catalog::list(&after).unwrap().snapshots;
+            assert_eq!(there.iter().any(|snapshot| snapshot.id == again.id), committed);
+            assert!(!committed || whole(&after, &again), "something of it is gone");
+        },
+        300,
+    );
+}
+
+/// Stores a leaf with one chunk, and returns a record that needs it.
+fn record(repo: &Repository, number: u8) -> Record {
+    let store = &repo.store;
+    let writer = Writer::begin(&store.base).unwrap();
+    let item = item(&store.base, number);
+    publish_item(store, &writer, &item);
+    let leaf = Leaf {
+        data_spans: 1,
+        digests: vec![Digest([number; 32])],
+        chunks: vec![ChunkId(item.id)],
+        extents: vec![
+            Extent { blocks: 1, place: Place::Chunk { chunk: 0, slot: 0 } },
+            Extent { blocks: 1023, place: Place::Zero },
+        ],
+    };
+    let mut pages = PageStore::new(store, Some(&writer), COMPRESSION).unwrap();
+    let root =
+        emit_page(&store.base.hasher, &Page::Leaf(leaf), &mut |page, bytes| pages.put(page, &bytes)).unwrap();
+    pages.finish(Stored { items: 1, packed_bytes: 0 }).unwrap();
+    Record {
+        id: SnapshotId(Uuid::from_u128(number.into())),
+        created_unix_ms: number.into(),
+        name: format!("number {number}"),
+        kind: ResourceKind::Volume,
+        resource: "disk".to_owned(),
+        tags: Vec::new(),
+        protected: false,
+        parent: None,
+        size_bytes: 4096,
+        root: Some(root),
+        content: root.content,
+        stats: CaptureStats::default(),
+        source: None,
+    }
+}
+
+/// Tells whether the page and the chunk of a record are there.
+fn whole(repo: &Repository, record: &Record) -> bool {
+    all_there(&repo.store, record).unwrap()
+}

@@ -1,0 +1,24 @@
+//! What threads share state through. It is the standard library's; only in the models (`tests/models/Cargo.toml`) is it that of a
+//! model checker, which tries out in which order threads can come.
+
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use std::sync::Condvar;
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use std::sync::Mutex;
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use std::sync::RwLock;
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use std::sync::mpsc;
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use std::thread;
+
+#[cfg(feature = "shuttle")]
+pub(crate) use shuttle::sync::Condvar;
+#[cfg(feature = "shuttle")]
+pub(crate) use shuttle::sync::Mutex;
+#[cfg(feature = "shuttle")]
+pub(crate) use shuttle::sync::RwLock;
+#[cfg(feature = "shuttle")]
+pub(crate) use shuttle::sync::mpsc;
+#[cfg(feature = "shuttle")]
+pub(crate) use shuttle::thread;
