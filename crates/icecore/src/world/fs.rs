@@ -214,9 +214,9 @@ impl Storage for FsStorage {
         let mut names = Vec::new();
         for entry in Dir::new(opened)? {
             let entry = entry?;
-            // Names that are not UTF-8 are not ours.
+            // Names that are not UTF-8, or would break a line of a message, are not ours.
             let name = CStr::to_str(entry.file_name()).unwrap_or(".");
-            if ![".", ".."].contains(&name) {
+            if ![".", ".."].contains(&name) && !name.contains(char::is_control) {
                 names.push(name.to_owned());
             }
         }
