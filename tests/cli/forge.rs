@@ -107,7 +107,9 @@ impl Forge {
 
     /// Writes a snapshot record and returns its id as the program tells it.
     pub(crate) fn record(&self, record: &Record) -> String {
-        let id = record.id.to_be_bytes();
+        let mut id = record.id.to_le_bytes();
+        // A UUID is written from its highest byte to its lowest.
+        id.reverse();
         let mut body = id.to_vec();
         uint(&mut body, 2 * 1_800_000_000_000);
         text(&mut body, &record.name);

@@ -328,7 +328,7 @@ fn a_chunk_that_decodes_to_more_than_it_says_is_damage() {
         let chunk = forge.chunk(&block);
         let (leaf, page) = forge.leaf(&chunk, &block);
         forge.pack(&[Item { codec: 1, stored: frame.clone(), ..chunk }]);
-        forge.pack(&[leaf.clone()]);
+        forge.pack(std::slice::from_ref(&leaf));
         forge.record(&Record { name: "base".into(), root: Some(page), ..Record::default() });
         bounded(&place, &["repair", "index"]).exits(0);
         let verified = bounded(&place, &["verify", "--read-data"]).exits(1);
