@@ -47,5 +47,5 @@ docs-cli:
 
 # The slow tests: property tests with many cases, and real disk images from a directory if one is given.
 nightly IMAGES="":
-    PROPTEST_CASES=20000 cargo test --workspace --release
+    PROPTEST_CASES=20000 ICECORE_FAULTS=1 cargo test --workspace --release
     [ -z "{{IMAGES}}" ] || .ci/acceptance "{{IMAGES}}"
