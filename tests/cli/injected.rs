@@ -138,22 +138,26 @@ impl Start {
     fn calls(&self, arguments: &[&str], calls: &str) -> Vec<(String, usize, String)> {
         self.again();
         finish(&mut self.traced(arguments, calls, None));
-        let here = self.place.path("").display().to_string();
-        let ours = |line: &str| {
-            line.contains(&here)
-                || ["repo", "out.raw", "target.raw", "made"].iter().any(|it| line.contains(it))
-        };
         let (mut counts, mut found) = (BTreeMap::<(String, String), usize>::new(), BTreeMap::new());
         for line in self.log().lines() {
             let Some((thread, rest)) = line.split_once(' ') else { continue };
             let Some((call, _)) = rest.trim_start().split_once('(') else { continue };
             let count = counts.entry((thread.to_owned(), call.to_owned())).or_default();
             *count += 1;
-            if ours(line) {
+            if self.is_ours(line) {
                 found.entry((call.to_owned(), *count)).or_insert_with(|| line.to_owned());
             }
         }
         found.into_iter().map(|((call, n), line)| (call, n, line)).collect()
+    }
+
+    /// Tells whether a call is about something that the program was asked to work on: not what it is loaded from, and not
+    /// its terminal.
+    fn is_ours(&self, line: &str) -> bool {
+        let here = self.place.path("").display().to_string();
+        let here = here.trim_end_matches('/');
+        let line = line.replace(&format!("AT_FDCWD<{here}>"), "AT_FDCWD");
+        line.contains(here) || ["\"repo", "\"made", ".raw\""].iter().any(|name| line.contains(name))
     }
 
     /// Fails unless the repository is in order, and can be used.
@@ -192,16 +196,18 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
 fn fail(start: &Start, verb: &Verb, calls: &str, error: &str, stride: usize, first: usize) -> usize {
     let all = start.calls(verb.arguments, calls);
     let mut failed = 0;
-    for (call, n, line) in all.iter().skip(first % stride).step_by(stride) {
+    for (call, n, line) in all.iter().skip(first % stride.min(all.len().max(1))).step_by(stride) {
         let (done, hits) = start.run(verb.arguments, call, &format!("error={error}"), *n);
         let at = format!("{:?}, {error} at {call} {n}: {line} / {hits:?}", verb.arguments);
-        failed += usize::from(!hits.is_empty());
+        if hits.is_empty() || !hits.iter().all(|hit| start.is_ours(hit)) {
+            continue;
+        }
+        failed += 1;
         assert!(!done.err.contains("panicked") && (0..=11).contains(&done.code), "{at}: {done:?}");
         if error == "EINTR" {
             assert_eq!(done.code, 0, "{at}: {done:?}");
         }
-        // Where the terminal itself fails, nothing is told.
-        if done.code > 1 && call != "write" {
+        if done.code > 1 {
             assert_eq!(done.err.matches("error:").count(), 1, "{at}: {done:?}");
             let told = done.err.lines().next().unwrap_or_default();
             assert!(told.len() > "error: ".len() + 35, "{at}: it names nothing: {done:?}");
@@ -227,11 +233,11 @@ fn every_system_call_that_changes_something_may_fail() {
     let mut hits = 0;
     for (number, verb) in VERBS.iter().enumerate() {
         for (way, error) in ["EIO", "ENOSPC"].into_iter().enumerate() {
-            let stride = if thorough() { 1 } else { 9 };
+            let stride = if thorough() { 1 } else { 16 };
             hits += fail(&start, verb, CHANGES, error, stride, number + 4 * way);
         }
     }
-    assert!(hits > 20, "only {hits} calls failed");
+    assert!(hits > 12, "only {hits} calls failed");
 }
 
 #[test]
@@ -242,10 +248,10 @@ fn every_system_call_that_reads_may_fail() {
     let start = Start::new();
     let mut hits = 0;
     for (number, verb) in VERBS.iter().enumerate() {
-        let stride = if thorough() { 1 } else { 60 };
+        let stride = if thorough() { 1 } else { 120 };
         hits += fail(&start, verb, READS, "EIO", stride, number * 7);
     }
-    assert!(hits > 20, "only {hits} calls failed");
+    assert!(hits > 12, "only {hits} calls failed");
 }
 
 #[test]
@@ -258,7 +264,7 @@ fn an_interrupted_system_call_is_made_again() {
     let start = Start::new();
     let mut hits = 0;
     for (number, verb) in VERBS.iter().enumerate() {
-        let stride = if thorough() { 1 } else { 40 };
+        let stride = if thorough() { 1 } else { 80 };
         hits += fail(&start, verb, CALLS, "EINTR", stride, number * 11);
     }
     assert!(hits > 10, "only {hits} calls were interrupted");
@@ -273,7 +279,7 @@ fn a_signal_in_the_middle_of_a_command_stops_it_and_loses_nothing() {
     let start = Start::new();
     for (number, verb) in VERBS.iter().enumerate() {
         let calls = start.calls(verb.arguments, CALLS);
-        let stride = if thorough() { 1 } else { calls.len() / 2 + 1 };
+        let stride = if thorough() { 1 } else { calls.len() + 1 };
         for (way, (call, n, line)) in calls.iter().enumerate().skip(number % stride).step_by(stride) {
             let signal = ["SIGINT", "SIGTERM"][way % 2];
             let (done, _) = start.run(verb.arguments, call, &format!("signal={signal}"), *n);
@@ -301,7 +307,7 @@ fn a_file_that_may_not_grow_is_an_error_that_says_so() {
         });
         finish(command.current_dir(start.place.path("")).stdin(Stdio::null()))
     };
-    for bytes in [0, 1, 20_000, 100_000] {
+    for bytes in [0, 20_000, 100_000] {
         for arguments in
             [VERBS[0].arguments, &["snapshot", "rename", "two", "other"], &["restore", "one", "out.raw"]]
         {
