@@ -172,7 +172,8 @@ fn files_of_any_length_take_no_memory_and_no_time() {
     let (_, mut files) = places(&repo);
     files.push(repo.join("locks/writer-0123456789abcdef0123456789abcdef"));
     files.push(repo.join("tmp/anything"));
-    for at in &files {
+    // A repair first, and then once more at the end: a capture may bring a damaged pack back.
+    for (at, commands) in files.iter().flat_map(|at| [(at, &COMMANDS[10..11]), (at, &COMMANDS[..])]) {
         let saved = place.path("saved");
         disk::remove(&saved);
         Command::new("cp").arg("-a").args([&repo, &saved]).status().unwrap();
@@ -181,7 +182,7 @@ fn files_of_any_length_take_no_memory_and_no_time() {
         let grown = [62, 43, 40].into_iter().any(|bits| file.set_len((1 << bits) - 4096).is_ok());
         assert!(grown);
         drop(file);
-        for command in COMMANDS {
+        for command in commands {
             bounded(&place, command);
         }
         disk::remove(&repo);
