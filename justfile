@@ -59,7 +59,7 @@ fuzz_minutes := env("ICECORE_FUZZ_MINUTES", "60")
 # The slow tests: property tests with many cases, processes and threads for minutes, an hour of fuzzing (ICECORE_FUZZ_MINUTES
 # changes that), and real disk images from a directory if one is given.
 nightly IMAGES="":
-    PROPTEST_CASES=20000 ICECORE_CRASH_STATES=20 ICECORE_SCHEDULES=40 ICECORE_EXHAUSTIVE=1 ICECORE_STRESS_COMMANDS=1000 cargo test --workspace --release
+    PROPTEST_CASES=20000 ICECORE_CRASH_STATES=20 ICECORE_SCHEDULES=40 ICECORE_EXHAUSTIVE=1 ICECORE_FAULTS=1 ICECORE_STRESS_COMMANDS=1000 cargo test --workspace --release
     ICECORE_SCHEDULES=100 cargo test --manifest-path tests/models/Cargo.toml --target-dir target --locked --release --lib model
     ICECORE_FUZZ_SANITIZER=address .ci/fuzz "$(({{fuzz_minutes}} * 60 / $(ls fuzz/fuzz_targets | wc -l)))"
     [ -z "{{IMAGES}}" ] || .ci/acceptance "{{IMAGES}}"

@@ -8,9 +8,15 @@ mod disk;
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
+mod forge;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod generated;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod injected;
 #[cfg(test)]
 mod json;
 #[cfg(test)]

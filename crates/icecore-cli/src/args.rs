@@ -133,6 +133,7 @@ impl Command {
 
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
+    host::survive_file_size_limit();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return wrong_arguments(&error),

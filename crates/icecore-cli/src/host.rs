@@ -17,6 +17,7 @@ use icecore::SnapshotId;
 use jiff::Timestamp;
 use signal_hook::consts::SIGINT;
 use signal_hook::consts::SIGTERM;
+use signal_hook::consts::SIGXFSZ;
 use uuid::Uuid;
 
 /// Returns the time, in milliseconds since 1970.
@@ -93,6 +94,13 @@ pub(crate) fn stop_flag() -> Arc<AtomicBool> {
         flag
     });
     Arc::clone(flag)
+}
+
+/// Has a write beyond the size that files may have here (`ulimit -f`) fail with an error that can be told, where the system
+/// would end the process without a word and leave its temporary files.
+pub(crate) fn survive_file_size_limit() {
+    // Any handler will do. Where it cannot be set, all is as is usual.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
 /// Tells whether the process was asked to stop.

@@ -11,6 +11,7 @@ use crate::format::serial;
 use crate::pure::hash::Hasher;
 use crate::words::ids::Digest;
 use crate::words::ids::SnapshotId;
+use crate::words::names::NAME_BYTES_MAX;
 use crate::words::names::ResourceKind;
 use crate::words::names::TAGS_MAX;
 use crate::words::sizes::IMAGE_BYTES_MAX;
@@ -83,6 +84,10 @@ impl Record {
         }
         if record.tags.len() > TAGS_MAX {
             return Err(DecodeError::bad("the number of tags", record.tags.len() as u64));
+        }
+        let texts = record.tags.iter().chain([&record.name, &record.resource]);
+        if let Some(long) = texts.map(String::len).find(|len| *len > NAME_BYTES_MAX) {
+            return Err(DecodeError::bad("the length of a name", long as u64));
         }
         Ok((record, opened.minor))
     }

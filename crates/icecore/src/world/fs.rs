@@ -83,6 +83,7 @@ impl FsStorage {
     fn dir(&self, dir: &str) -> io::Result<OwnedFd> {
         let mut opened = self.opened()?.try_clone()?;
         for name in dir.split('/').filter(|name| !name.is_empty()) {
+            check_name(name)?;
             opened = open_dir(&opened, name, OFlags::PATH)?;
         }
         Ok(opened)
@@ -99,10 +100,15 @@ impl FsStorage {
 
     fn spot<'a>(&self, path: &'a str) -> io::Result<Spot<'a>> {
         let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
-        if ["", ".", ".."].contains(&name) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "that is no name of a file"));
-        }
+        check_name(name)?;
         Ok(Spot { dir: self.dir(dir)?, name })
+    }
+}
+
+fn check_name(name: &str) -> io::Result<()> {
+    match ["", ".", ".."].contains(&name) {
+        true => Err(io::Error::new(io::ErrorKind::InvalidInput, "that is no name of a file")),
+        false => Ok(()),
     }
 }
 
@@ -214,9 +220,9 @@ impl Storage for FsStorage {
         let mut names = Vec::new();
         for entry in Dir::new(opened)? {
             let entry = entry?;
-            // Names that are not UTF-8 are not ours.
+            // Names that are not UTF-8, or would break a line of a message, are not ours.
             let name = CStr::to_str(entry.file_name()).unwrap_or(".");
-            if ![".", ".."].contains(&name) {
+            if ![".", ".."].contains(&name) && !name.contains(char::is_control) {
                 names.push(name.to_owned());
             }
         }
@@ -363,5 +369,46 @@ impl NewFile for FsNewFile {
 
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::scratch::Outcome;
+
+    /// A page that is mapped and cannot be read ends the process; the same happens beyond the end of a file.
+    #[test]
+    fn what_is_loaded_and_cannot_be_read_is_an_error_and_not_the_end() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let storage = FsStorage::new(dir.path());
+        let bytes = vec![7; 100_000];
+        std::fs::write(dir.path().join("file"), &bytes)?;
+        let file = storage.open("file")?;
+        assert!(file.load(5000..90_000)?[..] == bytes[5000..90_000]);
+        assert!(file.load(0..0)?.is_empty());
+        File::options().write(true).open(dir.path().join("file"))?.set_len(10_000)?;
+        let error = file.load(0..100_000).err().ok_or("it was read")?;
+        assert_eq!(error.raw_os_error(), Some(Errno::IO.raw_os_error()));
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_leads_to_nothing_outside() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        std::fs::write(dir.path().join("outside"), b"outside")?;
+        let storage = FsStorage::new(dir.path().join("repository"));
+        storage.make_dir("")?;
+        storage.make_dir("packs")?;
+        for name in ["", ".", "..", "packs/..", "packs/"] {
+            let error = storage.open(name).err().ok_or(name)?;
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}");
+        }
+        for name in ["../outside", "packs/../../outside"] {
+            assert!(storage.open(name).is_err() && storage.remove(name).is_err(), "{name}");
+            assert!(storage.lock(name, LockMode::Exclusive, Wait::No).is_err(), "{name}");
+        }
+        assert_eq!(std::fs::read(dir.path().join("outside"))?, b"outside");
+        Ok(())
     }
 }

@@ -189,6 +189,9 @@ impl Place {
         let file = retry_on_intr(|| rustix::fs::openat(&self.dir, &self.temp, flags, mode))
             .map_err(|error| self.error("making a file for", error.into()))?;
         self.temp_exists = true;
+        // Whatever the process's mask takes away: nobody else may read it, and its owner may.
+        rustix::fs::fchmod(&file, mode)
+            .map_err(|error| self.error("setting the permissions of", error.into()))?;
         Ok(file.into())
     }
 
