@@ -66,6 +66,7 @@ impl Place {
             key: KEY,
             created_unix_ms: 1_764_000_000_000,
             level: icecore::DEFAULT_LEVEL,
+            parity: None,
         };
         Self { repo: Repository::init(kind.storage(), session(), &options).unwrap(), kind }
     }

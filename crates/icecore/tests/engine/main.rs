@@ -36,6 +36,7 @@ mod mend;
 mod model;
 #[cfg(test)]
 mod noise;
+#[cfg(test)]
 mod parity;
 #[cfg(test)]
 mod repair;

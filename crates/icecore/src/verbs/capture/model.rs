@@ -312,8 +312,13 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
         || {
             let storage = Arc::new(Yielding::new(MemoryStorage::new()));
             let session = Uuid::from_u128;
-            let init =
-                InitOptions { id: RepositoryId::from([0; 16]), key: [1; 32], created_unix_ms: 0, level: 1 };
+            let init = InitOptions {
+                id: RepositoryId::from([0; 16]),
+                key: [1; 32],
+                created_unix_ms: 0,
+                level: 1,
+                parity: None,
+            };
             let repo = Repository::init(storage.clone(), session(1), &init).unwrap();
             let [kept, again] = [1, 2].map(|number| record(&repo, number));
             records::save(repo.base(), &kept).unwrap();
