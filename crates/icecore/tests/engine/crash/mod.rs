@@ -9,6 +9,7 @@ mod catalog;
 mod collect;
 mod mend;
 mod mutate;
+mod parity;
 mod scene;
 
 use icecore::Bounds;

@@ -40,6 +40,7 @@ pub(crate) enum Kind {
     Generation,
     Config,
     Reserve,
+    Parity,
 }
 
 /// A file that was written and got its name.
@@ -116,6 +117,7 @@ fn kind_of(name: &str, bytes: &[u8]) -> Kind {
         "index" if number(24) == 0 => Kind::PageRun,
         "index" => Kind::DataRun,
         "" if name == "generation" => Kind::Generation,
+        "parity" => Kind::Parity,
         "" if name == "config" => Kind::Config,
         "" if name == "reserve" => Kind::Reserve,
         dir if dir.starts_with("packs/") && bytes[10] == 1 => Kind::DataPack,

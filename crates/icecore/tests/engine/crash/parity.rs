@@ -1,0 +1,119 @@
+//! Power cuts while parity is kept: at no moment is there less of it than was promised.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use icecore::MemoryStorage;
+use icecore::NoProgress;
+use icecore::parity_report;
+use icecore::set_parity;
+
+use crate::crash::bounds;
+use crate::crash::image;
+use crate::crash::mutate::Kind;
+use crate::crash::mutate::before;
+use crate::crash::mutate::found;
+use crate::crash::mutate::harmless;
+use crate::crash::mutate::no_dir_sync;
+use crate::crash::mutate::no_file_sync;
+use crate::crash::mutate::rename_before_sync;
+use crate::crash::scene::Demand;
+use crate::crash::scene::Scene;
+use crate::support::collect;
+use crate::support::open;
+use crate::support::open_with_small_packs;
+
+type Files = BTreeMap<String, Arc<Vec<u8>>>;
+
+fn with_parity() -> Scene {
+    let mut scene = Scene::new();
+    scene.step(|storage| {
+        let repo = open_with_small_packs(storage.clone()).unwrap();
+        set_parity(&repo, Some("10+2".parse().unwrap()), &NoProgress).unwrap();
+    });
+    scene
+}
+
+fn storage(files: &Files, without: &str) -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    let kept = files.iter().filter(|(name, _)| *name != without && !name.starts_with("locks/"));
+    kept.for_each(|(name, bytes)| storage.put(name, bytes.to_vec()));
+    storage
+}
+
+/// Demands that every snapshot that is there restores without any one of the packs.
+fn without_any_pack() -> Demand {
+    Box::new(|_, files| {
+        for pack in files.keys().filter(|name| name.starts_with("packs/")) {
+            let repo = open(storage(files, pack));
+            for snapshot in icecore::list(&repo).map_err(|error| error.to_string())?.snapshots {
+                icecore::restore_stream(&repo, snapshot.id, &mut std::io::sink(), &NoProgress)
+                    .map_err(|error| format!("without {pack}: {error}"))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_capture_with_parity() {
+    let mut scene = with_parity();
+    scene.settle();
+    let image = image(51, 2);
+    scene.next = image.clone();
+    scene.capture("disk", &image);
+    scene.demand = Box::new(|_, files| {
+        let repo = open(storage(files, ""));
+        let is_there = files.keys().any(|name| name.starts_with("snapshots/"));
+        let without = parity_report(&repo).map_err(|error| error.to_string())?.packs_without;
+        match (is_there, without) {
+            (true, 1..) => Err(format!("{without} packs of a snapshot that is there have no parity")),
+            _ => without_any_pack()(0, files),
+        }
+    });
+    let bounds = bounds(60, 6);
+    scene.check(&bounds);
+    scene.check_mutations(
+        &bounds,
+        &[
+            found("parity is not synced", no_file_sync(Kind::Parity)),
+            found("the directory of parity is not synced", no_dir_sync(Kind::Parity)),
+            found("parity is renamed before it is synced", rename_before_sync(Kind::Parity)),
+            found("the record comes before parity", before(Kind::Record, Kind::Parity)),
+        ],
+    );
+}
+
+#[test]
+fn a_gc_with_parity() {
+    let mut scene = with_parity();
+    let first = image(61, 2);
+    let mut second = first.clone();
+    second[4096..65536].fill(0);
+    let going = scene.capture("disk", &first);
+    scene.capture("disk", &second);
+    scene.step(|storage| {
+        drop(icecore::delete(&open_with_small_packs(storage.clone()).unwrap(), going).unwrap());
+    });
+    scene.next = first;
+    scene.settle();
+    scene.step(|storage| {
+        let totals = collect(&open_with_small_packs(storage.clone()).unwrap()).unwrap();
+        assert!(totals.packs_removed + totals.packs_rewritten > 0, "{totals:?}");
+    });
+    scene.demand = without_any_pack();
+    let bounds = bounds(60, 6);
+    scene.check(&bounds);
+    scene.check_mutations(
+        &bounds,
+        &[
+            found("new parity is not synced", no_file_sync(Kind::Parity)),
+            found("the directory of parity is not synced", no_dir_sync(Kind::Parity)),
+            harmless(
+                "new parity comes before the new index",
+                "parity is of packs, and they are there",
+                before(Kind::Parity, Kind::MergedRun),
+            ),
+        ],
+    );
+}
