@@ -22,7 +22,7 @@ use crate::support::noise;
 /// Programs that run at the same time.
 const WORKERS: u64 = 4;
 /// Commands of each worker, unless `ICECORE_STRESS_COMMANDS` says otherwise.
-const COMMANDS: u64 = 24;
+const COMMANDS: u64 = 16;
 const VOLUMES: u64 = 2;
 /// From so many snapshots on, they are deleted and none is made.
 const SNAPSHOTS_MAX: usize = 8;

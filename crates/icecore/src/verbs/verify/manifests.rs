@@ -292,7 +292,9 @@ impl Visitor for One<'_, '_> {
                     Err(finding) => self.lose(*finding, begin..end),
                 }
                 if end > image_end {
-                    self.unfit(page, "it maps data beyond the end of the image", begin..end);
+                    // What is within the image is served all the same.
+                    let beyond = begin.max(image_end)..end;
+                    self.unfit(page, "it maps data beyond the end of the image", beyond);
                 }
             }
             begin = end;

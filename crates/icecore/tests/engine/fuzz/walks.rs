@@ -31,14 +31,16 @@ pub(crate) fn run(bytes: &[u8]) {
         let (size, root) = (size(&mut input), input.below(forge.pages() + 1));
         // The last page most often: what was put on top of all others.
         let root = if root == forge.pages() { None } else { Some(forge.pages() - 1 - root) };
-        forge.record(number, size, root, input.byte() % 8 != 7).unwrap();
+        let right = input.byte() % 8 != 7;
+        forge.record(number, size, root, right).unwrap();
+        honest &= right;
     }
     let repo = open(storage.clone());
     let all = verbs::read_all(&repo, honest);
     verbs::change_all(&repo, &all);
 }
 
-/// Adds a page, and returns whether it is not a leaf that lies.
+/// Adds a page, and returns whether it tells the truth.
 fn page(forge: &mut Forge<'_>, input: &mut Input<'_>) -> bool {
     let mut honest = true;
     match input.below(4) {
@@ -63,7 +65,8 @@ fn page(forge: &mut Forge<'_>, input: &mut Input<'_>) -> bool {
                 false => (input.byte(), forge.pages().saturating_sub(input.below(forge.pages() + 1))),
             };
             let children: Vec<(u8, usize)> = (0..count).map(|at| child(at, input)).collect();
-            forge.inner(level, &children, input.byte() % 8 != 7).unwrap();
+            honest = input.byte() % 8 != 7;
+            forge.inner(level, &children, honest).unwrap();
         }
     }
     honest
