@@ -139,7 +139,11 @@ pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
     };
     match fitting.as_slice() {
         [snapshot] => Ok((*snapshot).clone()),
-        [] => Err(missing(unread, spec, &format!("there is no snapshot {spec:?}"))),
+        [] => {
+            // A damaged record says nothing any more, whatever its snapshot was called.
+            unread.retain(|(_, error)| error.kind() != ErrorKind::Corrupt);
+            Err(missing(unread, spec, &format!("there is no snapshot {spec:?}")))
+        }
         several => {
             let each = several.iter().map(|snapshot| format!("{} ({})", snapshot.id, snapshot.resource));
             let each = each.collect::<Vec<_>>().join(", ");
