@@ -80,6 +80,11 @@ impl ReadAt for Void {
         buffer.fill(0);
         Ok(())
     }
+
+    /// It is one hole: to look for data in it would take as long as it is.
+    fn next_data(&self, _offset: u64) -> io::Result<Option<Range<u64>>> {
+        Ok(None)
+    }
 }
 
 impl WriteAt for Void {
