@@ -98,6 +98,10 @@ fn summary(report: &VerifyReport, depth: Depth) -> String {
     if depth == Depth::ReadData {
         text += &age(report);
     }
+    if report.packs_without_parity > 0 {
+        let without = units::count(report.packs_without_parity, "pack");
+        text += &format!("{without} without the parity that it should have; the next gc makes it\n");
+    }
     if report.findings.is_empty() {
         text += "nothing is wrong\n";
         return text;

@@ -91,6 +91,7 @@ pub(crate) struct VerifyResult {
     packs_left: u64,
     packs_never_read: u64,
     oldest_read: Option<String>,
+    packs_without_parity: u64,
     findings: Vec<Finding>,
 }
 
@@ -112,6 +113,7 @@ impl From<&VerifyReport> for VerifyResult {
             packs_left: report.packs_left,
             packs_never_read: report.packs_never_read,
             oldest_read: report.oldest_read_unix_ms.and_then(units::time_exact),
+            packs_without_parity: report.packs_without_parity,
             findings: report.findings.iter().map(finding).collect(),
         }
     }

@@ -6,6 +6,7 @@
 use std::hint::black_box;
 
 use crate::format::config::Config;
+use crate::format::config::FORMAT_MINOR;
 use crate::format::pack;
 use crate::format::pack::Directory;
 use crate::format::pack::Trailer;
@@ -30,7 +31,12 @@ const KEY: [u8; 32] = [1; 32];
 pub fn config(bytes: &[u8]) {
     for bytes in [Some(bytes.to_vec()), seal::envelope(*b"ICECONF\n", bytes, &seal::plain)].iter().flatten() {
         if let Ok((config, minor)) = Config::decode(bytes) {
-            assert_body(bytes, config.encode().ok(), minor);
+            // One of the first version has no parity, which an encoder says.
+            let newest = config.encode().ok();
+            match minor {
+                0 => assert_eq!(config.parity, None),
+                _ => assert_body(bytes, newest, minor > FORMAT_MINOR),
+            }
         }
     }
 }
@@ -41,17 +47,17 @@ pub fn record(bytes: &[u8]) {
     let sealed = seal::envelope(*b"ICESNAP\n", bytes, &|bytes| hasher.record(bytes).0);
     for bytes in [Some(bytes.to_vec()), sealed].iter().flatten() {
         if let Ok((record, minor)) = Record::decode(bytes, &hasher) {
-            assert_body(bytes, record.encode(&hasher).ok(), minor);
+            assert_body(bytes, record.encode(&hasher).ok(), minor > 0);
         }
     }
 }
 
 /// Fails unless the body of an envelope is the encoding of what was decoded. A newer version may have more behind it.
-fn assert_body(bytes: &[u8], encoded: Option<Vec<u8>>, minor: u16) {
+fn assert_body(bytes: &[u8], encoded: Option<Vec<u8>>, is_newer: bool) {
     let body = |bytes: &[u8]| bytes.get(16..bytes.len() - 32).map(<[u8]>::to_vec);
     let (found, encoded) = (body(bytes), encoded.as_deref().and_then(body));
     match (found, encoded) {
-        (Some(found), Some(encoded)) if minor == 0 => assert_eq!(found, encoded, "not the only encoding"),
+        (Some(found), Some(encoded)) if !is_newer => assert_eq!(found, encoded, "not the only encoding"),
         (Some(found), Some(encoded)) => assert!(found.starts_with(&encoded), "not the only encoding"),
         (found, encoded) => assert_eq!(found, encoded, "it cannot be encoded"),
     }

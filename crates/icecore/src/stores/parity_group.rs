@@ -90,10 +90,14 @@ impl Groups {
         Ok(Self { all: groups.into_values().collect(), unsound })
     }
 
-    /// Returns a pack as its groups tell it, from what can still be read of the group; none if no group has it.
-    pub(crate) fn rebuilt(&self, base: &Base, pack: PackId) -> Option<RebuiltFile> {
+    /// Returns a pack as each of its groups tells it, from what can still be read of the group; first those of which the
+    /// least is missing: while gc removes packs, some of an old group are gone.
+    pub(crate) fn rebuilt(&self, base: &Base, pack: PackId) -> Vec<RebuiltFile> {
         let with_it = self.all.iter().filter(|group| group.packs().any(|member| member == pack));
-        with_it.filter_map(|group| RebuiltFile::open(base, group, pack).ok()).next()
+        let mut rebuilt: Vec<RebuiltFile> =
+            with_it.filter_map(|group| RebuiltFile::open(base, group, pack).ok()).collect();
+        rebuilt.sort_by_key(|file| file.group.missing());
+        rebuilt
     }
 }
 
@@ -176,6 +180,12 @@ impl GroupReader {
             packs,
             shards,
         })
+    }
+
+    /// Returns how many of its files cannot be opened.
+    fn missing(&self) -> usize {
+        let gone = |files: &[Option<Box<dyn StoredFile>>]| files.iter().filter(|file| file.is_none()).count();
+        gone(&self.packs) + gone(&self.shards)
     }
 
     /// Tells whether the digests in the file of this shard are those of the group.

@@ -62,8 +62,11 @@ impl Rescued {
 
 /// Returns a pack as its parity group tells it, if that is the pack of this id.
 pub(crate) fn rebuilt(base: &Base, groups: &Groups, id: PackId) -> Option<PackFile> {
-    let file = groups.rebuilt(base, id)?;
-    PackFile::from_file(base, id, Box::new(file)).ok().filter(|pack| pack.has_its_id(base))
+    let mut packs = groups
+        .rebuilt(base, id)
+        .into_iter()
+        .filter_map(|file| PackFile::from_file(base, id, Box::new(file)).ok());
+    packs.find(|pack| pack.has_its_id(base))
 }
 
 /// Writes a pack that was read through its parity group to where it should be, in the place of what is there. Every byte

@@ -144,7 +144,7 @@ pub(crate) fn survey(
         check_runs(repo, &mut findings)?;
         let sound = check_packs(repo, sample, &mut findings, progress)?;
         report.packs = sound.ids.len() as u64;
-        check_parity(repo, depth == Depth::ReadData, &mut findings, progress)?;
+        report.packs_without_parity = check_parity(repo, depth == Depth::ReadData, &mut findings, progress)?;
         progress.total(Meter::Pages, sound.pages);
         progress.total(Meter::Checked, sound.wanted_bytes);
         if !sample.is_empty() {
