@@ -95,7 +95,8 @@ impl Forge {
         let body = &config[16..config.len() - 32];
         Self {
             repo: repo.to_path_buf(),
-            key: body[body.len() - 32..].try_into().unwrap(),
+            // After it, that there is no parity.
+            key: body[body.len() - 33..body.len() - 1].try_into().unwrap(),
             id: body[..16].try_into().unwrap(),
         }
     }

@@ -18,8 +18,8 @@ use crate::host;
 use crate::ui::Ui;
 
 /// What may be where a repository is to be made: what an interrupted attempt leaves, and what a new file system has.
-const OURS: [&str; 9] =
-    ["damaged", "index", "locks", "packs", "reserve", "snapshots", "tmp", "volumes", "lost+found"];
+const OURS: [&str; 10] =
+    ["damaged", "index", "locks", "packs", "parity", "reserve", "snapshots", "tmp", "volumes", "lost+found"];
 
 /// The context of a command.
 pub(crate) struct App {
