@@ -22,7 +22,8 @@
 //! std::fs::write(&image, b"a very small disk")?;
 //!
 //! let storage = Arc::new(FsStorage::new(dir.path().join("repository")));
-//! let repository = InitOptions { id: RepositoryId(id), key, created_unix_ms: now, level: icecore::DEFAULT_LEVEL };
+//! let (id, level) = (RepositoryId(id), icecore::DEFAULT_LEVEL);
+//! let repository = InitOptions { id, key, created_unix_ms: now, level, parity: None };
 //! let repo = Repository::init(storage, session, &repository)?;
 //!
 //! let options = CaptureOptions {
