@@ -4,6 +4,7 @@ use std::io;
 
 use zstd::bulk::Compressor;
 use zstd::bulk::Decompressor;
+use zstd::zstd_safe::find_frame_compressed_size;
 
 /// The lowest and the highest zstd level that can be chosen.
 pub const LEVELS: std::ops::RangeInclusive<i32> = -7..=19;
@@ -93,6 +94,10 @@ impl Decoder {
             Codec::Raw if stored.len() == raw_bytes => Ok(stored),
             Codec::Raw => Err(wrong()),
             Codec::Zstd => {
+                // One frame and nothing else: more of them would be other stored bytes for the same chunk.
+                if find_frame_compressed_size(stored) != Ok(stored.len()) {
+                    return Err(wrong());
+                }
                 self.buffer.clear();
                 self.buffer.reserve(raw_bytes);
                 // A frame may grow into all of the capacity, which can be more than was asked for.
@@ -106,6 +111,22 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_one_frame_is_refused() {
+        let text = b"a block of a disk image, again and again. ".repeat(1000);
+        let frame = Encoder::new(1, true).unwrap().encode(&text).unwrap().bytes;
+        // A frame that decoders pass over: its signature, its length, its content.
+        let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
+        let empty = Encoder::new(1, true).unwrap().zstd.compress(&[]).unwrap();
+        let mut decoder = Decoder::new().unwrap();
+        assert!(decoder.decode(Codec::Zstd, &frame, text.len()).is_ok());
+        for more in [&skipped, &empty] {
+            for stored in [[more, &frame[..]].concat(), [&frame[..], more].concat()] {
+                assert!(decoder.decode(Codec::Zstd, &stored, text.len()).is_err());
+            }
+        }
+    }
 
     #[test]
     fn what_does_not_shrink_is_kept_raw_and_what_does_comes_back() {

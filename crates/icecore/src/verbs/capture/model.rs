@@ -38,6 +38,7 @@ use crate::verbs::capture::commit::commit;
 use crate::verbs::capture::packing::ChunkJob;
 use crate::verbs::capture::packing::Compression;
 use crate::verbs::capture::packing::Published;
+use crate::verbs::capture::packing::Publisher;
 use crate::verbs::capture::packing::Source;
 use crate::verbs::capture::packing::Stored;
 use crate::verbs::capture::packing::merge_runs;
@@ -55,7 +56,9 @@ use crate::words::names::ResourceKind;
 use crate::words::progress::NoProgress;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sync::mpsc;
-use crate::world::fault::FaultStorage;
+use crate::world::fault::Calls;
+use crate::world::fault::Fault;
+use crate::world::fault_storage::FaultStorage;
 use crate::world::memory::MemoryStorage;
 use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
@@ -155,10 +158,10 @@ fn item(base: &Base, number: u8) -> Item {
     ChunkJob { id, blocks: ids, sources: vec![Source::Copy(Box::new(block))] }.run(COMPRESSION).unwrap()
 }
 
-fn publish_item(store: &Store, writer: &Writer, item: &Item) {
+fn publish_item(store: &Store, publisher: &Publisher<'_>, item: &Item) {
     let mut pack = PackWriter::begin(&store.base, PackKind::Data).unwrap();
     pack.append(item).unwrap();
-    publish(store, Some(writer), pack).unwrap();
+    publish(store, Some(publisher), pack).unwrap();
 }
 
 fn has(store: &Store, item: &Item) -> bool {
@@ -172,9 +175,9 @@ fn a_pack_that_is_gone_is_noticed_after_a_reload() {
         || {
             let storage = MemoryStorage::new();
             let store = Store::open(base(storage.clone())).unwrap();
-            let writer = Writer::begin(&store.base).unwrap();
+            let publisher = Publisher::begin(&store.base, None).unwrap();
             let item = item(&store.base, 1);
-            publish_item(&store, &writer, &item);
+            publish_item(&store, &publisher, &item);
             let pack = store.find_chunk(&ChunkId(item.id)).unwrap().unwrap().pack.id;
             store.reload().unwrap();
             thread::scope(|threads| {
@@ -196,14 +199,14 @@ fn what_is_published_stays_known_beside_merges_and_reloads() {
     explore(
         || {
             let store = Store::open(base(MemoryStorage::new())).unwrap();
-            let writer = Writer::begin(&store.base).unwrap();
+            let publisher = Publisher::begin(&store.base, None).unwrap();
             let items: Vec<Item> = (1..=7).map(|number| item(&store.base, number)).collect();
             let (before, new) = items.split_at(4);
-            before.iter().for_each(|item| publish_item(&store, &writer, item));
+            before.iter().for_each(|item| publish_item(&store, &publisher, item));
             thread::scope(|threads| {
                 threads.spawn(|| {
                     for item in new {
-                        publish_item(&store, &writer, item);
+                        publish_item(&store, &publisher, item);
                         assert!(has(&store, item), "just published");
                     }
                 });
@@ -264,10 +267,11 @@ fn a_failure_ends_all_threads_and_is_told() {
     for call in 0..30 {
         check_random(
             move || {
-                let full = FaultStorage::failing_from(MemoryStorage::new(), call, io::ErrorKind::StorageFull);
+                let fault = Fault::new(Calls::Changes, call..u64::MAX, || io::ErrorKind::StorageFull.into());
+                let full = FaultStorage::new(MemoryStorage::new(), fault.clone());
                 let (stored, _) = pack(full.clone(), 5);
                 match stored {
-                    Ok(_) => assert!(full.calls() <= call),
+                    Ok(_) => assert!(fault.calls() <= call),
                     Err(kind) => assert_eq!(kind, ErrorKind::NoSpace),
                 }
             },
@@ -278,16 +282,20 @@ fn a_failure_ends_all_threads_and_is_told() {
 
 /// Packs some chunks with all the threads that do it. Returns what came of it, and whether the sender was told to stop.
 fn pack(storage: impl Storage + 'static, count: u8) -> (Result<Stored, ErrorKind>, bool) {
-    let opened = Store::open(base(storage)).and_then(|store| Ok((Writer::begin(&store.base)?, store)));
-    let (writer, store) = match opened {
-        Ok(opened) => opened,
+    let store = match Store::open(base(storage)) {
+        Ok(store) => store,
+        Err(error) => return (Err(error.kind()), false),
+    };
+    let publisher = match Publisher::begin(&store.base, None) {
+        Ok(publisher) => publisher,
         Err(error) => return (Err(error.kind()), false),
     };
     let items: Vec<Item> = (1..=count).map(|number| item(&store.base, number)).collect();
     let published = Published::default();
     thread::scope(|threads| {
         let (to_packer, chunks) = mpsc::sync_channel(1);
-        let packing = threads.spawn(|| pack_in_order(&store, Some(&writer), chunks, &published, &NoProgress));
+        let packing =
+            threads.spawn(|| pack_in_order(&store, Some(&publisher), chunks, &published, &NoProgress));
         let mut stopped = false;
         for number in 1..=count {
             let (sender, receiver) = mpsc::sync_channel(1);
@@ -353,9 +361,9 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
 /// Stores a leaf with one chunk, and returns a record that needs it.
 fn record(repo: &Repository, number: u8) -> Record {
     let store = &repo.store;
-    let writer = Writer::begin(&store.base).unwrap();
+    let publisher = Publisher::begin(&store.base, None).unwrap();
     let item = item(&store.base, number);
-    publish_item(store, &writer, &item);
+    publish_item(store, &publisher, &item);
     let leaf = Leaf {
         data_spans: 1,
         digests: vec![Digest([number; 32])],
@@ -365,7 +373,7 @@ fn record(repo: &Repository, number: u8) -> Record {
             Extent { blocks: 1023, place: Place::Zero },
         ],
     };
-    let mut pages = PageStore::new(store, Some(&writer), COMPRESSION).unwrap();
+    let mut pages = PageStore::new(store, Some(&publisher), COMPRESSION, false).unwrap();
     let root =
         emit_page(&store.base.hasher, &Page::Leaf(leaf), &mut |page, bytes| pages.put(page, &bytes)).unwrap();
     pages.finish(Stored { items: 1, packed_bytes: 0 }).unwrap();
