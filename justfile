@@ -14,7 +14,7 @@ test *ARGS:
 
 # Threads that share state, in many of the orders in which they can come. `ICECORE_SCHEDULES=100` tries a hundred times as many.
 models:
-    cargo test --manifest-path tests/models/Cargo.toml --target-dir target --locked --lib model
+    cargo test --manifest-path tests/models/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --locked --lib model
 
 # Formats the code.
 fmt:
@@ -53,13 +53,12 @@ docs-cli:
 fuzz SECONDS *TARGETS:
     .ci/fuzz {{SECONDS}} {{TARGETS}}
 
-# How long all fuzzing targets together run in the nightly recipe, in minutes.
-fuzz_minutes := env("ICECORE_FUZZ_MINUTES", "60")
-
-# The slow tests: property tests with many cases, processes and threads for minutes, an hour of fuzzing (ICECORE_FUZZ_MINUTES
-# changes that), and real disk images from a directory if one is given.
+# Every test in its long form, for hours, and real disk images from a directory if one is given. docs/testing.md says what each
+# variable is; one that is set in the environment already shortens it.
 nightly IMAGES="":
-    PROPTEST_CASES=20000 ICECORE_CRASH_STATES=20 ICECORE_SCHEDULES=40 ICECORE_EXHAUSTIVE=1 ICECORE_FAULTS=1 ICECORE_STRESS_COMMANDS=1000 cargo test --workspace --release
-    ICECORE_SCHEDULES=100 cargo test --manifest-path tests/models/Cargo.toml --target-dir target --locked --release --lib model
-    ICECORE_FUZZ_SANITIZER=address .ci/fuzz "$(({{fuzz_minutes}} * 60 / $(ls fuzz/fuzz_targets | wc -l)))"
+    PROPTEST_CASES=${PROPTEST_CASES:-20000} ICECORE_CRASH_STATES=${ICECORE_CRASH_STATES:-20} \
+        ICECORE_SCHEDULES=${ICECORE_SCHEDULES:-40} ICECORE_EXHAUSTIVE=${ICECORE_EXHAUSTIVE:-1} ICECORE_FAULTS=${ICECORE_FAULTS:-1} \
+        ICECORE_STRESS_COMMANDS=${ICECORE_STRESS_COMMANDS:-1000} cargo test --workspace --release
+    ICECORE_SCHEDULES=${ICECORE_SCHEDULES:-100} cargo test --manifest-path tests/models/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --locked --release --lib model
+    ICECORE_FUZZ_SANITIZER=address .ci/fuzz "$((${ICECORE_FUZZ_MINUTES:-60} * 60 / $(ls fuzz/fuzz_targets | wc -l)))"
     [ -z "{{IMAGES}}" ] || .ci/acceptance "{{IMAGES}}"

@@ -14,7 +14,7 @@ use crate::support::noise;
 
 /// Tells whether the long form was asked for.
 fn thorough() -> bool {
-    std::env::var_os("ICECORE_FAULTS").is_some()
+    std::env::var_os("ICECORE_FAULTS").is_some_and(|value| value == "1")
 }
 
 /// How many bytes are left.

@@ -83,7 +83,7 @@ const WAYS: [Way; 5] = [
 /// Returns the distance between the calls that fail in the slowest tests here. With `ICECORE_FAULTS` in the environment,
 /// each one does.
 fn stride() -> usize {
-    if std::env::var_os("ICECORE_FAULTS").is_some() { 1 } else { 4 }
+    if std::env::var_os("ICECORE_FAULTS").is_some_and(|value| value == "1") { 1 } else { 4 }
 }
 
 /// A repository with some snapshots, to begin from again and again.
