@@ -14,7 +14,7 @@ use crate::units;
 /// Keep parity of packs, so that lost or damaged ones can be brought back, or show what there is
 ///
 /// With 10+2, up to ten packs share two parity files, and any two of them that are lost or damaged come back: `icecore
-/// repair packs` puts them back, and so does a restore that meets them. Parity takes about a fifth of the packs' size
+/// repair packs` puts them back, and so does a restore that meets them. Parity takes a fifth to a third of the packs' size
 /// more, is written by each `snapshot create` before it ends, and is kept right by gc.
 ///
 /// Without SCHEME, shows what parity there is. Exits with 1 if a pack cannot be given parity because it is damaged.
