@@ -12,6 +12,8 @@ use crate::format::pack::Directory;
 use crate::format::pack::Trailer;
 use crate::format::page::Inner;
 use crate::format::page::Page;
+use crate::format::parity;
+use crate::format::parity::Head;
 use crate::format::record::Record;
 use crate::format::run;
 use crate::format::run::Run;
@@ -177,6 +179,26 @@ fn short(lead: [u8; 6]) -> BlockId {
     let mut id = [0; 16];
     id[..6].copy_from_slice(&lead);
     BlockId(id)
+}
+
+/// The front of a parity file.
+pub fn parity(bytes: &[u8]) {
+    let mut sealed = bytes.to_vec();
+    seal::parity(&mut sealed);
+    for bytes in [bytes, &sealed] {
+        let Ok(head) = Head::decode(bytes) else { continue };
+        let mut encoded = head.encode();
+        // Room that means nothing yet, and the checksum over it.
+        encoded[36..parity::HEADER_BYTES].copy_from_slice(&bytes[36..parity::HEADER_BYTES]);
+        assert_eq!(encoded, bytes, "not the only encoding");
+        let slices: u64 = (0..head.slices()).map(|slice| to_u64(head.slice_bytes(slice))).sum();
+        assert_eq!(slices, head.shard_bytes(), "the slices do not fill the shard");
+        for member in &head.members {
+            let slices = (0..head.slices()).map(|slice| to_u64(Head::slice_of(member.bytes, slice)));
+            assert_eq!(slices.sum::<u64>(), member.bytes, "the slices do not fill the pack");
+        }
+        assert!(head.file_bytes() > head.digests_offset() || head.slices() == 0);
+    }
 }
 
 /// Stored bytes: `u32` how long they say that they are decoded, `u8` how they are encoded, then the bytes.

@@ -44,6 +44,17 @@ fn number(bytes: &[u8], at: usize) -> usize {
     field.map_or(0, |field| u32::from_le_bytes(*field) as usize)
 }
 
+/// Puts right the checksums of the front of a parity file.
+pub(crate) fn parity(bytes: &mut [u8]) {
+    if bytes.len() < 64 {
+        return;
+    }
+    bytes[8..10].copy_from_slice(&[1, 0]);
+    let (header, table) = bytes.split_at_mut(64);
+    put(header, 32, crc32fast::hash(table));
+    fixed(header, b"ICEPARI\n");
+}
+
 /// Puts right all checksums of a pack, as far as its numbers lead.
 pub(crate) fn pack(bytes: &mut [u8]) {
     if bytes.len() < 128 {

@@ -228,26 +228,29 @@ impl<'a> ParityKeeper<'a> {
                 false => return Ok(()),
             }
         };
-        self.write(&full)
+        // What stops the capture stops it before its next pack.
+        self.write(&full, &NoProgress)
     }
 
     /// Makes parity for what waits, joined with small groups that are there. When this returns, all has parity.
-    pub(crate) fn finish(&self) -> Result<()> {
+    pub(crate) fn finish(&self, progress: &dyn Progress) -> Result<()> {
         let rest = std::mem::take(&mut *self.waiting());
         if rest.is_empty() {
             return Ok(());
         }
         // Where gc or another capture is at it, what is there stays as it is.
-        let Some(_lock) = fence::try_lock(self.base, layout::LOCK_PARITY)? else { return self.write(&rest) };
-        let covered = cover(self.base, self.scheme, &ParityState::load(self.base)?, &NoProgress)?;
+        let Some(_lock) = fence::try_lock(self.base, layout::LOCK_PARITY)? else {
+            return self.write(&rest, progress);
+        };
+        let covered = cover(self.base, self.scheme, &ParityState::load(self.base)?, progress)?;
         if let Some((_, error)) = covered.refused.into_iter().find(|(pack, _)| rest.contains(pack)) {
             return Err(error.in_context("what was just written cannot be read back"));
         }
         remove_superfluous(self.base, Some(self.scheme), &ParityState::load(self.base)?).map(|_| ())
     }
 
-    fn write(&self, packs: &[PackId]) -> Result<()> {
-        match write_group(self.base, packs, self.scheme.files(), &NoProgress) {
+    fn write(&self, packs: &[PackId], progress: &dyn Progress) -> Result<()> {
+        match write_group(self.base, packs, self.scheme.files(), progress) {
             Ok(_) => Ok(()),
             Err(Refused::Member(_, error)) => {
                 Err(error.in_context("what was just written cannot be read back"))

@@ -159,7 +159,7 @@ pub fn capture(
             return Err(size_changed(before.size_bytes, after.size_bytes, ""));
         }
         let record = record_of(options, parent.as_ref(), &captured, &before);
-        publisher.as_ref().map_or(Ok(()), Publisher::finish_parity)?;
+        publisher.as_ref().map_or(Ok(()), |publisher| publisher.finish_parity(progress))?;
         if publisher.is_some() && commit(repo, &record, generation)? == Commit::Stale {
             continue;
         }

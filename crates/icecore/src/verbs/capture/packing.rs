@@ -184,8 +184,8 @@ impl<'a> Publisher<'a> {
     }
 
     /// Returns when all packs have the parity that they should have.
-    pub(crate) fn finish_parity(&self) -> Result<()> {
-        self.parity.as_ref().map_or(Ok(()), ParityKeeper::finish)
+    pub(crate) fn finish_parity(&self, progress: &dyn Progress) -> Result<()> {
+        self.parity.as_ref().map_or(Ok(()), |parity| parity.finish(progress))
     }
 }
 

@@ -12,11 +12,12 @@ use crate::fuzz::walks;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 10] = [
+const TARGETS: [Target; 11] = [
     ("config", decoders::config),
     ("record", decoders::record),
     ("page", decoders::page),
     ("pack", decoders::pack),
+    ("parity", decoders::parity),
     ("run", decoders::run),
     ("stored", decoders::stored),
     ("names", names::run),
@@ -54,7 +55,7 @@ macro_rules! replays {
 }
 
 replays! {
-    decoders_take_what_fuzzers_made_up: "config", "record", "page", "pack", "run", "stored", "names";
+    decoders_take_what_fuzzers_made_up: "config", "record", "page", "pack", "parity", "run", "stored", "names";
     verbs_take_manifests_that_fuzzers_made_up: "walks";
     verbs_take_repositories_that_fuzzers_damaged: "mutations";
     histories_that_fuzzers_made_up_lose_nothing: "histories";
