@@ -87,9 +87,10 @@ impl Disk {
             .for_each(|n| std::fs::remove_file(dir.join(n.to_string())).unwrap());
     }
 
-    /// Takes away what fills it.
+    /// Takes away what fills it. Some file systems give room back only when that is on the medium.
     pub(crate) fn drain(&self) {
         remove(&self.path("ballast"));
+        run(Command::new("sync").arg("-f").arg(&self.point)).unwrap();
     }
 
     /// Puts a copy of a directory there, in the place of what has its name.
