@@ -88,11 +88,6 @@ impl Store {
         self.packs.get(&self.base, id).or_else(|error| self.rescued.known(id).ok_or(error))
     }
 
-    /// Returns a pack that is missing or damaged as its parity group tells it; none where none does.
-    pub(crate) fn rescue(&self, id: PackId) -> Option<Arc<PackFile>> {
-        self.rescued.get(&self.base, id)
-    }
-
     /// Returns the packs that were read through their parity groups.
     pub(crate) fn rescued(&self) -> Vec<Arc<PackFile>> {
         self.rescued.all()
@@ -184,7 +179,7 @@ impl Store {
     /// Returns a chunk or a page from packs that are missing or damaged and are read through their parity groups.
     pub(crate) fn rescued_copies(&self, id: &[u8; 16]) -> Vec<Located> {
         let located = |hint: Hint| {
-            let pack = self.rescue(hint.pack)?;
+            let pack = self.rescued.get(&self.base, hint.pack)?;
             let entry = pack.entry(hint.entry).ok().filter(|entry| entry.id == *id)?;
             Some(Located { pack, number: hint.entry, entry })
         };
@@ -257,12 +252,9 @@ impl Store {
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => error,
             done => return done,
         };
-        let copies = self.copies_at_hand(&id.0).into_iter();
-        let mut others = copies.filter(|copy| (copy.pack.id, copy.number) != (found.pack.id, found.number));
-        let other = others.find_map(|copy| self.read_page_from(&copy, id).ok());
-        let rescued =
-            || self.rescued_copies(&id.0).into_iter().find_map(|copy| self.read_page_from(&copy, id).ok());
-        other.or_else(rescued).ok_or(first)
+        let others = self.copies_at_hand(&id.0).into_iter().filter(|copy| !copy.is_at(&found));
+        let rescued = std::iter::once_with(|| self.rescued_copies(&id.0)).flatten();
+        others.chain(rescued).find_map(|copy| self.read_page_from(&copy, id).ok()).ok_or(first)
     }
 
     fn read_page_from(&self, found: &Located, id: &PageId) -> Result<Vec<u8>> {
@@ -293,6 +285,11 @@ fn decode_page(codec: Codec, stored: &[u8], raw_bytes: usize) -> io::Result<Vec<
 }
 
 impl Located {
+    /// Tells whether another is the same entry of the same pack.
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        (self.pack.id, self.number) == (other.pack.id, other.number)
+    }
+
     /// Reads and decodes the chunk, checks its id, and returns its present slots and their bytes one after another.
     /// The bytes are not proven yet: see [`prove`](Self::prove).
     pub(crate) fn read<'a>(

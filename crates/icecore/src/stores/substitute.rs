@@ -109,11 +109,6 @@ pub(crate) fn good_blocks(base: &Base, located: &Located, decoder: &mut Decoder)
 }
 
 impl Located {
-    /// Tells whether another is the same entry of the same pack.
-    pub(crate) fn is_at(&self, other: &Self) -> bool {
-        (self.pack.id, self.number) == (other.pack.id, other.number)
-    }
-
     /// Tells whether the block ids in the directory are those that gave the chunk its id.
     fn has_trusted_ids(&self, base: &Base) -> bool {
         base.hasher.chunk(&self.pack.block_ids_of(&self.entry)).0 == self.entry.id

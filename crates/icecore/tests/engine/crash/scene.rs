@@ -10,17 +10,15 @@ use icecore::CrashState;
 use icecore::CrashStorage;
 use icecore::Depth;
 use icecore::ErrorKind;
-use icecore::InitOptions;
 use icecore::NoProgress;
 use icecore::Parent;
 use icecore::Repository;
-use icecore::RepositoryId;
 use icecore::Snapshot;
 use icecore::SnapshotId;
-use uuid::Uuid;
 
 use crate::crash::mutate::Mutation;
 use crate::support::collect;
+use crate::support::init_options;
 use crate::support::open_with_small_packs as open;
 use crate::support::options;
 use crate::support::restores;
@@ -57,16 +55,6 @@ pub(crate) struct Scene {
     pub(crate) demand: Demand,
     /// What was found, by state and number of operations that had returned.
     verdicts: HashMap<([u8; 32], usize), Result<(), String>>,
-}
-
-pub(crate) fn init_options() -> InitOptions {
-    InitOptions {
-        id: RepositoryId(Uuid::from_u128(7)),
-        key: [3; 32],
-        created_unix_ms: 0,
-        level: 1,
-        parity: None,
-    }
 }
 
 pub(crate) fn init(storage: &CrashStorage) -> icecore::Result<Repository> {
