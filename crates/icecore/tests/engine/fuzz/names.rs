@@ -2,6 +2,7 @@
 
 use icecore::ErrorKind;
 use icecore::NoProgress;
+use icecore::ResourceKind;
 
 use crate::support::Bench;
 use crate::support::options;
@@ -20,7 +21,9 @@ pub(crate) fn run(bytes: &[u8]) {
             let named = found.name == *part || found.id.to_string().starts_with(part.as_str());
             assert!(named || part == "disk@latest", "{part:?} is not {found:?}");
         }
-        let how = icecore::CaptureOptions { name: part.clone(), ..options(part) };
+        // A droplet of that name: a volume could be the one whose snapshot is renamed, and have the name then.
+        let droplet = icecore::CaptureOptions { kind: ResourceKind::Droplet, ..options(part) };
+        let how = icecore::CaptureOptions { name: part.clone(), ..droplet };
         let taken = icecore::capture(&bench.repo, &b"a disk".to_vec(), &how, &NoProgress);
         let renamed = icecore::rename(&bench.repo, known, part);
         // What is good for a new snapshot is good for an old one, but that a resource of its own has no other names.
