@@ -107,14 +107,15 @@ impl Repository {
             )
             .with_hint("use a newer version of icecore"));
         }
-        let read_only = if minor > FORMAT_MINOR || config.features.read_only_compatible != 0 {
-            Some(format!(
-                "it was written by a newer version of icecore (format {FORMAT_MAJOR}.{minor}, {:?})",
-                config.features
-            ))
-        } else {
-            None
-        };
+        let read_only =
+            if minor > FORMAT_MINOR || config.features.read_only_compatible & !Features::VOLUMES != 0 {
+                Some(format!(
+                    "it was written by a newer version of icecore (format {FORMAT_MAJOR}.{minor}, {:?})",
+                    config.features
+                ))
+            } else {
+                None
+            };
         let store = Store::open(base_of(storage, session, &config))?;
         Ok(Self { store, config, read_only })
     }

@@ -21,7 +21,7 @@ pub(crate) const FORMAT_MINOR: u16 = 1;
 const ENVELOPE: Envelope =
     Envelope { what: "repository config", magic: *b"ICECONF\n", major: FORMAT_MAJOR, minor: FORMAT_MINOR };
 
-/// Features that a program must know, by what it may do without knowing them. None is defined yet.
+/// Features that a program must know, by what it may do without knowing them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Features {
     /// Must be known by whoever opens the repository.
@@ -30,6 +30,12 @@ pub(crate) struct Features {
     pub(crate) read_only_compatible: u64,
     /// May be ignored.
     pub(crate) compatible: u64,
+}
+
+impl Features {
+    /// Bit of `read_only_compatible`: there are or were copy-on-write volumes. A program that does not know them would remove what
+    /// they stand on.
+    pub(crate) const VOLUMES: u64 = 1;
 }
 
 /// Sizes that are frozen when a repository is made.

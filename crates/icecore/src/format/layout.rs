@@ -13,6 +13,8 @@ pub(crate) const INDEX: &str = "index";
 pub(crate) const PARITY: &str = "parity";
 pub(crate) const LOCKS: &str = "locks";
 pub(crate) const TMP: &str = "tmp";
+/// Copy-on-write volumes, a directory each.
+pub(crate) const VOLUMES: &str = "volumes";
 /// Packs that `repair` took out of use, kept for a person to look at.
 pub(crate) const DAMAGED: &str = "damaged";
 /// Counts how often gc has removed something; see `docs/concurrency.md`.
@@ -78,6 +80,48 @@ pub(crate) fn shard_of_parity(file: &str) -> Option<(GroupId, u8)> {
     let (group, shard) = file.split_once('-')?;
     let (group, shard) = (group.parse().ok()?, shard.parse().ok()?);
     (parity(group, shard).strip_prefix(PARITY)?.strip_prefix('/')? == file).then_some((group, shard))
+}
+
+/// The directory of a volume.
+pub(crate) fn volume_dir(name: &str) -> String {
+    format!("{VOLUMES}/{name}")
+}
+
+/// The record of a volume, which exists with it.
+pub(crate) fn volume_record(name: &str) -> String {
+    format!("{VOLUMES}/{name}/record")
+}
+
+/// A record of a volume that is not finished yet.
+pub(crate) fn volume_record_temp(name: &str) -> String {
+    format!("{VOLUMES}/{name}/record.new")
+}
+
+/// The data of an overlay. A file has 8 TiB of it at most: some file systems have none that is larger than 16 TiB.
+pub(crate) fn overlay(name: &str, number: u64, part: u64) -> String {
+    match part {
+        0 => format!("{VOLUMES}/{name}/overlay-{number}"),
+        _ => format!("{VOLUMES}/{name}/overlay-{number}-{part}"),
+    }
+}
+
+/// The dirty map of an overlay.
+pub(crate) fn dirty_map(name: &str, number: u64) -> String {
+    format!("{VOLUMES}/{name}/map-{number}")
+}
+
+/// Returns the number of the overlay that a file of a volume belongs to, if it belongs to one.
+pub(crate) fn overlay_of(file: &str) -> Option<u64> {
+    let number = match file.strip_prefix("map-") {
+        Some(number) => number,
+        None => file.strip_prefix("overlay-")?.split('-').next()?,
+    };
+    number.parse().ok()
+}
+
+/// The lock of whoever has a volume open, or changes it.
+pub(crate) fn volume_lock(name: &str) -> String {
+    format!("{LOCKS}/volume-{name}")
 }
 
 /// Where a file is kept that was no sound pack; `file` is the name it had, or one made from that.

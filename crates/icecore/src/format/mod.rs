@@ -4,6 +4,7 @@
 
 pub(crate) mod bytes;
 pub(crate) mod config;
+pub(crate) mod dirty_map;
 pub(crate) mod envelope;
 #[cfg(test)]
 mod golden;
@@ -19,3 +20,4 @@ pub(crate) mod run;
 pub(crate) mod run_filter;
 pub(crate) mod run_table;
 pub(crate) mod serial;
+pub(crate) mod volume;

@@ -2,6 +2,7 @@
 
 pub(crate) mod base;
 pub(crate) mod chunks;
+pub(crate) mod dirty_map;
 pub(crate) mod examine;
 pub(crate) mod fence;
 pub(crate) mod files;
@@ -10,6 +11,7 @@ pub(crate) mod index_writer;
 pub(crate) mod items;
 pub(crate) mod manifest;
 pub(crate) mod notes;
+pub(crate) mod overlay;
 pub(crate) mod pack_cache;
 pub(crate) mod pack_check;
 pub(crate) mod pack_file;
@@ -27,4 +29,5 @@ pub(crate) mod run_builder;
 pub(crate) mod run_writer;
 pub(crate) mod substitute;
 pub(crate) mod tree_builder;
+pub(crate) mod volumes;
 pub(crate) mod walk;

@@ -7,6 +7,7 @@ use crate::repository::Repository;
 use crate::stores::fence;
 use crate::stores::fence::Pin;
 use crate::stores::records;
+use crate::stores::volumes;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -250,7 +251,7 @@ fn change(
 /// Deletes a snapshot. Its space is given back by the next gc.
 ///
 /// # Errors
-/// `InUse` if it is protected, or if something is reading it.
+/// `InUse` if it is protected, if something is reading it, or if a volume was made from it.
 pub fn delete(repo: &Repository, id: SnapshotId) -> Result<Snapshot> {
     repo.check_writable()?;
     let base = repo.base();
@@ -264,6 +265,7 @@ pub fn delete(repo: &Repository, id: SnapshotId) -> Result<Snapshot> {
         return Err(Error::new(ErrorKind::InUse, format!("snapshot {id} ({}) is being read", record.name))
             .with_hint("wait until the restore or verification of it has ended"));
     };
+    volumes::check_no_clone_of(base, &record)?;
     records::remove(base, id)?;
     Ok(record.into())
 }

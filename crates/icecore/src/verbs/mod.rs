@@ -10,3 +10,4 @@ pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod stats;
 pub(crate) mod verify;
+pub(crate) mod volume;

@@ -144,6 +144,11 @@ uuid_id!(
     RepositoryId
 );
 
+uuid_id!(
+    /// The id of a copy-on-write volume: a UUID of version 7.
+    VolumeId
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

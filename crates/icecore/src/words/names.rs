@@ -55,6 +55,23 @@ pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// The longest name of a copy-on-write volume, in bytes.
+const VOLUME_NAME_BYTES_MAX: usize = 64;
+
+/// Checks the name of a copy-on-write volume, which is that of a directory and stands in addresses: ASCII letters, digits, and
+/// `-`, `_` and `.`, beginning with a letter or a digit, up to 64 bytes.
+pub(crate) fn check_volume_name(name: &str) -> Result<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let first = name.chars().next().is_some_and(|first| first.is_ascii_alphanumeric());
+    if first && name.len() <= VOLUME_NAME_BYTES_MAX && name.chars().all(good) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidInput, format!("{name:?} is no name for a copy-on-write volume"))
+        .with_hint(
+            "use 1 to 64 ASCII letters, digits, and the signs - _ . and begin with a letter or a digit",
+        ))
+}
+
 /// Checks a tag: letters, digits, and `:`, `-`, `_`, `.` and `=`, as clouds allow them, up to 255 bytes.
 pub(crate) fn check_tag(tag: &str) -> Result<()> {
     let good = |c: char| c.is_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '=');
@@ -74,6 +91,16 @@ mod tests {
         assert!(check_name("name", "nightly 2026-11-24").is_ok());
         for bad in ["", " a", "a ", "a\nb", "\u{1b}[31m", "a\u{202e}b", "a\u{2028}b", &"x".repeat(256)] {
             assert!(check_name("name", bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_volumes_are_names_of_directories() {
+        for good in ["a", "web-1", "Web_1.test", "0", &"x".repeat(64)] {
+            assert!(check_volume_name(good).is_ok(), "{good:?}");
+        }
+        for bad in ["", ".", "..", ".a", "-a", "a/b", "a b", "\u{e4}", "a\0", &"x".repeat(65)] {
+            assert!(check_volume_name(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -6,7 +6,11 @@ pub(crate) use std::sync::Condvar;
 #[cfg(not(feature = "shuttle"))]
 pub(crate) use std::sync::Mutex;
 #[cfg(not(feature = "shuttle"))]
+pub(crate) use std::sync::MutexGuard;
+#[cfg(not(feature = "shuttle"))]
 pub(crate) use std::sync::RwLock;
+#[cfg(not(feature = "shuttle"))]
+pub(crate) use std::sync::RwLockReadGuard;
 #[cfg(not(feature = "shuttle"))]
 pub(crate) use std::sync::mpsc;
 #[cfg(not(feature = "shuttle"))]
@@ -17,7 +21,11 @@ pub(crate) use shuttle::sync::Condvar;
 #[cfg(feature = "shuttle")]
 pub(crate) use shuttle::sync::Mutex;
 #[cfg(feature = "shuttle")]
+pub(crate) use shuttle::sync::MutexGuard;
+#[cfg(feature = "shuttle")]
 pub(crate) use shuttle::sync::RwLock;
+#[cfg(feature = "shuttle")]
+pub(crate) use shuttle::sync::RwLockReadGuard;
 #[cfg(feature = "shuttle")]
 pub(crate) use shuttle::sync::mpsc;
 #[cfg(feature = "shuttle")]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -13,6 +14,7 @@ use crate::world::memory::MemoryStorage;
 use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
 use crate::world::storage::NewFile;
+use crate::world::storage::RandomFile;
 use crate::world::storage::Storage;
 use crate::world::storage::StoredFile;
 use crate::world::storage::Wait;
@@ -26,11 +28,13 @@ pub enum Logged {
     Create(String, usize),
     /// Bytes were written at the end of a file.
     Append(usize, Arc<Vec<u8>>),
+    /// Bytes were written at an offset in a file.
+    Write(usize, u64, Arc<Vec<u8>>),
     /// What was written to a file was made durable.
     SyncFile(usize),
     /// A file got another name: from, to.
     Rename(String, String),
-    /// A file was removed.
+    /// A file or a directory was removed.
     Remove(String),
     /// The names in a directory were made durable.
     SyncDir(String),
@@ -138,6 +142,12 @@ impl Storage for CrashStorage {
         self.inner.list(dir)
     }
 
+    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
+        let notes = self.notes();
+        let inside = notes.dirs.iter().filter(|name| !name.is_empty() && parent(name) == dir);
+        Ok(inside.filter_map(|name| name.rsplit('/').next()).map(str::to_owned).collect())
+    }
+
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
         self.inner.open(name)
     }
@@ -148,6 +158,17 @@ impl Storage for CrashStorage {
         let inner = self.inner.create(name)?;
         let file = notes.created(name);
         Ok(Box::new(CrashNewFile { storage: self.clone(), inner, file }))
+    }
+
+    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
+        let mut notes = self.notes();
+        notes.check_dir(parent(name))?;
+        let inner = self.inner.open_random(name)?;
+        let file = match notes.numbers.get(name) {
+            Some(file) => *file,
+            None => notes.created(name),
+        };
+        Ok(Box::new(CrashRandomFile { storage: self.clone(), inner, file }))
     }
 
     fn make_dir(&self, dir: &str) -> io::Result<()> {
@@ -185,6 +206,18 @@ impl Storage for CrashStorage {
         Ok(())
     }
 
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        let mut notes = self.notes();
+        notes.check_dir(dir)?;
+        let inside = |name: &String| parent(name) == dir;
+        if notes.numbers.keys().any(inside) || notes.dirs.iter().any(inside) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        notes.dirs.remove(dir);
+        notes.log.changes.push(Logged::Remove(dir.to_owned()));
+        Ok(())
+    }
+
     fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
         self.notes().check_dir(parent(name))?;
         // Not while the notes are held: whoever has the lock may have something to note.
@@ -212,6 +245,39 @@ impl NewFile for CrashNewFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        self.storage.notes().log.changes.push(Logged::SyncFile(self.file));
+        Ok(())
+    }
+}
+
+struct CrashRandomFile {
+    storage: CrashStorage,
+    inner: Box<dyn RandomFile>,
+    file: usize,
+}
+
+impl RandomFile for CrashRandomFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.inner.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut notes = self.storage.notes();
+        self.inner.write_at(offset, bytes)?;
+        notes.log.changes.push(Logged::Write(self.file, offset, Arc::new(bytes.to_vec())));
+        Ok(())
+    }
+
+    fn punch(&self, range: Range<u64>) -> io::Result<()> {
+        let len = usize::try_from(range.end - range.start).unwrap_or(0);
+        self.write_at(range.start, &vec![0; len])
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        self.inner.next_data(offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
         self.storage.notes().log.changes.push(Logged::SyncFile(self.file));
         Ok(())
     }

@@ -5,6 +5,8 @@
 //! * Of a file, the bytes that were there at its last sync are certain. Of what was appended since, everything may be
 //!   there, or nothing, or the first half, or the right length with zeros in the place of the whole, of every other
 //!   sector of 4 KiB, or of the first one.
+//! * Of what was written in the middle of a file since its last sync, each sector may be there or not in the same ways:
+//!   those that are not hold what they held at the sync.
 //! * Of a directory, the names that were in it at its last sync are certain; a sync of a file makes none of its names
 //!   durable, nor does one of a directory the directory's own name. Each name that was made, replaced or removed since
 //!   is, independently of all others and in whatever order that was, as it is now, as it was at the last sync, or as it was in
@@ -120,6 +122,9 @@ const SHAPES: [Shape; 6] =
 struct Content {
     bytes: Arc<Vec<u8>>,
     durable: usize,
+    /// What it was at the last sync, if it was written to in the middle since, and the sectors that were.
+    before: Option<Arc<Vec<u8>>>,
+    touched: BTreeSet<usize>,
     /// What was made of it in each shape, and the digest of that.
     made: HashMap<Shape, (Arc<Vec<u8>>, [u8; 32])>,
 }
@@ -130,9 +135,61 @@ impl Content {
         self.made.clear();
     }
 
+    fn write(&mut self, offset: u64, bytes: &[u8]) {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let end = start + bytes.len();
+        self.before.get_or_insert_with(|| Arc::clone(&self.bytes));
+        let content = Arc::make_mut(&mut self.bytes);
+        content.resize(content.len().max(end), 0);
+        content[start..end].copy_from_slice(bytes);
+        self.touched.extend(start / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
+        self.made.clear();
+    }
+
+    fn sync(&mut self) {
+        self.durable = self.bytes.len();
+        self.before = None;
+        self.touched.clear();
+        self.made.clear();
+    }
+
+    fn is_durable(&self) -> bool {
+        self.before.is_none() && self.durable == self.bytes.len()
+    }
+
+    /// Returns what a shape leaves of a file that was written to in the middle.
+    fn patched(bytes: &[u8], before: &[u8], touched: &BTreeSet<usize>, shape: Shape) -> Vec<u8> {
+        let mut made = bytes.to_vec();
+        let lost = |number: usize| match shape {
+            Shape::Whole => false,
+            Shape::Lost | Shape::Zeros => true,
+            Shape::Half => number >= touched.len() / 2,
+            Shape::OddSectorsLost => number % 2 == 1,
+            Shape::FirstSectorLost => number == 0,
+        };
+        for (_, sector) in touched.iter().enumerate().filter(|(number, _)| lost(*number)) {
+            let start = sector * SECTOR_BYTES;
+            let end = (start + SECTOR_BYTES).min(made.len());
+            let old = before.get(start..end.min(before.len())).unwrap_or_default();
+            let place = &mut made[start.min(end)..end];
+            place[..old.len()].copy_from_slice(old);
+            place[old.len()..].fill(0);
+        }
+        if shape == Shape::Lost {
+            made.truncate(before.len());
+        }
+        made
+    }
+
     fn shaped(&mut self, shape: Shape) -> (Arc<Vec<u8>>, [u8; 32]) {
         let (bytes, durable) = (&self.bytes, self.durable);
+        let (before, touched) = (&self.before, &self.touched);
         let made = self.made.entry(shape).or_insert_with(|| {
+            if let Some(before) = before {
+                let made = Self::patched(bytes, before, touched, shape);
+                let digest = blake3::hash(&made);
+                return (Arc::new(made), digest.into());
+            }
             let mut made = bytes.to_vec();
             match shape {
                 Shape::Whole => {}
@@ -185,11 +242,8 @@ impl Disk {
                 self.set(name, Node::File(*file), None);
             }
             Logged::Append(file, bytes) => self.file(*file).append(bytes),
-            Logged::SyncFile(file) => {
-                let content = self.file(*file);
-                content.durable = content.bytes.len();
-                content.made.clear();
-            }
+            Logged::Write(file, offset, bytes) => self.file(*file).write(*offset, bytes),
+            Logged::SyncFile(file) => self.file(*file).sync(),
             Logged::Rename(from, to) => {
                 let node = self.now(from);
                 self.set(to, node, None);
@@ -232,9 +286,9 @@ impl Disk {
             .flat_map(|(_, versions)| versions)
             .filter_map(|version| if let Node::File(file) = version.node { Some(file) } else { None })
             .collect();
-        let torn = nodes.into_iter().filter(|file| {
-            self.files.get(*file).is_some_and(|content| content.durable < content.bytes.len())
-        });
+        let torn = nodes
+            .into_iter()
+            .filter(|file| self.files.get(*file).is_some_and(|content| !content.is_durable()));
         pending.extend(torn.map(Pending::Bytes));
         pending
     }

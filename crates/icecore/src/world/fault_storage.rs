@@ -9,6 +9,7 @@ use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
 use crate::world::storage::Mapped;
 use crate::world::storage::NewFile;
+use crate::world::storage::RandomFile;
 use crate::world::storage::Storage;
 use crate::world::storage::StoredFile;
 use crate::world::storage::Wait;
@@ -46,6 +47,14 @@ impl<S: Storage> Storage for FaultStorage<S> {
         Ok(names)
     }
 
+    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
+        let names = self.inner.list_dirs(dir)?;
+        if !names.is_empty() {
+            self.fault.read("list_dirs", dir)?;
+        }
+        Ok(names)
+    }
+
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
         self.fault.read("open", name)?;
         let inner = self.inner.open(name)?;
@@ -56,6 +65,12 @@ impl<S: Storage> Storage for FaultStorage<S> {
         self.fault.change("create", name)?;
         let inner = self.inner.create(name)?;
         Ok(Box::new(FaultNewFile { inner, name: name.to_owned(), fault: self.fault.clone() }))
+    }
+
+    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
+        self.fault.change("open_random", name)?;
+        let inner = self.inner.open_random(name)?;
+        Ok(Box::new(FaultRandomFile { inner, name: name.to_owned(), fault: self.fault.clone() }))
     }
 
     fn make_dir(&self, dir: &str) -> io::Result<()> {
@@ -76,6 +91,11 @@ impl<S: Storage> Storage for FaultStorage<S> {
     fn remove(&self, name: &str) -> io::Result<()> {
         self.fault.change("remove", name)?;
         self.inner.remove(name)
+    }
+
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        self.fault.change("remove_dir", dir)?;
+        self.inner.remove_dir(dir)
     }
 
     fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
@@ -104,6 +124,43 @@ impl StoredFile for FaultFile {
     fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
         self.fault.read("map", &self.name)?;
         self.inner.map(range)
+    }
+}
+
+struct FaultRandomFile {
+    inner: Box<dyn RandomFile>,
+    name: String,
+    fault: Fault,
+}
+
+impl RandomFile for FaultRandomFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.fault.read("read_at", &self.name)?;
+        self.inner.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.fault.change("write_at", &self.name) {
+            // A write that fails may have written a part.
+            self.inner.write_at(offset, &bytes[..bytes.len() / 2])?;
+            return Err(error);
+        }
+        self.inner.write_at(offset, bytes)
+    }
+
+    fn punch(&self, range: Range<u64>) -> io::Result<()> {
+        self.fault.change("punch", &self.name)?;
+        self.inner.punch(range)
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        self.fault.read("next_data", &self.name)?;
+        self.inner.next_data(offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.fault.change("sync", &self.name)?;
+        self.inner.sync()
     }
 }
 

@@ -31,10 +31,12 @@ use rustix::io::retry_on_intr;
 
 use crate::words::sizes::to_u64;
 use crate::world::direct::Direct;
+use crate::world::random_file::FsRandomFile;
 use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
 use crate::world::storage::Mapped;
 use crate::world::storage::NewFile;
+use crate::world::storage::RandomFile;
 use crate::world::storage::Storage;
 use crate::world::storage::StoredFile;
 use crate::world::storage::Wait;
@@ -96,6 +98,25 @@ impl FsStorage {
             Err(_) if dir.is_empty() => open_dir(self.opened()?, ".", OFlags::RDONLY),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns the names in a directory, and what they stand for.
+    fn entries(&self, dir: &str) -> io::Result<Vec<(String, FileType)>> {
+        let opened = match self.dir_to_read(dir) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut entries = Vec::new();
+        for entry in Dir::new(opened)? {
+            let entry = entry?;
+            // Names that are not UTF-8, or would break a line of a message, are not ours.
+            let name = CStr::to_str(entry.file_name()).unwrap_or(".");
+            if ![".", ".."].contains(&name) && !name.contains(char::is_control) {
+                entries.push((name.to_owned(), entry.file_type()));
+            }
+        }
+        Ok(entries)
     }
 
     fn spot<'a>(&self, path: &'a str) -> io::Result<Spot<'a>> {
@@ -212,21 +233,24 @@ fn make_root(root: &Path) -> io::Result<()> {
 
 impl Storage for FsStorage {
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        let opened = match self.dir_to_read(dir) {
-            Ok(opened) => opened,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut names = Vec::new();
-        for entry in Dir::new(opened)? {
-            let entry = entry?;
-            // Names that are not UTF-8, or would break a line of a message, are not ours.
-            let name = CStr::to_str(entry.file_name()).unwrap_or(".");
-            if ![".", ".."].contains(&name) && !name.contains(char::is_control) {
-                names.push(name.to_owned());
+        let entries = self.entries(dir)?;
+        Ok(entries.into_iter().map(|(name, _)| name).collect())
+    }
+
+    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
+        let mut dirs = Vec::new();
+        for (name, kind) in self.entries(dir)? {
+            let is_dir = match kind {
+                FileType::Directory => true,
+                // Some file systems do not tell.
+                FileType::Unknown => self.dir(&format!("{dir}/{name}")).is_ok(),
+                _ => false,
+            };
+            if is_dir {
+                dirs.push(name);
             }
         }
-        Ok(names)
+        Ok(dirs)
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
@@ -238,6 +262,10 @@ impl Storage for FsStorage {
     fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
         let file = self.spot(name)?.create(OFlags::WRONLY)?;
         Ok(Box::new(FsNewFile { direct: Direct::open(&file), file, written_bytes: 0 }))
+    }
+
+    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
+        Ok(Box::new(FsRandomFile(self.spot(name)?.open_or_create(OFlags::RDWR)?)))
     }
 
     fn make_dir(&self, dir: &str) -> io::Result<()> {
@@ -255,6 +283,11 @@ impl Storage for FsStorage {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.spot(name)?.remove()
+    }
+
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        let spot = self.spot(dir)?;
+        Ok(retry_on_intr(|| rustix::fs::unlinkat(&spot.dir, spot.name, AtFlags::REMOVEDIR))?)
     }
 
     fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {

@@ -1,6 +1,7 @@
 //! A repository in memory, for tests: files, names and locks, without durability.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
 use crate::world::storage::Mapped;
 use crate::world::storage::NewFile;
+use crate::world::storage::RandomFile;
 use crate::world::storage::Storage;
 use crate::world::storage::StoredFile;
 use crate::world::storage::Wait;
@@ -79,6 +81,14 @@ impl Storage for MemoryStorage {
         Ok(inside.filter(|rest| !rest.contains('/')).map(str::to_owned).collect())
     }
 
+    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
+        let prefix = if dir.is_empty() { String::new() } else { format!("{dir}/") };
+        let state = self.state();
+        let below = state.files.keys().filter_map(|name| name.strip_prefix(&prefix)?.split_once('/'));
+        let dirs: BTreeSet<&str> = below.map(|(dir, _)| dir).collect();
+        Ok(dirs.into_iter().map(str::to_owned).collect())
+    }
+
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
         let bytes = self.state().files.get(name).cloned().ok_or(io::ErrorKind::NotFound)?;
         Ok(Box::new(MemoryFile(bytes)))
@@ -91,6 +101,11 @@ impl Storage for MemoryStorage {
         }
         state.files.insert(name.to_owned(), Arc::default());
         Ok(Box::new(MemoryNewFile { storage: self.clone(), name: name.to_owned() }))
+    }
+
+    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
+        self.state().files.entry(name.to_owned()).or_default();
+        Ok(Box::new(MemoryRandomFile { storage: self.clone(), name: name.to_owned() }))
     }
 
     fn make_dir(&self, _dir: &str) -> io::Result<()> {
@@ -110,6 +125,13 @@ impl Storage for MemoryStorage {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.state().files.remove(name).map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        match self.list(dir)?.is_empty() && self.list_dirs(dir)?.is_empty() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::DirectoryNotEmpty.into()),
+        }
     }
 
     fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
@@ -185,6 +207,56 @@ impl StoredFile for MemoryFile {
         let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
         self.read_at(range.start, &mut bytes)?;
         Ok(Mapped::new(bytes))
+    }
+}
+
+/// Unlike one of a file system, it does not work on after its name was removed: nothing must count on that.
+struct MemoryRandomFile {
+    storage: MemoryStorage,
+    name: String,
+}
+
+impl MemoryRandomFile {
+    fn change(&self, range: Range<u64>, how: impl FnOnce(&mut [u8])) -> io::Result<()> {
+        let index = |offset| usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge);
+        let (start, end) = (index(range.start)?, index(range.end)?);
+        let mut state = self.storage.state();
+        let bytes = Arc::make_mut(state.files.get_mut(&self.name).ok_or(io::ErrorKind::NotFound)?);
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        how(&mut bytes[start..end]);
+        Ok(())
+    }
+}
+
+impl RandomFile for MemoryRandomFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let bytes = self.storage.state().files.get(&self.name).cloned().ok_or(io::ErrorKind::NotFound)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let present = (bytes.len() - start).min(buffer.len());
+        let (inside, beyond) = buffer.split_at_mut(present);
+        inside.copy_from_slice(&bytes[start..start + present]);
+        beyond.fill(0);
+        Ok(())
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.change(offset..offset + bytes.len() as u64, |place| place.copy_from_slice(bytes))
+    }
+
+    fn punch(&self, range: Range<u64>) -> io::Result<()> {
+        self.change(range, |place| place.fill(0))
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let bytes = self.storage.state().files.get(&self.name).cloned().ok_or(io::ErrorKind::NotFound)?;
+        let len = bytes.len() as u64;
+        Ok((offset < len).then_some(offset..len))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 

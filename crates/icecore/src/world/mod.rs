@@ -19,6 +19,7 @@ pub(crate) mod io;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod memory;
 pub(crate) mod pages;
+pub(crate) mod random_file;
 pub(crate) mod raw;
 #[cfg(test)]
 pub(crate) mod scratch;

@@ -14,11 +14,17 @@ pub trait Storage: Send + Sync {
     /// Returns the names of the files in `dir`, in no order; none where there is no such directory.
     fn list(&self, dir: &str) -> io::Result<Vec<String>>;
 
+    /// Returns the names of the directories in `dir`, in no order; none where there is no such directory.
+    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>>;
+
     /// Opens a file to read it.
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>>;
 
     /// Makes a file that does not exist yet, in a directory that does.
     fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>>;
+
+    /// Opens a file to read and write it at any offset, and makes it where there is none.
+    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>>;
 
     /// Makes a directory where there is none. Durable after a [`sync_dir`](Self::sync_dir) of its parent.
     fn make_dir(&self, dir: &str) -> io::Result<()>;
@@ -31,6 +37,9 @@ pub trait Storage: Send + Sync {
 
     /// Removes a file. Durable after a sync of the directory.
     fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Removes a directory that has nothing in it. Durable after a sync of its parent.
+    fn remove_dir(&self, dir: &str) -> io::Result<()>;
 
     /// Takes the lock that is the file `name`, made if needed. The lock of a process that died is free.
     /// Returns none where [`Wait::No`] was asked and another holds it.
@@ -94,6 +103,24 @@ pub trait NewFile: Send {
 
     /// Returns once all of it is on the medium.
     fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A file that is read and written at any offset, and grows as it is written.
+pub trait RandomFile: Send + Sync {
+    /// Fills `buffer` from `offset` on. What was never written reads as zeros, also beyond the end.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes `range` read as zeros, and gives its room back where that is possible.
+    fn punch(&self, range: Range<u64>) -> io::Result<()>;
+
+    /// Returns the first range at or after `offset` that may hold anything but zeros, or none if there is none.
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>>;
+
+    /// Returns once everything written is on the medium.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// Part of a file, as memory. Cheap to clone.

@@ -18,20 +18,35 @@ const LAYERS: &[&[&str]] = &[
     // What is on disk.
     &["format/bytes", "format/layout"],
     &["format/pack", "format/run_table", "format/serial"],
-    &["format/envelope", "format/notes", "format/page", "format/parity", "format/run_filter"],
+    &[
+        "format/dirty_map",
+        "format/envelope",
+        "format/notes",
+        "format/page",
+        "format/parity",
+        "format/run_filter",
+    ],
     &["format/config", "format/run"],
     &["format/record"],
+    &["format/volume"],
     // The world outside.
     &["world/fault", "world/io", "world/storage"],
-    &["world/direct", "world/fault_image", "world/fault_storage", "world/pages"],
+    &["world/direct", "world/fault_image", "world/fault_storage", "world/pages", "world/random_file"],
     &["world/fs", "world/in_use", "world/memory", "world/raw"],
     &["world/crash", "world/image", "world/target"],
     &["world/crash_states", "world/in_place"],
     // Stores.
-    &["stores/base"],
+    &["stores/base", "stores/dirty_map"],
     &["stores/fence", "stores/index", "stores/pack_file", "stores/packs", "stores/records"],
-    &["stores/files", "stores/notes", "stores/pack_cache", "stores/pack_check", "stores/pack_writer"],
-    &["stores/parity_group"],
+    &[
+        "stores/files",
+        "stores/notes",
+        "stores/overlay",
+        "stores/pack_cache",
+        "stores/pack_check",
+        "stores/pack_writer",
+    ],
+    &["stores/parity_group", "stores/volumes"],
     &["stores/parity_writer", "stores/rescued"],
     &["stores/chunks", "stores/parity_cover", "stores/run_writer"],
     &["stores/manifest", "stores/pack_salvage", "stores/pinned", "stores/run_builder"],
@@ -41,6 +56,9 @@ const LAYERS: &[&[&str]] = &[
     &["stores/pairs"],
     // The handle.
     &["repository"],
+    // Views: snapshots and volumes as disks.
+    &["views/stack"],
+    &["views/volume"],
     // For benches: single stages, and indexes without data.
     &["scale", "stages"],
     // For fuzzing: what must hold of each decoder, and repositories that lie.
@@ -80,6 +98,10 @@ const LAYERS: &[&[&str]] = &[
         "verbs/restore",
         "verbs/stats",
     ],
+    &["verbs/volume/info", "verbs/volume/export"],
+    &["verbs/volume/create", "verbs/volume/snapshot"],
+    &["verbs/volume/change"],
+    &["verbs/volume"],
     &["verbs/bench/report", "verbs/bench/codec", "verbs/bench/place", "verbs/bench/sample"],
     &["verbs/bench/append", "verbs/bench/batch", "verbs/bench/runs"],
     &["verbs/bench/what_if"],
@@ -95,6 +117,8 @@ const VERBS_THAT_USE_OTHERS: &[(&str, &str)] = &[
     ("bench", "verify"),
     ("capture", "catalog"), // a capture returns a snapshot as the catalog shows it, under a name that is free
     ("repair", "verify"),   // what is lost is told in the same words
+    ("volume", "capture"),  // a snapshot of a volume is a capture of what was written
+    ("volume", "catalog"),  // and volumes are told of with snapshots as the catalog shows them
     ("stats", "catalog"),   // statistics are of snapshots as the catalog shows them
 ];
 

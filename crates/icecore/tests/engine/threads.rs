@@ -15,6 +15,7 @@ use icecore::LockMode;
 use icecore::MemoryStorage;
 use icecore::NewFile;
 use icecore::NoProgress;
+use icecore::RandomFile;
 use icecore::Repository;
 use icecore::SnapshotId;
 use icecore::Storage;
@@ -337,6 +338,18 @@ struct OnRename {
 impl Storage for OnRename {
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         self.inner.list(dir)
+    }
+
+    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.inner.list_dirs(dir)
+    }
+
+    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
+        self.inner.open_random(name)
+    }
+
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        self.inner.remove_dir(dir)
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {

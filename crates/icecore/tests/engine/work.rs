@@ -12,6 +12,7 @@ use icecore::Mapped;
 use icecore::MemoryStorage;
 use icecore::NewFile;
 use icecore::NoProgress;
+use icecore::RandomFile;
 use icecore::ReadAt;
 use icecore::Repository;
 use icecore::RestoreMode;
@@ -64,6 +65,18 @@ impl Recorder {
 impl Storage for Recorder {
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         self.inner.list(dir)
+    }
+
+    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.inner.list_dirs(dir)
+    }
+
+    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
+        self.inner.open_random(name)
+    }
+
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        self.inner.remove_dir(dir)
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {

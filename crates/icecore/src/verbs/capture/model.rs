@@ -63,6 +63,7 @@ use crate::world::memory::MemoryStorage;
 use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
 use crate::world::storage::NewFile;
+use crate::world::storage::RandomFile;
 use crate::world::storage::Storage;
 use crate::world::storage::StoredFile;
 use crate::world::storage::Wait;
@@ -102,6 +103,18 @@ impl<S: Storage> Storage for Yielding<S> {
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         // One of the 256 directories of packs is as good a place as all.
         if dir.starts_with("packs/") { self.inner.list(dir) } else { self.step().list(dir) }
+    }
+
+    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.step().list_dirs(dir)
+    }
+
+    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
+        self.step().open_random(name)
+    }
+
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        self.step().remove_dir(dir)
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {

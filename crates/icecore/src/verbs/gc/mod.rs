@@ -21,7 +21,7 @@ use crate::stores::notes::Damage;
 use crate::stores::notes::change;
 use crate::stores::pack_file::PackFile;
 use crate::stores::packs::list_packs;
-use crate::stores::records;
+use crate::stores::volumes;
 use crate::verbs::gc::choose::Choice;
 use crate::verbs::gc::choose::Weighed;
 use crate::verbs::gc::choose::choose;
@@ -80,7 +80,7 @@ pub fn plan(repo: &Repository, options: &GcOptions, progress: &dyn Progress) -> 
     // whatever that writer committed is among the records that are read last.
     let listed = list_packs(base)?;
     let announced: HashSet<PackId> = fence::announced_packs(base)?.into_iter().collect();
-    let records = records::load_all_sound(base).map_err(refuse)?;
+    let records = volumes::all_that_is_kept(base).map_err(refuse)?;
     repo.store.reload()?;
     let mut usage = Usage::default();
     for id in listed.iter().filter(|id| !announced.contains(id)) {

@@ -10,7 +10,7 @@ use crate::stores::fence;
 use crate::stores::fence::Held;
 use crate::stores::index_writer::prepare_merged;
 use crate::stores::index_writer::remove_runs;
-use crate::stores::records;
+use crate::stores::volumes;
 use crate::verbs::gc::mark::needed_of;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -74,7 +74,7 @@ pub(crate) fn take_out_on_full_disk(
 /// Takes off the list the packs that snapshots made since `marked` need. Returns whether there were any.
 fn spare_needed(store: &Store, going: &mut Vec<PackId>, marked: &HashSet<SnapshotId>) -> Result<bool> {
     let before = going.len();
-    let records = records::load_all_sound(&store.base)?;
+    let records = volumes::all_that_is_kept(&store.base)?;
     let new: Vec<_> = records.iter().filter(|record| !marked.contains(&record.id)).collect();
     if !new.is_empty() {
         store.reload()?;

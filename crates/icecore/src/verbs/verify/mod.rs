@@ -26,6 +26,7 @@ use crate::stores::notes::load_checked;
 use crate::stores::pack_file::PackFile;
 use crate::stores::packs::list_packs;
 use crate::stores::records;
+use crate::stores::volumes;
 use crate::verbs::verify::findings::Findings;
 use crate::verbs::verify::findings::Object;
 use crate::verbs::verify::findings::problem_of;
@@ -279,6 +280,8 @@ fn chosen(pack: &PackFile, sample: Sample, numbers: impl Iterator<Item = u32>) -
 struct Snapshots {
     records: Vec<Record>,
     unreadable: Vec<(String, String)>,
+    /// Those that volumes stand on: they need not be snapshots any more.
+    of_volumes: HashSet<SnapshotId>,
 }
 
 impl Snapshots {
@@ -298,7 +301,19 @@ impl Snapshots {
                 loaded
             }
         };
-        let (mut records, mut unreadable) = (Vec::new(), Vec::new());
+        let (mut records, mut unreadable, mut of_volumes) = (Vec::new(), Vec::new(), HashSet::new());
+        if matches!(scope, Scope::Everything | Scope::AllSnapshots) {
+            for (name, volume) in volumes::load_all(base)? {
+                match volume {
+                    Ok(volume) => records.extend(volume.origin.into_iter().chain(volume.base)),
+                    Err(error) => {
+                        let object = Object::File(layout::volume_record(&name));
+                        findings.add(object, || problem_of(&error, "look for a copy of the record"));
+                    }
+                }
+            }
+            of_volumes.extend(records.iter().map(|record: &Record| record.id));
+        }
         for (file, record) in loaded {
             match record {
                 Ok(record) => records.push(record),
@@ -315,7 +330,7 @@ impl Snapshots {
         records.sort_by_key(|record: &Record| (record.created_unix_ms, record.id));
         records.dedup_by_key(|record| record.id);
         unreadable.sort();
-        Ok(Self { records, unreadable })
+        Ok(Self { records, unreadable, of_volumes })
     }
 
     /// Goes through all manifests. A snapshot that was deleted meanwhile is left out from then on.
@@ -331,7 +346,11 @@ impl Snapshots {
         for record in self.records.drain(..) {
             let _pin = Pin::take(repo.base(), record.id)?;
             match records::load(repo.base(), record.id) {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error)
+                    if error.kind() == ErrorKind::NotFound && !self.of_volumes.contains(&record.id) =>
+                {
+                    continue;
+                }
                 // It can be damaged since it was read first; what it said is still worth a look.
                 _ => manifests.check(kept.len(), &record, findings)?,
             }

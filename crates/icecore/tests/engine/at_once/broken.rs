@@ -5,6 +5,7 @@ use std::io;
 use icecore::LockGuard;
 use icecore::LockMode;
 use icecore::NewFile;
+use icecore::RandomFile;
 use icecore::Storage;
 use icecore::StoredFile;
 use icecore::Wait;
@@ -35,6 +36,18 @@ impl<S> Broken<S> {
 impl<S: Storage> Storage for Broken<S> {
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         self.inner.list(dir)
+    }
+
+    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.inner.list_dirs(dir)
+    }
+
+    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
+        self.inner.open_random(name)
+    }
+
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        self.inner.remove_dir(dir)
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {

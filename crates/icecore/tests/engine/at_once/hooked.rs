@@ -6,6 +6,7 @@ use std::sync::Arc;
 use icecore::LockGuard;
 use icecore::LockMode;
 use icecore::NewFile;
+use icecore::RandomFile;
 use icecore::Storage;
 use icecore::StoredFile;
 use icecore::Wait;
@@ -47,6 +48,21 @@ impl<S: Storage> Storage for Hooked<S> {
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         self.watch.before("list", dir);
         self.inner.list(dir)
+    }
+
+    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.watch.before("list_dirs", dir);
+        self.inner.list_dirs(dir)
+    }
+
+    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
+        self.watch.before("open_random", name);
+        self.inner.open_random(name)
+    }
+
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        self.watch.before("remove_dir", dir);
+        self.inner.remove_dir(dir)
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {

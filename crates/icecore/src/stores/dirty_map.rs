@@ -1,0 +1,151 @@
+//! The dirty map of an overlay in memory: a few bytes for each region of 4 MiB that was written to, none for the others.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use crate::format::dirty_map::RegionStates;
+use crate::format::dirty_map::STATE_WORDS;
+use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sizes::SPAN_BLOCKS;
+use crate::words::sync::RwLock;
+
+/// What an overlay has of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlockState {
+    /// Nothing: what lies below shows.
+    Absent,
+    /// Its bytes.
+    Data,
+    /// That it is zero.
+    Zero,
+}
+
+const BLOCKS_PER_WORD: usize = 32;
+
+/// The states of the blocks of a region of 4 MiB. Any number of threads may read while one changes it.
+pub(crate) struct Region([AtomicU64; STATE_WORDS]);
+
+impl Region {
+    fn new(states: &RegionStates) -> Self {
+        Self(states.map(AtomicU64::new))
+    }
+
+    /// Returns the state of a block, by its number in the region.
+    pub(crate) fn get(&self, block: usize) -> BlockState {
+        let word = self.0[block / BLOCKS_PER_WORD].load(Ordering::Acquire);
+        match word >> (block % BLOCKS_PER_WORD * 2) & 3 {
+            1 => BlockState::Data,
+            2 => BlockState::Zero,
+            _ => BlockState::Absent,
+        }
+    }
+
+    /// Sets the state of some blocks. Only one thread at a time does that.
+    pub(crate) fn set(&self, blocks: Range<usize>, state: BlockState) {
+        let bits = match state {
+            BlockState::Absent => 0,
+            BlockState::Data => 1,
+            BlockState::Zero => 2,
+        };
+        let mut at = blocks.start;
+        while at < blocks.end {
+            let end = blocks.end.min((at / BLOCKS_PER_WORD + 1) * BLOCKS_PER_WORD);
+            let place = &self.0[at / BLOCKS_PER_WORD];
+            let mut word = place.load(Ordering::Acquire);
+            for block in at..end {
+                let shift = block % BLOCKS_PER_WORD * 2;
+                word = word & !(3 << shift) | bits << shift;
+            }
+            place.store(word, Ordering::Release);
+            at = end;
+        }
+    }
+
+    /// Returns the states as they are now.
+    pub(crate) fn states(&self) -> RegionStates {
+        std::array::from_fn(|word| self.0[word].load(Ordering::Acquire))
+    }
+
+    /// Returns a bit for each span of which the overlay has anything.
+    pub(crate) fn spans(&self) -> u64 {
+        const { assert!(SPAN_BLOCKS * 2 == BLOCKS_PER_WORD) };
+        let half = |word: u64, which: u32| u64::from((word >> (32 * which)) & 0xffff_ffff != 0);
+        let words = self.states();
+        let bits = words.iter().zip((0..).step_by(2));
+        bits.fold(0, |mask, (word, at)| mask | half(*word, 0) << at | half(*word, 1) << (at + 1))
+    }
+
+    /// Counts the blocks in a state.
+    pub(crate) fn count(&self, state: BlockState) -> u64 {
+        (0..LEAF_BLOCKS).map(|block| u64::from(self.get(block) == state)).sum()
+    }
+}
+
+/// The regions that an overlay has anything of.
+#[derive(Default)]
+pub(crate) struct DirtyMap(RwLock<BTreeMap<u64, Arc<Region>>>);
+
+impl DirtyMap {
+    /// Puts in what was read of a region.
+    pub(crate) fn insert(&self, number: u64, states: &RegionStates) {
+        let region = Arc::new(Region::new(states));
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(number, region);
+    }
+
+    /// Returns a region, if the overlay may have something of it.
+    pub(crate) fn get(&self, number: u64) -> Option<Arc<Region>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+    }
+
+    /// Returns a region, made if it is not there.
+    pub(crate) fn get_or_insert(&self, number: u64) -> Arc<Region> {
+        if let Some(region) = self.get(number) {
+            return region;
+        }
+        let mut regions = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(regions.entry(number).or_insert_with(|| Arc::new(Region::new(&[0; STATE_WORDS]))))
+    }
+
+    /// Returns the number of the first region at or after `from` that is there.
+    pub(crate) fn next(&self, from: u64) -> Option<u64> {
+        let regions = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        regions.range(from..).next().map(|(number, _)| *number)
+    }
+
+    /// Returns all regions with their numbers, in order.
+    pub(crate) fn all(&self) -> Vec<(u64, Arc<Region>)> {
+        let regions = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        regions.iter().map(|(number, region)| (*number, Arc::clone(region))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_kept_block_by_block() {
+        let map = DirtyMap::default();
+        let region = map.get_or_insert(5);
+        region.set(3..70, BlockState::Data);
+        region.set(40..41, BlockState::Zero);
+        region.set(60..65, BlockState::Absent);
+        for block in 0..LEAF_BLOCKS {
+            let wanted = match block {
+                40 => BlockState::Zero,
+                3..60 | 65..70 => BlockState::Data,
+                _ => BlockState::Absent,
+            };
+            assert_eq!(region.get(block), wanted, "block {block}");
+        }
+        assert_eq!((region.count(BlockState::Data), region.count(BlockState::Zero)), (61, 1));
+        assert_eq!(region.spans(), 0b1_1111);
+        region.set(1023..1024, BlockState::Zero);
+        assert_eq!(region.spans(), 0b1_1111 | 1 << 63);
+        assert_eq!((map.next(0), map.next(5), map.next(6)), (Some(5), Some(5), None));
+    }
+}

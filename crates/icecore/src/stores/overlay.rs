@@ -1,0 +1,306 @@
+//! An overlay of a volume: the blocks that were written since, in place in a sparse file, and the map of which these are.
+//!
+//! The map on disk says of a block that the overlay has it only after its bytes were synced. So after a crash a block holds what
+//! was written to it or what it held before, whichever of the two files the crash left behind.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use crate::format::dirty_map::MAP_ENTRY_BYTES;
+use crate::format::dirty_map::decode_map_entry;
+use crate::format::dirty_map::encode_map_entry;
+use crate::format::layout;
+use crate::stores::dirty_map::BlockState;
+use crate::stores::dirty_map::DirtyMap;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::sizes::BLOCK_U64;
+use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::to_u64;
+use crate::words::sizes::to_usize;
+use crate::words::sync::Mutex;
+use crate::words::sync::RwLock;
+use crate::world::storage::RandomFile;
+use crate::world::storage::Storage;
+
+const ENTRY_U64: u64 = MAP_ENTRY_BYTES as u64;
+/// Bytes of a volume that one file of an overlay has, a multiple of a region.
+const PART_BYTES: u64 = 8 << 40;
+/// Entries of the map that are read or written at once.
+const ENTRIES_AT_ONCE: u64 = 512;
+
+/// An overlay that is open.
+pub(crate) struct Overlay {
+    storage: Arc<dyn Storage>,
+    volume: String,
+    pub(crate) number: u64,
+    /// Which blocks it has, as readers and writers see it.
+    pub(crate) map: DirtyMap,
+    map_file: Box<dyn RandomFile>,
+    parts: RwLock<BTreeMap<u64, Arc<dyn RandomFile>>>,
+    /// Regions whose entries in the map's file are not what the map says.
+    unsaved: Mutex<BTreeSet<u64>>,
+    /// Whether data was written since the last sync of it began.
+    data_written: AtomicBool,
+    syncs: Syncs,
+    /// Why it takes no writes any more. After a sync that failed nobody knows what is on the medium.
+    failed: OnceLock<String>,
+}
+
+/// Lets those who ask for a sync while one runs share the next one.
+#[derive(Default)]
+struct Syncs {
+    begun: AtomicU64,
+    /// The number of the last one that ended well, and whether entries were written to the map's file since.
+    ended: Mutex<(u64, bool)>,
+}
+
+impl Overlay {
+    /// Makes the files of a new overlay, durably but for their names.
+    pub(crate) fn create(storage: &Arc<dyn Storage>, volume: &str, number: u64) -> Result<Self> {
+        let overlay = Self::empty(storage, volume, number)?;
+        overlay.part(0)?;
+        Ok(overlay)
+    }
+
+    fn empty(storage: &Arc<dyn Storage>, volume: &str, number: u64) -> Result<Self> {
+        let name = layout::dirty_map(volume, number);
+        let opening = |error| Error::io(format!("opening {name}"), error);
+        Ok(Self {
+            map_file: storage.open_random(&name).map_err(opening)?,
+            storage: Arc::clone(storage),
+            volume: volume.to_owned(),
+            number,
+            map: DirtyMap::default(),
+            parts: RwLock::default(),
+            unsaved: Mutex::default(),
+            data_written: AtomicBool::new(false),
+            syncs: Syncs::default(),
+            failed: OnceLock::new(),
+        })
+    }
+
+    /// Opens an overlay and reads its map.
+    ///
+    /// # Errors
+    /// `Corrupt` if a file of it is missing, shorter than the map says, or if the map is damaged.
+    pub(crate) fn open(storage: &Arc<dyn Storage>, volume: &str, number: u64) -> Result<Self> {
+        let bytes_of = |name: &str| match storage.open(name) {
+            Ok(file) => Ok(file.len()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Error::corrupt(format!("{name} is missing")).with_hint(lost_hint(volume)))
+            }
+            Err(error) => Err(Error::io(format!("opening {name}"), error)),
+        };
+        bytes_of(&layout::dirty_map(volume, number))?;
+        let overlay = Self::empty(storage, volume, number)?;
+        let mut needed = BTreeMap::new();
+        overlay.load(&mut |region, last| {
+            let end = region * LEAF_U64 + (last + 1) * BLOCK_U64;
+            needed.insert(end.saturating_sub(1) / PART_BYTES, (end - 1) % PART_BYTES + 1);
+        })?;
+        for (part, bytes) in needed {
+            let name = layout::overlay(volume, number, part);
+            let found = bytes_of(&name)?;
+            if found < bytes {
+                let message = format!("{name} has {found} bytes, and its map says that {bytes} were written");
+                return Err(Error::corrupt(message).with_hint(lost_hint(volume)));
+            }
+        }
+        Ok(overlay)
+    }
+
+    /// Reads the map. `last` gets each region with the last block of it that has data, in order.
+    fn load(&self, last: &mut dyn FnMut(u64, u64)) -> Result<()> {
+        let name = layout::dirty_map(&self.volume, self.number);
+        let reading = |error| Error::io(format!("reading {name}"), error);
+        let mut at = 0;
+        while let Some(data) = self.map_file.next_data(at).map_err(reading)? {
+            let begin = data.start.max(at) / ENTRY_U64;
+            let end = data.end.div_ceil(ENTRY_U64).min(begin + ENTRIES_AT_ONCE);
+            let mut bytes = vec![0; to_usize(end - begin) * MAP_ENTRY_BYTES];
+            self.map_file.read_at(begin * ENTRY_U64, &mut bytes).map_err(reading)?;
+            let (entries, _) = bytes.as_chunks::<MAP_ENTRY_BYTES>();
+            for (entry, region) in entries.iter().zip(begin..) {
+                let states = decode_map_entry(entry, region).map_err(|error| {
+                    let range = region * LEAF_U64..(region + 1) * LEAF_U64;
+                    let message = format!("{name} is damaged for the bytes {range:?} of the volume: {error}");
+                    Error::corrupt(message).with_hint(lost_hint(&self.volume))
+                })?;
+                let Some(states) = states else { continue };
+                self.map.insert(region, &states);
+                let region_states = self.map.get_or_insert(region);
+                let has_data = |block: &usize| region_states.get(*block) == BlockState::Data;
+                if let Some(block) = (0..LEAF_BLOCKS).rev().find(has_data) {
+                    last(region, to_u64(block));
+                }
+            }
+            at = end * ENTRY_U64;
+        }
+        Ok(())
+    }
+
+    /// Removes the files of an overlay, and any others of its volume that `is_ours` picks by number.
+    pub(crate) fn remove_files(
+        storage: &dyn Storage,
+        volume: &str,
+        is_ours: impl Fn(u64) -> bool,
+    ) -> io::Result<()> {
+        let dir = layout::volume_dir(volume);
+        let files = storage.list(&dir)?;
+        let mut ours = files.iter().filter(|file| layout::overlay_of(file).is_some_and(&is_ours)).peekable();
+        if ours.peek().is_none() {
+            return Ok(());
+        }
+        for file in ours {
+            match storage.remove(&format!("{dir}/{file}")) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        storage.sync_dir(&dir)
+    }
+
+    /// Returns the file that has a part of the data, made if it is not there.
+    fn part(&self, number: u64) -> Result<Arc<dyn RandomFile>> {
+        if let Some(part) = self.parts.read().unwrap_or_else(PoisonError::into_inner).get(&number) {
+            return Ok(Arc::clone(part));
+        }
+        let mut parts = self.parts.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(part) = parts.get(&number) {
+            return Ok(Arc::clone(part));
+        }
+        let name = layout::overlay(&self.volume, self.number, number);
+        let opening = |error| Error::io(format!("opening {name}"), error);
+        let part: Arc<dyn RandomFile> = Arc::from(self.storage.open_random(&name).map_err(opening)?);
+        if number > 0 {
+            self.storage.sync_dir(&layout::volume_dir(&self.volume)).map_err(opening)?;
+        }
+        parts.insert(number, Arc::clone(&part));
+        Ok(part)
+    }
+
+    /// Fills `buffer` with data of blocks that the overlay has. The range lies in one region.
+    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let part = self.part(offset / PART_BYTES).map_err(io::Error::other)?;
+        part.read_at(offset % PART_BYTES, buffer)
+    }
+
+    /// Writes data, in one region. The blocks are the overlay's once [`mark`](Self::mark) says so.
+    pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.check_working()?;
+        let part = self.part(offset / PART_BYTES).map_err(into_io)?;
+        let written = part.write_at(offset % PART_BYTES, bytes);
+        self.data_written.store(true, Ordering::SeqCst);
+        written
+    }
+
+    /// Gives back the room of data that is not needed any more: blocks in one region that were marked as zero or absent.
+    pub(crate) fn punch(&self, range: Range<u64>) -> io::Result<()> {
+        let part = self.part(range.start / PART_BYTES).map_err(into_io)?;
+        let start = range.start % PART_BYTES;
+        let punched = part.punch(start..start + (range.end - range.start));
+        self.data_written.store(true, Ordering::SeqCst);
+        punched
+    }
+
+    /// Says what the overlay has of some blocks of a region. Whoever calls it keeps others from doing so for that region.
+    pub(crate) fn mark(&self, region: u64, blocks: Range<usize>, state: BlockState) {
+        self.map.get_or_insert(region).set(blocks, state);
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).insert(region);
+    }
+
+    /// Fails if a sync has failed.
+    pub(crate) fn check_working(&self) -> io::Result<()> {
+        self.failed.get().map_or(Ok(()), |why| Err(io::Error::other(why.clone())))
+    }
+
+    /// Returns once everything that was written and marked before the call would be there after a crash.
+    ///
+    /// # Errors
+    /// Where data or the map could not be synced, the overlay takes no writes any more: which of them are on the medium, nobody
+    /// can tell. Where the map could not be written, for want of space, a later call tries again.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let seen = self.syncs.begun.load(Ordering::SeqCst);
+        let mut ended = self.syncs.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.0 > seen {
+            // One that began after this call has ended.
+            return Ok(());
+        }
+        self.check_working()?;
+        let number = self.syncs.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let regions = std::mem::take(&mut *self.unsaved.lock().unwrap_or_else(PoisonError::into_inner));
+        let entries: Vec<(u64, [u8; MAP_ENTRY_BYTES])> = regions
+            .iter()
+            .map(|region| (*region, encode_map_entry(*region, &self.map.get_or_insert(*region).states())))
+            .collect();
+        let saved = self.sync_data().and_then(|()| {
+            ended.1 |= !entries.is_empty();
+            self.write_entries(&entries)
+        });
+        if let Err(error) = saved {
+            self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).extend(regions);
+            return Err(error);
+        }
+        if ended.1 {
+            self.map_file.sync().map_err(|error| self.fail("the map of an overlay", error))?;
+        }
+        *ended = (number, false);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if !self.data_written.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let parts: Vec<_> =
+            self.parts.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        parts.iter().try_for_each(|part| part.sync()).map_err(|error| self.fail("an overlay", error))
+    }
+
+    fn write_entries(&self, entries: &[(u64, [u8; MAP_ENTRY_BYTES])]) -> io::Result<()> {
+        for run in entries.chunk_by(|(a, _), (b, _)| a + 1 == *b) {
+            for some in run.chunks(to_usize(ENTRIES_AT_ONCE)) {
+                let bytes: Vec<u8> = some.iter().flat_map(|(_, entry)| entry).copied().collect();
+                self.map_file.write_at(some[0].0 * ENTRY_U64, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fail(&self, what: &str, error: io::Error) -> io::Error {
+        let why = format!(
+            "{what} of volume {} could not be synced, so it takes no writes any more: {error}",
+            self.volume
+        );
+        let _ = self.failed.set(why);
+        error
+    }
+}
+
+fn lost_hint(volume: &str) -> String {
+    format!(
+        "what was written to the volume since its last snapshot is lost with it; `icecore volume reset {volume}` makes it \
+         usable again"
+    )
+}
+
+/// Keeps the number of the system's error where there is one: a client is told of a full disk by it.
+fn into_io(error: Error) -> io::Error {
+    let kind = match error.kind() {
+        ErrorKind::NoSpace => io::ErrorKind::StorageFull,
+        ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}

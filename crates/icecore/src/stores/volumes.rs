@@ -1,0 +1,113 @@
+//! The records of copy-on-write volumes, a directory each.
+
+use crate::format::layout;
+use crate::format::record::Record;
+use crate::format::volume::VolumeRecord;
+use crate::stores::base::Base;
+use crate::stores::fence;
+use crate::stores::fence::Held;
+use crate::stores::records;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::world::storage::publish_bytes;
+use crate::world::storage::read_all;
+
+/// The longest record of a volume: two records of snapshots and a few numbers.
+const RECORD_BYTES_MAX: u64 = 2 << 20;
+
+/// Returns the record of a volume.
+///
+/// # Errors
+/// `NotFound` if there is none of this name; `Corrupt` if it cannot be read.
+pub(crate) fn load(base: &Base, name: &str) -> Result<VolumeRecord> {
+    let bytes = read_all(&*base.storage, &layout::volume_record(name), RECORD_BYTES_MAX).map_err(
+        |error| match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+                Error::new(ErrorKind::NotFound, format!("there is no volume {name:?}"))
+                    .with_hint("`icecore volume list` shows what is there")
+            }
+            _ => Error::io(format!("reading the record of volume {name}"), error),
+        },
+    )?;
+    let (record, _) = VolumeRecord::decode(&bytes, &base.hasher).map_err(|error| {
+        Error::corrupt(format!("the record of volume {name} is damaged: {error}")).with_hint(
+            "what was written to the volume may still be there; keep its directory as it is and look for a copy of the record, or \
+             remove the directory",
+        )
+    })?;
+    if record.name != name {
+        return Err(Error::corrupt(format!("the record of volume {name} is that of volume {}", record.name)));
+    }
+    Ok(record)
+}
+
+/// Returns all records by the names of their directories, in the order of these. A volume without a record is none.
+pub(crate) fn load_all(base: &Base) -> Result<Vec<(String, Result<VolumeRecord>)>> {
+    let listing = |error| Error::io(format!("listing {}", layout::VOLUMES), error);
+    let mut names = base.storage.list_dirs(layout::VOLUMES).map_err(listing)?;
+    names.sort();
+    let loaded = names.into_iter().map(|name| {
+        let record = load(base, &name);
+        (name, record)
+    });
+    let there = |(_, record): &(String, Result<VolumeRecord>)| {
+        !record.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    };
+    Ok(loaded.filter(there).collect())
+}
+
+/// Publishes a record: the volume exists, or is changed, when this returns. The caller holds the volume's lock, and the commit
+/// lock where the record names snapshots that it did not name before.
+pub(crate) fn save(base: &Base, record: &VolumeRecord) -> Result<()> {
+    let bytes = record.encode(&base.hasher).map_err(|error| {
+        Error::new(ErrorKind::InvalidInput, format!("the record of a volume cannot be encoded: {error}"))
+    })?;
+    let (temp, name) = (layout::volume_record_temp(&record.name), layout::volume_record(&record.name));
+    // It has a place of its own: whoever has a volume open must not wait for other writers.
+    let _ = base.storage.remove(&temp);
+    publish_bytes(&*base.storage, &temp, &name, &bytes)
+        .map_err(|error| Error::io(format!("writing the record of volume {}", record.name), error))
+}
+
+/// Takes the lock of a volume, which whoever has it open or changes it holds.
+///
+/// # Errors
+/// `InUse` if another holds it.
+pub(crate) fn lock(base: &Base, name: &str) -> Result<Held> {
+    fence::try_lock(base, &layout::volume_lock(name))?.ok_or_else(|| {
+        Error::new(ErrorKind::InUse, format!("volume {name} is in use by another process"))
+            .with_hint("stop whatever serves it, or wait until the other command has ended")
+    })
+}
+
+/// Returns the records of all snapshots, oldest first, and those that volumes stand on and that are no snapshots any more; one
+/// that cannot be read is an error. This is all that gc must leave alone.
+pub(crate) fn all_that_is_kept(base: &Base) -> Result<Vec<Record>> {
+    let mut kept = records::load_all_sound(base)?;
+    for (name, volume) in load_all(base)? {
+        let volume = volume.map_err(|error| error.in_context(format!("volume {name}")))?;
+        for below in volume.origin.into_iter().chain(volume.base) {
+            if kept.iter().all(|other| other.id != below.id) {
+                kept.push(below);
+            }
+        }
+    }
+    Ok(kept)
+}
+
+/// Refuses to let a snapshot go that a volume was made from.
+pub(crate) fn check_no_clone_of(base: &Base, snapshot: &Record) -> Result<()> {
+    for (name, volume) in load_all(base)? {
+        // The record of a volume that cannot be read could name any snapshot.
+        let volume = volume.map_err(|error| error.in_context(format!("volume {name}")))?;
+        if volume.origin.is_some_and(|origin| origin.id == snapshot.id) {
+            let (id, called) = (snapshot.id, &snapshot.name);
+            let message = format!("snapshot {id} ({called}) is what volume {name} was made from");
+            return Err(Error::new(ErrorKind::InUse, message).with_hint(format!(
+                "delete the volume first, or give it another base: `icecore volume restore {name} SNAPSHOT`"
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Volumes that nobody has open are changed: grown, set back, deleted.
+
+use crate::format::layout;
+use crate::format::record::Record;
+use crate::format::volume::VolumeRecord;
+use crate::repository::Repository;
+use crate::stores::fence;
+use crate::stores::fence::Held;
+use crate::stores::overlay::Overlay;
+use crate::stores::records;
+use crate::stores::volumes;
+use crate::verbs::volume::create::new_overlay;
+use crate::verbs::volume::info::VolumeInfo;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::SnapshotId;
+use crate::words::names::check_volume_name;
+use crate::words::sizes::IMAGE_BYTES_MAX;
+use crate::world::storage::LockMode;
+
+/// Takes a volume for the caller alone.
+fn take(repo: &Repository, name: &str) -> Result<(VolumeRecord, Held)> {
+    check_volume_name(name)?;
+    repo.check_writable()?;
+    // Before the lock, whose file would be made.
+    volumes::load(repo.base(), name)?;
+    let lock = volumes::lock(repo.base(), name)?;
+    Ok((volumes::load(repo.base(), name)?, lock))
+}
+
+/// Makes a volume larger. What is added is zero.
+///
+/// # Errors
+/// `InvalidInput` for a size that is smaller than it has; `InUse` if it is open.
+pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<VolumeInfo> {
+    let (mut record, _lock) = take(repo, name)?;
+    let now = record.size_bytes;
+    if size_bytes < now || size_bytes > IMAGE_BYTES_MAX {
+        let message = format!("volume {name} has {now} bytes and cannot be made {size_bytes} bytes");
+        return Err(Error::new(ErrorKind::InvalidInput, message)
+            .with_hint("volumes only grow; to get a smaller disk, make a new one and copy what is in the file systems"));
+    }
+    if size_bytes > now {
+        record.size_bytes = size_bytes;
+        let _commit = fence::lock(repo.base(), layout::LOCK_COMMIT, LockMode::Exclusive)?;
+        volumes::save(repo.base(), &record)?;
+    }
+    Ok(record.into())
+}
+
+/// Drops what was written to a volume since it was made or restored, and the snapshots taken of it stay as they are. Whole or
+/// not at all, whatever happens.
+///
+/// # Errors
+/// `InUse` if it is open.
+pub fn reset_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
+    let (record, _lock) = take(repo, name)?;
+    let _commit = fence::lock(repo.base(), layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    let origin = record.origin.clone();
+    set_back(repo, record, origin)
+}
+
+/// Gives a volume the content of a snapshot. What was written to it is dropped, whole or not at all, whatever happens. A volume
+/// that is smaller than the snapshot grows to its size.
+///
+/// # Errors
+/// `NotFound` if there is no such snapshot; `InUse` if the volume is open.
+pub fn restore_volume(repo: &Repository, name: &str, snapshot: SnapshotId) -> Result<VolumeInfo> {
+    let (record, _lock) = take(repo, name)?;
+    let _commit = fence::lock(repo.base(), layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    let snapshot = records::load(repo.base(), snapshot)?;
+    set_back(repo, record, Some(snapshot))
+}
+
+/// Publishes a record with an empty overlay over `origin`. The caller holds the commit lock and the volume's.
+fn set_back(repo: &Repository, record: VolumeRecord, origin: Option<Record>) -> Result<VolumeInfo> {
+    let base = repo.base();
+    let in_use = |number: u64| number == record.active || record.sealed.contains(&number);
+    let active = record.active + 1;
+    new_overlay(base, &record.name, active, |number| !in_use(number))?;
+    let size_bytes = record.size_bytes.max(origin.as_ref().map_or(0, |origin| origin.size_bytes));
+    let new =
+        VolumeRecord { base: origin.clone(), origin, sealed: Vec::new(), active, size_bytes, ..record };
+    volumes::save(base, &new)?;
+    // What stays is removed when the volume is opened the next time.
+    let _ = Overlay::remove_files(&*base.storage, &new.name, |number| number != active);
+    Ok(new.into())
+}
+
+/// Deletes a volume, and all that was written to it since its last snapshot. Snapshots stay.
+///
+/// # Errors
+/// `InUse` if it is open.
+pub fn delete_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
+    let (record, _lock) = take(repo, name)?;
+    let base = repo.base();
+    let dir = layout::volume_dir(name);
+    {
+        let _commit = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+        base.remove(&layout::volume_record(name))?;
+        base.sync_dir(&dir)?;
+    }
+    // Without a record it is none any more: what stays of it is removed when one of its name is made.
+    let _ = base.storage.remove(&layout::volume_record_temp(name));
+    let _ = Overlay::remove_files(&*base.storage, name, |_| true);
+    let _ = base.storage.remove_dir(&dir);
+    Ok(record.into())
+}

@@ -1,0 +1,127 @@
+//! A volume is made: a record, and an overlay with nothing in it, whatever the size.
+
+use crate::format::config::Features;
+use crate::format::layout;
+use crate::format::volume::VolumeRecord;
+use crate::repository::Repository;
+use crate::repository::read_config;
+use crate::repository::write_config;
+use crate::stores::base::Base;
+use crate::stores::fence;
+use crate::stores::overlay::Overlay;
+use crate::stores::records;
+use crate::stores::volumes;
+use crate::verbs::volume::info::VolumeInfo;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::SnapshotId;
+use crate::words::ids::VolumeId;
+use crate::words::names::ResourceKind;
+use crate::words::names::check_volume_name;
+use crate::words::sizes::IMAGE_BYTES_MAX;
+use crate::world::storage::LockMode;
+
+/// What a new volume is.
+#[derive(Debug, Clone)]
+pub struct VolumeOptions {
+    /// Its id: a fresh UUID of version 7.
+    pub id: VolumeId,
+    /// Its name: ASCII letters, digits, and `-`, `_` and `.`, unique in the repository.
+    pub name: String,
+    /// The time, in milliseconds since 1970.
+    pub created_unix_ms: i64,
+    /// What snapshots of it are snapshots of; what its own snapshot is one of, if none is given.
+    pub kind: Option<ResourceKind>,
+    /// The snapshot whose content it has; zeros where none is given.
+    pub snapshot: Option<SnapshotId>,
+    /// Its size in bytes, at least that of the snapshot; that of the snapshot where none is given.
+    pub size_bytes: Option<u64>,
+}
+
+/// Makes a volume. When it returns, the volume survives a power cut.
+///
+/// # Errors
+/// `AlreadyExists` if there is one of this name; `NotFound` if there is no such snapshot; `InvalidInput` for a name or a size
+/// that cannot be.
+pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<VolumeInfo> {
+    check_volume_name(&options.name)?;
+    repo.check_writable()?;
+    let base = repo.base();
+    let name = &options.name;
+    check_free(base, name)?;
+    make_dir(base, layout::VOLUMES)?;
+    let _lock = volumes::lock(base, name)?;
+    // Nothing goes out of the repository meanwhile.
+    let _commit = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    check_free(base, name)?;
+    let snapshot = options.snapshot.map(|id| records::load(base, id)).transpose()?;
+    let size_bytes = size_of(options, snapshot.as_ref().map(|snapshot| snapshot.size_bytes))?;
+    let kind = options.kind.or(snapshot.as_ref().map(|snapshot| snapshot.kind));
+    let record = VolumeRecord {
+        id: options.id,
+        name: name.clone(),
+        created_unix_ms: options.created_unix_ms,
+        kind: kind.unwrap_or(ResourceKind::Volume),
+        size_bytes,
+        origin: snapshot.clone(),
+        base: snapshot,
+        sealed: Vec::new(),
+        active: 0,
+    };
+    note_feature(base)?;
+    make_dir(base, &layout::volume_dir(name))?;
+    new_overlay(base, name, record.active, |_| true)?;
+    volumes::save(base, &record)?;
+    Ok(record.into())
+}
+
+fn check_free(base: &Base, name: &str) -> Result<()> {
+    match volumes::load(base, name) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        _ => Err(Error::new(ErrorKind::AlreadyExists, format!("there is a volume {name:?} already"))
+            .with_hint("choose another name, or delete it first")),
+    }
+}
+
+fn size_of(options: &VolumeOptions, snapshot: Option<u64>) -> Result<u64> {
+    let bad = |message: String, hint: &str| Err(Error::new(ErrorKind::InvalidInput, message).with_hint(hint));
+    let Some(size_bytes) = options.size_bytes.or(snapshot) else {
+        return bad("a volume without a snapshot needs a size".to_owned(), "give it one, such as 10GiB");
+    };
+    if size_bytes == 0 || size_bytes > IMAGE_BYTES_MAX {
+        return bad(format!("a volume cannot have {size_bytes} bytes"), "give it another size");
+    }
+    match snapshot.filter(|snapshot| *snapshot > size_bytes) {
+        Some(snapshot) => bad(
+            format!("a volume of {size_bytes} bytes has no room for a snapshot of {snapshot} bytes"),
+            "leave the size out, or make it larger",
+        ),
+        None => Ok(size_bytes),
+    }
+}
+
+/// Makes a directory, and its name durable.
+fn make_dir(base: &Base, dir: &str) -> Result<()> {
+    let making = |error| Error::io(format!("making the directory {dir}"), error);
+    base.storage.make_dir(dir).map_err(making)?;
+    base.sync_dir(dir.rsplit_once('/').map_or("", |(above, _)| above))
+}
+
+/// Makes an overlay with nothing in it, durably, after removing those whose numbers `goes` picks.
+pub(crate) fn new_overlay(base: &Base, name: &str, number: u64, goes: impl Fn(u64) -> bool) -> Result<()> {
+    let removing = |error| Error::io(format!("removing old files of volume {name}"), error);
+    Overlay::remove_files(&*base.storage, name, goes).map_err(removing)?;
+    Overlay::create(&base.storage, name, number)?;
+    base.sync_dir(&layout::volume_dir(name))
+}
+
+/// Notes in the config that there are volumes, since a program that does not know them would remove what they stand on.
+fn note_feature(base: &Base) -> Result<()> {
+    let (mut config, _) = read_config(&*base.storage)?;
+    if config.features.read_only_compatible & Features::VOLUMES != 0 {
+        return Ok(());
+    }
+    config.features.read_only_compatible |= Features::VOLUMES;
+    write_config(base, &config)
+}

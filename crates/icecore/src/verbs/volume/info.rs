@@ -1,0 +1,95 @@
+//! What can be told of volumes.
+
+use crate::format::record::Record;
+use crate::format::volume::VolumeRecord;
+use crate::repository::Repository;
+use crate::stores::dirty_map::BlockState;
+use crate::stores::overlay::Overlay;
+use crate::stores::volumes;
+use crate::verbs::catalog::Snapshot;
+use crate::words::error::Result;
+use crate::words::ids::VolumeId;
+use crate::words::names::ResourceKind;
+use crate::words::names::check_volume_name;
+use crate::words::sizes::BLOCK_U64;
+
+/// A copy-on-write volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeInfo {
+    /// Its id.
+    pub id: VolumeId,
+    /// Its name, unique in the repository.
+    pub name: String,
+    /// What snapshots of it are snapshots of.
+    pub kind: ResourceKind,
+    /// When it was made, in milliseconds since 1970.
+    pub created_unix_ms: i64,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// The snapshot that it was made from or restored to, and that a reset goes back to; none where that is all zeros.
+    pub origin: Option<Snapshot>,
+    /// The snapshot that what was written lies over: the origin, or one that was taken of this volume. It may be deleted.
+    pub base: Option<Snapshot>,
+}
+
+impl From<VolumeRecord> for VolumeInfo {
+    fn from(record: VolumeRecord) -> Self {
+        let VolumeRecord { id, name, created_unix_ms, kind, size_bytes, origin, base, .. } = record;
+        let snapshot = |record: Option<Record>| record.map(Snapshot::from);
+        Self { id, name, kind, created_unix_ms, size_bytes, origin: snapshot(origin), base: snapshot(base) }
+    }
+}
+
+/// A volume whose record cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableVolume {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// All volumes of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VolumeListing {
+    /// Those whose records can be read, by name.
+    pub volumes: Vec<VolumeInfo>,
+    /// Those whose records cannot be read.
+    pub unreadable: Vec<UnreadableVolume>,
+}
+
+/// Returns all volumes.
+pub fn list_volumes(repo: &Repository) -> Result<VolumeListing> {
+    let mut listing = VolumeListing::default();
+    for (name, record) in volumes::load_all(repo.base())? {
+        match record {
+            Ok(record) => listing.volumes.push(record.into()),
+            Err(error) => listing.unreadable.push(UnreadableVolume { name, reason: error.to_string() }),
+        }
+    }
+    Ok(listing)
+}
+
+/// Returns the volume of this name.
+///
+/// # Errors
+/// `NotFound` if there is none; `Corrupt` if its record cannot be read.
+pub fn find_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
+    check_volume_name(name)?;
+    volumes::load(repo.base(), name).map(VolumeInfo::from)
+}
+
+/// Returns how many bytes of a volume were written, or zeroed, since the snapshot below it, in whole blocks. Where somebody
+/// writes to it just now, this is what was synced.
+pub fn written_bytes(repo: &Repository, name: &str) -> Result<u64> {
+    check_volume_name(name)?;
+    let record = volumes::load(repo.base(), name)?;
+    let mut blocks = 0;
+    for number in record.sealed.iter().chain([&record.active]) {
+        let overlay = Overlay::open(&repo.base().storage, name, *number)?;
+        let regions = overlay.map.all();
+        let count = |state| regions.iter().map(|(_, region)| region.count(state)).sum::<u64>();
+        blocks += count(BlockState::Data) + count(BlockState::Zero);
+    }
+    Ok(blocks * BLOCK_U64)
+}

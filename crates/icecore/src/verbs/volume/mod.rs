@@ -1,0 +1,23 @@
+//! Copy-on-write volumes: writable disks that are made of a snapshot in no time, and of which snapshots are taken.
+
+mod change;
+mod create;
+mod export;
+mod info;
+mod snapshot;
+
+pub use crate::verbs::volume::change::delete_volume;
+pub use crate::verbs::volume::change::reset_volume;
+pub use crate::verbs::volume::change::resize_volume;
+pub use crate::verbs::volume::change::restore_volume;
+pub use crate::verbs::volume::create::VolumeOptions;
+pub use crate::verbs::volume::create::create_volume;
+pub use crate::verbs::volume::export::export_volume;
+pub use crate::verbs::volume::info::UnreadableVolume;
+pub use crate::verbs::volume::info::VolumeInfo;
+pub use crate::verbs::volume::info::VolumeListing;
+pub use crate::verbs::volume::info::find_volume;
+pub use crate::verbs::volume::info::list_volumes;
+pub use crate::verbs::volume::info::written_bytes;
+pub use crate::verbs::volume::snapshot::VolumeSnapshotOptions;
+pub use crate::verbs::volume::snapshot::snapshot_volume;
