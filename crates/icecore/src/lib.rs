@@ -60,6 +60,7 @@ pub mod scale;
 pub mod stages;
 mod stores;
 mod verbs;
+mod views;
 mod words;
 mod world;
 
@@ -126,6 +127,8 @@ pub use crate::verbs::verify::LostRange;
 pub use crate::verbs::verify::VerifyReport;
 pub use crate::verbs::verify::verify;
 pub use crate::verbs::verify::verify_and_note;
+pub use crate::views::cache::BlockCache;
+pub use crate::views::snapshot::SnapshotDisk;
 pub use crate::words::error::Error;
 pub use crate::words::error::ErrorKind;
 pub use crate::words::error::Result;

@@ -41,6 +41,12 @@ const LAYERS: &[&[&str]] = &[
     &["stores/pairs"],
     // The handle.
     &["repository"],
+    // Views of what it holds.
+    &["views/chunk", "views/leaf_map", "views/streams"],
+    &["views/cache"],
+    &["views/fetch", "views/tree"],
+    &["views/ahead"],
+    &["views/snapshot"],
     // For benches: single stages, and indexes without data.
     &["scale", "stages"],
     // For fuzzing: what must hold of each decoder, and repositories that lie.
