@@ -60,6 +60,7 @@ pub mod scale;
 pub mod stages;
 mod stores;
 mod verbs;
+mod views;
 mod words;
 mod world;
 
@@ -141,6 +142,8 @@ pub use crate::verbs::volume::resize_volume;
 pub use crate::verbs::volume::restore_volume;
 pub use crate::verbs::volume::snapshot_volume;
 pub use crate::verbs::volume::written_bytes;
+pub use crate::views::cache::BlockCache;
+pub use crate::views::snapshot::SnapshotDisk;
 pub use crate::views::volume::Volume;
 pub use crate::words::error::Error;
 pub use crate::words::error::ErrorKind;

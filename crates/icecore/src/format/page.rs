@@ -196,6 +196,16 @@ impl Inner {
         marked.zip(&self.children).map(|(index, child)| (index as u64, *child))
     }
 
+    /// Returns the first child at or after `index` that has data, with its index.
+    pub(crate) fn next_child(&self, index: u64) -> Option<(u64, PageRef)> {
+        let [low, high] = self.data_children.map(u128::from);
+        let marked = low | high << 64;
+        let rest = marked.checked_shr(u32::try_from(index).ok()?)?;
+        let at = index + u64::from(rest.trailing_zeros());
+        let before = marked & ((1_u128.checked_shl(u32::try_from(at).ok()?)?) - 1);
+        Some((at, *self.children.get(before.count_ones() as usize)?))
+    }
+
     /// Returns the digest of what the image contains below this page.
     pub(crate) fn content(&self, hasher: &Hasher) -> Digest {
         let mut digests = [Digest::ZERO; FANOUT];

@@ -92,7 +92,9 @@ impl Stack {
             };
             let end = end.min(range.end);
             match &mut open {
-                Some((part, same)) if *same == source && !matches!(source, Source::Overlay(_)) => part.end = end,
+                Some((part, same)) if *same == source && !matches!(source, Source::Overlay(_)) => {
+                    part.end = end
+                }
                 _ => {
                     if let Some((part, source)) = open.replace((at..end, source)) {
                         with(part, source)?;

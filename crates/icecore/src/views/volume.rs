@@ -17,7 +17,7 @@ use crate::stores::fence;
 use crate::stores::fence::Held;
 use crate::stores::overlay::Overlay;
 use crate::stores::volumes;
-use crate::views::block_cache::BlockCache;
+use crate::views::cache::BlockCache;
 use crate::views::snapshot::SnapshotDisk;
 use crate::views::stack::Stack;
 use crate::words::error::Error;
@@ -60,7 +60,7 @@ pub struct Volume {
     unpublished: AtomicBool,
     /// Held while a snapshot is taken.
     snapshots: Mutex<()>,
-    _lock: Held,
+    _lock: Mutex<Held>,
 }
 
 /// The volume as it was at a moment, for a snapshot.
@@ -86,9 +86,9 @@ impl Volume {
         let storage = &repo.base().storage;
         let numbers = record.sealed.iter().chain([&record.active]).rev();
         let opened = numbers.map(|number| Overlay::open(storage, name, *number).map(Arc::new));
-        let overlays = opened.collect::<Result<Vec<_>>>().map_err(|error| {
-            error.in_context(format!("volume {name} cannot be opened"))
-        })?;
+        let overlays = opened
+            .collect::<Result<Vec<_>>>()
+            .map_err(|error| error.in_context(format!("volume {name} cannot be opened")))?;
         // What a crash left of overlays that are not used, or not used any more. They may stay.
         let used = |number| record.sealed.contains(&number) || record.active == number;
         let _ = Overlay::remove_files(&**storage, name, |number| !used(number));
@@ -103,7 +103,7 @@ impl Volume {
             sealing: RwLock::default(),
             unpublished: AtomicBool::new(false),
             snapshots: Mutex::default(),
-            _lock: lock,
+            _lock: Mutex::new(lock),
             repo,
             cache,
         })
@@ -167,8 +167,8 @@ impl Volume {
             let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
             let mut stack = self.stack.write().unwrap_or_else(PoisonError::into_inner);
             stack.overlays.insert(0, next);
-            record.sealed.push(record.active);
-            record.active = number;
+            let sealed = std::mem::replace(&mut record.active, number);
+            record.sealed.push(sealed);
             self.unpublished.store(true, Ordering::SeqCst);
         }
         self.publish()
@@ -290,7 +290,8 @@ impl Stack {
     fn zero_region(&self, range: Range<u64>, below: &Self) -> io::Result<()> {
         let region = range.start / LEAF_U64;
         // The last block counts as a whole where the volume ends in it.
-        let end = if range.end == self.size_bytes { range.end.next_multiple_of(BLOCK_U64) } else { range.end };
+        let end =
+            if range.end == self.size_bytes { range.end.next_multiple_of(BLOCK_U64) } else { range.end };
         let whole = range.start.next_multiple_of(BLOCK_U64)..end / BLOCK_U64 * BLOCK_U64;
         if whole.start >= whole.end {
             return self.write_region(range.start, &vec![0; to_usize(range.end - range.start)]);
@@ -321,8 +322,10 @@ impl Stack {
             return Ok(());
         }
         let blocks = blocks_of(&range);
-        let states: Vec<BlockState> =
-            blocks.clone().map(|block| known.as_ref().map_or(BlockState::Absent, |known| known.get(block))).collect();
+        let states: Vec<BlockState> = blocks
+            .clone()
+            .map(|block| known.as_ref().map_or(BlockState::Absent, |known| known.get(block)))
+            .collect();
         if states.iter().any(|old| *old != state) {
             self.newest().mark(region, blocks, state);
         }

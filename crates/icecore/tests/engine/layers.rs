@@ -56,7 +56,12 @@ const LAYERS: &[&[&str]] = &[
     &["stores/pairs"],
     // The handle.
     &["repository"],
-    // Views: snapshots and volumes as disks.
+    // Views of what it holds.
+    &["views/chunk", "views/leaf_map", "views/streams"],
+    &["views/cache"],
+    &["views/fetch", "views/tree"],
+    &["views/ahead"],
+    &["views/snapshot"],
     &["views/stack"],
     &["views/volume"],
     // For benches: single stages, and indexes without data.

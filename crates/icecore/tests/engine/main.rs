@@ -53,4 +53,6 @@ mod threads;
 #[cfg(test)]
 mod verify;
 #[cfg(test)]
+mod view;
+#[cfg(test)]
 mod work;

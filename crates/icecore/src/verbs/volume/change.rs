@@ -38,8 +38,9 @@ pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<V
     let now = record.size_bytes;
     if size_bytes < now || size_bytes > IMAGE_BYTES_MAX {
         let message = format!("volume {name} has {now} bytes and cannot be made {size_bytes} bytes");
-        return Err(Error::new(ErrorKind::InvalidInput, message)
-            .with_hint("volumes only grow; to get a smaller disk, make a new one and copy what is in the file systems"));
+        return Err(Error::new(ErrorKind::InvalidInput, message).with_hint(
+            "volumes only grow; to get a smaller disk, make a new one and copy what is in the file systems",
+        ));
     }
     if size_bytes > now {
         record.size_bytes = size_bytes;
@@ -80,8 +81,7 @@ fn set_back(repo: &Repository, record: VolumeRecord, origin: Option<Record>) -> 
     let active = record.active + 1;
     new_overlay(base, &record.name, active, |number| !in_use(number))?;
     let size_bytes = record.size_bytes.max(origin.as_ref().map_or(0, |origin| origin.size_bytes));
-    let new =
-        VolumeRecord { base: origin.clone(), origin, sealed: Vec::new(), active, size_bytes, ..record };
+    let new = VolumeRecord { base: origin.clone(), origin, sealed: Vec::new(), active, size_bytes, ..record };
     volumes::save(base, &new)?;
     // What stays is removed when the volume is opened the next time.
     let _ = Overlay::remove_files(&*base.storage, &new.name, |number| number != active);

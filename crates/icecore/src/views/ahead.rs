@@ -1,0 +1,54 @@
+//! Chunks that several threads get into the cache together: those ahead of a reader, and those of a large read.
+
+use std::sync::Arc;
+use std::sync::Weak;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use crate::repository::Repository;
+use crate::views::cache::BlockCache;
+use crate::views::fetch;
+use crate::words::ids::ChunkId;
+
+/// Chunks to be fetched, each by the first thread that comes to it.
+pub(super) struct Queue {
+    chunks: Vec<ChunkId>,
+    next: AtomicUsize,
+}
+
+/// Where chunks are fetched from and where to. Readers hold it; the pool's threads look whether one still does.
+pub(super) struct Source {
+    pub(super) repo: Arc<Repository>,
+    pub(super) cache: Arc<BlockCache>,
+}
+
+impl Queue {
+    pub(super) fn new(chunks: Vec<ChunkId>) -> Arc<Self> {
+        Arc::new(Self { chunks, next: AtomicUsize::new(0) })
+    }
+
+    /// Fetches chunks on the pool's threads, as long as `source` is there.
+    pub(super) fn spawn(self: &Arc<Self>, source: &Arc<Source>) {
+        for _ in 0..rayon::current_num_threads().min(self.chunks.len()) {
+            let (queue, source) = (Arc::clone(self), Arc::downgrade(source));
+            rayon::spawn_fifo(move || while queue.step(&source) {});
+        }
+    }
+
+    /// Fetches chunks on this thread until none is left that nobody has begun.
+    pub(super) fn work(&self, source: &Source) {
+        while let Some(id) = self.take() {
+            fetch::fill(&source.repo.store, &source.cache, id);
+        }
+    }
+
+    fn step(&self, source: &Weak<Source>) -> bool {
+        let Some((source, id)) = source.upgrade().zip(self.take()) else { return false };
+        fetch::fill(&source.repo.store, &source.cache, id);
+        true
+    }
+
+    fn take(&self) -> Option<&ChunkId> {
+        self.chunks.get(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,207 @@
+//! The memory that readers of snapshots share: decoded chunks and manifest pages, as many as there is room for.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::PoisonError;
+
+use crate::format::page::Inner;
+use crate::views::chunk::Chunk;
+use crate::views::leaf_map::LeafMap;
+use crate::words::error::Result;
+use crate::words::ids::ChunkId;
+use crate::words::ids::PageId;
+use crate::words::sync::Condvar;
+use crate::words::sync::Mutex;
+
+/// Bytes of a cache where nothing else is chosen.
+const BYTES_DEFAULT: usize = 128 << 20;
+/// Parts of a cache, each with a lock of its own, and the least room of one: a chunk takes up to 1 MiB.
+const SHARDS_MAX: usize = 16;
+const SHARD_BYTES_MIN: usize = 2 << 20;
+/// What an entry takes beside its value: in the table and in the queue.
+const ENTRY_BYTES: usize = 160;
+
+/// What is kept, by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    Chunk(ChunkId),
+    /// A page as it is used at a level: a page that is not of that level is not found under it.
+    Page(PageId, u32),
+}
+
+/// What is kept. Ids say what the content is, so that a value never becomes wrong.
+#[derive(Clone)]
+pub(super) enum Value {
+    Chunk(Arc<Chunk>),
+    Leaf(Arc<LeafMap>),
+    Inner(Arc<Inner>),
+}
+
+/// Decoded chunks and manifest pages that all readers of a repository share, within a bound.
+///
+/// What was used since it was last looked at stays; of the rest, the oldest goes first.
+pub struct BlockCache {
+    shards: Vec<Shard>,
+    bytes_max: usize,
+}
+
+#[derive(Default)]
+struct Shard {
+    state: Mutex<State>,
+    landed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    slots: HashMap<Key, Slot>,
+    /// The keys of what is held, in the order in which they are looked at when room is needed.
+    queue: VecDeque<Key>,
+    bytes: usize,
+}
+
+enum Slot {
+    /// A thread is loading it.
+    Loading,
+    Held {
+        value: Value,
+        bytes: usize,
+        /// Whether it was asked for since it was last looked at.
+        used: bool,
+    },
+}
+
+impl BlockCache {
+    /// Returns an empty cache that takes up to `bytes_max` bytes. A reader also works with none at all, slowly.
+    pub fn new(bytes_max: usize) -> Arc<Self> {
+        let shards = (bytes_max / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
+        Arc::new(Self { shards: (0..shards).map(|_| Shard::default()).collect(), bytes_max })
+    }
+
+    /// Returns an empty cache of the usual size, 128 MiB.
+    pub fn usual() -> Arc<Self> {
+        Self::new(BYTES_DEFAULT)
+    }
+
+    /// Returns how many bytes it takes at most.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// Returns what is kept under a key, loaded by `load` if it is not there. Where another thread is loading it, this one waits.
+    pub(super) fn get(&self, key: Key, load: impl FnOnce() -> Result<Value>) -> Result<Value> {
+        let shard = self.shard(&key);
+        let mut state = shard.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match state.slots.get_mut(&key) {
+                Some(Slot::Held { value, used, .. }) => {
+                    *used = true;
+                    return Ok(value.clone());
+                }
+                // A worker of the pool must not wait for a thread that may be waiting for the pool.
+                Some(Slot::Loading) if rayon::current_thread_index().is_some() => {
+                    drop(state);
+                    return load();
+                }
+                Some(Slot::Loading) => {
+                    state = shard.landed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                None => break,
+            }
+        }
+        state.slots.insert(key, Slot::Loading);
+        drop(state);
+        self.load(shard, key, load)
+    }
+
+    /// Loads what belongs under a key, unless it is there or on its way.
+    pub(super) fn fill(&self, key: Key, load: impl FnOnce() -> Result<Value>) -> Result<()> {
+        let shard = self.shard(&key);
+        let mut state = shard.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.slots.contains_key(&key) {
+            return Ok(());
+        }
+        state.slots.insert(key, Slot::Loading);
+        drop(state);
+        self.load(shard, key, load).map(drop)
+    }
+
+    /// Tells whether something is there or on its way.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.shard(key).state.lock().unwrap_or_else(PoisonError::into_inner).slots.contains_key(key)
+    }
+
+    /// Puts a value in the place of what is there.
+    pub(super) fn replace(&self, key: Key, value: Value) {
+        let bytes_max = self.bytes_max / self.shards.len();
+        self.shard(&key).state.lock().unwrap_or_else(PoisonError::into_inner).hold(key, value, bytes_max);
+    }
+
+    fn load(&self, shard: &Shard, key: Key, load: impl FnOnce() -> Result<Value>) -> Result<Value> {
+        let _claim = Claim { shard, key };
+        let value = load()?;
+        let bytes_max = self.bytes_max / self.shards.len();
+        let mut state = shard.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.hold(key, value.clone(), bytes_max);
+        drop(state);
+        Ok(value)
+    }
+
+    fn shard(&self, key: &Key) -> &Shard {
+        let (Key::Chunk(ChunkId(id)) | Key::Page(PageId(id), _)) = key;
+        // Ids are digests: any byte of them spreads well.
+        &self.shards[usize::from(id[15]) % self.shards.len()]
+    }
+}
+
+/// A thread's word that it loads something; those that wait are told when it ends, however it ends.
+struct Claim<'a> {
+    shard: &'a Shard,
+    key: Key,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shard.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Slot::Loading) = state.slots.get(&self.key) {
+            state.slots.remove(&self.key);
+        }
+        drop(state);
+        self.shard.landed.notify_all();
+    }
+}
+
+impl State {
+    fn hold(&mut self, key: Key, value: Value, bytes_max: usize) {
+        let bytes = value.memory() + ENTRY_BYTES;
+        match self.slots.insert(key, Slot::Held { value, bytes, used: false }) {
+            Some(Slot::Held { bytes: before, .. }) => self.bytes -= before,
+            _ => self.queue.push_back(key),
+        }
+        self.bytes += bytes;
+        while self.bytes > bytes_max {
+            let Some(key) = self.queue.pop_front() else { return };
+            match self.slots.get_mut(&key) {
+                Some(Slot::Held { used, .. }) if *used => {
+                    *used = false;
+                    self.queue.push_back(key);
+                }
+                Some(Slot::Held { bytes, .. }) => {
+                    self.bytes -= *bytes;
+                    self.slots.remove(&key);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Value {
+    fn memory(&self) -> usize {
+        match self {
+            Self::Chunk(chunk) => chunk.memory(),
+            Self::Leaf(leaf) => leaf.memory(),
+            Self::Inner(inner) => size_of::<Inner>() + size_of_val(&*inner.children),
+        }
+    }
+}

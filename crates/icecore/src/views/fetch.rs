@@ -1,0 +1,93 @@
+//! Gets chunks into the cache: from the pack that has them, or from whatever stands in for that.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::pure::compress::Decoder;
+use crate::stores::chunks::Store;
+use crate::stores::substitute::rescue;
+use crate::views::cache::BlockCache;
+use crate::views::cache::Key;
+use crate::views::cache::Value;
+use crate::views::chunk::Chunk;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::ChunkId;
+
+/// What a thread keeps between chunks.
+struct Worker {
+    decoder: Decoder,
+    stored: Vec<u8>,
+}
+
+thread_local! {
+    static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
+}
+
+/// Returns a chunk, from the cache or else as it is stored. Its blocks are not proven yet.
+pub(super) fn chunk(store: &Store, cache: &BlockCache, id: &ChunkId) -> Result<Arc<Chunk>> {
+    match cache.get(Key::Chunk(*id), || load(store, id))? {
+        Value::Chunk(chunk) => Ok(chunk),
+        Value::Leaf(_) | Value::Inner(_) => Err(Error::corrupt(format!("chunk {id} is a manifest page"))),
+    }
+}
+
+/// Reads a chunk and proves it, so that it is in the cache when it is asked for. What is damaged is left to whoever asks.
+pub(super) fn fill(store: &Store, cache: &BlockCache, id: &ChunkId) {
+    let _ = cache.fill(Key::Chunk(*id), || {
+        let value = load(store, id)?;
+        if let Value::Chunk(chunk) = &value {
+            chunk.prove_all(&store.base.hasher);
+        }
+        Ok(value)
+    });
+}
+
+/// Finds blocks of a chunk, given by their slots, that it does not have where it is read from, or that are damaged there. Returns
+/// the chunk with those that could be had, and what is wrong if that is not all of them.
+pub(super) fn mend(
+    store: &Store,
+    cache: &BlockCache,
+    id: &ChunkId,
+    wanted: &[u8],
+) -> Result<(Arc<Chunk>, Option<Error>)> {
+    let mut located = store.need_chunk(id)?;
+    let mut saved = rescue(store, &located, wanted)?;
+    if saved.len() < wanted.len() {
+        // Gc may have moved a copy that has them.
+        store.reload()?;
+        located = store.need_chunk(id)?;
+        saved.extend(rescue(store, &located, wanted)?);
+    }
+    let known = match cache.get(Key::Chunk(*id), || Err(Error::corrupt("not in the cache"))) {
+        Ok(Value::Chunk(chunk)) => Some(chunk),
+        _ => None,
+    };
+    let chunk = Arc::new(Chunk::joined(known.as_deref(), &saved));
+    if !saved.is_empty() {
+        cache.replace(Key::Chunk(*id), Value::Chunk(Arc::clone(&chunk)));
+    }
+    let error = (saved.len() < wanted.len()).then(|| located.damaged());
+    Ok((chunk, error))
+}
+
+fn load(store: &Store, id: &ChunkId) -> Result<Value> {
+    let located = store.need_chunk(id)?;
+    WORKER.with_borrow_mut(|worker| {
+        let worker = match worker {
+            Some(worker) => worker,
+            None => {
+                let decoder = Decoder::new().map_err(|error| Error::io("preparing decompression", error))?;
+                worker.insert(Worker { decoder, stored: Vec::new() })
+            }
+        };
+        let (slots, raw) = located.read(&store.base, &mut worker.decoder, &mut worker.stored)?;
+        Ok(Value::Chunk(Arc::new(Chunk::new(&located, &slots, raw))))
+    })
+}
+
+/// Tells whether an error may be one of the place that a chunk was read from, so that others are to be tried.
+pub(super) fn is_of_the_place(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io)
+}

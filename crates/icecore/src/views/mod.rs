@@ -1,0 +1,12 @@
+//! Views of what a repository holds: snapshots as disks that are read at any offset, volumes as disks that are also written.
+
+mod ahead;
+pub(crate) mod cache;
+mod chunk;
+mod fetch;
+mod leaf_map;
+pub(crate) mod snapshot;
+pub(crate) mod stack;
+mod streams;
+mod tree;
+pub(crate) mod volume;

@@ -1,0 +1,312 @@
+//! A snapshot as a disk that is read at any offset.
+
+use std::collections::HashSet;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::format::record::Record;
+use crate::repository::Repository;
+use crate::stores::chunks::Store;
+use crate::stores::fence::Pin;
+use crate::stores::pinned::pinned;
+use crate::views::ahead::Queue;
+use crate::views::ahead::Source;
+use crate::views::cache::BlockCache;
+use crate::views::cache::Key;
+use crate::views::fetch;
+use crate::views::leaf_map::LeafMap;
+use crate::views::leaf_map::Part;
+use crate::views::leaf_map::Piece;
+use crate::views::streams::Streams;
+use crate::views::tree::Tree;
+use crate::views::tree::Unread;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::ChunkId;
+use crate::words::ids::SnapshotId;
+use crate::words::sizes::BLOCK_U64;
+use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::SPAN_BYTES;
+use crate::words::sizes::SPAN_U64;
+use crate::words::sizes::to_u64;
+use crate::words::sizes::to_usize;
+use crate::words::sync::Mutex;
+use crate::world::io::ReadAt;
+
+/// The most that is read ahead of a reader.
+const AHEAD_BYTES_MAX: u64 = 8 << 20;
+/// What is read ahead takes this part of the cache at most.
+const AHEAD_PART: u64 = 8;
+/// Chunks of one read that are worth the help of other threads.
+const CHUNKS_TO_SHARE: usize = 4;
+
+const DAMAGED_HINT: &str = "run `icecore verify --read-data` to see all that is damaged; `icecore repair packs` brings back what it can";
+
+/// A snapshot as a disk that is read at any offset, from many threads at once. Everything it returns was proven; what is damaged,
+/// and cannot be had from elsewhere, is an error of the reads that touch it and of no others.
+///
+/// Only the manifest pages on the way to what is read are loaded, so that a disk of any size is there in milliseconds. Reading from
+/// one end to the other is noticed, and what comes next is decoded ahead, on the threads of rayon's global pool.
+pub struct SnapshotDisk {
+    source: Arc<Source>,
+    tree: Tree,
+    streams: Streams,
+    id: SnapshotId,
+    name: String,
+    size_bytes: u64,
+    /// Not in `source`, which a thread may hold for a moment longer than the disk is there.
+    _pin: Mutex<Option<Pin>>,
+}
+
+impl SnapshotDisk {
+    /// Opens a snapshot, which cannot be deleted as long as the disk is there.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such snapshot; `Corrupt` if its record is damaged.
+    pub fn open(repo: Arc<Repository>, id: SnapshotId, cache: Arc<BlockCache>) -> Result<Self> {
+        let (pin, record) = pinned(&repo.store, id)?;
+        Ok(Self::new(repo, &record, cache, Some(pin)))
+    }
+
+    /// Opens the image of a record that the caller keeps from being deleted and collected.
+    pub(crate) fn of_record(repo: Arc<Repository>, record: &Record, cache: Arc<BlockCache>) -> Result<Self> {
+        repo.store.reload()?;
+        Ok(Self::new(repo, record, cache, None))
+    }
+
+    fn new(repo: Arc<Repository>, record: &Record, cache: Arc<BlockCache>, pin: Option<Pin>) -> Self {
+        let ahead = AHEAD_BYTES_MAX.min(to_u64(cache.bytes_max()) / AHEAD_PART);
+        Self {
+            source: Arc::new(Source { repo, cache }),
+            tree: Tree::new(record.root, record.size_bytes),
+            streams: Streams::new(ahead),
+            id: record.id,
+            name: record.name.clone(),
+            size_bytes: record.size_bytes,
+            _pin: Mutex::new(pin),
+        }
+    }
+
+    fn store(&self) -> &Store {
+        &self.source.repo.store
+    }
+
+    fn leaf(&self, number: u64) -> Result<Option<Arc<LeafMap>>> {
+        let leaf = self.tree.leaf(self.store(), &self.source.cache, number);
+        leaf.map_err(|unread| self.unread(unread))
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let (mut at, mut rest) = (offset, buffer);
+        while !rest.is_empty() {
+            let within = to_usize(at % LEAF_U64);
+            let bytes = to_usize(LEAF_U64 - at % LEAF_U64).min(rest.len());
+            let (region, later) = rest.split_at_mut(bytes);
+            match self.leaf(at / LEAF_U64)? {
+                None => region.fill(0),
+                Some(leaf) => self.read_region(&leaf, at, within, region)?,
+            }
+            (at, rest) = (at + to_u64(bytes), later);
+        }
+        Ok(())
+    }
+
+    fn read_region(&self, leaf: &LeafMap, offset: u64, within: usize, mut buffer: &mut [u8]) -> Result<()> {
+        let mut at = offset;
+        for part in leaf.parts(within..within + buffer.len()) {
+            let bytes = match &part {
+                Part::Zero(bytes) => *bytes,
+                Part::Chunk(piece) => piece.bytes,
+            };
+            let (now, later) = buffer.split_at_mut(bytes);
+            match part {
+                Part::Zero(_) => now.fill(0),
+                Part::Chunk(piece) => self.read_piece(&piece, at, now)?,
+            }
+            (at, buffer) = (at + to_u64(bytes), later);
+        }
+        Ok(())
+    }
+
+    fn read_piece(&self, piece: &Piece, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let (store, cache) = (self.store(), &*self.source.cache);
+        let wanted = piece.skip..piece.skip + piece.bytes;
+        let found = fetch::chunk(store, cache, &piece.chunk);
+        if let Ok(chunk) = &found
+            && let Some(bytes) = chunk.blocks(&store.base.hasher, piece.slot, piece.blocks)
+        {
+            buffer.copy_from_slice(&bytes[wanted]);
+            return Ok(());
+        }
+        self.read_anyhow(piece, offset, buffer, found.err())
+    }
+
+    /// Reads what is damaged, or incomplete, where it was found.
+    fn read_anyhow(&self, piece: &Piece, offset: u64, buffer: &mut [u8], why: Option<Error>) -> Result<()> {
+        let (store, cache) = (self.store(), &*self.source.cache);
+        let slots: Vec<u8> = (piece.slot..=u8::MAX).take(usize::from(piece.blocks)).collect();
+        let all = offset..offset + to_u64(piece.bytes);
+        if let Some(error) = why.as_ref().filter(|error| !fetch::is_of_the_place(error)) {
+            let error = Error::new(error.kind(), error.to_string());
+            return Err(self.damaged(&all, &error));
+        }
+        let mended = fetch::mend(store, cache, &piece.chunk, &slots);
+        let (chunk, lost) = mended.map_err(|error| self.damaged(&all, why.as_ref().unwrap_or(&error)))?;
+        let has = |slot: &u8| chunk.blocks(&store.base.hasher, *slot, 1);
+        if let Some(bytes) = chunk.blocks(&store.base.hasher, piece.slot, piece.blocks) {
+            buffer.copy_from_slice(&bytes[piece.skip..piece.skip + piece.bytes]);
+            return Ok(());
+        }
+        let error =
+            why.or(lost).unwrap_or_else(|| Error::corrupt(format!("chunk {} is damaged", piece.chunk)));
+        let first = slots.iter().take_while(|slot| has(slot).is_some()).count();
+        let blocks = slots.iter().skip(first).take_while(|slot| has(slot).is_none()).count();
+        let start = offset - to_u64(piece.skip) + to_u64(first) * BLOCK_U64;
+        Err(self.damaged(&(start..start + to_u64(blocks) * BLOCK_U64), &error))
+    }
+
+    /// Returns the chunks that a range needs and that are not in the cache, each once, in the order of the image.
+    fn missing(&self, range: &Range<u64>) -> Result<Vec<ChunkId>> {
+        let (mut missing, mut seen) = (Vec::new(), HashSet::new());
+        let mut at = range.start;
+        while at < range.end {
+            let end = range.end.min((at / LEAF_U64 + 1) * LEAF_U64);
+            if let Some(leaf) = self.leaf(at / LEAF_U64)? {
+                let within = to_usize(at % LEAF_U64);
+                for part in leaf.parts(within..within + to_usize(end - at)) {
+                    if let Part::Chunk(piece) = part
+                        && seen.insert(piece.chunk)
+                        && !self.source.cache.has(&Key::Chunk(piece.chunk))
+                    {
+                        missing.push(piece.chunk);
+                    }
+                }
+            }
+            at = end;
+        }
+        Ok(missing)
+    }
+
+    /// Has what a range needs fetched by other threads. What cannot be had is told to whoever reads it.
+    fn fetch_ahead(&self, range: &Range<u64>) {
+        let range = range.start..range.end.min(self.size_bytes);
+        if let Ok(chunks) = self.missing(&range) {
+            Queue::new(chunks).spawn(&self.source);
+        }
+    }
+
+    /// Fetches what a large read needs together with other threads.
+    fn fetch_together(&self, range: &Range<u64>) -> Result<()> {
+        let chunks = self.missing(range)?;
+        let bytes = chunks.len().saturating_mul(SPAN_BYTES);
+        if chunks.len() >= CHUNKS_TO_SHARE && bytes <= self.source.cache.bytes_max() / 4 {
+            let queue = Queue::new(chunks);
+            queue.spawn(&self.source);
+            queue.work(&self.source);
+        }
+        Ok(())
+    }
+
+    fn unread(&self, unread: Unread) -> Error {
+        let range = unread.range.start..unread.range.end.min(self.size_bytes);
+        self.damaged(&range, &unread.error)
+    }
+
+    /// Returns the error for a range of the image that cannot be had.
+    fn damaged(&self, range: &Range<u64>, why: &Error) -> Error {
+        let Range { start, end } = range;
+        let (id, name) = (self.id, &self.name);
+        let error = Error::new(why.kind(), format!("snapshot {id} ({name}): bytes {start} to {end}: {why}"));
+        match (why.kind(), why.hint()) {
+            (ErrorKind::Corrupt, _) => error.with_hint(DAMAGED_HINT),
+            (_, Some(hint)) => error.with_hint(hint),
+            (_, None) => error,
+        }
+    }
+}
+
+impl ReadAt for SnapshotDisk {
+    fn len(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let end = offset.checked_add(to_u64(buffer.len())).filter(|end| *end <= self.size_bytes);
+        let read = offset..end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        if let Some(ahead) = self.streams.note(&read) {
+            self.fetch_ahead(&ahead);
+        }
+        if read.end - read.start >= to_u64(CHUNKS_TO_SHARE) * SPAN_U64 {
+            self.fetch_together(&read)?;
+        }
+        Ok(self.read(offset, buffer)?)
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let mut at = offset;
+        while at < self.size_bytes {
+            let next = self.tree.next_leaf(self.store(), &self.source.cache, at / LEAF_U64);
+            let Some(number) = next.map_err(|unread| self.unread(unread))? else { return Ok(None) };
+            let begin = number * LEAF_U64;
+            let leaf = self.leaf(number)?;
+            if let Some(data) = leaf.and_then(|leaf| leaf.next_data(to_usize(at.saturating_sub(begin)))) {
+                let range = begin + to_u64(data.start)..(begin + to_u64(data.end)).min(self.size_bytes);
+                return Ok((!range.is_empty()).then_some(range));
+            }
+            at = begin + LEAF_U64;
+        }
+        Ok(None)
+    }
+
+    fn will_need(&self, range: Range<u64>) -> bool {
+        let ahead = AHEAD_BYTES_MAX.min(to_u64(self.source.cache.bytes_max()) / AHEAD_PART);
+        self.fetch_ahead(&(range.start..range.end.min(range.start.saturating_add(ahead))));
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::format::record::CaptureStats;
+    use crate::repository::InitOptions;
+    use crate::words::ids::Digest;
+    use crate::words::ids::RepositoryId;
+    use crate::words::names::ResourceKind;
+    use crate::world::memory::MemoryStorage;
+    use crate::world::storage::Storage;
+
+    #[test]
+    fn a_record_that_is_kept_elsewhere_is_read_without_one_in_the_repository_and_without_a_lock() {
+        let storage = MemoryStorage::new();
+        let id = RepositoryId(Uuid::from_u128(1));
+        let options = InitOptions { id, key: [1; 32], created_unix_ms: 0, level: 1, parity: None };
+        let repo = Repository::init(Arc::new(storage.clone()), Uuid::from_u128(2), &options).unwrap();
+        let record = Record {
+            id: SnapshotId(Uuid::from_u128(3)),
+            created_unix_ms: 0,
+            name: "empty".to_owned(),
+            kind: ResourceKind::Volume,
+            resource: "disk".to_owned(),
+            tags: Vec::new(),
+            protected: false,
+            parent: None,
+            size_bytes: 5000,
+            root: None,
+            content: Digest::ZERO,
+            stats: CaptureStats::default(),
+            source: None,
+        };
+        let locks = storage.list("locks").unwrap();
+        let disk = SnapshotDisk::of_record(Arc::new(repo), &record, BlockCache::usual()).unwrap();
+        let mut bytes = [7; 5000];
+        disk.read_at(0, &mut bytes).unwrap();
+        assert_eq!(bytes, [0; 5000]);
+        assert_eq!(disk.next_data(0).unwrap(), None);
+        assert_eq!(storage.list("locks").unwrap(), locks);
+    }
+}
