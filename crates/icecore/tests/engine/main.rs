@@ -55,4 +55,6 @@ mod verify;
 #[cfg(test)]
 mod view;
 #[cfg(test)]
+mod volumes;
+#[cfg(test)]
 mod work;

@@ -1,0 +1,4 @@
+//! Copy-on-write volumes.
+
+mod model;
+pub(crate) mod support;

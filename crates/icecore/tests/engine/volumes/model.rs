@@ -1,0 +1,215 @@
+//! Random histories of a volume, beside a plain image.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use icecore::MemoryStorage;
+use icecore::ReadAt;
+use icecore::Repository;
+use icecore::SnapshotId;
+use icecore::Volume;
+use icecore::WriteAt;
+use proptest::prelude::*;
+
+use crate::noise::Noise;
+use crate::support::Bench;
+use crate::support::collect;
+use crate::support::options;
+use crate::support::restores;
+use crate::volumes::support::content;
+use crate::volumes::support::open;
+use crate::volumes::support::snapshot;
+use crate::volumes::support::volume_options;
+
+const NAME: &str = "scratch";
+const BASE_BYTES: usize = (9 << 20) + 1234;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Write { at: usize, bytes: usize, seed: u64 },
+    Zero { at: usize, bytes: usize },
+    Sync,
+    Snapshot,
+    Reopen,
+    Reset,
+    Restore,
+    Grow { bytes: usize },
+    Gc,
+    DeleteOldest,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let at = || prop_oneof![0..BASE_BYTES, (0..BASE_BYTES / 4096).prop_map(|block| block * 4096)];
+    let bytes = || prop_oneof![1..20_000_usize, Just(4096), Just(65536), 1..5_000_000_usize];
+    prop_oneof![
+        8 => (at(), bytes(), any::<u64>()).prop_map(|(at, bytes, seed)| Step::Write { at, bytes, seed }),
+        4 => (at(), bytes()).prop_map(|(at, bytes)| Step::Zero { at, bytes }),
+        1 => Just(Step::Sync),
+        3 => Just(Step::Snapshot),
+        2 => Just(Step::Reopen),
+        1 => Just(Step::Reset),
+        1 => Just(Step::Restore),
+        1 => (1..6_000_000_usize).prop_map(|bytes| Step::Grow { bytes }),
+        1 => Just(Step::Gc),
+        1 => Just(Step::DeleteOldest),
+    ]
+}
+
+struct World {
+    repo: Arc<Repository>,
+    volume: Option<Volume>,
+    image: Vec<u8>,
+    origin: Vec<u8>,
+    base: SnapshotId,
+    taken: Vec<(SnapshotId, Vec<u8>)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let bench = Bench::new();
+        let origin = Noise(5).disk(BASE_BYTES);
+        let base = bench.snapshot("base", &origin);
+        let repo = Arc::new(bench.another());
+        icecore::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
+        Self { repo, volume: None, image: origin.clone(), origin, base, taken: Vec::new() }
+    }
+
+    fn volume(&mut self) -> &Volume {
+        let repo = &self.repo;
+        self.volume.get_or_insert_with(|| open(repo, NAME).unwrap())
+    }
+
+    fn range(&self, at: usize, bytes: usize) -> Range<usize> {
+        let at = at.min(self.image.len() - 1);
+        at..(at + bytes).min(self.image.len())
+    }
+
+    fn take(&mut self, step: &Step) {
+        match *step {
+            Step::Write { at, bytes, seed } => {
+                let range = self.range(at, bytes);
+                let bytes = Noise(seed).bytes(range.len());
+                self.volume().write_at(range.start as u64, &bytes).unwrap();
+                self.image[range].copy_from_slice(&bytes);
+            }
+            Step::Zero { at, bytes } => {
+                let range = self.range(at, bytes);
+                self.volume().zero_at(range.start as u64..range.end as u64).unwrap();
+                self.image[range].fill(0);
+            }
+            Step::Sync => self.volume().sync().unwrap(),
+            Step::Snapshot => {
+                let id = snapshot(self.volume()).unwrap();
+                self.taken.push((id, self.image.clone()));
+            }
+            Step::Reopen => {
+                self.volume().sync().unwrap();
+                self.volume = None;
+            }
+            Step::Reset => {
+                self.volume = None;
+                icecore::reset_volume(&self.repo, NAME).unwrap();
+                let len = self.image.len();
+                self.image = self.origin.clone();
+                self.image.resize(len, 0);
+            }
+            Step::Restore => {
+                let Some((id, image)) = self.taken.last().cloned() else { return };
+                self.volume = None;
+                icecore::restore_volume(&self.repo, NAME, id).unwrap();
+                let len = self.image.len();
+                (self.origin, self.image) = (image.clone(), image);
+                self.image.resize(len, 0);
+                self.base = id;
+            }
+            Step::Grow { bytes } => {
+                self.volume().sync().unwrap();
+                self.volume = None;
+                let len = (self.image.len() + bytes).min(2 * BASE_BYTES);
+                icecore::resize_volume(&self.repo, NAME, len as u64).unwrap();
+                self.image.resize(len, 0);
+            }
+            Step::Gc => drop(collect(&self.repo).unwrap()),
+            Step::DeleteOldest => {
+                if let Some(at) = self.taken.iter().position(|(id, _)| *id != self.base) {
+                    icecore::delete(&self.repo, self.taken.remove(at).0).unwrap();
+                }
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        let image = self.image.clone();
+        let volume = self.volume();
+        assert!(content(volume).unwrap() == image, "the volume differs from the model");
+        // What is not data is zero, and all data is found.
+        let (mut at, mut covered) = (0, 0);
+        while let Some(data) = volume.next_data(at).unwrap() {
+            assert!(
+                data.start >= at && data.start < data.end && data.end <= image.len() as u64,
+                "{data:?} from {at}"
+            );
+            assert!(
+                image[usize::try_from(at).unwrap()..usize::try_from(data.start).unwrap()]
+                    .iter()
+                    .all(|byte| *byte == 0)
+            );
+            covered += data.end - data.start;
+            at = data.end;
+        }
+        assert!(image[usize::try_from(at).unwrap()..].iter().all(|byte| *byte == 0));
+        assert!(covered > 0 || image.iter().all(|byte| *byte == 0));
+    }
+
+    fn check_all(&self) {
+        for (id, image) in &self.taken {
+            restores(&self.repo, *id, image).unwrap();
+            // A snapshot that was patched is the one that a capture of the whole image makes.
+            let whole = icecore::capture(&self.repo, image, &options("whole"), &icecore::NoProgress)
+                .unwrap()
+                .snapshot;
+            let patched = icecore::find(&self.repo, &id.to_string()).unwrap();
+            assert_eq!((patched.content, patched.stats.data_bytes), (whole.content, whole.stats.data_bytes));
+        }
+    }
+}
+
+#[test]
+fn random_histories_of_a_volume_are_those_of_a_plain_image() {
+    let mut config =
+        ProptestConfig { source_file: Some(file!()), max_shrink_iters: 2000, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 24;
+    }
+    proptest!(config, |(steps in proptest::collection::vec(step(), 1..40))| {
+        let mut world = World::new();
+        for step in &steps {
+            world.take(step);
+            world.check();
+        }
+        world.check_all();
+    });
+}
+
+#[test]
+fn a_file_in_memory_is_not_missed() {
+    // The doubles must not hide that a file of an overlay is gone.
+    let bench = Bench::new();
+    let base = bench.snapshot("base", &Noise(1).disk(1 << 20));
+    let repo = Arc::new(bench.another());
+    icecore::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
+    let volume = open(&repo, NAME).unwrap();
+    volume.write_at(0, &[1; 4096]).unwrap();
+    volume.sync().unwrap();
+    drop(volume);
+    let storage: &MemoryStorage = &bench.storage;
+    for (file, bytes) in storage.files().into_iter().filter(|(name, _)| name.starts_with("volumes/scratch/"))
+    {
+        let damaged = if bytes.is_empty() { vec![1] } else { vec![bytes[0] ^ 1] };
+        storage.put(&file, damaged);
+        let error = open(&repo, NAME).err().unwrap_or_else(|| panic!("{file} was not missed"));
+        assert_eq!(error.kind(), icecore::ErrorKind::Corrupt, "{file}: {error}");
+        storage.put(&file, bytes);
+    }
+    assert!(open(&repo, NAME).is_ok());
+}

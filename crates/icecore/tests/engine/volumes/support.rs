@@ -1,0 +1,59 @@
+//! What the tests of volumes stand on.
+
+use std::sync::Arc;
+
+use icecore::BlockCache;
+use icecore::Error;
+use icecore::NoProgress;
+use icecore::ReadAt;
+use icecore::Repository;
+use icecore::SnapshotId;
+use icecore::Volume;
+use icecore::VolumeId;
+use icecore::VolumeOptions;
+use icecore::VolumeSnapshotOptions;
+use uuid::Uuid;
+
+use crate::support::options;
+
+/// Returns options for a volume made of a snapshot.
+pub(crate) fn volume_options(
+    name: &str,
+    snapshot: Option<SnapshotId>,
+    size_bytes: Option<u64>,
+) -> VolumeOptions {
+    VolumeOptions {
+        id: VolumeId(Uuid::from_u128(77)),
+        name: name.to_owned(),
+        created_unix_ms: 1_800_000_000_000,
+        kind: None,
+        snapshot,
+        size_bytes,
+    }
+}
+
+/// Opens a volume as a process of its own would.
+pub(crate) fn open(repo: &Arc<Repository>, name: &str) -> icecore::Result<Volume> {
+    Volume::open(Arc::clone(repo), name, BlockCache::new(16 << 20))
+}
+
+/// Takes a snapshot of a volume.
+pub(crate) fn snapshot(volume: &Volume) -> icecore::Result<SnapshotId> {
+    let options = options(volume.name());
+    let options = VolumeSnapshotOptions {
+        id: options.id,
+        created_unix_ms: options.created_unix_ms,
+        name: options.name,
+        tags: Vec::new(),
+        level: None,
+        check: true,
+    };
+    icecore::snapshot_volume(volume, &options, &NoProgress).map(|report| report.snapshot.id)
+}
+
+/// Returns all that a disk shows.
+pub(crate) fn content(disk: &dyn ReadAt) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; usize::try_from(disk.len()).unwrap()];
+    disk.read_at(0, &mut bytes).map_err(|error| Error::io("reading a volume", error))?;
+    Ok(bytes)
+}
