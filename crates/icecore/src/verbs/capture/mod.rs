@@ -1,7 +1,6 @@
 //! Capture: an image becomes a snapshot.
 
 mod buffers;
-mod changed;
 mod choose;
 mod commit;
 mod draft;
@@ -23,7 +22,6 @@ use crate::repository::check_level;
 use crate::stores::fence;
 use crate::stores::notes::Damage;
 use crate::stores::records;
-pub(crate) use crate::verbs::capture::changed::Changed;
 use crate::verbs::capture::commit::Commit;
 use crate::verbs::capture::commit::commit;
 use crate::verbs::capture::packing::Compression;
@@ -176,17 +174,6 @@ pub fn capture(
     }
     Err(Error::new(ErrorKind::InUse, "gc removed again and again what this capture needs")
         .with_hint("capture the image again when gc has ended"))
-}
-
-pub(crate) fn capture_changed(
-    repo: &Repository,
-    image: &dyn ReadAt,
-    _base: Option<&Record>,
-    _changed: &Changed,
-    options: &CaptureOptions,
-    progress: &dyn Progress,
-) -> Result<CaptureReport> {
-    capture(repo, image, options, progress)
 }
 
 fn check(options: &CaptureOptions) -> Result<()> {
