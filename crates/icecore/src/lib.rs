@@ -84,8 +84,12 @@ pub use crate::verbs::bench::WhatIf;
 pub use crate::verbs::bench::bench;
 pub use crate::verbs::capture::CaptureOptions;
 pub use crate::verbs::capture::CaptureReport;
+#[cfg(feature = "testing")]
+pub use crate::verbs::capture::KeptBase;
 pub use crate::verbs::capture::Parent;
 pub use crate::verbs::capture::capture;
+#[cfg(feature = "testing")]
+pub use crate::verbs::capture::capture_ranges;
 pub use crate::verbs::catalog::Listing;
 pub use crate::verbs::catalog::Snapshot;
 pub use crate::verbs::catalog::Unreadable;

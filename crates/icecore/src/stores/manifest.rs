@@ -1,6 +1,9 @@
 //! Reads manifests: finds the leaf that maps a region of an image, without reading more pages than lead to it.
 
+use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::PoisonError;
 
 use crate::format::page::Inner;
 use crate::format::page::Leaf;
@@ -11,7 +14,9 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PageId;
 use crate::words::sizes::FANOUT;
+use crate::words::sizes::to_u64;
 use crate::words::sizes::tree_height;
+use crate::words::sync::Mutex;
 
 /// Returns a page that is a leaf, or inner at a level, as its place in the tree demands (level 0 is a leaf).
 pub(crate) fn load_page(store: &Store, id: &PageId, level: u32) -> Result<Page> {
@@ -47,28 +52,57 @@ pub(crate) fn load_inner(store: &Store, id: &PageId, level: u32) -> Result<Inner
     }
 }
 
+/// Reads inner pages and keeps the last few, so that what goes through a tree a little behind need not read them again.
+pub(crate) struct RecentPages<'a> {
+    store: &'a Store,
+    kept_max: usize,
+    kept: Mutex<VecDeque<(PageId, Arc<Inner>)>>,
+}
+
+impl<'a> RecentPages<'a> {
+    pub(crate) fn new(store: &'a Store, kept_max: usize) -> Self {
+        Self { store, kept_max, kept: Mutex::default() }
+    }
+
+    /// Returns a page that must be inner and of this level.
+    pub(crate) fn load(&self, id: &PageId, level: u32) -> Result<Arc<Inner>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = kept.iter().rev().find(|(at, inner)| at == id && u32::from(inner.level) == level);
+        if let Some((_, inner)) = known {
+            return Ok(Arc::clone(inner));
+        }
+        let inner = Arc::new(load_inner(self.store, id, level)?);
+        kept.push_back((*id, Arc::clone(&inner)));
+        if kept.len() > self.kept_max {
+            kept.pop_front();
+        }
+        Ok(inner)
+    }
+}
+
 /// Goes through the leaves of a manifest in order. Keeps the pages on the path to the last one.
 pub(crate) struct TreeReader<'a> {
-    store: &'a Store,
+    pages: Arc<RecentPages<'a>>,
     root: Option<PageRef>,
     height: u32,
     /// Inner pages from the root down, each with its level and its number among the pages of that level.
-    path: Vec<(u32, u64, Inner)>,
+    path: Vec<(u32, u64, Arc<Inner>)>,
     pages_read: u64,
 }
 
 impl<'a> TreeReader<'a> {
     pub(crate) fn new(store: &'a Store, root: Option<PageRef>, size_bytes: u64) -> Self {
-        Self { store, root, height: tree_height(size_bytes), path: Vec::new(), pages_read: 0 }
+        Self::with(Arc::new(RecentPages::new(store, 0)), root, size_bytes)
     }
 
-    /// Returns the first leaf with data at or after number `from`: its number and the reference to its page.
-    pub(crate) fn next_leaf(&mut self, from: u64) -> Result<Option<(u64, PageRef)>> {
-        self.next_leaf_past(from, &mut |_, error| Err(error))
+    /// As [`new`](Self::new), with inner pages that something else reads too.
+    pub(crate) fn with(pages: Arc<RecentPages<'a>>, root: Option<PageRef>, size_bytes: u64) -> Self {
+        Self { pages, root, height: tree_height(size_bytes), path: Vec::new(), pages_read: 0 }
     }
 
-    /// As [`next_leaf`](Self::next_leaf). Where a page cannot be read, `unread` gets the numbers of the leaves below it;
-    /// where that returns `Ok`, the search goes on behind them.
+    /// Returns the first leaf with data at or after number `from`: its number and the reference to its page. Where a page
+    /// cannot be read, `unread` gets the numbers of the leaves below it; where that returns `Ok`, the search goes on behind
+    /// them.
     pub(crate) fn next_leaf_past(
         &mut self,
         from: u64,
@@ -128,7 +162,7 @@ impl<'a> TreeReader<'a> {
     }
 
     fn push(&mut self, page: PageRef, level: u32, number: u64) -> Result<()> {
-        let inner = load_inner(self.store, &page.id, level)?;
+        let inner = self.pages.load(&page.id, level)?;
         self.pages_read += 1;
         self.path.push((level, number, inner));
         Ok(())
@@ -147,8 +181,22 @@ enum Step {
     },
 }
 
+/// Returns how many blocks below a page of `level` are not zero, those below pages that cannot be read left out.
+pub(crate) fn count_data_blocks(store: &Store, root: Option<PageRef>, level: u32) -> u64 {
+    let mut open: Vec<(PageRef, u32)> = root.map(|root| (root, level)).into_iter().collect();
+    let mut blocks = 0;
+    while let Some((page, level)) = open.pop() {
+        match load_page(store, &page.id, level) {
+            Ok(Page::Inner(inner)) => open.extend(inner.children().map(|(_, child)| (child, level - 1))),
+            Ok(Page::Leaf(leaf)) => blocks += to_u64(leaf.places().flatten().count()),
+            Err(_) => {}
+        }
+    }
+    blocks
+}
+
 /// Returns the number, among the pages of `level`, of the page that leaf `leaf` is below.
-fn number_at(leaf: u64, level: u32) -> u64 {
+pub(crate) fn number_at(leaf: u64, level: u32) -> u64 {
     leaf.checked_shr(7 * level).unwrap_or(0)
 }
 

@@ -1,9 +1,15 @@
-//! Builds the manifest of an image from its leaves, given in order. Regions without data cost nothing.
+//! Builds the manifest of an image from its leaves, given in order: from nothing, or from the tree of another image of which
+//! some leaves are other ones now. Regions without data cost nothing, and regions that stay as they are neither.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::format::page::Inner;
 use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::pure::hash::Hasher;
+use crate::stores::manifest::RecentPages;
+use crate::stores::manifest::number_at;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::sizes::FANOUT;
@@ -26,64 +32,152 @@ pub(crate) fn emit_page(hasher: &Hasher, page: &Page, sink: &mut PageSink<'_>) -
     Ok(page)
 }
 
-/// The inner pages that are not complete yet, one for each level.
-pub(crate) struct TreeBuilder<'a> {
-    hasher: &'a Hasher,
-    open: Vec<Open>,
-    /// The page that stands above all others, once there is one.
-    root: Option<PageRef>,
+/// The tree that another one grows out of.
+pub(crate) struct Base<'a> {
+    pub(crate) root: PageRef,
+    pub(crate) size_bytes: u64,
+    pub(crate) pages: Arc<RecentPages<'a>>,
 }
 
-#[derive(Default)]
+/// A tree, of which the inner pages on the way to the last leaf are open.
+pub(crate) struct TreeBuilder<'a> {
+    hasher: &'a Hasher,
+    base: Option<Base<'a>>,
+    height: u32,
+    /// The open pages, from the root down.
+    open: Vec<Open>,
+    root: Option<Node>,
+}
+
+/// What stands in a place of the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Node {
+    Page(PageRef),
+    /// The base's root, which has grown by pages that have no other child: they are made if it stays at that.
+    Grown,
+}
+
 struct Open {
+    level: u32,
     number: u64,
-    children: Vec<(u8, PageRef)>,
+    children: BTreeMap<u8, Node>,
+    /// Whether they are other ones than those that the page had.
+    changed: bool,
 }
 
 impl<'a> TreeBuilder<'a> {
-    pub(crate) fn new(hasher: &'a Hasher, size_bytes: u64) -> Self {
-        let open = (0..tree_height(size_bytes)).map(|_| Open::default()).collect();
-        Self { hasher, open, root: None }
+    /// Begins the tree of an image that is not shorter than that of `base`; it has the base's leaves until others are put.
+    pub(crate) fn new(hasher: &'a Hasher, size_bytes: u64, base: Option<Base<'a>>) -> Self {
+        let height = tree_height(size_bytes);
+        let root = base.as_ref().map(|base| base.node_at(height));
+        Self { hasher, base, height, open: Vec::new(), root }
     }
 
-    /// Adds leaf `number`; numbers grow from call to call.
-    pub(crate) fn push(&mut self, number: u64, page: PageRef, sink: &mut PageSink<'_>) -> Result<()> {
-        if self.open.is_empty() {
-            self.root = Some(page);
+    /// Puts leaf `number`, or none where all is zero now; numbers grow from call to call.
+    pub(crate) fn put(&mut self, number: u64, leaf: Option<PageRef>, sink: &mut PageSink<'_>) -> Result<()> {
+        while let Some(done) = self.open.pop_if(|page| page.number != number_at(number, page.level)) {
+            self.close(done, sink)?;
+        }
+        loop {
+            let level = self.open.last().map_or(self.height, |page| page.level - 1);
+            let node = self.node_at(level, number);
+            if level == 0 {
+                self.set(number, leaf.map(Node::Page));
+                return Ok(());
+            }
+            let page = self.open_page(level, number_at(number, level), node)?;
+            self.open.push(page);
+        }
+    }
+
+    /// Closes all pages and returns the root; none where all is zero.
+    pub(crate) fn finish(mut self, sink: &mut PageSink<'_>) -> Result<Option<PageRef>> {
+        while let Some(page) = self.open.pop() {
+            self.close(page, sink)?;
+        }
+        self.root.map(|root| self.page_of(root, self.height, sink)).transpose()
+    }
+
+    /// Returns what stands at `level` on the way to leaf `number`. All pages above it are open, and none below.
+    fn node_at(&self, level: u32, number: u64) -> Option<Node> {
+        match self.open.last() {
+            None => self.root,
+            Some(above) => above.children.get(&slot_of(number_at(number, level))).copied(),
+        }
+    }
+
+    /// Puts what has this number on its level into the page above it, which is the last that is open.
+    fn set(&mut self, number: u64, node: Option<Node>) {
+        let Some(above) = self.open.last_mut() else {
+            self.root = node;
+            return;
+        };
+        let slot = slot_of(number);
+        let before = match node {
+            Some(node) => above.children.insert(slot, node),
+            None => above.children.remove(&slot),
+        };
+        above.changed |= before != node;
+    }
+
+    fn open_page(&self, level: u32, number: u64, node: Option<Node>) -> Result<Open> {
+        let mut children = BTreeMap::new();
+        match (node, &self.base) {
+            (Some(Node::Page(page)), Some(base)) => {
+                let inner = base.pages.load(&page.id, level)?;
+                children.extend(inner.children().map(|(at, child)| (slot_of(at), Node::Page(child))));
+            }
+            (Some(Node::Grown), Some(base)) => {
+                children.insert(0, base.node_at(level - 1));
+            }
+            _ => {}
+        }
+        Ok(Open { level, number, children, changed: false })
+    }
+
+    /// Makes a page of what was open, if it is another one than before.
+    fn close(&mut self, page: Open, sink: &mut PageSink<'_>) -> Result<()> {
+        if !page.changed {
             return Ok(());
         }
-        self.put(0, number, page, sink)
-    }
-
-    /// Adds child `number` to the open page of the level above `below`, which is closed first if it is another one.
-    fn put(&mut self, below: usize, number: u64, page: PageRef, sink: &mut PageSink<'_>) -> Result<()> {
-        let parent = number / FANOUT as u64;
-        if self.open[below].number != parent && !self.open[below].children.is_empty() {
-            self.close(below, sink)?;
+        let mut children = Vec::with_capacity(page.children.len());
+        for (slot, child) in page.children {
+            children.push((slot, self.page_of(child, page.level - 1, sink)?));
         }
-        let slot = u8::try_from(number % FANOUT as u64).unwrap_or(0);
-        self.open[below].number = parent;
-        self.open[below].children.push((slot, page));
+        let node = match children.as_slice() {
+            [] => None,
+            children => Some(Node::Page(self.emit(page.level, children, sink)?)),
+        };
+        self.set(page.number, node);
         Ok(())
     }
 
-    fn close(&mut self, below: usize, sink: &mut PageSink<'_>) -> Result<()> {
-        let Open { number, children } = std::mem::take(&mut self.open[below]);
-        if children.is_empty() {
-            return Ok(());
+    /// Returns the page of what stands at `level`, made now where the base has grown.
+    fn page_of(&self, node: Node, level: u32, sink: &mut PageSink<'_>) -> Result<PageRef> {
+        match (node, &self.base) {
+            (Node::Page(page), _) => Ok(page),
+            (Node::Grown, Some(base)) => {
+                let levels = tree_height(base.size_bytes) + 1..=level;
+                levels.into_iter().try_fold(base.root, |page, level| self.emit(level, &[(0, page)], sink))
+            }
+            (Node::Grown, None) => Err(Error::corrupt("a tree that grows out of none")),
         }
-        let level = u8::try_from(below + 1).unwrap_or(u8::MAX);
-        let page = emit_page(self.hasher, &Page::Inner(Inner::new(level, &children)), sink)?;
-        if below + 1 == self.open.len() {
-            self.root = Some(page);
-            return Ok(());
-        }
-        self.put(below + 1, number, page, sink)
     }
 
-    /// Closes all pages and returns the root; none where there were no leaves.
-    pub(crate) fn finish(mut self, sink: &mut PageSink<'_>) -> Result<Option<PageRef>> {
-        (0..self.open.len()).try_for_each(|below| self.close(below, sink))?;
-        Ok(self.root)
+    fn emit(&self, level: u32, children: &[(u8, PageRef)], sink: &mut PageSink<'_>) -> Result<PageRef> {
+        let level = u8::try_from(level).unwrap_or(u8::MAX);
+        emit_page(self.hasher, &Page::Inner(Inner::new(level, children)), sink)
     }
+}
+
+impl Base<'_> {
+    /// Returns what the leaves of the base are below, in a tree of at least its height.
+    fn node_at(&self, level: u32) -> Node {
+        if level == tree_height(self.size_bytes) { Node::Page(self.root) } else { Node::Grown }
+    }
+}
+
+/// Returns the place of a page, given its number among those of its level, in the page above it.
+fn slot_of(number: u64) -> u8 {
+    u8::try_from(number % FANOUT as u64).unwrap_or(0)
 }

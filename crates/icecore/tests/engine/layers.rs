@@ -71,9 +71,10 @@ const LAYERS: &[&[&str]] = &[
     &["fuzzing/decoders", "fuzzing/forge"],
     // Verbs, each after its parts, which no other verb imports.
     &["verbs/catalog"],
-    &["verbs/capture/buffers", "verbs/capture/commit", "verbs/capture/draft"],
+    &["verbs/capture/buffers", "verbs/capture/changed", "verbs/capture/commit", "verbs/capture/draft"],
     &["verbs/capture/packing", "verbs/capture/parent"],
-    &["verbs/capture/pages", "verbs/capture/scan"],
+    &["verbs/capture/pages", "verbs/capture/regions"],
+    &["verbs/capture/scan"],
     &["verbs/capture/choose"],
     &["verbs/capture/pipeline"],
     &["verbs/gc/copies", "verbs/gc/totals"],

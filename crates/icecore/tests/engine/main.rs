@@ -9,6 +9,8 @@ mod capture;
 #[cfg(test)]
 mod catalog;
 #[cfg(test)]
+mod changed;
+#[cfg(test)]
 mod copies;
 #[cfg(test)]
 mod crash;

@@ -72,6 +72,11 @@ impl Draft {
         self.extents[self.resolved..].iter().any(|(_, place)| matches!(place, BlockPlace::Open(_)))
     }
 
+    /// Tells whether all of it is zero: it stands for a leaf that is no more.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.spans.iter().all(|digest| *digest == Digest::ZERO)
+    }
+
     /// Returns the leaf, all of whose chunks have ids.
     pub(crate) fn finish(&self) -> Result<Leaf> {
         let mut numbers = HashMap::new();

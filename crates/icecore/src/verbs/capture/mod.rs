@@ -1,6 +1,7 @@
 //! Capture: an image becomes a snapshot.
 
 mod buffers;
+mod changed;
 mod choose;
 mod commit;
 mod draft;
@@ -11,7 +12,11 @@ mod packing;
 mod pages;
 mod parent;
 mod pipeline;
+mod regions;
 mod scan;
+
+#[cfg(feature = "testing")]
+use std::ops::Range;
 
 use crate::format::layout;
 use crate::format::record::CaptureStats;
@@ -22,13 +27,14 @@ use crate::repository::check_level;
 use crate::stores::fence;
 use crate::stores::notes::Damage;
 use crate::stores::records;
+use crate::verbs::capture::changed::Changed;
 use crate::verbs::capture::commit::Commit;
 use crate::verbs::capture::commit::commit;
 use crate::verbs::capture::packing::Compression;
 use crate::verbs::capture::packing::Publisher;
 use crate::verbs::capture::pipeline::Captured;
 use crate::verbs::capture::pipeline::Plan;
-use crate::verbs::capture::scan::data_bytes_at_most;
+use crate::verbs::capture::regions::data_bytes_at_most;
 use crate::verbs::capture::scan::size_changed;
 use crate::verbs::catalog::Snapshot;
 use crate::verbs::catalog::check_name_is_free;
@@ -119,6 +125,131 @@ pub fn capture(
     options: &CaptureOptions,
     progress: &dyn Progress,
 ) -> Result<CaptureReport> {
+    attempt(repo, image, options, progress, &|job| {
+        let parent = choose_parent(repo, options)?;
+        // Where something is damaged, the image is read: it may bring back what is.
+        let trusted = trusted_parent(parent.as_ref(), &job.image, options).filter(|_| job.damage.is_empty());
+        let trusted_mtime = trusted.is_some();
+        let captured = match trusted {
+            Some(parent) => unread(parent),
+            None => {
+                progress.total(Meter::Scanned, data_bytes_at_most(image)?);
+                pipeline::run(job.plan(parent.as_ref(), None))?
+            }
+        };
+        Ok(Read { captured, parent, trusted_mtime })
+    })
+}
+
+/// Captures `image` knowing that it equals `base` but for what `changed` has, of which alone it is read. What lies beyond
+/// the end of `base` and has not changed is zero. Without a base, everything else is zero. The snapshot is the one that
+/// [`capture`] would make; its parent is `base`, which need not be in the repository any more, as long as gc keeps its data.
+///
+/// # Errors
+/// As for [`capture`]; `InvalidInput` if the image is shorter than `base`, and `Corrupt` if a page of the manifest above
+/// what has changed cannot be read. Where a leaf page cannot be read or names chunks that are lost, the image is read.
+#[cfg_attr(
+    not(feature = "testing"),
+    expect(dead_code, reason = "nothing in the engine knows yet what has changed")
+)]
+pub(crate) fn capture_changed(
+    repo: &Repository,
+    image: &dyn ReadAt,
+    base: Option<&Record>,
+    changed: &Changed,
+    options: &CaptureOptions,
+    progress: &dyn Progress,
+) -> Result<CaptureReport> {
+    let base_bytes = base.map_or(0, |base| base.size_bytes);
+    if image.len() < base_bytes {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("an image of {} bytes is shorter than its base of {base_bytes}", image.len()),
+        ));
+    }
+    attempt(repo, image, options, progress, &|job| {
+        progress.total(Meter::Scanned, changed.bytes_at_most(image.len()));
+        let captured = pipeline::run(job.plan(base, Some(changed)))?;
+        Ok(Read { captured, parent: base.cloned(), trusted_mtime: false })
+    })
+}
+
+/// A snapshot that a test keeps as a base, as a volume does.
+#[cfg(feature = "testing")]
+pub struct KeptBase(Record);
+
+#[cfg(feature = "testing")]
+impl KeptBase {
+    /// Keeps a snapshot, which may be deleted afterwards.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of that id.
+    pub fn load(repo: &Repository, id: SnapshotId) -> Result<Self> {
+        records::load(repo.base(), id).map(Self)
+    }
+}
+
+/// For tests: `capture_changed`, given ranges of bytes in order.
+///
+/// # Errors
+/// As for `capture_changed`.
+#[cfg(feature = "testing")]
+pub fn capture_ranges(
+    repo: &Repository,
+    image: &dyn ReadAt,
+    base: Option<&KeptBase>,
+    ranges: &[Range<u64>],
+    options: &CaptureOptions,
+    progress: &dyn Progress,
+) -> Result<CaptureReport> {
+    let mut changed = Changed::default();
+    ranges.iter().try_for_each(|range| changed.add(range.clone()))?;
+    capture_changed(repo, image, base.map(|base| &base.0), &changed, options, progress)
+}
+
+/// What came of reading an image.
+struct Read {
+    captured: Captured,
+    parent: Option<Record>,
+    trusted_mtime: bool,
+}
+
+/// One attempt to capture an image.
+struct Job<'a> {
+    repo: &'a Repository,
+    source: &'a dyn ReadAt,
+    /// What is known of the image.
+    image: ImageState,
+    damage: &'a Damage,
+    publisher: Option<&'a Publisher<'a>>,
+    options: &'a CaptureOptions,
+    progress: &'a dyn Progress,
+}
+
+impl<'a> Job<'a> {
+    fn plan(&self, parent: Option<&'a Record>, changed: Option<&'a Changed>) -> Plan<'a> {
+        let level = self.options.level.unwrap_or(self.repo.config.level);
+        Plan {
+            store: &self.repo.store,
+            damage: self.damage,
+            image: self.source,
+            parent,
+            changed,
+            publisher: self.publisher,
+            compression: Compression { level, check: self.options.check },
+            progress: self.progress,
+        }
+    }
+}
+
+/// Has `read` store the image and then makes the record, again if gc has removed meanwhile what that needs.
+fn attempt(
+    repo: &Repository,
+    image: &dyn ReadAt,
+    options: &CaptureOptions,
+    progress: &dyn Progress,
+    read: &dyn Fn(&Job<'_>) -> Result<Read>,
+) -> Result<CaptureReport> {
     check(options)?;
     let before = image.state().map_err(|error| Error::io("looking at the image", error))?;
     if before.size_bytes > IMAGE_BYTES_MAX {
@@ -146,20 +277,16 @@ pub fn capture(
         repo.store.reload()?;
         let records = records::load_all(base)?;
         check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;
-        let parent = choose_parent(repo, options)?;
-        // Where something is damaged, the image is read: it may bring back what is.
         let damage = Damage::load(base);
-        let trusted = trusted_parent(parent.as_ref(), &before, options).filter(|_| damage.is_empty());
-        let captured = match trusted {
-            Some(parent) => unread(parent),
-            None => read(repo, &damage, image, parent.as_ref(), publisher.as_ref(), options, progress)?,
-        };
+        let publisher = publisher.as_ref();
+        let job = Job { repo, source: image, image: before, damage: &damage, publisher, options, progress };
+        let Read { captured, parent, trusted_mtime } = read(&job)?;
         let after = image.state().map_err(|error| Error::io("looking at the image", error))?;
         if after.size_bytes != before.size_bytes {
             return Err(size_changed(before.size_bytes, after.size_bytes, ""));
         }
         let record = record_of(options, parent.as_ref(), &captured, &before);
-        publisher.as_ref().map_or(Ok(()), |publisher| publisher.finish_parity(progress))?;
+        publisher.map_or(Ok(()), |publisher| publisher.finish_parity(progress))?;
         if publisher.is_some() && commit(repo, &record, generation)? == Commit::Stale {
             continue;
         }
@@ -167,7 +294,7 @@ pub fn capture(
             parent: parent.as_ref().map(|parent| parent.id),
             read_bytes: captured.read_bytes,
             unchanged: parent.as_ref().is_some_and(|parent| parent.content == captured.content),
-            trusted_mtime: trusted.is_some(),
+            trusted_mtime,
             changed_while_read: before != after,
             snapshot: Snapshot::from(record),
         });
@@ -220,20 +347,6 @@ fn unread(parent: &Record) -> Captured {
         data: Default::default(),
         pages: Default::default(),
     }
-}
-
-fn read(
-    repo: &Repository,
-    damage: &Damage,
-    image: &dyn ReadAt,
-    parent: Option<&Record>,
-    publisher: Option<&Publisher<'_>>,
-    options: &CaptureOptions,
-    progress: &dyn Progress,
-) -> Result<Captured> {
-    progress.total(Meter::Scanned, data_bytes_at_most(image)?);
-    let compression = Compression { level: options.level.unwrap_or(repo.config.level), check: options.check };
-    pipeline::run(Plan { store: &repo.store, damage, image, parent, publisher, compression, progress })
 }
 
 fn record_of(

@@ -1,17 +1,23 @@
 //! The snapshot that an image is compared with, leaf by leaf.
 
+use std::sync::Arc;
+
 use crate::format::page::Leaf;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Store;
+use crate::stores::manifest::RecentPages;
 use crate::stores::manifest::TreeReader;
 use crate::stores::manifest::load_leaf;
 use crate::stores::notes::Damage;
 use crate::verbs::capture::draft::BlockPlace;
+use crate::words::error::Result;
 use crate::words::ids::Digest;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;
+use crate::words::sizes::SPAN_BLOCKS;
+use crate::words::sizes::to_u64;
 
 /// Reads the parent's manifest in step with the image.
 pub(crate) struct ParentReader<'a> {
@@ -31,29 +37,64 @@ pub(crate) struct ParentLeaf {
     leaf: Leaf,
 }
 
+/// What the parent has in a leaf region.
+pub(crate) enum Found {
+    /// Zeros.
+    Nothing,
+    /// A leaf. The index knows all its chunks, and none of them is known to be damaged.
+    Sound(ParentLeaf),
+    /// A leaf with chunks of which that is not so.
+    Unsound(ParentLeaf),
+    /// A leaf that cannot be read.
+    Unreadable,
+}
+
 impl<'a> ParentReader<'a> {
-    pub(crate) fn new(store: &'a Store, damage: &'a Damage, parent: &Record) -> Self {
-        let tree = TreeReader::new(store, parent.root, parent.size_bytes);
+    pub(crate) fn new(
+        store: &'a Store,
+        damage: &'a Damage,
+        parent: &Record,
+        pages: Arc<RecentPages<'a>>,
+    ) -> Self {
+        let tree = TreeReader::with(pages, parent.root, parent.size_bytes);
         Self { store, damage, tree, broken: false, met_damage: false }
     }
 
-    /// Returns the parent's leaf with this number, if it has data, can be read, and the index knows all its chunks, none of
-    /// which is known to be damaged.
+    /// Returns the parent's leaf with this number, if it is there and sound. What cannot be read is taken for missing.
     pub(crate) fn leaf(&mut self, number: u64) -> Option<ParentLeaf> {
         if self.broken {
             return None;
         }
-        let found = match self.tree.next_leaf(number) {
-            Ok(found) => found,
+        match self.find(number) {
+            Ok(Found::Sound(leaf)) => Some(leaf),
+            Ok(_) => None,
             Err(_) => {
                 (self.broken, self.met_damage) = (true, true);
                 None
             }
-        };
-        let (_, page) = found.filter(|(at, _)| *at == number)?;
+        }
+    }
+
+    /// Returns the number of the first leaf at or after number `from` that may have data.
+    pub(crate) fn next_number(&mut self, from: u64) -> Result<Option<u64>> {
+        let mut unread = None;
+        let found = self.tree.next_leaf_past(from, &mut |leaves, _| {
+            unread = unread.or(Some(leaves.start.max(from)));
+            Ok(())
+        })?;
+        let found = found.map(|(number, _)| number);
+        Ok([found, unread].into_iter().flatten().min())
+    }
+
+    /// Returns what the parent has in a leaf region. An error means that a page above it cannot be read.
+    pub(crate) fn find(&mut self, number: u64) -> Result<Found> {
+        let found = self.tree.next_leaf_past(number, &mut |leaves, error| {
+            if leaves.contains(&number) { Err(error) } else { Ok(()) }
+        })?;
+        let Some((_, page)) = found.filter(|(at, _)| *at == number) else { return Ok(Found::Nothing) };
         let Ok(leaf) = load_leaf(self.store, &page.id) else {
             self.met_damage = true;
-            return None;
+            return Ok(Found::Unreadable);
         };
         // A chunk that was lost is not referred to again: its blocks are stored anew from the image. A hint is enough to
         // tell: the odds that one of another chunk has the same key are 1 in 2^48 for each chunk.
@@ -67,11 +108,19 @@ impl<'a> ParentReader<'a> {
                 !self.damage.has_id(&id.0) && hints.any(|hint| !self.damage.has_pack(hint.pack))
             }
         });
-        known.then(|| ParentLeaf { page, spans: leaf.span_digests(), leaf })
+        let leaf = ParentLeaf { page, spans: leaf.span_digests(), leaf };
+        Ok(if known { Found::Sound(leaf) } else { Found::Unsound(leaf) })
     }
 }
 
 impl ParentLeaf {
+    /// Returns how many blocks of the spans in `mask` are not zero.
+    pub(crate) fn data_blocks(&self, mask: u64) -> u64 {
+        let places = self.leaf.places().enumerate();
+        let data = places.filter(|(block, place)| place.is_some() && mask >> (block / SPAN_BLOCKS) & 1 == 1);
+        to_u64(data.count())
+    }
+
     /// Returns where the parent has each block.
     pub(crate) fn places(&self) -> Vec<BlockPlace> {
         let mut places = Vec::with_capacity(LEAF_BLOCKS);

@@ -2,17 +2,22 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::record::Record;
 use crate::stores::chunks::Store;
+use crate::stores::manifest::RecentPages;
+use crate::stores::manifest::count_data_blocks;
 use crate::stores::notes::Damage;
 use crate::stores::pack_writer::Item;
+use crate::stores::tree_builder::Base;
 use crate::stores::tree_builder::TreeBuilder;
 use crate::stores::tree_builder::emit_page;
 use crate::verbs::capture::buffers::BufferPool;
+use crate::verbs::capture::changed::Changed;
 use crate::verbs::capture::choose::Chooser;
 use crate::verbs::capture::draft::BlockPlace;
 use crate::verbs::capture::draft::Draft;
@@ -25,6 +30,9 @@ use crate::verbs::capture::packing::pack_in_order;
 use crate::verbs::capture::pages::PageStore;
 use crate::verbs::capture::parent::ParentLeaf;
 use crate::verbs::capture::parent::ParentReader;
+use crate::verbs::capture::regions::ChangedRegions;
+use crate::verbs::capture::regions::DataRegions;
+use crate::verbs::capture::regions::Regions;
 use crate::verbs::capture::scan::Scan;
 use crate::verbs::capture::scan::ScannedLeaf;
 use crate::words::error::Error;
@@ -35,6 +43,7 @@ use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::to_u64;
+use crate::words::sizes::tree_height;
 use crate::words::sync::mpsc;
 use crate::words::sync::thread;
 use crate::world::io::ReadAt;
@@ -47,6 +56,8 @@ const CHUNKS_AT_ONCE: usize = 4;
 const CHUNKS_UNDER_WAY: usize = 256;
 /// Leaves that may wait for the chunk of their last new blocks. More, and the chunk is closed before it is full.
 const DRAFTS_MAX: usize = 64;
+/// Inner pages of the parent that are kept, of about 6 KiB each: more than the scan is ahead of the tree.
+const PAGES_KEPT: usize = 512;
 
 /// What is captured, and how.
 #[derive(Clone, Copy)]
@@ -56,10 +67,29 @@ pub(crate) struct Plan<'a> {
     pub(crate) damage: &'a Damage,
     pub(crate) image: &'a dyn ReadAt,
     pub(crate) parent: Option<&'a Record>,
+    /// Where the image may differ from the parent, which is all zero if there is none; none where that is not known.
+    pub(crate) changed: Option<&'a Changed>,
     /// None where nothing is to be written.
     pub(crate) publisher: Option<&'a Publisher<'a>>,
     pub(crate) compression: Compression,
     pub(crate) progress: &'a dyn Progress,
+}
+
+impl<'a> Plan<'a> {
+    /// Returns the regions of the image that are to be scanned. Inner pages of the parent that are read go to `recent`.
+    fn regions(&self, recent: Arc<RecentPages<'a>>) -> Regions<'a> {
+        let parent = self.parent.map(|parent| ParentReader::new(self.store, self.damage, parent, recent));
+        match self.changed {
+            Some(changed) => Regions::Changed(ChangedRegions::new(self.image, changed, parent)),
+            None => Regions::All { data: DataRegions::new(self.image), parent },
+        }
+    }
+
+    /// Returns the tree that the image's tree is made out of: the parent's, where it is known what has changed since.
+    fn base_of_tree(&self, recent: &Arc<RecentPages<'a>>) -> Option<Base<'a>> {
+        let parent = self.parent.filter(|_| self.changed.is_some())?;
+        Some(Base { root: parent.root?, size_bytes: parent.size_bytes, pages: Arc::clone(recent) })
+    }
 }
 
 /// What came of it.
@@ -101,6 +131,8 @@ struct Chosen<'a> {
     drafts: VecDeque<Draft>,
     read_bytes: u64,
     data_blocks: u64,
+    /// How many blocks of data the parent has where the image was looked at; none where that cannot be known.
+    replaced_blocks: Option<u64>,
 }
 
 impl<'a> Chosen<'a> {
@@ -111,13 +143,15 @@ impl<'a> Chosen<'a> {
         published: &Published,
     ) -> Result<(Self, PageStore<'a>)> {
         let hasher = &plan.store.base.hasher;
+        let recent = Arc::new(RecentPages::new(plan.store, PAGES_KEPT));
         let mut chosen = Chosen {
             plan,
             chooser: Chooser::new(plan.store, plan.damage),
-            tree: TreeBuilder::new(hasher, plan.image.len()),
+            tree: TreeBuilder::new(hasher, plan.image.len(), plan.base_of_tree(&recent)),
             drafts: VecDeque::new(),
             read_bytes: 0,
             data_blocks: 0,
+            replaced_blocks: Some(0),
         };
         let submit = |jobs: Vec<ChunkJob>| {
             if jobs.is_empty() {
@@ -132,8 +166,8 @@ impl<'a> Chosen<'a> {
         };
         let mut pages =
             PageStore::new(plan.store, plan.publisher, plan.compression, !plan.damage.is_empty())?;
-        let parent = plan.parent.map(|parent| ParentReader::new(plan.store, plan.damage, parent));
-        let mut scan = Scan::new(scope, plan.image, hasher, plan.progress, parent, BufferPool::new(BUFFERS));
+        let regions = plan.regions(recent);
+        let mut scan = Scan::new(scope, plan.image, hasher, plan.progress, regions, BufferPool::new(BUFFERS));
         while let Some(leaf) = scan.next()? {
             if plan.progress.cancelled() {
                 return Err(Error::interrupted());
@@ -159,13 +193,18 @@ impl<'a> Chosen<'a> {
     ) -> Result<()> {
         self.read_bytes += leaf.read_bytes;
         self.data_blocks += to_u64(leaf.blocks.iter().flatten().count());
-        if leaf.spans.iter().all(|digest| *digest == Digest::ZERO) {
+        self.replaced_blocks = self.replaced_blocks.zip(leaf.replaced_blocks).map(|(all, more)| all + more);
+        if self.plan.changed.is_none() && leaf.spans.iter().all(|digest| *digest == Digest::ZERO) {
             return Ok(());
         }
         if let Some(same) = leaf.parent.as_ref().filter(|same| same.spans == leaf.spans) {
+            if self.plan.changed.is_some() {
+                return Ok(());
+            }
             // A leaf that waits goes into the tree before this one.
             if self.drafts.is_empty() {
-                return self.tree.push(leaf.number, same.page, &mut |page, bytes| pages.put(page, &bytes));
+                let sink = &mut |page: &PageRef, bytes: Vec<u8>| pages.put(page, &bytes);
+                return self.tree.put(leaf.number, Some(same.page), sink);
             }
         }
         let places = leaf.parent.as_ref().map(ParentLeaf::places);
@@ -213,8 +252,13 @@ impl<'a> Chosen<'a> {
     fn emit_resolved(&mut self, pages: &mut PageStore<'_>) -> Result<()> {
         let sink = &mut |page: &PageRef, bytes: Vec<u8>| pages.put(page, &bytes);
         while let Some(draft) = self.drafts.pop_front_if(|draft| !draft.is_open()) {
-            let page = emit_page(&self.plan.store.base.hasher, &Page::Leaf(draft.finish()?), sink)?;
-            self.tree.push(draft.number, page, sink)?;
+            let page = if draft.is_zero() {
+                None
+            } else {
+                let leaf = Page::Leaf(draft.finish()?);
+                Some(emit_page(&self.plan.store.base.hasher, &leaf, sink)?)
+            };
+            self.tree.put(draft.number, page, sink)?;
         }
         Ok(())
     }
@@ -223,14 +267,26 @@ impl<'a> Chosen<'a> {
     fn finish(self, data: Stored, mut pages: PageStore<'_>) -> Result<Captured> {
         let root = self.tree.finish(&mut |page, bytes| pages.put(page, &bytes))?;
         let content = root.map_or(Digest::ZERO, |root| root.content);
+        let pages = pages.finish(data)?;
+        let data_bytes = match (self.plan.changed, self.replaced_blocks) {
+            (None, _) => self.data_blocks * BLOCK_U64,
+            (Some(_), Some(replaced)) => {
+                let before = self.plan.parent.map_or(0, |parent| parent.stats.data_bytes);
+                (before + self.data_blocks * BLOCK_U64).saturating_sub(replaced * BLOCK_U64)
+            }
+            (Some(_), None) => {
+                let height = tree_height(self.plan.image.len());
+                count_data_blocks(self.plan.store, root, height) * BLOCK_U64
+            }
+        };
         Ok(Captured {
             root,
             content: self.plan.store.base.hasher.image(self.plan.image.len(), content),
             read_bytes: self.read_bytes,
-            data_bytes: self.data_blocks * BLOCK_U64,
+            data_bytes,
             new_bytes: self.chooser.new_blocks * BLOCK_U64,
             data,
-            pages: pages.finish(data)?,
+            pages,
         })
     }
 }

@@ -13,7 +13,9 @@ use crate::pure::span::Span;
 use crate::verbs::capture::buffers::BufferPool;
 use crate::verbs::capture::buffers::LeafBuffer;
 use crate::verbs::capture::parent::ParentLeaf;
-use crate::verbs::capture::parent::ParentReader;
+use crate::verbs::capture::regions::ReadAhead;
+use crate::verbs::capture::regions::Region;
+use crate::verbs::capture::regions::Regions;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -33,11 +35,6 @@ use crate::words::sizes::to_usize;
 use crate::world::io::ReadAt;
 use crate::world::pages;
 
-/// How far ahead of the hashing the kernel is asked to read.
-const READ_AHEAD_BYTES: u64 = 16 << 20;
-/// Ranges of data that are counted before the total that progress is told becomes an estimate.
-const RANGES_COUNTED_MAX: usize = 1 << 16;
-
 /// Spans that a thread reads at once and then hashes: few enough to stay in its cache between the two.
 const PIECE_SPANS: usize = 4;
 
@@ -50,104 +47,12 @@ pub(crate) struct ScannedLeaf {
     pub(crate) buffer: Arc<LeafBuffer>,
     /// The digest of each span, zero where all of it is zero.
     pub(crate) spans: [Digest; LEAF_SPANS],
-    /// The id of each block, none where it is zero.
+    /// The id of each block, none where it is zero or was not looked at.
     pub(crate) blocks: Box<[Option<BlockId>; LEAF_BLOCKS]>,
+    /// As in [`Region`].
+    pub(crate) replaced_blocks: Option<u64>,
     /// Bytes that were read.
     pub(crate) read_bytes: u64,
-}
-
-/// The regions of an image that have data: number of the leaf, and a bit for each span that may not be a hole.
-pub(crate) struct Regions<'a> {
-    image: &'a dyn ReadAt,
-    /// Data that was found and not given out yet.
-    data: Option<Range<u64>>,
-    /// Up to where holes were looked for.
-    looked: u64,
-}
-
-impl<'a> Regions<'a> {
-    pub(crate) fn new(image: &'a dyn ReadAt) -> Self {
-        Self { image, data: None, looked: 0 }
-    }
-
-    /// Returns the data range that is next, found now if it was not before.
-    fn peek(&mut self) -> Result<Option<Range<u64>>> {
-        if self.data.is_none() && self.looked < self.image.len() {
-            let found = self.image.next_data(self.looked);
-            self.data = found.map_err(|error| {
-                Error::io(format!("looking for data in the image at offset {}", self.looked), error)
-            })?;
-            self.looked = self.data.as_ref().map_or(self.image.len(), |data| data.end);
-        }
-        Ok(self.data.clone())
-    }
-
-    fn next(&mut self) -> Result<Option<(u64, u64)>> {
-        let Some(first) = self.peek()? else { return Ok(None) };
-        let leaf = first.start / LEAF_U64;
-        let (begin, end) = (leaf * LEAF_U64, (leaf + 1) * LEAF_U64);
-        let mut mask = 0;
-        while let Some(data) = self.peek()?.filter(|data| data.start < end) {
-            let upto = data.end.min(end);
-            let spans = (data.start - begin) / SPAN_U64..(upto - begin).div_ceil(SPAN_U64);
-            spans.for_each(|span| mask |= 1 << span);
-            self.data = (data.end > end).then_some(end..data.end);
-        }
-        Ok(Some((leaf, mask)))
-    }
-}
-
-/// Has the kernel read what comes next, where it is not in memory. Never holes: it would fill memory with their zeros.
-struct ReadAhead<'a> {
-    image: &'a dyn ReadAt,
-    /// Up to where it was asked.
-    at: u64,
-    /// Bytes that it was asked for and that are not being scanned yet, at most.
-    ahead_bytes: u64,
-    /// What was read for this image alone, and is not done with yet.
-    fetched: VecDeque<Range<u64>>,
-}
-
-impl ReadAhead<'_> {
-    /// Asks for what comes next, now that some more is being scanned.
-    fn go_on(&mut self, scanned_bytes: u64) {
-        self.ahead_bytes = self.ahead_bytes.saturating_sub(scanned_bytes);
-        // A little at a time would be asked too often.
-        if self.ahead_bytes + READ_AHEAD_BYTES / 4 > READ_AHEAD_BYTES {
-            return;
-        }
-        while self.ahead_bytes < READ_AHEAD_BYTES {
-            // What cannot be found is found missing where it is read.
-            let Ok(Some(data)) = self.image.next_data(self.at) else { return };
-            let end = data.end.min(data.start + READ_AHEAD_BYTES - self.ahead_bytes);
-            self.at = end;
-            self.ahead_bytes += end - data.start;
-            if self.image.will_need(data.start..end) {
-                self.fetched.push_back(data.start..end);
-            }
-        }
-    }
-
-    /// Lets go of what lies before `offset`.
-    fn done_before(&mut self, offset: u64) {
-        while let Some(range) = self.fetched.pop_front_if(|range| range.end <= offset) {
-            self.image.done_with(range);
-        }
-    }
-}
-
-/// Returns how much of an image is not a hole, at most; exact unless the image has very many holes.
-pub(crate) fn data_bytes_at_most(image: &dyn ReadAt) -> Result<u64> {
-    let (mut at, mut data_bytes) = (0, 0);
-    for _ in 0..RANGES_COUNTED_MAX {
-        let found = image
-            .next_data(at)
-            .map_err(|error| Error::io(format!("looking for data in the image at offset {at}"), error))?;
-        let Some(data) = found else { return Ok(data_bytes) };
-        data_bytes += data.end - data.start;
-        at = data.end;
-    }
-    Ok(data_bytes + image.len().saturating_sub(at))
 }
 
 /// Reads and hashes regions on all cores, and gives them out in order.
@@ -157,11 +62,11 @@ pub(crate) struct Scan<'s, 'a> {
     hasher: &'a Hasher,
     progress: &'a dyn Progress,
     regions: Regions<'a>,
-    parent: Option<ParentReader<'a>>,
     pool: Arc<BufferPool>,
     under_way: VecDeque<mpsc::Receiver<Result<ScannedLeaf>>>,
     depth: usize,
-    ahead: ReadAhead<'a>,
+    /// None where little is read, here and there.
+    ahead: Option<ReadAhead<'a>>,
 }
 
 impl<'s, 'a> Scan<'s, 'a> {
@@ -170,50 +75,45 @@ impl<'s, 'a> Scan<'s, 'a> {
         image: &'a dyn ReadAt,
         hasher: &'a Hasher,
         progress: &'a dyn Progress,
-        parent: Option<ParentReader<'a>>,
+        regions: Regions<'a>,
         pool: Arc<BufferPool>,
     ) -> Self {
         let depth = rayon::current_num_threads() * 2;
-        let regions = Regions::new(image);
-        Self {
-            scope,
-            image,
-            hasher,
-            progress,
-            regions,
-            parent,
-            pool,
-            under_way: VecDeque::new(),
-            depth,
-            ahead: ReadAhead { image, at: 0, ahead_bytes: 0, fetched: VecDeque::new() },
-        }
+        let ahead = matches!(regions, Regions::All { .. }).then(|| ReadAhead::new(image));
+        Self { scope, image, hasher, progress, regions, pool, under_way: VecDeque::new(), depth, ahead }
     }
 
     /// Returns the next region that has data; none at the end of the image.
     pub(crate) fn next(&mut self) -> Result<Option<ScannedLeaf>> {
         while self.under_way.len() < self.depth {
             let Some(buffer) = self.pool.take(self.under_way.is_empty())? else { break };
-            let Some((number, mask)) = self.regions.next()? else { break };
-            self.submit(number, mask, buffer);
+            let Some(region) = self.regions.next()? else { break };
+            self.submit(region, buffer);
         }
         let Some(result) = self.under_way.pop_front() else {
-            self.ahead.done_before(u64::MAX);
+            self.done_before(u64::MAX);
             return Ok(None);
         };
         let leaf = result.recv().map_err(|_| Error::worker_lost())??;
-        self.ahead.done_before(leaf.number * LEAF_U64);
+        self.done_before(leaf.number * LEAF_U64);
         Ok(Some(leaf))
     }
 
     /// Tells whether a page of the parent could not be read.
     pub(crate) fn met_damage(&self) -> bool {
-        self.parent.as_ref().is_some_and(|parent| parent.met_damage)
+        self.regions.met_damage()
     }
 
-    fn submit(&mut self, number: u64, mask: u64, buffer: LeafBuffer) {
-        self.ahead.go_on(u64::from(mask.count_ones()) * SPAN_U64);
-        let region =
-            Region { number, mask, parent: self.parent.as_mut().and_then(|parent| parent.leaf(number)) };
+    fn done_before(&mut self, offset: u64) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.done_before(offset);
+        }
+    }
+
+    fn submit(&mut self, region: Region, buffer: LeafBuffer) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.go_on(u64::from(region.mask.count_ones()) * SPAN_U64);
+        }
         let (image, hasher, progress) = (self.image, self.hasher, self.progress);
         let (sender, receiver) = mpsc::sync_channel(1);
         self.scope.spawn(move |_| {
@@ -228,14 +128,6 @@ impl<'s, 'a> Scan<'s, 'a> {
     }
 }
 
-/// A leaf region that is to be scanned.
-struct Region {
-    number: u64,
-    /// A bit for each span that may not be a hole.
-    mask: u64,
-    parent: Option<ParentLeaf>,
-}
-
 thread_local! {
     /// Where a thread reads what it expects to be the parent's: nobody needs those bytes once they are hashed, and a
     /// small place that is used again and again stays in the cache. Taken out meanwhile: reading an image may let the
@@ -246,6 +138,10 @@ thread_local! {
 impl Region {
     fn scan(self, image: &dyn ReadAt, hasher: &Hasher, mut buffer: LeafBuffer) -> Result<ScannedLeaf> {
         let mut leaf = Scanned::default();
+        if let Some(parent) = &self.parent {
+            let kept = (0..LEAF_SPANS).filter(|span| self.kept >> span & 1 == 1);
+            kept.for_each(|span| leaf.spans[span] = parent.spans[span]);
+        }
         let mut expected = match EXPECTED.take() {
             Some(expected) => expected,
             None => pages::allocate(PIECE_SPANS * SPAN_BYTES)
@@ -270,7 +166,8 @@ impl Region {
         EXPECTED.set(Some(expected));
         let Scanned { spans, blocks, read_bytes } = leaf;
         let buffer = Arc::new(buffer);
-        Ok(ScannedLeaf { number: self.number, parent: self.parent, buffer, spans, blocks, read_bytes })
+        let Region { number, parent, replaced_blocks, .. } = self;
+        Ok(ScannedLeaf { number, parent, buffer, spans, blocks, replaced_blocks, read_bytes })
     }
 }
 

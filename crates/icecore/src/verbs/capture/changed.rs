@@ -1,0 +1,111 @@
+//! What may differ between an image and the snapshot that it grew out of.
+
+use std::ops::Range;
+
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::sizes::LEAF_SPANS;
+use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::SPAN_U64;
+use crate::words::sizes::to_u64;
+
+/// Spans of an image, in order. Takes memory by the number of leaf regions that it does not have whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Changed {
+    runs: Vec<Run>,
+}
+
+/// Leaf regions one after another, each with a bit for each span of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    first: u64,
+    leaves: u64,
+    spans: u64,
+}
+
+#[cfg_attr(
+    not(feature = "testing"),
+    expect(dead_code, reason = "nothing in the engine knows yet what has changed")
+)]
+impl Changed {
+    /// Adds a range of bytes, and with it all spans that it touches. It begins in or behind the leaf region that the one
+    /// before it ends in.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it does not.
+    pub(crate) fn add(&mut self, range: Range<u64>) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        let (first, last) = (range.start / LEAF_U64, (range.end - 1) / LEAF_U64);
+        let from = range.start % LEAF_U64 / SPAN_U64;
+        let upto = (range.end - 1) % LEAF_U64 / SPAN_U64 + 1;
+        if first == last {
+            return self.add_leaves(first, 1, spans_of(from..upto));
+        }
+        self.add_leaves(first, 1, spans_of(from..to_u64(LEAF_SPANS)))?;
+        self.add_leaves(first + 1, last - first - 1, u64::MAX)?;
+        self.add_leaves(last, 1, spans_of(0..upto))
+    }
+
+    /// Adds to `leaves` leaf regions, from number `first` on, those spans whose bits are set. They begin at or behind the
+    /// last one that is here.
+    ///
+    /// # Errors
+    /// `InvalidInput` if they do not.
+    pub(crate) fn add_leaves(&mut self, first: u64, leaves: u64, spans: u64) -> Result<()> {
+        if leaves == 0 || spans == 0 {
+            return Ok(());
+        }
+        let Some(last) = self.runs.last_mut() else {
+            self.runs.push(Run { first, leaves, spans });
+            return Ok(());
+        };
+        let end = last.first + last.leaves;
+        if first + 1 < end {
+            let why = format!("leaf region {first} comes behind region {} among what has changed", end - 1);
+            return Err(Error::new(ErrorKind::InvalidInput, why));
+        }
+        if first < end {
+            let both = last.spans | spans;
+            last.leaves -= 1;
+            if last.leaves == 0 {
+                self.runs.pop();
+            }
+            self.push(Run { first, leaves: 1, spans: both });
+            self.push(Run { first: end, leaves: leaves - 1, spans });
+        } else {
+            self.push(Run { first, leaves, spans });
+        }
+        Ok(())
+    }
+
+    /// Adds a run that begins behind all others.
+    fn push(&mut self, run: Run) {
+        match self.runs.last_mut() {
+            _ if run.leaves == 0 => {}
+            Some(last) if last.spans == run.spans && last.first + last.leaves == run.first => {
+                last.leaves += run.leaves;
+            }
+            _ => self.runs.push(run),
+        }
+    }
+
+    /// Returns how many bytes it has of an image of `image_bytes`, at most.
+    pub(crate) fn bytes_at_most(&self, image_bytes: u64) -> u64 {
+        let of_run = |run: &Run| u64::from(run.spans.count_ones()).saturating_mul(run.leaves * SPAN_U64);
+        self.runs.iter().map(of_run).fold(0, u64::saturating_add).min(image_bytes)
+    }
+
+    /// Returns the first leaf region at or behind number `from`, and its spans.
+    pub(crate) fn next(&self, from: u64) -> Option<(u64, u64)> {
+        let at = self.runs.partition_point(|run| run.first + run.leaves <= from);
+        self.runs.get(at).map(|run| (run.first.max(from), run.spans))
+    }
+}
+
+/// Returns a bit for each of some spans of a leaf region.
+fn spans_of(spans: Range<u64>) -> u64 {
+    spans.fold(0, |mask, span| mask | 1 << span)
+}
