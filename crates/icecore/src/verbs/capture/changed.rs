@@ -24,11 +24,8 @@ struct Run {
     spans: u64,
 }
 
-#[cfg_attr(
-    not(feature = "testing"),
-    expect(dead_code, reason = "nothing in the engine knows yet what has changed")
-)]
 impl Changed {
+    #[cfg(any(test, feature = "testing"))]
     /// Adds a range of bytes, and with it all spans that it touches. It begins in or behind the leaf region that the one
     /// before it ends in.
     ///
@@ -105,6 +102,7 @@ impl Changed {
     }
 }
 
+#[cfg(any(test, feature = "testing"))]
 /// Returns a bit for each of some spans of a leaf region.
 fn spans_of(spans: Range<u64>) -> u64 {
     spans.fold(0, |mask, span| mask | 1 << span)

@@ -27,7 +27,7 @@ use crate::repository::check_level;
 use crate::stores::fence;
 use crate::stores::notes::Damage;
 use crate::stores::records;
-use crate::verbs::capture::changed::Changed;
+pub(crate) use crate::verbs::capture::changed::Changed;
 use crate::verbs::capture::commit::Commit;
 use crate::verbs::capture::commit::commit;
 use crate::verbs::capture::packing::Compression;
@@ -148,10 +148,6 @@ pub fn capture(
 /// # Errors
 /// As for [`capture`]; `InvalidInput` if the image is shorter than `base`, and `Corrupt` if a page of the manifest above
 /// what has changed cannot be read. Where a leaf page cannot be read or names chunks that are lost, the image is read.
-#[cfg_attr(
-    not(feature = "testing"),
-    expect(dead_code, reason = "nothing in the engine knows yet what has changed")
-)]
 pub(crate) fn capture_changed(
     repo: &Repository,
     image: &dyn ReadAt,

@@ -192,7 +192,7 @@ fn random_histories_of_a_volume_are_those_of_a_plain_image() {
 }
 
 #[test]
-fn a_file_in_memory_is_not_missed() {
+fn an_overlay_that_is_damaged_or_cut_is_not_opened() {
     // The doubles must not hide that a file of an overlay is gone.
     let bench = Bench::new();
     let base = bench.snapshot("base", &Noise(1).disk(1 << 20));
