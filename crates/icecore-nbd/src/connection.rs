@@ -1,0 +1,193 @@
+//! One client that uses an export. Threads take turns: one reads a request from the client while the others work.
+
+use std::cell::Cell;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::thread::Scope;
+use std::time::Duration;
+
+use crate::channel::Channel;
+use crate::errno;
+use crate::events::Events;
+use crate::input::Input;
+use crate::input::Wait;
+use crate::memory::Memory;
+use crate::output::Output;
+use crate::pace::Pace;
+use crate::requests::Counters;
+use crate::requests::Job;
+use crate::requests::Work;
+use crate::requests::refusal;
+use crate::session::Session;
+use crate::sync::lock;
+use crate::wire::REQUEST_BYTES;
+use crate::wire::Request;
+use crate::wire::command;
+
+/// What is not to be written is passed over up to this length, in bytes. A client that sends more is not spoken to any longer.
+const SKIPPED_BYTES_MAX: usize = 128 << 20;
+
+/// What the threads of a connection share.
+pub(crate) struct Connection<'a> {
+    pub(crate) id: u64,
+    pub(crate) channel: &'a dyn Channel,
+    pub(crate) input: Mutex<Input>,
+    pub(crate) output: &'a Output,
+    pub(crate) session: &'a Session,
+    pub(crate) memory: &'a Arc<Memory>,
+    pub(crate) events: &'a dyn Events,
+    /// The server is being stopped.
+    pub(crate) stopping: &'a AtomicBool,
+    pub(crate) threads_max: usize,
+    pub(crate) counters: Counters,
+    /// Something was written since the last sync.
+    pub(crate) dirty: AtomicBool,
+    pub(crate) state: State,
+}
+
+/// What the threads know of each other.
+#[derive(Default)]
+pub(crate) struct State {
+    pace: Pace,
+    /// No further request is read.
+    ended: AtomicBool,
+    problem: Mutex<Option<String>>,
+    threads: AtomicUsize,
+    /// Threads that wait for their turn to read.
+    waiting: AtomicUsize,
+}
+
+impl Connection<'_> {
+    /// Serves the client until it goes or the server is stopped, and all that it has asked for is answered. Returns what was
+    /// wrong, if anything.
+    pub(crate) fn run(&self) -> Option<String> {
+        self.state.threads.store(1, Ordering::Relaxed);
+        self.state.waiting.store(1, Ordering::Relaxed);
+        thread::scope(|scope| self.work(scope));
+        lock(&self.state.problem).take()
+    }
+
+    /// Works, and ends the connection should the disk panic: others go on.
+    fn work<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
+        let worked = catch_unwind(AssertUnwindSafe(|| self.take_turns(scope)));
+        match worked {
+            Ok(Ok(())) => self.end(None),
+            Ok(Err(error)) => self.end(Some(&error.to_string())),
+            Err(_) => {
+                self.end(Some("a request has failed in a way that was not foreseen"));
+                self.channel.end();
+            }
+        }
+    }
+
+    fn end(&self, problem: Option<&str>) {
+        if !self.state.ended.swap(true, Ordering::AcqRel) {
+            *lock(&self.state.problem) = problem.map(str::to_owned);
+        }
+        // Who reads would wait for a client that is no longer spoken to.
+        self.channel.end_receiving();
+        // If this fails, the client is gone.
+        let _ = self.output.flush();
+    }
+
+    fn take_turns<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) -> io::Result<()> {
+        loop {
+            let mut input = lock(&self.input);
+            self.state.waiting.fetch_sub(1, Ordering::Relaxed);
+            let job = loop {
+                let Some(job) = self.next(&mut input)? else { return Ok(()) };
+                if self.threads_max > 1 && self.state.pace.is_slow(&job.request) {
+                    break job;
+                }
+                self.serve(job, input.holds_a_request())?;
+            };
+            self.output.flush()?;
+            self.call_another(scope);
+            drop(input);
+            self.serve(job, false)?;
+            self.state.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Sees to it that someone waits for a turn, if there may be one thread more.
+    fn call_another<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
+        // Only who has the turn starts threads.
+        let threads = self.state.threads.load(Ordering::Relaxed);
+        if self.state.waiting.load(Ordering::Relaxed) > 0 || threads >= self.threads_max {
+            return;
+        }
+        self.state.threads.store(threads + 1, Ordering::Relaxed);
+        self.state.waiting.fetch_add(1, Ordering::Relaxed);
+        let name = format!("nbd-{}-{threads}", self.id);
+        if thread::Builder::new().name(name).spawn_scoped(scope, || self.work(scope)).is_err() {
+            // Then there are fewer.
+            self.state.threads.store(threads, Ordering::Relaxed);
+            self.state.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn serve(&self, job: Job, more: bool) -> io::Result<()> {
+        let work = Work {
+            connection: self.id,
+            session: self.session,
+            output: self.output,
+            memory: self.memory,
+            events: self.events,
+            counters: &self.counters,
+            dirty: &self.dirty,
+            more,
+            disk_time: Cell::new(Duration::ZERO),
+        };
+        work.run(job)?;
+        self.state.pace.note(work.disk_time.get());
+        Ok(())
+    }
+
+    /// Reads the next request. Returns none if there is none any more.
+    fn next(&self, input: &mut Input) -> io::Result<Option<Job>> {
+        if self.state.ended.load(Ordering::Acquire) || self.stopping.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        let mut header = [0; REQUEST_BYTES];
+        if !input.take(&mut header, &Wait::Unless(&|| false))? {
+            return Ok(None);
+        }
+        let request = Request::decode(&header).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "what the client sends is no request")
+        })?;
+        if request.command == command::DISC {
+            return Ok(None);
+        }
+        let mut refused = refusal(&request, self.session);
+        let mut payload = None;
+        let length = request.payload_bytes();
+        if length > 0 {
+            // A client that holds memory must not be slow while others wait for it.
+            let wait = Wait::Unless(&|| self.memory.is_short());
+            match self.memory.take(if refused.is_none() { length } else { 0 }) {
+                Ok(mut buffer) if refused.is_none() => {
+                    if !input.take(&mut buffer, &wait)? {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    payload = Some(buffer);
+                }
+                outcome => {
+                    refused = refused.or(outcome.is_err().then_some(errno::ENOMEM));
+                    if length > SKIPPED_BYTES_MAX {
+                        let problem = "the client writes more at once than any server takes";
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+                    }
+                    input.skip(length, &wait)?;
+                }
+            }
+        }
+        Ok(Some(Job { request, payload, refused }))
+    }
+}
