@@ -25,6 +25,7 @@ use crate::commands::restore::RestoreArgs;
 use crate::commands::snapshot::SnapshotArgs;
 use crate::commands::stats::StatsArgs;
 use crate::commands::verify::VerifyArgs;
+use crate::commands::volume::VolumeArgs;
 use crate::exit;
 use crate::exit::EXIT_CODES;
 use crate::exit::Verdict;
@@ -80,6 +81,8 @@ enum Command {
     #[command(visible_alias = "snap")]
     Snapshot(SnapshotArgs),
     Restore(RestoreArgs),
+    #[command(visible_alias = "vol")]
+    Volume(VolumeArgs),
     Verify(VerifyArgs),
     Gc(GcArgs),
     Repair(RepairArgs),
@@ -99,6 +102,7 @@ impl Command {
             Self::Init(_) => "init",
             Self::Snapshot(args) => args.words(),
             Self::Restore(_) => "restore",
+            Self::Volume(args) => args.words(),
             Self::Verify(_) => "verify",
             Self::Gc(_) => "gc",
             Self::Repair(args) => args.words(),
@@ -117,6 +121,7 @@ impl Command {
             Self::Init(args) => args.run(app),
             Self::Snapshot(args) => args.run(app),
             Self::Restore(args) => args.run(app),
+            Self::Volume(args) => args.run(app),
             Self::Verify(args) => args.run(app),
             Self::Gc(args) => args.run(app),
             Self::Repair(args) => args.run(app),

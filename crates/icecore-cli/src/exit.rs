@@ -46,6 +46,21 @@ Exit codes:
    11  the image changed in size while it was captured
   130  interrupted";
 
+/// All kinds of errors.
+const ALL: [ErrorKind; 11] = [
+    ErrorKind::InvalidInput,
+    ErrorKind::NotFound,
+    ErrorKind::AlreadyExists,
+    ErrorKind::InUse,
+    ErrorKind::Corrupt,
+    ErrorKind::Unsupported,
+    ErrorKind::NoSpace,
+    ErrorKind::Io,
+    ErrorKind::PermissionDenied,
+    ErrorKind::ImageChanged,
+    ErrorKind::Interrupted,
+];
+
 /// Returns the exit code for an error.
 pub(crate) fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
@@ -80,26 +95,19 @@ pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
     }
 }
 
+/// Returns the kind of error that a word in JSON is for.
+pub(crate) fn kind_of_name(name: &str) -> Option<ErrorKind> {
+    ALL.into_iter().find(|kind| kind_name(*kind) == name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_manual_lists_every_exit_code() {
-        let all = [
-            ErrorKind::InvalidInput,
-            ErrorKind::NotFound,
-            ErrorKind::AlreadyExists,
-            ErrorKind::InUse,
-            ErrorKind::Corrupt,
-            ErrorKind::Unsupported,
-            ErrorKind::NoSpace,
-            ErrorKind::Io,
-            ErrorKind::PermissionDenied,
-            ErrorKind::ImageChanged,
-            ErrorKind::Interrupted,
-        ];
-        for kind in all {
+        for kind in ALL {
+            assert_eq!(kind_of_name(kind_name(kind)), Some(kind));
             let line = format!("\n{:>5}  ", exit_code(kind));
             assert!(EXIT_CODES.contains(&line), "{kind:?}");
         }

@@ -1,6 +1,8 @@
 //! What the outside world supplies: the clock, randomness, the environment, signals. Nothing else reads them.
 
 use std::ffi::OsString;
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -14,7 +16,9 @@ use icecore::ErrorKind;
 use icecore::RepositoryId;
 use icecore::Result;
 use icecore::SnapshotId;
+use icecore::VolumeId;
 use jiff::Timestamp;
+use rustix::fs::Mode;
 use signal_hook::consts::SIGINT;
 use signal_hook::consts::SIGTERM;
 use signal_hook::consts::SIGXFSZ;
@@ -44,6 +48,11 @@ impl Stopwatch {
 /// Returns an id for a new snapshot, which sorts by time.
 pub(crate) fn new_snapshot_id() -> SnapshotId {
     SnapshotId(Uuid::now_v7())
+}
+
+/// Returns an id for a new volume, which sorts by time.
+pub(crate) fn new_volume_id() -> VolumeId {
+    VolumeId(Uuid::now_v7())
 }
 
 /// Returns an id for a new repository.
@@ -94,6 +103,27 @@ pub(crate) fn stop_flag() -> Arc<AtomicBool> {
         flag
     });
     Arc::clone(flag)
+}
+
+/// Has a byte written to `waker` when the user or the system asks to stop, as for [`stop_flag`].
+pub(crate) fn wake_on_stop(waker: UnixStream) -> io::Result<()> {
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
+    }
+    Ok(())
+}
+
+/// Returns the number of this process.
+pub(crate) fn process_id() -> u32 {
+    std::process::id()
+}
+
+/// Does something with a mask that leaves new files to their owner alone. Only while no other thread makes files.
+pub(crate) fn with_private_files<T>(what: impl FnOnce() -> T) -> T {
+    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+    let done = what();
+    rustix::process::umask(before);
+    done
 }
 
 /// Has a write beyond the size that files may have here (`ulimit -f`) fail with an error that can be told, where the system

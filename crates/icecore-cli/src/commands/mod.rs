@@ -13,6 +13,7 @@ pub(crate) mod restore;
 pub(crate) mod snapshot;
 pub(crate) mod stats;
 pub(crate) mod verify;
+pub(crate) mod volume;
 
 use icecore::Error;
 use icecore::ErrorKind;

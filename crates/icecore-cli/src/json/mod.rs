@@ -3,6 +3,7 @@
 mod bench;
 mod snapshot;
 mod upkeep;
+mod volume;
 
 use icecore::Error;
 use serde::Serialize;
@@ -34,6 +35,14 @@ pub(crate) use crate::json::upkeep::RepairPacksResult;
 pub(crate) use crate::json::upkeep::RepairSnapshotsResult;
 pub(crate) use crate::json::upkeep::StatsResult;
 pub(crate) use crate::json::upkeep::VerifyResult;
+pub(crate) use crate::json::volume::Export;
+pub(crate) use crate::json::volume::ServeResult;
+pub(crate) use crate::json::volume::Volume;
+pub(crate) use crate::json::volume::VolumeExportResult;
+pub(crate) use crate::json::volume::VolumeResult;
+pub(crate) use crate::json::volume::VolumeSnapshotResult;
+pub(crate) use crate::json::volume::VolumesDeletedResult;
+pub(crate) use crate::json::volume::VolumesResult;
 
 /// The version of the schema. New fields do not change it; what a field means does.
 pub(crate) const SCHEMA: u32 = 1;

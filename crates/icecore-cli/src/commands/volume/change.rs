@@ -1,0 +1,99 @@
+//! `icecore volume reset`, `restore` and `resize`.
+
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Repository;
+use icecore::Result;
+use icecore::VolumeInfo;
+
+use crate::app::App;
+use crate::commands::title;
+use crate::commands::volume::columns::details;
+use crate::exit::Verdict;
+use crate::json;
+use crate::units;
+
+/// Drop what was written to a volume since it was made or restored
+///
+/// It shows again what the snapshot has that it was made of, or last restored to. Snapshots of it stay.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ResetArgs {
+    /// The name of a volume that is not served
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Give a volume the content of a snapshot
+///
+/// What was written to it is dropped. A volume that is smaller than the snapshot grows to its size. Snapshots of it stay.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RestoreArgs {
+    /// The name of a volume that is not served
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// An id, a unique beginning of an id, a name, or RESOURCE@latest
+    #[arg(value_name = "SNAP")]
+    snapshot: String,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Make a volume larger; what is added is zero
+#[derive(Debug, clap::Args)]
+pub(crate) struct ResizeArgs {
+    /// The name of a volume that is not served
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The new size, for example 20G
+    #[arg(value_name = "N", value_parser = units::parse_size)]
+    size: u64,
+}
+
+impl ResetArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        let repo = app.open()?;
+        icecore::find_volume(&repo, &self.name)?;
+        confirm(app, self.force, &self.name)?;
+        let volume = icecore::reset_volume(&repo, &self.name)?;
+        let to = volume.origin.as_ref().map_or_else(|| "zeros".to_owned(), title);
+        tell(app, &repo, volume, &format!("volume {} was reset to {to}", self.name))
+    }
+}
+
+impl RestoreArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        let repo = app.open()?;
+        icecore::find_volume(&repo, &self.name)?;
+        let snapshot = icecore::find(&repo, &self.snapshot)?;
+        confirm(app, self.force, &self.name)?;
+        let volume = icecore::restore_volume(&repo, &self.name, snapshot.id)?;
+        tell(app, &repo, volume, &format!("volume {} was restored to {}", self.name, title(&snapshot)))
+    }
+}
+
+impl ResizeArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        let repo = app.open()?;
+        let volume = icecore::resize_volume(&repo, &self.name, self.size)?;
+        let text = format!("volume {} has {}", self.name, units::bytes(volume.size_bytes));
+        tell(app, &repo, volume, &text)
+    }
+}
+
+fn confirm(app: &App, force: bool, name: &str) -> Result<()> {
+    let question = format!("Are you sure you want to drop what was written to volume {name}?");
+    if force || app.ui.confirm(&question, "say that you are sure with --force")? {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Interrupted, "not confirmed: nothing was changed"))
+}
+
+fn tell(app: &App, repo: &Repository, volume: VolumeInfo, text: &str) -> Result<Verdict> {
+    let volume = json::Volume::new(&details(app, repo, volume)?);
+    app.ui.result(&json::VolumeResult { volume }, text)?;
+    Ok(Verdict::Clean)
+}

@@ -1,0 +1,82 @@
+//! What is told of volumes.
+
+use icecore::Repository;
+use icecore::Result;
+use icecore::VolumeInfo;
+
+use crate::app::App;
+use crate::commands::title;
+use crate::commands::volume::control;
+use crate::ui;
+use crate::units;
+
+/// A volume, and what is found out about it besides.
+pub(crate) struct Details {
+    /// What its record says.
+    pub(crate) info: VolumeInfo,
+    /// Bytes that were written since the snapshot below it; none where its map cannot be read.
+    pub(crate) written_bytes: Option<u64>,
+    /// Whether a process serves it.
+    pub(crate) served: bool,
+}
+
+/// Finds out about a volume.
+pub(crate) fn details(app: &App, repo: &Repository, info: VolumeInfo) -> Result<Details> {
+    let written_bytes = icecore::written_bytes(repo, &info.name).ok();
+    let served = control::is_served(&app.place()?.dir, &info.name);
+    Ok(Details { info, written_bytes, served })
+}
+
+impl Details {
+    fn written(&self) -> String {
+        self.written_bytes.map_or_else(|| "unknown".to_owned(), units::bytes)
+    }
+}
+
+/// Returns a table of volumes.
+pub(crate) fn table(volumes: &[Details], with_header: bool) -> String {
+    let columns = [
+        ui::Column::Text("Name"),
+        ui::Column::Number("Size"),
+        ui::Column::Number("Written"),
+        ui::Column::Text("Base"),
+        ui::Column::Text("Created"),
+        ui::Column::Text("Type"),
+        ui::Column::Text("Served"),
+    ];
+    let row = |volume: &Details| {
+        let info = &volume.info;
+        vec![
+            info.name.clone(),
+            units::bytes(info.size_bytes),
+            volume.written(),
+            info.base.as_ref().map_or_else(String::new, |base| base.name.clone()),
+            units::time_for_people(info.created_unix_ms),
+            info.kind.as_str().to_owned(),
+            if volume.served { "yes" } else { "no" }.to_owned(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = volumes.iter().map(row).collect();
+    ui::table(&columns, &rows, with_header)
+}
+
+/// Returns all that is known of a volume.
+pub(crate) fn lines(volume: &Details) -> String {
+    let info = &volume.info;
+    let snapshot = |snapshot: &Option<icecore::Snapshot>| snapshot.as_ref().map_or("none".to_owned(), title);
+    let size = format!("{} ({} bytes)", units::bytes(info.size_bytes), info.size_bytes);
+    ui::pairs(
+        0,
+        &[
+            ("ID", info.id.to_string()),
+            ("Name", info.name.clone()),
+            ("Created", units::time_for_people(info.created_unix_ms)),
+            ("Type", info.kind.as_str().to_owned()),
+            ("Size", size),
+            ("Made of", snapshot(&info.origin)),
+            ("Base", snapshot(&info.base)),
+            ("Written", format!("{}, since the base", volume.written())),
+            ("Served", if volume.served { "yes" } else { "no" }.to_owned()),
+        ],
+    )
+}

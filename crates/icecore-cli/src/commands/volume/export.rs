@@ -1,0 +1,80 @@
+//! `icecore volume export`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::NewTarget;
+use icecore::ReadAt;
+use icecore::Result;
+
+use crate::app::App;
+use crate::commands::if_interrupted;
+use crate::commands::volume::open_volume;
+use crate::exit::Verdict;
+use crate::host;
+use crate::host::Stopwatch;
+use crate::json;
+use crate::units;
+
+/// Write a volume out as a raw image that needs nothing else
+///
+/// The file is sparse, and has its name only once it is complete.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// The name of a volume that is not served
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The file to write
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    file: PathBuf,
+    /// Replace an existing file
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl ExportArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        let repo = Arc::new(app.open()?);
+        let volume = open_volume(&repo, &self.name).map_err(if_served)?;
+        let path = self.file.display();
+        if !self.force && self.file.symlink_metadata().is_ok() {
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("{path} exists already"))
+                .with_hint("choose another name, or replace it with --force"));
+        }
+        let watch = Stopwatch::start();
+        let target = NewTarget::create(&self.file, volume.len(), self.force, host::new_session())?;
+        let progress = app.ui.progress(&format!("exporting {}", self.name));
+        let data_bytes = icecore::export_volume(&volume, &target, &progress)
+            .map_err(if_interrupted("nothing is left of the new file"))?;
+        target.finish()?;
+        drop(progress);
+        let elapsed = watch.elapsed();
+        let text = format!(
+            "exported volume {} to {path}: {}, {} of it data, in {}",
+            self.name,
+            units::bytes(volume.len()),
+            units::bytes(data_bytes),
+            units::duration(elapsed)
+        );
+        let result = json::VolumeExportResult {
+            volume: self.name.clone(),
+            target: path.to_string(),
+            size_bytes: volume.len(),
+            data_bytes,
+            elapsed_ms: units::milliseconds(elapsed),
+        };
+        app.ui.result(&result, &text)?;
+        Ok(Verdict::Clean)
+    }
+}
+
+fn if_served(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::InUse => error.with_hint(
+            "take a snapshot of it with `icecore volume snapshot`, and restore that to a file: both work while it is served",
+        ),
+        _ => error,
+    }
+}

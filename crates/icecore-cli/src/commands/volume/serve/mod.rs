@@ -1,0 +1,186 @@
+//! `icecore volume serve`.
+
+mod exports;
+mod requests;
+mod sockets;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use icecore::BlockCache;
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Result;
+use icecore::Volume;
+use icecore::WriteAt;
+use icecore_nbd::Event;
+use icecore_nbd::Events;
+use icecore_nbd::Limits;
+use icecore_nbd::Report;
+use icecore_nbd::Server;
+
+use crate::app::App;
+use crate::commands::volume::serve::exports::Served;
+use crate::commands::volume::serve::requests::Requests;
+use crate::commands::volume::serve::sockets::Address;
+use crate::commands::volume::serve::sockets::Socket;
+use crate::exit::Verdict;
+use crate::host;
+use crate::json;
+use crate::ui::Ui;
+use crate::units;
+
+/// Serve volumes and snapshots as disks, over NBD, until it is stopped
+///
+/// It prints the address of each and how qemu, nbd-client and nbdfuse use it. Without names, all volumes are served. Ctrl-C or
+/// SIGTERM ends it: what was written is synced then. `icecore volume snapshot` works meanwhile.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Names of volumes
+    #[arg(value_name = "NAME")]
+    volumes: Vec<String>,
+    /// Serve a snapshot too, only to be read, as snapshot:SNAP; may be given more than once
+    #[arg(long = "snapshot", value_name = "SNAP")]
+    snapshots: Vec<String>,
+    /// Serve any snapshot that a client asks for as snapshot:SNAP
+    #[arg(long)]
+    all_snapshots: bool,
+    /// The unix socket to serve at [default: one in the repository]
+    #[arg(long, value_name = "PATH", conflicts_with = "listen", value_hint = clap::ValueHint::FilePath)]
+    socket: Option<PathBuf>,
+    /// Serve at a TCP port of this machine, or of an address of it. Everyone who can reach it can read and write
+    #[arg(long, value_name = "[ADDR:]PORT", value_parser = sockets::parse_listen)]
+    listen: Option<std::net::SocketAddr>,
+    /// Let nobody write to the volumes
+    #[arg(long)]
+    read_only: bool,
+}
+
+impl ServeArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        // From now on a signal does not end the process before what was written is synced.
+        host::stop_flag();
+        let repo = Arc::new(app.open()?);
+        let dir = app.place()?.dir;
+        let dir =
+            dir.canonicalize().map_err(|error| Error::io(format!("looking at {}", dir.display()), error))?;
+        let cache = BlockCache::usual();
+        let names = self.names(&repo)?;
+        let open = |name: &String| Volume::open(Arc::clone(&repo), name, Arc::clone(&cache)).map(Arc::new);
+        let volumes = names.iter().map(open).collect::<Result<Vec<_>>>()?;
+        let served = Served::new(
+            Arc::clone(&repo),
+            cache,
+            volumes,
+            &self.snapshots,
+            self.all_snapshots,
+            self.read_only,
+        )?;
+        let address = match (&self.socket, self.listen) {
+            (Some(path), _) => Address::unix(path)?,
+            (None, Some(address)) => Address::Tcp(address),
+            (None, None) => Address::usual(&dir, names.first().map(String::as_str)),
+        };
+        let socket = Socket::bind(address)?;
+        if socket.is_open_to_others() {
+            app.ui.warn("everyone who can reach this address can read and write the disks: there is no encryption and no password");
+        }
+        let served = Arc::new(served);
+        let events = Arc::new(Telling(app.ui));
+        let starting = |error| Error::io("starting to serve", error);
+        let server = Server::with_events(Arc::clone(&served) as Arc<_>, Limits::default(), events)
+            .map_err(starting)?;
+        let waker = server.stopper().waker().map_err(starting)?;
+        host::wake_on_stop(waker).map_err(starting)?;
+        let requests = Requests::start(&repo, &dir, served.volumes())?;
+        tell(app, &served, &socket)?;
+        let report =
+            if host::asked_to_stop() { Ok(Report::default()) } else { server.serve(&[socket.listener]) };
+        requests.stop();
+        socket.address.remove();
+        self.finish(app, &served, report)
+    }
+
+    fn names(&self, repo: &icecore::Repository) -> Result<Vec<String>> {
+        if !self.volumes.is_empty() || !self.snapshots.is_empty() || self.all_snapshots {
+            let mut names = Vec::<String>::new();
+            for name in &self.volumes {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+            return Ok(names);
+        }
+        let all: Vec<String> =
+            icecore::list_volumes(repo)?.volumes.into_iter().map(|volume| volume.name).collect();
+        if all.is_empty() {
+            return Err(Error::new(ErrorKind::NotFound, "there is no volume to serve").with_hint(
+                "make one with `icecore volume create NAME --snapshot SNAP`, or serve a snapshot with --snapshot SNAP",
+            ));
+        }
+        Ok(all)
+    }
+
+    /// Syncs all volumes, whoever has written to them, and tells what was done.
+    fn finish(&self, app: &App, served: &Served, report: std::io::Result<Report>) -> Result<Verdict> {
+        let mut all_synced = true;
+        for volume in served.volumes() {
+            if let Err(error) = volume.sync() {
+                all_synced = false;
+                app.ui.warn(&format!(
+                    "volume {} could not be synced: {error}\n  hint: what was written since its last sync may be lost",
+                    volume.name()
+                ));
+            }
+        }
+        let report = report.map_err(|error| Error::io("serving", error))?;
+        app.ui.note(&format!(
+            "served {}: {} read, {} written",
+            units::count(report.connections, "connection"),
+            units::bytes(report.read_bytes),
+            units::bytes(report.written_bytes)
+        ));
+        Ok(Verdict::from_findings(!all_synced))
+    }
+}
+
+fn tell(app: &App, served: &Served, socket: &Socket) -> Result<()> {
+    let mut text = String::new();
+    let mut exports = Vec::new();
+    for export in served.listed() {
+        let uri = socket.address.uri(&export.name);
+        text += &format!("serving {} ({})\n  {uri}\n", export.name, export.description);
+        text += &socket.address.usage(&export.name, &uri);
+        exports.push(json::Export { name: export.name, description: export.description, uri });
+    }
+    if served.serves_all_snapshots() {
+        let uri = socket.address.uri("snapshot:SNAP");
+        text += &format!("serving all snapshots, for reading\n  {uri}\n");
+    }
+    app.ui.result(&json::ServeResult { exports, address: socket.address.to_string() }, &text)
+}
+
+/// Tells people of what happens.
+struct Telling(Ui);
+
+impl Events for Telling {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::RequestFailed { export, command, offset, length, error, .. } => {
+                self.0.warn(&format!("{export}: {command} of {length} bytes at {offset} failed: {error}"));
+            }
+            Event::Refused { problem } => self.0.warn(&format!("a connection was refused: {problem}")),
+            Event::Connected { connection, peer } => {
+                self.0.detail(&format!("connection {connection} from {peer}"));
+            }
+            Event::Opened { connection, export } => {
+                self.0.detail(&format!("connection {connection} uses {export}"));
+            }
+            Event::Disconnected { connection, problem } => {
+                let why = problem.map_or_else(String::new, |problem| format!(": {problem}"));
+                self.0.detail(&format!("connection {connection} has ended{why}"));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `icecore volume snapshot`.
+
+use std::sync::Arc;
+
+use icecore::ErrorKind;
+use icecore::Repository;
+use icecore::Result;
+use icecore::Volume;
+use icecore::VolumeSnapshotOptions;
+
+use crate::app::App;
+use crate::commands::if_interrupted;
+use crate::commands::snapshot::create::free_name;
+use crate::commands::title;
+use crate::commands::volume::control;
+use crate::commands::volume::control::Asked;
+use crate::commands::volume::control::Taken;
+use crate::commands::volume::open_volume;
+use crate::exit::Verdict;
+use crate::host;
+use crate::host::Stopwatch;
+use crate::json;
+use crate::ui;
+use crate::units;
+
+/// Make a snapshot of a volume, also while it is served and written to
+///
+/// Only what was written since the last one is read. The snapshot is the volume as it is at one moment; what a file system in it
+/// holds in memory is not in it, unless it was frozen or synced before.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SnapshotArgs {
+    /// The name of the volume
+    #[arg(value_name = "NAME")]
+    volume: String,
+    /// The name of the snapshot, unique for the volume [default: the volume and the time]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// A tag for the snapshot; may be given more than once
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// The zstd level for new data: -7 (fast) to 19 (small) [default: the repository's]
+    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = crate::units::parse_level)]
+    level: Option<i32>,
+    /// Do not decode and compare compressed data before it is written
+    #[arg(long)]
+    no_check: bool,
+}
+
+impl SnapshotArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        let repo = Arc::new(app.open()?);
+        icecore::find_volume(&repo, &self.volume)?;
+        let asked = Asked {
+            name: self.name.clone(),
+            tags: self.tags.clone(),
+            level: self.level,
+            check: !self.no_check,
+        };
+        let watch = Stopwatch::start();
+        let progress = app.ui.progress(&format!("capturing {}", self.volume));
+        let taken = match open_volume(&repo, &self.volume) {
+            Ok(volume) => take(&repo, &volume, &asked, &progress),
+            Err(error) if error.kind() == ErrorKind::InUse => {
+                control::ask(&app.place()?.dir, &self.volume, &asked)?.unwrap_or(Err(error))
+            }
+            Err(error) => Err(error),
+        };
+        let state = "no snapshot was made; what was written to the volume is all there";
+        let taken = taken.map_err(if_interrupted(state))?;
+        let elapsed = watch.elapsed();
+        drop(progress);
+        let snapshot = icecore::find(&repo, &taken.id)?;
+        let stats = &snapshot.stats;
+        let image = format!(
+            "{}, {} without holes and zeros",
+            units::bytes(snapshot.size_bytes),
+            units::bytes(stats.data_bytes)
+        );
+        let new = format!("{} in {}", units::bytes(taken.read_bytes), units::duration(elapsed));
+        let stored = format!(
+            "{} of {} new, and {} of manifest",
+            units::bytes(stats.stored_bytes),
+            units::bytes(stats.new_bytes),
+            units::bytes(stats.manifest_bytes)
+        );
+        let lines = [("image", image), ("read", new), ("stored", stored)];
+        let text = format!("snapshot {}\n{}", title(&snapshot), ui::pairs(2, &lines));
+        let result = json::VolumeSnapshotResult {
+            snapshot: json::Snapshot::from(&snapshot),
+            read_bytes: taken.read_bytes,
+            unchanged: taken.unchanged,
+            elapsed_ms: units::milliseconds(elapsed),
+        };
+        app.ui.result(&result, &text)?;
+        Ok(Verdict::Clean)
+    }
+}
+
+/// Takes a snapshot of a volume that this process has open.
+pub(crate) fn take(
+    repo: &Repository,
+    volume: &Volume,
+    asked: &Asked,
+    progress: &dyn icecore::Progress,
+) -> Result<Taken> {
+    let created_unix_ms = host::now_unix_ms();
+    let name = match &asked.name {
+        Some(name) => name.clone(),
+        None => free_name(repo, volume.name(), created_unix_ms)?,
+    };
+    let mut tags = asked.tags.clone();
+    tags.sort();
+    tags.dedup();
+    let id = host::new_snapshot_id();
+    let (level, check) = (asked.level, asked.check);
+    let options = VolumeSnapshotOptions { id, created_unix_ms, name, tags, level, check };
+    let report = icecore::snapshot_volume(volume, &options, progress)?;
+    Ok(Taken {
+        id: report.snapshot.id.to_string(),
+        read_bytes: report.read_bytes,
+        unchanged: report.unchanged,
+    })
+}
