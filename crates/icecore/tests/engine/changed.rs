@@ -47,6 +47,10 @@ fn capture_changed(
     icecore::capture_ranges(repo, image, base, changed, &options("disk"), &NoProgress)
 }
 
+fn one(range: Range<u64>) -> Vec<Range<u64>> {
+    vec![range]
+}
+
 fn keep(repo: &Repository, id: SnapshotId) -> KeptBase {
     KeptBase::load(repo, id).unwrap()
 }
@@ -287,15 +291,18 @@ fn unreadable_outside<'a>(bytes: &[u8], readable: &'a [Range<u64>]) -> TestImage
     })
 }
 
+/// Damages a repository of one snapshot.
+type DamageOne = fn(&Fixture);
+
 #[test]
 fn where_the_base_is_damaged_the_image_is_read_or_the_capture_fails() {
     let image = Noise(7).bytes(3 * (4 << 20) + 5000);
     let mut changed = image.clone();
     let at = 4 << 20;
     changed[at..at + 100].fill(9);
-    let ranges = [at as u64..at as u64 + 100];
+    let ranges = one(LEAF..LEAF + 100);
     // What is wrong with the second leaf or one of its chunks.
-    let damages: [(&str, fn(&Fixture)); 3] = [
+    let damages: [(&str, DamageOne); 3] = [
         ("its page cannot be read", |fixture| {
             let pages = &fixture.packs[0].1;
             fixture.flip(pages, fixture.records(pages)[1] + RECORD_HEADER + 3);
@@ -318,12 +325,12 @@ fn where_the_base_is_damaged_the_image_is_read_or_the_capture_fails() {
         damage(&fixture);
         let repo = fixture.open();
         // As a view that cannot read there either.
-        let first_span = [LEAF..LEAF + SPAN];
+        let first_span = one(LEAF..LEAF + SPAN);
         let error = capture_changed(&repo, &unreadable_outside(&changed, &first_span), Some(&base), &ranges);
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Io, "{what}");
         assert_eq!(icecore::list(&repo).unwrap().snapshots, before, "{what}");
 
-        let region = [LEAF..2 * LEAF];
+        let region = one(LEAF..2 * LEAF);
         let view = unreadable_outside(&changed, &region);
         let report = capture_changed(&repo, &view, Some(&base), &ranges).unwrap();
         assert_eq!(report.read_bytes, LEAF, "{what}");
