@@ -5,7 +5,10 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
+use icecore::KeptBase;
 use icecore::LockGuard;
 use icecore::LockMode;
 use icecore::Mapped;
@@ -289,6 +292,80 @@ fn a_change_of_a_huge_image_costs_the_pages_above_it() {
         Ok(())
     });
     assert_eq!((ranges, totals.unwrap().pages_read), (vec![7 << 35], 2 * 5));
+}
+
+/// An image of zeros, where nobody needs to read.
+struct Empty {
+    len: u64,
+    /// How often it was asked for data.
+    looked: AtomicUsize,
+}
+
+impl ReadAt for Empty {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, _offset: u64, _buffer: &mut [u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn next_data(&self, _offset: u64) -> io::Result<Option<Range<u64>>> {
+        self.looked.fetch_add(1, Ordering::Relaxed);
+        Ok(None)
+    }
+}
+
+#[test]
+fn what_is_known_to_have_changed_of_a_huge_image_costs_its_spans_and_the_pages_above() {
+    let recorder = Recorder::default();
+    let repo = init(recorder.clone());
+    let noise = Noise(87).bytes(500 * 4096);
+    let islands = (0..500).map(|at| at << 35).zip(noise.chunks(4096));
+    let image = islands.fold(TestImage::new(1 << 44), |image, (offset, bytes)| image.with(offset, bytes));
+    let base = KeptBase::load(&repo, capture(&repo, &image).snapshot.id).unwrap();
+    let of_changes = |image: &TestImage<'_>, ranges: &[Range<u64>]| {
+        // As another process: nothing is known of any pack.
+        let repo = open(recorder.clone());
+        image.reads.lock().unwrap().clear();
+        recorder.take();
+        let report =
+            icecore::capture_ranges(&repo, image, Some(&base), ranges, &options("disk"), &NoProgress)
+                .unwrap();
+        (report, recorder.take())
+    };
+
+    let (report, calls) = of_changes(&image, &[]);
+    assert!(report.unchanged && image.bytes_read() == 0);
+    assert!(!calls.iter().any(|call| matches!(call, Call::Open(name) if name.starts_with("packs/"))));
+    assert!(matches!(published(&calls)[..], [record] if record.starts_with("snapshots/")));
+
+    let places: Vec<u64> = (0..10).map(|at| (at * 50) << 35).collect();
+    let fresh = Noise(88).bytes(10 * 4096);
+    let image =
+        places.iter().zip(fresh.chunks(4096)).fold(image, |image, (at, bytes)| image.with(*at, bytes));
+    let ranges: Vec<Range<u64>> = places.iter().map(|at| *at..at + 4096).collect();
+    let (report, calls) = of_changes(&image, &ranges);
+    assert_eq!(image.bytes_read(), 10 * SPAN_BYTES as u64);
+    assert_eq!((report.snapshot.stats.new_bytes, report.snapshot.stats.data_bytes), (10 * 4096, 500 * 4096));
+    // Finding a pack's directory takes a few calls.
+    let reads = calls.iter().filter(|call| matches!(call, Call::Read(name, _) if name.starts_with("packs/")));
+    let (of_pages, to_open) = (10 * 5, 6);
+    assert!(reads.clone().count() <= of_pages + to_open, "{} reads", reads.count());
+    let full = capture(&repo, &image);
+    assert_eq!(full.snapshot.content, report.snapshot.content);
+    assert_eq!(full.snapshot.stats.manifest_bytes, 0);
+
+    // All of it is thrown away, as making a file system does: nothing is done for each of the four million regions.
+    let empty = Empty { len: 1 << 44, looked: AtomicUsize::new(0) };
+    let all = vec![0..1 << 43, 1 << 43..1 << 44];
+    recorder.take();
+    let report =
+        icecore::capture_ranges(&repo, &empty, Some(&base), &all, &options("disk"), &NoProgress).unwrap();
+    assert_eq!((report.snapshot.stats.data_bytes, report.read_bytes), (0, 0));
+    assert!(matches!(published(&recorder.take())[..], [record] if record.starts_with("snapshots/")));
+    let looked = empty.looked.into_inner();
+    assert!(looked < 3000, "looked for data {looked} times, with 500 regions that had some");
 }
 
 #[test]

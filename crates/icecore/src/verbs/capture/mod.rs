@@ -183,6 +183,11 @@ impl KeptBase {
     pub fn load(repo: &Repository, id: SnapshotId) -> Result<Self> {
         records::load(repo.base(), id).map(Self)
     }
+
+    /// Returns the id of the root page of its manifest.
+    pub fn root(&self) -> Option<[u8; 16]> {
+        self.0.root.map(|root| root.id.0)
+    }
 }
 
 /// For tests: `capture_changed`, given ranges of bytes in order.

@@ -121,7 +121,7 @@ impl<'a> ChangedRegions<'a> {
 /// Returns those of some spans of a leaf region that may not be holes.
 fn data_spans(image: &dyn ReadAt, number: u64, spans: u64) -> Result<u64> {
     let begin = number * LEAF_U64;
-    let end = begin + LEAF_U64 - u64::from(spans.leading_zeros()) * SPAN_U64;
+    let end = (begin + LEAF_U64 - u64::from(spans.leading_zeros()) * SPAN_U64).min(image.len());
     let mut at = begin + u64::from(spans.trailing_zeros()) * SPAN_U64;
     let mut mask = 0;
     while at < end
