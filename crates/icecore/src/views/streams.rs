@@ -8,7 +8,7 @@ use crate::words::sync::Mutex;
 /// Readers of one disk that are followed at once.
 const STREAMS_MAX: usize = 8;
 /// Reads in a row after which more is expected to follow.
-const READS_IN_A_ROW: u32 = 2;
+const READS_IN_A_ROW: u32 = 3;
 /// The first read-ahead of a stream. It doubles with each one.
 const WINDOW_BYTES_MIN: u64 = 256 << 10;
 /// Reads of one stream that may come in another order than they are in.

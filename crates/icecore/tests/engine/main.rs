@@ -55,4 +55,8 @@ mod verify;
 #[cfg(test)]
 mod view;
 #[cfg(test)]
+mod view_beside;
+#[cfg(test)]
+mod view_damage;
+#[cfg(test)]
 mod work;
