@@ -1,8 +1,8 @@
 //! JSON of volumes and of what is done with them.
 
+use icecore::VolumeInfo;
 use serde::Serialize;
 
-use crate::commands::volume::columns::Details;
 use crate::json::snapshot::Snapshot;
 use crate::json::snapshot::Unreadable;
 use crate::units;
@@ -23,8 +23,7 @@ pub(crate) struct Volume {
 }
 
 impl Volume {
-    pub(crate) fn new(details: &Details) -> Self {
-        let info = &details.info;
+    pub(crate) fn new(info: &VolumeInfo, written_bytes: Option<u64>, served: bool) -> Self {
         Self {
             id: info.id.to_string(),
             name: info.name.clone(),
@@ -33,8 +32,8 @@ impl Volume {
             size_bytes: info.size_bytes,
             origin: info.origin.as_ref().map(Snapshot::from),
             base: info.base.as_ref().map(Snapshot::from),
-            written_bytes: details.written_bytes,
-            served: details.served,
+            written_bytes,
+            served,
         }
     }
 }

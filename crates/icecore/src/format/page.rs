@@ -215,3 +215,20 @@ impl Inner {
         hasher.node(&digests)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_child_is_the_first_of_those_that_come_at_or_after_an_index() {
+        let child = |at: u8| (at, PageRef { id: PageId([at; 16]), content: Digest::ZERO });
+        let all = |step: usize, from: u8| (from..128).step_by(step).map(child).collect::<Vec<_>>();
+        for children in [all(1, 0), all(7, 3), all(63, 1), all(128, 127), all(128, 0), all(64, 63)] {
+            let inner = Inner::new(1, &children);
+            for index in 0..130 {
+                assert_eq!(inner.next_child(index), inner.children().find(|(at, _)| *at >= index), "{index}");
+            }
+        }
+    }
+}

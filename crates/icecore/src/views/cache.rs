@@ -205,3 +205,70 @@ impl Value {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::words::error::Error;
+
+    fn key(number: u32) -> Key {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&number.to_le_bytes());
+        id[15] = u8::try_from(number % 251).unwrap();
+        Key::Page(PageId(id), 0)
+    }
+
+    fn value() -> Value {
+        Value::Inner(Arc::new(Inner { level: 1, data_children: [1, 0], children: Vec::new() }))
+    }
+
+    #[test]
+    fn the_bound_is_kept_and_what_is_used_stays() {
+        let cache = BlockCache::new(1 << 20);
+        let load = || Ok(value());
+        for number in 0..100_000 {
+            cache.get(key(number), load).unwrap();
+            cache.get(key(7), load).unwrap();
+        }
+        let bytes: usize = cache.shards.iter().map(|shard| shard.state.lock().unwrap().bytes).sum();
+        let held: usize = cache.shards.iter().map(|shard| shard.state.lock().unwrap().slots.len()).sum();
+        let queued: usize = cache.shards.iter().map(|shard| shard.state.lock().unwrap().queue.len()).sum();
+        assert!((900_000..=1 << 20).contains(&bytes), "{bytes}");
+        assert_eq!((held, bytes), (queued, held * (value().memory() + ENTRY_BYTES)));
+        assert!(cache.has(&key(7)) && cache.has(&key(99_999)) && !cache.has(&key(8)));
+    }
+
+    #[test]
+    fn what_many_ask_for_at_once_is_loaded_once() {
+        let (cache, barrier, loads) = (BlockCache::usual(), Barrier::new(6), AtomicUsize::new(0));
+        std::thread::scope(|threads| {
+            for _ in 0..6 {
+                threads.spawn(|| {
+                    for number in 0..200 {
+                        barrier.wait();
+                        let load = || {
+                            loads.fetch_add(1, Ordering::Relaxed);
+                            std::thread::yield_now();
+                            Ok(value())
+                        };
+                        cache.get(key(number), load).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(loads.into_inner(), 200);
+    }
+
+    #[test]
+    fn what_could_not_be_loaded_is_tried_again() {
+        let cache = BlockCache::usual();
+        assert!(cache.get(key(1), || Err(Error::interrupted())).is_err());
+        assert!(!cache.has(&key(1)));
+        cache.get(key(1), || Ok(value())).unwrap();
+        cache.fill(key(1), || Err(Error::interrupted())).unwrap();
+    }
+}

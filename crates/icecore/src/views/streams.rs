@@ -8,7 +8,7 @@ use crate::words::sync::Mutex;
 /// Readers of one disk that are followed at once.
 const STREAMS_MAX: usize = 8;
 /// Reads in a row after which more is expected to follow.
-const READS_IN_A_ROW: u32 = 2;
+const READS_IN_A_ROW: u32 = 3;
 /// The first read-ahead of a stream. It doubles with each one.
 const WINDOW_BYTES_MIN: u64 = 256 << 10;
 /// Reads of one stream that may come in another order than they are in.
@@ -68,7 +68,8 @@ impl Streams {
         }
         stream.next = read.end;
         stream.in_a_row = stream.in_a_row.saturating_add(1);
-        let window = stream.window.min(self.bytes_ahead_max);
+        // More than one read, or the reader would overtake it.
+        let window = stream.window.max(2 * (read.end - read.start)).min(self.bytes_ahead_max);
         let from = stream.ahead.max(stream.next);
         let upto = stream.next.saturating_add(window);
         // Not for every small read: where less than half of the window is there, the rest of it is asked for.
@@ -88,5 +89,75 @@ impl State {
         } else if let Some(oldest) = self.streams.iter_mut().min_by_key(|stream| stream.used) {
             *oldest = stream;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: u64 = 4 << 20;
+
+    /// Reads on from `at`, and returns up to where was read ahead, which must be without a gap.
+    fn read_on(streams: &Streams, at: u64, bytes: u64, reads: u64) -> u64 {
+        let mut ahead = None;
+        for number in 0..reads {
+            let begin = at + number * bytes;
+            if let Some(range) = streams.note(&(begin..begin + bytes)) {
+                assert!(ahead.is_none_or(|ahead| range.start == ahead), "{range:?} after {ahead:?}");
+                assert!(range.start >= begin + bytes && range.end <= begin + bytes + MAX);
+                ahead = Some(range.end);
+            }
+        }
+        ahead.unwrap_or(0)
+    }
+
+    #[test]
+    fn whoever_reads_on_is_read_ahead_of_and_ever_further() {
+        for bytes in [512, 4096, 100_000, 1 << 20] {
+            let streams = Streams::new(MAX);
+            assert_eq!(read_on(&streams, 0, bytes, 2), 0, "two reads are not many");
+            let begin = 2 * bytes;
+            let reads = (20 << 20) / bytes;
+            let ahead = read_on(&streams, begin, bytes, reads);
+            let end = begin + reads * bytes;
+            assert!(ahead >= end + MAX / 2, "{ahead} at {end}");
+        }
+    }
+
+    #[test]
+    fn reads_here_and_there_are_not_followed() {
+        let streams = Streams::new(MAX);
+        let mut at = 12_345_u64;
+        for _ in 0..10_000 {
+            at = at.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let begin = (at >> 24) * 4096;
+            assert_eq!(streams.note(&(begin..begin + 4096)), None);
+        }
+        // Nor is what comes back to one place, or goes backwards.
+        for number in (0..1000).rev() {
+            assert_eq!(streams.note(&((1 << 50) + number * 4096..(1 << 50) + (number + 1) * 4096)), None);
+        }
+    }
+
+    #[test]
+    fn several_readers_are_followed_at_once_and_in_some_disorder() {
+        let streams = Streams::new(MAX);
+        let mut ahead = [0; STREAMS_MAX];
+        for step in 0..64_u64 {
+            for (stream, ahead) in (0..).zip(&mut ahead) {
+                let begin = (stream << 40) + (step ^ 1) * (64 << 10);
+                let range = streams.note(&(begin..begin + (64 << 10)));
+                *ahead = range.map_or(*ahead, |range| range.end);
+            }
+        }
+        for (stream, ahead) in (0..).zip(ahead) {
+            assert!(ahead > (stream << 40) + 64 * (64 << 10), "stream {stream}: {ahead}");
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_room_nothing_is_read_ahead() {
+        assert_eq!(read_on(&Streams::new(WINDOW_BYTES_MIN - 1), 0, 4096, 1000), 0);
     }
 }

@@ -57,6 +57,10 @@ mod verify;
 #[cfg(test)]
 mod view;
 #[cfg(test)]
+mod view_beside;
+#[cfg(test)]
+mod view_damage;
+#[cfg(test)]
 mod volumes;
 #[cfg(test)]
 mod work;

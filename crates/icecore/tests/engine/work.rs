@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
+use icecore::BlockCache;
 use icecore::KeptBase;
 use icecore::LockGuard;
 use icecore::LockMode;
@@ -20,6 +21,7 @@ use icecore::ReadAt;
 use icecore::Repository;
 use icecore::RestoreMode;
 use icecore::SPAN_BYTES;
+use icecore::SnapshotDisk;
 use icecore::Storage;
 use icecore::StoredFile;
 use icecore::Wait;
@@ -412,4 +414,112 @@ fn opening_a_repository_opens_no_pack() {
     let (runs, others): (Vec<&String>, Vec<&String>) = opened.partition(|name| name.starts_with("index/"));
     assert_eq!(others, ["config"]);
     assert!(runs.len() <= 16, "{} index runs were not merged", runs.len());
+}
+
+/// Returns the ranges of packs that were read and are as long as chunks that do not compress.
+fn whole_chunks_read(calls: &[Call]) -> Vec<(&str, Range<u64>)> {
+    let chunks = calls.iter().filter_map(|call| match call {
+        Call::Read(name, range) if range.end - range.start == SPAN_BYTES as u64 => {
+            Some((name.as_str(), range.clone()))
+        }
+        _ => None,
+    });
+    chunks.collect()
+}
+
+#[test]
+fn reads_here_and_there_load_each_page_and_each_chunk_once() {
+    let recorder = Recorder::default();
+    let repo = Arc::new(init(recorder.clone()));
+    let image = TestImage::new(16 << 40).with(1 << 43, &Noise(87).bytes(8 * MIB));
+    let id = capture(&repo, &image).snapshot.id;
+    recorder.take();
+    let disk = SnapshotDisk::open(repo, id, BlockCache::usual()).unwrap();
+    // From the end to the beginning, and not one after another: nothing is read ahead.
+    let places = [3 * MIB, 2 * MIB, MIB, MIB / 2, 40_960].map(|at| (1 << 43) + at as u64);
+    let read = |at: u64| disk.read_at(at, &mut [0; 4096]).unwrap();
+    places.iter().for_each(|at| read(*at));
+    let calls = recorder.take();
+    assert_eq!(whole_chunks_read(&calls).len(), places.len());
+    let first = bytes_read(&calls, "packs/");
+
+    // A block beside each of them is in the same chunk, and what is in another one is below the same page. Two reads in
+    // a row are not taken for the beginning of many.
+    places.iter().for_each(|at| read(*at + 4096));
+    read(places[0]);
+    assert_eq!(recorder.take(), [], "all of it was there");
+    read(places[0] - 2 * SPAN_BYTES as u64);
+    let calls = recorder.take();
+    assert_eq!((whole_chunks_read(&calls).len(), calls.len()), (1, 1), "one chunk, and no page: {calls:?}");
+    // Five pages lead there, and the pack of each kind is opened once.
+    assert!(first < 5 * SPAN_BYTES as u64 + 60_000, "{first} bytes for five chunks and what leads to them");
+}
+
+#[test]
+fn holes_are_neither_read_nor_looked_for() {
+    let recorder = Recorder::default();
+    let repo = Arc::new(init(recorder.clone()));
+    let image = TestImage::new(16 << 40).with(0, &[1; 4096]).with((16 << 40) - 4096, &[2; 4096]);
+    let id = capture(&repo, &image).snapshot.id;
+    let disk = SnapshotDisk::open(repo, id, BlockCache::usual()).unwrap();
+    recorder.take();
+    assert_eq!(disk.next_data(0).unwrap(), Some(0..4096));
+    assert_eq!(disk.next_data(4096).unwrap(), Some((16 << 40) - 4096..16 << 40));
+    let found = recorder.take().len();
+    assert!(found <= 24, "{found} calls to pass over 16 TiB");
+    let mut hole = vec![1; 32 * MIB];
+    disk.read_at(1 << 43, &mut hole).unwrap();
+    assert!(hole.iter().all(|byte| *byte == 0));
+    assert_eq!(recorder.take(), []);
+}
+
+#[test]
+fn a_disk_that_is_read_from_one_end_to_the_other_reads_each_chunk_once() {
+    let recorder = Recorder::default();
+    let repo = Arc::new(init(recorder.clone()));
+    let image = Noise(88).bytes(12 * MIB);
+    let id = capture(&repo, &image).snapshot.id;
+    for at_once in [4096, 100_000, 5 * MIB] {
+        let disk = SnapshotDisk::open(Arc::clone(&repo), id, BlockCache::usual()).unwrap();
+        recorder.take();
+        let mut found = vec![0; image.len()];
+        for (at, part) in (0..).step_by(at_once).zip(found.chunks_mut(at_once)) {
+            disk.read_at(at, part).unwrap();
+        }
+        assert_same(&found, &image, "the image");
+        let calls = recorder.take();
+        let mut chunks = whole_chunks_read(&calls);
+        assert_eq!(chunks.len(), image.len() / SPAN_BYTES, "{at_once} bytes at once");
+        chunks.sort_by_key(|(name, range)| (*name, range.start));
+        chunks.dedup();
+        assert_eq!(chunks.len(), image.len() / SPAN_BYTES, "each of them");
+    }
+}
+
+#[test]
+fn a_disk_is_read_ahead_where_it_is_read_from_one_end_to_the_other_and_nowhere_else() {
+    let recorder = Recorder::default();
+    let repo = Arc::new(init(recorder.clone()));
+    let image = Noise(89).bytes(16 * MIB);
+    let id = capture(&repo, &image).snapshot.id;
+    let disk = SnapshotDisk::open(Arc::clone(&repo), id, BlockCache::usual()).unwrap();
+    recorder.take();
+    let read = |at: usize| disk.read_at(at as u64, &mut [0; 4096]).unwrap();
+    [9, 2, 5, 1, 7].iter().for_each(|at| read(at * MIB));
+    // What was spawned before has begun when this has ended.
+    let settle = || rayon::broadcast(|_| ());
+    settle();
+    assert_eq!(whole_chunks_read(&recorder.take()).len(), 5);
+    (0..3).for_each(|block| read(3 * MIB + block * 4096));
+    disk.will_need(13 * MIB as u64..14 * MIB as u64);
+    // A chunk that was asked for, four or more behind it, and 16 that were told of; how long threads take is not known.
+    let wanted = 21;
+    let read = || whole_chunks_read(&recorder.calls.lock().unwrap()).len();
+    for _ in 0..100_000 {
+        if read() >= wanted {
+            break;
+        }
+        settle();
+    }
+    assert!(read() >= wanted, "{} chunks", read());
 }

@@ -93,7 +93,7 @@ fn confirm(app: &App, force: bool, name: &str) -> Result<()> {
 }
 
 fn tell(app: &App, repo: &Repository, volume: VolumeInfo, text: &str) -> Result<Verdict> {
-    let volume = json::Volume::new(&details(app, repo, volume)?);
+    let volume = details(app, repo, volume)?.json();
     app.ui.result(&json::VolumeResult { volume }, text)?;
     Ok(Verdict::Clean)
 }

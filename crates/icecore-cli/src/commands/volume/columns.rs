@@ -7,6 +7,7 @@ use icecore::VolumeInfo;
 use crate::app::App;
 use crate::commands::title;
 use crate::commands::volume::control;
+use crate::json;
 use crate::ui;
 use crate::units;
 
@@ -28,6 +29,11 @@ pub(crate) fn details(app: &App, repo: &Repository, info: VolumeInfo) -> Result<
 }
 
 impl Details {
+    /// Returns it as JSON has it.
+    pub(crate) fn json(&self) -> json::Volume {
+        json::Volume::new(&self.info, self.written_bytes, self.served)
+    }
+
     fn written(&self) -> String {
         self.written_bytes.map_or_else(|| "unknown".to_owned(), units::bytes)
     }

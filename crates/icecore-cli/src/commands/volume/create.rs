@@ -53,7 +53,7 @@ impl CreateArgs {
         let size = units::bytes(volume.size_bytes);
         let text = format!("volume {}: {size}, made of {of} in {time}", volume.name);
         app.ui.result(
-            &json::VolumeResult { volume: json::Volume::new(&details(app, &repo, volume)?) },
+            &json::VolumeResult { volume: details(app, &repo, volume)?.json() },
             &text,
         )?;
         app.ui.note(&format!("`icecore volume serve {}` makes a disk of it", self.name));

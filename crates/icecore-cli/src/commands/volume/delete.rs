@@ -48,7 +48,7 @@ impl DeleteArgs {
             icecore::delete_volume(&repo, name).map_err(|error| error.in_context(so_far))?;
         }
         let text: String = names.iter().map(|name| format!("deleted volume {name}\n")).collect();
-        let deleted = found.iter().map(json::Volume::new).collect();
+        let deleted = found.iter().map(Details::json).collect();
         app.ui.result(&json::VolumesDeletedResult { deleted }, &text)?;
         Ok(Verdict::Clean)
     }

@@ -23,7 +23,7 @@ impl GetArgs {
         let found = self.names.iter().map(|name| details(app, &repo, icecore::find_volume(&repo, name)?));
         let found = found.collect::<Result<Vec<Details>>>()?;
         let text = found.iter().map(columns::lines).collect::<Vec<_>>().join("\n");
-        let volumes = found.iter().map(json::Volume::new).collect();
+        let volumes = found.iter().map(Details::json).collect();
         app.ui.result(&json::VolumesResult { volumes, unreadable: Vec::new() }, &text)?;
         Ok(Verdict::Clean)
     }

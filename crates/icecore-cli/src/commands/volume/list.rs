@@ -36,7 +36,7 @@ impl ListArgs {
         let volumes = listing.volumes.into_iter().map(|volume| details(app, &repo, volume));
         let volumes = volumes.collect::<Result<Vec<Details>>>()?;
         let result = json::VolumesResult {
-            volumes: volumes.iter().map(json::Volume::new).collect(),
+            volumes: volumes.iter().map(Details::json).collect(),
             unreadable: listing
                 .unreadable
                 .into_iter()
