@@ -10,7 +10,9 @@ use crate::stores::dirty_map::Region;
 use crate::stores::overlay::Overlay;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::SPAN_U64;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::world::io::ReadAt;
@@ -144,14 +146,17 @@ impl Stack {
         None
     }
 
-    /// Returns the regions that overlays have anything of, each with a bit for each of its spans of which they have.
-    pub(crate) fn changed_spans(&self) -> BTreeMap<u64, u64> {
-        let mut changed = BTreeMap::new();
+    /// Returns the spans, in order, of which overlays have anything.
+    pub(crate) fn changed_spans(&self) -> impl Iterator<Item = Range<u64>> {
+        let mut changed = BTreeMap::<u64, u64>::new();
         for (number, region) in self.overlays.iter().flat_map(|overlay| overlay.map.all()) {
             *changed.entry(number).or_default() |= region.spans();
         }
-        changed.retain(|_, spans| *spans != 0);
-        changed
+        changed.into_iter().flat_map(|(number, spans)| {
+            let begin = number * LEAF_U64;
+            let set = (0..to_u64(LEAF_SPANS)).filter(move |span| spans >> span & 1 == 1);
+            set.map(move |span| begin + span * SPAN_U64..begin + (span + 1) * SPAN_U64)
+        })
     }
 
     /// Returns the first data in a region that overlays have something of, at or after `offset`.
