@@ -10,6 +10,8 @@ mod errors;
 #[cfg(test)]
 mod handshake;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod model;
