@@ -25,6 +25,8 @@ use crate::client::Client;
 use crate::client::FLUSH;
 use crate::client::READ;
 use crate::client::Told;
+use crate::client::WRITE;
+use crate::client::request;
 use crate::disks::Ram;
 use crate::disks::Shelf;
 
@@ -113,6 +115,23 @@ fn a_stop_answers_what_was_asked_syncs_and_ends() {
 }
 
 #[test]
+fn a_client_that_asks_without_end_does_not_hold_up_a_stop() {
+    let disk = Arc::new(Ram::new(vec![5; 8192]));
+    let running = Running::new(&disk, Limits { requests: 1, ..Limits::default() });
+    let mut client = running.client();
+    disk.gate.close();
+    let requests = [request(0, FLUSH, 1, 0, 0, &[]), request(0, WRITE, 2, 0, 3, b"abc")];
+    client.socket.write_all(&requests.concat()).unwrap();
+    disk.gate.wait_for_one();
+    running.stopper.stop();
+    disk.gate.open();
+    assert_eq!(client.answer(1, 0), [Told::Simple(0)]);
+    client.assert_end();
+    running.serving.join().unwrap();
+    assert_eq!(disk.bytes.lock().unwrap()[..3], [5; 3]);
+}
+
+#[test]
 fn a_sync_that_fails_at_the_end_is_reported() {
     let disk = Arc::new(Ram::new(vec![5; 8192]));
     let running = Running::new(&disk, Limits::default());
@@ -197,7 +216,7 @@ fn a_client_that_holds_memory_and_stands_still_is_left_when_others_wait() {
     greedy.socket.read_exact(&mut head).unwrap();
     assert_eq!(other.read(0, 32 << 20).map(|bytes| bytes.len()), Ok(32 << 20));
     let mut slow = running.client();
-    slow.send(0, crate::client::WRITE, 0, 32 << 20, &[1]);
+    slow.send(0, WRITE, 0, 32 << 20, &[1]);
     let mut rest = Vec::new();
     // The memory is taken once the header was read; until then this would not wait.
     while other.socket.peer_addr().is_ok() && rest.is_empty() {
