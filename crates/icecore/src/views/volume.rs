@@ -280,7 +280,8 @@ impl Stack {
             let part = &bytes[to_usize(direct.start - offset)..to_usize(direct.end - offset)];
             self.newest().write_at(direct.start, part)?;
         }
-        if blocks.clone().any(|block| !self.newest_has(region, block)) {
+        let known = self.newest().map.get(region).map(|known| known.run(blocks.start));
+        if known.is_none_or(|(state, end)| state != BlockState::Data || end < blocks.end) {
             self.newest().mark(region, blocks, BlockState::Data);
         }
         Ok(())
