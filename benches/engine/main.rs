@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot do its work has nothing to report")]
 #![expect(clippy::disallowed_methods, reason = "benches make files of their own; the engine may not")]
 
+mod disks;
 mod images;
 #[path = "../../crates/icecore/tests/engine/noise.rs"]
 mod noise;
@@ -25,5 +26,6 @@ fn main() {
         .configure_from_args();
     stages::all(&mut criterion);
     verbs::all(&mut criterion);
+    disks::all(&mut criterion);
     criterion.final_summary();
 }

@@ -1,10 +1,12 @@
-//! The functions that are fuzzed and need more than a decoder: the same sources as in the engine's tests, where the
+//! The functions that are fuzzed and need more than a decoder: the same sources as in the tests, where the
 //! inputs that are kept are replayed.
 
 #[path = "../../crates/icecore/tests/engine/fuzz/mod.rs"]
 mod fuzz;
 #[path = "../../crates/icecore/tests/engine/history.rs"]
 mod history;
+#[path = "../../crates/icecore-nbd/tests/nbd/hostile/mod.rs"]
+mod hostile;
 #[path = "../../crates/icecore/tests/engine/noise.rs"]
 mod noise;
 #[path = "../../crates/icecore/tests/engine/support.rs"]
@@ -24,6 +26,16 @@ pub fn mutations(bytes: &[u8]) {
 /// What people write for a snapshot.
 pub fn names(bytes: &[u8]) {
     fuzz::names::run(bytes);
+}
+
+/// A client that says anything to the NBD server.
+pub fn nbd_handshake(bytes: &[u8]) {
+    hostile::handshake::run(bytes);
+}
+
+/// Requests to the NBD server.
+pub fn nbd_requests(bytes: &[u8]) {
+    hostile::requests::run(bytes);
 }
 
 /// Hostile manifests.

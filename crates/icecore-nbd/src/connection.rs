@@ -80,10 +80,7 @@ impl Connection<'_> {
         match worked {
             Ok(Ok(())) => self.end(None),
             Ok(Err(error)) => self.end(Some(&error.to_string())),
-            Err(_) => {
-                self.end(Some("a request has failed in a way that was not foreseen"));
-                self.channel.end();
-            }
+            Err(_) => self.end(Some("a request has failed in a way that was not foreseen")),
         }
     }
 

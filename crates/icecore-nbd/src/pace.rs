@@ -16,7 +16,7 @@ const SLOW: Duration = Duration::from_micros(100);
 /// So many fast ones follow a slow one before the next is taken for fast.
 const FAST_RUN: u32 = 64;
 /// Requests of so many bytes take long in any case.
-const LARGE_BYTES: u32 = 256 << 10;
+const LARGE_BYTES: u32 = 512 << 10;
 
 /// How fast the requests of a connection are.
 #[derive(Default)]

@@ -24,7 +24,19 @@ pub(crate) enum BlockState {
     Zero,
 }
 
+impl BlockState {
+    fn bits(self) -> u64 {
+        match self {
+            Self::Absent => 0,
+            Self::Data => 1,
+            Self::Zero => 2,
+        }
+    }
+}
+
 const BLOCKS_PER_WORD: usize = 32;
+/// The lower bit of each block of a word.
+const EVERY_BLOCK: u64 = 0x5555_5555_5555_5555;
 
 /// The states of the blocks of a region of 4 MiB. Any number of threads may read while one changes it.
 pub(crate) struct Region([AtomicU64; STATE_WORDS]);
@@ -44,13 +56,26 @@ impl Region {
         }
     }
 
+    /// Returns the state of a block, and the first block after it that has another one.
+    pub(crate) fn run(&self, block: usize) -> (BlockState, usize) {
+        let state = self.get(block);
+        let same = state.bits() * EVERY_BLOCK;
+        let mut at = block;
+        while at < LEAF_BLOCKS {
+            let word = self.0[at / BLOCKS_PER_WORD].load(Ordering::Acquire);
+            let within = at % BLOCKS_PER_WORD;
+            let other = (word ^ same) >> (within * 2);
+            if other != 0 {
+                return (state, at + other.trailing_zeros() as usize / 2);
+            }
+            at += BLOCKS_PER_WORD - within;
+        }
+        (state, LEAF_BLOCKS)
+    }
+
     /// Sets the state of some blocks. Only one thread at a time does that.
     pub(crate) fn set(&self, blocks: Range<usize>, state: BlockState) {
-        let bits = match state {
-            BlockState::Absent => 0,
-            BlockState::Data => 1,
-            BlockState::Zero => 2,
-        };
+        let bits = state.bits();
         let mut at = blocks.start;
         while at < blocks.end {
             let end = blocks.end.min((at / BLOCKS_PER_WORD + 1) * BLOCKS_PER_WORD);
@@ -141,6 +166,9 @@ mod tests {
                 _ => BlockState::Absent,
             };
             assert_eq!(region.get(block), wanted, "block {block}");
+            let (state, end) = region.run(block);
+            assert!(state == wanted && end > block && (block..end).all(|same| region.get(same) == wanted));
+            assert!(end == LEAF_BLOCKS || region.get(end) != wanted, "a run from {block} to {end}");
         }
         assert_eq!((region.count(BlockState::Data), region.count(BlockState::Zero)), (61, 1));
         assert_eq!(region.spans(), 0b1_1111);

@@ -93,8 +93,13 @@ impl Overlay {
     /// Opens an overlay and reads its map.
     ///
     /// # Errors
-    /// `Corrupt` if a file of it is missing, shorter than the map says, or if the map is damaged.
-    pub(crate) fn open(storage: &Arc<dyn Storage>, volume: &str, number: u64) -> Result<Self> {
+    /// `Corrupt` if a file of it is missing, shorter than the map says, or if the map is damaged, or that of a larger volume.
+    pub(crate) fn open(
+        storage: &Arc<dyn Storage>,
+        volume: &str,
+        number: u64,
+        size_bytes: u64,
+    ) -> Result<Self> {
         let bytes_of = |name: &str| match storage.open(name) {
             Ok(file) => Ok(file.len()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -105,7 +110,7 @@ impl Overlay {
         bytes_of(&layout::dirty_map(volume, number))?;
         let overlay = Self::empty(storage, volume, number)?;
         let mut needed = BTreeMap::new();
-        overlay.load(&mut |region, last| {
+        overlay.load(size_bytes.div_ceil(LEAF_U64), &mut |region, last| {
             let end = region * LEAF_U64 + (last + 1) * BLOCK_U64;
             needed.insert(end.saturating_sub(1) / PART_BYTES, (end - 1) % PART_BYTES + 1);
         })?;
@@ -120,8 +125,8 @@ impl Overlay {
         Ok(overlay)
     }
 
-    /// Reads the map. `last` gets each region with the last block of it that has data, in order.
-    fn load(&self, last: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    /// Reads the map of a volume with so many regions. `last` gets each region with the last block of it that has data, in order.
+    fn load(&self, regions: u64, last: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let name = layout::dirty_map(&self.volume, self.number);
         let reading = |error| Error::io(format!("reading {name}"), error);
         let mut at = 0;
@@ -132,12 +137,15 @@ impl Overlay {
             self.map_file.read_at(begin * ENTRY_U64, &mut bytes).map_err(reading)?;
             let (entries, _) = bytes.as_chunks::<MAP_ENTRY_BYTES>();
             for (entry, region) in entries.iter().zip(begin..) {
-                let states = decode_map_entry(entry, region).map_err(|error| {
-                    let range = region * LEAF_U64..(region + 1) * LEAF_U64;
-                    let message = format!("{name} is damaged for the bytes {range:?} of the volume: {error}");
+                let damaged = |why: &dyn std::fmt::Display| {
+                    let message = format!("{name} is damaged for the region {region} of the volume: {why}");
                     Error::corrupt(message).with_hint(lost_hint(&self.volume))
-                })?;
+                };
+                let states = decode_map_entry(entry, region).map_err(|error| damaged(&error))?;
                 let Some(states) = states else { continue };
+                if region >= regions {
+                    return Err(damaged(&"the volume ends before it"));
+                }
                 self.map.insert(region, &states);
                 let region_states = self.map.get_or_insert(region);
                 let has_data = |block: &usize| region_states.get(*block) == BlockState::Data;
@@ -296,7 +304,7 @@ fn lost_hint(volume: &str) -> String {
 }
 
 /// Keeps the number of the system's error where there is one: a client is told of a full disk by it.
-fn into_io(error: Error) -> io::Error {
+pub(crate) fn into_io(error: Error) -> io::Error {
     let kind = match error.kind() {
         ErrorKind::NoSpace => io::ErrorKind::StorageFull,
         ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,

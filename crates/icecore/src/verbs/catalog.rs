@@ -263,7 +263,7 @@ pub fn delete(repo: &Repository, id: SnapshotId) -> Result<Snapshot> {
     }
     let Some(_pin) = Pin::take_alone(base, id)? else {
         return Err(Error::new(ErrorKind::InUse, format!("snapshot {id} ({}) is being read", record.name))
-            .with_hint("wait until the restore or verification of it has ended"));
+            .with_hint("wait until the restore or verification of it has ended, or stop what serves it"));
     };
     volumes::check_no_clone_of(base, &record)?;
     records::remove(base, id)?;

@@ -10,7 +10,9 @@ use crate::stores::dirty_map::Region;
 use crate::stores::overlay::Overlay;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::SPAN_U64;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::world::io::ReadAt;
@@ -33,23 +35,53 @@ enum Source {
     Base,
 }
 
-/// What the overlays have of a region of 4 MiB.
-struct Regions(Vec<Option<Arc<Region>>>);
+/// What the overlays have of a region of 4 MiB, the newest first.
+struct Regions {
+    newest: Option<Arc<Region>>,
+    others: Vec<Option<Arc<Region>>>,
+}
 
 impl Regions {
-    fn source(&self, block: usize) -> Source {
-        for (at, region) in self.0.iter().enumerate() {
-            match region.as_ref().map_or(BlockState::Absent, |region| region.get(block)) {
+    fn all(&self) -> impl Iterator<Item = (usize, &Region)> {
+        let all = std::iter::once(&self.newest).chain(&self.others).enumerate();
+        all.filter_map(|(at, region)| Some((at, region.as_deref()?)))
+    }
+
+    /// Returns where a block comes from, and the first block after it that may come from elsewhere.
+    fn run(&self, block: usize) -> (Source, usize) {
+        let mut end = LEAF_BLOCKS;
+        for (at, region) in self.all() {
+            let (state, run_end) = region.run(block);
+            end = end.min(run_end);
+            match state {
                 BlockState::Absent => {}
-                BlockState::Data => return Source::Overlay(at),
-                BlockState::Zero => return Source::Zero,
+                BlockState::Data => return (Source::Overlay(at), end),
+                BlockState::Zero => return (Source::Zero, end),
             }
         }
-        Source::Base
+        (Source::Base, end)
     }
 
     fn is_empty(&self) -> bool {
-        self.0.iter().all(Option::is_none)
+        self.all().next().is_none()
+    }
+}
+
+/// Goes through the blocks of a region, run by run.
+struct Runs<'a> {
+    regions: &'a Regions,
+    at: usize,
+}
+
+impl Iterator for Runs<'_> {
+    type Item = (Source, Range<usize>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= LEAF_BLOCKS {
+            return None;
+        }
+        let (source, end) = self.regions.run(self.at);
+        Some((source, std::mem::replace(&mut self.at, end)..end))
     }
 }
 
@@ -61,7 +93,8 @@ impl Stack {
     }
 
     fn regions(&self, number: u64) -> Regions {
-        Regions(self.overlays.iter().map(|overlay| overlay.map.get(number)).collect())
+        let mut regions = self.overlays.iter().map(|overlay| overlay.map.get(number));
+        Regions { newest: regions.next().flatten(), others: regions.collect() }
     }
 
     /// Returns the number of the first region at or after `from` of which an overlay may have something.
@@ -86,9 +119,8 @@ impl Stack {
                 (Source::Base, next.max(region_end))
             } else {
                 let first = to_usize(at % LEAF_U64 / BLOCK_U64);
-                let source = regions.source(first);
-                let other = (first + 1..LEAF_BLOCKS).find(|block| regions.source(*block) != source);
-                (source, number * LEAF_U64 + to_u64(other.unwrap_or(LEAF_BLOCKS)) * BLOCK_U64)
+                let (source, end) = regions.run(first);
+                (source, number * LEAF_U64 + to_u64(end) * BLOCK_U64)
             };
             let end = end.min(range.end);
             match &mut open {
@@ -132,10 +164,12 @@ impl Stack {
             let regions = self.regions(number);
             let begin = number * LEAF_U64;
             let from = to_usize(at.saturating_sub(begin) / BLOCK_U64);
-            let is_dirty = |block: &usize| regions.source(*block) != Source::Base;
-            if let Some(first) = (from..LEAF_BLOCKS).find(is_dirty) {
-                let end = (first..LEAF_BLOCKS).find(|block| !is_dirty(block)).unwrap_or(LEAF_BLOCKS);
-                let (start, end) = (begin + to_u64(first) * BLOCK_U64, begin + to_u64(end) * BLOCK_U64);
+            let runs = Runs { regions: &regions, at: from };
+            let mut dirty = runs.skip_while(|(source, _)| *source == Source::Base);
+            if let Some((_, first)) = dirty.next() {
+                let rest = dirty.take_while(|(source, _)| *source != Source::Base);
+                let end = rest.map(|(_, blocks)| blocks.end).last().unwrap_or(first.end);
+                let (start, end) = (begin + to_u64(first.start) * BLOCK_U64, begin + to_u64(end) * BLOCK_U64);
                 let range = start.max(offset)..end.min(self.size_bytes);
                 return (range.start < range.end).then_some(range);
             }
@@ -144,27 +178,29 @@ impl Stack {
         None
     }
 
-    /// Returns the regions that overlays have anything of, each with a bit for each of its spans of which they have.
-    pub(crate) fn changed_spans(&self) -> BTreeMap<u64, u64> {
-        let mut changed = BTreeMap::new();
+    /// Returns the spans, in order, of which overlays have anything.
+    pub(crate) fn changed_spans(&self) -> impl Iterator<Item = Range<u64>> {
+        let mut changed = BTreeMap::<u64, u64>::new();
         for (number, region) in self.overlays.iter().flat_map(|overlay| overlay.map.all()) {
             *changed.entry(number).or_default() |= region.spans();
         }
-        changed.retain(|_, spans| *spans != 0);
-        changed
+        changed.into_iter().flat_map(|(number, spans)| {
+            let begin = number * LEAF_U64;
+            let set = (0..to_u64(LEAF_SPANS)).filter(move |span| spans >> span & 1 == 1);
+            set.map(move |span| begin + span * SPAN_U64..begin + (span + 1) * SPAN_U64)
+        })
     }
 
     /// Returns the first data in a region that overlays have something of, at or after `offset`.
     fn data_in_region(&self, number: u64, offset: u64) -> io::Result<Option<Range<u64>>> {
-        let end = ((number + 1) * LEAF_U64).min(self.size_bytes);
+        let (begin, end) = (number * LEAF_U64, ((number + 1) * LEAF_U64).min(self.size_bytes));
+        let regions = self.regions(number);
         let mut found: Option<Range<u64>> = None;
-        let mut parts = Vec::new();
-        self.parts(offset..end, &mut |part, source| {
-            parts.push((part, source));
-            Ok(())
-        })?;
-        for (part, source) in parts {
+        for (source, blocks) in (Runs { regions: &regions, at: to_usize((offset - begin) / BLOCK_U64) }) {
+            let start = (begin + to_u64(blocks.start) * BLOCK_U64).max(offset);
+            let part = start..(begin + to_u64(blocks.end) * BLOCK_U64).min(end);
             let data = match source {
+                _ if part.is_empty() => None,
                 Source::Overlay(_) => Some(part.clone()),
                 Source::Zero => None,
                 Source::Base => self.base_data(part.start)?.filter(|data| data.start < part.end),
@@ -175,6 +211,10 @@ impl Stack {
                 (Some(found), Some(data)) if found.end == data.start => found.end = data.end,
                 (Some(_), _) => break,
                 (None, None) => {}
+            }
+            // The base may have more behind it in the same part; whoever goes on from here finds it.
+            if found.as_ref().is_some_and(|found| found.end < part.end) {
+                break;
             }
         }
         Ok(found)

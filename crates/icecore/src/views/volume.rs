@@ -16,6 +16,7 @@ use crate::stores::dirty_map::BlockState;
 use crate::stores::fence;
 use crate::stores::fence::Held;
 use crate::stores::overlay::Overlay;
+use crate::stores::overlay::into_io;
 use crate::stores::volumes;
 use crate::views::cache::BlockCache;
 use crate::views::snapshot::SnapshotDisk;
@@ -85,7 +86,8 @@ impl Volume {
         let record = volumes::load(repo.base(), name)?;
         let storage = &repo.base().storage;
         let numbers = record.sealed.iter().chain([&record.active]).rev();
-        let opened = numbers.map(|number| Overlay::open(storage, name, *number).map(Arc::new));
+        let opened =
+            numbers.map(|number| Overlay::open(storage, name, *number, record.size_bytes).map(Arc::new));
         let overlays = opened
             .collect::<Result<Vec<_>>>()
             .map_err(|error| error.in_context(format!("volume {name} cannot be opened")))?;
@@ -143,6 +145,10 @@ impl Volume {
         let active = Arc::clone(&self.stack().overlays[0]);
         if active.map.next(0).is_some() {
             self.seal(&active)?;
+        } else if self.unpublished.load(Ordering::SeqCst) {
+            // What a seal that failed has left is made durable first: a snapshot must not hold what a sync has failed for.
+            let _syncs_wait = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
+            self.publish()?;
         }
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(Frozen { image: self.stack().below(), base: record.base, sealed: record.sealed })
@@ -160,6 +166,8 @@ impl Volume {
                 .with_hint("see why its snapshots fail; `icecore volume reset` drops what was written"));
         }
         let number = record.active + 1;
+        // One of this number may be left of a seal that a crash has undone, with a map that says something.
+        Overlay::remove_files(&*base.storage, &self.name, |left| left == number).map_err(doing)?;
         let next = Arc::new(Overlay::create(&base.storage, &self.name, number)?);
         base.sync_dir(&layout::volume_dir(&self.name))?;
         let _syncs_wait = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
@@ -280,7 +288,8 @@ impl Stack {
             let part = &bytes[to_usize(direct.start - offset)..to_usize(direct.end - offset)];
             self.newest().write_at(direct.start, part)?;
         }
-        if blocks.clone().any(|block| !self.newest_has(region, block)) {
+        let known = self.newest().map.get(region).map(|known| known.run(blocks.start));
+        if known.is_none_or(|(state, end)| state != BlockState::Data || end < blocks.end) {
             self.newest().mark(region, blocks, BlockState::Data);
         }
         Ok(())
@@ -364,6 +373,9 @@ impl WriteAt for Volume {
         let stack = self.stack();
         let range = offset..offset.saturating_add(to_u64(bytes.len()));
         self.check(&range, stack.size_bytes)?;
+        if range.is_empty() {
+            return Ok(());
+        }
         by_region(range).try_for_each(|part| {
             let _stripe = self.stripe(part.start / LEAF_U64);
             stack.write_region(part.start, &bytes[to_usize(part.start - offset)..to_usize(part.end - offset)])
@@ -391,18 +403,18 @@ impl WriteAt for Volume {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut gate = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
-        if self.unpublished.load(Ordering::SeqCst) {
-            drop(gate);
-            {
-                let _alone = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
-                self.publish().map_err(io::Error::other)?;
+        loop {
+            let gate = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
+            if !self.unpublished.load(Ordering::SeqCst) {
+                let active = Arc::clone(&self.stack().overlays[0]);
+                let synced = active.sync();
+                drop(gate);
+                return synced;
             }
-            gate = self.sealing.read().unwrap_or_else(PoisonError::into_inner);
+            drop(gate);
+            let _alone = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
+            self.publish().map_err(into_io)?;
+            // Another seal may have failed by the time that syncs go on.
         }
-        let active = Arc::clone(&self.stack().overlays[0]);
-        let synced = active.sync();
-        drop(gate);
-        synced
     }
 }

@@ -119,6 +119,15 @@ fn packs_that_gc_rewrites_are_found_where_they_are_now() {
     assert_sound(&writer, "after all of it");
 }
 
+/// Tells threads to end when it goes.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn readers_go_on_while_captures_and_gcs_come_and_go() {
     let bench = Bench::new();
@@ -137,12 +146,13 @@ fn readers_go_on_while_captures_and_gcs_come_and_go() {
                 }
             });
         }
+        // Also where what follows fails: the readers would never end.
+        let _end = Ending(&over);
         for round in 0..6 {
             let beside = capture_beside(&writer, &image, 100 + round);
             delete(&writer, beside).unwrap();
             collect(&writer).unwrap();
         }
-        over.store(true, Ordering::Relaxed);
     });
     disks.iter().for_each(|disk| read_all(disk, &image, 100_000));
 }

@@ -52,10 +52,7 @@ impl CreateArgs {
         let of = snapshot.as_ref().map_or_else(|| "zeros".to_owned(), title);
         let size = units::bytes(volume.size_bytes);
         let text = format!("volume {}: {size}, made of {of} in {time}", volume.name);
-        app.ui.result(
-            &json::VolumeResult { volume: details(app, &repo, volume)?.json() },
-            &text,
-        )?;
+        app.ui.result(&json::VolumeResult { volume: details(app, &repo, volume)?.json() }, &text)?;
         app.ui.note(&format!("`icecore volume serve {}` makes a disk of it", self.name));
         Ok(Verdict::Clean)
     }

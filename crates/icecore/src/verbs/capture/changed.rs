@@ -25,7 +25,6 @@ struct Run {
 }
 
 impl Changed {
-    #[cfg(any(test, feature = "testing"))]
     /// Adds a range of bytes, and with it all spans that it touches. It begins in or behind the leaf region that the one
     /// before it ends in.
     ///
@@ -102,7 +101,6 @@ impl Changed {
     }
 }
 
-#[cfg(any(test, feature = "testing"))]
 /// Returns a bit for each of some spans of a leaf region.
 fn spans_of(spans: Range<u64>) -> u64 {
     spans.fold(0, |mask, span| mask | 1 << span)

@@ -9,6 +9,7 @@ use crate::stores::fence::Pin;
 use crate::stores::files::FileSizes;
 use crate::stores::pinned::pinned;
 use crate::stores::records;
+use crate::stores::volumes;
 use crate::verbs::catalog::Snapshot;
 use crate::verbs::stats::tally::Tally;
 use crate::words::error::ErrorKind;
@@ -79,7 +80,8 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
         let key = |record: &Record| (record.kind, record.created_unix_ms, record.id);
         a.resource.cmp(&b.resource).then_with(|| key(a).cmp(&key(b)))
     });
-    let mut tally = Tally::new(&repo.store, records.len());
+    let of_volumes = volumes::all_that_is_kept(repo.base())?.len();
+    let mut tally = Tally::new(&repo.store, records.len().saturating_add(of_volumes));
     let mut counted = Vec::new();
     let mut before: Option<(Pin, Record)> = None;
     for record in records {
@@ -96,6 +98,7 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
         before = Some((pin, record));
     }
     drop(before);
+    count_what_volumes_stand_on(repo, &counted, &mut tally, progress)?;
     let sizes = FileSizes::of(repo.base())?;
     let sums = tally.sums(progress)?;
     let mut snapshots: Vec<SnapshotStats> = counted
@@ -123,6 +126,26 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
         total_bytes: sizes.total_bytes(),
     };
     Ok(StatsReport { repository, snapshots })
+}
+
+/// Counts the snapshots that are none any more, and that volumes stand on. They have no pins: once their volume has another, nobody
+/// needs them.
+fn count_what_volumes_stand_on(
+    repo: &Repository,
+    counted: &[(Snapshot, u64)],
+    tally: &mut Tally<'_>,
+    progress: &dyn Progress,
+) -> Result<()> {
+    for record in volumes::all_that_is_kept(repo.base())? {
+        if counted.iter().any(|(snapshot, _)| snapshot.id == record.id) {
+            continue;
+        }
+        let Err(error) = tally.add(None, &record, progress) else { continue };
+        if volumes::all_that_is_kept(repo.base())?.iter().any(|kept| kept.id == record.id) {
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 /// Adds up what records say of themselves, which need not be true.

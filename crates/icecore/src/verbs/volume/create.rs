@@ -79,6 +79,7 @@ pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<Volum
 fn check_free(base: &Base, name: &str) -> Result<()> {
     match volumes::load(base, name) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
         _ => Err(Error::new(ErrorKind::AlreadyExists, format!("there is a volume {name:?} already"))
             .with_hint("choose another name, or delete it first")),
     }

@@ -62,8 +62,8 @@ pub fn snapshot_volume(
     // Until the volume's record names it, nobody may delete it.
     let _pin = Pin::take(repo.base(), options.id)?;
     let mut changed = Changed::default();
-    for (region, spans) in frozen.image.changed_spans() {
-        changed.add_leaves(region, 1, spans)?;
+    for range in frozen.image.changed_spans() {
+        changed.add(range)?;
     }
     let report = capture_changed(repo, &frozen.image, frozen.base.as_ref(), &changed, &options, progress)?;
     let grown = frozen.base.as_ref().is_some_and(|base| base.size_bytes < frozen.image.len());

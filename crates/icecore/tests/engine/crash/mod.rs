@@ -11,6 +11,8 @@ mod mend;
 mod mutate;
 mod parity;
 mod scene;
+mod volume_scene;
+mod volumes;
 
 use icecore::Bounds;
 

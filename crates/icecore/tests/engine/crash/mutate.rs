@@ -41,6 +41,7 @@ pub(crate) enum Kind {
     Config,
     Reserve,
     Parity,
+    VolumeRecord,
 }
 
 /// A file that was written and got its name.
@@ -80,7 +81,7 @@ pub(crate) fn publications(changes: &[Logged]) -> Vec<Publication> {
             Logged::Create(name, file) if name == from => Some(*file),
             _ => None,
         };
-        let Some(file) = changes.iter().rev().find_map(of_file) else { continue };
+        let Some(file) = changes[..renamed].iter().rev().find_map(of_file) else { continue };
         let belongs = |change: &Logged| match change {
             Logged::Create(_, other) | Logged::Append(other, _) => *other == file,
             _ => false,
@@ -118,6 +119,7 @@ fn kind_of(name: &str, bytes: &[u8]) -> Kind {
         "index" => Kind::DataRun,
         "" if name == "generation" => Kind::Generation,
         "parity" => Kind::Parity,
+        dir if dir.starts_with("volumes/") => Kind::VolumeRecord,
         "" if name == "config" => Kind::Config,
         "" if name == "reserve" => Kind::Reserve,
         dir if dir.starts_with("packs/") && bytes[10] == 1 => Kind::DataPack,
@@ -297,4 +299,37 @@ fn made(changes: &[Logged], dir: &str) -> Option<usize> {
 /// Leaves out the sync of the root that follows the making of a directory.
 pub(crate) fn no_sync_after_making(dir: &'static str) -> impl Fn(&mut Vec<Logged>) {
     move |changes| drop(changes.remove(made(changes, dir).unwrap() + 1))
+}
+
+/// Returns the number of the file that was made with this name.
+fn file_of(changes: &[Logged], name: &str) -> usize {
+    let made = |change: &Logged| match change {
+        Logged::Create(other, file) if other == name => Some(*file),
+        _ => None,
+    };
+    changes.iter().find_map(made).unwrap()
+}
+
+/// Leaves out all syncs of a file that is written in place.
+pub(crate) fn no_syncs_of(name: &'static str) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| {
+        let file = file_of(changes, name);
+        changes.retain(|change| *change != Logged::SyncFile(file));
+    }
+}
+
+/// Writes what is written to one file before the sync of another that comes before it.
+pub(crate) fn write_before_sync(written: &'static str, synced: &'static str) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| {
+        let (written, synced) = (file_of(changes, written), file_of(changes, synced));
+        let writes = |change: &Logged| matches!(change, Logged::Write(file, _, _) if *file == written);
+        for at in 0..changes.len() {
+            if writes(&changes[at])
+                && let Some(sync) =
+                    changes[..at].iter().rposition(|change| *change == Logged::SyncFile(synced))
+            {
+                changes[sync..=at].rotate_right(1);
+            }
+        }
+    }
 }

@@ -30,6 +30,10 @@ const RESERVE_BYTES: usize = 256 << 10;
 /// What must hold beyond what holds for all scenes: gets the number of operations that had returned, and the files.
 pub(crate) type Demand = Box<dyn Fn(usize, &BTreeMap<String, Arc<Vec<u8>>>) -> Result<(), String>>;
 
+/// Looks at more of a repository than all scenes do: gets the number of operations that had returned, and whether a capture and a
+/// gc came since the cut.
+pub(crate) type Look = Box<dyn Fn(usize, &CrashStorage, bool) -> Result<(), String>>;
+
 /// What is done before a state is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Before {
@@ -53,6 +57,7 @@ pub(crate) struct Scene {
     pub(crate) next: Vec<u8>,
     pub(crate) before: Before,
     pub(crate) demand: Demand,
+    pub(crate) look_closer: Look,
     /// What was found, by state and number of operations that had returned.
     verdicts: HashMap<([u8; 32], usize), Result<(), String>>,
 }
@@ -81,6 +86,7 @@ impl Scene {
             next: vec![1; 5000],
             before: Before::Init,
             demand: Box::new(|_, _| Ok(())),
+            look_closer: Box::new(|_, _, _| Ok(())),
             verdicts: HashMap::new(),
         }
     }
@@ -115,6 +121,11 @@ impl Scene {
             icecore::capture(&open(storage.clone()).unwrap(), &image.to_vec(), &how, &NoProgress).unwrap();
         });
         id
+    }
+
+    /// Says what a snapshot holds that a step has taken, or may have.
+    pub(crate) fn know(&mut self, id: SnapshotId, image: &[u8]) {
+        self.images.insert(id, image.to_vec());
     }
 
     /// Fails if any state that a cut may leave is bad. Returns how many there are.
@@ -210,6 +221,7 @@ impl Scene {
                 expected.collect::<Vec<_>>()
             ));
         }
+        (self.look_closer)(state.marks, &storage, false)?;
         let how = icecore::CaptureOptions { parent: Parent::None, ..options("afterwards") };
         icecore::capture(&repo, &self.next, &how, &NoProgress).map_err(told("capture"))?;
         let after = "after a capture";
@@ -218,7 +230,8 @@ impl Scene {
         let repo = open(storage.clone()).map_err(told("after gc"))?;
         self.check_all(&repo, "after gc")?;
         restores(&repo, how.id, &self.next).map_err(|why| format!("after gc: {why}"))?;
-        tidy(&repo, &storage)
+        tidy(&repo, &storage)?;
+        (self.look_closer)(state.marks, &storage, true)
     }
 
     /// Checks that everything in a repository is as it was captured.
@@ -262,6 +275,7 @@ fn tell(log: &CrashLog, state: &CrashState, why: &str) -> String {
     let from = state.changes.saturating_sub(12);
     let changes = log.changes[from..state.changes].iter().map(|change| match change {
         icecore::Logged::Append(file, bytes) => format!("Append({file}, {} bytes)", bytes.len()),
+        icecore::Logged::Write(file, at, bytes) => format!("Write({file}, at {at}, {} bytes)", bytes.len()),
         change => format!("{change:?}"),
     });
     let changes = changes.collect::<Vec<_>>().join("\n  ");

@@ -1,4 +1,5 @@
 //! Copy-on-write volumes.
 
+mod faults;
 mod model;
 pub(crate) mod support;

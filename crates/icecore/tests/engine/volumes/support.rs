@@ -5,6 +5,7 @@ use std::sync::Arc;
 use icecore::BlockCache;
 use icecore::Error;
 use icecore::NoProgress;
+use icecore::Progress;
 use icecore::ReadAt;
 use icecore::Repository;
 use icecore::SnapshotId;
@@ -39,6 +40,11 @@ pub(crate) fn open(repo: &Arc<Repository>, name: &str) -> icecore::Result<Volume
 
 /// Takes a snapshot of a volume.
 pub(crate) fn snapshot(volume: &Volume) -> icecore::Result<SnapshotId> {
+    snapshot_with(volume, &NoProgress)
+}
+
+/// Takes a snapshot of a volume that may be stopped.
+pub(crate) fn snapshot_with(volume: &Volume, progress: &dyn Progress) -> icecore::Result<SnapshotId> {
     let options = options(volume.name());
     let options = VolumeSnapshotOptions {
         id: options.id,
@@ -48,7 +54,7 @@ pub(crate) fn snapshot(volume: &Volume) -> icecore::Result<SnapshotId> {
         level: None,
         check: true,
     };
-    icecore::snapshot_volume(volume, &options, &NoProgress).map(|report| report.snapshot.id)
+    icecore::snapshot_volume(volume, &options, progress).map(|report| report.snapshot.id)
 }
 
 /// Returns all that a disk shows.

@@ -105,7 +105,10 @@ impl Address {
             // Writing to a text does not fail.
             let _ = writeln!(text, "  {what:<11} {how}");
         };
-        line("qemu", &format!("qemu-system-x86_64 -m 1G -drive file={uri},format=raw,if=virtio"));
+        line(
+            "qemu",
+            &format!("qemu-system-x86_64 -m 1G -drive file={uri},format=raw,if=virtio,discard=unmap"),
+        );
         line("nbd-client", &kernel);
         line("nbdfuse", &format!("nbdfuse DIR/disk.raw {uri}"));
         text

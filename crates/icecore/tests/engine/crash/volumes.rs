@@ -1,0 +1,254 @@
+//! Power cuts in what is done with copy-on-write volumes.
+
+use icecore::Logged;
+
+use crate::crash::BLOCK;
+use crate::crash::bounds;
+use crate::crash::mutate::Kind;
+use crate::crash::mutate::Mutation;
+use crate::crash::mutate::before;
+use crate::crash::mutate::dir_sync_before_rename;
+use crate::crash::mutate::found;
+use crate::crash::mutate::harmless;
+use crate::crash::mutate::no_dir_sync;
+use crate::crash::mutate::no_file_sync;
+use crate::crash::mutate::no_sync_after_removal;
+use crate::crash::mutate::no_sync_of;
+use crate::crash::mutate::no_syncs_of;
+use crate::crash::mutate::removal_before;
+use crate::crash::mutate::rename_before_sync;
+use crate::crash::mutate::write_before_sync;
+use crate::crash::noise;
+use crate::crash::scene::Scene;
+use crate::crash::volume_scene::NAME;
+use crate::crash::volume_scene::VolumeScene;
+use crate::support::collect;
+
+const DIR: &str = "volumes/disk";
+const RECORD: &str = "volumes/disk/record";
+const IMAGE_BYTES: usize = 9 * BLOCK + 1234;
+
+fn base() -> (Scene, icecore::SnapshotId, Vec<u8>) {
+    let mut scene = Scene::new();
+    let mut image = noise(71, IMAGE_BYTES);
+    image[4 * BLOCK..6 * BLOCK].fill(0);
+    let id = scene.capture("origin", &image);
+    (scene, id, image)
+}
+
+fn clone() -> (VolumeScene, icecore::SnapshotId, Vec<u8>) {
+    let (scene, id, image) = base();
+    let mut scene = VolumeScene::new(scene);
+    scene.create(Some(id), &image);
+    (scene, id, image)
+}
+
+/// Returns breaks of the way in which the record of a volume is published.
+fn breaks_of_record() -> Vec<Mutation> {
+    vec![
+        found("the record of the volume is not synced", no_file_sync(Kind::VolumeRecord)),
+        found("the directory is not synced after the record of the volume", no_dir_sync(Kind::VolumeRecord)),
+        found(
+            "the record of the volume is renamed before it is synced",
+            rename_before_sync(Kind::VolumeRecord),
+        ),
+        found(
+            "the directory is synced before the record is there",
+            dir_sync_before_rename(Kind::VolumeRecord),
+        ),
+    ]
+}
+
+#[test]
+fn the_first_volume_is_made() {
+    let (scene, id, image) = base();
+    let mut scene = VolumeScene::new(scene);
+    scene.create(Some(id), &image);
+    let mut scene = scene.ready();
+    // Whoever does not know volumes must not collect what one stands on.
+    let config = scene.storage().files()["config"].clone();
+    scene.demand = Box::new(move |_, files| match files.contains_key(RECORD) && files["config"] != config {
+        true => Err("there is a volume, and the config does not say so".to_owned()),
+        false => Ok(()),
+    });
+    let bounds = bounds(100, 8);
+    scene.check(&bounds);
+    let mut breaks = breaks_of_record();
+    breaks.extend([
+        found("the config is not synced", no_file_sync(Kind::Config)),
+        found("the root is not synced after the config", no_sync_of("")),
+        found("the directory of volumes is not synced", no_sync_of("volumes")),
+        found("the directory of the volume is never synced", no_sync_of(DIR)),
+        found("the config is renamed before it is synced", rename_before_sync(Kind::Config)),
+        found("the record comes before the config", before(Kind::VolumeRecord, Kind::Config)),
+        found("the record comes before the names of the overlay", |changes| {
+            let sync = Logged::SyncDir(DIR.to_owned());
+            let at = changes.iter().position(|change| *change == sync).unwrap();
+            changes.remove(at);
+        }),
+    ]);
+    scene.check_mutations(&bounds, &breaks);
+}
+
+#[test]
+fn a_volume_of_zeros_is_made_written_and_grown() {
+    let mut scene = VolumeScene::new(Scene::new());
+    let image = vec![0; 3 * BLOCK + 700];
+    scene.create(None, &image);
+    scene.write(3 * BLOCK, &noise(1, 700));
+    scene.sync();
+    let mut image = image;
+    image[3 * BLOCK..].copy_from_slice(&noise(1, 700));
+    image.resize(5 * BLOCK + 10, 0);
+    scene.whole(Some(image), |repo| drop(icecore::resize_volume(repo, NAME, 5 * BLOCK as u64 + 10).unwrap()));
+    scene.write(3 * BLOCK + 600, &noise(2, BLOCK));
+    scene.snapshot();
+    let mut scene = scene.ready();
+    let bounds = bounds(60, 6);
+    scene.check(&bounds);
+    scene.check_mutations(&bounds, &breaks_of_record());
+}
+
+#[test]
+fn writes_and_syncs() {
+    let (mut scene, _, _) = clone();
+    scene.write(BLOCK, &noise(1, 2 * BLOCK));
+    scene.write(7 * BLOCK + 100, &noise(2, 50));
+    scene.sync();
+    scene.write(BLOCK, &noise(3, BLOCK));
+    scene.write(9 * BLOCK + 1000, &noise(4, 234));
+    scene.zero(2 * BLOCK..4 * BLOCK);
+    scene.sync();
+    scene.zero(BLOCK..2 * BLOCK);
+    scene.write(BLOCK, &noise(5, BLOCK));
+    scene.write(4 * BLOCK + 9, &noise(6, 9));
+    scene.sync();
+    let mut scene = scene.ready();
+    let bounds = bounds(100, 8);
+    scene.check(&bounds);
+    scene.check_mutations(
+        &bounds,
+        &[
+            found("the data is not synced", no_syncs_of("volumes/disk/overlay-0")),
+            found("the map is not synced", no_syncs_of("volumes/disk/map-0")),
+            found(
+                "the map is written before the data is synced",
+                write_before_sync("volumes/disk/map-0", "volumes/disk/overlay-0"),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_snapshot_of_a_volume() {
+    let (mut scene, _, _) = clone();
+    scene.write(BLOCK, &noise(1, 2 * BLOCK));
+    scene.zero(6 * BLOCK..7 * BLOCK);
+    scene.snapshot();
+    scene.write(2 * BLOCK, &noise(2, 2 * BLOCK));
+    scene.sync();
+    let mut scene = scene.ready();
+    let bounds = bounds(60, 6);
+    scene.check(&bounds);
+    scene.check_mutations(&bounds, &breaks_of_snapshot());
+}
+
+fn breaks_of_snapshot() -> Vec<Mutation> {
+    let mut breaks = breaks_of_record();
+    breaks.extend([
+        found("what is sealed is not synced", no_syncs_of("volumes/disk/overlay-0")),
+        found("the names of the new overlay are not synced", |changes| {
+            let is_it = |change: &Logged| matches!(change, Logged::Create(name, _) if name == "volumes/disk/overlay-1");
+            let made = changes.iter().position(is_it).unwrap();
+            let sync = Logged::SyncDir(DIR.to_owned());
+            let at = changes[made..].iter().position(|change| *change == sync).unwrap();
+            changes.remove(made + at);
+        }),
+        found("the fold comes before the data of the snapshot", before(Kind::VolumeRecord, Kind::DataPack)),
+        harmless(
+            "the fold comes before the record of the snapshot",
+            "the volume's record holds that of the snapshot, and all that it leads to is there",
+            before(Kind::VolumeRecord, Kind::Record),
+        ),
+        found(
+            "what was sealed is removed before the snapshot is there",
+            removal_before("volumes/disk/overlay-0", Kind::DataPack),
+        ),
+        harmless(
+            "the directory is not synced after what was sealed is removed",
+            "nothing names it, and what comes back is removed when the volume is opened",
+            no_sync_after_removal("volumes/disk/overlay-"),
+        ),
+    ]);
+    breaks
+}
+
+#[test]
+fn a_snapshot_that_fails_and_another() {
+    let (mut scene, _, _) = clone();
+    scene.write(BLOCK, &noise(1, 2 * BLOCK));
+    scene.failed_snapshot();
+    scene.write(2 * BLOCK, &noise(2, 2 * BLOCK));
+    scene.sync();
+    scene.failed_snapshot();
+    scene.write(8 * BLOCK, &noise(3, BLOCK + 1));
+    scene.sync();
+    scene.snapshot();
+    let mut scene = scene.ready();
+    let bounds = bounds(60, 6);
+    scene.check(&bounds);
+    let mut breaks = breaks_of_record();
+    breaks.push(found("data of the new overlay is not synced", no_syncs_of("volumes/disk/overlay-1")));
+    breaks.push(found("the map of the new overlay is not synced", no_syncs_of("volumes/disk/map-1")));
+    scene.check_mutations(&bounds, &breaks);
+}
+
+#[test]
+fn a_volume_is_set_back_restored_and_deleted() {
+    let (mut scene, _, image) = clone();
+    scene.write(BLOCK, &noise(1, 2 * BLOCK));
+    scene.sync();
+    let taken = scene.snapshot();
+    let mut then = image.clone();
+    then[BLOCK..3 * BLOCK].copy_from_slice(&noise(1, 2 * BLOCK));
+    scene.write(0, &noise(2, BLOCK));
+    scene.sync();
+    scene.whole(Some(image), |repo| drop(icecore::reset_volume(repo, NAME).unwrap()));
+    scene.write(0, &noise(3, BLOCK));
+    scene.whole(Some(then), |repo| drop(icecore::restore_volume(repo, NAME, taken).unwrap()));
+    scene.write(0, &noise(4, BLOCK));
+    scene.sync();
+    scene.whole(None, |repo| drop(icecore::delete_volume(repo, NAME).unwrap()));
+    let mut scene = scene.ready();
+    let bounds = bounds(60, 6);
+    scene.check(&bounds);
+    let mut breaks = breaks_of_record();
+    breaks.extend([
+        found("the directory is not synced after the record was removed", no_sync_after_removal(RECORD)),
+        harmless(
+            "the directory is not synced after overlays were removed",
+            "nothing names them, and what comes back is removed when the volume is opened or made",
+            no_sync_after_removal("volumes/disk/overlay-"),
+        ),
+    ]);
+    scene.check_mutations(&bounds, &breaks);
+}
+
+#[test]
+fn a_gc_while_a_volume_stands_on_a_deleted_snapshot() {
+    let (mut scene, _, _) = clone();
+    scene.write(BLOCK, &noise(1, 2 * BLOCK));
+    let taken = scene.snapshot();
+    scene.write(BLOCK, &noise(2, BLOCK));
+    scene.beside(|repo| drop(icecore::delete(repo, taken).unwrap()));
+    scene.beside(|repo| {
+        collect(repo).unwrap();
+    });
+    scene.snapshot();
+    scene.beside(|repo| {
+        collect(repo).unwrap();
+    });
+    let mut scene = scene.ready();
+    let states = scene.check(&bounds(60, 6));
+    assert!(states > 50, "only {states} states");
+}
