@@ -31,7 +31,7 @@ import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-from compare import chart  # noqa: E402
+from compare import chart
 
 MIB = 1 << 20
 PROGRAMS = {"qemu-nbd": "qemu-utils", "qemu-img": "qemu-utils", "nbdkit": "nbdkit", "nbdcopy": "libnbd-bin", "fio": "fio"}
