@@ -109,6 +109,15 @@ fn check_moment(image: &[u8], origin: &[u8], at_least: &[u64]) {
     }
 }
 
+/// Says that the others may end, also when something fails.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Two volumes of one snapshot and what was taken of them.
 struct World {
     repo: Arc<Repository>,
@@ -141,6 +150,7 @@ fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
     let done = AtomicBool::new(false);
     let taken = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
+        let ends = Done(&done);
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 let (one, synced, last) = (&one, &synced[writer], &last);
@@ -192,7 +202,7 @@ fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
             taken.lock().unwrap().push((id, image));
         }
         writers.into_iter().for_each(|writer| writer.join().unwrap());
-        done.store(true, Ordering::SeqCst);
+        drop(ends);
     });
     // At the end everything is there, also after a crash.
     let expected = content(&one).unwrap();
@@ -215,6 +225,7 @@ fn syncs_that_come_while_an_overlay_is_sealed_lose_nothing() {
     let volume = open(&world.repo, "one").unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let ends = Done(&done);
         let handles: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 let volume = &volume;
@@ -234,7 +245,7 @@ fn syncs_that_come_while_an_overlay_is_sealed_lose_nothing() {
             }
         });
         handles.into_iter().for_each(|handle| handle.join().unwrap());
-        done.store(true, Ordering::SeqCst);
+        drop(ends);
     });
     let expected = content(&volume).unwrap();
     drop(volume);
