@@ -30,8 +30,7 @@ const WRITERS: usize = 3;
 const BLOCKS: usize = 40;
 /// Bytes at the beginning of each block that its writer writes a number to, over and over.
 const NUMBER_BYTES: usize = 8;
-const ROUNDS: u64 = 12;
-const SNAPSHOTS: usize = 4;
+const ROUNDS: u64 = 2000;
 /// Bytes at the end of the image that all threads write to at once.
 const SHARED_BYTES: usize = 3 * BLOCK + 77;
 const OWN_BYTES: usize = WRITERS * BLOCKS * BLOCK;
@@ -194,7 +193,10 @@ fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
                 collect(&other).unwrap();
             }
         });
-        for _ in 0..SNAPSHOTS {
+        // As many as there is time for while they write, and one at the end.
+        let mut is_last = false;
+        while !is_last {
+            is_last = writers.iter().all(|writer| writer.is_finished());
             let at_least: Vec<u64> = synced.iter().map(|synced| synced.load(Ordering::SeqCst)).collect();
             let id = snapshot(&one).unwrap();
             let image = image_of(&world.repo, id);
