@@ -30,8 +30,7 @@ const WRITERS: usize = 3;
 const BLOCKS: usize = 40;
 /// Bytes at the beginning of each block that its writer writes a number to, over and over.
 const NUMBER_BYTES: usize = 8;
-const ROUNDS: u64 = 12;
-const SNAPSHOTS: usize = 4;
+const ROUNDS: u64 = 2000;
 /// Bytes at the end of the image that all threads write to at once.
 const SHARED_BYTES: usize = 3 * BLOCK + 77;
 const OWN_BYTES: usize = WRITERS * BLOCKS * BLOCK;
@@ -109,6 +108,15 @@ fn check_moment(image: &[u8], origin: &[u8], at_least: &[u64]) {
     }
 }
 
+/// Says that the others may end, also when something fails.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Two volumes of one snapshot and what was taken of them.
 struct World {
     repo: Arc<Repository>,
@@ -141,6 +149,7 @@ fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
     let done = AtomicBool::new(false);
     let taken = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
+        let ends = Done(&done);
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 let (one, synced, last) = (&one, &synced[writer], &last);
@@ -184,7 +193,10 @@ fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
                 collect(&other).unwrap();
             }
         });
-        for _ in 0..SNAPSHOTS {
+        // As many as there is time for while they write, and one at the end.
+        let mut is_last = false;
+        while !is_last {
+            is_last = writers.iter().all(|writer| writer.is_finished());
             let at_least: Vec<u64> = synced.iter().map(|synced| synced.load(Ordering::SeqCst)).collect();
             let id = snapshot(&one).unwrap();
             let image = image_of(&world.repo, id);
@@ -192,7 +204,7 @@ fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
             taken.lock().unwrap().push((id, image));
         }
         writers.into_iter().for_each(|writer| writer.join().unwrap());
-        done.store(true, Ordering::SeqCst);
+        drop(ends);
     });
     // At the end everything is there, also after a crash.
     let expected = content(&one).unwrap();
@@ -215,6 +227,7 @@ fn syncs_that_come_while_an_overlay_is_sealed_lose_nothing() {
     let volume = open(&world.repo, "one").unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let ends = Done(&done);
         let handles: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 let volume = &volume;
@@ -234,7 +247,7 @@ fn syncs_that_come_while_an_overlay_is_sealed_lose_nothing() {
             }
         });
         handles.into_iter().for_each(|handle| handle.join().unwrap());
-        done.store(true, Ordering::SeqCst);
+        drop(ends);
     });
     let expected = content(&volume).unwrap();
     drop(volume);
