@@ -45,7 +45,7 @@ impl Fused {
     }
 
     fn end(mut self) {
-        works("fusermount", &["-u", self.dir.to_str().unwrap()]);
+        works("umount", &[self.dir.to_str().unwrap()]);
         assert!(self.child.wait().unwrap().success());
     }
 }
@@ -53,7 +53,7 @@ impl Fused {
 impl Drop for Fused {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            tools::run("fusermount", &["-uz", self.dir.to_str().unwrap()]);
+            tools::run("umount", &["-l", self.dir.to_str().unwrap()]);
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
@@ -147,7 +147,7 @@ fn with(words: &[&str], last: &str) -> String {
 
 #[expect(clippy::print_stderr, reason = "a test that was skipped must say so")]
 fn lives_on_a_volume(kind: &Kind) {
-    let programs = ["nbdfuse", "fusermount", "mount", "diff", kind.mkfs[0], kind.fsck[0]];
+    let programs = ["nbdfuse", "mount", "diff", kind.mkfs[0], kind.fsck[0]];
     if !tools::have(&programs) {
         return;
     }

@@ -2,9 +2,10 @@
 
 mod clients;
 mod commands;
+mod crash;
 mod file_systems;
 mod protocol;
-mod server;
+pub(crate) mod server;
 mod serving;
 mod tools;
 
