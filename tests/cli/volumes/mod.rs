@@ -4,6 +4,7 @@ mod clients;
 mod commands;
 mod crash;
 mod file_systems;
+mod full;
 mod protocol;
 pub(crate) mod server;
 mod serving;
