@@ -36,9 +36,9 @@ const SHARED_BYTES: usize = 3 * BLOCK + 77;
 const OWN_BYTES: usize = WRITERS * BLOCKS * BLOCK;
 const IMAGE_BYTES: usize = OWN_BYTES + SHARED_BYTES;
 
-/// How often everything here is done; `ICECORE_VOLUME_ROUNDS` makes it more.
+/// How often everything here is done; `ICECORE_VOLUME_WRITES` makes it more.
 fn rounds() -> u64 {
-    std::env::var("ICECORE_VOLUME_ROUNDS").ok().map_or(ROUNDS, |rounds| rounds.parse().unwrap())
+    std::env::var("ICECORE_VOLUME_WRITES").ok().map_or(ROUNDS, |rounds| rounds.parse().unwrap())
 }
 
 fn block_of(writer: usize, number: usize) -> usize {
