@@ -53,7 +53,8 @@ docs-cli:
 fuzz SECONDS *TARGETS:
     .ci/fuzz {{SECONDS}} {{TARGETS}}
 
-# Every test in its long form, for hours, and real disk images from a directory if one is given. docs/testing.md says what each
+# Every test in its long form, for hours, real disk images from a directory if one is given, and machines that boot from volumes, for
+# which root is needed (`ICECORE_BOOT=0` leaves them out, ICECORE_BOOT_DIR is where their image is kept). docs/testing.md says what each
 # variable is; one that is set in the environment already shortens it.
 nightly IMAGES="":
     PROPTEST_CASES=${PROPTEST_CASES:-20000} ICECORE_CRASH_STATES=${ICECORE_CRASH_STATES:-20} \
@@ -63,3 +64,5 @@ nightly IMAGES="":
     ICECORE_SCHEDULES=${ICECORE_SCHEDULES:-100} cargo test --manifest-path tests/models/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --locked --release --lib model
     ICECORE_FUZZ_SANITIZER=address .ci/fuzz "$((${ICECORE_FUZZ_MINUTES:-60} * 60 / $(ls fuzz/fuzz_targets | wc -l)))"
     [ -z "{{IMAGES}}" ] || .ci/acceptance "{{IMAGES}}"
+    [ "${ICECORE_BOOT:-1}" = 0 ] || cargo build --release --locked
+    [ "${ICECORE_BOOT:-1}" = 0 ] || ICECORE="${CARGO_TARGET_DIR:-target}/release/icecore" docs/examples/boot-a-clone.sh "${ICECORE_BOOT_DIR:-/var/tmp/icecore-boot}"
