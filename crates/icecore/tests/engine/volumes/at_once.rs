@@ -206,9 +206,13 @@ fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
         writers.into_iter().for_each(|writer| writer.join().unwrap());
         drop(ends);
     });
-    // At the end everything is there, also after a crash.
+    check_end(&world, one, &two, &last.lock().unwrap());
+}
+
+/// Checks that everything is there at the end, also when the volume is opened again.
+fn check_end(world: &World, one: Volume, two: &Volume, last: &[u64]) {
     let expected = content(&one).unwrap();
-    check_moment(&expected, &world.origin, &last.lock().unwrap());
+    check_moment(&expected, &world.origin, last);
     drop(one);
     let error = icecore::delete(&world.repo, world.base).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
@@ -216,7 +220,7 @@ fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
     assert_same(&content(&open(&world.repo, "one").unwrap()).unwrap(), &expected, "the volume at the end");
     let mut other = world.origin.clone();
     other[..3 * BLOCK].fill(7);
-    assert_same(&content(&two).unwrap(), &other, "the other volume of the same snapshot");
+    assert_same(&content(two).unwrap(), &other, "the other volume of the same snapshot");
     assert_sound(&world.repo, "at the end");
 }
 

@@ -2,5 +2,6 @@
 
 mod at_once;
 mod faults;
+mod limits;
 mod model;
 pub(crate) mod support;
