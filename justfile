@@ -58,8 +58,9 @@ fuzz SECONDS *TARGETS:
 # variable is; one that is set in the environment already shortens it.
 nightly IMAGES="":
     PROPTEST_CASES=${PROPTEST_CASES:-20000} ICECORE_CRASH_STATES=${ICECORE_CRASH_STATES:-20} \
-        ICECORE_SCHEDULES=${ICECORE_SCHEDULES:-40} ICECORE_EXHAUSTIVE=${ICECORE_EXHAUSTIVE:-1} ICECORE_FAULTS=${ICECORE_FAULTS:-1} \
-        ICECORE_STRESS_COMMANDS=${ICECORE_STRESS_COMMANDS:-1000} cargo test --workspace --release
+        ICECORE_SCHEDULES=${ICECORE_SCHEDULES:-40} ICECORE_EXHAUSTIVE=${ICECORE_EXHAUSTIVE:-1} ICECORE_VOLUME_WRITES=${ICECORE_VOLUME_WRITES:-20000} \
+        ICECORE_FAULTS=${ICECORE_FAULTS:-1} \
+        ICECORE_STRESS_COMMANDS=${ICECORE_STRESS_COMMANDS:-1000} ICECORE_VOLUME_ROUNDS=${ICECORE_VOLUME_ROUNDS:-20} cargo test --workspace --release
     ICECORE_SCHEDULES=${ICECORE_SCHEDULES:-100} cargo test --manifest-path tests/models/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --locked --release --lib model
     ICECORE_FUZZ_SANITIZER=address .ci/fuzz "$((${ICECORE_FUZZ_MINUTES:-60} * 60 / $(ls fuzz/fuzz_targets | wc -l)))"
     [ -z "{{IMAGES}}" ] || .ci/acceptance "{{IMAGES}}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares icecore's served volumes with qemu-nbd and nbdkit, and writes a table.
+"""Compares icecore's served volumes with qemu-nbd and nbdkit, and writes a table and bar charts.
 
 usage: volumes.py --image FILE --work DIR --out DIR [--rounds N] [--quick] [--tools NAME,...] [--install]
        volumes.py --from volumes.json --out DIR
@@ -10,7 +10,7 @@ The programs are the same clients for all: nbdcopy, fio with its nbd engine, and
 single reply is timed. Each value is the median of the rounds, and so is each ratio to qemu-nbd with the raw file.
 
 icecore must be in the PATH. The others too, or --install gets them from Debian's packages, as root. With --from nothing
-is run: the table is made again from the results of a run.
+is run: they are made again from the results of a run.
 """
 
 import argparse
@@ -30,14 +30,17 @@ import threading
 import time
 from pathlib import Path
 
+sys.dont_write_bytecode = True
+from compare import chart
+
 MIB = 1 << 20
 PROGRAMS = {"qemu-nbd": "qemu-utils", "qemu-img": "qemu-utils", "nbdkit": "nbdkit", "nbdcopy": "libnbd-bin", "fio": "fio"}
 # Smaller than icecore's cache of chunks, which is 128 MiB, and much larger than it.
 HOT, WIDE = 96 * MIB, 1024 * MIB
 WRITTEN = 256 * MIB
 DIRTY = [0, 10, 100, 1024]
-# The largest file of ext4 with blocks of 4 KiB.
-HUGE = (16 << 40) - 4096
+# A little less than 16 TiB, which is more than a file of ext4 can have.
+HUGE = (16 << 40) - MIB
 
 
 def run(*argv, **more):
@@ -392,33 +395,32 @@ def snapshots(tool, plan, found):
 
 
 def huge(tool_class, work, plan, found):
-    """A disk of 16 TiB with little data: made and served, the first byte, and a snapshot of it after a write."""
+    """A disk of 16 TiB with little data: made, served, the first byte read, and for icecore a snapshot of it."""
     tool = tool_class(work, work / "huge.raw")
-    tool.snapshot = "huge"
-    # A copy would take the time and not be another file: nothing is written to it.
-    tool.copy = tool.image
+    # Nothing is written to it by those that would write in place, so they need no copy.
+    tool.snapshot, tool.copy = "huge", tool.image
     begun = time.perf_counter()
     tool.create()
     found["huge, create"] = time.perf_counter() - begun
     try:
         found["huge, ready"], found["huge, first"] = tool.start()
         if tool_class is Icecore:
-            found["huge, snapshot"] = timed(*tool.call("volume", "snapshot", "disk", "--name", f"huge-{plan.round}-0"))
-            client = Client(tool.socket)
-            client.write(HUGE // 2 // MIB * MIB, os.urandom(4096))
-            client.close()
-            found["huge, snapshot of 4 KiB"] = timed(
-                *tool.call("volume", "snapshot", "disk", "--name", f"huge-{plan.round}-1"))
-        tool.stop()
+            huge_snapshots(tool, plan, found)
     finally:
         tool.end()
     if not tool.in_place:
-        Tool.remove(tool) if tool_class.remove is Tool.remove and tool.copy != tool.image else None
-        if tool_class.remove is not Tool.remove:
-            tool.remove()
-    if tool_class is Icecore:
-        for number in 0, 1:
-            run(*tool.call("snapshot", "delete", "--force", f"huge-{plan.round}-{number}"))
+        tool.copy = work / "copy.raw"
+        tool.remove()
+
+
+def huge_snapshots(tool, plan, found):
+    names = [f"huge-{plan.round}-{number}" for number in range(2)]
+    found["huge, snapshot"] = timed(*tool.call("volume", "snapshot", "disk", "--name", names[0]))
+    client = Client(tool.socket)
+    client.write(HUGE // 2 // MIB * MIB, os.urandom(4096))
+    client.close()
+    found["huge, snapshot of 4 KiB"] = timed(*tool.call("volume", "snapshot", "disk", "--name", names[1]))
+    run(*tool.call("snapshot", "delete", "--force", *names))
 
 
 def make_huge(path):
@@ -535,14 +537,21 @@ SNAPSHOT_ROWS = [
 ]
 
 
+CHARTS = [
+    ("volumes-read", "All data of a served disk read", "MiB/s with a new server, more is better", "copy, cold"),
+    ("volumes-write", "Random writes of 4 KiB to it", "a second at depth 16, flushed after 32, more is better",
+     "write and flush, 16"),
+]
+
+
 def table(rounds):
     names = [name for name in TOOLS if name in rounds[0]]
     lines = ["| | " + " | ".join(TOOLS[name].title for name in names) + " |", "|---|" + "---|" * len(names)]
     for title, key, factor, form in ROWS:
         cells = [cell(rounds, name, key, factor, form) for name in names]
-        if key == "create":
-            # Theirs is a copy of the file, which takes as long as the file is large; it is not measured.
-            cells = ["a copy" if TOOLS[name].in_place else of for name, of in zip(names, cells)]
+        if key in ("create", "huge, create"):
+            # They write to the image itself.
+            cells = ["none" if TOOLS[name].in_place else of for name, of in zip(names, cells)]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     if "icecore" not in names:
         return "\n".join(lines) + "\n"
@@ -573,6 +582,8 @@ def main():
     parser.add_argument("--install", action="store_true")
     parser.add_argument("--from", dest="results", type=Path)
     options = parser.parse_args()
+    # So that servers and files go in this case too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     options.out.mkdir(parents=True, exist_ok=True)
     if options.results:
         rounds = json.loads(options.results.read_text())
@@ -582,6 +593,9 @@ def main():
         parser.error("--image and --work are needed, or --from")
     told = table(rounds)
     (options.out / "volumes.md").write_text(told)
+    for name, title, unit, key in CHARTS:
+        bars = [(tool, statistics.median(of[tool][key] for of in rounds), ",.0f") for tool in TOOLS if tool in rounds[0]]
+        (options.out / f"{name}.svg").write_text(chart(title, unit, bars))
     print(told)
 
 

@@ -23,9 +23,17 @@ fn every_command_has_a_manual_page_and_the_first_lists_the_exit_codes() {
     place.run(&["man", "man1"]).exits(0);
     let page = |name: &str| std::fs::read_to_string(place.path("man1").join(name)).unwrap();
     assert!(page("icecore.1").contains("130  interrupted"));
-    for command in
-        ["snapshot-create", "snapshot-diff", "restore", "verify", "gc", "repair-index", "stats", "demo"]
-    {
+    for command in [
+        "snapshot-create",
+        "snapshot-diff",
+        "restore",
+        "verify",
+        "gc",
+        "repair-index",
+        "stats",
+        "demo",
+        "volume-serve",
+    ] {
         assert!(page(&format!("icecore-{command}.1")).contains(".SH SYNOPSIS"), "{command}");
     }
     assert!(!Path::new(&place.path("man1/icecore-markdown.1")).exists());

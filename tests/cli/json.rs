@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::support::IMAGE_BYTES;
 use crate::support::Place;
+use crate::volumes::server::Server;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/json.md");
 
@@ -66,6 +67,23 @@ fn every_command_answers_in_the_envelope_and_every_field_is_described() {
     run(&["repair", "snapshots"], 0, "repair snapshots");
     run(&["stats"], 0, "stats");
     run(&["bench", "disk.raw"], 0, "bench");
+    run(&["volume", "create", "web", "--snapshot", "next"], 0, "volume create");
+    run(&["volume", "list"], 0, "volume list");
+    run(&["volume", "get", "web"], 0, "volume get");
+    run(&["volume", "resize", "web", "5M"], 0, "volume resize");
+    run(&["volume", "snapshot", "web"], 0, "volume snapshot");
+    run(&["volume", "reset", "-f", "web"], 0, "volume reset");
+    run(&["volume", "restore", "-f", "web", "first"], 0, "volume restore");
+    run(&["volume", "export", "web", "web.raw"], 0, "volume export");
+    let server = Server::start(&place, &["web"]);
+    fields(&server.said, &mut seen);
+    server.stop();
+    let mut run = |arguments: &[&str], code, command| {
+        let json = answer(&place, arguments, code, command);
+        fields(&json, &mut seen);
+        json
+    };
+    run(&["volume", "delete", "-f", "web"], 0, "volume delete");
     run(&["snapshot", "delete", "-f", "first"], 0, "snapshot delete");
     run(&["completions", "bash"], 0, "completions");
     run(&["man", "man"], 0, "man");

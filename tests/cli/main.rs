@@ -35,3 +35,5 @@ mod support;
 mod terminal;
 #[cfg(test)]
 mod upkeep;
+#[cfg(test)]
+mod volumes;

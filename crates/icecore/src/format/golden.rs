@@ -4,6 +4,11 @@
 use crate::format::config::Config;
 use crate::format::config::Features;
 use crate::format::config::Geometry;
+use crate::format::dirty_map::MAP_ENTRY_BYTES;
+use crate::format::dirty_map::RegionStates;
+use crate::format::dirty_map::STATE_WORDS;
+use crate::format::dirty_map::decode_map_entry;
+use crate::format::dirty_map::encode_map_entry;
 use crate::format::layout;
 use crate::format::notes::CheckedEntry;
 use crate::format::notes::DamageEntry;
@@ -35,6 +40,7 @@ use crate::format::run_table::Entry as RunEntry;
 use crate::format::run_table::Key;
 use crate::format::run_table::buckets;
 use crate::format::serial;
+use crate::format::volume::VolumeRecord;
 use crate::pure::compress::Codec;
 use crate::pure::hash::Hasher;
 use crate::words::ids::BlockId;
@@ -46,6 +52,7 @@ use crate::words::ids::PageId;
 use crate::words::ids::RepositoryId;
 use crate::words::ids::RunId;
 use crate::words::ids::SnapshotId;
+use crate::words::ids::VolumeId;
 use crate::words::names::ResourceKind;
 use crate::words::parity::ParityScheme;
 
@@ -329,6 +336,83 @@ pub(crate) const PARITY_HEAD: &str = "
     0100010000000000 | length
 ";
 
+pub(crate) const VOLUME: &str = "
+    494345564f4c550a | magic
+    0200 | major
+    0000 | minor
+    30010000 | body length
+    505152535455565758595a5b5c5d5e5f | id
+    057765622d31 | name
+    fdf8bcacdc43030000 | created, zigzag
+    00 | kind: droplet
+    fd0000008001000000 | size
+    01 | origin, a snapshot record:
+    101112131415161718191a1b1c1d1e1f | id
+    fdf6bcacdc43030000 | created, zigzag
+    076e696768746c79 | name
+    01 | kind: volume
+    08646f6e6ec3a96573 | resource
+    02 | tags
+    0161 |
+    08656e763a70726f64 |
+    01 | protected
+    01303132333435363738393a3b3c3d3e3f | parent
+    fd0000004001000000 | size
+    01 | root
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | page id
+    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
+    cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
+    fafbfb00fbfffffc00000100 | stats
+    01fb0108fcfffffffffd00000040010000000102 | source
+    01 | base, a snapshot record:
+    00000000000000000000000000000000 | id
+    01 | created, zigzag
+    00 | name
+    00 | kind: droplet
+    00 | resource
+    00 | tags
+    00 | protected
+    00 | no parent
+    00 | size
+    00 | no root
+    0000000000000000000000000000000000000000000000000000000000000000 | content
+    00000000 | stats
+    00 | no source
+    0203c8 | sealed overlays
+    c9 | active overlay
+    76e172603154f7b2be52a1e5b8b43661a641071f134bc7c60d8a33d3b7bc60da | checksum
+";
+
+pub(crate) const EMPTY_VOLUME: &str = "
+    494345564f4c550a | magic
+    0200 | major
+    0000 | minor
+    1b000000 | body length
+    00000000000000000000000000000000 | id
+    0176 | name
+    00 | created, zigzag
+    01 | kind: volume
+    fb0010 | size
+    00 | no origin
+    00 | no base
+    00 | sealed overlays
+    00 | active overlay
+    be3146b5f74663fbc8dbc7614c6763bca4c4921c6863e5d13a3c739867688ceb | checksum
+";
+
+pub(crate) const MAP_ENTRY: &str = "
+    49444d31 | signature
+    e72b42bf | CRC-32
+    0500000000000000 | region
+    0900000000000000 | states of the blocks 0 to 31: 1, 2
+    0400000000000000 | of 32 to 63: 0, 1
+    0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 |
+    0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 |
+    0000000000000080 | of 992 to 1023: the last is 2
+    000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 | zero
+    000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 |
+";
+
 const DIGESTS: &str = "
     cc3c2ab4186511a21276bcddd9f7f63cfaa5dfd26bc911e9718cc8a862f0593e | a block
     5ed10d0c72f9337c7ece73cb9bc9ed1f4654a901d483ccaa71bce67525ccc8c9 | a block of zeros
@@ -424,6 +508,41 @@ fn empty_record() -> Record {
         stats: CaptureStats::default(),
         source: None,
     }
+}
+
+pub(crate) fn volume() -> VolumeRecord {
+    VolumeRecord {
+        id: VolumeId::from(count_from(0x50)),
+        name: "web-1".to_owned(),
+        created_unix_ms: 1_795_000_000_124,
+        kind: ResourceKind::Droplet,
+        size_bytes: 6 << 30,
+        origin: Some(record()),
+        base: Some(empty_record()),
+        sealed: vec![3, 200],
+        active: 201,
+    }
+}
+
+fn empty_volume() -> VolumeRecord {
+    VolumeRecord {
+        id: VolumeId::from([0; 16]),
+        name: "v".to_owned(),
+        created_unix_ms: 0,
+        kind: ResourceKind::Volume,
+        size_bytes: 4096,
+        origin: None,
+        base: None,
+        sealed: Vec::new(),
+        active: 0,
+    }
+}
+
+/// Returns the states of region 5: block 0 is there, block 1 is zero, block 33 is there, the last one is zero.
+pub(crate) fn map_states() -> RegionStates {
+    let mut states = [0; STATE_WORDS];
+    (states[0], states[1], states[31]) = (0b10_01, 0b01_00, 0b10 << 62);
+    states
 }
 
 pub(crate) fn leaf() -> Leaf {
@@ -526,6 +645,21 @@ fn snapshot_records_are_these_bytes() {
         assert_eq!(record.encode(&hasher()).unwrap(), bytes(listing));
         assert_eq!(Record::decode(&bytes(listing), &hasher()), Ok((record, 0)));
     }
+}
+
+#[test]
+fn records_of_volumes_are_these_bytes() {
+    for (volume, listing) in [(volume(), VOLUME), (empty_volume(), EMPTY_VOLUME)] {
+        assert_eq!(volume.encode(&hasher()).unwrap(), bytes(listing));
+        assert_eq!(VolumeRecord::decode(&bytes(listing), &hasher()), Ok((volume, 0)));
+    }
+}
+
+#[test]
+fn an_entry_of_a_dirty_map_is_these_bytes() {
+    let entry: [u8; MAP_ENTRY_BYTES] = bytes(MAP_ENTRY).try_into().unwrap();
+    assert_eq!(encode_map_entry(5, &map_states()), entry);
+    assert_eq!(decode_map_entry(&entry, 5), Ok(Some(map_states())));
 }
 
 #[test]
@@ -751,6 +885,14 @@ fn files_have_these_names() {
     assert_eq!(layout::parity(GroupId([0xab; 32]), 11), format!("parity/{hex}-11"));
     assert_eq!(layout::shard_of_parity(&format!("{hex}-11")), Some((GroupId([0xab; 32]), 11)));
     assert_eq!(layout::shard_of_parity(&format!("{hex}-011")), None);
+    assert_eq!(layout::volume_record("web-1"), "volumes/web-1/record");
+    assert_eq!(layout::volume_record_temp("web-1"), "volumes/web-1/record.new");
+    assert_eq!(layout::overlay("web-1", 12, 0), "volumes/web-1/overlay-12");
+    assert_eq!(layout::overlay("web-1", 12, 1), "volumes/web-1/overlay-12-1");
+    assert_eq!(layout::dirty_map("web-1", 12), "volumes/web-1/map-12");
+    assert_eq!(["overlay-12", "overlay-12-1", "map-12"].map(layout::overlay_of), [Some(12); 3]);
+    assert_eq!(["record", "record.new", "overlay-", "map-x", "other-1"].map(layout::overlay_of), [None; 5]);
+    assert_eq!(layout::volume_lock("web-1"), "locks/volume-web-1");
     assert_eq!(layout::temp("session", 7), "tmp/session-7");
     assert_eq!(layout::writer_lock("session"), "locks/writer-session");
     assert_eq!(layout::writer_of_lock("writer-session"), Some("session"));

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use crate::format::bytes::DecodeError;
 use crate::format::config::Config;
+use crate::format::dirty_map::decode_map_entry;
 use crate::format::golden;
 use crate::format::golden::bytes;
 use crate::format::notes::decode_checked;
@@ -25,10 +26,13 @@ use crate::format::parity::Head;
 use crate::format::record::Record;
 use crate::format::run::Header as RunHeader;
 use crate::format::run::Run;
+use crate::format::volume::VolumeRecord;
 use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::PageId;
+use crate::words::names::NAME_BYTES_MAX;
+use crate::words::sizes::IMAGE_BYTES_MAX;
 
 /// Decodes and throws away; what remains is whether it could be decoded.
 type Check = fn(&[u8]) -> bool;
@@ -55,6 +59,13 @@ const SEALED: &[(&str, &str, Check)] = &[
     ("trailer", golden::TRAILER, |bytes| Trailer::decode(bytes).is_ok()),
     ("run header", golden::RUN_HEADER, |bytes| run_header(bytes).is_ok()),
     ("checked", golden::CHECKED, |bytes| decode_checked(bytes, &golden::hasher()).is_ok()),
+    ("volume record", golden::VOLUME, |bytes| VolumeRecord::decode(bytes, &golden::hasher()).is_ok()),
+    ("empty volume record", golden::EMPTY_VOLUME, |bytes| {
+        VolumeRecord::decode(bytes, &golden::hasher()).is_ok()
+    }),
+    ("entry of a dirty map", golden::MAP_ENTRY, |bytes| {
+        bytes.try_into().is_ok_and(|entry| decode_map_entry(entry, 5).is_ok_and(|states| states.is_some()))
+    }),
     ("damage", golden::DAMAGE, |bytes| decode_damage(bytes, &golden::hasher()).is_ok()),
 ];
 
@@ -106,8 +117,26 @@ fn nothing_may_follow_a_config_a_record_or_a_page() {
     let with_more = |listing| [bytes(listing), vec![0]].concat();
     assert!(Config::decode(&with_more(golden::CONFIG)).is_err());
     assert!(Record::decode(&with_more(golden::RECORD), &golden::hasher()).is_err());
+    assert!(VolumeRecord::decode(&with_more(golden::VOLUME), &golden::hasher()).is_err());
     assert!(Page::decode(&with_more(golden::LEAF)).is_err());
     assert!(Page::decode(&with_more(golden::INNER)).is_err());
+}
+
+#[test]
+fn a_record_of_a_volume_that_cannot_be_is_refused() {
+    let refused = |change: fn(&mut VolumeRecord)| {
+        let mut volume = golden::volume();
+        change(&mut volume);
+        VolumeRecord::decode(&volume.encode(&golden::hasher()).unwrap(), &golden::hasher()).is_err()
+    };
+    assert!(!refused(|_| ()));
+    assert!(refused(|volume| volume.size_bytes = IMAGE_BYTES_MAX + 1));
+    assert!(refused(|volume| volume.size_bytes = (5 << 30) - 1), "smaller than its origin");
+    assert!(refused(|volume| volume.name = "n".repeat(NAME_BYTES_MAX + 1)));
+    assert!(refused(|volume| volume.sealed = vec![200, 3]), "not in order");
+    assert!(refused(|volume| volume.sealed = vec![3, 3]), "twice the same");
+    assert!(refused(|volume| volume.active = 200), "sealed and written to");
+    assert!(refused(|volume| (volume.sealed, volume.active) = ((0..65).collect(), 65)), "too many");
 }
 
 #[test]

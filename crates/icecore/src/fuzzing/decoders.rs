@@ -7,6 +7,9 @@ use std::hint::black_box;
 
 use crate::format::config::Config;
 use crate::format::config::FORMAT_MINOR;
+use crate::format::dirty_map::MAP_ENTRY_BYTES;
+use crate::format::dirty_map::decode_map_entry;
+use crate::format::dirty_map::encode_map_entry;
 use crate::format::pack;
 use crate::format::pack::Directory;
 use crate::format::pack::Trailer;
@@ -17,6 +20,7 @@ use crate::format::parity::Head;
 use crate::format::record::Record;
 use crate::format::run;
 use crate::format::run::Run;
+use crate::format::volume::VolumeRecord;
 use crate::fuzzing::seal;
 use crate::pure::compress::Codec;
 use crate::pure::compress::Decoder;
@@ -50,6 +54,33 @@ pub fn record(bytes: &[u8]) {
     for bytes in [Some(bytes.to_vec()), sealed].iter().flatten() {
         if let Ok((record, minor)) = Record::decode(bytes, &hasher) {
             assert_body(bytes, record.encode(&hasher).ok(), minor > 0);
+        }
+    }
+}
+
+/// The record of a volume.
+pub fn volume(bytes: &[u8]) {
+    let hasher = Hasher::new(&KEY);
+    let sealed = seal::envelope(*b"ICEVOLU\n", bytes, &|bytes| hasher.record(bytes).0);
+    for bytes in [Some(bytes.to_vec()), sealed].iter().flatten() {
+        if let Ok((volume, minor)) = VolumeRecord::decode(bytes, &hasher) {
+            assert!(volume.sealed.iter().all(|number| *number < volume.active));
+            assert_body(bytes, volume.encode(&hasher).ok(), minor > 0);
+        }
+    }
+}
+
+/// An entry of a dirty map; what is too short is filled up with zeros.
+pub fn map_entry(bytes: &[u8]) {
+    let mut entry = [0; MAP_ENTRY_BYTES];
+    entry.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+    let mut sealed = entry;
+    seal::map_entry(&mut sealed);
+    for entry in [entry, sealed] {
+        let region = entry[8..16].first_chunk().map_or(0, |number| u64::from_le_bytes(*number));
+        if let Ok(Some(states)) = decode_map_entry(&entry, region) {
+            assert_eq!(encode_map_entry(region, &states), entry, "not the only encoding");
+            assert!(decode_map_entry(&entry, region ^ 1).is_err(), "an entry in the place of another");
         }
     }
 }

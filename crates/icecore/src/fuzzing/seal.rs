@@ -55,6 +55,13 @@ pub(crate) fn parity(bytes: &mut [u8]) {
     fixed(header, b"ICEPARI\n");
 }
 
+/// Puts right the signature and the checksum of an entry of a dirty map.
+pub(crate) fn map_entry(bytes: &mut [u8; 512]) {
+    bytes[..4].copy_from_slice(b"IDM1");
+    let crc = crc32fast::hash(&bytes[8..]);
+    put(bytes, 4, crc);
+}
+
 /// Puts right all checksums of a pack, as far as its numbers lead.
 pub(crate) fn pack(bytes: &mut [u8]) {
     if bytes.len() < 128 {
@@ -114,6 +121,8 @@ pub fn file(key: &[u8; 32], name: &str, bytes: &mut Vec<u8>) -> String {
         *bytes = envelope(*b"ICECONF\n", bytes, &plain).unwrap_or(bytes.clone());
     } else if name.starts_with(layout::SNAPSHOTS) {
         *bytes = envelope(*b"ICESNAP\n", bytes, &|bytes| hasher.record(bytes).0).unwrap_or(bytes.clone());
+    } else if name.starts_with(layout::VOLUMES) && name.ends_with("/record") {
+        *bytes = envelope(*b"ICEVOLU\n", bytes, &|bytes| hasher.record(bytes).0).unwrap_or(bytes.clone());
     } else if name.starts_with(layout::PACKS) && bytes.len() >= 128 {
         pack(bytes);
         let end = bytes.len() - 64;

@@ -108,6 +108,13 @@ impl Decoder {
     }
 }
 
+impl Decoder {
+    /// Returns what was decompressed last, for the caller to keep.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,15 @@ use crate::world::storage::read_all;
 const LOCK_BYTES_MAX: u64 = 64 << 20;
 
 /// A lock that is released when it is dropped.
-pub(crate) struct Held(#[expect(dead_code, reason = "held for its drop")] Box<dyn LockGuard>);
+pub(crate) struct Held(Box<dyn LockGuard>);
+
+impl Held {
+    /// Releases it and removes its file, unless somebody else holds it by then.
+    pub(crate) fn dismiss(self) {
+        // A lock file that stays means nothing.
+        let _ = self.0.dismiss();
+    }
+}
 
 /// Takes a lock, waiting for it.
 pub(crate) fn lock(base: &Base, name: &str, mode: LockMode) -> Result<Held> {
@@ -116,7 +124,7 @@ fn announced(base: &Base, wanted: impl Fn(&str) -> bool) -> Result<Vec<PackId>> 
 pub(crate) fn remove_dead_locks(base: &Base) -> Result<u64> {
     let mut removed = 0;
     for file in base.list(layout::LOCKS)? {
-        let named_after_its_holder = ["writer-", "pin-", "volume-"].iter().any(|kind| file.starts_with(kind));
+        let named_after_its_holder = file.starts_with("writer-") || file.starts_with("pin-");
         if !named_after_its_holder || layout::writer_of_lock(&file) == Some(&base.session) {
             continue;
         }

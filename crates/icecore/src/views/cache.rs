@@ -15,7 +15,7 @@ use crate::words::sync::Condvar;
 use crate::words::sync::Mutex;
 
 /// Bytes of a cache where nothing else is chosen.
-const BYTES_DEFAULT: usize = 128 << 20;
+const BYTES_DEFAULT: usize = 96 << 20;
 /// Parts of a cache, each with a lock of its own, and the least room of one: a chunk takes up to 1 MiB.
 const SHARDS_MAX: usize = 16;
 const SHARD_BYTES_MIN: usize = 2 << 20;
@@ -78,7 +78,7 @@ impl BlockCache {
         Arc::new(Self { shards: (0..shards).map(|_| Shard::default()).collect(), bytes_max })
     }
 
-    /// Returns an empty cache of the usual size, 128 MiB.
+    /// Returns an empty cache of the usual size, 96 MiB.
     pub fn usual() -> Arc<Self> {
         Self::new(BYTES_DEFAULT)
     }

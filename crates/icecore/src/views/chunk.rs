@@ -25,13 +25,9 @@ pub(crate) struct Chunk {
 
 impl Chunk {
     /// Takes a chunk as it was read; nothing of it is proven yet but the ids.
-    pub(super) fn new(located: &Located, slots: &[u8], bytes: &[u8]) -> Self {
+    pub(super) fn new(located: &Located, slots: &[u8], bytes: Vec<u8>) -> Self {
         let with_id = |slot: &u8| Some((*slot, located.pack.block_id(&located.entry, *slot)?));
-        Self {
-            slots: slots.iter().filter_map(with_id).collect(),
-            bytes: bytes.to_vec(),
-            proven: Default::default(),
-        }
+        Self { slots: slots.iter().filter_map(with_id).collect(), bytes, proven: Default::default() }
     }
 
     /// Returns a chunk of what is proven of another one, and of proven blocks that were found elsewhere.

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::pure::compress::Codec;
 use crate::pure::compress::Decoder;
 use crate::stores::chunks::Store;
 use crate::stores::substitute::rescue;
@@ -82,8 +83,13 @@ fn load(store: &Store, id: &ChunkId) -> Result<Value> {
                 worker.insert(Worker { decoder, stored: Vec::new() })
             }
         };
-        let (slots, raw) = located.read(&store.base, &mut worker.decoder, &mut worker.stored)?;
-        Ok(Value::Chunk(Arc::new(Chunk::new(&located, &slots, raw))))
+        let (slots, _) = located.read(&store.base, &mut worker.decoder, &mut worker.stored)?;
+        // The bytes are kept where they were decoded, or read, and not copied.
+        let bytes = match located.entry.codec {
+            Codec::Raw => std::mem::take(&mut worker.stored),
+            Codec::Zstd => worker.decoder.take(),
+        };
+        Ok(Value::Chunk(Arc::new(Chunk::new(&located, &slots, bytes))))
     })
 }
 

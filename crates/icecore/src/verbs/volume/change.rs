@@ -93,7 +93,7 @@ fn set_back(repo: &Repository, record: VolumeRecord, origin: Option<Record>) -> 
 /// # Errors
 /// `InUse` if it is open.
 pub fn delete_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
-    let (record, _lock) = take(repo, name)?;
+    let (record, lock) = take(repo, name)?;
     let base = repo.base();
     let dir = layout::volume_dir(name);
     {
@@ -105,5 +105,6 @@ pub fn delete_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     let _ = base.storage.remove(&layout::volume_record_temp(name));
     let _ = Overlay::remove_files(&*base.storage, name, |_| true);
     let _ = base.storage.remove_dir(&dir);
+    lock.dismiss();
     Ok(record.into())
 }

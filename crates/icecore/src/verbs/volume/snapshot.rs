@@ -12,6 +12,7 @@ use crate::views::volume::Volume;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::progress::Progress;
+use crate::words::sync::thread;
 use crate::world::io::ReadAt;
 
 /// How a snapshot of a volume is taken.
@@ -69,6 +70,9 @@ pub fn snapshot_volume(
     let grown = frozen.base.as_ref().is_some_and(|base| base.size_bytes < frozen.image.len());
     if !frozen.sealed.is_empty() || grown {
         volume.fold(&frozen, &records::load(repo.base(), options.id)?)?;
+        // The files of the overlays are gone by name, and go by content when they are closed: with many holes in them, that can
+        // take a file system seconds, for which nobody needs to wait.
+        thread::spawn(move || drop(frozen));
     }
     Ok(report)
 }

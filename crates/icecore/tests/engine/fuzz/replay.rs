@@ -12,9 +12,11 @@ use crate::fuzz::walks;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 11] = [
+const TARGETS: [Target; 13] = [
     ("config", decoders::config),
     ("record", decoders::record),
+    ("volume", decoders::volume),
+    ("map_entry", decoders::map_entry),
     ("page", decoders::page),
     ("pack", decoders::pack),
     ("parity", decoders::parity),
@@ -55,7 +57,7 @@ macro_rules! replays {
 }
 
 replays! {
-    decoders_take_what_fuzzers_made_up: "config", "record", "page", "pack", "parity", "run", "stored", "names";
+    decoders_take_what_fuzzers_made_up: "config", "record", "volume", "map_entry", "page", "pack", "parity", "run", "stored", "names";
     verbs_take_manifests_that_fuzzers_made_up: "walks";
     verbs_take_repositories_that_fuzzers_damaged: "mutations";
     histories_that_fuzzers_made_up_lose_nothing: "histories";

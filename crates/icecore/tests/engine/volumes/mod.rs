@@ -1,5 +1,6 @@
 //! Copy-on-write volumes.
 
+mod at_once;
 mod faults;
 mod model;
 pub(crate) mod support;

@@ -30,6 +30,9 @@ use crate::json;
 use crate::ui::Ui;
 use crate::units;
 
+/// Memory for what clients read and write at the moment. With the cache of chunks, all of it stays well below 256 MiB.
+const MEMORY_BYTES: usize = 64 << 20;
+
 /// Serve volumes and snapshots as disks, over NBD, until it is stopped
 ///
 /// It prints the address of each and how qemu, nbd-client and nbdfuse use it. Without names, all volumes are served. Ctrl-C or
@@ -88,8 +91,8 @@ impl ServeArgs {
         let served = Arc::new(served);
         let events = Arc::new(Telling(app.ui));
         let starting = |error| Error::io("starting to serve", error);
-        let server = Server::with_events(Arc::clone(&served) as Arc<_>, Limits::default(), events)
-            .map_err(starting)?;
+        let limits = Limits { memory_bytes: MEMORY_BYTES, ..Limits::default() };
+        let server = Server::with_events(Arc::clone(&served) as Arc<_>, limits, events).map_err(starting)?;
         let waker = server.stopper().waker().map_err(starting)?;
         host::wake_on_stop(waker).map_err(starting)?;
         let requests = Requests::start(&repo, &dir, served.volumes())?;

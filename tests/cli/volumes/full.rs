@@ -1,0 +1,109 @@
+//! A volume on a file system that is full: clients are told so, lose nothing that was flushed, and go on once there is room.
+
+use crate::disk;
+use crate::disk::Disk;
+use crate::disk::Kind;
+use crate::support::Place;
+use crate::support::finish;
+use crate::volumes::server::Server;
+use crate::volumes::tools;
+
+/// Writes numbered blocks and flushes after each few, until there is no space. What was flushed then is read back; what was
+/// written since is old or new. `AFTER` is a file that says what each block may be.
+const FILL: &str = "
+import errno, random, struct
+random.seed(3)
+size = h.get_size()
+may = {}
+full = None
+number = 0
+while full is None:
+    number += 1
+    block = random.randrange(size // 4096)
+    data = struct.pack('<Q', number) * 512
+    may.setdefault(block, [bytes(4096)]).append(data)
+    try:
+        h.pwrite(data, block * 4096)
+        if number % 8 == 0:
+            h.flush()
+            for old in may.values(): del old[:-1]
+    except nbd.Error as error:
+        full = error.errnum
+    assert number < 5000
+assert full == errno.ENOSPC, full
+# It is said again, and reading goes on.
+for block, old in may.items(): assert h.pread(4096, block * 4096) in old, block
+import pickle
+pickle.dump(may, open('AFTER', 'wb'))
+";
+
+/// Looks whether blocks are what they may be, and writes again.
+const GO_ON: &str = "
+import pickle
+for block, old in pickle.load(open('AFTER', 'rb')).items(): assert h.pread(4096, block * 4096) in old, block
+for block in range(200): h.pwrite(bytes([block]) * 4096, block * 4096)
+h.flush()
+for block in range(200): assert h.pread(4096, block * 4096) == bytes([block]) * 4096
+";
+
+/// Looks whether what was written is still there.
+const THERE: &str = "for block in range(200): assert h.pread(4096, block * 4096) == bytes([block]) * 4096";
+
+fn goes_on_after_it_was_full(kind: Kind) {
+    if !tools::have(&["nbdsh"]) {
+        return;
+    }
+    let Some(disk) = Disk::get(kind) else { return };
+    let place = Place::bare();
+    let repo = disk.path("repo");
+    let program = || {
+        let mut program = place.program();
+        program.env("ICECORE_REPO", &repo);
+        program
+    };
+    let run = |arguments: &[&str]| finish(program().args(arguments));
+    let fill = |text: &str| text.replace("AFTER", place.path("after").to_str().unwrap());
+    run(&["init"]).exits(0);
+    run(&["volume", "create", "web", "--size", "64M"]).exits(0);
+    let serve = || Server::start_program(&mut program(), &["web", "--socket", "s"]);
+    for killed in [false, true] {
+        let server = serve();
+        disk.fill(400 << 10);
+        tools::script(&server.uri("web"), &fill(FILL));
+        // A snapshot has no room either, says so, and breaks nothing.
+        let done = run(&["volume", "snapshot", "web", "--name", "full"]);
+        assert!(done.code == 8 && done.err.contains("hint:"), "{done:?}");
+        let server = if killed {
+            server.kill();
+            disk.drain();
+            serve()
+        } else {
+            disk.drain();
+            server
+        };
+        tools::script(&server.uri("web"), &fill(GO_ON));
+        assert_eq!(server.end_by("-TERM").code, 0);
+        let server = serve();
+        tools::script(&server.uri("web"), THERE);
+        run(&["volume", "snapshot", "web", "--name", &format!("killed {killed}")]).exits(0);
+        server.stop();
+        run(&["verify", "--read-data"]).exits(0);
+        run(&["volume", "restore", "web", &format!("killed {killed}"), "--force"]).exits(0);
+        run(&["volume", "delete", "web", "--force"]).exits(0);
+        run(&["volume", "create", "web", "--size", "64M"]).exits(0);
+    }
+}
+
+#[test]
+fn a_full_ext4_loses_nothing_that_was_flushed() {
+    goes_on_after_it_was_full(Kind { mib: 24, ..disk::EXT4 });
+}
+
+#[test]
+fn other_full_file_systems_lose_nothing_that_was_flushed() {
+    if super::rounds(1) > 1 {
+        goes_on_after_it_was_full(disk::EXT4_JOURNAL);
+        goes_on_after_it_was_full(disk::XFS);
+        goes_on_after_it_was_full(disk::BTRFS);
+    }
+}
