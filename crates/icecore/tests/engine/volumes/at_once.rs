@@ -30,7 +30,7 @@ const WRITERS: usize = 3;
 const BLOCKS: usize = 40;
 /// Bytes at the beginning of each block that its writer writes a number to, over and over.
 const NUMBER_BYTES: usize = 8;
-const ROUNDS: u64 = 2000;
+const ROUNDS: u64 = 5000;
 /// Bytes at the end of the image that all threads write to at once.
 const SHARED_BYTES: usize = 3 * BLOCK + 77;
 const OWN_BYTES: usize = WRITERS * BLOCKS * BLOCK;
