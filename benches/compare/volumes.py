@@ -35,8 +35,8 @@ from compare import chart
 
 MIB = 1 << 20
 PROGRAMS = {"qemu-nbd": "qemu-utils", "qemu-img": "qemu-utils", "nbdkit": "nbdkit", "nbdcopy": "libnbd-bin", "fio": "fio"}
-# Smaller than icecore's cache of chunks, which is 128 MiB, and much larger than it.
-HOT, WIDE = 96 * MIB, 1024 * MIB
+# Smaller than icecore's cache of chunks, which is 96 MiB, and much larger than it.
+HOT, WIDE = 64 * MIB, 1024 * MIB
 WRITTEN = 256 * MIB
 DIRTY = [0, 10, 100, 1024]
 # A little less than 16 TiB, which is more than a file of ext4 can have.
