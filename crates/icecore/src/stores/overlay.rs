@@ -21,7 +21,6 @@ use crate::format::layout;
 use crate::stores::dirty_map::BlockState;
 use crate::stores::dirty_map::DirtyMap;
 use crate::words::error::Error;
-use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_BLOCKS;
@@ -200,14 +199,14 @@ impl Overlay {
 
     /// Fills `buffer` with data of blocks that the overlay has. The range lies in one region.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let part = self.part(offset / PART_BYTES).map_err(io::Error::other)?;
+        let part = self.part(offset / PART_BYTES)?;
         part.read_at(offset % PART_BYTES, buffer)
     }
 
     /// Writes data, in one region. The blocks are the overlay's once [`mark`](Self::mark) says so.
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.check_working()?;
-        let part = self.part(offset / PART_BYTES).map_err(into_io)?;
+        let part = self.part(offset / PART_BYTES)?;
         let written = part.write_at(offset % PART_BYTES, bytes);
         self.data_written.store(true, Ordering::SeqCst);
         written
@@ -215,7 +214,7 @@ impl Overlay {
 
     /// Gives back the room of data that is not needed any more: blocks in one region that were marked as zero or absent.
     pub(crate) fn punch(&self, range: Range<u64>) -> io::Result<()> {
-        let part = self.part(range.start / PART_BYTES).map_err(into_io)?;
+        let part = self.part(range.start / PART_BYTES)?;
         let start = range.start % PART_BYTES;
         let punched = part.punch(start..start + (range.end - range.start));
         self.data_written.store(true, Ordering::SeqCst);
@@ -301,14 +300,4 @@ fn lost_hint(volume: &str) -> String {
         "what was written to the volume since its last snapshot is lost with it; `icecore volume reset {volume}` makes it \
          usable again"
     )
-}
-
-/// Keeps the number of the system's error where there is one: a client is told of a full disk by it.
-pub(crate) fn into_io(error: Error) -> io::Error {
-    let kind = match error.kind() {
-        ErrorKind::NoSpace => io::ErrorKind::StorageFull,
-        ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
-        _ => io::ErrorKind::Other,
-    };
-    io::Error::new(kind, error)
 }

@@ -16,7 +16,6 @@ use crate::stores::dirty_map::BlockState;
 use crate::stores::fence;
 use crate::stores::fence::Held;
 use crate::stores::overlay::Overlay;
-use crate::stores::overlay::into_io;
 use crate::stores::volumes;
 use crate::views::cache::BlockCache;
 use crate::views::snapshot::SnapshotDisk;
@@ -413,7 +412,7 @@ impl WriteAt for Volume {
             }
             drop(gate);
             let _alone = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
-            self.publish().map_err(into_io)?;
+            self.publish()?;
             // Another seal may have failed by the time that syncs go on.
         }
     }

@@ -25,3 +25,4 @@ pub(crate) mod raw;
 pub(crate) mod scratch;
 pub(crate) mod storage;
 pub(crate) mod target;
+pub(crate) mod unsupported;

@@ -12,6 +12,7 @@ use rustix::io::retry_on_intr;
 
 use crate::words::sizes::to_usize;
 use crate::world::storage::RandomFile;
+use crate::world::unsupported::is_unsupported;
 
 /// Zeros that are written at once where no hole can be made.
 const ZEROS_BYTES_MAX: u64 = 64 << 10;
@@ -93,9 +94,4 @@ impl FsRandomFile {
         }
         Ok(())
     }
-}
-
-/// Tells whether an error says that this file system cannot do that at all.
-fn is_unsupported(error: Errno) -> bool {
-    [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS, Errno::NODEV].contains(&error)
 }

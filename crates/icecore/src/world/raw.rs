@@ -27,6 +27,7 @@ use crate::words::sizes::IMAGE_BYTES_MAX;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::world::direct::Direct;
+use crate::world::unsupported::is_unsupported;
 
 /// The most that one system call is asked to make zero, so that a signal does not start hours of work anew.
 const ZERO_STEP_BYTES: u64 = 1 << 30;
@@ -308,11 +309,6 @@ fn size_of(file: &File, kind: Kind) -> io::Result<u64> {
 /// Asks where something is. It moves the position of the open file, which nobody uses.
 fn seek(file: &File, to: SeekFrom) -> rustix::io::Result<u64> {
     retry_on_intr(|| rustix::fs::seek(file, to))
-}
-
-/// Tells whether an error says that this file system or device cannot do that at all.
-fn is_unsupported(error: Errno) -> bool {
-    [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS, Errno::NODEV].contains(&error)
 }
 
 /// The methods of `ReadAt` that a type with a field `raw` passes on to it.

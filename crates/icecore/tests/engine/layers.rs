@@ -30,7 +30,7 @@ const LAYERS: &[&[&str]] = &[
     &["format/record"],
     &["format/volume"],
     // The world outside.
-    &["world/fault", "world/io", "world/storage"],
+    &["world/fault", "world/io", "world/storage", "world/unsupported"],
     &["world/direct", "world/fault_image", "world/fault_storage", "world/pages", "world/random_file"],
     &["world/fs", "world/in_use", "world/memory", "world/raw"],
     &["world/crash", "world/image", "world/target"],
