@@ -24,6 +24,8 @@ mod killing;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod prune;
+#[cfg(test)]
 mod restore;
 #[cfg(test)]
 mod snapshots;

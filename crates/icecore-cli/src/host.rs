@@ -18,6 +18,7 @@ use icecore::Result;
 use icecore::SnapshotId;
 use icecore::VolumeId;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use rustix::fs::Mode;
 use signal_hook::consts::SIGINT;
 use signal_hook::consts::SIGTERM;
@@ -27,6 +28,15 @@ use uuid::Uuid;
 /// Returns the time, in milliseconds since 1970.
 pub(crate) fn now_unix_ms() -> i64 {
     Timestamp::now().as_millisecond()
+}
+
+/// Returns the time zone of this name, as the system knows it; that of the system itself for `local`.
+pub(crate) fn time_zone(name: &str) -> Result<TimeZone> {
+    let found = if name == "local" { TimeZone::try_system() } else { TimeZone::get(name) };
+    found.map_err(|error| {
+        Error::new(ErrorKind::InvalidInput, format!("there is no time zone {name:?} here: {error}"))
+            .with_hint("UTC is always known; others, like Europe/Berlin, are in the system's package tzdata")
+    })
 }
 
 /// Measures how long something takes.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use icecore::LEVELS;
+use icecore::retention::Within;
 use jiff::Timestamp;
 
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -147,6 +148,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         rest = units.as_str();
     }
     if seconds == 0 { Err(wrong()) } else { Ok(Duration::from_secs(seconds)) }
+}
+
+/// Reads how far back a policy reaches.
+pub(crate) fn parse_within(text: &str) -> Result<Within, String> {
+    text.parse().map_err(|error: icecore::Error| match error.hint() {
+        Some(hint) => format!("{error}: {hint}"),
+        None => error.to_string(),
+    })
 }
 
 /// Reads a level of compression.

@@ -3,7 +3,7 @@
 //!
 //! A [`Repository`] is opened in a [`Storage`], most often a directory ([`FsStorage`]). Everything that is done with it is
 //! a function over it: [`capture`], [`restore`], [`list`], [`find`], [`delete`], [`diff`](fn@diff), [`verify`], [`gc`], [`repair_index`],
-//! [`stats`]. [`bench`](fn@bench) measures all of this on given data. Images and targets are anything that implements [`ReadAt`] and [`WriteAt`]: files and block devices are
+//! [`stats`]; [`retention`] plans deletions. [`bench`](fn@bench) measures all of this on given data. Images and targets are anything that implements [`ReadAt`] and [`WriteAt`]: files and block devices are
 //! [`ImageFile`], [`NewTarget`] and [`OpenTarget`].
 //!
 //! The library is synchronous and silent: it prints nothing, reads no environment, and takes the time, ids and keys as
@@ -121,6 +121,7 @@ pub use crate::verbs::restore::restore;
 pub use crate::verbs::restore::restore_keep_going;
 pub use crate::verbs::restore::restore_stream;
 pub use crate::verbs::restore::restore_stream_keep_going;
+pub use crate::verbs::retention;
 pub use crate::verbs::stats::RepositoryStats;
 pub use crate::verbs::stats::SnapshotStats;
 pub use crate::verbs::stats::StatsReport;

@@ -1,6 +1,7 @@
 //! What `-o json` prints: one schema for all commands, described field by field in `docs/json.md`.
 
 mod bench;
+mod prune;
 mod snapshot;
 mod upkeep;
 mod volume;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use crate::exit;
 
 pub(crate) use crate::json::bench::BenchResult;
+pub(crate) use crate::json::prune::PruneResult;
 pub(crate) use crate::json::snapshot::ChangedRange;
 pub(crate) use crate::json::snapshot::CreateResult;
 pub(crate) use crate::json::snapshot::DeleteResult;

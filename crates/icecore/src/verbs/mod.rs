@@ -8,6 +8,7 @@ pub mod gc;
 pub(crate) mod parity;
 pub(crate) mod repair;
 pub(crate) mod restore;
+pub mod retention;
 pub(crate) mod stats;
 pub(crate) mod verify;
 pub(crate) mod volume;

@@ -102,6 +102,7 @@ const LAYERS: &[&[&str]] = &[
         "verbs/parity",
         "verbs/repair",
         "verbs/restore",
+        "verbs/retention",
         "verbs/stats",
     ],
     &["verbs/volume/info", "verbs/volume/export"],
@@ -125,6 +126,7 @@ const VERBS_THAT_USE_OTHERS: &[(&str, &str)] = &[
     ("repair", "verify"),   // what is lost is told in the same words
     ("volume", "capture"),  // a snapshot of a volume is a capture of what was written
     ("volume", "catalog"),  // and volumes are told of with snapshots as the catalog shows them
+    ("retention", "catalog"), // a policy is about snapshots as the catalog shows them
     ("stats", "catalog"),   // statistics are of snapshots as the catalog shows them
 ];
 

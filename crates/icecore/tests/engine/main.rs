@@ -45,6 +45,8 @@ mod repair;
 #[cfg(test)]
 mod restore;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod spread;
 #[cfg(test)]
 mod stats;

@@ -61,7 +61,8 @@ fn question(snapshots: &[Snapshot]) -> String {
     )
 }
 
-fn so_far(deleted: &[Snapshot]) -> String {
+/// Returns what an error is to say of the snapshots that were deleted before it.
+pub(crate) fn so_far(deleted: &[Snapshot]) -> String {
     if deleted.is_empty() {
         return "nothing was deleted".into();
     }

@@ -9,6 +9,7 @@ use icecore::ErrorKind;
 use icecore::ResourceKind;
 use icecore::Result;
 use icecore::Snapshot;
+use icecore::Unreadable;
 
 use crate::app::App;
 use crate::commands::snapshot::columns::FormatArgs;
@@ -38,16 +39,17 @@ pub(crate) struct ListArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
+pub(crate) enum Kind {
     Droplet,
     Volume,
 }
 
-impl From<Kind> for ResourceKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Droplet => Self::Droplet,
-            Kind::Volume => Self::Volume,
+impl Kind {
+    /// Tells whether a snapshot is of this type of resource.
+    pub(crate) fn is(self, kind: ResourceKind) -> bool {
+        match self {
+            Self::Droplet => kind == ResourceKind::Droplet,
+            Self::Volume => kind == ResourceKind::Volume,
         }
     }
 }
@@ -59,11 +61,7 @@ impl ListArgs {
         let repo = app.open()?;
         let mut listing = icecore::list(&repo)?;
         listing.snapshots.retain(|snapshot| self.wants(&globs, snapshot));
-        for unreadable in &listing.unreadable {
-            let file = printable_name(&unreadable.file);
-            app.ui.warn(&format!("the record {file} cannot be read: {}", unreadable.reason));
-        }
-        let verdict = Verdict::from_findings(!listing.unreadable.is_empty());
+        let verdict = Verdict::from_findings(warn_of_unreadable(app, &listing.unreadable));
         let text = self.format.table(&columns, &listing.snapshots);
         let unreadable = listing.unreadable.into_iter();
         let result = json::ListResult {
@@ -78,10 +76,19 @@ impl ListArgs {
         let named =
             globs.is_empty() || globs.is_match(&snapshot.name) || globs.is_match(snapshot.id.to_string());
         named
-            && self.resource.is_none_or(|kind| ResourceKind::from(kind) == snapshot.kind)
+            && self.resource.is_none_or(|kind| kind.is(snapshot.kind))
             && self.of.as_ref().is_none_or(|name| *name == snapshot.resource)
             && self.tags.iter().all(|tag| snapshot.tags.contains(tag))
     }
+}
+
+/// Warns of records that cannot be read. Tells whether there are any.
+pub(crate) fn warn_of_unreadable(app: &App, unreadable: &[Unreadable]) -> bool {
+    for record in unreadable {
+        let file = printable_name(&record.file);
+        app.ui.warn(&format!("the record {file} cannot be read: {}", record.reason));
+    }
+    !unreadable.is_empty()
 }
 
 /// Returns what fits any of these patterns.

@@ -7,6 +7,7 @@ pub(crate) mod diff;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod protect;
+pub(crate) mod prune;
 pub(crate) mod rename;
 pub(crate) mod tag;
 
@@ -38,6 +39,7 @@ enum SnapshotCommand {
     Protect(protect::ProtectArgs),
     Unprotect(protect::UnprotectArgs),
     Diff(diff::DiffArgs),
+    Prune(prune::PruneArgs),
 }
 
 impl SnapshotArgs {
@@ -53,6 +55,7 @@ impl SnapshotArgs {
             SnapshotCommand::Protect(_) => "snapshot protect",
             SnapshotCommand::Unprotect(_) => "snapshot unprotect",
             SnapshotCommand::Diff(_) => "snapshot diff",
+            SnapshotCommand::Prune(_) => "snapshot prune",
         }
     }
 
@@ -67,6 +70,7 @@ impl SnapshotArgs {
             SnapshotCommand::Protect(args) => args.run(app),
             SnapshotCommand::Unprotect(args) => args.run(app),
             SnapshotCommand::Diff(args) => args.run(app),
+            SnapshotCommand::Prune(args) => args.run(app),
         }
     }
 }

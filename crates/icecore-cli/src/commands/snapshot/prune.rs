@@ -1,0 +1,236 @@
+//! `icecore snapshot prune`.
+
+use globset::GlobSet;
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Repository;
+use icecore::Result;
+use icecore::Snapshot;
+use icecore::retention;
+use icecore::retention::Decision;
+use icecore::retention::Plan;
+use icecore::retention::Policy;
+use icecore::retention::Within;
+
+use crate::app::App;
+use crate::commands::snapshot::delete::so_far;
+use crate::commands::snapshot::list::Kind;
+use crate::commands::snapshot::list::globs;
+use crate::commands::snapshot::list::warn_of_unreadable;
+use crate::commands::title;
+use crate::exit;
+use crate::exit::Verdict;
+use crate::host;
+use crate::json;
+use crate::ui;
+use crate::ui::Column;
+use crate::units;
+
+/// Delete the snapshots that a policy does not keep
+///
+/// Each droplet and each volume has the whole policy for itself, and a snapshot stays if any of the rules keeps it. An hour, day, week,
+/// month or year without a snapshot does not count. A protected snapshot stays, and one that is read or that a volume was made from
+/// is left out with a warning. --keep-within alone deletes all snapshots of a resource that has no recent ones; --keep-last 1 beside it
+/// keeps the newest in any case. The space is given back by the next `icecore gc`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PruneArgs {
+    #[command(flatten)]
+    policy: PolicyArgs,
+    /// Hours, days and so on are those of this time zone: a name like Europe/Berlin, or local for that of the system
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    timezone: String,
+    /// Only snapshots of the droplets and volumes whose names fit one of these patterns (*, ?, [a-z], {a,b})
+    #[arg(long, value_name = "GLOB")]
+    of: Vec<String>,
+    /// Only snapshots of this type of resource
+    #[arg(long, value_name = "TYPE")]
+    resource: Option<Kind>,
+    /// Only snapshots with this tag; given more than once, with all of them
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// Delete nothing, only tell which rules keep which snapshots, and which would go
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// What stays.
+#[derive(Debug, clap::Args)]
+struct PolicyArgs {
+    /// Keep the newest N
+    #[arg(long, value_name = "N")]
+    keep_last: Option<u32>,
+    /// Keep the newest of each of the last N hours that have a snapshot
+    #[arg(long, value_name = "N")]
+    keep_hourly: Option<u32>,
+    /// Keep the newest of each of the last N days that have a snapshot
+    #[arg(long, value_name = "N")]
+    keep_daily: Option<u32>,
+    /// Keep the newest of each of the last N ISO weeks that have a snapshot
+    #[arg(long, value_name = "N")]
+    keep_weekly: Option<u32>,
+    /// Keep the newest of each of the last N months that have a snapshot
+    #[arg(long, value_name = "N")]
+    keep_monthly: Option<u32>,
+    /// Keep the newest of each of the last N years that have a snapshot
+    #[arg(long, value_name = "N")]
+    keep_yearly: Option<u32>,
+    /// Keep all that are not older than this: numbers with y, mo, w, d, h, m or s, like 14d or "1y 6mo"
+    #[arg(long, value_name = "TIME", value_parser = units::parse_within)]
+    keep_within: Option<Within>,
+    /// Keep all with this tag; may be given more than once
+    #[arg(long = "keep-tag", value_name = "TAG")]
+    keep_tags: Vec<String>,
+}
+
+impl PolicyArgs {
+    fn policy(&self) -> Policy {
+        Policy {
+            keep_last: self.keep_last,
+            keep_hourly: self.keep_hourly,
+            keep_daily: self.keep_daily,
+            keep_weekly: self.keep_weekly,
+            keep_monthly: self.keep_monthly,
+            keep_yearly: self.keep_yearly,
+            keep_within: self.keep_within,
+            keep_tags: self.keep_tags.clone(),
+        }
+    }
+}
+
+impl PruneArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        let policy = self.policy.policy();
+        policy.check()?;
+        let zone = host::time_zone(&self.timezone)?;
+        let globs = globs(&self.of)?;
+        let repo = app.open()?;
+        let mut listing = icecore::list(&repo)?;
+        let unreadable = warn_of_unreadable(app, &listing.unreadable);
+        listing.snapshots.retain(|snapshot| self.wants(&globs, snapshot));
+        let plan = retention::plan(&listing.snapshots, &policy, host::now_unix_ms(), &zone)?;
+        let pruned = if self.dry_run { foresee(&repo, &plan)? } else { self.delete(app, &repo, &plan)? };
+        for (snapshot, reason) in &pruned.in_use {
+            app.ui.warn(&format!("{} stays: {reason}", title(snapshot)));
+        }
+        let result = json::PruneResult::new(&plan, &pruned.deleted, &pruned.in_use, self.dry_run);
+        app.ui.result(&result, &self.text(&plan, &pruned))?;
+        if !self.dry_run && !pruned.deleted.is_empty() {
+            app.ui.note("`icecore gc` gives the space back");
+        }
+        Ok(match pruned.in_use.is_empty() || self.dry_run {
+            true => Verdict::from_findings(unreadable),
+            false => Verdict::Told(exit::exit_code(ErrorKind::InUse)),
+        })
+    }
+
+    fn wants(&self, globs: &GlobSet, snapshot: &Snapshot) -> bool {
+        (globs.is_empty() || globs.is_match(&snapshot.resource))
+            && self.resource.is_none_or(|kind| kind.is(snapshot.kind))
+            && self.tags.iter().all(|tag| snapshot.tags.contains(tag))
+    }
+
+    fn delete(&self, app: &App, repo: &Repository, plan: &Plan) -> Result<Pruned> {
+        let mut pruned = Pruned::default();
+        let going = plan.going().count();
+        if going == 0 {
+            return Ok(pruned);
+        }
+        if !self.force {
+            app.ui.note(&table(plan, &pruned));
+            let question = format!("Are you sure you want to delete {}?", count(going));
+            if !app.ui.confirm(&question, "say that you are sure with --force, or look with --dry-run")? {
+                return Err(Error::new(ErrorKind::Interrupted, "not confirmed: nothing was deleted"));
+            }
+        }
+        for snapshot in plan.going() {
+            match icecore::delete(repo, snapshot.id) {
+                Ok(gone) => pruned.deleted.push(gone),
+                Err(error) if error.kind() == ErrorKind::InUse => {
+                    pruned.in_use.push((snapshot.clone(), error.to_string()));
+                }
+                // Somebody else was faster.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error.in_context(so_far(&pruned.deleted))),
+            }
+        }
+        Ok(pruned)
+    }
+
+    fn text(&self, plan: &Plan, pruned: &Pruned) -> String {
+        let (deleted, all) = (pruned.deleted.len(), plan.decisions.len());
+        if self.dry_run {
+            let table = if all == 0 { String::new() } else { table(plan, pruned) + "\n\n" };
+            return format!("{table}dry run: nothing was deleted; {deleted} of {} would go", count(all));
+        }
+        if plan.going().next().is_none() {
+            return match all {
+                0 => "nothing to delete: there are no such snapshots".to_owned(),
+                _ => format!("nothing to delete: all {} stay", count(all)),
+            };
+        }
+        pruned.deleted.iter().map(|snapshot| format!("deleted {}\n", title(snapshot))).collect()
+    }
+}
+
+/// What became of the snapshots that a policy does not keep, or would become of them.
+#[derive(Debug, Default)]
+struct Pruned {
+    deleted: Vec<Snapshot>,
+    /// Those that could not be deleted, and why.
+    in_use: Vec<(Snapshot, String)>,
+}
+
+/// Tells what a deletion would do, as far as that can be known: what is read just now is not.
+fn foresee(repo: &Repository, plan: &Plan) -> Result<Pruned> {
+    let volumes = icecore::list_volumes(repo)?.volumes;
+    let mut pruned = Pruned::default();
+    for snapshot in plan.going() {
+        let made = |origin: &Option<Snapshot>| origin.as_ref().is_some_and(|origin| origin.id == snapshot.id);
+        match volumes.iter().find(|volume| made(&volume.origin)) {
+            None => pruned.deleted.push(snapshot.clone()),
+            Some(volume) => {
+                let reason = format!("volume {} was made from it", volume.name);
+                pruned.in_use.push((snapshot.clone(), reason));
+            }
+        }
+    }
+    Ok(pruned)
+}
+
+fn count(snapshots: usize) -> String {
+    units::count(snapshots as u64, "snapshot")
+}
+
+/// Returns all snapshots, with what keeps each.
+fn table(plan: &Plan, pruned: &Pruned) -> String {
+    let columns = [
+        Column::Text("ID"),
+        Column::Text("Name"),
+        Column::Text("Created"),
+        Column::Text("Resource"),
+        Column::Text("Type"),
+        Column::Text("Fate"),
+        Column::Text("Rules"),
+    ];
+    let fate = |decision: &Decision| match decision.goes() {
+        false => "stays",
+        true if pruned.in_use.iter().any(|(left, _)| left.id == decision.snapshot.id) => "in use",
+        true => "goes",
+    };
+    let row = |decision: &Decision| {
+        let snapshot = &decision.snapshot;
+        vec![
+            snapshot.id.to_string(),
+            snapshot.name.clone(),
+            units::time_for_people(snapshot.created_unix_ms),
+            snapshot.resource.clone(),
+            snapshot.kind.as_str().to_owned(),
+            fate(decision).to_owned(),
+            decision.kept_by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        ]
+    };
+    ui::table(&columns, &plan.decisions.iter().map(row).collect::<Vec<_>>(), true)
+}

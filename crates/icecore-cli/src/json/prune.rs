@@ -1,0 +1,57 @@
+//! JSON of `snapshot prune`.
+
+use icecore::retention::Decision;
+use icecore::retention::Plan;
+use serde::Serialize;
+
+use crate::json::Snapshot;
+
+/// Of `snapshot prune`.
+#[derive(Serialize)]
+pub(crate) struct PruneResult {
+    dry_run: bool,
+    kept: Vec<Kept>,
+    deleted: Vec<Snapshot>,
+    in_use: Vec<InUse>,
+}
+
+#[derive(Serialize)]
+struct Kept {
+    snapshot: Snapshot,
+    rules: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct InUse {
+    snapshot: Snapshot,
+    reason: String,
+}
+
+impl PruneResult {
+    /// `in_use` are those that could not be deleted, each with the reason.
+    pub(crate) fn new(
+        plan: &Plan,
+        deleted: &[icecore::Snapshot],
+        in_use: &[(icecore::Snapshot, String)],
+        dry_run: bool,
+    ) -> Self {
+        let kept = plan.decisions.iter().filter(|decision| !decision.goes());
+        let left = |(snapshot, reason): &(icecore::Snapshot, String)| InUse {
+            snapshot: Snapshot::from(snapshot),
+            reason: reason.clone(),
+        };
+        Self {
+            dry_run,
+            kept: kept.map(Kept::from).collect(),
+            deleted: deleted.iter().map(Snapshot::from).collect(),
+            in_use: in_use.iter().map(left).collect(),
+        }
+    }
+}
+
+impl From<&Decision> for Kept {
+    fn from(decision: &Decision) -> Self {
+        let rules = decision.kept_by.iter().map(ToString::to_string).collect();
+        Self { snapshot: Snapshot::from(&decision.snapshot), rules }
+    }
+}

@@ -1,0 +1,295 @@
+//! Retention: which snapshots stay and which go, by a policy. Plans only; whoever asked deletes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Span;
+use jiff::SpanFieldwise;
+use jiff::Timestamp;
+use jiff::ZonedDateTime;
+use jiff::tz::TimeZone;
+
+use crate::verbs::catalog::Snapshot;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::SnapshotId;
+use crate::words::names::ResourceKind;
+use crate::words::names::check_tag;
+
+/// What stays. Each rule looks at the snapshots of one resource alone, and a snapshot stays if any rule keeps it. A count of 0 is no
+/// rule.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// So many of the newest.
+    pub keep_last: Option<u32>,
+    /// The newest of each hour, for so many hours that have any. The next four do the same.
+    pub keep_hourly: Option<u32>,
+    /// The newest of each day.
+    pub keep_daily: Option<u32>,
+    /// The newest of each ISO week, which begins on Monday.
+    pub keep_weekly: Option<u32>,
+    /// The newest of each month.
+    pub keep_monthly: Option<u32>,
+    /// The newest of each year.
+    pub keep_yearly: Option<u32>,
+    /// All that are not older than this, those from the future among them.
+    pub keep_within: Option<Within>,
+    /// All that have one of these tags.
+    pub keep_tags: Vec<String>,
+}
+
+impl Policy {
+    /// Checks that the policy keeps anything at all.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it has no rule, and would let all snapshots go, or if a tag is none.
+    pub fn check(&self) -> Result<()> {
+        self.keep_tags.iter().try_for_each(|tag| check_tag(tag))?;
+        let counts = PERIODS.map(|period| period.count(self));
+        let none = |count: &Option<u32>| count.unwrap_or(0) == 0;
+        let nothing = counts.iter().all(none) && none(&self.keep_last);
+        if nothing && self.keep_within.is_none() && self.keep_tags.is_empty() {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "a policy without a rule would delete all snapshots",
+            )
+            .with_hint("say what stays, for example the last 7 and the newest of each of 12 months"));
+        }
+        Ok(())
+    }
+}
+
+/// How far back a policy keeps all snapshots: longer than nothing, by the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Within(SpanFieldwise);
+
+impl Within {
+    /// Returns the earliest time that is not further back, in milliseconds since 1970.
+    fn earliest(self, now: &ZonedDateTime) -> i64 {
+        // What is before all times that can be written is before all snapshots.
+        now.checked_sub(self.0.0).map_or(i64::MIN, |earliest| earliest.timestamp().as_millisecond())
+    }
+}
+
+impl FromStr for Within {
+    type Err = Error;
+
+    /// Reads a length of time: `14d`, `36h`, `2w`, `6mo`, `1y 6mo`, or `P14D` as in ISO 8601. A `m` is a minute.
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = |why: &str| {
+            Error::new(ErrorKind::InvalidInput, format!("{text:?} is not a length of time{why}"))
+                .with_hint("write numbers with y, mo, w, d, h, m (minutes) or s, like 14d, 36h or 1y 6mo")
+        };
+        let span = Span::from_str(text).map_err(|error| wrong(&format!(": {error}")))?;
+        if !span.is_positive() {
+            return Err(wrong(" that goes back"));
+        }
+        Ok(Self(span.fieldwise()))
+    }
+}
+
+impl fmt::Display for Within {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0.0)
+    }
+}
+
+/// A piece of the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Period {
+    /// An hour by the clock on the wall. Where that is set back, the hour that comes twice is two.
+    Hour,
+    /// A day.
+    Day,
+    /// An ISO week.
+    Week,
+    /// A month.
+    Month,
+    /// A year.
+    Year,
+}
+
+const PERIODS: [Period; 5] = [Period::Hour, Period::Day, Period::Week, Period::Month, Period::Year];
+
+impl Period {
+    /// Returns how many of these a policy keeps a snapshot of.
+    fn count(self, policy: &Policy) -> Option<u32> {
+        match self {
+            Self::Hour => policy.keep_hourly,
+            Self::Day => policy.keep_daily,
+            Self::Week => policy.keep_weekly,
+            Self::Month => policy.keep_monthly,
+            Self::Year => policy.keep_yearly,
+        }
+    }
+
+    /// Returns the name of the one that a time is in. Each has its own.
+    fn name_at(self, time: &ZonedDateTime) -> String {
+        let format = match self {
+            Self::Hour => "%Y-%m-%d %H:00%:z",
+            Self::Day => "%Y-%m-%d",
+            Self::Week => "%G-W%V",
+            Self::Month => "%Y-%m",
+            Self::Year => "%Y",
+        };
+        time.strftime(format).to_string()
+    }
+}
+
+/// Why a snapshot stays. Written out, it is a few words for people: `last 1 of 3`, `daily 2026-11-27`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// It is one of the newest.
+    Last {
+        /// Which of them; the newest is the first.
+        number: u32,
+        /// How many the policy keeps.
+        of: u32,
+    },
+    /// It is the newest of a period.
+    Newest {
+        /// The kind of period.
+        period: Period,
+        /// Which: `2026-11-27 14:00+01:00`, `2026-11-27`, `2026-W48`, `2026-11`, `2026`.
+        name: String,
+    },
+    /// It is not older than that.
+    Within(Within),
+    /// It has this tag.
+    Tag(String),
+    /// It is protected.
+    Protected,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Last { number, of } => write!(f, "last {number} of {of}"),
+            Self::Newest { period, name } => {
+                let word = match period {
+                    Period::Hour => "hourly",
+                    Period::Day => "daily",
+                    Period::Week => "weekly",
+                    Period::Month => "monthly",
+                    Period::Year => "yearly",
+                };
+                write!(f, "{word} {name}")
+            }
+            Self::Within(within) => write!(f, "within {within}"),
+            Self::Tag(tag) => write!(f, "tag {tag}"),
+            Self::Protected => f.write_str("protected"),
+        }
+    }
+}
+
+/// What becomes of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Which.
+    pub snapshot: Snapshot,
+    /// All rules that keep it. Without any, it goes.
+    pub kept_by: Vec<Rule>,
+}
+
+impl Decision {
+    /// Tells whether it goes.
+    pub fn goes(&self) -> bool {
+        self.kept_by.is_empty()
+    }
+}
+
+/// What becomes of all snapshots.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// By resource, oldest first.
+    pub decisions: Vec<Decision>,
+}
+
+impl Plan {
+    /// Returns the snapshots that go, by resource, oldest first.
+    pub fn going(&self) -> impl Iterator<Item = &Snapshot> {
+        self.decisions.iter().filter(|decision| decision.goes()).map(|decision| &decision.snapshot)
+    }
+}
+
+/// Decides which of `snapshots` stay. Each droplet and each volume has the whole policy for itself. Hours, days and the rest are those
+/// of `zone`; `now_unix_ms` is in milliseconds since 1970. What is protected stays always, and counts as the others do.
+///
+/// # Errors
+/// As [`Policy::check`].
+pub fn plan(snapshots: &[Snapshot], policy: &Policy, now_unix_ms: i64, zone: &TimeZone) -> Result<Plan> {
+    policy.check()?;
+    let now = at(now_unix_ms, zone);
+    let within = policy.keep_within.map(|within| (within, within.earliest(&now)));
+    let decision = |snapshot: &Snapshot| Decision { snapshot: snapshot.clone(), kept_by: Vec::new() };
+    let mut decisions: Vec<Decision> = snapshots.iter().map(decision).collect();
+    decisions.sort_by(|a, b| order(&a.snapshot).cmp(&order(&b.snapshot)));
+    let same = |a: &Decision, b: &Decision| resource(&a.snapshot) == resource(&b.snapshot);
+    for of_resource in decisions.chunk_by_mut(same) {
+        let mut counters = Counters::new(policy);
+        for decision in of_resource.iter_mut().rev() {
+            let Decision { snapshot, kept_by } = decision;
+            counters.count(&at(snapshot.created_unix_ms, zone), kept_by);
+            let recent = within.filter(|(_, earliest)| snapshot.created_unix_ms >= *earliest);
+            kept_by.extend(recent.map(|(within, _)| Rule::Within(within)));
+            let tags = snapshot.tags.iter().filter(|tag| policy.keep_tags.contains(tag));
+            kept_by.extend(tags.cloned().map(Rule::Tag));
+            kept_by.extend(snapshot.protected.then_some(Rule::Protected));
+        }
+    }
+    Ok(Plan { decisions })
+}
+
+fn resource(snapshot: &Snapshot) -> (&str, ResourceKind) {
+    (&snapshot.resource, snapshot.kind)
+}
+
+fn order(snapshot: &Snapshot) -> ((&str, ResourceKind), i64, SnapshotId) {
+    (resource(snapshot), snapshot.created_unix_ms, snapshot.id)
+}
+
+/// Returns a time in a zone. What is beyond the years that can be written, as damaged records may have it, is at their end.
+fn at(unix_ms: i64, zone: &TimeZone) -> ZonedDateTime {
+    let end = if unix_ms < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_millisecond(unix_ms).unwrap_or(end).to_zoned_datetime(zone.clone())
+}
+
+/// The rules that count, on their way through the snapshots of a resource, from the newest to the oldest.
+struct Counters {
+    last_max: u32,
+    last: u32,
+    periods: Vec<PeriodCounter>,
+}
+
+struct PeriodCounter {
+    period: Period,
+    left: u32,
+    /// The period of the snapshot before.
+    name: Option<String>,
+}
+
+impl Counters {
+    fn new(policy: &Policy) -> Self {
+        let counter =
+            |period: Period| period.count(policy).map(|left| PeriodCounter { period, left, name: None });
+        let periods = PERIODS.into_iter().filter_map(counter).collect();
+        Self { last_max: policy.keep_last.unwrap_or(0), last: 0, periods }
+    }
+
+    /// Adds the rules that keep the next older snapshot.
+    fn count(&mut self, time: &ZonedDateTime, kept_by: &mut Vec<Rule>) {
+        if self.last < self.last_max {
+            self.last += 1;
+            kept_by.push(Rule::Last { number: self.last, of: self.last_max });
+        }
+        for counter in self.periods.iter_mut().filter(|counter| counter.left > 0) {
+            let name = counter.period.name_at(time);
+            if counter.name.as_ref() != Some(&name) {
+                counter.left -= 1;
+                counter.name = Some(name.clone());
+                kept_by.push(Rule::Newest { period: counter.period, name });
+            }
+        }
+    }
+}

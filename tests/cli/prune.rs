@@ -1,0 +1,207 @@
+//! `icecore snapshot prune`: what a policy does not keep goes, and nothing else.
+
+use std::sync::Arc;
+
+use icecore::BlockCache;
+use icecore::CaptureOptions;
+use icecore::FsStorage;
+use icecore::ImageFile;
+use icecore::NoProgress;
+use icecore::Parent;
+use icecore::Repository;
+use icecore::ResourceKind;
+use icecore::SnapshotDisk;
+use icecore::SnapshotId;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::support::Done;
+use crate::support::Place;
+
+fn open(place: &Place) -> Repository {
+    Repository::open(Arc::new(FsStorage::new(place.path("repo"))), Uuid::new_v4()).unwrap()
+}
+
+/// Captures `disk.raw`, each time changed a little, as if it had been at these times.
+fn capture_at(place: &Place, kind: ResourceKind, resource: &str, tags: &[&str], times: &[&str]) {
+    let repo = open(place);
+    for time in times {
+        let created_unix_ms = time.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+        place.scribble("disk.raw", 4096 * u64::from(created_unix_ms.unsigned_abs() % 64 == 0), 5000);
+        let options = CaptureOptions {
+            id: SnapshotId(Uuid::now_v7()),
+            created_unix_ms,
+            name: time.trim_end_matches(":00:00Z").to_owned(),
+            kind,
+            resource: resource.to_owned(),
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            parent: Parent::Newest,
+            level: None,
+            check: true,
+            trust_mtime: false,
+            dry_run: false,
+        };
+        let image = ImageFile::open(&place.path("disk.raw")).unwrap();
+        icecore::capture(&repo, &image, &options, &NoProgress).unwrap();
+    }
+}
+
+/// A droplet and a volume with snapshots of some days in 2020.
+fn history() -> Place {
+    let place = Place::new();
+    place.image("disk.raw", 1);
+    let web =
+        ["2020-05-01T06:00:00Z", "2020-05-01T18:00:00Z", "2020-05-02T18:00:00Z", "2020-05-04T18:00:00Z"];
+    capture_at(&place, ResourceKind::Droplet, "web", &["auto"], &web);
+    capture_at(&place, ResourceKind::Volume, "db", &[], &["2020-05-01T07:00:00Z", "2020-06-01T07:00:00Z"]);
+    place
+}
+
+fn names(place: &Place) -> String {
+    let list = place.run(&["snapshot", "list", "--format", "Name", "--no-header"]).exits(0);
+    list.out.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+const ALL: &str = "2020-05-01T06 2020-05-01T07 2020-05-01T18 2020-05-02T18 2020-05-04T18 2020-06-01T07";
+
+/// Returns the names of a table's snapshots, each with what becomes of it.
+fn fates(done: &Done) -> Vec<String> {
+    let rows = done.out.lines().skip(1).take_while(|line| !line.is_empty());
+    let cells =
+        |row: &str| row.split("   ").map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned).collect();
+    let rows: Vec<Vec<String>> = rows.map(cells).collect();
+    rows.iter().map(|row| format!("{} {}", row[1], row[5..].join(": "))).collect()
+}
+
+#[test]
+fn a_dry_run_names_the_rules_that_keep_each_snapshot_and_a_run_deletes_the_others() {
+    let place = history();
+    let policy = ["snapshot", "prune", "--keep-last", "1", "--keep-daily", "2", "--keep-monthly", "1"];
+    let dry = place.run(&[&policy[..], &["--dry-run"]].concat()).exits(0);
+    assert_eq!(
+        fates(&dry),
+        [
+            "2020-05-01T07 stays: daily 2020-05-01",
+            "2020-06-01T07 stays: last 1 of 1, daily 2020-06-01, monthly 2020-06",
+            "2020-05-01T06 goes",
+            "2020-05-01T18 goes",
+            "2020-05-02T18 stays: daily 2020-05-02",
+            "2020-05-04T18 stays: last 1 of 1, daily 2020-05-04, monthly 2020-05",
+        ]
+    );
+    assert!(dry.out.ends_with("\ndry run: nothing was deleted; 2 of 6 snapshots would go\n"), "{dry:?}");
+    assert_eq!(names(&place), ALL);
+
+    let foreseen = place.result(&[&policy[..], &["--dry-run"]].concat());
+    let done = place.result(&[&policy[..], &["--force"]].concat());
+    assert_eq!((&foreseen["dry_run"], &done["dry_run"]), (&Value::Bool(true), &Value::Bool(false)));
+    assert_eq!((&foreseen["kept"], &foreseen["deleted"]), (&done["kept"], &done["deleted"]));
+    assert_eq!(done["kept"][0]["rules"], serde_json::json!(["daily 2020-05-01"]));
+    assert_eq!(names(&place), "2020-05-01T07 2020-05-02T18 2020-05-04T18 2020-06-01T07");
+    place.run(&["gc", "--max-unused", "0%"]).exits(0);
+    place.run(&["restore", "db@latest", "x.raw"]).exits(0);
+    place.assert_equal("disk.raw", "x.raw");
+    let again = place.run(&policy).exits(0);
+    assert_eq!(again.out, "nothing to delete: all 4 snapshots stay\n");
+}
+
+#[test]
+fn only_the_snapshots_that_are_asked_for_are_looked_at() {
+    let place = history();
+    let going = |arguments: &[&str]| {
+        let all = [&["snapshot", "prune", "--keep-last", "1", "--dry-run"], arguments].concat();
+        let gone = place.result(&all)["deleted"].clone();
+        gone.as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let web = "2020-05-01T06 2020-05-01T18 2020-05-02T18";
+    assert_eq!(going(&[]), format!("2020-05-01T07 {web}"));
+    assert_eq!(going(&["--of", "w?b"]), web);
+    assert_eq!(going(&["--of", "none", "--of", "d*"]), "2020-05-01T07");
+    assert_eq!(going(&["--resource", "droplet"]), web);
+    assert_eq!(going(&["--tag", "auto"]), web);
+    assert_eq!(going(&["--tag", "auto", "--of", "db"]), "");
+    assert_eq!(going(&["--keep-tag", "auto"]), "2020-05-01T07");
+    assert_eq!(going(&["--keep-within", "1000y"]), "");
+    place.run(&["snapshot", "protect", "2020-05-01T06"]).exits(0);
+    assert_eq!(going(&["--of", "web"]), "2020-05-01T18 2020-05-02T18");
+    let none = place.run(&["snapshot", "prune", "--keep-last", "1", "--of", "nobody", "--dry-run"]).exits(0);
+    assert_eq!(none.out, "dry run: nothing was deleted; 0 of 0 snapshots would go\n");
+}
+
+#[test]
+fn nothing_goes_without_a_policy_a_terminal_to_ask_on_or_force() {
+    let place = history();
+    place.run(&["snapshot", "prune", "--force"]).exits(2).says(&["delete all", "hint:"]);
+    place.run(&["snapshot", "prune", "--force", "--keep-last", "0"]).exits(2).says(&["delete all"]);
+    place.run(&["snapshot", "prune", "--force", "--keep-tag", "a b"]).exits(2).says(&["tag"]);
+    place.run(&["snapshot", "prune", "--force", "--keep-within", "14"]).exits(2).says(&["14d"]);
+    place.run(&["snapshot", "prune", "--keep-last", "1"]).exits(2).says(&["--force", "goes"]);
+    assert_eq!(names(&place), ALL);
+}
+
+#[test]
+fn what_is_in_use_stays_and_the_rest_goes() {
+    let place = history();
+    place.run(&["volume", "create", "clone", "--snapshot", "2020-05-01T06"]).exits(0);
+    let policy = ["snapshot", "prune", "--keep-last", "1", "--of", "web"];
+    let dry = place.run(&[&policy[..], &["--dry-run"]].concat()).exits(0).says(&["volume clone"]);
+    assert_eq!(fates(&dry)[..2], ["2020-05-01T06 in use", "2020-05-01T18 goes"]);
+    assert!(dry.out.ends_with("2 of 4 snapshots would go\n"), "{dry:?}");
+
+    let repo = open(&place);
+    let read = icecore::find(&repo, "2020-05-01T18").unwrap().id;
+    let disk = SnapshotDisk::open(Arc::new(repo), read, BlockCache::new(1 << 20)).unwrap();
+    let done = place.run(&[&["-o", "json"], &policy[..], &["--force"]].concat()).exits(5);
+    assert!(done.err.contains("volume clone") && done.err.contains("is being read"), "{done:?}");
+    let result = &done.json()["result"];
+    assert_eq!(result["deleted"].as_array().unwrap().len(), 1);
+    assert_eq!(result["in_use"][1]["snapshot"]["name"], "2020-05-01T18");
+    assert_eq!(names(&place), "2020-05-01T06 2020-05-01T07 2020-05-01T18 2020-05-04T18 2020-06-01T07");
+
+    drop(disk);
+    place.run(&["volume", "delete", "-f", "clone"]).exits(0);
+    place.run(&[&policy[..], &["--force"]].concat()).exits(0).says(&["gc"]);
+    assert_eq!(names(&place), "2020-05-01T07 2020-05-04T18 2020-06-01T07");
+}
+
+#[test]
+fn days_are_those_of_the_time_zone() {
+    let place = Place::new();
+    place.image("disk.raw", 1);
+    // One day in UTC, and two in Berlin, where it is two hours later.
+    capture_at(&place, ResourceKind::Volume, "v", &[], &["2020-05-01T21:00:00Z", "2020-05-01T23:00:00Z"]);
+    let kept = |zone: Option<&str>| {
+        let mut prune = place.program();
+        prune.env("TZ", "CET-1CEST,M3.5.0,M10.5.0/3").args([
+            "snapshot",
+            "prune",
+            "--keep-daily",
+            "9",
+            "--dry-run",
+        ]);
+        fates(&crate::support::finish(prune.args(zone.map(|zone| format!("--timezone={zone}")))).exits(0))
+    };
+    let utc = ["2020-05-01T21 goes", "2020-05-01T23 stays: daily 2020-05-01"];
+    assert_eq!(kept(None), utc);
+    assert_eq!(kept(Some("UTC")), utc);
+    let berlin = ["2020-05-01T21 stays: daily 2020-05-01", "2020-05-01T23 stays: daily 2020-05-02"];
+    assert_eq!(kept(Some("local")), berlin);
+    let unknown = ["snapshot", "prune", "--keep-daily", "1", "--timezone", "No/Where"];
+    place.run(&unknown).exits(2).says(&["No/Where", "UTC"]);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_told_of_and_left_alone() {
+    let place = history();
+    std::fs::write(place.path("repo/snapshots/01a20cb2-3c5a-73c3-9006-a4293f0c8449"), b"rubbish").unwrap();
+    let done = place.run(&["snapshot", "prune", "--keep-last", "1", "--force"]).exits(1);
+    assert!(done.err.contains("01a20cb2-3c5a-73c3-9006-a4293f0c8449"), "{done:?}");
+    assert!(place.path("repo/snapshots/01a20cb2-3c5a-73c3-9006-a4293f0c8449").exists());
+    let list = place.run(&["snapshot", "list", "--format", "Name", "--no-header"]).exits(1);
+    assert_eq!(list.out.split_whitespace().collect::<Vec<_>>(), ["2020-05-04T18", "2020-06-01T07"]);
+}
