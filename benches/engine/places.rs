@@ -1,5 +1,6 @@
 //! Where the measured repositories are, and what goes on in them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -103,9 +104,11 @@ impl Place {
             id: SnapshotId(Uuid::from_u128(u128::from(number) << 64)),
             created_unix_ms: 1_764_000_000_000 + i64::try_from(number).unwrap(),
             name: format!("snapshot-{number}"),
+            name_may_repeat: false,
             kind: ResourceKind::Volume,
             resource: "disk".to_owned(),
             tags: Vec::new(),
+            labels: BTreeMap::new(),
             parent,
             level: None,
             check,

@@ -10,7 +10,9 @@
 //! arguments. It works on all cores through rayon's global pool; call it from threads outside that pool.
 //!
 //! ```
+//! use std::collections::BTreeMap;
 //! use std::sync::Arc;
+//!
 //! use icecore::{CaptureOptions, FsStorage, ImageFile, InitOptions, NewTarget, NoProgress, Parent, Repository};
 //! use icecore::{RepositoryId, ResourceKind, RestoreMode, SnapshotId, capture, restore};
 //! use uuid::Uuid;
@@ -30,9 +32,11 @@
 //!     id: SnapshotId(snapshot),
 //!     created_unix_ms: now,
 //!     name: "first".to_owned(),
+//!     name_may_repeat: false,
 //!     kind: ResourceKind::Volume,
 //!     resource: "disk".to_owned(),
 //!     tags: Vec::new(),
+//!     labels: BTreeMap::new(),
 //!     parent: Parent::Newest,
 //!     level: None,
 //!     check: true,
@@ -90,13 +94,18 @@ pub use crate::verbs::capture::Parent;
 pub use crate::verbs::capture::capture;
 #[cfg(feature = "testing")]
 pub use crate::verbs::capture::capture_ranges;
+pub use crate::verbs::catalog::DeleteOptions;
 pub use crate::verbs::catalog::Listing;
+pub use crate::verbs::catalog::RenameOptions;
 pub use crate::verbs::catalog::Snapshot;
 pub use crate::verbs::catalog::Unreadable;
 pub use crate::verbs::catalog::delete;
+pub use crate::verbs::catalog::delete_with;
 pub use crate::verbs::catalog::find;
 pub use crate::verbs::catalog::list;
+pub use crate::verbs::catalog::relabel;
 pub use crate::verbs::catalog::rename;
+pub use crate::verbs::catalog::rename_with;
 pub use crate::verbs::catalog::retag;
 pub use crate::verbs::catalog::set_protected;
 pub use crate::verbs::diff::Change;
@@ -142,6 +151,7 @@ pub use crate::verbs::volume::delete_volume;
 pub use crate::verbs::volume::export_volume;
 pub use crate::verbs::volume::find_volume;
 pub use crate::verbs::volume::list_volumes;
+pub use crate::verbs::volume::relabel_volume;
 pub use crate::verbs::volume::reset_volume;
 pub use crate::verbs::volume::resize_volume;
 pub use crate::verbs::volume::restore_volume;

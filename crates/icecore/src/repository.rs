@@ -11,6 +11,7 @@ use crate::format::config::FORMAT_MAJOR;
 use crate::format::config::FORMAT_MINOR;
 use crate::format::config::Features;
 use crate::format::config::Geometry;
+use crate::format::config::LABELS_MINOR;
 use crate::format::layout;
 use crate::pure::compress::LEVELS;
 use crate::pure::hash::Hasher;
@@ -21,6 +22,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::RepositoryId;
+use crate::words::names::Labels;
 use crate::words::parity::ParityScheme;
 use crate::world::storage::LockMode;
 use crate::world::storage::Storage;
@@ -161,6 +163,16 @@ pub(crate) fn read_config(storage: &dyn Storage) -> Result<(Config, u16)> {
         _ => Error::io("reading the repository's config", error),
     })?;
     Config::decode(&bytes).map_err(|error| config_error(&error))
+}
+
+/// Raises the version of the repository before a record with labels is written, so that no program changes it that would lose
+/// them. The caller holds the commit lock.
+pub(crate) fn note_labels(base: &Base, labels: &Labels) -> Result<()> {
+    if labels.is_empty() {
+        return Ok(());
+    }
+    let (config, minor) = read_config(&*base.storage)?;
+    if minor < LABELS_MINOR { write_config(base, &config) } else { Ok(()) }
 }
 
 /// Publishes the config. The caller holds the commit lock, or has the repository for itself.

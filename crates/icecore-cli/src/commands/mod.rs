@@ -15,6 +15,8 @@ pub(crate) mod stats;
 pub(crate) mod verify;
 pub(crate) mod volume;
 
+use std::collections::BTreeMap;
+
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::LostRange;
@@ -40,6 +42,14 @@ fn find_all(repo: &Repository, specs: &[String]) -> Result<Vec<Snapshot>> {
 /// Returns how a snapshot is called where one must not be taken for another.
 fn title(snapshot: &Snapshot) -> String {
     format!("{} ({})", printable_name(&snapshot.name), snapshot.id)
+}
+
+/// Returns lines for what programs have noted, if they have.
+fn label_pairs(labels: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+    let names = std::iter::once("Labels").chain(std::iter::repeat(""));
+    let line =
+        |(key, value): (&String, &String)| format!("{}={}", printable_name(key), printable_name(value));
+    names.zip(labels.iter().map(line)).collect()
 }
 
 /// Adds to an interruption in what state it leaves things.

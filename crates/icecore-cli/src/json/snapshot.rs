@@ -1,5 +1,6 @@
 //! JSON of snapshots and of what is done with them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use icecore::BadRanges;
@@ -30,6 +31,7 @@ pub(crate) struct Snapshot {
     protected: bool,
     parent: Option<String>,
     content: String,
+    labels: BTreeMap<String, String>,
 }
 
 impl From<&icecore::Snapshot> for Snapshot {
@@ -50,6 +52,7 @@ impl From<&icecore::Snapshot> for Snapshot {
             protected: snapshot.protected,
             parent: snapshot.parent.map(|id| id.to_string()),
             content: snapshot.content.to_string(),
+            labels: snapshot.labels.clone(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! JSON of volumes and of what is done with them.
 
+use std::collections::BTreeMap;
+
 use icecore::VolumeInfo;
 use serde::Serialize;
 
@@ -20,6 +22,7 @@ pub(crate) struct Volume {
     base: Option<Snapshot>,
     written_bytes: Option<u64>,
     served: bool,
+    labels: BTreeMap<String, String>,
 }
 
 impl Volume {
@@ -34,6 +37,7 @@ impl Volume {
             base: info.base.as_ref().map(Snapshot::from),
             written_bytes,
             served,
+            labels: info.labels.clone(),
         }
     }
 }

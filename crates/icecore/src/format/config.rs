@@ -15,8 +15,10 @@ use crate::words::sizes::SPAN_BLOCKS;
 
 /// The version of everything in a repository.
 pub(crate) const FORMAT_MAJOR: u16 = 2;
-/// Counts additions that an older program can read past, and must not write. 1 added parity.
-pub(crate) const FORMAT_MINOR: u16 = 1;
+/// Counts additions that an older program can read past, and must not write. 1 added parity, 2 added labels.
+pub(crate) const FORMAT_MINOR: u16 = 2;
+/// The first minor version that has labels in the records of snapshots and volumes.
+pub(crate) const LABELS_MINOR: u16 = 2;
 
 const ENVELOPE: Envelope =
     Envelope { what: "repository config", magic: *b"ICECONF\n", major: FORMAT_MAJOR, minor: FORMAT_MINOR };

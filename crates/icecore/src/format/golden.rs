@@ -53,10 +53,27 @@ use crate::words::ids::RepositoryId;
 use crate::words::ids::RunId;
 use crate::words::ids::SnapshotId;
 use crate::words::ids::VolumeId;
+use crate::words::names::Labels;
 use crate::words::names::ResourceKind;
 use crate::words::parity::ParityScheme;
 
 pub(crate) const CONFIG: &str = "
+    494345434f4e460a | magic
+    0200 | major
+    0200 | minor
+    4c000000 | body length
+    000102030405060708090a0b0c0d0e0f | id
+    fd00bcacdc43030000 | created, zigzag
+    00fbfb00fc00000100 | features
+    fb0010104080 | geometry
+    0d | level, zigzag
+    202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f | key
+    010a02 | parity: 10+2
+    0f8adaa0cd7c808cf1f8e5b93f96887255ab893dad09e38528afc39580926848 | checksum
+";
+
+/// As version 2.1 wrote it.
+pub(crate) const CONFIG_2_1: &str = "
     494345434f4e460a | magic
     0200 | major
     0100 | minor
@@ -135,6 +152,37 @@ pub(crate) const RECORD: &str = "
     fafbfb00fbfffffc00000100 | stats
     01fb0108fcfffffffffd00000040010000000102 | source
     98ea4226f768a8725aa8f584b0e8238a58483d8b42d3639b6daafc7c7941ef91 | checksum
+";
+
+/// A record with labels.
+pub(crate) const LABELLED_RECORD: &str = "
+    494345534e41500a | magic
+    0200 | major
+    0200 | minor
+    d4000000 | body length
+    101112131415161718191a1b1c1d1e1f | id
+    fdf6bcacdc43030000 | created, zigzag
+    076e696768746c79 | name
+    01 | kind: volume
+    08646f6e6ec3a96573 | resource
+    02 | tags
+    0161 |
+    08656e763a70726f64 |
+    01 | protected
+    01303132333435363738393a3b3c3d3e3f | parent
+    fd0000004001000000 | size
+    01 | root
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | page id
+    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
+    cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
+    fafbfb00fbfffffc00000100 | stats
+    01fb0108fcfffffffffd00000040010000000102 | source
+    02 | labels
+    05646f2d6964 | key
+    0137 | value
+    046e6f7465 | key
+    02c3a9 | value
+    a224809eea6f70f24e0d44c396566be826870b88b02122efe93fb7dc822ff122 | checksum
 ";
 
 pub(crate) const EMPTY_RECORD: &str = "
@@ -383,6 +431,63 @@ pub(crate) const VOLUME: &str = "
     76e172603154f7b2be52a1e5b8b43661a641071f134bc7c60d8a33d3b7bc60da | checksum
 ";
 
+/// A volume with labels, of a snapshot that has some.
+pub(crate) const LABELLED_VOLUME: &str = "
+    494345564f4c550a | magic
+    0200 | major
+    0200 | minor
+    46010000 | body length
+    505152535455565758595a5b5c5d5e5f | id
+    057765622d31 | name
+    fdf8bcacdc43030000 | created, zigzag
+    00 | kind: droplet
+    fd0000008001000000 | size
+    01 | origin, a snapshot record:
+    101112131415161718191a1b1c1d1e1f | id
+    fdf6bcacdc43030000 | created, zigzag
+    076e696768746c79 | name
+    01 | kind: volume
+    08646f6e6ec3a96573 | resource
+    02 | tags
+    0161 |
+    08656e763a70726f64 |
+    01 | protected
+    01303132333435363738393a3b3c3d3e3f | parent
+    fd0000004001000000 | size
+    01 | root
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | page id
+    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
+    cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
+    fafbfb00fbfffffc00000100 | stats
+    01fb0108fcfffffffffd00000040010000000102 | source
+    01 | base, a snapshot record:
+    00000000000000000000000000000000 | id
+    01 | created, zigzag
+    00 | name
+    00 | kind: droplet
+    00 | resource
+    00 | tags
+    00 | protected
+    00 | no parent
+    00 | size
+    00 | no root
+    0000000000000000000000000000000000000000000000000000000000000000 | content
+    00000000 | stats
+    00 | no source
+    0203c8 | sealed overlays
+    c9 | active overlay
+    02 | labels of the origin
+    05646f2d6964 | key
+    0137 | value
+    046e6f7465 | key
+    02c3a9 | value
+    00 | labels of the base
+    01 | labels of the volume
+    0161 | key
+    00 | value
+    91a38643ec33fb16ed3f0a09b32106afe7c3562946788265684b88ab2f51f0e6 | checksum
+";
+
 pub(crate) const EMPTY_VOLUME: &str = "
     494345564f4c550a | magic
     0200 | major
@@ -489,7 +594,20 @@ pub(crate) fn record() -> Record {
             mtime_ns: -1,
             ctime_ns: 1,
         }),
+        labels: Labels::new(),
     }
+}
+
+fn labels(labels: &[(&str, &str)]) -> Labels {
+    labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+pub(crate) fn labelled_record() -> Record {
+    Record { labels: labels(&[("do-id", "7"), ("note", "é")]), ..record() }
+}
+
+pub(crate) fn labelled_volume() -> VolumeRecord {
+    VolumeRecord { origin: Some(labelled_record()), labels: labels(&[("a", "")]), ..volume() }
 }
 
 fn empty_record() -> Record {
@@ -507,6 +625,7 @@ fn empty_record() -> Record {
         content: Digest::ZERO,
         stats: CaptureStats::default(),
         source: None,
+        labels: Labels::new(),
     }
 }
 
@@ -521,6 +640,7 @@ pub(crate) fn volume() -> VolumeRecord {
         base: Some(empty_record()),
         sealed: vec![3, 200],
         active: 201,
+        labels: Labels::new(),
     }
 }
 
@@ -535,6 +655,7 @@ fn empty_volume() -> VolumeRecord {
         base: None,
         sealed: Vec::new(),
         active: 0,
+        labels: Labels::new(),
     }
 }
 
@@ -635,23 +756,29 @@ fn block_entries() -> [RunEntry; 3] {
 #[test]
 fn the_config_is_these_bytes() {
     assert_eq!(config().encode().unwrap(), bytes(CONFIG));
-    assert_eq!(Config::decode(&bytes(CONFIG)), Ok((config(), 1)));
+    assert_eq!(Config::decode(&bytes(CONFIG)), Ok((config(), 2)));
+    assert_eq!(Config::decode(&bytes(CONFIG_2_1)), Ok((config(), 1)));
     assert_eq!(Config::decode(&bytes(CONFIG_2_0)), Ok((Config { parity: None, ..config() }, 0)));
 }
 
 #[test]
 fn snapshot_records_are_these_bytes() {
-    for (record, listing) in [(record(), RECORD), (empty_record(), EMPTY_RECORD)] {
+    // One without labels is what version 2.0 wrote.
+    let all =
+        [(record(), 0, RECORD), (empty_record(), 0, EMPTY_RECORD), (labelled_record(), 2, LABELLED_RECORD)];
+    for (record, minor, listing) in all {
         assert_eq!(record.encode(&hasher()).unwrap(), bytes(listing));
-        assert_eq!(Record::decode(&bytes(listing), &hasher()), Ok((record, 0)));
+        assert_eq!(Record::decode(&bytes(listing), &hasher()), Ok((record, minor)));
     }
 }
 
 #[test]
 fn records_of_volumes_are_these_bytes() {
-    for (volume, listing) in [(volume(), VOLUME), (empty_volume(), EMPTY_VOLUME)] {
+    let all =
+        [(volume(), 0, VOLUME), (empty_volume(), 0, EMPTY_VOLUME), (labelled_volume(), 2, LABELLED_VOLUME)];
+    for (volume, minor, listing) in all {
         assert_eq!(volume.encode(&hasher()).unwrap(), bytes(listing));
-        assert_eq!(VolumeRecord::decode(&bytes(listing), &hasher()), Ok((volume, 0)));
+        assert_eq!(VolumeRecord::decode(&bytes(listing), &hasher()), Ok((volume, minor)));
     }
 }
 
@@ -893,6 +1020,7 @@ fn files_have_these_names() {
     assert_eq!(["overlay-12", "overlay-12-1", "map-12"].map(layout::overlay_of), [Some(12); 3]);
     assert_eq!(["record", "record.new", "overlay-", "map-x", "other-1"].map(layout::overlay_of), [None; 5]);
     assert_eq!(layout::volume_lock("web-1"), "locks/volume-web-1");
+    assert_eq!(layout::volume_record_lock("web-1"), "locks/record-web-1");
     assert_eq!(layout::temp("session", 7), "tmp/session-7");
     assert_eq!(layout::writer_lock("session"), "locks/writer-session");
     assert_eq!(layout::writer_of_lock("writer-session"), Some("session"));

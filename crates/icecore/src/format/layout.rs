@@ -124,6 +124,11 @@ pub(crate) fn volume_lock(name: &str) -> String {
     format!("{LOCKS}/volume-{name}")
 }
 
+/// The lock of whoever replaces the record of a volume, for that moment.
+pub(crate) fn volume_record_lock(name: &str) -> String {
+    format!("{LOCKS}/record-{name}")
+}
+
 /// Where a file is kept that was no sound pack; `file` is the name it had, or one made from that.
 pub(crate) fn damaged(file: &str) -> String {
     format!("{DAMAGED}/{file}")

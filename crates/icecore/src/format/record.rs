@@ -5,22 +5,24 @@ use serde::Serialize;
 
 use crate::format::bytes::DecodeError;
 use crate::format::config::FORMAT_MAJOR;
+use crate::format::config::LABELS_MINOR;
 use crate::format::envelope::Envelope;
 use crate::format::page::PageRef;
 use crate::format::serial;
 use crate::pure::hash::Hasher;
 use crate::words::ids::Digest;
 use crate::words::ids::SnapshotId;
+use crate::words::names::Labels;
 use crate::words::names::NAME_BYTES_MAX;
 use crate::words::names::ResourceKind;
 use crate::words::names::TAGS_MAX;
+use crate::words::names::check_labels;
 use crate::words::sizes::IMAGE_BYTES_MAX;
 
-/// Nothing was added to records since version 2.0.
-const RECORD_MINOR: u16 = 0;
-
 const ENVELOPE: Envelope =
-    Envelope { what: "snapshot record", magic: *b"ICESNAP\n", major: FORMAT_MAJOR, minor: RECORD_MINOR };
+    Envelope { what: "snapshot record", magic: *b"ICESNAP\n", major: FORMAT_MAJOR, minor: LABELS_MINOR };
+/// The version that a record without labels is written as, for older programs.
+pub(crate) const MINOR_WITHOUT_LABELS: u16 = 0;
 
 /// Which file an image was, and in what state: equal identities mean that nothing was written in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,17 +70,31 @@ pub(crate) struct Record {
     pub(crate) content: Digest,
     pub(crate) stats: CaptureStats,
     pub(crate) source: Option<FileIdentity>,
+    /// What programs note about it. Comes behind all else that a record has.
+    #[serde(skip)]
+    pub(crate) labels: Labels,
 }
 
 impl Record {
+    /// Encodes it as the lowest minor version that can say it.
     pub(crate) fn encode(&self, hasher: &Hasher) -> Result<Vec<u8>, DecodeError> {
-        ENVELOPE.seal(&serial::encode(self)?, |bytes| hasher.record(bytes).0)
+        let (minor, body) = match self.labels.is_empty() {
+            true => (MINOR_WITHOUT_LABELS, serial::encode(self)?),
+            false => (LABELS_MINOR, serial::encode(&(self, &self.labels))?),
+        };
+        ENVELOPE.seal_as(minor, &body, |bytes| hasher.record(bytes).0)
     }
 
     /// Returns the record and the minor version of the format it was written with.
     pub(crate) fn decode(bytes: &[u8], hasher: &Hasher) -> Result<(Self, u16), DecodeError> {
         let opened = ENVELOPE.open(bytes, |bytes| hasher.record(bytes).0)?;
-        let record: Self = opened.value()?;
+        let record = match opened.minor {
+            ..LABELS_MINOR => opened.value()?,
+            _ => {
+                let (record, labels): (Self, Labels) = opened.value()?;
+                Self { labels: sound_labels(labels)?, ..record }
+            }
+        };
         if record.size_bytes > IMAGE_BYTES_MAX {
             return Err(DecodeError::bad("the size of the image", record.size_bytes));
         }
@@ -90,5 +106,13 @@ impl Record {
             return Err(DecodeError::bad("the length of a name", long as u64));
         }
         Ok((record, opened.minor))
+    }
+}
+
+/// Returns labels that were decoded if they can be such.
+pub(crate) fn sound_labels(labels: Labels) -> Result<Labels, DecodeError> {
+    match check_labels(&labels) {
+        Ok(()) => Ok(labels),
+        Err(_) => Err(DecodeError::bad("the labels, which are this many,", labels.len() as u64)),
     }
 }

@@ -23,6 +23,7 @@ use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::PageId;
 use crate::words::ids::SnapshotId;
+use crate::words::names::Labels;
 use crate::words::names::ResourceKind;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BLOCKS;
@@ -192,6 +193,7 @@ impl<'a> Forge<'a> {
             content: if honest { self.repo.base().hasher.image(size_bytes, content) } else { LIE },
             stats: CaptureStats::default(),
             source: None,
+            labels: Labels::new(),
         };
         records::save(self.repo.base(), &record)?;
         Ok(record.id)

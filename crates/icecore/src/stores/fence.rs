@@ -124,7 +124,8 @@ fn announced(base: &Base, wanted: impl Fn(&str) -> bool) -> Result<Vec<PackId>> 
 pub(crate) fn remove_dead_locks(base: &Base) -> Result<u64> {
     let mut removed = 0;
     for file in base.list(layout::LOCKS)? {
-        let named_after_its_holder = file.starts_with("writer-") || file.starts_with("pin-");
+        let named_after_its_holder =
+            ["writer-", "pin-", "record-"].iter().any(|prefix| file.starts_with(prefix));
         if !named_after_its_holder || layout::writer_of_lock(&file) == Some(&base.session) {
             continue;
         }

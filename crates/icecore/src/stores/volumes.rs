@@ -10,6 +10,8 @@ use crate::stores::records;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::names::Labels;
+use crate::world::storage::LockMode;
 use crate::world::storage::publish_bytes;
 use crate::world::storage::read_all;
 
@@ -58,8 +60,48 @@ pub(crate) fn load_all(base: &Base) -> Result<Vec<(String, Result<VolumeRecord>)
 }
 
 /// Publishes a record: the volume exists, or is changed, when this returns. The caller holds the volume's lock, and the commit
-/// lock where the record names snapshots that it did not name before.
-pub(crate) fn save(base: &Base, record: &VolumeRecord) -> Result<()> {
+/// lock where the record names snapshots that it did not name before. Labels, which others may change, are taken from the record
+/// that is replaced, where there is one.
+pub(crate) fn save(base: &Base, record: &mut VolumeRecord) -> Result<()> {
+    replacing(base, &record.name.clone(), || {
+        match load(base, &record.name) {
+            Ok(found) if found.id == record.id => record.labels = found.labels,
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
+                return Err(error);
+            }
+            // A new volume, or the record that is open, in the place of one that cannot be read.
+            _ => {}
+        }
+        publish(base, record)
+    })
+}
+
+/// Changes the labels of a volume, which may be open meanwhile. The caller holds the commit lock, so that it is not deleted.
+pub(crate) fn save_labels(
+    base: &Base,
+    name: &str,
+    change: impl FnOnce(&mut Labels) -> Result<()>,
+) -> Result<VolumeRecord> {
+    replacing(base, name, || {
+        let mut record = load(base, name)?;
+        let before = record.labels.clone();
+        change(&mut record.labels)?;
+        if record.labels != before {
+            publish(base, &record)?;
+        }
+        Ok(record)
+    })
+}
+
+/// Keeps others from replacing the record of a volume meanwhile. Nobody waits for another lock in it.
+fn replacing<T>(base: &Base, name: &str, replace: impl FnOnce() -> Result<T>) -> Result<T> {
+    let lock = fence::lock(base, &layout::volume_record_lock(name), LockMode::Exclusive)?;
+    let replaced = replace();
+    lock.dismiss();
+    replaced
+}
+
+fn publish(base: &Base, record: &VolumeRecord) -> Result<()> {
     let bytes = record.encode(&base.hasher).map_err(|error| {
         Error::new(ErrorKind::InvalidInput, format!("the record of a volume cannot be encoded: {error}"))
     })?;
@@ -105,7 +147,8 @@ pub(crate) fn check_no_clone_of(base: &Base, snapshot: &Record) -> Result<()> {
             let (id, called) = (snapshot.id, &snapshot.name);
             let message = format!("snapshot {id} ({called}) is what volume {name} was made from");
             return Err(Error::new(ErrorKind::InUse, message).with_hint(format!(
-                "delete the volume first, or give it another base: `icecore volume restore {name} SNAPSHOT`"
+                "let the volume keep what it needs of it: `icecore snapshot delete --keep-clones {id}`; or delete the volume first, or \
+                 give it another base: `icecore volume restore {name} SNAPSHOT`"
             )));
         }
     }

@@ -1,9 +1,12 @@
 //! The catalog of snapshots: list, find, rename, tag, protect, delete.
 
+use std::collections::BTreeMap;
+
 use crate::format::layout;
 use crate::format::record::CaptureStats;
 use crate::format::record::Record;
 use crate::repository::Repository;
+use crate::repository::note_labels;
 use crate::stores::fence;
 use crate::stores::fence::Pin;
 use crate::stores::records;
@@ -15,6 +18,7 @@ use crate::words::ids::Digest;
 use crate::words::ids::SnapshotId;
 use crate::words::names::ResourceKind;
 use crate::words::names::TAGS_MAX;
+use crate::words::names::change_labels;
 use crate::words::names::check_name;
 use crate::words::names::check_tag;
 use crate::world::storage::LockMode;
@@ -29,7 +33,7 @@ pub struct Snapshot {
     pub id: SnapshotId,
     /// When it was made, in milliseconds since 1970.
     pub created_unix_ms: i64,
-    /// Its name, unique among the snapshots of its resource.
+    /// Its name, unique among the snapshots of its resource unless whoever gave it said that it may repeat.
     pub name: String,
     /// What it is a snapshot of.
     pub kind: ResourceKind,
@@ -47,6 +51,8 @@ pub struct Snapshot {
     pub content: Digest,
     /// What its capture did.
     pub stats: CaptureStats,
+    /// What programs note about it.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Snapshot {
@@ -78,7 +84,7 @@ impl From<Record> for Snapshot {
     fn from(record: Record) -> Self {
         let Record { id, created_unix_ms, name, kind, resource, tags, protected, parent, size_bytes, .. } =
             record;
-        let Record { content, stats, .. } = record;
+        let Record { content, stats, labels, .. } = record;
         Self {
             id,
             created_unix_ms,
@@ -91,6 +97,7 @@ impl From<Record> for Snapshot {
             size_bytes,
             content,
             stats,
+            labels,
         }
     }
 }
@@ -199,11 +206,45 @@ fn not_found(spec: &str, message: &str) -> Error {
 /// # Errors
 /// `AlreadyExists` if its resource has a snapshot of that name.
 pub fn rename(repo: &Repository, id: SnapshotId, name: &str) -> Result<Snapshot> {
+    rename_with(repo, id, name, RenameOptions::default())
+}
+
+/// How a snapshot is renamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RenameOptions {
+    /// Whether another snapshot of the resource may have that name.
+    pub name_may_repeat: bool,
+}
+
+/// As [`rename`], and says how.
+///
+/// # Errors
+/// As those of [`rename`].
+pub fn rename_with(
+    repo: &Repository,
+    id: SnapshotId,
+    name: &str,
+    options: RenameOptions,
+) -> Result<Snapshot> {
     check_name("name", name)?;
     change(repo, id, |record, all| {
         record.name = name.to_owned();
-        check_record_name_is_free(all, record)
+        if options.name_may_repeat { Ok(()) } else { check_record_name_is_free(all, record) }
     })
+}
+
+/// Removes labels of a snapshot and then sets others. The others stay as they are.
+///
+/// # Errors
+/// `NotFound` if there is no such snapshot; `InvalidInput` for a key or a value that cannot be, or if there would be more than 32
+/// labels.
+pub fn relabel(
+    repo: &Repository,
+    id: SnapshotId,
+    set: &BTreeMap<String, String>,
+    remove: &[String],
+) -> Result<Snapshot> {
+    change(repo, id, |record, _| change_labels(&mut record.labels, set, remove))
 }
 
 /// Adds and removes tags of a snapshot.
@@ -243,6 +284,7 @@ fn change(
     let before = record.clone();
     how(&mut record, &records::load_all(base)?)?;
     if record != before {
+        note_labels(base, &record.labels)?;
         records::save(base, &record)?;
     }
     Ok(record.into())
@@ -253,6 +295,21 @@ fn change(
 /// # Errors
 /// `InUse` if it is protected, if something is reading it, or if a volume was made from it.
 pub fn delete(repo: &Repository, id: SnapshotId) -> Result<Snapshot> {
+    delete_with(repo, id, DeleteOptions::default())
+}
+
+/// How a snapshot is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeleteOptions {
+    /// Whether it goes although volumes were made from it. They go on as before, open or not, and keep what they need of it.
+    pub clones_keep_it: bool,
+}
+
+/// As [`delete`], and says how.
+///
+/// # Errors
+/// As those of [`delete`].
+pub fn delete_with(repo: &Repository, id: SnapshotId, options: DeleteOptions) -> Result<Snapshot> {
     repo.check_writable()?;
     let base = repo.base();
     let _lock = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
@@ -265,7 +322,9 @@ pub fn delete(repo: &Repository, id: SnapshotId) -> Result<Snapshot> {
         return Err(Error::new(ErrorKind::InUse, format!("snapshot {id} ({}) is being read", record.name))
             .with_hint("wait until the restore or verification of it has ended, or stop what serves it"));
     };
-    volumes::check_no_clone_of(base, &record)?;
+    if !options.clones_keep_it {
+        volumes::check_no_clone_of(base, &record)?;
+    }
     records::remove(base, id)?;
     Ok(record.into())
 }

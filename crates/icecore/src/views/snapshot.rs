@@ -276,6 +276,7 @@ mod tests {
     use crate::repository::InitOptions;
     use crate::words::ids::Digest;
     use crate::words::ids::RepositoryId;
+    use crate::words::names::Labels;
     use crate::words::names::ResourceKind;
     use crate::world::memory::MemoryStorage;
     use crate::world::storage::Storage;
@@ -300,6 +301,7 @@ mod tests {
             content: Digest::ZERO,
             stats: CaptureStats::default(),
             source: None,
+            labels: Labels::new(),
         };
         let locks = storage.list("locks").unwrap();
         let disk = SnapshotDisk::of_record(Arc::new(repo), &record, BlockCache::usual()).unwrap();

@@ -185,11 +185,11 @@ impl Volume {
     fn publish(&self) -> Result<()> {
         let base = self.repo.base();
         let stack = self.stack().clone();
-        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         for sealed in &stack.overlays[1..] {
             sealed.sync().map_err(|error| Error::io(format!("syncing volume {}", self.name), error))?;
         }
-        volumes::save(base, &record)?;
+        volumes::save(base, &mut record)?;
         self.unpublished.store(false, Ordering::SeqCst);
         Ok(())
     }
@@ -204,7 +204,7 @@ impl Volume {
             let mut folded = record.clone();
             folded.base = Some(snapshot.clone());
             folded.sealed.retain(|number| !frozen.sealed.contains(number));
-            volumes::save(base, &folded)?;
+            volumes::save(base, &mut folded)?;
             *record = folded;
             let mut stack = self.stack.write().unwrap_or_else(PoisonError::into_inner);
             stack.overlays.retain(|overlay| !frozen.sealed.contains(&overlay.number));

@@ -1,5 +1,7 @@
 //! Names that people give: of snapshots, resources and tags.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -82,6 +84,57 @@ pub(crate) fn check_tag(tag: &str) -> Result<()> {
     Ok(())
 }
 
+/// What programs note about a snapshot or a volume, by key.
+pub(crate) type Labels = BTreeMap<String, String>;
+
+/// The most labels of a snapshot or a volume.
+pub(crate) const LABELS_MAX: usize = 32;
+/// The longest key of a label, in bytes.
+const LABEL_KEY_BYTES_MAX: usize = 32;
+/// The longest value of a label, in bytes.
+const LABEL_VALUE_BYTES_MAX: usize = 1024;
+
+fn is_label_key(key: &str) -> bool {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let first = key.chars().next().is_some_and(|first| first.is_ascii_lowercase());
+    first && key.len() <= LABEL_KEY_BYTES_MAX && key.chars().all(good)
+}
+
+/// Checks the key of a label: lower-case ASCII letters, digits and `-`, beginning with a letter, up to 32 bytes.
+pub(crate) fn check_label_key(key: &str) -> Result<()> {
+    if is_label_key(key) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidInput, format!("{key:?} is not the key of a label"))
+        .with_hint("use 1 to 32 lower-case ASCII letters, digits, and the sign - and begin with a letter"))
+}
+
+/// Checks labels: the form of their keys, the length of their values, and how many they are.
+pub(crate) fn check_labels(labels: &Labels) -> Result<()> {
+    for (key, value) in labels {
+        check_label_key(key)?;
+        if value.len() > LABEL_VALUE_BYTES_MAX {
+            let message = format!("the label {key} has a value of {} bytes", value.len());
+            return Err(Error::new(ErrorKind::InvalidInput, message)
+                .with_hint(format!("the value of a label has at most {LABEL_VALUE_BYTES_MAX} bytes")));
+        }
+    }
+    if labels.len() > LABELS_MAX {
+        let message = format!("{} labels are more than a snapshot or a volume has", labels.len());
+        return Err(Error::new(ErrorKind::InvalidInput, message)
+            .with_hint(format!("there are at most {LABELS_MAX}; remove some first")));
+    }
+    Ok(())
+}
+
+/// Removes labels and then sets others.
+pub(crate) fn change_labels(labels: &mut Labels, set: &Labels, remove: &[String]) -> Result<()> {
+    remove.iter().try_for_each(|key| check_label_key(key))?;
+    labels.retain(|key, _| !remove.contains(key));
+    labels.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
+    check_labels(labels)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +155,25 @@ mod tests {
         for bad in ["", ".", "..", ".a", "-a", "a/b", "a b", "\u{e4}", "a\0", &"x".repeat(65)] {
             assert!(check_volume_name(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn labels_have_short_keys_and_bounded_values_and_are_not_many() {
+        let one = |key: &str, value: &str| Labels::from([(key.to_owned(), value.to_owned())]);
+        let most: Labels = (0..LABELS_MAX).map(|n| (format!("k{n}"), String::new())).collect();
+        for good in [one("a", ""), one("droplet-id2", "a\nb"), one(&"k".repeat(32), &"v".repeat(1024))] {
+            assert!(check_labels(&good).is_ok(), "{good:?}");
+        }
+        for bad in ["", "A", "1a", "-a", "a_b", "a b", "\u{e4}", &"k".repeat(33)] {
+            assert!(check_labels(&one(bad, "")).is_err(), "{bad:?}");
+            assert!(change_labels(&mut Labels::new(), &Labels::new(), &[bad.to_owned()]).is_err(), "{bad:?}");
+        }
+        assert!(check_labels(&one("a", &"v".repeat(1025))).is_err());
+        let mut full = most;
+        check_labels(&full).unwrap();
+        change_labels(&mut full, &one("new", "1"), &["k0".to_owned(), "none".to_owned()]).unwrap();
+        assert_eq!((full.len(), full.get("new").map(String::as_str)), (LABELS_MAX, Some("1")));
+        assert!(change_labels(&mut full, &one("more", ""), &[]).is_err());
     }
 
     #[test]

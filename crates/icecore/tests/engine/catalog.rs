@@ -1,10 +1,12 @@
 //! Naming, changing and deleting snapshots.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use icecore::CaptureOptions;
 use icecore::ErrorKind;
 use icecore::NoProgress;
+use icecore::RenameOptions;
 use icecore::ResourceKind;
 use icecore::RestoreMode;
 use icecore::Snapshot;
@@ -123,4 +125,47 @@ fn a_snapshot_that_is_being_read_is_not_deleted() {
     assert_eq!(refused, Some(ErrorKind::InUse));
     icecore::delete(&other, id).unwrap();
     assert_eq!(bench.count("locks/pin-"), 0);
+}
+
+#[test]
+fn labels_are_set_and_removed_and_nothing_else_changes() {
+    let bench = Bench::new();
+    let labels = |labels: &[(&str, &str)]| {
+        labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
+    };
+    let first = bench.capture("web", &vec![1; 100]).snapshot;
+    assert_eq!(first.labels, labels(&[]));
+    let set = icecore::relabel(&bench.repo, first.id, &labels(&[("b", "2"), ("a", "1")]), &[]).unwrap();
+    assert_eq!(set, Snapshot { labels: labels(&[("a", "1"), ("b", "2")]), ..first.clone() });
+    let renamed = icecore::rename(&bench.repo, first.id, "new").unwrap();
+    assert_eq!(renamed.labels, set.labels);
+    let gone = ["a".to_owned(), "x".to_owned()];
+    let changed = icecore::relabel(&bench.repo, first.id, &labels(&[("c", "\n")]), &gone).unwrap();
+    assert_eq!(changed.labels, labels(&[("b", "2"), ("c", "\n")]));
+    assert_eq!(icecore::list(&bench.another()).unwrap().snapshots, [changed]);
+    let all = ["b".to_owned(), "c".to_owned()];
+    let none = icecore::relabel(&bench.repo, first.id, &labels(&[]), &all).unwrap();
+    assert_eq!(none, Snapshot { name: "new".to_owned(), ..first });
+}
+
+#[test]
+fn names_repeat_only_where_that_is_asked_for() {
+    let bench = Bench::new();
+    let first = bench.capture("web", &vec![1; 100]).snapshot;
+    let same = || CaptureOptions { name: first.name.clone(), ..options("web") };
+    let error = icecore::capture(&bench.repo, &vec![2; 100], &same(), &NoProgress).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    let again = CaptureOptions { name_may_repeat: true, ..same() };
+    let second = icecore::capture(&bench.repo, &vec![2; 100], &again, &NoProgress).unwrap().snapshot;
+    assert_eq!(second.name, first.name);
+    assert_eq!(found(&bench, &first.name), Err(ErrorKind::InvalidInput), "it can mean both");
+    icecore::rename(&bench.repo, second.id, "other").unwrap();
+    assert_eq!(
+        icecore::rename(&bench.repo, second.id, &first.name).unwrap_err().kind(),
+        ErrorKind::AlreadyExists
+    );
+    let options = RenameOptions { name_may_repeat: true };
+    assert_eq!(icecore::rename_with(&bench.repo, second.id, &first.name, options).unwrap().name, first.name);
+    // What has the name of another can be changed in all other ways.
+    icecore::retag(&bench.repo, second.id, &["a".to_owned()], &[]).unwrap();
 }

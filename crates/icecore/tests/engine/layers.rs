@@ -106,7 +106,7 @@ const LAYERS: &[&[&str]] = &[
         "verbs/stats",
     ],
     &["verbs/volume/info", "verbs/volume/export"],
-    &["verbs/volume/create", "verbs/volume/snapshot"],
+    &["verbs/volume/create", "verbs/volume/labels", "verbs/volume/snapshot"],
     &["verbs/volume/change"],
     &["verbs/volume"],
     &["verbs/bench/report", "verbs/bench/codec", "verbs/bench/place", "verbs/bench/sample"],

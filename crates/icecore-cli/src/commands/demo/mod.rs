@@ -4,6 +4,7 @@ mod files;
 pub(crate) mod image;
 pub(crate) mod tools;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -130,8 +131,10 @@ fn capture(app: &App, repo: &Repository, image: &Path) -> Result<(CaptureReport,
         created_unix_ms: host::now_unix_ms(),
         name: name.clone(),
         kind: ResourceKind::Droplet,
+        name_may_repeat: false,
         resource: RESOURCE.into(),
         tags: Vec::new(),
+        labels: BTreeMap::new(),
         parent: Parent::Newest,
         level: None,
         check: true,

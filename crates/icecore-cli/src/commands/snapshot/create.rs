@@ -1,5 +1,6 @@
 //! `icecore snapshot create`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -135,9 +136,13 @@ impl CreateArgs {
             created_unix_ms,
             name,
             kind,
+
+            name_may_repeat: false,
             resource,
             tags,
             parent,
+
+            labels: BTreeMap::new(),
             level: self.level,
             check: !self.no_check,
             trust_mtime: self.trust_mtime,

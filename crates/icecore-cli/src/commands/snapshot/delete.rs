@@ -1,5 +1,6 @@
 //! `icecore snapshot delete`.
 
+use icecore::DeleteOptions;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
@@ -15,12 +16,15 @@ use crate::units;
 /// Delete snapshots
 ///
 /// No other snapshot is touched by it. The space is given back by the next `icecore gc`. A protected snapshot is not
-/// deleted.
+/// deleted, and one that a volume was made from only with `--keep-clones`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeleteArgs {
     /// Ids, unique beginnings of ids, names, or RESOURCE@latest
     #[arg(required = true, value_name = "SNAP")]
     snapshots: Vec<String>,
+    /// Also delete snapshots that volumes were made from: the volumes go on, and keep what they need
+    #[arg(long)]
+    keep_clones: bool,
     /// Do not ask
     #[arg(short, long)]
     force: bool,
@@ -38,10 +42,11 @@ impl DeleteArgs {
         if !self.force && !app.ui.confirm(&question(&found), "say that you are sure with --force")? {
             return Err(Error::new(ErrorKind::Interrupted, "not confirmed: nothing was deleted"));
         }
+        let options = DeleteOptions { clones_keep_it: self.keep_clones };
         let mut deleted = Vec::with_capacity(found.len());
         for snapshot in &found {
-            let gone =
-                icecore::delete(&repo, snapshot.id).map_err(|error| error.in_context(so_far(&deleted)))?;
+            let gone = icecore::delete_with(&repo, snapshot.id, options)
+                .map_err(|error| error.in_context(so_far(&deleted)))?;
             deleted.push(gone);
         }
         let text: String = deleted.iter().map(|snapshot| format!("deleted {}\n", title(snapshot))).collect();

@@ -5,6 +5,7 @@ use icecore::Result;
 use icecore::VolumeInfo;
 
 use crate::app::App;
+use crate::commands::label_pairs;
 use crate::commands::title;
 use crate::commands::volume::control;
 use crate::json;
@@ -71,18 +72,16 @@ pub(crate) fn lines(volume: &Details) -> String {
     let info = &volume.info;
     let snapshot = |snapshot: &Option<icecore::Snapshot>| snapshot.as_ref().map_or("none".to_owned(), title);
     let size = format!("{} ({} bytes)", units::bytes(info.size_bytes), info.size_bytes);
-    ui::pairs(
-        0,
-        &[
-            ("ID", info.id.to_string()),
-            ("Name", info.name.clone()),
-            ("Created", units::time_for_people(info.created_unix_ms)),
-            ("Type", info.kind.as_str().to_owned()),
-            ("Size", size),
-            ("Made of", snapshot(&info.origin)),
-            ("Base", snapshot(&info.base)),
-            ("Written", format!("{}, since the base", volume.written())),
-            ("Served", if volume.served { "yes" } else { "no" }.to_owned()),
-        ],
-    )
+    let known = [
+        ("ID", info.id.to_string()),
+        ("Name", info.name.clone()),
+        ("Created", units::time_for_people(info.created_unix_ms)),
+        ("Type", info.kind.as_str().to_owned()),
+        ("Size", size),
+        ("Made of", snapshot(&info.origin)),
+        ("Base", snapshot(&info.base)),
+        ("Written", format!("{}, since the base", volume.written())),
+        ("Served", if volume.served { "yes" } else { "no" }.to_owned()),
+    ];
+    ui::pairs(0, &[known.to_vec(), label_pairs(&info.labels)].concat())
 }

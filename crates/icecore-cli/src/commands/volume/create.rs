@@ -1,5 +1,7 @@
 //! `icecore volume create`.
 
+use std::collections::BTreeMap;
+
 use icecore::ResourceKind;
 use icecore::Result;
 use icecore::VolumeOptions;
@@ -46,6 +48,7 @@ impl CreateArgs {
             kind: self.droplet.then_some(ResourceKind::Droplet),
             snapshot: snapshot.as_ref().map(|snapshot| snapshot.id),
             size_bytes: self.size,
+            labels: BTreeMap::new(),
         };
         let volume = icecore::create_volume(&repo, &options)?;
         let time = units::duration(watch.elapsed());

@@ -1,5 +1,6 @@
 //! `icecore volume snapshot`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use icecore::ErrorKind;
@@ -113,7 +114,16 @@ pub(crate) fn take(
     tags.dedup();
     let id = host::new_snapshot_id();
     let (level, check) = (asked.level, asked.check);
-    let options = VolumeSnapshotOptions { id, created_unix_ms, name, tags, level, check };
+    let options = VolumeSnapshotOptions {
+        id,
+        created_unix_ms,
+        name,
+        name_may_repeat: false,
+        tags,
+        labels: BTreeMap::new(),
+        level,
+        check,
+    };
     let report = icecore::snapshot_volume(volume, &options, progress)?;
     Ok(Taken {
         id: report.snapshot.id.to_string(),

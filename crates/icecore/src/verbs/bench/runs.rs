@@ -1,5 +1,7 @@
 //! Whole verbs, measured on a repository of their own.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use crate::repository::InitOptions;
@@ -126,9 +128,11 @@ fn options(id: SnapshotId, round: u32, number: usize, check: bool) -> CaptureOpt
         id,
         created_unix_ms: i64::from(round),
         name: format!("round {round}"),
+        name_may_repeat: false,
         kind: ResourceKind::Volume,
         resource: format!("image {number}"),
         tags: Vec::new(),
+        labels: BTreeMap::new(),
         parent: Parent::Newest,
         level: None,
         check,

@@ -6,6 +6,7 @@ use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::repository::Repository;
+use crate::repository::note_labels;
 use crate::stores::chunks::Store;
 use crate::stores::fence;
 use crate::stores::manifest::load_page;
@@ -26,7 +27,12 @@ pub(crate) enum Commit {
 }
 
 /// Publishes `record`, whose manifest was made when the repository was of `generation`.
-pub(crate) fn commit(repo: &Repository, record: &Record, generation: u64) -> Result<Commit> {
+pub(crate) fn commit(
+    repo: &Repository,
+    record: &Record,
+    name_may_repeat: bool,
+    generation: u64,
+) -> Result<Commit> {
     let store = &repo.store;
     let mut proven = generation;
     loop {
@@ -34,7 +40,10 @@ pub(crate) fn commit(repo: &Repository, record: &Record, generation: u64) -> Res
             let _lock = fence::lock(&store.base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
             let now = fence::generation(&store.base)?;
             if now == proven {
-                check_record_name_is_free(&records::load_all(&store.base)?, record)?;
+                if !name_may_repeat {
+                    check_record_name_is_free(&records::load_all(&store.base)?, record)?;
+                }
+                note_labels(&store.base, &record.labels)?;
                 records::save(&store.base, record)?;
                 return Ok(Commit::Done);
             }

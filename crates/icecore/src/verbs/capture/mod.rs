@@ -15,6 +15,7 @@ mod pipeline;
 mod regions;
 mod scan;
 
+use std::collections::BTreeMap;
 #[cfg(feature = "testing")]
 use std::ops::Range;
 
@@ -44,6 +45,7 @@ use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::names::ResourceKind;
 use crate::words::names::TAGS_MAX;
+use crate::words::names::check_labels;
 use crate::words::names::check_name;
 use crate::words::names::check_tag;
 use crate::words::progress::Meter;
@@ -76,14 +78,19 @@ pub struct CaptureOptions {
     pub id: SnapshotId,
     /// The time, in milliseconds since 1970.
     pub created_unix_ms: i64,
-    /// The name, unique among the snapshots of the resource.
+    /// The name.
     pub name: String,
+    /// Whether another snapshot of the resource may have that name.
+    pub name_may_repeat: bool,
     /// What the image is the disk of.
     pub kind: ResourceKind,
     /// The name of the droplet or volume.
     pub resource: String,
     /// Tags, without duplicates.
     pub tags: Vec<String>,
+    /// What programs note about it: up to 32 values of up to 1024 bytes, by keys of 1 to 32 lower-case ASCII letters, digits and
+    /// `-`, each beginning with a letter.
+    pub labels: BTreeMap<String, String>,
     /// What to compare with.
     pub parent: Parent,
     /// The zstd level for new data; the repository's where none is given.
@@ -277,7 +284,9 @@ fn attempt(
         };
         repo.store.reload()?;
         let records = records::load_all(base)?;
-        check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;
+        if !options.name_may_repeat {
+            check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;
+        }
         let damage = Damage::load(base);
         let publisher = publisher.as_ref();
         let job = Job { repo, source: image, image: before, damage: &damage, publisher, options, progress };
@@ -288,7 +297,8 @@ fn attempt(
         }
         let record = record_of(options, parent.as_ref(), &captured, &before);
         publisher.map_or(Ok(()), |publisher| publisher.finish_parity(progress))?;
-        if publisher.is_some() && commit(repo, &record, generation)? == Commit::Stale {
+        if publisher.is_some() && commit(repo, &record, options.name_may_repeat, generation)? == Commit::Stale
+        {
             continue;
         }
         return Ok(CaptureReport {
@@ -311,6 +321,7 @@ fn check(options: &CaptureOptions) -> Result<()> {
     if options.tags.len() > TAGS_MAX {
         return Err(Error::new(ErrorKind::InvalidInput, format!("a snapshot has at most {TAGS_MAX} tags")));
     }
+    check_labels(&options.labels)?;
     options.level.map_or(Ok(()), check_level)
 }
 
@@ -378,6 +389,7 @@ fn record_of(
             manifest_bytes: captured.pages.packed_bytes,
         },
         source: image.identity.filter(|file| settled_before(file, options.created_unix_ms)),
+        labels: options.labels.clone(),
     }
 }
 

@@ -52,6 +52,7 @@ use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::RepositoryId;
 use crate::words::ids::SnapshotId;
+use crate::words::names::Labels;
 use crate::words::names::ResourceKind;
 use crate::words::progress::NoProgress;
 use crate::words::sizes::BLOCK_BYTES;
@@ -352,7 +353,7 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
                     let generation = fence::settled_generation(capturing.base()).unwrap();
                     capturing.store.reload().unwrap();
                     whole(&capturing, &again)
-                        && commit(&capturing, &again, generation).unwrap() == Commit::Done
+                        && commit(&capturing, &again, false, generation).unwrap() == Commit::Done
                 });
                 threads.spawn(|| {
                     let options = gc::GcOptions { max_unused: 1.0 };
@@ -404,6 +405,7 @@ fn record(repo: &Repository, number: u8) -> Record {
         content: root.content,
         stats: CaptureStats::default(),
         source: None,
+        labels: Labels::new(),
     }
 }
 

@@ -45,7 +45,7 @@ pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<V
     if size_bytes > now {
         record.size_bytes = size_bytes;
         let _commit = fence::lock(repo.base(), layout::LOCK_COMMIT, LockMode::Exclusive)?;
-        volumes::save(repo.base(), &record)?;
+        volumes::save(repo.base(), &mut record)?;
     }
     Ok(record.into())
 }
@@ -81,8 +81,9 @@ fn set_back(repo: &Repository, record: VolumeRecord, origin: Option<Record>) -> 
     let active = record.active + 1;
     new_overlay(base, &record.name, active, |number| !in_use(number))?;
     let size_bytes = record.size_bytes.max(origin.as_ref().map_or(0, |origin| origin.size_bytes));
-    let new = VolumeRecord { base: origin.clone(), origin, sealed: Vec::new(), active, size_bytes, ..record };
-    volumes::save(base, &new)?;
+    let mut new =
+        VolumeRecord { base: origin.clone(), origin, sealed: Vec::new(), active, size_bytes, ..record };
+    volumes::save(base, &mut new)?;
     // What stays is removed when the volume is opened the next time.
     let _ = Overlay::remove_files(&*base.storage, &new.name, |number| number != active);
     Ok(new.into())

@@ -1,9 +1,12 @@
 //! A volume is made: a record, and an overlay with nothing in it, whatever the size.
 
+use std::collections::BTreeMap;
+
 use crate::format::config::Features;
 use crate::format::layout;
 use crate::format::volume::VolumeRecord;
 use crate::repository::Repository;
+use crate::repository::note_labels;
 use crate::repository::read_config;
 use crate::repository::write_config;
 use crate::stores::base::Base;
@@ -18,6 +21,7 @@ use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::ids::VolumeId;
 use crate::words::names::ResourceKind;
+use crate::words::names::check_labels;
 use crate::words::names::check_volume_name;
 use crate::words::sizes::IMAGE_BYTES_MAX;
 use crate::world::storage::LockMode;
@@ -37,6 +41,8 @@ pub struct VolumeOptions {
     pub snapshot: Option<SnapshotId>,
     /// Its size in bytes, at least that of the snapshot; that of the snapshot where none is given.
     pub size_bytes: Option<u64>,
+    /// What programs note about it.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Makes a volume. When it returns, the volume survives a power cut.
@@ -46,6 +52,7 @@ pub struct VolumeOptions {
 /// that cannot be.
 pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<VolumeInfo> {
     check_volume_name(&options.name)?;
+    check_labels(&options.labels)?;
     repo.check_writable()?;
     let base = repo.base();
     let name = &options.name;
@@ -58,7 +65,7 @@ pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<Volum
     let snapshot = options.snapshot.map(|id| records::load(base, id)).transpose()?;
     let size_bytes = size_of(options, snapshot.as_ref().map(|snapshot| snapshot.size_bytes))?;
     let kind = options.kind.or(snapshot.as_ref().map(|snapshot| snapshot.kind));
-    let record = VolumeRecord {
+    let mut record = VolumeRecord {
         id: options.id,
         name: name.clone(),
         created_unix_ms: options.created_unix_ms,
@@ -68,11 +75,13 @@ pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<Volum
         base: snapshot,
         sealed: Vec::new(),
         active: 0,
+        labels: options.labels.clone(),
     };
     note_feature(base)?;
+    note_labels(base, &options.labels)?;
     make_dir(base, &layout::volume_dir(name))?;
     new_overlay(base, name, record.active, |_| true)?;
-    volumes::save(base, &record)?;
+    volumes::save(base, &mut record)?;
     Ok(record.into())
 }
 

@@ -1,6 +1,7 @@
 //! What can be told of volumes.
 
-use crate::format::record::Record;
+use std::collections::BTreeMap;
+
 use crate::format::volume::VolumeRecord;
 use crate::repository::Repository;
 use crate::stores::dirty_map::BlockState;
@@ -30,13 +31,15 @@ pub struct VolumeInfo {
     pub origin: Option<Snapshot>,
     /// The snapshot that what was written lies over: the origin, or one that was taken of this volume. It may be deleted.
     pub base: Option<Snapshot>,
+    /// What programs note about it.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl From<VolumeRecord> for VolumeInfo {
     fn from(record: VolumeRecord) -> Self {
-        let VolumeRecord { id, name, created_unix_ms, kind, size_bytes, origin, base, .. } = record;
-        let snapshot = |record: Option<Record>| record.map(Snapshot::from);
-        Self { id, name, kind, created_unix_ms, size_bytes, origin: snapshot(origin), base: snapshot(base) }
+        let VolumeRecord { id, name, created_unix_ms, kind, size_bytes, origin, base, labels, .. } = record;
+        let [origin, base] = [origin, base].map(|record| record.map(Snapshot::from));
+        Self { id, name, kind, created_unix_ms, size_bytes, origin, base, labels }
     }
 }
 

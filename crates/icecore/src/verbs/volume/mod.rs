@@ -4,6 +4,7 @@ mod change;
 mod create;
 mod export;
 mod info;
+mod labels;
 mod snapshot;
 
 pub use crate::verbs::volume::change::delete_volume;
@@ -19,5 +20,6 @@ pub use crate::verbs::volume::info::VolumeListing;
 pub use crate::verbs::volume::info::find_volume;
 pub use crate::verbs::volume::info::list_volumes;
 pub use crate::verbs::volume::info::written_bytes;
+pub use crate::verbs::volume::labels::relabel_volume;
 pub use crate::verbs::volume::snapshot::VolumeSnapshotOptions;
 pub use crate::verbs::volume::snapshot::snapshot_volume;

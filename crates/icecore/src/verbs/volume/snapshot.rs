@@ -1,5 +1,7 @@
 //! A snapshot of a volume: what was written since the last one is read, and nothing else, while the volume is used.
 
+use std::collections::BTreeMap;
+
 use crate::stores::fence::Pin;
 use crate::stores::records;
 use crate::verbs::capture::CaptureOptions;
@@ -22,10 +24,14 @@ pub struct VolumeSnapshotOptions {
     pub id: SnapshotId,
     /// The time, in milliseconds since 1970.
     pub created_unix_ms: i64,
-    /// The name, unique among the snapshots of the volume.
+    /// The name.
     pub name: String,
+    /// Whether another snapshot of the volume may have that name.
+    pub name_may_repeat: bool,
     /// Tags, without duplicates.
     pub tags: Vec<String>,
+    /// What programs note about it.
+    pub labels: BTreeMap<String, String>,
     /// The zstd level for new data; the repository's where none is given.
     pub level: Option<i32>,
     /// Whether compressed data is decoded and compared before it is written.
@@ -48,17 +54,21 @@ pub fn snapshot_volume(
         id: options.id,
         created_unix_ms: options.created_unix_ms,
         name: options.name.clone(),
+        name_may_repeat: options.name_may_repeat,
         kind: volume.kind(),
         resource: volume.name().to_owned(),
         tags: options.tags.clone(),
+        labels: options.labels.clone(),
         parent: Parent::None,
         level: options.level,
         check: options.check,
         trust_mtime: false,
         dry_run: false,
     };
-    let records = records::load_all(repo.base())?;
-    check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;
+    if !options.name_may_repeat {
+        let records = records::load_all(repo.base())?;
+        check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;
+    }
     let frozen = volume.freeze()?;
     // Until the volume's record names it, nobody may delete it.
     let _pin = Pin::take(repo.base(), options.id)?;

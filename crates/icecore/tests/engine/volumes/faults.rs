@@ -1,5 +1,6 @@
 //! A failure at the first call of the storage, at the second... of everything that is done with volumes.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -162,6 +163,25 @@ fn reset_restore_resize_and_delete_are_whole_or_not_at_all() {
     whole(&start, Some(&start.origin), |repo| icecore::restore_volume(repo, NAME, start.base).map(drop));
     whole(&start, Some(&larger), |repo| icecore::resize_volume(repo, NAME, larger.len() as u64).map(drop));
     whole(&start, None, |repo| icecore::delete_volume(repo, NAME).map(drop));
+}
+
+#[test]
+fn labels_are_set_or_not_while_the_volume_is_open() {
+    let start = Start::new();
+    let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+    start.each(|files, repo, way, fault| {
+        let result = icecore::relabel_volume(repo, NAME, &labels, &[]);
+        let repo = clean(files);
+        let told = format!("{fault:?}: {result:?}");
+        let found = icecore::find_volume(&repo, NAME).unwrap().labels;
+        assert!(found == labels || found.is_empty() && result.is_err(), "{told}: {found:?}");
+        if let Err(error) = &result {
+            assert_eq!(error.kind(), way.kind, "{told}");
+        }
+        icecore::relabel_volume(&repo, NAME, &labels, &[]).unwrap();
+        assert_eq!(icecore::find_volume(&repo, NAME).unwrap().labels, labels);
+        assert_same(&image(&repo).unwrap(), &start.image, &told);
+    });
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod at_once;
 mod faults;
+mod labels;
 mod limits;
 mod model;
 pub(crate) mod support;

@@ -1,8 +1,11 @@
 //! Random histories of a volume, beside a plain image.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use icecore::DeleteOptions;
+use icecore::ErrorKind;
 use icecore::MemoryStorage;
 use icecore::ReadAt;
 use icecore::Repository;
@@ -26,16 +29,30 @@ const BASE_BYTES: usize = (9 << 20) + 1234;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Write { at: usize, bytes: usize, seed: u64 },
-    Zero { at: usize, bytes: usize },
+    Write {
+        at: usize,
+        bytes: usize,
+        seed: u64,
+    },
+    Zero {
+        at: usize,
+        bytes: usize,
+    },
     Sync,
     Snapshot,
     Reopen,
     Reset,
     Restore,
-    Grow { bytes: usize },
+    Grow {
+        bytes: usize,
+    },
     Gc,
     DeleteOldest,
+    /// What it was made from goes while it is open.
+    DeleteOrigin,
+    Label {
+        key: u8,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -52,6 +69,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..6_000_000_usize).prop_map(|bytes| Step::Grow { bytes }),
         1 => Just(Step::Gc),
         1 => Just(Step::DeleteOldest),
+        1 => Just(Step::DeleteOrigin),
+        2 => (0..5_u8).prop_map(|key| Step::Label { key }),
     ]
 }
 
@@ -62,6 +81,7 @@ struct World {
     origin: Vec<u8>,
     base: SnapshotId,
     taken: Vec<(SnapshotId, Vec<u8>)>,
+    labels: BTreeMap<String, String>,
 }
 
 impl World {
@@ -71,7 +91,15 @@ impl World {
         let base = bench.snapshot("base", &origin);
         let repo = Arc::new(bench.another());
         icecore::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
-        Self { repo, volume: None, image: origin.clone(), origin, base, taken: Vec::new() }
+        Self {
+            repo,
+            volume: None,
+            image: origin.clone(),
+            origin,
+            base,
+            taken: Vec::new(),
+            labels: BTreeMap::new(),
+        }
     }
 
     fn volume(&mut self) -> &Volume {
@@ -135,10 +163,25 @@ impl World {
                     icecore::delete(&self.repo, self.taken.remove(at).0).unwrap();
                 }
             }
+            Step::DeleteOrigin => {
+                let options = DeleteOptions { clones_keep_it: true };
+                if let Err(error) = icecore::delete_with(&self.repo, self.base, options) {
+                    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+                }
+                self.taken.retain(|(id, _)| *id != self.base);
+            }
+            Step::Label { key } => {
+                let set = BTreeMap::from([(format!("k{key}"), self.labels.len().to_string())]);
+                let gone = format!("k{}", (key + 1) % 5);
+                icecore::relabel_volume(&self.repo, NAME, &set, std::slice::from_ref(&gone)).unwrap();
+                self.labels.extend(set);
+                self.labels.remove(&gone);
+            }
         }
     }
 
     fn check(&mut self) {
+        assert_eq!(icecore::find_volume(&self.repo, NAME).unwrap().labels, self.labels);
         let image = self.image.clone();
         let volume = self.volume();
         assert!(content(volume).unwrap() == image, "the volume differs from the model");
@@ -208,7 +251,7 @@ fn an_overlay_that_is_damaged_or_cut_is_not_opened() {
         let damaged = if bytes.is_empty() { vec![1] } else { vec![bytes[0] ^ 1] };
         storage.put(&file, damaged);
         let error = open(&repo, NAME).err().unwrap_or_else(|| panic!("{file} was not missed"));
-        assert_eq!(error.kind(), icecore::ErrorKind::Corrupt, "{file}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{file}: {error}");
         storage.put(&file, bytes);
     }
     assert!(open(&repo, NAME).is_ok());

@@ -1,5 +1,6 @@
 //! What the tests of volumes stand on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use icecore::BlockCache;
@@ -30,6 +31,7 @@ pub(crate) fn volume_options(
         kind: None,
         snapshot,
         size_bytes,
+        labels: BTreeMap::new(),
     }
 }
 
@@ -50,7 +52,9 @@ pub(crate) fn snapshot_with(volume: &Volume, progress: &dyn Progress) -> icecore
         id: options.id,
         created_unix_ms: options.created_unix_ms,
         name: options.name,
+        name_may_repeat: false,
         tags: Vec::new(),
+        labels: BTreeMap::new(),
         level: None,
         check: true,
     };
