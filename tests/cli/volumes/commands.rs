@@ -192,7 +192,7 @@ fn a_snapshot_stays_while_a_volume_is_made_of_it() {
     place.assert_equal("web.raw", "disk.raw");
     place.run(&["snapshot", "delete", "base", "--force", "--keep-clones"]).exits(0);
     place.run(&["gc", "--max-unused", "0%"]).exits(0);
-    place.run(&["volume", "reset", "web"]).exits(0);
+    place.run(&["volume", "reset", "web", "--force"]).exits(0);
     place.run(&["volume", "export", "web", "again.raw"]).exits(0);
     place.assert_equal("again.raw", "disk.raw");
     place.run(&["volume", "delete", "web", "--force"]).exits(0);
