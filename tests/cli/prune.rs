@@ -1,5 +1,6 @@
 //! `icecore snapshot prune`: what a policy does not keep goes, and nothing else.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use icecore::BlockCache;
@@ -32,9 +33,11 @@ fn capture_at(place: &Place, kind: ResourceKind, resource: &str, tags: &[&str], 
             id: SnapshotId(Uuid::now_v7()),
             created_unix_ms,
             name: time.trim_end_matches(":00:00Z").to_owned(),
+            name_may_repeat: false,
             kind,
             resource: resource.to_owned(),
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            labels: BTreeMap::new(),
             parent: Parent::Newest,
             level: None,
             check: true,

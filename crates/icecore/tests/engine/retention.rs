@@ -35,6 +35,7 @@ fn snapshot(resource: &str, number: u128, created_unix_ms: i64) -> Snapshot {
         size_bytes: 0,
         content: Digest::ZERO,
         stats: CaptureStats::default(),
+        labels: BTreeMap::new(),
     }
 }
 
