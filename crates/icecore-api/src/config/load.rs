@@ -1,0 +1,124 @@
+//! The configuration is read and checked.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::path::PathBuf;
+
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Result;
+
+use crate::config::Config;
+
+/// Reads the configuration from a file.
+///
+/// # Errors
+/// `NotFound` if there is no such file; `InvalidInput` if it says what cannot be.
+pub fn load(path: &Path) -> Result<Config> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::io(format!("reading the configuration {}", path.display()), error))?;
+    let absolute = std::path::absolute(path)
+        .map_err(|error| Error::io(format!("looking at {}", path.display()), error))?;
+    let dir = absolute.parent().map_or_else(PathBuf::new, Path::to_owned);
+    parse(&text, &dir).map_err(|error| error.in_context(path.display()))
+}
+
+/// Reads the configuration from text; `dir` is where its relative paths begin.
+///
+/// # Errors
+/// `InvalidInput` if it says what cannot be.
+pub fn parse(text: &str, dir: &Path) -> Result<Config> {
+    let mut config: Config = toml::from_str(text)
+        .map_err(|error| Error::new(ErrorKind::InvalidInput, error.to_string().trim_end().to_owned()))?;
+    check(&config)?;
+    let below = |path: &mut PathBuf| *path = dir.join(&path);
+    below(&mut config.server.state_dir);
+    config.import.folders.iter_mut().for_each(below);
+    config.nbd.socket.iter_mut().for_each(below);
+    for (slug, region) in &mut config.regions {
+        below(&mut region.repository);
+        if region.name.is_empty() {
+            region.name.clone_from(slug);
+        }
+    }
+    Ok(config)
+}
+
+fn check(config: &Config) -> Result<()> {
+    let bad = |message: String, hint: &str| Err(Error::new(ErrorKind::InvalidInput, message).with_hint(hint));
+    if config.regions.is_empty() {
+        return bad("there is no region".to_owned(), "add one: [regions.local] with repository = \"DIR\"");
+    }
+    if let Some(slug) = config.regions.keys().find(|slug| !is_word(slug)) {
+        return bad(format!("{slug:?} is no slug of a region"), "use lower-case letters, digits and -");
+    }
+    let mut repositories = BTreeSet::new();
+    for (slug, region) in &config.regions {
+        if !repositories.insert(&region.repository) {
+            return bad(format!("the region {slug} has the repository of another one"), "give it one of its own");
+        }
+    }
+    if config.accounts.is_empty() {
+        return bad("there is no account".to_owned(), "leave `account` out, or name one");
+    }
+    let mut seen = BTreeSet::new();
+    for account in &config.accounts {
+        if !is_word(&account.name) {
+            return bad(format!("{:?} is no name of an account", account.name), "use lower-case letters, digits and -");
+        }
+        if !seen.insert(&account.name) || !seen.insert(&account.email) {
+            return bad(format!("the account {} stands there twice", account.name), "give each a name and an email of its own");
+        }
+    }
+    let slugs: BTreeSet<_> = config.sizes.iter().map(|size| &size.slug).collect();
+    if slugs.len() != config.sizes.len() || config.sizes.iter().any(|size| size.disk == 0 || size.disk > 16384) {
+        return bad("the sizes are not right".to_owned(), "each needs a slug of its own and a disk of 1 to 16384 GiB");
+    }
+    let listen = config.server.listen;
+    if !listen.ip().is_loopback() && !config.server.allow_plain_http {
+        return bad(
+            format!("{listen} can be reached from other machines, and there is no TLS"),
+            "listen at 127.0.0.1, or say allow_plain_http = true behind something that encrypts",
+        );
+    }
+    Ok(())
+}
+
+fn is_word(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    text.chars().next().is_some_and(|first| first.is_ascii_lowercase() || first.is_ascii_digit())
+        && text.len() <= 32
+        && text.chars().all(good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_below_the_directory_of_the_file() {
+        let config = parse("[regions.local]\nrepository = \"repo\"", Path::new("/etc/icecore")).unwrap();
+        assert_eq!(config.regions["local"].repository, Path::new("/etc/icecore/repo"));
+        assert_eq!(config.regions["local"].name, "local");
+        assert_eq!(config.server.state_dir, Path::new("/etc/icecore/state"));
+        assert_eq!(config.first_account(), "local");
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let region = "[regions.local]\nrepository = \"repo\"\n";
+        for (text, says) in [
+            ("", "regions"),
+            ("[regions]\n", "there is no region"),
+            ("[regions.\"A b\"]\nrepository = \"x\"", "slug"),
+            (&format!("{region}[regions.two]\nrepository = \"repo\""), "repository of another"),
+            (&format!("{region}wrong = 1"), "wrong"),
+            (&format!("{region}[server]\nlisten = \"0.0.0.0:80\""), "TLS"),
+            (&format!("{region}[[account]]\nname = \"A\"\nemail = \"a@b\""), "name of an account"),
+            (&format!("{region}[[size]]\nslug = \"s\"\ndisk = 0"), "sizes"),
+        ] {
+            let error = parse(text, Path::new("/")).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}

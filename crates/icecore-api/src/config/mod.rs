@@ -1,0 +1,174 @@
+//! The configuration of the server, a TOML file: what it serves, to whom, and where things are.
+
+mod load;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+pub use crate::config::load::load;
+pub use crate::config::load::parse;
+
+/// What the server is configured to do. Paths that are not absolute are below the directory of the file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where it listens, and for whom.
+    #[serde(default)]
+    pub server: ServerConfig,
+    /// Regions by their slugs; at least one.
+    pub regions: BTreeMap<String, RegionConfig>,
+    /// Accounts; the first is that of snapshots and volumes that no account made. One named `local` where none is given.
+    #[serde(default = "usual_accounts", rename = "account")]
+    pub accounts: Vec<AccountConfig>,
+    /// Sizes of Droplets, smallest first.
+    #[serde(default = "usual_sizes", rename = "size")]
+    pub sizes: Vec<SizeConfig>,
+    /// How much an account may have.
+    #[serde(default)]
+    pub limits: QuotaConfig,
+    /// The disks over NBD.
+    #[serde(default)]
+    pub nbd: NbdConfig,
+    /// What may be imported.
+    #[serde(default)]
+    pub import: ImportConfig,
+}
+
+/// Where the server listens, and where it keeps its database.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// The address; one that other machines reach needs TLS or `allow_plain_http`.
+    pub listen: SocketAddr,
+    /// The directory of the database, the sockets and temporary files.
+    pub state_dir: PathBuf,
+    /// Whether another address than a loopback one may be served without TLS.
+    pub allow_plain_http: bool,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], 8080).into(), state_dir: PathBuf::from("state"), allow_plain_http: false }
+    }
+}
+
+/// A region: a repository.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionConfig {
+    /// What people call it; its slug where none is given.
+    #[serde(default)]
+    pub name: String,
+    /// The directory of its repository. It is made where it is missing.
+    pub repository: PathBuf,
+    /// Whether volumes can be made in it.
+    #[serde(default = "yes")]
+    pub storage: bool,
+}
+
+/// An account: its tokens see what it owns and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountConfig {
+    /// A word: lower-case letters, digits and `-`. It is noted with what the account owns.
+    pub name: String,
+    /// The address that others offer images to.
+    pub email: String,
+}
+
+/// A size of Droplets.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SizeConfig {
+    /// Its name.
+    pub slug: String,
+    /// Of the disk, in GiB.
+    pub disk: u64,
+    /// Of memory, in MiB.
+    #[serde(default)]
+    pub memory: u64,
+    /// Of processors.
+    #[serde(default)]
+    pub vcpus: u64,
+}
+
+/// How much an account may have.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuotaConfig {
+    /// Volumes.
+    pub volumes: usize,
+    /// Droplets.
+    pub droplets: usize,
+    /// GiB of all its volumes together; 0 where there is no limit.
+    pub volume_gigabytes: u64,
+    /// Snapshots of one volume.
+    pub snapshots_per_volume: usize,
+    /// Seconds that must pass between two snapshots of a volume.
+    pub snapshot_interval_seconds: u64,
+}
+
+impl Default for QuotaConfig {
+    fn default() -> Self {
+        Self { volumes: 1000, droplets: 1000, volume_gigabytes: 0, snapshots_per_volume: 1000, snapshot_interval_seconds: 0 }
+    }
+}
+
+/// The disks over NBD.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NbdConfig {
+    /// The unix socket; `nbd` in the state directory where none is given.
+    pub socket: Option<PathBuf>,
+    /// A TCP address beside it. Everyone who can reach it and knows the id of a volume can read and write that.
+    pub listen: Option<SocketAddr>,
+}
+
+/// What may be imported as an image.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImportConfig {
+    /// Folders whose files may be imported by `file://` URLs. None: nothing may.
+    pub folders: Vec<PathBuf>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn usual_accounts() -> Vec<AccountConfig> {
+    vec![AccountConfig { name: "local".to_owned(), email: "local@example.com".to_owned() }]
+}
+
+fn usual_sizes() -> Vec<SizeConfig> {
+    let size = |slug: &str, disk, memory, vcpus| SizeConfig { slug: slug.to_owned(), disk, memory, vcpus };
+    vec![
+        size("s-1vcpu-512mb-10gb", 10, 512, 1),
+        size("s-1vcpu-1gb", 25, 1024, 1),
+        size("s-1vcpu-2gb", 50, 2048, 1),
+        size("s-2vcpu-2gb", 60, 2048, 2),
+        size("s-2vcpu-4gb", 80, 4096, 2),
+        size("s-4vcpu-8gb", 160, 8192, 4),
+        size("s-8vcpu-16gb", 320, 16384, 8),
+    ]
+}
+
+impl Config {
+    /// Returns the account that owns what no account made.
+    pub fn first_account(&self) -> &str {
+        self.accounts.first().map_or("local", |account| &account.name)
+    }
+
+    /// Returns the size of this name.
+    pub fn size(&self, slug: &str) -> Option<&SizeConfig> {
+        self.sizes.iter().find(|size| size.slug == slug)
+    }
+
+    /// Returns the account of this name.
+    pub fn account(&self, name: &str) -> Option<&AccountConfig> {
+        self.accounts.iter().find(|account| account.name == name)
+    }
+}

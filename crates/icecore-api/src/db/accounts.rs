@@ -1,0 +1,96 @@
+//! Tokens of accounts. The database has digests of them, from which no token can be found.
+
+use rusqlite::OptionalExtension;
+use rusqlite::params;
+
+use crate::db::Db;
+use crate::words::error::ApiResult;
+
+/// What tokens begin with, so that a person, or a program that looks for leaked ones, sees what they are.
+const PREFIX: &str = "icecore_v1_";
+
+/// What may be told of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenInfo {
+    /// Its number.
+    pub id: i64,
+    /// The name of the account that it is of.
+    pub account: String,
+    /// What people call it.
+    pub name: String,
+    /// When it was made, in milliseconds since 1970.
+    pub created_unix_ms: i64,
+    /// When it was last used, to the minute, in milliseconds since 1970.
+    pub used_unix_ms: Option<i64>,
+}
+
+/// Tokens have 256 random bits, so that one pass of a hash is as good as any: nothing can be guessed.
+fn digest(token: &str) -> [u8; 32] {
+    blake3::derive_key("icecore 2026 token of the API", token.as_bytes())
+}
+
+impl Db {
+    /// Makes a token for an account and returns it. It cannot be read again.
+    ///
+    /// # Errors
+    /// Those of SQLite, and of a system without random numbers.
+    pub fn create_token(&self, account: &str, name: &str, now_unix_ms: i64) -> icecore::Result<String> {
+        let failed = |message: String| icecore::Error::new(icecore::ErrorKind::Io, message);
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(|error| failed(format!("the system gives no random numbers: {error}")))?;
+        let token = secret.iter().fold(PREFIX.to_owned(), |token, byte| token + &format!("{byte:02x}"));
+        let sql = "INSERT INTO token (account, name, digest, created_ms) VALUES (?, ?, ?, ?)";
+        self.lock()
+            .execute(sql, params![account, name, digest(&token), now_unix_ms])
+            .map_err(|error| failed("writing a token to the database".to_owned()).with_source(error))?;
+        Ok(token)
+    }
+
+    /// Returns all tokens, oldest first.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn tokens(&self) -> icecore::Result<Vec<TokenInfo>> {
+        let read = || {
+            let connection = self.lock();
+            let mut all = connection.prepare("SELECT id, account, name, created_ms, used_ms FROM token ORDER BY id")?;
+            let rows = all.query_map([], |row| {
+                let (id, account, name) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok(TokenInfo { id, account, name, created_unix_ms: row.get(3)?, used_unix_ms: row.get(4)? })
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|error| {
+            icecore::Error::new(icecore::ErrorKind::Io, "reading the tokens in the database").with_source(error)
+        })
+    }
+
+    /// Makes a token useless, and tells whether there was one of this number.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub fn revoke_token(&self, id: i64) -> icecore::Result<bool> {
+        let done = self.lock().execute("DELETE FROM token WHERE id = ?", [id]);
+        done.map(|rows| rows > 0).map_err(|error| {
+            icecore::Error::new(icecore::ErrorKind::Io, "removing a token from the database").with_source(error)
+        })
+    }
+
+    /// Returns number and account of a token, if it is one.
+    ///
+    /// What is compared, in an index, are digests: how long that takes says nothing of a token that is not known already.
+    pub(crate) fn token(&self, token: &str, now_unix_ms: i64) -> ApiResult<Option<(i64, String)>> {
+        const MINUTE_MS: i64 = 60_000;
+        let connection = self.lock();
+        let mut find = connection.prepare_cached("SELECT id, account, used_ms FROM token WHERE digest = ?")?;
+        let found = find.query_row([digest(token)], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?))
+        });
+        let Some((id, account, used)) = found.optional()? else { return Ok(None) };
+        if used.is_none_or(|used| used / MINUTE_MS != now_unix_ms / MINUTE_MS) {
+            let mut note = connection.prepare_cached("UPDATE token SET used_ms = ? WHERE id = ?")?;
+            note.execute(params![now_unix_ms - now_unix_ms % MINUTE_MS, id])?;
+        }
+        Ok(Some((id, account)))
+    }
+}

@@ -1,0 +1,76 @@
+//! The tables, and how older ones become these.
+
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Result;
+use rusqlite::Connection;
+
+/// One step for each version; the version is how many were taken. A step that was released is never changed.
+const STEPS: [&str; 1] = ["
+    -- Bearer tokens: only their digests.
+    CREATE TABLE token (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        account TEXT NOT NULL,
+        name TEXT NOT NULL,
+        digest BLOB NOT NULL UNIQUE,
+        created_ms INTEGER NOT NULL,
+        used_ms INTEGER
+    ) STRICT;
+
+    -- The integer ids of Droplets and images, which the engine knows by UUIDs.
+    CREATE TABLE number (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        uuid BLOB NOT NULL UNIQUE
+    ) STRICT;
+
+    -- Tags that were made, whether or not something has them.
+    CREATE TABLE tag (
+        account TEXT NOT NULL,
+        name TEXT NOT NULL COLLATE NOCASE,
+        PRIMARY KEY (account, name)
+    ) STRICT;
+
+    CREATE TABLE action (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        account TEXT NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('in-progress', 'completed', 'errored')),
+        type TEXT NOT NULL,
+        started_ms INTEGER NOT NULL,
+        completed_ms INTEGER,
+        -- What it is done to: droplet, image, volume.
+        resource_type TEXT NOT NULL,
+        -- The UUID of that, as the engine knows it.
+        resource BLOB NOT NULL,
+        -- The integer id of that; none for volumes.
+        resource_id INTEGER,
+        region TEXT NOT NULL,
+        -- What is to be done, for a server that starts anew; JSON.
+        job TEXT,
+        -- Why it went wrong, for people.
+        message TEXT NOT NULL DEFAULT ''
+    ) STRICT;
+    CREATE INDEX action_resource ON action (resource);
+    CREATE INDEX action_account ON action (account, started_ms, id);
+    -- One at a time.
+    CREATE UNIQUE INDEX action_alone ON action (resource) WHERE status = 'in-progress';
+"];
+
+/// Brings a database to the newest version.
+pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
+    let failed = |error: rusqlite::Error| {
+        Error::new(ErrorKind::Io, "bringing the database of the server up to date").with_source(error)
+    };
+    // Alone from the first look on: two programs may start at once.
+    let step = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
+    let version: i64 = step.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let Some(missing) = usize::try_from(version).ok().and_then(|version| STEPS.get(version..)) else {
+        let message = format!("the database of the server has version {version}, and this program knows {}", STEPS.len());
+        return Err(Error::new(ErrorKind::Unsupported, message).with_hint("use the newer program"));
+    };
+    for sql in missing {
+        step.execute_batch(sql).map_err(failed)?;
+    }
+    let newest = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    step.pragma_update(None, "user_version", newest).map_err(failed)?;
+    step.commit().map_err(failed)
+}

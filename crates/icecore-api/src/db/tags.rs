@@ -1,0 +1,37 @@
+//! Tags that were made, whether or not something has them: what has which tag stands in the repositories.
+
+use rusqlite::OptionalExtension;
+use rusqlite::params;
+
+use crate::db::Db;
+use crate::words::error::ApiResult;
+
+impl Db {
+    /// Notes a tag, and returns it as it was spelt first.
+    pub(crate) fn make_tag(&self, account: &str, name: &str) -> ApiResult<String> {
+        let connection = self.lock();
+        connection.execute("INSERT OR IGNORE INTO tag (account, name) VALUES (?, ?)", params![account, name])?;
+        let sql = "SELECT name FROM tag WHERE account = ? AND name = ?";
+        Ok(connection.query_row(sql, params![account, name], |row| row.get(0))?)
+    }
+
+    /// Returns a tag as it was spelt first, if there is one.
+    pub(crate) fn tag(&self, account: &str, name: &str) -> ApiResult<Option<String>> {
+        let sql = "SELECT name FROM tag WHERE account = ? AND name = ?";
+        Ok(self.lock().query_row(sql, params![account, name], |row| row.get(0)).optional()?)
+    }
+
+    /// Returns all tags of an account, by name.
+    pub(crate) fn tags(&self, account: &str) -> ApiResult<Vec<String>> {
+        let connection = self.lock();
+        let mut all = connection.prepare_cached("SELECT name FROM tag WHERE account = ? ORDER BY name")?;
+        let names = all.query_map([account], |row| row.get(0))?;
+        Ok(names.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Forgets a tag.
+    pub(crate) fn forget_tag(&self, account: &str, name: &str) -> ApiResult<()> {
+        self.lock().execute("DELETE FROM tag WHERE account = ? AND name = ?", params![account, name])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! Answers: errors get their bodies, and every answer its id.
+
+use axum::Json;
+use axum::extract::Request;
+use axum::http::HeaderName;
+use axum::http::HeaderValue;
+use axum::http::StatusCode;
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use axum::response::Response;
+
+use crate::wire::error::ErrorBody;
+use crate::words::clock::random_id;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request, in its answer and in the log.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+/// The body is written by [`finish`], which knows the id of the request.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut answer = status.into_response();
+        answer.extensions_mut().insert(self);
+        answer
+    }
+}
+
+/// Gives a request its id, and its answer that id and a body.
+pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
+    let id = random_id().to_string();
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut answer = next.run(request).await;
+    if let Some(error) = answer.extensions_mut().remove::<ApiError>() {
+        let body = ErrorBody { id: error.id, message: error.message, request_id: id.clone() };
+        let status = answer.status();
+        let headers = std::mem::take(answer.headers_mut());
+        answer = (status, Json(body)).into_response();
+        let length = |name: &HeaderName| *name == header::CONTENT_LENGTH || *name == header::CONTENT_TYPE;
+        let kept = headers.into_iter().filter_map(|(name, value)| Some((name?, value)));
+        answer.headers_mut().extend(kept.filter(|(name, _)| !length(name)));
+        if let Some(seconds) = error.retry_after {
+            answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+    }
+    let headers = answer.headers_mut();
+    if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json") {
+        let json = HeaderValue::from_static("application/json; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, json);
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    answer
+}
+
+/// Answers what there is nothing for.
+pub(crate) async fn unknown() -> ApiError {
+    ApiError::not_found()
+}
+
+/// Answers a method that a path does not have.
+pub(crate) async fn wrong_method() -> ApiError {
+    ApiError {
+        status: 405,
+        id: "method_not_allowed",
+        message: "This path does not have that method.".to_owned(),
+        retry_after: None,
+    }
+}
+
+/// Does what blocks, on a thread that may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    what: impl FnOnce() -> ApiResult<T> + Send + 'static,
+) -> ApiResult<T> {
+    match tokio::task::spawn_blocking(what).await {
+        Ok(done) => done,
+        Err(error) => Err(ApiError::server(error)),
+    }
+}

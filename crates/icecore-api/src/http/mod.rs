@@ -1,0 +1,31 @@
+//! HTTP: how requests are read and answers written.
+
+mod answer;
+mod auth;
+mod body;
+pub(crate) mod openapi;
+pub(crate) mod page;
+mod params;
+mod v2;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use axum::middleware::from_fn_with_state;
+
+use crate::service::Service;
+
+/// What handlers work with.
+pub(crate) type App = Arc<Service>;
+
+/// Returns everything that is answered.
+pub(crate) fn router(app: &App) -> Router {
+    let api = v2::router().layer(from_fn_with_state(Arc::clone(app), auth::check_token));
+    let (api, _) = api.split_for_parts();
+    Router::new()
+        .merge(api.with_state(Arc::clone(app)))
+        .fallback(answer::unknown)
+        .method_not_allowed_fallback(answer::wrong_method)
+        .layer(from_fn(answer::finish))
+}

@@ -1,0 +1,28 @@
+//! What stands behind the question mark of an address.
+
+use axum::extract::FromRequestParts;
+use axum::extract::Query;
+use axum::http::request::Parts;
+
+use crate::words::error::ApiError;
+
+/// The parameters of a request. Unknown ones are of no account; of one that stands there twice, the last counts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Params(pub(crate) Vec<(String, String)>);
+
+impl Params {
+    /// Returns a parameter; none where it is blank.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().rfind(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let read = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        read.map(|Query(pairs)| Self(pairs)).map_err(|_| ApiError::bad_request("error parsing the query"))
+    }
+}

@@ -1,0 +1,44 @@
+//! `/v2/actions`
+
+use axum::Json;
+use axum::extract::Path;
+use axum::extract::State;
+
+use crate::db::Action;
+use crate::http::App;
+use crate::http::answer::blocking;
+use crate::http::page::Page;
+use crate::service::Service;
+use crate::service::Who;
+use crate::wire::action::ActionBody;
+use crate::wire::action::ActionJson;
+use crate::wire::action::ActionsBody;
+use crate::wire::region::RegionJson;
+use crate::words::error::ApiResult;
+
+/// Shows an action.
+pub(crate) fn show(service: &Service, action: Action) -> ActionJson {
+    let region = service.pools().get(&action.region).map(|pool| RegionJson::new(service.config(), pool));
+    ActionJson::new(action, region)
+}
+
+/// All actions, newest first.
+#[utoipa::path(get, path = "/v2/actions", tag = "Actions", responses((status = 200, body = ActionsBody)))]
+pub(crate) async fn list(State(app): State<App>, who: Who, page: Page) -> ApiResult<Json<ActionsBody>> {
+    blocking(move || {
+        let (total, actions) = app.actions(&who, None, page.offset(), page.size())?;
+        let shown = actions.into_iter().map(|action| show(&app, action)).collect();
+        Ok(Json(page.with(shown, total).into()))
+    })
+    .await
+}
+
+/// One action.
+#[utoipa::path(get, path = "/v2/actions/{id}", tag = "Actions", params(("id" = String, Path)), responses((status = 200, body = ActionBody)))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    who: Who,
+    Path(id): Path<String>,
+) -> ApiResult<Json<ActionBody>> {
+    blocking(move || Ok(Json(ActionBody { action: show(&app, app.action(&who, &id)?) }))).await
+}

@@ -1,0 +1,81 @@
+//! `/v2/volumes`
+
+use axum::Json;
+use axum::extract::Path;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use crate::http::App;
+use crate::http::answer::blocking;
+use crate::http::body::Body;
+use crate::http::page::Page;
+use crate::http::params::Params;
+use crate::service::Service;
+use crate::service::Who;
+use crate::service::items::VolumeItem;
+use crate::wire::volume::NewVolume;
+use crate::wire::volume::VolumeBody;
+use crate::wire::volume::VolumeJson;
+use crate::wire::volume::VolumesBody;
+use crate::words::error::ApiResult;
+
+fn show(service: &Service, item: &VolumeItem) -> ApiResult<VolumeJson> {
+    let droplet = item.attached_to().map(|disk| service.db().number(disk)).transpose()?;
+    Ok(VolumeJson::new(service, item, droplet))
+}
+
+/// All volumes, oldest first.
+#[utoipa::path(get, path = "/v2/volumes", tag = "Volumes", params(
+    ("name" = Option<String>, Query), ("region" = Option<String>, Query),
+    ("page" = Option<u32>, Query), ("per_page" = Option<u32>, Query)
+), responses((status = 200, body = VolumesBody)))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    who: Who,
+    page: Page,
+    params: Params,
+) -> ApiResult<Json<VolumesBody>> {
+    blocking(move || {
+        let mut volumes = app.volumes(&who)?;
+        volumes.retain(|item| params.get("name").is_none_or(|name| item.name() == name));
+        volumes.retain(|item| params.get("region").is_none_or(|region| item.pool.slug == region));
+        let total = volumes.len();
+        let shown = volumes.iter().skip(page.offset()).take(page.size()).map(|item| show(&app, item));
+        Ok(Json(page.with(shown.collect::<ApiResult<_>>()?, total).into()))
+    })
+    .await
+}
+
+/// Makes a volume.
+#[utoipa::path(post, path = "/v2/volumes", tag = "Volumes", request_body = NewVolume, responses((status = 201, body = VolumeBody)))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    who: Who,
+    Body(new): Body<NewVolume>,
+) -> ApiResult<(StatusCode, Json<VolumeBody>)> {
+    blocking(move || {
+        let item = app.create_volume(&who, &new.into())?;
+        Ok((StatusCode::CREATED, Json(VolumeBody { volume: show(&app, &item)? })))
+    })
+    .await
+}
+
+/// One volume.
+#[utoipa::path(get, path = "/v2/volumes/{id}", tag = "Volumes", params(("id" = String, Path)), responses((status = 200, body = VolumeBody)))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    who: Who,
+    Path(id): Path<String>,
+) -> ApiResult<Json<VolumeBody>> {
+    blocking(move || Ok(Json(VolumeBody { volume: show(&app, &app.volume(&who, &id)?)? }))).await
+}
+
+/// Deletes a volume that is not attached.
+#[utoipa::path(delete, path = "/v2/volumes/{id}", tag = "Volumes", params(("id" = String, Path)), responses((status = 204)))]
+pub(crate) async fn delete(State(app): State<App>, who: Who, Path(id): Path<String>) -> ApiResult<StatusCode> {
+    blocking(move || {
+        app.delete_volume(&who, &id)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}

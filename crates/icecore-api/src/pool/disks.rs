@@ -1,0 +1,78 @@
+//! Which volumes are open. A volume is opened by the first who needs it, shared by all, and closed by the last.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::Weak;
+
+use icecore::Result;
+use icecore::Volume;
+
+use crate::pool::Pool;
+use crate::pool::disk::OpenDisk;
+
+/// What is known of one volume.
+type Slot = Arc<Mutex<Weak<OpenDisk>>>;
+
+/// The volumes of a region that are open, by their names in the engine.
+#[derive(Default)]
+pub(crate) struct Disks(Mutex<HashMap<String, Slot>>);
+
+impl Disks {
+    fn slot(&self, name: &str) -> Slot {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry(name.to_owned()).or_default())
+    }
+
+    /// Forgets slots of which nobody knows anything.
+    fn tidy(&self) {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|_, slot| {
+            Arc::strong_count(slot) > 1
+                || slot.lock().unwrap_or_else(PoisonError::into_inner).strong_count() > 0
+        });
+    }
+}
+
+impl Pool {
+    /// Returns a volume that is open as long as somebody has what is returned.
+    ///
+    /// # Errors
+    /// `NotFound`; `InUse` if another program has it open.
+    pub(crate) fn open_disk(&self, name: &str) -> Result<Arc<OpenDisk>> {
+        let slot = self.disks().slot(name);
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(disk) = slot.upgrade().filter(|disk| disk.with(|_| ()).is_ok()) {
+            return Ok(disk);
+        }
+        // A handle of its own: a snapshot of this volume does not wait for that of another one.
+        let volume = Volume::open(Arc::new(self.another_handle()?), name, Arc::clone(self.cache()))?;
+        let disk = Arc::new(OpenDisk::new(volume));
+        *slot = Arc::downgrade(&disk);
+        Ok(disk)
+    }
+
+    /// Takes a volume away from all who use it, and does something that needs it closed, before anybody opens it again.
+    pub(crate) fn with_closed_disk<T>(&self, name: &str, what: impl FnOnce() -> Result<T>) -> Result<T> {
+        let done = {
+            let slot = self.disks().slot(name);
+            let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(disk) = slot.upgrade() {
+                disk.take_away();
+            }
+            what()
+        };
+        self.disks().tidy();
+        done
+    }
+
+    /// Tells whether somebody uses a volume through this server.
+    pub(crate) fn is_disk_open(&self, name: &str) -> bool {
+        let slot = self.disks().slot(name);
+        let open = slot.lock().unwrap_or_else(PoisonError::into_inner).strong_count() > 0;
+        drop(slot);
+        self.disks().tidy();
+        open
+    }
+}

@@ -1,0 +1,80 @@
+//! What NBD clients connect to. Volumes and snapshots go by their ids and are not listed: who does not know an id cannot read or
+//! write what it is of, whatever account that belongs to.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use icecore::ErrorKind;
+use icecore::SnapshotDisk;
+use icecore::SnapshotId;
+use icecore_nbd::Disk;
+use icecore_nbd::ExportName;
+use icecore_nbd::Exports;
+use icecore_nbd::OpenError;
+use uuid::Uuid;
+
+use crate::pool::Pool;
+use crate::pool::disk::SnapshotExport;
+use crate::pool::disk::VolumeExport;
+
+/// All regions.
+pub(crate) type Pools = BTreeMap<String, Arc<Pool>>;
+
+/// All that is served over NBD.
+pub(crate) struct Served(pub(crate) Pools);
+
+impl Served {
+    fn find(&self, id: Uuid) -> icecore::Result<Option<Arc<dyn Disk>>> {
+        for pool in self.0.values() {
+            let volumes = icecore::list_volumes(pool.repo())?.volumes;
+            if let Some(volume) = volumes.into_iter().find(|volume| volume.id.0 == id) {
+                let disk = pool.open_disk(&volume.name)?;
+                let opened = VolumeExport::new(disk)
+                    .map_err(|error| icecore::Error::io(format!("opening volume {}", volume.name), error))?;
+                return Ok(Some(Arc::new(opened)));
+            }
+            match SnapshotDisk::open(Arc::clone(pool.repo()), SnapshotId(id), Arc::clone(pool.cache())) {
+                Ok(disk) => return Ok(Some(Arc::new(SnapshotExport(disk)))),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Exports for Served {
+    fn list(&self) -> Vec<ExportName> {
+        Vec::new()
+    }
+
+    fn open(&self, name: &str) -> Result<Arc<dyn Disk>, OpenError> {
+        let id = name.parse().map_err(|_| OpenError::Unknown)?;
+        match self.find(id) {
+            Ok(Some(disk)) => Ok(disk),
+            Ok(None) => Err(OpenError::Unknown),
+            Err(error) => Err(OpenError::Failed(error.to_string())),
+        }
+    }
+}
+
+/// Where clients connect.
+#[derive(Debug, Clone)]
+pub(crate) struct NbdAddress(pub(crate) PathBuf);
+
+impl NbdAddress {
+    /// Returns the address of an export, as NBD clients take it.
+    pub(crate) fn uri(&self, id: Uuid) -> String {
+        let mut uri = format!("nbd+unix:///{id}?socket=");
+        for byte in self.0.to_string_lossy().bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => uri.push(char::from(byte)),
+                // Writing to a text does not fail.
+                _ => drop(write!(uri, "%{byte:02X}")),
+            }
+        }
+        uri
+    }
+}

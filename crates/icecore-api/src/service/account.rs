@@ -1,0 +1,22 @@
+//! The account of a request.
+
+use crate::config::AccountConfig;
+use crate::service::Service;
+use crate::service::Who;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+impl Service {
+    /// Returns the account that a token is of. A token of an account that is not configured any more is none.
+    pub(crate) fn who(&self, token: &str) -> ApiResult<(i64, Who)> {
+        let found = self.db().token(token, self.now_unix_ms())?;
+        let (id, account) = found.ok_or_else(ApiError::unauthorized)?;
+        let known = self.config().account(&account).ok_or_else(ApiError::unauthorized)?;
+        Ok((id, Who(known.name.clone())))
+    }
+
+    /// Returns what is configured of an account.
+    pub(crate) fn account(&self, who: &Who) -> ApiResult<&AccountConfig> {
+        self.config().account(&who.0).ok_or_else(ApiError::unauthorized)
+    }
+}

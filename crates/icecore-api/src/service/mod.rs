@@ -1,0 +1,104 @@
+//! What can be done, for one account at a time. All of it blocks, and is called from threads that may.
+
+mod account;
+mod actions;
+pub(crate) mod items;
+mod snapshots;
+mod tags;
+pub(crate) mod volumes;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use icecore::BlockCache;
+use icecore::Error;
+use icecore::Result;
+
+use crate::config::Config;
+use crate::db::Db;
+use crate::pool::Pool;
+use crate::pool::exports::NbdAddress;
+use crate::pool::exports::Pools;
+use crate::words::clock::Clock;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+/// The name of the database in the state directory.
+const DATABASE: &str = "icecore.sqlite";
+
+/// The account that a request is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Who(pub(crate) String);
+
+/// Everything that the server works with.
+pub(crate) struct Service {
+    config: Config,
+    db: Db,
+    clock: Arc<dyn Clock>,
+    pools: Pools,
+    nbd: NbdAddress,
+}
+
+/// Opens the database of a configuration, and makes it where there is none.
+///
+/// # Errors
+/// Those of the file system and of SQLite.
+pub fn open_database(config: &Config) -> Result<Db> {
+    let dir = &config.server.state_dir;
+    make_private_dir(dir)?;
+    Db::open(&dir.join(DATABASE))
+}
+
+fn make_private_dir(dir: &PathBuf) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let making = |error| Error::io(format!("making the directory {}", dir.display()), error);
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(making)
+}
+
+impl Service {
+    /// Opens all that is configured.
+    pub(crate) fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
+        let db = open_database(&config)?;
+        let cache = BlockCache::usual();
+        let mut pools = BTreeMap::new();
+        for (slug, region) in &config.regions {
+            let pool = Pool::open(slug, region, Arc::clone(&cache), clock.now_unix_ms())?;
+            pools.insert(slug.clone(), Arc::new(pool));
+        }
+        let nbd = config.nbd.socket.clone().unwrap_or_else(|| config.server.state_dir.join("nbd"));
+        Ok(Self { config, db, clock, pools, nbd: NbdAddress(nbd) })
+    }
+
+    /// Returns the configuration.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns the database.
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Returns the time, in milliseconds since 1970.
+    pub(crate) fn now_unix_ms(&self) -> i64 {
+        self.clock.now_unix_ms()
+    }
+
+    /// Returns all regions.
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    /// Returns where disks are served.
+    pub(crate) fn nbd(&self) -> &NbdAddress {
+        &self.nbd
+    }
+
+    /// Returns the region of a slug, for something that is made in it.
+    pub(crate) fn pool(&self, slug: &str) -> ApiResult<&Arc<Pool>> {
+        self.pools
+            .get(slug)
+            .ok_or_else(|| ApiError::unprocessable(format!("the region {slug:?} does not exist")))
+    }
+}

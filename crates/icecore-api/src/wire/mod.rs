@@ -1,0 +1,10 @@
+//! The API's objects, as they stand in JSON.
+
+pub(crate) mod account;
+pub(crate) mod action;
+pub(crate) mod blank;
+pub(crate) mod error;
+pub(crate) mod list;
+pub(crate) mod region;
+pub(crate) mod snapshot;
+pub(crate) mod volume;

@@ -1,0 +1,6 @@
+//! What everything here is told in.
+
+pub(crate) mod clock;
+pub(crate) mod error;
+pub(crate) mod names;
+pub(crate) mod time;

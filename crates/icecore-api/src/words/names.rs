@@ -1,0 +1,87 @@
+//! Names that clients give: what may be one.
+
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+/// The longest name of a volume.
+const VOLUME_NAME_MAX: usize = 64;
+/// The longest name of a Droplet, a snapshot, an image or a tag, in bytes.
+const NAME_MAX: usize = 255;
+
+/// Checks the name of a new volume: lower-case letters, digits and `-`, beginning with a letter.
+pub(crate) fn check_volume(name: &str) -> ApiResult<()> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let first = name.chars().next().is_some_and(|first| first.is_ascii_lowercase());
+    if first && name.len() <= VOLUME_NAME_MAX && name.chars().all(good) {
+        return Ok(());
+    }
+    Err(ApiError::unprocessable(
+        "failed to create volume: invalid volume name. names must be lowercase and alphanumeric",
+    ))
+}
+
+/// Checks the name of a Droplet: that of a host.
+pub(crate) fn check_droplet(name: &str) -> ApiResult<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    if ends(name.chars().next()) && ends(name.chars().last()) && name.len() <= NAME_MAX && name.chars().all(good) {
+        return Ok(());
+    }
+    Err(ApiError::unprocessable("Name Only valid hostname characters are allowed. (a-z, A-Z, 0-9, . and -)"))
+}
+
+/// Checks the name of a snapshot or an image, which is free text.
+pub(crate) fn check_text(what: &str, name: &str) -> ApiResult<()> {
+    let turning = |c: char| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let bad = name.trim().is_empty() || name.len() > NAME_MAX || name.trim() != name;
+    if bad || name.chars().any(|c| c.is_control() || turning(c)) {
+        return Err(ApiError::unprocessable(format!("{what} must have 1 to 255 bytes of printable text")));
+    }
+    Ok(())
+}
+
+/// Checks the name of a tag.
+pub(crate) fn check_tag(name: &str) -> ApiResult<()> {
+    let good = |c: char| c.is_alphanumeric() || matches!(c, ':' | '-' | '_');
+    if !name.is_empty() && name.len() <= NAME_MAX && name.chars().all(good) {
+        return Ok(());
+    }
+    Err(ApiError::unprocessable(
+        "tag name must have 1 to 255 letters, digits, colons, dashes and underscores",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_have_names_of_lower_case() {
+        for good in ["a", "pvc-0a1b", &"x".repeat(64)] {
+            assert!(check_volume(good).is_ok(), "{good}");
+        }
+        for bad in ["", "A", "1a", "-a", "a_b", "a.b", "a b", "\u{e4}", &"x".repeat(65)] {
+            assert!(check_volume(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn droplets_have_names_of_hosts() {
+        assert!(check_droplet("Web-1.example.com").is_ok());
+        for bad in ["", "-a", "a.", "a b", "a/b", "a_b"] {
+            assert!(check_droplet(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn snapshots_have_names_of_text_and_tags_have_words() {
+        assert!(check_text("name", "Before the upgrade, 2 pm").is_ok());
+        for bad in ["", " ", " a", "a\nb", "\u{1b}", "a\u{202e}b", &"x".repeat(256)] {
+            assert!(check_text("name", bad).is_err(), "{bad:?}");
+        }
+        assert!(check_tag("env:prod_1-x").is_ok());
+        for bad in ["", "a b", "a.b", "a/b", &"x".repeat(256)] {
+            assert!(check_tag(bad).is_err(), "{bad}");
+        }
+    }
+}
