@@ -8,8 +8,8 @@
 pub mod config;
 pub mod db;
 mod http;
-mod server;
 mod pool;
+mod server;
 mod service;
 mod wire;
 mod words;

@@ -67,7 +67,8 @@ fn serve_disks(service: &Arc<Service>) -> Result<Disks> {
     let limits = Limits { memory_bytes: NBD_MEMORY_BYTES, ..Limits::default() };
     let server = NbdServer::new(Arc::new(Served(service.pools().clone())), limits).map_err(starting)?;
     let stopper = server.stopper();
-    let thread = thread::Builder::new().name("nbd".to_owned()).spawn(move || server.serve(&[listener.into()]));
+    let thread =
+        thread::Builder::new().name("nbd".to_owned()).spawn(move || server.serve(&[listener.into()]));
     Ok(Disks { stopper, thread: thread.map_err(starting)? })
 }
 
@@ -75,7 +76,8 @@ fn serve_disks(service: &Arc<Service>) -> Result<Disks> {
 fn bind(path: &Path) -> Result<UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         let message = format!("another process serves at {}", path.display());
-        return Err(Error::new(icecore::ErrorKind::InUse, message).with_hint("stop that one, or give this one another state_dir"));
+        return Err(Error::new(icecore::ErrorKind::InUse, message)
+            .with_hint("stop that one, or give this one another state_dir"));
     }
     // One of a process that has ended.
     let _ = std::fs::remove_file(path);

@@ -55,7 +55,10 @@ fn check(config: &Config) -> Result<()> {
     let mut repositories = BTreeSet::new();
     for (slug, region) in &config.regions {
         if !repositories.insert(&region.repository) {
-            return bad(format!("the region {slug} has the repository of another one"), "give it one of its own");
+            return bad(
+                format!("the region {slug} has the repository of another one"),
+                "give it one of its own",
+            );
         }
     }
     if config.accounts.is_empty() {
@@ -64,15 +67,26 @@ fn check(config: &Config) -> Result<()> {
     let mut seen = BTreeSet::new();
     for account in &config.accounts {
         if !is_word(&account.name) {
-            return bad(format!("{:?} is no name of an account", account.name), "use lower-case letters, digits and -");
+            return bad(
+                format!("{:?} is no name of an account", account.name),
+                "use lower-case letters, digits and -",
+            );
         }
         if !seen.insert(&account.name) || !seen.insert(&account.email) {
-            return bad(format!("the account {} stands there twice", account.name), "give each a name and an email of its own");
+            return bad(
+                format!("the account {} stands there twice", account.name),
+                "give each a name and an email of its own",
+            );
         }
     }
     let slugs: BTreeSet<_> = config.sizes.iter().map(|size| &size.slug).collect();
-    if slugs.len() != config.sizes.len() || config.sizes.iter().any(|size| size.disk == 0 || size.disk > 16384) {
-        return bad("the sizes are not right".to_owned(), "each needs a slug of its own and a disk of 1 to 16384 GiB");
+    if slugs.len() != config.sizes.len()
+        || config.sizes.iter().any(|size| size.disk == 0 || size.disk > 16384)
+    {
+        return bad(
+            "the sizes are not right".to_owned(),
+            "each needs a slug of its own and a disk of 1 to 16384 GiB",
+        );
     }
     let listen = config.server.listen;
     if !listen.ip().is_loopback() && !config.server.allow_plain_http {

@@ -51,7 +51,11 @@ pub struct ServerConfig {
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 8080).into(), state_dir: PathBuf::from("state"), allow_plain_http: false }
+        Self {
+            listen: ([127, 0, 0, 1], 8080).into(),
+            state_dir: PathBuf::from("state"),
+            allow_plain_http: false,
+        }
     }
 }
 
@@ -113,7 +117,13 @@ pub struct QuotaConfig {
 
 impl Default for QuotaConfig {
     fn default() -> Self {
-        Self { volumes: 1000, droplets: 1000, volume_gigabytes: 0, snapshots_per_volume: 1000, snapshot_interval_seconds: 0 }
+        Self {
+            volumes: 1000,
+            droplets: 1000,
+            volume_gigabytes: 0,
+            snapshots_per_volume: 1000,
+            snapshot_interval_seconds: 0,
+        }
     }
 }
 

@@ -37,7 +37,8 @@ impl Db {
     pub fn create_token(&self, account: &str, name: &str, now_unix_ms: i64) -> icecore::Result<String> {
         let failed = |message: String| icecore::Error::new(icecore::ErrorKind::Io, message);
         let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|error| failed(format!("the system gives no random numbers: {error}")))?;
+        getrandom::fill(&mut secret)
+            .map_err(|error| failed(format!("the system gives no random numbers: {error}")))?;
         let token = secret.iter().fold(PREFIX.to_owned(), |token, byte| token + &format!("{byte:02x}"));
         let sql = "INSERT INTO token (account, name, digest, created_ms) VALUES (?, ?, ?, ?)";
         self.lock()
@@ -53,7 +54,8 @@ impl Db {
     pub fn tokens(&self) -> icecore::Result<Vec<TokenInfo>> {
         let read = || {
             let connection = self.lock();
-            let mut all = connection.prepare("SELECT id, account, name, created_ms, used_ms FROM token ORDER BY id")?;
+            let mut all =
+                connection.prepare("SELECT id, account, name, created_ms, used_ms FROM token ORDER BY id")?;
             let rows = all.query_map([], |row| {
                 let (id, account, name) = (row.get(0)?, row.get(1)?, row.get(2)?);
                 Ok(TokenInfo { id, account, name, created_unix_ms: row.get(3)?, used_unix_ms: row.get(4)? })
@@ -61,7 +63,8 @@ impl Db {
             rows.collect::<rusqlite::Result<Vec<_>>>()
         };
         read().map_err(|error| {
-            icecore::Error::new(icecore::ErrorKind::Io, "reading the tokens in the database").with_source(error)
+            icecore::Error::new(icecore::ErrorKind::Io, "reading the tokens in the database")
+                .with_source(error)
         })
     }
 
@@ -72,7 +75,8 @@ impl Db {
     pub fn revoke_token(&self, id: i64) -> icecore::Result<bool> {
         let done = self.lock().execute("DELETE FROM token WHERE id = ?", [id]);
         done.map(|rows| rows > 0).map_err(|error| {
-            icecore::Error::new(icecore::ErrorKind::Io, "removing a token from the database").with_source(error)
+            icecore::Error::new(icecore::ErrorKind::Io, "removing a token from the database")
+                .with_source(error)
         })
     }
 
@@ -82,10 +86,10 @@ impl Db {
     pub(crate) fn token(&self, token: &str, now_unix_ms: i64) -> ApiResult<Option<(i64, String)>> {
         const MINUTE_MS: i64 = 60_000;
         let connection = self.lock();
-        let mut find = connection.prepare_cached("SELECT id, account, used_ms FROM token WHERE digest = ?")?;
-        let found = find.query_row([digest(token)], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?))
-        });
+        let mut find =
+            connection.prepare_cached("SELECT id, account, used_ms FROM token WHERE digest = ?")?;
+        let found = find
+            .query_row([digest(token)], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?)));
         let Some((id, account, used)) = found.optional()? else { return Ok(None) };
         if used.is_none_or(|used| used / MINUTE_MS != now_unix_ms / MINUTE_MS) {
             let mut note = connection.prepare_cached("UPDATE token SET used_ms = ? WHERE id = ?")?;

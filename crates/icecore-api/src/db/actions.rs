@@ -124,11 +124,13 @@ impl Db {
             read,
         );
         begun.map_err(|error| match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::ConstraintViolation) => ApiError::unprocessable(match new.resource_type {
-                "droplet" => "Droplet already has a pending event.",
-                "image" => "Image already has a pending event.",
-                _ => "Volume already has a pending event.",
-            }),
+            Some(rusqlite::ErrorCode::ConstraintViolation) => {
+                ApiError::unprocessable(match new.resource_type {
+                    "droplet" => "Droplet already has a pending event.",
+                    "image" => "Image already has a pending event.",
+                    _ => "Volume already has a pending event.",
+                })
+            }
             _ => error.into(),
         })
     }
@@ -177,8 +179,9 @@ impl Db {
     /// Returns all actions that have not ended, of whatever account, oldest first.
     pub(crate) fn unfinished_actions(&self) -> ApiResult<Vec<Action>> {
         let connection = self.lock();
-        let mut all = connection
-            .prepare_cached(&format!("SELECT {COLUMNS} FROM action WHERE status = 'in-progress' ORDER BY id"))?;
+        let mut all = connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM action WHERE status = 'in-progress' ORDER BY id"
+        ))?;
         let rows = all.query_map([], read)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }

@@ -36,7 +36,9 @@ impl Db {
         let failed = |error: rusqlite::Error| {
             icecore::Error::new(icecore::ErrorKind::Io, format!("opening the database {}", path.display()))
                 .with_source(error)
-                .with_hint("if it is damaged, move it away: it is made again from the repositories, without tokens")
+                .with_hint(
+                    "if it is damaged, move it away: it is made again from the repositories, without tokens",
+                )
         };
         let mut connection = Connection::open(path).map_err(failed)?;
         connection.busy_timeout(PATIENCE).map_err(failed)?;

@@ -50,7 +50,10 @@ impl Db {
     /// Returns the number of one, and gives it one if it has none.
     pub(crate) fn number(&self, uuid: Uuid) -> ApiResult<i64> {
         let numbers = self.numbers(&[Numbered { uuid, noted: None }])?;
-        numbers.get(&uuid).copied().ok_or_else(|| crate::words::error::ApiError::server("a number was not given"))
+        numbers
+            .get(&uuid)
+            .copied()
+            .ok_or_else(|| crate::words::error::ApiError::server("a number was not given"))
     }
 
     /// Returns what has this number, or had it.

@@ -61,10 +61,14 @@ pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
         Error::new(ErrorKind::Io, "bringing the database of the server up to date").with_source(error)
     };
     // Alone from the first look on: two programs may start at once.
-    let step = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
+    let step =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
     let version: i64 = step.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     let Some(missing) = usize::try_from(version).ok().and_then(|version| STEPS.get(version..)) else {
-        let message = format!("the database of the server has version {version}, and this program knows {}", STEPS.len());
+        let message = format!(
+            "the database of the server has version {version}, and this program knows {}",
+            STEPS.len()
+        );
         return Err(Error::new(ErrorKind::Unsupported, message).with_hint("use the newer program"));
     };
     for sql in missing {

@@ -10,7 +10,8 @@ impl Db {
     /// Notes a tag, and returns it as it was spelt first.
     pub(crate) fn make_tag(&self, account: &str, name: &str) -> ApiResult<String> {
         let connection = self.lock();
-        connection.execute("INSERT OR IGNORE INTO tag (account, name) VALUES (?, ?)", params![account, name])?;
+        connection
+            .execute("INSERT OR IGNORE INTO tag (account, name) VALUES (?, ?)", params![account, name])?;
         let sql = "SELECT name FROM tag WHERE account = ? AND name = ?";
         Ok(connection.query_row(sql, params![account, name], |row| row.get(0))?)
     }

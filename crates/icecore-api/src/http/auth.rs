@@ -24,7 +24,8 @@ pub(crate) struct TokenId(pub(crate) i64);
 pub(crate) async fn check_token(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = header.and_then(|value| value.split_once(' '));
-    let token = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    let token =
+        bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     let Some(token) = token.map(str::to_owned) else { return ApiError::unauthorized().into_response() };
     let asked = Arc::clone(&app);
     match blocking(move || asked.who(&token)).await {

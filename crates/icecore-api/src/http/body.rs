@@ -16,8 +16,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let bytes = Bytes::from_request(request, state).await;
         let bytes = bytes.map_err(|_| ApiError::bad_request("error parsing request body"))?;
-        let value: serde_json::Value =
-            serde_json::from_slice(&bytes).map_err(|_| ApiError::bad_request("error parsing request body"))?;
+        let value: serde_json::Value = serde_json::from_slice(&bytes)
+            .map_err(|_| ApiError::bad_request("error parsing request body"))?;
         if !value.is_object() {
             return Err(ApiError::bad_request("error parsing request body"));
         }

@@ -6,7 +6,10 @@ use crate::http::v2;
 
 /// What the document says of all paths together.
 #[derive(OpenApi)]
-#[openapi(info(title = "icecore", description = "The part of DigitalOcean's API that is about snapshots, for local repositories"))]
+#[openapi(info(
+    title = "icecore",
+    description = "The part of DigitalOcean's API that is about snapshots, for local repositories"
+))]
 struct Document;
 
 /// Returns the document as JSON.

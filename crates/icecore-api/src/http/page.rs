@@ -139,6 +139,11 @@ mod tests {
         }
         let beyond = page(&[("page", "9")]).of(vec![1, 2], |item| item);
         assert_eq!((beyond.items, beyond.meta.total), (vec![], 2));
-        assert!(page(&[("page", "9223372036854775807"), ("per_page", "200")]).of(vec![1], |item| item).items.is_empty());
+        assert!(
+            page(&[("page", "9223372036854775807"), ("per_page", "200")])
+                .of(vec![1], |item| item)
+                .items
+                .is_empty()
+        );
     }
 }

@@ -70,7 +70,9 @@ impl NbdAddress {
         let mut uri = format!("nbd+unix:///{id}?socket=");
         for byte in self.0.to_string_lossy().bytes() {
             match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => uri.push(char::from(byte)),
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                    uri.push(char::from(byte))
+                }
                 // Writing to a text does not fail.
                 _ => drop(write!(uri, "%{byte:02X}")),
             }

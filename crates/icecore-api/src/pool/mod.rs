@@ -41,7 +41,12 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Opens the repository of a region, and makes it where there is none.
-    pub(crate) fn open(slug: &str, config: &RegionConfig, cache: Arc<BlockCache>, now_unix_ms: i64) -> Result<Self> {
+    pub(crate) fn open(
+        slug: &str,
+        config: &RegionConfig,
+        cache: Arc<BlockCache>,
+        now_unix_ms: i64,
+    ) -> Result<Self> {
         let dir = config.repository.clone();
         let in_region = |error: Error| error.in_context(format!("region {slug}"));
         let repo = match dir.join("config").try_exists() {
@@ -93,8 +98,14 @@ fn open(dir: &std::path::Path) -> Result<Repository> {
 fn make(dir: &std::path::Path, now_unix_ms: i64) -> Result<Repository> {
     let stranger = std::fs::read_dir(dir).ok().and_then(|mut entries| entries.next()?.ok());
     if let Some(stranger) = stranger.filter(|entry| entry.file_name() != "lost+found") {
-        let message = format!("{} is no repository, and is not empty: {:?} is in it", dir.display(), stranger.file_name());
-        return Err(Error::new(ErrorKind::AlreadyExists, message).with_hint("name a repository, or a new directory"));
+        let message = format!(
+            "{} is no repository, and is not empty: {:?} is in it",
+            dir.display(),
+            stranger.file_name()
+        );
+        return Err(
+            Error::new(ErrorKind::AlreadyExists, message).with_hint("name a repository, or a new directory")
+        );
     }
     let mut key = [0; 32];
     getrandom::fill(&mut key)

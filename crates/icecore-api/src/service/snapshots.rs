@@ -45,7 +45,10 @@ impl Service {
                     }
                 };
                 let resource_id = resource.to_string();
-                found.insert(key, SnapshotItem { snapshot, pools: vec![Arc::clone(pool)], number: None, resource_id });
+                found.insert(
+                    key,
+                    SnapshotItem { snapshot, pools: vec![Arc::clone(pool)], number: None, resource_id },
+                );
             }
         }
         let mut found: Vec<_> = found.into_values().collect();
@@ -58,10 +61,8 @@ impl Service {
         let of_droplets = || snapshots.iter().filter(|item| item.snapshot.kind == ResourceKind::Droplet);
         let resources = of_droplets().filter_map(|item| item.resource_id.parse().ok());
         let resources = resources.map(|uuid| Numbered { uuid, noted: None });
-        let images = of_droplets().map(|item| Numbered {
-            uuid: item.snapshot.id.0,
-            noted: labels::number(&item.snapshot.labels),
-        });
+        let images = of_droplets()
+            .map(|item| Numbered { uuid: item.snapshot.id.0, noted: labels::number(&item.snapshot.labels) });
         let wanted: Vec<Numbered> = images.chain(resources).collect();
         let numbers: HashMap<Uuid, i64> = self.db().numbers(&wanted)?;
         for item in snapshots.iter_mut().filter(|item| item.snapshot.kind == ResourceKind::Droplet) {
@@ -83,7 +84,11 @@ impl Service {
     /// Deletes a snapshot, in all regions. What was made from it stays.
     pub(crate) fn delete_snapshot(&self, item: &SnapshotItem) -> ApiResult<()> {
         for pool in &item.pools {
-            icecore::delete_with(pool.repo(), item.snapshot.id, icecore::DeleteOptions { clones_keep_it: true })?;
+            icecore::delete_with(
+                pool.repo(),
+                item.snapshot.id,
+                icecore::DeleteOptions { clones_keep_it: true },
+            )?;
         }
         Ok(())
     }
@@ -91,6 +96,7 @@ impl Service {
 
 /// Returns the id of what a snapshot was taken of, where nobody noted it.
 fn id_of_resource(volumes: &[VolumeInfo], snapshot: &icecore::Snapshot) -> Uuid {
-    let named = volumes.iter().find(|volume| volume.name == snapshot.resource && volume.kind == snapshot.kind);
+    let named =
+        volumes.iter().find(|volume| volume.name == snapshot.resource && volume.kind == snapshot.kind);
     named.map_or_else(|| id_of_name(snapshot.kind, &snapshot.resource), |volume| volume.id.0)
 }

@@ -9,7 +9,8 @@ impl Service {
     /// Notes tags that something is made with, and returns them as they were spelt first, sorted.
     pub(crate) fn tags_for_new(&self, who: &Who, wanted: &[String]) -> ApiResult<Vec<String>> {
         wanted.iter().try_for_each(|tag| check_tag(tag))?;
-        let mut tags = wanted.iter().map(|tag| self.db().make_tag(&who.0, tag)).collect::<ApiResult<Vec<_>>>()?;
+        let mut tags =
+            wanted.iter().map(|tag| self.db().make_tag(&who.0, tag)).collect::<ApiResult<Vec<_>>>()?;
         tags.sort();
         tags.dedup();
         Ok(tags)

@@ -108,10 +108,13 @@ impl Service {
         let no_storage = || ApiError::unprocessable("Storage is not supported for this region");
         let region = |slug: &str| self.pools().get(slug).filter(|pool| pool.storage).ok_or_else(no_storage);
         let Some(snapshot) = &request.snapshot_id else {
-            let slug = request.region.as_deref().ok_or_else(|| ApiError::unprocessable("region is required"))?;
+            let slug =
+                request.region.as_deref().ok_or_else(|| ApiError::unprocessable("region is required"))?;
             let size = u64::try_from(request.size_gigabytes.unwrap_or(0)).unwrap_or(0);
             if size == 0 || size > VOLUME_GIB_MAX {
-                return Err(ApiError::unprocessable(format!("size_gigabytes must be between 1 and {VOLUME_GIB_MAX}")));
+                return Err(ApiError::unprocessable(format!(
+                    "size_gigabytes must be between 1 and {VOLUME_GIB_MAX}"
+                )));
             }
             return Ok((Arc::clone(region(slug)?), None, size * GIB));
         };
@@ -138,7 +141,9 @@ impl Service {
         let gib = volumes.iter().map(VolumeItem::size_gib).sum::<u64>() + new_bytes.div_ceil(GIB);
         let full = limits.volume_gigabytes > 0 && gib > limits.volume_gigabytes;
         if volumes.len() >= limits.volumes || full {
-            return Err(ApiError::forbidden("failed to create volume: volume/snapshot capacity limit exceeded"));
+            return Err(ApiError::forbidden(
+                "failed to create volume: volume/snapshot capacity limit exceeded",
+            ));
         }
         Ok(())
     }
@@ -164,7 +169,10 @@ impl Service {
 }
 
 /// Makes a volume of the engine. Where its name is taken, by another account for instance, it gets a number behind it.
-pub(crate) fn create_under_a_free_name(pool: &Arc<Pool>, mut options: VolumeOptions) -> ApiResult<VolumeItem> {
+pub(crate) fn create_under_a_free_name(
+    pool: &Arc<Pool>,
+    mut options: VolumeOptions,
+) -> ApiResult<VolumeItem> {
     let wanted: String = options.name.chars().take(56).collect();
     for number in 1..NAMES_MAX {
         options.name = if number == 1 { wanted.clone() } else { format!("{wanted}-{number}") };

@@ -103,7 +103,9 @@ impl From<icecore::Error> for ApiError {
 impl From<rusqlite::Error> for ApiError {
     fn from(error: rusqlite::Error) -> Self {
         if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
-            return Self::forbidden("capacity limit exceeded: there is no room for the database of the server");
+            return Self::forbidden(
+                "capacity limit exceeded: there is no room for the database of the server",
+            );
         }
         Self::server(error)
     }

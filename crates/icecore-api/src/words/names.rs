@@ -24,7 +24,11 @@ pub(crate) fn check_volume(name: &str) -> ApiResult<()> {
 pub(crate) fn check_droplet(name: &str) -> ApiResult<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    if ends(name.chars().next()) && ends(name.chars().last()) && name.len() <= NAME_MAX && name.chars().all(good) {
+    if ends(name.chars().next())
+        && ends(name.chars().last())
+        && name.len() <= NAME_MAX
+        && name.chars().all(good)
+    {
         return Ok(());
     }
     Err(ApiError::unprocessable("Name Only valid hostname characters are allowed. (a-z, A-Z, 0-9, . and -)"))

@@ -72,7 +72,11 @@ pub(crate) async fn get(
 
 /// Deletes a volume that is not attached.
 #[utoipa::path(delete, path = "/v2/volumes/{id}", tag = "Volumes", params(("id" = String, Path)), responses((status = 204)))]
-pub(crate) async fn delete(State(app): State<App>, who: Who, Path(id): Path<String>) -> ApiResult<StatusCode> {
+pub(crate) async fn delete(
+    State(app): State<App>,
+    who: Who,
+    Path(id): Path<String>,
+) -> ApiResult<StatusCode> {
     blocking(move || {
         app.delete_volume(&who, &id)?;
         Ok(StatusCode::NO_CONTENT)

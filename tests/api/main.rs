@@ -1,0 +1,4 @@
+//! The HTTP server as its clients see it: over real sockets.
+
+mod basics;
+mod support;

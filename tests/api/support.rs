@@ -1,0 +1,163 @@
+//! A server of a test, and a client of it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use icecore_api::SystemClock;
+use icecore_api::config;
+use icecore_api::config::Config;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// Two regions, two accounts, and what else a test adds.
+pub(crate) const USUAL: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+
+[regions.here]
+repository = "here"
+
+[regions.there]
+name = "Over there"
+repository = "there"
+
+[[account]]
+name = "ann"
+email = "ann@example.com"
+
+[[account]]
+name = "bob"
+email = "bob@example.com"
+"#;
+
+/// A server that runs in a directory of its own, until it is dropped.
+pub(crate) struct Server {
+    pub(crate) dir: Arc<TempDir>,
+    pub(crate) address: SocketAddr,
+    /// Of the account ann.
+    pub(crate) token: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<icecore::Result<()>>>,
+}
+
+/// An answer: status, headers, body.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    /// Returns the body as JSON; null where it is empty.
+    pub(crate) fn json(&self) -> Value {
+        if self.text.is_empty() { Value::Null } else { serde_json::from_str(&self.text).unwrap() }
+    }
+
+    /// Returns the body, of an answer that must have this status.
+    #[track_caller]
+    pub(crate) fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        self.json()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+pub(crate) fn config_in(dir: &Path, text: &str) -> Config {
+    config::parse(text, dir).unwrap()
+}
+
+impl Server {
+    /// Starts a server with the usual configuration in a new directory.
+    pub(crate) fn start() -> Self {
+        Self::start_in(Arc::new(TempDir::new().unwrap()), USUAL)
+    }
+
+    /// Starts a server in a directory that may have been one of a server before.
+    pub(crate) fn start_in(dir: Arc<TempDir>, text: &str) -> Self {
+        let config = config_in(dir.path(), text);
+        let token = icecore_api::open_database(&config).unwrap().create_token("ann", "test", 0).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let (ready, address) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            icecore_api::serve(config, Arc::new(SystemClock), |address| ready.send(address).unwrap(), async {
+                let _ = stopped.await;
+            })
+        });
+        let Ok(address) = address.recv() else { panic!("{:?}", thread.join().unwrap()) };
+        Self { dir, address, token, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Makes a token of another account.
+    pub(crate) fn token_of(&self, account: &str) -> String {
+        let config = config_in(self.dir.path(), USUAL);
+        icecore_api::open_database(&config).unwrap().create_token(account, "test", 0).unwrap()
+    }
+
+    /// Stops, and waits for the end.
+    pub(crate) fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap().unwrap();
+        }
+    }
+
+    /// Asks with the token of ann.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let text = body.map(Value::to_string);
+        self.send(method, path, Some(&self.token), text.as_deref())
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, None)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+        self.ask("POST", path, Some(body))
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Answer {
+        self.ask("DELETE", path, None)
+    }
+
+    /// Asks with any token, or none.
+    pub(crate) fn send(&self, method: &str, path: &str, token: Option<&str>, body: Option<&str>) -> Answer {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut request =
+            ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        if let Some(token) = token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let mut answer = match body {
+            Some(body) => {
+                let request =
+                    request.header("Content-Type", "application/json").body(body.to_owned()).unwrap();
+                agent.run(agent.configure_request(request).allow_non_standard_methods(true).build())
+            }
+            None => agent.run(request.body(()).unwrap()),
+        }
+        .unwrap();
+        let headers = answer.headers().iter();
+        let headers =
+            headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+        Answer {
+            status: answer.status().as_u16(),
+            headers,
+            text: answer.body_mut().read_to_string().unwrap(),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.stop();
+        }
+    }
+}
