@@ -1,4 +1,5 @@
 //! The HTTP server as its clients see it: over real sockets.
 
 mod basics;
+mod layers;
 mod support;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn;
 use axum::middleware::from_fn_with_state;
+use axum::routing::get;
 
 use crate::service::Service;
 
@@ -25,6 +26,7 @@ pub(crate) fn router(app: &App) -> Router {
     let (api, _) = api.split_for_parts();
     Router::new()
         .merge(api.with_state(Arc::clone(app)))
+        .route("/openapi.json", get(openapi::show))
         .fallback(answer::unknown)
         .method_not_allowed_fallback(answer::wrong_method)
         .layer(from_fn(answer::finish))

@@ -1,0 +1,133 @@
+"""A server of `icecore serve` in a directory of its own, for the clients that are tried against it."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ICECORE = os.environ.get("ICECORE", "icecore")
+
+CONFIG = """
+[server]
+listen = "127.0.0.1:{port}"
+state_dir = "state"
+
+[regions.here]
+name = "Here"
+repository = "here"
+
+[regions.there]
+name = "There"
+repository = "there"
+
+[[account]]
+name = "ann"
+email = "ann@example.com"
+
+[[account]]
+name = "bob"
+email = "bob@example.com"
+
+[import]
+folders = ["images"]
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    def __init__(self, directory):
+        self.dir = pathlib.Path(directory)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.config = self.dir / "server.toml"
+        self.config.write_text(CONFIG.format(port=self.port))
+        self.images = self.dir / "images"
+        self.images.mkdir()
+        self.process = None
+
+    def token(self, account="ann"):
+        made = subprocess.run(
+            [ICECORE, "token", "create", "clients", "--account", account, "--config", self.config],
+            check=True, capture_output=True, text=True,
+        )
+        return made.stdout.split()[-1]
+
+    def start(self):
+        log = open(self.dir / "log", "ab")
+        self.process = subprocess.Popen([ICECORE, "serve", "--config", self.config], stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+                urllib.request.urlopen(f"{self.url}/healthz").read()
+                return self
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit((self.dir / "log").read_text())
+            time.sleep(0.02)
+
+    def stop(self):
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            code = self.process.wait(timeout=60)
+            self.process = None
+            assert code == 0, f"the server ended with {code}:\n{(self.dir / 'log').read_text()}"
+
+
+@contextlib.contextmanager
+def server():
+    with tempfile.TemporaryDirectory(prefix="icecore-clients-") as directory:
+        one = Server(directory).start()
+        try:
+            yield one
+        except BaseException:
+            print((one.dir / "log").read_text())
+            raise
+        finally:
+            one.stop()
+
+
+def nbd_read(uri, path):
+    """Copies what a disk contains to a file."""
+    subprocess.run(["nbdcopy", uri, path], check=True)
+
+
+def nbd_write(uri, offset, text):
+    """Writes to a disk, as the machine would that runs from it."""
+    script = f"h.pwrite({text!r}, {offset}); h.flush()"
+    subprocess.run(["/usr/bin/nbdsh", "-u", uri, "-c", script], check=True)
+
+
+def file_system(path, mebibytes, files):
+    """Makes an image with a file system that has these files in it."""
+    with tempfile.TemporaryDirectory() as tree:
+        for name, content in files.items():
+            (pathlib.Path(tree) / name).write_bytes(content)
+        with open(path, "wb") as image:
+            image.truncate(mebibytes << 20)
+        subprocess.run(["/sbin/mkfs.ext4", "-q", "-F", "-d", tree, path], check=True)
+
+
+def is_same(image, disk):
+    """Tells whether a disk begins with an image and is zero behind it."""
+    compared = subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "raw", image, disk], capture_output=True, text=True)
+    assert compared.returncode in (0, 1), compared.stderr
+    return compared.returncode == 0
+
+
+def wait_for(what, seconds=60):
+    """Asks until the answer is true, as clients do that wait for an action."""
+    deadline = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+    return answer
