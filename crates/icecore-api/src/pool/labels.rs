@@ -17,7 +17,8 @@ pub(crate) const DESCRIPTION: &str = "description";
 pub(crate) const FILESYSTEM_TYPE: &str = "filesystem-type";
 /// Of a volume: the label of its file system.
 pub(crate) const FILESYSTEM_LABEL: &str = "filesystem-label";
-/// Of a volume or Droplet: its tags, with commas between them. Snapshots have tags of their own.
+/// Of a volume or Droplet: its tags, with commas between them; `tags-2` and so on where they are many. Snapshots have tags of
+/// their own.
 pub(crate) const TAGS: &str = "tags";
 /// Of a volume: the id of the engine's volume that is the disk of the Droplet that it is attached to.
 pub(crate) const ATTACHED: &str = "attached-to";
@@ -25,6 +26,27 @@ pub(crate) const ATTACHED: &str = "attached-to";
 pub(crate) const RESOURCE: &str = "resource";
 /// The integer id in the API.
 pub(crate) const NUMBER: &str = "number";
+/// Of a snapshot: the integer id of the Droplet that it was taken of.
+pub(crate) const RESOURCE_NUMBER: &str = "resource-number";
+/// Of a snapshot of a Droplet: what kind of image it is; a snapshot where that is missing.
+pub(crate) const TYPE: &str = "type";
+/// [`TYPE`] of what was taken because somebody asked for it.
+pub(crate) const TYPE_SNAPSHOT: &str = "snapshot";
+/// [`TYPE`] of what was taken by the plan of a Droplet.
+pub(crate) const TYPE_BACKUP: &str = "backup";
+/// [`TYPE`] of what was imported.
+pub(crate) const TYPE_CUSTOM: &str = "custom";
+/// [`TYPE`] of what all accounts may use.
+pub(crate) const TYPE_BASE: &str = "base";
+/// Of a volume that is being made: not to be seen, and removed if the server ends before it is done.
+pub(crate) const UNFINISHED: &str = "unfinished";
+
+/// The most tags that something has.
+pub(crate) const TAGS_MAX: usize = 64;
+/// The most labels that hold tags: four of the longest tags fit in one.
+const TAG_LABELS: usize = TAGS_MAX / 4;
+/// The longest value of a label, in bytes.
+const VALUE_BYTES_MAX: usize = 1024;
 
 /// Returns the text of a label; none where it is missing or empty.
 pub(crate) fn text<'a>(labels: &'a Labels, key: &str) -> Option<&'a str> {
@@ -41,9 +63,25 @@ pub(crate) fn number(labels: &Labels) -> Option<i64> {
     text(labels, NUMBER)?.parse().ok()
 }
 
-/// Returns the tags that a label has.
+/// Returns the integer id of what a snapshot was taken of, where that is noted.
+pub(crate) fn resource_number(labels: &Labels) -> Option<i64> {
+    text(labels, RESOURCE_NUMBER)?.parse().ok()
+}
+
+/// Returns what kind of image a snapshot of a Droplet is.
+pub(crate) fn image_type(labels: &Labels) -> &str {
+    text(labels, TYPE).unwrap_or(TYPE_SNAPSHOT)
+}
+
+/// Returns the tags that labels hold.
 pub(crate) fn tags(labels: &Labels) -> Vec<String> {
-    text(labels, TAGS).map(|tags| tags.split(',').map(str::to_owned).collect()).unwrap_or_default()
+    let held = tag_keys().filter_map(|key| text(labels, &key).map(str::to_owned));
+    held.flat_map(|tags| tags.split(',').map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// Returns the keys of the labels that hold tags.
+pub(crate) fn tag_keys() -> impl Iterator<Item = String> {
+    (1..=TAG_LABELS).map(|part| if part == 1 { TAGS.to_owned() } else { format!("{TAGS}-{part}") })
 }
 
 /// Notes a text; an empty one is not noted.
@@ -55,7 +93,38 @@ pub(crate) fn set(labels: &mut Labels, key: &str, value: &str) {
     }
 }
 
-/// Notes tags.
+/// Notes tags, in the place of those that were noted before; at most [`TAGS_MAX`].
 pub(crate) fn set_tags(labels: &mut Labels, tags: &[String]) {
-    set(labels, TAGS, &tags.join(","));
+    let mut parts = vec![String::new()];
+    for tag in tags.iter().take(TAGS_MAX) {
+        match parts.last_mut() {
+            Some(part) if part.is_empty() => part.push_str(tag),
+            Some(part) if part.len() + 1 + tag.len() <= VALUE_BYTES_MAX => {
+                part.push(',');
+                part.push_str(tag);
+            }
+            _ => parts.push(tag.clone()),
+        }
+    }
+    for (at, key) in tag_keys().enumerate() {
+        set(labels, &key, parts.get(at).map_or("", String::as_str));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_and_longest_tags_are_read_as_they_were_noted() {
+        let long = |n: usize| format!("{n:02}{}", "x".repeat(253));
+        for many in [0, 1, 4, 5, TAGS_MAX] {
+            let tags: Vec<String> = (0..many).map(long).collect();
+            let mut noted = Labels::new();
+            set_tags(&mut noted, &(0..TAGS_MAX).map(long).collect::<Vec<_>>());
+            set_tags(&mut noted, &tags);
+            assert_eq!(super::tags(&noted), tags);
+            assert!(noted.len() <= TAG_LABELS && noted.values().all(|value| value.len() <= 1024));
+        }
+    }
 }

@@ -4,6 +4,7 @@ pub(crate) mod disk;
 pub(crate) mod disks;
 pub(crate) mod exports;
 pub(crate) mod labels;
+pub(crate) mod locks;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use icecore::Result;
 
 use crate::config::RegionConfig;
 use crate::pool::disks::Disks;
+use crate::pool::locks::Locks;
 use crate::words::clock::random_id;
 
 /// A region.
@@ -37,6 +39,7 @@ pub(crate) struct Pool {
     cache: Arc<BlockCache>,
     disks: Disks,
     changes: Mutex<()>,
+    locks: Locks,
 }
 
 impl Pool {
@@ -62,6 +65,7 @@ impl Pool {
             cache,
             disks: Disks::default(),
             changes: Mutex::default(),
+            locks: Locks::default(),
         })
     }
 
@@ -83,6 +87,12 @@ impl Pool {
     /// Returns the disks that are open.
     pub(crate) fn disks(&self) -> &Disks {
         &self.disks
+    }
+
+    /// Returns the locks of single volumes, for what takes longer than [`changes`](Self::changes) may be held. Whoever needs both
+    /// takes this one first.
+    pub(crate) fn locks(&self) -> &Locks {
+        &self.locks
     }
 
     /// Keeps others from changing what is in the region, between a look and what is done about it. Held shortly.

@@ -3,6 +3,8 @@
 mod account;
 mod actions;
 pub(crate) mod items;
+mod rebuild;
+mod scratch;
 mod snapshots;
 mod tags;
 pub(crate) mod volumes;
@@ -67,7 +69,9 @@ impl Service {
             pools.insert(slug.clone(), Arc::new(pool));
         }
         let nbd = config.nbd.socket.clone().unwrap_or_else(|| config.server.state_dir.join("nbd"));
-        Ok(Self { config, db, clock, pools, nbd: NbdAddress(nbd) })
+        let service = Self { config, db, clock, pools, nbd: NbdAddress(nbd) };
+        service.take_over().map_err(|error| Error::new(icecore::ErrorKind::Io, error.message))?;
+        Ok(service)
     }
 
     /// Returns the configuration.

@@ -59,8 +59,10 @@ impl Service {
     /// Gives the snapshots of Droplets their numbers, and those of the Droplets.
     fn give_numbers(&self, snapshots: &mut [SnapshotItem]) -> ApiResult<()> {
         let of_droplets = || snapshots.iter().filter(|item| item.snapshot.kind == ResourceKind::Droplet);
-        let resources = of_droplets().filter_map(|item| item.resource_id.parse().ok());
-        let resources = resources.map(|uuid| Numbered { uuid, noted: None });
+        let resources = of_droplets().filter_map(|item| {
+            let uuid = item.resource_id.parse().ok()?;
+            Some(Numbered { uuid, noted: labels::resource_number(&item.snapshot.labels) })
+        });
         let images = of_droplets()
             .map(|item| Numbered { uuid: item.snapshot.id.0, noted: labels::number(&item.snapshot.labels) });
         let wanted: Vec<Numbered> = images.chain(resources).collect();

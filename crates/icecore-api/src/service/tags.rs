@@ -1,7 +1,9 @@
 //! Tags.
 
+use crate::pool::labels;
 use crate::service::Service;
 use crate::service::Who;
+use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names::check_tag;
 
@@ -13,6 +15,9 @@ impl Service {
             wanted.iter().map(|tag| self.db().make_tag(&who.0, tag)).collect::<ApiResult<Vec<_>>>()?;
         tags.sort();
         tags.dedup();
+        if tags.len() > labels::TAGS_MAX {
+            return Err(ApiError::unprocessable(format!("there are at most {} tags", labels::TAGS_MAX)));
+        }
         Ok(tags)
     }
 }
