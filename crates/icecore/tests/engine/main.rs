@@ -33,6 +33,8 @@ mod keep_going;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod map;
+#[cfg(test)]
 mod mend;
 #[cfg(test)]
 mod model;
