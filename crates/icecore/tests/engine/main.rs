@@ -39,6 +39,8 @@ mod mend;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod moved;
+#[cfg(test)]
 mod noise;
 #[cfg(test)]
 mod parity;
