@@ -26,6 +26,7 @@ fn every_command_has_a_manual_page_and_the_first_lists_the_exit_codes() {
     for command in [
         "snapshot-create",
         "snapshot-diff",
+        "snapshot-map",
         "snapshot-prune",
         "restore",
         "verify",

@@ -162,3 +162,29 @@ fn a_diff_shows_ranges_and_sums() {
     let same = place.run(&["snapshot", "diff", "base", "base", "--summary"]).exits(0);
     assert_eq!(same.out, "the images are equal\n");
 }
+
+#[test]
+fn a_map_shows_data_shared_data_and_changes() {
+    let place = Place::with_snapshot();
+    let picture = |arguments: &[&str]| {
+        let done = place.run(&[&["snapshot", "map"], arguments].concat()).exits(0);
+        let lines = done.out.lines().skip(2).take_while(|line| !line.is_empty());
+        let cells = |line: &str| line.split_once("  ").map(|_| line[12..].to_owned()).unwrap();
+        (lines.map(cells).collect::<String>(), done.out)
+    };
+    // Data of 300 000 bytes, and of 70 000 up to the end; 769 blocks in all, and cells of one block.
+    let (cells, text) = picture(&["base", "--width", "100"]);
+    assert_eq!(cells, format!("{}{}{}", "#".repeat(74), ".".repeat(677), "#".repeat(18)));
+    assert!(text.contains("a character is 4.0 KiB") && text.contains("\n 400.0 KiB  "), "{text}");
+    assert!(text.contains("# own data, 365.0 KiB") && !text.contains("changed"), "{text}");
+    place.scribble("disk.raw", 8192, 4096);
+    place.run(&["snapshot", "create", "disk.raw", "--name", "next"]).exits(0);
+    let (cells, _) = picture(&["next", "--width", "100"]);
+    assert_eq!(cells, format!("ss#{}{}{}", "s".repeat(71), ".".repeat(677), "s".repeat(18)));
+    let (cells, text) = picture(&["next", "--width", "100", "--against", "base"]);
+    assert_eq!(cells, format!("ss+{}{}{}", "s".repeat(71), ".".repeat(677), "s".repeat(18)));
+    assert!(text.contains("+ changed since base"), "{text}");
+    assert_eq!(picture(&["next", "--width", "1"]).0.len(), 24);
+    place.run(&["snapshot", "map", "next", "--width", "0"]).exits(2);
+    place.run(&["snapshot", "map", "next", "--against", "nope"]).exits(3).says(&["nope"]);
+}

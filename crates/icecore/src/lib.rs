@@ -2,7 +2,7 @@
 //! snapshots in a repository, and snapshots become images again.
 //!
 //! A [`Repository`] is opened in a [`Storage`], most often a directory ([`FsStorage`]). Everything that is done with it is
-//! a function over it: [`capture`], [`restore`], [`list`], [`find`], [`delete`], [`diff`](fn@diff), [`verify`], [`gc`], [`repair_index`],
+//! a function over it: [`capture`], [`restore`], [`list`], [`find`], [`delete`], [`diff`](fn@diff), [`image_map`], [`verify`], [`gc`], [`repair_index`],
 //! [`stats`]; [`retention`] plans deletions. [`bench`](fn@bench) measures all of this on given data. Images and targets are anything that implements [`ReadAt`] and [`WriteAt`]: files and block devices are
 //! [`ImageFile`], [`NewTarget`] and [`OpenTarget`].
 //!
@@ -113,6 +113,10 @@ pub use crate::verbs::diff::ChangedRange;
 pub use crate::verbs::diff::DiffTotals;
 pub use crate::verbs::diff::diff;
 pub use crate::verbs::gc;
+pub use crate::verbs::map::ImageMap;
+pub use crate::verbs::map::MAP_CELLS_MAX;
+pub use crate::verbs::map::MapCell;
+pub use crate::verbs::map::image_map;
 pub use crate::verbs::parity::ParityReport;
 pub use crate::verbs::parity::parity_report;
 pub use crate::verbs::parity::set_parity;

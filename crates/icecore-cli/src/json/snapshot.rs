@@ -6,6 +6,8 @@ use std::time::Duration;
 use icecore::BadRanges;
 use icecore::CaptureReport;
 use icecore::Change;
+use icecore::ImageMap;
+use icecore::MapCell;
 use icecore::RestoreReport;
 use serde::Serialize;
 
@@ -183,6 +185,39 @@ impl From<icecore::DiffTotals> for DiffTotals {
             zero_bytes: totals.zero_bytes,
             gone_bytes: totals.gone_bytes,
             pages_read: totals.pages_read,
+        }
+    }
+}
+
+/// Of `snapshot map`.
+#[derive(Serialize)]
+pub(crate) struct MapResult {
+    snapshot: Snapshot,
+    against: Option<Snapshot>,
+    cell_bytes: u64,
+    cells: Vec<Cell>,
+}
+
+/// A part of an image.
+#[derive(Serialize)]
+struct Cell {
+    data_bytes: u64,
+    shared_bytes: u64,
+    changed_bytes: Option<u64>,
+}
+
+impl From<&ImageMap> for MapResult {
+    fn from(map: &ImageMap) -> Self {
+        let cell = |cell: &MapCell| Cell {
+            data_bytes: cell.data_bytes,
+            shared_bytes: cell.shared_bytes,
+            changed_bytes: map.against.as_ref().map(|_| cell.changed_bytes),
+        };
+        Self {
+            snapshot: Snapshot::from(&map.snapshot),
+            against: map.against.as_ref().map(Snapshot::from),
+            cell_bytes: map.cell_bytes,
+            cells: map.cells.iter().map(cell).collect(),
         }
     }
 }

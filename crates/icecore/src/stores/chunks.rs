@@ -10,6 +10,7 @@ use crate::format::pack::Entry;
 use crate::pure::compress::Codec;
 use crate::pure::compress::Decoder;
 use crate::stores::base::Base;
+use crate::stores::fence::generation;
 use crate::stores::index::Hint;
 use crate::stores::index::Index;
 use crate::stores::index::RunFile;
@@ -28,6 +29,7 @@ use crate::words::ids::PageId;
 use crate::words::ids::RunId;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sync::Mutex;
 use crate::words::sync::RwLock;
 
 /// The packs and the index over them.
@@ -36,6 +38,8 @@ pub(crate) struct Store {
     packs: PackCache,
     rescued: Rescued,
     index: RwLock<Arc<Index>>,
+    /// The generation of the repository when somebody last looked for what gc has moved.
+    looked_at: Mutex<Option<u64>>,
 }
 
 /// A chunk or a page, found in a pack.
@@ -55,6 +59,7 @@ impl Store {
             packs: PackCache::default(),
             rescued: Rescued::default(),
             index: RwLock::new(Arc::new(index)),
+            looked_at: Mutex::default(),
         })
     }
 
@@ -81,6 +86,18 @@ impl Store {
         *index = Arc::new(Index::load(&self.base, &index)?);
         self.packs.clear();
         self.rescued.forget_failed();
+        Ok(())
+    }
+
+    /// Loads the index anew if gc may have moved something since this was last called. For whoever has found a chunk without all
+    /// that it needs of it, and searches again then: a damaged repository is not loaded anew for each chunk.
+    pub(crate) fn look_again(&self) -> Result<()> {
+        let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = generation(&self.base)?;
+        if *looked_at != Some(now) {
+            self.reload()?;
+            *looked_at = Some(now);
+        }
         Ok(())
     }
 
@@ -195,8 +212,15 @@ impl Store {
 
     /// Returns the chunk where a slot of it has its data: another copy, where the one that was found lacks it.
     pub(crate) fn copy_with(&self, found: &Located, slot: u8) -> Result<Located> {
-        let mut copies = self.copies(&found.entry.id)?.into_iter();
-        copies.find(|copy| copy.pack.has_slot(&copy.entry, slot)).ok_or_else(|| {
+        let find = || -> Result<Option<Located>> {
+            let mut copies = self.copies(&found.entry.id)?.into_iter();
+            Ok(copies.find(|copy| copy.pack.has_slot(&copy.entry, slot)))
+        };
+        if let Some(copy) = find()? {
+            return Ok(copy);
+        }
+        self.look_again()?;
+        find()?.ok_or_else(|| {
             let (id, pack) = (ChunkId(found.entry.id), found.pack.id);
             Error::corrupt(format!("slot {slot} of chunk {id} is needed and pack {pack} does not have it"))
                 .with_hint("run `icecore repair index`, then `icecore verify`")

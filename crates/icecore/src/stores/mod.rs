@@ -27,6 +27,7 @@ pub(crate) mod records;
 pub(crate) mod rescued;
 pub(crate) mod run_builder;
 pub(crate) mod run_writer;
+pub(crate) mod sharing;
 pub(crate) mod substitute;
 pub(crate) mod tree_builder;
 pub(crate) mod volumes;

@@ -11,6 +11,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::names::Labels;
+use crate::words::sizes::IMAGE_BYTES_MAX;
 use crate::world::storage::LockMode;
 use crate::world::storage::publish_bytes;
 use crate::world::storage::read_all;
@@ -91,6 +92,21 @@ pub(crate) fn save_labels(
         }
         Ok(record)
     })
+}
+
+/// Returns the record of a volume that was made larger.
+///
+/// # Errors
+/// `InvalidInput` for a size that is smaller than it has.
+pub(crate) fn grown(record: &VolumeRecord, size_bytes: u64) -> Result<VolumeRecord> {
+    let (name, now) = (&record.name, record.size_bytes);
+    if size_bytes < now || size_bytes > IMAGE_BYTES_MAX {
+        let message = format!("volume {name} has {now} bytes and cannot be made {size_bytes} bytes");
+        return Err(Error::new(ErrorKind::InvalidInput, message).with_hint(
+            "volumes only grow; to get a smaller disk, make a new one and copy what is in the file systems",
+        ));
+    }
+    Ok(VolumeRecord { size_bytes, ..record.clone() })
 }
 
 /// Keeps others from replacing the record of a volume meanwhile. Nobody waits for another lock in it.

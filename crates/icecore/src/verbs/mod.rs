@@ -5,6 +5,7 @@ pub(crate) mod capture;
 pub(crate) mod catalog;
 pub(crate) mod diff;
 pub mod gc;
+pub(crate) mod map;
 pub(crate) mod parity;
 pub(crate) mod repair;
 pub(crate) mod restore;

@@ -183,14 +183,38 @@ impl Volume {
 
     /// Makes durable that an overlay was sealed, and what is in it. The caller keeps syncs from going on meanwhile.
     fn publish(&self) -> Result<()> {
-        let base = self.repo.base();
         let stack = self.stack().clone();
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        self.publish_as(&mut record, &stack)
+    }
+
+    /// The same for a record that is about to be that of the volume.
+    fn publish_as(&self, record: &mut VolumeRecord, stack: &Stack) -> Result<()> {
         for sealed in &stack.overlays[1..] {
             sealed.sync().map_err(|error| Error::io(format!("syncing volume {}", self.name), error))?;
         }
-        volumes::save(base, &mut record)?;
+        volumes::save(self.repo.base(), record)?;
         self.unpublished.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Makes it larger while it is used. What is added is zero, and survives a power cut as a size when this returns. Who has
+    /// asked for the size before knows the old one; a client of an NBD server sees the new one when it connects anew.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a size that is smaller than it has.
+    pub fn grow(&self, size_bytes: u64) -> Result<()> {
+        let _syncs_wait = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
+        let stack = self.stack().clone();
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut grown = volumes::grown(&record, size_bytes)?;
+        if grown.size_bytes == record.size_bytes {
+            return Ok(());
+        }
+        // Nothing lies beyond the old end before the record says that there is room for it.
+        self.publish_as(&mut grown, &stack)?;
+        *record = grown;
+        self.stack.write().unwrap_or_else(PoisonError::into_inner).size_bytes = size_bytes;
         Ok(())
     }
 

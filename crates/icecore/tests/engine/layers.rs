@@ -53,7 +53,7 @@ const LAYERS: &[&[&str]] = &[
     &["stores/substitute", "stores/tree_builder"],
     &["stores/examine", "stores/index_writer", "stores/items"],
     &["stores/walk"],
-    &["stores/pairs"],
+    &["stores/pairs", "stores/sharing"],
     // The handle.
     &["repository"],
     // Views of what it holds.
@@ -105,6 +105,7 @@ const LAYERS: &[&[&str]] = &[
         "verbs/retention",
         "verbs/stats",
     ],
+    &["verbs/map"],
     &["verbs/volume/info", "verbs/volume/export"],
     &["verbs/volume/create", "verbs/volume/labels", "verbs/volume/snapshot"],
     &["verbs/volume/change"],
@@ -123,6 +124,8 @@ const VERBS_THAT_USE_OTHERS: &[(&str, &str)] = &[
     ("bench", "stats"),
     ("bench", "verify"),
     ("capture", "catalog"), // a capture returns a snapshot as the catalog shows it, under a name that is free
+    ("map", "catalog"),     // a map is of a snapshot as the catalog shows it
+    ("map", "diff"),        // what changed is what a diff says
     ("repair", "verify"),   // what is lost is told in the same words
     ("volume", "capture"),  // a snapshot of a volume is a capture of what was written
     ("volume", "catalog"),  // and volumes are told of with snapshots as the catalog shows them

@@ -33,9 +33,13 @@ mod keep_going;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod map;
+#[cfg(test)]
 mod mend;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod moved;
 #[cfg(test)]
 mod noise;
 #[cfg(test)]

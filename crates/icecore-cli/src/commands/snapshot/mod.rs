@@ -6,6 +6,7 @@ pub(crate) mod delete;
 pub(crate) mod diff;
 pub(crate) mod get;
 pub(crate) mod list;
+pub(crate) mod map;
 pub(crate) mod protect;
 pub(crate) mod prune;
 pub(crate) mod rename;
@@ -39,6 +40,7 @@ enum SnapshotCommand {
     Protect(protect::ProtectArgs),
     Unprotect(protect::UnprotectArgs),
     Diff(diff::DiffArgs),
+    Map(map::MapArgs),
     Prune(prune::PruneArgs),
 }
 
@@ -55,6 +57,7 @@ impl SnapshotArgs {
             SnapshotCommand::Protect(_) => "snapshot protect",
             SnapshotCommand::Unprotect(_) => "snapshot unprotect",
             SnapshotCommand::Diff(_) => "snapshot diff",
+            SnapshotCommand::Map(_) => "snapshot map",
             SnapshotCommand::Prune(_) => "snapshot prune",
         }
     }
@@ -70,6 +73,7 @@ impl SnapshotArgs {
             SnapshotCommand::Protect(args) => args.run(app),
             SnapshotCommand::Unprotect(args) => args.run(app),
             SnapshotCommand::Diff(args) => args.run(app),
+            SnapshotCommand::Map(args) => args.run(app),
             SnapshotCommand::Prune(args) => args.run(app),
         }
     }

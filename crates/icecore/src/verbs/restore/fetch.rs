@@ -161,7 +161,15 @@ fn fetch_anyhow(
 ) -> Result<Fetched> {
     let slots = |piece: &Piece| (piece.slot..=u8::MAX).take(usize::from(piece.blocks));
     let wanted: BTreeSet<u8> = pieces.iter().flat_map(slots).collect();
-    let saved = rescue(store, located, &Vec::from_iter(wanted))?;
+    let wanted = Vec::from_iter(wanted);
+    let mut saved = rescue(store, located, &wanted)?;
+    if saved.len() < wanted.len() {
+        // Gc may have moved the copy that has them.
+        store.look_again()?;
+        if let Ok(now) = store.need_chunk(&ChunkId(located.entry.id)) {
+            saved.extend(rescue(store, &now, &wanted)?);
+        }
+    }
     let mut fetched = Fetched::default();
     for piece in pieces {
         let slots: Vec<u8> = slots(piece).collect();

@@ -11,12 +11,9 @@ use crate::stores::records;
 use crate::stores::volumes;
 use crate::verbs::volume::create::new_overlay;
 use crate::verbs::volume::info::VolumeInfo;
-use crate::words::error::Error;
-use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::names::check_volume_name;
-use crate::words::sizes::IMAGE_BYTES_MAX;
 use crate::world::storage::LockMode;
 
 /// Takes a volume for the caller alone.
@@ -34,16 +31,9 @@ fn take(repo: &Repository, name: &str) -> Result<(VolumeRecord, Held)> {
 /// # Errors
 /// `InvalidInput` for a size that is smaller than it has; `InUse` if it is open.
 pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<VolumeInfo> {
-    let (mut record, _lock) = take(repo, name)?;
-    let now = record.size_bytes;
-    if size_bytes < now || size_bytes > IMAGE_BYTES_MAX {
-        let message = format!("volume {name} has {now} bytes and cannot be made {size_bytes} bytes");
-        return Err(Error::new(ErrorKind::InvalidInput, message).with_hint(
-            "volumes only grow; to get a smaller disk, make a new one and copy what is in the file systems",
-        ));
-    }
-    if size_bytes > now {
-        record.size_bytes = size_bytes;
+    let (before, _lock) = take(repo, name)?;
+    let mut record = volumes::grown(&before, size_bytes)?;
+    if record != before {
         let _commit = fence::lock(repo.base(), layout::LOCK_COMMIT, LockMode::Exclusive)?;
         volumes::save(repo.base(), &mut record)?;
     }

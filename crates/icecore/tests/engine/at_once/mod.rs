@@ -2,7 +2,7 @@
 //! loses a byte, every operation ends, and gc gives back what is not used.
 
 mod broken;
-mod hooked;
+pub(crate) mod hooked;
 mod schedule;
 mod world;
 

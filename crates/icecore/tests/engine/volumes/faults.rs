@@ -166,6 +166,41 @@ fn reset_restore_resize_and_delete_are_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_volume_grows_or_not_while_it_is_open() {
+    let start = Start::new();
+    let mut larger = start.image.clone();
+    larger.resize(20 * BLOCK + 1, 0);
+    let len = larger.len() as u64;
+    start.each(|files, repo, way, fault| {
+        let Ok(volume) = open(repo, NAME) else { return };
+        let result = volume.grow(len);
+        let told = format!("{fault:?}: {result:?}");
+        match &result {
+            Ok(()) => assert_eq!(volume.len(), len, "{told}"),
+            Err(error) => {
+                assert_eq!(error.kind(), way.kind, "{told}");
+                assert_eq!(volume.len(), IMAGE_BYTES as u64, "{told}");
+                assert!(volume.write_at(IMAGE_BYTES as u64, &[1]).is_err(), "{told}: it has grown");
+            }
+        }
+        let mut after = larger.clone();
+        let goes_on = !way.for_good && fault.first().is_some();
+        if goes_on {
+            volume.grow(len).unwrap_or_else(|error| panic!("{told}, once more: {error}"));
+            after[20 * BLOCK - 5..].fill(3);
+            volume.write_at(20 * BLOCK as u64 - 5, &[3; 6]).unwrap();
+            volume.sync().unwrap();
+        }
+        drop(volume);
+        let repo = clean(files);
+        let found = image(&repo).unwrap();
+        let has_grown = goes_on || result.is_ok();
+        assert!(found == after || !has_grown && found == start.image, "{told}: it is something else");
+        assert_sound(&repo, &told);
+    });
+}
+
+#[test]
 fn labels_are_set_or_not_while_the_volume_is_open() {
     let start = Start::new();
     let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);

@@ -46,6 +46,9 @@ enum Step {
     Grow {
         bytes: usize,
     },
+    GrowOpen {
+        bytes: usize,
+    },
     Gc,
     DeleteOldest,
     /// What it was made from goes while it is open.
@@ -67,6 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Reset),
         1 => Just(Step::Restore),
         1 => (1..6_000_000_usize).prop_map(|bytes| Step::Grow { bytes }),
+        2 => (1..3_000_000_usize).prop_map(|bytes| Step::GrowOpen { bytes }),
         1 => Just(Step::Gc),
         1 => Just(Step::DeleteOldest),
         1 => Just(Step::DeleteOrigin),
@@ -155,6 +159,11 @@ impl World {
                 self.volume = None;
                 let len = (self.image.len() + bytes).min(2 * BASE_BYTES);
                 icecore::resize_volume(&self.repo, NAME, len as u64).unwrap();
+                self.image.resize(len, 0);
+            }
+            Step::GrowOpen { bytes } => {
+                let len = (self.image.len() + bytes).min(2 * BASE_BYTES);
+                self.volume().grow(len as u64).unwrap();
                 self.image.resize(len, 0);
             }
             Step::Gc => drop(collect(&self.repo).unwrap()),

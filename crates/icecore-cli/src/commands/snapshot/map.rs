@@ -1,0 +1,92 @@
+//! `icecore snapshot map`.
+
+use icecore::ImageMap;
+use icecore::MapCell;
+use icecore::Result;
+
+use crate::app::App;
+use crate::commands::title;
+use crate::exit::Verdict;
+use crate::json;
+use crate::units;
+
+/// How many lines a picture has at most.
+const LINES: usize = 24;
+
+/// Draw where in an image data is, what of it other snapshots have too, and what changed
+///
+/// Each character of the picture stands for a part of the image, a multiple of 4 KiB. It shows what most of the data there is: own to
+/// this snapshot, or shared, which is what others name in their manifests too, anywhere in their images. With --against, it shows first of all
+/// whether anything there changed. -o json has the numbers.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MapArgs {
+    /// The snapshot: an id, a unique beginning of an id, a name, or RESOURCE@latest
+    #[arg(value_name = "SNAP")]
+    snapshot: String,
+    /// Show what changed since this snapshot
+    #[arg(long, value_name = "SNAP")]
+    against: Option<String>,
+    /// How many characters a line of the picture has, 1 to 1000. There are up to 24 lines
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    width: u16,
+}
+
+impl MapArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        let repo = app.open()?;
+        let snapshot = icecore::find(&repo, &self.snapshot)?;
+        let against = self.against.as_ref().map(|spec| icecore::find(&repo, spec)).transpose()?;
+        let width = usize::from(self.width);
+        let map = icecore::image_map(&repo, snapshot.id, width * LINES, against.map(|other| other.id))?;
+        app.ui.result(&json::MapResult::from(&map), &picture(&map, width))?;
+        Ok(Verdict::Clean)
+    }
+}
+
+/// Returns a map for people.
+fn picture(map: &ImageMap, width: usize) -> String {
+    let size = units::bytes(map.snapshot.size_bytes);
+    let head = format!("{}: {size}, a character is {}", title(&map.snapshot), units::bytes(map.cell_bytes));
+    let lines = (0_u64..).zip(map.cells.chunks(width));
+    let lines: String = lines
+        .map(|(number, cells)| {
+            let offset = map.cell_bytes.saturating_mul(number.saturating_mul(width as u64));
+            format!("{:>10}  {}\n", units::bytes(offset), cells.iter().map(character).collect::<String>())
+        })
+        .collect();
+    let all = map.total();
+    let own = all.data_bytes - all.shared_bytes.min(all.data_bytes);
+    let mut legend = vec![
+        format!(". zeros, {}", units::bytes(map.snapshot.size_bytes.saturating_sub(all.data_bytes))),
+        format!("# own data, {}", units::bytes(own)),
+        format!("s shared with other snapshots, {}", units::bytes(all.shared_bytes)),
+    ];
+    if let Some(other) = &map.against {
+        legend.push(format!("+ changed since {}, {}", title(other), units::bytes(all.changed_bytes)));
+    }
+    format!("{head}\n\n{lines}\n{}", legend.join("\n"))
+}
+
+fn character(cell: &MapCell) -> char {
+    match cell {
+        MapCell { changed_bytes: 1.., .. } => '+',
+        MapCell { data_bytes: 0, .. } => '.',
+        MapCell { data_bytes, shared_bytes, .. } if shared_bytes >= &(data_bytes / 2) => 's',
+        _ => '#',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_says_what_most_of_a_cell_is() {
+        let cell = |data_bytes, shared_bytes, changed_bytes| {
+            character(&MapCell { data_bytes, shared_bytes, changed_bytes })
+        };
+        assert_eq!([cell(0, 0, 0), cell(8192, 0, 0), cell(8192, 8192, 0)], ['.', '#', 's']);
+        assert_eq!([cell(12288, 4096, 0), cell(12288, 8192, 0)], ['#', 's']);
+        assert_eq!([cell(0, 0, 4096), cell(8192, 8192, 4096)], ['+', '+']);
+    }
+}
