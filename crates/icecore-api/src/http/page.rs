@@ -41,6 +41,18 @@ pub(crate) fn origin(parts: &Parts) -> String {
     format!("{scheme}://{host}")
 }
 
+/// Scheme and host of a request, as the client used them: what addresses in answers begin with.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin(pub(crate) String);
+
+impl<S: Sync> FromRequestParts<S> for Origin {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(origin(parts)))
+    }
+}
+
 /// Says that a request came over TLS.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Encrypted;

@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::Weak;
 
+use icecore::Error;
+use icecore::ErrorKind;
 use icecore::Result;
 use icecore::Volume;
 
@@ -65,6 +67,16 @@ impl Pool {
         };
         self.disks().tidy();
         done
+    }
+
+    /// Makes a volume larger that nobody uses.
+    pub(crate) fn grow_disk(&self, name: &str, size_bytes: u64) -> Result<()> {
+        let slot = self.disks().slot(name);
+        let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.strong_count() > 0 {
+            return Err(Error::new(ErrorKind::InUse, "the volume is in use").with_hint("disconnect its clients first"));
+        }
+        icecore::resize_volume(self.repo(), name, size_bytes).map(drop)
     }
 
     /// Tells whether somebody uses a volume through this server.

@@ -83,12 +83,18 @@ impl SnapshotItem {
         self.number.map_or_else(|| self.snapshot.id.to_string(), |number| number.to_string())
     }
 
+    /// Tells whether it is a snapshot: not a backup, and not an image that was imported.
+    pub(crate) fn is_proper(&self) -> bool {
+        labels::image_type(&self.snapshot.labels) == labels::TYPE_SNAPSHOT
+    }
+
     /// Returns the slugs of the regions that have it.
     pub(crate) fn regions(&self) -> Vec<String> {
         self.pools.iter().map(|pool| pool.slug.clone()).collect()
     }
 
-    /// Returns how much data is in it, in GiB, rounded to four decimals.
+    /// Returns how much data is in the whole image, without holes and zeros, in GiB, rounded to four decimals. It is the same
+    /// whatever the repository had of it before.
     pub(crate) fn size_gigabytes(&self) -> f64 {
         gigabytes(self.snapshot.stats.data_bytes)
     }

@@ -2,11 +2,16 @@
 
 mod account;
 mod actions;
+mod attachments;
+mod file_systems;
 pub(crate) mod items;
 mod rebuild;
 mod scratch;
 mod snapshots;
-mod tags;
+pub(crate) mod tagging;
+pub(crate) mod tags;
+pub(crate) mod volume_actions;
+mod volume_snapshots;
 pub(crate) mod volumes;
 
 use std::collections::BTreeMap;

@@ -5,12 +5,14 @@ use icecore::ResourceKind;
 use crate::db::Numbered;
 use crate::pool::labels;
 use crate::service::Service;
+use crate::service::Who;
 use crate::words::error::ApiResult;
 
 impl Service {
     /// Does all of it, before anybody asks for anything.
     pub(super) fn take_over(&self) -> ApiResult<()> {
         self.take_over_numbers()?;
+        self.take_over_tags()?;
         self.remove_unfinished()?;
         self.clear_scratch();
         Ok(())
@@ -32,6 +34,19 @@ impl Service {
         }
         all.retain(|item| item.noted.is_some());
         self.db().numbers(&all)?;
+        Ok(())
+    }
+
+    /// Notes all tags that something has, as they are spelt where they are oldest.
+    fn take_over_tags(&self) -> ApiResult<()> {
+        for account in &self.config().accounts {
+            let who = Who(account.name.clone());
+            let mut things = self.tagged_things(&who)?;
+            things.sort_by_key(|thing| thing.created_unix_ms);
+            for tag in things.iter().flat_map(|thing| &thing.tags) {
+                self.db().make_tag(&who.0, tag)?;
+            }
+        }
         Ok(())
     }
 

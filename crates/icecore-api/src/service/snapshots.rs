@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use icecore::ErrorKind;
 use icecore::ResourceKind;
+use icecore::Snapshot;
 use icecore::SnapshotId;
 use icecore::VolumeInfo;
 use uuid::Uuid;
@@ -15,7 +17,6 @@ use crate::service::Service;
 use crate::service::Who;
 use crate::service::items::SnapshotItem;
 use crate::service::items::id_of_name;
-use crate::service::items::is_owned_by;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
@@ -27,7 +28,19 @@ impl Service {
         for pool in self.pools().values() {
             let mut volumes = None;
             for snapshot in icecore::list(pool.repo())?.snapshots {
-                if !is_owned_by(&snapshot.labels, &who.0, first) {
+                // What another program took says nothing of its origin; the volume of that name does.
+                let origin = match snapshot.labels.contains_key(labels::RESOURCE) {
+                    true => None,
+                    false => {
+                        if volumes.is_none() {
+                            volumes = Some(icecore::list_volumes(pool.repo())?.volumes);
+                        }
+                        origin(volumes.as_deref().unwrap_or_default(), &snapshot)
+                    }
+                };
+                let owner = labels::text(&snapshot.labels, labels::ACCOUNT);
+                let owner = owner.or(origin.and_then(|volume| labels::text(&volume.labels, labels::ACCOUNT)));
+                if owner.unwrap_or(first) != who.0 {
                     continue;
                 }
                 let key = (snapshot.created_unix_ms, snapshot.id);
@@ -35,15 +48,9 @@ impl Service {
                     known.pools.push(Arc::clone(pool));
                     continue;
                 }
-                let resource = match labels::id(&snapshot.labels, labels::RESOURCE) {
-                    Some(id) => id,
-                    None => {
-                        if volumes.is_none() {
-                            volumes = Some(icecore::list_volumes(pool.repo())?.volumes);
-                        }
-                        id_of_resource(volumes.as_deref().unwrap_or_default(), &snapshot)
-                    }
-                };
+                let noted = labels::id(&snapshot.labels, labels::RESOURCE);
+                let resource = noted.or(origin.map(|volume| volume.id.0));
+                let resource = resource.unwrap_or_else(|| id_of_name(snapshot.kind, &snapshot.resource));
                 let resource_id = resource.to_string();
                 found.insert(
                     key,
@@ -79,26 +86,42 @@ impl Service {
 
     /// Returns the snapshot of an id: the UUID of one of a volume, or the number of one of a Droplet.
     pub(crate) fn snapshot(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
+        // Ids are the same however they are spelt.
+        let id = id.parse::<Uuid>().map_or_else(|_| id.to_owned(), |uuid| uuid.to_string());
         let all = self.snapshots(who)?;
         all.into_iter().find(|item| item.id() == id).ok_or_else(ApiError::not_found)
     }
 
+    /// Returns the same, if that is a snapshot and no other kind of image.
+    pub(crate) fn proper_snapshot(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
+        let item = self.snapshot(who, id)?;
+        match item.is_proper() {
+            true => Ok(item),
+            false => Err(ApiError::bad_request("the resource is not a snapshot")),
+        }
+    }
+
     /// Deletes a snapshot, in all regions. What was made from it stays.
     pub(crate) fn delete_snapshot(&self, item: &SnapshotItem) -> ApiResult<()> {
+        let mut deleted = false;
         for pool in &item.pools {
-            icecore::delete_with(
-                pool.repo(),
-                item.snapshot.id,
-                icecore::DeleteOptions { clones_keep_it: true },
-            )?;
+            let options = icecore::DeleteOptions { clones_keep_it: true };
+            match icecore::delete_with(pool.repo(), item.snapshot.id, options) {
+                Ok(_) => deleted = true,
+                // Somebody else was faster.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(())
+        if deleted { Ok(()) } else { Err(ApiError::not_found()) }
     }
 }
 
-/// Returns the id of what a snapshot was taken of, where nobody noted it.
-fn id_of_resource(volumes: &[VolumeInfo], snapshot: &icecore::Snapshot) -> Uuid {
-    let named =
-        volumes.iter().find(|volume| volume.name == snapshot.resource && volume.kind == snapshot.kind);
-    named.map_or_else(|| id_of_name(snapshot.kind, &snapshot.resource), |volume| volume.id.0)
+/// Returns the volume that a snapshot was taken of, where nobody noted that.
+fn origin<'a>(volumes: &'a [VolumeInfo], snapshot: &Snapshot) -> Option<&'a VolumeInfo> {
+    volumes.iter().find(|volume| {
+        volume.name == snapshot.resource
+            && volume.kind == snapshot.kind
+            && volume.created_unix_ms <= snapshot.created_unix_ms
+    })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use icecore::ErrorKind;
 use icecore::ResourceKind;
-use icecore::SnapshotId;
+use icecore::Snapshot;
 use icecore::VolumeId;
 use icecore::VolumeOptions;
 use uuid::Uuid;
@@ -14,6 +14,8 @@ use crate::pool::labels;
 use crate::pool::labels::Labels;
 use crate::service::Service;
 use crate::service::Who;
+use crate::service::file_systems;
+use crate::service::file_systems::FileSystem;
 use crate::service::items::GIB;
 use crate::service::items::VolumeItem;
 use crate::service::items::is_owned_by;
@@ -43,6 +45,13 @@ pub(crate) struct VolumeRequest {
 impl Service {
     /// Returns all disks of an account of one kind, oldest first: its volumes, or those of its Droplets.
     pub(crate) fn disks(&self, who: &Who, kind: ResourceKind) -> ApiResult<Vec<VolumeItem>> {
+        let mut all = self.disks_and_unfinished(who, kind)?;
+        all.retain(|item| item.label(labels::UNFINISHED).is_empty());
+        Ok(all)
+    }
+
+    /// Returns the same, with those that are being made.
+    fn disks_and_unfinished(&self, who: &Who, kind: ResourceKind) -> ApiResult<Vec<VolumeItem>> {
         let mut found = Vec::new();
         for pool in self.pools().values() {
             let all = icecore::list_volumes(pool.repo())?.volumes.into_iter();
@@ -69,42 +78,82 @@ impl Service {
         self.volumes(who)?.into_iter().find(|item| item.id() == id).ok_or_else(ApiError::not_found)
     }
 
-    /// Makes a volume: of zeros, or with the content of a snapshot.
+    /// Makes a volume: of zeros, with a new file system, or with the content of a snapshot.
     pub(crate) fn create_volume(&self, who: &Who, request: &VolumeRequest) -> ApiResult<VolumeItem> {
         names::check_volume(&request.name)?;
-        check_filesystem(request)?;
-        let (pool, snapshot, size_bytes) = self.content_of_new_volume(who, request)?;
-        let tags = self.tags_for_new(who, &request.tags)?;
-        let mut labels = Labels::from([(labels::ACCOUNT.to_owned(), who.0.clone())]);
-        labels::set(&mut labels, labels::NAME, &request.name);
-        labels::set(&mut labels, labels::DESCRIPTION, &request.description);
-        labels::set(&mut labels, labels::FILESYSTEM_TYPE, &request.filesystem_type);
-        labels::set(&mut labels, labels::FILESYSTEM_LABEL, &request.filesystem_label);
-        labels::set_tags(&mut labels, &tags);
-        let _changes = pool.changes();
-        let volumes = self.volumes(who)?;
-        if volumes.iter().any(|item| item.pool.slug == pool.slug && item.name() == request.name) {
-            return Err(ApiError::conflict("failed to create volume: already exists"));
-        }
-        self.check_quota(&volumes, size_bytes)?;
-        let options = VolumeOptions {
-            id: VolumeId(new_id()),
-            name: request.name.clone(),
-            created_unix_ms: self.now_unix_ms(),
-            kind: Some(ResourceKind::Volume),
-            snapshot,
-            size_bytes: Some(size_bytes),
-            labels,
+        names::check_description(&request.description)?;
+        let (system, system_label) = (&request.filesystem_type, &request.filesystem_label);
+        file_systems::check(system, system_label)?;
+        let content = self.content_of_new_volume(who, request)?;
+        self.check_one_more_volume(who, &content, &request.name)?;
+        let made = match content.snapshot.is_none() && !system.is_empty() {
+            true => Some(self.make_file_system(system, system_label, content.size_bytes)?),
+            false => None,
         };
-        create_under_a_free_name(&pool, options)
+        let new = {
+            let _changes = content.pool.changes();
+            self.check_one_more_volume(who, &content, &request.name)?;
+            let labels = self.labels_of_new_volume(who, request, &content, made.is_some())?;
+            let options = VolumeOptions {
+                id: VolumeId(new_id()),
+                name: request.name.clone(),
+                created_unix_ms: self.now_unix_ms(),
+                kind: Some(ResourceKind::Volume),
+                snapshot: content.snapshot.as_ref().map(|snapshot| snapshot.id),
+                size_bytes: Some(content.size_bytes),
+                labels,
+            };
+            create_under_a_free_name(&content.pool, options)?
+        };
+        match made {
+            Some(made) => self.finish_with(&made, new),
+            None => Ok(new),
+        }
     }
 
-    /// Returns where a new volume is made, of what, and its size in bytes.
-    fn content_of_new_volume(
+    /// Gives a new volume its file system, and shows it then; or removes it.
+    fn finish_with(&self, made: &FileSystem, new: VolumeItem) -> ApiResult<VolumeItem> {
+        let finished = self.write_file_system(made, &new).and_then(|()| {
+            let unfinished = [labels::UNFINISHED.to_owned()];
+            Ok(icecore::relabel_volume(new.pool.repo(), &new.info.name, &Labels::new(), &unfinished)?)
+        });
+        match finished {
+            Ok(info) => Ok(VolumeItem { info, ..new }),
+            Err(error) => {
+                if let Err(kept) = self.delete_disk(&new) {
+                    tracing::warn!(volume = %new.info.name, %kept, "what was not finished stays until the next start");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn labels_of_new_volume(
         &self,
         who: &Who,
         request: &VolumeRequest,
-    ) -> ApiResult<(Arc<Pool>, Option<SnapshotId>, u64)> {
+        content: &Content,
+        unfinished: bool,
+    ) -> ApiResult<Labels> {
+        let tags = self.tags_for_new(who, &request.tags)?;
+        let mut new = Labels::from([(labels::ACCOUNT.to_owned(), who.0.clone())]);
+        labels::set(&mut new, labels::NAME, &request.name);
+        labels::set(&mut new, labels::DESCRIPTION, &request.description);
+        // What is in a snapshot is not formatted, whatever was asked for.
+        let of_snapshot = content.snapshot.as_ref().map(|snapshot| &snapshot.labels);
+        for (key, asked) in [
+            (labels::FILESYSTEM_TYPE, &request.filesystem_type),
+            (labels::FILESYSTEM_LABEL, &request.filesystem_label),
+        ] {
+            labels::set(&mut new, key, of_snapshot.and_then(|old| labels::text(old, key)).unwrap_or(asked));
+        }
+        labels::set_tags(&mut new, &tags);
+        labels::set(&mut new, labels::UNFINISHED, if unfinished { "yes" } else { "" });
+        Ok(new)
+    }
+
+    /// Returns where a new volume is made, of what, and its size.
+    fn content_of_new_volume(&self, who: &Who, request: &VolumeRequest) -> ApiResult<Content> {
         let no_storage = || ApiError::unprocessable("Storage is not supported for this region");
         let region = |slug: &str| self.pools().get(slug).filter(|pool| pool.storage).ok_or_else(no_storage);
         let Some(snapshot) = &request.snapshot_id else {
@@ -116,13 +165,10 @@ impl Service {
                     "size_gigabytes must be between 1 and {VOLUME_GIB_MAX}"
                 )));
             }
-            return Ok((Arc::clone(region(slug)?), None, size * GIB));
+            return Ok(Content { pool: Arc::clone(region(slug)?), snapshot: None, size_bytes: size * GIB });
         };
         // The size asked for is of no account: clients compare, and grow the volume afterwards.
-        let item = self.snapshot(who, snapshot)?;
-        if item.snapshot.kind != ResourceKind::Volume {
-            return Err(ApiError::not_found());
-        }
+        let item = self.volume_snapshot(who, snapshot)?;
         let pool = match &request.region {
             None => item.pools.first().ok_or_else(ApiError::not_found)?,
             Some(slug) => item.pools.iter().find(|pool| pool.slug == *slug).ok_or_else(|| {
@@ -132,40 +178,93 @@ impl Service {
         if !pool.storage {
             return Err(no_storage());
         }
-        let gib = item.snapshot.min_disk_gib().max(1);
-        Ok((Arc::clone(pool), Some(item.snapshot.id), gib * GIB))
+        let size_bytes = item.snapshot.min_disk_gib().max(1) * GIB;
+        Ok(Content { pool: Arc::clone(pool), snapshot: Some(item.snapshot), size_bytes })
     }
 
-    fn check_quota(&self, volumes: &[VolumeItem], new_bytes: u64) -> ApiResult<()> {
-        let limits = &self.config().limits;
-        let gib = volumes.iter().map(VolumeItem::size_gib).sum::<u64>() + new_bytes.div_ceil(GIB);
-        let full = limits.volume_gigabytes > 0 && gib > limits.volume_gigabytes;
-        if volumes.len() >= limits.volumes || full {
+    fn check_one_more_volume(&self, who: &Who, content: &Content, name: &str) -> ApiResult<()> {
+        let volumes = self.disks_and_unfinished(who, ResourceKind::Volume)?;
+        if volumes.iter().any(|item| item.pool.slug == content.pool.slug && item.name() == name) {
+            return Err(ApiError::conflict("failed to create volume: already exists"));
+        }
+        if volumes.len() >= self.config().limits.volumes {
             return Err(ApiError::forbidden(
                 "failed to create volume: volume/snapshot capacity limit exceeded",
             ));
         }
-        Ok(())
+        self.check_gigabytes(&volumes, content.size_bytes.div_ceil(GIB))
+    }
+
+    /// Checks that an account may have so many GiB more.
+    pub(super) fn check_gigabytes(&self, volumes: &[VolumeItem], more: u64) -> ApiResult<()> {
+        let most = self.config().limits.volume_gigabytes;
+        let gib = volumes.iter().map(VolumeItem::size_gib).fold(more, u64::saturating_add);
+        match most > 0 && gib > most {
+            true => Err(ApiError::forbidden(format!(
+                "volume/snapshot capacity limit exceeded: {gib} GiB of at most {most}"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns the volume of a name in a region.
+    pub(crate) fn volume_named(&self, who: &Who, name: &str, region: &str) -> ApiResult<VolumeItem> {
+        let mut all = self.volumes(who)?.into_iter();
+        all.find(|item| item.name() == name && item.pool.slug == region).ok_or_else(ApiError::not_found)
     }
 
     /// Deletes a volume that is not attached. Its snapshots stay.
     pub(crate) fn delete_volume(&self, who: &Who, id: &str) -> ApiResult<()> {
         let found = self.volume(who, id)?;
-        let _changes = found.pool.changes();
-        // As it is now that nobody attaches it.
-        let item = self.volume(who, id)?;
-        if item.attached_to().is_some() {
-            return Err(ApiError::conflict("attached volume cannot be deleted"));
-        }
-        self.delete_disk(&item)
+        // Once a snapshot of it is done.
+        found.pool.locks().alone(found.id(), || {
+            let _changes = found.pool.changes();
+            // As it is now that nobody attaches it.
+            let item = self.volume(who, id)?;
+            if self.attachment(who, &item)?.is_some() {
+                return Err(ApiError::conflict("attached volume cannot be deleted"));
+            }
+            self.delete_disk(&item)
+        })
     }
 
     /// Deletes a disk, whoever uses it.
     pub(crate) fn delete_disk(&self, item: &VolumeItem) -> ApiResult<()> {
         let name = &item.info.name;
+        self.adopt_snapshots(item)?;
         item.pool.with_closed_disk(name, || icecore::delete_volume(item.pool.repo(), name))?;
         Ok(())
     }
+
+    /// Notes with snapshots that another program took of a disk what they are of and whose they are: once it is gone, or another
+    /// one has its name, nothing else says so.
+    fn adopt_snapshots(&self, item: &VolumeItem) -> ApiResult<()> {
+        let repo = item.pool.repo();
+        for snapshot in icecore::list(repo)?.snapshots {
+            if snapshot.kind != item.info.kind
+                || snapshot.resource != item.info.name
+                || snapshot.created_unix_ms < item.info.created_unix_ms
+                || snapshot.labels.contains_key(labels::RESOURCE)
+            {
+                continue;
+            }
+            let mut set = Labels::new();
+            labels::set(&mut set, labels::RESOURCE, &item.id().to_string());
+            labels::set(&mut set, labels::RESOURCE_NUMBER, item.label(labels::NUMBER));
+            if !snapshot.labels.contains_key(labels::ACCOUNT) {
+                labels::set(&mut set, labels::ACCOUNT, item.label(labels::ACCOUNT));
+            }
+            icecore::relabel(repo, snapshot.id, &set, &[])?;
+        }
+        Ok(())
+    }
+}
+
+/// What a new volume is made of, and where.
+struct Content {
+    pool: Arc<Pool>,
+    snapshot: Option<Snapshot>,
+    size_bytes: u64,
 }
 
 /// Makes a volume of the engine. Where its name is taken, by another account for instance, it gets a number behind it.
@@ -183,22 +282,4 @@ pub(crate) fn create_under_a_free_name(
         }
     }
     Err(ApiError::conflict("failed to create volume: too many have this name"))
-}
-
-fn check_filesystem(request: &VolumeRequest) -> ApiResult<()> {
-    let label_max = match request.filesystem_type.as_str() {
-        "" => 0,
-        "ext4" => 16,
-        "xfs" => 12,
-        _ => return Err(ApiError::unprocessable("filesystem_type must be ext4 or xfs")),
-    };
-    if request.filesystem_label.len() > label_max {
-        return Err(ApiError::unprocessable(
-            "filesystem_label needs a filesystem_type, and has at most 16 bytes for ext4 and 12 for xfs",
-        ));
-    }
-    if request.description.len() > 1024 || request.description.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(ApiError::unprocessable("description must have at most 1024 bytes of printable text"));
-    }
-    Ok(())
 }

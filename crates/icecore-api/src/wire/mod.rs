@@ -7,4 +7,6 @@ pub(crate) mod error;
 pub(crate) mod list;
 pub(crate) mod region;
 pub(crate) mod snapshot;
+pub(crate) mod tag;
 pub(crate) mod volume;
+pub(crate) mod volume_action;

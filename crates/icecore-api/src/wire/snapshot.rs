@@ -23,7 +23,7 @@ pub(crate) struct SnapshotJson {
     pub(crate) resource_type: String,
     /// GiB: the size of the disk.
     pub(crate) min_disk_size: u64,
-    /// GiB of data in it, compressed as far as it was new.
+    /// GiB of data in it, without holes and zeros.
     pub(crate) size_gigabytes: f64,
     pub(crate) tags: Vec<String>,
 }

@@ -65,6 +65,14 @@ impl ApiError {
         Self { retry_after: Some(retry_after), ..Self::new(429, "too_many_requests", message) }
     }
 
+    /// What the engine refuses. Where another program has what is needed, that is no conflict of names, and is told apart.
+    pub(crate) fn busy(error: icecore::Error) -> Self {
+        match error.kind() {
+            ErrorKind::InUse => Self::unprocessable(told(&error)),
+            _ => error.into(),
+        }
+    }
+
     /// A bug. Clients try again, whatever they asked for: so it is never said after something was changed.
     pub(crate) fn server(why: impl fmt::Display) -> Self {
         tracing::error!(error = %why, "unexpected");
@@ -80,13 +88,18 @@ impl fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {}
 
+/// Returns what an error says, and what to do about it.
+fn told(error: &icecore::Error) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error} ({hint})"),
+        None => error.to_string(),
+    }
+}
+
 /// Clients try again on a 5xx, even what was half done: so that none of these errors is one.
 impl From<icecore::Error> for ApiError {
     fn from(error: icecore::Error) -> Self {
-        let message = match error.hint() {
-            Some(hint) => format!("{error} ({hint})"),
-            None => error.to_string(),
-        };
+        let message = told(&error);
         match error.kind() {
             ErrorKind::NotFound => Self::not_found_saying(message),
             ErrorKind::AlreadyExists | ErrorKind::InUse => Self::conflict(message),

@@ -7,6 +7,8 @@ use crate::words::error::ApiResult;
 const VOLUME_NAME_MAX: usize = 64;
 /// The longest name of a Droplet, a snapshot, an image or a tag, in bytes.
 const NAME_MAX: usize = 255;
+/// The longest description, in bytes.
+const DESCRIPTION_MAX: usize = 1024;
 
 /// Checks the name of a new volume: lower-case letters, digits and `-`, beginning with a letter.
 pub(crate) fn check_volume(name: &str) -> ApiResult<()> {
@@ -40,6 +42,14 @@ pub(crate) fn check_text(what: &str, name: &str) -> ApiResult<()> {
     let bad = name.trim().is_empty() || name.len() > NAME_MAX || name.trim() != name;
     if bad || name.chars().any(|c| c.is_control() || turning(c)) {
         return Err(ApiError::unprocessable(format!("{what} must have 1 to 255 bytes of printable text")));
+    }
+    Ok(())
+}
+
+/// Checks the description of something.
+pub(crate) fn check_description(text: &str) -> ApiResult<()> {
+    if text.len() > DESCRIPTION_MAX || text.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(ApiError::unprocessable("description must have at most 1024 bytes of printable text"));
     }
     Ok(())
 }

@@ -3,6 +3,10 @@
 mod account;
 mod actions;
 mod regions;
+mod snapshots;
+mod tags;
+mod volume_actions;
+mod volume_snapshots;
 mod volumes;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -18,6 +22,16 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(regions::list_sizes))
         .routes(routes!(actions::list))
         .routes(routes!(actions::get))
-        .routes(routes!(volumes::list, volumes::create))
+        .routes(routes!(snapshots::list))
+        .routes(routes!(snapshots::get, snapshots::delete))
+        .routes(routes!(tags::list, tags::create))
+        .routes(routes!(tags::get, tags::delete))
+        .routes(routes!(tags::add, tags::remove))
+        .routes(routes!(volumes::list, volumes::create, volumes::delete_by_name))
         .routes(routes!(volumes::get, volumes::delete))
+        .routes(routes!(volume_actions::act_by_name))
+        .routes(routes!(volume_actions::act, volume_actions::list))
+        .routes(routes!(volume_actions::get))
+        .routes(routes!(volume_snapshots::get, volume_snapshots::delete))
+        .routes(routes!(volume_snapshots::list, volume_snapshots::create))
 }

@@ -17,11 +17,11 @@ use crate::wire::volume::NewVolume;
 use crate::wire::volume::VolumeBody;
 use crate::wire::volume::VolumeJson;
 use crate::wire::volume::VolumesBody;
+use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-fn show(service: &Service, item: &VolumeItem) -> ApiResult<VolumeJson> {
-    let droplet = item.attached_to().map(|disk| service.db().number(disk)).transpose()?;
-    Ok(VolumeJson::new(service, item, droplet))
+fn show(service: &Service, who: &Who, item: &VolumeItem) -> ApiResult<VolumeJson> {
+    Ok(VolumeJson::new(service, item, service.attachment(who, item)?))
 }
 
 /// All volumes, oldest first.
@@ -40,8 +40,11 @@ pub(crate) async fn list(
         volumes.retain(|item| params.get("name").is_none_or(|name| item.name() == name));
         volumes.retain(|item| params.get("region").is_none_or(|region| item.pool.slug == region));
         let total = volumes.len();
-        let shown = volumes.iter().skip(page.offset()).take(page.size()).map(|item| show(&app, item));
-        Ok(Json(page.with(shown.collect::<ApiResult<_>>()?, total).into()))
+        let droplets = app.droplet_numbers(&who)?;
+        let of = |item: &VolumeItem| item.attached_to().and_then(|disk| droplets.get(&disk).copied());
+        let some = volumes.iter().skip(page.offset()).take(page.size());
+        let shown = some.map(|item| VolumeJson::new(&app, item, of(item))).collect();
+        Ok(Json(page.with(shown, total).into()))
     })
     .await
 }
@@ -55,7 +58,7 @@ pub(crate) async fn create(
 ) -> ApiResult<(StatusCode, Json<VolumeBody>)> {
     blocking(move || {
         let item = app.create_volume(&who, &new.into())?;
-        Ok((StatusCode::CREATED, Json(VolumeBody { volume: show(&app, &item)? })))
+        Ok((StatusCode::CREATED, Json(VolumeBody { volume: show(&app, &who, &item)? })))
     })
     .await
 }
@@ -67,7 +70,7 @@ pub(crate) async fn get(
     who: Who,
     Path(id): Path<String>,
 ) -> ApiResult<Json<VolumeBody>> {
-    blocking(move || Ok(Json(VolumeBody { volume: show(&app, &app.volume(&who, &id)?)? }))).await
+    blocking(move || Ok(Json(VolumeBody { volume: show(&app, &who, &app.volume(&who, &id)?)? }))).await
 }
 
 /// Deletes a volume that is not attached.
@@ -78,6 +81,25 @@ pub(crate) async fn delete(
     Path(id): Path<String>,
 ) -> ApiResult<StatusCode> {
     blocking(move || {
+        app.delete_volume(&who, &id)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// Deletes the volume of a name that is not attached.
+#[utoipa::path(delete, path = "/v2/volumes", tag = "Volumes", params(("name" = String, Query), ("region" = String, Query)),
+    responses((status = 204)))]
+pub(crate) async fn delete_by_name(
+    State(app): State<App>,
+    who: Who,
+    params: Params,
+) -> ApiResult<StatusCode> {
+    blocking(move || {
+        let (Some(name), Some(region)) = (params.get("name"), params.get("region")) else {
+            return Err(ApiError::unprocessable("name and region are required"));
+        };
+        let id = app.volume_named(&who, name, region)?.id().to_string();
         app.delete_volume(&who, &id)?;
         Ok(StatusCode::NO_CONTENT)
     })

@@ -1,0 +1,112 @@
+//! `/v2/tags`
+
+use axum::Json;
+use axum::extract::Path;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use crate::http::App;
+use crate::http::answer::blocking;
+use crate::http::body::Body;
+use crate::http::page::Origin;
+use crate::http::page::Page;
+use crate::service::Who;
+use crate::service::tagging::TagTarget;
+use crate::wire::tag::NewTag;
+use crate::wire::tag::TagBody;
+use crate::wire::tag::TagJson;
+use crate::wire::tag::TagResources;
+use crate::wire::tag::TagsBody;
+use crate::words::error::ApiResult;
+
+/// All tags, by name.
+#[utoipa::path(get, path = "/v2/tags", tag = "Tags", params(
+    ("page" = Option<u32>, Query), ("per_page" = Option<u32>, Query)
+), responses((status = 200, body = TagsBody)))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    who: Who,
+    Origin(origin): Origin,
+    page: Page,
+) -> ApiResult<Json<TagsBody>> {
+    blocking(move || {
+        let all = app.tags(&who)?;
+        Ok(Json(page.of(all, |tag| TagJson::new(tag, &origin)).into()))
+    })
+    .await
+}
+
+/// Makes a tag. One that is there already is the answer.
+#[utoipa::path(post, path = "/v2/tags", tag = "Tags", request_body = NewTag, responses((status = 201, body = TagBody)))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    who: Who,
+    Origin(origin): Origin,
+    Body(new): Body<NewTag>,
+) -> ApiResult<(StatusCode, Json<TagBody>)> {
+    blocking(move || {
+        let tag = app.create_tag(&who, &new.name.unwrap_or_default())?;
+        Ok((StatusCode::CREATED, Json(TagBody { tag: TagJson::new(tag, &origin) })))
+    })
+    .await
+}
+
+/// One tag.
+#[utoipa::path(get, path = "/v2/tags/{name}", tag = "Tags", params(("name" = String, Path)),
+    responses((status = 200, body = TagBody)))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    who: Who,
+    Origin(origin): Origin,
+    Path(name): Path<String>,
+) -> ApiResult<Json<TagBody>> {
+    blocking(move || Ok(Json(TagBody { tag: TagJson::new(app.tag(&who, &name)?, &origin) }))).await
+}
+
+/// Deletes a tag; what had it stays.
+#[utoipa::path(delete, path = "/v2/tags/{name}", tag = "Tags", params(("name" = String, Path)), responses((status = 204)))]
+pub(crate) async fn delete(
+    State(app): State<App>,
+    who: Who,
+    Path(name): Path<String>,
+) -> ApiResult<StatusCode> {
+    blocking(move || {
+        app.delete_tag(&who, &name)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// Gives a tag to resources.
+#[utoipa::path(post, path = "/v2/tags/{name}/resources", tag = "Tags", params(("name" = String, Path)),
+    request_body = TagResources, responses((status = 204)))]
+pub(crate) async fn add(
+    State(app): State<App>,
+    who: Who,
+    Path(name): Path<String>,
+    Body(body): Body<TagResources>,
+) -> ApiResult<StatusCode> {
+    blocking(move || {
+        let targets: Vec<TagTarget> = body.resources.into_iter().map(TagTarget::from).collect();
+        app.tag_resources(&who, &name, &targets)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// Takes a tag away from resources.
+#[utoipa::path(delete, path = "/v2/tags/{name}/resources", tag = "Tags", params(("name" = String, Path)),
+    request_body = TagResources, responses((status = 204)))]
+pub(crate) async fn remove(
+    State(app): State<App>,
+    who: Who,
+    Path(name): Path<String>,
+    Body(body): Body<TagResources>,
+) -> ApiResult<StatusCode> {
+    blocking(move || {
+        let targets: Vec<TagTarget> = body.resources.into_iter().map(TagTarget::from).collect();
+        app.untag_resources(&who, &name, &targets)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}

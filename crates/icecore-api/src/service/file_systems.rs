@@ -1,0 +1,112 @@
+//! File systems of new volumes: made by the programs of the system in a sparse file, of which the volume gets what is written.
+
+use std::fs::File;
+use std::io;
+use std::process::Command;
+use std::process::Stdio;
+
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::ImageFile;
+use icecore::NoProgress;
+use icecore::WriteAt;
+use tempfile::NamedTempFile;
+
+use crate::service::Service;
+use crate::service::items::VolumeItem;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+/// Where programs are that make file systems.
+const PATH: &str = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin";
+/// By how much a file is shorter than the volume where the file system below has no room for a file of 16 TiB.
+const SHORTER_BYTES: u64 = 1 << 20;
+
+/// A file system that a new volume gets.
+pub(crate) struct FileSystem(NamedTempFile);
+
+impl Service {
+    /// Makes a file system, `ext4` or `xfs`, for a volume of this size.
+    pub(crate) fn make_file_system(&self, kind: &str, label: &str, size_bytes: u64) -> ApiResult<FileSystem> {
+        let file = self.scratch_file()?;
+        stretch(file.as_file(), size_bytes)
+            .map_err(|error| Error::io("making a file for a file system", error))?;
+        let (program, package, arguments): (_, _, &[&str]) = match kind {
+            // What is not written now, the kernel writes when the file system is mounted.
+            "ext4" => (
+                "mkfs.ext4",
+                "e2fsprogs",
+                &["-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"],
+            ),
+            _ => ("mkfs.xfs", "xfsprogs", &["-q", "-f", "-K"]),
+        };
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", PATH).env("LC_ALL", "C").args(arguments);
+        if !label.is_empty() {
+            command.args(["-L", label]);
+        }
+        run(command.arg(file.path()), program, package)?;
+        Ok(FileSystem(file))
+    }
+
+    /// Writes a file system to a volume, durably.
+    pub(crate) fn write_file_system(&self, made: &FileSystem, volume: &VolumeItem) -> ApiResult<()> {
+        let image = ImageFile::open(made.0.path())?;
+        let disk = volume.pool.open_disk(&volume.info.name)?;
+        let written = disk.with(|volume| {
+            icecore::export_volume(&image, volume, &NoProgress)?;
+            volume.sync().map_err(|error| Error::io("writing a file system to a volume", error))
+        });
+        Ok(written.map_err(|error| Error::io("writing a file system to a volume", error))??)
+    }
+}
+
+/// Makes a file so long, without anything in it.
+fn stretch(file: &File, size_bytes: u64) -> io::Result<()> {
+    match file.set_len(size_bytes) {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            file.set_len(size_bytes.saturating_sub(SHORTER_BYTES))
+        }
+        done => done,
+    }
+}
+
+fn run(command: &mut Command, program: &str, package: &str) -> ApiResult<()> {
+    let done = command.stdin(Stdio::null()).output();
+    let done = done.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ApiError::unprocessable(format!(
+            "failed to create volume: the server has no {program}; install the package {package}, or leave \
+             filesystem_type out"
+        )),
+        _ => Error::io(format!("running {program}"), error).into(),
+    })?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&done.stderr);
+    let said: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if said.iter().any(|line| line.contains("No space left")) {
+        return Err(Error::new(ErrorKind::NoSpace, format!("{program} had no room for its file")).into());
+    }
+    Err(ApiError::unprocessable(format!("failed to create volume: {program} says: {}", said.join("; "))))
+}
+
+/// Checks what is asked of a file system.
+pub(crate) fn check(kind: &str, label: &str) -> ApiResult<()> {
+    let label_max = match kind {
+        "" => 0,
+        "ext4" => 16,
+        "xfs" => 12,
+        _ => return Err(ApiError::unprocessable("filesystem_type must be ext4 or xfs")),
+    };
+    if label.len() > label_max {
+        return Err(ApiError::unprocessable(
+            "filesystem_label needs a filesystem_type, and has at most 16 bytes for ext4 and 12 for xfs",
+        ));
+    }
+    let good = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '\\' | '"' | '\'');
+    if !label.chars().all(good) {
+        return Err(ApiError::unprocessable("filesystem_label has letters, digits and signs, no spaces"));
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! What is done to volumes and done at once: they are attached, detached, and made larger.
+
+use icecore::VolumeInfo;
+
+use crate::db::Action;
+use crate::db::NewAction;
+use crate::service::Service;
+use crate::service::Who;
+use crate::service::items::GIB;
+use crate::service::items::VolumeItem;
+use crate::service::volumes::VOLUME_GIB_MAX;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+/// What is to be done to a volume.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct VolumeActionRequest {
+    /// `attach`, `detach` or `resize`.
+    pub(crate) kind: String,
+    pub(crate) droplet_id: Option<i64>,
+    pub(crate) size_gigabytes: Option<i64>,
+    /// Where the volume must be.
+    pub(crate) region: Option<String>,
+    /// Tags that the volume gets beside those it has.
+    pub(crate) tags: Vec<String>,
+}
+
+/// What was found to be possible.
+enum Plan {
+    Attach(VolumeItem),
+    Detach,
+    Resize(u64),
+}
+
+impl Plan {
+    /// Returns the type of its action.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Attach(_) => "attach_volume",
+            Self::Detach => "detach_volume",
+            Self::Resize(_) => "resize_volume",
+        }
+    }
+}
+
+impl Service {
+    /// Does something to a volume, and returns the action, which is completed.
+    pub(crate) fn act_on_volume(
+        &self,
+        who: &Who,
+        id: &str,
+        request: &VolumeActionRequest,
+    ) -> ApiResult<Action> {
+        let found = self.volume(who, id)?;
+        if request.region.as_deref().is_some_and(|region| region != found.pool.slug) {
+            return Err(ApiError::unprocessable(format!("the volume is in the region {}", found.pool.slug)));
+        }
+        let _changes = found.pool.changes();
+        // As it is now that nobody else changes it.
+        let item = self.volume(who, id)?;
+        let plan = self.plan(who, &item, request)?;
+        let tags = self.tags_for_new(who, &request.tags)?;
+        let begun = self.db().begin_action(&NewAction {
+            account: &who.0,
+            kind: plan.kind(),
+            resource_type: "volume",
+            resource: item.id(),
+            resource_id: None,
+            region: &item.pool.slug,
+            job: None,
+            now_unix_ms: self.now_unix_ms(),
+        })?;
+        let done = self.carry_out(&item, &plan).and_then(|()| self.add_tags_to_disk(&item, &tags));
+        let problem = done.as_ref().err().map(ToString::to_string);
+        let ended = self.db().end_action(begun.id, problem.as_deref(), self.now_unix_ms());
+        done.and(ended)
+    }
+
+    fn plan(&self, who: &Who, item: &VolumeItem, request: &VolumeActionRequest) -> ApiResult<Plan> {
+        match request.kind.as_str() {
+            "attach" => Ok(Plan::Attach(self.check_attach(who, item, request.droplet_id)?)),
+            "detach" => self.check_detach(who, item, request.droplet_id).map(|()| Plan::Detach),
+            "resize" => self.check_resize(who, &item.info, request.size_gigabytes).map(Plan::Resize),
+            _ => Err(ApiError::not_found_saying("The specified action type is not available.")),
+        }
+    }
+
+    /// Returns the new size in bytes.
+    fn check_resize(&self, who: &Who, volume: &VolumeInfo, gib: Option<i64>) -> ApiResult<u64> {
+        let gib = gib.ok_or_else(|| ApiError::unprocessable("size_gigabytes is required"))?;
+        let gib = u64::try_from(gib).unwrap_or(0);
+        if gib > VOLUME_GIB_MAX {
+            return Err(ApiError::unprocessable(format!(
+                "failed to resize volume: size_gigabytes must be at most {VOLUME_GIB_MAX}"
+            )));
+        }
+        let now = volume.size_bytes;
+        if gib * GIB <= now {
+            return Err(ApiError::unprocessable(format!(
+                "failed to resize volume: volumes only grow, and this one has {} GiB",
+                now.div_ceil(GIB)
+            )));
+        }
+        self.check_gigabytes(&self.volumes(who)?, gib - now.div_ceil(GIB))?;
+        Ok(gib * GIB)
+    }
+
+    fn carry_out(&self, item: &VolumeItem, plan: &Plan) -> ApiResult<()> {
+        match plan {
+            Plan::Attach(droplet) => self.note_attachment(item, Some(droplet.id())),
+            Plan::Detach => self.note_attachment(item, None),
+            Plan::Resize(bytes) => item.pool.grow_disk(&item.info.name, *bytes).map_err(ApiError::busy),
+        }
+    }
+}

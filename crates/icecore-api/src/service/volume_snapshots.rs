@@ -1,0 +1,130 @@
+//! Snapshots of volumes: taken at once, of what the volume is at that moment, while it is written to.
+
+use std::sync::Arc;
+
+use icecore::NoProgress;
+use icecore::ResourceKind;
+use icecore::SnapshotId;
+use icecore::VolumeSnapshotOptions;
+use uuid::Uuid;
+
+use crate::pool::labels;
+use crate::pool::labels::Labels;
+use crate::service::Service;
+use crate::service::Who;
+use crate::service::items::SnapshotItem;
+use crate::service::items::VolumeItem;
+use crate::words::clock::new_id;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+use crate::words::names;
+use crate::words::time::spoken_seconds;
+
+impl Service {
+    /// Returns the snapshots of a volume, oldest first.
+    pub(crate) fn snapshots_of_volume(&self, who: &Who, id: &str) -> ApiResult<Vec<SnapshotItem>> {
+        let volume = self.volume(who, id)?;
+        self.snapshots_of(who, volume.id())
+    }
+
+    fn snapshots_of(&self, who: &Who, volume: Uuid) -> ApiResult<Vec<SnapshotItem>> {
+        let id = volume.to_string();
+        let mut all = self.snapshots(who)?;
+        all.retain(|item| item.snapshot.kind == ResourceKind::Volume && item.resource_id == id);
+        Ok(all)
+    }
+
+    /// Returns a snapshot of a volume by its id.
+    pub(crate) fn volume_snapshot(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
+        let found = self.snapshot(who, id)?;
+        match found.snapshot.kind {
+            ResourceKind::Volume => Ok(found),
+            ResourceKind::Droplet => Err(ApiError::not_found()),
+        }
+    }
+
+    /// Takes a snapshot of a volume. When it returns, that is finished and durable.
+    pub(crate) fn take_volume_snapshot(
+        &self,
+        who: &Who,
+        id: &str,
+        name: &str,
+        tags: &[String],
+    ) -> ApiResult<SnapshotItem> {
+        let found = self.volume(who, id)?;
+        names::check_text("name", name)?;
+        // One after another: each sees the name of the one before.
+        found.pool.locks().alone(found.id(), || {
+            let item = self.volume(who, id)?;
+            self.check_one_more_snapshot(who, &item, name)?;
+            let tags = self.tags_for_new(who, tags)?;
+            self.capture_volume(who, &item, name, tags)
+        })
+    }
+
+    fn check_one_more_snapshot(&self, who: &Who, volume: &VolumeItem, name: &str) -> ApiResult<()> {
+        let limits = &self.config().limits;
+        let there = self.snapshots_of(who, volume.id())?;
+        if there.iter().any(|item| item.snapshot.name == name) {
+            return Err(ApiError::conflict(
+                "failed to create snapshot: the volume has a snapshot of this name: already exists",
+            ));
+        }
+        if there.len() >= limits.snapshots_per_volume {
+            return Err(ApiError::unprocessable(format!(
+                "failed to create snapshot: the volume has {} of at most {} snapshots; delete one first",
+                there.len(),
+                limits.snapshots_per_volume
+            )));
+        }
+        let interval = limits.snapshot_interval_seconds;
+        let newest = there.iter().map(|item| item.snapshot.created_unix_ms).max();
+        let passed = newest.map(|newest| self.now_unix_ms().saturating_sub(newest));
+        // A clock that went back says nothing.
+        let passed = passed.and_then(|passed| u64::try_from(passed).ok()).map(|passed| passed / 1000);
+        match passed.filter(|passed| *passed < interval) {
+            None => Ok(()),
+            Some(passed) => Err(ApiError::too_many(
+                format!(
+                    "failed to create snapshot: this operation is rate-limited - one request per {}",
+                    spoken_seconds(interval)
+                ),
+                interval - passed,
+            )),
+        }
+    }
+
+    fn capture_volume(
+        &self,
+        who: &Who,
+        volume: &VolumeItem,
+        name: &str,
+        tags: Vec<String>,
+    ) -> ApiResult<SnapshotItem> {
+        let mut labels = Labels::from([(labels::ACCOUNT.to_owned(), who.0.clone())]);
+        labels::set(&mut labels, labels::RESOURCE, &volume.id().to_string());
+        for key in [labels::FILESYSTEM_TYPE, labels::FILESYSTEM_LABEL] {
+            labels::set(&mut labels, key, volume.label(key));
+        }
+        let options = VolumeSnapshotOptions {
+            id: SnapshotId(new_id()),
+            created_unix_ms: self.now_unix_ms(),
+            name: name.to_owned(),
+            // Another volume had the name of this one in the engine, perhaps, and its snapshots are still there.
+            name_may_repeat: true,
+            tags,
+            labels,
+            level: None,
+            check: true,
+        };
+        let disk = volume.pool.open_disk(&volume.info.name).map_err(ApiError::busy)?;
+        let taken = disk.with(|volume| icecore::snapshot_volume(volume, &options, &NoProgress));
+        let report = taken.map_err(|error| ApiError::unprocessable(error.to_string()))??;
+        Ok(SnapshotItem {
+            snapshot: report.snapshot,
+            pools: vec![Arc::clone(&volume.pool)],
+            number: None,
+            resource_id: volume.id().to_string(),
+        })
+    }
+}
