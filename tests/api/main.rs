@@ -1,5 +1,12 @@
 //! The HTTP server as its clients see it: over real sockets.
 
 mod basics;
+mod contract;
+mod crowd;
+mod data;
 mod layers;
+mod snapshots;
 mod support;
+mod tags;
+mod tools;
+mod volumes;

@@ -79,6 +79,11 @@ impl Server {
         Self::start_in(Arc::new(TempDir::new().unwrap()), USUAL)
     }
 
+    /// Starts a server in a new directory, with more than the usual configuration.
+    pub(crate) fn start_with(more: &str) -> Self {
+        Self::start_in(Arc::new(TempDir::new().unwrap()), &format!("{USUAL}{more}"))
+    }
+
     /// Starts a server in a directory that may have been one of a server before.
     pub(crate) fn start_in(dir: Arc<TempDir>, text: &str) -> Self {
         let config = config_in(dir.path(), text);

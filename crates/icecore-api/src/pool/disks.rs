@@ -7,7 +7,6 @@ use std::sync::PoisonError;
 use std::sync::Weak;
 
 use icecore::Error;
-use icecore::ErrorKind;
 use icecore::Result;
 use icecore::Volume;
 
@@ -69,14 +68,11 @@ impl Pool {
         done
     }
 
-    /// Makes a volume larger that nobody uses.
+    /// Makes a volume larger, open or not. Clients see the new size when they connect anew.
     pub(crate) fn grow_disk(&self, name: &str, size_bytes: u64) -> Result<()> {
-        let slot = self.disks().slot(name);
-        let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.strong_count() > 0 {
-            return Err(Error::new(ErrorKind::InUse, "the volume is in use").with_hint("disconnect its clients first"));
-        }
-        icecore::resize_volume(self.repo(), name, size_bytes).map(drop)
+        let disk = self.open_disk(name)?;
+        let grown = disk.with(|volume| volume.grow(size_bytes));
+        grown.map_err(|error| Error::io(format!("growing volume {name}"), error))?
     }
 
     /// Tells whether somebody uses a volume through this server.

@@ -7,6 +7,7 @@ use crate::service::Who;
 use crate::service::items::SnapshotItem;
 use crate::service::items::VolumeItem;
 use crate::service::tags::TagKind;
+use crate::service::tags::check_count;
 use crate::service::tags::is_same;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
@@ -123,9 +124,7 @@ fn change_tags(disk: &VolumeItem, how: impl FnOnce(&mut Vec<String>)) -> ApiResu
     let mut tags = labels::tags(&before);
     how(&mut tags);
     tags.sort();
-    if tags.len() > labels::TAGS_MAX {
-        return Err(ApiError::unprocessable(format!("there are at most {} tags", labels::TAGS_MAX)));
-    }
+    check_count(tags.len())?;
     let mut set = Labels::new();
     labels::set_tags(&mut set, &tags);
     let remove: Vec<String> =

@@ -1,6 +1,7 @@
 //! Tags: which there are, and what has them.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use icecore::ResourceKind;
 
@@ -49,17 +50,24 @@ pub(crate) fn is_same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
+/// Checks that something may have so many tags.
+pub(super) fn check_count(tags: usize) -> ApiResult<()> {
+    if tags > labels::TAGS_MAX {
+        return Err(ApiError::unprocessable(format!("there are at most {} tags", labels::TAGS_MAX)));
+    }
+    Ok(())
+}
+
 impl Service {
     /// Notes tags that something is made with, and returns them as they were spelt first, sorted.
     pub(crate) fn tags_for_new(&self, who: &Who, wanted: &[String]) -> ApiResult<Vec<String>> {
         wanted.iter().try_for_each(|tag| check_tag(tag))?;
+        let different: BTreeSet<_> = wanted.iter().map(|tag| tag.to_ascii_lowercase()).collect();
+        check_count(different.len())?;
         let mut tags =
             wanted.iter().map(|tag| self.db().make_tag(&who.0, tag)).collect::<ApiResult<Vec<_>>>()?;
         tags.sort();
         tags.dedup();
-        if tags.len() > labels::TAGS_MAX {
-            return Err(ApiError::unprocessable(format!("there are at most {} tags", labels::TAGS_MAX)));
-        }
         Ok(tags)
     }
 

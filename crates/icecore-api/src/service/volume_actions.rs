@@ -3,6 +3,7 @@
 use icecore::VolumeInfo;
 
 use crate::db::Action;
+use crate::db::ActionStatus;
 use crate::db::NewAction;
 use crate::service::Service;
 use crate::service::Who;
@@ -72,8 +73,14 @@ impl Service {
         })?;
         let done = self.carry_out(&item, &plan).and_then(|()| self.add_tags_to_disk(&item, &tags));
         let problem = done.as_ref().err().map(ToString::to_string);
-        let ended = self.db().end_action(begun.id, problem.as_deref(), self.now_unix_ms());
-        done.and(ended)
+        let now_unix_ms = self.now_unix_ms();
+        let ended = self.db().end_action(begun.id, problem.as_deref(), now_unix_ms);
+        done?;
+        // It is done, whether or not that could be noted: an error would make clients do it again.
+        Ok(ended.unwrap_or_else(|error| {
+            tracing::warn!(action = begun.id, %error, "the end of an action was not noted");
+            Action { status: ActionStatus::Completed, completed_unix_ms: Some(now_unix_ms), ..begun }
+        }))
     }
 
     fn plan(&self, who: &Who, item: &VolumeItem, request: &VolumeActionRequest) -> ApiResult<Plan> {

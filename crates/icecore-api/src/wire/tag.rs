@@ -93,9 +93,7 @@ impl TagJson {
             format!("{origin}/v2/{path}/{id}")
         };
         let of = |kind: TagKind| match tag.uses.get(&kind) {
-            Some(uses) => {
-                TagUseJson { count: uses.count, last_tagged_uri: Some(uri(kind, &uses.newest.1)) }
-            }
+            Some(uses) => TagUseJson { count: uses.count, last_tagged_uri: Some(uri(kind, &uses.newest.1)) },
             None => TagUseJson::default(),
         };
         let newest = tag.uses.iter().max_by_key(|(_, uses)| &uses.newest);
