@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use icecore_api::Controls;
 use icecore_api::SystemClock;
 use icecore_api::config;
 use icecore_api::config::Config;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
 
 /// Two regions, two accounts, and what else a test adds.
 pub(crate) const USUAL: &str = r#"
@@ -39,7 +39,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// Of the account ann.
     pub(crate) token: String,
-    stop: Option<oneshot::Sender<()>>,
+    pub(crate) controls: Controls,
     thread: Option<JoinHandle<icecore::Result<()>>>,
 }
 
@@ -88,15 +88,15 @@ impl Server {
     pub(crate) fn start_in(dir: Arc<TempDir>, text: &str) -> Self {
         let config = config_in(dir.path(), text);
         let token = icecore_api::open_database(&config).unwrap().create_token("ann", "test", 0).unwrap();
-        let (stop, stopped) = oneshot::channel();
+        let controls = Controls::default();
+        let of_server = controls.clone();
         let (ready, address) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            icecore_api::serve(config, Arc::new(SystemClock), |address| ready.send(address).unwrap(), async {
-                let _ = stopped.await;
-            })
+            let ready = |running: &icecore_api::Running| ready.send(running.address).unwrap();
+            icecore_api::serve(config, Arc::new(SystemClock), ready, &of_server)
         });
         let Ok(address) = address.recv() else { panic!("{:?}", thread.join().unwrap()) };
-        Self { dir, address, token, stop: Some(stop), thread: Some(thread) }
+        Self { dir, address, token, controls, thread: Some(thread) }
     }
 
     /// Makes a token of another account.
@@ -107,7 +107,7 @@ impl Server {
 
     /// Stops, and waits for the end.
     pub(crate) fn stop(&mut self) {
-        drop(self.stop.take());
+        self.controls.stop();
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap().unwrap();
         }

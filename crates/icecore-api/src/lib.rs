@@ -15,6 +15,8 @@ mod wire;
 mod words;
 
 pub use crate::http::openapi::document as openapi_document;
+pub use crate::server::Controls;
+pub use crate::server::Running;
 pub use crate::server::serve;
 pub use crate::service::open_database;
 pub use crate::words::clock::Clock;

@@ -22,8 +22,10 @@ use crate::commands::markdown::MarkdownArgs;
 use crate::commands::parity::ParityArgs;
 use crate::commands::repair::RepairArgs;
 use crate::commands::restore::RestoreArgs;
+use crate::commands::serve::ServeArgs;
 use crate::commands::snapshot::SnapshotArgs;
 use crate::commands::stats::StatsArgs;
+use crate::commands::token::TokenArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::commands::volume::VolumeArgs;
 use crate::exit;
@@ -83,6 +85,8 @@ enum Command {
     Restore(RestoreArgs),
     #[command(visible_alias = "vol")]
     Volume(VolumeArgs),
+    Serve(ServeArgs),
+    Token(TokenArgs),
     Verify(VerifyArgs),
     Gc(GcArgs),
     Repair(RepairArgs),
@@ -103,6 +107,8 @@ impl Command {
             Self::Snapshot(args) => args.words(),
             Self::Restore(_) => "restore",
             Self::Volume(args) => args.words(),
+            Self::Serve(_) => "serve",
+            Self::Token(args) => args.words(),
             Self::Verify(_) => "verify",
             Self::Gc(_) => "gc",
             Self::Repair(args) => args.words(),
@@ -122,6 +128,8 @@ impl Command {
             Self::Snapshot(args) => args.run(app),
             Self::Restore(args) => args.run(app),
             Self::Volume(args) => args.run(app),
+            Self::Serve(args) => args.run(app),
+            Self::Token(args) => args.run(app),
             Self::Verify(args) => args.run(app),
             Self::Gc(args) => args.run(app),
             Self::Repair(args) => args.run(app),

@@ -2,6 +2,10 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +24,7 @@ use icecore::VolumeId;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rustix::fs::Mode;
+use signal_hook::consts::SIGHUP;
 use signal_hook::consts::SIGINT;
 use signal_hook::consts::SIGTERM;
 use signal_hook::consts::SIGXFSZ;
@@ -95,8 +100,33 @@ pub(crate) fn arguments() -> Vec<OsString> {
 
 /// Returns the directory for the user's data, if one is known.
 pub(crate) fn data_home() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+}
+
+/// Returns the directories that a configuration may be in, the user's first.
+pub(crate) fn config_dirs() -> Vec<PathBuf> {
+    let own = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
+    own.into_iter().chain([PathBuf::from("/etc")]).collect()
+}
+
+/// Returns the directory for what programs of the user have to remember, if one is known.
+pub(crate) fn state_home() -> Option<PathBuf> {
+    absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+}
+
+fn absolute(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// Tells systemd in what state this process is, if that has started it and wants to know.
+pub(crate) fn notify(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let address = match path.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(&path),
+    };
+    // Who does not hear it waits, and says so.
+    let _ = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
 }
 
 /// Returns a flag that becomes true when the user or the system asks to stop (SIGINT, SIGTERM). Asked once more, the
@@ -121,6 +151,11 @@ pub(crate) fn wake_on_stop(waker: UnixStream) -> io::Result<()> {
         signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
     }
     Ok(())
+}
+
+/// Has a byte written to `waker` whenever the user or the system asks to read the configuration again (SIGHUP).
+pub(crate) fn wake_on_reload(waker: UnixStream) -> io::Result<()> {
+    signal_hook::low_level::pipe::register(SIGHUP, waker).map(drop)
 }
 
 /// Returns the number of this process.

@@ -44,7 +44,11 @@ pub fn parse(text: &str, dir: &Path) -> Result<Config> {
     Ok(config)
 }
 
-fn check(config: &Config) -> Result<()> {
+/// Checks what a configuration says, as [`parse`] does.
+///
+/// # Errors
+/// `InvalidInput` if it says what cannot be.
+pub fn check(config: &Config) -> Result<()> {
     let bad = |message: String, hint: &str| Err(Error::new(ErrorKind::InvalidInput, message).with_hint(hint));
     if config.regions.is_empty() {
         return bad("there is no region".to_owned(), "add one: [regions.local] with repository = \"DIR\"");

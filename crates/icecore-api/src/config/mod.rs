@@ -8,8 +8,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use crate::config::load::check;
 pub use crate::config::load::load;
 pub use crate::config::load::parse;
+
+/// The region and the account where none is configured.
+const LOCAL: &str = "local";
 
 /// What the server is configured to do. Paths that are not absolute are below the directory of the file.
 #[derive(Debug, Clone, Deserialize)]
@@ -150,7 +154,7 @@ fn yes() -> bool {
 }
 
 fn usual_accounts() -> Vec<AccountConfig> {
-    vec![AccountConfig { name: "local".to_owned(), email: "local@example.com".to_owned() }]
+    vec![AccountConfig { name: LOCAL.to_owned(), email: "local@example.com".to_owned() }]
 }
 
 fn usual_sizes() -> Vec<SizeConfig> {
@@ -167,9 +171,23 @@ fn usual_sizes() -> Vec<SizeConfig> {
 }
 
 impl Config {
+    /// Returns the configuration where nobody has written one: one repository, as the region `local`.
+    pub fn of_repository(repository: PathBuf, state_dir: PathBuf) -> Self {
+        let region = RegionConfig { name: LOCAL.to_owned(), repository, storage: true };
+        Self {
+            server: ServerConfig { state_dir, ..ServerConfig::default() },
+            regions: BTreeMap::from([(LOCAL.to_owned(), region)]),
+            accounts: usual_accounts(),
+            sizes: usual_sizes(),
+            limits: QuotaConfig::default(),
+            nbd: NbdConfig::default(),
+            import: ImportConfig::default(),
+        }
+    }
+
     /// Returns the account that owns what no account made.
     pub fn first_account(&self) -> &str {
-        self.accounts.first().map_or("local", |account| &account.name)
+        self.accounts.first().map_or(LOCAL, |account| &account.name)
     }
 
     /// Returns the size of this name.

@@ -35,16 +35,25 @@ impl Db {
     /// # Errors
     /// Those of SQLite, and of a system without random numbers.
     pub fn create_token(&self, account: &str, name: &str, now_unix_ms: i64) -> icecore::Result<String> {
+        self.new_token(account, name, now_unix_ms).map(|(_, token)| token)
+    }
+
+    /// Makes a token for an account, and returns its number too. It cannot be read again.
+    ///
+    /// # Errors
+    /// Those of SQLite, and of a system without random numbers.
+    pub fn new_token(&self, account: &str, name: &str, now_unix_ms: i64) -> icecore::Result<(i64, String)> {
         let failed = |message: String| icecore::Error::new(icecore::ErrorKind::Io, message);
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)
             .map_err(|error| failed(format!("the system gives no random numbers: {error}")))?;
         let token = secret.iter().fold(PREFIX.to_owned(), |token, byte| token + &format!("{byte:02x}"));
         let sql = "INSERT INTO token (account, name, digest, created_ms) VALUES (?, ?, ?, ?)";
-        self.lock()
+        let connection = self.lock();
+        connection
             .execute(sql, params![account, name, digest(&token), now_unix_ms])
             .map_err(|error| failed("writing a token to the database".to_owned()).with_source(error))?;
-        Ok(token)
+        Ok((connection.last_insert_rowid(), token))
     }
 
     /// Returns all tokens, oldest first.

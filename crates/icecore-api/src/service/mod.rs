@@ -57,7 +57,8 @@ pub fn open_database(config: &Config) -> Result<Db> {
     Db::open(&dir.join(DATABASE))
 }
 
-fn make_private_dir(dir: &PathBuf) -> Result<()> {
+/// Makes a directory that only its owner can enter, where there is none.
+pub(crate) fn make_private_dir(dir: &PathBuf) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let making = |error| Error::io(format!("making the directory {}", dir.display()), error);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(making)

@@ -10,8 +10,10 @@ pub(crate) mod markdown;
 pub(crate) mod parity;
 pub(crate) mod repair;
 pub(crate) mod restore;
+pub(crate) mod serve;
 pub(crate) mod snapshot;
 pub(crate) mod stats;
+pub(crate) mod token;
 pub(crate) mod verify;
 pub(crate) mod volume;
 

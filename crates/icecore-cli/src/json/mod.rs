@@ -2,6 +2,7 @@
 
 mod bench;
 mod prune;
+mod server;
 mod snapshot;
 mod upkeep;
 mod volume;
@@ -13,6 +14,11 @@ use crate::exit;
 
 pub(crate) use crate::json::bench::BenchResult;
 pub(crate) use crate::json::prune::PruneResult;
+pub(crate) use crate::json::server::ServerResult;
+pub(crate) use crate::json::server::Token;
+pub(crate) use crate::json::server::TokenCreatedResult;
+pub(crate) use crate::json::server::TokenRevokedResult;
+pub(crate) use crate::json::server::TokensResult;
 pub(crate) use crate::json::snapshot::ChangedRange;
 pub(crate) use crate::json::snapshot::CreateResult;
 pub(crate) use crate::json::snapshot::DeleteResult;

@@ -30,6 +30,8 @@ use crate::json;
 use crate::ui::Ui;
 use crate::units;
 
+pub(crate) use crate::commands::volume::serve::sockets::parse_listen;
+
 /// Memory for what clients read and write at the moment. With the cache of chunks, all of it stays well below 256 MiB.
 const MEMORY_BYTES: usize = 64 << 20;
 

@@ -1,0 +1,50 @@
+//! Which configuration the server has.
+
+use std::path::PathBuf;
+
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Result;
+use icecore_api::config;
+use icecore_api::config::Config;
+
+use crate::app::App;
+use crate::host;
+
+/// Where the configuration is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration of the server [default: icecore/server.toml in the user's configuration directory, else
+    /// /etc/icecore/server.toml; where there is neither, the repository is served as the region local]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// Reads the configuration, or makes one of the repository where nobody has written any.
+    pub(crate) fn read(&self, app: &App) -> Result<Config> {
+        if let Some(path) = &self.config {
+            return config::load(path);
+        }
+        for path in host::config_dirs().into_iter().map(|dir| dir.join("icecore/server.toml")) {
+            // One that cannot be looked at is an error, not a reason for another configuration.
+            let there = path.try_exists();
+            if there.map_err(|error| Error::io(format!("looking at {}", path.display()), error))? {
+                app.ui.detail(&format!("configuration: {}", path.display()));
+                return config::load(&path);
+            }
+        }
+        let state = host::state_home().ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                "there is no configuration, and HOME is not set to find a place for the state of the server",
+            )
+            .with_hint("name a configuration with --config FILE")
+        })?;
+        let repository = app.place()?.dir;
+        let absolute = std::path::absolute(&repository)
+            .map_err(|error| Error::io(format!("looking at {}", repository.display()), error))?;
+        app.ui.detail(&format!("no configuration: serving {} as the region local", absolute.display()));
+        Ok(Config::of_repository(absolute, state.join("icecore")))
+    }
+}
