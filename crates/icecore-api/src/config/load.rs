@@ -92,6 +92,16 @@ pub fn check(config: &Config) -> Result<()> {
             "each needs a slug of its own and a disk of 1 to 16384 GiB",
         );
     }
+    let images: BTreeSet<_> = config.images.iter().map(|image| &image.slug).collect();
+    if images.len() != config.images.len() || images.iter().any(|slug| !is_slug(slug)) {
+        return bad(
+            "the slugs of the base images are not right".to_owned(),
+            "each needs one of its own, of lower-case letters, digits, - and . and with a letter in front",
+        );
+    }
+    if config.server.jobs == 0 || config.import.max_gigabytes == 0 {
+        return bad("server.jobs and import.max_gigabytes cannot be 0".to_owned(), "leave them out");
+    }
     let listen = config.server.listen;
     if !listen.ip().is_loopback() && !config.server.allow_plain_http {
         return bad(
@@ -106,6 +116,14 @@ fn is_word(text: &str) -> bool {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     text.chars().next().is_some_and(|first| first.is_ascii_lowercase() || first.is_ascii_digit())
         && text.len() <= 32
+        && text.chars().all(good)
+}
+
+/// A number would be taken for the id of an image.
+fn is_slug(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    text.chars().next().is_some_and(|first| first.is_ascii_lowercase())
+        && text.len() <= 64
         && text.chars().all(good)
 }
 
@@ -134,6 +152,12 @@ mod tests {
             (&format!("{region}[server]\nlisten = \"0.0.0.0:80\""), "TLS"),
             (&format!("{region}[[account]]\nname = \"A\"\nemail = \"a@b\""), "name of an account"),
             (&format!("{region}[[size]]\nslug = \"s\"\ndisk = 0"), "sizes"),
+            (
+                &format!("{region}[[image]]\nslug = \"7\"\nsnapshot = \"019a0000-0000-7000-8000-000000000000\""),
+                "base images",
+            ),
+            (&format!("{region}[[image]]\nslug = \"debian\"\nsnapshot = \"debian\""), "snapshot"),
+            (&format!("{region}[server]\njobs = 0"), "jobs"),
         ] {
             let error = parse(text, Path::new("/")).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

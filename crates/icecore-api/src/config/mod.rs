@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use uuid::Uuid;
 
 pub use crate::config::load::check;
 pub use crate::config::load::load;
@@ -39,6 +40,9 @@ pub struct Config {
     /// What may be imported.
     #[serde(default)]
     pub import: ImportConfig,
+    /// Images that all accounts can make Droplets of.
+    #[serde(default, rename = "image")]
+    pub images: Vec<ImageConfig>,
 }
 
 /// Where the server listens, and where it keeps its database.
@@ -51,6 +55,9 @@ pub struct ServerConfig {
     pub state_dir: PathBuf,
     /// Whether another address than a loopback one may be served without TLS.
     pub allow_plain_http: bool,
+    /// How many snapshots of Droplets are taken at once, and beside them how many images are imported or copied to another region.
+    /// What comes on top of that waits.
+    pub jobs: usize,
 }
 
 impl Default for ServerConfig {
@@ -59,6 +66,7 @@ impl Default for ServerConfig {
             listen: ([127, 0, 0, 1], 8080).into(),
             state_dir: PathBuf::from("state"),
             allow_plain_http: false,
+            jobs: 2,
         }
     }
 }
@@ -142,11 +150,35 @@ pub struct NbdConfig {
 }
 
 /// What may be imported as an image.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImportConfig {
-    /// Folders whose files may be imported by `file://` URLs. None: nothing may.
+    /// Folders whose files may be imported by `file://` URLs, and single files or block devices. None: nothing may.
     pub folders: Vec<PathBuf>,
+    /// The largest disk that may be imported, in GiB.
+    pub max_gigabytes: u64,
+}
+
+impl Default for ImportConfig {
+    fn default() -> Self {
+        Self { folders: Vec::new(), max_gigabytes: 2048 }
+    }
+}
+
+/// A base image: a snapshot of a Droplet's disk that all accounts can make Droplets of, and none can change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageConfig {
+    /// The name that it is asked for by, such as `debian-13-x64`.
+    pub slug: String,
+    /// The id of the snapshot, whole. It is there in each region that has this snapshot.
+    pub snapshot: Uuid,
+    /// What people call it; the name of the snapshot where none is given.
+    #[serde(default)]
+    pub name: String,
+    /// What system is in it.
+    #[serde(default)]
+    pub distribution: String,
 }
 
 fn yes() -> bool {

@@ -2,7 +2,9 @@
 
 mod accounts;
 mod actions;
+mod imports;
 mod numbers;
+mod offers;
 mod schema;
 mod tags;
 
@@ -19,7 +21,9 @@ pub(crate) use crate::db::actions::Action;
 pub(crate) use crate::db::actions::ActionFilter;
 pub(crate) use crate::db::actions::ActionStatus;
 pub(crate) use crate::db::actions::NewAction;
+pub(crate) use crate::db::imports::Import;
 pub(crate) use crate::db::numbers::Numbered;
+pub(crate) use crate::db::offers::Offer;
 
 /// How long a statement waits for another process that writes, as `icecore token create` does.
 const PATIENCE: Duration = Duration::from_secs(10);

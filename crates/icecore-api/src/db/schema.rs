@@ -6,7 +6,8 @@ use icecore::Result;
 use rusqlite::Connection;
 
 /// One step for each version; the version is how many were taken. A step that was released is never changed.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     -- Bearer tokens: only their digests.
     CREATE TABLE token (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -53,7 +54,36 @@ const STEPS: [&str; 1] = ["
     CREATE INDEX action_account ON action (account, started_ms, id);
     -- One at a time.
     CREATE UNIQUE INDEX action_alone ON action (resource) WHERE status = 'in-progress';
-"];
+",
+    "
+    -- Images that are being imported, or could not be.
+    CREATE TABLE import (
+        uuid BLOB PRIMARY KEY NOT NULL,
+        account TEXT NOT NULL,
+        region TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        url TEXT NOT NULL,
+        distribution TEXT NOT NULL,
+        description TEXT NOT NULL,
+        -- With commas between them.
+        tags TEXT NOT NULL,
+        -- Why it could not be; none while it may still be.
+        problem TEXT
+    ) STRICT;
+
+    -- Images that one account has offered to another.
+    CREATE TABLE offer (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        uuid BLOB NOT NULL UNIQUE,
+        sender TEXT NOT NULL,
+        recipient TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        -- Whether it was accepted, and is on its way through the regions.
+        accepted INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+",
+];
 
 /// Brings a database to the newest version.
 pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {

@@ -38,6 +38,14 @@ pub(crate) const TYPE_BACKUP: &str = "backup";
 pub(crate) const TYPE_CUSTOM: &str = "custom";
 /// [`TYPE`] of what all accounts may use.
 pub(crate) const TYPE_BASE: &str = "base";
+/// Of an image: the system in it.
+pub(crate) const DISTRIBUTION: &str = "distribution";
+/// Of a Droplet: the slug of its size.
+pub(crate) const SIZE: &str = "size";
+/// Of a Droplet: `active` or `off`; active where there is none.
+pub(crate) const STATUS: &str = "status";
+/// Of a Droplet: when backups are made of it, as `weekly SUN 8` or `daily 8`.
+pub(crate) const BACKUPS: &str = "backups";
 /// Of a volume that is being made: not to be seen, and removed if the server ends before it is done.
 pub(crate) const UNFINISHED: &str = "unfinished";
 

@@ -1,5 +1,7 @@
 //! The account of a request.
 
+use uuid::Uuid;
+
 use crate::config::AccountConfig;
 use crate::service::Service;
 use crate::service::Who;
@@ -19,4 +21,9 @@ impl Service {
     pub(crate) fn account(&self, who: &Who) -> ApiResult<&AccountConfig> {
         self.config().account(&who.0).ok_or_else(ApiError::unauthorized)
     }
+}
+
+/// Returns the id of an account.
+pub(crate) fn uuid_of_account(name: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_DNS, format!("{name}.account.icecore").as_bytes())
 }

@@ -1,10 +1,13 @@
 //! What can be done, for one account at a time. All of it blocks, and is called from threads that may.
 
-mod account;
+pub(crate) mod account;
 mod actions;
 mod attachments;
+pub(crate) mod droplets;
 mod file_systems;
+pub(crate) mod images;
 pub(crate) mod items;
+pub(crate) mod jobs;
 mod rebuild;
 mod scratch;
 mod snapshots;
@@ -27,6 +30,7 @@ use crate::db::Db;
 use crate::pool::Pool;
 use crate::pool::exports::NbdAddress;
 use crate::pool::exports::Pools;
+use crate::service::jobs::Jobs;
 use crate::words::clock::Clock;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
@@ -45,6 +49,7 @@ pub(crate) struct Service {
     clock: Arc<dyn Clock>,
     pools: Pools,
     nbd: NbdAddress,
+    jobs: Arc<Jobs>,
 }
 
 /// Opens the database of a configuration, and makes it where there is none.
@@ -75,7 +80,8 @@ impl Service {
             pools.insert(slug.clone(), Arc::new(pool));
         }
         let nbd = config.nbd.socket.clone().unwrap_or_else(|| config.server.state_dir.join("nbd"));
-        let service = Self { config, db, clock, pools, nbd: NbdAddress(nbd) };
+        let jobs = Arc::new(Jobs::new(config.server.jobs));
+        let service = Self { config, db, clock, pools, nbd: NbdAddress(nbd), jobs };
         service.take_over().map_err(|error| Error::new(icecore::ErrorKind::Io, error.message))?;
         Ok(service)
     }
@@ -103,6 +109,11 @@ impl Service {
     /// Returns where disks are served.
     pub(crate) fn nbd(&self) -> &NbdAddress {
         &self.nbd
+    }
+
+    /// Returns the jobs that run or wait.
+    pub(crate) fn jobs(&self) -> &Arc<Jobs> {
+        &self.jobs
     }
 
     /// Returns the region of a slug, for something that is made in it.

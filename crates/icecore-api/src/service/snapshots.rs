@@ -23,6 +23,16 @@ use crate::words::error::ApiResult;
 impl Service {
     /// Returns all snapshots of an account, oldest first, backups and imported images among them.
     pub(crate) fn snapshots(&self, who: &Who) -> ApiResult<Vec<SnapshotItem>> {
+        self.snapshots_where(|snapshot, owner| {
+            owner == who.0 && self.base_config(snapshot.id.0).is_none()
+        })
+    }
+
+    /// Returns all snapshots that are wanted, oldest first; `wanted` is told the account that owns it.
+    pub(crate) fn snapshots_where(
+        &self,
+        wanted: impl Fn(&Snapshot, &str) -> bool,
+    ) -> ApiResult<Vec<SnapshotItem>> {
         let first = self.config().first_account();
         let mut found = BTreeMap::<(i64, SnapshotId), SnapshotItem>::new();
         for pool in self.pools().values() {
@@ -40,7 +50,7 @@ impl Service {
                 };
                 let owner = labels::text(&snapshot.labels, labels::ACCOUNT);
                 let owner = owner.or(origin.and_then(|volume| labels::text(&volume.labels, labels::ACCOUNT)));
-                if owner.unwrap_or(first) != who.0 {
+                if !wanted(&snapshot, owner.unwrap_or(first)) {
                     continue;
                 }
                 let key = (snapshot.created_unix_ms, snapshot.id);
@@ -94,10 +104,10 @@ impl Service {
 
     /// Returns the same, if that is a snapshot and no other kind of image.
     pub(crate) fn proper_snapshot(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
-        let item = self.snapshot(who, id)?;
-        match item.is_proper() {
-            true => Ok(item),
-            false => Err(ApiError::bad_request("the resource is not a snapshot")),
+        match self.snapshot(who, id) {
+            Ok(item) if item.is_proper() => Ok(item),
+            Err(error) if self.image(who, id).is_err() => Err(error),
+            _ => Err(ApiError::bad_request("the resource is not a snapshot")),
         }
     }
 

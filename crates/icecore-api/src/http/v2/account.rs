@@ -2,10 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
-use uuid::Uuid;
 
 use crate::http::App;
 use crate::service::Who;
+use crate::service::account::uuid_of_account;
 use crate::wire::account::AccountBody;
 use crate::wire::account::AccountJson;
 use crate::wire::account::TeamJson;
@@ -15,7 +15,7 @@ use crate::words::error::ApiResult;
 #[utoipa::path(get, path = "/v2/account", tag = "Account", responses((status = 200, body = AccountBody)))]
 pub(crate) async fn get(State(app): State<App>, who: Who) -> ApiResult<Json<AccountBody>> {
     let account = app.account(&who)?;
-    let uuid = Uuid::new_v5(&Uuid::NAMESPACE_DNS, format!("{}.account.icecore", account.name).as_bytes());
+    let uuid = uuid_of_account(&account.name);
     let limits = &app.config().limits;
     Ok(Json(AccountBody {
         account: AccountJson {

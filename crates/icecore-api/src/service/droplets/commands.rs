@@ -1,0 +1,260 @@
+//! What can be done to a Droplet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::db::Action;
+use crate::pool::labels;
+use crate::pool::labels::Labels;
+use crate::service::Service;
+use crate::service::Who;
+use crate::service::droplets::BackupPolicy;
+use crate::service::droplets::DropletItem;
+use crate::service::droplets::create::ImageChoice;
+use crate::service::droplets::create::too_small;
+use crate::service::images::ImageItem;
+use crate::service::images::ImageType;
+use crate::service::items::GIB;
+use crate::service::jobs::Job;
+use crate::words::clock::new_id;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+use crate::words::names;
+use crate::words::time::rfc3339;
+
+/// How long backups are kept, in milliseconds.
+const DAILY_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+const WEEKLY_KEPT_MS: i64 = 4 * DAILY_KEPT_MS;
+
+/// Something to be done to a Droplet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Take a snapshot; where it has no name, it gets one of the time.
+    Snapshot { name: Option<String> },
+    /// Go back to a snapshot or a backup of this Droplet.
+    Restore { image: Option<ImageChoice> },
+    /// Begin anew, with any image.
+    Rebuild { image: Option<ImageChoice> },
+    /// Have another size, and grow the disk to it if `disk` says so.
+    Resize { size: String, disk: bool },
+    Rename { name: String },
+    PowerOn,
+    PowerOff,
+    Shutdown,
+    Reboot,
+    PowerCycle,
+    /// Make backups, or make them at other times.
+    EnableBackups(BackupPolicy),
+    ChangeBackupPolicy(BackupPolicy),
+    DisableBackups,
+}
+
+impl Command {
+    /// Returns the API's word.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Snapshot { .. } => "snapshot",
+            Self::Restore { .. } => "restore",
+            Self::Rebuild { .. } => "rebuild",
+            Self::Resize { .. } => "resize",
+            Self::Rename { .. } => "rename",
+            Self::PowerOn => "power_on",
+            Self::PowerOff => "power_off",
+            Self::Shutdown => "shutdown",
+            Self::Reboot => "reboot",
+            Self::PowerCycle => "power_cycle",
+            Self::EnableBackups(_) => "enable_backups",
+            Self::ChangeBackupPolicy(_) => "change_backup_policy",
+            Self::DisableBackups => "disable_backups",
+        }
+    }
+
+    /// Tells whether it can be done to all Droplets of a tag at once.
+    fn in_bulk(&self) -> bool {
+        match self {
+            Self::Restore { .. }
+            | Self::Rebuild { .. }
+            | Self::Resize { .. }
+            | Self::Rename { .. }
+            | Self::ChangeBackupPolicy(_) => false,
+            Self::Snapshot { .. }
+            | Self::PowerOn
+            | Self::PowerOff
+            | Self::Shutdown
+            | Self::Reboot
+            | Self::PowerCycle
+            | Self::EnableBackups(_)
+            | Self::DisableBackups => true,
+        }
+    }
+}
+
+impl Service {
+    /// Does something to a Droplet.
+    pub(crate) fn command_droplet(
+        self: &Arc<Self>,
+        who: &Who,
+        id: &str,
+        command: &Command,
+    ) -> ApiResult<Action> {
+        let droplet = self.droplet(who, id)?;
+        let job = self.job_of(who, &droplet, command)?;
+        self.begin(who, &droplet, command.as_str(), job)
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        who: &Who,
+        droplet: &DropletItem,
+        kind: &str,
+        job: Job,
+    ) -> ApiResult<Action> {
+        let disk = &droplet.disk;
+        self.act(&self.action_of_droplet(who, kind, disk.id(), droplet.number, &disk.pool), job)
+    }
+
+    /// Does something to all Droplets that have a tag, but for those that are busy.
+    pub(crate) fn command_droplets_tagged(
+        self: &Arc<Self>,
+        who: &Who,
+        tag: &str,
+        command: &Command,
+    ) -> ApiResult<Vec<Action>> {
+        if !command.in_bulk() {
+            return Err(ApiError::unprocessable(format!(
+                "{} cannot be done to several Droplets at once",
+                command.as_str()
+            )));
+        }
+        let mut actions = Vec::new();
+        for droplet in self.droplets_tagged(who, tag)?.iter().filter(|droplet| !droplet.locked) {
+            let job = self.job_of(who, droplet, command)?;
+            actions.push(self.begin(who, droplet, command.as_str(), job)?);
+        }
+        Ok(actions)
+    }
+
+    /// Takes a backup of a Droplet.
+    pub(crate) fn back_up_droplet(self: &Arc<Self>, who: &Who, id: &str) -> ApiResult<Action> {
+        let droplet = self.droplet(who, id)?;
+        let name = rfc3339(self.now_unix_ms()).replace('T', " ").replace('Z', "");
+        let job = self.snapshot_job(who, &droplet, name, ImageType::Backup)?;
+        self.begin(who, &droplet, "backup", job)
+    }
+
+    /// Deletes the backups of a Droplet that are too old: after a week where they are daily, after four where they are weekly.
+    pub(crate) fn expire_backups(&self, who: &Who, id: &str) -> ApiResult<usize> {
+        let droplet = self.droplet(who, id)?;
+        let kept_ms = match droplet.backups() {
+            Some(BackupPolicy::Daily { .. }) => DAILY_KEPT_MS,
+            Some(BackupPolicy::Weekly { .. }) => WEEKLY_KEPT_MS,
+            None => return Ok(0),
+        };
+        let now = self.now_unix_ms();
+        let mut expired = self.images(who)?;
+        expired.retain(|image| {
+            droplet.backup_ids.contains(&image.number) && now - image.created_unix_ms > kept_ms
+        });
+        for image in &expired {
+            self.delete_everywhere(image)?;
+        }
+        Ok(expired.len())
+    }
+
+    fn job_of(&self, who: &Who, droplet: &DropletItem, command: &Command) -> ApiResult<Job> {
+        let label = |key: &str, text: &str| {
+            let labels = BTreeMap::from([(key.to_owned(), text.to_owned())]);
+            Ok(Job::LabelDroplet { labels })
+        };
+        match command {
+            Command::Snapshot { name } => {
+                let usual = || format!("{}-{}", droplet.disk.name(), self.now_unix_ms());
+                let name = name.clone().unwrap_or_else(usual);
+                names::check_text("name", &name)?;
+                self.snapshot_job(who, droplet, name, ImageType::Snapshot)
+            }
+            Command::Restore { image } => {
+                let image = self.image_for(who, droplet, image.as_ref())?;
+                let own = droplet.snapshot_ids.contains(&image.number)
+                    || droplet.backup_ids.contains(&image.number);
+                if !own {
+                    return Err(ApiError::unprocessable(
+                        "The image is neither a backup nor a snapshot of this Droplet.",
+                    ));
+                }
+                Ok(Job::RestoreDroplet { snapshot: image.uuid })
+            }
+            Command::Rebuild { image } => {
+                let image = self.image_for(who, droplet, image.as_ref())?;
+                Ok(Job::RestoreDroplet { snapshot: image.uuid })
+            }
+            Command::Resize { size, disk } => self.resize_job(droplet, size, *disk),
+            Command::Rename { name } => {
+                names::check_droplet(name)?;
+                label(labels::NAME, name)
+            }
+            Command::PowerOff | Command::Shutdown => label(labels::STATUS, "off"),
+            Command::PowerOn | Command::Reboot | Command::PowerCycle => label(labels::STATUS, ""),
+            Command::EnableBackups(policy) | Command::ChangeBackupPolicy(policy) => {
+                if matches!(command, Command::ChangeBackupPolicy(_)) && droplet.backups().is_none() {
+                    return Err(ApiError::unprocessable("Backups are not enabled for this Droplet."));
+                }
+                label(labels::BACKUPS, &policy.to_label())
+            }
+            Command::DisableBackups => label(labels::BACKUPS, ""),
+        }
+    }
+
+    fn snapshot_job(
+        &self,
+        who: &Who,
+        droplet: &DropletItem,
+        name: String,
+        kind: ImageType,
+    ) -> ApiResult<Job> {
+        let id = new_id();
+        let mut labels = Labels::from([(labels::ACCOUNT.to_owned(), who.0.clone())]);
+        labels::set(&mut labels, labels::RESOURCE, &droplet.disk.id().to_string());
+        labels::set(&mut labels, labels::RESOURCE_NUMBER, &droplet.number.to_string());
+        labels::set(&mut labels, labels::NUMBER, &self.db().number(id)?.to_string());
+        labels::set(&mut labels, labels::TYPE, kind.label());
+        labels::set(&mut labels, labels::DISTRIBUTION, &droplet.image.distribution);
+        Ok(Job::SnapshotDroplet { id, name, tags: Vec::new(), labels })
+    }
+
+    /// Returns an image that a Droplet's disk is to have the content of.
+    fn image_for(
+        &self,
+        who: &Who,
+        droplet: &DropletItem,
+        choice: Option<&ImageChoice>,
+    ) -> ApiResult<ImageItem> {
+        let choice = choice.ok_or_else(|| ApiError::unprocessable("image is required"))?;
+        let invalid = || ApiError::unprocessable("You specified an invalid image.");
+        let image = self.image(who, &choice.text()).map_err(|_| invalid())?;
+        let region = &droplet.disk.pool.slug;
+        if !image.is_available() {
+            return Err(invalid());
+        }
+        if !image.pools.iter().any(|pool| pool.slug == *region) {
+            return Err(ApiError::unprocessable(format!(
+                "The image you specified is not available in the region {region}. Transfer it there first."
+            )));
+        }
+        if image.min_disk_gib > droplet.disk.size_gib() {
+            return Err(too_small(&image, droplet.disk.size_gib()));
+        }
+        Ok(image)
+    }
+
+    fn resize_job(&self, droplet: &DropletItem, size: &str, disk: bool) -> ApiResult<Job> {
+        let invalid = || ApiError::unprocessable("You specified an invalid size for the Droplet.");
+        let new = self.config().size(size).ok_or_else(invalid)?;
+        if new.disk < droplet.disk.size_gib() {
+            return Err(ApiError::unprocessable(
+                "This size is not available because it has a smaller disk.",
+            ));
+        }
+        Ok(Job::ResizeDroplet { size: new.slug.clone(), size_bytes: disk.then_some(new.disk * GIB) })
+    }
+}

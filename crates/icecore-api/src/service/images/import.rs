@@ -1,0 +1,211 @@
+//! Images are made of files: an action that reads one below the import folders and makes a snapshot of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use icecore::CaptureOptions;
+use icecore::ImageFile;
+use icecore::Parent;
+use icecore::ReadAt;
+use icecore::ResourceKind;
+use icecore::SnapshotId;
+use tempfile::NamedTempFile;
+
+use crate::db::Action;
+use crate::db::Import;
+use crate::db::NewAction;
+use crate::pool::Pool;
+use crate::pool::labels;
+use crate::pool::labels::Labels;
+use crate::service::Service;
+use crate::service::Who;
+use crate::service::images::ImageItem;
+use crate::service::images::ImageType;
+use crate::service::images::change::check_about;
+use crate::service::images::change::delete_if_there;
+use crate::service::images::convert::Conversion;
+use crate::service::images::convert::check_size;
+use crate::service::images::probe::Format;
+use crate::service::images::probe::probe;
+use crate::service::images::source::Source;
+use crate::service::items::GIB;
+use crate::service::jobs::Job;
+use crate::service::jobs::JobProgress;
+use crate::words::clock::new_id;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+use crate::words::names;
+
+/// What is to be imported.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ImportRequest {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) region: String,
+    pub(crate) distribution: String,
+    pub(crate) description: String,
+    pub(crate) tags: Vec<String>,
+}
+
+impl Service {
+    /// Begins to import an image, and returns it as it is after a moment.
+    pub(crate) fn import_image(self: &Arc<Self>, who: &Who, request: &ImportRequest) -> ApiResult<ImageItem> {
+        names::check_text("name", &request.name)?;
+        check_about("distribution", &request.distribution)?;
+        check_about("description", &request.description)?;
+        let pool = self.pool(&request.region)?;
+        // What can be told at once is told at once.
+        let source = Source::find(&self.config().import.folders, &request.url)?;
+        probe(&source.open()?, &source.name)?;
+        let tags = self.tags_for_new(who, &request.tags)?;
+        let uuid = new_id();
+        let number = self.db().number(uuid)?;
+        let now_unix_ms = self.now_unix_ms();
+        let import = Import {
+            uuid,
+            account: who.0.clone(),
+            region: pool.slug.clone(),
+            created_unix_ms: now_unix_ms,
+            name: request.name.clone(),
+            url: request.url.clone(),
+            distribution: request.distribution.clone(),
+            description: request.description.clone(),
+            tags: tags.join(","),
+            problem: None,
+        };
+        self.db().begin_import(&import)?;
+        let new = NewAction {
+            account: &who.0,
+            kind: "create",
+            now_unix_ms,
+            resource_type: "image",
+            resource: uuid,
+            resource_id: Some(number),
+            region: &pool.slug,
+            job: None,
+        };
+        self.act(&new, Job::ImportImage)?;
+        self.image(who, &number.to_string())
+    }
+
+    /// Does what [`import_image`](Self::import_image) has begun.
+    pub(crate) fn import(&self, pool: &Arc<Pool>, action: &Action, progress: &JobProgress) -> ApiResult<()> {
+        let uuid = action.resource;
+        let given_up = || ApiError::unprocessable("the image was deleted before it was imported");
+        let Some(import) = self.db().import(uuid)? else {
+            delete_if_there(pool, uuid)?;
+            return Err(given_up());
+        };
+        if !self.has_snapshot(&pool.slug, uuid)?
+            && let Err(error) = self.capture(pool, &import, progress)
+        {
+            if !self.jobs().is_stopping() {
+                self.db().fail_import(uuid, &error.message)?;
+            }
+            return Err(error);
+        }
+        if let Some(now) = self.db().import(uuid)?.filter(|now| *now != import) {
+            self.note_changes(pool, &now)?;
+        }
+        if !self.db().forget_import(uuid)? {
+            delete_if_there(pool, uuid)?;
+            return Err(given_up());
+        }
+        Ok(())
+    }
+
+    /// Notes with a snapshot what its image was called while it was imported.
+    fn note_changes(&self, pool: &Pool, import: &Import) -> ApiResult<()> {
+        let (id, options) = (SnapshotId(import.uuid), icecore::RenameOptions { name_may_repeat: true });
+        icecore::rename_with(pool.repo(), id, &import.name, options)?;
+        let labels = self.labels_of_import(import)?;
+        icecore::relabel(pool.repo(), id, &labels, &[])?;
+        Ok(())
+    }
+
+    fn labels_of_import(&self, import: &Import) -> ApiResult<Labels> {
+        let mut labels = Labels::from([(labels::ACCOUNT.to_owned(), import.account.clone())]);
+        labels::set(&mut labels, labels::TYPE, ImageType::Custom.label());
+        labels::set(&mut labels, labels::NUMBER, &self.db().number(import.uuid)?.to_string());
+        labels::set(&mut labels, labels::DISTRIBUTION, &import.distribution);
+        labels::set(&mut labels, labels::DESCRIPTION, &import.description);
+        Ok(labels)
+    }
+
+    fn capture(
+        &self,
+        pool: &Arc<Pool>,
+        import: &Import,
+        progress: &JobProgress,
+    ) -> ApiResult<()> {
+        let source = Source::find(&self.config().import.folders, &import.url)?;
+        let stamp = source.stamp()?;
+        let (path, _temporaries) = self.raw_file(&source, progress)?;
+        if source.stamp()? != stamp {
+            return Err(written_to(&source));
+        }
+        let image = ImageFile::open(&path)?;
+        check_size(image.len(), self.config().import.max_gigabytes.saturating_mul(GIB))?;
+        let options = CaptureOptions {
+            id: SnapshotId(import.uuid),
+            created_unix_ms: import.created_unix_ms,
+            name: import.name.clone(),
+            name_may_repeat: true,
+            kind: ResourceKind::Droplet,
+            resource: import.name.clone(),
+            tags: import.tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
+            labels: self.labels_of_import(import)?,
+            parent: Parent::None,
+            level: None,
+            check: true,
+            trust_mtime: false,
+            dry_run: false,
+        };
+        progress.begin(0);
+        let done = icecore::capture(&pool.another_handle()?, &image, &options, progress)?;
+        if done.changed_while_read || source.stamp()? != stamp {
+            delete_if_there(pool, import.uuid)?;
+            return Err(written_to(&source));
+        }
+        Ok(())
+    }
+
+    /// Makes a raw file of a source, if it is none. What was made goes with what is returned.
+    fn raw_file(
+        &self,
+        source: &Source,
+        progress: &JobProgress,
+    ) -> ApiResult<(PathBuf, Vec<NamedTempFile>)> {
+        let mut made = Vec::new();
+        let mut path = source.path();
+        let mut file = source.open()?;
+        loop {
+            let format = probe(&file, &source.name)?;
+            if format == Format::Raw {
+                return Ok((path, made));
+            }
+            if made.len() == 2 {
+                return Err(ApiError::unprocessable(format!("{} is packed more than once", source.name)));
+            }
+            let to = self.scratch_file()?;
+            let bytes_max = self.config().import.max_gigabytes.saturating_mul(GIB);
+            Conversion { from: &file, to: to.path(), bytes_max, progress }.run(format)?;
+            file = to
+                .reopen()
+                .map_err(|error| icecore::Error::io(format!("opening {}", to.path().display()), error))?;
+            path = to.path().to_owned();
+            made.push(to);
+            // What such a program made is a disk, whatever it begins with.
+            if matches!(format, Format::Qemu(_)) {
+                return Ok((path, made));
+            }
+        }
+    }
+}
+
+fn written_to(source: &Source) -> ApiError {
+    ApiError::unprocessable(format!(
+        "{} was written to while it was read: import it again when nothing does",
+        source.name
+    ))
+}

@@ -1,0 +1,111 @@
+//! Images move from one account to another, which must accept them.
+
+use std::collections::BTreeMap;
+
+use icecore::ErrorKind;
+use icecore::SnapshotId;
+use uuid::Uuid;
+
+use crate::db::Offer;
+use crate::pool::labels;
+use crate::service::Service;
+use crate::service::Who;
+use crate::service::account::uuid_of_account;
+use crate::service::images::ImageType;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+impl Service {
+    /// Offers an image to another account, which is named by its email or its id. Returns the number of the offer.
+    pub(crate) fn offer_image(
+        &self,
+        who: &Who,
+        id: &str,
+        email: Option<&str>,
+        uuid: Option<&str>,
+    ) -> ApiResult<i64> {
+        let image = self.own_image(who, id)?;
+        if image.kind != ImageType::Snapshot {
+            return Err(ApiError::bad_request("only snapshots of Droplets can be transferred to another account"));
+        }
+        let named = |text: &str| text.parse::<Uuid>().ok();
+        let wanted = self.config().accounts.iter().find(|account| match (email, uuid) {
+            (Some(email), _) => account.email.eq_ignore_ascii_case(email),
+            (None, Some(uuid)) => named(uuid) == Some(uuid_of_account(&account.name)),
+            (None, None) => false,
+        });
+        let recipient = wanted.filter(|account| account.name != who.0).ok_or_else(|| {
+            ApiError::bad_request("recipient_email or recipient_uuid must be that of another account")
+        })?;
+        self.db()
+            .make_offer(image.uuid, &who.0, &recipient.name, self.now_unix_ms())?
+            .ok_or_else(|| ApiError::bad_request("the image is on offer already: cancel that first"))
+    }
+
+    /// Returns the offer of an image that `mine` picks.
+    fn find_offer(
+        &self,
+        id: &str,
+        transfer: Option<i64>,
+        mine: impl Fn(&Offer) -> bool,
+    ) -> ApiResult<Offer> {
+        let number = id.parse().map_err(|_| ApiError::not_found())?;
+        let uuid = self.db().numbered(number)?.ok_or_else(ApiError::not_found)?;
+        let meant = |offer: &Offer| transfer.is_none_or(|transfer| transfer == offer.id) && mine(offer);
+        self.db().offer(uuid)?.filter(meant).ok_or_else(ApiError::not_found)
+    }
+
+    /// Takes an image that another account has offered; `transfer` is the number of the offer, where the client says it.
+    pub(crate) fn accept_image(&self, who: &Who, id: &str, transfer: Option<i64>) -> ApiResult<()> {
+        let offer = self.find_offer(id, transfer, |offer| offer.recipient == who.0)?;
+        if !self.db().accept_offer(offer.id)? {
+            return Err(ApiError::not_found());
+        }
+        self.hand_over(&offer)
+    }
+
+    /// Turns an offer down.
+    pub(crate) fn decline_image(&self, who: &Who, id: &str, transfer: Option<i64>) -> ApiResult<()> {
+        let offer = self.find_offer(id, transfer, |offer| offer.recipient == who.0)?;
+        self.db().withdraw_offer(offer.id)?;
+        Ok(())
+    }
+
+    /// Takes an offer back.
+    pub(crate) fn withdraw_image(&self, who: &Who, id: &str, transfer: Option<i64>) -> ApiResult<()> {
+        let offer = self.find_offer(id, transfer, |offer| offer.sender == who.0)?;
+        self.db().withdraw_offer(offer.id)?;
+        Ok(())
+    }
+
+    /// Returns the offers that an account was made: the number of each image, its name, and who offers it.
+    pub(crate) fn offers(&self, who: &Who) -> ApiResult<Vec<(i64, String, String)>> {
+        let mut shown = Vec::new();
+        for offer in self.db().offers_to(&who.0)? {
+            let images = self.images(&Who(offer.sender.clone()))?;
+            if let Some(image) = images.into_iter().find(|image| image.uuid == offer.uuid) {
+                shown.push((image.number, image.name, offer.sender));
+            }
+        }
+        Ok(shown)
+    }
+
+    /// Notes the new owner of an image in all regions. Its tags are words of the old one.
+    fn hand_over(&self, offer: &Offer) -> ApiResult<()> {
+        let owner = BTreeMap::from([(labels::ACCOUNT.to_owned(), offer.recipient.clone())]);
+        for pool in self.pools().values() {
+            let id = SnapshotId(offer.uuid);
+            let snapshot = match icecore::relabel(pool.repo(), id, &owner, &[]) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                done => done?,
+            };
+            icecore::retag(pool.repo(), id, &[], &snapshot.tags)?;
+        }
+        self.db().end_offer(offer.id)
+    }
+
+    /// Ends the moves that a server before did not end.
+    pub(crate) fn end_accepted_offers(&self) -> ApiResult<()> {
+        self.db().accepted_offers()?.iter().try_for_each(|offer| self.hand_over(offer))
+    }
+}

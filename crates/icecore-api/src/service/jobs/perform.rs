@@ -1,0 +1,153 @@
+//! How each job is done. All can be done again from the beginning: a server may end at any moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use icecore::ErrorKind;
+use icecore::ResourceKind;
+use icecore::SnapshotId;
+use icecore::VolumeId;
+use icecore::VolumeOptions;
+use icecore::VolumeSnapshotOptions;
+use uuid::Uuid;
+
+use crate::db::Action;
+use crate::pool::Pool;
+use crate::pool::labels;
+use crate::pool::labels::Labels;
+use crate::service::Service;
+use crate::service::items::VolumeItem;
+use crate::service::jobs::Job;
+use crate::service::jobs::JobProgress;
+use crate::service::volumes::create_under_a_free_name;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+impl Service {
+    pub(super) fn perform(&self, action: &Action, job: &Job, progress: &JobProgress) -> ApiResult<()> {
+        let pool = self.pool(&action.region)?;
+        let disk = || self.disk_of(pool, action.resource);
+        match job {
+            Job::CreateDroplet { name, size_bytes, snapshot, labels, volumes } => {
+                let options = VolumeOptions {
+                    id: VolumeId(action.resource),
+                    name: name.clone(),
+                    created_unix_ms: action.started_unix_ms,
+                    kind: Some(ResourceKind::Droplet),
+                    snapshot: Some(SnapshotId(*snapshot)),
+                    size_bytes: Some(*size_bytes),
+                    labels: labels.clone(),
+                };
+                create(pool, options, volumes)
+            }
+            Job::DestroyDroplet => self.destroy(pool, action.resource),
+            Job::SnapshotDroplet { id, name, tags, labels } => {
+                let options = VolumeSnapshotOptions {
+                    id: SnapshotId(*id),
+                    created_unix_ms: action.started_unix_ms,
+                    name: name.clone(),
+                    name_may_repeat: true,
+                    tags: tags.clone(),
+                    labels: labels.clone(),
+                    level: None,
+                    check: true,
+                };
+                snapshot(&disk()?, &options, progress)
+            }
+            Job::RestoreDroplet { snapshot } => {
+                let item = disk()?;
+                let name = &item.info.name;
+                let restore = || icecore::restore_volume(pool.repo(), name, SnapshotId(*snapshot));
+                pool.with_closed_disk(name, restore)?;
+                Ok(())
+            }
+            Job::ResizeDroplet { size, size_bytes } => resize(&disk()?, size, *size_bytes),
+            Job::LabelDroplet { labels } => label(&disk()?, labels),
+            Job::ImportImage => self.import(pool, action, progress),
+            Job::TransferImage { from } => self.transfer(from, pool, action.resource, progress),
+            Job::ConvertImage => self.convert(action.resource),
+        }
+    }
+
+    /// Returns the disk of this id, whatever account owns it.
+    fn disk_of(&self, pool: &Arc<Pool>, id: Uuid) -> ApiResult<VolumeItem> {
+        let all = icecore::list_volumes(pool.repo())?.volumes;
+        let info = all.into_iter().find(|info| info.id.0 == id && info.kind == ResourceKind::Droplet);
+        let info = info.ok_or_else(|| ApiError::not_found_saying("the Droplet is gone"))?;
+        Ok(VolumeItem { pool: Arc::clone(pool), info })
+    }
+
+    fn destroy(&self, pool: &Arc<Pool>, id: Uuid) -> ApiResult<()> {
+        let item = match self.disk_of(pool, id) {
+            Ok(item) => item,
+            Err(error) if error.status == 404 => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // The disk goes last: until then, all of it can be done again.
+        for volume in icecore::list_volumes(pool.repo())?.volumes {
+            if labels::id(&volume.labels, labels::ATTACHED) == Some(id) {
+                let attached = [labels::ATTACHED.to_owned()];
+                icecore::relabel_volume(pool.repo(), &volume.name, &Labels::new(), &attached)?;
+            }
+        }
+        for other in self.pools().values() {
+            for snapshot in icecore::list(other.repo())?.snapshots {
+                let of_this = labels::id(&snapshot.labels, labels::RESOURCE) == Some(id);
+                if of_this && labels::image_type(&snapshot.labels) == labels::TYPE_BACKUP {
+                    let keep = icecore::DeleteOptions { clones_keep_it: true };
+                    icecore::delete_with(other.repo(), snapshot.id, keep)?;
+                }
+            }
+        }
+        self.delete_disk(&item)
+    }
+}
+
+fn create(pool: &Arc<Pool>, options: VolumeOptions, volumes: &[Uuid]) -> ApiResult<()> {
+    let _changes = pool.changes();
+    let droplet = options.id;
+    let all = icecore::list_volumes(pool.repo())?.volumes;
+    if !all.iter().any(|info| info.id == droplet) {
+        create_under_a_free_name(pool, options)?;
+    }
+    for volume in all.iter().filter(|info| volumes.contains(&info.id.0)) {
+        let attached = Labels::from([(labels::ATTACHED.to_owned(), droplet.0.to_string())]);
+        // One that is gone has nothing any more.
+        let there = |id: &Uuid| all.iter().any(|info| info.id.0 == *id);
+        match labels::id(&volume.labels, labels::ATTACHED).filter(there) {
+            None => drop(icecore::relabel_volume(pool.repo(), &volume.name, &attached, &[])?),
+            Some(other) if other == droplet.0 => {}
+            Some(_) => return Err(ApiError::unprocessable("This volume is already attached")),
+        }
+    }
+    Ok(())
+}
+
+fn snapshot(item: &VolumeItem, options: &VolumeSnapshotOptions, progress: &JobProgress) -> ApiResult<()> {
+    let name = &item.info.name;
+    let disk = item.pool.open_disk(name)?;
+    let taken = disk.with(|volume| icecore::snapshot_volume(volume, options, progress));
+    taken.map_err(|error| ApiError::unprocessable(format!("the disk of {name} cannot be read: {error}")))??;
+    Ok(())
+}
+
+fn resize(item: &VolumeItem, size: &str, size_bytes: Option<u64>) -> ApiResult<()> {
+    let name = &item.info.name;
+    if let Some(size_bytes) = size_bytes.filter(|size| *size > item.info.size_bytes) {
+        item.pool.grow_disk(name, size_bytes)?;
+    }
+    label(item, &BTreeMap::from([(labels::SIZE.to_owned(), size.to_owned())]))
+}
+
+fn label(item: &VolumeItem, labels: &BTreeMap<String, String>) -> ApiResult<()> {
+    let (remove, set): (Labels, Labels) =
+        labels.iter().map(|(key, text)| (key.clone(), text.clone())).partition(|(_, text)| text.is_empty());
+    let remove: Vec<String> = remove.into_keys().collect();
+    let done = icecore::relabel_volume(item.pool.repo(), &item.info.name, &set, &remove);
+    match done {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(ApiError::not_found_saying("the Droplet is gone"))
+        }
+        done => done.map(drop).map_err(ApiError::from),
+    }
+}
