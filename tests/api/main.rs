@@ -5,6 +5,7 @@ mod contract;
 mod crowd;
 mod data;
 mod layers;
+mod life;
 mod snapshots;
 mod support;
 mod tags;

@@ -33,6 +33,24 @@ name = "bob"
 email = "bob@example.com"
 "#;
 
+/// A folder to import from, and small sizes of Droplets.
+pub(crate) const IMPORT: &str = r#"
+[import]
+folders = ["import"]
+
+[[size]]
+slug = "small"
+disk = 1
+memory = 512
+vcpus = 1
+
+[[size]]
+slug = "large"
+disk = 3
+memory = 1024
+vcpus = 2
+"#;
+
 /// A server that runs in a directory of its own, until it is dropped.
 pub(crate) struct Server {
     pub(crate) dir: Arc<TempDir>,
@@ -97,6 +115,57 @@ impl Server {
         });
         let Ok(address) = address.recv() else { panic!("{:?}", thread.join().unwrap()) };
         Self { dir, address, token, controls, thread: Some(thread) }
+    }
+
+    /// Starts a server with a folder to import from, and small sizes of Droplets.
+    pub(crate) fn with_import() -> Self {
+        let dir = Arc::new(TempDir::new().unwrap());
+        std::fs::create_dir(dir.path().join("import")).unwrap();
+        Self::start_in(dir, &format!("{USUAL}{IMPORT}"))
+    }
+
+    /// Returns a path in the directory of the server.
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Asks until something is as it is to be.
+    #[track_caller]
+    pub(crate) fn until(&self, path: &str, what: impl Fn(&Value) -> bool) -> Value {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(120);
+        loop {
+            let shown = self.get(path).expect(200);
+            if what(&shown) {
+                return shown;
+            }
+            assert!(std::time::Instant::now() < end, "it took too long: {shown}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until an image has a status.
+    #[track_caller]
+    pub(crate) fn until_image(&self, id: i64, status: &str) -> Value {
+        let ended = |shown: &Value| shown["image"]["status"] != "NEW";
+        let shown = self.until(&format!("/v2/images/{id}"), ended);
+        assert_eq!(shown["image"]["status"], status, "{shown}");
+        shown
+    }
+
+    /// Waits until an action is done, and returns it.
+    #[track_caller]
+    pub(crate) fn until_done(&self, action: &Value) -> Value {
+        let path = format!("/v2/actions/{}", action["id"]);
+        self.until(&path, |shown| shown["action"]["status"] != "in-progress")["action"].clone()
+    }
+
+    /// Begins an action, and waits until it is completed.
+    #[track_caller]
+    pub(crate) fn act(&self, path: &str, body: &Value) -> Value {
+        let begun = self.post(path, body).expect(201);
+        let done = self.until_done(&begun["action"]);
+        assert_eq!(done["status"], "completed", "{done}");
+        done
     }
 
     /// Makes a token of another account.

@@ -1,7 +1,14 @@
 //! Programs of others, which say what is on a disk without asking the server's code.
 
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Write;
 use std::path::Path;
+use std::process::Child;
+use std::process::ChildStdin;
+use std::process::ChildStdout;
 use std::process::Command;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -64,4 +71,69 @@ pub(crate) fn real_image(dir: &Path, mib: u64) -> std::path::PathBuf {
     let options = ["-q", "-F", "-d", files, "-E", "lazy_itable_init=1"];
     works("mkfs.ext4", &[&options[..], &[image.to_str().unwrap()]].concat());
     image
+}
+
+/// Makes a file with a file system of so many bytes in it, with files that `seed` picks.
+pub(crate) fn file_system(path: &Path, bytes: u64, seed: u64) {
+    let files = path.with_extension("files");
+    std::fs::create_dir_all(files.join("etc")).unwrap();
+    let mut state = seed;
+    for number in 0..12_usize {
+        let content: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state.to_le_bytes()[7]
+        })
+        .take(40_000 * (number + 1))
+        .collect();
+        std::fs::write(files.join(format!("etc/{number}")), content).unwrap();
+    }
+    std::fs::File::create(path).unwrap().set_len(bytes).unwrap();
+    let (files_text, path_text) = (files.to_str().unwrap(), path.to_str().unwrap());
+    works("mkfs.ext4", &["-q", "-F", "-d", files_text, path_text]);
+    std::fs::remove_dir_all(files).unwrap();
+}
+
+/// Writes the same to several disks or files.
+#[track_caller]
+pub(crate) fn write(disks: &[&str], pattern: u8, at: u64, len: u64) {
+    for disk in disks {
+        let write = format!("write -P {pattern} {at} {len}");
+        works("qemu-io", &["-f", "raw", "-c", &write, "-c", "flush", disk]);
+    }
+}
+
+/// A client that stays connected.
+pub(crate) struct Client {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Client {
+    pub(crate) fn connect(uri: &str) -> Self {
+        let mut command = Command::new("qemu-io");
+        command.args(["-f", "raw", uri]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Self { child, input, output: BufReader::new(output) }
+    }
+
+    /// Tells whether a read works.
+    pub(crate) fn reads(&mut self, at: u64, len: u64) -> bool {
+        writeln!(self.input, "read {at} {len}").unwrap();
+        self.input.flush().unwrap();
+        let mut line = String::new();
+        while !line.contains("read ") {
+            line.clear();
+            assert!(self.output.read_line(&mut line).unwrap() > 0, "the client has ended");
+        }
+        !line.contains("failed")
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

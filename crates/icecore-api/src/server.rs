@@ -90,8 +90,9 @@ pub fn serve(
     let listen = config.server.listen;
     let _lock = lock(&config)?;
     let service = Arc::new(Service::open(config, clock)?);
-    service.resume().map_err(|error| Error::new(icecore::ErrorKind::Io, error.message))?;
-    let nbd = serve_disks(&service)?;
+    // Before anybody uses a disk: one that was being restored is restored again.
+    service.resume().map_err(|error| Error::new(ErrorKind::Io, error.message))?;
+    let nbd = serve_disks(&service).inspect_err(|_| service.stop_jobs())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::io("starting the server", error))?;
     let controls = controls.clone();
@@ -102,8 +103,8 @@ pub fn serve(
         let stopped = async move { controls.stopped().await };
         axum::serve(listener, http::router(&service)).with_graceful_shutdown(stopped).await
     });
-    service.stop_jobs();
     nbd.stop();
+    service.stop_jobs();
     done.map_err(|error| Error::io(format!("serving at {listen}"), error))
 }
 

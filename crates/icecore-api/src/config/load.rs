@@ -153,7 +153,9 @@ mod tests {
             (&format!("{region}[[account]]\nname = \"A\"\nemail = \"a@b\""), "name of an account"),
             (&format!("{region}[[size]]\nslug = \"s\"\ndisk = 0"), "sizes"),
             (
-                &format!("{region}[[image]]\nslug = \"7\"\nsnapshot = \"019a0000-0000-7000-8000-000000000000\""),
+                &format!(
+                    "{region}[[image]]\nslug = \"7\"\nsnapshot = \"019a0000-0000-7000-8000-000000000000\""
+                ),
                 "base images",
             ),
             (&format!("{region}[[image]]\nslug = \"debian\"\nsnapshot = \"debian\""), "snapshot"),

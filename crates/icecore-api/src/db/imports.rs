@@ -26,7 +26,8 @@ pub(crate) struct Import {
     pub(crate) problem: Option<String>,
 }
 
-const COLUMNS: &str = "uuid, account, region, created_ms, name, url, distribution, description, tags, problem";
+const COLUMNS: &str =
+    "uuid, account, region, created_ms, name, url, distribution, description, tags, problem";
 
 fn read(row: &Row) -> rusqlite::Result<Import> {
     Ok(Import {

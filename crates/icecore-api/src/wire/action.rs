@@ -54,3 +54,9 @@ list_body!(
     /// Actions.
     ActionsBody, actions: ActionJson
 );
+
+/// Actions that one request has begun.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StartedActionsBody {
+    pub(crate) actions: Vec<ActionJson>,
+}

@@ -3,7 +3,9 @@
 pub(crate) mod account;
 pub(crate) mod action;
 pub(crate) mod blank;
+pub(crate) mod droplet;
 pub(crate) mod error;
+pub(crate) mod image;
 pub(crate) mod list;
 pub(crate) mod region;
 pub(crate) mod snapshot;

@@ -2,6 +2,10 @@
 
 mod account;
 mod actions;
+mod droplet_actions;
+mod droplets;
+mod image_actions;
+mod images;
 mod regions;
 mod snapshots;
 mod tags;
@@ -34,4 +38,19 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(volume_actions::get))
         .routes(routes!(volume_snapshots::get, volume_snapshots::delete))
         .routes(routes!(volume_snapshots::list, volume_snapshots::create))
+        .routes(routes!(droplets::list, droplets::create, droplets::delete_tagged))
+        .routes(routes!(droplets::get, droplets::delete))
+        .routes(routes!(droplets::snapshots))
+        .routes(routes!(droplets::backups))
+        .routes(routes!(droplet_actions::create_tagged))
+        .routes(routes!(droplet_actions::list, droplet_actions::create))
+        .routes(routes!(droplet_actions::get))
+        .routes(routes!(images::list, images::create))
+        .routes(routes!(images::get, images::update, images::delete))
+        .routes(routes!(image_actions::list, image_actions::create))
+        .routes(routes!(image_actions::get))
+        .routes(routes!(image_actions::offer))
+        .routes(routes!(image_actions::accept))
+        .routes(routes!(image_actions::decline))
+        .routes(routes!(image_actions::cancel))
 }

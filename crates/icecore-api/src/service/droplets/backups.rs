@@ -18,16 +18,19 @@ impl BackupPolicy {
     /// Checks what a client asks for; what it leaves out is as usual: weekly, on Sundays, at 0.
     pub(crate) fn new(plan: Option<&str>, weekday: Option<&str>, hour: Option<i64>) -> ApiResult<Self> {
         let hour = hour.unwrap_or(0);
-        let hour = u8::try_from(hour).ok().filter(|hour| *hour < 24 && hour % 4 == 0).ok_or_else(|| {
-            ApiError::unprocessable("backup_policy.hour must be 0, 4, 8, 12, 16 or 20")
-        })?;
+        let hour = u8::try_from(hour)
+            .ok()
+            .filter(|hour| *hour < 24 && hour % 4 == 0)
+            .ok_or_else(|| ApiError::unprocessable("backup_policy.hour must be 0, 4, 8, 12, 16 or 20"))?;
         match plan.unwrap_or("weekly") {
             "daily" => Ok(Self::Daily { hour }),
             "weekly" => {
                 let weekday = weekday.unwrap_or("SUN");
                 let known = WEEKDAYS.into_iter().find(|known| known.eq_ignore_ascii_case(weekday));
                 let weekday = known.ok_or_else(|| {
-                    ApiError::unprocessable("backup_policy.weekday must be one of SUN, MON, TUE, WED, THU, FRI, SAT")
+                    ApiError::unprocessable(
+                        "backup_policy.weekday must be one of SUN, MON, TUE, WED, THU, FRI, SAT",
+                    )
                 })?;
                 Ok(Self::Weekly { weekday, hour })
             }
@@ -70,9 +73,12 @@ mod tests {
             assert_eq!(BackupPolicy::parse(label), Some(policy));
         }
         assert!(BackupPolicy::parse("").is_none() && BackupPolicy::parse("daily").is_none());
-        for (plan, weekday, hour) in
-            [(Some("hourly"), None, None), (None, Some("SOMEDAY"), None), (None, None, Some(3)), (None, None, Some(24))]
-        {
+        for (plan, weekday, hour) in [
+            (Some("hourly"), None, None),
+            (None, Some("SOMEDAY"), None),
+            (None, None, Some(3)),
+            (None, None, Some(24)),
+        ] {
             assert_eq!(BackupPolicy::new(plan, weekday, hour).unwrap_err().status, 422);
         }
     }

@@ -30,14 +30,25 @@ const WEEKLY_KEPT_MS: i64 = 4 * DAILY_KEPT_MS;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Take a snapshot; where it has no name, it gets one of the time.
-    Snapshot { name: Option<String> },
+    Snapshot {
+        name: Option<String>,
+    },
     /// Go back to a snapshot or a backup of this Droplet.
-    Restore { image: Option<ImageChoice> },
+    Restore {
+        image: Option<ImageChoice>,
+    },
     /// Begin anew, with any image.
-    Rebuild { image: Option<ImageChoice> },
+    Rebuild {
+        image: Option<ImageChoice>,
+    },
     /// Have another size, and grow the disk to it if `disk` says so.
-    Resize { size: String, disk: bool },
-    Rename { name: String },
+    Resize {
+        size: String,
+        disk: bool,
+    },
+    Rename {
+        name: String,
+    },
     PowerOn,
     PowerOff,
     Shutdown,
@@ -102,13 +113,7 @@ impl Service {
         self.begin(who, &droplet, command.as_str(), job)
     }
 
-    fn begin(
-        self: &Arc<Self>,
-        who: &Who,
-        droplet: &DropletItem,
-        kind: &str,
-        job: Job,
-    ) -> ApiResult<Action> {
+    fn begin(self: &Arc<Self>, who: &Who, droplet: &DropletItem, kind: &str, job: Job) -> ApiResult<Action> {
         let disk = &droplet.disk;
         self.act(&self.action_of_droplet(who, kind, disk.id(), droplet.number, &disk.pool), job)
     }
@@ -251,9 +256,7 @@ impl Service {
         let invalid = || ApiError::unprocessable("You specified an invalid size for the Droplet.");
         let new = self.config().size(size).ok_or_else(invalid)?;
         if new.disk < droplet.disk.size_gib() {
-            return Err(ApiError::unprocessable(
-                "This size is not available because it has a smaller disk.",
-            ));
+            return Err(ApiError::unprocessable("This size is not available because it has a smaller disk."));
         }
         Ok(Job::ResizeDroplet { size: new.slug.clone(), size_bytes: disk.then_some(new.disk * GIB) })
     }

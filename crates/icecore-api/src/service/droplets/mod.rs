@@ -114,7 +114,8 @@ impl Service {
     /// Returns the size that is noted with a disk, or the smallest that it has room in, or one that is made for it.
     fn size_of(&self, disk: &VolumeItem) -> SizeConfig {
         let gib = disk.size_gib();
-        let fitting = || self.config().sizes.iter().filter(|size| size.disk >= gib).min_by_key(|size| size.disk);
+        let fitting =
+            || self.config().sizes.iter().filter(|size| size.disk >= gib).min_by_key(|size| size.disk);
         let noted = disk.label(labels::SIZE);
         let made = || SizeConfig { slug: format!("local-{gib}gb"), disk: gib, memory: 1024, vcpus: 1 };
         self.config().size(noted).or_else(fitting).cloned().unwrap_or_else(made)

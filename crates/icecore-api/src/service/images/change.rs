@@ -41,7 +41,9 @@ const TEXT_MAX: usize = 1024;
 /// Checks a text about an image.
 pub(super) fn check_about(what: &str, text: &str) -> ApiResult<()> {
     if text.len() > TEXT_MAX || text.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(ApiError::unprocessable(format!("{what} must have at most {TEXT_MAX} bytes of printable text")));
+        return Err(ApiError::unprocessable(format!(
+            "{what} must have at most {TEXT_MAX} bytes of printable text"
+        )));
     }
     Ok(())
 }
@@ -118,7 +120,9 @@ impl Service {
         let source = source.ok_or_else(|| ApiError::unprocessable("This image cannot be transferred."))?;
         let target = self.pool(region)?;
         if image.pools.iter().any(|pool| pool.slug == target.slug) {
-            return Err(ApiError::unprocessable(format!("The image is already available in the region {region}.")));
+            return Err(ApiError::unprocessable(format!(
+                "The image is already available in the region {region}."
+            )));
         }
         let job = Job::TransferImage { from: source.slug.clone() };
         self.act(&self.action_of_image(who, "transfer", &image, target), job)
@@ -128,7 +132,8 @@ impl Service {
     pub(crate) fn convert_image(self: &Arc<Self>, who: &Who, id: &str) -> ApiResult<Action> {
         let image = self.image(who, id)?;
         let pool = image.pools.first().filter(|_| image.kind == ImageType::Backup);
-        let pool = pool.ok_or_else(|| ApiError::unprocessable("Only backups can be converted to snapshots."))?;
+        let pool =
+            pool.ok_or_else(|| ApiError::unprocessable("Only backups can be converted to snapshots."))?;
         self.act(&self.action_of_image(who, "convert", &image, pool), Job::ConvertImage)
     }
 

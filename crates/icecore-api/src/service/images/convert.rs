@@ -75,7 +75,8 @@ impl Conversion<'_> {
         mut child: Child,
         read: impl FnOnce(&mut dyn Read) -> io::Result<T> + Send,
     ) -> ApiResult<T> {
-        let lost = |error: io::Error| ApiError::unprocessable(format!("the program {program} was lost: {error}"));
+        let lost =
+            |error: io::Error| ApiError::unprocessable(format!("the program {program} was lost: {error}"));
         let (output, complaints) = (child.stdout.take(), child.stderr.take());
         thread::scope(|scope| {
             let reader = scope.spawn(|| match output {
@@ -117,7 +118,10 @@ impl Conversion<'_> {
     /// Describes the file for `qemu-img`, with nothing below it, whatever it says itself.
     fn description(format: &str) -> String {
         let file = serde_json::json!({"driver": "file", "filename": "/dev/fd/0", "locking": "off"});
-        format!("json:{}", serde_json::json!({"driver": format, "backing": null, "read-only": true, "file": file}))
+        format!(
+            "json:{}",
+            serde_json::json!({"driver": format, "backing": null, "read-only": true, "file": file})
+        )
     }
 
     fn convert(&self, format: &str) -> ApiResult<()> {
@@ -140,7 +144,8 @@ impl Conversion<'_> {
             while output.read(&mut byte)? > 0 {
                 // `    (12.34/100%)`, again and again.
                 if byte[0] == b'/' {
-                    let text: Vec<u8> = seen.iter().rev().take_while(|it| b"0123456789.".contains(it)).copied().collect();
+                    let text: Vec<u8> =
+                        seen.iter().rev().take_while(|it| b"0123456789.".contains(it)).copied().collect();
                     let text: String = text.into_iter().rev().map(char::from).collect();
                     self.progress.set_done(share(bytes, &text));
                     seen.clear();

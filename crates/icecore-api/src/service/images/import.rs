@@ -132,12 +132,7 @@ impl Service {
         Ok(labels)
     }
 
-    fn capture(
-        &self,
-        pool: &Arc<Pool>,
-        import: &Import,
-        progress: &JobProgress,
-    ) -> ApiResult<()> {
+    fn capture(&self, pool: &Arc<Pool>, import: &Import, progress: &JobProgress) -> ApiResult<()> {
         let source = Source::find(&self.config().import.folders, &import.url)?;
         let stamp = source.stamp()?;
         let (path, _temporaries) = self.raw_file(&source, progress)?;
@@ -171,11 +166,7 @@ impl Service {
     }
 
     /// Makes a raw file of a source, if it is none. What was made goes with what is returned.
-    fn raw_file(
-        &self,
-        source: &Source,
-        progress: &JobProgress,
-    ) -> ApiResult<(PathBuf, Vec<NamedTempFile>)> {
+    fn raw_file(&self, source: &Source, progress: &JobProgress) -> ApiResult<(PathBuf, Vec<NamedTempFile>)> {
         let mut made = Vec::new();
         let mut path = source.path();
         let mut file = source.open()?;

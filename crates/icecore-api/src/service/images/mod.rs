@@ -166,7 +166,8 @@ impl Service {
             (None, labels::TYPE_CUSTOM) => ImageType::Custom,
             _ => ImageType::Snapshot,
         };
-        let configured = |text: &str, usual: &str| if text.is_empty() { usual.to_owned() } else { text.to_owned() };
+        let configured =
+            |text: &str, usual: &str| if text.is_empty() { usual.to_owned() } else { text.to_owned() };
         Some(ImageItem {
             uuid: snapshot.id.0,
             number: item.number?,

@@ -26,7 +26,9 @@ impl Service {
     ) -> ApiResult<i64> {
         let image = self.own_image(who, id)?;
         if image.kind != ImageType::Snapshot {
-            return Err(ApiError::bad_request("only snapshots of Droplets can be transferred to another account"));
+            return Err(ApiError::bad_request(
+                "only snapshots of Droplets can be transferred to another account",
+            ));
         }
         let named = |text: &str| text.parse::<Uuid>().ok();
         let wanted = self.config().accounts.iter().find(|account| match (email, uuid) {
@@ -43,12 +45,7 @@ impl Service {
     }
 
     /// Returns the offer of an image that `mine` picks.
-    fn find_offer(
-        &self,
-        id: &str,
-        transfer: Option<i64>,
-        mine: impl Fn(&Offer) -> bool,
-    ) -> ApiResult<Offer> {
+    fn find_offer(&self, id: &str, transfer: Option<i64>, mine: impl Fn(&Offer) -> bool) -> ApiResult<Offer> {
         let number = id.parse().map_err(|_| ApiError::not_found())?;
         let uuid = self.db().numbered(number)?.ok_or_else(ApiError::not_found)?;
         let meant = |offer: &Offer| transfer.is_none_or(|transfer| transfer == offer.id) && mine(offer);

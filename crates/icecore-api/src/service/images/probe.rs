@@ -51,7 +51,9 @@ fn format_of(head: &[u8]) -> Result<Format, &'static str> {
         return Ok(Format::Qemu("vdi"));
     }
     if head.starts_with(b"# Disk DescriptorFile") {
-        return Err("it only names the files of a VMDK image: make one file of them, with `qemu-img convert -O qcow2`");
+        return Err(
+            "it only names the files of a VMDK image: make one file of them, with `qemu-img convert -O qcow2`",
+        );
     }
     if head.starts_with(b"COWD") || head.starts_with(b"conectix") || head.starts_with(b"QED\0") {
         return Err("its format is not read here: make it qcow2, with `qemu-img convert -O qcow2`");
@@ -79,10 +81,14 @@ fn check_qcow2(head: &[u8]) -> Result<(), &'static str> {
         return Err("its qcow2 header is not whole, or of a version that is not known");
     }
     if backing != 0 {
-        return Err("it is a qcow2 image with a backing file: put both together first, with `qemu-img convert -O qcow2`");
+        return Err(
+            "it is a qcow2 image with a backing file: put both together first, with `qemu-img convert -O qcow2`",
+        );
     }
     if version == 3 && number(head, 72, 8) & EXTERNAL_DATA != 0 {
-        return Err("it is a qcow2 image with its data in another file: put both together first, with `qemu-img convert -O qcow2`");
+        return Err(
+            "it is a qcow2 image with its data in another file: put both together first, with `qemu-img convert -O qcow2`",
+        );
     }
     if crypt != 0 {
         return Err("it is an encrypted qcow2 image: decrypt it first, with `qemu-img convert`");
@@ -93,11 +99,15 @@ fn check_qcow2(head: &[u8]) -> Result<(), &'static str> {
 fn check_vmdk(head: &[u8]) -> Result<(), &'static str> {
     const PARENT: &[u8] = b"parentfilenamehint";
     if number(head, 12, 8) == 0 || head.len() < 512 {
-        return Err("it is a VMDK image whose data is in other files: make one file of them, with `qemu-img convert -O qcow2`");
+        return Err(
+            "it is a VMDK image whose data is in other files: make one file of them, with `qemu-img convert -O qcow2`",
+        );
     }
     let lower = head.to_ascii_lowercase();
     if lower.windows(PARENT.len()).any(|window| window == PARENT) {
-        return Err("it is a VMDK image that lies over another one: put both together first, with `qemu-img convert -O qcow2`");
+        return Err(
+            "it is a VMDK image that lies over another one: put both together first, with `qemu-img convert -O qcow2`",
+        );
     }
     Ok(())
 }

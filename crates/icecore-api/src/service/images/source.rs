@@ -37,7 +37,9 @@ impl Source {
         let name = path.display().to_string();
         let none = || {
             let hint = match folders.is_empty() {
-                true => "nothing may be imported: name folders in the configuration of the server, at [import]",
+                true => {
+                    "nothing may be imported: name folders in the configuration of the server, at [import]"
+                }
                 false => "import folders of the server are set in its configuration, at [import]",
             };
             ApiError::unprocessable(format!("there is no file {name} in an import folder ({hint})"))
@@ -65,8 +67,9 @@ impl Source {
 
     /// Returns what changes when somebody writes to it.
     pub(crate) fn stamp(&self) -> ApiResult<Stamp> {
-        let stat = rustix::fs::fstat(&self.handle)
-            .map_err(|error| ApiError::unprocessable(format!("{} cannot be looked at: {error}", self.name)))?;
+        let stat = rustix::fs::fstat(&self.handle).map_err(|error| {
+            ApiError::unprocessable(format!("{} cannot be looked at: {error}", self.name))
+        })?;
         let whole = |number: u64| number.cast_signed();
         let nanoseconds = [whole(stat.st_mtime_nsec), whole(stat.st_ctime_nsec)];
         Ok(Stamp([
@@ -86,7 +89,8 @@ fn open_below(folder: &Path, whole: &Path) -> Option<OwnedFd> {
     let rest = whole.strip_prefix(&folder).ok()?;
     if rest.as_os_str().is_empty() {
         // The folder is a single file: the one who runs the server has named it.
-        return rustix::fs::open(whole, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok();
+        return rustix::fs::open(whole, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+            .ok();
     }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let dir = rustix::fs::open(&folder, flags, Mode::empty()).ok()?;
@@ -109,8 +113,11 @@ fn path_of(url: &str) -> ApiResult<PathBuf> {
     while let Some(byte) = left.next() {
         match byte {
             b'%' => {
-                let digits = [left.next(), left.next()].map(|digit| digit.and_then(|it| char::from(it).to_digit(16)));
-                let [Some(high), Some(low)] = digits else { return bad("has a % without two digits behind it") };
+                let digits =
+                    [left.next(), left.next()].map(|digit| digit.and_then(|it| char::from(it).to_digit(16)));
+                let [Some(high), Some(low)] = digits else {
+                    return bad("has a % without two digits behind it");
+                };
                 bytes.push(u8::try_from(high * 16 + low).unwrap_or(0));
             }
             b'?' | b'#' => return bad("has a query or a fragment: write %3F and %23 for signs of a name"),

@@ -117,7 +117,8 @@ impl Service {
                 Some(Ok(Job::SnapshotDroplet { id, .. })) => self.end_snapshot(&action, id)?,
                 Some(Ok(job)) => self.go_on(&action, job),
                 _ => {
-                    let problem = "the server was stopped before this was done: look whether it was, and ask again";
+                    let problem =
+                        "the server was stopped before this was done: look whether it was, and ask again";
                     self.db().end_action(action.id, Some(problem), self.now_unix_ms())?;
                 }
             }
@@ -128,7 +129,8 @@ impl Service {
     /// Ends a snapshot that was being taken when the server ended: it is there whole or not at all, and its moment is over.
     fn end_snapshot(&self, action: &Action, id: Uuid) -> ApiResult<()> {
         let taken = self.has_snapshot(&action.region, id)?;
-        let problem = (!taken).then_some("the server was stopped before the snapshot was taken: take another one");
+        let problem =
+            (!taken).then_some("the server was stopped before the snapshot was taken: take another one");
         self.db().end_action(action.id, problem, self.now_unix_ms())?;
         Ok(())
     }

@@ -127,7 +127,8 @@ fn snapshot(item: &VolumeItem, options: &VolumeSnapshotOptions, progress: &JobPr
     let name = &item.info.name;
     let disk = item.pool.open_disk(name)?;
     let taken = disk.with(|volume| icecore::snapshot_volume(volume, options, progress));
-    taken.map_err(|error| ApiError::unprocessable(format!("the disk of {name} cannot be read: {error}")))??;
+    taken
+        .map_err(|error| ApiError::unprocessable(format!("the disk of {name} cannot be read: {error}")))??;
     Ok(())
 }
 

@@ -1,0 +1,101 @@
+//! `/v2/images`
+
+use axum::Json;
+use axum::extract::Path;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use crate::http::App;
+use crate::http::answer::blocking;
+use crate::http::body::Body;
+use crate::http::page::Page;
+use crate::http::params::Params;
+use crate::service::Who;
+use crate::wire::image::ImageBody;
+use crate::wire::image::ImageJson;
+use crate::wire::image::ImageUpdate;
+use crate::wire::image::ImagesBody;
+use crate::wire::image::NewImage;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+/// All images that the account sees, oldest first.
+#[utoipa::path(get, path = "/v2/images", tag = "Images", params(
+    ("private" = Option<bool>, Query), ("type" = Option<String>, Query), ("tag_name" = Option<String>, Query),
+    ("page" = Option<u32>, Query), ("per_page" = Option<u32>, Query)
+), responses((status = 200, body = ImagesBody)))]
+pub(crate) async fn list(
+    State(app): State<App>,
+    who: Who,
+    page: Page,
+    params: Params,
+) -> ApiResult<Json<ImagesBody>> {
+    blocking(move || {
+        let mut all = app.images(&who)?;
+        all.retain(|image| params.get("private") != Some("true") || !image.is_public());
+        match params.get("type") {
+            None => {}
+            Some("distribution") => all.retain(|image| image.is_public()),
+            Some("application") => all.clear(),
+            Some(_) => return Err(ApiError::unprocessable("type must be distribution or application")),
+        }
+        if let Some(tag) = params.get("tag_name") {
+            all.retain(|image| image.tags.iter().any(|own| own.eq_ignore_ascii_case(tag)));
+        }
+        Ok(Json(page.of(all, |image| ImageJson::from(&image)).into()))
+    })
+    .await
+}
+
+/// Imports an image.
+#[utoipa::path(post, path = "/v2/images", tag = "Images", request_body = NewImage, responses((status = 202, body = ImageBody)))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    who: Who,
+    Body(new): Body<NewImage>,
+) -> ApiResult<(StatusCode, Json<ImageBody>)> {
+    blocking(move || {
+        let image = app.import_image(&who, &new.into())?;
+        Ok((StatusCode::ACCEPTED, Json(ImageBody { image: ImageJson::from(&image) })))
+    })
+    .await
+}
+
+/// One image, by its id or its slug.
+#[utoipa::path(get, path = "/v2/images/{id}", tag = "Images", params(("id" = String, Path)), responses((status = 200, body = ImageBody)))]
+pub(crate) async fn get(
+    State(app): State<App>,
+    who: Who,
+    Path(id): Path<String>,
+) -> ApiResult<Json<ImageBody>> {
+    blocking(move || Ok(Json(ImageBody { image: ImageJson::from(&app.image(&who, &id)?) }))).await
+}
+
+/// Gives an image another name.
+#[utoipa::path(put, path = "/v2/images/{id}", tag = "Images", params(("id" = String, Path)), request_body = ImageUpdate, responses((status = 200, body = ImageBody)))]
+pub(crate) async fn update(
+    State(app): State<App>,
+    who: Who,
+    Path(id): Path<String>,
+    Body(new): Body<ImageUpdate>,
+) -> ApiResult<Json<ImageBody>> {
+    blocking(move || {
+        let image = app.update_image(&who, &id, &new.into())?;
+        Ok(Json(ImageBody { image: ImageJson::from(&image) }))
+    })
+    .await
+}
+
+/// Deletes an image. Droplets that were made of it stay.
+#[utoipa::path(delete, path = "/v2/images/{id}", tag = "Images", params(("id" = String, Path)), responses((status = 204)))]
+pub(crate) async fn delete(
+    State(app): State<App>,
+    who: Who,
+    Path(id): Path<String>,
+) -> ApiResult<StatusCode> {
+    blocking(move || {
+        app.delete_image(&who, &id)?;
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
