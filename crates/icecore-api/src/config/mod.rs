@@ -214,6 +214,7 @@ impl Config {
             limits: QuotaConfig::default(),
             nbd: NbdConfig::default(),
             import: ImportConfig::default(),
+            images: Vec::new(),
         }
     }
 

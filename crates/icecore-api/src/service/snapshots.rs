@@ -23,9 +23,7 @@ use crate::words::error::ApiResult;
 impl Service {
     /// Returns all snapshots of an account, oldest first, backups and imported images among them.
     pub(crate) fn snapshots(&self, who: &Who) -> ApiResult<Vec<SnapshotItem>> {
-        self.snapshots_where(|snapshot, owner| {
-            owner == who.0 && self.base_config(snapshot.id.0).is_none()
-        })
+        self.snapshots_where(|snapshot, owner| owner == who.0 && self.base_config(snapshot.id.0).is_none())
     }
 
     /// Returns all snapshots that are wanted, oldest first; `wanted` is told the account that owns it.
