@@ -9,6 +9,7 @@ pub(crate) mod files;
 pub(crate) mod index;
 pub(crate) mod index_writer;
 pub(crate) mod items;
+pub(crate) mod leaves;
 pub(crate) mod manifest;
 pub(crate) mod notes;
 pub(crate) mod overlay;

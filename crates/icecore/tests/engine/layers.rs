@@ -53,7 +53,8 @@ const LAYERS: &[&[&str]] = &[
     &["stores/substitute", "stores/tree_builder"],
     &["stores/examine", "stores/index_writer", "stores/items"],
     &["stores/walk"],
-    &["stores/pairs", "stores/sharing"],
+    &["stores/leaves", "stores/pairs"],
+    &["stores/sharing"],
     // The handle.
     &["repository"],
     // Views of what it holds.
