@@ -12,6 +12,7 @@ pub(crate) mod items;
 pub(crate) mod leaves;
 pub(crate) mod manifest;
 pub(crate) mod notes;
+pub(crate) mod others;
 pub(crate) mod overlay;
 pub(crate) mod pack_cache;
 pub(crate) mod pack_check;

@@ -9,11 +9,8 @@ use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Store;
-use crate::stores::fence::Pin;
 use crate::stores::leaves::each_leaf;
-use crate::stores::records;
-use crate::stores::volumes;
-use crate::words::error::ErrorKind;
+use crate::stores::others::each_other;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::PageId;
@@ -115,28 +112,7 @@ impl Sharing {
     /// `Corrupt` if a record cannot be read or a manifest page is missing or damaged.
     pub(crate) fn mark_others(&mut self, store: &Store, except: SnapshotId) -> Result<()> {
         let mut seen = HashSet::new();
-        let snapshots = records::load_all_sound(&store.base)?;
-        for id in snapshots.iter().map(|record| record.id).filter(|id| *id != except) {
-            let _pin = Pin::take(&store.base, id)?;
-            match records::load(&store.base, id) {
-                Ok(record) => self.mark(store, &record, &mut seen)?,
-                // It was deleted meanwhile.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let is_snapshot = |id| snapshots.iter().any(|record| record.id == id);
-        for record in volumes::all_that_is_kept(&store.base)? {
-            if record.id == except || is_snapshot(record.id) {
-                continue;
-            }
-            // It has no pin, and goes when its volume needs it no longer.
-            let Err(error) = self.mark(store, &record, &mut seen) else { continue };
-            if volumes::all_that_is_kept(&store.base)?.iter().any(|kept| kept.id == record.id) {
-                return Err(error);
-            }
-        }
-        Ok(())
+        each_other(store, &[except], &mut |record| self.mark(store, record, &mut seen))
     }
 
     /// Marks what one snapshot names. Leaves out pages that were `seen`, with all that is below them.

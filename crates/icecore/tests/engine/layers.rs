@@ -53,7 +53,7 @@ const LAYERS: &[&[&str]] = &[
     &["stores/substitute", "stores/tree_builder"],
     &["stores/examine", "stores/index_writer", "stores/items"],
     &["stores/walk"],
-    &["stores/leaves", "stores/pairs"],
+    &["stores/leaves", "stores/others", "stores/pairs"],
     &["stores/sharing"],
     // The handle.
     &["repository"],
@@ -93,6 +93,7 @@ const LAYERS: &[&[&str]] = &[
     &["verbs/verify/manifests", "verbs/verify/parity", "verbs/verify/read"],
     &["verbs/stats/owners"],
     &["verbs/stats/tally"],
+    &["verbs/stats/own"],
     &["verbs/verify"],
     &["verbs/repair/mend", "verbs/repair/report", "verbs/repair/rescue"],
     &["verbs/repair/packs", "verbs/repair/parity", "verbs/repair/runs"],
