@@ -166,6 +166,9 @@ fn what_is_in_use_stays_and_the_rest_goes() {
     assert_eq!(fates(&dry)[..2], ["2020-05-01T06 in use", "2020-05-01T18 goes"]);
     assert!(dry.out.contains("; 2 of 4 snapshots would go"), "{dry:?}");
 
+    let dry = place.run(&[&policy[..], &["--dry-run", "--keep-clones"]].concat()).exits(0);
+    assert_eq!(fates(&dry)[..2], ["2020-05-01T06 goes", "2020-05-01T18 goes"]);
+
     let repo = open(&place);
     let read = icecore::find(&repo, "2020-05-01T18").unwrap().id;
     let disk = SnapshotDisk::open(Arc::new(repo), read, BlockCache::new(1 << 20)).unwrap();
@@ -177,8 +180,11 @@ fn what_is_in_use_stays_and_the_rest_goes() {
     assert_eq!(names(&place), "2020-05-01T06 2020-05-01T07 2020-05-01T18 2020-05-04T18 2020-06-01T07");
 
     drop(disk);
-    place.run(&["volume", "delete", "-f", "clone"]).exits(0);
-    place.run(&[&policy[..], &["--force"]].concat()).exits(0).says(&["gc"]);
+    place.run(&["volume", "export", "clone", "before.raw"]).exits(0);
+    place.run(&[&policy[..], &["--force", "--keep-clones"]].concat()).exits(0).says(&["gc"]);
+    place.run(&["gc", "--max-unused", "0%"]).exits(0);
+    place.run(&["volume", "export", "clone", "after.raw"]).exits(0);
+    place.assert_equal("before.raw", "after.raw");
     assert_eq!(names(&place), "2020-05-01T07 2020-05-04T18 2020-06-01T07");
 }
 

@@ -1,6 +1,7 @@
 //! `icecore snapshot prune`.
 
 use globset::GlobSet;
+use icecore::DeleteOptions;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::OwnBytes;
@@ -50,6 +51,9 @@ pub(crate) struct PruneArgs {
     /// Only snapshots with this tag; given more than once, with all of them
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
+    /// Also delete snapshots that volumes were made from: the volumes go on, and keep what they need
+    #[arg(long)]
+    keep_clones: bool,
     /// Delete nothing, only tell which rules keep which snapshots, and which would go
     #[arg(long)]
     dry_run: bool,
@@ -113,7 +117,8 @@ impl PruneArgs {
         let unreadable = warn_of_unreadable(app, &listing.unreadable);
         listing.snapshots.retain(|snapshot| self.wants(&globs, snapshot));
         let plan = retention::plan(&listing.snapshots, &policy, host::now_unix_ms(), &zone)?;
-        let pruned = if self.dry_run { foresee(app, &repo, &plan)? } else { self.delete(app, &repo, &plan)? };
+        let pruned =
+            if self.dry_run { self.foresee(app, &repo, &plan)? } else { self.delete(app, &repo, &plan)? };
         for (snapshot, reason) in &pruned.in_use {
             app.ui.warn(&format!("{} stays: {reason}", title(snapshot)));
         }
@@ -147,8 +152,9 @@ impl PruneArgs {
                 return Err(Error::new(ErrorKind::Interrupted, "not confirmed: nothing was deleted"));
             }
         }
+        let options = DeleteOptions { clones_keep_it: self.keep_clones };
         for snapshot in plan.going() {
-            match icecore::delete(repo, snapshot.id) {
+            match icecore::delete_with(repo, snapshot.id, options) {
                 Ok(gone) => pruned.deleted.push(gone),
                 Err(error) if error.kind() == ErrorKind::InUse => {
                     pruned.in_use.push((snapshot.clone(), error.to_string()));
@@ -157,6 +163,34 @@ impl PruneArgs {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error.in_context(so_far(&pruned.deleted))),
             }
+        }
+        Ok(pruned)
+    }
+
+    /// Tells what a deletion would do, as far as that can be known: what is read just now is not.
+    fn foresee(&self, app: &App, repo: &Repository, plan: &Plan) -> Result<Pruned> {
+        let volumes = if self.keep_clones { Vec::new() } else { icecore::list_volumes(repo)?.volumes };
+        let mut pruned = Pruned::default();
+        for snapshot in plan.going() {
+            let made =
+                |origin: &Option<Snapshot>| origin.as_ref().is_some_and(|origin| origin.id == snapshot.id);
+            match volumes.iter().find(|volume| made(&volume.origin)) {
+                None => pruned.deleted.push(snapshot.clone()),
+                Some(volume) => {
+                    let reason = format!("volume {} was made from it", volume.name);
+                    pruned.in_use.push((snapshot.clone(), reason));
+                }
+            }
+        }
+        let ids: Vec<SnapshotId> = pruned.deleted.iter().map(|snapshot| snapshot.id).collect();
+        let progress = app.ui.progress("counting what would be given back");
+        let own = icecore::own_bytes(repo, &ids, &progress);
+        drop(progress);
+        match own {
+            Ok(own) => pruned.own = Some(own),
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+            // Deleting does not depend on it.
+            Err(error) => app.ui.warn(&format!("what gc could give back cannot be counted: {error}")),
         }
         Ok(pruned)
     }
@@ -191,33 +225,6 @@ struct Pruned {
     in_use: Vec<(Snapshot, String)>,
     /// What would be unused without those that would be deleted, where that is known.
     own: Option<OwnBytes>,
-}
-
-/// Tells what a deletion would do, as far as that can be known: what is read just now is not.
-fn foresee(app: &App, repo: &Repository, plan: &Plan) -> Result<Pruned> {
-    let volumes = icecore::list_volumes(repo)?.volumes;
-    let mut pruned = Pruned::default();
-    for snapshot in plan.going() {
-        let made = |origin: &Option<Snapshot>| origin.as_ref().is_some_and(|origin| origin.id == snapshot.id);
-        match volumes.iter().find(|volume| made(&volume.origin)) {
-            None => pruned.deleted.push(snapshot.clone()),
-            Some(volume) => {
-                let reason = format!("volume {} was made from it", volume.name);
-                pruned.in_use.push((snapshot.clone(), reason));
-            }
-        }
-    }
-    let ids: Vec<SnapshotId> = pruned.deleted.iter().map(|snapshot| snapshot.id).collect();
-    let progress = app.ui.progress("counting what would be given back");
-    let own = icecore::own_bytes(repo, &ids, &progress);
-    drop(progress);
-    match own {
-        Ok(own) => pruned.own = Some(own),
-        Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
-        // Deleting does not depend on it.
-        Err(error) => app.ui.warn(&format!("what gc could give back cannot be counted: {error}")),
-    }
-    Ok(pruned)
 }
 
 fn count(snapshots: usize) -> String {
