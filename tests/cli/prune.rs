@@ -1,6 +1,8 @@
 //! `icecore snapshot prune`: what a policy does not keep goes, and nothing else.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use icecore::BlockCache;
@@ -18,6 +20,7 @@ use uuid::Uuid;
 
 use crate::support::Done;
 use crate::support::Place;
+use crate::support::noise;
 
 fn open(place: &Place) -> Repository {
     Repository::open(Arc::new(FsStorage::new(place.path("repo"))), Uuid::new_v4()).unwrap()
@@ -28,7 +31,8 @@ fn capture_at(place: &Place, kind: ResourceKind, resource: &str, tags: &[&str], 
     let repo = open(place);
     for time in times {
         let created_unix_ms = time.parse::<jiff::Timestamp>().unwrap().as_millisecond();
-        place.scribble("disk.raw", 4096 * u64::from(created_unix_ms.unsigned_abs() % 64 == 0), 5000);
+        let image = File::options().write(true).open(place.path("disk.raw")).unwrap();
+        image.write_all_at(&noise(created_unix_ms.unsigned_abs(), 5000), 8192).unwrap();
         let options = CaptureOptions {
             id: SnapshotId(Uuid::now_v7()),
             created_unix_ms,
@@ -92,11 +96,14 @@ fn a_dry_run_names_the_rules_that_keep_each_snapshot_and_a_run_deletes_the_other
             "2020-05-04T18 stays: last 1 of 1, daily 2020-05-04, monthly 2020-05",
         ]
     );
-    assert!(dry.out.ends_with("\ndry run: nothing was deleted; 2 of 6 snapshots would go\n"), "{dry:?}");
+    assert!(dry.out.contains("\ndry run: nothing was deleted; 2 of 6 snapshots would go, and gc"), "{dry:?}");
     assert_eq!(names(&place), ALL);
 
     let foreseen = place.result(&[&policy[..], &["--dry-run"]].concat());
     let done = place.result(&[&policy[..], &["--force"]].concat());
+    let unused = place.result(&["stats"])["repository"]["unused_bytes"].as_u64().unwrap();
+    assert!(unused.abs_diff(foreseen["freed_bytes"].as_u64().unwrap()) < 4096, "{unused} {foreseen}");
+    assert!(unused > 0 && done["freed_bytes"].is_null(), "{unused} {done}");
     assert_eq!((&foreseen["dry_run"], &done["dry_run"]), (&Value::Bool(true), &Value::Bool(false)));
     assert_eq!((&foreseen["kept"], &foreseen["deleted"]), (&done["kept"], &done["deleted"]));
     assert_eq!(done["kept"][0]["rules"], serde_json::json!(["daily 2020-05-01"]));
@@ -133,7 +140,10 @@ fn only_the_snapshots_that_are_asked_for_are_looked_at() {
     place.run(&["snapshot", "protect", "2020-05-01T06"]).exits(0);
     assert_eq!(going(&["--of", "web"]), "2020-05-01T18 2020-05-02T18");
     let none = place.run(&["snapshot", "prune", "--keep-last", "1", "--of", "nobody", "--dry-run"]).exits(0);
-    assert_eq!(none.out, "dry run: nothing was deleted; 0 of 0 snapshots would go\n");
+    assert_eq!(
+        none.out,
+        "dry run: nothing was deleted; 0 of 0 snapshots would go, and gc could then give back about 0 B\n"
+    );
 }
 
 #[test]
@@ -154,7 +164,10 @@ fn what_is_in_use_stays_and_the_rest_goes() {
     let policy = ["snapshot", "prune", "--keep-last", "1", "--of", "web"];
     let dry = place.run(&[&policy[..], &["--dry-run"]].concat()).exits(0).says(&["volume clone"]);
     assert_eq!(fates(&dry)[..2], ["2020-05-01T06 in use", "2020-05-01T18 goes"]);
-    assert!(dry.out.ends_with("2 of 4 snapshots would go\n"), "{dry:?}");
+    assert!(dry.out.contains("; 2 of 4 snapshots would go"), "{dry:?}");
+
+    let dry = place.run(&[&policy[..], &["--dry-run", "--keep-clones"]].concat()).exits(0);
+    assert_eq!(fates(&dry)[..2], ["2020-05-01T06 goes", "2020-05-01T18 goes"]);
 
     let repo = open(&place);
     let read = icecore::find(&repo, "2020-05-01T18").unwrap().id;
@@ -167,8 +180,11 @@ fn what_is_in_use_stays_and_the_rest_goes() {
     assert_eq!(names(&place), "2020-05-01T06 2020-05-01T07 2020-05-01T18 2020-05-04T18 2020-06-01T07");
 
     drop(disk);
-    place.run(&["volume", "delete", "-f", "clone"]).exits(0);
-    place.run(&[&policy[..], &["--force"]].concat()).exits(0).says(&["gc"]);
+    place.run(&["volume", "export", "clone", "before.raw"]).exits(0);
+    place.run(&[&policy[..], &["--force", "--keep-clones"]].concat()).exits(0).says(&["gc"]);
+    place.run(&["gc", "--max-unused", "0%"]).exits(0);
+    place.run(&["volume", "export", "clone", "after.raw"]).exits(0);
+    place.assert_equal("before.raw", "after.raw");
     assert_eq!(names(&place), "2020-05-01T07 2020-05-04T18 2020-06-01T07");
 }
 

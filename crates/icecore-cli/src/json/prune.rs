@@ -1,5 +1,6 @@
 //! JSON of `snapshot prune`.
 
+use icecore::OwnBytes;
 use icecore::retention::Decision;
 use icecore::retention::Plan;
 use serde::Serialize;
@@ -13,6 +14,8 @@ pub(crate) struct PruneResult {
     kept: Vec<Kept>,
     deleted: Vec<Snapshot>,
     in_use: Vec<InUse>,
+    own_bytes: Option<u64>,
+    freed_bytes: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -28,11 +31,13 @@ struct InUse {
 }
 
 impl PruneResult {
-    /// `in_use` are those that could not be deleted, each with the reason.
+    /// `in_use` are those that could not be deleted, each with the reason. `own` is what would be unused without
+    /// those that would be deleted, where that was counted.
     pub(crate) fn new(
         plan: &Plan,
         deleted: &[icecore::Snapshot],
         in_use: &[(icecore::Snapshot, String)],
+        own: Option<OwnBytes>,
         dry_run: bool,
     ) -> Self {
         let kept = plan.decisions.iter().filter(|decision| !decision.goes());
@@ -45,6 +50,8 @@ impl PruneResult {
             kept: kept.map(Kept::from).collect(),
             deleted: deleted.iter().map(Snapshot::from).collect(),
             in_use: in_use.iter().map(left).collect(),
+            own_bytes: own.map(|own| own.data_bytes),
+            freed_bytes: own.map(|own| own.stored_bytes + own.manifest_bytes),
         }
     }
 }

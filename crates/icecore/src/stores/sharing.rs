@@ -9,18 +9,13 @@ use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Store;
-use crate::stores::fence::Pin;
-use crate::stores::pinned::name_snapshot;
-use crate::stores::records;
-use crate::stores::volumes;
-use crate::stores::walk::Visitor;
-use crate::stores::walk::walk;
-use crate::words::error::Error;
-use crate::words::error::ErrorKind;
+use crate::stores::leaves::each_leaf;
+use crate::stores::others::each_other;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::PageId;
 use crate::words::ids::SnapshotId;
+use crate::words::sizes::BLOCK_U64;
 
 /// Slots that share an entry: all of a chunk, as captures write them.
 const GROUP_SLOTS: u16 = 16;
@@ -28,11 +23,30 @@ const GROUP_SLOTS: u16 = 16;
 /// A chunk, and a number of its slots: which sixteenth of those that a chunk can have.
 type Group = (ChunkId, u16);
 
-/// The blocks of some leaves. Takes about 40 bytes for each chunk that they name.
+/// How many pieces are looked at together: those of 96 GiB of data where nothing was overwritten, with 50 bytes of memory for each.
+const PIECES_MAX: usize = 3 << 19;
+/// How many leaves are looked at together: 256 GiB of an image.
+const LEAVES_MAX: usize = 1 << 16;
+
+/// The blocks of some leaves of an image.
 #[derive(Default)]
 pub(crate) struct Sharing {
-    /// The slots of each group that others have too, a bit for each.
-    elsewhere: HashMap<Group, u16>,
+    /// The number of each group that they name.
+    groups: HashMap<Group, u32>,
+    /// By number of the group: the slots that others have too, a bit for each.
+    elsewhere: Vec<u16>,
+    /// All pieces, leaf by leaf.
+    pieces: Vec<Kept>,
+    /// Where each leaf begins in the image, and where its pieces end.
+    leaves: Vec<(u64, usize)>,
+}
+
+/// A piece, as it is kept.
+struct Kept {
+    group: u32,
+    slots: u16,
+    /// Its first block in the leaf.
+    block: u16,
 }
 
 /// Consecutive blocks of a leaf that are in consecutive slots of one group.
@@ -72,17 +86,23 @@ fn pieces(leaf: &Leaf) -> impl Iterator<Item = Piece> + '_ {
 }
 
 impl Sharing {
-    /// Returns how many chunks are known, or parts of very large ones.
-    pub(crate) fn len(&self) -> usize {
-        self.elsewhere.len()
+    /// Tells whether so much was added that others are to be looked at now, so that memory stays bounded.
+    pub(crate) fn is_full(&self) -> bool {
+        self.pieces.len() >= PIECES_MAX || self.leaves.len() >= LEAVES_MAX
     }
 
-    /// Adds the blocks of a leaf, and calls `each` with the blocks of it that have data, in order.
-    pub(crate) fn add(&mut self, leaf: &Leaf, mut each: impl FnMut(Range<u16>)) {
+    /// Adds the blocks of a leaf, and calls `each` with the ranges of the image that have data, in order.
+    pub(crate) fn add(&mut self, offset: u64, leaf: &Leaf, mut each: impl FnMut(Range<u64>)) {
         for piece in pieces(leaf) {
-            self.elsewhere.entry(piece.group).or_default();
-            each(piece.blocks);
+            let next = u32::try_from(self.elsewhere.len()).unwrap_or(u32::MAX);
+            let group = *self.groups.entry(piece.group).or_insert(next);
+            if group == next {
+                self.elsewhere.push(0);
+            }
+            self.pieces.push(Kept { group, slots: piece.slots, block: piece.blocks.start });
+            each(bytes_of(offset, &piece.blocks));
         }
+        self.leaves.push((offset, self.pieces.len()));
     }
 
     /// Finds out which of the blocks that were added any other snapshot names, or anything that a volume stands on. Reads each
@@ -92,81 +112,49 @@ impl Sharing {
     /// `Corrupt` if a record cannot be read or a manifest page is missing or damaged.
     pub(crate) fn mark_others(&mut self, store: &Store, except: SnapshotId) -> Result<()> {
         let mut seen = HashSet::new();
-        let snapshots = records::load_all_sound(&store.base)?;
-        for id in snapshots.iter().map(|record| record.id).filter(|id| *id != except) {
-            let _pin = Pin::take(&store.base, id)?;
-            match records::load(&store.base, id) {
-                Ok(record) => self.mark(store, &record, &mut seen)?,
-                // It was deleted meanwhile.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let is_snapshot = |id| snapshots.iter().any(|record| record.id == id);
-        for record in volumes::all_that_is_kept(&store.base)? {
-            if record.id == except || is_snapshot(record.id) {
-                continue;
-            }
-            // It has no pin, and goes when its volume needs it no longer.
-            let Err(error) = self.mark(store, &record, &mut seen) else { continue };
-            if volumes::all_that_is_kept(&store.base)?.iter().any(|kept| kept.id == record.id) {
-                return Err(error);
-            }
-        }
-        Ok(())
+        each_other(store, &[except], &mut |record| self.mark(store, record, &mut seen))
     }
 
+    /// Marks what one snapshot names. Leaves out pages that were `seen`, with all that is below them.
     fn mark(&mut self, store: &Store, record: &Record, seen: &mut HashSet<PageId>) -> Result<()> {
-        walk(store, record, &mut Marker { sharing: self, seen }).map_err(|error| name_snapshot(record, error))
+        let mut is_new = |page: &PageRef| seen.insert(page.id);
+        each_leaf(store, record, &mut is_new, &mut |_, leaf| {
+            self.mark_leaf(leaf);
+            Ok(())
+        })
     }
 
-    /// Tells whether others have any of the blocks.
-    pub(crate) fn is_any_shared(&self) -> bool {
-        self.elsewhere.values().any(|slots| *slots != 0)
-    }
-
-    /// Calls `each` with the blocks of a leaf that others have too, in order.
-    pub(crate) fn each_shared(&self, leaf: &Leaf, mut each: impl FnMut(Range<u16>)) {
+    fn mark_leaf(&mut self, leaf: &Leaf) {
         for piece in pieces(leaf) {
-            let elsewhere = self.elsewhere.get(&piece.group).copied().unwrap_or_default();
-            if elsewhere & piece.slots == piece.slots {
-                each(piece.blocks);
-                continue;
-            }
-            let slots = (0..GROUP_SLOTS).filter(|slot| piece.slots >> slot & 1 == 1);
-            for (slot, block) in slots.zip(piece.blocks) {
-                if elsewhere >> slot & 1 == 1 {
-                    each(block..block + 1);
-                }
-            }
-        }
-    }
-}
-
-/// Marks what one snapshot names.
-struct Marker<'a> {
-    sharing: &'a mut Sharing,
-    /// Pages that were gone through, with all that is below them.
-    seen: &'a mut HashSet<PageId>,
-}
-
-impl Visitor for Marker<'_> {
-    fn enter(&mut self, page: &PageRef, _range: &Range<u64>) -> Result<bool> {
-        Ok(self.seen.insert(page.id))
-    }
-
-    fn leaf(&mut self, _page: &PageRef, leaf: &Leaf, _offset: u64) -> Result<()> {
-        for piece in pieces(leaf) {
-            if let Some(elsewhere) = self.sharing.elsewhere.get_mut(&piece.group) {
+            let group = self.groups.get(&piece.group).map(|number| *number as usize);
+            if let Some(elsewhere) = group.and_then(|number| self.elsewhere.get_mut(number)) {
                 *elsewhere |= piece.slots;
             }
         }
-        Ok(())
     }
 
-    fn broken(&mut self, _page: &PageRef, _range: &Range<u64>, error: Error) -> Result<()> {
-        Err(error)
+    /// Calls `each` with the ranges of the image that others have too, in order.
+    pub(crate) fn each_shared(&self, mut each: impl FnMut(Range<u64>)) {
+        let mut begin = 0;
+        for (offset, end) in &self.leaves {
+            for piece in self.pieces.get(begin..*end).unwrap_or_default() {
+                let shared =
+                    self.elsewhere.get(piece.group as usize).copied().unwrap_or_default() & piece.slots;
+                // The slots of a piece are consecutive, and so are its blocks.
+                let first = piece.slots.trailing_zeros();
+                for slot in (first..u16::BITS).filter(|slot| shared >> slot & 1 == 1) {
+                    let at = *offset + (u64::from(piece.block) + u64::from(slot - first)) * BLOCK_U64;
+                    each(at..at + BLOCK_U64);
+                }
+            }
+            begin = *end;
+        }
     }
+}
+
+/// Returns where blocks of a leaf are in the image.
+fn bytes_of(leaf_offset: u64, blocks: &Range<u16>) -> Range<u64> {
+    leaf_offset + u64::from(blocks.start) * BLOCK_U64..leaf_offset + u64::from(blocks.end) * BLOCK_U64
 }
 
 #[cfg(test)]
@@ -175,6 +163,7 @@ mod tests {
     use crate::format::page::Extent;
     use crate::words::ids::Digest;
     use crate::words::sizes::LEAF_BLOCKS;
+    use crate::words::sizes::LEAF_U64;
 
     /// Returns a leaf of these runs: how many blocks, and the chunk and the slot of the first; none where they are zero.
     fn leaf(runs: &[(u16, Option<(u16, u8)>)]) -> Leaf {
@@ -215,21 +204,21 @@ mod tests {
     #[test]
     fn only_the_slots_that_others_name_are_shared() {
         let mut sharing = Sharing::default();
-        let own = leaf(&[(2, None), (16, Some((0, 0))), (30, Some((1, 0)))]);
-        sharing.add(&own, |_| {});
+        let mut data = Vec::new();
+        sharing.add(0, &leaf(&[(2, None), (16, Some((0, 0)))]), |range| data.push(range));
+        sharing.add(LEAF_U64, &leaf(&[(1, Some((3, 7))), (30, Some((1, 0)))]), |range| data.push(range));
+        assert_eq!(data[0], 2 * BLOCK_U64..18 * BLOCK_U64);
+        assert_eq!(data[1], LEAF_U64..LEAF_U64 + BLOCK_U64);
         let mut shared = |other: &Leaf| {
-            let mut seen = HashSet::new();
-            let page = PageRef { id: PageId([1; 16]), content: Digest::ZERO };
-            Marker { sharing: &mut sharing, seen: &mut seen }.leaf(&page, other, 0).unwrap();
+            sharing.mark_leaf(other);
             let mut blocks = Vec::new();
-            sharing.each_shared(&own, |range| blocks.extend(range));
+            sharing.each_shared(|range| blocks.extend((range.start / BLOCK_U64)..(range.end / BLOCK_U64)));
             blocks
         };
         assert_eq!(shared(&leaf(&[(9, Some((2, 0)))])), []);
-        assert_eq!(shared(&leaf(&[(2, Some((0, 3))), (4, Some((1, 14)))])), [5, 6, 32, 33, 34, 35]);
-        assert_eq!(
-            shared(&leaf(&[(16, Some((0, 0)))])),
-            [&(2..18).collect::<Vec<u16>>()[..], &[32, 33, 34, 35]].concat()
-        );
+        let some = [5, 6, 1039, 1040, 1041, 1042];
+        assert_eq!(shared(&leaf(&[(2, Some((0, 3))), (4, Some((1, 14)))])), some);
+        let all = (2..18).chain(some.into_iter().skip(2));
+        assert_eq!(shared(&leaf(&[(16, Some((0, 0)))])), all.collect::<Vec<u64>>());
     }
 }

@@ -2,25 +2,17 @@
 
 use std::ops::Range;
 
-use crate::format::page::Leaf;
-use crate::format::page::PageRef;
-use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::stores::chunks::Store;
-use crate::stores::manifest::load_leaf;
-use crate::stores::pinned::name_snapshot;
+use crate::stores::leaves::each_leaf;
 use crate::stores::pinned::pinned;
 use crate::stores::records;
 use crate::stores::sharing::Sharing;
-use crate::stores::walk::Visitor;
-use crate::stores::walk::walk;
 use crate::verbs::catalog::Snapshot;
 use crate::verbs::diff::ChangedRange;
 use crate::verbs::diff::diff;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
-use crate::words::ids::PageId;
 use crate::words::ids::SnapshotId;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::to_u64;
@@ -28,12 +20,6 @@ use crate::words::sizes::to_usize;
 
 /// The most cells that a map can have.
 pub const MAP_CELLS_MAX: usize = 1 << 16;
-/// How many chunks are looked at together: 128 GiB of data, and 40 bytes of memory for each. Of a larger image, the other manifests are
-/// read more than once.
-const CHUNKS_MAX: usize = 1 << 21;
-/// How many leaves are looked at together: 256 GiB of the image.
-const LEAVES_MAX: usize = 1 << 16;
-
 /// A part of an image, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MapCell {
@@ -84,7 +70,7 @@ impl ImageMap {
 }
 
 /// Draws the map of a snapshot in up to `cells` cells, 1 to [`MAP_CELLS_MAX`], and compares it with another snapshot if one is given.
-/// Reads the manifests of the repository, each page once or twice, and no data.
+/// Reads the manifests of the repository and no data: each page once, or once for each 96 GiB of data in the image.
 ///
 /// Snapshots that are made or deleted meanwhile may be left out or counted.
 ///
@@ -118,63 +104,18 @@ pub fn image_map(
             Ok(())
         })?;
     }
-    let mut drawing =
-        Drawing { store: &repo.store, record: &record, map, sharing: Sharing::default(), leaves: Vec::new() };
-    walk(&repo.store, &record, &mut drawing).map_err(|error| name_snapshot(&record, error))?;
-    drawing.share()?;
-    Ok(drawing.map)
+    let mut sharing = Sharing::default();
+    each_leaf(&repo.store, &record, &mut |_| true, &mut |offset, leaf| {
+        sharing.add(offset, leaf, |range| map.add(range, |cell| &mut cell.data_bytes));
+        if sharing.is_full() { share(repo, &mut map, std::mem::take(&mut sharing)) } else { Ok(()) }
+    })?;
+    share(repo, &mut map, sharing)?;
+    Ok(map)
 }
 
-struct Drawing<'a> {
-    store: &'a Store,
-    record: &'a Record,
-    map: ImageMap,
-    /// The blocks of the leaves that follow.
-    sharing: Sharing,
-    /// Leaves of which the shared blocks are not yet in the map, each with its offset in the image.
-    leaves: Vec<(u64, PageId)>,
-}
-
-impl Drawing<'_> {
-    /// Adds what others share of the leaves that were gone through.
-    fn share(&mut self) -> Result<()> {
-        let mut sharing = std::mem::take(&mut self.sharing);
-        sharing.mark_others(self.store, self.record.id)?;
-        let leaves = std::mem::take(&mut self.leaves);
-        if !sharing.is_any_shared() {
-            return Ok(());
-        }
-        for (offset, page) in leaves {
-            let leaf = load_leaf(self.store, &page).map_err(|error| name_snapshot(self.record, error))?;
-            sharing.each_shared(&leaf, |blocks| {
-                self.map.add(bytes_of(offset, &blocks), |cell| &mut cell.shared_bytes);
-            });
-        }
-        Ok(())
-    }
-}
-
-impl Visitor for Drawing<'_> {
-    fn enter(&mut self, _page: &PageRef, _range: &Range<u64>) -> Result<bool> {
-        Ok(true)
-    }
-
-    fn leaf(&mut self, page: &PageRef, leaf: &Leaf, offset: u64) -> Result<()> {
-        let map = &mut self.map;
-        self.sharing.add(leaf, |blocks| map.add(bytes_of(offset, &blocks), |cell| &mut cell.data_bytes));
-        self.leaves.push((offset, page.id));
-        match self.sharing.len() >= CHUNKS_MAX || self.leaves.len() >= LEAVES_MAX {
-            true => self.share(),
-            false => Ok(()),
-        }
-    }
-
-    fn broken(&mut self, _page: &PageRef, _range: &Range<u64>, error: Error) -> Result<()> {
-        Err(error)
-    }
-}
-
-/// Returns where blocks of a leaf are in the image.
-fn bytes_of(leaf_offset: u64, blocks: &Range<u16>) -> Range<u64> {
-    leaf_offset + u64::from(blocks.start) * BLOCK_U64..leaf_offset + u64::from(blocks.end) * BLOCK_U64
+/// Adds what others have too of the blocks that were gone through.
+fn share(repo: &Repository, map: &mut ImageMap, mut sharing: Sharing) -> Result<()> {
+    sharing.mark_others(&repo.store, map.snapshot.id)?;
+    sharing.each_shared(|range| map.add(range, |cell| &mut cell.shared_bytes));
+    Ok(())
 }

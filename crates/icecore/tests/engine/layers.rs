@@ -53,7 +53,8 @@ const LAYERS: &[&[&str]] = &[
     &["stores/substitute", "stores/tree_builder"],
     &["stores/examine", "stores/index_writer", "stores/items"],
     &["stores/walk"],
-    &["stores/pairs", "stores/sharing"],
+    &["stores/leaves", "stores/others", "stores/pairs"],
+    &["stores/sharing"],
     // The handle.
     &["repository"],
     // Views of what it holds.
@@ -92,6 +93,7 @@ const LAYERS: &[&[&str]] = &[
     &["verbs/verify/manifests", "verbs/verify/parity", "verbs/verify/read"],
     &["verbs/stats/owners"],
     &["verbs/stats/tally"],
+    &["verbs/stats/own"],
     &["verbs/verify"],
     &["verbs/repair/mend", "verbs/repair/report", "verbs/repair/rescue"],
     &["verbs/repair/packs", "verbs/repair/parity", "verbs/repair/runs"],

@@ -39,6 +39,7 @@ fn check(bench: &Bench, images: &HashMap<SnapshotId, Vec<u8>>) -> StatsReport {
         assert_eq!(one.own_bytes, bytes(own), "{}", one.snapshot.name);
         assert_eq!(one.shared_bytes, bytes(sets[&id].len() - own), "{}", one.snapshot.name);
         assert_eq!(one.own_stored_bytes == 0, own == 0, "{}", one.snapshot.name);
+        assert_eq!(icecore::snapshot_stats(&bench.repo, id, &NoProgress).unwrap(), *one);
     }
     let times: Vec<i64> = report.snapshots.iter().map(|one| one.snapshot.created_unix_ms).collect();
     assert!(times.is_sorted(), "{times:?}");
@@ -133,4 +134,54 @@ fn a_missing_pack_is_an_error_that_names_the_snapshot() {
         bench.storage.put(&pack, bytes);
     }
     stats(&bench);
+}
+
+#[test]
+fn what_several_snapshots_have_together_is_what_their_deletion_leaves_unused() {
+    let bench = Bench::new();
+    let mut noise = Noise(14);
+    let mut images: Vec<(SnapshotId, Vec<u8>)> = Vec::new();
+    let mut disk = noise.disk(6 << 20);
+    for volume in ["a", "a", "b", "a", "b", "a"] {
+        images.push((bench.snapshot(volume, &disk), disk.clone()));
+        (0..3).for_each(|_| noise.scribble(&mut disk));
+        // What only one has, and what two have that follow each other.
+        noise.fill(&mut disk[..20 * BLOCK_BYTES]);
+        let half = if images.len().is_multiple_of(2) { 20..30 } else { 30..40 };
+        noise.fill(&mut disk[half.start * BLOCK_BYTES..half.end * BLOCK_BYTES]);
+    }
+    let own = |ids: &[SnapshotId]| icecore::own_bytes(&bench.repo, ids, &NoProgress).unwrap();
+    assert_eq!(own(&[]), icecore::OwnBytes::default());
+    for which in [&[1][..], &[1, 2], &[0, 3, 4], &[2, 3, 4, 5], &[0, 1, 2, 3, 4, 5]] {
+        let ids: Vec<SnapshotId> = which.iter().map(|at| images[*at].0).collect();
+        let blocks_of = |going: bool| {
+            let wanted = images.iter().filter(|(id, _)| ids.contains(id) == going);
+            wanted.flat_map(|(_, image)| blocks(image)).flatten().collect::<HashSet<_>>()
+        };
+        let alone = blocks_of(true).difference(&blocks_of(false)).count();
+        assert_eq!(own(&ids).data_bytes, (alone * BLOCK_BYTES) as u64, "{which:?}");
+        assert_eq!(own(&[ids.clone(), ids.clone()].concat()), own(&ids), "each counts once");
+    }
+    let ids = [images[1].0, images[2].0];
+    let foreseen = own(&ids);
+    assert!(foreseen.stored_bytes > 0 && foreseen.manifest_bytes > 0, "{foreseen:?}");
+    assert_eq!(stats(&bench).repository.unused_bytes, 0);
+    ids.iter().for_each(|id| drop(icecore::delete(&bench.repo, *id).unwrap()));
+    let unused = stats(&bench).repository.unused_bytes;
+    let sum = foreseen.stored_bytes + foreseen.manifest_bytes;
+    // Shares of chunks are rounded.
+    assert!(unused.abs_diff(sum) < 4096, "{unused} {sum}");
+    let error = icecore::own_bytes(&bench.repo, &ids, &NoProgress).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+}
+
+#[test]
+fn what_a_volume_stands_on_is_not_given_back() {
+    let bench = Bench::new();
+    let id = bench.snapshot("disk", &Noise(15).bytes(1 << 20));
+    let own = || icecore::own_bytes(&bench.repo, &[id], &NoProgress).unwrap();
+    assert_eq!(own().data_bytes, 1 << 20);
+    let options = crate::volumes::support::volume_options("vol", Some(id), None);
+    icecore::create_volume(&bench.repo, &options).unwrap();
+    assert_eq!(own(), icecore::OwnBytes::default());
 }

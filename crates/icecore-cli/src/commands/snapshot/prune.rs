@@ -1,11 +1,14 @@
 //! `icecore snapshot prune`.
 
 use globset::GlobSet;
+use icecore::DeleteOptions;
 use icecore::Error;
 use icecore::ErrorKind;
+use icecore::OwnBytes;
 use icecore::Repository;
 use icecore::Result;
 use icecore::Snapshot;
+use icecore::SnapshotId;
 use icecore::retention;
 use icecore::retention::Decision;
 use icecore::retention::Plan;
@@ -48,6 +51,9 @@ pub(crate) struct PruneArgs {
     /// Only snapshots with this tag; given more than once, with all of them
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
+    /// Also delete snapshots that volumes were made from: the volumes go on, and keep what they need
+    #[arg(long)]
+    keep_clones: bool,
     /// Delete nothing, only tell which rules keep which snapshots, and which would go
     #[arg(long)]
     dry_run: bool,
@@ -111,11 +117,12 @@ impl PruneArgs {
         let unreadable = warn_of_unreadable(app, &listing.unreadable);
         listing.snapshots.retain(|snapshot| self.wants(&globs, snapshot));
         let plan = retention::plan(&listing.snapshots, &policy, host::now_unix_ms(), &zone)?;
-        let pruned = if self.dry_run { foresee(&repo, &plan)? } else { self.delete(app, &repo, &plan)? };
+        let pruned =
+            if self.dry_run { self.foresee(app, &repo, &plan)? } else { self.delete(app, &repo, &plan)? };
         for (snapshot, reason) in &pruned.in_use {
             app.ui.warn(&format!("{} stays: {reason}", title(snapshot)));
         }
-        let result = json::PruneResult::new(&plan, &pruned.deleted, &pruned.in_use, self.dry_run);
+        let result = json::PruneResult::new(&plan, &pruned.deleted, &pruned.in_use, pruned.own, self.dry_run);
         app.ui.result(&result, &self.text(&plan, &pruned))?;
         if !self.dry_run && !pruned.deleted.is_empty() {
             app.ui.note("`icecore gc` gives the space back");
@@ -145,8 +152,9 @@ impl PruneArgs {
                 return Err(Error::new(ErrorKind::Interrupted, "not confirmed: nothing was deleted"));
             }
         }
+        let options = DeleteOptions { clones_keep_it: self.keep_clones };
         for snapshot in plan.going() {
-            match icecore::delete(repo, snapshot.id) {
+            match icecore::delete_with(repo, snapshot.id, options) {
                 Ok(gone) => pruned.deleted.push(gone),
                 Err(error) if error.kind() == ErrorKind::InUse => {
                     pruned.in_use.push((snapshot.clone(), error.to_string()));
@@ -159,11 +167,45 @@ impl PruneArgs {
         Ok(pruned)
     }
 
+    /// Tells what a deletion would do, as far as that can be known: what is read just now is not.
+    fn foresee(&self, app: &App, repo: &Repository, plan: &Plan) -> Result<Pruned> {
+        let volumes = if self.keep_clones { Vec::new() } else { icecore::list_volumes(repo)?.volumes };
+        let mut pruned = Pruned::default();
+        for snapshot in plan.going() {
+            let made =
+                |origin: &Option<Snapshot>| origin.as_ref().is_some_and(|origin| origin.id == snapshot.id);
+            match volumes.iter().find(|volume| made(&volume.origin)) {
+                None => pruned.deleted.push(snapshot.clone()),
+                Some(volume) => {
+                    let reason = format!("volume {} was made from it", volume.name);
+                    pruned.in_use.push((snapshot.clone(), reason));
+                }
+            }
+        }
+        let ids: Vec<SnapshotId> = pruned.deleted.iter().map(|snapshot| snapshot.id).collect();
+        let progress = app.ui.progress("counting what would be given back");
+        let own = icecore::own_bytes(repo, &ids, &progress);
+        drop(progress);
+        match own {
+            Ok(own) => pruned.own = Some(own),
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+            // Deleting does not depend on it.
+            Err(error) => app.ui.warn(&format!("what gc could give back cannot be counted: {error}")),
+        }
+        Ok(pruned)
+    }
+
     fn text(&self, plan: &Plan, pruned: &Pruned) -> String {
         let (deleted, all) = (pruned.deleted.len(), plan.decisions.len());
         if self.dry_run {
             let table = if all == 0 { String::new() } else { table(plan, pruned) + "\n\n" };
-            return format!("{table}dry run: nothing was deleted; {deleted} of {} would go", count(all));
+            let own = pruned.own.map(|own| units::bytes(own.stored_bytes + own.manifest_bytes));
+            let then =
+                own.map_or_else(String::new, |own| format!(", and gc could then give back about {own}"));
+            return format!(
+                "{table}dry run: nothing was deleted; {deleted} of {} would go{then}",
+                count(all)
+            );
         }
         if plan.going().next().is_none() {
             return match all {
@@ -181,23 +223,8 @@ struct Pruned {
     deleted: Vec<Snapshot>,
     /// Those that could not be deleted, and why.
     in_use: Vec<(Snapshot, String)>,
-}
-
-/// Tells what a deletion would do, as far as that can be known: what is read just now is not.
-fn foresee(repo: &Repository, plan: &Plan) -> Result<Pruned> {
-    let volumes = icecore::list_volumes(repo)?.volumes;
-    let mut pruned = Pruned::default();
-    for snapshot in plan.going() {
-        let made = |origin: &Option<Snapshot>| origin.as_ref().is_some_and(|origin| origin.id == snapshot.id);
-        match volumes.iter().find(|volume| made(&volume.origin)) {
-            None => pruned.deleted.push(snapshot.clone()),
-            Some(volume) => {
-                let reason = format!("volume {} was made from it", volume.name);
-                pruned.in_use.push((snapshot.clone(), reason));
-            }
-        }
-    }
-    Ok(pruned)
+    /// What would be unused without those that would be deleted, where that is known.
+    own: Option<OwnBytes>,
 }
 
 fn count(snapshots: usize) -> String {

@@ -1,5 +1,6 @@
 //! Stats: what a repository holds and what each snapshot costs.
 
+mod own;
 mod owners;
 mod tally;
 
@@ -11,9 +12,14 @@ use crate::stores::pinned::pinned;
 use crate::stores::records;
 use crate::stores::volumes;
 use crate::verbs::catalog::Snapshot;
+pub use crate::verbs::stats::own::OwnBytes;
+pub use crate::verbs::stats::own::own_bytes;
+use crate::verbs::stats::own::own_of;
+use crate::verbs::stats::tally::Own;
 use crate::verbs::stats::tally::Tally;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::ids::SnapshotId;
 use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::to_u64;
@@ -56,6 +62,20 @@ pub struct SnapshotStats {
     pub shared_bytes: u64,
     /// What its own data takes in packs: about what deleting it gives back.
     pub own_stored_bytes: u64,
+}
+
+impl SnapshotStats {
+    /// Of a snapshot with so many different blocks.
+    fn new(snapshot: Snapshot, blocks: u64, own: &Own) -> Self {
+        Self {
+            data_bytes: snapshot.stats.data_bytes,
+            unique_bytes: blocks * BLOCK_U64,
+            own_bytes: own.blocks * BLOCK_U64,
+            shared_bytes: (blocks - own.blocks.min(blocks)) * BLOCK_U64,
+            own_stored_bytes: own.stored_bytes,
+            snapshot,
+        }
+    }
 }
 
 /// The result of [`stats`].
@@ -104,14 +124,7 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
     let mut snapshots: Vec<SnapshotStats> = counted
         .into_iter()
         .zip(sums.own)
-        .map(|((snapshot, blocks), own)| SnapshotStats {
-            data_bytes: snapshot.stats.data_bytes,
-            unique_bytes: blocks * BLOCK_U64,
-            own_bytes: own.blocks * BLOCK_U64,
-            shared_bytes: (blocks - own.blocks.min(blocks)) * BLOCK_U64,
-            own_stored_bytes: own.stored_bytes,
-            snapshot,
-        })
+        .map(|((snapshot, blocks), own)| SnapshotStats::new(snapshot, blocks, &own))
         .collect();
     snapshots.sort_by_key(|stats| (stats.snapshot.created_unix_ms, stats.snapshot.id));
     let repository = RepositoryStats {
@@ -126,6 +139,16 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
         total_bytes: sizes.total_bytes(),
     };
     Ok(StatsReport { repository, snapshots })
+}
+
+/// Counts what one snapshot is, as [`stats`] does for all of them, in less time.
+///
+/// # Errors
+/// `NotFound` if there is no such snapshot; `Corrupt` if a record cannot be read or something that a snapshot needs is missing;
+/// `Interrupted`.
+pub fn snapshot_stats(repo: &Repository, id: SnapshotId, progress: &dyn Progress) -> Result<SnapshotStats> {
+    let (record, blocks, own) = own_of(repo, id, progress)?;
+    Ok(SnapshotStats::new(record.into(), blocks, &own))
 }
 
 /// Counts the snapshots that are none any more, and that volumes stand on. They have no pins: once their volume has another, nobody

@@ -71,6 +71,8 @@ struct Occurrences {
 pub(crate) struct Own {
     pub(crate) blocks: u64,
     pub(crate) stored_bytes: u64,
+    /// The stored bytes of its pages.
+    pub(crate) page_bytes: u64,
 }
 
 /// What all packs hold.
@@ -113,11 +115,18 @@ impl<'a> Tally<'a> {
         if let Some(before) = before {
             self.count(before, progress, Step::Go)?;
         }
-        let number = self.snapshots;
-        walk(self.store, record, &mut Marker { tally: self, number, progress })
-            .map_err(|error| name_snapshot(record, error))?;
-        self.snapshots += 1;
+        self.mark(self.snapshots, record, progress)?;
         Ok(self.image.blocks)
+    }
+
+    /// Notes that all of a snapshot is the one's with this number. Several can have one number: they are as one then.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub(crate) fn mark(&mut self, number: u32, record: &Record, progress: &dyn Progress) -> Result<()> {
+        self.snapshots = self.snapshots.max(number.saturating_add(1));
+        walk(self.store, record, &mut Marker { tally: self, number, progress })
+            .map_err(|error| name_snapshot(record, error))
     }
 
     /// Counts the image of a snapshot in, or out.
@@ -166,10 +175,7 @@ impl<'a> Tally<'a> {
                 let entry = pack.entry(number)?;
                 stored_bytes += u64::from(entry.stored_bytes);
                 match pack.kind {
-                    PackKind::Pages if self.owner(&pack, number) == Owner::Nobody => {
-                        sums.unused_bytes += u64::from(entry.stored_bytes);
-                    }
-                    PackKind::Pages => sums.pack_metadata_bytes += u64::from(entry.stored_bytes),
+                    PackKind::Pages => self.add_page(&pack, number, u64::from(entry.stored_bytes), &mut sums),
                     PackKind::Data => {
                         self.add_chunk(&Located { pack: pack.clone(), number, entry }, &mut sums)
                     }
@@ -182,6 +188,19 @@ impl<'a> Tally<'a> {
 
     fn owner(&self, pack: &PackFile, at: u32) -> Owner {
         self.packs.get(&pack.id).map_or(Owner::Nobody, |pack| pack.owners.get(at))
+    }
+
+    fn add_page(&self, pack: &PackFile, number: u32, stored_bytes: u64, sums: &mut Sums) {
+        match self.owner(pack, number) {
+            Owner::Nobody => sums.unused_bytes += stored_bytes,
+            Owner::Several => sums.pack_metadata_bytes += stored_bytes,
+            Owner::One(snapshot) => {
+                sums.pack_metadata_bytes += stored_bytes;
+                if let Some(own) = sums.own.get_mut(snapshot as usize) {
+                    own.page_bytes += stored_bytes;
+                }
+            }
+        }
     }
 
     fn add_chunk(&self, chunk: &Located, sums: &mut Sums) {

@@ -1,0 +1,73 @@
+//! What some snapshots have that nothing else has.
+
+use crate::format::record::Record;
+use crate::repository::Repository;
+use crate::stores::fence::Pin;
+use crate::stores::others::each_other;
+use crate::stores::pinned::pinned;
+use crate::stores::volumes;
+use crate::verbs::stats::tally::Own;
+use crate::verbs::stats::tally::Tally;
+use crate::words::error::Result;
+use crate::words::ids::SnapshotId;
+use crate::words::progress::Progress;
+use crate::words::sizes::BLOCK_U64;
+
+/// Numbers in a tally: the snapshots that are asked about, and all others.
+const THESE: u32 = 0;
+const OTHERS: u32 = 1;
+
+/// What would be unused without some snapshots, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnBytes {
+    /// Different data that only they have: each block counted once.
+    pub data_bytes: u64,
+    /// What that takes in packs: of a chunk of which others have a part, in proportion.
+    pub stored_bytes: u64,
+    /// Manifest pages that only they have, in packs.
+    pub manifest_bytes: u64,
+}
+
+/// Counts what deleting these snapshots together would leave unused, for gc to give back. What a volume stands on stays in use. Reads
+/// the manifests of the repository, and no data.
+///
+/// # Errors
+/// `NotFound` if there is no such snapshot; `Corrupt` if a record cannot be read or something that a snapshot needs is missing;
+/// `Interrupted`.
+pub fn own_bytes(repo: &Repository, ids: &[SnapshotId], progress: &dyn Progress) -> Result<OwnBytes> {
+    let mut of_volumes = Vec::new();
+    for (name, volume) in volumes::load_all(repo.base())? {
+        let volume = volume.map_err(|error| error.in_context(format!("volume {name}")))?;
+        of_volumes.extend(volume.origin.into_iter().chain(volume.base).map(|below| below.id));
+    }
+    let mut ids: Vec<SnapshotId> = ids.iter().filter(|id| !of_volumes.contains(id)).copied().collect();
+    ids.sort();
+    ids.dedup();
+    let these: Vec<(Pin, Record)> = ids.iter().map(|id| pinned(&repo.store, *id)).collect::<Result<_>>()?;
+    let mut tally = Tally::new(&repo.store, 2);
+    these.iter().try_for_each(|(_, record)| tally.mark(THESE, record, progress))?;
+    each_other(&repo.store, &ids, &mut |record| tally.mark(OTHERS, record, progress))?;
+    let own = own_of_these(&tally, progress)?;
+    Ok(OwnBytes {
+        data_bytes: own.blocks * BLOCK_U64,
+        stored_bytes: own.stored_bytes,
+        manifest_bytes: own.page_bytes,
+    })
+}
+
+/// Returns the record of one snapshot, how many different blocks it has, and what only it has.
+pub(crate) fn own_of(
+    repo: &Repository,
+    id: SnapshotId,
+    progress: &dyn Progress,
+) -> Result<(Record, u64, Own)> {
+    let (_pin, record) = pinned(&repo.store, id)?;
+    let mut tally = Tally::new(&repo.store, 2);
+    let blocks = tally.add(None, &record, progress)?;
+    each_other(&repo.store, &[id], &mut |other| tally.mark(OTHERS, other, progress))?;
+    Ok((record, blocks, own_of_these(&tally, progress)?))
+}
+
+fn own_of_these(tally: &Tally<'_>, progress: &dyn Progress) -> Result<Own> {
+    Ok(tally.sums(progress)?.own.first().copied().unwrap_or_default())
+}
