@@ -20,6 +20,8 @@ pub(crate) use crate::json::server::TokenCreatedResult;
 pub(crate) use crate::json::server::TokenRevokedResult;
 pub(crate) use crate::json::server::TokensResult;
 pub(crate) use crate::json::snapshot::ChangedRange;
+pub(crate) use crate::json::snapshot::CopiedSnapshot;
+pub(crate) use crate::json::snapshot::CopyResult;
 pub(crate) use crate::json::snapshot::CreateResult;
 pub(crate) use crate::json::snapshot::DeleteResult;
 pub(crate) use crate::json::snapshot::DiffTotals;
