@@ -8,6 +8,7 @@
 pub mod config;
 pub mod db;
 mod http;
+mod panel;
 mod pool;
 mod server;
 mod service;

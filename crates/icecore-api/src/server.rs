@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::http;
+use crate::panel;
 use crate::pool::exports::Served;
 use crate::service::Service;
 use crate::service::make_private_dir;
@@ -101,7 +102,9 @@ pub fn serve(
         let address = listener.local_addr()?;
         ready(&Running { address, encrypted: false, nbd_socket: service.nbd().0.clone() });
         let stopped = async move { controls.stopped().await };
-        axum::serve(listener, http::router(&service)).with_graceful_shutdown(stopped).await
+        axum::serve(listener, http::router(&service, panel::router(&service)))
+            .with_graceful_shutdown(stopped)
+            .await
     });
     nbd.stop();
     service.stop_jobs();

@@ -6,7 +6,9 @@ mod imports;
 mod numbers;
 mod offers;
 mod schema;
+mod sessions;
 mod tags;
+mod usage;
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -24,6 +26,8 @@ pub(crate) use crate::db::actions::NewAction;
 pub(crate) use crate::db::imports::Import;
 pub(crate) use crate::db::numbers::Numbered;
 pub(crate) use crate::db::offers::Offer;
+pub(crate) use crate::db::sessions::NewSession;
+pub(crate) use crate::db::usage::UsageSample;
 
 /// How long a statement waits for another process that writes, as `icecore token create` does.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use icecore::Result;
 use rusqlite::Connection;
 
 /// One step for each version; the version is how many were taken. A step that was released is never changed.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     -- Bearer tokens: only their digests.
     CREATE TABLE token (
@@ -82,6 +82,30 @@ const STEPS: [&str; 2] = [
         -- Whether it was accepted, and is on its way through the regions.
         accepted INTEGER NOT NULL DEFAULT 0
     ) STRICT;
+",
+    "
+    -- Sessions of the control panel: only digests of their secrets. They end with the token that they were begun with.
+    CREATE TABLE session (
+        digest BLOB PRIMARY KEY NOT NULL,
+        token INTEGER NOT NULL REFERENCES token (id) ON DELETE CASCADE,
+        account TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        expires_ms INTEGER NOT NULL
+    ) STRICT;
+
+    -- How much an account had in a region, from time to time.
+    CREATE TABLE usage (
+        time_ms INTEGER NOT NULL,
+        account TEXT NOT NULL,
+        region TEXT NOT NULL,
+        snapshots INTEGER NOT NULL,
+        disks INTEGER NOT NULL,
+        logical_bytes INTEGER NOT NULL,
+        data_bytes INTEGER NOT NULL,
+        -- All files of the repository, whoever they are of.
+        stored_bytes INTEGER NOT NULL,
+        PRIMARY KEY (account, time_ms, region)
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 

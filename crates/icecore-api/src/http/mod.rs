@@ -1,11 +1,11 @@
 //! HTTP: how requests are read and answers written.
 
-mod answer;
+pub(crate) mod answer;
 mod auth;
 mod body;
 pub(crate) mod openapi;
 pub(crate) mod page;
-mod params;
+pub(crate) mod params;
 mod v2;
 
 use std::sync::Arc;
@@ -20,13 +20,14 @@ use crate::service::Service;
 /// What handlers work with.
 pub(crate) type App = Arc<Service>;
 
-/// Returns everything that is answered.
-pub(crate) fn router(app: &App) -> Router {
+/// Returns everything that is answered: the API, and the pages of the panel.
+pub(crate) fn router(app: &App, panel: Router) -> Router {
     let api = v2::router().layer(from_fn_with_state(Arc::clone(app), auth::check_token));
     let (api, _) = api.split_for_parts();
     Router::new()
         .merge(api.with_state(Arc::clone(app)))
         .route("/openapi.json", get(openapi::show))
+        .merge(panel)
         .fallback(answer::unknown)
         .method_not_allowed_fallback(answer::wrong_method)
         .layer(from_fn(answer::finish))

@@ -1,0 +1,65 @@
+//! The control panel: pages for people. They are made here; a little script adds what is nice to have, and nothing needs it.
+
+mod ask;
+mod assets;
+mod layout;
+mod list;
+mod reply;
+mod sign_in;
+mod text;
+mod visitor;
+mod volumes;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::HeaderName;
+use axum::http::HeaderValue;
+use axum::http::header;
+use axum::middleware::Next;
+use axum::middleware::from_fn;
+use axum::response::Redirect;
+use axum::response::Response;
+use axum::routing::get;
+use axum::routing::post;
+
+use crate::http::App;
+
+/// What a page may load and do: what comes from this server, and nothing that stands in the page itself.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+     form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Headers of every answer of the panel. The browser must tell where a form comes from, so that the referrer is not kept
+/// from this server itself.
+const HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+];
+
+/// Returns all pages.
+pub(crate) fn router(app: &App) -> Router {
+    Router::new()
+        .route("/", get(async || Redirect::to("/volumes")))
+        .route("/assets/{file}", get(assets::get))
+        .route("/sign-in", get(sign_in::page).post(sign_in::sign_in))
+        .route("/sign-out", post(sign_in::sign_out))
+        .route("/volumes", get(volumes::list).post(volumes::create))
+        .route("/volumes/new", get(volumes::new))
+        .layer(from_fn(protect))
+        .with_state(Arc::clone(app))
+}
+
+/// Gives an answer the headers that protect a page.
+async fn protect(request: Request, next: Next) -> Response {
+    let mut answer = next.run(request).await;
+    let headers = answer.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, value);
+    }
+    // Pages are of one person, and of now; files say of themselves how long they may be kept.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    answer
+}

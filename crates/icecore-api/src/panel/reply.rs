@@ -1,0 +1,125 @@
+//! What a handler of the panel answers: a page, another page to go to, or a page that says what is wrong.
+
+use std::sync::Arc;
+
+use axum::http::HeaderValue;
+use axum::http::StatusCode;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::response::Redirect;
+use axum::response::Response;
+use maud::Markup;
+use maud::html;
+
+use crate::http::App;
+use crate::http::answer::blocking;
+use crate::panel::layout::Menu;
+use crate::panel::layout::Page;
+use crate::panel::visitor::Visitor;
+use crate::service::Service;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+/// An answer.
+pub(crate) enum Reply {
+    /// A page.
+    Page(Markup),
+    /// A page that says why something was not done; with the status of that.
+    Refused(u16, Markup),
+    /// It is done, and this is where it can be seen.
+    Go(String),
+}
+
+impl Reply {
+    /// Goes to a path, where a message says what was done.
+    pub(crate) fn done(path: &str, done: Done) -> Self {
+        let between = if path.contains('?') { '&' } else { '?' };
+        Self::Go(format!("{path}{between}done={}", done.key()))
+    }
+
+    /// Shows a page with a message on it that says why something was not done.
+    pub(crate) fn refused(error: &ApiError, page: Markup) -> Self {
+        Self::Refused(error.status, page)
+    }
+}
+
+/// What was done, as it is told on the page that comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    Created,
+    Deleted,
+    Renamed,
+    Resized,
+    SnapshotTaken,
+    Attached,
+    Detached,
+    Started,
+    Changed,
+    Offered,
+}
+
+impl Done {
+    const ALL: [(Self, &'static str, &'static str); 10] = [
+        (Self::Created, "created", "Created."),
+        (Self::Deleted, "deleted", "Deleted."),
+        (Self::Renamed, "renamed", "Renamed."),
+        (Self::Resized, "resized", "Resized. Grow the file system on it, too."),
+        (Self::SnapshotTaken, "snapshot", "The snapshot was taken."),
+        (Self::Attached, "attached", "Attached."),
+        (Self::Detached, "detached", "Detached."),
+        (Self::Started, "started", "Begun. Activity shows how far it is."),
+        (Self::Changed, "changed", "Changed."),
+        (Self::Offered, "offered", "Offered. It is moved when the other account accepts it."),
+    ];
+
+    fn key(self) -> &'static str {
+        Self::ALL.iter().find(|(done, ..)| *done == self).map_or("", |(_, key, _)| key)
+    }
+
+    /// Returns the sentence of a key in an address; none for a key that somebody made up.
+    pub(crate) fn sentence(key: &str) -> Option<&'static str> {
+        Self::ALL.iter().find(|(_, known, _)| *known == key).map(|(.., sentence)| *sentence)
+    }
+}
+
+/// Makes an answer, on a thread that may block.
+pub(crate) async fn reply(
+    app: App,
+    visitor: Visitor,
+    what: impl FnOnce(&Arc<Service>, &Visitor) -> ApiResult<Reply> + Send + 'static,
+) -> Response {
+    let asked = visitor.clone();
+    match blocking(move || what(&app, &asked)).await {
+        Ok(Reply::Page(page)) => page_response(StatusCode::OK, page),
+        Ok(Reply::Refused(status, page)) => {
+            page_response(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), page)
+        }
+        Ok(Reply::Go(path)) => Redirect::to(&path).into_response(),
+        Err(error) => problem(Some(&visitor), &error),
+    }
+}
+
+/// Answers with a page.
+pub(crate) fn page_response(status: StatusCode, page: Markup) -> Response {
+    let html = (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    (status, [html], page.into_string()).into_response()
+}
+
+/// Answers with a page that says nothing but what is wrong.
+pub(crate) fn problem(visitor: Option<&Visitor>, error: &ApiError) -> Response {
+    let title = match error.status {
+        404 => "Not found",
+        403 => "Not allowed",
+        500.. => "Something went wrong",
+        _ => "That cannot be done",
+    };
+    let body = html! {
+        div class="card problem" {
+            h1 { (title) }
+            p { (error.message) }
+            p { a class="button" href="/" { "Go to the start" } }
+        }
+    };
+    let page = Page { visitor, title, menu: Menu::None, error: None, body };
+    page_response(StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST), page.render())
+}

@@ -1,0 +1,65 @@
+//! Sessions of the control panel: a person signs in with a token, and has a secret in a cookie from then on.
+
+use crate::db::NewSession;
+use crate::service::Service;
+use crate::service::Who;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+/// How long a session lasts.
+pub(crate) const SESSION_SECONDS: i64 = 12 * 60 * 60;
+
+/// A session that a request is of.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) who: Who,
+    /// What each form of this session has in it, so that no other site can send one.
+    pub(crate) csrf: String,
+}
+
+impl Session {
+    /// Tells whether a form was one of this session. How long that takes does not depend on where they differ.
+    pub(crate) fn is_of_form(&self, csrf: &str) -> bool {
+        blake3::hash(self.csrf.as_bytes()) == blake3::hash(csrf.as_bytes())
+    }
+}
+
+fn digest(secret: &str) -> [u8; 32] {
+    blake3::derive_key("icecore 2026 session of the panel", secret.as_bytes())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Service {
+    /// Begins a session with a token, and returns its secret.
+    pub(crate) fn sign_in(&self, token: &str) -> ApiResult<String> {
+        let (token, who) = self.who(token)?;
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(ApiError::server)?;
+        let secret = hex(&secret);
+        let now_unix_ms = self.now_unix_ms();
+        self.db().begin_session(&NewSession {
+            digest: digest(&secret),
+            token,
+            account: &who.0,
+            now_unix_ms,
+            expires_unix_ms: now_unix_ms.saturating_add(SESSION_SECONDS * 1000),
+        })?;
+        Ok(secret)
+    }
+
+    /// Returns the session of a secret. One of an account that is not configured any more is none.
+    pub(crate) fn session(&self, secret: &str) -> ApiResult<Option<Session>> {
+        let account = self.db().session(digest(secret), self.now_unix_ms())?;
+        let account = account.filter(|account| self.config().account(account).is_some());
+        let csrf = || hex(&blake3::derive_key("icecore 2026 forms of the panel", secret.as_bytes()));
+        Ok(account.map(|account| Session { who: Who(account), csrf: csrf() }))
+    }
+
+    /// Ends a session.
+    pub(crate) fn sign_out(&self, secret: &str) -> ApiResult<()> {
+        self.db().end_session(digest(secret))
+    }
+}
