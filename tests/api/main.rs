@@ -6,6 +6,7 @@ mod crowd;
 mod data;
 mod layers;
 mod life;
+mod panel;
 mod snapshots;
 mod support;
 mod tags;
