@@ -9,9 +9,11 @@ use std::process::ChildStdout;
 use std::process::Command;
 use std::process::Stdio;
 
+use icecore::ResourceKind;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::contract::disk;
 use crate::contract::droplet;
 use crate::contract::id;
 use crate::contract::repository;
@@ -288,11 +290,11 @@ fn new_volumes_have_the_file_system_that_was_asked_for() {
 #[test]
 fn a_lost_database_is_made_again_from_the_repositories() {
     let mut server = Server::start();
-    droplet(&server, "here", 4711);
+    droplet(&server, "here", 1);
     let data = volume(&server, "data", &json!({"tags": ["Web", "db"], "description": "of the shop"}));
     volume(&server, "other", &json!({"region": "there"}));
     let path = format!("/v2/volumes/{}", id(&data));
-    server.post(&format!("{path}/actions"), &json!({"type": "attach", "droplet_id": 4711})).expect(202);
+    server.post(&format!("{path}/actions"), &json!({"type": "attach", "droplet_id": 1})).expect(202);
     let body = json!({"name": "s", "tags": ["keep"]});
     server.post(&format!("{path}/snapshots"), &body).expect(201);
     let dead = volume(&server, "dead", &json!({}));
@@ -303,7 +305,7 @@ fn a_lost_database_is_made_again_from_the_repositories() {
             .map(|path| server.get(path).expect(200).to_string().replace(&server.address.to_string(), "HOST"))
     };
     let before = everything(&server);
-    assert!(before[0].contains("[4711]"));
+    assert!(before[0].contains("\"droplet_ids\":[1]"));
     server.stop();
     for file in std::fs::read_dir(server.dir.path().join("state")).unwrap() {
         let path = file.unwrap().path();
@@ -311,11 +313,19 @@ fn a_lost_database_is_made_again_from_the_repositories() {
             std::fs::remove_file(path).unwrap();
         }
     }
+    // One that has no number yet, and whose account comes first, gets none that is noted.
+    let repo = repository(&server, "here");
+    let noted = disk(&repo, "of-bob", ResourceKind::Droplet, &[("account", "bob"), ("number", "2")]);
+    let labels = [("account", "bob"), ("attached-to", &noted.id.to_string())];
+    disk(&repo, "bobs", ResourceKind::Volume, &labels);
+    disk(&repo, "new", ResourceKind::Droplet, &[("account", "ann")]);
     let again = Server::start_in(server.dir.clone(), USUAL);
     assert_eq!(everything(&again), before);
-    again.post("/v2/tags", &json!({"name": "WEB"})).expect(201);
-    assert_eq!(everything(&again), before, "the first spelling is still that");
-    let attach = json!({"type": "detach", "droplet_id": 4711});
+    let bobs = again.send("GET", "/v2/volumes", Some(&again.token_of("bob")), None).expect(200);
+    assert_eq!(bobs["volumes"][0]["droplet_ids"], json!([2]));
+    let spelt = volume(&again, "spelt", &json!({"tags": ["WEB"]}));
+    assert_eq!(spelt["tags"], json!(["Web"]), "the first spelling is still that");
+    let attach = json!({"type": "detach", "droplet_id": 1});
     again.post(&format!("{path}/actions"), &attach).expect(202);
 }
 
@@ -323,7 +333,7 @@ fn a_lost_database_is_made_again_from_the_repositories() {
 fn what_was_not_finished_goes_at_the_next_start() {
     let mut server = Server::start();
     let labels = [("account", "ann"), ("unfinished", "yes")];
-    crate::contract::disk(&repository(&server, "here"), "half", icecore::ResourceKind::Volume, &labels);
+    disk(&repository(&server, "here"), "half", ResourceKind::Volume, &labels);
     assert_eq!(server.get("/v2/volumes").expect(200)["volumes"], json!([]));
     let body = json!({"name": "half", "region": "here", "size_gigabytes": 1});
     assert_eq!(server.post("/v2/volumes", &body).status, 409, "somebody is making one of that name");

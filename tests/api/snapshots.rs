@@ -265,3 +265,34 @@ fn more_than_a_page_of_snapshots_is_listed_whole() {
         assert_eq!(all_pages(&server, path, "snapshots", names.len(), 100), names);
     }
 }
+
+#[test]
+fn a_volume_that_another_program_has_open_is_left_alone() {
+    let server = Server::start();
+    let made = volume(&server, "data", &json!({}));
+    let path = format!("/v2/volumes/{}", id(&made));
+    let resize = json!({"type": "resize", "size_gigabytes": 2});
+    let repo = std::sync::Arc::new(repository(&server, "here"));
+    let open = Volume::open(repo, "data", icecore::BlockCache::usual()).unwrap();
+    // 409 would say that there is a snapshot of that name, and 5xx that it is worth trying again.
+    holds(
+        &server,
+        &[
+            ("POST", &format!("{path}/snapshots"), json!({"name": "s"}), 422, "volume data"),
+            ("POST", &format!("{path}/actions"), resize.clone(), 422, "volume data"),
+            ("DELETE", &path, Value::Null, 409, "volume data"),
+            ("GET", &path, Value::Null, 200, ""),
+        ],
+    );
+    let failed = server.get(&format!("{path}/actions")).expect(200)["actions"][0].take();
+    assert_eq!((&failed["status"], &failed["type"]), (&json!("errored"), &json!("resize_volume")));
+    drop(open);
+    holds(
+        &server,
+        &[
+            ("POST", &format!("{path}/snapshots"), json!({"name": "s"}), 201, ""),
+            ("POST", &format!("{path}/actions"), resize, 202, ""),
+            ("DELETE", &path, Value::Null, 204, ""),
+        ],
+    );
+}

@@ -110,3 +110,24 @@ pub(crate) fn check(kind: &str, label: &str) -> ApiResult<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_missing_or_fails_says_what_to_do() {
+        let missing = run(&mut Command::new("/nowhere/mkfs.xfs"), "mkfs.xfs", "xfsprogs").unwrap_err();
+        assert_eq!(missing.status, 422);
+        assert!(missing.message.contains("install the package xfsprogs"), "{missing}");
+        let say = |text: &str| {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", "echo \"$1\" >&2; exit 1", "sh", text]);
+            run(&mut shell, "mkfs.ext4", "e2fsprogs").unwrap_err()
+        };
+        assert_eq!(say("bad label").message, "failed to create volume: mkfs.ext4 says: bad label");
+        let full = say("mkfs.ext4: No space left on device while writing");
+        assert_eq!(full.status, 403);
+        assert!(full.message.contains("capacity limit exceeded"), "{full}");
+    }
+}
