@@ -22,8 +22,18 @@ pub(crate) struct TagTarget {
 
 /// What that is.
 enum Target {
-    Disk(VolumeItem),
-    Snapshot(SnapshotItem),
+    Disk(Box<VolumeItem>),
+    Snapshot(Box<SnapshotItem>),
+}
+
+impl Target {
+    fn disk(item: VolumeItem) -> Self {
+        Self::Disk(Box::new(item))
+    }
+
+    fn snapshot(item: SnapshotItem) -> Self {
+        Self::Snapshot(Box::new(item))
+    }
 }
 
 impl Service {
@@ -73,18 +83,18 @@ impl Service {
     fn target(&self, who: &Who, target: &TagTarget) -> ApiResult<Target> {
         let id = target.id.as_str();
         match target.kind.as_str() {
-            "volume" => self.volume(who, id).map(Target::Disk),
-            "volume_snapshot" => self.volume_snapshot(who, id).map(Target::Snapshot),
+            "volume" => self.volume(who, id).map(Target::disk),
+            "volume_snapshot" => self.volume_snapshot(who, id).map(Target::snapshot),
             "droplet" => {
                 let number = id.parse().map_err(|_| ApiError::not_found())?;
-                self.droplet_disk(who, number)?.map(Target::Disk).ok_or_else(ApiError::not_found)
+                self.droplet_disk(who, number)?.map(Target::disk).ok_or_else(ApiError::not_found)
             }
             "image" => {
                 let found = self.snapshot(who, id)?;
                 if found.number.is_none() {
                     return Err(ApiError::not_found());
                 }
-                Ok(Target::Snapshot(found))
+                Ok(Target::snapshot(found))
             }
             // There are none.
             "database" => Err(ApiError::not_found()),

@@ -1,6 +1,7 @@
 //! What is done to volumes and done at once: they are attached, detached, and made larger.
 
 use icecore::VolumeInfo;
+use uuid::Uuid;
 
 use crate::db::Action;
 use crate::db::ActionStatus;
@@ -28,7 +29,8 @@ pub(crate) struct VolumeActionRequest {
 
 /// What was found to be possible.
 enum Plan {
-    Attach(VolumeItem),
+    /// To the Droplet of this disk.
+    Attach(Uuid),
     Detach,
     Resize(u64),
 }
@@ -85,7 +87,7 @@ impl Service {
 
     fn plan(&self, who: &Who, item: &VolumeItem, request: &VolumeActionRequest) -> ApiResult<Plan> {
         match request.kind.as_str() {
-            "attach" => Ok(Plan::Attach(self.check_attach(who, item, request.droplet_id)?)),
+            "attach" => Ok(Plan::Attach(self.check_attach(who, item, request.droplet_id)?.id())),
             "detach" => self.check_detach(who, item, request.droplet_id).map(|()| Plan::Detach),
             "resize" => self.check_resize(who, &item.info, request.size_gigabytes).map(Plan::Resize),
             _ => Err(ApiError::not_found_saying("The specified action type is not available.")),
@@ -114,7 +116,7 @@ impl Service {
 
     fn carry_out(&self, item: &VolumeItem, plan: &Plan) -> ApiResult<()> {
         match plan {
-            Plan::Attach(droplet) => self.note_attachment(item, Some(droplet.id())),
+            Plan::Attach(disk) => self.note_attachment(item, Some(*disk)),
             Plan::Detach => self.note_attachment(item, None),
             Plan::Resize(bytes) => item.pool.grow_disk(&item.info.name, *bytes).map_err(ApiError::busy),
         }
