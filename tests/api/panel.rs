@@ -70,7 +70,7 @@ fn who_has_not_signed_in_sees_no_page() {
         let answer = send(&server, "GET", path, &[("Cookie", "icecore=wrong")], "");
         assert_eq!(answer.status, 303, "{path}");
         let to = answer.header("location").unwrap();
-        assert!(to == "/volumes" || to.starts_with("/sign-in?next=%2F"), "{path}: {to}");
+        assert!(to == "/droplets" || to.starts_with("/sign-in?next=%2F"), "{path}: {to}");
     }
     let answer = send(&server, "POST", "/sign-in", &[], "token=wrong");
     assert_eq!(answer.status, 401);
@@ -129,7 +129,11 @@ fn every_page_has_a_strict_policy_and_nothing_inline() {
     let server = Server::start();
     let browser = Browser::sign_in(&server, &server.token);
     server.post("/v2/volumes", &json!({"name": "one", "region": "here", "size_gigabytes": 1})).expect(201);
-    for path in ["/sign-in", "/volumes", "/volumes/new", "/volumes/none"] {
+    let paths =
+        ["/sign-in", "/volumes", "/volumes/new", "/volumes/none", "/droplets", "/droplets/new", "/snapshots"];
+    let more =
+        ["/snapshots/volumes", "/backups", "/images", "/images/new", "/activity", "/usage", "/account"];
+    for path in paths.into_iter().chain(more) {
         let answer = if path == "/sign-in" { send(&server, "GET", path, &[], "") } else { browser.get(path) };
         if answer.status == 200 {
             assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
@@ -201,4 +205,121 @@ fn what_cannot_be_made_is_told_on_the_form_with_what_was_filled_in() {
     assert_eq!(answer.status, 422);
     assert!(answer.text.contains("invalid volume name"));
     assert!(answer.text.contains("value=\"Bad &quot;Name&lt;b&gt;\"") && answer.text.contains("value=\"7\""));
+}
+
+/// Makes a volume and a snapshot of it, and returns their ids.
+fn volume_and_snapshot(server: &Server, snapshot: &str) -> (String, String) {
+    let made = server.post("/v2/volumes", &json!({"name": "data", "region": "here", "size_gigabytes": 1}));
+    let volume = made.expect(201)["volume"]["id"].as_str().unwrap().to_owned();
+    let taken = server.post(&format!("/v2/volumes/{volume}/snapshots"), &json!({"name": snapshot}));
+    let snapshot = taken.expect(201)["snapshot"]["id"].as_str().unwrap().to_owned();
+    (volume, snapshot)
+}
+
+#[test]
+fn names_are_text_whatever_is_in_them() {
+    let server = Server::start();
+    let name = "<script>alert(1)</script>\"'&";
+    let (volume, snapshot) = volume_and_snapshot(&server, name);
+    let browser = Browser::sign_in(&server, &server.token);
+    for path in [
+        "/snapshots/volumes".to_owned(),
+        format!("/snapshots/{snapshot}"),
+        format!("/snapshots/{snapshot}/delete"),
+        format!("/volumes/{volume}"),
+        format!("/volumes/new?snapshot={snapshot}"),
+    ] {
+        let page = browser.get(&path);
+        assert_eq!(page.status, 200, "{path}");
+        assert!(page.text.contains("&lt;script&gt;alert(1)"), "{path}");
+        assert!(!page.text.contains("<script>") && !page.text.contains("\"'&\""), "{path}");
+    }
+}
+
+#[test]
+fn pages_of_another_account_are_not_there() {
+    let server = Server::start();
+    let (volume, snapshot) = volume_and_snapshot(&server, "mine");
+    let bob = Browser::sign_in(&server, &server.token_of("bob"));
+    for path in [format!("/volumes/{volume}"), format!("/snapshots/{snapshot}")] {
+        assert_eq!(bob.get(&path).status, 404, "{path}");
+        for verb in ["delete", "snapshot", "resize", "attach", "detach", "rename", "region", "restore"] {
+            assert_eq!(bob.get(&format!("{path}/{verb}")).status, 404, "{path}/{verb}");
+            assert_eq!(bob.post(&format!("{path}/{verb}"), "name=a&size=9").status, 404, "{path}/{verb}");
+        }
+    }
+    assert_eq!(bob.get(&format!("/volumes/new?snapshot={snapshot}")).status, 404);
+    let made = bob.post("/volumes", &format!("name=a&snapshot={snapshot}"));
+    assert_eq!(made.status, 404);
+    for path in
+        ["/volumes", "/snapshots/volumes", "/snapshots", "/images", "/activity", "/account", "/droplets"]
+    {
+        let page = bob.get(path);
+        assert!(page.status == 200 && !page.text.contains("mine") && !page.text.contains("data<"), "{path}");
+    }
+    assert_eq!(server.get("/v2/volumes").expect(200)["meta"]["total"], 1);
+}
+
+#[test]
+fn what_is_shared_is_told_only_where_nobody_else_is() {
+    let server = Server::start();
+    let (_, snapshot) = volume_and_snapshot(&server, "one");
+    let page = Browser::sign_in(&server, &server.token).get(&format!("/snapshots/{snapshot}"));
+    assert!(page.text.contains("Map of the image") && !page.text.contains("others share"));
+    let usage = Browser::sign_in(&server, &server.token).get("/usage");
+    assert!(usage.text.contains("Data in them") && !usage.text.contains("Stored"));
+
+    let alone = crate::support::USUAL.split("[[account]]").take(2).collect::<Vec<_>>().join("[[account]]");
+    let server = Server::start_in(std::sync::Arc::new(tempfile::TempDir::new().unwrap()), &alone);
+    let (_, snapshot) = volume_and_snapshot(&server, "one");
+    let browser = Browser::sign_in(&server, &server.token);
+    assert!(browser.get(&format!("/snapshots/{snapshot}")).text.contains("others share"));
+    assert!(browser.get("/usage").text.contains("Stored"));
+}
+
+#[test]
+fn volumes_are_worked_with_by_forms() {
+    let server = Server::start();
+    let browser = Browser::sign_in(&server, &server.token);
+    let made = browser.post("/volumes", "name=data&size=1&region=here&tags=a%2C+b");
+    let at = made.header("location").unwrap().to_owned();
+    let volume = at.strip_suffix("?done=created").unwrap().to_owned();
+    assert!(browser.get(&at).text.contains("Created."));
+    assert!(!browser.get(&format!("{volume}?done=%3Cb%3E")).text.contains("class=\"message"));
+    assert_eq!(browser.post(&format!("{volume}/snapshot"), "name=first&tags=a").status, 303);
+    let again = browser.post(&format!("{volume}/snapshot"), "name=first");
+    assert_eq!(again.status, 409);
+    assert!(again.text.contains("role=\"alert\"") && again.text.contains("value=\"first\""));
+    assert_eq!(browser.post(&format!("{volume}/resize"), "size=1").status, 422);
+    assert_eq!(browser.post(&format!("{volume}/resize"), "size=2").status, 303);
+    let snapshots = server.get("/v2/snapshots").expect(200);
+    let id = snapshots["snapshots"][0]["id"].as_str().unwrap();
+    assert_eq!(
+        (&snapshots["snapshots"][0]["name"], &snapshots["meta"]["total"]),
+        (&json!("first"), &json!(1))
+    );
+    let copy = browser.post("/volumes", &format!("name=copy&snapshot={id}&region=here"));
+    assert_eq!(copy.status, 303, "{}", copy.text);
+    let page = browser.get(&format!("/snapshots/{id}"));
+    assert!(page.text.contains("Volume made of it") && page.text.contains(">copy<"));
+    assert_eq!(browser.post(&format!("/snapshots/{id}/delete"), "").status, 303);
+    assert_eq!(browser.post(&format!("/snapshots/{id}/delete"), "").status, 404);
+    assert_eq!(browser.post(&format!("{volume}/delete"), "").status, 303);
+    let left = server.get("/v2/volumes").expect(200);
+    assert_eq!((&left["volumes"][0]["name"], &left["meta"]["total"]), (&json!("copy"), &json!(1)));
+}
+
+#[test]
+fn events_tell_what_is_going_on() {
+    use std::io::BufRead;
+    use std::io::Write;
+    let server = Server::start();
+    let browser = Browser::sign_in(&server, &server.token);
+    let mut socket = std::net::TcpStream::connect(server.address).unwrap();
+    let request = format!("GET /events HTTP/1.1\r\nHost: x\r\nCookie: {}\r\n\r\n", browser.cookie);
+    socket.write_all(request.as_bytes()).unwrap();
+    let lines = std::io::BufReader::new(socket).lines().map(Result::unwrap);
+    let told: Vec<String> = lines.take_while(|line| line != "data: []").collect();
+    assert!(told[0].ends_with("200 OK") && told.iter().any(|line| line == "event: actions"), "{told:?}");
+    assert!(told.iter().any(|line| line.eq_ignore_ascii_case("content-type: text/event-stream")), "{told:?}");
 }

@@ -66,6 +66,20 @@ pub(crate) struct Row {
     pub(crate) menu: Markup,
 }
 
+impl Row {
+    /// Writes the row.
+    pub(crate) fn render(&self, columns: &[Column]) -> Markup {
+        html! {
+            tr {
+                @for (column, cell) in columns.iter().zip(&self.cells) {
+                    td data-name=(column.name) { (cell.shown) }
+                }
+                td class="menu" { (self.menu) }
+            }
+        }
+    }
+}
+
 /// What the address says of a list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Choice {
@@ -118,12 +132,7 @@ impl List<'_> {
                         th { span class="unseen" { "What can be done" } }
                     } }
                     tbody {
-                        @for row in &rows { tr {
-                            @for (column, cell) in self.columns.iter().zip(&row.cells) {
-                                td data-name=(column.name) { (cell.shown) }
-                            }
-                            td class="menu" { (row.menu) }
-                        } }
+                        @for row in &rows { (row.render(self.columns)) }
                     }
                 }
                 @if rows.is_empty() { p class="nothing" { "Nothing here is like " q { (self.choice.filter) } ". " a href=(self.path) { "Show all" } } }

@@ -1,13 +1,27 @@
 //! The control panel: pages for people. They are made here; a little script adds what is nice to have, and nothing needs it.
 
+mod account;
+mod activity;
 mod ask;
 mod assets;
+mod chart;
+mod disk;
+mod droplet;
+mod droplet_verbs;
+mod droplets;
+mod images;
 mod layout;
 mod list;
+mod map;
 mod reply;
 mod sign_in;
+mod snapshot;
+mod snapshot_verbs;
+mod snapshots;
 mod text;
+mod usage;
 mod visitor;
+mod volume;
 mod volumes;
 
 use std::sync::Arc;
@@ -42,12 +56,30 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 /// Returns all pages.
 pub(crate) fn router(app: &App) -> Router {
     Router::new()
-        .route("/", get(async || Redirect::to("/volumes")))
+        .route("/", get(async || Redirect::to("/droplets")))
         .route("/assets/{file}", get(assets::get))
         .route("/sign-in", get(sign_in::page).post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/volumes", get(volumes::list).post(volumes::create))
         .route("/volumes/new", get(volumes::new))
+        .route("/volumes/{id}", get(volume::page))
+        .route("/volumes/{id}/{verb}", get(volume::ask).post(volume::act))
+        .route("/droplets", get(droplets::list).post(droplets::create))
+        .route("/droplets/new", get(droplets::new))
+        .route("/droplets/{id}", get(droplet::page))
+        .route("/droplets/{id}/{verb}", get(droplet_verbs::ask).post(droplet_verbs::act))
+        .route("/snapshots", get(snapshots::of_droplets))
+        .route("/snapshots/volumes", get(snapshots::of_volumes))
+        .route("/backups", get(snapshots::backups))
+        .route("/snapshots/{id}", get(snapshot::page))
+        .route("/snapshots/{id}/{verb}", get(snapshot_verbs::ask).post(snapshot_verbs::act))
+        .route("/offers/{id}/{verb}", post(snapshot_verbs::answer_offer))
+        .route("/images", get(images::list).post(images::create))
+        .route("/images/new", get(images::new))
+        .route("/activity", get(activity::list))
+        .route("/events", get(activity::events))
+        .route("/usage", get(usage::page))
+        .route("/account", get(account::page))
         .layer(from_fn(protect))
         .with_state(Arc::clone(app))
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::FromRequest;
 use axum::extract::FromRequestParts;
 use axum::extract::OriginalUri;
@@ -130,9 +129,8 @@ impl Fields {
 pub(crate) async fn read_form(request: Request) -> Result<Fields, ApiError> {
     let (parts, body) = request.into_parts();
     check_origin(&parts)?;
-    let bytes = Bytes::from_request(Request::new(body), &()).await;
-    let bytes = bytes.ok().filter(|bytes| bytes.len() <= FORM_BYTES_MAX);
-    let bytes = bytes.ok_or_else(|| ApiError::bad_request("The form is too large or was cut off."))?;
+    let bytes = axum::body::to_bytes(body, FORM_BYTES_MAX).await;
+    let bytes = bytes.map_err(|_| ApiError::bad_request("The form is too large or was cut off."))?;
     let form = axum::http::Request::builder()
         .method("POST")
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")

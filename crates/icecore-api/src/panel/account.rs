@@ -1,0 +1,62 @@
+//! API tokens: which there are. They are made on the machine of the server.
+
+use axum::extract::State;
+use axum::response::Response;
+use maud::html;
+
+use crate::http::App;
+use crate::http::params::Params;
+use crate::panel::layout::Menu;
+use crate::panel::layout::Page;
+use crate::panel::layout::heading;
+use crate::panel::layout::line_to_copy;
+use crate::panel::list::Cell;
+use crate::panel::list::Choice;
+use crate::panel::list::List;
+use crate::panel::list::Row;
+use crate::panel::list::column;
+use crate::panel::reply::Reply;
+use crate::panel::reply::reply;
+use crate::panel::text::time;
+use crate::panel::visitor::Visitor;
+
+/// The tokens of the account.
+pub(crate) async fn page(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
+    reply(app, visitor, move |app, visitor| {
+        let mut tokens = app.db().tokens()?;
+        tokens.retain(|token| token.account == visitor.who().0);
+        let rows = tokens.into_iter().map(|token| Row {
+            cells: vec![
+                Cell::number(token.id, token.id),
+                Cell::text(token.name),
+                Cell::number(token.created_unix_ms, time(token.created_unix_ms)),
+                Cell::number(
+                    token.used_unix_ms.unwrap_or(0),
+                    html! { @match token.used_unix_ms { Some(used) => (time(used)), None => "never" } },
+                ),
+            ],
+            menu: html! {},
+        });
+        let list = List {
+            path: "/account",
+            caption: "API tokens",
+            columns: &[column("id", "Id"), column("name", "Name"), column("created", "Created"), column("used", "Last used")],
+            rows: rows.collect(),
+            choice: &Choice::from(&params),
+            empty: html! { p { "This account has no token." } },
+        };
+        let account = app.account(visitor.who())?;
+        let body = html! {
+            (heading("API tokens", &html! {}))
+            section class="card" aria-label="How to make and revoke tokens" {
+                p { "Account " strong { (account.name) } ", " (account.email) ". Tokens are made and revoked on the machine of the server, where they are shown once:" }
+                (line_to_copy("Make one", &format!("icecore token create NAME --account {}", account.name)))
+                (line_to_copy("Revoke one", "icecore token revoke ID"))
+            }
+            (list.render())
+        };
+        let page = Page { visitor: Some(visitor), title: "API tokens", menu: Menu::Account, error: None, body };
+        Ok(Reply::Page(page.render()))
+    })
+    .await
+}

@@ -1,0 +1,73 @@
+//! A disk, of a volume or a Droplet: where it is served, what is its own.
+
+use maud::Markup;
+use maud::html;
+
+use crate::panel::ask::Field;
+use crate::panel::layout::facts;
+use crate::panel::layout::line_to_copy;
+use crate::panel::text::bytes;
+use crate::panel::visitor::Fields;
+use crate::service::Service;
+use crate::service::items::VolumeItem;
+use crate::words::error::ApiResult;
+
+/// The field for tags of something new.
+pub(crate) fn tags_field(fields: &Fields) -> Field<'static> {
+    Field::text("tags", "Tags", fields.get("tags")).hint("Words with commas between them. May be left blank.")
+}
+
+/// Shows what of a disk is its own and what it shares, and what it came from.
+pub(crate) fn data(item: &VolumeItem) -> ApiResult<Markup> {
+    let written = icecore::written_bytes(item.pool.repo(), &item.info.name)?;
+    let from = |snapshot: Option<&icecore::Snapshot>, nothing: &str| match snapshot {
+        Some(snapshot) => html! { (snapshot.name) },
+        None => html! { (nothing) },
+    };
+    let below = item.info.base.as_ref();
+    let all = [
+        ("Own: written since its last snapshot", html! { span class="figure" { (bytes(written)) } }),
+        (
+            "Shared: in the snapshot below",
+            html! { span class="figure" { (bytes(below.map_or(0, |base| base.stats.data_bytes))) } },
+        ),
+        ("Made of", from(item.info.origin.as_ref(), "nothing: it began empty")),
+        ("Stands on", from(below, "nothing")),
+    ];
+    Ok(html! {
+        section class="card" aria-labelledby="data" { h2 id="data" { "Data" } (facts(&all)) }
+    })
+}
+
+/// Shows where a disk is served, and how programs use it.
+pub(crate) fn connect(service: &Service, item: &VolumeItem) -> Markup {
+    let uri = service.nbd().uri(item.id());
+    let socket = quoted(&service.nbd().0.to_string_lossy());
+    let qemu = format!("qemu-system-x86_64 -m 1G -drive file={uri},format=raw,if=virtio,discard=unmap");
+    html! {
+        section class="card" aria-labelledby="connect" {
+            h2 id="connect" { "Connect over NBD" }
+            (line_to_copy("NBD", &uri))
+            (line_to_copy("qemu", &qemu))
+            (line_to_copy("nbd-client", &format!("nbd-client -unix {socket} /dev/nbd0 -name {}", item.id())))
+            (line_to_copy("nbdfuse", &format!("nbdfuse DIR/disk.raw '{uri}'")))
+        }
+    }
+}
+
+/// Returns a text as a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_for_the_shell() {
+        assert_eq!(quoted("/run/x/nbd"), "/run/x/nbd");
+        assert_eq!(quoted("/it's here"), "'/it'\\''s here'");
+    }
+}

@@ -1,0 +1,118 @@
+//! A Droplet: its page.
+
+use axum::extract::Path;
+use axum::extract::State;
+use axum::response::Response;
+use maud::Markup;
+use maud::html;
+
+use crate::http::App;
+use crate::panel::activity::running;
+use crate::panel::disk;
+use crate::panel::layout::Menu;
+use crate::panel::layout::Page;
+use crate::panel::layout::ask_link;
+use crate::panel::layout::badge;
+use crate::panel::layout::facts;
+use crate::panel::layout::heading;
+use crate::panel::layout::more;
+use crate::panel::reply::Reply;
+use crate::panel::reply::reply;
+use crate::panel::snapshots::Kind;
+use crate::panel::snapshots::rows_or;
+use crate::panel::text::time;
+use crate::panel::visitor::Visitor;
+use crate::panel::volumes::tags;
+use crate::service::Service;
+use crate::service::droplets::DropletItem;
+use crate::service::items::SnapshotItem;
+use crate::words::error::ApiResult;
+
+/// The page of a Droplet.
+pub(crate) async fn page(State(app): State<App>, visitor: Visitor, Path(id): Path<String>) -> Response {
+    reply(app, visitor, move |app, visitor| {
+        let item = app.droplet(visitor.who(), &id)?;
+        Ok(Reply::Page(show(app, visitor, &item)?))
+    })
+    .await
+}
+
+fn show(service: &Service, visitor: &Visitor, item: &DropletItem) -> ApiResult<Markup> {
+    let path = format!("/droplets/{}", item.number);
+    let number = item.number.to_string();
+    let taken = |kind: Kind, all: &[SnapshotItem]| -> Vec<SnapshotItem> {
+        let mine = all.iter().filter(|found| found.resource_id == number && Kind::of(found) == kind);
+        mine.cloned().collect()
+    };
+    let all = service.snapshots(visitor.who())?;
+    let (snapshots, backups) = (taken(Kind::OfDroplet, &all), taken(Kind::Backup, &all));
+    let body = html! {
+        (heading(item.disk.name(), &actions(item, &path)))
+        (running(service, visitor, Some(item.disk.id()))?)
+        section class="card" aria-label="About" { (about(item)) }
+        (disk::data(&item.disk)?)
+        (disk::connect(service, &item.disk))
+        (volumes(service, visitor, item)?)
+        h2 { "Snapshots" }
+        (rows_or(&snapshots, &html! {
+            p { "None yet. Power the machine off, or sync its disks, before you take one; or take a live one." }
+            p { (ask_link(&format!("{path}/snapshot"), "Take Snapshot", "button")) }
+        }))
+        @if item.backups().is_some() || !backups.is_empty() {
+            h2 { "Backups" }
+            (rows_or(&backups, &html! { p { "None yet. The first is made when its hour comes." } }))
+        }
+    };
+    let title = item.disk.name();
+    Ok(Page { visitor: Some(visitor), title, menu: Menu::Droplets, error: None, body }.render())
+}
+
+fn actions(item: &DropletItem, path: &str) -> Markup {
+    let ask = |verb: &str, name: &str| ask_link(&format!("{path}/{verb}"), name, "");
+    let on = item.status() == "active";
+    let take = if on { "Take Live Snapshot" } else { "Take Snapshot" };
+    let entries = html! {
+        (ask("resize", "Resize"))
+        (ask("rename", "Rename"))
+        (ask("rebuild", "Rebuild"))
+        @if on { (ask("power-off", "Power off")) } @else { (ask("power-on", "Power on")) }
+        @if item.backups().is_some() { (ask("disable-backups", "Disable backups")) }
+        @else { (ask("enable-backups", "Enable backups")) }
+        (ask_link(&format!("{path}/delete"), "Delete", "danger"))
+    };
+    html! {
+        (ask_link(&format!("{path}/snapshot"), take, "button primary"))
+        (more(item.disk.name(), &entries))
+    }
+}
+
+fn about(item: &DropletItem) -> Markup {
+    let backups = item.backups().map_or_else(|| "off".to_owned(), |policy| policy.to_label());
+    facts(&[
+        ("Status", badge(item.status())),
+        ("Size", html! { (item.size.slug) }),
+        ("Disk", html! { (item.disk.size_gib()) " GiB" }),
+        ("Image", html! { (item.image.name) }),
+        ("Region", html! { (item.disk.pool.slug) }),
+        ("Backups", html! { (backups) }),
+        ("Created", time(item.disk.info.created_unix_ms)),
+        ("Tags", html! { @if item.disk.tags().is_empty() { "none" } (tags(&item.disk.tags())) }),
+        ("Id", html! { code { (item.number) } }),
+    ])
+}
+
+fn volumes(service: &Service, visitor: &Visitor, item: &DropletItem) -> ApiResult<Markup> {
+    let attached = service.attached_volumes(visitor.who(), item.disk.id())?;
+    Ok(html! {
+        section class="card" aria-labelledby="volumes" {
+            h2 id="volumes" { "Volumes" }
+            @if attached.is_empty() { p class="soft" { "None is attached. Attach one on its page." } }
+            @for volume in &attached {
+                p {
+                    a href=(format!("/volumes/{}", volume.id())) { (volume.name()) } " " (volume.size_gib()) " GiB "
+                    (ask_link(&format!("/volumes/{}/detach", volume.id()), "Detach", "button quiet"))
+                }
+            }
+        }
+    })
+}

@@ -1,0 +1,213 @@
+//! Droplets: the list, and a new one.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use maud::Markup;
+use maud::html;
+
+use crate::http::App;
+use crate::http::params::Params;
+use crate::panel::ask::Ask;
+use crate::panel::ask::Field;
+use crate::panel::disk::tags_field;
+use crate::panel::layout::Menu;
+use crate::panel::layout::Page;
+use crate::panel::layout::ask_link;
+use crate::panel::layout::badge;
+use crate::panel::layout::heading;
+use crate::panel::layout::more;
+use crate::panel::list::Cell;
+use crate::panel::list::Choice;
+use crate::panel::list::Column;
+use crate::panel::list::List;
+use crate::panel::list::Row;
+use crate::panel::list::column;
+use crate::panel::reply::Done;
+use crate::panel::reply::Reply;
+use crate::panel::reply::reply;
+use crate::panel::text::time;
+use crate::panel::visitor::Fields;
+use crate::panel::visitor::Posted;
+use crate::panel::visitor::Visitor;
+use crate::panel::volumes::regions;
+use crate::panel::volumes::tags;
+use crate::service::Service;
+use crate::service::droplets::DropletItem;
+use crate::service::droplets::DropletRequest;
+use crate::service::droplets::ImageChoice;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+const COLUMNS: [Column; 6] = [
+    column("name", "Name"),
+    column("status", "Status"),
+    column("image", "Image"),
+    column("disk", "Disk"),
+    column("region", "Region"),
+    column("created", "Created"),
+];
+
+/// All Droplets.
+pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
+    reply(app, visitor, move |app, visitor| {
+        let droplets = app.droplets(visitor.who())?;
+        let empty = html! {
+            h2 { "No Droplets yet" }
+            p { "A Droplet is a machine's disk that was made of an image. Import an image first, or take a snapshot's." }
+            p {
+                (ask_link("/droplets/new", "Create Droplet", "button primary")) " "
+                (ask_link("/images/new", "Import image", "button"))
+            }
+        };
+        let list = List {
+            path: "/droplets",
+            caption: "Droplets",
+            columns: &COLUMNS,
+            rows: droplets.iter().map(row).collect(),
+            choice: &Choice::from(&params),
+            empty,
+        };
+        let beside = ask_link("/droplets/new", "Create Droplet", "button primary");
+        let body = html! { (heading("Droplets", &beside)) (list.render()) };
+        let page = Page { visitor: Some(visitor), title: "Droplets", menu: Menu::Droplets, error: None, body };
+        Ok(Reply::Page(page.render()))
+    })
+    .await
+}
+
+fn row(item: &DropletItem) -> Row {
+    let path = format!("/droplets/{}", item.number);
+    let name = item.disk.name();
+    let entries = html! {
+        (ask_link(&format!("{path}/snapshot"), "Take Snapshot", ""))
+        (ask_link(&format!("{path}/rebuild"), "Rebuild", ""))
+        (ask_link(&format!("{path}/resize"), "Resize", ""))
+        (ask_link(&format!("{path}/rename"), "Rename", ""))
+        (ask_link(&format!("{path}/delete"), "Delete", "danger"))
+    };
+    let shown = html! { a href=(path) { (name) } (tags(&item.disk.tags())) };
+    Row {
+        cells: vec![
+            Cell::shown(name, shown),
+            Cell::shown(item.status(), badge(item.status())),
+            Cell::text(&item.image.name),
+            Cell::number(item.disk.size_gib(), format!("{} GiB", item.disk.size_gib())),
+            Cell::text(&item.disk.pool.slug),
+            Cell::number(item.disk.info.created_unix_ms, time(item.disk.info.created_unix_ms)),
+        ],
+        menu: more(name, &entries),
+    }
+}
+
+/// Returns the sizes with a disk of at least some GiB, for a choice.
+pub(crate) fn sizes(service: &Service, least_gib: u64) -> Vec<(String, String)> {
+    let fitting = service.config().sizes.iter().filter(|size| size.disk >= least_gib);
+    let name = |size: &crate::config::SizeConfig| {
+        format!("{}: {} GiB disk, {} MiB memory, {} vCPU", size.slug, size.disk, size.memory, size.vcpus)
+    };
+    fitting.map(|size| (size.slug.clone(), name(size))).collect()
+}
+
+/// Returns the images that a Droplet can be made of, for a choice.
+pub(crate) fn images(service: &Service, visitor: &Visitor) -> ApiResult<Vec<(String, String)>> {
+    let mut images = service.images(visitor.who())?;
+    images.retain(crate::service::images::ImageItem::is_available);
+    images.reverse();
+    let name = |image: &crate::service::images::ImageItem| {
+        format!(
+            "{} ({}, {}, {} GiB)",
+            image.name,
+            image.kind.as_str(),
+            image.regions().join(" "),
+            image.min_disk_gib
+        )
+    };
+    Ok(images.iter().map(|image| (image.number.to_string(), name(image))).collect())
+}
+
+/// The form of a new Droplet.
+pub(crate) async fn new(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
+    reply(app, visitor, move |app, visitor| {
+        let image = params.get("image").unwrap_or_default();
+        Ok(Reply::Page(new_page(app, visitor, &Fields::default(), image, None)?))
+    })
+    .await
+}
+
+fn new_page(
+    service: &Service,
+    visitor: &Visitor,
+    fields: &Fields,
+    image: &str,
+    error: Option<&ApiError>,
+) -> ApiResult<Markup> {
+    let all = images(service, visitor)?;
+    if all.is_empty() {
+        let body = html! {
+            section id="ask" class="card ask" aria-labelledby="ask-title" {
+                h1 id="ask-title" { "Create Droplet" }
+                p { "There is no image to make a Droplet of. Import one first." }
+                div class="buttons" { a class="button primary" href="/images/new" { "Import image" } }
+            }
+        };
+        let title = "Create Droplet";
+        return Ok(Page { visitor: Some(visitor), title, menu: Menu::Droplets, error, body }.render());
+    }
+    let chosen = service.image(visitor.who(), image).ok();
+    let least = chosen.as_ref().map_or(0, |image| image.min_disk_gib);
+    let mut there = regions(service, false);
+    if let Some(chosen) = &chosen {
+        let slugs = chosen.regions();
+        there.retain(|(slug, _)| slugs.contains(slug));
+    }
+    let ask = Ask {
+        menu: Menu::Droplets,
+        title: "Create Droplet",
+        text: html! { p { "Its disk has the content of the image, and shares the data until it is written to." } },
+        fields: vec![
+            Field::text("name", "Name", fields.get("name"))
+                .required()
+                .hint("As a host is named: letters, digits, - and dots."),
+            Field::choice("image", "Image", image, all).required(),
+            Field::choice("size", "Size", fields.get("size"), sizes(service, least)).required(),
+            Field::choice("region", "Region", fields.get("region"), there),
+            Field::check("backups", "Backups, weekly", fields.get("backups")),
+            tags_field(fields),
+        ],
+        submit: "Create Droplet",
+        danger: false,
+        path: "/droplets",
+        back: "/droplets",
+    };
+    Ok(ask.page(visitor, error))
+}
+
+/// Makes a Droplet.
+pub(crate) async fn create(State(app): State<App>, posted: Posted) -> Response {
+    let Posted { visitor, fields } = posted;
+    reply(app, visitor, move |app, visitor| match make(app, visitor, &fields) {
+        Ok(path) => Ok(Reply::done(&path, Done::Created)),
+        Err(error) => {
+            Ok(Reply::refused(&error, new_page(app, visitor, &fields, fields.get("image"), Some(&error))?))
+        }
+    })
+    .await
+}
+
+fn make(service: &Arc<Service>, visitor: &Visitor, fields: &Fields) -> ApiResult<String> {
+    let backups =
+        fields.some("backups").map(|_| crate::service::droplets::BackupPolicy::new(None, None, None));
+    let request = DropletRequest {
+        names: vec![fields.get("name").to_owned()],
+        region: fields.some("region"),
+        size: fields.get("size").to_owned(),
+        image: fields.number("image").map(ImageChoice::Number),
+        tags: fields.words("tags"),
+        backups: backups.transpose()?,
+        ..DropletRequest::default()
+    };
+    let made = service.create_droplets(visitor.who(), &request)?;
+    Ok(made.first().map_or_else(|| "/droplets".to_owned(), |(item, _)| format!("/droplets/{}", item.number)))
+}

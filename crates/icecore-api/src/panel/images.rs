@@ -1,0 +1,173 @@
+//! Images: the list of those that were imported, and a new one.
+
+use axum::extract::State;
+use axum::response::Response;
+use maud::Markup;
+use maud::html;
+
+use crate::http::App;
+use crate::http::params::Params;
+use crate::panel::activity::running;
+use crate::panel::ask::Ask;
+use crate::panel::ask::Field;
+use crate::panel::disk::tags_field;
+use crate::panel::layout::Menu;
+use crate::panel::layout::Page;
+use crate::panel::layout::ask_link;
+use crate::panel::layout::badge;
+use crate::panel::layout::heading;
+use crate::panel::layout::more;
+use crate::panel::list::Cell;
+use crate::panel::list::Choice;
+use crate::panel::list::Column;
+use crate::panel::list::List;
+use crate::panel::list::Row;
+use crate::panel::list::column;
+use crate::panel::reply::Done;
+use crate::panel::reply::Reply;
+use crate::panel::reply::reply;
+use crate::panel::text::time;
+use crate::panel::visitor::Fields;
+use crate::panel::visitor::Posted;
+use crate::panel::visitor::Visitor;
+use crate::panel::volumes::regions;
+use crate::panel::volumes::tags;
+use crate::service::Service;
+use crate::service::images::ImageItem;
+use crate::service::images::ImageStatus;
+use crate::service::images::ImageType;
+use crate::service::images::ImportRequest;
+use crate::words::error::ApiError;
+
+const COLUMNS: [Column; 6] = [
+    column("name", "Name"),
+    column("status", "Status"),
+    column("distribution", "Distribution"),
+    column("disk", "Disk"),
+    column("region", "Region"),
+    column("created", "Created"),
+];
+
+/// Imported images, and those that are for all.
+pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
+    reply(app, visitor, move |app, visitor| {
+        let mut images = app.images(visitor.who())?;
+        images.retain(|image| matches!(image.kind, ImageType::Custom | ImageType::Base));
+        images.reverse();
+        let empty = html! {
+            h2 { "No images yet" }
+            p { "Import the disk of a machine, as a file on this server, and make Droplets of it." }
+            p { (ask_link("/images/new", "Import image", "button primary")) }
+        };
+        let list = List {
+            path: "/images",
+            caption: "Images",
+            columns: &COLUMNS,
+            rows: images.iter().map(row).collect(),
+            choice: &Choice::from(&params),
+            empty,
+        };
+        let beside = ask_link("/images/new", "Import image", "button primary");
+        let body = html! { (heading("Images", &beside)) (running(app, visitor, None)?) (list.render()) };
+        let page = Page { visitor: Some(visitor), title: "Images", menu: Menu::Images, error: None, body };
+        Ok(Reply::Page(page.render()))
+    })
+    .await
+}
+
+fn row(image: &ImageItem) -> Row {
+    let path = format!("/snapshots/{}", image.number);
+    let (status, problem) = match &image.status {
+        ImageStatus::New => ("NEW", ""),
+        ImageStatus::Available => ("available", ""),
+        ImageStatus::Deleted(problem) => ("deleted", problem.as_str()),
+    };
+    let linked = image.is_available() && !image.is_public();
+    let name = html! {
+        @if linked { a href=(path) { (image.name) } } @else { strong { (image.name) } }
+        (tags(&image.tags))
+        @if !problem.is_empty() { div class="hint" { (problem) } }
+    };
+    let entries = html! {
+        @if image.is_available() {
+            (ask_link(&format!("/droplets/new?image={}", image.number), "Create Droplet", ""))
+        }
+        @if linked {
+            (ask_link(&format!("{path}/region"), "Add to region", ""))
+            (ask_link(&format!("{path}/rename"), "Rename", ""))
+            (ask_link(&format!("{path}/delete"), "Delete", "danger"))
+        }
+    };
+    let menu = if image.is_available() {
+        more(&image.name, &entries)
+    } else {
+        html! {}
+    };
+    Row {
+        cells: vec![
+            Cell::shown(&image.name, name),
+            Cell::shown(status, badge(status)),
+            Cell::text(&image.distribution),
+            Cell::number(image.min_disk_gib, format!("{} GiB", image.min_disk_gib)),
+            Cell::text(image.regions().join(", ")),
+            Cell::number(image.created_unix_ms, time(image.created_unix_ms)),
+        ],
+        menu,
+    }
+}
+
+/// The form of an import.
+pub(crate) async fn new(State(app): State<App>, visitor: Visitor) -> Response {
+    reply(app, visitor, |app, visitor| Ok(Reply::Page(new_page(app, visitor, &Fields::default(), None))))
+        .await
+}
+
+fn new_page(service: &Service, visitor: &Visitor, fields: &Fields, error: Option<&ApiError>) -> Markup {
+    let folders = &service.config().import.folders;
+    let text = html! {
+        p { "A raw disk, or one as qcow2, vmdk, vhdx or vdi, that is a file on the machine of the server." }
+        @if folders.is_empty() {
+            p class="message error" { "The configuration names no folder to import from: add one to " code { "folders" } " in its section " code { "[import]" } "." }
+        } @else {
+            p { "It must be in one of: " @for folder in folders { code { (folder.display()) } " " } }
+        }
+    };
+    let ask = Ask {
+        menu: Menu::Images,
+        title: "Import image",
+        text,
+        fields: vec![
+            Field::text("name", "Name", fields.get("name")).required(),
+            Field::text("url", "Where it is", fields.get("url")).required().hint("As file:///PATH"),
+            Field::choice("region", "Region", fields.get("region"), regions(service, false)),
+            Field::text("distribution", "Distribution", fields.get("distribution"))
+                .hint("Debian, for instance. May be left blank."),
+            tags_field(fields),
+        ],
+        submit: "Import image",
+        danger: false,
+        path: "/images",
+        back: "/images",
+    };
+    ask.page(visitor, error)
+}
+
+/// Begins an import.
+pub(crate) async fn create(State(app): State<App>, posted: Posted) -> Response {
+    let Posted { visitor, fields } = posted;
+    reply(app, visitor, move |app, visitor| {
+        let request = ImportRequest {
+            name: fields.get("name").to_owned(),
+            url: fields.get("url").to_owned(),
+            region: fields.get("region").to_owned(),
+            distribution: fields.get("distribution").to_owned(),
+            description: String::new(),
+            tags: fields.words("tags"),
+        };
+        match app.import_image(visitor.who(), &request) {
+            Ok(_) => Ok(Reply::done("/images", Done::Started)),
+            Err(error) => Ok(Reply::refused(&error, new_page(app, visitor, &fields, Some(&error)))),
+        }
+    })
+    .await
+}

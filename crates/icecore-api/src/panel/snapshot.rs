@@ -1,0 +1,180 @@
+//! A snapshot: its page, with the map of its image, and what it is related to.
+
+use std::sync::Arc;
+
+use axum::extract::Path;
+use axum::extract::State;
+use axum::response::Response;
+use icecore::ResourceKind;
+use icecore::SnapshotId;
+use maud::Markup;
+use maud::html;
+
+use crate::http::App;
+use crate::http::params::Params;
+use crate::panel::layout::Menu;
+use crate::panel::layout::Page;
+use crate::panel::layout::facts;
+use crate::panel::layout::heading;
+use crate::panel::layout::line_to_copy;
+use crate::panel::map;
+use crate::panel::reply::Reply;
+use crate::panel::reply::reply;
+use crate::panel::snapshots::Kind;
+use crate::panel::snapshots::entries;
+use crate::panel::text::bytes;
+use crate::panel::text::time;
+use crate::panel::visitor::Visitor;
+use crate::panel::volumes::tags;
+use crate::service::Service;
+use crate::service::items::SnapshotItem;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+/// The page of a snapshot.
+pub(crate) async fn page(
+    State(app): State<App>,
+    visitor: Visitor,
+    Path(id): Path<String>,
+    params: Params,
+) -> Response {
+    reply(app, visitor, move |app, visitor| {
+        let all = app.snapshots(visitor.who())?;
+        let item = all.iter().find(|item| item.id() == id).ok_or_else(ApiError::not_found)?;
+        Ok(Reply::Page(show(app, visitor, item, &all, params.get("against"))?))
+    })
+    .await
+}
+
+fn show(
+    service: &Arc<Service>,
+    visitor: &Visitor,
+    item: &SnapshotItem,
+    all: &[SnapshotItem],
+    against: Option<&str>,
+) -> ApiResult<Markup> {
+    let snapshot = &item.snapshot;
+    let kind = Kind::of(item);
+    let what = match kind {
+        Kind::OfDroplet => "Snapshot of a Droplet",
+        Kind::OfVolume => "Snapshot of a volume",
+        Kind::Backup => "Backup",
+        Kind::Custom => "Custom image",
+        Kind::Base => "Base image",
+    };
+    let about = [
+        ("Kind", html! { (what) }),
+        ("Of", html! { (snapshot.resource) }),
+        ("Disk", html! { (bytes(snapshot.size_bytes)) }),
+        ("Data, without zeros", html! { (bytes(snapshot.stats.data_bytes)) }),
+        (
+            "New when it was taken",
+            html! { (bytes(snapshot.stats.new_bytes)) ", " (bytes(snapshot.stats.stored_bytes)) " compressed" },
+        ),
+        ("Regions", html! { (item.regions().join(", ")) }),
+        ("Created", time(snapshot.created_unix_ms)),
+        ("Tags", html! { @if snapshot.tags.is_empty() { "none" } (tags(&snapshot.tags)) }),
+        ("Id", html! { code { (item.id()) } }),
+    ];
+    let about: Vec<_> = about
+        .into_iter()
+        // That tells what was in the repository before, whoever it was of.
+        .filter(|(name, _)| !name.starts_with("New") || service.may_know_what_is_shared())
+        .collect();
+    let menu = if kind == Kind::Custom || kind == Kind::Base { Menu::Images } else { Menu::Snapshots };
+    let body = html! {
+        (heading(&snapshot.name, &entries(item, "button")))
+        section class="card" aria-label="About" { (facts(&about)) }
+        (drawn(service, item, all, against)?)
+        section class="card" aria-labelledby="lineage" {
+            h2 id="lineage" { "Lineage" }
+            (lineage(service, visitor, item, all)?)
+        }
+        section class="card" aria-labelledby="connect" {
+            h2 id="connect" { "Read over NBD" }
+            (line_to_copy("NBD, read-only", &service.nbd().uri(snapshot.id.0)))
+        }
+    };
+    Ok(Page { visitor: Some(visitor), title: &snapshot.name, menu, error: None, body }.render())
+}
+
+/// Shows the map of the image, compared with another snapshot if one is chosen.
+fn drawn(
+    service: &Service,
+    item: &SnapshotItem,
+    all: &[SnapshotItem],
+    against: Option<&str>,
+) -> ApiResult<Markup> {
+    let pool = item.pools.first().ok_or_else(ApiError::not_found)?;
+    let there = |other: &&SnapshotItem| other.pools.iter().any(|one| one.slug == pool.slug);
+    let others: Vec<_> =
+        all.iter().filter(there).filter(|other| other.snapshot.id != item.snapshot.id).collect();
+    let chosen = others.iter().find(|other| against.is_some_and(|id| other.id() == id));
+    let chosen_id: Option<SnapshotId> = chosen.map(|other| other.snapshot.id);
+    let sharing = service.may_know_what_is_shared();
+    let mut map = icecore::image_map(pool.repo(), item.snapshot.id, map::CELLS, chosen_id)?;
+    if !sharing {
+        map.cells.iter_mut().for_each(|cell| cell.shared_bytes = 0);
+    }
+    Ok(html! {
+        section class="card" aria-labelledby="map" {
+            h2 id="map" { "Map of the image" }
+            @if !others.is_empty() {
+                form class="inline" method="get" data-submit-on-change {
+                    div class="field" {
+                        label for="against" { "Changed since" }
+                        select id="against" name="against" {
+                            option value="" { "nothing: do not compare" }
+                            @for other in others.iter().rev() {
+                                option value=(other.id()) selected[Some(other.snapshot.id) == chosen_id] {
+                                    (other.snapshot.name) " (" (other.snapshot.resource) ")"
+                                }
+                            }
+                        }
+                    }
+                    button { "Compare" }
+                }
+                br;
+            }
+            (map::draw(&map, sharing))
+        }
+    })
+}
+
+/// Shows what a snapshot came from and what was made of it.
+fn lineage(
+    service: &Service,
+    visitor: &Visitor,
+    item: &SnapshotItem,
+    all: &[SnapshotItem],
+) -> ApiResult<Markup> {
+    let id = item.snapshot.id;
+    let link = |other: &SnapshotItem| html! { a href=(format!("/snapshots/{}", other.id())) { (other.snapshot.name) } };
+    let parent = item.snapshot.parent.map(|parent| all.iter().find(|other| other.snapshot.id == parent));
+    let children = all.iter().filter(|other| other.snapshot.parent == Some(id));
+    let mut made = Vec::new();
+    let numbers = service.droplet_numbers(visitor.who())?;
+    for kind in [ResourceKind::Volume, ResourceKind::Droplet] {
+        for disk in service.disks(visitor.who(), kind)? {
+            if disk.info.origin.as_ref().is_some_and(|origin| origin.id == id) {
+                let (word, path) = match numbers.get(&disk.id()) {
+                    Some(number) => ("Droplet", format!("/droplets/{number}")),
+                    None => ("Volume", format!("/volumes/{}", disk.id())),
+                };
+                made.push((word, path, disk.name().to_owned()));
+            }
+        }
+    }
+    Ok(html! {
+        ul class="lineage" {
+            li { @match parent {
+                Some(Some(parent)) => { "Compared with " (link(parent)) " when it was taken" }
+                Some(None) => { "Compared with a snapshot that is gone" }
+                None => { "Taken of " (item.snapshot.resource) ", the first of it" }
+            } }
+            li class="here" { strong { (item.snapshot.name) } }
+            @for child in children { li { "Then " (link(child)) } }
+            @for (word, path, name) in &made { li { (word) " made of it: " a href=(path) { (name) } } }
+        }
+    })
+}

@@ -1,0 +1,201 @@
+//! Backups & Snapshots: the lists.
+
+use axum::extract::State;
+use axum::response::Response;
+use icecore::ResourceKind;
+use maud::Markup;
+use maud::html;
+
+use crate::http::App;
+use crate::http::params::Params;
+use crate::panel::layout::Menu;
+use crate::panel::layout::Page;
+use crate::panel::layout::ask_link;
+use crate::panel::layout::csrf;
+use crate::panel::layout::heading;
+use crate::panel::layout::more;
+use crate::panel::list::Cell;
+use crate::panel::list::Choice;
+use crate::panel::list::Column;
+use crate::panel::list::List;
+use crate::panel::list::Row;
+use crate::panel::list::column;
+use crate::panel::reply::Reply;
+use crate::panel::reply::reply;
+use crate::panel::text::bytes;
+use crate::panel::text::time;
+use crate::panel::visitor::Visitor;
+use crate::panel::volumes::tags;
+use crate::pool::labels;
+use crate::service::Service;
+use crate::service::items::SnapshotItem;
+use crate::words::error::ApiResult;
+
+/// The kinds of snapshots that lists are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    OfDroplet,
+    OfVolume,
+    Backup,
+    /// Imported.
+    Custom,
+    /// For all accounts.
+    Base,
+}
+
+impl Kind {
+    /// Returns the kind of a snapshot.
+    pub(crate) fn of(item: &SnapshotItem) -> Self {
+        match labels::image_type(&item.snapshot.labels) {
+            _ if item.snapshot.kind == ResourceKind::Volume => Self::OfVolume,
+            labels::TYPE_BACKUP => Self::Backup,
+            labels::TYPE_CUSTOM => Self::Custom,
+            labels::TYPE_BASE => Self::Base,
+            _ => Self::OfDroplet,
+        }
+    }
+}
+
+const COLUMNS: [Column; 6] = [
+    column("name", "Name"),
+    column("of", "Of"),
+    column("size", "Data"),
+    column("disk", "Disk"),
+    column("region", "Region"),
+    column("created", "Created"),
+];
+
+const TABS: [(Kind, &str, &str); 3] = [
+    (Kind::OfDroplet, "/snapshots", "Snapshots: Droplets"),
+    (Kind::OfVolume, "/snapshots/volumes", "Snapshots: Volumes"),
+    (Kind::Backup, "/backups", "Backups"),
+];
+
+/// Snapshots of Droplets.
+pub(crate) async fn of_droplets(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
+    list(app, visitor, params, Kind::OfDroplet).await
+}
+
+/// Snapshots of volumes.
+pub(crate) async fn of_volumes(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
+    list(app, visitor, params, Kind::OfVolume).await
+}
+
+/// Backups of Droplets.
+pub(crate) async fn backups(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
+    list(app, visitor, params, Kind::Backup).await
+}
+
+async fn list(app: App, visitor: Visitor, params: Params, kind: Kind) -> Response {
+    reply(app, visitor, move |app, visitor| {
+        let mut items = app.snapshots(visitor.who())?;
+        items.retain(|item| Kind::of(item) == kind);
+        // Newest first, until one sorts them.
+        items.reverse();
+        let (path, empty) = match kind {
+            Kind::OfVolume => ("/snapshots/volumes", ("No snapshots of volumes yet", "/volumes", "Go to the volumes")),
+            Kind::Backup => ("/backups", ("No backups yet", "/droplets", "Turn backups on at a Droplet")),
+            _ => ("/snapshots", ("No snapshots of Droplets yet", "/droplets", "Go to the Droplets")),
+        };
+        let empty = html! {
+            h2 { (empty.0) }
+            p { "A snapshot is a full, independent, read-only copy of a disk at one moment. What it shares with others takes no room twice." }
+            p { a class="button primary" href=(empty.1) { (empty.2) } }
+        };
+        let list = List {
+            path,
+            caption: "Snapshots",
+            columns: &COLUMNS,
+            rows: items.iter().map(row).collect(),
+            choice: &Choice::from(&params),
+            empty,
+        };
+        let body = html! {
+            (heading("Backups & Snapshots", &html! {}))
+            nav class="tabs" aria-label="Kinds of snapshots" {
+                @for (tab, path, name) in TABS {
+                    a href=(path) aria-current=[(tab == kind).then_some("page")] { (name) }
+                }
+            }
+            (offers(app, visitor)?)
+            (list.render())
+        };
+        let title = "Backups & Snapshots";
+        Ok(Reply::Page(Page { visitor: Some(visitor), title, menu: Menu::Snapshots, error: None, body }.render()))
+    })
+    .await
+}
+
+/// Shows what other accounts offer.
+fn offers(service: &Service, visitor: &Visitor) -> ApiResult<Markup> {
+    let offers = service.offers(visitor.who())?;
+    Ok(html! {
+        @for (number, name, sender) in offers {
+            section class="card" aria-label="Offered to you" {
+                p { strong { (sender) } " offers the snapshot " strong { (name) } " to this account." }
+                div class="inline" {
+                    @for (verb, name, class) in [("accept", "Accept", "primary"), ("decline", "Decline", "")] {
+                        form method="post" action=(format!("/offers/{number}/{verb}")) {
+                            (csrf(visitor))
+                            button class=(class) { (name) }
+                        }
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// Returns the row of a snapshot.
+pub(crate) fn row(item: &SnapshotItem) -> Row {
+    let snapshot = &item.snapshot;
+    let path = format!("/snapshots/{}", item.id());
+    let data = snapshot.stats.data_bytes;
+    Row {
+        cells: vec![
+            Cell::shown(&snapshot.name, html! { a href=(path) { (snapshot.name) } (tags(&snapshot.tags)) }),
+            Cell::text(&snapshot.resource),
+            Cell::number(data, bytes(data)),
+            Cell::number(snapshot.size_bytes, bytes(snapshot.size_bytes)),
+            Cell::text(item.regions().join(", ")),
+            Cell::number(snapshot.created_unix_ms, time(snapshot.created_unix_ms)),
+        ],
+        menu: more(&snapshot.name, &entries(item, "")),
+    }
+}
+
+/// Returns what can be done with a snapshot.
+pub(crate) fn entries(item: &SnapshotItem, class: &str) -> Markup {
+    let kind = Kind::of(item);
+    let (id, path) = (item.id(), format!("/snapshots/{}", item.id()));
+    let ask = |verb: &str, name: &str| ask_link(&format!("{path}/{verb}"), name, class);
+    let danger = format!("{class} danger");
+    html! {
+        @if kind == Kind::OfVolume { (ask_link(&format!("/volumes/new?snapshot={id}"), "Create volume", class)) }
+        @else if kind != Kind::Backup { (ask_link(&format!("/droplets/new?image={id}"), "Create Droplet", class)) }
+        @if kind == Kind::OfDroplet || kind == Kind::Backup { (ask("restore", "Restore Droplet")) }
+        @if kind == Kind::Backup { (ask("convert", "Convert to snapshot")) }
+        @if kind == Kind::OfDroplet || kind == Kind::Custom { (ask("region", "Add to region")) }
+        @if kind == Kind::OfDroplet { (ask("transfer", "Transfer Snapshot")) }
+        @if kind != Kind::OfVolume { (ask("rename", "Rename")) }
+        (ask_link(&format!("{path}/delete"), "Delete", danger.trim()))
+    }
+}
+
+/// Shows a few snapshots; what else there is to say where there are none.
+pub(crate) fn rows_or(items: &[SnapshotItem], empty: &Markup) -> Markup {
+    if items.is_empty() {
+        return html! { div class="card" { (empty) } };
+    }
+    let rows: Vec<Row> = items.iter().rev().map(row).collect();
+    html! {
+        div class="card" { table {
+            caption class="unseen" { "Snapshots" }
+            thead { tr {
+                @for column in &COLUMNS { th scope="col" { (column.name) } }
+                th { span class="unseen" { "What can be done" } }
+            } }
+            tbody { @for row in &rows { (row.render(&COLUMNS)) } }
+        } }
+    }
+}
