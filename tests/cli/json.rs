@@ -66,6 +66,8 @@ fn every_command_answers_in_the_envelope_and_every_field_is_described() {
     run(&["volume", "delete", "-f", "clone"], 0, "volume delete");
     let map = run(&["snapshot", "map", "next", "--against", "first", "--width", "1"], 0, "snapshot map");
     assert_eq!(map["result"]["cells"][0]["changed_bytes"], 4096);
+    place.run(&["--repo", "other", "init"]).exits(0);
+    run(&["snapshot", "copy", "next", "--to", "other"], 0, "snapshot copy");
     run(&["restore", "next", "new.raw"], 0, "restore");
     run(&["verify"], 0, "verify");
     run(&["gc", "--dry-run"], 0, "gc");

@@ -100,6 +100,12 @@ impl App {
     }
 }
 
+/// Opens another repository than that of the command.
+pub(crate) fn open_other(dir: &Path) -> Result<Repository> {
+    let place = Place { dir: dir.to_owned(), is_default: false };
+    if place.is_vacant() { Err(place.missing()) } else { open_at(dir) }
+}
+
 /// Opens the repository in `dir`.
 pub(crate) fn open_at(dir: &Path) -> Result<Repository> {
     Repository::open(Arc::new(FsStorage::new(dir)), host::new_session())

@@ -2,7 +2,7 @@
 //! snapshots in a repository, and snapshots become images again.
 //!
 //! A [`Repository`] is opened in a [`Storage`], most often a directory ([`FsStorage`]). Everything that is done with it is
-//! a function over it: [`capture`], [`restore`], [`list`], [`find`], [`delete`], [`diff`](fn@diff), [`image_map`], [`verify`], [`gc`], [`repair_index`],
+//! a function over it: [`capture`], [`restore`], [`list`], [`find`], [`delete`], [`copy`](fn@copy), [`diff`](fn@diff), [`image_map`], [`verify`], [`gc`], [`repair_index`],
 //! [`stats`]; [`retention`] plans deletions. [`bench`](fn@bench) measures all of this on given data. Images and targets are anything that implements [`ReadAt`] and [`WriteAt`]: files and block devices are
 //! [`ImageFile`], [`NewTarget`] and [`OpenTarget`].
 //!
@@ -108,6 +108,9 @@ pub use crate::verbs::catalog::rename;
 pub use crate::verbs::catalog::rename_with;
 pub use crate::verbs::catalog::retag;
 pub use crate::verbs::catalog::set_protected;
+pub use crate::verbs::copy::CopyOptions;
+pub use crate::verbs::copy::CopyReport;
+pub use crate::verbs::copy::copy;
 pub use crate::verbs::diff::Change;
 pub use crate::verbs::diff::ChangedRange;
 pub use crate::verbs::diff::DiffTotals;

@@ -14,6 +14,8 @@ use crate::exit;
 pub(crate) use crate::json::bench::BenchResult;
 pub(crate) use crate::json::prune::PruneResult;
 pub(crate) use crate::json::snapshot::ChangedRange;
+pub(crate) use crate::json::snapshot::CopiedSnapshot;
+pub(crate) use crate::json::snapshot::CopyResult;
 pub(crate) use crate::json::snapshot::CreateResult;
 pub(crate) use crate::json::snapshot::DeleteResult;
 pub(crate) use crate::json::snapshot::DiffTotals;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use icecore::BadRanges;
 use icecore::CaptureReport;
 use icecore::Change;
+use icecore::CopyReport;
 use icecore::ImageMap;
 use icecore::MapCell;
 use icecore::RestoreReport;
@@ -140,6 +141,43 @@ impl CreateResult {
             dedup_ratio: rounded(units::ratio(stats.data_bytes, stats.new_bytes)),
             compression_ratio: rounded(units::ratio(stats.new_bytes, stats.stored_bytes)),
             elapsed_ms: units::milliseconds(elapsed),
+        }
+    }
+}
+
+/// Of `snapshot copy`.
+#[derive(Serialize)]
+pub(crate) struct CopyResult {
+    /// In the order in which they were copied.
+    pub(crate) copied: Vec<CopiedSnapshot>,
+}
+
+/// A snapshot of `snapshot copy`.
+#[derive(Serialize)]
+pub(crate) struct CopiedSnapshot {
+    snapshot: Snapshot,
+    was_there: bool,
+    parent: Option<String>,
+    read_bytes: u64,
+    new_bytes: u64,
+    stored_bytes: u64,
+    manifest_bytes: u64,
+    elapsed_ms: u64,
+}
+
+impl CopiedSnapshot {
+    /// Of a snapshot in the other repository; none did anything where it was there.
+    pub(crate) fn new(snapshot: &icecore::Snapshot, done: Option<&(CopyReport, Duration)>) -> Self {
+        let stats = done.map(|(report, _)| report.snapshot.stats).unwrap_or_default();
+        Self {
+            snapshot: Snapshot::from(snapshot),
+            was_there: done.is_none(),
+            parent: done.and_then(|(report, _)| report.parent).map(|id| id.to_string()),
+            read_bytes: done.map_or(0, |(report, _)| report.read_bytes),
+            new_bytes: stats.new_bytes,
+            stored_bytes: stats.stored_bytes,
+            manifest_bytes: stats.manifest_bytes,
+            elapsed_ms: done.map_or(0, |(_, elapsed)| units::milliseconds(*elapsed)),
         }
     }
 }

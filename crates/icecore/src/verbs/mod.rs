@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod capture;
 pub(crate) mod catalog;
+pub(crate) mod copy;
 pub(crate) mod diff;
 pub mod gc;
 pub(crate) mod map;

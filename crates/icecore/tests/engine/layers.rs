@@ -108,6 +108,8 @@ const LAYERS: &[&[&str]] = &[
         "verbs/stats",
     ],
     &["verbs/map"],
+    &["verbs/copy/common", "verbs/copy/proven"],
+    &["verbs/copy"],
     &["verbs/volume/info", "verbs/volume/export"],
     &["verbs/volume/create", "verbs/volume/labels", "verbs/volume/snapshot"],
     &["verbs/volume/change"],
@@ -128,11 +130,14 @@ const VERBS_THAT_USE_OTHERS: &[(&str, &str)] = &[
     ("capture", "catalog"), // a capture returns a snapshot as the catalog shows it, under a name that is free
     ("map", "catalog"),     // a map is of a snapshot as the catalog shows it
     ("map", "diff"),        // what changed is what a diff says
-    ("repair", "verify"),   // what is lost is told in the same words
-    ("volume", "capture"),  // a snapshot of a volume is a capture of what was written
-    ("volume", "catalog"),  // and volumes are told of with snapshots as the catalog shows them
+    ("copy", "capture"),    // a copy is a capture of a snapshot, in another repository
+    ("copy", "catalog"),
+    ("copy", "diff"),         // of what differs from a snapshot that both have
+    ("repair", "verify"),     // what is lost is told in the same words
+    ("volume", "capture"),    // a snapshot of a volume is a capture of what was written
+    ("volume", "catalog"),    // and volumes are told of with snapshots as the catalog shows them
     ("retention", "catalog"), // a policy is about snapshots as the catalog shows them
-    ("stats", "catalog"),   // statistics are of snapshots as the catalog shows them
+    ("stats", "catalog"),     // statistics are of snapshots as the catalog shows them
 ];
 
 const HELP: &str = "\

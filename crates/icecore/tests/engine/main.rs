@@ -13,6 +13,8 @@ mod changed;
 #[cfg(test)]
 mod copies;
 #[cfg(test)]
+mod copy;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod damage;

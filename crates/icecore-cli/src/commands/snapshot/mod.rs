@@ -1,6 +1,7 @@
 //! `icecore snapshot`: all that is done with snapshots.
 
 pub(crate) mod columns;
+pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod diff;
@@ -28,6 +29,8 @@ pub(crate) struct SnapshotArgs {
 enum SnapshotCommand {
     #[command(visible_alias = "c")]
     Create(create::CreateArgs),
+    #[command(visible_alias = "cp")]
+    Copy(copy::CopyArgs),
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
     #[command(visible_alias = "g")]
@@ -49,6 +52,7 @@ impl SnapshotArgs {
     pub(crate) fn words(&self) -> &'static str {
         match &self.command {
             SnapshotCommand::Create(_) => "snapshot create",
+            SnapshotCommand::Copy(_) => "snapshot copy",
             SnapshotCommand::List(_) => "snapshot list",
             SnapshotCommand::Get(_) => "snapshot get",
             SnapshotCommand::Delete(_) => "snapshot delete",
@@ -65,6 +69,7 @@ impl SnapshotArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         match &self.command {
             SnapshotCommand::Create(args) => args.run(app),
+            SnapshotCommand::Copy(args) => args.run(app),
             SnapshotCommand::List(args) => args.run(app),
             SnapshotCommand::Get(args) => args.run(app),
             SnapshotCommand::Delete(args) => args.run(app),

@@ -12,6 +12,7 @@ use crate::stores::fence;
 use crate::stores::manifest::load_page;
 use crate::stores::records;
 use crate::verbs::catalog::check_record_name_is_free;
+use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::sizes::tree_height;
@@ -40,8 +41,10 @@ pub(crate) fn commit(
             let _lock = fence::lock(&store.base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
             let now = fence::generation(&store.base)?;
             if now == proven {
+                let all = records::load_all(&store.base)?;
+                check_id_is_free(&all, record)?;
                 if !name_may_repeat {
-                    check_record_name_is_free(&records::load_all(&store.base)?, record)?;
+                    check_record_name_is_free(&all, record)?;
                 }
                 note_labels(&store.base, &record.labels)?;
                 records::save(&store.base, record)?;
@@ -54,6 +57,16 @@ pub(crate) fn commit(
         if !all_there(store, record)? {
             return Ok(Commit::Stale);
         }
+    }
+}
+
+/// A snapshot that is copied keeps its id: two copies at once must not replace each other.
+fn check_id_is_free(all: &[records::Loaded], record: &Record) -> Result<()> {
+    let id = record.id;
+    match all.iter().find(|(file, _)| file.parse() == Ok(id)) {
+        None => Ok(()),
+        Some(_) => Err(Error::new(ErrorKind::AlreadyExists, format!("there is a snapshot {id} already"))
+            .with_hint("look at it with `icecore snapshot get`")),
     }
 }
 

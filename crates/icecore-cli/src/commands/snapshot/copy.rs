@@ -1,0 +1,134 @@
+//! `icecore snapshot copy`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use icecore::CopyOptions;
+use icecore::CopyReport;
+use icecore::ErrorKind;
+use icecore::Repository;
+use icecore::Result;
+use icecore::Snapshot;
+
+use crate::app::App;
+use crate::app::open_other;
+use crate::commands::find_all;
+use crate::commands::if_interrupted;
+use crate::commands::title;
+use crate::exit::Verdict;
+use crate::host::Stopwatch;
+use crate::json;
+use crate::ui;
+use crate::units;
+
+/// Copy snapshots to another repository
+///
+/// Each keeps its id, name, time, resource, tags and labels there. Where the other repository has a snapshot of the same
+/// resource that this one has too, only what differs from it is read; only what is missing there is written, and all that is
+/// read is verified. A snapshot that is there already is left as it is. The repositories may have other keys and
+/// compression levels.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CopyArgs {
+    /// Ids, unique beginnings of ids, names, or RESOURCE@latest
+    #[arg(required = true, value_name = "SNAP")]
+    snapshots: Vec<String>,
+    /// The directory of the other repository, which must be there
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    to: PathBuf,
+}
+
+/// A snapshot that was copied, or was there.
+struct Copied {
+    snapshot: Snapshot,
+    /// None where there was nothing to do.
+    report: Option<(CopyReport, Duration)>,
+}
+
+impl CopyArgs {
+    pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
+        let repo = Arc::new(app.open()?);
+        let mut found = find_all(&repo, &self.snapshots)?;
+        // What an older one has need not be read again for a newer one.
+        found.sort_by_key(|snapshot| (snapshot.created_unix_ms, snapshot.id));
+        let target = open_other(&self.to)?;
+        let mut copied = Vec::with_capacity(found.len());
+        for snapshot in &found {
+            let one = copy(app, &repo, snapshot, &target);
+            copied.push(one.map_err(|error| error.in_context(so_far(&copied)))?);
+        }
+        let text: String = copied.iter().map(summary).collect();
+        app.ui.result(
+            &json::CopyResult { copied: copied.iter().map(Copied::json).collect() },
+            text.trim_end(),
+        )?;
+        Ok(Verdict::Clean)
+    }
+}
+
+fn copy(app: &App, repo: &Arc<Repository>, snapshot: &Snapshot, target: &Repository) -> Result<Copied> {
+    match icecore::find(target, &snapshot.id.to_string()) {
+        Ok(snapshot) => return Ok(Copied { snapshot, report: None }),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let options = CopyOptions { level: None, check: true, name_may_repeat: false };
+    let watch = Stopwatch::start();
+    let progress = app.ui.progress(&format!("copying {}", ui::printable_name(&snapshot.name)));
+    let report = icecore::copy(repo, snapshot.id, target, &options, &progress).map_err(if_interrupted(
+        "what was stored so far is found by the next copy, or removed by `icecore gc` on the other repository",
+    ))?;
+    let elapsed = watch.elapsed();
+    drop(progress);
+    Ok(Copied { snapshot: report.snapshot.clone(), report: Some((report, elapsed)) })
+}
+
+fn so_far(copied: &[Copied]) -> String {
+    match copied {
+        [] => "nothing was copied".to_owned(),
+        copied => {
+            let names: Vec<String> = copied.iter().map(|copied| title(&copied.snapshot)).collect();
+            format!("copied only {}", names.join(", "))
+        }
+    }
+}
+
+impl Copied {
+    fn json(&self) -> json::CopiedSnapshot {
+        json::CopiedSnapshot::new(&self.snapshot, self.report.as_ref())
+    }
+}
+
+/// Returns what a copy did, for people.
+fn summary(copied: &Copied) -> String {
+    let snapshot = &copied.snapshot;
+    let Some((report, elapsed)) = &copied.report else {
+        return format!("{} is there already\n", title(snapshot));
+    };
+    let stats = &report.snapshot.stats;
+    let of = report.parent.map_or_else(String::new, |id| format!(", what differs from {id}"));
+    let time = units::duration(*elapsed);
+    let lines = ui::pairs(
+        2,
+        &[
+            (
+                "read",
+                format!(
+                    "{} of {} in {time}{of}",
+                    units::bytes(report.read_bytes),
+                    units::bytes(stats.data_bytes)
+                ),
+            ),
+            ("new", units::bytes(stats.new_bytes)),
+            (
+                "stored",
+                format!(
+                    "{} and {} of manifest",
+                    units::bytes(stats.stored_bytes),
+                    units::bytes(stats.manifest_bytes)
+                ),
+            ),
+        ],
+    );
+    format!("copied {}\n{lines}", title(snapshot))
+}

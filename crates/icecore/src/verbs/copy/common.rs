@@ -1,0 +1,105 @@
+//! What two repositories have in common: a snapshot that both have saves reading what it has.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use crate::format::record::Record;
+use crate::repository::Repository;
+use crate::stores::fence::Pin;
+use crate::stores::pinned::pinned;
+use crate::stores::records;
+use crate::verbs::capture::Changed;
+use crate::verbs::diff::Change;
+use crate::verbs::diff::diff;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::SnapshotId;
+use crate::words::progress::Progress;
+
+/// A snapshot that both repositories have.
+pub(crate) struct Common {
+    /// Its record in the other repository.
+    pub(crate) there: Record,
+    /// Where the snapshot that is copied may differ from it.
+    pub(crate) changed: Changed,
+    /// Keeps it from being deleted there.
+    _pin: Pin,
+}
+
+/// Returns the snapshot that is closest to `record`, of those that both repositories have. It only saves time: one of which something
+/// cannot be read is passed over.
+pub(crate) fn common_snapshot(
+    source: &Repository,
+    target: &Repository,
+    record: &Record,
+    progress: &dyn Progress,
+) -> Result<Option<Common>> {
+    for id in candidates(source, target, record)? {
+        let (pin, there) = match pinned(&target.store, id) {
+            Ok(there) => there,
+            Err(error) if may_pass_over(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        match changed_since(source, id, &there, record, progress) {
+            Ok(changed) => return Ok(Some(Common { there, changed, _pin: pin })),
+            Err(error) if may_pass_over(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// Tells whether an error is one of a single snapshot, so that another one will do.
+fn may_pass_over(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt)
+}
+
+/// Returns the snapshots that both repositories have and that are relatives of `record`, the closest first.
+fn candidates(source: &Repository, target: &Repository, record: &Record) -> Result<Vec<SnapshotId>> {
+    let there = records::load_all(target.base())?.into_iter().filter_map(|(_, there)| there.ok());
+    let there: HashMap<SnapshotId, Record> = there.map(|there| (there.id, there)).collect();
+    let here = records::load_all(source.base())?.into_iter().filter_map(|(_, here)| here.ok());
+    let same_key = source.config.key == target.config.key;
+    let is_common = |here: &Record| {
+        there.get(&here.id).is_some_and(|there| {
+            (here.created_unix_ms, here.size_bytes) == (there.created_unix_ms, there.size_bytes)
+                && (!same_key || here.content == there.content)
+        })
+    };
+    let is_same = |other: &Record| (other.kind, &other.resource) == (record.kind, &record.resource);
+    let is_relative =
+        |other: &Record| is_same(other) || record.parent == Some(other.id) || other.parent == Some(record.id);
+    // A base that is larger than the image has no use.
+    let mut common: Vec<Record> = here
+        .filter(|other| other.id != record.id && other.size_bytes <= record.size_bytes)
+        .filter(|other| is_relative(other) && is_common(other))
+        .collect();
+    common.sort_by_key(|other| {
+        let apart = other.created_unix_ms.abs_diff(record.created_unix_ms);
+        (Reverse(is_same(other)), apart, other.id)
+    });
+    Ok(common.iter().map(|other| other.id).collect())
+}
+
+/// Returns what differs between a snapshot and `record`, as the source's manifests tell it. No data is read.
+fn changed_since(
+    source: &Repository,
+    id: SnapshotId,
+    there: &Record,
+    record: &Record,
+    progress: &dyn Progress,
+) -> Result<Changed> {
+    let mut changed = Changed::default();
+    diff(source, id, record.id, &mut |range| {
+        if progress.cancelled() {
+            return Err(Error::interrupted());
+        }
+        // What lies beyond the end of a base is zero unless it is said to have changed.
+        if range.change == Change::Zero && range.offset >= there.size_bytes {
+            return Ok(());
+        }
+        changed.add(range.offset..range.offset + range.bytes)
+    })?;
+    Ok(changed)
+}
