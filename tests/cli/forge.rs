@@ -133,7 +133,8 @@ impl Forge {
         body.push(0);
         let config = std::fs::read(self.repo.join("config")).unwrap();
         let len = u32::try_from(body.len()).unwrap();
-        let mut file = [b"ICESNAP\n", &config[8..12], &len.to_le_bytes(), &body].concat();
+        // Minor version 0: one without labels.
+        let mut file = [b"ICESNAP\n", &config[8..10], &[0, 0], &len.to_le_bytes(), &body].concat();
         file.extend(self.digest("record", &file));
         let name = hex(&id);
         let name = [&name[..8], &name[8..12], &name[12..16], &name[16..20], &name[20..]].join("-");

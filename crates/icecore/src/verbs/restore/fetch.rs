@@ -165,8 +165,9 @@ fn fetch_anyhow(
     let mut saved = rescue(store, located, &wanted)?;
     if saved.len() < wanted.len() {
         // Gc may have moved the copy that has them.
-        store.look_again()?;
-        if let Ok(now) = store.need_chunk(&ChunkId(located.entry.id)) {
+        if store.look_again().is_ok()
+            && let Ok(now) = store.need_chunk(&ChunkId(located.entry.id))
+        {
             saved.extend(rescue(store, &now, &wanted)?);
         }
     }
