@@ -36,7 +36,7 @@ fn a_droplet_lives() {
     }
     let server = Server::with_import();
     let original = server.path("import/disk.raw");
-    tools::file_system(&original, 24 << 20, 7);
+    tools::file_system(&original, 24 << 20);
     let image = import(&server, "disk.raw", "A disk");
     let made = droplet(&server, "web-1.example.com", &json!(image), "here");
     let (id, uri) = (made["id"].as_i64().unwrap(), made["nbd_uri"].as_str().unwrap().to_owned());

@@ -3,25 +3,17 @@
 // `cfg(test)` tells clippy that `unwrap` is fine in there.
 #[cfg(test)]
 mod basics;
-#[cfg(test)]
 mod contract;
-#[cfg(test)]
 mod crowd;
-#[cfg(test)]
 mod data;
-#[cfg(test)]
+mod droplets;
+mod images;
 mod layers;
-#[cfg(test)]
 mod life;
-#[cfg(test)]
 mod panel;
-#[cfg(test)]
+mod restarts;
 mod snapshots;
-#[cfg(test)]
 mod support;
-#[cfg(test)]
 mod tags;
-#[cfg(test)]
 mod tools;
-#[cfg(test)]
 mod volumes;

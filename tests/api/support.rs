@@ -117,6 +117,13 @@ impl Server {
         Self { dir, address, token, controls, thread: Some(thread) }
     }
 
+    /// Returns the client of a server that runs elsewhere, in this directory.
+    pub(crate) fn at(dir: Arc<TempDir>, address: SocketAddr) -> Self {
+        let config = config_in(dir.path(), USUAL);
+        let token = icecore_api::open_database(&config).unwrap().create_token("ann", "test", 0).unwrap();
+        Self { dir, address, token, controls: Controls::default(), thread: None }
+    }
+
     /// Starts a server with a folder to import from, and small sizes of Droplets.
     pub(crate) fn with_import() -> Self {
         let dir = Arc::new(TempDir::new().unwrap());

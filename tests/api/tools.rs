@@ -73,23 +73,29 @@ pub(crate) fn real_image(dir: &Path, mib: u64) -> std::path::PathBuf {
     image
 }
 
-/// Makes a file with a file system of so many bytes in it, with files that `seed` picks.
-pub(crate) fn file_system(path: &Path, bytes: u64, seed: u64) {
+/// Makes a file that cannot be compressed.
+pub(crate) fn noise(path: &Path, bytes: usize) {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::fs::write(path, std::iter::repeat_with(next).take(bytes / 8).flatten().collect::<Vec<u8>>())
+        .unwrap();
+}
+
+/// Makes a file with a file system of so many bytes in it, with files of noise.
+pub(crate) fn file_system(path: &Path, bytes: u64) {
     let files = path.with_extension("files");
     std::fs::create_dir_all(files.join("etc")).unwrap();
-    let mut state = seed;
-    for number in 0..12_usize {
-        let content: Vec<u8> = std::iter::repeat_with(|| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            state.to_le_bytes()[7]
-        })
-        .take(40_000 * (number + 1))
-        .collect();
-        std::fs::write(files.join(format!("etc/{number}")), content).unwrap();
+    for number in 1..=12_usize {
+        noise(&files.join(format!("etc/{number}")), 40_000 * number);
     }
     std::fs::File::create(path).unwrap().set_len(bytes).unwrap();
-    let (files_text, path_text) = (files.to_str().unwrap(), path.to_str().unwrap());
-    works("mkfs.ext4", &["-q", "-F", "-d", files_text, path_text]);
+    let (from, to) = (files.to_str().unwrap(), path.to_str().unwrap());
+    works("mkfs.ext4", &["-q", "-F", "-d", from, to]);
     std::fs::remove_dir_all(files).unwrap();
 }
 

@@ -1,0 +1,313 @@
+//! The server ends in the middle of everything, and the next one goes on: by what stands in the database, in order, and by SIGKILL.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use icecore_api::Controls;
+use icecore_api::SystemClock;
+use serde_json::Value;
+use serde_json::json;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::contract::repository;
+use crate::droplets::droplet;
+use crate::droplets::image;
+use crate::droplets::image_file;
+use crate::support::IMPORT;
+use crate::support::Server;
+use crate::support::USUAL;
+use crate::support::config_in;
+use crate::tools;
+
+const MIB: usize = 1 << 20;
+/// Names the directory of the server that this program is to be, where it is one.
+const BE_A_SERVER: &str = "ICECORE_TEST_SERVER";
+
+fn again(mut server: Server) -> Server {
+    server.stop();
+    let dir = Arc::clone(&server.dir);
+    drop(server);
+    Server::start_in(dir, &format!("{USUAL}{IMPORT}"))
+}
+
+/// Actions that a server has begun and not ended, written into its database.
+struct Forge(rusqlite::Connection);
+
+impl Forge {
+    fn action(&self, kind: &str, of: (&str, Uuid), region: &str, job: Option<&Value>) -> i64 {
+        let sql = "INSERT INTO action (account, status, type, started_ms, resource_type, resource, resource_id, region, job)
+                   VALUES ('ann', 'in-progress', ?, 1764000000000, ?, ?, 1, ?, ?) RETURNING id";
+        let job = job.map(Value::to_string);
+        let values = rusqlite::params![kind, of.0, of.1.as_bytes(), region, job];
+        self.0.query_row(sql, values, |row| row.get(0)).unwrap()
+    }
+}
+
+/// The ids in the engine of all snapshots and disks in a region, by their names.
+fn ids(server: &Server, region: &str) -> BTreeMap<String, Uuid> {
+    let repo = repository(server, region);
+    let volumes = icecore::list_volumes(&repo).unwrap().volumes.into_iter().map(|it| (it.name, it.id.0));
+    let snapshots = icecore::list(&repo).unwrap().snapshots.into_iter().map(|it| (it.name, it.id.0));
+    volumes.chain(snapshots).collect()
+}
+
+#[test]
+fn each_kind_of_action_is_ended_by_the_next_server() {
+    let server = Server::with_import();
+    let base = image(&server, "base", 1);
+    for name in ["restored", "resized", "renamed", "destroyed", "taken", "not-taken", "unknown"] {
+        droplet(&server, name, base, &json!({}));
+    }
+    let droplets = server.get("/v2/droplets?per_page=100").expect(200)["droplets"].take();
+    let number: BTreeMap<String, Value> = droplets
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["name"].as_str().unwrap().to_owned(), it["id"].clone()))
+        .collect();
+    for (of, name) in [("restored", "before"), ("taken", "there"), ("destroyed", "a-backup")] {
+        let path = format!("/v2/droplets/{}/actions", number[of]);
+        server.act(&path, &json!({"type": "snapshot", "name": name}));
+    }
+    let url = image_file(&server, "late.raw", 9);
+    let mut server = server;
+    server.stop();
+    let known = ids(&server, "here");
+    let backup = BTreeMap::from([("type".to_owned(), "backup".to_owned())]);
+    let repo = repository(&server, "here");
+    icecore::relabel(&repo, icecore::SnapshotId(known["a-backup"]), &backup, &[]).unwrap();
+    let forge = Forge(rusqlite::Connection::open(server.path("state/icecore.sqlite")).unwrap());
+    let of = |name: &str| ("droplet", known[name]);
+    let [new, late, gone] = [1, 2, 3].map(|_| Uuid::now_v7());
+    let import = "INSERT INTO import VALUES (?, 'ann', 'here', 1764000000000, 'late', ?, '', '', '', NULL)";
+    forge.0.execute(import, rusqlite::params![late.as_bytes(), url]).unwrap();
+    let snapshot =
+        |id: Uuid| json!({"job": "snapshot-droplet", "id": id, "name": "x", "tags": [], "labels": {}});
+    let create = json!({"job": "create-droplet", "name": "new", "size_bytes": 1_u64 << 30, "snapshot": known["base"],
+        "labels": {"account": "ann", "name": "new"}, "volumes": []});
+    let restore = json!({"job": "restore-droplet", "snapshot": known["before"]});
+    let resize = json!({"job": "resize-droplet", "size": "large", "size_bytes": 3_u64 << 30});
+    let label = json!({"job": "label-droplet", "labels": {"name": "another"}});
+    let plain = |job: &str| json!({"job": job});
+    let transfer = json!({"job": "transfer-image", "from": "here"});
+    let expected: Vec<(i64, &str)> = vec![
+        (forge.action("restore", of("restored"), "here", Some(&restore)), "completed"),
+        (forge.action("resize", of("resized"), "here", Some(&resize)), "completed"),
+        (forge.action("rename", of("renamed"), "here", Some(&label)), "completed"),
+        (forge.action("destroy", of("destroyed"), "here", Some(&plain("destroy-droplet"))), "completed"),
+        (forge.action("snapshot", of("taken"), "here", Some(&snapshot(known["there"]))), "completed"),
+        (forge.action("snapshot", of("not-taken"), "here", Some(&snapshot(gone))), "errored"),
+        (forge.action("power_on", of("unknown"), "here", Some(&plain("of-the-future"))), "errored"),
+        (forge.action("create", ("droplet", new), "here", Some(&create)), "completed"),
+        (forge.action("transfer", ("image", known["base"]), "there", Some(&transfer)), "completed"),
+        (forge.action("create", ("image", late), "here", Some(&plain("import-image"))), "completed"),
+        (forge.action("create", ("image", gone), "here", Some(&plain("import-image"))), "errored"),
+        (forge.action("attach_volume", ("volume", Uuid::now_v7()), "here", None), "errored"),
+        (forge.action("transfer", ("image", Uuid::now_v7()), "there", Some(&transfer)), "errored"),
+    ];
+    drop(forge);
+    let server = Server::start_in(Arc::clone(&server.dir), &format!("{USUAL}{IMPORT}"));
+    for (id, status) in expected {
+        let done = server.until_done(&json!({"id": id}));
+        assert_eq!(done["status"], status, "{done}");
+        assert_eq!(done["message"].as_str().unwrap().is_empty(), status == "completed", "{done}");
+    }
+    let shown = |of: &str| server.get(&format!("/v2/droplets/{}", number[of]));
+    assert_eq!(shown("resized").expect(200)["droplet"]["disk"], 3);
+    assert_eq!(shown("renamed").expect(200)["droplet"]["name"], "another");
+    shown("destroyed").expect(404);
+    assert_eq!(server.get("/v2/droplets?name=new").expect(200)["meta"]["total"], 1);
+    assert!(ids(&server, "there").contains_key("base"));
+    let here = ids(&server, "here");
+    assert!(here.contains_key("late") && !here.contains_key("a-backup") && !here.contains_key("x"));
+    assert_eq!(server.get("/v2/images").expect(200)["images"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_lost_database_gives_nobody_another_number() {
+    let server = Server::with_import();
+    let base = image(&server, "base", 1);
+    let [kept, dead] = ["kept", "dead"].map(|name| droplet(&server, name, base, &json!({}))["id"].clone());
+    for id in [&kept, &dead] {
+        server.act(&format!("/v2/droplets/{id}/actions"), &json!({"type": "snapshot", "name": "s"}));
+    }
+    server.delete(&format!("/v2/droplets/{dead}")).expect(204);
+    let shown = |server: &Server| {
+        ["/v2/droplets", "/v2/images", "/v2/snapshots"].map(|path| {
+            let mut all = server.get(path).expect(200);
+            // The socket has the directory of the server in its name, and that stays.
+            all["meta"].take();
+            all
+        })
+    };
+    let before = shown(&server);
+    let mut server = server;
+    server.stop();
+    for end in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(server.path(&format!("state/icecore.sqlite{end}")));
+    }
+    let server = again(server);
+    assert_eq!(shown(&server), before);
+    let new = droplet(&server, "new", base, &json!({}))["id"].clone();
+    assert!(new != kept && new != dead, "nobody gets the number of another one");
+}
+
+#[test]
+fn a_server_that_stops_in_order_goes_on_with_imports_and_copies() {
+    if !tools::have(&["qemu-img"]) {
+        return;
+    }
+    let server = Server::with_import();
+    let file = server.path("import/large.raw");
+    tools::noise(&file, 96 * MIB);
+    let url = format!("file://{}", file.display());
+    let body = json!({"name": "large", "url": url, "region": "here"});
+    let id = server.post("/v2/images", &body).expect(202)["image"]["id"].as_i64().unwrap();
+    let server = again(server);
+    server.until_image(id, "available");
+    let path = format!("/v2/images/{id}/actions");
+    let begun =
+        server.post(&path, &json!({"type": "transfer", "region": "there"})).expect(201)["action"].take();
+    let server = again(server);
+    assert_eq!(server.until_done(&begun)["status"], "completed");
+    let body = json!({"name": "copy", "region": "there", "size": "small", "image": id});
+    let made = server.post("/v2/droplets", &body).expect(202)["droplet"].take();
+    tools::same(&file, &tools::uri(&made));
+}
+
+/// Is a server of another test, where that has started this program to be one.
+#[test]
+fn a_process_that_is_a_server() {
+    let Some(dir) = std::env::var_os(BE_A_SERVER) else { return };
+    let dir = std::path::PathBuf::from(dir);
+    let config = config_in(&dir, &format!("{USUAL}{IMPORT}"));
+    let ready = |running: &icecore_api::Running| {
+        std::fs::write(dir.join("address.new"), running.address.to_string()).unwrap();
+        std::fs::rename(dir.join("address.new"), dir.join("address")).unwrap();
+    };
+    icecore_api::serve(config, Arc::new(SystemClock), ready, &Controls::default()).unwrap();
+}
+
+/// A server in a process of its own, which can be killed.
+struct Process {
+    child: Child,
+    server: Server,
+}
+
+impl Process {
+    fn start(dir: &Arc<TempDir>) -> Self {
+        let _ = std::fs::remove_file(dir.path().join("address"));
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "restarts::a_process_that_is_a_server", "--nocapture"]);
+        command.env(BE_A_SERVER, dir.path()).stdout(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let address = loop {
+            if let Ok(address) = std::fs::read_to_string(dir.path().join("address")) {
+                break address.parse().unwrap();
+            }
+            assert!(child.try_wait().unwrap().is_none(), "the server has ended");
+            std::thread::yield_now();
+        };
+        Self { child, server: Server::at(Arc::clone(dir), address) }
+    }
+
+    /// Sends a request without waiting for the answer, and kills the server as soon as it has noted the action.
+    fn kill_in(mut self, path: &str, body: &Value) -> i64 {
+        let last = |server: &Server| {
+            let all = server.get("/v2/actions?per_page=1").expect(200)["actions"].take();
+            all[0]["id"].as_i64().unwrap_or(0)
+        };
+        let before = last(&self.server);
+        let mut stream = TcpStream::connect(self.server.address).unwrap();
+        let (body, token) = (body.to_string(), &self.server.token);
+        write!(stream, "POST {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let id = loop {
+            let id = last(&self.server);
+            if id != before {
+                break id;
+            }
+            std::thread::yield_now();
+        };
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        id
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_killed_server_leaves_nothing_half_done() {
+    if !tools::have(&["qemu-img", "qemu-io"]) {
+        return;
+    }
+    let dir = Arc::new(TempDir::new().unwrap());
+    std::fs::create_dir(dir.path().join("import")).unwrap();
+    let file = dir.path().join("import/large.raw");
+    tools::noise(&file, 64 * MIB);
+    let body = json!({"name": "large", "url": format!("file://{}", file.display()), "region": "here"});
+    Process::start(&dir).kill_in("/v2/images", &body);
+    // The import goes on.
+    let running = Process::start(&dir);
+    let server = &running.server;
+    let image = server.get("/v2/images").expect(200)["images"][0]["id"].as_i64().unwrap();
+    server.until_image(image, "available");
+    let made = droplet(server, "web", image, &json!({}));
+    let uri = tools::uri(&made);
+    tools::same(&file, &uri);
+    let model = dir.path().join("model.raw");
+    std::fs::copy(&file, &model).unwrap();
+    std::fs::File::options().write(true).open(&model).unwrap().set_len(1 << 30).unwrap();
+    // A snapshot of much that was written: whole, or not at all, and the disk is as it was.
+    tools::write(&[&uri, model.to_str().unwrap()], 0x77, 100 << 20, 200 << 20);
+    let actions = format!("/v2/droplets/{}/actions", made["id"]);
+    let id = running.kill_in(&actions, &json!({"type": "snapshot", "name": "s"}));
+    let running = Process::start(&dir);
+    let server = &running.server;
+    let done = server.until_done(&json!({"id": id}));
+    let taken = server.get(&format!("/v2/droplets/{}/snapshots", made["id"])).expect(200)["snapshots"].take();
+    let whole = done["status"] == "completed";
+    assert_eq!(taken.as_array().unwrap().len(), usize::from(whole), "{done}");
+    tools::same(&model, &uri);
+    if whole {
+        server.act(&actions, &json!({"type": "restore", "image": taken[0]["id"]}));
+        tools::same(&model, &uri);
+    }
+    // Rebuilt.
+    let id = running.kill_in(&actions, &json!({"type": "rebuild", "image": image}));
+    let running = Process::start(&dir);
+    let server = &running.server;
+    assert_eq!(server.until_done(&json!({"id": id}))["status"], "completed");
+    tools::same(&file, &uri);
+    // Copied.
+    let body = json!({"type": "transfer", "region": "there"});
+    let id = running.kill_in(&format!("/v2/images/{image}/actions"), &body);
+    let running = Process::start(&dir);
+    let server = &running.server;
+    assert_eq!(server.until_done(&json!({"id": id}))["status"], "completed");
+    let there = droplet(server, "copy", image, &json!({"region": "there"}));
+    tools::same(&file, &tools::uri(&there));
+    // Made: there, or not begun.
+    let body = json!({"name": "last", "size": "small", "image": image, "region": "here"});
+    let id = running.kill_in("/v2/droplets", &body);
+    let running = Process::start(&dir);
+    let server = &running.server;
+    assert_eq!(server.until_done(&json!({"id": id}))["status"], "completed");
+    let last = server.get("/v2/droplets?name=last").expect(200)["droplets"][0].take();
+    tools::same(&file, &tools::uri(&last));
+    for (region, snapshots) in [("here", 1 + usize::from(whole)), ("there", 1)] {
+        let repo = repository(server, region);
+        assert_eq!(icecore::list(&repo).unwrap().snapshots.len(), snapshots, "{region}");
+    }
+}
