@@ -494,3 +494,73 @@ fn base_images_are_for_all_accounts_and_changed_by_none() {
     let made = of_bob("POST", "/v2/droplets", Some(body)).expect(202);
     assert_eq!(made["droplet"]["image"]["slug"], "debian-13-x64");
 }
+
+#[test]
+fn one_action_at_a_time() {
+    let server = Server::with_import();
+    let base = image(&server, "base", 1);
+    let id = droplet(&server, "web", base, &json!({"tags": ["web"]}))["id"].clone();
+    let path = format!("/v2/droplets/{id}");
+    // One that is not done, as another thread of the server would have noted it.
+    let disk = icecore::find_volume(&repository(&server, "here"), "web").unwrap().id.0;
+    let database = rusqlite::Connection::open(server.path("state/icecore.sqlite")).unwrap();
+    let begin =
+        "INSERT INTO action (account, status, type, started_ms, resource_type, resource, resource_id, region)
+                 VALUES ('ann', 'in-progress', 'snapshot', 1764000000000, 'droplet', ?, ?, 'here')";
+    database.execute(begin, rusqlite::params![disk.as_bytes(), id.as_i64()]).unwrap();
+    let pending = "Droplet already has a pending event.";
+    let actions = format!("{path}/actions");
+    holds(
+        &server,
+        &[
+            ("POST", actions.as_str(), json!({"type": "power_off"}), 422, pending),
+            ("POST", actions.as_str(), json!({"type": "rebuild", "image": base}), 422, pending),
+            ("DELETE", path.as_str(), Value::Null, 422, pending),
+        ],
+    );
+    let shown = server.get(&path).expect(200)["droplet"].take();
+    assert_eq!((&shown["locked"], &shown["status"]), (&json!(true), &json!("active")));
+    let bulk = server.post("/v2/droplets/actions?tag_name=web", &json!({"type": "power_off"})).expect(201);
+    assert_eq!(bulk["actions"], json!([]), "it is busy");
+    database.execute("UPDATE action SET status = 'errored'", []).unwrap();
+    server.delete(&path).expect(204);
+}
+
+#[test]
+fn many_clients_at_once_lose_nothing() {
+    let server = Server::with_import();
+    let base = image(&server, "base", 1);
+    let shared = droplet(&server, "shared", base, &json!({}))["id"].clone();
+    let of_shared = format!("/v2/droplets/{shared}/actions");
+    let bad = std::sync::Mutex::new(Vec::new());
+    let taken = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for number in 0..32 {
+            let (server, bad, taken, of_shared) = (&server, &bad, &taken, &of_shared);
+            scope.spawn(move || {
+                let snapshot = server.post(of_shared, &json!({"type": "snapshot", "name": "same"}));
+                match snapshot.status {
+                    201 => drop(taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst)),
+                    422 if snapshot.text.contains("pending event") => {}
+                    _ => bad.lock().unwrap().push(snapshot),
+                }
+                let own = droplet(server, &format!("web-{number}"), base, &json!({}))["id"].clone();
+                let path = format!("/v2/droplets/{own}");
+                server.act(&format!("{path}/actions"), &json!({"type": "snapshot", "name": "own"}));
+                server.act(&format!("{path}/actions"), &json!({"type": "rebuild", "image": base}));
+                if number % 2 == 0 {
+                    server.delete(&path).expect(204);
+                }
+            });
+        }
+    });
+    assert!(bad.lock().unwrap().is_empty(), "{bad:?}");
+    let done =
+        |all: &Value| all["actions"].as_array().unwrap().iter().all(|it| it["status"] != "in-progress");
+    let all = server.until("/v2/actions?per_page=200", done);
+    assert!(all["actions"].as_array().unwrap().iter().all(|it| it["status"] == "completed"), "{all}");
+    assert_eq!(server.get("/v2/droplets?per_page=200").expect(200)["meta"]["total"], 1 + 16);
+    let snapshots = server.get("/v2/snapshots?per_page=200").expect(200)["meta"]["total"].as_u64().unwrap();
+    let taken = u64::try_from(taken.into_inner()).unwrap();
+    assert!(taken >= 1 && snapshots == 32 + taken, "{snapshots}, {taken}");
+}

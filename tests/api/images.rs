@@ -132,19 +132,28 @@ fn what_turns_out_to_be_bad_is_told_and_can_be_deleted() {
     }
     let server = Server::with_import();
     let folder = server.path("import");
-    let whole = folder.join("whole.qcow2");
-    let (raw, text) = (folder.join("raw"), whole.to_str().unwrap());
+    let raw = folder.join("raw");
     std::fs::write(&raw, vec![7; 3 << 20]).unwrap();
-    tools::works("qemu-img", &["convert", "-O", "qcow2", raw.to_str().unwrap(), text]);
-    let cut = std::fs::read(&whole).unwrap();
-    std::fs::write(folder.join("cut.qcow2"), &cut[..cut.len() / 3]).unwrap();
+    for format in ["qcow2", "vmdk", "vdi"] {
+        let (whole, cut) = (folder.join("whole"), folder.join(format!("cut.{format}")));
+        tools::works("qemu-img", &["convert", "-O", format, raw.to_str().unwrap(), whole.to_str().unwrap()]);
+        let bytes = std::fs::read(&whole).unwrap();
+        // Programs that read it take what is missing for zeros.
+        std::fs::write(cut, &bytes[..bytes.len() - 100_000]).unwrap();
+    }
     std::fs::write(folder.join("cut.gz"), b"\x1f\x8b\x08\0nonsense").unwrap();
     std::fs::write(folder.join("empty.raw"), b"").unwrap();
     let huge = folder.join("huge.qcow2");
     tools::works("qemu-img", &["create", "-q", "-f", "qcow2", huge.to_str().unwrap(), "9T"]);
-    for (name, says) in
-        [("cut.qcow2", "qemu-img"), ("cut.gz", "gzip"), ("empty.raw", "empty"), ("huge.qcow2", "2048 GB")]
-    {
+    let cut_vdi = json!({"name": "a", "url": url(&folder.join("cut.vdi")), "region": "here"});
+    holds(&server, &[("POST", "/v2/images", cut_vdi, 422, "end is missing")]);
+    for (name, says) in [
+        ("cut.qcow2", "qemu-img"),
+        ("cut.vmdk", "qemu-img"),
+        ("cut.gz", "gzip"),
+        ("empty.raw", "empty"),
+        ("huge.qcow2", "2048 GB"),
+    ] {
         let image = begin(&server, &url(&folder.join(name)));
         let shown = server.until_image(image, "deleted")["image"].take();
         assert!(shown["error_message"].as_str().unwrap().contains(says), "{shown}");

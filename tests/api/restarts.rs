@@ -84,9 +84,12 @@ fn each_kind_of_action_is_ended_by_the_next_server() {
     icecore::relabel(&repo, icecore::SnapshotId(known["a-backup"]), &backup, &[]).unwrap();
     let forge = Forge(rusqlite::Connection::open(server.path("state/icecore.sqlite")).unwrap());
     let of = |name: &str| ("droplet", known[name]);
-    let [new, late, gone] = [1, 2, 3].map(|_| Uuid::now_v7());
-    let import = "INSERT INTO import VALUES (?, 'ann', 'here', 1764000000000, 'late', ?, '', '', '', NULL)";
-    forge.0.execute(import, rusqlite::params![late.as_bytes(), url]).unwrap();
+    let [new, late, gone, lost] = [1, 2, 3, 4].map(|_| Uuid::now_v7());
+    let import = "INSERT INTO import VALUES (?, 'ann', 'here', ?, 'late', ?, '', '', '', NULL)";
+    // The last two have no action: one that did not begin, and one that has ended.
+    for (id, time) in [(late, 1_764_000_000_000_i64), (lost, 1), (known["base"], 2)] {
+        forge.0.execute(import, rusqlite::params![id.as_bytes(), time, url]).unwrap();
+    }
     let snapshot =
         |id: Uuid| json!({"job": "snapshot-droplet", "id": id, "name": "x", "tags": [], "labels": {}});
     let create = json!({"job": "create-droplet", "name": "new", "size_bytes": 1_u64 << 30, "snapshot": known["base"],
@@ -126,7 +129,15 @@ fn each_kind_of_action_is_ended_by_the_next_server() {
     assert!(ids(&server, "there").contains_key("base"));
     let here = ids(&server, "here");
     assert!(here.contains_key("late") && !here.contains_key("a-backup") && !here.contains_key("x"));
-    assert_eq!(server.get("/v2/images").expect(200)["images"].as_array().unwrap().len(), 4);
+    let images = server.get("/v2/images").expect(200)["images"].take();
+    assert_eq!(images.as_array().unwrap().len(), 5, "{images}");
+    let (first, status) = (&images[0], &images[0]["status"]);
+    assert!(status == "deleted" && first["error_message"].as_str().unwrap().contains("stopped"), "{first}");
+    let left: i64 = rusqlite::Connection::open(server.path("state/icecore.sqlite"))
+        .unwrap()
+        .query_row("SELECT count(*) FROM import", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(left, 1);
 }
 
 #[test]

@@ -75,6 +75,15 @@ impl Db {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Returns all imports that may still be, of whatever account, oldest first.
+    pub(crate) fn unfinished_imports(&self) -> ApiResult<Vec<Import>> {
+        let connection = self.lock();
+        let sql = format!("SELECT {COLUMNS} FROM import WHERE problem IS NULL ORDER BY created_ms, uuid");
+        let mut all = connection.prepare_cached(&sql)?;
+        let rows = all.query_map([], read)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// Returns an import, if it was not given up.
     pub(crate) fn import(&self, uuid: Uuid) -> ApiResult<Option<Import>> {
         let sql = format!("SELECT {COLUMNS} FROM import WHERE uuid = ?");

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::Weak;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 use icecore::Error;
+use icecore::ErrorKind;
 use icecore::Result;
 use icecore::Volume;
 
@@ -36,6 +40,22 @@ impl Disks {
     }
 }
 
+/// How long something is tried again that another program seems to use, and how often.
+const PATIENCE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Does something that needs a volume for itself. A program that is just being started by this one, to import an image for
+/// instance, has all files of this process open for a moment, and with them the locks of volumes that were closed meanwhile.
+fn patiently<T>(what: impl Fn() -> Result<T>) -> Result<T> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match what() {
+            Err(error) if error.kind() == ErrorKind::InUse && Instant::now() < end => thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+}
+
 impl Pool {
     /// Returns a volume that is open as long as somebody has what is returned.
     ///
@@ -48,21 +68,22 @@ impl Pool {
             return Ok(disk);
         }
         // A handle of its own: a snapshot of this volume does not wait for that of another one.
-        let volume = Volume::open(Arc::new(self.another_handle()?), name, Arc::clone(self.cache()))?;
+        let handle = Arc::new(self.another_handle()?);
+        let volume = patiently(|| Volume::open(Arc::clone(&handle), name, Arc::clone(self.cache())))?;
         let disk = Arc::new(OpenDisk::new(volume));
         *slot = Arc::downgrade(&disk);
         Ok(disk)
     }
 
     /// Takes a volume away from all who use it, and does something that needs it closed, before anybody opens it again.
-    pub(crate) fn with_closed_disk<T>(&self, name: &str, what: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(crate) fn with_closed_disk<T>(&self, name: &str, what: impl Fn() -> Result<T>) -> Result<T> {
         let done = {
             let slot = self.disks().slot(name);
             let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(disk) = slot.upgrade() {
                 disk.take_away();
             }
-            what()
+            patiently(what)
         };
         self.disks().tidy();
         done

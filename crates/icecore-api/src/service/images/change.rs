@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use icecore::CaptureOptions;
+use icecore::CopyOptions;
 use icecore::ErrorKind;
-use icecore::Parent;
-use icecore::SnapshotDisk;
 use icecore::SnapshotId;
 use uuid::Uuid;
 
@@ -169,26 +167,9 @@ impl Service {
         if self.has_snapshot(&target.slug, snapshot)? {
             return Ok(());
         }
-        let id = SnapshotId(snapshot);
-        let disk = SnapshotDisk::open(Arc::new(source.another_handle()?), id, Arc::clone(source.cache()))?;
-        let all = icecore::list(source.repo())?.snapshots;
-        let known = all.into_iter().find(|known| known.id == id).ok_or_else(ApiError::not_found)?;
-        let options = CaptureOptions {
-            id,
-            created_unix_ms: known.created_unix_ms,
-            name: known.name,
-            name_may_repeat: true,
-            kind: known.kind,
-            resource: known.resource,
-            tags: known.tags,
-            labels: known.labels,
-            parent: Parent::Newest,
-            level: None,
-            check: true,
-            trust_mtime: false,
-            dry_run: false,
-        };
-        icecore::capture(&target.another_handle()?, &disk, &options, progress)?;
+        let (source, target) = (Arc::new(source.another_handle()?), target.another_handle()?);
+        let options = CopyOptions { level: None, check: true, name_may_repeat: true };
+        icecore::copy(&source, SnapshotId(snapshot), &target, &options, progress)?;
         Ok(())
     }
 

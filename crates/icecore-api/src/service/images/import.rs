@@ -114,6 +114,25 @@ impl Service {
         Ok(())
     }
 
+    /// Ends imports that have no action: the server was stopped just before it began, or just after it had ended.
+    pub(crate) fn end_lost_imports(&self) -> ApiResult<()> {
+        let actions = self.db().unfinished_actions()?;
+        for import in self.db().unfinished_imports()? {
+            if actions.iter().any(|action| action.resource == import.uuid) {
+                continue;
+            }
+            if self.has_snapshot(&import.region, import.uuid)? {
+                self.db().forget_import(import.uuid)?;
+            } else {
+                self.db().fail_import(
+                    import.uuid,
+                    "the server was stopped before this was done: import it again",
+                )?;
+            }
+        }
+        Ok(())
+    }
+
     /// Notes with a snapshot what its image was called while it was imported.
     fn note_changes(&self, pool: &Pool, import: &Import) -> ApiResult<()> {
         let (id, options) = (SnapshotId(import.uuid), icecore::RenameOptions { name_may_repeat: true });

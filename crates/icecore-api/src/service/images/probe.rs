@@ -34,10 +34,12 @@ pub(crate) fn probe(file: &File, name: &str) -> ApiResult<Format> {
         }
     }
     head.truncate(filled);
-    format_of(&head).map_err(|why| ApiError::unprocessable(format!("{name} cannot be imported: {why}")))
+    let length = file.metadata().map_or(u64::MAX, |about| about.len());
+    format_of(&head, length)
+        .map_err(|why| ApiError::unprocessable(format!("{name} cannot be imported: {why}")))
 }
 
-fn format_of(head: &[u8]) -> Result<Format, &'static str> {
+fn format_of(head: &[u8], length: u64) -> Result<Format, &'static str> {
     if head.starts_with(b"QFI\xfb") {
         return check_qcow2(head).map(|()| Format::Qemu("qcow2"));
     }
@@ -48,7 +50,7 @@ fn format_of(head: &[u8]) -> Result<Format, &'static str> {
         return Ok(Format::Qemu("vhdx"));
     }
     if head.get(64..68) == Some(&[0x7f, 0x10, 0xda, 0xbe]) {
-        return Ok(Format::Qemu("vdi"));
+        return check_vdi(head, length).map(|()| Format::Qemu("vdi"));
     }
     if head.starts_with(b"# Disk DescriptorFile") {
         return Err(
@@ -72,6 +74,19 @@ fn format_of(head: &[u8]) -> Result<Format, &'static str> {
 fn number(head: &[u8], offset: usize, bytes: usize) -> u64 {
     let bytes = head.get(offset..offset + bytes).unwrap_or_default();
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// `qemu-img check` does not see that the end of one is missing.
+fn check_vdi(head: &[u8], length: u64) -> Result<(), &'static str> {
+    let number = |offset: usize| {
+        let bytes = head.get(offset..offset + 4).unwrap_or_default();
+        bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let (data, block_bytes, blocks) = (number(344), number(376), number(388));
+    if head.len() < 512 || data + block_bytes * blocks > length {
+        return Err("it is a VDI image whose end is missing: copy it again");
+    }
+    Ok(())
 }
 
 fn check_qcow2(head: &[u8]) -> Result<(), &'static str> {
@@ -134,8 +149,11 @@ mod tests {
     #[test]
     fn formats_are_told_by_their_first_bytes() {
         let mut vdi = b"<<< Oracle VM VirtualBox Disk Image >>>\n".to_vec();
-        vdi.resize(64, 0);
-        vdi.extend([0x7f, 0x10, 0xda, 0xbe]);
+        vdi.resize(512, 0);
+        vdi[64..68].copy_from_slice(&[0x7f, 0x10, 0xda, 0xbe]);
+        // Two blocks of 1 MiB behind 2 MiB.
+        (vdi[346], vdi[378], vdi[388]) = (0x20, 0x10, 2);
+        assert!(format_of(&vdi, (4 << 20) - 1).unwrap_err().contains("end is missing"));
         for (head, format) in [
             (Vec::new(), Format::Raw),
             (vec![0; 4096], Format::Raw),
@@ -150,7 +168,7 @@ mod tests {
             (b"\xfd7zXZ\0".to_vec(), Format::Packed("xz")),
             (b"\x28\xb5\x2f\xfd".to_vec(), Format::Packed("zstd")),
         ] {
-            assert_eq!(format_of(&head), Ok(format));
+            assert_eq!(format_of(&head, 4 << 20), Ok(format));
         }
     }
 
@@ -168,7 +186,7 @@ mod tests {
             (b"# Disk DescriptorFile\nRW 8 FLAT \"/etc/shadow\" 0".to_vec(), "only names"),
             (b"COWD".to_vec(), "not read here"),
         ] {
-            let why = format_of(&head).unwrap_err();
+            let why = format_of(&head, 4 << 20).unwrap_err();
             assert!(why.contains(says), "{why}");
         }
     }

@@ -111,6 +111,7 @@ impl Service {
     /// Those of the database.
     pub(crate) fn resume(self: &Arc<Self>) -> ApiResult<()> {
         self.end_accepted_offers()?;
+        self.end_lost_imports()?;
         for action in self.db().unfinished_actions()? {
             let job = action.job.as_deref().map(serde_json::from_str::<Job>);
             match job {
