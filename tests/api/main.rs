@@ -3,17 +3,31 @@
 // `cfg(test)` tells clippy that `unwrap` is fine in there.
 #[cfg(test)]
 mod basics;
+#[cfg(test)]
 mod contract;
+#[cfg(test)]
 mod crowd;
+#[cfg(test)]
 mod data;
+#[cfg(test)]
 mod droplets;
+#[cfg(test)]
 mod images;
+#[cfg(test)]
 mod layers;
+#[cfg(test)]
 mod life;
+#[cfg(test)]
 mod panel;
+#[cfg(test)]
 mod restarts;
+#[cfg(test)]
 mod snapshots;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
 mod tags;
+#[cfg(test)]
 mod tools;
+#[cfg(test)]
 mod volumes;
