@@ -17,6 +17,7 @@ mod images;
 mod layers;
 #[cfg(test)]
 mod life;
+mod openapi;
 #[cfg(test)]
 mod panel;
 #[cfg(test)]

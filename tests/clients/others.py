@@ -12,7 +12,10 @@ from server import wait_for
 
 
 def with_libcloud(one, token):
-    driver = get_driver(Provider.DIGITAL_OCEAN)(token, secure=False, host="127.0.0.1", port=one.port)
+    driver = get_driver(Provider.DIGITAL_OCEAN)(token)
+    # Its constructor refuses them.
+    driver.connection.secure, driver.connection.host, driver.connection.port = False, "127.0.0.1", one.port
+    driver.connection.connect()
     [here, there] = driver.list_locations()
     assert (here.id, there.id) == ("here", "there")
     size = next(size for size in driver.list_sizes() if size.name == "s-1vcpu-1gb")

@@ -8,8 +8,6 @@ import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 
 ICECORE = os.environ.get("ICECORE", "icecore")
 
@@ -68,8 +66,8 @@ class Server:
         self.process = subprocess.Popen([ICECORE, "serve", "--config", self.config], stdout=log, stderr=log)
         deadline = time.monotonic() + 60
         while True:
-            with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                urllib.request.urlopen(f"{self.url}/healthz").read()
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port)).close()
                 return self
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit((self.dir / "log").read_text())
@@ -104,7 +102,9 @@ def nbd_read(uri, path):
 def nbd_write(uri, offset, text):
     """Writes to a disk, as the machine would that runs from it."""
     script = f"h.pwrite({text!r}, {offset}); h.flush()"
-    subprocess.run(["/usr/bin/nbdsh", "-u", uri, "-c", script], check=True)
+    # Debian's package is for Debian's python.
+    path = f"/usr/bin:{os.environ['PATH']}"
+    subprocess.run(["nbdsh", "-u", uri, "-c", script], check=True, env={**os.environ, "PATH": path})
 
 
 def file_system(path, mebibytes, files):

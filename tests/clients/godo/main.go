@@ -95,7 +95,7 @@ func volumes(client *godo.Client) *godo.Volume {
 	return volume
 }
 
-// pages reads a list as doctl does: it takes the number of pages from the first.
+// pages reads a list as doctl does: it takes the number of pages from the first. There is one tag already.
 func pages(client *godo.Client) {
 	for number := 0; number < 23; number++ {
 		_, _, err := client.Tags.Create(ctx, &godo.TagCreateRequest{Name: fmt.Sprintf("tag-%02d", number)})
@@ -103,7 +103,7 @@ func pages(client *godo.Client) {
 	}
 	tags, answer, err := client.Tags.List(ctx, &godo.ListOptions{Page: 1, PerPage: 10})
 	check(err, "tag list")
-	must(len(tags) == 10 && answer.Meta.Total == 23 && answer.Links != nil && answer.Links.Pages != nil, "tag list", answer.Meta)
+	must(len(tags) == 10 && answer.Meta.Total == 24 && answer.Links != nil && answer.Links.Pages != nil, "tag list", answer.Meta)
 	last, err := url.Parse(answer.Links.Pages.Last)
 	check(err, "the last page")
 	number, err := strconv.Atoi(last.Query().Get("page"))
@@ -111,7 +111,7 @@ func pages(client *godo.Client) {
 	must(number == 3, "the last page", answer.Links.Pages.Last)
 	tags, answer, err = client.Tags.List(ctx, &godo.ListOptions{Page: number, PerPage: 10})
 	check(err, "tag list, the last page")
-	must(len(tags) == 3 && answer.Links.IsLastPage(), "tag list, the last page", answer.Links)
+	must(len(tags) == 4 && answer.Links.IsLastPage(), "tag list, the last page", answer.Links)
 	for number := 0; number < 23; number++ {
 		_, err := client.Tags.Delete(ctx, fmt.Sprintf("tag-%02d", number))
 		check(err, "tag delete")

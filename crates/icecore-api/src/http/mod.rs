@@ -6,6 +6,7 @@ mod body;
 pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod params;
+mod slash;
 mod v2;
 
 use std::sync::Arc;
@@ -24,11 +25,13 @@ pub(crate) type App = Arc<Service>;
 pub(crate) fn router(app: &App, panel: Router) -> Router {
     let api = v2::router().layer(from_fn_with_state(Arc::clone(app), auth::check_token));
     let (api, _) = api.split_for_parts();
-    Router::new()
+    let all = Router::new()
         .merge(api.with_state(Arc::clone(app)))
         .route("/openapi.json", get(openapi::show))
         .merge(panel)
         .fallback(answer::unknown)
         .method_not_allowed_fallback(answer::wrong_method)
-        .layer(from_fn(answer::finish))
+        .layer(from_fn(answer::finish));
+    // Around all of it, since it changes what is looked for.
+    Router::new().fallback_service(all).layer(from_fn(slash::take_off))
 }
