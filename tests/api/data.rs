@@ -22,6 +22,7 @@ use crate::contract::volume;
 use crate::support::Server;
 use crate::support::USUAL;
 use crate::tools::copy;
+use crate::tools::gib;
 use crate::tools::have;
 use crate::tools::nbdsh;
 use crate::tools::real_image;
@@ -74,17 +75,22 @@ fn a_volume_of_a_snapshot_has_every_byte_of_it_and_its_size() {
     }
     let server = Server::start();
     let image = real_image(server.dir.path(), 512);
-    let source = volume(&server, "source", &json!({}));
+    let source = volume(&server, "source", &json!({"size_gigabytes": gib(&image)}));
     write_image(&image, &uri(&source));
     let taken = snapshot(&server, &source, "first");
-    assert_eq!(taken["min_disk_size"], 1);
+    assert_eq!(taken["min_disk_size"], gib(&image));
     let of_first = clone(&server, "of-first", &taken);
-    assert_eq!((&of_first["size_gigabytes"], &of_first["region"]["slug"]), (&json!(1), &json!("here")));
+    assert_eq!(
+        (&of_first["size_gigabytes"], &of_first["region"]["slug"]),
+        (&json!(gib(&image)), &json!("here"))
+    );
     same(&image, &uri(&of_first));
     // A snapshot of little more is as large as all that is in it, and costs nothing to say so.
+    nbdsh(&uri(&source), "h.zero(1 << 20, 600 << 20)");
+    let first = snapshot(&server, &source, "second");
     works("qemu-io", &["-f", "raw", "-c", "write -P 7 600M 1M", &uri(&source)]);
-    let second = snapshot(&server, &source, "second");
-    let grown = second["size_gigabytes"].as_f64().unwrap() - taken["size_gigabytes"].as_f64().unwrap();
+    let second = snapshot(&server, &source, "third");
+    let grown = second["size_gigabytes"].as_f64().unwrap() - first["size_gigabytes"].as_f64().unwrap();
     assert!((grown - 1.0 / 1024.0).abs() < 2e-4, "{grown}");
     let data = works("qemu-img", &["map", "--output=json", "-f", "raw", &uri(&of_first)]);
     let data: Value = serde_json::from_str(&data).unwrap();
@@ -185,7 +191,7 @@ fn what_a_clone_shows_stays_when_all_that_it_came_from_goes() {
     }
     let server = Server::start();
     let image = real_image(server.dir.path(), 128);
-    let source = volume(&server, "source", &json!({}));
+    let source = volume(&server, "source", &json!({"size_gigabytes": gib(&image)}));
     write_image(&image, &uri(&source));
     let taken = snapshot(&server, &source, "first");
     let made = clone(&server, "clone", &taken);

@@ -63,14 +63,23 @@ pub(crate) fn uri(volume: &Value) -> String {
     volume["nbd_uri"].as_str().unwrap().to_owned()
 }
 
-/// Makes an image with an ext4 file system and the files of this project in it.
+/// Makes an image of so many MiB with an ext4 file system and the files of this project in it; or takes the image that
+/// `ICECORE_API_IMAGE` names, whatever its size.
 pub(crate) fn real_image(dir: &Path, mib: u64) -> std::path::PathBuf {
+    if let Some(image) = std::env::var_os("ICECORE_API_IMAGE") {
+        return image.into();
+    }
     let image = dir.join("real.raw");
     std::fs::File::create(&image).unwrap().set_len(mib << 20).unwrap();
     let files = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let options = ["-q", "-F", "-d", files, "-E", "lazy_itable_init=1"];
     works("mkfs.ext4", &[&options[..], &[image.to_str().unwrap()]].concat());
     image
+}
+
+/// Returns the size of an image in GiB, rounded up.
+pub(crate) fn gib(image: &Path) -> u64 {
+    image.metadata().unwrap().len().div_ceil(1 << 30)
 }
 
 /// Makes a file that cannot be compressed.
