@@ -19,6 +19,8 @@ mod layers;
 mod life;
 mod openapi;
 #[cfg(test)]
+mod operation;
+#[cfg(test)]
 mod panel;
 #[cfg(test)]
 mod restarts;

@@ -35,6 +35,8 @@ fn every_command_has_a_manual_page_and_the_first_lists_the_exit_codes() {
         "stats",
         "demo",
         "volume-serve",
+        "serve",
+        "token-create",
     ] {
         assert!(page(&format!("icecore-{command}.1")).contains(".SH SYNOPSIS"), "{command}");
     }

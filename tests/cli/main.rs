@@ -18,6 +18,8 @@ mod generated;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod injected;
 #[cfg(test)]
 mod json;

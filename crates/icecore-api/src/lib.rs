@@ -8,6 +8,7 @@
 pub mod config;
 pub mod db;
 mod http;
+mod ops;
 mod panel;
 mod pool;
 mod server;
@@ -16,6 +17,7 @@ mod wire;
 mod words;
 
 pub use crate::http::openapi::document as openapi_document;
+pub use crate::ops::log::start_log;
 pub use crate::server::Controls;
 pub use crate::server::Running;
 pub use crate::server::serve;

@@ -9,6 +9,9 @@ use icecore::ErrorKind;
 use icecore::Result;
 
 use crate::config::Config;
+use crate::config::RequestConfig;
+use crate::config::is_loopback;
+use crate::config::schedule;
 
 /// Reads the configuration from a file.
 ///
@@ -35,6 +38,10 @@ pub fn parse(text: &str, dir: &Path) -> Result<Config> {
     below(&mut config.server.state_dir);
     config.import.folders.iter_mut().for_each(below);
     config.nbd.socket.iter_mut().for_each(below);
+    if let Some(tls) = &mut config.tls {
+        below(&mut tls.certificate);
+        below(&mut tls.key);
+    }
     for (slug, region) in &mut config.regions {
         below(&mut region.repository);
         if region.name.is_empty() {
@@ -103,16 +110,34 @@ pub fn check(config: &Config) -> Result<()> {
         return bad("server.jobs and import.max_gigabytes cannot be 0".to_owned(), "leave them out");
     }
     let listen = config.server.listen;
-    if !listen.ip().is_loopback() && !config.server.allow_plain_http {
+    if !is_loopback(listen) && config.tls.is_none() && !config.server.allow_plain_http {
         return bad(
             format!("{listen} can be reached from other machines, and there is no TLS"),
-            "listen at 127.0.0.1, or say allow_plain_http = true behind something that encrypts",
+            "listen at 127.0.0.1, give a certificate in [tls], or say allow_plain_http = true behind something that encrypts",
         );
+    }
+    check_requests(&config.requests)?;
+    schedule::check(config)
+}
+
+fn check_requests(requests: &RequestConfig) -> Result<()> {
+    // hyper takes no smaller buffer, and a request of a browser has more than a few hundred bytes.
+    if requests.head_bytes < 8 << 10
+        || [requests.connections, requests.body_bytes].contains(&0)
+        || [requests.head_seconds, requests.body_seconds].contains(&0)
+    {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "with these limits in [requests] nothing would be served",
+        )
+        .with_hint(
+            "head_bytes is 8192 or more, and the others are 1 or more; leave out what you do not need",
+        ));
     }
     Ok(())
 }
 
-fn is_word(text: &str) -> bool {
+pub(super) fn is_word(text: &str) -> bool {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     text.chars().next().is_some_and(|first| first.is_ascii_lowercase() || first.is_ascii_digit())
         && text.len() <= 32
@@ -143,6 +168,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused() {
         let region = "[regions.local]\nrepository = \"repo\"\n";
+        let schedule = "[[schedule]]\nname = \"s\"\n";
         for (text, says) in [
             ("", "regions"),
             ("[regions]\n", "there is no region"),
@@ -151,6 +177,20 @@ mod tests {
             (&format!("{region}wrong = 1"), "wrong"),
             (&format!("{region}[server]\nlisten = \"0.0.0.0:80\""), "TLS"),
             (&format!("{region}[[account]]\nname = \"A\"\nemail = \"a@b\""), "name of an account"),
+            (&format!("{region}[requests]\nhead_bytes = 100"), "limits"),
+            (&format!("{region}{schedule}cron = \"x\"\ntask = \"gc\""), "schedule s"),
+            (&format!("{region}{schedule}cron = \"@daily\"\ntask = \"prune\""), "which snapshots stay"),
+            (
+                &format!("{region}{schedule}cron = \"@daily\"\ntask = \"prune\"\nkeep = {{}}"),
+                "without a rule",
+            ),
+            (&format!("{region}{schedule}cron = \"@daily\"\ntask = \"gc\"\nregions = [\"x\"]"), "no region"),
+            (
+                &format!(
+                    "{region}{schedule}cron = \"@daily\"\ntask = \"gc\"\n[[schedule]]\nname = \"s\"\ncron = \"@daily\"\ntask = \"gc\""
+                ),
+                "twice",
+            ),
             (&format!("{region}[[size]]\nslug = \"s\"\ndisk = 0"), "sizes"),
             (
                 &format!(

@@ -1,6 +1,8 @@
 //! The configuration of the server, a TOML file: what it serves, to whom, and where things are.
 
 mod load;
+mod operation;
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,6 +14,17 @@ use uuid::Uuid;
 pub use crate::config::load::check;
 pub use crate::config::load::load;
 pub use crate::config::load::parse;
+pub use crate::config::operation::KeepConfig;
+pub use crate::config::operation::LogConfig;
+pub use crate::config::operation::LogFormat;
+pub use crate::config::operation::LogLevel;
+pub use crate::config::operation::MetricsConfig;
+pub use crate::config::operation::RequestConfig;
+pub use crate::config::operation::Resource;
+pub use crate::config::operation::ScheduleConfig;
+pub use crate::config::operation::Task;
+pub use crate::config::operation::TlsConfig;
+pub(crate) use crate::config::operation::is_loopback;
 
 /// The region and the account where none is configured.
 const LOCAL: &str = "local";
@@ -43,6 +56,21 @@ pub struct Config {
     /// Images that all accounts can make Droplets of.
     #[serde(default, rename = "image")]
     pub images: Vec<ImageConfig>,
+    /// The certificate; without one there is no TLS.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
+    /// What clients may do to the server.
+    #[serde(default)]
+    pub requests: RequestConfig,
+    /// What is logged.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// Who may read `/metrics`.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
+    /// Work that is done again and again.
+    #[serde(default, rename = "schedule")]
+    pub schedules: Vec<ScheduleConfig>,
 }
 
 /// Where the server listens, and where it keeps its database.
@@ -58,6 +86,8 @@ pub struct ServerConfig {
     /// How many snapshots of Droplets are taken at once, and beside them how many images are imported or copied to another region.
     /// What comes on top of that waits.
     pub jobs: usize,
+    /// Seconds that requests have to end when the server is stopped.
+    pub stop_seconds: u64,
 }
 
 impl Default for ServerConfig {
@@ -67,6 +97,7 @@ impl Default for ServerConfig {
             state_dir: PathBuf::from("state"),
             allow_plain_http: false,
             jobs: 2,
+            stop_seconds: 30,
         }
     }
 }
@@ -215,6 +246,11 @@ impl Config {
             nbd: NbdConfig::default(),
             import: ImportConfig::default(),
             images: Vec::new(),
+            tls: None,
+            requests: RequestConfig::default(),
+            log: LogConfig::default(),
+            metrics: MetricsConfig::default(),
+            schedules: Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@ mod actions;
 mod imports;
 mod numbers;
 mod offers;
+mod operation;
 mod schema;
 mod sessions;
 mod tags;

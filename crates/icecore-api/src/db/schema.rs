@@ -6,7 +6,7 @@ use icecore::Result;
 use rusqlite::Connection;
 
 /// One step for each version; the version is how many were taken. A step that was released is never changed.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     "
     -- Bearer tokens: only their digests.
     CREATE TABLE token (
@@ -106,6 +106,13 @@ const STEPS: [&str; 3] = [
         stored_bytes INTEGER NOT NULL,
         PRIMARY KEY (account, time_ms, region)
     ) STRICT, WITHOUT ROWID;
+",
+    "
+    -- Up to when the runs of a schedule are done.
+    CREATE TABLE schedule (
+        name TEXT PRIMARY KEY,
+        done_ms INTEGER NOT NULL
+    ) STRICT;
 ",
 ];
 

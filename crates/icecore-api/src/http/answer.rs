@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::Request;
+use axum::extract::State;
 use axum::http::HeaderName;
 use axum::http::HeaderValue;
 use axum::http::StatusCode;
@@ -10,12 +11,15 @@ use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
 
+use crate::http::App;
+use crate::http::rate::tell_usual;
 use crate::wire::error::ErrorBody;
 use crate::words::clock::random_id;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header with the id of a request.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The id of a request, in its answer and in the log.
 #[derive(Debug, Clone)]
@@ -32,7 +36,7 @@ impl IntoResponse for ApiError {
 }
 
 /// Gives a request its id, and its answer that id and a body.
-pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
+pub(crate) async fn finish(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = random_id().to_string();
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut answer = next.run(request).await;
@@ -40,7 +44,9 @@ pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
         let body = ErrorBody { id: error.id, message: error.message, request_id: id.clone() };
         let status = answer.status();
         let headers = std::mem::take(answer.headers_mut());
+        let extensions = std::mem::take(answer.extensions_mut());
         answer = (status, Json(body)).into_response();
+        *answer.extensions_mut() = extensions;
         let length = |name: &HeaderName| *name == header::CONTENT_LENGTH || *name == header::CONTENT_TYPE;
         let kept = headers.into_iter().filter_map(|(name, value)| Some((name?, value)));
         answer.headers_mut().extend(kept.filter(|(name, _)| !length(name)));
@@ -53,6 +59,7 @@ pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
         let json = HeaderValue::from_static("application/json; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, json);
     }
+    tell_usual(headers, app.now_unix_ms());
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);
     }

@@ -31,8 +31,11 @@ pub(crate) async fn check_token(State(app): State<App>, mut request: Request, ne
     match blocking(move || asked.who(&token)).await {
         Ok((id, who)) => {
             request.extensions_mut().insert(TokenId(id));
-            request.extensions_mut().insert(who);
-            next.run(request).await
+            request.extensions_mut().insert(who.clone());
+            let mut answer = next.run(request).await;
+            // For the log.
+            answer.extensions_mut().insert(who);
+            answer
         }
         Err(error) => error.into_response(),
     }

@@ -3,9 +3,11 @@
 pub(crate) mod answer;
 mod auth;
 mod body;
+pub(crate) mod limits;
 pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod params;
+mod rate;
 mod slash;
 mod v2;
 
@@ -23,15 +25,22 @@ pub(crate) type App = Arc<Service>;
 
 /// Returns everything that is answered: the API, and the pages of the panel.
 pub(crate) fn router(app: &App, panel: Router) -> Router {
-    let api = v2::router().layer(from_fn_with_state(Arc::clone(app), auth::check_token));
+    let rates = (Arc::clone(app), Arc::default());
+    let api = v2::router()
+        .layer(from_fn_with_state(rates, rate::limit))
+        .layer(from_fn_with_state(Arc::clone(app), auth::check_token));
     let (api, _) = api.split_for_parts();
-    let all = Router::new()
+    Router::new()
         .merge(api.with_state(Arc::clone(app)))
         .route("/openapi.json", get(openapi::show))
         .merge(panel)
         .fallback(answer::unknown)
         .method_not_allowed_fallback(answer::wrong_method)
-        .layer(from_fn(answer::finish));
-    // Around all of it, since it changes what is looked for.
-    Router::new().fallback_service(all).layer(from_fn(slash::take_off))
+        .layer(from_fn_with_state(Arc::clone(app), limits::take_body))
+        .layer(from_fn_with_state(Arc::clone(app), answer::finish))
+}
+
+/// Goes around everything that is answered, since it changes what is looked for.
+pub(crate) fn outermost(router: Router) -> Router {
+    Router::new().fallback_service(router).layer(from_fn(slash::take_off))
 }

@@ -96,6 +96,14 @@ impl Pool {
         grown.map_err(|error| Error::io(format!("growing volume {name}"), error))?
     }
 
+    /// Returns how many volumes are open.
+    pub(crate) fn open_disks(&self) -> usize {
+        let slots = self.disks().0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that is locked is being worked on.
+        let is_open = |slot: &&Slot| slot.try_lock().map_or(true, |slot| slot.strong_count() > 0);
+        slots.values().filter(is_open).count()
+    }
+
     /// Tells whether somebody uses a volume through this server.
     pub(crate) fn is_disk_open(&self, name: &str) -> bool {
         let slot = self.disks().slot(name);

@@ -5,7 +5,9 @@ pub(crate) mod disks;
 pub(crate) mod exports;
 pub(crate) mod labels;
 pub(crate) mod locks;
+mod usage;
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -79,6 +81,11 @@ impl Pool {
         open(&self.dir)
     }
 
+    /// Returns the directory of the repository.
+    fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Returns the memory that all disks share for what was read of them.
     pub(crate) fn cache(&self) -> &Arc<BlockCache> {
         &self.cache
@@ -101,11 +108,11 @@ impl Pool {
     }
 }
 
-fn open(dir: &std::path::Path) -> Result<Repository> {
+fn open(dir: &Path) -> Result<Repository> {
     Repository::open(Arc::new(FsStorage::new(dir)), random_id())
 }
 
-fn make(dir: &std::path::Path, now_unix_ms: i64) -> Result<Repository> {
+fn make(dir: &Path, now_unix_ms: i64) -> Result<Repository> {
     let stranger = std::fs::read_dir(dir).ok().and_then(|mut entries| entries.next()?.ok());
     if let Some(stranger) = stranger.filter(|entry| entry.file_name() != "lost+found") {
         let message = format!(

@@ -1,5 +1,8 @@
 //! The time and new ids, from one place, so that a test can give its own.
 
+use std::time::Duration;
+use std::time::Instant;
+
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -16,6 +19,22 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now_unix_ms(&self) -> i64 {
         Timestamp::now().as_millisecond()
+    }
+}
+
+/// Measures how long something takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Returns the time since the start.
+    pub(crate) fn elapsed(self) -> Duration {
+        self.0.elapsed()
     }
 }
 

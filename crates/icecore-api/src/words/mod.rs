@@ -1,6 +1,7 @@
 //! What everything here is told in.
 
 pub(crate) mod clock;
+pub(crate) mod cron;
 pub(crate) mod error;
 pub(crate) mod names;
 pub(crate) mod time;

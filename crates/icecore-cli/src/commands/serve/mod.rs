@@ -45,6 +45,7 @@ impl ServeArgs {
         config.server.listen = self.listen.unwrap_or(config.server.listen);
         config.server.allow_plain_http |= self.allow_plain_http;
         icecore_api::config::check(&config)?;
+        icecore_api::start_log(&config.log)?;
         let regions = config.regions.keys().cloned().collect();
         let controls = Controls::default();
         steer(&controls)?;

@@ -1,0 +1,103 @@
+//! Schedules: what the configuration says of them, checked.
+
+use globset::Glob;
+use globset::GlobSet;
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Result;
+use icecore::retention::Policy;
+
+use crate::config::Config;
+use crate::config::KeepConfig;
+use crate::config::ScheduleConfig;
+use crate::config::Task;
+use crate::config::load::is_word;
+use crate::words::cron::When;
+
+impl KeepConfig {
+    /// Returns it as the engine has it.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it keeps nothing, or says a length of time that is none.
+    pub fn policy(&self) -> Result<Policy> {
+        let policy = Policy {
+            keep_last: self.last,
+            keep_hourly: self.hourly,
+            keep_daily: self.daily,
+            keep_weekly: self.weekly,
+            keep_monthly: self.monthly,
+            keep_yearly: self.yearly,
+            keep_within: self.within.as_deref().map(str::parse).transpose()?,
+            keep_tags: self.tags.clone(),
+        };
+        policy.check()?;
+        Ok(policy)
+    }
+}
+
+impl ScheduleConfig {
+    /// Returns when it runs.
+    pub(crate) fn when(&self) -> Result<When> {
+        When::parse(&self.cron, &self.timezone)
+    }
+
+    /// Returns which names it wants; it is empty where that is any.
+    pub(crate) fn globs(&self) -> Result<GlobSet> {
+        let wrong = |error| {
+            Error::new(ErrorKind::InvalidInput, format!("a pattern of names cannot be read: {error}"))
+                .with_hint("write names with *, ?, [a-z] and {a,b}")
+        };
+        let mut set = GlobSet::builder();
+        for pattern in &self.names {
+            set.add(Glob::new(pattern).map_err(wrong)?);
+        }
+        set.build().map_err(wrong)
+    }
+
+    fn check(&self, config: &Config) -> Result<()> {
+        let bad =
+            |message: String, hint: &str| Err(Error::new(ErrorKind::InvalidInput, message).with_hint(hint));
+        self.when()?;
+        self.globs()?;
+        if let Some(region) = self.regions.iter().find(|region| !config.regions.contains_key(*region)) {
+            return bad(format!("there is no region {region:?}"), "name one of [regions]");
+        }
+        if let Some(account) = self.accounts.iter().find(|account| config.account(account).is_none()) {
+            return bad(format!("there is no account {account:?}"), "name one of [[account]]");
+        }
+        match (&self.keep, self.task) {
+            (Some(keep), Task::Snapshot | Task::Prune) => drop(keep.policy()?),
+            (None, Task::Prune) => {
+                return bad("it does not say which snapshots stay".to_owned(), "give it a `keep`");
+            }
+            (Some(_), Task::Gc | Task::Verify) => {
+                return bad("only `snapshot` and `prune` have a `keep`".to_owned(), "leave it out");
+            }
+            (None, _) => {}
+        }
+        if !(0.0..=1.0).contains(&self.share) {
+            return bad(format!("{} is no part of all data", self.share), "write a number from 0 to 1");
+        }
+        Ok(())
+    }
+}
+
+/// Checks all schedules.
+pub(super) fn check(config: &Config) -> Result<()> {
+    for (index, schedule) in config.schedules.iter().enumerate() {
+        let name = &schedule.name;
+        if !is_word(name) {
+            return Err(Error::new(ErrorKind::InvalidInput, format!("{name:?} is no name of a schedule"))
+                .with_hint("use lower-case letters, digits and -"));
+        }
+        if config.schedules.iter().skip(index + 1).any(|other| other.name == *name) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("the schedule {name} stands there twice"),
+            )
+            .with_hint("give each a name of its own"));
+        }
+        schedule.check(config).map_err(|error| error.in_context(format!("schedule {name}")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! Bodies of requests: how long they may be, and how long they may take.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::Method;
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use tokio::time::timeout;
+
+use crate::http::App;
+use crate::words::error::ApiError;
+
+/// Reads the body of a request before anything is done about it: a client that is slow, or never ends, holds nothing but its
+/// connection.
+pub(crate) async fn take_body(State(app): State<App>, request: Request, next: Next) -> Response {
+    let limits = &app.config().requests;
+    let (head, body) = request.into_parts();
+    if head.method == Method::GET || head.method == Method::HEAD {
+        return next.run(Request::from_parts(head, Body::empty())).await;
+    }
+    let length = head
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > limits.body_bytes) {
+        return refuse(too_large(limits.body_bytes));
+    }
+    let read = to_bytes(body, limits.body_bytes);
+    match timeout(Duration::from_secs(limits.body_seconds), read).await {
+        Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
+        // Too long, or the client has gone, which hears no answer anyhow.
+        Ok(Err(_)) => refuse(too_large(limits.body_bytes)),
+        Err(_) => refuse(ApiError {
+            status: 408,
+            id: "request_timeout",
+            message: format!("the body of the request did not arrive within {} s", limits.body_seconds),
+            retry_after: None,
+        }),
+    }
+}
+
+fn too_large(limit: usize) -> ApiError {
+    ApiError {
+        status: 413,
+        id: "payload_too_large",
+        message: format!("the body of a request has {limit} bytes at most"),
+        retry_after: None,
+    }
+}
+
+/// The rest of the body is not read, so that nothing else can follow on this connection.
+fn refuse(error: ApiError) -> Response {
+    let mut answer = error.into_response();
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}

@@ -1,0 +1,69 @@
+//! The log: lines on the standard error, one for each request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::MatchedPath;
+use axum::extract::Request;
+use axum::extract::State;
+use axum::middleware::Next;
+use axum::response::Response;
+use icecore::Error;
+use icecore::ErrorKind;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::config::LogConfig;
+use crate::config::LogFormat;
+use crate::config::LogLevel;
+use crate::http::App;
+use crate::http::answer::REQUEST_ID;
+use crate::ops::Peer;
+use crate::ops::metrics::Meters;
+use crate::service::Who;
+use crate::words::clock::Stopwatch;
+
+/// Starts to write what is logged to the standard error.
+///
+/// # Errors
+/// `InvalidInput` if the process has a log already.
+pub fn start_log(config: &LogConfig) -> icecore::Result<()> {
+    let level = match config.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    let lines =
+        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    let started = match config.format {
+        LogFormat::Text => tracing::subscriber::set_global_default(lines.with_ansi(false).finish()),
+        LogFormat::Json => tracing::subscriber::set_global_default(lines.json().flatten_event(true).finish()),
+    };
+    started.map_err(|_| Error::new(ErrorKind::InvalidInput, "this process has a log already"))
+}
+
+/// Logs and counts a request. Neither its query nor its headers are told: there can be secrets in them.
+pub(super) async fn request(
+    State((_, meters)): State<(App, Arc<Meters>)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let watch = Stopwatch::start();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let pattern = request.extensions().get::<MatchedPath>().map(|matched| matched.as_str().to_owned());
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+    let answer = next.run(request).await;
+    let (took, status) = (watch.elapsed(), answer.status().as_u16());
+    meters.answered(method.as_str(), pattern.as_deref(), status, took);
+    let id = answer.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let account = answer.extensions().get::<Who>().map(|who| who.0.as_str());
+    let peer = peer.map(tracing::field::display);
+    tracing::info!(id, %method, path, status, ms = milliseconds(took), account, peer, "request");
+    answer
+}
+
+/// Returns milliseconds with a decimal.
+fn milliseconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 10_000.0).round() / 10.0
+}

@@ -1,0 +1,182 @@
+//! `/metrics`: numbers for Prometheus.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::config::is_loopback;
+use crate::http::App;
+use crate::http::answer::blocking;
+use crate::ops::Peer;
+use crate::service::Service;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+/// Upper bounds, in seconds.
+const BUCKETS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRequest {
+    method: String,
+    path: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPath {
+    path: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRegion {
+    region: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfStatus {
+    status: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSchedule {
+    schedule: String,
+    result: String,
+}
+
+/// What is counted.
+pub(crate) struct Meters {
+    registry: Mutex<Registry>,
+    requests: Family<OfRequest, Counter>,
+    seconds: Family<OfPath, Histogram>,
+    connections: Gauge,
+    nbd_connections: Gauge,
+    actions: Family<OfStatus, Gauge>,
+    bytes: Family<OfRegion, Gauge>,
+    snapshots: Family<OfRegion, Gauge>,
+    volumes: Family<OfRegion, Gauge>,
+    open_disks: Family<OfRegion, Gauge>,
+    schedule_runs: Family<OfSchedule, Counter>,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        let mut meters = Self {
+            registry: Mutex::default(),
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            connections: Gauge::default(),
+            nbd_connections: Gauge::default(),
+            actions: Family::default(),
+            bytes: Family::default(),
+            snapshots: Family::default(),
+            volumes: Family::default(),
+            open_disks: Family::default(),
+            schedule_runs: Family::default(),
+        };
+        let mut all = Registry::with_prefix("icecore");
+        all.register("http_requests", "Requests that were answered", meters.requests.clone());
+        all.register("http_request_seconds", "Seconds until they were", meters.seconds.clone());
+        all.register("http_connections", "Connections at the moment", meters.connections.clone());
+        all.register("nbd_connections", "NBD connections at the moment", meters.nbd_connections.clone());
+        all.register("actions", "Actions, by how they are", meters.actions.clone());
+        all.register("repository_bytes", "What a repository takes on its disk", meters.bytes.clone());
+        all.register("snapshots", "Snapshots of a region", meters.snapshots.clone());
+        all.register("volumes", "Volumes and Droplets of a region", meters.volumes.clone());
+        all.register("open_disks", "Those of them that are open", meters.open_disks.clone());
+        all.register("schedule_runs", "Runs of schedules, by result", meters.schedule_runs.clone());
+        meters.registry = Mutex::new(all);
+        meters
+    }
+}
+
+impl Meters {
+    pub(crate) fn connected(&self) {
+        self.connections.inc();
+    }
+
+    pub(crate) fn disconnected(&self) {
+        self.connections.dec();
+    }
+
+    pub(crate) fn nbd_connected(&self) {
+        self.nbd_connections.inc();
+    }
+
+    pub(crate) fn nbd_disconnected(&self) {
+        self.nbd_connections.dec();
+    }
+
+    /// A request was answered. Paths are told as they are written in the API: there are only so many.
+    pub(super) fn answered(&self, method: &str, pattern: Option<&str>, status: u16, took: Duration) {
+        let path = pattern.unwrap_or("other").to_owned();
+        // Anything can be a method, and each would be a number of its own.
+        let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&method);
+        let method = if known { method } else { "other" }.to_owned();
+        self.seconds.get_or_create(&OfPath { path: path.clone() }).observe(took.as_secs_f64());
+        self.requests.get_or_create(&OfRequest { method, path, status }).inc();
+    }
+
+    /// A schedule has run.
+    pub(super) fn ran(&self, schedule: &str, well: bool) {
+        let result = if well { "ok" } else { "failed" }.to_owned();
+        self.schedule_runs.get_or_create(&OfSchedule { schedule: schedule.to_owned(), result }).inc();
+    }
+
+    /// Looks at what is not counted as it happens, and returns all as text.
+    fn text(&self, service: &Service) -> ApiResult<String> {
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.actions.clear();
+        for (status, count) in service.db().count_actions()? {
+            self.actions.get_or_create(&OfStatus { status }).set(count);
+        }
+        for (slug, pool) in service.pools() {
+            let region = OfRegion { region: slug.clone() };
+            let snapshots = icecore::list(pool.repo())?.snapshots.len() as u64;
+            self.snapshots.get_or_create(&region).set(gauge(snapshots));
+            let volumes = icecore::list_volumes(pool.repo())?.volumes.len() as u64;
+            self.volumes.get_or_create(&region).set(gauge(volumes));
+            self.bytes.get_or_create(&region).set(gauge(pool.disk_bytes()));
+            self.open_disks.get_or_create(&region).set(gauge(pool.open_disks() as u64));
+        }
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        encode(&mut text, &registry).map_err(ApiError::server)?;
+        Ok(text)
+    }
+}
+
+/// Answers who may know: with the token that is configured, or from this machine where none is.
+pub(super) async fn show(
+    State((app, meters)): State<(App, Arc<Meters>)>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let allowed = match &app.config().metrics.token {
+        Some(token) => {
+            let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+            // Digests: how long the comparison takes says nothing of the token.
+            blake3::hash(given.as_bytes()) == blake3::hash(token.as_bytes())
+        }
+        None => request.extensions().get::<Peer>().is_some_and(|peer| is_loopback(peer.0)),
+    };
+    if !allowed {
+        return Err(ApiError::unauthorized());
+    }
+    let text = blocking(move || meters.text(&app)).await?;
+    Ok(([(header::CONTENT_TYPE, TEXT)], text).into_response())
+}

@@ -1,0 +1,63 @@
+//! Operation: what those who run the server look at.
+
+mod health;
+pub(crate) mod log;
+pub(crate) mod metrics;
+pub(crate) mod schedule;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::extract::State;
+use axum::http::header;
+use axum::middleware::Next;
+use axum::middleware::from_fn_with_state;
+use axum::response::Response;
+use axum::routing::get;
+use futures_util::StreamExt;
+use tokio::sync::watch;
+
+use crate::http::App;
+use crate::ops::metrics::Meters;
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Adds to what is answered the paths for operators, and has every request logged and counted.
+///
+/// Streams of events end when `ending` becomes true: they would have no other end.
+pub(crate) fn around(
+    router: Router,
+    app: &App,
+    meters: &Arc<Meters>,
+    ending: watch::Receiver<bool>,
+) -> Router {
+    let state = (Arc::clone(app), Arc::clone(meters));
+    let own = Router::new()
+        .route("/healthz", get(health::check))
+        .route("/metrics", get(metrics::show))
+        .with_state(state.clone());
+    let router = router.merge(own).layer(from_fn_with_state(ending, end_events));
+    router.layer(from_fn_with_state(state, log::request))
+}
+
+async fn end_events(
+    State(mut ending): State<watch::Receiver<bool>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let answer = next.run(request).await;
+    let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if !kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
+        return answer;
+    }
+    let ended = async move {
+        // Where nobody can tell any more, it is the end.
+        let _ = ending.wait_for(|ending| *ending).await;
+    };
+    answer.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(ended))))
+}

@@ -1,0 +1,230 @@
+//! Work that is done again and again: what the configuration schedules, backups of Droplets, samples for the charts.
+//!
+//! A thread looks at the clock, and each run has a thread of its own: one that takes hours keeps no other from its time. Up to when
+//! the runs of a schedule are done stands in the database. What was missed while no server ran is done once.
+
+mod backups;
+mod tasks;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use icecore::Error;
+use icecore::Result;
+
+use crate::config::ScheduleConfig;
+use crate::ops::metrics::Meters;
+use crate::service::Service;
+use crate::words::cron::When;
+use crate::words::error::ApiResult;
+
+/// The clock is looked at after this time in any case: it may have been set.
+const LOOK_MS: u64 = 60_000;
+/// What samples are taken by.
+const USAGE: &str = "@hourly";
+
+/// What is done at its time.
+#[derive(Debug, Clone)]
+enum What {
+    /// What the configuration says.
+    Configured(ScheduleConfig),
+    /// A sample of what the repositories take.
+    Usage,
+    /// A backup of a Droplet of an account, by the number of that.
+    Backup { account: String, droplet: String },
+}
+
+/// Something, and its times.
+#[derive(Debug, Clone)]
+struct Entry {
+    /// By which its last run is remembered.
+    name: String,
+    when: When,
+    /// Whether it can be done at the moment.
+    ready: bool,
+    what: What,
+}
+
+/// Does everything at its time.
+pub(crate) struct Scheduler {
+    service: Arc<Service>,
+    meters: Arc<Meters>,
+    /// All but backups, which come and go.
+    fixed: Vec<Entry>,
+    running: Mutex<BTreeSet<String>>,
+    /// A run has ended, or all is to end.
+    changed: Condvar,
+    stopping: AtomicBool,
+}
+
+impl Scheduler {
+    /// Reads the schedules; nothing runs yet.
+    pub(crate) fn new(service: Arc<Service>, meters: Arc<Meters>) -> Result<Self> {
+        let mut fixed = vec![Entry {
+            // No name of a configured one has a slash.
+            name: "/usage".to_owned(),
+            when: When::parse(USAGE, "UTC")?,
+            ready: true,
+            what: What::Usage,
+        }];
+        for schedule in &service.config().schedules {
+            fixed.push(Entry {
+                name: schedule.name.clone(),
+                when: schedule.when()?,
+                ready: true,
+                what: What::Configured(schedule.clone()),
+            });
+        }
+        Ok(Self {
+            service,
+            meters,
+            fixed,
+            running: Mutex::default(),
+            changed: Condvar::new(),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// Begins to look at the clock.
+    pub(crate) fn start(self: &Arc<Self>) -> Result<JoinHandle<()>> {
+        let scheduler = Arc::clone(self);
+        let looking = move || {
+            while !scheduler.is_stopping() {
+                let wait = scheduler.begin_what_is_due();
+                let running = scheduler.lock();
+                if !scheduler.is_stopping() {
+                    drop(scheduler.changed.wait_timeout(running, wait));
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("schedules".to_owned()).spawn(looking);
+        thread.map_err(|error| Error::io("starting the schedules", error))
+    }
+
+    /// Ends all runs, in order, and waits for them. What was not done is done by the next server.
+    pub(crate) fn stop(&self) {
+        let mut running = self.lock();
+        self.stopping.store(true, Ordering::SeqCst);
+        self.changed.notify_all();
+        while !running.is_empty() {
+            running = self.changed.wait(running).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins what is due, and returns how long nothing else will be.
+    fn begin_what_is_due(self: &Arc<Self>) -> Duration {
+        let now = self.service.now_unix_ms();
+        match self.due(now) {
+            Ok(due) => due.into_iter().for_each(|entry| self.begin(entry, now)),
+            Err(error) => tracing::error!(%error, "what is due cannot be found out"),
+        }
+        let next = self.fixed.iter().filter_map(|entry| entry.when.next_after(now)).min();
+        let wait = next.and_then(|next| u64::try_from(next.saturating_sub(now)).ok()).unwrap_or(LOOK_MS);
+        Duration::from_millis(wait.clamp(1, LOOK_MS))
+    }
+
+    /// Returns what should run now. What has never run begins to count from now on.
+    fn due(&self, now: i64) -> ApiResult<Vec<Entry>> {
+        let db = self.service.db();
+        let mut due = Vec::new();
+        let backups = backups::entries(&self.service)?;
+        for entry in self.fixed.iter().chain(&backups) {
+            match db.schedule_done(&entry.name)? {
+                None => db.set_schedule_done(&entry.name, now)?,
+                Some(done) if entry.when.next_after(done).is_some_and(|next| next <= now) => {
+                    due.extend(entry.ready.then(|| entry.clone()));
+                }
+                // Where the clock was set back, its times count from now on.
+                Some(done) if done > now => db.set_schedule_done(&entry.name, now)?,
+                Some(_) => {}
+            }
+        }
+        let names: Vec<&str> = self.fixed.iter().chain(&backups).map(|entry| entry.name.as_str()).collect();
+        db.forget_schedules_but(&names)?;
+        Ok(due)
+    }
+
+    /// Does something in a thread of its own, unless it is being done still.
+    fn begin(self: &Arc<Self>, entry: Entry, now: i64) {
+        let name = entry.name.clone();
+        let mut running = self.lock();
+        if self.is_stopping() || !running.insert(name.clone()) {
+            return;
+        }
+        drop(running);
+        let scheduler = Arc::clone(self);
+        let run = move || scheduler.run(&entry, now);
+        if let Err(error) = thread::Builder::new().name("schedule".to_owned()).spawn(run) {
+            tracing::error!(schedule = name, %error, "no thread for a schedule");
+            self.lock().remove(&name);
+        }
+    }
+
+    /// Does something, and notes that it is done: also where it failed, for its next time is soon enough.
+    fn run(&self, entry: &Entry, now: i64) {
+        let _running = Mark(self, &entry.name);
+        let done = tasks::perform(self, &entry.what, entry.when.zone(), now);
+        if self.is_stopping() && done.is_err() {
+            return;
+        }
+        match &done {
+            Ok(()) => tracing::info!(schedule = entry.name, "done"),
+            Err(error) => tracing::error!(schedule = entry.name, %error, "a schedule went wrong"),
+        }
+        if matches!(entry.what, What::Configured(_)) {
+            self.meters.ran(&entry.name, done.is_ok());
+        }
+        if let Err(error) = self.service.db().set_schedule_done(&entry.name, now) {
+            tracing::error!(schedule = entry.name, %error, "that a schedule has run could not be noted");
+        }
+    }
+}
+
+/// Says that something runs, until it is dropped.
+struct Mark<'a>(&'a Scheduler, &'a str);
+
+impl Drop for Mark<'_> {
+    fn drop(&mut self) {
+        self.0.lock().remove(self.1);
+        self.0.changed.notify_all();
+    }
+}
+
+/// Ends what takes long when the scheduler is stopped, or its time is over.
+struct Until<'a> {
+    scheduler: &'a Scheduler,
+    end_unix_ms: Option<i64>,
+}
+
+impl icecore::Progress for Until<'_> {
+    fn total(&self, _meter: icecore::Meter, _total: u64) {}
+    fn advance(&self, _meter: icecore::Meter, _amount: u64) {}
+
+    fn cancelled(&self) -> bool {
+        self.scheduler.is_stopping()
+    }
+
+    fn time_is_up(&self) -> bool {
+        self.end_unix_ms.is_some_and(|end| self.scheduler.service.now_unix_ms() >= end)
+    }
+}
+
+#[cfg(test)]
+mod tests;

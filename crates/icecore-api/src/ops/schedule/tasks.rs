@@ -1,0 +1,334 @@
+//! What schedules do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use globset::GlobSet;
+use icecore::Depth;
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::ResourceKind;
+use icecore::Snapshot;
+use icecore::gc;
+use icecore::retention;
+use icecore::retention::Policy;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::config::Resource;
+use crate::config::ScheduleConfig;
+use crate::config::Task;
+use crate::ops::schedule::Scheduler;
+use crate::ops::schedule::Until;
+use crate::ops::schedule::What;
+use crate::ops::schedule::backups;
+use crate::pool::Pool;
+use crate::pool::labels;
+use crate::service::Service;
+use crate::service::Who;
+use crate::service::items::SnapshotItem;
+use crate::service::items::VolumeItem;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+/// Digits of the time in the name of a snapshot: of the day, and of the second in it.
+const DIGITS: [usize; 2] = [8, 6];
+/// The part of packs that may stay unused, as for `icecore gc`.
+const MAX_UNUSED: f64 = 0.05;
+const MINUTE_MS: i64 = 60_000;
+
+/// Does something. What goes wrong with one snapshot, volume or region does not keep the others from their turn.
+pub(super) fn perform(scheduler: &Scheduler, what: &What, zone: &TimeZone, now: i64) -> ApiResult<()> {
+    match what {
+        What::Usage => scheduler.service.sample_usage(),
+        What::Backup { account, droplet } => backups::perform(&scheduler.service, account, droplet),
+        What::Configured(schedule) => {
+            let run = Run { scheduler, schedule, zone, now };
+            match schedule.task {
+                Task::Snapshot => run.snapshot(),
+                Task::Prune => run.prune(|_| true),
+                Task::Gc => run.for_each_region(|pool| run.gc(pool)),
+                Task::Verify => run.for_each_region(|pool| run.verify(pool)),
+            }
+        }
+    }
+}
+
+/// A run of what the configuration says.
+struct Run<'a> {
+    scheduler: &'a Scheduler,
+    schedule: &'a ScheduleConfig,
+    zone: &'a TimeZone,
+    now: i64,
+}
+
+/// How many went wrong, and why the first did.
+#[derive(Default)]
+struct Failures {
+    count: usize,
+    first: Option<ApiError>,
+}
+
+impl Failures {
+    fn note<T>(&mut self, of: &str, done: ApiResult<T>) {
+        if let Err(error) = done {
+            tracing::warn!(of, %error, "left out by a schedule");
+            self.count += 1;
+            self.first.get_or_insert(error);
+        }
+    }
+
+    fn result(self) -> ApiResult<()> {
+        match self.first {
+            None => Ok(()),
+            Some(error) if self.count == 1 => Err(error),
+            Some(error) => {
+                let message = format!("{} went wrong, the first because: {}", self.count, error.message);
+                Err(ApiError { message, ..error })
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    fn service(&self) -> &Arc<Service> {
+        &self.scheduler.service
+    }
+
+    fn accounts(&self) -> Vec<Who> {
+        let all = self.service().config().accounts.iter().map(|account| &account.name);
+        let wanted =
+            |name: &&String| self.schedule.accounts.is_empty() || self.schedule.accounts.contains(name);
+        all.filter(wanted).cloned().map(Who).collect()
+    }
+
+    fn wants_region(&self, slug: &str) -> bool {
+        self.schedule.regions.is_empty() || self.schedule.regions.iter().any(|region| region == slug)
+    }
+
+    fn wants_kind(&self, kind: ResourceKind) -> bool {
+        let of = match kind {
+            ResourceKind::Droplet => Resource::Droplet,
+            ResourceKind::Volume => Resource::Volume,
+        };
+        self.schedule.of.is_empty() || self.schedule.of.contains(&of)
+    }
+
+    fn wants_tags(&self, tags: &[String]) -> bool {
+        let wanted = &self.schedule.tags;
+        wanted.is_empty()
+            || wanted.iter().any(|wanted| tags.iter().any(|tag| tag.eq_ignore_ascii_case(wanted)))
+    }
+
+    fn go_on(&self) -> ApiResult<()> {
+        match self.scheduler.is_stopping() {
+            true => Err(Error::new(ErrorKind::Interrupted, "the server is being stopped").into()),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes a snapshot of each, and deletes old ones of this schedule.
+    fn snapshot(&self) -> ApiResult<()> {
+        let globs = self.schedule.globs()?;
+        let name = snapshot_name(&self.schedule.name, self.now, self.zone);
+        let mut failures = Failures::default();
+        for who in self.accounts() {
+            for disk in self.disks(&who, &globs)? {
+                self.go_on()?;
+                let taken = match disk.info.kind {
+                    ResourceKind::Volume => self.snapshot_volume(&who, &disk, &name),
+                    ResourceKind::Droplet => backups::snapshot(self.service(), &who, &disk, &name),
+                };
+                failures.note(disk.name(), taken);
+            }
+        }
+        if self.schedule.keep.is_some() {
+            failures
+                .note("prune", self.prune(|snapshot| is_of_schedule(&snapshot.name, &self.schedule.name)));
+        }
+        failures.result()
+    }
+
+    fn disks(&self, who: &Who, globs: &GlobSet) -> ApiResult<Vec<VolumeItem>> {
+        let mut found = Vec::new();
+        for kind in [ResourceKind::Volume, ResourceKind::Droplet] {
+            if self.wants_kind(kind) {
+                found.extend(self.service().disks(who, kind)?);
+            }
+        }
+        found.retain(|disk| {
+            self.wants_region(&disk.pool.slug)
+                && (globs.is_empty() || globs.is_match(disk.name()))
+                && self.wants_tags(&disk.tags())
+        });
+        Ok(found)
+    }
+
+    fn snapshot_volume(&self, who: &Who, disk: &VolumeItem, name: &str) -> ApiResult<()> {
+        match self.service().take_volume_snapshot(who, &disk.id().to_string(), name, &[]) {
+            // It was taken by a run that was interrupted after that.
+            Err(error) if error.status == 409 && self.has_snapshot(who, disk, name)? => Ok(()),
+            taken => taken.map(drop),
+        }
+    }
+
+    fn has_snapshot(&self, who: &Who, disk: &VolumeItem, name: &str) -> ApiResult<bool> {
+        let there = self.service().snapshots_of_volume(who, &disk.id().to_string())?;
+        Ok(there.iter().any(|item| item.snapshot.name == name))
+    }
+
+    /// Deletes the snapshots, of those that `choose` chooses, that the policy does not keep.
+    fn prune(&self, choose: impl Fn(&Snapshot) -> bool) -> ApiResult<()> {
+        let policy = match &self.schedule.keep {
+            Some(keep) => keep.policy()?,
+            None => return Ok(()),
+        };
+        let mut failures = Failures::default();
+        for who in self.accounts() {
+            failures.note(&who.0, self.prune_account(&who, &policy, &choose));
+        }
+        failures.result()
+    }
+
+    fn prune_account(&self, who: &Who, policy: &Policy, choose: impl Fn(&Snapshot) -> bool) -> ApiResult<()> {
+        let globs = self.schedule.globs()?;
+        let names = self.names_of_disks(who)?;
+        let mut items = self.service().snapshots(who)?;
+        items.retain(|item| choose(&item.snapshot) && self.wants_snapshot(item, &globs, &names));
+        let snapshots: Vec<Snapshot> = items.iter().map(|item| item.snapshot.clone()).collect();
+        let plan = retention::plan(&snapshots, policy, self.now, self.zone)?;
+        let mut failures = Failures::default();
+        for going in plan.going() {
+            self.go_on()?;
+            let Some(item) = items.iter().find(|item| item.snapshot.id == going.id) else { continue };
+            match self.service().delete_snapshot(item) {
+                // It is gone, or read at the moment, and its next time is soon enough.
+                Err(error) if matches!(error.status, 404 | 409) => {
+                    tracing::info!(snapshot = %going.id, %error, "not deleted by a schedule");
+                }
+                done => {
+                    if done.is_ok() {
+                        tracing::info!(snapshot = %going.id, name = going.name, schedule = self.schedule.name, "deleted");
+                    }
+                    failures.note(&going.name, done);
+                }
+            }
+        }
+        failures.result()
+    }
+
+    /// Returns the names in the API of disks that are there, by their ids in it.
+    fn names_of_disks(&self, who: &Who) -> ApiResult<BTreeMap<String, VolumeItem>> {
+        let mut names = BTreeMap::new();
+        for kind in [ResourceKind::Volume, ResourceKind::Droplet] {
+            for disk in self.service().disks(who, kind)? {
+                names.insert(disk.id().to_string(), disk);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Tells whether a snapshot is one that this schedule is about. Tags are its own, or those of what it was taken of.
+    fn wants_snapshot(
+        &self,
+        item: &SnapshotItem,
+        globs: &GlobSet,
+        disks: &BTreeMap<String, VolumeItem>,
+    ) -> bool {
+        let snapshot = &item.snapshot;
+        let of = labels::id(&snapshot.labels, labels::RESOURCE).map(|id| id.to_string());
+        let disk = disks.get(of.as_deref().unwrap_or(&item.resource_id));
+        let name = disk.map_or(snapshot.resource.as_str(), VolumeItem::name);
+        let kind = labels::text(&snapshot.labels, labels::TYPE).unwrap_or(labels::TYPE_SNAPSHOT);
+        kind == labels::TYPE_SNAPSHOT
+            && self.wants_kind(snapshot.kind)
+            && item.pools.iter().all(|pool| self.wants_region(&pool.slug))
+            && (globs.is_empty() || globs.is_match(name))
+            && (self.wants_tags(&snapshot.tags) || disk.is_some_and(|disk| self.wants_tags(&disk.tags())))
+    }
+
+    fn for_each_region(&self, act: impl Fn(&Pool) -> icecore::Result<()>) -> ApiResult<()> {
+        let mut failures = Failures::default();
+        for (slug, pool) in self.service().pools() {
+            if self.wants_region(slug) {
+                self.go_on()?;
+                failures.note(slug, act(pool).map_err(ApiError::from));
+            }
+        }
+        failures.result()
+    }
+
+    fn gc(&self, pool: &Pool) -> icecore::Result<()> {
+        let repo = pool.another_handle()?;
+        let progress = Until { scheduler: self.scheduler, end_unix_ms: None };
+        let plan = gc::plan(&repo, &gc::GcOptions { max_unused: MAX_UNUSED }, &progress)?;
+        let totals = gc::apply(&repo, plan, &progress)?;
+        tracing::info!(region = pool.slug, freed_bytes = totals.freed_bytes, "gave back space");
+        Ok(())
+    }
+
+    fn verify(&self, pool: &Pool) -> icecore::Result<()> {
+        let repo = pool.another_handle()?;
+        let length_ms = |minutes: u64| i64::try_from(minutes).unwrap_or(i64::MAX).saturating_mul(MINUTE_MS);
+        let begun = self.service().now_unix_ms();
+        let end_unix_ms = self.schedule.minutes.map(|minutes| begun.saturating_add(length_ms(minutes)));
+        let progress = Until { scheduler: self.scheduler, end_unix_ms };
+        let depth = match self.schedule.share {
+            share if share >= 1.0 => Depth::ReadData,
+            share if share > 0.0 => Depth::Sample { part: share, seed: self.now.unsigned_abs() },
+            _ => Depth::Structure,
+        };
+        let report = icecore::verify_and_note(&repo, None, depth, self.now, &progress)?;
+        for finding in &report.findings {
+            tracing::error!(region = pool.slug, object = %finding.object, problem = %finding.problem, "damage");
+        }
+        match report.findings.len() {
+            0 => Ok(()),
+            count => {
+                let message = format!("{count} findings in the repository of the region {}", pool.slug);
+                Err(Error::new(ErrorKind::Corrupt, message)
+                    .with_hint("the log names them; `icecore verify` tells which snapshots they are in"))
+            }
+        }
+    }
+}
+
+/// Returns the name of a snapshot that a schedule takes at some time.
+fn snapshot_name(schedule: &str, unix_ms: i64, zone: &TimeZone) -> String {
+    let time = Timestamp::from_millisecond(unix_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    let time = jiff::ZonedDateTime::new(time, zone.clone());
+    format!("{schedule}-{}", time.strftime("%Y%m%d-%H%M%S"))
+}
+
+/// Tells whether a schedule has given this name. A snapshot that was renamed is none of its any more.
+fn is_of_schedule(name: &str, schedule: &str) -> bool {
+    let Some(time) = name.strip_prefix(schedule).and_then(|rest| rest.strip_prefix('-')) else {
+        return false;
+    };
+    let parts: Vec<&str> = time.split('-').collect();
+    let is_time = |(part, digits): (&&str, usize)| {
+        part.len() == digits && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    parts.len() == DIGITS.len() && parts.iter().zip(DIGITS).all(is_time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_knows_its_own_snapshots_by_their_names() {
+        let name = snapshot_name("nightly", 1_595_954_862_000, &TimeZone::UTC);
+        assert_eq!(name, "nightly-20200728-164742");
+        assert!(is_of_schedule(&name, "nightly"));
+        for other in [
+            "nightly",
+            "nightly-",
+            "nightly-20200728",
+            "nightly-2-20200728-164742",
+            "nightly-20200728-16474x",
+        ] {
+            assert!(!is_of_schedule(other, "nightly"), "{other}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use crate::config;
+use crate::ops::schedule::Entry;
+use crate::ops::schedule::LOOK_MS;
+use crate::ops::schedule::Scheduler;
+use crate::service::Service;
+use crate::service::Who;
+use crate::service::volumes::VolumeRequest;
+use crate::words::clock::Clock;
+
+/// A clock that is set.
+struct SetClock(AtomicI64);
+
+impl Clock for SetClock {
+    fn now_unix_ms(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A server without sockets, whose time is set.
+struct Place {
+    dir: TempDir,
+    clock: Arc<SetClock>,
+    scheduler: Arc<Scheduler>,
+    text: String,
+}
+
+fn ms(text: &str) -> i64 {
+    text.parse::<Timestamp>().unwrap().as_millisecond()
+}
+
+fn open(dir: &TempDir, clock: &Arc<SetClock>, text: &str) -> Arc<Scheduler> {
+    let config = config::parse(text, dir.path()).unwrap();
+    let service = Arc::new(Service::open(config, Arc::clone(clock) as Arc<dyn Clock>).unwrap());
+    Arc::new(Scheduler::new(service, Arc::default()).unwrap())
+}
+
+impl Place {
+    fn new(at: &str, schedules: &str) -> Self {
+        let text = format!(
+            "[regions.here]\nrepository = \"here\"\n[[account]]\nname = \"ann\"\nemail = \"ann@example.com\"\n\
+             [[account]]\nname = \"bob\"\nemail = \"bob@example.com\"\n{schedules}"
+        );
+        let dir = TempDir::new().unwrap();
+        let clock = Arc::new(SetClock(AtomicI64::new(ms(at))));
+        let scheduler = open(&dir, &clock, &text);
+        let place = Self { dir, clock, scheduler, text };
+        assert_eq!(place.at(at), [""; 0], "what is new is not due");
+        place
+    }
+
+    /// The server ends, and another one begins.
+    fn restart(&mut self) {
+        self.scheduler.stop();
+        self.scheduler = open(&self.dir, &self.clock, &self.text);
+    }
+
+    /// Does what is due at some time, and returns its names.
+    fn at(&self, time: &str) -> Vec<String> {
+        self.clock.0.store(ms(time), Ordering::SeqCst);
+        let due = self.scheduler.due(ms(time)).unwrap();
+        let due: Vec<Entry> = due.into_iter().filter(|entry| !entry.name.starts_with('/')).collect();
+        due.iter().for_each(|entry| self.scheduler.run(entry, ms(time)));
+        due.into_iter().map(|entry| entry.name).collect()
+    }
+
+    fn volume(&self, account: &str, name: &str, tags: &[&str]) {
+        let request = VolumeRequest {
+            name: name.to_owned(),
+            region: Some("here".to_owned()),
+            size_gigabytes: Some(1),
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            ..VolumeRequest::default()
+        };
+        self.scheduler.service.create_volume(&Who(account.to_owned()), &request).unwrap();
+    }
+
+    fn snapshots(&self, account: &str) -> Vec<String> {
+        let all = self.scheduler.service.snapshots(&Who(account.to_owned())).unwrap();
+        all.iter().map(|item| format!("{} {}", item.snapshot.resource, item.snapshot.name)).collect()
+    }
+}
+
+#[test]
+fn what_was_missed_while_no_server_ran_is_done_once() {
+    let nightly = "[[schedule]]\nname = \"nightly\"\ncron = \"30 2 * * *\"\ntask = \"snapshot\"\n";
+    let mut place = Place::new("2026-11-01T12:00:00Z", nightly);
+    place.volume("ann", "db", &[]);
+    assert!(place.at("2026-11-02T02:29:59Z").is_empty());
+    assert_eq!(place.at("2026-11-02T02:30:00Z"), ["nightly"]);
+    assert!(place.at("2026-11-02T02:30:01Z").is_empty());
+    place.restart();
+    assert_eq!(place.at("2026-11-09T10:00:00Z"), ["nightly"]);
+    assert!(place.at("2026-11-09T10:00:01Z").is_empty());
+    assert_eq!(place.at("2026-11-10T02:30:00Z"), ["nightly"]);
+    let names =
+        ["20261102-023000", "20261109-100000", "20261110-023000"].map(|time| format!("db nightly-{time}"));
+    assert_eq!(place.snapshots("ann"), names);
+    // A clock that was wrong by years does not stop it for years.
+    assert_eq!(place.at("2036-01-01T00:00:00Z"), ["nightly"]);
+    assert!(place.at("2026-11-11T00:00:00Z").is_empty());
+    assert_eq!(place.at("2026-11-11T02:30:00Z"), ["nightly"]);
+}
+
+#[test]
+fn only_what_is_chosen_is_kept_in_snapshots_and_only_its_own_go() {
+    let schedule = "[[schedule]]\nname = \"prod\"\ncron = \"@daily\"\ntask = \"snapshot\"\nnames = [\"db-*\"]\ntags = [\"prod\"]\n\
+                    accounts = [\"ann\"]\nof = [\"volume\"]\nkeep = { last = 2 }\n";
+    let place = Place::new("2026-11-01T12:00:00Z", schedule);
+    place.volume("ann", "db-1", &["prod"]);
+    place.volume("ann", "db-2", &[]);
+    place.volume("ann", "web", &["prod"]);
+    place.volume("bob", "db-3", &["prod"]);
+    let ann = Who("ann".to_owned());
+    let id = place.scheduler.service.volumes(&ann).unwrap()[0].id().to_string();
+    place.scheduler.service.take_volume_snapshot(&ann, &id, "by hand", &[]).unwrap();
+    for day in ["02", "03", "04", "05"] {
+        assert_eq!(place.at(&format!("2026-11-{day}T00:00:00Z")), ["prod"]);
+    }
+    assert_eq!(
+        place.snapshots("ann"),
+        ["db-1 by hand", "db-1 prod-20261104-000000", "db-1 prod-20261105-000000"]
+    );
+    assert!(place.snapshots("bob").is_empty());
+}
+
+#[test]
+fn prune_gc_and_verify_run_over_all_regions() {
+    let schedules = "[[schedule]]\nname = \"old\"\ncron = \"@daily\"\ntask = \"prune\"\nkeep = { within = \"36h\" }\n\
+                     [[schedule]]\nname = \"space\"\ncron = \"@daily\"\ntask = \"gc\"\n\
+                     [[schedule]]\nname = \"check\"\ncron = \"@daily\"\ntask = \"verify\"\nshare = 0.5\n";
+    let place = Place::new("2026-11-01T12:00:00Z", schedules);
+    place.volume("ann", "db", &[]);
+    let ann = Who("ann".to_owned());
+    let id = place.scheduler.service.volumes(&ann).unwrap()[0].id().to_string();
+    let take =
+        |name: &str| place.scheduler.service.take_volume_snapshot(&ann, &id, name, &[]).map(drop).unwrap();
+    take("first");
+    assert_eq!(place.at("2026-11-02T00:00:00Z"), ["old", "space", "check"]);
+    take("second");
+    assert_eq!(place.at("2026-11-03T00:00:00Z").len(), 3);
+    assert_eq!(place.snapshots("ann"), ["db first", "db second"]);
+    assert_eq!(place.at("2026-11-03T13:00:00Z").len(), 0);
+    assert_eq!(place.at("2026-11-04T00:00:00Z").len(), 3);
+    assert!(place.snapshots("ann").is_empty(), "both are older than a day and a half");
+    let place_of = place.dir.path().join("here/config");
+    std::fs::remove_file(place_of).unwrap();
+    // A region that fails fails its schedules, and no others; each waits for its next time.
+    assert_eq!(place.at("2026-11-05T00:00:00Z").len(), 3);
+    assert!(place.at("2026-11-05T00:01:00Z").is_empty());
+}
+
+#[test]
+fn the_thread_runs_what_is_due_and_ends() {
+    let place =
+        Place::new("2026-11-01T12:00:00Z", "[[schedule]]\nname = \"a\"\ncron = \"@hourly\"\ntask = \"gc\"\n");
+    place.clock.0.store(ms("2026-11-01T13:00:00Z"), Ordering::SeqCst);
+    let wait = place.scheduler.begin_what_is_due();
+    assert_eq!(
+        wait,
+        Duration::from_millis(LOOK_MS),
+        "the next full hour is further away than a look at the clock"
+    );
+    let thread = place.scheduler.start().unwrap();
+    place.scheduler.stop();
+    thread.join().unwrap();
+    let done = place.scheduler.service.db().schedule_done("a").unwrap();
+    let times = ["2026-11-01T12:00:00Z", "2026-11-01T13:00:00Z"].map(|time| Some(ms(time)));
+    assert!(times.contains(&done), "it was done, or is left to the next server: {done:?}");
+    assert!(place.scheduler.lock().is_empty());
+}

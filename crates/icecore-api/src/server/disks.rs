@@ -1,0 +1,99 @@
+//! The thread that serves disks over NBD.
+
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Result;
+use icecore_nbd::Event;
+use icecore_nbd::Events;
+use icecore_nbd::Limits;
+use icecore_nbd::Listener;
+use icecore_nbd::Server;
+use icecore_nbd::Stopper;
+
+use crate::ops::metrics::Meters;
+use crate::pool::exports::Served;
+use crate::service::Service;
+
+/// Memory for what NBD clients read and write at the moment.
+const MEMORY_BYTES: usize = 64 << 20;
+
+/// Disks that are served.
+pub(super) struct Disks {
+    stopper: Stopper,
+    thread: thread::JoinHandle<io::Result<icecore_nbd::Report>>,
+}
+
+impl Disks {
+    /// Starts to serve them.
+    pub(super) fn serve(service: &Service, meters: &Arc<Meters>) -> Result<Self> {
+        let starting = |error| Error::io("starting to serve disks", error);
+        let mut listeners: Vec<Listener> = vec![bind(&service.nbd().0)?.into()];
+        if let Some(address) = service.config().nbd.listen {
+            let listener = std::net::TcpListener::bind(address)
+                .map_err(|error| Error::io(format!("binding {address} for disks"), error))?;
+            listeners.push(listener.into());
+        }
+        let limits = Limits { memory_bytes: MEMORY_BYTES, ..Limits::default() };
+        let exports = Arc::new(Served(service.pools().clone()));
+        let events = Arc::new(Telling(Arc::clone(meters)));
+        let server = Server::with_events(exports, limits, events).map_err(starting)?;
+        let stopper = server.stopper();
+        let thread = thread::Builder::new().name("nbd".to_owned()).spawn(move || server.serve(&listeners));
+        Ok(Self { stopper, thread: thread.map_err(starting)? })
+    }
+
+    /// Ends it. What was written is synced, and disks are closed.
+    pub(super) fn stop(self) {
+        self.stopper.stop();
+        match self.thread.join() {
+            Ok(Ok(report)) => {
+                for export in report.unsynced {
+                    tracing::error!(%export, "what was written to a disk may not be on the medium");
+                }
+            }
+            _ => tracing::error!("the NBD server did not end well"),
+        }
+    }
+}
+
+/// Logs what happens, and counts it.
+struct Telling(Arc<Meters>);
+
+impl Events for Telling {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Connected { connection, peer } => {
+                self.0.nbd_connected();
+                tracing::debug!(connection, peer, "NBD client");
+            }
+            Event::Opened { connection, export } => tracing::info!(connection, export, "disk in use"),
+            Event::Disconnected { connection, problem } => {
+                self.0.nbd_disconnected();
+                tracing::debug!(connection, problem, "NBD client has gone");
+            }
+            Event::Refused { problem } => tracing::warn!(problem, "NBD client refused"),
+            Event::RequestFailed { export, command, offset, length, error, .. } => {
+                tracing::error!(export, command, offset, length, %error, "a disk failed");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Binds a unix socket in the directory of the server, where nobody else has one.
+fn bind(path: &Path) -> Result<UnixListener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        let message = format!("another process serves at {}", path.display());
+        return Err(Error::new(ErrorKind::InUse, message)
+            .with_hint("stop that one, or give this one another state_dir"));
+    }
+    // One of a process that has ended.
+    let _ = std::fs::remove_file(path);
+    UnixListener::bind(path).map_err(|error| Error::io(format!("binding {}", path.display()), error))
+}

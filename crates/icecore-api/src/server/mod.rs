@@ -1,0 +1,203 @@
+//! The server as a whole: sockets, threads, the end.
+
+mod disks;
+mod listen;
+mod tls;
+
+use std::fs::File;
+use std::fs::TryLockError;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Result;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::config;
+use crate::config::Config;
+use crate::http;
+use crate::ops;
+use crate::ops::metrics::Meters;
+use crate::ops::schedule::Scheduler;
+use crate::panel;
+use crate::server::disks::Disks;
+use crate::server::listen::Listening;
+use crate::server::tls::Tls;
+use crate::service::Service;
+use crate::service::make_private_dir;
+use crate::words::clock::Clock;
+
+/// The file in the state directory that a running server has locked.
+const LOCK: &str = "lock";
+
+/// Steers a server from another thread. All clones steer the same one.
+#[derive(Debug, Clone)]
+pub struct Controls(Arc<watch::Sender<Wanted>>);
+
+/// What a server was told.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wanted {
+    stop: bool,
+    /// How often the certificate was to be read again.
+    reloads: u64,
+}
+
+impl Default for Controls {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(Wanted::default())))
+    }
+}
+
+impl Controls {
+    /// Ends the server: nobody is accepted any more, and requests that have begun are answered.
+    pub fn stop(&self) {
+        self.0.send_modify(|wanted| wanted.stop = true);
+    }
+
+    /// Has the certificate read again.
+    pub fn reload(&self) {
+        self.0.send_modify(|wanted| wanted.reloads += 1);
+    }
+
+    async fn stopped(&self) {
+        // The sender is in here, so that waiting ends with what is waited for.
+        let _ = self.0.subscribe().wait_for(|wanted| wanted.stop).await;
+    }
+}
+
+/// A server that takes requests.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// Where.
+    pub address: SocketAddr,
+    /// Whether over TLS.
+    pub encrypted: bool,
+    /// The unix socket of the disks.
+    pub nbd_socket: PathBuf,
+}
+
+/// Serves a configuration until it is told to stop; `ready` is called when it takes requests.
+///
+/// # Errors
+/// `InUse` if another server has the state directory; those of opening what is configured, and of the sockets.
+pub fn serve(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    ready: impl FnOnce(&Running),
+    controls: &Controls,
+) -> Result<()> {
+    config::check(&config)?;
+    let _lock = lock(&config)?;
+    let tls = config.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new);
+    let service = Arc::new(Service::open(config, clock)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::io("starting the server", error))?;
+    let listener = runtime.block_on(bind(service.config().server.listen))?;
+    // Before anybody uses a disk: one that was being restored is restored again.
+    service.resume().map_err(|error| Error::new(ErrorKind::Io, error.message))?;
+    let served = serve_all(&service, &runtime, listener, tls, ready, controls);
+    service.stop_jobs();
+    // What blocks and was not waited for may go on until here.
+    runtime.shutdown_timeout(Duration::from_secs(service.config().server.stop_seconds));
+    served
+}
+
+/// Serves until it is told to stop, and ends all but jobs.
+fn serve_all(
+    service: &Arc<Service>,
+    runtime: &Runtime,
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    ready: impl FnOnce(&Running),
+    controls: &Controls,
+) -> Result<()> {
+    let address = listener.local_addr().map_err(|error| Error::io("looking at a socket", error))?;
+    let running = Running { address, encrypted: tls.is_some(), nbd_socket: service.nbd().0.clone() };
+    let meters = Arc::new(Meters::default());
+    let scheduler = Arc::new(Scheduler::new(Arc::clone(service), Arc::clone(&meters))?);
+    let disks = Disks::serve(service, &meters)?;
+    let schedules = match scheduler.start() {
+        Ok(schedules) => schedules,
+        Err(error) => {
+            disks.stop();
+            return Err(error);
+        }
+    };
+    let (end, ending) = watch::channel(false);
+    let router = http::router(service, panel::router(service));
+    let router = ops::around(router, service, &meters, ending);
+    let listening = Listening {
+        router: http::outermost(router),
+        tls: tls.clone(),
+        limits: service.config().requests.clone(),
+        meters,
+    };
+    tracing::info!(%address, encrypted = running.encrypted, "serving");
+    ready(&running);
+    let patience = Duration::from_secs(service.config().server.stop_seconds);
+    runtime.block_on(async {
+        let reloading = tokio::spawn(reload(tls, controls.0.subscribe()));
+        let stopped = async {
+            controls.stopped().await;
+            // Whoever waits for news of actions does not have to.
+            end.send_replace(true);
+        };
+        listening.run(listener, stopped, patience).await;
+        reloading.abort();
+    });
+    tracing::info!("no requests any more; closing disks");
+    scheduler.stop();
+    if schedules.join().is_err() {
+        tracing::error!("the schedules did not end well");
+    }
+    disks.stop();
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            Error::new(ErrorKind::InUse, format!("another program listens at {address}"))
+                .with_hint("choose another port")
+        }
+        _ => Error::io(format!("binding {address}"), error),
+    })
+}
+
+/// Reads the certificate again, whenever that is wanted.
+async fn reload(tls: Option<Arc<Tls>>, mut wanted: watch::Receiver<Wanted>) {
+    let mut done = wanted.borrow_and_update().reloads;
+    while wanted.changed().await.is_ok() {
+        let now = wanted.borrow_and_update().reloads;
+        if now != done
+            && let Some(tls) = &tls
+        {
+            tls.reload();
+        }
+        done = now;
+    }
+}
+
+/// Makes sure that no other server works with the same state. The lock ends with the process, however that ends.
+fn lock(config: &Config) -> Result<File> {
+    let dir = &config.server.state_dir;
+    make_private_dir(dir)?;
+    let path = dir.join(LOCK);
+    let locking = |error| Error::io(format!("locking {}", path.display()), error);
+    let file = File::options().create(true).write(true).truncate(false).open(&path).map_err(locking)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let message = format!("another server works with the state in {}", dir.display());
+            Err(Error::new(ErrorKind::InUse, message)
+                .with_hint("stop that one, or give this one another state_dir"))
+        }
+        Err(TryLockError::Error(error)) => Err(locking(error)),
+    }
+}

@@ -1,0 +1,81 @@
+//! TLS: the certificate, and how it is replaced while the server runs.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Result;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::pki_types::pem::Error as PemError;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+
+use crate::config::TlsConfig;
+
+/// What connections are encrypted with.
+pub(super) struct Tls {
+    files: TlsConfig,
+    current: RwLock<Arc<ServerConfig>>,
+}
+
+impl Tls {
+    /// Reads the certificate and its key.
+    pub(super) fn open(files: &TlsConfig) -> Result<Self> {
+        Ok(Self { files: files.clone(), current: RwLock::new(read(files)?) })
+    }
+
+    /// Reads them again, for connections from now on. Where that fails, the ones before stay.
+    pub(super) fn reload(&self) {
+        match read(&self.files) {
+            Ok(read) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = read;
+                tracing::info!(certificate = %self.files.certificate.display(), "the certificate was read again");
+            }
+            Err(error) => tracing::error!(%error, "the certificate stays as it was"),
+        }
+    }
+
+    /// Returns what the next connection is encrypted with.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+fn read(files: &TlsConfig) -> Result<Arc<ServerConfig>> {
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| unreadable(&files.certificate, error))?;
+    if certificates.is_empty() {
+        return Err(unreadable(&files.certificate, PemError::NoItemsFound));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| unreadable(&files.key, error))?;
+    let unfit = |error| {
+        let message = format!(
+            "the certificate {} and the key {} cannot be used: {error}",
+            files.certificate.display(),
+            files.key.display()
+        );
+        Error::new(ErrorKind::InvalidInput, message)
+            .with_hint("name the key that the certificate was made for")
+    };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
+        .map_err(unfit)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn unreadable(path: &Path, error: PemError) -> Error {
+    match error {
+        PemError::Io(error) => Error::io(format!("reading {}", path.display()), error),
+        error => Error::new(ErrorKind::InvalidInput, format!("{} cannot be used: {error:?}", path.display()))
+            .with_hint("a PEM file is needed, as acme clients write them"),
+    }
+}

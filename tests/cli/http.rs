@@ -1,0 +1,164 @@
+//! `icecore serve` and `icecore token`: the server as a process. What it answers is tested with the crate.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+use std::process::Child;
+use std::process::Stdio;
+
+use rustix::process::Pid;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::Place;
+
+/// A server that runs, as a process.
+struct Serving {
+    child: Child,
+    said: Value,
+}
+
+impl Serving {
+    fn start(place: &Place, arguments: &[&str]) -> Self {
+        let mut program = place.program();
+        program.args(["-o", "json", "serve", "--listen", "0"]).args(arguments);
+        let mut child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        Self { child, said: serde_json::from_str::<Value>(&line).unwrap()["result"].take() }
+    }
+
+    fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.said["address"].as_str().unwrap()).unwrap()
+    }
+
+    /// Asks, and returns all of the answer.
+    fn get(&self, path: &str, token: &str) -> String {
+        let mut stream = self.connect();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    fn ends_with(mut self, code: i32) {
+        assert_eq!(self.child.wait().unwrap().code(), Some(code));
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // One that has ended is not there any more.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_newcomer_needs_two_commands() {
+    let place = Place::with_snapshot();
+    let token = place.run(&["token", "create", "first"]).exits(0);
+    assert!(token.err.contains("the only time"), "{token:?}");
+    let token = token.out.trim();
+    let serving = Serving::start(&place, &[]);
+    let answer = serving.get("/v2/snapshots", token);
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"name\":\"base\""), "{answer}");
+    let tokens = place.result(&["token", "list"]);
+    assert!(tokens["tokens"][0]["last_used"].is_string(), "{tokens}");
+    assert!(!tokens.to_string().contains(token));
+    // A token that is revoked while the server runs is useless from then on.
+    place.run(&["token", "revoke", "1"]).exits(0);
+    assert!(serving.get("/v2/snapshots", token).starts_with("HTTP/1.1 401"));
+    place.run(&["token", "revoke", "1"]).exits(3);
+    serving.signal(Signal::TERM);
+    serving.ends_with(0);
+}
+
+#[test]
+fn what_cannot_be_served_is_told() {
+    let place = Place::new();
+    let serving = Serving::start(&place, &[]);
+    place.run(&["serve", "--listen", "0"]).exits(5).says(&["another server", "state_dir"]);
+    serving.signal(Signal::INT);
+    serving.ends_with(0);
+    place.run(&["serve", "--listen", "0.0.0.0:0"]).exits(2).says(&["TLS"]);
+    place.run(&["serve", "--config", "nowhere.toml"]).exits(3).says(&["nowhere.toml"]);
+    place.run(&["token", "create", "x", "--account", "nobody"]).exits(3).says(&["nobody", "local"]);
+    place.run(&["token", "create", " "]).exits(2);
+}
+
+#[test]
+fn the_configuration_is_found_and_says_what_is_served() {
+    let place = Place::new();
+    let dir = place.path("home/.config/icecore");
+    std::fs::create_dir_all(&dir).unwrap();
+    let text =
+        "[regions.nyc1]\nrepository = \"one\"\n[[account]]\nname = \"ann\"\nemail = \"ann@example.com\"\n";
+    std::fs::write(dir.join("server.toml"), text).unwrap();
+    let token = place.result(&["token", "create", "x"]);
+    assert_eq!(token["account"], "ann");
+    let serving = Serving::start(&place, &[]);
+    assert_eq!(serving.said["regions"], serde_json::json!(["nyc1"]));
+    assert!(dir.join("one/config").exists() && dir.join("state/icecore.sqlite").exists());
+    let answer = serving.get("/v2/account", token["token"].as_str().unwrap());
+    assert!(answer.contains("ann@example.com"), "{answer}");
+}
+
+#[test]
+fn each_request_is_a_line_of_the_log_without_its_secrets() {
+    let place = Place::new();
+    let text = "[regions.local]\nrepository = \"repo\"\n[log]\nformat = \"json\"\n";
+    std::fs::write(place.path("server.toml"), text).unwrap();
+    let config = ["--config", "server.toml"];
+    let token = place.run(&[&["token", "create", "x"], &config[..]].concat()).exits(0).out;
+    let mut serving = Serving::start(&place, &config);
+    let answer = serving.get("/v2/volumes?name=hidden", token.trim());
+    serving.get("/v2/volumes", "a-wrong-token");
+    serving.signal(Signal::TERM);
+    let mut log = String::new();
+    serving.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    serving.ends_with(0);
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let requests: Vec<&Value> = lines.iter().filter(|line| line["message"] == "request").collect();
+    let told = |name: &str| requests.iter().map(|line| line[name].clone()).collect::<Vec<_>>();
+    assert_eq!(told("path"), ["/v2/volumes", "/v2/volumes"]);
+    assert_eq!(told("status"), [200, 401]);
+    assert_eq!(told("account"), [Value::from("local"), Value::Null]);
+    let id = requests[0]["id"].as_str().unwrap();
+    assert!(answer.contains(&format!("x-request-id: {id}\r\n")), "{answer}");
+    for secret in [token.trim(), "a-wrong-token", "hidden"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
+#[test]
+fn systemd_is_told_when_it_serves_and_when_it_stops() {
+    let place = Place::new();
+    let path = place.path("notify");
+    let heard = UnixDatagram::bind(&path).unwrap();
+    let mut program = place.program();
+    program.args(["serve", "--listen", "0"]).env("NOTIFY_SOCKET", &path);
+    let child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let serving = Serving { child, said: Value::Null };
+    let hear = || {
+        let mut bytes = [0; 64];
+        let count = heard.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
+    };
+    assert_eq!(hear(), "READY=1");
+    serving.signal(Signal::HUP);
+    serving.signal(Signal::TERM);
+    assert_eq!(hear(), "STOPPING=1");
+    serving.ends_with(0);
+}
