@@ -4,6 +4,7 @@ import { browse, check, serve } from "./browser.mjs";
 
 const [program, work, shots] = process.argv.slice(2);
 const server = await serve(program, work);
+process.on("exit", () => server.kill());
 const browser = await browse();
 
 const page = await browser.open({ viewport: { width: 1280, height: 860 }, colorScheme: "light" });
@@ -181,7 +182,10 @@ for (let presses = 0; presses < 40 && !(await focused("More: plain")); presses +
 assert.ok(await focused("More: plain"), "the menu of a row can be reached");
 await page.keyboard.press("Enter");
 await page.locator("details[open]").waitFor();
-await page.keyboard.press("ArrowUp");
+for (const entry of ["Take Snapshot", "Resize", "Attach to Droplet", "Delete"]) {
+  await page.keyboard.press("ArrowDown");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), entry);
+}
 await page.keyboard.press("Enter");
 await dialog.waitFor();
 await page.waitForFunction(() => document.activeElement.closest("dialog"));

@@ -98,7 +98,7 @@ document.addEventListener("keydown", (event) => {
   const at = entries.indexOf(document.activeElement);
   if (event.key === "Escape") { menu.open = false; menu.querySelector("summary").focus(); }
   else if (event.key === "ArrowDown") entries[(at + 1) % entries.length]?.focus();
-  else if (event.key === "ArrowUp") entries[(at - 1 + entries.length) % entries.length]?.focus();
+  else if (event.key === "ArrowUp") entries[(at < 1 ? entries.length : at) - 1]?.focus();
   else return;
   event.preventDefault();
 });
