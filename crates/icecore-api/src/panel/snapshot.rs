@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::Path;
 use axum::extract::State;
 use axum::response::Response;
+use icecore::ImageMap;
 use icecore::ResourceKind;
 use icecore::SnapshotId;
 use maud::Markup;
@@ -113,6 +114,7 @@ fn drawn(
     let chosen_id: Option<SnapshotId> = chosen.map(|other| other.snapshot.id);
     let sharing = service.may_know_what_is_shared();
     let mut map = icecore::image_map(pool.repo(), item.snapshot.id, map::CELLS, chosen_id)?;
+    forget_what_the_other_had_no_room_for(&mut map);
     if !sharing {
         map.cells.iter_mut().for_each(|cell| cell.shared_bytes = 0);
     }
@@ -139,6 +141,17 @@ fn drawn(
             (map::draw(&map, sharing))
         }
     })
+}
+
+/// Takes zeros behind the end of a smaller image for what they are, and not for a change.
+fn forget_what_the_other_had_no_room_for(map: &mut ImageMap) {
+    let Some(end) = map.against.as_ref().map(|other| other.size_bytes) else { return };
+    let mut begin = 0u64;
+    for cell in &mut map.cells {
+        let before = end.saturating_sub(begin).min(map.cell_bytes);
+        cell.changed_bytes = cell.changed_bytes.min(before.saturating_add(cell.data_bytes));
+        begin = begin.saturating_add(map.cell_bytes);
+    }
 }
 
 /// Shows what a snapshot came from and what was made of it.
