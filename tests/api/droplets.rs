@@ -319,6 +319,17 @@ fn lists_are_filtered_and_tagged_droplets_act_together() {
     server.delete("/v2/droplets?tag_name=web").expect(204);
 }
 
+/// Makes backups of snapshots, as those that are made by a plan.
+fn make_backups(server: &Server, names: &[&str]) {
+    let repo = repository(server, "here");
+    let kind = BTreeMap::from([("type".to_owned(), "backup".to_owned())]);
+    for snapshot in icecore::list(&repo).unwrap().snapshots {
+        if names.contains(&snapshot.name.as_str()) {
+            icecore::relabel(&repo, snapshot.id, &kind, &[]).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_deleted_droplet_leaves_snapshots_and_volumes_and_takes_its_backups() {
     let server = Server::with_import();
@@ -333,13 +344,7 @@ fn a_deleted_droplet_leaves_snapshots_and_volumes_and_takes_its_backups() {
         server.act(&format!("{path}/actions"), &json!({"type": "snapshot", "name": name}));
     }
     // Two of them are backups, as those that are made by a plan.
-    let repo = repository(&server, "here");
-    for snapshot in icecore::list(&repo).unwrap().snapshots {
-        if snapshot.name == "converted" || snapshot.name == "lost" {
-            let kind = BTreeMap::from([("type".to_owned(), "backup".to_owned())]);
-            icecore::relabel(&repo, snapshot.id, &kind, &[]).unwrap();
-        }
-    }
+    make_backups(&server, &["converted", "lost"]);
     let ids = |list: &str| -> BTreeMap<String, i64> {
         let listed = server.get(&format!("{path}/{list}")).expect(200)[list].take();
         let one = |item: &Value| (item["name"].as_str().unwrap().to_owned(), item["id"].as_i64().unwrap());
@@ -416,17 +421,16 @@ fn what_the_command_line_makes_is_a_droplet_too() {
     assert_eq!(server.get(&path).expect(200)["droplet"]["size"]["disk"], 9 << 10);
 }
 
-#[test]
-fn base_images_are_for_all_accounts_and_changed_by_none() {
-    let mut server = Server::with_import();
+/// Takes a snapshot of a file without the server, as the command line does.
+fn capture(server: &Server, name: &str) -> Uuid {
     let id = Uuid::now_v7();
     let options = CaptureOptions {
         id: SnapshotId(id),
         created_unix_ms: 1_764_000_000_000,
-        name: "debian".to_owned(),
+        name: name.to_owned(),
         name_may_repeat: false,
         kind: ResourceKind::Droplet,
-        resource: "debian".to_owned(),
+        resource: name.to_owned(),
         tags: vec![],
         labels: BTreeMap::new(),
         parent: Parent::None,
@@ -435,10 +439,17 @@ fn base_images_are_for_all_accounts_and_changed_by_none() {
         trust_mtime: false,
         dry_run: false,
     };
-    let file = server.path("debian.raw");
+    let file = server.path(name);
     std::fs::write(&file, vec![9; 50_000]).unwrap();
     let image = icecore::ImageFile::open(&file).unwrap();
-    icecore::capture(&repository(&server, "here"), &image, &options, &icecore::NoProgress).unwrap();
+    icecore::capture(&repository(server, "here"), &image, &options, &icecore::NoProgress).unwrap();
+    id
+}
+
+#[test]
+fn base_images_are_for_all_accounts_and_changed_by_none() {
+    let mut server = Server::with_import();
+    let id = capture(&server, "debian");
     server.stop();
     let more =
         format!("[[image]]\nslug = \"debian-13-x64\"\nsnapshot = \"{id}\"\ndistribution = \"Debian\"\n");

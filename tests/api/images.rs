@@ -251,7 +251,13 @@ fn images_are_renamed_and_listed() {
             ),
         ],
     );
-    // In both regions, it is renamed and deleted in both.
+}
+
+#[test]
+fn an_image_in_both_regions_is_changed_in_both() {
+    let server = Server::with_import();
+    let one = image(&server, "one", 1);
+    let path = format!("/v2/images/{one}");
     let done = server.act(&format!("{path}/actions"), &json!({"type": "transfer", "region": "there"}));
     assert_eq!(
         (&done["type"], &done["resource_id"], &done["region_slug"]),
@@ -290,23 +296,6 @@ fn a_snapshot_moves_to_another_account_that_accepts_it() {
     server.post("/v2/tags/mine/resources", &resources).expect(204);
     let offer = format!("{path}/account_transfer");
     let to_bob = json!({"recipient_email": "BOB@example.com"});
-    holds(
-        &server,
-        &[
-            ("POST", offer.as_str(), json!({}), 400, "recipient"),
-            ("POST", offer.as_str(), json!({"recipient_email": "nobody@example.com"}), 400, "recipient"),
-            ("POST", offer.as_str(), json!({"recipient_email": "ann@example.com"}), 400, "recipient"),
-            (
-                "POST",
-                format!("/v2/images/{base}/account_transfer").as_str(),
-                to_bob.clone(),
-                400,
-                "only snapshots",
-            ),
-            ("POST", "/v2/images/999/account_transfer", to_bob.clone(), 404, ""),
-            ("POST", format!("{offer}/cancel").as_str(), json!({"transfer_id": 1}), 404, ""),
-        ],
-    );
     let make = || server.post(&offer, &to_bob).expect(201)["transfer_id"].clone();
     let number = make();
     assert!(number.as_i64().unwrap() > 0);
@@ -332,4 +321,32 @@ fn a_snapshot_moves_to_another_account_that_accepts_it() {
     assert_eq!((&moved["regions"], &moved["tags"]), (&json!(["here", "there"]), &json!([])));
     let body = json!({"name": "bobs", "region": "there", "size": "small", "image": id});
     of_bob("POST", "/v2/droplets", Some(&body)).expect(202);
+}
+
+#[test]
+fn offers_that_cannot_be_are_refused() {
+    let server = Server::with_import();
+    let base = image(&server, "base", 1);
+    let web = droplet(&server, "web", base, &json!({}))["id"].clone();
+    server.act(&format!("/v2/droplets/{web}/actions"), &json!({"type": "snapshot", "name": "s"}));
+    let id = server.get(&format!("/v2/droplets/{web}/snapshots")).expect(200)["snapshots"][0]["id"].clone();
+    let offer = format!("/v2/images/{id}/account_transfer");
+    let to_bob = json!({"recipient_email": "bob@example.com"});
+    holds(
+        &server,
+        &[
+            ("POST", offer.as_str(), json!({}), 400, "recipient"),
+            ("POST", offer.as_str(), json!({"recipient_email": "nobody@example.com"}), 400, "recipient"),
+            ("POST", offer.as_str(), json!({"recipient_email": "ann@example.com"}), 400, "recipient"),
+            (
+                "POST",
+                format!("/v2/images/{base}/account_transfer").as_str(),
+                to_bob.clone(),
+                400,
+                "only snapshots",
+            ),
+            ("POST", "/v2/images/999/account_transfer", to_bob.clone(), 404, ""),
+            ("POST", format!("{offer}/cancel").as_str(), json!({"transfer_id": 1}), 404, ""),
+        ],
+    );
 }

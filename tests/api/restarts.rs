@@ -57,8 +57,8 @@ fn ids(server: &Server, region: &str) -> BTreeMap<String, Uuid> {
     volumes.chain(snapshots).collect()
 }
 
-#[test]
-fn each_kind_of_action_is_ended_by_the_next_server() {
+/// Makes Droplets and snapshots of some, and returns the numbers of the Droplets by their names.
+fn seven_droplets() -> (Server, BTreeMap<String, Value>) {
     let server = Server::with_import();
     let base = image(&server, "base", 1);
     for name in ["restored", "resized", "renamed", "destroyed", "taken", "not-taken", "unknown"] {
@@ -75,6 +75,12 @@ fn each_kind_of_action_is_ended_by_the_next_server() {
         let path = format!("/v2/droplets/{}/actions", number[of]);
         server.act(&path, &json!({"type": "snapshot", "name": name}));
     }
+    (server, number)
+}
+
+#[test]
+fn each_kind_of_action_is_ended_by_the_next_server() {
+    let (server, number) = seven_droplets();
     let url = image_file(&server, "late.raw", 9);
     let mut server = server;
     server.stop();
