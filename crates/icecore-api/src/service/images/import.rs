@@ -36,6 +36,9 @@ use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
 
+/// The type of the actions that import.
+const CREATE: &str = "create";
+
 /// What is to be imported.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ImportRequest {
@@ -76,7 +79,7 @@ impl Service {
         self.db().begin_import(&import)?;
         let new = NewAction {
             account: &who.0,
-            kind: "create",
+            kind: CREATE,
             now_unix_ms,
             resource_type: "image",
             resource: uuid,
@@ -118,7 +121,7 @@ impl Service {
     pub(crate) fn end_lost_imports(&self) -> ApiResult<()> {
         let actions = self.db().unfinished_actions()?;
         for import in self.db().unfinished_imports()? {
-            if actions.iter().any(|action| action.resource == import.uuid) {
+            if actions.iter().any(|action| action.resource == import.uuid && action.kind == CREATE) {
                 continue;
             }
             if self.has_snapshot(&import.region, import.uuid)? {
