@@ -21,10 +21,6 @@ use crate::words::error::ApiResult;
 /// The header with the id of a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of a request, in its answer and in the log.
-#[derive(Debug, Clone)]
-pub(crate) struct RequestId(pub(crate) String);
-
 /// The body is written by [`finish`], which knows the id of the request.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
@@ -36,9 +32,8 @@ impl IntoResponse for ApiError {
 }
 
 /// Gives a request its id, and its answer that id and a body.
-pub(crate) async fn finish(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = random_id().to_string();
-    request.extensions_mut().insert(RequestId(id.clone()));
     let mut answer = next.run(request).await;
     if let Some(error) = answer.extensions_mut().remove::<ApiError>() {
         let body = ErrorBody { id: error.id, message: error.message, request_id: id.clone() };

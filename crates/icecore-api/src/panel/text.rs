@@ -21,7 +21,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
         let hundredths = u128::from(bytes) * 100 / unit_bytes;
         let whole = hundredths / 100;
         shown = match hundredths {
-            _ if hundredths % 100 == 0 => format!("{whole} {unit}"),
+            _ if hundredths.is_multiple_of(100) => format!("{whole} {unit}"),
             10_000.. => format!("{whole} {unit}"),
             1_000.. => format!("{whole}.{} {unit}", hundredths / 10 % 10),
             _ => format!("{whole}.{:02} {unit}", hundredths % 100),

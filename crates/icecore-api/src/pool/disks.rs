@@ -103,13 +103,4 @@ impl Pool {
         let is_open = |slot: &&Slot| slot.try_lock().map_or(true, |slot| slot.strong_count() > 0);
         slots.values().filter(is_open).count()
     }
-
-    /// Tells whether somebody uses a volume through this server.
-    pub(crate) fn is_disk_open(&self, name: &str) -> bool {
-        let slot = self.disks().slot(name);
-        let open = slot.lock().unwrap_or_else(PoisonError::into_inner).strong_count() > 0;
-        drop(slot);
-        self.disks().tidy();
-        open
-    }
 }

@@ -36,7 +36,7 @@ const USAGE: &str = "@hourly";
 #[derive(Debug, Clone)]
 enum What {
     /// What the configuration says.
-    Configured(ScheduleConfig),
+    Configured(Box<ScheduleConfig>),
     /// A sample of what the repositories take.
     Usage,
     /// A backup of a Droplet of an account, by the number of that.
@@ -81,7 +81,7 @@ impl Scheduler {
                 name: schedule.name.clone(),
                 when: schedule.when()?,
                 ready: true,
-                what: What::Configured(schedule.clone()),
+                what: What::Configured(Box::new(schedule.clone())),
             });
         }
         Ok(Self {
