@@ -32,6 +32,14 @@ fn fields(value: &Value, into: &mut BTreeSet<String>) {
     }
 }
 
+/// Makes, lists and revokes a token.
+fn tokens(run: &mut impl FnMut(&[&str], i32, &str) -> Value) {
+    run(&["token", "create", "doctl"], 0, "token create");
+    let tokens = run(&["token", "list"], 0, "token list");
+    assert_eq!(tokens["result"]["tokens"][0]["account"], "local");
+    run(&["token", "revoke", "1"], 0, "token revoke");
+}
+
 #[test]
 fn every_command_answers_in_the_envelope_and_every_field_is_described() {
     let place = Place::bare();
@@ -93,10 +101,7 @@ fn every_command_answers_in_the_envelope_and_every_field_is_described() {
     };
     run(&["volume", "delete", "-f", "web"], 0, "volume delete");
     run(&["snapshot", "delete", "-f", "first"], 0, "snapshot delete");
-    run(&["token", "create", "doctl"], 0, "token create");
-    let tokens = run(&["token", "list"], 0, "token list");
-    assert_eq!(tokens["result"]["tokens"][0]["account"], "local");
-    run(&["token", "revoke", "1"], 0, "token revoke");
+    tokens(&mut run);
     run(&["completions", "bash"], 0, "completions");
     run(&["man", "man"], 0, "man");
     std::fs::write(place.path("repo/snapshots/01a20cb2-3c5a-73c3-9006-a4293f0c8449"), b"rubbish").unwrap();
