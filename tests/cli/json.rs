@@ -33,7 +33,7 @@ fn fields(value: &Value, into: &mut BTreeSet<String>) {
 }
 
 /// Makes, lists and revokes a token.
-fn tokens(run: &mut impl FnMut(&[&str], i32, &str) -> Value) {
+fn tokens(run: &mut impl FnMut(&[&str], i32, &'static str) -> Value) {
     run(&["token", "create", "doctl"], 0, "token create");
     let tokens = run(&["token", "list"], 0, "token list");
     assert_eq!(tokens["result"]["tokens"][0]["account"], "local");

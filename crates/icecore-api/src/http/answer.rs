@@ -21,7 +21,7 @@ use crate::words::error::ApiResult;
 /// The header with the id of a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The body is written by [`finish`], which knows the id of the request.
+/// The body is written by `finish`, which knows the id of the request.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
