@@ -402,10 +402,7 @@ fn the_example_of_a_configuration_is_right_and_has_every_key() {
                 name == key || name.split('.').next() == Some(&key) || name.ends_with(&format!(".{key}"))
             };
             let there = example.lines().any(|line| line.starts_with(&format!("{key} = ")));
-            assert!(
-                there || headers.iter().any(table),
-                "{key} of {header:?} is not in the example"
-            );
+            assert!(there || headers.iter().any(table), "{key} of {header:?} is not in the example");
         }
     }
     assert!(count > 60, "{count} keys");
