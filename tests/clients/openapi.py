@@ -7,7 +7,7 @@ import sys
 from server import file_system
 from server import server
 
-EXAMPLES = os.environ.get("ICECORE_OPENAPI_EXAMPLES", "20")
+EXAMPLES = os.environ.get("ICECORE_OPENAPI_EXAMPLES", "5")
 
 with server() as one:
     token = one.token()

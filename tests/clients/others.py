@@ -32,26 +32,20 @@ def with_libcloud(one, token):
 def with_python_digitalocean(one, token):
     file = one.images / "small.raw"
     file_system(file, 64, {"hostname": b"original\n"})
-    digitalocean.baseapi.BaseAPI.end_point = f"{one.url}/v2/"
+    os.environ["DIGITALOCEAN_END_POINT"] = f"{one.url}/v2/"
     manager = digitalocean.Manager(token=token)
-    manager.end_point = f"{one.url}/v2/"
-
-    def at(thing):
-        thing.end_point = f"{one.url}/v2/"
-        return thing
-
-    image = at(digitalocean.Image(token=token, name="small", url=f"file://{file}", region="here", distribution="Debian"))
+    image = digitalocean.Image(token=token, name="small", url=f"file://{file}", region="here", distribution="Debian")
     image.create()
     wait_for(lambda: [i for i in manager.get_images(private=True) if i.name == "small" and i.status == "available"])
-    droplet = at(digitalocean.Droplet(token=token, name="web", region="here", image=image.id, size_slug="s-1vcpu-1gb"))
+    droplet = digitalocean.Droplet(token=token, name="web", region="here", image=image.id, size_slug="s-1vcpu-1gb")
     droplet.create()
     wait_for(lambda: manager.get_droplet(droplet.id).status == "active")
-    at(droplet).take_snapshot("kept")
+    droplet.take_snapshot("kept")
     [snapshot] = wait_for(lambda: manager.get_droplet_snapshots())
     assert snapshot.name == "kept" and snapshot.resource_id == str(droplet.id)
     assert [i.name for i in manager.get_my_images()] == ["small", "kept"]
-    at(snapshot).destroy()
-    assert at(droplet).destroy()
+    snapshot.destroy()
+    assert droplet.destroy()
     assert manager.get_all_droplets() == []
     print("python-digitalocean: a droplet and its snapshot")
 
