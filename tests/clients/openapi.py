@@ -20,4 +20,4 @@ with server() as one:
         "--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES, "--seed", "1", "--workers", "1",
         "--generation-database", "none", "--request-timeout", "30", "--no-color",
     ])
-    sys.exit(done.returncode)
+sys.exit(done.returncode)
