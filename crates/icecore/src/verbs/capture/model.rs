@@ -5,8 +5,11 @@
 use std::io;
 use std::sync::Arc;
 
-use shuttle::check_pct;
-use shuttle::check_random;
+use shuttle::Config;
+use shuttle::Runner;
+use shuttle::scheduler::PctScheduler;
+use shuttle::scheduler::RandomScheduler;
+use shuttle::scheduler::Scheduler;
 use shuttle::sync::atomic::AtomicUsize;
 use shuttle::sync::atomic::Ordering;
 use shuttle::thread;
@@ -71,10 +74,20 @@ use crate::world::storage::Wait;
 
 const COMPRESSION: Compression = Compression { level: 1, check: true };
 
+/// What the standard library gives a thread. The checker gives 60 KiB, which unoptimised code overruns.
+const STACK_BYTES: usize = 2 << 20;
+
 /// Tries many orders: of all kinds, and those in which threads seldom give way to others.
 fn explore(what: impl Fn() + Clone + Send + Sync + 'static, count: usize) {
-    check_random(what.clone(), orders(count));
-    check_pct(what, orders(count), 3);
+    check(RandomScheduler::new(orders(count)), what.clone());
+    check(PctScheduler::new(3, orders(count)), what);
+}
+
+/// Tries the orders that a scheduler comes upon.
+fn check(scheduler: impl Scheduler + 'static, what: impl Fn() + Send + Sync + 'static) {
+    let mut config = Config::new();
+    config.stack_size = STACK_BYTES;
+    Runner::new(scheduler, config).run(what);
 }
 
 /// Returns how many orders are tried: the environment asks for so many times as many.
@@ -279,18 +292,15 @@ fn chunks_are_packed_published_and_known_by_then() {
 #[test]
 fn a_failure_ends_all_threads_and_is_told() {
     for call in 0..30 {
-        check_random(
-            move || {
-                let fault = Fault::new(Calls::Changes, call..u64::MAX, || io::ErrorKind::StorageFull.into());
-                let full = FaultStorage::new(MemoryStorage::new(), fault.clone());
-                let (stored, _) = pack(full.clone(), 5);
-                match stored {
-                    Ok(_) => assert!(fault.calls() <= call),
-                    Err(kind) => assert_eq!(kind, ErrorKind::NoSpace),
-                }
-            },
-            orders(8),
-        );
+        check(RandomScheduler::new(orders(8)), move || {
+            let fault = Fault::new(Calls::Changes, call..u64::MAX, || io::ErrorKind::StorageFull.into());
+            let full = FaultStorage::new(MemoryStorage::new(), fault.clone());
+            let (stored, _) = pack(full.clone(), 5);
+            match stored {
+                Ok(_) => assert!(fault.calls() <= call),
+                Err(kind) => assert_eq!(kind, ErrorKind::NoSpace),
+            }
+        });
     }
 }
 
