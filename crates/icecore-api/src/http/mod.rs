@@ -23,8 +23,8 @@ use crate::service::Service;
 /// What handlers work with.
 pub(crate) type App = Arc<Service>;
 
-/// Returns everything that is answered: the API, and the pages of the panel.
-pub(crate) fn router(app: &App, panel: Router) -> Router {
+/// Returns everything that is answered: the API, and what else there is `beside` it.
+pub(crate) fn router(app: &App, beside: Router) -> Router {
     let rates = (Arc::clone(app), Arc::default());
     let api = v2::router()
         .layer(from_fn_with_state(rates, rate::limit))
@@ -33,7 +33,7 @@ pub(crate) fn router(app: &App, panel: Router) -> Router {
     Router::new()
         .merge(api.with_state(Arc::clone(app)))
         .route("/openapi.json", get(openapi::show))
-        .merge(panel)
+        .merge(beside)
         .fallback(answer::unknown)
         .method_not_allowed_fallback(answer::wrong_method)
         .layer(from_fn_with_state(Arc::clone(app), limits::take_body))

@@ -15,7 +15,6 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::config::LogConfig;
 use crate::config::LogFormat;
 use crate::config::LogLevel;
-use crate::http::App;
 use crate::http::answer::REQUEST_ID;
 use crate::ops::Peer;
 use crate::ops::metrics::Meters;
@@ -43,11 +42,7 @@ pub fn start_log(config: &LogConfig) -> icecore::Result<()> {
 }
 
 /// Logs and counts a request. Neither its query nor its headers are told: there can be secrets in them.
-pub(super) async fn request(
-    State((_, meters)): State<(App, Arc<Meters>)>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn request(State(meters): State<Arc<Meters>>, request: Request, next: Next) -> Response {
     let watch = Stopwatch::start();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();

@@ -27,22 +27,18 @@ use crate::ops::metrics::Meters;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// Adds to what is answered the paths for operators, and has every request logged and counted.
-///
-/// Streams of events end when `ending` becomes true: they would have no other end.
-pub(crate) fn around(
-    router: Router,
-    app: &App,
-    meters: &Arc<Meters>,
-    ending: watch::Receiver<bool>,
-) -> Router {
-    let state = (Arc::clone(app), Arc::clone(meters));
-    let own = Router::new()
+/// Returns the paths for operators.
+pub(crate) fn router(app: &App, meters: &Arc<Meters>) -> Router {
+    Router::new()
         .route("/healthz", get(health::check))
         .route("/metrics", get(metrics::show))
-        .with_state(state.clone());
-    let router = router.merge(own).layer(from_fn_with_state(ending, end_events));
-    router.layer(from_fn_with_state(state, log::request))
+        .with_state((Arc::clone(app), Arc::clone(meters)))
+}
+
+/// Has every request logged and counted. Streams of events end when `ending` becomes true: they would have no other end.
+pub(crate) fn around(router: Router, meters: &Arc<Meters>, ending: watch::Receiver<bool>) -> Router {
+    let router = router.layer(from_fn_with_state(ending, end_events));
+    router.layer(from_fn_with_state(Arc::clone(meters), log::request))
 }
 
 async fn end_events(

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use axum::extract::Path;
 use axum::extract::State;
 use axum::response::Response;
+use icecore::ErrorKind;
 use icecore::ImageMap;
+use icecore::Meter;
+use icecore::Progress;
 use icecore::ResourceKind;
 use icecore::SnapshotId;
 use maud::Markup;
@@ -31,6 +34,24 @@ use crate::service::Service;
 use crate::service::items::SnapshotItem;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
+
+/// How long a map may take, in milliseconds: somebody waits for the page.
+const MAP_MS_MAX: i64 = 10_000;
+
+/// Lets a map be drawn until its time is over.
+struct Patience<'a> {
+    service: &'a Service,
+    end_unix_ms: i64,
+}
+
+impl Progress for Patience<'_> {
+    fn total(&self, _meter: Meter, _total: u64) {}
+    fn advance(&self, _meter: Meter, _amount: u64) {}
+
+    fn cancelled(&self) -> bool {
+        self.service.now_unix_ms() > self.end_unix_ms
+    }
+}
 
 /// The page of a snapshot.
 pub(crate) async fn page(
@@ -113,11 +134,18 @@ fn drawn(
     let chosen = others.iter().find(|other| against.is_some_and(|id| other.id() == id));
     let chosen_id: Option<SnapshotId> = chosen.map(|other| other.snapshot.id);
     let sharing = service.may_know_what_is_shared();
-    let mut map = icecore::image_map(pool.repo(), item.snapshot.id, map::CELLS, chosen_id)?;
-    forget_what_the_other_had_no_room_for(&mut map);
-    if !sharing {
-        map.cells.iter_mut().for_each(|cell| cell.shared_bytes = 0);
-    }
+    let patience = Patience { service, end_unix_ms: service.now_unix_ms() + MAP_MS_MAX };
+    let map = match icecore::image_map(pool.repo(), item.snapshot.id, map::CELLS, chosen_id, &patience) {
+        Ok(mut map) => {
+            forget_what_the_other_had_no_room_for(&mut map);
+            if !sharing {
+                map.cells.iter_mut().for_each(|cell| cell.shared_bytes = 0);
+            }
+            Some(map)
+        }
+        Err(error) if error.kind() == ErrorKind::Interrupted => None,
+        Err(error) => return Err(error.into()),
+    };
     Ok(html! {
         section class="card" aria-labelledby="map" {
             h2 id="map" { "Map of the image" }
@@ -138,7 +166,10 @@ fn drawn(
                 }
                 br;
             }
-            (map::draw(&map, sharing))
+            @match &map {
+                Some(map) => (map::draw(map, sharing)),
+                None => p { "It takes too long to draw here. " code { "icecore snapshot map " (item.snapshot.id) } " draws it." },
+            }
         }
     })
 }

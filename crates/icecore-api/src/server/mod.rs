@@ -130,8 +130,8 @@ fn serve_all(
         }
     };
     let (end, ending) = watch::channel(false);
-    let router = http::router(service, panel::router(service));
-    let router = ops::around(router, service, &meters, ending);
+    let router = http::router(service, panel::router(service).merge(ops::router(service, &meters)));
+    let router = ops::around(router, &meters, ending);
     let listening = Listening {
         router: http::outermost(router),
         tls: tls.clone(),

@@ -14,12 +14,14 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
+use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 
 /// The most cells that a map can have.
 pub const MAP_CELLS_MAX: usize = 1 << 16;
+
 /// A part of an image, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MapCell {
@@ -27,7 +29,8 @@ pub struct MapCell {
     pub data_bytes: u64,
     /// What of that other snapshots name in their manifests too, anywhere in their images, or what volumes stand on.
     pub shared_bytes: u64,
-    /// What is other data, or zeros, than in the snapshot that it was compared with; 0 if there is none.
+    /// What is other data, or zeros, than in the snapshot that it was compared with; 0 if there is none. What is
+    /// behind the end of that one is new as a whole, as in a diff.
     pub changed_bytes: u64,
 }
 
@@ -76,12 +79,13 @@ impl ImageMap {
 ///
 /// # Errors
 /// `InvalidInput` for another number of cells; `NotFound` if there is no such snapshot; `Corrupt` if a record cannot be read or something
-/// of a manifest is missing.
+/// of a manifest is missing; `Interrupted` if `progress` says so.
 pub fn image_map(
     repo: &Repository,
     id: SnapshotId,
     cells: usize,
     against: Option<SnapshotId>,
+    progress: &dyn Progress,
 ) -> Result<ImageMap> {
     if !(1..=MAP_CELLS_MAX).contains(&cells) {
         let message = format!("a map of {cells} cells cannot be drawn");
@@ -101,16 +105,21 @@ pub fn image_map(
         diff(repo, other, id, &mut |range: ChangedRange| {
             // What is gone is behind the last cell.
             map.add(range.offset..range.offset + range.bytes, |cell| &mut cell.changed_bytes);
-            Ok(())
+            go_on(progress)
         })?;
     }
     let mut sharing = Sharing::default();
     each_leaf(&repo.store, &record, &mut |_| true, &mut |offset, leaf| {
+        go_on(progress)?;
         sharing.add(offset, leaf, |range| map.add(range, |cell| &mut cell.data_bytes));
         if sharing.is_full() { share(repo, &mut map, std::mem::take(&mut sharing)) } else { Ok(()) }
     })?;
     share(repo, &mut map, sharing)?;
     Ok(map)
+}
+
+fn go_on(progress: &dyn Progress) -> Result<()> {
+    if progress.cancelled() { Err(Error::interrupted()) } else { Ok(()) }
 }
 
 /// Adds what others have too of the blocks that were gone through.

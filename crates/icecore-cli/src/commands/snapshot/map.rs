@@ -5,6 +5,7 @@ use icecore::MapCell;
 use icecore::Result;
 
 use crate::app::App;
+use crate::commands::if_interrupted;
 use crate::commands::title;
 use crate::exit::Verdict;
 use crate::json;
@@ -37,7 +38,11 @@ impl MapArgs {
         let snapshot = icecore::find(&repo, &self.snapshot)?;
         let against = self.against.as_ref().map(|spec| icecore::find(&repo, spec)).transpose()?;
         let width = usize::from(self.width);
-        let map = icecore::image_map(&repo, snapshot.id, width * LINES, against.map(|other| other.id))?;
+        let progress = app.ui.progress("drawing");
+        let against = against.map(|other| other.id);
+        let map = icecore::image_map(&repo, snapshot.id, width * LINES, against, &progress)
+            .map_err(if_interrupted("nothing was changed"))?;
+        drop(progress);
         app.ui.result(&json::MapResult::from(&map), &picture(&map, width))?;
         Ok(Verdict::Clean)
     }
