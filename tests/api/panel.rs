@@ -122,6 +122,10 @@ fn only_forms_of_the_session_are_taken() {
     let headers = [("Origin", own.as_str()), ("Sec-Fetch-Site", "same-origin")];
     assert_eq!(browser.post_from("/volumes", volume, &headers).status, 303);
     assert_eq!(server.get("/v2/volumes").expect(200)["meta"]["total"], 1);
+    // The browser speaks TLS with a proxy.
+    let over_tls = format!("https://{}", server.address);
+    let headers = [("Origin", over_tls.as_str()), ("Sec-Fetch-Site", "same-origin")];
+    assert_eq!(browser.post_from("/volumes", "name=b&size=1&region=here", &headers).status, 303);
 }
 
 #[test]

@@ -119,6 +119,7 @@ pub use crate::verbs::gc;
 pub use crate::verbs::map::ImageMap;
 pub use crate::verbs::map::MAP_CELLS_MAX;
 pub use crate::verbs::map::MapCell;
+pub use crate::verbs::map::MapOptions;
 pub use crate::verbs::map::image_map;
 pub use crate::verbs::parity::ParityReport;
 pub use crate::verbs::parity::parity_report;

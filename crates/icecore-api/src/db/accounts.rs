@@ -5,6 +5,7 @@ use rusqlite::params;
 
 use crate::db::Db;
 use crate::words::error::ApiResult;
+use crate::words::text::hex;
 
 /// What tokens begin with, so that a person, or a program that looks for leaked ones, sees what they are.
 const PREFIX: &str = "icecore_v1_";
@@ -47,7 +48,7 @@ impl Db {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)
             .map_err(|error| failed(format!("the system gives no random numbers: {error}")))?;
-        let token = secret.iter().fold(PREFIX.to_owned(), |token, byte| token + &format!("{byte:02x}"));
+        let token = format!("{PREFIX}{}", hex(&secret));
         let sql = "INSERT INTO token (account, name, digest, created_ms) VALUES (?, ?, ?, ?)";
         let connection = self.lock();
         connection

@@ -10,6 +10,7 @@ use crate::wire::list::Meta;
 use crate::wire::list::Paged;
 use crate::wire::list::Pages;
 use crate::words::error::ApiError;
+use crate::words::text::in_query;
 
 const PER_PAGE: usize = 20;
 const PER_PAGE_MAX: usize = 200;
@@ -100,17 +101,10 @@ impl Page {
     fn url(&self, number: usize) -> String {
         let mut query = format!("page={number}&per_page={}", self.size);
         for (key, value) in &self.rest {
-            query += &format!("&{}={}", quoted(key), quoted(value));
+            query += &format!("&{}={}", in_query(key), in_query(value));
         }
         format!("{}?{query}", self.base)
     }
-}
-
-/// Returns a text as it stands in a query.
-fn quoted(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    let quote = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    text.bytes().map(quote).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Activity: actions, and how far they are.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use axum::response::sse::Event;
 use axum::response::sse::KeepAlive;
 use axum::response::sse::Sse;
 use futures_util::stream::unfold;
+use icecore::ResourceKind;
 use maud::Markup;
 use maud::html;
 use serde::Serialize;
@@ -43,7 +45,7 @@ use crate::words::error::ApiResult;
 const LISTED: usize = 1000;
 /// Time between two looks at what is going on.
 const TICK: Duration = Duration::from_millis(400);
-/// Looks in one answer. The browser then asks again, so that a server that stops does not wait for it.
+/// Looks in one answer, 20 seconds. The browser then asks again, and is told by then if the session has ended.
 const TICKS: u32 = 50;
 
 const COLUMNS: [Column; 6] = [
@@ -59,6 +61,11 @@ const COLUMNS: [Column; 6] = [
 pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     reply(app, visitor, move |app, visitor| {
         let (_, actions) = app.actions(visitor.who(), None, 0, LISTED)?;
+        let mut names = HashMap::new();
+        for kind in [ResourceKind::Volume, ResourceKind::Droplet] {
+            let disks = app.disks(visitor.who(), kind)?;
+            names.extend(disks.iter().map(|disk| (disk.id(), disk.name().to_owned())));
+        }
         let empty = html! {
             h2 { "Nothing was done yet" }
             p { "Snapshots of Droplets, restores, imports and copies to other regions are listed here, with how far they are." }
@@ -67,7 +74,7 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Param
             path: "/activity",
             caption: "Actions",
             columns: &COLUMNS,
-            rows: actions.iter().map(|action| row(app, action)).collect(),
+            rows: actions.iter().map(|action| row(app, action, names.get(&action.resource))).collect(),
             choice: &Choice::from(&params),
             empty,
         };
@@ -78,16 +85,18 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Param
     .await
 }
 
-fn row(service: &Service, action: &Action) -> Row {
+/// Returns the row of an action; `name` is that of the disk it was done to, where that is known.
+fn row(service: &Service, action: &Action, name: Option<&String>) -> Row {
     let status = html! {
         @if action.status == ActionStatus::InProgress { (progress(service, action)) }
         @else { (badge(action.status.as_str())) }
         @if !action.message.is_empty() { div class="hint" { (action.message) } }
     };
     let ended = action.completed_unix_ms;
-    let of = match action.resource_id {
-        Some(number) => format!("{} {number}", action.resource_type),
-        None => format!("{} {}", action.resource_type, action.resource),
+    let of = match (name, action.resource_id) {
+        (Some(name), _) => format!("{} {name}", action.resource_type),
+        (None, Some(number)) => format!("{} {number}", action.resource_type),
+        (None, None) => format!("{} {}", action.resource_type, action.resource),
     };
     let path = match (action.resource_type.as_str(), action.resource_id) {
         ("droplet", Some(number)) => format!("/droplets/{number}"),

@@ -28,7 +28,7 @@ pub(crate) fn data(item: &VolumeItem) -> ApiResult<Markup> {
     let all = [
         ("Own: written since its last snapshot", html! { span class="figure" { (bytes(written)) } }),
         (
-            "Shared: in the snapshot below",
+            "Data in the snapshot it stands on",
             html! { span class="figure" { (bytes(below.map_or(0, |base| base.stats.data_bytes))) } },
         ),
         ("Made of", from(item.info.origin.as_ref(), "nothing: it began empty")),
@@ -43,7 +43,7 @@ pub(crate) fn data(item: &VolumeItem) -> ApiResult<Markup> {
 pub(crate) fn connect(service: &Service, item: &VolumeItem) -> Markup {
     let uri = service.nbd().uri(item.id());
     let socket = quoted(&service.nbd().0.to_string_lossy());
-    let qemu = format!("qemu-system-x86_64 -m 1G -drive file={uri},format=raw,if=virtio,discard=unmap");
+    let qemu = format!("qemu-system-x86_64 -m 1G -drive 'file={uri},format=raw,if=virtio,discard=unmap'");
     html! {
         section class="card" aria-labelledby="connect" {
             h2 id="connect" { "Connect over NBD" }

@@ -19,10 +19,10 @@ use crate::panel::layout::more;
 use crate::panel::reply::Reply;
 use crate::panel::reply::reply;
 use crate::panel::snapshots::Kind;
-use crate::panel::snapshots::rows_or;
+use crate::panel::snapshots::newest_or;
 use crate::panel::text::time;
 use crate::panel::visitor::Visitor;
-use crate::panel::volumes::tags;
+use crate::panel::volumes::tags_or_none;
 use crate::service::Service;
 use crate::service::droplets::DropletItem;
 use crate::service::items::SnapshotItem;
@@ -54,13 +54,13 @@ fn show(service: &Service, visitor: &Visitor, item: &DropletItem) -> ApiResult<M
         (disk::connect(service, &item.disk))
         (volumes(service, visitor, item)?)
         h2 { "Snapshots" }
-        (rows_or(&snapshots, &html! {
+        (newest_or(&snapshots, &html! {
             p { "None yet. Power the machine off, or sync its disks, before you take one; or take a live one." }
             p { (ask_link(&format!("{path}/snapshot"), "Take Snapshot", "button")) }
         }))
         @if item.backups().is_some() || !backups.is_empty() {
             h2 { "Backups" }
-            (rows_or(&backups, &html! { p { "None yet. The first is made when its hour comes." } }))
+            (newest_or(&backups, &html! { p { "None yet. The first is made when its hour comes." } }))
         }
     };
     let title = item.disk.name();
@@ -96,7 +96,7 @@ fn about(item: &DropletItem) -> Markup {
         ("Region", html! { (item.disk.pool.slug) }),
         ("Backups", html! { (backups) }),
         ("Created", time(item.disk.info.created_unix_ms)),
-        ("Tags", html! { @if item.disk.tags().is_empty() { "none" } (tags(&item.disk.tags())) }),
+        ("Tags", tags_or_none(&item.disk.tags())),
         ("Id", html! { code { (item.number) } }),
     ])
 }

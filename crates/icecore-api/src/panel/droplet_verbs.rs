@@ -9,8 +9,10 @@ use maud::Markup;
 use maud::html;
 
 use crate::http::App;
+use crate::panel::ask;
 use crate::panel::ask::Ask;
 use crate::panel::ask::Field;
+use crate::panel::ask::Verb as _;
 use crate::panel::droplets::images;
 use crate::panel::droplets::sizes;
 use crate::panel::layout::Menu;
@@ -41,8 +43,8 @@ enum Verb {
     Delete,
 }
 
-impl Verb {
-    const ALL: [(Self, &'static str); 9] = [
+impl ask::Verb for Verb {
+    const ALL: &'static [(Self, &'static str)] = &[
         (Self::Snapshot, "snapshot"),
         (Self::Resize, "resize"),
         (Self::Rename, "rename"),
@@ -53,15 +55,6 @@ impl Verb {
         (Self::DisableBackups, "disable-backups"),
         (Self::Delete, "delete"),
     ];
-
-    fn parse(text: &str) -> ApiResult<Self> {
-        let found = Self::ALL.iter().find(|(_, word)| *word == text);
-        found.map(|(verb, _)| *verb).ok_or_else(ApiError::not_found)
-    }
-
-    fn word(self) -> &'static str {
-        Self::ALL.iter().find(|(verb, _)| *verb == self).map_or("", |(_, word)| word)
-    }
 }
 
 /// The form of something that can be done with a Droplet.
@@ -99,7 +92,7 @@ fn form(
         Verb::DisableBackups => "Disable backups",
         Verb::Delete => "Delete Droplet",
     };
-    let path = format!("{back}/{}", verb.word());
+    let path = verb.path(&back);
     let ask = Ask {
         menu: Menu::Droplets,
         title,

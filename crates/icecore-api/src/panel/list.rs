@@ -8,7 +8,7 @@ use maud::html;
 
 use crate::http::params::Params;
 use crate::panel::text::count;
-use crate::panel::text::encoded;
+use crate::words::text::in_query;
 
 /// Rows on a page.
 const PAGE_ROWS: usize = 50;
@@ -67,8 +67,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Writes the row.
-    pub(crate) fn render(&self, columns: &[Column]) -> Markup {
+    fn render(&self, columns: &[Column]) -> Markup {
         html! {
             tr {
                 @for (column, cell) in columns.iter().zip(&self.cells) {
@@ -76,6 +75,24 @@ impl Row {
                 }
                 td class="menu" { (self.menu) }
             }
+        }
+    }
+}
+
+/// Writes rows without a way to sort them.
+pub(crate) fn plain_table(caption: &str, columns: &[Column], rows: &[Row]) -> Markup {
+    table(caption, &html! { @for column in columns { th scope="col" { (column.name) } } }, columns, rows)
+}
+
+fn table(caption: &str, heads: &Markup, columns: &[Column], rows: &[Row]) -> Markup {
+    html! {
+        table {
+            caption class="unseen" { (caption) }
+            thead { tr {
+                (heads)
+                th { span class="unseen" { "What can be done" } }
+            } }
+            tbody { @for row in rows { (row.render(columns)) } }
         }
     }
 }
@@ -122,19 +139,11 @@ impl List<'_> {
         let pages = total.div_ceil(PAGE_ROWS).max(1);
         let page = self.choice.page.clamp(1, pages);
         let rows: Vec<Row> = self.rows.drain(..).skip((page - 1) * PAGE_ROWS).take(PAGE_ROWS).collect();
+        let heads = html! { @for column in self.columns { (self.head(column)) } };
         html! {
             (self.search())
             div id="list" class="card" {
-                table {
-                    caption class="unseen" { (self.caption) }
-                    thead { tr {
-                        @for column in self.columns { (self.head(column)) }
-                        th { span class="unseen" { "What can be done" } }
-                    } }
-                    tbody {
-                        @for row in &rows { (row.render(self.columns)) }
-                    }
-                }
+                (table(self.caption, &heads, self.columns, &rows))
                 @if rows.is_empty() { p class="nothing" { "Nothing here is like " q { (self.choice.filter) } ". " a href=(self.path) { "Show all" } } }
                 (self.foot(total, page, pages))
             }
@@ -175,9 +184,9 @@ impl List<'_> {
     }
 
     fn address(&self, sort: &str, descending: bool, page: usize) -> String {
-        let mut address = format!("{}?filter={}", self.path, encoded(&self.choice.filter));
+        let mut address = format!("{}?filter={}", self.path, in_query(&self.choice.filter));
         if !sort.is_empty() {
-            address += &format!("&sort={}", encoded(sort));
+            address += &format!("&sort={}", in_query(sort));
         }
         if descending {
             address += "&order=desc";

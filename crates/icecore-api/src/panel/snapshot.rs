@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use icecore::ErrorKind;
 use icecore::ImageMap;
+use icecore::MapOptions;
 use icecore::Meter;
 use icecore::Progress;
 use icecore::ResourceKind;
@@ -29,7 +30,7 @@ use crate::panel::snapshots::entries;
 use crate::panel::text::bytes;
 use crate::panel::text::time;
 use crate::panel::visitor::Visitor;
-use crate::panel::volumes::tags;
+use crate::panel::volumes::tags_or_none;
 use crate::service::Service;
 use crate::service::items::SnapshotItem;
 use crate::words::error::ApiError;
@@ -61,9 +62,9 @@ pub(crate) async fn page(
     params: Params,
 ) -> Response {
     reply(app, visitor, move |app, visitor| {
+        let item = app.snapshot(visitor.who(), &id)?;
         let all = app.snapshots(visitor.who())?;
-        let item = all.iter().find(|item| item.id() == id).ok_or_else(ApiError::not_found)?;
-        Ok(Reply::Page(show(app, visitor, item, &all, params.get("against"))?))
+        Ok(Reply::Page(show(app, visitor, &item, &all, params.get("against"))?))
     })
     .await
 }
@@ -95,7 +96,7 @@ fn show(
         ),
         ("Regions", html! { (item.regions().join(", ")) }),
         ("Created", time(snapshot.created_unix_ms)),
-        ("Tags", html! { @if snapshot.tags.is_empty() { "none" } (tags(&snapshot.tags)) }),
+        ("Tags", tags_or_none(&snapshot.tags)),
         ("Id", html! { code { (item.id()) } }),
     ];
     let about: Vec<_> = about
@@ -133,14 +134,13 @@ fn drawn(
         all.iter().filter(there).filter(|other| other.snapshot.id != item.snapshot.id).collect();
     let chosen = others.iter().find(|other| against.is_some_and(|id| other.id() == id));
     let chosen_id: Option<SnapshotId> = chosen.map(|other| other.snapshot.id);
+    // Of other accounts nothing is read, not even that something of them is damaged.
     let sharing = service.may_know_what_is_shared();
+    let options = MapOptions { cells: map::CELLS, against: chosen_id, sharing };
     let patience = Patience { service, end_unix_ms: service.now_unix_ms() + MAP_MS_MAX };
-    let map = match icecore::image_map(pool.repo(), item.snapshot.id, map::CELLS, chosen_id, &patience) {
+    let map = match icecore::image_map(pool.repo(), item.snapshot.id, &options, &patience) {
         Ok(mut map) => {
             forget_what_the_other_had_no_room_for(&mut map);
-            if !sharing {
-                map.cells.iter_mut().for_each(|cell| cell.shared_bytes = 0);
-            }
             Some(map)
         }
         Err(error) if error.kind() == ErrorKind::Interrupted => None,
@@ -212,9 +212,9 @@ fn lineage(
     Ok(html! {
         ul class="lineage" {
             li { @match parent {
-                Some(Some(parent)) => { "Compared with " (link(parent)) " when it was taken" }
-                Some(None) => { "Compared with a snapshot that is gone" }
-                None => { "Taken of " (item.snapshot.resource) ", the first of it" }
+                Some(Some(parent)) => { "Taken after " (link(parent)) }
+                Some(None) => { "Taken after a snapshot that is gone" }
+                None => { "Taken of " (item.snapshot.resource) "; no other one was known then" }
             } }
             li class="here" { strong { (item.snapshot.name) } }
             @for child in children { li { "Then " (link(child)) } }

@@ -9,8 +9,10 @@ use maud::Markup;
 use maud::html;
 
 use crate::http::App;
+use crate::panel::ask;
 use crate::panel::ask::Ask;
 use crate::panel::ask::Field;
+use crate::panel::ask::Verb as _;
 use crate::panel::layout::Menu;
 use crate::panel::reply::Done;
 use crate::panel::reply::Reply;
@@ -38,18 +40,15 @@ enum Verb {
     Delete,
 }
 
-impl Verb {
-    fn parse(text: &str) -> ApiResult<Self> {
-        match text {
-            "restore" => Ok(Self::Restore),
-            "region" => Ok(Self::Region),
-            "transfer" => Ok(Self::Transfer),
-            "convert" => Ok(Self::Convert),
-            "rename" => Ok(Self::Rename),
-            "delete" => Ok(Self::Delete),
-            _ => Err(ApiError::not_found()),
-        }
-    }
+impl ask::Verb for Verb {
+    const ALL: &'static [(Self, &'static str)] = &[
+        (Self::Restore, "restore"),
+        (Self::Region, "region"),
+        (Self::Transfer, "transfer"),
+        (Self::Convert, "convert"),
+        (Self::Rename, "rename"),
+        (Self::Delete, "delete"),
+    ];
 }
 
 /// The form of something that can be done with a snapshot.
@@ -75,12 +74,11 @@ fn form(
 ) -> Markup {
     let name = &item.snapshot.name;
     let back = format!("/snapshots/{}", item.id());
-    let (title, text, all, word) = match verb {
+    let (title, text, all) = match verb {
         Verb::Restore => (
             "Restore Droplet",
             html! { p { "Writes " strong { (name) } " over the disk of the Droplet it was taken of. What was written since is lost. Take a snapshot first to keep it." } },
             Vec::new(),
-            "restore",
         ),
         Verb::Region => (
             "Add to region",
@@ -89,35 +87,30 @@ fn form(
                 Field::choice("region", "Region", fields.get("region"), regions_without(service, item))
                     .required(),
             ],
-            "region",
         ),
         Verb::Transfer => (
             "Transfer Snapshot",
             html! { p { "Offers " strong { (name) } " to another account of this server. It is moved, not copied, when that account accepts." } },
             vec![Field::text("email", "Email of the other account", fields.get("email")).required()],
-            "transfer",
         ),
         Verb::Convert => (
             "Convert to snapshot",
             html! { p { "Makes " strong { (name) } " a snapshot, which is kept until you delete it." } },
             Vec::new(),
-            "convert",
         ),
         Verb::Rename => (
             "Rename",
             html! { p { "Gives " strong { (name) } " another name." } },
             vec![Field::text("name", "Name", fields.some("name").as_ref().unwrap_or(name)).required()],
-            "rename",
         ),
         Verb::Delete => (
             "Delete snapshot",
             html! { p { "Deletes " strong { (name) } " in all its regions. Other snapshots, and what was made of it, stay. This cannot be undone." } },
             Vec::new(),
-            "delete",
         ),
     };
     let danger = matches!(verb, Verb::Delete | Verb::Restore);
-    let path = format!("{back}/{word}");
+    let path = verb.path(&back);
     let ask = Ask {
         menu: Menu::Snapshots,
         title,
@@ -188,21 +181,12 @@ fn perform(
         }
         Verb::Delete if item.number.is_some() => {
             service.delete_image(who, &id)?;
-            Ok(Reply::done(list_of(item), Done::Deleted))
+            Ok(Reply::done(Kind::of(item).list(), Done::Deleted))
         }
         Verb::Delete => {
             service.delete_snapshot(item)?;
-            Ok(Reply::done(list_of(item), Done::Deleted))
+            Ok(Reply::done(Kind::of(item).list(), Done::Deleted))
         }
-    }
-}
-
-fn list_of(item: &SnapshotItem) -> &'static str {
-    match Kind::of(item) {
-        Kind::OfDroplet => "/snapshots",
-        Kind::OfVolume => "/snapshots/volumes",
-        Kind::Backup => "/backups",
-        Kind::Custom | Kind::Base => "/images",
     }
 }
 

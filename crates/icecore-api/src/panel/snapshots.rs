@@ -20,6 +20,7 @@ use crate::panel::list::Column;
 use crate::panel::list::List;
 use crate::panel::list::Row;
 use crate::panel::list::column;
+use crate::panel::list::plain_table;
 use crate::panel::reply::Reply;
 use crate::panel::reply::reply;
 use crate::panel::text::bytes;
@@ -30,6 +31,7 @@ use crate::pool::labels;
 use crate::service::Service;
 use crate::service::items::SnapshotItem;
 use crate::words::error::ApiResult;
+use crate::words::text::in_query;
 
 /// The kinds of snapshots that lists are of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,16 @@ impl Kind {
             _ => Self::OfDroplet,
         }
     }
+
+    /// Returns the address of the list that they are in.
+    pub(crate) fn list(self) -> &'static str {
+        match self {
+            Self::OfDroplet => "/snapshots",
+            Self::OfVolume => "/snapshots/volumes",
+            Self::Backup => "/backups",
+            Self::Custom | Self::Base => "/images",
+        }
+    }
 }
 
 const COLUMNS: [Column; 6] = [
@@ -65,10 +77,13 @@ const COLUMNS: [Column; 6] = [
     column("created", "Created"),
 ];
 
-const TABS: [(Kind, &str, &str); 3] = [
-    (Kind::OfDroplet, "/snapshots", "Snapshots: Droplets"),
-    (Kind::OfVolume, "/snapshots/volumes", "Snapshots: Volumes"),
-    (Kind::Backup, "/backups", "Backups"),
+/// The most snapshots on the page of what they were taken of.
+const NEWEST: usize = 20;
+
+const TABS: [(Kind, &str); 3] = [
+    (Kind::OfDroplet, "Snapshots: Droplets"),
+    (Kind::OfVolume, "Snapshots: Volumes"),
+    (Kind::Backup, "Backups"),
 ];
 
 /// Snapshots of Droplets.
@@ -92,10 +107,10 @@ async fn list(app: App, visitor: Visitor, params: Params, kind: Kind) -> Respons
         items.retain(|item| Kind::of(item) == kind);
         // Newest first, until one sorts them.
         items.reverse();
-        let (path, empty) = match kind {
-            Kind::OfVolume => ("/snapshots/volumes", ("No snapshots of volumes yet", "/volumes", "Go to the volumes")),
-            Kind::Backup => ("/backups", ("No backups yet", "/droplets", "Turn backups on at a Droplet")),
-            _ => ("/snapshots", ("No snapshots of Droplets yet", "/droplets", "Go to the Droplets")),
+        let empty = match kind {
+            Kind::OfVolume => ("No snapshots of volumes yet", "/volumes", "Go to the volumes"),
+            Kind::Backup => ("No backups yet", "/droplets", "Turn backups on at a Droplet"),
+            _ => ("No snapshots of Droplets yet", "/droplets", "Go to the Droplets"),
         };
         let empty = html! {
             h2 { (empty.0) }
@@ -103,7 +118,7 @@ async fn list(app: App, visitor: Visitor, params: Params, kind: Kind) -> Respons
             p { a class="button primary" href=(empty.1) { (empty.2) } }
         };
         let list = List {
-            path,
+            path: kind.list(),
             caption: "Snapshots",
             columns: &COLUMNS,
             rows: items.iter().map(row).collect(),
@@ -113,8 +128,8 @@ async fn list(app: App, visitor: Visitor, params: Params, kind: Kind) -> Respons
         let body = html! {
             (heading("Backups & Snapshots", &html! {}))
             nav class="tabs" aria-label="Kinds of snapshots" {
-                @for (tab, path, name) in TABS {
-                    a href=(path) aria-current=[(tab == kind).then_some("page")] { (name) }
+                @for (tab, name) in TABS {
+                    a href=(tab.list()) aria-current=[(tab == kind).then_some("page")] { (name) }
                 }
             }
             (offers(app, visitor)?)
@@ -182,20 +197,15 @@ pub(crate) fn entries(item: &SnapshotItem, class: &str) -> Markup {
     }
 }
 
-/// Shows a few snapshots; what else there is to say where there are none.
-pub(crate) fn rows_or(items: &[SnapshotItem], empty: &Markup) -> Markup {
-    if items.is_empty() {
-        return html! { div class="card" { (empty) } };
-    }
-    let rows: Vec<Row> = items.iter().rev().map(row).collect();
+/// Shows the newest of some snapshots, and where all of them are; what else there is to say where there are none.
+pub(crate) fn newest_or(items: &[SnapshotItem], empty: &Markup) -> Markup {
+    let Some(first) = items.first() else { return html! { div class="card" { (empty) } } };
+    let rows: Vec<Row> = items.iter().rev().take(NEWEST).map(row).collect();
+    let all = format!("{}?filter={}", Kind::of(first).list(), in_query(&first.snapshot.resource));
     html! {
-        div class="card" { table {
-            caption class="unseen" { "Snapshots" }
-            thead { tr {
-                @for column in &COLUMNS { th scope="col" { (column.name) } }
-                th { span class="unseen" { "What can be done" } }
-            } }
-            tbody { @for row in &rows { (row.render(&COLUMNS)) } }
-        } }
+        div class="card" {
+            (plain_table("Snapshots", &COLUMNS, &rows))
+            @if items.len() > NEWEST { p class="nothing" { "The newest " (NEWEST) " of " (items.len()) ". " a href=(all) { "Show all" } } }
+        }
     }
 }

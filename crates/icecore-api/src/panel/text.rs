@@ -1,7 +1,5 @@
 //! Figures and times as people read them.
 
-use std::fmt::Write;
-
 use jiff::Timestamp;
 use maud::Markup;
 use maud::html;
@@ -46,21 +44,6 @@ pub(crate) fn time(unix_ms: i64) -> Markup {
     html! { time datetime=(rfc3339(unix_ms)) { (shown.strftime("%Y-%m-%d %H:%M")) " UTC" } }
 }
 
-/// Returns a text as it stands in a query.
-pub(crate) fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                encoded.push(char::from(byte))
-            }
-            // Writing to a text does not fail.
-            _ => drop(write!(encoded, "%{byte:02X}")),
-        }
-    }
-    encoded
-}
-
 /// Returns a count with the word for what is counted.
 pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
@@ -91,10 +74,5 @@ mod tests {
         for (part, whole, shown) in [(0, 0, "0 %"), (1, 3, "33 %"), (1, 200, "0.5 %"), (4, 4, "100 %")] {
             assert_eq!(percent(part, whole), shown);
         }
-    }
-
-    #[test]
-    fn what_means_something_in_a_query_is_encoded() {
-        assert_eq!(encoded("/a?b=c&d \u{e4}"), "%2Fa%3Fb%3Dc%26d%20%C3%A4");
     }
 }

@@ -84,7 +84,7 @@ pub(crate) async fn page(State(app): State<App>, visitor: Visitor, params: Param
 
 fn savings(now: &Sum, sharing: bool) -> Markup {
     let mut bars = vec![
-        ("logical", "Size of all images", now.logical),
+        ("logical", "Size of all snapshots", now.logical),
         ("data", "Data in them, without zeros", now.data),
     ];
     if sharing {

@@ -18,11 +18,11 @@ use crate::http::answer::blocking;
 use crate::http::page::Encrypted;
 use crate::http::page::origin;
 use crate::panel::reply::problem;
-use crate::panel::text::encoded;
 use crate::service::Who;
 use crate::service::sessions::SESSION_SECONDS;
 use crate::service::sessions::Session;
 use crate::words::error::ApiError;
+use crate::words::text::in_query;
 
 /// The name of the field of each form that says of which session it is.
 pub(crate) const CSRF: &str = "csrf";
@@ -91,7 +91,7 @@ impl FromRequestParts<App> for Visitor {
             Ok(None) => {
                 let next = parts.uri.path_and_query().map_or("/", |path| path.as_str());
                 let next = if parts.method.is_safe() { next } else { "/" };
-                Err(Redirect::to(&format!("/sign-in?next={}", encoded(next))).into_response())
+                Err(Redirect::to(&format!("/sign-in?next={}", in_query(next))).into_response())
             }
             Err(error) => Err(problem(None, &error)),
         }
@@ -141,11 +141,13 @@ pub(crate) async fn read_form(request: Request) -> Result<Fields, ApiError> {
     Ok(Fields(form.0))
 }
 
-/// Refuses what another site sends, with whatever cookies.
+/// Refuses what another site sends, with whatever cookies. The scheme is not looked at: where a proxy has the TLS, the browser says
+/// `https`, and nothing here can know it.
 fn check_origin(parts: &Parts) -> Result<(), ApiError> {
     let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let host = |origin: &str| origin.split_once("://").map(|(_, host)| host.to_ascii_lowercase());
     let site = header("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none");
-    let from = header("origin").is_none_or(|from| from.eq_ignore_ascii_case(&origin(parts)));
+    let from = header("origin").is_none_or(|from| host(from).is_some() && host(from) == host(&origin(parts)));
     if site && from {
         return Ok(());
     }

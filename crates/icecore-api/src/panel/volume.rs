@@ -8,8 +8,10 @@ use maud::Markup;
 use maud::html;
 
 use crate::http::App;
+use crate::panel::ask;
 use crate::panel::ask::Ask;
 use crate::panel::ask::Field;
+use crate::panel::ask::Verb as _;
 use crate::panel::disk;
 use crate::panel::layout::Menu;
 use crate::panel::layout::Page;
@@ -24,7 +26,7 @@ use crate::panel::text::time;
 use crate::panel::visitor::Fields;
 use crate::panel::visitor::Posted;
 use crate::panel::visitor::Visitor;
-use crate::panel::volumes::tags;
+use crate::panel::volumes::tags_or_none;
 use crate::pool::labels;
 use crate::service::Service;
 use crate::service::items::VolumeItem;
@@ -43,17 +45,14 @@ enum Verb {
     Delete,
 }
 
-impl Verb {
-    fn parse(text: &str) -> ApiResult<Self> {
-        match text {
-            "snapshot" => Ok(Self::Snapshot),
-            "resize" => Ok(Self::Resize),
-            "attach" => Ok(Self::Attach),
-            "detach" => Ok(Self::Detach),
-            "delete" => Ok(Self::Delete),
-            _ => Err(ApiError::not_found()),
-        }
-    }
+impl ask::Verb for Verb {
+    const ALL: &'static [(Self, &'static str)] = &[
+        (Self::Snapshot, "snapshot"),
+        (Self::Resize, "resize"),
+        (Self::Attach, "attach"),
+        (Self::Detach, "detach"),
+        (Self::Delete, "delete"),
+    ];
 }
 
 /// The page of a volume.
@@ -88,7 +87,7 @@ fn show(service: &Service, visitor: &Visitor, item: &VolumeItem) -> ApiResult<Ma
         ("Attached to", droplet),
         ("File system", html! { (system) }),
         ("Created", time(item.info.created_unix_ms)),
-        ("Tags", html! { @if item.tags().is_empty() { "none" } (tags(&item.tags())) }),
+        ("Tags", tags_or_none(&item.tags())),
         ("Id", html! { code { (item.id()) } }),
     ];
     let taken = service.snapshots_of_volume(visitor.who(), &item.id().to_string())?;
@@ -98,7 +97,7 @@ fn show(service: &Service, visitor: &Visitor, item: &VolumeItem) -> ApiResult<Ma
         (disk::data(item)?)
         (disk::connect(service, item))
         h2 { "Snapshots of this volume" }
-        (snapshots::rows_or(&taken, &html! {
+        (snapshots::newest_or(&taken, &html! {
             p { "None yet. A snapshot keeps the disk as it is at that moment, also while it is written to." }
             p { (ask_link(&format!("{path}/snapshot"), "Take Snapshot", "button")) }
         }))
@@ -130,12 +129,11 @@ fn form(
 ) -> ApiResult<Markup> {
     let back = format!("/volumes/{}", item.id());
     let name = item.name();
-    let (title, text, all, word) = match verb {
+    let (title, text, all) = match verb {
         Verb::Snapshot => (
             "Take Snapshot",
             html! { p { "Keeps " strong { (name) } " as it is at this moment. Programs may go on writing: what they have not yet written out is not in it." } },
             vec![Field::text("name", "Name", fields.get("name")).required(), disk::tags_field(fields)],
-            "snapshot",
         ),
         Verb::Resize => (
             "Resize",
@@ -150,7 +148,6 @@ fn form(
                 )
                 .required(),
             ],
-            "resize",
         ),
         Verb::Attach => (
             "Attach to Droplet",
@@ -164,23 +161,18 @@ fn form(
                 )
                 .required(),
             ],
-            "attach",
         ),
-        Verb::Detach => (
-            "Detach",
-            html! { p { "Detaches " strong { (name) } ". Its content stays." } },
-            Vec::new(),
-            "detach",
-        ),
+        Verb::Detach => {
+            ("Detach", html! { p { "Detaches " strong { (name) } ". Its content stays." } }, Vec::new())
+        }
         Verb::Delete => (
             "Delete volume",
             html! { p { "Deletes " strong { (name) } " and all that is on it. Its snapshots stay. This cannot be undone." } },
             Vec::new(),
-            "delete",
         ),
     };
     let danger = verb == Verb::Delete;
-    let path = format!("{back}/{word}");
+    let path = verb.path(&back);
     let ask = Ask {
         menu: Menu::Volumes,
         title,

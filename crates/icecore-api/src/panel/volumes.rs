@@ -10,6 +10,7 @@ use crate::http::App;
 use crate::http::params::Params;
 use crate::panel::ask::Ask;
 use crate::panel::ask::Field;
+use crate::panel::disk::tags_field;
 use crate::panel::layout::Menu;
 use crate::panel::layout::Page;
 use crate::panel::layout::ask_link;
@@ -99,6 +100,11 @@ pub(crate) fn tags(tags: &[String]) -> Markup {
     html! { @for tag in tags { " " span class="tag" { (tag) } } }
 }
 
+/// Shows tags as a fact.
+pub(crate) fn tags_or_none(all: &[String]) -> Markup {
+    html! { @if all.is_empty() { "none" } (tags(all)) }
+}
+
 /// Returns the regions that something can be made in, for a choice.
 pub(crate) fn regions(service: &Service, storage: bool) -> Vec<(String, String)> {
     let pools = service.pools().values().filter(|pool| pool.storage || !storage);
@@ -128,8 +134,6 @@ fn new_page(
     let name = Field::text("name", "Name", fields.get("name"))
         .required()
         .hint("Lower-case letters, digits and -, beginning with a letter.");
-    let tags = Field::text("tags", "Tags", fields.get("tags"))
-        .hint("Words with commas between them. May be left blank.");
     let mut all = vec![name];
     let mut text = html! { p { "The disk is served over NBD as soon as it is made. It takes room as it is written to." } };
     if let Some(id) = snapshot {
@@ -152,7 +156,7 @@ fn new_page(
         let kinds = kinds.map(|(value, name)| (value.to_owned(), name.to_owned())).to_vec();
         all.push(Field::choice("filesystem", "File system", fields.get("filesystem"), kinds));
     }
-    all.push(tags);
+    all.push(tags_field(fields));
     let ask = Ask {
         menu: Menu::Volumes,
         title: "Create volume",

@@ -22,6 +22,7 @@ pub(crate) mod volumes;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Mutex;
 
 use icecore::BlockCache;
 use icecore::Error;
@@ -52,6 +53,8 @@ pub(crate) struct Service {
     pools: Pools,
     nbd: NbdAddress,
     jobs: Arc<Jobs>,
+    /// Held while usage is counted for somebody who looks at it.
+    counting: Mutex<()>,
 }
 
 /// Opens the database of a configuration, and makes it where there is none.
@@ -83,7 +86,7 @@ impl Service {
         }
         let nbd = config.nbd.socket.clone().unwrap_or_else(|| config.server.state_dir.join("nbd"));
         let jobs = Arc::new(Jobs::new(config.server.jobs));
-        let service = Self { config, db, clock, pools, nbd: NbdAddress(nbd), jobs };
+        let service = Self { config, db, clock, pools, nbd: NbdAddress(nbd), jobs, counting: Mutex::new(()) };
         service.take_over().map_err(|error| Error::new(icecore::ErrorKind::Io, error.message))?;
         Ok(service)
     }

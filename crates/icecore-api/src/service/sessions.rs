@@ -5,6 +5,7 @@ use crate::service::Service;
 use crate::service::Who;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
+use crate::words::text::hex;
 
 /// How long a session lasts.
 pub(crate) const SESSION_SECONDS: i64 = 12 * 60 * 60;
@@ -26,10 +27,6 @@ impl Session {
 
 fn digest(secret: &str) -> [u8; 32] {
     blake3::derive_key("icecore 2026 session of the panel", secret.as_bytes())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Service {

@@ -58,8 +58,12 @@ impl Service {
     /// Returns what was noted of an account since a time, oldest first; what is now, too.
     pub(crate) fn usage(&self, who: &Who, since_ms: i64) -> ApiResult<Vec<UsageSample>> {
         let last = self.db().last_usage_ms()?;
-        if last.is_none_or(|last| (self.now_unix_ms() - last).abs() > FRESH_MS) {
-            self.sample_usage()?;
+        // One counts for all who look at it; and what was noted is worth showing also where nothing can be counted.
+        if last.is_none_or(|last| (self.now_unix_ms() - last).abs() > FRESH_MS)
+            && let Ok(_counting) = self.counting.try_lock()
+            && let Err(error) = self.sample_usage()
+        {
+            tracing::warn!(%error, "usage could not be counted");
         }
         self.db().usage(&who.0, since_ms)
     }

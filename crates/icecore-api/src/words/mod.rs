@@ -4,4 +4,5 @@ pub(crate) mod clock;
 pub(crate) mod cron;
 pub(crate) mod error;
 pub(crate) mod names;
+pub(crate) mod text;
 pub(crate) mod time;

@@ -28,12 +28,24 @@ pub(crate) fn each_other(
             Err(error) => return Err(error),
         }
     }
-    let is_snapshot = |id| snapshots.iter().any(|record| record.id == id);
+    let is_known = |id| except.contains(&id) || snapshots.iter().any(|record| record.id == id);
+    each_below_volumes(store, &is_known, each)
+}
+
+/// Calls `each` with what volumes stand on and `is_known` does not know. It has no pins, and goes when its volume needs it no longer:
+/// what fails then is left out.
+///
+/// # Errors
+/// `Corrupt` if a record cannot be read; whatever `each` returns.
+pub(crate) fn each_below_volumes(
+    store: &Store,
+    is_known: &dyn Fn(SnapshotId) -> bool,
+    each: &mut dyn FnMut(&Record) -> Result<()>,
+) -> Result<()> {
     for record in volumes::all_that_is_kept(&store.base)? {
-        if except.contains(&record.id) || is_snapshot(record.id) {
+        if is_known(record.id) {
             continue;
         }
-        // It has no pin, and goes when its volume needs it no longer.
         let Err(error) = each(&record) else { continue };
         if volumes::all_that_is_kept(&store.base)?.iter().any(|kept| kept.id == record.id) {
             return Err(error);

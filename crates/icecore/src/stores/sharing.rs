@@ -7,13 +7,11 @@ use std::ops::Range;
 use crate::format::page::Leaf;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
-use crate::format::record::Record;
 use crate::stores::chunks::Store;
 use crate::stores::leaves::each_leaf;
 use crate::stores::others::each_other;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
-use crate::words::ids::PageId;
 use crate::words::ids::SnapshotId;
 use crate::words::sizes::BLOCK_U64;
 
@@ -106,21 +104,23 @@ impl Sharing {
     }
 
     /// Finds out which of the blocks that were added any other snapshot names, or anything that a volume stands on. Reads each
-    /// manifest page once.
+    /// manifest page once, and asks at each leaf whether to `go_on`.
     ///
     /// # Errors
-    /// `Corrupt` if a record cannot be read or a manifest page is missing or damaged.
-    pub(crate) fn mark_others(&mut self, store: &Store, except: SnapshotId) -> Result<()> {
+    /// `Corrupt` if a record cannot be read or a manifest page is missing or damaged; what `go_on` returns.
+    pub(crate) fn mark_others(
+        &mut self,
+        store: &Store,
+        except: SnapshotId,
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
         let mut seen = HashSet::new();
-        each_other(store, &[except], &mut |record| self.mark(store, record, &mut seen))
-    }
-
-    /// Marks what one snapshot names. Leaves out pages that were `seen`, with all that is below them.
-    fn mark(&mut self, store: &Store, record: &Record, seen: &mut HashSet<PageId>) -> Result<()> {
-        let mut is_new = |page: &PageRef| seen.insert(page.id);
-        each_leaf(store, record, &mut is_new, &mut |_, leaf| {
-            self.mark_leaf(leaf);
-            Ok(())
+        each_other(store, &[except], &mut |record| {
+            let mut is_new = |page: &PageRef| seen.insert(page.id);
+            each_leaf(store, record, &mut is_new, &mut |_, leaf| {
+                self.mark_leaf(leaf);
+                go_on()
+            })
         })
     }
 

@@ -72,8 +72,20 @@ impl ImageMap {
     }
 }
 
-/// Draws the map of a snapshot in up to `cells` cells, 1 to [`MAP_CELLS_MAX`], and compares it with another snapshot if one is given.
-/// Reads the manifests of the repository and no data: each page once, or once for each 96 GiB of data in the image.
+/// What is drawn in a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapOptions {
+    /// The most cells: 1 to [`MAP_CELLS_MAX`].
+    pub cells: usize,
+    /// The snapshot to compare with.
+    pub against: Option<SnapshotId>,
+    /// Whether to look at all other snapshots for what they have too. Without it nothing counts as shared, and nothing of
+    /// them is read.
+    pub sharing: bool,
+}
+
+/// Draws the map of a snapshot. Reads manifests and no data: those of the whole repository for what is shared, each page once, or once
+/// for each 96 GiB of data in the image.
 ///
 /// Snapshots that are made or deleted meanwhile may be left out or counted.
 ///
@@ -83,10 +95,10 @@ impl ImageMap {
 pub fn image_map(
     repo: &Repository,
     id: SnapshotId,
-    cells: usize,
-    against: Option<SnapshotId>,
+    options: &MapOptions,
     progress: &dyn Progress,
 ) -> Result<ImageMap> {
+    let cells = options.cells;
     if !(1..=MAP_CELLS_MAX).contains(&cells) {
         let message = format!("a map of {cells} cells cannot be drawn");
         return Err(Error::new(ErrorKind::InvalidInput, message)
@@ -100,7 +112,7 @@ pub fn image_map(
         cell_bytes,
         cells: vec![MapCell::default(); to_usize(record.size_bytes.div_ceil(cell_bytes))],
     };
-    if let Some(other) = against {
+    if let Some(other) = options.against {
         map.against = Some(records::load(repo.base(), other)?.into());
         diff(repo, other, id, &mut |range: ChangedRange| {
             // What is gone is behind the last cell.
@@ -108,13 +120,16 @@ pub fn image_map(
             go_on(progress)
         })?;
     }
+    let share = |sharing: Sharing, map: &mut ImageMap| {
+        if options.sharing { share(repo, map, sharing, progress) } else { Ok(()) }
+    };
     let mut sharing = Sharing::default();
     each_leaf(&repo.store, &record, &mut |_| true, &mut |offset, leaf| {
         go_on(progress)?;
         sharing.add(offset, leaf, |range| map.add(range, |cell| &mut cell.data_bytes));
-        if sharing.is_full() { share(repo, &mut map, std::mem::take(&mut sharing)) } else { Ok(()) }
+        if sharing.is_full() { share(std::mem::take(&mut sharing), &mut map) } else { Ok(()) }
     })?;
-    share(repo, &mut map, sharing)?;
+    share(sharing, &mut map)?;
     Ok(map)
 }
 
@@ -123,8 +138,8 @@ fn go_on(progress: &dyn Progress) -> Result<()> {
 }
 
 /// Adds what others have too of the blocks that were gone through.
-fn share(repo: &Repository, map: &mut ImageMap, mut sharing: Sharing) -> Result<()> {
-    sharing.mark_others(&repo.store, map.snapshot.id)?;
+fn share(repo: &Repository, map: &mut ImageMap, mut sharing: Sharing, progress: &dyn Progress) -> Result<()> {
+    sharing.mark_others(&repo.store, map.snapshot.id, &|| go_on(progress))?;
     sharing.each_shared(|range| map.add(range, |cell| &mut cell.shared_bytes));
     Ok(())
 }

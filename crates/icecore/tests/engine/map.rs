@@ -2,15 +2,19 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 use icecore::BLOCK_BYTES;
 use icecore::ErrorKind;
 use icecore::ImageMap;
 use icecore::MAP_CELLS_MAX;
 use icecore::MapCell;
+use icecore::MapOptions;
 use icecore::Meter;
 use icecore::NoProgress;
 use icecore::Progress;
+use icecore::Repository;
 use icecore::SnapshotId;
 use icecore::Storage;
 use icecore::WriteAt;
@@ -58,10 +62,23 @@ fn expected(history: &History, which: usize, cell_bytes: u64, against: Option<&[
     cells
 }
 
+fn options(cells: usize, against: Option<SnapshotId>) -> MapOptions {
+    MapOptions { cells, against, sharing: true }
+}
+
+fn draw(
+    repo: &Repository,
+    id: SnapshotId,
+    cells: usize,
+    against: Option<SnapshotId>,
+) -> icecore::Result<ImageMap> {
+    image_map(repo, id, &options(cells, against), &NoProgress)
+}
+
 fn check(bench: &Bench, history: &History, which: usize, cells: usize) {
     let (id, image) = &history[which];
     for against in [None, history.first(), history.last()] {
-        let map = image_map(&bench.repo, *id, cells, against.map(|(id, _)| *id), &NoProgress).unwrap();
+        let map = draw(&bench.repo, *id, cells, against.map(|(id, _)| *id)).unwrap();
         assert!(
             map.cells.len() <= cells && map.cell_bytes.is_multiple_of(BLOCK_BYTES as u64),
             "{}",
@@ -102,7 +119,7 @@ fn a_map_is_what_the_blocks_of_the_images_say() {
     }
     history.push((bench.snapshot("a", &disk), disk.clone()));
     check(&bench, &history, 3, 13);
-    let whole = image_map(&bench.repo, history.last().unwrap().0, 50, None, &NoProgress).unwrap().total();
+    let whole = draw(&bench.repo, history.last().unwrap().0, 50, None).unwrap().total();
     assert_eq!(whole.shared_bytes, whole.data_bytes, "the same image once more");
 }
 
@@ -110,10 +127,10 @@ fn a_map_is_what_the_blocks_of_the_images_say() {
 fn images_without_data_have_empty_cells_and_empty_images_none() {
     let bench = Bench::new();
     let empty = bench.snapshot("empty", &Vec::new());
-    assert_eq!(image_map(&bench.repo, empty, 10, Some(empty), &NoProgress).unwrap().cells, []);
+    assert_eq!(draw(&bench.repo, empty, 10, Some(empty)).unwrap().cells, []);
     let zeros = bench.snapshot("zeros", &vec![0; MIB]);
-    assert_eq!(image_map(&bench.repo, zeros, 4, None, &NoProgress).unwrap().cells, [MapCell::default(); 4]);
-    let grown = image_map(&bench.repo, zeros, 4, Some(empty), &NoProgress).unwrap();
+    assert_eq!(draw(&bench.repo, zeros, 4, None).unwrap().cells, [MapCell::default(); 4]);
+    let grown = draw(&bench.repo, zeros, 4, Some(empty)).unwrap();
     assert_eq!(grown.total(), MapCell { changed_bytes: MIB as u64, ..MapCell::default() });
 }
 
@@ -128,7 +145,7 @@ fn sixteen_tebibytes_are_drawn_from_the_pages_that_have_data() {
     };
     let first = bench.snapshot("v", &image(2));
     let second = bench.snapshot("v", &image(3));
-    let map: ImageMap = image_map(&bench.repo, second, 4096, Some(first), &NoProgress).unwrap();
+    let map: ImageMap = draw(&bench.repo, second, 4096, Some(first)).unwrap();
     assert_eq!((map.cells.len(), map.cell_bytes), (4096, 4 << 30));
     let all = bytes.len() as u64;
     let cell = |changed_bytes| MapCell { data_bytes: all, shared_bytes: all, changed_bytes };
@@ -149,7 +166,7 @@ fn what_a_volume_stands_on_shares_too() {
     let base = snapshot(&volume).unwrap();
     volume.sync().unwrap();
     drop(volume);
-    let shared = |id| image_map(&bench.repo, id, 1, None, &NoProgress).unwrap().cells[0].shared_bytes;
+    let shared = |id| draw(&bench.repo, id, 1, None).unwrap().cells[0].shared_bytes;
     assert_eq!(shared(origin), (MIB - BLOCK_BYTES) as u64);
     icecore::delete(&repo, base).unwrap();
     assert_eq!(shared(origin), (MIB - BLOCK_BYTES) as u64, "the volume still needs it");
@@ -163,23 +180,17 @@ fn a_map_that_cannot_be_drawn_says_why() {
     let id = bench.snapshot("disk", &Noise(24).bytes(100_000));
     let other = bench.snapshot("other", &Noise(25).bytes(100_000));
     for cells in [0, MAP_CELLS_MAX + 1] {
-        assert_eq!(
-            image_map(&bench.repo, id, cells, None, &NoProgress).unwrap_err().kind(),
-            ErrorKind::InvalidInput
-        );
+        assert_eq!(draw(&bench.repo, id, cells, None).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
     let nobody = SnapshotId(uuid::Uuid::from_u128(1));
-    assert_eq!(image_map(&bench.repo, nobody, 1, None, &NoProgress).unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(
-        image_map(&bench.repo, id, 1, Some(nobody), &NoProgress).unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(draw(&bench.repo, nobody, 1, None).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(draw(&bench.repo, id, 1, Some(nobody)).unwrap_err().kind(), ErrorKind::NotFound);
     // The small packs are those of the pages.
     let files = bench.storage.files();
     for pack in files.keys().filter(|name| name.starts_with("packs/") && files[*name].len() < 50_000) {
         bench.storage.remove(pack).unwrap();
         for id in [id, other] {
-            let error = image_map(&bench.another(), id, 1, None, &NoProgress).unwrap_err();
+            let error = draw(&bench.another(), id, 1, None).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
             assert!(error.to_string().contains("snapshot-") && error.hint().is_some(), "{error}");
         }
@@ -188,21 +199,49 @@ fn a_map_that_cannot_be_drawn_says_why() {
 }
 
 #[test]
-fn a_map_that_nobody_waits_for_any_more_is_not_drawn() {
-    struct Enough;
-    impl Progress for Enough {
-        fn total(&self, _meter: Meter, _total: u64) {}
-        fn advance(&self, _meter: Meter, _amount: u64) {}
-        fn cancelled(&self) -> bool {
-            true
-        }
+fn without_sharing_nothing_is_read_of_others() {
+    let bench = Bench::new();
+    let disk = Noise(26).bytes(100_000);
+    let [id, other] = [1, 2].map(|_| bench.snapshot("disk", &disk));
+    let alone = MapOptions { sharing: false, ..options(1, None) };
+    let found = || image_map(&bench.another(), id, &alone, &NoProgress).unwrap().cells;
+    assert!(draw(&bench.repo, id, 1, None).unwrap().cells[0].shared_bytes > 0);
+    let cell = found()[0];
+    assert_eq!((cell.data_bytes, cell.shared_bytes), (disk.len() as u64, 0));
+    // A record of another one that cannot be read is none of its business.
+    let name = format!("snapshots/{}", other.0);
+    let files = bench.storage.files();
+    let record = files.keys().find(|file| file.starts_with(&name)).unwrap();
+    bench.storage.put(record, b"no record".to_vec());
+    assert_eq!(draw(&bench.another(), id, 1, None).unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(found(), [cell]);
+}
+
+/// Is cancelled when it was asked so many times.
+struct Enough(AtomicUsize);
+
+impl Progress for Enough {
+    fn total(&self, _meter: Meter, _total: u64) {}
+    fn advance(&self, _meter: Meter, _amount: u64) {}
+    fn cancelled(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
     }
+}
+
+#[test]
+fn a_map_that_nobody_waits_for_any_more_is_not_drawn() {
     let bench = Bench::new();
     let first = bench.snapshot("a", &Noise(31).bytes(100_000));
     let second = bench.snapshot("a", &vec![0; 100_000]);
-    // The first has pages to go through, and the second what differs.
-    for (id, against) in [(first, None), (second, Some(first))] {
-        let error = image_map(&bench.repo, id, 4, against, &Enough).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Interrupted);
+    // One with pages of its own, one with what differs, and one with the pages of another only.
+    for (id, against) in [(first, None), (second, Some(first)), (second, None)] {
+        let asked = Enough(AtomicUsize::new(1000));
+        image_map(&bench.repo, id, &options(4, against), &asked).unwrap();
+        let times = 1000 - asked.0.into_inner();
+        assert!(times > 0);
+        for before in 0..times {
+            let error = image_map(&bench.repo, id, &options(4, against), &Enough(AtomicUsize::new(before)));
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Interrupted, "asked {before} times");
+        }
     }
 }

@@ -26,6 +26,8 @@ function localTimes(within) {
   }
 }
 
+const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
+
 function announce(text) {
   const messages = document.getElementById("messages");
   if (!messages) return;
@@ -48,8 +50,11 @@ function prepare(within) {
 }
 
 // Forms, in a dialog over the page.
+let opening = false;
 async function ask(link) {
-  const page = await fetched(link.href);
+  if (opening) return;
+  opening = true;
+  const page = await fetched(link.href).finally(() => { opening = false; });
   const form = page?.getElementById("ask");
   if (!form) { location.assign(link.href); return; }
   const dialog = document.createElement("dialog");
@@ -138,7 +143,8 @@ document.addEventListener("input", async (event) => {
 
 // Actions that are not done: how far they are; and the page anew when one has ended.
 async function renew() {
-  if (document.querySelector("dialog[open], details.more[open]")) { setTimeout(renew, 500); return; }
+  // What somebody has open is not taken away.
+  while (document.querySelector("dialog[open], details.more[open]")) await pause(500);
   const page = await fetched(location.href);
   const main = page?.getElementById("main");
   if (!main) return;

@@ -2,6 +2,7 @@
 
 use icecore::ImageMap;
 use icecore::MapCell;
+use icecore::MapOptions;
 use icecore::Result;
 
 use crate::app::App;
@@ -39,8 +40,9 @@ impl MapArgs {
         let against = self.against.as_ref().map(|spec| icecore::find(&repo, spec)).transpose()?;
         let width = usize::from(self.width);
         let progress = app.ui.progress("drawing");
-        let against = against.map(|other| other.id);
-        let map = icecore::image_map(&repo, snapshot.id, width * LINES, against, &progress)
+        let options =
+            MapOptions { cells: width * LINES, against: against.map(|other| other.id), sharing: true };
+        let map = icecore::image_map(&repo, snapshot.id, &options, &progress)
             .map_err(if_interrupted("nothing was changed"))?;
         drop(progress);
         app.ui.result(&json::MapResult::from(&map), &picture(&map, width))?;

@@ -8,6 +8,7 @@ use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::fence::Pin;
 use crate::stores::files::FileSizes;
+use crate::stores::others::each_below_volumes;
 use crate::stores::pinned::pinned;
 use crate::stores::records;
 use crate::stores::volumes;
@@ -118,7 +119,8 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
         before = Some((pin, record));
     }
     drop(before);
-    count_what_volumes_stand_on(repo, &counted, &mut tally, progress)?;
+    let is_counted = |id| counted.iter().any(|(snapshot, _)| snapshot.id == id);
+    each_below_volumes(&repo.store, &is_counted, &mut |record| tally.add(None, record, progress).map(drop))?;
     let sizes = FileSizes::of(repo.base())?;
     let sums = tally.sums(progress)?;
     let mut snapshots: Vec<SnapshotStats> = counted
@@ -149,26 +151,6 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
 pub fn snapshot_stats(repo: &Repository, id: SnapshotId, progress: &dyn Progress) -> Result<SnapshotStats> {
     let (record, blocks, own) = own_of(repo, id, progress)?;
     Ok(SnapshotStats::new(record.into(), blocks, &own))
-}
-
-/// Counts the snapshots that are none any more, and that volumes stand on. They have no pins: once their volume has another, nobody
-/// needs them.
-fn count_what_volumes_stand_on(
-    repo: &Repository,
-    counted: &[(Snapshot, u64)],
-    tally: &mut Tally<'_>,
-    progress: &dyn Progress,
-) -> Result<()> {
-    for record in volumes::all_that_is_kept(repo.base())? {
-        if counted.iter().any(|(snapshot, _)| snapshot.id == record.id) {
-            continue;
-        }
-        let Err(error) = tally.add(None, &record, progress) else { continue };
-        if volumes::all_that_is_kept(repo.base())?.iter().any(|kept| kept.id == record.id) {
-            return Err(error);
-        }
-    }
-    Ok(())
 }
 
 /// Adds up what records say of themselves, which need not be true.
