@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::droplets::droplet;
+use crate::droplets::image;
 use crate::support::Answer;
 use crate::support::Server;
 
@@ -311,6 +313,30 @@ fn volumes_are_worked_with_by_forms() {
     assert_eq!(browser.post(&format!("{volume}/delete"), "").status, 303);
     let left = server.get("/v2/volumes").expect(200);
     assert_eq!((&left["volumes"][0]["name"], &left["meta"]["total"]), (&json!("copy"), &json!(1)));
+}
+
+#[test]
+fn snapshots_are_offered_and_accepted_by_forms() {
+    let server = Server::with_import();
+    let ann = Browser::sign_in(&server, &server.token);
+    let bob = Browser::sign_in(&server, &server.token_of("bob"));
+    let web = droplet(&server, "web", image(&server, "disk", 7), &json!({}));
+    assert_eq!(ann.post(&format!("/droplets/{}/snapshot", web["id"]), "name=mine").status, 303);
+    let list = format!("/v2/droplets/{}/snapshots", web["id"]);
+    let taken = server.until(&list, |shown| shown["meta"]["total"] == 1)["snapshots"][0].clone();
+    let path = format!("/snapshots/{}", taken["id"]);
+    assert_eq!(ann.post(&format!("{path}/transfer"), "email=nobody%40example.com").status, 400);
+    assert_eq!(bob.post(&format!("{path}/transfer"), "email=bob%40example.com").status, 404);
+    for (verb, then) in [("decline", 200), ("accept", 404)] {
+        assert_eq!(ann.post(&format!("{path}/transfer"), "email=bob%40example.com").status, 303);
+        let list = bob.get("/snapshots");
+        assert!(list.text.contains("offers the snapshot") && list.text.contains("mine"), "{}", list.text);
+        assert!(!ann.get("/snapshots").text.contains("offers the snapshot"));
+        assert_eq!(bob.post(&format!("/offers/{}/{verb}", taken["id"]), "").status, 303);
+        assert!(!bob.get("/snapshots").text.contains("offers the snapshot"));
+        assert_eq!(ann.get(&path).status, then, "after {verb}");
+    }
+    assert_eq!(bob.get(&path).status, 200);
 }
 
 #[test]

@@ -200,6 +200,32 @@ await refused.getByRole("alert").filter({ hasText: "attached volume cannot be de
 await shot("30-refused", refused);
 await refused.context().close();
 
+// What else can be done with a Droplet.
+await go(droplet);
+await ask(main.getByRole("link", { name: "Detach" }), {}, "Detach");
+await says("Detached.");
+const fact = (name) => main.locator(".facts div").filter({ has: page.locator("dt", { hasText: new RegExp(`^${name}$`) }) }).locator("dd");
+for (const [verb, fields, told, name, value] of [
+  ["Power off", {}, "Changed.", "Status", "off"],
+  ["Resize", { Size: "s-1vcpu-1gb", "Grow the disk, too": true }, "Resized.", "Disk", "25 GiB"],
+  ["Power on", {}, "Changed.", "Status", "active"],
+  ["Enable backups", { "How often": "daily", From: "4" }, "Changed.", "Backups", "daily"],
+  ["Disable backups", {}, "Changed.", "Backups", "off"],
+  ["Rebuild", { Image: { index: 0 } }, "Begun.", "Image", "Before"],
+]) {
+  await go(droplet);
+  await main.locator(".heading summary").click();
+  await ask(main.locator(".heading").getByRole("link", { name: verb, exact: true }), fields, verb);
+  await says(told);
+  await settled();
+  await fact(name).filter({ hasText: value }).waitFor();
+}
+await go(droplet);
+await main.locator(".heading summary").click();
+await ask(main.locator(".heading").getByRole("link", { name: "Rename" }), { Name: "web-2" }, "Rename");
+await main.getByRole("heading", { name: "web-2", exact: true }).waitFor();
+await shot("31-droplet-changed");
+
 // The end.
 await go(droplet);
 await main.locator(".heading summary").click();

@@ -117,13 +117,13 @@ fn over_time(all: &[(i64, Sum)], sharing: bool) -> Markup {
             summary { "In numbers" }
             table {
                 thead { tr {
-                    th scope="col" { "Time" } th scope="col" { "Snapshots" } th scope="col" { "Images" } th scope="col" { "Data" }
+                    th scope="col" { "Time" } th scope="col" { "Snapshots" } th scope="col" { "Size" } th scope="col" { "Data" }
                     @if sharing { th scope="col" { "Stored" } }
                 } }
                 tbody { @for (unix_ms, sum) in all.iter().rev().take(ROWS) { tr {
                     td data-name="Time" { (time(*unix_ms)) }
                     td data-name="Snapshots" { (sum.snapshots) }
-                    td data-name="Images" { (bytes(sum.logical)) }
+                    td data-name="Size" { (bytes(sum.logical)) }
                     td data-name="Data" { (bytes(sum.data)) }
                     @if sharing { td data-name="Stored" { (bytes(sum.stored)) } }
                 } } }
@@ -137,14 +137,14 @@ fn by_region<'a>(last: impl Iterator<Item = &'a UsageSample>, sharing: bool) -> 
         table {
             thead { tr {
                 th scope="col" { "Region" } th scope="col" { "Snapshots" } th scope="col" { "Disks" }
-                th scope="col" { "Images" } th scope="col" { "Data" }
+                th scope="col" { "Size" } th scope="col" { "Data" }
                 @if sharing { th scope="col" { "Stored" } }
             } }
             tbody { @for sample in last { tr {
                 td data-name="Region" { strong { (sample.region) } }
                 td data-name="Snapshots" { (sample.snapshots) }
                 td data-name="Disks" { (sample.disks) }
-                td data-name="Images" { (bytes(sample.logical_bytes)) }
+                td data-name="Size" { (bytes(sample.logical_bytes)) }
                 td data-name="Data" { (bytes(sample.data_bytes)) }
                 @if sharing { td data-name="Stored" { (bytes(sample.stored_bytes)) } }
             } } }
