@@ -105,7 +105,7 @@ impl Server {
     /// Starts a server in a directory that may have been one of a server before.
     pub(crate) fn start_in(dir: Arc<TempDir>, text: &str) -> Self {
         let config = config_in(dir.path(), text);
-        let token = icecore_api::open_database(&config).unwrap().create_token("ann", "test", 0).unwrap();
+        let token = icecore_api::open_database(&config).unwrap().new_token("ann", "test", 0).unwrap().1;
         let controls = Controls::default();
         let of_server = controls.clone();
         let (ready, address) = std::sync::mpsc::channel();
@@ -120,7 +120,7 @@ impl Server {
     /// Returns the client of a server that runs elsewhere, in this directory.
     pub(crate) fn at(dir: Arc<TempDir>, address: SocketAddr) -> Self {
         let config = config_in(dir.path(), USUAL);
-        let token = icecore_api::open_database(&config).unwrap().create_token("ann", "test", 0).unwrap();
+        let token = icecore_api::open_database(&config).unwrap().new_token("ann", "test", 0).unwrap().1;
         Self { dir, address, token, controls: Controls::default(), thread: None }
     }
 
@@ -178,7 +178,7 @@ impl Server {
     /// Makes a token of another account.
     pub(crate) fn token_of(&self, account: &str) -> String {
         let config = config_in(self.dir.path(), USUAL);
-        icecore_api::open_database(&config).unwrap().create_token(account, "test", 0).unwrap()
+        icecore_api::open_database(&config).unwrap().new_token(account, "test", 0).unwrap().1
     }
 
     /// Stops, and waits for the end.
