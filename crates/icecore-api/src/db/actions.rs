@@ -72,13 +72,6 @@ pub(crate) struct NewAction<'a> {
     pub(crate) job: Option<String>,
 }
 
-/// Which actions are listed.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ActionFilter {
-    /// Only those of this resource.
-    pub(crate) resource: Option<Uuid>,
-}
-
 const COLUMNS: &str = "id, account, status, type, started_ms, completed_ms, resource_type, resource, resource_id, region, job, message";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Action> {
@@ -151,15 +144,15 @@ impl Db {
         Ok(self.lock().query_row(&sql, params![id, account], read).optional()?)
     }
 
-    /// Returns how many actions of an account there are, and some of them, newest first.
+    /// Returns how many actions of an account there are, of one resource or all, and some of them, newest first.
     pub(crate) fn actions(
         &self,
         account: &str,
-        filter: ActionFilter,
+        resource: Option<Uuid>,
         offset: usize,
         count: usize,
     ) -> ApiResult<(usize, Vec<Action>)> {
-        let resource = filter.resource.map(|uuid| uuid.as_bytes().to_vec());
+        let resource = resource.map(|uuid| uuid.as_bytes().to_vec());
         let which = "account = ?1 AND (?2 IS NULL OR resource = ?2)";
         let connection = self.lock();
         let total: i64 = connection.query_row(

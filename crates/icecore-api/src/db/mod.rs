@@ -21,7 +21,6 @@ use rusqlite::Connection;
 
 pub use crate::db::accounts::TokenInfo;
 pub(crate) use crate::db::actions::Action;
-pub(crate) use crate::db::actions::ActionFilter;
 pub(crate) use crate::db::actions::ActionStatus;
 pub(crate) use crate::db::actions::NewAction;
 pub(crate) use crate::db::imports::Import;

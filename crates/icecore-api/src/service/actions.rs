@@ -3,7 +3,6 @@
 use uuid::Uuid;
 
 use crate::db::Action;
-use crate::db::ActionFilter;
 use crate::service::Service;
 use crate::service::Who;
 use crate::words::error::ApiError;
@@ -30,6 +29,6 @@ impl Service {
         offset: usize,
         count: usize,
     ) -> ApiResult<(usize, Vec<Action>)> {
-        self.db().actions(&who.0, ActionFilter { resource }, offset, count)
+        self.db().actions(&who.0, resource, offset, count)
     }
 }
