@@ -167,8 +167,15 @@ impl Conversion<'_> {
         let making = |error| icecore::Error::io(format!("writing {}", self.to.display()), error);
         let mut to = File::options().write(true).open(self.to).map_err(making)?;
         let child = self.start(program, &["-d", "-c"])?;
-        let bytes =
-            self.finish(program, child, &[0], |output| write_sparse(output, &mut to, self.bytes_max))?;
+        let mut bytes = 0;
+        let done = self.finish(program, child, &[0], |output| {
+            bytes = write_sparse(output, &mut to, self.bytes_max)?;
+            Ok(())
+        });
+        // Where that is too much, the program was not let to its end, and says so.
+        if bytes <= self.bytes_max {
+            done?;
+        }
         self.check_size(bytes)
     }
 
@@ -236,6 +243,26 @@ mod tests {
         for (text, bytes) in [("0.00", 0), ("12.34", 1234), ("100", 10_000), ("", 0), ("900", 10_000)] {
             assert_eq!(share(10_000, text), bytes, "{text}");
         }
+    }
+
+    #[test]
+    fn what_unpacks_to_more_than_it_may_is_told_its_size() {
+        let packed = tempfile::NamedTempFile::new().unwrap();
+        let (out, zeros) = (packed.reopen().unwrap(), File::open("/dev/zero").unwrap());
+        let mut gzip = Command::new("gzip").stdin(Stdio::piped()).stdout(out).spawn().unwrap();
+        io::copy(&mut zeros.take(8 << 20), &mut gzip.stdin.take().unwrap()).unwrap();
+        assert!(gzip.wait().unwrap().success());
+        let to = tempfile::NamedTempFile::new().unwrap();
+        let progress = JobProgress::default();
+        let from = File::open(packed.path()).unwrap();
+        let unpack = |bytes_max: u64| {
+            Conversion { from: &from, to: to.path(), bytes_max, progress: &progress }
+                .run(Format::Packed("gzip"))
+        };
+        let refused = unpack(1 << 20).unwrap_err().message;
+        assert!(refused.contains("import.max_gigabytes"), "{refused}");
+        unpack(8 << 20).unwrap();
+        assert_eq!(to.as_file().metadata().unwrap().len(), 8 << 20);
     }
 
     #[test]
