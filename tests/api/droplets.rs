@@ -575,3 +575,59 @@ fn many_clients_at_once_lose_nothing() {
     let taken = u64::try_from(taken.into_inner()).unwrap();
     assert!(taken >= 1 && snapshots == 32 + taken, "{snapshots}, {taken}");
 }
+
+#[test]
+fn the_limit_of_droplets_is_kept_when_many_ask_at_once() {
+    let dir = std::sync::Arc::new(tempfile::TempDir::new().unwrap());
+    std::fs::create_dir(dir.path().join("import")).unwrap();
+    let server = Server::start_in(dir, &format!("{USUAL}{IMPORT}[limits]\ndroplets = 3\n"));
+    let image = image(&server, "base", 1);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..12)
+            .map(|number| {
+                let body = json!({"name": format!("web-{number}"), "size": "small", "image": image});
+                let server = &server;
+                scope.spawn(move || server.post("/v2/droplets", &body).status)
+            })
+            .collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 202).count(), 3, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 403).count(), 9, "{statuses:?}");
+}
+
+#[test]
+fn all_of_a_tag_are_snapshotted_at_once_and_none_is_left_out() {
+    let server = Server::with_import();
+    let base = image(&server, "base", 1);
+    for number in 0..8 {
+        droplet(&server, &format!("web-{number}"), base, &json!({"tags": ["web"]}));
+    }
+    let snapshot = json!({"type": "snapshot", "name": "s"});
+    let begun = server.post("/v2/droplets/actions?tag_name=web", &snapshot).expect(201)["actions"].take();
+    assert_eq!(begun.as_array().unwrap().len(), 8);
+    for action in begun.as_array().unwrap() {
+        assert_eq!(server.until_done(action)["status"], "completed");
+    }
+    assert_eq!(server.get("/v2/snapshots").expect(200)["meta"]["total"], 8);
+}
+
+#[test]
+fn clients_that_act_on_a_tag_at_once_do_not_stop_each_other() {
+    let server = Server::with_import();
+    let base = image(&server, "base", 1);
+    for number in 0..8 {
+        droplet(&server, &format!("web-{number}"), base, &json!({"tags": ["web"]}));
+    }
+    let path = "/v2/droplets/actions?tag_name=web";
+    let at_once = |what: &(dyn Fn() -> u16 + Sync)| -> Vec<u16> {
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = (0..8).map(|_| scope.spawn(what)).collect();
+            asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+        })
+    };
+    let off = at_once(&|| server.post(path, &json!({"type": "power_off"})).status);
+    assert_eq!(off, [201; 8]);
+    let shown = server.get("/v2/droplets").expect(200)["droplets"].take();
+    assert!(shown.as_array().unwrap().iter().all(|droplet| droplet["status"] == "off"), "{shown}");
+}

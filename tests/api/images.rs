@@ -350,3 +350,63 @@ fn offers_that_cannot_be_are_refused() {
         ],
     );
 }
+
+/// A server with a snapshot that ann offers bob: its path, its id in the engine, and the body of who accepts it.
+fn an_offer(server: &Server) -> (String, uuid::Uuid, Value) {
+    let base = image(server, "base", 1);
+    let web = droplet(server, "web", base, &json!({}))["id"].clone();
+    server.act(&format!("/v2/droplets/{web}/actions"), &json!({"type": "snapshot", "name": "s"}));
+    let id = server.get(&format!("/v2/droplets/{web}/snapshots")).expect(200)["snapshots"][0]["id"].clone();
+    let all = icecore::list(&crate::contract::repository(server, "here")).unwrap().snapshots;
+    let uuid = all.iter().find(|snapshot| snapshot.name == "s").unwrap().id.0;
+    let to_bob = json!({"recipient_email": "bob@example.com"});
+    let offer = server.post(&format!("/v2/images/{id}/account_transfer"), &to_bob).expect(201);
+    (id.to_string(), uuid, json!({"transfer_id": offer["transfer_id"]}))
+}
+
+#[test]
+fn what_is_deleted_is_on_offer_no_longer() {
+    let server = Server::with_import();
+    let bob = server.token_of("bob");
+    let (id, _, right) = an_offer(&server);
+    server.delete(&format!("/v2/snapshots/{id}")).expect(204);
+    let accept = format!("/v2/images/{id}/account_transfer/accept");
+    server.send("POST", &accept, Some(&bob), Some(&right.to_string())).expect(404);
+}
+
+#[test]
+fn an_image_that_something_is_done_to_is_not_handed_over() {
+    let server = Server::with_import();
+    let bob = server.token_of("bob");
+    let (id, uuid, right) = an_offer(&server);
+    let database = rusqlite::Connection::open(server.path("state/icecore.sqlite")).unwrap();
+    let begin =
+        "INSERT INTO action (account, status, type, started_ms, resource_type, resource, resource_id, region)
+                 VALUES ('ann', 'in-progress', 'transfer', 1764000000000, 'image', ?, 1, 'there')";
+    database.execute(begin, [uuid.as_bytes()]).unwrap();
+    let accept = format!("/v2/images/{id}/account_transfer/accept");
+    let accept = || server.send("POST", &accept, Some(&bob), Some(&right.to_string()));
+    let refused = accept();
+    assert!(
+        refused.status == 422 && refused.text.contains("Image already has a pending event."),
+        "{refused:?}"
+    );
+    server.get(&format!("/v2/images/{id}")).expect(200);
+    database.execute("UPDATE action SET status = 'completed'", []).unwrap();
+    accept().expect(201);
+    server.get(&format!("/v2/images/{id}")).expect(404);
+}
+
+#[test]
+fn of_two_who_delete_an_image_at_once_one_is_told_that_it_is_gone() {
+    let server = Server::with_import();
+    for seed in 0..4 {
+        let path = format!("/v2/images/{}", image(&server, "base", seed));
+        let mut statuses = std::thread::scope(|scope| {
+            let asked = [(); 2].map(|()| scope.spawn(|| server.delete(&path).status));
+            asked.map(|asked| asked.join().unwrap())
+        });
+        statuses.sort_unstable();
+        assert_eq!(statuses, [204, 404]);
+    }
+}

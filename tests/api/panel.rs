@@ -8,7 +8,7 @@ use crate::support::Answer;
 use crate::support::Server;
 
 /// A browser as far as the panel needs one: cookies, and what it says of where a form comes from.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     server: &'a Server,
     cookie: String,
     csrf: String,
@@ -37,7 +37,7 @@ fn send(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], bod
 }
 
 impl<'a> Browser<'a> {
-    fn sign_in(server: &'a Server, token: &str) -> Self {
+    pub(crate) fn sign_in(server: &'a Server, token: &str) -> Self {
         let answer = send(server, "POST", "/sign-in", &[], &format!("token={token}&next=/volumes"));
         assert_eq!((answer.status, answer.header("location")), (303, Some("/volumes")), "{}", answer.text);
         let cookie = answer.header("set-cookie").unwrap();
@@ -50,7 +50,7 @@ impl<'a> Browser<'a> {
         browser
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         send(self.server, "GET", path, &[("Cookie", &self.cookie)], "")
     }
 

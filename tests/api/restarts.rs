@@ -328,3 +328,91 @@ fn a_killed_server_leaves_nothing_half_done() {
         assert_eq!(icecore::list(&repo).unwrap().snapshots.len(), snapshots, "{region}");
     }
 }
+
+#[test]
+fn what_was_changed_while_it_was_copied_is_changed_in_the_copy() {
+    let server = Server::with_import();
+    image(&server, "base", 1);
+    let mut server = server;
+    server.stop();
+    let id = icecore::SnapshotId(ids(&server, "here")["base"]);
+    let [here, there] = ["here", "there"].map(|region| Arc::new(repository(&server, region)));
+    let label = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    icecore::relabel(&here, id, &label(&[("description", "old")]), &[]).unwrap();
+    icecore::retag(&here, id, &["old".to_owned(), "kept".to_owned()], &[]).unwrap();
+    let options = icecore::CopyOptions { level: None, check: true, name_may_repeat: true };
+    icecore::copy(&here, id, &there, &options, &icecore::NoProgress).unwrap();
+    icecore::rename(&here, id, "renamed").unwrap();
+    icecore::relabel(&here, id, &label(&[("account", "bob")]), &["description".to_owned()]).unwrap();
+    icecore::retag(&here, id, &["new".to_owned()], &["old".to_owned()]).unwrap();
+    let forge = Forge(rusqlite::Connection::open(server.path("state/icecore.sqlite")).unwrap());
+    let transfer = json!({"job": "transfer-image", "from": "here"});
+    let action = forge.action("transfer", ("image", id.0), "there", Some(&transfer));
+    let server = again(server);
+    assert_eq!(server.until_done(&json!({"id": action}))["status"], "completed");
+    let [source, copy] = [&here, &there].map(|repo| icecore::find(repo, &id.to_string()).unwrap());
+    assert_eq!((&copy.name, &copy.tags), (&source.name, &source.tags));
+    assert_eq!(copy.labels, source.labels);
+    assert_eq!((copy.name.as_str(), copy.labels["account"].as_str()), ("renamed", "bob"));
+    assert!(!copy.labels.contains_key("description"));
+}
+
+#[test]
+fn what_was_begun_in_a_region_that_is_gone_is_ended() {
+    let mut server = Server::with_import();
+    server.stop();
+    let forge = Forge(rusqlite::Connection::open(server.path("state/icecore.sqlite")).unwrap());
+    let [snapshot, of, lost] = [1, 2, 3].map(|_| Uuid::now_v7());
+    let job = json!({"job": "snapshot-droplet", "id": snapshot, "name": "x", "tags": [], "labels": {}});
+    let action = forge.action("snapshot", ("droplet", of), "mars", Some(&job));
+    let import = "INSERT INTO import VALUES (?, 'ann', 'mars', 1, 'lost', 'file:///x', '', '', '', NULL)";
+    forge.0.execute(import, [lost.as_bytes()]).unwrap();
+    let server = again(server);
+    let done = server.until_done(&json!({"id": action}));
+    assert!(done["status"] == "errored" && done["message"].as_str().unwrap().contains("stopped"), "{done}");
+    let shown = server.get("/v2/images").expect(200)["images"][0].take();
+    assert!(shown["status"] == "deleted" && shown["error_message"].as_str().unwrap().contains("stopped"));
+}
+
+#[test]
+fn a_droplet_whose_volume_is_attached_elsewhere_is_not_made() {
+    let server = Server::with_import();
+    let base = image(&server, "base", 1);
+    let [free, taken] = ["free", "taken"].map(|name| crate::contract::volume(&server, name, &json!({})));
+    droplet(&server, "other", base, &json!({"volumes": [taken["id"]]}));
+    let mut server = server;
+    server.stop();
+    let known = ids(&server, "here");
+    let forge = Forge(rusqlite::Connection::open(server.path("state/icecore.sqlite")).unwrap());
+    let create = json!({"job": "create-droplet", "name": "new", "size_bytes": 1_u64 << 30, "snapshot": known["base"],
+        "labels": {"account": "ann", "name": "new"}, "volumes": [known["free"], known["taken"]]});
+    let action = forge.action("create", ("droplet", Uuid::now_v7()), "here", Some(&create));
+    let server = again(server);
+    let done = server.until_done(&json!({"id": action}));
+    assert!(done["status"] == "errored" && done["message"].as_str().unwrap().contains("attached"), "{done}");
+    assert_eq!(server.get("/v2/droplets").expect(200)["meta"]["total"], 1);
+    let path = format!("/v2/volumes/{}", free["id"].as_str().unwrap());
+    assert_eq!(server.get(&path).expect(200)["volume"]["droplet_ids"], json!([]));
+}
+
+#[test]
+fn what_was_said_of_an_image_while_it_was_imported_holds() {
+    let server = Server::with_import();
+    image(&server, "base", 1);
+    let mut server = server;
+    server.stop();
+    let id = ids(&server, "here")["base"];
+    let forge = Forge(rusqlite::Connection::open(server.path("state/icecore.sqlite")).unwrap());
+    // It is a snapshot, with the distribution that it began with, and the server ended before it noted that.
+    let import =
+        "INSERT INTO import VALUES (?, 'ann', 'here', 1, 'renamed', 'file:///x', '', 'Text', '', NULL)";
+    forge.0.execute(import, [id.as_bytes()]).unwrap();
+    let action = forge.action("create", ("image", id), "here", Some(&json!({"job": "import-image"})));
+    let server = again(server);
+    assert_eq!(server.until_done(&json!({"id": action}))["status"], "completed");
+    let shown = server.get("/v2/images").expect(200)["images"][0].take();
+    let said = ["name", "distribution", "description"].map(|key| shown[key].as_str().unwrap());
+    assert_eq!(said, ["renamed", "", "Text"], "{shown}");
+}

@@ -15,6 +15,7 @@ use crate::contract::id;
 use crate::contract::repository;
 use crate::contract::snapshot;
 use crate::contract::volume;
+use crate::panel::Browser;
 use crate::support::Server;
 
 /// An id that nothing has.
@@ -295,4 +296,21 @@ fn a_volume_that_another_program_has_open_is_left_alone() {
             ("DELETE", &path, Value::Null, 204, ""),
         ],
     );
+}
+
+#[test]
+fn usage_counts_snapshots_for_whom_they_belong_to() {
+    let server = Server::start();
+    let bob = server.token_of("bob");
+    let body = json!({"name": "shop", "region": "here", "size_gigabytes": 1}).to_string();
+    server.send("POST", "/v2/volumes", Some(&bob), Some(&body)).expect(201);
+    beside_the_server(&server, "shop", "by hand", &[]);
+    assert_eq!(Browser::sign_in(&server, &bob).get("/usage").status, 200);
+    let database = rusqlite::Connection::open(server.path("state/icecore.sqlite")).unwrap();
+    for (account, expected) in [("ann", (0, 0)), ("bob", (1, 1))] {
+        let sql = "SELECT sum(snapshots), sum(disks) FROM usage WHERE account = ?";
+        let counted: (i64, i64) =
+            database.query_row(sql, [account], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(counted, expected, "{account}");
+    }
 }

@@ -310,3 +310,44 @@ fn volumes_only_grow() {
     assert_eq!(snapshots, json!([first, second]));
     assert_eq!((&first["min_disk_size"], &second["min_disk_size"]), (&json!(2), &json!(16384)));
 }
+
+#[test]
+fn what_is_refused_for_its_tags_was_not_done() {
+    let server = Server::start();
+    droplet(&server, "here", 77);
+    let tags: Vec<String> = (0..64).map(|number| format!("t{number}")).collect();
+    let data = volume(&server, "data", &json!({"tags": tags}));
+    let actions = format!("/v2/volumes/{}/actions", id(&data));
+    let attach = json!({"type": "attach", "droplet_id": 77, "tags": ["more"]});
+    holds(&server, &[("POST", &actions, attach, 422, "at most 64 tags")]);
+    assert_eq!(server.get(&actions).expect(200)["actions"][0]["status"], "errored");
+    let shown = server.get(&format!("/v2/volumes/{}", id(&data))).expect(200)["volume"].take();
+    assert_eq!((&shown["droplet_ids"], &shown["tags"]), (&json!([]), &data["tags"]));
+}
+
+#[test]
+fn a_quota_is_kept_when_many_ask_at_once_in_all_regions() {
+    let server = Server::start_with("[limits]\nvolume_gigabytes = 4\n");
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..16)
+            .map(|number| {
+                let region = if number % 2 == 0 { "here" } else { "there" };
+                let new = json!({"name": format!("v{number}"), "region": region, "size_gigabytes": 1});
+                let server = &server;
+                scope.spawn(move || server.post("/v2/volumes", &new).status)
+            })
+            .collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 4, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 403).count(), 12, "{statuses:?}");
+}
+
+#[test]
+fn a_volume_of_a_snapshot_has_the_file_system_of_that_and_no_other() {
+    let server = Server::start();
+    let taken = snapshot(&server, &volume(&server, "data", &json!({})), "s");
+    let asked = json!({"snapshot_id": taken["id"], "filesystem_type": "ext4", "filesystem_label": "x"});
+    let made = volume(&server, "copy", &asked);
+    assert_eq!((&made["filesystem_type"], &made["filesystem_label"]), (&json!(""), &json!("")));
+}

@@ -17,6 +17,11 @@ impl Service {
         Ok((id, Who(known.name.clone())))
     }
 
+    /// Does something that its limits are checked for, while nobody else makes anything in the account.
+    pub(super) fn alone_in_account<T>(&self, who: &Who, what: impl FnOnce() -> T) -> T {
+        self.locks.alone(uuid_of_account(&who.0), what)
+    }
+
     /// Returns what is configured of an account.
     pub(crate) fn account(&self, who: &Who) -> ApiResult<&AccountConfig> {
         self.config().account(&who.0).ok_or_else(ApiError::unauthorized)

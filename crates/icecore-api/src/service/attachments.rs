@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use icecore::ResourceKind;
 use uuid::Uuid;
 
-use crate::db::Numbered;
 use crate::pool::labels;
 use crate::service::Service;
 use crate::service::Who;
@@ -23,18 +22,18 @@ pub(crate) type DropletNumbers = HashMap<Uuid, i64>;
 impl Service {
     /// Returns the numbers of all Droplets of an account.
     pub(crate) fn droplet_numbers(&self, who: &Who) -> ApiResult<DropletNumbers> {
-        let disks = self.disks(who, ResourceKind::Droplet)?;
-        let all: Vec<_> = disks
-            .iter()
-            .map(|disk| Numbered { uuid: disk.id(), noted: labels::number(&disk.info.labels) })
-            .collect();
-        self.db().numbers(&all)
+        self.numbers_of(&self.disks(who, ResourceKind::Droplet)?)
+    }
+
+    /// Returns the numbers of Droplets of which these are the disks.
+    pub(super) fn numbers_of(&self, disks: &[VolumeItem]) -> ApiResult<DropletNumbers> {
+        self.db().numbers(&disks.iter().map(VolumeItem::numbered).collect::<Vec<_>>())
     }
 
     /// Returns the disk of a Droplet.
     pub(crate) fn droplet_disk(&self, who: &Who, number: i64) -> ApiResult<Option<VolumeItem>> {
         let disks = self.disks(who, ResourceKind::Droplet)?;
-        let numbers = self.droplet_numbers(who)?;
+        let numbers = self.numbers_of(&disks)?;
         Ok(disks.into_iter().find(|disk| numbers.get(&disk.id()) == Some(&number)))
     }
 

@@ -7,6 +7,7 @@ use icecore::Snapshot;
 use icecore::VolumeInfo;
 use uuid::Uuid;
 
+use crate::db::Numbered;
 use crate::pool::Pool;
 use crate::pool::labels;
 use crate::pool::labels::Labels;
@@ -49,6 +50,11 @@ impl VolumeItem {
     /// Returns the id.
     pub(crate) fn id(&self) -> Uuid {
         self.info.id.0
+    }
+
+    /// Returns it as something that has a number, if it is the disk of a Droplet.
+    pub(crate) fn numbered(&self) -> Numbered {
+        Numbered { uuid: self.id(), noted: labels::number(&self.info.labels) }
     }
 
     /// Returns the name in the API.

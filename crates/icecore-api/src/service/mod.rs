@@ -33,6 +33,7 @@ use crate::db::Db;
 use crate::pool::Pool;
 use crate::pool::exports::NbdAddress;
 use crate::pool::exports::Pools;
+use crate::pool::locks::Locks;
 use crate::service::jobs::Jobs;
 use crate::words::clock::Clock;
 use crate::words::error::ApiError;
@@ -53,6 +54,9 @@ pub(crate) struct Service {
     pools: Pools,
     nbd: NbdAddress,
     jobs: Arc<Jobs>,
+    /// By the ids of accounts, while something is made that counts towards a limit; and by those of snapshots, while what is noted
+    /// with one is changed in all regions. Whoever needs a lock of a region too takes this one first.
+    locks: Locks,
     /// Held while usage is counted for somebody who looks at it.
     counting: Mutex<()>,
 }
@@ -86,7 +90,8 @@ impl Service {
         }
         let nbd = config.nbd.socket.clone().unwrap_or_else(|| config.server.state_dir.join("nbd"));
         let jobs = Arc::new(Jobs::new(config.server.jobs));
-        let service = Self { config, db, clock, pools, nbd: NbdAddress(nbd), jobs, counting: Mutex::new(()) };
+        let (nbd, locks, counting) = (NbdAddress(nbd), Locks::default(), Mutex::default());
+        let service = Self { config, db, clock, pools, nbd, jobs, locks, counting };
         service.take_over().map_err(|error| Error::new(icecore::ErrorKind::Io, error.message))?;
         Ok(service)
     }

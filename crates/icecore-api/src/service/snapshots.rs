@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use icecore::ErrorKind;
+use icecore::Repository;
 use icecore::ResourceKind;
 use icecore::Snapshot;
 use icecore::SnapshotId;
@@ -12,7 +13,9 @@ use icecore::VolumeInfo;
 use uuid::Uuid;
 
 use crate::db::Numbered;
+use crate::pool::Pool;
 use crate::pool::labels;
+use crate::pool::labels::Labels;
 use crate::service::Service;
 use crate::service::Who;
 use crate::service::items::SnapshotItem;
@@ -34,21 +37,13 @@ impl Service {
         let first = self.config().first_account();
         let mut found = BTreeMap::<(i64, SnapshotId), SnapshotItem>::new();
         for pool in self.pools().values() {
-            let mut volumes = None;
-            for snapshot in icecore::list(pool.repo())?.snapshots {
-                // What another program took says nothing of its origin; the volume of that name does.
-                let origin = match snapshot.labels.contains_key(labels::RESOURCE) {
-                    true => None,
-                    false => {
-                        if volumes.is_none() {
-                            volumes = Some(icecore::list_volumes(pool.repo())?.volumes);
-                        }
-                        origin(volumes.as_deref().unwrap_or_default(), &snapshot)
-                    }
-                };
-                let owner = labels::text(&snapshot.labels, labels::ACCOUNT);
-                let owner = owner.or(origin.and_then(|volume| labels::text(&volume.labels, labels::ACCOUNT)));
-                if !wanted(&snapshot, owner.unwrap_or(first)) {
+            let snapshots = icecore::list(pool.repo())?.snapshots;
+            let volumes = match snapshots.iter().all(knows_its_origin) {
+                true => Vec::new(),
+                false => icecore::list_volumes(pool.repo())?.volumes,
+            };
+            for snapshot in snapshots {
+                if !wanted(&snapshot, owner(&snapshot, &volumes, first)) {
                     continue;
                 }
                 let key = (snapshot.created_unix_ms, snapshot.id);
@@ -57,7 +52,7 @@ impl Service {
                     continue;
                 }
                 let noted = labels::id(&snapshot.labels, labels::RESOURCE);
-                let resource = noted.or(origin.map(|volume| volume.id.0));
+                let resource = noted.or_else(|| origin(&volumes, &snapshot).map(|volume| volume.id.0));
                 let resource = resource.unwrap_or_else(|| id_of_name(snapshot.kind, &snapshot.resource));
                 let resource_id = resource.to_string();
                 found.insert(
@@ -111,25 +106,75 @@ impl Service {
 
     /// Deletes a snapshot, in all regions. What was made from it stays.
     pub(crate) fn delete_snapshot(&self, item: &SnapshotItem) -> ApiResult<()> {
-        let mut deleted = false;
-        for pool in &item.pools {
-            let options = icecore::DeleteOptions { clones_keep_it: true };
-            match icecore::delete_with(pool.repo(), item.snapshot.id, options) {
-                Ok(_) => deleted = true,
-                // Somebody else was faster.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error.into()),
-            }
+        self.delete_everywhere(item.snapshot.id.0)
+    }
+
+    /// Deletes a snapshot in all regions, its offer, and what is left of its import. What was made from it stays.
+    ///
+    /// # Errors
+    /// 404 if there was nothing: somebody else was faster.
+    pub(super) fn delete_everywhere(&self, uuid: Uuid) -> ApiResult<()> {
+        if let Some(offer) = self.db().offer(uuid)? {
+            self.db().withdraw_offer(offer.id)?;
         }
-        if deleted { Ok(()) } else { Err(ApiError::not_found()) }
+        let forgotten = self.db().forget_import(uuid)?;
+        let deleted = self.in_all_regions(uuid, delete)?;
+        if forgotten || deleted { Ok(()) } else { Err(ApiError::not_found()) }
+    }
+
+    /// Does something to a snapshot in all regions that have it, and tells whether one does. Nobody else does anything to it
+    /// meanwhile, so that all copies stay the same.
+    pub(super) fn in_all_regions(
+        &self,
+        uuid: Uuid,
+        what: impl Fn(&Repository, SnapshotId) -> icecore::Result<()>,
+    ) -> ApiResult<bool> {
+        self.locks.alone(uuid, || {
+            let mut found = false;
+            for pool in self.pools().values() {
+                found |= if_there(what(pool.repo(), SnapshotId(uuid)))?;
+            }
+            Ok(found)
+        })
     }
 }
 
-/// Returns the volume that a snapshot was taken of, where nobody noted that.
+/// Deletes a snapshot in a region, where it may be gone already, and tells whether it was there. What was made from it stays.
+pub(super) fn delete_if_there(pool: &Pool, snapshot: Uuid) -> ApiResult<bool> {
+    if_there(delete(pool.repo(), SnapshotId(snapshot)))
+}
+
+fn delete(repo: &Repository, id: SnapshotId) -> icecore::Result<()> {
+    icecore::delete_with(repo, id, icecore::DeleteOptions { clones_keep_it: true }).map(drop)
+}
+
+fn if_there(done: icecore::Result<()>) -> ApiResult<bool> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        done => Ok(done.map(|()| true)?),
+    }
+}
+
+/// Tells whether it is noted with a snapshot what it was taken of.
+fn knows_its_origin(snapshot: &Snapshot) -> bool {
+    snapshot.labels.contains_key(labels::RESOURCE)
+}
+
+/// Returns the volume that a snapshot was taken of, where nobody noted that: what another program took says nothing of its
+/// origin; the volume of that name does.
 fn origin<'a>(volumes: &'a [VolumeInfo], snapshot: &Snapshot) -> Option<&'a VolumeInfo> {
-    volumes.iter().find(|volume| {
+    let candidates = if knows_its_origin(snapshot) { &[] } else { volumes };
+    candidates.iter().find(|volume| {
         volume.name == snapshot.resource
             && volume.kind == snapshot.kind
             && volume.created_unix_ms <= snapshot.created_unix_ms
     })
+}
+
+/// Returns the account that owns a snapshot: what is noted with it, or with the volume that it was taken of; the first one where
+/// nothing is.
+pub(super) fn owner<'a>(snapshot: &'a Snapshot, volumes: &'a [VolumeInfo], first: &'a str) -> &'a str {
+    let noted = |labels: &'a Labels| labels::text(labels, labels::ACCOUNT);
+    let owner = noted(&snapshot.labels).or_else(|| noted(&origin(volumes, snapshot)?.labels));
+    owner.unwrap_or(first)
 }

@@ -46,7 +46,7 @@ impl Service {
                     let _changes = disk.pool.changes();
                     self.add_tags_to_disk(&disk, std::slice::from_ref(&tag))?;
                 }
-                Target::Snapshot(item) => retag(&item, Some(&tag), &tag)?,
+                Target::Snapshot(item) => self.retag(&item, Some(&tag), &tag)?,
             }
         }
         Ok(())
@@ -55,7 +55,7 @@ impl Service {
     /// Takes a tag away from all of these.
     pub(crate) fn untag_resources(&self, who: &Who, name: &str, targets: &[TagTarget]) -> ApiResult<()> {
         let tag = self.tag(who, name)?.name;
-        self.targets(who, targets)?.iter().try_for_each(|target| untag(target, &tag))
+        self.targets(who, targets)?.iter().try_for_each(|target| self.untag(target, &tag))
     }
 
     /// Takes a tag away from everything, and forgets it.
@@ -67,7 +67,7 @@ impl Service {
             }
             let kind = thing.kind.as_str().to_owned();
             match self.target(who, &TagTarget { kind, id: thing.id }) {
-                Ok(target) => untag(&target, &tag)?,
+                Ok(target) => self.untag(&target, &tag)?,
                 // Deleted meanwhile.
                 Err(error) if error.status == 404 => {}
                 Err(error) => return Err(error),
@@ -85,10 +85,7 @@ impl Service {
         match target.kind.as_str() {
             "volume" => self.volume(who, id).map(Target::disk),
             "volume_snapshot" => self.volume_snapshot(who, id).map(Target::snapshot),
-            "droplet" => {
-                let number = id.parse().map_err(|_| ApiError::not_found())?;
-                self.droplet_disk(who, number)?.map(Target::disk).ok_or_else(ApiError::not_found)
-            }
+            "droplet" => self.disk_of_droplet(who, id).map(Target::disk),
             "image" => {
                 let found = self.snapshot(who, id)?;
                 if found.number.is_none() {
@@ -115,15 +112,26 @@ impl Service {
             }
         })
     }
-}
 
-fn untag(target: &Target, tag: &str) -> ApiResult<()> {
-    match target {
-        Target::Disk(disk) => {
-            let _changes = disk.pool.changes();
-            change_tags(disk, |tags| tags.retain(|has| !is_same(has, tag)))
+    fn untag(&self, target: &Target, tag: &str) -> ApiResult<()> {
+        match target {
+            Target::Disk(disk) => {
+                let _changes = disk.pool.changes();
+                change_tags(disk, |tags| tags.retain(|has| !is_same(has, tag)))
+            }
+            Target::Snapshot(item) => self.retag(item, None, tag),
         }
-        Target::Snapshot(item) => retag(item, None, tag),
+    }
+
+    /// Removes a tag of a snapshot, however it is spelt there, and gives it another one.
+    fn retag(&self, item: &SnapshotItem, add: Option<&String>, remove: &str) -> ApiResult<()> {
+        let tags = item.snapshot.tags.iter();
+        let remove: Vec<String> = tags.filter(|has| is_same(has, remove)).cloned().collect();
+        let add: Vec<String> = add.cloned().into_iter().collect();
+        let found = self.in_all_regions(item.snapshot.id.0, |repo, id| {
+            icecore::retag(repo, id, &add, &remove).map(drop)
+        })?;
+        if found { Ok(()) } else { Err(ApiError::not_found()) }
     }
 }
 
@@ -143,16 +151,6 @@ fn change_tags(disk: &VolumeItem, how: impl FnOnce(&mut Vec<String>)) -> ApiResu
         return Ok(());
     }
     icecore::relabel_volume(repo, name, &set, &remove)?;
-    Ok(())
-}
-
-/// Removes a tag of a snapshot, however it is spelt there, and gives it another one.
-fn retag(item: &SnapshotItem, add: Option<&String>, remove: &str) -> ApiResult<()> {
-    let remove: Vec<String> = item.snapshot.tags.iter().filter(|has| is_same(has, remove)).cloned().collect();
-    let add: Vec<String> = add.cloned().into_iter().collect();
-    for pool in &item.pools {
-        icecore::retag(pool.repo(), item.snapshot.id, &add, &remove)?;
-    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crate::db::UsageSample;
 use crate::service::Service;
 use crate::service::Who;
 use crate::service::items::is_owned_by;
+use crate::service::snapshots::owner;
 use crate::words::error::ApiResult;
 
 /// What is older is forgotten.
@@ -30,7 +31,7 @@ impl Service {
                 let owned = report
                     .snapshots
                     .iter()
-                    .filter(|found| is_owned_by(&found.snapshot.labels, &account.name, first));
+                    .filter(|found| owner(&found.snapshot, &disks, first) == account.name);
                 let mut sample = UsageSample {
                     unix_ms,
                     account: account.name.clone(),

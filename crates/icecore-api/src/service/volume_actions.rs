@@ -58,10 +58,15 @@ impl Service {
         if request.region.as_deref().is_some_and(|region| region != found.pool.slug) {
             return Err(ApiError::unprocessable(format!("the volume is in the region {}", found.pool.slug)));
         }
-        let _changes = found.pool.changes();
-        // As it is now that nobody else changes it.
-        let item = self.volume(who, id)?;
-        let plan = self.plan(who, &item, request)?;
+        self.alone_in_account(who, || {
+            let _changes = found.pool.changes();
+            // As it is now that nobody else changes it.
+            self.act_alone(who, &self.volume(who, id)?, request)
+        })
+    }
+
+    fn act_alone(&self, who: &Who, item: &VolumeItem, request: &VolumeActionRequest) -> ApiResult<Action> {
+        let plan = self.plan(who, item, request)?;
         let tags = self.tags_for_new(who, &request.tags)?;
         let begun = self.db().begin_action(&NewAction {
             account: &who.0,
@@ -73,7 +78,7 @@ impl Service {
             job: None,
             now_unix_ms: self.now_unix_ms(),
         })?;
-        let done = self.carry_out(&item, &plan).and_then(|()| self.add_tags_to_disk(&item, &tags));
+        let done = self.add_tags_to_disk(item, &tags).and_then(|()| self.carry_out(item, &plan));
         let problem = done.as_ref().err().map(ToString::to_string);
         let now_unix_ms = self.now_unix_ms();
         let ended = self.db().end_action(begun.id, problem.as_deref(), now_unix_ms);

@@ -81,7 +81,7 @@ impl Service {
     /// Makes a volume: of zeros, with a new file system, or with the content of a snapshot.
     pub(crate) fn create_volume(&self, who: &Who, request: &VolumeRequest) -> ApiResult<VolumeItem> {
         names::check_volume(&request.name)?;
-        names::check_description(&request.description)?;
+        names::check_description("description", &request.description)?;
         let (system, system_label) = (&request.filesystem_type, &request.filesystem_label);
         file_systems::check(system, system_label)?;
         let content = self.content_of_new_volume(who, request)?;
@@ -90,7 +90,7 @@ impl Service {
             true => Some(self.make_file_system(system, system_label, content.size_bytes)?),
             false => None,
         };
-        let new = {
+        let new = self.alone_in_account(who, || {
             let _changes = content.pool.changes();
             self.check_one_more_volume(who, &content, &request.name)?;
             let labels = self.labels_of_new_volume(who, request, &content, made.is_some())?;
@@ -103,8 +103,8 @@ impl Service {
                 size_bytes: Some(content.size_bytes),
                 labels,
             };
-            create_under_a_free_name(&content.pool, options)?
-        };
+            create_under_a_free_name(&content.pool, options)
+        })?;
         match made {
             Some(made) => self.finish_with(&made, new),
             None => Ok(new),
@@ -145,7 +145,8 @@ impl Service {
             (labels::FILESYSTEM_TYPE, &request.filesystem_type),
             (labels::FILESYSTEM_LABEL, &request.filesystem_label),
         ] {
-            labels::set(&mut new, key, of_snapshot.and_then(|old| labels::text(old, key)).unwrap_or(asked));
+            let there = |old| labels::text(old, key).unwrap_or_default();
+            labels::set(&mut new, key, of_snapshot.map_or(asked, there));
         }
         labels::set_tags(&mut new, &tags);
         labels::set(&mut new, labels::UNFINISHED, if unfinished { "yes" } else { "" });

@@ -7,7 +7,7 @@ use crate::words::error::ApiResult;
 const VOLUME_NAME_MAX: usize = 64;
 /// The longest name of a Droplet, a snapshot, an image or a tag, in bytes.
 const NAME_MAX: usize = 255;
-/// The longest description, in bytes.
+/// The longest text about something, in bytes.
 const DESCRIPTION_MAX: usize = 1024;
 
 /// Checks the name of a new volume: lower-case letters, digits and `-`, beginning with a letter.
@@ -46,10 +46,12 @@ pub(crate) fn check_text(what: &str, name: &str) -> ApiResult<()> {
     Ok(())
 }
 
-/// Checks the description of something.
-pub(crate) fn check_description(text: &str) -> ApiResult<()> {
+/// Checks a text about something.
+pub(crate) fn check_description(what: &str, text: &str) -> ApiResult<()> {
     if text.len() > DESCRIPTION_MAX || text.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(ApiError::unprocessable("description must have at most 1024 bytes of printable text"));
+        return Err(ApiError::unprocessable(format!(
+            "{what} must have at most {DESCRIPTION_MAX} bytes of printable text"
+        )));
     }
     Ok(())
 }

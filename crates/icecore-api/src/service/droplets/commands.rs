@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::db::Action;
+use crate::db::NewAction;
 use crate::pool::labels;
 use crate::pool::labels::Labels;
 use crate::service::Service;
@@ -110,12 +111,12 @@ impl Service {
     ) -> ApiResult<Action> {
         let droplet = self.droplet(who, id)?;
         let job = self.job_of(who, &droplet, command)?;
-        self.begin(who, &droplet, command.as_str(), job)
+        self.act(&self.new_action(who, &droplet, command.as_str()), job)
     }
 
-    fn begin(self: &Arc<Self>, who: &Who, droplet: &DropletItem, kind: &str, job: Job) -> ApiResult<Action> {
+    fn new_action<'a>(&self, who: &'a Who, droplet: &'a DropletItem, kind: &'a str) -> NewAction<'a> {
         let disk = &droplet.disk;
-        self.act(&self.action_of_droplet(who, kind, disk.id(), droplet.number, &disk.pool), job)
+        self.action_of_droplet(who, kind, disk.id(), droplet.number, &disk.pool)
     }
 
     /// Does something to all Droplets that have a tag, but for those that are busy.
@@ -131,12 +132,17 @@ impl Service {
                 command.as_str()
             )));
         }
-        let mut actions = Vec::new();
+        let mut begun = Vec::new();
         for droplet in self.droplets_tagged(who, tag)?.iter().filter(|droplet| !droplet.locked) {
             let job = self.job_of(who, droplet, command)?;
-            actions.push(self.begin(who, droplet, command.as_str(), job)?);
+            match self.start(&self.new_action(who, droplet, command.as_str()), job) {
+                // It has become busy just now.
+                Err(error) if error.status == 422 => {}
+                action => begun.push(action?),
+            }
         }
-        Ok(actions)
+        self.wait(&mut begun);
+        Ok(begun)
     }
 
     /// Takes a backup of a Droplet.
@@ -144,7 +150,7 @@ impl Service {
         let droplet = self.droplet(who, id)?;
         let name = rfc3339(self.now_unix_ms()).replace('T', " ").replace('Z', "");
         let job = self.snapshot_job(who, &droplet, name, ImageType::Backup)?;
-        self.begin(who, &droplet, "backup", job)
+        self.act(&self.new_action(who, &droplet, "backup"), job)
     }
 
     /// Deletes the backups of a Droplet that are too old: after a week where they are daily, after four where they are weekly.
@@ -161,7 +167,10 @@ impl Service {
             droplet.backup_ids.contains(&image.number) && now - image.created_unix_ms > kept_ms
         });
         for image in &expired {
-            self.delete_everywhere(image)?;
+            match self.delete_everywhere(image.uuid) {
+                Err(error) if error.status == 404 => {}
+                done => done?,
+            }
         }
         Ok(expired.len())
     }

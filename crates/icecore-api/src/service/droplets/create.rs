@@ -20,6 +20,7 @@ use crate::service::images::ImageItem;
 use crate::service::items::GIB;
 use crate::service::items::VolumeItem;
 use crate::service::jobs::Job;
+use crate::service::tags::is_same;
 use crate::words::clock::new_id;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
@@ -63,6 +64,14 @@ pub(crate) struct DropletRequest {
 impl Service {
     /// Makes Droplets, each with the action that made it.
     pub(crate) fn create_droplets(
+        self: &Arc<Self>,
+        who: &Who,
+        request: &DropletRequest,
+    ) -> ApiResult<Vec<(DropletItem, Action)>> {
+        self.alone_in_account(who, || self.create_alone(who, request))
+    }
+
+    fn create_alone(
         self: &Arc<Self>,
         who: &Who,
         request: &DropletRequest,
@@ -212,7 +221,11 @@ impl Service {
     /// Deletes all Droplets that have a tag.
     pub(crate) fn delete_droplets_tagged(self: &Arc<Self>, who: &Who, tag: &str) -> ApiResult<()> {
         for droplet in self.droplets_tagged(who, tag)? {
-            self.delete_droplet(who, &droplet.number.to_string())?;
+            match self.delete_droplet(who, &droplet.number.to_string()) {
+                // Somebody else was faster.
+                Err(error) if error.status == 404 => {}
+                done => done?,
+            }
         }
         Ok(())
     }
@@ -220,7 +233,7 @@ impl Service {
     /// Returns all Droplets that have a tag, which must be one.
     pub(super) fn droplets_tagged(&self, who: &Who, tag: &str) -> ApiResult<Vec<DropletItem>> {
         let mut droplets = self.droplets(who)?;
-        droplets.retain(|droplet| droplet.disk.tags().iter().any(|own| own.eq_ignore_ascii_case(tag)));
+        droplets.retain(|droplet| droplet.disk.tags().iter().any(|own| is_same(own, tag)));
         if droplets.is_empty() && self.db().tag(&who.0, tag)?.is_none() {
             return Err(ApiError::not_found());
         }

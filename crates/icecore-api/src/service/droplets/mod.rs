@@ -11,7 +11,6 @@ use icecore::ResourceKind;
 use uuid::Uuid;
 
 use crate::config::SizeConfig;
-use crate::db::Numbered;
 use crate::pool::labels;
 use crate::service::Service;
 use crate::service::Who;
@@ -77,7 +76,7 @@ impl Service {
     }
 
     fn droplets_of(&self, who: &Who, disks: Vec<VolumeItem>) -> ApiResult<Vec<DropletItem>> {
-        let numbers = self.db().numbers(&disks.iter().map(numbered).collect::<Vec<_>>())?;
+        let numbers = self.numbers_of(&disks)?;
         let images = self.images(who)?;
         let mut taken = HashMap::<&str, [Vec<i64>; 2]>::new();
         for image in &images {
@@ -131,8 +130,4 @@ impl Service {
             None => self.deleted_image(origin),
         }
     }
-}
-
-pub(crate) fn numbered(disk: &VolumeItem) -> Numbered {
-    Numbered { uuid: disk.id(), noted: labels::number(&disk.info.labels) }
 }

@@ -1,10 +1,9 @@
 //! Images are renamed, deleted, copied to other regions, and made of backups.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use icecore::CopyOptions;
-use icecore::ErrorKind;
+use icecore::Repository;
 use icecore::SnapshotId;
 use uuid::Uuid;
 
@@ -33,19 +32,6 @@ pub(crate) struct ImageChange {
     pub(crate) description: Option<String>,
 }
 
-/// The longest text about an image, in bytes.
-const TEXT_MAX: usize = 1024;
-
-/// Checks a text about an image.
-pub(super) fn check_about(what: &str, text: &str) -> ApiResult<()> {
-    if text.len() > TEXT_MAX || text.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(ApiError::unprocessable(format!(
-            "{what} must have at most {TEXT_MAX} bytes of printable text"
-        )));
-    }
-    Ok(())
-}
-
 impl Service {
     /// Changes what an image is called, and what is said of it.
     pub(crate) fn update_image(&self, who: &Who, id: &str, change: &ImageChange) -> ApiResult<ImageItem> {
@@ -56,37 +42,33 @@ impl Service {
         let texts =
             [(labels::DISTRIBUTION, &change.distribution), (labels::DESCRIPTION, &change.description)];
         for (what, text) in texts {
-            check_about(what, text.as_deref().unwrap_or_default())?;
+            names::check_description(what, text.as_deref().unwrap_or_default())?;
         }
-        if let Some(import) = self.db().import(image.uuid)?.filter(|_| !image.is_available()) {
-            self.db().rename_import(&Import {
+        // An import that ends looks whether this has changed.
+        self.locks.alone(image.uuid, || match self.db().import(image.uuid)? {
+            Some(import) => self.db().rename_import(&Import {
                 name: change.name.clone().unwrap_or(import.name),
                 distribution: change.distribution.clone().unwrap_or(import.distribution),
                 description: change.description.clone().unwrap_or(import.description),
                 ..import
-            })?;
-        }
+            }),
+            None => Ok(()),
+        })?;
         let set: Labels =
             texts.iter().filter_map(|(key, text)| Some(((*key).to_owned(), (*text).clone()?))).collect();
-        let snapshot = SnapshotId(image.uuid);
-        for pool in image.pools.iter().filter(|_| image.is_available()) {
+        self.in_all_regions(image.uuid, |repo, id| {
             if let Some(name) = &change.name {
                 let options = icecore::RenameOptions { name_may_repeat: true };
-                icecore::rename_with(pool.repo(), snapshot, name, options)?;
+                icecore::rename_with(repo, id, name, options)?;
             }
-            if !set.is_empty() {
-                icecore::relabel(pool.repo(), snapshot, &set, &[])?;
-            }
-        }
+            icecore::relabel(repo, id, &set, &[]).map(drop)
+        })?;
         self.image(who, id)
     }
 
     /// Deletes an image, in all regions. One that is being imported is given up.
     pub(crate) fn delete_image(&self, who: &Who, id: &str) -> ApiResult<()> {
         let image = self.own_image(who, id)?;
-        if let Some(offer) = self.db().offer(image.uuid)? {
-            self.db().withdraw_offer(offer.id)?;
-        }
         if image.status == ImageStatus::New {
             // In this order: an import that ends looks whether it is still wanted.
             self.db().forget_import(image.uuid)?;
@@ -96,18 +78,7 @@ impl Service {
             });
             return Ok(());
         }
-        self.delete_everywhere(&image)
-    }
-
-    /// Deletes the snapshot of an image in all regions. What was made from it stays.
-    pub(crate) fn delete_everywhere(&self, image: &ImageItem) -> ApiResult<()> {
-        self.db().forget_import(image.uuid)?;
-        if image.is_available() {
-            for pool in &image.pools {
-                delete_if_there(pool, image.uuid)?;
-            }
-        }
-        Ok(())
+        self.delete_everywhere(image.uuid)
     }
 
     /// Copies an image to another region.
@@ -164,39 +135,37 @@ impl Service {
         progress: &JobProgress,
     ) -> ApiResult<()> {
         let source = self.pool(from)?;
-        if self.has_snapshot(&target.slug, snapshot)? {
-            return Ok(());
+        let id = SnapshotId(snapshot);
+        if !self.has_snapshot(&target.slug, snapshot)? {
+            let (source, target) = (Arc::new(source.another_handle()?), target.another_handle()?);
+            let options = CopyOptions { level: None, check: true, name_may_repeat: true };
+            icecore::copy(&source, id, &target, &options, progress)?;
         }
-        let (source, target) = (Arc::new(source.another_handle()?), target.another_handle()?);
-        let options = CopyOptions { level: None, check: true, name_may_repeat: true };
-        icecore::copy(&source, SnapshotId(snapshot), &target, &options, progress)?;
+        self.locks.alone(snapshot, || bring_up_to_date(source.repo(), target.repo(), id))?;
         Ok(())
     }
 
     /// Does what [`convert_image`](Self::convert_image) has begun.
     pub(crate) fn convert(&self, snapshot: Uuid) -> ApiResult<()> {
-        for pool in self.pools().values() {
-            let kind = [labels::TYPE.to_owned()];
-            match icecore::relabel(pool.repo(), SnapshotId(snapshot), &BTreeMap::new(), &kind) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
-        }
+        let kind = [labels::TYPE.to_owned()];
+        let relabel = |repo: &Repository, id| icecore::relabel(repo, id, &Labels::new(), &kind).map(drop);
+        self.in_all_regions(snapshot, relabel)?;
         Ok(())
     }
 
-    /// Tells whether a region has a snapshot.
+    /// Tells whether a region has a snapshot. One that is not configured any more has none.
     pub(crate) fn has_snapshot(&self, region: &str, id: Uuid) -> ApiResult<bool> {
-        let all = icecore::list(self.pool(region)?.repo())?.snapshots;
-        Ok(all.iter().any(|snapshot| snapshot.id.0 == id))
+        let Some(pool) = self.pools().get(region) else { return Ok(false) };
+        Ok(icecore::list(pool.repo())?.snapshots.iter().any(|snapshot| snapshot.id.0 == id))
     }
 }
 
-/// Deletes a snapshot in a region, where it may be gone already. What was made from it stays.
-pub(super) fn delete_if_there(pool: &Pool, snapshot: Uuid) -> ApiResult<()> {
-    let options = icecore::DeleteOptions { clones_keep_it: true };
-    match icecore::delete_with(pool.repo(), SnapshotId(snapshot), options) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        done => done.map(drop).map_err(ApiError::from),
-    }
+/// Notes with a copy what is noted with the snapshot that it is of: that may have changed while it was copied.
+fn bring_up_to_date(source: &Repository, target: &Repository, id: SnapshotId) -> icecore::Result<()> {
+    let [now, copy] = [icecore::find(source, &id.to_string())?, icecore::find(target, &id.to_string())?];
+    icecore::rename_with(target, id, &now.name, icecore::RenameOptions { name_may_repeat: true })?;
+    let gone: Vec<_> = copy.labels.into_keys().filter(|key| !now.labels.contains_key(key)).collect();
+    icecore::relabel(target, id, &now.labels, &gone)?;
+    let gone: Vec<_> = copy.tags.into_iter().filter(|tag| !now.tags.contains(tag)).collect();
+    icecore::retag(target, id, &now.tags, &gone).map(drop)
 }

@@ -21,8 +21,6 @@ use crate::service::Service;
 use crate::service::Who;
 use crate::service::images::ImageItem;
 use crate::service::images::ImageType;
-use crate::service::images::change::check_about;
-use crate::service::images::change::delete_if_there;
 use crate::service::images::convert::Conversion;
 use crate::service::images::convert::check_size;
 use crate::service::images::probe::Format;
@@ -31,6 +29,7 @@ use crate::service::images::source::Source;
 use crate::service::items::GIB;
 use crate::service::jobs::Job;
 use crate::service::jobs::JobProgress;
+use crate::service::snapshots::delete_if_there;
 use crate::words::clock::new_id;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
@@ -54,8 +53,8 @@ impl Service {
     /// Begins to import an image, and returns it as it is after a moment.
     pub(crate) fn import_image(self: &Arc<Self>, who: &Who, request: &ImportRequest) -> ApiResult<ImageItem> {
         names::check_text("name", &request.name)?;
-        check_about("distribution", &request.distribution)?;
-        check_about("description", &request.description)?;
+        names::check_description("distribution", &request.distribution)?;
+        names::check_description("description", &request.description)?;
         let pool = self.pool(&request.region)?;
         // What can be told at once is told at once.
         let source = Source::find(&self.config().import.folders, &request.url)?;
@@ -87,7 +86,11 @@ impl Service {
             region: &pool.slug,
             job: None,
         };
-        self.act(&new, Job::ImportImage)?;
+        if let Err(error) = self.act(&new, Job::ImportImage) {
+            // Nothing will come of it.
+            self.db().forget_import(uuid)?;
+            return Err(error);
+        }
         self.image(who, &number.to_string())
     }
 
@@ -107,14 +110,16 @@ impl Service {
             }
             return Err(error);
         }
-        if let Some(now) = self.db().import(uuid)?.filter(|now| *now != import) {
-            self.note_changes(pool, &now)?;
-        }
-        if !self.db().forget_import(uuid)? {
-            delete_if_there(pool, uuid)?;
-            return Err(given_up());
-        }
-        Ok(())
+        self.locks.alone(uuid, || {
+            if let Some(now) = self.db().import(uuid)? {
+                self.note_changes(pool, &now)?;
+            }
+            if !self.db().forget_import(uuid)? {
+                delete_if_there(pool, uuid)?;
+                return Err(given_up());
+            }
+            Ok(())
+        })
     }
 
     /// Ends imports that have no action: the server was stopped just before it began, or just after it had ended.
@@ -141,7 +146,9 @@ impl Service {
         let (id, options) = (SnapshotId(import.uuid), icecore::RenameOptions { name_may_repeat: true });
         icecore::rename_with(pool.repo(), id, &import.name, options)?;
         let labels = self.labels_of_import(import)?;
-        icecore::relabel(pool.repo(), id, &labels, &[])?;
+        let about = [labels::DISTRIBUTION, labels::DESCRIPTION].map(str::to_owned).into_iter();
+        let cleared: Vec<String> = about.filter(|key| !labels.contains_key(key)).collect();
+        icecore::relabel(pool.repo(), id, &labels, &cleared)?;
         Ok(())
     }
 

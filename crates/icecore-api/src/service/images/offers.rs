@@ -1,13 +1,10 @@
 //! Images move from one account to another, which must accept them.
 
-use std::collections::BTreeMap;
-
-use icecore::ErrorKind;
-use icecore::SnapshotId;
 use uuid::Uuid;
 
 use crate::db::Offer;
 use crate::pool::labels;
+use crate::pool::labels::Labels;
 use crate::service::Service;
 use crate::service::Who;
 use crate::service::account::uuid_of_account;
@@ -55,10 +52,11 @@ impl Service {
     /// Takes an image that another account has offered; `transfer` is the number of the offer, where the client says it.
     pub(crate) fn accept_image(&self, who: &Who, id: &str, transfer: Option<i64>) -> ApiResult<()> {
         let offer = self.find_offer(id, transfer, |offer| offer.recipient == who.0)?;
-        if !self.db().accept_offer(offer.id)? {
-            return Err(ApiError::not_found());
+        if self.db().unfinished_actions()?.iter().any(|action| action.resource == offer.uuid) {
+            return Err(ApiError::unprocessable("Image already has a pending event."));
         }
-        self.hand_over(&offer)
+        let accepted = self.db().accept_offer(offer.id)? && self.hand_over(&offer)?;
+        if accepted { Ok(()) } else { Err(ApiError::not_found()) }
     }
 
     /// Turns an offer down.
@@ -87,22 +85,19 @@ impl Service {
         Ok(shown)
     }
 
-    /// Notes the new owner of an image in all regions. Its tags are words of the old one.
-    fn hand_over(&self, offer: &Offer) -> ApiResult<()> {
-        let owner = BTreeMap::from([(labels::ACCOUNT.to_owned(), offer.recipient.clone())]);
-        for pool in self.pools().values() {
-            let id = SnapshotId(offer.uuid);
-            let snapshot = match icecore::relabel(pool.repo(), id, &owner, &[]) {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                done => done?,
-            };
-            icecore::retag(pool.repo(), id, &[], &snapshot.tags)?;
-        }
-        self.db().end_offer(offer.id)
+    /// Notes the new owner of an image in all regions, and tells whether one has it. Its tags are words of the old one.
+    fn hand_over(&self, offer: &Offer) -> ApiResult<bool> {
+        let owner = Labels::from([(labels::ACCOUNT.to_owned(), offer.recipient.clone())]);
+        let found = self.in_all_regions(offer.uuid, |repo, id| {
+            let snapshot = icecore::relabel(repo, id, &owner, &[])?;
+            icecore::retag(repo, id, &[], &snapshot.tags).map(drop)
+        })?;
+        self.db().end_offer(offer.id)?;
+        Ok(found)
     }
 
     /// Ends the moves that a server before did not end.
     pub(crate) fn end_accepted_offers(&self) -> ApiResult<()> {
-        self.db().accepted_offers()?.iter().try_for_each(|offer| self.hand_over(offer))
+        self.db().accepted_offers()?.iter().try_for_each(|offer| self.hand_over(offer).map(drop))
     }
 }

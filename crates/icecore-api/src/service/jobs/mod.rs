@@ -71,12 +71,32 @@ impl Service {
     /// # Errors
     /// 422 if another action of the resource is not done. What goes wrong with the action itself stands in the action.
     pub(crate) fn act(self: &Arc<Self>, new: &NewAction<'_>, job: Job) -> ApiResult<Action> {
+        let mut begun = [self.start(new, job)?];
+        self.wait(&mut begun);
+        let [action] = begun;
+        Ok(action)
+    }
+
+    /// Begins an action, and does it at once where that takes no time.
+    ///
+    /// # Errors
+    /// As of [`act`](Self::act).
+    pub(crate) fn start(self: &Arc<Self>, new: &NewAction<'_>, job: Job) -> ApiResult<Action> {
         let text = serde_json::to_string(&job).map_err(ApiError::server)?;
         let action = self.db().begin_action(&NewAction { job: Some(text), ..new.clone() })?;
         self.go_on(&action, job);
-        self.jobs().wait_for(action.id, PATIENCE);
-        // A failure to look is none of the action.
-        Ok(self.db().action(new.account, action.id).ok().flatten().unwrap_or(action))
+        Ok(action)
+    }
+
+    /// Waits for a while until these actions are done, and makes them what they are then.
+    pub(crate) fn wait(&self, begun: &mut [Action]) {
+        self.jobs().wait_for(&begun.iter().map(|action| action.id).collect::<Vec<_>>(), PATIENCE);
+        for action in begun {
+            // A failure to look is none of the action.
+            if let Ok(Some(now)) = self.db().action(&action.account, action.id) {
+                *action = now;
+            }
+        }
     }
 
     fn go_on(self: &Arc<Self>, action: &Action, job: Job) {

@@ -19,6 +19,7 @@ use crate::service::Service;
 use crate::service::items::VolumeItem;
 use crate::service::jobs::Job;
 use crate::service::jobs::JobProgress;
+use crate::service::snapshots::delete_if_there;
 use crate::service::volumes::create_under_a_free_name;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
@@ -84,18 +85,12 @@ impl Service {
             Err(error) => return Err(error),
         };
         // The disk goes last: until then, all of it can be done again.
-        for volume in icecore::list_volumes(pool.repo())?.volumes {
-            if labels::id(&volume.labels, labels::ATTACHED) == Some(id) {
-                let attached = [labels::ATTACHED.to_owned()];
-                icecore::relabel_volume(pool.repo(), &volume.name, &Labels::new(), &attached)?;
-            }
-        }
+        detach_all(pool, id)?;
         for other in self.pools().values() {
             for snapshot in icecore::list(other.repo())?.snapshots {
                 let of_this = labels::id(&snapshot.labels, labels::RESOURCE) == Some(id);
                 if of_this && labels::image_type(&snapshot.labels) == labels::TYPE_BACKUP {
-                    let keep = icecore::DeleteOptions { clones_keep_it: true };
-                    icecore::delete_with(other.repo(), snapshot.id, keep)?;
+                    delete_if_there(other, snapshot.id.0)?;
                 }
             }
         }
@@ -103,22 +98,37 @@ impl Service {
     }
 }
 
+fn detach_all(pool: &Pool, droplet: Uuid) -> ApiResult<()> {
+    let _changes = pool.changes();
+    for volume in icecore::list_volumes(pool.repo())?.volumes {
+        if labels::id(&volume.labels, labels::ATTACHED) == Some(droplet) {
+            let attached = [labels::ATTACHED.to_owned()];
+            icecore::relabel_volume(pool.repo(), &volume.name, &Labels::new(), &attached)?;
+        }
+    }
+    Ok(())
+}
+
 fn create(pool: &Arc<Pool>, options: VolumeOptions, volumes: &[Uuid]) -> ApiResult<()> {
     let _changes = pool.changes();
     let droplet = options.id;
     let all = icecore::list_volumes(pool.repo())?.volumes;
-    if !all.iter().any(|info| info.id == droplet) {
-        create_under_a_free_name(pool, options)?;
-    }
+    // One that is gone has nothing any more.
+    let there = |id: &Uuid| all.iter().any(|info| info.id.0 == *id);
+    let mut free = Vec::new();
     for volume in all.iter().filter(|info| volumes.contains(&info.id.0)) {
-        let attached = Labels::from([(labels::ATTACHED.to_owned(), droplet.0.to_string())]);
-        // One that is gone has nothing any more.
-        let there = |id: &Uuid| all.iter().any(|info| info.id.0 == *id);
         match labels::id(&volume.labels, labels::ATTACHED).filter(there) {
-            None => drop(icecore::relabel_volume(pool.repo(), &volume.name, &attached, &[])?),
+            None => free.push(volume),
             Some(other) if other == droplet.0 => {}
             Some(_) => return Err(ApiError::unprocessable("This volume is already attached")),
         }
+    }
+    if !there(&droplet.0) {
+        create_under_a_free_name(pool, options)?;
+    }
+    let attached = Labels::from([(labels::ATTACHED.to_owned(), droplet.0.to_string())]);
+    for volume in free {
+        icecore::relabel_volume(pool.repo(), &volume.name, &attached, &[])?;
     }
     Ok(())
 }

@@ -149,11 +149,11 @@ impl Jobs {
         }
     }
 
-    /// Waits until a job is done, for so long at most.
-    pub(crate) fn wait_for(&self, id: i64, patience: Duration) {
+    /// Waits until all these jobs are done, for so long at most.
+    pub(crate) fn wait_for(&self, ids: &[i64], patience: Duration) {
         let end = Instant::now() + patience;
         let mut state = self.lock();
-        while state.jobs.contains_key(&id) {
+        while ids.iter().any(|id| state.jobs.contains_key(id)) {
             let Some(rest) = end.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) else {
                 return;
             };
@@ -216,11 +216,11 @@ mod tests {
         jobs.start(Lane::Long, 1, Box::new(move |_| gone.recv().unwrap()));
         jobs.start(Lane::Long, 2, say("second"));
         jobs.start(Lane::Short, 3, say("short"));
-        jobs.wait_for(3, LONG);
+        jobs.wait_for(&[3], LONG);
         assert_eq!(told.recv_timeout(LONG).unwrap(), "short");
         assert!(jobs.progress(2).is_some(), "it waits");
         go.send(()).unwrap();
-        jobs.wait_for(2, LONG);
+        jobs.wait_for(&[2], LONG);
         assert_eq!(told.recv_timeout(LONG).unwrap(), "second");
         assert!(jobs.progress(1).is_none() && jobs.progress(2).is_none());
     }
@@ -232,7 +232,7 @@ mod tests {
         let (tell, told) = mpsc::channel();
         jobs.start(Lane::Short, 2, Box::new(move |_| tell.send(()).unwrap()));
         told.recv_timeout(LONG).unwrap();
-        jobs.wait_for(1, LONG);
+        jobs.wait_for(&[1], LONG);
         assert!(jobs.progress(1).is_none());
     }
 
