@@ -1,8 +1,10 @@
-//! Backups of Droplets, by the plans that their owners chose, and snapshots of Droplets by a schedule.
+//! Backups of Droplets, by the plans that their owners chose.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use icecore::ResourceKind;
+use uuid::Uuid;
 
 use crate::ops::schedule::Entry;
 use crate::ops::schedule::What;
@@ -10,32 +12,49 @@ use crate::pool::labels;
 use crate::service::Service;
 use crate::service::Who;
 use crate::service::droplets::BackupPolicy;
-use crate::service::droplets::Command;
-use crate::service::items::VolumeItem;
+use crate::service::droplets::numbered;
 use crate::words::cron::When;
-use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// Returns an entry for each Droplet that has a plan.
-pub(super) fn entries(service: &Service) -> ApiResult<Vec<Entry>> {
-    let mut entries = Vec::new();
+/// What is to be backed up.
+pub(super) struct Backups {
+    pub(super) entries: Vec<Entry>,
+    /// Whether the Droplets of all accounts are known.
+    pub(super) complete: bool,
+}
+
+/// Returns an entry for each Droplet that has a plan. An account whose Droplets cannot be listed is left out.
+pub(super) fn entries(service: &Service) -> ApiResult<Backups> {
+    let unfinished = service.db().unfinished_actions()?;
+    let busy: HashSet<Uuid> = unfinished.into_iter().map(|action| action.resource).collect();
+    let mut backups = Backups { entries: Vec::new(), complete: true };
     for account in &service.config().accounts {
-        let who = Who(account.name.clone());
-        // All of a Droplet takes longer to find out than its disk.
-        let disks = service.disks(&who, ResourceKind::Droplet)?;
-        if disks.iter().all(|disk| disk.label(labels::BACKUPS).is_empty()) {
-            continue;
+        match of_account(service, &account.name, &busy) {
+            Ok(entries) => backups.entries.extend(entries),
+            Err(error) => {
+                tracing::error!(account = account.name, %error, "Droplets cannot be listed for their backups");
+                backups.complete = false;
+            }
         }
-        for droplet in service.droplets(&who)? {
-            let Some(policy) = droplet.backups() else { continue };
-            entries.push(Entry {
-                name: format!("/backup/{}", droplet.disk.id()),
-                when: when(&policy)?,
-                // Its time comes when what is done to it now has ended.
-                ready: !droplet.locked,
-                what: What::Backup { account: account.name.clone(), droplet: droplet.number.to_string() },
-            });
-        }
+    }
+    Ok(backups)
+}
+
+fn of_account(service: &Service, account: &str, busy: &HashSet<Uuid>) -> ApiResult<Vec<Entry>> {
+    let mut disks = service.disks(&Who(account.to_owned()), ResourceKind::Droplet)?;
+    disks.retain(|disk| BackupPolicy::parse(disk.label(labels::BACKUPS)).is_some());
+    let numbers = service.db().numbers(&disks.iter().map(numbered).collect::<Vec<_>>())?;
+    let mut entries = Vec::new();
+    for disk in disks {
+        let policy = BackupPolicy::parse(disk.label(labels::BACKUPS));
+        let (Some(policy), Some(number)) = (policy, numbers.get(&disk.id())) else { continue };
+        entries.push(Entry {
+            name: format!("/backup/{}", disk.id()),
+            when: when(&policy)?,
+            // Its time comes when what is done to it now has ended.
+            ready: !busy.contains(&disk.id()),
+            what: What::Backup { account: account.to_owned(), droplet: number.to_string() },
+        });
     }
     Ok(entries)
 }
@@ -55,17 +74,4 @@ pub(super) fn perform(service: &Arc<Service>, account: &str, droplet: &str) -> A
     let deleted = service.expire_backups(&who, droplet)?;
     tracing::info!(account, droplet, deleted, "backup");
     Ok(())
-}
-
-/// Begins to take a snapshot of a Droplet. How that ends is told by its action.
-pub(super) fn snapshot(service: &Arc<Service>, who: &Who, disk: &VolumeItem, name: &str) -> ApiResult<()> {
-    let droplets = service.droplets(who)?;
-    let droplet = droplets.iter().find(|droplet| droplet.disk.id() == disk.id());
-    let droplet = droplet.ok_or_else(ApiError::not_found)?.number.to_string();
-    let there = service.snapshots(who)?;
-    // It was taken by a run that was interrupted after that.
-    if there.iter().any(|item| item.resource_id == droplet && item.snapshot.name == name) {
-        return Ok(());
-    }
-    service.command_droplet(who, &droplet, &Command::Snapshot { name: Some(name.to_owned()) }).map(drop)
 }

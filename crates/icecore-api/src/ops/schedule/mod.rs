@@ -6,6 +6,7 @@
 mod backups;
 mod tasks;
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Condvar;
@@ -61,6 +62,8 @@ pub(crate) struct Scheduler {
     /// All but backups, which come and go.
     fixed: Vec<Entry>,
     running: Mutex<BTreeSet<String>>,
+    /// Up to when runs are done, where the database could not take that down yet.
+    unwritten: Mutex<BTreeMap<String, i64>>,
     /// A run has ended, or all is to end.
     changed: Condvar,
     stopping: AtomicBool,
@@ -89,6 +92,7 @@ impl Scheduler {
             meters,
             fixed,
             running: Mutex::default(),
+            unwritten: Mutex::default(),
             changed: Condvar::new(),
             stopping: AtomicBool::new(false),
         })
@@ -142,23 +146,57 @@ impl Scheduler {
 
     /// Returns what should run now. What has never run begins to count from now on.
     fn due(&self, now: i64) -> ApiResult<Vec<Entry>> {
+        // Read before what is done: a run that ends in between would be begun once more.
+        let running = self.lock().clone();
+        self.write_down();
         let db = self.service.db();
         let mut due = Vec::new();
         let backups = backups::entries(&self.service)?;
-        for entry in self.fixed.iter().chain(&backups) {
-            match db.schedule_done(&entry.name)? {
-                None => db.set_schedule_done(&entry.name, now)?,
+        for entry in self.fixed.iter().chain(&backups.entries) {
+            let unwritten = self.unwritten().get(&entry.name).copied();
+            match unwritten.map_or_else(|| db.schedule_done(&entry.name), |done| Ok(Some(done)))? {
+                None => self.note_done(&entry.name, now),
                 Some(done) if entry.when.next_after(done).is_some_and(|next| next <= now) => {
-                    due.extend(entry.ready.then(|| entry.clone()));
+                    due.extend((entry.ready && !running.contains(&entry.name)).then(|| entry.clone()));
                 }
                 // Where the clock was set back, its times count from now on.
-                Some(done) if done > now => db.set_schedule_done(&entry.name, now)?,
+                Some(done) if done > now => self.note_done(&entry.name, now),
                 Some(_) => {}
             }
         }
-        let names: Vec<&str> = self.fixed.iter().chain(&backups).map(|entry| entry.name.as_str()).collect();
-        db.forget_schedules_but(&names)?;
+        if backups.complete {
+            let all = self.fixed.iter().chain(&backups.entries);
+            let names: Vec<&str> = all.map(|entry| entry.name.as_str()).collect();
+            self.unwritten().retain(|name, _| names.contains(&name.as_str()));
+            if let Err(error) = db.forget_schedules_but(&names) {
+                tracing::warn!(%error, "schedules that are gone could not be forgotten");
+            }
+        }
         Ok(due)
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, BTreeMap<String, i64>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes up to when the runs of a schedule are done; where the database cannot, for as long as this server runs.
+    fn note_done(&self, name: &str, now: i64) {
+        let mut unwritten = self.unwritten();
+        match self.service.db().set_schedule_done(name, now) {
+            Ok(()) => drop(unwritten.remove(name)),
+            Err(error) => {
+                tracing::error!(schedule = name, %error, "that a schedule has run could not be noted");
+                unwritten.insert(name.to_owned(), now);
+            }
+        }
+    }
+
+    /// Notes what could not be noted before.
+    fn write_down(&self) {
+        let waiting = self.unwritten().clone();
+        for (name, done) in waiting {
+            self.note_done(&name, done);
+        }
     }
 
     /// Does something in a thread of its own, unless it is being done still.
@@ -191,9 +229,7 @@ impl Scheduler {
         if matches!(entry.what, What::Configured(_)) {
             self.meters.ran(&entry.name, done.is_ok());
         }
-        if let Err(error) = self.service.db().set_schedule_done(&entry.name, now) {
-            tracing::error!(schedule = entry.name, %error, "that a schedule has run could not be noted");
-        }
+        self.note_done(&entry.name, now);
     }
 }
 

@@ -26,6 +26,7 @@ use crate::pool::Pool;
 use crate::pool::labels;
 use crate::service::Service;
 use crate::service::Who;
+use crate::service::droplets::Command;
 use crate::service::items::SnapshotItem;
 use crate::service::items::VolumeItem;
 use crate::words::error::ApiError;
@@ -130,23 +131,46 @@ impl Run<'_> {
     /// Takes a snapshot of each, and deletes old ones of this schedule.
     fn snapshot(&self) -> ApiResult<()> {
         let globs = self.schedule.globs()?;
-        let name = snapshot_name(&self.schedule.name, self.now, self.zone);
+        let name = snapshot_name(&self.schedule.name, self.now);
         let mut failures = Failures::default();
         for who in self.accounts() {
-            for disk in self.disks(&who, &globs)? {
-                self.go_on()?;
-                let taken = match disk.info.kind {
-                    ResourceKind::Volume => self.snapshot_volume(&who, &disk, &name),
-                    ResourceKind::Droplet => backups::snapshot(self.service(), &who, &disk, &name),
-                };
-                failures.note(disk.name(), taken);
-            }
+            let done = self.snapshot_account(&who, &globs, &name, &mut failures);
+            failures.note(&who.0, done);
         }
         if self.schedule.keep.is_some() {
             failures
                 .note("prune", self.prune(|snapshot| is_of_schedule(&snapshot.name, &self.schedule.name)));
         }
         failures.result()
+    }
+
+    fn snapshot_account(
+        &self,
+        who: &Who,
+        globs: &GlobSet,
+        name: &str,
+        failures: &mut Failures,
+    ) -> ApiResult<()> {
+        let disks = self.disks(who, globs)?;
+        let droplets = self.service().droplet_numbers(who)?;
+        for disk in disks {
+            self.go_on()?;
+            let taken = match disk.info.kind {
+                ResourceKind::Volume => {
+                    self.service().take_volume_snapshot(who, &disk.id().to_string(), name, &[]).map(drop)
+                }
+                ResourceKind::Droplet => self.snapshot_droplet(who, droplets.get(&disk.id()).copied(), name),
+            };
+            failures.note(disk.name(), taken);
+        }
+        Ok(())
+    }
+
+    /// Begins to take a snapshot of a Droplet. How that ends is told by its action.
+    fn snapshot_droplet(&self, who: &Who, number: Option<i64>, name: &str) -> ApiResult<()> {
+        let number = number.ok_or_else(ApiError::not_found)?.to_string();
+        let command = Command::Snapshot { name: Some(name.to_owned()) };
+        self.service().command_droplet(who, &number, &command).map(drop)
     }
 
     fn disks(&self, who: &Who, globs: &GlobSet) -> ApiResult<Vec<VolumeItem>> {
@@ -164,19 +188,6 @@ impl Run<'_> {
         Ok(found)
     }
 
-    fn snapshot_volume(&self, who: &Who, disk: &VolumeItem, name: &str) -> ApiResult<()> {
-        match self.service().take_volume_snapshot(who, &disk.id().to_string(), name, &[]) {
-            // It was taken by a run that was interrupted after that.
-            Err(error) if error.status == 409 && self.has_snapshot(who, disk, name)? => Ok(()),
-            taken => taken.map(drop),
-        }
-    }
-
-    fn has_snapshot(&self, who: &Who, disk: &VolumeItem, name: &str) -> ApiResult<bool> {
-        let there = self.service().snapshots_of_volume(who, &disk.id().to_string())?;
-        Ok(there.iter().any(|item| item.snapshot.name == name))
-    }
-
     /// Deletes the snapshots, of those that `choose` chooses, that the policy does not keep.
     fn prune(&self, choose: impl Fn(&Snapshot) -> bool) -> ApiResult<()> {
         let policy = match &self.schedule.keep {
@@ -192,9 +203,9 @@ impl Run<'_> {
 
     fn prune_account(&self, who: &Who, policy: &Policy, choose: impl Fn(&Snapshot) -> bool) -> ApiResult<()> {
         let globs = self.schedule.globs()?;
-        let names = self.names_of_disks(who)?;
+        let disks = self.disks_by_id(who)?;
         let mut items = self.service().snapshots(who)?;
-        items.retain(|item| choose(&item.snapshot) && self.wants_snapshot(item, &globs, &names));
+        items.retain(|item| choose(&item.snapshot) && self.wants_snapshot(item, &globs, &disks));
         let snapshots: Vec<Snapshot> = items.iter().map(|item| item.snapshot.clone()).collect();
         let plan = retention::plan(&snapshots, policy, self.now, self.zone)?;
         let mut failures = Failures::default();
@@ -217,15 +228,15 @@ impl Run<'_> {
         failures.result()
     }
 
-    /// Returns the names in the API of disks that are there, by their ids in it.
-    fn names_of_disks(&self, who: &Who) -> ApiResult<BTreeMap<String, VolumeItem>> {
-        let mut names = BTreeMap::new();
+    /// Returns the disks that are there, by their ids as text.
+    fn disks_by_id(&self, who: &Who) -> ApiResult<BTreeMap<String, VolumeItem>> {
+        let mut disks = BTreeMap::new();
         for kind in [ResourceKind::Volume, ResourceKind::Droplet] {
             for disk in self.service().disks(who, kind)? {
-                names.insert(disk.id().to_string(), disk);
+                disks.insert(disk.id().to_string(), disk);
             }
         }
-        Ok(names)
+        Ok(disks)
     }
 
     /// Tells whether a snapshot is one that this schedule is about. Tags are its own, or those of what it was taken of.
@@ -293,10 +304,9 @@ impl Run<'_> {
     }
 }
 
-/// Returns the name of a snapshot that a schedule takes at some time.
-fn snapshot_name(schedule: &str, unix_ms: i64, zone: &TimeZone) -> String {
+/// Returns the name of a snapshot that a schedule takes at some time: in UTC, which has no hour twice.
+fn snapshot_name(schedule: &str, unix_ms: i64) -> String {
     let time = Timestamp::from_millisecond(unix_ms).unwrap_or(Timestamp::UNIX_EPOCH);
-    let time = jiff::ZonedDateTime::new(time, zone.clone());
     format!("{schedule}-{}", time.strftime("%Y%m%d-%H%M%S"))
 }
 
@@ -318,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_schedule_knows_its_own_snapshots_by_their_names() {
-        let name = snapshot_name("nightly", 1_595_954_862_000, &TimeZone::UTC);
+        let name = snapshot_name("nightly", 1_595_954_862_000);
         assert_eq!(name, "nightly-20200728-164742");
         assert!(is_of_schedule(&name, "nightly"));
         for other in [

@@ -176,3 +176,68 @@ fn the_thread_runs_what_is_due_and_ends() {
     assert!(times.contains(&done), "it was done, or is left to the next server: {done:?}");
     assert!(place.scheduler.lock().is_empty());
 }
+
+#[test]
+fn the_hour_that_comes_twice_has_snapshots_of_its_own() {
+    let half = "[[schedule]]\nname = \"half\"\ncron = \"30 * * * *\"\ntimezone = \"Europe/Berlin\"\ntask = \"snapshot\"\n";
+    let place = Place::new("2026-10-24T23:45:00Z", half);
+    place.volume("ann", "db", &[]);
+    // Both are half past two in Berlin.
+    assert_eq!(place.at("2026-10-25T00:30:00Z"), ["half"]);
+    assert_eq!(place.at("2026-10-25T01:30:00Z"), ["half"]);
+    assert_eq!(place.snapshots("ann"), ["db half-20261025-003000", "db half-20261025-013000"]);
+}
+
+#[test]
+fn what_ran_when_it_was_looked_at_is_not_due() {
+    let place =
+        Place::new("2026-11-01T12:00:00Z", "[[schedule]]\nname = \"a\"\ncron = \"@hourly\"\ntask = \"gc\"\n");
+    let due = || {
+        let due = place.scheduler.due(ms("2026-11-01T13:00:00Z")).unwrap();
+        due.iter().filter(|entry| entry.name == "a").count()
+    };
+    place.scheduler.lock().insert("a".to_owned());
+    // Between this look and its beginning it may end, and would be begun once more.
+    assert_eq!(due(), 0);
+    place.scheduler.lock().clear();
+    assert_eq!(due(), 1);
+}
+
+#[test]
+fn what_cannot_be_noted_is_remembered() {
+    let hourly = "[[schedule]]\nname = \"a\"\ncron = \"@hourly\"\ntask = \"gc\"\n";
+    let place = Place::new("2026-11-01T12:00:00Z", hourly);
+    let other = rusqlite::Connection::open(place.dir.path().join("state/icecore.sqlite")).unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON schedule BEGIN SELECT RAISE(FAIL, 'disk full'); END";
+    other.execute_batch(full).unwrap();
+    assert_eq!(place.at("2026-11-01T13:00:00Z"), ["a"]);
+    assert!(place.at("2026-11-01T13:00:01Z").is_empty(), "it has run");
+    assert_eq!(place.at("2026-11-01T14:00:00Z"), ["a"]);
+    let done = || place.scheduler.service.db().schedule_done("a").unwrap();
+    assert_eq!(done(), Some(ms("2026-11-01T12:00:00Z")));
+    other.execute_batch("DROP TRIGGER full").unwrap();
+    assert!(place.at("2026-11-01T14:00:01Z").is_empty());
+    assert_eq!(done(), Some(ms("2026-11-01T14:00:00Z")), "it is noted when that is possible again");
+}
+
+#[test]
+fn volumes_that_cannot_be_listed_keep_nothing_else_from_its_time() {
+    let schedules = "[[schedule]]\nname = \"take\"\ncron = \"@daily\"\ntask = \"snapshot\"\n\
+                     [[schedule]]\nname = \"space\"\ncron = \"@daily\"\ntask = \"gc\"\n";
+    let place = Place::new("2026-11-01T12:00:00Z", schedules);
+    place.volume("ann", "db", &[]);
+    let backup = "/backup/019a0000-0000-7000-8000-000000000000";
+    let db = place.scheduler.service.db();
+    db.set_schedule_done(backup, ms("2026-11-01T00:00:00Z")).unwrap();
+    let volumes = place.dir.path().join("here/volumes");
+    let away = place.dir.path().join("away");
+    std::fs::rename(&volumes, &away).unwrap();
+    std::fs::write(&volumes, b"no directory").unwrap();
+    assert_eq!(place.at("2026-11-02T00:00:00Z"), ["take", "space"]);
+    assert!(db.schedule_done(backup).unwrap().is_some(), "its Droplet may be there still");
+    std::fs::remove_file(&volumes).unwrap();
+    std::fs::rename(&away, &volumes).unwrap();
+    assert_eq!(place.at("2026-11-03T00:00:00Z"), ["take", "space"]);
+    assert_eq!(place.snapshots("ann"), ["db take-20261103-000000"]);
+    assert_eq!(db.schedule_done(backup).unwrap(), None, "there is no such Droplet");
+}
