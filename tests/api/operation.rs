@@ -221,6 +221,27 @@ fn metrics_count_requests_and_what_is_there() {
 }
 
 #[test]
+fn a_region_that_cannot_be_read_takes_no_metrics_of_others_away() {
+    let server = Server::start();
+    let look = || {
+        let answer = server.send("GET", "/metrics", None, None);
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.text
+    };
+    assert_eq!(metric(&look(), "icecore_region_up{region=\"there\"}"), 1.0);
+    let volumes = server.path("there/volumes");
+    std::fs::remove_dir(&volumes).unwrap();
+    std::fs::write(&volumes, "no directory").unwrap();
+    let text = look();
+    assert_eq!(metric(&text, "icecore_region_up{region=\"there\"}"), 0.0);
+    assert_eq!(metric(&text, "icecore_region_up{region=\"here\"}"), 1.0);
+    assert_eq!(metric(&text, "icecore_volumes{region=\"here\"}"), 0.0);
+    assert!(!text.contains("icecore_volumes{region=\"there\"}"), "what is not known is not told");
+    std::fs::remove_file(&volumes).unwrap();
+    assert_eq!(metric(&look(), "icecore_volumes{region=\"there\"}"), 0.0);
+}
+
+#[test]
 fn metrics_can_have_a_token_of_their_own() {
     let server = Server::start_with("[metrics]\ntoken = \"secret\"\n");
     for (token, status) in
@@ -360,6 +381,25 @@ fn what_does_not_end_is_cut_off_and_the_place_is_free_then() {
     server.stop();
     assert_eq!(raw.rest(), "");
     Server::start_in(dir, &usual).get("/v2/account").expect(200);
+}
+
+#[test]
+fn what_is_in_the_place_of_the_socket_stays() {
+    let dir = Arc::new(TempDir::new().unwrap());
+    let text = format!("{USUAL}[nbd]\nsocket = \"disks\"\n");
+    let path = dir.path().join("disks");
+    std::fs::write(&path, "a file of somebody").unwrap();
+    let config = config::parse(&text, dir.path()).unwrap();
+    let clock = Arc::new(icecore_api::SystemClock);
+    let error = icecore_api::serve(config, clock, |_| panic!("it runs"), &icecore_api::Controls::default())
+        .unwrap_err();
+    assert_eq!(error.kind(), icecore::ErrorKind::AlreadyExists, "{error}");
+    assert!(error.to_string().contains("is no socket") && error.hint().is_some(), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "a file of somebody");
+    std::fs::remove_file(&path).unwrap();
+    // A socket of a process that has ended does not.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    Server::start_in(dir, &text).get("/v2/account").expect(200);
 }
 
 const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/server.example.toml"));

@@ -64,6 +64,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod address;
 mod channel;
 mod clock;
 mod connection;
@@ -83,6 +84,9 @@ mod session;
 mod sync;
 mod wire;
 
+pub use crate::address::bind_unix;
+pub use crate::address::tcp_uri;
+pub use crate::address::unix_uri;
 pub use crate::channel::Channel;
 pub use crate::disk::Disk;
 pub use crate::disk::ExportName;

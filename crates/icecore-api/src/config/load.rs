@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::config::RequestConfig;
@@ -134,6 +135,11 @@ fn check_requests(requests: &RequestConfig) -> Result<()> {
             "head_bytes is 8192 or more, and the others are 1 or more; leave out what you do not need",
         ));
     }
+    if requests.connections > Semaphore::MAX_PERMITS {
+        let message = format!("{} connections are more than can be counted", requests.connections);
+        return Err(Error::new(ErrorKind::InvalidInput, message)
+            .with_hint("set requests.connections to what the machine has room for; 1000 is usual"));
+    }
     Ok(())
 }
 
@@ -169,6 +175,9 @@ mod tests {
     fn what_cannot_be_is_refused() {
         let region = "[regions.local]\nrepository = \"repo\"\n";
         let schedule = "[[schedule]]\nname = \"s\"\n";
+        let of_task = |task: &str, keys: &str| {
+            format!("{region}{schedule}cron = \"@daily\"\ntask = \"{task}\"\n{keys}")
+        };
         for (text, says) in [
             ("", "regions"),
             ("[regions]\n", "there is no region"),
@@ -178,6 +187,17 @@ mod tests {
             (&format!("{region}[server]\nlisten = \"0.0.0.0:80\""), "TLS"),
             (&format!("{region}[[account]]\nname = \"A\"\nemail = \"a@b\""), "name of an account"),
             (&format!("{region}[requests]\nhead_bytes = 100"), "limits"),
+            (&format!("{region}[requests]\nconnections = {}", i64::MAX), "more than can be counted"),
+            (&of_task("gc", "keep = { last = 1 }"), "`keep` does nothing"),
+            (&of_task("gc", "names = [\"x\"]"), "`names` does nothing where the task is `gc`"),
+            (&of_task("gc", "minutes = 5"), "`minutes` does nothing"),
+            (&of_task("verify", "of = [\"volume\"]"), "`of` does nothing"),
+            (&of_task("verify", "tags = [\"x\"]"), "`tags` does nothing"),
+            (&of_task("verify", "accounts = [\"local\"]"), "`accounts` does nothing"),
+            (&of_task("snapshot", "share = 1.0"), "`share` does nothing where the task is `snapshot`"),
+            (&of_task("prune", "keep = { last = 1 }\nminutes = 1"), "`minutes` does nothing"),
+            (&of_task("verify", "share = 0.5\nminutes = 1"), "`share` is less than 1"),
+            (&of_task("verify", "share = 1.5"), "no part of all data"),
             (&format!("{region}{schedule}cron = \"x\"\ntask = \"gc\""), "schedule s"),
             (&format!("{region}{schedule}cron = \"@daily\"\ntask = \"prune\""), "which snapshots stay"),
             (

@@ -124,9 +124,9 @@ pub struct ScheduleConfig {
     /// Which snapshots stay. With `snapshot`, others that this schedule has taken are deleted; with `prune`, any others.
     #[serde(default)]
     pub keep: Option<KeepConfig>,
-    /// With `verify`: which part of all data is read, from 0 to 1.
-    #[serde(default = "whole")]
-    pub share: f64,
+    /// With `verify`: which part of all data is read, from 0 to 1; all of it where that is not given.
+    #[serde(default)]
+    pub share: Option<f64>,
     /// With `verify`: how long at most, where the share is 1. The next run goes on with what was not read for the longest time.
     #[serde(default)]
     pub minutes: Option<u64>,
@@ -144,6 +144,18 @@ pub enum Task {
     Gc,
     /// Reads a part of the data and checks it.
     Verify,
+}
+
+impl Task {
+    /// Returns the word that stands for it in the configuration.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Prune => "prune",
+            Self::Gc => "gc",
+            Self::Verify => "verify",
+        }
+    }
 }
 
 /// What a schedule works on.
@@ -180,10 +192,6 @@ pub struct KeepConfig {
 
 fn utc() -> String {
     "UTC".to_owned()
-}
-
-fn whole() -> f64 {
-    1.0
 }
 
 /// Tells whether only clients on this machine can reach an address.

@@ -65,20 +65,47 @@ impl ScheduleConfig {
         if let Some(account) = self.accounts.iter().find(|account| config.account(account).is_none()) {
             return bad(format!("there is no account {account:?}"), "name one of [[account]]");
         }
+        if let Some(key) = self.idle_key() {
+            let task = self.task.word();
+            return bad(format!("`{key}` does nothing where the task is `{task}`"), "leave it out");
+        }
         match (&self.keep, self.task) {
-            (Some(keep), Task::Snapshot | Task::Prune) => drop(keep.policy()?),
+            (Some(keep), _) => drop(keep.policy()?),
             (None, Task::Prune) => {
                 return bad("it does not say which snapshots stay".to_owned(), "give it a `keep`");
             }
-            (Some(_), Task::Gc | Task::Verify) => {
-                return bad("only `snapshot` and `prune` have a `keep`".to_owned(), "leave it out");
-            }
             (None, _) => {}
         }
-        if !(0.0..=1.0).contains(&self.share) {
-            return bad(format!("{} is no part of all data", self.share), "write a number from 0 to 1");
+        if let Some(share) = self.share.filter(|share| !(0.0..=1.0).contains(share)) {
+            return bad(format!("{share} is no part of all data"), "write a number from 0 to 1");
+        }
+        if self.minutes.is_some() && self.share.is_some_and(|share| share < 1.0) {
+            return bad(
+                "`minutes` does nothing where `share` is less than 1".to_owned(),
+                "leave out one of them",
+            );
         }
         Ok(())
+    }
+
+    /// Returns a key that stands there, and that the task does not ask for.
+    fn idle_key(&self) -> Option<&'static str> {
+        let of_snapshots = [
+            ("of", !self.of.is_empty()),
+            ("names", !self.names.is_empty()),
+            ("tags", !self.tags.is_empty()),
+            ("accounts", !self.accounts.is_empty()),
+            ("keep", self.keep.is_some()),
+        ];
+        let of_verify = [("share", self.share.is_some()), ("minutes", self.minutes.is_some())];
+        let (about_snapshots, verifies) =
+            (matches!(self.task, Task::Snapshot | Task::Prune), self.task == Task::Verify);
+        let idle =
+            |about: bool| move |(key, given): &(&'static str, bool)| (*given && !about).then_some(*key);
+        of_snapshots
+            .iter()
+            .find_map(idle(about_snapshots))
+            .or_else(|| of_verify.iter().find_map(idle(verifies)))
     }
 }
 

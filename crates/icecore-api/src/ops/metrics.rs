@@ -22,6 +22,7 @@ use crate::config::is_loopback;
 use crate::http::App;
 use crate::http::answer::blocking;
 use crate::ops::Peer;
+use crate::pool::Pool;
 use crate::service::Service;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
@@ -66,6 +67,7 @@ pub(crate) struct Meters {
     connections: Gauge,
     nbd_connections: Gauge,
     actions: Family<OfStatus, Gauge>,
+    up: Family<OfRegion, Gauge>,
     bytes: Family<OfRegion, Gauge>,
     snapshots: Family<OfRegion, Gauge>,
     volumes: Family<OfRegion, Gauge>,
@@ -82,6 +84,7 @@ impl Default for Meters {
             connections: Gauge::default(),
             nbd_connections: Gauge::default(),
             actions: Family::default(),
+            up: Family::default(),
             bytes: Family::default(),
             snapshots: Family::default(),
             volumes: Family::default(),
@@ -94,6 +97,7 @@ impl Default for Meters {
         all.register("http_connections", "Connections at the moment", meters.connections.clone());
         all.register("nbd_connections", "NBD connections at the moment", meters.nbd_connections.clone());
         all.register("actions", "Actions, by how they are", meters.actions.clone());
+        all.register("region_up", "Whether the repository can be read", meters.up.clone());
         all.register("repository_bytes", "What a repository takes on its disk", meters.bytes.clone());
         all.register("snapshots", "Snapshots of a region", meters.snapshots.clone());
         all.register("volumes", "Volumes and Droplets of a region", meters.volumes.clone());
@@ -137,21 +141,36 @@ impl Meters {
         self.schedule_runs.get_or_create(&OfSchedule { schedule: schedule.to_owned(), result }).inc();
     }
 
+    /// Looks at a region. What cannot be known of it is left out.
+    fn look_at(&self, slug: &str, pool: &Pool) {
+        let region = OfRegion { region: slug.to_owned() };
+        let set = |family: &Family<OfRegion, Gauge>, number: u64| {
+            family.get_or_create(&region).set(i64::try_from(number).unwrap_or(i64::MAX));
+        };
+        let snapshots = icecore::list(pool.repo()).map(|list| list.snapshots.len() as u64);
+        let volumes = icecore::list_volumes(pool.repo()).map(|list| list.volumes.len() as u64);
+        set(&self.up, u64::from(snapshots.is_ok() && volumes.is_ok()));
+        for (family, counted) in [(&self.snapshots, snapshots), (&self.volumes, volumes)] {
+            match counted {
+                Ok(count) => set(family, count),
+                Err(error) => {
+                    tracing::error!(region = slug, %error, "the repository cannot be read");
+                    family.remove(&region);
+                }
+            }
+        }
+        set(&self.bytes, pool.disk_bytes());
+        set(&self.open_disks, pool.open_disks() as u64);
+    }
+
     /// Looks at what is not counted as it happens, and returns all as text.
     fn text(&self, service: &Service) -> ApiResult<String> {
-        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.actions.clear();
         for (status, count) in service.db().count_actions()? {
             self.actions.get_or_create(&OfStatus { status }).set(count);
         }
         for (slug, pool) in service.pools() {
-            let region = OfRegion { region: slug.clone() };
-            let snapshots = icecore::list(pool.repo())?.snapshots.len() as u64;
-            self.snapshots.get_or_create(&region).set(gauge(snapshots));
-            let volumes = icecore::list_volumes(pool.repo())?.volumes.len() as u64;
-            self.volumes.get_or_create(&region).set(gauge(volumes));
-            self.bytes.get_or_create(&region).set(gauge(pool.disk_bytes()));
-            self.open_disks.get_or_create(&region).set(gauge(pool.open_disks() as u64));
+            self.look_at(slug, pool);
         }
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);

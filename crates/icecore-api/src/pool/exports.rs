@@ -2,7 +2,6 @@
 //! write what it is of, whatever account that belongs to.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -67,16 +66,6 @@ pub(crate) struct NbdAddress(pub(crate) PathBuf);
 impl NbdAddress {
     /// Returns the address of an export, as NBD clients take it.
     pub(crate) fn uri(&self, id: Uuid) -> String {
-        let mut uri = format!("nbd+unix:///{id}?socket=");
-        for byte in self.0.to_string_lossy().bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
-                    uri.push(char::from(byte))
-                }
-                // Writing to a text does not fail.
-                _ => drop(write!(uri, "%{byte:02X}")),
-            }
-        }
-        uri
+        icecore_nbd::unix_uri(&self.0, &id.to_string())
     }
 }

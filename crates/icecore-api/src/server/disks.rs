@@ -1,13 +1,10 @@
 //! The thread that serves disks over NBD.
 
 use std::io;
-use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
 use icecore::Error;
-use icecore::ErrorKind;
 use icecore::Result;
 use icecore_nbd::Event;
 use icecore_nbd::Events;
@@ -33,7 +30,12 @@ impl Disks {
     /// Starts to serve them.
     pub(super) fn serve(service: &Service, meters: &Arc<Meters>) -> Result<Self> {
         let starting = |error| Error::io("starting to serve disks", error);
-        let mut listeners: Vec<Listener> = vec![bind(&service.nbd().0)?.into()];
+        let socket = &service.nbd().0;
+        let listener = icecore_nbd::bind_unix(socket).map_err(|error| {
+            Error::io(format!("binding {}", socket.display()), error)
+                .with_hint("name another `socket` below [nbd], or give this server another state_dir")
+        })?;
+        let mut listeners: Vec<Listener> = vec![listener.into()];
         if let Some(address) = service.config().nbd.listen {
             let listener = std::net::TcpListener::bind(address)
                 .map_err(|error| Error::io(format!("binding {address} for disks"), error))?;
@@ -84,16 +86,4 @@ impl Events for Telling {
             _ => {}
         }
     }
-}
-
-/// Binds a unix socket in the directory of the server, where nobody else has one.
-fn bind(path: &Path) -> Result<UnixListener> {
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        let message = format!("another process serves at {}", path.display());
-        return Err(Error::new(ErrorKind::InUse, message)
-            .with_hint("stop that one, or give this one another state_dir"));
-    }
-    // One of a process that has ended.
-    let _ = std::fs::remove_file(path);
-    UnixListener::bind(path).map_err(|error| Error::io(format!("binding {}", path.display()), error))
 }

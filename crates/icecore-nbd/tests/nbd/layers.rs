@@ -6,7 +6,7 @@ use std::path::Path;
 /// All modules, from the bottom up. A module imports what stands on lines above its own.
 const LAYERS: &[&[&str]] = &[
     // Words.
-    &["clock", "disk", "errno", "events", "limits", "sync"],
+    &["address", "clock", "disk", "errno", "events", "limits", "sync"],
     // Bytes.
     &["wire"],
     // The world: a client, and memory.

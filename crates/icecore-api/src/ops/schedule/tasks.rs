@@ -284,7 +284,7 @@ impl Run<'_> {
         let begun = self.service().now_unix_ms();
         let end_unix_ms = self.schedule.minutes.map(|minutes| begun.saturating_add(length_ms(minutes)));
         let progress = Until { scheduler: self.scheduler, end_unix_ms };
-        let depth = match self.schedule.share {
+        let depth = match self.schedule.share.unwrap_or(1.0) {
             share if share >= 1.0 => Depth::ReadData,
             share if share > 0.0 => Depth::Sample { part: share, seed: self.now.unsigned_abs() },
             _ => Depth::Structure,

@@ -7,9 +7,6 @@ use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::net::TcpListener;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixListener;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -19,9 +16,6 @@ use icecore::Result;
 use icecore_nbd::Listener;
 
 use crate::host;
-
-/// The longest path of a unix socket, in bytes, with the byte that ends it.
-const PATH_BYTES_MAX: usize = 108;
 
 /// An address to serve at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,10 +67,8 @@ impl Address {
     /// Returns the address of an export, as NBD clients take it.
     pub(crate) fn uri(&self, export: &str) -> String {
         match self {
-            Self::Unix(path) => {
-                format!("nbd+unix:///{}?socket={}", quoted(export), quoted(&path.to_string_lossy()))
-            }
-            Self::Tcp(address) => format!("nbd://{address}/{}", quoted(export)),
+            Self::Unix(path) => icecore_nbd::unix_uri(path, export),
+            Self::Tcp(address) => icecore_nbd::tcp_uri(*address, export),
         }
     }
 
@@ -133,9 +125,9 @@ impl Socket {
         let binding = |error| Error::io(format!("binding {address}"), error);
         match &address {
             Address::Unix(path) => {
-                check_length(path)?;
-                make_way(path)?;
-                let listener = host::with_private_files(|| UnixListener::bind(path)).map_err(binding)?;
+                let listener = host::with_private_files(|| icecore_nbd::bind_unix(path));
+                let listener = listener
+                    .map_err(|error| binding(error).with_hint("name another path with --socket PATH"))?;
                 Ok(Self { listener: listener.into(), address })
             }
             Address::Tcp(wanted) => {
@@ -163,56 +155,6 @@ impl Socket {
             },
         }
     }
-}
-
-fn check_length(path: &Path) -> Result<()> {
-    let bytes = path.as_os_str().len();
-    if bytes < PATH_BYTES_MAX {
-        return Ok(());
-    }
-    let message = format!(
-        "{} has {bytes} bytes, and the path of a socket has {} at most",
-        path.display(),
-        PATH_BYTES_MAX - 1
-    );
-    Err(Error::new(ErrorKind::InvalidInput, message).with_hint("name a shorter one with --socket PATH"))
-}
-
-/// Removes the socket of a process that has ended.
-fn make_way(path: &Path) -> Result<()> {
-    let about = match path.symlink_metadata() {
-        Ok(about) => about,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io(format!("looking at {}", path.display()), error)),
-    };
-    if !about.file_type().is_socket() {
-        let message = format!("{} exists already, and is no socket", path.display());
-        return Err(
-            Error::new(ErrorKind::AlreadyExists, message).with_hint("name another path with --socket PATH")
-        );
-    }
-    if UnixStream::connect(path).is_ok() {
-        let message = format!("another process serves at {}", path.display());
-        return Err(Error::new(ErrorKind::InUse, message).with_hint("name another path with --socket PATH"));
-    }
-    std::fs::remove_file(path).map_err(|error| Error::io(format!("removing {}", path.display()), error))
-}
-
-/// Returns a text as it stands in a URI.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b':' | b'@' => {
-                quoted.push(char::from(byte));
-            }
-            _ => {
-                // Writing to a text does not fail.
-                let _ = write!(quoted, "%{byte:02X}");
-            }
-        }
-    }
-    quoted
 }
 
 /// Returns a text as it is written in a shell.

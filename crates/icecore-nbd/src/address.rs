@@ -1,0 +1,104 @@
+//! Where clients connect: sockets in a directory, and addresses as programs take them.
+
+use std::fmt::Write;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// The longest path of a unix socket, in bytes, with the byte that ends it.
+const PATH_BYTES_MAX: usize = 108;
+
+/// Binds a unix socket. One of a process that has ended is replaced; whatever else is there stays.
+///
+/// # Errors
+/// `InvalidInput` if the path is too long, `AlreadyExists` if there is something that is no socket, `ResourceBusy` if another
+/// process serves there; those of the system otherwise.
+pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    let bytes = path.as_os_str().len();
+    if bytes >= PATH_BYTES_MAX {
+        let message =
+            format!("the path has {bytes} bytes, and that of a socket has {} at most", PATH_BYTES_MAX - 1);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    make_way(path)?;
+    UnixListener::bind(path)
+}
+
+/// Removes the socket of a process that has ended.
+fn make_way(path: &Path) -> io::Result<()> {
+    let about = match path.symlink_metadata() {
+        Ok(about) => about,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !about.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it exists already, and is no socket"));
+    }
+    if UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process serves there"));
+    }
+    #[expect(clippy::disallowed_methods, reason = "a name is removed; no file is opened")]
+    std::fs::remove_file(path)
+}
+
+/// Returns the address of an export at a unix socket, as NBD clients take it.
+pub fn unix_uri(socket: &Path, export: &str) -> String {
+    format!("nbd+unix:///{}?socket={}", quoted(export), quoted(&socket.to_string_lossy()))
+}
+
+/// Returns the address of an export at a TCP address, as NBD clients take it.
+pub fn tcp_uri(address: SocketAddr, export: &str) -> String {
+    format!("nbd://{address}/{}", quoted(export))
+}
+
+/// Returns a text as it stands in a URI.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b':' | b'@' => {
+                quoted.push(char::from(byte));
+            }
+            _ => {
+                // Writing to a text does not fail.
+                let _ = write!(quoted, "%{byte:02X}");
+            }
+        }
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_socket_that_nobody_serves_at_makes_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let refused = |path: &Path| bind_unix(path).err().map(|error| error.kind());
+        let first = bind_unix(&path).unwrap();
+        assert_eq!(refused(&path), Some(io::ErrorKind::ResourceBusy));
+        drop(first);
+        drop(bind_unix(&path).unwrap());
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        std::fs::write(dir.path().join("file"), b"a file").unwrap();
+        for other in ["link", "file", ""] {
+            assert_eq!(refused(&dir.path().join(other)), Some(io::ErrorKind::AlreadyExists), "{other}");
+        }
+        assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), b"a file");
+        let long = dir.path().join("x".repeat(120));
+        assert_eq!(refused(&long), Some(io::ErrorKind::InvalidInput));
+    }
+
+    #[test]
+    fn addresses_are_written_so_that_others_can_read_them() {
+        let unix = unix_uri(Path::new("/a b/nbd"), "snapshot:web 1@latest");
+        assert_eq!(unix, "nbd+unix:///snapshot:web%201@latest?socket=/a%20b/nbd");
+        assert_eq!(tcp_uri(([127, 0, 0, 1], 10809).into(), "web"), "nbd://127.0.0.1:10809/web");
+    }
+}
