@@ -3,17 +3,18 @@
 import contextlib
 import os
 import pathlib
+import re
 import signal
-import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 ICECORE = os.environ.get("ICECORE", "icecore")
 
 CONFIG = """
 [server]
-listen = "127.0.0.1:{port}"
+listen = "127.0.0.1:0"
 state_dir = "state"
 
 [regions.here]
@@ -37,19 +38,12 @@ folders = ["images"]
 """
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Server:
     def __init__(self, directory):
         self.dir = pathlib.Path(directory)
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.port = self.url = None
         self.config = self.dir / "server.toml"
-        self.config.write_text(CONFIG.format(port=self.port))
+        self.config.write_text(CONFIG)
         self.images = self.dir / "images"
         self.images.mkdir()
         self.process = None
@@ -62,21 +56,28 @@ class Server:
         return made.stdout.split()[-1]
 
     def start(self):
-        log = open(self.dir / "log", "ab")
-        self.process = subprocess.Popen([ICECORE, "serve", "--config", self.config], stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port)).close()
-                return self
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit((self.dir / "log").read_text())
-            time.sleep(0.02)
+        with open(self.dir / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [ICECORE, "serve", "--config", self.config], stdout=subprocess.PIPE, stderr=log, text=True,
+            )
+        # It prints its address when it takes requests. One that does neither that nor end is killed.
+        patience = threading.Timer(60, self.process.kill)
+        patience.start()
+        first = self.process.stdout.readline()
+        patience.cancel()
+        found = re.search(r"http://127\.0\.0\.1:(\d+)$", first.strip())
+        if not found:
+            self.process.kill()
+            self.process.wait()
+            raise SystemExit(f"the server did not start:\n{first}{(self.dir / 'log').read_text()}")
+        self.url, self.port = found[0], int(found[1])
+        return self
 
     def stop(self):
         if self.process:
             self.process.send_signal(signal.SIGTERM)
             code = self.process.wait(timeout=60)
+            self.process.stdout.close()
             self.process = None
             assert code == 0, f"the server ended with {code}:\n{(self.dir / 'log').read_text()}"
 

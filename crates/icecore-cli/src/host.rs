@@ -37,10 +37,12 @@ pub(crate) fn now_unix_ms() -> i64 {
 
 /// Returns the time zone of this name, as the system knows it; that of the system itself for `local`.
 pub(crate) fn time_zone(name: &str) -> Result<TimeZone> {
-    let found = if name == "local" { TimeZone::try_system() } else { TimeZone::get(name) };
-    found.map_err(|error| {
-        Error::new(ErrorKind::InvalidInput, format!("there is no time zone {name:?} here: {error}"))
-            .with_hint("UTC is always known; others, like Europe/Berlin, are in the system's package tzdata")
+    if name != "local" {
+        return icecore_api::time_zone(name);
+    }
+    TimeZone::try_system().map_err(|error| {
+        Error::new(ErrorKind::InvalidInput, format!("the time zone of the system cannot be told: {error}"))
+            .with_hint("name one, like UTC or Europe/Berlin")
     })
 }
 

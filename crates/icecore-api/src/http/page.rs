@@ -3,6 +3,12 @@
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
+use utoipa::IntoParams;
+use utoipa::PartialSchema;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::Parameter;
+use utoipa::openapi::path::ParameterBuilder;
+use utoipa::openapi::path::ParameterIn;
 
 use crate::http::params::Params;
 use crate::wire::list::Links;
@@ -24,6 +30,17 @@ pub(crate) struct Page {
     base: String,
     /// The parameters that are not about pages.
     rest: Vec<(String, String)>,
+}
+
+/// What the OpenAPI document says of it.
+impl IntoParams for Page {
+    fn into_params(_in: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let parameter = |name: &str| {
+            let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query);
+            parameter.required(Required::False).schema(Some(u32::schema())).build()
+        };
+        vec![parameter("page"), parameter("per_page")]
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Page {

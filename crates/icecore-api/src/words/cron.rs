@@ -57,7 +57,10 @@ impl When {
 }
 
 /// Returns the time zone of this name, as the system knows it.
-pub(crate) fn time_zone(name: &str) -> Result<TimeZone> {
+///
+/// # Errors
+/// `InvalidInput` if there is none of this name.
+pub fn time_zone(name: &str) -> Result<TimeZone> {
     if name == "UTC" {
         return Ok(TimeZone::UTC);
     }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::Path;
 use axum::extract::State;
+use uuid::Uuid;
 
 use crate::db::Action;
 use crate::http::App;
@@ -22,15 +23,22 @@ pub(crate) fn show(service: &Service, action: Action) -> ActionJson {
     ActionJson::new(action, region)
 }
 
+/// Returns a page of the actions of an account, or of one resource of it, newest first.
+pub(crate) fn page_of(
+    service: &Service,
+    who: &Who,
+    of: Option<Uuid>,
+    page: &Page,
+) -> ApiResult<Json<ActionsBody>> {
+    let (total, actions) = service.actions(who, of, page.offset(), page.size())?;
+    let shown = actions.into_iter().map(|action| show(service, action)).collect();
+    Ok(Json(page.with(shown, total).into()))
+}
+
 /// All actions, newest first.
-#[utoipa::path(get, path = "/v2/actions", tag = "Actions", responses((status = 200, body = ActionsBody)))]
+#[utoipa::path(get, path = "/v2/actions", tag = "Actions", params(Page), responses((status = 200, body = ActionsBody)))]
 pub(crate) async fn list(State(app): State<App>, who: Who, page: Page) -> ApiResult<Json<ActionsBody>> {
-    blocking(move || {
-        let (total, actions) = app.actions(&who, None, page.offset(), page.size())?;
-        let shown = actions.into_iter().map(|action| show(&app, action)).collect();
-        Ok(Json(page.with(shown, total).into()))
-    })
-    .await
+    blocking(move || page_of(&app, &who, None, &page)).await
 }
 
 /// One action.

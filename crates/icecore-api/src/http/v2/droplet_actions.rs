@@ -10,6 +10,7 @@ use crate::http::answer::blocking;
 use crate::http::body::Body;
 use crate::http::page::Page;
 use crate::http::params::Params;
+use crate::http::v2::actions::page_of;
 use crate::http::v2::actions::show;
 use crate::service::Who;
 use crate::wire::action::ActionBody;
@@ -53,7 +54,7 @@ pub(crate) async fn create_tagged(
 }
 
 /// The actions of a Droplet, newest first.
-#[utoipa::path(get, path = "/v2/droplets/{id}/actions", tag = "Droplet Actions", params(("id" = String, Path)), responses((status = 200, body = ActionsBody)))]
+#[utoipa::path(get, path = "/v2/droplets/{id}/actions", tag = "Droplet Actions", params(("id" = String, Path), Page), responses((status = 200, body = ActionsBody)))]
 pub(crate) async fn list(
     State(app): State<App>,
     who: Who,
@@ -62,9 +63,7 @@ pub(crate) async fn list(
 ) -> ApiResult<Json<ActionsBody>> {
     blocking(move || {
         let disk = app.disk_of_droplet(&who, &id)?.id();
-        let (total, actions) = app.actions(&who, Some(disk), page.offset(), page.size())?;
-        let shown = actions.into_iter().map(|action| show(&app, action)).collect();
-        Ok(Json(page.with(shown, total).into()))
+        page_of(&app, &who, Some(disk), &page)
     })
     .await
 }

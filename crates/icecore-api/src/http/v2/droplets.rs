@@ -31,7 +31,7 @@ use crate::words::error::ApiResult;
 /// All Droplets, oldest first.
 #[utoipa::path(get, path = "/v2/droplets", tag = "Droplets", params(
     ("tag_name" = Option<String>, Query), ("name" = Option<String>, Query), ("type" = Option<String>, Query),
-    ("page" = Option<u32>, Query), ("per_page" = Option<u32>, Query)
+    Page
 ), responses((status = 200, body = DropletsBody)))]
 pub(crate) async fn list(
     State(app): State<App>,
@@ -129,7 +129,7 @@ fn taken_of(
 }
 
 /// The snapshots of a Droplet.
-#[utoipa::path(get, path = "/v2/droplets/{id}/snapshots", tag = "Droplets", params(("id" = String, Path)), responses((status = 200, body = DropletSnapshotsBody)))]
+#[utoipa::path(get, path = "/v2/droplets/{id}/snapshots", tag = "Droplets", params(("id" = String, Path), Page), responses((status = 200, body = DropletSnapshotsBody)))]
 pub(crate) async fn snapshots(
     State(app): State<App>,
     who: Who,
@@ -140,7 +140,7 @@ pub(crate) async fn snapshots(
 }
 
 /// The backups of a Droplet.
-#[utoipa::path(get, path = "/v2/droplets/{id}/backups", tag = "Droplets", params(("id" = String, Path)), responses((status = 200, body = DropletBackupsBody)))]
+#[utoipa::path(get, path = "/v2/droplets/{id}/backups", tag = "Droplets", params(("id" = String, Path), Page), responses((status = 200, body = DropletBackupsBody)))]
 pub(crate) async fn backups(
     State(app): State<App>,
     who: Who,

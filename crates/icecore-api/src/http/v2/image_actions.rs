@@ -9,6 +9,7 @@ use crate::http::App;
 use crate::http::answer::blocking;
 use crate::http::body::Body;
 use crate::http::page::Page;
+use crate::http::v2::actions::page_of;
 use crate::http::v2::actions::show;
 use crate::service::Who;
 use crate::wire::action::ActionBody;
@@ -46,7 +47,7 @@ pub(crate) async fn create(
 }
 
 /// The actions of an image, newest first.
-#[utoipa::path(get, path = "/v2/images/{id}/actions", tag = "Image Actions", params(("id" = String, Path)), responses((status = 200, body = ActionsBody)))]
+#[utoipa::path(get, path = "/v2/images/{id}/actions", tag = "Image Actions", params(("id" = String, Path), Page), responses((status = 200, body = ActionsBody)))]
 pub(crate) async fn list(
     State(app): State<App>,
     who: Who,
@@ -55,9 +56,7 @@ pub(crate) async fn list(
 ) -> ApiResult<Json<ActionsBody>> {
     blocking(move || {
         let uuid = app.image(&who, &id)?.uuid;
-        let (total, actions) = app.actions(&who, Some(uuid), page.offset(), page.size())?;
-        let shown = actions.into_iter().map(|action| show(&app, action)).collect();
-        Ok(Json(page.with(shown, total).into()))
+        page_of(&app, &who, Some(uuid), &page)
     })
     .await
 }

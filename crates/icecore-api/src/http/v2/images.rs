@@ -22,7 +22,7 @@ use crate::words::error::ApiResult;
 /// All images that the account sees, oldest first.
 #[utoipa::path(get, path = "/v2/images", tag = "Images", params(
     ("private" = Option<bool>, Query), ("type" = Option<String>, Query), ("tag_name" = Option<String>, Query),
-    ("page" = Option<u32>, Query), ("per_page" = Option<u32>, Query)
+    Page
 ), responses((status = 200, body = ImagesBody)))]
 pub(crate) async fn list(
     State(app): State<App>,

@@ -18,7 +18,7 @@ use crate::words::error::ApiResult;
 /// All snapshots, oldest first; neither backups nor imported images.
 #[utoipa::path(get, path = "/v2/snapshots", tag = "Snapshots", params(
     ("resource_type" = Option<String>, Query), ("region" = Option<String>, Query),
-    ("page" = Option<u32>, Query), ("per_page" = Option<u32>, Query)
+    Page
 ), responses((status = 200, body = SnapshotsBody)))]
 pub(crate) async fn list(
     State(app): State<App>,

@@ -21,7 +21,7 @@ use crate::words::error::ApiResult;
 
 /// All tags, by name.
 #[utoipa::path(get, path = "/v2/tags", tag = "Tags", params(
-    ("page" = Option<u32>, Query), ("per_page" = Option<u32>, Query)
+    Page
 ), responses((status = 200, body = TagsBody)))]
 pub(crate) async fn list(
     State(app): State<App>,

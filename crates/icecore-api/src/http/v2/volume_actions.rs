@@ -9,6 +9,7 @@ use crate::http::App;
 use crate::http::answer::blocking;
 use crate::http::body::Body;
 use crate::http::page::Page;
+use crate::http::v2::actions::page_of;
 use crate::http::v2::actions::show;
 use crate::service::Who;
 use crate::wire::action::ActionBody;
@@ -57,7 +58,7 @@ pub(crate) async fn act_by_name(
 
 /// What was done to a volume, newest first.
 #[utoipa::path(get, path = "/v2/volumes/{id}/actions", tag = "Volume actions", params(
-    ("id" = String, Path), ("page" = Option<u32>, Query), ("per_page" = Option<u32>, Query)
+    ("id" = String, Path), Page
 ), responses((status = 200, body = ActionsBody)))]
 pub(crate) async fn list(
     State(app): State<App>,
@@ -67,9 +68,7 @@ pub(crate) async fn list(
 ) -> ApiResult<Json<ActionsBody>> {
     blocking(move || {
         let volume = app.volume(&who, &id)?;
-        let (total, actions) = app.actions(&who, Some(volume.id()), page.offset(), page.size())?;
-        let shown = actions.into_iter().map(|action| show(&app, action)).collect();
-        Ok(Json(page.with(shown, total).into()))
+        page_of(&app, &who, Some(volume.id()), &page)
     })
     .await
 }

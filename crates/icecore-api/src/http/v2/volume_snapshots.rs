@@ -17,7 +17,7 @@ use crate::words::error::ApiResult;
 
 /// The snapshots of a volume, oldest first.
 #[utoipa::path(get, path = "/v2/volumes/{id}/snapshots", tag = "Volume snapshots", params(
-    ("id" = String, Path), ("page" = Option<u32>, Query), ("per_page" = Option<u32>, Query)
+    ("id" = String, Path), Page
 ), responses((status = 200, body = SnapshotsBody)))]
 pub(crate) async fn list(
     State(app): State<App>,

@@ -27,7 +27,7 @@ fn show(service: &Service, who: &Who, item: &VolumeItem) -> ApiResult<VolumeJson
 /// All volumes, oldest first.
 #[utoipa::path(get, path = "/v2/volumes", tag = "Volumes", params(
     ("name" = Option<String>, Query), ("region" = Option<String>, Query),
-    ("page" = Option<u32>, Query), ("per_page" = Option<u32>, Query)
+    Page
 ), responses((status = 200, body = VolumesBody)))]
 pub(crate) async fn list(
     State(app): State<App>,
@@ -39,12 +39,9 @@ pub(crate) async fn list(
         let mut volumes = app.volumes(&who)?;
         volumes.retain(|item| params.get("name").is_none_or(|name| item.name() == name));
         volumes.retain(|item| params.get("region").is_none_or(|region| item.pool.slug == region));
-        let total = volumes.len();
         let droplets = app.droplet_numbers(&who)?;
         let of = |item: &VolumeItem| item.attached_to().and_then(|disk| droplets.get(&disk).copied());
-        let some = volumes.iter().skip(page.offset()).take(page.size());
-        let shown = some.map(|item| VolumeJson::new(&app, item, of(item))).collect();
-        Ok(Json(page.with(shown, total).into()))
+        Ok(Json(page.of(volumes, |item| VolumeJson::new(&app, &item, of(&item))).into()))
     })
     .await
 }

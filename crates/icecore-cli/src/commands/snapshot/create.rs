@@ -136,12 +136,10 @@ impl CreateArgs {
             created_unix_ms,
             name,
             kind,
-
             name_may_repeat: false,
             resource,
             tags,
             parent,
-
             labels: BTreeMap::new(),
             level: self.level,
             check: !self.no_check,
