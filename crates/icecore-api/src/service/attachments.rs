@@ -26,7 +26,7 @@ impl Service {
     }
 
     /// Returns the numbers of Droplets of which these are the disks.
-    pub(super) fn numbers_of(&self, disks: &[VolumeItem]) -> ApiResult<DropletNumbers> {
+    pub(crate) fn numbers_of(&self, disks: &[VolumeItem]) -> ApiResult<DropletNumbers> {
         self.db().numbers(&disks.iter().map(VolumeItem::numbered).collect::<Vec<_>>())
     }
 

@@ -12,7 +12,6 @@ use crate::pool::labels;
 use crate::service::Service;
 use crate::service::Who;
 use crate::service::droplets::BackupPolicy;
-use crate::service::droplets::numbered;
 use crate::words::cron::When;
 use crate::words::error::ApiResult;
 
@@ -43,7 +42,7 @@ pub(super) fn entries(service: &Service) -> ApiResult<Backups> {
 fn of_account(service: &Service, account: &str, busy: &HashSet<Uuid>) -> ApiResult<Vec<Entry>> {
     let mut disks = service.disks(&Who(account.to_owned()), ResourceKind::Droplet)?;
     disks.retain(|disk| BackupPolicy::parse(disk.label(labels::BACKUPS)).is_some());
-    let numbers = service.db().numbers(&disks.iter().map(numbered).collect::<Vec<_>>())?;
+    let numbers = service.numbers_of(&disks)?;
     let mut entries = Vec::new();
     for disk in disks {
         let policy = BackupPolicy::parse(disk.label(labels::BACKUPS));
