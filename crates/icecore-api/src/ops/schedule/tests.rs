@@ -12,6 +12,11 @@ use crate::ops::schedule::LOOK_MS;
 use crate::ops::schedule::Scheduler;
 use crate::service::Service;
 use crate::service::Who;
+use crate::service::droplets::BackupPolicy;
+use crate::service::droplets::Command;
+use crate::service::droplets::DropletRequest;
+use crate::service::droplets::ImageChoice;
+use crate::service::images::ImportRequest;
 use crate::service::volumes::VolumeRequest;
 use crate::words::clock::Clock;
 
@@ -82,10 +87,91 @@ impl Place {
         self.scheduler.service.create_volume(&Who(account.to_owned()), &request).unwrap();
     }
 
+    /// Makes a Droplet of ann's, of an image that is imported for it, with daily backups from four o'clock.
+    fn droplet(&self, name: &str) -> String {
+        let (service, ann) = (&self.scheduler.service, Who("ann".to_owned()));
+        let disk = self.dir.path().join("import/disk.raw");
+        std::fs::create_dir(self.dir.path().join("import")).unwrap();
+        std::fs::write(&disk, vec![7; 300_000]).unwrap();
+        let import = ImportRequest {
+            name: "base".to_owned(),
+            url: format!("file://{}", disk.display()),
+            region: "here".to_owned(),
+            distribution: String::new(),
+            description: String::new(),
+            tags: Vec::new(),
+        };
+        let image = service.import_image(&ann, &import).unwrap().number;
+        self.settle();
+        let request = DropletRequest {
+            names: vec![name.to_owned()],
+            region: Some("here".to_owned()),
+            size: "small".to_owned(),
+            image: Some(ImageChoice::Number(image)),
+            backups: Some(BackupPolicy::new(Some("daily"), None, Some(4)).unwrap()),
+            ..DropletRequest::default()
+        };
+        service.create_droplets(&ann, &request).unwrap()[0].0.number.to_string()
+    }
+
+    /// Waits until nothing is going on.
+    fn settle(&self) {
+        while !self.scheduler.service.db().unfinished_actions().unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Makes the backups that are due at some time, and returns how many that were.
+    fn backups_at(&self, time: &str) -> usize {
+        self.clock.0.store(ms(time), Ordering::SeqCst);
+        let mut due = self.scheduler.due(ms(time)).unwrap();
+        due.retain(|entry| entry.name.starts_with("/backup/"));
+        due.iter().for_each(|entry| self.scheduler.run(entry, ms(time)));
+        self.settle();
+        due.len()
+    }
+
     fn snapshots(&self, account: &str) -> Vec<String> {
         let all = self.scheduler.service.snapshots(&Who(account.to_owned())).unwrap();
         all.iter().map(|item| format!("{} {}", item.snapshot.resource, item.snapshot.name)).collect()
     }
+}
+
+const DROPLETS: &str =
+    "[import]\nfolders = [\"import\"]\n[[size]]\nslug = \"small\"\ndisk = 1\nmemory = 512\nvcpus = 1\n";
+
+#[test]
+fn backups_are_taken_at_their_hour_and_go_after_a_week() {
+    let place = Place::new("2026-11-01T12:00:00Z", DROPLETS);
+    let droplet = place.droplet("web");
+    assert_eq!(place.backups_at("2026-11-01T12:00:00Z"), 0, "a new plan waits for its hour");
+    assert_eq!(place.backups_at("2026-11-02T03:59:59Z"), 0);
+    for day in 2..=10 {
+        assert_eq!(place.backups_at(&format!("2026-11-{day:02}T04:00:00Z")), 1);
+        assert_eq!(place.backups_at(&format!("2026-11-{day:02}T04:00:01Z")), 0);
+    }
+    // The one of a week ago has not had its week yet; the one of the day before has.
+    let kept: Vec<String> = (3..=10).map(|day| format!("web 2026-11-{day:02} 04:00:00")).collect();
+    assert_eq!(place.snapshots("ann")[1..], kept);
+    let ann = Who("ann".to_owned());
+    place.scheduler.service.command_droplet(&ann, &droplet, &Command::DisableBackups).unwrap();
+    place.settle();
+    assert_eq!(place.backups_at("2026-11-20T04:00:00Z"), 0);
+    assert_eq!(place.snapshots("ann")[1..], kept, "without a plan nothing is taken, and nothing goes");
+}
+
+#[test]
+fn droplets_are_snapshotted_by_schedules_too() {
+    let schedule = "[[schedule]]\nname = \"nightly\"\ncron = \"@daily\"\ntask = \"snapshot\"\nof = [\"droplet\"]\nkeep = { last = 2 }\n";
+    let place = Place::new("2026-11-01T12:00:00Z", &format!("{DROPLETS}{schedule}"));
+    place.droplet("web");
+    place.volume("ann", "data", &[]);
+    for day in ["02", "03", "04"] {
+        assert_eq!(place.at(&format!("2026-11-{day}T00:00:00Z")), ["nightly"]);
+        place.settle();
+    }
+    let taken = ["web nightly-20261103-000000", "web nightly-20261104-000000"];
+    assert_eq!(place.snapshots("ann")[1..], taken);
 }
 
 #[test]
