@@ -239,6 +239,12 @@ fn a_region_that_cannot_be_read_takes_no_metrics_of_others_away() {
     assert!(!text.contains("icecore_volumes{region=\"there\"}"), "what is not known is not told");
     std::fs::remove_file(&volumes).unwrap();
     assert_eq!(metric(&look(), "icecore_volumes{region=\"there\"}"), 0.0);
+    // Its disk is gone: what has no file is no empty repository.
+    std::fs::rename(server.path("there"), server.path("away")).unwrap();
+    server.send("GET", "/healthz", None, None).expect(503);
+    let text = look();
+    assert_eq!(metric(&text, "icecore_region_up{region=\"there\"}"), 0.0);
+    assert!(!text.contains("icecore_repository_bytes{region=\"there\"}"), "{text}");
 }
 
 #[test]

@@ -147,20 +147,22 @@ impl Meters {
         let set = |family: &Family<OfRegion, Gauge>, number: u64| {
             family.get_or_create(&region).set(i64::try_from(number).unwrap_or(i64::MAX));
         };
-        let snapshots = icecore::list(pool.repo()).map(|list| list.snapshots.len() as u64);
-        let volumes = icecore::list_volumes(pool.repo()).map(|list| list.volumes.len() as u64);
-        set(&self.up, u64::from(snapshots.is_ok() && volumes.is_ok()));
-        for (family, counted) in [(&self.snapshots, snapshots), (&self.volumes, volumes)] {
-            match counted {
-                Ok(count) => set(family, count),
-                Err(error) => {
-                    tracing::error!(region = slug, %error, "the repository cannot be read");
+        set(&self.open_disks, pool.open_disks() as u64);
+        match count(pool) {
+            Ok((snapshots, volumes)) => {
+                set(&self.up, 1);
+                set(&self.snapshots, snapshots);
+                set(&self.volumes, volumes);
+                set(&self.bytes, pool.disk_bytes());
+            }
+            Err(error) => {
+                tracing::error!(region = slug, %error, "the repository cannot be read");
+                set(&self.up, 0);
+                for family in [&self.snapshots, &self.volumes, &self.bytes] {
                     family.remove(&region);
                 }
             }
         }
-        set(&self.bytes, pool.disk_bytes());
-        set(&self.open_disks, pool.open_disks() as u64);
     }
 
     /// Looks at what is not counted as it happens, and returns all as text.
@@ -177,6 +179,13 @@ impl Meters {
         encode(&mut text, &registry).map_err(ApiError::server)?;
         Ok(text)
     }
+}
+
+/// Returns how many snapshots and volumes there are in a repository that can be read, as `/healthz` says.
+fn count(pool: &Pool) -> icecore::Result<(u64, u64)> {
+    pool.check_readable()?;
+    let snapshots = icecore::list(pool.repo())?.snapshots.len() as u64;
+    Ok((snapshots, icecore::list_volumes(pool.repo())?.volumes.len() as u64))
 }
 
 /// Answers who may know: with the token that is configured, or from this machine where none is.
