@@ -5,17 +5,14 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::Weak;
-use std::thread;
-use std::time::Duration;
-use std::time::Instant;
 
 use icecore::Error;
-use icecore::ErrorKind;
 use icecore::Result;
 use icecore::Volume;
 
 use crate::pool::Pool;
 use crate::pool::disk::OpenDisk;
+use crate::words::patience::patiently;
 
 /// What is known of one volume.
 type Slot = Arc<Mutex<Weak<OpenDisk>>>;
@@ -37,22 +34,6 @@ impl Disks {
             Arc::strong_count(slot) > 1
                 || slot.lock().unwrap_or_else(PoisonError::into_inner).strong_count() > 0
         });
-    }
-}
-
-/// How long something is tried again that another program seems to use, and how often.
-const PATIENCE: Duration = Duration::from_millis(500);
-const PAUSE: Duration = Duration::from_millis(10);
-
-/// Does something that needs a volume for itself. A program that is just being started by this one, to import an image for
-/// instance, has all files of this process open for a moment, and with them the locks of volumes that were closed meanwhile.
-fn patiently<T>(what: impl Fn() -> Result<T>) -> Result<T> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match what() {
-            Err(error) if error.kind() == ErrorKind::InUse && Instant::now() < end => thread::sleep(PAUSE),
-            done => return done,
-        }
     }
 }
 

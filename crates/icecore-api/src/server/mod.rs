@@ -32,6 +32,7 @@ use crate::server::tls::Tls;
 use crate::service::Service;
 use crate::service::make_private_dir;
 use crate::words::clock::Clock;
+use crate::words::patience::patiently;
 
 /// The file in the state directory that a running server has locked.
 const LOCK: &str = "lock";
@@ -191,13 +192,14 @@ fn lock(config: &Config) -> Result<File> {
     let path = dir.join(LOCK);
     let locking = |error| Error::io(format!("locking {}", path.display()), error);
     let file = File::options().create(true).write(true).truncate(false).open(&path).map_err(locking)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
+    patiently(|| match file.try_lock() {
+        Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => {
             let message = format!("another server works with the state in {}", dir.display());
             Err(Error::new(ErrorKind::InUse, message)
                 .with_hint("stop that one, or give this one another state_dir"))
         }
         Err(TryLockError::Error(error)) => Err(locking(error)),
-    }
+    })?;
+    Ok(file)
 }

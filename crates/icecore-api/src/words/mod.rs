@@ -4,5 +4,6 @@ pub(crate) mod clock;
 pub(crate) mod cron;
 pub(crate) mod error;
 pub(crate) mod names;
+pub(crate) mod patience;
 pub(crate) mod text;
 pub(crate) mod time;
