@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::Place;
+use crate::volumes::tools;
 
 /// A server that runs, as a process.
 struct Serving {
@@ -83,6 +84,43 @@ fn a_newcomer_needs_two_commands() {
     place.run(&["token", "revoke", "1"]).exits(3);
     serving.signal(Signal::TERM);
     serving.ends_with(0);
+}
+
+#[test]
+fn a_volume_that_the_server_has_open_is_snapshotted_by_the_command_line() {
+    if !tools::have(&["nbdsh"]) {
+        return;
+    }
+    let place = Place::with_snapshot();
+    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    let serving = Serving::start(&place, &[]);
+    let served = || place.result(&["volume", "get", "web"])["volumes"][0]["served"].clone();
+    let id = place.result(&["volume", "get", "web"])["volumes"][0]["id"].as_str().unwrap().to_owned();
+    let uri = format!("nbd+unix:///{id}?socket={}", serving.said["nbd_socket"].as_str().unwrap());
+    assert_eq!(served(), false, "nobody uses it yet");
+    // What was written is in it though it was not flushed, and what is written later is not.
+    let text = format!(
+        "import subprocess\n\
+         take = lambda name: subprocess.run([{:?}, 'volume', 'snapshot', 'web', '--name', name], env={{'ICECORE_REPO': {:?}}})\n\
+         h.pwrite(b'one.' * 5000, 12345)\n\
+         assert take('first').returncode == 0\n\
+         h.pwrite(b'two.' * 5000, 700000)\n\
+         assert take('first').returncode == 4\n\
+         assert take('second').returncode == 0\n",
+        env!("CARGO_BIN_EXE_icecore"),
+        place.path("repo"),
+    );
+    tools::script(&uri, &text);
+    let mut disk = std::fs::read(place.path("disk.raw")).unwrap();
+    for (name, word, at) in [("first", "one.", 12345), ("second", "two.", 700_000)] {
+        disk[at..at + 20_000].copy_from_slice(word.repeat(5000).as_bytes());
+        place.run(&["restore", name, "out.raw", "--force"]).exits(0);
+        assert!(std::fs::read(place.path("out.raw")).unwrap() == disk, "{name}");
+    }
+    serving.signal(Signal::TERM);
+    serving.ends_with(0);
+    assert_eq!(served(), false);
+    place.run(&["volume", "delete", "web", "--force"]).exits(0);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! that a lost database is made again.
 
 pub mod config;
+pub mod control;
 pub mod db;
 mod http;
 mod ops;

@@ -46,21 +46,6 @@ Exit codes:
    11  the image changed in size while it was captured
   130  interrupted";
 
-/// All kinds of errors.
-const ALL: [ErrorKind; 11] = [
-    ErrorKind::InvalidInput,
-    ErrorKind::NotFound,
-    ErrorKind::AlreadyExists,
-    ErrorKind::InUse,
-    ErrorKind::Corrupt,
-    ErrorKind::Unsupported,
-    ErrorKind::NoSpace,
-    ErrorKind::Io,
-    ErrorKind::PermissionDenied,
-    ErrorKind::ImageChanged,
-    ErrorKind::Interrupted,
-];
-
 /// Returns the exit code for an error.
 pub(crate) fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
@@ -78,36 +63,13 @@ pub(crate) fn exit_code(kind: ErrorKind) -> u8 {
     }
 }
 
-/// Returns the word for a kind of error in JSON.
-pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::InvalidInput => "invalid_input",
-        ErrorKind::NotFound => "not_found",
-        ErrorKind::AlreadyExists => "already_exists",
-        ErrorKind::InUse => "in_use",
-        ErrorKind::Corrupt => "corrupt",
-        ErrorKind::Unsupported => "unsupported",
-        ErrorKind::NoSpace => "no_space",
-        ErrorKind::Io => "io",
-        ErrorKind::PermissionDenied => "permission_denied",
-        ErrorKind::ImageChanged => "image_changed",
-        ErrorKind::Interrupted => "interrupted",
-    }
-}
-
-/// Returns the kind of error that a word in JSON is for.
-pub(crate) fn kind_of_name(name: &str) -> Option<ErrorKind> {
-    ALL.into_iter().find(|kind| kind_name(*kind) == name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_manual_lists_every_exit_code() {
-        for kind in ALL {
-            assert_eq!(kind_of_name(kind_name(kind)), Some(kind));
+        for kind in ErrorKind::all() {
             let line = format!("\n{:>5}  ", exit_code(kind));
             assert!(EXIT_CODES.contains(&line), "{kind:?}");
         }

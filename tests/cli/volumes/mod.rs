@@ -8,7 +8,7 @@ mod full;
 mod protocol;
 pub(crate) mod server;
 mod serving;
-mod tools;
+pub(crate) mod tools;
 
 /// Returns how many rounds are done where the short form has so many.
 fn rounds(short: u64) -> u64 {

@@ -2,15 +2,26 @@
 
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::RwLock;
 
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::NoProgress;
 use icecore::ReadAt;
+use icecore::Result;
 use icecore::SnapshotDisk;
 use icecore::Volume;
 use icecore::WriteAt;
 use icecore_nbd::Disk;
+
+use crate::control;
+use crate::control::Asked;
+use crate::control::Socket;
 
 /// The context that tells which blocks were written since the snapshot below.
 const DIRTY: &str = "icecore:dirty";
@@ -18,22 +29,44 @@ const DIRTY: &str = "icecore:dirty";
 const EXTENTS_MAX: usize = 1024;
 
 /// An open volume, until it is taken away.
-pub(crate) struct OpenDisk(RwLock<Option<Volume>>);
+pub(crate) struct OpenDisk {
+    /// Where other programs ask for snapshots of it. It ends before the volume does: whoever opens that next has its own.
+    control: Mutex<Option<Socket>>,
+    volume: RwLock<Option<Volume>>,
+}
 
 impl OpenDisk {
     /// Lends a volume.
     pub(crate) fn new(volume: Volume) -> Self {
-        Self(RwLock::new(Some(volume)))
+        Self { control: Mutex::default(), volume: RwLock::new(Some(volume)) }
+    }
+
+    /// Takes snapshots when other programs ask for them; `repository` is the directory that the volume is in.
+    pub(crate) fn listen(self: &Arc<Self>, repository: &Path, name: &str) -> Result<()> {
+        let disk = Arc::downgrade(self);
+        let take = move |asked: &Asked| {
+            let gone =
+                || Error::new(ErrorKind::InUse, "the volume has just been closed").with_hint("try again");
+            let disk = disk.upgrade().ok_or_else(gone)?;
+            disk.with(|volume| control::take(volume, asked, &NoProgress)).map_err(|_| gone())?
+        };
+        *self.control() = Some(Socket::listen(repository, name, take)?);
+        Ok(())
+    }
+
+    fn control(&self) -> MutexGuard<'_, Option<Socket>> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the volume away from whoever uses it: what is being done is waited for, and what comes after it fails.
     pub(crate) fn take_away(&self) {
-        drop(self.0.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.control().take());
+        drop(self.volume.write().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Does something with the volume, which is not taken away meanwhile.
     pub(crate) fn with<T>(&self, what: impl FnOnce(&Volume) -> T) -> io::Result<T> {
-        let volume = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let volume = self.volume.read().unwrap_or_else(PoisonError::into_inner);
         volume.as_ref().map(what).ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotConnected, "the disk was replaced or deleted: connect anew")
         })

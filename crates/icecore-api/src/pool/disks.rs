@@ -52,6 +52,10 @@ impl Pool {
         let handle = Arc::new(self.another_handle()?);
         let volume = patiently(|| Volume::open(Arc::clone(&handle), name, Arc::clone(self.cache())))?;
         let disk = Arc::new(OpenDisk::new(volume));
+        if let Err(error) = disk.listen(self.dir(), name) {
+            // The disk is worth more than what others may ask of it.
+            tracing::warn!(volume = name, %error, "other programs cannot ask for snapshots");
+        }
         *slot = Arc::downgrade(&disk);
         Ok(disk)
     }
@@ -83,5 +87,56 @@ impl Pool {
         // One that is locked is being worked on.
         let is_open = |slot: &&Slot| slot.try_lock().map_or(true, |slot| slot.strong_count() > 0);
         slots.values().filter(is_open).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use icecore::BlockCache;
+    use icecore::VolumeId;
+    use icecore::VolumeOptions;
+
+    use super::*;
+    use crate::config::RegionConfig;
+    use crate::control;
+    use crate::control::Asked;
+    use crate::words::clock::new_id;
+
+    #[test]
+    fn snapshots_are_asked_of_whoever_has_the_disk_at_the_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let repository = dir.path().join("here");
+        let config = RegionConfig { name: String::new(), repository: repository.clone(), storage: true };
+        let pool = Pool::open("here", &config, BlockCache::usual(), 0).unwrap();
+        let options = VolumeOptions {
+            id: VolumeId(new_id()),
+            name: "web".to_owned(),
+            created_unix_ms: 0,
+            kind: None,
+            snapshot: None,
+            size_bytes: Some(1 << 20),
+            labels: Default::default(),
+        };
+        icecore::create_volume(pool.repo(), &options).unwrap();
+        let served = || control::is_served(&repository, "web");
+        let take = |name: &str| {
+            let (id, name) = (new_id(), name.to_owned());
+            let asked = Asked { id, created_unix_ms: 1, name, tags: Vec::new(), level: None, check: true };
+            control::ask(&repository, "web", &asked).unwrap().map(|taken| taken.map(|_| ()))
+        };
+        assert!(!served() && take("nobody").is_none());
+        let pulled = pool.open_disk("web").unwrap();
+        take("first").unwrap().unwrap();
+        // It is taken away, and opened anew, while somebody has the old one still.
+        pool.with_closed_disk("web", || Ok(assert!(!served()))).unwrap();
+        let disk = pool.open_disk("web").unwrap();
+        drop(pulled);
+        take("second").unwrap().unwrap();
+        assert_eq!(take("second").unwrap().unwrap_err().kind(), icecore::ErrorKind::AlreadyExists);
+        drop(disk);
+        assert!(!served());
+        let names: Vec<String> =
+            icecore::list(pool.repo()).unwrap().snapshots.into_iter().map(|taken| taken.name).collect();
+        assert_eq!(names, ["first", "second"]);
     }
 }

@@ -98,7 +98,7 @@ pub(crate) struct ErrorBody<'a> {
 impl<'a> ErrorBody<'a> {
     pub(crate) fn new(error: &'a Error) -> Self {
         Self {
-            kind: exit::kind_name(error.kind()),
+            kind: error.kind().word(),
             exit_code: exit::exit_code(error.kind()),
             message: error.to_string(),
             hint: error.hint(),

@@ -34,6 +34,38 @@ pub enum ErrorKind {
     Io,
 }
 
+impl ErrorKind {
+    /// All kinds, each with the word that programs have for it.
+    const WORDS: [(Self, &'static str); 11] = [
+        (Self::InvalidInput, "invalid_input"),
+        (Self::NotFound, "not_found"),
+        (Self::AlreadyExists, "already_exists"),
+        (Self::InUse, "in_use"),
+        (Self::Corrupt, "corrupt"),
+        (Self::Unsupported, "unsupported"),
+        (Self::NoSpace, "no_space"),
+        (Self::Io, "io"),
+        (Self::PermissionDenied, "permission_denied"),
+        (Self::ImageChanged, "image_changed"),
+        (Self::Interrupted, "interrupted"),
+    ];
+
+    /// Returns all kinds.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::WORDS.iter().map(|(kind, _)| *kind)
+    }
+
+    /// Returns the word that programs have for a kind, in lower case with underscores.
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(kind, _)| *kind == self).map_or("io", |(_, word)| word)
+    }
+
+    /// Returns the kind that has a word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(_, known)| *known == word).map(|(kind, _)| *kind)
+    }
+}
+
 /// An error that stopped an operation: its kind, what happened to which object, and what to do about it.
 pub struct Error(Box<Inner>);
 

@@ -3,11 +3,11 @@
 use icecore::Repository;
 use icecore::Result;
 use icecore::VolumeInfo;
+use icecore_api::control;
 
 use crate::app::App;
 use crate::commands::label_pairs;
 use crate::commands::title;
-use crate::commands::volume::control;
 use crate::json;
 use crate::ui;
 use crate::units;

@@ -2,7 +2,6 @@
 
 pub(crate) mod change;
 pub(crate) mod columns;
-pub(crate) mod control;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod export;

@@ -1,21 +1,16 @@
 //! `icecore volume snapshot`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use icecore::ErrorKind;
-use icecore::Repository;
 use icecore::Result;
-use icecore::Volume;
-use icecore::VolumeSnapshotOptions;
+use icecore_api::control;
+use icecore_api::control::Asked;
 
 use crate::app::App;
 use crate::commands::if_interrupted;
 use crate::commands::snapshot::create::free_name;
 use crate::commands::title;
-use crate::commands::volume::control;
-use crate::commands::volume::control::Asked;
-use crate::commands::volume::control::Taken;
 use crate::commands::volume::open_volume;
 use crate::exit::Verdict;
 use crate::host;
@@ -51,8 +46,16 @@ impl SnapshotArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = Arc::new(app.open()?);
         icecore::find_volume(&repo, &self.volume)?;
+        let created_unix_ms = host::now_unix_ms();
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => free_name(&repo, &self.volume, created_unix_ms)?,
+        };
+        let id = host::new_snapshot_id();
         let asked = Asked {
-            name: self.name.clone(),
+            id: id.0,
+            created_unix_ms,
+            name,
             tags: self.tags.clone(),
             level: self.level,
             check: !self.no_check,
@@ -60,7 +63,7 @@ impl SnapshotArgs {
         let watch = Stopwatch::start();
         let progress = app.ui.progress(&format!("capturing {}", self.volume));
         let taken = match open_volume(&repo, &self.volume) {
-            Ok(volume) => take(&repo, &volume, &asked, &progress),
+            Ok(volume) => control::take(&volume, &asked, &progress),
             Err(error) if error.kind() == ErrorKind::InUse => {
                 control::ask(&app.place()?.dir, &self.volume, &asked)?.unwrap_or(Err(error))
             }
@@ -70,7 +73,7 @@ impl SnapshotArgs {
         let taken = taken.map_err(if_interrupted(state))?;
         let elapsed = watch.elapsed();
         drop(progress);
-        let snapshot = icecore::find(&repo, &taken.id)?;
+        let snapshot = icecore::find(&repo, &id.to_string())?;
         let stats = &snapshot.stats;
         let image = format!(
             "{}, {} without holes and zeros",
@@ -95,39 +98,4 @@ impl SnapshotArgs {
         app.ui.result(&result, &text)?;
         Ok(Verdict::Clean)
     }
-}
-
-/// Takes a snapshot of a volume that this process has open.
-pub(crate) fn take(
-    repo: &Repository,
-    volume: &Volume,
-    asked: &Asked,
-    progress: &dyn icecore::Progress,
-) -> Result<Taken> {
-    let created_unix_ms = host::now_unix_ms();
-    let name = match &asked.name {
-        Some(name) => name.clone(),
-        None => free_name(repo, volume.name(), created_unix_ms)?,
-    };
-    let mut tags = asked.tags.clone();
-    tags.sort();
-    tags.dedup();
-    let id = host::new_snapshot_id();
-    let (level, check) = (asked.level, asked.check);
-    let options = VolumeSnapshotOptions {
-        id,
-        created_unix_ms,
-        name,
-        name_may_repeat: false,
-        tags,
-        labels: BTreeMap::new(),
-        level,
-        check,
-    };
-    let report = icecore::snapshot_volume(volume, &options, progress)?;
-    Ok(Taken {
-        id: report.snapshot.id.to_string(),
-        read_bytes: report.read_bytes,
-        unchanged: report.unchanged,
-    })
 }

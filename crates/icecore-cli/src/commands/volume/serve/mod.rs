@@ -1,9 +1,9 @@
 //! `icecore volume serve`.
 
 mod exports;
-mod requests;
 mod sockets;
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use icecore::ErrorKind;
 use icecore::Result;
 use icecore::Volume;
 use icecore::WriteAt;
+use icecore_api::control;
 use icecore_nbd::Event;
 use icecore_nbd::Events;
 use icecore_nbd::Limits;
@@ -21,12 +22,12 @@ use icecore_nbd::Server;
 
 use crate::app::App;
 use crate::commands::volume::serve::exports::Served;
-use crate::commands::volume::serve::requests::Requests;
 use crate::commands::volume::serve::sockets::Address;
 use crate::commands::volume::serve::sockets::Socket;
 use crate::exit::Verdict;
 use crate::host;
 use crate::json;
+use crate::ui::Running;
 use crate::ui::Ui;
 use crate::units;
 
@@ -97,11 +98,12 @@ impl ServeArgs {
         let server = Server::with_events(Arc::clone(&served) as Arc<_>, limits, events).map_err(starting)?;
         let waker = server.stopper().waker().map_err(starting)?;
         host::wake_on_stop(waker).map_err(starting)?;
-        let requests = Requests::start(&repo, &dir, served.volumes())?;
+        let requests = served.volumes().iter().map(|volume| listen(&dir, volume));
+        let requests = requests.collect::<Result<Vec<_>>>()?;
         tell(app, &served, &socket)?;
         let report =
             if host::asked_to_stop() { Ok(Report::default()) } else { server.serve(&[socket.listener]) };
-        requests.stop();
+        requests.into_iter().for_each(control::Socket::stop);
         socket.address.remove();
         self.finish(app, &served, report)
     }
@@ -147,6 +149,14 @@ impl ServeArgs {
         ));
         Ok(Verdict::from_findings(!all_synced))
     }
+}
+
+/// Takes snapshots of a volume when others ask for them.
+fn listen(dir: &Path, volume: &Arc<Volume>) -> Result<control::Socket> {
+    let asked_of = Arc::clone(volume);
+    // They stop with the process; nobody looks at how far they are.
+    let take = move |asked: &control::Asked| control::take(&asked_of, asked, &Running::start("", false));
+    control::Socket::listen(dir, volume.name(), take)
 }
 
 fn tell(app: &App, served: &Served, socket: &Socket) -> Result<()> {

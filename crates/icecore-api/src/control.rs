@@ -1,0 +1,306 @@
+//! The control socket of a volume that is open: others ask the process that has it for snapshots.
+//!
+//! A request is one line of JSON, and so is the answer. The socket is in the volume's directory, which only its owner can enter.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::thread::JoinHandle;
+
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Result;
+use icecore::SnapshotId;
+use icecore::Volume;
+use icecore::VolumeSnapshotOptions;
+use serde::Deserialize;
+use serde::Serialize;
+use uuid::Uuid;
+
+const FILE: &str = "control";
+/// The longest line that is read.
+const LINE_BYTES_MAX: u64 = 64 << 10;
+
+/// What a snapshot is asked for with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Asked {
+    /// Its id.
+    pub id: Uuid,
+    /// When it is taken, in milliseconds since 1970.
+    pub created_unix_ms: i64,
+    /// Its name, which the volume has no other snapshot of.
+    pub name: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The level of compression; that of the repository where it is none.
+    pub level: Option<i32>,
+    /// Whether compressed data is checked.
+    pub check: bool,
+}
+
+/// A snapshot that was taken.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Taken {
+    /// Bytes that were read for it.
+    pub read_bytes: u64,
+    /// Whether nothing had changed.
+    pub unchanged: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Request {
+    Snapshot(Asked),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    Taken(Taken),
+    Error { kind: String, message: String, hint: Option<String> },
+}
+
+/// Takes a snapshot of a volume that this process has open.
+///
+/// # Errors
+/// As of [`icecore::snapshot_volume`].
+pub fn take(volume: &Volume, asked: &Asked, progress: &dyn icecore::Progress) -> Result<Taken> {
+    let mut tags = asked.tags.clone();
+    tags.sort();
+    tags.dedup();
+    let options = VolumeSnapshotOptions {
+        id: SnapshotId(asked.id),
+        created_unix_ms: asked.created_unix_ms,
+        name: asked.name.clone(),
+        name_may_repeat: false,
+        tags,
+        labels: BTreeMap::new(),
+        level: asked.level,
+        check: asked.check,
+    };
+    let report = icecore::snapshot_volume(volume, &options, progress)?;
+    Ok(Taken { read_bytes: report.read_bytes, unchanged: report.unchanged })
+}
+
+/// A directory by a path that is short enough for the address of a socket.
+struct ShortDir(File);
+
+impl ShortDir {
+    fn of(repository: &Path, volume: &str) -> io::Result<Self> {
+        File::open(repository.join("volumes").join(volume)).map(Self)
+    }
+
+    fn socket(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{FILE}", self.0.as_raw_fd()))
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn connect(repository: &Path, volume: &str) -> io::Result<UnixStream> {
+    UnixStream::connect(ShortDir::of(repository, volume)?.socket())
+}
+
+/// Tells whether a process that can be asked for snapshots has a volume open.
+pub fn is_served(repository: &Path, volume: &str) -> bool {
+    connect(repository, volume).is_ok()
+}
+
+/// Asks the process that has a volume open for a snapshot; none where no process can be asked.
+///
+/// # Errors
+/// `Io` where the process ends without an answer.
+pub fn ask(repository: &Path, volume: &str, asked: &Asked) -> Result<Option<Result<Taken>>> {
+    let Ok(mut stream) = connect(repository, volume) else { return Ok(None) };
+    let asking = |error| Error::io(format!("asking the process that serves volume {volume}"), error);
+    let request = serde_json::to_string(&Request::Snapshot(asked.clone()));
+    let mut request = request.map_err(|error| asking(error.into()))?;
+    request.push('\n');
+    stream.write_all(request.as_bytes()).map_err(asking)?;
+    let line = line_of(&stream).map_err(asking)?;
+    let answer = serde_json::from_str(&line).map_err(|_| {
+        Error::new(ErrorKind::Io, format!("the process that serves volume {volume} ended without an answer"))
+            .with_hint("see whether the snapshot was made with `icecore snapshot list`")
+    })?;
+    Ok(Some(match answer {
+        Answer::Taken(taken) => Ok(taken),
+        Answer::Error { kind, message, hint } => {
+            let error = Error::new(ErrorKind::of_word(&kind).unwrap_or(ErrorKind::Io), message);
+            Err(match hint {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            })
+        }
+    }))
+}
+
+/// The socket of a volume that this process has open. It is removed when this is dropped; requests that have begun are answered
+/// after that, by threads of their own.
+#[derive(Debug)]
+pub struct Socket {
+    repository: PathBuf,
+    volume: String,
+    stopping: Arc<AtomicBool>,
+    waiting: Option<JoinHandle<()>>,
+}
+
+impl Socket {
+    /// Makes the socket of a volume, in place of one that was left behind, and does what is asked there with `take`.
+    ///
+    /// # Errors
+    /// Those of the file system and of sockets.
+    pub fn listen(
+        repository: &Path,
+        volume: &str,
+        take: impl Fn(&Asked) -> Result<Taken> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let doing = |error| Error::io(format!("making the control socket of volume {volume}"), error);
+        let bind = || {
+            let dir = ShortDir::of(repository, volume)?;
+            remove(&dir.socket())?;
+            UnixListener::bind(dir.socket())
+        };
+        let listener = bind().map_err(doing)?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stopping);
+        let waiting = thread::Builder::new().name("control".to_owned());
+        let waiting = waiting.spawn(move || wait(&listener, &take, &stopped)).map_err(doing)?;
+        Ok(Self {
+            repository: repository.to_owned(),
+            volume: volume.to_owned(),
+            stopping,
+            waiting: Some(waiting),
+        })
+    }
+
+    /// Takes no more requests, and waits until those under way are answered.
+    pub fn stop(mut self) {
+        self.end();
+        // A thread that failed waits for nothing any more.
+        let _ = self.waiting.take().map(JoinHandle::join);
+    }
+
+    fn end(&self) {
+        if !self.stopping.swap(true, Ordering::SeqCst) {
+            drop(connect(&self.repository, &self.volume));
+            // One that stays is as one that was left behind.
+            let _ = ShortDir::of(&self.repository, &self.volume).and_then(|dir| remove(&dir.socket()));
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn wait(listener: &UnixListener, take: &(impl Fn(&Asked) -> Result<Taken> + Sync), stopping: &AtomicBool) {
+    thread::scope(|threads| {
+        while let Ok((stream, _)) = listener.accept() {
+            if stopping.load(Ordering::SeqCst) {
+                break;
+            }
+            threads.spawn(move || {
+                // Whoever went away is not answered.
+                let _ = answer(&stream, take);
+            });
+        }
+    });
+}
+
+/// Answers one request. A client that only looks is not answered.
+fn answer(stream: &UnixStream, take: impl FnOnce(&Asked) -> Result<Taken>) -> io::Result<()> {
+    let line = line_of(stream)?;
+    if line.is_empty() {
+        return Ok(());
+    }
+    let answer = match serde_json::from_str(&line) {
+        Ok(Request::Snapshot(asked)) => match take(&asked) {
+            Ok(taken) => Answer::Taken(taken),
+            Err(error) => of_error(&error),
+        },
+        Err(error) => {
+            let message = format!("the request cannot be understood: {error}");
+            of_error(
+                &Error::new(ErrorKind::InvalidInput, message).with_hint("use the same version of icecore"),
+            )
+        }
+    };
+    let mut text = serde_json::to_string(&answer)?;
+    text.push('\n');
+    (&*stream).write_all(text.as_bytes())
+}
+
+fn of_error(error: &Error) -> Answer {
+    Answer::Error {
+        kind: error.kind().word().to_owned(),
+        message: error.to_string(),
+        hint: error.hint().map(ToOwned::to_owned),
+    }
+}
+
+fn line_of(stream: &UnixStream) -> io::Result<String> {
+    let mut line = String::new();
+    BufReader::new(stream.take(LINE_BYTES_MAX)).read_line(&mut line)?;
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked() -> Asked {
+        let tags = vec!["a".to_owned()];
+        Asked { id: Uuid::nil(), created_unix_ms: 7, name: "one".to_owned(), tags, level: None, check: true }
+    }
+
+    #[test]
+    fn an_error_keeps_its_kind_and_its_hint_on_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("volumes/web")).unwrap();
+        assert!(ask(dir.path(), "web", &asked()).unwrap().is_none() && !is_served(dir.path(), "web"));
+        let full = |asked: &Asked| {
+            assert_eq!((&*asked.name, asked.created_unix_ms), ("one", 7));
+            Err(Error::new(ErrorKind::NoSpace, "the disk is full").with_hint("make room"))
+        };
+        let socket = Socket::listen(dir.path(), "web", full).unwrap();
+        let error = ask(dir.path(), "web", &asked()).unwrap().unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.hint()), (ErrorKind::NoSpace, Some("make room")));
+        // As if the process had been killed.
+        std::mem::forget(socket);
+        let socket = Socket::listen(dir.path(), "web", |_| Ok(Taken { read_bytes: 5, unchanged: false }));
+        assert_eq!(ask(dir.path(), "web", &asked()).unwrap().unwrap().unwrap().read_bytes, 5);
+        socket.unwrap().stop();
+        assert!(!is_served(dir.path(), "web"));
+        assert!(std::fs::read_dir(dir.path().join("volumes/web")).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn a_request_that_is_no_request_is_answered() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        ours.write_all(b"{\"format\":\"disk\"}\n").unwrap();
+        answer(&theirs, |_| panic!("nothing was asked for")).unwrap();
+        assert!(line_of(&ours).unwrap().contains("cannot be understood"));
+        drop(ours);
+        answer(&theirs, |_| panic!("nothing was asked for")).unwrap();
+    }
+}
