@@ -128,7 +128,7 @@ mod tests {
         let pulled = pool.open_disk("web").unwrap();
         take("first").unwrap().unwrap();
         // It is taken away, and opened anew, while somebody has the old one still.
-        pool.with_closed_disk("web", || Ok(assert!(!served()))).unwrap();
+        assert!(!pool.with_closed_disk("web", || Ok(served())).unwrap());
         let disk = pool.open_disk("web").unwrap();
         drop(pulled);
         take("second").unwrap().unwrap();
