@@ -135,6 +135,11 @@ const MEANWHILE: &[&[Doing]] = &[
     &[Doing::Restore(0), Doing::Gc, Doing::Repair],
     &[Doing::Verify, Doing::Capture(1), Doing::Gc],
     &[Doing::Verify, Doing::Delete(1), Doing::Gc],
+    &[Doing::CopyIn, Doing::Gc],
+    &[Doing::CopyIn, Doing::Delete(0), Doing::Gc],
+    &[Doing::CopyIn, Doing::CopyIn, Doing::Gc],
+    &[Doing::Gc, Doing::CopyIn],
+    &[Doing::CopyOut(1), Doing::Delete(1), Doing::Gc],
 ];
 
 #[test]
@@ -177,6 +182,8 @@ fn several_operations_in_any_order() {
         Doing::Gc,
         Doing::Repair,
         Doing::Verify,
+        Doing::CopyIn,
+        Doing::CopyOut(0),
     ];
     for seed in 0..60 * times() as u64 {
         let doings: Vec<Doing> = (0..2 + noise.below(3)).map(|_| all[noise.below(all.len())]).collect();
@@ -201,6 +208,8 @@ fn what_keeps_operations_apart_is_missed_when_it_is_gone() {
     missed(Break::Lock("locks/commit"), &[Doing::Gc, Doing::Capture(1)]);
     missed(Break::Lock("locks/pin"), &[Doing::Restore(1), Doing::Delete(1), Doing::Gc]);
     missed(Break::Lock("locks/gc"), &[Doing::Gc, Doing::Gc]);
+    missed(Break::Generation, &[Doing::CopyIn, Doing::Gc]);
+    missed(Break::Lock("locks/pin"), &[Doing::CopyOut(1), Doing::Delete(1), Doing::Gc]);
 }
 
 #[test]

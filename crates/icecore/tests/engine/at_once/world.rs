@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use icecore::CopyOptions;
 use icecore::Depth;
 use icecore::ErrorKind;
+use icecore::InitOptions;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
 use icecore::Repository;
+use icecore::RepositoryId;
 use icecore::SnapshotId;
 use icecore::Storage;
+use uuid::Uuid;
 
 use crate::at_once::broken::Break;
 use crate::at_once::broken::Broken;
@@ -21,9 +25,11 @@ use crate::at_once::schedule::Schedule;
 use crate::noise::Noise;
 use crate::support::collect;
 use crate::support::init;
+use crate::support::init_options;
 use crate::support::open_with_small_packs as open;
 use crate::support::options;
 use crate::support::restores;
+use crate::support::session;
 
 const CHUNK: usize = 64 << 10;
 
@@ -36,7 +42,13 @@ pub(crate) enum Doing {
     Gc,
     Repair,
     Verify,
+    /// A copy of a snapshot that another repository has.
+    CopyIn,
+    /// A copy to another repository.
+    CopyOut(usize),
 }
+
+const COPY: CopyOptions = CopyOptions { level: None, check: true, name_may_repeat: true };
 
 /// A repository to begin with: some of what is in it is used by no snapshot any more.
 pub(crate) struct World {
@@ -44,6 +56,21 @@ pub(crate) struct World {
     snapshots: Vec<(SnapshotId, Vec<u8>)>,
     /// Images that can be captured: what was in a snapshot that is gone, that with changes, and what is there.
     images: Vec<Vec<u8>>,
+    /// Another repository, with another key. It has the first of the snapshots, and a later one.
+    elsewhere: BTreeMap<String, Vec<u8>>,
+    later: (SnapshotId, Vec<u8>),
+}
+
+/// Returns another repository, which is empty.
+fn another(storage: &MemoryStorage) -> Repository {
+    let options = InitOptions { id: RepositoryId(Uuid::from_u128(8)), key: [4; 32], ..init_options() };
+    Repository::init(Arc::new(storage.clone()), session(), &options).unwrap()
+}
+
+fn storage_of(files: &BTreeMap<String, Vec<u8>>) -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    files.iter().for_each(|(name, bytes)| storage.put(name, bytes.clone()));
+    storage
 }
 
 /// What came of an operation.
@@ -74,7 +101,21 @@ impl World {
         icecore::delete(&repo, deleted).unwrap();
         let mut changed = gone.clone();
         noise.fill(&mut changed[..CHUNK]);
-        Self { files: storage.files(), snapshots, images: vec![gone, changed, first] }
+        let elsewhere = MemoryStorage::new();
+        let there = another(&elsewhere);
+        icecore::copy(&Arc::new(repo), snapshots[0].0, &there, &COPY, &NoProgress).unwrap();
+        // Of what it has more than the first, some is here, used or not, and some is new.
+        let mut later = first.clone();
+        later[..CHUNK].copy_from_slice(&changed[..CHUNK]);
+        later[CHUNK..2 * CHUNK].copy_from_slice(&gone[CHUNK..2 * CHUNK]);
+        let id = icecore::capture(&there, &later, &options("a"), &NoProgress).unwrap().snapshot.id;
+        Self {
+            files: storage.files(),
+            snapshots,
+            images: vec![gone, changed, first],
+            elsewhere: elsewhere.files(),
+            later: (id, later),
+        }
     }
 
     /// Does all of this at once. Returns the calls of each, or what is wrong afterwards.
@@ -84,8 +125,7 @@ impl World {
         plan: &Plan,
         with: Option<Break>,
     ) -> Result<Vec<Vec<Point>>, String> {
-        let storage = MemoryStorage::new();
-        self.files.iter().for_each(|(name, bytes)| storage.put(name, bytes.clone()));
+        let storage = storage_of(&self.files);
         let schedule = Schedule::new(doings.len(), plan.clone());
         let done: Vec<Done> = std::thread::scope(|threads| {
             let run = |(number, doing): (usize, &Doing)| {
@@ -148,6 +188,26 @@ impl World {
                 icecore::repair_index(&repo, &NoProgress).map(|_| Effect::Nothing).or_else(in_use)
             }
             Doing::Verify => sound(&repo).map(|()| Effect::Nothing),
+            Doing::CopyIn => {
+                let (id, image) = &self.later;
+                let there = Arc::new(open(storage_of(&self.elsewhere)).map_err(told)?);
+                match icecore::copy(&there, *id, &repo, &COPY, &NoProgress) {
+                    Ok(copy) => Ok(Effect::Captured(copy.snapshot.id, image.clone())),
+                    // Another one was faster.
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Effect::Nothing),
+                    Err(error) => Err(told(error)),
+                }
+            }
+            Doing::CopyOut(snapshot) => {
+                let (id, image) = &self.snapshots[snapshot];
+                let there = another(&MemoryStorage::new());
+                match icecore::copy(&Arc::new(repo), *id, &there, &COPY, &NoProgress) {
+                    Ok(_) => restores(&there, *id, image).map(|()| Effect::Nothing),
+                    // It was deleted before it was pinned.
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(Effect::Nothing),
+                    Err(error) => Err(told(error)),
+                }
+            }
         }
     }
 
