@@ -365,6 +365,20 @@ fn an_offer(server: &Server) -> (String, uuid::Uuid, Value) {
 }
 
 #[test]
+fn what_could_not_be_deleted_stays_on_offer() {
+    let server = Server::with_import();
+    let bob = server.token_of("bob");
+    let (id, uuid, right) = an_offer(&server);
+    let repo = std::sync::Arc::new(crate::contract::repository(&server, "here"));
+    let snapshot = icecore::SnapshotId(uuid);
+    let reader = icecore::SnapshotDisk::open(repo, snapshot, icecore::BlockCache::usual()).unwrap();
+    server.delete(&format!("/v2/images/{id}")).expect(409);
+    drop(reader);
+    let accept = format!("/v2/images/{id}/account_transfer/accept");
+    server.send("POST", &accept, Some(&bob), Some(&right.to_string())).expect(201);
+}
+
+#[test]
 fn what_is_deleted_is_on_offer_no_longer() {
     let server = Server::with_import();
     let bob = server.token_of("bob");

@@ -114,11 +114,13 @@ impl Service {
     /// # Errors
     /// 404 if there was nothing: somebody else was faster.
     pub(super) fn delete_everywhere(&self, uuid: Uuid) -> ApiResult<()> {
+        // An import that ends looks whether anybody still wants it, before it makes the snapshot.
+        let forgotten = self.db().forget_import(uuid)?;
+        let deleted = self.in_all_regions(uuid, delete)?;
+        // Last: what could not be deleted stays on offer.
         if let Some(offer) = self.db().offer(uuid)? {
             self.db().withdraw_offer(offer.id)?;
         }
-        let forgotten = self.db().forget_import(uuid)?;
-        let deleted = self.in_all_regions(uuid, delete)?;
         if forgotten || deleted { Ok(()) } else { Err(ApiError::not_found()) }
     }
 
