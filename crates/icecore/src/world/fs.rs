@@ -83,12 +83,12 @@ impl FsStorage {
 
     /// Returns the directory `dir`, to find names in.
     fn dir(&self, dir: &str) -> io::Result<OwnedFd> {
-        let mut opened = self.opened()?.try_clone()?;
+        let mut opened = None;
         for name in dir.split('/').filter(|name| !name.is_empty()) {
             check_name(name)?;
-            opened = open_dir(&opened, name, OFlags::PATH)?;
+            opened = Some(open_dir(opened.as_ref().unwrap_or(self.opened()?), name, OFlags::PATH)?);
         }
-        Ok(opened)
+        opened.map_or_else(|| self.opened()?.try_clone(), Ok)
     }
 
     /// Returns the directory `dir`, to list or to sync it.

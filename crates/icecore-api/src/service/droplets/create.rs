@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use icecore::ResourceKind;
 use uuid::Uuid;
 
 use crate::config::SizeConfig;
@@ -85,7 +86,8 @@ impl Service {
         let (image, pool) = self.image_of_new_droplet(who, request, size)?;
         let volumes = self.volumes_of_new_droplet(who, request, &pool)?;
         let tags = self.tags_for_new(who, &request.tags)?;
-        if self.droplets(who)?.len() + request.names.len() > self.config().limits.droplets {
+        let there = self.disks(who, ResourceKind::Droplet)?.len();
+        if there + request.names.len() > self.config().limits.droplets {
             return Err(ApiError::forbidden("creating this/these droplet(s) will exceed your droplet limit"));
         }
         let mut made = Vec::new();
