@@ -9,6 +9,7 @@ use crate::contract::holds;
 use crate::droplets::droplet;
 use crate::droplets::image;
 use crate::droplets::image_file;
+use crate::support::Answer;
 use crate::support::Server;
 use crate::tools;
 
@@ -364,28 +365,30 @@ fn an_offer(server: &Server) -> (String, uuid::Uuid, Value) {
     (id.to_string(), uuid, json!({"transfer_id": offer["transfer_id"]}))
 }
 
+/// Accepts an offer, as bob.
+fn accept(server: &Server, id: &str, right: &Value) -> Answer {
+    let path = format!("/v2/images/{id}/account_transfer/accept");
+    server.send("POST", &path, Some(&server.token_of("bob")), Some(&right.to_string()))
+}
+
 #[test]
 fn what_could_not_be_deleted_stays_on_offer() {
     let server = Server::with_import();
-    let bob = server.token_of("bob");
     let (id, uuid, right) = an_offer(&server);
     let repo = std::sync::Arc::new(crate::contract::repository(&server, "here"));
     let snapshot = icecore::SnapshotId(uuid);
     let reader = icecore::SnapshotDisk::open(repo, snapshot, icecore::BlockCache::usual()).unwrap();
     server.delete(&format!("/v2/images/{id}")).expect(409);
     drop(reader);
-    let accept = format!("/v2/images/{id}/account_transfer/accept");
-    server.send("POST", &accept, Some(&bob), Some(&right.to_string())).expect(201);
+    accept(&server, &id, &right).expect(201);
 }
 
 #[test]
 fn what_is_deleted_is_on_offer_no_longer() {
     let server = Server::with_import();
-    let bob = server.token_of("bob");
     let (id, _, right) = an_offer(&server);
     server.delete(&format!("/v2/snapshots/{id}")).expect(204);
-    let accept = format!("/v2/images/{id}/account_transfer/accept");
-    server.send("POST", &accept, Some(&bob), Some(&right.to_string())).expect(404);
+    accept(&server, &id, &right).expect(404);
 }
 
 #[test]

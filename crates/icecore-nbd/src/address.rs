@@ -1,6 +1,5 @@
 //! Where clients connect: sockets in a directory, and addresses as programs take them.
 
-use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
@@ -8,8 +7,23 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use percent_encoding::AsciiSet;
+use percent_encoding::NON_ALPHANUMERIC;
+use percent_encoding::PercentEncode;
+use percent_encoding::utf8_percent_encode;
+
 /// The longest path of a unix socket, in bytes, with the byte that ends it.
 const PATH_BYTES_MAX: usize = 108;
+
+/// What does not stand for itself in the path or the query of an address of NBD.
+const ENCODED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'@');
 
 /// Binds a unix socket. One of a process that has ended is replaced; whatever else is there stays.
 ///
@@ -46,29 +60,17 @@ fn make_way(path: &Path) -> io::Result<()> {
 
 /// Returns the address of an export at a unix socket, as NBD clients take it.
 pub fn unix_uri(socket: &Path, export: &str) -> String {
-    format!("nbd+unix:///{}?socket={}", quoted(export), quoted(&socket.to_string_lossy()))
+    let (export, socket) = (encoded(export), socket.to_string_lossy());
+    format!("nbd+unix:///{export}?socket={}", encoded(&socket))
 }
 
 /// Returns the address of an export at a TCP address, as NBD clients take it.
 pub fn tcp_uri(address: SocketAddr, export: &str) -> String {
-    format!("nbd://{address}/{}", quoted(export))
+    format!("nbd://{address}/{}", encoded(export))
 }
 
-/// Returns a text as it stands in a URI.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' | b':' | b'@' => {
-                quoted.push(char::from(byte));
-            }
-            _ => {
-                // Writing to a text does not fail.
-                let _ = write!(quoted, "%{byte:02X}");
-            }
-        }
-    }
-    quoted
+fn encoded(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, &ENCODED)
 }
 
 #[cfg(test)]

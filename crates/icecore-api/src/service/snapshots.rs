@@ -114,7 +114,7 @@ impl Service {
     /// # Errors
     /// 404 if there was nothing: somebody else was faster.
     pub(super) fn delete_everywhere(&self, uuid: Uuid) -> ApiResult<()> {
-        // An import that ends looks whether anybody still wants it, before it makes the snapshot.
+        // First: an import that ends looks whether anybody still wants it, and takes its snapshot away otherwise.
         let forgotten = self.db().forget_import(uuid)?;
         let deleted = self.in_all_regions(uuid, delete)?;
         // Last: what could not be deleted stays on offer.
