@@ -55,14 +55,16 @@ pub(crate) struct Publication {
     written: Vec<usize>,
     synced: usize,
     renamed: usize,
-    dir_synced: Option<usize>,
+    /// The first sync; of a merged run all of them up to the removal of what it replaces, since captures publish other runs
+    /// meanwhile, and a sync of theirs serves as well.
+    dir_synced: Vec<usize>,
 }
 
 impl Publication {
     fn all(&self) -> Vec<usize> {
         let mut all = self.written.clone();
         all.extend([self.synced, self.renamed]);
-        all.extend(self.dir_synced);
+        all.extend(&self.dir_synced);
         all.sort_unstable();
         all
     }
@@ -98,10 +100,14 @@ pub(crate) fn publications(changes: &[Logged]) -> Vec<Publication> {
         let Some(synced) = changes.iter().position(|change| *change == Logged::SyncFile(file)) else {
             continue;
         };
-        let dir_sync = Logged::SyncDir(dir_of(name).to_owned());
-        let dir_synced =
-            changes[renamed..].iter().position(|change| *change == dir_sync).map(|at| renamed + at);
         let kind = kind_of(name, &bytes);
+        let dir = dir_of(name);
+        let removal = |change: &Logged| matches!(change, Logged::Remove(other) if dir_of(other) == dir);
+        let after = changes.iter().enumerate().skip(renamed);
+        let after = after.take_while(|(_, change)| kind != Kind::MergedRun || !removal(change));
+        let dir_sync = Logged::SyncDir(dir.to_owned());
+        let dir_syncs = after.filter(|(_, change)| **change == dir_sync).map(|(at, _)| at);
+        let dir_synced = dir_syncs.take(if kind == Kind::MergedRun { usize::MAX } else { 1 }).collect();
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let of = bytes.get(64..96).map(hex).unwrap_or_default();
         found.push(Publication { kind, name: name.clone(), of, written, synced, renamed, dir_synced });
@@ -162,7 +168,7 @@ pub(crate) fn no_file_sync(kind: Kind) -> impl Fn(&mut Vec<Logged>) {
 pub(crate) fn no_dir_sync(kind: Kind) -> impl Fn(&mut Vec<Logged>) {
     move |changes| {
         let syncs: Vec<usize> =
-            of_kind(changes, kind).iter().filter_map(|publication| publication.dir_synced).collect();
+            of_kind(changes, kind).into_iter().flat_map(|publication| publication.dir_synced).collect();
         take(changes, &syncs);
     }
 }
@@ -180,8 +186,8 @@ pub(crate) fn rename_before_sync(kind: Kind) -> impl Fn(&mut Vec<Logged>) {
 pub(crate) fn dir_sync_before_rename(kind: Kind) -> impl Fn(&mut Vec<Logged>) {
     move |changes| {
         for publication in of_kind(changes, kind) {
-            if let Some(synced) = publication.dir_synced {
-                changes[publication.renamed..=synced].rotate_right(1);
+            for (renamed, synced) in (publication.renamed..).zip(publication.dir_synced) {
+                changes[renamed..=synced].rotate_right(1);
             }
         }
     }
