@@ -61,6 +61,7 @@ nightly IMAGES="":
         ICECORE_SCHEDULES=${ICECORE_SCHEDULES:-40} ICECORE_EXHAUSTIVE=${ICECORE_EXHAUSTIVE:-1} ICECORE_VOLUME_WRITES=${ICECORE_VOLUME_WRITES:-20000} \
         ICECORE_FAULTS=${ICECORE_FAULTS:-1} \
         ICECORE_STRESS_COMMANDS=${ICECORE_STRESS_COMMANDS:-1000} ICECORE_VOLUME_ROUNDS=${ICECORE_VOLUME_ROUNDS:-20} cargo test --workspace --release
+    RAYON_NUM_THREADS=1 taskset -c 0 cargo test --workspace --release
     ICECORE_SCHEDULES=${ICECORE_SCHEDULES:-100} cargo test --manifest-path tests/models/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --locked --release --lib model
     ICECORE_FUZZ_SANITIZER=address .ci/fuzz "$((${ICECORE_FUZZ_MINUTES:-60} * 60 / $(ls fuzz/fuzz_targets | wc -l)))"
     [ -z "{{IMAGES}}" ] || .ci/acceptance "{{IMAGES}}"

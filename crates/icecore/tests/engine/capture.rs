@@ -10,15 +10,16 @@ use icecore::CaptureOptions;
 use icecore::ErrorKind;
 use icecore::FileIdentity;
 use icecore::FsStorage;
-use icecore::Meter;
 use icecore::NoProgress;
 use icecore::Parent;
-use icecore::Progress;
 use icecore::ReadAt;
 use icecore::SPAN_BYTES;
+use icecore::SnapshotId;
+use rayon::prelude::*;
 
 use crate::noise::Noise;
 use crate::support::Bench;
+use crate::support::Stopping;
 use crate::support::TestImage;
 use crate::support::assert_same;
 use crate::support::image_of;
@@ -314,40 +315,32 @@ fn a_dry_run_counts_and_writes_nothing() {
     assert_eq!(real.snapshot.stats.stored_bytes, report.snapshot.stats.stored_bytes);
 }
 
-/// Asks to stop when a number of bytes was scanned.
-struct StopAt {
-    scanned: AtomicU64,
-    limit: u64,
-}
-
-impl Progress for StopAt {
-    fn total(&self, _meter: Meter, _total: u64) {}
-
-    fn advance(&self, meter: Meter, amount: u64) {
-        if meter == Meter::Scanned {
-            self.scanned.fetch_add(amount, Ordering::SeqCst);
-        }
-    }
-
-    fn cancelled(&self) -> bool {
-        self.scanned.load(Ordering::SeqCst) >= self.limit
-    }
-}
-
 #[test]
 fn what_a_cancelled_capture_stored_is_found_by_the_next() {
     let bench = Bench::new();
     let image = Noise(29).bytes(100 * MIB);
-    let stop = StopAt { scanned: AtomicU64::new(0), limit: 90 * MIB as u64 };
-    let error = icecore::capture(&bench.repo, &image, &options("disk"), &stop).unwrap_err();
+    let error = icecore::capture(&bench.repo, &image, &options("disk"), &Stopping::at(20)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
     assert_eq!(icecore::list(&bench.repo).unwrap().snapshots, []);
     assert_eq!(bench.count("tmp/"), 0, "nothing half-written stays");
     let report = bench.capture("disk", &image);
-    let new_bytes = report.snapshot.stats.new_bytes;
-    // Packs of 64 MiB are published as they are full.
-    assert!(new_bytes <= 40 * MIB as u64, "{new_bytes} bytes were new");
+    // More than a pack, and the one that was open then.
+    assert_eq!(report.snapshot.stats.new_bytes, 24 * MIB as u64, "the first 19 leaves were there");
     assert!(image_of(&bench.repo, report.snapshot.id) == image);
+}
+
+#[test]
+fn workers_of_a_pool_capture_while_all_of_them_wait() {
+    let bench = Bench::new();
+    let images: Vec<Vec<u8>> = (0..4).map(|seed| Noise(40 + seed).bytes(5 * MIB)).collect();
+    let capture = |image: &Vec<u8>| bench.capture("disk", image).snapshot.id;
+    for workers in [1, 2] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build().unwrap();
+        let ids: Vec<SnapshotId> = pool.install(|| images.par_iter().map(capture).collect());
+        for (id, image) in ids.into_iter().zip(&images) {
+            assert_same(&image_of(&bench.repo, id), image, "captured by a worker");
+        }
+    }
 }
 
 #[test]

@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use crate::noise::Noise;
 use crate::support::Bench;
+use crate::support::Stopping;
 use crate::support::assert_same;
 use crate::support::assert_sound;
 use crate::support::collect;
@@ -206,25 +207,12 @@ fn of_two_copies_at_once_one_is_made() {
     assert_same(&image_of(&two.target.another(), id), &image, "the copy");
 }
 
-/// Stops when it was asked this often: once for each leaf.
-struct Stopping(AtomicU32);
-
-impl Progress for Stopping {
-    fn total(&self, _meter: Meter, _total: u64) {}
-
-    fn advance(&self, _meter: Meter, _amount: u64) {}
-
-    fn cancelled(&self) -> bool {
-        self.0.fetch_sub(1, Ordering::SeqCst) <= 1
-    }
-}
-
 #[test]
 fn a_copy_that_was_stopped_goes_on_with_what_it_has_stored() {
     let two = Two::new();
     let image = Noise(7).bytes(6 * LEAF);
     let id = two.source.snapshot("web", &image);
-    assert_eq!(two.copy_with(id, &Stopping(AtomicU32::new(4))).unwrap_err().kind(), ErrorKind::Interrupted);
+    assert_eq!(two.copy_with(id, &Stopping::at(4)).unwrap_err().kind(), ErrorKind::Interrupted);
     assert_eq!(icecore::list(&two.target.repo).unwrap().snapshots, []);
     let report = two.copy(id).unwrap();
     assert_eq!(report.snapshot.stats.new_bytes, 3 * LEAF as u64, "the first three leaves were there");

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -16,8 +17,10 @@ use icecore::FileIdentity;
 use icecore::ImageState;
 use icecore::InitOptions;
 use icecore::MemoryStorage;
+use icecore::Meter;
 use icecore::NoProgress;
 use icecore::Parent;
+use icecore::Progress;
 use icecore::ReadAt;
 use icecore::Repository;
 use icecore::RepositoryId;
@@ -384,4 +387,24 @@ pub(crate) fn blocks(image: &[u8]) -> Vec<Option<Vec<u8>>> {
 pub(crate) fn meanwhile(what: impl FnOnce() + Send) {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     std::thread::scope(|scope| scope.spawn(|| threads.install(what)).join().unwrap());
+}
+
+/// Asks a capture to stop, which looks once for each leaf.
+pub(crate) struct Stopping(AtomicU32);
+
+impl Stopping {
+    /// Lets it go on until the leaf with a number, counted from 1.
+    pub(crate) fn at(leaf: u32) -> Self {
+        Self(AtomicU32::new(leaf))
+    }
+}
+
+impl Progress for Stopping {
+    fn total(&self, _meter: Meter, _total: u64) {}
+
+    fn advance(&self, _meter: Meter, _amount: u64) {}
+
+    fn cancelled(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::SeqCst) <= 1
+    }
 }

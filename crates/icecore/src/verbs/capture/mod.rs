@@ -48,6 +48,7 @@ use crate::words::names::TAGS_MAX;
 use crate::words::names::check_labels;
 use crate::words::names::check_name;
 use crate::words::names::check_tag;
+use crate::words::pool;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::IMAGE_BYTES_MAX;
@@ -132,7 +133,7 @@ pub fn capture(
     options: &CaptureOptions,
     progress: &dyn Progress,
 ) -> Result<CaptureReport> {
-    attempt(repo, image, options, progress, &|job| {
+    capture_by(repo, image, options, progress, &|job| {
         let parent = choose_parent(repo, options)?;
         // Where something is damaged, the image is read: it may bring back what is.
         let trusted = trusted_parent(parent.as_ref(), &job.image, options).filter(|_| job.damage.is_empty());
@@ -170,7 +171,7 @@ pub(crate) fn capture_changed(
             format!("an image of {} bytes is shorter than its base of {base_bytes}", image.len()),
         ));
     }
-    attempt(repo, image, options, progress, &|job| {
+    capture_by(repo, image, options, progress, &|job| {
         progress.total(Meter::Scanned, changed.bytes_at_most(image.len()));
         let captured = pipeline::run(job.plan(base, Some(changed)))?;
         Ok(Read { captured, parent: base.cloned(), trusted_mtime: false })
@@ -250,15 +251,29 @@ impl<'a> Job<'a> {
     }
 }
 
+/// Stores an image.
+type ReadImage<'a> = dyn Fn(&Job<'_>) -> Result<Read> + Sync + 'a;
+
+/// Captures an image that `read` stores.
+fn capture_by(
+    repo: &Repository,
+    image: &dyn ReadAt,
+    options: &CaptureOptions,
+    progress: &dyn Progress,
+    read: &ReadImage<'_>,
+) -> Result<CaptureReport> {
+    check(options)?;
+    pool::apart(|| attempt(repo, image, options, progress, read))
+}
+
 /// Has `read` store the image and then makes the record, again if gc has removed meanwhile what that needs.
 fn attempt(
     repo: &Repository,
     image: &dyn ReadAt,
     options: &CaptureOptions,
     progress: &dyn Progress,
-    read: &dyn Fn(&Job<'_>) -> Result<Read>,
+    read: &ReadImage<'_>,
 ) -> Result<CaptureReport> {
-    check(options)?;
     let before = image.state().map_err(|error| Error::io("looking at the image", error))?;
     if before.size_bytes > IMAGE_BYTES_MAX {
         return Err(Error::new(
