@@ -123,6 +123,9 @@ pub struct CaptureReport {
 
 /// Captures `image` as a new snapshot. When it returns, the snapshot survives a power cut.
 ///
+/// It works on the threads of rayon's pool. Where a worker of a pool calls it, it works on threads of its own. Captures through one
+/// handle of a repository wait for each other.
+///
 /// # Errors
 /// `AlreadyExists` if the resource has a snapshot of that name; `ImageChanged` if the image changed in size; `Io` with
 /// the offset if a part of it cannot be read; `Interrupted` if `progress` says so. What was stored until then is found
