@@ -197,11 +197,7 @@ impl Place {
 
     /// Gives the file its name, and returns once that is durable.
     fn publish(&mut self) -> Result<()> {
-        let renamed = if self.replace {
-            rustix::fs::renameat(&self.dir, &self.temp, &self.dir, &self.name)
-        } else {
-            self.rename_without_replacing()
-        };
+        let renamed = if self.replace { self.rename() } else { self.rename_without_replacing() };
         match renamed {
             Ok(()) => self.temp_exists = false,
             Err(Errno::EXIST) => {
@@ -217,9 +213,14 @@ impl Place {
         }
     }
 
+    fn rename(&self) -> rustix::io::Result<()> {
+        retry_on_intr(|| rustix::fs::renameat(&self.dir, &self.temp, &self.dir, &self.name))
+    }
+
     fn rename_without_replacing(&self) -> rustix::io::Result<()> {
         let (dir, temp, name) = (&self.dir, &self.temp, &self.name);
-        match rustix::fs::renameat_with(dir, temp, dir, name, RenameFlags::NOREPLACE) {
+        let rename = || rustix::fs::renameat_with(dir, temp, dir, name, RenameFlags::NOREPLACE);
+        match retry_on_intr(rename) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.link_without_replacing(),
             done => done,
         }
@@ -228,12 +229,12 @@ impl Place {
     /// A second name, then one less: as good as a rename, where the file system has hard links.
     fn link_without_replacing(&self) -> rustix::io::Result<()> {
         let (dir, temp, name) = (&self.dir, &self.temp, &self.name);
-        match rustix::fs::linkat(dir, temp, dir, name, AtFlags::empty()) {
-            Ok(()) => rustix::fs::unlinkat(dir, temp, AtFlags::empty()),
+        match retry_on_intr(|| rustix::fs::linkat(dir, temp, dir, name, AtFlags::empty())) {
+            Ok(()) => retry_on_intr(|| rustix::fs::unlinkat(dir, temp, AtFlags::empty())),
             // On FAT and its like, a file that appears between this look and the rename is lost.
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
                 match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Err(Errno::NOENT) => rustix::fs::renameat(dir, temp, dir, name),
+                    Err(Errno::NOENT) => self.rename(),
                     Ok(_) => Err(Errno::EXIST),
                     Err(error) => Err(error),
                 }
@@ -251,7 +252,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         if self.temp_exists {
             // Nobody can be told. The name says whose file it is.
-            let _ = rustix::fs::unlinkat(&self.dir, &self.temp, AtFlags::empty());
+            let _ = retry_on_intr(|| rustix::fs::unlinkat(&self.dir, &self.temp, AtFlags::empty()));
         }
     }
 }
