@@ -87,10 +87,17 @@ impl Disk {
             .for_each(|n| std::fs::remove_file(dir.join(n.to_string())).unwrap());
     }
 
-    /// Takes away what fills it. Some file systems give room back only when that is on the medium.
+    /// Takes away what fills it. Some file systems give room back only when that is on the medium; ext4 does so just after the
+    /// commit that a sync waits for, and before the next one.
     pub(crate) fn drain(&self) {
         remove(&self.path("ballast"));
-        run(Command::new("sync").arg("-f").arg(&self.point)).unwrap();
+        for _ in 0..2 {
+            run(Command::new("sync").arg("-f").arg(&self.point)).unwrap();
+            let next = self.path("next");
+            if File::create(&next).is_ok() {
+                remove(&next);
+            }
+        }
     }
 
     /// Puts a copy of a directory there, in the place of what has its name.
