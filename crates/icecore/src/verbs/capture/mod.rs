@@ -136,7 +136,7 @@ pub fn capture(
     options: &CaptureOptions,
     progress: &dyn Progress,
 ) -> Result<CaptureReport> {
-    capture_by(repo, image, options, progress, &|job| {
+    let read = |job: &Job<'_>| {
         let parent = choose_parent(repo, options)?;
         // Where something is damaged, the image is read: it may bring back what is.
         let trusted = trusted_parent(parent.as_ref(), &job.image, options).filter(|_| job.damage.is_empty());
@@ -149,7 +149,8 @@ pub fn capture(
             }
         };
         Ok(Read { captured, parent, trusted_mtime })
-    })
+    };
+    pool::apart(|| attempt(repo, image, options, progress, &read))
 }
 
 /// Captures `image` knowing that it equals `base` but for what `changed` has, of which alone it is read. What lies beyond
@@ -174,11 +175,12 @@ pub(crate) fn capture_changed(
             format!("an image of {} bytes is shorter than its base of {base_bytes}", image.len()),
         ));
     }
-    capture_by(repo, image, options, progress, &|job| {
+    let read = |job: &Job<'_>| {
         progress.total(Meter::Scanned, changed.bytes_at_most(image.len()));
         let captured = pipeline::run(job.plan(base, Some(changed)))?;
         Ok(Read { captured, parent: base.cloned(), trusted_mtime: false })
-    })
+    };
+    pool::apart(|| attempt(repo, image, options, progress, &read))
 }
 
 /// A snapshot that a test keeps as a base, as a volume does.
@@ -254,29 +256,15 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Stores an image.
-type ReadImage<'a> = dyn Fn(&Job<'_>) -> Result<Read> + Sync + 'a;
-
-/// Captures an image that `read` stores.
-fn capture_by(
-    repo: &Repository,
-    image: &dyn ReadAt,
-    options: &CaptureOptions,
-    progress: &dyn Progress,
-    read: &ReadImage<'_>,
-) -> Result<CaptureReport> {
-    check(options)?;
-    pool::apart(|| attempt(repo, image, options, progress, read))
-}
-
 /// Has `read` store the image and then makes the record, again if gc has removed meanwhile what that needs.
 fn attempt(
     repo: &Repository,
     image: &dyn ReadAt,
     options: &CaptureOptions,
     progress: &dyn Progress,
-    read: &ReadImage<'_>,
+    read: &dyn Fn(&Job<'_>) -> Result<Read>,
 ) -> Result<CaptureReport> {
+    check(options)?;
     let before = image.state().map_err(|error| Error::io("looking at the image", error))?;
     if before.size_bytes > IMAGE_BYTES_MAX {
         return Err(Error::new(
