@@ -5,31 +5,23 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::format::bytes::DecodeError;
 use crate::format::config::Config;
-use crate::format::config::FORMAT_MAJOR;
-use crate::format::config::FORMAT_MINOR;
 use crate::format::config::Features;
 use crate::format::config::Geometry;
-use crate::format::config::LABELS_MINOR;
 use crate::format::layout;
 use crate::pure::compress::LEVELS;
 use crate::pure::hash::Hasher;
 use crate::stores::base::Base;
 use crate::stores::chunks::Store;
+use crate::stores::config;
 use crate::stores::fence;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::RepositoryId;
-use crate::words::names::Labels;
 use crate::words::parity::ParityScheme;
 use crate::world::storage::LockMode;
 use crate::world::storage::Storage;
-use crate::world::storage::read_all;
-
-/// The longest config file.
-const CONFIG_BYTES_MAX: u64 = 64 << 10;
 
 /// What a new repository is made of.
 #[derive(Clone)]
@@ -50,8 +42,6 @@ pub struct InitOptions {
 pub struct Repository {
     pub(crate) store: Store,
     pub(crate) config: Config,
-    /// Why this program must not write to it, if so.
-    read_only: Option<String>,
 }
 
 impl Repository {
@@ -88,7 +78,7 @@ impl Repository {
         }
         fill_reserve(&base)?;
         // The config comes last: with it, the repository exists.
-        write_config(&base, &config)?;
+        config::write(&base, &config)?;
         Self::open(storage, session)
     }
 
@@ -98,28 +88,10 @@ impl Repository {
     /// # Errors
     /// `NotFound` if there is none; `Unsupported` if it needs a newer program; `Corrupt` if its config is damaged.
     pub fn open(storage: Arc<dyn Storage>, session: Uuid) -> Result<Self> {
-        let (config, minor) = read_config(&*storage)?;
-        if config.geometry != Geometry::V1 || config.features.incompatible != 0 {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "the repository needs features that this program does not have: {:?}, {:?}",
-                    config.features, config.geometry
-                ),
-            )
-            .with_hint("use a newer version of icecore"));
-        }
-        let read_only =
-            if minor > FORMAT_MINOR || config.features.read_only_compatible & !Features::VOLUMES != 0 {
-                Some(format!(
-                    "it was written by a newer version of icecore (format {FORMAT_MAJOR}.{minor}, {:?})",
-                    config.features
-                ))
-            } else {
-                None
-            };
+        let (config, _) = config::read(&*storage)?;
+        config::check_readable(&config)?;
         let store = Store::open(base_of(storage, session, &config))?;
-        Ok(Self { store, config, read_only })
+        Ok(Self { store, config })
     }
 
     /// Returns the repository's id.
@@ -141,44 +113,11 @@ impl Repository {
         &self.store.base
     }
 
-    /// Refuses to go on where this program must not write.
+    /// Refuses to go on where this program must not write, as the config says now. Whatever changes the repository looks
+    /// again when it takes the commit lock; this keeps it from doing much work in vain.
     pub(crate) fn check_writable(&self) -> Result<()> {
-        match &self.read_only {
-            None => Ok(()),
-            Some(why) => {
-                Err(Error::new(ErrorKind::Unsupported, format!("the repository can only be read: {why}"))
-                    .with_hint("use a newer version of icecore to change it"))
-            }
-        }
+        config::check_again(self.base())
     }
-}
-
-/// Returns the config and the minor version of the format it was written with.
-pub(crate) fn read_config(storage: &dyn Storage) -> Result<(Config, u16)> {
-    let bytes = read_all(storage, layout::CONFIG, CONFIG_BYTES_MAX).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            Error::new(ErrorKind::NotFound, "there is no repository")
-                .with_hint("make one with `icecore init`")
-        }
-        _ => Error::io("reading the repository's config", error),
-    })?;
-    Config::decode(&bytes).map_err(|error| config_error(&error))
-}
-
-/// Raises the version of the repository before a record with labels is written, so that no program changes it that would lose
-/// them. The caller holds the commit lock.
-pub(crate) fn note_labels(base: &Base, labels: &Labels) -> Result<()> {
-    if labels.is_empty() {
-        return Ok(());
-    }
-    let (config, minor) = read_config(&*base.storage)?;
-    if minor < LABELS_MINOR { write_config(base, &config) } else { Ok(()) }
-}
-
-/// Publishes the config. The caller holds the commit lock, or has the repository for itself.
-pub(crate) fn write_config(base: &Base, config: &Config) -> Result<()> {
-    let bytes = config.encode().map_err(|error| Error::corrupt(format!("encoding the config: {error}")))?;
-    base.publish_bytes(layout::CONFIG, &bytes)
 }
 
 /// Checks a zstd level.
@@ -201,20 +140,4 @@ pub(crate) fn fill_reserve(base: &Base) -> Result<()> {
 
 fn base_of(storage: Arc<dyn Storage>, session: Uuid, config: &Config) -> Base {
     Base::new(storage, Hasher::new(&config.key), config.id, session.simple().to_string())
-}
-
-fn config_error(error: &DecodeError) -> Error {
-    match error {
-        DecodeError::BadVersion { found, known } => {
-            Error::new(ErrorKind::Unsupported, format!("the repository cannot be opened: {error}")).with_hint(
-                if found > known {
-                    "use a newer version of icecore"
-                } else {
-                    "use the program that made it; this one can make a new repository elsewhere"
-                },
-            )
-        }
-        _ => Error::corrupt(format!("the repository's config is damaged: {error}"))
-            .with_hint("put back a copy of the file `config`; nothing can be read without the key in it"),
-    }
 }

@@ -1,5 +1,7 @@
 //! Repositories that no capture would write: every checksum and id is right, and what they say may be a lie.
 
+use crate::format::config::Config;
+use crate::format::config::FORMAT_MINOR;
 use crate::format::pack::PackKind;
 use crate::format::page::Extent;
 use crate::format::page::Inner;
@@ -9,7 +11,9 @@ use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::CaptureStats;
 use crate::format::record::Record;
+use crate::fuzzing::seal::plain;
 use crate::pure::compress::Encoder;
+use crate::pure::hash::Hasher;
 use crate::repository::Repository;
 use crate::stores::fence::Writer;
 use crate::stores::index_writer::write_run_of;
@@ -34,6 +38,48 @@ const LIE: Digest = Digest([0x5a; 32]);
 
 /// A chunk that no pack has.
 const MISSING: ChunkId = ChunkId([9; 16]);
+
+/// What a newer program has added to a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Newer {
+    /// A minor version of the format.
+    Minor,
+    /// A feature that whoever writes must know.
+    ReadOnlyCompatible,
+    /// A feature that whoever reads must know.
+    Incompatible,
+}
+
+/// Returns a config as a newer program would leave it.
+///
+/// # Errors
+/// `Corrupt` if `bytes` are no config.
+pub fn newer_config(bytes: &[u8], newer: Newer) -> Result<Vec<u8>> {
+    let encoding = |error| Error::corrupt(format!("a config: {error}"));
+    let (mut config, minor) = Config::decode(bytes).map_err(encoding)?;
+    match newer {
+        Newer::Minor => {}
+        Newer::ReadOnlyCompatible => config.features.read_only_compatible |= 1 << 40,
+        Newer::Incompatible => config.features.incompatible |= 1 << 40,
+    }
+    let mut bytes = config.encode().map_err(encoding)?;
+    let minor = if newer == Newer::Minor { FORMAT_MINOR + 1 } else { minor };
+    set_minor(&mut bytes, minor, plain);
+    Ok(bytes)
+}
+
+/// Gives the record of a snapshot or a volume the minor version of a newer program.
+pub fn make_record_newer(key: &[u8; 32], bytes: &mut [u8]) {
+    let hasher = Hasher::new(key);
+    set_minor(bytes, FORMAT_MINOR + 1, |bytes| hasher.record(bytes).0);
+}
+
+fn set_minor(bytes: &mut [u8], minor: u16, checksum: impl Fn(&[u8]) -> [u8; 32]) {
+    bytes[10..12].copy_from_slice(&minor.to_le_bytes());
+    let end = bytes.len() - 32;
+    let sum = checksum(&bytes[..end]);
+    bytes[end..].copy_from_slice(&sum);
+}
 
 /// Collects chunks and pages, and publishes them with an index.
 pub struct Forge<'a> {

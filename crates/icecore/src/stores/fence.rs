@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 
 use crate::format::layout;
 use crate::stores::base::Base;
+use crate::stores::config;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -52,6 +53,17 @@ fn take(base: &Base, name: &str, mode: LockMode, wait: Wait) -> Result<Option<Bo
             _ => error,
         }
     })
+}
+
+/// Takes the commit lock, the one door to every change of a record and every removal, and reads the config again: a newer
+/// program may have added a feature since this one opened the repository.
+///
+/// # Errors
+/// As those of [`config::check_again`]; nothing may be changed then.
+pub(crate) fn lock_commit(base: &Base) -> Result<Held> {
+    let held = lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    config::check_again(base)?;
+    Ok(held)
 }
 
 /// Takes the lock of the one gc or repair that may run.
@@ -186,9 +198,9 @@ pub(crate) fn generation(base: &Base) -> Result<u64> {
 }
 
 /// Returns the generation at a moment when no gc is taking anything out: what an index that is loaded after this leads to
-/// stays there unless the generation moves.
+/// stays there unless the generation moves. Only captures ask, so one that must not write ends before it reads its image.
 pub(crate) fn settled_generation(base: &Base) -> Result<u64> {
-    let _commit = lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    let _commit = lock_commit(base)?;
     generation(base)
 }
 

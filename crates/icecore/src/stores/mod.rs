@@ -2,6 +2,7 @@
 
 pub(crate) mod base;
 pub(crate) mod chunks;
+pub(crate) mod config;
 pub(crate) mod dirty_map;
 pub(crate) mod examine;
 pub(crate) mod fence;

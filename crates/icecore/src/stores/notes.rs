@@ -18,7 +18,6 @@ use crate::stores::base::Base;
 use crate::stores::fence;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
-use crate::world::storage::LockMode;
 use crate::world::storage::read_all;
 
 /// Marks every slot.
@@ -121,7 +120,7 @@ pub(crate) fn load_checked(base: &Base) -> Checked {
 
 /// Changes the notes. What another process noted meanwhile is not lost: it is read again under the lock.
 pub(crate) fn change(base: &Base, change: impl FnOnce(&mut Damage, &mut Checked)) -> Result<()> {
-    let _commit = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    let _commit = fence::lock_commit(base)?;
     let (damage_before, checked_before) = (Damage::load(base), load_checked(base));
     let (mut damage, mut checked) = (damage_before.clone(), checked_before.clone());
     change(&mut damage, &mut checked);

@@ -194,8 +194,9 @@ pub(crate) fn remove_superfluous(
     if scheme.is_none() || state.packs.is_subset(&covered) {
         going.extend(groups.unsound.iter().filter_map(|(file, _)| layout::shard_of_parity(file)));
     }
-    going.iter().try_for_each(|(group, shard)| base.remove(&layout::parity(*group, *shard)))?;
     if !going.is_empty() {
+        let _commit = fence::lock_commit(base)?;
+        going.iter().try_for_each(|(group, shard)| base.remove(&layout::parity(*group, *shard)))?;
         base.sync_dir(layout::PARITY)?;
     }
     Ok(going.len() as u64)

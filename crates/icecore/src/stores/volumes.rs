@@ -1,5 +1,6 @@
 //! The records of copy-on-write volumes, a directory each.
 
+use crate::format::config::FORMAT_MINOR;
 use crate::format::layout;
 use crate::format::record::Record;
 use crate::format::volume::VolumeRecord;
@@ -24,6 +25,11 @@ const RECORD_BYTES_MAX: u64 = 2 << 20;
 /// # Errors
 /// `NotFound` if there is none of this name; `Corrupt` if it cannot be read.
 pub(crate) fn load(base: &Base, name: &str) -> Result<VolumeRecord> {
+    read(base, name).map(|(record, _)| record)
+}
+
+/// Returns the record and the minor version of the format it was written with.
+fn read(base: &Base, name: &str) -> Result<(VolumeRecord, u16)> {
     let bytes = read_all(&*base.storage, &layout::volume_record(name), RECORD_BYTES_MAX).map_err(
         |error| match error.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
@@ -33,7 +39,7 @@ pub(crate) fn load(base: &Base, name: &str) -> Result<VolumeRecord> {
             _ => Error::io(format!("reading the record of volume {name}"), error),
         },
     )?;
-    let (record, _) = VolumeRecord::decode(&bytes, &base.hasher).map_err(|error| {
+    let (record, minor) = VolumeRecord::decode(&bytes, &base.hasher).map_err(|error| {
         Error::corrupt(format!("the record of volume {name} is damaged: {error}")).with_hint(
             "what was written to the volume may still be there; keep its directory as it is and look for a copy of the record, or \
              remove the directory",
@@ -42,7 +48,7 @@ pub(crate) fn load(base: &Base, name: &str) -> Result<VolumeRecord> {
     if record.name != name {
         return Err(Error::corrupt(format!("the record of volume {name} is that of volume {}", record.name)));
     }
-    Ok(record)
+    Ok((record, minor))
 }
 
 /// Returns all records by the names of their directories, in the order of these. A volume without a record is none.
@@ -65,7 +71,7 @@ pub(crate) fn load_all(base: &Base) -> Result<Vec<(String, Result<VolumeRecord>)
 /// that is replaced, where there is one.
 pub(crate) fn save(base: &Base, record: &mut VolumeRecord) -> Result<()> {
     replacing(base, &record.name.clone(), || {
-        match load(base, &record.name) {
+        match load_to_replace(base, &record.name) {
             Ok(found) if found.id == record.id => record.labels = found.labels,
             Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
                 return Err(error);
@@ -84,7 +90,7 @@ pub(crate) fn save_labels(
     change: impl FnOnce(&mut Labels) -> Result<()>,
 ) -> Result<VolumeRecord> {
     replacing(base, name, || {
-        let mut record = load(base, name)?;
+        let mut record = load_to_replace(base, name)?;
         let before = record.labels.clone();
         change(&mut record.labels)?;
         if record.labels != before {
@@ -107,6 +113,21 @@ pub(crate) fn grown(record: &VolumeRecord, size_bytes: u64) -> Result<VolumeReco
         ));
     }
     Ok(VolumeRecord { size_bytes, ..record.clone() })
+}
+
+/// Returns a record that is about to be replaced.
+///
+/// # Errors
+/// `Unsupported` if a newer program wrote it, which it can have done since this one opened the repository: what that program
+/// noted in it would be lost.
+fn load_to_replace(base: &Base, name: &str) -> Result<VolumeRecord> {
+    let (record, minor) = read(base, name)?;
+    if minor > FORMAT_MINOR {
+        let message = format!("the record of volume {name} was written by a newer version of icecore");
+        return Err(Error::new(ErrorKind::Unsupported, message)
+            .with_hint("use a newer version of icecore to change it"));
+    }
+    Ok(record)
 }
 
 /// Keeps others from replacing the record of a volume meanwhile. Nobody waits for another lock in it.

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::layout;
 use crate::format::record::CaptureStats;
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::repository::note_labels;
+use crate::stores::config::note_labels;
 use crate::stores::fence;
 use crate::stores::fence::Pin;
 use crate::stores::records;
@@ -21,7 +20,6 @@ use crate::words::names::TAGS_MAX;
 use crate::words::names::change_labels;
 use crate::words::names::check_name;
 use crate::words::names::check_tag;
-use crate::world::storage::LockMode;
 
 /// The fewest characters of an id that name a snapshot.
 const PREFIX_CHARS_MIN: usize = 4;
@@ -279,7 +277,7 @@ fn change(
 ) -> Result<Snapshot> {
     repo.check_writable()?;
     let base = repo.base();
-    let _lock = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    let _lock = fence::lock_commit(base)?;
     let mut record = records::load(base, id)?;
     let before = record.clone();
     how(&mut record, &records::load_all(base)?)?;
@@ -312,7 +310,7 @@ pub struct DeleteOptions {
 pub fn delete_with(repo: &Repository, id: SnapshotId, options: DeleteOptions) -> Result<Snapshot> {
     repo.check_writable()?;
     let base = repo.base();
-    let _lock = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    let _lock = fence::lock_commit(base)?;
     let record = records::load(base, id)?;
     if record.protected {
         return Err(Error::new(ErrorKind::InUse, format!("snapshot {id} ({}) is protected", record.name))

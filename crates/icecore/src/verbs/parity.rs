@@ -2,9 +2,8 @@
 
 use crate::format::layout;
 use crate::repository::Repository;
-use crate::repository::read_config;
-use crate::repository::write_config;
 use crate::stores::base::Base;
+use crate::stores::config;
 use crate::stores::fence;
 use crate::stores::parity_cover::ParityState;
 use crate::stores::parity_cover::cover;
@@ -38,7 +37,7 @@ pub struct ParityReport {
 /// # Errors
 /// As those of reading the repository.
 pub fn parity_report(repo: &Repository) -> Result<ParityReport> {
-    let (config, _) = read_config(&*repo.base().storage)?;
+    let (config, _) = config::read(&*repo.base().storage)?;
     report(repo.base(), config.parity)
 }
 
@@ -72,10 +71,10 @@ pub fn set_parity(
     base.sync_dir("")?;
     let _parity = fence::lock(base, layout::LOCK_PARITY, LockMode::Exclusive)?;
     {
-        let _commit = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
-        let (mut config, _) = read_config(&*base.storage)?;
+        let _commit = fence::lock_commit(base)?;
+        let (mut config, _) = config::read(&*base.storage)?;
         config.parity = scheme;
-        write_config(base, &config)?;
+        config::write(base, &config)?;
     }
     let mut refused = Vec::new();
     if let Some(scheme) = scheme {

@@ -35,7 +35,6 @@ use crate::words::sync::RwLock;
 use crate::words::sync::RwLockReadGuard;
 use crate::world::io::ReadAt;
 use crate::world::io::WriteAt;
-use crate::world::storage::LockMode;
 
 /// Regions of 4 MiB whose numbers differ by less than this can be written to at the same time.
 const STRIPES: usize = 64;
@@ -82,6 +81,7 @@ impl Volume {
         // Before the lock, whose file would be made.
         volumes::load(repo.base(), name)?;
         let lock = volumes::lock(repo.base(), name)?;
+        repo.check_writable()?;
         let record = volumes::load(repo.base(), name)?;
         let storage = &repo.base().storage;
         let numbers = record.sealed.iter().chain([&record.active]).rev();
@@ -204,6 +204,7 @@ impl Volume {
     /// # Errors
     /// `InvalidInput` for a size that is smaller than it has.
     pub fn grow(&self, size_bytes: u64) -> Result<()> {
+        self.repo.check_writable()?;
         let _syncs_wait = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
         let stack = self.stack().clone();
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,7 +224,7 @@ impl Volume {
         let base = self.repo.base();
         let disk = disk_of(&self.repo, Some(snapshot), &self.cache)?;
         {
-            let _commit = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+            let _commit = fence::lock_commit(base)?;
             let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
             let mut folded = record.clone();
             folded.base = Some(snapshot.clone());

@@ -37,6 +37,7 @@ const LAYERS: &[&[&str]] = &[
     &["world/crash_states", "world/in_place"],
     // Stores.
     &["stores/base", "stores/dirty_map"],
+    &["stores/config"],
     &["stores/fence", "stores/index", "stores/pack_file", "stores/packs", "stores/records"],
     &[
         "stores/files",
@@ -282,6 +283,14 @@ fn imports_go_down_only() {
         }
     }
     assert!(problems.is_empty(), "\n{}\n\n{HELP}\n", problems.join("\n"));
+}
+
+/// Whoever takes the commit lock looks at the config again; `init` alone only makes its file.
+#[test]
+fn the_commit_lock_has_one_door() {
+    let sources = sources();
+    let named = sources.iter().filter(|(_, source)| source.contains("LOCK_COMMIT")).map(|(name, _)| name);
+    assert_eq!(named.collect::<Vec<_>>(), ["format/layout", "repository", "stores/fence"]);
 }
 
 #[test]

@@ -43,6 +43,8 @@ mod model;
 #[cfg(test)]
 mod moved;
 #[cfg(test)]
+mod newer;
+#[cfg(test)]
 mod noise;
 #[cfg(test)]
 mod parity;

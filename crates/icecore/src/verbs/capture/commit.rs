@@ -1,13 +1,12 @@
 //! The end of a capture: the record appears, unless gc has removed something that the new snapshot needs.
 
-use crate::format::layout;
 use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::repository::note_labels;
 use crate::stores::chunks::Store;
+use crate::stores::config::note_labels;
 use crate::stores::fence;
 use crate::stores::manifest::load_page;
 use crate::stores::records;
@@ -16,7 +15,6 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::sizes::tree_height;
-use crate::world::storage::LockMode;
 
 /// What came of a commit.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +36,7 @@ pub(crate) fn commit(
     let mut proven = generation;
     loop {
         {
-            let _lock = fence::lock(&store.base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+            let _lock = fence::lock_commit(&store.base)?;
             let now = fence::generation(&store.base)?;
             if now == proven {
                 let all = records::load_all(&store.base)?;

@@ -218,6 +218,7 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     };
     let replaced: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != merged.id).collect();
     store.replace_runs(merged, &replaced);
+    let _commit = fence::lock_commit(&store.base)?;
     remove_runs(&store.base, &replaced)
 }
 

@@ -16,7 +16,6 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::ids::SnapshotId;
-use crate::world::storage::LockMode;
 
 /// Takes packs out of the repository: those of `going` that no snapshot made since `marked` needs. Returns them.
 /// The caller holds the index lock.
@@ -34,7 +33,7 @@ pub(crate) fn take_out(
     let merged = runs.iter().map(|run| run.id).collect::<Vec<_>>();
     let mut prepared = prepare_merged(base, &runs, &going.iter().copied().collect())?;
     {
-        let _commit = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+        let _commit = fence::lock_commit(base)?;
         if spare_needed(store, &mut going, marked)? {
             prepared = prepare_merged(base, &runs, &going.iter().copied().collect())?;
         }
@@ -61,9 +60,9 @@ pub(crate) fn take_out_on_full_disk(
         return Ok(going);
     }
     let base = &store.base;
+    let _commit: Held = fence::lock_commit(base)?;
     base.remove(layout::RESERVE)?;
     base.sync_dir("")?;
-    let _commit: Held = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
     spare_needed(store, &mut going, marked)?;
     fence::next_generation(base)?;
     remove_packs(base, &going)?;
@@ -96,7 +95,7 @@ fn remove_packs(base: &Base, packs: &[PackId]) -> Result<()> {
 /// Removes what dead processes left behind: temporary files and locks. Returns how many files that were.
 pub(crate) fn remove_leftovers(base: &Base) -> Result<u64> {
     // Under the commit lock no record is being written; whoever writes anything else holds a writer's lock.
-    let _commit = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    let _commit = fence::lock_commit(base)?;
     let mut removed = fence::remove_dead_locks(base)?;
     // The files first: a writer that began after they were listed has none among them.
     let temps = base.list(layout::TMP)?;

@@ -34,6 +34,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
+use crate::words::ids::RunId;
 use crate::words::progress::Progress;
 use crate::world::storage::LockMode;
 
@@ -156,7 +157,7 @@ impl Mending<'_> {
             let runs = self.store.index().runs().to_vec();
             let merged = prepare_merged(base, &runs, &gone)?.publish()?;
             let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != merged.id).collect();
-            remove_runs(base, &old)?;
+            remove_replaced(base, &old)?;
             put_aside(base, self.damaged, &|id| Ok(is_good_again(base, id, numbers.get(&id))))?;
         }
         change(base, |damage, checked| {
@@ -183,6 +184,12 @@ fn is_good_again(base: &Base, id: PackId, numbers: Option<&Vec<u32>>) -> bool {
         Ok(true)
     };
     is_good().unwrap_or(false)
+}
+
+/// Removes runs in a hold of the commit lock.
+fn remove_replaced(base: &Base, runs: &[RunId]) -> Result<()> {
+    let _commit = fence::lock_commit(base)?;
+    remove_runs(base, runs)
 }
 
 /// Takes the locks of a repair.

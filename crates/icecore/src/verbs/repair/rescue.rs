@@ -15,7 +15,6 @@ use crate::stores::packs::PackPlace;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
-use crate::world::storage::LockMode;
 use crate::world::storage::StoredFile;
 
 /// A file that is no sound pack.
@@ -98,7 +97,7 @@ pub(crate) fn put_aside(
     let making = |error| Error::io(format!("making the directory {}", layout::DAMAGED), error);
     base.storage.make_dir(layout::DAMAGED).map_err(making)?;
     base.sync_dir("")?;
-    let _commit = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    let _commit = fence::lock_commit(base)?;
     fence::next_generation(base)?;
     let mut taken: HashSet<String> = base.list(layout::DAMAGED)?.into_iter().collect();
     let mut told = Vec::with_capacity(damaged.len());

@@ -8,6 +8,7 @@ use crate::format::layout;
 use crate::format::pack::PACK_BYTES_MAX;
 use crate::repository::Repository;
 use crate::stores::base::Base;
+use crate::stores::fence;
 use crate::stores::fence::Writer;
 use crate::stores::index::RunFile;
 use crate::stores::index_writer::prepare_merged;
@@ -125,6 +126,7 @@ impl<'a> Rebuild<'a> {
         }
         let new: Vec<RunId> = self.runs.iter().map(|run| run.id).collect();
         let gone: Vec<RunId> = old.iter().chain(&parts).filter(|run| !new.contains(run)).copied().collect();
+        let _commit = fence::lock_commit(self.base)?;
         remove_runs(self.base, &gone)?;
         // Damaged ones must not come back.
         self.base.sync_dir(layout::INDEX)?;

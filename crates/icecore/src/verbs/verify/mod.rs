@@ -236,6 +236,7 @@ fn known_damage(store: &Store, packs: impl Iterator<Item = PackId>, findings: &m
 
 /// Notes what was seen, if the repository can be written here.
 fn note(repo: &Repository, survey: &mut Survey, now_unix_ms: i64) -> Result<()> {
+    const FINE: [ErrorKind; 3] = [ErrorKind::PermissionDenied, ErrorKind::Unsupported, ErrorKind::NoSpace];
     let base = repo.base();
     let seen = &survey.seen;
     let update = |damage: &mut Damage, checked: &mut Checked| {
@@ -251,13 +252,11 @@ fn note(repo: &Repository, survey: &mut Survey, now_unix_ms: i64) -> Result<()> 
     };
     let noted = match repo.check_writable() {
         Ok(()) => change(base, update),
-        Err(_) => Ok(()),
+        Err(error) => Err(error),
     };
     match noted {
-        // It was to be read only, or there is no room for a note: nothing depends on it.
-        Err(error) if !matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NoSpace) => {
-            return Err(error);
-        }
+        // It can only be read, here or by this program, or there is no room for a note: nothing depends on it.
+        Err(error) if !FINE.contains(&error.kind()) => return Err(error),
         _ => {}
     }
     let checked = load_checked(base);

@@ -14,7 +14,6 @@ use crate::verbs::volume::info::VolumeInfo;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::names::check_volume_name;
-use crate::world::storage::LockMode;
 
 /// Takes a volume for the caller alone.
 fn take(repo: &Repository, name: &str) -> Result<(VolumeRecord, Held)> {
@@ -34,7 +33,7 @@ pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<V
     let (before, _lock) = take(repo, name)?;
     let mut record = volumes::grown(&before, size_bytes)?;
     if record != before {
-        let _commit = fence::lock(repo.base(), layout::LOCK_COMMIT, LockMode::Exclusive)?;
+        let _commit = fence::lock_commit(repo.base())?;
         volumes::save(repo.base(), &mut record)?;
     }
     Ok(record.into())
@@ -47,7 +46,7 @@ pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<V
 /// `InUse` if it is open.
 pub fn reset_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     let (record, _lock) = take(repo, name)?;
-    let _commit = fence::lock(repo.base(), layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    let _commit = fence::lock_commit(repo.base())?;
     let origin = record.origin.clone();
     set_back(repo, record, origin)
 }
@@ -59,7 +58,7 @@ pub fn reset_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
 /// `NotFound` if there is no such snapshot; `InUse` if the volume is open.
 pub fn restore_volume(repo: &Repository, name: &str, snapshot: SnapshotId) -> Result<VolumeInfo> {
     let (record, _lock) = take(repo, name)?;
-    let _commit = fence::lock(repo.base(), layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    let _commit = fence::lock_commit(repo.base())?;
     let snapshot = records::load(repo.base(), snapshot)?;
     set_back(repo, record, Some(snapshot))
 }
@@ -88,7 +87,7 @@ pub fn delete_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     let base = repo.base();
     let dir = layout::volume_dir(name);
     {
-        let _commit = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+        let _commit = fence::lock_commit(base)?;
         base.remove(&layout::volume_record(name))?;
         base.sync_dir(&dir)?;
     }

@@ -6,10 +6,9 @@ use crate::format::config::Features;
 use crate::format::layout;
 use crate::format::volume::VolumeRecord;
 use crate::repository::Repository;
-use crate::repository::note_labels;
-use crate::repository::read_config;
-use crate::repository::write_config;
 use crate::stores::base::Base;
+use crate::stores::config;
+use crate::stores::config::note_labels;
 use crate::stores::fence;
 use crate::stores::overlay::Overlay;
 use crate::stores::records;
@@ -24,7 +23,6 @@ use crate::words::names::ResourceKind;
 use crate::words::names::check_labels;
 use crate::words::names::check_volume_name;
 use crate::words::sizes::IMAGE_BYTES_MAX;
-use crate::world::storage::LockMode;
 
 /// What a new volume is.
 #[derive(Debug, Clone)]
@@ -60,7 +58,7 @@ pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<Volum
     make_dir(base, layout::VOLUMES)?;
     let _lock = volumes::lock(base, name)?;
     // Nothing goes out of the repository meanwhile.
-    let _commit = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    let _commit = fence::lock_commit(base)?;
     check_free(base, name)?;
     let snapshot = options.snapshot.map(|id| records::load(base, id)).transpose()?;
     let size_bytes = size_of(options, snapshot.as_ref().map(|snapshot| snapshot.size_bytes))?;
@@ -128,10 +126,10 @@ pub(crate) fn new_overlay(base: &Base, name: &str, number: u64, goes: impl Fn(u6
 
 /// Notes in the config that there are volumes, since a program that does not know them would remove what they stand on.
 fn note_feature(base: &Base) -> Result<()> {
-    let (mut config, _) = read_config(&*base.storage)?;
+    let (mut config, _) = config::read(&*base.storage)?;
     if config.features.read_only_compatible & Features::VOLUMES != 0 {
         return Ok(());
     }
     config.features.read_only_compatible |= Features::VOLUMES;
-    write_config(base, &config)
+    config::write(base, &config)
 }

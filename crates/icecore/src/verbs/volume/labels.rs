@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::layout;
 use crate::repository::Repository;
-use crate::repository::note_labels;
+use crate::stores::config::note_labels;
 use crate::stores::fence;
 use crate::stores::volumes;
 use crate::verbs::volume::info::VolumeInfo;
 use crate::words::error::Result;
 use crate::words::names::change_labels;
 use crate::words::names::check_volume_name;
-use crate::world::storage::LockMode;
 
 /// Removes labels of a volume and then sets others. The others stay as they are. The volume may be open, here or in another
 /// process.
@@ -31,7 +29,7 @@ pub fn relabel_volume(
     // Before a lock, whose file would be made.
     volumes::load(base, name)?;
     // It is not deleted meanwhile.
-    let _commit = fence::lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    let _commit = fence::lock_commit(base)?;
     let record = volumes::save_labels(base, name, |labels| {
         change_labels(labels, set, remove)?;
         note_labels(base, labels)

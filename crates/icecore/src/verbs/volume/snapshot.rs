@@ -69,6 +69,8 @@ pub fn snapshot_volume(
         let records = records::load_all(repo.base())?;
         check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;
     }
+    // Before the seal, which replaces the volume's record.
+    repo.check_writable()?;
     let frozen = volume.freeze()?;
     // Until the volume's record names it, nobody may delete it.
     let _pin = Pin::take(repo.base(), options.id)?;

@@ -1,0 +1,116 @@
+//! The file `config` of a repository: reading it, replacing it, and what it forbids this program.
+//!
+//! A newer program may add a feature while this one has the repository open. So the config is read again before anything
+//! is changed or removed, under the commit lock wherever that is held.
+
+use std::io;
+
+use crate::format::bytes::DecodeError;
+use crate::format::config::Config;
+use crate::format::config::FORMAT_MAJOR;
+use crate::format::config::FORMAT_MINOR;
+use crate::format::config::Features;
+use crate::format::config::Geometry;
+use crate::format::config::LABELS_MINOR;
+use crate::format::layout;
+use crate::stores::base::Base;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::names::Labels;
+use crate::world::storage::Storage;
+use crate::world::storage::read_all;
+
+/// The longest config file.
+const CONFIG_BYTES_MAX: u64 = 64 << 10;
+
+/// Returns the config and the minor version of the format it was written with.
+pub(crate) fn read(storage: &dyn Storage) -> Result<(Config, u16)> {
+    let bytes = read_all(storage, layout::CONFIG, CONFIG_BYTES_MAX).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            Error::new(ErrorKind::NotFound, "there is no repository")
+                .with_hint("make one with `icecore init`")
+        }
+        _ => Error::io("reading the repository's config", error),
+    })?;
+    Config::decode(&bytes).map_err(|error| damaged(&error))
+}
+
+/// Publishes the config. The caller holds the commit lock, or has the repository for itself.
+pub(crate) fn write(base: &Base, config: &Config) -> Result<()> {
+    let bytes = config.encode().map_err(|error| Error::corrupt(format!("encoding the config: {error}")))?;
+    base.publish_bytes(layout::CONFIG, &bytes)
+}
+
+/// Raises the version of the repository before a record with labels is written, so that no program changes it that would lose
+/// them. The caller holds the commit lock.
+pub(crate) fn note_labels(base: &Base, labels: &Labels) -> Result<()> {
+    if labels.is_empty() {
+        return Ok(());
+    }
+    let (config, minor) = read(&*base.storage)?;
+    if minor < LABELS_MINOR { write(base, &config) } else { Ok(()) }
+}
+
+/// Refuses a repository that this program cannot read.
+pub(crate) fn check_readable(config: &Config) -> Result<()> {
+    if config.geometry == Geometry::V1 && config.features.incompatible == 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "the repository needs features that this program does not have: {:?}, {:?}",
+            config.features, config.geometry
+        ),
+    )
+    .with_hint("use a newer version of icecore"))
+}
+
+/// Refuses a repository that this program can read and must not write.
+pub(crate) fn check_writable(config: &Config, minor: u16) -> Result<()> {
+    if minor <= FORMAT_MINOR && config.features.read_only_compatible & !Features::VOLUMES == 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "the repository can only be read: it was written by a newer version of icecore (format {FORMAT_MAJOR}.{minor}, {:?})",
+            config.features
+        ),
+    )
+    .with_hint("use a newer version of icecore to change it"))
+}
+
+/// Reads the config again, and refuses to go on where this program must not change the repository any more.
+///
+/// # Errors
+/// `Unsupported` if a newer program has added something; `NotFound` if the repository is gone, or another one is in its
+/// place; `Corrupt` or `Io` if the config cannot be read any more.
+pub(crate) fn check_again(base: &Base) -> Result<()> {
+    let (config, minor) = read(&*base.storage).map_err(|error| {
+        error.in_context("nothing is changed while the repository's config cannot be read")
+    })?;
+    if config.id != base.repository {
+        return Err(Error::new(ErrorKind::NotFound, "the repository is gone: another one is in its place")
+            .with_hint("start this program again to work on the one that is there now"));
+    }
+    check_readable(&config)?;
+    check_writable(&config, minor)
+}
+
+fn damaged(error: &DecodeError) -> Error {
+    match error {
+        DecodeError::BadVersion { found, known } => {
+            Error::new(ErrorKind::Unsupported, format!("the repository cannot be opened: {error}")).with_hint(
+                if found > known {
+                    "use a newer version of icecore"
+                } else {
+                    "use the program that made it; this one can make a new repository elsewhere"
+                },
+            )
+        }
+        _ => Error::corrupt(format!("the repository's config is damaged: {error}"))
+            .with_hint("put back a copy of the file `config`; nothing can be read without the key in it"),
+    }
+}

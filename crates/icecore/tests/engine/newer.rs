@@ -1,0 +1,384 @@
+//! A newer program adds a feature to a repository that this one has open: nothing is changed from then on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use icecore::CopyOptions;
+use icecore::Depth;
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::InitOptions;
+use icecore::MemoryStorage;
+use icecore::NoProgress;
+use icecore::ParityScheme;
+use icecore::Repository;
+use icecore::RepositoryId;
+use icecore::SnapshotId;
+use icecore::Storage;
+use icecore::WriteAt;
+use icecore::fuzzing::forge::Newer;
+use icecore::fuzzing::forge::make_record_newer;
+use icecore::fuzzing::forge::newer_config;
+use uuid::Uuid;
+
+use crate::at_once::hooked::Hooked;
+use crate::at_once::hooked::Watch;
+use crate::noise::Noise;
+use crate::support::collect;
+use crate::support::init_options;
+use crate::support::open_with_small_packs;
+use crate::support::options;
+use crate::support::session;
+use crate::support::with_small_packs;
+use crate::volumes::support::content;
+use crate::volumes::support::open as open_volume;
+use crate::volumes::support::snapshot;
+use crate::volumes::support::volume_options;
+
+const NEWER: [Newer; 3] = [Newer::Minor, Newer::ReadOnlyCompatible, Newer::Incompatible];
+
+/// Everything that a repository has in it.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// A repository in which every verb finds something to do.
+struct Fixture {
+    files: Files,
+    kept: SnapshotId,
+    image: Vec<u8>,
+}
+
+/// A repository that a newer program gets at while a verb works on it.
+struct Scene {
+    storage: MemoryStorage,
+    watch: Arc<Upgrade>,
+    repo: Arc<Repository>,
+    kept: SnapshotId,
+    image: Vec<u8>,
+}
+
+/// Changes something.
+type Verb = fn(&Scene) -> Result<(), Error>;
+
+const VERBS: [(&str, Verb); 22] = [
+    ("create", |scene| create(scene, "new")),
+    ("create of what is there", |scene| {
+        icecore::capture(&scene.repo, &scene.image, &options("same"), &NoProgress).map(drop)
+    }),
+    ("copy", |scene| {
+        let source = MemoryStorage::new();
+        let mut from = init_options();
+        from.id = RepositoryId(Uuid::from_u128(8));
+        let source = Arc::new(Repository::init(Arc::new(source), session(), &from)?);
+        let id = icecore::capture(&source, &Noise(5).bytes(70_000), &options("x"), &NoProgress)?;
+        let options = CopyOptions { level: None, check: true, name_may_repeat: true };
+        icecore::copy(&source, id.snapshot.id, &scene.repo, &options, &NoProgress).map(drop)
+    }),
+    ("rename", |scene| icecore::rename(&scene.repo, scene.kept, "other").map(drop)),
+    ("tag", |scene| icecore::retag(&scene.repo, scene.kept, &["tag".to_owned()], &[]).map(drop)),
+    ("protect", |scene| icecore::set_protected(&scene.repo, scene.kept, true).map(drop)),
+    ("label", |scene| icecore::relabel(&scene.repo, scene.kept, &label(), &[]).map(drop)),
+    ("delete", |scene| icecore::delete(&scene.repo, scene.kept).map(drop)),
+    ("gc", |scene| collect(&scene.repo).map(drop)),
+    ("parity", |scene| icecore::set_parity(&scene.repo, ParityScheme::new(3, 1).ok(), &NoProgress).map(drop)),
+    ("no parity", |scene| icecore::set_parity(&scene.repo, None, &NoProgress).map(drop)),
+    ("repair index", |scene| icecore::repair_index(&scene.repo, &NoProgress).map(drop)),
+    ("repair packs", |scene| icecore::repair_packs(&scene.repo, false, &NoProgress).map(drop)),
+    ("volume create", |scene| {
+        icecore::create_volume(&scene.repo, &volume_options("new", Some(scene.kept), None)).map(drop)
+    }),
+    ("volume label", |scene| icecore::relabel_volume(&scene.repo, "disk", &label(), &[]).map(drop)),
+    ("volume resize", |scene| icecore::resize_volume(&scene.repo, "disk", 1 << 20).map(drop)),
+    ("volume reset", |scene| icecore::reset_volume(&scene.repo, "disk").map(drop)),
+    ("volume restore", |scene| icecore::restore_volume(&scene.repo, "disk", scene.kept).map(drop)),
+    ("volume delete", |scene| icecore::delete_volume(&scene.repo, "disk").map(drop)),
+    ("volume open", |scene| open_volume(&scene.repo, "disk").map(drop)),
+    ("volume snapshot", |scene| snapshot(&open_volume(&scene.repo, "disk")?).map(drop)),
+    ("volume grow", |scene| open_volume(&scene.repo, "disk")?.grow(1 << 20)),
+];
+
+/// Verbs that note or mend something beside what they are asked for, which they leave then.
+const READERS: [(&str, Verb); 2] = [
+    ("verify", |scene| {
+        icecore::verify_and_note(&scene.repo, None, Depth::ReadData, 1_900_000_000_000, &NoProgress).map(drop)
+    }),
+    ("restore", |scene| {
+        let mut found = Vec::new();
+        icecore::restore_stream(&scene.repo, scene.kept, &mut found, &NoProgress)?;
+        assert!(found == scene.image);
+        Ok(())
+    }),
+];
+
+fn create(scene: &Scene, volume: &str) -> Result<(), Error> {
+    let image = Noise(77).bytes(200_000);
+    icecore::capture(&scene.repo, &image, &options(volume), &NoProgress).map(drop)
+}
+
+fn label() -> BTreeMap<String, String> {
+    [("key".to_owned(), "value".to_owned())].into()
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let storage = MemoryStorage::new();
+        let init = InitOptions { parity: ParityScheme::new(2, 1).ok(), ..init_options() };
+        let made = Repository::init(Arc::new(storage.clone()), session(), &init);
+        let repo = Arc::new(with_small_packs(made).unwrap());
+        let take = |volume: &str, image: &Vec<u8>| {
+            icecore::capture(&repo, image, &options(volume), &NoProgress).unwrap().snapshot.id
+        };
+        let image = Noise(1).bytes(300_000);
+        let kept = take("kept", &image);
+        let pack = |(name, bytes): (String, Vec<u8>)| {
+            (name.starts_with("packs/") && bytes.len() > 50_000).then_some(name)
+        };
+        let pack = storage.files().into_iter().find_map(pack).unwrap();
+        let gone = take("gone", &[&image[..100_000], &Noise(2).bytes(200_000)].concat());
+        let base = take("base", &Noise(3).bytes(100_000));
+        icecore::create_volume(&repo, &volume_options("disk", Some(base), None)).unwrap();
+        let volume = open_volume(&repo, "disk").unwrap();
+        volume.write_at(5000, &[7; 9000]).unwrap();
+        volume.sync().unwrap();
+        drop(volume);
+        icecore::delete(&repo, gone).unwrap();
+        let mut files = storage.files();
+        // One pack is damaged, for repairs, notes and restores to see; parity gives it whole.
+        files.get_mut(&pack).unwrap()[200] ^= 1;
+        Self { files, kept, image }
+    }
+
+    /// Opens the repository. A newer program gets at it before call `at` of those that lock, rename or remove something, as soon as
+    /// it can have the commit lock.
+    fn scene(&self, newer: Newer, at: usize) -> Scene {
+        let storage = MemoryStorage::new();
+        self.files.iter().for_each(|(name, bytes)| storage.put(name, bytes.clone()));
+        let watch = Arc::new(Upgrade {
+            storage: storage.clone(),
+            newer,
+            left: AtomicUsize::new(usize::MAX),
+            state: Mutex::default(),
+        });
+        let repo = open_with_small_packs(Hooked::new(storage.clone(), watch.clone())).unwrap();
+        watch.left.store(at, Ordering::SeqCst);
+        let (kept, image) = (self.kept, self.image.clone());
+        Scene { storage, watch, repo: Arc::new(repo), kept, image }
+    }
+}
+
+/// A newer program that comes at a given call, and what this one did after it that it must not.
+struct Upgrade {
+    storage: MemoryStorage,
+    newer: Newer,
+    /// Calls until then that lock, rename or remove something.
+    left: AtomicUsize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether this program holds the commit lock: the newer one waits for it.
+    held: bool,
+    upgraded: bool,
+    wrong: Vec<String>,
+}
+
+impl Upgrade {
+    fn upgrade(&self) {
+        let config = self.storage.files().remove("config").unwrap();
+        self.storage.put("config", newer_config(&config, self.newer).unwrap());
+    }
+}
+
+impl Watch for Upgrade {
+    fn before(&self, call: &'static str, name: &str) {
+        let mut state = self.state.lock().unwrap();
+        let left = self.left.load(Ordering::SeqCst);
+        let counts = ["lock", "rename", "remove"].contains(&call);
+        if counts && left > 0 {
+            self.left.store(left - 1, Ordering::SeqCst);
+        }
+        if counts && left == 0 && !state.held && !state.upgraded {
+            state.upgraded = true;
+            self.upgrade();
+        }
+        if call == "lock" && name == "locks/commit" {
+            state.held = true;
+        }
+        // What is only added may be added; what belongs to this process alone may go.
+        let own = ["tmp/", "locks/", "reserve"].iter().any(|own| name.starts_with(own));
+        let added = ["packs/", "index/", "parity/"].iter().any(|added| name.starts_with(added));
+        let overlay = name.starts_with("volumes/") && !name.ends_with("/record");
+        let wrong = match call {
+            "remove" => !own && !overlay,
+            // A seal replaces the record without the lock, but never one that a newer program wrote.
+            "rename" => !own && !added && !name.ends_with("/record"),
+            _ => false,
+        };
+        if state.upgraded && wrong {
+            state.wrong.push(format!("{call} of {name}"));
+        }
+    }
+
+    fn released(&self, name: &str) {
+        if name == "locks/commit" {
+            self.state.lock().unwrap().held = false;
+        }
+    }
+}
+
+/// Returns what the repository has in it but for locks.
+fn files(storage: &MemoryStorage) -> Files {
+    storage.files().into_iter().filter(|(name, _)| !name.starts_with("locks/")).collect()
+}
+
+/// Returns the names of files that are not the same.
+fn differing(before: &Files, after: &Files) -> Vec<String> {
+    let names = before.keys().chain(after.keys());
+    let mut names: Vec<String> =
+        names.filter(|name| before.get(*name) != after.get(*name)).cloned().collect();
+    names.dedup();
+    names
+}
+
+#[test]
+fn an_open_handle_changes_nothing_after_a_newer_program_was_there() {
+    let fixture = Fixture::new();
+    for newer in NEWER {
+        for (name, verb) in VERBS {
+            let scene = fixture.scene(newer, usize::MAX);
+            scene.watch.upgrade();
+            let before = files(&scene.storage);
+            let error = verb(&scene).map_err(|error| error.kind());
+            assert_eq!(error, Err(ErrorKind::Unsupported), "{name}, {newer:?}");
+            assert_eq!(differing(&before, &files(&scene.storage)), Vec::<String>::new(), "{name}, {newer:?}");
+        }
+        for (name, verb) in READERS {
+            let scene = fixture.scene(newer, usize::MAX);
+            scene.watch.upgrade();
+            let before = files(&scene.storage);
+            verb(&scene).unwrap();
+            assert_eq!(differing(&before, &files(&scene.storage)), Vec::<String>::new(), "{name}, {newer:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_replaced_or_removed_from_the_moment_when_a_newer_program_was_there() {
+    let fixture = Fixture::new();
+    for (name, verb) in VERBS.into_iter().chain(READERS) {
+        let mut refused = 0;
+        for at in 0.. {
+            let scene = fixture.scene(Newer::ReadOnlyCompatible, at);
+            let result = verb(&scene);
+            let state = scene.watch.state.lock().unwrap();
+            assert_eq!(state.wrong, Vec::<String>::new(), "{name}: a newer program came before call {at}");
+            match result {
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}, call {at}: {error}"),
+                Ok(()) if !state.upgraded => break,
+                // It came after the last change.
+                Ok(()) => {}
+            }
+            refused += u32::from(state.upgraded);
+        }
+        assert!(refused > 0, "{name}");
+    }
+}
+
+#[test]
+fn whoever_has_the_work_done_without_a_newer_program_finds_it_done() {
+    let fixture = Fixture::new();
+    for (name, verb) in VERBS.into_iter().chain(READERS) {
+        let scene = fixture.scene(Newer::Minor, usize::MAX);
+        let before = files(&scene.storage);
+        verb(&scene).unwrap();
+        let changed = differing(&before, &files(&scene.storage));
+        assert!(!changed.is_empty() || name == "volume open", "{name} has something to do");
+    }
+}
+
+#[test]
+fn an_open_volume_is_written_and_synced_after_a_newer_program_was_there() {
+    let fixture = Fixture::new();
+    for newer in NEWER {
+        let scene = fixture.scene(newer, usize::MAX);
+        let volume = open_volume(&scene.repo, "disk").unwrap();
+        let before = files(&scene.storage);
+        scene.watch.upgrade();
+        volume.write_at(20_000, &[9; 30_000]).unwrap();
+        volume.sync().unwrap();
+        let wanted = content(&volume).unwrap();
+        assert!(wanted[20_000..50_000] == [9; 30_000]);
+        for refused in [snapshot(&volume).map(drop), volume.grow(1 << 20)] {
+            assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::Unsupported), "{newer:?}");
+        }
+        volume.write_at(0, &[3; 4096]).unwrap();
+        volume.sync().unwrap();
+        let changed = differing(&before, &files(&scene.storage));
+        let of_the_overlay = |name: &String| {
+            name == "config" || name.starts_with("volumes/disk/") && !name.ends_with("/record")
+        };
+        assert!(changed.iter().all(of_the_overlay), "{newer:?}: {changed:?}");
+        drop(volume);
+        // The old config again stands for a newer program that knows what it added.
+        scene.storage.put("config", fixture.files["config"].clone());
+        let after = content(&open_volume(&scene.repo, "disk").unwrap()).unwrap();
+        assert!(after[..4096] == [3; 4096] && after[4096..] == wanted[4096..], "{newer:?}");
+    }
+}
+
+#[test]
+fn the_record_of_a_volume_that_a_newer_program_wrote_is_not_replaced() {
+    let fixture = Fixture::new();
+    let scene = fixture.scene(Newer::Minor, usize::MAX);
+    let other = [("other".to_owned(), "value".to_owned())].into();
+    icecore::relabel_volume(&scene.repo, "disk", &other, &[]).unwrap();
+    let volume = open_volume(&scene.repo, "disk").unwrap();
+    let mut record = scene.storage.files().remove("volumes/disk/record").unwrap();
+    make_record_newer(&init_options().key, &mut record);
+    scene.storage.put("volumes/disk/record", record.clone());
+    let kind = |result: Result<(), Error>| result.map_err(|error| error.kind());
+    assert_eq!(kind(volume.grow(1 << 20)), Err(ErrorKind::Unsupported));
+    assert_eq!(kind(snapshot(&volume).map(drop)), Err(ErrorKind::Unsupported));
+    assert_eq!(
+        kind(icecore::relabel_volume(&scene.repo, "disk", &label(), &[]).map(drop)),
+        Err(ErrorKind::Unsupported)
+    );
+    assert!(scene.storage.files()["volumes/disk/record"] == record);
+}
+
+#[test]
+fn a_config_that_cannot_be_read_any_more_stops_every_change() {
+    let fixture = Fixture::new();
+    type Damage = fn(&MemoryStorage);
+    let damage: [(&str, Damage, ErrorKind); 3] = [
+        ("damaged", |storage| storage.put("config", b"rubbish".to_vec()), ErrorKind::Corrupt),
+        ("gone", |storage| storage.remove("config").unwrap(), ErrorKind::NotFound),
+        (
+            "of another repository",
+            |storage| {
+                let other = MemoryStorage::new();
+                let init = InitOptions { id: RepositoryId(Uuid::from_u128(9)), ..init_options() };
+                Repository::init(Arc::new(other.clone()), session(), &init).unwrap();
+                storage.put("config", other.files().remove("config").unwrap());
+            },
+            ErrorKind::NotFound,
+        ),
+    ];
+    for (what, damage, kind) in damage {
+        for (name, verb) in VERBS {
+            let scene = fixture.scene(Newer::Minor, usize::MAX);
+            damage(&scene.storage);
+            let before = files(&scene.storage);
+            assert_eq!(verb(&scene).map_err(|error| error.kind()), Err(kind), "{name}, {what}");
+            assert_eq!(differing(&before, &files(&scene.storage)), Vec::<String>::new(), "{name}, {what}");
+        }
+        let scene = fixture.scene(Newer::Minor, usize::MAX);
+        damage(&scene.storage);
+        let mut found = Vec::new();
+        icecore::restore_stream(&scene.repo, scene.kept, &mut found, &NoProgress).unwrap();
+        assert!(found == scene.image, "readers go on: {what}");
+    }
+}
