@@ -11,6 +11,7 @@ use crate::format::page::PageRef;
 use crate::format::serial;
 use crate::pure::hash::Hasher;
 use crate::words::ids::Digest;
+use crate::words::ids::PageId;
 use crate::words::ids::SnapshotId;
 use crate::words::names::Labels;
 use crate::words::names::NAME_BYTES_MAX;
@@ -75,7 +76,20 @@ pub(crate) struct Record {
     pub(crate) labels: Labels,
 }
 
+/// A snapshot with the manifest that it has. The id alone does not say what it needs: a copy from another repository keeps the
+/// id, and one that is copied again, after it was deleted, can have its blocks in other chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ManifestKey {
+    pub(crate) id: SnapshotId,
+    root: Option<PageId>,
+}
+
 impl Record {
+    /// Returns what tells it from all records that need other pages and chunks.
+    pub(crate) fn manifest_key(&self) -> ManifestKey {
+        ManifestKey { id: self.id, root: self.root.map(|root| root.id) }
+    }
+
     /// Encodes it as the lowest minor version that can say it.
     pub(crate) fn encode(&self, hasher: &Hasher) -> Result<Vec<u8>, DecodeError> {
         let (minor, body) = match self.labels.is_empty() {

@@ -1,5 +1,8 @@
 //! All that a repository keeps beside some of its snapshots.
 
+use std::collections::HashSet;
+
+use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::stores::chunks::Store;
 use crate::stores::fence::Pin;
@@ -7,20 +10,19 @@ use crate::stores::records;
 use crate::stores::volumes;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
-use crate::words::ids::SnapshotId;
 
-/// Calls `each` with every snapshot but those of `except`, pinned meanwhile, and with what volumes stand on that is no snapshot any more.
+/// Calls `each` with every snapshot but those of `except`, pinned meanwhile, and with what volumes stand on that no snapshot has.
 /// What is deleted meanwhile is left out.
 ///
 /// # Errors
 /// `Corrupt` if a record cannot be read; whatever `each` returns.
 pub(crate) fn each_other(
     store: &Store,
-    except: &[SnapshotId],
+    except: &[ManifestKey],
     each: &mut dyn FnMut(&Record) -> Result<()>,
 ) -> Result<()> {
     let snapshots = records::load_all_sound(&store.base)?;
-    for id in snapshots.iter().map(|record| record.id).filter(|id| !except.contains(id)) {
+    for id in snapshots.iter().map(|record| record.id).filter(|id| except.iter().all(|key| key.id != *id)) {
         let _pin = Pin::take(&store.base, id)?;
         match records::load(&store.base, id) {
             Ok(record) => each(&record)?,
@@ -28,7 +30,9 @@ pub(crate) fn each_other(
             Err(error) => return Err(error),
         }
     }
-    let is_known = |id| except.contains(&id) || snapshots.iter().any(|record| record.id == id);
+    let known: HashSet<ManifestKey> =
+        except.iter().copied().chain(snapshots.iter().map(Record::manifest_key)).collect();
+    let is_known = |key| known.contains(&key);
     each_below_volumes(store, &is_known, each)
 }
 
@@ -39,15 +43,16 @@ pub(crate) fn each_other(
 /// `Corrupt` if a record cannot be read; whatever `each` returns.
 pub(crate) fn each_below_volumes(
     store: &Store,
-    is_known: &dyn Fn(SnapshotId) -> bool,
+    is_known: &dyn Fn(ManifestKey) -> bool,
     each: &mut dyn FnMut(&Record) -> Result<()>,
 ) -> Result<()> {
     for record in volumes::all_that_is_kept(&store.base)? {
-        if is_known(record.id) {
+        let key = record.manifest_key();
+        if is_known(key) {
             continue;
         }
         let Err(error) = each(&record) else { continue };
-        if volumes::all_that_is_kept(&store.base)?.iter().any(|kept| kept.id == record.id) {
+        if volumes::all_that_is_kept(&store.base)?.iter().any(|kept| kept.manifest_key() == key) {
             return Err(error);
         }
     }

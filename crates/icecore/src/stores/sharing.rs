@@ -7,12 +7,12 @@ use std::ops::Range;
 use crate::format::page::Leaf;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
+use crate::format::record::ManifestKey;
 use crate::stores::chunks::Store;
 use crate::stores::leaves::each_leaf;
 use crate::stores::others::each_other;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
-use crate::words::ids::SnapshotId;
 use crate::words::sizes::BLOCK_U64;
 
 /// Slots that share an entry: all of a chunk, as captures write them.
@@ -111,7 +111,7 @@ impl Sharing {
     pub(crate) fn mark_others(
         &mut self,
         store: &Store,
-        except: SnapshotId,
+        except: ManifestKey,
         go_on: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
         let mut seen = HashSet::new();

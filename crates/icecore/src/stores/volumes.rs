@@ -1,7 +1,10 @@
 //! The records of copy-on-write volumes, a directory each.
 
+use std::collections::HashSet;
+
 use crate::format::config::FORMAT_MINOR;
 use crate::format::layout;
+use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::format::volume::VolumeRecord;
 use crate::stores::base::Base;
@@ -160,14 +163,15 @@ pub(crate) fn lock(base: &Base, name: &str) -> Result<Held> {
     })
 }
 
-/// Returns the records of all snapshots, oldest first, and those that volumes stand on and that are no snapshots any more; one
+/// Returns the records of all snapshots, oldest first, and those that volumes stand on and whose manifest no snapshot has; one
 /// that cannot be read is an error. This is all that gc must leave alone.
 pub(crate) fn all_that_is_kept(base: &Base) -> Result<Vec<Record>> {
     let mut kept = records::load_all_sound(base)?;
+    let mut known: HashSet<ManifestKey> = kept.iter().map(Record::manifest_key).collect();
     for (name, volume) in load_all(base)? {
         let volume = volume.map_err(|error| error.in_context(format!("volume {name}")))?;
         for below in volume.origin.into_iter().chain(volume.base) {
-            if kept.iter().all(|other| other.id != below.id) {
+            if known.insert(below.manifest_key()) {
                 kept.push(below);
             }
         }

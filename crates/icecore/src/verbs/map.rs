@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::format::record::ManifestKey;
 use crate::repository::Repository;
 use crate::stores::leaves::each_leaf;
 use crate::stores::pinned::pinned;
@@ -121,7 +122,7 @@ pub fn image_map(
         })?;
     }
     let share = |sharing: Sharing, map: &mut ImageMap| {
-        if options.sharing { share(repo, map, sharing, progress) } else { Ok(()) }
+        if options.sharing { share(repo, record.manifest_key(), map, sharing, progress) } else { Ok(()) }
     };
     let mut sharing = Sharing::default();
     each_leaf(&repo.store, &record, &mut |_| true, &mut |offset, leaf| {
@@ -138,8 +139,14 @@ fn go_on(progress: &dyn Progress) -> Result<()> {
 }
 
 /// Adds what others have too of the blocks that were gone through.
-fn share(repo: &Repository, map: &mut ImageMap, mut sharing: Sharing, progress: &dyn Progress) -> Result<()> {
-    sharing.mark_others(&repo.store, map.snapshot.id, &|| go_on(progress))?;
+fn share(
+    repo: &Repository,
+    of: ManifestKey,
+    map: &mut ImageMap,
+    mut sharing: Sharing,
+    progress: &dyn Progress,
+) -> Result<()> {
+    sharing.mark_others(&repo.store, of, &|| go_on(progress))?;
     sharing.each_shared(|range| map.add(range, |cell| &mut cell.shared_bytes));
     Ok(())
 }

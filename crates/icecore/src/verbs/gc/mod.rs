@@ -12,6 +12,8 @@ use std::collections::HashSet;
 
 use crate::format::layout;
 use crate::format::pack::PackKind;
+use crate::format::record::ManifestKey;
+use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::repository::fill_reserve;
 use crate::stores::fence;
@@ -39,7 +41,6 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
-use crate::words::ids::SnapshotId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::world::storage::LockMode;
@@ -54,7 +55,8 @@ pub struct GcPlan {
     choice: Choice,
     packs: Vec<Weighed>,
     usage: Usage,
-    marked: HashSet<SnapshotId>,
+    /// What its marks stand for.
+    marked: HashSet<ManifestKey>,
     /// None where the repository cannot be written, so that the plan can be looked at and not applied.
     lock: Option<Held>,
 }
@@ -109,7 +111,7 @@ pub fn plan(repo: &Repository, options: &GcOptions, progress: &dyn Progress) -> 
         choice,
         packs,
         usage,
-        marked: records.iter().map(|record| record.id).collect(),
+        marked: records.iter().map(Record::manifest_key).collect(),
         lock,
     })
 }

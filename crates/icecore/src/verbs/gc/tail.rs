@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use crate::format::layout;
+use crate::format::record::ManifestKey;
 use crate::stores::base::Base;
 use crate::stores::chunks::Store;
 use crate::stores::fence;
@@ -15,14 +16,13 @@ use crate::verbs::gc::mark::needed_of;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
-use crate::words::ids::SnapshotId;
 
 /// Takes packs out of the repository: those of `going` that no snapshot made since `marked` needs. Returns them.
 /// The caller holds the index lock.
 pub(crate) fn take_out(
     store: &Store,
     mut going: Vec<PackId>,
-    marked: &HashSet<SnapshotId>,
+    marked: &HashSet<ManifestKey>,
 ) -> Result<Vec<PackId>> {
     if going.is_empty() {
         return Ok(going);
@@ -54,7 +54,7 @@ pub(crate) fn take_out(
 pub(crate) fn take_out_on_full_disk(
     store: &Store,
     mut going: Vec<PackId>,
-    marked: &HashSet<SnapshotId>,
+    marked: &HashSet<ManifestKey>,
 ) -> Result<Vec<PackId>> {
     if going.is_empty() {
         return Ok(going);
@@ -71,10 +71,10 @@ pub(crate) fn take_out_on_full_disk(
 }
 
 /// Takes off the list the packs that snapshots made since `marked` need. Returns whether there were any.
-fn spare_needed(store: &Store, going: &mut Vec<PackId>, marked: &HashSet<SnapshotId>) -> Result<bool> {
+fn spare_needed(store: &Store, going: &mut Vec<PackId>, marked: &HashSet<ManifestKey>) -> Result<bool> {
     let before = going.len();
     let records = volumes::all_that_is_kept(&store.base)?;
-    let new: Vec<_> = records.iter().filter(|record| !marked.contains(&record.id)).collect();
+    let new: Vec<_> = records.iter().filter(|record| !marked.contains(&record.manifest_key())).collect();
     if !new.is_empty() {
         store.reload()?;
     }

@@ -4,6 +4,8 @@ mod own;
 mod owners;
 mod tally;
 
+use std::collections::HashSet;
+
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::fence::Pin;
@@ -103,7 +105,7 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
     });
     let of_volumes = volumes::all_that_is_kept(repo.base())?.len();
     let mut tally = Tally::new(&repo.store, records.len().saturating_add(of_volumes));
-    let mut counted = Vec::new();
+    let (mut counted, mut known) = (Vec::new(), HashSet::new());
     let mut before: Option<(Pin, Record)> = None;
     for record in records {
         let (pin, record) = match pinned(&repo.store, record.id) {
@@ -115,11 +117,12 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
             |other: &&(Pin, Record)| (other.1.kind, &other.1.resource) == (record.kind, &record.resource);
         let previous = before.as_ref().filter(same).map(|(_, record)| record);
         let blocks = tally.add(previous, &record, progress)?;
+        known.insert(record.manifest_key());
         counted.push((Snapshot::from(record.clone()), blocks));
         before = Some((pin, record));
     }
     drop(before);
-    let is_counted = |id| counted.iter().any(|(snapshot, _)| snapshot.id == id);
+    let is_counted = |key| known.contains(&key);
     each_below_volumes(&repo.store, &is_counted, &mut |record| tally.add(None, record, progress).map(drop))?;
     let sizes = FileSizes::of(repo.base())?;
     let sums = tally.sums(progress)?;

@@ -1,5 +1,9 @@
 //! What some snapshots have that nothing else has.
 
+use std::collections::BTreeSet;
+use std::collections::HashSet;
+
+use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::fence::Pin;
@@ -35,18 +39,19 @@ pub struct OwnBytes {
 /// `NotFound` if there is no such snapshot; `Corrupt` if a record cannot be read or something that a snapshot needs is missing;
 /// `Interrupted`.
 pub fn own_bytes(repo: &Repository, ids: &[SnapshotId], progress: &dyn Progress) -> Result<OwnBytes> {
-    let mut of_volumes = Vec::new();
+    let mut of_volumes = HashSet::new();
     for (name, volume) in volumes::load_all(repo.base())? {
         let volume = volume.map_err(|error| error.in_context(format!("volume {name}")))?;
-        of_volumes.extend(volume.origin.into_iter().chain(volume.base).map(|below| below.id));
+        of_volumes.extend(volume.origin.into_iter().chain(volume.base).map(|below| below.manifest_key()));
     }
-    let mut ids: Vec<SnapshotId> = ids.iter().filter(|id| !of_volumes.contains(id)).copied().collect();
-    ids.sort();
-    ids.dedup();
-    let these: Vec<(Pin, Record)> = ids.iter().map(|id| pinned(&repo.store, *id)).collect::<Result<_>>()?;
+    let ids: BTreeSet<SnapshotId> = ids.iter().copied().collect();
+    let mut these: Vec<(Pin, Record)> =
+        ids.into_iter().map(|id| pinned(&repo.store, id)).collect::<Result<_>>()?;
+    these.retain(|(_, record)| !of_volumes.contains(&record.manifest_key()));
+    let keys: Vec<ManifestKey> = these.iter().map(|(_, record)| record.manifest_key()).collect();
     let mut tally = Tally::new(&repo.store, 2);
     these.iter().try_for_each(|(_, record)| tally.mark(THESE, record, progress))?;
-    each_other(&repo.store, &ids, &mut |record| tally.mark(OTHERS, record, progress))?;
+    each_other(&repo.store, &keys, &mut |record| tally.mark(OTHERS, record, progress))?;
     let own = own_of_these(&tally, progress)?;
     Ok(OwnBytes {
         data_bytes: own.blocks * BLOCK_U64,
@@ -64,7 +69,7 @@ pub(crate) fn own_of(
     let (_pin, record) = pinned(&repo.store, id)?;
     let mut tally = Tally::new(&repo.store, 2);
     let blocks = tally.add(None, &record, progress)?;
-    each_other(&repo.store, &[id], &mut |other| tally.mark(OTHERS, other, progress))?;
+    each_other(&repo.store, &[record.manifest_key()], &mut |other| tally.mark(OTHERS, other, progress))?;
     Ok((record, blocks, own_of_these(&tally, progress)?))
 }
 

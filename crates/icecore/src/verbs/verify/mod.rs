@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use crate::format::layout;
 use crate::format::pack::PackKind;
 use crate::format::pack::SlotBitmap;
+use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::chunks::Store;
@@ -280,7 +281,7 @@ struct Snapshots {
     records: Vec<Record>,
     unreadable: Vec<(String, String)>,
     /// Those that volumes stand on: they need not be snapshots any more.
-    of_volumes: HashSet<SnapshotId>,
+    of_volumes: HashSet<ManifestKey>,
 }
 
 impl Snapshots {
@@ -311,7 +312,7 @@ impl Snapshots {
                     }
                 }
             }
-            of_volumes.extend(records.iter().map(|record: &Record| record.id));
+            of_volumes.extend(records.iter().map(Record::manifest_key));
         }
         for (file, record) in loaded {
             match record {
@@ -326,8 +327,8 @@ impl Snapshots {
                 }
             }
         }
-        records.sort_by_key(|record: &Record| (record.created_unix_ms, record.id));
-        records.dedup_by_key(|record| record.id);
+        records.sort_by_key(|record: &Record| (record.created_unix_ms, record.manifest_key()));
+        records.dedup_by_key(|record| record.manifest_key());
         unreadable.sort();
         Ok(Self { records, unreadable, of_volumes })
     }
@@ -344,15 +345,17 @@ impl Snapshots {
         let mut kept = Vec::with_capacity(self.records.len());
         for record in self.records.drain(..) {
             let _pin = Pin::take(repo.base(), record.id)?;
-            match records::load(repo.base(), record.id) {
-                Err(error)
-                    if error.kind() == ErrorKind::NotFound && !self.of_volumes.contains(&record.id) =>
-                {
+            let key = record.manifest_key();
+            let record = match records::load(repo.base(), record.id) {
+                // It was deleted, and perhaps copied again, with another manifest.
+                Ok(now) if now.manifest_key() != key && !self.of_volumes.contains(&key) => now,
+                Err(error) if error.kind() == ErrorKind::NotFound && !self.of_volumes.contains(&key) => {
                     continue;
                 }
                 // It can be damaged since it was read first; what it said is still worth a look.
-                _ => manifests.check(kept.len(), &record, findings)?,
-            }
+                _ => record,
+            };
+            manifests.check(kept.len(), &record, findings)?;
             kept.push(record);
         }
         self.records = kept;

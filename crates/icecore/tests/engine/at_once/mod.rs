@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
+use icecore::DeleteOptions;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
 use icecore::Repository;
@@ -31,6 +32,7 @@ use crate::support::meanwhile;
 use crate::support::open;
 use crate::support::open_with_small_packs;
 use crate::support::options;
+use crate::volumes::support as volumes;
 
 const SPAN: usize = 64 << 10;
 
@@ -189,6 +191,38 @@ fn several_operations_in_any_order() {
         let doings: Vec<Doing> = (0..2 + noise.below(3)).map(|_| all[noise.below(all.len())]).collect();
         world.play(&doings, &Plan::Seed(seed, 4 + noise.below(20)), None).unwrap();
     }
+}
+
+#[test]
+fn a_snapshot_that_is_deleted_and_copied_again_beside_gc_is_kept() {
+    // It can have another manifest then, and gc took it for the one of the same id that it had marked.
+    let world = World::new();
+    for doings in [&[Doing::Gc, Doing::Recopy][..], &[Doing::Recopy, Doing::Gc, Doing::Gc]] {
+        for seed in 0..25 * times() as u64 {
+            world.play(doings, &Plan::Seed(seed, 4 + (seed % 20) as usize), None).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_volume_and_a_snapshot_of_one_id_with_other_manifests_are_both_kept() {
+    let world = World::new();
+    let (repo, id, image) = world.recopied("disk");
+    let before = icecore::stats(&repo, &NoProgress).unwrap().repository;
+    assert!(before.unused_bytes > 0, "what neither needs: {before:?}");
+    assert!(icecore::own_bytes(&repo, &[id], &NoProgress).unwrap().manifest_bytes > 0, "its own pages");
+    collect(&repo).unwrap();
+    let after = icecore::stats(&repo, &NoProgress).unwrap().repository;
+    assert_eq!(after.unused_bytes, 0);
+    assert_sound(&repo, "after gc");
+    assert_same(&image_of(&repo, id), image, "the snapshot");
+    let volume = volumes::open(&repo, "disk").unwrap();
+    assert_same(&volumes::content(&volume).unwrap(), image, "the volume");
+    drop(volume);
+    icecore::delete_with(&repo, id, DeleteOptions { clones_keep_it: true }).unwrap();
+    collect(&repo).unwrap();
+    let volume = volumes::open(&repo, "disk").unwrap();
+    assert_same(&volumes::content(&volume).unwrap(), image, "the volume without the snapshot");
 }
 
 /// Returns what goes wrong when something that keeps operations apart is left out, if anything does.

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::OnceLock;
 
+use icecore::BLOCK_BYTES;
 use icecore::CopyOptions;
+use icecore::DeleteOptions;
 use icecore::Depth;
 use icecore::ErrorKind;
 use icecore::InitOptions;
+use icecore::KeptBase;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
 use icecore::Repository;
@@ -26,10 +30,12 @@ use crate::noise::Noise;
 use crate::support::collect;
 use crate::support::init;
 use crate::support::init_options;
+use crate::support::meanwhile;
 use crate::support::open_with_small_packs as open;
 use crate::support::options;
 use crate::support::restores;
 use crate::support::session;
+use crate::volumes::support::volume_options;
 
 const CHUNK: usize = 64 << 10;
 
@@ -46,6 +52,8 @@ pub(crate) enum Doing {
     CopyIn,
     /// A copy to another repository.
     CopyOut(usize),
+    /// The first of the snapshots is deleted and copied again from another repository.
+    Recopy,
 }
 
 const COPY: CopyOptions = CopyOptions { level: None, check: true, name_may_repeat: true };
@@ -73,6 +81,36 @@ fn storage_of(files: &BTreeMap<String, Vec<u8>>) -> MemoryStorage {
     storage
 }
 
+/// Returns an image with its blocks in the opposite order.
+fn reversed(image: &[u8]) -> Vec<u8> {
+    image.rchunks(BLOCK_BYTES).flatten().copied().collect()
+}
+
+/// Captures an image, and while that is written its blocks in the opposite order: so that each of them is stored in two chunks, and
+/// which of them another capture finds is open. Returns both snapshots.
+fn take_twice(storage: &MemoryStorage, image: &Vec<u8>) -> (SnapshotId, SnapshotId) {
+    let take = |repo: Repository, volume: &str, image: &Vec<u8>| {
+        icecore::capture(&repo, image, &options(volume), &NoProgress).unwrap().snapshot.id
+    };
+    let twin = Arc::new(OnceLock::new());
+    let hook = {
+        let reversed = reversed(image);
+        let (storage, twin) = (storage.clone(), Arc::clone(&twin));
+        move |call: &'static str, _: &str| {
+            // The places of all blocks are chosen by then.
+            if call == "create" {
+                twin.get_or_init(|| {
+                    let mut id = None;
+                    meanwhile(|| id = Some(take(open(storage.clone()).unwrap(), "twin", &reversed)));
+                    id.unwrap()
+                });
+            }
+        }
+    };
+    let id = take(open(Hooked::new(storage.clone(), Arc::new(hook))).unwrap(), "a", image);
+    (id, *twin.get().unwrap())
+}
+
 /// What came of an operation.
 type Done = Result<Effect, String>;
 
@@ -91,14 +129,19 @@ impl World {
         let mut first = gone.clone();
         noise.fill(&mut first[CHUNK..2 * CHUNK]);
         noise.fill(&mut first[2 * CHUNK + 8192..3 * CHUNK]);
+        // Of the places that its blocks have twice, a copy finds those first that it does not name.
+        let first = reversed(&first);
         let second = [noise.bytes(CHUNK), gone[3 * CHUNK..].to_vec()].concat();
         let repo = open(storage.clone()).unwrap();
         let take = |volume: &str, image: &Vec<u8>| {
             icecore::capture(&repo, image, &options(volume), &NoProgress).unwrap().snapshot.id
         };
         let deleted = take("a", &gone);
-        let snapshots = vec![(take("a", &first), first.clone()), (take("b", &second), second)];
-        icecore::delete(&repo, deleted).unwrap();
+        let (id, twin) = take_twice(&storage, &first);
+        let snapshots = vec![(id, first.clone()), (take("b", &second), second)];
+        for id in [deleted, twin] {
+            icecore::delete(&repo, id).unwrap();
+        }
         let mut changed = gone.clone();
         noise.fill(&mut changed[..CHUNK]);
         let elsewhere = MemoryStorage::new();
@@ -116,6 +159,21 @@ impl World {
             elsewhere: elsewhere.files(),
             later: (id, later),
         }
+    }
+
+    /// Returns a repository with a volume that was made of the first snapshot, which was deleted since and copied again, and has
+    /// another manifest now; with that snapshot and its image.
+    pub(crate) fn recopied(&self, volume: &str) -> (Arc<Repository>, SnapshotId, &[u8]) {
+        let repo = open(storage_of(&self.files)).unwrap();
+        let (id, image) = &self.snapshots[0];
+        let root = || KeptBase::load(&repo, *id).unwrap().root();
+        let before = root();
+        icecore::create_volume(&repo, &volume_options(volume, Some(*id), None)).unwrap();
+        icecore::delete_with(&repo, *id, DeleteOptions { clones_keep_it: true }).unwrap();
+        let there = Arc::new(open(storage_of(&self.elsewhere)).unwrap());
+        icecore::copy(&there, *id, &repo, &COPY, &NoProgress).unwrap();
+        assert_ne!(root(), before, "the copy names its blocks in the same chunks");
+        (Arc::new(repo), *id, image)
     }
 
     /// Does all of this at once. Returns the calls of each, or what is wrong afterwards.
@@ -197,6 +255,16 @@ impl World {
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Effect::Nothing),
                     Err(error) => Err(told(error)),
                 }
+            }
+            Doing::Recopy => {
+                let (id, image) = &self.snapshots[0];
+                match icecore::delete(&repo, *id) {
+                    Err(error) if error.kind() == ErrorKind::InUse => return Ok(Effect::Nothing),
+                    deleted => drop(deleted.map_err(told)?),
+                }
+                let there = Arc::new(open(storage_of(&self.elsewhere)).map_err(told)?);
+                icecore::copy(&there, *id, &repo, &COPY, &NoProgress).map_err(told)?;
+                Ok(Effect::Captured(*id, image.clone()))
             }
             Doing::CopyOut(snapshot) => {
                 let (id, image) = &self.snapshots[snapshot];
