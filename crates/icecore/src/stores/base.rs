@@ -1,5 +1,6 @@
 //! What every store stands on: the storage, the digests, and names for what is not finished yet.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -15,7 +16,7 @@ use crate::world::pages;
 use crate::world::storage::NewFile;
 use crate::world::storage::Storage;
 use crate::world::storage::StoredFile;
-use crate::world::storage::publish;
+use crate::world::storage::give_name;
 use crate::world::storage::publish_bytes;
 
 /// A pack is closed when it is this long.
@@ -45,6 +46,8 @@ pub(crate) struct TempFile<'a> {
     /// so that it can be written directly.
     buffer: MmapMut,
     buffered: usize,
+    /// Whether all of it is on the medium.
+    synced: bool,
 }
 
 impl Base {
@@ -59,17 +62,17 @@ impl Base {
 
     /// Begins a file that will be published.
     pub(crate) fn temp_file(&self) -> Result<TempFile<'_>> {
-        let temp = layout::temp(&self.session, self.temps.fetch_add(1, Ordering::Relaxed));
+        let temp = self.temp_name();
         let file =
             self.storage.create(&temp).map_err(|error| Error::io(format!("creating {temp}"), error))?;
         let buffer = pages::allocate(BUFFER_BYTES)
             .map_err(|error| Error::io("getting memory for a new file", error))?;
-        Ok(TempFile { base: self, temp, file: Some(file), buffer, buffered: 0 })
+        Ok(TempFile { base: self, temp, file: Some(file), buffer, buffered: 0, synced: false })
     }
 
     /// Makes a small file appear, whole and durable, replacing what has its name.
     pub(crate) fn publish_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let temp = layout::temp(&self.session, self.temps.fetch_add(1, Ordering::Relaxed));
+        let temp = self.temp_name();
         publish_bytes(&*self.storage, &temp, name, bytes)
             .map_err(|error| Error::io(format!("writing {name}"), error))
     }
@@ -77,11 +80,15 @@ impl Base {
     /// Removes a file whose directory is synced by the caller. One that is gone already is as good.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         match self.storage.remove(name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::io(format!("removing {name}"), error))
             }
             _ => Ok(()),
         }
+    }
+
+    fn temp_name(&self) -> String {
+        layout::temp(&self.session, self.temps.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn sync_dir(&self, dir: &str) -> Result<()> {
@@ -93,8 +100,49 @@ impl Base {
     }
 }
 
+/// Files that were taken out of their directories, to be removed later: giving back the room of a large file takes long, and a
+/// renaming does not. Dropped, they are removed too.
+pub(crate) struct SetAside<'a> {
+    base: &'a Base,
+    names: Vec<String>,
+}
+
+impl<'a> SetAside<'a> {
+    pub(crate) fn new(base: &'a Base) -> Self {
+        Self { base, names: Vec::new() }
+    }
+
+    /// Takes a file out of its directory, which the caller syncs. One that is gone already is as good.
+    pub(crate) fn take(&mut self, name: &str) -> Result<()> {
+        let aside = self.base.temp_name();
+        match self.base.storage.rename(name, &aside) {
+            Ok(()) => self.names.push(aside),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // There may be no room for another name.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => self.base.remove(name)?,
+            Err(error) => return Err(Error::io(format!("removing {name}"), error)),
+        }
+        Ok(())
+    }
+
+    /// Removes them.
+    pub(crate) fn remove(mut self) -> Result<()> {
+        std::mem::take(&mut self.names).iter().try_for_each(|name| self.base.remove(name))
+    }
+}
+
+impl Drop for SetAside<'_> {
+    fn drop(&mut self) {
+        for name in &self.names {
+            // Nobody is left to tell; gc removes what stays in tmp/.
+            let _ = self.base.storage.remove(name);
+        }
+    }
+}
+
 impl TempFile<'_> {
     pub(crate) fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
+        self.synced &= bytes.is_empty();
         while !bytes.is_empty() {
             let free = &mut self.buffer[self.buffered..];
             let (now, later) = bytes.split_at(bytes.len().min(free.len()));
@@ -120,16 +168,30 @@ impl TempFile<'_> {
         self.base.storage.open(&self.temp).map_err(|error| Error::io(format!("opening {}", self.temp), error))
     }
 
+    /// Makes durable what was appended so far, so that publishing it takes no longer than giving it its name.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        self.flush()?;
+        let syncing = |error| Error::io(format!("syncing {}", self.temp), error);
+        if let Some(file) = self.file.as_mut().filter(|_| !self.synced) {
+            file.sync().map_err(syncing)?;
+            self.synced = true;
+        }
+        Ok(())
+    }
+
     /// Makes the file appear as `name`, whole and durable. Its directory must exist.
     pub(crate) fn publish(mut self, name: &str) -> Result<()> {
-        self.flush()?;
-        let Some(file) = self.file.take() else { return Ok(()) };
-        let published = publish(&*self.base.storage, file, &self.temp, name);
+        let synced = self.sync();
+        if self.file.take().is_none() {
+            return Ok(());
+        }
+        let give = |error| Error::io(format!("publishing {name}"), error);
+        let published = synced.and_then(|()| give_name(&*self.base.storage, &self.temp, name).map_err(give));
         if published.is_err() {
             // The first error is the one to report; gc removes what stays in tmp/.
             let _ = self.base.storage.remove(&self.temp);
         }
-        published.map_err(|error| Error::io(format!("publishing {name}"), error))
+        published
     }
 }
 

@@ -32,6 +32,11 @@ pub(crate) struct PreparedRun<'a> {
 }
 
 impl PreparedRun<'_> {
+    /// Makes durable what is in it.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        self.file.sync()
+    }
+
     /// Publishes the run and returns it, open. It was opened before: as soon as it has its name, another thread or process
     /// may merge it with others and remove it.
     pub(crate) fn publish(mut self) -> Result<Arc<RunFile>> {

@@ -159,15 +159,8 @@ pub(crate) fn read_all(storage: &dyn Storage, name: &str, bytes_max: u64) -> io:
     Ok(bytes)
 }
 
-/// Makes `name` appear with what was written to `temp`: whole and durable, or not at all.
-pub(crate) fn publish(
-    storage: &dyn Storage,
-    mut file: Box<dyn NewFile>,
-    temp: &str,
-    name: &str,
-) -> io::Result<()> {
-    file.sync()?;
-    drop(file);
+/// Makes `name` appear, durably, with what was written to `temp` and is on the medium.
+pub(crate) fn give_name(storage: &dyn Storage, temp: &str, name: &str) -> io::Result<()> {
     storage.rename(temp, name)?;
     storage.sync_dir(name.rsplit_once('/').map_or("", |(dir, _)| dir))
 }
@@ -175,7 +168,9 @@ pub(crate) fn publish(
 /// Writes a small file under `temp` and makes it appear as `name`.
 pub(crate) fn publish_bytes(storage: &dyn Storage, temp: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     let mut file = storage.create(temp)?;
-    let written = file.append(bytes).and_then(|()| publish(storage, file, temp, name));
+    let synced = file.append(bytes).and_then(|()| file.sync());
+    drop(file);
+    let written = synced.and_then(|()| give_name(storage, temp, name));
     if written.is_err() {
         // The error that is reported is the first one; what is left in tmp/ is removed by the next gc.
         let _ = storage.remove(temp);

@@ -81,6 +81,7 @@ const LAYERS: &[&[&str]] = &[
     &["verbs/capture/pipeline"],
     &["verbs/gc/copies", "verbs/gc/totals"],
     &["verbs/gc/mark"],
+    &["verbs/gc/needs"],
     &["verbs/gc/choose", "verbs/gc/parity", "verbs/gc/rewrite", "verbs/gc/tail"],
     &["verbs/restore/report"],
     &["verbs/restore/bad"],

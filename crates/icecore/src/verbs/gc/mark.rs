@@ -4,20 +4,17 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use crate::format::pack::SlotBitmap;
 use crate::format::page::Leaf;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Located;
-use crate::stores::chunks::Store;
 use crate::stores::pack_file::PackFile;
 use crate::stores::substitute::same_block_elsewhere;
 use crate::stores::walk::Visitor;
 use crate::stores::walk::walk;
 use crate::verbs::gc::copies::Chunk;
 use crate::verbs::gc::copies::Copies;
-use crate::verbs::gc::copies::good_slots;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
@@ -82,6 +79,11 @@ impl Usage {
     /// is not watched.
     fn set_entry(&mut self, located: &Located) -> bool {
         self.0.get_mut(&located.pack.id).is_none_or(|used| used.entries.set(located.number))
+    }
+
+    /// Tells whether a page is marked, or anything of a chunk.
+    pub(crate) fn has_entry(&self, located: &Located) -> bool {
+        self.0.get(&located.pack.id).is_some_and(|used| used.entries.has(located.number))
     }
 
     /// Marks everything that a snapshot needs.
@@ -158,74 +160,5 @@ impl Marker<'_, '_> {
         elsewhere.iter().for_each(|(place, slot)| self.usage.set(place, *slot));
         chunk.all_with(slot).for_each(|damaged| self.usage.set(damaged, slot));
         Ok(())
-    }
-}
-
-/// Finds, among packs that are to go, those that a snapshot needs: made after the others were marked.
-pub(crate) fn needed_of(store: &Store, record: &Record, going: &[PackId]) -> Result<Vec<PackId>> {
-    let mut needs = Needs { store, going, needed: Vec::new(), proven: HashMap::new(), seen: Seen::new() };
-    walk(store, record, &mut needs)?;
-    Ok(needs.needed)
-}
-
-struct Needs<'a> {
-    store: &'a Store,
-    going: &'a [PackId],
-    needed: Vec<PackId>,
-    /// Copies in packs that stay: which slots of them are good, or whether a page is.
-    proven: HashMap<(PackId, u32), SlotBitmap>,
-    seen: Seen,
-}
-
-impl Needs<'_> {
-    /// Notes the packs that have something, unless a pack that stays has it too, undamaged.
-    fn note(&mut self, copies: &[&Located], slot: u8) -> Result<()> {
-        let going = |copy: &&&Located| self.going.contains(&copy.pack.id);
-        let (go, stay): (Vec<&Located>, Vec<&Located>) = copies.iter().partition(going);
-        if go.is_empty() {
-            return Ok(());
-        }
-        for copy in stay {
-            let good = match self.proven.get(&(copy.pack.id, copy.number)) {
-                Some(good) => *good,
-                None => {
-                    let good = good_slots(&self.store.base, copy)?;
-                    self.proven.insert((copy.pack.id, copy.number), good);
-                    good
-                }
-            };
-            if good.has(slot) {
-                return Ok(());
-            }
-        }
-        self.needed.extend(go.iter().map(|copy| copy.pack.id));
-        Ok(())
-    }
-}
-
-impl Visitor for Needs<'_> {
-    fn enter(&mut self, page: &PageRef, _range: &Range<u64>) -> Result<bool> {
-        if !self.seen.insert(page.id) {
-            return Ok(false);
-        }
-        let copies = self.store.copies(&page.id.0)?;
-        self.note(&copies.iter().collect::<Vec<_>>(), 0)?;
-        Ok(true)
-    }
-
-    fn leaf(&mut self, _page: &PageRef, leaf: &Leaf, _offset: u64) -> Result<()> {
-        for extent in &leaf.extents {
-            let Place::Chunk { chunk, slot } = extent.place else { continue };
-            let copies = self.store.copies(&leaf.chunks[usize::from(chunk)].0)?;
-            for slot in (slot..=u8::MAX).take(usize::from(extent.blocks)) {
-                let with_it = copies.iter().filter(|copy| copy.pack.has_slot(&copy.entry, slot));
-                self.note(&with_it.collect::<Vec<_>>(), slot)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn broken(&mut self, _page: &PageRef, _range: &Range<u64>, error: Error) -> Result<()> {
-        Err(error)
     }
 }

@@ -3,6 +3,7 @@
 mod choose;
 mod copies;
 mod mark;
+mod needs;
 mod parity;
 mod rewrite;
 mod tail;
@@ -30,11 +31,11 @@ use crate::verbs::gc::choose::choose;
 use crate::verbs::gc::choose::weigh;
 use crate::verbs::gc::copies::Copies;
 use crate::verbs::gc::mark::Usage;
+use crate::verbs::gc::needs::Needs;
 use crate::verbs::gc::parity::Parity;
 use crate::verbs::gc::rewrite::Rewriter;
+use crate::verbs::gc::tail::Tail;
 use crate::verbs::gc::tail::remove_leftovers;
-use crate::verbs::gc::tail::take_out;
-use crate::verbs::gc::tail::take_out_on_full_disk;
 pub use crate::verbs::gc::totals::GcOptions;
 pub use crate::verbs::gc::totals::GcTotals;
 use crate::words::error::Error;
@@ -147,8 +148,9 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
     let parity = Parity::begin(base, repo.config.parity)?;
     let (gone, new_bytes) = match rewrite_and_take_out(repo, &plan, &parity, progress) {
         Err(error) if error.kind() == ErrorKind::NoSpace => {
-            let unused = plan.choice.remove.clone();
-            (take_out_on_full_disk(&repo.store, unused, &plan.marked)?, 0)
+            let unused = plan.choice.remove.iter().copied();
+            let needs = Needs::new(&repo.store, &plan.usage, unused, HashSet::new());
+            (Tail::new(&repo.store, &plan.marked, needs).take_out_on_full_disk()?, 0)
         }
         result => result?,
     };
@@ -211,5 +213,6 @@ fn rewrite_and_take_out(
     if !going.is_empty() {
         parity.cover_without(&going, progress)?;
     }
-    Ok((take_out(&repo.store, going, &plan.marked)?, new_bytes))
+    let needs = Needs::new(&repo.store, &plan.usage, going, published);
+    Ok((Tail::new(&repo.store, &plan.marked, needs).take_out()?, new_bytes))
 }

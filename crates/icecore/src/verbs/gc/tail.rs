@@ -1,95 +1,151 @@
 //! The end of a gc: under the commit lock, the index is changed, running captures are told, and packs are removed. A
 //! capture that began before finds the generation moved, and one that begins after finds nothing of what is gone.
+//!
+//! Everybody who publishes a snapshot waits for that lock. So what takes long is done outside of it, and looked at again inside.
 
 use std::collections::HashSet;
 
 use crate::format::layout;
 use crate::format::record::ManifestKey;
+use crate::format::record::Record;
 use crate::stores::base::Base;
+use crate::stores::base::SetAside;
 use crate::stores::chunks::Store;
 use crate::stores::fence;
 use crate::stores::fence::Held;
 use crate::stores::index_writer::prepare_merged;
 use crate::stores::index_writer::remove_runs;
 use crate::stores::volumes;
-use crate::verbs::gc::mark::needed_of;
+use crate::verbs::gc::needs::Needs;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 
-/// Takes packs out of the repository: those of `going` that no snapshot made since `marked` needs. Returns them.
-/// The caller holds the index lock.
-pub(crate) fn take_out(
-    store: &Store,
-    mut going: Vec<PackId>,
-    marked: &HashSet<ManifestKey>,
-) -> Result<Vec<PackId>> {
-    if going.is_empty() {
-        return Ok(going);
+/// Packs that go in one hold of the commit lock: a renaming each.
+const PACKS_AT_ONCE: usize = 256;
+/// How often records that appeared meanwhile are gone through outside of the lock. Those that come after that are gone through
+/// inside, so that a gc beside captures without end has an end.
+const ROUNDS_MAX: usize = 32;
+
+/// Takes packs out of the repository, but for those that snapshots need which were made since the others were marked.
+pub(crate) struct Tail<'a> {
+    store: &'a Store,
+    /// Records of which it is known what they need of the packs that go.
+    known: HashSet<ManifestKey>,
+    needs: Needs<'a>,
+}
+
+impl<'a> Tail<'a> {
+    pub(crate) fn new(store: &'a Store, marked: &HashSet<ManifestKey>, needs: Needs<'a>) -> Self {
+        Self { store, known: marked.clone(), needs }
     }
-    let base = &store.base;
-    store.reload()?;
-    let runs = store.index().runs().to_vec();
-    let merged = runs.iter().map(|run| run.id).collect::<Vec<_>>();
-    let mut prepared = prepare_merged(base, &runs, &going.iter().copied().collect())?;
-    {
-        let _commit = fence::lock_commit(base)?;
-        if spare_needed(store, &mut going, marked)? {
-            prepared = prepare_merged(base, &runs, &going.iter().copied().collect())?;
+
+    /// Returns the packs that were removed. The caller holds the index lock.
+    pub(crate) fn take_out(mut self) -> Result<Vec<PackId>> {
+        if self.needs.going().is_empty() {
+            return Ok(Vec::new());
         }
-        let run = prepared.publish()?;
-        let old: Vec<_> = merged.into_iter().filter(|id| *id != run.id).collect();
+        let base = &self.store.base;
+        self.store.reload()?;
+        self.spare_new()?;
+        let runs = self.store.index().runs().to_vec();
+        let (commit, run) = loop {
+            let mut prepared = prepare_merged(base, &runs, self.needs.going())?;
+            prepared.sync()?;
+            let indexed = self.needs.going().len();
+            let commit = self.settle()?;
+            // Where packs were spared, the index must know them.
+            if self.needs.going().len() == indexed {
+                break (commit, prepared.publish()?);
+            }
+        };
+        let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != run.id).collect();
         fence::next_generation(base)?;
-        store.replace_runs(run, &old);
+        self.store.replace_runs(run, &old);
         remove_runs(base, &old)?;
-        // Still under the lock: a capture could write a pack anew that has the same content, and so the same name.
-        remove_packs(base, &going)?;
+        self.remove_packs(commit)
     }
-    store.reload()?;
-    Ok(going)
-}
 
-/// The same on a full disk, for packs that nothing uses: nothing is written but the generation, for which the reserve is
-/// given back. The index keeps entries that lead nowhere, which is harmless; so the packs go under the lock.
-pub(crate) fn take_out_on_full_disk(
-    store: &Store,
-    mut going: Vec<PackId>,
-    marked: &HashSet<ManifestKey>,
-) -> Result<Vec<PackId>> {
-    if going.is_empty() {
-        return Ok(going);
+    /// The same on a full disk, for packs that nothing uses: nothing is written but the generation, for which the reserve is
+    /// given back. The index keeps entries that lead nowhere, which is harmless.
+    pub(crate) fn take_out_on_full_disk(mut self) -> Result<Vec<PackId>> {
+        if self.needs.going().is_empty() {
+            return Ok(Vec::new());
+        }
+        let base = &self.store.base;
+        let commit = self.settle()?;
+        base.remove(layout::RESERVE)?;
+        base.sync_dir("")?;
+        fence::next_generation(base)?;
+        self.remove_packs(commit)
     }
-    let base = &store.base;
-    let _commit: Held = fence::lock_commit(base)?;
-    base.remove(layout::RESERVE)?;
-    base.sync_dir("")?;
-    spare_needed(store, &mut going, marked)?;
-    fence::next_generation(base)?;
-    remove_packs(base, &going)?;
-    store.reload()?;
-    Ok(going)
-}
 
-/// Takes off the list the packs that snapshots made since `marked` need. Returns whether there were any.
-fn spare_needed(store: &Store, going: &mut Vec<PackId>, marked: &HashSet<ManifestKey>) -> Result<bool> {
-    let before = going.len();
-    let records = volumes::all_that_is_kept(&store.base)?;
-    let new: Vec<_> = records.iter().filter(|record| !marked.contains(&record.manifest_key())).collect();
-    if !new.is_empty() {
-        store.reload()?;
+    /// Returns the commit lock, held, when no record needs any of the packs that go.
+    fn settle(&mut self) -> Result<Held> {
+        for _ in 0..ROUNDS_MAX {
+            let commit = fence::lock_commit(&self.store.base)?;
+            if self.new_records()?.is_empty() {
+                return Ok(commit);
+            }
+            drop(commit);
+            self.spare_new()?;
+        }
+        let commit = fence::lock_commit(&self.store.base)?;
+        self.spare_new()?;
+        Ok(commit)
     }
-    for record in new {
-        // Sparing one pack can make another copy in it the one that stays, so each record is looked at with what is left.
-        let needed = needed_of(store, record, going)?;
-        going.retain(|pack| !needed.contains(pack));
-    }
-    Ok(going.len() < before)
-}
 
-fn remove_packs(base: &Base, packs: &[PackId]) -> Result<()> {
-    packs.iter().try_for_each(|pack| base.remove(&layout::pack(*pack)))?;
-    let dirs: HashSet<String> = packs.iter().map(|pack| layout::pack_dir(*pack)).collect();
-    dirs.iter().try_for_each(|dir| base.sync_dir(dir))
+    fn new_records(&self) -> Result<Vec<Record>> {
+        let mut records = volumes::all_that_is_kept(&self.store.base)?;
+        records.retain(|record| !self.known.contains(&record.manifest_key()));
+        Ok(records)
+    }
+
+    /// Spares what records need that nobody has looked at.
+    fn spare_new(&mut self) -> Result<()> {
+        let records = self.new_records()?;
+        if !records.is_empty() {
+            // What they refer to was published before they were, and after the index was loaded.
+            self.store.reload()?;
+        }
+        for record in records {
+            self.needs.spare(&record)?;
+            self.known.insert(record.manifest_key());
+        }
+        Ok(())
+    }
+
+    /// Takes the packs from where they are, many at a time, and lets others commit in between. In the hold that `commit` is, the
+    /// generation has moved.
+    fn remove_packs(mut self, commit: Held) -> Result<Vec<PackId>> {
+        let base = &self.store.base;
+        let mut held = Some(commit);
+        let mut left: Vec<PackId> = self.needs.going().iter().copied().collect();
+        left.sort_unstable();
+        let (mut gone, mut aside) = (Vec::new(), SetAside::new(base));
+        while !left.is_empty() {
+            let _commit = match held.take() {
+                Some(commit) => commit,
+                None => {
+                    let commit = self.settle()?;
+                    // A capture may have written a pack anew that has the same content, and so the same name, and others have
+                    // found it since: they learn that it goes.
+                    fence::next_generation(base)?;
+                    commit
+                }
+            };
+            left.retain(|pack| self.needs.going().contains(pack));
+            for pack in left.drain(..left.len().min(PACKS_AT_ONCE)) {
+                aside.take(&layout::pack(pack))?;
+                gone.push(pack);
+            }
+        }
+        aside.remove()?;
+        let dirs: HashSet<String> = gone.iter().map(|pack| layout::pack_dir(*pack)).collect();
+        dirs.iter().try_for_each(|dir| base.sync_dir(dir))?;
+        self.store.reload()?;
+        Ok(gone)
+    }
 }
 
 /// Removes what dead processes left behind: temporary files and locks. Returns how many files that were.

@@ -209,7 +209,12 @@ pub(crate) fn no_sync_after_removal(begin: &'static str) -> impl Fn(&mut Vec<Log
 fn removals(changes: &[Logged], begin: &str) -> (Vec<usize>, Vec<usize>) {
     let (mut removals, mut syncs) = (Vec::new(), Vec::new());
     for (at, change) in changes.iter().enumerate() {
-        let Logged::Remove(name) = change else { continue };
+        let name = match change {
+            Logged::Remove(name) => name,
+            // What is set aside is removed from there later.
+            Logged::Rename(name, to) if to.starts_with("tmp/") => name,
+            _ => continue,
+        };
         if !name.starts_with(begin) {
             continue;
         }

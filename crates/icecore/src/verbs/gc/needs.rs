@@ -1,0 +1,123 @@
+//! What snapshots that were made since the others were marked need of the packs that are to go.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::ops::Range;
+
+use crate::format::pack::SlotBitmap;
+use crate::format::page::Leaf;
+use crate::format::page::PageRef;
+use crate::format::page::Place;
+use crate::format::record::Record;
+use crate::stores::chunks::Located;
+use crate::stores::chunks::Store;
+use crate::stores::walk::Visitor;
+use crate::stores::walk::walk;
+use crate::verbs::gc::copies::good_slots;
+use crate::verbs::gc::mark::Usage;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::PackId;
+use crate::words::ids::PageId;
+
+/// Packs that are to go, until a snapshot needs them. A page that was gone through once is not gone through again: what stays
+/// does not go later.
+pub(crate) struct Needs<'a> {
+    store: &'a Store,
+    /// What was marked: it stays, or was copied.
+    marked: &'a Usage,
+    /// Packs that this gc has written.
+    written: HashSet<PackId>,
+    going: HashSet<PackId>,
+    /// Copies in packs that stay: which slots of them are good, or whether a page is.
+    proven: HashMap<(PackId, u32), SlotBitmap>,
+    seen: HashSet<PageId>,
+}
+
+impl<'a> Needs<'a> {
+    pub(crate) fn new(
+        store: &'a Store,
+        marked: &'a Usage,
+        going: impl IntoIterator<Item = PackId>,
+        written: HashSet<PackId>,
+    ) -> Self {
+        let (going, proven, seen) = (going.into_iter().collect(), HashMap::new(), HashSet::new());
+        Self { store, marked, written, going, proven, seen }
+    }
+
+    /// Returns the packs that are to go.
+    pub(crate) fn going(&self) -> &HashSet<PackId> {
+        &self.going
+    }
+
+    /// Takes those that a snapshot needs from the packs that are to go.
+    ///
+    /// # Errors
+    /// `Corrupt` if anything of its manifest is missing.
+    pub(crate) fn spare(&mut self, record: &Record) -> Result<()> {
+        walk(self.store, record, self)
+    }
+
+    /// Spares the packs that have something, unless a pack that stays has it too, undamaged.
+    fn keep_one(&mut self, copies: &[&Located], slot: u8) -> Result<()> {
+        let going = |copy: &&&Located| self.going.contains(&copy.pack.id);
+        let (go, stay): (Vec<&Located>, Vec<&Located>) = copies.iter().partition(going);
+        if go.is_empty() {
+            return Ok(());
+        }
+        for copy in stay {
+            // What this gc has written was proven before.
+            if self.written.contains(&copy.pack.id) || self.is_good(copy, slot)? {
+                return Ok(());
+            }
+        }
+        for copy in go {
+            self.going.remove(&copy.pack.id);
+        }
+        Ok(())
+    }
+
+    fn is_good(&mut self, copy: &Located, slot: u8) -> Result<bool> {
+        let at = (copy.pack.id, copy.number);
+        let good = match self.proven.get(&at) {
+            Some(good) => *good,
+            None => good_slots(&self.store.base, copy)?,
+        };
+        self.proven.insert(at, good);
+        Ok(good.has(slot))
+    }
+}
+
+impl Visitor for Needs<'_> {
+    fn enter(&mut self, page: &PageRef, _range: &Range<u64>) -> Result<bool> {
+        if !self.seen.insert(page.id) {
+            return Ok(false);
+        }
+        let copies = self.store.copies(&page.id.0)?;
+        if copies.iter().any(|copy| self.marked.has_entry(copy)) {
+            // Below a page that was marked, everything was.
+            return Ok(false);
+        }
+        self.keep_one(&copies.iter().collect::<Vec<_>>(), 0)?;
+        Ok(true)
+    }
+
+    fn leaf(&mut self, _page: &PageRef, leaf: &Leaf, _offset: u64) -> Result<()> {
+        for extent in &leaf.extents {
+            let Place::Chunk { chunk, slot } = extent.place else { continue };
+            let copies = self.store.copies(&leaf.chunks[usize::from(chunk)].0)?;
+            if copies.iter().all(|copy| !self.going.contains(&copy.pack.id)) {
+                continue;
+            }
+            for slot in (slot..=u8::MAX).take(usize::from(extent.blocks)) {
+                let with_it = copies.iter().filter(|copy| copy.pack.has_slot(&copy.entry, slot));
+                self.keep_one(&with_it.collect::<Vec<_>>(), slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn broken(&mut self, _page: &PageRef, _range: &Range<u64>, error: Error) -> Result<()> {
+        Err(error)
+    }
+}
