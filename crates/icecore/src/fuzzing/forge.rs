@@ -126,6 +126,25 @@ impl<'a> Forge<'a> {
         Ok(())
     }
 
+    /// Adds a chunk of blocks filled with `fills` whose directory says that they are `said`, under the id of a chunk of `named`.
+    /// An honest leaf says of its spans what is in it.
+    ///
+    /// # Errors
+    /// As for [`chunk`](Self::chunk).
+    pub fn false_chunk(&mut self, fills: &[u8], said: &[u8], named: &[u8]) -> Result<()> {
+        let hasher = &self.repo.base().hasher;
+        let digests = |fills: &[u8]| -> Vec<Digest> {
+            fills.iter().flat_map(|fill| hasher.blocks(&[&[*fill; BLOCK_BYTES]])).collect()
+        };
+        let ids = |fills: &[u8]| -> Vec<BlockId> { digests(fills).iter().map(Digest::block_id).collect() };
+        let (id, said, digests) = (hasher.chunk(&ids(named)), ids(said), digests(fills));
+        let blocks: Vec<[u8; BLOCK_BYTES]> = fills.iter().map(|fill| [*fill; BLOCK_BYTES]).collect();
+        self.chunks.push((id, digests));
+        let item = self.item(id.0, &blocks.concat(), said)?;
+        self.data.push(item);
+        Ok(())
+    }
+
     /// Adds a page of these bytes, whatever they are.
     ///
     /// # Errors

@@ -370,6 +370,33 @@ fn a_trusted_file_identity_saves_reading() {
 }
 
 #[test]
+fn a_file_that_was_changed_within_a_tick_of_the_clock_before_its_capture_is_not_trusted_later() {
+    // It could be written to once more in the same tick, and its times would not show it.
+    let bench = Bench::new();
+    let (before, after) = (Noise(32).bytes(MIB), Noise(33).bytes(MIB));
+    // How old the file was, in milliseconds, whether by its content or by its name and mode.
+    for (age, by_content) in
+        [(0, true), (1_999, true), (1_999, false), (2_000, true), (2_000, false), (-5_000, true)]
+    {
+        let trusting = CaptureOptions { trust_mtime: true, ..options("disk") };
+        let (young, old) = ((trusting.created_unix_ms - age) * 1_000_000, 1_000_000);
+        let (mtime_ns, ctime_ns) = if by_content { (young, old) } else { (old, young) };
+        let identity = FileIdentity { device: 1, inode: 2, size_bytes: MIB as u64, mtime_ns, ctime_ns };
+        let image = |bytes: &[u8]| {
+            let mut image = TestImage::full(bytes);
+            image.identity = Some(identity);
+            image
+        };
+        let later = CaptureOptions { trust_mtime: true, ..options("disk") };
+        icecore::capture(&bench.repo, &image(&before), &trusting, &NoProgress).unwrap();
+        let report = icecore::capture(&bench.repo, &image(&after), &later, &NoProgress).unwrap();
+        assert_eq!(report.trusted_mtime, age >= 2_000, "{age} ms old, {by_content}");
+        let wanted = if age >= 2_000 { &before } else { &after };
+        assert_same(&image_of(&bench.repo, report.snapshot.id), wanted, "what was written in the same tick");
+    }
+}
+
+#[test]
 fn a_name_that_is_taken_is_refused_before_anything_is_read() {
     let bench = Bench::new();
     let taken = bench.capture("disk", &vec![1; 5000]).snapshot.name;

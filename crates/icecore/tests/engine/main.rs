@@ -35,6 +35,8 @@ mod keep_going;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod lying_index;
+#[cfg(test)]
 mod map;
 #[cfg(test)]
 mod mend;
@@ -48,6 +50,8 @@ mod newer;
 mod noise;
 #[cfg(test)]
 mod parity;
+#[cfg(test)]
+mod proofs;
 #[cfg(test)]
 mod repair;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use icecore::Progress;
 use icecore::SnapshotId;
 use icecore::Storage;
 use icecore::delete;
+use icecore::fuzzing::forge::Forge;
 use icecore::verify;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -24,6 +25,7 @@ use crate::damage::noise;
 use crate::damage::open;
 use crate::damage::read;
 use crate::damage::take;
+use crate::support::Bench;
 
 /// Returns the id at the end of a pack's path.
 fn id_of(path: &str) -> &str {
@@ -332,5 +334,50 @@ proptest! {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn a_page_that_is_sound_in_a_longer_image_is_looked_at_again_at_the_end_of_a_shorter_one() {
+    // The page has data in its first 8 blocks, and the shorter image has 4.
+    for longer_first in [true, false] {
+        let bench = Bench::new();
+        let mut forge = Forge::new(&bench.repo).unwrap();
+        forge.chunk(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
+        forge.leaf(&[(8, Some((0, 0))), (1016, None)], true).unwrap();
+        forge.inner(1, &[(0, 0)], true).unwrap();
+        forge.publish().unwrap();
+        let [longer, shorter] = if longer_first { [1, 2] } else { [2, 1] };
+        forge.record(longer, 3 * LEAF as u64, Some(1), true).unwrap();
+        let id = forge.record(shorter, 4 * BLOCK as u64, Some(0), true).unwrap();
+        let report = verify(&bench.another(), None, Depth::Structure, &NoProgress).unwrap();
+        let finding = only(&report.findings);
+        assert!(finding.problem.contains("beyond the end of the image"), "{finding:?}");
+        // What is within it is served all the same.
+        assert_eq!(finding.lost, []);
+        assert_eq!(read(&bench.another(), id).unwrap().len(), 4 * BLOCK);
+    }
+}
+
+#[test]
+fn a_page_with_children_beyond_the_end_of_an_image_is_wrong_there_although_it_is_sound_in_a_longer_one() {
+    for longer_first in [true, false] {
+        let bench = Bench::new();
+        let mut forge = Forge::new(&bench.repo).unwrap();
+        forge.chunk(&[1]).unwrap();
+        forge.leaf(&[(1, Some((0, 0))), (1023, None)], true).unwrap();
+        forge.inner(1, &[(0, 0), (5, 0)], true).unwrap();
+        forge.inner(2, &[(0, 1)], true).unwrap();
+        forge.publish().unwrap();
+        let [longer, shorter] = if longer_first { [1, 2] } else { [2, 1] };
+        forge.record(longer, 200 * LEAF as u64, Some(2), true).unwrap();
+        let id = forge.record(shorter, 3 * LEAF as u64, Some(1), true).unwrap();
+        let report = verify(&bench.another(), None, Depth::Structure, &NoProgress).unwrap();
+        let finding = only(&report.findings);
+        assert!(finding.problem.contains("children beyond the image"), "{finding:?}");
+        assert!(
+            finding.lost.iter().all(|lost| lost.snapshot == id) && !finding.lost.is_empty(),
+            "{finding:?}"
+        );
     }
 }

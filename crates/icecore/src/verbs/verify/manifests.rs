@@ -176,12 +176,12 @@ impl One<'_, '_> {
     /// Ends the pages that do not reach beyond `offset`.
     fn close(&mut self, offset: u64) {
         while let Some(open) = self.path.pop_if(|open| open.range.end <= offset) {
-            // A page at the end of an image may be fine there and not in a longer one.
             match (open.wrong, open.located) {
-                (None, Some(located)) if open.range.end < self.record.size_bytes => {
+                // Also at the end of an image: there a page is looked at as anywhere, and must not map anything beyond besides.
+                (None, Some(located)) => {
                     self.all.sound.insert(&located);
                 }
-                (None, _) => {}
+                (None, None) => {}
                 (Some(finding), _) => {
                     self.all.unsound.insert(open.page, finding);
                 }
@@ -257,6 +257,7 @@ impl Visitor for One<'_, '_> {
         self.close(range.start);
         // What cannot be found is found out about when it is read.
         let located = self.all.store.find_page(&page.id).ok().flatten();
+        // What is fine elsewhere may map data beyond the end of this image.
         let within = range.end < self.record.size_bytes;
         if within && located.as_ref().is_some_and(|located| self.all.sound.has(located)) {
             return Ok(false);

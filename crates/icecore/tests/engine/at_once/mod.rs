@@ -4,6 +4,7 @@
 mod broken;
 pub(crate) mod hooked;
 mod schedule;
+mod stale;
 mod world;
 
 use std::sync::Arc;
