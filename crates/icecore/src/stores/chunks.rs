@@ -1,11 +1,13 @@
 //! Finds and reads chunks, pages and blocks: the index gives hints, the packs' directories prove them.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::PoisonError;
 
 use crate::format::bytes::DecodeError;
+use crate::format::layout;
 use crate::format::pack::Entry;
 use crate::pure::compress::Codec;
 use crate::pure::compress::Decoder;
@@ -16,6 +18,7 @@ use crate::stores::index::Index;
 use crate::stores::index::RunFile;
 use crate::stores::pack_cache::PackCache;
 use crate::stores::pack_file::PackFile;
+use crate::stores::pack_file::look_at;
 use crate::stores::rescued::Rescued;
 use crate::stores::rescued::write_back;
 use crate::words::error::Error;
@@ -38,6 +41,10 @@ pub(crate) struct Store {
     packs: PackCache,
     rescued: Rescued,
     index: RwLock<Arc<Index>>,
+    /// Packs that were looked for since the index was loaded, and whether they are there.
+    there: Mutex<HashMap<PackId, bool>>,
+    /// Whether there are runs in the index that others have published, perhaps not durably.
+    unsynced: Mutex<bool>,
     /// The generation of the repository when somebody last looked for what gc has moved.
     looked_at: Mutex<Option<u64>>,
 }
@@ -54,11 +61,14 @@ pub(crate) struct Located {
 impl Store {
     pub(crate) fn open(base: Base) -> Result<Self> {
         let index = Index::load(&base, &Index::default())?;
+        let unsynced = Mutex::new(!index.runs().is_empty());
         Ok(Self {
             base,
             packs: PackCache::default(),
             rescued: Rescued::default(),
             index: RwLock::new(Arc::new(index)),
+            there: Mutex::default(),
+            unsynced,
             looked_at: Mutex::default(),
         })
     }
@@ -83,10 +93,64 @@ impl Store {
     pub(crate) fn reload(&self) -> Result<()> {
         // Locked from before the runs are listed: one that another thread adds meanwhile is added to the outcome.
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        *index = Arc::new(Index::load(&self.base, &index)?);
+        let loaded = Index::load(&self.base, &index)?;
+        if loaded.runs().iter().any(|run| index.runs().iter().all(|known| known.id != run.id)) {
+            *self.unsynced.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        }
+        *index = Arc::new(loaded);
+        self.there.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.packs.clear();
         self.rescued.forget_failed();
         Ok(())
+    }
+
+    /// Makes durable that the runs are there which this handle knows: a record must not outlive a run that it was made with, and
+    /// whoever publishes one does not wait for others before they see it.
+    pub(crate) fn sync_runs(&self) -> Result<()> {
+        let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+        if *unsynced {
+            self.base.sync_dir(layout::INDEX)?;
+            *unsynced = false;
+        }
+        Ok(())
+    }
+
+    /// Tells whether a pack is there and has its two ends. Each is looked at once for each time that the index is loaded.
+    ///
+    /// # Errors
+    /// Where this process cannot look, for want of permission or descriptors.
+    pub(crate) fn has_pack(&self, id: PackId) -> Result<bool> {
+        let known = |there: &HashMap<PackId, bool>| there.get(&id).copied();
+        if let Some(there) = known(&self.there.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(there);
+        }
+        let there = match look_at(&self.base, id) {
+            Ok(()) => true,
+            // What cannot be read is as good as lost to whoever has the content at hand.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::InvalidInput | ErrorKind::Io
+                ) =>
+            {
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        self.there.lock().unwrap_or_else(PoisonError::into_inner).insert(id, there);
+        Ok(there)
+    }
+
+    /// Tells whether all packs are there that the index names.
+    pub(crate) fn has_all_packs(&self) -> Result<bool> {
+        for run in self.index().runs().iter().filter_map(|file| file.run()) {
+            for pack in run.packs() {
+                if !self.has_pack(pack)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Loads the index anew if gc may have moved something since this was last called. For whoever has found a chunk without all

@@ -37,49 +37,59 @@ pub(crate) struct PackFile {
     file: Box<dyn StoredFile>,
 }
 
+/// Checks that a pack is there, and that its two ends fit each other and the length of the file. Its directory is not read.
+///
+/// # Errors
+/// As those of [`PackFile::open`].
+pub(crate) fn look_at(base: &Base, id: PackId) -> Result<()> {
+    let file = open_file(base, id)?;
+    check_ends(base, id, &*file).map(|_| ())
+}
+
+fn open_file(base: &Base, id: PackId) -> Result<Box<dyn StoredFile>> {
+    base.storage.open(&layout::pack(id)).map_err(|error| Error::io(format!("opening pack {id}"), error))
+}
+
+/// Returns the header and the trailer of a pack, which fit each other and the length of the file.
+fn check_ends(base: &Base, id: PackId, file: &dyn StoredFile) -> Result<(Header, Trailer)> {
+    let read = |error| Error::io(format!("reading pack {id}"), error);
+    let bytes = file.len();
+    if bytes < to_u64(HEADER_BYTES + TRAILER_BYTES) {
+        let why = DecodeError::Truncated { need: to_u64(HEADER_BYTES + TRAILER_BYTES), got: bytes };
+        return Err(damaged(id, &why));
+    }
+    if bytes > PACK_BYTES_MAX {
+        return Err(damaged(id, &DecodeError::bad("the length of the file", bytes)));
+    }
+    let mut header = [0; HEADER_BYTES];
+    file.read_at(0, &mut header).map_err(read)?;
+    let header = Header::decode(&header).map_err(|error| damaged(id, &error))?;
+    if header.repository != base.repository {
+        let message = format!("pack {id} belongs to another repository, {}", header.repository);
+        return Err(Error::corrupt(message).with_hint("move it out of this repository"));
+    }
+    let mut trailer = [0; TRAILER_BYTES];
+    let end = bytes - to_u64(TRAILER_BYTES);
+    file.read_at(end, &mut trailer).map_err(read)?;
+    let trailer = Trailer::decode(&trailer).map_err(|error| damaged(id, &error))?;
+    if trailer.directory_offset.checked_add(trailer.directory_bytes()) != Some(end) {
+        return Err(damaged(id, &DecodeError::bad("the offset of the directory", trailer.directory_offset)));
+    }
+    Ok((header, trailer))
+}
+
 impl PackFile {
     /// Opens a pack and checks everything about it but its records and its id.
     pub(crate) fn open(base: &Base, id: PackId) -> Result<Self> {
-        let file = base
-            .storage
-            .open(&layout::pack(id))
-            .map_err(|error| Error::io(format!("opening pack {id}"), error))?;
+        let file = open_file(base, id)?;
         Self::from_file(base, id, file)
     }
 
     /// Opens a pack that is read from `file`.
     pub(crate) fn from_file(base: &Base, id: PackId, file: Box<dyn StoredFile>) -> Result<Self> {
-        let read = |error| Error::io(format!("reading pack {id}"), error);
-        let bytes = file.len();
-        if bytes < to_u64(HEADER_BYTES + TRAILER_BYTES) {
-            return Err(damaged(
-                id,
-                &DecodeError::Truncated { need: to_u64(HEADER_BYTES + TRAILER_BYTES), got: bytes },
-            ));
-        }
-        if bytes > PACK_BYTES_MAX {
-            return Err(damaged(id, &DecodeError::bad("the length of the file", bytes)));
-        }
-        let mut header = [0; HEADER_BYTES];
-        file.read_at(0, &mut header).map_err(read)?;
-        let header = Header::decode(&header).map_err(|error| damaged(id, &error))?;
-        if header.repository != base.repository {
-            return Err(Error::corrupt(format!(
-                "pack {id} belongs to another repository, {}",
-                header.repository
-            ))
-            .with_hint("move it out of this repository"));
-        }
-        let mut trailer = [0; TRAILER_BYTES];
+        let (header, trailer) = check_ends(base, id, &*file)?;
+        let (read, bytes) = (|error| Error::io(format!("reading pack {id}"), error), file.len());
         let end = bytes - to_u64(TRAILER_BYTES);
-        file.read_at(end, &mut trailer).map_err(read)?;
-        let trailer = Trailer::decode(&trailer).map_err(|error| damaged(id, &error))?;
-        if trailer.directory_offset.checked_add(trailer.directory_bytes()) != Some(end) {
-            return Err(damaged(
-                id,
-                &DecodeError::bad("the offset of the directory", trailer.directory_offset),
-            ));
-        }
         let directory = file.load(trailer.directory_offset..end).map_err(read)?;
         if crc32fast::hash(&directory) != trailer.crc {
             return Err(damaged(id, &DecodeError::BadChecksum { what: "directory" }));

@@ -53,6 +53,71 @@ fn assert_whole(fixture: &Fixture, why: &str) {
     assert_eq!(lost(&report), Vec::<&LostRange>::new(), "{why}");
 }
 
+/// What can have become of a pack without anybody having looked.
+const LOSSES: [(&str, DamageOne); 3] = [
+    ("gone", |fixture| fixture.storage.remove(&fixture.packs[0].0).unwrap()),
+    ("cut short", |fixture| {
+        let pack = &fixture.packs[0].0;
+        let bytes = fixture.bytes(pack);
+        fixture.storage.put(pack, bytes[..bytes.len() / 2].to_vec());
+    }),
+    ("empty", |fixture| fixture.storage.put(&fixture.packs[0].0, Vec::new())),
+];
+
+#[test]
+fn a_capture_stores_anew_what_was_in_a_pack_that_is_lost() {
+    // The index still leads to the pack, and that was taken for enough.
+    let image = raw(4, 6 * CHUNK);
+    for (what, lose) in LOSSES {
+        let mut fixture = Fixture::new(vec![("a", image.clone())]);
+        lose(&fixture);
+        let mut changed = image.clone();
+        changed[5 * CHUNK..].copy_from_slice(&raw(5, CHUNK));
+        for (at, image) in [(9, &image), (10, &changed), (11, &changed)] {
+            let id = take(&fixture.open(), at, "a", image).snapshot.id;
+            assert!(read(&fixture.open(), id).unwrap() == *image, "{what}, capture {at}");
+            fixture.images.push((id, image.clone()));
+        }
+        assert_whole(&fixture, what);
+    }
+}
+
+#[test]
+fn a_file_that_did_not_change_is_read_where_a_pack_is_lost() {
+    let bytes = raw(6, 4 * CHUNK);
+    let mut image = TestImage::full(&bytes);
+    image.identity =
+        Some(icecore::FileIdentity { device: 1, inode: 2, size_bytes: 3, mtime_ns: 4, ctime_ns: 5 });
+    let trusting = |at| CaptureOptions { trust_mtime: true, created_unix_ms: at, ..options("a") };
+    for (what, lose) in LOSSES {
+        let fixture = Fixture::new(vec![("a", bytes.clone())]);
+        let first = capture(&fixture.open(), &image, &trusting(10_000), &NoProgress).unwrap();
+        let again = capture(&fixture.open(), &image, &trusting(10_001), &NoProgress).unwrap();
+        assert!(!first.trusted_mtime && again.trusted_mtime, "{what}");
+        lose(&fixture);
+        let third = capture(&fixture.open(), &image, &trusting(10_002), &NoProgress).unwrap();
+        assert!(!third.trusted_mtime, "{what}");
+        assert!(read(&fixture.open(), third.snapshot.id).unwrap() == bytes, "{what}");
+    }
+}
+
+#[test]
+fn a_verification_of_the_structure_notes_packs_that_are_lost() {
+    let image = raw(7, 3 * CHUNK);
+    for (what, lose) in LOSSES {
+        let fixture = Fixture::new(vec![("a", image.clone())]);
+        let plain = || verify_and_note(&fixture.open(), None, Depth::Structure, 1, &NoProgress).unwrap();
+        assert_eq!(plain().findings, []);
+        assert!(fixture.storage.open("damage").is_err(), "there is nothing to note");
+        lose(&fixture);
+        assert!(!lost(&plain()).is_empty(), "{what}");
+        assert!(fixture.storage.open("damage").is_ok(), "{what}");
+        // What is known to be damaged makes a capture read everything that it would take for known.
+        let again = take(&fixture.open(), 9, "a", &image).snapshot;
+        assert!(again.stats.new_bytes > 0 && read(&fixture.open(), again.id).unwrap() == image, "{what}");
+    }
+}
+
 /// Damages part of a repository of one snapshot.
 type DamageOne = fn(&Fixture);
 

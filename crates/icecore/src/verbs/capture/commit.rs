@@ -35,6 +35,7 @@ pub(crate) fn commit(
     let store = &repo.store;
     let mut proven = generation;
     loop {
+        store.sync_runs()?;
         {
             let _lock = fence::lock_commit(&store.base)?;
             let now = fence::generation(&store.base)?;

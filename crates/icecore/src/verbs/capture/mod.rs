@@ -140,6 +140,10 @@ pub fn capture(
         let parent = choose_parent(repo, options)?;
         // Where something is damaged, the image is read: it may bring back what is.
         let trusted = trusted_parent(parent.as_ref(), &job.image, options).filter(|_| job.damage.is_empty());
+        let trusted = match trusted {
+            Some(parent) if repo.store.has_all_packs()? => Some(parent),
+            _ => None,
+        };
         let trusted_mtime = trusted.is_some();
         let captured = match trusted {
             Some(parent) => unread(parent),

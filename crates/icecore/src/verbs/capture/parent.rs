@@ -13,6 +13,7 @@ use crate::stores::manifest::load_leaf;
 use crate::stores::notes::Damage;
 use crate::verbs::capture::draft::BlockPlace;
 use crate::words::error::Result;
+use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;
@@ -41,7 +42,7 @@ pub(crate) struct ParentLeaf {
 pub(crate) enum Found {
     /// Zeros.
     Nothing,
-    /// A leaf. The index knows all its chunks, and none of them is known to be damaged.
+    /// A leaf. The index knows all its chunks, in packs that are there, and none of them is known to be damaged.
     Sound(ParentLeaf),
     /// A leaf with chunks of which that is not so.
     Unsound(ParentLeaf),
@@ -96,20 +97,28 @@ impl<'a> ParentReader<'a> {
             self.met_damage = true;
             return Ok(Found::Unreadable);
         };
-        // A chunk that was lost is not referred to again: its blocks are stored anew from the image. A hint is enough to
-        // tell: the odds that one of another chunk has the same key are 1 in 2^48 for each chunk.
-        let index = self.store.index();
-        let known = leaf.chunks.iter().all(|id| {
-            let mut hints = index.find_chunk(&id.0);
-            if self.damage.is_empty() {
-                hints.next().is_some()
-            } else {
-                // Blocks of a chunk that is damaged here are looked up one by one: another copy may have them.
-                !self.damage.has_id(&id.0) && hints.any(|hint| !self.damage.has_pack(hint.pack))
-            }
-        });
+        let mut known = true;
+        for id in &leaf.chunks {
+            known = known && self.is_known(id)?;
+        }
         let leaf = ParentLeaf { page, spans: leaf.span_digests(), leaf };
         Ok(if known { Found::Sound(leaf) } else { Found::Unsound(leaf) })
+    }
+
+    /// Tells whether a chunk may be referred to again. One that was lost is not: its blocks are stored anew from the image. A hint
+    /// into a pack that is there is enough to tell: the odds that one of another chunk has the same key are 1 in 2^48 for each
+    /// chunk.
+    fn is_known(&self, id: &ChunkId) -> Result<bool> {
+        if self.damage.has_id(&id.0) {
+            // Its blocks are looked up one by one: another copy may have them.
+            return Ok(false);
+        }
+        for hint in self.store.index().find_chunk(&id.0) {
+            if !self.damage.has_pack(hint.pack) && self.store.has_pack(hint.pack)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Makes the index again: goes through all packs, collects their entries, and replaces the old runs.
 
+use std::collections::BTreeSet;
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub(crate) struct Rebuild<'a> {
     base: &'a Base,
     writer: &'a Writer,
     builder: RunBuilder,
+    /// Directories of the packs in it.
+    dirs: BTreeSet<String>,
     runs: Vec<Arc<RunFile>>,
     report: RepairIndexReport,
     damaged: Vec<Damaged>,
@@ -52,6 +55,7 @@ impl<'a> Rebuild<'a> {
             base: repo.base(),
             writer,
             builder: RunBuilder::default(),
+            dirs: BTreeSet::new(),
             runs: Vec::new(),
             report: RepairIndexReport::default(),
             damaged: Vec::new(),
@@ -81,7 +85,10 @@ impl<'a> Rebuild<'a> {
             total += bytes;
             progress.total(Meter::Checked, total);
             match self.sound(&place) {
-                Ok(pack) => self.builder.add_pack(&pack)?,
+                Ok(pack) => {
+                    self.builder.add_pack(&pack)?;
+                    self.dirs.insert(layout::pack_dir(pack.id));
+                }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     let mut rescue = Rescue::new(self.base, self.writer);
                     let (saved, all_read) = rescue.save(&*file)?;
@@ -96,9 +103,17 @@ impl<'a> Rebuild<'a> {
             }
             progress.advance(Meter::Checked, bytes);
             if self.builder.is_full() {
-                self.runs.push(self.builder.write(self.base)?);
+                self.write_run()?;
             }
         }
+        Ok(())
+    }
+
+    /// Publishes a run of the packs that were gone through. Whoever wrote them may have died before their names were durable, and
+    /// whoever finds them by the run relies on that.
+    fn write_run(&mut self) -> Result<()> {
+        std::mem::take(&mut self.dirs).iter().try_for_each(|dir| self.base.sync_dir(dir))?;
+        self.runs.push(self.builder.write(self.base)?);
         Ok(())
     }
 
@@ -111,7 +126,7 @@ impl<'a> Rebuild<'a> {
     /// Publishes the new index and removes the old runs. Returns the report and the damaged packs.
     pub(crate) fn publish(mut self, old: &[RunId]) -> Result<(RepairIndexReport, Vec<Damaged>)> {
         if !self.builder.is_empty() {
-            self.runs.push(self.builder.write(self.base)?);
+            self.write_run()?;
         }
         let mut parts = Vec::new();
         if self.runs.len() > 1 {

@@ -69,7 +69,7 @@ pub fn verify(
 }
 
 /// As [`verify`], and notes in the repository, where that can be written, which packs were read whole at `now_unix_ms`
-/// (milliseconds since 1970) and what was found damaged. A capture stores anew what is noted as damaged, when it comes by
+/// (milliseconds since 1970) and what was found damaged or missing. A capture stores anew what is noted as damaged, when it comes by
 /// again, and gc keeps other copies of it.
 ///
 /// Where all data is to be read and [`time_is_up`](Progress::time_is_up) says so, it ends after the pack that is being read;
@@ -85,8 +85,9 @@ pub fn verify_and_note(
     progress: &dyn Progress,
 ) -> Result<VerifyReport> {
     let mut survey = survey(repo, scope_of(snapshots), depth, progress)?;
+    note(repo, &survey.seen, now_unix_ms)?;
     if !Sample::new(depth)?.is_empty() {
-        note(repo, &mut survey, now_unix_ms)?;
+        tell_what_was_read(repo, &mut survey)?;
     }
     Ok(survey.report)
 }
@@ -236,10 +237,9 @@ fn known_damage(store: &Store, packs: impl Iterator<Item = PackId>, findings: &m
 }
 
 /// Notes what was seen, if the repository can be written here.
-fn note(repo: &Repository, survey: &mut Survey, now_unix_ms: i64) -> Result<()> {
+fn note(repo: &Repository, seen: &Seen, now_unix_ms: i64) -> Result<()> {
     const FINE: [ErrorKind; 3] = [ErrorKind::PermissionDenied, ErrorKind::Unsupported, ErrorKind::NoSpace];
     let base = repo.base();
-    let seen = &survey.seen;
     let update = |damage: &mut Damage, checked: &mut Checked| {
         let there = |id: &PackId| seen.present.as_ref().is_none_or(|present| present.contains(id));
         damage.retain(|pack, number| match number {
@@ -257,11 +257,16 @@ fn note(repo: &Repository, survey: &mut Survey, now_unix_ms: i64) -> Result<()> 
     };
     match noted {
         // It can only be read, here or by this program, or there is no room for a note: nothing depends on it.
-        Err(error) if !FINE.contains(&error.kind()) => return Err(error),
-        _ => {}
+        Err(error) if !FINE.contains(&error.kind()) => Err(error),
+        _ => Ok(()),
     }
+}
+
+/// Adds to the report when packs were last read.
+fn tell_what_was_read(repo: &Repository, survey: &mut Survey) -> Result<()> {
+    let base = repo.base();
     let checked = load_checked(base);
-    let packs: BTreeSet<PackId> = match &seen.present {
+    let packs: BTreeSet<PackId> = match &survey.seen.present {
         Some(present) => present.clone(),
         None => list_packs(base)?.into_iter().collect(),
     };

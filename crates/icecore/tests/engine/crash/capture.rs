@@ -16,6 +16,7 @@ use crate::crash::mutate::found;
 use crate::crash::mutate::harmless;
 use crate::crash::mutate::no_dir_sync;
 use crate::crash::mutate::no_file_sync;
+use crate::crash::mutate::no_sync_before;
 use crate::crash::mutate::no_sync_of;
 use crate::crash::mutate::removal_before;
 use crate::crash::mutate::rename_before_sync;
@@ -77,6 +78,29 @@ fn breaks_of_capture() -> Vec<Mutation> {
             before(Kind::PagePack, Kind::DataPack),
         ),
     ]
+}
+
+#[test]
+fn a_capture_that_relies_on_what_another_one_is_publishing() {
+    let image = image(51, 2);
+    let bounds = bounds(100, 8);
+    for run in 1..=4 {
+        let mut scene = Scene::new();
+        scene.next = image.clone();
+        scene.captures_at_once(&image, run);
+        scene.check(&bounds);
+        if run == 4 {
+            // The first has published all but its record, and the second publishes nothing else.
+            assert_eq!(kinds(&scene)[8..], [Kind::Record, Kind::Record]);
+            scene.check_mutations(
+                &bounds,
+                &[found(
+                    "the second does not sync the runs of the first",
+                    no_sync_before("index", Kind::Record),
+                )],
+            );
+        }
+    }
 }
 
 #[test]

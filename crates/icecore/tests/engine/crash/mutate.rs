@@ -198,6 +198,16 @@ pub(crate) fn no_sync_of(dir: &'static str) -> impl Fn(&mut Vec<Logged>) {
     move |changes| changes.retain(|change| *change != Logged::SyncDir(dir.to_owned()))
 }
 
+/// Leaves out the sync of a directory that comes before the first file of a kind is written.
+pub(crate) fn no_sync_before(dir: &'static str, kind: Kind) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| {
+        let first = of_kind(changes, kind).first().unwrap().all()[0];
+        let sync = Logged::SyncDir(dir.to_owned());
+        let at = changes[..first].iter().rposition(|change| *change == sync).unwrap();
+        changes.remove(at);
+    }
+}
+
 /// Leaves out the first sync of each directory after the removal of files in it whose names begin so.
 pub(crate) fn no_sync_after_removal(begin: &'static str) -> impl Fn(&mut Vec<Logged>) {
     move |changes| {

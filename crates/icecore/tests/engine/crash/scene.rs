@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 use icecore::Bounds;
+use icecore::CaptureOptions;
 use icecore::CrashLog;
 use icecore::CrashState;
 use icecore::CrashStorage;
@@ -16,9 +19,11 @@ use icecore::Repository;
 use icecore::Snapshot;
 use icecore::SnapshotId;
 
+use crate::at_once::hooked::Hooked;
 use crate::crash::mutate::Mutation;
 use crate::support::collect;
 use crate::support::init_options;
+use crate::support::meanwhile;
 use crate::support::open_with_small_packs as open;
 use crate::support::options;
 use crate::support::restores;
@@ -123,6 +128,31 @@ impl Scene {
         id
     }
 
+    /// Captures an image twice at once: the second capture begins when the first has given so many runs their names and has not made
+    /// the last one durable, and returns before that goes on.
+    pub(crate) fn captures_at_once(&mut self, image: &[u8], runs: usize) {
+        let (first, second) = (options("first"), options("second"));
+        [&first, &second].iter().for_each(|how| self.know(how.id, image));
+        let second_id = second.id;
+        let take = |repo: Repository, how: &CaptureOptions, image: &[u8]| {
+            icecore::capture(&repo, &image.to_vec(), how, &NoProgress).unwrap();
+        };
+        let hook = {
+            let (storage, image, syncs) = (self.storage.clone(), image.to_vec(), AtomicUsize::new(0));
+            move |call: &'static str, name: &str| {
+                if (call, name) == ("sync_dir", "index") && syncs.fetch_add(1, Ordering::SeqCst) + 1 == runs {
+                    meanwhile(|| take(open(storage.clone()).unwrap(), &second, &image));
+                    storage.mark();
+                }
+            }
+        };
+        take(open(Hooked::new(self.storage.clone(), Arc::new(hook))).unwrap(), &first, image);
+        self.storage.mark();
+        let both = icecore::list(&self.open()).unwrap().snapshots;
+        self.snapshots.push(both.iter().filter(|snapshot| snapshot.id == second_id).cloned().collect());
+        self.snapshots.push(both);
+    }
+
     /// Says what a snapshot holds that a step has taken, or may have.
     pub(crate) fn know(&mut self, id: SnapshotId, image: &[u8]) {
         self.images.insert(id, image.to_vec());
@@ -222,7 +252,7 @@ impl Scene {
             ));
         }
         (self.look_closer)(state.marks, &storage, false)?;
-        let how = icecore::CaptureOptions { parent: Parent::None, ..options("afterwards") };
+        let how = CaptureOptions { parent: Parent::None, ..options("afterwards") };
         icecore::capture(&repo, &self.next, &how, &NoProgress).map_err(told("capture"))?;
         let after = "after a capture";
         restores(&repo, how.id, &self.next).map_err(|why| format!("{after}: {why}"))?;
