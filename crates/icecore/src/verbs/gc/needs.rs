@@ -11,6 +11,7 @@ use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
+use crate::stores::notes::Damage;
 use crate::stores::walk::Visitor;
 use crate::stores::walk::walk;
 use crate::verbs::gc::copies::good_slots;
@@ -32,6 +33,9 @@ pub(crate) struct Needs<'a> {
     /// Copies in packs that stay: which slots of them are good, or whether a page is.
     proven: HashMap<(PackId, u32), SlotBitmap>,
     seen: HashSet<PageId>,
+    /// Whether what was marked is known to be damaged in no place. Where it is, a snapshot may need what was stored anew since, in
+    /// a pack that had the same content, and so the same name, and was taken for unused.
+    undamaged: bool,
 }
 
 impl<'a> Needs<'a> {
@@ -42,7 +46,7 @@ impl<'a> Needs<'a> {
         written: HashSet<PackId>,
     ) -> Self {
         let (going, proven, seen) = (going.into_iter().collect(), HashMap::new(), HashSet::new());
-        Self { store, marked, written, going, proven, seen }
+        Self { store, marked, written, going, proven, seen, undamaged: false }
     }
 
     /// Returns the packs that are to go.
@@ -55,6 +59,7 @@ impl<'a> Needs<'a> {
     /// # Errors
     /// `Corrupt` if anything of its manifest is missing.
     pub(crate) fn spare(&mut self, record: &Record) -> Result<()> {
+        self.undamaged = Damage::load(&self.store.base).is_empty();
         walk(self.store, record, self)
     }
 
@@ -90,14 +95,15 @@ impl<'a> Needs<'a> {
 
 impl Visitor for Needs<'_> {
     fn enter(&mut self, page: &PageRef, _range: &Range<u64>) -> Result<bool> {
-        if !self.seen.insert(page.id) {
+        if self.seen.contains(&page.id) {
             return Ok(false);
         }
         let copies = self.store.copies(&page.id.0)?;
-        if copies.iter().any(|copy| self.marked.has_entry(copy)) {
+        if self.undamaged && copies.iter().any(|copy| self.marked.has_entry(copy)) {
             // Below a page that was marked, everything was.
             return Ok(false);
         }
+        self.seen.insert(page.id);
         self.keep_one(&copies.iter().collect::<Vec<_>>(), 0)?;
         Ok(true)
     }
