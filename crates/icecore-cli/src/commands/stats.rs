@@ -53,6 +53,9 @@ fn totals(all: &RepositoryStats) -> String {
         ("Unused", unused(all.unused_bytes)),
         ("Total", units::bytes(all.total_bytes)),
     ];
+    if all.volume_bytes > 0 {
+        lines.insert(6, ("Volumes", units::bytes(all.volume_bytes)));
+    }
     if all.parity_bytes > 0 {
         lines.insert(6, ("Parity", units::bytes(all.parity_bytes)));
     }

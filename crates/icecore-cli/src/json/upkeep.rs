@@ -246,6 +246,7 @@ struct RepositoryStats {
     stored_bytes: u64,
     metadata_bytes: u64,
     parity_bytes: u64,
+    volume_bytes: u64,
     unused_bytes: u64,
     total_bytes: u64,
 }
@@ -287,6 +288,7 @@ impl From<&StatsReport> for StatsResult {
                 stored_bytes: all.stored_bytes,
                 metadata_bytes: all.metadata_bytes,
                 parity_bytes: all.parity_bytes,
+                volume_bytes: all.volume_bytes,
                 unused_bytes: all.unused_bytes,
                 total_bytes: all.total_bytes,
             },

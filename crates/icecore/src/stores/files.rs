@@ -7,6 +7,7 @@ use crate::stores::base::Base;
 use crate::stores::packs::list_packs;
 use crate::words::error::Error;
 use crate::words::error::Result;
+use crate::world::storage::StoredFile;
 
 /// How long the files of a repository are, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,6 +18,8 @@ pub(crate) struct FileSizes {
     pub(crate) metadata_bytes: u64,
     /// Parity.
     pub(crate) parity_bytes: u64,
+    /// The room that volumes take: their overlays have holes.
+    pub(crate) volume_bytes: u64,
     /// What is there for other reasons: locks, what is not finished, the reserve, damaged packs.
     pub(crate) other_bytes: u64,
 }
@@ -35,6 +38,17 @@ impl FileSizes {
             add(&mut sizes.metadata_bytes, dir_bytes(base, dir)?);
         }
         sizes.parity_bytes = dir_bytes(base, layout::PARITY)?;
+        for volume in base
+            .storage
+            .list_dirs(layout::VOLUMES)
+            .map_err(|error| Error::io(format!("listing {}", layout::VOLUMES), error))?
+        {
+            let dir = layout::volume_dir(&volume);
+            for name in base.list(&dir)? {
+                let bytes = length_of(base, &format!("{dir}/{name}"), |file| file.allocated_bytes())?;
+                add(&mut sizes.volume_bytes, bytes);
+            }
+        }
         sizes.other_bytes = file_bytes(base, layout::RESERVE)?;
         for dir in [layout::LOCKS, layout::TMP, layout::DAMAGED] {
             add(&mut sizes.other_bytes, dir_bytes(base, dir)?);
@@ -44,7 +58,8 @@ impl FileSizes {
 
     /// Returns the length of all of them.
     pub(crate) fn total_bytes(&self) -> u64 {
-        let parts = [self.pack_bytes, self.metadata_bytes, self.parity_bytes, self.other_bytes];
+        let Self { pack_bytes, metadata_bytes, parity_bytes, volume_bytes, other_bytes } = *self;
+        let parts = [pack_bytes, metadata_bytes, parity_bytes, volume_bytes, other_bytes];
         parts.into_iter().fold(0, u64::saturating_add)
     }
 }
@@ -63,8 +78,12 @@ fn add(sum: &mut u64, bytes: u64) {
 }
 
 fn file_bytes(base: &Base, name: &str) -> Result<u64> {
-    match base.storage.open(name) {
-        Ok(file) => Ok(file.len()),
+    length_of(base, name, |file| Ok(file.len()))
+}
+
+fn length_of(base: &Base, name: &str, length: impl Fn(&dyn StoredFile) -> io::Result<u64>) -> Result<u64> {
+    match base.storage.open(name).and_then(|file| length(&*file)) {
+        Ok(bytes) => Ok(bytes),
         // Gone, or nothing that has a length.
         Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::InvalidData].contains(&error.kind()) => Ok(0),
         Err(error) => Err(Error::io(format!("opening {name}"), error)),

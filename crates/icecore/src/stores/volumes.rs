@@ -163,6 +163,61 @@ pub(crate) fn lock(base: &Base, name: &str) -> Result<Held> {
     })
 }
 
+/// Removes the overlays that no record names: those of a volume whose deletion was cut off, and what a crash has left of a snapshot
+/// or a reset. Returns how many files that were. A volume that somebody has open, changes or makes is left alone.
+pub(crate) fn remove_leftovers(base: &Base) -> Result<u64> {
+    let listing = |error| Error::io(format!("listing {}", layout::VOLUMES), error);
+    let mut removed = 0;
+    for name in base.storage.list_dirs(layout::VOLUMES).map_err(listing)? {
+        // Most have none: whoever opens a volume should not find that its lock was held for nothing.
+        if leftovers(base, &name)?.is_none() {
+            continue;
+        }
+        let lock = match fence::try_lock(base, &layout::volume_lock(&name)) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => continue,
+            // No file can be made just now; the next gc tries again.
+            Err(error) if error.kind() == ErrorKind::NoSpace => continue,
+            Err(error) => return Err(error),
+        };
+        let dir = layout::volume_dir(&name);
+        let files = leftovers(base, &name)?.unwrap_or_default();
+        for file in &files {
+            base.remove(&format!("{dir}/{file}"))?;
+            removed += 1;
+        }
+        // Whoever was about to delete the volume may have removed it.
+        if !files.is_empty() {
+            base.sync_dir(&dir)?;
+        }
+        // It stays where there is anything else in it.
+        let _ = base.storage.remove_dir(&dir);
+        lock.dismiss();
+    }
+    Ok(removed)
+}
+
+/// Returns the files in the directory of a volume that nothing names; none where it is as it should be, or cannot be told.
+fn leftovers(base: &Base, name: &str) -> Result<Option<Vec<String>>> {
+    let record = match load(base, name) {
+        Ok(record) => Some(record),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let is_named = |number| {
+        record.as_ref().is_some_and(|record| record.active == number || record.sealed.contains(&number))
+    };
+    let dir = layout::volume_dir(name);
+    let is_record = |file: &str| layout::volume_record_temp(name) == format!("{dir}/{file}");
+    let mut files = base.list(&dir)?;
+    files.retain(|file| match layout::overlay_of(file) {
+        Some(number) => !is_named(number),
+        None => record.is_none() && is_record(file),
+    });
+    Ok(Some(files).filter(|files| record.is_none() || !files.is_empty()))
+}
+
 /// Returns the records of all snapshots, oldest first, and those that volumes stand on and whose manifest no snapshot has; one
 /// that cannot be read is an error. This is all that gc must leave alone.
 pub(crate) fn all_that_is_kept(base: &Base) -> Result<Vec<Record>> {

@@ -112,6 +112,10 @@ struct FaultFile {
 }
 
 impl StoredFile for FaultFile {
+    fn allocated_bytes(&self) -> io::Result<u64> {
+        self.inner.allocated_bytes()
+    }
+
     fn len(&self) -> u64 {
         self.inner.len()
     }

@@ -83,6 +83,11 @@ pub trait StoredFile: Send + Sync {
         self.len() == 0
     }
 
+    /// Returns how much room it takes, in bytes: less than its length where it has holes.
+    fn allocated_bytes(&self) -> io::Result<u64> {
+        Ok(self.len())
+    }
+
     /// Fills `buffer` from `offset` on. Fewer bytes there than that are an error.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 

@@ -160,7 +160,7 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
         damage.retain(|pack, _| !gone.contains(&pack));
         checked.retain(|pack, _| !gone.contains(pack));
     });
-    done.leftovers_removed = remove_leftovers(base)?;
+    done.leftovers_removed = remove_leftovers(base)? + volumes::remove_leftovers(base)?;
     let bytes_of = |id: &PackId| plan.packs.iter().find(|pack| pack.id == *id);
     for pack in gone.iter().filter_map(bytes_of) {
         done.freed_bytes += pack.bytes;

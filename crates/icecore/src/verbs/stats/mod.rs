@@ -44,6 +44,8 @@ pub struct RepositoryStats {
     pub metadata_bytes: u64,
     /// Parity of packs.
     pub parity_bytes: u64,
+    /// The room that volumes take: what was written to them since the snapshots below.
+    pub volume_bytes: u64,
     /// Chunks and pages in packs that no snapshot uses; gc can give most of it back.
     pub unused_bytes: u64,
     /// All files of the repository.
@@ -140,6 +142,7 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
         stored_bytes: sums.stored_bytes,
         metadata_bytes: sums.pack_metadata_bytes.saturating_add(sizes.metadata_bytes),
         parity_bytes: sizes.parity_bytes,
+        volume_bytes: sizes.volume_bytes,
         unused_bytes: sums.unused_bytes,
         total_bytes: sizes.total_bytes(),
     };

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use icecore::Depth;
 use icecore::ErrorKind;
 use icecore::FsStorage;
+use icecore::LockMode;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
 use icecore::ReadAt;
 use icecore::Repository;
+use icecore::Storage;
+use icecore::Wait;
 use icecore::WriteAt;
 
 use crate::noise::Noise;
@@ -92,6 +95,9 @@ fn a_volume_of_16_tib_takes_no_more_than_what_is_written_to_it() {
     volume.sync().unwrap();
     drop(volume);
     let volume = open(&repo, "disk").unwrap();
+    // What it takes is what was written, and not how far its files go.
+    let stats = icecore::stats(&repo, &NoProgress).unwrap().repository;
+    assert!(stats.volume_bytes > 8192 && stats.total_bytes < 8 << 20, "{stats:?}");
     let id = snapshot(&volume).unwrap();
     let read = |at: u64, bytes: usize| {
         let mut buffer = vec![0; bytes];
@@ -106,4 +112,51 @@ fn a_volume_of_16_tib_takes_no_more_than_what_is_written_to_it() {
     let empty = snapshot(&volume).unwrap();
     let data = |id| icecore::find(&repo, &format!("{id}")).unwrap().stats.data_bytes;
     assert_eq!((data(id), data(empty)), (3 * 4096, 0));
+}
+
+#[test]
+fn files_of_no_volume_are_collected_and_those_of_volumes_counted() {
+    // After a crash in a deletion the overlays stayed for ever, and nothing counted them.
+    let bench = Bench::new();
+    let files = &bench.storage;
+    let repo = Arc::new(bench.another());
+    let total = || icecore::stats(&repo, &NoProgress).unwrap().repository;
+    let before = total();
+    for name in ["gone", "open", "there"] {
+        icecore::create_volume(&repo, &volume_options(name, None, Some(1 << 20))).unwrap();
+        let volume = open(&repo, name).unwrap();
+        volume.write_at(0, &Noise(3).bytes(1 << 20)).unwrap();
+        volume.sync().unwrap();
+    }
+    assert!(total().volume_bytes > 3 << 20);
+    assert!(total().total_bytes > before.total_bytes + (3 << 20));
+    let overlay = |name: &str, number: u64| format!("volumes/{name}/overlay-{number}");
+    let bytes = files.files()[&overlay("gone", 0)].clone();
+    // A deletion that was cut off, and a seal of each of the others.
+    let record = files.files()["volumes/gone/record"].clone();
+    files.remove("volumes/gone/record").unwrap();
+    files.put("volumes/gone/record.new", record);
+    for name in ["open", "there"] {
+        files.put(&overlay(name, 1), bytes.clone());
+        files.put(&format!("volumes/{name}/map-1"), Vec::new());
+    }
+    let open_volume = open(&repo, "open").unwrap();
+    files.put(&overlay("open", 7), bytes.clone());
+    files.put("volumes/made/overlay-0", bytes);
+    let made = files.lock("locks/volume-made", LockMode::Exclusive, Wait::No).unwrap().unwrap();
+    let totals = collect(&repo).unwrap();
+    // Of the volume that is gone, data, map and record; and two of what is there.
+    assert_eq!(totals.leftovers_removed, 3 + 2);
+    let names = |volume: &str| {
+        let dir = format!("volumes/{volume}/");
+        files.files().into_keys().filter(|name| name.starts_with(&dir)).count()
+    };
+    assert_eq!([names("gone"), names("there")], [0, 3]);
+    // Whoever makes a volume, or has one open, has its files.
+    assert_eq!([names("made"), names("open")], [1, 4]);
+    drop((made, open_volume));
+    assert_eq!(collect(&repo).unwrap().leftovers_removed, 2);
+    assert_eq!([names("made"), names("open")], [0, 3]);
+    assert!(total().volume_bytes > 2 << 20 && total().volume_bytes < 3 << 20);
+    assert_eq!(open(&repo, "open").unwrap().len(), 1 << 20);
 }
