@@ -5,6 +5,7 @@ use crate::disk::Disk;
 use crate::disk::Kind;
 use crate::support::Place;
 use crate::support::finish;
+use crate::support::noise;
 use crate::volumes::server::Server;
 use crate::volumes::tools;
 
@@ -106,4 +107,68 @@ fn other_full_file_systems_lose_nothing_that_was_flushed() {
         goes_on_after_it_was_full(disk::XFS);
         goes_on_after_it_was_full(disk::BTRFS);
     }
+}
+
+const WRITTEN: usize = 8 << 20;
+
+/// Returns how many bytes are free where a path is.
+fn free_bytes(path: &str) -> u64 {
+    let said = tools::works("df", &["--output=avail", "-B1", path]);
+    said.lines().last().unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn snapshots_that_fail_on_a_full_disk_break_nothing_of_a_served_volume() {
+    // After one, overwrites of what was written, flushes and trims failed until there was room.
+    if !tools::have(&["qemu-io", "df"]) {
+        return;
+    }
+    let Some(disk) = Disk::get(Kind { mib: 24, ..disk::EXT4 }) else { return };
+    let place = Place::bare();
+    let repo = disk.path("repo");
+    let program = || {
+        let mut program = place.program();
+        program.env("ICECORE_REPO", &repo);
+        program
+    };
+    let run = |arguments: &[&str]| finish(program().args(arguments));
+    run(&["init"]).exits(0);
+    run(&["volume", "create", "web", "--size", "64M"]).exits(0);
+    let server = Server::start_program(&mut program(), &["web", "--socket", "s"]);
+    let uri = server.uri("web");
+    let io = |command: &str| tools::works("qemu-io", &["-f", "raw", "-t", "none", "-c", command, &uri]);
+    let write = |seed: u64, at: usize| {
+        let path = place.path(&format!("noise-{seed}"));
+        std::fs::write(&path, noise(seed, WRITTEN)).unwrap();
+        io(&format!("write -s {} {at} {}", path.display(), WRITTEN - at));
+        io("flush");
+        path
+    };
+    write(1, 0);
+    for seed in 2..5 {
+        disk.fill(100 << 10);
+        let done = run(&["volume", "snapshot", "web", "--name", "full"]);
+        assert!(done.code == 8 && done.err.contains("hint:") && !done.err.contains("reset"), "{done:?}");
+        // What it wrote took the rest.
+        disk.fill(0);
+        write(seed, 0);
+    }
+    let free = free_bytes(disk.point.to_str().unwrap());
+    io("discard 0 4M");
+    io("flush");
+    let given_back = free_bytes(disk.point.to_str().unwrap()) - free;
+    assert!(given_back > 3 << 20, "a trim gave back {given_back} bytes");
+    disk.fill(0);
+    let last = write(6, 4 << 20);
+    server.kill();
+    disk.drain();
+    run(&["gc"]).exits(0);
+    run(&["volume", "snapshot", "web", "--name", "whole"]).exits(0);
+    run(&["verify", "--read-data"]).exits(0);
+    run(&["restore", "whole", "whole.raw"]).exits(0);
+    let restored = std::fs::read(place.path("whole.raw")).unwrap();
+    let mut wanted = vec![0; 4 << 20];
+    wanted.extend(&std::fs::read(last).unwrap()[..4 << 20]);
+    assert!(restored[..WRITTEN] == wanted, "the snapshot is another image");
+    assert!(restored[WRITTEN..].iter().all(|byte| *byte == 0));
 }

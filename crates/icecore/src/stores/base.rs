@@ -91,6 +91,15 @@ impl Base {
         layout::temp(&self.session, self.temps.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Gives back the room of the reserve; tells whether there was any.
+    pub(crate) fn give_back_reserve(&self) -> Result<bool> {
+        match self.storage.remove(layout::RESERVE) {
+            Ok(()) => self.sync_dir("").map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io(format!("removing {}", layout::RESERVE), error)),
+        }
+    }
+
     pub(crate) fn sync_dir(&self, dir: &str) -> Result<()> {
         self.storage.sync_dir(dir).map_err(|error| Error::io(format!("syncing the directory {dir}"), error))
     }

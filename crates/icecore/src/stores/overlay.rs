@@ -227,6 +227,69 @@ impl Overlay {
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).insert(region);
     }
 
+    /// Changes what the overlay has of some blocks of a region, by what it has now, and gives back the room of data that goes.
+    /// Whoever calls it keeps others from doing so for that region.
+    pub(crate) fn change(
+        &self,
+        region: u64,
+        blocks: Range<usize>,
+        to: impl Fn(BlockState) -> BlockState,
+    ) -> io::Result<()> {
+        let known = self.map.get(region);
+        let mut at = blocks.start;
+        while at < blocks.end {
+            let (state, end) = known.as_ref().map_or((BlockState::Absent, blocks.end), |known| known.run(at));
+            let run = at..end.min(blocks.end);
+            at = run.end;
+            let new = to(state);
+            if new == state {
+                continue;
+            }
+            self.mark(region, run.clone(), new);
+            if state == BlockState::Data {
+                let begin = region * LEAF_U64;
+                self.punch(begin + to_u64(run.start) * BLOCK_U64..begin + to_u64(run.end) * BLOCK_U64)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what the overlay has into the one below it, durably. Nobody writes to either meanwhile. Whatever a crash leaves of that,
+    /// the two show what they did, for this one hides what it has.
+    pub(crate) fn pour_into(&self, lower: &Self) -> io::Result<()> {
+        self.check_working()?;
+        let mut buffer = vec![0; to_usize(LEAF_U64)];
+        for (region, states) in self.map.all() {
+            let mut block = 0;
+            while block < LEAF_BLOCKS {
+                let (state, end) = states.run(block);
+                let at = region * LEAF_U64 + to_u64(block) * BLOCK_U64;
+                match state {
+                    BlockState::Absent => {}
+                    BlockState::Zero => lower.change(region, block..end, |_| BlockState::Zero)?,
+                    BlockState::Data => {
+                        let bytes = &mut buffer[..to_usize(to_u64(end - block) * BLOCK_U64)];
+                        self.read_at(at, bytes)?;
+                        lower.write_at(at, bytes)?;
+                        lower.mark(region, block..end, BlockState::Data);
+                    }
+                }
+                block = end;
+            }
+        }
+        lower.sync()
+    }
+
+    /// Returns how many blocks it has data of.
+    pub(crate) fn data_blocks(&self) -> u64 {
+        self.map.all().iter().map(|(_, region)| region.count(BlockState::Data)).sum()
+    }
+
+    /// Tells whether nothing was ever written to it, so that its map on disk has nothing either.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.map.next(0).is_none()
+    }
+
     /// Fails if a sync has failed.
     pub(crate) fn check_working(&self) -> io::Result<()> {
         self.failed.get().map_or(Ok(()), |why| Err(io::Error::other(why.clone())))

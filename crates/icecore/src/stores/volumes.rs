@@ -8,6 +8,7 @@ use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::format::volume::VolumeRecord;
 use crate::stores::base::Base;
+use crate::stores::config;
 use crate::stores::fence;
 use crate::stores::fence::Held;
 use crate::stores::records;
@@ -180,6 +181,7 @@ pub(crate) fn remove_leftovers(base: &Base) -> Result<u64> {
             Err(error) if error.kind() == ErrorKind::NoSpace => continue,
             Err(error) => return Err(error),
         };
+        config::check_again(base)?;
         let dir = layout::volume_dir(&name);
         let files = leftovers(base, &name)?.unwrap_or_default();
         for file in &files {

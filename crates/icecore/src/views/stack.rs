@@ -24,6 +24,9 @@ pub(crate) struct Stack {
     pub(crate) overlays: Vec<Arc<Overlay>>,
     pub(crate) base: Option<Arc<dyn ReadAt>>,
     pub(crate) size_bytes: u64,
+    /// The snapshot that is being taken, by its number among those of this volume: meanwhile only the newest overlay takes
+    /// writes. Otherwise all do.
+    pub(crate) frozen: Option<u64>,
 }
 
 /// Where blocks come from.
@@ -31,7 +34,8 @@ pub(crate) struct Stack {
 enum Source {
     /// The overlay with this place in the stack.
     Overlay(usize),
-    Zero,
+    /// Zeros, because this overlay says so.
+    Zero(usize),
     Base,
 }
 
@@ -56,7 +60,7 @@ impl Regions {
             match state {
                 BlockState::Absent => {}
                 BlockState::Data => return (Source::Overlay(at), end),
-                BlockState::Zero => return (Source::Zero, end),
+                BlockState::Zero => return (Source::Zero(at), end),
             }
         }
         (Source::Base, end)
@@ -89,7 +93,34 @@ impl Stack {
     /// Returns what lies below the newest overlay.
     pub(crate) fn below(&self) -> Self {
         let overlays = self.overlays.get(1..).unwrap_or_default().to_vec();
-        Self { overlays, base: self.base.clone(), size_bytes: self.size_bytes }
+        Self { overlays, ..self.clone() }
+    }
+
+    /// Returns the overlays that take writes, the newest first.
+    pub(crate) fn writable(&self) -> &[Arc<Overlay>] {
+        let count = if self.frozen.is_some() { 1 } else { self.overlays.len() };
+        &self.overlays[..count.min(self.overlays.len())]
+    }
+
+    /// Returns which overlay takes what is written to a block, by its place, and the first block after it that another one may
+    /// take. A block is written where it is: that needs no room, and leaves no older bytes of it that would take some.
+    pub(crate) fn place(&self, region: u64, block: usize) -> (usize, usize) {
+        if self.writable().len() == 1 {
+            return (0, LEAF_BLOCKS);
+        }
+        let regions = self.regions(region);
+        let mut runs = Runs { regions: &regions, at: block }.map(|(source, blocks)| match source {
+            Source::Overlay(place) | Source::Zero(place) => (place, blocks.end),
+            Source::Base => (0, blocks.end),
+        });
+        let (place, first_end) = runs.next().unwrap_or((0, LEAF_BLOCKS));
+        let end = runs.take_while(|(next, _)| *next == place).last().map_or(first_end, |(_, end)| end);
+        (place, end)
+    }
+
+    /// Makes all durable that overlays have.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.overlays.iter().rev().try_for_each(|overlay| overlay.sync())
     }
 
     fn regions(&self, number: u64) -> Regions {
@@ -202,7 +233,7 @@ impl Stack {
             let data = match source {
                 _ if part.is_empty() => None,
                 Source::Overlay(_) => Some(part.clone()),
-                Source::Zero => None,
+                Source::Zero(_) => None,
                 Source::Base => self.base_data(part.start)?.filter(|data| data.start < part.end),
             };
             let data = data.map(|data| data.start.max(part.start)..data.end.min(part.end));
@@ -233,7 +264,7 @@ impl ReadAt for Stack {
             let place = &mut buffer[to_usize(part.start - offset)..to_usize(part.end - offset)];
             match source {
                 Source::Overlay(at) => self.overlays[at].read_at(part.start, place),
-                Source::Zero => {
+                Source::Zero(_) => {
                     place.fill(0);
                     Ok(())
                 }

@@ -12,6 +12,8 @@ pub(crate) use std::sync::RwLock;
 #[cfg(not(feature = "shuttle"))]
 pub(crate) use std::sync::RwLockReadGuard;
 #[cfg(not(feature = "shuttle"))]
+pub(crate) use std::sync::RwLockWriteGuard;
+#[cfg(not(feature = "shuttle"))]
 pub(crate) use std::sync::mpsc;
 #[cfg(not(feature = "shuttle"))]
 pub(crate) use std::thread;
@@ -26,6 +28,8 @@ pub(crate) use shuttle::sync::MutexGuard;
 pub(crate) use shuttle::sync::RwLock;
 #[cfg(feature = "shuttle")]
 pub(crate) use shuttle::sync::RwLockReadGuard;
+#[cfg(feature = "shuttle")]
+pub(crate) use shuttle::sync::RwLockWriteGuard;
 #[cfg(feature = "shuttle")]
 pub(crate) use shuttle::sync::mpsc;
 #[cfg(feature = "shuttle")]

@@ -65,7 +65,9 @@ const LAYERS: &[&[&str]] = &[
     &["views/ahead"],
     &["views/snapshot"],
     &["views/stack"],
+    &["views/stack_writes"],
     &["views/volume"],
+    &["views/sealing"],
     // For benches: single stages, and indexes without data.
     &["scale", "stages"],
     // For fuzzing: what must hold of each decoder, and repositories that lie.

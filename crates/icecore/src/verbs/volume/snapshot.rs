@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::stores::fence::Pin;
+use crate::format::layout;
+use crate::repository::fill_reserve;
 use crate::stores::records;
 use crate::verbs::capture::CaptureOptions;
 use crate::verbs::capture::CaptureReport;
@@ -10,12 +11,15 @@ use crate::verbs::capture::Changed;
 use crate::verbs::capture::Parent;
 use crate::verbs::capture::capture_changed;
 use crate::verbs::catalog::check_name_is_free;
+use crate::views::sealing::Frozen;
 use crate::views::volume::Volume;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
+use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sync::thread;
-use crate::world::io::ReadAt;
 
 /// How a snapshot of a volume is taken.
 #[derive(Debug, Clone)]
@@ -38,11 +42,33 @@ pub struct VolumeSnapshotOptions {
     pub check: bool,
 }
 
+/// Ends a capture also where a write to the volume needs the room.
+struct GivesWay<'a> {
+    volume: &'a Volume,
+    number: u64,
+    progress: &'a dyn Progress,
+}
+
+impl Progress for GivesWay<'_> {
+    fn total(&self, meter: Meter, total: u64) {
+        self.progress.total(meter, total);
+    }
+
+    fn advance(&self, meter: Meter, amount: u64) {
+        self.progress.advance(meter, amount);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.volume.is_in_the_way(self.number) || self.progress.cancelled()
+    }
+}
+
 /// Takes a snapshot of a volume as it is at this moment, while others read and write it. When it returns, the snapshot survives
-/// a power cut, and what was written before lies in it and no longer in an overlay.
+/// a power cut, and what was written before lies in it; also no longer in an overlay, unless there was no room to note that.
 ///
 /// # Errors
-/// As those of [`capture`](crate::capture). Nothing of the volume is lost by one: the next snapshot takes in what this one would have.
+/// As those of [`capture`](crate::capture); `NoSpace` also if a write to the volume needed the room that it took. The volume is
+/// what it was before, and the next snapshot takes in what this one would have.
 pub fn snapshot_volume(
     volume: &Volume,
     options: &VolumeSnapshotOptions,
@@ -72,19 +98,47 @@ pub fn snapshot_volume(
     // Before the seal, which replaces the volume's record.
     repo.check_writable()?;
     let frozen = volume.freeze()?;
-    // Until the volume's record names it, nobody may delete it.
-    let _pin = Pin::take(repo.base(), options.id)?;
+    let report = match take(volume, &frozen, &options, progress) {
+        Ok(report) => report,
+        Err(error) => {
+            volume.thaw();
+            return Err(error);
+        }
+    };
+    if frozen.has_changed() {
+        volume.fold(&frozen, options.id)?;
+    } else {
+        volume.thaw();
+    }
+    // The files of the overlays are gone by name, and go by content when they are closed: with many holes in them, that can
+    // take a file system seconds, for which nobody needs to wait.
+    thread::spawn(move || drop(frozen));
+    if repo.base().storage.open(layout::RESERVE).is_err() {
+        // A flush may have needed it. Where there is no room for it now, the next snapshot or gc tries again.
+        let _ = fill_reserve(repo.base());
+    }
+    Ok(report)
+}
+
+fn take(
+    volume: &Volume,
+    frozen: &Frozen,
+    options: &CaptureOptions,
+    progress: &dyn Progress,
+) -> Result<CaptureReport> {
     let mut changed = Changed::default();
     for range in frozen.image.changed_spans() {
         changed.add(range)?;
     }
-    let report = capture_changed(repo, &frozen.image, frozen.base.as_ref(), &changed, &options, progress)?;
-    let grown = frozen.base.as_ref().is_some_and(|base| base.size_bytes < frozen.image.len());
-    if !frozen.sealed.is_empty() || grown {
-        volume.fold(&frozen, &records::load(repo.base(), options.id)?)?;
-        // The files of the overlays are gone by name, and go by content when they are closed: with many holes in them, that can
-        // take a file system seconds, for which nobody needs to wait.
-        thread::spawn(move || drop(frozen));
-    }
-    Ok(report)
+    let progress = GivesWay { volume, number: frozen.number, progress };
+    let base = frozen.base.as_ref();
+    let taken = capture_changed(volume.repo(), &frozen.image, base, &changed, options, &progress);
+    taken.map_err(|error| match error.kind() {
+        ErrorKind::Interrupted if volume.is_in_the_way(frozen.number) => {
+            let message = format!("what is written to volume {} needs the room that is left", volume.name());
+            Error::new(ErrorKind::NoSpace, message)
+                .with_hint("free some space, for example with `icecore gc`, and take the snapshot again")
+        }
+        _ => error,
+    })
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use icecore::BLOCK_BYTES;
 use icecore::ErrorKind;
@@ -101,6 +103,20 @@ impl Progress for Stops {
     }
 }
 
+/// Does something once, and stops what it is told of.
+struct Beside<F>(AtomicBool, F);
+
+impl<F: Fn() + Sync> Progress for Beside<F> {
+    fn total(&self, _meter: icecore::Meter, _total: u64) {}
+    fn advance(&self, _meter: icecore::Meter, _amount: u64) {}
+    fn cancelled(&self) -> bool {
+        if !self.0.swap(true, Ordering::SeqCst) {
+            (self.1)();
+        }
+        true
+    }
+}
+
 /// Operations on a volume, done once.
 pub(crate) struct VolumeScene {
     pub(crate) scene: Scene,
@@ -187,6 +203,29 @@ impl VolumeScene {
         let error = snapshot_with(self.volume(), &Stops).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Interrupted);
         self.step(How::Sync, Some(self.history.last()), |_| {});
+    }
+
+    /// Takes a snapshot that is stopped after something was written beside it, and flushed.
+    pub(crate) fn failed_snapshot_beside(&mut self, at: usize, bytes: &[u8]) {
+        let volume = self.volume();
+        let writes = Beside(AtomicBool::new(false), || {
+            volume.write_at(at as u64, bytes).unwrap();
+            volume.sync().unwrap();
+        });
+        let error = snapshot_with(volume, &writes).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
+        let mut image = self.history.last();
+        image[at..at + bytes.len()].copy_from_slice(bytes);
+        self.step(How::Blocks, Some(image.clone()), |_| {});
+        self.step(How::Sync, Some(image), |_| {});
+    }
+
+    /// Makes durable what was done so far. The volume is closed, for what is open has files of before.
+    pub(crate) fn settle(&mut self) {
+        self.close();
+        self.scene.settle();
+        let image = self.history.last();
+        self.history = History { images: vec![Some(image)], how: Vec::new(), certain: vec![0] };
     }
 
     /// Does something that does not change what the volume holds, while it may be open.

@@ -184,23 +184,64 @@ fn breaks_of_snapshot() -> Vec<Mutation> {
 }
 
 #[test]
-fn a_snapshot_that_fails_and_another() {
+fn snapshots_that_fail_and_another() {
     let (mut scene, _, _) = clone();
     scene.write(BLOCK, &noise(1, 2 * BLOCK));
+    // The new overlay has nothing in it, and the sealed one takes writes again.
     scene.failed_snapshot();
     scene.write(2 * BLOCK, &noise(2, 2 * BLOCK));
     scene.sync();
-    scene.failed_snapshot();
-    scene.write(8 * BLOCK, &noise(3, BLOCK + 1));
+    // Now it has something, and both take writes.
+    scene.failed_snapshot_beside(7 * BLOCK, &noise(3, 2 * BLOCK));
+    scene.write(2 * BLOCK + 5, &noise(4, 2 * BLOCK));
+    scene.write(8 * BLOCK, &noise(5, BLOCK + 1));
+    scene.sync();
+    scene.zero(3 * BLOCK..4 * BLOCK);
+    scene.zero(7 * BLOCK..8 * BLOCK);
+    scene.sync();
+    scene.zero(2 * BLOCK..8 * BLOCK);
+    scene.write(3 * BLOCK, &noise(6, BLOCK));
     scene.sync();
     scene.snapshot();
     let mut scene = scene.ready();
     let bounds = bounds(60, 6);
     scene.check(&bounds);
     let mut breaks = breaks_of_record();
-    breaks.push(found("data of the new overlay is not synced", no_syncs_of("volumes/disk/overlay-1")));
-    breaks.push(found("the map of the new overlay is not synced", no_syncs_of("volumes/disk/map-1")));
+    breaks.extend([
+        found("data of the older overlay is not synced", no_syncs_of("volumes/disk/overlay-0")),
+        found("the map of the older overlay is not synced", no_syncs_of("volumes/disk/map-0")),
+        found("data of the new overlay is not synced", no_syncs_of("volumes/disk/overlay-1")),
+        found("the map of the new overlay is not synced", no_syncs_of("volumes/disk/map-1")),
+    ]);
     scene.check_mutations(&bounds, &breaks);
+}
+
+/// The most overlays that a record names beside the newest.
+const SEALED_MAX: usize = 64;
+
+#[test]
+fn a_snapshot_after_so_many_that_failed_that_two_overlays_become_one() {
+    let (mut scene, _, _) = clone();
+    scene.write(0, &noise(1, 6 * BLOCK));
+    for number in 0..SEALED_MAX {
+        scene.failed_snapshot_beside(number % 8 * BLOCK, &noise(number as u64, BLOCK));
+    }
+    scene.write(2 * BLOCK, &noise(100, 4 * BLOCK));
+    scene.sync();
+    scene.settle();
+    scene.failed_snapshot_beside(8 * BLOCK, &noise(101, BLOCK));
+    scene.write(2 * BLOCK + 9, &noise(102, 4 * BLOCK));
+    scene.sync();
+    let mut scene = scene.ready();
+    let merged = "volumes/disk/overlay-";
+    let log = scene.storage().log();
+    let removed =
+        log.changes.iter().position(|it| matches!(it, Logged::Remove(name) if name.starts_with(merged)));
+    let sealed =
+        log.changes.iter().position(|it| matches!(it, Logged::Create(name, _) if name.starts_with(merged)));
+    assert!(removed.unwrap() < sealed.unwrap(), "two overlays became one before the seal");
+    let states = scene.check(&bounds(12, 2));
+    assert!(states > 30, "only {states} states");
 }
 
 #[test]

@@ -88,10 +88,7 @@ impl Start {
     }
 
     fn copy(&self) -> MemoryStorage {
-        let copy = MemoryStorage::new();
-        let files = self.files.files().into_iter().filter(|(name, _)| !name.starts_with("locks/"));
-        files.for_each(|(name, bytes)| copy.put(&name, bytes));
-        copy
+        copy_of(&self.files)
     }
 
     /// Calls `what` with a repository whose `n`-th call fails, for each `n` and each way to fail, and with one that never does.
@@ -114,6 +111,13 @@ impl Start {
             }
         }
     }
+}
+
+fn copy_of(files: &MemoryStorage) -> MemoryStorage {
+    let copy = MemoryStorage::new();
+    let files = files.files().into_iter().filter(|(name, _)| !name.starts_with("locks/"));
+    files.for_each(|(name, bytes)| copy.put(&name, bytes));
+    copy
 }
 
 fn clean(files: &MemoryStorage) -> Arc<Repository> {
@@ -253,9 +257,7 @@ impl Allowed {
         self.0.iter_mut().zip(image.chunks(BLOCK)).for_each(|(allowed, block)| allowed.push(block.to_vec()));
     }
 
-    fn check(&self, found: &[u8], fault: &Fault, told: &str) {
-        // A write that fails may have written a part of a block.
-        let may_be_torn = fault.first().is_some_and(|call| call.method == "write_at");
+    fn check(&self, found: &[u8], may_be_torn: bool, told: &str) {
         for (number, (allowed, block)) in self.0.iter().zip(found.chunks(BLOCK)).enumerate() {
             let is_torn = || (0..block.len()).all(|at| allowed.iter().any(|one| one[at] == block[at]));
             let is_known = allowed.iter().any(|one| one == block) || may_be_torn && is_torn();
@@ -266,6 +268,7 @@ impl Allowed {
 
 struct Use<'a> {
     volume: &'a Volume,
+    files: &'a MemoryStorage,
     image: Vec<u8>,
     taken: Option<(SnapshotId, Vec<u8>)>,
 }
@@ -281,6 +284,9 @@ impl Use<'_> {
             allowed.add(&self.image);
             self.volume.write_at(at as u64, &bytes).map_err(told)?;
             self.volume.sync().map_err(told)?;
+            // A process that dies now leaves that to the next one.
+            let left = image(&clean(&copy_of(self.files))).unwrap();
+            assert_same(&left, &self.image, "what a killed process leaves");
         }
         self.image[BLOCK..4 * BLOCK].fill(0);
         allowed.add(&self.image);
@@ -317,9 +323,11 @@ fn what_is_written_is_there_or_the_error_says_that_it_may_not_be() {
             }
         };
         let mut allowed = Allowed::new(&start.image);
-        let mut used = Use { volume: &volume, image: start.image.clone(), taken: None };
+        let mut used = Use { volume: &volume, files, image: start.image.clone(), taken: None };
         let result = used.go_on(1, &mut allowed);
         let told = format!("{fault:?}: {result:?}");
+        // A write that fails may have written a part of a block.
+        let may_be_torn = fault.first().is_some_and(|call| way.for_good || call.method == "write_at");
         match &result {
             Ok(()) => allowed = Allowed::new(&used.image),
             Err(error) => assert_eq!(error.kind(), way.kind, "{told}"),
@@ -328,7 +336,7 @@ fn what_is_written_is_there_or_the_error_says_that_it_may_not_be() {
             // Reads go on, whatever happened.
             let mut found = vec![0; IMAGE_BYTES];
             volume.read_at(0, &mut found).unwrap_or_else(|error| panic!("{told}: reading: {error}"));
-            allowed.check(&found, fault, &told);
+            allowed.check(&found, may_be_torn, &told);
             used.image.copy_from_slice(&found);
             if stops_writes(fault) {
                 // What a sync has failed for may be anything on the medium: it does not get into a snapshot.
@@ -349,7 +357,7 @@ fn what_is_written_is_there_or_the_error_says_that_it_may_not_be() {
         drop(volume);
         let repo = clean(files);
         let found = image(&repo).unwrap();
-        allowed.check(&found, fault, &told);
+        allowed.check(&found, may_be_torn, &told);
         if let Some((id, image)) = taken {
             restores(&repo, id, &image).unwrap();
         }
@@ -380,6 +388,58 @@ fn what_a_crash_has_left_of_a_seal_does_not_show() {
     drop(volume);
     assert_same(&content(&open(&repo, NAME).unwrap()).unwrap(), &image, "after a snapshot");
     restores(&repo, id, &image).unwrap();
+}
+
+/// Returns what a seal leaves of which the overlay could not be synced: an overlay with nothing in it over another one.
+fn half_sealed(files: &MemoryStorage) -> MemoryStorage {
+    for n in 0..CALLS_MAX {
+        let files = copy_of(files);
+        let fault = Fault::new(Calls::Changes, n..n + 1, broken);
+        let storage = FaultStorage::new(files.clone(), fault.clone());
+        let Ok(volume) =
+            Repository::open(Arc::new(storage), session()).and_then(|repo| open(&Arc::new(repo), NAME))
+        else {
+            continue;
+        };
+        let written = volume.write_at(0, &[5; BLOCK]);
+        let taken = snapshot(&volume);
+        if written.is_ok() && taken.is_err() && stops_writes(&fault) {
+            return files;
+        }
+    }
+    panic!("it never ends");
+}
+
+#[test]
+fn a_seal_of_which_nothing_was_synced_takes_nothing_with_it() {
+    let start = Start::new();
+    let repo = clean(&start.files);
+    snapshot(&open(&repo, NAME).unwrap()).unwrap();
+    let half = half_sealed(&start.files);
+    assert_same(&image(&clean(&copy_of(&half))).unwrap(), &start.image, "what was not synced");
+    for n in 0..CALLS_MAX {
+        let files = copy_of(&half);
+        let fault = Fault::new(Calls::All, n..n + 1, broken);
+        let storage = FaultStorage::new(files.clone(), fault.clone());
+        let repo = Repository::open(Arc::new(storage), session());
+        let Ok(volume) = repo.and_then(|repo| open(&Arc::new(repo), NAME)) else { continue };
+        let mut image = start.image.clone();
+        // One that may fail, and one that differs in its size only.
+        let first = snapshot(&volume);
+        if fault.first().is_none() {
+            return;
+        }
+        image.resize(20 * BLOCK, 0);
+        volume.grow(image.len() as u64).unwrap();
+        snapshot(&volume).unwrap();
+        image[..BLOCK].fill(6);
+        volume.write_at(0, &image[..BLOCK]).unwrap();
+        volume.sync().unwrap();
+        drop(volume);
+        let told = format!("{fault:?}: {first:?}");
+        assert_same(&content(&open(&clean(&files), NAME).unwrap()).unwrap(), &image, &told);
+    }
+    panic!("it never ends");
 }
 
 #[test]

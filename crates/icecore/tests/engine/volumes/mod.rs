@@ -1,8 +1,11 @@
 //! Copy-on-write volumes.
 
 mod at_once;
+mod beside;
 mod faults;
+mod full;
 mod labels;
 mod limits;
 mod model;
+mod room;
 pub(crate) mod support;

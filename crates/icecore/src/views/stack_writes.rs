@@ -1,0 +1,124 @@
+//! Writing to a stack of overlays, region by region.
+
+use std::io;
+use std::ops::Range;
+
+use crate::stores::dirty_map::BlockState;
+use crate::stores::overlay::Overlay;
+use crate::views::stack::Stack;
+use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sizes::BLOCK_U64;
+use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::to_u64;
+use crate::words::sizes::to_usize;
+use crate::world::io::ReadAt;
+
+/// Returns the numbers, within their region, of the blocks that a range in one region touches.
+fn blocks_of(range: &Range<u64>) -> Range<usize> {
+    let begin = range.start / LEAF_U64 * LEAF_U64;
+    to_usize((range.start - begin) / BLOCK_U64)..to_usize((range.end - begin).div_ceil(BLOCK_U64))
+}
+
+impl Stack {
+    pub(crate) fn newest(&self) -> &Overlay {
+        &self.overlays[0]
+    }
+
+    /// Writes in one region. Whoever calls it keeps others from writing there.
+    pub(crate) fn write_region(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let (region, end) = (offset / LEAF_U64, offset + to_u64(bytes.len()));
+        let mut at = offset;
+        while at < end {
+            let (place, blocks_end) = self.place(region, blocks_of(&(at..end)).start);
+            let part_end = (region * LEAF_U64 + to_u64(blocks_end) * BLOCK_U64).min(end);
+            let part = &bytes[to_usize(at - offset)..to_usize(part_end - offset)];
+            self.write_into(&self.overlays[place], at, part)?;
+            at = part_end;
+        }
+        Ok(())
+    }
+
+    /// Writes in one region of an overlay, above which none has anything of these blocks. A block that is written in part and that
+    /// the overlay does not have is filled from below.
+    fn write_into(&self, overlay: &Overlay, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let range = offset..offset + to_u64(bytes.len());
+        let region = offset / LEAF_U64;
+        let blocks = blocks_of(&range);
+        let mut direct = range.clone();
+        let has = |block| overlay.map.get(region).is_some_and(|known| known.get(block) == BlockState::Data);
+        for block in [blocks.start, blocks.end - 1] {
+            let start = region * LEAF_U64 + to_u64(block) * BLOCK_U64;
+            let inside = start.max(direct.start)..(start + BLOCK_U64).min(direct.end);
+            let is_whole = inside.end.saturating_sub(inside.start) == BLOCK_U64;
+            if is_whole || inside.is_empty() || has(block) {
+                continue;
+            }
+            let mut filled = [0; BLOCK_BYTES];
+            let present = to_usize((self.size_bytes - start).min(BLOCK_U64));
+            self.read_at(start, &mut filled[..present])?;
+            let part = &bytes[to_usize(inside.start - offset)..to_usize(inside.end - offset)];
+            filled[to_usize(inside.start - start)..to_usize(inside.end - start)].copy_from_slice(part);
+            overlay.write_at(start, &filled)?;
+            if inside.start == direct.start {
+                direct.start = inside.end;
+            } else {
+                direct.end = inside.start;
+            }
+        }
+        if !direct.is_empty() {
+            let part = &bytes[to_usize(direct.start - offset)..to_usize(direct.end - offset)];
+            overlay.write_at(direct.start, part)?;
+        }
+        let known = overlay.map.get(region).map(|known| known.run(blocks.start));
+        if known.is_none_or(|(state, end)| state != BlockState::Data || end < blocks.end) {
+            overlay.mark(region, blocks, BlockState::Data);
+        }
+        Ok(())
+    }
+
+    /// Makes bytes zero in one region; `below` is what lies below the newest overlay. Whoever calls it keeps others from writing there.
+    pub(crate) fn zero_region(&self, range: Range<u64>, below: &Self) -> io::Result<()> {
+        let region = range.start / LEAF_U64;
+        // The last block counts as a whole where the volume ends in it.
+        let end =
+            if range.end == self.size_bytes { range.end.next_multiple_of(BLOCK_U64) } else { range.end };
+        let whole = range.start.next_multiple_of(BLOCK_U64)..end / BLOCK_U64 * BLOCK_U64;
+        if whole.start >= whole.end {
+            return self.write_region(range.start, &vec![0; to_usize(range.end - range.start)]);
+        }
+        for edge in [range.start..whole.start, whole.end..range.end] {
+            if !edge.is_empty() {
+                self.write_region(edge.start, &vec![0; to_usize(edge.end - edge.start)])?;
+            }
+        }
+        self.writable().iter().try_for_each(|overlay| overlay.check_working())?;
+        // Data of older overlays gives its room back, and needs none in the newest to be hidden. That it is zero stays noted: an
+        // overlay that is older still may be found with it after a crash.
+        for older in &self.writable()[1..] {
+            older.change(region, blocks_of(&whole), |state| match state {
+                BlockState::Data => BlockState::Zero,
+                state => state,
+            })?;
+        }
+        let older_have_any = self.overlays[1..].iter().any(|older| older.map.get(region).is_some());
+        // What the newest has can be forgotten where nothing lies below, now or after a crash.
+        let gone = if older_have_any { BlockState::Zero } else { BlockState::Absent };
+        let mut at = whole.start;
+        while at < whole.end {
+            let data = below.next_data(at)?.filter(|data| data.start < whole.end);
+            let hole_end = data.as_ref().map_or(whole.end, |data| data.start.max(at) / BLOCK_U64 * BLOCK_U64);
+            let data_end = data.map_or(whole.end, |data| data.end.next_multiple_of(BLOCK_U64).min(whole.end));
+            if at < hole_end {
+                self.newest().change(region, blocks_of(&(at..hole_end)), |state| match state {
+                    BlockState::Absent => BlockState::Absent,
+                    _ => gone,
+                })?;
+            }
+            if hole_end < data_end {
+                self.newest().change(region, blocks_of(&(hole_end..data_end)), |_| BlockState::Zero)?;
+            }
+            at = data_end;
+        }
+        Ok(())
+    }
+}
