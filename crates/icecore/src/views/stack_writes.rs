@@ -101,7 +101,8 @@ impl Stack {
             })?;
         }
         let older_have_any = self.overlays[1..].iter().any(|older| older.map.get(region).is_some());
-        // What the newest has can be forgotten where nothing lies below, now or after a crash.
+        // What the newest has can be forgotten where nothing lies below, also after a crash: a sync that runs just now may have
+        // taken the map of an older overlay before it was changed above, and take that of the newest after this.
         let gone = if older_have_any { BlockState::Zero } else { BlockState::Absent };
         let mut at = whole.start;
         while at < whole.end {
