@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod clock;
+#[cfg(test)]
 mod copy;
 #[cfg(test)]
 mod disk;

@@ -25,5 +25,6 @@ pub use crate::server::serve;
 pub use crate::service::open_database;
 pub use crate::words::clock::Clock;
 pub use crate::words::clock::SystemClock;
+pub use crate::words::clock::new_id;
 pub use crate::words::cron::time_zone;
 pub use crate::words::error::ApiError;

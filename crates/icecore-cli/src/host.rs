@@ -21,7 +21,8 @@ use icecore::RepositoryId;
 use icecore::Result;
 use icecore::SnapshotId;
 use icecore::VolumeId;
-use jiff::Timestamp;
+use icecore_api::Clock;
+use icecore_api::SystemClock;
 use jiff::tz::TimeZone;
 use rustix::fs::Mode;
 use signal_hook::consts::SIGHUP;
@@ -32,7 +33,7 @@ use uuid::Uuid;
 
 /// Returns the time, in milliseconds since 1970.
 pub(crate) fn now_unix_ms() -> i64 {
-    Timestamp::now().as_millisecond()
+    SystemClock.now_unix_ms()
 }
 
 /// Returns the time zone of this name, as the system knows it; that of the system itself for `local`.
@@ -64,12 +65,12 @@ impl Stopwatch {
 
 /// Returns an id for a new snapshot, which sorts by time.
 pub(crate) fn new_snapshot_id() -> SnapshotId {
-    SnapshotId(Uuid::now_v7())
+    SnapshotId(icecore_api::new_id())
 }
 
 /// Returns an id for a new volume, which sorts by time.
 pub(crate) fn new_volume_id() -> VolumeId {
-    VolumeId(Uuid::now_v7())
+    VolumeId(icecore_api::new_id())
 }
 
 /// Returns an id for a new repository.

@@ -99,6 +99,7 @@ pub use crate::verbs::catalog::Listing;
 pub use crate::verbs::catalog::RenameOptions;
 pub use crate::verbs::catalog::Snapshot;
 pub use crate::verbs::catalog::Unreadable;
+pub use crate::verbs::catalog::clock_behind_ms;
 pub use crate::verbs::catalog::delete;
 pub use crate::verbs::catalog::delete_with;
 pub use crate::verbs::catalog::find;

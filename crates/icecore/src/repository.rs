@@ -20,6 +20,7 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::RepositoryId;
 use crate::words::parity::ParityScheme;
+use crate::words::time::check_time;
 use crate::world::storage::LockMode;
 use crate::world::storage::Storage;
 
@@ -51,6 +52,7 @@ impl Repository {
     /// `AlreadyExists` if there is one.
     pub fn init(storage: Arc<dyn Storage>, session: Uuid, options: &InitOptions) -> Result<Self> {
         check_level(options.level)?;
+        check_time(options.created_unix_ms)?;
         match storage.open(layout::CONFIG) {
             Ok(_) => return Err(Error::new(ErrorKind::AlreadyExists, "there is a repository already")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use icecore::NoProgress;
 use icecore::ResourceKind;
+use icecore::Snapshot;
 use icecore::SnapshotId;
 use icecore::VolumeSnapshotOptions;
 use uuid::Uuid;
@@ -14,11 +15,22 @@ use crate::service::Service;
 use crate::service::Who;
 use crate::service::items::SnapshotItem;
 use crate::service::items::VolumeItem;
-use crate::words::clock::new_id;
+use crate::words::clock::new_id_at;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
 use crate::words::time::spoken_seconds;
+
+/// Says in the log that a snapshot just made is dated later than now.
+pub(crate) fn log_if_clock_is_behind(snapshot: &Snapshot, now_unix_ms: i64) {
+    let behind_ms = icecore::clock_behind_ms(snapshot, now_unix_ms);
+    if let Some(behind_ms) = behind_ms {
+        tracing::warn!(
+            snapshot = %snapshot.id, resource = snapshot.resource, behind_ms,
+            "the clock is behind the newest snapshot, after which this one is dated; or that one is from the future"
+        );
+    }
+}
 
 impl Service {
     /// Returns the snapshots of a volume, oldest first.
@@ -78,10 +90,10 @@ impl Service {
             )));
         }
         let interval = limits.snapshot_interval_seconds;
-        let newest = there.iter().map(|item| item.snapshot.created_unix_ms).max();
-        let passed = newest.map(|newest| self.now_unix_ms().saturating_sub(newest));
-        // A clock that went back says nothing.
-        let passed = passed.and_then(|passed| u64::try_from(passed).ok()).map(|passed| passed / 1000);
+        let now = self.now_unix_ms();
+        // A time that is not there yet says nothing.
+        let ages = there.iter().map(|item| item.snapshot.age_unix_ms(now)).filter(|age| *age <= now);
+        let passed = ages.max().map(|newest| now.abs_diff(newest) / 1000);
         match passed.filter(|passed| *passed < interval) {
             None => Ok(()),
             Some(passed) => Err(ApiError::too_many(
@@ -106,9 +118,10 @@ impl Service {
         for key in [labels::FILESYSTEM_TYPE, labels::FILESYSTEM_LABEL] {
             labels::set(&mut labels, key, volume.label(key));
         }
+        let now_unix_ms = self.now_unix_ms();
         let options = VolumeSnapshotOptions {
-            id: SnapshotId(new_id()),
-            created_unix_ms: self.now_unix_ms(),
+            id: SnapshotId(new_id_at(now_unix_ms)),
+            created_unix_ms: now_unix_ms,
             name: name.to_owned(),
             // Another volume had the name of this one in the engine, perhaps, and its snapshots are still there.
             name_may_repeat: true,
@@ -120,6 +133,7 @@ impl Service {
         let disk = volume.pool.open_disk(&volume.info.name).map_err(ApiError::busy)?;
         let taken = disk.with(|volume| icecore::snapshot_volume(volume, &options, &NoProgress));
         let report = taken.map_err(|error| ApiError::unprocessable(error.to_string()))??;
+        log_if_clock_is_behind(&report.snapshot, self.now_unix_ms());
         Ok(SnapshotItem {
             snapshot: report.snapshot,
             pools: vec![Arc::clone(&volume.pool)],

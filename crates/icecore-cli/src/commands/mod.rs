@@ -25,7 +25,10 @@ use icecore::LostRange;
 use icecore::Repository;
 use icecore::Result;
 use icecore::Snapshot;
+use icecore::SnapshotId;
 
+use crate::app::App;
+use crate::host;
 use crate::ui::printable_name;
 use crate::units;
 
@@ -44,6 +47,45 @@ fn find_all(repo: &Repository, specs: &[String]) -> Result<Vec<Snapshot>> {
 /// Returns how a snapshot is called where one must not be taken for another.
 fn title(snapshot: &Snapshot) -> String {
     format!("{} ({})", printable_name(&snapshot.name), snapshot.id)
+}
+
+/// Warns where a snapshot that was just made had to be dated later than now, and returns by how much.
+fn warn_if_clock_is_behind(app: &App, snapshot: &Snapshot) -> Option<u64> {
+    let now = host::now_unix_ms();
+    let behind_ms = icecore::clock_behind_ms(snapshot, now)?;
+    app.ui.warn(&format!(
+        "{} is dated {}, after the newest snapshot of {}, and the clock shows {}\n  \
+         hint: set the clock if it is behind; if it is right, `icecore snapshot list` shows what a wrong one has dated",
+        title(snapshot),
+        units::time_for_people(snapshot.created_unix_ms),
+        printable_name(&snapshot.resource),
+        units::time_for_people(now),
+    ));
+    Some(behind_ms)
+}
+
+/// Warns of snapshots that are dated later than now, and returns their ids.
+fn warn_of_future<'a>(app: &App, snapshots: impl IntoIterator<Item = &'a Snapshot>) -> Vec<SnapshotId> {
+    let now = host::now_unix_ms();
+    let future: Vec<&Snapshot> =
+        snapshots.into_iter().filter(|snapshot| snapshot.is_from_the_future(now)).collect();
+    if let Some(first) = future.first() {
+        let others = match future.len() {
+            1 => String::new(),
+            count => format!(
+                ", and so {} more",
+                if count == 2 { "is 1".into() } else { format!("are {}", count - 1) }
+            ),
+        };
+        app.ui.warn(&format!(
+            "{} is dated {}, later than now{others}\n  \
+             hint: set the clock if it is behind; if it is right, a wrong one has dated them: they stay the newest until they are \
+             deleted, and prune keeps them beside the others",
+            title(first),
+            units::time_for_people(first.created_unix_ms),
+        ));
+    }
+    future.iter().map(|snapshot| snapshot.id).collect()
 }
 
 /// Returns lines for what programs have noted, if they have.

@@ -23,6 +23,7 @@ use icecore::WriteAt;
 use crate::app::App;
 use crate::commands::if_interrupted;
 use crate::commands::title;
+use crate::commands::warn_of_future;
 use crate::exit::Verdict;
 use crate::exit::exit_code;
 use crate::host;
@@ -80,6 +81,9 @@ impl RestoreArgs {
         }
         let repo = app.open()?;
         let snapshot = icecore::find(&repo, &self.snapshot)?;
+        if self.snapshot.ends_with("@latest") {
+            warn_of_future(app, [&snapshot]);
+        }
         let watch = Stopwatch::start();
         let (mode, (report, bad)) = if to_stdout {
             let Some(done) = self.stream(app, &repo, &snapshot)? else { return Ok(Verdict::Clean) };

@@ -26,6 +26,7 @@ pub(crate) use crate::json::snapshot::CreateResult;
 pub(crate) use crate::json::snapshot::DeleteResult;
 pub(crate) use crate::json::snapshot::DiffTotals;
 pub(crate) use crate::json::snapshot::ListResult;
+pub(crate) use crate::json::snapshot::Made;
 pub(crate) use crate::json::snapshot::MapResult;
 pub(crate) use crate::json::snapshot::RestoreResult;
 pub(crate) use crate::json::snapshot::Snapshot;

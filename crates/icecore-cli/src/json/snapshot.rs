@@ -82,6 +82,8 @@ pub(crate) struct ListResult {
     pub(crate) snapshots: Vec<Snapshot>,
     /// Records that cannot be read.
     pub(crate) unreadable: Vec<Unreadable>,
+    /// The ids of those that are dated later than now.
+    pub(crate) from_the_future: Vec<String>,
 }
 
 /// Of `snapshot get`.
@@ -116,16 +118,26 @@ pub(crate) struct CreateResult {
     unchanged: bool,
     trusted_mtime: bool,
     changed_while_read: bool,
+    clock_behind_ms: Option<u64>,
     dedup_ratio: Option<f64>,
     compression_ratio: Option<f64>,
     elapsed_ms: u64,
 }
 
+/// How a snapshot was made.
+pub(crate) struct Made {
+    /// Whether nothing was written.
+    pub(crate) dry_run: bool,
+    /// Whether the repository was made for it.
+    pub(crate) repository_created: bool,
+    /// By how much the clock is behind its time.
+    pub(crate) behind_ms: Option<u64>,
+}
+
 impl CreateResult {
     pub(crate) fn new(
         report: &CaptureReport,
-        dry_run: bool,
-        repository_created: bool,
+        &Made { dry_run, repository_created, behind_ms }: &Made,
         elapsed: Duration,
     ) -> Self {
         let stats = &report.snapshot.stats;
@@ -138,6 +150,7 @@ impl CreateResult {
             unchanged: report.unchanged,
             trusted_mtime: report.trusted_mtime,
             changed_while_read: report.changed_while_read,
+            clock_behind_ms: behind_ms,
             dedup_ratio: rounded(units::ratio(stats.data_bytes, stats.new_bytes)),
             compression_ratio: rounded(units::ratio(stats.new_bytes, stats.stored_bytes)),
             elapsed_ms: units::milliseconds(elapsed),

@@ -74,6 +74,8 @@ pub(crate) struct VolumeSnapshotResult {
     pub(crate) read_bytes: u64,
     /// Whether it is what the snapshot before it is.
     pub(crate) unchanged: bool,
+    /// By how much the clock is behind its time.
+    pub(crate) clock_behind_ms: Option<u64>,
     /// How long it took.
     pub(crate) elapsed_ms: u64,
 }

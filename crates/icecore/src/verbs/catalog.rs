@@ -20,6 +20,7 @@ use crate::words::names::TAGS_MAX;
 use crate::words::names::change_labels;
 use crate::words::names::check_name;
 use crate::words::names::check_tag;
+use crate::words::time::is_future;
 
 /// The fewest characters of an id that name a snapshot.
 const PREFIX_CHARS_MIN: usize = 4;
@@ -58,6 +59,28 @@ impl Snapshot {
     pub fn min_disk_gib(&self) -> u64 {
         self.size_bytes.div_ceil(1 << 30)
     }
+
+    /// Tells whether its time is later than `now_unix_ms`, by more than a minute: a clock was ahead when it was made, or when one
+    /// before it was, or is behind now.
+    pub fn is_from_the_future(&self, now_unix_ms: i64) -> bool {
+        is_future(self.created_unix_ms, now_unix_ms)
+    }
+
+    /// Returns the time that rules go by, in milliseconds since 1970. Where it is dated later than `now_unix_ms`, that is the time in
+    /// its id: one that was only dated after another one has the right one there.
+    pub fn age_unix_ms(&self, now_unix_ms: i64) -> i64 {
+        match self.is_from_the_future(now_unix_ms) {
+            true => self.id.unix_ms().unwrap_or(self.created_unix_ms),
+            false => self.created_unix_ms,
+        }
+    }
+}
+
+/// Returns by how many milliseconds the clock is behind the time of a snapshot that was just made, if it is by more than a second: an
+/// older one had a later time than the clock shows now. Either the clock is behind, or it was ahead then.
+pub fn clock_behind_ms(snapshot: &Snapshot, now_unix_ms: i64) -> Option<u64> {
+    let behind = snapshot.created_unix_ms.saturating_sub(now_unix_ms);
+    u64::try_from(behind).ok().filter(|behind| *behind > 1000)
 }
 
 /// A record that cannot be read.
@@ -131,7 +154,7 @@ pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
     }
     all.sort_by_key(|snapshot| (snapshot.created_unix_ms, snapshot.id));
     if let Some(resource) = spec.strip_suffix("@latest") {
-        return newest_of(resource, all, unread, spec);
+        return newest_of(resource, &all, unread, spec);
     }
     if let Some(snapshot) = all.iter().find(|snapshot| snapshot.id.to_string() == spec) {
         return Ok(snapshot.clone());
@@ -165,17 +188,20 @@ pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
 /// Returns the newest snapshot of a resource, of all that are sorted by age.
 fn newest_of(
     resource: &str,
-    all: Vec<Snapshot>,
+    all: &[Snapshot],
     mut unread: Vec<(String, Error)>,
     spec: &str,
 ) -> Result<Snapshot> {
-    let newest = all.into_iter().rfind(|snapshot| snapshot.resource == resource);
-    if let Some(newest) = &newest {
-        // Ids grow with time: an older one cannot be meant, whatever it is a snapshot of.
-        unread.retain(|(file, _)| file.parse::<SnapshotId>().is_ok_and(|id| id > newest.id));
+    let newest = all.iter().rfind(|snapshot| snapshot.resource == resource);
+    if let Some(newest) = newest {
+        // Ids come from clocks, which go back: a smaller one alone does not make a snapshot older. That another one was compared with
+        // it does.
+        let has_child = |id| all.iter().any(|snapshot| snapshot.parent == Some(id));
+        let is_older = |id: SnapshotId| id < newest.id && has_child(id);
+        unread.retain(|(file, _)| !file.parse().is_ok_and(is_older));
     }
     match newest {
-        Some(newest) if unread.is_empty() => Ok(newest),
+        Some(newest) if unread.is_empty() => Ok(newest.clone()),
         _ => Err(missing(unread, spec, &format!("there is no snapshot of a resource {resource:?}"))),
     }
 }

@@ -16,9 +16,11 @@ use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::names::ResourceKind;
 use crate::words::names::check_tag;
+use crate::words::time::check_time;
+use crate::words::time::is_future;
 
 /// What stays. Each rule looks at the snapshots of one resource alone, and a snapshot stays if any rule keeps it. A count of 0 is no
-/// rule.
+/// rule. A snapshot from the future stays and is not counted: a wrong clock made it, and it takes no other one's place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
     /// So many of the newest.
@@ -33,7 +35,7 @@ pub struct Policy {
     pub keep_monthly: Option<u32>,
     /// The newest of each year.
     pub keep_yearly: Option<u32>,
-    /// All that are not older than this, those from the future among them.
+    /// All that are not older than this.
     pub keep_within: Option<Within>,
     /// All that have one of these tags.
     pub keep_tags: Vec<String>,
@@ -156,6 +158,8 @@ pub enum Rule {
     },
     /// It is not older than that.
     Within(Within),
+    /// It is from the future.
+    Future,
     /// It has this tag.
     Tag(String),
     /// It is protected.
@@ -177,6 +181,7 @@ impl fmt::Display for Rule {
                 write!(f, "{word} {name}")
             }
             Self::Within(within) => write!(f, "within {within}"),
+            Self::Future => f.write_str("from the future"),
             Self::Tag(tag) => write!(f, "tag {tag}"),
             Self::Protected => f.write_str("protected"),
         }
@@ -214,12 +219,14 @@ impl Plan {
 }
 
 /// Decides which of `snapshots` stay. Each droplet and each volume has the whole policy for itself. Hours, days and the rest are those
-/// of `zone`; `now_unix_ms` is in milliseconds since 1970. What is protected stays always, and counts as the others do.
+/// of `zone`; `now_unix_ms` is in milliseconds since 1970. What is protected stays always, and counts as the others do. What is from
+/// the future stays always, and does not count.
 ///
 /// # Errors
-/// As [`Policy::check`].
+/// As [`Policy::check`], and `InvalidInput` for a time before 1970 or after 9999.
 pub fn plan(snapshots: &[Snapshot], policy: &Policy, now_unix_ms: i64, zone: &TimeZone) -> Result<Plan> {
     policy.check()?;
+    check_time(now_unix_ms)?;
     let now = at(now_unix_ms, zone);
     let within = policy.keep_within.map(|within| (within, within.earliest(&now)));
     let decision = |snapshot: &Snapshot| Decision { snapshot: snapshot.clone(), kept_by: Vec::new() };
@@ -228,10 +235,14 @@ pub fn plan(snapshots: &[Snapshot], policy: &Policy, now_unix_ms: i64, zone: &Ti
     let same = |a: &Decision, b: &Decision| resource(&a.snapshot) == resource(&b.snapshot);
     for of_resource in decisions.chunk_by_mut(same) {
         let mut counters = Counters::new(policy);
-        for decision in of_resource.iter_mut().rev() {
+        let ages = ages(of_resource, now_unix_ms);
+        for (decision, time) in of_resource.iter_mut().zip(ages).rev() {
             let Decision { snapshot, kept_by } = decision;
-            counters.count(&at(snapshot.created_unix_ms, zone), kept_by);
-            let recent = within.filter(|(_, earliest)| snapshot.created_unix_ms >= *earliest);
+            match is_future(time, now_unix_ms) {
+                true => kept_by.push(Rule::Future),
+                false => counters.count(&at(time, zone), kept_by),
+            }
+            let recent = within.filter(|(_, earliest)| time >= *earliest);
             kept_by.extend(recent.map(|(within, _)| Rule::Within(within)));
             let tags = snapshot.tags.iter().filter(|tag| policy.keep_tags.contains(tag));
             kept_by.extend(tags.cloned().map(Rule::Tag));
@@ -239,6 +250,21 @@ pub fn plan(snapshots: &[Snapshot], policy: &Policy, now_unix_ms: i64, zone: &Ti
         }
     }
     Ok(Plan { decisions })
+}
+
+/// Returns the times by which the snapshots of a resource are judged, which are given oldest first. None is before that of an older
+/// one, as long as neither is from the future.
+fn ages(of_resource: &[Decision], now_unix_ms: i64) -> Vec<i64> {
+    let mut newest = i64::MIN;
+    let age = |decision: &Decision| {
+        let age = decision.snapshot.age_unix_ms(now_unix_ms);
+        if is_future(age, now_unix_ms) {
+            return age;
+        }
+        newest = newest.max(age);
+        newest
+    };
+    of_resource.iter().map(age).collect()
 }
 
 fn resource(snapshot: &Snapshot) -> (&str, ResourceKind) {

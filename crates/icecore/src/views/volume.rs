@@ -116,6 +116,11 @@ impl Volume {
         self.kind
     }
 
+    /// Returns when it was made, in milliseconds since 1970.
+    pub(crate) fn created_unix_ms(&self) -> i64 {
+        self.published().record.created_unix_ms
+    }
+
     /// Returns the first range at or after `offset` that was written to, or zeroed, since the snapshot below.
     pub fn next_dirty(&self, offset: u64) -> Option<Range<u64>> {
         self.stack().next_dirty(offset)

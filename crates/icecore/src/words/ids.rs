@@ -136,9 +136,19 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// The id of a snapshot: a UUID of version 7, so that ids sort by the time they were made.
+    /// The id of a snapshot: a UUID of version 7. Ids sort by what the clock showed, which is not always the order of snapshots.
     SnapshotId
 );
+impl SnapshotId {
+    /// Returns the time that is in it, in milliseconds since 1970: what the clock showed when it was made.
+    pub(crate) fn unix_ms(self) -> Option<i64> {
+        let time = self.0.get_timestamp().filter(|_| self.0.get_version_num() == 7)?;
+        let (seconds, nanos) = time.to_unix();
+        let ms = seconds.checked_mul(1000)?.checked_add(u64::from(nanos / 1_000_000))?;
+        i64::try_from(ms).ok()
+    }
+}
+
 uuid_id!(
     /// The id of a repository, in its config and in the header of each of its packs.
     RepositoryId

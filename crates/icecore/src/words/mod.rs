@@ -8,3 +8,4 @@ pub(crate) mod pool;
 pub(crate) mod progress;
 pub(crate) mod sizes;
 pub(crate) mod sync;
+pub(crate) mod time;

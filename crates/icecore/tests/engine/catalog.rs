@@ -53,7 +53,7 @@ fn a_snapshot_is_found_by_id_and_prefix_and_name_and_as_the_latest() {
 #[test]
 fn a_listing_is_in_the_order_of_time_and_tells_what_cannot_be_read() {
     let bench = Bench::new();
-    let old = CaptureOptions { created_unix_ms: 5, kind: ResourceKind::Droplet, ..options("web") };
+    let old = CaptureOptions { created_unix_ms: 5, kind: ResourceKind::Droplet, ..options("db") };
     let new = bench.capture("web", &vec![1; 100]).snapshot;
     let old = icecore::capture(&bench.repo, &vec![1; 100], &old, &NoProgress).unwrap().snapshot;
     bench.storage.put("snapshots/notes.txt", b"remember the milk".to_vec());

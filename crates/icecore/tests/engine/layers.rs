@@ -10,7 +10,7 @@ use std::path::Path;
 const LAYERS: &[&[&str]] = &[
     // Words: ids, sizes, names, errors, progress.
     &["words/error", "words/ids", "words/parity", "words/progress", "words/sizes", "words/sync"],
-    &["words/names", "words/pool"],
+    &["words/names", "words/pool", "words/time"],
     // Pure functions over bytes.
     &["pure/compress", "pure/erasure", "pure/hash_many", "pure/zero"],
     &["pure/hash"],

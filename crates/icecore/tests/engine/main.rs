@@ -11,6 +11,8 @@ mod catalog;
 #[cfg(test)]
 mod changed;
 #[cfg(test)]
+mod clock;
+#[cfg(test)]
 mod copies;
 #[cfg(test)]
 mod copy;

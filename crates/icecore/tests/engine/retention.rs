@@ -63,6 +63,16 @@ fn words(plan: &Plan) -> Vec<String> {
     decisions.map(|it| if it.goes() { "-".to_owned() } else { rules(&it.kept_by) }).collect()
 }
 
+/// The time by which a snapshot is judged at some time; none for one from the future.
+fn age(it: &Snapshot, now: i64) -> Option<i64> {
+    let in_id = || match it.id.0.as_u128() >> 76 & 0xf {
+        7 => i64::try_from(it.id.0.as_u128() >> 80).unwrap(),
+        _ => it.created_unix_ms,
+    };
+    let at_most = now + 60_000;
+    [it.created_unix_ms, in_id()].into_iter().find(|time| *time <= at_most)
+}
+
 /// The year and the month of a day since 1970, after Howard Hinnant's `civil_from_days`.
 fn year_and_month(day: i64) -> (i64, i64) {
     let day = day + 719_468;
@@ -105,16 +115,23 @@ fn model(
             all.iter().filter(|it| (it.kind, it.resource.clone()) == resource).collect();
         own.sort_by_key(|it| (it.created_unix_ms, it.id));
         let mut keep = |it: &Snapshot| *kept.entry(it.id).or_default() += 1;
+        own.iter().filter(|it| age(it, now).is_none()).for_each(|it| keep(it));
+        let all_own = own.clone();
+        own.retain(|it| age(it, now).is_some());
+        let until = |last: &Snapshot| {
+            let at = own.iter().position(|it| it.id == last.id).unwrap();
+            own[..=at].iter().filter_map(|it| age(it, now)).max().unwrap()
+        };
         own.iter().rev().take(policy.keep_last.unwrap_or(0) as usize).for_each(|it| keep(it));
         for (kind, count) in counts.into_iter().enumerate() {
             // The newest comes last, and replaces those before it.
             let newest: BTreeMap<i64, &Snapshot> =
-                own.iter().map(|it| (bucket(kind, it.created_unix_ms + offset_ms), *it)).collect();
+                own.iter().map(|it| (bucket(kind, until(it) + offset_ms), *it)).collect();
             newest.values().rev().take(count.unwrap_or(0) as usize).for_each(|it| keep(it));
         }
-        for it in own {
+        for it in all_own {
             (0..it.tags.iter().filter(|tag| policy.keep_tags.contains(tag)).count()).for_each(|_| keep(it));
-            if policy.keep_within.is_some() && now - it.created_unix_ms <= days * DAY_MS {
+            if policy.keep_within.is_some() && (age(it, now).is_none() || now - until(it) <= days * DAY_MS) {
                 keep(it);
             }
             if it.protected {
@@ -128,14 +145,20 @@ fn model(
 fn snapshots() -> impl Strategy<Value = Vec<Snapshot>> {
     // Gaps of seconds, minutes, hours and weeks, and none at all.
     let gap = prop_oneof![Just(0), 1..60_000_i64, 60_000..HOUR_MS, HOUR_MS..DAY_MS, DAY_MS..40 * DAY_MS];
-    let one = (gap, 0..3_usize, any::<bool>(), 0..12_u8, 0..6_u8);
+    let clock = prop_oneof![Just(None), Just(Some(0)), (0..90 * DAY_MS).prop_map(Some)];
+    let one = (gap, 0..3_usize, any::<bool>(), 0..12_u8, 0..6_u8, clock);
     (0..40_000 * DAY_MS, proptest::collection::vec(one, 0..60)).prop_map(|(start, all)| {
-        let mut created = start - 10_000 * DAY_MS;
+        let mut created = start + 31 * DAY_MS;
         let mut made: Vec<Snapshot> = (1..)
             .zip(all)
-            .map(|(number, (gap, resource, droplet, protected, tags))| {
+            .map(|(number, (gap, resource, droplet, protected, tags, clock))| {
                 created += gap;
                 let mut it = snapshot(["a", "b", "c"][resource], number, created);
+                // What the clock showed, which may have been behind.
+                if let Some(behind) = clock {
+                    let showed = u128::try_from((created - behind).max(0)).unwrap();
+                    it.id = SnapshotId(Uuid::from_u128(showed << 80 | 7 << 76 | number));
+                }
                 it.kind = if droplet { ResourceKind::Droplet } else { ResourceKind::Volume };
                 it.protected = protected == 0;
                 it.tags =
@@ -176,9 +199,10 @@ proptest! {
         all in snapshots(),
         (policy, days) in policies(),
         hours in -12..14_i8,
-        after in -30..30_i64,
+        after in -60..30_i64,
     ) {
         let now = all.iter().map(|it| it.created_unix_ms).max().unwrap_or(0) + after * DAY_MS;
+        let now = now.max(0);
         let zone = TimeZone::fixed(Offset::constant(hours));
         match plan(&all, &policy, now, &zone) {
             Ok(plan) => {
@@ -191,7 +215,8 @@ proptest! {
             }
             Err(error) => {
                 prop_assert_eq!(error.kind(), ErrorKind::InvalidInput);
-                let everything_goes = model(&all, &policy, days, now, 0).len();
+                // When none is from the future any more.
+                let everything_goes = model(&all, &policy, days, 1 << 50, 0).len();
                 let protected = all.iter().filter(|it| it.protected).count();
                 prop_assert_eq!(everything_goes, protected, "a policy that keeps something was refused");
             }
@@ -238,9 +263,31 @@ fn each_rule_says_in_words_what_it_keeps() {
         ]
     );
     let alone = Policy { keep_last: Some(1), ..Policy::default() };
-    let plan = icecore::retention::plan(&all, &alone, 0, &TimeZone::UTC).unwrap();
+    let plan = icecore::retention::plan(&all, &alone, ms("2026-11-29T00:00:00Z"), &TimeZone::UTC).unwrap();
     assert_eq!(words(&plan), ["-", "-", "protected", "-", "-", "last 1 of 1"]);
     assert_eq!(plan.going().map(|it| it.id.0.as_u128()).collect::<Vec<_>>(), [1, 2, 4, 5]);
+}
+
+#[test]
+fn one_from_the_future_stays_beside_the_others_and_takes_no_place() {
+    let times = ["2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z", "2099-01-01T00:00:00Z"];
+    let now = "2026-11-02T12:00:00Z";
+    for (policy, kept) in [
+        (Policy { keep_last: Some(1), ..Policy::default() }, "last 1 of 1"),
+        (Policy { keep_daily: Some(1), ..Policy::default() }, "daily 2026-11-02"),
+        (Policy { keep_yearly: Some(1), ..Policy::default() }, "yearly 2026"),
+    ] {
+        assert_eq!(kept_by(&times, &policy, now, &TimeZone::UTC), ["-", kept, "from the future"]);
+    }
+    // What was made since is dated after it. The ids have what the clock showed.
+    let showed = ["2099-01-01T00:00:00Z", "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"];
+    let all = (0..).zip(showed).map(|(n, time)| {
+        let id = u128::try_from(ms(time)).unwrap() << 80 | 7 << 76 | 1;
+        Snapshot { id: SnapshotId(Uuid::from_u128(id)), ..snapshot("v", 0, ms("2099-01-01T00:00:00Z") + n) }
+    });
+    let policy = Policy { keep_last: Some(1), keep_within: within("1d"), ..Policy::default() };
+    let plan = plan(&all.collect::<Vec<_>>(), &policy, ms(now), &TimeZone::UTC).unwrap();
+    assert_eq!(words(&plan), ["from the future, within 1d", "-", "last 1 of 1, within 1d"]);
 }
 
 #[test]
@@ -321,8 +368,8 @@ fn a_day_back_is_the_same_time_on_the_clock_and_24_hours_are_24_hours() {
     let back = |text: &str| {
         kept_by(&times, &Policy { keep_within: within(text), ..Policy::default() }, now, &berlin())
     };
-    assert_eq!(back("1d"), ["-", "within 1d", "within 1d"]);
-    assert_eq!(back("24h"), ["within 24h", "within 24h", "within 24h"]);
+    assert_eq!(back("1d"), ["-", "within 1d", "from the future, within 1d"]);
+    assert_eq!(back("24h"), ["within 24h", "within 24h", "from the future, within 24h"]);
 }
 
 #[test]
@@ -374,11 +421,17 @@ fn times_that_no_calendar_has_do_not_stop_a_plan() {
     let all = [i64::MIN, i64::MIN + 1, 0, i64::MAX - 1, i64::MAX].into_iter();
     let all: Vec<Snapshot> = (1..).zip(all).map(|(n, time)| snapshot("v", n, time)).collect();
     let policy = Policy { keep_yearly: Some(9), keep_within: within("19000y"), ..Policy::default() };
-    for now in [i64::MIN, 0, i64::MAX] {
+    let end = ms("9999-12-30T22:00:00Z");
+    for now in [0, 1_800_000_000_000, end] {
         let east = TimeZone::fixed(Offset::MAX);
         let plan = plan(&all, &policy, now, &east).unwrap();
         let goes: Vec<bool> = plan.decisions.iter().map(icecore::retention::Decision::goes).collect();
         assert!(!goes[1] && !goes[2] && !goes[4], "{:?}", words(&plan));
+    }
+    for now in [i64::MIN, -1, 253_402_300_800_000, i64::MAX] {
+        let error = plan(&all, &policy, now, &TimeZone::UTC).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("clock"), "{error}");
     }
 }
 

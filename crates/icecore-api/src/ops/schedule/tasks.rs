@@ -207,6 +207,7 @@ impl Run<'_> {
         let mut items = self.service().snapshots(who)?;
         items.retain(|item| choose(&item.snapshot) && self.wants_snapshot(item, &globs, &disks));
         let snapshots: Vec<Snapshot> = items.iter().map(|item| item.snapshot.clone()).collect();
+        self.log_future(&snapshots);
         let plan = retention::plan(&snapshots, policy, self.now, self.zone)?;
         let mut failures = Failures::default();
         for going in plan.going() {
@@ -226,6 +227,14 @@ impl Run<'_> {
             }
         }
         failures.result()
+    }
+
+    /// Says in the log which snapshots a wrong clock has dated.
+    fn log_future(&self, snapshots: &[Snapshot]) {
+        let future = snapshots.iter().filter(|snapshot| snapshot.is_from_the_future(self.now));
+        for Snapshot { id, name, resource, .. } in future {
+            tracing::warn!(snapshot = %id, name, resource, schedule = self.schedule.name, "dated later than now");
+        }
     }
 
     /// Returns the disks that are there, by their ids as text.

@@ -196,6 +196,32 @@ fn what_was_missed_while_no_server_ran_is_done_once() {
 }
 
 #[test]
+fn snapshots_of_a_clock_that_was_ahead_or_is_behind_take_no_place_of_others() {
+    let schedule =
+        "[[schedule]]\nname = \"nightly\"\ncron = \"@daily\"\ntask = \"snapshot\"\nkeep = { last = 2 }\n";
+    let place = Place::new("2026-11-01T12:00:00Z", schedule);
+    place.volume("ann", "db", &[]);
+    assert_eq!(place.at("2026-11-02T00:00:00Z"), ["nightly"]);
+    assert_eq!(place.at("2036-01-01T00:00:00Z"), ["nightly"], "the clock is ahead");
+    place.at("2026-11-02T12:00:00Z");
+    for day in ["03", "04", "05"] {
+        assert_eq!(place.at(&format!("2026-11-{day}T00:00:00Z")), ["nightly"]);
+    }
+    let names =
+        |times: &[&str]| times.iter().map(|time| format!("db nightly-{time}-000000")).collect::<Vec<_>>();
+    // In the order in which they were made.
+    assert_eq!(place.snapshots("ann"), names(&["20360101", "20261104", "20261105"]));
+    place.at("2026-10-01T12:00:00Z");
+    for day in ["02", "03", "04"] {
+        assert_eq!(place.at(&format!("2026-10-{day}T00:00:00Z")), ["nightly"], "the clock is behind");
+    }
+    let taken = ["20360101", "20261104", "20261105", "20261003", "20261004"];
+    assert_eq!(place.snapshots("ann"), names(&taken), "those of November are from the future now");
+    assert_eq!(place.at("2026-11-06T00:00:00Z"), ["nightly"]);
+    assert_eq!(place.snapshots("ann"), names(&["20360101", "20261004", "20261106"]), "the clock is right");
+}
+
+#[test]
 fn only_what_is_chosen_is_kept_in_snapshots_and_only_its_own_go() {
     let schedule = "[[schedule]]\nname = \"prod\"\ncron = \"@daily\"\ntask = \"snapshot\"\nnames = [\"db-*\"]\ntags = [\"prod\"]\n\
                     accounts = [\"ann\"]\nof = [\"volume\"]\nkeep = { last = 2 }\n";

@@ -17,7 +17,7 @@ use crate::service::images::ImageItem;
 use crate::service::images::ImageType;
 use crate::service::items::GIB;
 use crate::service::jobs::Job;
-use crate::words::clock::new_id;
+use crate::words::clock::new_id_at;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
@@ -162,12 +162,13 @@ impl Service {
             None => return Ok(0),
         };
         let now = self.now_unix_ms();
-        let mut expired = self.images(who)?;
-        expired.retain(|image| {
-            droplet.backup_ids.contains(&image.number) && now - image.created_unix_ms > kept_ms
+        let mut expired = self.snapshots(who)?;
+        expired.retain(|item| {
+            item.number.is_some_and(|number| droplet.backup_ids.contains(&number))
+                && now.saturating_sub(item.snapshot.age_unix_ms(now)) > kept_ms
         });
-        for image in &expired {
-            match self.delete_everywhere(image.uuid) {
+        for item in &expired {
+            match self.delete_everywhere(item.snapshot.id.0) {
                 Err(error) if error.status == 404 => {}
                 done => done?,
             }
@@ -226,7 +227,7 @@ impl Service {
         name: String,
         kind: ImageType,
     ) -> ApiResult<Job> {
-        let id = new_id();
+        let id = new_id_at(self.now_unix_ms());
         let mut labels = Labels::from([(labels::ACCOUNT.to_owned(), who.0.clone())]);
         labels::set(&mut labels, labels::RESOURCE, &droplet.disk.id().to_string());
         labels::set(&mut labels, labels::RESOURCE_NUMBER, &droplet.number.to_string());

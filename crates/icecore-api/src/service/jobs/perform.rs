@@ -20,6 +20,7 @@ use crate::service::items::VolumeItem;
 use crate::service::jobs::Job;
 use crate::service::jobs::JobProgress;
 use crate::service::snapshots::delete_if_there;
+use crate::service::volume_snapshots::log_if_clock_is_behind;
 use crate::service::volumes::create_under_a_free_name;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
@@ -53,7 +54,7 @@ impl Service {
                     level: None,
                     check: true,
                 };
-                snapshot(&disk()?, &options, progress)
+                self.snapshot_disk(&disk()?, &options, progress)
             }
             Job::RestoreDroplet { snapshot } => {
                 let item = disk()?;
@@ -68,6 +69,22 @@ impl Service {
             Job::TransferImage { from } => self.transfer(from, pool, action.resource, progress),
             Job::ConvertImage => self.convert(action.resource),
         }
+    }
+
+    fn snapshot_disk(
+        &self,
+        item: &VolumeItem,
+        options: &VolumeSnapshotOptions,
+        progress: &JobProgress,
+    ) -> ApiResult<()> {
+        let name = &item.info.name;
+        let disk = item.pool.open_disk(name)?;
+        let taken = disk.with(|volume| icecore::snapshot_volume(volume, options, progress));
+        let unreadable =
+            |error| ApiError::unprocessable(format!("the disk of {name} cannot be read: {error}"));
+        let report = taken.map_err(unreadable)??;
+        log_if_clock_is_behind(&report.snapshot, self.now_unix_ms());
+        Ok(())
     }
 
     /// Returns the disk of this id, whatever account owns it.
@@ -130,15 +147,6 @@ fn create(pool: &Arc<Pool>, options: VolumeOptions, volumes: &[Uuid]) -> ApiResu
     for volume in free {
         icecore::relabel_volume(pool.repo(), &volume.name, &attached, &[])?;
     }
-    Ok(())
-}
-
-fn snapshot(item: &VolumeItem, options: &VolumeSnapshotOptions, progress: &JobProgress) -> ApiResult<()> {
-    let name = &item.info.name;
-    let disk = item.pool.open_disk(name)?;
-    let taken = disk.with(|volume| icecore::snapshot_volume(volume, options, progress));
-    taken
-        .map_err(|error| ApiError::unprocessable(format!("the disk of {name} cannot be read: {error}")))??;
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use crate::app;
 use crate::app::App;
 use crate::commands::if_interrupted;
 use crate::commands::title;
+use crate::commands::warn_if_clock_is_behind;
 use crate::exit::Verdict;
 use crate::host;
 use crate::host::Stopwatch;
@@ -92,7 +93,9 @@ impl CreateArgs {
                 self.image.display()
             ));
         }
-        let result = json::CreateResult::new(&report, self.dry_run, place.created, elapsed);
+        let behind_ms = warn_if_clock_is_behind(app, &report.snapshot);
+        let made = json::Made { dry_run: self.dry_run, repository_created: place.created, behind_ms };
+        let result = json::CreateResult::new(&report, &made, elapsed);
         app.ui.result(&result, &summary(&report, self.dry_run, elapsed))?;
         Ok(Verdict::Clean)
     }

@@ -13,11 +13,15 @@ use icecore::Unreadable;
 
 use crate::app::App;
 use crate::commands::snapshot::columns::FormatArgs;
+use crate::commands::warn_of_future;
 use crate::exit::Verdict;
 use crate::json;
 use crate::ui::printable_name;
 
 /// List snapshots, oldest first
+///
+/// A snapshot is never older than one that was made before it, even if the clock goes back: it is dated 1 ms after that. Those dated
+/// later than now are warned of.
 ///
 /// Size is the data in the image, without holes and zeros; Min Disk Size is the disk that it needs.
 #[derive(Debug, clap::Args)]
@@ -63,10 +67,12 @@ impl ListArgs {
         listing.snapshots.retain(|snapshot| self.wants(&globs, snapshot));
         let verdict = Verdict::from_findings(warn_of_unreadable(app, &listing.unreadable));
         let text = self.format.table(&columns, &listing.snapshots);
+        let future = warn_of_future(app, &listing.snapshots);
         let unreadable = listing.unreadable.into_iter();
         let result = json::ListResult {
             snapshots: listing.snapshots.iter().map(json::Snapshot::from).collect(),
             unreadable: unreadable.map(|it| json::Unreadable { file: it.file, reason: it.reason }).collect(),
+            from_the_future: future.iter().map(ToString::to_string).collect(),
         };
         app.ui.result(&result, &text)?;
         Ok(verdict)

@@ -21,6 +21,7 @@ use crate::commands::snapshot::list::Kind;
 use crate::commands::snapshot::list::globs;
 use crate::commands::snapshot::list::warn_of_unreadable;
 use crate::commands::title;
+use crate::commands::warn_of_future;
 use crate::exit;
 use crate::exit::Verdict;
 use crate::host;
@@ -34,7 +35,8 @@ use crate::units;
 /// Each droplet and each volume has the whole policy for itself, and a snapshot stays if any of the rules keeps it. An hour, day, week,
 /// month or year without a snapshot does not count. A protected snapshot stays, and one that is read or that a volume was made from
 /// is left out with a warning. --keep-within alone deletes all snapshots of a resource that has no recent ones; --keep-last 1 beside it
-/// keeps the newest in any case. The space is given back by the next `icecore gc`.
+/// keeps the newest in any case. A snapshot from the future, which a wrong clock has dated, stays beside the others and counts for no
+/// rule. The space is given back by the next `icecore gc`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PruneArgs {
     #[command(flatten)]
@@ -116,6 +118,7 @@ impl PruneArgs {
         let mut listing = icecore::list(&repo)?;
         let unreadable = warn_of_unreadable(app, &listing.unreadable);
         listing.snapshots.retain(|snapshot| self.wants(&globs, snapshot));
+        warn_of_future(app, &listing.snapshots);
         let plan = retention::plan(&listing.snapshots, &policy, host::now_unix_ms(), &zone)?;
         let pruned =
             if self.dry_run { self.foresee(app, &repo, &plan)? } else { self.delete(app, &repo, &plan)? };

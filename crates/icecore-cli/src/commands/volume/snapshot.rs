@@ -12,6 +12,7 @@ use crate::commands::if_interrupted;
 use crate::commands::snapshot::create::free_name;
 use crate::commands::title;
 use crate::commands::volume::open_volume;
+use crate::commands::warn_if_clock_is_behind;
 use crate::exit::Verdict;
 use crate::host;
 use crate::host::Stopwatch;
@@ -93,6 +94,7 @@ impl SnapshotArgs {
             snapshot: json::Snapshot::from(&snapshot),
             read_bytes: taken.read_bytes,
             unchanged: taken.unchanged,
+            clock_behind_ms: warn_if_clock_is_behind(app, &snapshot),
             elapsed_ms: units::milliseconds(elapsed),
         };
         app.ui.result(&result, &text)?;

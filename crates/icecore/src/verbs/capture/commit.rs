@@ -14,21 +14,36 @@ use crate::verbs::catalog::check_record_name_is_free;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::ids::SnapshotId;
 use crate::words::sizes::tree_height;
+use crate::words::time::check_time;
 
 /// What came of a commit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Commit {
     /// The snapshot exists, durably.
-    Done,
+    Done {
+        /// The snapshot that it had to be dated after.
+        dated_after: Option<SnapshotId>,
+    },
     /// Something it needs is gone: the image must be read again.
     Stale,
 }
 
-/// Publishes `record`, whose manifest was made when the repository was of `generation`.
+/// Which time a snapshot gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dating {
+    /// The one that was given, but not before the newest snapshot of its resource.
+    AfterNewest,
+    /// The one that was given: it is a copy.
+    AsGiven,
+}
+
+/// Publishes `record`, whose manifest was made when the repository was of `generation`. Its time is decided here.
 pub(crate) fn commit(
     repo: &Repository,
-    record: &Record,
+    record: &mut Record,
+    dating: Dating,
     name_may_repeat: bool,
     generation: u64,
 ) -> Result<Commit> {
@@ -45,9 +60,13 @@ pub(crate) fn commit(
                 if !name_may_repeat {
                     check_record_name_is_free(&all, record)?;
                 }
+                let dated_after = match dating {
+                    Dating::AfterNewest => date_after_newest(&all, record)?,
+                    Dating::AsGiven => None,
+                };
                 note_labels(&store.base, &record.labels)?;
                 records::save(&store.base, record)?;
-                return Ok(Commit::Done);
+                return Ok(Commit::Done { dated_after });
             }
             proven = now;
         }
@@ -67,6 +86,27 @@ fn check_id_is_free(all: &[records::Loaded], record: &Record) -> Result<()> {
         Some(_) => Err(Error::new(ErrorKind::AlreadyExists, format!("there is a snapshot {id} already"))
             .with_hint("look at it with `icecore snapshot get`")),
     }
+}
+
+/// Dates a record 1 ms after the newest snapshot of its resource if it is not later than that: the clock may have gone back, and
+/// the order of snapshots is that of their times. Returns that snapshot then.
+///
+/// Resources of both kinds count that have the name, since `RESOURCE@latest` does not tell them apart.
+fn date_after_newest(all: &[records::Loaded], record: &mut Record) -> Result<Option<SnapshotId>> {
+    let readable = all.iter().filter_map(|(_, other)| other.as_ref().ok());
+    let same = readable.filter(|other| other.resource == record.resource);
+    let newest = same.max_by_key(|other| (other.created_unix_ms, other.id));
+    let Some(newest) = newest.filter(|newest| newest.created_unix_ms >= record.created_unix_ms) else {
+        return Ok(None);
+    };
+    record.created_unix_ms = newest.created_unix_ms.saturating_add(1);
+    check_time(record.created_unix_ms).map_err(|_| {
+        let message =
+            format!("snapshot {} of {} has the last time that there is", newest.id, newest.resource);
+        Error::new(ErrorKind::InvalidInput, message)
+            .with_hint("a wrong clock gave it that: delete it, and no other one comes after it")
+    })?;
+    Ok(Some(newest.id))
 }
 
 /// Tells whether all pages and chunks of a manifest are there, with every slot it needs.

@@ -30,6 +30,7 @@ use crate::stores::notes::Damage;
 use crate::stores::records;
 pub(crate) use crate::verbs::capture::changed::Changed;
 use crate::verbs::capture::commit::Commit;
+pub(crate) use crate::verbs::capture::commit::Dating;
 use crate::verbs::capture::commit::commit;
 use crate::verbs::capture::packing::Compression;
 use crate::verbs::capture::packing::Publisher;
@@ -52,6 +53,7 @@ use crate::words::pool;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::IMAGE_BYTES_MAX;
+use crate::words::time::check_time;
 use crate::world::io::ImageState;
 use crate::world::io::ReadAt;
 use crate::world::storage::LockMode;
@@ -77,7 +79,8 @@ pub enum Parent {
 pub struct CaptureOptions {
     /// The id of the new snapshot: a fresh UUID of version 7.
     pub id: SnapshotId,
-    /// The time, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970. Where a snapshot of the resource is not older, the new one is dated 1 ms after the
+    /// newest: a clock that goes back does not change their order.
     pub created_unix_ms: i64,
     /// The name.
     pub name: String,
@@ -111,6 +114,9 @@ pub struct CaptureReport {
     pub snapshot: Snapshot,
     /// The snapshot that the image was compared with.
     pub parent: Option<SnapshotId>,
+    /// The newest snapshot of the resource, where the new one had to be dated after it. If the new one's time is later than the clock,
+    /// the clock is behind, or was ahead when the other one was made; otherwise the other one was begun later.
+    pub dated_after: Option<SnapshotId>,
     /// Bytes of the image that were read.
     pub read_bytes: u64,
     /// Whether the image is exactly what the parent was.
@@ -127,13 +133,26 @@ pub struct CaptureReport {
 /// handle of a repository wait for each other.
 ///
 /// # Errors
-/// `AlreadyExists` if the resource has a snapshot of that name; `ImageChanged` if the image changed in size; `Io` with
-/// the offset if a part of it cannot be read; `Interrupted` if `progress` says so. What was stored until then is found
+/// `AlreadyExists` if the resource has a snapshot of that name; `InvalidInput` for a time before 1970 or after 9999;
+/// `ImageChanged` if the image changed in size; `Io` with the offset if a part of it cannot be read; `Interrupted` if
+/// `progress` says so. What was stored until then is found
 /// again by the next capture.
 pub fn capture(
     repo: &Repository,
     image: &dyn ReadAt,
     options: &CaptureOptions,
+    progress: &dyn Progress,
+) -> Result<CaptureReport> {
+    check_time(options.created_unix_ms)?;
+    capture_dated(repo, image, options, Dating::AfterNewest, progress)
+}
+
+/// As [`capture`], with a time that is given or decided.
+pub(crate) fn capture_dated(
+    repo: &Repository,
+    image: &dyn ReadAt,
+    options: &CaptureOptions,
+    dating: Dating,
     progress: &dyn Progress,
 ) -> Result<CaptureReport> {
     let read = |job: &Job<'_>| {
@@ -154,7 +173,7 @@ pub fn capture(
         };
         Ok(Read { captured, parent, trusted_mtime })
     };
-    pool::apart(|| attempt(repo, image, options, progress, &read))
+    pool::apart(|| attempt(repo, image, options, dating, progress, &read))
 }
 
 /// Captures `image` knowing that it equals `base` but for what `changed` has, of which alone it is read. What lies beyond
@@ -170,6 +189,7 @@ pub(crate) fn capture_changed(
     base: Option<&Record>,
     changed: &Changed,
     options: &CaptureOptions,
+    dating: Dating,
     progress: &dyn Progress,
 ) -> Result<CaptureReport> {
     let base_bytes = base.map_or(0, |base| base.size_bytes);
@@ -184,7 +204,7 @@ pub(crate) fn capture_changed(
         let captured = pipeline::run(job.plan(base, Some(changed)))?;
         Ok(Read { captured, parent: base.cloned(), trusted_mtime: false })
     };
-    pool::apart(|| attempt(repo, image, options, progress, &read))
+    pool::apart(|| attempt(repo, image, options, dating, progress, &read))
 }
 
 /// A snapshot that a test keeps as a base, as a volume does.
@@ -222,7 +242,7 @@ pub fn capture_ranges(
 ) -> Result<CaptureReport> {
     let mut changed = Changed::default();
     ranges.iter().try_for_each(|range| changed.add(range.clone()))?;
-    capture_changed(repo, image, base.map(|base| &base.0), &changed, options, progress)
+    capture_changed(repo, image, base.map(|base| &base.0), &changed, options, Dating::AfterNewest, progress)
 }
 
 /// What came of reading an image.
@@ -265,6 +285,7 @@ fn attempt(
     repo: &Repository,
     image: &dyn ReadAt,
     options: &CaptureOptions,
+    dating: Dating,
     progress: &dyn Progress,
     read: &dyn Fn(&Job<'_>) -> Result<Read>,
 ) -> Result<CaptureReport> {
@@ -305,14 +326,16 @@ fn attempt(
         if after.size_bytes != before.size_bytes {
             return Err(size_changed(before.size_bytes, after.size_bytes, ""));
         }
-        let record = record_of(options, parent.as_ref(), &captured, &before);
+        let mut record = record_of(options, parent.as_ref(), &captured, &before);
         publisher.map_or(Ok(()), |publisher| publisher.finish_parity(progress))?;
-        if publisher.is_some() && commit(repo, &record, options.name_may_repeat, generation)? == Commit::Stale
-        {
-            continue;
-        }
+        let committed = match publisher {
+            Some(_) => commit(repo, &mut record, dating, options.name_may_repeat, generation)?,
+            None => Commit::Done { dated_after: None },
+        };
+        let Commit::Done { dated_after } = committed else { continue };
         return Ok(CaptureReport {
             parent: parent.as_ref().map(|parent| parent.id),
+            dated_after,
             read_bytes: captured.read_bytes,
             unchanged: parent.as_ref().is_some_and(|parent| parent.content == captured.content),
             trusted_mtime,

@@ -36,6 +36,7 @@ use crate::stores::records;
 use crate::stores::tree_builder::emit_page;
 use crate::verbs::capture::buffers::BufferPool;
 use crate::verbs::capture::commit::Commit;
+use crate::verbs::capture::commit::Dating;
 use crate::verbs::capture::commit::all_there;
 use crate::verbs::capture::commit::commit;
 use crate::verbs::capture::packing::ChunkJob;
@@ -352,7 +353,7 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
                 parity: None,
             };
             let repo = Repository::init(storage.clone(), session(1), &init).unwrap();
-            let [kept, again] = [1, 2].map(|number| record(&repo, number));
+            let [kept, mut again] = [1, 2].map(|number| record(&repo, number));
             records::save(repo.base(), &kept).unwrap();
             let [capturing, collecting, deleting] =
                 [2, 3, 4].map(|number| Repository::open(storage.clone(), session(number)).unwrap());
@@ -363,7 +364,8 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
                     let generation = fence::settled_generation(capturing.base()).unwrap();
                     capturing.store.reload().unwrap();
                     whole(&capturing, &again)
-                        && commit(&capturing, &again, false, generation).unwrap() == Commit::Done
+                        && commit(&capturing, &mut again, Dating::AfterNewest, false, generation).unwrap()
+                            == Commit::Done { dated_after: None }
                 });
                 threads.spawn(|| {
                     let options = gc::GcOptions { max_unused: 1.0 };

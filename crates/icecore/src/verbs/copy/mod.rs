@@ -11,9 +11,10 @@ use crate::stores::pinned::pinned;
 use crate::stores::records;
 use crate::verbs::capture::CaptureOptions;
 use crate::verbs::capture::CaptureReport;
+use crate::verbs::capture::Dating;
 use crate::verbs::capture::Parent;
-use crate::verbs::capture::capture;
 use crate::verbs::capture::capture_changed;
+use crate::verbs::capture::capture_dated;
 use crate::verbs::catalog::Snapshot;
 use crate::verbs::copy::common::common_snapshot;
 use crate::verbs::copy::proven::ProvenDisk;
@@ -110,12 +111,13 @@ fn copy_image(
         dry_run: false,
     };
     if let Some(common) = common_snapshot(source, target, record, progress)? {
-        let report = capture_changed(target, disk, Some(&common.there), &common.changed, &options, progress);
+        let (there, changed) = (Some(&common.there), &common.changed);
+        let report = capture_changed(target, disk, there, changed, &options, Dating::AsGiven, progress);
         match report {
             // Pages of it are damaged there: all is read.
             Err(error) if error.kind() == ErrorKind::Corrupt && !disk.has_failed() => {}
             report => return report,
         }
     }
-    capture(target, disk, &options, progress)
+    capture_dated(target, disk, &options, Dating::AsGiven, progress)
 }

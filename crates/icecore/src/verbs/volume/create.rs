@@ -23,6 +23,7 @@ use crate::words::names::ResourceKind;
 use crate::words::names::check_labels;
 use crate::words::names::check_volume_name;
 use crate::words::sizes::IMAGE_BYTES_MAX;
+use crate::words::time::check_time;
 
 /// What a new volume is.
 #[derive(Debug, Clone)]
@@ -51,6 +52,7 @@ pub struct VolumeOptions {
 pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<VolumeInfo> {
     check_volume_name(&options.name)?;
     check_labels(&options.labels)?;
+    check_time(options.created_unix_ms)?;
     repo.check_writable()?;
     let base = repo.base();
     let name = &options.name;

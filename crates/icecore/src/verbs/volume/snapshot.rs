@@ -8,6 +8,7 @@ use crate::stores::records;
 use crate::verbs::capture::CaptureOptions;
 use crate::verbs::capture::CaptureReport;
 use crate::verbs::capture::Changed;
+use crate::verbs::capture::Dating;
 use crate::verbs::capture::Parent;
 use crate::verbs::capture::capture_changed;
 use crate::verbs::catalog::check_name_is_free;
@@ -20,13 +21,14 @@ use crate::words::ids::SnapshotId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sync::thread;
+use crate::words::time::check_time;
 
 /// How a snapshot of a volume is taken.
 #[derive(Debug, Clone)]
 pub struct VolumeSnapshotOptions {
     /// The id of the new snapshot: a fresh UUID of version 7.
     pub id: SnapshotId,
-    /// The time, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970; later where the volume or a snapshot of it is not older than that.
     pub created_unix_ms: i64,
     /// The name.
     pub name: String,
@@ -74,11 +76,13 @@ pub fn snapshot_volume(
     options: &VolumeSnapshotOptions,
     progress: &dyn Progress,
 ) -> Result<CaptureReport> {
+    check_time(options.created_unix_ms)?;
     let _alone = volume.one_snapshot();
     let repo = volume.repo();
     let options = CaptureOptions {
         id: options.id,
-        created_unix_ms: options.created_unix_ms,
+        // By its name and its time, a snapshot is known as one of this volume and not of one that had the name before.
+        created_unix_ms: options.created_unix_ms.max(volume.created_unix_ms()),
         name: options.name.clone(),
         name_may_repeat: options.name_may_repeat,
         kind: volume.kind(),
@@ -131,8 +135,8 @@ fn take(
         changed.add(range)?;
     }
     let progress = GivesWay { volume, number: frozen.number, progress };
-    let base = frozen.base.as_ref();
-    let taken = capture_changed(volume.repo(), &frozen.image, base, &changed, options, &progress);
+    let (base, dating) = (frozen.base.as_ref(), Dating::AfterNewest);
+    let taken = capture_changed(volume.repo(), &frozen.image, base, &changed, options, dating, &progress);
     taken.map_err(|error| match error.kind() {
         ErrorKind::Interrupted if volume.is_in_the_way(frozen.number) => {
             let message = format!("what is written to volume {} needs the room that is left", volume.name());

@@ -1,0 +1,229 @@
+//! Clocks that go back, that are ahead, and that were never set: the order of snapshots is that in which they were made.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use icecore::CaptureOptions;
+use icecore::CopyOptions;
+use icecore::ErrorKind;
+use icecore::InitOptions;
+use icecore::MemoryStorage;
+use icecore::NoProgress;
+use icecore::Repository;
+use icecore::ResourceKind;
+use icecore::Snapshot;
+use icecore::SnapshotId;
+use icecore::Storage;
+use icecore::VolumeOptions;
+use icecore::VolumeSnapshotOptions;
+use icecore::retention;
+use icecore::retention::Policy;
+use jiff::tz::TimeZone;
+use uuid::Uuid;
+
+use crate::noise::Noise;
+use crate::support::Bench;
+use crate::support::TestImage;
+use crate::support::init_options;
+use crate::support::options;
+use crate::support::session;
+use crate::volumes::support::open;
+use crate::volumes::support::volume_options;
+
+const NOON: i64 = 1_800_000_000_000;
+const HOUR: i64 = 3_600_000;
+/// The last millisecond of the year 9999.
+const LAST: i64 = 253_402_300_799_999;
+
+/// Returns options for a capture when a clock shows some time. Ids are made of it.
+fn at(resource: &str, clock: i64) -> CaptureOptions {
+    let options = options(resource);
+    let random = options.id.0.as_u128() >> 96;
+    let id = SnapshotId(Uuid::from_u128(u128::try_from(clock).unwrap() << 80 | 7 << 76 | random));
+    CaptureOptions { id, created_unix_ms: clock, ..options }
+}
+
+fn capture(bench: &Bench, resource: &str, clock: i64) -> icecore::CaptureReport {
+    let image = Noise(u64::try_from(clock).unwrap()).bytes(100_000);
+    icecore::capture(&bench.another(), &image, &at(resource, clock), &NoProgress).unwrap()
+}
+
+fn latest(bench: &Bench, resource: &str) -> Snapshot {
+    icecore::find(&bench.another(), &format!("{resource}@latest")).unwrap()
+}
+
+fn stay(bench: &Bench, policy: &Policy, now: i64) -> Vec<SnapshotId> {
+    let all = icecore::list(&bench.repo).unwrap().snapshots;
+    let plan = retention::plan(&all, policy, now, &TimeZone::UTC).unwrap();
+    plan.decisions.iter().filter(|it| !it.goes()).map(|it| it.snapshot.id).collect()
+}
+
+#[test]
+fn a_clock_that_goes_back_does_not_change_which_snapshot_is_the_newest() {
+    let bench = Bench::new();
+    let first = capture(&bench, "web", NOON);
+    assert_eq!(first.dated_after, None);
+    let second = capture(&bench, "web", NOON - HOUR);
+    assert_eq!(second.dated_after, Some(first.snapshot.id));
+    assert_eq!(second.snapshot.created_unix_ms, NOON + 1);
+    assert!(second.snapshot.id < first.snapshot.id, "ids have what the clock showed");
+    assert_eq!(second.parent, Some(first.snapshot.id));
+    assert_eq!(latest(&bench, "web"), second.snapshot);
+    let third = capture(&bench, "web", NOON - HOUR + 5);
+    assert_eq!((third.parent, third.snapshot.created_unix_ms), (Some(second.snapshot.id), NOON + 2));
+    let listed = icecore::list(&bench.another()).unwrap().snapshots;
+    assert_eq!(listed, [first.snapshot, second.snapshot, third.snapshot.clone()]);
+    let last = Policy { keep_last: Some(1), ..Policy::default() };
+    for now in [NOON - HOUR + 10, NOON + HOUR] {
+        assert!(stay(&bench, &last, now).contains(&third.snapshot.id), "the one just made is not pruned");
+    }
+    // What is right again needs nothing done to it.
+    let fourth = capture(&bench, "web", NOON + HOUR);
+    assert_eq!((fourth.dated_after, fourth.snapshot.created_unix_ms), (None, NOON + HOUR));
+    assert_eq!(latest(&bench, "web"), fourth.snapshot);
+    assert_eq!(capture(&bench, "db", NOON - HOUR).dated_after, None, "each resource has an order of its own");
+}
+
+#[test]
+fn two_of_one_moment_and_of_both_kinds_have_an_order() {
+    let bench = Bench::new();
+    let first = capture(&bench, "web", NOON);
+    let droplet = CaptureOptions { kind: ResourceKind::Droplet, ..at("web", NOON) };
+    let droplet = icecore::capture(&bench.repo, &vec![1; 100], &droplet, &NoProgress).unwrap();
+    assert_eq!(droplet.parent, None, "a volume is no parent of a droplet");
+    assert_eq!(droplet.snapshot.created_unix_ms, NOON + 1);
+    assert_eq!(latest(&bench, "web"), droplet.snapshot);
+    let third = capture(&bench, "web", NOON);
+    assert_eq!((third.parent, latest(&bench, "web").id), (Some(first.snapshot.id), third.snapshot.id));
+}
+
+#[test]
+fn of_two_captures_at_once_the_one_that_ends_last_is_the_newest() {
+    let bench = Bench::new();
+    let between = Mutex::new(None);
+    let beside = |_| {
+        between.lock().unwrap().get_or_insert_with(|| capture(&bench, "web", NOON + 5));
+        Ok(())
+    };
+    let image = TestImage::full(&Noise(1).bytes(100_000)).on_read(beside);
+    let report = icecore::capture(&bench.another(), &image, &at("web", NOON), &NoProgress).unwrap();
+    drop(image);
+    let beside = between.into_inner().unwrap().unwrap();
+    assert_eq!(report.dated_after, Some(beside.snapshot.id));
+    assert_eq!(report.snapshot.created_unix_ms, NOON + 6);
+    assert_eq!(latest(&bench, "web"), report.snapshot);
+}
+
+#[test]
+fn a_snapshot_of_a_volume_is_not_older_than_the_volume_or_the_snapshot_before() {
+    let bench = Bench::new();
+    let repo = Arc::new(bench.another());
+    let made = VolumeOptions { created_unix_ms: NOON, ..volume_options("web", None, Some(1 << 20)) };
+    icecore::create_volume(&repo, &made).unwrap();
+    let volume = open(&repo, "web").unwrap();
+    let take = |clock: i64| {
+        let at = at("web", clock.max(0));
+        let options = VolumeSnapshotOptions {
+            id: at.id,
+            created_unix_ms: clock,
+            name: at.name,
+            name_may_repeat: false,
+            tags: Vec::new(),
+            labels: at.labels,
+            level: None,
+            check: true,
+        };
+        icecore::snapshot_volume(&volume, &options, &NoProgress)
+    };
+    let first = take(NOON - HOUR).unwrap();
+    assert_eq!((first.snapshot.created_unix_ms, first.dated_after), (NOON, None));
+    let second = take(NOON - HOUR).unwrap();
+    assert_eq!((second.snapshot.created_unix_ms, second.dated_after), (NOON + 1, Some(first.snapshot.id)));
+    assert_eq!(latest(&bench, "web"), second.snapshot);
+    assert_eq!(take(-1).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(take(LAST + 1).unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_copy_keeps_its_time() {
+    let bench = Bench::new();
+    let other = Bench::new();
+    let newest = capture(&other, "web", NOON + HOUR).snapshot;
+    for clock in [NOON, NOON + 2 * HOUR] {
+        let source = capture(&bench, "web", clock).snapshot;
+        let how = CopyOptions { level: None, check: true, name_may_repeat: false };
+        let repo = Arc::new(bench.another());
+        let copy = icecore::copy(&repo, source.id, &other.another(), &how, &NoProgress).unwrap();
+        assert_eq!(copy.snapshot.created_unix_ms, clock);
+        assert_eq!(latest(&other, "web").id, if clock == NOON { newest.id } else { source.id });
+    }
+}
+
+#[test]
+fn what_is_made_after_one_from_the_future_is_the_latest_and_is_kept_by_its_own_age() {
+    let bench = Bench::new();
+    let old = capture(&bench, "web", NOON - HOUR).snapshot;
+    let ahead = capture(&bench, "web", NOON + 1_000_000 * HOUR).snapshot;
+    assert!(ahead.is_from_the_future(NOON) && !old.is_from_the_future(NOON - HOUR - 60_000));
+    let last = Policy { keep_last: Some(1), ..Policy::default() };
+    assert_eq!(stay(&bench, &last, NOON), [old.id, ahead.id], "the newest real one stays");
+    let made = capture(&bench, "web", NOON).snapshot;
+    assert_eq!(latest(&bench, "web"), made);
+    assert_eq!(stay(&bench, &last, NOON), [ahead.id, made.id], "so does the one just made");
+    let within = Policy { keep_within: Some("2h".parse().unwrap()), ..Policy::default() };
+    assert_eq!(stay(&bench, &within, NOON + HOUR), [old.id, ahead.id, made.id]);
+    assert_eq!(stay(&bench, &within, NOON + 3 * HOUR), [ahead.id]);
+}
+
+#[test]
+fn after_the_last_time_there_is_none() {
+    let bench = Bench::new();
+    let last = capture(&bench, "web", LAST).snapshot;
+    let error = icecore::capture(&bench.repo, &vec![1; 100], &at("web", NOON), &NoProgress).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains(&last.id.to_string()) && error.hint().is_some(), "{error}");
+    assert_eq!(icecore::list(&bench.repo).unwrap().snapshots.len(), 1);
+    icecore::delete(&bench.repo, last.id).unwrap();
+    assert_eq!(capture(&bench, "web", NOON).snapshot.created_unix_ms, NOON);
+}
+
+#[test]
+fn a_clock_that_was_never_set_makes_nothing() {
+    let bench = Bench::new();
+    for clock in [i64::MIN, -1, LAST + 1, i64::MAX] {
+        let error = |done: icecore::Result<()>| {
+            let error = done.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains("clock") && error.hint().is_some(), "{error}");
+        };
+        let options = CaptureOptions { created_unix_ms: clock, ..options("web") };
+        error(icecore::capture(&bench.repo, &vec![1; 100], &options, &NoProgress).map(drop));
+        let volume = VolumeOptions { created_unix_ms: clock, ..volume_options("web", None, Some(4096)) };
+        error(icecore::create_volume(&bench.repo, &volume).map(drop));
+        let storage = MemoryStorage::new();
+        let init = InitOptions { created_unix_ms: clock, ..init_options() };
+        error(Repository::init(Arc::new(storage.clone()), session(), &init).map(drop));
+        assert!(storage.files().is_empty());
+    }
+    assert_eq!(icecore::list(&bench.repo).unwrap().snapshots, []);
+    assert_eq!(icecore::list_volumes(&bench.repo).unwrap().volumes, []);
+}
+
+#[test]
+fn an_unreadable_record_may_be_the_latest_one_whatever_its_id() {
+    let bench = Bench::new();
+    let first = capture(&bench, "web", NOON).snapshot;
+    let second = capture(&bench, "web", NOON - HOUR).snapshot;
+    let damage = |id: SnapshotId| bench.storage.put(&format!("snapshots/{id}"), vec![0; 100]);
+    damage(second.id);
+    let error = icecore::find(&bench.repo, "web@latest").unwrap_err();
+    assert!(error.to_string().contains(&second.id.to_string()), "{error}");
+    // Once another one has it for a parent, it is not the latest one.
+    let third = capture(&bench, "web", NOON + HOUR).snapshot;
+    assert_eq!(third.parent, Some(first.id), "one that cannot be read is no parent");
+    assert!(icecore::find(&bench.repo, "web@latest").is_err());
+    let fourth = capture(&bench, "web", NOON + 2 * HOUR).snapshot;
+    bench.storage.remove(&format!("snapshots/{}", second.id)).unwrap();
+    damage(third.id);
+    assert_eq!(latest(&bench, "web"), fourth);
+}
