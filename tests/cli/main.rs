@@ -12,6 +12,8 @@ mod disk;
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
+mod first;
+#[cfg(test)]
 mod forge;
 #[cfg(test)]
 mod full_disk;

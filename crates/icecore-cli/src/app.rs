@@ -17,10 +17,6 @@ use icecore::Result;
 use crate::host;
 use crate::ui::Ui;
 
-/// What may be where a repository is to be made: what an interrupted attempt leaves, and what a new file system has.
-const OURS: [&str; 10] =
-    ["damaged", "index", "locks", "packs", "parity", "reserve", "snapshots", "tmp", "volumes", "lost+found"];
-
 /// The context of a command.
 pub(crate) struct App {
     /// The terminal.
@@ -94,9 +90,12 @@ impl App {
         if !place.is_default || !place.is_vacant() {
             return Ok((self.open()?, false));
         }
-        let repo = make_at(&place.dir, DEFAULT_LEVEL, None)?;
-        self.ui.note(&format!("made a repository in {}", place.dir.display()));
-        Ok((repo, true))
+        let (storage, options) = prepare(&place.dir, DEFAULT_LEVEL, None)?;
+        let (repo, made) = Repository::open_or_init(storage, host::new_session(), &options)?;
+        if made {
+            self.ui.note(&format!("made a repository in {}", place.dir.display()));
+        }
+        Ok((repo, made))
     }
 }
 
@@ -113,6 +112,12 @@ pub(crate) fn open_at(dir: &Path) -> Result<Repository> {
 
 /// Makes a repository in `dir`, which must be empty or not there.
 pub(crate) fn make_at(dir: &Path, level: i32, parity: Option<ParityScheme>) -> Result<Repository> {
+    let (storage, options) = prepare(dir, level, parity)?;
+    Repository::init(storage, host::new_session(), &options)
+}
+
+/// Returns what a repository in `dir` is made of, which must be empty or not there.
+fn prepare(dir: &Path, level: i32, parity: Option<ParityScheme>) -> Result<(Arc<FsStorage>, InitOptions)> {
     if let Some(name) = stranger(dir) {
         let message = format!("{} is not empty: {name} is in it", dir.display());
         return Err(
@@ -126,12 +131,12 @@ pub(crate) fn make_at(dir: &Path, level: i32, parity: Option<ParityScheme>) -> R
         level,
         parity,
     };
-    Repository::init(Arc::new(FsStorage::new(dir)), host::new_session(), &options)
+    Ok((Arc::new(FsStorage::new(dir)), options))
 }
 
 /// Returns the name of something in `dir` that is not part of a repository.
 fn stranger(dir: &Path) -> Option<String> {
     let entries = std::fs::read_dir(dir).ok()?;
     let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
-    names.find(|name| !OURS.contains(&name.as_str()))
+    names.find(|name| !icecore::may_be_in_a_repository(name))
 }

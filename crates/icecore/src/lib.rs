@@ -74,6 +74,7 @@ pub use crate::pure::compress::DEFAULT_LEVEL;
 pub use crate::pure::compress::LEVELS;
 pub use crate::repository::InitOptions;
 pub use crate::repository::Repository;
+pub use crate::repository::may_be_in_a_repository;
 pub use crate::verbs::bench::BenchData;
 pub use crate::verbs::bench::BenchOptions;
 pub use crate::verbs::bench::BenchPlace;

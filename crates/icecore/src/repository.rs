@@ -1,6 +1,5 @@
 //! The handle of a repository.
 
-use std::io;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -53,11 +52,7 @@ impl Repository {
     pub fn init(storage: Arc<dyn Storage>, session: Uuid, options: &InitOptions) -> Result<Self> {
         check_level(options.level)?;
         check_time(options.created_unix_ms)?;
-        match storage.open(layout::CONFIG) {
-            Ok(_) => return Err(Error::new(ErrorKind::AlreadyExists, "there is a repository already")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io("looking for a repository's config", error)),
-        }
+        config::check_vacant(&*storage)?;
         let dirs =
             [layout::SNAPSHOTS, layout::PACKS, layout::INDEX, layout::PARITY, layout::LOCKS, layout::TMP];
         for dir in std::iter::once("").chain(dirs) {
@@ -75,13 +70,36 @@ impl Repository {
         };
         let base = base_of(Arc::clone(&storage), session, &config);
         // So that these locks can be taken on a full disk too.
-        for name in [layout::LOCK_COMMIT, layout::LOCK_GC, layout::LOCK_INDEX, layout::LOCK_PARITY] {
-            fence::lock(&base, name, LockMode::Exclusive)?;
+        for name in [layout::LOCK_GC, layout::LOCK_INDEX, layout::LOCK_PARITY] {
+            fence::try_lock(&base, name)?;
         }
-        fill_reserve(&base)?;
-        // The config comes last: with it, the repository exists.
-        config::write(&base, &config)?;
+        {
+            // Nobody else makes one meanwhile, and who finds the config changes nothing before it is durable.
+            let _commit = fence::lock(&base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+            config::check_vacant(&*storage)?;
+            fill_reserve(&base)?;
+            // The config comes last: with it, the repository exists. Where locks do not work, it replaces none all the same.
+            config::write_first(&base, &config)?;
+        }
         Self::open(storage, session)
+    }
+
+    /// Opens the repository in `storage`, or makes it where there is none. Tells whether it made it. Of several that try it at
+    /// once, one makes it and the others open that.
+    ///
+    /// # Errors
+    /// As those of [`init`](Self::init), but for `AlreadyExists`, and [`open`](Self::open).
+    pub fn open_or_init(
+        storage: Arc<dyn Storage>,
+        session: Uuid,
+        options: &InitOptions,
+    ) -> Result<(Self, bool)> {
+        match Self::init(Arc::clone(&storage), session, options) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Ok((Self::open(storage, session)?, false))
+            }
+            made => Ok((made?, true)),
+        }
     }
 
     /// Opens the repository in `storage`. `session` is a random id that no other handle uses: it names temporary
@@ -130,6 +148,12 @@ pub(crate) fn check_level(level: i32) -> Result<()> {
     let (low, high) = (LEVELS.start(), LEVELS.end());
     Err(Error::new(ErrorKind::InvalidInput, format!("{level} is not a compression level"))
         .with_hint(format!("levels go from {low} (fastest) to {high} (smallest)")))
+}
+
+/// Tells whether a repository, or an attempt to make one, has something of this name in its directory; a new file system may
+/// have `lost+found`. What else is there belongs to somebody else.
+pub fn may_be_in_a_repository(name: &str) -> bool {
+    layout::ROOT.contains(&name) || name == "lost+found"
 }
 
 /// Makes the reserve file, which gc gives back when the disk is full.

@@ -55,7 +55,7 @@ impl Pool {
         let dir = config.repository.clone();
         let in_region = |error: Error| error.in_context(format!("region {slug}"));
         let repo = match dir.join("config").try_exists() {
-            Ok(false) => make(&dir, now_unix_ms).map_err(in_region)?,
+            Ok(false) => open_or_make(&dir, now_unix_ms).map_err(in_region)?,
             _ => open(&dir).map_err(in_region)?,
         };
         Ok(Self {
@@ -112,9 +112,12 @@ fn open(dir: &Path) -> Result<Repository> {
     Repository::open(Arc::new(FsStorage::new(dir)), random_id())
 }
 
-fn make(dir: &Path, now_unix_ms: i64) -> Result<Repository> {
-    let stranger = std::fs::read_dir(dir).ok().and_then(|mut entries| entries.next()?.ok());
-    if let Some(stranger) = stranger.filter(|entry| entry.file_name() != "lost+found") {
+fn open_or_make(dir: &Path, now_unix_ms: i64) -> Result<Repository> {
+    // What another program that makes one at this moment, or that was killed while it did, has there is none.
+    let is_strange =
+        |entry: &std::fs::DirEntry| !entry.file_name().to_str().is_some_and(icecore::may_be_in_a_repository);
+    let mut entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(std::result::Result::ok);
+    if let Some(stranger) = entries.find(is_strange) {
         let message = format!(
             "{} is no repository, and is not empty: {:?} is in it",
             dir.display(),
@@ -134,5 +137,5 @@ fn make(dir: &Path, now_unix_ms: i64) -> Result<Repository> {
         level: icecore::DEFAULT_LEVEL,
         parity: None,
     };
-    Repository::init(Arc::new(FsStorage::new(dir)), random_id(), &options)
+    Repository::open_or_init(Arc::new(FsStorage::new(dir)), random_id(), &options).map(|(repo, _)| repo)
 }

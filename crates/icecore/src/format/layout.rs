@@ -25,6 +25,11 @@ pub(crate) const CHECKED: &str = "checked";
 pub(crate) const DAMAGE: &str = "damage";
 /// Takes up room that is given back when the disk is full, so that delete and gc can work.
 pub(crate) const RESERVE: &str = "reserve";
+/// All that can be in the directory of a repository.
+pub(crate) const ROOT: [&str; 13] = [
+    CHECKED, CONFIG, DAMAGE, DAMAGED, GENERATION, INDEX, LOCKS, PACKS, PARITY, RESERVE, SNAPSHOTS, TMP,
+    VOLUMES,
+];
 /// How large [`RESERVE`] is.
 pub(crate) const RESERVE_BYTES: usize = 256 << 10;
 

@@ -14,6 +14,7 @@ use crate::words::error::Result;
 use crate::words::ids::RepositoryId;
 use crate::world::pages;
 use crate::world::storage::NewFile;
+use crate::world::storage::Replace;
 use crate::world::storage::Storage;
 use crate::world::storage::StoredFile;
 use crate::world::storage::give_name;
@@ -73,7 +74,14 @@ impl Base {
     /// Makes a small file appear, whole and durable, replacing what has its name.
     pub(crate) fn publish_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let temp = self.temp_name();
-        publish_bytes(&*self.storage, &temp, name, bytes)
+        publish_bytes(&*self.storage, &temp, name, bytes, Replace::Yes)
+            .map_err(|error| Error::io(format!("writing {name}"), error))
+    }
+
+    /// Makes a small file appear, whole and durable, under a name that nothing has.
+    pub(crate) fn publish_new_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let temp = self.temp_name();
+        publish_bytes(&*self.storage, &temp, name, bytes, Replace::No)
             .map_err(|error| Error::io(format!("writing {name}"), error))
     }
 
@@ -195,7 +203,8 @@ impl TempFile<'_> {
             return Ok(());
         }
         let give = |error| Error::io(format!("publishing {name}"), error);
-        let published = synced.and_then(|()| give_name(&*self.base.storage, &self.temp, name).map_err(give));
+        let named = || give_name(&*self.base.storage, &self.temp, name, Replace::Yes);
+        let published = synced.and_then(|()| named().map_err(give));
         if published.is_err() {
             // The first error is the one to report; gc removes what stays in tmp/.
             let _ = self.base.storage.remove(&self.temp);

@@ -38,8 +38,36 @@ pub(crate) fn read(storage: &dyn Storage) -> Result<(Config, u16)> {
 
 /// Publishes the config. The caller holds the commit lock, or has the repository for itself.
 pub(crate) fn write(base: &Base, config: &Config) -> Result<()> {
-    let bytes = config.encode().map_err(|error| Error::corrupt(format!("encoding the config: {error}")))?;
-    base.publish_bytes(layout::CONFIG, &bytes)
+    base.publish_bytes(layout::CONFIG, &encoded(config)?)
+}
+
+/// Publishes the config of a new repository: with it, the repository exists.
+///
+/// # Errors
+/// `AlreadyExists` if there is one already, which stays what it is.
+pub(crate) fn write_first(base: &Base, config: &Config) -> Result<()> {
+    base.publish_new_bytes(layout::CONFIG, &encoded(config)?).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => exists_already(),
+        _ => error,
+    })
+}
+
+/// Refuses to go on where there is a repository.
+pub(crate) fn check_vacant(storage: &dyn Storage) -> Result<()> {
+    match storage.open(layout::CONFIG) {
+        Ok(_) => Err(exists_already()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io("looking for a repository's config", error)),
+    }
+}
+
+fn exists_already() -> Error {
+    Error::new(ErrorKind::AlreadyExists, "there is a repository already")
+        .with_hint("use it as it is, or choose another directory")
+}
+
+fn encoded(config: &Config) -> Result<Vec<u8>> {
+    config.encode().map_err(|error| Error::corrupt(format!("encoding the config: {error}")))
 }
 
 /// Raises the version of the repository before a record with labels is written, so that no program changes it that would lose

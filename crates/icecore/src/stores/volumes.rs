@@ -18,6 +18,7 @@ use crate::words::error::Result;
 use crate::words::names::Labels;
 use crate::words::sizes::IMAGE_BYTES_MAX;
 use crate::world::storage::LockMode;
+use crate::world::storage::Replace;
 use crate::world::storage::publish_bytes;
 use crate::world::storage::read_all;
 
@@ -149,7 +150,7 @@ fn publish(base: &Base, record: &VolumeRecord) -> Result<()> {
     let (temp, name) = (layout::volume_record_temp(&record.name), layout::volume_record(&record.name));
     // It has a place of its own: whoever has a volume open must not wait for other writers.
     let _ = base.storage.remove(&temp);
-    publish_bytes(&*base.storage, &temp, &name, &bytes)
+    publish_bytes(&*base.storage, &temp, &name, &bytes, Replace::Yes)
         .map_err(|error| Error::io(format!("writing the record of volume {}", record.name), error))
 }
 

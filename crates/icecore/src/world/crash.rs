@@ -128,6 +128,13 @@ impl Notes {
         if dir.is_empty() || self.dirs.contains(dir) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
+    fn renamed(&mut self, from: &str, to: &str) {
+        if let Some(file) = self.numbers.remove(from) {
+            self.numbers.insert(to.to_owned(), file);
+        }
+        self.log.changes.push(Logged::Rename(from.to_owned(), to.to_owned()));
+    }
+
     fn created(&mut self, name: &str) -> usize {
         let file = self.next;
         self.next += 1;
@@ -184,10 +191,15 @@ impl Storage for CrashStorage {
         let mut notes = self.notes();
         notes.check_dir(parent(to))?;
         self.inner.rename(from, to)?;
-        if let Some(file) = notes.numbers.remove(from) {
-            notes.numbers.insert(to.to_owned(), file);
-        }
-        notes.log.changes.push(Logged::Rename(from.to_owned(), to.to_owned()));
+        notes.renamed(from, to);
+        Ok(())
+    }
+
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut notes = self.notes();
+        notes.check_dir(parent(to))?;
+        self.inner.rename_new(from, to)?;
+        notes.renamed(from, to);
         Ok(())
     }
 

@@ -83,6 +83,11 @@ impl<S: Storage> Storage for FaultStorage<S> {
         self.inner.rename(from, to)
     }
 
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        self.fault.change("rename_new", to)?;
+        self.inner.rename_new(from, to)
+    }
+
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.fault.change("sync_dir", dir)?;
         self.inner.sync_dir(dir)

@@ -32,6 +32,7 @@ use rustix::io::retry_on_intr;
 use crate::words::sizes::to_u64;
 use crate::world::direct::Direct;
 use crate::world::random_file::FsRandomFile;
+use crate::world::rename::rename_new;
 use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
 use crate::world::storage::Mapped;
@@ -275,6 +276,11 @@ impl Storage for FsStorage {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let (from, to) = (self.spot(from)?, self.spot(to)?);
         Ok(retry_on_intr(|| rustix::fs::renameat(&from.dir, from.name, &to.dir, to.name))?)
+    }
+
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.spot(from)?, self.spot(to)?);
+        Ok(rename_new((&from.dir, from.name.as_ref()), (&to.dir, to.name.as_ref()))?)
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {

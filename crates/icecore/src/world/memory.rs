@@ -119,6 +119,16 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        if state.files.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let bytes = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.files.insert(to.to_owned(), bytes);
+        Ok(())
+    }
+
     fn sync_dir(&self, _dir: &str) -> io::Result<()> {
         Ok(())
     }

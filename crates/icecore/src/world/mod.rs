@@ -21,6 +21,7 @@ pub(crate) mod memory;
 pub(crate) mod pages;
 pub(crate) mod random_file;
 pub(crate) mod raw;
+pub(crate) mod rename;
 #[cfg(test)]
 pub(crate) mod scratch;
 pub(crate) mod storage;

@@ -32,6 +32,10 @@ pub trait Storage: Send + Sync {
     /// Gives a file another name, replacing what has that name. Durable after a sync of the directory.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Gives a file another name, which nothing must have: `AlreadyExists` otherwise, and both stay what they are. Of several that
+    /// try it at once, one succeeds. Durable after a sync of the directory.
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()>;
+
     /// Makes durable which names are in `dir` (the empty name is the root).
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
 
@@ -164,18 +168,36 @@ pub(crate) fn read_all(storage: &dyn Storage, name: &str, bytes_max: u64) -> io:
     Ok(bytes)
 }
 
+/// Whether a file that appears may replace another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Replace {
+    /// It takes the place of what has its name.
+    Yes,
+    /// Its name must be free.
+    No,
+}
+
 /// Makes `name` appear, durably, with what was written to `temp` and is on the medium.
-pub(crate) fn give_name(storage: &dyn Storage, temp: &str, name: &str) -> io::Result<()> {
-    storage.rename(temp, name)?;
+pub(crate) fn give_name(storage: &dyn Storage, temp: &str, name: &str, replace: Replace) -> io::Result<()> {
+    match replace {
+        Replace::Yes => storage.rename(temp, name)?,
+        Replace::No => storage.rename_new(temp, name)?,
+    }
     storage.sync_dir(name.rsplit_once('/').map_or("", |(dir, _)| dir))
 }
 
 /// Writes a small file under `temp` and makes it appear as `name`.
-pub(crate) fn publish_bytes(storage: &dyn Storage, temp: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn publish_bytes(
+    storage: &dyn Storage,
+    temp: &str,
+    name: &str,
+    bytes: &[u8],
+    replace: Replace,
+) -> io::Result<()> {
     let mut file = storage.create(temp)?;
     let synced = file.append(bytes).and_then(|()| file.sync());
     drop(file);
-    let written = synced.and_then(|()| give_name(storage, temp, name));
+    let written = synced.and_then(|()| give_name(storage, temp, name, replace));
     if written.is_err() {
         // The error that is reported is the first one; what is left in tmp/ is removed by the next gc.
         let _ = storage.remove(temp);

@@ -14,7 +14,6 @@ use rustix::fs::FileType;
 use rustix::fs::Gid;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
-use rustix::fs::RenameFlags;
 use rustix::fs::Stat;
 use rustix::fs::Uid;
 use rustix::io::Errno;
@@ -32,6 +31,7 @@ use crate::world::raw::Raw;
 use crate::world::raw::check_size;
 use crate::world::raw::read_through_raw;
 use crate::world::raw::write_through_raw;
+use crate::world::rename::rename_new;
 
 /// The longest name that file systems allow.
 const NAME_BYTES_MAX: usize = 255;
@@ -218,29 +218,7 @@ impl Place {
     }
 
     fn rename_without_replacing(&self) -> rustix::io::Result<()> {
-        let (dir, temp, name) = (&self.dir, &self.temp, &self.name);
-        let rename = || rustix::fs::renameat_with(dir, temp, dir, name, RenameFlags::NOREPLACE);
-        match retry_on_intr(rename) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.link_without_replacing(),
-            done => done,
-        }
-    }
-
-    /// A second name, then one less: as good as a rename, where the file system has hard links.
-    fn link_without_replacing(&self) -> rustix::io::Result<()> {
-        let (dir, temp, name) = (&self.dir, &self.temp, &self.name);
-        match retry_on_intr(|| rustix::fs::linkat(dir, temp, dir, name, AtFlags::empty())) {
-            Ok(()) => retry_on_intr(|| rustix::fs::unlinkat(dir, temp, AtFlags::empty())),
-            // On FAT and its like, a file that appears between this look and the rename is lost.
-            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
-                match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Err(Errno::NOENT) => self.rename(),
-                    Ok(_) => Err(Errno::EXIST),
-                    Err(error) => Err(error),
-                }
-            }
-            Err(error) => Err(error),
-        }
+        rename_new((&self.dir, &self.temp), (&self.dir, &self.name))
     }
 
     fn error(&self, doing: &str, error: io::Error) -> Error {
@@ -442,26 +420,13 @@ mod tests {
         let path = dir.path().join("disk");
         let mut target = NewTarget::create(&path, 3, false, SESSION)?;
         std::fs::write(&path, b"theirs")?;
-        // Each of these finds out by itself: the look, the rename, and the link where there is no such rename.
-        assert_eq!(target.place.link_without_replacing(), Err(Errno::EXIST));
+        // Each of these finds out by itself: the look, and the rename.
         let renamed = target.place.publish().err().map(|error| error.kind());
         assert_eq!(renamed, Some(ErrorKind::AlreadyExists));
         let finished = target.finish().err().map(|error| error.kind());
         assert_eq!(finished, Some(ErrorKind::AlreadyExists));
         assert_eq!(names(dir.path())?, ["disk"]);
         assert_eq!(std::fs::read(&path)?, b"theirs");
-        Ok(())
-    }
-
-    #[test]
-    fn a_link_gives_the_name_where_a_rename_would_replace() -> Outcome {
-        let dir = tempfile::tempdir()?;
-        let path = dir.path().join("disk");
-        let target = NewTarget::create(&path, 3, false, SESSION)?;
-        target.place.link_without_replacing()?;
-        assert_eq!(names(dir.path())?, ["disk"]);
-        drop(target);
-        assert_eq!(names(dir.path())?, ["disk"]);
         Ok(())
     }
 

@@ -31,7 +31,14 @@ const LAYERS: &[&[&str]] = &[
     &["format/volume"],
     // The world outside.
     &["world/fault", "world/io", "world/storage", "world/unsupported"],
-    &["world/direct", "world/fault_image", "world/fault_storage", "world/pages", "world/random_file"],
+    &[
+        "world/direct",
+        "world/fault_image",
+        "world/fault_storage",
+        "world/pages",
+        "world/random_file",
+        "world/rename",
+    ],
     &["world/fs", "world/in_use", "world/memory", "world/raw"],
     &["world/crash", "world/image", "world/target"],
     &["world/crash_states", "world/in_place"],

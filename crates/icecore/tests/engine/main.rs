@@ -27,6 +27,8 @@ mod exhaust;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod first;
+#[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 mod heal;

@@ -105,6 +105,11 @@ impl Storage for Recorder {
         self.inner.rename(from, to)
     }
 
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        self.note(Call::Rename(to.to_owned()));
+        self.inner.rename_new(from, to)
+    }
+
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.note(Call::Sync);
         self.inner.sync_dir(dir)

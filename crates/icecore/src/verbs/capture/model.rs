@@ -148,6 +148,10 @@ impl<S: Storage> Storage for Yielding<S> {
         self.step().rename(from, to)
     }
 
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        self.step().rename_new(from, to)
+    }
+
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.step().sync_dir(dir)
     }
