@@ -44,6 +44,7 @@ Exit codes:
     9  any other failure of the system or the medium
    10  permission denied, or a read-only place
    11  the image changed in size while it was captured
+   12  too few file descriptors, or too little memory
   130  interrupted";
 
 /// Returns the exit code for an error.
@@ -59,6 +60,7 @@ pub(crate) fn exit_code(kind: ErrorKind) -> u8 {
         ErrorKind::Io => 9,
         ErrorKind::PermissionDenied => 10,
         ErrorKind::ImageChanged => 11,
+        ErrorKind::OutOfResources => 12,
         ErrorKind::Interrupted => 130,
     }
 }

@@ -1,5 +1,8 @@
 //! The names of files and directories in a repository.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use crate::words::ids::GroupId;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
@@ -85,6 +88,11 @@ pub(crate) fn shard_of_parity(file: &str) -> Option<(GroupId, u8)> {
     let (group, shard) = file.split_once('-')?;
     let (group, shard) = (group.parse().ok()?, shard.parse().ok()?);
     (parity(group, shard).strip_prefix(PARITY)?.strip_prefix('/')? == file).then_some((group, shard))
+}
+
+/// Returns the id that a file is named after; none where the name is anything but the one form that such names have.
+pub(crate) fn id_of<T: FromStr + Display>(file: &str) -> Option<T> {
+    file.parse::<T>().ok().filter(|id| id.to_string() == file)
 }
 
 /// The directory of a volume.

@@ -12,6 +12,8 @@ use crate::pure::hash::Hasher;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::RepositoryId;
+use crate::world::noticing::NoticingStorage;
+use crate::world::noticing::Shortages;
 use crate::world::pages;
 use crate::world::storage::NewFile;
 use crate::world::storage::Replace;
@@ -26,6 +28,8 @@ const PACK_BYTES_TARGET: u64 = 64 << 20;
 /// The ground that the stores of one handle share.
 pub(crate) struct Base {
     pub(crate) storage: Arc<dyn Storage>,
+    /// Descriptors or memory that were not to be had: whoever finds damage looks whether that is why.
+    pub(crate) shortages: Shortages,
     pub(crate) hasher: Hasher,
     pub(crate) repository: RepositoryId,
     /// Unique to this handle; names its temporary files and its writer lock.
@@ -58,7 +62,10 @@ impl Base {
         repository: RepositoryId,
         session: String,
     ) -> Self {
-        Self { storage, hasher, repository, session, pack_bytes: PACK_BYTES_TARGET, temps: AtomicU64::new(0) }
+        let shortages = Shortages::default();
+        let storage = Arc::new(NoticingStorage::new(storage, shortages.clone()));
+        let (pack_bytes, temps) = (PACK_BYTES_TARGET, AtomicU64::new(0));
+        Self { storage, shortages, hasher, repository, session, pack_bytes, temps }
     }
 
     /// Begins a file that will be published.

@@ -108,7 +108,7 @@ impl Index {
         let mut runs = Vec::new();
         let mut names = base.list(layout::INDEX)?;
         names.sort();
-        for id in names.iter().filter_map(|name| name.parse().ok()) {
+        for id in names.iter().filter_map(|name| layout::id_of(name)) {
             match known.runs.iter().find(|run| run.id == id) {
                 Some(run) => runs.push(Arc::clone(run)),
                 None => match RunFile::open(base, id) {

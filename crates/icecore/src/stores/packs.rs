@@ -13,7 +13,7 @@ pub(crate) fn list_packs(base: &Base) -> Result<Vec<PackId>> {
         id[0] = first;
         let names = base.list(&layout::pack_dir(PackId(id)))?;
         packs.extend(
-            names.iter().filter_map(|name| name.parse::<PackId>().ok()).filter(|id| id.0[0] == first),
+            names.iter().filter_map(|name| layout::id_of::<PackId>(name)).filter(|id| id.0[0] == first),
         );
     }
     packs.sort_unstable();

@@ -63,12 +63,10 @@ impl Groups {
         let mut groups: BTreeMap<GroupId, Group> = BTreeMap::new();
         let mut unsound = Vec::new();
         for file in base.list(layout::PARITY)? {
-            let head = match layout::shard_of_parity(&file) {
-                Some((id, shard)) => read_head(base, id, shard).map(|head| (id, head)),
-                None => Err(Error::corrupt("its name is not that of a parity file")),
-            };
-            match head {
-                Ok((id, head)) => {
+            // What else is there belongs to somebody else.
+            let Some((id, shard)) = layout::shard_of_parity(&file) else { continue };
+            match read_head(base, id, shard) {
+                Ok(head) => {
                     let shard = head.shard;
                     let head = Head { shard: 0, ..head };
                     let group = groups.entry(id).or_insert_with(|| Group {
@@ -84,6 +82,7 @@ impl Groups {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::OutOfResources => return Err(error),
                 Err(error) => unsound.push((file, error)),
             }
         }

@@ -40,16 +40,18 @@ pub(crate) fn load(base: &Base, id: SnapshotId) -> Result<Record> {
 /// What came of reading one record: its file's name, and the record or why it cannot be read.
 pub(crate) type Loaded = (String, Result<Record>);
 
-/// Returns all records, in no order. A record that disappears meanwhile is left out.
+/// Returns all records, in no order. A record that disappears meanwhile is left out, and so are files whose names are no ids:
+/// they belong to somebody else.
+///
+/// # Errors
+/// `OutOfResources`: then nothing is known of the records.
 pub(crate) fn load_all(base: &Base) -> Result<Vec<Loaded>> {
     let mut loaded = Vec::new();
     for file in base.list(layout::SNAPSHOTS)? {
-        let record = match file.parse() {
-            Ok(id) => load(base, id),
-            Err(_) => Err(Error::corrupt("its name is not that of a snapshot record")),
-        };
-        match record {
+        let Some(id) = layout::id_of(&file) else { continue };
+        match load(base, id) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::OutOfResources => return Err(error),
             record => loaded.push((file, record)),
         }
     }

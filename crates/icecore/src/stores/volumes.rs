@@ -16,6 +16,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::names::Labels;
+use crate::words::names::check_volume_name;
 use crate::words::sizes::IMAGE_BYTES_MAX;
 use crate::world::storage::LockMode;
 use crate::world::storage::Replace;
@@ -56,10 +57,15 @@ fn read(base: &Base, name: &str) -> Result<(VolumeRecord, u16)> {
     Ok((record, minor))
 }
 
-/// Returns all records by the names of their directories, in the order of these. A volume without a record is none.
+/// Returns all records by the names of their directories, in the order of these. A volume without a record is none, and a
+/// directory whose name no volume can have belongs to somebody else.
+///
+/// # Errors
+/// `OutOfResources`: then nothing is known of the volumes.
 pub(crate) fn load_all(base: &Base) -> Result<Vec<(String, Result<VolumeRecord>)>> {
     let listing = |error| Error::io(format!("listing {}", layout::VOLUMES), error);
     let mut names = base.storage.list_dirs(layout::VOLUMES).map_err(listing)?;
+    names.retain(|name| check_volume_name(name).is_ok());
     names.sort();
     let loaded = names.into_iter().map(|name| {
         let record = load(base, &name);
@@ -68,7 +74,11 @@ pub(crate) fn load_all(base: &Base) -> Result<Vec<(String, Result<VolumeRecord>)
     let there = |(_, record): &(String, Result<VolumeRecord>)| {
         !record.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound)
     };
-    Ok(loaded.filter(there).collect())
+    let known = |(name, record): (String, Result<VolumeRecord>)| match record {
+        Err(error) if error.kind() == ErrorKind::OutOfResources => Err(error),
+        record => Ok((name, record)),
+    };
+    loaded.filter(there).map(known).collect()
 }
 
 /// Publishes a record: the volume exists, or is changed, when this returns. The caller holds the volume's lock, and the commit
@@ -172,7 +182,7 @@ pub(crate) fn remove_leftovers(base: &Base) -> Result<u64> {
     let mut removed = 0;
     for name in base.storage.list_dirs(layout::VOLUMES).map_err(listing)? {
         // Most have none: whoever opens a volume should not find that its lock was held for nothing.
-        if leftovers(base, &name)?.is_none() {
+        if check_volume_name(&name).is_err() || leftovers(base, &name)?.is_none() {
             continue;
         }
         let lock = match fence::try_lock(base, &layout::volume_lock(&name)) {

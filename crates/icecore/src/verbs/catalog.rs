@@ -148,8 +148,7 @@ pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
     for (file, record) in records::load_all(repo.base())? {
         match record {
             Ok(record) => all.push(record.into()),
-            Err(error) if file.parse::<SnapshotId>().is_ok() => unread.push((file, error)),
-            Err(_) => {}
+            Err(error) => unread.push((file, error)),
         }
     }
     all.sort_by_key(|snapshot| (snapshot.created_unix_ms, snapshot.id));

@@ -28,6 +28,8 @@ pub enum ErrorKind {
     PermissionDenied,
     /// The image changed in size while it was captured.
     ImageChanged,
+    /// This process may not have more files open, or the system has no memory for it: nothing is known of what is stored.
+    OutOfResources,
     /// The caller asked to stop.
     Interrupted,
     /// Any other failure of the operating system or the medium.
@@ -36,7 +38,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds, each with the word that programs have for it.
-    const WORDS: [(Self, &'static str); 11] = [
+    const WORDS: [(Self, &'static str); 12] = [
         (Self::InvalidInput, "invalid_input"),
         (Self::NotFound, "not_found"),
         (Self::AlreadyExists, "already_exists"),
@@ -47,6 +49,7 @@ impl ErrorKind {
         (Self::Io, "io"),
         (Self::PermissionDenied, "permission_denied"),
         (Self::ImageChanged, "image_changed"),
+        (Self::OutOfResources, "out_of_resources"),
         (Self::Interrupted, "interrupted"),
     ];
 
@@ -85,6 +88,7 @@ impl Error {
     /// Returns an error for a failed system call; `doing` says what was tried with which object.
     pub fn io(doing: impl Into<String>, source: io::Error) -> Self {
         let kind = match source.kind() {
+            _ if is_shortage(&source) => ErrorKind::OutOfResources,
             io::ErrorKind::NotFound => ErrorKind::NotFound,
             io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
@@ -102,6 +106,12 @@ impl Error {
             ErrorKind::NoSpace => {
                 Some("free some space, for example with `icecore snapshot delete` and `icecore gc`")
             }
+            ErrorKind::OutOfResources if source.kind() == io::ErrorKind::OutOfMemory => {
+                Some("end other programs, or give this one more memory")
+            }
+            ErrorKind::OutOfResources => Some(
+                "let this process open more files (`ulimit -n` in a shell, LimitNOFILE= in a unit of systemd)",
+            ),
             _ => None,
         };
         let error = Self::new(kind, doing).with_source(source);
@@ -158,6 +168,14 @@ impl Error {
     }
 }
 
+/// Tells whether a system call failed because this process, or the system, has too few descriptors or too little memory.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    /// EMFILE: this process has too many files open. ENFILE: all processes together have.
+    const TOO_MANY_FILES: [i32; 2] = [24, 23];
+    error.kind() == io::ErrorKind::OutOfMemory
+        || error.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code))
+}
+
 /// For traits whose failures are those of the operating system. The error itself is inside, to be taken out again.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
@@ -170,6 +188,7 @@ impl From<Error> for io::Error {
             ErrorKind::AlreadyExists => io::ErrorKind::AlreadyExists,
             ErrorKind::InvalidInput => io::ErrorKind::InvalidInput,
             ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            ErrorKind::OutOfResources => io::ErrorKind::OutOfMemory,
             ErrorKind::ImageChanged | ErrorKind::Interrupted | ErrorKind::Io => io::ErrorKind::Other,
         };
         Self::new(kind, error)

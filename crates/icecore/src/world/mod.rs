@@ -18,6 +18,7 @@ pub(crate) mod in_use;
 pub(crate) mod io;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod memory;
+pub(crate) mod noticing;
 pub(crate) mod pages;
 pub(crate) mod random_file;
 pub(crate) mod raw;

@@ -63,9 +63,13 @@ mod restore;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
+mod shortage;
+#[cfg(test)]
 mod spread;
 #[cfg(test)]
 mod stats;
+#[cfg(test)]
+mod strays;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -67,6 +67,14 @@ pub struct GcPlan {
 /// # Errors
 /// `Corrupt` if something that a snapshot needs is missing: gc deletes nothing then. `InUse` if another gc runs.
 pub fn plan(repo: &Repository, options: &GcOptions, progress: &dyn Progress) -> Result<GcPlan> {
+    let shortages = repo.base().shortages.count();
+    let planned = plan_with(repo, options, progress);
+    // What could not be read for want of descriptors or memory is neither missing nor unused.
+    repo.base().shortages.check(shortages)?;
+    planned
+}
+
+fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) -> Result<GcPlan> {
     if !(0.0..=1.0).contains(&options.max_unused) {
         return Err(Error::new(
             ErrorKind::InvalidInput,

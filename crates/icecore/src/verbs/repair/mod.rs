@@ -41,12 +41,16 @@ pub use crate::verbs::repair::report::RepairSnapshotsReport;
 pub fn repair_index(repo: &Repository, progress: &dyn Progress) -> Result<RepairIndexReport> {
     with_locks(repo, |writer| {
         let base = repo.base();
+        let shortages = base.shortages.count();
         let put_back = put_back(repo, Look::Directories, false, progress)?;
         // The order matters: the packs of all runs that are listed here are among those that are listed after them, and
         // what a capture publishes meanwhile has a run that is not among these.
-        let old: Vec<RunId> = base.list(layout::INDEX)?.iter().filter_map(|name| name.parse().ok()).collect();
+        let old: Vec<RunId> =
+            base.list(layout::INDEX)?.iter().filter_map(|name| layout::id_of(name)).collect();
         let mut rebuild = Rebuild::new(repo, writer);
         rebuild.go_through_packs(progress)?;
+        // What could not be read for want of descriptors or memory is not damaged.
+        base.shortages.check(shortages)?;
         let (mut report, damaged) = rebuild.publish(&old)?;
         report.damaged_packs = put_aside(base, damaged, &|id| is_sound(base, id))?;
         report.put_back = put_back;

@@ -60,6 +60,7 @@ pub(crate) fn mend_packs(
     writer: Option<&Writer>,
     progress: &dyn Progress,
 ) -> Result<RepairPacksReport> {
+    let shortages = repo.base().shortages.count();
     repo.store.reload()?;
     let mut mending = Mending {
         store: &repo.store,
@@ -74,6 +75,8 @@ pub(crate) fn mend_packs(
     for id in list_packs(repo.base())? {
         mending.look_at(id, progress)?;
     }
+    // What could not be read for want of descriptors or memory is not damaged.
+    repo.base().shortages.check(shortages)?;
     mending.finish()
 }
 

@@ -103,7 +103,7 @@ pub(crate) fn put_aside(
     let mut told = Vec::with_capacity(damaged.len());
     for Damaged { place, saved, all_read, why } in damaged {
         let (dir, file) = place.path.rsplit_once('/').unwrap_or(("", &place.path));
-        if saved == 0 && file.parse::<PackId>().is_err() {
+        if saved == 0 && layout::id_of::<PackId>(file).is_none() {
             // It is a file of somebody else, and stays where it is.
             continue;
         }

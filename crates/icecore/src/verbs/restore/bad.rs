@@ -89,6 +89,7 @@ pub(crate) fn is_of_the_repository(error: &Error) -> bool {
         | ErrorKind::InUse
         | ErrorKind::NoSpace
         | ErrorKind::ImageChanged
+        | ErrorKind::OutOfResources
         | ErrorKind::Interrupted => false,
     }
 }

@@ -43,6 +43,23 @@ pub(super) fn paint(
     record: &Record,
     keep_going: bool,
     progress: &dyn Progress,
+    prepare: impl FnMut(&mut Window) -> Result<()>,
+    write: impl FnMut(&mut Painted) -> Result<()> + Send,
+) -> Result<Painting> {
+    let shortages = repo.base().shortages.count();
+    let painting = paint_windows(repo, record, keep_going, progress, prepare, write);
+    if painting.as_ref().map_or(true, |painting| painting.bad.bytes > 0) {
+        // What could not be read for want of descriptors or memory is not damaged.
+        repo.base().shortages.check(shortages)?;
+    }
+    painting
+}
+
+fn paint_windows(
+    repo: &Repository,
+    record: &Record,
+    keep_going: bool,
+    progress: &dyn Progress,
     mut prepare: impl FnMut(&mut Window) -> Result<()>,
     mut write: impl FnMut(&mut Painted) -> Result<()> + Send,
 ) -> Result<Painting> {

@@ -34,6 +34,7 @@ use crate::verbs::verify::findings::problem_of;
 use crate::verbs::verify::manifests::Manifests;
 use crate::verbs::verify::packs::check_packs;
 use crate::verbs::verify::packs::check_runs;
+use crate::verbs::verify::packs::check_strays;
 use crate::verbs::verify::parity::check_parity;
 use crate::verbs::verify::read::Reader;
 use crate::verbs::verify::sample::Sample;
@@ -57,7 +58,8 @@ const ROUNDS_MAX: usize = 8;
 /// Verifies the snapshots with these ids, or the whole repository where none is given.
 ///
 /// # Errors
-/// `NotFound` if there is no snapshot with one of the ids; `Interrupted` if `progress` says so. What is wrong with the
+/// `NotFound` if there is no snapshot with one of the ids; `Interrupted` if `progress` says so; `OutOfResources` if this process
+/// has too few descriptors or too little memory to tell. What is wrong with the
 /// repository is no error but a finding.
 pub fn verify(
     repo: &Repository,
@@ -137,6 +139,7 @@ pub(crate) fn survey(
     progress: &dyn Progress,
 ) -> Result<Survey> {
     let sample = Sample::new(depth)?;
+    let shortages = repo.base().shortages.count();
     let mut findings = Findings::default();
     let mut report = VerifyReport::default();
     let mut reader = Reader::new(&repo.store, progress);
@@ -145,6 +148,7 @@ pub(crate) fn survey(
     let mut in_time = true;
     if whole {
         check_runs(repo, &mut findings)?;
+        check_strays(repo, &mut findings)?;
         let sound = check_packs(repo, sample, &mut findings, progress)?;
         report.packs = sound.ids.len() as u64;
         report.packs_without_parity = check_parity(repo, depth == Depth::ReadData, &mut findings, progress)?;
@@ -181,6 +185,8 @@ pub(crate) fn survey(
     for pack in repo.store.rescued() {
         findings.add(Object::Pack(pack.id), || RESCUED.to_owned());
     }
+    // What could not be read for want of descriptors or memory says nothing about what is stored.
+    repo.base().shortages.check(shortages)?;
     report.snapshots = snapshots.records.len() as u64;
     report.chunks_read = reader.chunks_read;
     report.stored_bytes_read = reader.stored_bytes_read;
@@ -299,7 +305,11 @@ impl Snapshots {
                 let mut loaded: Vec<records::Loaded> = Vec::new();
                 for id in ids {
                     match records::load(base, *id) {
-                        Err(error) if error.kind() == ErrorKind::NotFound => return Err(error),
+                        Err(error)
+                            if [ErrorKind::NotFound, ErrorKind::OutOfResources].contains(&error.kind()) =>
+                        {
+                            return Err(error);
+                        }
                         record => loaded.push((id.to_string(), record)),
                     }
                 }
@@ -323,11 +333,7 @@ impl Snapshots {
             match record {
                 Ok(record) => records.push(record),
                 Err(error) => {
-                    let object = match file.parse::<SnapshotId>() {
-                        Ok(_) => Object::Snapshot(file.clone()),
-                        Err(_) => Object::File(format!("{}/{file}", layout::SNAPSHOTS)),
-                    };
-                    findings.add(object, || problem_of(&error, NEXT));
+                    findings.add(Object::Snapshot(file.clone()), || problem_of(&error, NEXT));
                     unreadable.push((file, error.to_string()));
                 }
             }

@@ -17,6 +17,8 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
+use crate::words::ids::SnapshotId;
+use crate::words::names::check_volume_name;
 use crate::words::progress::Progress;
 
 /// What to do about a pack of which something is wrong.
@@ -74,6 +76,33 @@ pub(crate) fn check_packs(
     Ok(sound)
 }
 
+/// Tells whether a name is one that icecore gives.
+type IsOurs<'a> = &'a dyn Fn(&str) -> bool;
+
+/// Tells of what is where records and parity are kept and has a name that nothing of icecore has there.
+pub(crate) fn check_strays(repo: &Repository, findings: &mut Findings) -> Result<()> {
+    let base = repo.base();
+    let listing = |error| Error::io(format!("listing {}", layout::VOLUMES), error);
+    let volumes = base.storage.list_dirs(layout::VOLUMES).map_err(listing)?;
+    let is_record = |file: &str| layout::id_of::<SnapshotId>(file).is_some();
+    let is_parity = |file: &str| layout::shard_of_parity(file).is_some();
+    let is_volume = |name: &str| check_volume_name(name).is_ok() && volumes.iter().any(|dir| dir == name);
+    let ours: [(&str, IsOurs<'_>); 3] =
+        [(layout::SNAPSHOTS, &is_record), (layout::PARITY, &is_parity), (layout::VOLUMES, &is_volume)];
+    for (dir, is_ours) in ours {
+        let mut files = base.list(dir)?;
+        if dir == layout::VOLUMES {
+            files.extend(volumes.iter().cloned());
+        }
+        files.sort();
+        files.dedup();
+        for file in files.into_iter().filter(|file| !is_ours(file)) {
+            findings.add(Object::File(format!("{dir}/{file}")), || MOVE_OUT.to_owned());
+        }
+    }
+    Ok(())
+}
+
 /// Returns what to do about a pack that cannot be used as a whole.
 pub(crate) fn next_step(error: &Error) -> &str {
     match error.kind() {
@@ -90,7 +119,7 @@ pub(crate) fn check_runs(repo: &Repository, findings: &mut Findings) -> Result<(
     const NEXT: &str = "run `icecore repair index`: it makes the index again from the packs";
     let base = repo.base();
     for file in base.list(layout::INDEX)? {
-        let Some(id) = file.parse::<RunId>().ok().filter(|id| id.to_string() == file) else {
+        let Some(id) = layout::id_of::<RunId>(&file) else {
             findings.add(Object::File(format!("{}/{file}", layout::INDEX)), || MOVE_OUT.to_owned());
             continue;
         };

@@ -142,6 +142,14 @@ impl Storage for Room {
         Ok(())
     }
 
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        self.files.rename_new(from, to)?;
+        let mut blocks = self.blocks();
+        let moved = blocks.of.remove(from).unwrap_or_default();
+        blocks.of.insert(to.to_owned(), moved);
+        Ok(())
+    }
+
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.files.sync_dir(dir)
     }

@@ -1,0 +1,154 @@
+//! A storage that notices when this process, or the system, has too few descriptors or too little memory.
+//!
+//! Many places take an error of one file for something that is wrong with that file, and go on. A shortage says nothing about
+//! what is stored: whoever was going to say that something is damaged asks here first.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::error::is_shortage;
+use crate::world::storage::LockGuard;
+use crate::world::storage::LockMode;
+use crate::world::storage::Mapped;
+use crate::world::storage::NewFile;
+use crate::world::storage::RandomFile;
+use crate::world::storage::Storage;
+use crate::world::storage::StoredFile;
+use crate::world::storage::Wait;
+
+/// What was noticed so far. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Shortages(Arc<Mutex<Seen>>);
+
+#[derive(Default)]
+struct Seen {
+    count: u64,
+    /// The last one: what it was about, and the number or the kind of the error.
+    last: Option<(String, Option<i32>)>,
+}
+
+impl Shortages {
+    /// Returns how many there were.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).count
+    }
+
+    /// Returns an error if there was one since there were `since` of them.
+    pub(crate) fn check(&self, since: u64) -> Result<()> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &seen.last {
+            Some((name, code)) if seen.count > since => {
+                let error = code.map_or(io::ErrorKind::OutOfMemory.into(), io::Error::from_raw_os_error);
+                Err(Error::io(format!("reading {name}"), error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn notice<T>(&self, name: &str, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result
+            && is_shortage(error)
+        {
+            let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.count += 1;
+            seen.last = Some((name.to_owned(), error.raw_os_error()));
+        }
+        result
+    }
+}
+
+/// Wraps another storage.
+pub(crate) struct NoticingStorage {
+    inner: Arc<dyn Storage>,
+    shortages: Shortages,
+}
+
+impl NoticingStorage {
+    pub(crate) fn new(inner: Arc<dyn Storage>, shortages: Shortages) -> Self {
+        Self { inner, shortages }
+    }
+}
+
+impl Storage for NoticingStorage {
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.shortages.notice(dir, self.inner.list(dir))
+    }
+
+    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.shortages.notice(dir, self.inner.list_dirs(dir))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
+        let inner = self.shortages.notice(name, self.inner.open(name))?;
+        Ok(Box::new(NoticingFile { inner, name: name.to_owned(), shortages: self.shortages.clone() }))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
+        self.shortages.notice(name, self.inner.create(name))
+    }
+
+    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
+        self.shortages.notice(name, self.inner.open_random(name))
+    }
+
+    fn make_dir(&self, dir: &str) -> io::Result<()> {
+        self.shortages.notice(dir, self.inner.make_dir(dir))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.shortages.notice(to, self.inner.rename(from, to))
+    }
+
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        self.shortages.notice(to, self.inner.rename_new(from, to))
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.shortages.notice(dir, self.inner.sync_dir(dir))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.shortages.notice(name, self.inner.remove(name))
+    }
+
+    fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        self.shortages.notice(dir, self.inner.remove_dir(dir))
+    }
+
+    fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
+        self.shortages.notice(name, self.inner.lock(name, mode, wait))
+    }
+}
+
+struct NoticingFile {
+    inner: Box<dyn StoredFile>,
+    name: String,
+    shortages: Shortages,
+}
+
+impl StoredFile for NoticingFile {
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn allocated_bytes(&self) -> io::Result<u64> {
+        self.shortages.notice(&self.name, self.inner.allocated_bytes())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.shortages.notice(&self.name, self.inner.read_at(offset, buffer))
+    }
+
+    fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
+        self.shortages.notice(&self.name, self.inner.map(range))
+    }
+
+    fn load(&self, range: Range<u64>) -> io::Result<Mapped> {
+        self.shortages.notice(&self.name, self.inner.load(range))
+    }
+}

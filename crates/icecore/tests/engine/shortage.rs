@@ -1,0 +1,112 @@
+//! This process has too few descriptors or too little memory: that ends a command, and nothing is taken for damaged by it.
+
+use std::io;
+
+use icecore::Calls;
+use icecore::Depth;
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Fault;
+use icecore::FaultStorage;
+use icecore::MemoryStorage;
+use icecore::NoProgress;
+use icecore::ParityScheme;
+use icecore::Repository;
+use icecore::SnapshotId;
+
+use crate::noise::Noise;
+use crate::support::Bench;
+use crate::support::collect;
+use crate::support::open_with_small_packs;
+use crate::volumes::support::volume_options;
+
+/// EMFILE, ENFILE, ENOMEM, and whether it lasts.
+const SHORTAGES: [(i32, bool); 3] = [(24, true), (23, false), (12, false)];
+
+/// Returns whether anything was told to be wrong.
+type Verb = fn(&Repository, SnapshotId) -> Result<bool, Error>;
+
+const VERBS: [(&str, Verb); 9] = [
+    ("list", |repo, _| icecore::list(repo).map(|listing| !listing.unreadable.is_empty())),
+    ("list volumes", |repo, _| icecore::list_volumes(repo).map(|listing| !listing.unreadable.is_empty())),
+    ("verify", |repo, _| {
+        let verified = icecore::verify_and_note(repo, None, Depth::ReadData, 5, &NoProgress);
+        verified.map(|report| !report.findings.is_empty())
+    }),
+    ("verify of one", |repo, id| {
+        icecore::verify(repo, Some(&[id]), Depth::Structure, &NoProgress)
+            .map(|report| !report.findings.is_empty())
+    }),
+    ("restore", |repo, id| {
+        icecore::restore_stream_keep_going(repo, id, &mut io::sink(), &NoProgress)
+            .map(|(_, bad)| bad.bytes > 0)
+    }),
+    ("gc", |repo, _| collect(repo).map(|_| false)),
+    ("repair index", |repo, _| {
+        icecore::repair_index(repo, &NoProgress).map(|report| !report.damaged_packs.is_empty())
+    }),
+    ("repair packs", |repo, _| {
+        let repaired = icecore::repair_packs(repo, false, &NoProgress);
+        repaired.map(|report| {
+            !report.damaged_packs.is_empty() || !report.unopened.is_empty() || !report.lost.is_empty()
+        })
+    }),
+    ("repair snapshots", |repo, _| {
+        icecore::repair_snapshots(repo, &NoProgress)
+            .map(|report| !report.unreadable.is_empty() || !report.lost.is_empty())
+    }),
+];
+
+#[test]
+fn a_shortage_is_an_error_and_never_a_finding() {
+    let bench = Bench::new();
+    icecore::set_parity(&bench.repo, ParityScheme::new(2, 1).ok(), &NoProgress).unwrap();
+    let repo = open_with_small_packs(bench.storage.clone()).unwrap();
+    let options = crate::support::options;
+    let capture =
+        |image: &Vec<u8>| icecore::capture(&repo, image, &options("disk"), &NoProgress).unwrap().snapshot.id;
+    let id = capture(&Noise(1).bytes(150_000));
+    let gone = capture(&Noise(2).bytes(100_000));
+    icecore::create_volume(&repo, &volume_options("vol", Some(id), None)).unwrap();
+    icecore::delete(&repo, gone).unwrap();
+    let files = bench.storage.files();
+    for (name, verb) in VERBS {
+        for (code, lasting) in SHORTAGES {
+            let mut refused = 0;
+            for at in 0.. {
+                let storage = MemoryStorage::new();
+                files.iter().for_each(|(name, bytes)| storage.put(name, bytes.clone()));
+                // Opening the repository may succeed: the fault begins after it.
+                let counting = Fault::new(Calls::Reads, 0..0, || io::ErrorKind::Other.into());
+                drop(open_with_small_packs(FaultStorage::new(storage.clone(), counting.clone())));
+                let from = counting.calls() + at;
+                let failing = if lasting { from..u64::MAX } else { from..from + 1 };
+                let fault = Fault::new(Calls::Reads, failing, move || io::Error::from_raw_os_error(code));
+                let repo = open_with_small_packs(FaultStorage::new(storage.clone(), fault.clone())).unwrap();
+                let result = verb(&repo, id);
+                let Some(failed) = fault.first() else { break };
+                match result {
+                    Ok(wrong) => assert!(!wrong, "{name}: {failed:?} with {code} is told as damage"),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::OutOfResources, "{name}: {failed:?}: {error}");
+                        assert!(error.hint().is_some(), "{error}");
+                        refused += 1;
+                    }
+                }
+                drop(repo);
+                assert!(!storage.files().keys().any(|name| name.starts_with("damaged/")), "{failed:?}");
+                if storage.files() == files {
+                    continue;
+                }
+                let report = icecore::verify(
+                    &open_with_small_packs(storage.clone()).unwrap(),
+                    None,
+                    Depth::ReadData,
+                    &NoProgress,
+                );
+                assert_eq!(report.unwrap().findings, [], "{name}: {failed:?}");
+            }
+            assert!(refused > 0, "{name}");
+        }
+    }
+}

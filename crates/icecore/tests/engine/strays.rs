@@ -1,0 +1,102 @@
+//! Files that belong to somebody else lie in a repository: every verb goes on, and verify alone tells of them.
+
+use icecore::CaptureOptions;
+use icecore::Depth;
+use icecore::ErrorKind;
+use icecore::NoProgress;
+use icecore::ParityScheme;
+use icecore::SnapshotId;
+use uuid::Uuid;
+
+use crate::noise::Noise;
+use crate::support::Bench;
+use crate::support::collect;
+use crate::support::open;
+use crate::support::options;
+use crate::support::restores;
+use crate::volumes::support::volume_options;
+
+/// Returns names that editors, network file systems and people leave, in each place where icecore keeps files.
+fn strays(bench: &Bench) -> Vec<String> {
+    let files = bench.storage.files();
+    let first = |dir: &str| files.keys().find(|name| name.starts_with(dir)).unwrap().clone();
+    let upper = |name: String| {
+        let (dir, file) = name.rsplit_once('/').unwrap();
+        format!("{dir}/{}", file.to_uppercase())
+    };
+    let mut strays = Vec::new();
+    for dir in ["snapshots", "index", "parity", "volumes", "packs"] {
+        for name in [".nfs000000001a2b", "x.bak", "empty", ".x.swp", "x~"] {
+            strays.push(format!("{dir}/{name}"));
+        }
+    }
+    let pack = first("packs/");
+    // What would be an id if it were spelled as ids are.
+    strays.extend(["snapshots/", "index/"].map(first).map(upper));
+    strays.push(upper(pack.clone()));
+    strays.extend(["snapshots/", "index/", "parity/"].map(|dir| format!("{}~", first(dir))));
+    strays.push(format!("{pack}.bak"));
+    strays.push(first("snapshots/").replace('-', "").replace("snapshots/", "snapshots/{") + "}");
+    strays.sort();
+    strays.dedup();
+    strays
+}
+
+fn bench() -> Bench {
+    let Bench { storage, repo } = Bench::new();
+    icecore::set_parity(&repo, ParityScheme::new(3, 1).ok(), &NoProgress).unwrap();
+    // What is made with the handle has parity from now on.
+    let repo = open(storage.clone());
+    Bench { storage, repo }
+}
+
+#[test]
+fn a_file_of_somebody_else_stops_nothing_and_is_told_by_verify() {
+    let bench = bench();
+    let image = Noise(1).bytes(300_000);
+    // Ids with letters in them, which can be spelled in two ways.
+    let take = |id: u128, image: &Vec<u8>| {
+        let how = CaptureOptions { id: SnapshotId(Uuid::from_u128(id << 96)), ..options("disk") };
+        icecore::capture(&bench.repo, image, &how, &NoProgress).unwrap().snapshot.id
+    };
+    let kept = take(0xabcd_ef01, &image);
+    let gone = take(0xabcd_ef02, &Noise(2).bytes(200_000));
+    icecore::create_volume(&bench.repo, &volume_options("vol", Some(kept), None)).unwrap();
+    let strays = strays(&bench);
+    for (number, name) in strays.iter().enumerate() {
+        let bytes = if number % 2 == 0 { Vec::new() } else { b"somebody else's".to_vec() };
+        bench.storage.put(name, bytes);
+    }
+    let repo = bench.another();
+    let listing = icecore::list(&repo).unwrap();
+    assert_eq!((listing.snapshots.len(), listing.unreadable), (2, Vec::new()));
+    assert_eq!(icecore::list_volumes(&repo).unwrap().unreadable.len(), 0);
+    icecore::delete(&repo, gone).unwrap();
+    assert!(collect(&repo).unwrap().packs_removed > 0);
+    icecore::stats(&repo, &NoProgress).unwrap();
+    icecore::parity_report(&repo).unwrap();
+    icecore::capture(&repo, &image, &options("again"), &NoProgress).unwrap();
+    icecore::repair_index(&repo, &NoProgress).unwrap();
+    icecore::repair_packs(&repo, false, &NoProgress).unwrap();
+    assert_eq!(icecore::repair_snapshots(&repo, &NoProgress).unwrap().lost, []);
+    restores(&repo, kept, &image).unwrap();
+    let report = icecore::verify(&bench.another(), None, Depth::ReadData, &NoProgress).unwrap();
+    let mut told: Vec<String> = report.findings.iter().map(|finding| finding.object.clone()).collect();
+    told.sort();
+    assert_eq!(told, strays.iter().map(|name| format!("file {name}")).collect::<Vec<_>>());
+    assert!(report.findings.iter().all(|finding| finding.problem.contains("move it out")));
+    let files = bench.storage.files();
+    assert!(strays.iter().all(|name| files.contains_key(name)), "they are not ours to remove");
+}
+
+#[test]
+fn a_damaged_record_under_an_id_stops_gc_as_before() {
+    for bytes in [Vec::new(), b"rubbish".to_vec()] {
+        let bench = bench();
+        bench.snapshot("disk", &Noise(1).bytes(100_000));
+        bench.storage.put("snapshots/01890a5d-ac96-774b-bcce-b302099a8057", bytes);
+        let error = collect(&bench.another()).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert_eq!(icecore::list(&bench.another()).unwrap().unreadable.len(), 1);
+    }
+}
