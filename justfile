@@ -53,7 +53,11 @@ docs-cli:
 fuzz SECONDS *TARGETS:
     .ci/fuzz {{SECONDS}} {{TARGETS}}
 
-# Every test in its long form, for hours, real disk images from a directory if one is given, and machines that boot from volumes, for
+# Breaks the core on purpose, one place at a time, and tells which breaks no test notices: part K of N, counted from 0, or today's.
+mutants SHARD="" *ARGS:
+    .ci/mutants "{{SHARD}}" {{ARGS}}
+
+# Every test in its long form, a part of the mutants, for hours, real disk images from a directory if one is given, and machines that boot from volumes, for
 # which root is needed (`ICECORE_BOOT=0` leaves them out, ICECORE_BOOT_DIR is where their image is kept). docs/testing.md says what each
 # variable is; one that is set in the environment already shortens it.
 nightly IMAGES="":
@@ -64,6 +68,7 @@ nightly IMAGES="":
     RAYON_NUM_THREADS=1 taskset -c 0 cargo test --workspace --release
     ICECORE_SCHEDULES=${ICECORE_SCHEDULES:-100} cargo test --manifest-path tests/models/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --locked --release --lib model
     ICECORE_FUZZ_SANITIZER=address .ci/fuzz "$((${ICECORE_FUZZ_MINUTES:-60} * 60 / $(ls fuzz/fuzz_targets | wc -l)))"
+    [ "${ICECORE_MUTANTS_SHARD:-}" = 0 ] || .ci/mutants "${ICECORE_MUTANTS_SHARD:-}"
     [ -z "{{IMAGES}}" ] || .ci/acceptance "{{IMAGES}}"
     [ "${ICECORE_BOOT:-1}" = 0 ] || cargo build --release --locked
     [ "${ICECORE_BOOT:-1}" = 0 ] || ICECORE="${CARGO_TARGET_DIR:-target}/release/icecore" docs/examples/boot-a-clone.sh "${ICECORE_BOOT_DIR:-/var/tmp/icecore-boot}"

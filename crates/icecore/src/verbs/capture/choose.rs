@@ -189,3 +189,74 @@ impl<'a> Chooser<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pure::hash::Hasher;
+    use crate::stores::base::Base;
+    use crate::verbs::capture::buffers::BufferPool;
+    use crate::words::ids::Digest;
+    use crate::words::ids::RepositoryId;
+    use crate::words::sizes::LEAF_BLOCKS;
+    use crate::words::sizes::LEAF_SPANS;
+    use crate::world::memory::MemoryStorage;
+
+    fn id(number: usize) -> BlockId {
+        BlockId(*blake3::hash(&number.to_le_bytes()).as_bytes().first_chunk().unwrap())
+    }
+
+    fn leaf(numbers: impl Iterator<Item = usize>) -> ScannedLeaf {
+        let mut blocks = Box::new([None; LEAF_BLOCKS]);
+        numbers.enumerate().for_each(|(at, number)| blocks[at] = Some(id(number)));
+        ScannedLeaf {
+            number: 0,
+            parent: None,
+            buffer: Arc::new(BufferPool::new(1).take(true).unwrap().unwrap()),
+            spans: [Digest::ZERO; LEAF_SPANS],
+            blocks,
+            replaced_blocks: None,
+            read_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn a_block_that_comes_again_is_where_it_was_put_whatever_was_published_meanwhile() {
+        let hasher = Hasher::new(&[1; 32]);
+        let base =
+            Base::new(Arc::new(MemoryStorage::new()), hasher, RepositoryId::from([0; 16]), "test".to_owned());
+        let (store, damage) = (Store::open(base).unwrap(), Damage::default());
+        // Three chunks that are closed, and five blocks of one that is open.
+        let count = 3 * CHUNK_BLOCKS + 5;
+        for published in [&[0][..], &[1], &[2], &[3], &[1, 2], &[1, 1], &[2, 1]] {
+            let mut chooser = Chooser::new(&store, &damage);
+            let first = leaf(0..count);
+            let mut chunks = Vec::new();
+            for block in 0..count {
+                let (place, chunk) = chooser.choose(&first, block).unwrap();
+                assert_eq!(place, BlockPlace::Open(u8::try_from(block % CHUNK_BLOCKS).unwrap()));
+                chunks.extend(chunk.map(|chunk| chunk.id));
+            }
+            assert_eq!((chunks.len(), chooser.new_blocks), (3, 53));
+            published.iter().for_each(|chunks| chooser.forget_published(*chunks));
+            let known = published.iter().max().map_or(0, |chunks| usize::try_from(*chunks).unwrap());
+            assert_eq!(chooser.pending.len(), count - known * CHUNK_BLOCKS, "what is published is forgotten");
+            assert_eq!(chooser.pending_ids.len(), 3 - known);
+            let again = leaf(0..count);
+            for block in known * CHUNK_BLOCKS..count {
+                let slot = u8::try_from(block % CHUNK_BLOCKS).unwrap();
+                let wanted = match chunks.get(block / CHUNK_BLOCKS) {
+                    Some(chunk) => BlockPlace::Chunk(*chunk, slot),
+                    None => BlockPlace::Open(slot),
+                };
+                let (place, chunk) = chooser.choose(&again, block).unwrap();
+                assert_eq!(
+                    (place, chunk.is_none()),
+                    (wanted, true),
+                    "block {block}, published {published:?}"
+                );
+            }
+            assert_eq!(chooser.new_blocks, 53, "each is stored once");
+        }
+    }
+}

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
 use icecore::CaptureOptions;
 use icecore::Depth;
+use icecore::ErrorKind;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
 use icecore::Repository;
@@ -17,13 +19,16 @@ use icecore::Storage;
 use icecore::capture;
 use icecore::delete;
 use icecore::gc;
+use icecore::list;
 use icecore::verify_and_note;
 
 use crate::at_once::SPAN;
 use crate::at_once::hooked::Hooked;
+use crate::at_once::hooked::Watch;
 use crate::at_once::packs;
 use crate::damage::noise;
 use crate::noise::Noise;
+use crate::support::TestImage;
 use crate::support::assert_same;
 use crate::support::assert_sound;
 use crate::support::collect;
@@ -33,14 +38,14 @@ use crate::support::meanwhile;
 use crate::support::open;
 use crate::support::options;
 
-fn take(repo: &Repository, volume: &str, image: &Vec<u8>) -> SnapshotId {
-    capture(repo, image, &options(volume), &NoProgress).unwrap().snapshot.id
+fn take(repo: &Repository, volume: &str, image: &[u8]) -> SnapshotId {
+    capture(repo, &image.to_vec(), &options(volume), &NoProgress).unwrap().snapshot.id
 }
 
 /// Captures an image on a handle of its own so that its chunks, which have the ids that they have always, give other packs.
-fn take_at_another_level(storage: &MemoryStorage, volume: &str, image: &Vec<u8>) -> SnapshotId {
+fn take_at_another_level(storage: &MemoryStorage, volume: &str, image: &[u8]) -> SnapshotId {
     let how = CaptureOptions { level: Some(9), ..options(volume) };
-    capture(&open(storage.clone()), image, &how, &NoProgress).unwrap().snapshot.id
+    capture(&open(storage.clone()), &image.to_vec(), &how, &NoProgress).unwrap().snapshot.id
 }
 
 fn runs(storage: &MemoryStorage) -> BTreeSet<String> {
@@ -159,5 +164,114 @@ fn gc_looks_at_the_index_again_before_it_removes_what_a_snapshot_made_meanwhile_
     assert!(data_packs(&storage).contains(&new), "it is needed now");
     for id in [first, *second.get().unwrap()] {
         assert_same(&image_of(&open(storage.clone()), id), &image, "what was stored anew");
+    }
+}
+
+/// Has something done when a capture is about to publish its record: when it takes the commit lock for the second time, but for
+/// merges of the index, which hold the lock of that.
+struct BeforeRecord {
+    what: Box<dyn Fn() + Send + Sync>,
+    locked: AtomicUsize,
+    merging: AtomicBool,
+}
+
+impl BeforeRecord {
+    fn new(what: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { what: Box::new(what), locked: AtomicUsize::new(0), merging: AtomicBool::new(false) })
+    }
+}
+
+impl Watch for BeforeRecord {
+    fn before(&self, call: &'static str, name: &str) {
+        match (call, name) {
+            ("lock", "locks/index") => self.merging.store(true, Ordering::SeqCst),
+            ("lock", "locks/commit")
+                if !self.merging.load(Ordering::SeqCst)
+                    && self.locked.fetch_add(1, Ordering::SeqCst) == 1 =>
+            {
+                (self.what)();
+            }
+            _ => {}
+        }
+    }
+
+    fn released(&self, name: &str) {
+        if name == "locks/index" {
+            self.merging.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Captures an image, and has something done when all of it was looked up and the record is about to be published. Returns how
+/// often the image was read.
+fn take_while(
+    storage: &MemoryStorage,
+    image: &[u8],
+    what: impl Fn(&Repository) + Send + Sync + 'static,
+) -> u64 {
+    let hook = {
+        let storage = storage.clone();
+        BeforeRecord::new(move || meanwhile(|| what(&open(storage.clone()))))
+    };
+    let source = TestImage::full(image);
+    let repo = open(Hooked::new(storage.clone(), hook));
+    let id = capture(&repo, &source, &options("disk"), &NoProgress).unwrap().snapshot.id;
+    assert_same(&image_of(&open(storage.clone()), id), image, "what was captured meanwhile");
+    assert_sound(&open(storage.clone()), "afterwards");
+    source.bytes_read() / image.len() as u64
+}
+
+/// A chunk of which a snapshot that goes has all blocks, and one that stays some.
+fn shared() -> (MemoryStorage, SnapshotId, Vec<u8>) {
+    let storage = MemoryStorage::new();
+    let chunk = Noise(4).bytes(SPAN);
+    let repo = init(storage.clone());
+    let goes = take(&repo, "goes", &chunk);
+    take(&repo, "stays", &chunk[..SPAN / 4]);
+    (storage, goes, chunk)
+}
+
+#[test]
+fn an_image_is_read_again_where_gc_took_blocks_out_of_their_chunk_that_were_known_before() {
+    let (storage, goes, chunk) = shared();
+    // With something new, so that its pages are its own.
+    let image = [&chunk[..], &Noise(5).bytes(SPAN)].concat();
+    let times = take_while(&storage, &image, move |repo| {
+        delete(repo, goes).unwrap();
+        collect(repo).unwrap();
+    });
+    assert_eq!(times, 2);
+}
+
+#[test]
+fn an_image_is_not_read_again_where_gc_took_away_what_it_does_not_need() {
+    let (storage, goes, chunk) = shared();
+    // More than a leaf, so that there is a page above.
+    let image = [&chunk[..SPAN / 4], &Noise(5).bytes(80 * SPAN)].concat();
+    let times = take_while(&storage, &image, move |repo| {
+        delete(repo, goes).unwrap();
+        collect(repo).unwrap();
+    });
+    assert_eq!(times, 1);
+}
+
+#[test]
+fn a_name_that_another_capture_takes_meanwhile_is_refused_unless_it_may_be_repeated() {
+    for may_repeat in [false, true] {
+        let storage = MemoryStorage::new();
+        drop(init(storage.clone()));
+        let how = CaptureOptions { name: "same".to_owned(), name_may_repeat: may_repeat, ..options("disk") };
+        let hook = {
+            let (storage, how) = (storage.clone(), how.clone());
+            BeforeRecord::new(move || {
+                let how = CaptureOptions { id: options("disk").id, ..how.clone() };
+                meanwhile(|| {
+                    drop(capture(&open(storage.clone()), &vec![1; SPAN], &how, &NoProgress).unwrap());
+                });
+            })
+        };
+        let taken = capture(&open(Hooked::new(storage.clone(), hook)), &vec![2; SPAN], &how, &NoProgress);
+        assert_eq!(taken.err().map(|error| error.kind()), (!may_repeat).then_some(ErrorKind::AlreadyExists));
+        assert_eq!(list(&open(storage)).unwrap().snapshots.len(), if may_repeat { 2 } else { 1 });
     }
 }
