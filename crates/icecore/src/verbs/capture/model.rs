@@ -15,6 +15,7 @@ use shuttle::sync::atomic::Ordering;
 use shuttle::thread;
 use uuid::Uuid;
 
+use crate::format::config;
 use crate::format::layout;
 use crate::format::pack::PackKind;
 use crate::format::page::Extent;
@@ -171,6 +172,22 @@ impl<S: Storage> Storage for Yielding<S> {
     }
 }
 
+/// Returns a storage with the config of an empty repository, which is read under the commit lock.
+fn storage() -> MemoryStorage {
+    let config = config::Config {
+        id: RepositoryId::from([0; 16]),
+        created_unix_ms: 0,
+        features: config::Features::default(),
+        geometry: config::Geometry::V1,
+        level: 1,
+        key: [1; 32],
+        parity: None,
+    };
+    let storage = MemoryStorage::new();
+    storage.put(layout::CONFIG, config.encode().unwrap());
+    storage
+}
+
 fn base(storage: impl Storage + 'static) -> Base {
     let mut base = Base::new(
         Arc::new(Yielding::new(storage)),
@@ -205,7 +222,7 @@ fn a_pack_that_is_gone_is_noticed_after_a_reload() {
     // A thread that had opened the pack before put it among the open ones after these were forgotten.
     explore(
         || {
-            let storage = MemoryStorage::new();
+            let storage = storage();
             let store = Store::open(base(storage.clone())).unwrap();
             let publisher = Publisher::begin(&store.base, None).unwrap();
             let item = item(&store.base, 1);
@@ -230,7 +247,7 @@ fn a_pack_that_is_gone_is_noticed_after_a_reload() {
 fn what_is_published_stays_known_beside_merges_and_reloads() {
     explore(
         || {
-            let store = Store::open(base(MemoryStorage::new())).unwrap();
+            let store = Store::open(base(storage())).unwrap();
             let publisher = Publisher::begin(&store.base, None).unwrap();
             let items: Vec<Item> = (1..=7).map(|number| item(&store.base, number)).collect();
             let (before, new) = items.split_at(4);
@@ -287,7 +304,7 @@ fn buffers_go_round() {
 fn chunks_are_packed_published_and_known_by_then() {
     explore(
         || {
-            let (stored, failed) = pack(MemoryStorage::new(), 5);
+            let (stored, failed) = pack(storage(), 5);
             assert_eq!((stored.unwrap().items, failed), (5, false));
         },
         100,
@@ -299,7 +316,7 @@ fn a_failure_ends_all_threads_and_is_told() {
     for call in 0..30 {
         check(RandomScheduler::new(orders(8)), move || {
             let fault = Fault::new(Calls::Changes, call..u64::MAX, || io::ErrorKind::StorageFull.into());
-            let full = FaultStorage::new(MemoryStorage::new(), fault.clone());
+            let full = FaultStorage::new(storage(), fault.clone());
             let (stored, _) = pack(full.clone(), 5);
             match stored {
                 Ok(_) => assert!(fault.calls() <= call),
