@@ -74,8 +74,7 @@ impl<'a> Tail<'a> {
         }
         let base = &self.store.base;
         let commit = self.settle()?;
-        base.remove(layout::RESERVE)?;
-        base.sync_dir("")?;
+        base.give_back_reserve()?;
         fence::next_generation(base)?;
         self.remove_packs(commit)
     }
