@@ -164,6 +164,14 @@ pub(crate) fn fill_reserve(base: &Base) -> Result<()> {
     base.publish_bytes(layout::RESERVE, &noise)
 }
 
+/// Makes the reserve again where it was given back. Where there is no room for it now, the next gc or snapshot of a volume tries
+/// again.
+pub(crate) fn refill_reserve(base: &Base) {
+    if base.storage.open(layout::RESERVE).is_err() {
+        let _ = fill_reserve(base);
+    }
+}
+
 fn base_of(storage: Arc<dyn Storage>, session: Uuid, config: &Config) -> Base {
     Base::new(storage, Hasher::new(&config.key), config.id, session.simple().to_string())
 }

@@ -16,7 +16,7 @@ use crate::format::pack::PackKind;
 use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::repository::fill_reserve;
+use crate::repository::refill_reserve;
 use crate::stores::fence;
 use crate::stores::fence::Held;
 use crate::stores::fence::Writer;
@@ -182,10 +182,7 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
     done.freed_bytes = done.freed_bytes.saturating_sub(new_bytes);
     let stayed = plan.packs.iter().filter(|pack| !gone.contains(&pack.id));
     done.unused_bytes_kept = stayed.map(|pack| pack.unused_bytes).sum();
-    if base.storage.open(layout::RESERVE).is_err() {
-        // Where there is no room for the reserve now, the next gc tries again.
-        let _ = fill_reserve(base);
-    }
+    refill_reserve(base);
     Ok(done)
 }
 

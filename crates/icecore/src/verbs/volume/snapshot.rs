@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::layout;
-use crate::repository::fill_reserve;
+use crate::repository::refill_reserve;
 use crate::stores::records;
 use crate::verbs::capture::CaptureOptions;
 use crate::verbs::capture::CaptureReport;
@@ -117,10 +116,8 @@ pub fn snapshot_volume(
     // The files of the overlays are gone by name, and go by content when they are closed: with many holes in them, that can
     // take a file system seconds, for which nobody needs to wait.
     thread::spawn(move || drop(frozen));
-    if repo.base().storage.open(layout::RESERVE).is_err() {
-        // A flush may have needed it. Where there is no room for it now, the next snapshot or gc tries again.
-        let _ = fill_reserve(repo.base());
-    }
+    // A flush may have needed it.
+    refill_reserve(repo.base());
     Ok(report)
 }
 
