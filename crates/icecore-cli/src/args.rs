@@ -147,6 +147,8 @@ impl Command {
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
     host::survive_file_size_limit();
+    // Without it, all works until a part of the index cannot be read.
+    let _ = icecore::guard_mappings();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return wrong_arguments(&error),

@@ -215,6 +215,7 @@ pub use crate::world::fault_image::FaultTarget;
 #[cfg(feature = "testing")]
 pub use crate::world::fault_storage::FaultStorage;
 pub use crate::world::fs::FsStorage;
+pub use crate::world::guard::guard_mappings;
 pub use crate::world::image::ImageFile;
 pub use crate::world::in_place::OpenTarget;
 pub use crate::world::io::ImageState;

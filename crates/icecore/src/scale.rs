@@ -46,7 +46,7 @@ pub fn block(number: u64, blocks: u64) -> BlockId {
 
 /// Returns how many of `ids` the index has hints for.
 pub fn look_up(repo: &Repository, ids: &[BlockId]) -> usize {
-    repo.store.index().find_blocks(ids).len()
+    repo.store.block_hints(ids).map_or(0, |hints| hints.len())
 }
 
 /// Makes a handle close packs that are `bytes` long, so that little data fills several.

@@ -5,6 +5,7 @@ mod commands;
 mod crash;
 mod file_systems;
 mod full;
+mod lost_index;
 mod protocol;
 pub(crate) mod server;
 mod serving;

@@ -78,6 +78,34 @@ impl Store {
         Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Returns where a chunk or a page may be. An error, where a part of the index cannot be read, is one of this call: what cannot
+    /// be read is opened anew for the next one, or left out if it is damaged.
+    pub(crate) fn chunk_hints(&self, id: &[u8; 16]) -> Result<Vec<Hint>> {
+        self.index().find_chunk(id).inspect_err(|_| self.open_broken_anew())
+    }
+
+    /// Returns where blocks may be, each hint with the number of its block in `ids`. Errors are as those of `chunk_hints`.
+    pub(crate) fn block_hints(&self, ids: &[BlockId]) -> Result<Vec<(usize, Hint)>> {
+        self.index().find_blocks(ids).inspect_err(|_| self.open_broken_anew())
+    }
+
+    fn open_broken_anew(&self) {
+        // Where that fails, the next look-up says so and tries again.
+        let _ = self.load_runs();
+    }
+
+    /// Opens the runs that are not known, and those that are and cannot be used on.
+    fn load_runs(&self) -> Result<()> {
+        // Locked from before the runs are listed: one that another thread adds meanwhile is added to the outcome.
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let loaded = Index::load(&self.base, &index)?;
+        if loaded.runs().iter().any(|run| index.runs().iter().all(|known| known.id != run.id)) {
+            *self.unsynced.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        }
+        *index = Arc::new(loaded);
+        Ok(())
+    }
+
     /// Adds a run to the index as it is known here, in the place of others.
     pub(crate) fn replace_runs(&self, added: Arc<RunFile>, removed: &[RunId]) {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
@@ -91,13 +119,7 @@ impl Store {
 
     /// Loads what other processes have added to the index, and forgets packs that they may have removed.
     pub(crate) fn reload(&self) -> Result<()> {
-        // Locked from before the runs are listed: one that another thread adds meanwhile is added to the outcome.
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        let loaded = Index::load(&self.base, &index)?;
-        if loaded.runs().iter().any(|run| index.runs().iter().all(|known| known.id != run.id)) {
-            *self.unsynced.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        }
-        *index = Arc::new(loaded);
+        self.load_runs()?;
         self.there.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.packs.clear();
         self.rescued.forget_failed();
@@ -143,12 +165,13 @@ impl Store {
 
     /// Tells whether all packs are there that the index names.
     pub(crate) fn has_all_packs(&self) -> Result<bool> {
-        for run in self.index().runs().iter().filter_map(|file| file.run()) {
-            for pack in run.packs() {
+        for file in self.index().runs() {
+            for pack in file.run().iter().flat_map(|run| run.packs()) {
                 if !self.has_pack(pack)? {
                     return Ok(false);
                 }
             }
+            file.check()?;
         }
         Ok(true)
     }
@@ -211,9 +234,10 @@ impl Store {
     }
 
     fn need(&self, id: &[u8; 16], what: &str) -> Result<Located> {
-        if let Ok(Some(found)) = self.find_stored(id) {
-            return Ok(found);
-        }
+        let first = match self.find_stored(id) {
+            Ok(Some(found)) => return Ok(found),
+            not_found => not_found,
+        };
         self.reload()?;
         let found = self.find_stored(id);
         if let Ok(Some(found)) = found {
@@ -222,15 +246,15 @@ impl Store {
         if let Some(rescued) = self.rescued_copies(id).into_iter().next() {
             return Ok(rescued);
         }
-        found?.ok_or_else(|| {
+        // What could not be read says more than that it is nowhere else.
+        found.and_then(|found| first.map(|_| found))?.ok_or_else(|| {
             Error::corrupt(format!("{what} {} is missing from the repository", ChunkId(*id)))
                 .with_hint("run `icecore repair index`; if it stays missing, `icecore repair snapshots` says what is lost")
         })
     }
 
     fn find_stored(&self, id: &[u8; 16]) -> Result<Option<Located>> {
-        let index = self.index();
-        let mut hints: Vec<Hint> = index.find_chunk(id).collect();
+        let mut hints = self.chunk_hints(id)?;
         hints.sort_by_key(|hint| std::cmp::Reverse(hint.detail));
         let mut failed = None;
         for hint in hints {
@@ -247,7 +271,7 @@ impl Store {
     /// Returns all copies of a chunk or a page that sound packs have.
     pub(crate) fn copies(&self, id: &[u8; 16]) -> Result<Vec<Located>> {
         let mut copies = Vec::new();
-        for hint in self.index().find_chunk(id) {
+        for hint in self.chunk_hints(id)? {
             if let Some(found) = self.follow(hint)?
                 && found.entry.id == *id
             {
@@ -264,13 +288,13 @@ impl Store {
             let entry = pack.entry(hint.entry).ok().filter(|entry| entry.id == *id)?;
             Some(Located { pack, number: hint.entry, entry })
         };
-        self.index().find_chunk(id).filter_map(located).collect()
+        self.chunk_hints(id).unwrap_or_default().into_iter().filter_map(located).collect()
     }
 
     /// Returns all copies of a chunk or a page that can be looked at now.
     pub(crate) fn copies_at_hand(&self, id: &[u8; 16]) -> Vec<Located> {
-        let index = self.index();
-        let found = index.find_chunk(id).filter_map(|hint| self.follow(hint).ok().flatten());
+        let hints = self.chunk_hints(id).unwrap_or_default().into_iter();
+        let found = hints.filter_map(|hint| self.follow(hint).ok().flatten());
         found.filter(|found| found.entry.id == *id).collect()
     }
 
@@ -304,7 +328,7 @@ impl Store {
     pub(crate) fn count_known(&self, ids: &[BlockId]) -> Result<usize> {
         let mut known = 0;
         for ids in ids.chunks(LEAF_BLOCKS) {
-            let hints = self.index().find_blocks(ids);
+            let hints = self.block_hints(ids)?;
             for of_block in hints.chunk_by(|(a, _), (b, _)| a == b) {
                 let mut proofs = of_block.iter().map(|(at, hint)| self.prove_block(&ids[*at], *hint));
                 known += usize::from(proofs.try_fold(false, |found, proof| Ok(found || proof?.is_some()))?);

@@ -16,6 +16,7 @@ use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
+use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::world::storage::Mapped;
 use crate::world::storage::StoredFile;
@@ -54,13 +55,35 @@ impl RunFile {
         file.read_at(0, &mut header).map_err(read)?;
         let header = Header::decode(&header, file.len()).map_err(damaged)?;
         let bytes = file.map(0..file.len()).map_err(read)?;
-        Run::new(&bytes, &header).map_err(damaged)?;
-        Ok(Self { id, header, bytes })
+        let run = Self { id, header, bytes };
+        let fits = Run::new(&run.bytes, &run.header).map(drop);
+        run.check()?;
+        fits.map_err(damaged)?;
+        Ok(run)
     }
 
     /// Returns the run, or none where it does not fit its own header, which was checked when it was opened.
     pub(crate) fn run(&self) -> Option<Run<'_>> {
         Run::new(&self.bytes, &self.header).ok()
+    }
+
+    /// Checks that all of it that was looked at until now could be read. To be called after each look: what could not be read was
+    /// zero for whoever looked.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.bytes.is_broken() {
+            false => Ok(()),
+            true => Err(Error::new(
+                ErrorKind::Io,
+                format!("a part of index run {} cannot be read any more", self.id),
+            )
+            .with_hint("look at the medium; `icecore repair index` makes the index again from the packs")),
+        }
+    }
+
+    /// Tells whether it can be used on: it could be read so far, and its file has the length that it had.
+    fn is_intact(&self, base: &Base) -> Result<bool> {
+        let file = base.storage.open(&layout::run(self.id)).map_err(|error| cannot_open(self.id, error))?;
+        Ok(!self.bytes.is_broken() && file.len() == to_u64(self.bytes.len()))
     }
 
     /// Tells whether everything in it is as it was written.
@@ -109,9 +132,12 @@ impl Index {
         let mut names = base.list(layout::INDEX)?;
         names.sort();
         for id in names.iter().filter_map(|name| layout::id_of(name)) {
-            match known.runs.iter().find(|run| run.id == id) {
-                Some(run) => runs.push(Arc::clone(run)),
-                None => match RunFile::open(base, id) {
+            let known = known.runs.iter().find(|run| run.id == id);
+            // Of a file that became shorter, the end of its last page reads as zeros.
+            let known = known.map(|run| Ok((run, run.is_intact(base)?))).transpose()?;
+            match known {
+                Some((run, true)) => runs.push(Arc::clone(run)),
+                _ => match RunFile::open(base, id) {
                     // The packs know what it said. `verify` reports it, and `repair index` makes it again.
                     Err(error) if error.kind() == ErrorKind::Corrupt => {}
                     opened => runs.push(Arc::new(opened?)),
@@ -134,27 +160,40 @@ impl Index {
     }
 
     /// Returns where a chunk or a page may be.
-    pub(crate) fn find_chunk(&self, id: &[u8; 16]) -> impl Iterator<Item = Hint> + '_ {
-        let id = *id;
-        self.runs.iter().filter_map(|file| file.run()).flat_map(move |run| {
-            run.find_chunk(&id).filter_map(move |found| {
-                let pack = run.pack(found.pack)?;
-                Some(Hint { pack, entry: u32::from(found.entry), detail: found.detail })
-            })
-        })
+    ///
+    /// # Errors
+    /// `Io` if a part of a run cannot be read: nothing is known then.
+    pub(crate) fn find_chunk(&self, id: &[u8; 16]) -> Result<Vec<Hint>> {
+        let mut hints = Vec::new();
+        for file in &self.runs {
+            if let Some(run) = file.run() {
+                hints.extend(run.find_chunk(id).filter_map(|found| {
+                    let pack = run.pack(found.pack)?;
+                    Some(Hint { pack, entry: u32::from(found.entry), detail: found.detail })
+                }));
+            }
+            file.check()?;
+        }
+        Ok(hints)
     }
 
     /// Returns where blocks may be, each hint with the number of its block in `ids`, in the order of these.
-    pub(crate) fn find_blocks(&self, ids: &[BlockId]) -> Vec<(usize, Hint)> {
+    ///
+    /// # Errors
+    /// As for [`find_chunk`](Self::find_chunk).
+    pub(crate) fn find_blocks(&self, ids: &[BlockId]) -> Result<Vec<(usize, Hint)>> {
         let mut hints = Vec::new();
-        for run in self.runs.iter().filter_map(|file| file.run()) {
-            run.find_blocks(ids, |at, found| {
-                if let Some(pack) = run.pack(found.pack) {
-                    hints.push((at, Hint { pack, entry: u32::from(found.entry), detail: found.detail }));
-                }
-            });
+        for file in &self.runs {
+            if let Some(run) = file.run() {
+                run.find_blocks(ids, |at, found| {
+                    if let Some(pack) = run.pack(found.pack) {
+                        hints.push((at, Hint { pack, entry: u32::from(found.entry), detail: found.detail }));
+                    }
+                });
+            }
+            file.check()?;
         }
         hints.sort_by_key(|(at, _)| *at);
-        hints
+        Ok(hints)
     }
 }

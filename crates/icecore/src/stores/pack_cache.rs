@@ -10,7 +10,7 @@ use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::sync::Mutex;
 
-/// Open packs at a time: bounds descriptors, and the memory that mapped directories take (about 1 MiB each).
+/// Open packs at a time: bounds descriptors, and the memory that their directories take (about 1 MiB each).
 const OPEN_MAX: usize = 96;
 
 #[derive(Default)]

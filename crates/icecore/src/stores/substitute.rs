@@ -34,7 +34,7 @@ pub(crate) fn rescue(store: &Store, found: &Located, wanted: &[u8]) -> Result<Sa
         search.same_chunk(&copy);
     }
     for slot in wanted {
-        for (place, of_block) in same_block_elsewhere(store, found, *slot) {
+        for (place, of_block) in same_block_elsewhere(store, found, *slot)? {
             if !search.saved.contains_key(slot) {
                 search.same_block(*slot, &place, of_block);
             }
@@ -55,11 +55,11 @@ pub(crate) fn other_copies(store: &Store, found: &Located) -> Vec<Located> {
 
 /// Returns where other chunks have the block that belongs in a slot, each with the slot there. None where the ids of the
 /// chunk's blocks cannot be trusted.
-pub(crate) fn same_block_elsewhere(store: &Store, found: &Located, slot: u8) -> Vec<(Located, u8)> {
-    let Some(id) = found.trusted_block_id(&store.base, slot) else { return Vec::new() };
-    let hints = store.index().find_blocks(&[id]);
+pub(crate) fn same_block_elsewhere(store: &Store, found: &Located, slot: u8) -> Result<Vec<(Located, u8)>> {
+    let Some(id) = found.trusted_block_id(&store.base, slot) else { return Ok(Vec::new()) };
+    let hints = store.block_hints(&[id])?;
     let proven = hints.into_iter().filter_map(|(_, hint)| store.prove_block(&id, hint).ok().flatten());
-    proven.filter(|(place, _)| place.entry.id != found.entry.id).collect()
+    Ok(proven.filter(|(place, _)| place.entry.id != found.entry.id).collect())
 }
 
 struct Search<'a> {

@@ -18,6 +18,8 @@ pub enum Calls {
     Reads,
     /// Both.
     All,
+    /// Looks at a mapping: what fails breaks the mapping, which is all zeros from then on.
+    Looks,
 }
 
 /// A call that was made to fail.
@@ -65,15 +67,23 @@ impl Fault {
 
     /// Counts a call that changes something.
     pub(crate) fn change(&self, method: &'static str, name: &str) -> io::Result<()> {
-        if self.0.counted == Calls::Reads { Ok(()) } else { self.pass(method, name) }
+        self.pass(&[Calls::Changes, Calls::All], method, name)
     }
 
     /// Counts a call that changes nothing.
     pub(crate) fn read(&self, method: &'static str, name: &str) -> io::Result<()> {
-        if self.0.counted == Calls::Changes { Ok(()) } else { self.pass(method, name) }
+        self.pass(&[Calls::Reads, Calls::All], method, name)
     }
 
-    fn pass(&self, method: &'static str, name: &str) -> io::Result<()> {
+    /// Counts a look at a mapping.
+    pub(crate) fn look(&self, name: &str) -> io::Result<()> {
+        self.pass(&[Calls::Looks], "look", name)
+    }
+
+    fn pass(&self, kinds: &[Calls], method: &'static str, name: &str) -> io::Result<()> {
+        if !kinds.contains(&self.0.counted) {
+            return Ok(());
+        }
         let call = self.0.calls.fetch_add(1, Ordering::SeqCst);
         if !self.0.failing.contains(&call) {
             return Ok(());

@@ -2,6 +2,9 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use crate::world::fault::Calls;
 use crate::world::fault::Fault;
@@ -132,7 +135,38 @@ impl StoredFile for FaultFile {
 
     fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
         self.fault.read("map", &self.name)?;
-        self.inner.map(range)
+        let inner = self.inner.map(range)?;
+        let (broken, zeros) = (Arc::default(), vec![0; inner.len()]);
+        let map = FaultMap {
+            inner,
+            zeros,
+            broken: Arc::clone(&broken),
+            name: self.name.clone(),
+            fault: self.fault.clone(),
+        };
+        Ok(Mapped::that_may_break(map, broken))
+    }
+
+    fn load(&self, range: Range<u64>) -> io::Result<Mapped> {
+        self.fault.read("load", &self.name)?;
+        self.inner.load(range)
+    }
+}
+
+struct FaultMap {
+    inner: Mapped,
+    zeros: Vec<u8>,
+    broken: Arc<AtomicBool>,
+    name: String,
+    fault: Fault,
+}
+
+impl AsRef<[u8]> for FaultMap {
+    fn as_ref(&self) -> &[u8] {
+        if self.fault.look(&self.name).is_err() {
+            self.broken.store(true, Ordering::SeqCst);
+        }
+        if self.broken.load(Ordering::SeqCst) { &self.zeros } else { &self.inner }
     }
 }
 

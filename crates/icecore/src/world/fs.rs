@@ -17,8 +17,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
-use memmap2::Advice;
-use memmap2::Mmap;
 use memmap2::MmapOptions;
 use rustix::fs::AtFlags;
 use rustix::fs::Dir;
@@ -31,6 +29,7 @@ use rustix::io::retry_on_intr;
 
 use crate::words::sizes::to_u64;
 use crate::world::direct::Direct;
+use crate::world::guard::GuardedMap;
 use crate::world::random_file::FsRandomFile;
 use crate::world::rename::rename_new;
 use crate::world::storage::LockGuard;
@@ -363,37 +362,45 @@ impl StoredFile for FsFile {
     }
 
     fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
-        self.mapping(range).map(|mapping| mapping.map_or_else(|| Mapped::new(Vec::new()), Mapped::new))
+        Ok(self.mapping(range)?.map_or_else(|| Mapped::new(Vec::new()), guarded))
     }
 
     fn load(&self, range: Range<u64>) -> io::Result<Mapped> {
-        let Some(mapping) = self.mapping(range)? else { return Ok(Mapped::new(Vec::new())) };
-        match mapping.advise(Advice::PopulateRead) {
-            Err(error) if error.raw_os_error() == Some(Errno::FAULT.raw_os_error()) => Err(Errno::IO.into()),
-            // Older kernels do not know it.
-            _ => Ok(Mapped::new(mapping)),
-        }
+        let mut bytes = vec![0; self.check(&range)?];
+        self.file.read_exact_at(&mut bytes, range.start)?;
+        Ok(Mapped::new(bytes))
     }
 }
 
 impl FsFile {
+    /// Returns the length of a range that must be in the file.
+    fn check(&self, range: &Range<u64>) -> io::Result<usize> {
+        if range.end > self.len || range.start > range.end {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        usize::try_from(range.end - range.start).map_err(|_| io::ErrorKind::OutOfMemory.into())
+    }
+
     #[expect(
         unsafe_code,
         reason = "mapping a file is unsafe because another process could change or shorten it"
     )]
-    fn mapping(&self, range: Range<u64>) -> io::Result<Option<Mmap>> {
-        if range.end > self.len || range.start > range.end {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let len = usize::try_from(range.end - range.start).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    fn mapping(&self, range: Range<u64>) -> io::Result<Option<GuardedMap>> {
+        let len = self.check(&range)?;
         if len == 0 {
             return Ok(None);
         }
-        // SAFETY: only packs and index runs are mapped, and only once they are complete: nothing in this program writes to
-        // them after that, and removing or renaming them leaves the mapping valid.
+        // SAFETY: only index runs are mapped, and only once they are complete: nothing in this program writes to
+        // them after that, and removing or renaming them leaves the mapping valid. What else makes a page of it unreadable is a
+        // signal that `guard_mappings` makes an error of.
         let map = unsafe { MmapOptions::new().offset(range.start).len(len).map(&self.file)? };
-        Ok(Some(map))
+        Ok(Some(GuardedMap::new(map)))
     }
+}
+
+fn guarded(mapping: GuardedMap) -> Mapped {
+    let broken = mapping.broken();
+    Mapped::that_may_break(mapping, broken)
 }
 
 struct FsNewFile {
@@ -420,19 +427,19 @@ mod tests {
     use super::*;
     use crate::world::scratch::Outcome;
 
-    /// A page that is mapped and cannot be read ends the process; the same happens beyond the end of a file.
     #[test]
-    fn what_is_loaded_and_cannot_be_read_is_an_error_and_not_the_end() -> Outcome {
+    fn what_is_loaded_stays_and_what_cannot_be_read_of_it_is_an_error() -> Outcome {
         let dir = tempfile::tempdir()?;
         let storage = FsStorage::new(dir.path());
         let bytes = vec![7; 100_000];
         std::fs::write(dir.path().join("file"), &bytes)?;
         let file = storage.open("file")?;
-        assert!(file.load(5000..90_000)?[..] == bytes[5000..90_000]);
+        let loaded = file.load(5000..90_000)?;
         assert!(file.load(0..0)?.is_empty());
         File::options().write(true).open(dir.path().join("file"))?.set_len(10_000)?;
         let error = file.load(0..100_000).err().ok_or("it was read")?;
-        assert_eq!(error.raw_os_error(), Some(Errno::IO.raw_os_error()));
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert!(loaded[..] == bytes[5000..90_000] && !loaded.is_broken(), "whatever becomes of the file");
         Ok(())
     }
 

@@ -12,6 +12,7 @@ pub(crate) mod fault_image;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod fault_storage;
 pub(crate) mod fs;
+pub(crate) mod guard;
 pub(crate) mod image;
 pub(crate) mod in_place;
 pub(crate) mod in_use;

@@ -5,6 +5,9 @@ use std::io;
 use std::ops::Deref;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::sync::atomic::fence;
 
 /// A directory tree with durable renames and locks.
 ///
@@ -95,11 +98,12 @@ pub trait StoredFile: Send + Sync {
     /// Fills `buffer` from `offset` on. Fewer bytes there than that are an error.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
-    /// Returns `range` as memory. Only for files that never change once they have their name.
+    /// Returns `range` as memory. Only for files that never change once they have their name. What cannot be read of it later is
+    /// told by [`Mapped::is_broken`].
     fn map(&self, range: Range<u64>) -> io::Result<Mapped>;
 
-    /// Returns `range` as memory, after all of it was read: what the medium does not give is an error here, and not a signal
-    /// that ends the process later. For what is used whole.
+    /// Returns `range` as memory that holds it whatever becomes of the file: what the medium does not give is an error here, and
+    /// nothing of it breaks later. For what is used whole, and is not large.
     fn load(&self, range: Range<u64>) -> io::Result<Mapped> {
         self.map(range)
     }
@@ -134,12 +138,28 @@ pub trait RandomFile: Send + Sync {
 
 /// Part of a file, as memory. Cheap to clone.
 #[derive(Clone)]
-pub struct Mapped(Arc<dyn AsRef<[u8]> + Send + Sync>);
+pub struct Mapped {
+    bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    broken: Option<Arc<AtomicBool>>,
+}
 
 impl Mapped {
     /// Wraps whatever holds the bytes.
     pub fn new(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(bytes))
+        Self { bytes: Arc::new(bytes), broken: None }
+    }
+
+    /// Wraps bytes that may not all be readable for ever. `broken` is set before anybody sees others in their place.
+    pub fn that_may_break(bytes: impl AsRef<[u8]> + Send + Sync + 'static, broken: Arc<AtomicBool>) -> Self {
+        Self { bytes: Arc::new(bytes), broken: Some(broken) }
+    }
+
+    /// Tells whether something of it could not be read since it was mapped: what was seen of it before this is called may be wrong
+    /// then. A read that fails is only noticed here where [`guard_mappings`](crate::guard_mappings) was called.
+    pub fn is_broken(&self) -> bool {
+        // The bytes that were looked at were looked at before the mark is.
+        fence(Ordering::Acquire);
+        self.broken.as_ref().is_some_and(|broken| broken.load(Ordering::Relaxed))
     }
 }
 
@@ -147,7 +167,7 @@ impl Deref for Mapped {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        (*self.0).as_ref()
+        (*self.bytes).as_ref()
     }
 }
 

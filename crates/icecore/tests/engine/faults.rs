@@ -72,12 +72,14 @@ fn short() -> io::Error {
     io::ErrorKind::UnexpectedEof.into()
 }
 
-const WAYS: [Way; 5] = [
+const WAYS: [Way; 7] = [
     way("ENOSPC for good", Calls::Changes, true, full, ErrorKind::NoSpace),
     way("ENOSPC once", Calls::Changes, false, full, ErrorKind::NoSpace),
     way("EIO for good", Calls::All, true, broken, ErrorKind::Io),
     way("EIO once", Calls::All, false, broken, ErrorKind::Io),
     way("a short read", Calls::Reads, false, short, ErrorKind::Io),
+    way("mappings that cannot be looked at", Calls::Looks, true, broken, ErrorKind::Io),
+    way("a mapping that breaks", Calls::Looks, false, broken, ErrorKind::Io),
 ];
 
 /// Returns the distance between the calls that fail in the slowest tests here. With `ICECORE_FAULTS` in the environment,
@@ -227,7 +229,7 @@ fn at_calls<T>(
             }
             if attempt.fault.calls() <= n {
                 assert!(
-                    n > 1 || calls == Calls::Changes,
+                    n > 1 || matches!(calls, Calls::Changes | Calls::Looks),
                     "only {n} calls could fail: the test reaches nothing"
                 );
                 break;
@@ -437,6 +439,29 @@ fn a_gc_that_fails_anywhere_loses_nothing() {
         |_, _, _| {},
         |inner, at| assert_works_and_collects(inner, &start.images, at),
     );
+}
+
+/// A run that is emptied is left out of the index: what it alone led to looks as if it were nowhere.
+#[test]
+fn a_gc_whose_index_is_lost_meanwhile_removes_nothing_that_is_needed() {
+    let bench = Bench::new();
+    let mut image = Noise(65).bytes(300_000);
+    let old = bench.snapshot("disk", &image);
+    icecore::delete(&open(bench.storage.clone()), old).unwrap();
+    let repo = open(bench.storage.clone());
+    let plan = icecore::gc::plan(&repo, &icecore::gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
+    assert!(plan.totals.freed_bytes > 0, "{:?}", plan.totals);
+    // The page of the new snapshot is in a run of its own, and most of its chunks are in that from before.
+    let runs = bench.storage.list("index").unwrap();
+    Noise(66).fill(&mut image[40_960..][..4096]);
+    let new = bench.snapshot("disk", &image);
+    let kept = bench.storage.list("index").unwrap();
+    assert!(kept.len() > runs.len() && runs.iter().all(|run| kept.contains(run)), "{kept:?}");
+    runs.iter().for_each(|run| bench.storage.put(&format!("index/{run}"), Vec::new()));
+    let error = icecore::gc::apply(&repo, plan, &NoProgress).unwrap_err();
+    assert!(error.to_string().contains("missing"), "{error}");
+    icecore::repair_index(&open(bench.storage.clone()), &NoProgress).unwrap();
+    assert_works_and_collects(&bench.storage, &[(new, image)], "after it");
 }
 
 #[test]

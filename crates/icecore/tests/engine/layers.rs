@@ -35,6 +35,7 @@ const LAYERS: &[&[&str]] = &[
         "world/direct",
         "world/fault_image",
         "world/fault_storage",
+        "world/guard",
         "world/noticing",
         "world/pages",
         "world/random_file",

@@ -82,11 +82,12 @@ impl<'a> Chooser<'a> {
     }
 
     /// Looks up blocks of a leaf, all at once, before their places are chosen one by one.
-    pub(crate) fn look_up(&mut self, leaf: &ScannedLeaf, blocks: impl Iterator<Item = usize>) {
+    pub(crate) fn look_up(&mut self, leaf: &ScannedLeaf, blocks: impl Iterator<Item = usize>) -> Result<()> {
         let (numbers, ids): (Vec<usize>, Vec<BlockId>) =
             blocks.filter_map(|block| leaf.blocks[block].map(|id| (block, id))).unzip();
-        self.hints = self.store.index().find_blocks(&ids);
+        self.hints = self.store.block_hints(&ids)?;
         self.hints.iter_mut().for_each(|(at, _)| *at = numbers[*at]);
+        Ok(())
     }
 
     /// Chooses the place of a block of `leaf` that was looked up. A chunk that it completes is returned to be compressed.

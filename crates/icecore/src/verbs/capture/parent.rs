@@ -113,7 +113,7 @@ impl<'a> ParentReader<'a> {
             // Its blocks are looked up one by one: another copy may have them.
             return Ok(false);
         }
-        for hint in self.store.index().find_chunk(&id.0) {
+        for hint in self.store.chunk_hints(&id.0)? {
             if !self.damage.has_pack(hint.pack) && self.store.has_pack(hint.pack)? {
                 return Ok(true);
             }

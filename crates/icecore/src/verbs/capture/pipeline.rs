@@ -211,7 +211,7 @@ impl<'a> Chosen<'a> {
         let is_same =
             |span: usize| leaf.parent.as_ref().is_some_and(|parent| parent.spans[span] == leaf.spans[span]);
         let other = (0..LEAF_SPANS).filter(|span| !is_same(*span));
-        self.chooser.look_up(leaf, other.flat_map(blocks_of));
+        self.chooser.look_up(leaf, other.flat_map(blocks_of))?;
         self.drafts.push_back(Draft::new(leaf.number, leaf.spans));
         let mut jobs = Vec::new();
         for span in 0..LEAF_SPANS {

@@ -151,7 +151,7 @@ impl Marker<'_, '_> {
         let Some(first) = chunk.first() else { return Ok(()) };
         // What its directory says is needed to find the block elsewhere.
         self.usage.set_entry(first);
-        let elsewhere = same_block_elsewhere(self.copies.store, first, slot);
+        let elsewhere = same_block_elsewhere(self.copies.store, first, slot)?;
         if elsewhere.is_empty() && !chunk.has(slot) {
             let (id, pack) = (ChunkId(first.entry.id), first.pack.id);
             let missing = format!("slot {slot} of chunk {id} is needed and pack {pack} does not have it");

@@ -112,12 +112,18 @@ impl Visitor for Needs<'_> {
         for extent in &leaf.extents {
             let Place::Chunk { chunk, slot } = extent.place else { continue };
             let copies = self.store.copies(&leaf.chunks[usize::from(chunk)].0)?;
-            if copies.iter().all(|copy| !self.going.contains(&copy.pack.id)) {
+            let Some(first) = copies.first() else {
+                // Where the index has lost something, a pack that goes may have it.
+                self.store.need_chunk(&leaf.chunks[usize::from(chunk)])?;
                 continue;
-            }
+            };
             for slot in (slot..=u8::MAX).take(usize::from(extent.blocks)) {
                 let with_it = copies.iter().filter(|copy| copy.pack.has_slot(&copy.entry, slot));
-                self.keep_one(&with_it.collect::<Vec<_>>(), slot)?;
+                let with_it: Vec<_> = with_it.collect();
+                if with_it.is_empty() {
+                    self.store.copy_with(first, slot)?;
+                }
+                self.keep_one(&with_it, slot)?;
             }
         }
         Ok(())

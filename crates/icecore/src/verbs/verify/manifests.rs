@@ -119,7 +119,8 @@ impl<'a> Manifests<'a> {
 
     /// Returns where a chunk is, or the finding that says why it is nowhere.
     fn locate(&mut self, id: &ChunkId, findings: &mut Findings) -> Result<Located, FindingNumber> {
-        let mut found = self.store.find_chunk(id);
+        // Once more where the index had to be opened anew for it.
+        let mut found = self.store.find_chunk(id).or_else(|_| self.store.find_chunk(id));
         if !matches!(found, Ok(Some(_))) && self.gc_went_on() {
             found = self.store.find_chunk(id);
         }
@@ -159,7 +160,7 @@ impl<'a> Manifests<'a> {
         error: Option<&Error>,
         findings: &mut Findings,
     ) -> FindingNumber {
-        for hint in self.store.index().find_chunk(id) {
+        for hint in self.store.chunk_hints(id).unwrap_or_default() {
             if let Err(error) = self.store.pack(hint.pack) {
                 let pack = Object::Pack(hint.pack);
                 return findings.add(pack, || problem_of(&error, next_step(&error)));
@@ -224,7 +225,9 @@ impl One<'_, '_> {
         let store = self.all.store;
         let copies = other_copies(store, located).into_iter().map(|copy| (copy, slot));
         let places = copies.filter(|(copy, slot)| copy.pack.has_slot(&copy.entry, *slot));
-        let places = places.chain(same_block_elsewhere(store, located, slot));
+        // What cannot be read of the index is a finding of its own.
+        let elsewhere = same_block_elsewhere(store, located, slot).unwrap_or_default();
+        let places = places.chain(elsewhere);
         let mut serves = false;
         for (place, slot) in places {
             // It is read too, if data is read.

@@ -123,9 +123,13 @@ pub(crate) fn check_runs(repo: &Repository, findings: &mut Findings) -> Result<(
             findings.add(Object::File(format!("{}/{file}", layout::INDEX)), || MOVE_OUT.to_owned());
             continue;
         };
-        match RunFile::open(base, id) {
-            Ok(run) if run.is_sound() && run.has_its_id(base) => {}
-            Ok(_) => {
+        let is_sound = |run: RunFile| {
+            let is_sound = run.is_sound() && run.has_its_id(base);
+            run.check().map(|()| is_sound)
+        };
+        match RunFile::open(base, id).and_then(is_sound) {
+            Ok(true) => {}
+            Ok(false) => {
                 findings.add(Object::Run(id), || format!("its checksum does not fit; {NEXT}"));
             }
             // It was merged into another after it was listed.

@@ -1,0 +1,323 @@
+//! Reads of mapped files that fail become errors: what a mapping cannot give is zero from then on, and the mapping says so.
+//!
+//! A page of a mapping that the file does not give any more, because the medium fails or the file became shorter, is a SIGBUS for
+//! whoever reads it. The handler looks up the address among the mappings that are registered here. If it is in one, the mapping is
+//! marked as broken and the page is replaced by zeros, so the read goes on; whoever read looks at the mark before it
+//! believes what it found. Any other SIGBUS has the effect that it had before.
+//!
+//! A handler may neither allocate nor wait. It reads a list of slots that only grows, through atomics alone, and makes two
+//! system calls.
+
+use std::io;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+use memmap2::Mmap;
+use rustix::mm::MapFlags;
+use rustix::mm::ProtFlags;
+
+/// Slots of one block.
+const SLOTS: usize = 128;
+/// In the place of an address: free, and being filled.
+const FREE: usize = 0;
+const TAKEN: usize = usize::MAX;
+
+/// A place for one mapping.
+struct Slot {
+    /// The address of its first byte. It is the last thing to be set, and the first to be taken away.
+    begin: AtomicUsize,
+    /// The address behind its last byte.
+    end: AtomicUsize,
+    broken: AtomicPtr<AtomicBool>,
+}
+
+/// Some slots, and where more are.
+struct Block {
+    slots: [Slot; SLOTS],
+    next: AtomicPtr<Block>,
+}
+
+impl Block {
+    const fn new() -> Self {
+        let slots = [const {
+            Slot {
+                begin: AtomicUsize::new(FREE),
+                end: AtomicUsize::new(0),
+                broken: AtomicPtr::new(ptr::null_mut()),
+            }
+        }; SLOTS];
+        Self { slots, next: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Returns the block after this one.
+    #[expect(unsafe_code, reason = "the list is walked by a signal handler, which cannot take a lock")]
+    fn next(&self) -> Option<&'static Self> {
+        // SAFETY: it is null, or comes from `Box::leak` and is never changed again: blocks are not freed.
+        unsafe { self.next.load(Ordering::SeqCst).as_ref() }
+    }
+}
+
+static FIRST: Block = Block::new();
+
+/// Returns all slots there are.
+fn slots() -> impl Iterator<Item = &'static Slot> {
+    std::iter::successors(Some(&FIRST), |block| block.next()).flat_map(|block| &block.slots)
+}
+
+/// Takes a free slot, of a new block if there is none.
+fn take_slot() -> &'static Slot {
+    let take =
+        |slot: &&Slot| slot.begin.compare_exchange(FREE, TAKEN, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+    if let Some(slot) = slots().find(take) {
+        return slot;
+    }
+    let block: &'static Block = Box::leak(Box::new(Block::new()));
+    let slot = &block.slots[0];
+    slot.begin.store(TAKEN, Ordering::SeqCst);
+    let mut last = &FIRST;
+    loop {
+        let new = ptr::from_ref(block).cast_mut();
+        match last.next.compare_exchange(ptr::null_mut(), new, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => return slot,
+            Err(_) => last = last.next().unwrap_or(last),
+        }
+    }
+}
+
+/// A mapping of a file, and whether all of it could be read so far.
+pub(crate) struct GuardedMap {
+    slot: &'static Slot,
+    broken: Arc<AtomicBool>,
+    map: Mmap,
+}
+
+impl GuardedMap {
+    /// Registers a mapping for as long as it lives.
+    pub(crate) fn new(map: Mmap) -> Self {
+        let broken = Arc::new(AtomicBool::new(false));
+        let slot = take_slot();
+        let begin = map.as_ptr().addr();
+        slot.broken.store(Arc::as_ptr(&broken).cast_mut(), Ordering::SeqCst);
+        slot.end.store(begin + map.len(), Ordering::SeqCst);
+        slot.begin.store(begin, Ordering::SeqCst);
+        Self { slot, broken, map }
+    }
+
+    /// Returns the mark that is set once something of it could not be read.
+    pub(crate) fn broken(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.broken)
+    }
+}
+
+impl AsRef<[u8]> for GuardedMap {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+impl Drop for GuardedMap {
+    fn drop(&mut self) {
+        // Before the memory and the mark go, which are fields and are dropped after this.
+        self.slot.begin.store(FREE, Ordering::SeqCst);
+    }
+}
+
+/// What a handler needs, made before it is set.
+struct Before {
+    page_bytes: usize,
+    action: libc::sigaction,
+}
+
+static BEFORE: OnceLock<Before> = OnceLock::new();
+
+/// Makes errors of reads of index runs that fail (a bad sector, a file that became shorter), where the system
+/// would end the process with SIGBUS. For a program to call once, before it opens a repository: it sets a handler for that
+/// signal. A SIGBUS that has another cause has the effect that it had before.
+///
+/// Without it, everything works the same until such a read fails.
+///
+/// # Errors
+/// Those of `sigaction`.
+#[expect(unsafe_code, reason = "a handler for a signal is set")]
+pub fn guard_mappings() -> io::Result<()> {
+    if BEFORE.get().is_some() {
+        return Ok(());
+    }
+    // SAFETY: an all-zero sigaction is a valid one, of the default action.
+    let (mut old, mut new): (libc::sigaction, libc::sigaction) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let done = |code| if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    // SAFETY: both pointers are null or lead to a sigaction that is ours.
+    done(unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &raw mut old) })?;
+    if BEFORE.set(Before { page_bytes: rustix::param::page_size(), action: old }).is_err() {
+        return Ok(());
+    }
+    let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_bus_error;
+    new.sa_sigaction = handler as libc::sighandler_t;
+    new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    // SAFETY: the handler has the signature that SA_SIGINFO asks for, and does only what a handler may: see there.
+    done(unsafe { libc::sigaction(libc::SIGBUS, &raw const new, ptr::null_mut()) })
+}
+
+/// The handler. It does not allocate, lock, or panic, and leaves `errno` as it was.
+#[expect(unsafe_code, reason = "it is given raw pointers by the system")]
+extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the system gives a valid siginfo, and has the address in it where the signal has a code of the kernel; `errno` is
+    // a variable of this thread.
+    let (code, address, errno) =
+        unsafe { ((*info).si_code, (*info).si_addr().addr(), *libc::__errno_location()) };
+    let mended = code > 0 && replace_page(address);
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = errno };
+    if !mended {
+        pass_on(signal, code, info, context);
+    }
+}
+
+/// Marks the mapping that has an address, and puts zeros in the place of the page. Returns false if that cannot be done.
+#[expect(unsafe_code, reason = "a page of a mapping is replaced")]
+fn replace_page(address: usize) -> bool {
+    let Some(before) = BEFORE.get() else { return false };
+    let has = |slot: &&Slot| {
+        let begin = slot.begin.load(Ordering::SeqCst);
+        let end = slot.end.load(Ordering::SeqCst);
+        // A slot that changes meanwhile is not that of a mapping that is being read.
+        begin != FREE && begin <= address && address < end && slot.begin.load(Ordering::SeqCst) == begin
+    };
+    let Some(slot) = slots().find(has) else { return false };
+    // SAFETY: the mark lives as long as the mapping, which this thread is reading.
+    unsafe { &*slot.broken.load(Ordering::SeqCst) }.store(true, Ordering::SeqCst);
+    let page = address - address % before.page_bytes;
+    // SAFETY: the page belongs to a mapping of a file that this thread holds on to, and of which nobody has anything but shared
+    // references to bytes. Reading it has just failed, so no byte of it was ever seen; whoever sees the zeros looks at the mark.
+    let mapped = unsafe {
+        let page = ptr::with_exposed_provenance_mut(page);
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED;
+        rustix::mm::mmap_anonymous(page, before.page_bytes, ProtFlags::READ, flags)
+    };
+    mapped.is_ok()
+}
+
+/// Does with a signal what would have been done without the handler.
+#[expect(unsafe_code, reason = "the handler that was there before is called")]
+fn pass_on(signal: libc::c_int, code: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let before = BEFORE.get().map(|before| &before.action);
+    match before.filter(|action| ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction)) {
+        // SAFETY: that is what the address is when the flag is set.
+        Some(action) if action.sa_flags & libc::SA_SIGINFO != 0 => unsafe {
+            let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                std::mem::transmute(action.sa_sigaction);
+            handler(signal, info, context);
+        },
+        // SAFETY: that is what the address is when the flag is not set.
+        Some(action) => unsafe {
+            let handler: extern "C" fn(libc::c_int) = std::mem::transmute(action.sa_sigaction);
+            handler(signal);
+        },
+        // SAFETY: sets the default action. What failed is tried again on return, and ends the process; a signal that somebody sent
+        // is sent again, and waits until then.
+        None => unsafe {
+            let ignored = before.is_some_and(|action| action.sa_sigaction == libc::SIG_IGN);
+            if code > 0 || !ignored {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            if code <= 0 && !ignored {
+                libc::raise(signal);
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "files are shortened behind the storage, and a process has to end"
+)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    use super::*;
+    use crate::world::fs::FsStorage;
+    use crate::world::scratch::Outcome;
+    use crate::world::storage::Storage;
+
+    #[test]
+    fn what_a_file_does_not_give_any_more_is_zero_and_marked() -> Outcome {
+        guard_mappings()?;
+        guard_mappings()?;
+        let dir = tempfile::tempdir()?;
+        let storage = FsStorage::new(dir.path());
+        let path = dir.path().join("file");
+        std::fs::write(&path, vec![7; 100_000])?;
+        let (map, other) = (storage.open("file")?.map(0..100_000)?, storage.open("file")?.map(0..4096)?);
+        assert!(map.iter().all(|byte| *byte == 7) && !map.is_broken());
+        File::options().write(true).open(&path)?.set_len(8192)?;
+        assert!(map[..8192].iter().all(|byte| *byte == 7) && !map.is_broken());
+        assert_eq!(map[50_000], 0);
+        assert!(map.is_broken() && map.clone().is_broken());
+        assert!(map[8192..].iter().all(|byte| *byte == 0), "each page of it");
+        assert!(other.iter().all(|byte| *byte == 7) && !other.is_broken(), "another mapping is not");
+        drop(map);
+        let again = storage.open("file")?.map(0..8192)?;
+        assert!(
+            again.iter().all(|byte| *byte == 7) && !again.is_broken(),
+            "what is mapped anew is as it is now"
+        );
+        Ok(())
+    }
+
+    /// Where it is in the environment, a test is in the process that it has started.
+    const INSIDE: &str = "ICECORE_TEST_INSIDE";
+
+    #[test]
+    #[expect(unsafe_code, reason = "a file is mapped")]
+    fn what_is_not_a_registered_mapping_ends_the_process_as_before() -> Outcome {
+        if std::env::var_os(INSIDE).is_some() {
+            guard_mappings()?;
+            let file = tempfile::tempfile()?;
+            file.set_len(8192)?;
+            // SAFETY: nothing but this test has the file.
+            let map = unsafe { Mmap::map(&file)? };
+            file.set_len(0)?;
+            return Err(format!("{} was read", map[5000]).into());
+        }
+        let name = "world::guard::tests::what_is_not_a_registered_mapping_ends_the_process_as_before";
+        let mut child = Command::new(std::env::current_exe()?);
+        let done = child.args(["--exact", name]).env(INSIDE, "1").output()?;
+        assert_eq!(done.status.signal(), Some(libc::SIGBUS), "{done:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn many_mappings_in_many_threads_are_told_apart() -> Outcome {
+        guard_mappings()?;
+        let dir = tempfile::tempdir()?;
+        let storage = FsStorage::new(dir.path());
+        std::fs::write(dir.path().join("whole"), vec![7; 8192])?;
+        std::fs::write(dir.path().join("short"), vec![7; 8192])?;
+        let map = |name: &str| storage.open(name).and_then(|file| file.map(0..8192));
+        let maps = |name: &str| (0..3 * SLOTS).map(|_| map(name)).collect::<io::Result<Vec<_>>>();
+        let (whole, short) = (maps("whole")?, maps("short")?);
+        File::options().write(true).open(dir.path().join("short"))?.set_len(0)?;
+        std::thread::scope(|threads| {
+            for short in short.chunks(SLOTS) {
+                threads.spawn(|| {
+                    for (short, whole) in short.iter().zip(&whole) {
+                        assert_eq!((short[5000], whole[5000]), (0, 7));
+                        // While others are made and go.
+                        drop(map("whole"));
+                    }
+                });
+            }
+        });
+        assert!(short.iter().all(|map| map.is_broken()) && !whole.iter().any(|map| map.is_broken()));
+        Ok(())
+    }
+}
