@@ -153,6 +153,7 @@ fn nothing_goes_without_a_policy_a_terminal_to_ask_on_or_force() {
     place.run(&["snapshot", "prune", "--force", "--keep-last", "0"]).exits(2).says(&["delete all"]);
     place.run(&["snapshot", "prune", "--force", "--keep-tag", "a b"]).exits(2).says(&["tag"]);
     place.run(&["snapshot", "prune", "--force", "--keep-within", "14"]).exits(2).says(&["14d"]);
+    place.run(&["snapshot", "prune", "--force", "--keep-within", "6m"]).exits(2).says(&["mo or min"]);
     place.run(&["snapshot", "prune", "--keep-last", "1"]).exits(2).says(&["--force", "goes"]);
     assert_eq!(names(&place), ALL);
 }

@@ -91,7 +91,7 @@ pub(crate) fn time_for_names(unix_ms: i64) -> String {
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || {
         format!(
-            "{text:?} is not a size: write bytes, or a number with K, M, G, T or P (of 1024), like 10G or 512MiB"
+            "{text:?} is not a size: write bytes, or a number with K, M, G, T, P or E (of 1024), like 10G or 512MiB"
         )
     };
     let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -122,30 +122,33 @@ fn unit_factor(unit: &str) -> Option<u64> {
         "g" => 3,
         "t" => 4,
         "p" => 5,
+        "e" => 6,
         _ => return None,
     };
     base.checked_pow(power)
 }
 
-/// Reads a time: numbers with h, m or s.
+/// Reads a time: numbers with h, min or s. No time here has months, so that `m` is as good as `min`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a time: write numbers with h, m or s, like 30s, 10m or 1h30m");
+    let wrong =
+        || format!("{text:?} is not a time: write numbers with h, min or s, like 30s, 10min or 1h30min");
     let mut rest = text.trim();
     let mut seconds = 0_u64;
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let (number, unit) = rest.split_at(end);
-        let mut units = unit.chars();
-        let factor = match units.next() {
-            Some('h') => 3600,
-            Some('m') => 60,
-            Some('s') => 1,
+        let (unit, after) =
+            unit.split_at(unit.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(unit.len()));
+        let factor = match unit {
+            "h" => 3600,
+            "min" | "m" => 60,
+            "s" => 1,
             _ => return Err(wrong()),
         };
         let number: u64 = number.parse().map_err(|_| wrong())?;
         let more = number.checked_mul(factor).and_then(|more| seconds.checked_add(more));
         seconds = more.ok_or_else(|| format!("{text:?} is too long"))?;
-        rest = units.as_str();
+        rest = after;
     }
     if seconds == 0 { Err(wrong()) } else { Ok(Duration::from_secs(seconds)) }
 }
@@ -208,18 +211,21 @@ mod tests {
             ("512MiB", 512 << 20),
             ("1.5k", 1536),
             ("2TB", 2_000_000_000_000),
+            ("8E", 8 << 60),
+            ("15.5 EiB", 31 << 59),
+            ("1EB", 1_000_000_000_000_000_000),
         ];
         for (text, size) in cases {
             assert_eq!(parse_size(text), Ok(size), "{text}");
         }
-        for wrong in ["", "G", "-1", "10X", "1e3", "1.2.3", "99999999P", "ib"] {
+        for wrong in ["", "G", "-1", "10X", "1e3", "1.2.3", "99999999P", "16E", "1Z", "ib"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn times_are_read_with_units() {
-        for (text, seconds) in [("30s", 30), ("10m", 600), ("1h", 3600), ("1h30m5s", 5405)] {
+        for (text, seconds) in [("30s", 30), ("10m", 600), ("10min", 600), ("1h", 3600), ("1h30m5s", 5405)] {
             assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for wrong in ["", "10", "m", "1d", "0s", "-1s", "1.5h", "99999999999999999999s", "9999999999999999h"]

@@ -196,6 +196,7 @@ mod tests {
             (&of_task("verify", "accounts = [\"local\"]"), "`accounts` does nothing"),
             (&of_task("snapshot", "share = 1.0"), "`share` does nothing where the task is `snapshot`"),
             (&of_task("prune", "keep = { last = 1 }\nminutes = 1"), "`minutes` does nothing"),
+            (&of_task("prune", "keep = { within = \"6m\" }"), "months or minutes"),
             (&of_task("verify", "share = 0.5\nminutes = 1"), "`share` is less than 1"),
             (&of_task("verify", "share = 1.5"), "no part of all data"),
             (&format!("{region}{schedule}cron = \"x\"\ntask = \"gc\""), "schedule s"),

@@ -184,7 +184,7 @@ pub struct KeepConfig {
     pub monthly: Option<u32>,
     /// The same of years.
     pub yearly: Option<u32>,
-    /// Those not older than this: numbers with y, mo, w, d, h, m or s.
+    /// Those not older than this: numbers with y, mo, w, d, h, min or s. A bare `m` is refused.
     pub within: Option<String>,
     /// Those with one of these tags.
     pub tags: Vec<String>,

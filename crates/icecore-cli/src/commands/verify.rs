@@ -32,7 +32,7 @@ pub(crate) struct VerifyArgs {
     /// Read and hash a part of the data, for example 5%, another one each time
     #[arg(long, value_name = "PERCENT", conflicts_with = "read_data", value_parser = units::parse_percent)]
     sample: Option<f64>,
-    /// Read no more data after this time, for example 10m or 1h30m; what was not read for the longest time comes first
+    /// Read no more data after this time, for example 10min or 1h30min; what was not read for the longest time comes first
     ///
     /// The pack that is being read is read to its end. The next run goes on from there.
     #[arg(long, value_name = "TIME", requires = "read_data", conflicts_with_all = ["sample", "snapshots"],

@@ -77,12 +77,21 @@ impl Within {
 impl FromStr for Within {
     type Err = Error;
 
-    /// Reads a length of time: `14d`, `36h`, `2w`, `6mo`, `1y 6mo`, or `P14D` as in ISO 8601. A `m` is a minute.
+    /// Reads a length of time: `14d`, `36h`, `2w`, `6mo`, `90min`, `1y 6mo`, or `P14D` as in ISO 8601. A bare `m` is refused: other
+    /// programs have it for months, and this one once had it for minutes.
     fn from_str(text: &str) -> Result<Self> {
+        const HINT: &str = "write numbers with y, mo, w, d, h, min or s, like 14d, 36h or 1y 6mo";
         let wrong = |why: &str| {
             Error::new(ErrorKind::InvalidInput, format!("{text:?} is not a length of time{why}"))
-                .with_hint("write numbers with y, mo, w, d, h, m (minutes) or s, like 14d, 36h or 1y 6mo")
+                .with_hint(HINT)
         };
+        if has_bare_m(text) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("{text:?} is unclear: `m` can be months or minutes"),
+            )
+            .with_hint("write mo or min"));
+        }
         let span = Span::from_str(text).map_err(|error| wrong(&format!(": {error}")))?;
         if !span.is_positive() {
             return Err(wrong(" that goes back"));
@@ -91,9 +100,22 @@ impl FromStr for Within {
     }
 }
 
+/// Tells whether one of the units in `text` is a lone `m`. The form of ISO 8601 is left out: it tells months and minutes apart by
+/// their place.
+fn has_bare_m(text: &str) -> bool {
+    let is_iso = text.trim_start_matches(['+', '-']).starts_with(['P', 'p']);
+    !is_iso && text.split(|c: char| !c.is_alphabetic()).any(|unit| unit.eq_ignore_ascii_case("m"))
+}
+
 impl fmt::Display for Within {
+    /// Writes what can be read again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.0.0)
+        for (index, part) in format!("{:#}", self.0.0).split(' ').enumerate() {
+            let space = if index == 0 { "" } else { " " };
+            let rest_of_minutes = if has_bare_m(part) { "in" } else { "" };
+            write!(f, "{space}{part}{rest_of_minutes}")?;
+        }
+        Ok(())
     }
 }
 

@@ -443,13 +443,28 @@ fn lengths_of_time_are_read_and_written() {
         ("1y6mo", "1y 6mo"),
         ("2 weeks", "2w"),
         ("P1M", "1mo"),
-        ("90m", "90m"),
+        ("PT90M", "90min"),
+        ("1h 90min", "1h 90min"),
+        ("p6m", "6mo"),
+        ("90 minutes", "90min"),
     ] {
         assert_eq!(text.parse::<Within>().unwrap().to_string(), written);
+        assert_eq!(written.parse::<Within>().unwrap(), text.parse().unwrap());
     }
     for wrong in ["", "14", "d", "0d", "-3d", "3d ago", "1x", "99999999y", "soon"] {
         let error = wrong.parse::<Within>().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{wrong}");
         assert!(error.to_string().contains(wrong) && error.hint().is_some(), "{error}");
+    }
+}
+
+/// In restic and borg, `6m` is six months. Taken for minutes, it deletes the snapshots of half a year.
+#[test]
+fn a_bare_m_is_neither_months_nor_minutes() {
+    for unclear in ["6m", "1y6m", "1y, 6 m, 3d", "6m ago", "6M", "1h 30m"] {
+        let error = unclear.parse::<Within>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{unclear}");
+        assert!(error.to_string().contains("months or minutes"), "{error}");
+        assert!(error.hint().unwrap().contains("mo or min"), "{:?}", error.hint());
     }
 }

@@ -85,7 +85,7 @@ struct PolicyArgs {
     /// Keep the newest of each of the last N years that have a snapshot
     #[arg(long, value_name = "N")]
     keep_yearly: Option<u32>,
-    /// Keep all that are not older than this: numbers with y, mo, w, d, h, m or s, like 14d or "1y 6mo"
+    /// Keep all that are not older than this: numbers with y, mo, w, d, h, min or s, like 14d or "1y 6mo"
     #[arg(long, value_name = "TIME", value_parser = units::parse_within)]
     keep_within: Option<Within>,
     /// Keep all with this tag; may be given more than once
