@@ -1,7 +1,10 @@
 //! What goes wrong is told, with a next step and an exit code.
 
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
+use crate::support::Done;
 use crate::support::Place;
 use crate::support::bare_program;
 use crate::support::finish;
@@ -26,13 +29,101 @@ fn without_a_home_the_default_repository_is_nowhere() {
 }
 
 #[test]
-fn the_option_wins_over_the_environment_and_an_empty_variable_is_none() {
+fn the_option_wins_over_the_environment_and_an_empty_one_is_an_error() {
     let place = Place::bare();
     let other = place.path("other");
     place.run(&["--repo", other.to_str().unwrap(), "init"]).exits(0);
     assert!(other.join("config").exists() && !place.path("repo").exists());
+    // A script whose variable is not set must not work on another repository.
     let done = finish(place.program().env("ICECORE_REPO", "").args(["snapshot", "list"]));
-    done.exits(3).says(&["home/.local/share/icecore"]);
+    done.exits(2).says(&["ICECORE_REPO is empty", "unset ICECORE_REPO"]);
+    place.run(&["--repo", "", "init"]).exits(2).says(&["empty"]);
+    finish(place.program().env("ICECORE_REPO", "").args(["completions", "bash"])).exits(0);
+    let unset = finish(place.program().env_remove("ICECORE_REPO").args(["snapshot", "list"]));
+    unset.exits(3).says(&["home/.local/share/icecore"]);
+}
+
+#[test]
+fn a_url_is_no_directory() {
+    let place = Place::with_snapshot();
+    for url in ["s3://bucket/x", "rest:http://host/x", "file:///srv/x"] {
+        place.run(&["--repo", url, "init"]).exits(2).says(&[url, "is a URL", "hint:"]);
+        place.run(&["snapshot", "copy", "base", "--to", url]).exits(2).says(&["is a URL"]);
+        place.run(&["man", url]).exits(2).says(&["is a URL"]);
+        place.run(&["demo", "--keep", url]).exits(2).says(&["is a URL"]);
+    }
+    for made in ["s3:", "rest:http:", "file:"] {
+        assert!(!place.path(made).exists(), "{made}");
+    }
+    place.run(&["--repo", "./s3://bucket", "init"]).exits(0);
+}
+
+#[test]
+fn nothing_is_written_into_a_repository() {
+    let place = Place::with_snapshot();
+    place.run(&["volume", "create", "v", "--snapshot", "base"]).exits(0);
+    std::os::unix::fs::symlink(place.path("repo"), place.path("link")).unwrap();
+    let pack = place.data_pack();
+    let pack_name = pack.strip_prefix(place.path("repo")).unwrap().to_str().unwrap();
+    std::fs::hard_link(&pack, place.path("hard.raw")).unwrap();
+    let before = std::fs::read(&pack).unwrap();
+    for dir in ["repo", "link", "./home/../repo", "repo/packs/.."] {
+        std::fs::create_dir_all(place.path("home")).unwrap();
+        let at = |name: &str| format!("{dir}/{name}");
+        for arguments in [
+            &["restore", "base", &at("new.raw")][..],
+            &["restore", "--force", "base", &at("config")],
+            &["restore", "--force", "base", &at(pack_name)],
+            &["restore", "--in-place", "base", &at(pack_name)],
+            &["restore", "--in-place", "base", &at("volumes/v/volume")],
+            &["volume", "export", "v", &at("new.raw")],
+            &["volume", "export", "--force", "v", &at("config")],
+            &["man", &at("man")],
+            &["bench", "disk.raw", "--plot", &at("config")],
+            &["bench", "disk.raw", "--work", &at("tmp")],
+            &["demo", "--keep", &at("demo")],
+            &["volume", "serve", "v", "--socket", &at("socket")],
+            &["--repo", &at("another"), "init"],
+        ] {
+            place.run(arguments).exits(2).says(&["is part of the repository", "hint:"]);
+        }
+    }
+    place.run(&["restore", "--in-place", "base", "hard.raw"]).exits(2).says(&["is part of the repository"]);
+    assert!(std::fs::read(&pack).unwrap() == before);
+    place.run(&["verify", "--read-data"]).exits(0);
+    // A file of that name that replaces the link leaves the pack alone.
+    place.run(&["restore", "--force", "base", "hard.raw"]).exits(0);
+    place.run(&["verify", "--read-data"]).exits(0);
+}
+
+/// Runs as somebody who is not root, where the tests are root's.
+fn as_nobody(program: &mut Command) -> Option<Done> {
+    if rustix::process::geteuid().is_root() {
+        program.uid(65534).gid(65534);
+    }
+    // Where it cannot even be started, there is nothing to learn.
+    let output = program.current_dir("/").output().ok()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Some(Done { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) })
+}
+
+#[test]
+fn a_place_that_cannot_be_looked_at_is_not_taken_for_a_repository() {
+    let place = Place::bare();
+    let set = |mode| std::fs::set_permissions(place.path("closed"), std::fs::Permissions::from_mode(mode));
+    std::fs::create_dir(place.path("closed")).unwrap();
+    set(0).unwrap();
+    for arguments in [&["init"][..], &["snapshot", "list"]] {
+        let mut program = place.program();
+        program.env("ICECORE_REPO", place.path("closed/repo")).args(arguments);
+        if let Some(done) = as_nobody(&mut program) {
+            let done = done.exits(10).says(&["closed/repo", "ermission denied", "another user"]);
+            assert!(!done.err.contains("already"), "{done:?}");
+        }
+    }
+    set(0o700).unwrap();
+    std::fs::write(place.path("file"), b"").unwrap();
+    place.run(&["--repo", "file", "init"]).exits(2).says(&["file"]);
 }
 
 #[test]

@@ -19,15 +19,55 @@ fn read_a_little(place: &Place, arguments: &[&str], len: usize) -> (Option<i32>,
 }
 
 #[test]
-fn a_reader_that_goes_away_is_not_an_error() {
+fn a_reader_of_a_list_that_goes_away_is_not_an_error() {
+    let place = Place::with_snapshot();
+    for arguments in [&["-o", "json", "snapshot", "list"][..], &["completions", "bash"], &["--help"]] {
+        assert_eq!(read_a_little(&place, arguments, 10), (Some(0), String::new()), "{arguments:?}");
+    }
+}
+
+/// With a consumer that dies, a backup that goes through a pipe ended with 0 and without a word.
+#[test]
+fn an_image_that_was_not_delivered_is_an_error() {
+    let place = Place::with_snapshot();
+    for arguments in [&["restore", "base", "-"][..], &["restore", "--keep-going", "base", "-"]] {
+        for len in [0, 10, 1 << 20] {
+            let (code, err) = read_a_little(&place, arguments, len);
+            assert_eq!(code, Some(9), "{arguments:?} {err}");
+            assert!(err.contains("Broken pipe") && err.contains("has not got all of it"), "{err}");
+        }
+    }
+    let (code, err) = read_a_little(&place, &["-o", "json", "restore", "base", "-"], 10);
+    let json: serde_json::Value = serde_json::from_str(&err).unwrap();
+    assert_eq!((code, &json["error"]["kind"]), (Some(9), &"io".into()), "{err}");
+}
+
+#[test]
+fn an_output_on_a_full_disk_is_told_with_a_way_out_that_helps() {
+    let place = Place::with_snapshot();
+    for arguments in
+        [&["snapshot", "list"][..], &["restore", "base", "-"], &["snapshot", "diff", "base", "base"]]
+    {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let done = place.program().args(arguments).stdout(full).output().unwrap();
+        let err = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(8), "{arguments:?} {err}");
+        assert!(err.contains("where the output goes") && !err.contains("delete"), "{err}");
+    }
+}
+
+#[test]
+fn an_error_never_stands_where_an_image_is_expected() {
     let place = Place::with_snapshot();
     for arguments in [
-        &["restore", "base", "-"][..],
-        &["-o", "json", "snapshot", "list"],
-        &["completions", "bash"],
-        &["--help"],
+        &["restore", "none", "-"][..],
+        &["restore", "base", "-", "--force"],
+        &["restore", "base", "-", "--x"],
     ] {
-        assert_eq!(read_a_little(&place, arguments, 10), (Some(0), String::new()), "{arguments:?}");
+        let done = place.run(&[&["-o", "json"], arguments].concat());
+        assert_eq!(done.out, "", "{arguments:?}");
+        let json: serde_json::Value = serde_json::from_str(&done.err).unwrap();
+        assert!(done.code > 1 && json["error"]["message"].is_string(), "{done:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! What every command starts from: the terminal and the repository.
 
-use std::io::ErrorKind as ErrorKindOfIo;
+use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,11 +38,14 @@ pub(crate) struct Place {
 
 impl Place {
     /// Tells whether there is nothing yet that could be a repository.
-    pub(crate) fn is_vacant(&self) -> bool {
-        // Where looking is not allowed, opening will tell.
+    ///
+    /// # Errors
+    /// `PermissionDenied` where looking is not allowed: nothing is known then.
+    pub(crate) fn is_vacant(&self) -> Result<bool> {
         match self.dir.join("config").try_exists() {
-            Ok(there) => !there,
-            Err(error) => error.kind() == ErrorKindOfIo::NotADirectory,
+            Ok(there) => Ok(!there),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(true),
+            Err(error) => Err(looking(&self.dir, error)),
         }
     }
 
@@ -62,6 +65,12 @@ impl App {
     /// Returns where the repository is or would be.
     pub(crate) fn place(&self) -> Result<Place> {
         if let Some(dir) = &self.repo {
+            icecore::check_directory(dir).map_err(|error| match dir.as_os_str().is_empty() {
+                true => Error::new(ErrorKind::InvalidInput, "--repo or ICECORE_REPO is empty").with_hint(
+                    "name a directory; without both, the default repository is used (`unset ICECORE_REPO`)",
+                ),
+                false => error,
+            })?;
             return Ok(Place { dir: dir.clone(), is_default: false });
         }
         let home = host::data_home().ok_or_else(|| {
@@ -74,10 +83,19 @@ impl App {
         Ok(Place { dir: home.join("icecore"), is_default: true })
     }
 
+    /// Refuses to write to a path that leads into a repository, into that of the command by whatever name.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it does.
+    pub(crate) fn check_outside(&self, path: &Path) -> Result<()> {
+        let own = self.place().ok();
+        icecore::check_outside_repository(path, own.as_ref().map(|place| &*place.dir))
+    }
+
     /// Opens the repository.
     pub(crate) fn open(&self) -> Result<Repository> {
         let place = self.place()?;
-        if place.is_vacant() {
+        if place.is_vacant()? {
             return Err(place.missing());
         }
         self.ui.detail(&format!("repository: {}", place.dir.display()));
@@ -87,7 +105,7 @@ impl App {
     /// Opens the repository, or makes the default one if it does not exist yet. Tells whether it did.
     pub(crate) fn open_or_make(&self) -> Result<(Repository, bool)> {
         let place = self.place()?;
-        if !place.is_default || !place.is_vacant() {
+        if !place.is_default || !place.is_vacant()? {
             return Ok((self.open()?, false));
         }
         let (storage, options) = prepare(&place.dir, DEFAULT_LEVEL, None)?;
@@ -101,8 +119,9 @@ impl App {
 
 /// Opens another repository than that of the command.
 pub(crate) fn open_other(dir: &Path) -> Result<Repository> {
+    icecore::check_directory(dir)?;
     let place = Place { dir: dir.to_owned(), is_default: false };
-    if place.is_vacant() { Err(place.missing()) } else { open_at(dir) }
+    if place.is_vacant()? { Err(place.missing()) } else { open_at(dir) }
 }
 
 /// Opens the repository in `dir`.
@@ -118,7 +137,8 @@ pub(crate) fn make_at(dir: &Path, level: i32, parity: Option<ParityScheme>) -> R
 
 /// Returns what a repository in `dir` is made of, which must be empty or not there.
 fn prepare(dir: &Path, level: i32, parity: Option<ParityScheme>) -> Result<(Arc<FsStorage>, InitOptions)> {
-    if let Some(name) = stranger(dir) {
+    icecore::check_outside_repository(&dir.join(".."), None)?;
+    if let Some(name) = stranger(dir)? {
         let message = format!("{} is not empty: {name} is in it", dir.display());
         return Err(
             Error::new(ErrorKind::AlreadyExists, message).with_hint("name a new or an empty directory")
@@ -135,8 +155,22 @@ fn prepare(dir: &Path, level: i32, parity: Option<ParityScheme>) -> Result<(Arc<
 }
 
 /// Returns the name of something in `dir` that is not part of a repository.
-fn stranger(dir: &Path) -> Option<String> {
-    let entries = std::fs::read_dir(dir).ok()?;
+fn stranger(dir: &Path) -> Result<Option<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(looking(dir, error)),
+    };
     let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
-    names.find(|name| !icecore::may_be_in_a_repository(name))
+    Ok(names.find(|name| !icecore::may_be_in_a_repository(name)))
+}
+
+fn looking(dir: &Path, error: io::Error) -> Error {
+    let doing = format!("looking for a repository in {}", dir.display());
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Error::io(doing, error).with_hint(
+            "it, or a directory above it, belongs to another user: run as that one, or choose another place",
+        ),
+        _ => Error::io(doing, error),
+    }
 }

@@ -160,7 +160,7 @@ pub(crate) fn main() -> ExitCode {
         verbose: cli.global.verbose,
         progress: !cli.global.no_progress,
     };
-    let repo = cli.global.repo.filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let repo = cli.global.repo.map(PathBuf::from);
     let code = match cli.command.run(&App { ui, model: Cli::command, repo }) {
         Ok(verdict) => verdict.exit_code(),
         Err(error) => {
@@ -183,9 +183,13 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<&'static str> {
 /// Shows the help or the version if that was asked for, else what is wrong with the arguments.
 fn wrong_arguments(error: &clap::Error) -> ExitCode {
     let asked = matches!(error.kind(), ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayVersion);
-    if !asked && json_was_asked_for(&host::arguments()) {
+    let arguments = host::arguments();
+    if !asked && json_was_asked_for(&arguments) {
         let ui = Ui { command: None, output: Output::Json, quiet: true, verbose: false, progress: false };
-        ui.error(&in_one_line(error));
+        // Whoever reads an image there must not take this for one.
+        let is_for_an_image = arguments.iter().any(|argument| argument == "-");
+        let error = in_one_line(error);
+        if is_for_an_image { ui.error_aside(&error) } else { ui.error(&error) }
     } else {
         // A closed pipe is not an error.
         let _ = error.print();

@@ -65,6 +65,12 @@ pub fn check(config: &Config) -> Result<()> {
         return bad(format!("{slug:?} is no slug of a region"), "use lower-case letters, digits and -");
     }
     let mut repositories = BTreeSet::new();
+    let directories = std::iter::once(("server.state_dir".to_owned(), &config.server.state_dir))
+        .chain(config.regions.iter().map(|(slug, it)| (format!("regions.{slug}.repository"), &it.repository)))
+        .chain(config.import.folders.iter().map(|folder| ("import.folders".to_owned(), folder)));
+    for (key, directory) in directories {
+        icecore::check_directory(directory).map_err(|error| error.in_context(format!("`{key}`")))?;
+    }
     for (slug, region) in &config.regions {
         if !repositories.insert(&region.repository) {
             return bad(
@@ -196,6 +202,9 @@ mod tests {
             (&of_task("verify", "accounts = [\"local\"]"), "`accounts` does nothing"),
             (&of_task("snapshot", "share = 1.0"), "`share` does nothing where the task is `snapshot`"),
             (&of_task("prune", "keep = { last = 1 }\nminutes = 1"), "`minutes` does nothing"),
+            ("[regions.local]\nrepository = \"s3://bucket/x\"", "is a URL"),
+            ("[regions.local]\nrepository = \"\"", "is empty"),
+            ("[server]\nstate_dir = \"\"\n[regions.local]\nrepository = \"x\"", "server.state_dir"),
             (&of_task("prune", "keep = { within = \"6m\" }"), "months or minutes"),
             (&of_task("verify", "share = 0.5\nminutes = 1"), "`share` is less than 1"),
             (&of_task("verify", "share = 1.5"), "no part of all data"),

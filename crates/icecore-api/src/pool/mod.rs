@@ -113,10 +113,17 @@ fn open(dir: &Path) -> Result<Repository> {
 }
 
 fn open_or_make(dir: &Path, now_unix_ms: i64) -> Result<Repository> {
+    icecore::check_outside_repository(&dir.join(".."), None)?;
     // What another program that makes one at this moment, or that was killed while it did, has there is none.
     let is_strange =
         |entry: &std::fs::DirEntry| !entry.file_name().to_str().is_some_and(icecore::may_be_in_a_repository);
-    let mut entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(std::result::Result::ok);
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io(format!("looking for a repository in {}", dir.display()), error));
+        }
+        entries => entries,
+    };
+    let mut entries = entries.into_iter().flatten().filter_map(std::result::Result::ok);
     if let Some(stranger) = entries.find(is_strange) {
         let message = format!(
             "{} is no repository, and is not empty: {:?} is in it",

@@ -188,6 +188,9 @@ async fn reload(tls: Option<Arc<Tls>>, mut wanted: watch::Receiver<Wanted>) {
 /// Makes sure that no other server works with the same state. The lock ends with the process, however that ends.
 fn lock(config: &Config) -> Result<File> {
     let dir = &config.server.state_dir;
+    for path in std::iter::once(dir).chain(&config.nbd.socket) {
+        icecore::check_outside_repository(path, None)?;
+    }
     make_private_dir(dir)?;
     let path = dir.join(LOCK);
     let locking = |error| Error::io(format!("locking {}", path.display()), error);

@@ -32,7 +32,7 @@ impl InitArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let place = app.place()?;
         let dir = place.dir.display().to_string();
-        if !place.is_vacant() {
+        if !place.is_vacant()? {
             return Err(Error::new(
                 ErrorKind::AlreadyExists,
                 format!("there is a repository in {dir} already"),

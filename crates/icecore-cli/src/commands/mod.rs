@@ -18,6 +18,7 @@ pub(crate) mod verify;
 pub(crate) mod volume;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use icecore::Error;
 use icecore::ErrorKind;
@@ -94,6 +95,21 @@ fn label_pairs(labels: &BTreeMap<String, String>) -> Vec<(&'static str, String)>
     let line =
         |(key, value): (&String, &String)| format!("{}={}", printable_name(key), printable_name(value));
     names.zip(labels.iter().map(line)).collect()
+}
+
+/// Returns the directory that a file is to be made in.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Says which disk is full: not that of the repository.
+fn if_full(error: Error, what: &str) -> Error {
+    match error.kind() {
+        ErrorKind::NoSpace => {
+            error.with_hint(format!("free some space where {what} is, or choose another place"))
+        }
+        _ => error,
+    }
 }
 
 /// Adds to an interruption in what state it leaves things.

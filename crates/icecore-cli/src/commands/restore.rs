@@ -1,6 +1,5 @@
 //! `icecore restore`.
 
-use std::io::Write;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -21,7 +20,9 @@ use icecore::Snapshot;
 use icecore::WriteAt;
 
 use crate::app::App;
+use crate::commands::if_full;
 use crate::commands::if_interrupted;
+use crate::commands::parent;
 use crate::commands::title;
 use crate::commands::warn_of_future;
 use crate::exit::Verdict;
@@ -35,7 +36,8 @@ use crate::units;
 
 /// Write a snapshot's image to a file, a block device or the standard output
 ///
-/// A new file is sparse, and has its name only once it is complete. Everything is verified before it is written.
+/// A new file is sparse, and has its name only once it is complete. Everything is verified before it is written. A reader of the
+/// standard output that ends before it has all of the image is an error (9). No target may be in a repository.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RestoreArgs {
     /// An id, a unique beginning of an id, a name, or RESOURCE@latest
@@ -76,6 +78,17 @@ enum Present {
 impl RestoreArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let to_stdout = self.target.as_os_str() == "-";
+        match self.run_to(app, to_stdout) {
+            // Whoever reads the image there must not take it for a part of that.
+            Err(error) if to_stdout => {
+                app.ui.error_aside(&error);
+                Ok(Verdict::Told(exit_code(error.kind())))
+            }
+            done => done,
+        }
+    }
+
+    fn run_to(&self, app: &App, to_stdout: bool) -> Result<Verdict> {
         if to_stdout {
             self.check_stream()?;
         }
@@ -86,12 +99,11 @@ impl RestoreArgs {
         }
         let watch = Stopwatch::start();
         let (mode, (report, bad)) = if to_stdout {
-            let Some(done) = self.stream(app, &repo, &snapshot)? else { return Ok(Verdict::Clean) };
-            ("stdout", done)
+            ("stdout", self.stream(app, &repo, &snapshot)?)
         } else if self.in_place {
-            ("in_place", self.in_place(app, &repo, &snapshot).map_err(if_full)?)
+            ("in_place", self.in_place(app, &repo, &snapshot).map_err(|error| if_full(error, "the target"))?)
         } else {
-            ("new_file", self.new_file(app, &repo, &snapshot).map_err(if_full)?)
+            ("new_file", self.new_file(app, &repo, &snapshot).map_err(|error| if_full(error, "the target"))?)
         };
         let elapsed = watch.elapsed();
         let target = self.target.display().to_string();
@@ -138,6 +150,7 @@ impl RestoreArgs {
     fn new_file(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<Restored> {
         let path = &self.target;
         let size = self.size(snapshot)?;
+        app.check_outside(parent(path))?;
         let exists = |hint: &str| {
             Error::new(ErrorKind::AlreadyExists, format!("{} exists already", path.display())).with_hint(hint)
         };
@@ -166,6 +179,7 @@ impl RestoreArgs {
     fn in_place(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<Restored> {
         let path = &self.target;
         let size = self.size(snapshot)?;
+        app.check_outside(path)?;
         match present(path)? {
             Present::File | Present::Device => {}
             Present::Nothing => {
@@ -205,8 +219,8 @@ impl RestoreArgs {
         Ok((report?, BadRanges::default()))
     }
 
-    /// Writes the image to the standard output; returns none if nobody reads it any more.
-    fn stream(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<Option<Restored>> {
+    /// Writes the image to the standard output. A reader that goes away has not got it: that is an error.
+    fn stream(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<Restored> {
         let mut out = Out::new();
         let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
         let restored = if self.keep_going {
@@ -215,16 +229,9 @@ impl RestoreArgs {
             let report = icecore::restore_stream(repo, snapshot.id, &mut out, &progress);
             report.map(|report| (report, BadRanges::default()))
         };
-        let restored = restored.map_err(if_interrupted("the output is incomplete")).and_then(|restored| {
-            match out.flush() {
-                Ok(()) => Ok(restored),
-                Err(error) => Err(Error::io("writing to the standard output", error)),
-            }
-        });
-        match restored {
-            Ok(restored) => Ok(Some(restored)),
-            Err(error) => out.unless_closed(error).map(|()| None),
-        }
+        let restored = restored.map_err(if_interrupted("the output is incomplete"));
+        // Where it could not be written, that says more than what the engine says of it.
+        out.finish().and(restored)
     }
 }
 
@@ -245,15 +252,6 @@ fn bad_lines(bad: &BadRanges) -> String {
         text += &format!("  bad: {} more, in too many ranges to list\n", units::bytes(bad.bytes - listed));
     }
     text
-}
-
-/// Says which disk is full: not that of the repository.
-fn if_full(error: Error) -> Error {
-    if error.kind() == ErrorKind::NoSpace {
-        error.with_hint("free some space where the target is, or choose another target")
-    } else {
-        error
-    }
 }
 
 fn present(path: &Path) -> Result<Present> {

@@ -18,6 +18,7 @@ use crate::json::Envelope;
 use crate::json::ErrorEnvelope;
 
 pub(crate) use crate::ui::out::Out;
+pub(crate) use crate::ui::out::failed;
 pub(crate) use crate::ui::out::printable;
 pub(crate) use crate::ui::out::printable_name;
 pub(crate) use crate::ui::progress::Running;
@@ -115,6 +116,18 @@ impl Ui {
             let _ = out.line(&json).and_then(|()| out.flush());
             return;
         }
+        self.tell_error(error);
+    }
+
+    /// Prints an error on stderr in any form, because stdout carries something else.
+    pub(crate) fn error_aside(&self, error: &Error) {
+        match serde_json::to_string(&ErrorEnvelope::new(self.command, error)) {
+            Ok(json) if self.is_json() => say(&json),
+            _ => self.tell_error(error),
+        }
+    }
+
+    fn tell_error(&self, error: &Error) {
         say(&format!("error: {error}"));
         if let Some(hint) = error.hint() {
             say(&format!("  hint: {hint}"));

@@ -1,4 +1,4 @@
-//! Standard output, where a reader that went away is not an error.
+//! Standard output. For a list, a reader that went away is not an error.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -11,10 +11,14 @@ use std::os::fd::AsFd;
 use icecore::Error;
 use icecore::Result;
 
+/// Nobody reads any more.
+const EPIPE: i32 = 32;
+
 /// Standard output.
 pub(crate) struct Out {
     inner: Result<BufWriter<File>, io::ErrorKind>,
-    closed: bool,
+    /// The number of the first error.
+    broken: Option<i32>,
 }
 
 impl Out {
@@ -22,7 +26,7 @@ impl Out {
     pub(crate) fn new() -> Self {
         // Not through the standard library's handle: that one looks for line ends in whole disk images.
         let file = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-        Self { inner: file.map(BufWriter::new).map_err(|error| error.kind()), closed: false }
+        Self { inner: file.map(BufWriter::new).map_err(|error| error.kind()), broken: None }
     }
 
     /// Tells whether a person would see it.
@@ -38,14 +42,24 @@ impl Out {
 
     /// Turns `error` into success if it only says that nobody reads any more.
     pub(crate) fn unless_closed(&self, error: impl Into<OutError>) -> Result<()> {
-        if self.closed { Ok(()) } else { Err(error.into().0) }
+        if self.broken == Some(EPIPE) { Ok(()) } else { Err(error.into().0) }
+    }
+
+    /// Writes out what is left.
+    ///
+    /// # Errors
+    /// If that, or anything before it, could not be written, also if nobody reads any more.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        let flushed = self.flush();
+        match self.broken {
+            Some(number) => Err(failed(io::Error::from_raw_os_error(number))),
+            None => flushed.map_err(failed),
+        }
     }
 
     fn watch<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
-        if let Err(error) = &result
-            && error.kind() == io::ErrorKind::BrokenPipe
-        {
-            self.closed = true;
+        if let Err(error) = &result {
+            self.broken = self.broken.or(error.raw_os_error());
         }
         result
     }
@@ -78,7 +92,23 @@ impl From<Error> for OutError {
 
 impl From<io::Error> for OutError {
     fn from(error: io::Error) -> Self {
-        Self(Error::io("writing to the standard output", error))
+        Self(failed(error))
+    }
+}
+
+/// Returns the error for output that could not be written.
+pub(crate) fn failed(error: io::Error) -> Error {
+    let hint = match error.kind() {
+        io::ErrorKind::BrokenPipe => {
+            Some("the program that reads the output has ended, and has not got all of it")
+        }
+        io::ErrorKind::StorageFull => Some("free some space where the output goes, or send it elsewhere"),
+        _ => None,
+    };
+    let error = Error::io("writing to the standard output", error);
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
     }
 }
 

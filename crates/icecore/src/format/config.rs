@@ -20,8 +20,11 @@ pub(crate) const FORMAT_MINOR: u16 = 2;
 /// The first minor version that has labels in the records of snapshots and volumes.
 pub(crate) const LABELS_MINOR: u16 = 2;
 
+/// The first bytes of the file.
+pub(crate) const MAGIC: [u8; 8] = *b"ICECONF\n";
+
 const ENVELOPE: Envelope =
-    Envelope { what: "repository config", magic: *b"ICECONF\n", major: FORMAT_MAJOR, minor: FORMAT_MINOR };
+    Envelope { what: "repository config", magic: MAGIC, major: FORMAT_MAJOR, minor: FORMAT_MINOR };
 
 /// Features that a program must know, by what it may do without knowing them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

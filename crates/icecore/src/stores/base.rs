@@ -71,10 +71,12 @@ impl Base {
     /// Begins a file that will be published.
     pub(crate) fn temp_file(&self) -> Result<TempFile<'_>> {
         let temp = self.temp_name();
-        let file =
-            self.storage.create(&temp).map_err(|error| Error::io(format!("creating {temp}"), error))?;
+        let file = self
+            .storage
+            .create(&temp)
+            .map_err(|error| Error::stored_io(format!("creating {temp}"), error))?;
         let buffer = pages::allocate(BUFFER_BYTES)
-            .map_err(|error| Error::io("getting memory for a new file", error))?;
+            .map_err(|error| Error::stored_io("getting memory for a new file", error))?;
         Ok(TempFile { base: self, temp, file: Some(file), buffer, buffered: 0, synced: false })
     }
 
@@ -82,21 +84,21 @@ impl Base {
     pub(crate) fn publish_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let temp = self.temp_name();
         publish_bytes(&*self.storage, &temp, name, bytes, Replace::Yes)
-            .map_err(|error| Error::io(format!("writing {name}"), error))
+            .map_err(|error| Error::stored_io(format!("writing {name}"), error))
     }
 
     /// Makes a small file appear, whole and durable, under a name that nothing has.
     pub(crate) fn publish_new_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let temp = self.temp_name();
         publish_bytes(&*self.storage, &temp, name, bytes, Replace::No)
-            .map_err(|error| Error::io(format!("writing {name}"), error))
+            .map_err(|error| Error::stored_io(format!("writing {name}"), error))
     }
 
     /// Removes a file whose directory is synced by the caller. One that is gone already is as good.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         match self.storage.remove(name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io(format!("removing {name}"), error))
+                Err(Error::stored_io(format!("removing {name}"), error))
             }
             _ => Ok(()),
         }
@@ -111,16 +113,18 @@ impl Base {
         match self.storage.remove(layout::RESERVE) {
             Ok(()) => self.sync_dir("").map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io(format!("removing {}", layout::RESERVE), error)),
+            Err(error) => Err(Error::stored_io(format!("removing {}", layout::RESERVE), error)),
         }
     }
 
     pub(crate) fn sync_dir(&self, dir: &str) -> Result<()> {
-        self.storage.sync_dir(dir).map_err(|error| Error::io(format!("syncing the directory {dir}"), error))
+        self.storage
+            .sync_dir(dir)
+            .map_err(|error| Error::stored_io(format!("syncing the directory {dir}"), error))
     }
 
     pub(crate) fn list(&self, dir: &str) -> Result<Vec<String>> {
-        self.storage.list(dir).map_err(|error| Error::io(format!("listing {dir}"), error))
+        self.storage.list(dir).map_err(|error| Error::stored_io(format!("listing {dir}"), error))
     }
 }
 
@@ -144,7 +148,7 @@ impl<'a> SetAside<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             // There may be no room for another name.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => self.base.remove(name)?,
-            Err(error) => return Err(Error::io(format!("removing {name}"), error)),
+            Err(error) => return Err(Error::stored_io(format!("removing {name}"), error)),
         }
         Ok(())
     }
@@ -183,19 +187,22 @@ impl TempFile<'_> {
     fn flush(&mut self) -> Result<()> {
         let bytes = &self.buffer[..std::mem::take(&mut self.buffered)];
         let Some(file) = self.file.as_mut().filter(|_| !bytes.is_empty()) else { return Ok(()) };
-        file.append(bytes).map_err(|error| Error::io(format!("writing {}", self.temp), error))
+        file.append(bytes).map_err(|error| Error::stored_io(format!("writing {}", self.temp), error))
     }
 
     /// Opens the file to read what was appended so far: once it is published, others may remove it.
     pub(crate) fn open(&mut self) -> Result<Box<dyn StoredFile>> {
         self.flush()?;
-        self.base.storage.open(&self.temp).map_err(|error| Error::io(format!("opening {}", self.temp), error))
+        self.base
+            .storage
+            .open(&self.temp)
+            .map_err(|error| Error::stored_io(format!("opening {}", self.temp), error))
     }
 
     /// Makes durable what was appended so far, so that publishing it takes no longer than giving it its name.
     pub(crate) fn sync(&mut self) -> Result<()> {
         self.flush()?;
-        let syncing = |error| Error::io(format!("syncing {}", self.temp), error);
+        let syncing = |error| Error::stored_io(format!("syncing {}", self.temp), error);
         if let Some(file) = self.file.as_mut().filter(|_| !self.synced) {
             file.sync().map_err(syncing)?;
             self.synced = true;
@@ -209,7 +216,7 @@ impl TempFile<'_> {
         if self.file.take().is_none() {
             return Ok(());
         }
-        let give = |error| Error::io(format!("publishing {name}"), error);
+        let give = |error| Error::stored_io(format!("publishing {name}"), error);
         let named = || give_name(&*self.base.storage, &self.temp, name, Replace::Yes);
         let published = synced.and_then(|()| named().map_err(give));
         if published.is_err() {

@@ -31,7 +31,7 @@ pub(crate) fn read(storage: &dyn Storage) -> Result<(Config, u16)> {
             Error::new(ErrorKind::NotFound, "there is no repository")
                 .with_hint("make one with `icecore init`")
         }
-        _ => Error::io("reading the repository's config", error),
+        _ => Error::stored_io("reading the repository's config", error),
     })?;
     Config::decode(&bytes).map_err(|error| damaged(&error))
 }
@@ -57,7 +57,7 @@ pub(crate) fn check_vacant(storage: &dyn Storage) -> Result<()> {
     match storage.open(layout::CONFIG) {
         Ok(_) => Err(exists_already()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io("looking for a repository's config", error)),
+        Err(error) => Err(Error::stored_io("looking for a repository's config", error)),
     }
 }
 

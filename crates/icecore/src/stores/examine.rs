@@ -26,7 +26,7 @@ pub(crate) struct Examiner {
 
 impl Examiner {
     pub(crate) fn new() -> Result<Self> {
-        let decoder = Decoder::new().map_err(|error| Error::io("preparing decompression", error))?;
+        let decoder = Decoder::new().map_err(|error| Error::stored_io("preparing decompression", error))?;
         Ok(Self { decoder, stored: Vec::new() })
     }
 

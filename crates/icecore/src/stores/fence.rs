@@ -45,7 +45,7 @@ pub(crate) fn try_lock(base: &Base, name: &str) -> Result<Option<Held>> {
 
 fn take(base: &Base, name: &str, mode: LockMode, wait: Wait) -> Result<Option<Box<dyn LockGuard>>> {
     base.storage.lock(name, mode, wait).map_err(|error| {
-        let error = Error::io(format!("taking the lock {name}"), error);
+        let error = Error::stored_io(format!("taking the lock {name}"), error);
         match error.kind() {
             ErrorKind::PermissionDenied => error.with_hint(
                 "the repository can only be read here; to change it, its place and files must be writable",
@@ -87,9 +87,9 @@ impl Writer {
     /// Tells gc of a pack before it appears.
     pub(crate) fn announce(&self, pack: PackId) -> Result<()> {
         match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(guard) => {
-                guard.append(&pack.0).map_err(|error| Error::io("noting a pack in the writer's lock", error))
-            }
+            Some(guard) => guard
+                .append(&pack.0)
+                .map_err(|error| Error::stored_io("noting a pack in the writer's lock", error)),
             None => Ok(()),
         }
     }
@@ -126,7 +126,7 @@ fn announced(base: &Base, wanted: impl Fn(&str) -> bool) -> Result<Vec<PackId>> 
             Ok(bytes) => packs.extend(bytes.as_chunks::<32>().0.iter().map(|id| PackId(*id))),
             // It ended between the two steps; then its record says what it needs.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io(format!("reading {name}"), error)),
+            Err(error) => return Err(Error::stored_io(format!("reading {name}"), error)),
         }
     }
     Ok(packs)
@@ -143,7 +143,7 @@ pub(crate) fn remove_dead_locks(base: &Base) -> Result<u64> {
         }
         let name = format!("{}/{file}", layout::LOCKS);
         if let Some(guard) = take(base, &name, LockMode::Exclusive, Wait::No)? {
-            guard.dismiss().map_err(|error| Error::io(format!("removing {name}"), error))?;
+            guard.dismiss().map_err(|error| Error::stored_io(format!("removing {name}"), error))?;
             removed += 1;
         }
     }
@@ -193,7 +193,7 @@ pub(crate) fn generation(base: &Base) -> Result<u64> {
     match read_all(&*base.storage, layout::GENERATION, 8) {
         Ok(bytes) => Ok(bytes.try_into().map_or(0, u64::from_le_bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(Error::io(format!("reading {}", layout::GENERATION), error)),
+        Err(error) => Err(Error::stored_io(format!("reading {}", layout::GENERATION), error)),
     }
 }
 

@@ -41,7 +41,7 @@ impl FileSizes {
         for volume in base
             .storage
             .list_dirs(layout::VOLUMES)
-            .map_err(|error| Error::io(format!("listing {}", layout::VOLUMES), error))?
+            .map_err(|error| Error::stored_io(format!("listing {}", layout::VOLUMES), error))?
         {
             let dir = layout::volume_dir(&volume);
             for name in base.list(&dir)? {
@@ -86,6 +86,6 @@ fn length_of(base: &Base, name: &str, length: impl Fn(&dyn StoredFile) -> io::Re
         Ok(bytes) => Ok(bytes),
         // Gone, or nothing that has a length.
         Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::InvalidData].contains(&error.kind()) => Ok(0),
-        Err(error) => Err(Error::io(format!("opening {name}"), error)),
+        Err(error) => Err(Error::stored_io(format!("opening {name}"), error)),
     }
 }

@@ -74,7 +74,7 @@ impl Overlay {
 
     fn empty(storage: &Arc<dyn Storage>, volume: &str, number: u64) -> Result<Self> {
         let name = layout::dirty_map(volume, number);
-        let opening = |error| Error::io(format!("opening {name}"), error);
+        let opening = |error| Error::stored_io(format!("opening {name}"), error);
         Ok(Self {
             map_file: storage.open_random(&name).map_err(opening)?,
             storage: Arc::clone(storage),
@@ -104,7 +104,7 @@ impl Overlay {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(Error::corrupt(format!("{name} is missing")).with_hint(lost_hint(volume)))
             }
-            Err(error) => Err(Error::io(format!("opening {name}"), error)),
+            Err(error) => Err(Error::stored_io(format!("opening {name}"), error)),
         };
         bytes_of(&layout::dirty_map(volume, number))?;
         let overlay = Self::empty(storage, volume, number)?;
@@ -127,7 +127,7 @@ impl Overlay {
     /// Reads the map of a volume with so many regions. `last` gets each region with the last block of it that has data, in order.
     fn load(&self, regions: u64, last: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let name = layout::dirty_map(&self.volume, self.number);
-        let reading = |error| Error::io(format!("reading {name}"), error);
+        let reading = |error| Error::stored_io(format!("reading {name}"), error);
         let mut at = 0;
         while let Some(data) = self.map_file.next_data(at).map_err(reading)? {
             let begin = data.start.max(at) / ENTRY_U64;
@@ -188,7 +188,7 @@ impl Overlay {
             return Ok(Arc::clone(part));
         }
         let name = layout::overlay(&self.volume, self.number, number);
-        let opening = |error| Error::io(format!("opening {name}"), error);
+        let opening = |error| Error::stored_io(format!("opening {name}"), error);
         let part: Arc<dyn RandomFile> = Arc::from(self.storage.open_random(&name).map_err(opening)?);
         if number > 0 {
             self.storage.sync_dir(&layout::volume_dir(&self.volume)).map_err(opening)?;

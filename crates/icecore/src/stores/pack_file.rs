@@ -47,12 +47,14 @@ pub(crate) fn look_at(base: &Base, id: PackId) -> Result<()> {
 }
 
 fn open_file(base: &Base, id: PackId) -> Result<Box<dyn StoredFile>> {
-    base.storage.open(&layout::pack(id)).map_err(|error| Error::io(format!("opening pack {id}"), error))
+    base.storage
+        .open(&layout::pack(id))
+        .map_err(|error| Error::stored_io(format!("opening pack {id}"), error))
 }
 
 /// Returns the header and the trailer of a pack, which fit each other and the length of the file.
 fn check_ends(base: &Base, id: PackId, file: &dyn StoredFile) -> Result<(Header, Trailer)> {
-    let read = |error| Error::io(format!("reading pack {id}"), error);
+    let read = |error| Error::stored_io(format!("reading pack {id}"), error);
     let bytes = file.len();
     if bytes < to_u64(HEADER_BYTES + TRAILER_BYTES) {
         let why = DecodeError::Truncated { need: to_u64(HEADER_BYTES + TRAILER_BYTES), got: bytes };
@@ -88,7 +90,7 @@ impl PackFile {
     /// Opens a pack that is read from `file`.
     pub(crate) fn from_file(base: &Base, id: PackId, file: Box<dyn StoredFile>) -> Result<Self> {
         let (header, trailer) = check_ends(base, id, &*file)?;
-        let (read, bytes) = (|error| Error::io(format!("reading pack {id}"), error), file.len());
+        let (read, bytes) = (|error| Error::stored_io(format!("reading pack {id}"), error), file.len());
         let end = bytes - to_u64(TRAILER_BYTES);
         let directory = file.load(trailer.directory_offset..end).map_err(read)?;
         if crc32fast::hash(&directory) != trailer.crc {
@@ -158,7 +160,7 @@ impl PackFile {
         let mut bytes = vec![0; entry.record_bytes()];
         self.file
             .read_at(u64::from(at), &mut bytes)
-            .map_err(|error| Error::io(format!("reading pack {} at offset {at}", self.id), error))?;
+            .map_err(|error| Error::stored_io(format!("reading pack {} at offset {at}", self.id), error))?;
         let found = Entry::decode_record(&bytes, at).map_err(|error| damaged(self.id, &error));
         let found = found.map_err(|error| error.in_context(format!("at offset {at}")))?;
         let bitmap = self.directory()?.bitmap(entry);
@@ -179,14 +181,14 @@ impl PackFile {
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.file
             .read_at(offset, buffer)
-            .map_err(|error| Error::io(format!("reading pack {} at offset {offset}", self.id), error))
+            .map_err(|error| Error::stored_io(format!("reading pack {} at offset {offset}", self.id), error))
     }
 
     /// Reads the stored bytes of a chunk or a page into `buffer` and checks their CRC.
     pub(crate) fn read_stored(&self, entry: &Entry, buffer: &mut Vec<u8>) -> Result<()> {
         buffer.resize(entry.stored_bytes as usize, 0);
         self.file.read_at(u64::from(entry.offset), buffer).map_err(|error| {
-            Error::io(format!("reading pack {} at offset {}", self.id, entry.offset), error)
+            Error::stored_io(format!("reading pack {} at offset {}", self.id, entry.offset), error)
         })?;
         if crc32fast::hash(buffer) != entry.crc {
             return Err(damaged(self.id, &DecodeError::BadChecksum { what: "stored bytes" })

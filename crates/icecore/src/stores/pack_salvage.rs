@@ -31,7 +31,7 @@ pub(crate) fn salvage(
     file: &dyn StoredFile,
     mut each: impl FnMut(Item) -> Result<()>,
 ) -> Result<bool> {
-    let mut decoder = Decoder::new().map_err(|error| Error::io("preparing decompression", error))?;
+    let mut decoder = Decoder::new().map_err(|error| Error::stored_io("preparing decompression", error))?;
     let mut window = Window { file, from: 0, bytes: Vec::new(), all_read: true };
     let mut at = 0;
     while let Some(found) = window.find_record(at) {

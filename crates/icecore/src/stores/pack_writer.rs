@@ -172,5 +172,5 @@ impl<'a> PackWriter<'a> {
 pub(crate) fn make_pack_dir(base: &Base, id: PackId) -> Result<()> {
     let dir = &layout::pack_dir(id);
     let made = base.storage.make_dir(dir).and_then(|()| base.storage.sync_dir(layout::PACKS));
-    made.map_err(|error| Error::io(format!("making the directory {dir}"), error))
+    made.map_err(|error| Error::stored_io(format!("making the directory {dir}"), error))
 }

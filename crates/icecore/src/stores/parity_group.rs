@@ -103,7 +103,7 @@ impl Groups {
 /// Reads the front of a parity file and checks it, and the length of the file.
 fn read_head(base: &Base, id: GroupId, shard: u8) -> Result<Head> {
     let name = layout::parity(id, shard);
-    let failed = |error| Error::io(format!("reading {name}"), error);
+    let failed = |error| Error::stored_io(format!("reading {name}"), error);
     let file = base.storage.open(&name).map_err(failed)?;
     let damaged = |error: DecodeError| {
         let kind = match error {

@@ -180,7 +180,7 @@ fn add_stretch(
         })
         .collect();
     for slice in done {
-        let (of_slice, parity) = slice.map_err(|error| Error::io("computing parity", error))?;
+        let (of_slice, parity) = slice.map_err(|error| Error::stored_io("computing parity", error))?;
         digests.extend(of_slice);
         for (file, bytes) in files.iter_mut().zip(&parity) {
             file.append(bytes)?;

@@ -23,7 +23,7 @@ pub(crate) fn load(base: &Base, id: SnapshotId) -> Result<Record> {
                 std::io::ErrorKind::NotFound => {
                     Error::new(ErrorKind::NotFound, format!("there is no snapshot {id}"))
                 }
-                _ => Error::io(format!("reading the record of snapshot {id}"), error),
+                _ => Error::stored_io(format!("reading the record of snapshot {id}"), error),
             }
         })?;
     let (record, _) = Record::decode(&bytes, &base.hasher).map_err(|error| {

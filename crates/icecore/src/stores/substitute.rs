@@ -24,7 +24,7 @@ pub(crate) type SavedBlocks = BTreeMap<u8, Saved>;
 
 /// Returns those blocks of a chunk, of the slots in `wanted`, that can be had from anywhere.
 pub(crate) fn rescue(store: &Store, found: &Located, wanted: &[u8]) -> Result<SavedBlocks> {
-    let decoder = Decoder::new().map_err(|error| Error::io("preparing decompression", error))?;
+    let decoder = Decoder::new().map_err(|error| Error::stored_io("preparing decompression", error))?;
     let mut search = Search { base: &store.base, decoder, wanted, saved: SavedBlocks::new() };
     search.same_chunk(found);
     for copy in other_copies(store, found) {

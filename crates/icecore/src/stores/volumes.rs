@@ -42,7 +42,7 @@ fn read(base: &Base, name: &str) -> Result<(VolumeRecord, u16)> {
                 Error::new(ErrorKind::NotFound, format!("there is no volume {name:?}"))
                     .with_hint("`icecore volume list` shows what is there")
             }
-            _ => Error::io(format!("reading the record of volume {name}"), error),
+            _ => Error::stored_io(format!("reading the record of volume {name}"), error),
         },
     )?;
     let (record, minor) = VolumeRecord::decode(&bytes, &base.hasher).map_err(|error| {
@@ -63,7 +63,7 @@ fn read(base: &Base, name: &str) -> Result<(VolumeRecord, u16)> {
 /// # Errors
 /// `OutOfResources`: then nothing is known of the volumes.
 pub(crate) fn load_all(base: &Base) -> Result<Vec<(String, Result<VolumeRecord>)>> {
-    let listing = |error| Error::io(format!("listing {}", layout::VOLUMES), error);
+    let listing = |error| Error::stored_io(format!("listing {}", layout::VOLUMES), error);
     let mut names = base.storage.list_dirs(layout::VOLUMES).map_err(listing)?;
     names.retain(|name| check_volume_name(name).is_ok());
     names.sort();
@@ -161,7 +161,7 @@ fn publish(base: &Base, record: &VolumeRecord) -> Result<()> {
     // It has a place of its own: whoever has a volume open must not wait for other writers.
     let _ = base.storage.remove(&temp);
     publish_bytes(&*base.storage, &temp, &name, &bytes, Replace::Yes)
-        .map_err(|error| Error::io(format!("writing the record of volume {}", record.name), error))
+        .map_err(|error| Error::stored_io(format!("writing the record of volume {}", record.name), error))
 }
 
 /// Takes the lock of a volume, which whoever has it open or changes it holds.
@@ -178,7 +178,7 @@ pub(crate) fn lock(base: &Base, name: &str) -> Result<Held> {
 /// Removes the overlays that no record names: those of a volume whose deletion was cut off, and what a crash has left of a snapshot
 /// or a reset. Returns how many files that were. A volume that somebody has open, changes or makes is left alone.
 pub(crate) fn remove_leftovers(base: &Base) -> Result<u64> {
-    let listing = |error| Error::io(format!("listing {}", layout::VOLUMES), error);
+    let listing = |error| Error::stored_io(format!("listing {}", layout::VOLUMES), error);
     let mut removed = 0;
     for name in base.storage.list_dirs(layout::VOLUMES).map_err(listing)? {
         // Most have none: whoever opens a volume should not find that its lock was held for nothing.

@@ -66,7 +66,7 @@ pub fn set_parity(
 ) -> Result<ParityReport> {
     repo.check_writable()?;
     let base = repo.base();
-    let making = |error| Error::io(format!("making the directory {}", layout::PARITY), error);
+    let making = |error| Error::stored_io(format!("making the directory {}", layout::PARITY), error);
     base.storage.make_dir(layout::PARITY).map_err(making)?;
     base.sync_dir("")?;
     let _parity = fence::lock(base, layout::LOCK_PARITY, LockMode::Exclusive)?;

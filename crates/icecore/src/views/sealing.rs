@@ -72,9 +72,9 @@ impl Volume {
             stack.below()
         };
         // What cannot be synced may be anything on the medium, and so it may be when the snapshot reads it.
-        image
-            .sync()
-            .map_err(|error| Error::io(format!("sealing what was written to volume {}", self.name), error))?;
+        image.sync().map_err(|error| {
+            Error::stored_io(format!("sealing what was written to volume {}", self.name), error)
+        })?;
         Ok(Frozen { number, image, base: published.record.base.clone() })
     }
 
@@ -97,7 +97,7 @@ impl Volume {
             None => {
                 // One of this number may be left of a seal that a crash has undone, with a map that says something.
                 Overlay::remove_files(&*base.storage, &self.name, |left| left == record.active).map_err(
-                    |error| Error::io(format!("removing old files of volume {}", self.name), error),
+                    |error| Error::stored_io(format!("removing old files of volume {}", self.name), error),
                 )?;
                 let next = Arc::new(Overlay::create(&base.storage, &self.name, record.active)?);
                 base.sync_dir(&layout::volume_dir(&self.name))?;
@@ -121,7 +121,7 @@ impl Volume {
         let Some([upper, lower]) = pairs.min_by_key(|[upper, _]| upper.data_blocks()) else { return Ok(()) };
         upper
             .pour_into(lower)
-            .map_err(|error| Error::io(format!("merging overlays of volume {}", self.name), error))?;
+            .map_err(|error| Error::stored_io(format!("merging overlays of volume {}", self.name), error))?;
         let mut record = published.record.clone();
         record.sealed.retain(|sealed| *sealed != upper.number);
         self.publish(published, record)?;

@@ -103,9 +103,7 @@ impl Error {
             _ => ErrorKind::Io,
         };
         let hint = match kind {
-            ErrorKind::NoSpace => {
-                Some("free some space, for example with `icecore snapshot delete` and `icecore gc`")
-            }
+            ErrorKind::NoSpace => Some("free some space on the file system that is full"),
             ErrorKind::OutOfResources if source.kind() == io::ErrorKind::OutOfMemory => {
                 Some("end other programs, or give this one more memory")
             }
@@ -118,6 +116,17 @@ impl Error {
         match hint {
             Some(hint) => error.with_hint(hint),
             None => error,
+        }
+    }
+
+    /// Returns an error for a system call that failed on the repository: there, icecore can make room itself.
+    pub(crate) fn stored_io(doing: impl Into<String>, source: io::Error) -> Self {
+        let error = Self::io(doing, source);
+        match error.kind() {
+            ErrorKind::NoSpace => error.with_hint(
+                "free some space on the repository's file system, for example with `icecore snapshot delete` and `icecore gc`",
+            ),
+            _ => error,
         }
     }
 
@@ -223,9 +232,14 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_apart_and_comes_with_a_way_out() {
-        let error = Error::io("writing pack 12", io::Error::from(io::ErrorKind::StorageFull));
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let error = Error::stored_io("writing pack 12", full());
         assert_eq!(error.kind(), ErrorKind::NoSpace);
         assert!(error.hint().is_some_and(|hint| hint.contains("gc")));
         assert!(error.to_string().starts_with("writing pack 12: "));
+        // Elsewhere no snapshot takes any room.
+        let error = Error::io("drawing bench.svg", full());
+        assert_eq!(error.kind(), ErrorKind::NoSpace);
+        assert!(error.hint().is_some_and(|hint| !hint.contains("snapshot")));
     }
 }

@@ -1,5 +1,6 @@
 //! Words that everything else speaks: ids, sizes, errors, progress.
 
+pub(crate) mod directory;
 pub(crate) mod error;
 pub(crate) mod ids;
 pub(crate) mod names;

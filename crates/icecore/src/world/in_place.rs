@@ -16,6 +16,7 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::world::in_use;
 use crate::world::in_use::Claim;
+use crate::world::inside::check_outside_repository;
 use crate::world::io::ReadAt;
 use crate::world::io::WriteAt;
 use crate::world::raw::Kind;
@@ -38,10 +39,12 @@ impl OpenTarget {
     /// one that is longer is kept so.
     ///
     /// # Errors
-    /// `InUse` if something else has it; `InvalidInput` if it is no file or block device, or a device that is too small.
+    /// `InUse` if something else has it; `InvalidInput` if it is no file or block device, a device that is too small, or part of
+    /// a repository.
     pub fn open(path: &Path, size_bytes: u64) -> Result<Self> {
         check_size(path, size_bytes)?;
         let metadata = std::fs::metadata(path).map_err(|error| opening(path, error))?;
+        check_outside_repository(path, None)?;
         match Kind::of(path, &metadata)? {
             Kind::File => open_file(path, size_bytes, &metadata),
             Kind::Device => open_device(path, size_bytes, &metadata),

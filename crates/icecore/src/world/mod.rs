@@ -16,6 +16,7 @@ pub(crate) mod guard;
 pub(crate) mod image;
 pub(crate) mod in_place;
 pub(crate) mod in_use;
+pub(crate) mod inside;
 pub(crate) mod io;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod memory;

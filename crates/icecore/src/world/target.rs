@@ -24,6 +24,7 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::world::in_use;
 use crate::world::in_use::Claim;
+use crate::world::inside::check_outside_repository;
 use crate::world::io::ReadAt;
 use crate::world::io::WriteAt;
 use crate::world::raw::Kind;
@@ -49,10 +50,12 @@ impl NewTarget {
     /// With `replace`, a file at `path` is replaced by [`finish`](Self::finish); without, it is refused now and then.
     ///
     /// # Errors
-    /// `AlreadyExists` without `replace`; `InUse` if the file to replace is in use; `InvalidInput` if it is no file.
+    /// `AlreadyExists` without `replace`; `InUse` if the file to replace is in use; `InvalidInput` if it is no file, or in a
+    /// repository.
     pub fn create(path: &Path, size_bytes: u64, replace: bool, session: uuid::Uuid) -> Result<Self> {
         check_size(path, size_bytes)?;
         let mut place = Place::of(path, replace, session)?;
+        check_outside_repository(&place.dir_path, None)?;
         let replaced = match place.existing()? {
             Some(stat) => Some(Replaced::open(&place, stat)?),
             None => None,
@@ -119,6 +122,7 @@ pub(crate) fn target_error(doing: impl Into<String>, path: &Path, error: io::Err
 #[derive(Debug)]
 struct Place {
     dir: File,
+    dir_path: PathBuf,
     name: OsString,
     temp: OsString,
     temp_exists: bool,
@@ -143,6 +147,7 @@ impl Place {
         let dir = dir.components().as_path();
         Ok(Self {
             dir: open_dir(dir)?,
+            dir_path: dir.to_path_buf(),
             name: OsStr::from_bytes(name).to_os_string(),
             temp: temp_name(OsStr::from_bytes(name), session),
             temp_exists: false,

@@ -10,7 +10,7 @@ use std::path::Path;
 const LAYERS: &[&[&str]] = &[
     // Words: ids, sizes, names, errors, progress.
     &["words/error", "words/ids", "words/parity", "words/progress", "words/sizes", "words/sync"],
-    &["words/names", "words/pool", "words/time"],
+    &["words/directory", "words/names", "words/pool", "words/time"],
     // Pure functions over bytes.
     &["pure/compress", "pure/erasure", "pure/hash_many", "pure/zero"],
     &["pure/hash"],
@@ -41,7 +41,7 @@ const LAYERS: &[&[&str]] = &[
         "world/random_file",
         "world/rename",
     ],
-    &["world/fs", "world/in_use", "world/memory", "world/raw"],
+    &["world/fs", "world/in_use", "world/inside", "world/memory", "world/raw"],
     &["world/crash", "world/image", "world/target"],
     &["world/crash_states", "world/in_place"],
     // Stores.

@@ -65,6 +65,9 @@ impl BenchArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         // From here on, a request to stop leads to the end of this function, where the directory is removed.
         host::stop_flag();
+        for path in self.plot.iter().chain(&self.work) {
+            app.check_outside(path)?;
+        }
         let temp = self.directory()?;
         let images = self.images(app, temp.path())?;
         let images: Vec<ImageFile> =

@@ -87,6 +87,8 @@ impl DemoArgs {
                 .map_err(|error| Error::io("making a directory for temporary files", error))?;
             return Ok((temp.path().to_owned(), Some(temp)));
         };
+        icecore::check_directory(dir)?;
+        icecore::check_outside_repository(dir, None)?;
         let failed = |error| Error::io(format!("making {}", dir.display()), error);
         std::fs::create_dir_all(dir).map_err(failed)?;
         if std::fs::read_dir(dir).map_err(failed)?.next().is_some() {

@@ -111,7 +111,7 @@ impl CreateArgs {
     /// Opens the repository. Where there is none and nothing is to be written, an empty one lends itself.
     fn repository(&self, app: &App) -> Result<Opened> {
         let place = app.place()?;
-        if self.dry_run && place.is_default && place.is_vacant() {
+        if self.dry_run && place.is_default && place.is_vacant()? {
             let temp = TempDir::new().map_err(|error| Error::io("making a temporary directory", error))?;
             let repo = app::make_at(&temp.path().join("repository"), icecore::DEFAULT_LEVEL, None)?;
             return Ok(Opened { repo, created: false, _temp: Some(temp) });

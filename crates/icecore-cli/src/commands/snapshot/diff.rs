@@ -1,11 +1,9 @@
 //! `icecore snapshot diff`.
 
-use std::io;
 use std::io::Write;
 
 use icecore::ChangedRange;
 use icecore::DiffTotals;
-use icecore::Error;
 use icecore::Repository;
 use icecore::Result;
 use icecore::Snapshot;
@@ -16,6 +14,7 @@ use crate::exit;
 use crate::exit::Verdict;
 use crate::json;
 use crate::ui::Out;
+use crate::ui::failed;
 use crate::units;
 
 /// Show which bytes differ between two snapshots
@@ -51,14 +50,14 @@ impl DiffArgs {
 
     fn write_text(&self, out: &mut Out, repo: &Repository, (from, to): (&Snapshot, &Snapshot)) -> Result<()> {
         if !self.summary {
-            out.line(&format!("{:>20}   {:>20}   Change", "Offset", "Bytes")).map_err(output)?;
+            out.line(&format!("{:>20}   {:>20}   Change", "Offset", "Bytes")).map_err(failed)?;
         }
         let totals = icecore::diff(repo, from.id, to.id, &mut |range: ChangedRange| {
             let change = json::change_name(range.change);
             let line = format!("{:>20}   {:>20}   {change}", range.offset, range.bytes);
-            if self.summary { Ok(()) } else { out.line(&line).map_err(output) }
+            if self.summary { Ok(()) } else { out.line(&line).map_err(failed) }
         })?;
-        out.line(&sums(&totals)).and_then(|()| out.flush()).map_err(output)
+        out.line(&sums(&totals)).and_then(|()| out.flush()).map_err(failed)
     }
 
     /// Writes the ranges as they come. An error that comes after the first of them stands beside the result that was
@@ -75,28 +74,28 @@ impl DiffArgs {
             format!(",\"result\":{{\"from\":{}", text(&json::Snapshot::from(from))?),
             format!(",\"to\":{},\"ranges\":[", text(&json::Snapshot::from(to))?),
         ];
-        out.write_all(head.concat().as_bytes()).map_err(output)?;
+        out.write_all(head.concat().as_bytes()).map_err(failed)?;
         let mut comma = "";
         let totals = icecore::diff(repo, from.id, to.id, &mut |range: ChangedRange| {
             if self.summary {
                 return Ok(());
             }
             let range = text(&json::ChangedRange::from(range))?;
-            write!(out, "{comma}{range}").map_err(output)?;
+            write!(out, "{comma}{range}").map_err(failed)?;
             comma = ",";
             Ok(())
         });
         match totals {
             Ok(totals) => {
                 let totals = text(&json::DiffTotals::from(totals))?;
-                writeln!(out, "],\"totals\":{totals}}}}}").and_then(|()| out.flush()).map_err(output)?;
+                writeln!(out, "],\"totals\":{totals}}}}}").and_then(|()| out.flush()).map_err(failed)?;
                 Ok(Verdict::Clean)
             }
             Err(error) => {
                 let body = text(&json::ErrorBody::new(&error))?;
                 writeln!(out, "],\"totals\":null}},\"error\":{body}}}")
                     .and_then(|()| out.flush())
-                    .map_err(output)?;
+                    .map_err(failed)?;
                 Ok(Verdict::Told(exit::exit_code(error.kind())))
             }
         }
@@ -104,11 +103,7 @@ impl DiffArgs {
 }
 
 fn text<T: Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| output(error.into()))
-}
-
-fn output(error: io::Error) -> Error {
-    Error::io("writing to the standard output", error)
+    serde_json::to_string(value).map_err(|error| failed(error.into()))
 }
 
 fn sums(totals: &DiffTotals) -> String {

@@ -10,7 +10,9 @@ use icecore::ReadAt;
 use icecore::Result;
 
 use crate::app::App;
+use crate::commands::if_full;
 use crate::commands::if_interrupted;
+use crate::commands::parent;
 use crate::commands::volume::open_volume;
 use crate::exit::Verdict;
 use crate::host;
@@ -39,6 +41,7 @@ impl ExportArgs {
         let repo = Arc::new(app.open()?);
         let volume = open_volume(&repo, &self.name).map_err(if_served)?;
         let path = self.file.display();
+        app.check_outside(parent(&self.file))?;
         if !self.force && self.file.symlink_metadata().is_ok() {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("{path} exists already"))
                 .with_hint("choose another name, or replace it with --force"));
@@ -47,7 +50,8 @@ impl ExportArgs {
         let target = NewTarget::create(&self.file, volume.len(), self.force, host::new_session())?;
         let progress = app.ui.progress(&format!("exporting {}", self.name));
         let data_bytes = icecore::export_volume(&volume, &target, &progress)
-            .map_err(if_interrupted("nothing is left of the new file"))?;
+            .map_err(if_interrupted("nothing is left of the new file"))
+            .map_err(|error| if_full(error, "the file"))?;
         target.finish()?;
         drop(progress);
         let elapsed = watch.elapsed();

@@ -125,7 +125,8 @@ fn used_part(base: &Base, located: &Located, used: &PackUse, level: i32) -> Resu
 
 /// Returns a chunk with the data of `kept` slots only.
 fn punched(base: &Base, located: &Located, kept: &[u8], level: i32) -> Result<Item> {
-    let failed = |error| Error::io(format!("recompressing chunk {}", ChunkId(located.entry.id)), error);
+    let failed =
+        |error| Error::stored_io(format!("recompressing chunk {}", ChunkId(located.entry.id)), error);
     let blocks = located.pack.block_ids_of(&located.entry);
     let bitmap = SlotBitmap::from_slots(kept.iter().copied());
     if kept.is_empty() {

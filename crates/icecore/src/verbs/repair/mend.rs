@@ -76,7 +76,7 @@ pub(crate) fn mend(
     level: i32,
     mut append: impl FnMut(Item) -> Result<()>,
 ) -> Result<Mended> {
-    let failed = |error| Error::io("preparing compression", error);
+    let failed = |error| Error::stored_io("preparing compression", error);
     let mut encoder = Encoder::new(level, true).map_err(failed)?;
     let mut mended = Mended::default();
     for number in 0..pack.entries() {
@@ -111,7 +111,7 @@ fn page(
         return Ok(None);
     };
     mended.brought_back += 1;
-    let encoded = encoder.encode(&bytes).map_err(|error| Error::io("compressing a page", error))?;
+    let encoded = encoder.encode(&bytes).map_err(|error| Error::stored_io("compressing a page", error))?;
     let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     Ok(Some(Item::new(located.entry.id, encoded, raw_bytes, Vec::new())))
 }
@@ -130,7 +130,7 @@ fn chunk(store: &Store, located: &Located, encoder: &mut Encoder, mended: &mut M
         mended.incomplete.push((entry.id, SlotBitmap::from_slots(lost.iter().copied())));
     }
     let bytes: Vec<u8> = saved.values().flat_map(|saved| saved.bytes.iter().copied()).collect();
-    let encoded = encoder.encode(&bytes).map_err(|error| Error::io("compressing a chunk", error))?;
+    let encoded = encoder.encode(&bytes).map_err(|error| Error::stored_io("compressing a chunk", error))?;
     let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let mut item = Item::new(entry.id, encoded, raw_bytes, pack.block_ids_of(entry));
     if saved.len() < usize::from(entry.slots) {

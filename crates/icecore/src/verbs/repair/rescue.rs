@@ -94,7 +94,7 @@ pub(crate) fn put_aside(
     if damaged.is_empty() {
         return Ok(Vec::new());
     }
-    let making = |error| Error::io(format!("making the directory {}", layout::DAMAGED), error);
+    let making = |error| Error::stored_io(format!("making the directory {}", layout::DAMAGED), error);
     base.storage.make_dir(layout::DAMAGED).map_err(making)?;
     base.sync_dir("")?;
     let _commit = fence::lock_commit(base)?;
@@ -121,7 +121,7 @@ pub(crate) fn put_aside(
         let Some(name) = names.into_iter().find(|name| !taken.contains(name)) else { continue };
         let to = layout::damaged(&name);
         let moved = base.storage.rename(&place.path, &to);
-        moved.map_err(|error| Error::io(format!("moving {} to {to}", place.path), error))?;
+        moved.map_err(|error| Error::stored_io(format!("moving {} to {to}", place.path), error))?;
         base.sync_dir(layout::DAMAGED)?;
         base.sync_dir(dir)?;
         taken.insert(name);

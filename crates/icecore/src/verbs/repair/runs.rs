@@ -79,7 +79,7 @@ impl<'a> Rebuild<'a> {
                     self.damaged.push(Damaged { place, saved: 0, all_read: true, why });
                     continue;
                 }
-                Err(error) => return Err(unread(Error::io(format!("opening {}", place.path), error))),
+                Err(error) => return Err(unread(Error::stored_io(format!("opening {}", place.path), error))),
             };
             let bytes = file.len().min(PACK_BYTES_MAX);
             total += bytes;

@@ -113,14 +113,14 @@ fn size_of(options: &VolumeOptions, snapshot: Option<u64>) -> Result<u64> {
 
 /// Makes a directory, and its name durable.
 fn make_dir(base: &Base, dir: &str) -> Result<()> {
-    let making = |error| Error::io(format!("making the directory {dir}"), error);
+    let making = |error| Error::stored_io(format!("making the directory {dir}"), error);
     base.storage.make_dir(dir).map_err(making)?;
     base.sync_dir(dir.rsplit_once('/').map_or("", |(above, _)| above))
 }
 
 /// Makes an overlay with nothing in it, durably, after removing those whose numbers `goes` picks.
 pub(crate) fn new_overlay(base: &Base, name: &str, number: u64, goes: impl Fn(u64) -> bool) -> Result<()> {
-    let removing = |error| Error::io(format!("removing old files of volume {name}"), error);
+    let removing = |error| Error::stored_io(format!("removing old files of volume {name}"), error);
     Overlay::remove_files(&*base.storage, name, goes).map_err(removing)?;
     Overlay::create(&base.storage, name, number)?;
     base.sync_dir(&layout::volume_dir(name))

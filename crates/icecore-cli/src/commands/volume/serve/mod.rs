@@ -83,7 +83,10 @@ impl ServeArgs {
             self.read_only,
         )?;
         let address = match (&self.socket, self.listen) {
-            (Some(path), _) => Address::unix(path)?,
+            (Some(path), _) => {
+                app.check_outside(path)?;
+                Address::unix(path)?
+            }
             (None, Some(address)) => Address::Tcp(address),
             (None, None) => Address::usual(&dir, names.first().map(String::as_str)),
         };
