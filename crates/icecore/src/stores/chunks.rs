@@ -33,6 +33,7 @@ use crate::words::ids::RunId;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sync::Mutex;
+use crate::words::sync::MutexGuard;
 use crate::words::sync::RwLock;
 
 /// The packs and the index over them.
@@ -43,10 +44,18 @@ pub(crate) struct Store {
     index: RwLock<Arc<Index>>,
     /// Packs that were looked for since the index was loaded, and whether they are there.
     there: Mutex<HashMap<PackId, bool>>,
-    /// Whether there are runs in the index that others have published, perhaps not durably.
-    unsynced: Mutex<bool>,
+    loads: Mutex<Loads>,
     /// The generation of the repository when somebody last looked for what gc has moved.
     looked_at: Mutex<Option<u64>>,
+}
+
+/// Loads of runs that others have published, perhaps not durably.
+#[derive(Default)]
+struct Loads {
+    /// How many there were.
+    done: u64,
+    /// How many of them came before the last sync of the index began.
+    synced: u64,
 }
 
 /// A chunk or a page, found in a pack.
@@ -61,14 +70,14 @@ pub(crate) struct Located {
 impl Store {
     pub(crate) fn open(base: Base) -> Result<Self> {
         let index = Index::load(&base, &Index::default())?;
-        let unsynced = Mutex::new(!index.runs().is_empty());
+        let loads = Mutex::new(Loads { done: u64::from(!index.runs().is_empty()), synced: 0 });
         Ok(Self {
             base,
             packs: PackCache::default(),
             rescued: Rescued::default(),
             index: RwLock::new(Arc::new(index)),
             there: Mutex::default(),
-            unsynced,
+            loads,
             looked_at: Mutex::default(),
         })
     }
@@ -100,7 +109,7 @@ impl Store {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let loaded = Index::load(&self.base, &index)?;
         if loaded.runs().iter().any(|run| index.runs().iter().all(|known| known.id != run.id)) {
-            *self.unsynced.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            self.loads().done += 1;
         }
         *index = Arc::new(loaded);
         Ok(())
@@ -126,15 +135,29 @@ impl Store {
         Ok(())
     }
 
+    fn loads(&self) -> MutexGuard<'_, Loads> {
+        self.loads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes a run with `publish`, which syncs the index, and thereby all runs that were loaded before.
+    pub(crate) fn publish_run<T>(&self, publish: impl FnOnce() -> Result<T>) -> Result<T> {
+        let before = self.loads().done;
+        let published = publish()?;
+        let mut loads = self.loads();
+        // What another thread has loaded meanwhile may have come too late for that sync.
+        loads.synced = loads.synced.max(before);
+        Ok(published)
+    }
+
     /// Makes durable that the runs are there which this handle knows: a record must not outlive a run that it was made with, and
-    /// whoever publishes one does not wait for others before they see it.
+    /// whoever publishes one does not wait for others before they see it. Where a run of this handle's own was published since
+    /// the others were loaded, they are durable already.
     pub(crate) fn sync_runs(&self) -> Result<()> {
-        let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
-        if *unsynced {
-            self.base.sync_dir(layout::INDEX)?;
-            *unsynced = false;
-        }
-        Ok(())
+        let synced = {
+            let loads = self.loads();
+            loads.synced == loads.done
+        };
+        if synced { Ok(()) } else { self.publish_run(|| self.base.sync_dir(layout::INDEX)) }
     }
 
     /// Tells whether a pack is there and has its two ends. Each is looked at once for each time that the index is loaded.

@@ -123,18 +123,29 @@ pub(crate) fn remove_runs(base: &Base, runs: &[RunId]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
     use crate::format::run_table::Key;
     use crate::pure::hash::Hasher;
+    use crate::stores::chunks::Store;
     use crate::stores::index::Index;
     use crate::stores::run_writer::write_run;
+    use crate::words::error::Error;
     use crate::words::ids::BlockId;
     use crate::words::ids::RepositoryId;
+    use crate::world::fault::Calls;
+    use crate::world::fault::Fault;
+    use crate::world::fault_storage::FaultStorage;
     use crate::world::memory::MemoryStorage;
+    use crate::world::storage::Storage;
 
     fn base() -> Base {
-        let storage = Arc::new(MemoryStorage::new());
-        Base::new(storage, Hasher::new(&[1; 32]), RepositoryId::from([0; 16]), "test".to_owned())
+        base_over(MemoryStorage::new(), "test")
+    }
+
+    fn base_over(storage: impl Storage + 'static, session: &str) -> Base {
+        Base::new(Arc::new(storage), Hasher::new(&[1; 32]), RepositoryId::from([0; 16]), session.to_owned())
     }
 
     fn id(number: u32) -> BlockId {
@@ -180,6 +191,45 @@ mod tests {
         for (number, copies) in [(0, 1), (25_000, 2), (69_999, 1), (75_000, 0), (90_000, 0)] {
             assert_eq!(merged.find_chunk(&id(number).0).unwrap().len(), copies, "{number}");
         }
+    }
+
+    #[test]
+    fn runs_of_others_are_synced_unless_one_was_published_after_they_were_loaded() {
+        let storage = MemoryStorage::new();
+        let others = base_over(storage.clone(), "others");
+        let syncs = Fault::new(Calls::Changes, 0..0, || io::ErrorKind::Other.into());
+        let publish = |base: &Base, pack: u8| {
+            let entries = entries(0..10);
+            write_run(base, &[PackId([pack; 32])], || entries.iter().copied(), || entries.iter().copied())
+        };
+        publish(&others, 1).unwrap();
+        let store = Store::open(base_over(FaultStorage::new(storage, syncs.clone()), "own")).unwrap();
+        let synced = || {
+            let before = syncs.calls();
+            store.sync_runs().unwrap();
+            syncs.calls() - before
+        };
+        assert_eq!([synced(), synced()], [1, 0], "known from the beginning");
+        publish(&others, 2).unwrap();
+        store.reload().unwrap();
+        store.publish_run(|| publish(&store.base, 3)).unwrap();
+        assert_eq!(synced(), 0, "the run of its own was published after that");
+        publish(&others, 4).unwrap();
+        store.publish_run(|| publish(&store.base, 5)).unwrap();
+        store.reload().unwrap();
+        assert_eq!(synced(), 1, "loaded after that, whenever it was published");
+        let loaded_late = store.publish_run(|| {
+            let published = publish(&store.base, 6);
+            publish(&others, 7)?;
+            store.reload()?;
+            published
+        });
+        loaded_late.unwrap();
+        assert_eq!(synced(), 1, "loaded by another thread while one was published");
+        publish(&others, 8).unwrap();
+        store.reload().unwrap();
+        assert!(store.publish_run(|| Err::<(), _>(Error::worker_lost())).is_err());
+        assert_eq!(synced(), 1, "nothing was published");
     }
 
     #[test]

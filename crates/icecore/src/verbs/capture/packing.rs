@@ -193,7 +193,7 @@ impl<'a> Publisher<'a> {
 pub(crate) fn publish(store: &Store, publisher: Option<&Publisher<'_>>, pack: PackWriter<'_>) -> Result<()> {
     let Some(publisher) = publisher else { return Ok(()) };
     let pack = pack.finish(&publisher.writer)?;
-    let run = write_run_of(&store.base, &pack)?;
+    let run = store.publish_run(|| write_run_of(&store.base, &pack))?;
     store.replace_runs(run, &[]);
     publisher.parity.as_ref().map_or(Ok(()), |parity| parity.add(pack.id))
 }
@@ -214,7 +214,7 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     let merged = match prepare_merged(&store.base, &runs, &HashSet::new()) {
         // Nothing depends on it: a full disk may still have room for what does.
         Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(()),
-        merged => merged?.publish()?,
+        merged => store.publish_run(|| merged?.publish())?,
     };
     let replaced: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != merged.id).collect();
     store.replace_runs(merged, &replaced);
