@@ -70,7 +70,7 @@ impl Repository {
         };
         let base = base_of(Arc::clone(&storage), session, &config);
         // So that these locks can be taken on a full disk too.
-        for name in [layout::LOCK_GC, layout::LOCK_INDEX, layout::LOCK_PARITY] {
+        for name in [layout::LOCK_GC, layout::LOCK_INDEX, layout::LOCK_MERGE, layout::LOCK_PARITY] {
             fence::try_lock(&base, name)?;
         }
         {

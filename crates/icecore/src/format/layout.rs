@@ -40,8 +40,10 @@ pub(crate) const RESERVE_BYTES: usize = 256 << 10;
 pub(crate) const LOCK_COMMIT: &str = "locks/commit";
 /// Held by the one gc or repair that may run.
 pub(crate) const LOCK_GC: &str = "locks/gc";
-/// Held by the one process that may merge index runs.
+/// Held by the one process that may replace index runs.
 pub(crate) const LOCK_INDEX: &str = "locks/index";
+/// Held by the one capture that may merge index runs, until those that it has merged are removed.
+pub(crate) const LOCK_MERGE: &str = "locks/merge";
 
 /// Held by the one process that may put packs that have parity into other groups.
 pub(crate) const LOCK_PARITY: &str = "locks/parity";

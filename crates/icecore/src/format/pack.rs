@@ -209,7 +209,7 @@ impl Entry {
 }
 
 /// Which slots of a punched chunk still have their data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SlotBitmap(pub(crate) [u8; BITMAP_BYTES]);
 
 impl SlotBitmap {
@@ -221,6 +221,16 @@ impl SlotBitmap {
 
     pub(crate) fn has(&self, slot: u8) -> bool {
         self.0[usize::from(slot / 8)] >> (slot % 8) & 1 == 1
+    }
+
+    /// Tells whether it has all slots that another one has.
+    pub(crate) fn has_all(&self, other: &Self) -> bool {
+        self.0.iter().zip(other.0).all(|(own, other)| own & other == other)
+    }
+
+    /// Returns the slots of both.
+    pub(crate) fn with(&self, other: &Self) -> Self {
+        Self(std::array::from_fn(|at| self.0[at] | other.0[at]))
     }
 
     /// Returns how many slots have their data.

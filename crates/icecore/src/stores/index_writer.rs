@@ -9,6 +9,7 @@ use crate::format::run::Run;
 use crate::format::run_table::Entry;
 use crate::format::run_table::Table;
 use crate::stores::base::Base;
+use crate::stores::base::SetAside;
 use crate::stores::index::RunFile;
 use crate::stores::pack_writer::NewPack;
 use crate::stores::run_builder::RunBuilder;
@@ -115,10 +116,12 @@ fn merge<'a>(
     })
 }
 
-/// Removes runs that another one replaces. Those that are gone already are as good. It need not be durable: a run that is
-/// there again after a power cut says once more what the other one says.
-pub(crate) fn remove_runs(base: &Base, runs: &[RunId]) -> Result<()> {
-    runs.iter().try_for_each(|run| base.remove(&layout::run(*run)))
+/// Takes runs that another one replaces out of the index. Those that are gone already are as good. It need not be durable: a
+/// run that is there again after a power cut says once more what the other one says.
+///
+/// The caller holds the commit lock, and removes what was set aside without it: giving back the room of a large run takes long.
+pub(crate) fn set_runs_aside(aside: &mut SetAside<'_>, runs: &[RunId]) -> Result<()> {
+    runs.iter().try_for_each(|run| aside.take(&layout::run(*run)))
 }
 
 #[cfg(test)]

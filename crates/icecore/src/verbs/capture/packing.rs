@@ -10,12 +10,13 @@ use crate::format::layout;
 use crate::format::pack::PackKind;
 use crate::pure::compress::Encoder;
 use crate::stores::base::Base;
+use crate::stores::base::SetAside;
 use crate::stores::chunks::Store;
 use crate::stores::fence;
 use crate::stores::fence::Writer;
 use crate::stores::index_writer::prepare_merged;
-use crate::stores::index_writer::remove_runs;
 use crate::stores::index_writer::runs_to_merge;
+use crate::stores::index_writer::set_runs_aside;
 use crate::stores::index_writer::write_run_of;
 use crate::stores::pack_writer::Item;
 use crate::stores::pack_writer::PackWriter;
@@ -26,6 +27,7 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
+use crate::words::ids::RunId;
 use crate::words::parity::ParityScheme;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
@@ -203,7 +205,9 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     if runs_to_merge(store.index().runs()).is_empty() {
         return Ok(());
     }
-    let Some(_lock) = fence::try_lock(&store.base, layout::LOCK_INDEX)? else { return Ok(()) };
+    // Until the merged runs are gone, others would merge them again.
+    let Some(_merge) = fence::try_lock(&store.base, layout::LOCK_MERGE)? else { return Ok(()) };
+    let Some(index) = fence::try_lock(&store.base, layout::LOCK_INDEX)? else { return Ok(()) };
     // Runs that gc or another capture has replaced must not come back through this merge: what gc is about to remove
     // would be taken for known.
     store.reload()?;
@@ -216,10 +220,28 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(()),
         merged => store.publish_run(|| merged?.publish())?,
     };
-    let replaced: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != merged.id).collect();
+    let (id, replaced) = (merged.id, runs.iter().map(|run| run.id).filter(|id| *id != merged.id));
+    let replaced: Vec<_> = replaced.collect();
     store.replace_runs(merged, &replaced);
-    let _commit = fence::lock_commit(&store.base)?;
-    remove_runs(&store.base, &replaced)
+    // Gc waits for this lock: it must not wait for all who wait for the other one.
+    drop(index);
+    remove_merged(&store.base, id, &replaced)
+}
+
+/// Removes runs that were merged into another one, unless gc or a repair has replaced that since, or is about to: they replace
+/// all runs, and one that they make can have the name of one of these.
+fn remove_merged(base: &Base, merged: RunId, replaced: &[RunId]) -> Result<()> {
+    let mut aside = SetAside::new(base);
+    {
+        let _commit = fence::lock_commit(base)?;
+        // Nobody who holds the commit lock waits for this one.
+        let Some(_index) = fence::try_lock(base, layout::LOCK_INDEX)? else { return Ok(()) };
+        if !base.list(layout::INDEX)?.iter().any(|file| layout::id_of(file) == Some(merged)) {
+            return Ok(());
+        }
+        set_runs_aside(&mut aside, replaced)?;
+    }
+    aside.remove()
 }
 
 /// Takes compressed chunks in order, as they were chosen, and packs them. Runs on a thread of its own, publishes on another
@@ -277,4 +299,53 @@ fn pack_all<'a>(
         to_publisher.send((pack, packer.stored.items)).map_err(|_| Error::worker_lost())?;
     }
     Ok(packer.stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::repository::InitOptions;
+    use crate::repository::Repository;
+    use crate::words::ids::RepositoryId;
+    use crate::world::memory::MemoryStorage;
+    use crate::world::storage::LockMode;
+    use crate::world::storage::Storage;
+    use crate::world::storage::Wait;
+
+    const REPLACED: [RunId; 2] = [RunId([1; 32]), RunId([2; 32])];
+    const MERGED: RunId = RunId([3; 32]);
+
+    /// Removes what was merged where there are such runs. Returns those that are left.
+    fn left_of(there: &[RunId], index_is_locked: bool) -> Vec<String> {
+        let storage = MemoryStorage::new();
+        let options = InitOptions {
+            id: RepositoryId::from([0; 16]),
+            created_unix_ms: 0,
+            key: [1; 32],
+            level: 1,
+            parity: None,
+        };
+        let repo = Repository::init(Arc::new(storage.clone()), Uuid::from_u128(1), &options).unwrap();
+        there.iter().for_each(|run| storage.put(&layout::run(*run), Vec::new()));
+        let lock = || storage.lock(layout::LOCK_INDEX, LockMode::Exclusive, Wait::No).unwrap().unwrap();
+        let locked = index_is_locked.then(lock);
+        remove_merged(&repo.store.base, MERGED, &REPLACED).unwrap();
+        drop(locked);
+        assert!(storage.files().keys().all(|name| !name.starts_with(layout::TMP)));
+        storage.files().into_keys().filter(|name| name.starts_with(layout::INDEX)).collect()
+    }
+
+    #[test]
+    fn merged_runs_stay_where_gc_has_replaced_what_they_were_merged_into() {
+        let [first, second] = REPLACED;
+        let names = |runs: &[RunId]| runs.iter().map(|run| layout::run(*run)).collect::<Vec<_>>();
+        assert_eq!(left_of(&[first, second, MERGED], false), names(&[MERGED]));
+        assert_eq!(left_of(&[first, MERGED], false), names(&[MERGED]));
+        // What gc made of all runs is the first of them again: what was in the second is gone.
+        assert_eq!(left_of(&[first], false), names(&[first]));
+        // Gc, or a repair, has made the first again, and not removed the others yet.
+        assert_eq!(left_of(&[first, second, MERGED], true), names(&[first, second, MERGED]));
+    }
 }

@@ -18,6 +18,7 @@ use crate::verbs::gc::copies::good_slots;
 use crate::verbs::gc::mark::Usage;
 use crate::words::error::Error;
 use crate::words::error::Result;
+use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 
@@ -32,6 +33,9 @@ pub(crate) struct Needs<'a> {
     going: HashSet<PackId>,
     /// Copies in packs that stay: which slots of them are good, or whether a page is.
     proven: HashMap<(PackId, u32), SlotBitmap>,
+    /// Slots of chunks of which it is known that they stay, while nothing is known to be damaged: snapshots that come one after
+    /// another need much the same.
+    kept: HashMap<ChunkId, SlotBitmap>,
     seen: HashSet<PageId>,
     /// Whether what was marked is known to be damaged in no place. Where it is, a snapshot may need what was stored anew since, in
     /// a pack that had the same content, and so the same name, and was taken for unused.
@@ -45,8 +49,16 @@ impl<'a> Needs<'a> {
         going: impl IntoIterator<Item = PackId>,
         written: HashSet<PackId>,
     ) -> Self {
-        let (going, proven, seen) = (going.into_iter().collect(), HashMap::new(), HashSet::new());
-        Self { store, marked, written, going, proven, seen, undamaged: false }
+        Self {
+            store,
+            marked,
+            written,
+            going: going.into_iter().collect(),
+            proven: HashMap::new(),
+            kept: HashMap::new(),
+            seen: HashSet::new(),
+            undamaged: false,
+        }
     }
 
     /// Returns the packs that are to go.
@@ -60,6 +72,9 @@ impl<'a> Needs<'a> {
     /// `Corrupt` if anything of its manifest is missing.
     pub(crate) fn spare(&mut self, record: &Record) -> Result<()> {
         self.undamaged = Damage::load(&self.store.base).is_empty();
+        if !self.undamaged {
+            self.kept.clear();
+        }
         walk(self.store, record, self)
     }
 
@@ -80,6 +95,31 @@ impl<'a> Needs<'a> {
             self.going.remove(&copy.pack.id);
         }
         Ok(())
+    }
+
+    /// Spares what has these slots of a chunk, as above. Returns the slots that stay for certain.
+    ///
+    /// # Errors
+    /// `Corrupt` if nothing has one of them.
+    fn keep_slots(&mut self, id: &ChunkId, needed: &SlotBitmap) -> Result<SlotBitmap> {
+        let copies = self.store.copies(&id.0)?;
+        let Some(first) = copies.first() else {
+            // Where the index has lost something, a pack that goes may have it.
+            self.store.need_chunk(id)?;
+            return Ok(SlotBitmap::default());
+        };
+        let mut kept = Vec::new();
+        for slot in (0..=u8::MAX).filter(|slot| needed.has(*slot)) {
+            let with_it = copies.iter().filter(|copy| copy.pack.has_slot(&copy.entry, slot));
+            let with_it: Vec<_> = with_it.collect();
+            if with_it.is_empty() {
+                self.store.copy_with(first, slot)?;
+            } else {
+                self.keep_one(&with_it, slot)?;
+                kept.push(slot);
+            }
+        }
+        Ok(SlotBitmap::from_slots(kept.into_iter()))
     }
 
     fn is_good(&mut self, copy: &Located, slot: u8) -> Result<bool> {
@@ -111,19 +151,15 @@ impl Visitor for Needs<'_> {
     fn leaf(&mut self, _page: &PageRef, leaf: &Leaf, _offset: u64) -> Result<()> {
         for extent in &leaf.extents {
             let Place::Chunk { chunk, slot } = extent.place else { continue };
-            let copies = self.store.copies(&leaf.chunks[usize::from(chunk)].0)?;
-            let Some(first) = copies.first() else {
-                // Where the index has lost something, a pack that goes may have it.
-                self.store.need_chunk(&leaf.chunks[usize::from(chunk)])?;
+            let id = &leaf.chunks[usize::from(chunk)];
+            let needed = SlotBitmap::from_slots((slot..=u8::MAX).take(usize::from(extent.blocks)));
+            let kept = self.kept.get(id).copied().unwrap_or_default();
+            if kept.has_all(&needed) {
                 continue;
-            };
-            for slot in (slot..=u8::MAX).take(usize::from(extent.blocks)) {
-                let with_it = copies.iter().filter(|copy| copy.pack.has_slot(&copy.entry, slot));
-                let with_it: Vec<_> = with_it.collect();
-                if with_it.is_empty() {
-                    self.store.copy_with(first, slot)?;
-                }
-                self.keep_one(&with_it, slot)?;
+            }
+            let kept_now = self.keep_slots(id, &needed)?;
+            if self.undamaged {
+                self.kept.insert(*id, kept.with(&kept_now));
             }
         }
         Ok(())

@@ -14,7 +14,7 @@ use crate::stores::chunks::Store;
 use crate::stores::fence;
 use crate::stores::fence::Held;
 use crate::stores::index_writer::prepare_merged;
-use crate::stores::index_writer::remove_runs;
+use crate::stores::index_writer::set_runs_aside;
 use crate::stores::volumes;
 use crate::verbs::gc::needs::Needs;
 use crate::words::error::ErrorKind;
@@ -62,8 +62,9 @@ impl<'a> Tail<'a> {
         let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != run.id).collect();
         fence::next_generation(base)?;
         self.store.replace_runs(run, &old);
-        remove_runs(base, &old)?;
-        self.remove_packs(commit)
+        let mut aside = SetAside::new(base);
+        set_runs_aside(&mut aside, &old)?;
+        self.remove_packs(commit, aside)
     }
 
     /// The same on a full disk, for packs that nothing uses: nothing is written but the generation, for which the reserve is
@@ -76,7 +77,7 @@ impl<'a> Tail<'a> {
         let commit = self.settle()?;
         base.give_back_reserve()?;
         fence::next_generation(base)?;
-        self.remove_packs(commit)
+        self.remove_packs(commit, SetAside::new(base))
     }
 
     /// Returns the commit lock, held, when no record needs any of the packs that go.
@@ -114,14 +115,14 @@ impl<'a> Tail<'a> {
         Ok(())
     }
 
-    /// Takes the packs from where they are, many at a time, and lets others commit in between. In the hold that `commit` is, the
-    /// generation has moved.
-    fn remove_packs(mut self, commit: Held) -> Result<Vec<PackId>> {
+    /// Takes the packs from where they are, many at a time, and lets others commit in between, then removes all that was set
+    /// aside. In the hold that `commit` is, the generation has moved.
+    fn remove_packs(mut self, commit: Held, mut aside: SetAside<'_>) -> Result<Vec<PackId>> {
         let base = &self.store.base;
         let mut held = Some(commit);
         let mut left: Vec<PackId> = self.needs.going().iter().copied().collect();
         left.sort_unstable();
-        let (mut gone, mut aside) = (Vec::new(), SetAside::new(base));
+        let mut gone = Vec::new();
         while !left.is_empty() {
             let _commit = match held.take() {
                 Some(commit) => commit,

@@ -9,13 +9,14 @@ use crate::format::layout;
 use crate::format::pack::SlotBitmap;
 use crate::repository::Repository;
 use crate::stores::base::Base;
+use crate::stores::base::SetAside;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::examine::Examiner;
 use crate::stores::fence;
 use crate::stores::fence::Writer;
 use crate::stores::index_writer::prepare_merged;
-use crate::stores::index_writer::remove_runs;
+use crate::stores::index_writer::set_runs_aside;
 use crate::stores::index_writer::write_run_of;
 use crate::stores::notes::change;
 use crate::stores::pack_check::open_sound;
@@ -191,8 +192,9 @@ fn is_good_again(base: &Base, id: PackId, numbers: Option<&Vec<u32>>) -> bool {
 
 /// Removes runs in a hold of the commit lock.
 fn remove_replaced(base: &Base, runs: &[RunId]) -> Result<()> {
+    let mut aside = SetAside::new(base);
     let _commit = fence::lock_commit(base)?;
-    remove_runs(base, runs)
+    set_runs_aside(&mut aside, runs)
 }
 
 /// Takes the locks of a repair.

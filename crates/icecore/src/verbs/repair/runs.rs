@@ -9,11 +9,12 @@ use crate::format::layout;
 use crate::format::pack::PACK_BYTES_MAX;
 use crate::repository::Repository;
 use crate::stores::base::Base;
+use crate::stores::base::SetAside;
 use crate::stores::fence;
 use crate::stores::fence::Writer;
 use crate::stores::index::RunFile;
 use crate::stores::index_writer::prepare_merged;
-use crate::stores::index_writer::remove_runs;
+use crate::stores::index_writer::set_runs_aside;
 use crate::stores::pack_check::open_sound;
 use crate::stores::pack_file::PackFile;
 use crate::stores::packs::PackPlace;
@@ -141,8 +142,9 @@ impl<'a> Rebuild<'a> {
         }
         let new: Vec<RunId> = self.runs.iter().map(|run| run.id).collect();
         let gone: Vec<RunId> = old.iter().chain(&parts).filter(|run| !new.contains(run)).copied().collect();
+        let mut aside = SetAside::new(self.base);
         let _commit = fence::lock_commit(self.base)?;
-        remove_runs(self.base, &gone)?;
+        set_runs_aside(&mut aside, &gone)?;
         // Damaged ones must not come back.
         self.base.sync_dir(layout::INDEX)?;
         Ok((self.report, self.damaged))

@@ -11,11 +11,13 @@ use std::sync::atomic::Ordering;
 use icecore::CaptureOptions;
 use icecore::Depth;
 use icecore::ErrorKind;
+use icecore::LockMode;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
 use icecore::Repository;
 use icecore::SnapshotId;
 use icecore::Storage;
+use icecore::Wait;
 use icecore::capture;
 use icecore::delete;
 use icecore::gc;
@@ -115,6 +117,36 @@ fn a_merge_of_runs_brings_nothing_back_that_gc_took_out_just_before() {
 }
 
 #[test]
+fn gc_does_not_wait_for_a_merge_of_runs_that_waits_for_those_who_commit() {
+    let (storage, [first, _]) = two();
+    let before = packs(&storage).into_iter().collect();
+    let (merging, collected) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+    let hook = {
+        let (storage, collected) = (storage.clone(), Arc::clone(&collected));
+        move |call: &'static str, name: &str| match (call, name) {
+            ("lock", "locks/merge") => merging.store(true, Ordering::SeqCst),
+            ("lock", "locks/commit") if merging.swap(false, Ordering::SeqCst) => {
+                let index = storage.lock("locks/index", LockMode::Exclusive, Wait::No).unwrap();
+                assert!(index.is_some(), "the merge holds it");
+                drop(index);
+                meanwhile(|| {
+                    let repo = open(storage.clone());
+                    delete(&repo, first).unwrap();
+                    collect(&repo).unwrap();
+                });
+                collected.store(true, Ordering::SeqCst);
+            }
+            _ => {}
+        }
+    };
+    let image = Noise(3).bytes(SPAN);
+    let id = take(&open(Hooked::new(storage.clone(), Arc::new(hook))), "volume 3", &image);
+    assert!(collected.load(Ordering::SeqCst), "the capture was about to remove what it had merged");
+    assert_same(&image_of(&open(storage.clone()), id), &image, "what was captured meanwhile");
+    assert_names_what_is_there(&storage, &before);
+}
+
+#[test]
 fn gc_takes_its_packs_out_of_runs_that_were_merged_after_it_had_marked() {
     let (storage, [first, _]) = two();
     let before = packs(&storage).into_iter().collect();
@@ -168,7 +200,7 @@ fn gc_looks_at_the_index_again_before_it_removes_what_a_snapshot_made_meanwhile_
 }
 
 /// Has something done when a capture is about to publish its record: when it takes the commit lock for the second time, but for
-/// merges of the index, which hold the lock of that.
+/// merges of the index, which hold a lock of their own.
 struct BeforeRecord {
     what: Box<dyn Fn() + Send + Sync>,
     locked: AtomicUsize,
@@ -184,7 +216,7 @@ impl BeforeRecord {
 impl Watch for BeforeRecord {
     fn before(&self, call: &'static str, name: &str) {
         match (call, name) {
-            ("lock", "locks/index") => self.merging.store(true, Ordering::SeqCst),
+            ("lock", "locks/merge") => self.merging.store(true, Ordering::SeqCst),
             ("lock", "locks/commit")
                 if !self.merging.load(Ordering::SeqCst)
                     && self.locked.fetch_add(1, Ordering::SeqCst) == 1 =>
@@ -196,7 +228,7 @@ impl Watch for BeforeRecord {
     }
 
     fn released(&self, name: &str) {
-        if name == "locks/index" {
+        if name == "locks/merge" {
             self.merging.store(false, Ordering::SeqCst);
         }
     }
