@@ -36,6 +36,8 @@ mod prune;
 #[cfg(test)]
 mod restore;
 #[cfg(test)]
+mod shortage;
+#[cfg(test)]
 mod snapshots;
 #[cfg(test)]
 mod stress;

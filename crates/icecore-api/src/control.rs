@@ -15,10 +15,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::thread::JoinHandle;
+use std::thread::Scope;
 
 use icecore::Error;
 use icecore::ErrorKind;
@@ -26,6 +25,10 @@ use icecore::Result;
 use icecore::SnapshotId;
 use icecore::Volume;
 use icecore::VolumeSnapshotOptions;
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
+use rustix::event::poll;
 use serde::Deserialize;
 use serde::Serialize;
 use uuid::Uuid;
@@ -33,6 +36,8 @@ use uuid::Uuid;
 const FILE: &str = "control";
 /// The longest line that is read.
 const LINE_BYTES_MAX: u64 = 64 << 10;
+/// How long to wait after a request could not be taken, as too many files are open for instance.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// What a snapshot is asked for with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -95,7 +100,8 @@ pub fn take(volume: &Volume, asked: &Asked, progress: &dyn icecore::Progress) ->
     Ok(Taken { read_bytes: report.read_bytes, unchanged: report.unchanged })
 }
 
-/// A directory by a path that is short enough for the address of a socket.
+/// A directory by a path that is short enough for the address of a socket, and good for as long as this lives.
+#[derive(Debug)]
 struct ShortDir(File);
 
 impl ShortDir {
@@ -156,9 +162,9 @@ pub fn ask(repository: &Path, volume: &str, asked: &Asked) -> Result<Option<Resu
 /// after that, by threads of their own.
 #[derive(Debug)]
 pub struct Socket {
-    repository: PathBuf,
-    volume: String,
-    stopping: Arc<AtomicBool>,
+    dir: ShortDir,
+    /// What is written to it ends the waiting, and so does its end.
+    alarm: Option<UnixStream>,
     waiting: Option<JoinHandle<()>>,
 }
 
@@ -176,19 +182,14 @@ impl Socket {
         let bind = || {
             let dir = ShortDir::of(repository, volume)?;
             remove(&dir.socket())?;
-            UnixListener::bind(dir.socket())
+            let listener = UnixListener::bind(dir.socket())?;
+            listener.set_nonblocking(true)?;
+            Ok((dir, listener, UnixStream::pair()?))
         };
-        let listener = bind().map_err(doing)?;
-        let stopping = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stopping);
+        let (dir, listener, (alarm, ear)) = bind().map_err(doing)?;
         let waiting = thread::Builder::new().name("control".to_owned());
-        let waiting = waiting.spawn(move || wait(&listener, &take, &stopped)).map_err(doing)?;
-        Ok(Self {
-            repository: repository.to_owned(),
-            volume: volume.to_owned(),
-            stopping,
-            waiting: Some(waiting),
-        })
+        let waiting = waiting.spawn(move || wait(&listener, &ear, &take)).map_err(Error::no_thread)?;
+        Ok(Self { dir, alarm: Some(alarm), waiting: Some(waiting) })
     }
 
     /// Takes no more requests, and waits until those under way are answered.
@@ -198,11 +199,10 @@ impl Socket {
         let _ = self.waiting.take().map(JoinHandle::join);
     }
 
-    fn end(&self) {
-        if !self.stopping.swap(true, Ordering::SeqCst) {
-            drop(connect(&self.repository, &self.volume));
+    fn end(&mut self) {
+        if self.alarm.take().is_some() {
             // One that stays is as one that was left behind.
-            let _ = ShortDir::of(&self.repository, &self.volume).and_then(|dir| remove(&dir.socket()));
+            let _ = remove(&self.dir.socket());
         }
     }
 }
@@ -213,18 +213,51 @@ impl Drop for Socket {
     }
 }
 
-fn wait(listener: &UnixListener, take: &(impl Fn(&Asked) -> Result<Taken> + Sync), stopping: &AtomicBool) {
+/// Takes requests until the other end of `ear` is closed. A shortage of files or threads is one of the request that meets it.
+fn wait(listener: &UnixListener, ear: &UnixStream, take: &(impl Fn(&Asked) -> Result<Taken> + Sync)) {
     thread::scope(|threads| {
-        while let Ok((stream, _)) = listener.accept() {
-            if stopping.load(Ordering::SeqCst) {
+        loop {
+            let ended = |fds: &[PollFd<'_>]| fds.first().is_some_and(|ear| !ear.revents().is_empty());
+            let mut fds = [PollFd::new(ear, PollFlags::IN), PollFd::new(listener, PollFlags::IN)];
+            // A signal in the middle is no news.
+            let _ = poll(&mut fds, None);
+            if ended(&fds) {
                 break;
             }
-            threads.spawn(move || {
-                // Whoever went away is not answered.
-                let _ = answer(&stream, take);
-            });
+            match listener.accept() {
+                Ok((stream, _)) => take_up(threads, Arc::new(stream), take),
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a request for a snapshot waits");
+                    // Trying again at once would fail again.
+                    let _ = poll(&mut fds[..1], Some(&PAUSE));
+                }
+            }
         }
     });
+}
+
+/// Answers one request in a thread of its own, or that there is none.
+fn take_up<'scope>(
+    threads: &'scope Scope<'scope, '_>,
+    stream: Arc<UnixStream>,
+    take: &'scope (impl Fn(&Asked) -> Result<Taken> + Sync),
+) {
+    let of_thread = Arc::clone(&stream);
+    let work = move || {
+        // Whoever went away is not answered.
+        let _ = answer(&of_thread, take);
+    };
+    if let Err(error) = thread::Builder::new().spawn_scoped(threads, work) {
+        let _ = write(&stream, &of_error(&Error::no_thread(error)));
+    }
+}
+
+fn write(mut stream: &UnixStream, answer: &Answer) -> io::Result<()> {
+    let mut text = serde_json::to_string(answer)?;
+    text.push('\n');
+    stream.write_all(text.as_bytes())
 }
 
 /// Answers one request. A client that only looks is not answered.
@@ -245,9 +278,7 @@ fn answer(stream: &UnixStream, take: impl FnOnce(&Asked) -> Result<Taken>) -> io
             )
         }
     };
-    let mut text = serde_json::to_string(&answer)?;
-    text.push('\n');
-    (&*stream).write_all(text.as_bytes())
+    write(stream, &answer)
 }
 
 fn of_error(error: &Error) -> Answer {

@@ -161,7 +161,8 @@ pub(crate) fn main() -> ExitCode {
         progress: !cli.global.no_progress,
     };
     let repo = cli.global.repo.map(PathBuf::from);
-    let code = match cli.command.run(&App { ui, model: Cli::command, repo }) {
+    let app = App { ui, model: Cli::command, repo };
+    let code = match host::start_workers().and_then(|()| cli.command.run(&app)) {
         Ok(verdict) => verdict.exit_code(),
         Err(error) => {
             ui.error(&error);

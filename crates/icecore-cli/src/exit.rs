@@ -44,7 +44,7 @@ Exit codes:
     9  any other failure of the system or the medium
    10  permission denied, or a read-only place
    11  the image changed in size while it was captured
-   12  too few file descriptors, or too little memory
+   12  too few file descriptors or threads, or too little memory
   130  interrupted";
 
 /// Returns the exit code for an error.

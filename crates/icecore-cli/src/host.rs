@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::num::NonZero;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -99,6 +101,14 @@ pub(crate) fn new_key() -> Result<[u8; 32]> {
 /// Returns the arguments of the process, without its name.
 pub(crate) fn arguments() -> Vec<OsString> {
     std::env::args_os().skip(1).collect()
+}
+
+/// Starts the threads that verbs share: one for each core, or as many as `RAYON_NUM_THREADS` says.
+pub(crate) fn start_workers() -> Result<()> {
+    let wanted = std::env::var("RAYON_NUM_THREADS").ok().and_then(|number| number.parse().ok());
+    let wanted = wanted.filter(|wanted| *wanted > 0);
+    let cores = || thread::available_parallelism().map_or(1, NonZero::get);
+    icecore::start_workers(wanted.unwrap_or_else(cores))
 }
 
 /// Returns the directory for the user's data, if one is known.

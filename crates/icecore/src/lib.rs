@@ -187,6 +187,7 @@ pub use crate::words::ids::VolumeId;
 pub use crate::words::names::ResourceKind;
 pub use crate::words::parity::BadScheme;
 pub use crate::words::parity::ParityScheme;
+pub use crate::words::pool::start_workers;
 pub use crate::words::progress::Meter;
 pub use crate::words::progress::NoProgress;
 pub use crate::words::progress::Progress;

@@ -70,6 +70,11 @@ impl Server {
         self.said["address"].as_str().unwrap()
     }
 
+    /// Returns the number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it by a signal, and fails the test unless it ends in order.
     #[track_caller]
     pub(crate) fn stop_by(self, signal: &str) -> Done {

@@ -47,7 +47,7 @@ impl Disks {
         let server = Server::with_events(exports, limits, events).map_err(starting)?;
         let stopper = server.stopper();
         let thread = thread::Builder::new().name("nbd".to_owned()).spawn(move || server.serve(&listeners));
-        Ok(Self { stopper, thread: thread.map_err(starting)? })
+        Ok(Self { stopper, thread: thread.map_err(Error::no_thread)? })
     }
 
     /// Ends it. What was written is synced, and disks are closed.

@@ -10,6 +10,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use icecore::Error;
@@ -36,6 +39,10 @@ use crate::words::patience::patiently;
 
 /// The file in the state directory that a running server has locked.
 const LOCK: &str = "lock";
+/// Threads that talk to clients. What blocks is done by others.
+const WORKERS: usize = 4;
+/// Threads that a server has besides: disks, schedules, and one for the first request.
+const OTHER_THREADS: usize = 3;
 
 /// Steers a server from another thread. All clones steer the same one.
 #[derive(Debug, Clone)]
@@ -97,7 +104,8 @@ pub fn serve(
     let _lock = lock(&config)?;
     let tls = config.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new);
     let service = Arc::new(Service::open(config, clock)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    check_threads()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.map_err(|error| Error::io("starting the server", error))?;
     let listener = runtime.block_on(bind(service.config().server.listen))?;
     // Before anybody uses a disk: one that was being restored is restored again.
@@ -183,6 +191,23 @@ async fn reload(tls: Option<Arc<Tls>>, mut wanted: watch::Receiver<Wanted>) {
         }
         done = now;
     }
+}
+
+/// Makes sure that the threads that the server begins with can be had: its runtime panics where one cannot.
+fn check_threads() -> Result<()> {
+    let (end, ended) = mpsc::channel::<()>();
+    let ended = Arc::new(Mutex::new(ended));
+    let wait = |_| {
+        let ended = Arc::clone(&ended);
+        thread::Builder::new().spawn(move || drop(ended.lock().map(|ended| ended.recv())))
+    };
+    let threads = (0..WORKERS + OTHER_THREADS).map(wait).collect::<io::Result<Vec<_>>>();
+    drop(end);
+    for thread in threads.map_err(Error::no_thread)? {
+        // It does nothing that can fail.
+        let _ = thread.join();
+    }
+    Ok(())
 }
 
 /// Makes sure that no other server works with the same state. The lock ends with the process, however that ends.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::mpsc::Sender;
+use std::thread::Builder;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -77,11 +78,13 @@ impl Running {
             total: Default::default(),
             stop: host::stop_flag(),
         });
-        let painter = shown.then(|| {
+        // Without a thread for it, nothing is drawn.
+        let painter = shown.then_some(()).and_then(|()| {
             let (ended, wait) = mpsc::channel();
             let counters = Arc::clone(&counters);
             let what = what.to_owned();
-            (ended, std::thread::spawn(move || paint(&what, &counters, &wait)))
+            let painting = Builder::new().spawn(move || paint(&what, &counters, &wait)).ok()?;
+            Some((ended, painting))
         });
         Self { counters, painter, limit: None }
     }

@@ -28,7 +28,8 @@ pub enum ErrorKind {
     PermissionDenied,
     /// The image changed in size while it was captured.
     ImageChanged,
-    /// This process may not have more files open, or the system has no memory for it: nothing is known of what is stored.
+    /// This process may not have more files open, or more threads, or the system has no memory for it: nothing is known of what is
+    /// stored.
     OutOfResources,
     /// The caller asked to stop.
     Interrupted,
@@ -128,6 +129,13 @@ impl Error {
             ),
             _ => error,
         }
+    }
+
+    /// Returns the error for a thread that the system does not give.
+    pub fn no_thread(source: io::Error) -> Self {
+        Self::new(ErrorKind::OutOfResources, "starting a thread").with_source(source).with_hint(
+            "let this process have more threads (`ulimit -u` in a shell, TasksMax= in a unit of systemd), or end other programs",
+        )
     }
 
     /// Returns an error for stored bytes that are not what they must be.

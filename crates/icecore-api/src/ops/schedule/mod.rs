@@ -111,7 +111,7 @@ impl Scheduler {
             }
         };
         let thread = thread::Builder::new().name("schedules".to_owned()).spawn(looking);
-        thread.map_err(|error| Error::io("starting the schedules", error))
+        thread.map_err(Error::no_thread)
     }
 
     /// Ends all runs, in order, and waits for them. What was not done is done by the next server.
@@ -132,8 +132,9 @@ impl Scheduler {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins what is due, and returns how long nothing else will be.
+    /// Begins what is due, and jobs for which there was no thread, and returns how long nothing else will be.
     fn begin_what_is_due(self: &Arc<Self>) -> Duration {
+        self.service.jobs().look_again();
         let now = self.service.now_unix_ms();
         match self.due(now) {
             Ok(due) => due.into_iter().for_each(|entry| self.begin(entry, now)),

@@ -81,11 +81,12 @@ impl Conversion<'_> {
             |error: io::Error| ApiError::unprocessable(format!("the program {program} was lost: {error}"));
         let (output, complaints) = (child.stdout.take(), child.stderr.take());
         thread::scope(|scope| {
-            let reader = scope.spawn(|| match output {
+            let reader = thread::Builder::new().spawn_scoped(scope, || match output {
                 Some(mut output) => read(&mut output),
                 None => read(&mut io::empty()),
             });
-            let complaint = scope.spawn(|| {
+            let reader = reader.map_err(|error| without_a_thread(&mut child, error))?;
+            let complaint = thread::Builder::new().spawn_scoped(scope, || {
                 let mut kept = Vec::new();
                 if let Some(mut complaints) = complaints {
                     let _ = complaints.by_ref().take(COMPLAINT_BYTES).read_to_end(&mut kept);
@@ -93,6 +94,7 @@ impl Conversion<'_> {
                 }
                 String::from_utf8_lossy(&kept).trim().replace('\n', "; ")
             });
+            let complaint = complaint.map_err(|error| without_a_thread(&mut child, error))?;
             let status = loop {
                 if let Some(status) = child.try_wait().map_err(lost)? {
                     break status;
@@ -230,6 +232,13 @@ fn write_sparse(from: &mut dyn Read, to: &mut File, bytes_max: u64) -> io::Resul
             return Ok(total);
         }
     }
+}
+
+/// Ends a program whose output nobody can read, for want of a thread.
+fn without_a_thread(child: &mut Child, error: io::Error) -> ApiError {
+    // One that has ended is well ended.
+    let _ = child.kill().and_then(|()| child.wait());
+    icecore::Error::no_thread(error).into()
 }
 
 #[cfg(test)]

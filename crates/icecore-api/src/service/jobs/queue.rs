@@ -116,14 +116,28 @@ impl Jobs {
         state.jobs.insert(id, Arc::default());
         let of_lane = &mut state.lanes[lane as usize];
         of_lane.waiting.push_back((id, task));
-        if of_lane.threads == self.at_once {
-            return;
+        if of_lane.threads < self.at_once {
+            self.start_thread(lane, of_lane);
         }
+    }
+
+    /// Starts a thread for what waits where there is none: none could be had when it was to begin.
+    pub(crate) fn look_again(self: &Arc<Self>) {
+        let mut state = self.lock();
+        for lane in [Lane::Short, Lane::Long] {
+            let of_lane = &mut state.lanes[lane as usize];
+            if of_lane.threads == 0 && !of_lane.waiting.is_empty() {
+                self.start_thread(lane, of_lane);
+            }
+        }
+    }
+
+    fn start_thread(self: &Arc<Self>, lane: Lane, of_lane: &mut LaneState) {
         let jobs = Arc::clone(self);
         let thread = thread::Builder::new().name("job".to_owned()).spawn(move || jobs.work(lane));
         match thread {
             Ok(_) => of_lane.threads += 1,
-            // Another thread of the lane takes it, or the one that is made for the next job.
+            // Another thread of the lane takes it, or one that is started later.
             Err(error) => tracing::error!(%error, "no thread for a job could be started"),
         }
     }

@@ -70,7 +70,7 @@ fn steer(controls: &Controls) -> Result<()> {
             }
             drop(waker);
         };
-        thread::Builder::new().name("signals".to_owned()).spawn(listen).map(drop)
+        thread::Builder::new().name("signals".to_owned()).spawn(listen).map(drop).map_err(Error::no_thread)
     };
     let (waker, ear) = UnixStream::pair().map_err(starting)?;
     host::wake_on_stop(waker.try_clone().map_err(starting)?).map_err(starting)?;
@@ -82,12 +82,11 @@ fn steer(controls: &Controls) -> Result<()> {
             host::notify("STOPPING=1");
             of_stop.stop();
         }),
-    )
-    .map_err(starting)?;
+    )?;
     let (waker, ear) = UnixStream::pair().map_err(starting)?;
     host::wake_on_reload(waker.try_clone().map_err(starting)?).map_err(starting)?;
     let of_reload = controls.clone();
-    hear(waker, ear, Box::new(move || of_reload.reload())).map_err(starting)
+    hear(waker, ear, Box::new(move || of_reload.reload()))
 }
 
 fn tell(app: &App, running: &Running, regions: Vec<String>) -> Result<()> {

@@ -29,6 +29,7 @@ use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
 use crate::words::ids::RunId;
 use crate::words::parity::ParityScheme;
+use crate::words::pool::start;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_BYTES;
@@ -258,14 +259,14 @@ pub(crate) fn pack_in_order(
     let (to_publisher, packs) = mpsc::sync_channel::<(PackWriter<'_>, u64)>(0);
     let (to_merger, calls) = mpsc::sync_channel(1);
     thread::scope(|threads| {
-        let merging = threads.spawn(move || calls.into_iter().try_for_each(|()| merge_runs(store)));
-        let publishing = threads.spawn(move || {
+        let merging = start(threads, move || calls.into_iter().try_for_each(|()| merge_runs(store)))?;
+        let publishing = start(threads, move || {
             packs.into_iter().try_for_each(|(pack, items)| {
                 publish(store, publisher, pack)?;
                 published.chunks.store(items, Ordering::Release);
                 Ok(())
             })
-        });
+        })?;
         let packer = Packer::new(store, PackKind::Data, publisher.is_some());
         let packed = pack_all(packer, chunks, to_publisher, to_merger, progress);
         // Where publishing or merging failed, its error is the cause of the other.

@@ -38,6 +38,7 @@ use crate::verbs::capture::scan::ScannedLeaf;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::Digest;
+use crate::words::pool::start;
 use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_SPANS;
@@ -109,7 +110,7 @@ pub(crate) fn run(plan: Plan<'_>) -> Result<Captured> {
     let (to_packer, chunks) = mpsc::sync_channel(CHUNKS_UNDER_WAY / CHUNKS_AT_ONCE);
     thread::scope(|threads| {
         let packing =
-            threads.spawn(|| pack_in_order(plan.store, plan.publisher, chunks, &published, plan.progress));
+            start(threads, || pack_in_order(plan.store, plan.publisher, chunks, &published, plan.progress))?;
         let chosen = rayon::in_place_scope(|scope| Chosen::run(plan, scope, to_packer, &published));
         // The packer ends when the sender is dropped; where it failed, its error is the cause of the other.
         let data = packing.join().map_err(|_| Error::worker_lost())??;

@@ -40,7 +40,9 @@ impl Output<'_> {
     ) -> Result<(T, u64, u64)> {
         let (to_syncer, calls) = mpsc::sync_channel(1);
         std::thread::scope(|threads| {
-            let syncing = threads.spawn(move || calls.into_iter().try_for_each(|()| target.sync()));
+            let syncing = std::thread::Builder::new()
+                .spawn_scoped(threads, move || calls.into_iter().try_for_each(|()| target.sync()))
+                .map_err(Error::no_thread)?;
             let mut output =
                 Output { target, image_bytes, clears, written_bytes: 0, zeroed_bytes: 0, to_syncer };
             let done = work(&mut output);

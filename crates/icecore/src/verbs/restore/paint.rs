@@ -67,7 +67,7 @@ fn paint_windows(
     let (to_writer, painted) = mpsc::sync_channel::<Painted>(CANVASES);
     let (give_back, free) = mpsc::sync_channel::<Canvas>(CANVASES);
     std::thread::scope(|threads| {
-        let writing = threads.spawn(move || {
+        let writing = std::thread::Builder::new().spawn_scoped(threads, move || {
             painted.into_iter().try_for_each(|mut painted| {
                 write(&mut painted)?;
                 // Nobody takes it any more where there are no more windows.
@@ -75,6 +75,7 @@ fn paint_windows(
                 Ok(())
             })
         });
+        let writing = writing.map_err(Error::no_thread)?;
         let (mut made, mut stored_bytes_read) = (0, 0);
         let mut bad = Collector::new(record.size_bytes);
         let painting = each_window(repo, record, WINDOW_LEAVES, keep_going, |mut window| {

@@ -114,8 +114,8 @@ pub fn snapshot_volume(
         volume.thaw();
     }
     // The files of the overlays are gone by name, and go by content when they are closed: with many holes in them, that can
-    // take a file system seconds, for which nobody needs to wait.
-    thread::spawn(move || drop(frozen));
+    // take a file system seconds, for which nobody needs to wait. Without a thread for it, they are closed here.
+    drop(thread::Builder::new().spawn(move || drop(frozen)));
     // A flush may have needed it.
     refill_reserve(repo.base());
     Ok(report)

@@ -1,0 +1,135 @@
+//! Processes that may have few threads or descriptors: they work with those there are, or say that there are too few, and a server
+//! that was short of them goes on.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use crate::support::Place;
+use crate::support::finish;
+use crate::volumes::server::Server;
+
+/// A user that has no other processes.
+const USER: &str = "63117";
+
+/// Returns the program, run by a user who may have so many processes and threads in all. The repository belongs to that user.
+fn program(place: &Place, threads: u64) -> Command {
+    let mut program = place.program();
+    let icecore = program.get_program().to_owned();
+    let mut limited = Command::new("setpriv");
+    limited.current_dir(place.path("")).env_clear();
+    limited.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.args(["--reuid", USER, "--clear-groups", "--regid", USER, "prlimit"]);
+    limited.arg(format!("--nproc={threads}:{threads}")).arg(icecore);
+    program.env_clear();
+    limited
+}
+
+/// Gives all of a place to the user, so that the program can be run by that.
+fn give_away(place: &Place) {
+    std::fs::set_permissions(place.path(""), PermissionsExt::from_mode(0o755)).unwrap();
+    let owner = format!("{USER}:{USER}");
+    assert!(Command::new("chown").args(["-R", &owner]).arg(place.path("")).status().unwrap().success());
+}
+
+#[test]
+fn commands_work_with_few_threads_or_say_that_there_are_too_few() {
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    let place = Place::with_snapshot();
+    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    give_away(&place);
+    let mut worked = 0;
+    for threads in 1..=12 {
+        for command in [
+            &["verify", "--read-data"][..],
+            &["snapshot", "create", "disk.raw", "--volume", "other", "--parent", "none"],
+            &["restore", "base", "out.raw", "--force"],
+            &["volume", "export", "web", "web.raw", "--force"],
+            &["volume", "snapshot", "web"],
+            &["gc"],
+            &["repair", "index"],
+            &["parity", "3+1"],
+            &["snapshot", "list"],
+        ] {
+            let done = finish(program(&place, threads).args(command));
+            assert!([0, 12].contains(&done.code), "{threads} threads, {command:?}: {done:?}");
+            assert!(
+                done.code == 0 || done.err.contains("ulimit -u"),
+                "{threads} threads, {command:?}: {done:?}"
+            );
+            worked += u64::from(done.code == 0);
+        }
+    }
+    assert!(worked > 40, "{worked}");
+    place.run(&["verify", "--read-data"]).exits(0);
+    place.assert_equal("out.raw", "disk.raw");
+    place.assert_equal("web.raw", "disk.raw");
+}
+
+/// Changes a limit of a running server, as its user may.
+fn limit(server: &Server, user: &str, limit: &str) {
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--reuid",
+        user,
+        "--regid",
+        user,
+        "--clear-groups",
+        "prlimit",
+        "--pid",
+        &server.id().to_string(),
+        limit,
+    ]);
+    assert!(command.status().unwrap().success());
+}
+
+#[test]
+fn a_request_for_a_snapshot_without_a_thread_fails_and_the_next_one_works() {
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    let place = Place::with_snapshot();
+    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    give_away(&place);
+    let server = Server::start_program(program(&place, 100).env("RAYON_NUM_THREADS", "1"), &["web"]);
+    limit(&server, USER, "--nproc=1:100");
+    place.run(&["volume", "snapshot", "web"]).exits(12).says(&["starting a thread", "ulimit -u"]);
+    limit(&server, USER, "--nproc=100:100");
+    place.run(&["volume", "snapshot", "web"]).exits(0);
+    server.stop();
+}
+
+#[test]
+fn a_server_that_was_short_of_descriptors_takes_snapshots_again() {
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    let place = Place::with_snapshot();
+    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    let server = Server::start(&place, &["web"]);
+    limit(&server, "0", "--nofile=40:40");
+    let control = place.path("repo/volumes/web/control");
+    let clients: Vec<_> = (0..80).map(|_| UnixStream::connect(&control).unwrap()).collect();
+    drop(clients);
+    // Those that came before it have descriptors until each is seen to have gone.
+    let taken = (0..1000).map(|_| place.run(&["volume", "snapshot", "web"])).find(|done| done.code != 12);
+    taken.unwrap().exits(0);
+    assert_eq!(place.result(&["volume", "list"])["volumes"][0]["served"], true);
+    server.stop();
+}
+
+#[test]
+fn a_server_whose_repository_was_renamed_ends_at_the_first_signal() {
+    let place = Place::with_snapshot();
+    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    let server = Server::start(&place, &["web"]);
+    std::fs::rename(place.path("repo"), place.path("elsewhere")).unwrap();
+    server.end_by("-TERM").exits(0);
+    assert!(!place.path("elsewhere/volumes/web/control").exists());
+    std::fs::rename(place.path("elsewhere"), place.path("repo")).unwrap();
+    let server = Server::start(&place, &["web"]);
+    std::fs::remove_file(place.path("repo/volumes/web/control")).unwrap();
+    server.end_by("-TERM").exits(0);
+}
