@@ -16,6 +16,8 @@ mod first;
 #[cfg(test)]
 mod forge;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod generated;

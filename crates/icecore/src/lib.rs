@@ -68,6 +68,7 @@ mod views;
 mod words;
 mod world;
 
+pub use crate::format::foreign::ForeignFormat;
 pub use crate::format::record::CaptureStats;
 pub use crate::format::record::FileIdentity;
 pub use crate::pure::compress::DEFAULT_LEVEL;
@@ -218,6 +219,7 @@ pub use crate::world::fault_image::FaultTarget;
 pub use crate::world::fault_storage::FaultStorage;
 pub use crate::world::fs::FsStorage;
 pub use crate::world::guard::guard_mappings;
+pub use crate::world::image::ImageContent;
 pub use crate::world::image::ImageFile;
 pub use crate::world::in_place::OpenTarget;
 pub use crate::world::inside::check_outside_repository;

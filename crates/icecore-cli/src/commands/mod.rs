@@ -112,6 +112,13 @@ fn if_full(error: Error, what: &str) -> Error {
     }
 }
 
+/// The form of an image file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ImageFormat {
+    /// The disk itself, whatever it looks like
+    Raw,
+}
+
 /// Adds to an interruption in what state it leaves things.
 fn if_interrupted(state: &str) -> impl FnOnce(Error) -> Error {
     move |error| if error.kind() == ErrorKind::Interrupted { error.with_hint(state) } else { error }

@@ -9,6 +9,7 @@ use icecore::BadRange;
 use icecore::BadRanges;
 use icecore::Error;
 use icecore::ErrorKind;
+use icecore::ImageFile;
 use icecore::NewTarget;
 use icecore::OpenTarget;
 use icecore::Progress;
@@ -20,6 +21,7 @@ use icecore::Snapshot;
 use icecore::WriteAt;
 
 use crate::app::App;
+use crate::commands::ImageFormat;
 use crate::commands::if_full;
 use crate::commands::if_interrupted;
 use crate::commands::parent;
@@ -58,6 +60,10 @@ pub(crate) struct RestoreArgs {
     /// target restored with --in-place already has of it stays.
     #[arg(short, long)]
     keep_going: bool,
+    /// With --in-place: what is in the target is a raw disk, although it looks like qcow2, gzip and the like, which are
+    /// refused otherwise
+    #[arg(long, value_name = "FORMAT", requires = "in_place")]
+    format: Option<ImageFormat>,
     /// Make the target this large, for example 20G; what is beyond the image becomes zero
     #[arg(long, value_name = "N", value_parser = units::parse_size)]
     size: Option<u64>,
@@ -190,6 +196,12 @@ impl RestoreArgs {
                 let message = format!("{} is neither a file nor a block device", path.display());
                 return Err(Error::new(ErrorKind::InvalidInput, message).with_hint("choose another target"));
             }
+        }
+        // Where it cannot be read, it cannot be opened below.
+        if self.format.is_none()
+            && let Ok(content) = ImageFile::open(path).and_then(|image| image.content(path))
+        {
+            content.check_raw(path)?;
         }
         let target = OpenTarget::open(path, size)?;
         let progress = app.ui.progress(&format!("restoring {}", snapshot.name));

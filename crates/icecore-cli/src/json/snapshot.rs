@@ -119,6 +119,7 @@ pub(crate) struct CreateResult {
     trusted_mtime: bool,
     changed_while_read: bool,
     clock_behind_ms: Option<u64>,
+    oddities: Vec<&'static str>,
     dedup_ratio: Option<f64>,
     compression_ratio: Option<f64>,
     elapsed_ms: u64,
@@ -132,12 +133,14 @@ pub(crate) struct Made {
     pub(crate) repository_created: bool,
     /// By how much the clock is behind its time.
     pub(crate) behind_ms: Option<u64>,
+    /// What is odd about the image.
+    pub(crate) oddities: Vec<&'static str>,
 }
 
 impl CreateResult {
     pub(crate) fn new(
         report: &CaptureReport,
-        &Made { dry_run, repository_created, behind_ms }: &Made,
+        Made { dry_run, repository_created, behind_ms, oddities }: Made,
         elapsed: Duration,
     ) -> Self {
         let stats = &report.snapshot.stats;
@@ -151,6 +154,7 @@ impl CreateResult {
             trusted_mtime: report.trusted_mtime,
             changed_while_read: report.changed_while_read,
             clock_behind_ms: behind_ms,
+            oddities,
             dedup_ratio: rounded(units::ratio(stats.data_bytes, stats.new_bytes)),
             compression_ratio: rounded(units::ratio(stats.new_bytes, stats.stored_bytes)),
             elapsed_ms: units::milliseconds(elapsed),

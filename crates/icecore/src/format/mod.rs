@@ -6,6 +6,7 @@ pub(crate) mod bytes;
 pub(crate) mod config;
 pub(crate) mod dirty_map;
 pub(crate) mod envelope;
+pub(crate) mod foreign;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]

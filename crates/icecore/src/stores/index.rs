@@ -105,7 +105,7 @@ impl RunFile {
 
 fn cannot_open(id: RunId, error: io::Error) -> Error {
     Error::stored_io(format!("opening index run {id}"), error)
-        .with_hint("look at the medium; if the file stays unreadable, move it out of the repository, and run `icecore repair index`")
+        .or_hint("look at the medium; if the file stays unreadable, move it out of the repository, and run `icecore repair index`")
 }
 
 /// All runs, as they were when they were listed.

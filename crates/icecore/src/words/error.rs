@@ -105,6 +105,12 @@ impl Error {
         };
         let hint = match kind {
             ErrorKind::NoSpace => Some("free some space on the file system that is full"),
+            ErrorKind::PermissionDenied if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                Some("its file system is mounted to be read only")
+            }
+            ErrorKind::PermissionDenied => {
+                Some("run as the user whom it belongs to, or have that one change its permissions")
+            }
             ErrorKind::OutOfResources if source.kind() == io::ErrorKind::OutOfMemory => {
                 Some("end other programs, or give this one more memory")
             }
@@ -158,6 +164,12 @@ impl Error {
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
+    }
+
+    /// Adds the next step, where the system's answer alone does not say it already.
+    #[must_use]
+    pub(crate) fn or_hint(self, hint: &str) -> Self {
+        if self.0.hint.is_some() { self } else { self.with_hint(hint) }
     }
 
     /// Adds the cause.
@@ -245,6 +257,11 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::NoSpace);
         assert!(error.hint().is_some_and(|hint| hint.contains("gc")));
         assert!(error.to_string().starts_with("writing pack 12: "));
+        // What belongs to somebody else is not damaged, and needs no repair.
+        let error = Error::io("opening index run 3", io::Error::from(io::ErrorKind::PermissionDenied));
+        let error = error.or_hint("look at the medium");
+        assert!(error.hint().is_some_and(|hint| hint.starts_with("run as the user")));
+        assert_eq!(Error::io("x", io::Error::other("y")).or_hint("look").hint(), Some("look"));
         // Elsewhere no snapshot takes any room.
         let error = Error::io("drawing bench.svg", full());
         assert_eq!(error.kind(), ErrorKind::NoSpace);

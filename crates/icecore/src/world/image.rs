@@ -4,16 +4,27 @@
 use std::fs::File;
 use std::fs::Metadata;
 use std::fs::OpenOptions;
+use std::hash::DefaultHasher;
+use std::hash::Hash;
+use std::hash::Hasher;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::format::foreign::ForeignFormat;
+use crate::format::foreign::LOOK_BYTES;
+use crate::format::foreign::SIGN_BYTES;
+use crate::format::foreign::is_known_disk;
 use crate::format::record::FileIdentity;
 use crate::words::error::Error;
+use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::sizes::to_u64;
+use crate::words::sizes::to_usize;
 use crate::world::io::ImageState;
 use crate::world::io::ReadAt;
 use crate::world::raw::Kind;
@@ -41,6 +52,46 @@ impl ImageFile {
         raw.will_read_in_order();
         Ok(Self { raw })
     }
+
+    /// Looks at the beginning and the end of the image.
+    ///
+    /// # Errors
+    /// `Io` if they cannot be read.
+    pub fn content(&self, path: &Path) -> Result<ImageContent> {
+        let len = self.raw.len();
+        let part = |at: u64, bytes: usize| {
+            let mut buffer = vec![0; to_usize(len - at).min(bytes)];
+            let reading = |error| Error::io(format!("reading the image {}", path.display()), error);
+            self.raw.read_at(at, &mut buffer).map(|()| buffer).map_err(reading)
+        };
+        let head = part(0, SIGN_BYTES)?;
+        let tail = part(len.saturating_sub(to_u64(LOOK_BYTES)), LOOK_BYTES)?;
+        Ok(ImageContent { foreign: ForeignFormat::of(&head, &tail), is_known_disk: is_known_disk(&head) })
+    }
+}
+
+/// What an image file seems to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageContent {
+    /// The format of another program that it has.
+    pub foreign: Option<ForeignFormat>,
+    /// Whether it has a partition table or a file system, of all that are known.
+    pub is_known_disk: bool,
+}
+
+impl ImageContent {
+    /// Refuses what is not the disk itself.
+    ///
+    /// # Errors
+    /// `InvalidInput`, with the line that makes a raw disk of it.
+    pub fn check_raw(&self, path: &Path) -> Result<()> {
+        let Some(format) = self.foreign else { return Ok(()) };
+        let message = format!("{} is not a raw disk: it is a {} file", path.display(), format.name);
+        Err(Error::new(ErrorKind::InvalidInput, message).with_hint(format!(
+            "make a raw disk of it with `{}`; --format raw takes it as it is",
+            format.command(path)
+        )))
+    }
 }
 
 fn open_to_read(path: &Path, kind: Kind) -> io::Result<File> {
@@ -63,11 +114,13 @@ impl ReadAt for ImageFile {
                 size_bytes: metadata.len(),
                 identity: Some(identity(&metadata)),
                 sectors_written: None,
+                standing: Some(standing(self.raw.file(), &metadata)),
             },
             Kind::Device => ImageState {
                 size_bytes: self.raw.size_now()?,
                 identity: None,
                 sectors_written: sectors_written(metadata.rdev()),
+                standing: None,
             },
         })
     }
@@ -82,6 +135,15 @@ fn identity(metadata: &Metadata) -> FileIdentity {
         mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
         ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
     }
+}
+
+/// Returns a number that changes with what of a file is not content.
+fn standing(file: &File, metadata: &Metadata) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (metadata.mode(), metadata.uid(), metadata.gid(), metadata.nlink()).hash(&mut hasher);
+    // Where that cannot be told, another name explains nothing.
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Reads how many sectors were written to a disk or a partition since it appeared: the seventh number of its `stat`.
@@ -101,8 +163,6 @@ mod tests {
     use rustix::fs::Mode;
 
     use super::*;
-    use crate::words::error::ErrorKind;
-    use crate::words::sizes::to_usize;
     use crate::world::in_place::OpenTarget;
     use crate::world::io::WriteAt;
     use crate::world::scratch::Outcome;
@@ -247,6 +307,45 @@ mod tests {
         assert_eq!((state.size_bytes, identity.size_bytes, state.sectors_written), (UNIT, UNIT, None));
         assert_eq!(identity.mtime_ns, metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec());
         assert_eq!(identity.ctime_ns, metadata.ctime() * 1_000_000_000 + metadata.ctime_nsec());
+        Ok(())
+    }
+
+    #[test]
+    fn names_modes_and_links_are_no_writes_and_a_time_that_is_set_back_is_one() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("image");
+        let at = |name: &str| dir.path().join(name);
+        shaped(&path, "D", 0)?;
+        // So that what happens now has another time.
+        let long_ago = std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+        let image = ImageFile::open(&path)?;
+        let clock = || -> io::Result<i64> {
+            std::fs::write(at("clock"), b"x")?;
+            Ok(identity(&std::fs::metadata(at("clock"))?).ctime_ns)
+        };
+        let changes = |what: &dyn Fn() -> io::Result<()>| -> io::Result<bool> {
+            OpenOptions::new().write(true).open(&path)?.set_times(long_ago)?;
+            let before = image.state()?;
+            // Its clock has ticks: until it shows another time, nothing can be seen.
+            while before.identity.is_some_and(|it| it.ctime_ns >= clock().unwrap_or(i64::MAX)) {}
+            what()?;
+            let after = image.state()?;
+            assert_ne!(before.identity, after.identity, "nothing has changed at all");
+            Ok(before.was_written(&after))
+        };
+        let mode = |mode| std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode));
+        assert!(!changes(&|| mode(0o640))?, "another mode");
+        assert!(!changes(&|| std::fs::hard_link(&path, at("other")))?, "another link");
+        assert!(!changes(&|| std::fs::remove_file(at("other")))?, "a link less");
+        let write = || OpenOptions::new().write(true).open(&path)?.write_all_at(b"x", 0);
+        assert!(changes(&write)?, "a write");
+        let reset = || {
+            write()?;
+            OpenOptions::new().write(true).open(&path)?.set_times(long_ago)
+        };
+        assert!(changes(&reset)?, "a write whose time was set back");
+        assert!(changes(&|| OpenOptions::new().write(true).open(&path)?.set_len(UNIT + 1))?, "longer");
+        assert!(!changes(&|| std::fs::rename(&path, at("renamed")))?, "another name");
         Ok(())
     }
 

@@ -15,6 +15,22 @@ pub struct ImageState {
     pub identity: Option<FileIdentity>,
     /// Sectors ever written to the device, where the kernel counts them.
     pub sectors_written: Option<u64>,
+    /// A number that is another one when the file's name, owner, mode or number of links is.
+    pub standing: Option<u64>,
+}
+
+impl ImageState {
+    /// Tells whether what was an image in this state was written to by the time when it was in the state `after`.
+    ///
+    /// The time at which an inode changed shows writes of whoever sets the other one back. It changes with names, owners, modes
+    /// and links too: where one of those explains it, it shows nothing.
+    pub fn was_written(&self, after: &Self) -> bool {
+        let content = |state: &Self| {
+            let identity = state.identity.map(|file| FileIdentity { ctime_ns: 0, ..file });
+            (state.size_bytes, identity, state.sectors_written)
+        };
+        content(self) != content(after) || self.identity != after.identity && self.standing == after.standing
+    }
 }
 
 /// Something with a length that is read at an offset. What a signal has interrupted is tried again by the implementation.
@@ -47,7 +63,7 @@ pub trait ReadAt: Send + Sync {
 
     /// Returns what can be known without reading, as it is now.
     fn state(&self) -> io::Result<ImageState> {
-        Ok(ImageState { size_bytes: self.len(), identity: None, sectors_written: None })
+        Ok(ImageState { size_bytes: self.len(), identity: None, sectors_written: None, standing: None })
     }
 }
 

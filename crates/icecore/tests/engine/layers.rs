@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["pure/hash"],
     &["pure/span"],
     // What is on disk.
-    &["format/bytes", "format/layout"],
+    &["format/bytes", "format/foreign", "format/layout"],
     &["format/pack", "format/run_table", "format/serial"],
     &[
         "format/dirty_map",

@@ -318,7 +318,7 @@ impl ReadAt for TestImage<'_> {
 
     fn state(&self) -> io::Result<ImageState> {
         let size_bytes = self.size_now.load(Ordering::SeqCst);
-        Ok(ImageState { size_bytes, identity: self.identity, sectors_written: None })
+        Ok(ImageState { size_bytes, identity: self.identity, sectors_written: None, standing: None })
     }
 }
 

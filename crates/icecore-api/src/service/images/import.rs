@@ -163,9 +163,9 @@ impl Service {
 
     fn capture(&self, pool: &Arc<Pool>, import: &Import, progress: &JobProgress) -> ApiResult<()> {
         let source = Source::find(&self.config().import.folders, &import.url)?;
-        let stamp = source.stamp()?;
+        let before = source.state()?;
         let (path, _temporaries) = self.raw_file(&source, progress)?;
-        if source.stamp()? != stamp {
+        if before.was_written(&source.state()?) {
             return Err(written_to(&source));
         }
         let image = ImageFile::open(&path)?;
@@ -187,7 +187,7 @@ impl Service {
         };
         progress.begin(0);
         let done = icecore::capture(&pool.another_handle()?, &image, &options, progress)?;
-        if done.changed_while_read || source.stamp()? != stamp {
+        if done.changed_while_read || before.was_written(&source.state()?) {
             delete_if_there(pool, import.uuid)?;
             return Err(written_to(&source));
         }

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use icecore::ForeignFormat;
+
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
@@ -35,11 +37,16 @@ pub(crate) fn probe(file: &File, name: &str) -> ApiResult<Format> {
     }
     head.truncate(filled);
     let length = file.metadata().map_or(u64::MAX, |about| about.len());
-    format_of(&head, length)
+    let mut tail = vec![0; length.min(512).try_into().unwrap_or(0)];
+    if file.read_exact_at(&mut tail, length.saturating_sub(512)).is_err() {
+        // A block device, whose length is not told so.
+        tail.clear();
+    }
+    format_of(&head, &tail, length)
         .map_err(|why| ApiError::unprocessable(format!("{name} cannot be imported: {why}")))
 }
 
-fn format_of(head: &[u8], length: u64) -> Result<Format, &'static str> {
+fn format_of(head: &[u8], tail: &[u8], length: u64) -> Result<Format, &'static str> {
     if head.starts_with(b"QFI\xfb") {
         return check_qcow2(head).map(|()| Format::Qemu("qcow2"));
     }
@@ -57,9 +64,6 @@ fn format_of(head: &[u8], length: u64) -> Result<Format, &'static str> {
             "it only names the files of a VMDK image: make one file of them, with `qemu-img convert -O qcow2`",
         );
     }
-    if head.starts_with(b"COWD") || head.starts_with(b"conectix") || head.starts_with(b"QED\0") {
-        return Err("its format is not read here: make it qcow2, with `qemu-img convert -O qcow2`");
-    }
     let packed = [
         (&b"\x1f\x8b\x08"[..], "gzip"),
         (b"BZh", "bzip2"),
@@ -67,7 +71,13 @@ fn format_of(head: &[u8], length: u64) -> Result<Format, &'static str> {
         (b"\x28\xb5\x2f\xfd", "zstd"),
     ];
     let found = packed.into_iter().find(|(magic, _)| head.starts_with(magic));
-    Ok(found.map_or(Format::Raw, |(_, program)| Format::Packed(program)))
+    match (found, ForeignFormat::of(head, tail)) {
+        (Some((_, program)), _) => Ok(Format::Packed(program)),
+        (None, None) => Ok(Format::Raw),
+        (None, Some(_)) => {
+            Err("its format is not read here: unpack it, or make it qcow2 with `qemu-img convert -O qcow2`")
+        }
+    }
 }
 
 /// Returns the number at an offset, big end first.
@@ -153,7 +163,7 @@ mod tests {
         vdi[64..68].copy_from_slice(&[0x7f, 0x10, 0xda, 0xbe]);
         // Two blocks of 1 MiB behind 2 MiB.
         (vdi[346], vdi[378], vdi[388]) = (0x20, 0x10, 2);
-        assert!(format_of(&vdi, (4 << 20) - 1).unwrap_err().contains("end is missing"));
+        assert!(format_of(&vdi, &[], (4 << 20) - 1).unwrap_err().contains("end is missing"));
         for (head, format) in [
             (Vec::new(), Format::Raw),
             (vec![0; 4096], Format::Raw),
@@ -168,7 +178,7 @@ mod tests {
             (b"\xfd7zXZ\0".to_vec(), Format::Packed("xz")),
             (b"\x28\xb5\x2f\xfd".to_vec(), Format::Packed("zstd")),
         ] {
-            assert_eq!(format_of(&head, 4 << 20), Ok(format));
+            assert_eq!(format_of(&head, &[], 4 << 20), Ok(format));
         }
     }
 
@@ -185,9 +195,14 @@ mod tests {
             (vmdk(9, "ParentFileNameHint=\"/etc/shadow\""), "over another"),
             (b"# Disk DescriptorFile\nRW 8 FLAT \"/etc/shadow\" 0".to_vec(), "only names"),
             (b"COWD".to_vec(), "not read here"),
+            (b"QED\0".to_vec(), "not read here"),
+            (b"PK\x03\x04".to_vec(), "not read here"),
         ] {
-            let why = format_of(&head, 4 << 20).unwrap_err();
+            let why = format_of(&head, &[], 4 << 20).unwrap_err();
             assert!(why.contains(says), "{why}");
         }
+        // A VHD of a fixed size would be a disk that is a sector too long.
+        let footer = [&b"conectix"[..], &[0; 504]].concat();
+        assert!(format_of(&[0; 512], &footer, 4 << 20).unwrap_err().contains("not read here"));
     }
 }

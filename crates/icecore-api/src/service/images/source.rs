@@ -7,6 +7,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::path::PathBuf;
 
+use icecore::ImageFile;
+use icecore::ImageState;
+use icecore::ReadAt;
 use rustix::fs::FileType;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
@@ -22,10 +25,6 @@ pub(crate) struct Source {
     /// What it was called, for messages.
     pub(crate) name: String,
 }
-
-/// What of a file changes when somebody writes to it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Stamp([i64; 6]);
 
 impl Source {
     /// Finds what a `file://` URL names.
@@ -65,21 +64,10 @@ impl Source {
             .map_err(|error| ApiError::unprocessable(format!("{} cannot be opened: {error}", self.name)))
     }
 
-    /// Returns what changes when somebody writes to it.
-    pub(crate) fn stamp(&self) -> ApiResult<Stamp> {
-        let stat = rustix::fs::fstat(&self.handle).map_err(|error| {
-            ApiError::unprocessable(format!("{} cannot be looked at: {error}", self.name))
-        })?;
-        let whole = |number: u64| number.cast_signed();
-        let nanoseconds = [whole(stat.st_mtime_nsec), whole(stat.st_ctime_nsec)];
-        Ok(Stamp([
-            stat.st_size,
-            whole(stat.st_ino),
-            stat.st_mtime,
-            nanoseconds[0],
-            stat.st_ctime,
-            nanoseconds[1],
-        ]))
+    /// Returns in what state it is, to find out later whether somebody has written to it.
+    pub(crate) fn state(&self) -> ApiResult<ImageState> {
+        let looking = |error| ApiError::unprocessable(format!("{} cannot be looked at: {error}", self.name));
+        ImageFile::open(&self.path())?.state().map_err(looking)
     }
 }
 

@@ -72,6 +72,16 @@ impl BenchArgs {
         let images = self.images(app, temp.path())?;
         let images: Vec<ImageFile> =
             images.iter().map(|path| ImageFile::open(path)).collect::<Result<_>>()?;
+        for (image, path) in images.iter().zip(&self.images) {
+            if let Some(format) = image.content(path)?.foreign {
+                app.ui.warn(&format!(
+                    "{} is a {} file, and is measured as it is\n  hint: make a raw disk of it with `{}`",
+                    path.display(),
+                    format.name,
+                    format.command(path)
+                ));
+            }
+        }
         let report = self.measure(app, temp.path(), &images)?;
         let mut result = json::BenchResult::from(&report);
         if let Some(path) = &self.plot {

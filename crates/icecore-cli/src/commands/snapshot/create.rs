@@ -11,6 +11,7 @@ use icecore::Error;
 use icecore::ErrorKind;
 use icecore::ImageFile;
 use icecore::Parent;
+use icecore::ReadAt;
 use icecore::Repository;
 use icecore::ResourceKind;
 use icecore::Result;
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 
 use crate::app;
 use crate::app::App;
+use crate::commands::ImageFormat;
 use crate::commands::if_interrupted;
 use crate::commands::title;
 use crate::commands::warn_if_clock_is_behind;
@@ -28,6 +30,8 @@ use crate::json;
 use crate::ui;
 use crate::units;
 
+/// What disks are divided into, at the least.
+const SECTOR_BYTES: u64 = 512;
 /// The longest name that the engine takes.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -55,6 +59,10 @@ pub(crate) struct CreateArgs {
     /// The snapshot to compare with, or none; only the time depends on it [default: the newest of the resource]
     #[arg(long, value_name = "SNAP|none")]
     parent: Option<String>,
+    /// What is in the image is a raw disk, although it looks like qcow2, gzip and the like, which are refused otherwise, or like
+    /// no disk at all, which is a warning otherwise
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<ImageFormat>,
     /// The zstd level for new data: -7 (fast) to 19 (small) [default: the repository's]
     #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = crate::units::parse_level)]
     level: Option<i32>,
@@ -77,6 +85,7 @@ impl CreateArgs {
                 .with_hint("put it into a file first: an image is read at many offsets at once"));
         }
         let image = ImageFile::open(&self.image)?;
+        let oddities = self.look_at(app, &image)?;
         let place = self.repository(app)?;
         let options = self.options(&place.repo, kind, resource)?;
         let watch = Stopwatch::start();
@@ -94,10 +103,50 @@ impl CreateArgs {
             ));
         }
         let behind_ms = warn_if_clock_is_behind(app, &report.snapshot);
-        let made = json::Made { dry_run: self.dry_run, repository_created: place.created, behind_ms };
-        let result = json::CreateResult::new(&report, &made, elapsed);
+        let made =
+            json::Made { dry_run: self.dry_run, repository_created: place.created, behind_ms, oddities };
+        let result = json::CreateResult::new(&report, made, elapsed);
         app.ui.result(&result, &summary(&report, self.dry_run, elapsed))?;
         Ok(Verdict::Clean)
+    }
+
+    /// Refuses what is no raw disk, warns of what may not be the image that was meant, and returns words for that.
+    fn look_at(&self, app: &App, image: &ImageFile) -> Result<Vec<&'static str>> {
+        if self.format == Some(ImageFormat::Raw) {
+            return Ok(Vec::new());
+        }
+        let content = image.content(&self.image)?;
+        content.check_raw(&self.image)?;
+        let name = self.image.display();
+        let mut oddities = Vec::new();
+        let mut warn = |word, text: String| {
+            app.ui.warn(&text);
+            oddities.push(word);
+        };
+        if image.is_empty() {
+            let why = "a copy that failed, or a file that only the kernel has content for?";
+            warn(
+                "empty",
+                format!("{name} has no bytes\n  hint: is it {why} --format raw says that it is right"),
+            );
+            return Ok(oddities);
+        }
+        if !image.len().is_multiple_of(SECTOR_BYTES) {
+            let text = format!(
+                "{name} has {} bytes, which is no multiple of {SECTOR_BYTES}\n  \
+                 hint: a part of it may be missing; --format raw says that it is right",
+                image.len()
+            );
+            warn("part_of_a_sector", text);
+        }
+        if !content.is_known_disk {
+            let text = format!(
+                "{name} has no partition table and no file system that is known\n  \
+                 hint: is it the right file? --format raw says that it is"
+            );
+            warn("unknown_content", text);
+        }
+        Ok(oddities)
     }
 
     fn resource(&self) -> Result<(ResourceKind, String)> {

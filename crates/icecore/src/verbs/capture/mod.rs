@@ -339,7 +339,7 @@ fn attempt(
             read_bytes: captured.read_bytes,
             unchanged: parent.as_ref().is_some_and(|parent| parent.content == captured.content),
             trusted_mtime,
-            changed_while_read: before != after,
+            changed_while_read: before.was_written(&after),
             snapshot: Snapshot::from(record),
         });
     }

@@ -32,7 +32,7 @@ use crate::words::progress::Progress;
 
 /// Adds what to do about a pack of which nothing is known: it may be sound, and the old index leads to what is in it.
 fn unread(error: Error) -> Error {
-    error.with_hint(
+    error.or_hint(
         "nothing was changed; look at the medium. If the file stays unreadable, put a copy of what can be read of it in \
          its place (`dd conv=noerror,sync`) and run this again",
     )

@@ -160,12 +160,15 @@ impl Findings {
 }
 
 /// What to do about bytes that could not be read: nothing is known to be wrong with them.
-const UNREAD: &str = "look at the medium and at the permissions of the file, then verify again";
+const UNREAD: &str = "look at the medium, then verify again";
+/// The same where it was refused.
+const DENIED: &str = "verify again as the user whom the repository belongs to";
 
 /// Returns the text of a problem from an error: what is wrong, and what to do; `next` where it is known to be damaged.
 pub(crate) fn problem_of(error: &Error, next: &str) -> String {
     match error.kind() {
         ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported => format!("{error}; {next}"),
+        ErrorKind::PermissionDenied => format!("{error}; {DENIED}"),
         _ => format!("{error}; {UNREAD}"),
     }
 }
