@@ -145,8 +145,9 @@ fn snapshots_that_fail_on_a_full_disk_break_nothing_of_a_served_volume() {
         path
     };
     write(1, 0);
-    for seed in 2..5 {
-        disk.fill(100 << 10);
+    // With little room it fails before it has another overlay to write to, and with more after that.
+    for (seed, room) in [(2, 100 << 10), (3, 500 << 10), (4, 2 << 20)] {
+        disk.fill(room);
         let done = run(&["volume", "snapshot", "web", "--name", "full"]);
         assert!(done.code == 8 && done.err.contains("hint:") && !done.err.contains("reset"), "{done:?}");
         // What it wrote took the rest.
