@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::process::Child;
+use std::process::Command;
 use std::process::Stdio;
 
 use rustix::process::Pid;
@@ -24,7 +25,10 @@ struct Serving {
 
 impl Serving {
     fn start(place: &Place, arguments: &[&str]) -> Self {
-        let mut program = place.program();
+        Self::start_program(&mut place.program(), arguments)
+    }
+
+    fn start_program(program: &mut Command, arguments: &[&str]) -> Self {
         program.args(["-o", "json", "serve", "--listen", "0"]).args(arguments);
         let mut child = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -84,6 +88,33 @@ fn a_newcomer_needs_two_commands() {
     place.run(&["token", "revoke", "1"]).exits(3);
     serving.signal(Signal::TERM);
     serving.ends_with(0);
+}
+
+#[test]
+fn what_the_server_may_not_read_is_an_error_and_no_empty_list() {
+    const USER: &str = "63120";
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    for dir in ["snapshots", "index", "volumes/web"] {
+        let place = Place::with_snapshot();
+        place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+        let token = place.run(&["token", "create", "first"]).exits(0);
+        place.give_to(USER);
+        let serving = Serving::start_program(&mut place.program_as(USER, &[]), &[]);
+        let get = |path: &str| serving.get(path, token.out.trim());
+        assert!(get("/healthz").starts_with("HTTP/1.1 200"));
+        assert!(get("/v2/snapshots").contains("\"name\":\"base\""));
+        let owner = Command::new("chown").args(["-R", "0:0"]).arg(place.path("repo").join(dir)).status();
+        assert!(owner.unwrap().success());
+        let health = get("/healthz");
+        assert!(health.starts_with("HTTP/1.1 503") && health.contains("region local"), "{dir}: {health}");
+        for path in ["/v2/snapshots", "/v2/volumes"] {
+            let answer = get(path);
+            let is_told = answer.starts_with("HTTP/1.1 403") && answer.contains("Permission denied");
+            assert!(is_told || answer.contains("\"name\":\""), "{dir} {path}: {answer}");
+        }
+    }
 }
 
 #[test]

@@ -34,6 +34,8 @@ mod killing;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod owner;
+#[cfg(test)]
 mod prune;
 #[cfg(test)]
 mod restore;

@@ -1,7 +1,6 @@
 //! Processes that may have few threads or descriptors: they work with those there are, or say that there are too few, and a server
 //! that was short of them goes on.
 
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
@@ -12,24 +11,9 @@ use crate::volumes::server::Server;
 /// A user that has no other processes.
 const USER: &str = "63117";
 
-/// Returns the program, run by a user who may have so many processes and threads in all. The repository belongs to that user.
+/// Returns the program, run by a user who may have so many processes and threads in all.
 fn program(place: &Place, threads: u64) -> Command {
-    let mut program = place.program();
-    let icecore = program.get_program().to_owned();
-    let mut limited = Command::new("setpriv");
-    limited.current_dir(place.path("")).env_clear();
-    limited.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    limited.args(["--reuid", USER, "--clear-groups", "--regid", USER, "prlimit"]);
-    limited.arg(format!("--nproc={threads}:{threads}")).arg(icecore);
-    program.env_clear();
-    limited
-}
-
-/// Gives all of a place to the user, so that the program can be run by that.
-fn give_away(place: &Place) {
-    std::fs::set_permissions(place.path(""), PermissionsExt::from_mode(0o755)).unwrap();
-    let owner = format!("{USER}:{USER}");
-    assert!(Command::new("chown").args(["-R", &owner]).arg(place.path("")).status().unwrap().success());
+    place.program_as(USER, &["prlimit", &format!("--nproc={threads}:{threads}")])
 }
 
 #[test]
@@ -39,7 +23,7 @@ fn commands_work_with_few_threads_or_say_that_there_are_too_few() {
     }
     let place = Place::with_snapshot();
     place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
-    give_away(&place);
+    place.give_to(USER);
     let mut worked = 0;
     for threads in 1..=12 {
         for command in [
@@ -92,7 +76,7 @@ fn a_request_for_a_snapshot_without_a_thread_fails_and_the_next_one_works() {
     }
     let place = Place::with_snapshot();
     place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
-    give_away(&place);
+    place.give_to(USER);
     let server = Server::start_program(program(&place, 100).env("RAYON_NUM_THREADS", "1"), &["web"]);
     limit(&server, USER, "--nproc=1:100");
     place.run(&["volume", "snapshot", "web"]).exits(12).says(&["starting a thread", "ulimit -u"]);

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -102,6 +103,24 @@ impl Place {
         let mut program = bare_program(self.dir.path());
         program.env("ICECORE_REPO", self.path("repo"));
         program
+    }
+
+    /// Gives all of this place to a user, by number. Others can look into it.
+    pub(crate) fn give_to(&self, user: &str) {
+        std::fs::set_permissions(self.dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let owner = format!("{user}:{user}");
+        assert!(Command::new("chown").args(["-R", &owner]).arg(self.dir.path()).status().unwrap().success());
+    }
+
+    /// Returns the program as a user runs it, after what else is to be run before it.
+    pub(crate) fn program_as(&self, user: &str, before: &[&str]) -> Command {
+        let program = self.program();
+        let mut command = Command::new("setpriv");
+        command.current_dir(self.dir.path()).env_clear().stdin(Stdio::null());
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.args(["--reuid", user, "--regid", user, "--clear-groups"]).args(before);
+        command.arg(program.get_program());
+        command
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Done {

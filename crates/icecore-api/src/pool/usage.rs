@@ -22,7 +22,10 @@ impl Pool {
     pub(crate) fn check_readable(&self) -> Result<()> {
         let path = self.dir().join("config");
         fs::read(&path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
-        icecore::list_volumes(self.repo()).map(drop)
+        // Another handle reads the index again: that of the one that is open may be of before it could not be read.
+        let repo = self.another_handle()?;
+        icecore::list(&repo)?;
+        icecore::list_volumes(&repo).map(drop)
     }
 }
 

@@ -82,7 +82,7 @@ impl Groups {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) if error.kind() == ErrorKind::OutOfResources => return Err(error),
+                Err(error) if error.says_nothing_of_what_is_stored() => return Err(error),
                 Err(error) => unsound.push((file, error)),
             }
         }

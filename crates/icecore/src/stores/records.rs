@@ -44,14 +44,14 @@ pub(crate) type Loaded = (String, Result<Record>);
 /// they belong to somebody else.
 ///
 /// # Errors
-/// `OutOfResources`: then nothing is known of the records.
+/// `OutOfResources` and `PermissionDenied`: then nothing is known of the records.
 pub(crate) fn load_all(base: &Base) -> Result<Vec<Loaded>> {
     let mut loaded = Vec::new();
     for file in base.list(layout::SNAPSHOTS)? {
         let Some(id) = layout::id_of(&file) else { continue };
         match load(base, id) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) if error.kind() == ErrorKind::OutOfResources => return Err(error),
+            Err(error) if error.says_nothing_of_what_is_stored() => return Err(error),
             record => loaded.push((file, record)),
         }
     }

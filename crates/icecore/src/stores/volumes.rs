@@ -61,7 +61,7 @@ fn read(base: &Base, name: &str) -> Result<(VolumeRecord, u16)> {
 /// directory whose name no volume can have belongs to somebody else.
 ///
 /// # Errors
-/// `OutOfResources`: then nothing is known of the volumes.
+/// `OutOfResources` and `PermissionDenied`: then nothing is known of the volumes.
 pub(crate) fn load_all(base: &Base) -> Result<Vec<(String, Result<VolumeRecord>)>> {
     let listing = |error| Error::stored_io(format!("listing {}", layout::VOLUMES), error);
     let mut names = base.storage.list_dirs(layout::VOLUMES).map_err(listing)?;
@@ -75,7 +75,7 @@ pub(crate) fn load_all(base: &Base) -> Result<Vec<(String, Result<VolumeRecord>)
         !record.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound)
     };
     let known = |(name, record): (String, Result<VolumeRecord>)| match record {
-        Err(error) if error.kind() == ErrorKind::OutOfResources => Err(error),
+        Err(error) if error.says_nothing_of_what_is_stored() => Err(error),
         record => Ok((name, record)),
     };
     loaded.filter(there).map(known).collect()

@@ -186,6 +186,11 @@ impl Error {
         self
     }
 
+    /// Tells whether it is one of this process, which may not look or cannot, so that it says nothing about what is stored.
+    pub(crate) fn says_nothing_of_what_is_stored(&self) -> bool {
+        matches!(self.kind(), ErrorKind::OutOfResources | ErrorKind::PermissionDenied)
+    }
+
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

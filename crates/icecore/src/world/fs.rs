@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::io::Write;
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::FileExt;
@@ -26,6 +27,8 @@ use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::io::retry_on_intr;
+use rustix::process::Gid;
+use rustix::process::Uid;
 
 use crate::words::sizes::to_u64;
 use crate::world::direct::Direct;
@@ -167,6 +170,7 @@ impl Spot<'_> {
     fn create(&self, flags: OFlags) -> io::Result<File> {
         let mode = Mode::RUSR | Mode::WUSR;
         let file = self.open(flags | OFlags::CREATE | OFlags::EXCL, mode)?;
+        self.give_to_owner(&file)?;
         if file.metadata()?.mode() & 0o777 != mode.as_raw_mode() {
             rustix::fs::fchmod(&file, mode)?;
         }
@@ -187,12 +191,27 @@ impl Spot<'_> {
         }
     }
 
+    /// Gives what was made here to whoever the directory belongs to: what root writes into somebody's repository must not lock
+    /// its owner out.
+    fn give_to_owner(&self, made: impl AsFd) -> io::Result<()> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let (own, made_by) = (rustix::fs::fstat(&self.dir)?, rustix::fs::fstat(&made)?);
+        if (own.st_uid, own.st_gid) != (made_by.st_uid, made_by.st_gid) && own.st_uid != 0 {
+            let (user, group) = (Uid::from_raw(own.st_uid), Gid::from_raw(own.st_gid));
+            retry_on_intr(|| rustix::fs::fchown(&made, Some(user), Some(group)))?;
+        }
+        Ok(())
+    }
+
     fn make_dir(&self) -> io::Result<()> {
         match retry_on_intr(|| rustix::fs::mkdirat(&self.dir, self.name, Mode::RWXU)) {
             Ok(()) => {}
             Err(Errno::EXIST) => return open_dir(&self.dir, self.name, OFlags::PATH).map(|_| ()),
             Err(error) => return Err(error.into()),
         }
+        self.give_to_owner(open_dir(&self.dir, self.name, OFlags::RDONLY)?)?;
         let made = rustix::fs::statat(&self.dir, self.name, AtFlags::SYMLINK_NOFOLLOW)?;
         if made.st_mode & 0o777 != 0o700 && FileType::from_raw_mode(made.st_mode) == FileType::Directory {
             let mode = Mode::from_raw_mode(made.st_mode & 0o7000) | Mode::RWXU;
@@ -426,6 +445,29 @@ impl NewFile for FsNewFile {
 mod tests {
     use super::*;
     use crate::world::scratch::Outcome;
+    use crate::world::scratch::Root;
+
+    #[test]
+    fn what_root_makes_belongs_to_whoever_has_the_directory() -> Outcome {
+        if Root::get().is_none() {
+            return Ok(());
+        }
+        let dir = tempfile::tempdir()?;
+        let owner = (63_117, 63_118);
+        std::os::unix::fs::chown(dir.path(), Some(owner.0), Some(owner.1))?;
+        let storage = FsStorage::new(dir.path());
+        storage.make_dir("sub")?;
+        storage.make_dir("sub/sub")?;
+        drop(storage.create("sub/file")?);
+        drop(storage.open_random("sub/sub/random")?);
+        let lock = storage.lock("lock", LockMode::Exclusive, Wait::No)?;
+        for name in ["sub", "sub/sub", "sub/file", "sub/sub/random", "lock"] {
+            let made = std::fs::metadata(dir.path().join(name))?;
+            assert_eq!((made.uid(), made.gid()), owner, "{name}");
+        }
+        drop(lock);
+        Ok(())
+    }
 
     #[test]
     fn what_is_loaded_stays_and_what_cannot_be_read_of_it_is_an_error() -> Outcome {

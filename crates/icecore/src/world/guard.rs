@@ -246,6 +246,7 @@ mod tests {
     use super::*;
     use crate::world::fs::FsStorage;
     use crate::world::scratch::Outcome;
+    use crate::world::scratch::alone;
     use crate::world::storage::Storage;
 
     #[test]
@@ -288,6 +289,7 @@ mod tests {
             file.set_len(0)?;
             return Err(format!("{} was read", map[5000]).into());
         }
+        let _alone = alone();
         let name = "world::guard::tests::what_is_not_a_registered_mapping_ends_the_process_as_before";
         let mut child = Command::new(std::env::current_exe()?);
         let done = child.args(["--exact", name]).env(INSIDE, "1").output()?;

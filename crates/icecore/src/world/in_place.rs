@@ -31,7 +31,7 @@ use crate::world::target::target_error;
 pub struct OpenTarget {
     raw: Raw,
     /// Declared last, so dropped last: closing the file ends the lock, and only then may another open it.
-    _claim: Option<Claim>,
+    _claim: Claim,
 }
 
 impl OpenTarget {
@@ -78,10 +78,13 @@ fn open_file(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<OpenTa
         raw.set_len(size_bytes).map_err(|error| target_error(doing, path, error))?;
     }
     raw.write_directly();
-    Ok(OpenTarget { raw, _claim: Some(claim) })
+    Ok(OpenTarget { raw, _claim: claim })
 }
 
 fn open_device(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<OpenTarget> {
+    let key = (metadata.dev(), metadata.ino());
+    // Before it is opened, as for a file.
+    let claim = Claim::take(path, key)?;
     let file = match open_to_write(path, OFlags::EXCL) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
@@ -89,11 +92,14 @@ fn open_device(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<Open
         }
         Err(error) => return Err(opening(path, error)),
     };
-    let kind = Kind::of(path, &file.metadata().map_err(|error| opening(path, error))?)?;
-    if kind != Kind::Device {
+    let opened = file.metadata().map_err(|error| opening(path, error))?;
+    let kind = Kind::of(path, &opened)?;
+    if kind != Kind::Device || !claim.is_for((opened.dev(), opened.ino())) {
         // It was not claimed then, and must not be written.
         return Err(Error::new(ErrorKind::InUse, format!("{} changed while it was opened", path.display())));
     }
+    // What has it open need not have it alone: qemu locks the device's node, as it locks a file.
+    claim.lock(path, &file)?;
     let mut raw = Raw::new(path, file, kind)?;
     if raw.len() < size_bytes {
         let message = format!(
@@ -106,7 +112,7 @@ fn open_device(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<Open
         );
     }
     raw.write_directly();
-    Ok(OpenTarget { raw, _claim: None })
+    Ok(OpenTarget { raw, _claim: claim })
 }
 
 fn open_to_write(path: &Path, flags: OFlags) -> io::Result<File> {
@@ -291,7 +297,7 @@ mod tests {
         let target = OpenTarget::open(&device.path, 0)?;
         let error = refusal(&device.path, 0)?;
         assert_eq!(error.kind(), ErrorKind::InUse);
-        assert!(error.to_string().contains("is mounted or in use"), "{error}");
+        assert!(error.to_string().contains("is being restored already"), "{error}");
         drop(target);
         drop(OpenTarget::open(&device.path, 0)?);
         Ok(())
@@ -328,6 +334,21 @@ mod tests {
         }
         drop(device);
         drop(OpenTarget::open(&path, 0)?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_device_that_qemu_has_open_is_refused() -> Outcome {
+        let Some(root) = Root::get() else { return Ok(()) };
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        std::fs::write(&path, vec![0; 1 << 20])?;
+        let device = root.loop_device(&path)?;
+        let Some(holder) = LockHolder::start_qemu(&device.path)? else { return Ok(()) };
+        let error = refusal(&device.path, 0)?;
+        assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
+        drop(holder);
+        drop(OpenTarget::open(&device.path, 0)?);
         Ok(())
     }
 

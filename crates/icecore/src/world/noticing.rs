@@ -1,6 +1,6 @@
-//! A storage that notices when this process, or the system, has too few descriptors or too little memory.
+//! A storage that notices when this process may not read something, or has too few descriptors or too little memory for it.
 //!
-//! Many places take an error of one file for something that is wrong with that file, and go on. A shortage says nothing about
+//! Many places take an error of one file for something that is wrong with that file, and go on. Neither of these says anything about
 //! what is stored: whoever was going to say that something is damaged asks here first.
 
 use std::io;
@@ -44,15 +44,31 @@ impl Shortages {
         match &seen.last {
             Some((name, code)) if seen.count > since => {
                 let error = code.map_or(io::ErrorKind::OutOfMemory.into(), io::Error::from_raw_os_error);
-                Err(Error::io(format!("reading {name}"), error))
+                Err(Error::stored_io(format!("reading {name}"), error))
             }
             _ => Ok(()),
         }
     }
 
+    /// Notices a shortage in what changes something. Where that is not allowed, much can be done all the same.
     fn notice<T>(&self, name: &str, result: io::Result<T>) -> io::Result<T> {
+        self.notice_if(is_shortage, name, result)
+    }
+
+    /// Notices a shortage in what reads, and that it is not allowed.
+    fn notice_read<T>(&self, name: &str, result: io::Result<T>) -> io::Result<T> {
+        let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        self.notice_if(|error| is_shortage(error) || denied(error), name, result)
+    }
+
+    fn notice_if<T>(
+        &self,
+        of_process: impl FnOnce(&io::Error) -> bool,
+        name: &str,
+        result: io::Result<T>,
+    ) -> io::Result<T> {
         if let Err(error) = &result
-            && is_shortage(error)
+            && of_process(error)
         {
             let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             seen.count += 1;
@@ -76,15 +92,15 @@ impl NoticingStorage {
 
 impl Storage for NoticingStorage {
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.shortages.notice(dir, self.inner.list(dir))
+        self.shortages.notice_read(dir, self.inner.list(dir))
     }
 
     fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.shortages.notice(dir, self.inner.list_dirs(dir))
+        self.shortages.notice_read(dir, self.inner.list_dirs(dir))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
-        let inner = self.shortages.notice(name, self.inner.open(name))?;
+        let inner = self.shortages.notice_read(name, self.inner.open(name))?;
         Ok(Box::new(NoticingFile { inner, name: name.to_owned(), shortages: self.shortages.clone() }))
     }
 
@@ -137,18 +153,18 @@ impl StoredFile for NoticingFile {
     }
 
     fn allocated_bytes(&self) -> io::Result<u64> {
-        self.shortages.notice(&self.name, self.inner.allocated_bytes())
+        self.shortages.notice_read(&self.name, self.inner.allocated_bytes())
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.shortages.notice(&self.name, self.inner.read_at(offset, buffer))
+        self.shortages.notice_read(&self.name, self.inner.read_at(offset, buffer))
     }
 
     fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
-        self.shortages.notice(&self.name, self.inner.map(range))
+        self.shortages.notice_read(&self.name, self.inner.map(range))
     }
 
     fn load(&self, range: Range<u64>) -> io::Result<Mapped> {
-        self.shortages.notice(&self.name, self.inner.load(range))
+        self.shortages.notice_read(&self.name, self.inner.load(range))
     }
 }

@@ -1,4 +1,4 @@
-//! This process has too few descriptors or too little memory: that ends a command, and nothing is taken for damaged by it.
+//! This process may not read something, or has too few descriptors or too little memory: that ends a command, and nothing is taken for damaged by it.
 
 use std::io;
 
@@ -20,8 +20,14 @@ use crate::support::collect;
 use crate::support::open_with_small_packs;
 use crate::volumes::support::volume_options;
 
-/// EMFILE, ENFILE, ENOMEM, and whether it lasts.
-const SHORTAGES: [(i32, bool); 3] = [(24, true), (23, false), (12, false)];
+/// EMFILE, ENFILE, ENOMEM, EACCES, whether it lasts, and what it is told as.
+const SHORTAGES: [(i32, bool, ErrorKind); 5] = [
+    (24, true, ErrorKind::OutOfResources),
+    (23, false, ErrorKind::OutOfResources),
+    (12, false, ErrorKind::OutOfResources),
+    (13, true, ErrorKind::PermissionDenied),
+    (13, false, ErrorKind::PermissionDenied),
+];
 
 /// Returns whether anything was told to be wrong.
 type Verb = fn(&Repository, SnapshotId) -> Result<bool, Error>;
@@ -71,7 +77,7 @@ fn a_shortage_is_an_error_and_never_a_finding() {
     icecore::delete(&repo, gone).unwrap();
     let files = bench.storage.files();
     for (name, verb) in VERBS {
-        for (code, lasting) in SHORTAGES {
+        for (code, lasting, kind) in SHORTAGES {
             let mut refused = 0;
             for at in 0.. {
                 let storage = MemoryStorage::new();
@@ -88,7 +94,7 @@ fn a_shortage_is_an_error_and_never_a_finding() {
                 match result {
                     Ok(wrong) => assert!(!wrong, "{name}: {failed:?} with {code} is told as damage"),
                     Err(error) => {
-                        assert_eq!(error.kind(), ErrorKind::OutOfResources, "{name}: {failed:?}: {error}");
+                        assert_eq!(error.kind(), kind, "{name}: {failed:?}: {error}");
                         assert!(error.hint().is_some(), "{error}");
                         refused += 1;
                     }

@@ -59,7 +59,7 @@ const ROUNDS_MAX: usize = 8;
 ///
 /// # Errors
 /// `NotFound` if there is no snapshot with one of the ids; `Interrupted` if `progress` says so; `OutOfResources` if this process
-/// has too few descriptors or too little memory to tell. What is wrong with the
+/// has too few descriptors or too little memory to tell, `PermissionDenied` if it may not read something. What is wrong with the
 /// repository is no error but a finding.
 pub fn verify(
     repo: &Repository,
@@ -306,7 +306,8 @@ impl Snapshots {
                 for id in ids {
                     match records::load(base, *id) {
                         Err(error)
-                            if [ErrorKind::NotFound, ErrorKind::OutOfResources].contains(&error.kind()) =>
+                            if error.kind() == ErrorKind::NotFound
+                                || error.says_nothing_of_what_is_stored() =>
                         {
                             return Err(error);
                         }
