@@ -9,7 +9,7 @@ fn a_sound_repository_has_no_findings() {
     let place = Place::with_snapshot();
     for arguments in [&["verify"][..], &["verify", "--read-data"], &["verify", "base", "--sample", "50%"]] {
         let done = place.run(arguments).exits(0);
-        assert!(done.out.ends_with("nothing is wrong\n"), "{done:?}");
+        assert!(done.out.ends_with("is not noticed\n"), "{done:?}");
     }
 }
 

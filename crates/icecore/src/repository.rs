@@ -56,7 +56,9 @@ impl Repository {
         let dirs =
             [layout::SNAPSHOTS, layout::PACKS, layout::INDEX, layout::PARITY, layout::LOCKS, layout::TMP];
         for dir in std::iter::once("").chain(dirs) {
-            let making = |error| Error::stored_io(format!("making the repository's directory {dir}"), error);
+            let making = |error| {
+                Error::stored_io(format!("making the repository's directory {dir}").trim_end(), error)
+            };
             storage.make_dir(dir).map_err(making)?;
         }
         let config = Config {

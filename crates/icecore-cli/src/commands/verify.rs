@@ -20,7 +20,8 @@ use crate::units;
 ///
 /// Looks at records, manifests, directories of packs and the index; with --read-data or --sample also at the data. Goes
 /// on when something is wrong, and exits with 1 then. What is found damaged by reading data is noted in the repository: the
-/// next capture that meets the same content stores it anew, and by that heals the snapshots that need it.
+/// next capture that meets the same content stores it anew, and by that heals the snapshots that need it. A snapshot whose
+/// record is gone is not noticed: compare with `icecore snapshot list` what should be there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
     /// Ids, unique beginnings of ids, names, or RESOURCE@latest [default: the whole repository]
@@ -103,7 +104,7 @@ fn summary(report: &VerifyReport, depth: Depth) -> String {
         text += &format!("{without} without the parity that it should have; the next gc makes it\n");
     }
     if report.findings.is_empty() {
-        text += "nothing is wrong\n";
+        text += "nothing is wrong with what the records name; a record that is lost is not noticed\n";
         return text;
     }
     text += &format!("{}:\n", units::count(report.findings.len() as u64, "finding"));

@@ -154,13 +154,16 @@ pub(crate) fn remove_dead_locks(base: &Base) -> Result<u64> {
 pub(crate) struct Pin(Option<Box<dyn LockGuard>>);
 
 impl Pin {
-    /// Pins a snapshot; the caller looks for its record after that. Where the repository cannot be written, nobody can
-    /// delete from it either, and there is no pin.
+    /// Pins a snapshot; the caller looks for its record after that. Where the repository cannot be written, or its file system has
+    /// no locks, nobody can delete from it either, and there is no pin.
     pub(crate) fn take(base: &Base, id: SnapshotId) -> Result<Self> {
         match take(base, &layout::pin_lock(id), LockMode::Shared, Wait::Yes) {
             Ok(guard) => Ok(Self(guard)),
             Err(error)
-                if error.kind() == ErrorKind::PermissionDenied || error.kind() == ErrorKind::NoSpace =>
+                if matches!(
+                    error.kind(),
+                    ErrorKind::PermissionDenied | ErrorKind::NoSpace | ErrorKind::Unsupported
+                ) =>
             {
                 Ok(Self(None))
             }

@@ -20,7 +20,7 @@ pub enum ErrorKind {
     InUse,
     /// Stored bytes are not what they must be.
     Corrupt,
-    /// The repository needs a feature or a version that this program does not have.
+    /// The repository needs a feature or a version that this program does not have, or something that its file system does not.
     Unsupported,
     /// The file system is full.
     NoSpace,
@@ -98,6 +98,9 @@ impl Error {
             }
             io::ErrorKind::ResourceBusy => ErrorKind::InUse,
             io::ErrorKind::InvalidData => ErrorKind::Corrupt,
+            io::ErrorKind::Unsupported => ErrorKind::Unsupported,
+            // What the system does not take is no argument of a person.
+            io::ErrorKind::InvalidInput if source.raw_os_error().is_some() => ErrorKind::Io,
             io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
                 ErrorKind::InvalidInput
             }

@@ -12,7 +12,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +42,8 @@ use crate::world::storage::RandomFile;
 use crate::world::storage::Storage;
 use crate::world::storage::StoredFile;
 use crate::world::storage::Wait;
+use crate::world::unsupported::Lacking;
+use crate::world::unsupported::lacking;
 
 /// What every file of a repository is opened with. A link is not ours, a pipe must not make us wait, and neither a child
 /// process nor a terminal has anything to do with it.
@@ -172,7 +173,7 @@ impl Spot<'_> {
         let file = self.open(flags | OFlags::CREATE | OFlags::EXCL, mode)?;
         self.give_to_owner(&file)?;
         if file.metadata()?.mode() & 0o777 != mode.as_raw_mode() {
-            rustix::fs::fchmod(&file, mode)?;
+            rustix::fs::fchmod(&file, mode).map_err(|error| lacking(Lacking::Modes, error))?;
         }
         Ok(file)
     }
@@ -215,7 +216,8 @@ impl Spot<'_> {
         let made = rustix::fs::statat(&self.dir, self.name, AtFlags::SYMLINK_NOFOLLOW)?;
         if made.st_mode & 0o777 != 0o700 && FileType::from_raw_mode(made.st_mode) == FileType::Directory {
             let mode = Mode::from_raw_mode(made.st_mode & 0o7000) | Mode::RWXU;
-            rustix::fs::chmodat(&self.dir, self.name, mode, AtFlags::empty())?;
+            rustix::fs::chmodat(&self.dir, self.name, mode, AtFlags::empty())
+                .map_err(|error| lacking(Lacking::Modes, error))?;
         }
         Ok(())
     }
@@ -240,7 +242,8 @@ fn make_root(root: &Path) -> io::Result<()> {
     let missing = root.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).count();
     DirBuilder::new().mode(0o700).recursive(true).create(root)?;
     if missing > 0 {
-        std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o700))?;
+        retry_on_intr(|| rustix::fs::chmod(root, Mode::RWXU))
+            .map_err(|error| lacking(Lacking::Modes, error))?;
     }
     // It may be new in directories that are new: nobody else syncs those.
     for parent in root.ancestors().skip(1).take(missing) {
@@ -302,7 +305,8 @@ impl Storage for FsStorage {
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        File::from(self.dir_to_read(dir)?).sync_all()
+        let dir = self.dir_to_read(dir)?;
+        retry_on_intr(|| rustix::fs::fsync(&dir)).map_err(|error| lacking(Lacking::SyncedDirectories, error))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -327,7 +331,7 @@ impl Storage for FsStorage {
             match retry_on_intr(|| rustix::fs::flock(&file, operation)) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(lacking(Lacking::Locks, error)),
             }
             // The holder before us may have removed the file while we waited: then this is a lock on nothing.
             if spot.is_still(&file)? {

@@ -1,13 +1,17 @@
 //! Restores over all kinds of targets.
 
+use std::io;
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::Mutex;
 
 use icecore::BLOCK_BYTES;
 use icecore::ErrorKind;
+use icecore::FaultStorage;
 use icecore::Meter;
 use icecore::NoProgress;
 use icecore::Progress;
+use icecore::Repository;
 use icecore::RestoreMode;
 use icecore::SPAN_BYTES;
 
@@ -18,6 +22,8 @@ use crate::support::Target;
 use crate::support::assert_same;
 use crate::support::image_of;
 use crate::support::open;
+use crate::support::options;
+use crate::support::session;
 
 /// What a target holds before a restore in place.
 fn targets(image: &[u8], len: usize, noise: &mut Noise) -> Vec<(&'static str, Vec<u8>)> {
@@ -33,6 +39,20 @@ fn targets(image: &[u8], len: usize, noise: &mut Noise) -> Vec<(&'static str, Ve
         ("something similar", similar),
         ("noise", noise.bytes(len)),
     ]
+}
+
+#[test]
+fn a_snapshot_is_read_where_nothing_can_be_written_or_locked() {
+    let bench = Bench::new();
+    let image = Noise(7).bytes(300_000);
+    let id = bench.snapshot("disk", &image);
+    for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported, io::ErrorKind::StorageFull] {
+        let storage = FaultStorage::failing_from(bench.storage.clone(), 0, kind);
+        let repo = Repository::open(Arc::new(storage), session()).unwrap();
+        assert_same(&image_of(&repo, id), &image, &format!("{kind:?}"));
+        let error = icecore::capture(&repo, &image, &options("disk"), &NoProgress).unwrap_err();
+        assert_ne!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    }
 }
 
 #[test]
@@ -122,7 +142,7 @@ fn a_damaged_pack_is_an_error_that_names_snapshot_and_range_and_pack() {
     let target = Target::new(vec![0; image.len()]);
     let errors = [
         icecore::restore(&repo, report.snapshot.id, &target, RestoreMode::Fresh, &NoProgress).unwrap_err(),
-        icecore::restore_stream(&repo, report.snapshot.id, &mut std::io::sink(), &NoProgress).unwrap_err(),
+        icecore::restore_stream(&repo, report.snapshot.id, &mut io::sink(), &NoProgress).unwrap_err(),
     ];
     for error in errors {
         let text = error.to_string();
@@ -151,13 +171,13 @@ impl Progress for Stop {
 fn a_restore_stops_when_asked_to_and_when_its_stream_breaks() {
     struct Full(Mutex<usize>);
     impl Write for Full {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let mut left = self.0.lock().unwrap();
             let taken = bytes.len().min(*left);
             *left -= taken;
-            if taken == 0 { Err(std::io::ErrorKind::BrokenPipe.into()) } else { Ok(taken) }
+            if taken == 0 { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(taken) }
         }
-        fn flush(&mut self) -> std::io::Result<()> {
+        fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }

@@ -97,29 +97,24 @@ impl<'a> Needs<'a> {
         Ok(())
     }
 
-    /// Spares what has these slots of a chunk, as above. Returns the slots that stay for certain.
+    /// Spares what has these slots of a chunk, as above.
     ///
     /// # Errors
     /// `Corrupt` if nothing has one of them.
-    fn keep_slots(&mut self, id: &ChunkId, needed: &SlotBitmap) -> Result<SlotBitmap> {
-        let copies = self.store.copies(&id.0)?;
-        let Some(first) = copies.first() else {
+    fn keep_slots(&mut self, id: &ChunkId, needed: &SlotBitmap) -> Result<()> {
+        let mut copies = self.store.copies(&id.0)?;
+        if copies.is_empty() {
             // Where the index has lost something, a pack that goes may have it.
-            self.store.need_chunk(id)?;
-            return Ok(SlotBitmap::default());
-        };
-        let mut kept = Vec::new();
-        for slot in (0..=u8::MAX).filter(|slot| needed.has(*slot)) {
-            let with_it = copies.iter().filter(|copy| copy.pack.has_slot(&copy.entry, slot));
-            let with_it: Vec<_> = with_it.collect();
-            if with_it.is_empty() {
-                self.store.copy_with(first, slot)?;
-            } else {
-                self.keep_one(&with_it, slot)?;
-                kept.push(slot);
-            }
+            copies.push(self.store.need_chunk(id)?);
         }
-        Ok(SlotBitmap::from_slots(kept.into_iter()))
+        for slot in (0..=u8::MAX).filter(|slot| needed.has(*slot)) {
+            if copies.iter().all(|copy| !copy.pack.has_slot(&copy.entry, slot)) {
+                copies.push(self.store.copy_with(&copies[0], slot)?);
+            }
+            let with_it = copies.iter().filter(|copy| copy.pack.has_slot(&copy.entry, slot));
+            self.keep_one(&with_it.collect::<Vec<_>>(), slot)?;
+        }
+        Ok(())
     }
 
     fn is_good(&mut self, copy: &Located, slot: u8) -> Result<bool> {
@@ -157,9 +152,9 @@ impl Visitor for Needs<'_> {
             if kept.has_all(&needed) {
                 continue;
             }
-            let kept_now = self.keep_slots(id, &needed)?;
+            self.keep_slots(id, &needed)?;
             if self.undamaged {
-                self.kept.insert(*id, kept.with(&kept_now));
+                self.kept.insert(*id, kept.with(&needed));
             }
         }
         Ok(())
