@@ -34,6 +34,7 @@ use crate::world::direct::Direct;
 use crate::world::guard::GuardedMap;
 use crate::world::random_file::FsRandomFile;
 use crate::world::rename::rename_new;
+use crate::world::reread::read_exact_at;
 use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
 use crate::world::storage::Mapped;
@@ -381,7 +382,7 @@ impl StoredFile for FsFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
+        read_exact_at(&self.file, offset, buffer)
     }
 
     fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
@@ -390,7 +391,7 @@ impl StoredFile for FsFile {
 
     fn load(&self, range: Range<u64>) -> io::Result<Mapped> {
         let mut bytes = vec![0; self.check(&range)?];
-        self.file.read_exact_at(&mut bytes, range.start)?;
+        read_exact_at(&self.file, range.start, &mut bytes)?;
         Ok(Mapped::new(bytes))
     }
 }

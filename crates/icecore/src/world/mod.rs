@@ -25,6 +25,7 @@ pub(crate) mod pages;
 pub(crate) mod random_file;
 pub(crate) mod raw;
 pub(crate) mod rename;
+pub(crate) mod reread;
 #[cfg(test)]
 pub(crate) mod scratch;
 pub(crate) mod storage;

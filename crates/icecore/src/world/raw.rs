@@ -27,6 +27,7 @@ use crate::words::sizes::IMAGE_BYTES_MAX;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::world::direct::Direct;
+use crate::world::reread::read_exact_at;
 use crate::world::unsupported::is_unsupported;
 
 /// The most that one system call is asked to make zero, so that a signal does not start hours of work anew.
@@ -119,7 +120,7 @@ impl Raw {
         if !self.holds(offset, buffer.len()) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.file.read_exact_at(buffer, offset)
+        read_exact_at(&self.file, offset, buffer)
     }
 
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -41,6 +41,7 @@ const LAYERS: &[&[&str]] = &[
         "world/random_file",
         "world/rename",
     ],
+    &["world/reread"],
     &["world/fs", "world/in_use", "world/inside", "world/memory", "world/raw"],
     &["world/crash", "world/image", "world/target"],
     &["world/crash_states", "world/in_place"],
