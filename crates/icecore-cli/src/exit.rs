@@ -39,7 +39,7 @@ Exit codes:
     4  exists already: a name or a file
     5  in use: a lock, a mounted device, a protected snapshot
     6  corrupt: stored bytes are not what they must be
-    7  unsupported: the repository needs a newer program
+    7  unsupported: the repository needs a newer program, or another file system
     8  no space left
     9  any other failure of the system or the medium
    10  permission denied, or a read-only place

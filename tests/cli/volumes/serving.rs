@@ -42,23 +42,27 @@ fn what_cannot_be_done_to_a_served_volume_says_so() {
 #[test]
 fn people_are_told_how_programs_use_it() {
     let place = with_volume();
-    let mut child = place.program();
-    child.args(["volume", "serve", "web", "--listen", "0"]).stdout(std::process::Stdio::piped());
-    let mut child = child.spawn().unwrap();
-    let mut text = String::new();
-    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
-    while !text.contains("nbdfuse") {
-        assert_ne!(std::io::BufRead::read_line(&mut lines, &mut text).unwrap(), 0, "{text}");
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    for part in [
-        "serving web (volume, 3.0 MiB, writable)",
-        "nbd://127.0.0.1:",
-        "qemu-system",
-        "nbd-client 127.0.0.1 ",
+    for (arguments, parts) in [
+        (&["web"][..], ["serving web (volume, 3.0 MiB, writable)", "if=virtio,discard=unmap"]),
+        (&["web", "--read-only"], ["serving web (volume, 3.0 MiB, for reading)", "if=virtio,readonly=on"]),
+        (
+            &["--snapshot", "base"],
+            ["serving snapshot:base (snapshot, 3.0 MiB, for reading)", "if=virtio,readonly=on"],
+        ),
     ] {
-        assert!(text.contains(part), "{part}: {text}");
+        let mut child = place.program();
+        child.args(["volume", "serve", "--listen", "0"]).args(arguments).stdout(std::process::Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        let mut text = String::new();
+        let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
+        while !text.contains("nbdfuse") {
+            assert_ne!(std::io::BufRead::read_line(&mut lines, &mut text).unwrap(), 0, "{text}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for part in parts.into_iter().chain(["nbd://127.0.0.1:", "qemu-system", "nbd-client 127.0.0.1 "]) {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 }
 

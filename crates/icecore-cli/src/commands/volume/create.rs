@@ -21,7 +21,7 @@ use crate::units;
 /// it with `icecore volume serve`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CreateArgs {
-    /// The name: letters, digits, and the signs - _ .
+    /// The name: letters, digits, and the signs . - _
     #[arg(value_name = "NAME")]
     name: String,
     /// The snapshot whose content it has: an id, a unique beginning of one, a name, or RESOURCE@latest

@@ -63,6 +63,11 @@ impl Served {
         self.all_snapshots
     }
 
+    /// Tells whether clients may write to an export.
+    pub(crate) fn may_be_written(&self, export: &str) -> bool {
+        !self.read_only && self.volumes.iter().any(|volume| volume.name() == export)
+    }
+
     /// Returns the exports that have names of their own.
     pub(crate) fn listed(&self) -> Vec<ExportName> {
         let how = if self.read_only { "for reading" } else { "writable" };

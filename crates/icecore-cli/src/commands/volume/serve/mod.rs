@@ -168,7 +168,7 @@ fn tell(app: &App, served: &Served, socket: &Socket) -> Result<()> {
     for export in served.listed() {
         let uri = socket.address.uri(&export.name);
         text += &format!("serving {} ({})\n  {uri}\n", export.name, export.description);
-        text += &socket.address.usage(&export.name, &uri);
+        text += &socket.address.usage(&export.name, &uri, served.may_be_written(&export.name));
         exports.push(json::Export { name: export.name, description: export.description, uri });
     }
     if served.serves_all_snapshots() {

@@ -73,7 +73,7 @@ impl Address {
     }
 
     /// Returns lines that say how programs use an export.
-    pub(crate) fn usage(&self, export: &str, uri: &str) -> String {
+    pub(crate) fn usage(&self, export: &str, uri: &str, writable: bool) -> String {
         let kernel = match self {
             Self::Unix(path) => {
                 format!(
@@ -97,10 +97,9 @@ impl Address {
             // Writing to a text does not fail.
             let _ = writeln!(text, "  {what:<11} {how}");
         };
-        line(
-            "qemu",
-            &format!("qemu-system-x86_64 -m 1G -drive file={uri},format=raw,if=virtio,discard=unmap"),
-        );
+        // Without that, qemu asks to write, and is refused.
+        let how = if writable { "discard=unmap" } else { "readonly=on" };
+        line("qemu", &format!("qemu-system-x86_64 -m 1G -drive file={uri},format=raw,if=virtio,{how}"));
         line("nbd-client", &kernel);
         line("nbdfuse", &format!("nbdfuse DIR/disk.raw {uri}"));
         text
@@ -185,11 +184,11 @@ mod tests {
         let unix = Address::Unix("/a b/nbd".into());
         let uri = unix.uri("snapshot:web 1@latest");
         assert_eq!(uri, "nbd+unix:///snapshot:web%201@latest?socket=/a%20b/nbd");
-        let usage = unix.usage("it's", &uri);
+        let usage = unix.usage("it's", &uri, true);
         assert!(usage.contains("nbd-client -unix '/a b/nbd' /dev/nbd0 -name 'it'\\''s'"), "{usage}");
         let tcp = Address::Tcp(([127, 0, 0, 1], 10809).into());
         assert_eq!(tcp.uri("web"), "nbd://127.0.0.1:10809/web");
-        assert!(tcp.usage("web", "x").contains("nbd-client 127.0.0.1 10809 /dev/nbd0 -name web"));
+        assert!(tcp.usage("web", "x", true).contains("nbd-client 127.0.0.1 10809 /dev/nbd0 -name web"));
     }
 
     #[test]
