@@ -12,3 +12,4 @@ mod stack_writes;
 mod streams;
 mod tree;
 pub(crate) mod volume;
+mod volume_io;

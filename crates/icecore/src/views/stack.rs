@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -187,6 +188,13 @@ impl Stack {
         }
     }
 
+    /// Returns the first place at or after `offset`, or else the beginning of a region, that may hold anything but zeros.
+    pub(crate) fn next_used(&self, offset: u64) -> io::Result<Option<u64>> {
+        let written = self.next_region(offset / LEAF_U64).map(|region| (region * LEAF_U64).max(offset));
+        let below = self.base_data(offset)?.map(|data| data.start.max(offset));
+        Ok(written.into_iter().chain(below).min())
+    }
+
     /// Returns the first range at or after `offset` that an overlay has: data or zeros.
     pub(crate) fn next_dirty(&self, offset: u64) -> Option<Range<u64>> {
         let mut at = offset;
@@ -223,7 +231,7 @@ impl Stack {
     }
 
     /// Returns the first data in a region that overlays have something of, at or after `offset`.
-    fn data_in_region(&self, number: u64, offset: u64) -> io::Result<Option<Range<u64>>> {
+    pub(crate) fn data_in_region(&self, number: u64, offset: u64) -> io::Result<Option<Range<u64>>> {
         let (begin, end) = (number * LEAF_U64, ((number + 1) * LEAF_U64).min(self.size_bytes));
         let regions = self.regions(number);
         let mut found: Option<Range<u64>> = None;
@@ -250,6 +258,41 @@ impl Stack {
         }
         Ok(found)
     }
+
+    /// Looks for the first data at or after `offset`, in so many regions that overlays have something of. Continues at the place
+    /// that is returned.
+    pub(crate) fn search_data(
+        &self,
+        offset: u64,
+        regions: usize,
+    ) -> io::Result<ControlFlow<Option<Range<u64>>, u64>> {
+        let mut at = offset;
+        for _ in 0..regions {
+            if at >= self.size_bytes {
+                return Ok(ControlFlow::Break(None));
+            }
+            let dirty = self.next_region(at / LEAF_U64).map(|number| (number, (number * LEAF_U64).max(at)));
+            let base = self.base_data(at)?;
+            match (base, dirty) {
+                // What the base has before the next region that overlays have something of.
+                (Some(data), dirty) if dirty.is_none_or(|(_, start)| data.start < start) => {
+                    let end = dirty.map_or(u64::MAX, |(_, start)| start).min(data.end).min(self.size_bytes);
+                    return Ok(ControlFlow::Break((data.start < end).then_some(data.start..end)));
+                }
+                (_, None) => return Ok(ControlFlow::Break(None)),
+                (_, Some((number, start))) => {
+                    if start >= self.size_bytes {
+                        return Ok(ControlFlow::Break(None));
+                    }
+                    if let Some(data) = self.data_in_region(number, start)? {
+                        return Ok(ControlFlow::Break(Some(data)));
+                    }
+                    at = (number + 1) * LEAF_U64;
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(at))
+    }
 }
 
 impl ReadAt for Stack {
@@ -274,29 +317,10 @@ impl ReadAt for Stack {
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
-        let mut at = offset;
-        while at < self.size_bytes {
-            let dirty = self.next_region(at / LEAF_U64).map(|number| (number, (number * LEAF_U64).max(at)));
-            let base = self.base_data(at)?;
-            match (base, dirty) {
-                // What the base has before the next region that overlays have something of.
-                (Some(data), dirty) if dirty.is_none_or(|(_, start)| data.start < start) => {
-                    let end = dirty.map_or(u64::MAX, |(_, start)| start).min(data.end).min(self.size_bytes);
-                    return Ok((data.start < end).then_some(data.start..end));
-                }
-                (_, None) => return Ok(None),
-                (_, Some((number, start))) => {
-                    if start >= self.size_bytes {
-                        return Ok(None);
-                    }
-                    if let Some(data) = self.data_in_region(number, start)? {
-                        return Ok(Some(data));
-                    }
-                    at = (number + 1) * LEAF_U64;
-                }
-            }
+        match self.search_data(offset, usize::MAX)? {
+            ControlFlow::Break(found) => Ok(found),
+            ControlFlow::Continue(_) => Ok(None),
         }
-        Ok(None)
     }
 
     fn will_need(&self, range: Range<u64>) -> bool {

@@ -106,7 +106,7 @@ impl Stack {
         let gone = if older_have_any { BlockState::Zero } else { BlockState::Absent };
         let mut at = whole.start;
         while at < whole.end {
-            let data = below.next_data(at)?.filter(|data| data.start < whole.end);
+            let data = below.data_in_region(region, at)?.filter(|data| data.start < whole.end);
             let hole_end = data.as_ref().map_or(whole.end, |data| data.start.max(at) / BLOCK_U64 * BLOCK_U64);
             let data_end = data.map_or(whole.end, |data| data.end.next_multiple_of(BLOCK_U64).min(whole.end));
             if at < hole_end {

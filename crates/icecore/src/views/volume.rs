@@ -18,8 +18,6 @@ use crate::views::snapshot::SnapshotDisk;
 use crate::views::stack::Stack;
 use crate::words::error::Result;
 use crate::words::names::ResourceKind;
-use crate::words::sizes::LEAF_U64;
-use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::words::sync::Mutex;
 use crate::words::sync::MutexGuard;
@@ -27,14 +25,13 @@ use crate::words::sync::RwLock;
 use crate::words::sync::RwLockReadGuard;
 use crate::words::sync::RwLockWriteGuard;
 use crate::world::io::ReadAt;
-use crate::world::io::WriteAt;
 
 /// Regions of 4 MiB whose numbers differ by less than this can be written to at the same time.
 const STRIPES: usize = 64;
 
 /// An open volume. Nobody else has it open. Any number of threads may use it.
 ///
-/// What was written when [`sync`](WriteAt::sync) is called is there after a crash once that returns; of what was written since,
+/// What was written when [`sync`](crate::WriteAt::sync) is called is there after a crash once that returns; of what was written since,
 /// each block of 4 KiB is there as it was written or as it was before.
 pub struct Volume {
     pub(super) repo: Arc<Repository>,
@@ -44,6 +41,9 @@ pub struct Volume {
     pub(super) published: Mutex<Published>,
     /// What is read and written now. Held shared by whoever reads or writes, alone for the moment in which it changes.
     pub(super) stack: RwLock<Stack>,
+    /// Held by whoever waits to change the stack. What takes several steps goes through here between two of them: a lock that is
+    /// let go and taken again at once might never be had by another thread.
+    pub(super) turn: Mutex<()>,
     /// Held by whoever changes which blocks of a region an overlay has.
     stripes: [Mutex<()>; STRIPES],
     /// Held while a snapshot is taken.
@@ -96,6 +96,7 @@ impl Volume {
             kind: record.kind,
             published: Mutex::new(Published { record, spare: None, in_doubt: false }),
             stack: RwLock::new(stack),
+            turn: Mutex::default(),
             stripes: std::array::from_fn(|_| Mutex::default()),
             snapshots: Mutex::default(),
             begun: AtomicU64::new(0),
@@ -140,7 +141,12 @@ impl Volume {
     }
 
     pub(super) fn stack_mut(&self) -> RwLockWriteGuard<'_, Stack> {
+        let _turn = self.turn();
         self.stack.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn published(&self) -> MutexGuard<'_, Published> {
@@ -195,7 +201,10 @@ impl Volume {
 
     /// Does something that needs room, and tells which snapshot was being taken meanwhile. Where there is no room, that snapshot
     /// gives up, and it is done again: what the snapshot held can be written in place then, which needs none.
-    fn before_snapshots(&self, what: impl Fn() -> (Option<u64>, io::Result<()>)) -> io::Result<()> {
+    pub(super) fn before_snapshots<T>(
+        &self,
+        what: impl Fn() -> (Option<u64>, io::Result<T>),
+    ) -> io::Result<T> {
         let mut given_up = None;
         loop {
             match what() {
@@ -210,7 +219,7 @@ impl Volume {
     }
 
     /// Syncs all overlays. A map that needs room because of a snapshot gets that of the reserve.
-    fn sync_once(&self) -> (Option<u64>, io::Result<()>) {
+    pub(super) fn sync_once(&self) -> (Option<u64>, io::Result<()>) {
         let stack = self.stack().clone();
         let mut synced = stack.sync();
         if stack.overlays.len() > 1
@@ -222,32 +231,7 @@ impl Volume {
         (stack.frozen, synced)
     }
 
-    fn check(&self, range: &Range<u64>, size_bytes: u64) -> io::Result<()> {
-        if range.start <= range.end && range.end <= size_bytes {
-            return Ok(());
-        }
-        Err(io::Error::new(io::ErrorKind::InvalidInput, format!("beyond the end of volume {}", self.name)))
-    }
-
-    fn zero(&self, stack: &Stack, range: Range<u64>) -> io::Result<()> {
-        let below = stack.below();
-        let mut at = range.start;
-        while at < range.end {
-            let end = ((at / LEAF_U64 + 1) * LEAF_U64).min(range.end);
-            {
-                let _stripe = self.stripe(at / LEAF_U64);
-                stack.zero_region(at..end, &below)?;
-            }
-            // What has nothing is passed over: a whole disk may be discarded at once.
-            let written = stack.newest().map.next(end / LEAF_U64).map(|region| (region * LEAF_U64).max(end));
-            let data = below.next_data(end)?.map(|data| data.start.max(end));
-            let next = written.into_iter().chain(data).min().unwrap_or(range.end);
-            at = (next / LEAF_U64 * LEAF_U64).clamp(end, range.end);
-        }
-        Ok(())
-    }
-
-    fn stripe(&self, region: u64) -> MutexGuard<'_, ()> {
+    pub(super) fn stripe(&self, region: u64) -> MutexGuard<'_, ()> {
         self.stripes[to_usize(region) % STRIPES].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -264,56 +248,4 @@ pub(super) fn disk_of(
 ) -> Result<Option<Arc<dyn ReadAt>>> {
     let disk = record.map(|record| SnapshotDisk::of_record(Arc::clone(repo), record, Arc::clone(cache)));
     Ok(disk.transpose()?.map(|disk| Arc::new(disk) as Arc<dyn ReadAt>))
-}
-
-/// Returns the parts of a range that lie in one region of 4 MiB each.
-fn by_region(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let regions = range.start / LEAF_U64..range.end.div_ceil(LEAF_U64);
-    regions.map(move |region| (region * LEAF_U64).max(range.start)..((region + 1) * LEAF_U64).min(range.end))
-}
-
-impl ReadAt for Volume {
-    fn len(&self) -> u64 {
-        self.stack().size_bytes
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.stack().read_at(offset, buffer)
-    }
-
-    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
-        self.stack().next_data(offset)
-    }
-
-    fn will_need(&self, range: Range<u64>) -> bool {
-        self.stack().will_need(range)
-    }
-}
-
-impl WriteAt for Volume {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let range = offset..offset.saturating_add(to_u64(bytes.len()));
-        self.check(&range, self.len())?;
-        self.before_snapshots(|| {
-            let stack = self.stack();
-            let written = by_region(range.clone()).filter(|part| !part.is_empty()).try_for_each(|part| {
-                let _stripe = self.stripe(part.start / LEAF_U64);
-                let bytes = &bytes[to_usize(part.start - offset)..to_usize(part.end - offset)];
-                stack.write_region(part.start, bytes)
-            });
-            (stack.frozen, written)
-        })
-    }
-
-    fn zero_at(&self, range: Range<u64>) -> io::Result<()> {
-        self.check(&range, self.len())?;
-        self.before_snapshots(|| {
-            let stack = self.stack();
-            (stack.frozen, self.zero(&stack, range.clone()))
-        })
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.before_snapshots(|| self.sync_once())
-    }
 }

@@ -78,6 +78,7 @@ const LAYERS: &[&[&str]] = &[
     &["views/stack_writes"],
     &["views/volume"],
     &["views/sealing"],
+    &["views/volume_io"],
     // For benches: single stages, and indexes without data.
     &["scale", "stages"],
     // For fuzzing: what must hold of each decoder, and repositories that lie.

@@ -257,3 +257,61 @@ fn syncs_that_come_while_an_overlay_is_sealed_lose_nothing() {
     drop(volume);
     assert_same(&content(&open(&world.repo, "one").unwrap()).unwrap(), &expected, "after the last sync");
 }
+
+/// Regions of 4 MiB of a volume that is written and trimmed in requests that go over all of them.
+const REGIONS: usize = 6;
+const REGION_BYTES: usize = 4 << 20;
+const LONG_ROUNDS: u8 = 40;
+
+/// Returns what all bytes of a region are once a request has come by it: odd ones write their number, the others trim.
+fn after(request: u8) -> u8 {
+    if request.is_multiple_of(2) { 0 } else { request }
+}
+
+/// Checks that a request has come by some regions, from the first on, and by the others the one before it.
+fn check_regions(image: &[u8]) {
+    let regions: Vec<u8> = image
+        .chunks(REGION_BYTES)
+        .map(|region| {
+            assert!(region.iter().all(|byte| *byte == region[0]), "a region that was changed in part");
+            region[0]
+        })
+        .collect();
+    let is_moment = |request: u8, done: usize| {
+        let wanted = |at| if at < done { after(request) } else { after(request - 1) };
+        regions.iter().enumerate().all(|(at, byte)| *byte == wanted(at))
+    };
+    let moments = (1..=LONG_ROUNDS).flat_map(|request| (0..=REGIONS).map(move |done| (request, done)));
+    assert!(moments.into_iter().any(|(request, done)| is_moment(request, done)), "{regions:?}");
+}
+
+#[test]
+fn snapshots_between_the_regions_of_long_writes_and_trims_are_moments_of_them() {
+    let bench = Bench::new();
+    let repo = Arc::new(bench.another());
+    let size = (REGIONS * REGION_BYTES) as u64;
+    icecore::create_volume(&repo, &volume_options("long", None, Some(size))).unwrap();
+    let volume = open(&repo, "long").unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for request in 1..=LONG_ROUNDS {
+                match after(request) {
+                    0 => volume.zero_at(0..size).unwrap(),
+                    byte => volume.write_at(0, &vec![byte; REGIONS * REGION_BYTES]).unwrap(),
+                }
+            }
+        });
+        let mut is_last = false;
+        while !is_last {
+            is_last = writer.is_finished();
+            let image = image_of(&repo, snapshot(&volume).unwrap());
+            check_regions(&image);
+        }
+        writer.join().unwrap();
+    });
+    volume.sync().unwrap();
+    drop(volume);
+    let volume = open(&repo, "long").unwrap();
+    assert!(content(&volume).unwrap().iter().all(|byte| *byte == 0));
+    assert_sound(&repo, "at the end");
+}

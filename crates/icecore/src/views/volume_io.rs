@@ -1,0 +1,303 @@
+//! Reading and writing a volume. What is long is done in steps, between which a snapshot, or whatever else changes the stack, may come.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::ops::Range;
+
+use crate::views::stack::Stack;
+use crate::views::volume::Volume;
+use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::to_u64;
+use crate::words::sizes::to_usize;
+use crate::world::io::ReadAt;
+use crate::world::io::WriteAt;
+
+/// Bytes of a request for which the stack is held at once: who waits for a seal waits for no more than that.
+const STEP_BYTES: u64 = LEAF_U64;
+/// Regions in which data is looked for while the stack is held.
+const SEARCHED_REGIONS: usize = 64;
+
+/// Returns the end of the first step of a range: all of it where it is short, so that a snapshot has it as a whole or not at all.
+fn step_end(at: u64, end: u64) -> u64 {
+    if end - at <= STEP_BYTES { end } else { (at / STEP_BYTES + 1) * STEP_BYTES }
+}
+
+/// Returns the parts of a range that lie in one region of 4 MiB each.
+fn by_region(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let regions = range.start / LEAF_U64..range.end.div_ceil(LEAF_U64);
+    regions.map(move |region| (region * LEAF_U64).max(range.start)..((region + 1) * LEAF_U64).min(range.end))
+}
+
+impl Volume {
+    fn check(&self, range: &Range<u64>) -> io::Result<()> {
+        if range.start <= range.end && range.end <= self.len() {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidInput, format!("beyond the end of volume {}", self.name)))
+    }
+
+    /// Goes through a range step by step. `step` does the one that it gets, and returns where the next one begins.
+    fn in_steps(
+        &self,
+        range: Range<u64>,
+        step: &mut dyn FnMut(Range<u64>) -> io::Result<u64>,
+    ) -> io::Result<()> {
+        let mut at = range.start;
+        while at < range.end {
+            if at > range.start {
+                // Whoever waits to change the stack comes first.
+                drop(self.turn());
+            }
+            at = step(at..step_end(at, range.end))?;
+        }
+        Ok(())
+    }
+
+    fn write_step(&self, stack: &Stack, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        by_region(offset..offset + to_u64(bytes.len())).try_for_each(|part| {
+            let _stripe = self.stripe(part.start / LEAF_U64);
+            stack.write_region(part.start, &bytes[to_usize(part.start - offset)..to_usize(part.end - offset)])
+        })
+    }
+
+    /// Makes a step of a range zero, and returns where there may be anything else next: a whole disk may be discarded at once.
+    fn zero_step(&self, stack: &Stack, step: Range<u64>) -> io::Result<Option<u64>> {
+        let below = stack.below();
+        by_region(step.clone()).try_for_each(|part| {
+            let _stripe = self.stripe(part.start / LEAF_U64);
+            stack.zero_region(part, &below)
+        })?;
+        stack.next_used(step.end)
+    }
+}
+
+impl ReadAt for Volume {
+    fn len(&self) -> u64 {
+        self.stack().size_bytes
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let range = offset..offset.saturating_add(to_u64(buffer.len()));
+        self.in_steps(range, &mut |step| {
+            let place = &mut buffer[to_usize(step.start - offset)..to_usize(step.end - offset)];
+            self.stack().read_at(step.start, place).map(|()| step.end)
+        })
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let mut at = offset;
+        loop {
+            let found = self.stack().search_data(at, SEARCHED_REGIONS)?;
+            match found {
+                ControlFlow::Break(found) => return Ok(found),
+                ControlFlow::Continue(next) => at = next,
+            }
+            drop(self.turn());
+        }
+    }
+
+    fn will_need(&self, range: Range<u64>) -> bool {
+        self.stack().will_need(range)
+    }
+}
+
+impl WriteAt for Volume {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let range = offset..offset.saturating_add(to_u64(bytes.len()));
+        self.check(&range)?;
+        self.in_steps(range, &mut |step| {
+            let bytes = &bytes[to_usize(step.start - offset)..to_usize(step.end - offset)];
+            self.before_snapshots(|| {
+                let stack = self.stack();
+                (stack.frozen, self.write_step(&stack, step.start, bytes))
+            })?;
+            Ok(step.end)
+        })
+    }
+
+    fn zero_at(&self, range: Range<u64>) -> io::Result<()> {
+        self.check(&range)?;
+        self.in_steps(range.clone(), &mut |step| {
+            let next = self.before_snapshots(|| {
+                let stack = self.stack();
+                (stack.frozen, self.zero_step(&stack, step.clone()))
+            })?;
+            // Regions are zeroed as wholes where the range has them.
+            let next = next.map_or(range.end, |next| next / LEAF_U64 * LEAF_U64);
+            Ok(next.clamp(step.end, range.end.max(step.end)))
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.before_snapshots(|| self.sync_once())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::OnceLock;
+    use std::thread;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::format::layout;
+    use crate::format::volume::VolumeRecord;
+    use crate::repository::InitOptions;
+    use crate::repository::Repository;
+    use crate::stores::overlay::Overlay;
+    use crate::stores::volumes;
+    use crate::views::cache::BlockCache;
+    use crate::views::sealing::Frozen;
+    use crate::words::ids::RepositoryId;
+    use crate::words::ids::VolumeId;
+    use crate::words::names::Labels;
+    use crate::words::names::ResourceKind;
+    use crate::world::memory::MemoryStorage;
+    use crate::world::storage::Storage;
+
+    const REGIONS: u64 = 256;
+    const SIZE: u64 = REGIONS * LEAF_U64;
+    /// The region at which somebody asks for a seal.
+    const ASKED: u64 = 10;
+    const OLD: u8 = 7;
+
+    type Seal = thread::JoinHandle<Frozen>;
+
+    /// What lies below a volume: data everywhere. When it is asked for what is in the region `ASKED`, it has a seal begin, and
+    /// returns once that waits for the stack; and it notes what it is asked for next.
+    #[derive(Default)]
+    struct Below {
+        volume: OnceLock<Arc<Volume>>,
+        sealing: OnceLock<std::sync::Mutex<Option<Seal>>>,
+        /// The region that was asked for after that, and whether the seal was done then.
+        after: OnceLock<(u64, bool)>,
+    }
+
+    impl Below {
+        fn asked(&self, offset: u64) {
+            // Without the volume, nobody uses it yet or any more.
+            let Some(volume) = self.volume.get() else { return };
+            let region = offset / LEAF_U64;
+            if region == ASKED && self.sealing.get().is_none() {
+                let sealed = Arc::clone(volume);
+                let seal = thread::spawn(move || sealed.freeze().unwrap());
+                // It keeps its turn until it has the stack, which it gets after this step.
+                while volume.turn.try_lock().is_ok() {
+                    thread::yield_now();
+                }
+                let _ = self.sealing.set(std::sync::Mutex::new(Some(seal)));
+            } else if self.sealing.get().is_some() {
+                // The stack is held shared here, so that it does not change; if a seal still waits, nobody else gets it.
+                let is_done = volume.stack.try_read().is_ok_and(|stack| stack.frozen.is_some());
+                let _ = self.after.set((region, is_done));
+            }
+        }
+    }
+
+    impl ReadAt for Below {
+        fn len(&self) -> u64 {
+            SIZE
+        }
+
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            self.asked(offset);
+            buffer.fill(OLD);
+            Ok(())
+        }
+
+        fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+            self.asked(offset);
+            Ok((offset < SIZE).then_some(offset..SIZE))
+        }
+    }
+
+    fn volume() -> (Arc<Volume>, Arc<Below>) {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let id = RepositoryId(Uuid::from_u128(1));
+        let options = InitOptions { id, key: [1; 32], created_unix_ms: 0, level: 1, parity: None };
+        let repo = Repository::init(Arc::clone(&storage), Uuid::from_u128(2), &options).unwrap();
+        let mut record = VolumeRecord {
+            id: VolumeId(Uuid::from_u128(3)),
+            name: "disk".to_owned(),
+            created_unix_ms: 0,
+            kind: ResourceKind::Volume,
+            size_bytes: SIZE,
+            origin: None,
+            base: None,
+            sealed: Vec::new(),
+            active: 0,
+            labels: Labels::new(),
+        };
+        storage.make_dir(layout::VOLUMES).unwrap();
+        storage.make_dir(&layout::volume_dir("disk")).unwrap();
+        Overlay::create(&storage, "disk", 0).unwrap();
+        volumes::save(repo.base(), &mut record).unwrap();
+        let volume = Arc::new(Volume::open(Arc::new(repo), "disk", BlockCache::new(1 << 20)).unwrap());
+        let below = Arc::new(Below::default());
+        volume.stack_mut().base = Some(Arc::clone(&below) as Arc<dyn ReadAt>);
+        // An overlay with nothing in it is not sealed.
+        volume.write_at(0, &[OLD]).unwrap();
+        (volume, below)
+    }
+
+    /// Does something to a volume that comes by the region `ASKED`, where a seal begins, and checks that it is done when `next` is
+    /// come by. Returns what is sealed.
+    fn with_a_seal(next: u64, request: impl FnOnce(&Volume)) -> (Arc<Volume>, Frozen) {
+        let (volume, below) = volume();
+        assert!(below.volume.set(Arc::clone(&volume)).is_ok());
+        request(&volume);
+        assert_eq!(below.after.get(), Some(&(next, true)), "the next region, and whether the seal is done");
+        let seal = below.sealing.get().unwrap().lock().unwrap().take().unwrap();
+        (volume, seal.join().unwrap())
+    }
+
+    /// Returns the first byte of each region, which all its bytes are like.
+    fn regions(disk: &dyn ReadAt, of: Range<u64>) -> Vec<u8> {
+        let mut bytes = vec![0; to_usize(LEAF_U64)];
+        of.map(|region| {
+            disk.read_at(region * LEAF_U64, &mut bytes).unwrap();
+            assert!(bytes.iter().all(|byte| *byte == bytes[0]), "region {region}");
+            bytes[0]
+        })
+        .collect()
+    }
+
+    #[test]
+    fn a_seal_is_let_in_between_two_regions_of_a_trim() {
+        let (volume, frozen) = with_a_seal(ASKED, |volume| volume.zero_at(0..SIZE).unwrap());
+        // What comes next is looked for in the step before it.
+        let wanted: Vec<u8> = (0..20).map(|region| if region < ASKED { 0 } else { OLD }).collect();
+        assert_eq!(regions(&frozen.image, 0..20), wanted);
+        assert!(regions(&*volume, 0..20).iter().all(|byte| *byte == 0));
+        assert_eq!(volume.next_data(0).unwrap(), None);
+        volume.thaw();
+        assert_eq!(volume.next_data(0).unwrap(), None);
+        volume.write_at(SIZE - 1, &[9]).unwrap();
+        assert_eq!(volume.next_data(0).unwrap(), Some(SIZE - 4096..SIZE));
+    }
+
+    #[test]
+    fn a_seal_is_let_in_between_two_regions_of_a_write_and_of_a_read() {
+        // Only its first and its last block are read from below.
+        let (start, bytes) = (ASKED * LEAF_U64 + 100, vec![3; to_usize(2 * LEAF_U64)]);
+        let (volume, frozen) = with_a_seal(ASKED + 2, |volume| volume.write_at(start, &bytes).unwrap());
+        let mut read = bytes.clone();
+        volume.read_at(start, &mut read).unwrap();
+        assert!(read == bytes);
+        frozen.image.read_at(start, &mut read).unwrap();
+        let first = to_usize((ASKED + 1) * LEAF_U64 - start);
+        assert!(read[..first].iter().all(|byte| *byte == 3) && read[first..].iter().all(|byte| *byte == OLD));
+        let (_, _) = with_a_seal(ASKED + 1, |volume| {
+            volume.read_at(0, &mut vec![0; to_usize(16 * LEAF_U64)]).unwrap();
+        });
+    }
+
+    #[test]
+    fn what_is_short_is_sealed_as_a_whole_or_not_at_all() {
+        assert_eq!(step_end(100, 100 + STEP_BYTES), 100 + STEP_BYTES);
+        assert_eq!(step_end(100, 101 + STEP_BYTES), STEP_BYTES);
+        assert_eq!(step_end(STEP_BYTES, 3 * STEP_BYTES), 2 * STEP_BYTES);
+    }
+}
