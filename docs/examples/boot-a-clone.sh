@@ -100,6 +100,17 @@ await() { # FILE PID TEXT SECONDS
 
 # ---------------------------------------------------------------- the image
 
+# The version of qemu-utils that goes with the qemu-system-x86 that apt would install.
+qemu_utils_version() {
+    local version
+    version=$(apt-cache policy qemu-system-x86 | sed -n 's/^ *Candidate: //p')
+    if apt-cache madison qemu-utils | cut -d '|' -f 2 | grep -qxF " $version "; then
+        echo "$version"
+    else
+        apt-cache policy qemu-utils | sed -n 's/^ *Candidate: //p'
+    fi
+}
+
 install_missing() {
     local missing=() file package
     while read -r file package; do
@@ -115,9 +126,15 @@ qemu-system-x86_64 qemu-system-x86
 qemu-img qemu-utils
 LIST
     [ ${#missing[@]} -gt 0 ] || return 0
+    apt-get update -q >"$work/apt.log" 2>&1 || { tail "$work/apt.log" >&2; fail "apt-get update failed"; }
+    # Packages of qemu break those of other versions: apt would remove a qemu-img of another version, such as one of the
+    # backports, for the machine. So both are of the version that apt has of the machine.
+    case " ${missing[*]} " in
+    *" qemu-system-x86 "*) missing+=("qemu-utils=$(qemu_utils_version)") ;;
+    esac
     echo "installing ${missing[*]}"
-    if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
-        apt-get install -yq --no-install-recommends "${missing[@]}"; } >"$work/apt.log" 2>&1; then
+    if ! DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends --no-remove --allow-downgrades \
+        "${missing[@]}" >>"$work/apt.log" 2>&1; then
         tail "$work/apt.log" >&2
         fail "cannot install ${missing[*]}"
     fi
