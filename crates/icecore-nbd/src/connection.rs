@@ -18,7 +18,7 @@ use crate::errno;
 use crate::events::Events;
 use crate::input::Input;
 use crate::input::Wait;
-use crate::memory::Memory;
+use crate::memory::Share;
 use crate::output::Output;
 use crate::pace::Pace;
 use crate::requests::Counters;
@@ -41,7 +41,7 @@ pub(crate) struct Connection<'a> {
     pub(crate) input: Mutex<Input>,
     pub(crate) output: &'a Output,
     pub(crate) session: &'a Session,
-    pub(crate) memory: &'a Arc<Memory>,
+    pub(crate) memory: &'a Arc<Share>,
     pub(crate) events: &'a dyn Events,
     /// The server is being stopped.
     pub(crate) stopping: &'a AtomicBool,

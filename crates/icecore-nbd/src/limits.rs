@@ -14,7 +14,9 @@ pub struct Limits {
     pub connections: usize,
     /// Requests of one connection that are worked on at once; as many threads.
     pub requests: usize,
-    /// Bytes of memory for what is read and written, over all connections; at least 32 MiB. Requests wait for it.
+    /// Bytes of memory for what is read and written, over all connections; at least 48 MiB. Requests wait for it. One connection
+    /// gets 16 MiB, or one request if that is longer; 16 MiB are kept for connections that hold nothing; and each connection
+    /// has 64 KiB of its own beside all that, so that its short requests never wait for other clients.
     pub memory_bytes: usize,
     /// How long a client may take to choose an export; and, while others wait for memory, to take a reply or to send 1 MiB
     /// of what it writes. Also how long a stop waits for clients to take their replies.
@@ -23,6 +25,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 64, requests: 16, memory_bytes: 256 << 20, patience: Duration::from_secs(30) }
+        Self { connections: 4096, requests: 16, memory_bytes: 256 << 20, patience: Duration::from_secs(30) }
     }
 }

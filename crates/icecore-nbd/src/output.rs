@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
 use crate::channel::Channel;
-use crate::memory::Memory;
+use crate::memory::Share;
 use crate::sync::lock;
 
 /// What is held back at most, in bytes.
@@ -18,7 +18,7 @@ const PENDING_BYTES_MAX: usize = 64 << 10;
 /// What is sent to a client.
 pub(crate) struct Output {
     channel: Arc<dyn Channel>,
-    memory: Arc<Memory>,
+    memory: Arc<Share>,
     pending: Mutex<Vec<u8>>,
     /// A message was sent in part, so none can follow.
     broken: AtomicBool,
@@ -27,7 +27,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(channel: Arc<dyn Channel>, memory: Arc<Memory>) -> Self {
+    pub(crate) fn new(channel: Arc<dyn Channel>, memory: Arc<Share>) -> Self {
         Self {
             channel,
             memory,

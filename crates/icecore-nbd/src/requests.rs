@@ -18,7 +18,7 @@ use crate::extents;
 use crate::limits::BLOCK_BYTES;
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::memory::Buffer;
-use crate::memory::Memory;
+use crate::memory::Share;
 use crate::output::Output;
 use crate::session::Session;
 use crate::wire;
@@ -94,7 +94,7 @@ pub(crate) struct Work<'a> {
     pub(crate) connection: u64,
     pub(crate) session: &'a Session,
     pub(crate) output: &'a Output,
-    pub(crate) memory: &'a Arc<Memory>,
+    pub(crate) memory: &'a Arc<Share>,
     pub(crate) events: &'a dyn Events,
     pub(crate) counters: &'a Counters,
     /// Something was written since the last sync.

@@ -296,7 +296,8 @@ impl Shared {
         let patience = self.limits.patience;
         channel.set_patience(patience)?;
         let mut input = Input::new(Arc::clone(channel), patience);
-        let output = Output::new(Arc::clone(channel), Arc::clone(&self.memory));
+        let memory = self.memory.share();
+        let output = Output::new(Arc::clone(channel), Arc::clone(&memory));
         let now = clock::now();
         let handshake = Handshake {
             exports: &*self.exports,
@@ -315,7 +316,7 @@ impl Shared {
             input: Mutex::new(input),
             output: &output,
             session: &session,
-            memory: &self.memory,
+            memory: &memory,
             events: &*self.events,
             stopping: &self.stopping,
             threads_max: self.limits.requests.max(1),

@@ -22,6 +22,7 @@ use icecore_nbd::Server;
 use icecore_nbd::Stopper;
 
 use crate::client::Client;
+use crate::client::DF;
 use crate::client::FLUSH;
 use crate::client::READ;
 use crate::client::Told;
@@ -204,6 +205,12 @@ fn clients_at_once_over_both_kinds_of_sockets() {
     assert_eq!((report.connections, report.requests), (7, 6 * 39 * 3));
 }
 
+/// Reads 32 MiB in one piece, for which a server with the least memory needs all that is not reserved.
+fn read_all(client: &mut Client) {
+    let told = client.ask(DF, READ, 0, 32 << 20);
+    assert!(matches!(&told[..], [Told::Data(0, bytes)] if bytes.len() == 32 << 20));
+}
+
 #[test]
 fn a_client_that_holds_memory_and_stands_still_is_left_when_others_wait() {
     let disk = Arc::new(Ram::new(vec![5; 32 << 20]));
@@ -214,13 +221,13 @@ fn a_client_that_holds_memory_and_stands_still_is_left_when_others_wait() {
     greedy.send(4, READ, 0, 32 << 20, &[]);
     let mut head = [0; 28];
     greedy.socket.read_exact(&mut head).unwrap();
-    assert_eq!(other.read(0, 32 << 20).map(|bytes| bytes.len()), Ok(32 << 20));
+    read_all(&mut other);
     let mut slow = running.client();
     slow.send(0, WRITE, 0, 32 << 20, &[1]);
     let mut rest = Vec::new();
     // The memory is taken once the header was read; until then this would not wait.
     while other.socket.peer_addr().is_ok() && rest.is_empty() {
-        assert_eq!(other.read(0, 32 << 20).map(|bytes| bytes.len()), Ok(32 << 20));
+        read_all(&mut other);
         slow.socket.set_nonblocking(true).unwrap();
         match slow.socket.read(&mut [0]) {
             Ok(0) => rest.push(0),
@@ -228,6 +235,71 @@ fn a_client_that_holds_memory_and_stands_still_is_left_when_others_wait() {
             other => panic!("{other:?}"),
         }
     }
+    running.stopper.stop();
+    running.serving.join().unwrap();
+}
+
+/// Asks for 32 MiB as often as told, and takes nothing but the beginning of the first reply.
+fn greedy(running: &Running, times: usize) -> (Client, Vec<u64>) {
+    let mut client = running.client();
+    let cookies: Vec<u64> = (0..times).map(|_| client.send(DF, READ, 0, 32 << 20, &[])).collect();
+    (client, cookies)
+}
+
+/// Does what needs memory of all sizes but the largest.
+fn use_a_disk(client: &mut Client) {
+    for bytes in [4096, 64 << 10, 256 << 10, 1 << 20] {
+        assert_eq!(client.write(0, 0, &vec![6; bytes]), [Told::Simple(0)]);
+        assert_eq!(client.read(0, u32::try_from(bytes).unwrap()), Ok(vec![6; bytes]));
+    }
+}
+
+#[test]
+fn one_client_never_has_all_of_the_memory() {
+    let disk = Arc::new(Ram::new(vec![5; 32 << 20]));
+    let limits = Limits { memory_bytes: 64 << 20, patience: Duration::from_millis(20), ..Limits::default() };
+    let running = Running::new(&disk, limits);
+    let mut other = running.client();
+    let (mut client, cookies) = greedy(&running, 4);
+    // The first of them is being sent, and its memory taken.
+    client.socket.read_exact(&mut [0; 1]).unwrap();
+    for _ in 0..20 {
+        use_a_disk(&mut other);
+    }
+    // Nobody waited for that client, so it was not left, and can have all that it asked for.
+    let mut left = 4 * (28 + (32 << 20)) - 1;
+    let mut bytes = vec![0; 1 << 20];
+    while left > 0 {
+        let read = client.socket.read(&mut bytes).unwrap_or(0);
+        assert!(read > 0, "it was left");
+        left -= read;
+    }
+    assert_eq!(cookies.len(), 4);
+    running.stopper.stop();
+    running.serving.join().unwrap();
+}
+
+#[test]
+fn clients_that_take_no_replies_do_not_keep_others_waiting() {
+    let disk = Arc::new(Ram::new(vec![5; 32 << 20]));
+    // Nobody is left for standing still.
+    let patience = Duration::from_secs(3600);
+    let limits = Limits { memory_bytes: 64 << 20, patience, ..Limits::default() };
+    let running = Running::new(&disk, limits);
+    let mut other = running.client();
+    let mut greedy: Vec<_> = (0..12).map(|_| greedy(&running, 3).0).collect();
+    greedy[0].socket.read_exact(&mut [0; 1]).unwrap();
+    use_a_disk(&mut other);
+    // Short requests are never behind anything of others, however many these are.
+    let mut hungry: Vec<_> = (0..40).map(|_| running.client()).collect();
+    for client in &mut hungry {
+        for _ in 0..16 {
+            client.send(DF, READ, 0, 1 << 20, &[]);
+        }
+    }
+    assert_eq!(other.write(0, 0, &[7; 64 << 10]), [Told::Simple(0)]);
+    assert_eq!(other.read(0, 4096), Ok(vec![7; 4096]));
+    drop((greedy, hungry));
     running.stopper.stop();
     running.serving.join().unwrap();
 }
