@@ -28,3 +28,5 @@ pub use crate::words::clock::SystemClock;
 pub use crate::words::clock::new_id;
 pub use crate::words::cron::time_zone;
 pub use crate::words::error::ApiError;
+pub use crate::words::machine::usual_cache_bytes;
+pub use crate::words::machine::usual_connections;

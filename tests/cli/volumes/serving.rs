@@ -1,7 +1,9 @@
 //! What a server does but for serving: sockets, signals, and what is refused meanwhile.
 
+use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use crate::support::Place;
@@ -279,4 +281,27 @@ fn a_snapshot_is_taken_while_a_volume_is_served() {
     assert!(std::fs::read(place.path("now.raw")).unwrap() == models[4]);
     server.stop();
     place.run(&["verify", "--read-data"]).exits(0);
+}
+
+#[test]
+fn a_server_takes_as_many_connections_as_it_is_told_and_hundreds_where_it_is_not() {
+    let place = with_volume();
+    let greeted = |server: &Server| {
+        let mut client = UnixStream::connect(server.address()).unwrap();
+        let mut greeting = [0; 18];
+        (client.read_exact(&mut greeting).is_ok(), client)
+    };
+    let server = Server::start(&place, &["web", "--connections", "2", "--cache", "1M"]);
+    let clients: Vec<_> = (0..3).map(|_| greeted(&server)).collect();
+    assert_eq!(clients.iter().map(|(is_greeted, _)| *is_greeted).collect::<Vec<_>>(), [true, true, false]);
+    drop(clients);
+    server.stop();
+    let server = Server::start(&place, &["web"]);
+    let clients: Vec<_> = (0..200).map(|_| greeted(&server)).collect();
+    assert!(clients.iter().all(|(is_greeted, _)| *is_greeted));
+    drop(clients);
+    server.stop();
+    for wrong in [["--connections", "0"], ["--cache", "much"]] {
+        place.run(&["volume", "serve", "web", wrong[0], wrong[1]]).exits(2);
+    }
 }

@@ -10,6 +10,7 @@ use icecore::Result;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
+use crate::config::NbdConfig;
 use crate::config::RequestConfig;
 use crate::config::is_loopback;
 use crate::config::schedule;
@@ -123,8 +124,17 @@ pub fn check(config: &Config) -> Result<()> {
             "listen at 127.0.0.1, give a certificate in [tls], or say allow_plain_http = true behind something that encrypts",
         );
     }
+    check_nbd(&config.nbd)?;
     check_requests(&config.requests)?;
     schedule::check(config)
+}
+
+fn check_nbd(nbd: &NbdConfig) -> Result<()> {
+    if [nbd.connections, nbd.cache_megabytes].contains(&Some(0)) {
+        let message = "nbd.connections and nbd.cache_megabytes cannot be 0";
+        return Err(Error::new(ErrorKind::InvalidInput, message).with_hint("leave them out"));
+    }
+    Ok(())
 }
 
 fn check_requests(requests: &RequestConfig) -> Result<()> {
@@ -194,6 +204,8 @@ mod tests {
             (&format!("{region}[[account]]\nname = \"A\"\nemail = \"a@b\""), "name of an account"),
             (&format!("{region}[requests]\nhead_bytes = 100"), "limits"),
             (&format!("{region}[requests]\nconnections = {}", i64::MAX), "more than can be counted"),
+            (&format!("{region}[nbd]\nconnections = 0"), "cannot be 0"),
+            (&format!("{region}[nbd]\ncache_megabytes = 0"), "cannot be 0"),
             (&of_task("gc", "keep = { last = 1 }"), "`keep` does nothing"),
             (&of_task("gc", "names = [\"x\"]"), "`names` does nothing where the task is `gc`"),
             (&of_task("gc", "minutes = 5"), "`minutes` does nothing"),

@@ -178,6 +178,10 @@ pub struct NbdConfig {
     pub socket: Option<PathBuf>,
     /// A TCP address beside it. Everyone who can reach it and knows the id of a volume can read and write that.
     pub listen: Option<SocketAddr>,
+    /// Connections at once, of all disks together; where none is given, 4096, or fewer if there are not enough descriptors.
+    pub connections: Option<usize>,
+    /// MiB of memory for what was read of snapshots; where none is given, 1/16 of the machine's, from 96 to 1024.
+    pub cache_megabytes: Option<usize>,
 }
 
 /// What may be imported as an image.

@@ -16,6 +16,7 @@ use icecore_nbd::Stopper;
 use crate::ops::metrics::Meters;
 use crate::pool::exports::Served;
 use crate::service::Service;
+use crate::words::machine::usual_connections;
 
 /// Memory for what NBD clients read and write at the moment.
 const MEMORY_BYTES: usize = 64 << 20;
@@ -41,7 +42,10 @@ impl Disks {
                 .map_err(|error| Error::io(format!("binding {address} for disks"), error))?;
             listeners.push(listener.into());
         }
-        let limits = Limits { memory_bytes: MEMORY_BYTES, ..Limits::default() };
+        // Descriptors are raised in any case.
+        let usual = usual_connections();
+        let connections = service.config().nbd.connections.unwrap_or(usual);
+        let limits = Limits { connections, memory_bytes: MEMORY_BYTES, ..Limits::default() };
         let exports = Arc::new(Served(service.pools().clone()));
         let events = Arc::new(Telling(Arc::clone(meters)));
         let server = Server::with_events(exports, limits, events).map_err(starting)?;

@@ -38,6 +38,7 @@ use crate::service::jobs::Jobs;
 use crate::words::clock::Clock;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
+use crate::words::machine::usual_cache_bytes;
 
 /// The name of the database in the state directory.
 const DATABASE: &str = "icecore.sqlite";
@@ -82,7 +83,8 @@ impl Service {
     /// Opens all that is configured.
     pub(crate) fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let db = open_database(&config)?;
-        let cache = BlockCache::usual();
+        let cache_bytes = config.nbd.cache_megabytes.map(|mib| mib.saturating_mul(1 << 20));
+        let cache = BlockCache::new(cache_bytes.unwrap_or_else(usual_cache_bytes));
         let mut pools = BTreeMap::new();
         for (slug, region) in &config.regions {
             let pool = Pool::open(slug, region, Arc::clone(&cache), clock.now_unix_ms())?;

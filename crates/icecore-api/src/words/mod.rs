@@ -3,6 +3,7 @@
 pub(crate) mod clock;
 pub(crate) mod cron;
 pub(crate) mod error;
+pub(crate) mod machine;
 pub(crate) mod names;
 pub(crate) mod patience;
 pub(crate) mod text;

@@ -3,6 +3,7 @@
 mod exports;
 mod sockets;
 
+use std::num::NonZero;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use crate::units;
 
 pub(crate) use crate::commands::volume::serve::sockets::parse_listen;
 
-/// Memory for what clients read and write at the moment. With the cache of chunks, all of it stays well below 256 MiB.
+/// Memory for what clients read and write at the moment, beside 64 KiB for each of them. The cache of chunks comes on top.
 const MEMORY_BYTES: usize = 64 << 20;
 
 /// Serve volumes and snapshots as disks, over NBD, until it is stopped
@@ -60,6 +61,12 @@ pub(crate) struct ServeArgs {
     /// Let nobody write to the volumes
     #[arg(long)]
     read_only: bool,
+    /// Connections at once, of all clients together; a further one is closed [default: 4096, or what descriptors allow]
+    #[arg(long, value_name = "N")]
+    connections: Option<NonZero<usize>>,
+    /// Memory for what was read of snapshots, shared by all disks [default: 1/16 of the machine's, from 96 MiB to 1 GiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    cache: Option<u64>,
 }
 
 impl ServeArgs {
@@ -70,7 +77,8 @@ impl ServeArgs {
         let dir = app.place()?.dir;
         let dir =
             dir.canonicalize().map_err(|error| Error::io(format!("looking at {}", dir.display()), error))?;
-        let cache = BlockCache::usual();
+        let cache_bytes = self.cache.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let cache = BlockCache::new(cache_bytes.unwrap_or_else(icecore_api::usual_cache_bytes));
         let names = self.names(&repo)?;
         let open = |name: &String| Volume::open(Arc::clone(&repo), name, Arc::clone(&cache)).map(Arc::new);
         let volumes = names.iter().map(open).collect::<Result<Vec<_>>>()?;
@@ -97,7 +105,10 @@ impl ServeArgs {
         let served = Arc::new(served);
         let events = Arc::new(Telling(app.ui));
         let starting = |error| Error::io("starting to serve", error);
-        let limits = Limits { memory_bytes: MEMORY_BYTES, ..Limits::default() };
+        // Descriptors are raised in any case.
+        let usual = icecore_api::usual_connections();
+        let connections = self.connections.map_or(usual, NonZero::get);
+        let limits = Limits { connections, memory_bytes: MEMORY_BYTES, ..Limits::default() };
         let server = Server::with_events(Arc::clone(&served) as Arc<_>, limits, events).map_err(starting)?;
         let waker = server.stopper().waker().map_err(starting)?;
         host::wake_on_stop(waker).map_err(starting)?;
