@@ -2,10 +2,39 @@
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
 use std::process::Stdio;
 
 use crate::support::IMAGE_BYTES;
 use crate::support::Place;
+use crate::support::noise;
+
+/// A loop device over a file, for as long as it lives.
+struct Loop(String);
+
+impl Loop {
+    /// Makes one, or returns none, and says so, where that cannot be done.
+    #[expect(clippy::print_stderr, reason = "a test that was skipped must say so")]
+    fn over(file: &Path) -> Option<Self> {
+        let made = Command::new("losetup").args(["--find", "--show"]).arg(file).output();
+        match made {
+            Ok(made) if made.status.success() => {
+                Some(Self(String::from_utf8_lossy(&made.stdout).trim().to_owned()))
+            }
+            made => {
+                eprintln!("skipped: no loop device can be made here: {made:?}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["-d", &self.0]).status();
+    }
+}
 
 #[test]
 fn a_new_file_is_equal_and_has_holes() {
@@ -37,6 +66,63 @@ fn in_place_writes_only_what_differs() {
     assert_eq!(result["mode"], "in_place");
     assert!(result["written_bytes"].as_u64().unwrap() <= 65536, "{result}");
     assert!(result["zeroed_bytes"].as_u64().unwrap() >= 4096, "{result}");
+}
+
+#[test]
+fn in_place_a_file_gets_the_size_of_the_image_or_the_one_that_is_asked_for() {
+    let place = Place::with_snapshot();
+    let image = std::fs::read(place.path("disk.raw")).unwrap();
+    let (image_bytes, before) = (image.len(), noise(7, 8 << 20));
+    for (size, len) in [("", image_bytes), ("6MiB", 6 << 20), ("8MiB", 8 << 20), ("9MiB", 9 << 20)] {
+        std::fs::write(place.path("old.raw"), &before).unwrap();
+        let options: &[&str] = if size.is_empty() { &[] } else { &["--size", size] };
+        let restore = [&["restore", "base", "old.raw", "--in-place"], options].concat();
+        let result = place.result(&restore);
+        let after = std::fs::read(place.path("old.raw")).unwrap();
+        assert_eq!(after.len(), len, "{size}");
+        assert!(
+            after[..image_bytes] == image && after[image_bytes..].iter().all(|byte| *byte == 0),
+            "{size}"
+        );
+        assert_eq!(result["cut_bytes"], before.len().saturating_sub(len), "{result}");
+        assert_eq!(result["left_bytes"], 0, "{result}");
+        std::fs::write(place.path("old.raw"), &before).unwrap();
+        let done = place.run(&restore).exits(0);
+        assert_eq!(done.out.contains("cut off"), len < before.len(), "{done:?}");
+    }
+}
+
+#[test]
+fn in_place_a_file_is_not_cut_before_all_of_the_image_is_in_it() {
+    let place = Place::with_snapshot();
+    let pack = place.data_pack();
+    let mut bytes = std::fs::read(&pack).unwrap();
+    bytes[64 + 40 + 500] ^= 1;
+    std::fs::write(&pack, bytes).unwrap();
+    std::fs::write(place.path("old.raw"), noise(7, 8 << 20)).unwrap();
+    place.run(&["restore", "base", "old.raw", "--in-place"]).exits(6);
+    assert!(std::fs::read(place.path("old.raw")).unwrap()[4 << 20..] == noise(7, 8 << 20)[4 << 20..]);
+}
+
+#[test]
+fn in_place_what_a_device_has_beyond_the_size_is_left_alone_and_the_result_says_so() {
+    let place = Place::with_snapshot();
+    let image = std::fs::read(place.path("disk.raw")).unwrap();
+    let before = noise(7, 8 << 20);
+    for (size, end) in [("", image.len()), ("6MiB", 6 << 20), ("8MiB", 8 << 20)] {
+        std::fs::write(place.path("below.raw"), &before).unwrap();
+        let Some(device) = Loop::over(&place.path("below.raw")) else { return };
+        let options: &[&str] = if size.is_empty() { &[] } else { &["--size", size] };
+        let restore = [&["restore", "base", &device.0, "--in-place"], options].concat();
+        let result = place.result(&restore);
+        let mut wanted = before.clone();
+        wanted[..end].fill(0);
+        wanted[..image.len()].copy_from_slice(&image);
+        assert!(std::fs::read(&device.0).unwrap() == wanted, "{size}");
+        assert_eq!((&result["cut_bytes"], &result["left_bytes"]), (&0.into(), &(before.len() - end).into()));
+        let done = place.run(&restore).exits(0);
+        assert_eq!(done.out.contains("left as it was"), end < before.len(), "{done:?}");
+    }
 }
 
 #[test]

@@ -222,6 +222,7 @@ pub use crate::world::guard::guard_mappings;
 pub use crate::world::image::ImageContent;
 pub use crate::world::image::ImageFile;
 pub use crate::world::in_place::OpenTarget;
+pub use crate::world::in_place::TargetEnd;
 pub use crate::world::inside::check_outside_repository;
 pub use crate::world::io::ImageState;
 pub use crate::world::io::ReadAt;

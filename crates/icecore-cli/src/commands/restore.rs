@@ -18,6 +18,7 @@ use icecore::RestoreMode;
 use icecore::RestoreReport;
 use icecore::Result;
 use icecore::Snapshot;
+use icecore::TargetEnd;
 use icecore::WriteAt;
 
 use crate::app::App;
@@ -32,6 +33,7 @@ use crate::exit::exit_code;
 use crate::host;
 use crate::host::Stopwatch;
 use crate::json;
+use crate::json::Restored;
 use crate::ui;
 use crate::ui::Out;
 use crate::units;
@@ -49,6 +51,9 @@ pub(crate) struct RestoreArgs {
     #[arg(value_name = "TARGET", value_hint = clap::ValueHint::FilePath)]
     target: PathBuf,
     /// Write into an existing file or block device, only what differs
+    ///
+    /// A file has the size of the image afterwards, or that of --size: what is beyond it is cut off at the end. What a block device
+    /// has beyond it stays as it was, and the result says so.
     #[arg(long)]
     in_place: bool,
     /// Replace an existing file
@@ -64,13 +69,12 @@ pub(crate) struct RestoreArgs {
     /// refused otherwise
     #[arg(long, value_name = "FORMAT", requires = "in_place")]
     format: Option<ImageFormat>,
-    /// Make the target this large, for example 20G; what is beyond the image becomes zero
+    /// Make the target this large, for example 20G: between the image and that size it becomes zero
+    ///
+    /// Of a block device that is larger, nothing beyond this size is touched.
     #[arg(long, value_name = "N", value_parser = units::parse_size)]
     size: Option<u64>,
 }
-
-/// What a restore did, and what could not be restored.
-type Restored = (RestoreReport, BadRanges);
 
 /// What stands where an image is to be restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +108,7 @@ impl RestoreArgs {
             warn_of_future(app, [&snapshot]);
         }
         let watch = Stopwatch::start();
-        let (mode, (report, bad)) = if to_stdout {
+        let (mode, restored) = if to_stdout {
             ("stdout", self.stream(app, &repo, &snapshot)?)
         } else if self.in_place {
             ("in_place", self.in_place(app, &repo, &snapshot).map_err(|error| if_full(error, "the target"))?)
@@ -113,14 +117,18 @@ impl RestoreArgs {
         };
         let elapsed = watch.elapsed();
         let target = self.target.display().to_string();
-        let text = summary(&snapshot, &target, &report, elapsed) + &bad_lines(&bad);
-        let result = json::RestoreResult::new(&snapshot, target, mode, &report, &bad, elapsed);
+        let text = summary(&snapshot, &target, &restored, elapsed) + &bad_lines(&restored.bad);
+        let result = json::RestoreResult::new(&snapshot, target, mode, &restored, elapsed);
         if to_stdout {
             app.ui.result_aside(&result, &text)?;
         } else {
             app.ui.result(&result, &text)?;
         }
-        Ok(if bad.bytes == 0 { Verdict::Clean } else { Verdict::Told(exit_code(ErrorKind::Corrupt)) })
+        Ok(if restored.bad.bytes == 0 {
+            Verdict::Clean
+        } else {
+            Verdict::Told(exit_code(ErrorKind::Corrupt))
+        })
     }
 
     fn check_stream(&self) -> Result<()> {
@@ -175,11 +183,11 @@ impl RestoreArgs {
         }
         let target = NewTarget::create(path, size, self.force, host::new_session())?;
         let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
-        let report = self
+        let (report, bad) = self
             .restore(repo, snapshot, &target, RestoreMode::Fresh, &progress)
             .map_err(if_interrupted("the target is as it was before; nothing is left of the new file"))?;
         target.finish()?;
-        Ok(report)
+        Ok(Restored { report, bad, end: TargetEnd::default() })
     }
 
     fn in_place(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<Restored> {
@@ -205,15 +213,15 @@ impl RestoreArgs {
         }
         let target = OpenTarget::open(path, size)?;
         let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
-        let report = self.restore(repo, snapshot, &target, RestoreMode::InPlace, &progress).map_err(
+        let (report, bad) = self.restore(repo, snapshot, &target, RestoreMode::InPlace, &progress).map_err(
             if_interrupted(
                 "the target holds a part of the image; the same command goes on where this one stopped",
             ),
         )?;
-        target
-            .sync()
+        let end = target
+            .finish()
             .map_err(|error| Error::io(format!("writing {} to the medium", path.display()), error))?;
-        Ok(report)
+        Ok(Restored { report, bad, end })
     }
 
     fn restore(
@@ -223,7 +231,7 @@ impl RestoreArgs {
         target: &dyn WriteAt,
         mode: RestoreMode,
         progress: &dyn Progress,
-    ) -> Result<Restored> {
+    ) -> Result<(RestoreReport, BadRanges)> {
         if self.keep_going {
             return icecore::restore_keep_going(repo, snapshot.id, target, mode, progress);
         }
@@ -243,7 +251,8 @@ impl RestoreArgs {
         };
         let restored = restored.map_err(if_interrupted("the output is incomplete"));
         // Where it could not be written, that says more than what the engine says of it.
-        out.finish().and(restored)
+        let (report, bad) = out.finish().and(restored)?;
+        Ok(Restored { report, bad, end: TargetEnd::default() })
     }
 }
 
@@ -276,7 +285,8 @@ fn present(path: &Path) -> Result<Present> {
     }
 }
 
-fn summary(snapshot: &Snapshot, target: &str, report: &RestoreReport, elapsed: Duration) -> String {
+fn summary(snapshot: &Snapshot, target: &str, restored: &Restored, elapsed: Duration) -> String {
+    let Restored { report, end, .. } = restored;
     let image = format!(
         "{}, {} without holes and zeros",
         units::bytes(report.image_bytes),
@@ -288,6 +298,13 @@ fn summary(snapshot: &Snapshot, target: &str, report: &RestoreReport, elapsed: D
     }
     if report.zeroed_bytes > 0 {
         lines.push(("zeroed", units::bytes(report.zeroed_bytes)));
+    }
+    if end.cut_bytes > 0 {
+        lines.push(("beyond", format!("{} of the file were cut off", units::bytes(end.cut_bytes))));
+    }
+    if end.left_bytes > 0 {
+        let left = units::bytes(end.left_bytes);
+        lines.push(("beyond", format!("{left} of the device left as it was; --size makes more of it zero")));
     }
     if report.packs_healed > 0 {
         let healed = units::count(report.packs_healed, "damaged pack");

@@ -29,6 +29,7 @@ pub(crate) use crate::json::snapshot::ListResult;
 pub(crate) use crate::json::snapshot::Made;
 pub(crate) use crate::json::snapshot::MapResult;
 pub(crate) use crate::json::snapshot::RestoreResult;
+pub(crate) use crate::json::snapshot::Restored;
 pub(crate) use crate::json::snapshot::Snapshot;
 pub(crate) use crate::json::snapshot::SnapshotResult;
 pub(crate) use crate::json::snapshot::SnapshotsResult;

@@ -10,6 +10,7 @@ use icecore::CopyReport;
 use icecore::ImageMap;
 use icecore::MapCell;
 use icecore::RestoreReport;
+use icecore::TargetEnd;
 use serde::Serialize;
 
 use crate::json::rounded;
@@ -288,11 +289,22 @@ pub(crate) struct RestoreResult {
     written_bytes: u64,
     kept_bytes: u64,
     zeroed_bytes: u64,
+    cut_bytes: u64,
+    left_bytes: u64,
     stored_bytes_read: u64,
     packs_healed: u64,
     bad_bytes: u64,
     bad: Vec<BadRange>,
     elapsed_ms: u64,
+}
+
+/// What a restore did.
+pub(crate) struct Restored {
+    pub(crate) report: RestoreReport,
+    /// What could not be restored.
+    pub(crate) bad: BadRanges,
+    /// What the target has beyond the size that was asked for.
+    pub(crate) end: TargetEnd,
 }
 
 /// A range of an image that could not be restored.
@@ -308,10 +320,10 @@ impl RestoreResult {
         snapshot: &icecore::Snapshot,
         target: String,
         mode: &'static str,
-        report: &RestoreReport,
-        bad: &BadRanges,
+        restored: &Restored,
         elapsed: Duration,
     ) -> Self {
+        let Restored { report, bad, end } = restored;
         let range = |range: &icecore::BadRange| BadRange {
             offset: range.offset,
             bytes: range.bytes,
@@ -326,6 +338,8 @@ impl RestoreResult {
             written_bytes: report.written_bytes,
             kept_bytes: report.kept_bytes,
             zeroed_bytes: report.zeroed_bytes,
+            cut_bytes: end.cut_bytes,
+            left_bytes: end.left_bytes,
             stored_bytes_read: report.stored_bytes_read,
             packs_healed: report.packs_healed,
             bad_bytes: bad.bytes,

@@ -415,7 +415,7 @@ mod tests {
 
         let before = image.state()?;
         assert_eq!((before.size_bytes, before.identity), (image.len(), None));
-        let target = OpenTarget::open(&device.path, 0)?;
+        let target = OpenTarget::open(&device.path, 8192)?;
         target.write_at(4096, &[7; 4096])?;
         target.sync()?;
         let (before, after) = (before.sectors_written, image.state()?.sectors_written);

@@ -26,17 +26,27 @@ use crate::world::raw::read_through_raw;
 use crate::world::raw::write_through_raw;
 use crate::world::target::target_error;
 
-/// An existing file or block device that is restored in place.
+/// An existing file or block device that is restored in place: as long as it was opened for, whatever it has beyond that.
 #[derive(Debug)]
 pub struct OpenTarget {
     raw: Raw,
+    end: TargetEnd,
     /// Declared last, so dropped last: closing the file ends the lock, and only then may another open it.
     _claim: Claim,
 }
 
+/// What a target has beyond the size that it was opened for. Zeros on both sides where that is nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TargetEnd {
+    /// What is cut off a file.
+    pub cut_bytes: u64,
+    /// What a device, which cannot be cut, keeps as it was.
+    pub left_bytes: u64,
+}
+
 impl OpenTarget {
-    /// Opens it, alone: refused if it is mounted or in use. A file that is shorter than `size_bytes` is made longer, and
-    /// one that is longer is kept so.
+    /// Opens the first `size_bytes` of it, alone: refused if it is mounted or in use. A file that is shorter is made longer.
+    /// One that is longer is cut by [`finish`](Self::finish). A larger device is not touched beyond the size.
     ///
     /// # Errors
     /// `InUse` if something else has it; `InvalidInput` if it is no file or block device, a device that is too small, or part of
@@ -49,6 +59,21 @@ impl OpenTarget {
             Kind::File => open_file(path, size_bytes, &metadata),
             Kind::Device => open_device(path, size_bytes, &metadata),
         }
+    }
+
+    /// Cuts a file to the size that it was opened for, and returns once everything is on the medium. Dropped without this, a
+    /// file that was longer stays so.
+    ///
+    /// # Errors
+    /// Those of the medium.
+    pub fn finish(mut self) -> io::Result<TargetEnd> {
+        if self.end.cut_bytes > 0 {
+            // What it becomes is on the medium before anything that it was is gone.
+            self.raw.sync()?;
+            self.raw.set_len(self.raw.len())?;
+        }
+        self.raw.sync()?;
+        Ok(self.end)
     }
 }
 
@@ -77,8 +102,9 @@ fn open_file(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<OpenTa
         let doing = format!("making {} {size_bytes} bytes long", path.display());
         raw.set_len(size_bytes).map_err(|error| target_error(doing, path, error))?;
     }
+    let end = TargetEnd { cut_bytes: raw.leave_out_beyond(size_bytes), left_bytes: 0 };
     raw.write_directly();
-    Ok(OpenTarget { raw, _claim: claim })
+    Ok(OpenTarget { raw, end, _claim: claim })
 }
 
 fn open_device(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<OpenTarget> {
@@ -111,8 +137,9 @@ fn open_device(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<Open
             Error::new(ErrorKind::InvalidInput, message).with_hint("name a larger device, or a new file")
         );
     }
+    let end = TargetEnd { cut_bytes: 0, left_bytes: raw.leave_out_beyond(size_bytes) };
     raw.write_directly();
-    Ok(OpenTarget { raw, _claim: claim })
+    Ok(OpenTarget { raw, end, _claim: claim })
 }
 
 fn open_to_write(path: &Path, flags: OFlags) -> io::Result<File> {
@@ -143,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_file_is_made_longer_and_a_long_one_is_kept() -> Outcome {
+    fn a_short_file_is_made_longer_and_a_long_one_is_cut_at_the_end() -> Outcome {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("disk");
         std::fs::write(&path, b"short")?;
@@ -152,9 +179,15 @@ mod tests {
         let mut read = [1; 8];
         target.read_at(0, &mut read)?;
         assert_eq!(&read, b"short\0\0\0");
-        drop(target);
+        assert_eq!(target.finish()?, TargetEnd::default());
         let target = OpenTarget::open(&path, 3)?;
-        assert_eq!((target.len(), std::fs::metadata(&path)?.len()), (10_000, 10_000));
+        assert_eq!((target.len(), std::fs::metadata(&path)?.len()), (3, 10_000));
+        assert!(target.write_at(3, b"x").is_err() && target.zero_at(2..4).is_err());
+        drop(target);
+        assert_eq!(std::fs::metadata(&path)?.len(), 10_000);
+        let end = OpenTarget::open(&path, 3)?.finish()?;
+        assert_eq!(end, TargetEnd { cut_bytes: 9997, left_bytes: 0 });
+        assert_eq!(std::fs::read(&path)?, b"sho");
         Ok(())
     }
 
@@ -254,6 +287,31 @@ mod tests {
     }
 
     #[test]
+    fn a_loop_device_makes_zeros_of_what_nobody_has_read_and_a_file_does_not() -> Outcome {
+        let Some(root) = Root::get() else { return Ok(()) };
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("disk");
+        let mut content = pattern(8 << 20);
+        std::fs::write(&path, &content)?;
+        let target = OpenTarget::open(&path, 8 << 20)?;
+        assert_eq!(target.zero_unread(1..7 << 20)?, 1..1);
+        drop(target);
+        assert!(std::fs::read(&path)? == content);
+        let device = root.loop_device(&path)?;
+        let target = OpenTarget::open(&device.path, 8 << 20)?;
+        assert_eq!(target.zero_unread(1..(7 << 20) + 100)?, 4096..7 << 20);
+        assert_eq!(target.zero_unread(1..4095)?, 1..1);
+        assert!(target.zero_unread(0..(8 << 20) + 1).is_err());
+        content[4096..7 << 20].fill(0);
+        let mut read = vec![0; 8 << 20];
+        target.read_at(0, &mut read)?;
+        assert!(read == content);
+        target.sync()?;
+        assert!(allocated_bytes(&path)? < 3 << 20, "{} bytes are left", allocated_bytes(&path)?);
+        Ok(())
+    }
+
+    #[test]
     fn what_becomes_zero_on_a_loop_device_is_given_back_below_it() -> Outcome {
         let Some(root) = Root::get() else { return Ok(()) };
         let dir = tempfile::tempdir()?;
@@ -278,7 +336,9 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("8192") && error.to_string().contains("8193"), "{error}");
         assert_eq!(OpenTarget::open(&device.path, 8192)?.len(), 8192);
-        assert_eq!(OpenTarget::open(&device.path, 100)?.len(), 8192);
+        let target = OpenTarget::open(&device.path, 100)?;
+        assert_eq!((target.len(), target.next_data(0)?, target.next_data(100)?), (100, Some(0..100), None));
+        assert_eq!(target.finish()?, TargetEnd { cut_bytes: 0, left_bytes: 8092 });
         Ok(())
     }
 

@@ -81,6 +81,12 @@ pub trait WriteAt: ReadAt {
     /// Makes `range` read as zeros, as a hole where that is possible.
     fn zero_at(&self, range: Range<u64>) -> io::Result<()>;
 
+    /// Makes a part of `range` read as zeros, where that is less work than to look whether it does, and returns which part:
+    /// an empty one, at the start, where it is not.
+    fn zero_unread(&self, range: Range<u64>) -> io::Result<Range<u64>> {
+        Ok(range.start..range.start)
+    }
+
     /// Returns once everything written is on the medium.
     fn sync(&self) -> io::Result<()>;
 }

@@ -111,6 +111,13 @@ impl Raw {
         Ok(())
     }
 
+    /// Ends at `len` from now on, where it ended later, and returns how much that leaves out. The disk itself stays as long as it is.
+    pub(crate) fn leave_out_beyond(&mut self, len: u64) -> u64 {
+        let beyond = self.len.saturating_sub(len);
+        self.len -= beyond;
+        beyond
+    }
+
     /// Returns the size as it is now.
     pub(crate) fn size_now(&self) -> io::Result<u64> {
         size_of(&self.file, self.kind)
@@ -244,6 +251,31 @@ impl Raw {
         self.write_zeros(inner.end..range.end)
     }
 
+    /// Makes a part of `range` read as zeros where a device does that without data being sent to it, and returns which part:
+    /// an empty one, at the start, where it does not.
+    pub(crate) fn zero_unread(&self, range: Range<u64>) -> io::Result<Range<u64>> {
+        if range.start > range.end || range.end > self.len {
+            return Err(beyond_the_end());
+        }
+        let inner = self.aligned(&range);
+        let nothing = range.start..range.start;
+        if self.kind == Kind::File || inner.is_empty() {
+            return Ok(nothing);
+        }
+        let mut from = inner.start;
+        while from < inner.end {
+            let to = inner.end.min(from.saturating_add(ZERO_STEP_BYTES));
+            // Without the flag, the kernel would write zeros where the device cannot make them.
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            match retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, from, to - from)) {
+                Ok(()) => from = to,
+                Err(error) if is_unsupported(error) || error == Errno::NOSPC => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(if from > inner.start { inner.start..from } else { nothing })
+    }
+
     /// Returns the part of `range` that a device can make zero by itself; empty, at its end, if there is none.
     /// It is also whole pages of the page cache, whose partial invalidation is then no question.
     fn aligned(&self, range: &Range<u64>) -> Range<u64> {
@@ -351,6 +383,10 @@ macro_rules! write_through_raw {
 
         fn zero_at(&self, range: std::ops::Range<u64>) -> std::io::Result<()> {
             self.raw.zero_at(range)
+        }
+
+        fn zero_unread(&self, range: std::ops::Range<u64>) -> std::io::Result<std::ops::Range<u64>> {
+            self.raw.zero_unread(range)
         }
 
         fn sync(&self) -> std::io::Result<()> {

@@ -2,8 +2,11 @@
 
 use std::io;
 use std::io::Write;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use icecore::BLOCK_BYTES;
 use icecore::ErrorKind;
@@ -11,9 +14,11 @@ use icecore::FaultStorage;
 use icecore::Meter;
 use icecore::NoProgress;
 use icecore::Progress;
+use icecore::ReadAt;
 use icecore::Repository;
 use icecore::RestoreMode;
 use icecore::SPAN_BYTES;
+use icecore::WriteAt;
 
 use crate::capture::SIZES;
 use crate::noise::Noise;
@@ -99,6 +104,77 @@ fn only_what_differs_is_written_in_place() {
     assert_eq!(report.written_bytes, 4 * BLOCK_BYTES as u64);
     assert_eq!(report.kept_bytes, image.len() as u64 - 4 * BLOCK_BYTES as u64);
     assert_same(&target.into_bytes(), &image, "in place");
+}
+
+/// A disk far larger than what is in it, which makes zeros by itself, and says how much of it was read.
+struct Thin {
+    data: Mutex<Vec<u8>>,
+    len: u64,
+    /// The part of each range that it makes zero is this much shorter, at both ends.
+    odd: u64,
+    read_bytes: AtomicU64,
+}
+
+impl ReadAt for Thin {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.read_bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        let data = self.data.lock().unwrap();
+        for (at, byte) in (offset..).zip(buffer) {
+            *byte = usize::try_from(at).ok().and_then(|at| data.get(at)).copied().unwrap_or(0);
+        }
+        Ok(())
+    }
+}
+
+impl WriteAt for Thin {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut data = self.data.lock().unwrap();
+        for (at, byte) in (usize::try_from(offset).unwrap()..).zip(bytes) {
+            data[at] = *byte;
+        }
+        Ok(())
+    }
+
+    fn zero_at(&self, range: Range<u64>) -> io::Result<()> {
+        let mut data = self.data.lock().unwrap();
+        let len = data.len() as u64;
+        let [start, end] = [range.start, range.end].map(|at| usize::try_from(at.min(len)).unwrap());
+        data[start..end].fill(0);
+        Ok(())
+    }
+
+    fn zero_unread(&self, range: Range<u64>) -> io::Result<Range<u64>> {
+        let done = range.start + self.odd..range.end - self.odd;
+        self.zero_at(done.clone())?;
+        Ok(done)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_disk_that_makes_zeros_by_itself_is_read_only_where_the_image_has_data() {
+    let bench = Bench::new();
+    let mut image = vec![0; 96 << 20];
+    image[40 << 20..][..5000].fill(7);
+    let id = bench.snapshot("disk", &image);
+    for odd in [0, 4096, 5000] {
+        let data = Mutex::new(Noise(46).bytes(128 << 20));
+        let target = Thin { data, len: 1 << 50, odd, read_bytes: AtomicU64::new(0) };
+        let report = icecore::restore(&bench.repo, id, &target, RestoreMode::InPlace, &NoProgress).unwrap();
+        let read = target.read_bytes.load(Ordering::Relaxed);
+        assert!(read < 16 << 20, "{read} bytes were read");
+        assert!(report.zeroed_bytes > 1 << 49, "{report:?}");
+        let mut wanted = image.clone();
+        wanted.resize(128 << 20, 0);
+        assert_same(&target.data.into_inner().unwrap(), &wanted, &format!("{odd} bytes short"));
+    }
 }
 
 #[test]

@@ -31,6 +31,9 @@ use crate::world::io::WriteAt;
 
 /// Bytes that are looked at, and made zero if need be, in one go.
 const ZERO_STEP: u64 = 1 << 20;
+/// Regions without data of that size are made zero without a look at them, where the target has a way to. What is smaller is read
+/// about as fast, and only what differs is written then.
+const UNREAD_BYTES_MIN: u64 = 16 << 20;
 
 /// What was found in a leaf.
 #[derive(Default)]
@@ -168,6 +171,17 @@ pub(crate) fn make_zero(target: &dyn WriteAt, range: Range<u64>) -> Result<u64> 
     let mut zeroed_bytes = 0;
     let mut at = range.start;
     let mut buffer = Vec::new();
+    if range.end.saturating_sub(range.start) >= UNREAD_BYTES_MIN {
+        let offset = range.start;
+        let done = target
+            .zero_unread(range.clone())
+            .map_err(|error| Error::io(format!("zeroing the target at offset {offset}"), error))?;
+        if !done.is_empty() {
+            zeroed_bytes += done.end - done.start;
+            zeroed_bytes += make_zero(target, range.start..done.start)?;
+            at = done.end;
+        }
+    }
     while at < range.end {
         let data = target
             .next_data(at)

@@ -11,7 +11,7 @@ pub struct RestoreReport {
     pub written_bytes: u64,
     /// Data in the target that was right already.
     pub kept_bytes: u64,
-    /// Bytes of the target that had to become zero.
+    /// Bytes of the target that were made zero: what was not, and of a device also large regions that it makes zero unread.
     pub zeroed_bytes: u64,
     /// Stored bytes read from packs.
     pub stored_bytes_read: u64,
