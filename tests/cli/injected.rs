@@ -282,7 +282,7 @@ fn a_signal_in_the_middle_of_a_command_stops_it_and_loses_nothing() {
         let calls = start.calls(verb.arguments, CALLS);
         let stride = if thorough() { 1 } else { calls.len() + 1 };
         for (way, (call, n, line)) in calls.iter().enumerate().skip(number % stride).step_by(stride) {
-            let signal = ["SIGINT", "SIGTERM"][way % 2];
+            let signal = ["SIGINT", "SIGTERM", "SIGHUP"][way % 3];
             let (done, _) = start.run(verb.arguments, call, &format!("signal={signal}"), *n);
             let at = format!("{:?}, {signal} at {call} {n}: {line}", verb.arguments);
             // A command that does nothing that takes long is ended by the signal itself, or ends before it looks.
@@ -294,6 +294,36 @@ fn a_signal_in_the_middle_of_a_command_stops_it_and_loses_nothing() {
             }
         }
     }
+}
+
+#[test]
+fn a_restore_that_is_ended_leaves_nothing_beside_its_target() {
+    if !can_inject() {
+        return;
+    }
+    let start = Start::new();
+    let names = || {
+        let entries = std::fs::read_dir(start.place.path("")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.retain(|name| name != "out.raw" && name != "strace.log");
+        names.sort();
+        names
+    };
+    let verb = &["restore", "one", "out.raw"];
+    let calls = start.calls(verb, "pwrite64,fsync");
+    let before = names();
+    let of_target = calls.iter().filter(|(_, _, line)| !line.contains("/repo/"));
+    let mut hits = 0;
+    for (call, n, line) in of_target {
+        for (signal, codes) in [("SIGHUP", &[0, 130][..]), ("SIGTERM", &[0, 130]), ("SIGKILL", &[-1, 137])] {
+            let (done, _) = start.run(verb, call, &format!("signal={signal}"), *n);
+            let at = format!("{signal} at {call} {n}: {line}");
+            assert!(codes.contains(&done.code), "{at}: {done:?}");
+            assert_eq!(names(), before, "{at}");
+            hits += 1;
+        }
+    }
+    assert!(hits > 0, "{calls:?}");
 }
 
 #[test]

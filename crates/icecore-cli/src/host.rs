@@ -10,6 +10,7 @@ use std::os::unix::net::UnixDatagram;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Once;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -142,9 +143,23 @@ pub(crate) fn notify(state: &str) {
     let _ = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
 }
 
-/// Returns a flag that becomes true when the user or the system asks to stop (SIGINT, SIGTERM). Asked once more, the
-/// process ends at once. Until the first call, such a signal ends the process, as is usual.
+/// Returns a flag that becomes true when the user or the system asks to stop (SIGINT, SIGTERM), or when the terminal goes away
+/// (SIGHUP). Asked once more by one of the first two, the process ends at once. Until the first call, such a signal ends the
+/// process, as is usual. Whoever starts it so that it ignores SIGHUP (`nohup`) wants it to go on.
 pub(crate) fn stop_flag() -> Arc<AtomicBool> {
+    let flag = stop_flag_but_for_hang_ups();
+    static HANG_UPS: Once = Once::new();
+    HANG_UPS.call_once(|| {
+        if !ignores_hang_ups() {
+            // A terminal that goes away may tell so more than once: that is no wish to end at once.
+            let _ = signal_hook::flag::register(SIGHUP, Arc::clone(&flag));
+        }
+    });
+    flag
+}
+
+/// As [`stop_flag`], for a process to which SIGHUP means something else.
+pub(crate) fn stop_flag_but_for_hang_ups() -> Arc<AtomicBool> {
     static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     let flag = FLAG.get_or_init(|| {
         let flag = Arc::new(AtomicBool::new(false));
@@ -158,8 +173,31 @@ pub(crate) fn stop_flag() -> Arc<AtomicBool> {
     Arc::clone(flag)
 }
 
-/// Has a byte written to `waker` when the user or the system asks to stop, as for [`stop_flag`].
+/// Tells whether the process was started so that it ignores SIGHUP.
+fn ignores_hang_ups() -> bool {
+    static IGNORES: OnceLock<bool> = OnceLock::new();
+    *IGNORES.get_or_init(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        ignored_signals(&status) >> (SIGHUP - 1) & 1 == 1
+    })
+}
+
+/// Returns the ignored signals, as bits from that of signal 1 on, that a `/proc/PID/status` tells.
+fn ignored_signals(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// Has a byte written to `waker` when the user or the system asks to stop, or the terminal goes away, as for [`stop_flag`].
 pub(crate) fn wake_on_stop(waker: UnixStream) -> io::Result<()> {
+    if !ignores_hang_ups() {
+        signal_hook::low_level::pipe::register(SIGHUP, waker.try_clone()?)?;
+    }
+    wake_on_stop_but_for_hang_ups(waker)
+}
+
+/// As [`wake_on_stop`], for a process to which SIGHUP means something else.
+pub(crate) fn wake_on_stop_but_for_hang_ups(waker: UnixStream) -> io::Result<()> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
     }
@@ -193,5 +231,5 @@ pub(crate) fn survive_file_size_limit() {
 
 /// Tells whether the process was asked to stop.
 pub(crate) fn asked_to_stop() -> bool {
-    stop_flag().load(Ordering::Relaxed)
+    stop_flag_but_for_hang_ups().load(Ordering::Relaxed)
 }

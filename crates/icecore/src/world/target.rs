@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -46,13 +47,24 @@ pub struct NewTarget {
 }
 
 impl NewTarget {
-    /// Makes a sparse file of `size_bytes` beside `path`, under a temporary name made with `session`.
+    /// Makes a sparse file of `size_bytes` for `path`, without a name: it is gone when the process is. Where the file system has no
+    /// such files, it is beside `path` under a temporary name made with `session`.
     /// With `replace`, a file at `path` is replaced by [`finish`](Self::finish); without, it is refused now and then.
     ///
     /// # Errors
     /// `AlreadyExists` without `replace`; `InUse` if the file to replace is in use; `InvalidInput` if it is no file, or in a
     /// repository.
     pub fn create(path: &Path, size_bytes: u64, replace: bool, session: uuid::Uuid) -> Result<Self> {
+        Self::make(path, size_bytes, replace, session, create_nameless)
+    }
+
+    fn make(
+        path: &Path,
+        size_bytes: u64,
+        replace: bool,
+        session: uuid::Uuid,
+        create_nameless: CreateNameless,
+    ) -> Result<Self> {
         check_size(path, size_bytes)?;
         let mut place = Place::of(path, replace, session)?;
         check_outside_repository(&place.dir_path, None)?;
@@ -60,7 +72,7 @@ impl NewTarget {
             Some(stat) => Some(Replaced::open(&place, stat)?),
             None => None,
         };
-        let mut raw = Raw::new(path, place.create_temp()?, Kind::File)?;
+        let mut raw = Raw::new(path, place.create_temp(create_nameless)?, Kind::File)?;
         if let Some(replaced) = &replaced {
             let doing = |error| place.error("setting the permissions of", error);
             replaced.hand_down(raw.file()).map_err(doing)?;
@@ -124,6 +136,8 @@ struct Place {
     dir: File,
     dir_path: PathBuf,
     name: OsString,
+    /// The file itself, where it has no name yet and disappears with the process, however that ends.
+    nameless: Option<File>,
     temp: OsString,
     temp_exists: bool,
     replace: bool,
@@ -149,6 +163,7 @@ impl Place {
             dir: open_dir(dir)?,
             dir_path: dir.to_path_buf(),
             name: OsStr::from_bytes(name).to_os_string(),
+            nameless: None,
             temp: temp_name(OsStr::from_bytes(name), session),
             temp_exists: false,
             replace,
@@ -188,22 +203,41 @@ impl Place {
         Err(Error::new(kind, message).with_hint(hint))
     }
 
-    fn create_temp(&mut self) -> Result<File> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    fn create_temp(&mut self, create_nameless: CreateNameless) -> Result<File> {
         let mode = Mode::RUSR | Mode::WUSR;
-        let file = retry_on_intr(|| rustix::fs::openat(&self.dir, &self.temp, flags, mode))
-            .map_err(|error| self.error("making a file for", error.into()))?;
-        self.temp_exists = true;
+        let file = match create_nameless(&self.dir, mode) {
+            Some((file, again)) => {
+                self.nameless = Some(again);
+                file
+            }
+            None => {
+                let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let file = retry_on_intr(|| rustix::fs::openat(&self.dir, &self.temp, flags, mode))
+                    .map_err(|error| self.error("making a file for", error.into()))?;
+                self.temp_exists = true;
+                file.into()
+            }
+        };
         // Whatever the process's mask takes away: nobody else may read it, and its owner may.
         rustix::fs::fchmod(&file, mode)
             .map_err(|error| self.error("setting the permissions of", error.into()))?;
-        Ok(file.into())
+        Ok(file)
     }
 
     /// Gives the file its name, and returns once that is durable.
     fn publish(&mut self) -> Result<()> {
-        let renamed = if self.replace { self.rename() } else { self.rename_without_replacing() };
-        match renamed {
+        let named = match &self.nameless {
+            Some(file) if !self.replace => link(file, &self.dir, &self.name),
+            Some(file) => {
+                // A link replaces nothing: the second step does.
+                let linked = link(file, &self.dir, &self.temp);
+                self.temp_exists |= linked.is_ok();
+                linked.and_then(|()| self.rename())
+            }
+            None if self.replace => self.rename(),
+            None => self.rename_without_replacing(),
+        };
+        match named {
             Ok(()) => self.temp_exists = false,
             Err(Errno::EXIST) => {
                 let message = format!("{} appeared while it was being restored", self.path.display());
@@ -238,6 +272,30 @@ impl Drop for Place {
             let _ = retry_on_intr(|| rustix::fs::unlinkat(&self.dir, &self.temp, AtFlags::empty()));
         }
     }
+}
+
+/// Makes a file without a name, in the file system of a directory.
+type CreateNameless = fn(&File, Mode) -> Option<(File, File)>;
+
+/// Makes a file without a name, and opens it twice; none where that cannot be done, or where it could not get a name later.
+fn create_nameless(dir: &File, mode: Mode) -> Option<(File, File)> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let file: File = retry_on_intr(|| rustix::fs::openat(dir, ".", flags, mode)).ok()?.into();
+    let same = |one: &Stat, other: &Stat| (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino);
+    let (opened, seen) = (rustix::fs::fstat(&file).ok()?, rustix::fs::stat(path_of(&file)).ok()?);
+    let again = file.try_clone().ok()?;
+    same(&opened, &seen).then_some((file, again))
+}
+
+/// Returns the path at which the system shows an open file.
+fn path_of(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+/// Gives a file that has no name a name that nothing has.
+fn link(file: &File, dir: &File, name: &OsStr) -> rustix::io::Result<()> {
+    let link = || rustix::fs::linkat(rustix::fs::CWD, path_of(file), dir, name, AtFlags::SYMLINK_FOLLOW);
+    retry_on_intr(link)
 }
 
 fn open_dir(dir: &Path) -> Result<File> {
@@ -330,6 +388,9 @@ mod tests {
         NewTarget::create(path, 4096, replace, SESSION).err().ok_or("it was not refused")
     }
 
+    /// With files that have no name, and where the file system has no such files.
+    const WAYS: [CreateNameless; 2] = [create_nameless, |_, _| None];
+
     fn names(dir: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(dir)? {
@@ -341,36 +402,40 @@ mod tests {
 
     #[test]
     fn a_new_file_gets_its_name_at_the_end_and_is_sparse() -> Outcome {
-        let dir = tempfile::tempdir()?;
-        let path = dir.path().join("disk");
-        let target = NewTarget::create(&path, 1 << 40, false, SESSION)?;
-        assert_eq!(names(dir.path())?, [format!(".disk.icecore-{SESSION}")]);
-        target.write_at(1 << 30, b"data")?;
-        target.write_at((1 << 30) + 4, b"more")?;
-        target.zero_at((1 << 30) + 4..1 << 39)?;
-        let mut read = [1; 8];
-        target.read_at(1 << 30, &mut read)?;
-        assert_eq!(&read, b"data\0\0\0\0");
-        target.finish()?;
-        assert_eq!(names(dir.path())?, ["disk"]);
-        let metadata = std::fs::metadata(&path)?;
-        assert_eq!((metadata.len(), metadata.mode() & 0o777), (1 << 40, 0o600));
-        assert!(metadata.blocks() < 1024, "{} blocks", metadata.blocks());
+        for (way, before) in WAYS.iter().zip([vec![], vec![format!(".disk.icecore-{SESSION}")]]) {
+            let dir = tempfile::tempdir()?;
+            let path = dir.path().join("disk");
+            let target = NewTarget::make(&path, 1 << 40, false, SESSION, *way)?;
+            assert_eq!(names(dir.path())?, before);
+            target.write_at(1 << 30, b"data")?;
+            target.write_at((1 << 30) + 4, b"more")?;
+            target.zero_at((1 << 30) + 4..1 << 39)?;
+            let mut read = [1; 8];
+            target.read_at(1 << 30, &mut read)?;
+            assert_eq!(&read, b"data\0\0\0\0");
+            target.finish()?;
+            assert_eq!(names(dir.path())?, ["disk"]);
+            let metadata = std::fs::metadata(&path)?;
+            assert_eq!((metadata.len(), metadata.mode() & 0o777), (1 << 40, 0o600));
+            assert!(metadata.blocks() < 1024, "{} blocks", metadata.blocks());
+        }
         Ok(())
     }
 
     #[test]
     fn a_file_that_is_not_finished_disappears() -> Outcome {
-        let dir = tempfile::tempdir()?;
-        let path = dir.path().join("disk");
-        drop(NewTarget::create(&path, 4096, false, SESSION)?);
-        assert!(names(dir.path())?.is_empty());
-        std::fs::write(&path, b"old")?;
-        let target = NewTarget::create(&path, 4096, true, SESSION)?;
-        target.write_at(0, b"new")?;
-        drop(target);
-        assert_eq!(names(dir.path())?, ["disk"]);
-        assert_eq!(std::fs::read(&path)?, b"old");
+        for way in WAYS {
+            let dir = tempfile::tempdir()?;
+            let path = dir.path().join("disk");
+            drop(NewTarget::make(&path, 4096, false, SESSION, way)?);
+            assert!(names(dir.path())?.is_empty());
+            std::fs::write(&path, b"old")?;
+            let target = NewTarget::make(&path, 4096, true, SESSION, way)?;
+            target.write_at(0, b"new")?;
+            drop(target);
+            assert_eq!(names(dir.path())?, ["disk"]);
+            assert_eq!(std::fs::read(&path)?, b"old");
+        }
         Ok(())
     }
 
@@ -390,17 +455,19 @@ mod tests {
 
     #[test]
     fn a_file_is_replaced_in_the_end_and_its_permissions_stay() -> Outcome {
-        let dir = tempfile::tempdir()?;
-        let path = dir.path().join("disk");
-        std::fs::write(&path, b"old")?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640))?;
-        let target = NewTarget::create(&path, 3, true, SESSION)?;
-        target.write_at(0, b"new")?;
-        assert_eq!(std::fs::read(&path)?, b"old");
-        target.finish()?;
-        assert_eq!(std::fs::read(&path)?, b"new");
-        assert_eq!(std::fs::metadata(&path)?.mode() & 0o777, 0o640);
-        assert_eq!(names(dir.path())?, ["disk"]);
+        for way in WAYS {
+            let dir = tempfile::tempdir()?;
+            let path = dir.path().join("disk");
+            std::fs::write(&path, b"old")?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640))?;
+            let target = NewTarget::make(&path, 3, true, SESSION, way)?;
+            target.write_at(0, b"new")?;
+            assert_eq!(std::fs::read(&path)?, b"old");
+            target.finish()?;
+            assert_eq!(std::fs::read(&path)?, b"new");
+            assert_eq!(std::fs::metadata(&path)?.mode() & 0o777, 0o640);
+            assert_eq!(names(dir.path())?, ["disk"]);
+        }
         Ok(())
     }
 
@@ -421,17 +488,19 @@ mod tests {
 
     #[test]
     fn a_file_that_appears_meanwhile_is_not_replaced() -> Outcome {
-        let dir = tempfile::tempdir()?;
-        let path = dir.path().join("disk");
-        let mut target = NewTarget::create(&path, 3, false, SESSION)?;
-        std::fs::write(&path, b"theirs")?;
-        // Each of these finds out by itself: the look, and the rename.
-        let renamed = target.place.publish().err().map(|error| error.kind());
-        assert_eq!(renamed, Some(ErrorKind::AlreadyExists));
-        let finished = target.finish().err().map(|error| error.kind());
-        assert_eq!(finished, Some(ErrorKind::AlreadyExists));
-        assert_eq!(names(dir.path())?, ["disk"]);
-        assert_eq!(std::fs::read(&path)?, b"theirs");
+        for way in WAYS {
+            let dir = tempfile::tempdir()?;
+            let path = dir.path().join("disk");
+            let mut target = NewTarget::make(&path, 3, false, SESSION, way)?;
+            std::fs::write(&path, b"theirs")?;
+            // Each of these finds out by itself: the look, and the link or the rename.
+            let named = target.place.publish().err().map(|error| error.kind());
+            assert_eq!(named, Some(ErrorKind::AlreadyExists));
+            let finished = target.finish().err().map(|error| error.kind());
+            assert_eq!(finished, Some(ErrorKind::AlreadyExists));
+            assert_eq!(names(dir.path())?, ["disk"]);
+            assert_eq!(std::fs::read(&path)?, b"theirs");
+        }
         Ok(())
     }
 
@@ -454,7 +523,7 @@ mod tests {
     #[test]
     fn a_name_alone_is_a_file_in_the_current_directory() -> Outcome {
         let name = format!("icecore-test-{}.img", std::process::id());
-        let target = match NewTarget::create(Path::new(&name), 4096, false, SESSION) {
+        let target = match NewTarget::make(Path::new(&name), 4096, false, SESSION, WAYS[1]) {
             Ok(target) => target,
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 skip("the current directory cannot be written");
@@ -472,9 +541,11 @@ mod tests {
     #[test]
     fn the_longest_name_leaves_room_for_the_temporary_one() -> Outcome {
         let dir = tempfile::tempdir()?;
-        for len in [200, 209, 210, 255] {
+        for (len, way) in [200, 209, 210, 255].into_iter().flat_map(|len| WAYS.map(|way| (len, way))) {
             let name = "n".repeat(len);
-            NewTarget::create(&dir.path().join(&name), 1, false, SESSION)?.finish()?;
+            let path = dir.path().join(&name);
+            NewTarget::make(&path, 1, false, SESSION, way)?.finish()?;
+            NewTarget::make(&path, 1, true, SESSION, way)?.finish()?;
             assert_eq!(names(dir.path())?, [name.as_str()]);
             std::fs::remove_file(dir.path().join(&name))?;
         }

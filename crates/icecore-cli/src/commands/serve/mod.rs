@@ -40,7 +40,7 @@ pub(crate) struct ServeArgs {
 impl ServeArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         // From now on a signal ends the server in order.
-        host::stop_flag();
+        host::stop_flag_but_for_hang_ups();
         let mut config = self.config.read(app)?;
         config.server.listen = self.listen.unwrap_or(config.server.listen);
         config.server.allow_plain_http |= self.allow_plain_http;
@@ -73,7 +73,7 @@ fn steer(controls: &Controls) -> Result<()> {
         thread::Builder::new().name("signals".to_owned()).spawn(listen).map(drop).map_err(Error::no_thread)
     };
     let (waker, ear) = UnixStream::pair().map_err(starting)?;
-    host::wake_on_stop(waker.try_clone().map_err(starting)?).map_err(starting)?;
+    host::wake_on_stop_but_for_hang_ups(waker.try_clone().map_err(starting)?).map_err(starting)?;
     let of_stop = controls.clone();
     hear(
         waker,

@@ -39,8 +39,8 @@ const MEMORY_BYTES: usize = 64 << 20;
 
 /// Serve volumes and snapshots as disks, over NBD, until it is stopped
 ///
-/// It prints the address of each and how qemu, nbd-client and nbdfuse use it. Without names, all volumes are served. Ctrl-C or
-/// SIGTERM ends it: what was written is synced then. `icecore volume snapshot` works meanwhile.
+/// It prints the address of each and how qemu, nbd-client and nbdfuse use it. Without names, all volumes are served. Ctrl-C,
+/// SIGTERM or the end of its terminal ends it: what was written is synced then. `icecore volume snapshot` works meanwhile.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
     /// Names of volumes
