@@ -5,7 +5,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 
+use crate::disk;
 use crate::support::Place;
 use crate::support::noise;
 use crate::volumes::server::Server;
@@ -230,13 +232,55 @@ fn with_nothing_to_serve_it_says_what_to_make() {
 }
 
 #[test]
+fn a_server_that_was_started_to_outlive_its_terminal_does() {
+    let place = with_volume();
+    let program = place.program();
+    let mut outliving = Command::new("sh");
+    outliving.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(program.get_program());
+    outliving.current_dir(place.path("")).env_clear();
+    outliving.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let server = Server::start_program(&mut outliving, &["web"]);
+    let hang_up = Command::new("kill").args(["-HUP", &server.id().to_string()]).status().unwrap();
+    assert!(hang_up.success());
+    place.run(&["volume", "snapshot", "web", "--name", "after"]).exits(0);
+    server.stop();
+}
+
+#[test]
+fn the_volumes_of_a_hard_linked_copy_are_not_written_and_everything_else_of_it_works() {
+    let place = with_volume();
+    let copied = Command::new("cp").arg("-al").args([place.path("repo"), place.path("copy")]).status();
+    assert!(copied.unwrap().success());
+    let of_copy = |arguments: &[&str]| place.run(&[&["--repo", "copy"], arguments].concat());
+    for repo in ["repo", "copy"] {
+        let of_repo = |arguments: &[&str]| place.run(&[&["--repo", repo], arguments].concat());
+        of_repo(&["volume", "snapshot", "web"]).exits(5).says(&["hard link", "cp -a"]);
+        of_repo(&["volume", "serve", "web"]).exits(5).says(&["hard link"]);
+        assert!(of_repo(&["volume", "list"]).exits(0).out.contains("web"));
+        of_repo(&["verify", "--read-data"]).exits(0);
+    }
+    // All else is replaced and never changed in place, so that each has its own.
+    of_copy(&["snapshot", "create", "disk.raw", "--name", "of-copy", "--parent", "none"]).exits(0);
+    of_copy(&["snapshot", "rename", "base", "renamed"]).exits(0);
+    of_copy(&["gc"]).exits(0);
+    of_copy(&["volume", "reset", "--force", "web"]).exits(0);
+    of_copy(&["volume", "snapshot", "web"]).exits(0);
+    place.run(&["snapshot", "get", "of-copy"]).exits(3);
+    place.run(&["snapshot", "get", "base"]).exits(0);
+    place.run(&["verify", "--read-data"]).exits(0);
+    // What the message advises makes the other one work, too.
+    disk::remove(&place.path("copy"));
+    place.run(&["volume", "snapshot", "web"]).exits(0);
+}
+
+#[test]
 fn what_was_written_is_there_after_a_signal_without_a_flush() {
     if !tools::have(&["nbdsh"]) {
         return;
     }
     let place = with_volume();
     let mut expected = std::fs::read(place.path("disk.raw")).unwrap();
-    for (round, signal) in ["-TERM", "-INT"].iter().enumerate() {
+    for (round, signal) in ["-TERM", "-INT", "-HUP"].iter().enumerate() {
         let server = Server::start(&place, &["web"]);
         let (offset, bytes) = (123 + round * 1_000_000, noise(round as u64 + 20, 50_000));
         std::fs::write(place.path("bytes"), &bytes).unwrap();

@@ -21,6 +21,7 @@ use crate::format::layout;
 use crate::stores::dirty_map::BlockState;
 use crate::stores::dirty_map::DirtyMap;
 use crate::words::error::Error;
+use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_BLOCKS;
@@ -89,11 +90,38 @@ impl Overlay {
         })
     }
 
-    /// Opens an overlay and reads its map.
+    /// Opens an overlay to write to it, and reads its map.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look); `InUse` if a file of it has another name, in a copy of the repository that was made of hard links:
+    /// all else in a repository is replaced and never changed, but what is written here would change there.
+    pub(crate) fn open(
+        storage: &Arc<dyn Storage>,
+        volume: &str,
+        number: u64,
+        size_bytes: u64,
+    ) -> Result<Self> {
+        let overlay = Self::look(storage, volume, number, size_bytes)?;
+        let alone = |name: &str, file: &dyn RandomFile| match file.names() {
+            Ok(names) if names > 1 => Err(shared(volume, name)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::stored_io(format!("looking at {name}"), error)),
+        };
+        alone(&layout::dirty_map(volume, number), overlay.map_file.as_ref())?;
+        let first = layout::overlay(volume, number, 0);
+        match storage.open(&first) {
+            Ok(_) => alone(&first, overlay.part(0)?.as_ref())?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::stored_io(format!("opening {first}"), error)),
+        }
+        Ok(overlay)
+    }
+
+    /// Opens an overlay to see what it has, and reads its map.
     ///
     /// # Errors
     /// `Corrupt` if a file of it is missing, shorter than the map says, or if the map is damaged, or that of a larger volume.
-    pub(crate) fn open(
+    pub(crate) fn look(
         storage: &Arc<dyn Storage>,
         volume: &str,
         number: u64,
@@ -356,6 +384,18 @@ impl Overlay {
         let _ = self.failed.set(why);
         error
     }
+}
+
+/// Returns the error for a file of an overlay that has another name.
+fn shared(volume: &str, name: &str) -> Error {
+    let message = format!(
+        "{name} is a hard link: what is written to the volume {volume} would change another copy of this repository, too"
+    );
+    let hint = format!(
+        "remove the other copy, or give this one a file of its own, for each file that is named: \
+         `cp -a --sparse=always FILE FILE.new && mv FILE.new FILE`; `icecore volume reset {volume}` drops what was written"
+    );
+    Error::new(ErrorKind::InUse, message).with_hint(hint)
 }
 
 fn lost_hint(volume: &str) -> String {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::FallocateFlags;
 use rustix::fs::SeekFrom;
@@ -74,6 +75,10 @@ impl RandomFile for FsRandomFile {
             _ => len.max(start + 1),
         };
         Ok(Some(start..end))
+    }
+
+    fn names(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.nlink())
     }
 
     fn sync(&self) -> io::Result<()> {

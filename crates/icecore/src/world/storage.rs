@@ -132,6 +132,11 @@ pub trait RandomFile: Send + Sync {
     /// Returns the first range at or after `offset` that may hold anything but zeros, or none if there is none.
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>>;
 
+    /// Returns how many names the file has. Whoever writes it writes the file of all of them.
+    fn names(&self) -> io::Result<u64> {
+        Ok(1)
+    }
+
     /// Returns once everything written is on the medium.
     fn sync(&self) -> io::Result<()>;
 }
