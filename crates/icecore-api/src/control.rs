@@ -140,8 +140,13 @@ pub fn ask(repository: &Path, volume: &str, asked: &Asked) -> Result<Option<Resu
     let request = serde_json::to_string(&Request::Snapshot(asked.clone()));
     let mut request = request.map_err(|error| asking(error.into()))?;
     request.push('\n');
-    stream.write_all(request.as_bytes()).map_err(asking)?;
-    let line = line_of(&stream).map_err(asking)?;
+    // One that is not even read can be answered: that there is no thread for it.
+    let written = stream.write_all(request.as_bytes());
+    let line = match (line_of(&stream), written) {
+        (Ok(line), _) if !line.is_empty() => line,
+        (_, Err(error)) | (Err(error), _) => return Err(asking(error)),
+        (Ok(line), Ok(())) => line,
+    };
     let answer = serde_json::from_str(&line).map_err(|_| {
         Error::new(ErrorKind::Io, format!("the process that serves volume {volume} ended without an answer"))
             .with_hint("see whether the snapshot was made with `icecore snapshot list`")

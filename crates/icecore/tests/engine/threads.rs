@@ -179,7 +179,7 @@ fn settle(storage: &MemoryStorage, model: &BTreeMap<SnapshotId, Known>) {
         let left: Vec<&String> = files.keys().filter(|name| name.starts_with("tmp/")).collect();
         assert_eq!(left, Vec::<&String>::new(), "{round}");
         let locks: Vec<&str> = files.keys().filter_map(|name| name.strip_prefix("locks/")).collect();
-        assert_eq!(locks, ["commit", "gc", "index", "parity"], "{round}");
+        assert_eq!(locks, ["commit", "gc", "index", "merge", "parity"], "{round}");
         assert_eq!(icecore::stats(&repo, &NoProgress).unwrap().repository.unused_bytes, 0, "{round}");
     }
 }
