@@ -112,15 +112,20 @@ impl Place {
         assert!(Command::new("chown").args(["-R", &owner]).arg(self.dir.path()).status().unwrap().success());
     }
 
-    /// Returns the program as a user runs it, after what else is to be run before it.
-    pub(crate) fn program_as(&self, user: &str, before: &[&str]) -> Command {
+    /// Returns the program as another one starts it, with these arguments.
+    pub(crate) fn program_through(&self, other: &str, arguments: &[&str]) -> Command {
         let program = self.program();
-        let mut command = Command::new("setpriv");
+        let mut command = Command::new(other);
         command.current_dir(self.dir.path()).env_clear().stdin(Stdio::null());
         command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.args(["--reuid", user, "--regid", user, "--clear-groups"]).args(before);
-        command.arg(program.get_program());
+        command.args(arguments).arg(program.get_program());
         command
+    }
+
+    /// Returns the program as a user runs it, after what else is to be run before it.
+    pub(crate) fn program_as(&self, user: &str, before: &[&str]) -> Command {
+        let as_user = ["--reuid", user, "--regid", user, "--clear-groups"];
+        self.program_through("setpriv", &[&as_user, before].concat())
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Done {

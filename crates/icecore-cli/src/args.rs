@@ -161,6 +161,9 @@ pub(crate) fn main() -> ExitCode {
         progress: !cli.global.no_progress,
     };
     let repo = cli.global.repo.map(PathBuf::from);
+    if cli.command.words().ends_with("serve") {
+        host::share_one_heap();
+    }
     let app = App { ui, model: Cli::command, repo };
     let code = match host::start_workers().and_then(|()| cli.command.run(&app)) {
         Ok(verdict) => verdict.exit_code(),

@@ -112,6 +112,17 @@ pub(crate) fn start_workers() -> Result<()> {
     icecore::start_workers(wanted.unwrap_or_else(cores))
 }
 
+/// Has all threads take memory from one heap, for a process with many threads that live long. The C library would give many a heap of
+/// their own, and each heap keeps the most that a request of one of its threads ever took.
+#[expect(unsafe_code, reason = "no function of Rust chooses this")]
+pub(crate) fn share_one_heap() {
+    // SAFETY: it takes two numbers and keeps no pointer. Where it fails, all is as is usual.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Returns the directory for the user's data, if one is known.
 pub(crate) fn data_home() -> Option<PathBuf> {
     absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")))

@@ -71,6 +71,24 @@ fn people_are_told_how_programs_use_it() {
 }
 
 #[test]
+fn a_disk_is_served_where_nobody_can_ask_for_snapshots_of_it() {
+    if !tools::have(&["nbdsh"]) {
+        return;
+    }
+    let place = with_volume();
+    // In the place of the socket, as where the file system has none.
+    std::fs::create_dir(place.path("repo/volumes/web/control")).unwrap();
+    let server = Server::start(&place, &["web", "--socket", "elsewhere"]);
+    tools::script(
+        &server.uri("web"),
+        "h.pwrite(b'x' * 4096, 0); h.flush(); assert h.pread(4096, 0) == b'x' * 4096",
+    );
+    place.run(&["volume", "snapshot", "web"]).exits(5);
+    let done = server.stop();
+    assert!(done.err.contains("does not work while web is served"), "{done:?}");
+}
+
+#[test]
 fn a_server_listens_at_a_port_only_where_that_was_asked_for() {
     if !tools::have(&["nbdinfo"]) {
         return;
@@ -234,11 +252,7 @@ fn with_nothing_to_serve_it_says_what_to_make() {
 #[test]
 fn a_server_that_was_started_to_outlive_its_terminal_does() {
     let place = with_volume();
-    let program = place.program();
-    let mut outliving = Command::new("sh");
-    outliving.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(program.get_program());
-    outliving.current_dir(place.path("")).env_clear();
-    outliving.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut outliving = place.program_through("sh", &["-c", "trap '' HUP; exec \"$0\" \"$@\""]);
     let server = Server::start_program(&mut outliving, &["web"]);
     let hang_up = Command::new("kill").args(["-HUP", &server.id().to_string()]).status().unwrap();
     assert!(hang_up.success());
@@ -281,7 +295,9 @@ fn what_was_written_is_there_after_a_signal_without_a_flush() {
     let place = with_volume();
     let mut expected = std::fs::read(place.path("disk.raw")).unwrap();
     for (round, signal) in ["-TERM", "-INT", "-HUP"].iter().enumerate() {
-        let server = Server::start(&place, &["web"]);
+        // Whoever runs the tests may have it ignored.
+        let server =
+            Server::start_program(&mut place.program_through("env", &["--default-signal=HUP"]), &["web"]);
         let (offset, bytes) = (123 + round * 1_000_000, noise(round as u64 + 20, 50_000));
         std::fs::write(place.path("bytes"), &bytes).unwrap();
         // It goes away without a word.

@@ -112,8 +112,8 @@ impl ServeArgs {
         let server = Server::with_events(Arc::clone(&served) as Arc<_>, limits, events).map_err(starting)?;
         let waker = server.stopper().waker().map_err(starting)?;
         host::wake_on_stop(waker).map_err(starting)?;
-        let requests = served.volumes().iter().map(|volume| listen(&dir, volume));
-        let requests = requests.collect::<Result<Vec<_>>>()?;
+        let requests: Vec<_> =
+            served.volumes().iter().filter_map(|volume| listen(app.ui, &dir, volume)).collect();
         tell(app, &served, &socket)?;
         let report =
             if host::asked_to_stop() { Ok(Report::default()) } else { server.serve(&[socket.listener]) };
@@ -165,12 +165,20 @@ impl ServeArgs {
     }
 }
 
-/// Takes snapshots of a volume when others ask for them.
-fn listen(dir: &Path, volume: &Arc<Volume>) -> Result<control::Socket> {
+/// Takes snapshots of a volume when others ask for them. Where there can be no socket for that, the disk is served all the same.
+fn listen(ui: Ui, dir: &Path, volume: &Arc<Volume>) -> Option<control::Socket> {
     let asked_of = Arc::clone(volume);
     // They stop with the process; nobody looks at how far they are.
     let take = move |asked: &control::Asked| control::take(&asked_of, asked, &Running::start("", false));
-    control::Socket::listen(dir, volume.name(), take)
+    let listening = control::Socket::listen(dir, volume.name(), take);
+    listening
+        .inspect_err(|error| {
+            let name = volume.name();
+            ui.warn(&format!(
+                "`icecore volume snapshot {name}` does not work while {name} is served: {error}"
+            ));
+        })
+        .ok()
 }
 
 fn tell(app: &App, served: &Served, socket: &Socket) -> Result<()> {
