@@ -8,22 +8,28 @@ use crate::support::Place;
 use crate::support::finish;
 use crate::volumes::server::Server;
 
-/// A user that has no other processes.
-const USER: &str = "63117";
+/// Users that have no other processes, one for each test: the limit of threads is that of all that a user runs.
+const USERS: [&str; 2] = ["63117", "63121"];
+
+/// A place of a user with the volume `web`; none where the tests are not run by root.
+fn place_of(user: &str) -> Option<Place> {
+    if !rustix::process::getuid().is_root() {
+        return None;
+    }
+    let place = Place::with_snapshot();
+    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    place.give_to(user);
+    Some(place)
+}
 
 /// Returns the program, run by a user who may have so many processes and threads in all.
-fn program(place: &Place, threads: u64) -> Command {
-    place.program_as(USER, &["prlimit", &format!("--nproc={threads}:{threads}")])
+fn program(place: &Place, user: &str, threads: u64) -> Command {
+    place.program_as(user, &["prlimit", &format!("--nproc={threads}:{threads}")])
 }
 
 #[test]
 fn commands_work_with_few_threads_or_say_that_there_are_too_few() {
-    if !rustix::process::getuid().is_root() {
-        return;
-    }
-    let place = Place::with_snapshot();
-    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
-    place.give_to(USER);
+    let Some(place) = place_of(USERS[0]) else { return };
     let mut worked = 0;
     for threads in 1..=12 {
         for command in [
@@ -37,7 +43,7 @@ fn commands_work_with_few_threads_or_say_that_there_are_too_few() {
             &["parity", "3+1"],
             &["snapshot", "list"],
         ] {
-            let done = finish(program(&place, threads).args(command));
+            let done = finish(program(&place, USERS[0], threads).args(command));
             assert!([0, 12].contains(&done.code), "{threads} threads, {command:?}: {done:?}");
             assert!(
                 done.code == 0 || done.err.contains("ulimit -u"),
@@ -71,27 +77,19 @@ fn limit(server: &Server, user: &str, limit: &str) {
 
 #[test]
 fn a_request_for_a_snapshot_without_a_thread_fails_and_the_next_one_works() {
-    if !rustix::process::getuid().is_root() {
-        return;
-    }
-    let place = Place::with_snapshot();
-    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
-    place.give_to(USER);
-    let server = Server::start_program(program(&place, 100).env("RAYON_NUM_THREADS", "1"), &["web"]);
-    limit(&server, USER, "--nproc=1:100");
+    let user = USERS[1];
+    let Some(place) = place_of(user) else { return };
+    let server = Server::start_program(program(&place, user, 100).env("RAYON_NUM_THREADS", "1"), &["web"]);
+    limit(&server, user, "--nproc=1:100");
     place.run(&["volume", "snapshot", "web"]).exits(12).says(&["starting a thread", "ulimit -u"]);
-    limit(&server, USER, "--nproc=100:100");
+    limit(&server, user, "--nproc=100:100");
     place.run(&["volume", "snapshot", "web"]).exits(0);
     server.stop();
 }
 
 #[test]
 fn a_server_that_was_short_of_descriptors_takes_snapshots_again() {
-    if !rustix::process::getuid().is_root() {
-        return;
-    }
-    let place = Place::with_snapshot();
-    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    let Some(place) = place_of("0") else { return };
     let server = Server::start(&place, &["web"]);
     limit(&server, "0", "--nofile=40:40");
     let control = place.path("repo/volumes/web/control");

@@ -168,7 +168,7 @@ pub fn ask(repository: &Path, volume: &str, asked: &Asked) -> Result<Option<Resu
 #[derive(Debug)]
 pub struct Socket {
     dir: ShortDir,
-    /// What is written to it ends the waiting, and so does its end.
+    /// The waiting ends when this is closed.
     alarm: Option<UnixStream>,
     waiting: Option<JoinHandle<()>>,
 }

@@ -114,7 +114,7 @@ pub(crate) fn start_workers() -> Result<()> {
 
 /// Has all threads take memory from one heap, for a process with many threads that live long. The C library would give many a heap of
 /// their own, and each heap keeps the most that a request of one of its threads ever took.
-#[expect(unsafe_code, reason = "no function of Rust chooses this")]
+#[cfg_attr(target_env = "gnu", expect(unsafe_code, reason = "no function of Rust chooses this"))]
 pub(crate) fn share_one_heap() {
     // SAFETY: it takes two numbers and keeps no pointer. Where it fails, all is as is usual.
     #[cfg(target_env = "gnu")]

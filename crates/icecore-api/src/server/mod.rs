@@ -11,7 +11,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -195,19 +194,14 @@ async fn reload(tls: Option<Arc<Tls>>, mut wanted: watch::Receiver<Wanted>) {
 
 /// Makes sure that the threads that the server begins with can be had: its runtime panics where one cannot.
 fn check_threads() -> Result<()> {
-    let (end, ended) = mpsc::channel::<()>();
-    let ended = Arc::new(Mutex::new(ended));
-    let wait = |_| {
-        let ended = Arc::clone(&ended);
-        thread::Builder::new().spawn(move || drop(ended.lock().map(|ended| ended.recv())))
-    };
-    let threads = (0..WORKERS + OTHER_THREADS).map(wait).collect::<io::Result<Vec<_>>>();
-    drop(end);
-    for thread in threads.map_err(Error::no_thread)? {
-        // It does nothing that can fail.
-        let _ = thread.join();
-    }
-    Ok(())
+    let gate = Mutex::new(());
+    thread::scope(|threads| {
+        let closed = gate.lock();
+        let wait = || thread::Builder::new().spawn_scoped(threads, || drop(gate.lock())).map(drop);
+        let started = (0..WORKERS + OTHER_THREADS).try_for_each(|_| wait());
+        drop(closed);
+        started.map_err(Error::no_thread)
+    })
 }
 
 /// Makes sure that no other server works with the same state. The lock ends with the process, however that ends.

@@ -1,13 +1,14 @@
 //! Writes to the target of a restore, and has it synced meanwhile: the medium works while more is fetched.
 
-use std::sync::mpsc;
-
 use crate::verbs::restore::in_place::make_zero;
 use crate::verbs::restore::paint::Painted;
 use crate::words::error::Error;
 use crate::words::error::Result;
+use crate::words::pool::start;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
+use crate::words::sync::mpsc;
+use crate::words::sync::thread;
 use crate::world::io::WriteAt;
 
 /// Bytes that are written between two syncs.
@@ -39,10 +40,8 @@ impl Output<'_> {
         work: impl FnOnce(&mut Output<'_>) -> Result<T>,
     ) -> Result<(T, u64, u64)> {
         let (to_syncer, calls) = mpsc::sync_channel(1);
-        std::thread::scope(|threads| {
-            let syncing = std::thread::Builder::new()
-                .spawn_scoped(threads, move || calls.into_iter().try_for_each(|()| target.sync()))
-                .map_err(Error::no_thread)?;
+        thread::scope(|threads| {
+            let syncing = start(threads, move || calls.into_iter().try_for_each(|()| target.sync()))?;
             let mut output =
                 Output { target, image_bytes, clears, written_bytes: 0, zeroed_bytes: 0, to_syncer };
             let done = work(&mut output);

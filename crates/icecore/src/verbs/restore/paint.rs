@@ -1,7 +1,5 @@
 //! Restores window by window: one is put together in memory and proven on all cores while the one before it is written.
 
-use std::sync::mpsc;
-
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::verbs::restore::bad::BadRanges;
@@ -12,9 +10,12 @@ use crate::verbs::restore::window::Window;
 use crate::verbs::restore::window::each_window;
 use crate::words::error::Error;
 use crate::words::error::Result;
+use crate::words::pool::start;
 use crate::words::progress::Progress;
 use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::to_usize;
+use crate::words::sync::mpsc;
+use crate::words::sync::thread;
 
 /// Leaves (4 MiB each) that are put together at once. Within them every chunk is decoded once: on real images, 64 times as
 /// many would save 0.5 to 12 % of the decoding, and take that much more memory than 32 MiB.
@@ -66,16 +67,15 @@ fn paint_windows(
     let leaves = to_usize(record.size_bytes.div_ceil(LEAF_U64)).min(WINDOW_LEAVES);
     let (to_writer, painted) = mpsc::sync_channel::<Painted>(CANVASES);
     let (give_back, free) = mpsc::sync_channel::<Canvas>(CANVASES);
-    std::thread::scope(|threads| {
-        let writing = std::thread::Builder::new().spawn_scoped(threads, move || {
+    thread::scope(|threads| {
+        let writing = start(threads, move || {
             painted.into_iter().try_for_each(|mut painted| {
                 write(&mut painted)?;
                 // Nobody takes it any more where there are no more windows.
                 let _ = give_back.send(painted.canvas);
                 Ok(())
             })
-        });
-        let writing = writing.map_err(Error::no_thread)?;
+        })?;
         let (mut made, mut stored_bytes_read) = (0, 0);
         let mut bad = Collector::new(record.size_bytes);
         let painting = each_window(repo, record, WINDOW_LEAVES, keep_going, |mut window| {
