@@ -19,6 +19,8 @@ const BYTES_DEFAULT: usize = 96 << 20;
 /// Parts of a cache, each with a lock of its own, and the least room of one: a chunk takes up to 1 MiB.
 const SHARDS_MAX: usize = 16;
 const SHARD_BYTES_MIN: usize = 2 << 20;
+/// Bytes of a cache that stands beside another one: for what several threads read at once, and what is read ahead.
+const BESIDE_BYTES: usize = 8 << 20;
 /// What an entry takes beside its value: in the table and in the queue.
 const ENTRY_BYTES: usize = 160;
 
@@ -44,6 +46,8 @@ pub(super) enum Value {
 pub struct BlockCache {
     shards: Vec<Shard>,
     bytes_max: usize,
+    /// Another one whose values are used as they are found there.
+    beside: Option<Arc<BlockCache>>,
 }
 
 #[derive(Default)]
@@ -74,8 +78,18 @@ enum Slot {
 impl BlockCache {
     /// Returns an empty cache that takes up to `bytes_max` bytes. A reader also works with none at all, slowly.
     pub fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self::with(bytes_max, None))
+    }
+
+    /// Returns a small cache for who reads much once. What `cache` has is taken from there, and nothing goes into it: what its
+    /// readers come back to stays.
+    pub(super) fn beside(cache: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self::with(BESIDE_BYTES.min(cache.bytes_max), Some(Arc::clone(cache))))
+    }
+
+    fn with(bytes_max: usize, beside: Option<Arc<Self>>) -> Self {
         let shards = (bytes_max / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
-        Arc::new(Self { shards: (0..shards).map(|_| Shard::default()).collect(), bytes_max })
+        Self { shards: (0..shards).map(|_| Shard::default()).collect(), bytes_max, beside }
     }
 
     /// Returns an empty cache of the usual size, 96 MiB.
@@ -90,6 +104,9 @@ impl BlockCache {
 
     /// Returns what is kept under a key, loaded by `load` if it is not there. Where another thread is loading it, this one waits.
     pub(super) fn get(&self, key: Key, load: impl FnOnce() -> Result<Value>) -> Result<Value> {
+        if let Some(value) = self.beside.as_ref().and_then(|cache| cache.held(&key)) {
+            return Ok(value);
+        }
         let shard = self.shard(&key);
         let mut state = shard.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -116,6 +133,9 @@ impl BlockCache {
 
     /// Loads what belongs under a key, unless it is there or on its way.
     pub(super) fn fill(&self, key: Key, load: impl FnOnce() -> Result<Value>) -> Result<()> {
+        if self.beside.as_ref().is_some_and(|cache| cache.held(&key).is_some()) {
+            return Ok(());
+        }
         let shard = self.shard(&key);
         let mut state = shard.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.slots.contains_key(&key) {
@@ -129,6 +149,15 @@ impl BlockCache {
     /// Tells whether something is there or on its way.
     pub(super) fn has(&self, key: &Key) -> bool {
         self.shard(key).state.lock().unwrap_or_else(PoisonError::into_inner).slots.contains_key(key)
+            || self.beside.as_ref().is_some_and(|cache| cache.held(key).is_some())
+    }
+
+    /// Returns what is kept under a key, if it is there, which counts as no use of it.
+    fn held(&self, key: &Key) -> Option<Value> {
+        match self.shard(key).state.lock().unwrap_or_else(PoisonError::into_inner).slots.get(key)? {
+            Slot::Held { value, .. } => Some(value.clone()),
+            Slot::Loading => None,
+        }
     }
 
     /// Puts a value in the place of what is there.
@@ -261,6 +290,29 @@ mod tests {
             }
         });
         assert_eq!(loads.into_inner(), 200);
+    }
+
+    #[test]
+    fn who_reads_beside_a_cache_finds_what_is_there_and_leaves_it_as_it_is() {
+        let cache = BlockCache::new(1 << 20);
+        cache.get(key(0), || Ok(value())).unwrap();
+        let beside = BlockCache::beside(&cache);
+        let from_elsewhere = || -> Result<Value> { panic!("it is in the cache") };
+        beside.get(key(0), from_elsewhere).unwrap();
+        beside.fill(key(0), from_elsewhere).unwrap();
+        assert!(beside.has(&key(0)) && !beside.has(&key(1)));
+        for number in 1..100_000 {
+            beside.get(key(number), || Ok(value())).unwrap();
+            assert!(beside.has(&key(number)));
+        }
+        let held = |cache: &BlockCache| -> usize {
+            cache.shards.iter().map(|shard| shard.state.lock().unwrap().slots.len()).sum()
+        };
+        assert_eq!(held(&cache), 1);
+        assert!(
+            held(&beside) * (value().memory() + ENTRY_BYTES) <= 1 << 20,
+            "no more than the other may take"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::format::volume::SEALED_MAX;
 use crate::stores::fence;
 use crate::stores::overlay::Overlay;
 use crate::stores::records;
+use crate::views::cache::BlockCache;
 use crate::views::stack::Stack;
 use crate::views::volume::Published;
 use crate::views::volume::Volume;
@@ -25,6 +26,7 @@ use crate::words::ids::SnapshotId;
 pub(crate) struct Frozen {
     /// The number of the snapshot among those of this volume.
     pub(crate) number: u64,
+    /// Reads its base beside the cache of the volume: what it reads once does not displace what clients come back to.
     pub(crate) image: Stack,
     pub(crate) base: Option<Record>,
 }
@@ -62,6 +64,8 @@ impl Volume {
             stack.newest().is_unused() && stack.newest().number == published.record.active
         };
         let next = if is_sealed { None } else { Some(self.next_overlay(&mut published, number)?) };
+        let base = published.record.base.clone();
+        let apart = disk_of(&self.repo, base.as_ref(), &BlockCache::beside(&self.cache))?;
         let image = {
             let mut stack = self.stack_mut();
             if let Some(next) = next {
@@ -69,13 +73,14 @@ impl Volume {
                 published.spare = None;
             }
             stack.frozen = Some(number);
-            stack.below()
+            let below = stack.below();
+            Stack { base: apart.or(below.base), ..below }
         };
         // What cannot be synced may be anything on the medium, and so it may be when the snapshot reads it.
         image.sync().map_err(|error| {
             Error::stored_io(format!("sealing what was written to volume {}", self.name), error)
         })?;
-        Ok(Frozen { number, image, base: published.record.base.clone() })
+        Ok(Frozen { number, image, base })
     }
 
     /// Returns an unused overlay that the record on the medium names as the newest.
