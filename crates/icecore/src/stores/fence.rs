@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 
 use crate::format::layout;
 use crate::stores::base::Base;
+use crate::stores::base::TempFile;
 use crate::stores::config;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
@@ -207,8 +208,21 @@ pub(crate) fn settled_generation(base: &Base) -> Result<u64> {
     generation(base)
 }
 
-/// Tells captures that run now that chunks may be gone. The caller holds the commit lock.
-pub(crate) fn next_generation(base: &Base) -> Result<()> {
-    let next = generation(base)?.wrapping_add(1);
-    base.publish_bytes(layout::GENERATION, &next.to_le_bytes())
+/// The word to captures that run now that chunks may be gone, written and synced: to publish it takes a renaming.
+pub(crate) struct NextGeneration<'a>(TempFile<'a>);
+
+impl<'a> NextGeneration<'a> {
+    /// The caller holds the lock of gc, so that nobody else moves the generation.
+    pub(crate) fn prepare(base: &'a Base) -> Result<Self> {
+        let next = generation(base)?.wrapping_add(1);
+        let mut file = base.temp_file()?;
+        file.append(&next.to_le_bytes())?;
+        file.sync()?;
+        Ok(Self(file))
+    }
+
+    /// The caller holds the commit lock.
+    pub(crate) fn publish(self) -> Result<()> {
+        self.0.publish(layout::GENERATION)
+    }
 }

@@ -13,6 +13,7 @@ use crate::stores::base::SetAside;
 use crate::stores::chunks::Store;
 use crate::stores::fence;
 use crate::stores::fence::Held;
+use crate::stores::fence::NextGeneration;
 use crate::stores::index_writer::prepare_merged;
 use crate::stores::index_writer::set_runs_aside;
 use crate::stores::volumes;
@@ -49,6 +50,7 @@ impl<'a> Tail<'a> {
         self.store.reload()?;
         self.spare_new()?;
         let runs = self.store.index().runs().to_vec();
+        let generation = NextGeneration::prepare(base)?;
         let (commit, run) = loop {
             let mut prepared = prepare_merged(base, &runs, self.needs.going())?;
             prepared.sync()?;
@@ -60,7 +62,7 @@ impl<'a> Tail<'a> {
             }
         };
         let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != run.id).collect();
-        fence::next_generation(base)?;
+        generation.publish()?;
         self.store.replace_runs(run, &old);
         let mut aside = SetAside::new(base);
         set_runs_aside(&mut aside, &old)?;
@@ -76,7 +78,7 @@ impl<'a> Tail<'a> {
         let base = &self.store.base;
         let commit = self.settle()?;
         base.give_back_reserve()?;
-        fence::next_generation(base)?;
+        NextGeneration::prepare(base)?.publish()?;
         self.remove_packs(commit, SetAside::new(base))
     }
 
@@ -127,10 +129,11 @@ impl<'a> Tail<'a> {
             let _commit = match held.take() {
                 Some(commit) => commit,
                 None => {
-                    let commit = self.settle()?;
                     // A capture may have written a pack anew that has the same content, and so the same name, and others have
                     // found it since: they learn that it goes.
-                    fence::next_generation(base)?;
+                    let generation = NextGeneration::prepare(base)?;
+                    let commit = self.settle()?;
+                    generation.publish()?;
                     commit
                 }
             };

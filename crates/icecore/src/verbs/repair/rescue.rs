@@ -97,8 +97,9 @@ pub(crate) fn put_aside(
     let making = |error| Error::stored_io(format!("making the directory {}", layout::DAMAGED), error);
     base.storage.make_dir(layout::DAMAGED).map_err(making)?;
     base.sync_dir("")?;
+    let generation = fence::NextGeneration::prepare(base)?;
     let _commit = fence::lock_commit(base)?;
-    fence::next_generation(base)?;
+    generation.publish()?;
     let mut taken: HashSet<String> = base.list(layout::DAMAGED)?.into_iter().collect();
     let mut told = Vec::with_capacity(damaged.len());
     for Damaged { place, saved, all_read, why } in damaged {
