@@ -235,3 +235,61 @@ impl Drop for TempFile<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::fault::Calls;
+    use crate::world::fault::Fault;
+    use crate::world::fault_storage::FaultStorage;
+    use crate::world::memory::MemoryStorage;
+
+    fn base(storage: impl Storage + 'static) -> Base {
+        Base::new(Arc::new(storage), Hasher::new(&[1; 32]), RepositoryId::from([0; 16]), "test".to_owned())
+    }
+
+    /// Returns a storage with a file `locks/file`, and a base over it of which the next change fails with `kind`.
+    fn failing(kind: io::ErrorKind) -> (MemoryStorage, Base) {
+        let storage = MemoryStorage::new();
+        base(storage.clone()).publish_bytes("locks/file", b"bytes").unwrap();
+        let fault = Fault::new(Calls::Changes, 0..1, move || kind.into());
+        let failing = base(FaultStorage::new(storage.clone(), fault));
+        (storage, failing)
+    }
+
+    #[test]
+    fn what_is_gone_already_is_removed_and_what_cannot_be_removed_is_told() {
+        let (storage, base) = failing(io::ErrorKind::PermissionDenied);
+        let error = base.remove("locks/file").unwrap_err();
+        assert!(error.to_string().contains("removing locks/file"), "{error}");
+        assert_eq!(storage.list("locks").unwrap(), ["file"]);
+        base.remove("locks/file").unwrap();
+        base.remove("locks/file").unwrap();
+        assert!(storage.list("locks").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_set_aside_is_out_of_its_directory_and_removed_in_the_end_also_where_there_is_no_room_for_a_name()
+     {
+        let removed = |aside: SetAside<'_>| aside.remove().unwrap();
+        for (kind, ends) in [
+            (io::ErrorKind::Other, removed as fn(SetAside<'_>)),
+            (io::ErrorKind::Other, |aside| drop(aside)),
+            (io::ErrorKind::StorageFull, removed),
+        ] {
+            let (storage, base) = failing(kind);
+            let mut aside = SetAside::new(&base);
+            if kind == io::ErrorKind::Other {
+                let error = aside.take("locks/file").unwrap_err();
+                assert!(error.to_string().contains("removing locks/file"), "{error}");
+                assert_eq!(storage.list("locks").unwrap(), ["file"]);
+            }
+            aside.take("locks/file").unwrap();
+            aside.take("locks/file").unwrap();
+            assert!(storage.list("locks").unwrap().is_empty());
+            assert_eq!(storage.list(layout::TMP).unwrap().len(), usize::from(kind == io::ErrorKind::Other));
+            ends(aside);
+            assert!(storage.list(layout::TMP).unwrap().is_empty());
+        }
+    }
+}

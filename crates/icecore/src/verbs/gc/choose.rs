@@ -122,3 +122,67 @@ fn rewrite(pack: &Weighed, choice: &mut Choice, totals: &mut GcTotals) {
     totals.chunks_punched += pack.partly_used;
     totals.freed_bytes += pack.unused_bytes;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: u64 = 1000;
+
+    fn pack(number: u8, kind: PackKind, used_bytes: u64, unused_bytes: u64) -> Weighed {
+        let bytes = used_bytes + unused_bytes;
+        Weighed { id: PackId([number; 32]), kind, bytes, used_bytes, unused_bytes, partly_used: 1 }
+    }
+
+    /// Returns the numbers of the packs that are removed and rewritten, and what is told of it.
+    fn chosen(packs: &[Weighed], damaged: &[u8], max_unused: f64) -> (Vec<u8>, Vec<u8>, GcTotals) {
+        let damaged = damaged.iter().map(|number| PackId([*number; 32])).collect();
+        let mut totals = GcTotals::default();
+        let choice = choose(packs, &damaged, max_unused, SMALL, &mut totals);
+        let numbers = |ids: Vec<PackId>| ids.iter().map(|id| id.0[0]).collect();
+        (numbers(choice.remove), numbers(choice.rewrite), totals)
+    }
+
+    #[test]
+    fn what_is_unused_goes_and_the_least_used_are_rewritten_until_little_enough_stays_unused() {
+        let data = PackKind::Data;
+        let packs = [
+            pack(1, data, 9_000, 1_000),
+            pack(2, data, 0, 7_000),
+            pack(3, data, 2_000, 8_000),
+            pack(4, data, 6_000, 4_000),
+            pack(5, data, 3_000, 9_000),
+            pack(6, data, 10_000, 0),
+        ];
+        // 5 is damaged: what it has unused is none of that which may be had back. Used are 30 000 bytes.
+        let (removed, rewritten, totals) = chosen(&packs, &[5], 0.0);
+        assert_eq!((removed, rewritten), (vec![2], vec![3, 4, 1]), "6 has nothing unused");
+        assert_eq!((totals.packs, totals.packs_removed, totals.packs_rewritten), (6, 1, 3));
+        assert_eq!((totals.freed_bytes, totals.unused_bytes_kept), (7_000 + 13_000, 9_000));
+        assert_eq!((totals.used_bytes, totals.pack_bytes, totals.chunks_punched), (30_000, 59_000, 3));
+        // 5000 of the 13 000 bytes may stay: that is what stays when 3 is rewritten.
+        let (_, rewritten, totals) = chosen(&packs, &[5], 5_000.0 / 30_000.0);
+        assert_eq!((rewritten, totals.unused_bytes_kept), (vec![3], 9_000 + 5_000));
+        let (_, rewritten, totals) = chosen(&packs, &[5], 4_999.0 / 30_000.0);
+        assert_eq!((rewritten, totals.unused_bytes_kept), (vec![3, 4], 9_000 + 1_000));
+        assert_eq!(chosen(&packs, &[5], 1.0).1, []);
+    }
+
+    #[test]
+    fn small_packs_of_one_kind_are_put_together_where_they_are_more_than_some() {
+        let smalls = |count: u8, from: u8, kind: PackKind| -> Vec<Weighed> {
+            (from..from + count).map(|number| pack(number, kind, SMALL - 11, 10)).collect()
+        };
+        let many = u8::try_from(SMALL_PACKS_MAX).unwrap();
+        // Those that are as large as can be and still small, a few of the other kind, and some that are not small.
+        let mut packs = smalls(many + 1, 1, PackKind::Pages);
+        packs.extend(smalls(many, 100, PackKind::Data));
+        packs.push(pack(200, PackKind::Data, SMALL - 10, 10));
+        packs.push(pack(201, PackKind::Pages, SMALL - 10, 10));
+        let (removed, rewritten, totals) = chosen(&packs, &[], 1.0);
+        assert_eq!((removed, rewritten), (vec![], (1..=many + 1).collect()));
+        assert_eq!(totals.unused_bytes_kept, 10 * (u64::from(many) + 2));
+        packs.remove(0);
+        assert_eq!(chosen(&packs, &[], 1.0).1, []);
+    }
+}
