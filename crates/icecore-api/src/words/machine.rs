@@ -1,5 +1,7 @@
 //! What the machine has room for: the usual values of limits that nobody has chosen.
 
+use std::path::Path;
+
 use rustix::process::Resource;
 use rustix::process::Rlimit;
 use rustix::process::getrlimit;
@@ -14,11 +16,33 @@ const CONNECTIONS: u64 = 4096;
 /// Descriptors that are left to repositories, volumes and all else.
 const OTHER_DESCRIPTORS: u64 = 512;
 
-/// Returns how many bytes the cache of chunks takes where nothing is said: 1/16 of the machine's memory, from 96 MiB to 1 GiB.
+/// Where the kernel shows groups of processes, and how much memory each may take: version 2, and the hierarchy for memory of version 1.
+const GROUPS: [(&str, &str); 2] =
+    [("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")];
+
+/// Returns how many bytes the cache of chunks takes where nothing is said: 1/16 of the memory that the machine, or the container or
+/// service that this process is in, may take; from 96 MiB to 1 GiB.
 pub fn usual_cache_bytes() -> usize {
     let memory = rustix::system::sysinfo();
     let total = (memory.totalram as u64).saturating_mul(u64::from(memory.mem_unit));
-    cache_bytes(total)
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limit = group_limit(&groups, &|file| std::fs::read_to_string(file).ok());
+    cache_bytes(limit.map_or(total, |limit| limit.min(total)))
+}
+
+/// Returns the least limit of memory of the groups that a process is in, as its file `cgroup` in /proc names them, and of those
+/// above them. Which version counts is not said: a file that is not there sets no limit.
+fn group_limit(groups: &str, read: &dyn Fn(&Path) -> Option<String>) -> Option<u64> {
+    let limits = groups.lines().filter_map(|line| {
+        let (_, named) = line.split_once(':')?;
+        let (controllers, path) = named.split_once(':')?;
+        let version_1 = controllers.split(',').any(|controller| controller == "memory");
+        let (root, file) = GROUPS[usize::from(version_1)];
+        let group = Path::new(root).join(path.trim_start_matches('/'));
+        let all = group.ancestors().take_while(|group| group.starts_with(root));
+        all.filter_map(|group| read(&group.join(file))?.trim().parse().ok()).min()
+    });
+    limits.min()
 }
 
 fn cache_bytes(total: u64) -> usize {
@@ -45,6 +69,32 @@ fn connections(files: Option<u64>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_least_limit_of_the_groups_that_a_process_is_in_counts() {
+        let files = [
+            ("/sys/fs/cgroup/memory.max", "9"),
+            ("/sys/fs/cgroup/a.slice/memory.max", "7000\n"),
+            ("/sys/fs/cgroup/a.slice/b.service/memory.max", "max\n"),
+            ("/sys/fs/cgroup/c/memory.max", "8000\n"),
+            ("/sys/fs/cgroup/memory/d/memory.limit_in_bytes", "5000\n"),
+            ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+        ];
+        let limit = |groups: &str, without_root: bool| {
+            group_limit(groups, &|file| {
+                let files = &files[usize::from(without_root)..];
+                files.iter().find(|(name, _)| file == Path::new(name)).map(|(_, text)| (*text).to_owned())
+            })
+        };
+        assert_eq!(limit("0::/a.slice/b.service\n", true), Some(7000));
+        assert_eq!(limit("0::/a.slice/b.service\n", false), Some(9));
+        assert_eq!(limit("0::/\n", false), Some(9), "a container sees its own group as the root");
+        assert_eq!(limit("0::/\n", true), None);
+        assert_eq!(limit("8:pids:/c\n4:cpu,memory:/d\n0::/c\n", true), Some(5000));
+        assert_eq!(limit("4:memory:/e\n", true), Some(9_223_372_036_854_771_712));
+        assert_eq!(limit("", true), None);
+        assert_eq!(limit("nonsense", true), None);
+    }
 
     #[test]
     fn limits_follow_from_what_there_is() {
