@@ -1,16 +1,12 @@
 //! Finds and reads chunks, pages and blocks: the index gives hints, the packs' directories prove them.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 use std::sync::PoisonError;
 
 use crate::format::bytes::DecodeError;
 use crate::format::layout;
 use crate::format::pack::Entry;
-use crate::pure::compress::Codec;
-use crate::pure::compress::Decoder;
 use crate::stores::base::Base;
 use crate::stores::fence::generation;
 use crate::stores::index::Hint;
@@ -19,18 +15,16 @@ use crate::stores::index::RunFile;
 use crate::stores::pack_cache::PackCache;
 use crate::stores::pack_file::PackFile;
 use crate::stores::pack_file::look_at;
-use crate::stores::rescued::Rescued;
-use crate::stores::rescued::write_back;
+use crate::stores::recovery::packs::Rescued;
+use crate::stores::recovery::packs::write_back;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
-use crate::words::ids::Digest;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::ids::RunId;
-use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sync::Mutex;
 use crate::words::sync::MutexGuard;
@@ -379,84 +373,12 @@ impl Store {
             Err(error) => Err(error),
         }
     }
-
-    /// Reads a manifest page and proves that it is the one that was asked for. Where it is damaged, another copy will do.
-    pub(crate) fn read_page(&self, id: &PageId) -> Result<Vec<u8>> {
-        let found = self.need_page(id)?;
-        let first = match self.read_page_from(&found, id) {
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => error,
-            done => return done,
-        };
-        let others = self.copies_at_hand(&id.0).into_iter().filter(|copy| !copy.is_at(&found));
-        let rescued = std::iter::once_with(|| self.rescued_copies(&id.0)).flatten();
-        others.chain(rescued).find_map(|copy| self.read_page_from(&copy, id).ok()).ok_or(first)
-    }
-
-    fn read_page_from(&self, found: &Located, id: &PageId) -> Result<Vec<u8>> {
-        let mut stored = Vec::new();
-        found.pack.read_stored(&found.entry, &mut stored)?;
-        let bytes = decode_page(found.entry.codec, &stored, found.entry.raw_bytes as usize)
-            .map_err(|error| found.damaged().with_source(error))?;
-        if self.base.hasher.page(&bytes) != *id {
-            return Err(found.damaged().in_context(format!("page {id} has another content")));
-        }
-        Ok(bytes)
-    }
-}
-
-thread_local! {
-    /// A context takes longer to make than a page to decode. Loops that read chunks keep their own.
-    static DECODER: RefCell<Option<Decoder>> = const { RefCell::new(None) };
-}
-
-fn decode_page(codec: Codec, stored: &[u8], raw_bytes: usize) -> io::Result<Vec<u8>> {
-    DECODER.with_borrow_mut(|decoder| {
-        let decoder = match decoder {
-            Some(decoder) => decoder,
-            None => decoder.insert(Decoder::new()?),
-        };
-        decoder.decode(codec, stored, raw_bytes).map(<[u8]>::to_vec)
-    })
 }
 
 impl Located {
     /// Tells whether another is the same entry of the same pack.
     pub(crate) fn is_at(&self, other: &Self) -> bool {
         (self.pack.id, self.number) == (other.pack.id, other.number)
-    }
-
-    /// Reads and decodes the chunk, checks its id, and returns its present slots and their bytes one after another.
-    /// The bytes are not proven yet: see [`prove`](Self::prove).
-    pub(crate) fn read<'a>(
-        &self,
-        base: &Base,
-        decoder: &'a mut Decoder,
-        stored: &'a mut Vec<u8>,
-    ) -> Result<(Vec<u8>, &'a [u8])> {
-        if base.hasher.chunk(&self.pack.block_ids_of(&self.entry)).0 != self.entry.id {
-            return Err(self.damaged().in_context("the block ids do not give the chunk's id"));
-        }
-        self.pack.read_stored(&self.entry, stored)?;
-        let raw = decoder
-            .decode(self.entry.codec, stored, self.entry.raw_bytes as usize)
-            .map_err(|error| self.damaged().with_source(error))?;
-        let slots = self.pack.present_slots(&self.entry);
-        if slots.len() * BLOCK_BYTES != raw.len() {
-            return Err(self.damaged().in_context("the slots do not fill the chunk"));
-        }
-        Ok((slots, raw))
-    }
-
-    /// Proves blocks, each given with its slot, by their ids, and returns their digests.
-    pub(crate) fn prove(&self, base: &Base, blocks: &[(u8, &[u8; BLOCK_BYTES])]) -> Result<Vec<Digest>> {
-        let bytes: Vec<&[u8; BLOCK_BYTES]> = blocks.iter().map(|(_, bytes)| *bytes).collect();
-        let digests = base.hasher.blocks(&bytes);
-        for ((slot, _), digest) in blocks.iter().zip(&digests) {
-            if self.pack.block_id(&self.entry, *slot) != Some(digest.block_id()) {
-                return Err(self.damaged().in_context(format!("slot {slot} has another content")));
-            }
-        }
-        Ok(digests)
     }
 
     /// Returns the error for a chunk or page that is not what it must be.

@@ -10,6 +10,7 @@ use crate::format::page::Leaf;
 use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::stores::chunks::Store;
+use crate::stores::recovery::read_page;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PageId;
@@ -20,7 +21,7 @@ use crate::words::sync::Mutex;
 
 /// Returns a page that is a leaf, or inner at a level, as its place in the tree demands (level 0 is a leaf).
 pub(crate) fn load_page(store: &Store, id: &PageId, level: u32) -> Result<Page> {
-    let bytes = store.read_page(id)?;
+    let bytes = read_page(store, id)?;
     let wrong = |why: String| {
         Error::corrupt(format!("manifest page {id} is damaged: {why}"))
             .with_hint("run `icecore repair snapshots` to see what is lost")

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::pure::hash::Hasher;
 use crate::stores::chunks::Located;
-use crate::stores::substitute::SavedBlocks;
+use crate::stores::recovery::SavedBlocks;
 use crate::words::ids::BlockId;
 use crate::words::sizes::BLOCK_BYTES;
 

@@ -1,30 +1,17 @@
 //! Gets chunks into the cache: from the pack that has them, or from whatever stands in for that.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::pure::compress::Codec;
-use crate::pure::compress::Decoder;
 use crate::stores::chunks::Store;
-use crate::stores::substitute::rescue;
+use crate::stores::recovery::reader::with_reader;
+use crate::stores::recovery::recover;
 use crate::views::cache::BlockCache;
 use crate::views::cache::Key;
 use crate::views::cache::Value;
 use crate::views::chunk::Chunk;
 use crate::words::error::Error;
-use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
-
-/// What a thread keeps between chunks.
-struct Worker {
-    decoder: Decoder,
-    stored: Vec<u8>,
-}
-
-thread_local! {
-    static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
-}
 
 /// Returns a chunk, from the cache or else as it is stored. Its blocks are not proven yet.
 pub(super) fn chunk(store: &Store, cache: &BlockCache, id: &ChunkId) -> Result<Arc<Chunk>> {
@@ -53,14 +40,8 @@ pub(super) fn mend(
     id: &ChunkId,
     wanted: &[u8],
 ) -> Result<(Arc<Chunk>, Option<Error>)> {
-    let mut located = store.need_chunk(id)?;
-    let mut saved = rescue(store, &located, wanted)?;
-    if saved.len() < wanted.len() {
-        // Gc may have moved a copy that has them.
-        store.reload()?;
-        located = store.need_chunk(id)?;
-        saved.extend(rescue(store, &located, wanted)?);
-    }
+    let located = store.need_chunk(id)?;
+    let saved = recover(store, &located, wanted, Store::reload)?;
     let known = match cache.get(Key::Chunk(*id), || Err(Error::corrupt("not in the cache"))) {
         Ok(Value::Chunk(chunk)) => Some(chunk),
         _ => None,
@@ -75,25 +56,6 @@ pub(super) fn mend(
 
 fn load(store: &Store, id: &ChunkId) -> Result<Value> {
     let located = store.need_chunk(id)?;
-    WORKER.with_borrow_mut(|worker| {
-        let worker = match worker {
-            Some(worker) => worker,
-            None => {
-                let decoder = Decoder::new().map_err(|error| Error::io("preparing decompression", error))?;
-                worker.insert(Worker { decoder, stored: Vec::new() })
-            }
-        };
-        let (slots, _) = located.read(&store.base, &mut worker.decoder, &mut worker.stored)?;
-        // The bytes are kept where they were decoded, or read, and not copied.
-        let bytes = match located.entry.codec {
-            Codec::Raw => std::mem::take(&mut worker.stored),
-            Codec::Zstd => worker.decoder.take(),
-        };
-        Ok(Value::Chunk(Arc::new(Chunk::new(&located, &slots, bytes))))
-    })
-}
-
-/// Tells whether an error may be one of the place that a chunk was read from, so that others are to be tried.
-pub(super) fn is_of_the_place(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io)
+    let (slots, bytes) = with_reader(|reader| reader.take_chunk(&store.base, &located))?;
+    Ok(Value::Chunk(Arc::new(Chunk::new(&located, &slots, bytes))))
 }

@@ -10,6 +10,7 @@ use crate::repository::Repository;
 use crate::stores::chunks::Store;
 use crate::stores::fence::Pin;
 use crate::stores::pinned::pinned;
+use crate::stores::recovery::is_of_the_place;
 use crate::views::ahead::Queue;
 use crate::views::ahead::Source;
 use crate::views::cache::BlockCache;
@@ -148,7 +149,7 @@ impl SnapshotDisk {
         let (store, cache) = (self.store(), &*self.source.cache);
         let slots: Vec<u8> = (piece.slot..=u8::MAX).take(usize::from(piece.blocks)).collect();
         let all = offset..offset + to_u64(piece.bytes);
-        if let Some(error) = why.as_ref().filter(|error| !fetch::is_of_the_place(error)) {
+        if let Some(error) = why.as_ref().filter(|error| !is_of_the_place(error)) {
             let error = Error::new(error.kind(), error.to_string());
             return Err(self.damaged(&all, &error));
         }

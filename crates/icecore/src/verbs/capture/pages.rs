@@ -7,6 +7,7 @@ use crate::format::page::PageRef;
 use crate::pure::compress::Encoder;
 use crate::stores::chunks::Store;
 use crate::stores::pack_writer::Item;
+use crate::stores::recovery::read_page;
 use crate::verbs::capture::packing::Compression;
 use crate::verbs::capture::packing::Packer;
 use crate::verbs::capture::packing::Publisher;
@@ -68,7 +69,7 @@ impl<'a> PageStore<'a> {
 
     fn is_known(&self, id: &PageId) -> Result<bool> {
         let found = self.store.find_page(id)?.is_some();
-        Ok(found && (!self.distrusts || self.store.read_page(id).is_ok()))
+        Ok(found && (!self.distrusts || read_page(self.store, id).is_ok()))
     }
 
     /// Publishes what is open, and returns what was stored in all. Where there was no new `data`, which brings about

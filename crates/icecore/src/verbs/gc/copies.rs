@@ -8,9 +8,9 @@ use crate::format::pack::SlotBitmap;
 use crate::stores::base::Base;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
-use crate::stores::examine::Examiner;
 use crate::stores::notes::ALL_SLOTS;
 use crate::stores::notes::Damage;
+use crate::stores::recovery::reader::with_reader;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
@@ -120,7 +120,7 @@ fn good_count(copy: &Located, good: &SlotBitmap) -> usize {
 
 /// Reads a copy and returns which slots of it are good; for a page, all or none.
 pub(crate) fn good_slots(base: &Base, copy: &Located) -> Result<SlotBitmap> {
-    let Some(trouble) = Examiner::new()?.examine(base, copy) else { return Ok(ALL_SLOTS) };
+    let Some(trouble) = with_reader(|reader| Ok(reader.examine(base, copy)))? else { return Ok(ALL_SLOTS) };
     Ok(match copy.pack.kind {
         PackKind::Data => SlotBitmap::from_slots((0..=u8::MAX).filter(|slot| !trouble.slots.has(*slot))),
         PackKind::Pages if trouble.slots.count() == 0 => ALL_SLOTS,

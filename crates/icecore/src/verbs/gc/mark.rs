@@ -10,7 +10,7 @@ use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Located;
 use crate::stores::pack_file::PackFile;
-use crate::stores::substitute::same_block_elsewhere;
+use crate::stores::recovery::same_block_elsewhere;
 use crate::stores::walk::Visitor;
 use crate::stores::walk::walk;
 use crate::verbs::gc::copies::Chunk;

@@ -5,7 +5,6 @@ use rayon::prelude::*;
 use crate::format::pack::PackKind;
 use crate::format::pack::SlotBitmap;
 use crate::pure::compress::Codec;
-use crate::pure::compress::Decoder;
 use crate::pure::compress::Encoded;
 use crate::pure::compress::Encoder;
 use crate::stores::base::Base;
@@ -16,6 +15,7 @@ use crate::stores::index_writer::write_run_of;
 use crate::stores::items::whole;
 use crate::stores::pack_writer::Item;
 use crate::stores::pack_writer::PackWriter;
+use crate::stores::recovery::reader::ItemReader;
 use crate::verbs::gc::mark::PackUse;
 use crate::words::error::Error;
 use crate::words::error::Result;
@@ -134,9 +134,8 @@ fn punched(base: &Base, located: &Located, kept: &[u8], level: i32) -> Result<It
         let nothing = Encoded { codec: Codec::Raw, bytes: Vec::new() };
         return Ok(Item { bitmap: Some(bitmap), ..Item::new(located.entry.id, nothing, 0, blocks) });
     }
-    let mut decoder = Decoder::new().map_err(failed)?;
-    let mut stored = Vec::new();
-    let (slots, raw) = located.read(base, &mut decoder, &mut stored)?;
+    let mut reader = ItemReader::new()?;
+    let (slots, raw) = reader.chunk(base, located)?;
     let pairs = slots.iter().copied().zip(raw.as_chunks::<BLOCK_BYTES>().0);
     let content: Vec<(u8, &[u8; BLOCK_BYTES])> = pairs.filter(|(slot, _)| kept.contains(slot)).collect();
     located.prove(base, &content)?;

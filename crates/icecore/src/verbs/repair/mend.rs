@@ -11,12 +11,13 @@ use crate::format::pack::SlotBitmap;
 use crate::pure::compress::Encoder;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
-use crate::stores::examine::Examiner;
-use crate::stores::examine::Trouble;
 use crate::stores::items::whole;
 use crate::stores::pack_file::PackFile;
 use crate::stores::pack_writer::Item;
-use crate::stores::substitute::rescue;
+use crate::stores::recovery::examine::Trouble;
+use crate::stores::recovery::read_page;
+use crate::stores::recovery::reader::ItemReader;
+use crate::stores::recovery::recover_as_known;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PageId;
@@ -53,15 +54,15 @@ pub(crate) fn examine(store: &Store, pack: &Arc<PackFile>, progress: &dyn Progre
             return Err(Error::interrupted());
         }
         let upto = pack.entries().min(from + ENTRIES_AT_ONCE);
-        let one = |examiner: &mut Result<Examiner>, number: u32| {
-            let examiner = examiner.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
+        let one = |reader: &mut Result<ItemReader>, number: u32| {
+            let reader = reader.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
             let located = Located { pack: Arc::clone(pack), number, entry: pack.entry(number)? };
             progress.advance(Meter::Checked, u64::from(located.entry.stored_bytes));
-            Ok(examiner.examine(&store.base, &located).map(|trouble| (number, trouble)))
+            Ok(reader.examine(&store.base, &located).map(|trouble| (number, trouble)))
         };
         let numbers = (from..upto).into_par_iter().with_min_len(ENTRIES_A_THREAD);
         let found: Vec<Option<(u32, Trouble)>> =
-            numbers.map_init(Examiner::new, one).collect::<Result<_>>()?;
+            numbers.map_init(ItemReader::new, one).collect::<Result<_>>()?;
         troubles.extend(found.into_iter().flatten());
         from = upto;
     }
@@ -106,7 +107,7 @@ fn page(
     encoder: &mut Encoder,
     mended: &mut Mended,
 ) -> Result<Option<Item>> {
-    let Ok(bytes) = store.read_page(&PageId(located.entry.id)) else {
+    let Ok(bytes) = read_page(store, &PageId(located.entry.id)) else {
         mended.pages_lost += 1;
         return Ok(None);
     };
@@ -121,7 +122,7 @@ fn page(
 fn chunk(store: &Store, located: &Located, encoder: &mut Encoder, mended: &mut Mended) -> Result<Item> {
     let Located { pack, entry, .. } = located;
     let wanted = pack.present_slots(entry);
-    let saved = rescue(store, located, &wanted)?;
+    let saved = recover_as_known(store, located, &wanted)?;
     let lost: Vec<u8> = wanted.iter().copied().filter(|slot| !saved.contains_key(slot)).collect();
     if lost.is_empty() {
         mended.brought_back += 1;

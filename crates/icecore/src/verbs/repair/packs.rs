@@ -12,7 +12,6 @@ use crate::stores::base::Base;
 use crate::stores::base::SetAside;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
-use crate::stores::examine::Examiner;
 use crate::stores::fence;
 use crate::stores::fence::Writer;
 use crate::stores::index_writer::prepare_merged;
@@ -23,6 +22,7 @@ use crate::stores::pack_check::open_sound;
 use crate::stores::pack_writer::NewPack;
 use crate::stores::packs::PackPlace;
 use crate::stores::packs::list_packs;
+use crate::stores::recovery::reader::ItemReader;
 use crate::verbs::repair::mend::Mended;
 use crate::verbs::repair::mend::Troubles;
 use crate::verbs::repair::mend::examine;
@@ -178,10 +178,10 @@ impl Mending<'_> {
 fn is_good_again(base: &Base, id: PackId, numbers: Option<&Vec<u32>>) -> bool {
     let is_good = || -> Result<bool> {
         let pack = Arc::new(open_sound(base, id)?);
-        let mut examiner = Examiner::new()?;
+        let mut reader = ItemReader::new()?;
         for number in numbers.into_iter().flatten() {
             let located = Located { pack: Arc::clone(&pack), number: *number, entry: pack.entry(*number)? };
-            if examiner.examine(base, &located).is_some() {
+            if reader.examine(base, &located).is_some() {
                 return Ok(false);
             }
         }

@@ -2,9 +2,6 @@
 
 use std::ops::Range;
 
-use crate::words::error::Error;
-use crate::words::error::ErrorKind;
-
 /// Ranges that are told one by one. What is bad beyond that is counted, so that a large image of which nothing is left
 /// does not fill the memory.
 const RANGES_MAX: usize = 20_000;
@@ -73,23 +70,5 @@ impl Collector {
             joins
         });
         self.bad
-    }
-}
-
-/// Tells whether an error says that something stored cannot be had. Others stop a restore in any case.
-pub(crate) fn is_of_the_repository(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::Corrupt
-        | ErrorKind::Io
-        | ErrorKind::NotFound
-        | ErrorKind::InvalidInput
-        | ErrorKind::PermissionDenied
-        | ErrorKind::Unsupported => true,
-        ErrorKind::AlreadyExists
-        | ErrorKind::InUse
-        | ErrorKind::NoSpace
-        | ErrorKind::ImageChanged
-        | ErrorKind::OutOfResources
-        | ErrorKind::Interrupted => false,
     }
 }

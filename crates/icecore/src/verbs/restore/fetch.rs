@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 
-use crate::pure::compress::Decoder;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
-use crate::stores::substitute::rescue;
-use crate::verbs::restore::bad::is_of_the_repository;
+use crate::stores::recovery::is_of_the_place;
+use crate::stores::recovery::is_of_the_repository;
+use crate::stores::recovery::reader::ItemReader;
+use crate::stores::recovery::recover;
 use crate::verbs::restore::window::ChunkPlace;
 use crate::verbs::restore::window::Piece;
 use crate::verbs::restore::window::Window;
@@ -44,19 +45,6 @@ struct Fetched {
     lost: Vec<(Piece, String)>,
 }
 
-/// What a worker keeps between chunks.
-struct Worker {
-    decoder: Decoder,
-    stored: Vec<u8>,
-}
-
-impl Worker {
-    fn new() -> Result<Self> {
-        let decoder = Decoder::new().map_err(|error| Error::io("preparing decompression", error))?;
-        Ok(Self { decoder, stored: Vec::new() })
-    }
-}
-
 /// Fetches all pieces of `window`, gives their bytes to `sink`, and notes their digests. Returns stored bytes read.
 pub(crate) fn fetch(
     store: &Store,
@@ -78,11 +66,11 @@ pub(crate) fn fetch(
         if progress.cancelled() {
             return Err(Error::interrupted());
         }
-        let one = |worker: &mut Result<Worker>, pieces: &&[Piece]| -> Result<Fetched> {
-            let worker = worker.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
-            fetch_chunk(store, window, pieces, worker, sink, progress)
+        let one = |reader: &mut Result<ItemReader>, pieces: &&[Piece]| -> Result<Fetched> {
+            let reader = reader.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
+            fetch_chunk(store, window, pieces, reader, sink, progress)
         };
-        let fetched: Vec<Fetched> = jobs.par_iter().map_init(Worker::new, one).collect::<Result<_>>()?;
+        let fetched: Vec<Fetched> = jobs.par_iter().map_init(ItemReader::new, one).collect::<Result<_>>()?;
         for fetched in fetched {
             stored_bytes += fetched.stored_bytes;
             digests.extend(fetched.proven);
@@ -104,7 +92,7 @@ fn fetch_chunk(
     store: &Store,
     window: &Window,
     pieces: &[Piece],
-    worker: &mut Worker,
+    reader: &mut ItemReader,
     sink: &PieceSink<'_>,
     progress: &dyn Progress,
 ) -> Result<Fetched> {
@@ -113,11 +101,11 @@ fn fetch_chunk(
     let mut kind = ErrorKind::Corrupt;
     let fetched = match locate(store, &id, place) {
         Ok(located) => {
-            let proven = fetch_from(store, &located, pieces, worker, sink);
+            let proven = fetch_from(store, &located, pieces, reader, sink);
             let stored_bytes = u64::from(located.entry.stored_bytes);
             match proven {
                 Ok(proven) => Fetched { stored_bytes, proven, lost: Vec::new() },
-                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+                Err(error) if is_of_the_place(&error) => {
                     kind = error.kind();
                     fetch_anyhow(store, &located, pieces, sink, &error)?
                 }
@@ -162,15 +150,7 @@ fn fetch_anyhow(
     let slots = |piece: &Piece| (piece.slot..=u8::MAX).take(usize::from(piece.blocks));
     let wanted: BTreeSet<u8> = pieces.iter().flat_map(slots).collect();
     let wanted = Vec::from_iter(wanted);
-    let mut saved = rescue(store, located, &wanted)?;
-    if saved.len() < wanted.len() {
-        // Gc may have moved the copy that has them.
-        if store.look_again().is_ok()
-            && let Ok(now) = store.need_chunk(&ChunkId(located.entry.id))
-        {
-            saved.extend(rescue(store, &now, &wanted)?);
-        }
-    }
+    let saved = recover(store, located, &wanted, Store::look_again)?;
     let mut fetched = Fetched::default();
     for piece in pieces {
         let slots: Vec<u8> = slots(piece).collect();
@@ -197,10 +177,10 @@ fn fetch_from(
     store: &Store,
     located: &Located,
     pieces: &[Piece],
-    worker: &mut Worker,
+    reader: &mut ItemReader,
     sink: &PieceSink<'_>,
 ) -> Result<Proven> {
-    let (slots, raw) = located.read(&store.base, &mut worker.decoder, &mut worker.stored)?;
+    let (slots, raw) = reader.chunk(&store.base, located)?;
     let stored_blocks = raw.as_chunks::<BLOCK_BYTES>().0;
     let mut all = Vec::with_capacity(pieces.len());
     for piece in pieces {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::pure::zero::is_zero;
 use crate::stores::chunks::Store;
-use crate::verbs::restore::bad::is_of_the_repository;
+use crate::stores::recovery::is_of_the_repository;
 use crate::verbs::restore::window::Piece;
 use crate::verbs::restore::window::Window;
 use crate::verbs::restore::window::WindowLeaf;

@@ -12,7 +12,7 @@ use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::manifest::TreeReader;
 use crate::stores::manifest::load_leaf;
-use crate::verbs::restore::bad::is_of_the_repository;
+use crate::stores::recovery::is_of_the_repository;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;

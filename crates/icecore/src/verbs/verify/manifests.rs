@@ -8,13 +8,11 @@ use crate::format::page::Leaf;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
-use crate::pure::compress::Decoder;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::fence;
-use crate::stores::substitute::good_blocks;
-use crate::stores::substitute::other_copies;
-use crate::stores::substitute::same_block_elsewhere;
+use crate::stores::recovery::other_places;
+use crate::stores::recovery::parity_gives;
 use crate::stores::walk::Visitor;
 use crate::stores::walk::walk;
 use crate::verbs::verify::findings::FindingNumber;
@@ -223,27 +221,13 @@ impl One<'_, '_> {
     /// restore takes it from there then.
     fn another_serves(&mut self, located: &Located, slot: u8) -> bool {
         let store = self.all.store;
-        let copies = other_copies(store, located).into_iter().map(|copy| (copy, slot));
-        let places = copies.filter(|(copy, slot)| copy.pack.has_slot(&copy.entry, *slot));
-        // What cannot be read of the index is a finding of its own.
-        let elsewhere = same_block_elsewhere(store, located, slot).unwrap_or_default();
-        let places = places.chain(elsewhere);
         let mut serves = false;
-        for (place, slot) in places {
+        for (place, slot) in other_places(store, located, slot) {
             // It is read too, if data is read.
             self.all.named.insert(&place);
             serves |= self.findings.damage_of(&place, slot).is_none();
         }
-        serves || self.parity_serves(located, slot)
-    }
-
-    /// Tells whether parity gives a block that is damaged where it is.
-    fn parity_serves(&self, located: &Located, slot: u8) -> bool {
-        let store = self.all.store;
-        let Ok(mut decoder) = Decoder::new() else { return false };
-        let rescued = store.rescued_copies(&located.entry.id);
-        let mut good = rescued.iter().flat_map(|copy| good_blocks(&store.base, copy, &mut decoder));
-        good.any(|(good, _)| good == slot)
+        serves || parity_gives(store, located, slot)
     }
 
     fn unfit(&mut self, page: &PageRef, why: &str, range: Range<u64>) {

@@ -9,9 +9,9 @@ use crate::format::pack::PackKind;
 use crate::format::pack::SlotBitmap;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
-use crate::stores::examine::Examiner;
-use crate::stores::examine::Trouble;
 use crate::stores::pack_file::PackFile;
+use crate::stores::recovery::examine::Trouble;
+use crate::stores::recovery::reader::ItemReader;
 use crate::verbs::verify::findings::Findings;
 use crate::verbs::verify::findings::Object;
 use crate::verbs::verify::findings::problem_of;
@@ -96,17 +96,17 @@ impl<'a> Reader<'a> {
 
     fn read_some(&mut self, pack: &Arc<PackFile>, numbers: &[u32], findings: &mut Findings) -> Result<()> {
         let (base, progress) = (&self.store.base, self.progress);
-        let one = |examiner: &mut Result<Examiner>, number: &u32| {
-            let examiner = examiner.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
+        let one = |reader: &mut Result<ItemReader>, number: &u32| {
+            let reader = reader.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
             // An entry that does not decode is a finding of the pack.
             let Ok(entry) = pack.entry(*number) else { return Ok(None) };
             let located = Located { pack: Arc::clone(pack), number: *number, entry };
-            let trouble = examiner.examine(base, &located);
+            let trouble = reader.examine(base, &located);
             let stored_bytes = u64::from(entry.stored_bytes);
             progress.advance(Meter::Checked, stored_bytes);
             Ok(Some(Examined { stored_bytes, trouble: trouble.map(|trouble| (located, trouble)) }))
         };
-        let examined = numbers.par_iter().with_min_len(ENTRIES_A_THREAD).map_init(Examiner::new, one);
+        let examined = numbers.par_iter().with_min_len(ENTRIES_A_THREAD).map_init(ItemReader::new, one);
         let examined: Vec<Option<Examined>> = examined.collect::<Result<_>>()?;
         for Examined { stored_bytes, trouble } in examined.into_iter().flatten() {
             self.chunks_read += u64::from(pack.kind == PackKind::Data);

@@ -2,11 +2,10 @@
 
 use crate::format::pack::PackKind;
 use crate::format::pack::SlotBitmap;
-use crate::pure::compress::Decoder;
 use crate::stores::base::Base;
 use crate::stores::chunks::Located;
 use crate::stores::notes::ALL_SLOTS;
-use crate::stores::substitute::good_blocks;
+use crate::stores::recovery::reader::ItemReader;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::sizes::BLOCK_BYTES;
@@ -18,30 +17,19 @@ pub(crate) struct Trouble {
     pub(crate) slots: SlotBitmap,
 }
 
-/// What a thread keeps between chunks.
-pub(crate) struct Examiner {
-    decoder: Decoder,
-    stored: Vec<u8>,
-}
-
-impl Examiner {
-    pub(crate) fn new() -> Result<Self> {
-        let decoder = Decoder::new().map_err(|error| Error::stored_io("preparing decompression", error))?;
-        Ok(Self { decoder, stored: Vec::new() })
-    }
-
+impl ItemReader {
     /// Reads and proves a chunk or a page, and looks at the header of its record, which is what a repair would go by.
     pub(crate) fn examine(&mut self, base: &Base, located: &Located) -> Option<Trouble> {
         let content = match located.pack.kind {
             PackKind::Data => self.bad_slots(base, located),
-            PackKind::Pages => self.read_page(base, located).map(|()| Vec::new()),
+            PackKind::Pages => self.page(base, located).map(|_| Vec::new()),
         };
         match content {
             Err(error) if located.pack.kind == PackKind::Pages => Some(Trouble { error, slots: ALL_SLOTS }),
             Err(error) => {
                 // Single blocks may be what they must be for all that.
-                let good = good_blocks(base, located, &mut self.decoder);
-                let is_bad = |slot: &u8| good.iter().all(|(good, _)| good != slot);
+                let good = self.good_blocks(base, located);
+                let is_bad = |slot: &u8| good.iter().all(|(good, ..)| good != slot);
                 let present = located.pack.present_slots(&located.entry).into_iter();
                 Some(Trouble { error, slots: SlotBitmap::from_slots(present.filter(is_bad)) })
             }
@@ -58,23 +46,11 @@ impl Examiner {
 
     /// Reads a chunk and returns the slots that are not what their ids say.
     fn bad_slots(&mut self, base: &Base, located: &Located) -> Result<Vec<u8>> {
-        let (slots, raw) = located.read(base, &mut self.decoder, &mut self.stored)?;
+        let (slots, raw) = self.chunk(base, located)?;
         let blocks: Vec<&[u8; BLOCK_BYTES]> = raw.as_chunks::<BLOCK_BYTES>().0.iter().collect();
         let digests = base.hasher.blocks(&blocks);
         let is_bad = |slot: u8, id| located.pack.block_id(&located.entry, slot) != Some(id);
         let proven = slots.into_iter().zip(digests);
         Ok(proven.filter(|(slot, digest)| is_bad(*slot, digest.block_id())).map(|(slot, _)| slot).collect())
-    }
-
-    fn read_page(&mut self, base: &Base, located: &Located) -> Result<()> {
-        located.pack.read_stored(&located.entry, &mut self.stored)?;
-        let raw = self
-            .decoder
-            .decode(located.entry.codec, &self.stored, located.entry.raw_bytes as usize)
-            .map_err(|error| located.damaged().with_source(error))?;
-        match base.hasher.page(raw).0 == located.entry.id {
-            true => Ok(()),
-            false => Err(located.damaged().in_context("the page has another content")),
-        }
     }
 }

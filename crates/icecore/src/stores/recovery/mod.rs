@@ -1,0 +1,168 @@
+//! The one door to blocks and pages that the place where they were found does not give: what is still good of them there, the
+//! same chunk or page in other packs, the same blocks in other chunks, and parity. Every block is proven by its id, so that it does
+//! not matter where it is from.
+
+pub(crate) mod examine;
+pub(crate) mod packs;
+pub(crate) mod reader;
+
+use std::collections::BTreeMap;
+
+use crate::stores::base::Base;
+use crate::stores::chunks::Located;
+use crate::stores::chunks::Store;
+use crate::stores::recovery::reader::ItemReader;
+use crate::stores::recovery::reader::with_reader;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::ChunkId;
+use crate::words::ids::Digest;
+use crate::words::ids::PageId;
+use crate::words::sizes::BLOCK_BYTES;
+
+/// A block that was proven by its id.
+pub(crate) struct Saved {
+    pub(crate) bytes: Box<[u8; BLOCK_BYTES]>,
+    pub(crate) digest: Digest,
+}
+
+/// Blocks of a chunk that could be had, by slot.
+pub(crate) type SavedBlocks = BTreeMap<u8, Saved>;
+
+/// Tells whether an error may be one of the place that something was read from, so that others are to be tried.
+pub(crate) fn is_of_the_place(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io)
+}
+
+/// Tells whether an error says that something stored cannot be had. Others stop whatever reads it in any case.
+pub(crate) fn is_of_the_repository(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Corrupt
+        | ErrorKind::Io
+        | ErrorKind::NotFound
+        | ErrorKind::InvalidInput
+        | ErrorKind::PermissionDenied
+        | ErrorKind::Unsupported => true,
+        ErrorKind::AlreadyExists
+        | ErrorKind::InUse
+        | ErrorKind::NoSpace
+        | ErrorKind::ImageChanged
+        | ErrorKind::OutOfResources
+        | ErrorKind::Interrupted => false,
+    }
+}
+
+/// Returns those blocks of a chunk, of the slots in `wanted`, that can be had from anywhere. Where that is not all, it is looked for
+/// again after `look_again`: gc may have moved a copy that has them.
+pub(crate) fn recover(
+    store: &Store,
+    found: &Located,
+    wanted: &[u8],
+    look_again: impl FnOnce(&Store) -> Result<()>,
+) -> Result<SavedBlocks> {
+    let mut saved = recover_as_known(store, found, wanted)?;
+    if saved.len() < wanted.len()
+        && look_again(store).is_ok()
+        && let Ok(now) = store.need_chunk(&ChunkId(found.entry.id))
+    {
+        saved.extend(recover_as_known(store, &now, wanted)?);
+    }
+    Ok(saved)
+}
+
+/// The same, where the index is known to be what it is now.
+pub(crate) fn recover_as_known(store: &Store, found: &Located, wanted: &[u8]) -> Result<SavedBlocks> {
+    let mut search =
+        Search { base: &store.base, reader: ItemReader::new()?, wanted, saved: SavedBlocks::new() };
+    search.same_chunk(found);
+    for copy in other_copies(store, found) {
+        if search.is_over() {
+            break;
+        }
+        search.same_chunk(&copy);
+    }
+    for slot in wanted {
+        for (place, of_block) in same_block_elsewhere(store, found, *slot)? {
+            if !search.saved.contains_key(slot) {
+                search.same_block(*slot, &place, of_block);
+            }
+        }
+    }
+    if !search.is_over() {
+        store.rescued_copies(&found.entry.id).iter().for_each(|copy| search.same_chunk(copy));
+    }
+    Ok(search.saved)
+}
+
+/// Reads a manifest page and proves that it is the one that was asked for. Where it is damaged, another copy will do.
+pub(crate) fn read_page(store: &Store, id: &PageId) -> Result<Vec<u8>> {
+    let read = |place: &Located| with_reader(|reader| reader.page(&store.base, place).map(<[u8]>::to_vec));
+    let found = store.need_page(id)?;
+    let first = match read(&found) {
+        Err(error) if is_of_the_place(&error) => error,
+        done => return done,
+    };
+    let rescued = std::iter::once_with(|| store.rescued_copies(&id.0)).flatten();
+    other_copies(store, &found).into_iter().chain(rescued).find_map(|copy| read(&copy).ok()).ok_or(first)
+}
+
+/// Returns the other places where packs have a block, and the slots there: in the same chunk, or in another one. None of them was
+/// read. What cannot be read of the index counts as nothing.
+pub(crate) fn other_places(store: &Store, found: &Located, slot: u8) -> impl Iterator<Item = (Located, u8)> {
+    let copies = other_copies(store, found).into_iter().map(move |copy| (copy, slot));
+    let places = copies.filter(|(copy, slot)| copy.pack.has_slot(&copy.entry, *slot));
+    places.chain(same_block_elsewhere(store, found, slot).unwrap_or_default())
+}
+
+/// Tells whether parity gives a block that is damaged where it was found.
+pub(crate) fn parity_gives(store: &Store, found: &Located, slot: u8) -> bool {
+    let Ok(mut reader) = ItemReader::new() else { return false };
+    let rescued = store.rescued_copies(&found.entry.id);
+    rescued.iter().any(|copy| reader.good_blocks(&store.base, copy).iter().any(|(good, ..)| *good == slot))
+}
+
+/// Returns the other places where sound packs have the chunk or the page.
+fn other_copies(store: &Store, found: &Located) -> Vec<Located> {
+    let mut copies = store.copies_at_hand(&found.entry.id);
+    copies.retain(|copy| !copy.is_at(found));
+    copies
+}
+
+/// Returns where other chunks have the block that belongs in a slot, each with the slot there. None where the ids of the
+/// chunk's blocks cannot be trusted.
+pub(crate) fn same_block_elsewhere(store: &Store, found: &Located, slot: u8) -> Result<Vec<(Located, u8)>> {
+    let id = found.pack.block_id(&found.entry, slot).filter(|_| found.has_trusted_ids(&store.base));
+    let Some(id) = id else { return Ok(Vec::new()) };
+    let hints = store.block_hints(&[id])?;
+    let proven = hints.into_iter().filter_map(|(_, hint)| store.prove_block(&id, hint).ok().flatten());
+    Ok(proven.filter(|(place, _)| place.entry.id != found.entry.id).collect())
+}
+
+struct Search<'a> {
+    base: &'a Base,
+    reader: ItemReader,
+    wanted: &'a [u8],
+    saved: SavedBlocks,
+}
+
+impl Search<'_> {
+    fn is_over(&self) -> bool {
+        self.saved.len() == self.wanted.len()
+    }
+
+    fn same_chunk(&mut self, copy: &Located) {
+        for (slot, digest, bytes) in self.reader.good_blocks(self.base, copy) {
+            if self.wanted.contains(&slot) {
+                self.saved.entry(slot).or_insert_with(|| Saved { bytes: Box::new(*bytes), digest });
+            }
+        }
+    }
+
+    fn same_block(&mut self, slot: u8, place: &Located, of_block: u8) {
+        let good = self.reader.good_blocks(self.base, place);
+        if let Some((_, digest, bytes)) = good.into_iter().find(|(slot, ..)| *slot == of_block) {
+            self.saved.insert(slot, Saved { bytes: Box::new(*bytes), digest });
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Reads and decodes chunks and pages where they were found. This is the one place where stored bytes become content.
+
+use std::cell::RefCell;
+
+use crate::format::pack::PackKind;
+use crate::pure::compress::Codec;
+use crate::pure::compress::Decoder;
+use crate::stores::base::Base;
+use crate::stores::chunks::Located;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::Digest;
+use crate::words::ids::PageId;
+use crate::words::sizes::BLOCK_BYTES;
+
+/// What a thread keeps between chunks.
+pub(crate) struct ItemReader {
+    decoder: Decoder,
+    stored: Vec<u8>,
+}
+
+thread_local! {
+    /// A decoder takes longer to make than a page to decode.
+    static READER: RefCell<Option<ItemReader>> = const { RefCell::new(None) };
+}
+
+/// Reads with the reader of this thread. `read` does not come here again.
+pub(crate) fn with_reader<T>(read: impl FnOnce(&mut ItemReader) -> Result<T>) -> Result<T> {
+    READER.with_borrow_mut(|reader| match reader {
+        Some(reader) => read(reader),
+        None => read(reader.insert(ItemReader::new()?)),
+    })
+}
+
+impl ItemReader {
+    pub(crate) fn new() -> Result<Self> {
+        let decoder = Decoder::new().map_err(|error| Error::stored_io("preparing decompression", error))?;
+        Ok(Self { decoder, stored: Vec::new() })
+    }
+
+    /// Reads and decodes a chunk, checks its id, and returns its present slots and their bytes one after another. The bytes
+    /// are not proven yet: see [`prove`](Located::prove).
+    pub(crate) fn chunk(&mut self, base: &Base, located: &Located) -> Result<(Vec<u8>, &[u8])> {
+        let Located { pack, entry, .. } = located;
+        if !located.has_trusted_ids(base) {
+            return Err(located.damaged().in_context("the block ids do not give the chunk's id"));
+        }
+        let slots = pack.present_slots(entry);
+        let raw = self.decode(located)?;
+        if slots.len() * BLOCK_BYTES != raw.len() {
+            return Err(located.damaged().in_context("the slots do not fill the chunk"));
+        }
+        Ok((slots, raw))
+    }
+
+    /// The same; the bytes are the caller's, where they were decoded or read, and not copied.
+    pub(crate) fn take_chunk(&mut self, base: &Base, located: &Located) -> Result<(Vec<u8>, Vec<u8>)> {
+        let (slots, _) = self.chunk(base, located)?;
+        let bytes = match located.entry.codec {
+            Codec::Raw => std::mem::take(&mut self.stored),
+            Codec::Zstd => self.decoder.take(),
+        };
+        Ok((slots, bytes))
+    }
+
+    /// Reads a page and proves it.
+    pub(crate) fn page(&mut self, base: &Base, located: &Located) -> Result<&[u8]> {
+        debug_assert_eq!(located.pack.kind, PackKind::Pages);
+        let bytes = self.decode(located)?;
+        let id = PageId(located.entry.id);
+        if base.hasher.page(bytes) != id {
+            return Err(located.damaged().in_context(format!("page {id} has another content")));
+        }
+        Ok(bytes)
+    }
+
+    /// Reads what is stored and decodes it.
+    fn decode(&mut self, located: &Located) -> Result<&[u8]> {
+        let Located { pack, entry, .. } = located;
+        pack.read_stored(entry, &mut self.stored)?;
+        self.decoder
+            .decode(entry.codec, &self.stored, entry.raw_bytes as usize)
+            .map_err(|error| located.damaged().with_source(error))
+    }
+
+    /// Reads a chunk that may be damaged, or lie in part on sectors that cannot be read, and returns those of its blocks that
+    /// are what their ids say, by slot, with their digests.
+    pub(crate) fn good_blocks(
+        &mut self,
+        base: &Base,
+        located: &Located,
+    ) -> Vec<(u8, Digest, &[u8; BLOCK_BYTES])> {
+        let Located { pack, entry, .. } = located;
+        let slots = pack.present_slots(entry);
+        if !located.has_trusted_ids(base) || slots.len() * BLOCK_BYTES != entry.raw_bytes as usize {
+            return Vec::new();
+        }
+        self.stored = pack.read_stored_in_parts(entry);
+        let Ok(raw) = self.decoder.decode(entry.codec, &self.stored, entry.raw_bytes as usize) else {
+            return Vec::new();
+        };
+        let blocks: Vec<&[u8; BLOCK_BYTES]> = raw.as_chunks().0.iter().collect();
+        let digests = base.hasher.blocks(&blocks);
+        let all =
+            slots.into_iter().zip(digests).zip(blocks).map(|((slot, digest), bytes)| (slot, digest, bytes));
+        all.filter(|(slot, digest, _)| pack.block_id(entry, *slot) == Some(digest.block_id())).collect()
+    }
+}
+
+impl Located {
+    /// Proves blocks, each given with its slot, by their ids, and returns their digests.
+    pub(crate) fn prove(&self, base: &Base, blocks: &[(u8, &[u8; BLOCK_BYTES])]) -> Result<Vec<Digest>> {
+        let bytes: Vec<&[u8; BLOCK_BYTES]> = blocks.iter().map(|(_, bytes)| *bytes).collect();
+        let digests = base.hasher.blocks(&bytes);
+        for ((slot, _), digest) in blocks.iter().zip(&digests) {
+            if self.pack.block_id(&self.entry, *slot) != Some(digest.block_id()) {
+                return Err(self.damaged().in_context(format!("slot {slot} has another content")));
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Tells whether the block ids in the directory are those that gave the chunk its id.
+    pub(super) fn has_trusted_ids(&self, base: &Base) -> bool {
+        base.hasher.chunk(&self.pack.block_ids_of(&self.entry)).0 == self.entry.id
+    }
+}
