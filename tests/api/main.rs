@@ -29,6 +29,8 @@ mod operation;
 #[cfg(test)]
 mod panel;
 #[cfg(test)]
+mod repeated;
+#[cfg(test)]
 mod restarts;
 #[cfg(test)]
 mod snapshots;

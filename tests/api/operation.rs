@@ -1,11 +1,13 @@
 //! How the server is run: TLS, limits, rates, what operators look at, the end.
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -406,6 +408,52 @@ fn what_is_in_the_place_of_the_socket_stays() {
     // A socket of a process that has ended does not.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     Server::start_in(dir, &text).get("/v2/account").expect(200);
+}
+
+/// Returns the paths of all that is in a directory.
+fn below(dir: &Path) -> BTreeSet<PathBuf> {
+    let (mut found, mut dirs) = (BTreeSet::new(), vec![dir.to_owned()]);
+    while let Some(dir) = dirs.pop() {
+        for path in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            dirs.extend(path.is_dir().then(|| path.clone()));
+            found.insert(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn nothing_of_the_server_is_put_into_a_repository() {
+    let mut server = Server::start();
+    server.stop();
+    let (dir, repository) = (server.dir.path(), server.path("here"));
+    std::os::unix::fs::symlink(&repository, server.path("link")).unwrap();
+    let before = below(&repository);
+    for (line, with, is_state) in [
+        ("[server]", "[server]\nstate_dir = \"here\"", true),
+        ("[server]", "[server]\nstate_dir = \"here/packs/state\"", true),
+        ("[server]", "[server]\nstate_dir = \"link/state\"", true),
+        ("[server]", "[nbd]\nsocket = \"here/nbd\"\n[server]", false),
+        ("[server]", "[nbd]\nsocket = \"state/../link/locks/nbd\"\n[server]", false),
+        ("repository = \"there\"", "repository = \"here/there\"", false),
+        ("repository = \"there\"", "repository = \"link/snapshots/there\"", false),
+    ] {
+        let config = config::parse(&USUAL.replacen(line, with, 1), dir).unwrap();
+        // As `icecore token` does, without a server.
+        let made = icecore_api::open_database(&config);
+        assert_eq!(
+            made.err().map(|error| error.kind()),
+            is_state.then_some(icecore::ErrorKind::InvalidInput),
+            "{with}"
+        );
+        let clock = Arc::new(icecore_api::SystemClock);
+        let error =
+            icecore_api::serve(config, clock, |_| panic!("it runs"), &icecore_api::Controls::default())
+                .unwrap_err();
+        assert_eq!(error.kind(), icecore::ErrorKind::InvalidInput, "{with}: {error}");
+        assert!(error.to_string().contains("is part of the repository") && error.hint().is_some(), "{error}");
+        assert_eq!(below(&repository), before, "{with}");
+    }
 }
 
 const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/server.example.toml"));

@@ -8,6 +8,8 @@ mod clock;
 #[cfg(test)]
 mod copy;
 #[cfg(test)]
+mod devices;
+#[cfg(test)]
 mod disk;
 #[cfg(test)]
 mod errors;
@@ -26,6 +28,8 @@ mod hostile;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod huge;
+#[cfg(test)]
 mod injected;
 #[cfg(test)]
 mod json;
@@ -34,9 +38,13 @@ mod killing;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod owner;
 #[cfg(test)]
 mod prune;
+#[cfg(test)]
+mod read_only;
 #[cfg(test)]
 mod restore;
 #[cfg(test)]
@@ -49,6 +57,8 @@ mod stress;
 mod support;
 #[cfg(test)]
 mod terminal;
+#[cfg(test)]
+mod torn;
 #[cfg(test)]
 mod upkeep;
 #[cfg(test)]

@@ -2,39 +2,12 @@
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::process::Command;
 use std::process::Stdio;
 
+use crate::devices::Loop;
 use crate::support::IMAGE_BYTES;
 use crate::support::Place;
 use crate::support::noise;
-
-/// A loop device over a file, for as long as it lives.
-struct Loop(String);
-
-impl Loop {
-    /// Makes one, or returns none, and says so, where that cannot be done.
-    #[expect(clippy::print_stderr, reason = "a test that was skipped must say so")]
-    fn over(file: &Path) -> Option<Self> {
-        let made = Command::new("losetup").args(["--find", "--show"]).arg(file).output();
-        match made {
-            Ok(made) if made.status.success() => {
-                Some(Self(String::from_utf8_lossy(&made.stdout).trim().to_owned()))
-            }
-            made => {
-                eprintln!("skipped: no loop device can be made here: {made:?}");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = Command::new("losetup").args(["-d", &self.0]).status();
-    }
-}
 
 #[test]
 fn a_new_file_is_equal_and_has_holes() {
@@ -111,7 +84,7 @@ fn in_place_what_a_device_has_beyond_the_size_is_left_alone_and_the_result_says_
     let before = noise(7, 8 << 20);
     for (size, end) in [("", image.len()), ("6MiB", 6 << 20), ("8MiB", 8 << 20)] {
         std::fs::write(place.path("below.raw"), &before).unwrap();
-        let Some(device) = Loop::over(&place.path("below.raw")) else { return };
+        let Some(device) = Loop::over(&place.path("below.raw"), 512) else { return };
         let options: &[&str] = if size.is_empty() { &[] } else { &["--size", size] };
         let restore = [&["restore", "base", &device.0, "--in-place"], options].concat();
         let result = place.result(&restore);
@@ -188,4 +161,54 @@ fn keep_going_completes_the_file_says_what_is_bad_and_exits_as_corrupt() {
     std::fs::copy(place.path("disk.raw"), place.path("copy.raw")).unwrap();
     place.run(&["restore", "base", "copy.raw", "--in-place", "--keep-going"]).exits(0);
     place.assert_equal("disk.raw", "copy.raw");
+}
+
+/// Starts a restore of each of these snapshots at once, and returns those that ended with 0. The others end with one of `codes`.
+fn restore_at_once(
+    place: &Place,
+    names: &[String],
+    target: &str,
+    how: &[&str],
+    codes: &[i32],
+) -> Vec<String> {
+    let start = |name: &String| {
+        let mut program = place.program();
+        program.args(["restore", name, target]).args(how).stdout(Stdio::piped()).stderr(Stdio::piped());
+        program.spawn().unwrap()
+    };
+    let running: Vec<_> = names.iter().map(|name| (name.clone(), start(name))).collect();
+    let done = running.into_iter().map(|(name, child)| (name, child.wait_with_output().unwrap()));
+    let (made, refused): (Vec<_>, Vec<_>) = done.partition(|(_, done)| done.status.success());
+    assert!(refused.iter().all(|(_, done)| codes.contains(&done.status.code().unwrap())), "{refused:?}");
+    made.into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn of_restores_into_one_target_at_once_the_target_has_one_whole_image() {
+    let place = Place::new();
+    let names: Vec<String> = (0..4).map(|number| format!("n{number}")).collect();
+    for (number, name) in (0..).zip(&names) {
+        let image = format!("{name}.raw");
+        place.image(&image, 10 * number + 1);
+        place.run(&["snapshot", "create", &image, "--name", name]).exits(0);
+    }
+    let files = || std::fs::read_dir(place.path("")).unwrap().count();
+    let before = files();
+    let is = |target: &str, made: &[String]| {
+        let found = std::fs::read(place.path(target)).unwrap();
+        let is_that = |name: &&String| std::fs::read(place.path(&format!("{name}.raw"))).unwrap() == found;
+        made.iter().filter(is_that).count()
+    };
+    for round in 0..5 {
+        // A new file is one image, and that of the one command that says so.
+        let new = format!("new{round}");
+        let made = restore_at_once(&place, &names, &new, &[], &[4]);
+        assert_eq!((made.len(), is(&new, &made)), (1, 1), "{made:?}");
+        // One after the other may have it, and the last one leaves its image.
+        for how in ["--force", "--in-place"] {
+            let made = restore_at_once(&place, &names, &new, &[how], &[5]);
+            assert_eq!((made.is_empty(), is(&new, &made)), (false, 1), "{how}: {made:?}");
+        }
+        assert_eq!(files(), before + round + 1, "nothing else stays");
+    }
 }

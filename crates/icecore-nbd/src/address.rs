@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::net::UnixStream;
@@ -10,6 +11,7 @@ use std::path::Path;
 use percent_encoding::AsciiSet;
 use percent_encoding::NON_ALPHANUMERIC;
 use percent_encoding::PercentEncode;
+use percent_encoding::percent_encode;
 use percent_encoding::utf8_percent_encode;
 
 /// The longest path of a unix socket, in bytes, with the byte that ends it.
@@ -60,8 +62,9 @@ fn make_way(path: &Path) -> io::Result<()> {
 
 /// Returns the address of an export at a unix socket, as NBD clients take it.
 pub fn unix_uri(socket: &Path, export: &str) -> String {
-    let (export, socket) = (encoded(export), socket.to_string_lossy());
-    format!("nbd+unix:///{export}?socket={}", encoded(&socket))
+    // Whatever bytes it has: a path is not always text.
+    let socket = percent_encode(socket.as_os_str().as_bytes(), &ENCODED);
+    format!("nbd+unix:///{}?socket={socket}", encoded(export))
 }
 
 /// Returns the address of an export at a TCP address, as NBD clients take it.
@@ -75,6 +78,8 @@ fn encoded(text: &str) -> PercentEncode<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     #[test]
@@ -101,6 +106,8 @@ mod tests {
     fn addresses_are_written_so_that_others_can_read_them() {
         let unix = unix_uri(Path::new("/a b/nbd"), "snapshot:web 1@latest");
         assert_eq!(unix, "nbd+unix:///snapshot:web%201@latest?socket=/a%20b/nbd");
+        let bytes = Path::new(OsStr::from_bytes(b"/\xff\n"));
+        assert_eq!(unix_uri(bytes, "\u{e9}"), "nbd+unix:///%C3%A9?socket=/%FF%0A");
         assert_eq!(tcp_uri(([127, 0, 0, 1], 10809).into(), "web"), "nbd://127.0.0.1:10809/web");
     }
 }

@@ -65,9 +65,10 @@ pub(crate) struct Service {
 /// Opens the database of a configuration, and makes it where there is none.
 ///
 /// # Errors
-/// Those of the file system and of SQLite.
+/// Those of the file system and of SQLite; `InvalidInput` if it would be in a repository.
 pub fn open_database(config: &Config) -> Result<Db> {
     let dir = &config.server.state_dir;
+    icecore::check_outside_repository(dir, None)?;
     make_private_dir(dir)?;
     Db::open(&dir.join(DATABASE))
 }

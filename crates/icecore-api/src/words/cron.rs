@@ -20,6 +20,10 @@ use jiff::civil::DateTime;
 use jiff::tz::AmbiguousOffset;
 use jiff::tz::TimeZone;
 
+/// Where the search goes on, in hours, when it has given up: at a time that clocks leave out together with more than two hours, as at
+/// Casey, or with a whole day, as in Samoa.
+const BEHIND_GAPS: [i64; 4] = [0, 3, 12, 24];
+
 /// When something is done.
 #[derive(Debug, Clone)]
 pub(crate) struct When {
@@ -51,7 +55,11 @@ impl When {
     pub(crate) fn next_after(&self, unix_ms: i64) -> Option<i64> {
         let after = Timestamp::from_millisecond(unix_ms).ok()?;
         let after = Local(ZonedDateTime::new(after, self.zone.clone()));
-        let next = self.cron.find_next_occurrence(&after, false).ok()?;
+        let next_from = |hours: i64| {
+            let from = after.checked_add_seconds(hours * 3600)?;
+            self.cron.find_next_occurrence(&from, false).ok()
+        };
+        let next = BEHIND_GAPS.into_iter().find_map(next_from)?;
         Some(next.0.timestamp().as_millisecond())
     }
 }
@@ -161,6 +169,52 @@ mod tests {
         // The hour from 2 to 3 is missing on the last Sunday of March, and comes twice on that of October.
         check("30 3 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", &["2026-03-29T01:30:00Z"]);
         check("0 12 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", &["2026-10-25T11:00:00Z"]);
+    }
+
+    #[test]
+    fn what_is_done_daily_is_done_once_on_days_on_which_clocks_are_set() {
+        let berlin = "Europe/Berlin";
+        // Half past two is missing on one day and comes twice on the other.
+        check(
+            "30 2 * * *",
+            berlin,
+            "2026-03-28T01:30:00Z",
+            &["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"],
+        );
+        check(
+            "30 2 * * *",
+            berlin,
+            "2026-10-24T00:30:00Z",
+            &["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"],
+        );
+        // Each hour of the clock comes, the missing one excepted, and the double one twice.
+        let hours = ["2026-03-29T00:30:00Z", "2026-03-29T01:30:00Z", "2026-03-29T02:30:00Z"];
+        check("30 * * * *", berlin, "2026-03-28T23:30:00Z", &hours);
+        let hours = ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-25T02:30:00Z"];
+        check("30 * * * *", berlin, "2026-10-24T23:30:00Z", &hours);
+        // Half an hour, three hours, and a whole day that Samoa has left out.
+        check(
+            "15 2 * * *",
+            "Australia/Lord_Howe",
+            "2026-10-03T00:00:00Z",
+            &["2026-10-03T15:30:00Z", "2026-10-04T15:15:00Z"],
+        );
+        check(
+            "0 12 * * *",
+            "Pacific/Apia",
+            "2011-12-29T00:00:00Z",
+            &["2011-12-29T22:00:00Z", "2011-12-30T22:00:00Z"],
+        );
+        let casey = "Antarctica/Casey";
+        check("30 1 * * *", casey, "2020-10-02T17:30:00Z", &["2020-10-03T16:01:00Z", "2020-10-04T14:30:00Z"]);
+        check("2 0 * * *", casey, "2020-10-02T16:02:00Z", &["2020-10-04T13:02:00Z", "2020-10-05T13:02:00Z"]);
+        check("0 0 29 2 *", berlin, "2096-03-01T00:00:00Z", &["2104-02-28T23:00:00Z"]);
+    }
+
+    #[test]
+    fn what_never_comes_is_never() {
+        let never = When::parse("0 0 30 2 *", "Europe/Berlin").unwrap();
+        assert_eq!(never.next_after(0), None);
     }
 
     #[test]

@@ -43,6 +43,8 @@ mod lying_index;
 #[cfg(test)]
 mod map;
 #[cfg(test)]
+mod meddled;
+#[cfg(test)]
 mod mend;
 #[cfg(test)]
 mod model;

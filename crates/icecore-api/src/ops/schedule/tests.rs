@@ -1,8 +1,11 @@
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use icecore::ReadAt;
+use icecore::WriteAt;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -19,6 +22,10 @@ use crate::service::droplets::ImageChoice;
 use crate::service::images::ImportRequest;
 use crate::service::volumes::VolumeRequest;
 use crate::words::clock::Clock;
+
+#[path = "../../../../../tests/cli/disk.rs"]
+#[expect(dead_code, reason = "the tests of the command line need more of it")]
+mod disk;
 
 /// A clock that is set.
 struct SetClock(AtomicI64);
@@ -49,8 +56,13 @@ fn open(dir: &TempDir, clock: &Arc<SetClock>, text: &str) -> Arc<Scheduler> {
 
 impl Place {
     fn new(at: &str, schedules: &str) -> Self {
+        Self::with_region(at, Path::new("here"), schedules)
+    }
+
+    /// With a repository somewhere else.
+    fn with_region(at: &str, repository: &Path, schedules: &str) -> Self {
         let text = format!(
-            "[regions.here]\nrepository = \"here\"\n[[account]]\nname = \"ann\"\nemail = \"ann@example.com\"\n\
+            "[regions.here]\nrepository = {repository:?}\n[[account]]\nname = \"ann\"\nemail = \"ann@example.com\"\n\
              [[account]]\nname = \"bob\"\nemail = \"bob@example.com\"\n{schedules}"
         );
         let dir = TempDir::new().unwrap();
@@ -352,4 +364,48 @@ fn volumes_that_cannot_be_listed_keep_nothing_else_from_its_time() {
     assert_eq!(place.at("2026-11-03T00:00:00Z"), ["take", "space"]);
     assert_eq!(place.snapshots("ann"), ["db take-20261103-000000"]);
     assert_eq!(db.schedule_done(backup).unwrap(), None, "there is no such Droplet");
+}
+
+#[test]
+fn what_found_no_room_is_taken_at_its_next_time_and_the_volume_works_on() {
+    let Some(full) = disk::Disk::get(disk::Kind { mib: 24, ..disk::EXT4 }) else { return };
+    let nightly =
+        "[[schedule]]\nname = \"nightly\"\ncron = \"@daily\"\ntask = \"snapshot\"\nkeep = { last = 2 }\n";
+    let place = Place::with_region("2026-11-01T12:00:00Z", &full.path("here"), nightly);
+    place.volume("ann", "db", &[]);
+    let open = place.scheduler.service.pool("here").unwrap().open_disk("db").unwrap();
+    let write = |byte: u8| {
+        open.with(|volume| volume.write_at(0, &vec![byte; 4 << 20]).and_then(|()| volume.sync()))
+            .unwrap()
+            .unwrap();
+    };
+    let there = |byte: u8| {
+        let mut found = vec![0; 4 << 20];
+        open.with(|volume| volume.read_at(0, &mut found)).unwrap().unwrap();
+        found.iter().all(|it| *it == byte)
+    };
+    write(1);
+    assert_eq!(place.at("2026-11-02T00:00:00Z"), ["nightly"]);
+    let first = "db nightly-20261102-000000";
+    assert_eq!(place.snapshots("ann"), [first]);
+    for (day, byte) in [(3, 2), (4, 3)] {
+        write(byte);
+        full.fill(0);
+        assert_eq!(place.at(&format!("2026-11-{day:02}T00:00:00Z")), ["nightly"]);
+        assert_eq!(place.at(&format!("2026-11-{day:02}T00:00:01Z")), [""; 0], "its next time is soon enough");
+        assert_eq!(place.snapshots("ann"), [first], "the old one stays");
+        // What it wrote took the rest.
+        full.fill(0);
+        write(byte + 10);
+        assert!(there(byte + 10));
+        full.drain();
+    }
+    assert_eq!(place.at("2026-11-05T00:00:00Z"), ["nightly"]);
+    let second = "db nightly-20261105-000000";
+    assert_eq!(place.snapshots("ann"), [first, second]);
+    assert!(there(13));
+    // It runs on by its policy.
+    write(20);
+    assert_eq!(place.at("2026-11-06T00:00:00Z"), ["nightly"]);
+    assert_eq!(place.snapshots("ann"), [second, "db nightly-20261106-000000"]);
 }

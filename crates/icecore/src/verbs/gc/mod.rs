@@ -145,7 +145,13 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
     repo.check_writable()?;
     let base = repo.base();
     if plan.lock.is_none() {
-        return Err(Error::new(ErrorKind::PermissionDenied, "the repository cannot be written"));
+        // What kept it from the plan says why. Where nothing does any more, the plan is of a time without the lock.
+        let _lock = fence::lock_gc(base)?;
+        return Err(Error::new(
+            ErrorKind::PermissionDenied,
+            "the repository could not be written when gc began",
+        )
+        .with_hint("run gc again"));
     }
     let mut done = GcTotals {
         packs: plan.totals.packs,
