@@ -1,6 +1,5 @@
 //! Where the measured repositories are, and what goes on in them.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -101,19 +100,15 @@ impl Place {
     pub(crate) fn capture_as(&self, image: &dyn ReadAt, parent: Parent, check: bool) -> SnapshotId {
         let number = fresh();
         let options = CaptureOptions {
-            id: SnapshotId(Uuid::from_u128(u128::from(number) << 64)),
-            created_unix_ms: 1_764_000_000_000 + i64::try_from(number).unwrap(),
-            name: format!("snapshot-{number}"),
-            name_may_repeat: false,
-            kind: ResourceKind::Volume,
-            resource: "disk".to_owned(),
-            tags: Vec::new(),
-            labels: BTreeMap::new(),
             parent,
-            level: None,
             check,
-            trust_mtime: false,
-            dry_run: false,
+            ..CaptureOptions::new(
+                SnapshotId(Uuid::from_u128(u128::from(number) << 64)),
+                1_764_000_000_000 + i64::try_from(number).unwrap(),
+                ResourceKind::Volume,
+                "disk",
+                format!("snapshot-{number}"),
+            )
         };
         icecore::capture(&self.repo, image, &options, &NoProgress).unwrap().snapshot.id
     }

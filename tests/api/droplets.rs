@@ -425,19 +425,8 @@ fn what_the_command_line_makes_is_a_droplet_too() {
 fn capture(server: &Server, name: &str) -> Uuid {
     let id = Uuid::now_v7();
     let options = CaptureOptions {
-        id: SnapshotId(id),
-        created_unix_ms: 1_764_000_000_000,
-        name: name.to_owned(),
-        name_may_repeat: false,
-        kind: ResourceKind::Droplet,
-        resource: name.to_owned(),
-        tags: vec![],
-        labels: BTreeMap::new(),
         parent: Parent::None,
-        level: None,
-        check: true,
-        trust_mtime: false,
-        dry_run: false,
+        ..CaptureOptions::new(SnapshotId(id), 1_764_000_000_000, ResourceKind::Droplet, name, name)
     };
     let file = server.path(name);
     std::fs::write(&file, vec![9; 50_000]).unwrap();

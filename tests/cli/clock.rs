@@ -1,13 +1,11 @@
 //! Clocks that go back, and snapshots from the future: what was made last is the latest, and whoever asks is told.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use icecore::CaptureOptions;
 use icecore::FsStorage;
 use icecore::ImageFile;
 use icecore::NoProgress;
-use icecore::Parent;
 use icecore::Repository;
 use icecore::ResourceKind;
 use icecore::SnapshotId;
@@ -22,21 +20,13 @@ fn capture_ahead(place: &Place, name: &str, hours: i64) -> Timestamp {
     let repo = Repository::open(Arc::new(FsStorage::new(place.path("repo"))), Uuid::new_v4()).unwrap();
     let time = Timestamp::now() + SignedDuration::from_hours(hours);
     let (seconds, nanos) = (u64::try_from(time.as_second()).unwrap(), 0);
-    let options = CaptureOptions {
-        id: SnapshotId(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos))),
-        created_unix_ms: time.as_millisecond(),
-        name: name.to_owned(),
-        name_may_repeat: false,
-        kind: ResourceKind::Volume,
-        resource: "web".to_owned(),
-        tags: Vec::new(),
-        labels: BTreeMap::new(),
-        parent: Parent::Newest,
-        level: None,
-        check: true,
-        trust_mtime: false,
-        dry_run: false,
-    };
+    let options = CaptureOptions::new(
+        SnapshotId(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos))),
+        time.as_millisecond(),
+        ResourceKind::Volume,
+        "web",
+        name,
+    );
     let image = ImageFile::open(&place.path("disk.raw")).unwrap();
     icecore::capture(&repo, &image, &options, &NoProgress).unwrap();
     time

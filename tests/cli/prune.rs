@@ -1,6 +1,5 @@
 //! `icecore snapshot prune`: what a policy does not keep goes, and nothing else.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -10,7 +9,6 @@ use icecore::CaptureOptions;
 use icecore::FsStorage;
 use icecore::ImageFile;
 use icecore::NoProgress;
-use icecore::Parent;
 use icecore::Repository;
 use icecore::ResourceKind;
 use icecore::SnapshotDisk;
@@ -34,19 +32,14 @@ fn capture_at(place: &Place, kind: ResourceKind, resource: &str, tags: &[&str], 
         let image = File::options().write(true).open(place.path("disk.raw")).unwrap();
         image.write_all_at(&noise(created_unix_ms.unsigned_abs(), 5000), 8192).unwrap();
         let options = CaptureOptions {
-            id: SnapshotId(Uuid::now_v7()),
-            created_unix_ms,
-            name: time.trim_end_matches(":00:00Z").to_owned(),
-            name_may_repeat: false,
-            kind,
-            resource: resource.to_owned(),
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
-            labels: BTreeMap::new(),
-            parent: Parent::Newest,
-            level: None,
-            check: true,
-            trust_mtime: false,
-            dry_run: false,
+            ..CaptureOptions::new(
+                SnapshotId(Uuid::now_v7()),
+                created_unix_ms,
+                kind,
+                resource,
+                time.trim_end_matches(":00:00Z"),
+            )
         };
         let image = ImageFile::open(&place.path("disk.raw")).unwrap();
         icecore::capture(&repo, &image, &options, &NoProgress).unwrap();

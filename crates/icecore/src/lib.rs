@@ -10,10 +10,9 @@
 //! arguments. It works on all cores through rayon's global pool; call it from threads outside that pool.
 //!
 //! ```
-//! use std::collections::BTreeMap;
 //! use std::sync::Arc;
 //!
-//! use icecore::{CaptureOptions, FsStorage, ImageFile, InitOptions, NewTarget, NoProgress, Parent, Repository};
+//! use icecore::{CaptureOptions, FsStorage, ImageFile, InitOptions, NewTarget, NoProgress, Repository};
 //! use icecore::{RepositoryId, ResourceKind, RestoreMode, SnapshotId, capture, restore};
 //! use uuid::Uuid;
 //!
@@ -28,21 +27,7 @@
 //! let repository = InitOptions { id, key, created_unix_ms: now, level, parity: None };
 //! let repo = Repository::init(storage, session, &repository)?;
 //!
-//! let options = CaptureOptions {
-//!     id: SnapshotId(snapshot),
-//!     created_unix_ms: now,
-//!     name: "first".to_owned(),
-//!     name_may_repeat: false,
-//!     kind: ResourceKind::Volume,
-//!     resource: "disk".to_owned(),
-//!     tags: Vec::new(),
-//!     labels: BTreeMap::new(),
-//!     parent: Parent::Newest,
-//!     level: None,
-//!     check: true,
-//!     trust_mtime: false,
-//!     dry_run: false,
-//! };
+//! let options = CaptureOptions::new(SnapshotId(snapshot), now, ResourceKind::Volume, "disk", "first");
 //! let report = capture(&repo, &ImageFile::open(&image)?, &options, &NoProgress)?;
 //!
 //! let target = NewTarget::create(&copy, report.snapshot.size_bytes, false, session)?;

@@ -19,7 +19,6 @@ use icecore::InitOptions;
 use icecore::MemoryStorage;
 use icecore::Meter;
 use icecore::NoProgress;
-use icecore::Parent;
 use icecore::Progress;
 use icecore::ReadAt;
 use icecore::Repository;
@@ -182,21 +181,13 @@ pub(crate) fn session() -> Uuid {
 /// Returns options for a capture of a volume, with an id, a time and a name of its own.
 pub(crate) fn options(volume: &str) -> CaptureOptions {
     let number = fresh();
-    CaptureOptions {
-        id: SnapshotId(Uuid::from_u128((u128::from(number) << 96) | 0x1234)),
-        created_unix_ms: 1_800_000_000_000 + i64::try_from(number).unwrap(),
-        name: format!("snapshot-{number}"),
-        name_may_repeat: false,
-        kind: ResourceKind::Volume,
-        resource: volume.to_owned(),
-        tags: Vec::new(),
-        labels: BTreeMap::new(),
-        parent: Parent::Newest,
-        level: None,
-        check: true,
-        trust_mtime: false,
-        dry_run: false,
-    }
+    CaptureOptions::new(
+        SnapshotId(Uuid::from_u128((u128::from(number) << 96) | 0x1234)),
+        1_800_000_000_000 + i64::try_from(number).unwrap(),
+        ResourceKind::Volume,
+        volume,
+        format!("snapshot-{number}"),
+    )
 }
 
 /// Returns the whole image of a snapshot.

@@ -171,19 +171,17 @@ impl Service {
         let image = ImageFile::open(&path)?;
         check_size(image.len(), self.config().import.max_gigabytes.saturating_mul(GIB))?;
         let options = CaptureOptions {
-            id: SnapshotId(import.uuid),
-            created_unix_ms: import.created_unix_ms,
-            name: import.name.clone(),
             name_may_repeat: true,
-            kind: ResourceKind::Droplet,
-            resource: import.name.clone(),
             tags: import.tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
             labels: self.labels_of_import(import)?,
             parent: Parent::None,
-            level: None,
-            check: true,
-            trust_mtime: false,
-            dry_run: false,
+            ..CaptureOptions::new(
+                SnapshotId(import.uuid),
+                import.created_unix_ms,
+                ResourceKind::Droplet,
+                import.name.clone(),
+                import.name.clone(),
+            )
         };
         progress.begin(0);
         let done = icecore::capture(&pool.another_handle()?, &image, &options, progress)?;

@@ -4,7 +4,6 @@ mod files;
 pub(crate) mod image;
 pub(crate) mod tools;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +14,6 @@ use icecore::Error;
 use icecore::ErrorKind;
 use icecore::ImageFile;
 use icecore::NewTarget;
-use icecore::Parent;
 use icecore::Repository;
 use icecore::ResourceKind;
 use icecore::RestoreMode;
@@ -128,21 +126,13 @@ impl DemoArgs {
 
 fn capture(app: &App, repo: &Repository, image: &Path) -> Result<(CaptureReport, Duration)> {
     let name = image.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let options = CaptureOptions {
-        id: host::new_snapshot_id(),
-        created_unix_ms: host::now_unix_ms(),
-        name: name.clone(),
-        kind: ResourceKind::Droplet,
-        name_may_repeat: false,
-        resource: RESOURCE.into(),
-        tags: Vec::new(),
-        labels: BTreeMap::new(),
-        parent: Parent::Newest,
-        level: None,
-        check: true,
-        trust_mtime: false,
-        dry_run: false,
-    };
+    let options = CaptureOptions::new(
+        host::new_snapshot_id(),
+        host::now_unix_ms(),
+        ResourceKind::Droplet,
+        RESOURCE,
+        name.clone(),
+    );
     let watch = Stopwatch::start();
     let progress = app.ui.progress(&format!("capturing {name}"));
     let report = icecore::capture(repo, &ImageFile::open(image)?, &options, &progress)

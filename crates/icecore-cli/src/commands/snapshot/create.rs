@@ -1,6 +1,5 @@
 //! `icecore snapshot create`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -184,19 +183,13 @@ impl CreateArgs {
         tags.sort();
         tags.dedup();
         Ok(CaptureOptions {
-            id: host::new_snapshot_id(),
-            created_unix_ms,
-            name,
-            kind,
-            name_may_repeat: false,
-            resource,
             tags,
             parent,
-            labels: BTreeMap::new(),
             level: self.level,
             check: !self.no_check,
             trust_mtime: self.trust_mtime,
             dry_run: self.dry_run,
+            ..CaptureOptions::new(host::new_snapshot_id(), created_unix_ms, kind, resource, name)
         })
     }
 }

@@ -1,7 +1,5 @@
 //! Whole verbs, measured on a repository of their own.
 
-use std::collections::BTreeMap;
-
 use uuid::Uuid;
 
 use crate::repository::InitOptions;
@@ -12,7 +10,6 @@ use crate::verbs::bench::report::BenchData;
 use crate::verbs::bench::sample::SampledImage;
 use crate::verbs::bench::sample::SpreadImage;
 use crate::verbs::capture::CaptureOptions;
-use crate::verbs::capture::Parent;
 use crate::verbs::capture::capture;
 use crate::verbs::restore::RestoreMode;
 use crate::verbs::restore::restore;
@@ -125,18 +122,13 @@ impl Runs<'_> {
 
 fn options(id: SnapshotId, round: u32, number: usize, check: bool) -> CaptureOptions {
     CaptureOptions {
-        id,
-        created_unix_ms: i64::from(round),
-        name: format!("round {round}"),
-        name_may_repeat: false,
-        kind: ResourceKind::Volume,
-        resource: format!("image {number}"),
-        tags: Vec::new(),
-        labels: BTreeMap::new(),
-        parent: Parent::Newest,
-        level: None,
         check,
-        trust_mtime: false,
-        dry_run: false,
+        ..CaptureOptions::new(
+            id,
+            i64::from(round),
+            ResourceKind::Volume,
+            format!("image {number}"),
+            format!("round {round}"),
+        )
     }
 }

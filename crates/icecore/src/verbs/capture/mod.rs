@@ -107,6 +107,34 @@ pub struct CaptureOptions {
     pub dry_run: bool,
 }
 
+impl CaptureOptions {
+    /// Returns the usual options: no tags and no labels, compared with the newest snapshot of the resource, at the repository's
+    /// level, checked, and under a name that no other snapshot of the resource has.
+    pub fn new(
+        id: SnapshotId,
+        created_unix_ms: i64,
+        kind: ResourceKind,
+        resource: impl Into<String>,
+        name: impl Into<String>,
+    ) -> Self {
+        Self {
+            id,
+            created_unix_ms,
+            name: name.into(),
+            name_may_repeat: false,
+            kind,
+            resource: resource.into(),
+            tags: Vec::new(),
+            labels: BTreeMap::new(),
+            parent: Parent::Newest,
+            level: None,
+            check: true,
+            trust_mtime: false,
+            dry_run: false,
+        }
+    }
+}
+
 /// What a capture did.
 #[derive(Debug, Clone)]
 pub struct CaptureReport {

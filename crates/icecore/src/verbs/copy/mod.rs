@@ -96,19 +96,19 @@ fn copy_image(
     progress: &dyn Progress,
 ) -> Result<CaptureReport> {
     let options = CaptureOptions {
-        id: record.id,
-        created_unix_ms: record.created_unix_ms,
-        name: record.name.clone(),
         name_may_repeat: options.name_may_repeat,
-        kind: record.kind,
-        resource: record.resource.clone(),
         tags: record.tags.clone(),
         labels: record.labels.clone(),
         parent: Parent::None,
         level: options.level,
         check: options.check,
-        trust_mtime: false,
-        dry_run: false,
+        ..CaptureOptions::new(
+            record.id,
+            record.created_unix_ms,
+            record.kind,
+            record.resource.clone(),
+            record.name.clone(),
+        )
     };
     if let Some(common) = common_snapshot(source, target, record, progress)? {
         let (there, changed) = (Some(&common.there), &common.changed);

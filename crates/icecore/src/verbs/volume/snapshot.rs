@@ -78,21 +78,16 @@ pub fn snapshot_volume(
     check_time(options.created_unix_ms)?;
     let _alone = volume.one_snapshot();
     let repo = volume.repo();
+    // By its name and its time, a snapshot is known as one of this volume and not of one that had the name before.
+    let time = options.created_unix_ms.max(volume.created_unix_ms());
     let options = CaptureOptions {
-        id: options.id,
-        // By its name and its time, a snapshot is known as one of this volume and not of one that had the name before.
-        created_unix_ms: options.created_unix_ms.max(volume.created_unix_ms()),
-        name: options.name.clone(),
         name_may_repeat: options.name_may_repeat,
-        kind: volume.kind(),
-        resource: volume.name().to_owned(),
         tags: options.tags.clone(),
         labels: options.labels.clone(),
         parent: Parent::None,
         level: options.level,
         check: options.check,
-        trust_mtime: false,
-        dry_run: false,
+        ..CaptureOptions::new(options.id, time, volume.kind(), volume.name(), options.name.clone())
     };
     if !options.name_may_repeat {
         let records = records::load_all(repo.base())?;
