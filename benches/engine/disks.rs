@@ -9,7 +9,9 @@ use criterion::SamplingMode;
 use criterion::Throughput;
 use icecore::BlockCache;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::ReadAt;
+use icecore::RestoreTo;
 use icecore::SnapshotDisk;
 
 use crate::images::Disk;
@@ -36,7 +38,16 @@ pub(crate) fn all(criterion: &mut Criterion) {
 
         group.throughput(Throughput::Bytes(image.data_bytes()));
         group.bench_function("as a restore reads it", |bench| {
-            bench.iter(|| icecore::restore_stream(&repo, id, &mut std::io::sink(), &NoProgress).unwrap());
+            bench.iter(|| {
+                icecore::restore(
+                    &repo,
+                    id,
+                    RestoreTo::Stream(&mut std::io::sink()),
+                    OnDamage::Stop,
+                    &NoProgress,
+                )
+                .unwrap()
+            });
         });
         for (title, at_once) in
             [("1 MiB at once, from end to end", 1 << 20), ("4 KiB at once, from end to end", 4096)]

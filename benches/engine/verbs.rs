@@ -13,11 +13,12 @@ use icecore::Depth;
 use icecore::ImageFile;
 use icecore::NewTarget;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::OpenTarget;
 use icecore::Parent;
 use icecore::ReadAt;
 use icecore::Repository;
-use icecore::RestoreMode;
+use icecore::RestoreTo;
 use icecore::SnapshotId;
 use icecore::gc;
 
@@ -126,13 +127,13 @@ fn restores(
     group.bench_function("to a new file", |bench| {
         let target = || NewTarget::create(&path, image_bytes, true, session()).unwrap();
         let restore = |target: &mut NewTarget| {
-            icecore::restore(repo, new, target, RestoreMode::Fresh, &NoProgress).unwrap()
+            icecore::restore(repo, new, RestoreTo::Fresh(target), OnDamage::Stop, &NoProgress).unwrap()
         };
         bench.iter_batched_ref(target, restore, BatchSize::PerIteration);
     });
     group.bench_function("in place, over the version before", |bench| {
         let restore = |target: &mut OpenTarget| {
-            icecore::restore(repo, new, target, RestoreMode::InPlace, &NoProgress).unwrap()
+            icecore::restore(repo, new, RestoreTo::InPlace(target), OnDamage::Stop, &NoProgress).unwrap()
         };
         bench.iter_batched_ref(
             || old_version(versions.dir.path(), &path, image_bytes),
@@ -141,7 +142,10 @@ fn restores(
         );
     });
     group.bench_function("as a stream", |bench| {
-        bench.iter(|| icecore::restore_stream(repo, new, &mut std::io::sink(), &NoProgress).unwrap());
+        bench.iter(|| {
+            icecore::restore(repo, new, RestoreTo::Stream(&mut std::io::sink()), OnDamage::Stop, &NoProgress)
+                .unwrap()
+        });
     });
     group.finish();
 }

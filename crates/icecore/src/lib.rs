@@ -12,8 +12,8 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use icecore::{CaptureOptions, FsStorage, ImageFile, InitOptions, NewTarget, NoProgress, Repository};
-//! use icecore::{RepositoryId, ResourceKind, RestoreMode, SnapshotId, capture, restore};
+//! use icecore::{CaptureOptions, FsStorage, ImageFile, InitOptions, NewTarget, NoProgress, OnDamage, Repository};
+//! use icecore::{RepositoryId, ResourceKind, RestoreTo, SnapshotId, capture, restore};
 //! use uuid::Uuid;
 //!
 //! # let dir = tempfile::tempdir()?;
@@ -31,7 +31,7 @@
 //! let report = capture(&repo, &ImageFile::open(&image)?, &options, &NoProgress)?;
 //!
 //! let target = NewTarget::create(&copy, report.snapshot.size_bytes, false, session)?;
-//! restore(&repo, report.snapshot.id, &target, RestoreMode::Fresh, &NoProgress)?;
+//! restore(&repo, report.snapshot.id, RestoreTo::Fresh(&target), OnDamage::Stop, &NoProgress)?;
 //! target.finish()?;
 //! assert_eq!(std::fs::read(&copy)?, b"a very small disk");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -120,12 +120,10 @@ pub use crate::verbs::repair::repair_packs;
 pub use crate::verbs::repair::repair_snapshots;
 pub use crate::verbs::restore::BadRange;
 pub use crate::verbs::restore::BadRanges;
-pub use crate::verbs::restore::RestoreMode;
+pub use crate::verbs::restore::OnDamage;
 pub use crate::verbs::restore::RestoreReport;
+pub use crate::verbs::restore::RestoreTo;
 pub use crate::verbs::restore::restore;
-pub use crate::verbs::restore::restore_keep_going;
-pub use crate::verbs::restore::restore_stream;
-pub use crate::verbs::restore::restore_stream_keep_going;
 pub use crate::verbs::retention;
 pub use crate::verbs::stats::OwnBytes;
 pub use crate::verbs::stats::RepositoryStats;

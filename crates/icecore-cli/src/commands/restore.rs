@@ -11,15 +11,15 @@ use icecore::Error;
 use icecore::ErrorKind;
 use icecore::ImageFile;
 use icecore::NewTarget;
+use icecore::OnDamage;
 use icecore::OpenTarget;
 use icecore::Progress;
 use icecore::Repository;
-use icecore::RestoreMode;
 use icecore::RestoreReport;
+use icecore::RestoreTo;
 use icecore::Result;
 use icecore::Snapshot;
 use icecore::TargetEnd;
-use icecore::WriteAt;
 
 use crate::app::App;
 use crate::commands::ImageFormat;
@@ -117,14 +117,14 @@ impl RestoreArgs {
         };
         let elapsed = watch.elapsed();
         let target = self.target.display().to_string();
-        let text = summary(&snapshot, &target, &restored, elapsed) + &bad_lines(&restored.bad);
+        let text = summary(&snapshot, &target, &restored, elapsed) + &bad_lines(&restored.report.bad);
         let result = json::RestoreResult::new(&snapshot, target, mode, &restored, elapsed);
         if to_stdout {
             app.ui.result_aside(&result, &text)?;
         } else {
             app.ui.result(&result, &text)?;
         }
-        Ok(if restored.bad.bytes == 0 {
+        Ok(if restored.report.bad.bytes == 0 {
             Verdict::Clean
         } else {
             Verdict::Told(exit_code(ErrorKind::Corrupt))
@@ -183,11 +183,11 @@ impl RestoreArgs {
         }
         let target = NewTarget::create(path, size, self.force, host::new_session())?;
         let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
-        let (report, bad) = self
-            .restore(repo, snapshot, &target, RestoreMode::Fresh, &progress)
+        let report = self
+            .restore(repo, snapshot, RestoreTo::Fresh(&target), &progress)
             .map_err(if_interrupted("the target is as it was before; nothing is left of the new file"))?;
         target.finish()?;
-        Ok(Restored { report, bad, end: TargetEnd::default() })
+        Ok(Restored { report, end: TargetEnd::default() })
     }
 
     fn in_place(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<Restored> {
@@ -213,46 +213,36 @@ impl RestoreArgs {
         }
         let target = OpenTarget::open(path, size)?;
         let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
-        let (report, bad) = self.restore(repo, snapshot, &target, RestoreMode::InPlace, &progress).map_err(
-            if_interrupted(
+        let report =
+            self.restore(repo, snapshot, RestoreTo::InPlace(&target), &progress).map_err(if_interrupted(
                 "the target holds a part of the image; the same command goes on where this one stopped",
-            ),
-        )?;
+            ))?;
         let end = target
             .finish()
             .map_err(|error| Error::io(format!("writing {} to the medium", path.display()), error))?;
-        Ok(Restored { report, bad, end })
+        Ok(Restored { report, end })
     }
 
     fn restore(
         &self,
         repo: &Repository,
         snapshot: &Snapshot,
-        target: &dyn WriteAt,
-        mode: RestoreMode,
+        to: RestoreTo<'_>,
         progress: &dyn Progress,
-    ) -> Result<(RestoreReport, BadRanges)> {
-        if self.keep_going {
-            return icecore::restore_keep_going(repo, snapshot.id, target, mode, progress);
-        }
-        let report = icecore::restore(repo, snapshot.id, target, mode, progress);
-        Ok((report?, BadRanges::default()))
+    ) -> Result<RestoreReport> {
+        let damage = if self.keep_going { OnDamage::GoOn } else { OnDamage::Stop };
+        icecore::restore(repo, snapshot.id, to, damage, progress)
     }
 
     /// Writes the image to the standard output. A reader that goes away has not got it: that is an error.
     fn stream(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<Restored> {
         let mut out = Out::new();
         let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
-        let restored = if self.keep_going {
-            icecore::restore_stream_keep_going(repo, snapshot.id, &mut out, &progress)
-        } else {
-            let report = icecore::restore_stream(repo, snapshot.id, &mut out, &progress);
-            report.map(|report| (report, BadRanges::default()))
-        };
+        let restored = self.restore(repo, snapshot, RestoreTo::Stream(&mut out), &progress);
         let restored = restored.map_err(if_interrupted("the output is incomplete"));
         // Where it could not be written, that says more than what the engine says of it.
-        let (report, bad) = out.finish().and(restored)?;
-        Ok(Restored { report, bad, end: TargetEnd::default() })
+        let report = out.finish().and(restored)?;
+        Ok(Restored { report, end: TargetEnd::default() })
     }
 }
 
@@ -286,7 +276,7 @@ fn present(path: &Path) -> Result<Present> {
 }
 
 fn summary(snapshot: &Snapshot, target: &str, restored: &Restored, elapsed: Duration) -> String {
-    let Restored { report, end, .. } = restored;
+    let Restored { report, end } = restored;
     let image = format!(
         "{}, {} without holes and zeros",
         units::bytes(report.image_bytes),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use icecore::BadRanges;
 use icecore::CaptureReport;
 use icecore::Change;
 use icecore::CopyReport;
@@ -301,8 +300,6 @@ pub(crate) struct RestoreResult {
 /// What a restore did.
 pub(crate) struct Restored {
     pub(crate) report: RestoreReport,
-    /// What could not be restored.
-    pub(crate) bad: BadRanges,
     /// What the target has beyond the size that was asked for.
     pub(crate) end: TargetEnd,
 }
@@ -323,7 +320,7 @@ impl RestoreResult {
         restored: &Restored,
         elapsed: Duration,
     ) -> Self {
-        let Restored { report, bad, end } = restored;
+        let Restored { report, end } = restored;
         let range = |range: &icecore::BadRange| BadRange {
             offset: range.offset,
             bytes: range.bytes,
@@ -342,8 +339,8 @@ impl RestoreResult {
             left_bytes: end.left_bytes,
             stored_bytes_read: report.stored_bytes_read,
             packs_healed: report.packs_healed,
-            bad_bytes: bad.bytes,
-            bad: bad.ranges.iter().map(range).collect(),
+            bad_bytes: report.bad.bytes,
+            bad: report.bad.ranges.iter().map(range).collect(),
             elapsed_ms: units::milliseconds(elapsed),
         }
     }

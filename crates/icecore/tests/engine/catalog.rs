@@ -6,9 +6,10 @@ use std::sync::Mutex;
 use icecore::CaptureOptions;
 use icecore::ErrorKind;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::RenameOptions;
 use icecore::ResourceKind;
-use icecore::RestoreMode;
+use icecore::RestoreTo;
 use icecore::Snapshot;
 
 use crate::noise::Noise;
@@ -111,7 +112,7 @@ fn a_snapshot_that_is_being_read_is_not_deleted() {
     let outcomes = Mutex::new(Vec::new());
     let target = Target::new(vec![0; image.len()])
         .on_write(|| outcomes.lock().unwrap().push(icecore::delete(&other, id).unwrap_err().kind()));
-    icecore::restore(&bench.repo, id, &target, RestoreMode::Fresh, &NoProgress).unwrap();
+    icecore::restore(&bench.repo, id, RestoreTo::Fresh(&target), OnDamage::Stop, &NoProgress).unwrap();
     assert_same(&target.into_bytes(), &image, "restored");
     let outcomes = outcomes.into_inner().unwrap();
     assert!(!outcomes.is_empty() && outcomes.iter().all(|kind| *kind == ErrorKind::InUse), "{outcomes:?}");

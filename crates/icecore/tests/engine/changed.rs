@@ -11,9 +11,11 @@ use icecore::CaptureReport;
 use icecore::ErrorKind;
 use icecore::KeptBase;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::Parent;
 use icecore::ReadAt;
 use icecore::Repository;
+use icecore::RestoreTo;
 use icecore::SPAN_BYTES;
 use icecore::SnapshotId;
 use icecore::Storage;
@@ -337,8 +339,14 @@ fn where_the_base_is_damaged_the_image_is_read_or_the_capture_fails() {
         let full = Bench::new().capture("disk", &changed).snapshot;
         assert_eq!(report.snapshot.stats.data_bytes, full.stats.data_bytes, "{what}");
         let mut restored = Vec::new();
-        icecore::restore_stream_keep_going(&fixture.open(), report.snapshot.id, &mut restored, &NoProgress)
-            .unwrap();
+        icecore::restore(
+            &fixture.open(),
+            report.snapshot.id,
+            RestoreTo::Stream(&mut restored),
+            OnDamage::GoOn,
+            &NoProgress,
+        )
+        .unwrap();
         assert_same(&restored[at..2 * at], &changed[at..2 * at], what);
     }
 }

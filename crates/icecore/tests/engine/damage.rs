@@ -19,17 +19,19 @@ use icecore::Mapped;
 use icecore::MemoryStorage;
 use icecore::NewFile;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::RandomFile;
 use icecore::ReadAt;
 use icecore::Repository;
 use icecore::RepositoryId;
+use icecore::RestoreTo;
 use icecore::SnapshotId;
 use icecore::Storage;
 use icecore::StoredFile;
 use icecore::VerifyReport;
 use icecore::Wait;
 use icecore::capture;
-use icecore::restore_stream;
+use icecore::restore;
 use icecore::verify;
 use uuid::Uuid;
 
@@ -82,7 +84,7 @@ pub(crate) fn take(repo: &Repository, number: u32, volume: &str, image: &dyn Rea
 /// Returns the image of a snapshot.
 pub(crate) fn read(repo: &Repository, id: SnapshotId) -> Result<Vec<u8>, Error> {
     let mut image = Vec::new();
-    restore_stream(repo, id, &mut image, &NoProgress)?;
+    restore(repo, id, RestoreTo::Stream(&mut image), OnDamage::Stop, &NoProgress)?;
     Ok(image)
 }
 

@@ -13,7 +13,10 @@ use icecore::ErrorKind;
 use icecore::LostRange;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::Repository;
+use icecore::RestoreReport;
+use icecore::RestoreTo;
 use icecore::SnapshotId;
 use icecore::diff;
 use icecore::gc;
@@ -22,7 +25,7 @@ use icecore::rename;
 use icecore::repair_index;
 use icecore::repair_packs;
 use icecore::repair_snapshots;
-use icecore::restore_stream_keep_going;
+use icecore::restore;
 use icecore::stats;
 use icecore::verify;
 use icecore::verify_and_note;
@@ -137,12 +140,12 @@ fn merged(mut ranges: Bad) -> Bad {
 /// Returns what is bad: everything where the record cannot be read.
 fn restorable(repo: &Repository, id: SnapshotId, image: &[u8], plainly: bool, what: &str) -> Bad {
     let mut bytes = Vec::new();
-    match restore_stream_keep_going(repo, id, &mut bytes, &NoProgress) {
+    match restore(repo, id, RestoreTo::Stream(&mut bytes), OnDamage::GoOn, &NoProgress) {
         Err(error) => {
             assert_kind(error.kind(), what);
             std::iter::once(0..image.len()).collect()
         }
-        Ok((_, told)) => {
+        Ok(RestoreReport { bad: told, .. }) => {
             let at = |n: u64| usize::try_from(n).unwrap();
             let ranges = told.ranges.iter().map(|bad| at(bad.offset)..at(bad.offset + bad.bytes));
             let bad = merged(ranges.collect());

@@ -18,14 +18,17 @@ use icecore::FaultStorage;
 use icecore::FaultTarget;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::Repository;
-use icecore::RestoreMode;
+use icecore::RestoreTo;
 use icecore::Result;
 use icecore::SnapshotId;
 use icecore::Storage;
 
 use crate::noise::Noise;
 use crate::support::Bench;
+use crate::support::FRESH;
+use crate::support::IN_PLACE;
 use crate::support::Target;
 use crate::support::assert_same;
 use crate::support::assert_sound;
@@ -267,7 +270,8 @@ fn assert_works(repo: &Repository, images: &[(SnapshotId, Vec<u8>)], at: &str) {
     for (id, image) in images {
         assert!(listing.snapshots.iter().any(|snapshot| snapshot.id == *id), "{at}: {id} is gone");
         let mut bytes = Vec::new();
-        let restored = icecore::restore_stream(repo, *id, &mut bytes, &NoProgress);
+        let restored =
+            icecore::restore(repo, *id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress);
         assert!(restored.is_ok(), "{at}: {restored:?}");
         assert_same(&bytes, image, at);
     }
@@ -506,17 +510,14 @@ fn a_listing_that_fails_is_an_error_or_names_what_it_could_not_read() {
 fn a_restore_that_fails_anywhere_is_an_error_and_can_be_done_again() {
     let start = Start::new();
     let (id, image) = &start.images[1];
-    for mode in [RestoreMode::Fresh, RestoreMode::InPlace] {
-        let old = match mode {
-            RestoreMode::Fresh => vec![0; image.len() + 5000],
-            RestoreMode::InPlace => [start.images[3].1.clone(), vec![7; 5000]].concat(),
-        };
+    let (empty, other) = (vec![0; image.len() + 5000], [start.images[3].1.clone(), vec![7; 5000]].concat());
+    for (what, to, old) in [("fresh", FRESH, empty), ("in place", IN_PLACE, other)] {
         let run = |repo: &Repository, target: &Target<'_>, fault: Option<&Fault>| match fault {
             Some(fault) => {
                 let target = FaultTarget::new(target, fault.clone());
-                icecore::restore(repo, *id, &target, mode, &NoProgress)
+                icecore::restore(repo, *id, to(&target), OnDamage::Stop, &NoProgress)
             }
-            None => icecore::restore(repo, *id, target, RestoreMode::InPlace, &NoProgress),
+            None => icecore::restore(repo, *id, RestoreTo::InPlace(target), OnDamage::Stop, &NoProgress),
         };
         reads_at_calls(
             stride(),
@@ -529,8 +530,8 @@ fn a_restore_that_fails_anywhere_is_an_error_and_can_be_done_again() {
                     run(&open(start.copy()), &target, None).unwrap();
                 }
                 let bytes = target.into_bytes();
-                assert_same(&bytes[..image.len()], image, &format!("{mode:?}: {:?}", attempt.fault));
-                assert!(bytes[image.len()..].iter().all(|byte| *byte == 0), "{mode:?}");
+                assert_same(&bytes[..image.len()], image, &format!("{what}: {:?}", attempt.fault));
+                assert!(bytes[image.len()..].iter().all(|byte| *byte == 0), "{what}");
                 done
             },
             |_, _| {},
@@ -567,7 +568,9 @@ fn a_stream_that_fails_anywhere_has_nothing_wrong_in_it() {
         |attempt| {
             let repo = attempt.open()?;
             let mut pipe = Pipe { bytes: Vec::new(), fault: &attempt.fault };
-            let done = icecore::restore_stream(&repo, *id, &mut pipe, &NoProgress).map(|_| ());
+            let done =
+                icecore::restore(&repo, *id, RestoreTo::Stream(&mut pipe), OnDamage::Stop, &NoProgress)
+                    .map(|_| ());
             assert_same(&pipe.bytes, &image[..pipe.bytes.len()], "what was written");
             assert!(done.is_err() || pipe.bytes.len() == image.len());
             done.map_err(|error| match error.to_string().contains("to the output") {

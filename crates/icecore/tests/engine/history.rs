@@ -6,9 +6,10 @@ use icecore::CaptureOptions;
 use icecore::FaultStorage;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::Parent;
 use icecore::Repository;
-use icecore::RestoreMode;
+use icecore::RestoreTo;
 use icecore::Snapshot;
 use icecore::gc;
 
@@ -143,10 +144,12 @@ impl World {
         let mut wanted = image.clone();
         wanted.resize(before.len(), 0);
         let fresh = Target::new(vec![0; before.len()]);
-        icecore::restore(&self.repo, snapshot.id, &fresh, RestoreMode::Fresh, &NoProgress).unwrap();
+        icecore::restore(&self.repo, snapshot.id, RestoreTo::Fresh(&fresh), OnDamage::Stop, &NoProgress)
+            .unwrap();
         assert_same(&fresh.into_bytes(), &wanted, "a fresh restore");
         let target = Target::new(before);
-        icecore::restore(&self.repo, snapshot.id, &target, RestoreMode::InPlace, &NoProgress).unwrap();
+        icecore::restore(&self.repo, snapshot.id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress)
+            .unwrap();
         assert_same(&target.into_bytes(), &wanted, "a restore in place");
         self.volumes[over] = wanted;
     }

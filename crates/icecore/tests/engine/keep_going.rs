@@ -8,13 +8,12 @@ use icecore::BadRanges;
 use icecore::Depth;
 use icecore::ErrorKind;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::ReadAt;
-use icecore::RestoreMode;
+use icecore::RestoreTo;
 use icecore::Storage;
 use icecore::WriteAt;
 use icecore::restore;
-use icecore::restore_keep_going;
-use icecore::restore_stream_keep_going;
 
 use crate::damage::BLOCK;
 use crate::damage::BadSector;
@@ -26,6 +25,8 @@ use crate::damage::noise;
 use crate::damage::open;
 use crate::damage::read;
 use crate::damage::take;
+use crate::support::FRESH;
+use crate::support::IN_PLACE;
 use crate::support::TestImage;
 
 /// A target that remembers what it was made of.
@@ -86,13 +87,15 @@ fn assert_bad(fixture: &Fixture, index: usize, bad: &[Range<usize>], why: &str) 
         assert_eq!(told.bytes, bad.iter().map(ExactSizeIterator::len).sum::<usize>() as u64);
     };
     let mut stream = Vec::new();
-    let (_, told) = restore_stream_keep_going(&fixture.open(), *id, &mut stream, &NoProgress).unwrap();
+    let told = restore(&fixture.open(), *id, RestoreTo::Stream(&mut stream), OnDamage::GoOn, &NoProgress)
+        .unwrap()
+        .bad;
     check("stream", &stream, &told);
     // Whatever was in the target before: zeros, or bytes that are nobody's.
-    for (mode, before) in [(RestoreMode::Fresh, 0), (RestoreMode::InPlace, 0xaa)] {
+    for (what, to, before) in [("fresh", FRESH, 0), ("in place", IN_PLACE, 0xaa)] {
         let target = Target(Mutex::new(vec![before; image.len()]));
-        let (_, told) = restore_keep_going(&fixture.open(), *id, &target, mode, &NoProgress).unwrap();
-        check(&format!("{mode:?}"), &target.0.lock().unwrap(), &told);
+        let told = restore(&fixture.open(), *id, to(&target), OnDamage::GoOn, &NoProgress).unwrap().bad;
+        check(what, &target.0.lock().unwrap(), &told);
     }
     let stopped = read(&fixture.open(), *id);
     assert_eq!(stopped.is_err(), !bad.is_empty(), "{why}: without --keep-going");
@@ -144,7 +147,9 @@ fn a_sector_that_cannot_be_read_costs_the_blocks_on_it() {
     let storage = BadSector { inner: fixture.storage.clone(), path, bad: sector..sector + 4096 };
     let mut stream = Vec::new();
     let repo = open(&storage).unwrap();
-    let (_, told) = restore_stream_keep_going(&repo, fixture.id(0), &mut stream, &NoProgress).unwrap();
+    let told = restore(&repo, fixture.id(0), RestoreTo::Stream(&mut stream), OnDamage::GoOn, &NoProgress)
+        .unwrap()
+        .bad;
     let bad = ranges(&told);
     assert!(stream == with_zeros(&image, &bad));
     assert_eq!(
@@ -183,7 +188,9 @@ fn a_region_without_pages_is_named_once_although_two_windows_meet_it() {
     let pages = fixture.files("packs/").into_iter().find(|path| fixture.bytes(path)[10] == 2).unwrap();
     // Eight leaves, the leaf behind them, the page above the eight, the last leaf, the page above the one before.
     fixture.flip(&pages, fixture.records(&pages)[11] + RECORD_HEADER + 2);
-    let (_, told) = restore_stream_keep_going(&fixture.open(), id, &mut io::sink(), &NoProgress).unwrap();
+    let told = restore(&fixture.open(), id, RestoreTo::Stream(&mut io::sink()), OnDamage::GoOn, &NoProgress)
+        .unwrap()
+        .bad;
     assert_eq!(told.ranges.len(), 1, "{told:?}");
     assert_eq!((told.ranges[0].offset, told.ranges[0].bytes, told.bytes), (inner, inner, inner));
 }
@@ -196,7 +203,9 @@ fn a_pack_that_is_gone_costs_what_is_in_it() {
     fixture.storage.remove(&fixture.packs[0].0).unwrap();
     let told = {
         let mut stream = Vec::new();
-        restore_stream_keep_going(&fixture.open(), fixture.id(0), &mut stream, &NoProgress).unwrap().1
+        restore(&fixture.open(), fixture.id(0), RestoreTo::Stream(&mut stream), OnDamage::GoOn, &NoProgress)
+            .unwrap()
+            .bad
     };
     assert_eq!(told.bytes, fixture.images[0].1.len() as u64);
     let problem = &told.ranges[0].problem;
@@ -212,10 +221,11 @@ fn what_a_target_has_already_is_kept_although_the_repository_has_lost_it() {
     let mut before = image.clone();
     before[BLOCK..2 * BLOCK].fill(0x55);
     let target = Target(Mutex::new(before));
-    let error = restore(&fixture.open(), *id, &target, RestoreMode::InPlace, &NoProgress).unwrap_err();
+    let error =
+        restore(&fixture.open(), *id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
-    let (_, told) =
-        restore_keep_going(&fixture.open(), *id, &target, RestoreMode::InPlace, &NoProgress).unwrap();
+    let told =
+        restore(&fixture.open(), *id, RestoreTo::InPlace(&target), OnDamage::GoOn, &NoProgress).unwrap().bad;
     let bad = BLOCK..2 * BLOCK;
     assert_eq!(ranges(&told), one(bad.clone()));
     assert!(*target.0.lock().unwrap() == with_zeros(image, &one(bad)));
@@ -226,8 +236,15 @@ fn the_reason_names_chunk_and_pack() {
     let fixture = Fixture::three();
     let pack = &fixture.packs[0].0;
     fixture.flip(pack, fixture.records(pack)[0] + RECORD_HEADER);
-    let (_, told) =
-        restore_stream_keep_going(&fixture.open(), fixture.id(0), &mut Vec::new(), &NoProgress).unwrap();
+    let told = restore(
+        &fixture.open(),
+        fixture.id(0),
+        RestoreTo::Stream(&mut Vec::new()),
+        OnDamage::GoOn,
+        &NoProgress,
+    )
+    .unwrap()
+    .bad;
     let id = pack.rsplit('/').next().unwrap();
     assert!(told.ranges[0].problem.contains(id), "{told:?}");
     let error = read(&fixture.open(), fixture.id(0)).unwrap_err();

@@ -98,7 +98,6 @@ const LAYERS: &[&[&str]] = &[
     &["verbs/gc/needs"],
     &["verbs/gc/choose", "verbs/gc/parity", "verbs/gc/rewrite", "verbs/gc/tail"],
     &["verbs/restore/report"],
-    &["verbs/restore/bad"],
     &["verbs/restore/window"],
     &["verbs/restore/canvas", "verbs/restore/fetch", "verbs/restore/in_place"],
     &["verbs/restore/paint"],

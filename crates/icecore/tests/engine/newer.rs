@@ -13,9 +13,11 @@ use icecore::ErrorKind;
 use icecore::InitOptions;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::ParityScheme;
 use icecore::Repository;
 use icecore::RepositoryId;
+use icecore::RestoreTo;
 use icecore::SnapshotId;
 use icecore::Storage;
 use icecore::WriteAt;
@@ -106,7 +108,13 @@ const READERS: [(&str, Verb); 2] = [
     }),
     ("restore", |scene| {
         let mut found = Vec::new();
-        icecore::restore_stream(&scene.repo, scene.kept, &mut found, &NoProgress)?;
+        icecore::restore(
+            &scene.repo,
+            scene.kept,
+            RestoreTo::Stream(&mut found),
+            OnDamage::Stop,
+            &NoProgress,
+        )?;
         assert!(found == scene.image);
         Ok(())
     }),
@@ -378,7 +386,8 @@ fn a_config_that_cannot_be_read_any_more_stops_every_change() {
         let scene = fixture.scene(Newer::Minor, usize::MAX);
         damage(&scene.storage);
         let mut found = Vec::new();
-        icecore::restore_stream(&scene.repo, scene.kept, &mut found, &NoProgress).unwrap();
+        icecore::restore(&scene.repo, scene.kept, RestoreTo::Stream(&mut found), OnDamage::Stop, &NoProgress)
+            .unwrap();
         assert!(found == scene.image, "readers go on: {what}");
     }
 }

@@ -10,8 +10,10 @@ use icecore::Fault;
 use icecore::FaultStorage;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::ParityScheme;
 use icecore::Repository;
+use icecore::RestoreTo;
 use icecore::SnapshotId;
 use icecore::gc;
 use icecore::parity_report;
@@ -115,7 +117,7 @@ fn three_packs_of_a_group_that_are_gone_are_an_error_and_never_other_bytes() {
     let mut failed = 0;
     for (id, image) in &world.images {
         let mut bytes = Vec::new();
-        match icecore::restore_stream(&repo, *id, &mut bytes, &NoProgress) {
+        match icecore::restore(&repo, *id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress) {
             Ok(_) => assert_same(&bytes, image, "a restore without error"),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
@@ -161,7 +163,7 @@ fn damaged_parity_is_not_believed() {
         let repo = open(damaged.storage.clone());
         for (id, image) in &world.images {
             let mut bytes = Vec::new();
-            match icecore::restore_stream(&repo, *id, &mut bytes, &NoProgress) {
+            match icecore::restore(&repo, *id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress) {
                 Ok(_) => assert_same(&bytes, image, "a restore without error"),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "{at}: {error}"),
             }
@@ -184,7 +186,7 @@ fn parity_of_another_repository_is_not_believed() {
     let repo = open(world.storage.clone());
     for (id, image) in &world.images {
         let mut bytes = Vec::new();
-        if icecore::restore_stream(&repo, *id, &mut bytes, &NoProgress).is_ok() {
+        if icecore::restore(&repo, *id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress).is_ok() {
             assert_same(&bytes, image, "a restore without error");
         }
     }
@@ -283,7 +285,13 @@ fn a_damaged_pack_gets_no_parity_and_the_others_do() {
     world.remove(&other);
     let repo = open(world.storage.clone());
     for (id, _) in &world.images {
-        let _ = icecore::restore_stream(&repo, *id, &mut std::io::sink(), &NoProgress);
+        let _ = icecore::restore(
+            &repo,
+            *id,
+            RestoreTo::Stream(&mut std::io::sink()),
+            OnDamage::Stop,
+            &NoProgress,
+        );
     }
     assert!(world.storage.files().remove(&other) == Some(whole));
 }

@@ -10,17 +10,16 @@ use icecore::Depth;
 use icecore::ErrorKind;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::ReadAt;
 use icecore::Repository;
-use icecore::RestoreMode;
+use icecore::RestoreReport;
+use icecore::RestoreTo;
 use icecore::SnapshotDisk;
 use icecore::SnapshotId;
 use icecore::copy;
 use icecore::fuzzing::forge::Forge;
 use icecore::restore;
-use icecore::restore_keep_going;
-use icecore::restore_stream;
-use icecore::restore_stream_keep_going;
 use icecore::verify;
 
 use crate::support::Bench;
@@ -44,32 +43,37 @@ type Way = fn(&Repository, SnapshotId, Vec<u8>) -> icecore::Result<Vec<u8>>;
 const RESTORES: [(&str, Way); 3] = [
     ("a stream", |repo, id, _| {
         let mut out = Vec::new();
-        restore_stream(repo, id, &mut out, &NoProgress).map(|_| out)
+        restore(repo, id, RestoreTo::Stream(&mut out), OnDamage::Stop, &NoProgress).map(|_| out)
     }),
     ("a new file", |repo, id, _| {
         let target = Target::new(vec![0; IMAGE]);
-        restore(repo, id, &target, RestoreMode::Fresh, &NoProgress).map(|_| target.into_bytes())
+        restore(repo, id, RestoreTo::Fresh(&target), OnDamage::Stop, &NoProgress).map(|_| target.into_bytes())
     }),
     ("in place", |repo, id, before| {
         let target = Target::new(before);
-        restore(repo, id, &target, RestoreMode::InPlace, &NoProgress).map(|_| target.into_bytes())
+        restore(repo, id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress)
+            .map(|_| target.into_bytes())
     }),
 ];
 
 const KEEP_GOING: [(&str, Way); 2] = [
     ("a stream", |repo, id, _| {
         let mut out = Vec::new();
-        restore_stream_keep_going(repo, id, &mut out, &NoProgress).map(|(_, bad)| {
-            assert_eq!((bad.ranges[0].offset, bad.bytes), (0, SPAN as u64), "{bad:?}");
-            out
-        })
+        restore(repo, id, RestoreTo::Stream(&mut out), OnDamage::GoOn, &NoProgress).map(
+            |RestoreReport { bad, .. }| {
+                assert_eq!((bad.ranges[0].offset, bad.bytes), (0, SPAN as u64), "{bad:?}");
+                out
+            },
+        )
     }),
     ("in place", |repo, id, before| {
         let target = Target::new(before);
-        restore_keep_going(repo, id, &target, RestoreMode::InPlace, &NoProgress).map(|(_, bad)| {
-            assert_eq!((bad.ranges[0].offset, bad.bytes), (0, SPAN as u64), "{bad:?}");
-            target.into_bytes()
-        })
+        restore(repo, id, RestoreTo::InPlace(&target), OnDamage::GoOn, &NoProgress).map(
+            |RestoreReport { bad, .. }| {
+                assert_eq!((bad.ranges[0].offset, bad.bytes), (0, SPAN as u64), "{bad:?}");
+                target.into_bytes()
+            },
+        )
     }),
 ];
 

@@ -13,16 +13,19 @@ use icecore::ErrorKind;
 use icecore::FaultStorage;
 use icecore::Meter;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::Progress;
 use icecore::ReadAt;
 use icecore::Repository;
-use icecore::RestoreMode;
+use icecore::RestoreTo;
 use icecore::SPAN_BYTES;
 use icecore::WriteAt;
 
 use crate::capture::SIZES;
 use crate::noise::Noise;
 use crate::support::Bench;
+use crate::support::FRESH;
+use crate::support::IN_PLACE;
 use crate::support::Target;
 use crate::support::assert_same;
 use crate::support::image_of;
@@ -71,14 +74,22 @@ fn no_stale_byte_shines_through_a_restore() {
             let mut wanted = image.clone();
             wanted.resize(len, 0);
             let fresh = Target::new(vec![0; len]);
-            let report = icecore::restore(&bench.repo, id, &fresh, RestoreMode::Fresh, &NoProgress).unwrap();
+            let report =
+                icecore::restore(&bench.repo, id, RestoreTo::Fresh(&fresh), OnDamage::Stop, &NoProgress)
+                    .unwrap();
             assert_same(&fresh.into_bytes(), &wanted, &format!("fresh, {size} in {len}"));
             assert_eq!(report.image_bytes, size as u64);
             for (what, before) in targets(&image, len, &mut noise) {
                 let equal = before == wanted;
                 let target = Target::new(before);
-                let report =
-                    icecore::restore(&bench.repo, id, &target, RestoreMode::InPlace, &NoProgress).unwrap();
+                let report = icecore::restore(
+                    &bench.repo,
+                    id,
+                    RestoreTo::InPlace(&target),
+                    OnDamage::Stop,
+                    &NoProgress,
+                )
+                .unwrap();
                 assert_same(&target.into_bytes(), &wanted, &format!("over {what}, {size} in {len}"));
                 if equal {
                     assert_eq!((report.written_bytes, report.zeroed_bytes), (0, 0), "over {what}, {size}");
@@ -100,7 +111,8 @@ fn only_what_differs_is_written_in_place() {
         before[at * BLOCK_BYTES + 9] ^= 1;
     }
     let target = Target::new(before);
-    let report = icecore::restore(&bench.repo, id, &target, RestoreMode::InPlace, &NoProgress).unwrap();
+    let report =
+        icecore::restore(&bench.repo, id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress).unwrap();
     assert_eq!(report.written_bytes, 4 * BLOCK_BYTES as u64);
     assert_eq!(report.kept_bytes, image.len() as u64 - 4 * BLOCK_BYTES as u64);
     assert_same(&target.into_bytes(), &image, "in place");
@@ -167,7 +179,9 @@ fn a_disk_that_makes_zeros_by_itself_is_read_only_where_the_image_has_data() {
     for odd in [0, 4096, 5000] {
         let data = Mutex::new(Noise(46).bytes(128 << 20));
         let target = Thin { data, len: 1 << 50, odd, read_bytes: AtomicU64::new(0) };
-        let report = icecore::restore(&bench.repo, id, &target, RestoreMode::InPlace, &NoProgress).unwrap();
+        let report =
+            icecore::restore(&bench.repo, id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress)
+                .unwrap();
         let read = target.read_bytes.load(Ordering::Relaxed);
         assert!(read < 16 << 20, "{read} bytes were read");
         assert!(report.zeroed_bytes > 1 << 49, "{report:?}");
@@ -183,7 +197,8 @@ fn a_short_last_block_is_known_again_in_place() {
     let image = Noise(45).bytes(3 * SPAN_BYTES + 100);
     let id = bench.snapshot("disk", &image);
     let target = Target::new(image.clone());
-    let report = icecore::restore(&bench.repo, id, &target, RestoreMode::InPlace, &NoProgress).unwrap();
+    let report =
+        icecore::restore(&bench.repo, id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress).unwrap();
     assert_eq!((report.written_bytes, report.zeroed_bytes), (0, 0));
 }
 
@@ -191,9 +206,9 @@ fn a_short_last_block_is_known_again_in_place() {
 fn a_target_that_is_too_small_is_refused_untouched() {
     let bench = Bench::new();
     let id = bench.snapshot("disk", &vec![1; 10_000]);
-    for mode in [RestoreMode::Fresh, RestoreMode::InPlace] {
+    for to in [FRESH, IN_PLACE] {
         let target = Target::new(vec![9; 9999]);
-        let error = icecore::restore(&bench.repo, id, &target, mode, &NoProgress).unwrap_err();
+        let error = icecore::restore(&bench.repo, id, to(&target), OnDamage::Stop, &NoProgress).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         assert!(target.into_bytes() == vec![9; 9999]);
     }
@@ -217,8 +232,16 @@ fn a_damaged_pack_is_an_error_that_names_snapshot_and_range_and_pack() {
     let repo = open(bench.storage.clone());
     let target = Target::new(vec![0; image.len()]);
     let errors = [
-        icecore::restore(&repo, report.snapshot.id, &target, RestoreMode::Fresh, &NoProgress).unwrap_err(),
-        icecore::restore_stream(&repo, report.snapshot.id, &mut io::sink(), &NoProgress).unwrap_err(),
+        icecore::restore(&repo, report.snapshot.id, RestoreTo::Fresh(&target), OnDamage::Stop, &NoProgress)
+            .unwrap_err(),
+        icecore::restore(
+            &repo,
+            report.snapshot.id,
+            RestoreTo::Stream(&mut io::sink()),
+            OnDamage::Stop,
+            &NoProgress,
+        )
+        .unwrap_err(),
     ];
     for error in errors {
         let text = error.to_string();
@@ -260,10 +283,16 @@ fn a_restore_stops_when_asked_to_and_when_its_stream_breaks() {
     let bench = Bench::new();
     let id = bench.snapshot("disk", &Noise(44).bytes(1 << 20));
     let target = Target::new(vec![0; 1 << 20]);
-    for mode in [RestoreMode::Fresh, RestoreMode::InPlace] {
-        let error = icecore::restore(&bench.repo, id, &target, mode, &Stop).unwrap_err();
+    for to in [FRESH, IN_PLACE] {
+        let error = icecore::restore(&bench.repo, id, to(&target), OnDamage::Stop, &Stop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
     }
-    let error = icecore::restore_stream(&bench.repo, id, &mut Full(Mutex::new(70_000)), &NoProgress);
+    let error = icecore::restore(
+        &bench.repo,
+        id,
+        RestoreTo::Stream(&mut Full(Mutex::new(70_000))),
+        OnDamage::Stop,
+        &NoProgress,
+    );
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Io);
 }

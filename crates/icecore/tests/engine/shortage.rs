@@ -10,8 +10,10 @@ use icecore::Fault;
 use icecore::FaultStorage;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::ParityScheme;
 use icecore::Repository;
+use icecore::RestoreTo;
 use icecore::SnapshotId;
 
 use crate::noise::Noise;
@@ -44,8 +46,8 @@ const VERBS: [(&str, Verb); 9] = [
             .map(|report| !report.findings.is_empty())
     }),
     ("restore", |repo, id| {
-        icecore::restore_stream_keep_going(repo, id, &mut io::sink(), &NoProgress)
-            .map(|(_, bad)| bad.bytes > 0)
+        icecore::restore(repo, id, RestoreTo::Stream(&mut io::sink()), OnDamage::GoOn, &NoProgress)
+            .map(|report| report.bad.bytes > 0)
     }),
     ("gc", |repo, _| collect(repo).map(|_| false)),
     ("repair index", |repo, _| {

@@ -9,8 +9,9 @@ use icecore::Fault;
 use icecore::FaultStorage;
 use icecore::MemoryStorage;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::Repository;
-use icecore::RestoreMode;
+use icecore::RestoreTo;
 use icecore::SnapshotId;
 use icecore::gc;
 
@@ -86,7 +87,7 @@ fn a_chunk_whose_slots_are_spread_over_packs_is_read_from_all_of_them() {
     assert_sound(&repo, "the slots of a chunk are in two packs");
     assert_same(&image_of(&repo, id), &image, "a restore");
     let target = Target::new(Noise(9).bytes(image.len()));
-    icecore::restore(&repo, id, &target, RestoreMode::InPlace, &NoProgress).unwrap();
+    icecore::restore(&repo, id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress).unwrap();
     assert_same(&target.into_bytes(), &image, "a restore in place");
     icecore::stats(&repo, &NoProgress).unwrap();
     for max_unused in [0.5, 0.0] {
@@ -96,6 +97,7 @@ fn a_chunk_whose_slots_are_spread_over_packs_is_read_from_all_of_them() {
         assert_same(&image_of(&repo, id), &image, "after gc");
     }
     icecore::delete(&repo, id).unwrap();
-    let gone = icecore::restore_stream(&repo, id, &mut Vec::new(), &NoProgress).map_err(|error| error.kind());
+    let gone = icecore::restore(&repo, id, RestoreTo::Stream(&mut Vec::new()), OnDamage::Stop, &NoProgress)
+        .map_err(|error| error.kind());
     assert_eq!(gone.err(), Some(ErrorKind::NotFound));
 }

@@ -19,11 +19,13 @@ use icecore::InitOptions;
 use icecore::MemoryStorage;
 use icecore::Meter;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::Progress;
 use icecore::ReadAt;
 use icecore::Repository;
 use icecore::RepositoryId;
 use icecore::ResourceKind;
+use icecore::RestoreTo;
 use icecore::SnapshotId;
 use icecore::Storage;
 use icecore::WriteAt;
@@ -147,7 +149,7 @@ pub(crate) fn collect(repo: &Repository) -> icecore::Result<gc::GcTotals> {
 /// Checks that a snapshot is an image, byte for byte.
 pub(crate) fn restores(repo: &Repository, id: SnapshotId, image: &[u8]) -> Result<(), String> {
     let mut comparing = Comparing { rest: image };
-    icecore::restore_stream(repo, id, &mut comparing, &NoProgress)
+    icecore::restore(repo, id, RestoreTo::Stream(&mut comparing), OnDamage::Stop, &NoProgress)
         .map_err(|error| format!("restore of {id}: {error}"))?;
     if comparing.rest.is_empty() { Ok(()) } else { Err(format!("the end of {id} is missing")) }
 }
@@ -190,10 +192,15 @@ pub(crate) fn options(volume: &str) -> CaptureOptions {
     )
 }
 
+/// Where a restore goes: to a new target, or to one that has something.
+pub(crate) type To = for<'a> fn(&'a dyn WriteAt) -> RestoreTo<'a>;
+pub(crate) const FRESH: To = |target| RestoreTo::Fresh(target);
+pub(crate) const IN_PLACE: To = |target| RestoreTo::InPlace(target);
+
 /// Returns the whole image of a snapshot.
 pub(crate) fn image_of(repo: &Repository, id: SnapshotId) -> Vec<u8> {
     let mut bytes = Vec::new();
-    icecore::restore_stream(repo, id, &mut bytes, &NoProgress).unwrap();
+    icecore::restore(repo, id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress).unwrap();
     bytes
 }
 

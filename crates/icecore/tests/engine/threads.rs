@@ -15,8 +15,10 @@ use icecore::LockMode;
 use icecore::MemoryStorage;
 use icecore::NewFile;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::RandomFile;
 use icecore::Repository;
+use icecore::RestoreTo;
 use icecore::SnapshotId;
 use icecore::Storage;
 use icecore::StoredFile;
@@ -111,7 +113,7 @@ impl Worker<'_> {
     fn restore(&mut self) {
         let Some(id) = self.pick(false) else { return };
         let mut found = Vec::new();
-        match icecore::restore_stream(self.repo, id, &mut found, &NoProgress) {
+        match icecore::restore(self.repo, id, RestoreTo::Stream(&mut found), OnDamage::Stop, &NoProgress) {
             Ok(_) => {
                 let image = lock(self.model).get(&id).map(|known| known.image.clone());
                 image.iter().for_each(|image| assert_same(&found, image, "beside others"));

@@ -16,10 +16,11 @@ use icecore::Mapped;
 use icecore::MemoryStorage;
 use icecore::NewFile;
 use icecore::NoProgress;
+use icecore::OnDamage;
 use icecore::RandomFile;
 use icecore::ReadAt;
 use icecore::Repository;
-use icecore::RestoreMode;
+use icecore::RestoreTo;
 use icecore::SPAN_BYTES;
 use icecore::SnapshotDisk;
 use icecore::Storage;
@@ -390,7 +391,8 @@ fn a_restore_reads_each_chunk_once() {
     recorder.take();
 
     let target = Target::new(vec![0; image.len()]);
-    let report = icecore::restore(&repo, taken.id, &target, RestoreMode::Fresh, &NoProgress).unwrap();
+    let report =
+        icecore::restore(&repo, taken.id, RestoreTo::Fresh(&target), OnDamage::Stop, &NoProgress).unwrap();
     assert_same(&target.into_bytes(), &image, "the image");
     let calls = recorder.take();
     // What the capture stored counts the heads of chunks too, which a restore passes over.

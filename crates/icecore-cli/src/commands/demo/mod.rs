@@ -14,9 +14,10 @@ use icecore::Error;
 use icecore::ErrorKind;
 use icecore::ImageFile;
 use icecore::NewTarget;
+use icecore::OnDamage;
 use icecore::Repository;
 use icecore::ResourceKind;
-use icecore::RestoreMode;
+use icecore::RestoreTo;
 use icecore::Result;
 use tempfile::TempDir;
 
@@ -147,7 +148,7 @@ fn restore(app: &App, repo: &Repository, report: &CaptureReport, image: &Path) -
     let watch = Stopwatch::start();
     let target = NewTarget::create(&restored, snapshot.size_bytes, false, host::new_session())?;
     let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
-    icecore::restore(repo, snapshot.id, &target, RestoreMode::Fresh, &progress)
+    icecore::restore(repo, snapshot.id, RestoreTo::Fresh(&target), OnDamage::Stop, &progress)
         .map_err(if_interrupted("the demonstration is removed"))?;
     target.finish()?;
     let time = watch.elapsed();

@@ -11,7 +11,8 @@ use crate::verbs::bench::sample::SampledImage;
 use crate::verbs::bench::sample::SpreadImage;
 use crate::verbs::capture::CaptureOptions;
 use crate::verbs::capture::capture;
-use crate::verbs::restore::RestoreMode;
+use crate::verbs::restore::OnDamage;
+use crate::verbs::restore::RestoreTo;
 use crate::verbs::restore::restore;
 use crate::verbs::verify::Depth;
 use crate::verbs::verify::verify;
@@ -102,7 +103,10 @@ impl Runs<'_> {
         for (id, image) in self.each_image(round.into()) {
             let target = (self.place.target)(image.image.len())?;
             let progress = Together(self.progress);
-            seconds += self.watch.once(|| restore(repo, id, &*target, RestoreMode::Fresh, &progress))?.1;
+            seconds += self
+                .watch
+                .once(|| restore(repo, id, RestoreTo::Fresh(&*target), OnDamage::Stop, &progress))?
+                .1;
         }
         Ok(seconds)
     }

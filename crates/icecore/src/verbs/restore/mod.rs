@@ -1,25 +1,26 @@
 //! Restore: a snapshot becomes an image again.
 
-pub(crate) mod bad;
 mod canvas;
 mod fetch;
 mod in_place;
 mod output;
 mod paint;
-mod report;
+pub(crate) mod report;
 mod stream;
 mod window;
 
 use std::io::Write;
 
+use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::pinned::pinned;
-pub use crate::verbs::restore::bad::BadRange;
-pub use crate::verbs::restore::bad::BadRanges;
 use crate::verbs::restore::in_place::compare;
 use crate::verbs::restore::in_place::make_zero;
 use crate::verbs::restore::output::Output;
+use crate::verbs::restore::paint::Painting;
 use crate::verbs::restore::paint::paint;
+pub use crate::verbs::restore::report::BadRange;
+pub use crate::verbs::restore::report::BadRanges;
 pub use crate::verbs::restore::report::RestoreReport;
 use crate::verbs::restore::stream::Stream;
 use crate::verbs::restore::stream::failed;
@@ -32,140 +33,111 @@ use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::world::io::WriteAt;
 
-/// What the target of a restore holds before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RestoreMode {
-    /// Nothing: it reads as zeros everywhere, as a new sparse file does.
-    Fresh,
-    /// Anything. It is read, and only what differs is written.
-    InPlace,
+/// Where a restore writes.
+pub enum RestoreTo<'a> {
+    /// A target that reads as zeros everywhere, as a new sparse file does.
+    Fresh(&'a dyn WriteAt),
+    /// A target that has anything. It is read, and only what differs is written.
+    InPlace(&'a dyn WriteAt),
+    /// A stream: all of the image, from its first byte to its last, zeros included.
+    Stream(&'a mut (dyn Write + Send)),
 }
 
-/// Writes a snapshot's image to `target`, which must be at least as long; what it has beyond the image becomes zero.
-/// Everything is verified before it is written. What was written last is not synced when this returns.
+/// What a restore does where stored data is damaged or missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDamage {
+    /// It ends with an error.
+    Stop,
+    /// It writes all that is good, and tells what is not in [`RestoreReport::bad`]: bad ranges are zeros in the target, whatever was
+    /// there before. But blocks that a target restored [in place](RestoreTo::InPlace) has already, and that are proven to be the
+    /// snapshot's, stay and are not bad.
+    GoOn,
+}
+
+/// Writes a snapshot's image. A target must be at least as long; what it has beyond the image becomes zero. Everything is verified
+/// before it is written. What was written last to a target is not synced when this returns.
 ///
 /// # Errors
-/// `InvalidInput` if the target is too small; `Corrupt` with snapshot, byte range, chunk and pack if stored data is damaged.
+/// `InvalidInput` if the target is too small; `Corrupt` with snapshot, byte range, chunk and pack if stored data is damaged, unless it
+/// is to go on; what a stream got before an error is right.
 pub fn restore(
     repo: &Repository,
     from: SnapshotId,
-    target: &dyn WriteAt,
-    mode: RestoreMode,
+    to: RestoreTo<'_>,
+    damage: OnDamage,
     progress: &dyn Progress,
 ) -> Result<RestoreReport> {
-    to_target(repo, from, target, mode, false, progress).map(|(report, _)| report)
-}
-
-/// As [`restore`], and goes on where stored data is damaged or missing: writes all that is good, and returns what is not.
-/// Bad ranges are zeros in the target afterwards, whatever was there before; but blocks that a target restored
-/// [in place](RestoreMode::InPlace) has already, and that are proven to be the snapshot's, stay and are not bad.
-///
-/// # Errors
-/// As [`restore`], without those for what is damaged below the snapshot's record.
-pub fn restore_keep_going(
-    repo: &Repository,
-    from: SnapshotId,
-    target: &dyn WriteAt,
-    mode: RestoreMode,
-    progress: &dyn Progress,
-) -> Result<(RestoreReport, BadRanges)> {
-    to_target(repo, from, target, mode, true, progress)
-}
-
-fn to_target(
-    repo: &Repository,
-    from: SnapshotId,
-    target: &dyn WriteAt,
-    mode: RestoreMode,
-    keep_going: bool,
-    progress: &dyn Progress,
-) -> Result<(RestoreReport, BadRanges)> {
     let (_pin, record) = pinned(&repo.store, from)?;
-    let image_bytes = record.size_bytes;
-    if target.len() < image_bytes {
-        return Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!("the target has {} bytes and snapshot {from} needs {image_bytes}", target.len()),
-        )
-        .with_hint("choose a larger target"));
+    let job = Job { repo, record: &record, keep_going: damage == OnDamage::GoOn, progress };
+    match to {
+        RestoreTo::Fresh(target) => job.to_target(target, false),
+        RestoreTo::InPlace(target) => job.to_target(target, true),
+        RestoreTo::Stream(out) => job.to_stream(out),
     }
-    progress.total(Meter::Restored, record.stats.data_bytes);
-    let mut report =
-        RestoreReport { image_bytes, data_bytes: record.stats.data_bytes, ..RestoreReport::default() };
-    let in_place = mode == RestoreMode::InPlace;
-    let prepare = |window: &mut Window| {
-        if in_place {
-            let (kept_bytes, zeroed_bytes) = compare(&repo.store, window, target, image_bytes, progress)?;
-            report.kept_bytes += kept_bytes;
-            report.zeroed_bytes += zeroed_bytes;
+}
+
+/// A restore.
+struct Job<'a> {
+    repo: &'a Repository,
+    record: &'a Record,
+    keep_going: bool,
+    progress: &'a dyn Progress,
+}
+
+impl Job<'_> {
+    fn to_target(&self, target: &dyn WriteAt, in_place: bool) -> Result<RestoreReport> {
+        let Self { repo, record, keep_going, progress } = *self;
+        let image_bytes = record.size_bytes;
+        if target.len() < image_bytes {
+            let (has, id) = (target.len(), record.id);
+            let message = format!("the target has {has} bytes and snapshot {id} needs {image_bytes}");
+            return Err(Error::new(ErrorKind::InvalidInput, message).with_hint("choose a larger target"));
         }
-        Ok(())
-    };
-    let (painting, written_bytes, zeroed_bytes) = Output::with(target, image_bytes, in_place, |output| {
-        paint(repo, &record, keep_going, progress, prepare, |painted| output.write(painted))
-    })?;
-    report.zeroed_bytes += zeroed_bytes;
-    if in_place {
-        report.zeroed_bytes += make_zero(target, image_bytes..target.len())?;
+        progress.total(Meter::Restored, record.stats.data_bytes);
+        let (mut kept_bytes, mut zeroed_bytes) = (0, 0);
+        let prepare = |window: &mut Window| {
+            if in_place {
+                let (kept, zeroed) = compare(&repo.store, window, target, image_bytes, progress)?;
+                kept_bytes += kept;
+                zeroed_bytes += zeroed;
+            }
+            Ok(())
+        };
+        let (painting, written_bytes, zeroed_at_once) =
+            Output::with(target, image_bytes, in_place, |output| {
+                paint(repo, record, keep_going, progress, prepare, |painted| output.write(painted))
+            })?;
+        zeroed_bytes += zeroed_at_once;
+        if in_place {
+            zeroed_bytes += make_zero(target, image_bytes..target.len())?;
+        }
+        let report = RestoreReport { written_bytes, kept_bytes, zeroed_bytes, ..RestoreReport::default() };
+        Ok(self.report(painting, report))
     }
-    let (stored_bytes_read, packs_healed) = (painting.stored_bytes_read, heal(repo));
-    let report = RestoreReport { stored_bytes_read, written_bytes, packs_healed, ..report };
-    Ok((report, painting.bad))
-}
 
-/// Writes a snapshot's image to `out`, from its first byte to its last, zeros included.
-///
-/// # Errors
-/// As [`restore`]; what was written before an error is right.
-pub fn restore_stream(
-    repo: &Repository,
-    from: SnapshotId,
-    out: &mut (dyn Write + Send),
-    progress: &dyn Progress,
-) -> Result<RestoreReport> {
-    to_stream(repo, from, out, false, progress).map(|(report, _)| report)
-}
+    fn to_stream(&self, out: &mut (dyn Write + Send)) -> Result<RestoreReport> {
+        let Self { repo, record, keep_going, progress } = *self;
+        let image_bytes = record.size_bytes;
+        progress.total(Meter::Restored, record.stats.data_bytes);
+        let mut stream = Stream { out, image_bytes, progress, at: 0, leaf_bytes: 0 };
+        let painting =
+            paint(repo, record, keep_going, progress, |_| Ok(()), |painted| stream.write(painted))?;
+        let written_bytes = stream.leaf_bytes;
+        out.flush().map_err(failed)?;
+        let zeroed_bytes = image_bytes - written_bytes;
+        Ok(self.report(painting, RestoreReport { written_bytes, zeroed_bytes, ..RestoreReport::default() }))
+    }
 
-/// As [`restore_stream`], and goes on where stored data is damaged or missing: writes zeros for it, and returns what is bad.
-///
-/// # Errors
-/// As [`restore_keep_going`].
-pub fn restore_stream_keep_going(
-    repo: &Repository,
-    from: SnapshotId,
-    out: &mut (dyn Write + Send),
-    progress: &dyn Progress,
-) -> Result<(RestoreReport, BadRanges)> {
-    to_stream(repo, from, out, true, progress)
-}
-
-fn to_stream(
-    repo: &Repository,
-    from: SnapshotId,
-    out: &mut (dyn Write + Send),
-    keep_going: bool,
-    progress: &dyn Progress,
-) -> Result<(RestoreReport, BadRanges)> {
-    let (_pin, record) = pinned(&repo.store, from)?;
-    let image_bytes = record.size_bytes;
-    progress.total(Meter::Restored, record.stats.data_bytes);
-    let mut stream = Stream { out, image_bytes, progress, at: 0, leaf_bytes: 0 };
-    let painting = paint(repo, &record, keep_going, progress, |_| Ok(()), |painted| stream.write(painted))?;
-    let written_bytes = stream.leaf_bytes;
-    out.flush().map_err(failed)?;
-    let report = RestoreReport {
-        image_bytes,
-        data_bytes: record.stats.data_bytes,
-        written_bytes,
-        zeroed_bytes: image_bytes - written_bytes,
-        stored_bytes_read: painting.stored_bytes_read,
-        packs_healed: heal(repo),
-        ..RestoreReport::default()
-    };
-    Ok((report, painting.bad))
-}
-
-/// Puts packs back in order that had to be read through parity. A repository that cannot be written stays as it is.
-fn heal(repo: &Repository) -> u64 {
-    if repo.check_writable().is_ok() { repo.store.heal() } else { 0 }
+    /// Adds to a report what all restores tell. Packs that had to be read through parity are put back in order; a repository that
+    /// cannot be written stays as it is.
+    fn report(&self, painting: Painting, report: RestoreReport) -> RestoreReport {
+        RestoreReport {
+            image_bytes: self.record.size_bytes,
+            data_bytes: self.record.stats.data_bytes,
+            stored_bytes_read: painting.stored_bytes_read,
+            packs_healed: if self.repo.check_writable().is_ok() { self.repo.store.heal() } else { 0 },
+            bad: painting.bad,
+            ..report
+        }
+    }
 }

@@ -2,10 +2,10 @@
 
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::verbs::restore::bad::BadRanges;
-use crate::verbs::restore::bad::Collector;
 use crate::verbs::restore::canvas::Canvas;
 use crate::verbs::restore::fetch::fetch;
+use crate::verbs::restore::report::BadRanges;
+use crate::verbs::restore::report::Collector;
 use crate::verbs::restore::window::Window;
 use crate::verbs::restore::window::each_window;
 use crate::words::error::Error;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use icecore::MemoryStorage;
 use icecore::NoProgress;
+use icecore::OnDamage;
+use icecore::RestoreTo;
 use icecore::parity_report;
 use icecore::set_parity;
 
@@ -47,8 +49,14 @@ fn without_any_pack() -> Demand {
         for pack in files.keys().filter(|name| name.starts_with("packs/")) {
             let repo = open(storage(files, pack));
             for snapshot in icecore::list(&repo).map_err(|error| error.to_string())?.snapshots {
-                icecore::restore_stream(&repo, snapshot.id, &mut std::io::sink(), &NoProgress)
-                    .map_err(|error| format!("without {pack}: {error}"))?;
+                icecore::restore(
+                    &repo,
+                    snapshot.id,
+                    RestoreTo::Stream(&mut std::io::sink()),
+                    OnDamage::Stop,
+                    &NoProgress,
+                )
+                .map_err(|error| format!("without {pack}: {error}"))?;
             }
         }
         Ok(())

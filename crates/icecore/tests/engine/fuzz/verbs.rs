@@ -9,10 +9,11 @@ use std::sync::atomic::Ordering;
 use icecore::Depth;
 use icecore::ErrorKind;
 use icecore::Meter;
+use icecore::OnDamage;
 use icecore::Progress;
 use icecore::ReadAt;
 use icecore::Repository;
-use icecore::RestoreMode;
+use icecore::RestoreTo;
 use icecore::Snapshot;
 use icecore::SnapshotId;
 use icecore::VerifyReport;
@@ -61,7 +62,7 @@ impl Write for Sink {
 /// Returns the image of a snapshot, if all of it is there and it is not too long.
 pub(crate) fn image(repo: &Repository, id: SnapshotId) -> icecore::Result<Vec<u8>> {
     let mut sink = Sink(Vec::new());
-    icecore::restore_stream(repo, id, &mut sink, &patience())?;
+    icecore::restore(repo, id, RestoreTo::Stream(&mut sink), OnDamage::Stop, &patience())?;
     Ok(sink.0)
 }
 
@@ -135,7 +136,8 @@ pub(crate) fn read_all(repo: &Repository, honest: bool) -> Vec<(Snapshot, Option
             }
         }
         let void = Void { bytes: snapshot.size_bytes, room: AtomicU64::new(0) };
-        let restored = icecore::restore(repo, snapshot.id, &void, RestoreMode::InPlace, &patience());
+        let restored =
+            icecore::restore(repo, snapshot.id, RestoreTo::InPlace(&void), OnDamage::Stop, &patience());
         if let (Err(error), Ok(_)) = (restored, &image) {
             assert_eq!(error.kind(), ErrorKind::Interrupted, "{}: {error}", snapshot.name);
         }
