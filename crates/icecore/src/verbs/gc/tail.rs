@@ -23,7 +23,7 @@ use crate::words::error::Result;
 use crate::words::ids::PackId;
 
 /// Packs that go in one hold of the commit lock: a renaming each.
-const PACKS_AT_ONCE: usize = 256;
+const PACKS_AT_ONCE: usize = 64;
 /// How often records that appeared meanwhile are gone through outside of the lock. Those that come after that are gone through
 /// inside, so that a gc beside captures without end has an end.
 const ROUNDS_MAX: usize = 32;
