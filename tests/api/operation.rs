@@ -347,7 +347,7 @@ fn a_certificate_that_cannot_be_used_is_told_at_the_start() {
     ] {
         let text = format!("{USUAL}[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n");
         let config = config::parse(&text, dir.path()).unwrap();
-        let clock = Arc::new(icecore_api::SystemClock);
+        let clock = Arc::new(icecore_host::clock::SystemClock);
         let error =
             icecore_api::serve(config, clock, |_| panic!("it runs"), &icecore_api::Controls::default())
                 .unwrap_err();
@@ -382,7 +382,7 @@ fn what_does_not_end_is_cut_off_and_the_place_is_free_then() {
     raw.send(&post(&server, "content-length: 15\r\nexpect: 100-continue\r\n"));
     assert_eq!(raw.head(), "HTTP/1.1 100 Continue");
     let second = config::parse(&usual, dir.path()).unwrap();
-    let clock = Arc::new(icecore_api::SystemClock);
+    let clock = Arc::new(icecore_host::clock::SystemClock);
     let error = icecore_api::serve(second, clock, |_| panic!("it runs"), &icecore_api::Controls::default())
         .unwrap_err();
     assert_eq!(error.kind(), icecore::ErrorKind::InUse);
@@ -398,7 +398,7 @@ fn what_is_in_the_place_of_the_socket_stays() {
     let path = dir.path().join("disks");
     std::fs::write(&path, "a file of somebody").unwrap();
     let config = config::parse(&text, dir.path()).unwrap();
-    let clock = Arc::new(icecore_api::SystemClock);
+    let clock = Arc::new(icecore_host::clock::SystemClock);
     let error = icecore_api::serve(config, clock, |_| panic!("it runs"), &icecore_api::Controls::default())
         .unwrap_err();
     assert_eq!(error.kind(), icecore::ErrorKind::AlreadyExists, "{error}");
@@ -446,7 +446,7 @@ fn nothing_of_the_server_is_put_into_a_repository() {
             is_state.then_some(icecore::ErrorKind::InvalidInput),
             "{with}"
         );
-        let clock = Arc::new(icecore_api::SystemClock);
+        let clock = Arc::new(icecore_host::clock::SystemClock);
         let error =
             icecore_api::serve(config, clock, |_| panic!("it runs"), &icecore_api::Controls::default())
                 .unwrap_err();

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use icecore_api::Controls;
-use icecore_api::SystemClock;
+use icecore_host::clock::SystemClock;
 use serde_json::Value;
 use serde_json::json;
 use tempfile::TempDir;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use icecore_api::Controls;
-use icecore_api::SystemClock;
 use icecore_api::config;
 use icecore_api::config::Config;
+use icecore_host::clock::SystemClock;
 use serde_json::Value;
 use tempfile::TempDir;
 

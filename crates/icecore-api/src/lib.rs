@@ -6,7 +6,6 @@
 //! that a lost database is made again.
 
 pub mod config;
-pub mod control;
 pub mod db;
 mod http;
 mod ops;
@@ -23,10 +22,4 @@ pub use crate::server::Controls;
 pub use crate::server::Running;
 pub use crate::server::serve;
 pub use crate::service::open_database;
-pub use crate::words::clock::Clock;
-pub use crate::words::clock::SystemClock;
-pub use crate::words::clock::new_id;
-pub use crate::words::cron::time_zone;
 pub use crate::words::error::ApiError;
-pub use crate::words::machine::usual_cache_bytes;
-pub use crate::words::machine::usual_connections;

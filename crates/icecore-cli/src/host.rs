@@ -15,8 +15,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
-use std::time::Instant;
 
 use icecore::Error;
 use icecore::ErrorKind;
@@ -24,8 +22,8 @@ use icecore::RepositoryId;
 use icecore::Result;
 use icecore::SnapshotId;
 use icecore::VolumeId;
-use icecore_api::Clock;
-use icecore_api::SystemClock;
+use icecore_host::clock::Clock;
+use icecore_host::clock::SystemClock;
 use jiff::tz::TimeZone;
 use rustix::fs::Mode;
 use signal_hook::consts::SIGHUP;
@@ -33,6 +31,8 @@ use signal_hook::consts::SIGINT;
 use signal_hook::consts::SIGTERM;
 use signal_hook::consts::SIGXFSZ;
 use uuid::Uuid;
+
+pub(crate) use icecore_host::clock::Stopwatch;
 
 /// Returns the time, in milliseconds since 1970.
 pub(crate) fn now_unix_ms() -> i64 {
@@ -42,7 +42,7 @@ pub(crate) fn now_unix_ms() -> i64 {
 /// Returns the time zone of this name, as the system knows it; that of the system itself for `local`.
 pub(crate) fn time_zone(name: &str) -> Result<TimeZone> {
     if name != "local" {
-        return icecore_api::time_zone(name);
+        return icecore_host::zone::time_zone(name);
     }
     TimeZone::try_system().map_err(|error| {
         Error::new(ErrorKind::InvalidInput, format!("the time zone of the system cannot be told: {error}"))
@@ -50,30 +50,14 @@ pub(crate) fn time_zone(name: &str) -> Result<TimeZone> {
     })
 }
 
-/// Measures how long something takes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stopwatch(Instant);
-
-impl Stopwatch {
-    /// Starts now.
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    /// Returns the time since the start.
-    pub(crate) fn elapsed(self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
 /// Returns an id for a new snapshot, which sorts by time.
 pub(crate) fn new_snapshot_id() -> SnapshotId {
-    SnapshotId(icecore_api::new_id())
+    SnapshotId(icecore_host::clock::new_id())
 }
 
 /// Returns an id for a new volume, which sorts by time.
 pub(crate) fn new_volume_id() -> VolumeId {
-    VolumeId(icecore_api::new_id())
+    VolumeId(icecore_host::clock::new_id())
 }
 
 /// Returns an id for a new repository.

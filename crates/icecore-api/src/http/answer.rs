@@ -14,9 +14,9 @@ use axum::response::Response;
 use crate::http::App;
 use crate::http::rate::tell_usual;
 use crate::wire::error::ErrorBody;
-use crate::words::clock::random_id;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
+use icecore_host::clock::random_id;
 
 /// The header with the id of a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -19,7 +19,7 @@ use crate::http::answer::REQUEST_ID;
 use crate::ops::Peer;
 use crate::ops::metrics::Meters;
 use crate::service::Who;
-use crate::words::clock::Stopwatch;
+use icecore_host::clock::Stopwatch;
 
 /// Starts to write what is logged to the standard error.
 ///

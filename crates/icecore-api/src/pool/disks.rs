@@ -98,9 +98,9 @@ mod tests {
 
     use super::*;
     use crate::config::RegionConfig;
-    use crate::control;
-    use crate::control::Asked;
-    use crate::words::clock::new_id;
+    use icecore_host::clock::new_id;
+    use icecore_host::control;
+    use icecore_host::control::Asked;
 
     #[test]
     fn snapshots_are_asked_of_whoever_has_the_disk_at_the_moment() {

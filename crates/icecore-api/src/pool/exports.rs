@@ -8,6 +8,8 @@ use std::sync::Arc;
 use icecore::ErrorKind;
 use icecore::SnapshotDisk;
 use icecore::SnapshotId;
+use icecore_host::exports::SnapshotExport;
+use icecore_host::exports::VolumeExport;
 use icecore_nbd::Disk;
 use icecore_nbd::ExportName;
 use icecore_nbd::Exports;
@@ -15,8 +17,6 @@ use icecore_nbd::OpenError;
 use uuid::Uuid;
 
 use crate::pool::Pool;
-use crate::pool::disk::SnapshotExport;
-use crate::pool::disk::VolumeExport;
 
 /// All regions.
 pub(crate) type Pools = BTreeMap<String, Arc<Pool>>;
@@ -30,12 +30,12 @@ impl Served {
             let volumes = icecore::list_volumes(pool.repo())?.volumes;
             if let Some(volume) = volumes.into_iter().find(|volume| volume.id.0 == id) {
                 let disk = pool.open_disk(&volume.name)?;
-                let opened = VolumeExport::new(disk)
+                let opened = VolumeExport::new(disk, false)
                     .map_err(|error| icecore::Error::io(format!("opening volume {}", volume.name), error))?;
                 return Ok(Some(Arc::new(opened)));
             }
             match SnapshotDisk::open(Arc::clone(pool.repo()), SnapshotId(id), Arc::clone(pool.cache())) {
-                Ok(disk) => return Ok(Some(Arc::new(SnapshotExport(disk)))),
+                Ok(disk) => return Ok(Some(Arc::new(SnapshotExport(Arc::new(disk))))),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }

@@ -26,7 +26,7 @@ use icecore::Result;
 use crate::config::RegionConfig;
 use crate::pool::disks::Disks;
 use crate::pool::locks::Locks;
-use crate::words::clock::random_id;
+use icecore_host::clock::random_id;
 
 /// A region.
 pub(crate) struct Pool {

@@ -16,7 +16,7 @@ use icecore_nbd::Stopper;
 use crate::ops::metrics::Meters;
 use crate::pool::exports::Served;
 use crate::service::Service;
-use crate::words::machine::usual_connections;
+use icecore_host::machine::usual_connections;
 
 /// Memory for what NBD clients read and write at the moment.
 const MEMORY_BYTES: usize = 64 << 20;

@@ -33,8 +33,8 @@ use crate::server::listen::Listening;
 use crate::server::tls::Tls;
 use crate::service::Service;
 use crate::service::make_private_dir;
-use crate::words::clock::Clock;
 use crate::words::patience::patiently;
+use icecore_host::clock::Clock;
 
 /// The file in the state directory that a running server has locked.
 const LOCK: &str = "lock";

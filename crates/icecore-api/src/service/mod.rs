@@ -35,10 +35,10 @@ use crate::pool::exports::NbdAddress;
 use crate::pool::exports::Pools;
 use crate::pool::locks::Locks;
 use crate::service::jobs::Jobs;
-use crate::words::clock::Clock;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
-use crate::words::machine::usual_cache_bytes;
+use icecore_host::clock::Clock;
+use icecore_host::machine::usual_cache_bytes;
 
 /// The name of the database in the state directory.
 const DATABASE: &str = "icecore.sqlite";

@@ -15,11 +15,11 @@ use crate::service::Service;
 use crate::service::Who;
 use crate::service::items::SnapshotItem;
 use crate::service::items::VolumeItem;
-use crate::words::clock::new_id_at;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
 use crate::words::time::spoken_seconds;
+use icecore_host::clock::new_id_at;
 
 /// Says in the log that a snapshot just made is dated later than now.
 pub(crate) fn log_if_clock_is_behind(snapshot: &Snapshot, now_unix_ms: i64) {

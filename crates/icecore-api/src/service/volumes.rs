@@ -19,10 +19,10 @@ use crate::service::file_systems::FileSystem;
 use crate::service::items::GIB;
 use crate::service::items::VolumeItem;
 use crate::service::items::is_owned_by;
-use crate::words::clock::new_id;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
+use icecore_host::clock::new_id;
 
 /// The largest volume, in GiB.
 pub(crate) const VOLUME_GIB_MAX: u64 = 16_384;

@@ -12,6 +12,7 @@ use croner::errors::CronError;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
+use icecore_host::zone::time_zone;
 use jiff::SignedDuration;
 use jiff::Timestamp;
 use jiff::ZonedDateTime;
@@ -62,20 +63,6 @@ impl When {
         let next = BEHIND_GAPS.into_iter().find_map(next_from)?;
         Some(next.0.timestamp().as_millisecond())
     }
-}
-
-/// Returns the time zone of this name, as the system knows it.
-///
-/// # Errors
-/// `InvalidInput` if there is none of this name.
-pub fn time_zone(name: &str) -> Result<TimeZone> {
-    if name == "UTC" {
-        return Ok(TimeZone::UTC);
-    }
-    TimeZone::get(name).map_err(|error| {
-        Error::new(ErrorKind::InvalidInput, format!("there is no time zone {name:?} here: {error}"))
-            .with_hint("UTC is always known; others, like Europe/Berlin, are in the system's package tzdata")
-    })
 }
 
 /// A time as the crate with the calendar has it, for the crate that searches in it.

@@ -1,9 +1,7 @@
 //! What everything here is told in.
 
-pub(crate) mod clock;
 pub(crate) mod cron;
 pub(crate) mod error;
-pub(crate) mod machine;
 pub(crate) mod names;
 pub(crate) mod patience;
 pub(crate) mod text;

@@ -21,7 +21,7 @@ use crate::service::droplets::DropletRequest;
 use crate::service::droplets::ImageChoice;
 use crate::service::images::ImportRequest;
 use crate::service::volumes::VolumeRequest;
-use crate::words::clock::Clock;
+use icecore_host::clock::Clock;
 
 #[path = "../../../../../tests/cli/disk.rs"]
 #[expect(dead_code, reason = "the tests of the command line need more of it")]

@@ -17,11 +17,11 @@ use crate::service::images::ImageItem;
 use crate::service::images::ImageType;
 use crate::service::items::GIB;
 use crate::service::jobs::Job;
-use crate::words::clock::new_id_at;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
 use crate::words::time::rfc3339;
+use icecore_host::clock::new_id_at;
 
 /// How long backups are kept, in milliseconds.
 const DAILY_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;

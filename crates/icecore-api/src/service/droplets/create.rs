@@ -22,10 +22,10 @@ use crate::service::items::GIB;
 use crate::service::items::VolumeItem;
 use crate::service::jobs::Job;
 use crate::service::tags::is_same;
-use crate::words::clock::new_id;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
+use icecore_host::clock::new_id;
 
 /// The most Droplets that one request makes.
 const NAMES_MAX: usize = 10;

@@ -30,10 +30,10 @@ use crate::service::items::GIB;
 use crate::service::jobs::Job;
 use crate::service::jobs::JobProgress;
 use crate::service::snapshots::delete_if_there;
-use crate::words::clock::new_id;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
+use icecore_host::clock::new_id;
 
 /// The type of the actions that import.
 const CREATE: &str = "create";

@@ -11,7 +11,7 @@ use icecore::Error;
 use icecore::Result;
 use icecore_api::Controls;
 use icecore_api::Running;
-use icecore_api::SystemClock;
+use icecore_host::clock::SystemClock;
 
 use crate::app::App;
 use crate::commands::serve::config::ConfigArgs;

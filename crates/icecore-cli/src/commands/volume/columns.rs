@@ -3,7 +3,7 @@
 use icecore::Repository;
 use icecore::Result;
 use icecore::VolumeInfo;
-use icecore_api::control;
+use icecore_host::control;
 
 use crate::app::App;
 use crate::commands::label_pairs;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use icecore::ErrorKind;
 use icecore::Result;
-use icecore_api::control;
-use icecore_api::control::Asked;
+use icecore_host::control;
+use icecore_host::control::Asked;
 
 use crate::app::App;
 use crate::commands::if_interrupted;

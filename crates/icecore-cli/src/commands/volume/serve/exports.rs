@@ -1,7 +1,5 @@
 //! Volumes and snapshots, as the NBD server sees them.
 
-use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 
 use icecore::BlockCache;
@@ -11,7 +9,8 @@ use icecore::Repository;
 use icecore::Result;
 use icecore::SnapshotDisk;
 use icecore::Volume;
-use icecore::WriteAt;
+use icecore_host::exports::SnapshotExport;
+use icecore_host::exports::VolumeExport;
 use icecore_nbd::Disk;
 use icecore_nbd::ExportName;
 use icecore_nbd::Exports;
@@ -21,11 +20,6 @@ use crate::units;
 
 /// What the names of snapshots begin with.
 const SNAPSHOT: &str = "snapshot:";
-/// The context that tells which blocks were written since the snapshot below.
-const DIRTY: &str = "icecore:dirty";
-/// Extents that are told at once.
-const EXTENTS_MAX: usize = 1024;
-
 /// All that is served.
 pub(crate) struct Served {
     repo: Arc<Repository>,
@@ -106,89 +100,20 @@ impl Exports for Served {
     }
 
     fn open(&self, name: &str) -> std::result::Result<Arc<dyn Disk>, OpenError> {
-        let of_volume =
-            |volume: &Arc<Volume>| VolumeExport { volume: Arc::clone(volume), read_only: self.read_only };
+        let of_volume = |volume: &Arc<Volume>| {
+            let export = VolumeExport::new(Arc::clone(volume), self.read_only);
+            export
+                .map(|export| Arc::new(export) as Arc<dyn Disk>)
+                .map_err(|error| OpenError::Failed(error.to_string()))
+        };
         match (self.volumes.as_slice(), self.snapshots.as_slice()) {
-            ([volume], []) if name.is_empty() => return Ok(Arc::new(of_volume(volume))),
+            ([volume], []) if name.is_empty() => return of_volume(volume),
             ([], [(_, disk)]) if name.is_empty() => return Ok(Arc::new(SnapshotExport(Arc::clone(disk)))),
             _ => {}
         }
         if let Some(volume) = self.volumes.iter().find(|volume| volume.name() == name) {
-            return Ok(Arc::new(of_volume(volume)));
+            return of_volume(volume);
         }
         self.open_snapshot(name.strip_prefix(SNAPSHOT).ok_or(OpenError::Unknown)?)
-    }
-}
-
-/// Passes on what a disk is asked for.
-macro_rules! read_through {
-    ($field:tt) => {
-        fn len(&self) -> u64 {
-            self.$field.len()
-        }
-
-        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-            self.$field.read_at(offset, buffer)
-        }
-
-        fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
-            self.$field.next_data(offset)
-        }
-
-        fn will_need(&self, range: Range<u64>) -> bool {
-            self.$field.will_need(range)
-        }
-    };
-}
-
-struct VolumeExport {
-    volume: Arc<Volume>,
-    read_only: bool,
-}
-
-impl ReadAt for VolumeExport {
-    read_through!(volume);
-}
-
-impl Disk for VolumeExport {
-    fn writable(&self) -> Option<&dyn WriteAt> {
-        if self.read_only { None } else { Some(&*self.volume) }
-    }
-
-    fn contexts(&self) -> &[&'static str] {
-        &[DIRTY]
-    }
-
-    fn status(&self, _context: &str, range: Range<u64>) -> io::Result<Vec<(u64, u32)>> {
-        let mut extents = Vec::new();
-        let mut at = range.start;
-        while at < range.end && extents.len() < EXTENTS_MAX {
-            let dirty = self.volume.next_dirty(at).unwrap_or(range.end..range.end);
-            if dirty.start > at {
-                let end = dirty.start.min(range.end);
-                extents.push((end - at, 0));
-                at = end;
-            } else {
-                extents.push((dirty.end - at, 1));
-                at = dirty.end;
-            }
-        }
-        Ok(extents)
-    }
-}
-
-struct SnapshotExport(Arc<SnapshotDisk>);
-
-impl ReadAt for SnapshotExport {
-    read_through!(0);
-}
-
-impl Disk for SnapshotExport {
-    fn writable(&self) -> Option<&dyn WriteAt> {
-        None
-    }
-
-    fn status(&self, context: &str, _range: Range<u64>) -> io::Result<Vec<(u64, u32)>> {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, format!("a snapshot has no context {context}")))
     }
 }

@@ -14,7 +14,7 @@ use icecore::ErrorKind;
 use icecore::Result;
 use icecore::Volume;
 use icecore::WriteAt;
-use icecore_api::control;
+use icecore_host::control;
 use icecore_nbd::Event;
 use icecore_nbd::Events;
 use icecore_nbd::Limits;
@@ -78,7 +78,7 @@ impl ServeArgs {
         let dir =
             dir.canonicalize().map_err(|error| Error::io(format!("looking at {}", dir.display()), error))?;
         let cache_bytes = self.cache.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        let cache = BlockCache::new(cache_bytes.unwrap_or_else(icecore_api::usual_cache_bytes));
+        let cache = BlockCache::new(cache_bytes.unwrap_or_else(icecore_host::machine::usual_cache_bytes));
         let names = self.names(&repo)?;
         let open = |name: &String| Volume::open(Arc::clone(&repo), name, Arc::clone(&cache)).map(Arc::new);
         let volumes = names.iter().map(open).collect::<Result<Vec<_>>>()?;
@@ -106,7 +106,7 @@ impl ServeArgs {
         let events = Arc::new(Telling(app.ui));
         let starting = |error| Error::io("starting to serve", error);
         // Descriptors are raised in any case.
-        let usual = icecore_api::usual_connections();
+        let usual = icecore_host::machine::usual_connections();
         let connections = self.connections.map_or(usual, NonZero::get);
         let limits = Limits { connections, memory_bytes: MEMORY_BYTES, ..Limits::default() };
         let server = Server::with_events(Arc::clone(&served) as Arc<_>, limits, events).map_err(starting)?;

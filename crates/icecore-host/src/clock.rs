@@ -36,16 +36,16 @@ fn unix_ms(time: SystemTime) -> i64 {
 
 /// Measures how long something takes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stopwatch(Instant);
+pub struct Stopwatch(Instant);
 
 impl Stopwatch {
     /// Starts now.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self(Instant::now())
     }
 
     /// Returns the time since the start.
-    pub(crate) fn elapsed(self) -> Duration {
+    pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
 }
@@ -64,14 +64,14 @@ fn id_at(time: SystemTime) -> Uuid {
 }
 
 /// Returns an id for something new at a time in milliseconds since 1970.
-pub(crate) fn new_id_at(unix_ms: i64) -> Uuid {
+pub fn new_id_at(unix_ms: i64) -> Uuid {
     let ms = unix_ms.max(0).unsigned_abs();
     let nanos = u32::try_from(ms % 1000 * 1_000_000).unwrap_or(0);
     Uuid::new_v7(Timestamp::from_unix(NoContext, ms / 1000, nanos))
 }
 
 /// Returns a random id, for a request or a session of a repository.
-pub(crate) fn random_id() -> Uuid {
+pub fn random_id() -> Uuid {
     Uuid::new_v4()
 }
 
