@@ -22,9 +22,11 @@ use crate::commands::markdown::MarkdownArgs;
 use crate::commands::parity::ParityArgs;
 use crate::commands::repair::RepairArgs;
 use crate::commands::restore::RestoreArgs;
+#[cfg(feature = "server")]
 use crate::commands::serve::ServeArgs;
 use crate::commands::snapshot::SnapshotArgs;
 use crate::commands::stats::StatsArgs;
+#[cfg(feature = "server")]
 use crate::commands::token::TokenArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::commands::volume::VolumeArgs;
@@ -85,7 +87,9 @@ enum Command {
     Restore(RestoreArgs),
     #[command(visible_alias = "vol")]
     Volume(VolumeArgs),
+    #[cfg(feature = "server")]
     Serve(ServeArgs),
+    #[cfg(feature = "server")]
     Token(TokenArgs),
     Verify(VerifyArgs),
     Gc(GcArgs),
@@ -107,7 +111,9 @@ impl Command {
             Self::Snapshot(args) => args.words(),
             Self::Restore(_) => "restore",
             Self::Volume(args) => args.words(),
+            #[cfg(feature = "server")]
             Self::Serve(_) => "serve",
+            #[cfg(feature = "server")]
             Self::Token(args) => args.words(),
             Self::Verify(_) => "verify",
             Self::Gc(_) => "gc",
@@ -128,7 +134,9 @@ impl Command {
             Self::Snapshot(args) => args.run(app),
             Self::Restore(args) => args.run(app),
             Self::Volume(args) => args.run(app),
+            #[cfg(feature = "server")]
             Self::Serve(args) => args.run(app),
+            #[cfg(feature = "server")]
             Self::Token(args) => args.run(app),
             Self::Verify(args) => args.run(app),
             Self::Gc(args) => args.run(app),

@@ -113,12 +113,14 @@ pub(crate) fn data_home() -> Option<PathBuf> {
 }
 
 /// Returns the directories that a configuration may be in, the user's first.
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only the server needs it"))]
 pub(crate) fn config_dirs() -> Vec<PathBuf> {
     let own = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
     own.into_iter().chain([PathBuf::from("/etc")]).collect()
 }
 
 /// Returns the directory for what programs of the user have to remember, if one is known.
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only the server needs it"))]
 pub(crate) fn state_home() -> Option<PathBuf> {
     absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
 }
@@ -128,6 +130,7 @@ fn absolute(name: &str) -> Option<PathBuf> {
 }
 
 /// Tells systemd in what state this process is, if that has started it and wants to know.
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only the server needs it"))]
 pub(crate) fn notify(state: &str) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let address = match path.as_bytes() {
@@ -200,6 +203,7 @@ pub(crate) fn wake_on_stop_but_for_hang_ups(waker: UnixStream) -> io::Result<()>
 }
 
 /// Has a byte written to `waker` whenever the user or the system asks to read the configuration again (SIGHUP).
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only the server needs it"))]
 pub(crate) fn wake_on_reload(waker: UnixStream) -> io::Result<()> {
     signal_hook::low_level::pipe::register(SIGHUP, waker).map(drop)
 }

@@ -10,9 +10,11 @@ pub(crate) mod markdown;
 pub(crate) mod parity;
 pub(crate) mod repair;
 pub(crate) mod restore;
+#[cfg(feature = "server")]
 pub(crate) mod serve;
 pub(crate) mod snapshot;
 pub(crate) mod stats;
+#[cfg(feature = "server")]
 pub(crate) mod token;
 pub(crate) mod verify;
 pub(crate) mod volume;

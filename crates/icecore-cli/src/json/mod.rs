@@ -2,6 +2,7 @@
 
 mod bench;
 mod prune;
+#[cfg(feature = "server")]
 mod server;
 mod snapshot;
 mod upkeep;
@@ -14,10 +15,15 @@ use crate::exit;
 
 pub(crate) use crate::json::bench::BenchResult;
 pub(crate) use crate::json::prune::PruneResult;
+#[cfg(feature = "server")]
 pub(crate) use crate::json::server::ServerResult;
+#[cfg(feature = "server")]
 pub(crate) use crate::json::server::Token;
+#[cfg(feature = "server")]
 pub(crate) use crate::json::server::TokenCreatedResult;
+#[cfg(feature = "server")]
 pub(crate) use crate::json::server::TokenRevokedResult;
+#[cfg(feature = "server")]
 pub(crate) use crate::json::server::TokensResult;
 pub(crate) use crate::json::snapshot::ChangedRange;
 pub(crate) use crate::json::snapshot::CopiedSnapshot;

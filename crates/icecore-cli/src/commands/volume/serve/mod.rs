@@ -32,6 +32,7 @@ use crate::ui::Running;
 use crate::ui::Ui;
 use crate::units;
 
+#[cfg(feature = "server")]
 pub(crate) use crate::commands::volume::serve::sockets::parse_listen;
 
 /// Memory for what clients read and write at the moment, beside 64 KiB for each of them. The cache of chunks comes on top.
