@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Once;
+use std::sync::RwLock;
 use std::time::Duration;
 use std::time::SystemTime;
 
@@ -30,11 +31,13 @@ const LEN: usize = 9 * MIB;
 /// Where it happens: somebody reads there when much has been read and much has not.
 const MIDDLE: u64 = 5 << 20;
 
-/// An image file to which something is done once, just before its middle is read.
+/// An image file to which something is done once, just before its middle is read. Nobody sees the file while it is being done.
 struct Meddled<'a> {
     image: ImageFile,
     once: Once,
     meddle: &'a (dyn Fn() + Sync),
+    /// Held shared by who looks at the file, alone while something is done to it.
+    looked_at: RwLock<()>,
 }
 
 impl ReadAt for Meddled<'_> {
@@ -44,12 +47,17 @@ impl ReadAt for Meddled<'_> {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         if offset >= MIDDLE {
-            self.once.call_once(self.meddle);
+            self.once.call_once(|| {
+                let _alone = self.looked_at.write().unwrap();
+                (self.meddle)();
+            });
         }
+        let _shared = self.looked_at.read().unwrap();
         self.image.read_at(offset, buffer)
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let _shared = self.looked_at.read().unwrap();
         self.image.next_data(offset)
     }
 
@@ -62,6 +70,7 @@ impl ReadAt for Meddled<'_> {
     }
 
     fn state(&self) -> io::Result<ImageState> {
+        let _shared = self.looked_at.read().unwrap();
         self.image.state()
     }
 }
@@ -113,7 +122,12 @@ fn whatever_is_done_to_a_file_while_it_is_captured_no_snapshot_is_silently_wrong
     for (number, (what, comes, meddle)) in (1..).zip(cases) {
         let before = make(&path, number);
         make(&other, 100 + number);
-        let image = Meddled { image: ImageFile::open(&path).unwrap(), once: Once::new(), meddle };
+        let image = Meddled {
+            image: ImageFile::open(&path).unwrap(),
+            once: Once::new(),
+            meddle,
+            looked_at: RwLock::default(),
+        };
         let there = icecore::list(&bench.repo).unwrap().snapshots.len();
         let done = icecore::capture(&bench.repo, &image, &options(what), &NoProgress);
         assert!(image.once.is_completed(), "{what}");
