@@ -10,13 +10,13 @@ use axum::http::header;
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
+use icecore_host::clock::random_id;
 
 use crate::http::App;
 use crate::http::rate::tell_usual;
 use crate::wire::error::ErrorBody;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
-use icecore_host::clock::random_id;
 
 /// The header with the id of a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use icecore::Error;
 use icecore::ErrorKind;
+use icecore_host::clock::Stopwatch;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::LogConfig;
@@ -19,7 +20,6 @@ use crate::http::answer::REQUEST_ID;
 use crate::ops::Peer;
 use crate::ops::metrics::Meters;
 use crate::service::Who;
-use icecore_host::clock::Stopwatch;
 
 /// Starts to write what is logged to the standard error.
 ///

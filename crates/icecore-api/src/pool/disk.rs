@@ -13,7 +13,6 @@ use icecore::ErrorKind;
 use icecore::NoProgress;
 use icecore::Result;
 use icecore::Volume;
-
 use icecore_host::control;
 use icecore_host::control::Asked;
 use icecore_host::control::Socket;
@@ -54,18 +53,13 @@ impl OpenDisk {
         drop(self.control().take());
         drop(self.volume.write().unwrap_or_else(PoisonError::into_inner).take());
     }
-
-    /// Does something with the volume, which is not taken away meanwhile.
-    pub(crate) fn with<T>(&self, what: impl FnOnce(&Volume) -> T) -> io::Result<T> {
-        let volume = self.volume.read().unwrap_or_else(PoisonError::into_inner);
-        volume.as_ref().map(what).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotConnected, "the disk was replaced or deleted: connect anew")
-        })
-    }
 }
 
 impl Lent for OpenDisk {
     fn with<T>(&self, what: impl FnOnce(&Volume) -> T) -> io::Result<T> {
-        Self::with(self, what)
+        let volume = self.volume.read().unwrap_or_else(PoisonError::into_inner);
+        volume.as_ref().map(what).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotConnected, "the disk was replaced or deleted: connect anew")
+        })
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Weak;
 use icecore::Error;
 use icecore::Result;
 use icecore::Volume;
+use icecore_host::exports::Lent;
 
 use crate::pool::Pool;
 use crate::pool::disk::OpenDisk;
@@ -95,12 +96,12 @@ mod tests {
     use icecore::BlockCache;
     use icecore::VolumeId;
     use icecore::VolumeOptions;
-
-    use super::*;
-    use crate::config::RegionConfig;
     use icecore_host::clock::new_id;
     use icecore_host::control;
     use icecore_host::control::Asked;
+
+    use super::*;
+    use crate::config::RegionConfig;
 
     #[test]
     fn snapshots_are_asked_of_whoever_has_the_disk_at_the_moment() {

@@ -22,11 +22,11 @@ use icecore::InitOptions;
 use icecore::Repository;
 use icecore::RepositoryId;
 use icecore::Result;
+use icecore_host::clock::random_id;
 
 use crate::config::RegionConfig;
 use crate::pool::disks::Disks;
 use crate::pool::locks::Locks;
-use icecore_host::clock::random_id;
 
 /// A region.
 pub(crate) struct Pool {

@@ -6,6 +6,7 @@ use std::thread;
 
 use icecore::Error;
 use icecore::Result;
+use icecore_host::machine::usual_connections;
 use icecore_nbd::Event;
 use icecore_nbd::Events;
 use icecore_nbd::Limits;
@@ -16,7 +17,6 @@ use icecore_nbd::Stopper;
 use crate::ops::metrics::Meters;
 use crate::pool::exports::Served;
 use crate::service::Service;
-use icecore_host::machine::usual_connections;
 
 /// Memory for what NBD clients read and write at the moment.
 const MEMORY_BYTES: usize = 64 << 20;

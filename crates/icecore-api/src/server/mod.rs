@@ -17,6 +17,7 @@ use std::time::Duration;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
+use icecore_host::clock::Clock;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -34,7 +35,6 @@ use crate::server::tls::Tls;
 use crate::service::Service;
 use crate::service::make_private_dir;
 use crate::words::patience::patiently;
-use icecore_host::clock::Clock;
 
 /// The file in the state directory that a running server has locked.
 const LOCK: &str = "lock";

@@ -10,6 +10,7 @@ use icecore::ErrorKind;
 use icecore::ImageFile;
 use icecore::NoProgress;
 use icecore::WriteAt;
+use icecore_host::exports::Lent;
 use tempfile::NamedTempFile;
 
 use crate::service::Service;

@@ -27,6 +27,8 @@ use std::sync::Mutex;
 use icecore::BlockCache;
 use icecore::Error;
 use icecore::Result;
+use icecore_host::clock::Clock;
+use icecore_host::machine::usual_cache_bytes;
 
 use crate::config::Config;
 use crate::db::Db;
@@ -37,8 +39,6 @@ use crate::pool::locks::Locks;
 use crate::service::jobs::Jobs;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
-use icecore_host::clock::Clock;
-use icecore_host::machine::usual_cache_bytes;
 
 /// The name of the database in the state directory.
 const DATABASE: &str = "icecore.sqlite";

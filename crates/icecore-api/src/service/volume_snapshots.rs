@@ -7,6 +7,8 @@ use icecore::ResourceKind;
 use icecore::Snapshot;
 use icecore::SnapshotId;
 use icecore::VolumeSnapshotOptions;
+use icecore_host::clock::new_id_at;
+use icecore_host::exports::Lent;
 use uuid::Uuid;
 
 use crate::pool::labels;
@@ -19,7 +21,6 @@ use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
 use crate::words::time::spoken_seconds;
-use icecore_host::clock::new_id_at;
 
 /// Says in the log that a snapshot just made is dated later than now.
 pub(crate) fn log_if_clock_is_behind(snapshot: &Snapshot, now_unix_ms: i64) {

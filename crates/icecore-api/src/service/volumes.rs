@@ -7,6 +7,7 @@ use icecore::ResourceKind;
 use icecore::Snapshot;
 use icecore::VolumeId;
 use icecore::VolumeOptions;
+use icecore_host::clock::new_id;
 use uuid::Uuid;
 
 use crate::pool::Pool;
@@ -22,7 +23,6 @@ use crate::service::items::is_owned_by;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
-use icecore_host::clock::new_id;
 
 /// The largest volume, in GiB.
 pub(crate) const VOLUME_GIB_MAX: u64 = 16_384;

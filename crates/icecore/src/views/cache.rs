@@ -104,7 +104,7 @@ impl BlockCache {
 
     /// Returns what is kept under a key, loaded by `load` if it is not there. Where another thread is loading it, this one waits.
     pub(super) fn get(&self, key: Key, load: impl FnOnce() -> Result<Value>) -> Result<Value> {
-        if let Some(value) = self.beside.as_ref().and_then(|cache| cache.held(&key)) {
+        if let Some(value) = self.held_beside(&key) {
             return Ok(value);
         }
         let shard = self.shard(&key);
@@ -133,7 +133,7 @@ impl BlockCache {
 
     /// Loads what belongs under a key, unless it is there or on its way.
     pub(super) fn fill(&self, key: Key, load: impl FnOnce() -> Result<Value>) -> Result<()> {
-        if self.beside.as_ref().is_some_and(|cache| cache.held(&key).is_some()) {
+        if self.held_beside(&key).is_some() {
             return Ok(());
         }
         let shard = self.shard(&key);
@@ -149,7 +149,11 @@ impl BlockCache {
     /// Tells whether something is there or on its way.
     pub(super) fn has(&self, key: &Key) -> bool {
         self.shard(key).state.lock().unwrap_or_else(PoisonError::into_inner).slots.contains_key(key)
-            || self.beside.as_ref().is_some_and(|cache| cache.held(key).is_some())
+            || self.held_beside(key).is_some()
+    }
+
+    fn held_beside(&self, key: &Key) -> Option<Value> {
+        self.beside.as_ref()?.held(key)
     }
 
     /// Returns what is kept under a key, if it is there, which counts as no use of it.

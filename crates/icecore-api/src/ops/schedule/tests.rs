@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use icecore::ReadAt;
 use icecore::WriteAt;
+use icecore_host::clock::Clock;
+use icecore_host::exports::Lent;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -21,7 +23,6 @@ use crate::service::droplets::DropletRequest;
 use crate::service::droplets::ImageChoice;
 use crate::service::images::ImportRequest;
 use crate::service::volumes::VolumeRequest;
-use icecore_host::clock::Clock;
 
 #[path = "../../../../../tests/cli/disk.rs"]
 #[expect(dead_code, reason = "the tests of the command line need more of it")]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use icecore_host::clock::new_id_at;
+
 use crate::db::Action;
 use crate::db::NewAction;
 use crate::pool::labels;
@@ -21,7 +23,6 @@ use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
 use crate::words::time::rfc3339;
-use icecore_host::clock::new_id_at;
 
 /// How long backups are kept, in milliseconds.
 const DAILY_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use icecore::ResourceKind;
+use icecore_host::clock::new_id;
 use uuid::Uuid;
 
 use crate::config::SizeConfig;
@@ -25,7 +26,6 @@ use crate::service::tags::is_same;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
-use icecore_host::clock::new_id;
 
 /// The most Droplets that one request makes.
 const NAMES_MAX: usize = 10;

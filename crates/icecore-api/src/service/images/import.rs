@@ -9,6 +9,7 @@ use icecore::Parent;
 use icecore::ReadAt;
 use icecore::ResourceKind;
 use icecore::SnapshotId;
+use icecore_host::clock::new_id;
 use tempfile::NamedTempFile;
 
 use crate::db::Action;
@@ -33,7 +34,6 @@ use crate::service::snapshots::delete_if_there;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
-use icecore_host::clock::new_id;
 
 /// The type of the actions that import.
 const CREATE: &str = "create";

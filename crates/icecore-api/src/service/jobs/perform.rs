@@ -9,6 +9,7 @@ use icecore::SnapshotId;
 use icecore::VolumeId;
 use icecore::VolumeOptions;
 use icecore::VolumeSnapshotOptions;
+use icecore_host::exports::Lent;
 use uuid::Uuid;
 
 use crate::db::Action;
