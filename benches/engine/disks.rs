@@ -13,9 +13,9 @@ use icecore::OnDamage;
 use icecore::ReadAt;
 use icecore::RestoreTo;
 use icecore::SnapshotDisk;
+use icecore_testing::random::Random;
 
 use crate::images::Disk;
-use crate::noise::Noise;
 use crate::places::Place;
 
 const IMAGE_BYTES: usize = 256 << 20;
@@ -87,7 +87,7 @@ fn read_range(disk: &SnapshotDisk, bytes: usize) {
 }
 
 fn read_here_and_there(disk: &SnapshotDisk, bytes: usize) {
-    let (mut noise, mut buffer) = (Noise(5), [0; 4096]);
+    let (mut noise, mut buffer) = (Random::new(5), [0; 4096]);
     for _ in 0..READS {
         disk.read_at((noise.below(bytes / 4096) * 4096) as u64, &mut buffer).unwrap();
     }

@@ -22,8 +22,7 @@ use std::path::Path;
 
 use icecore::BLOCK_BYTES;
 use icecore::ReadAt;
-
-use crate::noise::Noise;
+use icecore_testing::random::Random;
 
 const GROUP_BYTES: usize = 32 << 20;
 /// In thousandths of a group, one after the other; text, binaries and media are mixed between.
@@ -34,13 +33,11 @@ const HOLES: usize = 200;
 const TEXT: usize = 246;
 const BINARIES: usize = 614;
 
-impl Noise {
-    /// Returns a number below `end`; small ones are much more frequent.
-    fn skewed(&mut self, end: usize) -> usize {
-        let end = self.below(end) + 1;
-        let end = self.below(end) + 1;
-        self.below(end)
-    }
+/// Returns a number below `end`; small ones are much more frequent.
+fn skewed(random: &mut Random, end: usize) -> usize {
+    let end = random.below(end) + 1;
+    let end = random.below(end) + 1;
+    random.below(end)
 }
 
 /// A disk image in memory.
@@ -91,7 +88,7 @@ impl Disk {
     /// one file in 64 was moved to free space.
     pub(crate) fn later(&self, thousandths: usize) -> Self {
         let mut later = self.clone();
-        let mut noise = Noise(self.seed ^ 0x1a7e);
+        let mut noise = Random::new(self.seed ^ 0x1a7e);
         let filled: Vec<usize> = (0..self.bytes.len())
             .step_by(BLOCK_BYTES)
             .filter(|at| self.bytes[*at..*at + BLOCK_BYTES].iter().any(|byte| *byte != 0))
@@ -198,7 +195,7 @@ fn blocks(bytes: usize) -> usize {
 
 /// Makes the content of files.
 struct Kinds {
-    noise: Noise,
+    noise: Random,
     /// Machine instructions, the frequent ones first.
     instructions: Vec<Vec<u8>>,
     clock: u64,
@@ -206,7 +203,7 @@ struct Kinds {
 
 impl Kinds {
     fn new(seed: u64) -> Self {
-        let mut noise = Noise(seed);
+        let mut noise = Random::new(seed);
         let mut instruction = |number: usize| {
             let mut bytes = vec![0; 2 + number % 6];
             noise.fill(&mut bytes);
@@ -238,7 +235,7 @@ impl Kinds {
         let mut text = Vec::with_capacity(bytes.len() + 256);
         while text.len() < bytes.len() {
             self.clock += self.noise.below(30) as u64;
-            let line = LINES[self.noise.skewed(LINES.len())];
+            let line = LINES[skewed(&mut self.noise, LINES.len())];
             let (a, b) = (self.noise.next(), self.noise.below(65536));
             let entry = format!("{} host-1 {line} {:016x} 10.0.{}.{} {b}\n", self.clock, a, b % 7, b % 251);
             text.extend_from_slice(entry.as_bytes());
@@ -263,11 +260,11 @@ impl Kinds {
 
     fn instructions(&mut self, code: &mut Vec<u8>, end: usize) {
         while code.len() < end {
-            let at = self.noise.skewed(self.instructions.len());
+            let at = skewed(&mut self.noise, self.instructions.len());
             code.extend_from_slice(&self.instructions[at]);
             // One instruction in three has an address or a constant in it; most of these are near.
             if self.noise.below(3) == 0 {
-                let distance = self.noise.skewed(1 << 20) as u64;
+                let distance = skewed(&mut self.noise, 1 << 20) as u64;
                 code.extend_from_slice(&distance.to_le_bytes()[..4]);
             }
         }
@@ -276,8 +273,8 @@ impl Kinds {
     fn relocations(&mut self, code: &mut Vec<u8>, end: usize) {
         let mut address = 0x40_0000;
         while code.len() < end {
-            address += 8 * (1 + self.noise.skewed(8) as u64);
-            let symbol = self.noise.skewed(4096) as u64;
+            address += 8 * (1 + skewed(&mut self.noise, 8) as u64);
+            let symbol = skewed(&mut self.noise, 4096) as u64;
             code.extend_from_slice(&address.to_le_bytes());
             code.extend_from_slice(&((symbol << 32) | 7).to_le_bytes());
             code.extend_from_slice(&(address + 0x20_0000 + symbol * 16).to_le_bytes());

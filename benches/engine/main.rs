@@ -8,8 +8,6 @@
 
 mod disks;
 mod images;
-#[path = "../../crates/icecore/tests/engine/noise.rs"]
-mod noise;
 mod places;
 mod stages;
 mod verbs;

@@ -21,10 +21,10 @@ use icecore::Repository;
 use icecore::RestoreTo;
 use icecore::SnapshotId;
 use icecore::gc;
+use icecore_testing::random::Random;
 
 use crate::images::Disk;
 use crate::images::Sparse;
-use crate::noise::Noise;
 use crate::places::Place;
 use crate::places::session;
 
@@ -187,7 +187,7 @@ fn opening(criterion: &mut Criterion) {
         let place = Place::new(false);
         for number in 0..packs {
             let mut image = vec![0; 1 << 20];
-            Noise(number).fill(&mut image);
+            Random::new(number).fill(&mut image);
             place.capture(&image);
         }
         group.bench_function(format!("{packs} packs of data"), |bench| bench.iter(|| place.open()));

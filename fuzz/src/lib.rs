@@ -7,8 +7,6 @@ mod fuzz;
 mod history;
 #[path = "../../crates/icecore-nbd/tests/nbd/hostile/mod.rs"]
 mod hostile;
-#[path = "../../crates/icecore/tests/engine/noise.rs"]
-mod noise;
 #[path = "../../crates/icecore/tests/engine/support.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
 mod support;

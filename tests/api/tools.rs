@@ -10,6 +10,7 @@ use std::process::ChildStdout;
 use std::process::Command;
 use std::process::Stdio;
 
+use icecore_testing::random::Random;
 use serde_json::Value;
 
 /// Where programs of the system are. `nbdsh` has to find the Python that its module was made for.
@@ -84,15 +85,7 @@ pub(crate) fn gib(image: &Path) -> u64 {
 
 /// Makes a file that cannot be compressed.
 pub(crate) fn noise(path: &Path, bytes: usize) {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    std::fs::write(path, std::iter::repeat_with(next).take(bytes / 8).flatten().collect::<Vec<u8>>())
-        .unwrap();
+    std::fs::write(path, Random::new(0).bytes(bytes)).unwrap();
 }
 
 /// Makes a file with a file system of so many bytes in it, with files of noise.

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+use icecore_testing::random::Random;
 use serde_json::Value;
 
 use crate::killing::Ended;
@@ -29,18 +30,6 @@ const SNAPSHOTS_MAX: usize = 8;
 /// States of each volume: more than there are snapshots, so that what they need comes and goes.
 const VERSIONS: u64 = 10;
 const BLOCK: usize = 4096;
-
-/// Numbers that look random, the same for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end.max(1)
-    }
-}
 
 /// Returns the image of a volume in one of its states: each has some of the one before, and of other volumes.
 fn image(volume: u64, version: u64) -> Vec<u8> {
@@ -76,7 +65,7 @@ struct Worker<'a> {
     place: &'a Place,
     model: &'a Model,
     number: u64,
-    dice: Dice,
+    random: Random,
     made: u64,
     killed: u64,
 }
@@ -84,8 +73,8 @@ struct Worker<'a> {
 impl Worker<'_> {
     /// Runs a command; one of three is killed on its way, if it does not end before.
     fn run(&mut self, arguments: &[&str]) -> Option<Done> {
-        let moment = Moment { calls: self.dice.below(60), looks: self.dice.below(300) };
-        let moment = (self.dice.below(3) == 0).then_some(moment);
+        let moment = Moment { calls: self.random.below_u64(60), looks: self.random.below_u64(300) };
+        let moment = (self.random.below_u64(3) == 0).then_some(moment);
         let ended = run_and_kill(self.place.program().args(["-o", "json"]).args(arguments), moment);
         match ended {
             Ended::Killed => {
@@ -108,7 +97,7 @@ impl Worker<'_> {
         let mut model = lock(self.model);
         let staying: Vec<String> =
             model.iter().filter(|(_, known)| !known.leaving).map(|(id, _)| id.clone()).collect();
-        let at = self.dice.below(staying.len() as u64);
+        let at = self.random.below_u64(staying.len() as u64);
         let id = staying.get(usize::try_from(at).unwrap())?;
         let known = model.get_mut(id)?;
         known.leaving = leaving;
@@ -125,7 +114,7 @@ impl Worker<'_> {
 
     fn step(&mut self) {
         let crowded = lock(self.model).len() > SNAPSHOTS_MAX;
-        match self.dice.below(20) {
+        match self.random.below_u64(20) {
             0..=6 if crowded => self.delete(),
             0..=6 => self.create(),
             7..=9 => self.restore(),
@@ -140,7 +129,7 @@ impl Worker<'_> {
     }
 
     fn create(&mut self) {
-        let (volume, version) = (self.dice.below(VOLUMES), self.dice.below(VERSIONS));
+        let (volume, version) = (self.random.below_u64(VOLUMES), self.random.below_u64(VERSIONS));
         let name = format!("w{}-{}", self.number, self.made);
         self.made += 1;
         let file = format!("{volume}-{version}.raw");
@@ -204,7 +193,7 @@ impl Worker<'_> {
     }
 
     fn collect(&mut self) {
-        let unused = ["0%", "5%", "50%"][usize::try_from(self.dice.below(3)).unwrap()];
+        let unused = ["0%", "5%", "50%"][usize::try_from(self.random.below_u64(3)).unwrap()];
         if let Some(done) = self.run(&["gc", "--max-unused", unused]) {
             assert!(done.code == 0 || done.code == 5, "{done:?}");
         }
@@ -247,7 +236,7 @@ impl Worker<'_> {
     }
 
     fn verify(&mut self) {
-        let depth: &[&str] = if self.dice.below(2) == 0 { &["--read-data"] } else { &[] };
+        let depth: &[&str] = if self.random.below_u64(2) == 0 { &["--read-data"] } else { &[] };
         if let Some(done) = self.run(&[&["verify"], depth].concat()) {
             done.exits(0);
         }
@@ -324,8 +313,8 @@ fn many_processes_that_are_killed_lose_nothing() {
     let model = Model::default();
     let killed: u64 = std::thread::scope(|scope| {
         let worker = |number| {
-            let dice = Dice(seed * 1000 + number);
-            let mut worker = Worker { place: &place, model: &model, number, dice, made: 0, killed: 0 };
+            let random = Random::new(seed * 1000 + number);
+            let mut worker = Worker { place: &place, model: &model, number, random, made: 0, killed: 0 };
             scope.spawn(move || {
                 (0..commands).for_each(|_| worker.step());
                 worker.killed

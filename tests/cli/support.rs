@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
 
+use icecore_testing::random::Random;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -170,14 +171,5 @@ pub(crate) fn finish(program: &mut Command) -> Done {
 
 /// Returns bytes that do not compress.
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    let mut bytes: Vec<u8> = (0..len.div_ceil(8)).flat_map(|_| next()).collect();
-    bytes.truncate(len);
-    bytes
+    Random::new(seed).bytes(len)
 }

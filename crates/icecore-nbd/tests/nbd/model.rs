@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use icecore_testing::random::Random;
+
 use crate::client::Client;
 use crate::client::DF;
 use crate::client::FLUSH;
@@ -20,45 +22,33 @@ const BLOCKS: usize = 64;
 const REGIONS: usize = 8;
 const REGION: usize = BLOCKS / REGIONS * BLOCK;
 
-/// Numbers that look random, the same ones on every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % sides as u64).unwrap()
-    }
-}
-
 /// What is expected of a request: the bytes of a read.
 type Expected = Option<(usize, Vec<u8>)>;
 
 /// Sends a random request within one region, and does the same to the model.
-fn send(client: &mut Client, dice: &mut Dice, model: &mut [u8], region: usize) -> (u64, Expected) {
-    let begin = region * REGION + dice.roll(REGION);
-    let length = 1 + dice.roll((region + 1) * REGION - begin);
+fn send(client: &mut Client, random: &mut Random, model: &mut [u8], region: usize) -> (u64, Expected) {
+    let begin = region * REGION + random.below(REGION);
+    let length = 1 + random.below((region + 1) * REGION - begin);
     let (offset, bytes) = (begin as u64, u32::try_from(length).unwrap());
     let range = begin..begin + length;
-    let fua = if dice.roll(4) == 0 { FUA } else { 0 };
-    match dice.roll(8) {
+    let fua = if random.below(4) == 0 { FUA } else { 0 };
+    match random.below(8) {
         0..3 => {
-            let df = if client.structured && dice.roll(2) == 0 { DF } else { 0 };
+            let df = if client.structured && random.below(2) == 0 { DF } else { 0 };
             let cookie = client.send(df, READ, offset, bytes, &[]);
             (cookie, Some((begin, model[range].to_vec())))
         }
         3..6 => {
-            let payload: Vec<u8> = (0..length).map(|_| u8::try_from(dice.roll(256)).unwrap()).collect();
+            let payload: Vec<u8> = (0..length).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
             model[range].copy_from_slice(&payload);
             (client.send(fua, WRITE, offset, bytes, &payload), None)
         }
         6 => {
-            let no_hole = if dice.roll(2) == 0 { NO_HOLE } else { 0 };
+            let no_hole = if random.below(2) == 0 { NO_HOLE } else { 0 };
             model[range].fill(0);
             (client.send(fua | no_hole, ZEROES, offset, bytes, &[]), None)
         }
-        _ if dice.roll(2) == 0 => (client.send(0, FLUSH, 0, 0, &[]), None),
+        _ if random.below(2) == 0 => (client.send(0, FLUSH, 0, 0, &[]), None),
         _ => {
             let whole = begin.next_multiple_of(BLOCK)..(begin + length) / BLOCK * BLOCK;
             if !whole.is_empty() {
@@ -87,7 +77,7 @@ fn check(told: Vec<Told>, structured: bool, (begin, expected): (usize, Vec<u8>))
 #[test]
 fn random_requests_do_what_they_do_to_plain_bytes() {
     for (seed, structured) in [(1, false), (2, true), (3, true)] {
-        let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ seed);
+        let mut random = Random::new(seed);
         let mut model = vec![0; BLOCKS * BLOCK];
         let disk = Arc::new(Ram::new(model.clone()));
         let (mut client, server) = Client::new(&disk, structured);
@@ -95,7 +85,7 @@ fn random_requests_do_what_they_do_to_plain_bytes() {
             // One request in each region, all at once: there is no order between those.
             let mut sent = BTreeMap::new();
             for region in 0..REGIONS {
-                let (cookie, expected) = send(&mut client, &mut dice, &mut model, region);
+                let (cookie, expected) = send(&mut client, &mut random, &mut model, region);
                 sent.insert(cookie, expected);
             }
             while !sent.is_empty() {

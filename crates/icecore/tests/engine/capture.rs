@@ -15,9 +15,9 @@ use icecore::Parent;
 use icecore::ReadAt;
 use icecore::SPAN_BYTES;
 use icecore::SnapshotId;
+use icecore_testing::random::Random;
 use rayon::prelude::*;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::Stopping;
 use crate::support::TestImage;
@@ -56,7 +56,7 @@ fn images_of_all_sizes_come_back_byte_for_byte() {
     let dir = tempfile::tempdir().unwrap();
     let bench = Bench::new();
     let on_disk = init(FsStorage::new(dir.path()));
-    let mut noise = Noise(21);
+    let mut noise = Random::new(21);
     for len in SIZES {
         let mut image = noise.disk(len);
         if let Some(last) = image.last_mut() {
@@ -84,7 +84,7 @@ fn images_of_all_sizes_come_back_byte_for_byte() {
 #[test]
 fn of_a_huge_sparse_image_only_the_data_is_read() {
     let tib = 1_u64 << 40;
-    let mut noise = Noise(22);
+    let mut noise = Random::new(22);
     let pieces: Vec<(u64, Vec<u8>)> =
         [(3, 1), (4 * tib - 5, 10), (9 * tib + 4095, 70_000), (16 * tib - 12_001, 11_000)]
             .map(|(at, len)| (at, noise.bytes(len)))
@@ -116,7 +116,7 @@ fn of_a_huge_sparse_image_only_the_data_is_read() {
 #[test]
 fn an_unchanged_image_adds_nothing_but_its_record() {
     let bench = Bench::new();
-    let image = Noise(23).disk(9 * MIB + 100);
+    let image = Random::new(23).disk(9 * MIB + 100);
     let first = bench.capture("disk", &image);
     let files = bench.storage.files();
     let again = bench.capture("disk", &image);
@@ -133,7 +133,7 @@ fn an_unchanged_image_adds_nothing_but_its_record() {
 #[test]
 fn a_capture_without_its_parent_has_the_same_result() {
     let bench = Bench::new();
-    let mut noise = Noise(24);
+    let mut noise = Random::new(24);
     let mut image = noise.disk(9 * MIB);
     bench.capture("disk", &image);
     (0..3).for_each(|_| noise.scribble(&mut image));
@@ -156,7 +156,7 @@ fn a_capture_without_its_parent_has_the_same_result() {
 #[test]
 fn blocks_are_found_again_wherever_they_stand() {
     let bench = Bench::new();
-    let mut noise = Noise(25);
+    let mut noise = Random::new(25);
     let image = noise.bytes(5 * MIB);
     bench.capture("disk", &image);
     let moved = [vec![0; 3 * BLOCK_BYTES], image.clone(), noise.bytes(BLOCK_BYTES)].concat();
@@ -170,9 +170,9 @@ fn a_short_last_block_has_nothing_of_what_was_read_before() {
     // More leaves than there are buffers, so that the last one is read into a buffer that was used.
     let leaves = 60_u64;
     let leaf = 4 << 20;
-    let tail = Noise(32).bytes(100);
+    let tail = Random::new(32).bytes(100);
     let image = |seed| {
-        let mut noise = Noise(seed);
+        let mut noise = Random::new(seed);
         let image = TestImage::new(leaves * leaf + 100).with(leaves * leaf, &tail);
         (0..leaves).fold(image, |image, at| image.with(at * leaf, &noise.bytes(BLOCK_BYTES)))
     };
@@ -191,7 +191,7 @@ fn a_short_last_block_has_nothing_of_what_was_read_before() {
 fn two_images_are_captured_at_once() {
     let bench = Bench::new();
     let other = bench.another();
-    let mut noise = Noise(26);
+    let mut noise = Random::new(26);
     let images = [noise.disk(9 * MIB), noise.disk(7 * MIB + 5)];
     let once = std::sync::Once::new();
     let first = TestImage::full(&images[0]).on_read(|_| {
@@ -220,7 +220,7 @@ fn two_images_are_captured_at_once() {
 #[test]
 fn an_image_that_shrinks_or_cannot_be_read_leaves_no_snapshot() {
     let bench = Bench::new();
-    let bytes = Noise(27).bytes(9 * MIB);
+    let bytes = Random::new(27).bytes(9 * MIB);
     let fails = |image: &TestImage<'_>| {
         let error = icecore::capture(&bench.repo, image, &options("disk"), &NoProgress).unwrap_err();
         assert_eq!(icecore::list(&bench.repo).unwrap().snapshots, []);
@@ -299,7 +299,7 @@ impl ReadAt for Grows<'_> {
 #[test]
 fn a_dry_run_counts_and_writes_nothing() {
     let bench = Bench::new();
-    let mut noise = Noise(28);
+    let mut noise = Random::new(28);
     let mut image = noise.disk(6 * MIB);
     bench.capture("disk", &image);
     let changed = 3 * MIB..3 * MIB + 10 * BLOCK_BYTES;
@@ -318,7 +318,7 @@ fn a_dry_run_counts_and_writes_nothing() {
 #[test]
 fn what_a_cancelled_capture_stored_is_found_by_the_next() {
     let bench = Bench::new();
-    let image = Noise(29).bytes(100 * MIB);
+    let image = Random::new(29).bytes(100 * MIB);
     let error = icecore::capture(&bench.repo, &image, &options("disk"), &Stopping::at(20)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
     assert_eq!(icecore::list(&bench.repo).unwrap().snapshots, []);
@@ -332,7 +332,7 @@ fn what_a_cancelled_capture_stored_is_found_by_the_next() {
 #[test]
 fn workers_of_a_pool_capture_while_all_of_them_wait() {
     let bench = Bench::new();
-    let images: Vec<Vec<u8>> = (0..4).map(|seed| Noise(40 + seed).bytes(5 * MIB)).collect();
+    let images: Vec<Vec<u8>> = (0..4).map(|seed| Random::new(40 + seed).bytes(5 * MIB)).collect();
     let capture = |image: &Vec<u8>| bench.capture("disk", image).snapshot.id;
     for workers in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build().unwrap();
@@ -346,7 +346,7 @@ fn workers_of_a_pool_capture_while_all_of_them_wait() {
 #[test]
 fn a_trusted_file_identity_saves_reading() {
     let bench = Bench::new();
-    let bytes = Noise(30).bytes(MIB);
+    let bytes = Random::new(30).bytes(MIB);
     let identity = FileIdentity { device: 1, inode: 2, size_bytes: MIB as u64, mtime_ns: 3, ctime_ns: 4 };
     let image = |identity: Option<FileIdentity>| {
         let mut image = TestImage::full(&bytes);
@@ -373,7 +373,7 @@ fn a_trusted_file_identity_saves_reading() {
 fn a_file_that_was_changed_within_a_tick_of_the_clock_before_its_capture_is_not_trusted_later() {
     // It could be written to once more in the same tick, and its times would not show it.
     let bench = Bench::new();
-    let (before, after) = (Noise(32).bytes(MIB), Noise(33).bytes(MIB));
+    let (before, after) = (Random::new(32).bytes(MIB), Random::new(33).bytes(MIB));
     // How old the file was, in milliseconds, whether by its content or by its name and mode.
     for (age, by_content) in
         [(0, true), (1_999, true), (1_999, false), (2_000, true), (2_000, false), (-5_000, true)]
@@ -411,7 +411,7 @@ fn a_name_that_is_taken_is_refused_before_anything_is_read() {
 
 #[test]
 fn the_same_image_gives_the_same_bytes() {
-    let image = Noise(31).disk(9 * MIB + 7);
+    let image = Random::new(31).disk(9 * MIB + 7);
     let packs = || {
         let bench = Bench::new();
         bench.capture("disk", &image);

@@ -11,8 +11,8 @@ use icecore::RenameOptions;
 use icecore::ResourceKind;
 use icecore::RestoreTo;
 use icecore::Snapshot;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::Target;
 use crate::support::assert_same;
@@ -106,7 +106,7 @@ fn a_protected_snapshot_stays() {
 #[test]
 fn a_snapshot_that_is_being_read_is_not_deleted() {
     let bench = Bench::new();
-    let image = Noise(51).bytes(100_000);
+    let image = Random::new(51).bytes(100_000);
     let id = bench.snapshot("web", &image);
     let other = bench.another();
     let outcomes = Mutex::new(Vec::new());

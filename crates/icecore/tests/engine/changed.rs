@@ -19,13 +19,13 @@ use icecore::RestoreTo;
 use icecore::SPAN_BYTES;
 use icecore::SnapshotId;
 use icecore::Storage;
+use icecore_testing::random::Random;
 use proptest::prelude::any;
 use proptest::test_runner::Config;
 use proptest::test_runner::TestRunner;
 
 use crate::damage::Fixture;
 use crate::damage::RECORD_HEADER;
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::TestImage;
 use crate::support::assert_same;
@@ -106,7 +106,7 @@ impl ReadAt for Sparse {
 
 /// An image that changes at random, and what is known of that.
 struct Changing {
-    noise: Noise,
+    noise: Random,
     image: Sparse,
     changed: Vec<Range<u64>>,
 }
@@ -128,18 +128,17 @@ impl Changing {
     /// Chooses a block, most often one near something that matters.
     fn place(&mut self) -> u64 {
         let blocks = self.image.len.div_ceil(BLOCK).max(1);
-        let below = |noise: &mut Noise, end: u64| noise.next() % end.max(1);
-        let near = match below(&mut self.noise, 6) {
+        let near = match self.noise.below_u64(6) {
             0 => 0,
             1 => blocks,
-            2 => LEAF / BLOCK * (1 + below(&mut self.noise, 3)),
+            2 => LEAF / BLOCK * (1 + self.noise.below_u64(3)),
             3 => LEAF / BLOCK * 128,
             4 => {
                 self.image.blocks.keys().nth(self.noise.below(self.image.blocks.len())).copied().unwrap_or(0)
             }
-            _ => below(&mut self.noise, blocks),
+            _ => self.noise.below_u64(blocks),
         };
-        (near + below(&mut self.noise, 40)).saturating_sub(20).min(blocks - 1)
+        (near + self.noise.below_u64(40)).saturating_sub(20).min(blocks - 1)
     }
 
     fn note(&mut self, blocks: Range<u64>) {
@@ -237,7 +236,7 @@ fn assert_as_a_full_capture(bench: &Bench, image: &dyn ReadAt, report: &CaptureR
 fn play(size: usize, seed: u64, steps: &[Vec<u8>]) {
     let bench = Bench::new();
     let image = Sparse { len: SIZES[size % SIZES.len()], ..Sparse::default() };
-    let mut world = Changing { noise: Noise(seed), image, changed: Vec::new() };
+    let mut world = Changing { noise: Random::new(seed), image, changed: Vec::new() };
     let mut base: Option<KeptBase> = None;
     for kinds in steps {
         kinds.iter().for_each(|kind| world.step(*kind));
@@ -298,7 +297,7 @@ type DamageOne = fn(&Fixture);
 
 #[test]
 fn where_the_base_is_damaged_the_image_is_read_or_the_capture_fails() {
-    let image = Noise(7).bytes(3 * (4 << 20) + 5000);
+    let image = Random::new(7).bytes(3 * (4 << 20) + 5000);
     let mut changed = image.clone();
     let at = 4 << 20;
     changed[at..at + 100].fill(9);
@@ -354,7 +353,7 @@ fn where_the_base_is_damaged_the_image_is_read_or_the_capture_fails() {
 #[test]
 fn an_image_that_is_shorter_than_its_base_is_refused() {
     let bench = Bench::new();
-    let image = Noise(8).bytes(20_000);
+    let image = Random::new(8).bytes(20_000);
     let base = keep(&bench.repo, bench.snapshot("disk", &image));
     let error = capture_changed(&bench.repo, &image[..19_999].to_vec(), Some(&base), &[]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");

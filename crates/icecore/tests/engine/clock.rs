@@ -18,10 +18,10 @@ use icecore::VolumeOptions;
 use icecore::VolumeSnapshotOptions;
 use icecore::retention;
 use icecore::retention::Policy;
+use icecore_testing::random::Random;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::TestImage;
 use crate::support::init_options;
@@ -44,7 +44,7 @@ fn at(resource: &str, clock: i64) -> CaptureOptions {
 }
 
 fn capture(bench: &Bench, resource: &str, clock: i64) -> icecore::CaptureReport {
-    let image = Noise(u64::try_from(clock).unwrap()).bytes(100_000);
+    let image = Random::new(u64::try_from(clock).unwrap()).bytes(100_000);
     icecore::capture(&bench.another(), &image, &at(resource, clock), &NoProgress).unwrap()
 }
 
@@ -105,7 +105,7 @@ fn of_two_captures_at_once_the_one_that_ends_last_is_the_newest() {
         between.lock().unwrap().get_or_insert_with(|| capture(&bench, "web", NOON + 5));
         Ok(())
     };
-    let image = TestImage::full(&Noise(1).bytes(100_000)).on_read(beside);
+    let image = TestImage::full(&Random::new(1).bytes(100_000)).on_read(beside);
     let report = icecore::capture(&bench.another(), &image, &at("web", NOON), &NoProgress).unwrap();
     drop(image);
     let beside = between.into_inner().unwrap().unwrap();

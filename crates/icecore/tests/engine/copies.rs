@@ -3,17 +3,17 @@
 use icecore::Depth;
 use icecore::ErrorKind;
 use icecore::LostRange;
+use icecore_testing::random::Random;
 
 use crate::damage::BLOCK;
 use crate::damage::CHUNK;
 use crate::damage::Fixture;
 use crate::damage::RECORD_HEADER;
 use crate::damage::read;
-use crate::noise::Noise;
 
 /// Returns bytes that do not compress, so that chunks are stored as they are.
 fn raw(seed: u64, len: usize) -> Vec<u8> {
-    Noise(seed).bytes(len)
+    Random::new(seed).bytes(len)
 }
 
 /// Flips a byte of a block of a chunk that is stored as it is.

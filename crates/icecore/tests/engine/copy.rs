@@ -23,10 +23,10 @@ use icecore::RepositoryId;
 use icecore::Snapshot;
 use icecore::SnapshotId;
 use icecore::fuzzing::forge::Forge;
+use icecore_testing::random::Random;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::Stopping;
 use crate::support::assert_same;
@@ -79,7 +79,7 @@ fn assert_is_copy(copy: &Snapshot, of: &Snapshot) {
 #[test]
 fn a_copy_is_what_its_snapshot_is_and_reads_and_writes_only_what_is_missing_there() {
     let two = Two::new();
-    let mut image = Noise(1).bytes(2 * LEAF + 70_001);
+    let mut image = Random::new(1).bytes(2 * LEAF + 70_001);
     image[SPAN..LEAF].fill(0);
     let labels = BTreeMap::from([("id".to_owned(), "7".to_owned())]);
     let how = CaptureOptions { labels, tags: vec!["b".to_owned(), "a".to_owned()], ..options("web") };
@@ -92,7 +92,7 @@ fn a_copy_is_what_its_snapshot_is_and_reads_and_writes_only_what_is_missing_ther
     assert_eq!(image_of(&two.target.repo, first.id), image);
 
     // Only what differs from the one that both have is read, a span at a time, and nothing that is there is written.
-    Noise(2).fill(&mut image[LEAF + 5000..LEAF + 6000]);
+    Random::new(2).fill(&mut image[LEAF + 5000..LEAF + 6000]);
     image.copy_within(0..SPAN, 2 * LEAF - SPAN);
     image.resize(image.len() + 3 * LEAF, 0);
     let second = two.source.capture("web", &image).snapshot;
@@ -161,14 +161,14 @@ fn meanwhile(what: impl Fn() + Sync) -> impl Progress {
 #[test]
 fn others_delete_and_collect_in_both_repositories_while_a_snapshot_is_copied() {
     let two = Two::new();
-    let mut image = Noise(3).bytes(LEAF + 9 * SPAN);
+    let mut image = Random::new(3).bytes(LEAF + 9 * SPAN);
     let mut waste = image.clone();
-    waste.chunks_mut(4096).step_by(2).for_each(|block| Noise(4).fill(block));
+    waste.chunks_mut(4096).step_by(2).for_each(|block| Random::new(4).fill(block));
     let wasted = two.source.snapshot("web", &waste);
     let base = two.source.snapshot("web", &image);
     two.copy(wasted).unwrap();
     two.copy(base).unwrap();
-    Noise(5).fill(&mut image[LEAF..]);
+    Random::new(5).fill(&mut image[LEAF..]);
     let id = two.source.snapshot("web", &image);
     let refused = std::sync::Mutex::new(Vec::new());
     let report = two
@@ -199,7 +199,7 @@ fn others_delete_and_collect_in_both_repositories_while_a_snapshot_is_copied() {
 #[test]
 fn of_two_copies_at_once_one_is_made() {
     let two = Two::new();
-    let image = Noise(6).bytes(LEAF);
+    let image = Random::new(6).bytes(LEAF);
     let id = two.source.snapshot("web", &image);
     let error = two.copy_with(id, &meanwhile(|| drop(two.copy(id).unwrap()))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
@@ -210,7 +210,7 @@ fn of_two_copies_at_once_one_is_made() {
 #[test]
 fn a_copy_that_was_stopped_goes_on_with_what_it_has_stored() {
     let two = Two::new();
-    let image = Noise(7).bytes(6 * LEAF);
+    let image = Random::new(7).bytes(6 * LEAF);
     let id = two.source.snapshot("web", &image);
     assert_eq!(two.copy_with(id, &Stopping::at(4)).unwrap_err().kind(), ErrorKind::Interrupted);
     assert_eq!(icecore::list(&two.target.repo).unwrap().snapshots, []);
@@ -222,7 +222,7 @@ fn a_copy_that_was_stopped_goes_on_with_what_it_has_stored() {
 #[test]
 fn what_is_damaged_here_is_an_error_and_what_is_damaged_there_is_made_anew() {
     let two = Two::new();
-    let mut image = Noise(8).bytes(2 * LEAF);
+    let mut image = Random::new(8).bytes(2 * LEAF);
     let base = two.source.snapshot("web", &image);
     two.copy(base).unwrap();
     let largest = |bench: &Bench, kind: u8| {
@@ -234,7 +234,7 @@ fn what_is_damaged_here_is_an_error_and_what_is_damaged_there_is_made_anew() {
     let whole = bytes.clone();
     bytes[64..].fill(0xee);
     two.target.storage.put(&name, bytes);
-    Noise(9).fill(&mut image[..5000]);
+    Random::new(9).fill(&mut image[..5000]);
     let id = two.source.snapshot("web", &image);
     let report = two.copy(id).unwrap();
     assert_eq!(report.read_bytes, image.len() as u64, "all was read");
@@ -279,10 +279,10 @@ fn blocks_that_are_not_what_the_span_digests_say_are_not_copied() {
 #[test]
 fn a_copy_that_fails_anywhere_is_made_or_not_and_the_next_one_completes() {
     let two = Two::new();
-    let mut image = Noise(10).bytes(LEAF + 5000);
+    let mut image = Random::new(10).bytes(LEAF + 5000);
     let base = two.source.snapshot("web", &image);
     two.copy(base).unwrap();
-    Noise(11).fill(&mut image[30_000..150_000]);
+    Random::new(11).fill(&mut image[30_000..150_000]);
     let id = two.source.snapshot("web", &image);
     let start = [two.source.storage.files(), two.target.storage.files()];
     let broken = || io::Error::from_raw_os_error(5);
@@ -395,7 +395,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let volumes = [Noise(20).disk(LEAF + 300_001), Noise(21).disk(200_000)];
+        let volumes = [Random::new(20).disk(LEAF + 300_001), Random::new(21).disk(200_000)];
         Self { two: Two::new(), volumes, here: Vec::new(), there: Vec::new() }
     }
 
@@ -404,7 +404,7 @@ impl World {
             Step::Scribble { volume, seed } => {
                 let image = &mut self.volumes[volume];
                 if !image.is_empty() {
-                    Noise(seed).scribble(image);
+                    Random::new(seed).scribble(image);
                 }
             }
             Step::Resize { volume, bytes } => self.volumes[volume].resize(bytes, 0),

@@ -33,6 +33,7 @@ use icecore::Wait;
 use icecore::capture;
 use icecore::restore;
 use icecore::verify;
+use icecore_testing::random::Random;
 use uuid::Uuid;
 
 use crate::support::options;
@@ -53,14 +54,7 @@ pub(crate) struct Fixture {
 
 /// Returns bytes that no other seed gives and that compress to about a half.
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let word = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state & 0x00ff_00ff_00ff_00ff
-    };
-    std::iter::repeat_with(word).flat_map(u64::to_le_bytes).take(len).collect()
+    Random::new(seed).compressible(len)
 }
 
 /// Opens the repository in a storage as another process would.

@@ -8,8 +8,8 @@ use icecore::ErrorKind;
 use icecore::NoProgress;
 use icecore::Repository;
 use icecore::SnapshotId;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::TestImage;
 use crate::support::blocks;
@@ -57,7 +57,7 @@ fn expected(from: &[u8], to: &[u8]) -> Vec<ChangedRange> {
 
 #[test]
 fn a_diff_is_what_a_comparison_of_the_images_finds() {
-    let mut noise = Noise(1);
+    let mut noise = Random::new(1);
     for (from_len, to_len) in [
         (0, 0),
         (0, 5000),
@@ -95,7 +95,7 @@ fn a_diff_is_what_a_comparison_of_the_images_finds() {
 #[test]
 fn a_last_block_that_only_grew_is_new_where_it_grew() {
     let bench = Bench::new();
-    let short = Noise(2).bytes(5000);
+    let short = Random::new(2).bytes(5000);
     let mut long = short.clone();
     long.resize(20_000, 0);
     let (a, b) = (bench.snapshot("disk", &short), bench.snapshot("disk", &long));
@@ -111,7 +111,7 @@ fn a_last_block_that_only_grew_is_new_where_it_grew() {
 fn trees_of_different_height_are_compared_and_only_what_differs_is_read() {
     let bench = Bench::new();
     let gib = 1_u64 << 30;
-    let mut noise = Noise(3);
+    let mut noise = Random::new(3);
     let parts: Vec<Vec<u8>> = (0..60).map(|_| noise.bytes(BLOCK_BYTES)).collect();
     let image = |len: u64| {
         parts.iter().zip(0..).fold(TestImage::new(len), |image, (part, at)| image.with(at * (7 << 20), part))
@@ -138,7 +138,7 @@ fn trees_of_different_height_are_compared_and_only_what_differs_is_read() {
 fn equal_content_that_is_stored_twice_does_not_differ() {
     // Two captures at once store the same blocks in chunks of their own, so that their pages differ too.
     let bench = Bench::new();
-    let image = Noise(4).bytes(5 * MIB);
+    let image = Random::new(4).bytes(5 * MIB);
     let mut first = image.clone();
     // One block of a span: the others of it are equal, and are compared one by one.
     first[MIB + 5 * BLOCK_BYTES] ^= 1;
@@ -171,7 +171,10 @@ fn equal_content_that_is_stored_twice_does_not_differ() {
 #[test]
 fn a_diff_stops_where_its_reader_does_and_names_what_is_missing() {
     let bench = Bench::new();
-    let (a, b) = (bench.snapshot("disk", &Noise(5).bytes(MIB)), bench.snapshot("disk", &Noise(6).bytes(MIB)));
+    let (a, b) = (
+        bench.snapshot("disk", &Random::new(5).bytes(MIB)),
+        bench.snapshot("disk", &Random::new(6).bytes(MIB)),
+    );
     let enough = |_| Err(icecore::Error::new(ErrorKind::Interrupted, "enough"));
     assert_eq!(icecore::diff(&bench.repo, a, b, &mut { enough }).unwrap_err().kind(), ErrorKind::Interrupted);
     let nobody = options("disk").id;

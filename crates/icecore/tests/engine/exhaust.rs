@@ -29,6 +29,7 @@ use icecore::restore;
 use icecore::stats;
 use icecore::verify;
 use icecore::verify_and_note;
+use icecore_testing::random::Random;
 use proptest::prelude::*;
 
 use crate::damage::BLOCK;
@@ -36,7 +37,6 @@ use crate::damage::Fixture;
 use crate::damage::LEAF;
 use crate::damage::open;
 use crate::damage::read;
-use crate::noise::Noise;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -46,7 +46,7 @@ fn text(seed: u64) -> Vec<u8> {
 }
 
 fn raw(seed: u64) -> Vec<u8> {
-    Noise(seed).bytes(BLOCK)
+    Random::new(seed).bytes(BLOCK)
 }
 
 /// A repository, and what is in it.

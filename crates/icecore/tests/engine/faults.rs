@@ -24,8 +24,8 @@ use icecore::RestoreTo;
 use icecore::Result;
 use icecore::SnapshotId;
 use icecore::Storage;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::FRESH;
 use crate::support::IN_PLACE;
@@ -100,7 +100,7 @@ struct Start {
 impl Start {
     fn new() -> Self {
         let bench = Bench::new();
-        let mut noise = Noise(61);
+        let mut noise = Random::new(61);
         // Three leaves, of which one changes each time: the pages of each snapshot are spread over several packs.
         let mut image = vec![0; 2 * LEAF_BYTES + 50_000];
         let mut images = Vec::new();
@@ -275,7 +275,7 @@ fn assert_works(repo: &Repository, images: &[(SnapshotId, Vec<u8>)], at: &str) {
         assert!(restored.is_ok(), "{at}: {restored:?}");
         assert_same(&bytes, image, at);
     }
-    let image = Noise(62).bytes(300_000);
+    let image = Random::new(62).bytes(300_000);
     let report = icecore::capture(repo, &image, &options("afterwards"), &NoProgress).unwrap();
     assert_same(&image_of(repo, report.snapshot.id), &image, at);
     assert_sound(repo, at);
@@ -326,7 +326,7 @@ fn an_init_that_fails_anywhere_can_be_done_again() {
 #[test]
 fn a_capture_that_fails_anywhere_loses_nothing() {
     let start = Start::new();
-    let image = Noise(63).disk((4 << 20) + 200_000);
+    let image = Random::new(63).disk((4 << 20) + 200_000);
     let options = options("new");
     at_calls(
         stride(),
@@ -354,7 +354,7 @@ fn a_capture_that_fails_anywhere_loses_nothing() {
 fn a_capture_that_cannot_read_its_parent_is_right_or_fails() {
     let start = Start::new();
     let mut image = start.images[3].1.clone();
-    Noise(64).fill(&mut image[LEAF_BYTES + 20_000..][..9000]);
+    Random::new(64).fill(&mut image[LEAF_BYTES + 20_000..][..9000]);
     let options = options("disk");
     at_calls(
         stride(),
@@ -449,7 +449,7 @@ fn a_gc_that_fails_anywhere_loses_nothing() {
 #[test]
 fn a_gc_whose_index_is_lost_meanwhile_removes_nothing_that_is_needed() {
     let bench = Bench::new();
-    let mut image = Noise(65).bytes(300_000);
+    let mut image = Random::new(65).bytes(300_000);
     let old = bench.snapshot("disk", &image);
     icecore::delete(&open(bench.storage.clone()), old).unwrap();
     let repo = open(bench.storage.clone());
@@ -457,7 +457,7 @@ fn a_gc_whose_index_is_lost_meanwhile_removes_nothing_that_is_needed() {
     assert!(plan.totals.freed_bytes > 0, "{:?}", plan.totals);
     // The page of the new snapshot is in a run of its own, and most of its chunks are in that from before.
     let runs = bench.storage.list("index").unwrap();
-    Noise(66).fill(&mut image[40_960..][..4096]);
+    Random::new(66).fill(&mut image[40_960..][..4096]);
     let new = bench.snapshot("disk", &image);
     let kept = bench.storage.list("index").unwrap();
     assert!(kept.len() > runs.len() && runs.iter().all(|run| kept.contains(run)), "{kept:?}");

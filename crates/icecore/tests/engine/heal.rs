@@ -14,6 +14,7 @@ use icecore::capture;
 use icecore::delete;
 use icecore::gc;
 use icecore::verify_and_note;
+use icecore_testing::random::Random;
 use uuid::Uuid;
 
 use crate::damage::BLOCK;
@@ -22,12 +23,11 @@ use crate::damage::Fixture;
 use crate::damage::RECORD_HEADER;
 use crate::damage::read;
 use crate::damage::take;
-use crate::noise::Noise;
 use crate::support::TestImage;
 use crate::support::options;
 
 fn raw(seed: u64, len: usize) -> Vec<u8> {
-    Noise(seed).bytes(len)
+    Random::new(seed).bytes(len)
 }
 
 fn note(fixture: &Fixture, now: i64) -> VerifyReport {

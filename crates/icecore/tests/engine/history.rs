@@ -12,8 +12,8 @@ use icecore::Repository;
 use icecore::RestoreTo;
 use icecore::Snapshot;
 use icecore::gc;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Target;
 use crate::support::assert_same;
 use crate::support::assert_sound;
@@ -94,7 +94,7 @@ impl World {
             Step::Scribble { volume, seed } => {
                 let image = &mut self.volumes[volume];
                 if !image.is_empty() {
-                    Noise(seed).scribble(image);
+                    Random::new(seed).scribble(image);
                 }
             }
             Step::Copy { from, to, aligned, seed } => self.copy(from, to, aligned, seed),
@@ -123,11 +123,11 @@ impl World {
     }
 
     fn copy(&mut self, from: usize, to: usize, aligned: bool, seed: u64) {
-        let mut noise = Noise(seed);
+        let mut noise = Random::new(seed);
         let source = self.volumes[from].clone();
         let target = &mut self.volumes[to];
         let len = (1 + noise.below(400_000)).min(source.len()).min(target.len());
-        let place = |noise: &mut Noise, len: usize| match aligned {
+        let place = |noise: &mut Random, len: usize| match aligned {
             true => noise.below(len) / icecore::BLOCK_BYTES * icecore::BLOCK_BYTES,
             false => noise.below(len),
         };

@@ -126,7 +126,7 @@ fn a_chunk_that_cannot_be_decoded_costs_its_blocks() {
 fn a_bad_block_costs_itself_where_a_chunk_is_stored_as_it_is() {
     // Bytes that do not compress are stored raw.
     let mut image = vec![0; 4 * CHUNK];
-    crate::noise::Noise(5).fill(&mut image);
+    icecore_testing::random::Random::new(5).fill(&mut image);
     let fixture = Fixture::new(vec![("a", image)]);
     let pack = &fixture.packs[0].0;
     fixture.flip(pack, fixture.records(pack)[1] + RECORD_HEADER + 5 * BLOCK + 77);
@@ -139,7 +139,7 @@ fn a_bad_block_costs_itself_where_a_chunk_is_stored_as_it_is() {
 #[test]
 fn a_sector_that_cannot_be_read_costs_the_blocks_on_it() {
     let mut image = vec![0; 4 * CHUNK];
-    crate::noise::Noise(6).fill(&mut image);
+    icecore_testing::random::Random::new(6).fill(&mut image);
     let fixture = Fixture::new(vec![("a", image.clone())]);
     let path = fixture.packs[0].0.clone();
     let at = (fixture.records(&path)[2] + RECORD_HEADER + 7 * BLOCK + 100) as u64;

@@ -9,12 +9,12 @@ use icecore::capture;
 use icecore::delete;
 use icecore::fuzzing::seal;
 use icecore::repair_index;
+use icecore_testing::random::Random;
 
 use crate::damage::CHUNK;
 use crate::damage::Fixture;
 use crate::damage::read;
 use crate::damage::take;
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::assert_same;
 use crate::support::assert_sound;
@@ -114,7 +114,8 @@ const ABOUT_CHUNKS: (&str, Lie) = ("chunks are at each other's places", |run, _|
 
 /// Returns a repository of two volumes, each with a pack of as many chunks, in which the index lies about the first.
 fn lied_to(tell: Lie) -> Fixture {
-    let fixture = Fixture::new(vec![("a", Noise(1).bytes(6 * CHUNK)), ("b", Noise(2).bytes(6 * CHUNK))]);
+    let fixture =
+        Fixture::new(vec![("a", Random::new(1).bytes(6 * CHUNK)), ("b", Random::new(2).bytes(6 * CHUNK))]);
     let (name, mut run) = RunBytes::that_names(&fixture.storage, &fixture.packs[0].0);
     tell(&mut run, &fixture.packs[1].0);
     fixture.storage.remove(&name).unwrap();
@@ -162,7 +163,7 @@ impl Punched {
     /// Keeps some of 32 blocks.
     fn new(kept: &[usize]) -> Self {
         let bench = Bench::new();
-        let chunks = Noise(5).bytes(2 * CHUNK);
+        let chunks = Random::new(5).bytes(2 * CHUNK);
         let all = bench.snapshot("all", &chunks);
         let before = data_pack(&bench.storage);
         let (_, old_run) = RunBytes::that_names(&bench.storage, &before);
@@ -216,9 +217,9 @@ fn a_block_that_gc_took_out_of_its_chunk_is_stored_anew_behind_one_that_is_still
 #[test]
 fn what_stands_behind_a_known_block_is_not_taken_for_the_next_one() {
     let bench = Bench::new();
-    let known = Noise(6).bytes(3 * CHUNK);
+    let known = Random::new(6).bytes(3 * CHUNK);
     bench.snapshot("known", &known);
-    let new = Noise(7).bytes(BLOCK_BYTES);
+    let new = Random::new(7).bytes(BLOCK_BYTES);
     // In the chunk, and at the beginning of the chunk after it; something new, and something that stands elsewhere.
     for last in [3, 15] {
         for next in [new.clone(), blocks(&known, &[40])] {

@@ -53,8 +53,6 @@ mod moved;
 #[cfg(test)]
 mod newer;
 #[cfg(test)]
-mod noise;
-#[cfg(test)]
 mod parity;
 #[cfg(test)]
 mod proofs;

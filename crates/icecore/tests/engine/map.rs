@@ -20,8 +20,8 @@ use icecore::Storage;
 use icecore::WriteAt;
 use icecore::create_volume;
 use icecore::image_map;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::TestImage;
 use crate::support::blocks;
@@ -98,7 +98,7 @@ fn check(bench: &Bench, history: &History, which: usize, cells: usize) {
 #[test]
 fn a_map_is_what_the_blocks_of_the_images_say() {
     let bench = Bench::new();
-    let mut noise = Noise(21);
+    let mut noise = Random::new(21);
     let mut history = History::new();
     let mut disk = noise.disk(9 * MIB + 1000);
     for (volume, len) in
@@ -138,7 +138,7 @@ fn images_without_data_have_empty_cells_and_empty_images_none() {
 fn sixteen_tebibytes_are_drawn_from_the_pages_that_have_data() {
     const TIB: u64 = 1 << 40;
     let bench = Bench::new();
-    let bytes = Noise(22).bytes(3 * BLOCK_BYTES);
+    let bytes = Random::new(22).bytes(3 * BLOCK_BYTES);
     let places = [0, 5 * TIB + 8192, 16 * TIB - 3 * BLOCK_BYTES as u64];
     let image = |count: usize| {
         places.iter().take(count).fold(TestImage::new(16 * TIB), |image, at| image.with(*at, &bytes))
@@ -157,7 +157,7 @@ fn sixteen_tebibytes_are_drawn_from_the_pages_that_have_data() {
 fn what_a_volume_stands_on_shares_too() {
     let bench = Bench::new();
     let repo = Arc::new(bench.another());
-    let mut noise = Noise(23);
+    let mut noise = Random::new(23);
     let disk = noise.bytes(MIB);
     let origin = bench.snapshot("disk", &disk);
     create_volume(&repo, &volume_options("vol", Some(origin), None)).unwrap();
@@ -177,8 +177,8 @@ fn what_a_volume_stands_on_shares_too() {
 #[test]
 fn a_map_that_cannot_be_drawn_says_why() {
     let bench = Bench::new();
-    let id = bench.snapshot("disk", &Noise(24).bytes(100_000));
-    let other = bench.snapshot("other", &Noise(25).bytes(100_000));
+    let id = bench.snapshot("disk", &Random::new(24).bytes(100_000));
+    let other = bench.snapshot("other", &Random::new(25).bytes(100_000));
     for cells in [0, MAP_CELLS_MAX + 1] {
         assert_eq!(draw(&bench.repo, id, cells, None).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
@@ -201,7 +201,7 @@ fn a_map_that_cannot_be_drawn_says_why() {
 #[test]
 fn without_sharing_nothing_is_read_of_others() {
     let bench = Bench::new();
-    let disk = Noise(26).bytes(100_000);
+    let disk = Random::new(26).bytes(100_000);
     let [id, other] = [1, 2].map(|_| bench.snapshot("disk", &disk));
     let alone = MapOptions { sharing: false, ..options(1, None) };
     let found = || image_map(&bench.another(), id, &alone, &NoProgress).unwrap().cells;
@@ -231,7 +231,7 @@ impl Progress for Enough {
 #[test]
 fn a_map_that_nobody_waits_for_any_more_is_not_drawn() {
     let bench = Bench::new();
-    let first = bench.snapshot("a", &Noise(31).bytes(100_000));
+    let first = bench.snapshot("a", &Random::new(31).bytes(100_000));
     let second = bench.snapshot("a", &vec![0; 100_000]);
     // One with pages of its own, one with what differs, and one with the pages of another only.
     for (id, against) in [(first, None), (second, Some(first)), (second, None)] {

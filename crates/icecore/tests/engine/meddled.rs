@@ -18,8 +18,8 @@ use icecore::ImageFile;
 use icecore::ImageState;
 use icecore::NoProgress;
 use icecore::ReadAt;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::assert_same;
 use crate::support::image_of;
@@ -88,7 +88,7 @@ enum Comes {
 
 /// Makes a file of noise that was last written to an hour ago: no write in the same tick of the clock can be overlooked.
 fn make(path: &Path, seed: u64) -> Vec<u8> {
-    let bytes = Noise(seed).bytes(LEN);
+    let bytes = Random::new(seed).bytes(LEN);
     std::fs::write(path, &bytes).unwrap();
     let old = FileTimes::new().set_modified(SystemTime::now() - Duration::from_secs(3600));
     File::options().write(true).open(path).unwrap().set_times(old).unwrap();

@@ -9,6 +9,7 @@ use icecore::NoProgress;
 use icecore::RepairPacksReport;
 use icecore::gc;
 use icecore::repair_packs;
+use icecore_testing::random::Random;
 
 use crate::damage::BLOCK;
 use crate::damage::BadSector;
@@ -18,10 +19,9 @@ use crate::damage::RECORD_HEADER;
 use crate::damage::open;
 use crate::damage::read;
 use crate::damage::take;
-use crate::noise::Noise;
 
 fn raw(seed: u64, len: usize) -> Vec<u8> {
-    Noise(seed).bytes(len)
+    Random::new(seed).bytes(len)
 }
 
 fn repair(fixture: &Fixture) -> RepairPacksReport {

@@ -1,5 +1,6 @@
 //! Random histories of a repository.
 
+use icecore_testing::random::Random;
 use proptest::prelude::Just;
 use proptest::prelude::Strategy;
 use proptest::prelude::any;
@@ -10,7 +11,6 @@ use proptest::test_runner::TestRunner;
 use crate::history::Step;
 use crate::history::VOLUMES;
 use crate::history::World;
-use crate::noise::Noise;
 
 const IMAGE_BYTES_MAX: usize = 9 << 20;
 /// Cases unless `PROPTEST_CASES` says otherwise.
@@ -52,7 +52,8 @@ fn random_histories_lose_nothing() {
     }
     let histories = proptest::collection::vec(step(), 1..30);
     let played = TestRunner::new(config).run(&histories, |steps| {
-        let mut world = World::new([Noise(71).disk(1 << 20), Noise(72).disk(5 << 20), Vec::new()]);
+        let mut world =
+            World::new([Random::new(71).disk(1 << 20), Random::new(72).disk(5 << 20), Vec::new()]);
         for step in &steps {
             world.take(step);
             world.check();

@@ -11,9 +11,9 @@ use icecore::NoProgress;
 use icecore::Repository;
 use icecore::SnapshotDisk;
 use icecore::SnapshotId;
+use icecore_testing::random::Random;
 
 use crate::at_once::hooked::Hooked;
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::TestImage;
 use crate::support::assert_same;
@@ -39,7 +39,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let bench = Bench::new();
-        let [first, twice, unused] = [1, 2, 3].map(|seed| Noise(seed).bytes(CHUNK));
+        let [first, twice, unused] = [1, 2, 3].map(|seed| Random::new(seed).bytes(CHUNK));
         let image = [first.clone(), twice.clone()].concat();
         let other = bench.another();
         let half = std::sync::Mutex::new(None);

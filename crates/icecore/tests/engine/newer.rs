@@ -24,11 +24,11 @@ use icecore::WriteAt;
 use icecore::fuzzing::forge::Newer;
 use icecore::fuzzing::forge::make_record_newer;
 use icecore::fuzzing::forge::newer_config;
+use icecore_testing::random::Random;
 use uuid::Uuid;
 
 use crate::at_once::hooked::Hooked;
 use crate::at_once::hooked::Watch;
-use crate::noise::Noise;
 use crate::support::collect;
 use crate::support::init_options;
 use crate::support::open_with_small_packs;
@@ -74,7 +74,7 @@ const VERBS: [(&str, Verb); 22] = [
         let mut from = init_options();
         from.id = RepositoryId(Uuid::from_u128(8));
         let source = Arc::new(Repository::init(Arc::new(source), session(), &from)?);
-        let id = icecore::capture(&source, &Noise(5).bytes(70_000), &options("x"), &NoProgress)?;
+        let id = icecore::capture(&source, &Random::new(5).bytes(70_000), &options("x"), &NoProgress)?;
         let options = CopyOptions { level: None, check: true, name_may_repeat: true };
         icecore::copy(&source, id.snapshot.id, &scene.repo, &options, &NoProgress).map(drop)
     }),
@@ -121,7 +121,7 @@ const READERS: [(&str, Verb); 2] = [
 ];
 
 fn create(scene: &Scene, volume: &str) -> Result<(), Error> {
-    let image = Noise(77).bytes(200_000);
+    let image = Random::new(77).bytes(200_000);
     icecore::capture(&scene.repo, &image, &options(volume), &NoProgress).map(drop)
 }
 
@@ -138,14 +138,14 @@ impl Fixture {
         let take = |volume: &str, image: &Vec<u8>| {
             icecore::capture(&repo, image, &options(volume), &NoProgress).unwrap().snapshot.id
         };
-        let image = Noise(1).bytes(300_000);
+        let image = Random::new(1).bytes(300_000);
         let kept = take("kept", &image);
         let pack = |(name, bytes): (String, Vec<u8>)| {
             (name.starts_with("packs/") && bytes.len() > 50_000).then_some(name)
         };
         let pack = storage.files().into_iter().find_map(pack).unwrap();
-        let gone = take("gone", &[&image[..100_000], &Noise(2).bytes(200_000)].concat());
-        let base = take("base", &Noise(3).bytes(100_000));
+        let gone = take("gone", &[&image[..100_000], &Random::new(2).bytes(200_000)].concat());
+        let base = take("base", &Random::new(3).bytes(100_000));
         icecore::create_volume(&repo, &volume_options("disk", Some(base), None)).unwrap();
         let volume = open_volume(&repo, "disk").unwrap();
         volume.write_at(5000, &[7; 9000]).unwrap();

@@ -18,8 +18,8 @@ use icecore::SnapshotId;
 use icecore::gc;
 use icecore::parity_report;
 use icecore::set_parity;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::assert_same;
 use crate::support::assert_sound;
 use crate::support::image_of;
@@ -47,7 +47,7 @@ impl World {
 
     fn capture(&mut self, seed: u64) {
         let len = 100_000 + 90_000 * usize::try_from(seed).unwrap();
-        let image = Noise(1000 + seed).bytes(len);
+        let image = Random::new(1000 + seed).bytes(len);
         let how = CaptureOptions { check: false, ..options(&format!("disk-{seed}")) };
         let report = icecore::capture(&open(self.storage.clone()), &image, &how, &NoProgress).unwrap();
         self.images.push((report.snapshot.id, image));

@@ -20,9 +20,9 @@ use icecore::Repository;
 use icecore::RestoreTo;
 use icecore::SPAN_BYTES;
 use icecore::WriteAt;
+use icecore_testing::random::Random;
 
 use crate::capture::SIZES;
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::FRESH;
 use crate::support::IN_PLACE;
@@ -34,7 +34,7 @@ use crate::support::options;
 use crate::support::session;
 
 /// What a target holds before a restore in place.
-fn targets(image: &[u8], len: usize, noise: &mut Noise) -> Vec<(&'static str, Vec<u8>)> {
+fn targets(image: &[u8], len: usize, noise: &mut Random) -> Vec<(&'static str, Vec<u8>)> {
     let mut equal = image.to_vec();
     equal.resize(len, 0);
     let mut similar = equal.clone();
@@ -52,7 +52,7 @@ fn targets(image: &[u8], len: usize, noise: &mut Noise) -> Vec<(&'static str, Ve
 #[test]
 fn a_snapshot_is_read_where_nothing_can_be_written_or_locked() {
     let bench = Bench::new();
-    let image = Noise(7).bytes(300_000);
+    let image = Random::new(7).bytes(300_000);
     let id = bench.snapshot("disk", &image);
     for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported, io::ErrorKind::StorageFull] {
         let storage = FaultStorage::failing_from(bench.storage.clone(), 0, kind);
@@ -66,7 +66,7 @@ fn a_snapshot_is_read_where_nothing_can_be_written_or_locked() {
 #[test]
 fn no_stale_byte_shines_through_a_restore() {
     let bench = Bench::new();
-    let mut noise = Noise(41);
+    let mut noise = Random::new(41);
     for size in SIZES {
         let image = noise.disk(size);
         let id = bench.snapshot(&format!("disk-{size}"), &image);
@@ -103,7 +103,7 @@ fn no_stale_byte_shines_through_a_restore() {
 #[test]
 fn only_what_differs_is_written_in_place() {
     let bench = Bench::new();
-    let mut noise = Noise(42);
+    let mut noise = Random::new(42);
     let image = noise.bytes(9 << 20);
     let id = bench.snapshot("disk", &image);
     let mut before = image.clone();
@@ -177,7 +177,7 @@ fn a_disk_that_makes_zeros_by_itself_is_read_only_where_the_image_has_data() {
     image[40 << 20..][..5000].fill(7);
     let id = bench.snapshot("disk", &image);
     for odd in [0, 4096, 5000] {
-        let data = Mutex::new(Noise(46).bytes(128 << 20));
+        let data = Mutex::new(Random::new(46).bytes(128 << 20));
         let target = Thin { data, len: 1 << 50, odd, read_bytes: AtomicU64::new(0) };
         let report =
             icecore::restore(&bench.repo, id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress)
@@ -194,7 +194,7 @@ fn a_disk_that_makes_zeros_by_itself_is_read_only_where_the_image_has_data() {
 #[test]
 fn a_short_last_block_is_known_again_in_place() {
     let bench = Bench::new();
-    let image = Noise(45).bytes(3 * SPAN_BYTES + 100);
+    let image = Random::new(45).bytes(3 * SPAN_BYTES + 100);
     let id = bench.snapshot("disk", &image);
     let target = Target::new(image.clone());
     let report =
@@ -217,7 +217,7 @@ fn a_target_that_is_too_small_is_refused_untouched() {
 #[test]
 fn a_damaged_pack_is_an_error_that_names_snapshot_and_range_and_pack() {
     let bench = Bench::new();
-    let image = Noise(43).bytes(5 << 20);
+    let image = Random::new(43).bytes(5 << 20);
     let report = bench.capture("disk", &image);
     let files = bench.storage.files();
     let largest =
@@ -281,7 +281,7 @@ fn a_restore_stops_when_asked_to_and_when_its_stream_breaks() {
         }
     }
     let bench = Bench::new();
-    let id = bench.snapshot("disk", &Noise(44).bytes(1 << 20));
+    let id = bench.snapshot("disk", &Random::new(44).bytes(1 << 20));
     let target = Target::new(vec![0; 1 << 20]);
     for to in [FRESH, IN_PLACE] {
         let error = icecore::restore(&bench.repo, id, to(&target), OnDamage::Stop, &Stop).unwrap_err();

@@ -15,8 +15,8 @@ use icecore::ParityScheme;
 use icecore::Repository;
 use icecore::RestoreTo;
 use icecore::SnapshotId;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::collect;
 use crate::support::open_with_small_packs;
@@ -73,8 +73,8 @@ fn a_shortage_is_an_error_and_never_a_finding() {
     let options = crate::support::options;
     let capture =
         |image: &Vec<u8>| icecore::capture(&repo, image, &options("disk"), &NoProgress).unwrap().snapshot.id;
-    let id = capture(&Noise(1).bytes(150_000));
-    let gone = capture(&Noise(2).bytes(100_000));
+    let id = capture(&Random::new(1).bytes(150_000));
+    let gone = capture(&Random::new(2).bytes(100_000));
     icecore::create_volume(&repo, &volume_options("vol", Some(id), None)).unwrap();
     icecore::delete(&repo, gone).unwrap();
     let files = bench.storage.files();

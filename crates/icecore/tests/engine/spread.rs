@@ -14,8 +14,8 @@ use icecore::Repository;
 use icecore::RestoreTo;
 use icecore::SnapshotId;
 use icecore::gc;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::Target;
 use crate::support::assert_same;
@@ -55,7 +55,7 @@ fn collect_half(storage: &MemoryStorage) {
 /// Makes a snapshot of blocks of a chunk whose slots are in two packs, some in each, and returns it with its image. None
 /// where gc chose the other copy of the chunk beside it.
 fn split(bench: &Bench, seed: u64) -> Option<(SnapshotId, Vec<u8>)> {
-    let mut noise = Noise(seed);
+    let mut noise = Random::new(seed);
     let (chunk, beside) = (noise.bytes(16 * BLOCK_BYTES), noise.bytes(16 * BLOCK_BYTES));
     let blocks = |range: std::ops::Range<usize>| &chunk[range.start * BLOCK_BYTES..range.end * BLOCK_BYTES];
     let all = bench.snapshot("all", &[&chunk[..], &beside].concat());
@@ -86,7 +86,7 @@ fn a_chunk_whose_slots_are_spread_over_packs_is_read_from_all_of_them() {
     let repo = open(bench.storage.clone());
     assert_sound(&repo, "the slots of a chunk are in two packs");
     assert_same(&image_of(&repo, id), &image, "a restore");
-    let target = Target::new(Noise(9).bytes(image.len()));
+    let target = Target::new(Random::new(9).bytes(image.len()));
     icecore::restore(&repo, id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress).unwrap();
     assert_same(&target.into_bytes(), &image, "a restore in place");
     icecore::stats(&repo, &NoProgress).unwrap();

@@ -9,8 +9,8 @@ use icecore::NoProgress;
 use icecore::SnapshotId;
 use icecore::StatsReport;
 use icecore::Storage;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::blocks;
 
@@ -58,7 +58,7 @@ fn check(bench: &Bench, images: &HashMap<SnapshotId, Vec<u8>>) -> StatsReport {
 #[test]
 fn statistics_are_what_sets_of_blocks_say() {
     let bench = Bench::new();
-    let mut noise = Noise(11);
+    let mut noise = Random::new(11);
     let mut images = HashMap::new();
     let mut disk = noise.disk(9 << 20);
     for volume in ["b", "a", "b", "a", "a"] {
@@ -87,7 +87,7 @@ fn statistics_are_what_sets_of_blocks_say() {
 #[test]
 fn what_a_snapshot_alone_has_becomes_unused_when_it_is_deleted() {
     let bench = Bench::new();
-    let mut noise = Noise(12);
+    let mut noise = Random::new(12);
     let mut disk = noise.bytes(6 << 20);
     let mut images = HashMap::new();
     let mut ids = Vec::new();
@@ -121,7 +121,7 @@ fn what_a_snapshot_alone_has_becomes_unused_when_it_is_deleted() {
 #[test]
 fn a_missing_pack_is_an_error_that_names_the_snapshot() {
     let bench = Bench::new();
-    let report = bench.capture("disk", &Noise(13).bytes(100_000));
+    let report = bench.capture("disk", &Random::new(13).bytes(100_000));
     let packs: Vec<String> =
         bench.storage.files().into_keys().filter(|name| name.starts_with("packs/")).collect();
     assert_eq!(packs.len(), 2, "one of data, one of pages");
@@ -139,7 +139,7 @@ fn a_missing_pack_is_an_error_that_names_the_snapshot() {
 #[test]
 fn what_several_snapshots_have_together_is_what_their_deletion_leaves_unused() {
     let bench = Bench::new();
-    let mut noise = Noise(14);
+    let mut noise = Random::new(14);
     let mut images: Vec<(SnapshotId, Vec<u8>)> = Vec::new();
     let mut disk = noise.disk(6 << 20);
     for volume in ["a", "a", "b", "a", "b", "a"] {
@@ -178,7 +178,7 @@ fn what_several_snapshots_have_together_is_what_their_deletion_leaves_unused() {
 #[test]
 fn what_a_volume_stands_on_is_not_given_back() {
     let bench = Bench::new();
-    let id = bench.snapshot("disk", &Noise(15).bytes(1 << 20));
+    let id = bench.snapshot("disk", &Random::new(15).bytes(1 << 20));
     let own = || icecore::own_bytes(&bench.repo, &[id], &NoProgress).unwrap();
     assert_eq!(own().data_bytes, 1 << 20);
     let options = crate::volumes::support::volume_options("vol", Some(id), None);

@@ -6,9 +6,9 @@ use icecore::ErrorKind;
 use icecore::NoProgress;
 use icecore::ParityScheme;
 use icecore::SnapshotId;
+use icecore_testing::random::Random;
 use uuid::Uuid;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::collect;
 use crate::support::open;
@@ -53,14 +53,14 @@ fn bench() -> Bench {
 #[test]
 fn a_file_of_somebody_else_stops_nothing_and_is_told_by_verify() {
     let bench = bench();
-    let image = Noise(1).bytes(300_000);
+    let image = Random::new(1).bytes(300_000);
     // Ids with letters in them, which can be spelled in two ways.
     let take = |id: u128, image: &Vec<u8>| {
         let how = CaptureOptions { id: SnapshotId(Uuid::from_u128(id << 96)), ..options("disk") };
         icecore::capture(&bench.repo, image, &how, &NoProgress).unwrap().snapshot.id
     };
     let kept = take(0xabcd_ef01, &image);
-    let gone = take(0xabcd_ef02, &Noise(2).bytes(200_000));
+    let gone = take(0xabcd_ef02, &Random::new(2).bytes(200_000));
     icecore::create_volume(&bench.repo, &volume_options("vol", Some(kept), None)).unwrap();
     let strays = strays(&bench);
     for (number, name) in strays.iter().enumerate() {
@@ -93,7 +93,7 @@ fn a_file_of_somebody_else_stops_nothing_and_is_told_by_verify() {
 fn a_damaged_record_under_an_id_stops_gc_as_before() {
     for bytes in [Vec::new(), b"rubbish".to_vec()] {
         let bench = bench();
-        bench.snapshot("disk", &Noise(1).bytes(100_000));
+        bench.snapshot("disk", &Random::new(1).bytes(100_000));
         bench.storage.put("snapshots/01890a5d-ac96-774b-bcce-b302099a8057", bytes);
         let error = collect(&bench.another()).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Corrupt);

@@ -33,44 +33,10 @@ use icecore::gc;
 use icecore::scale::close_packs_at;
 use uuid::Uuid;
 
-use crate::noise::Noise;
-
 /// Numbers that no two calls share: sessions, snapshot ids, times.
 fn fresh() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-impl Noise {
-    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes = vec![0; len];
-        self.fill(&mut bytes);
-        bytes
-    }
-
-    /// Returns an image as disks are: runs of data with holes between, and some blocks more than once.
-    pub(crate) fn disk(&mut self, len: usize) -> Vec<u8> {
-        let mut disk = vec![0; len];
-        for _ in 0..3 + len / (1 << 20) {
-            self.scribble(&mut disk);
-        }
-        disk
-    }
-
-    /// Overwrites a run of an image: with noise, zeros, or what stands elsewhere in it.
-    pub(crate) fn scribble(&mut self, disk: &mut [u8]) {
-        let at = self.below(disk.len());
-        let run = (1 + self.below(200_000)).min(disk.len() - at);
-        match self.below(4) {
-            0 => disk[at..at + run].fill(0),
-            1 => {
-                let from = self.below(disk.len() - run + 1) / BLOCK_BYTES * BLOCK_BYTES;
-                let at = (at / BLOCK_BYTES * BLOCK_BYTES).min(disk.len() - run);
-                disk.copy_within(from..from + run, at);
-            }
-            _ => self.fill(&mut disk[at..at + run]),
-        }
-    }
 }
 
 /// A repository in memory.

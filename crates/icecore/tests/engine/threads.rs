@@ -24,8 +24,8 @@ use icecore::Storage;
 use icecore::StoredFile;
 use icecore::Wait;
 use icecore::gc;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::TestImage;
 use crate::support::assert_same;
@@ -47,10 +47,10 @@ const VERSIONS: usize = 12;
 /// Returns the image of a volume in one of its states: each has some of the one before.
 fn image(volume: usize, version: usize) -> Vec<u8> {
     let mut image = vec![0; (4 << 20) + 100_000 + volume];
-    Noise(90).fill(&mut image[..200_000]);
+    Random::new(90).fill(&mut image[..200_000]);
     for change in version..version + 3 {
         let seed = 91 + u64::try_from(volume * 100 + change).unwrap();
-        Noise(seed).fill(&mut image[190_000 + change * 60_000..][..50_000]);
+        Random::new(seed).fill(&mut image[190_000 + change * 60_000..][..50_000]);
     }
     image
 }
@@ -70,7 +70,7 @@ fn lock(model: &Model) -> MutexGuard<'_, BTreeMap<SnapshotId, Known>> {
 struct Worker<'a> {
     repo: &'a Repository,
     model: &'a Model,
-    noise: Noise,
+    noise: Random,
 }
 
 impl Worker<'_> {
@@ -197,7 +197,7 @@ fn work_at_once(handle_for_each: bool) {
             scope.spawn(move || {
                 let own = handle_for_each.then(|| bench.another());
                 let repo = own.as_ref().unwrap_or(&bench.repo);
-                let mut worker = Worker { repo, model, noise: Noise(7000 + number) };
+                let mut worker = Worker { repo, model, noise: Random::new(7000 + number) };
                 (0..steps).for_each(|_| worker.step());
             });
         }
@@ -254,7 +254,7 @@ fn stored_alone(image: &[u8]) -> usize {
 #[test]
 fn two_captures_at_once_of_the_same_image_store_it_once() {
     let bench = Bench::new();
-    let image = Noise(95).bytes(700_000);
+    let image = Random::new(95).bytes(700_000);
     let both = at_once(&bench, &image, &image);
     // The same chunks in the same order are the same pack.
     assert_eq!(pack_bytes(&bench.storage), stored_alone(&image));
@@ -271,8 +271,8 @@ fn two_captures_at_once_of_the_same_image_store_it_once() {
 #[test]
 fn two_captures_at_once_that_cut_the_same_blocks_otherwise_store_them_twice() {
     let bench = Bench::new();
-    let first = Noise(95).bytes(700_000);
-    let second = [Noise(96).bytes(5 * 4096), first.clone()].concat();
+    let first = Random::new(95).bytes(700_000);
+    let second = [Random::new(96).bytes(5 * 4096), first.clone()].concat();
     let both = at_once(&bench, &first, &second);
     for _ in 0..2 {
         let bytes = pack_bytes(&bench.storage);
@@ -303,7 +303,7 @@ fn an_index_run_that_is_merged_at_once_does_not_stop_its_capture() {
             if name.starts_with("index/") && runs() >= 4 {
                 merging.call_once(|| {
                     meanwhile(|| {
-                        let image = Noise(98).bytes(50_000);
+                        let image = Random::new(98).bytes(50_000);
                         icecore::capture(&other, &image, &options("other"), &NoProgress).unwrap();
                     });
                     assert!(!storage.files().contains_key(name), "it was not merged");
@@ -314,7 +314,7 @@ fn an_index_run_that_is_merged_at_once_does_not_stop_its_capture() {
     let repo = open(storage.clone());
     let mut taken = Vec::new();
     for seed in 0..6 {
-        let image = Noise(100 + seed).bytes(50_000);
+        let image = Random::new(100 + seed).bytes(50_000);
         let report = icecore::capture(&repo, &image, &options("a"), &NoProgress).unwrap();
         taken.push((report.snapshot.id, image));
     }

@@ -9,9 +9,9 @@ use icecore::ErrorKind;
 use icecore::ReadAt;
 use icecore::SnapshotDisk;
 use icecore::delete;
+use icecore_testing::random::Random;
 use proptest::prelude::*;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::TestImage;
 use crate::support::assert_same;
@@ -66,7 +66,7 @@ proptest! {
         reads in prop::collection::vec((any::<u32>(), 0..600_000_usize), 1..40),
     ) {
         let bench = Bench::new();
-        let image = Noise(seed).disk(len.max(1))[..len].to_vec();
+        let image = Random::new(seed).disk(len.max(1))[..len].to_vec();
         let id = bench.snapshot("disk", &image);
         let disk = SnapshotDisk::open(Arc::new(bench.another()), id, BlockCache::new(cache_bytes)).unwrap();
         prop_assert_eq!(disk.len(), len as u64);
@@ -83,7 +83,7 @@ proptest! {
 fn the_smallest_disks_read_to_their_last_byte_and_no_further() {
     let bench = Bench::new();
     for len in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, LEAF + 1] {
-        let image = Noise(len as u64).bytes(len);
+        let image = Random::new(len as u64).bytes(len);
         let id = bench.snapshot("small", &image);
         let disk = SnapshotDisk::open(Arc::new(bench.another()), id, BlockCache::usual()).unwrap();
         assert_same(&read(&disk, 0..len).unwrap(), &image, "all of it");
@@ -103,7 +103,7 @@ fn the_smallest_disks_read_to_their_last_byte_and_no_further() {
 #[test]
 fn a_disk_of_16_tib_passes_over_its_holes() {
     let bench = Bench::new();
-    let data = Noise(16).bytes(3 * BLOCK + 7);
+    let data = Random::new(16).bytes(3 * BLOCK + 7);
     let places = [5 << 12, 3 * TIB + (1 << 21), 16 * TIB - data.len() as u64];
     let image = places.iter().fold(TestImage::new(16 * TIB), |image, at| image.with(*at, &data));
     let id = bench.snapshot("huge", &image);
@@ -128,7 +128,7 @@ fn a_disk_of_16_tib_passes_over_its_holes() {
 #[test]
 fn a_snapshot_is_not_deleted_while_a_disk_of_it_is_open() {
     let bench = Bench::new();
-    let image = Noise(3).bytes(LEAF);
+    let image = Random::new(3).bytes(LEAF);
     let id = bench.snapshot("disk", &image);
     let disk = SnapshotDisk::open(Arc::new(bench.another()), id, BlockCache::usual()).unwrap();
     assert_eq!(delete(&bench.repo, id).unwrap_err().kind(), ErrorKind::InUse);

@@ -12,8 +12,8 @@ use icecore::SnapshotDisk;
 use icecore::SnapshotId;
 use icecore::capture;
 use icecore::delete;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::assert_same;
 use crate::support::assert_sound;
@@ -31,7 +31,7 @@ fn disk(bench: &Bench, id: SnapshotId, cache_bytes: usize) -> SnapshotDisk {
 }
 
 /// Reads a range that a generator chooses, and compares it.
-fn read_somewhere(disk: &SnapshotDisk, image: &[u8], noise: &mut Noise) {
+fn read_somewhere(disk: &SnapshotDisk, image: &[u8], noise: &mut Random) {
     let at = noise.below(image.len());
     let bytes = (1 + noise.below(300_000)).min(image.len() - at);
     let mut found = vec![0xa5; bytes];
@@ -50,14 +50,14 @@ fn read_all(disk: &SnapshotDisk, image: &[u8], at_once: usize) {
 #[test]
 fn many_threads_read_one_disk_with_and_without_room_for_it() {
     let bench = Bench::new();
-    let image = Noise(40).disk(2 * LEAF + 12_345);
+    let image = Random::new(40).disk(2 * LEAF + 12_345);
     let id = bench.snapshot("disk", &image);
     for cache_bytes in [0, 300_000, 64 << 20] {
         let (one, image) = (&disk(&bench, id, cache_bytes), &image);
         std::thread::scope(|threads| {
             for seed in 0..6 {
                 threads.spawn(move || {
-                    let mut noise = Noise(seed);
+                    let mut noise = Random::new(seed);
                     (0..15).for_each(|_| read_somewhere(one, image, &mut noise));
                     read_all(one, image, 4096 << (2 * seed));
                 });
@@ -69,7 +69,7 @@ fn many_threads_read_one_disk_with_and_without_room_for_it() {
 #[test]
 fn workers_of_the_pool_may_read_too() {
     let bench = Bench::new();
-    let image = Noise(41).disk(LEAF);
+    let image = Random::new(41).disk(LEAF);
     let id = bench.snapshot("disk", &image);
     let one = disk(&bench, id, 64 << 20);
     meanwhile(|| {
@@ -85,7 +85,7 @@ fn workers_of_the_pool_may_read_too() {
 /// Captures an image of which half of the blocks are those of `kept`, so that a gc has something to take out of packs.
 fn capture_beside(repo: &Repository, kept: &[u8], seed: u64) -> SnapshotId {
     let mut image = kept.to_vec();
-    let mut noise = Noise(seed);
+    let mut noise = Random::new(seed);
     image.chunks_mut(BLOCK).step_by(2).for_each(|block| noise.fill(block));
     capture(repo, &image, &options("beside"), &NoProgress).unwrap().snapshot.id
 }
@@ -94,9 +94,9 @@ fn capture_beside(repo: &Repository, kept: &[u8], seed: u64) -> SnapshotId {
 fn packs_that_gc_rewrites_are_found_where_they_are_now() {
     let bench = Bench::new();
     let writer = open_with_small_packs(bench.storage.clone()).unwrap();
-    let mut image = Noise(42).bytes(3 * LEAF / 2);
+    let mut image = Random::new(42).bytes(3 * LEAF / 2);
     let first = capture(&writer, &image, &options("disk"), &NoProgress).unwrap().snapshot.id;
-    let mut noise = Noise(43);
+    let mut noise = Random::new(43);
     image.chunks_mut(BLOCK).step_by(3).for_each(|block| noise.fill(block));
     let id = capture(&writer, &image, &options("disk"), &NoProgress).unwrap().snapshot.id;
 
@@ -132,7 +132,7 @@ impl Drop for Ending<'_> {
 fn readers_go_on_while_captures_and_gcs_come_and_go() {
     let bench = Bench::new();
     let writer = open_with_small_packs(bench.storage.clone()).unwrap();
-    let image = Noise(44).disk(LEAF + 77_777);
+    let image = Random::new(44).disk(LEAF + 77_777);
     let id = capture(&writer, &image, &options("disk"), &NoProgress).unwrap().snapshot.id;
     let over = AtomicBool::new(false);
     let disks = [disk(&bench, id, 0), disk(&bench, id, 200_000)];
@@ -140,7 +140,7 @@ fn readers_go_on_while_captures_and_gcs_come_and_go() {
         for seed in 0..4 {
             let (disk, image, over) = (&disks[seed % 2], &image, &over);
             threads.spawn(move || {
-                let mut noise = Noise(seed as u64);
+                let mut noise = Random::new(seed as u64);
                 while !over.load(Ordering::Relaxed) {
                     read_somewhere(disk, image, &mut noise);
                 }

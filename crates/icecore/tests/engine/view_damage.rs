@@ -13,6 +13,7 @@ use icecore::SnapshotDisk;
 use icecore::Storage;
 use icecore::fuzzing::seal;
 use icecore::set_parity;
+use icecore_testing::random::Random;
 
 use crate::damage::BLOCK;
 use crate::damage::BadSector;
@@ -22,12 +23,11 @@ use crate::damage::LEAF;
 use crate::damage::RECORD_HEADER;
 use crate::damage::noise;
 use crate::damage::open;
-use crate::noise::Noise;
 use crate::support::assert_same;
 
 /// Returns bytes that do not compress, so that chunks are stored as they are.
 fn raw(seed: u64, len: usize) -> Vec<u8> {
-    Noise(seed).bytes(len)
+    Random::new(seed).bytes(len)
 }
 
 fn disk_in(storage: &(impl Storage + Clone + 'static), fixture: &Fixture, index: usize) -> SnapshotDisk {

@@ -26,8 +26,8 @@ use icecore::SnapshotDisk;
 use icecore::Storage;
 use icecore::StoredFile;
 use icecore::Wait;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Target;
 use crate::support::TestImage;
 use crate::support::assert_same;
@@ -186,7 +186,7 @@ fn bytes_read(calls: &[Call], dir: &str) -> u64 {
 
 /// Returns an image with data, zeros that were written, and holes, and what of it is data as the file system sees it.
 fn image_of_all_kinds() -> (TestImage<'static>, u64) {
-    let data = Noise(81).bytes(9 * MIB);
+    let data = Random::new(81).bytes(9 * MIB);
     let (first, second) = data.split_at(4 * MIB);
     let image = TestImage::new(1 << 40)
         .with(0, first)
@@ -242,7 +242,7 @@ fn data_is_announced_once_and_let_go_of_and_holes_are_not() {
     let islands = [(0, 3 * MIB), (1 << 30, SPAN_BYTES), (1 << 40, 40 * MIB), ((1 << 42) - 4096, 4096)];
     let image = TestImage::new(1 << 42);
     let image =
-        islands.iter().fold(image, |image, (offset, len)| image.with(*offset, &Noise(84).bytes(*len)));
+        islands.iter().fold(image, |image, (offset, len)| image.with(*offset, &Random::new(84).bytes(*len)));
     capture(&init(MemoryStorage::default()), &image);
     let will_need = image.will_need.into_inner().unwrap();
     assert_eq!(image.done_with.into_inner().unwrap(), will_need, "all of it was let go of, in order");
@@ -263,7 +263,7 @@ fn syncs_of_a_capture_do_not_grow_with_its_data() {
         let recorder = Recorder::default();
         let repo = init(recorder.clone());
         recorder.take();
-        capture(&repo, &Noise(82).bytes(len));
+        capture(&repo, &Random::new(82).bytes(len));
         let calls = recorder.take();
         (syncs(&calls), published(&calls).iter().map(|name| name[..3].to_owned()).collect::<Vec<_>>())
     };
@@ -279,11 +279,11 @@ fn syncs_of_a_capture_do_not_grow_with_its_data() {
 fn a_change_of_a_huge_image_costs_the_pages_above_it() {
     let recorder = Recorder::default();
     let repo = init(recorder.clone());
-    let noise = Noise(85).bytes(500 * 4096);
+    let noise = Random::new(85).bytes(500 * 4096);
     let islands = (0..500).map(|at| at << 35).zip(noise.chunks(4096));
     let image = islands.fold(TestImage::new(1 << 44), |image, (offset, bytes)| image.with(offset, bytes));
     let first = capture(&repo, &image).snapshot;
-    let changed = image.with(7 << 35, &Noise(86).bytes(4096));
+    let changed = image.with(7 << 35, &Random::new(86).bytes(4096));
     let second = capture(&repo, &changed).snapshot;
     // The largest of its five pages names the 128 pages below it.
     assert!(second.stats.manifest_bytes < 16_000, "{:?}", second.stats);
@@ -328,7 +328,7 @@ impl ReadAt for Empty {
 fn what_is_known_to_have_changed_of_a_huge_image_costs_its_spans_and_the_pages_above() {
     let recorder = Recorder::default();
     let repo = init(recorder.clone());
-    let noise = Noise(87).bytes(500 * 4096);
+    let noise = Random::new(87).bytes(500 * 4096);
     let islands = (0..500).map(|at| at << 35).zip(noise.chunks(4096));
     let image = islands.fold(TestImage::new(1 << 44), |image, (offset, bytes)| image.with(offset, bytes));
     let base = KeptBase::load(&repo, capture(&repo, &image).snapshot.id).unwrap();
@@ -349,7 +349,7 @@ fn what_is_known_to_have_changed_of_a_huge_image_costs_its_spans_and_the_pages_a
     assert!(matches!(published(&calls)[..], [record] if record.starts_with("snapshots/")));
 
     let places: Vec<u64> = (0..10).map(|at| (at * 50) << 35).collect();
-    let fresh = Noise(88).bytes(10 * 4096);
+    let fresh = Random::new(88).bytes(10 * 4096);
     let image =
         places.iter().zip(fresh.chunks(4096)).fold(image, |image, (at, bytes)| image.with(*at, bytes));
     let ranges: Vec<Range<u64>> = places.iter().map(|at| *at..at + 4096).collect();
@@ -380,7 +380,7 @@ fn what_is_known_to_have_changed_of_a_huge_image_costs_its_spans_and_the_pages_a
 fn a_restore_reads_each_chunk_once() {
     let recorder = Recorder::default();
     let repo = init(recorder.clone());
-    let mut image = Noise(83).bytes(8 * MIB);
+    let mut image = Random::new(83).bytes(8 * MIB);
     image.resize(24 * MIB, 0);
     // The beginning again at the end, and single blocks of it here and there.
     image.copy_within(..8 * MIB, 16 * MIB);
@@ -407,7 +407,7 @@ fn a_restore_reads_each_chunk_once() {
 fn opening_a_repository_opens_no_pack() {
     let recorder = Recorder::default();
     let repo = init(recorder.clone());
-    let mut noise = Noise(84);
+    let mut noise = Random::new(84);
     for _ in 0..32 {
         capture(&repo, &noise.bytes(SPAN_BYTES));
     }
@@ -438,7 +438,7 @@ fn whole_chunks_read(calls: &[Call]) -> Vec<(&str, Range<u64>)> {
 fn reads_here_and_there_load_each_page_and_each_chunk_once() {
     let recorder = Recorder::default();
     let repo = Arc::new(init(recorder.clone()));
-    let image = TestImage::new(16 << 40).with(1 << 43, &Noise(87).bytes(8 * MIB));
+    let image = TestImage::new(16 << 40).with(1 << 43, &Random::new(87).bytes(8 * MIB));
     let id = capture(&repo, &image).snapshot.id;
     recorder.take();
     let disk = SnapshotDisk::open(repo, id, BlockCache::usual()).unwrap();
@@ -484,7 +484,7 @@ fn holes_are_neither_read_nor_looked_for() {
 fn a_disk_that_is_read_from_one_end_to_the_other_reads_each_chunk_once() {
     let recorder = Recorder::default();
     let repo = Arc::new(init(recorder.clone()));
-    let image = Noise(88).bytes(12 * MIB);
+    let image = Random::new(88).bytes(12 * MIB);
     let id = capture(&repo, &image).snapshot.id;
     for at_once in [4096, 100_000, 5 * MIB] {
         let disk = SnapshotDisk::open(Arc::clone(&repo), id, BlockCache::usual()).unwrap();
@@ -507,7 +507,7 @@ fn a_disk_that_is_read_from_one_end_to_the_other_reads_each_chunk_once() {
 fn a_disk_is_read_ahead_where_it_is_read_from_one_end_to_the_other_and_nowhere_else() {
     let recorder = Recorder::default();
     let repo = Arc::new(init(recorder.clone()));
-    let image = Noise(89).bytes(16 * MIB);
+    let image = Random::new(89).bytes(16 * MIB);
     let id = capture(&repo, &image).snapshot.id;
     let disk = SnapshotDisk::open(Arc::clone(&repo), id, BlockCache::usual()).unwrap();
     recorder.take();

@@ -17,13 +17,13 @@ use icecore::MemoryStorage;
 use icecore::NoProgress;
 use icecore::Repository;
 use icecore::capture;
+use icecore_testing::random::Random;
 
 use crate::at_once::broken::Break;
 use crate::at_once::hooked::Hooked;
 use crate::at_once::schedule::Plan;
 use crate::at_once::world::Doing;
 use crate::at_once::world::World;
-use crate::noise::Noise;
 use crate::support::assert_same;
 use crate::support::assert_sound;
 use crate::support::collect;
@@ -41,7 +41,7 @@ const SPAN: usize = 64 << 10;
 fn a_run_that_another_capture_merges_at_once_is_no_error() {
     // A capture opened the run that it had published by its name, and another one had merged and removed it by then.
     let storage = MemoryStorage::new();
-    let mut image = Noise(81).bytes(3 * SPAN);
+    let mut image = Random::new(81).bytes(3 * SPAN);
     let take =
         |repo: &Repository, image: &Vec<u8>| capture(repo, image, &options("disk"), &NoProgress).unwrap();
     take(&init(storage.clone()), &image);
@@ -61,7 +61,7 @@ fn a_run_that_another_capture_merges_at_once_is_no_error() {
         }
     };
     let hooked = Hooked::new(storage.clone(), Arc::new(hook));
-    let other = Noise(82).bytes(SPAN);
+    let other = Random::new(82).bytes(SPAN);
     let repo = open(hooked);
     let taken = take(&repo, &other);
     assert!(merged.load(Ordering::SeqCst) > 0);
@@ -75,7 +75,7 @@ fn packs(storage: &MemoryStorage) -> Vec<String> {
 
 #[test]
 fn of_two_captures_of_an_image_the_second_stores_what_the_first_has_not_published() {
-    let image = Noise(83).bytes(3 * SPAN);
+    let image = Random::new(83).bytes(3 * SPAN);
     let empty = || {
         let storage = MemoryStorage::new();
         drop(init(storage.clone()));
@@ -161,7 +161,7 @@ fn whatever_two_operations_do_between_two_calls_of_each_other() {
     let world = World::new();
     for doings in MEANWHILE {
         let calls = world.play(doings, &Plan::Never, None).unwrap();
-        let mut noise = Noise(92);
+        let mut noise = Random::new(92);
         for _ in 0..6 * times() {
             let [at, back] = [0, 1].map(|one| calls[one][noise.below(calls[one].len())].clone());
             world.play(doings, &Plan::Twice(at, back), None).unwrap();
@@ -172,7 +172,7 @@ fn whatever_two_operations_do_between_two_calls_of_each_other() {
 #[test]
 fn several_operations_in_any_order() {
     let world = World::new();
-    let mut noise = Noise(93);
+    let mut noise = Random::new(93);
     let all = [
         Doing::Capture(0),
         Doing::Capture(1),

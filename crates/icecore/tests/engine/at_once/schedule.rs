@@ -8,8 +8,9 @@ use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 
+use icecore_testing::random::Random;
+
 use crate::at_once::hooked::Watch;
-use crate::noise::Noise;
 
 /// A call of an operation: what it does, and how often the operation had done that before.
 pub(crate) type Point = (String, usize);
@@ -62,7 +63,7 @@ impl State {
             Plan::Twice(_, back) if one == 1 && back == point => *others.last().unwrap_or(&one),
             Plan::Never | Plan::At(_) | Plan::Twice(..) => one,
             Plan::Seed(seed, odds) => {
-                let mut noise = Noise(hash(&format!("{seed} {one} {point:?}")));
+                let mut noise = Random::new(hash(&format!("{seed} {one} {point:?}")));
                 if noise.below(*odds) == 0 { others[noise.below(others.len())] } else { one }
             }
         }
@@ -70,14 +71,14 @@ impl State {
 }
 
 fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| Noise(hash ^ u64::from(byte)).next())
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| Random::new(hash ^ u64::from(byte)).next())
 }
 
 impl Schedule {
     pub(crate) fn new(operations: usize, plan: Plan) -> Arc<Self> {
         let state = State {
             turn: match plan {
-                Plan::Seed(seed, _) => Noise(seed).below(operations),
+                Plan::Seed(seed, _) => Random::new(seed).below(operations),
                 _ => 0,
             },
             plan,

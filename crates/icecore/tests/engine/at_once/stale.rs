@@ -23,13 +23,13 @@ use icecore::delete;
 use icecore::gc;
 use icecore::list;
 use icecore::verify_and_note;
+use icecore_testing::random::Random;
 
 use crate::at_once::SPAN;
 use crate::at_once::hooked::Hooked;
 use crate::at_once::hooked::Watch;
 use crate::at_once::packs;
 use crate::damage::noise;
-use crate::noise::Noise;
 use crate::support::TestImage;
 use crate::support::assert_same;
 use crate::support::assert_sound;
@@ -77,7 +77,7 @@ fn data_packs(storage: &MemoryStorage) -> Vec<String> {
 fn two() -> (MemoryStorage, [SnapshotId; 2]) {
     let storage = MemoryStorage::new();
     let repo = init(storage.clone());
-    let ids = [1, 2].map(|seed| take(&repo, &format!("volume {seed}"), &Noise(seed).bytes(2 * SPAN)));
+    let ids = [1, 2].map(|seed| take(&repo, &format!("volume {seed}"), &Random::new(seed).bytes(2 * SPAN)));
     assert_eq!(runs(&storage).len(), 4);
     (storage, ids)
 }
@@ -109,7 +109,7 @@ fn a_merge_of_runs_brings_nothing_back_that_gc_took_out_just_before() {
             }
         }
     };
-    let image = Noise(3).bytes(SPAN);
+    let image = Random::new(3).bytes(SPAN);
     let id = take(&open(Hooked::new(storage.clone(), Arc::new(hook))), "volume 3", &image);
     assert!(collected.load(Ordering::SeqCst), "the capture was about to merge");
     assert_same(&image_of(&open(storage.clone()), id), &image, "what was captured meanwhile");
@@ -139,7 +139,7 @@ fn gc_does_not_wait_for_a_merge_of_runs_that_waits_for_those_who_commit() {
             _ => {}
         }
     };
-    let image = Noise(3).bytes(SPAN);
+    let image = Random::new(3).bytes(SPAN);
     let id = take(&open(Hooked::new(storage.clone(), Arc::new(hook))), "volume 3", &image);
     assert!(collected.load(Ordering::SeqCst), "the capture was about to remove what it had merged");
     assert_same(&image_of(&open(storage.clone()), id), &image, "what was captured meanwhile");
@@ -153,7 +153,7 @@ fn gc_takes_its_packs_out_of_runs_that_were_merged_after_it_had_marked() {
     let collector = open(storage.clone());
     delete(&collector, first).unwrap();
     let plan = gc::plan(&collector, &gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
-    let image = Noise(3).bytes(SPAN);
+    let image = Random::new(3).bytes(SPAN);
     let id = take(&open(storage.clone()), "volume 3", &image);
     assert!(runs(&storage).len() < 6, "it merged runs");
     gc::apply(&collector, plan, &NoProgress).unwrap();
@@ -256,7 +256,7 @@ fn take_while(
 /// A chunk of which a snapshot that goes has all blocks, and one that stays some.
 fn shared() -> (MemoryStorage, SnapshotId, Vec<u8>) {
     let storage = MemoryStorage::new();
-    let chunk = Noise(4).bytes(SPAN);
+    let chunk = Random::new(4).bytes(SPAN);
     let repo = init(storage.clone());
     let goes = take(&repo, "goes", &chunk);
     take(&repo, "stays", &chunk[..SPAN / 4]);
@@ -267,7 +267,7 @@ fn shared() -> (MemoryStorage, SnapshotId, Vec<u8>) {
 fn an_image_is_read_again_where_gc_took_blocks_out_of_their_chunk_that_were_known_before() {
     let (storage, goes, chunk) = shared();
     // With something new, so that its pages are its own.
-    let image = [&chunk[..], &Noise(5).bytes(SPAN)].concat();
+    let image = [&chunk[..], &Random::new(5).bytes(SPAN)].concat();
     let times = take_while(&storage, &image, move |repo| {
         delete(repo, goes).unwrap();
         collect(repo).unwrap();
@@ -279,7 +279,7 @@ fn an_image_is_read_again_where_gc_took_blocks_out_of_their_chunk_that_were_know
 fn an_image_is_not_read_again_where_gc_took_away_what_it_does_not_need() {
     let (storage, goes, chunk) = shared();
     // More than a leaf, so that there is a page above.
-    let image = [&chunk[..SPAN / 4], &Noise(5).bytes(80 * SPAN)].concat();
+    let image = [&chunk[..SPAN / 4], &Random::new(5).bytes(80 * SPAN)].concat();
     let times = take_while(&storage, &image, move |repo| {
         delete(repo, goes).unwrap();
         collect(repo).unwrap();

@@ -18,6 +18,7 @@ use icecore::Repository;
 use icecore::RepositoryId;
 use icecore::SnapshotId;
 use icecore::Storage;
+use icecore_testing::random::Random;
 use uuid::Uuid;
 
 use crate::at_once::broken::Break;
@@ -26,7 +27,6 @@ use crate::at_once::hooked::Hooked;
 use crate::at_once::schedule::Plan;
 use crate::at_once::schedule::Point;
 use crate::at_once::schedule::Schedule;
-use crate::noise::Noise;
 use crate::support::collect;
 use crate::support::init;
 use crate::support::init_options;
@@ -124,7 +124,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let storage = MemoryStorage::new();
         drop(init(storage.clone()));
-        let mut noise = Noise(91);
+        let mut noise = Random::new(91);
         let gone = noise.bytes(4 * CHUNK);
         let mut first = gone.clone();
         noise.fill(&mut first[CHUNK..2 * CHUNK]);

@@ -15,11 +15,11 @@ mod volume_scene;
 mod volumes;
 
 use icecore::Bounds;
+use icecore_testing::random::Random;
 
 use crate::crash::mutate::Kind;
 use crate::crash::mutate::publications;
 use crate::crash::scene::Scene;
-use crate::noise::Noise;
 
 const CHUNK: usize = 64 << 10;
 
@@ -44,7 +44,7 @@ fn bounds(combinations_max: usize, samples: usize) -> Bounds {
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
-    Noise(seed).fill(&mut bytes);
+    Random::new(seed).fill(&mut bytes);
     bytes
 }
 

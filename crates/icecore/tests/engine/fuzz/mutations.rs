@@ -10,10 +10,10 @@ use icecore::NoProgress;
 use icecore::Repository;
 use icecore::SnapshotId;
 use icecore::fuzzing::seal;
+use icecore_testing::random::Random;
 
 use crate::fuzz::input::Input;
 use crate::fuzz::verbs;
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::options;
 use crate::support::session;
@@ -35,12 +35,12 @@ fn sound() -> &'static Sound {
     SOUND.get_or_init(|| {
         let bench = Bench::new();
         let mut image = vec![0; (4 << 20) + 50_000];
-        Noise(81).fill(&mut image[..150_000]);
+        Random::new(81).fill(&mut image[..150_000]);
         image[80_000..110_000].fill(7);
         let gone = bench.snapshot("disk", &image);
         let mut images = BTreeMap::new();
         for at in [9000, (4 << 20) + 3000] {
-            Noise(82).fill(&mut image[at..at + 20_000]);
+            Random::new(82).fill(&mut image[at..at + 20_000]);
             images.insert(bench.snapshot("disk", &image), image.clone());
         }
         images.insert(bench.snapshot("other", &image[..70_000].to_vec()), image[..70_000].to_vec());
@@ -82,7 +82,7 @@ pub(crate) fn run(bytes: &[u8]) {
         }
     }
     verbs::change_all(&repo, &all);
-    let image = Noise(83).bytes(30_000);
+    let image = Random::new(83).bytes(30_000);
     if let Ok(taken) = icecore::capture(&repo, &image, &options("new"), &NoProgress) {
         let found = verbs::image(&repo, taken.snapshot.id);
         assert!(found.as_ref().ok() == Some(&image), "a new snapshot: {:?}", found.err());

@@ -12,8 +12,8 @@ use icecore::Repository;
 use icecore::SnapshotId;
 use icecore::Volume;
 use icecore::WriteAt;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::assert_same;
 use crate::support::assert_sound;
@@ -126,7 +126,7 @@ struct World {
 
 impl World {
     fn new(bench: &Bench) -> Self {
-        let origin = Noise(41).bytes(IMAGE_BYTES);
+        let origin = Random::new(41).bytes(IMAGE_BYTES);
         let base = bench.snapshot("origin", &origin);
         let repo = Arc::new(bench.another());
         for name in ["one", "two"] {

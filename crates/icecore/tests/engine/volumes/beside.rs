@@ -6,10 +6,10 @@ use std::sync::Mutex;
 use icecore::ErrorKind;
 use icecore::MemoryStorage;
 use icecore::WriteAt;
+use icecore_testing::random::Random;
 
 use crate::at_once::hooked::Hooked;
 use crate::at_once::hooked::Watch;
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::assert_same;
 use crate::support::assert_sound;
@@ -74,7 +74,7 @@ fn a_snapshot_that_is_deleted_before_the_volume_stands_on_it_takes_nothing_with_
     let mut deleted = 0;
     for call in 0..CALLS_MAX {
         let bench = Bench::new();
-        let mut image = Noise(51).bytes(20 * BLOCK);
+        let mut image = Random::new(51).bytes(20 * BLOCK);
         let base = bench.snapshot("origin", &image);
         let repo = Arc::new(bench.another());
         icecore::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
@@ -86,7 +86,7 @@ fn a_snapshot_that_is_deleted_before_the_volume_stands_on_it_takes_nothing_with_
         });
         let repo = Arc::new(open_repo(Hooked::new(bench.storage.clone(), Arc::new(Arc::clone(&at)))));
         let volume = open(&repo, NAME).unwrap();
-        Noise(52).fill(&mut image[3 * BLOCK..9 * BLOCK]);
+        Random::new(52).fill(&mut image[3 * BLOCK..9 * BLOCK]);
         volume.write_at(3 * BLOCK as u64, &image[3 * BLOCK..9 * BLOCK]).unwrap();
         let id = snapshot(&volume).unwrap();
         let told = format!("before call {call}");
@@ -101,7 +101,7 @@ fn a_snapshot_that_is_deleted_before_the_volume_stands_on_it_takes_nothing_with_
             Err(error) if error.kind() == ErrorKind::NotFound => deleted += 1,
             found => {
                 let mut taken = image.clone();
-                taken[..100].copy_from_slice(&Noise(51).bytes(100));
+                taken[..100].copy_from_slice(&Random::new(51).bytes(100));
                 restores(&repo, found.unwrap().id, &taken).unwrap();
             }
         }

@@ -15,8 +15,8 @@ use icecore::Repository;
 use icecore::SnapshotId;
 use icecore::Volume;
 use icecore::WriteAt;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::assert_same;
 use crate::support::assert_sound;
@@ -74,7 +74,7 @@ struct Start {
 impl Start {
     fn new() -> Self {
         let bench = Bench::new();
-        let mut noise = Noise(31);
+        let mut noise = Random::new(31);
         let origin = noise.bytes(IMAGE_BYTES);
         let base = bench.snapshot("origin", &origin);
         let repo = Arc::new(bench.another());
@@ -277,7 +277,7 @@ impl Use<'_> {
     /// Writes, zeroes, syncs and takes snapshots, until something fails.
     fn go_on(&mut self, seed: u64, allowed: &mut Allowed) -> icecore::Result<()> {
         let told = |error| Error::io("using a volume", error);
-        let mut noise = Noise(seed);
+        let mut noise = Random::new(seed);
         for (at, bytes) in [(2 * BLOCK + 7, BLOCK), (9 * BLOCK, 3 * BLOCK + 100)] {
             let bytes = noise.bytes(bytes);
             self.image[at..at + bytes.len()].copy_from_slice(&bytes);

@@ -14,8 +14,8 @@ use icecore::ReadAt;
 use icecore::Repository;
 use icecore::Volume;
 use icecore::WriteAt;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::assert_same;
 use crate::support::assert_sound;
@@ -38,7 +38,7 @@ const WRITTEN: usize = 30;
 /// Returns a repository with a volume that was written to, and what that holds.
 fn start() -> (MemoryStorage, Vec<u8>) {
     let bench = Bench::new();
-    let mut image = Noise(61).bytes(BLOCKS * BLOCK);
+    let mut image = Random::new(61).bytes(BLOCKS * BLOCK);
     let base = bench.snapshot("origin", &image);
     let repo = Arc::new(bench.another());
     icecore::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
@@ -55,7 +55,7 @@ fn copy(files: &MemoryStorage) -> MemoryStorage {
 
 /// Writes over what is written, and flushes.
 fn overwrite(volume: &Volume, image: &mut [u8], from: usize, seed: u64) {
-    Noise(seed).fill(&mut image[from * BLOCK..WRITTEN * BLOCK]);
+    Random::new(seed).fill(&mut image[from * BLOCK..WRITTEN * BLOCK]);
     // In parts that fit no block.
     for part in (from * BLOCK..WRITTEN * BLOCK).step_by(5000) {
         let end = (part + 5000).min(WRITTEN * BLOCK);

@@ -13,8 +13,8 @@ use icecore::Repository;
 use icecore::SnapshotId;
 use icecore::VolumeOptions;
 use icecore::WriteAt;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::assert_same;
 use crate::support::assert_sound;
@@ -39,7 +39,7 @@ fn set(storage: &MemoryStorage, key: &str, value: &str, remove: &str) {
 #[test]
 fn labels_are_changed_while_a_volume_is_open_and_stay_whatever_happens_to_it() {
     let bench = Bench::new();
-    let mut image = Noise(3).disk(1 << 20);
+    let mut image = Random::new(3).disk(1 << 20);
     let of_origin = labels(&[("size-gib", "1")]);
     let labelled = CaptureOptions { labels: of_origin.clone(), ..options("base") };
     let base = icecore::capture(&bench.repo, &image, &labelled, &NoProgress).unwrap().snapshot;
@@ -153,11 +153,11 @@ fn a_repository_gets_the_version_of_labels_with_the_first_of_them() {
 #[test]
 fn a_snapshot_goes_while_a_volume_that_was_made_from_it_is_open() {
     let bench = Bench::new();
-    let origin = Noise(11).disk(5 << 20);
+    let origin = Random::new(11).disk(5 << 20);
     let kept = bench.snapshot("web", &origin);
     // Packs that hold both, so that gc has something to rewrite.
     let mut other = origin.clone();
-    Noise(12).fill(&mut other[1 << 20..2 << 20]);
+    Random::new(12).fill(&mut other[1 << 20..2 << 20]);
     let gone = bench.snapshot("web", &other);
     let repo = Arc::new(bench.another());
     icecore::create_volume(&repo, &volume_options("disk", Some(gone), None)).unwrap();

@@ -13,8 +13,8 @@ use icecore::Repository;
 use icecore::Storage;
 use icecore::Wait;
 use icecore::WriteAt;
+use icecore_testing::random::Random;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::collect;
 use crate::support::init_options;
@@ -27,7 +27,7 @@ use crate::volumes::support::volume_options;
 #[test]
 fn a_record_that_cannot_be_read_is_told_and_stops_gc() {
     let bench = Bench::new();
-    let base = bench.snapshot("base", &Noise(1).disk(1 << 20));
+    let base = bench.snapshot("base", &Random::new(1).disk(1 << 20));
     let repo = Arc::new(bench.another());
     icecore::create_volume(&repo, &volume_options("disk", Some(base), None)).unwrap();
     let storage: &MemoryStorage = &bench.storage;
@@ -125,7 +125,7 @@ fn files_of_no_volume_are_collected_and_those_of_volumes_counted() {
     for name in ["gone", "open", "there"] {
         icecore::create_volume(&repo, &volume_options(name, None, Some(1 << 20))).unwrap();
         let volume = open(&repo, name).unwrap();
-        volume.write_at(0, &Noise(3).bytes(1 << 20)).unwrap();
+        volume.write_at(0, &Random::new(3).bytes(1 << 20)).unwrap();
         volume.sync().unwrap();
     }
     assert!(total().volume_bytes > 3 << 20);

@@ -12,9 +12,9 @@ use icecore::Repository;
 use icecore::SnapshotId;
 use icecore::Volume;
 use icecore::WriteAt;
+use icecore_testing::random::Random;
 use proptest::prelude::*;
 
-use crate::noise::Noise;
 use crate::support::Bench;
 use crate::support::collect;
 use crate::support::options;
@@ -91,7 +91,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let bench = Bench::new();
-        let origin = Noise(5).disk(BASE_BYTES);
+        let origin = Random::new(5).disk(BASE_BYTES);
         let base = bench.snapshot("base", &origin);
         let repo = Arc::new(bench.another());
         icecore::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
@@ -120,7 +120,7 @@ impl World {
         match *step {
             Step::Write { at, bytes, seed } => {
                 let range = self.range(at, bytes);
-                let bytes = Noise(seed).bytes(range.len());
+                let bytes = Random::new(seed).bytes(range.len());
                 self.volume().write_at(range.start as u64, &bytes).unwrap();
                 self.image[range].copy_from_slice(&bytes);
             }
@@ -247,7 +247,7 @@ fn random_histories_of_a_volume_are_those_of_a_plain_image() {
 fn an_overlay_that_is_damaged_or_cut_is_not_opened() {
     // The doubles must not hide that a file of an overlay is gone.
     let bench = Bench::new();
-    let base = bench.snapshot("base", &Noise(1).disk(1 << 20));
+    let base = bench.snapshot("base", &Random::new(1).disk(1 << 20));
     let repo = Arc::new(bench.another());
     icecore::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
     let volume = open(&repo, NAME).unwrap();

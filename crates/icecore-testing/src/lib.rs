@@ -1,0 +1,3 @@
+//! What the tests of several crates share. A dev-dependency of each of them, and part of no program.
+
+pub mod random;
