@@ -34,6 +34,11 @@ pub(crate) fn ratio(large: u64, small: u64) -> Option<f64> {
     (large > 0 && small > 0).then(|| large as f64 / small as f64)
 }
 
+/// Returns a ratio as it stands in JSON: with three decimals.
+pub(crate) fn rounded(ratio: Option<f64>) -> Option<f64> {
+    ratio.map(|ratio| (ratio * 1000.0).round() / 1000.0)
+}
+
 /// Returns a ratio for people.
 pub(crate) fn times(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.1}x"))

@@ -9,11 +9,13 @@ use icecore::ErrorKind;
 use icecore::Result;
 use tokio::sync::Semaphore;
 
-use crate::config::Config;
-use crate::config::NbdConfig;
-use crate::config::RequestConfig;
-use crate::config::is_loopback;
+use crate::config::operation::RequestConfig;
+use crate::config::operation::is_loopback;
 use crate::config::schedule;
+use crate::config::settings::Config;
+use crate::config::settings::NbdConfig;
+use crate::words::names::is_slug;
+use crate::words::names::is_word;
 
 /// Reads the configuration from a file.
 ///
@@ -157,21 +159,6 @@ fn check_requests(requests: &RequestConfig) -> Result<()> {
             .with_hint("set requests.connections to what the machine has room for; 1000 is usual"));
     }
     Ok(())
-}
-
-pub(super) fn is_word(text: &str) -> bool {
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    text.chars().next().is_some_and(|first| first.is_ascii_lowercase() || first.is_ascii_digit())
-        && text.len() <= 32
-        && text.chars().all(good)
-}
-
-/// A number would be taken for the id of an image.
-fn is_slug(text: &str) -> bool {
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
-    text.chars().next().is_some_and(|first| first.is_ascii_lowercase())
-        && text.len() <= 64
-        && text.chars().all(good)
 }
 
 #[cfg(test)]

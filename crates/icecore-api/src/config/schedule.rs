@@ -7,12 +7,12 @@ use icecore::ErrorKind;
 use icecore::Result;
 use icecore::retention::Policy;
 
-use crate::config::Config;
-use crate::config::KeepConfig;
-use crate::config::ScheduleConfig;
-use crate::config::Task;
-use crate::config::load::is_word;
+use crate::config::operation::KeepConfig;
+use crate::config::operation::ScheduleConfig;
+use crate::config::operation::Task;
+use crate::config::settings::Config;
 use crate::words::cron::When;
+use crate::words::names::is_word;
 
 impl KeepConfig {
     /// Returns it as the engine has it.

@@ -6,7 +6,7 @@ use rusqlite::ToSql;
 use rusqlite::params;
 use uuid::Uuid;
 
-use crate::db::Db;
+use crate::db::connection::Db;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod actions;
+mod connection;
 mod imports;
 mod numbers;
 mod offers;
@@ -11,59 +12,13 @@ mod sessions;
 mod tags;
 mod usage;
 
-use std::path::Path;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
-use std::time::Duration;
-
-use rusqlite::Connection;
-
 pub use crate::db::accounts::TokenInfo;
 pub(crate) use crate::db::actions::Action;
 pub(crate) use crate::db::actions::ActionStatus;
 pub(crate) use crate::db::actions::NewAction;
+pub use crate::db::connection::Db;
 pub(crate) use crate::db::imports::Import;
 pub(crate) use crate::db::numbers::Numbered;
 pub(crate) use crate::db::offers::Offer;
 pub(crate) use crate::db::sessions::NewSession;
 pub(crate) use crate::db::usage::UsageSample;
-
-/// How long a statement waits for another process that writes, as `icecore token create` does.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The database of a server, an SQLite file.
-pub struct Db(Mutex<Connection>);
-
-impl Db {
-    /// Opens the database in a file, and makes it or brings it up to date.
-    ///
-    /// # Errors
-    /// `Unsupported` if a newer program made it; those of SQLite otherwise.
-    pub fn open(path: &Path) -> icecore::Result<Self> {
-        let failed = |error: rusqlite::Error| {
-            icecore::Error::new(icecore::ErrorKind::Io, format!("opening the database {}", path.display()))
-                .with_source(error)
-                .with_hint(
-                    "if it is damaged, move it away: it is made again from the repositories, without tokens",
-                )
-        };
-        let mut connection = Connection::open(path).map_err(failed)?;
-        connection.busy_timeout(PATIENCE).map_err(failed)?;
-        connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
-        connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
-        connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
-        schema::bring_up_to_date(&mut connection)?;
-        Ok(Self(Mutex::new(connection)))
-    }
-
-    /// A statement that fails is rolled back, so that a panic elsewhere leaves nothing half done.
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells whether the database answers.
-    pub(crate) fn is_alive(&self) -> bool {
-        self.lock().query_row("SELECT 1", [], |_| Ok(())).is_ok()
-    }
-}

@@ -7,7 +7,8 @@ use rusqlite::OptionalExtension;
 use rusqlite::params;
 use uuid::Uuid;
 
-use crate::db::Db;
+use crate::db::connection::Db;
+use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
 /// Something that needs a number.
@@ -50,10 +51,7 @@ impl Db {
     /// Returns the number of one, and gives it one if it has none.
     pub(crate) fn number(&self, uuid: Uuid) -> ApiResult<i64> {
         let numbers = self.numbers(&[Numbered { uuid, noted: None }])?;
-        numbers
-            .get(&uuid)
-            .copied()
-            .ok_or_else(|| crate::words::error::ApiError::server("a number was not given"))
+        numbers.get(&uuid).copied().ok_or_else(|| ApiError::server("a number was not given"))
     }
 
     /// Returns what has this number, or had it.

@@ -5,7 +5,7 @@ use rusqlite::Row;
 use rusqlite::params;
 use uuid::Uuid;
 
-use crate::db::Db;
+use crate::db::connection::Db;
 use crate::words::error::ApiResult;
 
 /// An offer.

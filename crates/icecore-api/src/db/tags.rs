@@ -3,7 +3,7 @@
 use rusqlite::OptionalExtension;
 use rusqlite::params;
 
-use crate::db::Db;
+use crate::db::connection::Db;
 use crate::words::error::ApiResult;
 
 impl Db {

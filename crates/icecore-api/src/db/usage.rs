@@ -3,7 +3,7 @@
 use rusqlite::Row;
 use rusqlite::params;
 
-use crate::db::Db;
+use crate::db::connection::Db;
 use crate::words::error::ApiResult;
 
 /// What an account had in a region at one time.

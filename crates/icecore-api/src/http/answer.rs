@@ -12,11 +12,10 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use icecore_host::clock::random_id;
 
-use crate::http::App;
 use crate::http::rate::tell_usual;
+use crate::service::App;
 use crate::wire::error::ErrorBody;
 use crate::words::error::ApiError;
-use crate::words::error::ApiResult;
 
 /// The header with the id of a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -73,15 +72,5 @@ pub(crate) async fn wrong_method() -> ApiError {
         id: "method_not_allowed",
         message: "This path does not have that method.".to_owned(),
         retry_after: None,
-    }
-}
-
-/// Does what blocks, on a thread that may.
-pub(crate) async fn blocking<T: Send + 'static>(
-    what: impl FnOnce() -> ApiResult<T> + Send + 'static,
-) -> ApiResult<T> {
-    match tokio::task::spawn_blocking(what).await {
-        Ok(done) => done,
-        Err(error) => Err(ApiError::server(error)),
     }
 }

@@ -11,8 +11,8 @@ use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
 
-use crate::http::App;
-use crate::http::answer::blocking;
+use crate::http::blocking::blocking;
+use crate::service::App;
 use crate::service::Who;
 use crate::words::error::ApiError;
 

@@ -14,7 +14,7 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use tokio::time::timeout;
 
-use crate::http::App;
+use crate::service::App;
 use crate::words::error::ApiError;
 
 /// Reads the body of a request before anything is done about it: a client that is slow, or never ends, holds nothing but its

@@ -2,7 +2,9 @@
 
 pub(crate) mod answer;
 mod auth;
+pub(crate) mod blocking;
 mod body;
+pub(crate) mod connection;
 pub(crate) mod limits;
 pub(crate) mod openapi;
 pub(crate) mod page;
@@ -18,10 +20,7 @@ use axum::middleware::from_fn;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 
-use crate::service::Service;
-
-/// What handlers work with.
-pub(crate) type App = Arc<Service>;
+use crate::service::App;
 
 /// Returns everything that is answered: the API, and what else there is `beside` it.
 pub(crate) fn router(app: &App, beside: Router) -> Router {

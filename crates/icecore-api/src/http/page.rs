@@ -10,6 +10,7 @@ use utoipa::openapi::path::Parameter;
 use utoipa::openapi::path::ParameterBuilder;
 use utoipa::openapi::path::ParameterIn;
 
+use crate::http::connection::Encrypted;
 use crate::http::params::Params;
 use crate::wire::list::Links;
 use crate::wire::list::Meta;
@@ -70,10 +71,6 @@ impl<S: Sync> FromRequestParts<S> for Origin {
         Ok(Self(origin(parts)))
     }
 }
-
-/// Says that a request came over TLS.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Encrypted;
 
 impl Page {
     fn new(params: &Params, base: String) -> Self {

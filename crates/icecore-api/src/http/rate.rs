@@ -13,8 +13,8 @@ use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
 
-use crate::http::App;
 use crate::http::auth::TokenId;
+use crate::service::App;
 use crate::words::error::ApiError;
 
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");

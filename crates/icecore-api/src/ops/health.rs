@@ -7,9 +7,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use crate::http::App;
-use crate::http::answer::blocking;
+use crate::http::blocking::blocking;
 use crate::ops::metrics::Meters;
+use crate::service::App;
 use crate::service::Service;
 use crate::words::error::ApiError;
 

@@ -17,7 +17,7 @@ use crate::config::LogConfig;
 use crate::config::LogFormat;
 use crate::config::LogLevel;
 use crate::http::answer::REQUEST_ID;
-use crate::ops::Peer;
+use crate::http::connection::Peer;
 use crate::ops::metrics::Meters;
 use crate::service::Who;
 

@@ -19,10 +19,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::config::is_loopback;
-use crate::http::App;
-use crate::http::answer::blocking;
-use crate::ops::Peer;
+use crate::http::blocking::blocking;
+use crate::http::connection::Peer;
 use crate::pool::Pool;
+use crate::service::App;
 use crate::service::Service;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
@@ -147,7 +147,7 @@ impl Meters {
         let set = |family: &Family<OfRegion, Gauge>, number: u64| {
             family.get_or_create(&region).set(i64::try_from(number).unwrap_or(i64::MAX));
         };
-        set(&self.open_disks, pool.open_disks() as u64);
+        set(&self.open_disks, pool.disks().open_count() as u64);
         match count(pool) {
             Ok((snapshots, volumes)) => {
                 set(&self.up, 1);

@@ -5,7 +5,6 @@ pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod schedule;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -20,12 +19,8 @@ use axum::routing::get;
 use futures_util::StreamExt;
 use tokio::sync::watch;
 
-use crate::http::App;
 use crate::ops::metrics::Meters;
-
-/// Where a request comes from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+use crate::service::App;
 
 /// Returns the paths for operators.
 pub(crate) fn router(app: &App, meters: &Arc<Meters>) -> Router {

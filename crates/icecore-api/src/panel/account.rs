@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::html;
 
-use crate::http::App;
 use crate::http::params::Params;
 use crate::panel::layout::Menu;
 use crate::panel::layout::Page;
@@ -19,6 +18,7 @@ use crate::panel::reply::Reply;
 use crate::panel::reply::reply;
 use crate::panel::text::time;
 use crate::panel::visitor::Visitor;
+use crate::service::App;
 
 /// The tokens of the account.
 pub(crate) async fn page(State(app): State<App>, visitor: Visitor, params: Params) -> Response {

@@ -19,8 +19,7 @@ use uuid::Uuid;
 
 use crate::db::Action;
 use crate::db::ActionStatus;
-use crate::http::App;
-use crate::http::answer::blocking;
+use crate::http::blocking::blocking;
 use crate::http::params::Params;
 use crate::panel::layout::Menu;
 use crate::panel::layout::Page;
@@ -37,6 +36,7 @@ use crate::panel::reply::reply;
 use crate::panel::text::bytes;
 use crate::panel::text::time;
 use crate::panel::visitor::Visitor;
+use crate::service::App;
 use crate::service::Service;
 use crate::service::Who;
 use crate::words::error::ApiResult;

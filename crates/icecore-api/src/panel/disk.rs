@@ -4,10 +4,10 @@ use maud::Markup;
 use maud::html;
 
 use crate::panel::ask::Field;
+use crate::panel::form::Fields;
 use crate::panel::layout::facts;
 use crate::panel::layout::line_to_copy;
 use crate::panel::text::bytes;
-use crate::panel::visitor::Fields;
 use crate::service::Service;
 use crate::service::items::VolumeItem;
 use crate::words::error::ApiResult;

@@ -6,7 +6,6 @@ use axum::response::Response;
 use maud::Markup;
 use maud::html;
 
-use crate::http::App;
 use crate::panel::activity::running;
 use crate::panel::disk;
 use crate::panel::layout::Menu;
@@ -23,6 +22,7 @@ use crate::panel::snapshots::newest_or;
 use crate::panel::text::time;
 use crate::panel::visitor::Visitor;
 use crate::panel::volumes::tags_or_none;
+use crate::service::App;
 use crate::service::Service;
 use crate::service::droplets::DropletItem;
 use crate::service::items::SnapshotItem;

@@ -7,11 +7,14 @@ use axum::response::Response;
 use maud::Markup;
 use maud::html;
 
-use crate::http::App;
+use crate::config::SizeConfig;
 use crate::http::params::Params;
 use crate::panel::ask::Ask;
 use crate::panel::ask::Field;
 use crate::panel::disk::tags_field;
+use crate::panel::done::Done;
+use crate::panel::form::Fields;
+use crate::panel::form::Posted;
 use crate::panel::layout::Menu;
 use crate::panel::layout::Page;
 use crate::panel::layout::ask_link;
@@ -24,19 +27,19 @@ use crate::panel::list::Column;
 use crate::panel::list::List;
 use crate::panel::list::Row;
 use crate::panel::list::column;
-use crate::panel::reply::Done;
 use crate::panel::reply::Reply;
 use crate::panel::reply::reply;
 use crate::panel::text::time;
-use crate::panel::visitor::Fields;
-use crate::panel::visitor::Posted;
 use crate::panel::visitor::Visitor;
 use crate::panel::volumes::regions;
 use crate::panel::volumes::tags;
+use crate::service::App;
 use crate::service::Service;
+use crate::service::droplets::BackupPolicy;
 use crate::service::droplets::DropletItem;
 use crate::service::droplets::DropletRequest;
 use crate::service::droplets::ImageChoice;
+use crate::service::images::ImageItem;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
@@ -104,7 +107,7 @@ fn row(item: &DropletItem) -> Row {
 /// Returns the sizes with a disk of at least some GiB, for a choice.
 pub(crate) fn sizes(service: &Service, least_gib: u64) -> Vec<(String, String)> {
     let fitting = service.config().sizes.iter().filter(|size| size.disk >= least_gib);
-    let name = |size: &crate::config::SizeConfig| {
+    let name = |size: &SizeConfig| {
         format!("{}: {} GiB disk, {} MiB memory, {} vCPU", size.slug, size.disk, size.memory, size.vcpus)
     };
     fitting.map(|size| (size.slug.clone(), name(size))).collect()
@@ -113,9 +116,9 @@ pub(crate) fn sizes(service: &Service, least_gib: u64) -> Vec<(String, String)> 
 /// Returns the images that a Droplet can be made of, for a choice.
 pub(crate) fn images(service: &Service, visitor: &Visitor) -> ApiResult<Vec<(String, String)>> {
     let mut images = service.images(visitor.who())?;
-    images.retain(crate::service::images::ImageItem::is_available);
+    images.retain(ImageItem::is_available);
     images.reverse();
-    let name = |image: &crate::service::images::ImageItem| {
+    let name = |image: &ImageItem| {
         format!(
             "{} ({}, {}, {} GiB)",
             image.name,
@@ -197,8 +200,7 @@ pub(crate) async fn create(State(app): State<App>, posted: Posted) -> Response {
 }
 
 fn make(service: &Arc<Service>, visitor: &Visitor, fields: &Fields) -> ApiResult<String> {
-    let backups =
-        fields.some("backups").map(|_| crate::service::droplets::BackupPolicy::new(None, None, None));
+    let backups = fields.some("backups").map(|_| BackupPolicy::new(None, None, None));
     let request = DropletRequest {
         names: vec![fields.get("name").to_owned()],
         region: fields.some("region"),

@@ -5,7 +5,7 @@ use maud::Markup;
 use maud::html;
 
 use crate::panel::assets::addresses;
-use crate::panel::reply::Done;
+use crate::panel::done::Done;
 use crate::panel::visitor::CSRF;
 use crate::panel::visitor::Visitor;
 use crate::words::error::ApiError;

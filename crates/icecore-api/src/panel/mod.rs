@@ -6,14 +6,17 @@ mod ask;
 mod assets;
 mod chart;
 mod disk;
+mod done;
 mod droplet;
 mod droplet_verbs;
 mod droplets;
+mod form;
 mod images;
 mod layout;
 mod list;
 mod map;
 mod reply;
+mod session;
 mod sign_in;
 mod snapshot;
 mod snapshot_verbs;
@@ -38,7 +41,7 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::routing::post;
 
-use crate::http::App;
+use crate::service::App;
 
 /// What a page may load and do: what comes from this server, and nothing that stands in the page itself.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \

@@ -11,11 +11,12 @@ use axum::response::Response;
 use maud::Markup;
 use maud::html;
 
-use crate::http::App;
-use crate::http::answer::blocking;
+use crate::http::blocking::blocking;
+use crate::panel::done::Done;
 use crate::panel::layout::Menu;
 use crate::panel::layout::Page;
 use crate::panel::visitor::Visitor;
+use crate::service::App;
 use crate::service::Service;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
@@ -40,45 +41,6 @@ impl Reply {
     /// Shows a page with a message on it that says why something was not done.
     pub(crate) fn refused(error: &ApiError, page: Markup) -> Self {
         Self::Refused(error.status, page)
-    }
-}
-
-/// What was done, as it is told on the page that comes next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Done {
-    Created,
-    Deleted,
-    Renamed,
-    Resized,
-    SnapshotTaken,
-    Attached,
-    Detached,
-    Started,
-    Changed,
-    Offered,
-}
-
-impl Done {
-    const ALL: [(Self, &'static str, &'static str); 10] = [
-        (Self::Created, "created", "Created."),
-        (Self::Deleted, "deleted", "Deleted."),
-        (Self::Renamed, "renamed", "Renamed."),
-        (Self::Resized, "resized", "Resized. Grow the file system on it, too."),
-        (Self::SnapshotTaken, "snapshot", "The snapshot was taken."),
-        (Self::Attached, "attached", "Attached."),
-        (Self::Detached, "detached", "Detached."),
-        (Self::Started, "started", "Begun. Activity shows how far it is."),
-        (Self::Changed, "changed", "Changed."),
-        (Self::Offered, "offered", "Offered. It is moved when the other account accepts it."),
-    ];
-
-    fn key(self) -> &'static str {
-        Self::ALL.iter().find(|(done, ..)| *done == self).map_or("", |(_, key, _)| key)
-    }
-
-    /// Returns the sentence of a key in an address; none for a key that somebody made up.
-    pub(crate) fn sentence(key: &str) -> Option<&'static str> {
-        Self::ALL.iter().find(|(_, known, _)| *known == key).map(|(.., sentence)| *sentence)
     }
 }
 

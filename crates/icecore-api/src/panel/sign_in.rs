@@ -12,18 +12,18 @@ use axum::response::Response;
 use maud::Markup;
 use maud::html;
 
-use crate::http::App;
-use crate::http::answer::blocking;
-use crate::http::page::Encrypted;
+use crate::http::blocking::blocking;
+use crate::http::connection::Encrypted;
 use crate::http::params::Params;
+use crate::panel::form::Posted;
+use crate::panel::form::read_form;
 use crate::panel::layout::Menu;
 use crate::panel::layout::Page;
 use crate::panel::reply::page_response;
 use crate::panel::reply::problem;
-use crate::panel::visitor::Posted;
+use crate::panel::session::session_of;
 use crate::panel::visitor::cookie;
-use crate::panel::visitor::read_form;
-use crate::panel::visitor::session_of;
+use crate::service::App;
 use crate::words::error::ApiError;
 
 /// Returns where to go after signing in: a page of this server, whatever the address says.

@@ -15,7 +15,6 @@ use icecore::SnapshotId;
 use maud::Markup;
 use maud::html;
 
-use crate::http::App;
 use crate::http::params::Params;
 use crate::panel::layout::Menu;
 use crate::panel::layout::Page;
@@ -31,6 +30,7 @@ use crate::panel::text::bytes;
 use crate::panel::text::time;
 use crate::panel::visitor::Visitor;
 use crate::panel::volumes::tags_or_none;
+use crate::service::App;
 use crate::service::Service;
 use crate::service::items::SnapshotItem;
 use crate::words::error::ApiError;

@@ -6,7 +6,6 @@ use icecore::ResourceKind;
 use maud::Markup;
 use maud::html;
 
-use crate::http::App;
 use crate::http::params::Params;
 use crate::panel::layout::Menu;
 use crate::panel::layout::Page;
@@ -28,6 +27,7 @@ use crate::panel::text::time;
 use crate::panel::visitor::Visitor;
 use crate::panel::volumes::tags;
 use crate::pool::labels;
+use crate::service::App;
 use crate::service::Service;
 use crate::service::items::SnapshotItem;
 use crate::words::error::ApiResult;

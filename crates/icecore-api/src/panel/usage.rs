@@ -8,7 +8,6 @@ use maud::Markup;
 use maud::html;
 
 use crate::db::UsageSample;
-use crate::http::App;
 use crate::http::params::Params;
 use crate::panel::chart;
 use crate::panel::chart::Line;
@@ -22,6 +21,7 @@ use crate::panel::text::bytes;
 use crate::panel::text::percent;
 use crate::panel::text::time;
 use crate::panel::visitor::Visitor;
+use crate::service::App;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// How far back one can look: what stands in the address, what it is called, days.

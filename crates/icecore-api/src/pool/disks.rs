@@ -1,59 +1,70 @@
 //! Which volumes are open. A volume is opened by the first who needs it, shared by all, and closed by the last.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
 
+use icecore::BlockCache;
 use icecore::Error;
 use icecore::Result;
 use icecore::Volume;
 use icecore_host::exports::Lent;
 
-use crate::pool::Pool;
 use crate::pool::disk::OpenDisk;
+use crate::pool::repository;
 use crate::words::patience::patiently;
 
 /// What is known of one volume.
 type Slot = Arc<Mutex<Weak<OpenDisk>>>;
 
 /// The volumes of a region that are open, by their names in the engine.
-#[derive(Default)]
-pub(crate) struct Disks(Mutex<HashMap<String, Slot>>);
+pub(crate) struct Disks {
+    dir: PathBuf,
+    cache: Arc<BlockCache>,
+    slots: Mutex<HashMap<String, Slot>>,
+}
 
 impl Disks {
+    /// Has the disks of the repository in a directory; what is read of them stays in `cache`, which all regions share.
+    pub(super) fn new(dir: PathBuf, cache: Arc<BlockCache>) -> Self {
+        Self { dir, cache, slots: Mutex::default() }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn slot(&self, name: &str) -> Slot {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(slots.entry(name.to_owned()).or_default())
+        Arc::clone(self.slots().entry(name.to_owned()).or_default())
     }
 
     /// Forgets slots of which nobody knows anything.
     fn tidy(&self) {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.retain(|_, slot| {
+        self.slots().retain(|_, slot| {
             Arc::strong_count(slot) > 1
                 || slot.lock().unwrap_or_else(PoisonError::into_inner).strong_count() > 0
         });
     }
-}
 
-impl Pool {
     /// Returns a volume that is open as long as somebody has what is returned.
     ///
     /// # Errors
     /// `NotFound`; `InUse` if another program has it open.
-    pub(crate) fn open_disk(&self, name: &str) -> Result<Arc<OpenDisk>> {
-        let slot = self.disks().slot(name);
+    pub(crate) fn open(&self, name: &str) -> Result<Arc<OpenDisk>> {
+        let slot = self.slot(name);
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(disk) = slot.upgrade().filter(|disk| disk.with(|_| ()).is_ok()) {
             return Ok(disk);
         }
         // A handle of its own: a snapshot of this volume does not wait for that of another one.
-        let handle = Arc::new(self.another_handle()?);
-        let volume = patiently(|| Volume::open(Arc::clone(&handle), name, Arc::clone(self.cache())))?;
+        let handle = Arc::new(repository::open(&self.dir)?);
+        let volume = patiently(|| Volume::open(Arc::clone(&handle), name, Arc::clone(&self.cache)))?;
         let disk = Arc::new(OpenDisk::new(volume));
-        if let Err(error) = disk.listen(self.dir(), name) {
+        if let Err(error) = disk.listen(&self.dir, name) {
             // The disk is worth more than what others may ask of it.
             tracing::warn!(volume = name, %error, "other programs cannot ask for snapshots");
         }
@@ -62,38 +73,36 @@ impl Pool {
     }
 
     /// Takes a volume away from all who use it, and does something that needs it closed, before anybody opens it again.
-    pub(crate) fn with_closed_disk<T>(&self, name: &str, what: impl Fn() -> Result<T>) -> Result<T> {
+    pub(crate) fn with_closed<T>(&self, name: &str, what: impl Fn() -> Result<T>) -> Result<T> {
         let done = {
-            let slot = self.disks().slot(name);
+            let slot = self.slot(name);
             let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(disk) = slot.upgrade() {
                 disk.take_away();
             }
             patiently(what)
         };
-        self.disks().tidy();
+        self.tidy();
         done
     }
 
     /// Makes a volume larger, open or not. Clients see the new size when they connect anew.
-    pub(crate) fn grow_disk(&self, name: &str, size_bytes: u64) -> Result<()> {
-        let disk = self.open_disk(name)?;
+    pub(crate) fn grow(&self, name: &str, size_bytes: u64) -> Result<()> {
+        let disk = self.open(name)?;
         let grown = disk.with(|volume| volume.grow(size_bytes));
         grown.map_err(|error| Error::io(format!("growing volume {name}"), error))?
     }
 
     /// Returns how many volumes are open.
-    pub(crate) fn open_disks(&self) -> usize {
-        let slots = self.disks().0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn open_count(&self) -> usize {
         // One that is locked is being worked on.
         let is_open = |slot: &&Slot| slot.try_lock().map_or(true, |slot| slot.strong_count() > 0);
-        slots.values().filter(is_open).count()
+        self.slots().values().filter(is_open).count()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use icecore::BlockCache;
     use icecore::VolumeId;
     use icecore::VolumeOptions;
     use icecore_host::clock::new_id;
@@ -101,14 +110,13 @@ mod tests {
     use icecore_host::control::Asked;
 
     use super::*;
-    use crate::config::RegionConfig;
 
     #[test]
     fn snapshots_are_asked_of_whoever_has_the_disk_at_the_moment() {
         let dir = tempfile::tempdir().unwrap();
         let repository = dir.path().join("here");
-        let config = RegionConfig { name: String::new(), repository: repository.clone(), storage: true };
-        let pool = Pool::open("here", &config, BlockCache::usual(), 0).unwrap();
+        let repo = repository::open_or_make(&repository, 0).unwrap();
+        let disks = Disks::new(repository.clone(), BlockCache::usual());
         let options = VolumeOptions {
             id: VolumeId(new_id()),
             name: "web".to_owned(),
@@ -118,7 +126,7 @@ mod tests {
             size_bytes: Some(1 << 20),
             labels: Default::default(),
         };
-        icecore::create_volume(pool.repo(), &options).unwrap();
+        icecore::create_volume(&repo, &options).unwrap();
         let served = || control::is_served(&repository, "web");
         let take = |name: &str| {
             let (id, name) = (new_id(), name.to_owned());
@@ -126,18 +134,18 @@ mod tests {
             control::ask(&repository, "web", &asked).unwrap().map(|taken| taken.map(|_| ()))
         };
         assert!(!served() && take("nobody").is_none());
-        let pulled = pool.open_disk("web").unwrap();
+        let pulled = disks.open("web").unwrap();
         take("first").unwrap().unwrap();
         // It is taken away, and opened anew, while somebody has the old one still.
-        assert!(!pool.with_closed_disk("web", || Ok(served())).unwrap());
-        let disk = pool.open_disk("web").unwrap();
+        assert!(!disks.with_closed("web", || Ok(served())).unwrap());
+        let disk = disks.open("web").unwrap();
         drop(pulled);
         take("second").unwrap().unwrap();
         assert_eq!(take("second").unwrap().unwrap_err().kind(), icecore::ErrorKind::AlreadyExists);
         drop(disk);
         assert!(!served());
         let names: Vec<String> =
-            icecore::list(pool.repo()).unwrap().snapshots.into_iter().map(|taken| taken.name).collect();
+            icecore::list(&repo).unwrap().snapshots.into_iter().map(|taken| taken.name).collect();
         assert_eq!(names, ["first", "second"]);
     }
 }

@@ -1,7 +1,6 @@
 //! What NBD clients connect to. Volumes and snapshots go by their ids and are not listed: who does not know an id cannot read or
 //! write what it is of, whatever account that belongs to.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,10 +15,7 @@ use icecore_nbd::Exports;
 use icecore_nbd::OpenError;
 use uuid::Uuid;
 
-use crate::pool::Pool;
-
-/// All regions.
-pub(crate) type Pools = BTreeMap<String, Arc<Pool>>;
+use crate::pool::Pools;
 
 /// All that is served over NBD.
 pub(crate) struct Served(pub(crate) Pools);
@@ -29,7 +25,7 @@ impl Served {
         for pool in self.0.values() {
             let volumes = icecore::list_volumes(pool.repo())?.volumes;
             if let Some(volume) = volumes.into_iter().find(|volume| volume.id.0 == id) {
-                let disk = pool.open_disk(&volume.name)?;
+                let disk = pool.disks().open(&volume.name)?;
                 let opened = VolumeExport::new(disk, false)
                     .map_err(|error| icecore::Error::io(format!("opening volume {}", volume.name), error))?;
                 return Ok(Some(Arc::new(opened)));

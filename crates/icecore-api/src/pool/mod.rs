@@ -5,8 +5,11 @@ pub(crate) mod disks;
 pub(crate) mod exports;
 pub(crate) mod labels;
 pub(crate) mod locks;
-mod usage;
+mod repository;
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,17 +19,20 @@ use std::sync::PoisonError;
 
 use icecore::BlockCache;
 use icecore::Error;
-use icecore::ErrorKind;
-use icecore::FsStorage;
-use icecore::InitOptions;
 use icecore::Repository;
-use icecore::RepositoryId;
 use icecore::Result;
-use icecore_host::clock::random_id;
 
 use crate::config::RegionConfig;
 use crate::pool::disks::Disks;
 use crate::pool::locks::Locks;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+/// The unit of [`MetadataExt::blocks`].
+const UNIT_BYTES: u64 = 512;
+
+/// All regions, by their slugs.
+pub(crate) type Pools = BTreeMap<String, Arc<Pool>>;
 
 /// A region.
 pub(crate) struct Pool {
@@ -55,17 +61,17 @@ impl Pool {
         let dir = config.repository.clone();
         let in_region = |error: Error| error.in_context(format!("region {slug}"));
         let repo = match dir.join("config").try_exists() {
-            Ok(false) => open_or_make(&dir, now_unix_ms).map_err(in_region)?,
-            _ => open(&dir).map_err(in_region)?,
+            Ok(false) => repository::open_or_make(&dir, now_unix_ms).map_err(in_region)?,
+            _ => repository::open(&dir).map_err(in_region)?,
         };
         Ok(Self {
             slug: slug.to_owned(),
             name: config.name.clone(),
             storage: config.storage,
+            disks: Disks::new(dir.clone(), Arc::clone(&cache)),
             dir,
             repo: Arc::new(repo),
             cache,
-            disks: Disks::default(),
             changes: Mutex::default(),
             locks: Locks::default(),
         })
@@ -78,12 +84,7 @@ impl Pool {
 
     /// Opens the repository once more, for what takes its time: captures over one handle wait for each other.
     pub(crate) fn another_handle(&self) -> Result<Repository> {
-        open(&self.dir)
-    }
-
-    /// Returns the directory of the repository.
-    fn dir(&self) -> &Path {
-        &self.dir
+        repository::open(&self.dir)
     }
 
     /// Returns the memory that all disks share for what was read of them.
@@ -106,43 +107,34 @@ impl Pool {
     pub(crate) fn changes(&self) -> MutexGuard<'_, ()> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn open(dir: &Path) -> Result<Repository> {
-    Repository::open(Arc::new(FsStorage::new(dir)), random_id())
-}
-
-fn open_or_make(dir: &Path, now_unix_ms: i64) -> Result<Repository> {
-    icecore::check_outside_repository(&dir.join(".."), None)?;
-    // What another program that makes one at this moment, or that was killed while it did, has there is none.
-    let is_strange =
-        |entry: &std::fs::DirEntry| !entry.file_name().to_str().is_some_and(icecore::may_be_in_a_repository);
-    let entries = match std::fs::read_dir(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::io(format!("looking for a repository in {}", dir.display()), error));
-        }
-        entries => entries,
-    };
-    let mut entries = entries.into_iter().flatten().filter_map(std::result::Result::ok);
-    if let Some(stranger) = entries.find(is_strange) {
-        let message = format!(
-            "{} is no repository, and is not empty: {:?} is in it",
-            dir.display(),
-            stranger.file_name()
-        );
-        return Err(
-            Error::new(ErrorKind::AlreadyExists, message).with_hint("name a repository, or a new directory")
-        );
+    /// Returns how many bytes the repository takes on its disk, with its volumes. What cannot be looked at does not count.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        bytes_below(&self.dir)
     }
-    let mut key = [0; 32];
-    getrandom::fill(&mut key)
-        .map_err(|error| Error::new(ErrorKind::Io, format!("the system gives no random numbers: {error}")))?;
-    let options = InitOptions {
-        id: RepositoryId(random_id()),
-        key,
-        created_unix_ms: now_unix_ms,
-        level: icecore::DEFAULT_LEVEL,
-        parity: None,
+
+    /// Makes sure that the repository can be read: that its disk is there, and that it is not another one's.
+    pub(crate) fn check_readable(&self) -> Result<()> {
+        let path = self.dir.join("config");
+        fs::read(&path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
+        // Another handle reads the index again: that of the one that is open may be of before it could not be read.
+        let repo = self.another_handle()?;
+        icecore::list(&repo)?;
+        icecore::list_volumes(&repo).map(drop)
+    }
+}
+
+fn bytes_below(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    let of = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(about) if about.is_dir() => bytes_below(&entry.path()),
+        Ok(about) => about.blocks().saturating_mul(UNIT_BYTES),
+        Err(_) => 0,
     };
-    Repository::open_or_init(Arc::new(FsStorage::new(dir)), random_id(), &options).map(|(repo, _)| repo)
+    entries.flatten().map(of).fold(0, u64::saturating_add)
+}
+
+/// Returns the region of a slug, for something that is made in it.
+pub(crate) fn find<'a>(pools: &'a Pools, slug: &str) -> ApiResult<&'a Arc<Pool>> {
+    pools.get(slug).ok_or_else(|| ApiError::unprocessable(format!("the region {slug:?} does not exist")))
 }

@@ -25,8 +25,8 @@ use tokio::time::sleep;
 use tokio::time::timeout;
 
 use crate::config::RequestConfig;
-use crate::http::page::Encrypted;
-use crate::ops::Peer;
+use crate::http::connection::Encrypted;
+use crate::http::connection::Peer;
 use crate::ops::metrics::Meters;
 use crate::server::tls::Tls;
 

@@ -53,7 +53,7 @@ impl Service {
     /// Writes a file system to a volume, durably.
     pub(crate) fn write_file_system(&self, made: &FileSystem, volume: &VolumeItem) -> ApiResult<()> {
         let image = ImageFile::open(made.0.path())?;
-        let disk = volume.pool.open_disk(&volume.info.name)?;
+        let disk = volume.pool.disks().open(&volume.info.name)?;
         let written = disk.with(|volume| {
             icecore::export_volume(&image, volume, &NoProgress)?;
             volume.sync().map_err(|error| Error::io("writing a file system to a volume", error))

@@ -32,12 +32,12 @@ use icecore_host::machine::usual_cache_bytes;
 
 use crate::config::Config;
 use crate::db::Db;
+use crate::pool;
 use crate::pool::Pool;
+use crate::pool::Pools;
 use crate::pool::exports::NbdAddress;
-use crate::pool::exports::Pools;
 use crate::pool::locks::Locks;
 use crate::service::jobs::Jobs;
-use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
 /// The name of the database in the state directory.
@@ -79,6 +79,9 @@ pub(crate) fn make_private_dir(dir: &PathBuf) -> Result<()> {
     let making = |error| Error::io(format!("making the directory {}", dir.display()), error);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(making)
 }
+
+/// What handlers work with.
+pub(crate) type App = Arc<Service>;
 
 impl Service {
     /// Opens all that is configured.
@@ -131,8 +134,6 @@ impl Service {
 
     /// Returns the region of a slug, for something that is made in it.
     pub(crate) fn pool(&self, slug: &str) -> ApiResult<&Arc<Pool>> {
-        self.pools
-            .get(slug)
-            .ok_or_else(|| ApiError::unprocessable(format!("the region {slug:?} does not exist")))
+        pool::find(&self.pools, slug)
     }
 }

@@ -123,7 +123,7 @@ impl Service {
         match plan {
             Plan::Attach(disk) => self.note_attachment(item, Some(*disk)),
             Plan::Detach => self.note_attachment(item, None),
-            Plan::Resize(bytes) => item.pool.grow_disk(&item.info.name, *bytes).map_err(ApiError::busy),
+            Plan::Resize(bytes) => item.pool.disks().grow(&item.info.name, *bytes).map_err(ApiError::busy),
         }
     }
 }

@@ -131,7 +131,7 @@ impl Service {
             level: None,
             check: true,
         };
-        let disk = volume.pool.open_disk(&volume.info.name).map_err(ApiError::busy)?;
+        let disk = volume.pool.disks().open(&volume.info.name).map_err(ApiError::busy)?;
         let taken = disk.with(|volume| icecore::snapshot_volume(volume, &options, &NoProgress));
         let report = taken.map_err(|error| ApiError::unprocessable(error.to_string()))??;
         log_if_clock_is_behind(&report.snapshot, self.now_unix_ms());

@@ -233,7 +233,7 @@ impl Service {
     pub(crate) fn delete_disk(&self, item: &VolumeItem) -> ApiResult<()> {
         let name = &item.info.name;
         self.adopt_snapshots(item)?;
-        item.pool.with_closed_disk(name, || icecore::delete_volume(item.pool.repo(), name))?;
+        item.pool.disks().with_closed(name, || icecore::delete_volume(item.pool.repo(), name))?;
         Ok(())
     }
 

@@ -11,8 +11,8 @@ use icecore::StageTime;
 use icecore::WhatIf;
 use serde::Serialize;
 
-use crate::json::rounded;
 use crate::units;
+use crate::units::rounded;
 
 #[derive(Serialize)]
 struct Data {

@@ -113,8 +113,3 @@ impl<'a> ErrorBody<'a> {
         }
     }
 }
-
-/// Returns a ratio as it stands in JSON: with three decimals.
-fn rounded(ratio: Option<f64>) -> Option<f64> {
-    ratio.map(|ratio| (ratio * 1000.0).round() / 1000.0)
-}

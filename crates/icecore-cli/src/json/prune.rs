@@ -5,7 +5,7 @@ use icecore::retention::Decision;
 use icecore::retention::Plan;
 use serde::Serialize;
 
-use crate::json::Snapshot;
+use crate::json::snapshot::Snapshot;
 
 /// Of `snapshot prune`.
 #[derive(Serialize)]

@@ -12,8 +12,8 @@ use icecore::RestoreReport;
 use icecore::TargetEnd;
 use serde::Serialize;
 
-use crate::json::rounded;
 use crate::units;
+use crate::units::rounded;
 
 /// A snapshot.
 #[derive(Serialize)]

@@ -10,8 +10,8 @@ use icecore::VerifyReport;
 use icecore::gc::GcTotals;
 use serde::Serialize;
 
-use crate::json::Snapshot;
-use crate::json::Unreadable;
+use crate::json::snapshot::Snapshot;
+use crate::json::snapshot::Unreadable;
 use crate::units;
 
 /// Of `init`.

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 
-use crate::http::App;
+use crate::service::App;
 use crate::service::Who;
 use crate::service::account::uuid_of_account;
 use crate::wire::account::AccountBody;

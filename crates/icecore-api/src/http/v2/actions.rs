@@ -6,9 +6,9 @@ use axum::extract::State;
 use uuid::Uuid;
 
 use crate::db::Action;
-use crate::http::App;
-use crate::http::answer::blocking;
+use crate::http::blocking::blocking;
 use crate::http::page::Page;
+use crate::service::App;
 use crate::service::Service;
 use crate::service::Who;
 use crate::wire::action::ActionBody;

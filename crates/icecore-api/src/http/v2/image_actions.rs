@@ -5,12 +5,12 @@ use axum::extract::Path;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use crate::http::App;
-use crate::http::answer::blocking;
+use crate::http::blocking::blocking;
 use crate::http::body::Body;
 use crate::http::page::Page;
 use crate::http::v2::actions::page_of;
 use crate::http::v2::actions::show;
+use crate::service::App;
 use crate::service::Who;
 use crate::wire::action::ActionBody;
 use crate::wire::action::ActionsBody;

@@ -16,7 +16,7 @@ mod volumes;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::App;
+use crate::service::App;
 
 /// Returns all paths, and what is to be told of them.
 pub(crate) fn router() -> OpenApiRouter<App> {

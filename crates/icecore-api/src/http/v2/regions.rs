@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 
-use crate::http::App;
 use crate::http::page::Page;
+use crate::service::App;
 use crate::wire::region::RegionJson;
 use crate::wire::region::RegionsBody;
 use crate::wire::region::SizeJson;

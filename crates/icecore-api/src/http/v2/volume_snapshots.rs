@@ -5,10 +5,10 @@ use axum::extract::Path;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use crate::http::App;
-use crate::http::answer::blocking;
+use crate::http::blocking::blocking;
 use crate::http::body::Body;
 use crate::http::page::Page;
+use crate::service::App;
 use crate::service::Who;
 use crate::wire::snapshot::NewVolumeSnapshot;
 use crate::wire::snapshot::SnapshotBody;

@@ -5,11 +5,11 @@ use axum::extract::Path;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use crate::http::App;
-use crate::http::answer::blocking;
+use crate::http::blocking::blocking;
 use crate::http::body::Body;
 use crate::http::page::Page;
 use crate::http::params::Params;
+use crate::service::App;
 use crate::service::Service;
 use crate::service::Who;
 use crate::service::items::VolumeItem;

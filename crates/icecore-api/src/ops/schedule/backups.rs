@@ -6,8 +6,8 @@ use std::sync::Arc;
 use icecore::ResourceKind;
 use uuid::Uuid;
 
-use crate::ops::schedule::Entry;
-use crate::ops::schedule::What;
+use crate::ops::schedule::entry::Entry;
+use crate::ops::schedule::entry::What;
 use crate::pool::labels;
 use crate::service::Service;
 use crate::service::Who;

@@ -4,6 +4,7 @@
 //! the runs of a schedule are done stands in the database. What was missed while no server ran is done once.
 
 mod backups;
+mod entry;
 mod tasks;
 
 use std::collections::BTreeMap;
@@ -22,8 +23,9 @@ use std::time::Duration;
 use icecore::Error;
 use icecore::Result;
 
-use crate::config::ScheduleConfig;
 use crate::ops::metrics::Meters;
+use crate::ops::schedule::entry::Entry;
+use crate::ops::schedule::entry::What;
 use crate::service::Service;
 use crate::words::cron::When;
 use crate::words::error::ApiResult;
@@ -32,28 +34,6 @@ use crate::words::error::ApiResult;
 const LOOK_MS: u64 = 60_000;
 /// What samples are taken by.
 const USAGE: &str = "@hourly";
-
-/// What is done at its time.
-#[derive(Debug, Clone)]
-enum What {
-    /// What the configuration says.
-    Configured(Box<ScheduleConfig>),
-    /// A sample of what the repositories take.
-    Usage,
-    /// A backup of a Droplet of an account, by the number of that.
-    Backup { account: String, droplet: String },
-}
-
-/// Something, and its times.
-#[derive(Debug, Clone)]
-struct Entry {
-    /// By which its last run is remembered.
-    name: String,
-    when: When,
-    /// Whether it can be done at the moment.
-    ready: bool,
-    what: What,
-}
 
 /// Does everything at its time.
 pub(crate) struct Scheduler {
@@ -219,7 +199,7 @@ impl Scheduler {
     /// Does something, and notes that it is done: also where it failed, for its next time is soon enough.
     fn run(&self, entry: &Entry, now: i64) {
         let _running = Mark(self, &entry.name);
-        let done = tasks::perform(self, &entry.what, entry.when.zone(), now);
+        let done = tasks::perform(&self.service, &self.stopping, &entry.what, entry.when.zone(), now);
         if self.is_stopping() && done.is_err() {
             return;
         }
@@ -241,25 +221,6 @@ impl Drop for Mark<'_> {
     fn drop(&mut self) {
         self.0.lock().remove(self.1);
         self.0.changed.notify_all();
-    }
-}
-
-/// Ends what takes long when the scheduler is stopped, or its time is over.
-struct Until<'a> {
-    scheduler: &'a Scheduler,
-    end_unix_ms: Option<i64>,
-}
-
-impl icecore::Progress for Until<'_> {
-    fn total(&self, _meter: icecore::Meter, _total: u64) {}
-    fn advance(&self, _meter: icecore::Meter, _amount: u64) {}
-
-    fn cancelled(&self) -> bool {
-        self.scheduler.is_stopping()
-    }
-
-    fn time_is_up(&self) -> bool {
-        self.end_unix_ms.is_some_and(|end| self.scheduler.service.now_unix_ms() >= end)
     }
 }
 

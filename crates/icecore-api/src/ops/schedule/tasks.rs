@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use globset::GlobSet;
 use icecore::Depth;
@@ -18,10 +20,8 @@ use jiff::tz::TimeZone;
 use crate::config::Resource;
 use crate::config::ScheduleConfig;
 use crate::config::Task;
-use crate::ops::schedule::Scheduler;
-use crate::ops::schedule::Until;
-use crate::ops::schedule::What;
 use crate::ops::schedule::backups;
+use crate::ops::schedule::entry::What;
 use crate::pool::Pool;
 use crate::pool::labels;
 use crate::service::Service;
@@ -39,12 +39,18 @@ const MAX_UNUSED: f64 = 0.05;
 const MINUTE_MS: i64 = 60_000;
 
 /// Does something. What goes wrong with one snapshot, volume or region does not keep the others from their turn.
-pub(super) fn perform(scheduler: &Scheduler, what: &What, zone: &TimeZone, now: i64) -> ApiResult<()> {
+pub(super) fn perform(
+    service: &Arc<Service>,
+    stopping: &AtomicBool,
+    what: &What,
+    zone: &TimeZone,
+    now: i64,
+) -> ApiResult<()> {
     match what {
-        What::Usage => scheduler.service.sample_usage(),
-        What::Backup { account, droplet } => backups::perform(&scheduler.service, account, droplet),
+        What::Usage => service.sample_usage(),
+        What::Backup { account, droplet } => backups::perform(service, account, droplet),
         What::Configured(schedule) => {
-            let run = Run { scheduler, schedule, zone, now };
+            let run = Run { service, stopping, schedule, zone, now };
             match schedule.task {
                 Task::Snapshot => run.snapshot(),
                 Task::Prune => run.prune(|_| true),
@@ -57,10 +63,31 @@ pub(super) fn perform(scheduler: &Scheduler, what: &What, zone: &TimeZone, now: 
 
 /// A run of what the configuration says.
 struct Run<'a> {
-    scheduler: &'a Scheduler,
+    service: &'a Arc<Service>,
+    stopping: &'a AtomicBool,
     schedule: &'a ScheduleConfig,
     zone: &'a TimeZone,
     now: i64,
+}
+
+/// Ends what takes long when the schedules are stopped, or its time is over.
+struct Until<'a> {
+    service: &'a Service,
+    stopping: &'a AtomicBool,
+    end_unix_ms: Option<i64>,
+}
+
+impl icecore::Progress for Until<'_> {
+    fn total(&self, _meter: icecore::Meter, _total: u64) {}
+    fn advance(&self, _meter: icecore::Meter, _amount: u64) {}
+
+    fn cancelled(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    fn time_is_up(&self) -> bool {
+        self.end_unix_ms.is_some_and(|end| self.service.now_unix_ms() >= end)
+    }
 }
 
 /// How many went wrong, and why the first did.
@@ -92,12 +119,8 @@ impl Failures {
 }
 
 impl Run<'_> {
-    fn service(&self) -> &Arc<Service> {
-        &self.scheduler.service
-    }
-
     fn accounts(&self) -> Vec<Who> {
-        let all = self.service().config().accounts.iter().map(|account| &account.name);
+        let all = self.service.config().accounts.iter().map(|account| &account.name);
         let wanted =
             |name: &&String| self.schedule.accounts.is_empty() || self.schedule.accounts.contains(name);
         all.filter(wanted).cloned().map(Who).collect()
@@ -122,7 +145,7 @@ impl Run<'_> {
     }
 
     fn go_on(&self) -> ApiResult<()> {
-        match self.scheduler.is_stopping() {
+        match self.stopping.load(Ordering::SeqCst) {
             true => Err(Error::new(ErrorKind::Interrupted, "the server is being stopped").into()),
             false => Ok(()),
         }
@@ -152,12 +175,12 @@ impl Run<'_> {
         failures: &mut Failures,
     ) -> ApiResult<()> {
         let disks = self.disks(who, globs)?;
-        let droplets = self.service().droplet_numbers(who)?;
+        let droplets = self.service.droplet_numbers(who)?;
         for disk in disks {
             self.go_on()?;
             let taken = match disk.info.kind {
                 ResourceKind::Volume => {
-                    self.service().take_volume_snapshot(who, &disk.id().to_string(), name, &[]).map(drop)
+                    self.service.take_volume_snapshot(who, &disk.id().to_string(), name, &[]).map(drop)
                 }
                 ResourceKind::Droplet => self.snapshot_droplet(who, droplets.get(&disk.id()).copied(), name),
             };
@@ -170,14 +193,14 @@ impl Run<'_> {
     fn snapshot_droplet(&self, who: &Who, number: Option<i64>, name: &str) -> ApiResult<()> {
         let number = number.ok_or_else(ApiError::not_found)?.to_string();
         let command = Command::Snapshot { name: Some(name.to_owned()) };
-        self.service().command_droplet(who, &number, &command).map(drop)
+        self.service.command_droplet(who, &number, &command).map(drop)
     }
 
     fn disks(&self, who: &Who, globs: &GlobSet) -> ApiResult<Vec<VolumeItem>> {
         let mut found = Vec::new();
         for kind in [ResourceKind::Volume, ResourceKind::Droplet] {
             if self.wants_kind(kind) {
-                found.extend(self.service().disks(who, kind)?);
+                found.extend(self.service.disks(who, kind)?);
             }
         }
         found.retain(|disk| {
@@ -204,7 +227,7 @@ impl Run<'_> {
     fn prune_account(&self, who: &Who, policy: &Policy, choose: impl Fn(&Snapshot) -> bool) -> ApiResult<()> {
         let globs = self.schedule.globs()?;
         let disks = self.disks_by_id(who)?;
-        let mut items = self.service().snapshots(who)?;
+        let mut items = self.service.snapshots(who)?;
         items.retain(|item| choose(&item.snapshot) && self.wants_snapshot(item, &globs, &disks));
         let snapshots: Vec<Snapshot> = items.iter().map(|item| item.snapshot.clone()).collect();
         self.log_future(&snapshots);
@@ -213,7 +236,7 @@ impl Run<'_> {
         for going in plan.going() {
             self.go_on()?;
             let Some(item) = items.iter().find(|item| item.snapshot.id == going.id) else { continue };
-            match self.service().delete_snapshot(item) {
+            match self.service.delete_snapshot(item) {
                 // It is gone, or read at the moment, and its next time is soon enough.
                 Err(error) if matches!(error.status, 404 | 409) => {
                     tracing::info!(snapshot = %going.id, %error, "not deleted by a schedule");
@@ -241,7 +264,7 @@ impl Run<'_> {
     fn disks_by_id(&self, who: &Who) -> ApiResult<BTreeMap<String, VolumeItem>> {
         let mut disks = BTreeMap::new();
         for kind in [ResourceKind::Volume, ResourceKind::Droplet] {
-            for disk in self.service().disks(who, kind)? {
+            for disk in self.service.disks(who, kind)? {
                 disks.insert(disk.id().to_string(), disk);
             }
         }
@@ -269,7 +292,7 @@ impl Run<'_> {
 
     fn for_each_region(&self, act: impl Fn(&Pool) -> icecore::Result<()>) -> ApiResult<()> {
         let mut failures = Failures::default();
-        for (slug, pool) in self.service().pools() {
+        for (slug, pool) in self.service.pools() {
             if self.wants_region(slug) {
                 self.go_on()?;
                 failures.note(slug, act(pool).map_err(ApiError::from));
@@ -278,9 +301,13 @@ impl Run<'_> {
         failures.result()
     }
 
+    fn until(&self, end_unix_ms: Option<i64>) -> Until<'_> {
+        Until { service: self.service, stopping: self.stopping, end_unix_ms }
+    }
+
     fn gc(&self, pool: &Pool) -> icecore::Result<()> {
         let repo = pool.another_handle()?;
-        let progress = Until { scheduler: self.scheduler, end_unix_ms: None };
+        let progress = self.until(None);
         let plan = gc::plan(&repo, &gc::GcOptions { max_unused: MAX_UNUSED }, &progress)?;
         let totals = gc::apply(&repo, plan, &progress)?;
         tracing::info!(region = pool.slug, freed_bytes = totals.freed_bytes, "gave back space");
@@ -290,9 +317,9 @@ impl Run<'_> {
     fn verify(&self, pool: &Pool) -> icecore::Result<()> {
         let repo = pool.another_handle()?;
         let length_ms = |minutes: u64| i64::try_from(minutes).unwrap_or(i64::MAX).saturating_mul(MINUTE_MS);
-        let begun = self.service().now_unix_ms();
+        let begun = self.service.now_unix_ms();
         let end_unix_ms = self.schedule.minutes.map(|minutes| begun.saturating_add(length_ms(minutes)));
-        let progress = Until { scheduler: self.scheduler, end_unix_ms };
+        let progress = self.until(end_unix_ms);
         let depth = match self.schedule.share.unwrap_or(1.0) {
             share if share >= 1.0 => Depth::ReadData,
             share if share > 0.0 => Depth::Sample { part: share, seed: self.now.unsigned_abs() },

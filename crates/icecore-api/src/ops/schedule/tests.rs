@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use crate::config;
-use crate::ops::schedule::Entry;
 use crate::ops::schedule::LOOK_MS;
 use crate::ops::schedule::Scheduler;
+use crate::ops::schedule::entry::Entry;
 use crate::service::Service;
 use crate::service::Who;
 use crate::service::droplets::BackupPolicy;
@@ -374,7 +374,7 @@ fn what_found_no_room_is_taken_at_its_next_time_and_the_volume_works_on() {
         "[[schedule]]\nname = \"nightly\"\ncron = \"@daily\"\ntask = \"snapshot\"\nkeep = { last = 2 }\n";
     let place = Place::with_region("2026-11-01T12:00:00Z", &full.path("here"), nightly);
     place.volume("ann", "db", &[]);
-    let open = place.scheduler.service.pool("here").unwrap().open_disk("db").unwrap();
+    let open = place.scheduler.service.pool("here").unwrap().disks().open("db").unwrap();
     let write = |byte: u8| {
         open.with(|volume| volume.write_at(0, &vec![byte; 4 << 20]).and_then(|()| volume.sync()))
             .unwrap()

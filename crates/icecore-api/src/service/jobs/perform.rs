@@ -61,7 +61,7 @@ impl Service {
                 let item = disk()?;
                 let name = &item.info.name;
                 let restore = || icecore::restore_volume(pool.repo(), name, SnapshotId(*snapshot));
-                pool.with_closed_disk(name, restore)?;
+                pool.disks().with_closed(name, restore)?;
                 Ok(())
             }
             Job::ResizeDroplet { size, size_bytes } => resize(&disk()?, size, *size_bytes),
@@ -79,7 +79,7 @@ impl Service {
         progress: &JobProgress,
     ) -> ApiResult<()> {
         let name = &item.info.name;
-        let disk = item.pool.open_disk(name)?;
+        let disk = item.pool.disks().open(name)?;
         let taken = disk.with(|volume| icecore::snapshot_volume(volume, options, progress));
         let unreadable =
             |error| ApiError::unprocessable(format!("the disk of {name} cannot be read: {error}"));
@@ -154,7 +154,7 @@ fn create(pool: &Arc<Pool>, options: VolumeOptions, volumes: &[Uuid]) -> ApiResu
 fn resize(item: &VolumeItem, size: &str, size_bytes: Option<u64>) -> ApiResult<()> {
     let name = &item.info.name;
     if let Some(size_bytes) = size_bytes.filter(|size| *size > item.info.size_bytes) {
-        item.pool.grow_disk(name, size_bytes)?;
+        item.pool.disks().grow(name, size_bytes)?;
     }
     label(item, &BTreeMap::from([(labels::SIZE.to_owned(), size.to_owned())]))
 }

@@ -28,6 +28,7 @@ use crate::host::Stopwatch;
 use crate::json;
 use crate::ui;
 use crate::units;
+use crate::units::parse_level;
 
 /// What disks are divided into, at the least.
 const SECTOR_BYTES: u64 = 512;
@@ -63,7 +64,7 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "FORMAT")]
     format: Option<ImageFormat>,
     /// The zstd level for new data: -7 (fast) to 19 (small) [default: the repository's]
-    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = crate::units::parse_level)]
+    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = parse_level)]
     level: Option<i32>,
     /// Do not read a file whose inode, size and times are what they were at the parent's capture
     #[arg(long)]

@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use icecore::BlockCache;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::NewTarget;
 use icecore::ReadAt;
 use icecore::Result;
+use icecore::Volume;
 
 use crate::app::App;
 use crate::commands::if_full;
 use crate::commands::if_interrupted;
 use crate::commands::parent;
-use crate::commands::volume::open_volume;
 use crate::exit::Verdict;
 use crate::host;
 use crate::host::Stopwatch;
@@ -39,7 +40,7 @@ pub(crate) struct ExportArgs {
 impl ExportArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = Arc::new(app.open()?);
-        let volume = open_volume(&repo, &self.name).map_err(if_served)?;
+        let volume = Volume::open(Arc::clone(&repo), &self.name, BlockCache::usual()).map_err(if_served)?;
         let path = self.file.display();
         app.check_outside(parent(&self.file))?;
         if !self.force && self.file.symlink_metadata().is_ok() {

@@ -10,12 +10,7 @@ pub(crate) mod list;
 pub(crate) mod serve;
 pub(crate) mod snapshot;
 
-use std::sync::Arc;
-
-use icecore::BlockCache;
-use icecore::Repository;
 use icecore::Result;
-use icecore::Volume;
 
 use crate::app::App;
 use crate::exit::Verdict;
@@ -77,9 +72,4 @@ impl VolumeArgs {
             VolumeCommand::Delete(args) => args.run(app),
         }
     }
-}
-
-/// Opens a volume that this process alone uses.
-fn open_volume(repo: &Arc<Repository>, name: &str) -> Result<Volume> {
-    Volume::open(Arc::clone(repo), name, BlockCache::usual())
 }

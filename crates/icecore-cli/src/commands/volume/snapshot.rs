@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use icecore::BlockCache;
 use icecore::ErrorKind;
 use icecore::Result;
+use icecore::Volume;
 use icecore_host::control;
 use icecore_host::control::Asked;
 
@@ -11,7 +13,6 @@ use crate::app::App;
 use crate::commands::if_interrupted;
 use crate::commands::snapshot::create::free_name;
 use crate::commands::title;
-use crate::commands::volume::open_volume;
 use crate::commands::warn_if_clock_is_behind;
 use crate::exit::Verdict;
 use crate::host;
@@ -19,6 +20,7 @@ use crate::host::Stopwatch;
 use crate::json;
 use crate::ui;
 use crate::units;
+use crate::units::parse_level;
 
 /// Make a snapshot of a volume, also while it is served and written to
 ///
@@ -36,7 +38,7 @@ pub(crate) struct SnapshotArgs {
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
     /// The zstd level for new data: -7 (fast) to 19 (small) [default: the repository's]
-    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = crate::units::parse_level)]
+    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = parse_level)]
     level: Option<i32>,
     /// Do not decode and compare compressed data before it is written
     #[arg(long)]
@@ -63,7 +65,7 @@ impl SnapshotArgs {
         };
         let watch = Stopwatch::start();
         let progress = app.ui.progress(&format!("capturing {}", self.volume));
-        let taken = match open_volume(&repo, &self.volume) {
+        let taken = match Volume::open(Arc::clone(&repo), &self.volume, BlockCache::usual()) {
             Ok(volume) => control::take(&volume, &asked, &progress),
             Err(error) if error.kind() == ErrorKind::InUse => {
                 control::ask(&app.place()?.dir, &self.volume, &asked)?.unwrap_or(Err(error))

@@ -1,0 +1,262 @@
+//! What stands in the file.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::config::operation::LogConfig;
+use crate::config::operation::MetricsConfig;
+use crate::config::operation::RequestConfig;
+use crate::config::operation::ScheduleConfig;
+use crate::config::operation::TlsConfig;
+
+/// The region and the account where none is configured.
+const LOCAL: &str = "local";
+
+/// What the server is configured to do. Paths that are not absolute are below the directory of the file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where it listens, and for whom.
+    #[serde(default)]
+    pub server: ServerConfig,
+    /// Regions by their slugs; at least one.
+    pub regions: BTreeMap<String, RegionConfig>,
+    /// Accounts; the first is that of snapshots and volumes that no account made. One named `local` where none is given.
+    #[serde(default = "usual_accounts", rename = "account")]
+    pub accounts: Vec<AccountConfig>,
+    /// Sizes of Droplets, smallest first.
+    #[serde(default = "usual_sizes", rename = "size")]
+    pub sizes: Vec<SizeConfig>,
+    /// How much an account may have.
+    #[serde(default)]
+    pub limits: QuotaConfig,
+    /// The disks over NBD.
+    #[serde(default)]
+    pub nbd: NbdConfig,
+    /// What may be imported.
+    #[serde(default)]
+    pub import: ImportConfig,
+    /// Images that all accounts can make Droplets of.
+    #[serde(default, rename = "image")]
+    pub images: Vec<ImageConfig>,
+    /// The certificate; without one there is no TLS.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
+    /// What clients may do to the server.
+    #[serde(default)]
+    pub requests: RequestConfig,
+    /// What is logged.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// Who may read `/metrics`.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
+    /// Work that is done again and again.
+    #[serde(default, rename = "schedule")]
+    pub schedules: Vec<ScheduleConfig>,
+}
+
+/// Where the server listens, and where it keeps its database.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// The address; one that other machines reach needs TLS or `allow_plain_http`.
+    pub listen: SocketAddr,
+    /// The directory of the database, the sockets and temporary files.
+    pub state_dir: PathBuf,
+    /// Whether another address than a loopback one may be served without TLS.
+    pub allow_plain_http: bool,
+    /// How many snapshots of Droplets are taken at once, and beside them how many images are imported or copied to another region.
+    /// What comes on top of that waits.
+    pub jobs: usize,
+    /// Seconds that requests have to end when the server is stopped.
+    pub stop_seconds: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 8080).into(),
+            state_dir: PathBuf::from("state"),
+            allow_plain_http: false,
+            jobs: 2,
+            stop_seconds: 30,
+        }
+    }
+}
+
+/// A region: a repository.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionConfig {
+    /// What people call it; its slug where none is given.
+    #[serde(default)]
+    pub name: String,
+    /// The directory of its repository. It is made where it is missing.
+    pub repository: PathBuf,
+    /// Whether volumes can be made in it.
+    #[serde(default = "yes")]
+    pub storage: bool,
+}
+
+/// An account: its tokens see what it owns and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountConfig {
+    /// A word: lower-case letters, digits and `-`. It is noted with what the account owns.
+    pub name: String,
+    /// The address that others offer images to.
+    pub email: String,
+}
+
+/// A size of Droplets.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SizeConfig {
+    /// Its name.
+    pub slug: String,
+    /// Of the disk, in GiB.
+    pub disk: u64,
+    /// Of memory, in MiB.
+    #[serde(default)]
+    pub memory: u64,
+    /// Of processors.
+    #[serde(default)]
+    pub vcpus: u64,
+}
+
+/// How much an account may have.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuotaConfig {
+    /// Volumes.
+    pub volumes: usize,
+    /// Droplets.
+    pub droplets: usize,
+    /// GiB of all its volumes together; 0 where there is no limit.
+    pub volume_gigabytes: u64,
+    /// Snapshots of one volume.
+    pub snapshots_per_volume: usize,
+    /// Seconds that must pass between two snapshots of a volume.
+    pub snapshot_interval_seconds: u64,
+}
+
+impl Default for QuotaConfig {
+    fn default() -> Self {
+        Self {
+            volumes: 1000,
+            droplets: 1000,
+            volume_gigabytes: 0,
+            snapshots_per_volume: 1000,
+            snapshot_interval_seconds: 0,
+        }
+    }
+}
+
+/// The disks over NBD.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NbdConfig {
+    /// The unix socket; `nbd` in the state directory where none is given.
+    pub socket: Option<PathBuf>,
+    /// A TCP address beside it. Everyone who can reach it and knows the id of a volume can read and write that.
+    pub listen: Option<SocketAddr>,
+    /// Connections at once, of all disks together; where none is given, 4096, or fewer if there are not enough descriptors.
+    pub connections: Option<usize>,
+    /// MiB of memory for what was read of snapshots; where none is given, 1/16 of the machine's, from 96 to 1024.
+    pub cache_megabytes: Option<usize>,
+}
+
+/// What may be imported as an image.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImportConfig {
+    /// Folders whose files may be imported by `file://` URLs, and single files or block devices. None: nothing may.
+    pub folders: Vec<PathBuf>,
+    /// The largest disk that may be imported, in GiB.
+    pub max_gigabytes: u64,
+}
+
+impl Default for ImportConfig {
+    fn default() -> Self {
+        Self { folders: Vec::new(), max_gigabytes: 2048 }
+    }
+}
+
+/// A base image: a snapshot of a Droplet's disk that all accounts can make Droplets of, and none can change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageConfig {
+    /// The name that it is asked for by, such as `debian-13-x64`.
+    pub slug: String,
+    /// The id of the snapshot, whole. It is there in each region that has this snapshot.
+    pub snapshot: Uuid,
+    /// What people call it; the name of the snapshot where none is given.
+    #[serde(default)]
+    pub name: String,
+    /// What system is in it.
+    #[serde(default)]
+    pub distribution: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn usual_accounts() -> Vec<AccountConfig> {
+    vec![AccountConfig { name: LOCAL.to_owned(), email: "local@example.com".to_owned() }]
+}
+
+fn usual_sizes() -> Vec<SizeConfig> {
+    let size = |slug: &str, disk, memory, vcpus| SizeConfig { slug: slug.to_owned(), disk, memory, vcpus };
+    vec![
+        size("s-1vcpu-512mb-10gb", 10, 512, 1),
+        size("s-1vcpu-1gb", 25, 1024, 1),
+        size("s-1vcpu-2gb", 50, 2048, 1),
+        size("s-2vcpu-2gb", 60, 2048, 2),
+        size("s-2vcpu-4gb", 80, 4096, 2),
+        size("s-4vcpu-8gb", 160, 8192, 4),
+        size("s-8vcpu-16gb", 320, 16384, 8),
+    ]
+}
+
+impl Config {
+    /// Returns the configuration where nobody has written one: one repository, as the region `local`.
+    pub fn of_repository(repository: PathBuf, state_dir: PathBuf) -> Self {
+        let region = RegionConfig { name: LOCAL.to_owned(), repository, storage: true };
+        Self {
+            server: ServerConfig { state_dir, ..ServerConfig::default() },
+            regions: BTreeMap::from([(LOCAL.to_owned(), region)]),
+            accounts: usual_accounts(),
+            sizes: usual_sizes(),
+            limits: QuotaConfig::default(),
+            nbd: NbdConfig::default(),
+            import: ImportConfig::default(),
+            images: Vec::new(),
+            tls: None,
+            requests: RequestConfig::default(),
+            log: LogConfig::default(),
+            metrics: MetricsConfig::default(),
+            schedules: Vec::new(),
+        }
+    }
+
+    /// Returns the account that owns what no account made.
+    pub fn first_account(&self) -> &str {
+        self.accounts.first().map_or(LOCAL, |account| &account.name)
+    }
+
+    /// Returns the size of this name.
+    pub fn size(&self, slug: &str) -> Option<&SizeConfig> {
+        self.sizes.iter().find(|size| size.slug == slug)
+    }
+
+    /// Returns the account of this name.
+    pub fn account(&self, name: &str) -> Option<&AccountConfig> {
+        self.accounts.iter().find(|account| account.name == name)
+    }
+}

@@ -1,0 +1,50 @@
+//! The database is opened.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::db::schema;
+
+/// How long a statement waits for another process that writes, as `icecore token create` does.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The database of a server, an SQLite file.
+pub struct Db(Mutex<Connection>);
+
+impl Db {
+    /// Opens the database in a file, and makes it or brings it up to date.
+    ///
+    /// # Errors
+    /// `Unsupported` if a newer program made it; those of SQLite otherwise.
+    pub fn open(path: &Path) -> icecore::Result<Self> {
+        let failed = |error: rusqlite::Error| {
+            icecore::Error::new(icecore::ErrorKind::Io, format!("opening the database {}", path.display()))
+                .with_source(error)
+                .with_hint(
+                    "if it is damaged, move it away: it is made again from the repositories, without tokens",
+                )
+        };
+        let mut connection = Connection::open(path).map_err(failed)?;
+        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+        schema::bring_up_to_date(&mut connection)?;
+        Ok(Self(Mutex::new(connection)))
+    }
+
+    /// A statement that fails is rolled back, so that a panic elsewhere leaves nothing half done.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whether the database answers.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.lock().query_row("SELECT 1", [], |_| Ok(())).is_ok()
+    }
+}

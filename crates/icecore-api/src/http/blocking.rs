@@ -1,0 +1,14 @@
+//! Handlers are asynchronous; services block.
+
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+/// Does what blocks, on a thread that may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    what: impl FnOnce() -> ApiResult<T> + Send + 'static,
+) -> ApiResult<T> {
+    match tokio::task::spawn_blocking(what).await {
+        Ok(done) => done,
+        Err(error) => Err(ApiError::server(error)),
+    }
+}

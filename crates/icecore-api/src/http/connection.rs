@@ -1,0 +1,11 @@
+//! What is known of the connection that a request came over.
+
+use std::net::SocketAddr;
+
+/// Says that a request came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Encrypted;
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);

@@ -1,0 +1,41 @@
+//! What was done, told on the page that comes next.
+
+/// What was done, as it is told on the page that comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    Created,
+    Deleted,
+    Renamed,
+    Resized,
+    SnapshotTaken,
+    Attached,
+    Detached,
+    Started,
+    Changed,
+    Offered,
+}
+
+impl Done {
+    const ALL: [(Self, &'static str, &'static str); 10] = [
+        (Self::Created, "created", "Created."),
+        (Self::Deleted, "deleted", "Deleted."),
+        (Self::Renamed, "renamed", "Renamed."),
+        (Self::Resized, "resized", "Resized. Grow the file system on it, too."),
+        (Self::SnapshotTaken, "snapshot", "The snapshot was taken."),
+        (Self::Attached, "attached", "Attached."),
+        (Self::Detached, "detached", "Detached."),
+        (Self::Started, "started", "Begun. Activity shows how far it is."),
+        (Self::Changed, "changed", "Changed."),
+        (Self::Offered, "offered", "Offered. It is moved when the other account accepts it."),
+    ];
+
+    /// Returns what stands for it in an address.
+    pub(crate) fn key(self) -> &'static str {
+        Self::ALL.iter().find(|(done, ..)| *done == self).map_or("", |(_, key, _)| key)
+    }
+
+    /// Returns the sentence of a key in an address; none for a key that somebody made up.
+    pub(crate) fn sentence(key: &str) -> Option<&'static str> {
+        Self::ALL.iter().find(|(_, known, _)| *known == key).map(|(.., sentence)| *sentence)
+    }
+}
