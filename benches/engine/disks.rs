@@ -7,12 +7,12 @@ use criterion::BatchSize;
 use criterion::Criterion;
 use criterion::SamplingMode;
 use criterion::Throughput;
-use icecore::BlockCache;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::ReadAt;
-use icecore::RestoreTo;
-use icecore::SnapshotDisk;
+use icecore::image::ReadAt;
+use icecore::snapshot::BlockCache;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::SnapshotDisk;
 use icecore_testing::random::Random;
 
 use crate::images::Disk;
@@ -39,7 +39,7 @@ pub(crate) fn all(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(image.data_bytes()));
         group.bench_function("as a restore reads it", |bench| {
             bench.iter(|| {
-                icecore::restore(
+                icecore::snapshot::restore(
                     &repo,
                     id,
                     RestoreTo::Stream(&mut std::io::sink()),

@@ -21,7 +21,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use icecore::BLOCK_BYTES;
-use icecore::ReadAt;
+use icecore::image::ReadAt;
 use icecore_testing::random::Random;
 
 const GROUP_BYTES: usize = 32 << 20;

@@ -7,18 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
-use icecore::CaptureOptions;
-use icecore::FsStorage;
-use icecore::InitOptions;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::Parent;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::RepositoryId;
-use icecore::ResourceKind;
-use icecore::SnapshotId;
-use icecore::Storage;
+use icecore::image::ReadAt;
+use icecore::repository::InitOptions;
+use icecore::repository::Repository;
+use icecore::repository::RepositoryId;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::Parent;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::FsStorage;
+use icecore::storage::MemoryStorage;
+use icecore::storage::Storage;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -65,7 +65,7 @@ impl Place {
             id: RepositoryId(Uuid::from_u128(1)),
             key: KEY,
             created_unix_ms: 1_764_000_000_000,
-            level: icecore::DEFAULT_LEVEL,
+            level: icecore::repository::DEFAULT_LEVEL,
             parity: None,
         };
         Self { repo: Repository::init(kind.storage(), session(), &options).unwrap(), kind }
@@ -110,14 +110,14 @@ impl Place {
                 format!("snapshot-{number}"),
             )
         };
-        icecore::capture(&self.repo, image, &options, &NoProgress).unwrap().snapshot.id
+        icecore::snapshot::capture(&self.repo, image, &options, &NoProgress).unwrap().snapshot.id
     }
 
     /// Deletes all snapshots but one. What they stored stays.
     pub(crate) fn keep_only(&self, kept: SnapshotId) {
-        for snapshot in icecore::list(&self.repo).unwrap().snapshots {
+        for snapshot in icecore::snapshot::list(&self.repo).unwrap().snapshots {
             if snapshot.id != kept {
-                icecore::delete(&self.repo, snapshot.id).unwrap();
+                icecore::snapshot::delete(&self.repo, snapshot.id).unwrap();
             }
         }
     }

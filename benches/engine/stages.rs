@@ -35,13 +35,13 @@ fn pure(criterion: &mut Criterion, data: &[u8]) {
     let hashing = Hashing::new(&KEY);
     group.bench_function("hash", |bench| bench.iter(|| hashing.hash_spans(data)));
     for (title, check) in [("compress", false), ("compress and check", true)] {
-        let mut compressing = Compressing::new(icecore::DEFAULT_LEVEL, check).unwrap();
+        let mut compressing = Compressing::new(icecore::repository::DEFAULT_LEVEL, check).unwrap();
         group.bench_function(title, |bench| {
             let mut stored = |span| compressing.compress(span).unwrap().stored_bytes();
             bench.iter(|| data.chunks(SPAN_BYTES).map(&mut stored).sum::<usize>());
         });
     }
-    let mut compressing = Compressing::new(icecore::DEFAULT_LEVEL, false).unwrap();
+    let mut compressing = Compressing::new(icecore::repository::DEFAULT_LEVEL, false).unwrap();
     let chunks: Vec<Stored> =
         data.chunks(SPAN_BYTES).map(|span| compressing.compress(span).unwrap()).collect();
     let mut decompressing = Decompressing::new().unwrap();

@@ -9,18 +9,18 @@ use criterion::Criterion;
 use criterion::SamplingMode;
 use criterion::Throughput;
 use criterion::measurement::WallTime;
-use icecore::Depth;
-use icecore::ImageFile;
-use icecore::NewTarget;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::OpenTarget;
-use icecore::Parent;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::RestoreTo;
-use icecore::SnapshotId;
-use icecore::gc;
+use icecore::image::ImageFile;
+use icecore::image::NewTarget;
+use icecore::image::OpenTarget;
+use icecore::image::ReadAt;
+use icecore::maintenance::Depth;
+use icecore::maintenance::gc;
+use icecore::repository::Repository;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::Parent;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::SnapshotId;
 use icecore_testing::random::Random;
 
 use crate::images::Disk;
@@ -127,13 +127,15 @@ fn restores(
     group.bench_function("to a new file", |bench| {
         let target = || NewTarget::create(&path, image_bytes, true, session()).unwrap();
         let restore = |target: &mut NewTarget| {
-            icecore::restore(repo, new, RestoreTo::Fresh(target), OnDamage::Stop, &NoProgress).unwrap()
+            icecore::snapshot::restore(repo, new, RestoreTo::Fresh(target), OnDamage::Stop, &NoProgress)
+                .unwrap()
         };
         bench.iter_batched_ref(target, restore, BatchSize::PerIteration);
     });
     group.bench_function("in place, over the version before", |bench| {
         let restore = |target: &mut OpenTarget| {
-            icecore::restore(repo, new, RestoreTo::InPlace(target), OnDamage::Stop, &NoProgress).unwrap()
+            icecore::snapshot::restore(repo, new, RestoreTo::InPlace(target), OnDamage::Stop, &NoProgress)
+                .unwrap()
         };
         bench.iter_batched_ref(
             || old_version(versions.dir.path(), &path, image_bytes),
@@ -143,8 +145,14 @@ fn restores(
     });
     group.bench_function("as a stream", |bench| {
         bench.iter(|| {
-            icecore::restore(repo, new, RestoreTo::Stream(&mut std::io::sink()), OnDamage::Stop, &NoProgress)
-                .unwrap()
+            icecore::snapshot::restore(
+                repo,
+                new,
+                RestoreTo::Stream(&mut std::io::sink()),
+                OnDamage::Stop,
+                &NoProgress,
+            )
+            .unwrap()
         });
     });
     group.finish();
@@ -164,12 +172,12 @@ fn checks(
 ) {
     let mut group = group(criterion, title, versions.new.data_bytes());
     group.bench_function("diff", |bench| {
-        bench.iter(|| icecore::diff(repo, old, new, &mut |_| Ok(())).unwrap());
+        bench.iter(|| icecore::snapshot::diff(repo, old, new, &mut |_| Ok(())).unwrap());
     });
     for (title, depth) in [("verify structure", Depth::Structure), ("verify all data", Depth::ReadData)] {
         group.bench_function(title, |bench| {
             bench.iter(|| {
-                let report = icecore::verify(repo, None, depth, &NoProgress).unwrap();
+                let report = icecore::maintenance::verify(repo, None, depth, &NoProgress).unwrap();
                 assert!(report.findings.is_empty(), "the repository is sound");
             });
         });

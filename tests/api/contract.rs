@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use icecore::FsStorage;
-use icecore::Repository;
-use icecore::ResourceKind;
-use icecore::VolumeId;
-use icecore::VolumeInfo;
-use icecore::VolumeOptions;
+use icecore::repository::Repository;
+use icecore::snapshot::ResourceKind;
+use icecore::storage::FsStorage;
+use icecore::volume::VolumeId;
+use icecore::volume::VolumeInfo;
+use icecore::volume::VolumeOptions;
 use serde_json::Value;
 use serde_json::json;
 use uuid::Uuid;
@@ -81,7 +81,7 @@ pub(crate) fn disk(repo: &Repository, name: &str, kind: ResourceKind, labels: &[
         size_bytes: Some(1 << 30),
         labels,
     };
-    icecore::create_volume(repo, &options).unwrap()
+    icecore::volume::create_volume(repo, &options).unwrap()
 }
 
 /// Makes a Droplet without the server that has this number.

@@ -9,7 +9,7 @@ use std::process::ChildStdout;
 use std::process::Command;
 use std::process::Stdio;
 
-use icecore::ResourceKind;
+use icecore::snapshot::ResourceKind;
 use serde_json::Value;
 use serde_json::json;
 
@@ -224,9 +224,9 @@ fn what_a_clone_shows_stays_when_all_that_it_came_from_goes() {
 /// Gives back what nobody needs, beside the server.
 fn gc(server: &Server) {
     let repo = repository(server, "here");
-    let options = icecore::gc::GcOptions { max_unused: 0.0 };
-    let plan = icecore::gc::plan(&repo, &options, &icecore::NoProgress).unwrap();
-    icecore::gc::apply(&repo, plan, &icecore::NoProgress).unwrap();
+    let options = icecore::maintenance::gc::GcOptions { max_unused: 0.0 };
+    let plan = icecore::maintenance::gc::plan(&repo, &options, &icecore::NoProgress).unwrap();
+    icecore::maintenance::gc::apply(&repo, plan, &icecore::NoProgress).unwrap();
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use icecore::CaptureOptions;
-use icecore::Parent;
-use icecore::ResourceKind;
-use icecore::SnapshotId;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::Parent;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::SnapshotId;
 use serde_json::Value;
 use serde_json::json;
 use uuid::Uuid;
@@ -323,9 +323,9 @@ fn lists_are_filtered_and_tagged_droplets_act_together() {
 fn make_backups(server: &Server, names: &[&str]) {
     let repo = repository(server, "here");
     let kind = BTreeMap::from([("type".to_owned(), "backup".to_owned())]);
-    for snapshot in icecore::list(&repo).unwrap().snapshots {
+    for snapshot in icecore::snapshot::list(&repo).unwrap().snapshots {
         if names.contains(&snapshot.name.as_str()) {
-            icecore::relabel(&repo, snapshot.id, &kind, &[]).unwrap();
+            icecore::snapshot::relabel(&repo, snapshot.id, &kind, &[]).unwrap();
         }
     }
 }
@@ -417,7 +417,7 @@ fn what_the_command_line_makes_is_a_droplet_too() {
     server.act(&format!("{path}/actions"), &json!({"type": "snapshot", "name": "s"}));
     assert_eq!(server.get(&path).expect(200)["droplet"]["snapshot_ids"].as_array().unwrap().len(), 1);
     // Larger than any size.
-    icecore::resize_volume(&repo, "by-hand", 9 << 40).unwrap();
+    icecore::volume::resize_volume(&repo, "by-hand", 9 << 40).unwrap();
     assert_eq!(server.get(&path).expect(200)["droplet"]["size"]["disk"], 9 << 10);
 }
 
@@ -430,8 +430,8 @@ fn capture(server: &Server, name: &str) -> Uuid {
     };
     let file = server.path(name);
     std::fs::write(&file, vec![9; 50_000]).unwrap();
-    let image = icecore::ImageFile::open(&file).unwrap();
-    icecore::capture(&repository(server, "here"), &image, &options, &icecore::NoProgress).unwrap();
+    let image = icecore::image::ImageFile::open(&file).unwrap();
+    icecore::snapshot::capture(&repository(server, "here"), &image, &options, &icecore::NoProgress).unwrap();
     id
 }
 
@@ -502,7 +502,7 @@ fn one_action_at_a_time() {
     let id = droplet(&server, "web", base, &json!({"tags": ["web"]}))["id"].clone();
     let path = format!("/v2/droplets/{id}");
     // One that is not done, as another thread of the server would have noted it.
-    let disk = icecore::find_volume(&repository(&server, "here"), "web").unwrap().id.0;
+    let disk = icecore::volume::find_volume(&repository(&server, "here"), "web").unwrap().id.0;
     let database = rusqlite::Connection::open(server.path("state/icecore.sqlite")).unwrap();
     let begin =
         "INSERT INTO action (account, status, type, started_ms, resource_type, resource, resource_id, region)

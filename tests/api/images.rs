@@ -269,14 +269,14 @@ fn an_image_in_both_regions_is_changed_in_both() {
     for region in ["here", "there"] {
         let repo = crate::contract::repository(&server, region);
         assert!(
-            icecore::list(&repo).unwrap().snapshots.iter().any(|snapshot| snapshot.name == "both"),
+            icecore::snapshot::list(&repo).unwrap().snapshots.iter().any(|snapshot| snapshot.name == "both"),
             "{region}"
         );
     }
     server.delete(&path).expect(204);
     server.delete(&path).expect(404);
     let repo = crate::contract::repository(&server, "there");
-    assert!(icecore::list(&repo).unwrap().snapshots.is_empty());
+    assert!(icecore::snapshot::list(&repo).unwrap().snapshots.is_empty());
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn an_offer(server: &Server) -> (String, uuid::Uuid, Value) {
     let web = droplet(server, "web", base, &json!({}))["id"].clone();
     server.act(&format!("/v2/droplets/{web}/actions"), &json!({"type": "snapshot", "name": "s"}));
     let id = server.get(&format!("/v2/droplets/{web}/snapshots")).expect(200)["snapshots"][0]["id"].clone();
-    let all = icecore::list(&crate::contract::repository(server, "here")).unwrap().snapshots;
+    let all = icecore::snapshot::list(&crate::contract::repository(server, "here")).unwrap().snapshots;
     let uuid = all.iter().find(|snapshot| snapshot.name == "s").unwrap().id.0;
     let to_bob = json!({"recipient_email": "bob@example.com"});
     let offer = server.post(&format!("/v2/images/{id}/account_transfer"), &to_bob).expect(201);
@@ -376,8 +376,10 @@ fn what_could_not_be_deleted_stays_on_offer() {
     let server = Server::with_import();
     let (id, uuid, right) = an_offer(&server);
     let repo = std::sync::Arc::new(crate::contract::repository(&server, "here"));
-    let snapshot = icecore::SnapshotId(uuid);
-    let reader = icecore::SnapshotDisk::open(repo, snapshot, icecore::BlockCache::usual()).unwrap();
+    let snapshot = icecore::snapshot::SnapshotId(uuid);
+    let reader =
+        icecore::snapshot::SnapshotDisk::open(repo, snapshot, icecore::snapshot::BlockCache::usual())
+            .unwrap();
     server.delete(&format!("/v2/images/{id}")).expect(409);
     drop(reader);
     accept(&server, &id, &right).expect(201);

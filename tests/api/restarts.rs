@@ -52,8 +52,10 @@ impl Forge {
 /// The ids in the engine of all snapshots and disks in a region, by their names.
 fn ids(server: &Server, region: &str) -> BTreeMap<String, Uuid> {
     let repo = repository(server, region);
-    let volumes = icecore::list_volumes(&repo).unwrap().volumes.into_iter().map(|it| (it.name, it.id.0));
-    let snapshots = icecore::list(&repo).unwrap().snapshots.into_iter().map(|it| (it.name, it.id.0));
+    let volumes =
+        icecore::volume::list_volumes(&repo).unwrap().volumes.into_iter().map(|it| (it.name, it.id.0));
+    let snapshots =
+        icecore::snapshot::list(&repo).unwrap().snapshots.into_iter().map(|it| (it.name, it.id.0));
     volumes.chain(snapshots).collect()
 }
 
@@ -87,7 +89,8 @@ fn each_kind_of_action_is_ended_by_the_next_server() {
     let known = ids(&server, "here");
     let backup = BTreeMap::from([("type".to_owned(), "backup".to_owned())]);
     let repo = repository(&server, "here");
-    icecore::relabel(&repo, icecore::SnapshotId(known["a-backup"]), &backup, &[]).unwrap();
+    icecore::snapshot::relabel(&repo, icecore::snapshot::SnapshotId(known["a-backup"]), &backup, &[])
+        .unwrap();
     let forge = Forge(rusqlite::Connection::open(server.path("state/icecore.sqlite")).unwrap());
     let of = |name: &str| ("droplet", known[name]);
     let [new, late, gone, lost] = [1, 2, 3, 4].map(|_| Uuid::now_v7());
@@ -325,7 +328,7 @@ fn a_killed_server_leaves_nothing_half_done() {
     tools::same(&file, &tools::uri(&last));
     for (region, snapshots) in [("here", 1 + usize::from(whole)), ("there", 1)] {
         let repo = repository(server, region);
-        assert_eq!(icecore::list(&repo).unwrap().snapshots.len(), snapshots, "{region}");
+        assert_eq!(icecore::snapshot::list(&repo).unwrap().snapshots.len(), snapshots, "{region}");
     }
 }
 
@@ -335,24 +338,25 @@ fn what_was_changed_while_it_was_copied_is_changed_in_the_copy() {
     image(&server, "base", 1);
     let mut server = server;
     server.stop();
-    let id = icecore::SnapshotId(ids(&server, "here")["base"]);
+    let id = icecore::snapshot::SnapshotId(ids(&server, "here")["base"]);
     let [here, there] = ["here", "there"].map(|region| Arc::new(repository(&server, region)));
     let label = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     };
-    icecore::relabel(&here, id, &label(&[("description", "old")]), &[]).unwrap();
-    icecore::retag(&here, id, &["old".to_owned(), "kept".to_owned()], &[]).unwrap();
-    let options = icecore::CopyOptions { level: None, check: true, name_may_repeat: true };
-    icecore::copy(&here, id, &there, &options, &icecore::NoProgress).unwrap();
-    icecore::rename(&here, id, "renamed").unwrap();
-    icecore::relabel(&here, id, &label(&[("account", "bob")]), &["description".to_owned()]).unwrap();
-    icecore::retag(&here, id, &["new".to_owned()], &["old".to_owned()]).unwrap();
+    icecore::snapshot::relabel(&here, id, &label(&[("description", "old")]), &[]).unwrap();
+    icecore::snapshot::retag(&here, id, &["old".to_owned(), "kept".to_owned()], &[]).unwrap();
+    let options = icecore::snapshot::CopyOptions { level: None, check: true, name_may_repeat: true };
+    icecore::snapshot::copy(&here, id, &there, &options, &icecore::NoProgress).unwrap();
+    icecore::snapshot::rename(&here, id, "renamed").unwrap();
+    icecore::snapshot::relabel(&here, id, &label(&[("account", "bob")]), &["description".to_owned()])
+        .unwrap();
+    icecore::snapshot::retag(&here, id, &["new".to_owned()], &["old".to_owned()]).unwrap();
     let forge = Forge(rusqlite::Connection::open(server.path("state/icecore.sqlite")).unwrap());
     let transfer = json!({"job": "transfer-image", "from": "here"});
     let action = forge.action("transfer", ("image", id.0), "there", Some(&transfer));
     let server = again(server);
     assert_eq!(server.until_done(&json!({"id": action}))["status"], "completed");
-    let [source, copy] = [&here, &there].map(|repo| icecore::find(repo, &id.to_string()).unwrap());
+    let [source, copy] = [&here, &there].map(|repo| icecore::snapshot::find(repo, &id.to_string()).unwrap());
     assert_eq!((&copy.name, &copy.tags), (&source.name, &source.tags));
     assert_eq!(copy.labels, source.labels);
     assert_eq!((copy.name.as_str(), copy.labels["account"].as_str()), ("renamed", "bob"));

@@ -1,9 +1,9 @@
 //! Snapshots: of volumes, and all there are, as the contract says.
 
-use icecore::ResourceKind;
-use icecore::SnapshotId;
-use icecore::Volume;
-use icecore::VolumeSnapshotOptions;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::SnapshotId;
+use icecore::volume::Volume;
+use icecore::volume::VolumeSnapshotOptions;
 use serde_json::Value;
 use serde_json::json;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 /// Takes a snapshot of a disk of the engine without the server, as the command line does.
 fn beside_the_server(server: &Server, disk: &str, name: &str, labels: &[(&str, &str)]) -> Uuid {
     let repo = std::sync::Arc::new(repository(server, "here"));
-    let volume = Volume::open(repo, disk, icecore::BlockCache::usual()).unwrap();
+    let volume = Volume::open(repo, disk, icecore::snapshot::BlockCache::usual()).unwrap();
     let options = VolumeSnapshotOptions {
         id: SnapshotId(Uuid::now_v7()),
         created_unix_ms: 4_000_000_000_000,
@@ -35,7 +35,7 @@ fn beside_the_server(server: &Server, disk: &str, name: &str, labels: &[(&str, &
         level: None,
         check: true,
     };
-    icecore::snapshot_volume(&volume, &options, &icecore::NoProgress).unwrap().snapshot.id.0
+    icecore::volume::snapshot_volume(&volume, &options, &icecore::NoProgress).unwrap().snapshot.id.0
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_volume_that_another_program_has_open_is_left_alone() {
     let path = format!("/v2/volumes/{}", id(&made));
     let resize = json!({"type": "resize", "size_gigabytes": 2});
     let repo = std::sync::Arc::new(repository(&server, "here"));
-    let open = Volume::open(repo, "data", icecore::BlockCache::usual()).unwrap();
+    let open = Volume::open(repo, "data", icecore::snapshot::BlockCache::usual()).unwrap();
     // 409 would say that there is a snapshot of that name, and 5xx that it is worth trying again.
     holds(
         &server,

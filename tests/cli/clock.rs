@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use icecore::CaptureOptions;
-use icecore::FsStorage;
-use icecore::ImageFile;
 use icecore::NoProgress;
-use icecore::Repository;
-use icecore::ResourceKind;
-use icecore::SnapshotId;
+use icecore::image::ImageFile;
+use icecore::repository::Repository;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::FsStorage;
 use jiff::SignedDuration;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -28,7 +28,7 @@ fn capture_ahead(place: &Place, name: &str, hours: i64) -> Timestamp {
         name,
     );
     let image = ImageFile::open(&place.path("disk.raw")).unwrap();
-    icecore::capture(&repo, &image, &options, &NoProgress).unwrap();
+    icecore::snapshot::capture(&repo, &image, &options, &NoProgress).unwrap();
     time
 }
 

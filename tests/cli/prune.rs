@@ -4,15 +4,15 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use icecore::BlockCache;
-use icecore::CaptureOptions;
-use icecore::FsStorage;
-use icecore::ImageFile;
 use icecore::NoProgress;
-use icecore::Repository;
-use icecore::ResourceKind;
-use icecore::SnapshotDisk;
-use icecore::SnapshotId;
+use icecore::image::ImageFile;
+use icecore::repository::Repository;
+use icecore::snapshot::BlockCache;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::SnapshotDisk;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::FsStorage;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -42,7 +42,7 @@ fn capture_at(place: &Place, kind: ResourceKind, resource: &str, tags: &[&str], 
             )
         };
         let image = ImageFile::open(&place.path("disk.raw")).unwrap();
-        icecore::capture(&repo, &image, &options, &NoProgress).unwrap();
+        icecore::snapshot::capture(&repo, &image, &options, &NoProgress).unwrap();
     }
 }
 
@@ -164,7 +164,7 @@ fn what_is_in_use_stays_and_the_rest_goes() {
     assert_eq!(fates(&dry)[..2], ["2020-05-01T06 goes", "2020-05-01T18 goes"]);
 
     let repo = open(&place);
-    let read = icecore::find(&repo, "2020-05-01T18").unwrap().id;
+    let read = icecore::snapshot::find(&repo, "2020-05-01T18").unwrap().id;
     let disk = SnapshotDisk::open(Arc::new(repo), read, BlockCache::new(1 << 20)).unwrap();
     let done = place.run(&[&["-o", "json"], &policy[..], &["--force"]].concat()).exits(5);
     assert!(done.err.contains("volume clone") && done.err.contains("is being read"), "{done:?}");

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use icecore::DEFAULT_LEVEL;
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::FsStorage;
-use icecore::InitOptions;
-use icecore::ParityScheme;
-use icecore::Repository;
 use icecore::Result;
+use icecore::repository::DEFAULT_LEVEL;
+use icecore::repository::InitOptions;
+use icecore::repository::ParityScheme;
+use icecore::repository::Repository;
+use icecore::storage::FsStorage;
 
 use crate::host;
 use crate::ui::Ui;
@@ -65,7 +65,7 @@ impl App {
     /// Returns where the repository is or would be.
     pub(crate) fn place(&self) -> Result<Place> {
         if let Some(dir) = &self.repo {
-            icecore::check_directory(dir).map_err(|error| match dir.as_os_str().is_empty() {
+            icecore::repository::check_directory(dir).map_err(|error| match dir.as_os_str().is_empty() {
                 true => Error::new(ErrorKind::InvalidInput, "--repo or ICECORE_REPO is empty").with_hint(
                     "name a directory; without both, the default repository is used (`unset ICECORE_REPO`)",
                 ),
@@ -89,7 +89,7 @@ impl App {
     /// `InvalidInput` if it does.
     pub(crate) fn check_outside(&self, path: &Path) -> Result<()> {
         let own = self.place().ok();
-        icecore::check_outside_repository(path, own.as_ref().map(|place| &*place.dir))
+        icecore::image::check_outside_repository(path, own.as_ref().map(|place| &*place.dir))
     }
 
     /// Opens the repository.
@@ -119,7 +119,7 @@ impl App {
 
 /// Opens another repository than that of the command.
 pub(crate) fn open_other(dir: &Path) -> Result<Repository> {
-    icecore::check_directory(dir)?;
+    icecore::repository::check_directory(dir)?;
     let place = Place { dir: dir.to_owned(), is_default: false };
     if place.is_vacant()? { Err(place.missing()) } else { open_at(dir) }
 }
@@ -137,7 +137,7 @@ pub(crate) fn make_at(dir: &Path, level: i32, parity: Option<ParityScheme>) -> R
 
 /// Returns what a repository in `dir` is made of, which must be empty or not there.
 fn prepare(dir: &Path, level: i32, parity: Option<ParityScheme>) -> Result<(Arc<FsStorage>, InitOptions)> {
-    icecore::check_outside_repository(&dir.join(".."), None)?;
+    icecore::image::check_outside_repository(&dir.join(".."), None)?;
     if let Some(name) = stranger(dir)? {
         let message = format!("{} is not empty: {name} is in it", dir.display());
         return Err(
@@ -162,7 +162,7 @@ fn stranger(dir: &Path) -> Result<Option<String>> {
         Err(error) => return Err(looking(dir, error)),
     };
     let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
-    Ok(names.find(|name| !icecore::may_be_in_a_repository(name)))
+    Ok(names.find(|name| !icecore::repository::may_be_in_a_repository(name)))
 }
 
 fn looking(dir: &Path, error: io::Error) -> Error {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use icecore::LEVELS;
+use icecore::repository::LEVELS;
 
 use crate::args;
 use crate::commands::snapshot::columns::Column;

@@ -18,10 +18,10 @@ use std::thread;
 
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::RepositoryId;
 use icecore::Result;
-use icecore::SnapshotId;
-use icecore::VolumeId;
+use icecore::repository::RepositoryId;
+use icecore::snapshot::SnapshotId;
+use icecore::volume::VolumeId;
 use icecore_host::clock::Clock;
 use icecore_host::clock::SystemClock;
 use jiff::tz::TimeZone;

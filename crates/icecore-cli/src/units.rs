@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use icecore::LEVELS;
-use icecore::retention::Within;
+use icecore::repository::LEVELS;
+use icecore::snapshot::retention::Within;
 use jiff::Timestamp;
 
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];

@@ -22,9 +22,9 @@ use std::thread::Scope;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
-use icecore::SnapshotId;
-use icecore::Volume;
-use icecore::VolumeSnapshotOptions;
+use icecore::snapshot::SnapshotId;
+use icecore::volume::Volume;
+use icecore::volume::VolumeSnapshotOptions;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
 use rustix::event::Timespec;
@@ -81,7 +81,7 @@ enum Answer {
 /// Takes a snapshot of a volume that this process has open.
 ///
 /// # Errors
-/// As of [`icecore::snapshot_volume`].
+/// As of [`icecore::volume::snapshot_volume`].
 pub fn take(volume: &Volume, asked: &Asked, progress: &dyn icecore::Progress) -> Result<Taken> {
     let mut tags = asked.tags.clone();
     tags.sort();
@@ -96,7 +96,7 @@ pub fn take(volume: &Volume, asked: &Asked, progress: &dyn icecore::Progress) ->
         level: asked.level,
         check: asked.check,
     };
-    let report = icecore::snapshot_volume(volume, &options, progress)?;
+    let report = icecore::volume::snapshot_volume(volume, &options, progress)?;
     Ok(Taken { read_bytes: report.read_bytes, unchanged: report.unchanged })
 }
 

@@ -4,10 +4,10 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use icecore::ReadAt;
-use icecore::SnapshotDisk;
-use icecore::Volume;
-use icecore::WriteAt;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
+use icecore::snapshot::SnapshotDisk;
+use icecore::volume::Volume;
 use icecore_nbd::Disk;
 
 /// The context that tells which blocks were written since the snapshot below.

@@ -8,8 +8,8 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
-use icecore::ReadAt;
-use icecore::WriteAt;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
 use icecore_nbd::Disk;
 use icecore_nbd::ExportName;
 use icecore_nbd::Exports;

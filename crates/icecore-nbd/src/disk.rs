@@ -4,8 +4,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use icecore::ReadAt;
-use icecore::WriteAt;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
 
 /// The content of one export. Its length must not change while it is open.
 pub trait Disk: ReadAt {

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use icecore::WriteAt;
+use icecore::image::WriteAt;
 
 use crate::clock;
 use crate::errno;

@@ -1,10 +1,15 @@
 //! A local copy-on-write block-device snapshot engine: raw disk images become deduplicated, compressed, verified
 //! snapshots in a repository, and snapshots become images again.
 //!
-//! A [`Repository`] is opened in a [`Storage`], most often a directory ([`FsStorage`]). Everything that is done with it is
-//! a function over it: [`capture`], [`restore`], [`list`], [`find`], [`delete`], [`copy`](fn@copy), [`diff`](fn@diff), [`image_map`], [`verify`], [`gc`], [`repair_index`],
-//! [`stats`]; [`retention`] plans deletions. [`bench`](fn@bench) measures all of this on given data. Images and targets are anything that implements [`ReadAt`] and [`WriteAt`]: files and block devices are
-//! [`ImageFile`], [`NewTarget`] and [`OpenTarget`].
+//! A [`Repository`](repository::Repository) is opened in a [`Storage`](storage::Storage), most often a directory
+//! ([`FsStorage`](storage::FsStorage)). Everything that is done with it is a function over it:
+//!
+//! * [`snapshot`]: capture an image, restore it, list, find, rename, delete, copy, compare, and read a snapshot as a disk.
+//! * [`volume`]: make a writable disk of a snapshot, serve it, and take snapshots of it while it is written to.
+//! * [`maintenance`]: verify, repair, collect what no snapshot needs, keep parity, count.
+//! * [`bench`](mod@bench): measure all of this on given data.
+//! * [`image`]: files and block devices as images, or anything else that implements [`ReadAt`](image::ReadAt) and
+//!   [`WriteAt`](image::WriteAt).
 //!
 //! The library is synchronous and silent: it prints nothing, reads no environment, and takes the time, ids and keys as
 //! arguments. It works on all cores through rayon's global pool; call it from threads outside that pool.
@@ -12,8 +17,11 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use icecore::{CaptureOptions, FsStorage, ImageFile, InitOptions, NewTarget, NoProgress, OnDamage, Repository};
-//! use icecore::{RepositoryId, ResourceKind, RestoreTo, SnapshotId, capture, restore};
+//! use icecore::NoProgress;
+//! use icecore::image::{ImageFile, NewTarget};
+//! use icecore::repository::{DEFAULT_LEVEL, InitOptions, Repository, RepositoryId};
+//! use icecore::snapshot::{CaptureOptions, OnDamage, ResourceKind, RestoreTo, SnapshotId, capture, restore};
+//! use icecore::storage::FsStorage;
 //! use uuid::Uuid;
 //!
 //! # let dir = tempfile::tempdir()?;
@@ -23,7 +31,7 @@
 //! std::fs::write(&image, b"a very small disk")?;
 //!
 //! let storage = Arc::new(FsStorage::new(dir.path().join("repository")));
-//! let (id, level) = (RepositoryId(id), icecore::DEFAULT_LEVEL);
+//! let (id, level) = (RepositoryId(id), DEFAULT_LEVEL);
 //! let repository = InitOptions { id, key, created_unix_ms: now, level, parity: None };
 //! let repo = Repository::init(storage, session, &repository)?;
 //!
@@ -42,7 +50,7 @@ mod format;
 #[doc(hidden)]
 pub mod fuzzing;
 mod pure;
-mod repository;
+pub mod repository;
 #[cfg(feature = "testing")]
 pub mod scale;
 #[cfg(feature = "testing")]
@@ -53,111 +61,6 @@ mod views;
 mod words;
 mod world;
 
-pub use crate::format::foreign::ForeignFormat;
-pub use crate::format::record::CaptureStats;
-pub use crate::format::record::FileIdentity;
-pub use crate::pure::compress::DEFAULT_LEVEL;
-pub use crate::pure::compress::LEVELS;
-pub use crate::repository::InitOptions;
-pub use crate::repository::Repository;
-pub use crate::repository::may_be_in_a_repository;
-pub use crate::verbs::bench::BenchData;
-pub use crate::verbs::bench::BenchOptions;
-pub use crate::verbs::bench::BenchPlace;
-pub use crate::verbs::bench::BenchReport;
-pub use crate::verbs::bench::Layout;
-pub use crate::verbs::bench::LevelSize;
-pub use crate::verbs::bench::Run;
-pub use crate::verbs::bench::RunTime;
-pub use crate::verbs::bench::Stage;
-pub use crate::verbs::bench::StageTime;
-pub use crate::verbs::bench::WhatIf;
-pub use crate::verbs::bench::bench;
-pub use crate::verbs::capture::CaptureOptions;
-pub use crate::verbs::capture::CaptureReport;
-#[cfg(feature = "testing")]
-pub use crate::verbs::capture::KeptBase;
-pub use crate::verbs::capture::Parent;
-pub use crate::verbs::capture::capture;
-#[cfg(feature = "testing")]
-pub use crate::verbs::capture::capture_ranges;
-pub use crate::verbs::catalog::DeleteOptions;
-pub use crate::verbs::catalog::Listing;
-pub use crate::verbs::catalog::RenameOptions;
-pub use crate::verbs::catalog::Snapshot;
-pub use crate::verbs::catalog::Unreadable;
-pub use crate::verbs::catalog::clock_behind_ms;
-pub use crate::verbs::catalog::delete;
-pub use crate::verbs::catalog::delete_with;
-pub use crate::verbs::catalog::find;
-pub use crate::verbs::catalog::list;
-pub use crate::verbs::catalog::relabel;
-pub use crate::verbs::catalog::rename;
-pub use crate::verbs::catalog::rename_with;
-pub use crate::verbs::catalog::retag;
-pub use crate::verbs::catalog::set_protected;
-pub use crate::verbs::copy::CopyOptions;
-pub use crate::verbs::copy::CopyReport;
-pub use crate::verbs::copy::copy;
-pub use crate::verbs::diff::Change;
-pub use crate::verbs::diff::ChangedRange;
-pub use crate::verbs::diff::DiffTotals;
-pub use crate::verbs::diff::diff;
-pub use crate::verbs::gc;
-pub use crate::verbs::map::ImageMap;
-pub use crate::verbs::map::MAP_CELLS_MAX;
-pub use crate::verbs::map::MapCell;
-pub use crate::verbs::map::MapOptions;
-pub use crate::verbs::map::image_map;
-pub use crate::verbs::parity::ParityReport;
-pub use crate::verbs::parity::parity_report;
-pub use crate::verbs::parity::set_parity;
-pub use crate::verbs::repair::RepairIndexReport;
-pub use crate::verbs::repair::RepairPacksReport;
-pub use crate::verbs::repair::RepairSnapshotsReport;
-pub use crate::verbs::repair::repair_index;
-pub use crate::verbs::repair::repair_packs;
-pub use crate::verbs::repair::repair_snapshots;
-pub use crate::verbs::restore::BadRange;
-pub use crate::verbs::restore::BadRanges;
-pub use crate::verbs::restore::OnDamage;
-pub use crate::verbs::restore::RestoreReport;
-pub use crate::verbs::restore::RestoreTo;
-pub use crate::verbs::restore::restore;
-pub use crate::verbs::retention;
-pub use crate::verbs::stats::OwnBytes;
-pub use crate::verbs::stats::RepositoryStats;
-pub use crate::verbs::stats::SnapshotStats;
-pub use crate::verbs::stats::StatsReport;
-pub use crate::verbs::stats::own_bytes;
-pub use crate::verbs::stats::snapshot_stats;
-pub use crate::verbs::stats::stats;
-pub use crate::verbs::verify::Depth;
-pub use crate::verbs::verify::Finding;
-pub use crate::verbs::verify::LostRange;
-pub use crate::verbs::verify::VerifyReport;
-pub use crate::verbs::verify::verify;
-pub use crate::verbs::verify::verify_and_note;
-pub use crate::verbs::volume::UnreadableVolume;
-pub use crate::verbs::volume::VolumeInfo;
-pub use crate::verbs::volume::VolumeListing;
-pub use crate::verbs::volume::VolumeOptions;
-pub use crate::verbs::volume::VolumeSnapshotOptions;
-pub use crate::verbs::volume::create_volume;
-pub use crate::verbs::volume::delete_volume;
-pub use crate::verbs::volume::export_volume;
-pub use crate::verbs::volume::find_volume;
-pub use crate::verbs::volume::list_volumes;
-pub use crate::verbs::volume::relabel_volume;
-pub use crate::verbs::volume::reset_volume;
-pub use crate::verbs::volume::resize_volume;
-pub use crate::verbs::volume::restore_volume;
-pub use crate::verbs::volume::snapshot_volume;
-pub use crate::verbs::volume::written_bytes;
-pub use crate::views::cache::BlockCache;
-pub use crate::views::snapshot::SnapshotDisk;
-pub use crate::views::volume::Volume;
-pub use crate::words::directory::check_directory;
 pub use crate::words::error::Error;
 pub use crate::words::error::ErrorKind;
 pub use crate::words::error::Result;
@@ -165,12 +68,6 @@ pub use crate::words::ids::BlockId;
 pub use crate::words::ids::ChunkId;
 pub use crate::words::ids::Digest;
 pub use crate::words::ids::PackId;
-pub use crate::words::ids::RepositoryId;
-pub use crate::words::ids::SnapshotId;
-pub use crate::words::ids::VolumeId;
-pub use crate::words::names::ResourceKind;
-pub use crate::words::parity::BadScheme;
-pub use crate::words::parity::ParityScheme;
 pub use crate::words::pool::start_workers;
 pub use crate::words::progress::Meter;
 pub use crate::words::progress::NoProgress;
@@ -178,46 +75,166 @@ pub use crate::words::progress::Progress;
 pub use crate::words::sizes::BLOCK_BYTES;
 pub use crate::words::sizes::IMAGE_BYTES_MAX;
 pub use crate::words::sizes::SPAN_BYTES;
-#[cfg(feature = "testing")]
-pub use crate::world::crash::CrashLog;
-#[cfg(feature = "testing")]
-pub use crate::world::crash::CrashStorage;
-#[cfg(feature = "testing")]
-pub use crate::world::crash::Logged;
-#[cfg(feature = "testing")]
-pub use crate::world::crash_states::Bounds;
-#[cfg(feature = "testing")]
-pub use crate::world::crash_states::CrashState;
-#[cfg(feature = "testing")]
-pub use crate::world::fault::Calls;
-#[cfg(feature = "testing")]
-pub use crate::world::fault::FailedCall;
-#[cfg(feature = "testing")]
-pub use crate::world::fault::Fault;
-#[cfg(feature = "testing")]
-pub use crate::world::fault_image::FaultImage;
-#[cfg(feature = "testing")]
-pub use crate::world::fault_image::FaultTarget;
-#[cfg(feature = "testing")]
-pub use crate::world::fault_storage::FaultStorage;
-pub use crate::world::fs::FsStorage;
 pub use crate::world::guard::guard_mappings;
-pub use crate::world::image::ImageContent;
-pub use crate::world::image::ImageFile;
-pub use crate::world::in_place::OpenTarget;
-pub use crate::world::in_place::TargetEnd;
-pub use crate::world::inside::check_outside_repository;
-pub use crate::world::io::ImageState;
-pub use crate::world::io::ReadAt;
-pub use crate::world::io::WriteAt;
+
+/// Measures what icecore would do with given data on this machine.
+pub mod bench {
+    pub use crate::verbs::bench::BenchData;
+    pub use crate::verbs::bench::BenchOptions;
+    pub use crate::verbs::bench::BenchPlace;
+    pub use crate::verbs::bench::BenchReport;
+    pub use crate::verbs::bench::Layout;
+    pub use crate::verbs::bench::LevelSize;
+    pub use crate::verbs::bench::Run;
+    pub use crate::verbs::bench::RunTime;
+    pub use crate::verbs::bench::Stage;
+    pub use crate::verbs::bench::StageTime;
+    pub use crate::verbs::bench::WhatIf;
+    pub use crate::verbs::bench::bench;
+}
+
+/// Where images come from and go to: files, block devices, and anything that implements [`ReadAt`] and [`WriteAt`].
+pub mod image {
+    pub use crate::format::foreign::ForeignFormat;
+    pub use crate::world::image::ImageContent;
+    pub use crate::world::image::ImageFile;
+    pub use crate::world::in_place::OpenTarget;
+    pub use crate::world::in_place::TargetEnd;
+    pub use crate::world::inside::check_outside_repository;
+    pub use crate::world::io::ImageState;
+    pub use crate::world::io::ReadAt;
+    pub use crate::world::io::WriteAt;
+    pub use crate::world::target::NewTarget;
+}
+
+/// Keeps a repository sound and small: verify, repair, garbage collection, parity, statistics.
+pub mod maintenance {
+    pub use crate::verbs::gc;
+    pub use crate::verbs::parity::ParityReport;
+    pub use crate::verbs::parity::parity_report;
+    pub use crate::verbs::parity::set_parity;
+    pub use crate::verbs::repair::RepairIndexReport;
+    pub use crate::verbs::repair::RepairPacksReport;
+    pub use crate::verbs::repair::RepairSnapshotsReport;
+    pub use crate::verbs::repair::repair_index;
+    pub use crate::verbs::repair::repair_packs;
+    pub use crate::verbs::repair::repair_snapshots;
+    pub use crate::verbs::stats::RepositoryStats;
+    pub use crate::verbs::stats::StatsReport;
+    pub use crate::verbs::stats::stats;
+    pub use crate::verbs::verify::Depth;
+    pub use crate::verbs::verify::Finding;
+    pub use crate::verbs::verify::LostRange;
+    pub use crate::verbs::verify::VerifyReport;
+    pub use crate::verbs::verify::verify;
+    pub use crate::verbs::verify::verify_and_note;
+}
+
+/// Makes, reads, restores and manages snapshots.
+pub mod snapshot {
+    pub use crate::format::record::CaptureStats;
+    pub use crate::format::record::FileIdentity;
+    pub use crate::verbs::capture::CaptureOptions;
+    pub use crate::verbs::capture::CaptureReport;
+    #[cfg(feature = "testing")]
+    pub use crate::verbs::capture::KeptBase;
+    pub use crate::verbs::capture::Parent;
+    pub use crate::verbs::capture::capture;
+    #[cfg(feature = "testing")]
+    pub use crate::verbs::capture::capture_ranges;
+    pub use crate::verbs::catalog::DeleteOptions;
+    pub use crate::verbs::catalog::Listing;
+    pub use crate::verbs::catalog::RenameOptions;
+    pub use crate::verbs::catalog::Snapshot;
+    pub use crate::verbs::catalog::Unreadable;
+    pub use crate::verbs::catalog::clock_behind_ms;
+    pub use crate::verbs::catalog::delete;
+    pub use crate::verbs::catalog::delete_with;
+    pub use crate::verbs::catalog::find;
+    pub use crate::verbs::catalog::list;
+    pub use crate::verbs::catalog::relabel;
+    pub use crate::verbs::catalog::rename;
+    pub use crate::verbs::catalog::rename_with;
+    pub use crate::verbs::catalog::retag;
+    pub use crate::verbs::catalog::set_protected;
+    pub use crate::verbs::copy::CopyOptions;
+    pub use crate::verbs::copy::CopyReport;
+    pub use crate::verbs::copy::copy;
+    pub use crate::verbs::diff::Change;
+    pub use crate::verbs::diff::ChangedRange;
+    pub use crate::verbs::diff::DiffTotals;
+    pub use crate::verbs::diff::diff;
+    pub use crate::verbs::map::ImageMap;
+    pub use crate::verbs::map::MAP_CELLS_MAX;
+    pub use crate::verbs::map::MapCell;
+    pub use crate::verbs::map::MapOptions;
+    pub use crate::verbs::map::image_map;
+    pub use crate::verbs::restore::BadRange;
+    pub use crate::verbs::restore::BadRanges;
+    pub use crate::verbs::restore::OnDamage;
+    pub use crate::verbs::restore::RestoreReport;
+    pub use crate::verbs::restore::RestoreTo;
+    pub use crate::verbs::restore::restore;
+    pub use crate::verbs::retention;
+    pub use crate::verbs::stats::OwnBytes;
+    pub use crate::verbs::stats::SnapshotStats;
+    pub use crate::verbs::stats::own_bytes;
+    pub use crate::verbs::stats::snapshot_stats;
+    pub use crate::views::cache::BlockCache;
+    pub use crate::views::snapshot::SnapshotDisk;
+    pub use crate::words::ids::SnapshotId;
+    pub use crate::words::names::ResourceKind;
+}
+
+/// Where the files of a repository are kept.
+pub mod storage {
+    pub use crate::world::fs::FsStorage;
+    #[cfg(feature = "testing")]
+    pub use crate::world::memory::MemoryStorage;
+    pub use crate::world::storage::LockGuard;
+    pub use crate::world::storage::LockMode;
+    pub use crate::world::storage::Mapped;
+    pub use crate::world::storage::NewFile;
+    pub use crate::world::storage::RandomFile;
+    pub use crate::world::storage::Storage;
+    pub use crate::world::storage::StoredFile;
+    pub use crate::world::storage::Wait;
+}
+
+/// Writable disks made of snapshots.
+pub mod volume {
+    pub use crate::verbs::volume::UnreadableVolume;
+    pub use crate::verbs::volume::VolumeInfo;
+    pub use crate::verbs::volume::VolumeListing;
+    pub use crate::verbs::volume::VolumeOptions;
+    pub use crate::verbs::volume::VolumeSnapshotOptions;
+    pub use crate::verbs::volume::create_volume;
+    pub use crate::verbs::volume::delete_volume;
+    pub use crate::verbs::volume::export_volume;
+    pub use crate::verbs::volume::find_volume;
+    pub use crate::verbs::volume::list_volumes;
+    pub use crate::verbs::volume::relabel_volume;
+    pub use crate::verbs::volume::reset_volume;
+    pub use crate::verbs::volume::resize_volume;
+    pub use crate::verbs::volume::restore_volume;
+    pub use crate::verbs::volume::snapshot_volume;
+    pub use crate::verbs::volume::written_bytes;
+    pub use crate::views::volume::Volume;
+    pub use crate::words::ids::VolumeId;
+}
+
 #[cfg(feature = "testing")]
-pub use crate::world::memory::MemoryStorage;
-pub use crate::world::storage::LockGuard;
-pub use crate::world::storage::LockMode;
-pub use crate::world::storage::Mapped;
-pub use crate::world::storage::NewFile;
-pub use crate::world::storage::RandomFile;
-pub use crate::world::storage::Storage;
-pub use crate::world::storage::StoredFile;
-pub use crate::world::storage::Wait;
-pub use crate::world::target::NewTarget;
+/// Storage and images that fail, or crash, for tests.
+pub mod testing {
+    pub use crate::world::crash::CrashLog;
+    pub use crate::world::crash::CrashStorage;
+    pub use crate::world::crash::Logged;
+    pub use crate::world::crash_states::Bounds;
+    pub use crate::world::crash_states::CrashState;
+    pub use crate::world::fault::Calls;
+    pub use crate::world::fault::FailedCall;
+    pub use crate::world::fault::Fault;
+    pub use crate::world::fault_image::FaultImage;
+    pub use crate::world::fault_image::FaultTarget;
+    pub use crate::world::fault_storage::FaultStorage;
+}

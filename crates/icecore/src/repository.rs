@@ -1,24 +1,28 @@
-//! The handle of a repository.
+//! The handle of a repository, and what names and describes one.
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
+pub use crate::pure::compress::DEFAULT_LEVEL;
+pub use crate::pure::compress::LEVELS;
+pub use crate::words::directory::check_directory;
+pub use crate::words::ids::RepositoryId;
+pub use crate::words::parity::BadScheme;
+pub use crate::words::parity::ParityScheme;
+
 use crate::format::config::Config;
 use crate::format::config::Features;
 use crate::format::config::Geometry;
 use crate::format::layout;
-use crate::pure::compress::LEVELS;
 use crate::pure::hash::Hasher;
 use crate::stores::base::Base;
 use crate::stores::chunks::Store;
 use crate::stores::config;
-use crate::stores::fence;
+use crate::stores::locks;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
-use crate::words::ids::RepositoryId;
-use crate::words::parity::ParityScheme;
 use crate::words::time::check_time;
 use crate::world::storage::LockMode;
 use crate::world::storage::Storage;
@@ -73,11 +77,11 @@ impl Repository {
         let base = base_of(Arc::clone(&storage), session, &config);
         // So that these locks can be taken on a full disk too.
         for name in [layout::LOCK_GC, layout::LOCK_INDEX, layout::LOCK_MERGE, layout::LOCK_PARITY] {
-            fence::try_lock(&base, name)?;
+            locks::try_lock(&base, name)?;
         }
         {
             // Nobody else makes one meanwhile, and who finds the config changes nothing before it is durable.
-            let _commit = fence::lock(&base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+            let _commit = locks::lock(&base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
             config::check_vacant(&*storage)?;
             fill_reserve(&base)?;
             // The config comes last: with it, the repository exists. Where locks do not work, it replaces none all the same.

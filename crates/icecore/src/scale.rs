@@ -4,7 +4,7 @@
 use crate::format::run_table::Entry;
 use crate::format::run_table::Key;
 use crate::repository::Repository;
-use crate::stores::run_writer::write_run;
+use crate::stores::index::run_writer::write_run;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;

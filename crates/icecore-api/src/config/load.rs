@@ -72,7 +72,8 @@ pub fn check(config: &Config) -> Result<()> {
         .chain(config.regions.iter().map(|(slug, it)| (format!("regions.{slug}.repository"), &it.repository)))
         .chain(config.import.folders.iter().map(|folder| ("import.folders".to_owned(), folder)));
     for (key, directory) in directories {
-        icecore::check_directory(directory).map_err(|error| error.in_context(format!("`{key}`")))?;
+        icecore::repository::check_directory(directory)
+            .map_err(|error| error.in_context(format!("`{key}`")))?;
     }
     for (slug, region) in &config.regions {
         if !repositories.insert(&region.repository) {

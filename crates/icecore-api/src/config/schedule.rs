@@ -5,7 +5,7 @@ use globset::GlobSet;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
-use icecore::retention::Policy;
+use icecore::snapshot::retention::Policy;
 
 use crate::config::operation::KeepConfig;
 use crate::config::operation::ScheduleConfig;

@@ -184,8 +184,8 @@ impl Meters {
 /// Returns how many snapshots and volumes there are in a repository that can be read, as `/healthz` says.
 fn count(pool: &Pool) -> icecore::Result<(u64, u64)> {
     pool.check_readable()?;
-    let snapshots = icecore::list(pool.repo())?.snapshots.len() as u64;
-    Ok((snapshots, icecore::list_volumes(pool.repo())?.volumes.len() as u64))
+    let snapshots = icecore::snapshot::list(pool.repo())?.snapshots.len() as u64;
+    Ok((snapshots, icecore::volume::list_volumes(pool.repo())?.volumes.len() as u64))
 }
 
 /// Answers who may know: with the token that is configured, or from this machine where none is.

@@ -11,7 +11,7 @@ use axum::response::sse::Event;
 use axum::response::sse::KeepAlive;
 use axum::response::sse::Sse;
 use futures_util::stream::unfold;
-use icecore::ResourceKind;
+use icecore::snapshot::ResourceKind;
 use maud::Markup;
 use maud::html;
 use serde::Serialize;

@@ -19,8 +19,8 @@ pub(crate) fn tags_field(fields: &Fields) -> Field<'static> {
 
 /// Shows what of a disk is its own and what it shares, and what it came from.
 pub(crate) fn data(item: &VolumeItem) -> ApiResult<Markup> {
-    let written = icecore::written_bytes(item.pool.repo(), &item.info.name)?;
-    let from = |snapshot: Option<&icecore::Snapshot>, nothing: &str| match snapshot {
+    let written = icecore::volume::written_bytes(item.pool.repo(), &item.info.name)?;
+    let from = |snapshot: Option<&icecore::snapshot::Snapshot>, nothing: &str| match snapshot {
         Some(snapshot) => html! { (snapshot.name) },
         None => html! { (nothing) },
     };

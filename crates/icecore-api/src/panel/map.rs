@@ -1,7 +1,7 @@
 //! The map of an image: a picture of where its data is, what of it is shared, and what changed.
 
-use icecore::ImageMap;
-use icecore::MapCell;
+use icecore::snapshot::ImageMap;
+use icecore::snapshot::MapCell;
 use maud::Markup;
 use maud::html;
 

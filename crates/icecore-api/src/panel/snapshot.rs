@@ -6,12 +6,12 @@ use axum::extract::Path;
 use axum::extract::State;
 use axum::response::Response;
 use icecore::ErrorKind;
-use icecore::ImageMap;
-use icecore::MapOptions;
 use icecore::Meter;
 use icecore::Progress;
-use icecore::ResourceKind;
-use icecore::SnapshotId;
+use icecore::snapshot::ImageMap;
+use icecore::snapshot::MapOptions;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::SnapshotId;
 use maud::Markup;
 use maud::html;
 
@@ -138,7 +138,7 @@ fn drawn(
     let sharing = service.may_know_what_is_shared();
     let options = MapOptions { cells: map::CELLS, against: chosen_id, sharing };
     let patience = Patience { service, end_unix_ms: service.now_unix_ms() + MAP_MS_MAX };
-    let map = match icecore::image_map(pool.repo(), item.snapshot.id, &options, &patience) {
+    let map = match icecore::snapshot::image_map(pool.repo(), item.snapshot.id, &options, &patience) {
         Ok(mut map) => {
             forget_what_the_other_had_no_room_for(&mut map);
             Some(map)

@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use axum::extract::State;
 use axum::response::Response;
-use icecore::ResourceKind;
+use icecore::snapshot::ResourceKind;
 use maud::Markup;
 use maud::html;
 

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use icecore::ResourceKind;
+use icecore::snapshot::ResourceKind;
 use maud::Markup;
 use maud::html;
 

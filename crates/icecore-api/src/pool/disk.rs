@@ -12,7 +12,7 @@ use icecore::Error;
 use icecore::ErrorKind;
 use icecore::NoProgress;
 use icecore::Result;
-use icecore::Volume;
+use icecore::volume::Volume;
 use icecore_host::control;
 use icecore_host::control::Asked;
 use icecore_host::control::Socket;

@@ -8,10 +8,10 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
 
-use icecore::BlockCache;
 use icecore::Error;
 use icecore::Result;
-use icecore::Volume;
+use icecore::snapshot::BlockCache;
+use icecore::volume::Volume;
 use icecore_host::exports::Lent;
 
 use crate::pool::disk::OpenDisk;
@@ -103,8 +103,8 @@ impl Disks {
 
 #[cfg(test)]
 mod tests {
-    use icecore::VolumeId;
-    use icecore::VolumeOptions;
+    use icecore::volume::VolumeId;
+    use icecore::volume::VolumeOptions;
     use icecore_host::clock::new_id;
     use icecore_host::control;
     use icecore_host::control::Asked;
@@ -126,7 +126,7 @@ mod tests {
             size_bytes: Some(1 << 20),
             labels: Default::default(),
         };
-        icecore::create_volume(&repo, &options).unwrap();
+        icecore::volume::create_volume(&repo, &options).unwrap();
         let served = || control::is_served(&repository, "web");
         let take = |name: &str| {
             let (id, name) = (new_id(), name.to_owned());
@@ -145,7 +145,7 @@ mod tests {
         drop(disk);
         assert!(!served());
         let names: Vec<String> =
-            icecore::list(&repo).unwrap().snapshots.into_iter().map(|taken| taken.name).collect();
+            icecore::snapshot::list(&repo).unwrap().snapshots.into_iter().map(|taken| taken.name).collect();
         assert_eq!(names, ["first", "second"]);
     }
 }

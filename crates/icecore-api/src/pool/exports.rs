@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use icecore::ErrorKind;
-use icecore::SnapshotDisk;
-use icecore::SnapshotId;
+use icecore::snapshot::SnapshotDisk;
+use icecore::snapshot::SnapshotId;
 use icecore_host::exports::SnapshotExport;
 use icecore_host::exports::VolumeExport;
 use icecore_nbd::Disk;
@@ -23,7 +23,7 @@ pub(crate) struct Served(pub(crate) Pools);
 impl Served {
     fn find(&self, id: Uuid) -> icecore::Result<Option<Arc<dyn Disk>>> {
         for pool in self.0.values() {
-            let volumes = icecore::list_volumes(pool.repo())?.volumes;
+            let volumes = icecore::volume::list_volumes(pool.repo())?.volumes;
             if let Some(volume) = volumes.into_iter().find(|volume| volume.id.0 == id) {
                 let disk = pool.disks().open(&volume.name)?;
                 let opened = VolumeExport::new(disk, false)

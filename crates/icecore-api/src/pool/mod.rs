@@ -17,10 +17,10 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
-use icecore::BlockCache;
 use icecore::Error;
-use icecore::Repository;
 use icecore::Result;
+use icecore::repository::Repository;
+use icecore::snapshot::BlockCache;
 
 use crate::config::RegionConfig;
 use crate::pool::disks::Disks;
@@ -119,8 +119,8 @@ impl Pool {
         fs::read(&path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
         // Another handle reads the index again: that of the one that is open may be of before it could not be read.
         let repo = self.another_handle()?;
-        icecore::list(&repo)?;
-        icecore::list_volumes(&repo).map(drop)
+        icecore::snapshot::list(&repo)?;
+        icecore::volume::list_volumes(&repo).map(drop)
     }
 }
 

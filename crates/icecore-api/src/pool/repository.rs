@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::FsStorage;
-use icecore::InitOptions;
-use icecore::Repository;
-use icecore::RepositoryId;
 use icecore::Result;
+use icecore::repository::InitOptions;
+use icecore::repository::Repository;
+use icecore::repository::RepositoryId;
+use icecore::storage::FsStorage;
 use icecore_host::clock::random_id;
 
 /// Opens the repository in a directory.
@@ -19,10 +19,11 @@ pub(super) fn open(dir: &Path) -> Result<Repository> {
 
 /// Opens the repository in a directory, and makes it where there is none.
 pub(super) fn open_or_make(dir: &Path, now_unix_ms: i64) -> Result<Repository> {
-    icecore::check_outside_repository(&dir.join(".."), None)?;
+    icecore::image::check_outside_repository(&dir.join(".."), None)?;
     // What another program that makes one at this moment, or that was killed while it did, has there is none.
-    let is_strange =
-        |entry: &std::fs::DirEntry| !entry.file_name().to_str().is_some_and(icecore::may_be_in_a_repository);
+    let is_strange = |entry: &std::fs::DirEntry| {
+        !entry.file_name().to_str().is_some_and(icecore::repository::may_be_in_a_repository)
+    };
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(Error::io(format!("looking for a repository in {}", dir.display()), error));
@@ -47,7 +48,7 @@ pub(super) fn open_or_make(dir: &Path, now_unix_ms: i64) -> Result<Repository> {
         id: RepositoryId(random_id()),
         key,
         created_unix_ms: now_unix_ms,
-        level: icecore::DEFAULT_LEVEL,
+        level: icecore::repository::DEFAULT_LEVEL,
         parity: None,
     };
     Repository::open_or_init(Arc::new(FsStorage::new(dir)), random_id(), &options).map(|(repo, _)| repo)

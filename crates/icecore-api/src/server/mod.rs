@@ -208,7 +208,7 @@ fn check_threads() -> Result<()> {
 fn lock(config: &Config) -> Result<File> {
     let dir = &config.server.state_dir;
     for path in std::iter::once(dir).chain(&config.nbd.socket) {
-        icecore::check_outside_repository(path, None)?;
+        icecore::image::check_outside_repository(path, None)?;
     }
     make_private_dir(dir)?;
     let path = dir.join(LOCK);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 
-use icecore::ResourceKind;
+use icecore::snapshot::ResourceKind;
 use uuid::Uuid;
 
 use crate::pool::labels;
@@ -87,7 +87,7 @@ impl Service {
         let mut set = BTreeMap::new();
         labels::set(&mut set, labels::ATTACHED, &disk.map(|disk| disk.to_string()).unwrap_or_default());
         let remove = if disk.is_none() { vec![labels::ATTACHED.to_owned()] } else { Vec::new() };
-        icecore::relabel_volume(item.pool.repo(), &item.info.name, &set, &remove)?;
+        icecore::volume::relabel_volume(item.pool.repo(), &item.info.name, &set, &remove)?;
         Ok(())
     }
 }

@@ -7,9 +7,9 @@ use std::process::Stdio;
 
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::ImageFile;
 use icecore::NoProgress;
-use icecore::WriteAt;
+use icecore::image::ImageFile;
+use icecore::image::WriteAt;
 use icecore_host::exports::Lent;
 use tempfile::NamedTempFile;
 
@@ -55,7 +55,7 @@ impl Service {
         let image = ImageFile::open(made.0.path())?;
         let disk = volume.pool.disks().open(&volume.info.name)?;
         let written = disk.with(|volume| {
-            icecore::export_volume(&image, volume, &NoProgress)?;
+            icecore::volume::export_volume(&image, volume, &NoProgress)?;
             volume.sync().map_err(|error| Error::io("writing a file system to a volume", error))
         });
         Ok(written.map_err(|error| Error::io("writing a file system to a volume", error))??)

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use icecore::ResourceKind;
-use icecore::Snapshot;
-use icecore::VolumeInfo;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::Snapshot;
+use icecore::volume::VolumeInfo;
 use uuid::Uuid;
 
 use crate::db::Numbered;

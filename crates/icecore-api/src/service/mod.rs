@@ -24,9 +24,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use icecore::BlockCache;
 use icecore::Error;
 use icecore::Result;
+use icecore::snapshot::BlockCache;
 use icecore_host::clock::Clock;
 use icecore_host::machine::usual_cache_bytes;
 
@@ -68,7 +68,7 @@ pub(crate) struct Service {
 /// Those of the file system and of SQLite; `InvalidInput` if it would be in a repository.
 pub fn open_database(config: &Config) -> Result<Db> {
     let dir = &config.server.state_dir;
-    icecore::check_outside_repository(dir, None)?;
+    icecore::image::check_outside_repository(dir, None)?;
     make_private_dir(dir)?;
     Db::open(&dir.join(DATABASE))
 }

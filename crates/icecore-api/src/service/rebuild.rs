@@ -1,6 +1,6 @@
 //! At the start: what the database lost is taken over from the repositories, and what an earlier server left behind goes.
 
-use icecore::ResourceKind;
+use icecore::snapshot::ResourceKind;
 
 use crate::db::Numbered;
 use crate::pool::labels;
@@ -22,10 +22,10 @@ impl Service {
     fn take_over_numbers(&self) -> ApiResult<()> {
         let mut all = Vec::new();
         for pool in self.pools().values() {
-            for volume in icecore::list_volumes(pool.repo())?.volumes {
+            for volume in icecore::volume::list_volumes(pool.repo())?.volumes {
                 all.push(Numbered { uuid: volume.id.0, noted: labels::number(&volume.labels) });
             }
-            for snapshot in icecore::list(pool.repo())?.snapshots {
+            for snapshot in icecore::snapshot::list(pool.repo())?.snapshots {
                 all.push(Numbered { uuid: snapshot.id.0, noted: labels::number(&snapshot.labels) });
                 if let Some(uuid) = labels::id(&snapshot.labels, labels::RESOURCE) {
                     all.push(Numbered { uuid, noted: labels::resource_number(&snapshot.labels) });
@@ -53,12 +53,12 @@ impl Service {
     /// Removes volumes that were being made when the server ended.
     fn remove_unfinished(&self) -> ApiResult<()> {
         for pool in self.pools().values() {
-            for volume in icecore::list_volumes(pool.repo())?.volumes {
+            for volume in icecore::volume::list_volumes(pool.repo())?.volumes {
                 let unfinished = labels::text(&volume.labels, labels::UNFINISHED).is_some();
                 if !unfinished || volume.kind != ResourceKind::Volume {
                     continue;
                 }
-                match icecore::delete_volume(pool.repo(), &volume.name) {
+                match icecore::volume::delete_volume(pool.repo(), &volume.name) {
                     Ok(_) => tracing::info!(volume = %volume.name, "removed what was not finished"),
                     Err(error) => {
                         tracing::warn!(volume = %volume.name, %error, "what was not finished stays")

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use icecore::ErrorKind;
-use icecore::Repository;
-use icecore::ResourceKind;
-use icecore::Snapshot;
-use icecore::SnapshotId;
-use icecore::VolumeInfo;
+use icecore::repository::Repository;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::Snapshot;
+use icecore::snapshot::SnapshotId;
+use icecore::volume::VolumeInfo;
 use uuid::Uuid;
 
 use crate::db::Numbered;
@@ -37,10 +37,10 @@ impl Service {
         let first = self.config().first_account();
         let mut found = BTreeMap::<(i64, SnapshotId), SnapshotItem>::new();
         for pool in self.pools().values() {
-            let snapshots = icecore::list(pool.repo())?.snapshots;
+            let snapshots = icecore::snapshot::list(pool.repo())?.snapshots;
             let volumes = match snapshots.iter().all(knows_its_origin) {
                 true => Vec::new(),
-                false => icecore::list_volumes(pool.repo())?.volumes,
+                false => icecore::volume::list_volumes(pool.repo())?.volumes,
             };
             for snapshot in snapshots {
                 if !wanted(&snapshot, owner(&snapshot, &volumes, first)) {
@@ -147,7 +147,8 @@ pub(super) fn delete_if_there(pool: &Pool, snapshot: Uuid) -> ApiResult<bool> {
 }
 
 fn delete(repo: &Repository, id: SnapshotId) -> icecore::Result<()> {
-    icecore::delete_with(repo, id, icecore::DeleteOptions { clones_keep_it: true }).map(drop)
+    icecore::snapshot::delete_with(repo, id, icecore::snapshot::DeleteOptions { clones_keep_it: true })
+        .map(drop)
 }
 
 fn if_there(done: icecore::Result<()>) -> ApiResult<bool> {

@@ -129,7 +129,7 @@ impl Service {
         let remove: Vec<String> = tags.filter(|has| is_same(has, remove)).cloned().collect();
         let add: Vec<String> = add.cloned().into_iter().collect();
         let found = self.in_all_regions(item.snapshot.id.0, |repo, id| {
-            icecore::retag(repo, id, &add, &remove).map(drop)
+            icecore::snapshot::retag(repo, id, &add, &remove).map(drop)
         })?;
         if found { Ok(()) } else { Err(ApiError::not_found()) }
     }
@@ -138,7 +138,7 @@ impl Service {
 /// Changes the tags that a disk has now.
 fn change_tags(disk: &VolumeItem, how: impl FnOnce(&mut Vec<String>)) -> ApiResult<()> {
     let (repo, name) = (disk.pool.repo(), &disk.info.name);
-    let before = icecore::find_volume(repo, name)?.labels;
+    let before = icecore::volume::find_volume(repo, name)?.labels;
     let mut tags = labels::tags(&before);
     how(&mut tags);
     tags.sort();
@@ -150,7 +150,7 @@ fn change_tags(disk: &VolumeItem, how: impl FnOnce(&mut Vec<String>)) -> ApiResu
     if remove.is_empty() && set.iter().all(|(key, value)| before.get(key) == Some(value)) {
         return Ok(());
     }
-    icecore::relabel_volume(repo, name, &set, &remove)?;
+    icecore::volume::relabel_volume(repo, name, &set, &remove)?;
     Ok(())
 }
 

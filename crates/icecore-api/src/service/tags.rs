@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use icecore::ResourceKind;
+use icecore::snapshot::ResourceKind;
 
 use crate::pool::labels;
 use crate::service::Service;

@@ -25,8 +25,8 @@ impl Service {
         let mut samples = Vec::new();
         for pool in self.pools().values() {
             let repo = pool.another_handle()?;
-            let report = icecore::stats(&repo, &NoProgress)?;
-            let disks = icecore::list_volumes(&repo)?.volumes;
+            let report = icecore::maintenance::stats(&repo, &NoProgress)?;
+            let disks = icecore::volume::list_volumes(&repo)?.volumes;
             for account in &self.config().accounts {
                 let owned = report
                     .snapshots

@@ -1,6 +1,6 @@
 //! What is done to volumes and done at once: they are attached, detached, and made larger.
 
-use icecore::VolumeInfo;
+use icecore::volume::VolumeInfo;
 use uuid::Uuid;
 
 use crate::db::Action;

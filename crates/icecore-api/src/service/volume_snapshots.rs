@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use icecore::NoProgress;
-use icecore::ResourceKind;
-use icecore::Snapshot;
-use icecore::SnapshotId;
-use icecore::VolumeSnapshotOptions;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::Snapshot;
+use icecore::snapshot::SnapshotId;
+use icecore::volume::VolumeSnapshotOptions;
 use icecore_host::clock::new_id_at;
 use icecore_host::exports::Lent;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ use crate::words::time::spoken_seconds;
 
 /// Says in the log that a snapshot just made is dated later than now.
 pub(crate) fn log_if_clock_is_behind(snapshot: &Snapshot, now_unix_ms: i64) {
-    let behind_ms = icecore::clock_behind_ms(snapshot, now_unix_ms);
+    let behind_ms = icecore::snapshot::clock_behind_ms(snapshot, now_unix_ms);
     if let Some(behind_ms) = behind_ms {
         tracing::warn!(
             snapshot = %snapshot.id, resource = snapshot.resource, behind_ms,
@@ -132,7 +132,7 @@ impl Service {
             check: true,
         };
         let disk = volume.pool.disks().open(&volume.info.name).map_err(ApiError::busy)?;
-        let taken = disk.with(|volume| icecore::snapshot_volume(volume, &options, &NoProgress));
+        let taken = disk.with(|volume| icecore::volume::snapshot_volume(volume, &options, &NoProgress));
         let report = taken.map_err(|error| ApiError::unprocessable(error.to_string()))??;
         log_if_clock_is_behind(&report.snapshot, self.now_unix_ms());
         Ok(SnapshotItem {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use icecore::ErrorKind;
-use icecore::ResourceKind;
-use icecore::Snapshot;
-use icecore::VolumeId;
-use icecore::VolumeOptions;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::Snapshot;
+use icecore::volume::VolumeId;
+use icecore::volume::VolumeOptions;
 use icecore_host::clock::new_id;
 use uuid::Uuid;
 
@@ -54,7 +54,7 @@ impl Service {
     fn disks_and_unfinished(&self, who: &Who, kind: ResourceKind) -> ApiResult<Vec<VolumeItem>> {
         let mut found = Vec::new();
         for pool in self.pools().values() {
-            let all = icecore::list_volumes(pool.repo())?.volumes.into_iter();
+            let all = icecore::volume::list_volumes(pool.repo())?.volumes.into_iter();
             let mine = all.filter(|info| info.kind == kind && self.owns(who, &info.labels));
             found.extend(mine.map(|info| VolumeItem { pool: Arc::clone(pool), info }));
         }
@@ -115,7 +115,7 @@ impl Service {
     fn finish_with(&self, made: &FileSystem, new: VolumeItem) -> ApiResult<VolumeItem> {
         let finished = self.write_file_system(made, &new).and_then(|()| {
             let unfinished = [labels::UNFINISHED.to_owned()];
-            Ok(icecore::relabel_volume(new.pool.repo(), &new.info.name, &Labels::new(), &unfinished)?)
+            Ok(icecore::volume::relabel_volume(new.pool.repo(), &new.info.name, &Labels::new(), &unfinished)?)
         });
         match finished {
             Ok(info) => Ok(VolumeItem { info, ..new }),
@@ -233,7 +233,7 @@ impl Service {
     pub(crate) fn delete_disk(&self, item: &VolumeItem) -> ApiResult<()> {
         let name = &item.info.name;
         self.adopt_snapshots(item)?;
-        item.pool.disks().with_closed(name, || icecore::delete_volume(item.pool.repo(), name))?;
+        item.pool.disks().with_closed(name, || icecore::volume::delete_volume(item.pool.repo(), name))?;
         Ok(())
     }
 
@@ -241,7 +241,7 @@ impl Service {
     /// one has its name, nothing else says so.
     fn adopt_snapshots(&self, item: &VolumeItem) -> ApiResult<()> {
         let repo = item.pool.repo();
-        for snapshot in icecore::list(repo)?.snapshots {
+        for snapshot in icecore::snapshot::list(repo)?.snapshots {
             if snapshot.kind != item.info.kind
                 || snapshot.resource != item.info.name
                 || snapshot.created_unix_ms < item.info.created_unix_ms
@@ -255,7 +255,7 @@ impl Service {
             if !snapshot.labels.contains_key(labels::ACCOUNT) {
                 labels::set(&mut set, labels::ACCOUNT, item.label(labels::ACCOUNT));
             }
-            icecore::relabel(repo, snapshot.id, &set, &[])?;
+            icecore::snapshot::relabel(repo, snapshot.id, &set, &[])?;
         }
         Ok(())
     }
@@ -276,7 +276,7 @@ pub(crate) fn create_under_a_free_name(
     let wanted: String = options.name.chars().take(56).collect();
     for number in 1..NAMES_MAX {
         options.name = if number == 1 { wanted.clone() } else { format!("{wanted}-{number}") };
-        match icecore::create_volume(pool.repo(), &options) {
+        match icecore::volume::create_volume(pool.repo(), &options) {
             Ok(info) => return Ok(VolumeItem { pool: Arc::clone(pool), info }),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.into()),

@@ -1,8 +1,8 @@
 //! `icecore gc`.
 
 use icecore::Result;
-use icecore::gc::GcOptions;
-use icecore::gc::GcTotals;
+use icecore::maintenance::gc::GcOptions;
+use icecore::maintenance::gc::GcTotals;
 
 use crate::app::App;
 use crate::commands::if_interrupted;
@@ -30,14 +30,14 @@ impl GcArgs {
         let options = GcOptions { max_unused: self.max_unused };
         let interrupted = "no snapshot is touched; what was left half done is finished by the next gc";
         let progress = app.ui.progress("looking for what is used");
-        let plan =
-            icecore::gc::plan(&repo, &options, &progress).map_err(if_interrupted("nothing was changed"))?;
+        let plan = icecore::maintenance::gc::plan(&repo, &options, &progress)
+            .map_err(if_interrupted("nothing was changed"))?;
         drop(progress);
         let totals = if self.dry_run {
             plan.totals
         } else {
             let progress = app.ui.progress("giving back space");
-            icecore::gc::apply(&repo, plan, &progress).map_err(if_interrupted(interrupted))?
+            icecore::maintenance::gc::apply(&repo, plan, &progress).map_err(if_interrupted(interrupted))?
         };
         app.ui.result(&json::GcResult::new(&totals, self.dry_run), &summary(&totals, self.dry_run))?;
         Ok(Verdict::Clean)

@@ -1,10 +1,10 @@
 //! `icecore init`.
 
-use icecore::DEFAULT_LEVEL;
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::ParityScheme;
 use icecore::Result;
+use icecore::repository::DEFAULT_LEVEL;
+use icecore::repository::ParityScheme;
 
 use crate::app;
 use crate::app::App;

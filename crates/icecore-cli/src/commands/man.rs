@@ -22,7 +22,7 @@ pub(crate) struct ManArgs {
 impl ManArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let failed = |error| Error::io(format!("writing manual pages to {}", self.dir.display()), error);
-        icecore::check_directory(&self.dir)?;
+        icecore::repository::check_directory(&self.dir)?;
         app.check_outside(&self.dir)?;
         std::fs::create_dir_all(&self.dir).map_err(failed)?;
         let mut files = Vec::new();

@@ -24,11 +24,11 @@ use std::path::Path;
 
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::LostRange;
-use icecore::Repository;
 use icecore::Result;
-use icecore::Snapshot;
-use icecore::SnapshotId;
+use icecore::maintenance::LostRange;
+use icecore::repository::Repository;
+use icecore::snapshot::Snapshot;
+use icecore::snapshot::SnapshotId;
 
 use crate::app::App;
 use crate::host;
@@ -39,7 +39,7 @@ use crate::units;
 fn find_all(repo: &Repository, specs: &[String]) -> Result<Vec<Snapshot>> {
     let mut found: Vec<Snapshot> = Vec::with_capacity(specs.len());
     for spec in specs {
-        let snapshot = icecore::find(repo, spec)?;
+        let snapshot = icecore::snapshot::find(repo, spec)?;
         if !found.iter().any(|other| other.id == snapshot.id) {
             found.push(snapshot);
         }
@@ -55,7 +55,7 @@ fn title(snapshot: &Snapshot) -> String {
 /// Warns where a snapshot that was just made had to be dated later than now, and returns by how much.
 fn warn_if_clock_is_behind(app: &App, snapshot: &Snapshot) -> Option<u64> {
     let now = host::now_unix_ms();
-    let behind_ms = icecore::clock_behind_ms(snapshot, now)?;
+    let behind_ms = icecore::snapshot::clock_behind_ms(snapshot, now)?;
     app.ui.warn(&format!(
         "{} is dated {}, after the newest snapshot of {}, and the clock shows {}\n  \
          hint: set the clock if it is behind; if it is right, `icecore snapshot list` shows what a wrong one has dated",

@@ -1,8 +1,8 @@
 //! `icecore parity`.
 
-use icecore::ParityReport;
-use icecore::ParityScheme;
 use icecore::Result;
+use icecore::maintenance::ParityReport;
+use icecore::repository::ParityScheme;
 
 use crate::app::App;
 use crate::commands::if_interrupted;
@@ -29,7 +29,7 @@ pub(crate) struct ParityArgs {
 #[derive(Debug, Clone, Copy)]
 struct Wanted(Option<ParityScheme>);
 
-fn parse_scheme(text: &str) -> std::result::Result<Wanted, icecore::BadScheme> {
+fn parse_scheme(text: &str) -> std::result::Result<Wanted, icecore::repository::BadScheme> {
     if text == "off" { Ok(Wanted(None)) } else { text.parse().map(|scheme| Wanted(Some(scheme))) }
 }
 
@@ -37,10 +37,10 @@ impl ParityArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = app.open()?;
         let report = match self.scheme {
-            None => icecore::parity_report(&repo)?,
+            None => icecore::maintenance::parity_report(&repo)?,
             Some(Wanted(scheme)) => {
                 let progress = app.ui.progress("making parity");
-                icecore::set_parity(&repo, scheme, &progress).map_err(if_interrupted(
+                icecore::maintenance::set_parity(&repo, scheme, &progress).map_err(if_interrupted(
                     "parity is on, and some packs have none yet; the next capture or gc goes on with it",
                 ))?
             }

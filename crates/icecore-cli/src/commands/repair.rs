@@ -1,10 +1,10 @@
 //! `icecore repair`.
 
 use icecore::PackId;
-use icecore::RepairIndexReport;
-use icecore::RepairPacksReport;
-use icecore::RepairSnapshotsReport;
 use icecore::Result;
+use icecore::maintenance::RepairIndexReport;
+use icecore::maintenance::RepairPacksReport;
+use icecore::maintenance::RepairSnapshotsReport;
 
 use crate::app::App;
 use crate::commands::if_interrupted;
@@ -70,7 +70,7 @@ impl RepairArgs {
 fn index(app: &App) -> Result<Verdict> {
     let repo = app.open()?;
     let progress = app.ui.progress("reading packs");
-    let report = icecore::repair_index(&repo, &progress).map_err(if_interrupted(
+    let report = icecore::maintenance::repair_index(&repo, &progress).map_err(if_interrupted(
         "the packs are whole; run `icecore repair index` again to finish the index",
     ))?;
     drop(progress);
@@ -104,7 +104,7 @@ fn index_summary(report: &RepairIndexReport) -> String {
 fn packs(app: &App, dry_run: bool) -> Result<Verdict> {
     let repo = app.open()?;
     let progress = app.ui.progress("reading packs");
-    let report = icecore::repair_packs(&repo, dry_run, &progress).map_err(if_interrupted(
+    let report = icecore::maintenance::repair_packs(&repo, dry_run, &progress).map_err(if_interrupted(
         "nothing is lost by that; run `icecore repair packs` again to mend the rest",
     ))?;
     drop(progress);
@@ -168,7 +168,7 @@ fn put_back_lines(packs: &[PackId], dry_run: bool) -> String {
 fn snapshots(app: &App) -> Result<Verdict> {
     let repo = app.open()?;
     let progress = app.ui.progress("reading snapshots");
-    let report = icecore::repair_snapshots(&repo, &progress)
+    let report = icecore::maintenance::repair_snapshots(&repo, &progress)
         .map_err(if_interrupted("nothing was changed; what was read so far is not told"))?;
     drop(progress);
     let verdict = Verdict::from_findings(!report.lost.is_empty() || !report.unreadable.is_empty());

@@ -5,21 +5,21 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use icecore::BadRange;
-use icecore::BadRanges;
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::ImageFile;
-use icecore::NewTarget;
-use icecore::OnDamage;
-use icecore::OpenTarget;
 use icecore::Progress;
-use icecore::Repository;
-use icecore::RestoreReport;
-use icecore::RestoreTo;
 use icecore::Result;
-use icecore::Snapshot;
-use icecore::TargetEnd;
+use icecore::image::ImageFile;
+use icecore::image::NewTarget;
+use icecore::image::OpenTarget;
+use icecore::image::TargetEnd;
+use icecore::repository::Repository;
+use icecore::snapshot::BadRange;
+use icecore::snapshot::BadRanges;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RestoreReport;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::Snapshot;
 
 use crate::app::App;
 use crate::commands::ImageFormat;
@@ -103,7 +103,7 @@ impl RestoreArgs {
             self.check_stream()?;
         }
         let repo = app.open()?;
-        let snapshot = icecore::find(&repo, &self.snapshot)?;
+        let snapshot = icecore::snapshot::find(&repo, &self.snapshot)?;
         if self.snapshot.ends_with("@latest") {
             warn_of_future(app, [&snapshot]);
         }
@@ -231,7 +231,7 @@ impl RestoreArgs {
         progress: &dyn Progress,
     ) -> Result<RestoreReport> {
         let damage = if self.keep_going { OnDamage::GoOn } else { OnDamage::Stop };
-        icecore::restore(repo, snapshot.id, to, damage, progress)
+        icecore::snapshot::restore(repo, snapshot.id, to, damage, progress)
     }
 
     /// Writes the image to the standard output. A reader that goes away has not got it: that is an error.

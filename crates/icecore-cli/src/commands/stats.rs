@@ -1,8 +1,8 @@
 //! `icecore stats`.
 
-use icecore::RepositoryStats;
 use icecore::Result;
-use icecore::SnapshotStats;
+use icecore::maintenance::RepositoryStats;
+use icecore::snapshot::SnapshotStats;
 
 use crate::app::App;
 use crate::commands::find_all;
@@ -26,7 +26,8 @@ impl StatsArgs {
         let repo = app.open()?;
         let wanted = find_all(&repo, &self.snapshots)?;
         let progress = app.ui.progress("counting");
-        let mut report = icecore::stats(&repo, &progress).map_err(if_interrupted("nothing was changed"))?;
+        let mut report =
+            icecore::maintenance::stats(&repo, &progress).map_err(if_interrupted("nothing was changed"))?;
         drop(progress);
         if !wanted.is_empty() {
             report.snapshots.retain(|stats| wanted.iter().any(|snapshot| snapshot.id == stats.snapshot.id));

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use icecore::Depth;
 use icecore::Result;
-use icecore::SnapshotId;
-use icecore::VerifyReport;
+use icecore::maintenance::Depth;
+use icecore::maintenance::VerifyReport;
+use icecore::snapshot::SnapshotId;
 
 use crate::app::App;
 use crate::commands::find_all;
@@ -53,9 +53,11 @@ impl VerifyArgs {
         };
         let progress = app.ui.progress("verifying").limited_to(self.max_duration);
         let only = (!ids.is_empty()).then_some(ids.as_slice());
-        let report = icecore::verify_and_note(&repo, only, depth, host::now_unix_ms(), &progress).map_err(
-            if_interrupted("what was checked so far is neither told nor noted; --max-duration notes it"),
-        )?;
+        let report =
+            icecore::maintenance::verify_and_note(&repo, only, depth, host::now_unix_ms(), &progress)
+                .map_err(if_interrupted(
+                    "what was checked so far is neither told nor noted; --max-duration notes it",
+                ))?;
         drop(progress);
         app.ui.result(&json::VerifyResult::from(&report), &summary(&report, depth))?;
         Ok(Verdict::from_findings(!report.findings.is_empty()))

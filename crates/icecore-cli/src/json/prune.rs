@@ -1,8 +1,8 @@
 //! JSON of `snapshot prune`.
 
-use icecore::OwnBytes;
-use icecore::retention::Decision;
-use icecore::retention::Plan;
+use icecore::snapshot::OwnBytes;
+use icecore::snapshot::retention::Decision;
+use icecore::snapshot::retention::Plan;
 use serde::Serialize;
 
 use crate::json::snapshot::Snapshot;
@@ -35,13 +35,13 @@ impl PruneResult {
     /// those that would be deleted, where that was counted.
     pub(crate) fn new(
         plan: &Plan,
-        deleted: &[icecore::Snapshot],
-        in_use: &[(icecore::Snapshot, String)],
+        deleted: &[icecore::snapshot::Snapshot],
+        in_use: &[(icecore::snapshot::Snapshot, String)],
         own: Option<OwnBytes>,
         dry_run: bool,
     ) -> Self {
         let kept = plan.decisions.iter().filter(|decision| !decision.goes());
-        let left = |(snapshot, reason): &(icecore::Snapshot, String)| InUse {
+        let left = |(snapshot, reason): &(icecore::snapshot::Snapshot, String)| InUse {
             snapshot: Snapshot::from(snapshot),
             reason: reason.clone(),
         };

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use icecore::CaptureReport;
-use icecore::Change;
-use icecore::CopyReport;
-use icecore::ImageMap;
-use icecore::MapCell;
-use icecore::RestoreReport;
-use icecore::TargetEnd;
+use icecore::image::TargetEnd;
+use icecore::snapshot::CaptureReport;
+use icecore::snapshot::Change;
+use icecore::snapshot::CopyReport;
+use icecore::snapshot::ImageMap;
+use icecore::snapshot::MapCell;
+use icecore::snapshot::RestoreReport;
 use serde::Serialize;
 
 use crate::units;
@@ -37,8 +37,8 @@ pub(crate) struct Snapshot {
     labels: BTreeMap<String, String>,
 }
 
-impl From<&icecore::Snapshot> for Snapshot {
-    fn from(snapshot: &icecore::Snapshot) -> Self {
+impl From<&icecore::snapshot::Snapshot> for Snapshot {
+    fn from(snapshot: &icecore::snapshot::Snapshot) -> Self {
         Self {
             id: snapshot.id.to_string(),
             name: snapshot.name.clone(),
@@ -184,7 +184,7 @@ pub(crate) struct CopiedSnapshot {
 
 impl CopiedSnapshot {
     /// Of a snapshot in the other repository; none did anything where it was there.
-    pub(crate) fn new(snapshot: &icecore::Snapshot, done: Option<&(CopyReport, Duration)>) -> Self {
+    pub(crate) fn new(snapshot: &icecore::snapshot::Snapshot, done: Option<&(CopyReport, Duration)>) -> Self {
         let stats = done.map(|(report, _)| report.snapshot.stats).unwrap_or_default();
         Self {
             snapshot: Snapshot::from(snapshot),
@@ -207,8 +207,8 @@ pub(crate) struct ChangedRange {
     change: &'static str,
 }
 
-impl From<icecore::ChangedRange> for ChangedRange {
-    fn from(range: icecore::ChangedRange) -> Self {
+impl From<icecore::snapshot::ChangedRange> for ChangedRange {
+    fn from(range: icecore::snapshot::ChangedRange) -> Self {
         Self { offset: range.offset, bytes: range.bytes, change: change_name(range.change) }
     }
 }
@@ -232,8 +232,8 @@ pub(crate) struct DiffTotals {
     pages_read: u64,
 }
 
-impl From<icecore::DiffTotals> for DiffTotals {
-    fn from(totals: icecore::DiffTotals) -> Self {
+impl From<icecore::snapshot::DiffTotals> for DiffTotals {
+    fn from(totals: icecore::snapshot::DiffTotals) -> Self {
         Self {
             ranges: totals.ranges,
             data_bytes: totals.data_bytes,
@@ -314,14 +314,14 @@ struct BadRange {
 
 impl RestoreResult {
     pub(crate) fn new(
-        snapshot: &icecore::Snapshot,
+        snapshot: &icecore::snapshot::Snapshot,
         target: String,
         mode: &'static str,
         restored: &Restored,
         elapsed: Duration,
     ) -> Self {
         let Restored { report, end } = restored;
-        let range = |range: &icecore::BadRange| BadRange {
+        let range = |range: &icecore::snapshot::BadRange| BadRange {
             offset: range.offset,
             bytes: range.bytes,
             problem: range.problem.clone(),

@@ -1,13 +1,13 @@
 //! JSON of what is done with a whole repository, and of the rest.
 
-use icecore::LostRange;
-use icecore::ParityReport;
-use icecore::RepairIndexReport;
-use icecore::RepairPacksReport;
-use icecore::RepairSnapshotsReport;
-use icecore::StatsReport;
-use icecore::VerifyReport;
-use icecore::gc::GcTotals;
+use icecore::maintenance::LostRange;
+use icecore::maintenance::ParityReport;
+use icecore::maintenance::RepairIndexReport;
+use icecore::maintenance::RepairPacksReport;
+use icecore::maintenance::RepairSnapshotsReport;
+use icecore::maintenance::StatsReport;
+use icecore::maintenance::VerifyReport;
+use icecore::maintenance::gc::GcTotals;
 use serde::Serialize;
 
 use crate::json::snapshot::Snapshot;
@@ -97,7 +97,7 @@ pub(crate) struct VerifyResult {
 
 impl From<&VerifyReport> for VerifyResult {
     fn from(report: &VerifyReport) -> Self {
-        let finding = |finding: &icecore::Finding| Finding {
+        let finding = |finding: &icecore::maintenance::Finding| Finding {
             object: finding.object.clone(),
             problem: finding.problem.clone(),
             lost: lost(&finding.lost),
@@ -271,7 +271,7 @@ pub(crate) struct StatsResult {
 impl From<&StatsReport> for StatsResult {
     fn from(report: &StatsReport) -> Self {
         let all = &report.repository;
-        let snapshot = |stats: &icecore::SnapshotStats| SnapshotStats {
+        let snapshot = |stats: &icecore::snapshot::SnapshotStats| SnapshotStats {
             snapshot: Snapshot::from(&stats.snapshot),
             data_bytes: stats.data_bytes,
             unique_bytes: stats.unique_bytes,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use icecore::VolumeInfo;
+use icecore::volume::VolumeInfo;
 use serde::Serialize;
 
 use crate::json::snapshot::Snapshot;

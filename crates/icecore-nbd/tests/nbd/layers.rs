@@ -68,12 +68,14 @@ fn imports_go_down_only_and_the_engine_is_two_traits() {
 
 #[test]
 fn what_the_layer_test_forbids_is_found() {
-    assert!(problems("pace", "use crate::wire::Request;\nuse icecore::ReadAt;\nuse std::io;").is_empty());
+    assert!(
+        problems("pace", "use crate::wire::Request;\nuse icecore::image::ReadAt;\nuse std::io;").is_empty()
+    );
     for (module, source) in [
-        ("pace", "use icecore::Repository;"),
+        ("pace", "use icecore::repository::Repository;"),
         ("pace", "use icecore::fuzzing::seal;"),
         ("pace", "use icecore::{ReadAt, Repository};"),
-        ("pace", "fn f(repository: &icecore::Repository)"),
+        ("pace", "fn f(repository: &icecore::repository::Repository)"),
         ("pace", "use crate::server::Server;"),
         ("pace", "use crate::extents::of;"),
         ("pace", "use super::wire;"),

@@ -8,15 +8,15 @@ use crate::format::bytes::DecodeError;
 use crate::format::layout;
 use crate::format::pack::Entry;
 use crate::stores::base::Base;
-use crate::stores::fence::generation;
 use crate::stores::index::Hint;
 use crate::stores::index::Index;
 use crate::stores::index::RunFile;
-use crate::stores::pack_cache::PackCache;
-use crate::stores::pack_file::PackFile;
-use crate::stores::pack_file::look_at;
-use crate::stores::recovery::packs::Rescued;
-use crate::stores::recovery::packs::write_back;
+use crate::stores::locks::generation;
+use crate::stores::pack::cache::PackCache;
+use crate::stores::pack::file::PackFile;
+use crate::stores::pack::file::look_at;
+use crate::stores::recovery::lost_packs::RebuiltPacks;
+use crate::stores::recovery::lost_packs::write_back;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -34,7 +34,7 @@ use crate::words::sync::RwLock;
 pub(crate) struct Store {
     pub(crate) base: Base,
     packs: PackCache,
-    rescued: Rescued,
+    rescued: RebuiltPacks,
     index: RwLock<Arc<Index>>,
     /// Packs that were looked for since the index was loaded, and whether they are there.
     there: Mutex<HashMap<PackId, bool>>,
@@ -68,7 +68,7 @@ impl Store {
         Ok(Self {
             base,
             packs: PackCache::default(),
-            rescued: Rescued::default(),
+            rescued: RebuiltPacks::default(),
             index: RwLock::new(Arc::new(index)),
             there: Mutex::default(),
             loads,
@@ -260,7 +260,7 @@ impl Store {
         if let Ok(Some(found)) = found {
             return Ok(found);
         }
-        if let Some(rescued) = self.rescued_copies(id).into_iter().next() {
+        if let Some(rescued) = self.rebuilt_copies(id).into_iter().next() {
             return Ok(rescued);
         }
         // What could not be read says more than that it is nowhere else.
@@ -299,7 +299,7 @@ impl Store {
     }
 
     /// Returns a chunk or a page from packs that are missing or damaged and are read through their parity groups.
-    pub(crate) fn rescued_copies(&self, id: &[u8; 16]) -> Vec<Located> {
+    pub(crate) fn rebuilt_copies(&self, id: &[u8; 16]) -> Vec<Located> {
         let located = |hint: Hint| {
             let pack = self.rescued.get(&self.base, hint.pack)?;
             let entry = pack.entry(hint.entry).ok().filter(|entry| entry.id == *id)?;

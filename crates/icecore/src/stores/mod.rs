@@ -1,35 +1,17 @@
-//! The stores of a repository: packs, the index over them, manifests, snapshot records, and the locks between them.
+//! The stores of a repository: packs, the index over them, manifests, parity, snapshot records, volumes, and the locks between
+//! them. What their places do not give, `recovery` finds elsewhere.
 
 pub(crate) mod base;
 pub(crate) mod chunks;
 pub(crate) mod config;
-pub(crate) mod dirty_map;
-pub(crate) mod fence;
-pub(crate) mod files;
+pub(crate) mod file_sizes;
 pub(crate) mod index;
-pub(crate) mod index_writer;
-pub(crate) mod items;
-pub(crate) mod leaves;
+pub(crate) mod live_records;
+pub(crate) mod locks;
 pub(crate) mod manifest;
 pub(crate) mod notes;
-pub(crate) mod others;
-pub(crate) mod overlay;
-pub(crate) mod pack_cache;
-pub(crate) mod pack_check;
-pub(crate) mod pack_file;
-pub(crate) mod pack_salvage;
-pub(crate) mod pack_writer;
-pub(crate) mod packs;
-pub(crate) mod pairs;
-pub(crate) mod parity_cover;
-pub(crate) mod parity_group;
-pub(crate) mod parity_writer;
-pub(crate) mod pinned;
+pub(crate) mod pack;
+pub(crate) mod parity;
 pub(crate) mod records;
 pub(crate) mod recovery;
-pub(crate) mod run_builder;
-pub(crate) mod run_writer;
-pub(crate) mod sharing;
-pub(crate) mod tree_builder;
 pub(crate) mod volumes;
-pub(crate) mod walk;

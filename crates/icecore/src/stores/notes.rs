@@ -15,7 +15,7 @@ use crate::format::notes::encode_checked;
 use crate::format::notes::encode_damage;
 use crate::format::pack::SlotBitmap;
 use crate::stores::base::Base;
-use crate::stores::fence;
+use crate::stores::locks;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::world::storage::read_all;
@@ -120,7 +120,7 @@ pub(crate) fn load_checked(base: &Base) -> Checked {
 
 /// Changes the notes. What another process noted meanwhile is not lost: it is read again under the lock.
 pub(crate) fn change(base: &Base, change: impl FnOnce(&mut Damage, &mut Checked)) -> Result<()> {
-    let _commit = fence::lock_commit(base)?;
+    let _commit = locks::lock_commit(base)?;
     let (damage_before, checked_before) = (Damage::load(base), load_checked(base));
     let (mut damage, mut checked) = (damage_before.clone(), checked_before.clone());
     change(&mut damage, &mut checked);

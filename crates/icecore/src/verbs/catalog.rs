@@ -6,8 +6,8 @@ use crate::format::record::CaptureStats;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::config::note_labels;
-use crate::stores::fence;
-use crate::stores::fence::Pin;
+use crate::stores::locks;
+use crate::stores::locks::Pin;
 use crate::stores::records;
 use crate::stores::volumes;
 use crate::words::error::Error;
@@ -302,7 +302,7 @@ fn change(
 ) -> Result<Snapshot> {
     repo.check_writable()?;
     let base = repo.base();
-    let _lock = fence::lock_commit(base)?;
+    let _lock = locks::lock_commit(base)?;
     let mut record = records::load(base, id)?;
     let before = record.clone();
     how(&mut record, &records::load_all(base)?)?;
@@ -335,7 +335,7 @@ pub struct DeleteOptions {
 pub fn delete_with(repo: &Repository, id: SnapshotId, options: DeleteOptions) -> Result<Snapshot> {
     repo.check_writable()?;
     let base = repo.base();
-    let _lock = fence::lock_commit(base)?;
+    let _lock = locks::lock_commit(base)?;
     let record = records::load(base, id)?;
     if record.protected {
         return Err(Error::new(ErrorKind::InUse, format!("snapshot {id} ({}) is protected", record.name))

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use crate::format::record::ManifestKey;
 use crate::repository::Repository;
-use crate::stores::leaves::each_leaf;
-use crate::stores::pinned::pinned;
+use crate::stores::live_records::pinned;
+use crate::stores::manifest::leaf_walk::each_leaf;
+use crate::stores::manifest::shared_blocks::SharedBlocks;
 use crate::stores::records;
-use crate::stores::sharing::Sharing;
 use crate::verbs::catalog::Snapshot;
 use crate::verbs::diff::ChangedRange;
 use crate::verbs::diff::diff;
@@ -121,10 +121,10 @@ pub fn image_map(
             go_on(progress)
         })?;
     }
-    let share = |sharing: Sharing, map: &mut ImageMap| {
+    let share = |sharing: SharedBlocks, map: &mut ImageMap| {
         if options.sharing { share(repo, record.manifest_key(), map, sharing, progress) } else { Ok(()) }
     };
-    let mut sharing = Sharing::default();
+    let mut sharing = SharedBlocks::default();
     each_leaf(&repo.store, &record, &mut |_| true, &mut |offset, leaf| {
         go_on(progress)?;
         sharing.add(offset, leaf, |range| map.add(range, |cell| &mut cell.data_bytes));
@@ -143,7 +143,7 @@ fn share(
     repo: &Repository,
     of: ManifestKey,
     map: &mut ImageMap,
-    mut sharing: Sharing,
+    mut sharing: SharedBlocks,
     progress: &dyn Progress,
 ) -> Result<()> {
     sharing.mark_others(&repo.store, of, &|| go_on(progress))?;

@@ -4,10 +4,10 @@ use crate::format::layout;
 use crate::repository::Repository;
 use crate::stores::base::Base;
 use crate::stores::config;
-use crate::stores::fence;
-use crate::stores::parity_cover::ParityState;
-use crate::stores::parity_cover::cover;
-use crate::stores::parity_cover::remove_superfluous;
+use crate::stores::locks;
+use crate::stores::parity::cover::ParityState;
+use crate::stores::parity::cover::cover;
+use crate::stores::parity::cover::remove_superfluous;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
@@ -69,9 +69,9 @@ pub fn set_parity(
     let making = |error| Error::stored_io(format!("making the directory {}", layout::PARITY), error);
     base.storage.make_dir(layout::PARITY).map_err(making)?;
     base.sync_dir("")?;
-    let _parity = fence::lock(base, layout::LOCK_PARITY, LockMode::Exclusive)?;
+    let _parity = locks::lock(base, layout::LOCK_PARITY, LockMode::Exclusive)?;
     {
-        let _commit = fence::lock_commit(base)?;
+        let _commit = locks::lock_commit(base)?;
         let (mut config, _) = config::read(&*base.storage)?;
         config.parity = scheme;
         config::write(base, &config)?;

@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use crate::format::layout;
 use crate::format::record::Record;
 use crate::format::volume::SEALED_MAX;
-use crate::stores::fence;
-use crate::stores::overlay::Overlay;
+use crate::stores::locks;
 use crate::stores::records;
+use crate::stores::volumes::overlay::Overlay;
 use crate::views::cache::BlockCache;
 use crate::views::stack::Stack;
 use crate::views::volume::Published;
@@ -169,7 +169,7 @@ impl Volume {
         let snapshot = records::load(base, snapshot)?;
         let disk = disk_of(&self.repo, Some(&snapshot), &self.cache)?;
         {
-            let _commit = fence::lock_commit(base)?;
+            let _commit = locks::lock_commit(base)?;
             // While it has a record, gc keeps what it needs; once the volume has it, too.
             if records::load(base, snapshot.id)?.root != snapshot.root {
                 let message = format!("snapshot {} was replaced by another one", snapshot.id);

@@ -6,9 +6,9 @@ use std::ops::ControlFlow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::stores::dirty_map::BlockState;
-use crate::stores::dirty_map::Region;
-use crate::stores::overlay::Overlay;
+use crate::stores::volumes::dirty_map::BlockState;
+use crate::stores::volumes::dirty_map::Region;
+use crate::stores::volumes::overlay::Overlay;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;

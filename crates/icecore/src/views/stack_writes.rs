@@ -3,8 +3,8 @@
 use std::io;
 use std::ops::Range;
 
-use crate::stores::dirty_map::BlockState;
-use crate::stores::overlay::Overlay;
+use crate::stores::volumes::dirty_map::BlockState;
+use crate::stores::volumes::overlay::Overlay;
 use crate::views::stack::Stack;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::BLOCK_U64;

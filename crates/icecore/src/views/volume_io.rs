@@ -146,8 +146,8 @@ mod tests {
     use crate::format::volume::VolumeRecord;
     use crate::repository::InitOptions;
     use crate::repository::Repository;
-    use crate::stores::overlay::Overlay;
     use crate::stores::volumes;
+    use crate::stores::volumes::overlay::Overlay;
     use crate::views::cache::BlockCache;
     use crate::views::sealing::Frozen;
     use crate::words::ids::RepositoryId;

@@ -6,15 +6,15 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use icecore::BLOCK_BYTES;
-use icecore::CaptureOptions;
 use icecore::ErrorKind;
-use icecore::FileIdentity;
-use icecore::FsStorage;
 use icecore::NoProgress;
-use icecore::Parent;
-use icecore::ReadAt;
 use icecore::SPAN_BYTES;
-use icecore::SnapshotId;
+use icecore::image::ReadAt;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::FileIdentity;
+use icecore::snapshot::Parent;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::FsStorage;
 use icecore_testing::random::Random;
 use rayon::prelude::*;
 
@@ -70,7 +70,7 @@ fn images_of_all_sizes_come_back_byte_for_byte() {
         assert!(!report.changed_while_read && !report.trusted_mtime && !report.unchanged, "{report:?}");
         assert_same(&image_of(&bench.repo, report.snapshot.id), &image, &format!("in memory, {len}"));
 
-        let taken = icecore::capture(&on_disk, &image, &options("disk"), &NoProgress).unwrap();
+        let taken = icecore::snapshot::capture(&on_disk, &image, &options("disk"), &NoProgress).unwrap();
         // The same key and the same content: what else is in the repository does not count.
         assert_eq!(taken.snapshot.content, report.snapshot.content, "{len}");
         assert_same(
@@ -105,7 +105,7 @@ fn of_a_huge_sparse_image_only_the_data_is_read() {
     assert_eq!(other.snapshot.stats.new_bytes, 0);
     assert_ne!(other.snapshot.content, report.snapshot.content, "the size is part of the content");
     let mut changes = Vec::new();
-    icecore::diff(&bench.repo, again.snapshot.id, other.snapshot.id, &mut |range| {
+    icecore::snapshot::diff(&bench.repo, again.snapshot.id, other.snapshot.id, &mut |range| {
         changes.push((range.offset, range.bytes));
         Ok(())
     })
@@ -139,17 +139,17 @@ fn a_capture_without_its_parent_has_the_same_result() {
     (0..3).for_each(|_| noise.scribble(&mut image));
     let with = bench.capture("disk", &image).snapshot;
     let alone = CaptureOptions { parent: Parent::None, ..options("disk") };
-    let without = icecore::capture(&bench.repo, &image, &alone, &NoProgress).unwrap();
+    let without = icecore::snapshot::capture(&bench.repo, &image, &alone, &NoProgress).unwrap();
     assert_eq!(without.snapshot.content, with.content);
     assert_eq!((without.parent, without.snapshot.stats.new_bytes), (None, 0));
     assert_same(&image_of(&bench.repo, without.snapshot.id), &image, "without a parent");
 
     let unlike = CaptureOptions { parent: Parent::Snapshot(with.id), ..options("other") };
-    let other = icecore::capture(&bench.repo, &noise.bytes(100), &unlike, &NoProgress).unwrap();
+    let other = icecore::snapshot::capture(&bench.repo, &noise.bytes(100), &unlike, &NoProgress).unwrap();
     assert_eq!(other.parent, Some(with.id));
     assert_eq!(image_of(&bench.repo, other.snapshot.id).len(), 100);
     let nobody = CaptureOptions { parent: Parent::Snapshot(options("").id), ..options("other") };
-    let error = icecore::capture(&bench.repo, &image, &nobody, &NoProgress).unwrap_err();
+    let error = icecore::snapshot::capture(&bench.repo, &image, &nobody, &NoProgress).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
@@ -179,7 +179,7 @@ fn a_short_last_block_has_nothing_of_what_was_read_before() {
     let bench = Bench::new();
     let [one, two] = [33, 34].map(|seed| bench.snapshot("disk", &image(seed)));
     let mut last = None;
-    icecore::diff(&bench.repo, one, two, &mut |range| {
+    icecore::snapshot::diff(&bench.repo, one, two, &mut |range| {
         last = Some(range.offset);
         Ok(())
     })
@@ -197,21 +197,21 @@ fn two_images_are_captured_at_once() {
     let first = TestImage::full(&images[0]).on_read(|_| {
         once.call_once(|| {
             meanwhile(|| {
-                icecore::capture(&other, &images[1], &options("second"), &NoProgress).unwrap();
+                icecore::snapshot::capture(&other, &images[1], &options("second"), &NoProgress).unwrap();
             });
         });
         Ok(())
     });
     let ids = std::thread::scope(|scope| {
         let third = scope.spawn(|| {
-            icecore::capture(&bench.another(), &images[1], &options("third"), &NoProgress)
+            icecore::snapshot::capture(&bench.another(), &images[1], &options("third"), &NoProgress)
                 .unwrap()
                 .snapshot
                 .id
         });
         [bench.snapshot("first", &first), third.join().unwrap()]
     });
-    let second = icecore::find(&bench.repo, "second@latest").unwrap().id;
+    let second = icecore::snapshot::find(&bench.repo, "second@latest").unwrap().id;
     for (id, image) in [(ids[0], &images[0]), (second, &images[1]), (ids[1], &images[1])] {
         assert_same(&image_of(&bench.repo, id), image, "one of several at once");
     }
@@ -222,15 +222,16 @@ fn an_image_that_shrinks_or_cannot_be_read_leaves_no_snapshot() {
     let bench = Bench::new();
     let bytes = Random::new(27).bytes(9 * MIB);
     let fails = |image: &TestImage<'_>| {
-        let error = icecore::capture(&bench.repo, image, &options("disk"), &NoProgress).unwrap_err();
-        assert_eq!(icecore::list(&bench.repo).unwrap().snapshots, []);
+        let error =
+            icecore::snapshot::capture(&bench.repo, image, &options("disk"), &NoProgress).unwrap_err();
+        assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots, []);
         error
     };
     let size = AtomicU64::new(5 * MIB as u64);
     let shrinks = TestImage::full(&bytes);
     // It becomes shorter before it is looked at a second time, and only what is beyond its new end fails.
     let shrinks = Shrinks { image: shrinks, size: &size };
-    let error = icecore::capture(&bench.repo, &shrinks, &options("disk"), &NoProgress).unwrap_err();
+    let error = icecore::snapshot::capture(&bench.repo, &shrinks, &options("disk"), &NoProgress).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ImageChanged, "{error}");
     let text = error.to_string();
     assert!(text.contains("9437184") && text.contains("5242880"), "{text}");
@@ -245,7 +246,7 @@ fn an_image_that_shrinks_or_cannot_be_read_leaves_no_snapshot() {
 
     let grown = AtomicBool::new(false);
     let grows = Grows { image: TestImage::full(&bytes), grown: &grown };
-    let error = icecore::capture(&bench.repo, &grows, &options("disk"), &NoProgress).unwrap_err();
+    let error = icecore::snapshot::capture(&bench.repo, &grows, &options("disk"), &NoProgress).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ImageChanged, "{error}");
 
     let report = bench.capture("disk", &TestImage::full(&bytes));
@@ -268,7 +269,7 @@ impl ReadAt for Shrinks<'_> {
         self.image.read_at(offset, buffer)
     }
 
-    fn state(&self) -> io::Result<icecore::ImageState> {
+    fn state(&self) -> io::Result<icecore::image::ImageState> {
         self.image.state()
     }
 }
@@ -289,10 +290,10 @@ impl ReadAt for Grows<'_> {
         self.image.read_at(offset, buffer)
     }
 
-    fn state(&self) -> io::Result<icecore::ImageState> {
+    fn state(&self) -> io::Result<icecore::image::ImageState> {
         let state = self.image.state()?;
         let more = if self.grown.load(Ordering::SeqCst) { 4096 } else { 0 };
-        Ok(icecore::ImageState { size_bytes: state.size_bytes + more, ..state })
+        Ok(icecore::image::ImageState { size_bytes: state.size_bytes + more, ..state })
     }
 }
 
@@ -306,7 +307,7 @@ fn a_dry_run_counts_and_writes_nothing() {
     noise.fill(&mut image[changed]);
     let files = bench.storage.files();
     let dry = CaptureOptions { dry_run: true, ..options("disk") };
-    let report = icecore::capture(&bench.repo, &image, &dry, &NoProgress).unwrap();
+    let report = icecore::snapshot::capture(&bench.repo, &image, &dry, &NoProgress).unwrap();
     assert!(bench.storage.files() == files, "the files are as they were");
     assert_eq!(report.snapshot.stats.new_bytes, 10 * BLOCK_BYTES as u64);
     let real = bench.capture("disk", &image);
@@ -319,9 +320,10 @@ fn a_dry_run_counts_and_writes_nothing() {
 fn what_a_cancelled_capture_stored_is_found_by_the_next() {
     let bench = Bench::new();
     let image = Random::new(29).bytes(100 * MIB);
-    let error = icecore::capture(&bench.repo, &image, &options("disk"), &Stopping::at(20)).unwrap_err();
+    let error =
+        icecore::snapshot::capture(&bench.repo, &image, &options("disk"), &Stopping::at(20)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
-    assert_eq!(icecore::list(&bench.repo).unwrap().snapshots, []);
+    assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots, []);
     assert_eq!(bench.count("tmp/"), 0, "nothing half-written stays");
     let report = bench.capture("disk", &image);
     // More than a pack, and the one that was open then.
@@ -355,7 +357,7 @@ fn a_trusted_file_identity_saves_reading() {
     };
     let trusting = || CaptureOptions { trust_mtime: true, ..options("disk") };
     let capture = |image: &TestImage<'_>, how: CaptureOptions| {
-        let report = icecore::capture(&bench.repo, image, &how, &NoProgress).unwrap();
+        let report = icecore::snapshot::capture(&bench.repo, image, &how, &NoProgress).unwrap();
         assert_same(&image_of(&bench.repo, report.snapshot.id), &bytes, "trusted or not");
         (report.trusted_mtime, image.bytes_read())
     };
@@ -388,8 +390,8 @@ fn a_file_that_was_changed_within_a_tick_of_the_clock_before_its_capture_is_not_
             image
         };
         let later = CaptureOptions { trust_mtime: true, ..options("disk") };
-        icecore::capture(&bench.repo, &image(&before), &trusting, &NoProgress).unwrap();
-        let report = icecore::capture(&bench.repo, &image(&after), &later, &NoProgress).unwrap();
+        icecore::snapshot::capture(&bench.repo, &image(&before), &trusting, &NoProgress).unwrap();
+        let report = icecore::snapshot::capture(&bench.repo, &image(&after), &later, &NoProgress).unwrap();
         assert_eq!(report.trusted_mtime, age >= 2_000, "{age} ms old, {by_content}");
         let wanted = if age >= 2_000 { &before } else { &after };
         assert_same(&image_of(&bench.repo, report.snapshot.id), wanted, "what was written in the same tick");
@@ -402,11 +404,11 @@ fn a_name_that_is_taken_is_refused_before_anything_is_read() {
     let taken = bench.capture("disk", &vec![1; 5000]).snapshot.name;
     let image = TestImage::full(&[1; 5000]);
     let same = CaptureOptions { name: taken, ..options("disk") };
-    let error = icecore::capture(&bench.repo, &image, &same, &NoProgress).unwrap_err();
+    let error = icecore::snapshot::capture(&bench.repo, &image, &same, &NoProgress).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
     assert_eq!(image.bytes_read(), 0);
     let elsewhere = CaptureOptions { resource: "other".to_owned(), ..same };
-    icecore::capture(&bench.repo, &image, &elsewhere, &NoProgress).unwrap();
+    icecore::snapshot::capture(&bench.repo, &image, &elsewhere, &NoProgress).unwrap();
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use icecore::CaptureOptions;
 use icecore::ErrorKind;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::RenameOptions;
-use icecore::ResourceKind;
-use icecore::RestoreTo;
-use icecore::Snapshot;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RenameOptions;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::Snapshot;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;
@@ -19,7 +19,7 @@ use crate::support::assert_same;
 use crate::support::options;
 
 fn found(bench: &Bench, spec: &str) -> Result<Snapshot, ErrorKind> {
-    icecore::find(&bench.repo, spec).map_err(|error| error.kind())
+    icecore::snapshot::find(&bench.repo, spec).map_err(|error| error.kind())
 }
 
 #[test]
@@ -39,15 +39,15 @@ fn a_snapshot_is_found_by_id_and_prefix_and_name_and_as_the_latest() {
     assert_eq!(found(&bench, "nobody"), Err(ErrorKind::NotFound));
 
     // Names are unique for a resource only; ids of one moment begin alike.
-    icecore::rename(&bench.repo, db.id, &one.name).unwrap();
-    let error = icecore::find(&bench.repo, &one.name).unwrap_err();
+    icecore::snapshot::rename(&bench.repo, db.id, &one.name).unwrap();
+    let error = icecore::snapshot::find(&bench.repo, &one.name).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains(&id) && error.to_string().contains(&db.id.to_string()), "{error}");
     let common: String =
         id.chars().zip(two.id.to_string().chars()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
     assert_eq!(found(&bench, &common), Err(ErrorKind::InvalidInput));
     // A name goes before the beginning of an id.
-    icecore::rename(&bench.repo, two.id, &id[..8]).unwrap();
+    icecore::snapshot::rename(&bench.repo, two.id, &id[..8]).unwrap();
     assert_eq!(found(&bench, &id[..8]).map(|snapshot| snapshot.id), Ok(two.id));
 }
 
@@ -56,11 +56,11 @@ fn a_listing_is_in_the_order_of_time_and_tells_what_cannot_be_read() {
     let bench = Bench::new();
     let old = CaptureOptions { created_unix_ms: 5, kind: ResourceKind::Droplet, ..options("db") };
     let new = bench.capture("web", &vec![1; 100]).snapshot;
-    let old = icecore::capture(&bench.repo, &vec![1; 100], &old, &NoProgress).unwrap().snapshot;
+    let old = icecore::snapshot::capture(&bench.repo, &vec![1; 100], &old, &NoProgress).unwrap().snapshot;
     bench.storage.put("snapshots/notes.txt", b"remember the milk".to_vec());
     let damaged = options("").id;
     bench.storage.put(&format!("snapshots/{damaged}"), vec![0; 100]);
-    let listing = icecore::list(&bench.repo).unwrap();
+    let listing = icecore::snapshot::list(&bench.repo).unwrap();
     assert_eq!(listing.snapshots, [old, new]);
     let files: Vec<&str> = listing.unreadable.iter().map(|unreadable| unreadable.file.as_str()).collect();
     assert_eq!(files, [damaged.to_string().as_str()], "what is no id belongs to somebody else");
@@ -71,36 +71,36 @@ fn renaming_and_tagging_change_that_and_nothing_else() {
     let bench = Bench::new();
     let first = bench.capture("web", &vec![1; 100]).snapshot;
     let second = bench.capture("web", &vec![1; 100]).snapshot;
-    let renamed = icecore::rename(&bench.repo, first.id, "before the upgrade").unwrap();
+    let renamed = icecore::snapshot::rename(&bench.repo, first.id, "before the upgrade").unwrap();
     assert_eq!(renamed, Snapshot { name: "before the upgrade".to_owned(), ..first.clone() });
-    let taken = icecore::rename(&bench.repo, second.id, "before the upgrade").unwrap_err();
+    let taken = icecore::snapshot::rename(&bench.repo, second.id, "before the upgrade").unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
-    let bad = icecore::rename(&bench.repo, second.id, "a\nb").unwrap_err();
+    let bad = icecore::snapshot::rename(&bench.repo, second.id, "a\nb").unwrap_err();
     assert_eq!(bad.kind(), ErrorKind::InvalidInput);
 
     let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
-    let tagged = icecore::retag(&bench.repo, first.id, &tags(&["b", "a", "b"]), &[]).unwrap();
+    let tagged = icecore::snapshot::retag(&bench.repo, first.id, &tags(&["b", "a", "b"]), &[]).unwrap();
     assert_eq!(tagged, Snapshot { tags: tags(&["a", "b"]), ..renamed });
-    let tagged = icecore::retag(&bench.repo, first.id, &tags(&["c"]), &tags(&["a", "x"])).unwrap();
+    let tagged = icecore::snapshot::retag(&bench.repo, first.id, &tags(&["c"]), &tags(&["a", "x"])).unwrap();
     assert_eq!(tagged.tags, tags(&["b", "c"]));
     let many: Vec<String> = (0..64).map(|n| format!("t{n}")).collect();
-    let error = icecore::retag(&bench.repo, first.id, &many, &[]).unwrap_err();
+    let error = icecore::snapshot::retag(&bench.repo, first.id, &many, &[]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert_eq!(icecore::list(&bench.another()).unwrap().snapshots, [tagged, second]);
+    assert_eq!(icecore::snapshot::list(&bench.another()).unwrap().snapshots, [tagged, second]);
 }
 
 #[test]
 fn a_protected_snapshot_stays() {
     let bench = Bench::new();
     let id = bench.snapshot("web", &vec![1; 100]);
-    icecore::set_protected(&bench.repo, id, true).unwrap();
-    let error = icecore::delete(&bench.repo, id).unwrap_err();
+    icecore::snapshot::set_protected(&bench.repo, id, true).unwrap();
+    let error = icecore::snapshot::delete(&bench.repo, id).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse);
     assert!(error.hint().is_some_and(|hint| hint.contains("unprotect")), "{error}");
-    icecore::set_protected(&bench.repo, id, false).unwrap();
-    assert_eq!(icecore::delete(&bench.repo, id).unwrap().id, id);
-    assert_eq!(icecore::delete(&bench.repo, id).unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(icecore::list(&bench.repo).unwrap().snapshots, []);
+    icecore::snapshot::set_protected(&bench.repo, id, false).unwrap();
+    assert_eq!(icecore::snapshot::delete(&bench.repo, id).unwrap().id, id);
+    assert_eq!(icecore::snapshot::delete(&bench.repo, id).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots, []);
 }
 
 #[test]
@@ -110,21 +110,23 @@ fn a_snapshot_that_is_being_read_is_not_deleted() {
     let id = bench.snapshot("web", &image);
     let other = bench.another();
     let outcomes = Mutex::new(Vec::new());
-    let target = Target::new(vec![0; image.len()])
-        .on_write(|| outcomes.lock().unwrap().push(icecore::delete(&other, id).unwrap_err().kind()));
-    icecore::restore(&bench.repo, id, RestoreTo::Fresh(&target), OnDamage::Stop, &NoProgress).unwrap();
+    let target = Target::new(vec![0; image.len()]).on_write(|| {
+        outcomes.lock().unwrap().push(icecore::snapshot::delete(&other, id).unwrap_err().kind())
+    });
+    icecore::snapshot::restore(&bench.repo, id, RestoreTo::Fresh(&target), OnDamage::Stop, &NoProgress)
+        .unwrap();
     assert_same(&target.into_bytes(), &image, "restored");
     let outcomes = outcomes.into_inner().unwrap();
     assert!(!outcomes.is_empty() && outcomes.iter().all(|kind| *kind == ErrorKind::InUse), "{outcomes:?}");
 
     let mut refused = None;
-    icecore::diff(&bench.repo, id, bench.snapshot("web", &vec![1; 100]), &mut |_| {
-        refused = Some(icecore::delete(&other, id).unwrap_err().kind());
+    icecore::snapshot::diff(&bench.repo, id, bench.snapshot("web", &vec![1; 100]), &mut |_| {
+        refused = Some(icecore::snapshot::delete(&other, id).unwrap_err().kind());
         Ok(())
     })
     .unwrap();
     assert_eq!(refused, Some(ErrorKind::InUse));
-    icecore::delete(&other, id).unwrap();
+    icecore::snapshot::delete(&other, id).unwrap();
     assert_eq!(bench.count("locks/pin-"), 0);
 }
 
@@ -136,16 +138,17 @@ fn labels_are_set_and_removed_and_nothing_else_changes() {
     };
     let first = bench.capture("web", &vec![1; 100]).snapshot;
     assert_eq!(first.labels, labels(&[]));
-    let set = icecore::relabel(&bench.repo, first.id, &labels(&[("b", "2"), ("a", "1")]), &[]).unwrap();
+    let set =
+        icecore::snapshot::relabel(&bench.repo, first.id, &labels(&[("b", "2"), ("a", "1")]), &[]).unwrap();
     assert_eq!(set, Snapshot { labels: labels(&[("a", "1"), ("b", "2")]), ..first.clone() });
-    let renamed = icecore::rename(&bench.repo, first.id, "new").unwrap();
+    let renamed = icecore::snapshot::rename(&bench.repo, first.id, "new").unwrap();
     assert_eq!(renamed.labels, set.labels);
     let gone = ["a".to_owned(), "x".to_owned()];
-    let changed = icecore::relabel(&bench.repo, first.id, &labels(&[("c", "\n")]), &gone).unwrap();
+    let changed = icecore::snapshot::relabel(&bench.repo, first.id, &labels(&[("c", "\n")]), &gone).unwrap();
     assert_eq!(changed.labels, labels(&[("b", "2"), ("c", "\n")]));
-    assert_eq!(icecore::list(&bench.another()).unwrap().snapshots, [changed]);
+    assert_eq!(icecore::snapshot::list(&bench.another()).unwrap().snapshots, [changed]);
     let all = ["b".to_owned(), "c".to_owned()];
-    let none = icecore::relabel(&bench.repo, first.id, &labels(&[]), &all).unwrap();
+    let none = icecore::snapshot::relabel(&bench.repo, first.id, &labels(&[]), &all).unwrap();
     assert_eq!(none, Snapshot { name: "new".to_owned(), ..first });
 }
 
@@ -154,19 +157,23 @@ fn names_repeat_only_where_that_is_asked_for() {
     let bench = Bench::new();
     let first = bench.capture("web", &vec![1; 100]).snapshot;
     let same = || CaptureOptions { name: first.name.clone(), ..options("web") };
-    let error = icecore::capture(&bench.repo, &vec![2; 100], &same(), &NoProgress).unwrap_err();
+    let error = icecore::snapshot::capture(&bench.repo, &vec![2; 100], &same(), &NoProgress).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     let again = CaptureOptions { name_may_repeat: true, ..same() };
-    let second = icecore::capture(&bench.repo, &vec![2; 100], &again, &NoProgress).unwrap().snapshot;
+    let second =
+        icecore::snapshot::capture(&bench.repo, &vec![2; 100], &again, &NoProgress).unwrap().snapshot;
     assert_eq!(second.name, first.name);
     assert_eq!(found(&bench, &first.name), Err(ErrorKind::InvalidInput), "it can mean both");
-    icecore::rename(&bench.repo, second.id, "other").unwrap();
+    icecore::snapshot::rename(&bench.repo, second.id, "other").unwrap();
     assert_eq!(
-        icecore::rename(&bench.repo, second.id, &first.name).unwrap_err().kind(),
+        icecore::snapshot::rename(&bench.repo, second.id, &first.name).unwrap_err().kind(),
         ErrorKind::AlreadyExists
     );
     let options = RenameOptions { name_may_repeat: true };
-    assert_eq!(icecore::rename_with(&bench.repo, second.id, &first.name, options).unwrap().name, first.name);
+    assert_eq!(
+        icecore::snapshot::rename_with(&bench.repo, second.id, &first.name, options).unwrap().name,
+        first.name
+    );
     // What has the name of another can be changed in all other ways.
-    icecore::retag(&bench.repo, second.id, &["a".to_owned()], &[]).unwrap();
+    icecore::snapshot::retag(&bench.repo, second.id, &["a".to_owned()], &[]).unwrap();
 }

@@ -6,19 +6,19 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use icecore::BLOCK_BYTES;
-use icecore::CaptureOptions;
-use icecore::CaptureReport;
 use icecore::ErrorKind;
-use icecore::KeptBase;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::Parent;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::RestoreTo;
 use icecore::SPAN_BYTES;
-use icecore::SnapshotId;
-use icecore::Storage;
+use icecore::image::ReadAt;
+use icecore::repository::Repository;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::CaptureReport;
+use icecore::snapshot::KeptBase;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::Parent;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::Storage;
 use icecore_testing::random::Random;
 use proptest::prelude::any;
 use proptest::test_runner::Config;
@@ -46,7 +46,7 @@ fn capture_changed(
     base: Option<&KeptBase>,
     changed: &[Range<u64>],
 ) -> icecore::Result<CaptureReport> {
-    icecore::capture_ranges(repo, image, base, changed, &options("disk"), &NoProgress)
+    icecore::snapshot::capture_ranges(repo, image, base, changed, &options("disk"), &NoProgress)
 }
 
 fn one(range: Range<u64>) -> Vec<Range<u64>> {
@@ -220,7 +220,7 @@ fn assert_as_a_full_capture(bench: &Bench, image: &dyn ReadAt, report: &CaptureR
             .map_or(Parent::None, Parent::Snapshot),
         ..options("whole")
     };
-    let full = icecore::capture(&bench.repo, image, &whole, &NoProgress).unwrap();
+    let full = icecore::snapshot::capture(&bench.repo, image, &whole, &NoProgress).unwrap();
     let root = |id| keep(&bench.repo, id).root();
     assert_eq!(root(report.snapshot.id), root(full.snapshot.id));
     assert_eq!((full.snapshot.stats.new_bytes, full.snapshot.stats.manifest_bytes), (0, 0), "all was there");
@@ -230,7 +230,7 @@ fn assert_as_a_full_capture(bench: &Bench, image: &dyn ReadAt, report: &CaptureR
         assert_eq!(report.snapshot.size_bytes, full.snapshot.size_bytes);
         assert_eq!(report.snapshot.stats.data_bytes, full.snapshot.stats.data_bytes);
     }
-    icecore::delete(&bench.repo, whole.id).unwrap();
+    icecore::snapshot::delete(&bench.repo, whole.id).unwrap();
 }
 
 fn play(size: usize, seed: u64, steps: &[Vec<u8>]) {
@@ -261,7 +261,7 @@ fn play(size: usize, seed: u64, steps: &[Vec<u8>]) {
         base = Some(keep(&bench.repo, id));
         if seed.is_multiple_of(2) {
             // Its data stays, for there was no gc.
-            icecore::delete(&bench.repo, id).unwrap();
+            icecore::snapshot::delete(&bench.repo, id).unwrap();
         }
     }
     assert_sound(&bench.repo, "afterwards");
@@ -312,16 +312,23 @@ fn where_the_base_is_damaged_the_image_is_read_or_the_capture_fails() {
             let pack = &fixture.packs[0].0;
             fixture.flip(pack, fixture.records(pack)[64 + 20] + RECORD_HEADER + 3);
             let repo = fixture.open();
-            icecore::verify_and_note(&repo, None, icecore::Depth::ReadData, 1, &NoProgress).unwrap();
+            icecore::maintenance::verify_and_note(
+                &repo,
+                None,
+                icecore::maintenance::Depth::ReadData,
+                1,
+                &NoProgress,
+            )
+            .unwrap();
         }),
         ("its chunks are not in the index", |fixture| {
             fixture.storage.remove(&fixture.packs[0].0).unwrap();
-            icecore::repair_index(&fixture.open(), &NoProgress).unwrap();
+            icecore::maintenance::repair_index(&fixture.open(), &NoProgress).unwrap();
         }),
     ];
     for (what, damage) in damages {
         let fixture = Fixture::new(vec![("disk", image.clone())]);
-        let before = icecore::list(&fixture.open()).unwrap().snapshots;
+        let before = icecore::snapshot::list(&fixture.open()).unwrap().snapshots;
         let base = keep(&fixture.open(), fixture.id(0));
         damage(&fixture);
         let repo = fixture.open();
@@ -329,7 +336,7 @@ fn where_the_base_is_damaged_the_image_is_read_or_the_capture_fails() {
         let first_span = one(LEAF..LEAF + SPAN);
         let error = capture_changed(&repo, &unreadable_outside(&changed, &first_span), Some(&base), &ranges);
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Io, "{what}");
-        assert_eq!(icecore::list(&repo).unwrap().snapshots, before, "{what}");
+        assert_eq!(icecore::snapshot::list(&repo).unwrap().snapshots, before, "{what}");
 
         let region = one(LEAF..2 * LEAF);
         let view = unreadable_outside(&changed, &region);
@@ -338,7 +345,7 @@ fn where_the_base_is_damaged_the_image_is_read_or_the_capture_fails() {
         let full = Bench::new().capture("disk", &changed).snapshot;
         assert_eq!(report.snapshot.stats.data_bytes, full.stats.data_bytes, "{what}");
         let mut restored = Vec::new();
-        icecore::restore(
+        icecore::snapshot::restore(
             &fixture.open(),
             report.snapshot.id,
             RestoreTo::Stream(&mut restored),

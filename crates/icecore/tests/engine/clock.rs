@@ -3,21 +3,21 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use icecore::CaptureOptions;
-use icecore::CopyOptions;
 use icecore::ErrorKind;
-use icecore::InitOptions;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::Repository;
-use icecore::ResourceKind;
-use icecore::Snapshot;
-use icecore::SnapshotId;
-use icecore::Storage;
-use icecore::VolumeOptions;
-use icecore::VolumeSnapshotOptions;
-use icecore::retention;
-use icecore::retention::Policy;
+use icecore::repository::InitOptions;
+use icecore::repository::Repository;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::CopyOptions;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::Snapshot;
+use icecore::snapshot::SnapshotId;
+use icecore::snapshot::retention;
+use icecore::snapshot::retention::Policy;
+use icecore::storage::MemoryStorage;
+use icecore::storage::Storage;
+use icecore::volume::VolumeOptions;
+use icecore::volume::VolumeSnapshotOptions;
 use icecore_testing::random::Random;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
@@ -43,17 +43,17 @@ fn at(resource: &str, clock: i64) -> CaptureOptions {
     CaptureOptions { id, created_unix_ms: clock, ..options }
 }
 
-fn capture(bench: &Bench, resource: &str, clock: i64) -> icecore::CaptureReport {
+fn capture(bench: &Bench, resource: &str, clock: i64) -> icecore::snapshot::CaptureReport {
     let image = Random::new(u64::try_from(clock).unwrap()).bytes(100_000);
-    icecore::capture(&bench.another(), &image, &at(resource, clock), &NoProgress).unwrap()
+    icecore::snapshot::capture(&bench.another(), &image, &at(resource, clock), &NoProgress).unwrap()
 }
 
 fn latest(bench: &Bench, resource: &str) -> Snapshot {
-    icecore::find(&bench.another(), &format!("{resource}@latest")).unwrap()
+    icecore::snapshot::find(&bench.another(), &format!("{resource}@latest")).unwrap()
 }
 
 fn stay(bench: &Bench, policy: &Policy, now: i64) -> Vec<SnapshotId> {
-    let all = icecore::list(&bench.repo).unwrap().snapshots;
+    let all = icecore::snapshot::list(&bench.repo).unwrap().snapshots;
     let plan = retention::plan(&all, policy, now, &TimeZone::UTC).unwrap();
     plan.decisions.iter().filter(|it| !it.goes()).map(|it| it.snapshot.id).collect()
 }
@@ -71,7 +71,7 @@ fn a_clock_that_goes_back_does_not_change_which_snapshot_is_the_newest() {
     assert_eq!(latest(&bench, "web"), second.snapshot);
     let third = capture(&bench, "web", NOON - HOUR + 5);
     assert_eq!((third.parent, third.snapshot.created_unix_ms), (Some(second.snapshot.id), NOON + 2));
-    let listed = icecore::list(&bench.another()).unwrap().snapshots;
+    let listed = icecore::snapshot::list(&bench.another()).unwrap().snapshots;
     assert_eq!(listed, [first.snapshot, second.snapshot, third.snapshot.clone()]);
     let last = Policy { keep_last: Some(1), ..Policy::default() };
     for now in [NOON - HOUR + 10, NOON + HOUR] {
@@ -89,7 +89,7 @@ fn two_of_one_moment_and_of_both_kinds_have_an_order() {
     let bench = Bench::new();
     let first = capture(&bench, "web", NOON);
     let droplet = CaptureOptions { kind: ResourceKind::Droplet, ..at("web", NOON) };
-    let droplet = icecore::capture(&bench.repo, &vec![1; 100], &droplet, &NoProgress).unwrap();
+    let droplet = icecore::snapshot::capture(&bench.repo, &vec![1; 100], &droplet, &NoProgress).unwrap();
     assert_eq!(droplet.parent, None, "a volume is no parent of a droplet");
     assert_eq!(droplet.snapshot.created_unix_ms, NOON + 1);
     assert_eq!(latest(&bench, "web"), droplet.snapshot);
@@ -106,7 +106,7 @@ fn of_two_captures_at_once_the_one_that_ends_last_is_the_newest() {
         Ok(())
     };
     let image = TestImage::full(&Random::new(1).bytes(100_000)).on_read(beside);
-    let report = icecore::capture(&bench.another(), &image, &at("web", NOON), &NoProgress).unwrap();
+    let report = icecore::snapshot::capture(&bench.another(), &image, &at("web", NOON), &NoProgress).unwrap();
     drop(image);
     let beside = between.into_inner().unwrap().unwrap();
     assert_eq!(report.dated_after, Some(beside.snapshot.id));
@@ -119,7 +119,7 @@ fn a_snapshot_of_a_volume_is_not_older_than_the_volume_or_the_snapshot_before() 
     let bench = Bench::new();
     let repo = Arc::new(bench.another());
     let made = VolumeOptions { created_unix_ms: NOON, ..volume_options("web", None, Some(1 << 20)) };
-    icecore::create_volume(&repo, &made).unwrap();
+    icecore::volume::create_volume(&repo, &made).unwrap();
     let volume = open(&repo, "web").unwrap();
     let take = |clock: i64| {
         let at = at("web", clock.max(0));
@@ -133,7 +133,7 @@ fn a_snapshot_of_a_volume_is_not_older_than_the_volume_or_the_snapshot_before() 
             level: None,
             check: true,
         };
-        icecore::snapshot_volume(&volume, &options, &NoProgress)
+        icecore::volume::snapshot_volume(&volume, &options, &NoProgress)
     };
     let first = take(NOON - HOUR).unwrap();
     assert_eq!((first.snapshot.created_unix_ms, first.dated_after), (NOON, None));
@@ -153,7 +153,7 @@ fn a_copy_keeps_its_time() {
         let source = capture(&bench, "web", clock).snapshot;
         let how = CopyOptions { level: None, check: true, name_may_repeat: false };
         let repo = Arc::new(bench.another());
-        let copy = icecore::copy(&repo, source.id, &other.another(), &how, &NoProgress).unwrap();
+        let copy = icecore::snapshot::copy(&repo, source.id, &other.another(), &how, &NoProgress).unwrap();
         assert_eq!(copy.snapshot.created_unix_ms, clock);
         assert_eq!(latest(&other, "web").id, if clock == NOON { newest.id } else { source.id });
     }
@@ -179,11 +179,12 @@ fn what_is_made_after_one_from_the_future_is_the_latest_and_is_kept_by_its_own_a
 fn after_the_last_time_there_is_none() {
     let bench = Bench::new();
     let last = capture(&bench, "web", LAST).snapshot;
-    let error = icecore::capture(&bench.repo, &vec![1; 100], &at("web", NOON), &NoProgress).unwrap_err();
+    let error =
+        icecore::snapshot::capture(&bench.repo, &vec![1; 100], &at("web", NOON), &NoProgress).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains(&last.id.to_string()) && error.hint().is_some(), "{error}");
-    assert_eq!(icecore::list(&bench.repo).unwrap().snapshots.len(), 1);
-    icecore::delete(&bench.repo, last.id).unwrap();
+    assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots.len(), 1);
+    icecore::snapshot::delete(&bench.repo, last.id).unwrap();
     assert_eq!(capture(&bench, "web", NOON).snapshot.created_unix_ms, NOON);
 }
 
@@ -197,16 +198,16 @@ fn a_clock_that_was_never_set_makes_nothing() {
             assert!(error.to_string().contains("clock") && error.hint().is_some(), "{error}");
         };
         let options = CaptureOptions { created_unix_ms: clock, ..options("web") };
-        error(icecore::capture(&bench.repo, &vec![1; 100], &options, &NoProgress).map(drop));
+        error(icecore::snapshot::capture(&bench.repo, &vec![1; 100], &options, &NoProgress).map(drop));
         let volume = VolumeOptions { created_unix_ms: clock, ..volume_options("web", None, Some(4096)) };
-        error(icecore::create_volume(&bench.repo, &volume).map(drop));
+        error(icecore::volume::create_volume(&bench.repo, &volume).map(drop));
         let storage = MemoryStorage::new();
         let init = InitOptions { created_unix_ms: clock, ..init_options() };
         error(Repository::init(Arc::new(storage.clone()), session(), &init).map(drop));
         assert!(storage.files().is_empty());
     }
-    assert_eq!(icecore::list(&bench.repo).unwrap().snapshots, []);
-    assert_eq!(icecore::list_volumes(&bench.repo).unwrap().volumes, []);
+    assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots, []);
+    assert_eq!(icecore::volume::list_volumes(&bench.repo).unwrap().volumes, []);
 }
 
 #[test]
@@ -216,12 +217,12 @@ fn an_unreadable_record_may_be_the_latest_one_whatever_its_id() {
     let second = capture(&bench, "web", NOON - HOUR).snapshot;
     let damage = |id: SnapshotId| bench.storage.put(&format!("snapshots/{id}"), vec![0; 100]);
     damage(second.id);
-    let error = icecore::find(&bench.repo, "web@latest").unwrap_err();
+    let error = icecore::snapshot::find(&bench.repo, "web@latest").unwrap_err();
     assert!(error.to_string().contains(&second.id.to_string()), "{error}");
     // Once another one has it for a parent, it is not the latest one.
     let third = capture(&bench, "web", NOON + HOUR).snapshot;
     assert_eq!(third.parent, Some(first.id), "one that cannot be read is no parent");
-    assert!(icecore::find(&bench.repo, "web@latest").is_err());
+    assert!(icecore::snapshot::find(&bench.repo, "web@latest").is_err());
     let fourth = capture(&bench, "web", NOON + 2 * HOUR).snapshot;
     bench.storage.remove(&format!("snapshots/{}", second.id)).unwrap();
     damage(third.id);

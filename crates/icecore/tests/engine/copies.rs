@@ -1,8 +1,8 @@
 //! What is stored twice serves twice: a damaged block is taken from wherever its id is found.
 
-use icecore::Depth;
 use icecore::ErrorKind;
-use icecore::LostRange;
+use icecore::maintenance::Depth;
+use icecore::maintenance::LostRange;
 use icecore_testing::random::Random;
 
 use crate::damage::BLOCK;

@@ -6,23 +6,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 
-use icecore::Calls;
-use icecore::CaptureOptions;
-use icecore::CopyOptions;
-use icecore::CopyReport;
 use icecore::ErrorKind;
-use icecore::Fault;
-use icecore::FaultStorage;
-use icecore::InitOptions;
-use icecore::MemoryStorage;
 use icecore::Meter;
 use icecore::NoProgress;
 use icecore::Progress;
-use icecore::Repository;
-use icecore::RepositoryId;
-use icecore::Snapshot;
-use icecore::SnapshotId;
 use icecore::fuzzing::forge::Forge;
+use icecore::repository::InitOptions;
+use icecore::repository::Repository;
+use icecore::repository::RepositoryId;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::CopyOptions;
+use icecore::snapshot::CopyReport;
+use icecore::snapshot::Snapshot;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::MemoryStorage;
+use icecore::testing::Calls;
+use icecore::testing::Fault;
+use icecore::testing::FaultStorage;
 use icecore_testing::random::Random;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -64,7 +64,7 @@ impl Two {
 
     /// Copies as a process of its own would.
     fn copy_with(&self, id: SnapshotId, progress: &dyn Progress) -> icecore::Result<CopyReport> {
-        icecore::copy(&Arc::new(self.source.another()), id, &self.target.another(), &HOW, progress)
+        icecore::snapshot::copy(&Arc::new(self.source.another()), id, &self.target.another(), &HOW, progress)
     }
 }
 
@@ -83,8 +83,8 @@ fn a_copy_is_what_its_snapshot_is_and_reads_and_writes_only_what_is_missing_ther
     image[SPAN..LEAF].fill(0);
     let labels = BTreeMap::from([("id".to_owned(), "7".to_owned())]);
     let how = CaptureOptions { labels, tags: vec!["b".to_owned(), "a".to_owned()], ..options("web") };
-    let first = icecore::capture(&two.source.repo, &image, &how, &NoProgress).unwrap().snapshot;
-    icecore::set_protected(&two.source.repo, first.id, true).unwrap();
+    let first = icecore::snapshot::capture(&two.source.repo, &image, &how, &NoProgress).unwrap().snapshot;
+    icecore::snapshot::set_protected(&two.source.repo, first.id, true).unwrap();
     let report = two.copy(first.id).unwrap();
     assert_is_copy(&report.snapshot, &Snapshot { protected: false, ..first.clone() });
     assert_eq!((report.parent, report.snapshot.parent), (None, None));
@@ -132,11 +132,11 @@ fn a_name_that_is_taken_there_is_taken_again_only_if_that_is_asked_for() {
     let two = Two::new();
     let there = two.target.capture("web", &vec![1; 100]).snapshot;
     let here = two.source.capture("web", &vec![2; 100]).snapshot;
-    icecore::rename(&two.source.repo, here.id, &there.name).unwrap();
+    icecore::snapshot::rename(&two.source.repo, here.id, &there.name).unwrap();
     assert_eq!(two.copy(here.id).unwrap_err().kind(), ErrorKind::AlreadyExists);
     let how = CopyOptions { name_may_repeat: true, ..HOW };
     let source = Arc::new(two.source.another());
-    let report = icecore::copy(&source, here.id, &two.target.repo, &how, &NoProgress).unwrap();
+    let report = icecore::snapshot::copy(&source, here.id, &two.target.repo, &how, &NoProgress).unwrap();
     assert_eq!(report.snapshot.name, there.name);
     assert_eq!(image_of(&two.target.repo, here.id), [2; 100]);
 }
@@ -177,20 +177,20 @@ fn others_delete_and_collect_in_both_repositories_while_a_snapshot_is_copied() {
             &meanwhile(|| {
                 let (here, there) = (two.source.another(), two.target.another());
                 for (repo, id) in [(&here, id), (&there, base)] {
-                    refused.lock().unwrap().push(icecore::delete(repo, id).unwrap_err().kind());
+                    refused.lock().unwrap().push(icecore::snapshot::delete(repo, id).unwrap_err().kind());
                 }
                 for repo in [&here, &there] {
-                    icecore::delete(repo, wasted).unwrap();
+                    icecore::snapshot::delete(repo, wasted).unwrap();
                     collect(repo).unwrap();
                 }
-                icecore::delete(&here, base).unwrap();
+                icecore::snapshot::delete(&here, base).unwrap();
                 collect(&here).unwrap();
             }),
         )
         .unwrap();
     assert_eq!(refused.into_inner().unwrap(), [ErrorKind::InUse; 2], "both are needed");
     assert_eq!(report.parent, Some(base));
-    icecore::delete(&two.target.repo, base).unwrap();
+    icecore::snapshot::delete(&two.target.repo, base).unwrap();
     collect(&two.target.another()).unwrap();
     assert_same(&image_of(&two.target.another(), id), &image, "the copy");
     assert_sound(&two.target.another(), "after all");
@@ -203,7 +203,7 @@ fn of_two_copies_at_once_one_is_made() {
     let id = two.source.snapshot("web", &image);
     let error = two.copy_with(id, &meanwhile(|| drop(two.copy(id).unwrap()))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-    assert_eq!(icecore::list(&two.target.repo).unwrap().snapshots.len(), 1);
+    assert_eq!(icecore::snapshot::list(&two.target.repo).unwrap().snapshots.len(), 1);
     assert_same(&image_of(&two.target.another(), id), &image, "the copy");
 }
 
@@ -213,7 +213,7 @@ fn a_copy_that_was_stopped_goes_on_with_what_it_has_stored() {
     let image = Random::new(7).bytes(6 * LEAF);
     let id = two.source.snapshot("web", &image);
     assert_eq!(two.copy_with(id, &Stopping::at(4)).unwrap_err().kind(), ErrorKind::Interrupted);
-    assert_eq!(icecore::list(&two.target.repo).unwrap().snapshots, []);
+    assert_eq!(icecore::snapshot::list(&two.target.repo).unwrap().snapshots, []);
     let report = two.copy(id).unwrap();
     assert_eq!(report.snapshot.stats.new_bytes, 3 * LEAF as u64, "the first three leaves were there");
     assert_same(&image_of(&two.target.another(), id), &image, "the copy");
@@ -240,18 +240,18 @@ fn what_is_damaged_here_is_an_error_and_what_is_damaged_there_is_made_anew() {
     assert_eq!(report.read_bytes, image.len() as u64, "all was read");
     assert_same(&image_of(&two.target.another(), id), &image, "the copy");
     two.target.storage.put(&name, whole);
-    icecore::delete(&two.target.repo, id).unwrap();
+    icecore::snapshot::delete(&two.target.repo, id).unwrap();
 
     let (name, mut bytes) = largest(&two.source, 1);
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     two.source.storage.put(&name, bytes);
-    icecore::delete(&two.target.repo, base).unwrap();
+    icecore::snapshot::delete(&two.target.repo, base).unwrap();
     let error = two.copy(base).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.to_string().contains(&format!("snapshot {base}")), "{error}");
     assert!(error.to_string().contains("bytes "), "{error}");
-    assert_eq!(icecore::list(&two.target.repo).unwrap().snapshots, []);
+    assert_eq!(icecore::snapshot::list(&two.target.repo).unwrap().snapshots, []);
     // What differs is sound.
     collect(&two.target.another()).unwrap();
 }
@@ -272,7 +272,7 @@ fn blocks_that_are_not_what_the_span_digests_say_are_not_copied() {
                 assert!(error.to_string().contains("bytes 0 to"), "{error}");
             }
         }
-        assert_eq!(icecore::list(&two.target.repo).unwrap().snapshots.len(), usize::from(honest));
+        assert_eq!(icecore::snapshot::list(&two.target.repo).unwrap().snapshots.len(), usize::from(honest));
     }
 }
 
@@ -315,7 +315,7 @@ fn a_copy_that_fails_anywhere_is_made_or_not_and_the_next_one_completes() {
                 false => Ok(open(storages[number].clone())),
             };
             let done = open_one(0).and_then(|here| {
-                icecore::copy(&Arc::new(here), id, &open_one(1)?, &HOW, &NoProgress).map(drop)
+                icecore::snapshot::copy(&Arc::new(here), id, &open_one(1)?, &HOW, &NoProgress).map(drop)
             });
             let told = format!("side {side}, {fault:?}: {done:?}");
             if let Err(error) = &done {
@@ -323,11 +323,11 @@ fn a_copy_that_fails_anywhere_is_made_or_not_and_the_next_one_completes() {
                 failed += 1;
             }
             let [here, there] = storages.map(|storage| Arc::new(open(storage)));
-            match icecore::find(&there, &id.to_string()) {
+            match icecore::snapshot::find(&there, &id.to_string()) {
                 Ok(_) => {}
                 Err(_) => {
                     assert!(done.is_err(), "{told}: it is not there");
-                    icecore::copy(&here, id, &there, &HOW, &NoProgress).unwrap_or_else(|error| {
+                    icecore::snapshot::copy(&here, id, &there, &HOW, &NoProgress).unwrap_or_else(|error| {
                         panic!("{told}: once more: {error}");
                     });
                 }
@@ -431,7 +431,7 @@ impl World {
                     false => (&self.two.source, &mut self.here),
                 };
                 let Some(at) = snapshot.checked_rem(all.len()) else { return };
-                icecore::delete(&bench.another(), all.remove(at).0.id).unwrap();
+                icecore::snapshot::delete(&bench.another(), all.remove(at).0.id).unwrap();
             }
             Step::Gc { there } => {
                 let bench = if there { &self.two.target } else { &self.two.source };
@@ -450,7 +450,7 @@ impl World {
                 assert_eq!(a.content == b.content, a_image == b_image, "{} and {}", a.name, b.name);
             }
             assert_sound(&repo, "at the end");
-            icecore::stats(&repo, &NoProgress).unwrap();
+            icecore::maintenance::stats(&repo, &NoProgress).unwrap();
         }
     }
 }

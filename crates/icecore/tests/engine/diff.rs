@@ -1,13 +1,13 @@
 //! Diffs against a comparison of the images, block by block.
 
 use icecore::BLOCK_BYTES;
-use icecore::Change;
-use icecore::ChangedRange;
-use icecore::DiffTotals;
 use icecore::ErrorKind;
 use icecore::NoProgress;
-use icecore::Repository;
-use icecore::SnapshotId;
+use icecore::repository::Repository;
+use icecore::snapshot::Change;
+use icecore::snapshot::ChangedRange;
+use icecore::snapshot::DiffTotals;
+use icecore::snapshot::SnapshotId;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;
@@ -20,7 +20,7 @@ const MIB: usize = 1 << 20;
 
 fn diff(repo: &Repository, from: SnapshotId, to: SnapshotId) -> (Vec<ChangedRange>, DiffTotals) {
     let mut ranges = Vec::new();
-    let totals = icecore::diff(repo, from, to, &mut |range| {
+    let totals = icecore::snapshot::diff(repo, from, to, &mut |range| {
         ranges.push(range);
         Ok(())
     })
@@ -147,8 +147,8 @@ fn equal_content_that_is_stored_twice_does_not_differ() {
     let slow = TestImage::full(&image).on_read(|_| {
         between.call_once(|| {
             meanwhile(|| {
-                icecore::capture(&other, &first, &options("first"), &NoProgress).unwrap();
-                icecore::capture(&other, &image, &options("first"), &NoProgress).unwrap();
+                icecore::snapshot::capture(&other, &first, &options("first"), &NoProgress).unwrap();
+                icecore::snapshot::capture(&other, &image, &options("first"), &NoProgress).unwrap();
             });
         });
         Ok(())
@@ -159,7 +159,7 @@ fn equal_content_that_is_stored_twice_does_not_differ() {
         "the test needs content that is stored twice: {:?}",
         stored.stats
     );
-    let all = icecore::list(&bench.repo).unwrap().snapshots;
+    let all = icecore::snapshot::list(&bench.repo).unwrap().snapshots;
     let [first_id, image_id] =
         [0, 1].map(|at| all.iter().filter(|s| s.resource == "first").nth(at).unwrap().id);
 
@@ -176,8 +176,11 @@ fn a_diff_stops_where_its_reader_does_and_names_what_is_missing() {
         bench.snapshot("disk", &Random::new(6).bytes(MIB)),
     );
     let enough = |_| Err(icecore::Error::new(ErrorKind::Interrupted, "enough"));
-    assert_eq!(icecore::diff(&bench.repo, a, b, &mut { enough }).unwrap_err().kind(), ErrorKind::Interrupted);
+    assert_eq!(
+        icecore::snapshot::diff(&bench.repo, a, b, &mut { enough }).unwrap_err().kind(),
+        ErrorKind::Interrupted
+    );
     let nobody = options("disk").id;
-    let error = icecore::diff(&bench.repo, a, nobody, &mut |_| Ok(())).unwrap_err();
+    let error = icecore::snapshot::diff(&bench.repo, a, nobody, &mut |_| Ok(())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }

@@ -7,23 +7,23 @@ use std::io;
 use std::io::Write;
 use std::sync::Arc;
 
-use icecore::Calls;
-use icecore::CaptureOptions;
-use icecore::Depth;
 use icecore::ErrorKind;
-use icecore::FailedCall;
-use icecore::Fault;
-use icecore::FaultImage;
-use icecore::FaultStorage;
-use icecore::FaultTarget;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::Repository;
-use icecore::RestoreTo;
 use icecore::Result;
-use icecore::SnapshotId;
-use icecore::Storage;
+use icecore::maintenance::Depth;
+use icecore::repository::Repository;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::MemoryStorage;
+use icecore::storage::Storage;
+use icecore::testing::Calls;
+use icecore::testing::FailedCall;
+use icecore::testing::Fault;
+use icecore::testing::FaultImage;
+use icecore::testing::FaultStorage;
+use icecore::testing::FaultTarget;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;
@@ -265,25 +265,29 @@ fn reads_at_calls<T>(
 
 /// Fails unless all of these are there, can be restored, and new ones can be made.
 fn assert_works(repo: &Repository, images: &[(SnapshotId, Vec<u8>)], at: &str) {
-    let listing = icecore::list(repo).unwrap();
+    let listing = icecore::snapshot::list(repo).unwrap();
     assert_eq!(listing.unreadable, [], "{at}");
     for (id, image) in images {
         assert!(listing.snapshots.iter().any(|snapshot| snapshot.id == *id), "{at}: {id} is gone");
         let mut bytes = Vec::new();
         let restored =
-            icecore::restore(repo, *id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress);
+            icecore::snapshot::restore(repo, *id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress);
         assert!(restored.is_ok(), "{at}: {restored:?}");
         assert_same(&bytes, image, at);
     }
     let image = Random::new(62).bytes(300_000);
-    let report = icecore::capture(repo, &image, &options("afterwards"), &NoProgress).unwrap();
+    let report = icecore::snapshot::capture(repo, &image, &options("afterwards"), &NoProgress).unwrap();
     assert_same(&image_of(repo, report.snapshot.id), &image, at);
     assert_sound(repo, at);
 }
 
-fn gc(repo: &Repository) -> Result<icecore::gc::GcTotals> {
-    let plan = icecore::gc::plan(repo, &icecore::gc::GcOptions { max_unused: 0.0 }, &NoProgress)?;
-    icecore::gc::apply(repo, plan, &NoProgress)
+fn gc(repo: &Repository) -> Result<icecore::maintenance::gc::GcTotals> {
+    let plan = icecore::maintenance::gc::plan(
+        repo,
+        &icecore::maintenance::gc::GcOptions { max_unused: 0.0 },
+        &NoProgress,
+    )?;
+    icecore::maintenance::gc::apply(repo, plan, &NoProgress)
 }
 
 /// As [`assert_works`], and gc gets everything back that nothing uses.
@@ -293,13 +297,13 @@ fn assert_works_and_collects(inner: &MemoryStorage, images: &[(SnapshotId, Vec<u
     let repo = open(inner.clone());
     assert_works(&repo, images, &format!("{at}, then a gc"));
     gc(&repo).unwrap();
-    let stats = icecore::stats(&repo, &NoProgress).unwrap().repository;
+    let stats = icecore::maintenance::stats(&repo, &NoProgress).unwrap().repository;
     assert_eq!(stats.unused_bytes, 0, "{at}");
     assert_eq!(inner.list("tmp").unwrap(), Vec::<String>::new(), "{at}");
 }
 
-fn snapshot_of(inner: &MemoryStorage, id: SnapshotId) -> icecore::Snapshot {
-    let all = icecore::list(&open(inner.clone())).unwrap().snapshots;
+fn snapshot_of(inner: &MemoryStorage, id: SnapshotId) -> icecore::snapshot::Snapshot {
+    let all = icecore::snapshot::list(&open(inner.clone())).unwrap().snapshots;
     all.into_iter().find(|snapshot| snapshot.id == id).unwrap()
 }
 
@@ -333,7 +337,7 @@ fn a_capture_that_fails_anywhere_loses_nothing() {
         &start.files,
         |attempt| {
             let image = FaultImage::new(&image, attempt.fault.clone());
-            icecore::capture(&attempt.open()?, &image, &options, &NoProgress)
+            icecore::snapshot::capture(&attempt.open()?, &image, &options, &NoProgress)
         },
         |inner, done, at| {
             let made = inner.open(&format!("snapshots/{}", options.id)).is_ok();
@@ -359,7 +363,7 @@ fn a_capture_that_cannot_read_its_parent_is_right_or_fails() {
     at_calls(
         stride(),
         &start.files,
-        |attempt| icecore::capture(&attempt.open()?, &image, &options, &NoProgress),
+        |attempt| icecore::snapshot::capture(&attempt.open()?, &image, &options, &NoProgress),
         |inner, done, at| {
             if done.is_some() {
                 assert_same(&image_of(&open(inner.clone()), options.id), &image, at);
@@ -378,7 +382,7 @@ fn a_capture_without_writing_fails_where_it_cannot_read() {
         &start,
         |attempt| {
             let image = FaultImage::new(&image, attempt.fault.clone());
-            icecore::capture(&attempt.open()?, &image, &options, &NoProgress)
+            icecore::snapshot::capture(&attempt.open()?, &image, &options, &NoProgress)
         },
         |_, _| {},
     );
@@ -391,7 +395,7 @@ fn a_deletion_that_fails_anywhere_is_done_or_not() {
     let is_there = |inner: &MemoryStorage| inner.open(&format!("snapshots/{}", start.id())).is_ok();
     at_every_call(
         &start.files,
-        |attempt| icecore::delete(&attempt.open()?, start.id()),
+        |attempt| icecore::snapshot::delete(&attempt.open()?, start.id()),
         |inner, done, at| assert!(!(is_there(inner) && done.is_some()), "{at}: it was said to be gone"),
         |inner, at| {
             assert_works_and_collects(inner, if is_there(inner) { &start.images } else { &others }, at);
@@ -401,13 +405,13 @@ fn a_deletion_that_fails_anywhere_is_done_or_not() {
 
 #[test]
 fn a_change_of_a_record_that_fails_anywhere_is_done_or_not() {
-    type Change = fn(&Repository, SnapshotId) -> Result<icecore::Snapshot>;
+    type Change = fn(&Repository, SnapshotId) -> Result<icecore::snapshot::Snapshot>;
     let start = Start::new();
     let before = snapshot_of(&start.files, start.id());
     let changes: [Change; 3] = [
-        |repo, id| icecore::rename(repo, id, "another"),
-        |repo, id| icecore::retag(repo, id, &["env:prod".to_owned()], &[]),
-        |repo, id| icecore::set_protected(repo, id, true),
+        |repo, id| icecore::snapshot::rename(repo, id, "another"),
+        |repo, id| icecore::snapshot::retag(repo, id, &["env:prod".to_owned()], &[]),
+        |repo, id| icecore::snapshot::set_protected(repo, id, true),
     ];
     for change in changes {
         let after = change(&open(start.copy()), start.id()).unwrap();
@@ -427,9 +431,10 @@ fn a_change_of_a_record_that_fails_anywhere_is_done_or_not() {
 fn start_with_garbage() -> Start {
     let mut start = Start::new();
     for at in [2, 0] {
-        icecore::delete(&open(start.files.clone()), start.images.remove(at).0).unwrap();
+        icecore::snapshot::delete(&open(start.files.clone()), start.images.remove(at).0).unwrap();
     }
-    let unused = icecore::stats(&open(start.files.clone()), &NoProgress).unwrap().repository.unused_bytes;
+    let unused =
+        icecore::maintenance::stats(&open(start.files.clone()), &NoProgress).unwrap().repository.unused_bytes;
     assert!(unused > 0, "there is nothing to collect");
     start
 }
@@ -451,9 +456,14 @@ fn a_gc_whose_index_is_lost_meanwhile_removes_nothing_that_is_needed() {
     let bench = Bench::new();
     let mut image = Random::new(65).bytes(300_000);
     let old = bench.snapshot("disk", &image);
-    icecore::delete(&open(bench.storage.clone()), old).unwrap();
+    icecore::snapshot::delete(&open(bench.storage.clone()), old).unwrap();
     let repo = open(bench.storage.clone());
-    let plan = icecore::gc::plan(&repo, &icecore::gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
+    let plan = icecore::maintenance::gc::plan(
+        &repo,
+        &icecore::maintenance::gc::GcOptions { max_unused: 0.0 },
+        &NoProgress,
+    )
+    .unwrap();
     assert!(plan.totals.freed_bytes > 0, "{:?}", plan.totals);
     // The page of the new snapshot is in a run of its own, and most of its chunks are in that from before.
     let runs = bench.storage.list("index").unwrap();
@@ -462,9 +472,9 @@ fn a_gc_whose_index_is_lost_meanwhile_removes_nothing_that_is_needed() {
     let kept = bench.storage.list("index").unwrap();
     assert!(kept.len() > runs.len() && runs.iter().all(|run| kept.contains(run)), "{kept:?}");
     runs.iter().for_each(|run| bench.storage.put(&format!("index/{run}"), Vec::new()));
-    let error = icecore::gc::apply(&repo, plan, &NoProgress).unwrap_err();
+    let error = icecore::maintenance::gc::apply(&repo, plan, &NoProgress).unwrap_err();
     assert!(error.to_string().contains("missing"), "{error}");
-    icecore::repair_index(&open(bench.storage.clone()), &NoProgress).unwrap();
+    icecore::maintenance::repair_index(&open(bench.storage.clone()), &NoProgress).unwrap();
     assert_works_and_collects(&bench.storage, &[(new, image)], "after it");
 }
 
@@ -472,8 +482,8 @@ fn a_gc_whose_index_is_lost_meanwhile_removes_nothing_that_is_needed() {
 fn a_plan_of_a_gc_changes_nothing_and_is_not_made_of_what_could_not_be_read() {
     let start = start_with_garbage();
     let plan = |repo: &Repository| {
-        let options = icecore::gc::GcOptions { max_unused: 0.0 };
-        icecore::gc::plan(repo, &options, &NoProgress).map(|plan| plan.totals)
+        let options = icecore::maintenance::gc::GcOptions { max_unused: 0.0 };
+        icecore::maintenance::gc::plan(repo, &options, &NoProgress).map(|plan| plan.totals)
     };
     let right = plan(&open(start.copy())).unwrap();
     reads_at_every_call(
@@ -486,10 +496,10 @@ fn a_plan_of_a_gc_changes_nothing_and_is_not_made_of_what_could_not_be_read() {
 #[test]
 fn a_listing_that_fails_is_an_error_or_names_what_it_could_not_read() {
     let start = Start::new();
-    let all = icecore::list(&open(start.copy())).unwrap().snapshots;
+    let all = icecore::snapshot::list(&open(start.copy())).unwrap().snapshots;
     reads_at_every_call(
         &start,
-        |attempt| icecore::list(&attempt.open()?),
+        |attempt| icecore::snapshot::list(&attempt.open()?),
         |done, at| {
             let Some(listing) = done else { return };
             assert_eq!(listing.snapshots.len() + listing.unreadable.len(), all.len(), "{at}");
@@ -501,7 +511,7 @@ fn a_listing_that_fails_is_an_error_or_names_what_it_could_not_read() {
     );
     reads_at_every_call(
         &start,
-        |attempt| icecore::find(&attempt.open()?, "disk@latest"),
+        |attempt| icecore::snapshot::find(&attempt.open()?, "disk@latest"),
         |done, at| assert!(done.is_none_or(|found| found.id == all[3].id), "{at}: {done:?}"),
     );
 }
@@ -515,9 +525,11 @@ fn a_restore_that_fails_anywhere_is_an_error_and_can_be_done_again() {
         let run = |repo: &Repository, target: &Target<'_>, fault: Option<&Fault>| match fault {
             Some(fault) => {
                 let target = FaultTarget::new(target, fault.clone());
-                icecore::restore(repo, *id, to(&target), OnDamage::Stop, &NoProgress)
+                icecore::snapshot::restore(repo, *id, to(&target), OnDamage::Stop, &NoProgress)
             }
-            None => icecore::restore(repo, *id, RestoreTo::InPlace(target), OnDamage::Stop, &NoProgress),
+            None => {
+                icecore::snapshot::restore(repo, *id, RestoreTo::InPlace(target), OnDamage::Stop, &NoProgress)
+            }
         };
         reads_at_calls(
             stride(),
@@ -548,7 +560,7 @@ struct Pipe<'a> {
 impl Write for Pipe<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let target = Target::new(vec![0]);
-        icecore::WriteAt::sync(&FaultTarget::new(&target, self.fault.clone()))?;
+        icecore::image::WriteAt::sync(&FaultTarget::new(&target, self.fault.clone()))?;
         let part = bytes.len().min(100_000);
         self.bytes.extend(&bytes[..part]);
         Ok(part)
@@ -568,9 +580,14 @@ fn a_stream_that_fails_anywhere_has_nothing_wrong_in_it() {
         |attempt| {
             let repo = attempt.open()?;
             let mut pipe = Pipe { bytes: Vec::new(), fault: &attempt.fault };
-            let done =
-                icecore::restore(&repo, *id, RestoreTo::Stream(&mut pipe), OnDamage::Stop, &NoProgress)
-                    .map(|_| ());
+            let done = icecore::snapshot::restore(
+                &repo,
+                *id,
+                RestoreTo::Stream(&mut pipe),
+                OnDamage::Stop,
+                &NoProgress,
+            )
+            .map(|_| ());
             assert_same(&pipe.bytes, &image[..pipe.bytes.len()], "what was written");
             assert!(done.is_err() || pipe.bytes.len() == image.len());
             done.map_err(|error| match error.to_string().contains("to the output") {
@@ -589,7 +606,7 @@ fn a_verification_calls_nothing_damaged_that_it_could_not_read() {
     for depth in [Depth::Structure, Depth::ReadData] {
         reads_at_every_call(
             &start,
-            |attempt| icecore::verify(&attempt.open()?, None, depth, &NoProgress),
+            |attempt| icecore::maintenance::verify(&attempt.open()?, None, depth, &NoProgress),
             |done, at| {
                 for finding in done.into_iter().flat_map(|report| &report.findings) {
                     let problem = &finding.problem;
@@ -605,7 +622,7 @@ fn a_verification_calls_nothing_damaged_that_it_could_not_read() {
 fn sums_and_differences_are_right_or_are_not_told() {
     let start = Start::new();
     let (old, new) = (start.images[0].0, start.images[3].0);
-    let stats = |repo: &Repository| icecore::stats(repo, &NoProgress);
+    let stats = |repo: &Repository| icecore::maintenance::stats(repo, &NoProgress);
     let right = stats(&open(start.copy())).unwrap();
     reads_at_every_call(
         &start,
@@ -619,7 +636,7 @@ fn sums_and_differences_are_right_or_are_not_told() {
     );
     let diff = |repo: &Repository| {
         let mut changes = Vec::new();
-        icecore::diff(repo, old, new, &mut |change| {
+        icecore::snapshot::diff(repo, old, new, &mut |change| {
             changes.push(change);
             Ok(())
         })?;
@@ -643,7 +660,7 @@ fn a_repair_of_the_index_moves_nothing_out_that_it_could_not_read() {
     let before = packs(&start.files);
     at_every_call(
         &start.files,
-        |attempt| icecore::repair_index(&attempt.open()?, &NoProgress),
+        |attempt| icecore::maintenance::repair_index(&attempt.open()?, &NoProgress),
         |inner, done, at| {
             assert!(packs(inner) == before, "{at}: a pack is not where it was");
             assert!(done.is_none_or(|report| report.damaged_packs.is_empty()), "{at}: {done:?}");
@@ -663,10 +680,10 @@ fn a_repair_of_a_damaged_pack_that_fails_anywhere_saves_as_much_the_next_time() 
     start.files.put(&name, bytes);
     at_every_call(
         &start.files,
-        |attempt| icecore::repair_index(&attempt.open()?, &NoProgress),
+        |attempt| icecore::maintenance::repair_index(&attempt.open()?, &NoProgress),
         |_, _, _| {},
         |inner, at| {
-            icecore::repair_index(&open(inner.clone()), &NoProgress).unwrap();
+            icecore::maintenance::repair_index(&open(inner.clone()), &NoProgress).unwrap();
             assert_works_and_collects(inner, &start.images, at);
         },
     );
@@ -677,7 +694,7 @@ fn what_is_lost_is_told_or_an_error() {
     let start = Start::new();
     reads_at_every_call(
         &start,
-        |attempt| icecore::repair_snapshots(&attempt.open()?, &NoProgress),
+        |attempt| icecore::maintenance::repair_snapshots(&attempt.open()?, &NoProgress),
         |_, _| {},
     );
 }

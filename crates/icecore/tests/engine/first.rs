@@ -7,17 +7,17 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
-use icecore::Depth;
 use icecore::ErrorKind;
-use icecore::FsStorage;
-use icecore::InitOptions;
-use icecore::LockMode;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::Repository;
-use icecore::RepositoryId;
-use icecore::Storage;
-use icecore::Wait;
+use icecore::maintenance::Depth;
+use icecore::repository::InitOptions;
+use icecore::repository::Repository;
+use icecore::repository::RepositoryId;
+use icecore::storage::FsStorage;
+use icecore::storage::LockMode;
+use icecore::storage::MemoryStorage;
+use icecore::storage::Storage;
+use icecore::storage::Wait;
 use uuid::Uuid;
 
 use crate::at_once::hooked::Hooked;
@@ -47,7 +47,7 @@ fn race(storage: impl Fn() -> Arc<dyn Storage> + Sync) {
             start.wait();
             let (repo, made) = open_or_init(storage(), number);
             let image = vec![number; 5000];
-            let taken = icecore::capture(&repo, &image, &options("disk"), &NoProgress).unwrap();
+            let taken = icecore::snapshot::capture(&repo, &image, &options("disk"), &NoProgress).unwrap();
             (repo.id(), made, taken.snapshot.id, image)
         }
     };
@@ -106,7 +106,7 @@ impl Watch for Other {
         if left == 0 && !state.held && !state.done {
             state.done = true;
             let (repo, _) = open_or_init(Arc::new(self.storage.clone()), 2);
-            icecore::capture(&repo, &vec![2; 5000], &options("other"), &NoProgress).unwrap();
+            icecore::snapshot::capture(&repo, &vec![2; 5000], &options("other"), &NoProgress).unwrap();
         }
         if call == "lock" && name == "locks/commit" {
             state.held = true;
@@ -133,11 +133,11 @@ fn another_first_use_at_any_moment_of_this_one_loses_nothing() {
             break;
         }
         both += usize::from(!made);
-        icecore::capture(&repo, &vec![1; 5000], &options("disk"), &NoProgress).unwrap();
+        icecore::snapshot::capture(&repo, &vec![1; 5000], &options("disk"), &NoProgress).unwrap();
         let winner = if made { 1 } else { 2 };
         assert_eq!(repo.id(), options_of(winner).id, "call {at}");
         let found = Repository::open(Arc::new(storage.clone()), session()).unwrap();
-        let report = icecore::verify(&found, None, Depth::ReadData, &NoProgress).unwrap();
+        let report = icecore::maintenance::verify(&found, None, Depth::ReadData, &NoProgress).unwrap();
         assert_eq!((report.snapshots, report.findings.len()), (2, 0), "call {at}");
         assert_eq!(storage.list("tmp").unwrap(), Vec::<String>::new(), "call {at}");
     }
@@ -189,8 +189,12 @@ fn a_name_that_is_taken_is_given_to_nothing_else() {
     let storages: [Box<dyn Storage>; 4] = [
         Box::new(MemoryStorage::new()),
         Box::new(FsStorage::new(dir.path())),
-        Box::new(icecore::CrashStorage::new()),
-        Box::new(icecore::FaultStorage::failing_from(MemoryStorage::new(), u64::MAX, io::ErrorKind::Other)),
+        Box::new(icecore::testing::CrashStorage::new()),
+        Box::new(icecore::testing::FaultStorage::failing_from(
+            MemoryStorage::new(),
+            u64::MAX,
+            io::ErrorKind::Other,
+        )),
     ];
     for (number, storage) in storages.iter().enumerate() {
         for (name, bytes) in [("a", b"first"), ("b", b"other")] {

@@ -1,19 +1,19 @@
 //! What was found damaged is remembered: captures store it anew when it comes by again, and gc keeps the copy that is good.
 
-use icecore::CaptureOptions;
-use icecore::Depth;
-use icecore::LostRange;
 use icecore::Meter;
 use icecore::NoProgress;
-use icecore::Parent;
 use icecore::Progress;
-use icecore::SnapshotId;
-use icecore::Storage;
-use icecore::VerifyReport;
-use icecore::capture;
-use icecore::delete;
-use icecore::gc;
-use icecore::verify_and_note;
+use icecore::maintenance::Depth;
+use icecore::maintenance::LostRange;
+use icecore::maintenance::VerifyReport;
+use icecore::maintenance::gc;
+use icecore::maintenance::verify_and_note;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::Parent;
+use icecore::snapshot::SnapshotId;
+use icecore::snapshot::capture;
+use icecore::snapshot::delete;
+use icecore::storage::Storage;
 use icecore_testing::random::Random;
 use uuid::Uuid;
 
@@ -86,8 +86,13 @@ fn a_capture_stores_anew_what_was_in_a_pack_that_is_lost() {
 fn a_file_that_did_not_change_is_read_where_a_pack_is_lost() {
     let bytes = raw(6, 4 * CHUNK);
     let mut image = TestImage::full(&bytes);
-    image.identity =
-        Some(icecore::FileIdentity { device: 1, inode: 2, size_bytes: 3, mtime_ns: 4, ctime_ns: 5 });
+    image.identity = Some(icecore::snapshot::FileIdentity {
+        device: 1,
+        inode: 2,
+        size_bytes: 3,
+        mtime_ns: 4,
+        ctime_ns: 5,
+    });
     let trusting = |at| CaptureOptions { trust_mtime: true, created_unix_ms: at, ..options("a") };
     for (what, lose) in LOSSES {
         let fixture = Fixture::new(vec![("a", bytes.clone())]);
@@ -176,7 +181,7 @@ fn what_is_damaged_heals_when_its_content_comes_by_again() {
 #[test]
 fn an_image_that_need_not_be_read_is_read_where_something_is_damaged() {
     let bytes = raw(2, 3 * CHUNK);
-    let identity = Some(icecore::FileIdentity {
+    let identity = Some(icecore::snapshot::FileIdentity {
         device: 1,
         inode: 2,
         size_bytes: bytes.len() as u64,
@@ -336,8 +341,11 @@ fn a_verification_whose_time_is_up_goes_on_where_it_stopped() {
 #[test]
 fn a_repository_that_cannot_be_written_is_verified_without_a_note() {
     let fixture = Fixture::three();
-    let storage =
-        icecore::FaultStorage::failing_from(fixture.storage.clone(), 0, std::io::ErrorKind::PermissionDenied);
+    let storage = icecore::testing::FaultStorage::failing_from(
+        fixture.storage.clone(),
+        0,
+        std::io::ErrorKind::PermissionDenied,
+    );
     let report =
         verify_and_note(&crate::damage::open(&storage).unwrap(), None, Depth::ReadData, 7, &NoProgress)
             .unwrap();

@@ -2,16 +2,16 @@
 
 use std::io;
 
-use icecore::CaptureOptions;
-use icecore::FaultStorage;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::Parent;
-use icecore::Repository;
-use icecore::RestoreTo;
-use icecore::Snapshot;
-use icecore::gc;
+use icecore::maintenance::gc;
+use icecore::repository::Repository;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::Parent;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::Snapshot;
+use icecore::storage::MemoryStorage;
+use icecore::testing::FaultStorage;
 use icecore_testing::random::Random;
 
 use crate::support::Target;
@@ -104,7 +104,7 @@ impl World {
                 let Some(at) = self.pick(snapshot) else { return };
                 let name = options("").name;
                 let id = self.snapshots[at].0.id;
-                self.snapshots[at].0 = icecore::rename(&self.repo, id, &name).unwrap();
+                self.snapshots[at].0 = icecore::snapshot::rename(&self.repo, id, &name).unwrap();
                 assert_eq!(self.snapshots[at].0.name, name);
             }
             Step::Reopen => self.repo = open(self.storage.clone()),
@@ -144,12 +144,24 @@ impl World {
         let mut wanted = image.clone();
         wanted.resize(before.len(), 0);
         let fresh = Target::new(vec![0; before.len()]);
-        icecore::restore(&self.repo, snapshot.id, RestoreTo::Fresh(&fresh), OnDamage::Stop, &NoProgress)
-            .unwrap();
+        icecore::snapshot::restore(
+            &self.repo,
+            snapshot.id,
+            RestoreTo::Fresh(&fresh),
+            OnDamage::Stop,
+            &NoProgress,
+        )
+        .unwrap();
         assert_same(&fresh.into_bytes(), &wanted, "a fresh restore");
         let target = Target::new(before);
-        icecore::restore(&self.repo, snapshot.id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress)
-            .unwrap();
+        icecore::snapshot::restore(
+            &self.repo,
+            snapshot.id,
+            RestoreTo::InPlace(&target),
+            OnDamage::Stop,
+            &NoProgress,
+        )
+        .unwrap();
         assert_same(&target.into_bytes(), &wanted, "a restore in place");
         self.volumes[over] = wanted;
     }
@@ -161,9 +173,10 @@ impl World {
                 let parent = if parent { Parent::Newest } else { Parent::None };
                 let how = CaptureOptions { parent, level: Some(level), ..options(VOLUMES[volume]) };
                 let image = &self.volumes[volume];
-                let taken = icecore::capture(repo, image, &how, &NoProgress).map(|report| report.snapshot);
+                let taken =
+                    icecore::snapshot::capture(repo, image, &how, &NoProgress).map(|report| report.snapshot);
                 // One that failed at the very end may be there all the same.
-                let there = icecore::find(&open(self.storage.clone()), &how.id.to_string()).ok();
+                let there = icecore::snapshot::find(&open(self.storage.clone()), &how.id.to_string()).ok();
                 assert!(taken.is_err() || there == taken.as_ref().ok().cloned());
                 self.snapshots.extend(there.map(|snapshot| (snapshot, image.clone())));
                 taken.map(|_| ())
@@ -171,8 +184,8 @@ impl World {
             Step::Delete { snapshot } => {
                 let Some(at) = self.pick(snapshot) else { return Ok(()) };
                 let id = self.snapshots[at].0.id;
-                let deleted = icecore::delete(repo, id);
-                let there = icecore::find(&open(self.storage.clone()), &id.to_string()).is_ok();
+                let deleted = icecore::snapshot::delete(repo, id);
+                let there = icecore::snapshot::find(&open(self.storage.clone()), &id.to_string()).is_ok();
                 assert!(!(there && deleted.is_ok()));
                 if !there {
                     self.snapshots.remove(at);
@@ -199,7 +212,7 @@ impl World {
 
     /// Looks at the list of snapshots, after each step.
     pub(crate) fn check(&self) {
-        let listing = icecore::list(&self.repo).unwrap();
+        let listing = icecore::snapshot::list(&self.repo).unwrap();
         assert_eq!(listing.unreadable, []);
         let mut expected: Vec<Snapshot> =
             self.snapshots.iter().map(|(snapshot, _)| snapshot.clone()).collect();
@@ -221,6 +234,6 @@ impl World {
             assert_eq!(a.content == b.content, a_image == b_image, "{} and {}", a.name, b.name);
         }
         assert_sound(&self.repo, "at the end");
-        icecore::stats(&self.repo, &NoProgress).unwrap();
+        icecore::maintenance::stats(&self.repo, &NoProgress).unwrap();
     }
 }

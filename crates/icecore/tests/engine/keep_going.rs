@@ -4,16 +4,16 @@ use std::io;
 use std::ops::Range;
 use std::sync::Mutex;
 
-use icecore::BadRanges;
-use icecore::Depth;
 use icecore::ErrorKind;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::ReadAt;
-use icecore::RestoreTo;
-use icecore::Storage;
-use icecore::WriteAt;
-use icecore::restore;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
+use icecore::maintenance::Depth;
+use icecore::snapshot::BadRanges;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::restore;
+use icecore::storage::Storage;
 
 use crate::damage::BLOCK;
 use crate::damage::BadSector;

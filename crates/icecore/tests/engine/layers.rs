@@ -46,27 +46,32 @@ const LAYERS: &[&[&str]] = &[
     &["world/crash", "world/image", "world/target"],
     &["world/crash_states", "world/in_place"],
     // Stores.
-    &["stores/base", "stores/dirty_map"],
+    &["stores/base", "stores/volumes/dirty_map"],
     &["stores/config"],
-    &["stores/fence", "stores/index", "stores/pack_file", "stores/packs", "stores/records"],
+    &["stores/locks", "stores/index", "stores/pack/file", "stores/pack/list", "stores/records"],
     &[
-        "stores/files",
+        "stores/file_sizes",
         "stores/notes",
-        "stores/overlay",
-        "stores/pack_cache",
-        "stores/pack_check",
-        "stores/pack_writer",
+        "stores/volumes/overlay",
+        "stores/pack/cache",
+        "stores/pack/audit",
+        "stores/pack/writer",
     ],
-    &["stores/parity_group", "stores/volumes"],
-    &["stores/parity_writer", "stores/recovery/packs"],
-    &["stores/chunks", "stores/parity_cover", "stores/run_writer"],
-    &["stores/items", "stores/pack_salvage", "stores/pinned", "stores/recovery/reader", "stores/run_builder"],
-    &["stores/index_writer", "stores/recovery", "stores/recovery/examine"],
+    &["stores/parity/group", "stores/volumes"],
+    &["stores/parity/writer", "stores/recovery/lost_packs"],
+    &["stores/chunks", "stores/parity/cover", "stores/index/run_writer"],
+    &[
+        "stores/recovery/broken_pack",
+        "stores/live_records",
+        "stores/recovery/reader",
+        "stores/index/run_builder",
+    ],
+    &["stores/index/writer", "stores/recovery"],
     &["stores/manifest"],
-    &["stores/tree_builder"],
-    &["stores/walk"],
-    &["stores/leaves", "stores/others", "stores/pairs"],
-    &["stores/sharing"],
+    &["stores/manifest/builder"],
+    &["stores/manifest/walk"],
+    &["stores/manifest/leaf_walk", "stores/manifest/diff_walk"],
+    &["stores/manifest/shared_blocks"],
     // The handle.
     &["repository"],
     // Views of what it holds.
@@ -304,7 +309,7 @@ fn imports_go_down_only() {
 fn the_commit_lock_has_one_door() {
     let sources = sources();
     let named = sources.iter().filter(|(_, source)| source.contains("LOCK_COMMIT")).map(|(name, _)| name);
-    assert_eq!(named.collect::<Vec<_>>(), ["format/layout", "repository", "stores/fence"]);
+    assert_eq!(named.collect::<Vec<_>>(), ["format/layout", "repository", "stores/locks"]);
 }
 
 #[test]

@@ -2,13 +2,13 @@
 //! to the block that is wanted, and whether the block still has its data there.
 
 use icecore::BLOCK_BYTES;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::Storage;
-use icecore::capture;
-use icecore::delete;
 use icecore::fuzzing::seal;
-use icecore::repair_index;
+use icecore::maintenance::repair_index;
+use icecore::snapshot::capture;
+use icecore::snapshot::delete;
+use icecore::storage::MemoryStorage;
+use icecore::storage::Storage;
 use icecore_testing::random::Random;
 
 use crate::damage::CHUNK;

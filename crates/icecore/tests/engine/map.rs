@@ -7,19 +7,19 @@ use std::sync::atomic::Ordering;
 
 use icecore::BLOCK_BYTES;
 use icecore::ErrorKind;
-use icecore::ImageMap;
-use icecore::MAP_CELLS_MAX;
-use icecore::MapCell;
-use icecore::MapOptions;
 use icecore::Meter;
 use icecore::NoProgress;
 use icecore::Progress;
-use icecore::Repository;
-use icecore::SnapshotId;
-use icecore::Storage;
-use icecore::WriteAt;
-use icecore::create_volume;
-use icecore::image_map;
+use icecore::image::WriteAt;
+use icecore::repository::Repository;
+use icecore::snapshot::ImageMap;
+use icecore::snapshot::MAP_CELLS_MAX;
+use icecore::snapshot::MapCell;
+use icecore::snapshot::MapOptions;
+use icecore::snapshot::SnapshotId;
+use icecore::snapshot::image_map;
+use icecore::storage::Storage;
+use icecore::volume::create_volume;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;
@@ -168,9 +168,9 @@ fn what_a_volume_stands_on_shares_too() {
     drop(volume);
     let shared = |id| draw(&bench.repo, id, 1, None).unwrap().cells[0].shared_bytes;
     assert_eq!(shared(origin), (MIB - BLOCK_BYTES) as u64);
-    icecore::delete(&repo, base).unwrap();
+    icecore::snapshot::delete(&repo, base).unwrap();
     assert_eq!(shared(origin), (MIB - BLOCK_BYTES) as u64, "the volume still needs it");
-    icecore::delete_volume(&repo, "vol").unwrap();
+    icecore::volume::delete_volume(&repo, "vol").unwrap();
     assert_eq!(shared(origin), 0);
 }
 

@@ -12,12 +12,12 @@ use std::sync::RwLock;
 use std::time::Duration;
 use std::time::SystemTime;
 
-use icecore::CaptureOptions;
 use icecore::ErrorKind;
-use icecore::ImageFile;
-use icecore::ImageState;
 use icecore::NoProgress;
-use icecore::ReadAt;
+use icecore::image::ImageFile;
+use icecore::image::ImageState;
+use icecore::image::ReadAt;
+use icecore::snapshot::CaptureOptions;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;
@@ -128,8 +128,8 @@ fn whatever_is_done_to_a_file_while_it_is_captured_no_snapshot_is_silently_wrong
             meddle,
             looked_at: RwLock::default(),
         };
-        let there = icecore::list(&bench.repo).unwrap().snapshots.len();
-        let done = icecore::capture(&bench.repo, &image, &options(what), &NoProgress);
+        let there = icecore::snapshot::list(&bench.repo).unwrap().snapshots.len();
+        let done = icecore::snapshot::capture(&bench.repo, &image, &options(what), &NoProgress);
         assert!(image.once.is_completed(), "{what}");
         match done {
             Ok(report) => {
@@ -147,14 +147,14 @@ fn whatever_is_done_to_a_file_while_it_is_captured_no_snapshot_is_silently_wrong
                     (Comes::Refused, ErrorKind::ImageChanged),
                     "{what}: {error}"
                 );
-                assert_eq!(icecore::list(&bench.repo).unwrap().snapshots.len(), there, "{what}");
+                assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots.len(), there, "{what}");
             }
         }
         // The next one does not trust what this one has seen of the file.
         if let Ok(now) = std::fs::read(&path) {
             let trusting = CaptureOptions { trust_mtime: true, ..options(what) };
             let image = ImageFile::open(&path).unwrap();
-            let report = icecore::capture(&bench.repo, &image, &trusting, &NoProgress).unwrap();
+            let report = icecore::snapshot::capture(&bench.repo, &image, &trusting, &NoProgress).unwrap();
             assert_same(&image_of(&bench.repo, report.snapshot.id), &now, what);
         }
     }

@@ -1,14 +1,14 @@
 //! `repair packs` brings back what other places have, keeps what is good, and says what is lost.
 
-use icecore::Depth;
-use icecore::FaultStorage;
-use icecore::Finding;
-use icecore::LostRange;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::RepairPacksReport;
-use icecore::gc;
-use icecore::repair_packs;
+use icecore::maintenance::Depth;
+use icecore::maintenance::Finding;
+use icecore::maintenance::LostRange;
+use icecore::maintenance::RepairPacksReport;
+use icecore::maintenance::gc;
+use icecore::maintenance::repair_packs;
+use icecore::storage::MemoryStorage;
+use icecore::testing::FaultStorage;
 use icecore_testing::random::Random;
 
 use crate::damage::BLOCK;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
-use icecore::BlockCache;
-use icecore::Depth;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::Repository;
-use icecore::SnapshotDisk;
-use icecore::SnapshotId;
+use icecore::maintenance::Depth;
+use icecore::repository::Repository;
+use icecore::snapshot::BlockCache;
+use icecore::snapshot::SnapshotDisk;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::MemoryStorage;
 use icecore_testing::random::Random;
 
 use crate::at_once::hooked::Hooked;
@@ -49,7 +49,7 @@ impl Scene {
                 let beside = Bench { storage: bench.storage.clone(), repo: open(bench.storage.clone()) };
                 let all = beside.snapshot("first", &image);
                 let half = beside.snapshot("half", &image[..CHUNK + CHUNK / 2].to_vec());
-                icecore::delete(&beside.repo, all).unwrap();
+                icecore::snapshot::delete(&beside.repo, all).unwrap();
                 collect(&beside.repo).unwrap();
                 half
             });
@@ -57,7 +57,8 @@ impl Scene {
         });
         let packs = || bench.storage.files().into_keys().filter(|name| name.starts_with("packs/"));
         let options = crate::support::options("whole");
-        let whole_id = icecore::capture(&other, &source, &options, &NoProgress).unwrap().snapshot.id;
+        let whole_id =
+            icecore::snapshot::capture(&other, &source, &options, &NoProgress).unwrap().snapshot.id;
         drop(source);
         let half = half.into_inner().unwrap().unwrap();
         let largest = packs().max_by_key(|name| bench.storage.files()[name].len()).unwrap();
@@ -75,7 +76,7 @@ impl Scene {
         let before = move |call: &'static str, name: &str| {
             if call == "open" && name == whole && !done.swap(true, Ordering::SeqCst) {
                 let repo = open(storage.clone());
-                gone.iter().for_each(|id| drop(icecore::delete(&repo, *id).unwrap()));
+                gone.iter().for_each(|id| drop(icecore::snapshot::delete(&repo, *id).unwrap()));
                 collect(&repo).unwrap();
                 assert!(!storage.files().contains_key(&whole), "gc has left it where it was");
             }
@@ -97,12 +98,12 @@ fn a_restore_finds_a_chunk_that_gc_has_moved_although_a_part_of_it_is_where_it_w
 fn so_do_statistics_a_verification_and_a_disk() {
     let scene = Scene::new();
     let (repo, moved) = scene.reader();
-    icecore::stats(&repo, &NoProgress).unwrap();
+    icecore::maintenance::stats(&repo, &NoProgress).unwrap();
     assert!(moved.load(Ordering::SeqCst), "gc did not run in the middle of it");
 
     let scene = Scene::new();
     let (repo, moved) = scene.reader();
-    let report = icecore::verify(&repo, None, Depth::ReadData, &NoProgress).unwrap();
+    let report = icecore::maintenance::verify(&repo, None, Depth::ReadData, &NoProgress).unwrap();
     assert!(report.findings.is_empty(), "{:?}", report.findings);
     assert!(moved.load(Ordering::SeqCst), "gc did not run in the middle of it");
 

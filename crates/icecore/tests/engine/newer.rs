@@ -6,24 +6,24 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
-use icecore::CopyOptions;
-use icecore::Depth;
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::InitOptions;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::ParityScheme;
-use icecore::Repository;
-use icecore::RepositoryId;
-use icecore::RestoreTo;
-use icecore::SnapshotId;
-use icecore::Storage;
-use icecore::WriteAt;
 use icecore::fuzzing::forge::Newer;
 use icecore::fuzzing::forge::make_record_newer;
 use icecore::fuzzing::forge::newer_config;
+use icecore::image::WriteAt;
+use icecore::maintenance::Depth;
+use icecore::repository::InitOptions;
+use icecore::repository::ParityScheme;
+use icecore::repository::Repository;
+use icecore::repository::RepositoryId;
+use icecore::snapshot::CopyOptions;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::MemoryStorage;
+use icecore::storage::Storage;
 use icecore_testing::random::Random;
 use uuid::Uuid;
 
@@ -67,35 +67,38 @@ type Verb = fn(&Scene) -> Result<(), Error>;
 const VERBS: [(&str, Verb); 22] = [
     ("create", |scene| create(scene, "new")),
     ("create of what is there", |scene| {
-        icecore::capture(&scene.repo, &scene.image, &options("same"), &NoProgress).map(drop)
+        icecore::snapshot::capture(&scene.repo, &scene.image, &options("same"), &NoProgress).map(drop)
     }),
     ("copy", |scene| {
         let source = MemoryStorage::new();
         let mut from = init_options();
         from.id = RepositoryId(Uuid::from_u128(8));
         let source = Arc::new(Repository::init(Arc::new(source), session(), &from)?);
-        let id = icecore::capture(&source, &Random::new(5).bytes(70_000), &options("x"), &NoProgress)?;
+        let id =
+            icecore::snapshot::capture(&source, &Random::new(5).bytes(70_000), &options("x"), &NoProgress)?;
         let options = CopyOptions { level: None, check: true, name_may_repeat: true };
-        icecore::copy(&source, id.snapshot.id, &scene.repo, &options, &NoProgress).map(drop)
+        icecore::snapshot::copy(&source, id.snapshot.id, &scene.repo, &options, &NoProgress).map(drop)
     }),
-    ("rename", |scene| icecore::rename(&scene.repo, scene.kept, "other").map(drop)),
-    ("tag", |scene| icecore::retag(&scene.repo, scene.kept, &["tag".to_owned()], &[]).map(drop)),
-    ("protect", |scene| icecore::set_protected(&scene.repo, scene.kept, true).map(drop)),
-    ("label", |scene| icecore::relabel(&scene.repo, scene.kept, &label(), &[]).map(drop)),
-    ("delete", |scene| icecore::delete(&scene.repo, scene.kept).map(drop)),
+    ("rename", |scene| icecore::snapshot::rename(&scene.repo, scene.kept, "other").map(drop)),
+    ("tag", |scene| icecore::snapshot::retag(&scene.repo, scene.kept, &["tag".to_owned()], &[]).map(drop)),
+    ("protect", |scene| icecore::snapshot::set_protected(&scene.repo, scene.kept, true).map(drop)),
+    ("label", |scene| icecore::snapshot::relabel(&scene.repo, scene.kept, &label(), &[]).map(drop)),
+    ("delete", |scene| icecore::snapshot::delete(&scene.repo, scene.kept).map(drop)),
     ("gc", |scene| collect(&scene.repo).map(drop)),
-    ("parity", |scene| icecore::set_parity(&scene.repo, ParityScheme::new(3, 1).ok(), &NoProgress).map(drop)),
-    ("no parity", |scene| icecore::set_parity(&scene.repo, None, &NoProgress).map(drop)),
-    ("repair index", |scene| icecore::repair_index(&scene.repo, &NoProgress).map(drop)),
-    ("repair packs", |scene| icecore::repair_packs(&scene.repo, false, &NoProgress).map(drop)),
-    ("volume create", |scene| {
-        icecore::create_volume(&scene.repo, &volume_options("new", Some(scene.kept), None)).map(drop)
+    ("parity", |scene| {
+        icecore::maintenance::set_parity(&scene.repo, ParityScheme::new(3, 1).ok(), &NoProgress).map(drop)
     }),
-    ("volume label", |scene| icecore::relabel_volume(&scene.repo, "disk", &label(), &[]).map(drop)),
-    ("volume resize", |scene| icecore::resize_volume(&scene.repo, "disk", 1 << 20).map(drop)),
-    ("volume reset", |scene| icecore::reset_volume(&scene.repo, "disk").map(drop)),
-    ("volume restore", |scene| icecore::restore_volume(&scene.repo, "disk", scene.kept).map(drop)),
-    ("volume delete", |scene| icecore::delete_volume(&scene.repo, "disk").map(drop)),
+    ("no parity", |scene| icecore::maintenance::set_parity(&scene.repo, None, &NoProgress).map(drop)),
+    ("repair index", |scene| icecore::maintenance::repair_index(&scene.repo, &NoProgress).map(drop)),
+    ("repair packs", |scene| icecore::maintenance::repair_packs(&scene.repo, false, &NoProgress).map(drop)),
+    ("volume create", |scene| {
+        icecore::volume::create_volume(&scene.repo, &volume_options("new", Some(scene.kept), None)).map(drop)
+    }),
+    ("volume label", |scene| icecore::volume::relabel_volume(&scene.repo, "disk", &label(), &[]).map(drop)),
+    ("volume resize", |scene| icecore::volume::resize_volume(&scene.repo, "disk", 1 << 20).map(drop)),
+    ("volume reset", |scene| icecore::volume::reset_volume(&scene.repo, "disk").map(drop)),
+    ("volume restore", |scene| icecore::volume::restore_volume(&scene.repo, "disk", scene.kept).map(drop)),
+    ("volume delete", |scene| icecore::volume::delete_volume(&scene.repo, "disk").map(drop)),
     ("volume open", |scene| open_volume(&scene.repo, "disk").map(drop)),
     ("volume snapshot", |scene| snapshot(&open_volume(&scene.repo, "disk")?).map(drop)),
     ("volume grow", |scene| open_volume(&scene.repo, "disk")?.grow(1 << 20)),
@@ -104,11 +107,18 @@ const VERBS: [(&str, Verb); 22] = [
 /// Verbs that note or mend something beside what they are asked for, which they leave then.
 const READERS: [(&str, Verb); 2] = [
     ("verify", |scene| {
-        icecore::verify_and_note(&scene.repo, None, Depth::ReadData, 1_900_000_000_000, &NoProgress).map(drop)
+        icecore::maintenance::verify_and_note(
+            &scene.repo,
+            None,
+            Depth::ReadData,
+            1_900_000_000_000,
+            &NoProgress,
+        )
+        .map(drop)
     }),
     ("restore", |scene| {
         let mut found = Vec::new();
-        icecore::restore(
+        icecore::snapshot::restore(
             &scene.repo,
             scene.kept,
             RestoreTo::Stream(&mut found),
@@ -122,7 +132,7 @@ const READERS: [(&str, Verb); 2] = [
 
 fn create(scene: &Scene, volume: &str) -> Result<(), Error> {
     let image = Random::new(77).bytes(200_000);
-    icecore::capture(&scene.repo, &image, &options(volume), &NoProgress).map(drop)
+    icecore::snapshot::capture(&scene.repo, &image, &options(volume), &NoProgress).map(drop)
 }
 
 fn label() -> BTreeMap<String, String> {
@@ -136,7 +146,7 @@ impl Fixture {
         let made = Repository::init(Arc::new(storage.clone()), session(), &init);
         let repo = Arc::new(with_small_packs(made).unwrap());
         let take = |volume: &str, image: &Vec<u8>| {
-            icecore::capture(&repo, image, &options(volume), &NoProgress).unwrap().snapshot.id
+            icecore::snapshot::capture(&repo, image, &options(volume), &NoProgress).unwrap().snapshot.id
         };
         let image = Random::new(1).bytes(300_000);
         let kept = take("kept", &image);
@@ -146,12 +156,12 @@ impl Fixture {
         let pack = storage.files().into_iter().find_map(pack).unwrap();
         let gone = take("gone", &[&image[..100_000], &Random::new(2).bytes(200_000)].concat());
         let base = take("base", &Random::new(3).bytes(100_000));
-        icecore::create_volume(&repo, &volume_options("disk", Some(base), None)).unwrap();
+        icecore::volume::create_volume(&repo, &volume_options("disk", Some(base), None)).unwrap();
         let volume = open_volume(&repo, "disk").unwrap();
         volume.write_at(5000, &[7; 9000]).unwrap();
         volume.sync().unwrap();
         drop(volume);
-        icecore::delete(&repo, gone).unwrap();
+        icecore::snapshot::delete(&repo, gone).unwrap();
         let mut files = storage.files();
         // One pack is damaged, for repairs, notes and restores to see; parity gives it whole.
         files.get_mut(&pack).unwrap()[200] ^= 1;
@@ -342,7 +352,7 @@ fn the_record_of_a_volume_that_a_newer_program_wrote_is_not_replaced() {
     let fixture = Fixture::new();
     let scene = fixture.scene(Newer::Minor, usize::MAX);
     let other = [("other".to_owned(), "value".to_owned())].into();
-    icecore::relabel_volume(&scene.repo, "disk", &other, &[]).unwrap();
+    icecore::volume::relabel_volume(&scene.repo, "disk", &other, &[]).unwrap();
     let volume = open_volume(&scene.repo, "disk").unwrap();
     let mut record = scene.storage.files().remove("volumes/disk/record").unwrap();
     make_record_newer(&init_options().key, &mut record);
@@ -351,7 +361,7 @@ fn the_record_of_a_volume_that_a_newer_program_wrote_is_not_replaced() {
     assert_eq!(kind(volume.grow(1 << 20)), Err(ErrorKind::Unsupported));
     assert_eq!(kind(snapshot(&volume).map(drop)), Err(ErrorKind::Unsupported));
     assert_eq!(
-        kind(icecore::relabel_volume(&scene.repo, "disk", &label(), &[]).map(drop)),
+        kind(icecore::volume::relabel_volume(&scene.repo, "disk", &label(), &[]).map(drop)),
         Err(ErrorKind::Unsupported)
     );
     assert!(scene.storage.files()["volumes/disk/record"] == record);
@@ -386,8 +396,14 @@ fn a_config_that_cannot_be_read_any_more_stops_every_change() {
         let scene = fixture.scene(Newer::Minor, usize::MAX);
         damage(&scene.storage);
         let mut found = Vec::new();
-        icecore::restore(&scene.repo, scene.kept, RestoreTo::Stream(&mut found), OnDamage::Stop, &NoProgress)
-            .unwrap();
+        icecore::snapshot::restore(
+            &scene.repo,
+            scene.kept,
+            RestoreTo::Stream(&mut found),
+            OnDamage::Stop,
+            &NoProgress,
+        )
+        .unwrap();
         assert!(found == scene.image, "readers go on: {what}");
     }
 }

@@ -2,22 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use icecore::Calls;
-use icecore::CaptureOptions;
-use icecore::Depth;
 use icecore::ErrorKind;
-use icecore::Fault;
-use icecore::FaultStorage;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::ParityScheme;
-use icecore::Repository;
-use icecore::RestoreTo;
-use icecore::SnapshotId;
-use icecore::gc;
-use icecore::parity_report;
-use icecore::set_parity;
+use icecore::maintenance::Depth;
+use icecore::maintenance::gc;
+use icecore::maintenance::parity_report;
+use icecore::maintenance::set_parity;
+use icecore::repository::ParityScheme;
+use icecore::repository::Repository;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::MemoryStorage;
+use icecore::testing::Calls;
+use icecore::testing::Fault;
+use icecore::testing::FaultStorage;
 use icecore_testing::random::Random;
 
 use crate::support::assert_same;
@@ -49,7 +49,8 @@ impl World {
         let len = 100_000 + 90_000 * usize::try_from(seed).unwrap();
         let image = Random::new(1000 + seed).bytes(len);
         let how = CaptureOptions { check: false, ..options(&format!("disk-{seed}")) };
-        let report = icecore::capture(&open(self.storage.clone()), &image, &how, &NoProgress).unwrap();
+        let report =
+            icecore::snapshot::capture(&open(self.storage.clone()), &image, &how, &NoProgress).unwrap();
         self.images.push((report.snapshot.id, image));
     }
 
@@ -64,7 +65,7 @@ impl World {
     }
 
     fn remove(&self, path: &str) {
-        icecore::Storage::remove(&self.storage, path).unwrap();
+        icecore::storage::Storage::remove(&self.storage, path).unwrap();
     }
 
     fn flip(&self, path: &str, at: usize) {
@@ -117,7 +118,13 @@ fn three_packs_of_a_group_that_are_gone_are_an_error_and_never_other_bytes() {
     let mut failed = 0;
     for (id, image) in &world.images {
         let mut bytes = Vec::new();
-        match icecore::restore(&repo, *id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress) {
+        match icecore::snapshot::restore(
+            &repo,
+            *id,
+            RestoreTo::Stream(&mut bytes),
+            OnDamage::Stop,
+            &NoProgress,
+        ) {
             Ok(_) => assert_same(&bytes, image, "a restore without error"),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
@@ -163,7 +170,13 @@ fn damaged_parity_is_not_believed() {
         let repo = open(damaged.storage.clone());
         for (id, image) in &world.images {
             let mut bytes = Vec::new();
-            match icecore::restore(&repo, *id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress) {
+            match icecore::snapshot::restore(
+                &repo,
+                *id,
+                RestoreTo::Stream(&mut bytes),
+                OnDamage::Stop,
+                &NoProgress,
+            ) {
                 Ok(_) => assert_same(&bytes, image, "a restore without error"),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "{at}: {error}"),
             }
@@ -186,7 +199,9 @@ fn parity_of_another_repository_is_not_believed() {
     let repo = open(world.storage.clone());
     for (id, image) in &world.images {
         let mut bytes = Vec::new();
-        if icecore::restore(&repo, *id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress).is_ok() {
+        if icecore::snapshot::restore(&repo, *id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress)
+            .is_ok()
+        {
             assert_same(&bytes, image, "a restore without error");
         }
     }
@@ -210,7 +225,7 @@ fn an_unchanged_image_writes_no_parity() {
     let before = world.files("parity/");
     let image = world.images[0].1.clone();
     let repo = open(world.storage.clone());
-    let report = icecore::capture(&repo, &image, &options("disk-0"), &NoProgress).unwrap();
+    let report = icecore::snapshot::capture(&repo, &image, &options("disk-0"), &NoProgress).unwrap();
     assert!(report.unchanged);
     assert_eq!(world.files("parity/"), before);
     world.images.push((report.snapshot.id, image));
@@ -223,7 +238,7 @@ fn gc_keeps_all_parity_of_what_stays() {
     for round in 0..4 {
         let (id, _) = world.images.remove(round % world.images.len());
         let repo = open(world.storage.clone());
-        icecore::delete(&repo, id).unwrap();
+        icecore::snapshot::delete(&repo, id).unwrap();
         let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
         gc::apply(&repo, plan, &NoProgress).unwrap();
         let what = format!("after gc {round}");
@@ -241,7 +256,7 @@ fn gc_keeps_all_parity_of_what_stays() {
         world.capture(10 + round as u64);
     }
     let repo = open(world.storage.clone());
-    world.images.iter().for_each(|(id, _)| icecore::delete(&repo, *id).map(|_| ()).unwrap());
+    world.images.iter().for_each(|(id, _)| icecore::snapshot::delete(&repo, *id).map(|_| ()).unwrap());
     let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
     gc::apply(&repo, plan, &NoProgress).unwrap();
     assert_eq!(world.files("packs/"), BTreeSet::new());
@@ -285,7 +300,7 @@ fn a_damaged_pack_gets_no_parity_and_the_others_do() {
     world.remove(&other);
     let repo = open(world.storage.clone());
     for (id, _) in &world.images {
-        let _ = icecore::restore(
+        let _ = icecore::snapshot::restore(
             &repo,
             *id,
             RestoreTo::Stream(&mut std::io::sink()),
@@ -304,7 +319,8 @@ fn verify_says_what_parity_brings_back_and_that_nothing_is_lost() {
     world.flip(&packs[1], 130);
     let before = world.storage.files();
     for depth in [Depth::Structure, Depth::ReadData] {
-        let report = icecore::verify(&open(world.storage.clone()), None, depth, &NoProgress).unwrap();
+        let report =
+            icecore::maintenance::verify(&open(world.storage.clone()), None, depth, &NoProgress).unwrap();
         assert!(!report.findings.is_empty(), "{depth:?}");
         for finding in &report.findings {
             assert_eq!(finding.lost, [], "{depth:?}: {finding:?}");
@@ -324,13 +340,15 @@ fn verify_finds_damaged_parity() {
         let damaged = world.copy();
         damaged.flip(&parity[1], at);
         let report =
-            icecore::verify(&open(damaged.storage.clone()), None, Depth::ReadData, &NoProgress).unwrap();
+            icecore::maintenance::verify(&open(damaged.storage.clone()), None, Depth::ReadData, &NoProgress)
+                .unwrap();
         let objects: Vec<&str> = report.findings.iter().map(|finding| finding.object.as_str()).collect();
         assert_eq!(objects, [format!("file {}", parity[1])], "byte {at}");
     }
     let damaged = world.copy();
     damaged.remove(&parity[0]);
-    let report = icecore::verify(&open(damaged.storage), None, Depth::Structure, &NoProgress).unwrap();
+    let report =
+        icecore::maintenance::verify(&open(damaged.storage), None, Depth::Structure, &NoProgress).unwrap();
     // What a power cut leaves looks just so, and needs no repair.
     assert_eq!((report.findings.len(), report.packs_without_parity), (0, 4));
 }
@@ -344,17 +362,17 @@ fn repairs_put_packs_back_and_make_parity_again() {
     world.remove(&packs[0]);
     let repo = open(world.storage.clone());
     // The index alone: what is missing or cannot be opened.
-    let report = icecore::repair_index(&repo, &NoProgress).unwrap();
+    let report = icecore::maintenance::repair_index(&repo, &NoProgress).unwrap();
     assert_eq!((report.put_back.len(), report.damaged_packs.len()), (1, 0), "{report:?}");
     assert!(world.storage.files()[&packs[0]] == whole[&packs[0]]);
 
     world.remove(&packs[1]);
     world.flip(&packs[2], 200);
     let before = world.storage.files();
-    let report = icecore::repair_packs(&repo, true, &NoProgress).unwrap();
+    let report = icecore::maintenance::repair_packs(&repo, true, &NoProgress).unwrap();
     assert_eq!((report.put_back.len(), report.lost.len()), (2, 0), "{report:?}");
     assert!(world.storage.files().keys().eq(before.keys()), "a dry run changes nothing");
-    let report = icecore::repair_packs(&repo, false, &NoProgress).unwrap();
+    let report = icecore::maintenance::repair_packs(&repo, false, &NoProgress).unwrap();
     assert_eq!(
         (report.put_back.len(), report.damaged_packs.len(), report.groups_made),
         (2, 0, 0),
@@ -364,7 +382,7 @@ fn repairs_put_packs_back_and_make_parity_again() {
 
     world.flip(&parity[0], 5000);
     world.remove(&parity[1]);
-    let report = icecore::repair_packs(&repo, false, &NoProgress).unwrap();
+    let report = icecore::maintenance::repair_packs(&repo, false, &NoProgress).unwrap();
     assert_eq!((report.put_back.len(), report.groups_made), (0, 1), "{report:?}");
     parity.iter().for_each(|file| assert!(world.storage.files()[file] == whole[file], "{file}"));
     assert_all_covered(&repo, "after the repair");
@@ -378,8 +396,8 @@ fn what_parity_cannot_give_in_full_is_mended_record_by_record() {
     // Three packs are damaged at the same place: one more than parity can mend there.
     packs.iter().take(3).for_each(|path| world.flip(path, 150));
     let repo = open(world.storage.clone());
-    let found = icecore::verify(&repo, None, Depth::ReadData, &NoProgress).unwrap();
-    let report = icecore::repair_packs(&repo, false, &NoProgress).unwrap();
+    let found = icecore::maintenance::verify(&repo, None, Depth::ReadData, &NoProgress).unwrap();
+    let report = icecore::maintenance::repair_packs(&repo, false, &NoProgress).unwrap();
     assert_eq!(report.put_back, []);
     assert_eq!(report.damaged_packs.len(), 3, "{report:?}");
     let lost: u64 = found.findings.iter().flat_map(|finding| &finding.lost).map(|range| range.bytes).sum();

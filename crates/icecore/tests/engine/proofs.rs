@@ -4,23 +4,23 @@
 use std::sync::Arc;
 
 use icecore::BLOCK_BYTES;
-use icecore::BlockCache;
-use icecore::CopyOptions;
-use icecore::Depth;
 use icecore::ErrorKind;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::RestoreReport;
-use icecore::RestoreTo;
-use icecore::SnapshotDisk;
-use icecore::SnapshotId;
-use icecore::copy;
 use icecore::fuzzing::forge::Forge;
-use icecore::restore;
-use icecore::verify;
+use icecore::image::ReadAt;
+use icecore::maintenance::Depth;
+use icecore::maintenance::verify;
+use icecore::repository::Repository;
+use icecore::snapshot::BlockCache;
+use icecore::snapshot::CopyOptions;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RestoreReport;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::SnapshotDisk;
+use icecore::snapshot::SnapshotId;
+use icecore::snapshot::copy;
+use icecore::snapshot::restore;
+use icecore::storage::MemoryStorage;
 
 use crate::support::Bench;
 use crate::support::Target;

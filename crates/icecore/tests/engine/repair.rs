@@ -1,16 +1,16 @@
 //! Repair makes the index again, saves what can be read of damaged packs, and says what is lost.
 
-use icecore::Depth;
 use icecore::ErrorKind;
-use icecore::FaultStorage;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::RepairIndexReport;
-use icecore::Storage;
-use icecore::delete;
-use icecore::gc;
-use icecore::repair_index;
-use icecore::repair_snapshots;
+use icecore::maintenance::Depth;
+use icecore::maintenance::RepairIndexReport;
+use icecore::maintenance::gc;
+use icecore::maintenance::repair_index;
+use icecore::maintenance::repair_snapshots;
+use icecore::snapshot::delete;
+use icecore::storage::MemoryStorage;
+use icecore::storage::Storage;
+use icecore::testing::FaultStorage;
 
 use crate::damage::BLOCK;
 use crate::damage::BadSector;

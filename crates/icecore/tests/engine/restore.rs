@@ -10,16 +10,16 @@ use std::sync::atomic::Ordering;
 
 use icecore::BLOCK_BYTES;
 use icecore::ErrorKind;
-use icecore::FaultStorage;
 use icecore::Meter;
 use icecore::NoProgress;
-use icecore::OnDamage;
 use icecore::Progress;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::RestoreTo;
 use icecore::SPAN_BYTES;
-use icecore::WriteAt;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
+use icecore::repository::Repository;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RestoreTo;
+use icecore::testing::FaultStorage;
 use icecore_testing::random::Random;
 
 use crate::capture::SIZES;
@@ -58,7 +58,7 @@ fn a_snapshot_is_read_where_nothing_can_be_written_or_locked() {
         let storage = FaultStorage::failing_from(bench.storage.clone(), 0, kind);
         let repo = Repository::open(Arc::new(storage), session()).unwrap();
         assert_same(&image_of(&repo, id), &image, &format!("{kind:?}"));
-        let error = icecore::capture(&repo, &image, &options("disk"), &NoProgress).unwrap_err();
+        let error = icecore::snapshot::capture(&repo, &image, &options("disk"), &NoProgress).unwrap_err();
         assert_ne!(error.kind(), ErrorKind::InvalidInput, "{error}");
     }
 }
@@ -74,15 +74,20 @@ fn no_stale_byte_shines_through_a_restore() {
             let mut wanted = image.clone();
             wanted.resize(len, 0);
             let fresh = Target::new(vec![0; len]);
-            let report =
-                icecore::restore(&bench.repo, id, RestoreTo::Fresh(&fresh), OnDamage::Stop, &NoProgress)
-                    .unwrap();
+            let report = icecore::snapshot::restore(
+                &bench.repo,
+                id,
+                RestoreTo::Fresh(&fresh),
+                OnDamage::Stop,
+                &NoProgress,
+            )
+            .unwrap();
             assert_same(&fresh.into_bytes(), &wanted, &format!("fresh, {size} in {len}"));
             assert_eq!(report.image_bytes, size as u64);
             for (what, before) in targets(&image, len, &mut noise) {
                 let equal = before == wanted;
                 let target = Target::new(before);
-                let report = icecore::restore(
+                let report = icecore::snapshot::restore(
                     &bench.repo,
                     id,
                     RestoreTo::InPlace(&target),
@@ -112,7 +117,8 @@ fn only_what_differs_is_written_in_place() {
     }
     let target = Target::new(before);
     let report =
-        icecore::restore(&bench.repo, id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress).unwrap();
+        icecore::snapshot::restore(&bench.repo, id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress)
+            .unwrap();
     assert_eq!(report.written_bytes, 4 * BLOCK_BYTES as u64);
     assert_eq!(report.kept_bytes, image.len() as u64 - 4 * BLOCK_BYTES as u64);
     assert_same(&target.into_bytes(), &image, "in place");
@@ -179,9 +185,14 @@ fn a_disk_that_makes_zeros_by_itself_is_read_only_where_the_image_has_data() {
     for odd in [0, 4096, 5000] {
         let data = Mutex::new(Random::new(46).bytes(128 << 20));
         let target = Thin { data, len: 1 << 50, odd, read_bytes: AtomicU64::new(0) };
-        let report =
-            icecore::restore(&bench.repo, id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress)
-                .unwrap();
+        let report = icecore::snapshot::restore(
+            &bench.repo,
+            id,
+            RestoreTo::InPlace(&target),
+            OnDamage::Stop,
+            &NoProgress,
+        )
+        .unwrap();
         let read = target.read_bytes.load(Ordering::Relaxed);
         assert!(read < 16 << 20, "{read} bytes were read");
         assert!(report.zeroed_bytes > 1 << 49, "{report:?}");
@@ -198,7 +209,8 @@ fn a_short_last_block_is_known_again_in_place() {
     let id = bench.snapshot("disk", &image);
     let target = Target::new(image.clone());
     let report =
-        icecore::restore(&bench.repo, id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress).unwrap();
+        icecore::snapshot::restore(&bench.repo, id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress)
+            .unwrap();
     assert_eq!((report.written_bytes, report.zeroed_bytes), (0, 0));
 }
 
@@ -208,7 +220,8 @@ fn a_target_that_is_too_small_is_refused_untouched() {
     let id = bench.snapshot("disk", &vec![1; 10_000]);
     for to in [FRESH, IN_PLACE] {
         let target = Target::new(vec![9; 9999]);
-        let error = icecore::restore(&bench.repo, id, to(&target), OnDamage::Stop, &NoProgress).unwrap_err();
+        let error = icecore::snapshot::restore(&bench.repo, id, to(&target), OnDamage::Stop, &NoProgress)
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         assert!(target.into_bytes() == vec![9; 9999]);
     }
@@ -232,9 +245,15 @@ fn a_damaged_pack_is_an_error_that_names_snapshot_and_range_and_pack() {
     let repo = open(bench.storage.clone());
     let target = Target::new(vec![0; image.len()]);
     let errors = [
-        icecore::restore(&repo, report.snapshot.id, RestoreTo::Fresh(&target), OnDamage::Stop, &NoProgress)
-            .unwrap_err(),
-        icecore::restore(
+        icecore::snapshot::restore(
+            &repo,
+            report.snapshot.id,
+            RestoreTo::Fresh(&target),
+            OnDamage::Stop,
+            &NoProgress,
+        )
+        .unwrap_err(),
+        icecore::snapshot::restore(
             &repo,
             report.snapshot.id,
             RestoreTo::Stream(&mut io::sink()),
@@ -284,10 +303,11 @@ fn a_restore_stops_when_asked_to_and_when_its_stream_breaks() {
     let id = bench.snapshot("disk", &Random::new(44).bytes(1 << 20));
     let target = Target::new(vec![0; 1 << 20]);
     for to in [FRESH, IN_PLACE] {
-        let error = icecore::restore(&bench.repo, id, to(&target), OnDamage::Stop, &Stop).unwrap_err();
+        let error =
+            icecore::snapshot::restore(&bench.repo, id, to(&target), OnDamage::Stop, &Stop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
     }
-    let error = icecore::restore(
+    let error = icecore::snapshot::restore(
         &bench.repo,
         id,
         RestoreTo::Stream(&mut Full(Mutex::new(70_000))),

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use icecore::CaptureStats;
 use icecore::Digest;
 use icecore::ErrorKind;
-use icecore::ResourceKind;
-use icecore::Snapshot;
-use icecore::SnapshotId;
-use icecore::retention::Plan;
-use icecore::retention::Policy;
-use icecore::retention::Rule;
-use icecore::retention::Within;
-use icecore::retention::plan;
+use icecore::snapshot::CaptureStats;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::Snapshot;
+use icecore::snapshot::SnapshotId;
+use icecore::snapshot::retention::Plan;
+use icecore::snapshot::retention::Policy;
+use icecore::snapshot::retention::Rule;
+use icecore::snapshot::retention::Within;
+use icecore::snapshot::retention::plan;
 use jiff::tz::Offset;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -263,7 +263,8 @@ fn each_rule_says_in_words_what_it_keeps() {
         ]
     );
     let alone = Policy { keep_last: Some(1), ..Policy::default() };
-    let plan = icecore::retention::plan(&all, &alone, ms("2026-11-29T00:00:00Z"), &TimeZone::UTC).unwrap();
+    let plan =
+        icecore::snapshot::retention::plan(&all, &alone, ms("2026-11-29T00:00:00Z"), &TimeZone::UTC).unwrap();
     assert_eq!(words(&plan), ["-", "-", "protected", "-", "-", "last 1 of 1"]);
     assert_eq!(plan.going().map(|it| it.id.0.as_u128()).collect::<Vec<_>>(), [1, 2, 4, 5]);
 }
@@ -425,7 +426,8 @@ fn times_that_no_calendar_has_do_not_stop_a_plan() {
     for now in [0, 1_800_000_000_000, end] {
         let east = TimeZone::fixed(Offset::MAX);
         let plan = plan(&all, &policy, now, &east).unwrap();
-        let goes: Vec<bool> = plan.decisions.iter().map(icecore::retention::Decision::goes).collect();
+        let goes: Vec<bool> =
+            plan.decisions.iter().map(icecore::snapshot::retention::Decision::goes).collect();
         assert!(!goes[1] && !goes[2] && !goes[4], "{:?}", words(&plan));
     }
     for now in [i64::MIN, -1, 253_402_300_800_000, i64::MAX] {

@@ -2,19 +2,19 @@
 
 use std::io;
 
-use icecore::Calls;
-use icecore::Depth;
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::Fault;
-use icecore::FaultStorage;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::ParityScheme;
-use icecore::Repository;
-use icecore::RestoreTo;
-use icecore::SnapshotId;
+use icecore::maintenance::Depth;
+use icecore::repository::ParityScheme;
+use icecore::repository::Repository;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::MemoryStorage;
+use icecore::testing::Calls;
+use icecore::testing::Fault;
+use icecore::testing::FaultStorage;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;
@@ -35,32 +35,34 @@ const SHORTAGES: [(i32, bool, ErrorKind); 5] = [
 type Verb = fn(&Repository, SnapshotId) -> Result<bool, Error>;
 
 const VERBS: [(&str, Verb); 9] = [
-    ("list", |repo, _| icecore::list(repo).map(|listing| !listing.unreadable.is_empty())),
-    ("list volumes", |repo, _| icecore::list_volumes(repo).map(|listing| !listing.unreadable.is_empty())),
+    ("list", |repo, _| icecore::snapshot::list(repo).map(|listing| !listing.unreadable.is_empty())),
+    ("list volumes", |repo, _| {
+        icecore::volume::list_volumes(repo).map(|listing| !listing.unreadable.is_empty())
+    }),
     ("verify", |repo, _| {
-        let verified = icecore::verify_and_note(repo, None, Depth::ReadData, 5, &NoProgress);
+        let verified = icecore::maintenance::verify_and_note(repo, None, Depth::ReadData, 5, &NoProgress);
         verified.map(|report| !report.findings.is_empty())
     }),
     ("verify of one", |repo, id| {
-        icecore::verify(repo, Some(&[id]), Depth::Structure, &NoProgress)
+        icecore::maintenance::verify(repo, Some(&[id]), Depth::Structure, &NoProgress)
             .map(|report| !report.findings.is_empty())
     }),
     ("restore", |repo, id| {
-        icecore::restore(repo, id, RestoreTo::Stream(&mut io::sink()), OnDamage::GoOn, &NoProgress)
+        icecore::snapshot::restore(repo, id, RestoreTo::Stream(&mut io::sink()), OnDamage::GoOn, &NoProgress)
             .map(|report| report.bad.bytes > 0)
     }),
     ("gc", |repo, _| collect(repo).map(|_| false)),
     ("repair index", |repo, _| {
-        icecore::repair_index(repo, &NoProgress).map(|report| !report.damaged_packs.is_empty())
+        icecore::maintenance::repair_index(repo, &NoProgress).map(|report| !report.damaged_packs.is_empty())
     }),
     ("repair packs", |repo, _| {
-        let repaired = icecore::repair_packs(repo, false, &NoProgress);
+        let repaired = icecore::maintenance::repair_packs(repo, false, &NoProgress);
         repaired.map(|report| {
             !report.damaged_packs.is_empty() || !report.unopened.is_empty() || !report.lost.is_empty()
         })
     }),
     ("repair snapshots", |repo, _| {
-        icecore::repair_snapshots(repo, &NoProgress)
+        icecore::maintenance::repair_snapshots(repo, &NoProgress)
             .map(|report| !report.unreadable.is_empty() || !report.lost.is_empty())
     }),
 ];
@@ -68,15 +70,16 @@ const VERBS: [(&str, Verb); 9] = [
 #[test]
 fn a_shortage_is_an_error_and_never_a_finding() {
     let bench = Bench::new();
-    icecore::set_parity(&bench.repo, ParityScheme::new(2, 1).ok(), &NoProgress).unwrap();
+    icecore::maintenance::set_parity(&bench.repo, ParityScheme::new(2, 1).ok(), &NoProgress).unwrap();
     let repo = open_with_small_packs(bench.storage.clone()).unwrap();
     let options = crate::support::options;
-    let capture =
-        |image: &Vec<u8>| icecore::capture(&repo, image, &options("disk"), &NoProgress).unwrap().snapshot.id;
+    let capture = |image: &Vec<u8>| {
+        icecore::snapshot::capture(&repo, image, &options("disk"), &NoProgress).unwrap().snapshot.id
+    };
     let id = capture(&Random::new(1).bytes(150_000));
     let gone = capture(&Random::new(2).bytes(100_000));
-    icecore::create_volume(&repo, &volume_options("vol", Some(id), None)).unwrap();
-    icecore::delete(&repo, gone).unwrap();
+    icecore::volume::create_volume(&repo, &volume_options("vol", Some(id), None)).unwrap();
+    icecore::snapshot::delete(&repo, gone).unwrap();
     let files = bench.storage.files();
     for (name, verb) in VERBS {
         for (code, lasting, kind) in SHORTAGES {
@@ -106,7 +109,7 @@ fn a_shortage_is_an_error_and_never_a_finding() {
                 if storage.files() == files {
                     continue;
                 }
-                let report = icecore::verify(
+                let report = icecore::maintenance::verify(
                     &open_with_small_packs(storage.clone()).unwrap(),
                     None,
                     Depth::ReadData,

@@ -3,17 +3,17 @@
 use std::io;
 
 use icecore::BLOCK_BYTES;
-use icecore::Calls;
 use icecore::ErrorKind;
-use icecore::Fault;
-use icecore::FaultStorage;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::Repository;
-use icecore::RestoreTo;
-use icecore::SnapshotId;
-use icecore::gc;
+use icecore::maintenance::gc;
+use icecore::repository::Repository;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::MemoryStorage;
+use icecore::testing::Calls;
+use icecore::testing::Fault;
+use icecore::testing::FaultStorage;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;
@@ -60,17 +60,17 @@ fn split(bench: &Bench, seed: u64) -> Option<(SnapshotId, Vec<u8>)> {
     let blocks = |range: std::ops::Range<usize>| &chunk[range.start * BLOCK_BYTES..range.end * BLOCK_BYTES];
     let all = bench.snapshot("all", &[&chunk[..], &beside].concat());
     let low = bench.snapshot("low", &[blocks(0..4), &beside].concat());
-    icecore::delete(&bench.repo, all).unwrap();
+    icecore::snapshot::delete(&bench.repo, all).unwrap();
     collect_half(&bench.storage);
     let repo = &bench.another();
     let high = options("high");
-    icecore::capture(repo, &blocks(8..10).to_vec(), &high, &NoProgress).unwrap();
+    icecore::snapshot::capture(repo, &blocks(8..10).to_vec(), &high, &NoProgress).unwrap();
     let other = options("beside");
-    icecore::capture(repo, &beside, &other, &NoProgress).unwrap();
-    icecore::delete(repo, low).unwrap();
+    icecore::snapshot::capture(repo, &beside, &other, &NoProgress).unwrap();
+    icecore::snapshot::delete(repo, low).unwrap();
     collect(repo, 0.5).unwrap();
     let image = [blocks(0..4), blocks(8..10)].concat();
-    let both = icecore::capture(repo, &image, &options("both"), &NoProgress).unwrap();
+    let both = icecore::snapshot::capture(repo, &image, &options("both"), &NoProgress).unwrap();
     (both.snapshot.stats.new_bytes == 0).then_some((both.snapshot.id, image))
 }
 
@@ -87,17 +87,23 @@ fn a_chunk_whose_slots_are_spread_over_packs_is_read_from_all_of_them() {
     assert_sound(&repo, "the slots of a chunk are in two packs");
     assert_same(&image_of(&repo, id), &image, "a restore");
     let target = Target::new(Random::new(9).bytes(image.len()));
-    icecore::restore(&repo, id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress).unwrap();
+    icecore::snapshot::restore(&repo, id, RestoreTo::InPlace(&target), OnDamage::Stop, &NoProgress).unwrap();
     assert_same(&target.into_bytes(), &image, "a restore in place");
-    icecore::stats(&repo, &NoProgress).unwrap();
+    icecore::maintenance::stats(&repo, &NoProgress).unwrap();
     for max_unused in [0.5, 0.0] {
         collect(&repo, max_unused).unwrap();
         let repo = open(bench.storage.clone());
         assert_sound(&repo, "after gc");
         assert_same(&image_of(&repo, id), &image, "after gc");
     }
-    icecore::delete(&repo, id).unwrap();
-    let gone = icecore::restore(&repo, id, RestoreTo::Stream(&mut Vec::new()), OnDamage::Stop, &NoProgress)
-        .map_err(|error| error.kind());
+    icecore::snapshot::delete(&repo, id).unwrap();
+    let gone = icecore::snapshot::restore(
+        &repo,
+        id,
+        RestoreTo::Stream(&mut Vec::new()),
+        OnDamage::Stop,
+        &NoProgress,
+    )
+    .map_err(|error| error.kind());
     assert_eq!(gone.err(), Some(ErrorKind::NotFound));
 }

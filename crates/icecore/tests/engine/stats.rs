@@ -6,16 +6,16 @@ use std::collections::HashSet;
 use icecore::BLOCK_BYTES;
 use icecore::ErrorKind;
 use icecore::NoProgress;
-use icecore::SnapshotId;
-use icecore::StatsReport;
-use icecore::Storage;
+use icecore::maintenance::StatsReport;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::Storage;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;
 use crate::support::blocks;
 
 fn stats(bench: &Bench) -> StatsReport {
-    icecore::stats(&bench.repo, &NoProgress).unwrap()
+    icecore::maintenance::stats(&bench.repo, &NoProgress).unwrap()
 }
 
 fn check(bench: &Bench, images: &HashMap<SnapshotId, Vec<u8>>) -> StatsReport {
@@ -39,7 +39,7 @@ fn check(bench: &Bench, images: &HashMap<SnapshotId, Vec<u8>>) -> StatsReport {
         assert_eq!(one.own_bytes, bytes(own), "{}", one.snapshot.name);
         assert_eq!(one.shared_bytes, bytes(sets[&id].len() - own), "{}", one.snapshot.name);
         assert_eq!(one.own_stored_bytes == 0, own == 0, "{}", one.snapshot.name);
-        assert_eq!(icecore::snapshot_stats(&bench.repo, id, &NoProgress).unwrap(), *one);
+        assert_eq!(icecore::snapshot::snapshot_stats(&bench.repo, id, &NoProgress).unwrap(), *one);
     }
     let times: Vec<i64> = report.snapshots.iter().map(|one| one.snapshot.created_unix_ms).collect();
     assert!(times.is_sorted(), "{times:?}");
@@ -103,16 +103,20 @@ fn what_a_snapshot_alone_has_becomes_unused_when_it_is_deleted() {
     let before = check(&bench, &images);
     assert_eq!(before.repository.unused_bytes, 0);
     let own = before.snapshots[1].own_stored_bytes;
-    icecore::delete(&bench.repo, ids[1]).unwrap();
+    icecore::snapshot::delete(&bench.repo, ids[1]).unwrap();
     images.remove(&ids[1]);
     let after = check(&bench, &images);
     let unused = after.repository.unused_bytes;
     // Its pages come to it; shares of chunks are rounded.
     assert!(unused >= own && unused <= own + (64 << 10), "{own} {unused}");
 
-    let plan =
-        icecore::gc::plan(&bench.repo, &icecore::gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
-    icecore::gc::apply(&bench.repo, plan, &NoProgress).unwrap();
+    let plan = icecore::maintenance::gc::plan(
+        &bench.repo,
+        &icecore::maintenance::gc::GcOptions { max_unused: 0.0 },
+        &NoProgress,
+    )
+    .unwrap();
+    icecore::maintenance::gc::apply(&bench.repo, plan, &NoProgress).unwrap();
     let cleaned = check(&bench, &images);
     assert_eq!(cleaned.repository.unused_bytes, 0);
     assert!(cleaned.repository.total_bytes < after.repository.total_bytes);
@@ -128,7 +132,7 @@ fn a_missing_pack_is_an_error_that_names_the_snapshot() {
     for pack in packs {
         let bytes = bench.storage.files()[&pack].clone();
         bench.storage.remove(&pack).unwrap();
-        let error = icecore::stats(&bench.another(), &NoProgress).unwrap_err();
+        let error = icecore::maintenance::stats(&bench.another(), &NoProgress).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
         assert!(error.to_string().contains(&report.snapshot.name), "{error}");
         bench.storage.put(&pack, bytes);
@@ -150,8 +154,8 @@ fn what_several_snapshots_have_together_is_what_their_deletion_leaves_unused() {
         let half = if images.len().is_multiple_of(2) { 20..30 } else { 30..40 };
         noise.fill(&mut disk[half.start * BLOCK_BYTES..half.end * BLOCK_BYTES]);
     }
-    let own = |ids: &[SnapshotId]| icecore::own_bytes(&bench.repo, ids, &NoProgress).unwrap();
-    assert_eq!(own(&[]), icecore::OwnBytes::default());
+    let own = |ids: &[SnapshotId]| icecore::snapshot::own_bytes(&bench.repo, ids, &NoProgress).unwrap();
+    assert_eq!(own(&[]), icecore::snapshot::OwnBytes::default());
     for which in [&[1][..], &[1, 2], &[0, 3, 4], &[2, 3, 4, 5], &[0, 1, 2, 3, 4, 5]] {
         let ids: Vec<SnapshotId> = which.iter().map(|at| images[*at].0).collect();
         let blocks_of = |going: bool| {
@@ -166,12 +170,12 @@ fn what_several_snapshots_have_together_is_what_their_deletion_leaves_unused() {
     let foreseen = own(&ids);
     assert!(foreseen.stored_bytes > 0 && foreseen.manifest_bytes > 0, "{foreseen:?}");
     assert_eq!(stats(&bench).repository.unused_bytes, 0);
-    ids.iter().for_each(|id| drop(icecore::delete(&bench.repo, *id).unwrap()));
+    ids.iter().for_each(|id| drop(icecore::snapshot::delete(&bench.repo, *id).unwrap()));
     let unused = stats(&bench).repository.unused_bytes;
     let sum = foreseen.stored_bytes + foreseen.manifest_bytes;
     // Shares of chunks are rounded.
     assert!(unused.abs_diff(sum) < 4096, "{unused} {sum}");
-    let error = icecore::own_bytes(&bench.repo, &ids, &NoProgress).unwrap_err();
+    let error = icecore::snapshot::own_bytes(&bench.repo, &ids, &NoProgress).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
 
@@ -179,9 +183,9 @@ fn what_several_snapshots_have_together_is_what_their_deletion_leaves_unused() {
 fn what_a_volume_stands_on_is_not_given_back() {
     let bench = Bench::new();
     let id = bench.snapshot("disk", &Random::new(15).bytes(1 << 20));
-    let own = || icecore::own_bytes(&bench.repo, &[id], &NoProgress).unwrap();
+    let own = || icecore::snapshot::own_bytes(&bench.repo, &[id], &NoProgress).unwrap();
     assert_eq!(own().data_bytes, 1 << 20);
     let options = crate::volumes::support::volume_options("vol", Some(id), None);
-    icecore::create_volume(&bench.repo, &options).unwrap();
-    assert_eq!(own(), icecore::OwnBytes::default());
+    icecore::volume::create_volume(&bench.repo, &options).unwrap();
+    assert_eq!(own(), icecore::snapshot::OwnBytes::default());
 }

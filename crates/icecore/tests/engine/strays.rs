@@ -1,11 +1,11 @@
 //! Files that belong to somebody else lie in a repository: every verb goes on, and verify alone tells of them.
 
-use icecore::CaptureOptions;
-use icecore::Depth;
 use icecore::ErrorKind;
 use icecore::NoProgress;
-use icecore::ParityScheme;
-use icecore::SnapshotId;
+use icecore::maintenance::Depth;
+use icecore::repository::ParityScheme;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::SnapshotId;
 use icecore_testing::random::Random;
 use uuid::Uuid;
 
@@ -44,7 +44,7 @@ fn strays(bench: &Bench) -> Vec<String> {
 
 fn bench() -> Bench {
     let Bench { storage, repo } = Bench::new();
-    icecore::set_parity(&repo, ParityScheme::new(3, 1).ok(), &NoProgress).unwrap();
+    icecore::maintenance::set_parity(&repo, ParityScheme::new(3, 1).ok(), &NoProgress).unwrap();
     // What is made with the handle has parity from now on.
     let repo = open(storage.clone());
     Bench { storage, repo }
@@ -57,30 +57,30 @@ fn a_file_of_somebody_else_stops_nothing_and_is_told_by_verify() {
     // Ids with letters in them, which can be spelled in two ways.
     let take = |id: u128, image: &Vec<u8>| {
         let how = CaptureOptions { id: SnapshotId(Uuid::from_u128(id << 96)), ..options("disk") };
-        icecore::capture(&bench.repo, image, &how, &NoProgress).unwrap().snapshot.id
+        icecore::snapshot::capture(&bench.repo, image, &how, &NoProgress).unwrap().snapshot.id
     };
     let kept = take(0xabcd_ef01, &image);
     let gone = take(0xabcd_ef02, &Random::new(2).bytes(200_000));
-    icecore::create_volume(&bench.repo, &volume_options("vol", Some(kept), None)).unwrap();
+    icecore::volume::create_volume(&bench.repo, &volume_options("vol", Some(kept), None)).unwrap();
     let strays = strays(&bench);
     for (number, name) in strays.iter().enumerate() {
         let bytes = if number % 2 == 0 { Vec::new() } else { b"somebody else's".to_vec() };
         bench.storage.put(name, bytes);
     }
     let repo = bench.another();
-    let listing = icecore::list(&repo).unwrap();
+    let listing = icecore::snapshot::list(&repo).unwrap();
     assert_eq!((listing.snapshots.len(), listing.unreadable), (2, Vec::new()));
-    assert_eq!(icecore::list_volumes(&repo).unwrap().unreadable.len(), 0);
-    icecore::delete(&repo, gone).unwrap();
+    assert_eq!(icecore::volume::list_volumes(&repo).unwrap().unreadable.len(), 0);
+    icecore::snapshot::delete(&repo, gone).unwrap();
     assert!(collect(&repo).unwrap().packs_removed > 0);
-    icecore::stats(&repo, &NoProgress).unwrap();
-    icecore::parity_report(&repo).unwrap();
-    icecore::capture(&repo, &image, &options("again"), &NoProgress).unwrap();
-    icecore::repair_index(&repo, &NoProgress).unwrap();
-    icecore::repair_packs(&repo, false, &NoProgress).unwrap();
-    assert_eq!(icecore::repair_snapshots(&repo, &NoProgress).unwrap().lost, []);
+    icecore::maintenance::stats(&repo, &NoProgress).unwrap();
+    icecore::maintenance::parity_report(&repo).unwrap();
+    icecore::snapshot::capture(&repo, &image, &options("again"), &NoProgress).unwrap();
+    icecore::maintenance::repair_index(&repo, &NoProgress).unwrap();
+    icecore::maintenance::repair_packs(&repo, false, &NoProgress).unwrap();
+    assert_eq!(icecore::maintenance::repair_snapshots(&repo, &NoProgress).unwrap().lost, []);
     restores(&repo, kept, &image).unwrap();
-    let report = icecore::verify(&bench.another(), None, Depth::ReadData, &NoProgress).unwrap();
+    let report = icecore::maintenance::verify(&bench.another(), None, Depth::ReadData, &NoProgress).unwrap();
     let mut told: Vec<String> = report.findings.iter().map(|finding| finding.object.clone()).collect();
     told.sort();
     assert_eq!(told, strays.iter().map(|name| format!("file {name}")).collect::<Vec<_>>());
@@ -97,6 +97,6 @@ fn a_damaged_record_under_an_id_stops_gc_as_before() {
         bench.storage.put("snapshots/01890a5d-ac96-774b-bcce-b302099a8057", bytes);
         let error = collect(&bench.another()).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
-        assert_eq!(icecore::list(&bench.another()).unwrap().unreadable.len(), 1);
+        assert_eq!(icecore::snapshot::list(&bench.another()).unwrap().unreadable.len(), 1);
     }
 }

@@ -10,27 +10,27 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use icecore::BLOCK_BYTES;
-use icecore::CaptureOptions;
-use icecore::CaptureReport;
-use icecore::Depth;
-use icecore::FileIdentity;
-use icecore::ImageState;
-use icecore::InitOptions;
-use icecore::MemoryStorage;
 use icecore::Meter;
 use icecore::NoProgress;
-use icecore::OnDamage;
 use icecore::Progress;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::RepositoryId;
-use icecore::ResourceKind;
-use icecore::RestoreTo;
-use icecore::SnapshotId;
-use icecore::Storage;
-use icecore::WriteAt;
-use icecore::gc;
+use icecore::image::ImageState;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
+use icecore::maintenance::Depth;
+use icecore::maintenance::gc;
+use icecore::repository::InitOptions;
+use icecore::repository::Repository;
+use icecore::repository::RepositoryId;
 use icecore::scale::close_packs_at;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::CaptureReport;
+use icecore::snapshot::FileIdentity;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::MemoryStorage;
+use icecore::storage::Storage;
 use uuid::Uuid;
 
 /// Numbers that no two calls share: sessions, snapshot ids, times.
@@ -59,7 +59,7 @@ impl Bench {
 
     /// Captures an image of a volume.
     pub(crate) fn capture(&self, volume: &str, image: &dyn ReadAt) -> CaptureReport {
-        icecore::capture(&self.repo, image, &options(volume), &NoProgress).unwrap()
+        icecore::snapshot::capture(&self.repo, image, &options(volume), &NoProgress).unwrap()
     }
 
     pub(crate) fn snapshot(&self, volume: &str, image: &dyn ReadAt) -> SnapshotId {
@@ -115,7 +115,7 @@ pub(crate) fn collect(repo: &Repository) -> icecore::Result<gc::GcTotals> {
 /// Checks that a snapshot is an image, byte for byte.
 pub(crate) fn restores(repo: &Repository, id: SnapshotId, image: &[u8]) -> Result<(), String> {
     let mut comparing = Comparing { rest: image };
-    icecore::restore(repo, id, RestoreTo::Stream(&mut comparing), OnDamage::Stop, &NoProgress)
+    icecore::snapshot::restore(repo, id, RestoreTo::Stream(&mut comparing), OnDamage::Stop, &NoProgress)
         .map_err(|error| format!("restore of {id}: {error}"))?;
     if comparing.rest.is_empty() { Ok(()) } else { Err(format!("the end of {id} is missing")) }
 }
@@ -166,7 +166,7 @@ pub(crate) const IN_PLACE: To = |target| RestoreTo::InPlace(target);
 /// Returns the whole image of a snapshot.
 pub(crate) fn image_of(repo: &Repository, id: SnapshotId) -> Vec<u8> {
     let mut bytes = Vec::new();
-    icecore::restore(repo, id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress).unwrap();
+    icecore::snapshot::restore(repo, id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress).unwrap();
     bytes
 }
 
@@ -179,7 +179,7 @@ pub(crate) fn assert_same(found: &[u8], wanted: &[u8], what: &str) {
 
 /// Fails unless a repository is in order, down to the last block.
 pub(crate) fn assert_sound(repo: &Repository, what: &str) {
-    let report = icecore::verify(repo, None, Depth::ReadData, &NoProgress).unwrap();
+    let report = icecore::maintenance::verify(repo, None, Depth::ReadData, &NoProgress).unwrap();
     assert_eq!(report.findings, [], "{what}");
 }
 

@@ -10,20 +10,20 @@ use std::sync::PoisonError;
 
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::LockGuard;
-use icecore::LockMode;
-use icecore::MemoryStorage;
-use icecore::NewFile;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::RandomFile;
-use icecore::Repository;
-use icecore::RestoreTo;
-use icecore::SnapshotId;
-use icecore::Storage;
-use icecore::StoredFile;
-use icecore::Wait;
-use icecore::gc;
+use icecore::maintenance::gc;
+use icecore::repository::Repository;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::LockGuard;
+use icecore::storage::LockMode;
+use icecore::storage::MemoryStorage;
+use icecore::storage::NewFile;
+use icecore::storage::RandomFile;
+use icecore::storage::Storage;
+use icecore::storage::StoredFile;
+use icecore::storage::Wait;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;
@@ -96,7 +96,7 @@ impl Worker<'_> {
             9 => self.delete(),
             10..=12 => self.collect(),
             13 => self.diff(),
-            14 => assert_or(icecore::repair_index(self.repo, &NoProgress), |error| {
+            14 => assert_or(icecore::maintenance::repair_index(self.repo, &NoProgress), |error| {
                 error.kind() == ErrorKind::InUse
             }),
             _ => assert_sound(self.repo, "beside others"),
@@ -106,14 +106,21 @@ impl Worker<'_> {
     fn create(&mut self) {
         let (volume, version) = (self.noise.below(VOLUMES.len()), self.noise.below(VERSIONS));
         let image = image(volume, version);
-        let taken = icecore::capture(self.repo, &image, &options(VOLUMES[volume]), &NoProgress).unwrap();
+        let taken =
+            icecore::snapshot::capture(self.repo, &image, &options(VOLUMES[volume]), &NoProgress).unwrap();
         lock(self.model).insert(taken.snapshot.id, Known { image, leaving: false });
     }
 
     fn restore(&mut self) {
         let Some(id) = self.pick(false) else { return };
         let mut found = Vec::new();
-        match icecore::restore(self.repo, id, RestoreTo::Stream(&mut found), OnDamage::Stop, &NoProgress) {
+        match icecore::snapshot::restore(
+            self.repo,
+            id,
+            RestoreTo::Stream(&mut found),
+            OnDamage::Stop,
+            &NoProgress,
+        ) {
             Ok(_) => {
                 let image = lock(self.model).get(&id).map(|known| known.image.clone());
                 image.iter().for_each(|image| assert_same(&found, image, "beside others"));
@@ -124,10 +131,10 @@ impl Worker<'_> {
 
     fn delete(&mut self) {
         let Some(id) = self.pick(true) else { return };
-        match icecore::delete(self.repo, id) {
+        match icecore::snapshot::delete(self.repo, id) {
             Ok(_) => {
                 lock(self.model).remove(&id);
-                let found = icecore::find(self.repo, &id.to_string()).map_err(|error| error.kind());
+                let found = icecore::snapshot::find(self.repo, &id.to_string()).map_err(|error| error.kind());
                 assert_eq!(found.err(), Some(ErrorKind::NotFound), "it was reported as deleted");
             }
             Err(error) => {
@@ -144,7 +151,7 @@ impl Worker<'_> {
 
     fn diff(&mut self) {
         let (Some(from), Some(to)) = (self.pick(false), self.pick(false)) else { return };
-        let told = icecore::diff(self.repo, from, to, &mut |_| Ok(()));
+        let told = icecore::snapshot::diff(self.repo, from, to, &mut |_| Ok(()));
         assert_or(told, |error| {
             error.kind() == ErrorKind::NotFound && (self.is_leaving(from) || self.is_leaving(to))
         });
@@ -172,7 +179,7 @@ fn settle(storage: &MemoryStorage, model: &BTreeMap<SnapshotId, Known>) {
     for round in ["before gc", "after gc"] {
         let repo = open(storage.clone());
         let listed: Vec<SnapshotId> =
-            icecore::list(&repo).unwrap().snapshots.iter().map(|snapshot| snapshot.id).collect();
+            icecore::snapshot::list(&repo).unwrap().snapshots.iter().map(|snapshot| snapshot.id).collect();
         assert_eq!(listed.len(), model.len(), "{round}");
         model.iter().for_each(|(id, known)| assert_same(&image_of(&repo, *id), &known.image, round));
         assert_sound(&repo, round);
@@ -182,7 +189,11 @@ fn settle(storage: &MemoryStorage, model: &BTreeMap<SnapshotId, Known>) {
         assert_eq!(left, Vec::<&String>::new(), "{round}");
         let locks: Vec<&str> = files.keys().filter_map(|name| name.strip_prefix("locks/")).collect();
         assert_eq!(locks, ["commit", "gc", "index", "merge", "parity"], "{round}");
-        assert_eq!(icecore::stats(&repo, &NoProgress).unwrap().repository.unused_bytes, 0, "{round}");
+        assert_eq!(
+            icecore::maintenance::stats(&repo, &NoProgress).unwrap().repository.unused_bytes,
+            0,
+            "{round}"
+        );
     }
 }
 
@@ -211,7 +222,7 @@ fn work_at_once(handle_for_each: bool) {
     let (found, alone) = (pack_bytes(&bench.storage), pack_bytes(&fresh.storage));
     assert!(found <= alone + alone / 4 + 100_000, "{found} bytes of packs, and {alone} alone");
     for id in model.keys() {
-        icecore::delete(&bench.repo, *id).unwrap();
+        icecore::snapshot::delete(&bench.repo, *id).unwrap();
     }
     settle(&bench.storage, &BTreeMap::new());
     assert_eq!(pack_bytes(&bench.storage), 0);
@@ -234,7 +245,8 @@ fn at_once(bench: &Bench, first: &[u8], second: &[u8]) -> [SnapshotId; 2] {
     let image = TestImage::full(first).on_read(|_| {
         begun.call_once(|| {
             meanwhile(|| {
-                let report = icecore::capture(&other, &second.to_vec(), &options("b"), &NoProgress).unwrap();
+                let report =
+                    icecore::snapshot::capture(&other, &second.to_vec(), &options("b"), &NoProgress).unwrap();
                 *taken.lock().unwrap() = Some(report.snapshot.id);
             });
         });
@@ -283,7 +295,7 @@ fn two_captures_at_once_that_cut_the_same_blocks_otherwise_store_them_twice() {
         assert_sound(&repo, "two captures at once");
         collect(&repo, 0.0).unwrap();
     }
-    icecore::delete(&bench.another(), both[1]).unwrap();
+    icecore::snapshot::delete(&bench.another(), both[1]).unwrap();
     collect(&bench.another(), 0.0).unwrap();
     assert_eq!(pack_bytes(&bench.storage), stored_alone(&first));
     assert_same(&image_of(&bench.another(), both[0]), &first, "the one that stays");
@@ -304,7 +316,7 @@ fn an_index_run_that_is_merged_at_once_does_not_stop_its_capture() {
                 merging.call_once(|| {
                     meanwhile(|| {
                         let image = Random::new(98).bytes(50_000);
-                        icecore::capture(&other, &image, &options("other"), &NoProgress).unwrap();
+                        icecore::snapshot::capture(&other, &image, &options("other"), &NoProgress).unwrap();
                     });
                     assert!(!storage.files().contains_key(name), "it was not merged");
                 });
@@ -315,11 +327,11 @@ fn an_index_run_that_is_merged_at_once_does_not_stop_its_capture() {
     let mut taken = Vec::new();
     for seed in 0..6 {
         let image = Random::new(100 + seed).bytes(50_000);
-        let report = icecore::capture(&repo, &image, &options("a"), &NoProgress).unwrap();
+        let report = icecore::snapshot::capture(&repo, &image, &options("a"), &NoProgress).unwrap();
         taken.push((report.snapshot.id, image));
     }
     assert!(
-        icecore::list(&repo).unwrap().snapshots.len() > taken.len(),
+        icecore::snapshot::list(&repo).unwrap().snapshots.len() > taken.len(),
         "nothing was merged beside a capture"
     );
     for (id, image) in &taken {

@@ -1,16 +1,16 @@
 //! Verify finds what is wrong, and says what is lost by it to the byte.
 
-use icecore::Depth;
 use icecore::ErrorKind;
-use icecore::Finding;
 use icecore::Meter;
 use icecore::NoProgress;
 use icecore::Progress;
-use icecore::SnapshotId;
-use icecore::Storage;
-use icecore::delete;
 use icecore::fuzzing::forge::Forge;
-use icecore::verify;
+use icecore::maintenance::Depth;
+use icecore::maintenance::Finding;
+use icecore::maintenance::verify;
+use icecore::snapshot::SnapshotId;
+use icecore::snapshot::delete;
+use icecore::storage::Storage;
 use proptest::prelude::*;
 use uuid::Uuid;
 

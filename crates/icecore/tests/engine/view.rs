@@ -4,11 +4,11 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use icecore::BlockCache;
 use icecore::ErrorKind;
-use icecore::ReadAt;
-use icecore::SnapshotDisk;
-use icecore::delete;
+use icecore::image::ReadAt;
+use icecore::snapshot::BlockCache;
+use icecore::snapshot::SnapshotDisk;
+use icecore::snapshot::delete;
 use icecore_testing::random::Random;
 use proptest::prelude::*;
 

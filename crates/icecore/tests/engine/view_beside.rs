@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
-use icecore::BlockCache;
 use icecore::NoProgress;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::SnapshotDisk;
-use icecore::SnapshotId;
-use icecore::capture;
-use icecore::delete;
+use icecore::image::ReadAt;
+use icecore::repository::Repository;
+use icecore::snapshot::BlockCache;
+use icecore::snapshot::SnapshotDisk;
+use icecore::snapshot::SnapshotId;
+use icecore::snapshot::capture;
+use icecore::snapshot::delete;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;

@@ -4,15 +4,15 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use icecore::BlockCache;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::NoProgress;
-use icecore::ReadAt;
-use icecore::SnapshotDisk;
-use icecore::Storage;
 use icecore::fuzzing::seal;
-use icecore::set_parity;
+use icecore::image::ReadAt;
+use icecore::maintenance::set_parity;
+use icecore::snapshot::BlockCache;
+use icecore::snapshot::SnapshotDisk;
+use icecore::storage::Storage;
 use icecore_testing::random::Random;
 
 use crate::damage::BLOCK;

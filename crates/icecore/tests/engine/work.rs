@@ -8,24 +8,24 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
-use icecore::BlockCache;
-use icecore::KeptBase;
-use icecore::LockGuard;
-use icecore::LockMode;
-use icecore::Mapped;
-use icecore::MemoryStorage;
-use icecore::NewFile;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::RandomFile;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::RestoreTo;
 use icecore::SPAN_BYTES;
-use icecore::SnapshotDisk;
-use icecore::Storage;
-use icecore::StoredFile;
-use icecore::Wait;
+use icecore::image::ReadAt;
+use icecore::repository::Repository;
+use icecore::snapshot::BlockCache;
+use icecore::snapshot::KeptBase;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::SnapshotDisk;
+use icecore::storage::LockGuard;
+use icecore::storage::LockMode;
+use icecore::storage::Mapped;
+use icecore::storage::MemoryStorage;
+use icecore::storage::NewFile;
+use icecore::storage::RandomFile;
+use icecore::storage::Storage;
+use icecore::storage::StoredFile;
+use icecore::storage::Wait;
 use icecore_testing::random::Random;
 
 use crate::support::Target;
@@ -159,8 +159,8 @@ impl NewFile for Recorded<Box<dyn NewFile>> {
     }
 }
 
-fn capture(repo: &Repository, image: &dyn ReadAt) -> icecore::CaptureReport {
-    icecore::capture(repo, image, &options("disk"), &NoProgress).unwrap()
+fn capture(repo: &Repository, image: &dyn ReadAt) -> icecore::snapshot::CaptureReport {
+    icecore::snapshot::capture(repo, image, &options("disk"), &NoProgress).unwrap()
 }
 
 fn syncs(calls: &[Call]) -> usize {
@@ -290,12 +290,12 @@ fn a_change_of_a_huge_image_costs_the_pages_above_it() {
     assert!(first.stats.manifest_bytes > 10 * second.stats.manifest_bytes, "{:?}", first.stats);
 
     recorder.take();
-    assert_eq!(icecore::list(&repo).unwrap().snapshots, [first.clone(), second.clone()]);
-    icecore::find(&repo, "disk@latest").unwrap();
+    assert_eq!(icecore::snapshot::list(&repo).unwrap().snapshots, [first.clone(), second.clone()]);
+    icecore::snapshot::find(&repo, "disk@latest").unwrap();
     assert_eq!(bytes_read(&recorder.take(), "packs/"), 0, "a listing needs records alone");
 
     let mut ranges = Vec::new();
-    let totals = icecore::diff(&repo, first.id, second.id, &mut |range| {
+    let totals = icecore::snapshot::diff(&repo, first.id, second.id, &mut |range| {
         ranges.push(range.offset);
         Ok(())
     });
@@ -337,9 +337,15 @@ fn what_is_known_to_have_changed_of_a_huge_image_costs_its_spans_and_the_pages_a
         let repo = open(recorder.clone());
         image.reads.lock().unwrap().clear();
         recorder.take();
-        let report =
-            icecore::capture_ranges(&repo, image, Some(&base), ranges, &options("disk"), &NoProgress)
-                .unwrap();
+        let report = icecore::snapshot::capture_ranges(
+            &repo,
+            image,
+            Some(&base),
+            ranges,
+            &options("disk"),
+            &NoProgress,
+        )
+        .unwrap();
         (report, recorder.take())
     };
 
@@ -369,7 +375,8 @@ fn what_is_known_to_have_changed_of_a_huge_image_costs_its_spans_and_the_pages_a
     let all = vec![0..1 << 43, 1 << 43..1 << 44];
     recorder.take();
     let report =
-        icecore::capture_ranges(&repo, &empty, Some(&base), &all, &options("disk"), &NoProgress).unwrap();
+        icecore::snapshot::capture_ranges(&repo, &empty, Some(&base), &all, &options("disk"), &NoProgress)
+            .unwrap();
     assert_eq!((report.snapshot.stats.data_bytes, report.read_bytes), (0, 0));
     assert!(matches!(published(&recorder.take())[..], [record] if record.starts_with("snapshots/")));
     let looked = empty.looked.into_inner();
@@ -392,7 +399,8 @@ fn a_restore_reads_each_chunk_once() {
 
     let target = Target::new(vec![0; image.len()]);
     let report =
-        icecore::restore(&repo, taken.id, RestoreTo::Fresh(&target), OnDamage::Stop, &NoProgress).unwrap();
+        icecore::snapshot::restore(&repo, taken.id, RestoreTo::Fresh(&target), OnDamage::Stop, &NoProgress)
+            .unwrap();
     assert_same(&target.into_bytes(), &image, "the image");
     let calls = recorder.take();
     // What the capture stored counts the heads of chunks too, which a restore passes over.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use icecore::ResourceKind;
+use icecore::snapshot::ResourceKind;
 use uuid::Uuid;
 
 use crate::ops::schedule::entry::Entry;

@@ -6,14 +6,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
 use globset::GlobSet;
-use icecore::Depth;
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::ResourceKind;
-use icecore::Snapshot;
-use icecore::gc;
-use icecore::retention;
-use icecore::retention::Policy;
+use icecore::maintenance::Depth;
+use icecore::maintenance::gc;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::Snapshot;
+use icecore::snapshot::retention;
+use icecore::snapshot::retention::Policy;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -325,7 +325,7 @@ impl Run<'_> {
             share if share > 0.0 => Depth::Sample { part: share, seed: self.now.unsigned_abs() },
             _ => Depth::Structure,
         };
-        let report = icecore::verify_and_note(&repo, None, depth, self.now, &progress)?;
+        let report = icecore::maintenance::verify_and_note(&repo, None, depth, self.now, &progress)?;
         for finding in &report.findings {
             tracing::error!(region = pool.slug, object = %finding.object, problem = %finding.problem, "damage");
         }

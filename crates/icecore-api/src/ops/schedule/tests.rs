@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use icecore::ReadAt;
-use icecore::WriteAt;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
 use icecore_host::clock::Clock;
 use icecore_host::exports::Lent;
 use jiff::Timestamp;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use icecore::ResourceKind;
+use icecore::snapshot::ResourceKind;
 use icecore_host::clock::new_id;
 use uuid::Uuid;
 

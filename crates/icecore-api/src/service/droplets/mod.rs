@@ -7,7 +7,7 @@ mod create;
 use std::collections::HashMap;
 use std::collections::HashSet;
 
-use icecore::ResourceKind;
+use icecore::snapshot::ResourceKind;
 use uuid::Uuid;
 
 use crate::config::SizeConfig;

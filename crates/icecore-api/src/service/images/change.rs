@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use icecore::CopyOptions;
-use icecore::Repository;
-use icecore::SnapshotId;
+use icecore::repository::Repository;
+use icecore::snapshot::CopyOptions;
+use icecore::snapshot::SnapshotId;
 use uuid::Uuid;
 
 use crate::db::Action;
@@ -58,10 +58,10 @@ impl Service {
             texts.iter().filter_map(|(key, text)| Some(((*key).to_owned(), (*text).clone()?))).collect();
         self.in_all_regions(image.uuid, |repo, id| {
             if let Some(name) = &change.name {
-                let options = icecore::RenameOptions { name_may_repeat: true };
-                icecore::rename_with(repo, id, name, options)?;
+                let options = icecore::snapshot::RenameOptions { name_may_repeat: true };
+                icecore::snapshot::rename_with(repo, id, name, options)?;
             }
-            icecore::relabel(repo, id, &set, &[]).map(drop)
+            icecore::snapshot::relabel(repo, id, &set, &[]).map(drop)
         })?;
         self.image(who, id)
     }
@@ -139,7 +139,7 @@ impl Service {
         if !self.has_snapshot(&target.slug, snapshot)? {
             let (source, target) = (Arc::new(source.another_handle()?), target.another_handle()?);
             let options = CopyOptions { level: None, check: true, name_may_repeat: true };
-            icecore::copy(&source, id, &target, &options, progress)?;
+            icecore::snapshot::copy(&source, id, &target, &options, progress)?;
         }
         self.locks.alone(snapshot, || bring_up_to_date(source.repo(), target.repo(), id))?;
         Ok(())
@@ -148,7 +148,8 @@ impl Service {
     /// Does what [`convert_image`](Self::convert_image) has begun.
     pub(crate) fn convert(&self, snapshot: Uuid) -> ApiResult<()> {
         let kind = [labels::TYPE.to_owned()];
-        let relabel = |repo: &Repository, id| icecore::relabel(repo, id, &Labels::new(), &kind).map(drop);
+        let relabel =
+            |repo: &Repository, id| icecore::snapshot::relabel(repo, id, &Labels::new(), &kind).map(drop);
         self.in_all_regions(snapshot, relabel)?;
         Ok(())
     }
@@ -156,16 +157,24 @@ impl Service {
     /// Tells whether a region has a snapshot. One that is not configured any more has none.
     pub(crate) fn has_snapshot(&self, region: &str, id: Uuid) -> ApiResult<bool> {
         let Some(pool) = self.pools().get(region) else { return Ok(false) };
-        Ok(icecore::list(pool.repo())?.snapshots.iter().any(|snapshot| snapshot.id.0 == id))
+        Ok(icecore::snapshot::list(pool.repo())?.snapshots.iter().any(|snapshot| snapshot.id.0 == id))
     }
 }
 
 /// Notes with a copy what is noted with the snapshot that it is of: that may have changed while it was copied.
 fn bring_up_to_date(source: &Repository, target: &Repository, id: SnapshotId) -> icecore::Result<()> {
-    let [now, copy] = [icecore::find(source, &id.to_string())?, icecore::find(target, &id.to_string())?];
-    icecore::rename_with(target, id, &now.name, icecore::RenameOptions { name_may_repeat: true })?;
+    let [now, copy] = [
+        icecore::snapshot::find(source, &id.to_string())?,
+        icecore::snapshot::find(target, &id.to_string())?,
+    ];
+    icecore::snapshot::rename_with(
+        target,
+        id,
+        &now.name,
+        icecore::snapshot::RenameOptions { name_may_repeat: true },
+    )?;
     let gone: Vec<_> = copy.labels.into_keys().filter(|key| !now.labels.contains_key(key)).collect();
-    icecore::relabel(target, id, &now.labels, &gone)?;
+    icecore::snapshot::relabel(target, id, &now.labels, &gone)?;
     let gone: Vec<_> = copy.tags.into_iter().filter(|tag| !now.tags.contains(tag)).collect();
-    icecore::retag(target, id, &now.tags, &gone).map(drop)
+    icecore::snapshot::retag(target, id, &now.tags, &gone).map(drop)
 }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use icecore::CaptureOptions;
-use icecore::ImageFile;
-use icecore::Parent;
-use icecore::ReadAt;
-use icecore::ResourceKind;
-use icecore::SnapshotId;
+use icecore::image::ImageFile;
+use icecore::image::ReadAt;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::Parent;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::SnapshotId;
 use icecore_host::clock::new_id;
 use tempfile::NamedTempFile;
 
@@ -143,12 +143,13 @@ impl Service {
 
     /// Notes with a snapshot what its image was called while it was imported.
     fn note_changes(&self, pool: &Pool, import: &Import) -> ApiResult<()> {
-        let (id, options) = (SnapshotId(import.uuid), icecore::RenameOptions { name_may_repeat: true });
-        icecore::rename_with(pool.repo(), id, &import.name, options)?;
+        let (id, options) =
+            (SnapshotId(import.uuid), icecore::snapshot::RenameOptions { name_may_repeat: true });
+        icecore::snapshot::rename_with(pool.repo(), id, &import.name, options)?;
         let labels = self.labels_of_import(import)?;
         let about = [labels::DISTRIBUTION, labels::DESCRIPTION].map(str::to_owned).into_iter();
         let cleared: Vec<String> = about.filter(|key| !labels.contains_key(key)).collect();
-        icecore::relabel(pool.repo(), id, &labels, &cleared)?;
+        icecore::snapshot::relabel(pool.repo(), id, &labels, &cleared)?;
         Ok(())
     }
 
@@ -184,7 +185,7 @@ impl Service {
             )
         };
         progress.begin(0);
-        let done = icecore::capture(&pool.another_handle()?, &image, &options, progress)?;
+        let done = icecore::snapshot::capture(&pool.another_handle()?, &image, &options, progress)?;
         if done.changed_while_read || before.was_written(&source.state()?) {
             delete_if_there(pool, import.uuid)?;
             return Err(written_to(&source));

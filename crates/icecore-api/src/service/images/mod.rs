@@ -9,8 +9,8 @@ mod source;
 
 use std::sync::Arc;
 
-use icecore::ResourceKind;
-use icecore::Snapshot;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::Snapshot;
 use uuid::Uuid;
 
 use crate::config::ImageConfig;

@@ -89,8 +89,8 @@ impl Service {
     fn hand_over(&self, offer: &Offer) -> ApiResult<bool> {
         let owner = Labels::from([(labels::ACCOUNT.to_owned(), offer.recipient.clone())]);
         let found = self.in_all_regions(offer.uuid, |repo, id| {
-            let snapshot = icecore::relabel(repo, id, &owner, &[])?;
-            icecore::retag(repo, id, &[], &snapshot.tags).map(drop)
+            let snapshot = icecore::snapshot::relabel(repo, id, &owner, &[])?;
+            icecore::snapshot::retag(repo, id, &[], &snapshot.tags).map(drop)
         })?;
         self.db().end_offer(offer.id)?;
         Ok(found)

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use icecore::ForeignFormat;
+use icecore::image::ForeignFormat;
 
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;

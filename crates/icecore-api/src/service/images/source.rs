@@ -7,9 +7,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::path::PathBuf;
 
-use icecore::ImageFile;
-use icecore::ImageState;
-use icecore::ReadAt;
+use icecore::image::ImageFile;
+use icecore::image::ImageState;
+use icecore::image::ReadAt;
 use rustix::fs::FileType;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use icecore::ErrorKind;
-use icecore::ResourceKind;
-use icecore::SnapshotId;
-use icecore::VolumeId;
-use icecore::VolumeOptions;
-use icecore::VolumeSnapshotOptions;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::SnapshotId;
+use icecore::volume::VolumeId;
+use icecore::volume::VolumeOptions;
+use icecore::volume::VolumeSnapshotOptions;
 use icecore_host::exports::Lent;
 use uuid::Uuid;
 
@@ -60,7 +60,7 @@ impl Service {
             Job::RestoreDroplet { snapshot } => {
                 let item = disk()?;
                 let name = &item.info.name;
-                let restore = || icecore::restore_volume(pool.repo(), name, SnapshotId(*snapshot));
+                let restore = || icecore::volume::restore_volume(pool.repo(), name, SnapshotId(*snapshot));
                 pool.disks().with_closed(name, restore)?;
                 Ok(())
             }
@@ -80,7 +80,7 @@ impl Service {
     ) -> ApiResult<()> {
         let name = &item.info.name;
         let disk = item.pool.disks().open(name)?;
-        let taken = disk.with(|volume| icecore::snapshot_volume(volume, options, progress));
+        let taken = disk.with(|volume| icecore::volume::snapshot_volume(volume, options, progress));
         let unreadable =
             |error| ApiError::unprocessable(format!("the disk of {name} cannot be read: {error}"));
         let report = taken.map_err(unreadable)??;
@@ -90,7 +90,7 @@ impl Service {
 
     /// Returns the disk of this id, whatever account owns it.
     fn disk_of(&self, pool: &Arc<Pool>, id: Uuid) -> ApiResult<VolumeItem> {
-        let all = icecore::list_volumes(pool.repo())?.volumes;
+        let all = icecore::volume::list_volumes(pool.repo())?.volumes;
         let info = all.into_iter().find(|info| info.id.0 == id && info.kind == ResourceKind::Droplet);
         let info = info.ok_or_else(|| ApiError::not_found_saying("the Droplet is gone"))?;
         Ok(VolumeItem { pool: Arc::clone(pool), info })
@@ -105,7 +105,7 @@ impl Service {
         // The disk goes last: until then, all of it can be done again.
         detach_all(pool, id)?;
         for other in self.pools().values() {
-            for snapshot in icecore::list(other.repo())?.snapshots {
+            for snapshot in icecore::snapshot::list(other.repo())?.snapshots {
                 let of_this = labels::id(&snapshot.labels, labels::RESOURCE) == Some(id);
                 if of_this && labels::image_type(&snapshot.labels) == labels::TYPE_BACKUP {
                     delete_if_there(other, snapshot.id.0)?;
@@ -118,10 +118,10 @@ impl Service {
 
 fn detach_all(pool: &Pool, droplet: Uuid) -> ApiResult<()> {
     let _changes = pool.changes();
-    for volume in icecore::list_volumes(pool.repo())?.volumes {
+    for volume in icecore::volume::list_volumes(pool.repo())?.volumes {
         if labels::id(&volume.labels, labels::ATTACHED) == Some(droplet) {
             let attached = [labels::ATTACHED.to_owned()];
-            icecore::relabel_volume(pool.repo(), &volume.name, &Labels::new(), &attached)?;
+            icecore::volume::relabel_volume(pool.repo(), &volume.name, &Labels::new(), &attached)?;
         }
     }
     Ok(())
@@ -130,7 +130,7 @@ fn detach_all(pool: &Pool, droplet: Uuid) -> ApiResult<()> {
 fn create(pool: &Arc<Pool>, options: VolumeOptions, volumes: &[Uuid]) -> ApiResult<()> {
     let _changes = pool.changes();
     let droplet = options.id;
-    let all = icecore::list_volumes(pool.repo())?.volumes;
+    let all = icecore::volume::list_volumes(pool.repo())?.volumes;
     // One that is gone has nothing any more.
     let there = |id: &Uuid| all.iter().any(|info| info.id.0 == *id);
     let mut free = Vec::new();
@@ -146,7 +146,7 @@ fn create(pool: &Arc<Pool>, options: VolumeOptions, volumes: &[Uuid]) -> ApiResu
     }
     let attached = Labels::from([(labels::ATTACHED.to_owned(), droplet.0.to_string())]);
     for volume in free {
-        icecore::relabel_volume(pool.repo(), &volume.name, &attached, &[])?;
+        icecore::volume::relabel_volume(pool.repo(), &volume.name, &attached, &[])?;
     }
     Ok(())
 }
@@ -163,7 +163,7 @@ fn label(item: &VolumeItem, labels: &BTreeMap<String, String>) -> ApiResult<()> 
     let (remove, set): (Labels, Labels) =
         labels.iter().map(|(key, text)| (key.clone(), text.clone())).partition(|(_, text)| text.is_empty());
     let remove: Vec<String> = remove.into_keys().collect();
-    let done = icecore::relabel_volume(item.pool.repo(), &item.info.name, &set, &remove);
+    let done = icecore::volume::relabel_volume(item.pool.repo(), &item.info.name, &set, &remove);
     match done {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             Err(ApiError::not_found_saying("the Droplet is gone"))

@@ -8,18 +8,18 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use icecore::BenchOptions;
-use icecore::BenchPlace;
-use icecore::BenchReport;
-use icecore::DEFAULT_LEVEL;
 use icecore::Error;
-use icecore::FsStorage;
-use icecore::ImageFile;
-use icecore::NewTarget;
-use icecore::ReadAt;
 use icecore::Result;
-use icecore::Storage;
-use icecore::WriteAt;
+use icecore::bench::BenchOptions;
+use icecore::bench::BenchPlace;
+use icecore::bench::BenchReport;
+use icecore::image::ImageFile;
+use icecore::image::NewTarget;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
+use icecore::repository::DEFAULT_LEVEL;
+use icecore::storage::FsStorage;
+use icecore::storage::Storage;
 use tempfile::TempDir;
 
 use crate::app::App;
@@ -143,7 +143,7 @@ impl BenchArgs {
         let options = BenchOptions { level: self.level, data_bytes_max };
         let images: Vec<&dyn ReadAt> = images.iter().map(|image| image as &dyn ReadAt).collect();
         let progress = app.ui.progress("measuring");
-        icecore::bench(&images, &place, &options, &progress)
+        icecore::bench::bench(&images, &place, &options, &progress)
             .map_err(if_interrupted("the directory with what was made is removed"))
     }
 }

@@ -1,9 +1,9 @@
 //! The result of a benchmark, drawn.
 
-use icecore::BenchReport;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
+use icecore::bench::BenchReport;
 use plotters::coord::Shift;
 use plotters::element::Rectangle;
 use plotters::element::Text;
@@ -64,9 +64,9 @@ pub(crate) fn draw(report: &BenchReport) -> Result<String> {
 /// Returns the bars of the stages that work on bytes. The scale is logarithmic: from 10 MB/s to 100 GB/s.
 fn stage_bars(report: &BenchReport) -> Vec<Bar> {
     let part = |amount: u64, seconds: f64| ((amount as f64 / seconds / 1e7).log10() / 4.0).clamp(0.0, 1.0);
-    let look_ups = [icecore::Stage::LookUpHit, icecore::Stage::LookUpMiss];
+    let look_ups = [icecore::bench::Stage::LookUpHit, icecore::bench::Stage::LookUpMiss];
     let stages = report.stages.iter().filter(|time| !look_ups.contains(&time.stage));
-    let bar = |time: &icecore::StageTime| {
+    let bar = |time: &icecore::bench::StageTime| {
         let mut parts = vec![(part(time.amount, time.one_core_seconds), ONE_CORE)];
         parts.extend(time.all_cores_seconds.map(|seconds| (part(time.amount, seconds), ALL_CORES)));
         parts.sort_by(|one, other| other.0.total_cmp(&one.0));
@@ -77,7 +77,7 @@ fn stage_bars(report: &BenchReport) -> Vec<Bar> {
 }
 
 fn run_bars(report: &BenchReport) -> Vec<Bar> {
-    let bar = |time: &icecore::RunTime| Bar {
+    let bar = |time: &icecore::bench::RunTime| Bar {
         name: tables::run_name(time.run),
         parts: vec![(time.limit_share().unwrap_or(0.0).clamp(0.0, 1.0), ALL_CORES)],
         value: tables::share(time),

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use icecore::BenchData;
-use icecore::BenchReport;
-use icecore::Layout;
-use icecore::Run;
-use icecore::RunTime;
-use icecore::Stage;
-use icecore::StageTime;
-use icecore::WhatIf;
+use icecore::bench::BenchData;
+use icecore::bench::BenchReport;
+use icecore::bench::Layout;
+use icecore::bench::Run;
+use icecore::bench::RunTime;
+use icecore::bench::Stage;
+use icecore::bench::StageTime;
+use icecore::bench::WhatIf;
 
 use crate::ui;
 use crate::ui::Column;

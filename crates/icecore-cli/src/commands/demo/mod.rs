@@ -8,17 +8,17 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use icecore::CaptureOptions;
-use icecore::CaptureReport;
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::ImageFile;
-use icecore::NewTarget;
-use icecore::OnDamage;
-use icecore::Repository;
-use icecore::ResourceKind;
-use icecore::RestoreTo;
 use icecore::Result;
+use icecore::image::ImageFile;
+use icecore::image::NewTarget;
+use icecore::repository::Repository;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::CaptureReport;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::RestoreTo;
 use tempfile::TempDir;
 
 use crate::app;
@@ -62,7 +62,7 @@ impl DemoArgs {
         let first = dir.join("v1.raw");
         let about = image::make(&dir, &first)?;
         app.ui.note(&format!("made v1.raw: an ext4 file system with {about}"));
-        let repo = app::make_at(&dir.join("repository"), icecore::DEFAULT_LEVEL, None)?;
+        let repo = app::make_at(&dir.join("repository"), icecore::repository::DEFAULT_LEVEL, None)?;
         let one = capture(app, &repo, &first)?;
         app.ui.note(&format!("made snapshot v1 in {}", units::duration(one.1)));
         let second = dir.join("v2.raw");
@@ -86,8 +86,8 @@ impl DemoArgs {
                 .map_err(|error| Error::io("making a directory for temporary files", error))?;
             return Ok((temp.path().to_owned(), Some(temp)));
         };
-        icecore::check_directory(dir)?;
-        icecore::check_outside_repository(dir, None)?;
+        icecore::repository::check_directory(dir)?;
+        icecore::image::check_outside_repository(dir, None)?;
         let failed = |error| Error::io(format!("making {}", dir.display()), error);
         std::fs::create_dir_all(dir).map_err(failed)?;
         if std::fs::read_dir(dir).map_err(failed)?.next().is_some() {
@@ -98,7 +98,7 @@ impl DemoArgs {
     }
 
     fn tell(&self, app: &App, repo: &Repository, dir: &Path, steps: &[Step]) -> Result<()> {
-        let stats = icecore::stats(repo, &app.ui.progress("counting"))?.repository;
+        let stats = icecore::maintenance::stats(repo, &app.ui.progress("counting"))?.repository;
         let mut text = format!("{}\n\n", table(steps));
         text += &format!(
             "{} with {} in them take {} in the repository{}\n",
@@ -136,7 +136,7 @@ fn capture(app: &App, repo: &Repository, image: &Path) -> Result<(CaptureReport,
     );
     let watch = Stopwatch::start();
     let progress = app.ui.progress(&format!("capturing {name}"));
-    let report = icecore::capture(repo, &ImageFile::open(image)?, &options, &progress)
+    let report = icecore::snapshot::capture(repo, &ImageFile::open(image)?, &options, &progress)
         .map_err(if_interrupted("the demonstration is removed"))?;
     Ok((report, watch.elapsed()))
 }
@@ -148,7 +148,7 @@ fn restore(app: &App, repo: &Repository, report: &CaptureReport, image: &Path) -
     let watch = Stopwatch::start();
     let target = NewTarget::create(&restored, snapshot.size_bytes, false, host::new_session())?;
     let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
-    icecore::restore(repo, snapshot.id, RestoreTo::Fresh(&target), OnDamage::Stop, &progress)
+    icecore::snapshot::restore(repo, snapshot.id, RestoreTo::Fresh(&target), OnDamage::Stop, &progress)
         .map_err(if_interrupted("the demonstration is removed"))?;
     target.finish()?;
     let time = watch.elapsed();

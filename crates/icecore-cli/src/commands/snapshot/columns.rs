@@ -3,7 +3,7 @@
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
-use icecore::Snapshot;
+use icecore::snapshot::Snapshot;
 
 use crate::ui;
 use crate::units;

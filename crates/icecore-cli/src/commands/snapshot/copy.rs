@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use icecore::CopyOptions;
-use icecore::CopyReport;
 use icecore::ErrorKind;
-use icecore::Repository;
 use icecore::Result;
-use icecore::Snapshot;
+use icecore::repository::Repository;
+use icecore::snapshot::CopyOptions;
+use icecore::snapshot::CopyReport;
+use icecore::snapshot::Snapshot;
 
 use crate::app::App;
 use crate::app::open_other;
@@ -67,7 +67,7 @@ impl CopyArgs {
 }
 
 fn copy(app: &App, repo: &Arc<Repository>, snapshot: &Snapshot, target: &Repository) -> Result<Copied> {
-    match icecore::find(target, &snapshot.id.to_string()) {
+    match icecore::snapshot::find(target, &snapshot.id.to_string()) {
         Ok(snapshot) => return Ok(Copied { snapshot, report: None }),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -75,7 +75,7 @@ fn copy(app: &App, repo: &Arc<Repository>, snapshot: &Snapshot, target: &Reposit
     let options = CopyOptions { level: None, check: true, name_may_repeat: false };
     let watch = Stopwatch::start();
     let progress = app.ui.progress(&format!("copying {}", ui::printable_name(&snapshot.name)));
-    let report = icecore::copy(repo, snapshot.id, target, &options, &progress).map_err(if_interrupted(
+    let report = icecore::snapshot::copy(repo, snapshot.id, target, &options, &progress).map_err(if_interrupted(
         "what was stored so far is found by the next copy, or removed by `icecore gc` on the other repository",
     ))?;
     let elapsed = watch.elapsed();

@@ -4,16 +4,16 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use icecore::CaptureOptions;
-use icecore::CaptureReport;
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::ImageFile;
-use icecore::Parent;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::ResourceKind;
 use icecore::Result;
+use icecore::image::ImageFile;
+use icecore::image::ReadAt;
+use icecore::repository::Repository;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::CaptureReport;
+use icecore::snapshot::Parent;
+use icecore::snapshot::ResourceKind;
 use tempfile::TempDir;
 
 use crate::app;
@@ -90,7 +90,7 @@ impl CreateArgs {
         let options = self.options(&place.repo, kind, resource)?;
         let watch = Stopwatch::start();
         let progress = app.ui.progress(&format!("capturing {}", options.resource));
-        let report = icecore::capture(&place.repo, &image, &options, &progress).map_err(if_interrupted(
+        let report = icecore::snapshot::capture(&place.repo, &image, &options, &progress).map_err(if_interrupted(
             "no snapshot was made; what was stored so far is found by the next capture, or removed by `icecore gc`",
         ))?;
         let elapsed = watch.elapsed();
@@ -162,7 +162,8 @@ impl CreateArgs {
         let place = app.place()?;
         if self.dry_run && place.is_default && place.is_vacant()? {
             let temp = TempDir::new().map_err(|error| Error::io("making a temporary directory", error))?;
-            let repo = app::make_at(&temp.path().join("repository"), icecore::DEFAULT_LEVEL, None)?;
+            let repo =
+                app::make_at(&temp.path().join("repository"), icecore::repository::DEFAULT_LEVEL, None)?;
             return Ok(Opened { repo, created: false, _temp: Some(temp) });
         }
         let (repo, created) = app.open_or_make()?;
@@ -178,7 +179,7 @@ impl CreateArgs {
         let parent = match self.parent.as_deref() {
             None => Parent::Newest,
             Some("none") => Parent::None,
-            Some(spec) => Parent::Snapshot(icecore::find(repo, spec)?.id),
+            Some(spec) => Parent::Snapshot(icecore::snapshot::find(repo, spec)?.id),
         };
         let mut tags = self.tags.clone();
         tags.sort();
@@ -213,7 +214,7 @@ fn name_of_file(image: &Path) -> Result<String> {
 
 /// Returns a name made of the resource and the time that no snapshot of the resource has.
 pub(crate) fn free_name(repo: &Repository, resource: &str, unix_ms: i64) -> Result<String> {
-    let taken = icecore::list(repo)?.snapshots;
+    let taken = icecore::snapshot::list(repo)?.snapshots;
     let time = units::time_for_names(unix_ms);
     let is_free =
         |name: &String| !taken.iter().any(|other| other.resource == resource && other.name == *name);

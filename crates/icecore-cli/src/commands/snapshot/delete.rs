@@ -1,10 +1,10 @@
 //! `icecore snapshot delete`.
 
-use icecore::DeleteOptions;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
-use icecore::Snapshot;
+use icecore::snapshot::DeleteOptions;
+use icecore::snapshot::Snapshot;
 
 use crate::app::App;
 use crate::commands::find_all;
@@ -45,7 +45,7 @@ impl DeleteArgs {
         let options = DeleteOptions { clones_keep_it: self.keep_clones };
         let mut deleted = Vec::with_capacity(found.len());
         for snapshot in &found {
-            let gone = icecore::delete_with(&repo, snapshot.id, options)
+            let gone = icecore::snapshot::delete_with(&repo, snapshot.id, options)
                 .map_err(|error| error.in_context(so_far(&deleted)))?;
             deleted.push(gone);
         }

@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use icecore::ChangedRange;
-use icecore::DiffTotals;
-use icecore::Repository;
 use icecore::Result;
-use icecore::Snapshot;
+use icecore::repository::Repository;
+use icecore::snapshot::ChangedRange;
+use icecore::snapshot::DiffTotals;
+use icecore::snapshot::Snapshot;
 use serde::Serialize;
 
 use crate::app::App;
@@ -37,8 +37,8 @@ pub(crate) struct DiffArgs {
 impl DiffArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = app.open()?;
-        let from = icecore::find(&repo, &self.from)?;
-        let to = icecore::find(&repo, &self.to)?;
+        let from = icecore::snapshot::find(&repo, &self.from)?;
+        let to = icecore::snapshot::find(&repo, &self.to)?;
         let mut out = Out::new();
         let done = if app.ui.is_json() {
             self.write_json(app, &mut out, &repo, (&from, &to))
@@ -52,7 +52,7 @@ impl DiffArgs {
         if !self.summary {
             out.line(&format!("{:>20}   {:>20}   Change", "Offset", "Bytes")).map_err(failed)?;
         }
-        let totals = icecore::diff(repo, from.id, to.id, &mut |range: ChangedRange| {
+        let totals = icecore::snapshot::diff(repo, from.id, to.id, &mut |range: ChangedRange| {
             let change = json::change_name(range.change);
             let line = format!("{:>20}   {:>20}   {change}", range.offset, range.bytes);
             if self.summary { Ok(()) } else { out.line(&line).map_err(failed) }
@@ -76,7 +76,7 @@ impl DiffArgs {
         ];
         out.write_all(head.concat().as_bytes()).map_err(failed)?;
         let mut comma = "";
-        let totals = icecore::diff(repo, from.id, to.id, &mut |range: ChangedRange| {
+        let totals = icecore::snapshot::diff(repo, from.id, to.id, &mut |range: ChangedRange| {
             if self.summary {
                 return Ok(());
             }

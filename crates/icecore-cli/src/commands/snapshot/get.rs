@@ -1,7 +1,7 @@
 //! `icecore snapshot get`.
 
 use icecore::Result;
-use icecore::Snapshot;
+use icecore::snapshot::Snapshot;
 
 use crate::app::App;
 use crate::commands::find_all;

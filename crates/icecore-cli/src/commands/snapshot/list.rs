@@ -6,10 +6,10 @@ use globset::GlobSet;
 use globset::GlobSetBuilder;
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::ResourceKind;
 use icecore::Result;
-use icecore::Snapshot;
-use icecore::Unreadable;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::Snapshot;
+use icecore::snapshot::Unreadable;
 
 use crate::app::App;
 use crate::commands::snapshot::columns::FormatArgs;
@@ -63,7 +63,7 @@ impl ListArgs {
         let columns = self.format.columns()?;
         let globs = globs(&self.globs)?;
         let repo = app.open()?;
-        let mut listing = icecore::list(&repo)?;
+        let mut listing = icecore::snapshot::list(&repo)?;
         listing.snapshots.retain(|snapshot| self.wants(&globs, snapshot));
         let verdict = Verdict::from_findings(warn_of_unreadable(app, &listing.unreadable));
         let text = self.format.table(&columns, &listing.snapshots);

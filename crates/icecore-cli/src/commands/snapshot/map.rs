@@ -1,9 +1,9 @@
 //! `icecore snapshot map`.
 
-use icecore::ImageMap;
-use icecore::MapCell;
-use icecore::MapOptions;
 use icecore::Result;
+use icecore::snapshot::ImageMap;
+use icecore::snapshot::MapCell;
+use icecore::snapshot::MapOptions;
 
 use crate::app::App;
 use crate::commands::if_interrupted;
@@ -36,13 +36,13 @@ pub(crate) struct MapArgs {
 impl MapArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = app.open()?;
-        let snapshot = icecore::find(&repo, &self.snapshot)?;
-        let against = self.against.as_ref().map(|spec| icecore::find(&repo, spec)).transpose()?;
+        let snapshot = icecore::snapshot::find(&repo, &self.snapshot)?;
+        let against = self.against.as_ref().map(|spec| icecore::snapshot::find(&repo, spec)).transpose()?;
         let width = usize::from(self.width);
         let progress = app.ui.progress("drawing");
         let options =
             MapOptions { cells: width * LINES, against: against.map(|other| other.id), sharing: true };
-        let map = icecore::image_map(&repo, snapshot.id, &options, &progress)
+        let map = icecore::snapshot::image_map(&repo, snapshot.id, &options, &progress)
             .map_err(if_interrupted("nothing was changed"))?;
         drop(progress);
         app.ui.result(&json::MapResult::from(&map), &picture(&map, width))?;

@@ -37,7 +37,8 @@ impl UnprotectArgs {
 
 fn set(app: &App, spec: &str, protected: bool) -> Result<Verdict> {
     let repo = app.open()?;
-    let snapshot = icecore::set_protected(&repo, icecore::find(&repo, spec)?.id, protected)?;
+    let snapshot =
+        icecore::snapshot::set_protected(&repo, icecore::snapshot::find(&repo, spec)?.id, protected)?;
     let text = format!("{} is {}protected", title(&snapshot), if protected { "" } else { "no longer " });
     app.ui.result(&json::SnapshotResult { snapshot: json::Snapshot::from(&snapshot) }, &text)?;
     Ok(Verdict::Clean)

@@ -1,19 +1,19 @@
 //! `icecore snapshot prune`.
 
 use globset::GlobSet;
-use icecore::DeleteOptions;
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::OwnBytes;
-use icecore::Repository;
 use icecore::Result;
-use icecore::Snapshot;
-use icecore::SnapshotId;
-use icecore::retention;
-use icecore::retention::Decision;
-use icecore::retention::Plan;
-use icecore::retention::Policy;
-use icecore::retention::Within;
+use icecore::repository::Repository;
+use icecore::snapshot::DeleteOptions;
+use icecore::snapshot::OwnBytes;
+use icecore::snapshot::Snapshot;
+use icecore::snapshot::SnapshotId;
+use icecore::snapshot::retention;
+use icecore::snapshot::retention::Decision;
+use icecore::snapshot::retention::Plan;
+use icecore::snapshot::retention::Policy;
+use icecore::snapshot::retention::Within;
 
 use crate::app::App;
 use crate::commands::snapshot::delete::so_far;
@@ -115,7 +115,7 @@ impl PruneArgs {
         let zone = host::time_zone(&self.timezone)?;
         let globs = globs(&self.of)?;
         let repo = app.open()?;
-        let mut listing = icecore::list(&repo)?;
+        let mut listing = icecore::snapshot::list(&repo)?;
         let unreadable = warn_of_unreadable(app, &listing.unreadable);
         listing.snapshots.retain(|snapshot| self.wants(&globs, snapshot));
         warn_of_future(app, &listing.snapshots);
@@ -157,7 +157,7 @@ impl PruneArgs {
         }
         let options = DeleteOptions { clones_keep_it: self.keep_clones };
         for snapshot in plan.going() {
-            match icecore::delete_with(repo, snapshot.id, options) {
+            match icecore::snapshot::delete_with(repo, snapshot.id, options) {
                 Ok(gone) => pruned.deleted.push(gone),
                 Err(error) if error.kind() == ErrorKind::InUse => {
                     pruned.in_use.push((snapshot.clone(), error.to_string()));
@@ -172,7 +172,8 @@ impl PruneArgs {
 
     /// Tells what a deletion would do, as far as that can be known: what is read just now is not.
     fn foresee(&self, app: &App, repo: &Repository, plan: &Plan) -> Result<Pruned> {
-        let volumes = if self.keep_clones { Vec::new() } else { icecore::list_volumes(repo)?.volumes };
+        let volumes =
+            if self.keep_clones { Vec::new() } else { icecore::volume::list_volumes(repo)?.volumes };
         let mut pruned = Pruned::default();
         for snapshot in plan.going() {
             let made =
@@ -187,7 +188,7 @@ impl PruneArgs {
         }
         let ids: Vec<SnapshotId> = pruned.deleted.iter().map(|snapshot| snapshot.id).collect();
         let progress = app.ui.progress("counting what would be given back");
-        let own = icecore::own_bytes(repo, &ids, &progress);
+        let own = icecore::snapshot::own_bytes(repo, &ids, &progress);
         drop(progress);
         match own {
             Ok(own) => pruned.own = Some(own),

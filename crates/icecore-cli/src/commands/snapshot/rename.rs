@@ -20,8 +20,8 @@ pub(crate) struct RenameArgs {
 impl RenameArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = app.open()?;
-        let before = icecore::find(&repo, &self.snapshot)?;
-        let after = icecore::rename(&repo, before.id, &self.name)?;
+        let before = icecore::snapshot::find(&repo, &self.snapshot)?;
+        let after = icecore::snapshot::rename(&repo, before.id, &self.name)?;
         let text = format!("renamed {} to {} ({})", before.name, after.name, after.id);
         app.ui.result(&json::SnapshotResult { snapshot: json::Snapshot::from(&after) }, &text)?;
         Ok(Verdict::Clean)

@@ -34,8 +34,8 @@ impl TagArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let changes = Changes::parse(&self.changes)?;
         let repo = app.open()?;
-        let id = icecore::find(&repo, &self.snapshot)?.id;
-        let snapshot = icecore::retag(&repo, id, &changes.add, &changes.remove)?;
+        let id = icecore::snapshot::find(&repo, &self.snapshot)?.id;
+        let snapshot = icecore::snapshot::retag(&repo, id, &changes.add, &changes.remove)?;
         let tags = if snapshot.tags.is_empty() { "none".to_owned() } else { snapshot.tags.join(",") };
         let text = format!("tags of {}: {tags}", title(&snapshot));
         app.ui.result(&json::SnapshotResult { snapshot: json::Snapshot::from(&snapshot) }, &text)?;

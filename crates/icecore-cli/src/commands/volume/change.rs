@@ -2,9 +2,9 @@
 
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::Repository;
 use icecore::Result;
-use icecore::VolumeInfo;
+use icecore::repository::Repository;
+use icecore::volume::VolumeInfo;
 
 use crate::app::App;
 use crate::commands::title;
@@ -56,9 +56,9 @@ pub(crate) struct ResizeArgs {
 impl ResetArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = app.open()?;
-        icecore::find_volume(&repo, &self.name)?;
+        icecore::volume::find_volume(&repo, &self.name)?;
         confirm(app, self.force, &self.name)?;
-        let volume = icecore::reset_volume(&repo, &self.name)?;
+        let volume = icecore::volume::reset_volume(&repo, &self.name)?;
         let to = volume.origin.as_ref().map_or_else(|| "zeros".to_owned(), title);
         tell(app, &repo, volume, &format!("volume {} was reset to {to}", self.name))
     }
@@ -67,10 +67,10 @@ impl ResetArgs {
 impl RestoreArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = app.open()?;
-        icecore::find_volume(&repo, &self.name)?;
-        let snapshot = icecore::find(&repo, &self.snapshot)?;
+        icecore::volume::find_volume(&repo, &self.name)?;
+        let snapshot = icecore::snapshot::find(&repo, &self.snapshot)?;
         confirm(app, self.force, &self.name)?;
-        let volume = icecore::restore_volume(&repo, &self.name, snapshot.id)?;
+        let volume = icecore::volume::restore_volume(&repo, &self.name, snapshot.id)?;
         tell(app, &repo, volume, &format!("volume {} was restored to {}", self.name, title(&snapshot)))
     }
 }
@@ -78,7 +78,7 @@ impl RestoreArgs {
 impl ResizeArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = app.open()?;
-        let volume = icecore::resize_volume(&repo, &self.name, self.size)?;
+        let volume = icecore::volume::resize_volume(&repo, &self.name, self.size)?;
         let text = format!("volume {} has {}", self.name, units::bytes(volume.size_bytes));
         tell(app, &repo, volume, &text)
     }

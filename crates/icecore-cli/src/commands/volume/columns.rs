@@ -1,8 +1,8 @@
 //! What is told of volumes.
 
-use icecore::Repository;
 use icecore::Result;
-use icecore::VolumeInfo;
+use icecore::repository::Repository;
+use icecore::volume::VolumeInfo;
 use icecore_host::control;
 
 use crate::app::App;
@@ -24,7 +24,7 @@ pub(crate) struct Details {
 
 /// Finds out about a volume.
 pub(crate) fn details(app: &App, repo: &Repository, info: VolumeInfo) -> Result<Details> {
-    let written_bytes = icecore::written_bytes(repo, &info.name).ok();
+    let written_bytes = icecore::volume::written_bytes(repo, &info.name).ok();
     let served = control::is_served(&app.place()?.dir, &info.name);
     Ok(Details { info, written_bytes, served })
 }
@@ -70,7 +70,8 @@ pub(crate) fn table(volumes: &[Details], with_header: bool) -> String {
 /// Returns all that is known of a volume.
 pub(crate) fn lines(volume: &Details) -> String {
     let info = &volume.info;
-    let snapshot = |snapshot: &Option<icecore::Snapshot>| snapshot.as_ref().map_or("none".to_owned(), title);
+    let snapshot =
+        |snapshot: &Option<icecore::snapshot::Snapshot>| snapshot.as_ref().map_or("none".to_owned(), title);
     let size = format!("{} ({} bytes)", units::bytes(info.size_bytes), info.size_bytes);
     let known = [
         ("ID", info.id.to_string()),

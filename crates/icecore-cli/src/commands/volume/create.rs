@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use icecore::ResourceKind;
 use icecore::Result;
-use icecore::VolumeOptions;
+use icecore::snapshot::ResourceKind;
+use icecore::volume::VolumeOptions;
 
 use crate::app::App;
 use crate::commands::title;
@@ -40,7 +40,8 @@ impl CreateArgs {
         // A volume of zeros may be the first thing in a repository.
         let repo = if self.snapshot.is_some() { app.open()? } else { app.open_or_make()?.0 };
         let watch = Stopwatch::start();
-        let snapshot = self.snapshot.as_deref().map(|spec| icecore::find(&repo, spec)).transpose()?;
+        let snapshot =
+            self.snapshot.as_deref().map(|spec| icecore::snapshot::find(&repo, spec)).transpose()?;
         let options = VolumeOptions {
             id: host::new_volume_id(),
             name: self.name.clone(),
@@ -50,7 +51,7 @@ impl CreateArgs {
             size_bytes: self.size,
             labels: BTreeMap::new(),
         };
-        let volume = icecore::create_volume(&repo, &options)?;
+        let volume = icecore::volume::create_volume(&repo, &options)?;
         let time = units::duration(watch.elapsed());
         let of = snapshot.as_ref().map_or_else(|| "zeros".to_owned(), title);
         let size = units::bytes(volume.size_bytes);

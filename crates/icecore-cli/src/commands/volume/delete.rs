@@ -30,7 +30,7 @@ impl DeleteArgs {
         let mut names = self.names.clone();
         names.sort();
         names.dedup();
-        let found = names.iter().map(|name| details(app, &repo, icecore::find_volume(&repo, name)?));
+        let found = names.iter().map(|name| details(app, &repo, icecore::volume::find_volume(&repo, name)?));
         let found = found.collect::<Result<Vec<Details>>>()?;
         let question = format!(
             "Are you sure you want to delete {}: {}?",
@@ -45,7 +45,7 @@ impl DeleteArgs {
                 Some(done @ [_, ..]) => format!("deleted only {}", done.join(", ")),
                 _ => "nothing was deleted".to_owned(),
             };
-            icecore::delete_volume(&repo, name).map_err(|error| error.in_context(so_far))?;
+            icecore::volume::delete_volume(&repo, name).map_err(|error| error.in_context(so_far))?;
         }
         let text: String = names.iter().map(|name| format!("deleted volume {name}\n")).collect();
         let deleted = found.iter().map(Details::json).collect();

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use icecore::BlockCache;
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::NewTarget;
-use icecore::ReadAt;
 use icecore::Result;
-use icecore::Volume;
+use icecore::image::NewTarget;
+use icecore::image::ReadAt;
+use icecore::snapshot::BlockCache;
+use icecore::volume::Volume;
 
 use crate::app::App;
 use crate::commands::if_full;
@@ -50,7 +50,7 @@ impl ExportArgs {
         let watch = Stopwatch::start();
         let target = NewTarget::create(&self.file, volume.len(), self.force, host::new_session())?;
         let progress = app.ui.progress(&format!("exporting {}", self.name));
-        let data_bytes = icecore::export_volume(&volume, &target, &progress)
+        let data_bytes = icecore::volume::export_volume(&volume, &target, &progress)
             .map_err(if_interrupted("nothing is left of the new file"))
             .map_err(|error| if_full(error, "the file"))?;
         target.finish()?;

@@ -20,7 +20,8 @@ pub(crate) struct GetArgs {
 impl GetArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = app.open()?;
-        let found = self.names.iter().map(|name| details(app, &repo, icecore::find_volume(&repo, name)?));
+        let found =
+            self.names.iter().map(|name| details(app, &repo, icecore::volume::find_volume(&repo, name)?));
         let found = found.collect::<Result<Vec<Details>>>()?;
         let text = found.iter().map(columns::lines).collect::<Vec<_>>().join("\n");
         let volumes = found.iter().map(Details::json).collect();

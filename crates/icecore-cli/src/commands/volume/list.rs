@@ -27,7 +27,7 @@ impl ListArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let globs = globs(&self.globs)?;
         let repo = app.open()?;
-        let mut listing = icecore::list_volumes(&repo)?;
+        let mut listing = icecore::volume::list_volumes(&repo)?;
         listing.volumes.retain(|volume| globs.is_empty() || globs.is_match(&volume.name));
         for unreadable in &listing.unreadable {
             app.ui.warn(&format!("volume {} cannot be read: {}", unreadable.name, unreadable.reason));

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use icecore::BlockCache;
 use icecore::ErrorKind;
 use icecore::Result;
-use icecore::Volume;
+use icecore::snapshot::BlockCache;
+use icecore::volume::Volume;
 use icecore_host::control;
 use icecore_host::control::Asked;
 
@@ -48,7 +48,7 @@ pub(crate) struct SnapshotArgs {
 impl SnapshotArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = Arc::new(app.open()?);
-        icecore::find_volume(&repo, &self.volume)?;
+        icecore::volume::find_volume(&repo, &self.volume)?;
         let created_unix_ms = host::now_unix_ms();
         let name = match &self.name {
             Some(name) => name.clone(),
@@ -76,7 +76,7 @@ impl SnapshotArgs {
         let taken = taken.map_err(if_interrupted(state))?;
         let elapsed = watch.elapsed();
         drop(progress);
-        let snapshot = icecore::find(&repo, &id.to_string())?;
+        let snapshot = icecore::snapshot::find(&repo, &id.to_string())?;
         let stats = &snapshot.stats;
         let image = format!(
             "{}, {} without holes and zeros",

@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
-use icecore::ReadAt;
-use icecore::WriteAt;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
 use icecore_nbd::Disk;
 use icecore_nbd::ExportName;
 use icecore_nbd::Exports;

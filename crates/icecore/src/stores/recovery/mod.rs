@@ -2,8 +2,8 @@
 //! same chunk or page in other packs, the same blocks in other chunks, and parity. Every block is proven by its id, so that it does
 //! not matter where it is from.
 
-pub(crate) mod examine;
-pub(crate) mod packs;
+pub(crate) mod broken_pack;
+pub(crate) mod lost_packs;
 pub(crate) mod reader;
 
 use std::collections::BTreeMap;
@@ -90,7 +90,7 @@ pub(crate) fn recover_as_known(store: &Store, found: &Located, wanted: &[u8]) ->
         }
     }
     if !search.is_over() {
-        store.rescued_copies(&found.entry.id).iter().for_each(|copy| search.same_chunk(copy));
+        store.rebuilt_copies(&found.entry.id).iter().for_each(|copy| search.same_chunk(copy));
     }
     Ok(search.saved)
 }
@@ -103,7 +103,7 @@ pub(crate) fn read_page(store: &Store, id: &PageId) -> Result<Vec<u8>> {
         Err(error) if is_of_the_place(&error) => error,
         done => return done,
     };
-    let rescued = std::iter::once_with(|| store.rescued_copies(&id.0)).flatten();
+    let rescued = std::iter::once_with(|| store.rebuilt_copies(&id.0)).flatten();
     other_copies(store, &found).into_iter().chain(rescued).find_map(|copy| read(&copy).ok()).ok_or(first)
 }
 
@@ -118,7 +118,7 @@ pub(crate) fn other_places(store: &Store, found: &Located, slot: u8) -> impl Ite
 /// Tells whether parity gives a block that is damaged where it was found.
 pub(crate) fn parity_gives(store: &Store, found: &Located, slot: u8) -> bool {
     let Ok(mut reader) = ItemReader::new() else { return false };
-    let rescued = store.rescued_copies(&found.entry.id);
+    let rescued = store.rebuilt_copies(&found.entry.id);
     rescued.iter().any(|copy| reader.good_blocks(&store.base, copy).iter().any(|(good, ..)| *good == slot))
 }
 

@@ -3,9 +3,9 @@
 use crate::format::pack::PackKind;
 use crate::repository::Repository;
 use crate::stores::base::Base;
-use crate::stores::fence::Writer;
-use crate::stores::pack_writer::Item;
-use crate::stores::pack_writer::PackWriter;
+use crate::stores::locks::Writer;
+use crate::stores::pack::writer::Item;
+use crate::stores::pack::writer::PackWriter;
 use crate::verbs::bench::place::Watch;
 use crate::words::error::Result;
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::pure::compress::Encoded;
 use crate::repository::Repository;
-use crate::stores::pack_writer::Item;
+use crate::stores::pack::writer::Item;
 use crate::verbs::bench::append::Appender;
 use crate::verbs::bench::batch::Chunk;
 use crate::verbs::bench::batch::Chunks;

@@ -7,7 +7,7 @@ use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::chunks::Store;
 use crate::stores::config::note_labels;
-use crate::stores::fence;
+use crate::stores::locks;
 use crate::stores::manifest::load_page;
 use crate::stores::records;
 use crate::verbs::catalog::check_record_name_is_free;
@@ -52,8 +52,8 @@ pub(crate) fn commit(
     loop {
         store.sync_runs()?;
         {
-            let _lock = fence::lock_commit(&store.base)?;
-            let now = fence::generation(&store.base)?;
+            let _lock = locks::lock_commit(&store.base)?;
+            let now = locks::generation(&store.base)?;
             if now == proven {
                 let all = records::load_all(&store.base)?;
                 check_id_is_free(&all, record)?;

@@ -25,7 +25,7 @@ use crate::format::record::FileIdentity;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::repository::check_level;
-use crate::stores::fence;
+use crate::stores::locks;
 use crate::stores::notes::Damage;
 use crate::stores::records;
 pub(crate) use crate::verbs::capture::changed::Changed;
@@ -334,12 +334,12 @@ fn attempt(
     };
     for attempt in 1..=ATTEMPTS {
         let _gc_waits = match attempt {
-            ATTEMPTS if publisher.is_some() => Some(fence::lock(base, layout::LOCK_GC, LockMode::Exclusive)?),
+            ATTEMPTS if publisher.is_some() => Some(locks::lock(base, layout::LOCK_GC, LockMode::Exclusive)?),
             _ => None,
         };
         let generation = match publisher {
-            Some(_) => fence::settled_generation(base)?,
-            None => fence::generation(base)?,
+            Some(_) => locks::settled_generation(base)?,
+            None => locks::generation(base)?,
         };
         repo.store.reload()?;
         let records = records::load_all(base)?;

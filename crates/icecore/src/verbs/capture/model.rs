@@ -29,12 +29,12 @@ use crate::repository::InitOptions;
 use crate::repository::Repository;
 use crate::stores::base::Base;
 use crate::stores::chunks::Store;
-use crate::stores::fence;
-use crate::stores::fence::Writer;
-use crate::stores::pack_writer::Item;
-use crate::stores::pack_writer::PackWriter;
+use crate::stores::locks;
+use crate::stores::locks::Writer;
+use crate::stores::manifest::builder::emit_page;
+use crate::stores::pack::writer::Item;
+use crate::stores::pack::writer::PackWriter;
 use crate::stores::records;
-use crate::stores::tree_builder::emit_page;
 use crate::verbs::capture::buffers::BufferPool;
 use crate::verbs::capture::commit::Commit;
 use crate::verbs::capture::commit::Dating;
@@ -382,7 +382,7 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
                 let capture = threads.spawn(|| {
                     // As a capture does that finds everything in the repository.
                     let _writer = Writer::begin(capturing.base()).unwrap();
-                    let generation = fence::settled_generation(capturing.base()).unwrap();
+                    let generation = locks::settled_generation(capturing.base()).unwrap();
                     capturing.store.reload().unwrap();
                     whole(&capturing, &again)
                         && commit(&capturing, &mut again, Dating::AfterNewest, false, generation).unwrap()

@@ -12,15 +12,15 @@ use crate::pure::compress::Encoder;
 use crate::stores::base::Base;
 use crate::stores::base::SetAside;
 use crate::stores::chunks::Store;
-use crate::stores::fence;
-use crate::stores::fence::Writer;
-use crate::stores::index_writer::prepare_merged;
-use crate::stores::index_writer::runs_to_merge;
-use crate::stores::index_writer::set_runs_aside;
-use crate::stores::index_writer::write_run_of;
-use crate::stores::pack_writer::Item;
-use crate::stores::pack_writer::PackWriter;
-use crate::stores::parity_cover::ParityKeeper;
+use crate::stores::index::writer::prepare_merged;
+use crate::stores::index::writer::runs_to_merge;
+use crate::stores::index::writer::set_runs_aside;
+use crate::stores::index::writer::write_run_of;
+use crate::stores::locks;
+use crate::stores::locks::Writer;
+use crate::stores::pack::writer::Item;
+use crate::stores::pack::writer::PackWriter;
+use crate::stores::parity::cover::ParityKeeper;
 use crate::verbs::capture::buffers::LeafBuffer;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
@@ -207,8 +207,8 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
         return Ok(());
     }
     // Until the merged runs are gone, others would merge them again.
-    let Some(_merge) = fence::try_lock(&store.base, layout::LOCK_MERGE)? else { return Ok(()) };
-    let Some(index) = fence::try_lock(&store.base, layout::LOCK_INDEX)? else { return Ok(()) };
+    let Some(_merge) = locks::try_lock(&store.base, layout::LOCK_MERGE)? else { return Ok(()) };
+    let Some(index) = locks::try_lock(&store.base, layout::LOCK_INDEX)? else { return Ok(()) };
     // Runs that gc or another capture has replaced must not come back through this merge: what gc is about to remove
     // would be taken for known.
     store.reload()?;
@@ -234,9 +234,9 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
 fn remove_merged(base: &Base, merged: RunId, replaced: &[RunId]) -> Result<()> {
     let mut aside = SetAside::new(base);
     {
-        let _commit = fence::lock_commit(base)?;
+        let _commit = locks::lock_commit(base)?;
         // Nobody who holds the commit lock waits for this one.
-        let Some(_index) = fence::try_lock(base, layout::LOCK_INDEX)? else { return Ok(()) };
+        let Some(_index) = locks::try_lock(base, layout::LOCK_INDEX)? else { return Ok(()) };
         if !base.list(layout::INDEX)?.iter().any(|file| layout::id_of(file) == Some(merged)) {
             return Ok(());
         }

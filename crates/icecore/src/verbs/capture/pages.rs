@@ -6,7 +6,7 @@ use crate::format::pack::PackKind;
 use crate::format::page::PageRef;
 use crate::pure::compress::Encoder;
 use crate::stores::chunks::Store;
-use crate::stores::pack_writer::Item;
+use crate::stores::pack::writer::Item;
 use crate::stores::recovery::read_page;
 use crate::verbs::capture::packing::Compression;
 use crate::verbs::capture::packing::Packer;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::stores::fence::Pin;
-use crate::stores::pinned::pinned;
+use crate::stores::live_records::pinned;
+use crate::stores::locks::Pin;
 use crate::stores::records;
 use crate::verbs::capture::Changed;
 use crate::verbs::diff::Change;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::stores::pinned::pinned;
+use crate::stores::live_records::pinned;
 use crate::stores::records;
 use crate::verbs::capture::CaptureOptions;
 use crate::verbs::capture::CaptureReport;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::format::pack::PackKind;
-use crate::stores::pack_file::PackFile;
+use crate::stores::pack::file::PackFile;
 use crate::verbs::gc::mark::PackUse;
 use crate::verbs::gc::totals::GcTotals;
 use crate::words::error::Result;

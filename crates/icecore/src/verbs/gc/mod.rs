@@ -17,13 +17,13 @@ use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::repository::refill_reserve;
-use crate::stores::fence;
-use crate::stores::fence::Held;
-use crate::stores::fence::Writer;
+use crate::stores::locks;
+use crate::stores::locks::Held;
+use crate::stores::locks::Writer;
 use crate::stores::notes::Damage;
 use crate::stores::notes::change;
-use crate::stores::pack_file::PackFile;
-use crate::stores::packs::list_packs;
+use crate::stores::pack::file::PackFile;
+use crate::stores::pack::list::list_packs;
 use crate::stores::volumes;
 use crate::verbs::gc::choose::Choice;
 use crate::verbs::gc::choose::Weighed;
@@ -82,7 +82,7 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
         ));
     }
     let base = repo.base();
-    let lock = match fence::lock_gc(base) {
+    let lock = match locks::lock_gc(base) {
         Ok(lock) => Some(lock),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
         Err(error) => return Err(error),
@@ -90,7 +90,7 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
     // The order matters: a pack that is listed and not announced by then was published by a writer that has ended, and
     // whatever that writer committed is among the records that are read last.
     let listed = list_packs(base)?;
-    let announced: HashSet<PackId> = fence::announced_packs(base)?.into_iter().collect();
+    let announced: HashSet<PackId> = locks::announced_packs(base)?.into_iter().collect();
     let records = volumes::all_that_is_kept(base).map_err(refuse)?;
     repo.store.reload()?;
     let mut usage = Usage::default();
@@ -146,7 +146,7 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
     let base = repo.base();
     if plan.lock.is_none() {
         // What kept it from the plan says why. Where nothing does any more, the plan is of a time without the lock.
-        let _lock = fence::lock_gc(base)?;
+        let _lock = locks::lock_gc(base)?;
         return Err(Error::new(
             ErrorKind::PermissionDenied,
             "the repository could not be written when gc began",
@@ -202,7 +202,7 @@ fn rewrite_and_take_out(
     let base = repo.base();
     let writer = Writer::begin(base)?;
     // No capture merges index runs meanwhile.
-    let _index = fence::lock(base, layout::LOCK_INDEX, LockMode::Exclusive)?;
+    let _index = locks::lock(base, layout::LOCK_INDEX, LockMode::Exclusive)?;
     let rewritten = |pack: &&Weighed| plan.choice.rewrite.contains(&pack.id);
     progress.total(Meter::Rewritten, plan.packs.iter().filter(rewritten).map(|pack| pack.used_bytes).sum());
     let mut going = plan.choice.remove.clone();

@@ -2,11 +2,11 @@
 
 use crate::format::layout;
 use crate::stores::base::Base;
-use crate::stores::fence;
-use crate::stores::fence::Held;
-use crate::stores::parity_cover::ParityState;
-use crate::stores::parity_cover::cover;
-use crate::stores::parity_cover::remove_superfluous;
+use crate::stores::locks;
+use crate::stores::locks::Held;
+use crate::stores::parity::cover::ParityState;
+use crate::stores::parity::cover::cover;
+use crate::stores::parity::cover::remove_superfluous;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
@@ -25,7 +25,7 @@ pub(crate) struct Parity<'a> {
 
 impl<'a> Parity<'a> {
     pub(crate) fn begin(base: &'a Base, scheme: Option<ParityScheme>) -> Result<Self> {
-        let lock = fence::lock(base, layout::LOCK_PARITY, LockMode::Exclusive)?;
+        let lock = locks::lock(base, layout::LOCK_PARITY, LockMode::Exclusive)?;
         Ok(Self { base, scheme, _lock: lock })
     }
 

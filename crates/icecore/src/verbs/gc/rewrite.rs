@@ -10,11 +10,10 @@ use crate::pure::compress::Encoder;
 use crate::stores::base::Base;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
-use crate::stores::fence::Writer;
-use crate::stores::index_writer::write_run_of;
-use crate::stores::items::whole;
-use crate::stores::pack_writer::Item;
-use crate::stores::pack_writer::PackWriter;
+use crate::stores::index::writer::write_run_of;
+use crate::stores::locks::Writer;
+use crate::stores::pack::writer::Item;
+use crate::stores::pack::writer::PackWriter;
 use crate::stores::recovery::reader::ItemReader;
 use crate::verbs::gc::mark::PackUse;
 use crate::words::error::Error;
@@ -117,7 +116,7 @@ fn used_part(base: &Base, located: &Located, used: &PackUse, level: i32) -> Resu
     let present = located.pack.present_slots(&located.entry);
     let kept = |slot: &u8| used.slots.has(located.entry.first_block + u32::from(*slot));
     if present.iter().all(kept) {
-        whole(located).map(Some)
+        Item::stored_in(&located.pack, &located.entry).map(Some)
     } else {
         punched(base, located, &present.into_iter().filter(kept).collect::<Vec<_>>(), level).map(Some)
     }

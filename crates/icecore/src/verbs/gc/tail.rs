@@ -11,11 +11,11 @@ use crate::format::record::Record;
 use crate::stores::base::Base;
 use crate::stores::base::SetAside;
 use crate::stores::chunks::Store;
-use crate::stores::fence;
-use crate::stores::fence::Held;
-use crate::stores::fence::NextGeneration;
-use crate::stores::index_writer::prepare_merged;
-use crate::stores::index_writer::set_runs_aside;
+use crate::stores::index::writer::prepare_merged;
+use crate::stores::index::writer::set_runs_aside;
+use crate::stores::locks;
+use crate::stores::locks::Held;
+use crate::stores::locks::NextGeneration;
 use crate::stores::volumes;
 use crate::verbs::gc::needs::Needs;
 use crate::words::error::ErrorKind;
@@ -85,14 +85,14 @@ impl<'a> Tail<'a> {
     /// Returns the commit lock, held, when no record needs any of the packs that go.
     fn settle(&mut self) -> Result<Held> {
         for _ in 0..ROUNDS_MAX {
-            let commit = fence::lock_commit(&self.store.base)?;
+            let commit = locks::lock_commit(&self.store.base)?;
             if self.new_records()?.is_empty() {
                 return Ok(commit);
             }
             drop(commit);
             self.spare_new()?;
         }
-        let commit = fence::lock_commit(&self.store.base)?;
+        let commit = locks::lock_commit(&self.store.base)?;
         self.spare_new()?;
         Ok(commit)
     }
@@ -154,8 +154,8 @@ impl<'a> Tail<'a> {
 /// Removes what dead processes left behind: temporary files and locks. Returns how many files that were.
 pub(crate) fn remove_leftovers(base: &Base) -> Result<u64> {
     // Under the commit lock no record is being written; whoever writes anything else holds a writer's lock.
-    let _commit = fence::lock_commit(base)?;
-    let mut removed = fence::remove_dead_locks(base)?;
+    let _commit = locks::lock_commit(base)?;
+    let mut removed = locks::remove_dead_locks(base)?;
     // The files first: a writer that began after they were listed has none among them.
     let temps = base.list(layout::TMP)?;
     let locks = base.list(layout::LOCKS)?;

@@ -11,12 +11,12 @@ use crate::format::pack::SlotBitmap;
 use crate::pure::compress::Encoder;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
-use crate::stores::items::whole;
-use crate::stores::pack_file::PackFile;
-use crate::stores::pack_writer::Item;
-use crate::stores::recovery::examine::Trouble;
+
+use crate::stores::pack::file::PackFile;
+use crate::stores::pack::writer::Item;
 use crate::stores::recovery::read_page;
 use crate::stores::recovery::reader::ItemReader;
+use crate::stores::recovery::reader::Trouble;
 use crate::stores::recovery::recover_as_known;
 use crate::words::error::Error;
 use crate::words::error::Result;
@@ -85,12 +85,14 @@ pub(crate) fn mend(
         let item = match troubles.get(&number) {
             None => {
                 mended.kept += 1;
-                Some(whole(&located)?)
+                Some(Item::stored_in(&located.pack, &located.entry)?)
             }
             // The header of its record is damaged, which is written anew.
-            Some(trouble) if trouble.slots.count() == 0 && whole(&located).is_ok() => {
+            Some(trouble)
+                if trouble.slots.count() == 0 && Item::stored_in(&located.pack, &located.entry).is_ok() =>
+            {
                 mended.brought_back += 1;
-                Some(whole(&located)?)
+                Some(Item::stored_in(&located.pack, &located.entry)?)
             }
             Some(_) if pack.kind == PackKind::Pages => page(store, &located, &mut encoder, &mut mended)?,
             Some(_) => Some(chunk(store, &located, &mut encoder, &mut mended)?),

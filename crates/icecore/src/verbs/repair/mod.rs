@@ -10,7 +10,7 @@ mod runs;
 use crate::format::layout;
 use crate::repository::Repository;
 use crate::stores::base::Base;
-use crate::stores::pack_check::open_sound;
+use crate::stores::pack::audit::open_sound;
 use crate::verbs::repair::packs::mend_packs;
 use crate::verbs::repair::packs::with_locks;
 use crate::verbs::repair::parity::Look;

@@ -12,16 +12,16 @@ use crate::stores::base::Base;
 use crate::stores::base::SetAside;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
-use crate::stores::fence;
-use crate::stores::fence::Writer;
-use crate::stores::index_writer::prepare_merged;
-use crate::stores::index_writer::set_runs_aside;
-use crate::stores::index_writer::write_run_of;
+use crate::stores::index::writer::prepare_merged;
+use crate::stores::index::writer::set_runs_aside;
+use crate::stores::index::writer::write_run_of;
+use crate::stores::locks;
+use crate::stores::locks::Writer;
 use crate::stores::notes::change;
-use crate::stores::pack_check::open_sound;
-use crate::stores::pack_writer::NewPack;
-use crate::stores::packs::PackPlace;
-use crate::stores::packs::list_packs;
+use crate::stores::pack::audit::open_sound;
+use crate::stores::pack::list::PackPlace;
+use crate::stores::pack::list::list_packs;
+use crate::stores::pack::writer::NewPack;
 use crate::stores::recovery::reader::ItemReader;
 use crate::verbs::repair::mend::Mended;
 use crate::verbs::repair::mend::Troubles;
@@ -193,7 +193,7 @@ fn is_good_again(base: &Base, id: PackId, numbers: Option<&Vec<u32>>) -> bool {
 /// Removes runs in a hold of the commit lock.
 fn remove_replaced(base: &Base, runs: &[RunId]) -> Result<()> {
     let mut aside = SetAside::new(base);
-    let _commit = fence::lock_commit(base)?;
+    let _commit = locks::lock_commit(base)?;
     set_runs_aside(&mut aside, runs)
 }
 
@@ -201,8 +201,8 @@ fn remove_replaced(base: &Base, runs: &[RunId]) -> Result<()> {
 pub(crate) fn with_locks<T>(repo: &Repository, work: impl FnOnce(&Writer) -> Result<T>) -> Result<T, Error> {
     repo.check_writable()?;
     let base = repo.base();
-    let _gc = fence::lock_gc(base)?;
-    let _parity = fence::lock(base, layout::LOCK_PARITY, LockMode::Exclusive)?;
-    let _index = fence::lock(base, layout::LOCK_INDEX, LockMode::Exclusive)?;
+    let _gc = locks::lock_gc(base)?;
+    let _parity = locks::lock(base, layout::LOCK_PARITY, LockMode::Exclusive)?;
+    let _index = locks::lock(base, layout::LOCK_INDEX, LockMode::Exclusive)?;
     work(&Writer::begin(base)?)
 }

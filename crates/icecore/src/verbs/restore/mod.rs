@@ -13,7 +13,7 @@ use std::io::Write;
 
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::stores::pinned::pinned;
+use crate::stores::live_records::pinned;
 use crate::verbs::restore::in_place::compare;
 use crate::verbs::restore::in_place::make_zero;
 use crate::verbs::restore::output::Output;

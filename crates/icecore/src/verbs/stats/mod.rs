@@ -8,10 +8,10 @@ use std::collections::HashSet;
 
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::stores::fence::Pin;
-use crate::stores::files::FileSizes;
-use crate::stores::others::each_below_volumes;
-use crate::stores::pinned::pinned;
+use crate::stores::file_sizes::FileSizes;
+use crate::stores::live_records::each_below_volumes;
+use crate::stores::live_records::pinned;
+use crate::stores::locks::Pin;
 use crate::stores::records;
 use crate::stores::volumes;
 use crate::verbs::catalog::Snapshot;

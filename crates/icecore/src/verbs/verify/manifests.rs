@@ -10,11 +10,11 @@ use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
-use crate::stores::fence;
+use crate::stores::locks;
+use crate::stores::manifest::walk::Visitor;
+use crate::stores::manifest::walk::walk;
 use crate::stores::recovery::other_places;
 use crate::stores::recovery::parity_gives;
-use crate::stores::walk::Visitor;
-use crate::stores::walk::walk;
 use crate::verbs::verify::findings::FindingNumber;
 use crate::verbs::verify::findings::Findings;
 use crate::verbs::verify::findings::Object;
@@ -83,7 +83,7 @@ struct One<'a, 'b> {
 impl<'a> Manifests<'a> {
     /// Loads the index anew: the snapshots that are to be checked are known already.
     pub(crate) fn begin(store: &'a Store, sample: Sample, progress: &'a dyn Progress) -> Result<Self> {
-        let generation = fence::generation(&store.base).ok();
+        let generation = locks::generation(&store.base).ok();
         store.reload()?;
         Ok(Self {
             store,
@@ -123,7 +123,7 @@ impl<'a> Manifests<'a> {
             found = self.store.find_chunk(id);
         }
         if !matches!(found, Ok(Some(_)))
-            && let Some(rescued) = self.store.rescued_copies(&id.0).into_iter().next()
+            && let Some(rescued) = self.store.rebuilt_copies(&id.0).into_iter().next()
         {
             found = Ok(Some(rescued));
         }
@@ -144,7 +144,7 @@ impl<'a> Manifests<'a> {
 
     /// Looks for what gc moved, if it moved anything since the last look.
     fn gc_went_on(&mut self) -> bool {
-        let generation = fence::generation(&self.store.base).ok();
+        let generation = locks::generation(&self.store.base).ok();
         let went_on = generation != self.generation && self.store.reload().is_ok();
         self.generation = generation;
         went_on

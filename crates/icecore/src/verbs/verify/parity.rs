@@ -4,9 +4,9 @@ use rayon::prelude::*;
 
 use crate::format::layout;
 use crate::repository::Repository;
-use crate::stores::parity_cover::ParityState;
-use crate::stores::parity_group::Group;
-use crate::stores::parity_group::GroupReader;
+use crate::stores::parity::cover::ParityState;
+use crate::stores::parity::group::Group;
+use crate::stores::parity::group::GroupReader;
 use crate::verbs::verify::findings::Findings;
 use crate::verbs::verify::findings::Object;
 use crate::verbs::verify::findings::problem_of;

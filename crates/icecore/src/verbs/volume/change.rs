@@ -4,11 +4,11 @@ use crate::format::layout;
 use crate::format::record::Record;
 use crate::format::volume::VolumeRecord;
 use crate::repository::Repository;
-use crate::stores::fence;
-use crate::stores::fence::Held;
-use crate::stores::overlay::Overlay;
+use crate::stores::locks;
+use crate::stores::locks::Held;
 use crate::stores::records;
 use crate::stores::volumes;
+use crate::stores::volumes::overlay::Overlay;
 use crate::verbs::volume::create::new_overlay;
 use crate::verbs::volume::info::VolumeInfo;
 use crate::words::error::Result;
@@ -33,7 +33,7 @@ pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<V
     let (before, _lock) = take(repo, name)?;
     let mut record = volumes::grown(&before, size_bytes)?;
     if record != before {
-        let _commit = fence::lock_commit(repo.base())?;
+        let _commit = locks::lock_commit(repo.base())?;
         volumes::save(repo.base(), &mut record)?;
     }
     Ok(record.into())
@@ -46,7 +46,7 @@ pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<V
 /// `InUse` if it is open.
 pub fn reset_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     let (record, _lock) = take(repo, name)?;
-    let _commit = fence::lock_commit(repo.base())?;
+    let _commit = locks::lock_commit(repo.base())?;
     let origin = record.origin.clone();
     set_back(repo, record, origin)
 }
@@ -58,7 +58,7 @@ pub fn reset_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
 /// `NotFound` if there is no such snapshot; `InUse` if the volume is open.
 pub fn restore_volume(repo: &Repository, name: &str, snapshot: SnapshotId) -> Result<VolumeInfo> {
     let (record, _lock) = take(repo, name)?;
-    let _commit = fence::lock_commit(repo.base())?;
+    let _commit = locks::lock_commit(repo.base())?;
     let snapshot = records::load(repo.base(), snapshot)?;
     set_back(repo, record, Some(snapshot))
 }
@@ -87,7 +87,7 @@ pub fn delete_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     let base = repo.base();
     let dir = layout::volume_dir(name);
     {
-        let _commit = fence::lock_commit(base)?;
+        let _commit = locks::lock_commit(base)?;
         base.remove(&layout::volume_record(name))?;
         base.sync_dir(&dir)?;
     }

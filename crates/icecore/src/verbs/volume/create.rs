@@ -9,10 +9,10 @@ use crate::repository::Repository;
 use crate::stores::base::Base;
 use crate::stores::config;
 use crate::stores::config::note_labels;
-use crate::stores::fence;
-use crate::stores::overlay::Overlay;
+use crate::stores::locks;
 use crate::stores::records;
 use crate::stores::volumes;
+use crate::stores::volumes::overlay::Overlay;
 use crate::verbs::volume::info::VolumeInfo;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
@@ -60,7 +60,7 @@ pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<Volum
     make_dir(base, layout::VOLUMES)?;
     let _lock = volumes::lock(base, name)?;
     // Nothing goes out of the repository meanwhile.
-    let _commit = fence::lock_commit(base)?;
+    let _commit = locks::lock_commit(base)?;
     check_free(base, name)?;
     let snapshot = options.snapshot.map(|id| records::load(base, id)).transpose()?;
     let size_bytes = size_of(options, snapshot.as_ref().map(|snapshot| snapshot.size_bytes))?;

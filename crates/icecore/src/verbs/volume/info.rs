@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::format::volume::VolumeRecord;
 use crate::repository::Repository;
-use crate::stores::dirty_map::BlockState;
-use crate::stores::overlay::Overlay;
 use crate::stores::volumes;
+use crate::stores::volumes::dirty_map::BlockState;
+use crate::stores::volumes::overlay::Overlay;
 use crate::verbs::catalog::Snapshot;
 use crate::words::error::Result;
 use crate::words::ids::VolumeId;

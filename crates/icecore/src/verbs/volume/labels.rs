@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::repository::Repository;
 use crate::stores::config::note_labels;
-use crate::stores::fence;
+use crate::stores::locks;
 use crate::stores::volumes;
 use crate::verbs::volume::info::VolumeInfo;
 use crate::words::error::Result;
@@ -29,7 +29,7 @@ pub fn relabel_volume(
     // Before a lock, whose file would be made.
     volumes::load(base, name)?;
     // It is not deleted meanwhile.
-    let _commit = fence::lock_commit(base)?;
+    let _commit = locks::lock_commit(base)?;
     let record = volumes::save_labels(base, name, |labels| {
         change_labels(labels, set, remove)?;
         note_labels(base, labels)

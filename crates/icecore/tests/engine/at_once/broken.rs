@@ -2,13 +2,13 @@
 
 use std::io;
 
-use icecore::LockGuard;
-use icecore::LockMode;
-use icecore::NewFile;
-use icecore::RandomFile;
-use icecore::Storage;
-use icecore::StoredFile;
-use icecore::Wait;
+use icecore::storage::LockGuard;
+use icecore::storage::LockMode;
+use icecore::storage::NewFile;
+use icecore::storage::RandomFile;
+use icecore::storage::Storage;
+use icecore::storage::StoredFile;
+use icecore::storage::Wait;
 
 /// What is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

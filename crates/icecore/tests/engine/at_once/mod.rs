@@ -12,11 +12,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
-use icecore::DeleteOptions;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::Repository;
-use icecore::capture;
+use icecore::repository::Repository;
+use icecore::snapshot::DeleteOptions;
+use icecore::snapshot::capture;
+use icecore::storage::MemoryStorage;
 use icecore_testing::random::Random;
 
 use crate::at_once::broken::Break;
@@ -209,18 +209,21 @@ fn a_snapshot_that_is_deleted_and_copied_again_beside_gc_is_kept() {
 fn a_volume_and_a_snapshot_of_one_id_with_other_manifests_are_both_kept() {
     let world = World::new();
     let (repo, id, image) = world.recopied("disk");
-    let before = icecore::stats(&repo, &NoProgress).unwrap().repository;
+    let before = icecore::maintenance::stats(&repo, &NoProgress).unwrap().repository;
     assert!(before.unused_bytes > 0, "what neither needs: {before:?}");
-    assert!(icecore::own_bytes(&repo, &[id], &NoProgress).unwrap().manifest_bytes > 0, "its own pages");
+    assert!(
+        icecore::snapshot::own_bytes(&repo, &[id], &NoProgress).unwrap().manifest_bytes > 0,
+        "its own pages"
+    );
     collect(&repo).unwrap();
-    let after = icecore::stats(&repo, &NoProgress).unwrap().repository;
+    let after = icecore::maintenance::stats(&repo, &NoProgress).unwrap().repository;
     assert_eq!(after.unused_bytes, 0);
     assert_sound(&repo, "after gc");
     assert_same(&image_of(&repo, id), image, "the snapshot");
     let volume = volumes::open(&repo, "disk").unwrap();
     assert_same(&volumes::content(&volume).unwrap(), image, "the volume");
     drop(volume);
-    icecore::delete_with(&repo, id, DeleteOptions { clones_keep_it: true }).unwrap();
+    icecore::snapshot::delete_with(&repo, id, DeleteOptions { clones_keep_it: true }).unwrap();
     collect(&repo).unwrap();
     let volume = volumes::open(&repo, "disk").unwrap();
     assert_same(&volumes::content(&volume).unwrap(), image, "the volume without the snapshot");

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 
 use icecore::BLOCK_BYTES;
-use icecore::CopyOptions;
-use icecore::DeleteOptions;
-use icecore::Depth;
 use icecore::ErrorKind;
-use icecore::InitOptions;
-use icecore::KeptBase;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::Repository;
-use icecore::RepositoryId;
-use icecore::SnapshotId;
-use icecore::Storage;
+use icecore::maintenance::Depth;
+use icecore::repository::InitOptions;
+use icecore::repository::Repository;
+use icecore::repository::RepositoryId;
+use icecore::snapshot::CopyOptions;
+use icecore::snapshot::DeleteOptions;
+use icecore::snapshot::KeptBase;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::MemoryStorage;
+use icecore::storage::Storage;
 use icecore_testing::random::Random;
 use uuid::Uuid;
 
@@ -90,7 +90,7 @@ fn reversed(image: &[u8]) -> Vec<u8> {
 /// which of them another capture finds is open. Returns both snapshots.
 fn take_twice(storage: &MemoryStorage, image: &Vec<u8>) -> (SnapshotId, SnapshotId) {
     let take = |repo: Repository, volume: &str, image: &Vec<u8>| {
-        icecore::capture(&repo, image, &options(volume), &NoProgress).unwrap().snapshot.id
+        icecore::snapshot::capture(&repo, image, &options(volume), &NoProgress).unwrap().snapshot.id
     };
     let twin = Arc::new(OnceLock::new());
     let hook = {
@@ -134,24 +134,24 @@ impl World {
         let second = [noise.bytes(CHUNK), gone[3 * CHUNK..].to_vec()].concat();
         let repo = open(storage.clone()).unwrap();
         let take = |volume: &str, image: &Vec<u8>| {
-            icecore::capture(&repo, image, &options(volume), &NoProgress).unwrap().snapshot.id
+            icecore::snapshot::capture(&repo, image, &options(volume), &NoProgress).unwrap().snapshot.id
         };
         let deleted = take("a", &gone);
         let (id, twin) = take_twice(&storage, &first);
         let snapshots = vec![(id, first.clone()), (take("b", &second), second)];
         for id in [deleted, twin] {
-            icecore::delete(&repo, id).unwrap();
+            icecore::snapshot::delete(&repo, id).unwrap();
         }
         let mut changed = gone.clone();
         noise.fill(&mut changed[..CHUNK]);
         let elsewhere = MemoryStorage::new();
         let there = another(&elsewhere);
-        icecore::copy(&Arc::new(repo), snapshots[0].0, &there, &COPY, &NoProgress).unwrap();
+        icecore::snapshot::copy(&Arc::new(repo), snapshots[0].0, &there, &COPY, &NoProgress).unwrap();
         // Of what it has more than the first, some is here, used or not, and some is new.
         let mut later = first.clone();
         later[..CHUNK].copy_from_slice(&changed[..CHUNK]);
         later[CHUNK..2 * CHUNK].copy_from_slice(&gone[CHUNK..2 * CHUNK]);
-        let id = icecore::capture(&there, &later, &options("a"), &NoProgress).unwrap().snapshot.id;
+        let id = icecore::snapshot::capture(&there, &later, &options("a"), &NoProgress).unwrap().snapshot.id;
         Self {
             files: storage.files(),
             snapshots,
@@ -168,10 +168,10 @@ impl World {
         let (id, image) = &self.snapshots[0];
         let root = || KeptBase::load(&repo, *id).unwrap().root();
         let before = root();
-        icecore::create_volume(&repo, &volume_options(volume, Some(*id), None)).unwrap();
-        icecore::delete_with(&repo, *id, DeleteOptions { clones_keep_it: true }).unwrap();
+        icecore::volume::create_volume(&repo, &volume_options(volume, Some(*id), None)).unwrap();
+        icecore::snapshot::delete_with(&repo, *id, DeleteOptions { clones_keep_it: true }).unwrap();
         let there = Arc::new(open(storage_of(&self.elsewhere)).unwrap());
-        icecore::copy(&there, *id, &repo, &COPY, &NoProgress).unwrap();
+        icecore::snapshot::copy(&there, *id, &repo, &COPY, &NoProgress).unwrap();
         assert_ne!(root(), before, "the copy names its blocks in the same chunks");
         (Arc::new(repo), *id, image)
     }
@@ -218,11 +218,12 @@ impl World {
         match doing {
             Doing::Capture(image) => {
                 let image = &self.images[image];
-                let taken = icecore::capture(&repo, image, &options("a"), &NoProgress).map_err(told)?;
+                let taken =
+                    icecore::snapshot::capture(&repo, image, &options("a"), &NoProgress).map_err(told)?;
                 Ok(Effect::Captured(taken.snapshot.id, image.clone()))
             }
             Doing::Delete(snapshot) => {
-                let deleted = icecore::delete(&repo, self.snapshots[snapshot].0);
+                let deleted = icecore::snapshot::delete(&repo, self.snapshots[snapshot].0);
                 match deleted {
                     Err(error) if error.kind() == ErrorKind::NotFound => Ok(Effect::Nothing),
                     deleted => deleted.map(|snapshot| Effect::Deleted(snapshot.id)).or_else(in_use),
@@ -230,7 +231,7 @@ impl World {
             }
             Doing::Restore(snapshot) => {
                 let (id, image) = &self.snapshots[snapshot];
-                match icecore::find(&repo, &id.to_string()) {
+                match icecore::snapshot::find(&repo, &id.to_string()) {
                     Err(_) => Ok(Effect::Nothing),
                     Ok(_) => match restores(&repo, *id, image) {
                         // It was deleted before it was pinned.
@@ -242,14 +243,14 @@ impl World {
                 }
             }
             Doing::Gc => collect(&repo).map(|_| Effect::Nothing).or_else(in_use),
-            Doing::Repair => {
-                icecore::repair_index(&repo, &NoProgress).map(|_| Effect::Nothing).or_else(in_use)
-            }
+            Doing::Repair => icecore::maintenance::repair_index(&repo, &NoProgress)
+                .map(|_| Effect::Nothing)
+                .or_else(in_use),
             Doing::Verify => sound(&repo).map(|()| Effect::Nothing),
             Doing::CopyIn => {
                 let (id, image) = &self.later;
                 let there = Arc::new(open(storage_of(&self.elsewhere)).map_err(told)?);
-                match icecore::copy(&there, *id, &repo, &COPY, &NoProgress) {
+                match icecore::snapshot::copy(&there, *id, &repo, &COPY, &NoProgress) {
                     Ok(copy) => Ok(Effect::Captured(copy.snapshot.id, image.clone())),
                     // Another one was faster.
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Effect::Nothing),
@@ -258,18 +259,18 @@ impl World {
             }
             Doing::Recopy => {
                 let (id, image) = &self.snapshots[0];
-                match icecore::delete(&repo, *id) {
+                match icecore::snapshot::delete(&repo, *id) {
                     Err(error) if error.kind() == ErrorKind::InUse => return Ok(Effect::Nothing),
                     deleted => drop(deleted.map_err(told)?),
                 }
                 let there = Arc::new(open(storage_of(&self.elsewhere)).map_err(told)?);
-                icecore::copy(&there, *id, &repo, &COPY, &NoProgress).map_err(told)?;
+                icecore::snapshot::copy(&there, *id, &repo, &COPY, &NoProgress).map_err(told)?;
                 Ok(Effect::Captured(*id, image.clone()))
             }
             Doing::CopyOut(snapshot) => {
                 let (id, image) = &self.snapshots[snapshot];
                 let there = another(&MemoryStorage::new());
-                match icecore::copy(&Arc::new(repo), *id, &there, &COPY, &NoProgress) {
+                match icecore::snapshot::copy(&Arc::new(repo), *id, &there, &COPY, &NoProgress) {
                     Ok(_) => restores(&there, *id, image).map(|()| Effect::Nothing),
                     // It was deleted before it was pinned.
                     Err(error) if error.kind() == ErrorKind::NotFound => Ok(Effect::Nothing),
@@ -293,7 +294,7 @@ impl World {
         let all = |when: &str| {
             let repo = open(storage.clone()).map_err(told)?;
             sound(&repo).map_err(|why| format!("{when}: {why}"))?;
-            let there = icecore::list(&repo).map_err(told)?;
+            let there = icecore::snapshot::list(&repo).map_err(told)?;
             let ids: BTreeSet<SnapshotId> = there.snapshots.iter().map(|snapshot| snapshot.id).collect();
             if !ids.iter().eq(wanted.keys()) {
                 return Err(format!("{when}: {ids:?} are there"));
@@ -306,7 +307,7 @@ impl World {
         let repo = open(storage.clone()).map_err(told)?;
         collect(&repo).map_err(told)?;
         all("after gc")?;
-        let unused = icecore::stats(&repo, &NoProgress).map_err(told)?.repository.unused_bytes;
+        let unused = icecore::maintenance::stats(&repo, &NoProgress).map_err(told)?.repository.unused_bytes;
         if unused > 0 {
             return Err(format!("{unused} bytes stay unused"));
         }
@@ -328,7 +329,7 @@ impl Drop for End<'_> {
 }
 
 fn sound(repo: &Repository) -> Result<(), String> {
-    let report = icecore::verify(repo, None, Depth::ReadData, &NoProgress)
+    let report = icecore::maintenance::verify(repo, None, Depth::ReadData, &NoProgress)
         .map_err(|error| format!("verify: {error}"))?;
     if report.findings.is_empty() { Ok(()) } else { Err(format!("verify: {:?}", report.findings)) }
 }

@@ -51,11 +51,16 @@ fn changes_of_the_catalog() {
     let ids = [1, 2].map(|seed| scene.capture("disk", &noise(seed, 2 * BLOCK)));
     scene.settle();
     let tags = ["a".to_owned()];
-    scene.step(|storage| drop(icecore::rename(&open(storage.clone()).unwrap(), ids[0], "another").unwrap()));
-    scene.step(|storage| drop(icecore::retag(&open(storage.clone()).unwrap(), ids[0], &tags, &[]).unwrap()));
-    scene
-        .step(|storage| drop(icecore::set_protected(&open(storage.clone()).unwrap(), ids[0], true).unwrap()));
-    scene.step(|storage| drop(icecore::delete(&open(storage.clone()).unwrap(), ids[1]).unwrap()));
+    scene.step(|storage| {
+        drop(icecore::snapshot::rename(&open(storage.clone()).unwrap(), ids[0], "another").unwrap())
+    });
+    scene.step(|storage| {
+        drop(icecore::snapshot::retag(&open(storage.clone()).unwrap(), ids[0], &tags, &[]).unwrap())
+    });
+    scene.step(|storage| {
+        drop(icecore::snapshot::set_protected(&open(storage.clone()).unwrap(), ids[0], true).unwrap())
+    });
+    scene.step(|storage| drop(icecore::snapshot::delete(&open(storage.clone()).unwrap(), ids[1]).unwrap()));
     let bounds = bounds(100, 8);
     scene.check(&bounds);
     scene.check_mutations(
@@ -83,9 +88,11 @@ fn one_operation_after_another() {
     scene.capture("disk", &image);
     image[LEAF..].copy_from_slice(&noise(33, CHUNK));
     let third = scene.capture("disk", &image);
-    scene.step(|storage| drop(icecore::delete(&open(storage.clone()).unwrap(), first).unwrap()));
+    scene.step(|storage| drop(icecore::snapshot::delete(&open(storage.clone()).unwrap(), first).unwrap()));
     scene.step(|storage| assert!(collect(&open(storage.clone()).unwrap()).unwrap().packs_rewritten > 0));
-    scene.step(|storage| drop(icecore::rename(&open(storage.clone()).unwrap(), third, "kept").unwrap()));
+    scene.step(|storage| {
+        drop(icecore::snapshot::rename(&open(storage.clone()).unwrap(), third, "kept").unwrap())
+    });
     scene.next = image.clone();
     scene.capture("other", &image);
     let states = scene.check(&bounds(40, 4));

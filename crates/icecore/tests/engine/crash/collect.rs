@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use icecore::FaultStorage;
-use icecore::Logged;
+use icecore::testing::FaultStorage;
+use icecore::testing::Logged;
 
 use crate::crash::BLOCK;
 use crate::crash::CHUNK;
@@ -43,7 +43,7 @@ fn before_gc() -> Scene {
     second[CHUNK..2 * CHUNK].copy_from_slice(&noise(13, CHUNK));
     let going = scene.capture("disk", &first);
     scene.capture("disk", &second);
-    scene.step(|storage| drop(icecore::delete(&open(storage.clone()).unwrap(), going).unwrap()));
+    scene.step(|storage| drop(icecore::snapshot::delete(&open(storage.clone()).unwrap(), going).unwrap()));
     scene.next = first;
     scene
 }

@@ -44,7 +44,7 @@ fn a_repair_of_the_index() {
     let first = scene.storage().files();
     scene.capture("disk", &both[CHUNK..]);
     let second = scene.storage().files();
-    scene.step(|storage| drop(icecore::delete(&open(storage.clone()).unwrap(), gone).unwrap()));
+    scene.step(|storage| drop(icecore::snapshot::delete(&open(storage.clone()).unwrap(), gone).unwrap()));
     let other = scene.capture("other", &noise(23, CHUNK));
     // The chunk that nothing needs is lost. Of the pages all are saved, to a pack that takes the name of the damaged one.
     let damage = |(name, bytes): (&String, &Arc<Vec<u8>>), places: &[usize]| {
@@ -64,7 +64,8 @@ fn a_repair_of_the_index() {
     scene.untouched = vec![other];
     scene.before = Before::Repair;
     scene.step(|storage| {
-        let report = icecore::repair_index(&open(storage.clone()).unwrap(), &NoProgress).unwrap();
+        let report =
+            icecore::maintenance::repair_index(&open(storage.clone()).unwrap(), &NoProgress).unwrap();
         assert_eq!(report.damaged_packs.len(), 2);
     });
     scene.demand = Box::new(move |_, files| {

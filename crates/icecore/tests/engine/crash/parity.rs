@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::OnDamage;
-use icecore::RestoreTo;
-use icecore::parity_report;
-use icecore::set_parity;
+use icecore::maintenance::parity_report;
+use icecore::maintenance::set_parity;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RestoreTo;
+use icecore::storage::MemoryStorage;
 
 use crate::crash::bounds;
 use crate::crash::image;
@@ -48,8 +48,8 @@ fn without_any_pack() -> Demand {
     Box::new(|_, files| {
         for pack in files.keys().filter(|name| name.starts_with("packs/")) {
             let repo = open(storage(files, pack));
-            for snapshot in icecore::list(&repo).map_err(|error| error.to_string())?.snapshots {
-                icecore::restore(
+            for snapshot in icecore::snapshot::list(&repo).map_err(|error| error.to_string())?.snapshots {
+                icecore::snapshot::restore(
                     &repo,
                     snapshot.id,
                     RestoreTo::Stream(&mut std::io::sink()),
@@ -101,7 +101,7 @@ fn a_gc_with_parity() {
     let going = scene.capture("disk", &first);
     scene.capture("disk", &second);
     scene.step(|storage| {
-        drop(icecore::delete(&open_with_small_packs(storage.clone()).unwrap(), going).unwrap());
+        drop(icecore::snapshot::delete(&open_with_small_packs(storage.clone()).unwrap(), going).unwrap());
     });
     scene.next = first;
     scene.settle();

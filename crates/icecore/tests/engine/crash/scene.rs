@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
-use icecore::Bounds;
-use icecore::CaptureOptions;
-use icecore::CrashLog;
-use icecore::CrashState;
-use icecore::CrashStorage;
-use icecore::Depth;
 use icecore::ErrorKind;
 use icecore::NoProgress;
-use icecore::Parent;
-use icecore::Repository;
-use icecore::Snapshot;
-use icecore::SnapshotId;
+use icecore::maintenance::Depth;
+use icecore::repository::Repository;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::Parent;
+use icecore::snapshot::Snapshot;
+use icecore::snapshot::SnapshotId;
+use icecore::testing::Bounds;
+use icecore::testing::CrashLog;
+use icecore::testing::CrashState;
+use icecore::testing::CrashStorage;
 
 use crate::at_once::hooked::Hooked;
 use crate::crash::mutate::Mutation;
@@ -114,7 +114,7 @@ impl Scene {
     pub(crate) fn step(&mut self, what: impl FnOnce(&CrashStorage)) {
         what(&self.storage);
         self.storage.mark();
-        self.snapshots.push(icecore::list(&self.open()).unwrap().snapshots);
+        self.snapshots.push(icecore::snapshot::list(&self.open()).unwrap().snapshots);
     }
 
     /// Captures an image as a step.
@@ -123,7 +123,8 @@ impl Scene {
         let id = how.id;
         self.images.insert(id, image.to_vec());
         self.step(|storage| {
-            icecore::capture(&open(storage.clone()).unwrap(), &image.to_vec(), &how, &NoProgress).unwrap();
+            icecore::snapshot::capture(&open(storage.clone()).unwrap(), &image.to_vec(), &how, &NoProgress)
+                .unwrap();
         });
         id
     }
@@ -135,7 +136,7 @@ impl Scene {
         [&first, &second].iter().for_each(|how| self.know(how.id, image));
         let second_id = second.id;
         let take = |repo: Repository, how: &CaptureOptions, image: &[u8]| {
-            icecore::capture(&repo, &image.to_vec(), how, &NoProgress).unwrap();
+            icecore::snapshot::capture(&repo, &image.to_vec(), how, &NoProgress).unwrap();
         };
         let hook = {
             let (storage, image, syncs) = (self.storage.clone(), image.to_vec(), AtomicUsize::new(0));
@@ -148,7 +149,7 @@ impl Scene {
         };
         take(open(Hooked::new(self.storage.clone(), Arc::new(hook))).unwrap(), &first, image);
         self.storage.mark();
-        let both = icecore::list(&self.open()).unwrap().snapshots;
+        let both = icecore::snapshot::list(&self.open()).unwrap().snapshots;
         self.snapshots.push(both.iter().filter(|snapshot| snapshot.id == second_id).cloned().collect());
         self.snapshots.push(both);
     }
@@ -178,7 +179,7 @@ impl Scene {
             let storage = state.storage();
             let Ok(repo) = open(storage.clone()) else { continue };
             let mut scene = Self { storage, images: self.images.clone(), ..Self::nothing() };
-            scene.snapshots = vec![icecore::list(&repo).unwrap().snapshots];
+            scene.snapshots = vec![icecore::snapshot::list(&repo).unwrap().snapshots];
             scene.before = Before::Nothing;
             scene.next.clone_from(&self.next);
             scene.capture("afterwards", &self.next);
@@ -238,7 +239,7 @@ impl Scene {
             Err(error) => return Err(told("open")(error)),
             Ok(repo) if self.before == Before::Repair && state.marks == 0 => {
                 self.untouched.iter().try_for_each(|id| restores(&repo, *id, &self.images[id]))?;
-                icecore::repair_index(&repo, &NoProgress).map_err(told("repair"))?;
+                icecore::maintenance::repair_index(&repo, &NoProgress).map_err(told("repair"))?;
             }
             Ok(_) => {}
         }
@@ -253,7 +254,7 @@ impl Scene {
         }
         (self.look_closer)(state.marks, &storage, false)?;
         let how = CaptureOptions { parent: Parent::None, ..options("afterwards") };
-        icecore::capture(&repo, &self.next, &how, &NoProgress).map_err(told("capture"))?;
+        icecore::snapshot::capture(&repo, &self.next, &how, &NoProgress).map_err(told("capture"))?;
         let after = "after a capture";
         restores(&repo, how.id, &self.next).map_err(|why| format!("{after}: {why}"))?;
         collect(&open(storage.clone()).map_err(told(after))?).map_err(told("gc"))?;
@@ -267,11 +268,11 @@ impl Scene {
     /// Checks that everything in a repository is as it was captured.
     fn check_all(&self, repo: &Repository, when: &str) -> Result<Vec<Snapshot>, String> {
         let told = |error: icecore::Error| format!("{when}: {error}");
-        let listing = icecore::list(repo).map_err(told)?;
+        let listing = icecore::snapshot::list(repo).map_err(told)?;
         if !listing.unreadable.is_empty() {
             return Err(format!("{when}: {:?}", listing.unreadable));
         }
-        let report = icecore::verify(repo, None, Depth::ReadData, &NoProgress).map_err(told)?;
+        let report = icecore::maintenance::verify(repo, None, Depth::ReadData, &NoProgress).map_err(told)?;
         if !report.findings.is_empty() {
             return Err(format!("{when}, verify: {:?}", report.findings));
         }
@@ -286,7 +287,7 @@ impl Scene {
 
 /// Checks that nothing is left over after a gc, and that there is something in reserve.
 fn tidy(repo: &Repository, storage: &CrashStorage) -> Result<(), String> {
-    let stats = icecore::stats(repo, &NoProgress).map_err(|error| error.to_string())?;
+    let stats = icecore::maintenance::stats(repo, &NoProgress).map_err(|error| error.to_string())?;
     if stats.repository.unused_bytes != 0 {
         return Err(format!("{} bytes stay unused after gc", stats.repository.unused_bytes));
     }
@@ -312,8 +313,10 @@ fn tidy(repo: &Repository, storage: &CrashStorage) -> Result<(), String> {
 fn tell(log: &CrashLog, state: &CrashState, why: &str) -> String {
     let from = state.changes.saturating_sub(12);
     let changes = log.changes[from..state.changes].iter().map(|change| match change {
-        icecore::Logged::Append(file, bytes) => format!("Append({file}, {} bytes)", bytes.len()),
-        icecore::Logged::Write(file, at, bytes) => format!("Write({file}, at {at}, {} bytes)", bytes.len()),
+        icecore::testing::Logged::Append(file, bytes) => format!("Append({file}, {} bytes)", bytes.len()),
+        icecore::testing::Logged::Write(file, at, bytes) => {
+            format!("Write({file}, at {at}, {} bytes)", bytes.len())
+        }
         change => format!("{change:?}"),
     });
     let changes = changes.collect::<Vec<_>>().join("\n  ");

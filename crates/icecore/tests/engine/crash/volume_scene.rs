@@ -9,10 +9,10 @@ use icecore::BLOCK_BYTES;
 use icecore::ErrorKind;
 use icecore::NoProgress;
 use icecore::Progress;
-use icecore::Repository;
-use icecore::SnapshotId;
-use icecore::Volume;
-use icecore::WriteAt;
+use icecore::image::WriteAt;
+use icecore::repository::Repository;
+use icecore::snapshot::SnapshotId;
+use icecore::volume::Volume;
 
 use crate::crash::noise;
 use crate::crash::scene::Scene;
@@ -146,7 +146,7 @@ impl VolumeScene {
     pub(crate) fn create(&mut self, of: Option<SnapshotId>, image: &[u8]) {
         let options = crate::volumes::support::volume_options(NAME, of, Some(image.len() as u64));
         self.step(How::Whole, Some(image.to_vec()), |repo| {
-            icecore::create_volume(repo, &options).unwrap();
+            icecore::volume::create_volume(repo, &options).unwrap();
         });
     }
 
@@ -239,7 +239,7 @@ impl VolumeScene {
         let history = self.history;
         self.scene.look_closer = Box::new(move |returned, storage, is_last| {
             let repo = Arc::new(open_with_small_packs(storage.clone()).map_err(|error| error.to_string())?);
-            match icecore::find_volume(&repo, NAME) {
+            match icecore::volume::find_volume(&repo, NAME) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     history.check(returned, None)?;
                     if is_last { used_again(&repo) } else { Ok(()) }
@@ -265,7 +265,7 @@ fn read(repo: &Arc<Repository>) -> Result<Vec<u8>, String> {
 fn used_again(repo: &Arc<Repository>) -> Result<(), String> {
     let told = |error: icecore::Error| format!("making the volume again: {error}");
     let options = crate::volumes::support::volume_options(NAME, None, Some(50_000));
-    icecore::create_volume(repo, &options).map_err(told)?;
+    icecore::volume::create_volume(repo, &options).map_err(told)?;
     let image = read(repo)?;
     if image.iter().any(|byte| *byte != 0) {
         return Err("a new volume shows what an old one held".to_owned());
@@ -292,6 +292,7 @@ fn goes_on(repo: &Arc<Repository>, mut image: Vec<u8>) -> Result<(), String> {
     if read(repo)? != image {
         return Err("the volume is another after a snapshot and a gc".to_owned());
     }
-    let report = icecore::verify(repo, None, icecore::Depth::ReadData, &NoProgress).map_err(told)?;
+    let report = icecore::maintenance::verify(repo, None, icecore::maintenance::Depth::ReadData, &NoProgress)
+        .map_err(told)?;
     if report.findings.is_empty() { Ok(()) } else { Err(format!("verify at the end: {:?}", report.findings)) }
 }

@@ -1,6 +1,6 @@
 //! Power cuts in what is done with copy-on-write volumes.
 
-use icecore::Logged;
+use icecore::testing::Logged;
 
 use crate::crash::BLOCK;
 use crate::crash::bounds;
@@ -28,7 +28,7 @@ const DIR: &str = "volumes/disk";
 const RECORD: &str = "volumes/disk/record";
 const IMAGE_BYTES: usize = 9 * BLOCK + 1234;
 
-fn base() -> (Scene, icecore::SnapshotId, Vec<u8>) {
+fn base() -> (Scene, icecore::snapshot::SnapshotId, Vec<u8>) {
     let mut scene = Scene::new();
     let mut image = noise(71, IMAGE_BYTES);
     image[4 * BLOCK..6 * BLOCK].fill(0);
@@ -36,7 +36,7 @@ fn base() -> (Scene, icecore::SnapshotId, Vec<u8>) {
     (scene, id, image)
 }
 
-fn clone() -> (VolumeScene, icecore::SnapshotId, Vec<u8>) {
+fn clone() -> (VolumeScene, icecore::snapshot::SnapshotId, Vec<u8>) {
     let (scene, id, image) = base();
     let mut scene = VolumeScene::new(scene);
     scene.create(Some(id), &image);
@@ -100,7 +100,9 @@ fn a_volume_of_zeros_is_made_written_and_grown() {
     let mut image = image;
     image[3 * BLOCK..].copy_from_slice(&noise(1, 700));
     image.resize(5 * BLOCK + 10, 0);
-    scene.whole(Some(image), |repo| drop(icecore::resize_volume(repo, NAME, 5 * BLOCK as u64 + 10).unwrap()));
+    scene.whole(Some(image), |repo| {
+        drop(icecore::volume::resize_volume(repo, NAME, 5 * BLOCK as u64 + 10).unwrap())
+    });
     scene.write(3 * BLOCK + 600, &noise(2, BLOCK));
     scene.snapshot();
     let mut scene = scene.ready();
@@ -254,12 +256,12 @@ fn a_volume_is_set_back_restored_and_deleted() {
     then[BLOCK..3 * BLOCK].copy_from_slice(&noise(1, 2 * BLOCK));
     scene.write(0, &noise(2, BLOCK));
     scene.sync();
-    scene.whole(Some(image), |repo| drop(icecore::reset_volume(repo, NAME).unwrap()));
+    scene.whole(Some(image), |repo| drop(icecore::volume::reset_volume(repo, NAME).unwrap()));
     scene.write(0, &noise(3, BLOCK));
-    scene.whole(Some(then), |repo| drop(icecore::restore_volume(repo, NAME, taken).unwrap()));
+    scene.whole(Some(then), |repo| drop(icecore::volume::restore_volume(repo, NAME, taken).unwrap()));
     scene.write(0, &noise(4, BLOCK));
     scene.sync();
-    scene.whole(None, |repo| drop(icecore::delete_volume(repo, NAME).unwrap()));
+    scene.whole(None, |repo| drop(icecore::volume::delete_volume(repo, NAME).unwrap()));
     let mut scene = scene.ready();
     let bounds = bounds(60, 6);
     scene.check(&bounds);
@@ -281,7 +283,7 @@ fn a_gc_while_a_volume_stands_on_a_deleted_snapshot() {
     scene.write(BLOCK, &noise(1, 2 * BLOCK));
     let taken = scene.snapshot();
     scene.write(BLOCK, &noise(2, BLOCK));
-    scene.beside(|repo| drop(icecore::delete(repo, taken).unwrap()));
+    scene.beside(|repo| drop(icecore::snapshot::delete(repo, taken).unwrap()));
     scene.beside(|repo| {
         collect(repo).unwrap();
     });

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::Repository;
-use icecore::SnapshotId;
 use icecore::fuzzing::seal;
+use icecore::repository::Repository;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::MemoryStorage;
 use icecore_testing::random::Random;
 
 use crate::fuzz::input::Input;
@@ -44,10 +44,14 @@ fn sound() -> &'static Sound {
             images.insert(bench.snapshot("disk", &image), image.clone());
         }
         images.insert(bench.snapshot("other", &image[..70_000].to_vec()), image[..70_000].to_vec());
-        icecore::delete(&bench.repo, gone).unwrap();
-        let plan =
-            icecore::gc::plan(&bench.repo, &icecore::gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
-        let totals = icecore::gc::apply(&bench.repo, plan, &NoProgress).unwrap();
+        icecore::snapshot::delete(&bench.repo, gone).unwrap();
+        let plan = icecore::maintenance::gc::plan(
+            &bench.repo,
+            &icecore::maintenance::gc::GcOptions { max_unused: 0.0 },
+            &NoProgress,
+        )
+        .unwrap();
+        let totals = icecore::maintenance::gc::apply(&bench.repo, plan, &NoProgress).unwrap();
         assert!(totals.chunks_punched > 0, "no chunk is punched");
         let mut files = bench.storage.files();
         // It means nothing, and is most of the bytes.
@@ -83,7 +87,7 @@ pub(crate) fn run(bytes: &[u8]) {
     }
     verbs::change_all(&repo, &all);
     let image = Random::new(83).bytes(30_000);
-    if let Ok(taken) = icecore::capture(&repo, &image, &options("new"), &NoProgress) {
+    if let Ok(taken) = icecore::snapshot::capture(&repo, &image, &options("new"), &NoProgress) {
         let found = verbs::image(&repo, taken.snapshot.id);
         assert!(found.as_ref().ok() == Some(&image), "a new snapshot: {:?}", found.err());
     }

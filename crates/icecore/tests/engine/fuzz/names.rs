@@ -2,7 +2,7 @@
 
 use icecore::ErrorKind;
 use icecore::NoProgress;
-use icecore::ResourceKind;
+use icecore::snapshot::ResourceKind;
 
 use crate::support::Bench;
 use crate::support::options;
@@ -17,35 +17,35 @@ pub(crate) fn run(bytes: &[u8]) {
     let known = bench.snapshot("disk", &b"another".to_vec());
     let parts: Vec<String> = text.split('\n').take(PARTS_MAX).map(str::to_owned).collect();
     for part in &parts {
-        if let Ok(found) = icecore::find(&bench.repo, part) {
+        if let Ok(found) = icecore::snapshot::find(&bench.repo, part) {
             let named = found.name == *part || found.id.to_string().starts_with(part.as_str());
             assert!(named || part == "disk@latest", "{part:?} is not {found:?}");
         }
         // A droplet of that name: a volume could be the one whose snapshot is renamed, and have the name then.
-        let droplet = icecore::CaptureOptions { kind: ResourceKind::Droplet, ..options(part) };
-        let how = icecore::CaptureOptions { name: part.clone(), ..droplet };
-        let taken = icecore::capture(&bench.repo, &b"a disk".to_vec(), &how, &NoProgress);
-        let renamed = icecore::rename(&bench.repo, known, part);
+        let droplet = icecore::snapshot::CaptureOptions { kind: ResourceKind::Droplet, ..options(part) };
+        let how = icecore::snapshot::CaptureOptions { name: part.clone(), ..droplet };
+        let taken = icecore::snapshot::capture(&bench.repo, &b"a disk".to_vec(), &how, &NoProgress);
+        let renamed = icecore::snapshot::rename(&bench.repo, known, part);
         // What is good for a new snapshot is good for an old one, but that a resource of its own has no other names.
         assert_eq!(taken.is_ok(), renamed.is_ok(), "{part:?}: {:?}", taken.err());
         match renamed {
             Ok(snapshot) => {
                 assert_eq!(snapshot.name, *part);
                 assert!(!part.chars().any(char::is_control), "{part:?} would break a listing");
-                let again = icecore::rename(&bench.repo, first, part).map_err(|error| error.kind());
+                let again = icecore::snapshot::rename(&bench.repo, first, part).map_err(|error| error.kind());
                 assert_eq!(again.err(), Some(ErrorKind::AlreadyExists));
             }
             Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidInput, "{part:?}: {error}"),
         }
         if let Ok(snapshot) = taken {
-            icecore::delete(&bench.repo, snapshot.snapshot.id).unwrap();
+            icecore::snapshot::delete(&bench.repo, snapshot.snapshot.id).unwrap();
         }
     }
     let (add, remove) = parts.split_at(parts.len() / 2);
-    if let Ok(snapshot) = icecore::retag(&bench.repo, known, add, remove) {
+    if let Ok(snapshot) = icecore::snapshot::retag(&bench.repo, known, add, remove) {
         assert!(snapshot.tags.is_sorted() && snapshot.tags.len() <= 64);
         assert!(add.iter().all(|tag| snapshot.tags.contains(tag)));
     }
-    let listing = icecore::list(&bench.repo).unwrap();
+    let listing = icecore::snapshot::list(&bench.repo).unwrap();
     assert_eq!((listing.snapshots.len(), listing.unreadable.len()), (2, 0));
 }

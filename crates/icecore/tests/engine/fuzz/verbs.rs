@@ -6,19 +6,19 @@ use std::ops::Range;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
-use icecore::Depth;
 use icecore::ErrorKind;
 use icecore::Meter;
-use icecore::OnDamage;
 use icecore::Progress;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::RestoreTo;
-use icecore::Snapshot;
-use icecore::SnapshotId;
-use icecore::VerifyReport;
-use icecore::WriteAt;
-use icecore::gc;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
+use icecore::maintenance::Depth;
+use icecore::maintenance::VerifyReport;
+use icecore::maintenance::gc;
+use icecore::repository::Repository;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::Snapshot;
+use icecore::snapshot::SnapshotId;
 
 /// Longer images are not read to their end.
 pub(crate) const IMAGE_BYTES_MAX: u64 = 16 << 20;
@@ -62,7 +62,7 @@ impl Write for Sink {
 /// Returns the image of a snapshot, if all of it is there and it is not too long.
 pub(crate) fn image(repo: &Repository, id: SnapshotId) -> icecore::Result<Vec<u8>> {
     let mut sink = Sink(Vec::new());
-    icecore::restore(repo, id, RestoreTo::Stream(&mut sink), OnDamage::Stop, &patience())?;
+    icecore::snapshot::restore(repo, id, RestoreTo::Stream(&mut sink), OnDamage::Stop, &patience())?;
     Ok(sink.0)
 }
 
@@ -114,8 +114,8 @@ fn lost_in(report: &VerifyReport, id: SnapshotId) -> bool {
 /// over, and nothing that it would not. A lie about a span only a restore finds, which reads the data in the order of the
 /// image, and a lie about the content of a page only verify, which a restore does not need.
 pub(crate) fn read_all(repo: &Repository, honest: bool) -> Vec<(Snapshot, Option<Vec<u8>>)> {
-    let Ok(listing) = icecore::list(repo) else { return Vec::new() };
-    let verified = icecore::verify(repo, None, Depth::ReadData, &patience());
+    let Ok(listing) = icecore::snapshot::list(repo) else { return Vec::new() };
+    let verified = icecore::maintenance::verify(repo, None, Depth::ReadData, &patience());
     let mut all = Vec::new();
     for snapshot in listing.snapshots {
         let image = image(repo, snapshot.id);
@@ -136,15 +136,20 @@ pub(crate) fn read_all(repo: &Repository, honest: bool) -> Vec<(Snapshot, Option
             }
         }
         let void = Void { bytes: snapshot.size_bytes, room: AtomicU64::new(0) };
-        let restored =
-            icecore::restore(repo, snapshot.id, RestoreTo::InPlace(&void), OnDamage::Stop, &patience());
+        let restored = icecore::snapshot::restore(
+            repo,
+            snapshot.id,
+            RestoreTo::InPlace(&void),
+            OnDamage::Stop,
+            &patience(),
+        );
         if let (Err(error), Ok(_)) = (restored, &image) {
             assert_eq!(error.kind(), ErrorKind::Interrupted, "{}: {error}", snapshot.name);
         }
         all.push((snapshot, image.ok()));
     }
-    let _ = icecore::verify(repo, None, Depth::Structure, &patience());
-    let _ = icecore::stats(repo, &patience());
+    let _ = icecore::maintenance::verify(repo, None, Depth::Structure, &patience());
+    let _ = icecore::maintenance::stats(repo, &patience());
     compare(repo, &all);
     all
 }
@@ -156,7 +161,7 @@ fn compare(repo: &Repository, all: &[(Snapshot, Option<Vec<u8>>)]) {
             continue;
         }
         let (mut ranges, mut last) = (Vec::new(), 0);
-        let told = icecore::diff(repo, from.id, to.id, &mut |range| {
+        let told = icecore::snapshot::diff(repo, from.id, to.id, &mut |range| {
             assert!(range.offset >= last && range.bytes > 0, "ranges are not in order");
             last = range.offset + range.bytes;
             ranges.push(range.offset..last);
@@ -189,9 +194,9 @@ pub(crate) fn change_all(repo: &Repository, all: &[(Snapshot, Option<Vec<u8>>)])
         let _ = plan.and_then(|plan| gc::apply(repo, plan, &patience()));
         keeps("gc");
     }
-    let repaired = icecore::repair_index(repo, &patience());
+    let repaired = icecore::maintenance::repair_index(repo, &patience());
     keeps(&format!("a repair of the index, {repaired:?}"));
-    let _ = icecore::repair_snapshots(repo, &patience());
+    let _ = icecore::maintenance::repair_snapshots(repo, &patience());
     let plan = gc::plan(repo, &gc::GcOptions { max_unused: 0.0 }, &patience());
     let _ = plan.and_then(|plan| gc::apply(repo, plan, &patience()));
     keeps("a repair and gc");

@@ -1,9 +1,9 @@
 //! Manifests that no capture would write: pages in each other's places, cut off, of wrong levels and sizes, or many
 //! times the same, all with the right ids.
 
-use icecore::MemoryStorage;
 use icecore::fuzzing::forge::Forge;
 use icecore::fuzzing::forge::Run;
+use icecore::storage::MemoryStorage;
 
 use crate::fuzz::input::Input;
 use crate::fuzz::verbs;

@@ -7,11 +7,11 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use icecore::ErrorKind;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::SnapshotId;
-use icecore::Volume;
-use icecore::WriteAt;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
+use icecore::repository::Repository;
+use icecore::snapshot::SnapshotId;
+use icecore::volume::Volume;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;
@@ -130,7 +130,7 @@ impl World {
         let base = bench.snapshot("origin", &origin);
         let repo = Arc::new(bench.another());
         for name in ["one", "two"] {
-            icecore::create_volume(&repo, &volume_options(name, Some(base), None)).unwrap();
+            icecore::volume::create_volume(&repo, &volume_options(name, Some(base), None)).unwrap();
         }
         Self { repo, origin, base }
     }
@@ -142,7 +142,7 @@ fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
     let world = World::new(&bench);
     let [one, two] = ["one", "two"].map(|name| open(&world.repo, name).unwrap());
     assert_eq!(open(&world.repo, "one").err().unwrap().kind(), ErrorKind::InUse);
-    assert_eq!(icecore::reset_volume(&world.repo, "one").unwrap_err().kind(), ErrorKind::InUse);
+    assert_eq!(icecore::volume::reset_volume(&world.repo, "one").unwrap_err().kind(), ErrorKind::InUse);
     two.write_at(0, &[7; 3 * BLOCK]).unwrap();
     let synced: Vec<AtomicU64> = (0..WRITERS).map(|_| AtomicU64::new(0)).collect();
     let last = Mutex::new(vec![0; WRITERS]);
@@ -183,7 +183,7 @@ fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
                 let known: Vec<SnapshotId> =
                     taken_ref.lock().unwrap().iter().map(|(id, _): &(SnapshotId, Vec<u8>)| *id).collect();
                 for id in &known {
-                    match icecore::delete(&other, *id) {
+                    match icecore::snapshot::delete(&other, *id) {
                         Ok(_) => {}
                         Err(error) => {
                             assert!(matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InUse), "{error}")
@@ -214,7 +214,7 @@ fn check_end(world: &World, one: Volume, two: &Volume, last: &[u64]) {
     let expected = content(&one).unwrap();
     check_moment(&expected, &world.origin, last);
     drop(one);
-    let error = icecore::delete(&world.repo, world.base).unwrap_err();
+    let error = icecore::snapshot::delete(&world.repo, world.base).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
     collect(&world.repo).unwrap();
     assert_same(&content(&open(&world.repo, "one").unwrap()).unwrap(), &expected, "the volume at the end");
@@ -290,7 +290,7 @@ fn snapshots_between_the_regions_of_long_writes_and_trims_are_moments_of_them() 
     let bench = Bench::new();
     let repo = Arc::new(bench.another());
     let size = (REGIONS * REGION_BYTES) as u64;
-    icecore::create_volume(&repo, &volume_options("long", None, Some(size))).unwrap();
+    icecore::volume::create_volume(&repo, &volume_options("long", None, Some(size))).unwrap();
     let volume = open(&repo, "long").unwrap();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {

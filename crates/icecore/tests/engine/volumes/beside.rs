@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use icecore::ErrorKind;
-use icecore::MemoryStorage;
-use icecore::WriteAt;
+use icecore::image::WriteAt;
+use icecore::storage::MemoryStorage;
 use icecore_testing::random::Random;
 
 use crate::at_once::hooked::Hooked;
@@ -60,8 +60,8 @@ impl<F: Fn() + Send + Sync> Watch for Arc<At<F>> {
 /// Deletes all snapshots that may be deleted, and collects.
 fn delete_all(files: &MemoryStorage) {
     let repo = open_repo(files.clone());
-    for taken in icecore::list(&repo).unwrap().snapshots {
-        match icecore::delete(&repo, taken.id) {
+    for taken in icecore::snapshot::list(&repo).unwrap().snapshots {
+        match icecore::snapshot::delete(&repo, taken.id) {
             Err(error) if matches!(error.kind(), ErrorKind::InUse | ErrorKind::NotFound) => {}
             deleted => drop(deleted.unwrap()),
         }
@@ -77,7 +77,7 @@ fn a_snapshot_that_is_deleted_before_the_volume_stands_on_it_takes_nothing_with_
         let mut image = Random::new(51).bytes(20 * BLOCK);
         let base = bench.snapshot("origin", &image);
         let repo = Arc::new(bench.another());
-        icecore::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
+        icecore::volume::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
         let files = bench.storage.clone();
         let at = Arc::new(At {
             call,
@@ -97,7 +97,7 @@ fn a_snapshot_that_is_deleted_before_the_volume_stands_on_it_takes_nothing_with_
         let is_done = at.seen.lock().unwrap().2;
         drop(volume);
         let repo = Arc::new(open_repo(bench.storage.clone()));
-        match icecore::find(&repo, &id.to_string()) {
+        match icecore::snapshot::find(&repo, &id.to_string()) {
             Err(error) if error.kind() == ErrorKind::NotFound => deleted += 1,
             found => {
                 let mut taken = image.clone();

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use icecore::Calls;
 use icecore::Error;
 use icecore::ErrorKind;
-use icecore::Fault;
-use icecore::FaultStorage;
-use icecore::MemoryStorage;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::SnapshotId;
-use icecore::Volume;
-use icecore::WriteAt;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
+use icecore::repository::Repository;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::MemoryStorage;
+use icecore::testing::Calls;
+use icecore::testing::Fault;
+use icecore::testing::FaultStorage;
+use icecore::volume::Volume;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;
@@ -78,7 +78,7 @@ impl Start {
         let origin = noise.bytes(IMAGE_BYTES);
         let base = bench.snapshot("origin", &origin);
         let repo = Arc::new(bench.another());
-        icecore::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
+        icecore::volume::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
         let mut image = origin.clone();
         noise.fill(&mut image[BLOCK..3 * BLOCK]);
         let volume = open(&repo, NAME).unwrap();
@@ -125,7 +125,7 @@ fn clean(files: &MemoryStorage) -> Arc<Repository> {
 }
 
 fn image(repo: &Arc<Repository>) -> Option<Vec<u8>> {
-    match icecore::find_volume(repo, NAME) {
+    match icecore::volume::find_volume(repo, NAME) {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         found => {
             found.unwrap();
@@ -163,10 +163,14 @@ fn reset_restore_resize_and_delete_are_whole_or_not_at_all() {
     let start = Start::new();
     let mut larger = start.image.clone();
     larger.resize(20 * BLOCK + 1, 0);
-    whole(&start, Some(&start.origin), |repo| icecore::reset_volume(repo, NAME).map(drop));
-    whole(&start, Some(&start.origin), |repo| icecore::restore_volume(repo, NAME, start.base).map(drop));
-    whole(&start, Some(&larger), |repo| icecore::resize_volume(repo, NAME, larger.len() as u64).map(drop));
-    whole(&start, None, |repo| icecore::delete_volume(repo, NAME).map(drop));
+    whole(&start, Some(&start.origin), |repo| icecore::volume::reset_volume(repo, NAME).map(drop));
+    whole(&start, Some(&start.origin), |repo| {
+        icecore::volume::restore_volume(repo, NAME, start.base).map(drop)
+    });
+    whole(&start, Some(&larger), |repo| {
+        icecore::volume::resize_volume(repo, NAME, larger.len() as u64).map(drop)
+    });
+    whole(&start, None, |repo| icecore::volume::delete_volume(repo, NAME).map(drop));
 }
 
 #[test]
@@ -209,16 +213,16 @@ fn labels_are_set_or_not_while_the_volume_is_open() {
     let start = Start::new();
     let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
     start.each(|files, repo, way, fault| {
-        let result = icecore::relabel_volume(repo, NAME, &labels, &[]);
+        let result = icecore::volume::relabel_volume(repo, NAME, &labels, &[]);
         let repo = clean(files);
         let told = format!("{fault:?}: {result:?}");
-        let found = icecore::find_volume(&repo, NAME).unwrap().labels;
+        let found = icecore::volume::find_volume(&repo, NAME).unwrap().labels;
         assert!(found == labels || found.is_empty() && result.is_err(), "{told}: {found:?}");
         if let Err(error) = &result {
             assert_eq!(error.kind(), way.kind, "{told}");
         }
-        icecore::relabel_volume(&repo, NAME, &labels, &[]).unwrap();
-        assert_eq!(icecore::find_volume(&repo, NAME).unwrap().labels, labels);
+        icecore::volume::relabel_volume(&repo, NAME, &labels, &[]).unwrap();
+        assert_eq!(icecore::volume::find_volume(&repo, NAME).unwrap().labels, labels);
         assert_same(&image(&repo).unwrap(), &start.image, &told);
     });
 }
@@ -228,16 +232,16 @@ fn a_volume_is_made_or_not() {
     let start = Start::new();
     let options = volume_options("other", Some(start.base), Some(1 << 20));
     start.each(|files, repo, way, fault| {
-        let result = icecore::create_volume(repo, &options);
+        let result = icecore::volume::create_volume(repo, &options);
         let repo = clean(files);
         let told = format!("{fault:?}: {result:?}");
-        let there = icecore::find_volume(&repo, "other").is_ok();
+        let there = icecore::volume::find_volume(&repo, "other").is_ok();
         match &result {
             Ok(_) => assert!(there, "{told}"),
             Err(error) => assert_eq!(error.kind(), way.kind, "{told}"),
         }
         if !there {
-            icecore::create_volume(&repo, &options).unwrap_or_else(|error| panic!("{told}: {error}"));
+            icecore::volume::create_volume(&repo, &options).unwrap_or_else(|error| panic!("{told}: {error}"));
         }
         let found = content(&open(&repo, "other").unwrap()).unwrap();
         assert_same(&found[..IMAGE_BYTES], &start.origin, &told);
@@ -446,7 +450,7 @@ fn a_seal_of_which_nothing_was_synced_takes_nothing_with_it() {
 fn a_write_of_nothing_changes_nothing() {
     let start = Start::new();
     let repo = clean(&start.files);
-    icecore::reset_volume(&repo, NAME).unwrap();
+    icecore::volume::reset_volume(&repo, NAME).unwrap();
     let volume = open(&repo, NAME).unwrap();
     for at in [0, 5, 4096, 5 * 4096 + 17, IMAGE_BYTES as u64] {
         volume.write_at(at, &[]).unwrap();

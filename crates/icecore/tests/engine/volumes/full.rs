@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
 use icecore::ErrorKind;
-use icecore::MemoryStorage;
 use icecore::Meter;
 use icecore::Progress;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::Volume;
-use icecore::WriteAt;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
+use icecore::repository::Repository;
+use icecore::storage::MemoryStorage;
+use icecore::volume::Volume;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;
@@ -41,7 +41,7 @@ fn start() -> (MemoryStorage, Vec<u8>) {
     let mut image = Random::new(61).bytes(BLOCKS * BLOCK);
     let base = bench.snapshot("origin", &image);
     let repo = Arc::new(bench.another());
-    icecore::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
+    icecore::volume::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
     let volume = open(&repo, NAME).unwrap();
     overwrite(&volume, &mut image, 0, 62);
     (bench.storage, image)

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use icecore::CaptureOptions;
-use icecore::DeleteOptions;
 use icecore::ErrorKind;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::SnapshotId;
-use icecore::VolumeOptions;
-use icecore::WriteAt;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
+use icecore::repository::Repository;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::DeleteOptions;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::MemoryStorage;
+use icecore::volume::VolumeOptions;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;
@@ -33,7 +33,7 @@ fn labels(labels: &[(&str, &str)]) -> BTreeMap<String, String> {
 /// Sets one label by another handle, as another process would, and removes another label.
 fn set(storage: &MemoryStorage, key: &str, value: &str, remove: &str) {
     let repo = open_repo(storage.clone());
-    icecore::relabel_volume(&repo, "disk", &labels(&[(key, value)]), &[remove.to_owned()]).unwrap();
+    icecore::volume::relabel_volume(&repo, "disk", &labels(&[(key, value)]), &[remove.to_owned()]).unwrap();
 }
 
 #[test]
@@ -42,14 +42,14 @@ fn labels_are_changed_while_a_volume_is_open_and_stay_whatever_happens_to_it() {
     let mut image = Random::new(3).disk(1 << 20);
     let of_origin = labels(&[("size-gib", "1")]);
     let labelled = CaptureOptions { labels: of_origin.clone(), ..options("base") };
-    let base = icecore::capture(&bench.repo, &image, &labelled, &NoProgress).unwrap().snapshot;
+    let base = icecore::snapshot::capture(&bench.repo, &image, &labelled, &NoProgress).unwrap().snapshot;
     assert_eq!(base.labels, of_origin);
     let repo = Arc::new(bench.another());
     let mut expected = labels(&[("id", "17"), ("region", "home")]);
     let options = VolumeOptions { labels: expected.clone(), ..volume_options("disk", Some(base.id), None) };
-    assert_eq!(icecore::create_volume(&repo, &options).unwrap().labels, expected);
+    assert_eq!(icecore::volume::create_volume(&repo, &options).unwrap().labels, expected);
 
-    let told = |repo: &Repository| icecore::find_volume(repo, "disk").unwrap();
+    let told = |repo: &Repository| icecore::volume::find_volume(repo, "disk").unwrap();
     let volume = open(&repo, "disk").unwrap();
     for round in 0..3_u8 {
         // A seal, the fold after it, and a sync have all begun with a record that is older than the change.
@@ -68,15 +68,15 @@ fn labels_are_changed_while_a_volume_is_open_and_stay_whatever_happens_to_it() {
     }
     assert_same(&content(&volume).unwrap(), &image, "the volume");
     drop(volume);
-    icecore::resize_volume(&repo, "disk", 2 << 20).unwrap();
-    icecore::restore_volume(&repo, "disk", base.id).unwrap();
-    icecore::reset_volume(&repo, "disk").unwrap();
+    icecore::volume::resize_volume(&repo, "disk", 2 << 20).unwrap();
+    icecore::volume::restore_volume(&repo, "disk", base.id).unwrap();
+    icecore::volume::reset_volume(&repo, "disk").unwrap();
     assert_eq!(told(&bench.another()).labels, expected);
     assert_eq!(bench.count("locks/record-"), 0);
-    icecore::delete_volume(&repo, "disk").unwrap();
-    let gone = icecore::relabel_volume(&repo, "disk", &expected, &[]).unwrap_err();
+    icecore::volume::delete_volume(&repo, "disk").unwrap();
+    let gone = icecore::volume::relabel_volume(&repo, "disk", &expected, &[]).unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
-    icecore::create_volume(&repo, &volume_options("disk", None, Some(4096))).unwrap();
+    icecore::volume::create_volume(&repo, &volume_options("disk", None, Some(4096))).unwrap();
     assert_eq!(told(&repo).labels, labels(&[]), "those of a volume that is gone");
 }
 
@@ -84,20 +84,20 @@ fn labels_are_changed_while_a_volume_is_open_and_stay_whatever_happens_to_it() {
 fn labels_that_cannot_be_are_refused_and_change_nothing() {
     let bench = Bench::new();
     let first = bench.capture("disk", &vec![1; 100]).snapshot;
-    icecore::create_volume(&bench.repo, &volume_options("disk", None, Some(4096))).unwrap();
+    icecore::volume::create_volume(&bench.repo, &volume_options("disk", None, Some(4096))).unwrap();
     let many = (0..33).map(|n| (format!("k{n}"), String::new())).collect::<BTreeMap<_, _>>();
     for bad in [labels(&[("A", "")]), labels(&[("a", &"v".repeat(1025))]), many] {
         let refused = [
-            icecore::relabel(&bench.repo, first.id, &bad, &[]).unwrap_err(),
-            icecore::relabel_volume(&bench.repo, "disk", &bad, &[]).unwrap_err(),
+            icecore::snapshot::relabel(&bench.repo, first.id, &bad, &[]).unwrap_err(),
+            icecore::volume::relabel_volume(&bench.repo, "disk", &bad, &[]).unwrap_err(),
             {
                 let options = CaptureOptions { labels: bad.clone(), ..options("disk") };
-                icecore::capture(&bench.repo, &vec![1; 100], &options, &NoProgress).unwrap_err()
+                icecore::snapshot::capture(&bench.repo, &vec![1; 100], &options, &NoProgress).unwrap_err()
             },
             {
                 let options =
                     VolumeOptions { labels: bad.clone(), ..volume_options("other", None, Some(4096)) };
-                icecore::create_volume(&bench.repo, &options).unwrap_err()
+                icecore::volume::create_volume(&bench.repo, &options).unwrap_err()
             },
         ];
         for error in refused {
@@ -105,9 +105,9 @@ fn labels_that_cannot_be_are_refused_and_change_nothing() {
             assert!(error.hint().is_some(), "{error}");
         }
     }
-    assert_eq!(icecore::list(&bench.repo).unwrap().snapshots, [first]);
-    assert_eq!(icecore::list_volumes(&bench.repo).unwrap().volumes.len(), 1);
-    assert_eq!(icecore::find_volume(&bench.repo, "disk").unwrap().labels, labels(&[]));
+    assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots, [first]);
+    assert_eq!(icecore::volume::list_volumes(&bench.repo).unwrap().volumes.len(), 1);
+    assert_eq!(icecore::volume::find_volume(&bench.repo, "disk").unwrap().labels, labels(&[]));
 }
 
 #[test]
@@ -116,22 +116,22 @@ fn a_repository_gets_the_version_of_labels_with_the_first_of_them() {
     let labelled = labels(&[("a", "b")]);
     type Way = fn(&Repository, SnapshotId, &BTreeMap<String, String>);
     let ways: [Way; 4] = [
-        |repo, id, labels| drop(icecore::relabel(repo, id, labels, &[]).unwrap()),
-        |repo, _, labels| drop(icecore::relabel_volume(repo, "disk", labels, &[]).unwrap()),
+        |repo, id, labels| drop(icecore::snapshot::relabel(repo, id, labels, &[]).unwrap()),
+        |repo, _, labels| drop(icecore::volume::relabel_volume(repo, "disk", labels, &[]).unwrap()),
         |repo, _, labels| {
             let options = CaptureOptions { labels: labels.clone(), ..options("disk") };
-            icecore::capture(repo, &vec![1; 100], &options, &NoProgress).unwrap();
+            icecore::snapshot::capture(repo, &vec![1; 100], &options, &NoProgress).unwrap();
         },
         |repo, _, labels| {
             let labels = labels.clone();
             let options = VolumeOptions { labels, ..volume_options("other", None, Some(4096)) };
-            icecore::create_volume(repo, &options).unwrap();
+            icecore::volume::create_volume(repo, &options).unwrap();
         },
     ];
     for way in ways {
         let bench = Bench::new();
         let id = bench.snapshot("disk", &vec![1; 100]);
-        icecore::create_volume(&bench.repo, &volume_options("disk", None, Some(4096))).unwrap();
+        icecore::volume::create_volume(&bench.repo, &volume_options("disk", None, Some(4096))).unwrap();
         // As an older program would have left it.
         let mut config = bench.storage.files()["config"].clone();
         config[10] = 1;
@@ -144,7 +144,7 @@ fn a_repository_gets_the_version_of_labels_with_the_first_of_them() {
         assert_eq!(minor(&bench.storage, "volumes/disk/record"), 0);
         way(&repo, id, &labels(&[]));
         assert_eq!(minor(&bench.storage, "config"), 1, "nothing has labels");
-        icecore::delete_volume(&repo, "other").ok();
+        icecore::volume::delete_volume(&repo, "other").ok();
         way(&repo, id, &labelled);
         assert_eq!(minor(&bench.storage, "config"), 2);
     }
@@ -160,24 +160,28 @@ fn a_snapshot_goes_while_a_volume_that_was_made_from_it_is_open() {
     Random::new(12).fill(&mut other[1 << 20..2 << 20]);
     let gone = bench.snapshot("web", &other);
     let repo = Arc::new(bench.another());
-    icecore::create_volume(&repo, &volume_options("disk", Some(gone), None)).unwrap();
+    icecore::volume::create_volume(&repo, &volume_options("disk", Some(gone), None)).unwrap();
     let volume = open(&repo, "disk").unwrap();
     let mut image = other.clone();
     volume.write_at(300_000, &[7; 10_000]).unwrap();
     image[300_000..310_000].fill(7);
 
-    assert_eq!(icecore::delete(&bench.repo, gone).unwrap_err().kind(), ErrorKind::InUse);
+    assert_eq!(icecore::snapshot::delete(&bench.repo, gone).unwrap_err().kind(), ErrorKind::InUse);
     let keep = DeleteOptions { clones_keep_it: true };
-    let pinned =
-        icecore::SnapshotDisk::open(Arc::clone(&repo), gone, icecore::BlockCache::new(1 << 20)).unwrap();
-    let read = icecore::delete_with(&bench.repo, gone, keep).unwrap_err();
+    let pinned = icecore::snapshot::SnapshotDisk::open(
+        Arc::clone(&repo),
+        gone,
+        icecore::snapshot::BlockCache::new(1 << 20),
+    )
+    .unwrap();
+    let read = icecore::snapshot::delete_with(&bench.repo, gone, keep).unwrap_err();
     assert_eq!(read.kind(), ErrorKind::InUse, "it is being read");
     drop(pinned);
-    icecore::set_protected(&bench.repo, gone, true).unwrap();
-    assert_eq!(icecore::delete_with(&bench.repo, gone, keep).unwrap_err().kind(), ErrorKind::InUse);
-    icecore::set_protected(&bench.repo, gone, false).unwrap();
-    icecore::delete_with(&bench.repo, gone, keep).unwrap();
-    icecore::delete(&bench.repo, kept).unwrap();
+    icecore::snapshot::set_protected(&bench.repo, gone, true).unwrap();
+    assert_eq!(icecore::snapshot::delete_with(&bench.repo, gone, keep).unwrap_err().kind(), ErrorKind::InUse);
+    icecore::snapshot::set_protected(&bench.repo, gone, false).unwrap();
+    icecore::snapshot::delete_with(&bench.repo, gone, keep).unwrap();
+    icecore::snapshot::delete(&bench.repo, kept).unwrap();
     collect(&bench.another()).unwrap();
     assert_same(&content(&volume).unwrap(), &image, "after gc, while it is open");
     volume.zero_at(4_000_000..4_500_000).unwrap();
@@ -187,20 +191,20 @@ fn a_snapshot_goes_while_a_volume_that_was_made_from_it_is_open() {
     image[..100].fill(1);
     volume.sync().unwrap();
     drop(volume);
-    icecore::delete(&bench.repo, id).unwrap();
+    icecore::snapshot::delete(&bench.repo, id).unwrap();
     collect(&bench.another()).unwrap();
     let again = Arc::new(bench.another());
     let volume = open(&again, "disk").unwrap();
     assert_same(&content(&volume).unwrap(), &image, "opened again");
     drop(volume);
-    icecore::reset_volume(&again, "disk").unwrap();
+    icecore::volume::reset_volume(&again, "disk").unwrap();
     collect(&bench.another()).unwrap();
     let volume = open(&again, "disk").unwrap();
     assert_eq!(volume.len(), other.len() as u64);
     assert_same(&content(&volume).unwrap(), &other, "reset to a snapshot that is gone");
     assert_sound(&again, "after all");
     drop(volume);
-    icecore::delete_volume(&again, "disk").unwrap();
+    icecore::volume::delete_volume(&again, "disk").unwrap();
     collect(&bench.another()).unwrap();
     assert_eq!(bench.count("packs/"), 0, "nothing needs it any more");
 }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use icecore::Depth;
 use icecore::ErrorKind;
-use icecore::FsStorage;
-use icecore::LockMode;
-use icecore::MemoryStorage;
 use icecore::NoProgress;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::Storage;
-use icecore::Wait;
-use icecore::WriteAt;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
+use icecore::maintenance::Depth;
+use icecore::repository::Repository;
+use icecore::storage::FsStorage;
+use icecore::storage::LockMode;
+use icecore::storage::MemoryStorage;
+use icecore::storage::Storage;
+use icecore::storage::Wait;
 use icecore_testing::random::Random;
 
 use crate::support::Bench;
@@ -29,7 +29,7 @@ fn a_record_that_cannot_be_read_is_told_and_stops_gc() {
     let bench = Bench::new();
     let base = bench.snapshot("base", &Random::new(1).disk(1 << 20));
     let repo = Arc::new(bench.another());
-    icecore::create_volume(&repo, &volume_options("disk", Some(base), None)).unwrap();
+    icecore::volume::create_volume(&repo, &volume_options("disk", Some(base), None)).unwrap();
     let storage: &MemoryStorage = &bench.storage;
     let name = "volumes/disk/record";
     let mut bytes = storage.files()[name].clone();
@@ -38,11 +38,11 @@ fn a_record_that_cannot_be_read_is_told_and_stops_gc() {
     let error = open(&repo, "disk").err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("volume disk"), "{error}");
-    assert_eq!(icecore::list_volumes(&repo).unwrap().unreadable[0].name, "disk");
+    assert_eq!(icecore::volume::list_volumes(&repo).unwrap().unreadable[0].name, "disk");
     // It could stand on anything.
     assert!(collect(&repo).unwrap_err().to_string().contains("volume disk"));
-    assert!(icecore::delete(&repo, base).unwrap_err().to_string().contains("volume disk"));
-    let report = icecore::verify(&repo, None, Depth::ReadData, &NoProgress).unwrap();
+    assert!(icecore::snapshot::delete(&repo, base).unwrap_err().to_string().contains("volume disk"));
+    let report = icecore::maintenance::verify(&repo, None, Depth::ReadData, &NoProgress).unwrap();
     assert!(format!("{:?}", report.findings).contains(name), "{:?}", report.findings);
 }
 
@@ -51,7 +51,7 @@ fn a_map_of_a_larger_volume_is_refused() {
     let bench = Bench::new();
     let repo = Arc::new(bench.another());
     for (name, bytes) in [("small", 5 << 20), ("large", 9 << 20)] {
-        icecore::create_volume(&repo, &volume_options(name, None, Some(bytes))).unwrap();
+        icecore::volume::create_volume(&repo, &volume_options(name, None, Some(bytes))).unwrap();
     }
     let volume = open(&repo, "large").unwrap();
     volume.write_at(8 << 20, &[1; 4096]).unwrap();
@@ -63,7 +63,7 @@ fn a_map_of_a_larger_volume_is_refused() {
     }
     let error = open(&repo, "small").err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-    icecore::reset_volume(&repo, "small").unwrap();
+    icecore::volume::reset_volume(&repo, "small").unwrap();
     assert!(open(&repo, "small").is_ok());
 }
 
@@ -72,11 +72,12 @@ fn names_and_sizes_that_cannot_be_are_refused() {
     let bench = Bench::new();
     let repo: Repository = open_repo(bench.storage.clone());
     for name in ["", ".", "..", "a/b", "a b", "ä", "a\n", &"n".repeat(300)] {
-        let error = icecore::create_volume(&repo, &volume_options(name, None, Some(4096))).unwrap_err();
+        let error =
+            icecore::volume::create_volume(&repo, &volume_options(name, None, Some(4096))).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name:?}: {error}");
     }
     for bytes in [None, Some(0), Some(u64::MAX)] {
-        let error = icecore::create_volume(&repo, &volume_options("disk", None, bytes)).unwrap_err();
+        let error = icecore::volume::create_volume(&repo, &volume_options("disk", None, bytes)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bytes:?}: {error}");
     }
     assert!(bench.storage.files().keys().all(|name| !name.starts_with("volumes/")));
@@ -88,7 +89,7 @@ fn a_volume_of_16_tib_takes_no_more_than_what_is_written_to_it() {
     let storage = FsStorage::new(dir.path().join("repo"));
     let repo = Arc::new(Repository::init(Arc::new(storage), session(), &init_options()).unwrap());
     let size = (16 << 40) + 5000;
-    icecore::create_volume(&repo, &volume_options("disk", None, Some(size))).unwrap();
+    icecore::volume::create_volume(&repo, &volume_options("disk", None, Some(size))).unwrap();
     let volume = open(&repo, "disk").unwrap();
     volume.write_at(size - 5, b"hello").unwrap();
     volume.write_at((8 << 40) - 3, b"bridge").unwrap();
@@ -96,7 +97,7 @@ fn a_volume_of_16_tib_takes_no_more_than_what_is_written_to_it() {
     drop(volume);
     let volume = open(&repo, "disk").unwrap();
     // What it takes is what was written, and not how far its files go.
-    let stats = icecore::stats(&repo, &NoProgress).unwrap().repository;
+    let stats = icecore::maintenance::stats(&repo, &NoProgress).unwrap().repository;
     assert!(stats.volume_bytes > 8192 && stats.total_bytes < 8 << 20, "{stats:?}");
     let id = snapshot(&volume).unwrap();
     let read = |at: u64, bytes: usize| {
@@ -110,7 +111,7 @@ fn a_volume_of_16_tib_takes_no_more_than_what_is_written_to_it() {
     volume.sync().unwrap();
     assert_eq!(volume.next_data(0).unwrap(), None);
     let empty = snapshot(&volume).unwrap();
-    let data = |id| icecore::find(&repo, &format!("{id}")).unwrap().stats.data_bytes;
+    let data = |id| icecore::snapshot::find(&repo, &format!("{id}")).unwrap().stats.data_bytes;
     assert_eq!((data(id), data(empty)), (3 * 4096, 0));
 }
 
@@ -120,10 +121,10 @@ fn files_of_no_volume_are_collected_and_those_of_volumes_counted() {
     let bench = Bench::new();
     let files = &bench.storage;
     let repo = Arc::new(bench.another());
-    let total = || icecore::stats(&repo, &NoProgress).unwrap().repository;
+    let total = || icecore::maintenance::stats(&repo, &NoProgress).unwrap().repository;
     let before = total();
     for name in ["gone", "open", "there"] {
-        icecore::create_volume(&repo, &volume_options(name, None, Some(1 << 20))).unwrap();
+        icecore::volume::create_volume(&repo, &volume_options(name, None, Some(1 << 20))).unwrap();
         let volume = open(&repo, name).unwrap();
         volume.write_at(0, &Random::new(3).bytes(1 << 20)).unwrap();
         volume.sync().unwrap();

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use icecore::DeleteOptions;
 use icecore::ErrorKind;
-use icecore::MemoryStorage;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::SnapshotId;
-use icecore::Volume;
-use icecore::WriteAt;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
+use icecore::repository::Repository;
+use icecore::snapshot::DeleteOptions;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::MemoryStorage;
+use icecore::volume::Volume;
 use icecore_testing::random::Random;
 use proptest::prelude::*;
 
@@ -94,7 +94,7 @@ impl World {
         let origin = Random::new(5).disk(BASE_BYTES);
         let base = bench.snapshot("base", &origin);
         let repo = Arc::new(bench.another());
-        icecore::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
+        icecore::volume::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
         Self {
             repo,
             volume: None,
@@ -140,7 +140,7 @@ impl World {
             }
             Step::Reset => {
                 self.volume = None;
-                icecore::reset_volume(&self.repo, NAME).unwrap();
+                icecore::volume::reset_volume(&self.repo, NAME).unwrap();
                 let len = self.image.len();
                 self.image = self.origin.clone();
                 self.image.resize(len, 0);
@@ -148,7 +148,7 @@ impl World {
             Step::Restore => {
                 let Some((id, image)) = self.taken.last().cloned() else { return };
                 self.volume = None;
-                icecore::restore_volume(&self.repo, NAME, id).unwrap();
+                icecore::volume::restore_volume(&self.repo, NAME, id).unwrap();
                 let len = self.image.len();
                 (self.origin, self.image) = (image.clone(), image);
                 self.image.resize(len, 0);
@@ -158,7 +158,7 @@ impl World {
                 self.volume().sync().unwrap();
                 self.volume = None;
                 let len = (self.image.len() + bytes).min(2 * BASE_BYTES);
-                icecore::resize_volume(&self.repo, NAME, len as u64).unwrap();
+                icecore::volume::resize_volume(&self.repo, NAME, len as u64).unwrap();
                 self.image.resize(len, 0);
             }
             Step::GrowOpen { bytes } => {
@@ -169,12 +169,12 @@ impl World {
             Step::Gc => drop(collect(&self.repo).unwrap()),
             Step::DeleteOldest => {
                 if let Some(at) = self.taken.iter().position(|(id, _)| *id != self.base) {
-                    icecore::delete(&self.repo, self.taken.remove(at).0).unwrap();
+                    icecore::snapshot::delete(&self.repo, self.taken.remove(at).0).unwrap();
                 }
             }
             Step::DeleteOrigin => {
                 let options = DeleteOptions { clones_keep_it: true };
-                if let Err(error) = icecore::delete_with(&self.repo, self.base, options) {
+                if let Err(error) = icecore::snapshot::delete_with(&self.repo, self.base, options) {
                     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
                 }
                 self.taken.retain(|(id, _)| *id != self.base);
@@ -182,7 +182,7 @@ impl World {
             Step::Label { key } => {
                 let set = BTreeMap::from([(format!("k{key}"), self.labels.len().to_string())]);
                 let gone = format!("k{}", (key + 1) % 5);
-                icecore::relabel_volume(&self.repo, NAME, &set, std::slice::from_ref(&gone)).unwrap();
+                icecore::volume::relabel_volume(&self.repo, NAME, &set, std::slice::from_ref(&gone)).unwrap();
                 self.labels.extend(set);
                 self.labels.remove(&gone);
             }
@@ -190,7 +190,7 @@ impl World {
     }
 
     fn check(&mut self) {
-        assert_eq!(icecore::find_volume(&self.repo, NAME).unwrap().labels, self.labels);
+        assert_eq!(icecore::volume::find_volume(&self.repo, NAME).unwrap().labels, self.labels);
         let image = self.image.clone();
         let volume = self.volume();
         assert!(content(volume).unwrap() == image, "the volume differs from the model");
@@ -217,10 +217,11 @@ impl World {
         for (id, image) in &self.taken {
             restores(&self.repo, *id, image).unwrap();
             // A snapshot that was patched is the one that a capture of the whole image makes.
-            let whole = icecore::capture(&self.repo, image, &options("whole"), &icecore::NoProgress)
-                .unwrap()
-                .snapshot;
-            let patched = icecore::find(&self.repo, &id.to_string()).unwrap();
+            let whole =
+                icecore::snapshot::capture(&self.repo, image, &options("whole"), &icecore::NoProgress)
+                    .unwrap()
+                    .snapshot;
+            let patched = icecore::snapshot::find(&self.repo, &id.to_string()).unwrap();
             assert_eq!((patched.content, patched.stats.data_bytes), (whole.content, whole.stats.data_bytes));
         }
     }
@@ -249,7 +250,7 @@ fn an_overlay_that_is_damaged_or_cut_is_not_opened() {
     let bench = Bench::new();
     let base = bench.snapshot("base", &Random::new(1).disk(1 << 20));
     let repo = Arc::new(bench.another());
-    icecore::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
+    icecore::volume::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();
     let volume = open(&repo, NAME).unwrap();
     volume.write_at(0, &[1; 4096]).unwrap();
     volume.sync().unwrap();

@@ -9,14 +9,14 @@ use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 
-use icecore::LockGuard;
-use icecore::LockMode;
-use icecore::MemoryStorage;
-use icecore::NewFile;
-use icecore::RandomFile;
-use icecore::Storage;
-use icecore::StoredFile;
-use icecore::Wait;
+use icecore::storage::LockGuard;
+use icecore::storage::LockMode;
+use icecore::storage::MemoryStorage;
+use icecore::storage::NewFile;
+use icecore::storage::RandomFile;
+use icecore::storage::Storage;
+use icecore::storage::StoredFile;
+use icecore::storage::Wait;
 
 const BLOCK: u64 = 4096;
 

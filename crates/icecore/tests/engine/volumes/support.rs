@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use icecore::BlockCache;
 use icecore::Error;
 use icecore::NoProgress;
 use icecore::Progress;
-use icecore::ReadAt;
-use icecore::Repository;
-use icecore::SnapshotId;
-use icecore::Volume;
-use icecore::VolumeId;
-use icecore::VolumeOptions;
-use icecore::VolumeSnapshotOptions;
+use icecore::image::ReadAt;
+use icecore::repository::Repository;
+use icecore::snapshot::BlockCache;
+use icecore::snapshot::SnapshotId;
+use icecore::volume::Volume;
+use icecore::volume::VolumeId;
+use icecore::volume::VolumeOptions;
+use icecore::volume::VolumeSnapshotOptions;
 use uuid::Uuid;
 
 use crate::support::options;
@@ -58,7 +58,7 @@ pub(crate) fn snapshot_with(volume: &Volume, progress: &dyn Progress) -> icecore
         level: None,
         check: true,
     };
-    icecore::snapshot_volume(volume, &options, progress).map(|report| report.snapshot.id)
+    icecore::volume::snapshot_volume(volume, &options, progress).map(|report| report.snapshot.id)
 }
 
 /// Returns all that a disk shows.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use icecore::BlockCache;
 use icecore::ErrorKind;
-use icecore::ReadAt;
-use icecore::Repository;
 use icecore::Result;
-use icecore::SnapshotDisk;
-use icecore::Volume;
+use icecore::image::ReadAt;
+use icecore::repository::Repository;
+use icecore::snapshot::BlockCache;
+use icecore::snapshot::SnapshotDisk;
+use icecore::volume::Volume;
 use icecore_host::exports::SnapshotExport;
 use icecore_host::exports::VolumeExport;
 use icecore_nbd::Disk;
@@ -41,7 +41,7 @@ impl Served {
         read_only: bool,
     ) -> Result<Self> {
         let open = |spec: &String| {
-            let id = icecore::find(&repo, spec)?.id;
+            let id = icecore::snapshot::find(&repo, spec)?.id;
             let disk = SnapshotDisk::open(Arc::clone(&repo), id, Arc::clone(&cache))?;
             Ok((spec.clone(), Arc::new(disk)))
         };
@@ -83,7 +83,7 @@ impl Served {
         if !self.all_snapshots {
             return Err(OpenError::Unknown);
         }
-        let opened = icecore::find(&self.repo, spec).and_then(|snapshot| {
+        let opened = icecore::snapshot::find(&self.repo, spec).and_then(|snapshot| {
             SnapshotDisk::open(Arc::clone(&self.repo), snapshot.id, Arc::clone(&self.cache))
         });
         match opened {

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use icecore::BlockCache;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
-use icecore::Volume;
-use icecore::WriteAt;
+use icecore::image::WriteAt;
+use icecore::snapshot::BlockCache;
+use icecore::volume::Volume;
 use icecore_host::control;
 use icecore_nbd::Event;
 use icecore_nbd::Events;
@@ -123,7 +123,7 @@ impl ServeArgs {
         self.finish(app, &served, report)
     }
 
-    fn names(&self, repo: &icecore::Repository) -> Result<Vec<String>> {
+    fn names(&self, repo: &icecore::repository::Repository) -> Result<Vec<String>> {
         if !self.volumes.is_empty() || !self.snapshots.is_empty() || self.all_snapshots {
             let mut names = Vec::<String>::new();
             for name in &self.volumes {
@@ -134,7 +134,7 @@ impl ServeArgs {
             return Ok(names);
         }
         let all: Vec<String> =
-            icecore::list_volumes(repo)?.volumes.into_iter().map(|volume| volume.name).collect();
+            icecore::volume::list_volumes(repo)?.volumes.into_iter().map(|volume| volume.name).collect();
         if all.is_empty() {
             return Err(Error::new(ErrorKind::NotFound, "there is no volume to serve").with_hint(
                 "make one with `icecore volume create NAME --snapshot SNAP`, or serve a snapshot with --snapshot SNAP",

@@ -11,7 +11,7 @@ use crate::format::pack::SlotBitmap;
 use crate::pure::compress::Decoder;
 use crate::pure::compress::Encoded;
 use crate::stores::base::Base;
-use crate::stores::pack_writer::Item;
+use crate::stores::pack::writer::Item;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;

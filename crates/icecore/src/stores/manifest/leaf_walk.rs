@@ -7,10 +7,10 @@ use crate::format::page::Leaf;
 use crate::format::page::PageRef;
 use crate::format::record::Record;
 use crate::stores::chunks::Store;
+use crate::stores::live_records::name_snapshot;
 use crate::stores::manifest::load_inner;
 use crate::stores::manifest::load_leaf;
-use crate::stores::pinned::name_snapshot;
-use crate::stores::walk::bytes_below;
+use crate::stores::manifest::walk::bytes_below;
 use crate::words::error::Result;
 use crate::words::sizes::tree_height;
 

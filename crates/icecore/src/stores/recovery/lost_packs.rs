@@ -8,9 +8,9 @@ use std::sync::PoisonError;
 
 use crate::format::layout;
 use crate::stores::base::Base;
-use crate::stores::pack_file::PackFile;
-use crate::stores::pack_writer::make_pack_dir;
-use crate::stores::parity_group::Groups;
+use crate::stores::pack::file::PackFile;
+use crate::stores::pack::writer::make_pack_dir;
+use crate::stores::parity::group::Groups;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
@@ -20,9 +20,9 @@ const COPIED_AT_ONCE: usize = 1 << 20;
 
 /// By pack: itself as its parity group tells it, or none where no group can.
 #[derive(Default)]
-pub(crate) struct Rescued(Mutex<BTreeMap<PackId, Option<Arc<PackFile>>>>);
+pub(crate) struct RebuiltPacks(Mutex<BTreeMap<PackId, Option<Arc<PackFile>>>>);
 
-impl Rescued {
+impl RebuiltPacks {
     fn packs(&self) -> MutexGuard<'_, BTreeMap<PackId, Option<Arc<PackFile>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

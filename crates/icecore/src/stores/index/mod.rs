@@ -1,5 +1,9 @@
 //! The index: which pack has which chunk, page or block. It holds hints; the packs hold the truth.
 
+pub(crate) mod run_builder;
+pub(crate) mod run_writer;
+pub(crate) mod writer;
+
 use std::io;
 use std::sync::Arc;
 

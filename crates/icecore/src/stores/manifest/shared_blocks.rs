@@ -9,8 +9,8 @@ use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::ManifestKey;
 use crate::stores::chunks::Store;
-use crate::stores::leaves::each_leaf;
-use crate::stores::others::each_other;
+use crate::stores::live_records::each_other;
+use crate::stores::manifest::leaf_walk::each_leaf;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::sizes::BLOCK_U64;
@@ -28,7 +28,7 @@ const LEAVES_MAX: usize = 1 << 16;
 
 /// The blocks of some leaves of an image.
 #[derive(Default)]
-pub(crate) struct Sharing {
+pub(crate) struct SharedBlocks {
     /// The number of each group that they name.
     groups: HashMap<Group, u32>,
     /// By number of the group: the slots that others have too, a bit for each.
@@ -83,7 +83,7 @@ fn pieces(leaf: &Leaf) -> impl Iterator<Item = Piece> + '_ {
     })
 }
 
-impl Sharing {
+impl SharedBlocks {
     /// Tells whether so much was added that others are to be looked at now, so that memory stays bounded.
     pub(crate) fn is_full(&self) -> bool {
         self.pieces.len() >= PIECES_MAX || self.leaves.len() >= LEAVES_MAX
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn only_the_slots_that_others_name_are_shared() {
-        let mut sharing = Sharing::default();
+        let mut sharing = SharedBlocks::default();
         let mut data = Vec::new();
         sharing.add(0, &leaf(&[(2, None), (16, Some((0, 0)))]), |range| data.push(range));
         sharing.add(LEAF_U64, &leaf(&[(1, Some((3, 7))), (30, Some((1, 0)))]), |range| data.push(range));

@@ -16,7 +16,8 @@ use crate::format::pack::Trailer;
 use crate::pure::compress::Encoded;
 use crate::stores::base::Base;
 use crate::stores::base::TempFile;
-use crate::stores::fence::Writer;
+use crate::stores::locks::Writer;
+use crate::stores::pack::file::PackFile;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
@@ -40,6 +41,16 @@ impl Item {
     pub(crate) fn new(id: [u8; 16], encoded: Encoded, raw_bytes: u32, blocks: Vec<BlockId>) -> Self {
         let crc = crc32fast::hash(&encoded.bytes);
         Self { id, encoded, crc, raw_bytes, blocks, bitmap: None }
+    }
+
+    /// Returns a chunk or a page as a pack stores it, its checksum compared.
+    pub(crate) fn stored_in(pack: &PackFile, entry: &Entry) -> Result<Self> {
+        let mut bytes = Vec::new();
+        pack.read_stored(entry, &mut bytes)?;
+        let encoded = Encoded { codec: entry.codec, bytes };
+        let mut item = Self::new(entry.id, encoded, entry.raw_bytes, pack.block_ids_of(entry));
+        item.bitmap = entry.bitmap.map(|_| SlotBitmap::from_slots(pack.present_slots(entry).into_iter()));
+        Ok(item)
     }
 
     /// Returns what the item takes in a pack, with its share of the directory.

@@ -3,7 +3,7 @@
 use crate::format::pack::Entry;
 use crate::format::pack::PackKind;
 use crate::stores::base::Base;
-use crate::stores::pack_file::PackFile;
+use crate::stores::pack::file::PackFile;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;

@@ -1,15 +1,33 @@
-//! All that a repository keeps beside some of its snapshots.
+//! The snapshot records that are live: one of them, pinned while it is read, and all that a repository keeps beside some of them.
 
 use std::collections::HashSet;
 
 use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::stores::chunks::Store;
-use crate::stores::fence::Pin;
+use crate::stores::locks::Pin;
 use crate::stores::records;
 use crate::stores::volumes;
+use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::ids::SnapshotId;
+
+/// Pins a snapshot, so that it cannot be deleted while it is read, and returns its record.
+pub(crate) fn pinned(store: &Store, id: SnapshotId) -> Result<(Pin, Record)> {
+    let pin = Pin::take(&store.base, id)?;
+    let record = records::load(&store.base, id)?;
+    store.reload()?;
+    Ok((pin, record))
+}
+
+/// Adds to an error about stored bytes which snapshot needs them.
+pub(crate) fn name_snapshot(record: &Record, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Corrupt => error.in_context(format!("snapshot {} ({})", record.id, record.name)),
+        _ => error,
+    }
+}
 
 /// Calls `each` with every snapshot but those of `except`, pinned meanwhile, and with what volumes stand on that no snapshot has.
 /// What is deleted meanwhile is left out.

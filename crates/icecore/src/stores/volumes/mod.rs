@@ -1,5 +1,8 @@
 //! The records of copy-on-write volumes, a directory each.
 
+pub(crate) mod dirty_map;
+pub(crate) mod overlay;
+
 use std::collections::HashSet;
 
 use crate::format::config::FORMAT_MINOR;
@@ -9,8 +12,8 @@ use crate::format::record::Record;
 use crate::format::volume::VolumeRecord;
 use crate::stores::base::Base;
 use crate::stores::config;
-use crate::stores::fence;
-use crate::stores::fence::Held;
+use crate::stores::locks;
+use crate::stores::locks::Held;
 use crate::stores::records;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
@@ -147,7 +150,7 @@ fn load_to_replace(base: &Base, name: &str) -> Result<VolumeRecord> {
 
 /// Keeps others from replacing the record of a volume meanwhile. Nobody waits for another lock in it.
 fn replacing<T>(base: &Base, name: &str, replace: impl FnOnce() -> Result<T>) -> Result<T> {
-    let lock = fence::lock(base, &layout::volume_record_lock(name), LockMode::Exclusive)?;
+    let lock = locks::lock(base, &layout::volume_record_lock(name), LockMode::Exclusive)?;
     let replaced = replace();
     lock.dismiss();
     replaced
@@ -169,7 +172,7 @@ fn publish(base: &Base, record: &VolumeRecord) -> Result<()> {
 /// # Errors
 /// `InUse` if another holds it.
 pub(crate) fn lock(base: &Base, name: &str) -> Result<Held> {
-    fence::try_lock(base, &layout::volume_lock(name))?.ok_or_else(|| {
+    locks::try_lock(base, &layout::volume_lock(name))?.ok_or_else(|| {
         Error::new(ErrorKind::InUse, format!("volume {name} is in use by another process"))
             .with_hint("stop whatever serves it, or wait until the other command has ended")
     })
@@ -185,7 +188,7 @@ pub(crate) fn remove_leftovers(base: &Base) -> Result<u64> {
         if check_volume_name(&name).is_err() || leftovers(base, &name)?.is_none() {
             continue;
         }
-        let lock = match fence::try_lock(base, &layout::volume_lock(&name)) {
+        let lock = match locks::try_lock(base, &layout::volume_lock(&name)) {
             Ok(Some(lock)) => lock,
             Ok(None) => continue,
             // No file can be made just now; the next gc tries again.

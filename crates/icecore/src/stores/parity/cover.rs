@@ -7,13 +7,13 @@ use std::sync::PoisonError;
 
 use crate::format::layout;
 use crate::stores::base::Base;
-use crate::stores::fence;
-use crate::stores::pack_file::PackFile;
-use crate::stores::packs::list_packs;
-use crate::stores::parity_group::Group;
-use crate::stores::parity_group::Groups;
-use crate::stores::parity_writer::Refused;
-use crate::stores::parity_writer::write_group;
+use crate::stores::locks;
+use crate::stores::pack::file::PackFile;
+use crate::stores::pack::list::list_packs;
+use crate::stores::parity::group::Group;
+use crate::stores::parity::group::Groups;
+use crate::stores::parity::writer::Refused;
+use crate::stores::parity::writer::write_group;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -51,7 +51,7 @@ impl ParityState {
         // The order matters: a group is made after its packs, so that one that is listed without its packs has lost them.
         let groups = Groups::load(base)?;
         let packs = list_packs(base)?.into_iter().collect();
-        let of_others = fence::packs_of_other_writers(base)?.into_iter().collect();
+        let of_others = locks::packs_of_other_writers(base)?.into_iter().collect();
         Ok(Self { groups, packs, of_others })
     }
 
@@ -195,7 +195,7 @@ pub(crate) fn remove_superfluous(
         going.extend(groups.unsound.iter().filter_map(|(file, _)| layout::shard_of_parity(file)));
     }
     if !going.is_empty() {
-        let _commit = fence::lock_commit(base)?;
+        let _commit = locks::lock_commit(base)?;
         going.iter().try_for_each(|(group, shard)| base.remove(&layout::parity(*group, *shard)))?;
         base.sync_dir(layout::PARITY)?;
     }
@@ -240,7 +240,7 @@ impl<'a> ParityKeeper<'a> {
             return Ok(());
         }
         // Where gc or another capture is at it, what is there stays as it is.
-        let Some(_lock) = fence::try_lock(self.base, layout::LOCK_PARITY)? else {
+        let Some(_lock) = locks::try_lock(self.base, layout::LOCK_PARITY)? else {
             return self.write(&rest, progress);
         };
         let covered = cover(self.base, self.scheme, &ParityState::load(self.base)?, progress)?;

@@ -1,5 +1,11 @@
 //! Reads manifests: finds the leaf that maps a region of an image, without reading more pages than lead to it.
 
+pub(crate) mod builder;
+pub(crate) mod diff_walk;
+pub(crate) mod leaf_walk;
+pub(crate) mod shared_blocks;
+pub(crate) mod walk;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 
 use crate::stores::base::Base;
-use crate::stores::pack_file::PackFile;
+use crate::stores::pack::file::PackFile;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::sync::Mutex;

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::format::layout;
 use crate::stores::base::Base;
-use crate::stores::packs::list_packs;
+use crate::stores::pack::list::list_packs;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::world::storage::StoredFile;
