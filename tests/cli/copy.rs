@@ -30,7 +30,7 @@ fn a_copy_restores_to_the_same_image_and_costs_what_is_missing_there() {
     place.run(&["--repo", "other", "restore", "next", "next.raw"]).exits(0);
     place.assert_equal("disk.raw", "next.raw");
     let again = place.run(&["snapshot", "copy", "next", "--to", "other"]).exits(0);
-    assert!(again.out.contains("is there already"), "{again:?}");
+    assert!(again.out.contains("is already there"), "{again:?}");
     place.run(&["--repo", "other", "verify", "--read-data"]).exits(0);
 
     // Each lives on without the other.
@@ -53,7 +53,7 @@ fn a_copy_that_cannot_be_says_why_and_copies_nothing() {
     assert_eq!(list["result"]["snapshots"].as_array().unwrap().len(), 1);
     // Into itself: it is there.
     let same = place.run(&["snapshot", "copy", "base", "--to", "repo"]).exits(0);
-    assert!(same.out.contains("is there already"), "{same:?}");
+    assert!(same.out.contains("is already there"), "{same:?}");
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn what_may_not_be_the_image_that_was_meant_is_a_warning() {
     for (name, words, says) in [
         ("empty.raw", &["empty"][..], "has no bytes"),
         ("/proc/self/status", &["empty"], "has no bytes"),
-        ("letter.txt", &["part_of_a_sector", "unknown_content"], "no multiple of 512"),
+        ("letter.txt", &["part_of_a_sector", "unknown_content"], "not a multiple of 512"),
         ("zeros.raw", &["unknown_content"], "no partition table"),
     ] {
         let (odd, err) = oddities(&place, &[name]);

@@ -74,7 +74,7 @@ impl Drop for Serving {
 fn a_newcomer_needs_two_commands() {
     let place = Place::with_snapshot();
     let token = place.run(&["token", "create", "first"]).exits(0);
-    assert!(token.err.contains("the only time"), "{token:?}");
+    assert!(token.err.contains("shown only once"), "{token:?}");
     let token = token.out.trim();
     let serving = Serving::start(&place, &[]);
     let answer = serving.get("/v2/snapshots", token);

@@ -89,7 +89,10 @@ fn a_dry_run_names_the_rules_that_keep_each_snapshot_and_a_run_deletes_the_other
             "2020-05-04T18 stays: last 1 of 1, daily 2020-05-04, monthly 2020-05",
         ]
     );
-    assert!(dry.out.contains("\ndry run: nothing was deleted; 2 of 6 snapshots would go, and gc"), "{dry:?}");
+    assert!(
+        dry.out.contains("\ndry run: nothing was deleted; 2 of 6 snapshots would be deleted, and gc"),
+        "{dry:?}"
+    );
     assert_eq!(names(&place), ALL);
 
     let foreseen = place.result(&[&policy[..], &["--dry-run"]].concat());
@@ -135,7 +138,7 @@ fn only_the_snapshots_that_are_asked_for_are_looked_at() {
     let none = place.run(&["snapshot", "prune", "--keep-last", "1", "--of", "nobody", "--dry-run"]).exits(0);
     assert_eq!(
         none.out,
-        "dry run: nothing was deleted; 0 of 0 snapshots would go, and gc could then give back about 0 B\n"
+        "dry run: nothing was deleted; 0 of 0 snapshots would be deleted, and gc could then free about 0 B\n"
     );
 }
 
@@ -158,7 +161,7 @@ fn what_is_in_use_stays_and_the_rest_goes() {
     let policy = ["snapshot", "prune", "--keep-last", "1", "--of", "web"];
     let dry = place.run(&[&policy[..], &["--dry-run"]].concat()).exits(0).says(&["volume clone"]);
     assert_eq!(fates(&dry)[..2], ["2020-05-01T06 in use", "2020-05-01T18 goes"]);
-    assert!(dry.out.contains("; 2 of 4 snapshots would go"), "{dry:?}");
+    assert!(dry.out.contains("; 2 of 4 snapshots would be deleted"), "{dry:?}");
 
     let dry = place.run(&[&policy[..], &["--dry-run", "--keep-clones"]].concat()).exits(0);
     assert_eq!(fates(&dry)[..2], ["2020-05-01T06 goes", "2020-05-01T18 goes"]);

@@ -103,7 +103,7 @@ fn in_place_what_a_device_has_beyond_the_size_is_left_alone_and_the_result_says_
         assert!(std::fs::read(&device.0).unwrap() == wanted, "{size}");
         assert_eq!((&result["cut_bytes"], &result["left_bytes"]), (&0.into(), &(before.len() - end).into()));
         let done = place.run(&restore).exits(0);
-        assert_eq!(done.out.contains("left as it was"), end < before.len(), "{done:?}");
+        assert_eq!(done.out.contains("left unchanged"), end < before.len(), "{done:?}");
     }
 }
 
@@ -132,7 +132,7 @@ fn a_target_can_be_larger_and_never_smaller() {
     assert_eq!(large.len(), 8 << 20);
     assert_eq!(large[..image.len()], image);
     assert!(large[image.len()..].iter().all(|byte| *byte == 0));
-    place.run(&["restore", "base", "small.raw", "--size", "1M"]).exits(2).says(&["too few"]);
+    place.run(&["restore", "base", "small.raw", "--size", "1M"]).exits(2).says(&["not enough"]);
     assert!(!place.path("small.raw").exists());
 }
 

@@ -11,10 +11,10 @@ fn the_first_snapshot_makes_the_default_repository_and_says_so() {
     let run = |arguments: &[&str]| finish(bare_program(&place.path("")).args(arguments));
     let first = run(&["snapshot", "create", "web.raw"]).exits(0);
     assert!(
-        first.err.contains("made a repository in") && first.err.contains("home/.local/share/icecore"),
+        first.err.contains("created a repository in") && first.err.contains("home/.local/share/icecore"),
         "{first:?}"
     );
-    assert!(!run(&["snapshot", "create", "web.raw"]).exits(0).err.contains("made a repository"));
+    assert!(!run(&["snapshot", "create", "web.raw"]).exits(0).err.contains("created a repository"));
     let list = run(&["snapshot", "list", "--format", "Resource,Type", "--no-header"]).exits(0);
     assert_eq!(list.out, "web   volume\nweb   volume\n");
 }
@@ -138,7 +138,7 @@ fn nothing_is_deleted_without_a_terminal_to_ask_on_or_force() {
 fn what_a_capture_did_is_told() {
     let place = Place::with_snapshot();
     let again = place.run(&["snapshot", "create", "disk.raw"]).exits(0);
-    assert!(again.out.contains("new      nothing: the image is what it was"), "{again:?}");
+    assert!(again.out.contains("new      nothing: the image is unchanged"), "{again:?}");
     place.scribble("disk.raw", 8192, 4096);
     let changed =
         place.result(&["snapshot", "create", "disk.raw", "--level", "-7", "--no-check", "--parent", "none"]);
@@ -158,7 +158,10 @@ fn a_diff_shows_ranges_and_sums() {
     let diff = place.run(&["snapshot", "diff", "base", "next"]).exits(0);
     let lines: Vec<Vec<&str>> = diff.out.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[..2], [vec!["Offset", "Bytes", "Change"], vec!["8192", "4096", "data"]]);
-    assert!(diff.out.ends_with("1 range: 4.0 KiB of other data, 0 B became zero, 0 B gone\n"), "{diff:?}");
+    assert!(
+        diff.out.ends_with("1 range: 4.0 KiB of different data, 0 B became zero, 0 B gone\n"),
+        "{diff:?}"
+    );
     let same = place.run(&["snapshot", "diff", "base", "base", "--summary"]).exits(0);
     assert_eq!(same.out, "the images are equal\n");
 }

@@ -9,7 +9,7 @@ fn a_sound_repository_has_no_findings() {
     let place = Place::with_snapshot();
     for arguments in [&["verify"][..], &["verify", "--read-data"], &["verify", "base", "--sample", "50%"]] {
         let done = place.run(arguments).exits(0);
-        assert!(done.out.ends_with("is not noticed\n"), "{done:?}");
+        assert!(done.out.ends_with("lost records are not detected\n"), "{done:?}");
     }
 }
 
@@ -100,7 +100,7 @@ fn gc_gives_back_what_a_deleted_snapshot_used_and_a_dry_run_does_not() {
     assert_eq!(plan["freed_bytes"], again["freed_bytes"]);
     let before = place.result(&["stats"])["repository"]["total_bytes"].as_u64().unwrap();
     let done = place.run(&["gc", "--max-unused", "0%"]).exits(0);
-    assert!(done.out.starts_with("gave back "), "{done:?}");
+    assert!(done.out.starts_with("freed "), "{done:?}");
     let after = place.result(&["stats"])["repository"]["total_bytes"].as_u64().unwrap();
     assert!(after + 300_000 < before, "{before} {after}");
     place.run(&["restore", "other", "x.raw"]).exits(0);
@@ -114,7 +114,7 @@ fn the_index_is_made_again_from_the_packs() {
         std::fs::remove_file(file.unwrap().path()).unwrap();
     }
     let done = place.run(&["repair", "index"]).exits(0);
-    assert!(done.out.starts_with("made the index again"), "{done:?}");
+    assert!(done.out.starts_with("rebuilt the index"), "{done:?}");
     place.run(&["restore", "base", "x.raw"]).exits(0);
     place.assert_equal("disk.raw", "x.raw");
 }

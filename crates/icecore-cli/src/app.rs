@@ -1,4 +1,4 @@
-//! What every command starts from: the terminal and the repository.
+//! The context of every command: the terminal and the repository.
 
 use std::io;
 use std::path::Path;
@@ -21,26 +21,26 @@ use crate::ui::Ui;
 pub(crate) struct App {
     /// The terminal.
     pub(crate) ui: Ui,
-    /// The model of the command line, for what is made from it.
+    /// The model of the command line, to generate completions and pages from it.
     pub(crate) model: fn() -> clap::Command,
     /// The repository's directory, if the user named one.
     pub(crate) repo: Option<PathBuf>,
 }
 
-/// Where the repository is.
+/// The place of the repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     /// The directory.
     pub(crate) dir: PathBuf,
-    /// Whether nobody chose it.
+    /// Whether this is the default place.
     pub(crate) is_default: bool,
 }
 
 impl Place {
-    /// Tells whether there is nothing yet that could be a repository.
+    /// Returns whether the place holds no repository yet.
     ///
     /// # Errors
-    /// `PermissionDenied` where looking is not allowed: nothing is known then.
+    /// `PermissionDenied` if the directory cannot be searched: then the answer is unknown.
     pub(crate) fn is_vacant(&self) -> Result<bool> {
         match self.dir.join("config").try_exists() {
             Ok(there) => Ok(!there),
@@ -53,37 +53,33 @@ impl Place {
         let dir = self.dir.display();
         let error = Error::new(ErrorKind::NotFound, format!("there is no repository in {dir}"));
         error.with_hint(if self.is_default {
-            "the first `icecore snapshot create IMAGE` makes it; --repo DIR or ICECORE_REPO names another"
+            "the first `icecore snapshot create IMAGE` creates it; --repo DIR or ICECORE_REPO names another"
                 .to_owned()
         } else {
-            format!("make one with `icecore --repo {dir} init`, or check the directory")
+            format!("create one with `icecore --repo {dir} init`, or check the directory")
         })
     }
 }
 
 impl App {
-    /// Returns where the repository is or would be.
+    /// Returns the place of the repository, which may not exist yet.
     pub(crate) fn place(&self) -> Result<Place> {
         if let Some(dir) = &self.repo {
             icecore::repository::check_directory(dir).map_err(|error| match dir.as_os_str().is_empty() {
-                true => Error::new(ErrorKind::InvalidInput, "--repo or ICECORE_REPO is empty").with_hint(
-                    "name a directory; without both, the default repository is used (`unset ICECORE_REPO`)",
-                ),
+                true => Error::new(ErrorKind::InvalidInput, "--repo or ICECORE_REPO is empty")
+                    .with_hint("name a directory, or `unset ICECORE_REPO` to use the default repository"),
                 false => error,
             })?;
             return Ok(Place { dir: dir.clone(), is_default: false });
         }
         let home = host::data_home().ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidInput,
-                "no repository is named, and HOME is not set to find the default one",
-            )
-            .with_hint("name one with --repo DIR or ICECORE_REPO")
+            Error::new(ErrorKind::InvalidInput, "HOME is not set, so there is no default repository")
+                .with_hint("name one with --repo DIR or ICECORE_REPO")
         })?;
         Ok(Place { dir: home.join("icecore"), is_default: true })
     }
 
-    /// Refuses to write to a path that leads into a repository, into that of the command by whatever name.
+    /// Refuses to write to a path inside a repository, by whatever name the path reaches it.
     ///
     /// # Errors
     /// `InvalidInput` if it does.
@@ -102,7 +98,8 @@ impl App {
         open_at(&place.dir)
     }
 
-    /// Opens the repository, or makes the default one if it does not exist yet. Tells whether it did.
+    /// Opens the repository, or creates the default one if it does not exist yet. Returns whether
+    /// it created one.
     pub(crate) fn open_or_make(&self) -> Result<(Repository, bool)> {
         let place = self.place()?;
         if !place.is_default || !place.is_vacant()? {
@@ -111,13 +108,13 @@ impl App {
         let (storage, options) = prepare(&place.dir, DEFAULT_LEVEL, None)?;
         let (repo, made) = Repository::open_or_init(storage, host::new_session(), &options)?;
         if made {
-            self.ui.note(&format!("made a repository in {}", place.dir.display()));
+            self.ui.note(&format!("created a repository in {}", place.dir.display()));
         }
         Ok((repo, made))
     }
 }
 
-/// Opens another repository than that of the command.
+/// Opens a repository other than the command's.
 pub(crate) fn open_other(dir: &Path) -> Result<Repository> {
     icecore::repository::check_directory(dir)?;
     let place = Place { dir: dir.to_owned(), is_default: false };
@@ -129,17 +126,18 @@ pub(crate) fn open_at(dir: &Path) -> Result<Repository> {
     Repository::open(Arc::new(FsStorage::new(dir)), host::new_session())
 }
 
-/// Makes a repository in `dir`, which must be empty or not there.
+/// Creates a repository in `dir`, which must be empty or missing.
 pub(crate) fn make_at(dir: &Path, level: i32, parity: Option<ParityScheme>) -> Result<Repository> {
     let (storage, options) = prepare(dir, level, parity)?;
     Repository::init(storage, host::new_session(), &options)
 }
 
-/// Returns what a repository in `dir` is made of, which must be empty or not there.
+/// Returns the storage and the options for a new repository in `dir`, which must be empty or
+/// missing.
 fn prepare(dir: &Path, level: i32, parity: Option<ParityScheme>) -> Result<(Arc<FsStorage>, InitOptions)> {
     icecore::image::check_outside_repository(&dir.join(".."), None)?;
     if let Some(name) = stranger(dir)? {
-        let message = format!("{} is not empty: {name} is in it", dir.display());
+        let message = format!("{} is not empty: it contains {name}", dir.display());
         return Err(
             Error::new(ErrorKind::AlreadyExists, message).with_hint("name a new or an empty directory")
         );
@@ -154,7 +152,7 @@ fn prepare(dir: &Path, level: i32, parity: Option<ParityScheme>) -> Result<(Arc<
     Ok((Arc::new(FsStorage::new(dir)), options))
 }
 
-/// Returns the name of something in `dir` that is not part of a repository.
+/// Returns the name of an entry of `dir` that cannot be part of a repository.
 fn stranger(dir: &Path) -> Result<Option<String>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -169,7 +167,7 @@ fn looking(dir: &Path, error: io::Error) -> Error {
     let doing = format!("looking for a repository in {}", dir.display());
     match error.kind() {
         io::ErrorKind::PermissionDenied => Error::io(doing, error).with_hint(
-            "it, or a directory above it, belongs to another user: run as that one, or choose another place",
+            "the directory or one above it belongs to another user: run as that user, or choose another place",
         ),
         _ => Error::io(doing, error),
     }

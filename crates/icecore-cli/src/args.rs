@@ -1,4 +1,4 @@
-//! What the user wrote, and what follows from it.
+//! The arguments of the program, and what runs for them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -45,9 +45,9 @@ Examples:
 
 The default repository is $XDG_DATA_HOME/icecore, or ~/.local/share/icecore.";
 
-const HELP: &str = "icecore --help tells what can be written";
+const HELP: &str = "`icecore --help` lists commands and options";
 
-/// Snapshots of raw disk images: each is a full, verified image, and costs only what is new in it
+/// Snapshots of raw disk images: each is a full, verified image, and stores only new blocks
 #[derive(Debug, Parser)]
 #[command(name = "icecore", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES,
           after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
@@ -61,20 +61,20 @@ struct Cli {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
 struct GlobalArgs {
-    /// The repository's directory [default: icecore in the user's data directory]
+    /// The repository's directory [default: icecore in your data directory]
     #[arg(long, global = true, value_name = "DIR", env = "ICECORE_REPO", hide_env_values = true,
           value_hint = clap::ValueHint::DirPath)]
     repo: Option<OsString>,
-    /// The form of results
-    #[arg(short, long, global = true, value_name = "FORM", default_value = "text")]
+    /// The format of results
+    #[arg(short, long, global = true, value_name = "FORMAT", default_value = "text")]
     output: Output,
-    /// Tell nothing beside results, warnings and errors
+    /// Print only results, warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Tell more
+    /// Print more details
     #[arg(short, long, global = true)]
     verbose: bool,
-    /// Show no progress
+    /// Do not show progress
     #[arg(long, global = true)]
     no_progress: bool,
 }
@@ -152,10 +152,10 @@ impl Command {
     }
 }
 
-/// Runs the command that the process was started with.
+/// Runs the command in the process's arguments.
 pub(crate) fn main() -> ExitCode {
     host::survive_file_size_limit();
-    // Without it, all works until a part of the index cannot be read.
+    // Without the guard, everything works until a part of the index becomes unreadable.
     let _ = icecore::guard_mappings();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -183,7 +183,8 @@ pub(crate) fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Reads arguments as [`main`] does, and returns the words of the command. What is wrong with them is told as in JSON.
+/// Parses arguments as [`main`] does, and returns the name of the command, or an error as JSON
+/// shows it.
 #[cfg(any(test, feature = "testing"))]
 pub(crate) fn parse(arguments: &[OsString]) -> Result<&'static str> {
     let _ = json_was_asked_for(arguments);
@@ -192,13 +193,13 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<&'static str> {
     cli.map(|cli| cli.command.words()).map_err(|error| in_one_line(&error))
 }
 
-/// Shows the help or the version if that was asked for, else what is wrong with the arguments.
+/// Prints the help or the version if the arguments ask for it, else the error in the arguments.
 fn wrong_arguments(error: &clap::Error) -> ExitCode {
     let asked = matches!(error.kind(), ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayVersion);
     let arguments = host::arguments();
     if !asked && json_was_asked_for(&arguments) {
         let ui = Ui { command: None, output: Output::Json, quiet: true, verbose: false, progress: false };
-        // Whoever reads an image there must not take this for one.
+        // The program that reads an image there must not take this for one.
         let is_for_an_image = arguments.iter().any(|argument| argument == "-");
         let error = in_one_line(error);
         if is_for_an_image { ui.error_aside(&error) } else { ui.error(&error) }
@@ -215,7 +216,7 @@ fn json_was_asked_for(arguments: &[OsString]) -> bool {
         || arguments.windows(2).any(|pair| is(&pair[0], &["-o", "--output"]) && is(&pair[1], &["json"]))
 }
 
-/// Returns an error of the arguments without usage and help, which JSON has no place for.
+/// Returns an argument error without usage and help, for which JSON has no place.
 fn in_one_line(error: &clap::Error) -> Error {
     if error.kind() == ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Error::new(ErrorKind::InvalidInput, "a command is missing").with_hint(HELP);

@@ -1,15 +1,15 @@
-//! How a command ends, as a number for scripts.
+//! Exit codes.
 
 use icecore::ErrorKind;
 
-/// How a command ended that was not stopped by an error.
+/// The outcome of a command that no error stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// All is well.
+    /// The command found no problem.
     Clean,
-    /// It finished, and found something that is not as it must be.
+    /// The command finished, and found a problem.
     Findings,
-    /// An error stopped it, and its output says so already; it exits with this code.
+    /// The output already reports an error; the command exits with this code.
     Told(u8),
 }
 
@@ -33,17 +33,17 @@ impl Verdict {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
     0  done
-    1  finished, with findings: something is not as it must be
-    2  wrong arguments, or input that does not fit
+    1  finished, and found a problem
+    2  invalid arguments or unsuitable input
     3  not found: a snapshot, repository, file or device
-    4  exists already: a name or a file
+    4  already exists: a name or a file
     5  in use: a lock, a mounted device, a protected snapshot
-    6  corrupt: stored bytes are not what they must be
+    6  corrupt: stored bytes are damaged
     7  unsupported: the repository needs a newer program, or another file system
     8  no space left
     9  any other failure of the system or the medium
    10  permission denied, or a read-only place
-   11  the image changed in size while it was captured
+   11  the image changed in size during the capture
    12  too few file descriptors or threads, or too little memory
   130  interrupted";
 

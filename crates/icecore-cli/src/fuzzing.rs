@@ -1,4 +1,4 @@
-//! For fuzzing and the tests that replay what it found: what must hold of everything that reads what people write.
+//! Fuzzing targets for the parsers of user input. The tests replay what the fuzzer found.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -12,7 +12,7 @@ use crate::commands::snapshot::tag::Changes;
 use crate::ui;
 use crate::units;
 
-/// The arguments of the program, each ended by a zero byte.
+/// Parses the arguments of the program, each ended by a zero byte.
 pub fn arguments(bytes: &[u8]) {
     let arguments: Vec<OsString> =
         bytes.split(|byte| *byte == 0).map(|word| OsString::from_vec(word.to_vec())).collect();
@@ -21,11 +21,12 @@ pub fn arguments(bytes: &[u8]) {
     }
 }
 
-/// Single values: sizes, percentages, levels, columns, tags, patterns, and texts that are shown.
+/// Parses single values: sizes, percentages, levels, columns, tags, patterns, and texts that are
+/// shown.
 pub fn values(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Ok(size) = units::parse_size(&text) {
-        // What is shown of it is about the same, as far as it can be written.
+        // The shown form parses to about the same size, as far as it can be written.
         let shown = units::bytes(size);
         if let Ok(again) = units::parse_size(&shown) {
             assert!(
@@ -63,7 +64,7 @@ mod tests {
 
     use super::*;
 
-    /// Plays the corpus of a fuzzing target, and everything that a fuzzer ever found with it.
+    /// Replays the corpus of a fuzzing target, and everything that a fuzzer ever found with it.
     fn replay(name: &str, target: fn(&[u8])) {
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
         let mut played = 0;

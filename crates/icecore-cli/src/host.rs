@@ -1,4 +1,5 @@
-//! What the outside world supplies: the clock, randomness, the environment, signals. Nothing else reads them.
+//! Access to the outside world: the clock, randomness, the environment, signals. No other module
+//! reads them.
 
 use std::ffi::OsString;
 use std::io;
@@ -39,14 +40,15 @@ pub(crate) fn now_unix_ms() -> i64 {
     SystemClock.now_unix_ms()
 }
 
-/// Returns the time zone of this name, as the system knows it; that of the system itself for `local`.
+/// Returns the time zone with this name from the system's database; `local` is the system's own
+/// zone.
 pub(crate) fn time_zone(name: &str) -> Result<TimeZone> {
     if name != "local" {
         return icecore_host::zone::time_zone(name);
     }
     TimeZone::try_system().map_err(|error| {
-        Error::new(ErrorKind::InvalidInput, format!("the time zone of the system cannot be told: {error}"))
-            .with_hint("name one, like UTC or Europe/Berlin")
+        Error::new(ErrorKind::InvalidInput, format!("cannot determine the system's time zone: {error}"))
+            .with_hint("name one, such as UTC or Europe/Berlin")
     })
 }
 
@@ -78,8 +80,9 @@ pub(crate) fn random_u64() -> u64 {
 /// Returns a new secret for a repository.
 pub(crate) fn new_key() -> Result<[u8; 32]> {
     let mut key = [0; 32];
-    getrandom::fill(&mut key)
-        .map_err(|error| Error::new(ErrorKind::Io, format!("the system gives no random numbers: {error}")))?;
+    getrandom::fill(&mut key).map_err(|error| {
+        Error::new(ErrorKind::Io, format!("cannot get random numbers from the system: {error}"))
+    })?;
     Ok(key)
 }
 
@@ -88,7 +91,7 @@ pub(crate) fn arguments() -> Vec<OsString> {
     std::env::args_os().skip(1).collect()
 }
 
-/// Starts the threads that verbs share: one for each core, or as many as `RAYON_NUM_THREADS` says.
+/// Starts the threads that verbs share: one per core, or as many as `RAYON_NUM_THREADS` says.
 pub(crate) fn start_workers() -> Result<()> {
     let wanted = std::env::var("RAYON_NUM_THREADS").ok().and_then(|number| number.parse().ok());
     let wanted = wanted.filter(|wanted| *wanted > 0);
@@ -96,11 +99,12 @@ pub(crate) fn start_workers() -> Result<()> {
     icecore::start_workers(wanted.unwrap_or_else(cores))
 }
 
-/// Has all threads take memory from one heap, for a process with many threads that live long. The C library would give many a heap of
-/// their own, and each heap keeps the most that a request of one of its threads ever took.
+/// Makes all threads take memory from one heap, for a process with many long-lived threads. By
+/// default the C library gives many threads their own heap, and each heap keeps the most memory
+/// that a request of its threads ever took.
 #[cfg_attr(target_env = "gnu", expect(unsafe_code, reason = "no function of Rust chooses this"))]
 pub(crate) fn share_one_heap() {
-    // SAFETY: it takes two numbers and keeps no pointer. Where it fails, all is as is usual.
+    // SAFETY: `mallopt` takes two numbers and keeps no pointer. If it fails, the default stays.
     #[cfg(target_env = "gnu")]
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
@@ -112,14 +116,14 @@ pub(crate) fn data_home() -> Option<PathBuf> {
     absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
 }
 
-/// Returns the directories that a configuration may be in, the user's first.
+/// Returns the directories that may contain a configuration, the user's first.
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only the server needs it"))]
 pub(crate) fn config_dirs() -> Vec<PathBuf> {
     let own = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
     own.into_iter().chain([PathBuf::from("/etc")]).collect()
 }
 
-/// Returns the directory for what programs of the user have to remember, if one is known.
+/// Returns the directory for the state of the user's programs, if one is known.
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only the server needs it"))]
 pub(crate) fn state_home() -> Option<PathBuf> {
     absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
@@ -129,7 +133,7 @@ fn absolute(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// Tells systemd in what state this process is, if that has started it and wants to know.
+/// Reports the state of this process to systemd, if systemd started it and wants to know.
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only the server needs it"))]
 pub(crate) fn notify(state: &str) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
@@ -137,32 +141,34 @@ pub(crate) fn notify(state: &str) {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
         _ => SocketAddr::from_pathname(&path),
     };
-    // Who does not hear it waits, and says so.
+    // If systemd does not get the message, it waits and reports that.
     let _ = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
 }
 
-/// Returns a flag that becomes true when the user or the system asks to stop (SIGINT, SIGTERM), or when the terminal goes away
-/// (SIGHUP). Asked once more by one of the first two, the process ends at once. Until the first call, such a signal ends the
-/// process, as is usual. Whoever starts it so that it ignores SIGHUP (`nohup`) wants it to go on.
+/// Returns a flag that becomes true when the user or the system asks to stop (SIGINT, SIGTERM), or
+/// when the terminal goes away (SIGHUP). A second SIGINT or SIGTERM ends the process at once.
+/// Before the first call of this function, any of these signals ends the process, as usual. A
+/// process started so that it ignores SIGHUP (`nohup`) continues.
 pub(crate) fn stop_flag() -> Arc<AtomicBool> {
     let flag = stop_flag_but_for_hang_ups();
     static HANG_UPS: Once = Once::new();
     HANG_UPS.call_once(|| {
         if !ignores_hang_ups() {
-            // A terminal that goes away may tell so more than once: that is no wish to end at once.
+            // A terminal that goes away may send SIGHUP more than once, which does not mean to end
+            // at once.
             let _ = signal_hook::flag::register(SIGHUP, Arc::clone(&flag));
         }
     });
     flag
 }
 
-/// As [`stop_flag`], for a process to which SIGHUP means something else.
+/// Like [`stop_flag`], for a process to which SIGHUP means something else.
 pub(crate) fn stop_flag_but_for_hang_ups() -> Arc<AtomicBool> {
     static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     let flag = FLAG.get_or_init(|| {
         let flag = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
-            // Without a handler the signal ends the process, which is the next best answer to it.
+            // Without a handler the signal ends the process, which is the second-best answer to it.
             let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag));
             let _ = signal_hook::flag::register(signal, Arc::clone(&flag));
         }
@@ -171,7 +177,7 @@ pub(crate) fn stop_flag_but_for_hang_ups() -> Arc<AtomicBool> {
     Arc::clone(flag)
 }
 
-/// Tells whether the process was started so that it ignores SIGHUP.
+/// Returns whether the process was started so that it ignores SIGHUP.
 fn ignores_hang_ups() -> bool {
     static IGNORES: OnceLock<bool> = OnceLock::new();
     *IGNORES.get_or_init(|| {
@@ -180,13 +186,14 @@ fn ignores_hang_ups() -> bool {
     })
 }
 
-/// Returns the ignored signals, as bits from that of signal 1 on, that a `/proc/PID/status` tells.
+/// Returns the ignored signals in a `/proc/PID/status`, as bits starting with signal 1.
 fn ignored_signals(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// Has a byte written to `waker` when the user or the system asks to stop, or the terminal goes away, as for [`stop_flag`].
+/// Arranges that a byte is written to `waker` when the user or the system asks to stop, or the
+/// terminal goes away, as for [`stop_flag`].
 pub(crate) fn wake_on_stop(waker: UnixStream) -> io::Result<()> {
     if !ignores_hang_ups() {
         signal_hook::low_level::pipe::register(SIGHUP, waker.try_clone()?)?;
@@ -194,7 +201,7 @@ pub(crate) fn wake_on_stop(waker: UnixStream) -> io::Result<()> {
     wake_on_stop_but_for_hang_ups(waker)
 }
 
-/// As [`wake_on_stop`], for a process to which SIGHUP means something else.
+/// Like [`wake_on_stop`], for a process to which SIGHUP means something else.
 pub(crate) fn wake_on_stop_but_for_hang_ups(waker: UnixStream) -> io::Result<()> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
@@ -202,18 +209,20 @@ pub(crate) fn wake_on_stop_but_for_hang_ups(waker: UnixStream) -> io::Result<()>
     Ok(())
 }
 
-/// Has a byte written to `waker` whenever the user or the system asks to read the configuration again (SIGHUP).
+/// Arranges that a byte is written to `waker` whenever the user or the system asks to read the
+/// configuration again (SIGHUP).
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only the server needs it"))]
 pub(crate) fn wake_on_reload(waker: UnixStream) -> io::Result<()> {
     signal_hook::low_level::pipe::register(SIGHUP, waker).map(drop)
 }
 
-/// Returns the number of this process.
+/// Returns the id of this process.
 pub(crate) fn process_id() -> u32 {
     std::process::id()
 }
 
-/// Does something with a mask that leaves new files to their owner alone. Only while no other thread makes files.
+/// Runs `what` with a mask that makes new files private to their owner. Call it only while no other
+/// thread creates files.
 pub(crate) fn with_private_files<T>(what: impl FnOnce() -> T) -> T {
     let before = rustix::process::umask(Mode::from_raw_mode(0o177));
     let done = what();
@@ -221,14 +230,14 @@ pub(crate) fn with_private_files<T>(what: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Has a write beyond the size that files may have here (`ulimit -f`) fail with an error that can be told, where the system
-/// would end the process without a word and leave its temporary files.
+/// Makes a write beyond the file size limit (`ulimit -f`) fail with an error. Otherwise the system
+/// would end the process without a message and leave its temporary files.
 pub(crate) fn survive_file_size_limit() {
-    // Any handler will do. Where it cannot be set, all is as is usual.
+    // Any handler will do. If none can be set, the default behaviour stays.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
-/// Tells whether the process was asked to stop.
+/// Returns whether the process was asked to stop.
 pub(crate) fn asked_to_stop() -> bool {
     stop_flag_but_for_hang_ups().load(Ordering::Relaxed)
 }

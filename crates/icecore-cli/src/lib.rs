@@ -1,4 +1,5 @@
-//! The command line of icecore: the only place that prints, reads the environment and the clock, and knows exit codes.
+//! The command line of icecore: the only crate that prints, reads the environment and the clock,
+//! and knows exit codes.
 
 mod app;
 mod args;
@@ -14,7 +15,7 @@ mod units;
 
 use std::process::ExitCode;
 
-/// Runs the command that the process was started with.
+/// Runs the command in the process's arguments.
 pub fn main() -> ExitCode {
     args::main()
 }

@@ -1,4 +1,4 @@
-//! The program `icecore`. All of it is in the library, so that its parsers can be fuzzed.
+//! The program `icecore`. All code is in the library, so that the parsers can be fuzzed.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Numbers as people read and write them: sizes, parts, times.
+//! Sizes, percentages and times, as people read and write them.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// Returns which part of `whole` `part` is, in percent.
+/// Returns `part` as a percentage of `whole`.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "0 %".into();
@@ -29,7 +29,7 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     if part > 0 && percent < 0.1 { "< 0.1 %".into() } else { format!("{percent:.1} %") }
 }
 
-/// Returns how many times `small` fits into `large`; none where that says nothing.
+/// Returns how many times `small` fits into `large`; none if that is meaningless.
 pub(crate) fn ratio(large: u64, small: u64) -> Option<f64> {
     (large > 0 && small > 0).then(|| large as f64 / small as f64)
 }
@@ -60,12 +60,13 @@ pub(crate) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns how much a second that is.
+/// Returns `count` bytes in `time` as a rate.
 pub(crate) fn rate(count: u64, time: Duration) -> String {
     format!("{}/s", bytes(per_second(count, time.as_secs_f64().max(0.001)).unwrap_or(u64::MAX)))
 }
 
-/// Returns how many of `count` things that are done in `seconds` are done in one; none where no time was measured.
+/// Returns how many of `count` things done in `seconds` are done per second; none if no time was
+/// measured.
 pub(crate) fn per_second(count: u64, seconds: f64) -> Option<u64> {
     Duration::try_from_secs_f64(count as f64 / seconds).ok().map(|each| each.as_secs())
 }
@@ -75,13 +76,13 @@ pub(crate) fn count(n: u64, thing: &str) -> String {
     if n == 1 { format!("1 {thing}") } else { format!("{n} {thing}s") }
 }
 
-/// Returns a time in UTC to the second, as RFC 3339 writes it.
+/// Returns a time in UTC to the second, in RFC 3339.
 pub(crate) fn time_for_people(unix_ms: i64) -> String {
     Timestamp::from_millisecond(unix_ms)
         .map_or_else(|_| "-".into(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-/// Returns a time in UTC to the millisecond, as RFC 3339 writes it; none where it is beyond what that can write.
+/// Returns a time in UTC to the millisecond, in RFC 3339; none if RFC 3339 cannot express it.
 pub(crate) fn time_exact(unix_ms: i64) -> Option<String> {
     Timestamp::from_millisecond(unix_ms).ok().map(|time| time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string())
 }
@@ -92,11 +93,11 @@ pub(crate) fn time_for_names(unix_ms: i64) -> String {
         .map_or_else(|_| unix_ms.to_string(), |time| time.strftime("%Y%m%d-%H%M%S").to_string())
 }
 
-/// Reads a size: bytes, or a number with a unit.
+/// Parses a size: bytes, or a number with a unit.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || {
         format!(
-            "{text:?} is not a size: write bytes, or a number with K, M, G, T, P or E (of 1024), like 10G or 512MiB"
+            "{text:?} is not a size: write bytes, or a number with K, M, G, T, P or E (powers of 1024), such as 10G or 512MiB"
         )
     };
     let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -133,10 +134,12 @@ fn unit_factor(unit: &str) -> Option<u64> {
     base.checked_pow(power)
 }
 
-/// Reads a time: numbers with h, min or s. No time here has months, so that `m` is as good as `min`.
+/// Parses a duration: numbers with h, min or s. No duration here has months, so `m` can stand for
+/// `min`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong =
-        || format!("{text:?} is not a time: write numbers with h, min or s, like 30s, 10min or 1h30min");
+    let wrong = || {
+        format!("{text:?} is not a duration: write numbers with h, min or s, such as 30s, 10min or 1h30min")
+    };
     let mut rest = text.trim();
     let mut seconds = 0_u64;
     while !rest.is_empty() {
@@ -158,7 +161,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     if seconds == 0 { Err(wrong()) } else { Ok(Duration::from_secs(seconds)) }
 }
 
-/// Reads how far back a policy reaches.
+/// Parses how far back a policy reaches.
 pub(crate) fn parse_within(text: &str) -> Result<Within, String> {
     text.parse().map_err(|error: icecore::Error| match error.hint() {
         Some(hint) => format!("{error}: {hint}"),
@@ -166,15 +169,15 @@ pub(crate) fn parse_within(text: &str) -> Result<Within, String> {
     })
 }
 
-/// Reads a level of compression.
+/// Parses a compression level.
 pub(crate) fn parse_level(text: &str) -> Result<i32, String> {
     let level = text.parse().ok().filter(|level| LEVELS.contains(level));
     level.ok_or_else(|| format!("write a number from {} (fast) to {} (small)", LEVELS.start(), LEVELS.end()))
 }
 
-/// Reads a percentage from 0 % to 100 % as a part of one.
+/// Parses a percentage from 0 % to 100 % as a fraction of one.
 pub(crate) fn parse_percent(text: &str) -> Result<f64, String> {
-    let wrong = || format!("{text:?} is not a percentage: write one from 0% to 100%, like 5% or 0.1%");
+    let wrong = || format!("{text:?} is not a percentage: write one from 0% to 100%, such as 5% or 0.1%");
     let number = text.strip_suffix('%').ok_or_else(wrong)?;
     let percent: f64 = number.trim().parse().map_err(|_| wrong())?;
     if (0.0..=100.0).contains(&percent) { Ok(percent / 100.0) } else { Err(wrong()) }

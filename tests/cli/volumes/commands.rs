@@ -29,7 +29,7 @@ pub(crate) fn write(place: &Place, volume: &str, offset: u64, bytes: &[u8]) {
 fn a_volume_has_what_its_snapshot_has_and_zeros_beyond() {
     let place = Place::with_snapshot();
     let done = place.run(&["volume", "create", "same", "--snapshot", "base"]).exits(0);
-    assert!(done.out.contains("volume same: 3.0 MiB, made of base"), "{done:?}");
+    assert!(done.out.contains("volume same: 3.0 MiB, created from base"), "{done:?}");
     assert!(done.err.contains("icecore volume serve same"), "{done:?}");
     place.run(&["volume", "export", "same", "same.raw"]).exits(0);
     place.assert_equal("same.raw", "disk.raw");
@@ -89,7 +89,7 @@ fn volumes_are_listed_and_told() {
     assert_eq!(only["volumes"][0]["served"], false);
     assert_eq!(only["volumes"][0]["size_bytes"], IMAGE_BYTES);
     let told = place.run(&["volume", "get", "web-1"]).exits(0).out;
-    assert!(told.contains("Made of") && told.contains(&format!("{IMAGE_BYTES} bytes")), "{told}");
+    assert!(told.contains("Origin") && told.contains(&format!("{IMAGE_BYTES} bytes")), "{told}");
     place.run(&["volume", "get", "nope"]).exits(3).says(&["nope", "hint:"]);
 }
 

@@ -48,10 +48,10 @@ fn people_are_told_how_programs_use_it() {
     let place = with_volume();
     for (arguments, parts) in [
         (&["web"][..], ["serving web (volume, 3.0 MiB, writable)", "if=virtio,discard=unmap"]),
-        (&["web", "--read-only"], ["serving web (volume, 3.0 MiB, for reading)", "if=virtio,readonly=on"]),
+        (&["web", "--read-only"], ["serving web (volume, 3.0 MiB, read-only)", "if=virtio,readonly=on"]),
         (
             &["--snapshot", "base"],
-            ["serving snapshot:base (snapshot, 3.0 MiB, for reading)", "if=virtio,readonly=on"],
+            ["serving snapshot:base (snapshot, 3.0 MiB, read-only)", "if=virtio,readonly=on"],
         ),
     ] {
         let mut child = place.program();
@@ -108,7 +108,7 @@ fn a_server_listens_at_a_port_only_where_that_was_asked_for() {
     place.run(&["volume", "serve", "web", "--listen", "0", "--socket", "s"]).exits(2);
     place.run(&["volume", "serve", "web", "--listen", "nowhere"]).exits(2);
     let open = Server::start(&place, &["web", "--listen", "0.0.0.0:0"]);
-    open.stop().says(&["everyone who can reach this address"]);
+    open.stop().says(&["anyone who can reach this address"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::exit::Verdict;
 use crate::json;
 
-/// Print what makes a shell complete icecore's commands
+/// Print a script for shell completion of icecore's commands
 ///
 /// For example, in ~/.bashrc: source <(icecore completions bash)
 #[derive(Debug, clap::Args)]

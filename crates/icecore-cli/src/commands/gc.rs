@@ -11,15 +11,15 @@ use crate::json;
 use crate::ui;
 use crate::units;
 
-/// Give back the space of what no snapshot uses
+/// Free the space that no snapshot needs
 ///
-/// Deletes nothing if something that a snapshot needs is missing.
+/// Deletes nothing if data that a snapshot needs is missing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GcArgs {
-    /// Change nothing, only tell what would be done
+    /// Change nothing, only show what would be done
     #[arg(long)]
     dry_run: bool,
-    /// How much of the packs may stay unused, because to rewrite them costs more than it gives
+    /// How much of the packs may stay unused, because rewriting them costs more than it frees
     #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = units::parse_percent)]
     max_unused: f64,
 }
@@ -28,15 +28,15 @@ impl GcArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = app.open()?;
         let options = GcOptions { max_unused: self.max_unused };
-        let interrupted = "no snapshot is touched; what was left half done is finished by the next gc";
-        let progress = app.ui.progress("looking for what is used");
+        let interrupted = "no snapshot was changed; the next gc finishes the work";
+        let progress = app.ui.progress("finding used data");
         let plan = icecore::maintenance::gc::plan(&repo, &options, &progress)
             .map_err(if_interrupted("nothing was changed"))?;
         drop(progress);
         let totals = if self.dry_run {
             plan.totals
         } else {
-            let progress = app.ui.progress("giving back space");
+            let progress = app.ui.progress("freeing space");
             icecore::maintenance::gc::apply(&repo, plan, &progress).map_err(if_interrupted(interrupted))?
         };
         app.ui.result(&json::GcResult::new(&totals, self.dry_run), &summary(&totals, self.dry_run))?;
@@ -46,9 +46,9 @@ impl GcArgs {
 
 fn summary(totals: &GcTotals, dry_run: bool) -> String {
     let head = match (dry_run, totals.freed_bytes) {
-        (false, freed) => format!("gave back {}", units::bytes(freed)),
+        (false, freed) => format!("freed {}", units::bytes(freed)),
         (true, freed) => {
-            format!("dry run: nothing was changed; would give back about {}", units::bytes(freed))
+            format!("dry run: nothing was changed; would free about {}", units::bytes(freed))
         }
     };
     let used = units::percent(totals.used_bytes, totals.pack_bytes);
@@ -67,6 +67,6 @@ fn still_unused(totals: &GcTotals) -> String {
     let bytes = units::bytes(totals.unused_bytes_kept);
     match totals.unused_bytes_kept {
         0 => bytes,
-        _ => format!("{bytes}, within --max-unused; a smaller one gives back more"),
+        _ => format!("{bytes}, within --max-unused; a smaller value frees more"),
     }
 }

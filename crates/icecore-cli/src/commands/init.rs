@@ -12,18 +12,18 @@ use crate::exit::Verdict;
 use crate::json;
 use crate::units;
 
-/// Make an empty repository
+/// Create an empty repository
 ///
-/// It is made in the directory of --repo or ICECORE_REPO, else in the default place, where the first `snapshot create`
-/// would make it by itself.
+/// The directory is --repo, else ICECORE_REPO, else the default place, where the first
+/// `snapshot create` would create a repository anyway.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InitArgs {
-    /// The zstd level for new data, where a capture does not choose another: -7 (fast) to 19 (small)
+    /// The default zstd level for new data: -7 (fast) to 19 (small)
     #[arg(long, value_name = "LEVEL", default_value_t = DEFAULT_LEVEL, allow_negative_numbers = true,
           value_parser = units::parse_level)]
     level: i32,
-    /// Keep parity: with 10+2, up to ten packs share two parity files, and any two of them that are lost or damaged come
-    /// back [default: none; see `icecore parity`]
+    /// Keep parity: with 10+2, up to ten packs share two parity files, and any two lost or damaged
+    /// packs of them can be recovered [default: none; see `icecore parity`]
     #[arg(long, value_name = "SCHEME")]
     parity: Option<ParityScheme>,
 }
@@ -35,12 +35,12 @@ impl InitArgs {
         if !place.is_vacant()? {
             return Err(Error::new(
                 ErrorKind::AlreadyExists,
-                format!("there is a repository in {dir} already"),
+                format!("there is already a repository in {dir}"),
             )
-            .with_hint("use it as it is, or choose another directory with --repo"));
+            .with_hint("use it, or choose another directory with --repo"));
         }
         let repo = app::make_at(&place.dir, self.level, self.parity)?;
-        let text = format!("made repository {} in {dir}", repo.id());
+        let text = format!("created repository {} in {dir}", repo.id());
         let result = json::InitResult {
             repository: dir,
             id: repo.id().to_string(),

@@ -14,7 +14,7 @@ use crate::json;
 /// For example: icecore man ~/.local/share/man/man1
 #[derive(Debug, clap::Args)]
 pub(crate) struct ManArgs {
-    /// The directory to write them to; made if needed
+    /// The directory to write them to; created if needed
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     dir: PathBuf,
 }

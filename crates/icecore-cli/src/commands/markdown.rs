@@ -1,4 +1,4 @@
-//! `icecore markdown`: `docs/cli.md`, made from the same model as the help.
+//! `icecore markdown`: `docs/cli.md`, generated from the same model as the help.
 
 use icecore::Result;
 
@@ -9,9 +9,9 @@ use crate::json;
 const HEAD: &str = "\
 # The command line
 
-This page is generated from the program's own help. `just docs-cli` writes it again, and a test compares it.
-The global options, which the first section lists, go with every command. What `-o json` prints is described in
-[json.md](json.md).
+This page is generated from the program's own help. `just docs-cli` writes it again, and a test compares it. The
+global options, which the first section lists, work with every command. [json.md](json.md) describes the output of
+`-o json`.
 ";
 
 /// Print docs/cli.md
@@ -27,8 +27,8 @@ impl MarkdownArgs {
     }
 }
 
-/// Adds the help of a command and of those below it. The command is not built, so that options which all commands share
-/// stand in the first section only.
+/// Adds the help of a command and of its subcommands. The command is not built, so that the global
+/// options appear only in the first section.
 fn section(command: clap::Command, words: &str, markdown: &mut String) {
     let mut shown = command.clone().bin_name(words).term_width(100).disable_help_subcommand(true);
     let help = shown.render_long_help().to_string();

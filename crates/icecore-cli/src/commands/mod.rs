@@ -1,4 +1,5 @@
-//! The commands, one file each: arguments, whose comments are the help, and a `run` that calls one verb of the engine.
+//! The commands, one file each: the arguments, whose comments are the help, and a `run` that calls
+//! one verb of the engine.
 
 pub(crate) mod bench;
 pub(crate) mod completions;
@@ -35,7 +36,7 @@ use crate::host;
 use crate::ui::printable_name;
 use crate::units;
 
-/// Returns the snapshots that `specs` name, in that order, each once.
+/// Returns the snapshots that `specs` name, in that order, without duplicates.
 fn find_all(repo: &Repository, specs: &[String]) -> Result<Vec<Snapshot>> {
     let mut found: Vec<Snapshot> = Vec::with_capacity(specs.len());
     for spec in specs {
@@ -47,18 +48,18 @@ fn find_all(repo: &Repository, specs: &[String]) -> Result<Vec<Snapshot>> {
     Ok(found)
 }
 
-/// Returns how a snapshot is called where one must not be taken for another.
+/// Returns the name and the id of a snapshot, for messages in which snapshots must not be confused.
 fn title(snapshot: &Snapshot) -> String {
     format!("{} ({})", printable_name(&snapshot.name), snapshot.id)
 }
 
-/// Warns where a snapshot that was just made had to be dated later than now, and returns by how much.
+/// Warns if a new snapshot had to be dated later than now, and returns by how much.
 fn warn_if_clock_is_behind(app: &App, snapshot: &Snapshot) -> Option<u64> {
     let now = host::now_unix_ms();
     let behind_ms = icecore::snapshot::clock_behind_ms(snapshot, now)?;
     app.ui.warn(&format!(
         "{} is dated {}, after the newest snapshot of {}, and the clock shows {}\n  \
-         hint: set the clock if it is behind; if it is right, `icecore snapshot list` shows what a wrong one has dated",
+         hint: set the clock if it is behind; if it is right, `icecore snapshot list` shows which snapshots a wrong clock has dated",
         title(snapshot),
         units::time_for_people(snapshot.created_unix_ms),
         printable_name(&snapshot.resource),
@@ -67,7 +68,7 @@ fn warn_if_clock_is_behind(app: &App, snapshot: &Snapshot) -> Option<u64> {
     Some(behind_ms)
 }
 
-/// Warns of snapshots that are dated later than now, and returns their ids.
+/// Warns of snapshots dated later than now, and returns their ids.
 fn warn_of_future<'a>(app: &App, snapshots: impl IntoIterator<Item = &'a Snapshot>) -> Vec<SnapshotId> {
     let now = host::now_unix_ms();
     let future: Vec<&Snapshot> =
@@ -82,8 +83,8 @@ fn warn_of_future<'a>(app: &App, snapshots: impl IntoIterator<Item = &'a Snapsho
         };
         app.ui.warn(&format!(
             "{} is dated {}, later than now{others}\n  \
-             hint: set the clock if it is behind; if it is right, a wrong one has dated them: they stay the newest until they are \
-             deleted, and prune keeps them beside the others",
+             hint: set the clock if it is behind; if it is right, a wrong clock has dated them: they stay the newest \
+             until you delete them, and prune keeps them in addition to the others",
             title(first),
             units::time_for_people(first.created_unix_ms),
         ));
@@ -91,7 +92,7 @@ fn warn_of_future<'a>(app: &App, snapshots: impl IntoIterator<Item = &'a Snapsho
     future.iter().map(|snapshot| snapshot.id).collect()
 }
 
-/// Returns lines for what programs have noted, if they have.
+/// Returns lines for labels, if there are any.
 fn label_pairs(labels: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
     let names = std::iter::once("Labels").chain(std::iter::repeat(""));
     let line =
@@ -99,12 +100,12 @@ fn label_pairs(labels: &BTreeMap<String, String>) -> Vec<(&'static str, String)>
     names.zip(labels.iter().map(line)).collect()
 }
 
-/// Returns the directory that a file is to be made in.
+/// Returns the directory for a new file.
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Says which disk is full: not that of the repository.
+/// Adds a hint that says which disk is full: not the repository's.
 fn if_full(error: Error, what: &str) -> Error {
     match error.kind() {
         ErrorKind::NoSpace => {
@@ -114,14 +115,14 @@ fn if_full(error: Error, what: &str) -> Error {
     }
 }
 
-/// The form of an image file.
+/// The format of an image file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum ImageFormat {
-    /// The disk itself, whatever it looks like
+    /// A raw disk, whatever its content looks like
     Raw,
 }
 
-/// Adds to an interruption in what state it leaves things.
+/// Adds to an interruption the state that it leaves.
 fn if_interrupted(state: &str) -> impl FnOnce(Error) -> Error {
     move |error| if error.kind() == ErrorKind::Interrupted { error.with_hint(state) } else { error }
 }

@@ -11,21 +11,22 @@ use crate::json;
 use crate::ui;
 use crate::units;
 
-/// Keep parity of packs, so that lost or damaged ones can be brought back, or show what there is
+/// Keep parity to recover lost or damaged packs, or show the current parity
 ///
-/// With 10+2, up to ten packs share two parity files, and any two of them that are lost or damaged come back: `icecore
-/// repair packs` puts them back, and so does a restore that meets them. Parity takes a fifth to a third of the packs' size
-/// more, is written by each `snapshot create` before it ends, and is kept right by gc.
+/// With 10+2, up to ten packs share two parity files, and any two lost or damaged packs of them can
+/// be recovered: by `icecore repair packs`, or by a restore that needs them. Parity takes another
+/// fifth to a third of the packs' size. Each `snapshot create` writes it before it ends, and gc
+/// keeps it up to date.
 ///
-/// Without SCHEME, shows what parity there is. Exits with 1 if a pack cannot be given parity because it is damaged.
+/// Without SCHEME, shows the current parity. Exits with 1 if a damaged pack cannot get parity.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ParityArgs {
-    /// How many packs share how many parity files, such as 10+2; `off` for none, and what there is is removed
+    /// How many packs share how many parity files, such as 10+2; `off` removes all parity
     #[arg(value_name = "SCHEME", value_parser = parse_scheme)]
     scheme: Option<Wanted>,
 }
 
-/// A scheme, or that there is to be none.
+/// A scheme, or none.
 #[derive(Debug, Clone, Copy)]
 struct Wanted(Option<ParityScheme>);
 
@@ -39,9 +40,9 @@ impl ParityArgs {
         let report = match self.scheme {
             None => icecore::maintenance::parity_report(&repo)?,
             Some(Wanted(scheme)) => {
-                let progress = app.ui.progress("making parity");
+                let progress = app.ui.progress("computing parity");
                 icecore::maintenance::set_parity(&repo, scheme, &progress).map_err(if_interrupted(
-                    "parity is on, and some packs have none yet; the next capture or gc goes on with it",
+                    "parity is on, but some packs have none yet; the next capture or gc continues",
                 ))?
             }
         };

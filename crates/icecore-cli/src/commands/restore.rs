@@ -38,45 +38,47 @@ use crate::ui;
 use crate::ui::Out;
 use crate::units;
 
-/// Write a snapshot's image to a file, a block device or the standard output
+/// Write a snapshot's image to a file, a block device or standard output
 ///
-/// A new file is sparse, and has its name only once it is complete. Everything is verified before it is written. A reader of the
-/// standard output that ends before it has all of the image is an error (9). No target may be in a repository.
+/// A new file is sparse, and gets its name only when it is complete. All data is verified before it
+/// is written. If the reader of standard output ends before it has the whole image, that is an
+/// error (9). The target may not be in a repository.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RestoreArgs {
-    /// An id, a unique beginning of an id, a name, or RESOURCE@latest
+    /// An id, a unique prefix of an id, a name, or RESOURCE@latest
     #[arg(value_name = "SNAP")]
     snapshot: String,
-    /// The file or block device to write to; - is the standard output
+    /// The file or block device to write to; - is standard output
     #[arg(value_name = "TARGET", value_hint = clap::ValueHint::FilePath)]
     target: PathBuf,
-    /// Write into an existing file or block device, only what differs
+    /// Write only what differs into an existing file or block device
     ///
-    /// A file has the size of the image afterwards, or that of --size: what is beyond it is cut off at the end. What a block device
-    /// has beyond it stays as it was, and the result says so.
+    /// Afterwards a file has the size of the image, or of --size; anything beyond is cut off at the
+    /// end. Anything beyond it on a block device stays unchanged, and the result says so.
     #[arg(long)]
     in_place: bool,
     /// Replace an existing file
     #[arg(short, long, conflicts_with = "in_place")]
     force: bool,
-    /// Go on where stored data is damaged: write all that is good and zeros for the rest, and list what is bad
+    /// Continue if stored data is damaged: write all intact data and zeros for the rest, and list
+    /// the bad ranges
     ///
-    /// The target is completed, under the name that was asked for, and the exit code is 6 if anything in it is bad. What a
-    /// target restored with --in-place already has of it stays.
+    /// Completes the target, under the requested name, and exits with 6 if anything in it is bad.
+    /// With --in-place, right data that is already in the target stays.
     #[arg(short, long)]
     keep_going: bool,
-    /// With --in-place: what is in the target is a raw disk, although it looks like qcow2, gzip and the like, which are
-    /// refused otherwise
+    /// With --in-place: treat the target as a raw disk even if it looks like qcow2, gzip and the
+    /// like, which are otherwise refused
     #[arg(long, value_name = "FORMAT", requires = "in_place")]
     format: Option<ImageFormat>,
-    /// Make the target this large, for example 20G: between the image and that size it becomes zero
+    /// Make the target this large, such as 20G; it is zero beyond the end of the image
     ///
-    /// Of a block device that is larger, nothing beyond this size is touched.
+    /// On a larger block device, nothing beyond this size is touched.
     #[arg(long, value_name = "N", value_parser = units::parse_size)]
     size: Option<u64>,
 }
 
-/// What stands where an image is to be restored.
+/// The kind of object at the path of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Present {
     Nothing,
@@ -89,7 +91,7 @@ impl RestoreArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let to_stdout = self.target.as_os_str() == "-";
         match self.run_to(app, to_stdout) {
-            // Whoever reads the image there must not take it for a part of that.
+            // The program that reads the image there must not take this for a part of it.
             Err(error) if to_stdout => {
                 app.ui.error_aside(&error);
                 Ok(Verdict::Told(exit_code(error.kind())))
@@ -135,26 +137,26 @@ impl RestoreArgs {
         if self.in_place || self.force || self.size.is_some() {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
-                "--in-place, --force and --size say nothing about the standard output",
+                "--in-place, --force and --size do not apply to standard output",
             )
-            .with_hint("leave them out, or name a file"));
+            .with_hint("remove them, or name a file"));
         }
         if Out::is_terminal() {
-            return Err(Error::new(ErrorKind::InvalidInput, "a disk image is not written to a terminal")
+            return Err(Error::new(ErrorKind::InvalidInput, "refusing to write a disk image to a terminal")
                 .with_hint("send the output to a file or a program, or name a file instead of -"));
         }
         Ok(())
     }
 
-    /// Returns the size that the target is to have.
+    /// Returns the size that the target shall have.
     fn size(&self, snapshot: &Snapshot) -> Result<u64> {
         match self.size {
             Some(size) if size < snapshot.size_bytes => {
                 let image = snapshot.size_bytes;
                 let message =
-                    format!("{size} bytes are too few for {}, which has {image} bytes", title(snapshot));
+                    format!("{size} bytes are not enough for {}, which has {image} bytes", title(snapshot));
                 Err(Error::new(ErrorKind::InvalidInput, message)
-                    .with_hint("an image is never cut: choose a larger --size, or leave it out"))
+                    .with_hint("icecore never truncates an image: choose a larger --size, or leave it out"))
             }
             Some(size) => Ok(size),
             None => Ok(snapshot.size_bytes),
@@ -166,16 +168,16 @@ impl RestoreArgs {
         let size = self.size(snapshot)?;
         app.check_outside(parent(path))?;
         let exists = |hint: &str| {
-            Error::new(ErrorKind::AlreadyExists, format!("{} exists already", path.display())).with_hint(hint)
+            Error::new(ErrorKind::AlreadyExists, format!("{} already exists", path.display())).with_hint(hint)
         };
         match present(path)? {
             Present::Nothing => {}
             Present::File if self.force => {}
             Present::File => {
-                return Err(exists("--in-place writes into it what differs, --force replaces it"));
+                return Err(exists("use --in-place to write only what differs, or --force to replace it"));
             }
             Present::Device => {
-                return Err(exists("it is a block device: --in-place overwrites what is on it"));
+                return Err(exists("it is a block device: use --in-place to overwrite its content"));
             }
             Present::Other => {
                 return Err(exists("it is neither a file nor a block device: choose another target"));
@@ -185,7 +187,7 @@ impl RestoreArgs {
         let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
         let report = self
             .restore(repo, snapshot, RestoreTo::Fresh(&target), &progress)
-            .map_err(if_interrupted("the target is as it was before; nothing is left of the new file"))?;
+            .map_err(if_interrupted("the target is unchanged; nothing is left of the new file"))?;
         target.finish()?;
         Ok(Restored { report, end: TargetEnd::default() })
     }
@@ -198,14 +200,14 @@ impl RestoreArgs {
             Present::File | Present::Device => {}
             Present::Nothing => {
                 return Err(Error::new(ErrorKind::NotFound, format!("{} does not exist", path.display()))
-                    .with_hint("leave out --in-place to make a new file"));
+                    .with_hint("leave out --in-place to create a new file"));
             }
             Present::Other => {
                 let message = format!("{} is neither a file nor a block device", path.display());
                 return Err(Error::new(ErrorKind::InvalidInput, message).with_hint("choose another target"));
             }
         }
-        // Where it cannot be read, it cannot be opened below.
+        // If it is unreadable, opening it fails below.
         if self.format.is_none()
             && let Ok(content) = ImageFile::open(path).and_then(|image| image.content(path))
         {
@@ -213,10 +215,9 @@ impl RestoreArgs {
         }
         let target = OpenTarget::open(path, size)?;
         let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
-        let report =
-            self.restore(repo, snapshot, RestoreTo::InPlace(&target), &progress).map_err(if_interrupted(
-                "the target holds a part of the image; the same command goes on where this one stopped",
-            ))?;
+        let report = self.restore(repo, snapshot, RestoreTo::InPlace(&target), &progress).map_err(
+            if_interrupted("the target holds a part of the image; run the same command again to continue"),
+        )?;
         let end = target
             .finish()
             .map_err(|error| Error::io(format!("writing {} to the medium", path.display()), error))?;
@@ -234,26 +235,27 @@ impl RestoreArgs {
         icecore::snapshot::restore(repo, snapshot.id, to, damage, progress)
     }
 
-    /// Writes the image to the standard output. A reader that goes away has not got it: that is an error.
+    /// Writes the image to standard output. A reader that goes away did not get it: that is an
+    /// error.
     fn stream(&self, app: &App, repo: &Repository, snapshot: &Snapshot) -> Result<Restored> {
         let mut out = Out::new();
         let progress = app.ui.progress(&format!("restoring {}", snapshot.name));
         let restored = self.restore(repo, snapshot, RestoreTo::Stream(&mut out), &progress);
         let restored = restored.map_err(if_interrupted("the output is incomplete"));
-        // Where it could not be written, that says more than what the engine says of it.
+        // If the output could not be written, its own error says more than the engine's.
         let report = out.finish().and(restored)?;
         Ok(Restored { report, end: TargetEnd::default() })
     }
 }
 
-/// Returns lines that say what of the target is not the image.
+/// Returns lines that list the bad ranges of the target.
 fn bad_lines(bad: &BadRanges) -> String {
     if bad.bytes == 0 {
         return String::new();
     }
     let listed: u64 = bad.ranges.iter().map(|range| range.bytes).sum();
     let mut text = format!(
-        "THE TARGET IS INCOMPLETE: {} of the image could not be restored and are zeros there:\n",
+        "THE TARGET IS INCOMPLETE: {} of the image could not be restored and are zero there:\n",
         units::bytes(bad.bytes)
     );
     for BadRange { offset, bytes, problem } in &bad.ranges {
@@ -284,7 +286,7 @@ fn summary(snapshot: &Snapshot, target: &str, restored: &Restored, elapsed: Dura
     );
     let mut lines = vec![("image", image), ("written", units::bytes(report.written_bytes))];
     if report.kept_bytes > 0 {
-        lines.push(("kept", format!("{} that were right already", units::bytes(report.kept_bytes))));
+        lines.push(("kept", format!("{} already correct", units::bytes(report.kept_bytes))));
     }
     if report.zeroed_bytes > 0 {
         lines.push(("zeroed", units::bytes(report.zeroed_bytes)));
@@ -294,7 +296,7 @@ fn summary(snapshot: &Snapshot, target: &str, restored: &Restored, elapsed: Dura
     }
     if end.left_bytes > 0 {
         let left = units::bytes(end.left_bytes);
-        lines.push(("beyond", format!("{left} of the device left as it was; --size makes more of it zero")));
+        lines.push(("beyond", format!("{left} of the device left unchanged; --size can zero more of it")));
     }
     if report.packs_healed > 0 {
         let healed = units::count(report.packs_healed, "damaged pack");

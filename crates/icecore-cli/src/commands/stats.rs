@@ -13,10 +13,10 @@ use crate::ui;
 use crate::ui::Column;
 use crate::units;
 
-/// Show what the repository holds, and what each snapshot costs
+/// Show the content of the repository, and what each snapshot costs
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatsArgs {
-    /// Only these snapshots: ids, unique beginnings of ids, names, or RESOURCE@latest [default: all]
+    /// Only these snapshots: ids, unique prefixes of ids, names, or RESOURCE@latest [default: all]
     #[arg(value_name = "SNAP")]
     snapshots: Vec<String>,
 }
@@ -67,7 +67,7 @@ fn unused(bytes: u64) -> String {
     if bytes == 0 {
         units::bytes(0)
     } else {
-        format!("{}, `icecore gc` gives most of it back", units::bytes(bytes))
+        format!("{}, `icecore gc` frees most of it", units::bytes(bytes))
     }
 }
 

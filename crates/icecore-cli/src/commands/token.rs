@@ -16,7 +16,7 @@ use crate::units;
 /// The longest name of a token, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Make, list and revoke tokens of the HTTP server
+/// Create, list and revoke tokens of the HTTP server
 #[derive(Debug, clap::Args)]
 pub(crate) struct TokenArgs {
     #[command(subcommand)]
@@ -33,7 +33,7 @@ enum TokenCommand {
 }
 
 impl TokenArgs {
-    /// Returns the words of the command.
+    /// Returns the name of the command.
     pub(crate) fn words(&self) -> &'static str {
         match &self.command {
             TokenCommand::Create(_) => "token create",
@@ -51,16 +51,16 @@ impl TokenArgs {
     }
 }
 
-/// Make a token, and print it
+/// Create a token and print it
 ///
-/// It cannot be read again: the server keeps a digest of it. It sees and changes all that its account owns. A server that runs
-/// knows it at once.
+/// The token is shown only once: the server keeps its digest. It can see and change everything that
+/// its account owns. A running server accepts it at once.
 #[derive(Debug, clap::Args)]
 struct CreateArgs {
-    /// What people call it, such as the program that it is for
+    /// Its name, such as the program that uses it
     #[arg(value_name = "NAME")]
     name: String,
-    /// The account that it is of [default: the first of the configuration]
+    /// The account that it belongs to [default: the first of the configuration]
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
     #[command(flatten)]
@@ -70,8 +70,10 @@ struct CreateArgs {
 impl CreateArgs {
     fn run(&self, app: &App) -> Result<Verdict> {
         if self.name.trim().is_empty() || self.name.len() > NAME_BYTES_MAX {
-            let message = format!("the name of a token has 1 to {NAME_BYTES_MAX} bytes");
-            return Err(Error::new(ErrorKind::InvalidInput, message).with_hint("say what it is for"));
+            let message = format!("the name of a token must have 1 to {NAME_BYTES_MAX} bytes");
+            return Err(
+                Error::new(ErrorKind::InvalidInput, message).with_hint("name the program that uses it")
+            );
         }
         let config = self.config.read(app)?;
         let account = self.account.as_deref().unwrap_or(config.first_account()).to_owned();
@@ -81,7 +83,7 @@ impl CreateArgs {
                 .with_hint(format!("the configuration has {}", known.join(", "))));
         }
         let (id, token) = open_database(&config)?.new_token(&account, &self.name, host::now_unix_ms())?;
-        app.ui.note(&format!("token {id} of the account {account}; this is the only time that it is shown"));
+        app.ui.note(&format!("token {id} of account {account}; it is shown only once"));
         let text = token.clone();
         app.ui.result(&json::TokenCreatedResult { id, account, name: self.name.clone(), token }, &text)?;
         Ok(Verdict::Clean)
@@ -90,10 +92,10 @@ impl CreateArgs {
 
 /// List tokens, oldest first
 ///
-/// The tokens themselves are not known any more.
+/// Shows their names and times, not the tokens themselves.
 #[derive(Debug, clap::Args)]
 struct ListArgs {
-    /// Show no header
+    /// Do not show the header
     #[arg(long)]
     no_header: bool,
     #[command(flatten)]
@@ -128,7 +130,7 @@ impl ListArgs {
     }
 }
 
-/// Make a token useless, from the next request on
+/// Revoke a token, from the next request on
 #[derive(Debug, clap::Args)]
 struct RevokeArgs {
     /// Its number in `icecore token list`
@@ -144,7 +146,7 @@ impl RevokeArgs {
         let token = db.tokens()?.into_iter().find(|token| token.id == self.id);
         let (Some(token), true) = (token, db.revoke_token(self.id)?) else {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no token {}", self.id))
-                .with_hint("`icecore token list` shows what is there"));
+                .with_hint("`icecore token list` lists the tokens"));
         };
         let text = format!("revoked token {} ({})", token.id, ui::printable_name(&token.name));
         app.ui.result(&json::TokenRevokedResult { revoked: json::Token::new(&token) }, &text)?;

@@ -18,24 +18,26 @@ use crate::units;
 
 /// Check that snapshots can be restored
 ///
-/// Looks at records, manifests, directories of packs and the index; with --read-data or --sample also at the data. Goes
-/// on when something is wrong, and exits with 1 then. What is found damaged by reading data is noted in the repository: the
-/// next capture that meets the same content stores it anew, and by that heals the snapshots that need it. A snapshot whose
-/// record is gone is not noticed: compare with `icecore snapshot list` what should be there.
+/// Checks records, manifests, pack directories and the index; with --read-data or --sample also the
+/// data. Continues after a problem, and then exits with 1. Notes damage in the repository that it
+/// finds by reading data: the next capture that meets the same content stores it again, which heals
+/// the snapshots that need it. Does not notice a snapshot whose record is lost: compare
+/// `icecore snapshot list` with the snapshots you expect.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
-    /// Ids, unique beginnings of ids, names, or RESOURCE@latest [default: the whole repository]
+    /// Ids, unique prefixes of ids, names, or RESOURCE@latest [default: the whole repository]
     #[arg(value_name = "SNAP")]
     snapshots: Vec<String>,
     /// Read and hash all data
     #[arg(long)]
     read_data: bool,
-    /// Read and hash a part of the data, for example 5%, another one each time
+    /// Read and hash a part of the data, such as 5%, a different one each time
     #[arg(long, value_name = "PERCENT", conflicts_with = "read_data", value_parser = units::parse_percent)]
     sample: Option<f64>,
-    /// Read no more data after this time, for example 10min or 1h30min; what was not read for the longest time comes first
+    /// Stop reading data after this time, such as 10min or 1h30min; start with the data not read
+    /// for the longest time
     ///
-    /// The pack that is being read is read to its end. The next run goes on from there.
+    /// Finishes the pack that is being read. The next run continues from there.
     #[arg(long, value_name = "TIME", requires = "read_data", conflicts_with_all = ["sample", "snapshots"],
           value_parser = units::parse_duration)]
     max_duration: Option<Duration>,
@@ -56,7 +58,7 @@ impl VerifyArgs {
         let report =
             icecore::maintenance::verify_and_note(&repo, only, depth, host::now_unix_ms(), &progress)
                 .map_err(if_interrupted(
-                    "what was checked so far is neither told nor noted; --max-duration notes it",
+                    "what was checked so far is neither reported nor noted; --max-duration notes it",
                 ))?;
         drop(progress);
         app.ui.result(&json::VerifyResult::from(&report), &summary(&report, depth))?;
@@ -64,14 +66,11 @@ impl VerifyArgs {
     }
 }
 
-/// Returns a line about packs that were read now or earlier; nothing where there is nothing to say.
+/// Returns a line about packs that were not read, now or ever; an empty text if there are none.
 fn age(report: &VerifyReport) -> String {
     let mut parts = Vec::new();
     if report.packs_left > 0 {
-        parts.push(format!(
-            "the time was up before {} could be read",
-            units::count(report.packs_left, "pack")
-        ));
+        parts.push(format!("time ran out before {} could be read", units::count(report.packs_left, "pack")));
     }
     if report.packs_never_read > 0 {
         parts.push(format!("{} never read whole", units::count(report.packs_never_read, "pack")));
@@ -79,7 +78,7 @@ fn age(report: &VerifyReport) -> String {
     if report.packs_left > 0
         && let Some(oldest) = report.oldest_read_unix_ms
     {
-        parts.push(format!("the oldest check is of {}", units::time_for_people(oldest)));
+        parts.push(format!("the oldest check was on {}", units::time_for_people(oldest)));
     }
     if parts.is_empty() { String::new() } else { parts.join("; ") + "\n" }
 }
@@ -103,10 +102,10 @@ fn summary(report: &VerifyReport, depth: Depth) -> String {
     }
     if report.packs_without_parity > 0 {
         let without = units::count(report.packs_without_parity, "pack");
-        text += &format!("{without} without the parity that it should have; the next gc makes it\n");
+        text += &format!("parity is missing for {without}; the next gc computes it\n");
     }
     if report.findings.is_empty() {
-        text += "nothing is wrong with what the records name; a record that is lost is not noticed\n";
+        text += "no problem found in what the records name; lost records are not detected\n";
         return text;
     }
     text += &format!("{}:\n", units::count(report.findings.len() as u64, "finding"));

@@ -62,7 +62,7 @@ struct WhatIfResult {
     levels: Vec<LevelResult>,
 }
 
-/// Of `bench`.
+/// The result of `bench`.
 #[derive(Serialize)]
 pub(crate) struct BenchResult {
     level: i32,
@@ -71,7 +71,7 @@ pub(crate) struct BenchResult {
     stages: Vec<StageResult>,
     runs: Vec<RunResult>,
     what_if: Vec<WhatIfResult>,
-    /// Where the picture is, if one was drawn.
+    /// The file of the chart, if one was drawn.
     pub(crate) plot: Option<String>,
 }
 

@@ -1,4 +1,5 @@
-//! What `-o json` prints: one schema for all commands, described field by field in `docs/json.md`.
+//! The output of `-o json`: one schema for all commands, described field by field in
+//! `docs/json.md`.
 
 mod bench;
 mod prune;
@@ -63,10 +64,10 @@ pub(crate) use crate::json::volume::VolumeSnapshotResult;
 pub(crate) use crate::json::volume::VolumesDeletedResult;
 pub(crate) use crate::json::volume::VolumesResult;
 
-/// The version of the schema. New fields do not change it; what a field means does.
+/// The version of the schema. New fields do not change it; a new meaning of a field does.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// Around every result.
+/// The envelope of every result.
 #[derive(Serialize)]
 pub(crate) struct Envelope<'a, T> {
     icecore: u32,
@@ -80,7 +81,7 @@ impl<'a, T> Envelope<'a, T> {
     }
 }
 
-/// Around every error.
+/// The envelope of every error.
 #[derive(Serialize)]
 pub(crate) struct ErrorEnvelope<'a> {
     icecore: u32,
@@ -94,7 +95,7 @@ impl<'a> ErrorEnvelope<'a> {
     }
 }
 
-/// What went wrong.
+/// An error.
 #[derive(Serialize)]
 pub(crate) struct ErrorBody<'a> {
     kind: &'static str,

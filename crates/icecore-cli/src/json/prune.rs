@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::json::snapshot::Snapshot;
 
-/// Of `snapshot prune`.
+/// The result of `snapshot prune`.
 #[derive(Serialize)]
 pub(crate) struct PruneResult {
     dry_run: bool,
@@ -31,8 +31,8 @@ struct InUse {
 }
 
 impl PruneResult {
-    /// `in_use` are those that could not be deleted, each with the reason. `own` is what would be unused without
-    /// those that would be deleted, where that was counted.
+    /// `in_use` lists the snapshots that could not be deleted, each with the reason. `own` is the
+    /// data that only the snapshots to be deleted use, if it was counted.
     pub(crate) fn new(
         plan: &Plan,
         deleted: &[icecore::snapshot::Snapshot],

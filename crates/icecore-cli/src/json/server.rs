@@ -1,16 +1,16 @@
-//! Results about the HTTP server.
+//! JSON of the HTTP server and its tokens.
 
 use icecore_api::db::TokenInfo;
 use serde::Serialize;
 
 use crate::units;
 
-/// Of `serve`, when it takes requests.
+/// The result of `serve`, when it takes requests.
 #[derive(Serialize)]
 pub(crate) struct ServerResult {
-    /// What clients are given.
+    /// The address for clients.
     pub(crate) url: String,
-    /// An address and a port.
+    /// The address and the port.
     pub(crate) address: String,
     /// The socket of the disks.
     pub(crate) nbd_socket: String,
@@ -18,7 +18,7 @@ pub(crate) struct ServerResult {
     pub(crate) regions: Vec<String>,
 }
 
-/// A token, but for itself.
+/// A token, without its secret.
 #[derive(Serialize)]
 pub(crate) struct Token {
     id: i64,
@@ -40,29 +40,29 @@ impl Token {
     }
 }
 
-/// Of `token create`.
+/// The result of `token create`.
 #[derive(Serialize)]
 pub(crate) struct TokenCreatedResult {
-    /// Its number.
+    /// Its id.
     pub(crate) id: i64,
-    /// The account that it is of.
+    /// The account that it belongs to.
     pub(crate) account: String,
-    /// What people call it.
+    /// Its name.
     pub(crate) name: String,
     /// The token.
     pub(crate) token: String,
 }
 
-/// Of `token list`.
+/// The result of `token list`.
 #[derive(Serialize)]
 pub(crate) struct TokensResult {
-    /// Oldest first.
+    /// The tokens, oldest first.
     pub(crate) tokens: Vec<Token>,
 }
 
-/// Of `token revoke`.
+/// The result of `token revoke`.
 #[derive(Serialize)]
 pub(crate) struct TokenRevokedResult {
-    /// As it was.
+    /// The token as it was.
     pub(crate) revoked: Token,
 }

@@ -1,4 +1,4 @@
-//! JSON of snapshots and of what is done with them.
+//! JSON of snapshots and of the commands on them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -60,12 +60,12 @@ impl From<&icecore::snapshot::Snapshot> for Snapshot {
     }
 }
 
-/// A record that cannot be read.
+/// An unreadable record.
 #[derive(Serialize)]
 pub(crate) struct Unreadable {
     /// Its file.
     pub(crate) file: String,
-    /// Why.
+    /// The reason.
     pub(crate) reason: String,
 }
 
@@ -75,39 +75,39 @@ impl Unreadable {
     }
 }
 
-/// Of `snapshot list`.
+/// The result of `snapshot list`.
 #[derive(Serialize)]
 pub(crate) struct ListResult {
-    /// Those that were asked for.
+    /// The selected snapshots.
     pub(crate) snapshots: Vec<Snapshot>,
-    /// Records that cannot be read.
+    /// The unreadable records.
     pub(crate) unreadable: Vec<Unreadable>,
-    /// The ids of those that are dated later than now.
+    /// The ids of those dated later than now.
     pub(crate) from_the_future: Vec<String>,
 }
 
-/// Of `snapshot get`.
+/// The result of `snapshot get`.
 #[derive(Serialize)]
 pub(crate) struct SnapshotsResult {
-    /// Those that were named.
+    /// The named snapshots.
     pub(crate) snapshots: Vec<Snapshot>,
 }
 
-/// Of `snapshot rename`, `tag`, `protect` and `unprotect`.
+/// The result of `snapshot rename`, `tag`, `protect` and `unprotect`.
 #[derive(Serialize)]
 pub(crate) struct SnapshotResult {
-    /// As it is now.
+    /// The snapshot as it is now.
     pub(crate) snapshot: Snapshot,
 }
 
-/// Of `snapshot delete`.
+/// The result of `snapshot delete`.
 #[derive(Serialize)]
 pub(crate) struct DeleteResult {
-    /// Those that are gone.
+    /// The deleted snapshots.
     pub(crate) deleted: Vec<Snapshot>,
 }
 
-/// Of `snapshot create`.
+/// The result of `snapshot create`.
 #[derive(Serialize)]
 pub(crate) struct CreateResult {
     snapshot: Snapshot,
@@ -125,15 +125,15 @@ pub(crate) struct CreateResult {
     elapsed_ms: u64,
 }
 
-/// How a snapshot was made.
+/// Circumstances of a capture.
 pub(crate) struct Made {
     /// Whether nothing was written.
     pub(crate) dry_run: bool,
-    /// Whether the repository was made for it.
+    /// Whether the command created the repository.
     pub(crate) repository_created: bool,
-    /// By how much the clock is behind its time.
+    /// How far the clock is behind its time.
     pub(crate) behind_ms: Option<u64>,
-    /// What is odd about the image.
+    /// Oddities of the image.
     pub(crate) oddities: Vec<&'static str>,
 }
 
@@ -162,10 +162,10 @@ impl CreateResult {
     }
 }
 
-/// Of `snapshot copy`.
+/// The result of `snapshot copy`.
 #[derive(Serialize)]
 pub(crate) struct CopyResult {
-    /// In the order in which they were copied.
+    /// The copies, in the order of copying.
     pub(crate) copied: Vec<CopiedSnapshot>,
 }
 
@@ -183,7 +183,8 @@ pub(crate) struct CopiedSnapshot {
 }
 
 impl CopiedSnapshot {
-    /// Of a snapshot in the other repository; none did anything where it was there.
+    /// Returns the entry of a snapshot in the other repository; `None` for a report means that it
+    /// was already there.
     pub(crate) fn new(snapshot: &icecore::snapshot::Snapshot, done: Option<&(CopyReport, Duration)>) -> Self {
         let stats = done.map(|(report, _)| report.snapshot.stats).unwrap_or_default();
         Self {
@@ -222,7 +223,7 @@ pub(crate) fn change_name(change: Change) -> &'static str {
     }
 }
 
-/// The sums of `snapshot diff`.
+/// The totals of `snapshot diff`.
 #[derive(Serialize)]
 pub(crate) struct DiffTotals {
     ranges: u64,
@@ -244,7 +245,7 @@ impl From<icecore::snapshot::DiffTotals> for DiffTotals {
     }
 }
 
-/// Of `snapshot map`.
+/// The result of `snapshot map`.
 #[derive(Serialize)]
 pub(crate) struct MapResult {
     snapshot: Snapshot,
@@ -277,7 +278,7 @@ impl From<&ImageMap> for MapResult {
     }
 }
 
-/// Of `restore`.
+/// The result of `restore`.
 #[derive(Serialize)]
 pub(crate) struct RestoreResult {
     snapshot: Snapshot,
@@ -297,10 +298,10 @@ pub(crate) struct RestoreResult {
     elapsed_ms: u64,
 }
 
-/// What a restore did.
+/// The outcome of a restore.
 pub(crate) struct Restored {
     pub(crate) report: RestoreReport,
-    /// What the target has beyond the size that was asked for.
+    /// What the target has beyond the requested size.
     pub(crate) end: TargetEnd,
 }
 

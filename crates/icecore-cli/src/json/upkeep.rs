@@ -1,4 +1,4 @@
-//! JSON of what is done with a whole repository, and of the rest.
+//! JSON of the commands on a whole repository, and of the rest.
 
 use icecore::maintenance::LostRange;
 use icecore::maintenance::ParityReport;
@@ -14,18 +14,18 @@ use crate::json::snapshot::Snapshot;
 use crate::json::snapshot::Unreadable;
 use crate::units;
 
-/// Of `init`.
+/// The result of `init`.
 #[derive(Serialize)]
 pub(crate) struct InitResult {
     /// The directory.
     pub(crate) repository: String,
     /// Its id.
     pub(crate) id: String,
-    /// When it was made.
+    /// The time of its creation.
     pub(crate) created: Option<String>,
 }
 
-/// Of `parity`.
+/// The result of `parity`.
 #[derive(Serialize)]
 pub(crate) struct ParityResult {
     scheme: Option<String>,
@@ -52,7 +52,7 @@ impl From<&ParityReport> for ParityResult {
     }
 }
 
-/// A range that cannot be restored.
+/// A lost range of a snapshot.
 #[derive(Serialize)]
 struct Lost {
     snapshot: String,
@@ -78,7 +78,7 @@ struct Finding {
     lost: Vec<Lost>,
 }
 
-/// Of `verify`.
+/// The result of `verify`.
 #[derive(Serialize)]
 pub(crate) struct VerifyResult {
     snapshots: u64,
@@ -119,7 +119,7 @@ impl From<&VerifyReport> for VerifyResult {
     }
 }
 
-/// Of `gc`.
+/// The result of `gc`.
 #[derive(Serialize)]
 pub(crate) struct GcResult {
     dry_run: bool,
@@ -157,7 +157,7 @@ struct DamagedPack {
     problem: String,
 }
 
-/// Of `repair index`.
+/// The result of `repair index`.
 #[derive(Serialize)]
 pub(crate) struct RepairIndexResult {
     packs: u64,
@@ -182,7 +182,7 @@ impl From<RepairIndexReport> for RepairIndexResult {
     }
 }
 
-/// Of `repair packs`.
+/// The result of `repair packs`.
 #[derive(Serialize)]
 pub(crate) struct RepairPacksResult {
     dry_run: bool,
@@ -219,7 +219,7 @@ impl RepairPacksResult {
     }
 }
 
-/// Of `repair snapshots`.
+/// The result of `repair snapshots`.
 #[derive(Serialize)]
 pub(crate) struct RepairSnapshotsResult {
     snapshots: u64,
@@ -261,7 +261,7 @@ struct SnapshotStats {
     own_stored_bytes: u64,
 }
 
-/// Of `stats`.
+/// The result of `stats`.
 #[derive(Serialize)]
 pub(crate) struct StatsResult {
     repository: RepositoryStats,
@@ -297,23 +297,23 @@ impl From<&StatsReport> for StatsResult {
     }
 }
 
-/// Of `completions`.
+/// The result of `completions`.
 #[derive(Serialize)]
 pub(crate) struct CompletionsResult {
     /// The name of the shell.
     pub(crate) shell: String,
-    /// What it should read.
+    /// The script for the shell.
     pub(crate) script: String,
 }
 
-/// Of `man`.
+/// The result of `man`.
 #[derive(Serialize)]
 pub(crate) struct ManResult {
-    /// The pages that were written.
+    /// The pages written.
     pub(crate) files: Vec<String>,
 }
 
-/// Of `markdown`.
+/// The result of `markdown`.
 #[derive(Serialize)]
 pub(crate) struct MarkdownResult {
     /// The reference of all commands.
@@ -323,27 +323,27 @@ pub(crate) struct MarkdownResult {
 /// A snapshot that `demo` made.
 #[derive(Serialize)]
 pub(crate) struct DemoStep {
-    /// As it is in the demonstration's repository.
+    /// The snapshot in the demonstration's repository.
     pub(crate) snapshot: Snapshot,
-    /// How long the capture took.
+    /// The duration of the capture.
     pub(crate) capture_ms: u64,
-    /// How long the restore took.
+    /// The duration of the restore.
     pub(crate) restore_ms: u64,
     /// Whether the restored file was equal to the image.
     pub(crate) equal: bool,
 }
 
-/// Of `demo`.
+/// The result of `demo`.
 #[derive(Serialize)]
 pub(crate) struct DemoResult {
     /// The snapshots, oldest first.
     pub(crate) steps: Vec<DemoStep>,
     /// The sizes of the images.
     pub(crate) image_bytes: u64,
-    /// What the data in them takes as files.
+    /// The size of the data in them.
     pub(crate) data_bytes: u64,
-    /// What the repository takes.
+    /// The size of the repository.
     pub(crate) repository_bytes: u64,
-    /// Where everything was left, if it was to be kept.
+    /// The directory that was kept, if any.
     pub(crate) kept: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! JSON of volumes and of what is done with them.
+//! JSON of volumes and of the commands on them.
 
 use std::collections::BTreeMap;
 
@@ -42,45 +42,45 @@ impl Volume {
     }
 }
 
-/// Of `volume create`, `reset`, `restore` and `resize`.
+/// The result of `volume create`, `reset`, `restore` and `resize`.
 #[derive(Serialize)]
 pub(crate) struct VolumeResult {
-    /// As it is now.
+    /// The volume as it is now.
     pub(crate) volume: Volume,
 }
 
-/// Of `volume list` and `volume get`.
+/// The result of `volume list` and `volume get`.
 #[derive(Serialize)]
 pub(crate) struct VolumesResult {
-    /// Those that were asked for.
+    /// The selected volumes.
     pub(crate) volumes: Vec<Volume>,
-    /// Those whose records cannot be read.
+    /// The volumes with unreadable records.
     pub(crate) unreadable: Vec<Unreadable>,
 }
 
-/// Of `volume delete`.
+/// The result of `volume delete`.
 #[derive(Serialize)]
 pub(crate) struct VolumesDeletedResult {
-    /// As they were.
+    /// The volumes as they were.
     pub(crate) deleted: Vec<Volume>,
 }
 
-/// Of `volume snapshot`.
+/// The result of `volume snapshot`.
 #[derive(Serialize)]
 pub(crate) struct VolumeSnapshotResult {
     /// The new snapshot.
     pub(crate) snapshot: Snapshot,
-    /// Bytes of the volume that were read.
+    /// Bytes read from the volume.
     pub(crate) read_bytes: u64,
-    /// Whether it is what the snapshot before it is.
+    /// Whether it equals the snapshot before it.
     pub(crate) unchanged: bool,
-    /// By how much the clock is behind its time.
+    /// How far the clock is behind its time.
     pub(crate) clock_behind_ms: Option<u64>,
-    /// How long it took.
+    /// The duration.
     pub(crate) elapsed_ms: u64,
 }
 
-/// Of `volume export`.
+/// The result of `volume export`.
 #[derive(Serialize)]
 pub(crate) struct VolumeExportResult {
     /// The name of the volume.
@@ -89,28 +89,28 @@ pub(crate) struct VolumeExportResult {
     pub(crate) target: String,
     /// The size of the image.
     pub(crate) size_bytes: u64,
-    /// What of it was written.
+    /// The data written.
     pub(crate) data_bytes: u64,
-    /// How long it took.
+    /// The duration.
     pub(crate) elapsed_ms: u64,
 }
 
-/// Of `volume serve`, when clients can connect.
+/// The result of `volume serve`, when clients can connect.
 #[derive(Serialize)]
 pub(crate) struct ServeResult {
-    /// What is served.
+    /// The exports.
     pub(crate) exports: Vec<Export>,
-    /// Where: the path of a socket, or an address and a port.
+    /// The path of a socket, or an address and a port.
     pub(crate) address: String,
 }
 
 /// One disk that is served.
 #[derive(Serialize)]
 pub(crate) struct Export {
-    /// What clients call it.
+    /// Its name for clients.
     pub(crate) name: String,
-    /// What it is, for people.
+    /// Its description.
     pub(crate) description: String,
-    /// Its whole address.
+    /// Its full address.
     pub(crate) uri: String,
 }

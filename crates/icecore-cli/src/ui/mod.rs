@@ -1,4 +1,4 @@
-//! The terminal: results go to stdout, talk goes to stderr. Nothing else writes to either.
+//! The terminal: results go to stdout, messages to stderr. No other module writes to either.
 
 mod out;
 mod progress;
@@ -26,7 +26,7 @@ pub(crate) use crate::ui::table::Column;
 pub(crate) use crate::ui::table::pairs;
 pub(crate) use crate::ui::table::table;
 
-/// The form of results.
+/// The format of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Output {
     /// For people
@@ -35,23 +35,23 @@ pub(crate) enum Output {
     Json,
 }
 
-/// How a command talks to its user.
+/// The output of a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ui {
-    /// The words of the command, for JSON.
+    /// The name of the command, for JSON.
     pub(crate) command: Option<&'static str>,
-    /// The form of results.
+    /// The format of results.
     pub(crate) output: Output,
     /// Whether notes and progress are left out.
     pub(crate) quiet: bool,
-    /// Whether details are told.
+    /// Whether details are printed.
     pub(crate) verbose: bool,
     /// Whether progress may be shown.
     pub(crate) progress: bool,
 }
 
 impl Ui {
-    /// Tells whether results are for programs.
+    /// Returns whether results are JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.output == Output::Json
     }
@@ -62,7 +62,7 @@ impl Ui {
         self.write_result(&mut out, json, text).or_else(|error| out.unless_closed(error))
     }
 
-    /// Prints the result of a command on stderr, because stdout carries something else.
+    /// Prints the result of a command on stderr, because stdout carries an image.
     pub(crate) fn result_aside<T: Serialize>(&self, json: &T, text: &str) -> Result<()> {
         if self.is_json() {
             let failed =
@@ -87,21 +87,21 @@ impl Ui {
         serde_json::to_string(&Envelope::new(self.command, result))
     }
 
-    /// Tells something that helps, but is no result.
+    /// Prints a note that helps, but is not a result.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
             say(text);
         }
     }
 
-    /// Tells something that only the curious want to know.
+    /// Prints a detail that only the curious want to know.
     pub(crate) fn detail(&self, text: &str) {
         if self.verbose {
             say(text);
         }
     }
 
-    /// Tells something that must not be missed.
+    /// Prints a warning.
     pub(crate) fn warn(&self, text: &str) {
         say(&format!("warning: {text}"));
     }
@@ -112,14 +112,14 @@ impl Ui {
             && let Ok(json) = serde_json::to_string(&ErrorEnvelope::new(self.command, error))
         {
             let mut out = Out::new();
-            // There is no better place to tell that telling failed.
+            // There is no better place to report that reporting failed.
             let _ = out.line(&json).and_then(|()| out.flush());
             return;
         }
         self.tell_error(error);
     }
 
-    /// Prints an error on stderr in any form, because stdout carries something else.
+    /// Prints an error on stderr in either format, because stdout carries an image.
     pub(crate) fn error_aside(&self, error: &Error) {
         match serde_json::to_string(&ErrorEnvelope::new(self.command, error)) {
             Ok(json) if self.is_json() => say(&json),
@@ -134,27 +134,28 @@ impl Ui {
         }
     }
 
-    /// Asks a question that is answered with yes or no; no is the default.
+    /// Asks a yes-or-no question; the default is no.
     ///
     /// # Errors
-    /// `InvalidInput` if nobody is there to ask; `hint` says what to do then.
+    /// `InvalidInput` if there is no terminal; `hint` then says what to do.
     pub(crate) fn confirm(&self, question: &str, hint: &str) -> Result<bool> {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
-                "there is no terminal to ask for confirmation on",
+                "there is no terminal on which to ask for confirmation",
             )
             .with_hint(hint));
         }
         let mut stderr = io::stderr().lock();
-        // If the question cannot be shown, the answer will not be yes.
+        // If the question cannot be shown, the answer is not yes.
         let _ = write!(stderr, "{} (y/N) ", printable(question)).and_then(|()| stderr.flush());
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer).map_err(|error| Error::io("reading the answer", error))?;
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
-    /// Starts to show how far an operation has come, which `what` names, and to listen to requests to stop.
+    /// Starts to show the progress of the operation that `what` names, and to listen for requests
+    /// to stop.
     pub(crate) fn progress(&self, what: &str) -> Running {
         let shown = self.progress && !self.quiet && io::stderr().is_terminal();
         Running::start(what, shown)
@@ -163,6 +164,6 @@ impl Ui {
 
 /// Writes a line to stderr.
 fn say(text: &str) {
-    // A closed stderr means that nobody wants to hear it.
+    // A closed stderr means that nobody wants to read it.
     let _ = writeln!(io::stderr().lock(), "{}", printable(text));
 }

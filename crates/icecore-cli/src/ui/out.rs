@@ -1,4 +1,4 @@
-//! Standard output. For a list, a reader that went away is not an error.
+//! Standard output. For a list, a closed pipe is not an error.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -11,44 +11,44 @@ use std::os::fd::AsFd;
 use icecore::Error;
 use icecore::Result;
 
-/// Nobody reads any more.
+/// The reader has gone away.
 const EPIPE: i32 = 32;
 
 /// Standard output.
 pub(crate) struct Out {
     inner: Result<BufWriter<File>, io::ErrorKind>,
-    /// The number of the first error.
+    /// The number of the first error (`errno`).
     broken: Option<i32>,
 }
 
 impl Out {
-    /// Opens it.
+    /// Opens standard output.
     pub(crate) fn new() -> Self {
-        // Not through the standard library's handle: that one looks for line ends in whole disk images.
+        // Not the standard library's handle: it would search whole disk images for line ends.
         let file = io::stdout().as_fd().try_clone_to_owned().map(File::from);
         Self { inner: file.map(BufWriter::new).map_err(|error| error.kind()), broken: None }
     }
 
-    /// Tells whether a person would see it.
+    /// Returns whether it is a terminal.
     pub(crate) fn is_terminal() -> bool {
         io::stdout().is_terminal()
     }
 
-    /// Writes a line of text, without what could change the state of a terminal.
+    /// Writes a line of text, without anything that could change the state of a terminal.
     pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
         self.write_all(printable(text).as_bytes())?;
         self.write_all(b"\n")
     }
 
-    /// Turns `error` into success if it only says that nobody reads any more.
+    /// Turns `error` into success if it only says that the reader has gone away.
     pub(crate) fn unless_closed(&self, error: impl Into<OutError>) -> Result<()> {
         if self.broken == Some(EPIPE) { Ok(()) } else { Err(error.into().0) }
     }
 
-    /// Writes out what is left.
+    /// Writes out the rest of the buffer.
     ///
     /// # Errors
-    /// If that, or anything before it, could not be written, also if nobody reads any more.
+    /// If this or any earlier write failed, including because the reader has gone away.
     pub(crate) fn finish(&mut self) -> Result<()> {
         let flushed = self.flush();
         match self.broken {
@@ -81,7 +81,7 @@ impl Write for Out {
     }
 }
 
-/// An error of whatever wrote to [`Out`].
+/// An error of the code that wrote to [`Out`].
 pub(crate) struct OutError(Error);
 
 impl From<Error> for OutError {
@@ -96,29 +96,29 @@ impl From<io::Error> for OutError {
     }
 }
 
-/// Returns the error for output that could not be written.
+/// Returns the error for a failed write to the output.
 pub(crate) fn failed(error: io::Error) -> Error {
     let hint = match error.kind() {
         io::ErrorKind::BrokenPipe => {
-            Some("the program that reads the output has ended, and has not got all of it")
+            Some("the program that reads the output has ended, and did not get all of it")
         }
-        io::ErrorKind::StorageFull => Some("free some space where the output goes, or send it elsewhere"),
+        io::ErrorKind::StorageFull => Some("free some space for the output, or send it elsewhere"),
         _ => None,
     };
-    let error = Error::io("writing to the standard output", error);
+    let error = Error::io("writing to standard output", error);
     match hint {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
 }
 
-/// Returns `text` with what steers a terminal replaced, line ends and tabs excepted: names come from repositories, which may
-/// come from anywhere.
+/// Returns `text` with terminal control characters replaced, except line ends and tabs. Names come
+/// from repositories, which may come from anywhere.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     replaced(text, |c| steers(c) && c != '\n' && c != '\t')
 }
 
-/// The same for a name, which is on one line.
+/// Like [`printable`], for a name, which is one line.
 pub(crate) fn printable_name(name: &str) -> Cow<'_, str> {
     replaced(name, steers)
 }
@@ -127,8 +127,8 @@ fn replaced(text: &str, bad: impl Fn(char) -> bool + Copy) -> Cow<'_, str> {
     if text.contains(bad) { Cow::Owned(text.replace(bad, "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
-/// Tells whether a character is a command to the terminal: a control character, a line end, or what turns the direction of
-/// the text around, with which a name can look like another one.
+/// Returns whether a character controls the terminal: a control character, a line end, or a change
+/// of text direction, which can make a name look like another one.
 fn steers(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

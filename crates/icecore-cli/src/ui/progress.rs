@@ -1,4 +1,4 @@
-//! Progress on a terminal, and the wish to stop.
+//! Progress on a terminal, and requests to stop.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -22,10 +22,10 @@ use crate::host::Stopwatch;
 use crate::ui::out::printable;
 use crate::units;
 
-/// What takes less time than this shows no progress.
+/// An operation shorter than this shows no progress.
 const PATIENCE: Duration = Duration::from_millis(500);
 const REDRAW: Duration = Duration::from_millis(100);
-/// The meters that can lead, most telling first.
+/// The meters that can drive the bar, best first.
 const LEADING: [Meter; 5] =
     [Meter::Scanned, Meter::Restored, Meter::Rewritten, Meter::Checked, Meter::Protected];
 /// The longest text before the bar, in characters.
@@ -33,11 +33,11 @@ const PREFIX_MAX: usize = 32;
 const WITH_TOTAL: &str = "{prefix} [{bar:24}] {msg}, {binary_bytes_per_sec}, {eta} left";
 const WITHOUT_TOTAL: &str = "{prefix} {spinner} {msg}";
 
-/// An operation that runs. Cheap to advance from any thread; another thread draws.
+/// A running operation. It is cheap to advance from any thread; another thread draws.
 pub(crate) struct Running {
     counters: Arc<Counters>,
     painter: Option<(Sender<()>, JoinHandle<()>)>,
-    /// Since when it runs, and how long it may.
+    /// Its start, and its time limit.
     limit: Option<(Stopwatch, Duration)>,
 }
 
@@ -71,14 +71,14 @@ impl Counters {
 }
 
 impl Running {
-    /// Starts to count, and to listen to requests to stop; draws only if `shown`.
+    /// Starts to count, and to listen for requests to stop; draws only if `shown`.
     pub(crate) fn start(what: &str, shown: bool) -> Self {
         let counters = Arc::new(Counters {
             done: Default::default(),
             total: Default::default(),
             stop: host::stop_flag(),
         });
-        // Without a thread for it, nothing is drawn.
+        // Without a thread, nothing is drawn.
         let painter = shown.then_some(()).and_then(|()| {
             let (ended, wait) = mpsc::channel();
             let counters = Arc::clone(&counters);
@@ -89,7 +89,7 @@ impl Running {
         Self { counters, painter, limit: None }
     }
 
-    /// Gives it no more time than this, from now on.
+    /// Limits the remaining time, from now on.
     pub(crate) fn limited_to(mut self, time: Option<Duration>) -> Self {
         self.limit = time.map(|time| (Stopwatch::start(), time));
         self
@@ -118,7 +118,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Some((ended, painter)) = self.painter.take() {
             drop(ended);
-            // A painter that failed has nothing more to show.
+            // A drawing thread that failed has nothing more to show.
             let _ = painter.join();
         }
     }
@@ -126,7 +126,7 @@ impl Drop for Running {
 
 fn paint(what: &str, counters: &Counters, wait: &mpsc::Receiver<()>) {
     let watch = Stopwatch::start();
-    // Hidden, the bar learns the rate, but draws nothing.
+    // While hidden, the bar learns the rate, but draws nothing.
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     bar.set_prefix(shortened(what));
     let mut has_total = None;
@@ -137,14 +137,14 @@ fn paint(what: &str, counters: &Counters, wait: &mpsc::Receiver<()>) {
         }
         if counters.stop.load(Ordering::Relaxed) && !told {
             told = true;
-            bar.println("stopping: things are being left in order (once more ends at once)");
+            bar.println("stopping cleanly (press Ctrl-C again to end at once)");
         }
         draw(&bar, counters, &mut has_total);
     }
     bar.finish_and_clear();
 }
 
-/// Returns a text that leaves room for others on a line.
+/// Returns a text short enough to leave space on the line.
 fn shortened(text: &str) -> String {
     let text = printable(text);
     if text.chars().count() <= PREFIX_MAX {
@@ -181,7 +181,7 @@ fn draw(bar: &ProgressBar, counters: &Counters, has_total: &mut Option<bool>) {
     }
 }
 
-/// Returns what a capture has found that is new.
+/// Returns how much new data a capture has found.
 fn news(counters: &Counters, leading: Option<Meter>) -> String {
     if leading == Some(Meter::Scanned) {
         format!(", {} new", units::bytes(counters.done(Meter::New)))

@@ -1,4 +1,4 @@
-//! Tables in the manner of doctl: columns, no lines.
+//! Tables in the style of doctl: columns without lines.
 
 use comfy_table::CellAlignment;
 use comfy_table::Table;
@@ -11,13 +11,13 @@ const GAP: u16 = 3;
 /// A column of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Column<'a> {
-    /// Words, aligned to the left.
+    /// A column of text, aligned to the left.
     Text(&'a str),
-    /// Numbers, aligned to the right.
+    /// A column of numbers, aligned to the right.
     Number(&'a str),
 }
 
-/// Returns a table as text, a line for each row.
+/// Returns a table as text, one line per row.
 pub(crate) fn table(columns: &[Column<'_>], rows: &[Vec<String>], with_header: bool) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -38,7 +38,7 @@ pub(crate) fn table(columns: &[Column<'_>], rows: &[Vec<String>], with_header: b
     table.trim_fmt()
 }
 
-/// Returns names and values as text, a line for each, under `indent` spaces.
+/// Returns names and values as text, one line per pair, indented by `indent` spaces.
 pub(crate) fn pairs(indent: usize, pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let line = |(name, value): &(&str, String)| {

@@ -32,38 +32,41 @@ use crate::host::Stopwatch;
 use crate::json;
 use crate::units;
 
-/// Data that is used unless all of it is asked for.
+/// The default amount of data to use.
 const DATA_BYTES_MAX: u64 = 1 << 30;
 
-/// Measure how fast and how small it is on your data
+/// Measure speed and stored size on your own data
 ///
-/// Measures each stage of the pipeline alone, then captures, restores and verifies as a whole, and shows which share of
-/// what the machine could do is reached, and what other sizes of chunks and levels of compression would give. Changes
-/// neither the images nor the repository: it works in a directory for temporary files (TMPDIR), which it cleans up, and
-/// which needs room for twice the data. Uses up to 1 GiB of data, chosen evenly over the images.
+/// Measures each stage of the pipeline alone, then whole captures, restores and verifications.
+/// Shows what share of the machine's limits they reach, and what other chunk sizes and compression
+/// levels would give. Changes neither the images nor the repository: it works in a temporary
+/// directory (TMPDIR), which needs space for twice the data and is removed afterwards. Uses up to 1
+/// GiB of data, spread evenly over the images.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
-    /// Files or block devices [default: two versions of a small file system made for it, which needs mke2fs and debugfs]
+    /// Files or block devices [default: two versions of a generated small file system, which needs
+    /// mke2fs and debugfs]
     #[arg(value_name = "IMAGE", value_hint = clap::ValueHint::FilePath)]
     images: Vec<PathBuf>,
-    /// The level of compression, -7 (fast) to 19 (small)
+    /// The compression level, -7 (fast) to 19 (small)
     #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = units::parse_level,
           default_value_t = DEFAULT_LEVEL)]
     level: i32,
     /// Use all data of the images
     #[arg(long)]
     all: bool,
-    /// Draw the result into this file
+    /// Draw a chart of the result in this file
     #[arg(long, value_name = "FILE.svg", value_hint = clap::ValueHint::FilePath)]
     plot: Option<PathBuf>,
-    /// Work in a directory that is made in this one, and removed at the end
+    /// Work in a temporary directory inside this one
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     work: Option<PathBuf>,
 }
 
 impl BenchArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
-        // From here on, a request to stop leads to the end of this function, where the directory is removed.
+        // From here on, a request to stop leads to the end of this function, which removes the
+        // directory.
         host::stop_flag();
         for path in self.plot.iter().chain(&self.work) {
             app.check_outside(path)?;
@@ -75,7 +78,7 @@ impl BenchArgs {
         for (image, path) in images.iter().zip(&self.images) {
             if let Some(format) = image.content(path)?.foreign {
                 app.ui.warn(&format!(
-                    "{} is a {} file, and is measured as it is\n  hint: make a raw disk of it with `{}`",
+                    "{} is a {} file, measured as it is\n  hint: convert it to a raw disk with `{}`",
                     path.display(),
                     format.name,
                     format.command(path)
@@ -100,20 +103,20 @@ impl BenchArgs {
             Some(dir) => TempDir::with_prefix_in(PREFIX, dir),
             None => TempDir::with_prefix(PREFIX),
         };
-        made.map_err(|error| Error::io("making a directory for temporary files", error))
+        made.map_err(|error| Error::io("creating a temporary directory", error))
     }
 
-    /// Returns the images that were named, or else makes some.
+    /// Returns the named images, or generates some.
     fn images(&self, app: &App, dir: &Path) -> Result<Vec<PathBuf>> {
         if !self.images.is_empty() {
             return Ok(self.images.clone());
         }
         tools::check()?;
         let (first, second) = (dir.join("v1.raw"), dir.join("v2.raw"));
-        let interrupted = || if_interrupted("what was made is removed");
+        let interrupted = || if_interrupted("the generated images are removed");
         let about = image::make(dir, &first).map_err(interrupted())?;
         let changes = image::change(dir, &first, &second).map_err(interrupted())?;
-        app.ui.note(&format!("made two images: an ext4 file system with {about}; then {changes}"));
+        app.ui.note(&format!("generated two images: an ext4 file system with {about}; then {changes}"));
         Ok(vec![first, second])
     }
 
@@ -144,6 +147,6 @@ impl BenchArgs {
         let images: Vec<&dyn ReadAt> = images.iter().map(|image| image as &dyn ReadAt).collect();
         let progress = app.ui.progress("measuring");
         icecore::bench::bench(&images, &place, &options, &progress)
-            .map_err(if_interrupted("the directory with what was made is removed"))
+            .map_err(if_interrupted("the temporary directory is removed"))
     }
 }

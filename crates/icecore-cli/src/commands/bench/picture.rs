@@ -1,4 +1,4 @@
-//! The result of a benchmark, drawn.
+//! The chart of a benchmark.
 
 use icecore::Error;
 use icecore::ErrorKind;
@@ -24,7 +24,7 @@ const WIDTH: u32 = 860;
 const ROW: i32 = 24;
 const TITLE: i32 = 34;
 const MARGIN: i32 = 16;
-/// Where bars begin, and how long the longest is.
+/// The start of bars, and the length of the longest.
 const BAR_LEFT: i32 = 190;
 const BAR_WIDTH: i32 = 520;
 const INK: RGBColor = RGBColor(38, 50, 56);
@@ -32,7 +32,7 @@ const GROUND: RGBColor = RGBColor(226, 232, 236);
 const ONE_CORE: RGBColor = RGBColor(128, 176, 208);
 const ALL_CORES: RGBColor = RGBColor(25, 103, 154);
 
-/// A bar: its name, the parts of the full width that are filled, widest first, and what is written behind it.
+/// A bar: its name, the filled parts of the full width, widest first, and the text behind it.
 struct Bar {
     name: &'static str,
     parts: Vec<(f64, RGBColor)>,
@@ -41,7 +41,7 @@ struct Bar {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Returns the picture as SVG.
+/// Returns the chart as SVG.
 pub(crate) fn draw(report: &BenchReport) -> Result<String> {
     let panels = [
         (
@@ -51,7 +51,7 @@ pub(crate) fn draw(report: &BenchReport) -> Result<String> {
             ),
             stage_bars(report),
         ),
-        ("Share of the limit that all stages together reach".to_owned(), run_bars(report)),
+        ("Share of the limit that whole commands reach".to_owned(), run_bars(report)),
     ];
     let rows: i32 = panels.iter().map(|(_, bars)| TITLE + ROW * i32::try_from(bars.len()).unwrap_or(0)).sum();
     let mut svg = String::new();
@@ -61,7 +61,8 @@ pub(crate) fn draw(report: &BenchReport) -> Result<String> {
     Ok(svg)
 }
 
-/// Returns the bars of the stages that work on bytes. The scale is logarithmic: from 10 MB/s to 100 GB/s.
+/// Returns the bars of the stages that work on bytes. The scale is logarithmic: from 10 MB/s to 100
+/// GB/s.
 fn stage_bars(report: &BenchReport) -> Vec<Bar> {
     let part = |amount: u64, seconds: f64| ((amount as f64 / seconds / 1e7).log10() / 4.0).clamp(0.0, 1.0);
     let look_ups = [icecore::bench::Stage::LookUpHit, icecore::bench::Stage::LookUpMiss];
@@ -85,7 +86,7 @@ fn run_bars(report: &BenchReport) -> Vec<Bar> {
     report.runs.iter().map(bar).collect()
 }
 
-/// Returns the pixel where a bar of a part of the full width ends.
+/// Returns the pixel where a bar of this part of the full width ends.
 fn end_of(part: f64) -> i32 {
     let pixels = (0..=BAR_WIDTH).take_while(|pixel| f64::from(*pixel) <= part * f64::from(BAR_WIDTH));
     BAR_LEFT + pixels.last().unwrap_or(0)

@@ -1,4 +1,4 @@
-//! The result of a benchmark, for people.
+//! The result of a benchmark as tables.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::units;
 
 const NOTHING: &str = "-";
 
-/// Returns all of it as text.
+/// Returns the whole result as text.
 pub(crate) fn text(report: &BenchReport) -> String {
     let parts = [
         about(&report.data),
@@ -29,14 +29,14 @@ pub(crate) fn text(report: &BenchReport) -> String {
     parts.join("\n\n")
 }
 
-/// Returns what a stage is called.
+/// Returns the name of a stage.
 pub(crate) fn stage_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Read => "read",
         Stage::ZeroScan => "zero scan",
         Stage::Hash => "hash",
-        Stage::LookUpHit => "look-up, found",
-        Stage::LookUpMiss => "look-up, new",
+        Stage::LookUpHit => "lookup, known",
+        Stage::LookUpMiss => "lookup, new",
         Stage::Compress => "compress",
         Stage::Check => "check (decompress)",
         Stage::Append => "append",
@@ -45,7 +45,7 @@ pub(crate) fn stage_name(stage: Stage) -> &'static str {
     }
 }
 
-/// Returns what a verb is called.
+/// Returns the name of a verb.
 pub(crate) fn run_name(run: Run) -> &'static str {
     match run {
         Run::CaptureUnchecked => "capture, without check",
@@ -80,7 +80,7 @@ fn about(data: &BenchData) -> String {
     );
     if data.used_bytes < data.allocated_bytes {
         text += &format!(
-            "\n(a sample, evenly chosen: {} of the {} that are no holes; --all uses all)",
+            "\n(an even sample: {} of the {} that are not holes; --all uses everything)",
             units::bytes(data.used_bytes),
             units::bytes(data.allocated_bytes)
         );
@@ -126,7 +126,7 @@ fn runs(runs: &[RunTime]) -> String {
     };
     let table = ui::table(&columns, &runs.iter().map(row).collect::<Vec<_>>(), true);
     format!(
-        "{table}\n\nThe limit counts hashing, compression of new data and its check on all cores, one after another, and\nfor a restore also one copy of the data; nothing else. The sparse images are 256 times as large with the same\ndata, and their limit is the capture of that. What else runs on the machine moves the share."
+        "{table}\n\nThe limit is the time of hashing, compression of new data and its check on all cores, one after another, and\nfor a restore also one copy of the data; nothing else. The sparse images are 256 times as large with the same\ndata, and their limit is the capture of that data. Other work on the machine changes the share."
     )
 }
 
@@ -182,7 +182,7 @@ fn what_if(others: &[WhatIf], data_bytes: u64) -> String {
         row
     };
     let mut text = ui::table(&columns, &others.iter().map(row).collect::<Vec<_>>(), true);
-    text += &format!("\n\nCompressed data alone, of {}.", units::bytes(data_bytes));
+    text += &format!("\n\nOnly compressed data, of {}.", units::bytes(data_bytes));
     if others.iter().any(|other| other.sampled_bytes < other.unique_bytes) {
         let sampled: u64 = others.iter().map(|other| other.sampled_bytes).max().unwrap_or(0);
         text += &format!(" Estimates: up to {} were compressed for each.", units::bytes(sampled));

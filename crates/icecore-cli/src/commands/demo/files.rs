@@ -7,33 +7,34 @@ use std::path::PathBuf;
 use icecore::Error;
 use icecore::Result;
 
-/// Larger files are left out, so that there are many.
+/// Larger files are left out, so that there are many files.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-/// Directories that hold what can be made again, or is private.
+/// Directories with generated or private files.
 const LEFT_OUT: [&str; 2] = ["target", ".git"];
 
-/// Where files come from, where they go to, and how much of them.
+/// A source of files, their destination, and a limit.
 pub(crate) struct Source {
-    /// What they are, for people.
+    /// The description of the files.
     pub(crate) what: &'static str,
-    /// The directory they are in.
+    /// The directory of the files.
     pub(crate) from: PathBuf,
-    /// The directory they go to, relative to the root of the file system.
+    /// The destination, relative to the root of the file system.
     pub(crate) to: &'static str,
-    /// How many bytes at most.
+    /// The most bytes to take.
     pub(crate) bytes_max: u64,
 }
 
-/// What was put in.
+/// The files that were put in.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sum {
-    /// Files.
+    /// The number of files.
     pub(crate) files: u64,
     /// Their bytes.
     pub(crate) bytes: u64,
 }
 
-/// Puts files of `source` under `root`, in the order of their names, as links where that is possible.
+/// Puts files of `source` under `root`, in the order of their names, as links where that is
+/// possible.
 pub(crate) fn gather(root: &Path, source: &Source) -> Result<Sum> {
     let failed = |error| Error::io(format!("gathering files of {}", source.from.display()), error);
     let mut sum = Sum::default();
@@ -61,7 +62,7 @@ fn walk(from: &Path, to: &Path, bytes_max: u64, sum: &mut Sum) -> io::Result<()>
     Ok(())
 }
 
-/// Tells whether a file could be put there; one that may not be read is left out.
+/// Returns whether a file could be put there; one without read permission is left out.
 fn put(from: &Path, to: &Path) -> bool {
     std::fs::File::open(from).is_ok()
         && (std::fs::hard_link(from, to).is_ok() || std::fs::copy(from, to).is_ok())

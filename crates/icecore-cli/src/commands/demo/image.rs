@@ -16,11 +16,11 @@ use crate::units;
 const IMAGE_SIZE: &str = "512M";
 const SOURCE_BYTES_MAX: u64 = 32 << 20;
 const PROGRAM_BYTES_MAX: u64 = 256 << 20;
-/// Where the files of the file system are gathered.
+/// The directory in which the files of the file system are gathered.
 const ROOT: &str = "root";
 const BLOCK: usize = 4096;
 
-/// Makes a file system with real files in `image`. Returns what is in it, for people.
+/// Makes a file system with real files in `image`. Returns a description of its content.
 pub(crate) fn make(dir: &Path, image: &Path) -> Result<String> {
     let root = dir.join(ROOT);
     std::fs::create_dir_all(&root).map_err(|error| Error::io(format!("making {}", root.display()), error))?;
@@ -44,7 +44,8 @@ pub(crate) fn make(dir: &Path, image: &Path) -> Result<String> {
     Ok(format!("{}, {}", told.join(", "), units::bytes(all.bytes)))
 }
 
-/// Returns this program's source, where it was built, and the Rust toolchain, or else the system's programs.
+/// Returns the source tree of this program, if it is there, and the Rust toolchain, or else the
+/// system's programs.
 fn sources() -> Vec<Source> {
     let source_tree = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_owned);
     let mut sources = Vec::new();
@@ -62,8 +63,9 @@ fn sources() -> Vec<Source> {
     sources
 }
 
-/// Copies `before` to `after` and changes the file system in it as daily work does: a log grows, a program is upgraded,
-/// another is removed, a source file is edited. Returns what was done, for people.
+/// Copies `before` to `after` and changes the file system in it as daily work does: a log grows, a
+/// program is upgraded, another is removed, a source file is edited. Returns a description of the
+/// changes.
 pub(crate) fn change(dir: &Path, before: &Path, after: &Path) -> Result<String> {
     let options = ["--sparse=always", "--reflink=auto"].map(Path::new);
     tools::run("cp", &options.into_iter().chain([before, after]).collect::<Vec<_>>())?;
@@ -99,7 +101,7 @@ fn of_size<'a>(there: &'a [(PathBuf, u64)], part: &str, wanted: u64) -> Option<(
     nearest.map(|(path, len)| (path.as_path(), *len))
 }
 
-/// Returns text as programs write it.
+/// Returns text in the form of a program's log.
 fn log() -> Vec<u8> {
     let line = |n: u64| {
         let checksum = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
@@ -112,7 +114,7 @@ fn log() -> Vec<u8> {
     (0..60_000).map(line).collect::<String>().into_bytes()
 }
 
-/// Returns a file of which one block in sixteen is another.
+/// Returns a file with one block in sixteen changed.
 fn upgraded(mut bytes: Vec<u8>) -> Vec<u8> {
     for block in bytes.chunks_mut(BLOCK).step_by(16) {
         block.reverse();
@@ -120,7 +122,7 @@ fn upgraded(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// What debugfs is told to do.
+/// The commands for debugfs.
 struct Script {
     dir: PathBuf,
     commands: String,
@@ -132,7 +134,7 @@ impl Script {
         let from = self.dir.join(name);
         std::fs::write(&from, bytes)
             .map_err(|error| Error::io(format!("writing {}", from.display()), error))?;
-        // Older versions of debugfs take the last argument as a name in the current directory.
+        // Older versions of debugfs treat the last argument as a name in the current directory.
         let (parent, name) = to.rsplit_once('/').unwrap_or(("", to));
         self.commands += &format!("cd \"{parent}/\"\nwrite \"{}\" \"{name}\"\n", from.display());
         Ok(())
@@ -153,7 +155,7 @@ impl Script {
         std::fs::write(&script, &self.commands)
             .map_err(|error| Error::io(format!("writing {}", script.display()), error))?;
         let said = tools::run("debugfs", &[Path::new("-w"), Path::new("-f"), &script, image])?;
-        // debugfs goes on after an error, and exits with 0 then.
+        // debugfs continues after an error, and then exits with 0.
         match said.lines().find(|line| !line.is_empty() && !line.starts_with("debugfs ")) {
             Some(line) => Err(Error::new(ErrorKind::Io, format!("the program debugfs failed: {line}"))),
             None => Ok(self.told.join(", ")),
@@ -161,7 +163,7 @@ impl Script {
     }
 }
 
-/// Returns the path of a gathered file as it is in the file system.
+/// Returns the path of a gathered file in the file system.
 fn inside(root: &Path, path: &Path) -> String {
     format!("/{}", path.strip_prefix(root).unwrap_or(path).display())
 }

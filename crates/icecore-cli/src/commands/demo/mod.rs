@@ -1,4 +1,4 @@
-//! `icecore demo`: the main job, done once from end to end on a file system that is made for it.
+//! `icecore demo`: snapshot and restore, from end to end, on a generated file system.
 
 mod files;
 pub(crate) mod image;
@@ -34,14 +34,15 @@ use crate::units;
 
 const RESOURCE: &str = "demo";
 
-/// Show what icecore does, on a small file system made for it
+/// Demonstrate icecore on a small generated file system
 ///
-/// Makes an ext4 image with files of this program's source and of the Rust toolchain in it, snapshots it, changes it,
-/// snapshots it again, restores both snapshots and compares the files with cmp. Uses a repository of its own, and about
-/// 1 GiB in the directory for temporary files (TMPDIR), which it cleans up. Needs mke2fs and debugfs.
+/// Generates an ext4 image with files of this program's source and of the Rust toolchain, takes a
+/// snapshot, changes the image, takes another snapshot, restores both and compares the files with
+/// cmp. Uses a separate repository, and about 1 GiB in a temporary directory (TMPDIR), which is
+/// removed afterwards. Needs mke2fs and debugfs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
-    /// Work in this directory, and keep everything: images, repository, restored files
+    /// Work in this directory and keep everything: images, repository, restored files
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     keep: Option<PathBuf>,
 }
@@ -55,25 +56,26 @@ struct Step {
 
 impl DemoArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
-        // From here on, a request to stop leads to the end of this function, where the directory is removed.
+        // From here on, a request to stop leads to the end of this function, which removes the
+        // directory.
         host::stop_flag();
         tools::check()?;
         let (dir, _temp) = self.directory()?;
         let first = dir.join("v1.raw");
         let about = image::make(&dir, &first)?;
-        app.ui.note(&format!("made v1.raw: an ext4 file system with {about}"));
+        app.ui.note(&format!("generated v1.raw: an ext4 file system with {about}"));
         let repo = app::make_at(&dir.join("repository"), icecore::repository::DEFAULT_LEVEL, None)?;
         let one = capture(app, &repo, &first)?;
-        app.ui.note(&format!("made snapshot v1 in {}", units::duration(one.1)));
+        app.ui.note(&format!("took snapshot v1 in {}", units::duration(one.1)));
         let second = dir.join("v2.raw");
         let changes = image::change(&dir, &first, &second)?;
-        app.ui.note(&format!("made v2.raw from it: {changes}"));
+        app.ui.note(&format!("made v2.raw, a changed copy: {changes}"));
         let two = capture(app, &repo, &second)?;
-        app.ui.note(&format!("made snapshot v2 in {}", units::duration(two.1)));
+        app.ui.note(&format!("took snapshot v2 in {}", units::duration(two.1)));
         let mut steps = Vec::new();
         for ((report, capture), image) in [(one, first), (two, second)] {
             let restore = restore(app, &repo, &report, &image)?;
-            app.ui.note(&format!("restored {}, and cmp finds it equal", report.snapshot.name));
+            app.ui.note(&format!("restored {}; cmp found no difference", report.snapshot.name));
             steps.push(Step { report, capture, restore });
         }
         self.tell(app, &repo, &dir, &steps)?;
@@ -83,7 +85,7 @@ impl DemoArgs {
     fn directory(&self) -> Result<(PathBuf, Option<TempDir>)> {
         let Some(dir) = &self.keep else {
             let temp = TempDir::with_prefix("icecore-demo-")
-                .map_err(|error| Error::io("making a directory for temporary files", error))?;
+                .map_err(|error| Error::io("creating a temporary directory", error))?;
             return Ok((temp.path().to_owned(), Some(temp)));
         };
         icecore::repository::check_directory(dir)?;
@@ -101,7 +103,7 @@ impl DemoArgs {
         let stats = icecore::maintenance::stats(repo, &app.ui.progress("counting"))?.repository;
         let mut text = format!("{}\n\n", table(steps));
         text += &format!(
-            "{} with {} in them take {} in the repository{}\n",
+            "{} with {} of data take {} in the repository{}\n",
             units::count(stats.snapshots, "full image"),
             units::bytes(stats.data_bytes),
             units::bytes(stats.total_bytes),
@@ -141,7 +143,7 @@ fn capture(app: &App, repo: &Repository, image: &Path) -> Result<(CaptureReport,
     Ok((report, watch.elapsed()))
 }
 
-/// Restores a snapshot, and has another program compare the file with the image.
+/// Restores a snapshot, and lets another program compare the file with the image.
 fn restore(app: &App, repo: &Repository, report: &CaptureReport, image: &Path) -> Result<Duration> {
     let snapshot = &report.snapshot;
     let restored = image.with_extension("restored.raw");

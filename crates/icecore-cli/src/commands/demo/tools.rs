@@ -1,4 +1,4 @@
-//! The programs that the demonstration calls.
+//! The external programs of the demonstration.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,10 +13,10 @@ use icecore::Result;
 
 use crate::host;
 
-/// Where system programs are that the search path of a user may leave out.
+/// Directories of system programs that a user's search path may leave out.
 const SYSTEM_DIRS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
-/// Refuses to begin if a program is missing.
+/// Fails if a program is missing.
 pub(crate) fn check() -> Result<()> {
     for (name, package) in
         [("mke2fs", "e2fsprogs"), ("debugfs", "e2fsprogs"), ("cmp", "diffutils"), ("cp", "coreutils")]
@@ -24,15 +24,13 @@ pub(crate) fn check() -> Result<()> {
         let there = start(name).arg("--version").stdin(Stdio::null()).output();
         if matches!(&there, Err(error) if error.kind() == io::ErrorKind::NotFound) {
             return Err(Error::new(ErrorKind::NotFound, format!("the program {name} is not installed"))
-                .with_hint(format!(
-                    "on Debian and Ubuntu it is in the package {package}: apt install {package}"
-                )));
+                .with_hint(format!("on Debian and Ubuntu, install it with `apt install {package}`")));
         }
     }
     Ok(())
 }
 
-/// Returns how to call a program, wherever it is.
+/// Returns a command for a program, wherever it is.
 fn start(name: &str) -> Command {
     let system = SYSTEM_DIRS.iter().map(|dir| Path::new(dir).join(name)).find(|path| path.exists());
     let mut command = Command::new(system.as_deref().map_or(OsStr::new(name), Path::as_os_str));
@@ -40,7 +38,7 @@ fn start(name: &str) -> Command {
     command
 }
 
-/// Runs a program to its end. Returns what it said on stderr.
+/// Runs a program to its end. Returns its output on stderr.
 pub(crate) fn run<S: AsRef<OsStr>>(name: &str, arguments: &[S]) -> Result<String> {
     let done = start(name)
         .args(arguments)
@@ -61,7 +59,7 @@ pub(crate) fn run<S: AsRef<OsStr>>(name: &str, arguments: &[S]) -> Result<String
 /// Fails if two files are not equal.
 pub(crate) fn compare(one: &Path, other: &Path) -> Result<()> {
     run("cmp", &[one, other]).map(drop).map_err(|error| {
-        let message = format!("{} is not restored as it was: {error}", one.display());
+        let message = format!("{} was not restored correctly: {error}", one.display());
         if error.kind() == ErrorKind::Interrupted { error } else { Error::new(ErrorKind::Corrupt, message) }
     })
 }

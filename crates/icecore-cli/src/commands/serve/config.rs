@@ -1,4 +1,4 @@
-//! Which configuration the server has.
+//! The configuration of the server.
 
 use std::path::PathBuf;
 
@@ -11,23 +11,24 @@ use icecore_api::config::Config;
 use crate::app::App;
 use crate::host;
 
-/// Where the configuration is.
+/// The argument that names the configuration.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfigArgs {
-    /// The configuration of the server [default: icecore/server.toml in the user's configuration directory, else
-    /// /etc/icecore/server.toml; where there is neither, the repository is served as the region local]
+    /// The configuration of the server [default: icecore/server.toml in your configuration
+    /// directory, else /etc/icecore/server.toml; without either, the repository is the region
+    /// local]
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     config: Option<PathBuf>,
 }
 
 impl ConfigArgs {
-    /// Reads the configuration, or makes one of the repository where nobody has written any.
+    /// Reads the configuration, or makes one for the repository if there is no file.
     pub(crate) fn read(&self, app: &App) -> Result<Config> {
         if let Some(path) = &self.config {
             return config::load(path);
         }
         for path in host::config_dirs().into_iter().map(|dir| dir.join("icecore/server.toml")) {
-            // One that cannot be looked at is an error, not a reason for another configuration.
+            // A file that cannot be looked up is an error, not a reason to use another one.
             let there = path.try_exists();
             if there.map_err(|error| Error::io(format!("looking at {}", path.display()), error))? {
                 app.ui.detail(&format!("configuration: {}", path.display()));
@@ -37,7 +38,7 @@ impl ConfigArgs {
         let state = host::state_home().ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidInput,
-                "there is no configuration, and HOME is not set to find a place for the state of the server",
+                "there is no configuration, and without HOME there is no directory for the server's state",
             )
             .with_hint("name a configuration with --config FILE")
         })?;

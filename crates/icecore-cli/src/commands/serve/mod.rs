@@ -20,26 +20,30 @@ use crate::exit::Verdict;
 use crate::host;
 use crate::json;
 
-/// Serve repositories over HTTP, as DigitalOcean's API, with a control panel, until it is stopped
+/// Serve DigitalOcean's API and a control panel for repositories, over HTTP
 ///
-/// doctl, pydo, Terraform and others work with it: give them the address that is printed and a token of `icecore token create`. Regions,
-/// accounts, TLS and schedules are in the configuration. Volumes and Droplets are disks over NBD, at addresses that the API tells.
-/// Ctrl-C or SIGTERM ends it when the requests that have begun are answered, a second one at once; SIGHUP reads the certificate again.
+/// doctl, pydo, Terraform and others work with it: give them the printed address and a token from
+/// `icecore token create`. The configuration sets regions, accounts, TLS and schedules. Volumes and
+/// Droplets are disks over NBD, at addresses that the API returns. Ctrl-C or SIGTERM stops the
+/// server after it has answered the requests that have begun; a second one ends it at once. SIGHUP
+/// makes it read the certificate again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Serve at this port of this machine, or address and port, whatever the configuration says
+    /// Listen on this port of this machine, or on this address and port; overrides the
+    /// configuration
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen)]
     listen: Option<SocketAddr>,
-    /// Serve at an address that other machines reach without TLS. Everyone on the way can read tokens and data
+    /// Listen without TLS on an address that other machines can reach. Anyone on the way can read
+    /// tokens and data
     #[arg(long)]
     allow_plain_http: bool,
 }
 
 impl ServeArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
-        // From now on a signal ends the server in order.
+        // From now on a signal stops the server in order.
         host::stop_flag_but_for_hang_ups();
         let mut config = self.config.read(app)?;
         config.server.listen = self.listen.unwrap_or(config.server.listen);
@@ -59,12 +63,13 @@ impl ServeArgs {
     }
 }
 
-/// Has signals steer the server.
+/// Makes signals control the server.
 fn steer(controls: &Controls) -> Result<()> {
-    let starting = |error| Error::io("starting to listen to signals", error);
+    let starting = |error| Error::io("starting to listen for signals", error);
     let hear = |waker: UnixStream, ear: UnixStream, act: Box<dyn Fn() + Send>| {
         let listen = move || {
-            // The other end stays open as long as the process runs; what was written to it twice may be read once.
+            // The other end stays open as long as the process runs; two bytes may arrive as one
+            // read.
             while std::io::Read::read(&mut &ear, &mut [0; 64]).is_ok_and(|bytes| bytes > 0) {
                 act();
             }

@@ -1,4 +1,4 @@
-//! The columns of a table of snapshots, named as doctl names them.
+//! The columns of a table of snapshots, with doctl's names.
 
 use icecore::Error;
 use icecore::ErrorKind;
@@ -44,7 +44,7 @@ const ALL: [Column; 15] = [
     Column::NewBytes,
     Column::StoredBytes,
 ];
-/// Those that are shown where none are chosen.
+/// The default columns.
 const USUAL: usize = 8;
 
 impl Column {
@@ -102,7 +102,7 @@ impl Column {
 
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let plain: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
-        // The words on the left are what doctl's --format takes.
+        // The words on the left are those of doctl's --format.
         let plain = match plain.to_ascii_lowercase().as_str() {
             "createdat" => "created".to_owned(),
             "resourceid" => "resource".to_owned(),
@@ -121,25 +121,25 @@ fn names() -> String {
     ALL.map(|column| column.title().replace(' ', "")).join(", ")
 }
 
-/// Which columns a table of snapshots has.
+/// The choice of columns for a table of snapshots.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FormatArgs {
-    /// Show these columns: ID, Name, Created, Resource, Type, MinDiskSize, Size, Tags, Protected, Parent, Content,
-    /// ImageBytes, DataBytes, NewBytes, StoredBytes
+    /// Show these columns: ID, Name, Created, Resource, Type, MinDiskSize, Size, Tags, Protected,
+    /// Parent, Content, ImageBytes, DataBytes, NewBytes, StoredBytes
     #[arg(long, value_name = "COL,...", value_delimiter = ',')]
     format: Vec<String>,
-    /// Show no header
+    /// Do not show the header
     #[arg(long)]
     no_header: bool,
 }
 
 impl FormatArgs {
-    /// Tells whether columns were chosen, or no header.
+    /// Returns whether columns, or no header, were chosen.
     pub(crate) fn is_chosen(&self) -> bool {
         !self.format.is_empty() || self.no_header
     }
 
-    /// Returns the columns that were chosen, or the usual ones.
+    /// Returns the chosen columns, or the default ones.
     pub(crate) fn columns(&self) -> Result<Vec<Column>> {
         if self.format.is_empty() {
             return Ok(ALL[..USUAL].to_vec());

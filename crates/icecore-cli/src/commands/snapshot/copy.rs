@@ -24,24 +24,24 @@ use crate::units;
 
 /// Copy snapshots to another repository
 ///
-/// Each keeps its id, name, time, resource, tags and labels there. Where the other repository has a snapshot of the same
-/// resource that this one has too, only what differs from it is read; only what is missing there is written, and all that is
-/// read is verified. A snapshot that is there already is left as it is. The repositories may have other keys and
-/// compression levels.
+/// Each copy keeps its id, name, time, resource, tags and labels. If both repositories have a
+/// snapshot of the same resource, only the difference from it is read. Only data that is missing
+/// there is written, and all data that is read is verified. A snapshot that is already there stays
+/// unchanged. The repositories may have different keys and compression levels.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CopyArgs {
-    /// Ids, unique beginnings of ids, names, or RESOURCE@latest
+    /// Ids, unique prefixes of ids, names, or RESOURCE@latest
     #[arg(required = true, value_name = "SNAP")]
     snapshots: Vec<String>,
-    /// The directory of the other repository, which must be there
+    /// The directory of the other repository, which must exist
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     to: PathBuf,
 }
 
-/// A snapshot that was copied, or was there.
+/// A snapshot that was copied, or was already there.
 struct Copied {
     snapshot: Snapshot,
-    /// None where there was nothing to do.
+    /// None if there was nothing to do.
     report: Option<(CopyReport, Duration)>,
 }
 
@@ -49,7 +49,7 @@ impl CopyArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = Arc::new(app.open()?);
         let mut found = find_all(&repo, &self.snapshots)?;
-        // What an older one has need not be read again for a newer one.
+        // Data of an older snapshot need not be read again for a newer one.
         found.sort_by_key(|snapshot| (snapshot.created_unix_ms, snapshot.id));
         let target = open_other(&self.to)?;
         let mut copied = Vec::with_capacity(found.len());
@@ -75,9 +75,10 @@ fn copy(app: &App, repo: &Arc<Repository>, snapshot: &Snapshot, target: &Reposit
     let options = CopyOptions { level: None, check: true, name_may_repeat: false };
     let watch = Stopwatch::start();
     let progress = app.ui.progress(&format!("copying {}", ui::printable_name(&snapshot.name)));
-    let report = icecore::snapshot::copy(repo, snapshot.id, target, &options, &progress).map_err(if_interrupted(
-        "what was stored so far is found by the next copy, or removed by `icecore gc` on the other repository",
-    ))?;
+    let report =
+        icecore::snapshot::copy(repo, snapshot.id, target, &options, &progress).map_err(if_interrupted(
+            "the next copy reuses what was stored so far; `icecore gc` on the other repository removes it",
+        ))?;
     let elapsed = watch.elapsed();
     drop(progress);
     Ok(Copied { snapshot: report.snapshot.clone(), report: Some((report, elapsed)) })
@@ -99,14 +100,14 @@ impl Copied {
     }
 }
 
-/// Returns what a copy did, for people.
+/// Returns a summary of a copy.
 fn summary(copied: &Copied) -> String {
     let snapshot = &copied.snapshot;
     let Some((report, elapsed)) = &copied.report else {
-        return format!("{} is there already\n", title(snapshot));
+        return format!("{} is already there\n", title(snapshot));
     };
     let stats = &report.snapshot.stats;
-    let of = report.parent.map_or_else(String::new, |id| format!(", what differs from {id}"));
+    let of = report.parent.map_or_else(String::new, |id| format!(", the difference from {id}"));
     let time = units::duration(*elapsed);
     let lines = ui::pairs(
         2,

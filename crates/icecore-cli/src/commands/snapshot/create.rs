@@ -30,18 +30,18 @@ use crate::ui;
 use crate::units;
 use crate::units::parse_level;
 
-/// What disks are divided into, at the least.
+/// The smallest sector of a disk.
 const SECTOR_BYTES: u64 = 512;
-/// The longest name that the engine takes.
+/// The longest name that the engine accepts.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Make a snapshot of a disk image: a file or a block device
+/// Take a snapshot of a disk image: a file or a block device
 ///
-/// Without --repo and ICECORE_REPO, the first one makes the repository. Without --droplet and --volume, the resource is a
-/// volume named after the file.
+/// Without --repo and ICECORE_REPO, the first snapshot creates the default repository. Without
+/// --droplet and --volume, the resource is a volume named after the file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CreateArgs {
-    /// The image, a raw disk: a file or a block device. It is not changed
+    /// The image, a raw disk: a file or a block device. icecore does not change it
     #[arg(value_name = "IMAGE", value_hint = clap::ValueHint::FilePath)]
     image: PathBuf,
     /// The name of the snapshot, unique for its resource [default: the resource and the time]
@@ -53,26 +53,27 @@ pub(crate) struct CreateArgs {
     /// The image is the volume with this name
     #[arg(long, value_name = "RESOURCE")]
     volume: Option<String>,
-    /// A tag for the snapshot; may be given more than once
+    /// A tag for the snapshot; can be repeated
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// The snapshot to compare with, or none; only the time depends on it [default: the newest of the resource]
+    /// The snapshot to compare with, or none; affects only the duration [default: the newest of the
+    /// resource]
     #[arg(long, value_name = "SNAP|none")]
     parent: Option<String>,
-    /// What is in the image is a raw disk, although it looks like qcow2, gzip and the like, which are refused otherwise, or like
-    /// no disk at all, which is a warning otherwise
+    /// Treat the image as a raw disk even if it looks like qcow2, gzip and the like, which are
+    /// otherwise refused, or like no disk at all, which is otherwise a warning
     #[arg(long, value_name = "FORMAT")]
     format: Option<ImageFormat>,
     /// The zstd level for new data: -7 (fast) to 19 (small) [default: the repository's]
     #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = parse_level)]
     level: Option<i32>,
-    /// Do not read a file whose inode, size and times are what they were at the parent's capture
+    /// Do not read a file whose inode, size and times are unchanged since the parent's capture
     #[arg(long)]
     trust_mtime: bool,
-    /// Do not decode and compare compressed data before it is written
+    /// Do not decode and compare compressed data before writing it
     #[arg(long)]
     no_check: bool,
-    /// Write nothing, only tell what would be new
+    /// Write nothing, only show what would be new
     #[arg(long)]
     dry_run: bool,
 }
@@ -81,8 +82,8 @@ impl CreateArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let (kind, resource) = self.resource()?;
         if self.image.as_os_str() == "-" {
-            return Err(Error::new(ErrorKind::InvalidInput, "the standard input cannot be captured")
-                .with_hint("put it into a file first: an image is read at many offsets at once"));
+            return Err(Error::new(ErrorKind::InvalidInput, "cannot capture standard input")
+                .with_hint("write it to a file first: icecore reads an image at many offsets at once"));
         }
         let image = ImageFile::open(&self.image)?;
         let oddities = self.look_at(app, &image)?;
@@ -91,14 +92,14 @@ impl CreateArgs {
         let watch = Stopwatch::start();
         let progress = app.ui.progress(&format!("capturing {}", options.resource));
         let report = icecore::snapshot::capture(&place.repo, &image, &options, &progress).map_err(if_interrupted(
-            "no snapshot was made; what was stored so far is found by the next capture, or removed by `icecore gc`",
+            "no snapshot was made; the next capture reuses what was stored so far, and `icecore gc` removes it",
         ))?;
         let elapsed = watch.elapsed();
         drop(progress);
         if report.changed_while_read {
             app.ui.warn(&format!(
                 "{} was written to while it was read: the snapshot may mix old and new blocks\n  \
-                 hint: stop what writes to it, or freeze the file system, and make another one",
+                 hint: stop the program that writes to it, or freeze the file system, and take another snapshot",
                 self.image.display()
             ));
         }
@@ -110,7 +111,8 @@ impl CreateArgs {
         Ok(Verdict::Clean)
     }
 
-    /// Refuses what is no raw disk, warns of what may not be the image that was meant, and returns words for that.
+    /// Refuses files that are not raw disks, warns of images that look unintended, and returns
+    /// words for the warnings.
     fn look_at(&self, app: &App, image: &ImageFile) -> Result<Vec<&'static str>> {
         if self.format == Some(ImageFormat::Raw) {
             return Ok(Vec::new());
@@ -124,25 +126,25 @@ impl CreateArgs {
             oddities.push(word);
         };
         if image.is_empty() {
-            let why = "a copy that failed, or a file that only the kernel has content for?";
+            let why = "a failed copy, or a file whose content only the kernel has?";
             warn(
                 "empty",
-                format!("{name} has no bytes\n  hint: is it {why} --format raw says that it is right"),
+                format!("{name} has no bytes\n  hint: is it {why} use --format raw if it is right"),
             );
             return Ok(oddities);
         }
         if !image.len().is_multiple_of(SECTOR_BYTES) {
             let text = format!(
-                "{name} has {} bytes, which is no multiple of {SECTOR_BYTES}\n  \
-                 hint: a part of it may be missing; --format raw says that it is right",
+                "{name} has {} bytes, which is not a multiple of {SECTOR_BYTES}\n  \
+                 hint: a part of it may be missing; use --format raw if it is right",
                 image.len()
             );
             warn("part_of_a_sector", text);
         }
         if !content.is_known_disk {
             let text = format!(
-                "{name} has no partition table and no file system that is known\n  \
-                 hint: is it the right file? --format raw says that it is"
+                "{name} has no partition table and no known file system\n  \
+                 hint: is it the right file? use --format raw if it is"
             );
             warn("unknown_content", text);
         }
@@ -157,7 +159,8 @@ impl CreateArgs {
         }
     }
 
-    /// Opens the repository. Where there is none and nothing is to be written, an empty one lends itself.
+    /// Opens the repository. If there is none and nothing is to be written, uses an empty temporary
+    /// one.
     fn repository(&self, app: &App) -> Result<Opened> {
         let place = app.place()?;
         if self.dry_run && place.is_default && place.is_vacant()? {
@@ -199,20 +202,20 @@ impl CreateArgs {
 struct Opened {
     repo: Repository,
     created: bool,
-    /// Removed at the end.
+    /// The temporary repository, removed at the end.
     _temp: Option<TempDir>,
 }
 
-/// Returns the name of a file without what follows its last dot.
+/// Returns the name of a file without its extension.
 fn name_of_file(image: &Path) -> Result<String> {
     let stem = image.file_stem().and_then(|stem| stem.to_str());
     stem.map(ToOwned::to_owned).ok_or_else(|| {
-        let message = format!("{} does not make a name for a volume", image.display());
+        let message = format!("cannot derive a name for the volume from {}", image.display());
         Error::new(ErrorKind::InvalidInput, message).with_hint("name the resource with --volume or --droplet")
     })
 }
 
-/// Returns a name made of the resource and the time that no snapshot of the resource has.
+/// Returns a name from the resource and the time that no snapshot of the resource has.
 pub(crate) fn free_name(repo: &Repository, resource: &str, unix_ms: i64) -> Result<String> {
     let taken = icecore::snapshot::list(repo)?.snapshots;
     let time = units::time_for_names(unix_ms);
@@ -232,7 +235,7 @@ fn join_name(resource: &str, ending: &str) -> String {
     format!("{}-{ending}", &resource[..cut])
 }
 
-/// Returns what a capture did, for people.
+/// Returns a summary of a capture.
 fn summary(report: &CaptureReport, dry_run: bool, elapsed: Duration) -> String {
     let snapshot = &report.snapshot;
     let stats = &snapshot.stats;
@@ -271,7 +274,7 @@ fn summary(report: &CaptureReport, dry_run: bool, elapsed: Duration) -> String {
 fn read(report: &CaptureReport, elapsed: Duration) -> String {
     let time = units::duration(elapsed);
     if report.trusted_mtime {
-        return format!("nothing: the file is what it was by its times ({time})");
+        return format!("nothing: the file is unchanged according to its times ({time})");
     }
     if report.read_bytes == 0 {
         return format!("nothing ({time})");
@@ -282,13 +285,13 @@ fn read(report: &CaptureReport, elapsed: Duration) -> String {
 fn new(report: &CaptureReport) -> String {
     let stats = &report.snapshot.stats;
     if report.unchanged {
-        return "nothing: the image is what it was at the last snapshot".into();
+        return "nothing: the image is unchanged since the last snapshot".into();
     }
     if stats.data_bytes == 0 {
         return "nothing: the image has no data".into();
     }
     if stats.new_bytes == 0 {
-        return "nothing: all data was there already".into();
+        return "nothing: all data was already there".into();
     }
     format!(
         "{}, {} of the data",

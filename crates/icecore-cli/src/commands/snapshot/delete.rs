@@ -15,17 +15,17 @@ use crate::units;
 
 /// Delete snapshots
 ///
-/// No other snapshot is touched by it. The space is given back by the next `icecore gc`. A protected snapshot is not
-/// deleted, and one that a volume was made from only with `--keep-clones`.
+/// Does not affect other snapshots. The next `icecore gc` frees the space. Does not delete a
+/// protected snapshot, and deletes the origin of a volume only with `--keep-clones`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeleteArgs {
-    /// Ids, unique beginnings of ids, names, or RESOURCE@latest
+    /// Ids, unique prefixes of ids, names, or RESOURCE@latest
     #[arg(required = true, value_name = "SNAP")]
     snapshots: Vec<String>,
-    /// Also delete snapshots that volumes were made from: the volumes go on, and keep what they need
+    /// Also delete snapshots from which volumes were created; the volumes keep the data they need
     #[arg(long)]
     keep_clones: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     force: bool,
 }
@@ -39,7 +39,7 @@ impl DeleteArgs {
             return Err(Error::new(ErrorKind::InUse, message)
                 .with_hint(format!("allow it with `icecore snapshot unprotect {}`", protected.id)));
         }
-        if !self.force && !app.ui.confirm(&question(&found), "say that you are sure with --force")? {
+        if !self.force && !app.ui.confirm(&question(&found), "confirm with --force")? {
             return Err(Error::new(ErrorKind::Interrupted, "not confirmed: nothing was deleted"));
         }
         let options = DeleteOptions { clones_keep_it: self.keep_clones };
@@ -52,7 +52,7 @@ impl DeleteArgs {
         let text: String = deleted.iter().map(|snapshot| format!("deleted {}\n", title(snapshot))).collect();
         let result = json::DeleteResult { deleted: deleted.iter().map(json::Snapshot::from).collect() };
         app.ui.result(&result, &text)?;
-        app.ui.note("`icecore gc` gives the space back");
+        app.ui.note("`icecore gc` frees the space");
         Ok(Verdict::Clean)
     }
 }
@@ -66,7 +66,7 @@ fn question(snapshots: &[Snapshot]) -> String {
     )
 }
 
-/// Returns what an error is to say of the snapshots that were deleted before it.
+/// Returns what an error says about the snapshots deleted before it.
 pub(crate) fn so_far(deleted: &[Snapshot]) -> String {
     if deleted.is_empty() {
         return "nothing was deleted".into();

@@ -19,17 +19,18 @@ use crate::units;
 
 /// Show which bytes differ between two snapshots
 ///
-/// Shows each range that differs, in steps of 4 KiB: where it begins, how long it is, and what the second snapshot has
-/// there: other data, zeros (zero), or nothing because it is shorter (gone). Then the sums.
+/// Shows each range that differs, in steps of 4 KiB: its start, its length, and what the second
+/// snapshot has there: different data, zeros (zero), or nothing because it is shorter (gone). Then
+/// shows the totals.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DiffArgs {
-    /// The first snapshot: an id, a unique beginning of an id, a name, or RESOURCE@latest
+    /// The first snapshot: an id, a unique prefix of an id, a name, or RESOURCE@latest
     #[arg(value_name = "A")]
     from: String,
     /// The second snapshot
     #[arg(value_name = "B")]
     to: String,
-    /// Show only the sums
+    /// Show only the totals
     #[arg(long)]
     summary: bool,
 }
@@ -60,8 +61,8 @@ impl DiffArgs {
         out.line(&sums(&totals)).and_then(|()| out.flush()).map_err(failed)
     }
 
-    /// Writes the ranges as they come. An error that comes after the first of them stands beside the result that was
-    /// begun, so that the output is JSON in any case.
+    /// Writes the ranges as they come. An error after the first of them follows the result so far,
+    /// so that the output is always JSON.
     fn write_json(
         &self,
         app: &App,
@@ -111,7 +112,7 @@ fn sums(totals: &DiffTotals) -> String {
         return "the images are equal".into();
     }
     format!(
-        "{}: {} of other data, {} became zero, {} gone",
+        "{}: {} of different data, {} became zero, {} gone",
         units::count(totals.ranges, "range"),
         units::bytes(totals.data_bytes),
         units::bytes(totals.zero_bytes),

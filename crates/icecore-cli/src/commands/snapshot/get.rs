@@ -12,10 +12,10 @@ use crate::json;
 use crate::ui;
 use crate::units;
 
-/// Show all that is known of snapshots
+/// Show all details of snapshots
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
-    /// Ids, unique beginnings of ids, names, or RESOURCE@latest
+    /// Ids, unique prefixes of ids, names, or RESOURCE@latest
     #[arg(required = true, value_name = "SNAP")]
     snapshots: Vec<String>,
     #[command(flatten)]
@@ -50,7 +50,7 @@ fn details(snapshot: &Snapshot) -> String {
         ("Min Disk Size", format!("{} GiB", snapshot.min_disk_gib())),
         ("Image", exact(snapshot.size_bytes)),
         ("Size", format!("{}, without holes and zeros", exact(stats.data_bytes))),
-        ("New", format!("{}, when it was made", exact(stats.new_bytes))),
+        ("New", format!("{}, at its creation", exact(stats.new_bytes))),
         (
             "Stored",
             format!("{} and {} of manifest", exact(stats.stored_bytes), units::bytes(stats.manifest_bytes)),

@@ -20,22 +20,23 @@ use crate::ui::printable_name;
 
 /// List snapshots, oldest first
 ///
-/// A snapshot is never older than one that was made before it, even if the clock goes back: it is dated 1 ms after that. Those dated
-/// later than now are warned of.
+/// A snapshot is never dated before an earlier one of its resource, even if the clock goes back: it
+/// is then dated 1 ms after that one. Warns of snapshots dated later than now.
 ///
-/// Size is the data in the image, without holes and zeros; Min Disk Size is the disk that it needs.
+/// Size is the data in the image, without holes and zeros; Min Disk Size is the smallest disk that
+/// it fits on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
-    /// Only snapshots whose name or id fits one of these patterns (*, ?, [a-z], {a,b})
+    /// Only snapshots whose name or id matches one of these patterns (*, ?, [a-z], {a,b})
     #[arg(value_name = "GLOB")]
     globs: Vec<String>,
-    /// Only snapshots of this type of resource
+    /// Only snapshots of this resource type
     #[arg(long, value_name = "TYPE")]
     resource: Option<Kind>,
     /// Only snapshots of the droplet or volume with this name
     #[arg(long, value_name = "RESOURCE")]
     of: Option<String>,
-    /// Only snapshots with this tag; given more than once, with all of them
+    /// Only snapshots with this tag; if repeated, with all of them
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
     #[command(flatten)]
@@ -49,7 +50,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Tells whether a snapshot is of this type of resource.
+    /// Returns whether a snapshot is of this resource type.
     pub(crate) fn is(self, kind: ResourceKind) -> bool {
         match self {
             Self::Droplet => kind == ResourceKind::Droplet,
@@ -88,21 +89,20 @@ impl ListArgs {
     }
 }
 
-/// Warns of records that cannot be read. Tells whether there are any.
+/// Warns of unreadable records. Returns whether there are any.
 pub(crate) fn warn_of_unreadable(app: &App, unreadable: &[Unreadable]) -> bool {
     for record in unreadable {
         let file = printable_name(&record.file);
-        app.ui.warn(&format!("the record {file} cannot be read: {}", record.reason));
+        app.ui.warn(&format!("the record {file} is unreadable: {}", record.reason));
     }
     !unreadable.is_empty()
 }
 
-/// Returns what fits any of these patterns.
+/// Returns a matcher for any of these patterns.
 pub(crate) fn globs(patterns: &[String]) -> Result<GlobSet> {
     let wrong = |error: globset::Error| {
-        Error::new(ErrorKind::InvalidInput, format!("that is no pattern: {error}")).with_hint(
-            "*, ?, [a-z] and {a,b} stand for others; a \\ before one of these signs takes its meaning away",
-        )
+        Error::new(ErrorKind::InvalidInput, format!("not a valid pattern: {error}"))
+            .with_hint("*, ?, [a-z] and {a,b} have a special meaning; a \\ before one of them takes it away")
     };
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {

@@ -12,23 +12,24 @@ use crate::exit::Verdict;
 use crate::json;
 use crate::units;
 
-/// How many lines a picture has at most.
+/// The most lines of a picture.
 const LINES: usize = 24;
 
-/// Draw where in an image data is, what of it other snapshots have too, and what changed
+/// Draw where an image has data, which of it is shared with other snapshots, and what changed
 ///
-/// Each character of the picture stands for a part of the image, a multiple of 4 KiB. It shows what most of the data there is: own to
-/// this snapshot, or shared, which is what others name in their manifests too, anywhere in their images. With --against, it shows first of all
-/// whether anything there changed. -o json has the numbers.
+/// Each character of the picture stands for a part of the image, a multiple of 4 KiB. It shows what
+/// most of the data there is: this snapshot's own, or shared, which means that other manifests also
+/// name it, anywhere in their images. With --against, a change in the part takes precedence. -o
+/// json has the numbers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MapArgs {
-    /// The snapshot: an id, a unique beginning of an id, a name, or RESOURCE@latest
+    /// The snapshot: an id, a unique prefix of an id, a name, or RESOURCE@latest
     #[arg(value_name = "SNAP")]
     snapshot: String,
     /// Show what changed since this snapshot
     #[arg(long, value_name = "SNAP")]
     against: Option<String>,
-    /// How many characters a line of the picture has, 1 to 1000. There are up to 24 lines
+    /// The number of characters in a line of the picture, 1 to 1000. There are up to 24 lines
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
     width: u16,
 }
@@ -50,7 +51,7 @@ impl MapArgs {
     }
 }
 
-/// Returns a map for people.
+/// Returns a map as text.
 fn picture(map: &ImageMap, width: usize) -> String {
     let size = units::bytes(map.snapshot.size_bytes);
     let head = format!("{}: {size}, a character is {}", title(&map.snapshot), units::bytes(map.cell_bytes));

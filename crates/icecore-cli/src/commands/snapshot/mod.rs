@@ -1,4 +1,4 @@
-//! `icecore snapshot`: all that is done with snapshots.
+//! `icecore snapshot`: all operations on snapshots.
 
 pub(crate) mod columns;
 pub(crate) mod copy;
@@ -18,7 +18,7 @@ use icecore::Result;
 use crate::app::App;
 use crate::exit::Verdict;
 
-/// Make, show and change snapshots
+/// Take, show and change snapshots
 #[derive(Debug, clap::Args)]
 pub(crate) struct SnapshotArgs {
     #[command(subcommand)]
@@ -48,7 +48,7 @@ enum SnapshotCommand {
 }
 
 impl SnapshotArgs {
-    /// Returns the words of the command.
+    /// Returns the name of the command.
     pub(crate) fn words(&self) -> &'static str {
         match &self.command {
             SnapshotCommand::Create(_) => "snapshot create",

@@ -10,15 +10,15 @@ use crate::json;
 /// Protect a snapshot from deletion
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProtectArgs {
-    /// An id, a unique beginning of an id, a name, or RESOURCE@latest
+    /// An id, a unique prefix of an id, a name, or RESOURCE@latest
     #[arg(value_name = "SNAP")]
     snapshot: String,
 }
 
-/// Allow again that a snapshot is deleted
+/// Allow a protected snapshot to be deleted again
 #[derive(Debug, clap::Args)]
 pub(crate) struct UnprotectArgs {
-    /// An id, a unique beginning of an id, a name, or RESOURCE@latest
+    /// An id, a unique prefix of an id, a name, or RESOURCE@latest
     #[arg(value_name = "SNAP")]
     snapshot: String,
 }

@@ -32,39 +32,43 @@ use crate::units;
 
 /// Delete the snapshots that a policy does not keep
 ///
-/// Each droplet and each volume has the whole policy for itself, and a snapshot stays if any of the rules keeps it. An hour, day, week,
-/// month or year without a snapshot does not count. A protected snapshot stays, and one that is read or that a volume was made from
-/// is left out with a warning. --keep-within alone deletes all snapshots of a resource that has no recent ones; --keep-last 1 beside it
-/// keeps the newest in any case. A snapshot from the future, which a wrong clock has dated, stays beside the others and counts for no
-/// rule. The space is given back by the next `icecore gc`.
+/// The policy applies to each droplet and each volume separately, and a snapshot stays if any of
+/// the rules keeps it. An hour, day, week, month or year without a snapshot does not count. A
+/// protected snapshot stays. A snapshot that is being read, or from which a volume was created, is
+/// skipped with a warning. --keep-within alone deletes all snapshots of a resource that has no
+/// recent ones; add --keep-last 1 to keep the newest in any case. A snapshot from the future, dated
+/// by a wrong clock, stays in addition to the others and counts for no rule. The next `icecore gc`
+/// frees the space.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PruneArgs {
     #[command(flatten)]
     policy: PolicyArgs,
-    /// Hours, days and so on are those of this time zone: a name like Europe/Berlin, or local for that of the system
+    /// The time zone of hours, days and so on: a name such as Europe/Berlin, or local for the
+    /// system's zone
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     timezone: String,
-    /// Only snapshots of the droplets and volumes whose names fit one of these patterns (*, ?, [a-z], {a,b})
+    /// Only snapshots of droplets and volumes whose names match one of these patterns (*, ?, [a-z],
+    /// {a,b})
     #[arg(long, value_name = "GLOB")]
     of: Vec<String>,
-    /// Only snapshots of this type of resource
+    /// Only snapshots of this resource type
     #[arg(long, value_name = "TYPE")]
     resource: Option<Kind>,
-    /// Only snapshots with this tag; given more than once, with all of them
+    /// Only snapshots with this tag; if repeated, with all of them
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// Also delete snapshots that volumes were made from: the volumes go on, and keep what they need
+    /// Also delete snapshots from which volumes were created; the volumes keep the data they need
     #[arg(long)]
     keep_clones: bool,
-    /// Delete nothing, only tell which rules keep which snapshots, and which would go
+    /// Delete nothing, only show which rules keep which snapshots, and which would be deleted
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     force: bool,
 }
 
-/// What stays.
+/// The rules of a policy.
 #[derive(Debug, clap::Args)]
 struct PolicyArgs {
     /// Keep the newest N
@@ -85,10 +89,11 @@ struct PolicyArgs {
     /// Keep the newest of each of the last N years that have a snapshot
     #[arg(long, value_name = "N")]
     keep_yearly: Option<u32>,
-    /// Keep all that are not older than this: numbers with y, mo, w, d, h, min or s, like 14d or "1y 6mo"
+    /// Keep all snapshots up to this age: numbers with y, mo, w, d, h, min or s, such as 14d or "1y
+    /// 6mo"
     #[arg(long, value_name = "TIME", value_parser = units::parse_within)]
     keep_within: Option<Within>,
-    /// Keep all with this tag; may be given more than once
+    /// Keep all snapshots with this tag; can be repeated
     #[arg(long = "keep-tag", value_name = "TAG")]
     keep_tags: Vec<String>,
 }
@@ -128,7 +133,7 @@ impl PruneArgs {
         let result = json::PruneResult::new(&plan, &pruned.deleted, &pruned.in_use, pruned.own, self.dry_run);
         app.ui.result(&result, &self.text(&plan, &pruned))?;
         if !self.dry_run && !pruned.deleted.is_empty() {
-            app.ui.note("`icecore gc` gives the space back");
+            app.ui.note("`icecore gc` frees the space");
         }
         Ok(match pruned.in_use.is_empty() || self.dry_run {
             true => Verdict::from_findings(unreadable),
@@ -151,7 +156,7 @@ impl PruneArgs {
         if !self.force {
             app.ui.note(&table(plan, &pruned));
             let question = format!("Are you sure you want to delete {}?", count(going));
-            if !app.ui.confirm(&question, "say that you are sure with --force, or look with --dry-run")? {
+            if !app.ui.confirm(&question, "confirm with --force, or preview with --dry-run")? {
                 return Err(Error::new(ErrorKind::Interrupted, "not confirmed: nothing was deleted"));
             }
         }
@@ -162,7 +167,7 @@ impl PruneArgs {
                 Err(error) if error.kind() == ErrorKind::InUse => {
                     pruned.in_use.push((snapshot.clone(), error.to_string()));
                 }
-                // Somebody else was faster.
+                // Another process deleted it first.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error.in_context(so_far(&pruned.deleted))),
             }
@@ -170,7 +175,7 @@ impl PruneArgs {
         Ok(pruned)
     }
 
-    /// Tells what a deletion would do, as far as that can be known: what is read just now is not.
+    /// Returns what a deletion would do. It cannot know which snapshots will be in use by readers.
     fn foresee(&self, app: &App, repo: &Repository, plan: &Plan) -> Result<Pruned> {
         let volumes =
             if self.keep_clones { Vec::new() } else { icecore::volume::list_volumes(repo)?.volumes };
@@ -181,20 +186,20 @@ impl PruneArgs {
             match volumes.iter().find(|volume| made(&volume.origin)) {
                 None => pruned.deleted.push(snapshot.clone()),
                 Some(volume) => {
-                    let reason = format!("volume {} was made from it", volume.name);
+                    let reason = format!("volume {} was created from it", volume.name);
                     pruned.in_use.push((snapshot.clone(), reason));
                 }
             }
         }
         let ids: Vec<SnapshotId> = pruned.deleted.iter().map(|snapshot| snapshot.id).collect();
-        let progress = app.ui.progress("counting what would be given back");
+        let progress = app.ui.progress("counting the space that would be freed");
         let own = icecore::snapshot::own_bytes(repo, &ids, &progress);
         drop(progress);
         match own {
             Ok(own) => pruned.own = Some(own),
             Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
-            // Deleting does not depend on it.
-            Err(error) => app.ui.warn(&format!("what gc could give back cannot be counted: {error}")),
+            // The deletion does not depend on it.
+            Err(error) => app.ui.warn(&format!("cannot count the space that gc could free: {error}")),
         }
         Ok(pruned)
     }
@@ -204,16 +209,15 @@ impl PruneArgs {
         if self.dry_run {
             let table = if all == 0 { String::new() } else { table(plan, pruned) + "\n\n" };
             let own = pruned.own.map(|own| units::bytes(own.stored_bytes + own.manifest_bytes));
-            let then =
-                own.map_or_else(String::new, |own| format!(", and gc could then give back about {own}"));
+            let then = own.map_or_else(String::new, |own| format!(", and gc could then free about {own}"));
             return format!(
-                "{table}dry run: nothing was deleted; {deleted} of {} would go{then}",
+                "{table}dry run: nothing was deleted; {deleted} of {} would be deleted{then}",
                 count(all)
             );
         }
         if plan.going().next().is_none() {
             return match all {
-                0 => "nothing to delete: there are no such snapshots".to_owned(),
+                0 => "nothing to delete: there are no matching snapshots".to_owned(),
                 _ => format!("nothing to delete: all {} stay", count(all)),
             };
         }
@@ -221,13 +225,13 @@ impl PruneArgs {
     }
 }
 
-/// What became of the snapshots that a policy does not keep, or would become of them.
+/// The result of a prune, or of its dry run.
 #[derive(Debug, Default)]
 struct Pruned {
     deleted: Vec<Snapshot>,
-    /// Those that could not be deleted, and why.
+    /// The snapshots that could not be deleted, and why.
     in_use: Vec<(Snapshot, String)>,
-    /// What would be unused without those that would be deleted, where that is known.
+    /// The data that only the snapshots to be deleted use, if known.
     own: Option<OwnBytes>,
 }
 
@@ -235,7 +239,7 @@ fn count(snapshots: usize) -> String {
     units::count(snapshots as u64, "snapshot")
 }
 
-/// Returns all snapshots, with what keeps each.
+/// Returns a table of all snapshots, with the rules that keep each.
 fn table(plan: &Plan, pruned: &Pruned) -> String {
     let columns = [
         Column::Text("ID"),
@@ -243,7 +247,7 @@ fn table(plan: &Plan, pruned: &Pruned) -> String {
         Column::Text("Created"),
         Column::Text("Resource"),
         Column::Text("Type"),
-        Column::Text("Fate"),
+        Column::Text("Result"),
         Column::Text("Rules"),
     ];
     let fate = |decision: &Decision| match decision.goes() {

@@ -6,10 +6,10 @@ use crate::app::App;
 use crate::exit::Verdict;
 use crate::json;
 
-/// Give a snapshot another name
+/// Rename a snapshot
 #[derive(Debug, clap::Args)]
 pub(crate) struct RenameArgs {
-    /// An id, a unique beginning of an id, a name, or RESOURCE@latest
+    /// An id, a unique prefix of an id, a name, or RESOURCE@latest
     #[arg(value_name = "SNAP")]
     snapshot: String,
     /// The new name, unique among the snapshots of its resource

@@ -9,13 +9,14 @@ use crate::commands::title;
 use crate::exit::Verdict;
 use crate::json;
 
-/// Add tags to a snapshot and remove tags from it
+/// Add tags to a snapshot or remove tags from it
 ///
-/// Options like -o go before SNAP, for what follows it are tags. A tag may consist of letters, digits and : - _ . =
+/// Put options such as -o before SNAP: everything after it is a tag. A tag may contain letters,
+/// digits and : - _ . =
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "icecore snapshot tag [OPTIONS] <SNAP> <+TAG|-TAG>...")]
 pub(crate) struct TagArgs {
-    /// An id, a unique beginning of an id, a name, or RESOURCE@latest
+    /// An id, a unique prefix of an id, a name, or RESOURCE@latest
     #[arg(value_name = "SNAP")]
     snapshot: String,
     /// +TAG adds a tag, -TAG removes one
@@ -23,7 +24,7 @@ pub(crate) struct TagArgs {
     changes: Vec<String>,
 }
 
-/// Tags that come and go.
+/// Tags to add and to remove.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     pub(crate) add: Vec<String>,
@@ -48,21 +49,24 @@ impl Changes {
         let mut changes = Self::default();
         for text in texts {
             match text.split_at_checked(1) {
-                // An option that came too late must not pass for a tag.
+                // A misplaced option must not pass for a tag.
                 Some(("-", "o" | "q" | "v" | "h")) => return Err(looks_like_an_option(text)),
                 Some(("-", rest)) if rest.starts_with('-') => return Err(looks_like_an_option(text)),
                 Some(("+", tag)) => changes.add.push(tag.to_owned()),
                 Some(("-", tag)) => changes.remove.push(tag.to_owned()),
                 _ => {
-                    return Err(Error::new(ErrorKind::InvalidInput, format!("what about the tag {text:?}?"))
-                        .with_hint(format!("write +{text} to add it, or -{text} to remove it")));
+                    return Err(Error::new(
+                        ErrorKind::InvalidInput,
+                        format!("add or remove the tag {text:?}?"),
+                    )
+                    .with_hint(format!("write +{text} to add it, or -{text} to remove it")));
                 }
             }
         }
         if let Some(both) = changes.add.iter().find(|tag| changes.remove.contains(tag)) {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
-                format!("the tag {both:?} is to be added and removed"),
+                format!("the tag {both:?} is both added and removed"),
             ));
         }
         Ok(changes)
@@ -70,8 +74,8 @@ impl Changes {
 }
 
 fn looks_like_an_option(text: &str) -> Error {
-    Error::new(ErrorKind::InvalidInput, format!("{text} looks like an option, and stands among the tags"))
-        .with_hint("write options before SNAP: icecore snapshot tag [OPTIONS] SNAP +TAG")
+    Error::new(ErrorKind::InvalidInput, format!("{text} looks like an option, but is in the place of a tag"))
+        .with_hint("put options before SNAP: icecore snapshot tag [OPTIONS] SNAP +TAG")
 }
 
 #[cfg(test)]

@@ -13,42 +13,44 @@ use crate::exit::Verdict;
 use crate::json;
 use crate::units;
 
-/// Drop what was written to a volume since it was made or restored
+/// Discard all changes to a volume since it was created or restored
 ///
-/// It shows again what the snapshot has that it was made of, or last restored to. Snapshots of it stay.
+/// The volume again has the content of the snapshot it was created from or last restored to. Its
+/// snapshots stay.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ResetArgs {
-    /// The name of a volume that is not served
+    /// The name of a volume that is not being served
     #[arg(value_name = "NAME")]
     name: String,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     force: bool,
 }
 
-/// Give a volume the content of a snapshot
+/// Replace the content of a volume with that of a snapshot
 ///
-/// What was written to it is dropped. A volume that is smaller than the snapshot grows to its size. Snapshots of it stay.
+/// Discards all changes to the volume. A volume smaller than the snapshot grows to its size. Its
+/// snapshots stay.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RestoreArgs {
-    /// The name of a volume that is not served
+    /// The name of a volume that is not being served
     #[arg(value_name = "NAME")]
     name: String,
-    /// An id, a unique beginning of an id, a name, or RESOURCE@latest
+    /// An id, a unique prefix of an id, a name, or RESOURCE@latest
     #[arg(value_name = "SNAP")]
     snapshot: String,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     force: bool,
 }
 
-/// Make a volume larger; what is added is zero
+/// Make a volume larger; the new part is zero
 #[derive(Debug, clap::Args)]
 pub(crate) struct ResizeArgs {
-    /// The name of a volume that is not served
+    /// The name of a volume that is not being served
     #[arg(value_name = "NAME")]
     name: String,
-    /// The new size, for example 20G
+    /// The new size, such as 20G
     #[arg(value_name = "N", value_parser = units::parse_size)]
     size: u64,
 }
@@ -79,14 +81,14 @@ impl ResizeArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = app.open()?;
         let volume = icecore::volume::resize_volume(&repo, &self.name, self.size)?;
-        let text = format!("volume {} has {}", self.name, units::bytes(volume.size_bytes));
+        let text = format!("volume {} now has {}", self.name, units::bytes(volume.size_bytes));
         tell(app, &repo, volume, &text)
     }
 }
 
 fn confirm(app: &App, force: bool, name: &str) -> Result<()> {
-    let question = format!("Are you sure you want to drop what was written to volume {name}?");
-    if force || app.ui.confirm(&question, "say that you are sure with --force")? {
+    let question = format!("Are you sure you want to discard all changes to volume {name}?");
+    if force || app.ui.confirm(&question, "confirm with --force")? {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Interrupted, "not confirmed: nothing was changed"))

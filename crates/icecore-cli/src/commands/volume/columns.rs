@@ -1,4 +1,4 @@
-//! What is told of volumes.
+//! The details of volumes that commands show.
 
 use icecore::Result;
 use icecore::repository::Repository;
@@ -12,17 +12,17 @@ use crate::json;
 use crate::ui;
 use crate::units;
 
-/// A volume, and what is found out about it besides.
+/// A volume, and details that are not in its record.
 pub(crate) struct Details {
-    /// What its record says.
+    /// The content of its record.
     pub(crate) info: VolumeInfo,
-    /// Bytes that were written since the snapshot below it; none where its map cannot be read.
+    /// Bytes written since its base; none if its map is unreadable.
     pub(crate) written_bytes: Option<u64>,
     /// Whether a process serves it.
     pub(crate) served: bool,
 }
 
-/// Finds out about a volume.
+/// Collects the details of a volume.
 pub(crate) fn details(app: &App, repo: &Repository, info: VolumeInfo) -> Result<Details> {
     let written_bytes = icecore::volume::written_bytes(repo, &info.name).ok();
     let served = control::is_served(&app.place()?.dir, &info.name);
@@ -30,7 +30,7 @@ pub(crate) fn details(app: &App, repo: &Repository, info: VolumeInfo) -> Result<
 }
 
 impl Details {
-    /// Returns it as JSON has it.
+    /// Returns the volume as JSON.
     pub(crate) fn json(&self) -> json::Volume {
         json::Volume::new(&self.info, self.written_bytes, self.served)
     }
@@ -67,7 +67,7 @@ pub(crate) fn table(volumes: &[Details], with_header: bool) -> String {
     ui::table(&columns, &rows, with_header)
 }
 
-/// Returns all that is known of a volume.
+/// Returns all details of a volume.
 pub(crate) fn lines(volume: &Details) -> String {
     let info = &volume.info;
     let snapshot =
@@ -79,7 +79,7 @@ pub(crate) fn lines(volume: &Details) -> String {
         ("Created", units::time_for_people(info.created_unix_ms)),
         ("Type", info.kind.as_str().to_owned()),
         ("Size", size),
-        ("Made of", snapshot(&info.origin)),
+        ("Origin", snapshot(&info.origin)),
         ("Base", snapshot(&info.base)),
         ("Written", format!("{}, since the base", volume.written())),
         ("Served", if volume.served { "yes" } else { "no" }.to_owned()),

@@ -15,29 +15,30 @@ use crate::host::Stopwatch;
 use crate::json;
 use crate::units;
 
-/// Make a volume: a writable disk with the content of a snapshot, or of zeros
+/// Create a volume: a writable clone of a snapshot, or an empty disk
 ///
-/// Whatever the size, this takes milliseconds: the volume shows what the snapshot has, and holds what is written to it. Serve
-/// it with `icecore volume serve`.
+/// This takes milliseconds, whatever the size: the volume stores only your changes. Serve it with
+/// `icecore volume serve`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CreateArgs {
-    /// The name: letters, digits, and the signs . - _
+    /// The name: letters, digits and . - _
     #[arg(value_name = "NAME")]
     name: String,
-    /// The snapshot whose content it has: an id, a unique beginning of one, a name, or RESOURCE@latest
+    /// The snapshot to clone: an id, a unique prefix of an id, a name, or RESOURCE@latest
     #[arg(long, value_name = "SNAP", required_unless_present = "size")]
     snapshot: Option<String>,
-    /// Its size, for example 20G; at least that of the snapshot [default: that of the snapshot]
+    /// Its size, such as 20G; at least that of the snapshot [default: that of the snapshot]
     #[arg(long, value_name = "N", value_parser = units::parse_size)]
     size: Option<u64>,
-    /// Snapshots of it are of a droplet with its name [default: as the snapshot, or of a volume]
+    /// Its snapshots belong to a droplet with its name [default: the resource type of the snapshot,
+    /// or volume]
     #[arg(long)]
     droplet: bool,
 }
 
 impl CreateArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
-        // A volume of zeros may be the first thing in a repository.
+        // An empty volume may be the first object in a repository.
         let repo = if self.snapshot.is_some() { app.open()? } else { app.open_or_make()?.0 };
         let watch = Stopwatch::start();
         let snapshot =
@@ -53,11 +54,12 @@ impl CreateArgs {
         };
         let volume = icecore::volume::create_volume(&repo, &options)?;
         let time = units::duration(watch.elapsed());
-        let of = snapshot.as_ref().map_or_else(|| "zeros".to_owned(), title);
+        let how =
+            snapshot.as_ref().map_or_else(|| "empty".to_owned(), |from| format!("from {}", title(from)));
         let size = units::bytes(volume.size_bytes);
-        let text = format!("volume {}: {size}, made of {of} in {time}", volume.name);
+        let text = format!("volume {}: {size}, created {how} in {time}", volume.name);
         app.ui.result(&json::VolumeResult { volume: details(app, &repo, volume)?.json() }, &text)?;
-        app.ui.note(&format!("`icecore volume serve {}` makes a disk of it", self.name));
+        app.ui.note(&format!("serve it with `icecore volume serve {}`", self.name));
         Ok(Verdict::Clean)
     }
 }

@@ -11,15 +11,15 @@ use crate::exit::Verdict;
 use crate::json;
 use crate::units;
 
-/// Delete volumes, and with them what was written since their last snapshots
+/// Delete volumes, including everything written since their last snapshots
 ///
-/// Snapshots of them stay. A volume that is served is not deleted.
+/// Their snapshots stay. Does not delete a volume that is being served.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeleteArgs {
     /// Names of volumes
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     force: bool,
 }
@@ -37,7 +37,7 @@ impl DeleteArgs {
             units::count(names.len() as u64, "volume"),
             names.join(", ")
         );
-        if !self.force && !app.ui.confirm(&question, "say that you are sure with --force")? {
+        if !self.force && !app.ui.confirm(&question, "confirm with --force")? {
             return Err(Error::new(ErrorKind::Interrupted, "not confirmed: nothing was deleted"));
         }
         for (at, name) in names.iter().enumerate() {

@@ -21,12 +21,12 @@ use crate::host::Stopwatch;
 use crate::json;
 use crate::units;
 
-/// Write a volume out as a raw image that needs nothing else
+/// Write a volume to an independent raw image
 ///
-/// The file is sparse, and has its name only once it is complete.
+/// The file is sparse, and gets its name only when it is complete.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
-    /// The name of a volume that is not served
+    /// The name of a volume that is not being served
     #[arg(value_name = "NAME")]
     name: String,
     /// The file to write
@@ -44,7 +44,7 @@ impl ExportArgs {
         let path = self.file.display();
         app.check_outside(parent(&self.file))?;
         if !self.force && self.file.symlink_metadata().is_ok() {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("{path} exists already"))
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("{path} already exists"))
                 .with_hint("choose another name, or replace it with --force"));
         }
         let watch = Stopwatch::start();
@@ -78,7 +78,7 @@ impl ExportArgs {
 fn if_served(error: Error) -> Error {
     match error.kind() {
         ErrorKind::InUse => error.with_hint(
-            "take a snapshot of it with `icecore volume snapshot`, and restore that to a file: both work while it is served",
+            "take a snapshot with `icecore volume snapshot`, and restore it to a file: both work while the volume is served",
         ),
         _ => error,
     }

@@ -9,7 +9,7 @@ use crate::commands::volume::columns::details;
 use crate::exit::Verdict;
 use crate::json;
 
-/// Show all that is known of volumes
+/// Show all details of volumes
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetArgs {
     /// Names of volumes

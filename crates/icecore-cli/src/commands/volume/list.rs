@@ -12,13 +12,13 @@ use crate::json;
 
 /// List volumes, by name
 ///
-/// Written is what was written since the snapshot that is the base; the next snapshot reads that much at most.
+/// Written is the data written since the base; the next snapshot reads at most that much.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
-    /// Only volumes whose name fits one of these patterns (*, ?, [a-z], {a,b})
+    /// Only volumes whose name matches one of these patterns (*, ?, [a-z], {a,b})
     #[arg(value_name = "GLOB")]
     globs: Vec<String>,
-    /// Show no header
+    /// Do not show the header
     #[arg(long)]
     no_header: bool,
 }
@@ -30,7 +30,7 @@ impl ListArgs {
         let mut listing = icecore::volume::list_volumes(&repo)?;
         listing.volumes.retain(|volume| globs.is_empty() || globs.is_match(&volume.name));
         for unreadable in &listing.unreadable {
-            app.ui.warn(&format!("volume {} cannot be read: {}", unreadable.name, unreadable.reason));
+            app.ui.warn(&format!("volume {} is unreadable: {}", unreadable.name, unreadable.reason));
         }
         let verdict = Verdict::from_findings(!listing.unreadable.is_empty());
         let volumes = listing.volumes.into_iter().map(|volume| details(app, &repo, volume));

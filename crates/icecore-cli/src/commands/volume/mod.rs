@@ -1,4 +1,4 @@
-//! `icecore volume`: all that is done with copy-on-write volumes.
+//! `icecore volume`: all operations on copy-on-write volumes.
 
 pub(crate) mod change;
 pub(crate) mod columns;
@@ -15,7 +15,7 @@ use icecore::Result;
 use crate::app::App;
 use crate::exit::Verdict;
 
-/// Make, serve and change copy-on-write volumes: writable disks made of a snapshot in no time
+/// Create, serve and change volumes: writable copy-on-write clones of snapshots
 #[derive(Debug, clap::Args)]
 pub(crate) struct VolumeArgs {
     #[command(subcommand)]
@@ -42,7 +42,7 @@ enum VolumeCommand {
 }
 
 impl VolumeArgs {
-    /// Returns the words of the command.
+    /// Returns the name of the command.
     pub(crate) fn words(&self) -> &'static str {
         match &self.command {
             VolumeCommand::Create(_) => "volume create",

@@ -22,10 +22,11 @@ use crate::ui;
 use crate::units;
 use crate::units::parse_level;
 
-/// Make a snapshot of a volume, also while it is served and written to
+/// Take a snapshot of a volume, even while it is served and written to
 ///
-/// Only what was written since the last one is read. The snapshot is the volume as it is at one moment; what a file system in it
-/// holds in memory is not in it, unless it was frozen or synced before.
+/// Reads only the data written since the last snapshot. The snapshot is the volume at one moment.
+/// It does not contain what a file system on it still holds in memory, unless you freeze or sync
+/// that file system first.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SnapshotArgs {
     /// The name of the volume
@@ -34,13 +35,13 @@ pub(crate) struct SnapshotArgs {
     /// The name of the snapshot, unique for the volume [default: the volume and the time]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// A tag for the snapshot; may be given more than once
+    /// A tag for the snapshot; can be repeated
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
     /// The zstd level for new data: -7 (fast) to 19 (small) [default: the repository's]
     #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = parse_level)]
     level: Option<i32>,
-    /// Do not decode and compare compressed data before it is written
+    /// Do not decode and compare compressed data before writing it
     #[arg(long)]
     no_check: bool,
 }
@@ -72,7 +73,7 @@ impl SnapshotArgs {
             }
             Err(error) => Err(error),
         };
-        let state = "no snapshot was made; what was written to the volume is all there";
+        let state = "no snapshot was made; the volume keeps all its data";
         let taken = taken.map_err(if_interrupted(state))?;
         let elapsed = watch.elapsed();
         drop(progress);

@@ -1,4 +1,4 @@
-//! Volumes and snapshots, as the NBD server sees them.
+//! Volumes and snapshots as exports of the NBD server.
 
 use std::sync::Arc;
 
@@ -18,14 +18,14 @@ use icecore_nbd::OpenError;
 
 use crate::units;
 
-/// What the names of snapshots begin with.
+/// The prefix of the names of snapshots.
 const SNAPSHOT: &str = "snapshot:";
-/// All that is served.
+/// The exports of a server.
 pub(crate) struct Served {
     repo: Arc<Repository>,
     cache: Arc<BlockCache>,
     volumes: Vec<Arc<Volume>>,
-    /// As they were named.
+    /// The snapshots as the user named them.
     snapshots: Vec<(String, Arc<SnapshotDisk>)>,
     all_snapshots: bool,
     read_only: bool,
@@ -57,21 +57,21 @@ impl Served {
         self.all_snapshots
     }
 
-    /// Tells whether clients may write to an export.
+    /// Returns whether clients may write to an export.
     pub(crate) fn may_be_written(&self, export: &str) -> bool {
         !self.read_only && self.volumes.iter().any(|volume| volume.name() == export)
     }
 
-    /// Returns the exports that have names of their own.
+    /// Returns the exports with fixed names.
     pub(crate) fn listed(&self) -> Vec<ExportName> {
-        let how = if self.read_only { "for reading" } else { "writable" };
+        let how = if self.read_only { "read-only" } else { "writable" };
         let volumes = self.volumes.iter().map(|volume| ExportName {
             name: volume.name().to_owned(),
             description: format!("volume, {}, {how}", units::bytes(volume.len())),
         });
         let snapshots = self.snapshots.iter().map(|(spec, disk)| ExportName {
             name: format!("{SNAPSHOT}{spec}"),
-            description: format!("snapshot, {}, for reading", units::bytes(disk.len())),
+            description: format!("snapshot, {}, read-only", units::bytes(disk.len())),
         });
         volumes.chain(snapshots).collect()
     }

@@ -35,44 +35,49 @@ use crate::units;
 #[cfg(feature = "server")]
 pub(crate) use crate::commands::volume::serve::sockets::parse_listen;
 
-/// Memory for what clients read and write at the moment, beside 64 KiB for each of them. The cache of chunks comes on top.
+/// The memory for requests in flight, in addition to 64 KiB for each client and to the cache of
+/// chunks.
 const MEMORY_BYTES: usize = 64 << 20;
 
-/// Serve volumes and snapshots as disks, over NBD, until it is stopped
+/// Serve volumes and snapshots as disks over NBD
 ///
-/// It prints the address of each and how qemu, nbd-client and nbdfuse use it. Without names, all volumes are served. Ctrl-C,
-/// SIGTERM or the end of its terminal ends it: what was written is synced then. `icecore volume snapshot` works meanwhile.
+/// Prints the address of each disk and how to use it with qemu, nbd-client and nbdfuse. Without
+/// names, serves all volumes. Ctrl-C, SIGTERM or the end of its terminal stops it, after a sync of
+/// all written data. `icecore volume snapshot` works meanwhile.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
     /// Names of volumes
     #[arg(value_name = "NAME")]
     volumes: Vec<String>,
-    /// Serve a snapshot too, only to be read, as snapshot:SNAP; may be given more than once
+    /// Also serve a snapshot, read-only, as snapshot:SNAP; can be repeated
     #[arg(long = "snapshot", value_name = "SNAP")]
     snapshots: Vec<String>,
     /// Serve any snapshot that a client asks for as snapshot:SNAP
     #[arg(long)]
     all_snapshots: bool,
-    /// The unix socket to serve at [default: one in the repository]
+    /// The unix socket to listen on [default: one in the repository]
     #[arg(long, value_name = "PATH", conflicts_with = "listen", value_hint = clap::ValueHint::FilePath)]
     socket: Option<PathBuf>,
-    /// Serve at a TCP port of this machine, or of an address of it. Everyone who can reach it can read and write
+    /// Listen on a TCP port of this machine, or on this address and port. Anyone who can reach it
+    /// can read and write
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = sockets::parse_listen)]
     listen: Option<std::net::SocketAddr>,
-    /// Let nobody write to the volumes
+    /// Serve the volumes read-only
     #[arg(long)]
     read_only: bool,
-    /// Connections at once, of all clients together; a further one is closed [default: 4096, or what descriptors allow]
+    /// Concurrent connections of all clients together; further ones are closed [default: 4096, or
+    /// as many as file descriptors allow]
     #[arg(long, value_name = "N")]
     connections: Option<NonZero<usize>>,
-    /// Memory for what was read of snapshots, shared by all disks [default: 1/16 of the machine's, from 96 MiB to 1 GiB]
+    /// Memory to cache data read from snapshots, shared by all disks [default: 1/16 of the
+    /// machine's, from 96 MiB to 1 GiB]
     #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
     cache: Option<u64>,
 }
 
 impl ServeArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
-        // From now on a signal does not end the process before what was written is synced.
+        // From now on a signal does not end the process before all written data is synced.
         host::stop_flag();
         let repo = Arc::new(app.open()?);
         let dir = app.place()?.dir;
@@ -101,12 +106,12 @@ impl ServeArgs {
         };
         let socket = Socket::bind(address)?;
         if socket.is_open_to_others() {
-            app.ui.warn("everyone who can reach this address can read and write the disks: there is no encryption and no password");
+            app.ui.warn("anyone who can reach this address can read and write the disks: there is no encryption and no password");
         }
         let served = Arc::new(served);
         let events = Arc::new(Telling(app.ui));
         let starting = |error| Error::io("starting to serve", error);
-        // Descriptors are raised in any case.
+        // This call raises the limit of descriptors in any case.
         let usual = icecore_host::machine::usual_connections();
         let connections = self.connections.map_or(usual, NonZero::get);
         let limits = Limits { connections, memory_bytes: MEMORY_BYTES, ..Limits::default() };
@@ -137,20 +142,20 @@ impl ServeArgs {
             icecore::volume::list_volumes(repo)?.volumes.into_iter().map(|volume| volume.name).collect();
         if all.is_empty() {
             return Err(Error::new(ErrorKind::NotFound, "there is no volume to serve").with_hint(
-                "make one with `icecore volume create NAME --snapshot SNAP`, or serve a snapshot with --snapshot SNAP",
+                "create one with `icecore volume create NAME --snapshot SNAP`, or serve a snapshot with --snapshot SNAP",
             ));
         }
         Ok(all)
     }
 
-    /// Syncs all volumes, whoever has written to them, and tells what was done.
+    /// Syncs all volumes, whoever has written to them, and reports what was done.
     fn finish(&self, app: &App, served: &Served, report: std::io::Result<Report>) -> Result<Verdict> {
         let mut all_synced = true;
         for volume in served.volumes() {
             if let Err(error) = volume.sync() {
                 all_synced = false;
                 app.ui.warn(&format!(
-                    "volume {} could not be synced: {error}\n  hint: what was written since its last sync may be lost",
+                    "volume {} could not be synced: {error}\n  hint: data written since its last sync may be lost",
                     volume.name()
                 ));
             }
@@ -166,10 +171,11 @@ impl ServeArgs {
     }
 }
 
-/// Takes snapshots of a volume when others ask for them. Where there can be no socket for that, the disk is served all the same.
+/// Takes snapshots of a volume when other processes ask for them. Serves the disk even if there can
+/// be no socket for that.
 fn listen(ui: Ui, dir: &Path, volume: &Arc<Volume>) -> Option<control::Socket> {
     let asked_of = Arc::clone(volume);
-    // They stop with the process; nobody looks at how far they are.
+    // They stop with the process; nobody watches their progress.
     let take = move |asked: &control::Asked| control::take(&asked_of, asked, &Running::start("", false));
     let listening = control::Socket::listen(dir, volume.name(), take);
     listening
@@ -193,12 +199,12 @@ fn tell(app: &App, served: &Served, socket: &Socket) -> Result<()> {
     }
     if served.serves_all_snapshots() {
         let uri = socket.address.uri("snapshot:SNAP");
-        text += &format!("serving all snapshots, for reading\n  {uri}\n");
+        text += &format!("serving all snapshots, read-only\n  {uri}\n");
     }
     app.ui.result(&json::ServeResult { exports, address: socket.address.to_string() }, &text)
 }
 
-/// Tells people of what happens.
+/// Reports events to the user.
 struct Telling(Ui);
 
 impl Events for Telling {
@@ -216,7 +222,7 @@ impl Events for Telling {
             }
             Event::Disconnected { connection, problem } => {
                 let why = problem.map_or_else(String::new, |problem| format!(": {problem}"));
-                self.0.detail(&format!("connection {connection} has ended{why}"));
+                self.0.detail(&format!("connection {connection} ended{why}"));
             }
             _ => {}
         }

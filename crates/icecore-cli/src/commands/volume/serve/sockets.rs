@@ -1,4 +1,4 @@
-//! Where clients connect: sockets, their addresses, and how programs are told of them.
+//! The sockets that clients connect to, their addresses, and how programs use them.
 
 use std::fmt;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ use icecore_nbd::Listener;
 
 use crate::host;
 
-/// An address to serve at.
+/// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
     /// An absolute path.
@@ -25,19 +25,19 @@ pub(crate) enum Address {
     Tcp(SocketAddr),
 }
 
-/// A socket that is bound.
+/// A bound socket.
 pub(crate) struct Socket {
     pub(crate) listener: Listener,
     pub(crate) address: Address,
 }
 
-/// Reads a port, or an address and a port.
+/// Parses a port, or an address and a port.
 pub(crate) fn parse_listen(text: &str) -> std::result::Result<SocketAddr, String> {
     if let Ok(port) = text.parse() {
         return Ok((Ipv4Addr::LOCALHOST, port).into());
     }
     text.parse().map_err(|_| {
-        format!("{text:?} is no port and no address: write 10809, 192.0.2.1:10809 or [::1]:10809")
+        format!("{text:?} is neither a port nor an address: write 10809, 192.0.2.1:10809 or [::1]:10809")
     })
 }
 
@@ -48,7 +48,7 @@ impl Address {
         absolute.map(Self::Unix).map_err(|error| Error::io(format!("looking at {}", path.display()), error))
     }
 
-    /// Returns the address where nobody has chosen one.
+    /// Returns the default address.
     pub(crate) fn usual(repository: &Path, volume: Option<&str>) -> Self {
         Self::Unix(match volume {
             Some(volume) => repository.join("volumes").join(volume).join("nbd"),
@@ -56,15 +56,15 @@ impl Address {
         })
     }
 
-    /// Removes what was bound.
+    /// Removes the socket's file.
     pub(crate) fn remove(&self) {
         if let Self::Unix(path) = self {
-            // It is replaced when the next one is bound.
+            // The next server replaces a file that stays.
             let _ = std::fs::remove_file(path);
         }
     }
 
-    /// Returns the address of an export, as NBD clients take it.
+    /// Returns the address of an export in the form that NBD clients accept.
     pub(crate) fn uri(&self, export: &str) -> String {
         match self {
             Self::Unix(path) => icecore_nbd::unix_uri(path, export),
@@ -72,7 +72,7 @@ impl Address {
         }
     }
 
-    /// Returns lines that say how programs use an export.
+    /// Returns lines that say how to use an export with other programs.
     pub(crate) fn usage(&self, export: &str, uri: &str, writable: bool) -> String {
         let kernel = match self {
             Self::Unix(path) => {
@@ -94,10 +94,10 @@ impl Address {
         let mut text = String::new();
         let uri = for_shell(uri);
         let mut line = |what: &str, how: &str| {
-            // Writing to a text does not fail.
+            // Writing to a `String` does not fail.
             let _ = writeln!(text, "  {what:<11} {how}");
         };
-        // Without that, qemu asks to write, and is refused.
+        // Without `readonly`, qemu asks for write access, and is refused.
         let how = if writable { "discard=unmap" } else { "readonly=on" };
         line("qemu", &format!("qemu-system-x86_64 -m 1G -drive file={uri},format=raw,if=virtio,{how}"));
         line("nbd-client", &kernel);
@@ -116,10 +116,10 @@ impl fmt::Display for Address {
 }
 
 impl Socket {
-    /// Binds a socket. One of a process that has ended is replaced.
+    /// Binds a socket. Replaces the socket of a process that has ended.
     ///
     /// # Errors
-    /// `InUse` if another process serves there; `AlreadyExists` if there is something else.
+    /// `InUse` if another process listens there; `AlreadyExists` if the path is not a socket.
     pub(crate) fn bind(address: Address) -> Result<Self> {
         let binding = |error| Error::io(format!("binding {address}"), error);
         match &address {
@@ -137,14 +137,14 @@ impl Socket {
                     }
                     _ => binding(error),
                 })?;
-                // Where the system was to choose a port, it has.
+                // If the system was to choose a port, it has done so.
                 let address = Address::Tcp(listener.local_addr().map_err(binding)?);
                 Ok(Self { listener: listener.into(), address })
             }
         }
     }
 
-    /// Tells whether it can be reached from other machines.
+    /// Returns whether other machines can reach it.
     pub(crate) fn is_open_to_others(&self) -> bool {
         match &self.address {
             Address::Unix(_) => false,
@@ -156,7 +156,7 @@ impl Socket {
     }
 }
 
-/// Returns a text as it is written in a shell.
+/// Returns a text quoted for a shell.
 fn for_shell(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
