@@ -3,8 +3,8 @@
 use std::path::Path;
 
 /// The modules of the program, from the bottom up. A module imports what stands before it, and its own parts.
-const LAYERS: [&str; 11] =
-    ["exit", "host", "units", "json", "ui", "app", "commands", "args", "fuzzing", "lib", "main"];
+const LAYERS: [&str; 12] =
+    ["exit", "hints", "host", "units", "json", "ui", "app", "commands", "args", "fuzzing", "lib", "main"];
 
 /// The only files that write to the terminal.
 const TERMINAL: [&str; 3] = ["ui/mod.rs", "ui/out.rs", "ui/progress.rs"];

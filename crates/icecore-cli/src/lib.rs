@@ -8,6 +8,7 @@ mod exit;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hints;
 mod host;
 mod json;
 mod ui;

@@ -6,6 +6,8 @@ use icecore::repository::LEVELS;
 use icecore::snapshot::retention::Within;
 use jiff::Timestamp;
 
+use crate::hints::hint_of;
+
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// Returns `bytes` in the unit that a person would choose, with one decimal.
@@ -163,7 +165,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Parses how far back a policy reaches.
 pub(crate) fn parse_within(text: &str) -> Result<Within, String> {
-    text.parse().map_err(|error: icecore::Error| match error.hint() {
+    text.parse().map_err(|error: icecore::Error| match hint_of(&error) {
         Some(hint) => format!("{error}: {hint}"),
         None => error.to_string(),
     })

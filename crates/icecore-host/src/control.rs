@@ -21,6 +21,7 @@ use std::thread::Scope;
 
 use icecore::Error;
 use icecore::ErrorKind;
+use icecore::NextStep;
 use icecore::Result;
 use icecore::snapshot::SnapshotId;
 use icecore::volume::Volume;
@@ -75,7 +76,7 @@ enum Request {
 #[serde(rename_all = "snake_case")]
 enum Answer {
     Taken(Taken),
-    Error { kind: String, message: String, hint: Option<String> },
+    Error { kind: String, message: String, next: Option<NextStep> },
 }
 
 /// Takes a snapshot of a volume that this process has open.
@@ -153,10 +154,10 @@ pub fn ask(repository: &Path, volume: &str, asked: &Asked) -> Result<Option<Resu
     })?;
     Ok(Some(match answer {
         Answer::Taken(taken) => Ok(taken),
-        Answer::Error { kind, message, hint } => {
+        Answer::Error { kind, message, next } => {
             let error = Error::new(ErrorKind::of_word(&kind).unwrap_or(ErrorKind::Io), message);
-            Err(match hint {
-                Some(hint) => error.with_hint(hint),
+            Err(match next {
+                Some(next) => error.with_hint(next),
                 None => error,
             })
         }
@@ -290,7 +291,7 @@ fn of_error(error: &Error) -> Answer {
     Answer::Error {
         kind: error.kind().word().to_owned(),
         message: error.to_string(),
-        hint: error.hint().map(ToOwned::to_owned),
+        next: error.next_step().cloned(),
     }
 }
 
@@ -320,7 +321,7 @@ mod tests {
         };
         let socket = Socket::listen(dir.path(), "web", full).unwrap();
         let error = ask(dir.path(), "web", &asked()).unwrap().unwrap().unwrap_err();
-        assert_eq!((error.kind(), error.hint()), (ErrorKind::NoSpace, Some("make room")));
+        assert_eq!((error.kind(), error.next_step()), (ErrorKind::NoSpace, Some(&"make room".into())));
         // As if the process had been killed.
         std::mem::forget(socket);
         let socket = Socket::listen(dir.path(), "web", |_| Ok(Taken { read_bytes: 5, unchanged: false }));

@@ -68,6 +68,7 @@ pub use crate::words::ids::BlockId;
 pub use crate::words::ids::ChunkId;
 pub use crate::words::ids::Digest;
 pub use crate::words::ids::PackId;
+pub use crate::words::next_step::NextStep;
 pub use crate::words::pool::start_workers;
 pub use crate::words::progress::Meter;
 pub use crate::words::progress::NoProgress;

@@ -210,7 +210,7 @@ mod tests {
             [("", "UTC"), ("61 * * * *", "UTC"), ("0 0 0 * * *", "UTC"), ("@daily", "Mars/Olympus")]
         {
             let error = When::parse(cron, zone).unwrap_err();
-            assert!(error.hint().is_some(), "{error}");
+            assert!(error.next_step().is_some(), "{error}");
         }
     }
 }

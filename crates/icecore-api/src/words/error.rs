@@ -4,6 +4,8 @@ use std::fmt;
 
 use icecore::ErrorKind;
 
+use crate::words::hints::hint;
+
 /// An answer that is not the one asked for: status, a word for programs, a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
@@ -90,7 +92,7 @@ impl std::error::Error for ApiError {}
 
 /// Returns what an error says, and what to do about it.
 fn told(error: &icecore::Error) -> String {
-    match error.hint() {
+    match error.next_step().and_then(hint) {
         Some(hint) => format!("{error} ({hint})"),
         None => error.to_string(),
     }

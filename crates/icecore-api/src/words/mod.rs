@@ -2,6 +2,7 @@
 
 pub(crate) mod cron;
 pub(crate) mod error;
+pub(crate) mod hints;
 pub(crate) mod names;
 pub(crate) mod patience;
 pub(crate) mod text;

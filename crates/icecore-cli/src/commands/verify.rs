@@ -12,6 +12,7 @@ use crate::commands::find_all;
 use crate::commands::if_interrupted;
 use crate::commands::lost_lines;
 use crate::exit::Verdict;
+use crate::hints::problem_of;
 use crate::host;
 use crate::json;
 use crate::units;
@@ -110,7 +111,7 @@ fn summary(report: &VerifyReport, depth: Depth) -> String {
     }
     text += &format!("{}:\n", units::count(report.findings.len() as u64, "finding"));
     for finding in &report.findings {
-        text += &format!("  {}: {}\n", finding.object, finding.problem);
+        text += &format!("  {}: {}\n", finding.object, problem_of(finding));
         text += &lost_lines(4, &finding.lost);
     }
     text

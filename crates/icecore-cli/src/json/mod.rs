@@ -13,6 +13,7 @@ use icecore::Error;
 use serde::Serialize;
 
 use crate::exit;
+use crate::hints::hint_of;
 
 pub(crate) use crate::json::bench::BenchResult;
 pub(crate) use crate::json::prune::PruneResult;
@@ -86,31 +87,31 @@ impl<'a, T> Envelope<'a, T> {
 pub(crate) struct ErrorEnvelope<'a> {
     icecore: u32,
     command: Option<&'a str>,
-    error: ErrorBody<'a>,
+    error: ErrorBody,
 }
 
 impl<'a> ErrorEnvelope<'a> {
-    pub(crate) fn new(command: Option<&'a str>, error: &'a Error) -> Self {
+    pub(crate) fn new(command: Option<&'a str>, error: &Error) -> Self {
         Self { icecore: SCHEMA, command, error: ErrorBody::new(error) }
     }
 }
 
 /// An error.
 #[derive(Serialize)]
-pub(crate) struct ErrorBody<'a> {
+pub(crate) struct ErrorBody {
     kind: &'static str,
     exit_code: u8,
     message: String,
-    hint: Option<&'a str>,
+    hint: Option<String>,
 }
 
-impl<'a> ErrorBody<'a> {
-    pub(crate) fn new(error: &'a Error) -> Self {
+impl ErrorBody {
+    pub(crate) fn new(error: &Error) -> Self {
         Self {
             kind: error.kind().word(),
             exit_code: exit::exit_code(error.kind()),
             message: error.to_string(),
-            hint: error.hint(),
+            hint: hint_of(error),
         }
     }
 }

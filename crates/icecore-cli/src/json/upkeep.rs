@@ -10,6 +10,7 @@ use icecore::maintenance::VerifyReport;
 use icecore::maintenance::gc::GcTotals;
 use serde::Serialize;
 
+use crate::hints::problem_of;
 use crate::json::snapshot::Snapshot;
 use crate::json::snapshot::Unreadable;
 use crate::units;
@@ -99,7 +100,7 @@ impl From<&VerifyReport> for VerifyResult {
     fn from(report: &VerifyReport) -> Self {
         let finding = |finding: &icecore::maintenance::Finding| Finding {
             object: finding.object.clone(),
-            problem: finding.problem.clone(),
+            problem: problem_of(finding),
             lost: lost(&finding.lost),
         };
         Self {

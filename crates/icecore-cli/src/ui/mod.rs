@@ -14,6 +14,7 @@ use icecore::ErrorKind;
 use icecore::Result;
 use serde::Serialize;
 
+use crate::hints::hint_of;
 use crate::json::Envelope;
 use crate::json::ErrorEnvelope;
 
@@ -129,7 +130,7 @@ impl Ui {
 
     fn tell_error(&self, error: &Error) {
         say(&format!("error: {error}"));
-        if let Some(hint) = error.hint() {
+        if let Some(hint) = hint_of(error) {
             say(&format!("  hint: {hint}"));
         }
     }

@@ -25,6 +25,7 @@ use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::ids::RunId;
+use crate::words::next_step::NextStep;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sync::Mutex;
 use crate::words::sync::MutexGuard;
@@ -266,7 +267,7 @@ impl Store {
         // What could not be read says more than that it is nowhere else.
         found.and_then(|found| first.map(|_| found))?.ok_or_else(|| {
             Error::corrupt(format!("{what} {} is missing from the repository", ChunkId(*id)))
-                .with_hint("run `icecore repair index`; if it stays missing, `icecore repair snapshots` says what is lost")
+                .with_hint(NextStep::FindMissing)
         })
     }
 
@@ -328,7 +329,7 @@ impl Store {
         find()?.ok_or_else(|| {
             let (id, pack) = (ChunkId(found.entry.id), found.pack.id);
             Error::corrupt(format!("slot {slot} of chunk {id} is needed and pack {pack} does not have it"))
-                .with_hint("run `icecore repair index`, then `icecore verify`")
+                .with_hint(NextStep::RepairIndexThenVerify)
         })
     }
 
@@ -390,9 +391,6 @@ impl Located {
             self.pack.id,
             self.entry.offset
         ))
-        .with_hint(
-            "run `icecore verify --read-data` to see all that is damaged and which snapshots are affected, then \
-             `icecore repair packs`",
-        )
+        .with_hint(NextStep::VerifyDataThenRepairPacks)
     }
 }

@@ -18,6 +18,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::names::Labels;
+use crate::words::next_step::NextStep;
 use crate::world::storage::Storage;
 use crate::world::storage::read_all;
 
@@ -28,8 +29,7 @@ const CONFIG_BYTES_MAX: u64 = 64 << 10;
 pub(crate) fn read(storage: &dyn Storage) -> Result<(Config, u16)> {
     let bytes = read_all(storage, layout::CONFIG, CONFIG_BYTES_MAX).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            Error::new(ErrorKind::NotFound, "there is no repository")
-                .with_hint("make one with `icecore init`")
+            Error::new(ErrorKind::NotFound, "there is no repository").with_hint(NextStep::InitRepository)
         }
         _ => Error::stored_io("reading the repository's config", error),
     })?;

@@ -20,6 +20,7 @@ use crate::words::names::TAGS_MAX;
 use crate::words::names::change_labels;
 use crate::words::names::check_name;
 use crate::words::names::check_tag;
+use crate::words::next_step::NextStep;
 use crate::words::time::is_future;
 
 /// The fewest characters of an id that name a snapshot.
@@ -217,11 +218,8 @@ fn missing(unread: Vec<(String, Error)>, spec: &str, message: &str) -> Error {
 }
 
 fn not_found(spec: &str, message: &str) -> Error {
-    let hint = match spec.len() < PREFIX_CHARS_MIN {
-        true => "an id can be shortened to 4 characters or more; `icecore snapshot list` shows what is there",
-        false => "`icecore snapshot list` shows what is there",
-    };
-    Error::new(ErrorKind::NotFound, message).with_hint(hint)
+    let too_short = spec.len() < PREFIX_CHARS_MIN;
+    Error::new(ErrorKind::NotFound, message).with_hint(NextStep::ListSnapshots { too_short })
 }
 
 /// Gives a snapshot another name.
@@ -339,7 +337,7 @@ pub fn delete_with(repo: &Repository, id: SnapshotId, options: DeleteOptions) ->
     let record = records::load(base, id)?;
     if record.protected {
         return Err(Error::new(ErrorKind::InUse, format!("snapshot {id} ({}) is protected", record.name))
-            .with_hint(format!("`icecore snapshot unprotect {id}` first, if it really is to go")));
+            .with_hint(NextStep::UnprotectSnapshot(id)));
     }
     let Some(_pin) = Pin::take_alone(base, id)? else {
         return Err(Error::new(ErrorKind::InUse, format!("snapshot {id} ({}) is being read", record.name))

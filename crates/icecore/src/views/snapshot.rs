@@ -27,6 +27,7 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::SnapshotId;
+use crate::words::next_step::NextStep;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::SPAN_BYTES;
@@ -42,8 +43,6 @@ const AHEAD_BYTES_MAX: u64 = 8 << 20;
 const AHEAD_PART: u64 = 8;
 /// Chunks of one read that are worth the help of other threads.
 const CHUNKS_TO_SHARE: usize = 4;
-
-const DAMAGED_HINT: &str = "run `icecore verify --read-data` to see all that is damaged; `icecore repair packs` brings back what it can";
 
 /// A snapshot as a disk that is read at any offset, from many threads at once. Everything it returns was proven; what is damaged,
 /// and cannot be had from elsewhere, is an error of the reads that touch it and of no others.
@@ -220,9 +219,9 @@ impl SnapshotDisk {
         let Range { start, end } = range;
         let (id, name) = (self.id, &self.name);
         let error = Error::new(why.kind(), format!("snapshot {id} ({name}): bytes {start} to {end}: {why}"));
-        match (why.kind(), why.hint()) {
-            (ErrorKind::Corrupt, _) => error.with_hint(DAMAGED_HINT),
-            (_, Some(hint)) => error.with_hint(hint),
+        match (why.kind(), why.next_step()) {
+            (ErrorKind::Corrupt, _) => error.with_hint(NextStep::VerifyDataThenRepairPacks),
+            (_, Some(next)) => error.with_hint(next.clone()),
             (_, None) => error,
         }
     }

@@ -40,8 +40,9 @@ mod tests {
         }
         for wrong in ["", "s3://bucket/x", "sftp://host/x", "rest:http://host/", "file:///srv/repo", "S3://x"]
         {
-            let error =
-                check_directory(Path::new(wrong)).err().map(|error| (error.kind(), error.hint().is_some()));
+            let error = check_directory(Path::new(wrong))
+                .err()
+                .map(|error| (error.kind(), error.next_step().is_some()));
             assert_eq!(error, Some((ErrorKind::InvalidInput, true)), "{wrong}");
         }
     }

@@ -1,8 +1,10 @@
-//! What can go wrong, by kind: a program matches on the kind, a person reads the message and the hint.
+//! What can go wrong, by kind: a program matches on the kind, a person reads the message and what to do next.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+
+use crate::words::next_step::NextStep;
 
 /// The result of everything that can fail in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -76,14 +78,14 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
-    hint: Option<String>,
+    next: Option<NextStep>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// Returns an error of `kind`. The message names the object, in a sentence without a period.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), hint: None, source: None }))
+        Self(Box::new(Inner { kind, message: message.into(), next: None, source: None }))
     }
 
     /// Returns an error for a failed system call; `doing` says what was tried with which object.
@@ -133,9 +135,7 @@ impl Error {
     pub(crate) fn stored_io(doing: impl Into<String>, source: io::Error) -> Self {
         let error = Self::io(doing, source);
         match error.kind() {
-            ErrorKind::NoSpace => error.with_hint(
-                "free some space on the repository's file system, for example with `icecore snapshot delete` and `icecore gc`",
-            ),
+            ErrorKind::NoSpace => error.with_hint(NextStep::FreeRepositorySpace),
             _ => error,
         }
     }
@@ -162,17 +162,17 @@ impl Error {
         Self::new(ErrorKind::Io, "a worker thread ended without a result")
     }
 
-    /// Adds the next step for the person who reads the error.
+    /// Adds what the person who reads the error can do about it: a step of icecore's own, or words.
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+    pub fn with_hint(mut self, next: impl Into<NextStep>) -> Self {
+        self.0.next = Some(next.into());
         self
     }
 
     /// Adds the next step, where the system's answer alone does not say it already.
     #[must_use]
-    pub(crate) fn or_hint(self, hint: &str) -> Self {
-        if self.0.hint.is_some() { self } else { self.with_hint(hint) }
+    pub(crate) fn or_hint(self, next: impl Into<NextStep>) -> Self {
+        if self.0.next.is_some() { self } else { self.with_hint(next) }
     }
 
     /// Adds the cause.
@@ -200,8 +200,8 @@ impl Error {
     }
 
     /// Returns what the person who reads the error can do about it, if that is known.
-    pub fn hint(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+    pub fn next_step(&self) -> Option<&NextStep> {
+        self.0.next.as_ref()
     }
 }
 
@@ -263,16 +263,20 @@ mod tests {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         let error = Error::stored_io("writing pack 12", full());
         assert_eq!(error.kind(), ErrorKind::NoSpace);
-        assert!(error.hint().is_some_and(|hint| hint.contains("gc")));
+        assert_eq!(error.next_step(), Some(&NextStep::FreeRepositorySpace));
         assert!(error.to_string().starts_with("writing pack 12: "));
         // What belongs to somebody else is not damaged, and needs no repair.
         let error = Error::io("opening index run 3", io::Error::from(io::ErrorKind::PermissionDenied));
         let error = error.or_hint("look at the medium");
-        assert!(error.hint().is_some_and(|hint| hint.starts_with("run as the user")));
-        assert_eq!(Error::io("x", io::Error::other("y")).or_hint("look").hint(), Some("look"));
+        let advice = |error: &Error| match error.next_step() {
+            Some(NextStep::Advice(advice)) => advice.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert!(advice(&error).starts_with("run as the user"));
+        assert_eq!(advice(&Error::io("x", io::Error::other("y")).or_hint("look")), "look");
         // Elsewhere no snapshot takes any room.
         let error = Error::io("drawing bench.svg", full());
         assert_eq!(error.kind(), ErrorKind::NoSpace);
-        assert!(error.hint().is_some_and(|hint| !hint.contains("snapshot")));
+        assert!(advice(&error).starts_with("free some space"));
     }
 }

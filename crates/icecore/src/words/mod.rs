@@ -4,6 +4,7 @@ pub(crate) mod directory;
 pub(crate) mod error;
 pub(crate) mod ids;
 pub(crate) mod names;
+pub(crate) mod next_step;
 pub(crate) mod parity;
 pub(crate) mod pool;
 pub(crate) mod progress;

@@ -23,6 +23,7 @@ use crate::format::record::FileIdentity;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::next_step::NextStep;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::world::io::ImageState;
@@ -87,10 +88,8 @@ impl ImageContent {
     pub fn check_raw(&self, path: &Path) -> Result<()> {
         let Some(format) = self.foreign else { return Ok(()) };
         let message = format!("{} is not a raw disk: it is a {} file", path.display(), format.name);
-        Err(Error::new(ErrorKind::InvalidInput, message).with_hint(format!(
-            "make a raw disk of it with `{}`; --format raw takes it as it is",
-            format.command(path)
-        )))
+        Err(Error::new(ErrorKind::InvalidInput, message)
+            .with_hint(NextStep::ConvertImage(format.command(path))))
     }
 }
 
@@ -365,7 +364,7 @@ mod tests {
             let error = ImageFile::open(&path).err().ok_or(reason)?;
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains(reason), "{error}");
-            assert!(error.hint().is_some());
+            assert!(error.next_step().is_some());
         }
         let missing = ImageFile::open(&dir.path().join("missing")).err().ok_or("missing")?;
         assert_eq!(missing.kind(), ErrorKind::NotFound);

@@ -14,6 +14,7 @@ use rustix::fs::OFlags;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::next_step::NextStep;
 use crate::world::in_use;
 use crate::world::in_use::Claim;
 use crate::world::inside::check_outside_repository;
@@ -80,7 +81,7 @@ impl OpenTarget {
 fn opening(path: &Path, error: io::Error) -> Error {
     let error = target_error(format!("opening {} to restore into it", path.display()), path, error);
     match error.kind() {
-        ErrorKind::NotFound => error.with_hint("leave out --in-place to make a new file"),
+        ErrorKind::NotFound => error.with_hint(NextStep::NewFile),
         _ => error,
     }
 }
@@ -210,7 +211,7 @@ mod tests {
         let dir = tempfile::tempdir()?;
         let missing = refusal(&dir.path().join("missing"), 1)?;
         assert_eq!(missing.kind(), ErrorKind::NotFound);
-        assert!(missing.hint().is_some_and(|hint| hint.contains("--in-place")));
+        assert_eq!(missing.next_step(), Some(&NextStep::NewFile));
         assert_eq!(refusal(dir.path(), 1)?.kind(), ErrorKind::InvalidInput);
         assert_eq!(refusal(Path::new("/dev/null"), 1)?.kind(), ErrorKind::InvalidInput);
         assert_eq!(refusal(&dir.path().join("missing"), u64::MAX)?.kind(), ErrorKind::InvalidInput);
@@ -373,7 +374,7 @@ mod tests {
             let error = refusal(path, 0)?;
             assert_eq!(error.kind(), ErrorKind::InUse);
             assert!(error.to_string().contains(&point), "{error}");
-            assert!(error.hint().is_some_and(|hint| hint.contains("umount")));
+            assert!(format!("{:?}", error.next_step()).contains("umount"));
         }
         Ok(())
     }
@@ -390,7 +391,7 @@ mod tests {
             let error = refusal(name, 0)?;
             assert_eq!(error.kind(), ErrorKind::InUse);
             assert!(error.to_string().contains(&device.path.display().to_string()), "{error}");
-            assert!(error.hint().is_some_and(|hint| hint.contains("losetup -d")));
+            assert!(format!("{:?}", error.next_step()).contains("losetup -d"));
         }
         drop(device);
         drop(OpenTarget::open(&path, 0)?);

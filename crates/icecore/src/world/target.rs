@@ -23,6 +23,7 @@ use rustix::io::retry_on_intr;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::next_step::NextStep;
 use crate::world::in_use;
 use crate::world::in_use::Claim;
 use crate::world::inside::check_outside_repository;
@@ -115,8 +116,8 @@ pub(crate) fn target_error(doing: impl Into<String>, path: &Path, error: io::Err
     match error.kind() {
         io::ErrorKind::FileTooLarge => {
             let message = format!("the file system of {} does not allow files of this size", path.display());
-            let hint = "restore to another file system, or to a block device with --in-place";
-            Error::new(ErrorKind::InvalidInput, message).with_source(error).with_hint(hint)
+            let next = NextStep::OtherFileSystem;
+            Error::new(ErrorKind::InvalidInput, message).with_source(error).with_hint(next)
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             let hint = "free some space on its file system, or restore to another one";
@@ -183,15 +184,13 @@ impl Place {
             return Ok(Some(stat));
         }
         let path = self.path.display();
-        let (what, hint) = match file_type {
-            FileType::RegularFile => ("", "use --force to replace it, or --in-place to write into it"),
-            FileType::Directory => ("a directory", "name a file to make in it"),
-            FileType::Symlink => {
-                ("a symbolic link", "name the file it points to, or use --in-place to write into that")
-            }
-            FileType::BlockDevice => ("a block device", "use --in-place to write into it"),
-            FileType::CharacterDevice | FileType::Fifo => ("not a file", "use - to write to standard output"),
-            _ => ("not a file", "choose another name"),
+        let (what, next) = match file_type {
+            FileType::RegularFile => ("", NextStep::ReplaceOrWriteInto),
+            FileType::Directory => ("a directory", "name a file to make in it".into()),
+            FileType::Symlink => ("a symbolic link", NextStep::FollowLink),
+            FileType::BlockDevice => ("a block device", NextStep::WriteInto),
+            FileType::CharacterDevice | FileType::Fifo => ("not a file", NextStep::WriteToOutput),
+            _ => ("not a file", "choose another name".into()),
         };
         let message =
             if what.is_empty() { format!("{path} exists already") } else { format!("{path} is {what}") };
@@ -200,7 +199,7 @@ impl Place {
         } else {
             ErrorKind::AlreadyExists
         };
-        Err(Error::new(kind, message).with_hint(hint))
+        Err(Error::new(kind, message).with_hint(next))
     }
 
     fn create_temp(&mut self, create_nameless: CreateNameless) -> Result<File> {
@@ -446,7 +445,7 @@ mod tests {
         std::fs::write(&path, b"old")?;
         let error = refusal(&path, false)?;
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-        assert!(error.hint().is_some_and(|hint| hint.contains("--force") && hint.contains("--in-place")));
+        assert_eq!(error.next_step(), Some(&NextStep::ReplaceOrWriteInto));
         let device = refusal(Path::new("/dev/null"), false)?;
         assert_eq!(device.kind(), ErrorKind::AlreadyExists);
         assert_eq!(names(dir.path())?, ["disk"]);
@@ -480,7 +479,7 @@ mod tests {
         for path in [dir.path(), &link, Path::new("/dev/null")] {
             let error = refusal(path, true)?;
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
-            assert!(error.hint().is_some());
+            assert!(error.next_step().is_some());
         }
         assert_eq!(refusal(dir.path(), false)?.kind(), ErrorKind::InvalidInput);
         Ok(())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use icecore::ErrorKind;
+use icecore::NextStep;
 use icecore::NoProgress;
 use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::OnDamage;
@@ -96,7 +97,7 @@ fn a_protected_snapshot_stays() {
     icecore::snapshot::set_protected(&bench.repo, id, true).unwrap();
     let error = icecore::snapshot::delete(&bench.repo, id).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse);
-    assert!(error.hint().is_some_and(|hint| hint.contains("unprotect")), "{error}");
+    assert!(matches!(error.next_step(), Some(NextStep::UnprotectSnapshot(_))), "{error}");
     icecore::snapshot::set_protected(&bench.repo, id, false).unwrap();
     assert_eq!(icecore::snapshot::delete(&bench.repo, id).unwrap().id, id);
     assert_eq!(icecore::snapshot::delete(&bench.repo, id).unwrap_err().kind(), ErrorKind::NotFound);

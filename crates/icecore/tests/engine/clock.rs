@@ -182,7 +182,7 @@ fn after_the_last_time_there_is_none() {
     let error =
         icecore::snapshot::capture(&bench.repo, &vec![1; 100], &at("web", NOON), &NoProgress).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert!(error.to_string().contains(&last.id.to_string()) && error.hint().is_some(), "{error}");
+    assert!(error.to_string().contains(&last.id.to_string()) && error.next_step().is_some(), "{error}");
     assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots.len(), 1);
     icecore::snapshot::delete(&bench.repo, last.id).unwrap();
     assert_eq!(capture(&bench, "web", NOON).snapshot.created_unix_ms, NOON);
@@ -195,7 +195,7 @@ fn a_clock_that_was_never_set_makes_nothing() {
         let error = |done: icecore::Result<()>| {
             let error = done.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
-            assert!(error.to_string().contains("clock") && error.hint().is_some(), "{error}");
+            assert!(error.to_string().contains("clock") && error.next_step().is_some(), "{error}");
         };
         let options = CaptureOptions { created_unix_ms: clock, ..options("web") };
         error(icecore::snapshot::capture(&bench.repo, &vec![1; 100], &options, &NoProgress).map(drop));

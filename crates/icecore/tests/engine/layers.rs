@@ -9,7 +9,9 @@ use std::path::Path;
 /// its own line or below.
 const LAYERS: &[&[&str]] = &[
     // Words: ids, sizes, names, errors, progress.
-    &["words/error", "words/ids", "words/parity", "words/progress", "words/sizes", "words/sync"],
+    &["words/ids", "words/parity", "words/progress", "words/sizes", "words/sync"],
+    &["words/next_step"],
+    &["words/error"],
     &["words/directory", "words/names", "words/pool", "words/time"],
     // Pure functions over bytes.
     &["pure/compress", "pure/erasure", "pure/hash_many", "pure/zero"],

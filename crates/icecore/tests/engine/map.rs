@@ -192,7 +192,7 @@ fn a_map_that_cannot_be_drawn_says_why() {
         for id in [id, other] {
             let error = draw(&bench.another(), id, 1, None).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-            assert!(error.to_string().contains("snapshot-") && error.hint().is_some(), "{error}");
+            assert!(error.to_string().contains("snapshot-") && error.next_step().is_some(), "{error}");
         }
         bench.storage.put(pack, files[pack].clone());
     }

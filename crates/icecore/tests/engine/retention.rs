@@ -297,7 +297,7 @@ fn a_policy_that_would_keep_nothing_is_refused() {
     for policy in [Policy::default(), zeros] {
         let error = plan(&[snapshot("v", 1, 0)], &policy, 0, &TimeZone::UTC).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert!(error.to_string().contains("delete all") && error.hint().is_some(), "{error}");
+        assert!(error.to_string().contains("delete all") && error.next_step().is_some(), "{error}");
     }
     // No snapshot can have such a tag.
     let policy = Policy { keep_tags: vec!["two words".into()], ..Policy::default() };
@@ -456,7 +456,7 @@ fn lengths_of_time_are_read_and_written() {
     for wrong in ["", "14", "d", "0d", "-3d", "3d ago", "1x", "99999999y", "soon"] {
         let error = wrong.parse::<Within>().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{wrong}");
-        assert!(error.to_string().contains(wrong) && error.hint().is_some(), "{error}");
+        assert!(error.to_string().contains(wrong) && error.next_step().is_some(), "{error}");
     }
 }
 
@@ -467,6 +467,6 @@ fn a_bare_m_is_neither_months_nor_minutes() {
         let error = unclear.parse::<Within>().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{unclear}");
         assert!(error.to_string().contains("months or minutes"), "{error}");
-        assert!(error.hint().unwrap().contains("mo or min"), "{:?}", error.hint());
+        assert!(format!("{:?}", error.next_step()).contains("mo or min"), "{:?}", error.next_step());
     }
 }

@@ -100,7 +100,7 @@ fn a_shortage_is_an_error_and_never_a_finding() {
                     Ok(wrong) => assert!(!wrong, "{name}: {failed:?} with {code} is told as damage"),
                     Err(error) => {
                         assert_eq!(error.kind(), kind, "{name}: {failed:?}: {error}");
-                        assert!(error.hint().is_some(), "{error}");
+                        assert!(error.next_step().is_some(), "{error}");
                         refused += 1;
                     }
                 }

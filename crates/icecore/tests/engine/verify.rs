@@ -2,6 +2,7 @@
 
 use icecore::ErrorKind;
 use icecore::Meter;
+use icecore::NextStep;
 use icecore::NoProgress;
 use icecore::Progress;
 use icecore::fuzzing::forge::Forge;
@@ -130,7 +131,7 @@ fn a_pack_with_a_damaged_directory_costs_what_is_in_it_until_it_is_repaired() {
     let report = fixture.verify(Depth::Structure);
     let finding = only(&report.findings);
     assert_eq!(finding.object, format!("pack {}", id_of(pack)));
-    assert!(finding.problem.contains("repair index"), "{finding:?}");
+    assert_eq!(finding.next, Some(NextStep::SalvagePack), "{finding:?}");
     assert_eq!(finding.lost, [fixture.lost(2, 0..LEAF + CHUNK)]);
 }
 
@@ -219,7 +220,7 @@ fn the_header_of_a_record_is_looked_at_though_only_a_repair_needs_it() {
     fixture.flip(pack, fixture.records(pack)[0] + 30);
     let report = fixture.verify(Depth::ReadData);
     let finding = only(&report.findings);
-    assert!(finding.lost.is_empty() && finding.problem.contains("nothing is lost"), "{finding:?}");
+    assert!(finding.lost.is_empty() && finding.next == Some(NextStep::RepairPackRecords), "{finding:?}");
     fixture.assert_restores(2);
 }
 
@@ -268,7 +269,7 @@ fn a_damaged_index_run_stops_nobody_from_opening_the_repository() {
         let report = fixture.verify(Depth::Structure);
         let run =
             report.findings.iter().find(|finding| finding.object == format!("index run {}", id_of(&run)));
-        assert!(run.is_some_and(|finding| finding.problem.contains("repair index")), "{report:#?}");
+        assert!(run.is_some_and(|finding| finding.next == Some(NextStep::RepairIndex)), "{report:#?}");
     }
 }
 

@@ -69,7 +69,7 @@ fn assert_told(
     assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()).unwrap();
     assert_eq!(inner.kind(), ErrorKind::Corrupt);
-    assert!(inner.hint().is_some());
+    assert!(inner.next_step().is_some());
     let text = error.to_string();
     let range = format!("bytes {} to {}", bad.start, bad.end);
     for part in [&fixture.id(0).to_string(), "number 1", &range].into_iter().chain(also.iter().copied()) {

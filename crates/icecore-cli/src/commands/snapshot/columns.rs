@@ -159,6 +159,7 @@ impl FormatArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hints::hint_of;
 
     #[test]
     fn columns_are_known_by_their_titles_and_by_doctls_words() {
@@ -175,7 +176,7 @@ mod tests {
         }
         assert!(
             Column::parse("Region")
-                .is_err_and(|error| error.hint().is_some_and(|hint| hint.contains("MinDiskSize")))
+                .is_err_and(|error| hint_of(&error).is_some_and(|hint| hint.contains("MinDiskSize")))
         );
     }
 

@@ -20,6 +20,7 @@ use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
+use crate::words::next_step::NextStep;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::world::storage::Mapped;
@@ -51,8 +52,7 @@ impl RunFile {
     pub(crate) fn from_file(id: RunId, file: &dyn StoredFile) -> Result<Self> {
         let read = |error| cannot_open(id, error);
         let damaged = |error: DecodeError| {
-            Error::corrupt(format!("index run {id} is damaged: {error}"))
-                .with_hint("run `icecore repair index`: it makes the index again from the packs")
+            Error::corrupt(format!("index run {id} is damaged: {error}")).with_hint(NextStep::RepairIndex)
         };
         // The header first: a file of any length can lie there, and may not even fit into memory as a mapping.
         let mut header = vec![0; to_usize(file.len()).min(HEADER_BYTES)];
@@ -80,7 +80,7 @@ impl RunFile {
                 ErrorKind::Io,
                 format!("a part of index run {} cannot be read any more", self.id),
             )
-            .with_hint("look at the medium; `icecore repair index` makes the index again from the packs")),
+            .with_hint(NextStep::RepairIndexOfBadMedium)),
         }
     }
 
@@ -108,8 +108,7 @@ impl RunFile {
 }
 
 fn cannot_open(id: RunId, error: io::Error) -> Error {
-    Error::stored_io(format!("opening index run {id}"), error)
-        .or_hint("look at the medium; if the file stays unreadable, move it out of the repository, and run `icecore repair index`")
+    Error::stored_io(format!("opening index run {id}"), error).or_hint(NextStep::RepairIndexWithoutFile)
 }
 
 /// All runs, as they were when they were listed.

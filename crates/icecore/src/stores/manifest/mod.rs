@@ -20,6 +20,7 @@ use crate::stores::recovery::read_page;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PageId;
+use crate::words::next_step::NextStep;
 use crate::words::sizes::FANOUT;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::tree_height;
@@ -29,8 +30,7 @@ use crate::words::sync::Mutex;
 pub(crate) fn load_page(store: &Store, id: &PageId, level: u32) -> Result<Page> {
     let bytes = read_page(store, id)?;
     let wrong = |why: String| {
-        Error::corrupt(format!("manifest page {id} is damaged: {why}"))
-            .with_hint("run `icecore repair snapshots` to see what is lost")
+        Error::corrupt(format!("manifest page {id} is damaged: {why}")).with_hint(NextStep::FindLost)
     };
     let page = Page::decode(&bytes).map_err(|error| wrong(error.to_string()))?;
     let found = match &page {

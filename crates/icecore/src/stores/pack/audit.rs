@@ -8,6 +8,7 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
+use crate::words::next_step::NextStep;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::to_u64;
 
@@ -50,6 +51,5 @@ fn check_entry(base: &Base, pack: &PackFile, entry: &Entry) -> Result<()> {
 }
 
 fn wrong(pack: &PackFile, why: &str) -> Error {
-    Error::corrupt(format!("pack {} is damaged: {why}", pack.id))
-        .with_hint("run `icecore repair index`: it saves what can be read of it")
+    Error::corrupt(format!("pack {} is damaged: {why}", pack.id)).with_hint(NextStep::SalvagePack)
 }

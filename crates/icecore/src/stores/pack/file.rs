@@ -17,14 +17,12 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
+use crate::words::next_step::NextStep;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::world::storage::Mapped;
 use crate::world::storage::StoredFile;
-
-const REPAIR_PACKS: &str =
-    "run `icecore verify --read-data` to see all that is damaged, then `icecore repair packs`";
 
 /// A pack whose header, trailer and directory were found in order.
 pub(crate) struct PackFile {
@@ -174,7 +172,9 @@ impl PackFile {
             return Ok(());
         }
         let why = DecodeError::BadChecksum { what: "record" };
-        Err(damaged(self.id, &why).in_context(format!("at offset {at}")).with_hint(REPAIR_PACKS))
+        Err(damaged(self.id, &why)
+            .in_context(format!("at offset {at}"))
+            .with_hint(NextStep::VerifyDataThenRepairPacks))
     }
 
     /// Reads bytes of the file as they are.
@@ -193,7 +193,7 @@ impl PackFile {
         if crc32fast::hash(buffer) != entry.crc {
             return Err(damaged(self.id, &DecodeError::BadChecksum { what: "stored bytes" })
                 .in_context(format!("at offset {}", entry.offset))
-                .with_hint(REPAIR_PACKS));
+                .with_hint(NextStep::VerifyDataThenRepairPacks));
         }
         Ok(())
     }
@@ -223,6 +223,5 @@ fn damaged(id: PackId, why: &DecodeError) -> Error {
         DecodeError::BadVersion { .. } => ErrorKind::Unsupported,
         _ => ErrorKind::Corrupt,
     };
-    Error::new(kind, format!("pack {id} is damaged: {why}"))
-        .with_hint("run `icecore verify` to see which snapshots are affected, then `icecore repair index`")
+    Error::new(kind, format!("pack {id} is damaged: {why}")).with_hint(NextStep::VerifyThenRepairIndex)
 }

@@ -20,6 +20,7 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::names::Labels;
 use crate::words::names::check_volume_name;
+use crate::words::next_step::NextStep;
 use crate::words::sizes::IMAGE_BYTES_MAX;
 use crate::world::storage::LockMode;
 use crate::world::storage::Replace;
@@ -43,7 +44,7 @@ fn read(base: &Base, name: &str) -> Result<(VolumeRecord, u16)> {
         |error| match error.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
                 Error::new(ErrorKind::NotFound, format!("there is no volume {name:?}"))
-                    .with_hint("`icecore volume list` shows what is there")
+                    .with_hint(NextStep::ListVolumes)
             }
             _ => Error::stored_io(format!("reading the record of volume {name}"), error),
         },
@@ -258,10 +259,8 @@ pub(crate) fn check_no_clone_of(base: &Base, snapshot: &Record) -> Result<()> {
         if volume.origin.is_some_and(|origin| origin.id == snapshot.id) {
             let (id, called) = (snapshot.id, &snapshot.name);
             let message = format!("snapshot {id} ({called}) is what volume {name} was made from");
-            return Err(Error::new(ErrorKind::InUse, message).with_hint(format!(
-                "let the volume keep what it needs of it: `icecore snapshot delete --keep-clones {id}`; or delete the volume first, or \
-                 give it another base: `icecore volume restore {name} SNAPSHOT`"
-            )));
+            return Err(Error::new(ErrorKind::InUse, message)
+                .with_hint(NextStep::KeepClones { snapshot: id, volume: name }));
         }
     }
     Ok(())

@@ -23,6 +23,7 @@ use crate::stores::volumes::dirty_map::DirtyMap;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::next_step::NextStep;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_U64;
@@ -130,7 +131,8 @@ impl Overlay {
         let bytes_of = |name: &str| match storage.open(name) {
             Ok(file) => Ok(file.len()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(Error::corrupt(format!("{name} is missing")).with_hint(lost_hint(volume)))
+                Err(Error::corrupt(format!("{name} is missing"))
+                    .with_hint(NextStep::ResetVolume(volume.to_owned())))
             }
             Err(error) => Err(Error::stored_io(format!("opening {name}"), error)),
         };
@@ -146,7 +148,7 @@ impl Overlay {
             let found = bytes_of(&name)?;
             if found < bytes {
                 let message = format!("{name} has {found} bytes, and its map says that {bytes} were written");
-                return Err(Error::corrupt(message).with_hint(lost_hint(volume)));
+                return Err(Error::corrupt(message).with_hint(NextStep::ResetVolume(volume.to_owned())));
             }
         }
         Ok(overlay)
@@ -166,7 +168,7 @@ impl Overlay {
             for (entry, region) in entries.iter().zip(begin..) {
                 let damaged = |why: &dyn std::fmt::Display| {
                     let message = format!("{name} is damaged for the region {region} of the volume: {why}");
-                    Error::corrupt(message).with_hint(lost_hint(&self.volume))
+                    Error::corrupt(message).with_hint(NextStep::ResetVolume(self.volume.clone()))
                 };
                 let states = decode_map_entry(entry, region).map_err(|error| damaged(&error))?;
                 let Some(states) = states else { continue };
@@ -391,16 +393,5 @@ fn shared(volume: &str, name: &str) -> Error {
     let message = format!(
         "{name} is a hard link: what is written to the volume {volume} would change another copy of this repository, too"
     );
-    let hint = format!(
-        "remove the other copy, or give this one a file of its own, for each file that is named: \
-         `cp -a --sparse=always FILE FILE.new && mv FILE.new FILE`; `icecore volume reset {volume}` drops what was written"
-    );
-    Error::new(ErrorKind::InUse, message).with_hint(hint)
-}
-
-fn lost_hint(volume: &str) -> String {
-    format!(
-        "what was written to the volume since its last snapshot is lost with it; `icecore volume reset {volume}` makes it \
-         usable again"
-    )
+    Error::new(ErrorKind::InUse, message).with_hint(NextStep::UnshareVolume(volume.to_owned()))
 }

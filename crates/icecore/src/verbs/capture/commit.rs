@@ -15,6 +15,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
+use crate::words::next_step::NextStep;
 use crate::words::sizes::tree_height;
 use crate::words::time::check_time;
 
@@ -84,7 +85,7 @@ fn check_id_is_free(all: &[records::Loaded], record: &Record) -> Result<()> {
     match all.iter().find(|(file, _)| file.parse() == Ok(id)) {
         None => Ok(()),
         Some(_) => Err(Error::new(ErrorKind::AlreadyExists, format!("there is a snapshot {id} already"))
-            .with_hint("look at it with `icecore snapshot get`")),
+            .with_hint(NextStep::GetSnapshot)),
     }
 }
 

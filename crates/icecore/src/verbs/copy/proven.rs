@@ -18,6 +18,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::Digest;
+use crate::words::next_step::NextStep;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::SPAN_BLOCKS;
@@ -82,8 +83,8 @@ impl<'a> ProvenDisk<'a> {
         let told = match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(error) => {
                 let told = Error::new(error.kind(), error.to_string());
-                match error.hint() {
-                    Some(hint) => told.with_hint(hint),
+                match error.next_step() {
+                    Some(next) => told.with_hint(next.clone()),
                     None => told,
                 }
             }
@@ -133,7 +134,7 @@ impl<'a> ProvenDisk<'a> {
                     "{name}: bytes {at} to {} are not what the manifest says",
                     at + SPAN_U64
                 ))
-                .with_hint("run `icecore verify --read-data`"));
+                .with_hint(NextStep::VerifyData));
             }
             at += SPAN_U64;
         }

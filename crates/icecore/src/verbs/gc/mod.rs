@@ -42,6 +42,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
+use crate::words::next_step::NextStep;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::world::storage::LockMode;
@@ -129,10 +130,7 @@ fn refuse(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Corrupt => error
             .in_context("gc deletes nothing while something that a snapshot needs is damaged or missing")
-            .with_hint(
-                "run `icecore repair index`, then `icecore repair packs`, which say what is lost; or delete the snapshots \
-                 that cannot be saved",
-            ),
+            .with_hint(NextStep::RepairOrDelete),
         _ => error,
     }
 }

@@ -19,6 +19,7 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
+use crate::words::next_step::NextStep;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_BYTES;
@@ -26,9 +27,6 @@ use crate::words::sizes::BLOCK_U64;
 
 /// Chunks between two looks at whether to stop.
 const CHUNKS_AT_ONCE: usize = 2048;
-
-const DAMAGED_HINT: &str = "run `icecore verify --read-data` to see all that is damaged; `icecore repair packs` brings back what it can, and \
-     --keep-going restores everything else";
 
 /// Takes the proven bytes of a piece. Called from many threads, in no order.
 pub(crate) type PieceSink<'a> = dyn Fn(&Piece, &[u8]) + Sync + 'a;
@@ -122,7 +120,11 @@ fn fetch_chunk(
     if let Some((piece, problem)) = fetched.lost.first().filter(|_| !window.keep_going) {
         let (offset, bytes) = (window.offset(piece), u64::from(piece.blocks) * BLOCK_U64);
         let error = Error::new(kind, format!("bytes {offset} to {}: {problem}", offset + bytes));
-        return Err(if kind == ErrorKind::Corrupt { error.with_hint(DAMAGED_HINT) } else { error });
+        return Err(if kind == ErrorKind::Corrupt {
+            error.with_hint(NextStep::RepairPacksOrGoOn)
+        } else {
+            error
+        });
     }
     let blocks: u64 = fetched.proven.iter().map(|(piece, _)| u64::from(piece.blocks)).sum();
     progress.advance(Meter::Restored, blocks * BLOCK_U64);

@@ -20,6 +20,7 @@ use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
+use crate::words::next_step::NextStep;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_BLOCKS;
@@ -316,7 +317,7 @@ impl Window {
             let offset = leaf_offset + to_u64(span) * SPAN_U64;
             let problem = format!("bytes {offset} to {} are not what the manifest says", offset + SPAN_U64);
             if !self.keep_going {
-                return Err(Error::corrupt(problem).with_hint("run `icecore verify --read-data`"));
+                return Err(Error::corrupt(problem).with_hint(NextStep::VerifyData));
             }
             self.lose_span(leaf, span, &problem);
         }

@@ -14,13 +14,31 @@ use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::ids::RunId;
+use crate::words::next_step::NextStep;
 
 /// Objects that get a finding of their own. What is wrong beyond that is one finding together, so that a large
 /// repository that is wholly damaged does not fill the memory.
 const FINDINGS_MAX: usize = 20_000;
 
-const OTHERS: &str = "there is more damage than can be told one by one; run `icecore repair index` and `icecore repair packs`, then verify \
-     again";
+const OTHERS: &str = "there is more damage than can be told one by one";
+
+/// What is wrong with an object, and what to do about it.
+pub(crate) struct Problem {
+    pub(crate) text: String,
+    pub(crate) next: Option<NextStep>,
+}
+
+impl Problem {
+    pub(crate) fn new(text: impl Into<String>, next: impl Into<NextStep>) -> Self {
+        Self { text: text.into(), next: Some(next.into()) }
+    }
+}
+
+impl From<&str> for Problem {
+    fn from(text: &str) -> Self {
+        Self { text: text.to_owned(), next: None }
+    }
+}
 
 /// What something is wrong with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -72,13 +90,13 @@ struct Damage {
 pub(crate) struct Findings {
     numbers: HashMap<Object, FindingNumber>,
     /// Object, problem, and lost ranges in order of record and offset.
-    all: Vec<(Object, String, Vec<Lost>)>,
+    all: Vec<(Object, Problem, Vec<Lost>)>,
     damage: HashMap<(PackId, u32), Damage>,
 }
 
 impl Findings {
     /// Adds a finding, unless there is one of this object. Returns its number.
-    pub(crate) fn add(&mut self, object: Object, problem: impl FnOnce() -> String) -> FindingNumber {
+    pub(crate) fn add(&mut self, object: Object, problem: impl FnOnce() -> Problem) -> FindingNumber {
         if let Some(number) = self.numbers.get(&object) {
             return *number;
         }
@@ -87,11 +105,11 @@ impl Findings {
         }
         match self.numbers.get(&Object::Others) {
             Some(number) => *number,
-            None => self.push(Object::Others, OTHERS.to_owned()),
+            None => self.push(Object::Others, Problem::new(OTHERS, NextStep::RepairThenVerify)),
         }
     }
 
-    fn push(&mut self, object: Object, problem: String) -> FindingNumber {
+    fn push(&mut self, object: Object, problem: Problem) -> FindingNumber {
         let number = self.all.len();
         self.all.push((object.clone(), problem, Vec::new()));
         self.numbers.insert(object, number);
@@ -152,7 +170,8 @@ impl Findings {
         let all = self.all.into_iter();
         all.map(|(object, problem, lost)| Finding {
             object: object.text(),
-            problem,
+            problem: problem.text,
+            next: problem.next,
             lost: lost.into_iter().filter_map(told).collect(),
         })
         .collect()
@@ -164,11 +183,12 @@ const UNREAD: &str = "look at the medium, then verify again";
 /// The same where it was refused.
 const DENIED: &str = "verify again as the user whom the repository belongs to";
 
-/// Returns the text of a problem from an error: what is wrong, and what to do; `next` where it is known to be damaged.
-pub(crate) fn problem_of(error: &Error, next: &str) -> String {
-    match error.kind() {
-        ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported => format!("{error}; {next}"),
-        ErrorKind::PermissionDenied => format!("{error}; {DENIED}"),
-        _ => format!("{error}; {UNREAD}"),
-    }
+/// Returns the problem that an error tells of; `next` where something is known to be damaged.
+pub(crate) fn problem_of(error: &Error, next: impl Into<NextStep>) -> Problem {
+    let next = match error.kind() {
+        ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported => next.into(),
+        ErrorKind::PermissionDenied => DENIED.into(),
+        _ => UNREAD.into(),
+    };
+    Problem::new(error.to_string(), next)
 }

@@ -18,6 +18,7 @@ use crate::stores::recovery::parity_gives;
 use crate::verbs::verify::findings::FindingNumber;
 use crate::verbs::verify::findings::Findings;
 use crate::verbs::verify::findings::Object;
+use crate::verbs::verify::findings::Problem;
 use crate::verbs::verify::findings::problem_of;
 use crate::verbs::verify::packs::next_step;
 use crate::verbs::verify::places::Places;
@@ -27,15 +28,12 @@ use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::PageId;
+use crate::words::next_step::NextStep;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_U64;
-
-const MISSING: &str =
-    "run `icecore repair index`; if it stays missing, `icecore repair snapshots` says what is lost";
-const BROKEN: &str = "`icecore repair snapshots` says what is lost";
 
 /// How often pages with something wrong below them are gone through again, to say exactly what of them is lost. An image can
 /// name one page without end; from then on all that such a page maps is called lost.
@@ -105,7 +103,7 @@ impl<'a> Manifests<'a> {
         let root = record.root.map_or(Digest::ZERO, |root| root.content);
         if self.store.base.hasher.image(record.size_bytes, root) != record.content {
             findings.add(Object::Snapshot(record.id.to_string()), || {
-                "its content digest is not that of its manifest; a restore still proves every span".to_owned()
+                "its content digest is not that of its manifest; a restore still proves every span".into()
             });
         }
         let store = self.store;
@@ -165,8 +163,8 @@ impl<'a> Manifests<'a> {
             }
         }
         findings.add(object, || match error {
-            Some(error) => problem_of(error, MISSING),
-            None => format!("it is missing: no pack that the index knows has it; {MISSING}"),
+            Some(error) => problem_of(error, NextStep::FindMissing),
+            None => Problem::new("it is missing: no pack that the index knows has it", NextStep::FindMissing),
         })
     }
 }
@@ -207,9 +205,9 @@ impl One<'_, '_> {
                 let (entry, pack) = (&located.entry, located.pack.id);
                 self.findings.add(Object::Chunk(entry.id), || {
                     let at = entry.offset;
-                    format!(
-                        "its slot {slot} is needed and pack {pack} at offset {at} does not have it; {BROKEN}"
-                    )
+                    let text =
+                        format!("its slot {slot} is needed and pack {pack} at offset {at} does not have it");
+                    Problem::new(text, NextStep::FindLost)
                 })
             });
             let begin = offset + block * BLOCK_U64;
@@ -231,7 +229,7 @@ impl One<'_, '_> {
     }
 
     fn unfit(&mut self, page: &PageRef, why: &str, range: Range<u64>) {
-        let finding = self.findings.add(Object::Page(page.id.0), || format!("{why}; {BROKEN}"));
+        let finding = self.findings.add(Object::Page(page.id.0), || Problem::new(why, NextStep::FindLost));
         self.lose(finding, range);
     }
 }
@@ -298,7 +296,7 @@ impl Visitor for One<'_, '_> {
     fn broken(&mut self, page: &PageRef, range: &Range<u64>, error: Error) -> Result<()> {
         let object = Object::Page(page.id.0);
         let finding = match self.all.store.find_page(&page.id) {
-            Ok(Some(_)) => self.findings.add(object, || problem_of(&error, BROKEN)),
+            Ok(Some(_)) => self.findings.add(object, || problem_of(&error, NextStep::FindLost)),
             _ => self.all.blame(object, &page.id.0, Some(&error), self.findings),
         };
         self.lose(finding, range.clone());

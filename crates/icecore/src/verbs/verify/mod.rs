@@ -30,6 +30,7 @@ use crate::stores::records;
 use crate::stores::volumes;
 use crate::verbs::verify::findings::Findings;
 use crate::verbs::verify::findings::Object;
+use crate::verbs::verify::findings::Problem;
 use crate::verbs::verify::findings::problem_of;
 use crate::verbs::verify::manifests::Manifests;
 use crate::verbs::verify::packs::check_packs;
@@ -42,6 +43,7 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::ids::SnapshotId;
+use crate::words::next_step::NextStep;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 
@@ -50,7 +52,7 @@ pub use crate::verbs::verify::report::Finding;
 pub use crate::verbs::verify::report::LostRange;
 pub use crate::verbs::verify::report::VerifyReport;
 
-const RESCUED: &str = "it is missing or damaged, and is read through parity; run `icecore repair packs`";
+const RESCUED: &str = "it is missing or damaged, and is read through parity";
 
 /// How often what gc moved meanwhile is looked for again.
 const ROUNDS_MAX: usize = 8;
@@ -183,7 +185,7 @@ pub(crate) fn survey(
         }
     }
     for pack in repo.store.rescued() {
-        findings.add(Object::Pack(pack.id), || RESCUED.to_owned());
+        findings.add(Object::Pack(pack.id), || Problem::new(RESCUED, NextStep::RepairPacks));
     }
     // What could not be read for want of descriptors or memory says nothing about what is stored.
     repo.base().shortages.check(shortages)?;
@@ -226,15 +228,16 @@ fn read_packs(
 
 /// Takes what was noted of packs for which no time is left for what they are.
 fn known_damage(store: &Store, packs: impl Iterator<Item = PackId>, findings: &mut Findings) {
-    const BEFORE: &str =
-        "it was found damaged when it was last read; run `icecore repair packs`: it brings back what it can";
     let damage = Damage::load(&store.base);
     for pack in packs {
         let Ok(file) = store.pack(pack) else { continue };
         for (number, id, slots) in damage.of(pack) {
             let is_page = file.kind == PackKind::Pages;
             let object = if is_page { Object::Page(id) } else { Object::Chunk(id) };
-            let finding = findings.add(object, || format!("in pack {pack}: {BEFORE}"));
+            let finding = findings.add(object, || {
+                let text = format!("in pack {pack}: it was found damaged when it was last read");
+                Problem::new(text, NextStep::RepairPacks)
+            });
             if !is_page {
                 findings.add_damage(pack, number, finding, slots);
             }

@@ -10,6 +10,7 @@ use crate::stores::pack::file::PackFile;
 use crate::stores::pack::list::list_pack_places;
 use crate::verbs::verify::findings::Findings;
 use crate::verbs::verify::findings::Object;
+use crate::verbs::verify::findings::Problem;
 use crate::verbs::verify::findings::problem_of;
 use crate::verbs::verify::sample::Sample;
 use crate::words::error::Error;
@@ -19,10 +20,10 @@ use crate::words::ids::PackId;
 use crate::words::ids::RunId;
 use crate::words::ids::SnapshotId;
 use crate::words::names::check_volume_name;
+use crate::words::next_step::NextStep;
 use crate::words::progress::Progress;
 
 /// What to do about a pack of which something is wrong.
-pub(crate) const REPAIR_INDEX: &str = "run `icecore repair index`: it saves what can be read of the pack";
 const MOVE_OUT: &str = "nothing of icecore has such a name here; move it out of the repository";
 
 /// The packs that are sound as a whole.
@@ -48,7 +49,7 @@ pub(crate) fn check_packs(
             return Err(Error::interrupted());
         }
         let Some(id) = place.id else {
-            findings.add(Object::File(place.path), || MOVE_OUT.to_owned());
+            findings.add(Object::File(place.path), || MOVE_OUT.into());
             continue;
         };
         let (mut bytes, mut pages) = (0, 0);
@@ -97,30 +98,27 @@ pub(crate) fn check_strays(repo: &Repository, findings: &mut Findings) -> Result
         files.sort();
         files.dedup();
         for file in files.into_iter().filter(|file| !is_ours(file)) {
-            findings.add(Object::File(format!("{dir}/{file}")), || MOVE_OUT.to_owned());
+            findings.add(Object::File(format!("{dir}/{file}")), || MOVE_OUT.into());
         }
     }
     Ok(())
 }
 
 /// Returns what to do about a pack that cannot be used as a whole.
-pub(crate) fn next_step(error: &Error) -> &str {
+pub(crate) fn next_step(error: &Error) -> NextStep {
     match error.kind() {
-        ErrorKind::Corrupt => REPAIR_INDEX,
-        ErrorKind::NotFound => {
-            "if there is a copy of the file, put it back; else `icecore repair snapshots` says what is lost"
-        }
-        _ => "use a newer version of icecore",
+        ErrorKind::Corrupt => NextStep::SalvagePack,
+        ErrorKind::NotFound => NextStep::PutBackOrFindLost,
+        _ => "use a newer version of icecore".into(),
     }
 }
 
 /// Checks all index runs.
 pub(crate) fn check_runs(repo: &Repository, findings: &mut Findings) -> Result<()> {
-    const NEXT: &str = "run `icecore repair index`: it makes the index again from the packs";
     let base = repo.base();
     for file in base.list(layout::INDEX)? {
         let Some(id) = layout::id_of::<RunId>(&file) else {
-            findings.add(Object::File(format!("{}/{file}", layout::INDEX)), || MOVE_OUT.to_owned());
+            findings.add(Object::File(format!("{}/{file}", layout::INDEX)), || MOVE_OUT.into());
             continue;
         };
         let is_sound = |run: RunFile| {
@@ -130,12 +128,14 @@ pub(crate) fn check_runs(repo: &Repository, findings: &mut Findings) -> Result<(
         match RunFile::open(base, id).and_then(is_sound) {
             Ok(true) => {}
             Ok(false) => {
-                findings.add(Object::Run(id), || format!("its checksum does not fit; {NEXT}"));
+                findings.add(Object::Run(id), || {
+                    Problem::new("its checksum does not fit", NextStep::RepairIndex)
+                });
             }
             // It was merged into another after it was listed.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
-                findings.add(Object::Run(id), || problem_of(&error, NEXT));
+                findings.add(Object::Run(id), || problem_of(&error, NextStep::RepairIndex));
             }
         }
     }

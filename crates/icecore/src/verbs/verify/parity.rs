@@ -12,10 +12,9 @@ use crate::verbs::verify::findings::Object;
 use crate::verbs::verify::findings::problem_of;
 use crate::words::error::Error;
 use crate::words::error::Result;
+use crate::words::next_step::NextStep;
 use crate::words::progress::Progress;
 use crate::words::sizes::to_u64;
-
-const NEXT: &str = "run `icecore repair packs`: it makes parity again";
 
 /// Checks all parity files, and with `whole` every byte of them. Returns how many packs do not have the parity that they
 /// should have. That is no finding: an interrupted capture leaves some, and the next one or gc makes up for it.
@@ -27,7 +26,9 @@ pub(crate) fn check_parity(
 ) -> Result<u64> {
     let state = ParityState::load(repo.base())?;
     for (file, error) in &state.groups.unsound {
-        findings.add(Object::File(format!("{}/{file}", layout::PARITY)), || problem_of(error, NEXT));
+        findings.add(Object::File(format!("{}/{file}", layout::PARITY)), || {
+            problem_of(error, NextStep::RepairParity)
+        });
     }
     for group in state.groups.all.iter().filter(|_| whole) {
         if progress.cancelled() {
@@ -50,7 +51,7 @@ fn check_group(repo: &Repository, group: &Group, findings: &mut Findings) {
         };
         // Gc and captures remove groups that others replace.
         if base.storage.open(&name).is_ok() {
-            findings.add(Object::File(name), || problem_of(error, NEXT));
+            findings.add(Object::File(name), || problem_of(error, NextStep::RepairParity));
         }
     }
 }

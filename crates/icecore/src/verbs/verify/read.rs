@@ -20,6 +20,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
+use crate::words::next_step::NextStep;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 
@@ -27,10 +28,6 @@ use crate::words::progress::Progress;
 const ENTRIES_AT_ONCE: usize = 2048;
 /// Entries that one thread takes at least, so that it does not make a decoder for each.
 const ENTRIES_A_THREAD: usize = 16;
-
-const DAMAGED: &str = "run `icecore repair packs`: it brings back what it can, and says what is lost";
-const NOT_LOST: &str =
-    "nothing is lost by that while the pack's directory is sound; `icecore repair packs` mends it";
 
 /// Reads packs, each at most once.
 pub(crate) struct Reader<'a> {
@@ -128,7 +125,9 @@ fn note(located: &Located, trouble: &Trouble, findings: &mut Findings) -> Option
         PackKind::Pages => Object::Page(located.entry.id),
     };
     let is_lost = slots.count() > 0;
-    let finding = findings.add(object, || problem_of(error, if is_lost { DAMAGED } else { NOT_LOST }));
+    let finding = findings.add(object, || {
+        problem_of(error, if is_lost { NextStep::RepairPacks } else { NextStep::RepairPackRecords })
+    });
     if located.pack.kind == PackKind::Data && is_lost {
         findings.add_damage(located.pack.id, located.number, finding, *slots);
     }

@@ -1,6 +1,7 @@
 //! How verify is asked, and what it answers.
 
 use crate::words::ids::SnapshotId;
+use crate::words::next_step::NextStep;
 
 /// How much of the data is read.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,8 +37,10 @@ pub struct LostRange {
 pub struct Finding {
     /// Which object: a snapshot, page, chunk, pack or index run, by id.
     pub object: String,
-    /// What is wrong with it, and what to do.
+    /// What is wrong with it.
     pub problem: String,
+    /// What to do about it.
+    pub next: Option<NextStep>,
     /// What of which snapshots it makes unreadable; empty where none is affected.
     pub lost: Vec<LostRange>,
 }

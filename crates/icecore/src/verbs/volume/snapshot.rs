@@ -17,6 +17,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
+use crate::words::next_step::NextStep;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sync::thread;
@@ -132,8 +133,7 @@ fn take(
     taken.map_err(|error| match error.kind() {
         ErrorKind::Interrupted if volume.is_in_the_way(frozen.number) => {
             let message = format!("what is written to volume {} needs the room that is left", volume.name());
-            Error::new(ErrorKind::NoSpace, message)
-                .with_hint("free some space, for example with `icecore gc`, and take the snapshot again")
+            Error::new(ErrorKind::NoSpace, message).with_hint(NextStep::FreeSpaceForSnapshot)
         }
         _ => error,
     })

@@ -102,7 +102,7 @@ fn labels_that_cannot_be_are_refused_and_change_nothing() {
         ];
         for error in refused {
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
-            assert!(error.hint().is_some(), "{error}");
+            assert!(error.next_step().is_some(), "{error}");
         }
     }
     assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots, [first]);
