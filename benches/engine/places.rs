@@ -13,6 +13,7 @@ use icecore::repository::InitOptions;
 use icecore::repository::Repository;
 use icecore::repository::RepositoryId;
 use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::Parent;
 use icecore::snapshot::ResourceKind;
 use icecore::snapshot::SnapshotId;
@@ -117,7 +118,7 @@ impl Place {
     pub(crate) fn keep_only(&self, kept: SnapshotId) {
         for snapshot in icecore::snapshot::list(&self.repo).unwrap().snapshots {
             if snapshot.id != kept {
-                icecore::snapshot::delete(&self.repo, snapshot.id).unwrap();
+                icecore::snapshot::delete(&self.repo, snapshot.id, DeleteOptions::default()).unwrap();
             }
         }
     }

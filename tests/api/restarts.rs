@@ -8,6 +8,7 @@ use std::process::Command;
 use std::process::Stdio;
 use std::sync::Arc;
 
+use icecore::snapshot::RenameOptions;
 use icecore_api::Controls;
 use icecore_host::clock::SystemClock;
 use serde_json::Value;
@@ -345,9 +346,10 @@ fn what_was_changed_while_it_was_copied_is_changed_in_the_copy() {
     };
     icecore::snapshot::relabel(&here, id, &label(&[("description", "old")]), &[]).unwrap();
     icecore::snapshot::retag(&here, id, &["old".to_owned(), "kept".to_owned()], &[]).unwrap();
-    let options = icecore::snapshot::CopyOptions { level: None, check: true, name_may_repeat: true };
+    let options =
+        icecore::snapshot::CopyOptions { name_may_repeat: true, ..icecore::snapshot::CopyOptions::default() };
     icecore::snapshot::copy(&here, id, &there, &options, &icecore::NoProgress).unwrap();
-    icecore::snapshot::rename(&here, id, "renamed").unwrap();
+    icecore::snapshot::rename(&here, id, "renamed", RenameOptions::default()).unwrap();
     icecore::snapshot::relabel(&here, id, &label(&[("account", "bob")]), &["description".to_owned()])
         .unwrap();
     icecore::snapshot::retag(&here, id, &["new".to_owned()], &["old".to_owned()]).unwrap();

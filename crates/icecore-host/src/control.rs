@@ -2,7 +2,6 @@
 //!
 //! A request is one line of JSON, and so is the answer. The socket is in the volume's directory, which only its owner can enter.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::io::BufRead;
@@ -23,7 +22,6 @@ use icecore::Error;
 use icecore::ErrorKind;
 use icecore::NextStep;
 use icecore::Result;
-use icecore::snapshot::SnapshotId;
 use icecore::volume::Volume;
 use icecore::volume::VolumeSnapshotOptions;
 use rustix::event::PollFd;
@@ -32,30 +30,12 @@ use rustix::event::Timespec;
 use rustix::event::poll;
 use serde::Deserialize;
 use serde::Serialize;
-use uuid::Uuid;
 
 const FILE: &str = "control";
 /// The longest line that is read.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 /// How long to wait after a request could not be taken, as too many files are open for instance.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-
-/// What a snapshot is asked for with.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Asked {
-    /// Its id.
-    pub id: Uuid,
-    /// When it is taken, in milliseconds since 1970.
-    pub created_unix_ms: i64,
-    /// Its name, which the volume has no other snapshot of.
-    pub name: String,
-    /// Its tags.
-    pub tags: Vec<String>,
-    /// The level of compression; that of the repository where it is none.
-    pub level: Option<i32>,
-    /// Whether compressed data is checked.
-    pub check: bool,
-}
 
 /// A snapshot that was taken.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,7 +49,7 @@ pub struct Taken {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Request {
-    Snapshot(Asked),
+    Snapshot(VolumeSnapshotOptions),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,21 +63,12 @@ enum Answer {
 ///
 /// # Errors
 /// As of [`icecore::volume::snapshot_volume`].
-pub fn take(volume: &Volume, asked: &Asked, progress: &dyn icecore::Progress) -> Result<Taken> {
-    let mut tags = asked.tags.clone();
-    tags.sort();
-    tags.dedup();
-    let options = VolumeSnapshotOptions {
-        id: SnapshotId(asked.id),
-        created_unix_ms: asked.created_unix_ms,
-        name: asked.name.clone(),
-        name_may_repeat: false,
-        tags,
-        labels: BTreeMap::new(),
-        level: asked.level,
-        check: asked.check,
-    };
-    let report = icecore::volume::snapshot_volume(volume, &options, progress)?;
+pub fn take(
+    volume: &Volume,
+    asked: &VolumeSnapshotOptions,
+    progress: &dyn icecore::Progress,
+) -> Result<Taken> {
+    let report = icecore::volume::snapshot_volume(volume, asked, progress)?;
     Ok(Taken { read_bytes: report.read_bytes, unchanged: report.unchanged })
 }
 
@@ -135,7 +106,7 @@ pub fn is_served(repository: &Path, volume: &str) -> bool {
 ///
 /// # Errors
 /// `Io` where the process ends without an answer.
-pub fn ask(repository: &Path, volume: &str, asked: &Asked) -> Result<Option<Result<Taken>>> {
+pub fn ask(repository: &Path, volume: &str, asked: &VolumeSnapshotOptions) -> Result<Option<Result<Taken>>> {
     let Ok(mut stream) = connect(repository, volume) else { return Ok(None) };
     let asking = |error| Error::io(format!("asking the process that serves volume {volume}"), error);
     let request = serde_json::to_string(&Request::Snapshot(asked.clone()));
@@ -182,7 +153,7 @@ impl Socket {
     pub fn listen(
         repository: &Path,
         volume: &str,
-        take: impl Fn(&Asked) -> Result<Taken> + Send + Sync + 'static,
+        take: impl Fn(&VolumeSnapshotOptions) -> Result<Taken> + Send + Sync + 'static,
     ) -> Result<Self> {
         let doing = |error| Error::io(format!("making the control socket of volume {volume}"), error);
         let bind = || {
@@ -220,7 +191,11 @@ impl Drop for Socket {
 }
 
 /// Takes requests until the other end of `ear` is closed. A shortage of files or threads is one of the request that meets it.
-fn wait(listener: &UnixListener, ear: &UnixStream, take: &(impl Fn(&Asked) -> Result<Taken> + Sync)) {
+fn wait(
+    listener: &UnixListener,
+    ear: &UnixStream,
+    take: &(impl Fn(&VolumeSnapshotOptions) -> Result<Taken> + Sync),
+) {
     thread::scope(|threads| {
         loop {
             let ended = |fds: &[PollFd<'_>]| fds.first().is_some_and(|ear| !ear.revents().is_empty());
@@ -248,7 +223,7 @@ fn wait(listener: &UnixListener, ear: &UnixStream, take: &(impl Fn(&Asked) -> Re
 fn take_up<'scope>(
     threads: &'scope Scope<'scope, '_>,
     stream: Arc<UnixStream>,
-    take: &'scope (impl Fn(&Asked) -> Result<Taken> + Sync),
+    take: &'scope (impl Fn(&VolumeSnapshotOptions) -> Result<Taken> + Sync),
 ) {
     let of_thread = Arc::clone(&stream);
     let work = move || {
@@ -267,7 +242,7 @@ fn write(mut stream: &UnixStream, answer: &Answer) -> io::Result<()> {
 }
 
 /// Answers one request. A client that only looks is not answered.
-fn answer(stream: &UnixStream, take: impl FnOnce(&Asked) -> Result<Taken>) -> io::Result<()> {
+fn answer(stream: &UnixStream, take: impl FnOnce(&VolumeSnapshotOptions) -> Result<Taken>) -> io::Result<()> {
     let line = line_of(stream)?;
     if line.is_empty() {
         return Ok(());
@@ -303,11 +278,16 @@ fn line_of(stream: &UnixStream) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use icecore::snapshot::SnapshotId;
+    use uuid::Uuid;
+
     use super::*;
 
-    fn asked() -> Asked {
-        let tags = vec!["a".to_owned()];
-        Asked { id: Uuid::nil(), created_unix_ms: 7, name: "one".to_owned(), tags, level: None, check: true }
+    fn asked() -> VolumeSnapshotOptions {
+        VolumeSnapshotOptions {
+            tags: vec!["a".to_owned()],
+            ..VolumeSnapshotOptions::new(SnapshotId(Uuid::nil()), 7, "one")
+        }
     }
 
     #[test]
@@ -315,7 +295,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("volumes/web")).unwrap();
         assert!(ask(dir.path(), "web", &asked()).unwrap().is_none() && !is_served(dir.path(), "web"));
-        let full = |asked: &Asked| {
+        let full = |asked: &VolumeSnapshotOptions| {
             assert_eq!((&*asked.name, asked.created_unix_ms), ("one", 7));
             Err(Error::new(ErrorKind::NoSpace, "the disk is full").with_hint("make room"))
         };

@@ -150,12 +150,10 @@ pub mod snapshot {
     pub use crate::verbs::catalog::Unreadable;
     pub use crate::verbs::catalog::clock_behind_ms;
     pub use crate::verbs::catalog::delete;
-    pub use crate::verbs::catalog::delete_with;
     pub use crate::verbs::catalog::find;
     pub use crate::verbs::catalog::list;
     pub use crate::verbs::catalog::relabel;
     pub use crate::verbs::catalog::rename;
-    pub use crate::verbs::catalog::rename_with;
     pub use crate::verbs::catalog::retag;
     pub use crate::verbs::catalog::set_protected;
     pub use crate::verbs::copy::CopyOptions;

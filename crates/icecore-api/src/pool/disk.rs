@@ -13,8 +13,8 @@ use icecore::ErrorKind;
 use icecore::NoProgress;
 use icecore::Result;
 use icecore::volume::Volume;
+use icecore::volume::VolumeSnapshotOptions;
 use icecore_host::control;
-use icecore_host::control::Asked;
 use icecore_host::control::Socket;
 use icecore_host::exports::Lent;
 
@@ -34,7 +34,7 @@ impl OpenDisk {
     /// Takes snapshots when other programs ask for them; `repository` is the directory that the volume is in.
     pub(crate) fn listen(self: &Arc<Self>, repository: &Path, name: &str) -> Result<()> {
         let disk = Arc::downgrade(self);
-        let take = move |asked: &Asked| {
+        let take = move |asked: &VolumeSnapshotOptions| {
             let gone =
                 || Error::new(ErrorKind::InUse, "the volume has just been closed").with_hint("try again");
             let disk = disk.upgrade().ok_or_else(gone)?;

@@ -103,11 +103,12 @@ impl Disks {
 
 #[cfg(test)]
 mod tests {
+    use icecore::snapshot::SnapshotId;
     use icecore::volume::VolumeId;
     use icecore::volume::VolumeOptions;
+    use icecore::volume::VolumeSnapshotOptions;
     use icecore_host::clock::new_id;
     use icecore_host::control;
-    use icecore_host::control::Asked;
 
     use super::*;
 
@@ -129,8 +130,7 @@ mod tests {
         icecore::volume::create_volume(&repo, &options).unwrap();
         let served = || control::is_served(&repository, "web");
         let take = |name: &str| {
-            let (id, name) = (new_id(), name.to_owned());
-            let asked = Asked { id, created_unix_ms: 1, name, tags: Vec::new(), level: None, check: true };
+            let asked = VolumeSnapshotOptions::new(SnapshotId(new_id()), 1, name);
             control::ask(&repository, "web", &asked).unwrap().map(|taken| taken.map(|_| ()))
         };
         assert!(!served() && take("nobody").is_none());

@@ -147,8 +147,7 @@ pub(super) fn delete_if_there(pool: &Pool, snapshot: Uuid) -> ApiResult<bool> {
 }
 
 fn delete(repo: &Repository, id: SnapshotId) -> icecore::Result<()> {
-    icecore::snapshot::delete_with(repo, id, icecore::snapshot::DeleteOptions { clones_keep_it: true })
-        .map(drop)
+    icecore::snapshot::delete(repo, id, icecore::snapshot::DeleteOptions { clones_keep_it: true }).map(drop)
 }
 
 fn if_there(done: icecore::Result<()>) -> ApiResult<bool> {

@@ -121,15 +121,11 @@ impl Service {
         }
         let now_unix_ms = self.now_unix_ms();
         let options = VolumeSnapshotOptions {
-            id: SnapshotId(new_id_at(now_unix_ms)),
-            created_unix_ms: now_unix_ms,
-            name: name.to_owned(),
             // Another volume had the name of this one in the engine, perhaps, and its snapshots are still there.
             name_may_repeat: true,
             tags,
             labels,
-            level: None,
-            check: true,
+            ..VolumeSnapshotOptions::new(SnapshotId(new_id_at(now_unix_ms)), now_unix_ms, name)
         };
         let disk = volume.pool.disks().open(&volume.info.name).map_err(ApiError::busy)?;
         let taken = disk.with(|volume| icecore::volume::snapshot_volume(volume, &options, &NoProgress));

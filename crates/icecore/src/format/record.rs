@@ -19,6 +19,7 @@ use crate::words::names::ResourceKind;
 use crate::words::names::TAGS_MAX;
 use crate::words::names::check_labels;
 use crate::words::sizes::IMAGE_BYTES_MAX;
+use crate::words::time::is_future;
 
 const ENVELOPE: Envelope =
     Envelope { what: "snapshot record", magic: *b"ICESNAP\n", major: FORMAT_MAJOR, minor: LABELS_MINOR };
@@ -53,27 +54,38 @@ pub struct CaptureStats {
     pub manifest_bytes: u64,
 }
 
-/// The record of one snapshot.
+/// A snapshot, as its record keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) id: SnapshotId,
-    pub(crate) created_unix_ms: i64,
-    pub(crate) name: String,
-    pub(crate) kind: ResourceKind,
-    pub(crate) resource: String,
-    pub(crate) tags: Vec<String>,
-    pub(crate) protected: bool,
-    pub(crate) parent: Option<SnapshotId>,
-    pub(crate) size_bytes: u64,
+pub struct Record {
+    /// Its id.
+    pub id: SnapshotId,
+    /// When it was made, in milliseconds since 1970.
+    pub created_unix_ms: i64,
+    /// Its name, unique among the snapshots of its resource unless whoever gave it said that it may repeat.
+    pub name: String,
+    /// What it is a snapshot of.
+    pub kind: ResourceKind,
+    /// The name of that droplet or volume.
+    pub resource: String,
+    /// Its tags, sorted.
+    pub tags: Vec<String>,
+    /// Whether it is protected from deletion.
+    pub protected: bool,
+    /// The snapshot that its image was compared with, which may be gone.
+    pub parent: Option<SnapshotId>,
+    /// The size of the image in bytes.
+    pub size_bytes: u64,
     /// The root page of the manifest; none where the image is all zero.
     pub(crate) root: Option<PageRef>,
-    /// Says what the image contains, not how it is stored.
-    pub(crate) content: Digest,
-    pub(crate) stats: CaptureStats,
+    /// The digest of what the image contains, not how it is stored: equal for equal images in one repository.
+    pub content: Digest,
+    /// What its capture did.
+    pub stats: CaptureStats,
+    /// The file that its image was.
     pub(crate) source: Option<FileIdentity>,
     /// What programs note about it. Comes behind all else that a record has.
     #[serde(skip)]
-    pub(crate) labels: Labels,
+    pub labels: Labels,
 }
 
 /// A snapshot with the manifest that it has. The id alone does not say what it needs: a copy from another repository keeps the
@@ -85,6 +97,52 @@ pub(crate) struct ManifestKey {
 }
 
 impl Record {
+    /// Returns a snapshot of an image without a byte.
+    pub fn new(
+        id: SnapshotId,
+        created_unix_ms: i64,
+        kind: ResourceKind,
+        resource: impl Into<String>,
+        name: impl Into<String>,
+    ) -> Self {
+        Self {
+            id,
+            created_unix_ms,
+            name: name.into(),
+            kind,
+            resource: resource.into(),
+            tags: Vec::new(),
+            protected: false,
+            parent: None,
+            size_bytes: 0,
+            root: None,
+            content: Digest::ZERO,
+            stats: CaptureStats::default(),
+            source: None,
+            labels: Labels::new(),
+        }
+    }
+
+    /// Returns the smallest disk that the image fits on, in GiB.
+    pub fn min_disk_gib(&self) -> u64 {
+        self.size_bytes.div_ceil(1 << 30)
+    }
+
+    /// Tells whether its time is later than `now_unix_ms`, by more than a minute: a clock was ahead when it was made, or when one
+    /// before it was, or is behind now.
+    pub fn is_from_the_future(&self, now_unix_ms: i64) -> bool {
+        is_future(self.created_unix_ms, now_unix_ms)
+    }
+
+    /// Returns the time that rules go by, in milliseconds since 1970. Where it is dated later than `now_unix_ms`, that is the time in
+    /// its id: one that was only dated after another one has the right one there.
+    pub fn age_unix_ms(&self, now_unix_ms: i64) -> i64 {
+        match self.is_from_the_future(now_unix_ms) {
+            true => self.id.unix_ms().unwrap_or(self.created_unix_ms),
+            false => self.created_unix_ms,
+        }
+    }
+
     /// Returns what tells it from all records that need other pages and chunks.
     pub(crate) fn manifest_key(&self) -> ManifestKey {
         ManifestKey { id: self.id, root: self.root.map(|root| root.id) }

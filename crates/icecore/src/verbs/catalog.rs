@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::record::CaptureStats;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::config::note_labels;
@@ -13,7 +12,6 @@ use crate::stores::volumes;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
-use crate::words::ids::Digest;
 use crate::words::ids::SnapshotId;
 use crate::words::names::ResourceKind;
 use crate::words::names::TAGS_MAX;
@@ -21,61 +19,11 @@ use crate::words::names::change_labels;
 use crate::words::names::check_name;
 use crate::words::names::check_tag;
 use crate::words::next_step::NextStep;
-use crate::words::time::is_future;
+
+pub use crate::format::record::Record as Snapshot;
 
 /// The fewest characters of an id that name a snapshot.
 const PREFIX_CHARS_MIN: usize = 4;
-
-/// A snapshot, as the catalog knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Its id.
-    pub id: SnapshotId,
-    /// When it was made, in milliseconds since 1970.
-    pub created_unix_ms: i64,
-    /// Its name, unique among the snapshots of its resource unless whoever gave it said that it may repeat.
-    pub name: String,
-    /// What it is a snapshot of.
-    pub kind: ResourceKind,
-    /// The name of that droplet or volume.
-    pub resource: String,
-    /// Its tags, sorted.
-    pub tags: Vec<String>,
-    /// Whether it is protected from deletion.
-    pub protected: bool,
-    /// The snapshot that its image was compared with, which may be gone.
-    pub parent: Option<SnapshotId>,
-    /// The size of the image in bytes.
-    pub size_bytes: u64,
-    /// The digest of what the image contains: equal for equal images in one repository.
-    pub content: Digest,
-    /// What its capture did.
-    pub stats: CaptureStats,
-    /// What programs note about it.
-    pub labels: BTreeMap<String, String>,
-}
-
-impl Snapshot {
-    /// Returns the smallest disk that the image fits on, in GiB.
-    pub fn min_disk_gib(&self) -> u64 {
-        self.size_bytes.div_ceil(1 << 30)
-    }
-
-    /// Tells whether its time is later than `now_unix_ms`, by more than a minute: a clock was ahead when it was made, or when one
-    /// before it was, or is behind now.
-    pub fn is_from_the_future(&self, now_unix_ms: i64) -> bool {
-        is_future(self.created_unix_ms, now_unix_ms)
-    }
-
-    /// Returns the time that rules go by, in milliseconds since 1970. Where it is dated later than `now_unix_ms`, that is the time in
-    /// its id: one that was only dated after another one has the right one there.
-    pub fn age_unix_ms(&self, now_unix_ms: i64) -> i64 {
-        match self.is_from_the_future(now_unix_ms) {
-            true => self.id.unix_ms().unwrap_or(self.created_unix_ms),
-            false => self.created_unix_ms,
-        }
-    }
-}
 
 /// Returns by how many milliseconds the clock is behind the time of a snapshot that was just made, if it is by more than a second: an
 /// older one had a later time than the clock shows now. Either the clock is behind, or it was ahead then.
@@ -102,34 +50,12 @@ pub struct Listing {
     pub unreadable: Vec<Unreadable>,
 }
 
-impl From<Record> for Snapshot {
-    fn from(record: Record) -> Self {
-        let Record { id, created_unix_ms, name, kind, resource, tags, protected, parent, size_bytes, .. } =
-            record;
-        let Record { content, stats, labels, .. } = record;
-        Self {
-            id,
-            created_unix_ms,
-            name,
-            kind,
-            resource,
-            tags,
-            protected,
-            parent,
-            size_bytes,
-            content,
-            stats,
-            labels,
-        }
-    }
-}
-
 /// Returns all snapshots.
 pub fn list(repo: &Repository) -> Result<Listing> {
     let mut listing = Listing::default();
     for (file, record) in records::load_all(repo.base())? {
         match record {
-            Ok(record) => listing.snapshots.push(record.into()),
+            Ok(record) => listing.snapshots.push(record),
             Err(error) => listing.unreadable.push(Unreadable { file, reason: error.to_string() }),
         }
     }
@@ -148,7 +74,7 @@ pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
     let (mut all, mut unread) = (Vec::<Snapshot>::new(), Vec::new());
     for (file, record) in records::load_all(repo.base())? {
         match record {
-            Ok(record) => all.push(record.into()),
+            Ok(record) => all.push(record),
             Err(error) => unread.push((file, error)),
         }
     }
@@ -222,14 +148,6 @@ fn not_found(spec: &str, message: &str) -> Error {
     Error::new(ErrorKind::NotFound, message).with_hint(NextStep::ListSnapshots { too_short })
 }
 
-/// Gives a snapshot another name.
-///
-/// # Errors
-/// `AlreadyExists` if its resource has a snapshot of that name.
-pub fn rename(repo: &Repository, id: SnapshotId, name: &str) -> Result<Snapshot> {
-    rename_with(repo, id, name, RenameOptions::default())
-}
-
 /// How a snapshot is renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RenameOptions {
@@ -237,16 +155,11 @@ pub struct RenameOptions {
     pub name_may_repeat: bool,
 }
 
-/// As [`rename`], and says how.
+/// Gives a snapshot another name.
 ///
 /// # Errors
-/// As those of [`rename`].
-pub fn rename_with(
-    repo: &Repository,
-    id: SnapshotId,
-    name: &str,
-    options: RenameOptions,
-) -> Result<Snapshot> {
+/// `AlreadyExists` if its resource has a snapshot of that name and the options do not say that it may.
+pub fn rename(repo: &Repository, id: SnapshotId, name: &str, options: RenameOptions) -> Result<Snapshot> {
     check_name("name", name)?;
     change(repo, id, |record, all| {
         record.name = name.to_owned();
@@ -308,15 +221,7 @@ fn change(
         note_labels(base, &record.labels)?;
         records::save(base, &record)?;
     }
-    Ok(record.into())
-}
-
-/// Deletes a snapshot. Its space is given back by the next gc.
-///
-/// # Errors
-/// `InUse` if it is protected, if something is reading it, or if a volume was made from it.
-pub fn delete(repo: &Repository, id: SnapshotId) -> Result<Snapshot> {
-    delete_with(repo, id, DeleteOptions::default())
+    Ok(record)
 }
 
 /// How a snapshot is deleted.
@@ -326,11 +231,12 @@ pub struct DeleteOptions {
     pub clones_keep_it: bool,
 }
 
-/// As [`delete`], and says how.
+/// Deletes a snapshot. The next gc frees its space.
 ///
 /// # Errors
-/// As those of [`delete`].
-pub fn delete_with(repo: &Repository, id: SnapshotId, options: DeleteOptions) -> Result<Snapshot> {
+/// `InUse` if it is protected, if something is reading it, or if a volume was made from it and the options do not say that the volume
+/// keeps what it needs.
+pub fn delete(repo: &Repository, id: SnapshotId, options: DeleteOptions) -> Result<Snapshot> {
     repo.check_writable()?;
     let base = repo.base();
     let _lock = locks::lock_commit(base)?;
@@ -347,7 +253,7 @@ pub fn delete_with(repo: &Repository, id: SnapshotId, options: DeleteOptions) ->
         volumes::check_no_clone_of(base, &record)?;
     }
     records::remove(base, id)?;
-    Ok(record.into())
+    Ok(record)
 }
 
 /// Checks that no snapshot of the same resource has the name that a capture wants.

@@ -108,7 +108,7 @@ pub fn image_map(
     let (_pin, record) = pinned(&repo.store, id)?;
     let cell_bytes = record.size_bytes.div_ceil(to_u64(cells)).next_multiple_of(BLOCK_U64).max(BLOCK_U64);
     let mut map = ImageMap {
-        snapshot: Snapshot::from(record.clone()),
+        snapshot: record.clone(),
         against: None,
         cell_bytes,
         cells: vec![MapCell::default(); to_usize(record.size_bytes.div_ceil(cell_bytes))],

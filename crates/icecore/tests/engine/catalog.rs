@@ -7,6 +7,7 @@ use icecore::ErrorKind;
 use icecore::NextStep;
 use icecore::NoProgress;
 use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::RenameOptions;
 use icecore::snapshot::ResourceKind;
@@ -21,6 +22,13 @@ use crate::support::options;
 
 fn found(bench: &Bench, spec: &str) -> Result<Snapshot, ErrorKind> {
     icecore::snapshot::find(&bench.repo, spec).map_err(|error| error.kind())
+}
+
+/// Returns a snapshot with something changed.
+fn with(snapshot: &Snapshot, change: impl FnOnce(&mut Snapshot)) -> Snapshot {
+    let mut snapshot = snapshot.clone();
+    change(&mut snapshot);
+    snapshot
 }
 
 #[test]
@@ -40,7 +48,7 @@ fn a_snapshot_is_found_by_id_and_prefix_and_name_and_as_the_latest() {
     assert_eq!(found(&bench, "nobody"), Err(ErrorKind::NotFound));
 
     // Names are unique for a resource only; ids of one moment begin alike.
-    icecore::snapshot::rename(&bench.repo, db.id, &one.name).unwrap();
+    icecore::snapshot::rename(&bench.repo, db.id, &one.name, RenameOptions::default()).unwrap();
     let error = icecore::snapshot::find(&bench.repo, &one.name).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains(&id) && error.to_string().contains(&db.id.to_string()), "{error}");
@@ -48,7 +56,7 @@ fn a_snapshot_is_found_by_id_and_prefix_and_name_and_as_the_latest() {
         id.chars().zip(two.id.to_string().chars()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
     assert_eq!(found(&bench, &common), Err(ErrorKind::InvalidInput));
     // A name goes before the beginning of an id.
-    icecore::snapshot::rename(&bench.repo, two.id, &id[..8]).unwrap();
+    icecore::snapshot::rename(&bench.repo, two.id, &id[..8], RenameOptions::default()).unwrap();
     assert_eq!(found(&bench, &id[..8]).map(|snapshot| snapshot.id), Ok(two.id));
 }
 
@@ -72,16 +80,21 @@ fn renaming_and_tagging_change_that_and_nothing_else() {
     let bench = Bench::new();
     let first = bench.capture("web", &vec![1; 100]).snapshot;
     let second = bench.capture("web", &vec![1; 100]).snapshot;
-    let renamed = icecore::snapshot::rename(&bench.repo, first.id, "before the upgrade").unwrap();
-    assert_eq!(renamed, Snapshot { name: "before the upgrade".to_owned(), ..first.clone() });
-    let taken = icecore::snapshot::rename(&bench.repo, second.id, "before the upgrade").unwrap_err();
+    let renamed =
+        icecore::snapshot::rename(&bench.repo, first.id, "before the upgrade", RenameOptions::default())
+            .unwrap();
+    assert_eq!(renamed, with(&first, |it| it.name = "before the upgrade".to_owned()));
+    let taken =
+        icecore::snapshot::rename(&bench.repo, second.id, "before the upgrade", RenameOptions::default())
+            .unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
-    let bad = icecore::snapshot::rename(&bench.repo, second.id, "a\nb").unwrap_err();
+    let bad =
+        icecore::snapshot::rename(&bench.repo, second.id, "a\nb", RenameOptions::default()).unwrap_err();
     assert_eq!(bad.kind(), ErrorKind::InvalidInput);
 
     let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
     let tagged = icecore::snapshot::retag(&bench.repo, first.id, &tags(&["b", "a", "b"]), &[]).unwrap();
-    assert_eq!(tagged, Snapshot { tags: tags(&["a", "b"]), ..renamed });
+    assert_eq!(tagged, with(&renamed, |it| it.tags = tags(&["a", "b"])));
     let tagged = icecore::snapshot::retag(&bench.repo, first.id, &tags(&["c"]), &tags(&["a", "x"])).unwrap();
     assert_eq!(tagged.tags, tags(&["b", "c"]));
     let many: Vec<String> = (0..64).map(|n| format!("t{n}")).collect();
@@ -95,12 +108,15 @@ fn a_protected_snapshot_stays() {
     let bench = Bench::new();
     let id = bench.snapshot("web", &vec![1; 100]);
     icecore::snapshot::set_protected(&bench.repo, id, true).unwrap();
-    let error = icecore::snapshot::delete(&bench.repo, id).unwrap_err();
+    let error = icecore::snapshot::delete(&bench.repo, id, DeleteOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse);
     assert!(matches!(error.next_step(), Some(NextStep::UnprotectSnapshot(_))), "{error}");
     icecore::snapshot::set_protected(&bench.repo, id, false).unwrap();
-    assert_eq!(icecore::snapshot::delete(&bench.repo, id).unwrap().id, id);
-    assert_eq!(icecore::snapshot::delete(&bench.repo, id).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(icecore::snapshot::delete(&bench.repo, id, DeleteOptions::default()).unwrap().id, id);
+    assert_eq!(
+        icecore::snapshot::delete(&bench.repo, id, DeleteOptions::default()).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
     assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots, []);
 }
 
@@ -112,7 +128,10 @@ fn a_snapshot_that_is_being_read_is_not_deleted() {
     let other = bench.another();
     let outcomes = Mutex::new(Vec::new());
     let target = Target::new(vec![0; image.len()]).on_write(|| {
-        outcomes.lock().unwrap().push(icecore::snapshot::delete(&other, id).unwrap_err().kind())
+        outcomes
+            .lock()
+            .unwrap()
+            .push(icecore::snapshot::delete(&other, id, DeleteOptions::default()).unwrap_err().kind())
     });
     icecore::snapshot::restore(&bench.repo, id, RestoreTo::Fresh(&target), OnDamage::Stop, &NoProgress)
         .unwrap();
@@ -122,12 +141,12 @@ fn a_snapshot_that_is_being_read_is_not_deleted() {
 
     let mut refused = None;
     icecore::snapshot::diff(&bench.repo, id, bench.snapshot("web", &vec![1; 100]), &mut |_| {
-        refused = Some(icecore::snapshot::delete(&other, id).unwrap_err().kind());
+        refused = Some(icecore::snapshot::delete(&other, id, DeleteOptions::default()).unwrap_err().kind());
         Ok(())
     })
     .unwrap();
     assert_eq!(refused, Some(ErrorKind::InUse));
-    icecore::snapshot::delete(&other, id).unwrap();
+    icecore::snapshot::delete(&other, id, DeleteOptions::default()).unwrap();
     assert_eq!(bench.count("locks/pin-"), 0);
 }
 
@@ -141,8 +160,8 @@ fn labels_are_set_and_removed_and_nothing_else_changes() {
     assert_eq!(first.labels, labels(&[]));
     let set =
         icecore::snapshot::relabel(&bench.repo, first.id, &labels(&[("b", "2"), ("a", "1")]), &[]).unwrap();
-    assert_eq!(set, Snapshot { labels: labels(&[("a", "1"), ("b", "2")]), ..first.clone() });
-    let renamed = icecore::snapshot::rename(&bench.repo, first.id, "new").unwrap();
+    assert_eq!(set, with(&first, |it| it.labels = labels(&[("a", "1"), ("b", "2")])));
+    let renamed = icecore::snapshot::rename(&bench.repo, first.id, "new", RenameOptions::default()).unwrap();
     assert_eq!(renamed.labels, set.labels);
     let gone = ["a".to_owned(), "x".to_owned()];
     let changed = icecore::snapshot::relabel(&bench.repo, first.id, &labels(&[("c", "\n")]), &gone).unwrap();
@@ -150,7 +169,7 @@ fn labels_are_set_and_removed_and_nothing_else_changes() {
     assert_eq!(icecore::snapshot::list(&bench.another()).unwrap().snapshots, [changed]);
     let all = ["b".to_owned(), "c".to_owned()];
     let none = icecore::snapshot::relabel(&bench.repo, first.id, &labels(&[]), &all).unwrap();
-    assert_eq!(none, Snapshot { name: "new".to_owned(), ..first });
+    assert_eq!(none, with(&first, |it| it.name = "new".to_owned()));
 }
 
 #[test]
@@ -165,14 +184,16 @@ fn names_repeat_only_where_that_is_asked_for() {
         icecore::snapshot::capture(&bench.repo, &vec![2; 100], &again, &NoProgress).unwrap().snapshot;
     assert_eq!(second.name, first.name);
     assert_eq!(found(&bench, &first.name), Err(ErrorKind::InvalidInput), "it can mean both");
-    icecore::snapshot::rename(&bench.repo, second.id, "other").unwrap();
+    icecore::snapshot::rename(&bench.repo, second.id, "other", RenameOptions::default()).unwrap();
     assert_eq!(
-        icecore::snapshot::rename(&bench.repo, second.id, &first.name).unwrap_err().kind(),
+        icecore::snapshot::rename(&bench.repo, second.id, &first.name, RenameOptions::default())
+            .unwrap_err()
+            .kind(),
         ErrorKind::AlreadyExists
     );
     let options = RenameOptions { name_may_repeat: true };
     assert_eq!(
-        icecore::snapshot::rename_with(&bench.repo, second.id, &first.name, options).unwrap().name,
+        icecore::snapshot::rename(&bench.repo, second.id, &first.name, options).unwrap().name,
         first.name
     );
     // What has the name of another can be changed in all other ways.

@@ -13,6 +13,7 @@ use icecore::image::ReadAt;
 use icecore::repository::Repository;
 use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::CaptureReport;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::KeptBase;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::Parent;
@@ -230,7 +231,7 @@ fn assert_as_a_full_capture(bench: &Bench, image: &dyn ReadAt, report: &CaptureR
         assert_eq!(report.snapshot.size_bytes, full.snapshot.size_bytes);
         assert_eq!(report.snapshot.stats.data_bytes, full.snapshot.stats.data_bytes);
     }
-    icecore::snapshot::delete(&bench.repo, whole.id).unwrap();
+    icecore::snapshot::delete(&bench.repo, whole.id, DeleteOptions::default()).unwrap();
 }
 
 fn play(size: usize, seed: u64, steps: &[Vec<u8>]) {
@@ -261,7 +262,7 @@ fn play(size: usize, seed: u64, steps: &[Vec<u8>]) {
         base = Some(keep(&bench.repo, id));
         if seed.is_multiple_of(2) {
             // Its data stays, for there was no gc.
-            icecore::snapshot::delete(&bench.repo, id).unwrap();
+            icecore::snapshot::delete(&bench.repo, id, DeleteOptions::default()).unwrap();
         }
     }
     assert_sound(&bench.repo, "afterwards");

@@ -9,6 +9,7 @@ use icecore::repository::InitOptions;
 use icecore::repository::Repository;
 use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::CopyOptions;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::ResourceKind;
 use icecore::snapshot::Snapshot;
 use icecore::snapshot::SnapshotId;
@@ -123,16 +124,8 @@ fn a_snapshot_of_a_volume_is_not_older_than_the_volume_or_the_snapshot_before() 
     let volume = open(&repo, "web").unwrap();
     let take = |clock: i64| {
         let at = at("web", clock.max(0));
-        let options = VolumeSnapshotOptions {
-            id: at.id,
-            created_unix_ms: clock,
-            name: at.name,
-            name_may_repeat: false,
-            tags: Vec::new(),
-            labels: at.labels,
-            level: None,
-            check: true,
-        };
+        let options =
+            VolumeSnapshotOptions { labels: at.labels, ..VolumeSnapshotOptions::new(at.id, clock, at.name) };
         icecore::volume::snapshot_volume(&volume, &options, &NoProgress)
     };
     let first = take(NOON - HOUR).unwrap();
@@ -151,7 +144,7 @@ fn a_copy_keeps_its_time() {
     let newest = capture(&other, "web", NOON + HOUR).snapshot;
     for clock in [NOON, NOON + 2 * HOUR] {
         let source = capture(&bench, "web", clock).snapshot;
-        let how = CopyOptions { level: None, check: true, name_may_repeat: false };
+        let how = CopyOptions::default();
         let repo = Arc::new(bench.another());
         let copy = icecore::snapshot::copy(&repo, source.id, &other.another(), &how, &NoProgress).unwrap();
         assert_eq!(copy.snapshot.created_unix_ms, clock);
@@ -184,7 +177,7 @@ fn after_the_last_time_there_is_none() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains(&last.id.to_string()) && error.next_step().is_some(), "{error}");
     assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots.len(), 1);
-    icecore::snapshot::delete(&bench.repo, last.id).unwrap();
+    icecore::snapshot::delete(&bench.repo, last.id, DeleteOptions::default()).unwrap();
     assert_eq!(capture(&bench, "web", NOON).snapshot.created_unix_ms, NOON);
 }
 

@@ -17,6 +17,8 @@ use icecore::repository::RepositoryId;
 use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::CopyOptions;
 use icecore::snapshot::CopyReport;
+use icecore::snapshot::DeleteOptions;
+use icecore::snapshot::RenameOptions;
 use icecore::snapshot::Snapshot;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
@@ -70,10 +72,14 @@ impl Two {
 
 /// Fails unless a snapshot is in another repository what it was.
 fn assert_is_copy(copy: &Snapshot, of: &Snapshot) {
-    let Snapshot { parent, content, stats, protected, .. } = copy.clone();
+    let Snapshot { id, created_unix_ms, name, kind, resource, tags, size_bytes, labels, .. } = of.clone();
+    assert_eq!(
+        (copy.id, copy.created_unix_ms, copy.kind, copy.size_bytes),
+        (id, created_unix_ms, kind, size_bytes)
+    );
+    assert_eq!((&copy.name, &copy.resource, &copy.tags, &copy.labels), (&name, &resource, &tags, &labels));
     assert_eq!(copy.stats.data_bytes, of.stats.data_bytes);
-    assert!(!protected, "who protects it there says so there");
-    assert_eq!(*copy, Snapshot { parent, content, stats, protected, ..of.clone() });
+    assert!(!copy.protected, "who protects it there says so there");
 }
 
 #[test]
@@ -86,7 +92,7 @@ fn a_copy_is_what_its_snapshot_is_and_reads_and_writes_only_what_is_missing_ther
     let first = icecore::snapshot::capture(&two.source.repo, &image, &how, &NoProgress).unwrap().snapshot;
     icecore::snapshot::set_protected(&two.source.repo, first.id, true).unwrap();
     let report = two.copy(first.id).unwrap();
-    assert_is_copy(&report.snapshot, &Snapshot { protected: false, ..first.clone() });
+    assert_is_copy(&report.snapshot, &first);
     assert_eq!((report.parent, report.snapshot.parent), (None, None));
     assert_ne!(report.snapshot.content, first.content, "the keys are others");
     assert_eq!(image_of(&two.target.repo, first.id), image);
@@ -132,7 +138,7 @@ fn a_name_that_is_taken_there_is_taken_again_only_if_that_is_asked_for() {
     let two = Two::new();
     let there = two.target.capture("web", &vec![1; 100]).snapshot;
     let here = two.source.capture("web", &vec![2; 100]).snapshot;
-    icecore::snapshot::rename(&two.source.repo, here.id, &there.name).unwrap();
+    icecore::snapshot::rename(&two.source.repo, here.id, &there.name, RenameOptions::default()).unwrap();
     assert_eq!(two.copy(here.id).unwrap_err().kind(), ErrorKind::AlreadyExists);
     let how = CopyOptions { name_may_repeat: true, ..HOW };
     let source = Arc::new(two.source.another());
@@ -177,20 +183,22 @@ fn others_delete_and_collect_in_both_repositories_while_a_snapshot_is_copied() {
             &meanwhile(|| {
                 let (here, there) = (two.source.another(), two.target.another());
                 for (repo, id) in [(&here, id), (&there, base)] {
-                    refused.lock().unwrap().push(icecore::snapshot::delete(repo, id).unwrap_err().kind());
+                    refused.lock().unwrap().push(
+                        icecore::snapshot::delete(repo, id, DeleteOptions::default()).unwrap_err().kind(),
+                    );
                 }
                 for repo in [&here, &there] {
-                    icecore::snapshot::delete(repo, wasted).unwrap();
+                    icecore::snapshot::delete(repo, wasted, DeleteOptions::default()).unwrap();
                     collect(repo).unwrap();
                 }
-                icecore::snapshot::delete(&here, base).unwrap();
+                icecore::snapshot::delete(&here, base, DeleteOptions::default()).unwrap();
                 collect(&here).unwrap();
             }),
         )
         .unwrap();
     assert_eq!(refused.into_inner().unwrap(), [ErrorKind::InUse; 2], "both are needed");
     assert_eq!(report.parent, Some(base));
-    icecore::snapshot::delete(&two.target.repo, base).unwrap();
+    icecore::snapshot::delete(&two.target.repo, base, DeleteOptions::default()).unwrap();
     collect(&two.target.another()).unwrap();
     assert_same(&image_of(&two.target.another(), id), &image, "the copy");
     assert_sound(&two.target.another(), "after all");
@@ -240,13 +248,13 @@ fn what_is_damaged_here_is_an_error_and_what_is_damaged_there_is_made_anew() {
     assert_eq!(report.read_bytes, image.len() as u64, "all was read");
     assert_same(&image_of(&two.target.another(), id), &image, "the copy");
     two.target.storage.put(&name, whole);
-    icecore::snapshot::delete(&two.target.repo, id).unwrap();
+    icecore::snapshot::delete(&two.target.repo, id, DeleteOptions::default()).unwrap();
 
     let (name, mut bytes) = largest(&two.source, 1);
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     two.source.storage.put(&name, bytes);
-    icecore::snapshot::delete(&two.target.repo, base).unwrap();
+    icecore::snapshot::delete(&two.target.repo, base, DeleteOptions::default()).unwrap();
     let error = two.copy(base).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.to_string().contains(&format!("snapshot {base}")), "{error}");
@@ -431,7 +439,8 @@ impl World {
                     false => (&self.two.source, &mut self.here),
                 };
                 let Some(at) = snapshot.checked_rem(all.len()) else { return };
-                icecore::snapshot::delete(&bench.another(), all.remove(at).0.id).unwrap();
+                icecore::snapshot::delete(&bench.another(), all.remove(at).0.id, DeleteOptions::default())
+                    .unwrap();
             }
             Step::Gc { there } => {
                 let bench = if there { &self.two.target } else { &self.two.source };

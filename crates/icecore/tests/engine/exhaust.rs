@@ -21,6 +21,7 @@ use icecore::maintenance::verify;
 use icecore::maintenance::verify_and_note;
 use icecore::repository::Repository;
 use icecore::snapshot::OnDamage;
+use icecore::snapshot::RenameOptions;
 use icecore::snapshot::RestoreReport;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
@@ -71,7 +72,7 @@ impl World {
         let chunk: Vec<u8> = (20..36).flat_map(text).collect();
         fixture.add_unaware("d", [chunk, first].concat());
         let before = fixture.storage.files();
-        rename(&fixture.open(), fixture.id(1), "renamed").unwrap();
+        rename(&fixture.open(), fixture.id(1), "renamed", RenameOptions::default()).unwrap();
         let repo = fixture.open();
         verify_and_note(&repo, None, Depth::ReadData, 1, &NoProgress).unwrap();
         let mut files = fixture.storage.files();

@@ -13,7 +13,9 @@ use icecore::Result;
 use icecore::maintenance::Depth;
 use icecore::repository::Repository;
 use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::OnDamage;
+use icecore::snapshot::RenameOptions;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
@@ -395,7 +397,7 @@ fn a_deletion_that_fails_anywhere_is_done_or_not() {
     let is_there = |inner: &MemoryStorage| inner.open(&format!("snapshots/{}", start.id())).is_ok();
     at_every_call(
         &start.files,
-        |attempt| icecore::snapshot::delete(&attempt.open()?, start.id()),
+        |attempt| icecore::snapshot::delete(&attempt.open()?, start.id(), DeleteOptions::default()),
         |inner, done, at| assert!(!(is_there(inner) && done.is_some()), "{at}: it was said to be gone"),
         |inner, at| {
             assert_works_and_collects(inner, if is_there(inner) { &start.images } else { &others }, at);
@@ -409,7 +411,7 @@ fn a_change_of_a_record_that_fails_anywhere_is_done_or_not() {
     let start = Start::new();
     let before = snapshot_of(&start.files, start.id());
     let changes: [Change; 3] = [
-        |repo, id| icecore::snapshot::rename(repo, id, "another"),
+        |repo, id| icecore::snapshot::rename(repo, id, "another", RenameOptions::default()),
         |repo, id| icecore::snapshot::retag(repo, id, &["env:prod".to_owned()], &[]),
         |repo, id| icecore::snapshot::set_protected(repo, id, true),
     ];
@@ -431,7 +433,12 @@ fn a_change_of_a_record_that_fails_anywhere_is_done_or_not() {
 fn start_with_garbage() -> Start {
     let mut start = Start::new();
     for at in [2, 0] {
-        icecore::snapshot::delete(&open(start.files.clone()), start.images.remove(at).0).unwrap();
+        icecore::snapshot::delete(
+            &open(start.files.clone()),
+            start.images.remove(at).0,
+            DeleteOptions::default(),
+        )
+        .unwrap();
     }
     let unused =
         icecore::maintenance::stats(&open(start.files.clone()), &NoProgress).unwrap().repository.unused_bytes;
@@ -456,7 +463,7 @@ fn a_gc_whose_index_is_lost_meanwhile_removes_nothing_that_is_needed() {
     let bench = Bench::new();
     let mut image = Random::new(65).bytes(300_000);
     let old = bench.snapshot("disk", &image);
-    icecore::snapshot::delete(&open(bench.storage.clone()), old).unwrap();
+    icecore::snapshot::delete(&open(bench.storage.clone()), old, DeleteOptions::default()).unwrap();
     let repo = open(bench.storage.clone());
     let plan = icecore::maintenance::gc::plan(
         &repo,

@@ -9,6 +9,7 @@ use icecore::maintenance::VerifyReport;
 use icecore::maintenance::gc;
 use icecore::maintenance::verify_and_note;
 use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::Parent;
 use icecore::snapshot::SnapshotId;
 use icecore::snapshot::capture;
@@ -170,7 +171,7 @@ fn what_is_damaged_heals_when_its_content_comes_by_again() {
             run_gc(&fixture);
             assert_whole(&fixture, &format!("{what}, {kind}, and a gc"));
             // The old one goes on without the new one.
-            delete(&fixture.open(), again).unwrap();
+            delete(&fixture.open(), again, DeleteOptions::default()).unwrap();
             fixture.images.pop();
             run_gc(&fixture);
             assert_whole(&fixture, &format!("{what}, {kind}, and a gc without the new snapshot"));

@@ -6,8 +6,10 @@ use icecore::NoProgress;
 use icecore::maintenance::gc;
 use icecore::repository::Repository;
 use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::Parent;
+use icecore::snapshot::RenameOptions;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::Snapshot;
 use icecore::storage::MemoryStorage;
@@ -104,7 +106,8 @@ impl World {
                 let Some(at) = self.pick(snapshot) else { return };
                 let name = options("").name;
                 let id = self.snapshots[at].0.id;
-                self.snapshots[at].0 = icecore::snapshot::rename(&self.repo, id, &name).unwrap();
+                self.snapshots[at].0 =
+                    icecore::snapshot::rename(&self.repo, id, &name, RenameOptions::default()).unwrap();
                 assert_eq!(self.snapshots[at].0.name, name);
             }
             Step::Reopen => self.repo = open(self.storage.clone()),
@@ -184,7 +187,7 @@ impl World {
             Step::Delete { snapshot } => {
                 let Some(at) = self.pick(snapshot) else { return Ok(()) };
                 let id = self.snapshots[at].0.id;
-                let deleted = icecore::snapshot::delete(repo, id);
+                let deleted = icecore::snapshot::delete(repo, id, DeleteOptions::default());
                 let there = icecore::snapshot::find(&open(self.storage.clone()), &id.to_string()).is_ok();
                 assert!(!(there && deleted.is_ok()));
                 if !there {

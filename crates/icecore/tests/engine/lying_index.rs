@@ -5,6 +5,7 @@ use icecore::BLOCK_BYTES;
 use icecore::NoProgress;
 use icecore::fuzzing::seal;
 use icecore::maintenance::repair_index;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::capture;
 use icecore::snapshot::delete;
 use icecore::storage::MemoryStorage;
@@ -168,7 +169,7 @@ impl Punched {
         let before = data_pack(&bench.storage);
         let (_, old_run) = RunBytes::that_names(&bench.storage, &before);
         bench.snapshot("kept", &blocks(&chunks, kept));
-        delete(&bench.repo, all).unwrap();
+        delete(&bench.repo, all, DeleteOptions::default()).unwrap();
         collect(&bench.repo).unwrap();
         let pack = data_pack(&bench.storage);
         assert_ne!(pack, before, "it was rewritten");

@@ -12,6 +12,7 @@ use icecore::NoProgress;
 use icecore::Progress;
 use icecore::image::WriteAt;
 use icecore::repository::Repository;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::ImageMap;
 use icecore::snapshot::MAP_CELLS_MAX;
 use icecore::snapshot::MapCell;
@@ -168,7 +169,7 @@ fn what_a_volume_stands_on_shares_too() {
     drop(volume);
     let shared = |id| draw(&bench.repo, id, 1, None).unwrap().cells[0].shared_bytes;
     assert_eq!(shared(origin), (MIB - BLOCK_BYTES) as u64);
-    icecore::snapshot::delete(&repo, base).unwrap();
+    icecore::snapshot::delete(&repo, base, DeleteOptions::default()).unwrap();
     assert_eq!(shared(origin), (MIB - BLOCK_BYTES) as u64, "the volume still needs it");
     icecore::volume::delete_volume(&repo, "vol").unwrap();
     assert_eq!(shared(origin), 0);

@@ -8,6 +8,7 @@ use icecore::NoProgress;
 use icecore::maintenance::Depth;
 use icecore::repository::Repository;
 use icecore::snapshot::BlockCache;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotDisk;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
@@ -49,7 +50,7 @@ impl Scene {
                 let beside = Bench { storage: bench.storage.clone(), repo: open(bench.storage.clone()) };
                 let all = beside.snapshot("first", &image);
                 let half = beside.snapshot("half", &image[..CHUNK + CHUNK / 2].to_vec());
-                icecore::snapshot::delete(&beside.repo, all).unwrap();
+                icecore::snapshot::delete(&beside.repo, all, DeleteOptions::default()).unwrap();
                 collect(&beside.repo).unwrap();
                 half
             });
@@ -76,7 +77,9 @@ impl Scene {
         let before = move |call: &'static str, name: &str| {
             if call == "open" && name == whole && !done.swap(true, Ordering::SeqCst) {
                 let repo = open(storage.clone());
-                gone.iter().for_each(|id| drop(icecore::snapshot::delete(&repo, *id).unwrap()));
+                gone.iter().for_each(|id| {
+                    drop(icecore::snapshot::delete(&repo, *id, DeleteOptions::default()).unwrap())
+                });
                 collect(&repo).unwrap();
                 assert!(!storage.files().contains_key(&whole), "gc has left it where it was");
             }

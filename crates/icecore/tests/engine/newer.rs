@@ -19,7 +19,9 @@ use icecore::repository::ParityScheme;
 use icecore::repository::Repository;
 use icecore::repository::RepositoryId;
 use icecore::snapshot::CopyOptions;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::OnDamage;
+use icecore::snapshot::RenameOptions;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
@@ -76,14 +78,18 @@ const VERBS: [(&str, Verb); 22] = [
         let source = Arc::new(Repository::init(Arc::new(source), session(), &from)?);
         let id =
             icecore::snapshot::capture(&source, &Random::new(5).bytes(70_000), &options("x"), &NoProgress)?;
-        let options = CopyOptions { level: None, check: true, name_may_repeat: true };
+        let options = CopyOptions { name_may_repeat: true, ..CopyOptions::default() };
         icecore::snapshot::copy(&source, id.snapshot.id, &scene.repo, &options, &NoProgress).map(drop)
     }),
-    ("rename", |scene| icecore::snapshot::rename(&scene.repo, scene.kept, "other").map(drop)),
+    ("rename", |scene| {
+        icecore::snapshot::rename(&scene.repo, scene.kept, "other", RenameOptions::default()).map(drop)
+    }),
     ("tag", |scene| icecore::snapshot::retag(&scene.repo, scene.kept, &["tag".to_owned()], &[]).map(drop)),
     ("protect", |scene| icecore::snapshot::set_protected(&scene.repo, scene.kept, true).map(drop)),
     ("label", |scene| icecore::snapshot::relabel(&scene.repo, scene.kept, &label(), &[]).map(drop)),
-    ("delete", |scene| icecore::snapshot::delete(&scene.repo, scene.kept).map(drop)),
+    ("delete", |scene| {
+        icecore::snapshot::delete(&scene.repo, scene.kept, DeleteOptions::default()).map(drop)
+    }),
     ("gc", |scene| collect(&scene.repo).map(drop)),
     ("parity", |scene| {
         icecore::maintenance::set_parity(&scene.repo, ParityScheme::new(3, 1).ok(), &NoProgress).map(drop)
@@ -161,7 +167,7 @@ impl Fixture {
         volume.write_at(5000, &[7; 9000]).unwrap();
         volume.sync().unwrap();
         drop(volume);
-        icecore::snapshot::delete(&repo, gone).unwrap();
+        icecore::snapshot::delete(&repo, gone, DeleteOptions::default()).unwrap();
         let mut files = storage.files();
         // One pack is damaged, for repairs, notes and restores to see; parity gives it whole.
         files.get_mut(&pack).unwrap()[200] ^= 1;

@@ -11,6 +11,7 @@ use icecore::maintenance::set_parity;
 use icecore::repository::ParityScheme;
 use icecore::repository::Repository;
 use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
@@ -238,7 +239,7 @@ fn gc_keeps_all_parity_of_what_stays() {
     for round in 0..4 {
         let (id, _) = world.images.remove(round % world.images.len());
         let repo = open(world.storage.clone());
-        icecore::snapshot::delete(&repo, id).unwrap();
+        icecore::snapshot::delete(&repo, id, DeleteOptions::default()).unwrap();
         let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
         gc::apply(&repo, plan, &NoProgress).unwrap();
         let what = format!("after gc {round}");
@@ -256,7 +257,9 @@ fn gc_keeps_all_parity_of_what_stays() {
         world.capture(10 + round as u64);
     }
     let repo = open(world.storage.clone());
-    world.images.iter().for_each(|(id, _)| icecore::snapshot::delete(&repo, *id).map(|_| ()).unwrap());
+    world.images.iter().for_each(|(id, _)| {
+        icecore::snapshot::delete(&repo, *id, DeleteOptions::default()).map(|_| ()).unwrap()
+    });
     let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
     gc::apply(&repo, plan, &NoProgress).unwrap();
     assert_eq!(world.files("packs/"), BTreeSet::new());

@@ -103,7 +103,7 @@ fn assert_not_restored(storage: &MemoryStorage, id: SnapshotId, targets: &[Vec<u
         }
     }
     let other = init(MemoryStorage::new());
-    let how = CopyOptions { level: None, check: true, name_may_repeat: true };
+    let how = CopyOptions { name_may_repeat: true, ..CopyOptions::default() };
     let error = copy(&Arc::new(open()), id, &other, &how, &NoProgress).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{why}, a copy: {error}");
 }

@@ -7,6 +7,7 @@ use icecore::maintenance::RepairIndexReport;
 use icecore::maintenance::gc;
 use icecore::maintenance::repair_index;
 use icecore::maintenance::repair_snapshots;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::delete;
 use icecore::storage::MemoryStorage;
 use icecore::storage::Storage;
@@ -222,7 +223,7 @@ fn punched_chunks_are_saved_too() {
         }
     }
     let mut fixture = Fixture::new(vec![("a", first), ("a", second)]);
-    delete(&fixture.open(), fixture.id(0)).unwrap();
+    delete(&fixture.open(), fixture.id(0), DeleteOptions::default()).unwrap();
     fixture.images.remove(0);
     let repo = fixture.open();
     let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();

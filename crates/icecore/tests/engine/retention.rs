@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use icecore::Digest;
 use icecore::ErrorKind;
-use icecore::snapshot::CaptureStats;
 use icecore::snapshot::ResourceKind;
 use icecore::snapshot::Snapshot;
 use icecore::snapshot::SnapshotId;
@@ -23,20 +21,8 @@ const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
 fn snapshot(resource: &str, number: u128, created_unix_ms: i64) -> Snapshot {
-    Snapshot {
-        id: SnapshotId(Uuid::from_u128(number)),
-        created_unix_ms,
-        name: format!("{resource}-{number}"),
-        kind: ResourceKind::Volume,
-        resource: resource.to_owned(),
-        tags: Vec::new(),
-        protected: false,
-        parent: None,
-        size_bytes: 0,
-        content: Digest::ZERO,
-        stats: CaptureStats::default(),
-        labels: BTreeMap::new(),
-    }
+    let (id, name) = (SnapshotId(Uuid::from_u128(number)), format!("{resource}-{number}"));
+    Snapshot::new(id, created_unix_ms, ResourceKind::Volume, resource, name)
 }
 
 fn berlin() -> TimeZone {
@@ -284,7 +270,9 @@ fn one_from_the_future_stays_beside_the_others_and_takes_no_place() {
     let showed = ["2099-01-01T00:00:00Z", "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"];
     let all = (0..).zip(showed).map(|(n, time)| {
         let id = u128::try_from(ms(time)).unwrap() << 80 | 7 << 76 | 1;
-        Snapshot { id: SnapshotId(Uuid::from_u128(id)), ..snapshot("v", 0, ms("2099-01-01T00:00:00Z") + n) }
+        let mut late = snapshot("v", 0, ms("2099-01-01T00:00:00Z") + n);
+        late.id = SnapshotId(Uuid::from_u128(id));
+        late
     });
     let policy = Policy { keep_last: Some(1), keep_within: within("1d"), ..Policy::default() };
     let plan = plan(&all.collect::<Vec<_>>(), &policy, ms(now), &TimeZone::UTC).unwrap();

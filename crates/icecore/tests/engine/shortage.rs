@@ -8,6 +8,7 @@ use icecore::NoProgress;
 use icecore::maintenance::Depth;
 use icecore::repository::ParityScheme;
 use icecore::repository::Repository;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
@@ -79,7 +80,7 @@ fn a_shortage_is_an_error_and_never_a_finding() {
     let id = capture(&Random::new(1).bytes(150_000));
     let gone = capture(&Random::new(2).bytes(100_000));
     icecore::volume::create_volume(&repo, &volume_options("vol", Some(id), None)).unwrap();
-    icecore::snapshot::delete(&repo, gone).unwrap();
+    icecore::snapshot::delete(&repo, gone, DeleteOptions::default()).unwrap();
     let files = bench.storage.files();
     for (name, verb) in VERBS {
         for (code, lasting, kind) in SHORTAGES {

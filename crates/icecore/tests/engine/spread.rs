@@ -7,6 +7,7 @@ use icecore::ErrorKind;
 use icecore::NoProgress;
 use icecore::maintenance::gc;
 use icecore::repository::Repository;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
@@ -60,14 +61,14 @@ fn split(bench: &Bench, seed: u64) -> Option<(SnapshotId, Vec<u8>)> {
     let blocks = |range: std::ops::Range<usize>| &chunk[range.start * BLOCK_BYTES..range.end * BLOCK_BYTES];
     let all = bench.snapshot("all", &[&chunk[..], &beside].concat());
     let low = bench.snapshot("low", &[blocks(0..4), &beside].concat());
-    icecore::snapshot::delete(&bench.repo, all).unwrap();
+    icecore::snapshot::delete(&bench.repo, all, DeleteOptions::default()).unwrap();
     collect_half(&bench.storage);
     let repo = &bench.another();
     let high = options("high");
     icecore::snapshot::capture(repo, &blocks(8..10).to_vec(), &high, &NoProgress).unwrap();
     let other = options("beside");
     icecore::snapshot::capture(repo, &beside, &other, &NoProgress).unwrap();
-    icecore::snapshot::delete(repo, low).unwrap();
+    icecore::snapshot::delete(repo, low, DeleteOptions::default()).unwrap();
     collect(repo, 0.5).unwrap();
     let image = [blocks(0..4), blocks(8..10)].concat();
     let both = icecore::snapshot::capture(repo, &image, &options("both"), &NoProgress).unwrap();
@@ -96,7 +97,7 @@ fn a_chunk_whose_slots_are_spread_over_packs_is_read_from_all_of_them() {
         assert_sound(&repo, "after gc");
         assert_same(&image_of(&repo, id), &image, "after gc");
     }
-    icecore::snapshot::delete(&repo, id).unwrap();
+    icecore::snapshot::delete(&repo, id, DeleteOptions::default()).unwrap();
     let gone = icecore::snapshot::restore(
         &repo,
         id,

@@ -7,6 +7,7 @@ use icecore::BLOCK_BYTES;
 use icecore::ErrorKind;
 use icecore::NoProgress;
 use icecore::maintenance::StatsReport;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::Storage;
 use icecore_testing::random::Random;
@@ -103,7 +104,7 @@ fn what_a_snapshot_alone_has_becomes_unused_when_it_is_deleted() {
     let before = check(&bench, &images);
     assert_eq!(before.repository.unused_bytes, 0);
     let own = before.snapshots[1].own_stored_bytes;
-    icecore::snapshot::delete(&bench.repo, ids[1]).unwrap();
+    icecore::snapshot::delete(&bench.repo, ids[1], DeleteOptions::default()).unwrap();
     images.remove(&ids[1]);
     let after = check(&bench, &images);
     let unused = after.repository.unused_bytes;
@@ -170,7 +171,8 @@ fn what_several_snapshots_have_together_is_what_their_deletion_leaves_unused() {
     let foreseen = own(&ids);
     assert!(foreseen.stored_bytes > 0 && foreseen.manifest_bytes > 0, "{foreseen:?}");
     assert_eq!(stats(&bench).repository.unused_bytes, 0);
-    ids.iter().for_each(|id| drop(icecore::snapshot::delete(&bench.repo, *id).unwrap()));
+    ids.iter()
+        .for_each(|id| drop(icecore::snapshot::delete(&bench.repo, *id, DeleteOptions::default()).unwrap()));
     let unused = stats(&bench).repository.unused_bytes;
     let sum = foreseen.stored_bytes + foreseen.manifest_bytes;
     // Shares of chunks are rounded.

@@ -5,6 +5,7 @@ use icecore::NoProgress;
 use icecore::maintenance::Depth;
 use icecore::repository::ParityScheme;
 use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore_testing::random::Random;
 use uuid::Uuid;
@@ -71,7 +72,7 @@ fn a_file_of_somebody_else_stops_nothing_and_is_told_by_verify() {
     let listing = icecore::snapshot::list(&repo).unwrap();
     assert_eq!((listing.snapshots.len(), listing.unreadable), (2, Vec::new()));
     assert_eq!(icecore::volume::list_volumes(&repo).unwrap().unreadable.len(), 0);
-    icecore::snapshot::delete(&repo, gone).unwrap();
+    icecore::snapshot::delete(&repo, gone, DeleteOptions::default()).unwrap();
     assert!(collect(&repo).unwrap().packs_removed > 0);
     icecore::maintenance::stats(&repo, &NoProgress).unwrap();
     icecore::maintenance::parity_report(&repo).unwrap();

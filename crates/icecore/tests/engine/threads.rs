@@ -13,6 +13,7 @@ use icecore::ErrorKind;
 use icecore::NoProgress;
 use icecore::maintenance::gc;
 use icecore::repository::Repository;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
@@ -131,7 +132,7 @@ impl Worker<'_> {
 
     fn delete(&mut self) {
         let Some(id) = self.pick(true) else { return };
-        match icecore::snapshot::delete(self.repo, id) {
+        match icecore::snapshot::delete(self.repo, id, DeleteOptions::default()) {
             Ok(_) => {
                 lock(self.model).remove(&id);
                 let found = icecore::snapshot::find(self.repo, &id.to_string()).map_err(|error| error.kind());
@@ -222,7 +223,7 @@ fn work_at_once(handle_for_each: bool) {
     let (found, alone) = (pack_bytes(&bench.storage), pack_bytes(&fresh.storage));
     assert!(found <= alone + alone / 4 + 100_000, "{found} bytes of packs, and {alone} alone");
     for id in model.keys() {
-        icecore::snapshot::delete(&bench.repo, *id).unwrap();
+        icecore::snapshot::delete(&bench.repo, *id, DeleteOptions::default()).unwrap();
     }
     settle(&bench.storage, &BTreeMap::new());
     assert_eq!(pack_bytes(&bench.storage), 0);
@@ -295,7 +296,7 @@ fn two_captures_at_once_that_cut_the_same_blocks_otherwise_store_them_twice() {
         assert_sound(&repo, "two captures at once");
         collect(&repo, 0.0).unwrap();
     }
-    icecore::snapshot::delete(&bench.another(), both[1]).unwrap();
+    icecore::snapshot::delete(&bench.another(), both[1], DeleteOptions::default()).unwrap();
     collect(&bench.another(), 0.0).unwrap();
     assert_eq!(pack_bytes(&bench.storage), stored_alone(&first));
     assert_same(&image_of(&bench.another(), both[0]), &first, "the one that stays");

@@ -9,6 +9,7 @@ use icecore::fuzzing::forge::Forge;
 use icecore::maintenance::Depth;
 use icecore::maintenance::Finding;
 use icecore::maintenance::verify;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore::snapshot::delete;
 use icecore::storage::Storage;
@@ -205,7 +206,7 @@ fn where_one_copy_is_damaged_another_one_serves() {
 #[test]
 fn damage_that_no_snapshot_needs_is_a_finding_that_costs_nothing() {
     let fixture = Fixture::three();
-    delete(&fixture.open(), fixture.id(2)).unwrap();
+    delete(&fixture.open(), fixture.id(2), DeleteOptions::default()).unwrap();
     let pack = &fixture.packs[2].0;
     fixture.flip(pack, fixture.records(pack)[0] + RECORD_HEADER);
     assert!(only(&fixture.verify(Depth::ReadData).findings).lost.is_empty());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use icecore::ErrorKind;
 use icecore::image::ReadAt;
 use icecore::snapshot::BlockCache;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotDisk;
 use icecore::snapshot::delete;
 use icecore_testing::random::Random;
@@ -131,11 +132,11 @@ fn a_snapshot_is_not_deleted_while_a_disk_of_it_is_open() {
     let image = Random::new(3).bytes(LEAF);
     let id = bench.snapshot("disk", &image);
     let disk = SnapshotDisk::open(Arc::new(bench.another()), id, BlockCache::usual()).unwrap();
-    assert_eq!(delete(&bench.repo, id).unwrap_err().kind(), ErrorKind::InUse);
+    assert_eq!(delete(&bench.repo, id, DeleteOptions::default()).unwrap_err().kind(), ErrorKind::InUse);
     // What is read ahead on other threads does not keep it.
     (0..20).for_each(|at| drop(read(&disk, at * BLOCK..(at + 1) * BLOCK).unwrap()));
     drop(disk);
-    delete(&bench.repo, id).unwrap();
+    delete(&bench.repo, id, DeleteOptions::default()).unwrap();
     let gone = SnapshotDisk::open(Arc::new(bench.another()), id, BlockCache::usual());
     assert_eq!(gone.err().map(|error| error.kind()), Some(ErrorKind::NotFound));
 }

@@ -8,6 +8,7 @@ use icecore::NoProgress;
 use icecore::image::ReadAt;
 use icecore::repository::Repository;
 use icecore::snapshot::BlockCache;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotDisk;
 use icecore::snapshot::SnapshotId;
 use icecore::snapshot::capture;
@@ -108,7 +109,7 @@ fn packs_that_gc_rewrites_are_found_where_they_are_now() {
     let cold = disk(&bench, id, 0);
     let warm = disk(&bench, id, 64 << 20);
     read_all(&warm, &image[..LEAF], 100_000);
-    delete(&writer, first).unwrap();
+    delete(&writer, first, DeleteOptions::default()).unwrap();
     collect(&writer).unwrap();
     let after = packs(&bench);
     let stayed = before.iter().filter(|pack| after.contains(pack)).count();
@@ -150,7 +151,7 @@ fn readers_go_on_while_captures_and_gcs_come_and_go() {
         let _end = Ending(&over);
         for round in 0..6 {
             let beside = capture_beside(&writer, &image, 100 + round);
-            delete(&writer, beside).unwrap();
+            delete(&writer, beside, DeleteOptions::default()).unwrap();
             collect(&writer).unwrap();
         }
     });

@@ -59,7 +59,7 @@ impl Service {
         self.in_all_regions(image.uuid, |repo, id| {
             if let Some(name) = &change.name {
                 let options = icecore::snapshot::RenameOptions { name_may_repeat: true };
-                icecore::snapshot::rename_with(repo, id, name, options)?;
+                icecore::snapshot::rename(repo, id, name, options)?;
             }
             icecore::snapshot::relabel(repo, id, &set, &[]).map(drop)
         })?;
@@ -138,7 +138,7 @@ impl Service {
         let id = SnapshotId(snapshot);
         if !self.has_snapshot(&target.slug, snapshot)? {
             let (source, target) = (Arc::new(source.another_handle()?), target.another_handle()?);
-            let options = CopyOptions { level: None, check: true, name_may_repeat: true };
+            let options = CopyOptions { name_may_repeat: true, ..CopyOptions::default() };
             icecore::snapshot::copy(&source, id, &target, &options, progress)?;
         }
         self.locks.alone(snapshot, || bring_up_to_date(source.repo(), target.repo(), id))?;
@@ -167,7 +167,7 @@ fn bring_up_to_date(source: &Repository, target: &Repository, id: SnapshotId) ->
         icecore::snapshot::find(source, &id.to_string())?,
         icecore::snapshot::find(target, &id.to_string())?,
     ];
-    icecore::snapshot::rename_with(
+    icecore::snapshot::rename(
         target,
         id,
         &now.name,

@@ -145,7 +145,7 @@ impl Service {
     fn note_changes(&self, pool: &Pool, import: &Import) -> ApiResult<()> {
         let (id, options) =
             (SnapshotId(import.uuid), icecore::snapshot::RenameOptions { name_may_repeat: true });
-        icecore::snapshot::rename_with(pool.repo(), id, &import.name, options)?;
+        icecore::snapshot::rename(pool.repo(), id, &import.name, options)?;
         let labels = self.labels_of_import(import)?;
         let about = [labels::DISTRIBUTION, labels::DESCRIPTION].map(str::to_owned).into_iter();
         let cleared: Vec<String> = about.filter(|key| !labels.contains_key(key)).collect();

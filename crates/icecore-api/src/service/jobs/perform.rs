@@ -46,14 +46,10 @@ impl Service {
             Job::DestroyDroplet => self.destroy(pool, action.resource),
             Job::SnapshotDroplet { id, name, tags, labels } => {
                 let options = VolumeSnapshotOptions {
-                    id: SnapshotId(*id),
-                    created_unix_ms: action.started_unix_ms,
-                    name: name.clone(),
                     name_may_repeat: true,
                     tags: tags.clone(),
                     labels: labels.clone(),
-                    level: None,
-                    check: true,
+                    ..VolumeSnapshotOptions::new(SnapshotId(*id), action.started_unix_ms, name.clone())
                 };
                 self.snapshot_disk(&disk()?, &options, progress)
             }

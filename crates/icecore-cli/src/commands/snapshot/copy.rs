@@ -72,7 +72,7 @@ fn copy(app: &App, repo: &Arc<Repository>, snapshot: &Snapshot, target: &Reposit
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let options = CopyOptions { level: None, check: true, name_may_repeat: false };
+    let options = CopyOptions::default();
     let watch = Stopwatch::start();
     let progress = app.ui.progress(&format!("copying {}", ui::printable_name(&snapshot.name)));
     let report =

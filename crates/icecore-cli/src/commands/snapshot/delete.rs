@@ -45,7 +45,7 @@ impl DeleteArgs {
         let options = DeleteOptions { clones_keep_it: self.keep_clones };
         let mut deleted = Vec::with_capacity(found.len());
         for snapshot in &found {
-            let gone = icecore::snapshot::delete_with(&repo, snapshot.id, options)
+            let gone = icecore::snapshot::delete(&repo, snapshot.id, options)
                 .map_err(|error| error.in_context(so_far(&deleted)))?;
             deleted.push(gone);
         }

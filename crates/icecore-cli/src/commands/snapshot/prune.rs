@@ -162,7 +162,7 @@ impl PruneArgs {
         }
         let options = DeleteOptions { clones_keep_it: self.keep_clones };
         for snapshot in plan.going() {
-            match icecore::snapshot::delete_with(repo, snapshot.id, options) {
+            match icecore::snapshot::delete(repo, snapshot.id, options) {
                 Ok(gone) => pruned.deleted.push(gone),
                 Err(error) if error.kind() == ErrorKind::InUse => {
                     pruned.in_use.push((snapshot.clone(), error.to_string()));

@@ -1,6 +1,7 @@
 //! `icecore snapshot rename`.
 
 use icecore::Result;
+use icecore::snapshot::RenameOptions;
 
 use crate::app::App;
 use crate::exit::Verdict;
@@ -21,7 +22,7 @@ impl RenameArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = app.open()?;
         let before = icecore::snapshot::find(&repo, &self.snapshot)?;
-        let after = icecore::snapshot::rename(&repo, before.id, &self.name)?;
+        let after = icecore::snapshot::rename(&repo, before.id, &self.name, RenameOptions::default())?;
         let text = format!("renamed {} to {} ({})", before.name, after.name, after.id);
         app.ui.result(&json::SnapshotResult { snapshot: json::Snapshot::from(&after) }, &text)?;
         Ok(Verdict::Clean)

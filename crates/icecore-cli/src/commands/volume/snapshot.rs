@@ -6,8 +6,8 @@ use icecore::ErrorKind;
 use icecore::Result;
 use icecore::snapshot::BlockCache;
 use icecore::volume::Volume;
+use icecore::volume::VolumeSnapshotOptions;
 use icecore_host::control;
-use icecore_host::control::Asked;
 
 use crate::app::App;
 use crate::commands::if_interrupted;
@@ -56,13 +56,11 @@ impl SnapshotArgs {
             None => free_name(&repo, &self.volume, created_unix_ms)?,
         };
         let id = host::new_snapshot_id();
-        let asked = Asked {
-            id: id.0,
-            created_unix_ms,
-            name,
+        let asked = VolumeSnapshotOptions {
             tags: self.tags.clone(),
             level: self.level,
             check: !self.no_check,
+            ..VolumeSnapshotOptions::new(id, created_unix_ms, name)
         };
         let watch = Stopwatch::start();
         let progress = app.ui.progress(&format!("capturing {}", self.volume));

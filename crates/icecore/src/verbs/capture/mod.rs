@@ -368,7 +368,7 @@ fn attempt(
             unchanged: parent.as_ref().is_some_and(|parent| parent.content == captured.content),
             trusted_mtime,
             changed_while_read: before.was_written(&after),
-            snapshot: Snapshot::from(record),
+            snapshot: record,
         });
     }
     Err(Error::new(ErrorKind::InUse, "gc removed again and again what this capture needs")

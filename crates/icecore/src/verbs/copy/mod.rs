@@ -35,6 +35,13 @@ pub struct CopyOptions {
     pub name_may_repeat: bool,
 }
 
+impl Default for CopyOptions {
+    /// At the level of the other repository, checked, and under a name that no other snapshot of the resource has there.
+    fn default() -> Self {
+        Self { level: None, check: true, name_may_repeat: false }
+    }
+}
+
 /// What a copy did.
 #[derive(Debug, Clone)]
 pub struct CopyReport {

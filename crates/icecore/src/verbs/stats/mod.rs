@@ -120,7 +120,7 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
         let previous = before.as_ref().filter(same).map(|(_, record)| record);
         let blocks = tally.add(previous, &record, progress)?;
         known.insert(record.manifest_key());
-        counted.push((Snapshot::from(record.clone()), blocks));
+        counted.push((record.clone(), blocks));
         before = Some((pin, record));
     }
     drop(before);

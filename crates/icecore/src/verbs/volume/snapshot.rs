@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+use serde::Serialize;
+
 use crate::repository::refill_reserve;
 use crate::stores::records;
 use crate::verbs::capture::CaptureOptions;
@@ -24,7 +27,7 @@ use crate::words::sync::thread;
 use crate::words::time::check_time;
 
 /// How a snapshot of a volume is taken.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VolumeSnapshotOptions {
     /// The id of the new snapshot: a fresh UUID of version 7.
     pub id: SnapshotId,
@@ -42,6 +45,23 @@ pub struct VolumeSnapshotOptions {
     pub level: Option<i32>,
     /// Whether compressed data is decoded and compared before it is written.
     pub check: bool,
+}
+
+impl VolumeSnapshotOptions {
+    /// Returns the usual options: no tags and no labels, at the repository's level, checked, and under a name that no other snapshot of
+    /// the volume has.
+    pub fn new(id: SnapshotId, created_unix_ms: i64, name: impl Into<String>) -> Self {
+        Self {
+            id,
+            created_unix_ms,
+            name: name.into(),
+            name_may_repeat: false,
+            tags: Vec::new(),
+            labels: BTreeMap::new(),
+            level: None,
+            check: true,
+        }
+    }
 }
 
 /// Ends a capture also where a write to the volume needs the room.

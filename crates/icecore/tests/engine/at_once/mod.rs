@@ -223,7 +223,7 @@ fn a_volume_and_a_snapshot_of_one_id_with_other_manifests_are_both_kept() {
     let volume = volumes::open(&repo, "disk").unwrap();
     assert_same(&volumes::content(&volume).unwrap(), image, "the volume");
     drop(volume);
-    icecore::snapshot::delete_with(&repo, id, DeleteOptions { clones_keep_it: true }).unwrap();
+    icecore::snapshot::delete(&repo, id, DeleteOptions { clones_keep_it: true }).unwrap();
     collect(&repo).unwrap();
     let volume = volumes::open(&repo, "disk").unwrap();
     assert_same(&volumes::content(&volume).unwrap(), image, "the volume without the snapshot");

@@ -15,6 +15,7 @@ use icecore::maintenance::gc;
 use icecore::maintenance::verify_and_note;
 use icecore::repository::Repository;
 use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore::snapshot::capture;
 use icecore::snapshot::delete;
@@ -103,7 +104,7 @@ fn a_merge_of_runs_brings_nothing_back_that_gc_took_out_just_before() {
             if (call, name) == ("lock", "locks/index") && !collected.swap(true, Ordering::SeqCst) {
                 meanwhile(|| {
                     let repo = open(storage.clone());
-                    delete(&repo, first).unwrap();
+                    delete(&repo, first, DeleteOptions::default()).unwrap();
                     collect(&repo).unwrap();
                 });
             }
@@ -131,7 +132,7 @@ fn gc_does_not_wait_for_a_merge_of_runs_that_waits_for_those_who_commit() {
                 drop(index);
                 meanwhile(|| {
                     let repo = open(storage.clone());
-                    delete(&repo, first).unwrap();
+                    delete(&repo, first, DeleteOptions::default()).unwrap();
                     collect(&repo).unwrap();
                 });
                 collected.store(true, Ordering::SeqCst);
@@ -151,7 +152,7 @@ fn gc_takes_its_packs_out_of_runs_that_were_merged_after_it_had_marked() {
     let (storage, [first, _]) = two();
     let before = packs(&storage).into_iter().collect();
     let collector = open(storage.clone());
-    delete(&collector, first).unwrap();
+    delete(&collector, first, DeleteOptions::default()).unwrap();
     let plan = gc::plan(&collector, &gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
     let image = Random::new(3).bytes(SPAN);
     let id = take(&open(storage.clone()), "volume 3", &image);
@@ -174,7 +175,12 @@ fn gc_looks_at_the_index_again_before_it_removes_what_a_snapshot_made_meanwhile_
     storage.put(&old, bytes);
     verify_and_note(&open(storage.clone()), None, Depth::ReadData, 1, &NoProgress).unwrap();
     let before = runs(&storage);
-    delete(&open(storage.clone()), take_at_another_level(&storage, "killed", &image)).unwrap();
+    delete(
+        &open(storage.clone()),
+        take_at_another_level(&storage, "killed", &image),
+        DeleteOptions::default(),
+    )
+    .unwrap();
     runs(&storage).difference(&before).for_each(|run| storage.remove(run).unwrap());
     let new = data_packs(&storage).into_iter().find(|pack| *pack != old).unwrap();
 
@@ -269,7 +275,7 @@ fn an_image_is_read_again_where_gc_took_blocks_out_of_their_chunk_that_were_know
     // With something new, so that its pages are its own.
     let image = [&chunk[..], &Random::new(5).bytes(SPAN)].concat();
     let times = take_while(&storage, &image, move |repo| {
-        delete(repo, goes).unwrap();
+        delete(repo, goes, DeleteOptions::default()).unwrap();
         collect(repo).unwrap();
     });
     assert_eq!(times, 2);
@@ -281,7 +287,7 @@ fn an_image_is_not_read_again_where_gc_took_away_what_it_does_not_need() {
     // More than a leaf, so that there is a page above.
     let image = [&chunk[..SPAN / 4], &Random::new(5).bytes(80 * SPAN)].concat();
     let times = take_while(&storage, &image, move |repo| {
-        delete(repo, goes).unwrap();
+        delete(repo, goes, DeleteOptions::default()).unwrap();
         collect(repo).unwrap();
     });
     assert_eq!(times, 1);

@@ -140,7 +140,7 @@ impl World {
         let (id, twin) = take_twice(&storage, &first);
         let snapshots = vec![(id, first.clone()), (take("b", &second), second)];
         for id in [deleted, twin] {
-            icecore::snapshot::delete(&repo, id).unwrap();
+            icecore::snapshot::delete(&repo, id, DeleteOptions::default()).unwrap();
         }
         let mut changed = gone.clone();
         noise.fill(&mut changed[..CHUNK]);
@@ -169,7 +169,7 @@ impl World {
         let root = || KeptBase::load(&repo, *id).unwrap().root();
         let before = root();
         icecore::volume::create_volume(&repo, &volume_options(volume, Some(*id), None)).unwrap();
-        icecore::snapshot::delete_with(&repo, *id, DeleteOptions { clones_keep_it: true }).unwrap();
+        icecore::snapshot::delete(&repo, *id, DeleteOptions { clones_keep_it: true }).unwrap();
         let there = Arc::new(open(storage_of(&self.elsewhere)).unwrap());
         icecore::snapshot::copy(&there, *id, &repo, &COPY, &NoProgress).unwrap();
         assert_ne!(root(), before, "the copy names its blocks in the same chunks");
@@ -223,7 +223,8 @@ impl World {
                 Ok(Effect::Captured(taken.snapshot.id, image.clone()))
             }
             Doing::Delete(snapshot) => {
-                let deleted = icecore::snapshot::delete(&repo, self.snapshots[snapshot].0);
+                let deleted =
+                    icecore::snapshot::delete(&repo, self.snapshots[snapshot].0, DeleteOptions::default());
                 match deleted {
                     Err(error) if error.kind() == ErrorKind::NotFound => Ok(Effect::Nothing),
                     deleted => deleted.map(|snapshot| Effect::Deleted(snapshot.id)).or_else(in_use),
@@ -259,7 +260,7 @@ impl World {
             }
             Doing::Recopy => {
                 let (id, image) = &self.snapshots[0];
-                match icecore::snapshot::delete(&repo, *id) {
+                match icecore::snapshot::delete(&repo, *id, DeleteOptions::default()) {
                     Err(error) if error.kind() == ErrorKind::InUse => return Ok(Effect::Nothing),
                     deleted => drop(deleted.map_err(told)?),
                 }

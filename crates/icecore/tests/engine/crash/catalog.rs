@@ -1,5 +1,8 @@
 //! Power cuts in what changes the catalog, in init, and in all operations one after another.
 
+use icecore::snapshot::DeleteOptions;
+use icecore::snapshot::RenameOptions;
+
 use crate::crash::BLOCK;
 use crate::crash::CHUNK;
 use crate::crash::LEAF;
@@ -52,7 +55,15 @@ fn changes_of_the_catalog() {
     scene.settle();
     let tags = ["a".to_owned()];
     scene.step(|storage| {
-        drop(icecore::snapshot::rename(&open(storage.clone()).unwrap(), ids[0], "another").unwrap())
+        drop(
+            icecore::snapshot::rename(
+                &open(storage.clone()).unwrap(),
+                ids[0],
+                "another",
+                RenameOptions::default(),
+            )
+            .unwrap(),
+        )
     });
     scene.step(|storage| {
         drop(icecore::snapshot::retag(&open(storage.clone()).unwrap(), ids[0], &tags, &[]).unwrap())
@@ -60,7 +71,12 @@ fn changes_of_the_catalog() {
     scene.step(|storage| {
         drop(icecore::snapshot::set_protected(&open(storage.clone()).unwrap(), ids[0], true).unwrap())
     });
-    scene.step(|storage| drop(icecore::snapshot::delete(&open(storage.clone()).unwrap(), ids[1]).unwrap()));
+    scene.step(|storage| {
+        drop(
+            icecore::snapshot::delete(&open(storage.clone()).unwrap(), ids[1], DeleteOptions::default())
+                .unwrap(),
+        )
+    });
     let bounds = bounds(100, 8);
     scene.check(&bounds);
     scene.check_mutations(
@@ -88,10 +104,23 @@ fn one_operation_after_another() {
     scene.capture("disk", &image);
     image[LEAF..].copy_from_slice(&noise(33, CHUNK));
     let third = scene.capture("disk", &image);
-    scene.step(|storage| drop(icecore::snapshot::delete(&open(storage.clone()).unwrap(), first).unwrap()));
+    scene.step(|storage| {
+        drop(
+            icecore::snapshot::delete(&open(storage.clone()).unwrap(), first, DeleteOptions::default())
+                .unwrap(),
+        )
+    });
     scene.step(|storage| assert!(collect(&open(storage.clone()).unwrap()).unwrap().packs_rewritten > 0));
     scene.step(|storage| {
-        drop(icecore::snapshot::rename(&open(storage.clone()).unwrap(), third, "kept").unwrap())
+        drop(
+            icecore::snapshot::rename(
+                &open(storage.clone()).unwrap(),
+                third,
+                "kept",
+                RenameOptions::default(),
+            )
+            .unwrap(),
+        )
     });
     scene.next = image.clone();
     scene.capture("other", &image);

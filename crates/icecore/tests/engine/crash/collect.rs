@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use icecore::snapshot::DeleteOptions;
 use icecore::testing::FaultStorage;
 use icecore::testing::Logged;
 
@@ -43,7 +44,12 @@ fn before_gc() -> Scene {
     second[CHUNK..2 * CHUNK].copy_from_slice(&noise(13, CHUNK));
     let going = scene.capture("disk", &first);
     scene.capture("disk", &second);
-    scene.step(|storage| drop(icecore::snapshot::delete(&open(storage.clone()).unwrap(), going).unwrap()));
+    scene.step(|storage| {
+        drop(
+            icecore::snapshot::delete(&open(storage.clone()).unwrap(), going, DeleteOptions::default())
+                .unwrap(),
+        )
+    });
     scene.next = first;
     scene
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use icecore::NoProgress;
+use icecore::snapshot::DeleteOptions;
 
 use crate::crash::CHUNK;
 use crate::crash::NO_READER_LEFT;
@@ -44,7 +45,12 @@ fn a_repair_of_the_index() {
     let first = scene.storage().files();
     scene.capture("disk", &both[CHUNK..]);
     let second = scene.storage().files();
-    scene.step(|storage| drop(icecore::snapshot::delete(&open(storage.clone()).unwrap(), gone).unwrap()));
+    scene.step(|storage| {
+        drop(
+            icecore::snapshot::delete(&open(storage.clone()).unwrap(), gone, DeleteOptions::default())
+                .unwrap(),
+        )
+    });
     let other = scene.capture("other", &noise(23, CHUNK));
     // The chunk that nothing needs is lost. Of the pages all are saved, to a pack that takes the name of the damaged one.
     let damage = |(name, bytes): (&String, &Arc<Vec<u8>>), places: &[usize]| {

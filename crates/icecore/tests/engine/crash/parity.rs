@@ -6,6 +6,7 @@ use std::sync::Arc;
 use icecore::NoProgress;
 use icecore::maintenance::parity_report;
 use icecore::maintenance::set_parity;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore::storage::MemoryStorage;
@@ -101,7 +102,14 @@ fn a_gc_with_parity() {
     let going = scene.capture("disk", &first);
     scene.capture("disk", &second);
     scene.step(|storage| {
-        drop(icecore::snapshot::delete(&open_with_small_packs(storage.clone()).unwrap(), going).unwrap());
+        drop(
+            icecore::snapshot::delete(
+                &open_with_small_packs(storage.clone()).unwrap(),
+                going,
+                DeleteOptions::default(),
+            )
+            .unwrap(),
+        );
     });
     scene.next = first;
     scene.settle();

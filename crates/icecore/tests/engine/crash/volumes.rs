@@ -1,5 +1,6 @@
 //! Power cuts in what is done with copy-on-write volumes.
 
+use icecore::snapshot::DeleteOptions;
 use icecore::testing::Logged;
 
 use crate::crash::BLOCK;
@@ -283,7 +284,7 @@ fn a_gc_while_a_volume_stands_on_a_deleted_snapshot() {
     scene.write(BLOCK, &noise(1, 2 * BLOCK));
     let taken = scene.snapshot();
     scene.write(BLOCK, &noise(2, BLOCK));
-    scene.beside(|repo| drop(icecore::snapshot::delete(repo, taken).unwrap()));
+    scene.beside(|repo| drop(icecore::snapshot::delete(repo, taken, DeleteOptions::default()).unwrap()));
     scene.beside(|repo| {
         collect(repo).unwrap();
     });

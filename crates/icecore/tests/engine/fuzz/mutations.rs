@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use icecore::NoProgress;
 use icecore::fuzzing::seal;
 use icecore::repository::Repository;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
 use icecore_testing::random::Random;
@@ -44,7 +45,7 @@ fn sound() -> &'static Sound {
             images.insert(bench.snapshot("disk", &image), image.clone());
         }
         images.insert(bench.snapshot("other", &image[..70_000].to_vec()), image[..70_000].to_vec());
-        icecore::snapshot::delete(&bench.repo, gone).unwrap();
+        icecore::snapshot::delete(&bench.repo, gone, DeleteOptions::default()).unwrap();
         let plan = icecore::maintenance::gc::plan(
             &bench.repo,
             &icecore::maintenance::gc::GcOptions { max_unused: 0.0 },

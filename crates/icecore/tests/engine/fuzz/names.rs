@@ -2,6 +2,8 @@
 
 use icecore::ErrorKind;
 use icecore::NoProgress;
+use icecore::snapshot::DeleteOptions;
+use icecore::snapshot::RenameOptions;
 use icecore::snapshot::ResourceKind;
 
 use crate::support::Bench;
@@ -25,20 +27,21 @@ pub(crate) fn run(bytes: &[u8]) {
         let droplet = icecore::snapshot::CaptureOptions { kind: ResourceKind::Droplet, ..options(part) };
         let how = icecore::snapshot::CaptureOptions { name: part.clone(), ..droplet };
         let taken = icecore::snapshot::capture(&bench.repo, &b"a disk".to_vec(), &how, &NoProgress);
-        let renamed = icecore::snapshot::rename(&bench.repo, known, part);
+        let renamed = icecore::snapshot::rename(&bench.repo, known, part, RenameOptions::default());
         // What is good for a new snapshot is good for an old one, but that a resource of its own has no other names.
         assert_eq!(taken.is_ok(), renamed.is_ok(), "{part:?}: {:?}", taken.err());
         match renamed {
             Ok(snapshot) => {
                 assert_eq!(snapshot.name, *part);
                 assert!(!part.chars().any(char::is_control), "{part:?} would break a listing");
-                let again = icecore::snapshot::rename(&bench.repo, first, part).map_err(|error| error.kind());
+                let again = icecore::snapshot::rename(&bench.repo, first, part, RenameOptions::default())
+                    .map_err(|error| error.kind());
                 assert_eq!(again.err(), Some(ErrorKind::AlreadyExists));
             }
             Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidInput, "{part:?}: {error}"),
         }
         if let Ok(snapshot) = taken {
-            icecore::snapshot::delete(&bench.repo, snapshot.snapshot.id).unwrap();
+            icecore::snapshot::delete(&bench.repo, snapshot.snapshot.id, DeleteOptions::default()).unwrap();
         }
     }
     let (add, remove) = parts.split_at(parts.len() / 2);

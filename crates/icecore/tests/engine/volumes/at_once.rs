@@ -10,6 +10,7 @@ use icecore::ErrorKind;
 use icecore::image::ReadAt;
 use icecore::image::WriteAt;
 use icecore::repository::Repository;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore::volume::Volume;
 use icecore_testing::random::Random;
@@ -183,7 +184,7 @@ fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
                 let known: Vec<SnapshotId> =
                     taken_ref.lock().unwrap().iter().map(|(id, _): &(SnapshotId, Vec<u8>)| *id).collect();
                 for id in &known {
-                    match icecore::snapshot::delete(&other, *id) {
+                    match icecore::snapshot::delete(&other, *id, DeleteOptions::default()) {
                         Ok(_) => {}
                         Err(error) => {
                             assert!(matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InUse), "{error}")
@@ -214,7 +215,7 @@ fn check_end(world: &World, one: Volume, two: &Volume, last: &[u64]) {
     let expected = content(&one).unwrap();
     check_moment(&expected, &world.origin, last);
     drop(one);
-    let error = icecore::snapshot::delete(&world.repo, world.base).unwrap_err();
+    let error = icecore::snapshot::delete(&world.repo, world.base, DeleteOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
     collect(&world.repo).unwrap();
     assert_same(&content(&open(&world.repo, "one").unwrap()).unwrap(), &expected, "the volume at the end");

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use icecore::ErrorKind;
 use icecore::image::WriteAt;
+use icecore::snapshot::DeleteOptions;
 use icecore::storage::MemoryStorage;
 use icecore_testing::random::Random;
 
@@ -61,7 +62,7 @@ impl<F: Fn() + Send + Sync> Watch for Arc<At<F>> {
 fn delete_all(files: &MemoryStorage) {
     let repo = open_repo(files.clone());
     for taken in icecore::snapshot::list(&repo).unwrap().snapshots {
-        match icecore::snapshot::delete(&repo, taken.id) {
+        match icecore::snapshot::delete(&repo, taken.id, DeleteOptions::default()) {
             Err(error) if matches!(error.kind(), ErrorKind::InUse | ErrorKind::NotFound) => {}
             deleted => drop(deleted.unwrap()),
         }

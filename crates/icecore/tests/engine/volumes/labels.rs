@@ -166,7 +166,10 @@ fn a_snapshot_goes_while_a_volume_that_was_made_from_it_is_open() {
     volume.write_at(300_000, &[7; 10_000]).unwrap();
     image[300_000..310_000].fill(7);
 
-    assert_eq!(icecore::snapshot::delete(&bench.repo, gone).unwrap_err().kind(), ErrorKind::InUse);
+    assert_eq!(
+        icecore::snapshot::delete(&bench.repo, gone, DeleteOptions::default()).unwrap_err().kind(),
+        ErrorKind::InUse
+    );
     let keep = DeleteOptions { clones_keep_it: true };
     let pinned = icecore::snapshot::SnapshotDisk::open(
         Arc::clone(&repo),
@@ -174,14 +177,14 @@ fn a_snapshot_goes_while_a_volume_that_was_made_from_it_is_open() {
         icecore::snapshot::BlockCache::new(1 << 20),
     )
     .unwrap();
-    let read = icecore::snapshot::delete_with(&bench.repo, gone, keep).unwrap_err();
+    let read = icecore::snapshot::delete(&bench.repo, gone, keep).unwrap_err();
     assert_eq!(read.kind(), ErrorKind::InUse, "it is being read");
     drop(pinned);
     icecore::snapshot::set_protected(&bench.repo, gone, true).unwrap();
-    assert_eq!(icecore::snapshot::delete_with(&bench.repo, gone, keep).unwrap_err().kind(), ErrorKind::InUse);
+    assert_eq!(icecore::snapshot::delete(&bench.repo, gone, keep).unwrap_err().kind(), ErrorKind::InUse);
     icecore::snapshot::set_protected(&bench.repo, gone, false).unwrap();
-    icecore::snapshot::delete_with(&bench.repo, gone, keep).unwrap();
-    icecore::snapshot::delete(&bench.repo, kept).unwrap();
+    icecore::snapshot::delete(&bench.repo, gone, keep).unwrap();
+    icecore::snapshot::delete(&bench.repo, kept, DeleteOptions::default()).unwrap();
     collect(&bench.another()).unwrap();
     assert_same(&content(&volume).unwrap(), &image, "after gc, while it is open");
     volume.zero_at(4_000_000..4_500_000).unwrap();
@@ -191,7 +194,7 @@ fn a_snapshot_goes_while_a_volume_that_was_made_from_it_is_open() {
     image[..100].fill(1);
     volume.sync().unwrap();
     drop(volume);
-    icecore::snapshot::delete(&bench.repo, id).unwrap();
+    icecore::snapshot::delete(&bench.repo, id, DeleteOptions::default()).unwrap();
     collect(&bench.another()).unwrap();
     let again = Arc::new(bench.another());
     let volume = open(&again, "disk").unwrap();

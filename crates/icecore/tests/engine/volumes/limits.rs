@@ -8,6 +8,7 @@ use icecore::image::ReadAt;
 use icecore::image::WriteAt;
 use icecore::maintenance::Depth;
 use icecore::repository::Repository;
+use icecore::snapshot::DeleteOptions;
 use icecore::storage::FsStorage;
 use icecore::storage::LockMode;
 use icecore::storage::MemoryStorage;
@@ -41,7 +42,12 @@ fn a_record_that_cannot_be_read_is_told_and_stops_gc() {
     assert_eq!(icecore::volume::list_volumes(&repo).unwrap().unreadable[0].name, "disk");
     // It could stand on anything.
     assert!(collect(&repo).unwrap_err().to_string().contains("volume disk"));
-    assert!(icecore::snapshot::delete(&repo, base).unwrap_err().to_string().contains("volume disk"));
+    assert!(
+        icecore::snapshot::delete(&repo, base, DeleteOptions::default())
+            .unwrap_err()
+            .to_string()
+            .contains("volume disk")
+    );
     let report = icecore::maintenance::verify(&repo, None, Depth::ReadData, &NoProgress).unwrap();
     assert!(format!("{:?}", report.findings).contains(name), "{:?}", report.findings);
 }

@@ -169,12 +169,13 @@ impl World {
             Step::Gc => drop(collect(&self.repo).unwrap()),
             Step::DeleteOldest => {
                 if let Some(at) = self.taken.iter().position(|(id, _)| *id != self.base) {
-                    icecore::snapshot::delete(&self.repo, self.taken.remove(at).0).unwrap();
+                    icecore::snapshot::delete(&self.repo, self.taken.remove(at).0, DeleteOptions::default())
+                        .unwrap();
                 }
             }
             Step::DeleteOrigin => {
                 let options = DeleteOptions { clones_keep_it: true };
-                if let Err(error) = icecore::snapshot::delete_with(&self.repo, self.base, options) {
+                if let Err(error) = icecore::snapshot::delete(&self.repo, self.base, options) {
                     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
                 }
                 self.taken.retain(|(id, _)| *id != self.base);

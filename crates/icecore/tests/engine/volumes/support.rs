@@ -48,16 +48,7 @@ pub(crate) fn snapshot(volume: &Volume) -> icecore::Result<SnapshotId> {
 /// Takes a snapshot of a volume that may be stopped.
 pub(crate) fn snapshot_with(volume: &Volume, progress: &dyn Progress) -> icecore::Result<SnapshotId> {
     let options = options(volume.name());
-    let options = VolumeSnapshotOptions {
-        id: options.id,
-        created_unix_ms: options.created_unix_ms,
-        name: options.name,
-        name_may_repeat: false,
-        tags: Vec::new(),
-        labels: BTreeMap::new(),
-        level: None,
-        check: true,
-    };
+    let options = VolumeSnapshotOptions::new(options.id, options.created_unix_ms, options.name);
     icecore::volume::snapshot_volume(volume, &options, progress).map(|report| report.snapshot.id)
 }
 

@@ -14,6 +14,7 @@ use icecore::Result;
 use icecore::image::WriteAt;
 use icecore::snapshot::BlockCache;
 use icecore::volume::Volume;
+use icecore::volume::VolumeSnapshotOptions;
 use icecore_host::control;
 use icecore_nbd::Event;
 use icecore_nbd::Events;
@@ -176,7 +177,8 @@ impl ServeArgs {
 fn listen(ui: Ui, dir: &Path, volume: &Arc<Volume>) -> Option<control::Socket> {
     let asked_of = Arc::clone(volume);
     // They stop with the process; nobody watches their progress.
-    let take = move |asked: &control::Asked| control::take(&asked_of, asked, &Running::start("", false));
+    let take =
+        move |asked: &VolumeSnapshotOptions| control::take(&asked_of, asked, &Running::start("", false));
     let listening = control::Socket::listen(dir, volume.name(), take);
     listening
         .inspect_err(|error| {
