@@ -3,8 +3,8 @@
 use std::path::Path;
 
 /// The modules, from the bottom up. A module imports what stands before it, and its own parts.
-const LAYERS: [&str; 11] =
-    ["words", "config", "db", "pool", "service", "wire", "http", "panel", "ops", "server", "lib"];
+const LAYERS: [&str; 10] =
+    ["words", "db", "pool", "service", "wire", "http", "panel", "ops", "server", "lib"];
 /// Lines of a handler, from `async fn` to its closing brace.
 const HANDLER_LINES_MAX: usize = 25;
 

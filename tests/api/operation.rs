@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use icecore_api::config;
+use icecore_host::config;
 use tempfile::TempDir;
 
 use crate::support::Server;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use icecore_api::Controls;
-use icecore_api::config;
-use icecore_api::config::Config;
 use icecore_host::clock::SystemClock;
+use icecore_host::config;
+use icecore_host::config::Config;
 use serde_json::Value;
 use tempfile::TempDir;
 

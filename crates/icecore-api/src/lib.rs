@@ -5,7 +5,6 @@
 //! stands in an SQLite database ([`db`]), and what is worth keeping of that is noted in labels of snapshots and volumes too, so
 //! that a lost database is made again.
 
-pub mod config;
 pub mod db;
 mod http;
 mod ops;

@@ -1,18 +1,16 @@
 //! The context of every command: the terminal and the repository.
 
-use std::io;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
 use icecore::repository::DEFAULT_LEVEL;
-use icecore::repository::InitOptions;
 use icecore::repository::ParityScheme;
 use icecore::repository::Repository;
-use icecore::storage::FsStorage;
+use icecore_host::repository;
+use icecore_host::repository::NewRepository;
 
 use crate::host;
 use crate::ui::Ui;
@@ -42,11 +40,7 @@ impl Place {
     /// # Errors
     /// `PermissionDenied` if the directory cannot be searched: then the answer is unknown.
     pub(crate) fn is_vacant(&self) -> Result<bool> {
-        match self.dir.join("config").try_exists() {
-            Ok(there) => Ok(!there),
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(true),
-            Err(error) => Err(looking(&self.dir, error)),
-        }
+        repository::is_vacant(&self.dir)
     }
 
     fn missing(&self) -> Error {
@@ -95,7 +89,7 @@ impl App {
             return Err(place.missing());
         }
         self.ui.detail(&format!("repository: {}", place.dir.display()));
-        open_at(&place.dir)
+        repository::open(&place.dir)
     }
 
     /// Opens the repository, or creates the default one if it does not exist yet. Returns whether
@@ -105,8 +99,8 @@ impl App {
         if !place.is_default || !place.is_vacant()? {
             return Ok((self.open()?, false));
         }
-        let (storage, options) = prepare(&place.dir, DEFAULT_LEVEL, None)?;
-        let (repo, made) = Repository::open_or_init(storage, host::new_session(), &options)?;
+        let new = NewRepository { created_unix_ms: host::now_unix_ms(), level: DEFAULT_LEVEL, parity: None };
+        let (repo, made) = repository::open_or_init(&place.dir, new)?;
         if made {
             self.ui.note(&format!("created a repository in {}", place.dir.display()));
         }
@@ -118,57 +112,10 @@ impl App {
 pub(crate) fn open_other(dir: &Path) -> Result<Repository> {
     icecore::repository::check_directory(dir)?;
     let place = Place { dir: dir.to_owned(), is_default: false };
-    if place.is_vacant()? { Err(place.missing()) } else { open_at(dir) }
-}
-
-/// Opens the repository in `dir`.
-pub(crate) fn open_at(dir: &Path) -> Result<Repository> {
-    Repository::open(Arc::new(FsStorage::new(dir)), host::new_session())
+    if place.is_vacant()? { Err(place.missing()) } else { repository::open(dir) }
 }
 
 /// Creates a repository in `dir`, which must be empty or missing.
 pub(crate) fn make_at(dir: &Path, level: i32, parity: Option<ParityScheme>) -> Result<Repository> {
-    let (storage, options) = prepare(dir, level, parity)?;
-    Repository::init(storage, host::new_session(), &options)
-}
-
-/// Returns the storage and the options for a new repository in `dir`, which must be empty or
-/// missing.
-fn prepare(dir: &Path, level: i32, parity: Option<ParityScheme>) -> Result<(Arc<FsStorage>, InitOptions)> {
-    icecore::image::check_outside_repository(&dir.join(".."), None)?;
-    if let Some(name) = stranger(dir)? {
-        let message = format!("{} is not empty: it contains {name}", dir.display());
-        return Err(
-            Error::new(ErrorKind::AlreadyExists, message).with_hint("name a new or an empty directory")
-        );
-    }
-    let options = InitOptions {
-        id: host::new_repository_id(),
-        key: host::new_key()?,
-        created_unix_ms: host::now_unix_ms(),
-        level,
-        parity,
-    };
-    Ok((Arc::new(FsStorage::new(dir)), options))
-}
-
-/// Returns the name of an entry of `dir` that cannot be part of a repository.
-fn stranger(dir: &Path) -> Result<Option<String>> {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(looking(dir, error)),
-    };
-    let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
-    Ok(names.find(|name| !icecore::repository::may_be_in_a_repository(name)))
-}
-
-fn looking(dir: &Path, error: io::Error) -> Error {
-    let doing = format!("looking for a repository in {}", dir.display());
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => Error::io(doing, error).with_hint(
-            "the directory or one above it belongs to another user: run as that user, or choose another place",
-        ),
-        _ => Error::io(doing, error),
-    }
+    repository::init(dir, NewRepository { created_unix_ms: host::now_unix_ms(), level, parity })
 }

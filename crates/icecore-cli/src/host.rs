@@ -20,7 +20,6 @@ use std::thread;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
-use icecore::repository::RepositoryId;
 use icecore::snapshot::SnapshotId;
 use icecore::volume::VolumeId;
 use icecore_host::clock::Clock;
@@ -62,11 +61,6 @@ pub(crate) fn new_volume_id() -> VolumeId {
     VolumeId(icecore_host::clock::new_id())
 }
 
-/// Returns an id for a new repository.
-pub(crate) fn new_repository_id() -> RepositoryId {
-    RepositoryId(Uuid::new_v4())
-}
-
 /// Returns a random id that no other process uses.
 pub(crate) fn new_session() -> Uuid {
     Uuid::new_v4()
@@ -75,15 +69,6 @@ pub(crate) fn new_session() -> Uuid {
 /// Returns a random number.
 pub(crate) fn random_u64() -> u64 {
     Uuid::new_v4().as_u64_pair().1
-}
-
-/// Returns a new secret for a repository.
-pub(crate) fn new_key() -> Result<[u8; 32]> {
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(|error| {
-        Error::new(ErrorKind::Io, format!("cannot get random numbers from the system: {error}"))
-    })?;
-    Ok(key)
 }
 
 /// Returns the arguments of the process, without its name.

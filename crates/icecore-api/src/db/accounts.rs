@@ -37,10 +37,7 @@ impl Db {
     /// Those of SQLite, and of a system without random numbers.
     pub fn new_token(&self, account: &str, name: &str, now_unix_ms: i64) -> icecore::Result<(i64, String)> {
         let failed = |message: String| icecore::Error::new(icecore::ErrorKind::Io, message);
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret)
-            .map_err(|error| failed(format!("the system gives no random numbers: {error}")))?;
-        let token = format!("{PREFIX}{}", hex(&secret));
+        let token = format!("{PREFIX}{}", hex(&icecore_host::repository::secret()?));
         let sql = "INSERT INTO token (account, name, digest, created_ms) VALUES (?, ?, ?, ?)";
         let connection = self.lock();
         connection

@@ -11,11 +11,11 @@ use axum::response::Response;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore_host::clock::Stopwatch;
+use icecore_host::config::LogConfig;
+use icecore_host::config::LogFormat;
+use icecore_host::config::LogLevel;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::LogConfig;
-use crate::config::LogFormat;
-use crate::config::LogLevel;
 use crate::http::answer::REQUEST_ID;
 use crate::http::connection::Peer;
 use crate::ops::metrics::Meters;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use icecore_host::config::SizeConfig;
 use maud::Markup;
 use maud::html;
 
-use crate::config::SizeConfig;
 use crate::http::params::Params;
 use crate::panel::ask::Ask;
 use crate::panel::ask::Field;

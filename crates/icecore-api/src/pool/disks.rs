@@ -13,9 +13,9 @@ use icecore::Result;
 use icecore::snapshot::BlockCache;
 use icecore::volume::Volume;
 use icecore_host::exports::Lent;
+use icecore_host::repository;
 
 use crate::pool::disk::OpenDisk;
-use crate::pool::repository;
 use crate::words::patience::patiently;
 
 /// What is known of one volume.
@@ -103,12 +103,14 @@ impl Disks {
 
 #[cfg(test)]
 mod tests {
+    use icecore::repository::DEFAULT_LEVEL;
     use icecore::snapshot::SnapshotId;
     use icecore::volume::VolumeId;
     use icecore::volume::VolumeOptions;
     use icecore::volume::VolumeSnapshotOptions;
     use icecore_host::clock::new_id;
     use icecore_host::control;
+    use icecore_host::repository::NewRepository;
 
     use super::*;
 
@@ -116,7 +118,8 @@ mod tests {
     fn snapshots_are_asked_of_whoever_has_the_disk_at_the_moment() {
         let dir = tempfile::tempdir().unwrap();
         let repository = dir.path().join("here");
-        let repo = repository::open_or_make(&repository, 0).unwrap();
+        let new = NewRepository { created_unix_ms: 0, level: DEFAULT_LEVEL, parity: None };
+        let repo = repository::init(&repository, new).unwrap();
         let disks = Disks::new(repository.clone(), BlockCache::usual());
         let options = VolumeOptions {
             id: VolumeId(new_id()),

@@ -5,7 +5,6 @@ pub(crate) mod disks;
 pub(crate) mod exports;
 pub(crate) mod labels;
 pub(crate) mod locks;
-mod repository;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,10 +18,13 @@ use std::sync::PoisonError;
 
 use icecore::Error;
 use icecore::Result;
+use icecore::repository::DEFAULT_LEVEL;
 use icecore::repository::Repository;
 use icecore::snapshot::BlockCache;
+use icecore_host::config::RegionConfig;
+use icecore_host::repository;
+use icecore_host::repository::NewRepository;
 
-use crate::config::RegionConfig;
 use crate::pool::disks::Disks;
 use crate::pool::locks::Locks;
 use crate::words::error::ApiError;
@@ -60,10 +62,12 @@ impl Pool {
     ) -> Result<Self> {
         let dir = config.repository.clone();
         let in_region = |error: Error| error.in_context(format!("region {slug}"));
-        let repo = match dir.join("config").try_exists() {
-            Ok(false) => repository::open_or_make(&dir, now_unix_ms).map_err(in_region)?,
-            _ => repository::open(&dir).map_err(in_region)?,
+        let new = NewRepository { created_unix_ms: now_unix_ms, level: DEFAULT_LEVEL, parity: None };
+        let opened = match repository::is_vacant(&dir) {
+            Ok(true) => repository::open_or_init(&dir, new).map(|(repo, _)| repo),
+            _ => repository::open(&dir),
         };
+        let repo = opened.map_err(in_region)?;
         Ok(Self {
             slug: slug.to_owned(),
             name: config.name.clone(),

@@ -16,6 +16,7 @@ use hyper_util::rt::TokioTimer;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
+use icecore_host::config::RequestConfig;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpListener;
@@ -24,7 +25,6 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tokio::time::timeout;
 
-use crate::config::RequestConfig;
 use crate::http::connection::Encrypted;
 use crate::http::connection::Peer;
 use crate::ops::metrics::Meters;

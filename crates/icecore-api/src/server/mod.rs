@@ -18,12 +18,12 @@ use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
 use icecore_host::clock::Clock;
+use icecore_host::config;
+use icecore_host::config::Config;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::config;
-use crate::config::Config;
 use crate::http;
 use crate::ops;
 use crate::ops::metrics::Meters;

@@ -8,6 +8,7 @@ use std::sync::RwLock;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
+use icecore_host::config::TlsConfig;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -15,8 +16,6 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::pki_types::pem::Error as PemError;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-
-use crate::config::TlsConfig;
 
 /// What connections are encrypted with.
 pub(super) struct Tls {

@@ -1,8 +1,8 @@
 //! The account of a request.
 
+use icecore_host::config::AccountConfig;
 use uuid::Uuid;
 
-use crate::config::AccountConfig;
 use crate::service::Service;
 use crate::service::Who;
 use crate::words::error::ApiError;

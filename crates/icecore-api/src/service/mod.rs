@@ -28,9 +28,9 @@ use icecore::Error;
 use icecore::Result;
 use icecore::snapshot::BlockCache;
 use icecore_host::clock::Clock;
+use icecore_host::config::Config;
 use icecore_host::machine::usual_cache_bytes;
 
-use crate::config::Config;
 use crate::db::Db;
 use crate::pool;
 use crate::pool::Pool;

@@ -33,9 +33,7 @@ impl Service {
     /// Begins a session with a token, and returns its secret.
     pub(crate) fn sign_in(&self, token: &str) -> ApiResult<String> {
         let (token, who) = self.who(token)?;
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(ApiError::server)?;
-        let secret = hex(&secret);
+        let secret = hex(&icecore_host::repository::secret().map_err(ApiError::server)?);
         let now_unix_ms = self.now_unix_ms();
         self.db().begin_session(&NewSession {
             digest: digest(&secret),

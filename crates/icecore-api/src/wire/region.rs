@@ -1,10 +1,10 @@
 //! Regions and sizes.
 
+use icecore_host::config::Config;
+use icecore_host::config::SizeConfig;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::config::Config;
-use crate::config::SizeConfig;
 use crate::pool::Pool;
 use crate::wire::list::list_body;
 

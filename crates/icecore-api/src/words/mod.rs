@@ -1,6 +1,5 @@
 //! What everything here is told in.
 
-pub(crate) mod cron;
 pub(crate) mod error;
 pub(crate) mod hints;
 pub(crate) mod names;

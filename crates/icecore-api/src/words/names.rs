@@ -67,22 +67,6 @@ pub(crate) fn check_tag(name: &str) -> ApiResult<()> {
     ))
 }
 
-/// Tells whether a text may name a region, an account or a schedule.
-pub(crate) fn is_word(text: &str) -> bool {
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    text.chars().next().is_some_and(|first| first.is_ascii_lowercase() || first.is_ascii_digit())
-        && text.len() <= 32
-        && text.chars().all(good)
-}
-
-/// Tells whether a text may name a base image. A number would be taken for the id of one.
-pub(crate) fn is_slug(text: &str) -> bool {
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
-    text.chars().next().is_some_and(|first| first.is_ascii_lowercase())
-        && text.len() <= 64
-        && text.chars().all(good)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use icecore::snapshot::ResourceKind;
+use icecore_host::cron::When;
 use uuid::Uuid;
 
 use crate::ops::schedule::entry::Entry;
@@ -12,7 +13,6 @@ use crate::pool::labels;
 use crate::service::Service;
 use crate::service::Who;
 use crate::service::droplets::BackupPolicy;
-use crate::words::cron::When;
 use crate::words::error::ApiResult;
 
 /// What is to be backed up.

@@ -1,7 +1,7 @@
 //! What is to be done, and when.
 
-use crate::config::ScheduleConfig;
-use crate::words::cron::When;
+use icecore_host::config::ScheduleConfig;
+use icecore_host::cron::When;
 
 /// What is done at its time.
 #[derive(Debug, Clone)]

@@ -22,12 +22,12 @@ use std::time::Duration;
 
 use icecore::Error;
 use icecore::Result;
+use icecore_host::cron::When;
 
 use crate::ops::metrics::Meters;
 use crate::ops::schedule::entry::Entry;
 use crate::ops::schedule::entry::What;
 use crate::service::Service;
-use crate::words::cron::When;
 use crate::words::error::ApiResult;
 
 /// The clock is looked at after this time in any case: it may have been set.

@@ -14,12 +14,12 @@ use icecore::snapshot::ResourceKind;
 use icecore::snapshot::Snapshot;
 use icecore::snapshot::retention;
 use icecore::snapshot::retention::Policy;
+use icecore_host::config::Resource;
+use icecore_host::config::ScheduleConfig;
+use icecore_host::config::Task;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::config::Resource;
-use crate::config::ScheduleConfig;
-use crate::config::Task;
 use crate::ops::schedule::backups;
 use crate::ops::schedule::entry::What;
 use crate::pool::Pool;

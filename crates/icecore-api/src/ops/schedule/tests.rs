@@ -7,11 +7,11 @@ use std::time::Duration;
 use icecore::image::ReadAt;
 use icecore::image::WriteAt;
 use icecore_host::clock::Clock;
+use icecore_host::config;
 use icecore_host::exports::Lent;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
-use crate::config;
 use crate::ops::schedule::LOOK_MS;
 use crate::ops::schedule::Scheduler;
 use crate::ops::schedule::entry::Entry;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use icecore::snapshot::ResourceKind;
 use icecore_host::clock::new_id;
+use icecore_host::config::SizeConfig;
 use uuid::Uuid;
 
-use crate::config::SizeConfig;
 use crate::db::Action;
 use crate::db::ActionStatus;
 use crate::db::NewAction;

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 
 use icecore::snapshot::ResourceKind;
+use icecore_host::config::SizeConfig;
 use uuid::Uuid;
 
-use crate::config::SizeConfig;
 use crate::pool::labels;
 use crate::service::Service;
 use crate::service::Who;

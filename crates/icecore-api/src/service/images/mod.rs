@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use icecore::snapshot::ResourceKind;
 use icecore::snapshot::Snapshot;
+use icecore_host::config::ImageConfig;
 use uuid::Uuid;
 
-use crate::config::ImageConfig;
 use crate::db::Import;
 use crate::db::Numbered;
 use crate::pool::Pool;

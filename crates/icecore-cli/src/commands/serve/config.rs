@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
-use icecore_api::config;
-use icecore_api::config::Config;
+use icecore_host::config;
+use icecore_host::config::Config;
 
 use crate::app::App;
 use crate::host;

@@ -48,7 +48,7 @@ impl ServeArgs {
         let mut config = self.config.read(app)?;
         config.server.listen = self.listen.unwrap_or(config.server.listen);
         config.server.allow_plain_http |= self.allow_plain_http;
-        icecore_api::config::check(&config)?;
+        icecore_host::config::check(&config)?;
         icecore_api::start_log(&config.log)?;
         let regions = config.regions.keys().cloned().collect();
         let controls = Controls::default();

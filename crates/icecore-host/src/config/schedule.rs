@@ -7,12 +7,12 @@ use icecore::ErrorKind;
 use icecore::Result;
 use icecore::snapshot::retention::Policy;
 
+use crate::config::names::is_word;
 use crate::config::operation::KeepConfig;
 use crate::config::operation::ScheduleConfig;
 use crate::config::operation::Task;
 use crate::config::settings::Config;
-use crate::words::cron::When;
-use crate::words::names::is_word;
+use crate::cron::When;
 
 impl KeepConfig {
     /// Returns it as the engine has it.
@@ -37,12 +37,12 @@ impl KeepConfig {
 
 impl ScheduleConfig {
     /// Returns when it runs.
-    pub(crate) fn when(&self) -> Result<When> {
+    pub fn when(&self) -> Result<When> {
         When::parse(&self.cron, &self.timezone)
     }
 
     /// Returns which names it wants; it is empty where that is any.
-    pub(crate) fn globs(&self) -> Result<GlobSet> {
+    pub fn globs(&self) -> Result<GlobSet> {
         let wrong = |error| {
             Error::new(ErrorKind::InvalidInput, format!("a pattern of names cannot be read: {error}"))
                 .with_hint("write names with *, ?, [a-z] and {a,b}")

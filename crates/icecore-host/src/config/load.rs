@@ -7,15 +7,17 @@ use std::path::PathBuf;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
-use tokio::sync::Semaphore;
 
+use crate::config::names::is_slug;
+use crate::config::names::is_word;
 use crate::config::operation::RequestConfig;
 use crate::config::operation::is_loopback;
 use crate::config::schedule;
 use crate::config::settings::Config;
 use crate::config::settings::NbdConfig;
-use crate::words::names::is_slug;
-use crate::words::names::is_word;
+
+/// The most connections that can be counted (`tokio::sync::Semaphore::MAX_PERMITS`).
+const CONNECTIONS_MAX: usize = usize::MAX >> 3;
 
 /// Reads the configuration from a file.
 ///
@@ -154,7 +156,7 @@ fn check_requests(requests: &RequestConfig) -> Result<()> {
             "head_bytes is 8192 or more, and the others are 1 or more; leave out what you do not need",
         ));
     }
-    if requests.connections > Semaphore::MAX_PERMITS {
+    if requests.connections > CONNECTIONS_MAX {
         let message = format!("{} connections are more than can be counted", requests.connections);
         return Err(Error::new(ErrorKind::InvalidInput, message)
             .with_hint("set requests.connections to what the machine has room for; 1000 is usual"));

@@ -148,7 +148,7 @@ pub enum Task {
 
 impl Task {
     /// Returns the word that stands for it in the configuration.
-    pub(crate) fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Snapshot => "snapshot",
             Self::Prune => "prune",
@@ -195,6 +195,6 @@ fn utc() -> String {
 }
 
 /// Tells whether only clients on this machine can reach an address.
-pub(crate) fn is_loopback(address: SocketAddr) -> bool {
+pub fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }

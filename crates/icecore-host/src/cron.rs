@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::str::FromStr;
 
+use crate::zone::time_zone;
 use croner::CivilDateTime;
 use croner::Cron;
 use croner::CronDateTime;
@@ -12,7 +13,6 @@ use croner::errors::CronError;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
-use icecore_host::zone::time_zone;
 use jiff::SignedDuration;
 use jiff::Timestamp;
 use jiff::ZonedDateTime;
@@ -27,14 +27,14 @@ const BEHIND_GAPS: [i64; 4] = [0, 3, 12, 24];
 
 /// When something is done.
 #[derive(Debug, Clone)]
-pub(crate) struct When {
+pub struct When {
     cron: Cron,
     zone: TimeZone,
 }
 
 impl When {
     /// Reads five fields of crontab, or an alias as `@daily`, and the name of a time zone.
-    pub(crate) fn parse(cron: &str, zone: &str) -> Result<Self> {
+    pub fn parse(cron: &str, zone: &str) -> Result<Self> {
         let wrong =
             |message: String, hint: &str| Error::new(ErrorKind::InvalidInput, message).with_hint(hint);
         let hint = "minute, hour, day of the month, month, day of the week, like \"30 2 * * MON\"";
@@ -48,12 +48,12 @@ impl When {
     }
 
     /// Returns the time zone.
-    pub(crate) fn zone(&self) -> &TimeZone {
+    pub fn zone(&self) -> &TimeZone {
         &self.zone
     }
 
     /// Returns the first time after another one, in milliseconds since 1970; none where there is none any more.
-    pub(crate) fn next_after(&self, unix_ms: i64) -> Option<i64> {
+    pub fn next_after(&self, unix_ms: i64) -> Option<i64> {
         let after = Timestamp::from_millisecond(unix_ms).ok()?;
         let after = Local(ZonedDateTime::new(after, self.zone.clone()));
         let next_from = |hours: i64| {

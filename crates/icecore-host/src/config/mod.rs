@@ -1,6 +1,7 @@
 //! The configuration of the server, a TOML file: what it serves, to whom, and where things are.
 
 mod load;
+mod names;
 mod operation;
 mod schedule;
 mod settings;
@@ -18,7 +19,7 @@ pub use crate::config::operation::Resource;
 pub use crate::config::operation::ScheduleConfig;
 pub use crate::config::operation::Task;
 pub use crate::config::operation::TlsConfig;
-pub(crate) use crate::config::operation::is_loopback;
+pub use crate::config::operation::is_loopback;
 pub use crate::config::settings::AccountConfig;
 pub use crate::config::settings::Config;
 pub use crate::config::settings::ImageConfig;

@@ -1,0 +1,108 @@
+//! Repositories in directories: opened, and made where there is none.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Result;
+use icecore::repository::InitOptions;
+use icecore::repository::ParityScheme;
+use icecore::repository::Repository;
+use icecore::repository::RepositoryId;
+use icecore::storage::FsStorage;
+
+use crate::clock::random_id;
+
+/// What is chosen for a new repository.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRepository {
+    /// When it is made, in milliseconds since 1970.
+    pub created_unix_ms: i64,
+    /// The zstd level for new data.
+    pub level: i32,
+    /// The parity that is kept of packs, if any is.
+    pub parity: Option<ParityScheme>,
+}
+
+/// Opens the repository in a directory.
+///
+/// # Errors
+/// `NotFound` if there is none; `Unsupported` if this program cannot read it.
+pub fn open(dir: &Path) -> Result<Repository> {
+    Repository::open(Arc::new(FsStorage::new(dir)), random_id())
+}
+
+/// Makes a repository in a directory that is empty or missing.
+///
+/// # Errors
+/// `AlreadyExists` if there is one, or anything else; `InvalidInput` if the directory is inside of a repository.
+pub fn init(dir: &Path, new: NewRepository) -> Result<Repository> {
+    Repository::init(Arc::new(FsStorage::new(dir)), random_id(), &options(dir, new)?)
+}
+
+/// Opens the repository in a directory, and makes it where there is none. Returns whether it was made.
+///
+/// # Errors
+/// As [`open`] and [`init`].
+pub fn open_or_init(dir: &Path, new: NewRepository) -> Result<(Repository, bool)> {
+    Repository::open_or_init(Arc::new(FsStorage::new(dir)), random_id(), &options(dir, new)?)
+}
+
+/// Tells whether there is no repository in a directory.
+///
+/// # Errors
+/// `PermissionDenied` if the directory cannot be searched: then nothing is known.
+pub fn is_vacant(dir: &Path) -> Result<bool> {
+    match dir.join("config").try_exists() {
+        Ok(there) => Ok(!there),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(true),
+        Err(error) => Err(looking(dir, error)),
+    }
+}
+
+/// Returns 32 random bytes, for a key or a token.
+///
+/// # Errors
+/// `Io` if the system has none.
+pub fn secret() -> Result<[u8; 32]> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| {
+        Error::new(ErrorKind::Io, format!("cannot get random numbers from the system: {error}"))
+    })?;
+    Ok(secret)
+}
+
+fn options(dir: &Path, new: NewRepository) -> Result<InitOptions> {
+    icecore::image::check_outside_repository(&dir.join(".."), None)?;
+    if let Some(name) = stranger(dir)? {
+        let message = format!("{} is not a repository, and is not empty: it contains {name}", dir.display());
+        return Err(Error::new(ErrorKind::AlreadyExists, message)
+            .with_hint("name a repository, or a new or an empty directory"));
+    }
+    let NewRepository { created_unix_ms, level, parity } = new;
+    Ok(InitOptions { id: RepositoryId(random_id()), key: secret()?, created_unix_ms, level, parity })
+}
+
+/// Returns the name of something in a directory that cannot be part of a repository. What another program that makes one at this moment
+/// has there, or one that was killed while it did, can be.
+fn stranger(dir: &Path) -> Result<Option<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(looking(dir, error)),
+    };
+    let mut names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
+    Ok(names.find(|name| !icecore::repository::may_be_in_a_repository(name)))
+}
+
+fn looking(dir: &Path, error: io::Error) -> Error {
+    let doing = format!("looking for a repository in {}", dir.display());
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Error::io(doing, error).with_hint(
+            "the directory or one above it belongs to another user: run as that user, or choose another place",
+        ),
+        _ => Error::io(doing, error),
+    }
+}
