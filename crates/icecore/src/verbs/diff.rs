@@ -3,15 +3,15 @@
 use std::ops::Range;
 
 use crate::format::page::Leaf;
-use crate::format::page::PageRef;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::live_records::name_snapshot;
 use crate::stores::live_records::pinned;
-use crate::stores::manifest::diff_walk::PairVisitor;
-use crate::stores::manifest::diff_walk::walk_pair;
+use crate::stores::manifest::cursor::Cursor;
+use crate::stores::manifest::cursor::Node;
+use crate::stores::manifest::cursor::Pair;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
@@ -81,11 +81,11 @@ pub fn diff(
     let (_pin_too, to) = pinned(&repo.store, to)?;
     let ranges = Ranges { last: None, totals: DiffTotals::default(), each };
     let mut differ = Differ { store: &repo.store, from: &from, to: &to, ranges };
-    let pages_read = walk_pair(&repo.store, Some(&from), Some(&to), &mut differ)?;
+    differ.pages()?;
     let mut ranges = differ.ranges;
     ranges.push(to.size_bytes..from.size_bytes, Change::Gone)?;
     ranges.flush()?;
-    Ok(DiffTotals { pages_read, ..ranges.totals })
+    Ok(ranges.totals)
 }
 
 /// Puts ranges together that follow each other, and counts them.
@@ -133,16 +133,38 @@ struct Differ<'a> {
     ranges: Ranges<'a>,
 }
 
-impl PairVisitor for Differ<'_> {
-    fn enter(&mut self, from: Option<&PageRef>, to: Option<&PageRef>, range: &Range<u64>) -> Result<bool> {
-        let added = self.added(range);
-        if from.is_none() && to.is_none() {
-            self.ranges.push(added, Change::Zero)?;
-            return Ok(false);
+impl Differ<'_> {
+    fn pages(&mut self) -> Result<()> {
+        let records = [self.from, self.to];
+        let mut pages = Pair(records.map(|record| Cursor::new(self.store, Node::root(record))));
+        let mut done = 0;
+        while let Some(nodes) = pages.next() {
+            let [from, to] = nodes;
+            let Some(node) = from.or(to) else { break };
+            let range = node.range(self.to.size_bytes);
+            if range.is_empty() {
+                break;
+            }
+            // Neither has data before it.
+            self.ranges.push(self.added(&(done..range.start)), Change::Zero)?;
+            done = range.end;
+            // Equal content can be stored differently: pages with other ids need not differ.
+            let equal = from.map(|node| node.page.content) == to.map(|node| node.page.content);
+            if equal && self.added(&range).is_empty() {
+                continue;
+            }
+            let mut read = |side: usize| -> Result<Option<Leaf>> {
+                let Some(node) = &nodes[side] else { return Ok(None) };
+                self.ranges.totals.pages_read += 1;
+                pages.0[side].read(node).map_err(|error| name_snapshot(records[side], error))
+            };
+            let leaves = [read(0)?, read(1)?];
+            match node.level {
+                0 => self.leaves(leaves[0].as_ref(), leaves[1].as_ref(), node.offset())?,
+                _ => done = range.start,
+            }
         }
-        // Equal content can be stored differently: pages with other ids need not differ.
-        let equal = from.map(|page| page.content) == to.map(|page| page.content);
-        Ok(range.start < self.to.size_bytes && !(equal && added.is_empty()))
+        self.ranges.push(self.added(&(done..self.to.size_bytes)), Change::Zero)
     }
 
     fn leaves(&mut self, from: Option<&Leaf>, to: Option<&Leaf>, offset: u64) -> Result<()> {
@@ -162,9 +184,7 @@ impl PairVisitor for Differ<'_> {
         }
         Ok(())
     }
-}
 
-impl Differ<'_> {
     /// Returns the part of a range that the first image does not reach and the second does.
     fn added(&self, range: &Range<u64>) -> Range<u64> {
         let start = range.start.max(self.from.size_bytes);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::format::record::ManifestKey;
 use crate::repository::Repository;
 use crate::stores::live_records::pinned;
-use crate::stores::manifest::leaf_walk::each_leaf;
+use crate::stores::manifest::cursor::each_leaf;
 use crate::stores::manifest::shared_blocks::SharedBlocks;
 use crate::stores::records;
 use crate::verbs::catalog::Snapshot;

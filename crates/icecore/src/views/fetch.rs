@@ -1,14 +1,20 @@
-//! Gets chunks into the cache: from the pack that has them, or from whatever stands in for that.
+//! Gets chunks and manifest pages into the cache: from the pack that has them, or from whatever stands in for that.
 
 use std::sync::Arc;
 
+use crate::format::page::Inner;
+use crate::format::page::Page;
 use crate::stores::chunks::Store;
+use crate::stores::manifest::cursor::Node;
+use crate::stores::manifest::cursor::Pages;
+use crate::stores::manifest::load_page;
 use crate::stores::recovery::reader::with_reader;
 use crate::stores::recovery::recover;
 use crate::views::cache::BlockCache;
 use crate::views::cache::Key;
 use crate::views::cache::Value;
 use crate::views::chunk::Chunk;
+use crate::views::leaf_map::LeafMap;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
@@ -58,4 +64,43 @@ fn load(store: &Store, id: &ChunkId) -> Result<Value> {
     let located = store.need_chunk(id)?;
     let (slots, bytes) = with_reader(|reader| reader.take_chunk(&store.base, &located))?;
     Ok(Value::Chunk(Arc::new(Chunk::new(&located, &slots, bytes))))
+}
+
+/// The pages of a manifest, from the cache or else as they are stored.
+pub(super) struct CachedPages<'a> {
+    pub(super) store: &'a Store,
+    pub(super) cache: &'a BlockCache,
+}
+
+impl CachedPages<'_> {
+    fn load(&self, node: &Node) -> Result<Value> {
+        self.cache.get(Key::Page(node.page.id, node.level), || {
+            Ok(match load_page(self.store, &node.page.id, node.level)? {
+                Page::Leaf(leaf) => Value::Leaf(Arc::new(LeafMap::new(leaf))),
+                Page::Inner(inner) => Value::Inner(Arc::new(inner)),
+            })
+        })
+    }
+
+    fn misplaced(node: &Node) -> Error {
+        Error::corrupt(format!("manifest page {} stands at a level that it is not of", node.page.id))
+    }
+}
+
+impl Pages for CachedPages<'_> {
+    type Leaf = Arc<LeafMap>;
+
+    fn inner(&self, node: &Node) -> Result<Arc<Inner>> {
+        match self.load(node)? {
+            Value::Inner(inner) => Ok(inner),
+            Value::Leaf(_) | Value::Chunk(_) => Err(Self::misplaced(node)),
+        }
+    }
+
+    fn leaf(&self, node: &Node) -> Result<Arc<LeafMap>> {
+        match self.load(node)? {
+            Value::Leaf(leaf) => Ok(leaf),
+            Value::Inner(_) | Value::Chunk(_) => Err(Self::misplaced(node)),
+        }
+    }
 }

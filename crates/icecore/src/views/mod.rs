@@ -10,6 +10,5 @@ pub(crate) mod snapshot;
 pub(crate) mod stack;
 mod stack_writes;
 mod streams;
-mod tree;
 pub(crate) mod volume;
 mod volume_io;

@@ -10,18 +10,19 @@ use crate::repository::Repository;
 use crate::stores::chunks::Store;
 use crate::stores::live_records::pinned;
 use crate::stores::locks::Pin;
+use crate::stores::manifest::cursor::Cursor;
+use crate::stores::manifest::cursor::Node;
 use crate::stores::recovery::is_of_the_place;
 use crate::views::ahead::Queue;
 use crate::views::ahead::Source;
 use crate::views::cache::BlockCache;
 use crate::views::cache::Key;
 use crate::views::fetch;
+use crate::views::fetch::CachedPages;
 use crate::views::leaf_map::LeafMap;
 use crate::views::leaf_map::Part;
 use crate::views::leaf_map::Piece;
 use crate::views::streams::Streams;
-use crate::views::tree::Tree;
-use crate::views::tree::Unread;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -51,7 +52,7 @@ const CHUNKS_TO_SHARE: usize = 4;
 /// one end to the other is noticed, and what comes next is decoded ahead, on the threads of rayon's global pool.
 pub struct SnapshotDisk {
     source: Arc<Source>,
-    tree: Tree,
+    root: Option<Node>,
     streams: Streams,
     id: SnapshotId,
     name: String,
@@ -80,7 +81,7 @@ impl SnapshotDisk {
         let ahead = AHEAD_BYTES_MAX.min(to_u64(cache.bytes_max()) / AHEAD_PART);
         Self {
             source: Arc::new(Source { repo, cache }),
-            tree: Tree::new(record.root, record.size_bytes),
+            root: Node::root(record),
             streams: Streams::new(ahead),
             id: record.id,
             name: record.name.clone(),
@@ -94,8 +95,13 @@ impl SnapshotDisk {
     }
 
     fn leaf(&self, number: u64) -> Result<Option<Arc<LeafMap>>> {
-        let leaf = self.tree.leaf(self.store(), &self.source.cache, number);
-        leaf.map_err(|unread| self.unread(unread))
+        let mut tree = self.tree();
+        let found = tree.find(number).map_err(|unread| self.unread(&unread.node, &unread.error))?;
+        found.map_or(Ok(None), |node| tree.read(&node).map_err(|error| self.unread(&node, &error)))
+    }
+
+    fn tree(&self) -> Cursor<CachedPages<'_>> {
+        Cursor::new(CachedPages { store: self.store(), cache: &self.source.cache }, self.root)
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
@@ -209,9 +215,8 @@ impl SnapshotDisk {
         Ok(())
     }
 
-    fn unread(&self, unread: Unread) -> Error {
-        let range = unread.range.start..unread.range.end.min(self.size_bytes);
-        self.damaged(&range, &unread.error)
+    fn unread(&self, node: &Node, error: &Error) -> Error {
+        self.damaged(&node.range(self.size_bytes), error)
     }
 
     /// Returns the error for a range of the image that cannot be had.
@@ -245,19 +250,18 @@ impl ReadAt for SnapshotDisk {
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
-        let mut at = offset;
-        while at < self.size_bytes {
-            let next = self.tree.next_leaf(self.store(), &self.source.cache, at / LEAF_U64);
-            let Some(number) = next.map_err(|unread| self.unread(unread))? else { return Ok(None) };
-            let begin = number * LEAF_U64;
-            let leaf = self.leaf(number)?;
-            if let Some(data) = leaf.and_then(|leaf| leaf.next_data(to_usize(at.saturating_sub(begin)))) {
+        let mut tree = self.tree();
+        tree.seek(offset / LEAF_U64);
+        loop {
+            let found = tree.next_leaf().map_err(|unread| self.unread(&unread.node, &unread.error))?;
+            let Some(node) = found.filter(|node| node.offset() < self.size_bytes) else { return Ok(None) };
+            let begin = node.offset();
+            let leaf = tree.read(&node).map_err(|error| self.unread(&node, &error))?;
+            if let Some(data) = leaf.and_then(|leaf| leaf.next_data(to_usize(offset.saturating_sub(begin)))) {
                 let range = begin + to_u64(data.start)..(begin + to_u64(data.end)).min(self.size_bytes);
                 return Ok((!range.is_empty()).then_some(range));
             }
-            at = begin + LEAF_U64;
         }
-        Ok(None)
     }
 
     fn will_need(&self, range: Range<u64>) -> bool {

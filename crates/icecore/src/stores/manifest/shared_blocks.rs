@@ -10,7 +10,7 @@ use crate::format::page::Place;
 use crate::format::record::ManifestKey;
 use crate::stores::chunks::Store;
 use crate::stores::live_records::each_other;
-use crate::stores::manifest::leaf_walk::each_leaf;
+use crate::stores::manifest::cursor::each_leaf;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::sizes::BLOCK_U64;

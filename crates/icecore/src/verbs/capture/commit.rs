@@ -1,14 +1,13 @@
 //! The end of a capture: the record appears, unless gc has removed something that the new snapshot needs.
 
-use crate::format::page::Page;
-use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::chunks::Store;
 use crate::stores::config::note_labels;
 use crate::stores::locks;
-use crate::stores::manifest::load_page;
+use crate::stores::manifest::cursor::Cursor;
+use crate::stores::manifest::cursor::Node;
 use crate::stores::records;
 use crate::verbs::catalog::check_record_name_is_free;
 use crate::words::error::Error;
@@ -16,7 +15,6 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::next_step::NextStep;
-use crate::words::sizes::tree_height;
 use crate::words::time::check_time;
 
 /// What came of a commit.
@@ -112,31 +110,26 @@ fn date_after_newest(all: &[records::Loaded], record: &mut Record) -> Result<Opt
 
 /// Tells whether all pages and chunks of a manifest are there, with every slot it needs.
 pub(crate) fn all_there(store: &Store, record: &Record) -> Result<bool> {
-    let mut open: Vec<(PageRef, u32)> =
-        record.root.map(|root| (root, tree_height(record.size_bytes))).into_iter().collect();
-    while let Some((page, level)) = open.pop() {
-        let page = match load_page(store, &page.id, level) {
-            Ok(page) => page,
+    let mut pages = Cursor::new(store, Node::root(record));
+    while let Some(node) = pages.next() {
+        let leaf = match pages.read(&node) {
+            Ok(Some(leaf)) => leaf,
+            Ok(None) => continue,
             Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(false),
             Err(error) => return Err(error),
         };
-        match page {
-            Page::Inner(inner) => open.extend(inner.children().map(|(_, child)| (child, level - 1))),
-            Page::Leaf(leaf) => {
-                for extent in &leaf.extents {
-                    let Place::Chunk { chunk, slot } = extent.place else { continue };
-                    let Some(found) = store.find_chunk(&leaf.chunks[usize::from(chunk)])? else {
-                        return Ok(false);
-                    };
-                    for slot in (slot..=u8::MAX).take(usize::from(extent.blocks)) {
-                        if found.pack.has_slot(&found.entry, slot) {
-                            continue;
-                        }
-                        match store.copy_with(&found, slot) {
-                            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(false),
-                            copy => drop(copy?),
-                        }
-                    }
+        for extent in &leaf.extents {
+            let Place::Chunk { chunk, slot } = extent.place else { continue };
+            let Some(found) = store.find_chunk(&leaf.chunks[usize::from(chunk)])? else {
+                return Ok(false);
+            };
+            for slot in (slot..=u8::MAX).take(usize::from(extent.blocks)) {
+                if found.pack.has_slot(&found.entry, slot) {
+                    continue;
+                }
+                match store.copy_with(&found, slot) {
+                    Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(false),
+                    copy => drop(copy?),
                 }
             }
         }

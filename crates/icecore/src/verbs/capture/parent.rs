@@ -7,9 +7,9 @@ use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Store;
-use crate::stores::manifest::RecentPages;
-use crate::stores::manifest::TreeReader;
-use crate::stores::manifest::load_leaf;
+use crate::stores::manifest::cursor::Cursor;
+use crate::stores::manifest::cursor::Node;
+use crate::stores::manifest::cursor::RecentPages;
 use crate::stores::notes::Damage;
 use crate::verbs::capture::draft::BlockPlace;
 use crate::words::error::Result;
@@ -24,7 +24,7 @@ use crate::words::sizes::to_u64;
 pub(crate) struct ParentReader<'a> {
     store: &'a Store,
     damage: &'a Damage,
-    tree: TreeReader<'a>,
+    tree: Cursor<Arc<RecentPages<'a>>>,
     /// The parent saves time only: what cannot be read of it is taken as different.
     broken: bool,
     /// Is set where a page cannot be read: pages that are there need not be sound then.
@@ -57,7 +57,7 @@ impl<'a> ParentReader<'a> {
         parent: &Record,
         pages: Arc<RecentPages<'a>>,
     ) -> Self {
-        let tree = TreeReader::with(pages, parent.root, parent.size_bytes);
+        let tree = Cursor::new(pages, Node::root(parent));
         Self { store, damage, tree, broken: false, met_damage: false }
     }
 
@@ -77,23 +77,19 @@ impl<'a> ParentReader<'a> {
     }
 
     /// Returns the number of the first leaf at or after number `from` that may have data.
-    pub(crate) fn next_number(&mut self, from: u64) -> Result<Option<u64>> {
-        let mut unread = None;
-        let found = self.tree.next_leaf_past(from, &mut |leaves, _| {
-            unread = unread.or(Some(leaves.start.max(from)));
-            Ok(())
-        })?;
-        let found = found.map(|(number, _)| number);
-        Ok([found, unread].into_iter().flatten().min())
+    pub(crate) fn next_number(&mut self, from: u64) -> Option<u64> {
+        self.tree.seek(from);
+        match self.tree.next_leaf() {
+            Ok(found) => found.map(|node| node.number),
+            Err(unread) => Some(unread.node.leaves().start.max(from)),
+        }
     }
 
     /// Returns what the parent has in a leaf region. An error means that a page above it cannot be read.
     pub(crate) fn find(&mut self, number: u64) -> Result<Found> {
-        let found = self.tree.next_leaf_past(number, &mut |leaves, error| {
-            if leaves.contains(&number) { Err(error) } else { Ok(()) }
-        })?;
-        let Some((_, page)) = found.filter(|(at, _)| *at == number) else { return Ok(Found::Nothing) };
-        let Ok(leaf) = load_leaf(self.store, &page.id) else {
+        let found = self.tree.find(number).map_err(|unread| unread.error)?;
+        let Some(node) = found else { return Ok(Found::Nothing) };
+        let Ok(Some(leaf)) = self.tree.read(&node) else {
             self.met_damage = true;
             return Ok(Found::Unreadable);
         };
@@ -101,7 +97,7 @@ impl<'a> ParentReader<'a> {
         for id in &leaf.chunks {
             known = known && self.is_known(id)?;
         }
-        let leaf = ParentLeaf { page, spans: leaf.span_digests(), leaf };
+        let leaf = ParentLeaf { page: node.page, spans: leaf.span_digests(), leaf };
         Ok(if known { Found::Sound(leaf) } else { Found::Unsound(leaf) })
     }
 

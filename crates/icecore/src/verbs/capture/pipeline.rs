@@ -9,11 +9,12 @@ use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::record::Record;
 use crate::stores::chunks::Store;
-use crate::stores::manifest::RecentPages;
 use crate::stores::manifest::builder::Base;
 use crate::stores::manifest::builder::TreeBuilder;
 use crate::stores::manifest::builder::emit_page;
-use crate::stores::manifest::count_data_blocks;
+use crate::stores::manifest::cursor::Cursor;
+use crate::stores::manifest::cursor::Node;
+use crate::stores::manifest::cursor::RecentPages;
 use crate::stores::notes::Damage;
 use crate::stores::pack::writer::Item;
 use crate::verbs::capture::buffers::BufferPool;
@@ -44,7 +45,6 @@ use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::to_u64;
-use crate::words::sizes::tree_height;
 use crate::words::sync::mpsc;
 use crate::words::sync::thread;
 use crate::world::io::ReadAt;
@@ -276,8 +276,8 @@ impl<'a> Chosen<'a> {
                 (before + self.data_blocks * BLOCK_U64).saturating_sub(replaced * BLOCK_U64)
             }
             (Some(_), None) => {
-                let height = tree_height(self.plan.image.len());
-                count_data_blocks(self.plan.store, root, height) * BLOCK_U64
+                let root = root.map(|root| Node::root_of(root, self.plan.image.len()));
+                count_data_blocks(self.plan.store, root) * BLOCK_U64
             }
         };
         Ok(Captured {
@@ -290,4 +290,16 @@ impl<'a> Chosen<'a> {
             pages,
         })
     }
+}
+
+/// Returns how many blocks of a tree are not zero, those below pages that cannot be read left out.
+fn count_data_blocks(store: &Store, root: Option<Node>) -> u64 {
+    let mut pages = Cursor::new(store, root);
+    let mut blocks = 0;
+    while let Some(node) = pages.next() {
+        if let Ok(Some(leaf)) = pages.read(&node) {
+            blocks += to_u64(leaf.places().flatten().count());
+        }
+    }
+    blocks
 }

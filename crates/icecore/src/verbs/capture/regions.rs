@@ -84,8 +84,8 @@ impl<'a> ChangedRegions<'a> {
             }
             let data = next_data(self.image, begin)?.map_or(u64::MAX, |data| data.start / LEAF_U64);
             if data > number {
-                let of_parent = self.parent.as_mut().map(|parent| parent.next_number(number)).transpose()?;
-                let next = of_parent.flatten().map_or(data, |of_parent| of_parent.min(data));
+                let of_parent = self.parent.as_mut().and_then(|parent| parent.next_number(number));
+                let next = of_parent.map_or(data, |of_parent| of_parent.min(data));
                 if next > number {
                     // All is zero up to there, and was before.
                     self.at = next;

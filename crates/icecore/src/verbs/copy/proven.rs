@@ -10,8 +10,8 @@ use crate::format::record::Record;
 use crate::pure::span::Span;
 use crate::repository::Repository;
 use crate::stores::chunks::Store;
-use crate::stores::manifest::TreeReader;
-use crate::stores::manifest::load_leaf;
+use crate::stores::manifest::cursor::Cursor;
+use crate::stores::manifest::cursor::Node;
 use crate::views::cache::BlockCache;
 use crate::views::snapshot::SnapshotDisk;
 use crate::words::error::Error;
@@ -49,7 +49,7 @@ pub(crate) struct ProvenDisk<'a> {
 }
 
 struct Spans<'a> {
-    tree: TreeReader<'a>,
+    tree: Cursor<&'a Store>,
     kept: VecDeque<(u64, SpanDigests)>,
 }
 
@@ -61,7 +61,7 @@ impl<'a> ProvenDisk<'a> {
             store: &repo.store,
             name: format!("snapshot {} ({})", record.id, record.name),
             spans: Mutex::new(Spans {
-                tree: TreeReader::new(&repo.store, record.root, record.size_bytes),
+                tree: Cursor::new(&repo.store, Node::root(record)),
                 kept: VecDeque::new(),
             }),
             failure: Mutex::default(),
@@ -99,12 +99,11 @@ impl<'a> ProvenDisk<'a> {
         if let Some((_, known)) = spans.kept.iter().find(|(number, _)| *number == leaf) {
             return Ok(Arc::clone(known));
         }
-        let found = spans.tree.next_leaf_past(leaf, &mut |_, error| Err(error))?;
-        let digests = match found.filter(|(number, _)| *number == leaf) {
-            Some((_, page)) => load_leaf(self.store, &page.id)?.span_digests(),
-            None => [Digest::ZERO; LEAF_SPANS],
+        let found = match spans.tree.find(leaf).map_err(|unread| unread.error)? {
+            Some(node) => spans.tree.read(&node)?,
+            None => None,
         };
-        let digests = Arc::new(digests);
+        let digests = Arc::new(found.map_or([Digest::ZERO; LEAF_SPANS], |leaf| leaf.span_digests()));
         spans.kept.push_back((leaf, Arc::clone(&digests)));
         if spans.kept.len() > LEAVES_KEPT {
             spans.kept.pop_front();

@@ -2,15 +2,13 @@
 
 use std::collections::HashMap;
 use std::collections::HashSet;
-use std::ops::Range;
 
 use crate::format::page::Leaf;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Located;
-use crate::stores::manifest::walk::Visitor;
-use crate::stores::manifest::walk::walk;
+use crate::stores::manifest::cursor::Cursor;
 use crate::stores::pack::file::PackFile;
 use crate::stores::recovery::same_block_elsewhere;
 use crate::verbs::gc::copies::Chunk;
@@ -97,7 +95,7 @@ impl Usage {
         progress: &dyn Progress,
     ) -> Result<()> {
         let mut marker = Marker { copies, usage: self, unwatched: Seen::new(), progress };
-        let marked = walk(marker.copies.store, record, &mut marker);
+        let marked = marker.mark(record);
         marked.map_err(|error| error.in_context(format!("snapshot {} ({})", record.id, record.name)))
     }
 }
@@ -110,8 +108,21 @@ struct Marker<'a, 'b> {
     progress: &'a dyn Progress,
 }
 
-impl Visitor for Marker<'_, '_> {
-    fn enter(&mut self, page: &PageRef, _range: &Range<u64>) -> Result<bool> {
+impl Marker<'_, '_> {
+    fn mark(&mut self, record: &Record) -> Result<()> {
+        let mut pages = Cursor::checked(self.copies.store, record);
+        while let Some(node) = pages.next() {
+            if self.mark_page(&node.page)?
+                && let Some(leaf) = pages.read(&node)?
+            {
+                self.mark_leaf(&leaf)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks a page. Returns whether what is below it is to be marked.
+    fn mark_page(&mut self, page: &PageRef) -> Result<bool> {
         if self.progress.cancelled() {
             return Err(Error::interrupted());
         }
@@ -124,7 +135,7 @@ impl Visitor for Marker<'_, '_> {
         })
     }
 
-    fn leaf(&mut self, _page: &PageRef, leaf: &Leaf, _offset: u64) -> Result<()> {
+    fn mark_leaf(&mut self, leaf: &Leaf) -> Result<()> {
         let chunks: Vec<Chunk> = leaf.chunks.iter().map(|id| self.copies.chunk(id)).collect::<Result<_>>()?;
         for extent in &leaf.extents {
             let Place::Chunk { chunk, slot } = extent.place else { continue };
@@ -139,12 +150,6 @@ impl Visitor for Marker<'_, '_> {
         Ok(())
     }
 
-    fn broken(&mut self, _page: &PageRef, _range: &Range<u64>, error: Error) -> Result<()> {
-        Err(error)
-    }
-}
-
-impl Marker<'_, '_> {
     /// Marks all that may still give a block of which no copy of its chunk is sound: other chunks that have it, and what is
     /// damaged, which a repair may bring back.
     fn without_sound_copy(&mut self, chunk: &Chunk, slot: u8) -> Result<()> {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::collections::HashSet;
-use std::ops::Range;
 
 use crate::format::pack::SlotBitmap;
 use crate::format::page::Leaf;
@@ -11,12 +10,10 @@ use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
-use crate::stores::manifest::walk::Visitor;
-use crate::stores::manifest::walk::walk;
+use crate::stores::manifest::cursor::Cursor;
 use crate::stores::notes::Damage;
 use crate::verbs::gc::copies::good_slots;
 use crate::verbs::gc::mark::Usage;
-use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
@@ -75,7 +72,15 @@ impl<'a> Needs<'a> {
         if !self.undamaged {
             self.kept.clear();
         }
-        walk(self.store, record, self)
+        let mut pages = Cursor::checked(self.store, record);
+        while let Some(node) = pages.next() {
+            if self.keep_page(&node.page)?
+                && let Some(leaf) = pages.read(&node)?
+            {
+                self.keep_leaf(&leaf)?;
+            }
+        }
+        Ok(())
     }
 
     /// Spares the packs that have something, unless a pack that stays has it too, undamaged.
@@ -126,10 +131,9 @@ impl<'a> Needs<'a> {
         self.proven.insert(at, good);
         Ok(good.has(slot))
     }
-}
 
-impl Visitor for Needs<'_> {
-    fn enter(&mut self, page: &PageRef, _range: &Range<u64>) -> Result<bool> {
+    /// Spares what has a page. Returns whether something below it may be in packs that go.
+    fn keep_page(&mut self, page: &PageRef) -> Result<bool> {
         if self.seen.contains(&page.id) {
             return Ok(false);
         }
@@ -143,7 +147,7 @@ impl Visitor for Needs<'_> {
         Ok(true)
     }
 
-    fn leaf(&mut self, _page: &PageRef, leaf: &Leaf, _offset: u64) -> Result<()> {
+    fn keep_leaf(&mut self, leaf: &Leaf) -> Result<()> {
         for extent in &leaf.extents {
             let Place::Chunk { chunk, slot } = extent.place else { continue };
             let id = &leaf.chunks[usize::from(chunk)];
@@ -158,9 +162,5 @@ impl Visitor for Needs<'_> {
             }
         }
         Ok(())
-    }
-
-    fn broken(&mut self, _page: &PageRef, _range: &Range<u64>, error: Error) -> Result<()> {
-        Err(error)
     }
 }

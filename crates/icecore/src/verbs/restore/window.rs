@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::pure::hash::Hasher;
 use crate::repository::Repository;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
-use crate::stores::manifest::TreeReader;
-use crate::stores::manifest::load_leaf;
+use crate::stores::manifest::cursor::Cursor;
+use crate::stores::manifest::cursor::Node;
 use crate::stores::recovery::is_of_the_repository;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
@@ -19,7 +18,6 @@ use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::PackId;
-use crate::words::ids::PageId;
 use crate::words::next_step::NextStep;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::BLOCK_U64;
@@ -41,7 +39,7 @@ pub(crate) fn each_window(
     keep_going: bool,
     mut each: impl FnMut(Window) -> Result<()>,
 ) -> Result<()> {
-    let mut tree = TreeReader::new(&repo.store, record.root, record.size_bytes);
+    let mut tree = Cursor::new(&repo.store, Node::root(record));
     let mut from = 0;
     while from < record.size_bytes {
         let image = Image { bytes: record.size_bytes, keep_going };
@@ -175,7 +173,7 @@ impl Window {
     /// are no more.
     pub(crate) fn gather(
         store: &Store,
-        tree: &mut TreeReader<'_>,
+        tree: &mut Cursor<&Store>,
         from: u64,
         image: Image,
         leaves_max: usize,
@@ -191,31 +189,34 @@ impl Window {
         };
         let mut numbers = HashMap::new();
         let mut next = from / LEAF_U64;
-        while let Some((number, page)) = window.next_leaf(tree, next)? {
+        tree.seek(next);
+        while let Some(node) = window.next_leaf(tree)? {
             if window.leaves.len() == leaves_max {
                 window.range.end = (window.range.start).max(next * LEAF_U64);
                 break;
             }
-            let offset = number * LEAF_U64;
+            let offset = node.offset();
             if offset >= image.bytes {
                 return Err(Error::corrupt(format!(
                     "the manifest has data at byte {offset}, beyond the image's end"
                 )));
             }
             let region = offset..offset + LEAF_U64;
-            if let Err(error) = window.add(store, number, &page.id, &mut numbers) {
+            if let Err(error) = window.add(store, tree, &node, &mut numbers) {
                 window.lose_region(region.clone(), in_range(error, &region))?;
             }
-            next = number + 1;
+            next = node.number + 1;
         }
         Ok(window)
     }
 
-    fn next_leaf(&mut self, tree: &mut TreeReader<'_>, from: u64) -> Result<Option<(u64, PageRef)>> {
-        tree.next_leaf_past(from, &mut |leaves, error| {
-            let bytes = |leaf: u64| leaf.saturating_mul(LEAF_U64);
-            self.lose_region(bytes(leaves.start)..bytes(leaves.end), error)
-        })
+    fn next_leaf(&mut self, tree: &mut Cursor<&Store>) -> Result<Option<Node>> {
+        loop {
+            match tree.next_leaf() {
+                Ok(found) => return Ok(found),
+                Err(unread) => self.lose_region(unread.node.range(u64::MAX), unread.error)?,
+            }
+        }
     }
 
     fn lose_region(&mut self, range: Range<u64>, error: Error) -> Result<()> {
@@ -239,11 +240,11 @@ impl Window {
     fn add(
         &mut self,
         store: &Store,
-        number: u64,
-        page: &PageId,
+        tree: &mut Cursor<&Store>,
+        node: &Node,
         numbers: &mut HashMap<ChunkId, u32>,
     ) -> Result<()> {
-        let leaf = load_leaf(store, page)?;
+        let Some(leaf) = tree.read(node)? else { return Ok(()) };
         let at = u32::try_from(self.leaves.len()).unwrap_or(u32::MAX);
         let mut table = Vec::with_capacity(leaf.chunks.len());
         for id in &leaf.chunks {
@@ -258,7 +259,12 @@ impl Window {
             table.push(chunk);
         }
         let blocks = vec![store.base.hasher.zero_block(); LEAF_BLOCKS];
-        self.leaves.push(WindowLeaf { number, spans: leaf.span_digests(), blocks, lost_spans: 0 });
+        self.leaves.push(WindowLeaf {
+            number: node.number,
+            spans: leaf.span_digests(),
+            blocks,
+            lost_spans: 0,
+        });
         let mut block = 0;
         for extent in &leaf.extents {
             if let Place::Chunk { chunk, slot } = extent.place {

@@ -1,20 +1,16 @@
 //! Counts which snapshot has which block and which page.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use crate::format::pack::PackKind;
 use crate::format::page::Leaf;
-use crate::format::page::Page;
-use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::live_records::name_snapshot;
-use crate::stores::manifest::load_page;
-use crate::stores::manifest::walk::Visitor;
-use crate::stores::manifest::walk::walk;
+use crate::stores::manifest::cursor::Cursor;
+use crate::stores::manifest::cursor::Node;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::list::list_packs;
 use crate::verbs::stats::owners::Owner;
@@ -26,7 +22,6 @@ use crate::words::ids::PackId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::to_u64;
-use crate::words::sizes::tree_height;
 
 /// Memory is bounded by three bytes for each block and each page in the repository.
 pub(crate) struct Tally<'a> {
@@ -125,38 +120,57 @@ impl<'a> Tally<'a> {
     /// As [`add`](Self::add).
     pub(crate) fn mark(&mut self, number: u32, record: &Record, progress: &dyn Progress) -> Result<()> {
         self.snapshots = self.snapshots.max(number.saturating_add(1));
-        walk(self.store, record, &mut Marker { tally: self, number, progress })
-            .map_err(|error| name_snapshot(record, error))
+        self.mark_pages(number, record, progress).map_err(|error| name_snapshot(record, error))
+    }
+
+    fn mark_pages(&mut self, number: u32, record: &Record, progress: &dyn Progress) -> Result<()> {
+        let mut pages = Cursor::checked(self.store, record);
+        while let Some(node) = pages.next() {
+            check(progress)?;
+            progress.advance(Meter::Pages, 1);
+            let found = self.store.need_page(&node.page.id)?;
+            let pack = PackTally::of(&mut self.packs, &found.pack, self.snapshots_max);
+            let owner = pack.owners.add(found.number, number);
+            // Where a page has several owners, so has everything below it.
+            if owner == Owner::Several || owner == Owner::One(number) {
+                continue;
+            }
+            if let Some(leaf) = pages.read(&node)? {
+                self.each_block(&leaf, |pack, _, (_, at)| {
+                    pack.owners.add(at, number);
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Counts the image of a snapshot in, or out.
     fn count(&mut self, record: &Record, progress: &dyn Progress, step: Step) -> Result<()> {
-        let Some(root) = record.root else { return Ok(()) };
-        let counted = self.count_page(&root, tree_height(record.size_bytes), progress, step);
-        counted.map_err(|error| name_snapshot(record, error))
+        self.count_pages(record, progress, step).map_err(|error| name_snapshot(record, error))
     }
 
-    /// Counts one naming of a page. What is below it changes only with the first one that comes, or the last that goes.
-    fn count_page(&mut self, page: &PageRef, level: u32, progress: &dyn Progress, step: Step) -> Result<()> {
-        check(progress)?;
-        let found = self.store.need_page(&page.id)?;
-        let pack = PackTally::of(&mut self.packs, &found.pack, self.snapshots_max);
-        if !pack.step(&mut self.image, (found.pack.id, found.number), step) {
-            return Ok(());
-        }
-        match load_page(self.store, &page.id, level)? {
-            Page::Leaf(leaf) => self.each_block(&leaf, |pack, image, at| {
-                if pack.step(image, at, step) {
-                    image.blocks = match step {
-                        Step::Come => image.blocks + 1,
-                        Step::Go => image.blocks.saturating_sub(1),
-                    };
-                }
-            }),
-            Page::Inner(inner) => {
-                inner.children().try_for_each(|(_, child)| self.count_page(&child, level - 1, progress, step))
+    fn count_pages(&mut self, record: &Record, progress: &dyn Progress, step: Step) -> Result<()> {
+        let mut pages = Cursor::new(self.store, Node::root(record));
+        while let Some(node) = pages.next() {
+            check(progress)?;
+            let found = self.store.need_page(&node.page.id)?;
+            let pack = PackTally::of(&mut self.packs, &found.pack, self.snapshots_max);
+            // What is below a page changes only with the first naming of it that comes, or the last that goes.
+            if !pack.step(&mut self.image, (found.pack.id, found.number), step) {
+                continue;
+            }
+            if let Some(leaf) = pages.read(&node)? {
+                self.each_block(&leaf, |pack, image, at| {
+                    if pack.step(image, at, step) {
+                        image.blocks = match step {
+                            Step::Come => image.blocks + 1,
+                            Step::Go => image.blocks.saturating_sub(1),
+                        };
+                    }
+                })?;
             }
         }
+        Ok(())
     }
 
     /// Adds up what is in all packs.
@@ -292,39 +306,6 @@ impl PackTally {
                 last
             }
         }
-    }
-}
-
-/// Notes what a snapshot has.
-struct Marker<'t, 'a> {
-    tally: &'t mut Tally<'a>,
-    number: u32,
-    progress: &'t dyn Progress,
-}
-
-impl Visitor for Marker<'_, '_> {
-    fn enter(&mut self, page: &PageRef, _range: &Range<u64>) -> Result<bool> {
-        check(self.progress)?;
-        self.progress.advance(Meter::Pages, 1);
-        let found = self.tally.store.need_page(&page.id)?;
-        // Where a page has several owners, so has everything below it.
-        let pack = PackTally::of(&mut self.tally.packs, &found.pack, self.tally.snapshots_max);
-        Ok(match pack.owners.add(found.number, self.number) {
-            Owner::Nobody => true,
-            Owner::One(other) => other != self.number,
-            Owner::Several => false,
-        })
-    }
-
-    fn leaf(&mut self, _page: &PageRef, leaf: &Leaf, _offset: u64) -> Result<()> {
-        let number = self.number;
-        self.tally.each_block(leaf, |pack, _, (_, at)| {
-            pack.owners.add(at, number);
-        })
-    }
-
-    fn broken(&mut self, _page: &PageRef, _range: &Range<u64>, error: Error) -> Result<()> {
-        Err(error)
     }
 }
 

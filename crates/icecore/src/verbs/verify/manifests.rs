@@ -11,8 +11,8 @@ use crate::format::record::Record;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::locks;
-use crate::stores::manifest::walk::Visitor;
-use crate::stores::manifest::walk::walk;
+use crate::stores::manifest::cursor::Cursor;
+use crate::stores::manifest::cursor::Node;
 use crate::stores::recovery::other_places;
 use crate::stores::recovery::parity_gives;
 use crate::verbs::verify::findings::FindingNumber;
@@ -108,7 +108,17 @@ impl<'a> Manifests<'a> {
         }
         let store = self.store;
         let mut one = One { all: self, findings, record, number, path: Vec::new() };
-        walk(store, record, &mut one)?;
+        let mut pages = Cursor::checked(store, record);
+        while let Some(node) = pages.next() {
+            if !one.enter(&node)? {
+                continue;
+            }
+            match pages.read(&node) {
+                Ok(Some(leaf)) => one.leaf(&node, &leaf),
+                Ok(None) => {}
+                Err(error) => one.broken(&node, &error),
+            }
+        }
         one.close(u64::MAX);
         Ok(())
     }
@@ -232,10 +242,10 @@ impl One<'_, '_> {
         let finding = self.findings.add(Object::Page(page.id.0), || Problem::new(why, NextStep::FindLost));
         self.lose(finding, range);
     }
-}
 
-impl Visitor for One<'_, '_> {
-    fn enter(&mut self, page: &PageRef, range: &Range<u64>) -> Result<bool> {
+    /// Tells whether a page is to be read, and begins with it.
+    fn enter(&mut self, node: &Node) -> Result<bool> {
+        let (page, range) = (&node.page, node.range(self.record.size_bytes));
         if self.all.progress.cancelled() {
             return Err(Error::interrupted());
         }
@@ -250,17 +260,18 @@ impl Visitor for One<'_, '_> {
         if let Some(finding) = self.all.unsound.get(&page.id).copied() {
             self.all.again += 1;
             if self.all.again > AGAIN_MAX {
-                self.lose(finding, range.clone());
+                self.lose(finding, range);
                 return Ok(false);
             }
         }
         self.all.pages += 1;
         self.all.progress.advance(Meter::Pages, 1);
-        self.path.push(Open { page: page.id, located, range: range.clone(), wrong: None });
+        self.path.push(Open { page: page.id, located, range, wrong: None });
         Ok(true)
     }
 
-    fn leaf(&mut self, page: &PageRef, leaf: &Leaf, offset: u64) -> Result<()> {
+    fn leaf(&mut self, node: &Node, leaf: &Leaf) {
+        let (page, offset) = (&node.page, node.offset());
         let mut chunks = Vec::with_capacity(leaf.chunks.len());
         for id in &leaf.chunks {
             chunks.push(self.all.locate(id, self.findings));
@@ -290,16 +301,16 @@ impl Visitor for One<'_, '_> {
             let begin = offset + span * SPAN_U64;
             self.unfit(page, "it says that there is data where nothing is stored", begin..begin + SPAN_U64);
         }
-        Ok(())
     }
 
-    fn broken(&mut self, page: &PageRef, range: &Range<u64>, error: Error) -> Result<()> {
-        let object = Object::Page(page.id.0);
-        let finding = match self.all.store.find_page(&page.id) {
-            Ok(Some(_)) => self.findings.add(object, || problem_of(&error, NextStep::FindLost)),
-            _ => self.all.blame(object, &page.id.0, Some(&error), self.findings),
+    /// Notes that a page cannot be read.
+    fn broken(&mut self, node: &Node, error: &Error) {
+        let id = &node.page.id;
+        let object = Object::Page(id.0);
+        let finding = match self.all.store.find_page(id) {
+            Ok(Some(_)) => self.findings.add(object, || problem_of(error, NextStep::FindLost)),
+            _ => self.all.blame(object, &id.0, Some(error), self.findings),
         };
-        self.lose(finding, range.clone());
-        Ok(())
+        self.lose(finding, node.range(self.record.size_bytes));
     }
 }
