@@ -84,9 +84,9 @@ pub mod bench {
     pub use crate::verbs::bench::BenchOptions;
     pub use crate::verbs::bench::BenchPlace;
     pub use crate::verbs::bench::BenchReport;
+    pub use crate::verbs::bench::BenchRun;
     pub use crate::verbs::bench::Layout;
     pub use crate::verbs::bench::LevelSize;
-    pub use crate::verbs::bench::Run;
     pub use crate::verbs::bench::RunTime;
     pub use crate::verbs::bench::Stage;
     pub use crate::verbs::bench::StageTime;

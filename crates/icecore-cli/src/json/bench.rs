@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use icecore::bench::BenchReport;
+use icecore::bench::BenchRun;
 use icecore::bench::Layout;
-use icecore::bench::Run;
 use icecore::bench::RunTime;
 use icecore::bench::Stage;
 use icecore::bench::StageTime;
@@ -130,12 +130,12 @@ fn stage(time: &StageTime) -> StageResult {
 fn run(time: &RunTime) -> RunResult {
     let ms = |seconds| units::milliseconds(Duration::try_from_secs_f64(seconds).unwrap_or_default());
     let run = match time.run {
-        Run::CaptureUnchecked => "capture_unchecked",
-        Run::Capture => "capture",
-        Run::CaptureUnchanged => "capture_unchanged",
-        Run::CaptureSparse => "capture_sparse",
-        Run::Restore => "restore",
-        Run::Verify => "verify",
+        BenchRun::CaptureUnchecked => "capture_unchecked",
+        BenchRun::Capture => "capture",
+        BenchRun::CaptureUnchanged => "capture_unchanged",
+        BenchRun::CaptureSparse => "capture_sparse",
+        BenchRun::Restore => "restore",
+        BenchRun::Verify => "verify",
     };
     RunResult {
         run,

@@ -19,7 +19,7 @@ use crate::words::sizes::to_u64;
 pub(crate) const HEADER_BYTES: usize = 64;
 pub(crate) const MEMBER_BYTES: usize = 40;
 pub(crate) const DIGEST_BYTES: usize = 16;
-/// Packs and parity shards are cut into slices of this length; what is damaged is told and mended slice by slice.
+/// Packs and parity shards are cut into slices of this length; what is damaged is told and repaired slice by slice.
 pub(crate) const SLICE_BYTES: usize = 64 << 10;
 /// Shards are a multiple of this long: the unit that the code works on.
 pub(crate) const SHARD_UNIT: u64 = 64;

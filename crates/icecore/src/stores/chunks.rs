@@ -15,8 +15,8 @@ use crate::stores::locks::generation;
 use crate::stores::pack::cache::PackCache;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::file::look_at;
-use crate::stores::recovery::lost_packs::RebuiltPacks;
-use crate::stores::recovery::lost_packs::write_back;
+use crate::stores::recovery::rebuilt_packs::RebuiltPacks;
+use crate::stores::recovery::rebuilt_packs::write_back;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -35,7 +35,7 @@ use crate::words::sync::RwLock;
 pub(crate) struct Store {
     pub(crate) base: Base,
     packs: PackCache,
-    rescued: RebuiltPacks,
+    rebuilt: RebuiltPacks,
     index: RwLock<Arc<Index>>,
     /// Packs that were looked for since the index was loaded, and whether they are there.
     there: Mutex<HashMap<PackId, bool>>,
@@ -69,7 +69,7 @@ impl Store {
         Ok(Self {
             base,
             packs: PackCache::default(),
-            rescued: RebuiltPacks::default(),
+            rebuilt: RebuiltPacks::default(),
             index: RwLock::new(Arc::new(index)),
             there: Mutex::default(),
             loads,
@@ -126,7 +126,7 @@ impl Store {
         self.load_runs()?;
         self.there.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.packs.clear();
-        self.rescued.forget_failed();
+        self.rebuilt.forget_failed();
         Ok(())
     }
 
@@ -207,28 +207,28 @@ impl Store {
     }
 
     pub(crate) fn pack(&self, id: PackId) -> Result<Arc<PackFile>> {
-        self.packs.get(&self.base, id).or_else(|error| self.rescued.known(id).ok_or(error))
+        self.packs.get(&self.base, id).or_else(|error| self.rebuilt.known(id).ok_or(error))
     }
 
     /// Returns the packs that were read through their parity groups.
-    pub(crate) fn rescued(&self) -> Vec<Arc<PackFile>> {
-        self.rescued.all()
+    pub(crate) fn rebuilt_packs(&self) -> Vec<Arc<PackFile>> {
+        self.rebuilt.all()
     }
 
     /// Puts packs that were read through their parity groups back in order, as far as that is possible now: what cannot be
-    /// written stays rescued. Returns how many there are in order again.
-    pub(crate) fn heal(&self) -> u64 {
-        let mut healed = 0;
-        for pack in self.rescued() {
+    /// written stays as it is. Returns how many there are in order again.
+    pub(crate) fn write_back_rebuilt(&self) -> u64 {
+        let mut written = 0;
+        for pack in self.rebuilt_packs() {
             if write_back(&self.base, &pack).is_ok() {
-                self.rescued.forget(pack.id);
-                healed += 1;
+                self.rebuilt.forget(pack.id);
+                written += 1;
             }
         }
-        if healed > 0 {
+        if written > 0 {
             self.packs.clear();
         }
-        healed
+        written
     }
 
     /// Returns the chunk, from the pack that has most of its slots; none if no sound pack has it.
@@ -261,8 +261,8 @@ impl Store {
         if let Ok(Some(found)) = found {
             return Ok(found);
         }
-        if let Some(rescued) = self.rebuilt_copies(id).into_iter().next() {
-            return Ok(rescued);
+        if let Some(rebuilt) = self.rebuilt_copies(id).into_iter().next() {
+            return Ok(rebuilt);
         }
         // What could not be read says more than that it is nowhere else.
         found.and_then(|found| first.map(|_| found))?.ok_or_else(|| {
@@ -302,7 +302,7 @@ impl Store {
     /// Returns a chunk or a page from packs that are missing or damaged and are read through their parity groups.
     pub(crate) fn rebuilt_copies(&self, id: &[u8; 16]) -> Vec<Located> {
         let located = |hint: Hint| {
-            let pack = self.rescued.get(&self.base, hint.pack)?;
+            let pack = self.rebuilt.get(&self.base, hint.pack)?;
             let entry = pack.entry(hint.entry).ok().filter(|entry| entry.id == *id)?;
             Some(Located { pack, number: hint.entry, entry })
         };

@@ -1,4 +1,4 @@
-//! The locks between processes, and the fence between captures and gc. The whole of it is in `docs/concurrency.md`.
+//! The locks between processes, and the generation that tells captures of gc. The whole of it is in `docs/concurrency.md`.
 
 use std::sync::PoisonError;
 

@@ -17,7 +17,7 @@ pub(super) struct Queue {
 }
 
 /// Where chunks are fetched from and where to. Readers hold it; the pool's threads look whether one still does.
-pub(super) struct Source {
+pub(super) struct Fetcher {
     pub(super) repo: Arc<Repository>,
     pub(super) cache: Arc<BlockCache>,
 }
@@ -27,24 +27,24 @@ impl Queue {
         Arc::new(Self { chunks, next: AtomicUsize::new(0) })
     }
 
-    /// Fetches chunks on the pool's threads, as long as `source` is there.
-    pub(super) fn spawn(self: &Arc<Self>, source: &Arc<Source>) {
+    /// Fetches chunks on the pool's threads, as long as `fetcher` is there.
+    pub(super) fn spawn(self: &Arc<Self>, fetcher: &Arc<Fetcher>) {
         for _ in 0..rayon::current_num_threads().min(self.chunks.len()) {
-            let (queue, source) = (Arc::clone(self), Arc::downgrade(source));
-            rayon::spawn_fifo(move || while queue.step(&source) {});
+            let (queue, fetcher) = (Arc::clone(self), Arc::downgrade(fetcher));
+            rayon::spawn_fifo(move || while queue.step(&fetcher) {});
         }
     }
 
     /// Fetches chunks on this thread until none is left that nobody has begun.
-    pub(super) fn work(&self, source: &Source) {
+    pub(super) fn work(&self, fetcher: &Fetcher) {
         while let Some(id) = self.take() {
-            fetch::fill(&source.repo.store, &source.cache, id);
+            fetch::fill(&fetcher.repo.store, &fetcher.cache, id);
         }
     }
 
-    fn step(&self, source: &Weak<Source>) -> bool {
-        let Some((source, id)) = source.upgrade().zip(self.take()) else { return false };
-        fetch::fill(&source.repo.store, &source.cache, id);
+    fn step(&self, fetcher: &Weak<Fetcher>) -> bool {
+        let Some((fetcher, id)) = fetcher.upgrade().zip(self.take()) else { return false };
+        fetch::fill(&fetcher.repo.store, &fetcher.cache, id);
         true
     }
 

@@ -52,12 +52,12 @@ pub struct BlockCache {
 
 #[derive(Default)]
 struct Shard {
-    state: Mutex<State>,
+    state: Mutex<Entries>,
     landed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Entries {
     slots: HashMap<Key, Slot>,
     /// The keys of what is held, in the order in which they are looked at when room is needed.
     queue: VecDeque<Key>,
@@ -204,7 +204,7 @@ impl Drop for Claim<'_> {
     }
 }
 
-impl State {
+impl Entries {
     fn hold(&mut self, key: Key, value: Value, bytes_max: usize) {
         let bytes = value.memory() + ENTRY_BYTES;
         match self.slots.insert(key, Slot::Held { value, bytes, used: false }) {

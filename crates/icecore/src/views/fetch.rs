@@ -40,7 +40,7 @@ pub(super) fn fill(store: &Store, cache: &BlockCache, id: &ChunkId) {
 
 /// Finds blocks of a chunk, given by their slots, that it does not have where it is read from, or that are damaged there. Returns
 /// the chunk with those that could be had, and what is wrong if that is not all of them.
-pub(super) fn mend(
+pub(super) fn recover_chunk(
     store: &Store,
     cache: &BlockCache,
     id: &ChunkId,

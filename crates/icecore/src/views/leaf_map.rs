@@ -22,12 +22,12 @@ pub(super) enum Part {
     /// This many bytes are zero.
     Zero(usize),
     /// They are in a chunk.
-    Chunk(Piece),
+    Chunk(ChunkPart),
 }
 
 /// Bytes of a region that are in slots of one chunk that follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct ChunkPart {
     pub(super) chunk: ChunkId,
     /// The first slot, and how many of them.
     pub(super) slot: u8,
@@ -70,7 +70,7 @@ impl LeafMap {
                 Place::Chunk { chunk, slot } => {
                     let (first, last) =
                         ((at - start) / BLOCK_BYTES, (at + bytes - start).div_ceil(BLOCK_BYTES));
-                    Part::Chunk(Piece {
+                    Part::Chunk(ChunkPart {
                         chunk: *self.chunks.get(usize::from(chunk))?,
                         // The sum is a slot of a chunk: that was checked when the page was decoded.
                         slot: slot.saturating_add(u8::try_from(first).ok()?),

@@ -13,15 +13,15 @@ use crate::stores::locks::Pin;
 use crate::stores::manifest::cursor::Cursor;
 use crate::stores::manifest::cursor::Node;
 use crate::stores::recovery::is_of_the_place;
+use crate::views::ahead::Fetcher;
 use crate::views::ahead::Queue;
-use crate::views::ahead::Source;
 use crate::views::cache::BlockCache;
 use crate::views::cache::Key;
 use crate::views::fetch;
 use crate::views::fetch::CachedPages;
+use crate::views::leaf_map::ChunkPart;
 use crate::views::leaf_map::LeafMap;
 use crate::views::leaf_map::Part;
-use crate::views::leaf_map::Piece;
 use crate::views::streams::Streams;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
@@ -51,13 +51,13 @@ const CHUNKS_TO_SHARE: usize = 4;
 /// Only the manifest pages on the way to what is read are loaded, so that a disk of any size is there in milliseconds. Reading from
 /// one end to the other is noticed, and what comes next is decoded ahead, on the threads of rayon's global pool.
 pub struct SnapshotDisk {
-    source: Arc<Source>,
+    fetcher: Arc<Fetcher>,
     root: Option<Node>,
     streams: Streams,
     id: SnapshotId,
     name: String,
     size_bytes: u64,
-    /// Not in `source`, which a thread may hold for a moment longer than the disk is there.
+    /// Not in `fetcher`, which a thread may hold for a moment longer than the disk is there.
     _pin: Mutex<Option<Pin>>,
 }
 
@@ -80,7 +80,7 @@ impl SnapshotDisk {
     fn new(repo: Arc<Repository>, record: &Record, cache: Arc<BlockCache>, pin: Option<Pin>) -> Self {
         let ahead = AHEAD_BYTES_MAX.min(to_u64(cache.bytes_max()) / AHEAD_PART);
         Self {
-            source: Arc::new(Source { repo, cache }),
+            fetcher: Arc::new(Fetcher { repo, cache }),
             root: Node::root(record),
             streams: Streams::new(ahead),
             id: record.id,
@@ -91,7 +91,7 @@ impl SnapshotDisk {
     }
 
     fn store(&self) -> &Store {
-        &self.source.repo.store
+        &self.fetcher.repo.store
     }
 
     fn leaf(&self, number: u64) -> Result<Option<Arc<LeafMap>>> {
@@ -101,7 +101,7 @@ impl SnapshotDisk {
     }
 
     fn tree(&self) -> Cursor<CachedPages<'_>> {
-        Cursor::new(CachedPages { store: self.store(), cache: &self.source.cache }, self.root)
+        Cursor::new(CachedPages { store: self.store(), cache: &self.fetcher.cache }, self.root)
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
@@ -124,52 +124,58 @@ impl SnapshotDisk {
         for part in leaf.parts(within..within + buffer.len()) {
             let bytes = match &part {
                 Part::Zero(bytes) => *bytes,
-                Part::Chunk(piece) => piece.bytes,
+                Part::Chunk(part) => part.bytes,
             };
             let (now, later) = buffer.split_at_mut(bytes);
             match part {
                 Part::Zero(_) => now.fill(0),
-                Part::Chunk(piece) => self.read_piece(&piece, at, now)?,
+                Part::Chunk(part) => self.read_chunk_part(&part, at, now)?,
             }
             (at, buffer) = (at + to_u64(bytes), later);
         }
         Ok(())
     }
 
-    fn read_piece(&self, piece: &Piece, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let (store, cache) = (self.store(), &*self.source.cache);
-        let wanted = piece.skip..piece.skip + piece.bytes;
-        let found = fetch::chunk(store, cache, &piece.chunk);
+    fn read_chunk_part(&self, part: &ChunkPart, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let (store, cache) = (self.store(), &*self.fetcher.cache);
+        let wanted = part.skip..part.skip + part.bytes;
+        let found = fetch::chunk(store, cache, &part.chunk);
         if let Ok(chunk) = &found
-            && let Some(bytes) = chunk.blocks(&store.base.hasher, piece.slot, piece.blocks)
+            && let Some(bytes) = chunk.blocks(&store.base.hasher, part.slot, part.blocks)
         {
             buffer.copy_from_slice(&bytes[wanted]);
             return Ok(());
         }
-        self.read_anyhow(piece, offset, buffer, found.err())
+        self.read_anyhow(part, offset, buffer, found.err())
     }
 
     /// Reads what is damaged, or incomplete, where it was found.
-    fn read_anyhow(&self, piece: &Piece, offset: u64, buffer: &mut [u8], why: Option<Error>) -> Result<()> {
-        let (store, cache) = (self.store(), &*self.source.cache);
-        let slots: Vec<u8> = (piece.slot..=u8::MAX).take(usize::from(piece.blocks)).collect();
-        let all = offset..offset + to_u64(piece.bytes);
+    fn read_anyhow(
+        &self,
+        part: &ChunkPart,
+        offset: u64,
+        buffer: &mut [u8],
+        why: Option<Error>,
+    ) -> Result<()> {
+        let (store, cache) = (self.store(), &*self.fetcher.cache);
+        let slots: Vec<u8> = (part.slot..=u8::MAX).take(usize::from(part.blocks)).collect();
+        let all = offset..offset + to_u64(part.bytes);
         if let Some(error) = why.as_ref().filter(|error| !is_of_the_place(error)) {
             let error = Error::new(error.kind(), error.to_string());
             return Err(self.damaged(&all, &error));
         }
-        let mended = fetch::mend(store, cache, &piece.chunk, &slots);
-        let (chunk, lost) = mended.map_err(|error| self.damaged(&all, why.as_ref().unwrap_or(&error)))?;
+        let recovered = fetch::recover_chunk(store, cache, &part.chunk, &slots);
+        let (chunk, lost) = recovered.map_err(|error| self.damaged(&all, why.as_ref().unwrap_or(&error)))?;
         let has = |slot: &u8| chunk.blocks(&store.base.hasher, *slot, 1);
-        if let Some(bytes) = chunk.blocks(&store.base.hasher, piece.slot, piece.blocks) {
-            buffer.copy_from_slice(&bytes[piece.skip..piece.skip + piece.bytes]);
+        if let Some(bytes) = chunk.blocks(&store.base.hasher, part.slot, part.blocks) {
+            buffer.copy_from_slice(&bytes[part.skip..part.skip + part.bytes]);
             return Ok(());
         }
         let error =
-            why.or(lost).unwrap_or_else(|| Error::corrupt(format!("chunk {} is damaged", piece.chunk)));
+            why.or(lost).unwrap_or_else(|| Error::corrupt(format!("chunk {} is damaged", part.chunk)));
         let first = slots.iter().take_while(|slot| has(slot).is_some()).count();
         let blocks = slots.iter().skip(first).take_while(|slot| has(slot).is_none()).count();
-        let start = offset - to_u64(piece.skip) + to_u64(first) * BLOCK_U64;
+        let start = offset - to_u64(part.skip) + to_u64(first) * BLOCK_U64;
         Err(self.damaged(&(start..start + to_u64(blocks) * BLOCK_U64), &error))
     }
 
@@ -182,11 +188,11 @@ impl SnapshotDisk {
             if let Some(leaf) = self.leaf(at / LEAF_U64)? {
                 let within = to_usize(at % LEAF_U64);
                 for part in leaf.parts(within..within + to_usize(end - at)) {
-                    if let Part::Chunk(piece) = part
-                        && seen.insert(piece.chunk)
-                        && !self.source.cache.has(&Key::Chunk(piece.chunk))
+                    if let Part::Chunk(part) = part
+                        && seen.insert(part.chunk)
+                        && !self.fetcher.cache.has(&Key::Chunk(part.chunk))
                     {
-                        missing.push(piece.chunk);
+                        missing.push(part.chunk);
                     }
                 }
             }
@@ -199,7 +205,7 @@ impl SnapshotDisk {
     fn fetch_ahead(&self, range: &Range<u64>) {
         let range = range.start..range.end.min(self.size_bytes);
         if let Ok(chunks) = self.missing(&range) {
-            Queue::new(chunks).spawn(&self.source);
+            Queue::new(chunks).spawn(&self.fetcher);
         }
     }
 
@@ -207,10 +213,10 @@ impl SnapshotDisk {
     fn fetch_together(&self, range: &Range<u64>) -> Result<()> {
         let chunks = self.missing(range)?;
         let bytes = chunks.len().saturating_mul(SPAN_BYTES);
-        if chunks.len() >= CHUNKS_TO_SHARE && bytes <= self.source.cache.bytes_max() / 4 {
+        if chunks.len() >= CHUNKS_TO_SHARE && bytes <= self.fetcher.cache.bytes_max() / 4 {
             let queue = Queue::new(chunks);
-            queue.spawn(&self.source);
-            queue.work(&self.source);
+            queue.spawn(&self.fetcher);
+            queue.work(&self.fetcher);
         }
         Ok(())
     }
@@ -265,7 +271,7 @@ impl ReadAt for SnapshotDisk {
     }
 
     fn will_need(&self, range: Range<u64>) -> bool {
-        let ahead = AHEAD_BYTES_MAX.min(to_u64(self.source.cache.bytes_max()) / AHEAD_PART);
+        let ahead = AHEAD_BYTES_MAX.min(to_u64(self.fetcher.cache.bytes_max()) / AHEAD_PART);
         self.fetch_ahead(&(range.start..range.end.min(range.start.saturating_add(ahead))));
         false
     }

@@ -32,7 +32,7 @@ pub(crate) struct Stack {
 
 /// Where blocks come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum Layer {
     /// The overlay with this place in the stack.
     Overlay(usize),
     /// Zeros, because this overlay says so.
@@ -53,18 +53,18 @@ impl Regions {
     }
 
     /// Returns where a block comes from, and the first block after it that may come from elsewhere.
-    fn run(&self, block: usize) -> (Source, usize) {
+    fn run(&self, block: usize) -> (Layer, usize) {
         let mut end = LEAF_BLOCKS;
         for (at, region) in self.all() {
             let (state, run_end) = region.run(block);
             end = end.min(run_end);
             match state {
                 BlockState::Absent => {}
-                BlockState::Data => return (Source::Overlay(at), end),
-                BlockState::Zero => return (Source::Zero(at), end),
+                BlockState::Data => return (Layer::Overlay(at), end),
+                BlockState::Zero => return (Layer::Zero(at), end),
             }
         }
-        (Source::Base, end)
+        (Layer::Base, end)
     }
 
     fn is_empty(&self) -> bool {
@@ -73,20 +73,20 @@ impl Regions {
 }
 
 /// Goes through the blocks of a region, run by run.
-struct Runs<'a> {
+struct LayerRuns<'a> {
     regions: &'a Regions,
     at: usize,
 }
 
-impl Iterator for Runs<'_> {
-    type Item = (Source, Range<usize>);
+impl Iterator for LayerRuns<'_> {
+    type Item = (Layer, Range<usize>);
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.at >= LEAF_BLOCKS {
             return None;
         }
-        let (source, end) = self.regions.run(self.at);
-        Some((source, std::mem::replace(&mut self.at, end)..end))
+        let (layer, end) = self.regions.run(self.at);
+        Some((layer, std::mem::replace(&mut self.at, end)..end))
     }
 }
 
@@ -110,9 +110,9 @@ impl Stack {
             return (0, LEAF_BLOCKS);
         }
         let regions = self.regions(region);
-        let mut runs = Runs { regions: &regions, at: block }.map(|(source, blocks)| match source {
-            Source::Overlay(place) | Source::Zero(place) => (place, blocks.end),
-            Source::Base => (0, blocks.end),
+        let mut runs = LayerRuns { regions: &regions, at: block }.map(|(layer, blocks)| match layer {
+            Layer::Overlay(place) | Layer::Zero(place) => (place, blocks.end),
+            Layer::Base => (0, blocks.end),
         });
         let (place, first_end) = runs.next().unwrap_or((0, LEAF_BLOCKS));
         let end = runs.take_while(|(next, _)| *next == place).last().map_or(first_end, |(_, end)| end);
@@ -138,36 +138,34 @@ impl Stack {
     fn parts(
         &self,
         range: Range<u64>,
-        with: &mut dyn FnMut(Range<u64>, Source) -> io::Result<()>,
+        with: &mut dyn FnMut(Range<u64>, Layer) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut open: Option<(Range<u64>, Source)> = None;
+        let mut open: Option<(Range<u64>, Layer)> = None;
         let mut at = range.start;
         while at < range.end {
             let number = at / LEAF_U64;
             let region_end = (number + 1) * LEAF_U64;
             let regions = self.regions(number);
-            let (source, end) = if regions.is_empty() {
+            let (layer, end) = if regions.is_empty() {
                 let next = self.next_region(number).map_or(u64::MAX, |next| next.saturating_mul(LEAF_U64));
-                (Source::Base, next.max(region_end))
+                (Layer::Base, next.max(region_end))
             } else {
                 let first = to_usize(at % LEAF_U64 / BLOCK_U64);
-                let (source, end) = regions.run(first);
-                (source, number * LEAF_U64 + to_u64(end) * BLOCK_U64)
+                let (layer, end) = regions.run(first);
+                (layer, number * LEAF_U64 + to_u64(end) * BLOCK_U64)
             };
             let end = end.min(range.end);
             match &mut open {
-                Some((part, same)) if *same == source && !matches!(source, Source::Overlay(_)) => {
-                    part.end = end
-                }
+                Some((part, same)) if *same == layer && !matches!(layer, Layer::Overlay(_)) => part.end = end,
                 _ => {
-                    if let Some((part, source)) = open.replace((at..end, source)) {
-                        with(part, source)?;
+                    if let Some((part, layer)) = open.replace((at..end, layer)) {
+                        with(part, layer)?;
                     }
                 }
             }
             at = end;
         }
-        open.map_or(Ok(()), |(part, source)| with(part, source))
+        open.map_or(Ok(()), |(part, layer)| with(part, layer))
     }
 
     fn read_base(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
@@ -203,10 +201,10 @@ impl Stack {
             let regions = self.regions(number);
             let begin = number * LEAF_U64;
             let from = to_usize(at.saturating_sub(begin) / BLOCK_U64);
-            let runs = Runs { regions: &regions, at: from };
-            let mut dirty = runs.skip_while(|(source, _)| *source == Source::Base);
+            let runs = LayerRuns { regions: &regions, at: from };
+            let mut dirty = runs.skip_while(|(layer, _)| *layer == Layer::Base);
             if let Some((_, first)) = dirty.next() {
-                let rest = dirty.take_while(|(source, _)| *source != Source::Base);
+                let rest = dirty.take_while(|(layer, _)| *layer != Layer::Base);
                 let end = rest.map(|(_, blocks)| blocks.end).last().unwrap_or(first.end);
                 let (start, end) = (begin + to_u64(first.start) * BLOCK_U64, begin + to_u64(end) * BLOCK_U64);
                 let range = start.max(offset)..end.min(self.size_bytes);
@@ -235,14 +233,14 @@ impl Stack {
         let (begin, end) = (number * LEAF_U64, ((number + 1) * LEAF_U64).min(self.size_bytes));
         let regions = self.regions(number);
         let mut found: Option<Range<u64>> = None;
-        for (source, blocks) in (Runs { regions: &regions, at: to_usize((offset - begin) / BLOCK_U64) }) {
+        for (layer, blocks) in (LayerRuns { regions: &regions, at: to_usize((offset - begin) / BLOCK_U64) }) {
             let start = (begin + to_u64(blocks.start) * BLOCK_U64).max(offset);
             let part = start..(begin + to_u64(blocks.end) * BLOCK_U64).min(end);
-            let data = match source {
+            let data = match layer {
                 _ if part.is_empty() => None,
-                Source::Overlay(_) => Some(part.clone()),
-                Source::Zero(_) => None,
-                Source::Base => self.base_data(part.start)?.filter(|data| data.start < part.end),
+                Layer::Overlay(_) => Some(part.clone()),
+                Layer::Zero(_) => None,
+                Layer::Base => self.base_data(part.start)?.filter(|data| data.start < part.end),
             };
             let data = data.map(|data| data.start.max(part.start)..data.end.min(part.end));
             match (&mut found, data) {
@@ -303,15 +301,15 @@ impl ReadAt for Stack {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let end = offset.checked_add(to_u64(buffer.len())).filter(|end| *end <= self.size_bytes);
         let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
-        self.parts(offset..end, &mut |part, source| {
+        self.parts(offset..end, &mut |part, layer| {
             let place = &mut buffer[to_usize(part.start - offset)..to_usize(part.end - offset)];
-            match source {
-                Source::Overlay(at) => self.overlays[at].read_at(part.start, place),
-                Source::Zero(_) => {
+            match layer {
+                Layer::Overlay(at) => self.overlays[at].read_at(part.start, place),
+                Layer::Zero(_) => {
                     place.fill(0);
                     Ok(())
                 }
-                Source::Base => self.read_base(part.start, place),
+                Layer::Base => self.read_base(part.start, place),
             }
         })
     }

@@ -17,11 +17,11 @@ const READS_IN_DISORDER: u64 = 4;
 /// The last positions of readers.
 pub(super) struct Streams {
     bytes_ahead_max: u64,
-    state: Mutex<State>,
+    state: Mutex<Followed>,
 }
 
 #[derive(Default)]
-struct State {
+struct Followed {
     streams: Vec<Stream>,
     clock: u64,
 }
@@ -81,7 +81,7 @@ impl Streams {
     }
 }
 
-impl State {
+impl Followed {
     /// Begins to follow a reader, in the place of the one that was silent for longest.
     fn follow(&mut self, stream: Stream) {
         if self.streams.len() < STREAMS_MAX {

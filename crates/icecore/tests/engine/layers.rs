@@ -60,7 +60,7 @@ const LAYERS: &[&[&str]] = &[
         "stores/pack/writer",
     ],
     &["stores/parity/group", "stores/volumes"],
-    &["stores/parity/writer", "stores/recovery/lost_packs"],
+    &["stores/parity/writer", "stores/recovery/rebuilt_packs"],
     &["stores/chunks", "stores/parity/cover", "stores/index/run_writer"],
     &[
         "stores/recovery/broken_pack",
@@ -104,8 +104,8 @@ const LAYERS: &[&[&str]] = &[
     &["verbs/gc/choose", "verbs/gc/parity", "verbs/gc/rewrite", "verbs/gc/tail"],
     &["verbs/restore/report"],
     &["verbs/restore/window"],
-    &["verbs/restore/canvas", "verbs/restore/fetch", "verbs/restore/in_place"],
-    &["verbs/restore/paint"],
+    &["verbs/restore/window_buffer", "verbs/restore/fetch", "verbs/restore/in_place"],
+    &["verbs/restore/assemble"],
     &["verbs/restore/output", "verbs/restore/stream"],
     &["verbs/verify/places", "verbs/verify/report"],
     &["verbs/verify/findings", "verbs/verify/sample"],
@@ -115,7 +115,7 @@ const LAYERS: &[&[&str]] = &[
     &["verbs/stats/tally"],
     &["verbs/stats/own"],
     &["verbs/verify"],
-    &["verbs/repair/mend", "verbs/repair/report", "verbs/repair/rescue"],
+    &["verbs/repair/recover_pack", "verbs/repair/report", "verbs/repair/damaged_packs"],
     &["verbs/repair/packs", "verbs/repair/parity", "verbs/repair/runs"],
     &[
         "verbs/capture",

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use icecore::bench::BenchData;
 use icecore::bench::BenchReport;
+use icecore::bench::BenchRun;
 use icecore::bench::Layout;
-use icecore::bench::Run;
 use icecore::bench::RunTime;
 use icecore::bench::Stage;
 use icecore::bench::StageTime;
@@ -46,14 +46,14 @@ pub(crate) fn stage_name(stage: Stage) -> &'static str {
 }
 
 /// Returns the name of a verb.
-pub(crate) fn run_name(run: Run) -> &'static str {
+pub(crate) fn run_name(run: BenchRun) -> &'static str {
     match run {
-        Run::CaptureUnchecked => "capture, without check",
-        Run::Capture => "capture",
-        Run::CaptureUnchanged => "capture, unchanged",
-        Run::CaptureSparse => "capture, 256 x sparse",
-        Run::Restore => "restore",
-        Run::Verify => "verify --read-data",
+        BenchRun::CaptureUnchecked => "capture, without check",
+        BenchRun::Capture => "capture",
+        BenchRun::CaptureUnchanged => "capture, unchanged",
+        BenchRun::CaptureSparse => "capture, 256 x sparse",
+        BenchRun::Restore => "restore",
+        BenchRun::Verify => "verify --read-data",
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn emit_page(hasher: &Hasher, page: &Page, sink: &mut PageSink<'_>) -
 }
 
 /// The tree that another one grows out of.
-pub(crate) struct Base<'a> {
+pub(crate) struct ParentTree<'a> {
     pub(crate) root: PageRef,
     pub(crate) size_bytes: u64,
     pub(crate) pages: Arc<RecentPages<'a>>,
@@ -42,35 +42,35 @@ pub(crate) struct Base<'a> {
 /// A tree, of which the inner pages on the way to the last leaf are open.
 pub(crate) struct TreeBuilder<'a> {
     hasher: &'a Hasher,
-    base: Option<Base<'a>>,
+    parent: Option<ParentTree<'a>>,
     height: u32,
     /// The open pages, from the root down.
     open: Vec<Open>,
-    root: Option<Node>,
+    root: Option<Child>,
 }
 
 /// What stands in a place of the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Node {
+enum Child {
     Page(PageRef),
-    /// The base's root, which has grown by pages that have no other child: they are made if it stays at that.
+    /// The parent's root, which has grown by pages that have no other child: they are made if it stays at that.
     Grown,
 }
 
 struct Open {
     level: u32,
     number: u64,
-    children: BTreeMap<u8, Node>,
+    children: BTreeMap<u8, Child>,
     /// Whether they are other ones than those that the page had.
     changed: bool,
 }
 
 impl<'a> TreeBuilder<'a> {
-    /// Begins the tree of an image that is not shorter than that of `base`; it has the base's leaves until others are put.
-    pub(crate) fn new(hasher: &'a Hasher, size_bytes: u64, base: Option<Base<'a>>) -> Self {
+    /// Begins the tree of an image that is not shorter than that of `parent`; it has the parent's leaves until others are put.
+    pub(crate) fn new(hasher: &'a Hasher, size_bytes: u64, parent: Option<ParentTree<'a>>) -> Self {
         let height = tree_height(size_bytes);
-        let root = base.as_ref().map(|base| base.node_at(height));
-        Self { hasher, base, height, open: Vec::new(), root }
+        let root = parent.as_ref().map(|parent| parent.node_at(height));
+        Self { hasher, parent, height, open: Vec::new(), root }
     }
 
     /// Puts leaf `number`, or none where all is zero now; numbers grow from call to call.
@@ -82,7 +82,7 @@ impl<'a> TreeBuilder<'a> {
             let level = self.open.last().map_or(self.height, |page| page.level - 1);
             let node = self.node_at(level, number);
             if level == 0 {
-                self.set(number, leaf.map(Node::Page));
+                self.set(number, leaf.map(Child::Page));
                 return Ok(());
             }
             let page = self.open_page(level, number_at(number, level), node)?;
@@ -99,7 +99,7 @@ impl<'a> TreeBuilder<'a> {
     }
 
     /// Returns what stands at `level` on the way to leaf `number`. All pages above it are open, and none below.
-    fn node_at(&self, level: u32, number: u64) -> Option<Node> {
+    fn node_at(&self, level: u32, number: u64) -> Option<Child> {
         match self.open.last() {
             None => self.root,
             Some(above) => above.children.get(&slot_of(number_at(number, level))).copied(),
@@ -107,7 +107,7 @@ impl<'a> TreeBuilder<'a> {
     }
 
     /// Puts what has this number on its level into the page above it, which is the last that is open.
-    fn set(&mut self, number: u64, node: Option<Node>) {
+    fn set(&mut self, number: u64, node: Option<Child>) {
         let Some(above) = self.open.last_mut() else {
             self.root = node;
             return;
@@ -120,15 +120,15 @@ impl<'a> TreeBuilder<'a> {
         above.changed |= before != node;
     }
 
-    fn open_page(&self, level: u32, number: u64, node: Option<Node>) -> Result<Open> {
+    fn open_page(&self, level: u32, number: u64, node: Option<Child>) -> Result<Open> {
         let mut children = BTreeMap::new();
-        match (node, &self.base) {
-            (Some(Node::Page(page)), Some(base)) => {
-                let inner = base.pages.load(&page.id, level)?;
-                children.extend(inner.children().map(|(at, child)| (slot_of(at), Node::Page(child))));
+        match (node, &self.parent) {
+            (Some(Child::Page(page)), Some(parent)) => {
+                let inner = parent.pages.load(&page.id, level)?;
+                children.extend(inner.children().map(|(at, child)| (slot_of(at), Child::Page(child))));
             }
-            (Some(Node::Grown), Some(base)) => {
-                children.insert(0, base.node_at(level - 1));
+            (Some(Child::Grown), Some(parent)) => {
+                children.insert(0, parent.node_at(level - 1));
             }
             _ => {}
         }
@@ -146,21 +146,21 @@ impl<'a> TreeBuilder<'a> {
         }
         let node = match children.as_slice() {
             [] => None,
-            children => Some(Node::Page(self.emit(page.level, children, sink)?)),
+            children => Some(Child::Page(self.emit(page.level, children, sink)?)),
         };
         self.set(page.number, node);
         Ok(())
     }
 
-    /// Returns the page of what stands at `level`, made now where the base has grown.
-    fn page_of(&self, node: Node, level: u32, sink: &mut PageSink<'_>) -> Result<PageRef> {
-        match (node, &self.base) {
-            (Node::Page(page), _) => Ok(page),
-            (Node::Grown, Some(base)) => {
-                let levels = tree_height(base.size_bytes) + 1..=level;
-                levels.into_iter().try_fold(base.root, |page, level| self.emit(level, &[(0, page)], sink))
+    /// Returns the page of what stands at `level`, made now where the parent has grown.
+    fn page_of(&self, node: Child, level: u32, sink: &mut PageSink<'_>) -> Result<PageRef> {
+        match (node, &self.parent) {
+            (Child::Page(page), _) => Ok(page),
+            (Child::Grown, Some(parent)) => {
+                let levels = tree_height(parent.size_bytes) + 1..=level;
+                levels.into_iter().try_fold(parent.root, |page, level| self.emit(level, &[(0, page)], sink))
             }
-            (Node::Grown, None) => Err(Error::corrupt("a tree that grows out of none")),
+            (Child::Grown, None) => Err(Error::corrupt("a tree that grows out of none")),
         }
     }
 
@@ -170,10 +170,10 @@ impl<'a> TreeBuilder<'a> {
     }
 }
 
-impl Base<'_> {
-    /// Returns what the leaves of the base are below, in a tree of at least its height.
-    fn node_at(&self, level: u32) -> Node {
-        if level == tree_height(self.size_bytes) { Node::Page(self.root) } else { Node::Grown }
+impl ParentTree<'_> {
+    /// Returns what the leaves of the parent are below, in a tree of at least its height.
+    fn node_at(&self, level: u32) -> Child {
+        if level == tree_height(self.size_bytes) { Child::Page(self.root) } else { Child::Grown }
     }
 }
 

@@ -21,8 +21,8 @@ const GROUP_SLOTS: u16 = 16;
 /// A chunk, and a number of its slots: which sixteenth of those that a chunk can have.
 type Group = (ChunkId, u16);
 
-/// How many pieces are looked at together: those of 96 GiB of data where nothing was overwritten, with 50 bytes of memory for each.
-const PIECES_MAX: usize = 3 << 19;
+/// How many stretches are looked at together: those of 96 GiB of data where nothing was overwritten, with 50 bytes of memory for each.
+const STRETCHES_MAX: usize = 3 << 19;
 /// How many leaves are looked at together: 256 GiB of an image.
 const LEAVES_MAX: usize = 1 << 16;
 
@@ -33,14 +33,14 @@ pub(crate) struct SharedBlocks {
     groups: HashMap<Group, u32>,
     /// By number of the group: the slots that others have too, a bit for each.
     elsewhere: Vec<u16>,
-    /// All pieces, leaf by leaf.
-    pieces: Vec<Kept>,
-    /// Where each leaf begins in the image, and where its pieces end.
+    /// All stretches, leaf by leaf.
+    stretches: Vec<KeptStretch>,
+    /// Where each leaf begins in the image, and where its stretches end.
     leaves: Vec<(u64, usize)>,
 }
 
-/// A piece, as it is kept.
-struct Kept {
+/// A stretch, as it is kept.
+struct KeptStretch {
     group: u32,
     slots: u16,
     /// Its first block in the leaf.
@@ -48,7 +48,7 @@ struct Kept {
 }
 
 /// Consecutive blocks of a leaf that are in consecutive slots of one group.
-struct Piece {
+struct Stretch {
     group: Group,
     /// Its slots, a bit for each.
     slots: u16,
@@ -57,7 +57,7 @@ struct Piece {
 }
 
 /// Returns the blocks of a leaf that have data.
-fn pieces(leaf: &Leaf) -> impl Iterator<Item = Piece> + '_ {
+fn stretches(leaf: &Leaf) -> impl Iterator<Item = Stretch> + '_ {
     let mut end = 0;
     let extents = leaf.extents.iter().map(move |extent| {
         let begin = end;
@@ -78,7 +78,7 @@ fn pieces(leaf: &Leaf) -> impl Iterator<Item = Piece> + '_ {
             let count = to - from + 1;
             let slots = (u16::MAX >> (GROUP_SLOTS - count)) << (from % GROUP_SLOTS);
             let begin = blocks.start + (from - first);
-            Piece { group: (id, number), slots, blocks: begin..begin + count }
+            Stretch { group: (id, number), slots, blocks: begin..begin + count }
         })
     })
 }
@@ -86,21 +86,21 @@ fn pieces(leaf: &Leaf) -> impl Iterator<Item = Piece> + '_ {
 impl SharedBlocks {
     /// Tells whether so much was added that others are to be looked at now, so that memory stays bounded.
     pub(crate) fn is_full(&self) -> bool {
-        self.pieces.len() >= PIECES_MAX || self.leaves.len() >= LEAVES_MAX
+        self.stretches.len() >= STRETCHES_MAX || self.leaves.len() >= LEAVES_MAX
     }
 
     /// Adds the blocks of a leaf, and calls `each` with the ranges of the image that have data, in order.
     pub(crate) fn add(&mut self, offset: u64, leaf: &Leaf, mut each: impl FnMut(Range<u64>)) {
-        for piece in pieces(leaf) {
+        for stretch in stretches(leaf) {
             let next = u32::try_from(self.elsewhere.len()).unwrap_or(u32::MAX);
-            let group = *self.groups.entry(piece.group).or_insert(next);
+            let group = *self.groups.entry(stretch.group).or_insert(next);
             if group == next {
                 self.elsewhere.push(0);
             }
-            self.pieces.push(Kept { group, slots: piece.slots, block: piece.blocks.start });
-            each(bytes_of(offset, &piece.blocks));
+            self.stretches.push(KeptStretch { group, slots: stretch.slots, block: stretch.blocks.start });
+            each(bytes_of(offset, &stretch.blocks));
         }
-        self.leaves.push((offset, self.pieces.len()));
+        self.leaves.push((offset, self.stretches.len()));
     }
 
     /// Finds out which of the blocks that were added any other snapshot names, or anything that a volume stands on. Reads each
@@ -125,10 +125,10 @@ impl SharedBlocks {
     }
 
     fn mark_leaf(&mut self, leaf: &Leaf) {
-        for piece in pieces(leaf) {
-            let group = self.groups.get(&piece.group).map(|number| *number as usize);
+        for stretch in stretches(leaf) {
+            let group = self.groups.get(&stretch.group).map(|number| *number as usize);
             if let Some(elsewhere) = group.and_then(|number| self.elsewhere.get_mut(number)) {
-                *elsewhere |= piece.slots;
+                *elsewhere |= stretch.slots;
             }
         }
     }
@@ -137,13 +137,13 @@ impl SharedBlocks {
     pub(crate) fn each_shared(&self, mut each: impl FnMut(Range<u64>)) {
         let mut begin = 0;
         for (offset, end) in &self.leaves {
-            for piece in self.pieces.get(begin..*end).unwrap_or_default() {
+            for stretch in self.stretches.get(begin..*end).unwrap_or_default() {
                 let shared =
-                    self.elsewhere.get(piece.group as usize).copied().unwrap_or_default() & piece.slots;
-                // The slots of a piece are consecutive, and so are its blocks.
-                let first = piece.slots.trailing_zeros();
+                    self.elsewhere.get(stretch.group as usize).copied().unwrap_or_default() & stretch.slots;
+                // The slots of a stretch are consecutive, and so are its blocks.
+                let first = stretch.slots.trailing_zeros();
                 for slot in (first..u16::BITS).filter(|slot| shared >> slot & 1 == 1) {
-                    let at = *offset + (u64::from(piece.block) + u64::from(slot - first)) * BLOCK_U64;
+                    let at = *offset + (u64::from(stretch.block) + u64::from(slot - first)) * BLOCK_U64;
                     each(at..at + BLOCK_U64);
                 }
             }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_the_blocks_of_a_leaf_with_their_slots() {
+    fn stretches_are_the_blocks_of_a_leaf_with_their_slots() {
         for runs in [
             &[][..],
             &[(16, Some((0, 0)))],
@@ -189,7 +189,7 @@ mod tests {
         ] {
             let leaf = leaf(runs);
             let mut found = vec![None; LEAF_BLOCKS];
-            for Piece { group: (chunk, number), slots, blocks } in pieces(&leaf) {
+            for Stretch { group: (chunk, number), slots, blocks } in stretches(&leaf) {
                 let set = (0..GROUP_SLOTS).filter(|slot| slots >> slot & 1 == 1);
                 assert_eq!(usize::from(blocks.end - blocks.start), set.clone().count());
                 for (slot, block) in set.zip(blocks) {

@@ -14,10 +14,10 @@ use crate::words::sync::Mutex;
 const OPEN_MAX: usize = 96;
 
 #[derive(Default)]
-pub(crate) struct PackCache(Mutex<State>);
+pub(crate) struct PackCache(Mutex<OpenPacks>);
 
 #[derive(Default)]
-struct State {
+struct OpenPacks {
     packs: HashMap<PackId, (Arc<PackFile>, u64)>,
     clock: u64,
     /// How often all packs were forgotten.

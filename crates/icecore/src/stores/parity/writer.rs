@@ -35,7 +35,7 @@ pub(crate) enum Refused {
 }
 
 /// A pack while it is read from its beginning to its end, and proven on the way.
-struct Source {
+struct PackScan {
     pack: PackFile,
     /// In the order of their offsets.
     entries: Vec<Entry>,
@@ -46,7 +46,7 @@ struct Source {
 /// The same stretch of all packs: a few slices.
 type Slices = Vec<Vec<u8>>;
 
-impl Source {
+impl PackScan {
     fn open(base: &Base, id: PackId) -> Result<Self> {
         let pack = PackFile::open(base, id)?;
         let mut entries = Vec::new();
@@ -105,7 +105,7 @@ pub(crate) fn write_group(
 ) -> std::result::Result<GroupId, Refused> {
     let mut sources = Vec::with_capacity(packs.len());
     for id in packs {
-        sources.push(Source::open(base, *id).map_err(|error| Refused::Member(*id, error))?);
+        sources.push(PackScan::open(base, *id).map_err(|error| Refused::Member(*id, error))?);
     }
     let members =
         sources.iter().map(|source| Member { pack: source.pack.id, bytes: source.pack.bytes }).collect();

@@ -26,7 +26,7 @@ const WINDOW_BYTES: u64 = 4 << 20;
 
 /// Goes through a file from its beginning to its end and calls `each` for every chunk and page in it that is what its
 /// id says. Parts that cannot be read are passed over. Returns whether there were none.
-pub(crate) fn salvage(
+pub(crate) fn recover_items(
     base: &Base,
     file: &dyn StoredFile,
     mut each: impl FnMut(Item) -> Result<()>,

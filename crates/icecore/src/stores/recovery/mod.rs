@@ -3,8 +3,8 @@
 //! not matter where it is from.
 
 pub(crate) mod broken_pack;
-pub(crate) mod lost_packs;
 pub(crate) mod reader;
+pub(crate) mod rebuilt_packs;
 
 use std::collections::BTreeMap;
 
@@ -103,8 +103,8 @@ pub(crate) fn read_page(store: &Store, id: &PageId) -> Result<Vec<u8>> {
         Err(error) if is_of_the_place(&error) => error,
         done => return done,
     };
-    let rescued = std::iter::once_with(|| store.rebuilt_copies(&id.0)).flatten();
-    other_copies(store, &found).into_iter().chain(rescued).find_map(|copy| read(&copy).ok()).ok_or(first)
+    let rebuilt = std::iter::once_with(|| store.rebuilt_copies(&id.0)).flatten();
+    other_copies(store, &found).into_iter().chain(rebuilt).find_map(|copy| read(&copy).ok()).ok_or(first)
 }
 
 /// Returns the other places where packs have a block, and the slots there: in the same chunk, or in another one. None of them was
@@ -118,8 +118,8 @@ pub(crate) fn other_places(store: &Store, found: &Located, slot: u8) -> impl Ite
 /// Tells whether parity gives a block that is damaged where it was found.
 pub(crate) fn parity_gives(store: &Store, found: &Located, slot: u8) -> bool {
     let Ok(mut reader) = ItemReader::new() else { return false };
-    let rescued = store.rebuilt_copies(&found.entry.id);
-    rescued.iter().any(|copy| reader.good_blocks(&store.base, copy).iter().any(|(good, ..)| *good == slot))
+    let rebuilt = store.rebuilt_copies(&found.entry.id);
+    rebuilt.iter().any(|copy| reader.good_blocks(&store.base, copy).iter().any(|(good, ..)| *good == slot))
 }
 
 /// Returns the other places where sound packs have the chunk or the page.

@@ -13,7 +13,7 @@ mod what_if;
 use crate::repository::check_level;
 use crate::verbs::bench::place::Watch;
 use crate::verbs::bench::report::Costs;
-use crate::verbs::bench::runs::Runs;
+use crate::verbs::bench::runs::BenchRuns;
 use crate::verbs::bench::runs::Together;
 use crate::verbs::bench::runs::scratch;
 use crate::verbs::bench::sample::Sample;
@@ -33,9 +33,9 @@ pub use crate::verbs::bench::place::BenchOptions;
 pub use crate::verbs::bench::place::BenchPlace;
 pub use crate::verbs::bench::report::BenchData;
 pub use crate::verbs::bench::report::BenchReport;
+pub use crate::verbs::bench::report::BenchRun;
 pub use crate::verbs::bench::report::Layout;
 pub use crate::verbs::bench::report::LevelSize;
-pub use crate::verbs::bench::report::Run;
 pub use crate::verbs::bench::report::RunTime;
 pub use crate::verbs::bench::report::Stage;
 pub use crate::verbs::bench::report::StageTime;
@@ -85,14 +85,15 @@ pub fn bench(
         image_unique_bytes: stages.image_unique_bytes,
         ..BenchData::default()
     };
-    let runs = Runs { images: &sampled, place, watch, progress };
+    let runs = BenchRuns { images: &sampled, place, watch, progress };
     let times = run_all(runs, level, &mut stages, &mut data)?;
     let (stages, what_if) = stages.finish();
     let costs = Costs::of(&stages);
-    let captured = times.iter().find(|(run, _)| *run == Run::Capture).map_or(0.0, |(_, seconds)| *seconds);
+    let captured =
+        times.iter().find(|(run, _)| *run == BenchRun::Capture).map_or(0.0, |(_, seconds)| *seconds);
     let run_time = |(run, seconds)| RunTime {
         run,
-        data_bytes: if run == Run::Verify { data.unique_bytes } else { data.data_bytes },
+        data_bytes: if run == BenchRun::Verify { data.unique_bytes } else { data.data_bytes },
         seconds,
         limit_seconds: costs.limit_seconds(run, &data, captured),
     };
@@ -102,11 +103,11 @@ pub fn bench(
 
 /// Runs the verbs, and the look-ups, which need what they leave.
 fn run_all(
-    runs: Runs<'_>,
+    runs: BenchRuns<'_>,
     level: i32,
     stages: &mut Stages<'_>,
     data: &mut BenchData,
-) -> Result<Vec<(Run, f64)>> {
+) -> Result<Vec<(BenchRun, f64)>> {
     let mut uncounted = BenchData::default();
     let watch = runs.watch;
     let unchecked =
@@ -128,11 +129,11 @@ fn run_all(
     let verified = watch.median_of(|| runs.verify(&repo, data.used_bytes))?;
     stages.look_up(&repo)?;
     Ok(vec![
-        (Run::CaptureUnchecked, unchecked),
-        (Run::Capture, captured),
-        (Run::CaptureUnchanged, unchanged),
-        (Run::CaptureSparse, sparse),
-        (Run::Restore, restored),
-        (Run::Verify, verified),
+        (BenchRun::CaptureUnchecked, unchecked),
+        (BenchRun::Capture, captured),
+        (BenchRun::CaptureUnchanged, unchanged),
+        (BenchRun::CaptureSparse, sparse),
+        (BenchRun::Restore, restored),
+        (BenchRun::Verify, verified),
     ])
 }

@@ -40,7 +40,7 @@ pub struct StageTime {
 
 /// A verb that is measured as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Run {
+pub enum BenchRun {
     /// A capture into an empty repository, without the check of what was compressed.
     CaptureUnchecked,
     /// A capture into an empty repository.
@@ -59,7 +59,7 @@ pub enum Run {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RunTime {
     /// The verb.
-    pub run: Run,
+    pub run: BenchRun,
     /// The data it worked on, without zeros, in bytes; for the verification, the unique data.
     pub data_bytes: u64,
     /// How long it took, in seconds.
@@ -181,16 +181,16 @@ impl Costs {
 
     /// Returns how long a verb takes where nothing but its limiting stages takes time, and these use all cores.
     /// `captured` is how long a capture took. All data that is not zero is hashed; only unique data is compressed; a restore decodes what is unique in an image.
-    pub(crate) fn limit_seconds(&self, run: Run, data: &BenchData, captured: f64) -> f64 {
+    pub(crate) fn limit_seconds(&self, run: BenchRun, data: &BenchData, captured: f64) -> f64 {
         let (all, unique) = (data.data_bytes as f64, data.unique_bytes as f64);
         let image_unique = data.image_unique_bytes as f64;
         match run {
-            Run::CaptureUnchecked => all * self.hash + unique * self.compress,
-            Run::Capture => all * self.hash + unique * (self.compress + self.check),
-            Run::CaptureUnchanged => all * self.hash,
-            Run::CaptureSparse => captured,
-            Run::Restore => image_unique * self.check + all * (self.hash + self.copy),
-            Run::Verify => unique * (self.check + self.hash),
+            BenchRun::CaptureUnchecked => all * self.hash + unique * self.compress,
+            BenchRun::Capture => all * self.hash + unique * (self.compress + self.check),
+            BenchRun::CaptureUnchanged => all * self.hash,
+            BenchRun::CaptureSparse => captured,
+            BenchRun::Restore => image_unique * self.check + all * (self.hash + self.copy),
+            BenchRun::Verify => unique * (self.check + self.hash),
         }
     }
 }
@@ -222,12 +222,12 @@ mod tests {
             ..BenchData::default()
         };
         for (run, seconds) in [
-            (Run::CaptureUnchecked, 450.0),
-            (Run::Capture, 500.0),
-            (Run::CaptureUnchanged, 250.0),
-            (Run::CaptureSparse, 600.0),
-            (Run::Restore, 625.0),
-            (Run::Verify, 75.0),
+            (BenchRun::CaptureUnchecked, 450.0),
+            (BenchRun::Capture, 500.0),
+            (BenchRun::CaptureUnchanged, 250.0),
+            (BenchRun::CaptureSparse, 600.0),
+            (BenchRun::Restore, 625.0),
+            (BenchRun::Verify, 75.0),
         ] {
             assert_eq!(costs.limit_seconds(run, &data, 600.0), seconds, "{run:?}");
         }
@@ -235,8 +235,12 @@ mod tests {
 
     #[test]
     fn the_share_is_the_limit_over_the_time_and_nothing_where_nothing_was_done() {
-        let time =
-            |seconds, limit_seconds| RunTime { run: Run::Capture, data_bytes: 1, seconds, limit_seconds };
+        let time = |seconds, limit_seconds| RunTime {
+            run: BenchRun::Capture,
+            data_bytes: 1,
+            seconds,
+            limit_seconds,
+        };
         assert_eq!(time(2.0, 1.5).limit_share(), Some(0.75));
         assert_eq!(time(0.0, 1.0).limit_share(), None);
         assert_eq!(time(1.0, 0.0).limit_share(), None);

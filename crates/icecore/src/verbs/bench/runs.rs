@@ -53,14 +53,14 @@ impl Progress for Together<'_> {
 
 /// The images, and how they are worked on.
 #[derive(Clone, Copy)]
-pub(crate) struct Runs<'a> {
+pub(crate) struct BenchRuns<'a> {
     pub(crate) images: &'a [SampledImage<'a>],
     pub(crate) place: &'a BenchPlace<'a>,
     pub(crate) watch: Watch<'a>,
     pub(crate) progress: &'a dyn Progress,
 }
 
-impl Runs<'_> {
+impl BenchRuns<'_> {
     fn each_image(&self, round: u128) -> impl Iterator<Item = (SnapshotId, &SampledImage<'_>)> {
         let id = move |n: u128| SnapshotId(Uuid::from_u128(round << 64 | n));
         self.images.iter().zip(1_u128..).map(move |(image, n)| (id(n), image))

@@ -13,12 +13,12 @@ use crate::words::sizes::to_u64;
 /// Spans of an image, in order. Takes memory by the number of leaf regions that it does not have whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Changed {
-    runs: Vec<Run>,
+    runs: Vec<LeafRun>,
 }
 
 /// Leaf regions one after another, each with a bit for each span of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Run {
+struct LeafRun {
     first: u64,
     leaves: u64,
     spans: u64,
@@ -55,7 +55,7 @@ impl Changed {
             return Ok(());
         }
         let Some(last) = self.runs.last_mut() else {
-            self.runs.push(Run { first, leaves, spans });
+            self.runs.push(LeafRun { first, leaves, spans });
             return Ok(());
         };
         let end = last.first + last.leaves;
@@ -69,16 +69,16 @@ impl Changed {
             if last.leaves == 0 {
                 self.runs.pop();
             }
-            self.push(Run { first, leaves: 1, spans: both });
-            self.push(Run { first: end, leaves: leaves - 1, spans });
+            self.push(LeafRun { first, leaves: 1, spans: both });
+            self.push(LeafRun { first: end, leaves: leaves - 1, spans });
         } else {
-            self.push(Run { first, leaves, spans });
+            self.push(LeafRun { first, leaves, spans });
         }
         Ok(())
     }
 
     /// Adds a run that begins behind all others.
-    fn push(&mut self, run: Run) {
+    fn push(&mut self, run: LeafRun) {
         match self.runs.last_mut() {
             _ if run.leaves == 0 => {}
             Some(last) if last.spans == run.spans && last.first + last.leaves == run.first => {
@@ -90,7 +90,7 @@ impl Changed {
 
     /// Returns how many bytes it has of an image of `image_bytes`, at most.
     pub(crate) fn bytes_at_most(&self, image_bytes: u64) -> u64 {
-        let of_run = |run: &Run| u64::from(run.spans.count_ones()).saturating_mul(run.leaves * SPAN_U64);
+        let of_run = |run: &LeafRun| u64::from(run.spans.count_ones()).saturating_mul(run.leaves * SPAN_U64);
         self.runs.iter().map(of_run).fold(0, u64::saturating_add).min(image_bytes)
     }
 

@@ -11,8 +11,8 @@ use crate::stores::chunks::Store;
 use crate::stores::index::Hint;
 use crate::stores::notes::Damage;
 use crate::verbs::capture::draft::BlockPlace;
+use crate::verbs::capture::packing::BlockBytes;
 use crate::verbs::capture::packing::ChunkJob;
-use crate::verbs::capture::packing::Source;
 use crate::verbs::capture::scan::ScannedLeaf;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
@@ -63,7 +63,7 @@ pub(crate) struct Chooser<'a> {
 struct OpenChunk {
     number: u64,
     blocks: Vec<BlockId>,
-    sources: Vec<Source>,
+    sources: Vec<BlockBytes>,
 }
 
 impl<'a> Chooser<'a> {
@@ -157,7 +157,7 @@ impl<'a> Chooser<'a> {
         let slot = u8::try_from(self.open.blocks.len()).unwrap_or(u8::MAX);
         self.pending.insert(id, (self.open.number, slot));
         self.open.blocks.push(id);
-        self.open.sources.push(Source::Leaf(Arc::clone(&leaf.buffer), block));
+        self.open.sources.push(BlockBytes::Leaf(Arc::clone(&leaf.buffer), block));
         let full = self.open.blocks.len() >= CHUNK_BLOCKS;
         (BlockPlace::Open(slot), if full { self.close() } else { None })
     }
@@ -176,7 +176,7 @@ impl<'a> Chooser<'a> {
 
     /// Lets go of the buffers of the leaf before, so that they can be used again.
     pub(crate) fn detach(&mut self) {
-        self.open.sources.iter_mut().for_each(Source::detach);
+        self.open.sources.iter_mut().for_each(BlockBytes::detach);
     }
 
     /// Forgets the first `chunks` chunks: the index knows them now.

@@ -40,11 +40,11 @@ use crate::verbs::capture::commit::Commit;
 use crate::verbs::capture::commit::Dating;
 use crate::verbs::capture::commit::all_there;
 use crate::verbs::capture::commit::commit;
+use crate::verbs::capture::packing::BlockBytes;
 use crate::verbs::capture::packing::ChunkJob;
 use crate::verbs::capture::packing::Compression;
 use crate::verbs::capture::packing::Published;
 use crate::verbs::capture::packing::Publisher;
-use crate::verbs::capture::packing::Source;
 use crate::verbs::capture::packing::Stored;
 use crate::verbs::capture::packing::merge_runs;
 use crate::verbs::capture::packing::pack_in_order;
@@ -204,7 +204,7 @@ fn item(base: &Base, number: u8) -> Item {
     let block = [number; BLOCK_BYTES];
     let ids: Vec<_> = base.hasher.blocks(&[&block]).iter().map(|digest| digest.block_id()).collect();
     let id = base.hasher.chunk(&ids);
-    ChunkJob { id, blocks: ids, sources: vec![Source::Copy(Box::new(block))] }.run(COMPRESSION).unwrap()
+    ChunkJob { id, blocks: ids, sources: vec![BlockBytes::Copy(Box::new(block))] }.run(COMPRESSION).unwrap()
 }
 
 fn publish_item(store: &Store, publisher: &Publisher<'_>, item: &Item) {
@@ -393,7 +393,9 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
                     let plan = gc::plan(&collecting, &options, &NoProgress).unwrap();
                     gc::apply(&collecting, plan, &NoProgress).unwrap();
                 });
-                threads.spawn(|| drop(catalog::delete(&deleting, kept.id).unwrap()));
+                threads.spawn(|| {
+                    drop(catalog::delete(&deleting, kept.id, catalog::DeleteOptions::default()).unwrap())
+                });
                 capture.join().unwrap()
             });
             let after = Repository::open(storage.clone(), session(5)).unwrap();

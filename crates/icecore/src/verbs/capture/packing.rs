@@ -49,11 +49,11 @@ pub(crate) struct Compression {
 pub(crate) struct ChunkJob {
     pub(crate) id: ChunkId,
     pub(crate) blocks: Vec<BlockId>,
-    pub(crate) sources: Vec<Source>,
+    pub(crate) sources: Vec<BlockBytes>,
 }
 
 /// Where the bytes of a block are.
-pub(crate) enum Source {
+pub(crate) enum BlockBytes {
     /// In the buffer it was read into.
     Leaf(Arc<LeafBuffer>, usize),
     /// Copied, so that its buffer could be given back.
@@ -93,16 +93,16 @@ impl ChunkJob {
 
     /// Returns the bytes where they are, if all blocks lie one after another in one buffer.
     fn contiguous(&self) -> Option<&[u8]> {
-        let Some(Source::Leaf(buffer, first)) = self.sources.first() else { return None };
+        let Some(BlockBytes::Leaf(buffer, first)) = self.sources.first() else { return None };
         let in_order = self.sources.iter().enumerate().all(|(at, source)| {
-            matches!(source, Source::Leaf(other, block) if Arc::ptr_eq(buffer, other) && *block == first + at)
+            matches!(source, BlockBytes::Leaf(other, block) if Arc::ptr_eq(buffer, other) && *block == first + at)
         });
         let bytes = first * BLOCK_BYTES..(first + self.sources.len()) * BLOCK_BYTES;
         if in_order { buffer.bytes().get(bytes) } else { None }
     }
 }
 
-impl Source {
+impl BlockBytes {
     pub(crate) fn bytes(&self) -> &[u8; BLOCK_BYTES] {
         match self {
             Self::Leaf(buffer, block) => &buffer.blocks()[*block],

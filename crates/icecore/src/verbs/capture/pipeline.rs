@@ -9,7 +9,7 @@ use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::record::Record;
 use crate::stores::chunks::Store;
-use crate::stores::manifest::builder::Base;
+use crate::stores::manifest::builder::ParentTree;
 use crate::stores::manifest::builder::TreeBuilder;
 use crate::stores::manifest::builder::emit_page;
 use crate::stores::manifest::cursor::Cursor;
@@ -87,9 +87,9 @@ impl<'a> Plan<'a> {
     }
 
     /// Returns the tree that the image's tree is made out of: the parent's, where it is known what has changed since.
-    fn base_of_tree(&self, recent: &Arc<RecentPages<'a>>) -> Option<Base<'a>> {
+    fn parent_tree(&self, recent: &Arc<RecentPages<'a>>) -> Option<ParentTree<'a>> {
         let parent = self.parent.filter(|_| self.changed.is_some())?;
-        Some(Base { root: parent.root?, size_bytes: parent.size_bytes, pages: Arc::clone(recent) })
+        Some(ParentTree { root: parent.root?, size_bytes: parent.size_bytes, pages: Arc::clone(recent) })
     }
 }
 
@@ -148,7 +148,7 @@ impl<'a> Chosen<'a> {
         let mut chosen = Chosen {
             plan,
             chooser: Chooser::new(plan.store, plan.damage),
-            tree: TreeBuilder::new(hasher, plan.image.len(), plan.base_of_tree(&recent)),
+            tree: TreeBuilder::new(hasher, plan.image.len(), plan.parent_tree(&recent)),
             drafts: VecDeque::new(),
             read_bytes: 0,
             data_blocks: 0,

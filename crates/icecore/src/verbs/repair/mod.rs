@@ -1,22 +1,22 @@
-//! Repair: makes the index again from the packs, mends packs, and says what of which snapshots is lost.
+//! Repair: makes the index again from the packs, repairs packs, and says what of which snapshots is lost.
 
-mod mend;
+mod damaged_packs;
 mod packs;
 mod parity;
+mod recover_pack;
 pub(crate) mod report;
-mod rescue;
 mod runs;
 
 use crate::format::layout;
 use crate::repository::Repository;
 use crate::stores::base::Base;
 use crate::stores::pack::audit::open_sound;
-use crate::verbs::repair::packs::mend_packs;
+use crate::verbs::repair::damaged_packs::put_aside;
+use crate::verbs::repair::packs::repair_damaged_packs;
 use crate::verbs::repair::packs::with_locks;
 use crate::verbs::repair::parity::Look;
 use crate::verbs::repair::parity::put_back;
 use crate::verbs::repair::parity::renew;
-use crate::verbs::repair::rescue::put_aside;
 use crate::verbs::repair::runs::Rebuild;
 use crate::verbs::verify::Depth;
 use crate::verbs::verify::Finding;
@@ -79,11 +79,11 @@ fn is_sound(base: &Base, id: PackId) -> Result<bool> {
 pub fn repair_packs(repo: &Repository, dry_run: bool, progress: &dyn Progress) -> Result<RepairPacksReport> {
     let mut report = if dry_run {
         let put_back = put_back(repo, Look::Whole, true, progress)?;
-        RepairPacksReport { put_back, ..mend_packs(repo, None, progress)? }
+        RepairPacksReport { put_back, ..repair_damaged_packs(repo, None, progress)? }
     } else {
         with_locks(repo, |writer| {
             let put_back = put_back(repo, Look::Whole, false, progress)?;
-            let report = mend_packs(repo, Some(writer), progress)?;
+            let report = repair_damaged_packs(repo, Some(writer), progress)?;
             Ok(RepairPacksReport { put_back, groups_made: renew(repo, progress)?, ..report })
         })?
     };

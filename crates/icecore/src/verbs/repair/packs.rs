@@ -1,4 +1,4 @@
-//! Mends packs: reads all data, writes what is good of damaged packs, and what other places still have of the rest, into
+//! Repairs packs: reads all data, writes what is good of damaged packs, and what other places still have of the rest, into
 //! new packs, and puts the damaged files aside.
 
 use std::collections::HashMap;
@@ -23,14 +23,14 @@ use crate::stores::pack::list::PackPlace;
 use crate::stores::pack::list::list_packs;
 use crate::stores::pack::writer::NewPack;
 use crate::stores::recovery::reader::ItemReader;
-use crate::verbs::repair::mend::Mended;
-use crate::verbs::repair::mend::Troubles;
-use crate::verbs::repair::mend::examine;
-use crate::verbs::repair::mend::mend;
+use crate::verbs::repair::damaged_packs::DamagedPack;
+use crate::verbs::repair::damaged_packs::NewPacks;
+use crate::verbs::repair::damaged_packs::put_aside;
+use crate::verbs::repair::recover_pack::RecoveredPack;
+use crate::verbs::repair::recover_pack::Troubles;
+use crate::verbs::repair::recover_pack::examine;
+use crate::verbs::repair::recover_pack::recover_pack;
 use crate::verbs::repair::report::RepairPacksReport;
-use crate::verbs::repair::rescue::Damaged;
-use crate::verbs::repair::rescue::Rescue;
-use crate::verbs::repair::rescue::put_aside;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -40,13 +40,13 @@ use crate::words::progress::Progress;
 use crate::world::storage::LockMode;
 
 /// Packs in the course of a repair.
-pub(crate) struct Mending<'a> {
+pub(crate) struct PackRepair<'a> {
     store: &'a Store,
     level: i32,
     /// None in a dry run.
     writer: Option<&'a Writer>,
     report: RepairPacksReport,
-    damaged: Vec<Damaged>,
+    damaged: Vec<DamagedPack>,
     /// The numbers of what was damaged, to be looked at once more.
     numbers: HashMap<PackId, Vec<u32>>,
     published: HashSet<PackId>,
@@ -54,16 +54,16 @@ pub(crate) struct Mending<'a> {
     incomplete: Vec<(PackId, u32, [u8; 16], SlotBitmap)>,
 }
 
-/// Reads all packs and mends those that are damaged. The caller holds the locks of gc and the index, unless there is no
+/// Reads all packs and repairs those that are damaged. The caller holds the locks of gc and the index, unless there is no
 /// writer: then nothing is changed.
-pub(crate) fn mend_packs(
+pub(crate) fn repair_damaged_packs(
     repo: &Repository,
     writer: Option<&Writer>,
     progress: &dyn Progress,
 ) -> Result<RepairPacksReport> {
     let shortages = repo.base().shortages.count();
     repo.store.reload()?;
-    let mut mending = Mending {
+    let mut repair = PackRepair {
         store: &repo.store,
         level: repo.config.level,
         writer,
@@ -74,14 +74,14 @@ pub(crate) fn mend_packs(
         incomplete: Vec::new(),
     };
     for id in list_packs(repo.base())? {
-        mending.look_at(id, progress)?;
+        repair.look_at(id, progress)?;
     }
     // What could not be read for want of descriptors or memory is not damaged.
     repo.base().shortages.check(shortages)?;
-    mending.finish()
+    repair.finish()
 }
 
-impl Mending<'_> {
+impl PackRepair<'_> {
     fn look_at(&mut self, id: PackId, progress: &dyn Progress) -> Result<()> {
         let pack = match open_sound(&self.store.base, id) {
             Ok(pack) => Arc::new(pack),
@@ -96,53 +96,54 @@ impl Mending<'_> {
         self.report.packs += 1;
         let Some(first) = troubles.values().next() else { return Ok(()) };
         let why = first.error.to_string();
-        let mended = match self.writer {
-            None => mend(self.store, &pack, &troubles, self.level, |_| Ok(()))?,
+        let recovered = match self.writer {
+            None => recover_pack(self.store, &pack, &troubles, self.level, |_| Ok(()))?,
             Some(writer) => {
-                let mut new = Rescue::new(&self.store.base, writer);
-                let mended = mend(self.store, &pack, &troubles, self.level, |item| new.append(&item))?;
-                self.publish(new.finish()?, &mended)?;
-                mended
+                let mut new = NewPacks::new(&self.store.base, writer);
+                let recovered =
+                    recover_pack(self.store, &pack, &troubles, self.level, |item| new.append(&item))?;
+                self.publish(new.finish()?, &recovered)?;
+                recovered
             }
         };
-        self.count(&mended);
-        self.note(id, why, &troubles, mended.kept + mended.brought_back);
+        self.count(&recovered);
+        self.note(id, why, &troubles, recovered.kept + recovered.brought_back);
         Ok(())
     }
 
     /// Makes the new packs known.
-    fn publish(&mut self, new: Vec<NewPack>, mended: &Mended) -> Result<()> {
+    fn publish(&mut self, new: Vec<NewPack>, recovered: &RecoveredPack) -> Result<()> {
         for pack in new {
             let run = write_run_of(&self.store.base, &pack)?;
             self.store.replace_runs(run, &[]);
             self.published.insert(pack.id);
             for (entry, number) in pack.entries.iter().zip(0..) {
-                let lost = mended.incomplete.iter().find(|(id, _)| *id == entry.id);
+                let lost = recovered.incomplete.iter().find(|(id, _)| *id == entry.id);
                 self.incomplete.extend(lost.map(|(id, slots)| (pack.id, number, *id, *slots)));
             }
         }
         Ok(())
     }
 
-    fn count(&mut self, mended: &Mended) {
+    fn count(&mut self, recovered: &RecoveredPack) {
         let report = &mut self.report;
-        report.chunks_kept += mended.kept;
-        report.chunks_brought_back += mended.brought_back;
-        report.blocks_lost += mended.blocks_lost;
-        report.pages_lost += mended.pages_lost;
+        report.chunks_kept += recovered.kept;
+        report.chunks_brought_back += recovered.brought_back;
+        report.blocks_lost += recovered.blocks_lost;
+        report.pages_lost += recovered.pages_lost;
     }
 
     fn note(&mut self, id: PackId, why: String, troubles: &Troubles, saved: u64) {
         self.report.damaged_packs.push((id.to_string(), why.clone()));
         self.numbers.insert(id, troubles.keys().copied().collect());
         let place = PackPlace { path: layout::pack(id), id: Some(id) };
-        self.damaged.push(Damaged { place, saved, all_read: true, why });
+        self.damaged.push(DamagedPack { place, saved, all_read: true, why });
     }
 
     /// Takes the damaged packs out of the index, then out of the way.
     fn finish(mut self) -> Result<RepairPacksReport> {
         let base = &self.store.base;
-        // One that was mended in full can have become what it was, under its own name.
+        // One that was recovered in full can have become what it was, under its own name.
         let published = &self.published;
         self.damaged.retain(|damaged| damaged.place.id.is_none_or(|id| !published.contains(&id)));
         if self.writer.is_none() || self.report.damaged_packs.is_empty() {

@@ -15,8 +15,8 @@ use crate::stores::parity::group::GroupReader;
 use crate::stores::parity::group::Groups;
 use crate::stores::parity::writer::Refused;
 use crate::stores::parity::writer::write_group;
-use crate::stores::recovery::lost_packs::rebuilt;
-use crate::stores::recovery::lost_packs::write_back;
+use crate::stores::recovery::rebuilt_packs::rebuilt;
+use crate::stores::recovery::rebuilt_packs::write_back;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
@@ -52,7 +52,7 @@ pub(crate) fn put_back(
                 continue;
             }
             let Some(rebuilt) = rebuilt(base, &groups, pack) else { continue };
-            // What parity cannot give in full is mended record by record.
+            // What parity cannot give in full is recovered record by record.
             if dry_run || write_back(base, &rebuilt).is_ok() {
                 put_back.push(pack);
             }

@@ -20,9 +20,9 @@ use crate::stores::pack::audit::open_sound;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::list::PackPlace;
 use crate::stores::pack::list::list_pack_places;
+use crate::verbs::repair::damaged_packs::DamagedPack;
+use crate::verbs::repair::damaged_packs::NewPacks;
 use crate::verbs::repair::report::RepairIndexReport;
-use crate::verbs::repair::rescue::Damaged;
-use crate::verbs::repair::rescue::Rescue;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -47,7 +47,7 @@ pub(crate) struct Rebuild<'a> {
     dirs: BTreeSet<String>,
     runs: Vec<Arc<RunFile>>,
     report: RepairIndexReport,
-    damaged: Vec<Damaged>,
+    damaged: Vec<DamagedPack>,
 }
 
 impl<'a> Rebuild<'a> {
@@ -77,7 +77,7 @@ impl<'a> Rebuild<'a> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     let why = error.to_string();
-                    self.damaged.push(Damaged { place, saved: 0, all_read: true, why });
+                    self.damaged.push(DamagedPack { place, saved: 0, all_read: true, why });
                     continue;
                 }
                 Err(error) => return Err(unread(Error::stored_io(format!("opening {}", place.path), error))),
@@ -91,13 +91,13 @@ impl<'a> Rebuild<'a> {
                     self.dirs.insert(layout::pack_dir(pack.id));
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    let mut rescue = Rescue::new(self.base, self.writer);
-                    let (saved, all_read) = rescue.save(&*file)?;
+                    let mut new = NewPacks::new(self.base, self.writer);
+                    let (saved, all_read) = new.save(&*file)?;
                     self.report.chunks_saved += saved;
-                    for pack in rescue.finish()? {
+                    for pack in new.finish()? {
                         self.builder.add_new(&pack);
                     }
-                    self.damaged.push(Damaged { place, saved, all_read, why: error.to_string() });
+                    self.damaged.push(DamagedPack { place, saved, all_read, why: error.to_string() });
                 }
                 Err(error) if error.kind() == ErrorKind::Unsupported => return Err(error),
                 Err(error) => return Err(unread(error)),
@@ -125,7 +125,7 @@ impl<'a> Rebuild<'a> {
     }
 
     /// Publishes the new index and removes the old runs. Returns the report and the damaged packs.
-    pub(crate) fn publish(mut self, old: &[RunId]) -> Result<(RepairIndexReport, Vec<Damaged>)> {
+    pub(crate) fn publish(mut self, old: &[RunId]) -> Result<(RepairIndexReport, Vec<DamagedPack>)> {
         if !self.builder.is_empty() {
             self.write_run()?;
         }

@@ -1,24 +1,24 @@
 //! Restore: a snapshot becomes an image again.
 
-mod canvas;
+mod assemble;
 mod fetch;
 mod in_place;
 mod output;
-mod paint;
 pub(crate) mod report;
 mod stream;
 mod window;
+mod window_buffer;
 
 use std::io::Write;
 
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::live_records::pinned;
+use crate::verbs::restore::assemble::Assembled;
+use crate::verbs::restore::assemble::assemble;
 use crate::verbs::restore::in_place::compare;
 use crate::verbs::restore::in_place::make_zero;
 use crate::verbs::restore::output::Output;
-use crate::verbs::restore::paint::Painting;
-use crate::verbs::restore::paint::paint;
 pub use crate::verbs::restore::report::BadRange;
 pub use crate::verbs::restore::report::BadRanges;
 pub use crate::verbs::restore::report::RestoreReport;
@@ -103,16 +103,16 @@ impl Job<'_> {
             }
             Ok(())
         };
-        let (painting, written_bytes, zeroed_at_once) =
+        let (assembled, written_bytes, zeroed_at_once) =
             Output::with(target, image_bytes, in_place, |output| {
-                paint(repo, record, keep_going, progress, prepare, |painted| output.write(painted))
+                assemble(repo, record, keep_going, progress, prepare, |proven| output.write(proven))
             })?;
         zeroed_bytes += zeroed_at_once;
         if in_place {
             zeroed_bytes += make_zero(target, image_bytes..target.len())?;
         }
         let report = RestoreReport { written_bytes, kept_bytes, zeroed_bytes, ..RestoreReport::default() };
-        Ok(self.report(painting, report))
+        Ok(self.report(assembled, report))
     }
 
     fn to_stream(&self, out: &mut (dyn Write + Send)) -> Result<RestoreReport> {
@@ -120,23 +120,27 @@ impl Job<'_> {
         let image_bytes = record.size_bytes;
         progress.total(Meter::Restored, record.stats.data_bytes);
         let mut stream = Stream { out, image_bytes, progress, at: 0, leaf_bytes: 0 };
-        let painting =
-            paint(repo, record, keep_going, progress, |_| Ok(()), |painted| stream.write(painted))?;
+        let assembled =
+            assemble(repo, record, keep_going, progress, |_| Ok(()), |proven| stream.write(proven))?;
         let written_bytes = stream.leaf_bytes;
         out.flush().map_err(failed)?;
         let zeroed_bytes = image_bytes - written_bytes;
-        Ok(self.report(painting, RestoreReport { written_bytes, zeroed_bytes, ..RestoreReport::default() }))
+        Ok(self.report(assembled, RestoreReport { written_bytes, zeroed_bytes, ..RestoreReport::default() }))
     }
 
     /// Adds to a report what all restores tell. Packs that had to be read through parity are put back in order; a repository that
     /// cannot be written stays as it is.
-    fn report(&self, painting: Painting, report: RestoreReport) -> RestoreReport {
+    fn report(&self, assembled: Assembled, report: RestoreReport) -> RestoreReport {
         RestoreReport {
             image_bytes: self.record.size_bytes,
             data_bytes: self.record.stats.data_bytes,
-            stored_bytes_read: painting.stored_bytes_read,
-            packs_healed: if self.repo.check_writable().is_ok() { self.repo.store.heal() } else { 0 },
-            bad: painting.bad,
+            stored_bytes_read: assembled.stored_bytes_read,
+            packs_healed: if self.repo.check_writable().is_ok() {
+                self.repo.store.write_back_rebuilt()
+            } else {
+                0
+            },
+            bad: assembled.bad,
             ..report
         }
     }

@@ -1,7 +1,7 @@
 //! Writes to the target of a restore, and has it synced meanwhile: the medium works while more is fetched.
 
+use crate::verbs::restore::assemble::ProvenWindow;
 use crate::verbs::restore::in_place::make_zero;
-use crate::verbs::restore::paint::Painted;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::pool::start;
@@ -55,15 +55,15 @@ impl Output<'_> {
     }
 
     /// Writes the blocks that were fetched for a window, and zeros for those that cannot be had.
-    pub(super) fn write(&mut self, painted: &Painted) -> Result<()> {
-        for lost in painted.window.lost.iter().filter(|_| self.clears) {
+    pub(super) fn write(&mut self, proven: &ProvenWindow) -> Result<()> {
+        for lost in proven.window.lost.iter().filter(|_| self.clears) {
             let upto = lost.range.end.min(self.image_bytes);
             self.zeroed_bytes += make_zero(self.target, lost.range.start.min(upto)..upto)?;
         }
-        for run in painted.window.runs() {
+        for run in proven.window.runs() {
             // A short last block is stored with zeros behind it.
             let inside = to_usize(self.image_bytes.saturating_sub(run.offset)).min(run.at.len());
-            let bytes = painted.canvas.bytes(run.at.start..run.at.start + inside);
+            let bytes = proven.buffer.bytes(run.at.start..run.at.start + inside);
             self.make_room(run.offset, bytes.len())?;
             for (bytes, offset) in bytes.chunks(WRITE_BYTES_MAX).zip((run.offset..).step_by(WRITE_BYTES_MAX))
             {

@@ -3,7 +3,7 @@
 use std::io;
 use std::io::Write;
 
-use crate::verbs::restore::paint::Painted;
+use crate::verbs::restore::assemble::ProvenWindow;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::progress::Progress;
@@ -28,20 +28,20 @@ pub(super) struct Stream<'a> {
 
 impl Stream<'_> {
     /// Writes a window, and the zeros around its leaves.
-    pub(super) fn write(&mut self, painted: &mut Painted) -> Result<()> {
-        let Painted { window, canvas } = painted;
+    pub(super) fn write(&mut self, proven: &mut ProvenWindow) -> Result<()> {
+        let ProvenWindow { window, buffer } = proven;
         // Zero blocks are not fetched; what was there before shines through.
         let mut filled = 0;
         for run in window.runs() {
-            canvas.clear(filled..run.at.start);
+            buffer.clear(filled..run.at.start);
             filled = run.at.end;
         }
-        canvas.clear(filled..window.leaves.len() * LEAF_BYTES);
+        buffer.clear(filled..window.leaves.len() * LEAF_BYTES);
         for (leaf, begin) in window.leaves.iter().zip((0..).step_by(LEAF_BYTES)) {
             let offset = leaf.number * LEAF_U64;
             self.write_zeros(offset)?;
             let inside = to_usize(self.image_bytes - offset).min(LEAF_BYTES);
-            self.out.write_all(canvas.bytes(begin..begin + inside)).map_err(failed)?;
+            self.out.write_all(buffer.bytes(begin..begin + inside)).map_err(failed)?;
             self.at += to_u64(inside);
             self.leaf_bytes += to_u64(inside);
         }

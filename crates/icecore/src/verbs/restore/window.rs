@@ -79,7 +79,7 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    /// Returns where its bytes belong in the canvas of its window.
+    /// Returns where its bytes belong in the buffer of its window.
     pub(crate) fn place(&self) -> Range<usize> {
         let start = self.leaf as usize * LEAF_BYTES + usize::from(self.block) * BLOCK_BYTES;
         start..start + usize::from(self.blocks) * BLOCK_BYTES
@@ -111,16 +111,16 @@ impl Piece {
     }
 }
 
-/// Blocks of a window that follow each other, in the image and in its canvas.
+/// Blocks of a window that follow each other, in the image and in its buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Run {
+pub(crate) struct BlockRun {
     /// Where they begin in the image.
     pub(crate) offset: u64,
-    /// Where they are in the canvas.
+    /// Where they are in the buffer.
     pub(crate) at: Range<usize>,
 }
 
-impl Run {
+impl BlockRun {
     fn end(&self) -> u64 {
         self.offset + to_u64(self.at.len())
     }
@@ -288,15 +288,15 @@ impl Window {
     }
 
     /// Returns the blocks that are to be written, in runs that are as long as they can be, in the order of the image.
-    pub(crate) fn runs(&self) -> Vec<Run> {
+    pub(crate) fn runs(&self) -> Vec<BlockRun> {
         let mut pieces: Vec<&Piece> = self.pieces.iter().collect();
         pieces.sort_unstable_by_key(|piece| (piece.leaf, piece.block));
-        let mut runs: Vec<Run> = Vec::new();
+        let mut runs: Vec<BlockRun> = Vec::new();
         for piece in pieces {
             let (offset, at) = (self.offset(piece), piece.place());
             match runs.last_mut() {
                 Some(run) if run.end() == offset => run.at.end = at.end,
-                _ => runs.push(Run { offset, at }),
+                _ => runs.push(BlockRun { offset, at }),
             }
         }
         runs

@@ -70,7 +70,7 @@ struct Open {
 }
 
 /// One snapshot on its way through.
-struct One<'a, 'b> {
+struct SnapshotCheck<'a, 'b> {
     all: &'a mut Manifests<'b>,
     findings: &'a mut Findings,
     record: &'a Record,
@@ -107,19 +107,19 @@ impl<'a> Manifests<'a> {
             });
         }
         let store = self.store;
-        let mut one = One { all: self, findings, record, number, path: Vec::new() };
+        let mut check = SnapshotCheck { all: self, findings, record, number, path: Vec::new() };
         let mut pages = Cursor::checked(store, record);
         while let Some(node) = pages.next() {
-            if !one.enter(&node)? {
+            if !check.enter(&node)? {
                 continue;
             }
             match pages.read(&node) {
-                Ok(Some(leaf)) => one.leaf(&node, &leaf),
+                Ok(Some(leaf)) => check.leaf(&node, &leaf),
                 Ok(None) => {}
-                Err(error) => one.broken(&node, &error),
+                Err(error) => check.broken(&node, &error),
             }
         }
-        one.close(u64::MAX);
+        check.close(u64::MAX);
         Ok(())
     }
 
@@ -131,9 +131,9 @@ impl<'a> Manifests<'a> {
             found = self.store.find_chunk(id);
         }
         if !matches!(found, Ok(Some(_)))
-            && let Some(rescued) = self.store.rebuilt_copies(&id.0).into_iter().next()
+            && let Some(rebuilt) = self.store.rebuilt_copies(&id.0).into_iter().next()
         {
-            found = Ok(Some(rescued));
+            found = Ok(Some(rebuilt));
         }
         match found {
             Ok(Some(located)) => {
@@ -179,7 +179,7 @@ impl<'a> Manifests<'a> {
     }
 }
 
-impl One<'_, '_> {
+impl SnapshotCheck<'_, '_> {
     /// Ends the pages that do not reach beyond `offset`.
     fn close(&mut self, offset: u64) {
         while let Some(open) = self.path.pop_if(|open| open.range.end <= offset) {

@@ -52,7 +52,7 @@ pub use crate::verbs::verify::report::Finding;
 pub use crate::verbs::verify::report::LostRange;
 pub use crate::verbs::verify::report::VerifyReport;
 
-const RESCUED: &str = "it is missing or damaged, and is read through parity";
+const REBUILT: &str = "it is missing or damaged, and is read through parity";
 
 /// How often what gc moved meanwhile is looked for again.
 const ROUNDS_MAX: usize = 8;
@@ -184,8 +184,8 @@ pub(crate) fn survey(
             break;
         }
     }
-    for pack in repo.store.rescued() {
-        findings.add(Object::Pack(pack.id), || Problem::new(RESCUED, NextStep::RepairPacks));
+    for pack in repo.store.rebuilt_packs() {
+        findings.add(Object::Pack(pack.id), || Problem::new(REBUILT, NextStep::RepairPacks));
     }
     // What could not be read for want of descriptors or memory says nothing about what is stored.
     repo.base().shortages.check(shortages)?;

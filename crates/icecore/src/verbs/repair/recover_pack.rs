@@ -34,7 +34,7 @@ pub(crate) type Troubles = BTreeMap<u32, Trouble>;
 
 /// What became of the entries of a damaged pack.
 #[derive(Default)]
-pub(crate) struct Mended {
+pub(crate) struct RecoveredPack {
     /// Chunks and pages that were good.
     pub(crate) kept: u64,
     /// Chunks and pages that were damaged and are whole again.
@@ -70,36 +70,36 @@ pub(crate) fn examine(store: &Store, pack: &Arc<PackFile>, progress: &dyn Progre
 }
 
 /// Gives to `append`, one after another, all entries of a pack that are good or can be brought back.
-pub(crate) fn mend(
+pub(crate) fn recover_pack(
     store: &Store,
     pack: &Arc<PackFile>,
     troubles: &Troubles,
     level: i32,
     mut append: impl FnMut(Item) -> Result<()>,
-) -> Result<Mended> {
+) -> Result<RecoveredPack> {
     let failed = |error| Error::stored_io("preparing compression", error);
     let mut encoder = Encoder::new(level, true).map_err(failed)?;
-    let mut mended = Mended::default();
+    let mut recovered = RecoveredPack::default();
     for number in 0..pack.entries() {
         let located = Located { pack: Arc::clone(pack), number, entry: pack.entry(number)? };
         let item = match troubles.get(&number) {
             None => {
-                mended.kept += 1;
+                recovered.kept += 1;
                 Some(Item::stored_in(&located.pack, &located.entry)?)
             }
             // The header of its record is damaged, which is written anew.
             Some(trouble)
                 if trouble.slots.count() == 0 && Item::stored_in(&located.pack, &located.entry).is_ok() =>
             {
-                mended.brought_back += 1;
+                recovered.brought_back += 1;
                 Some(Item::stored_in(&located.pack, &located.entry)?)
             }
-            Some(_) if pack.kind == PackKind::Pages => page(store, &located, &mut encoder, &mut mended)?,
-            Some(_) => Some(chunk(store, &located, &mut encoder, &mut mended)?),
+            Some(_) if pack.kind == PackKind::Pages => page(store, &located, &mut encoder, &mut recovered)?,
+            Some(_) => Some(chunk(store, &located, &mut encoder, &mut recovered)?),
         };
         item.map_or(Ok(()), &mut append)?;
     }
-    Ok(mended)
+    Ok(recovered)
 }
 
 /// Returns a damaged page from another pack, if any has it.
@@ -107,13 +107,13 @@ fn page(
     store: &Store,
     located: &Located,
     encoder: &mut Encoder,
-    mended: &mut Mended,
+    recovered: &mut RecoveredPack,
 ) -> Result<Option<Item>> {
     let Ok(bytes) = read_page(store, &PageId(located.entry.id)) else {
-        mended.pages_lost += 1;
+        recovered.pages_lost += 1;
         return Ok(None);
     };
-    mended.brought_back += 1;
+    recovered.brought_back += 1;
     let encoded = encoder.encode(&bytes).map_err(|error| Error::stored_io("compressing a page", error))?;
     let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     Ok(Some(Item::new(located.entry.id, encoded, raw_bytes, Vec::new())))
@@ -121,16 +121,21 @@ fn page(
 
 /// Returns a damaged chunk with all of its blocks that can be had, punched where some cannot. It may have none left: then it
 /// says which blocks it had, so that they are taken for it when they come by again.
-fn chunk(store: &Store, located: &Located, encoder: &mut Encoder, mended: &mut Mended) -> Result<Item> {
+fn chunk(
+    store: &Store,
+    located: &Located,
+    encoder: &mut Encoder,
+    recovered: &mut RecoveredPack,
+) -> Result<Item> {
     let Located { pack, entry, .. } = located;
     let wanted = pack.present_slots(entry);
     let saved = recover_as_known(store, located, &wanted)?;
     let lost: Vec<u8> = wanted.iter().copied().filter(|slot| !saved.contains_key(slot)).collect();
     if lost.is_empty() {
-        mended.brought_back += 1;
+        recovered.brought_back += 1;
     } else {
-        mended.blocks_lost += lost.len() as u64;
-        mended.incomplete.push((entry.id, SlotBitmap::from_slots(lost.iter().copied())));
+        recovered.blocks_lost += lost.len() as u64;
+        recovered.incomplete.push((entry.id, SlotBitmap::from_slots(lost.iter().copied())));
     }
     let bytes: Vec<u8> = saved.values().flat_map(|saved| saved.bytes.iter().copied()).collect();
     let encoded = encoder.encode(&bytes).map_err(|error| Error::stored_io("compressing a chunk", error))?;

@@ -14,12 +14,12 @@ use crate::words::sizes::SPAN_BYTES;
 use crate::world::pages;
 
 /// Room for the leaves of a window, one after another. It begins where a page of memory does, as direct writes need it.
-pub(super) struct Canvas(MmapMut);
+pub(super) struct WindowBuffer(MmapMut);
 
-/// A canvas while many threads put pieces into it: each span has a lock of its own.
-pub(super) struct Wet<'a>(Vec<Mutex<&'a mut [u8]>>);
+/// A window's buffer while many threads put pieces into it: each span has a lock of its own.
+pub(super) struct BufferSpans<'a>(Vec<Mutex<&'a mut [u8]>>);
 
-impl Canvas {
+impl WindowBuffer {
     /// Returns room for `leaves` leaves, with arbitrary content.
     pub(super) fn new(leaves: usize) -> Result<Self> {
         let pages = pages::allocate_whole(leaves.max(1) * LEAF_BYTES);
@@ -27,8 +27,8 @@ impl Canvas {
     }
 
     /// Lets threads put pieces into it.
-    pub(super) fn wet(&mut self) -> Wet<'_> {
-        Wet(self.0.chunks_mut(SPAN_BYTES).map(Mutex::new).collect())
+    pub(super) fn spans(&mut self) -> BufferSpans<'_> {
+        BufferSpans(self.0.chunks_mut(SPAN_BYTES).map(Mutex::new).collect())
     }
 
     /// Returns what was put at a place.
@@ -42,7 +42,7 @@ impl Canvas {
     }
 }
 
-impl Wet<'_> {
+impl BufferSpans<'_> {
     /// Puts the bytes of a piece where they belong.
     pub(super) fn put(&self, piece: &Piece, mut bytes: &[u8]) {
         let mut at = piece.place().start;
@@ -64,13 +64,13 @@ mod tests {
     #[test]
     fn a_piece_over_several_spans_comes_out_as_it_was_put() {
         let bytes: Vec<u8> = (0..=250).flat_map(|value| [value; 653]).take(40 * BLOCK_BYTES).collect();
-        let mut canvas = Canvas::new(2).unwrap();
+        let mut buffer = WindowBuffer::new(2).unwrap();
         let piece = Piece { chunk: 0, leaf: 1, block: 13, blocks: 40, slot: 0 };
-        canvas.wet().put(&piece, &bytes);
-        assert_eq!(canvas.bytes(piece.place()), bytes);
-        assert!(canvas.bytes(0..LEAF_BYTES + 13 * BLOCK_BYTES).iter().all(|byte| *byte == 0));
-        assert!(canvas.bytes(LEAF_BYTES + 53 * BLOCK_BYTES..2 * LEAF_BYTES).iter().all(|byte| *byte == 0));
-        canvas.clear(piece.place());
-        assert!(canvas.bytes(0..2 * LEAF_BYTES).iter().all(|byte| *byte == 0));
+        buffer.spans().put(&piece, &bytes);
+        assert_eq!(buffer.bytes(piece.place()), bytes);
+        assert!(buffer.bytes(0..LEAF_BYTES + 13 * BLOCK_BYTES).iter().all(|byte| *byte == 0));
+        assert!(buffer.bytes(LEAF_BYTES + 53 * BLOCK_BYTES..2 * LEAF_BYTES).iter().all(|byte| *byte == 0));
+        buffer.clear(piece.place());
+        assert!(buffer.bytes(0..2 * LEAF_BYTES).iter().all(|byte| *byte == 0));
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::verbs::restore::canvas::Canvas;
 use crate::verbs::restore::fetch::fetch;
 use crate::verbs::restore::report::BadRanges;
 use crate::verbs::restore::report::Collector;
 use crate::verbs::restore::window::Window;
 use crate::verbs::restore::window::each_window;
+use crate::verbs::restore::window_buffer::WindowBuffer;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::pool::start;
@@ -21,16 +21,16 @@ use crate::words::sync::thread;
 /// many would save 0.5 to 12 % of the decoding, and take that much more memory than 32 MiB.
 const WINDOW_LEAVES: usize = 8;
 /// Windows in memory: one that is put together, and one that is written.
-const CANVASES: usize = 2;
+const BUFFERS: usize = 2;
 
 /// A window whose bytes are all there, and proven.
-pub(super) struct Painted {
+pub(super) struct ProvenWindow {
     pub(super) window: Window,
-    pub(super) canvas: Canvas,
+    pub(super) buffer: WindowBuffer,
 }
 
-/// What came of painting an image.
-pub(super) struct Painting {
+/// What came of going through an image.
+pub(super) struct Assembled {
     pub(super) stored_bytes_read: u64,
     /// What could not be had, where that is no error.
     pub(super) bad: BadRanges,
@@ -39,65 +39,65 @@ pub(super) struct Painting {
 /// Goes through an image window by window. `prepare` may take away pieces that need not be fetched, on the calling thread;
 /// `write` gets what was proven, in order, on a thread of its own. With `keep_going`, what cannot be had is
 /// left out of the windows, and told.
-pub(super) fn paint(
+pub(super) fn assemble(
     repo: &Repository,
     record: &Record,
     keep_going: bool,
     progress: &dyn Progress,
     prepare: impl FnMut(&mut Window) -> Result<()>,
-    write: impl FnMut(&mut Painted) -> Result<()> + Send,
-) -> Result<Painting> {
+    write: impl FnMut(&mut ProvenWindow) -> Result<()> + Send,
+) -> Result<Assembled> {
     let shortages = repo.base().shortages.count();
-    let painting = paint_windows(repo, record, keep_going, progress, prepare, write);
-    if painting.as_ref().map_or(true, |painting| painting.bad.bytes > 0) {
+    let assembled = assemble_windows(repo, record, keep_going, progress, prepare, write);
+    if assembled.as_ref().map_or(true, |assembled| assembled.bad.bytes > 0) {
         // What could not be read for want of descriptors or memory is not damaged.
         repo.base().shortages.check(shortages)?;
     }
-    painting
+    assembled
 }
 
-fn paint_windows(
+fn assemble_windows(
     repo: &Repository,
     record: &Record,
     keep_going: bool,
     progress: &dyn Progress,
     mut prepare: impl FnMut(&mut Window) -> Result<()>,
-    mut write: impl FnMut(&mut Painted) -> Result<()> + Send,
-) -> Result<Painting> {
+    mut write: impl FnMut(&mut ProvenWindow) -> Result<()> + Send,
+) -> Result<Assembled> {
     let leaves = to_usize(record.size_bytes.div_ceil(LEAF_U64)).min(WINDOW_LEAVES);
-    let (to_writer, painted) = mpsc::sync_channel::<Painted>(CANVASES);
-    let (give_back, free) = mpsc::sync_channel::<Canvas>(CANVASES);
+    let (to_writer, proven) = mpsc::sync_channel::<ProvenWindow>(BUFFERS);
+    let (give_back, free) = mpsc::sync_channel::<WindowBuffer>(BUFFERS);
     thread::scope(|threads| {
         let writing = start(threads, move || {
-            painted.into_iter().try_for_each(|mut painted| {
-                write(&mut painted)?;
+            proven.into_iter().try_for_each(|mut proven| {
+                write(&mut proven)?;
                 // Nobody takes it any more where there are no more windows.
-                let _ = give_back.send(painted.canvas);
+                let _ = give_back.send(proven.buffer);
                 Ok(())
             })
         })?;
         let (mut made, mut stored_bytes_read) = (0, 0);
         let mut bad = Collector::new(record.size_bytes);
-        let painting = each_window(repo, record, WINDOW_LEAVES, keep_going, |mut window| {
+        let assembled = each_window(repo, record, WINDOW_LEAVES, keep_going, |mut window| {
             prepare(&mut window)?;
-            let mut canvas = if made < CANVASES {
+            let mut buffer = if made < BUFFERS {
                 made += 1;
-                Canvas::new(leaves)?
+                WindowBuffer::new(leaves)?
             } else {
                 free.recv().map_err(|_| Error::worker_lost())?
             };
-            let wet = canvas.wet();
+            let spans = buffer.spans();
             stored_bytes_read +=
-                fetch(&repo.store, &mut window, &|piece, bytes| wet.put(piece, bytes), progress)?;
+                fetch(&repo.store, &mut window, &|piece, bytes| spans.put(piece, bytes), progress)?;
             window.prove(&repo.base().hasher)?;
             window.lost_regions.iter().for_each(|lost| bad.add_region(lost.range.clone(), &lost.problem));
             window.lost.iter().for_each(|lost| bad.add(lost.range.clone(), &lost.problem));
-            to_writer.send(Painted { window, canvas }).map_err(|_| Error::worker_lost())
+            to_writer.send(ProvenWindow { window, buffer }).map_err(|_| Error::worker_lost())
         });
         drop(to_writer);
         // Where writing failed, its error is the cause of the other.
         writing.join().map_err(|_| Error::worker_lost())??;
-        painting?;
-        Ok(Painting { stored_bytes_read, bad: bad.finish() })
+        assembled?;
+        Ok(Assembled { stored_bytes_read, bad: bad.finish() })
     })
 }

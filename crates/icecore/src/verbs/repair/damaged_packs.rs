@@ -11,14 +11,14 @@ use crate::stores::pack::list::PackPlace;
 use crate::stores::pack::writer::Item;
 use crate::stores::pack::writer::NewPack;
 use crate::stores::pack::writer::PackWriter;
-use crate::stores::recovery::broken_pack::salvage;
+use crate::stores::recovery::broken_pack::recover_items;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::world::storage::StoredFile;
 
 /// A file that is no sound pack.
-pub(crate) struct Damaged {
+pub(crate) struct DamagedPack {
     pub(crate) place: PackPlace,
     /// How many chunks and pages of it were saved.
     pub(crate) saved: u64,
@@ -28,7 +28,7 @@ pub(crate) struct Damaged {
 }
 
 /// New packs for what is saved of one damaged pack.
-pub(crate) struct Rescue<'a> {
+pub(crate) struct NewPacks<'a> {
     base: &'a Base,
     writer: &'a Writer,
     data: Option<PackWriter<'a>>,
@@ -36,7 +36,7 @@ pub(crate) struct Rescue<'a> {
     done: Vec<NewPack>,
 }
 
-impl<'a> Rescue<'a> {
+impl<'a> NewPacks<'a> {
     pub(crate) fn new(base: &'a Base, writer: &'a Writer) -> Self {
         Self { base, writer, data: None, pages: None, done: Vec::new() }
     }
@@ -45,7 +45,7 @@ impl<'a> Rescue<'a> {
     /// read.
     pub(crate) fn save(&mut self, file: &dyn StoredFile) -> Result<(u64, bool)> {
         let mut saved = 0;
-        let all_read = salvage(self.base, file, |item| {
+        let all_read = recover_items(self.base, file, |item| {
             saved += 1;
             self.append(&item)
         })?;
@@ -88,7 +88,7 @@ const STAYS: &str = "a part of it could not be read, so it stays where it is: lo
 /// a file has been replaced by a good one meanwhile.
 pub(crate) fn put_aside(
     base: &Base,
-    damaged: Vec<Damaged>,
+    damaged: Vec<DamagedPack>,
     is_good_again: &dyn Fn(PackId) -> Result<bool>,
 ) -> Result<Vec<(String, String)>> {
     if damaged.is_empty() {
@@ -102,7 +102,7 @@ pub(crate) fn put_aside(
     generation.publish()?;
     let mut taken: HashSet<String> = base.list(layout::DAMAGED)?.into_iter().collect();
     let mut told = Vec::with_capacity(damaged.len());
-    for Damaged { place, saved, all_read, why } in damaged {
+    for DamagedPack { place, saved, all_read, why } in damaged {
         let (dir, file) = place.path.rsplit_once('/').unwrap_or(("", &place.path));
         if saved == 0 && layout::id_of::<PackId>(file).is_none() {
             // It is a file of somebody else, and stays where it is.

@@ -27,7 +27,7 @@ impl RebuiltPacks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a pack that was rescued before.
+    /// Returns a pack that was rebuilt before.
     pub(crate) fn known(&self, id: PackId) -> Option<Arc<PackFile>> {
         self.packs().get(&id).cloned().flatten()
     }
@@ -44,12 +44,12 @@ impl RebuiltPacks {
         pack
     }
 
-    /// Returns all that were rescued.
+    /// Returns all that were rebuilt.
     pub(crate) fn all(&self) -> Vec<Arc<PackFile>> {
         self.packs().values().flatten().cloned().collect()
     }
 
-    /// Forgets what could not be rescued, so that it is looked for again.
+    /// Forgets what could not be rebuilt, so that it is looked for again.
     pub(crate) fn forget_failed(&self) {
         self.packs().retain(|_, pack| pack.is_some());
     }
@@ -74,13 +74,13 @@ pub(crate) fn rebuilt(base: &Base, groups: &Groups, id: PackId) -> Option<PackFi
 pub(crate) fn write_back(base: &Base, pack: &PackFile) -> Result<()> {
     make_pack_dir(base, pack.id)?;
     let mut file = base.temp_file()?;
-    let mut piece = vec![0; COPIED_AT_ONCE];
+    let mut buffer = vec![0; COPIED_AT_ONCE];
     let mut offset = 0;
     while offset < pack.bytes {
         let bytes =
             usize::try_from(pack.bytes - offset).map_or(COPIED_AT_ONCE, |rest| rest.min(COPIED_AT_ONCE));
-        pack.read_at(offset, &mut piece[..bytes])?;
-        file.append(&piece[..bytes])?;
+        pack.read_at(offset, &mut buffer[..bytes])?;
+        file.append(&buffer[..bytes])?;
         offset += bytes as u64;
     }
     file.publish(&layout::pack(pack.id)).map_err(|error: Error| error.in_context("putting back a pack"))
