@@ -1,4 +1,4 @@
-//! The time and new ids, from one place, so that a test can give its own.
+//! The clock and new ids, from one place, so that tests can supply their own.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use uuid::NoContext;
 use uuid::Timestamp;
 use uuid::Uuid;
 
-/// Tells the time.
+/// A source of the current time.
 pub trait Clock: Send + Sync {
     /// Returns the time, in milliseconds since 1970.
     fn now_unix_ms(&self) -> i64;
@@ -24,7 +24,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Returns a time in milliseconds since 1970, whatever a clock that was never set makes of it.
+/// Returns a time in milliseconds since 1970, negative for a clock that was never set.
 fn unix_ms(time: SystemTime) -> i64 {
     let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
     match time.duration_since(SystemTime::UNIX_EPOCH) {
@@ -34,7 +34,7 @@ fn unix_ms(time: SystemTime) -> i64 {
     }
 }
 
-/// Measures how long something takes.
+/// A stopwatch.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);
 
@@ -58,12 +58,12 @@ pub fn new_id() -> Uuid {
 fn id_at(time: SystemTime) -> Uuid {
     match unix_ms(time) {
         0.. => Uuid::now_v7(),
-        // The engine says what is wrong with such a time.
+        // The engine reports what is wrong with such a time.
         before => new_id_at(before),
     }
 }
 
-/// Returns an id for something new at a time in milliseconds since 1970.
+/// Returns an id for an object created at a time in milliseconds since 1970.
 pub fn new_id_at(unix_ms: i64) -> Uuid {
     let ms = unix_ms.max(0).unsigned_abs();
     let nanos = u32::try_from(ms % 1000 * 1_000_000).unwrap_or(0);

@@ -1,6 +1,8 @@
-//! The control socket of a volume that is open: others ask the process that has it for snapshots.
+//! The control socket of an open volume: through it, other processes ask the one that has the
+//! volume open for snapshots.
 //!
-//! A request is one line of JSON, and so is the answer. The socket is in the volume's directory, which only its owner can enter.
+//! The request and the answer are one line of JSON each. The socket is in the volume's directory,
+//! which only its owner can enter.
 
 use std::fs::File;
 use std::io;
@@ -32,15 +34,15 @@ use serde::Deserialize;
 use serde::Serialize;
 
 const FILE: &str = "control";
-/// The longest line that is read.
+/// The longest line to read.
 const LINE_BYTES_MAX: u64 = 64 << 10;
-/// How long to wait after a request could not be taken, as too many files are open for instance.
+/// The pause after a request could not be accepted, for example because too many files are open.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// A snapshot that was taken.
+/// A finished snapshot.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Taken {
-    /// Bytes that were read for it.
+    /// Bytes read for it.
     pub read_bytes: u64,
     /// Whether nothing had changed.
     pub unchanged: bool,
@@ -62,7 +64,7 @@ enum Answer {
 /// Takes a snapshot of a volume that this process has open.
 ///
 /// # Errors
-/// As of [`icecore::volume::snapshot_volume`].
+/// Those of [`icecore::volume::snapshot_volume`].
 pub fn take(
     volume: &Volume,
     asked: &VolumeSnapshotOptions,
@@ -72,7 +74,8 @@ pub fn take(
     Ok(Taken { read_bytes: report.read_bytes, unchanged: report.unchanged })
 }
 
-/// A directory by a path that is short enough for the address of a socket, and good for as long as this lives.
+/// A directory with a path short enough for the address of a socket, valid as long as this value
+/// lives.
 #[derive(Debug)]
 struct ShortDir(File);
 
@@ -97,22 +100,23 @@ fn connect(repository: &Path, volume: &str) -> io::Result<UnixStream> {
     UnixStream::connect(ShortDir::of(repository, volume)?.socket())
 }
 
-/// Tells whether a process that can be asked for snapshots has a volume open.
+/// Returns whether a process that can be asked for snapshots has a volume open.
 pub fn is_served(repository: &Path, volume: &str) -> bool {
     connect(repository, volume).is_ok()
 }
 
-/// Asks the process that has a volume open for a snapshot; none where no process can be asked.
+/// Asks the process that has a volume open for a snapshot. Returns `None` if no process can be
+/// asked.
 ///
 /// # Errors
-/// `Io` where the process ends without an answer.
+/// `Io` if the process ends without an answer.
 pub fn ask(repository: &Path, volume: &str, asked: &VolumeSnapshotOptions) -> Result<Option<Result<Taken>>> {
     let Ok(mut stream) = connect(repository, volume) else { return Ok(None) };
     let asking = |error| Error::io(format!("asking the process that serves volume {volume}"), error);
     let request = serde_json::to_string(&Request::Snapshot(asked.clone()));
     let mut request = request.map_err(|error| asking(error.into()))?;
     request.push('\n');
-    // One that is not even read can be answered: that there is no thread for it.
+    // Even a request that is not read gets an answer: that there is no thread for it.
     let written = stream.write_all(request.as_bytes());
     let line = match (line_of(&stream), written) {
         (Ok(line), _) if !line.is_empty() => line,
@@ -135,18 +139,19 @@ pub fn ask(repository: &Path, volume: &str, asked: &VolumeSnapshotOptions) -> Re
     }))
 }
 
-/// The socket of a volume that this process has open. It is removed when this is dropped; requests that have begun are answered
-/// after that, by threads of their own.
+/// The control socket of a volume that this process has open. Dropping it removes the socket;
+/// separate threads still answer the requests that have begun.
 #[derive(Debug)]
 pub struct Socket {
     dir: ShortDir,
-    /// The waiting ends when this is closed.
+    /// Closing this ends the wait for requests.
     alarm: Option<UnixStream>,
     waiting: Option<JoinHandle<()>>,
 }
 
 impl Socket {
-    /// Makes the socket of a volume, in place of one that was left behind, and does what is asked there with `take`.
+    /// Creates the socket of a volume, replacing one that was left behind, and serves its requests
+    /// with `take`.
     ///
     /// # Errors
     /// Those of the file system and of sockets.
@@ -155,7 +160,7 @@ impl Socket {
         volume: &str,
         take: impl Fn(&VolumeSnapshotOptions) -> Result<Taken> + Send + Sync + 'static,
     ) -> Result<Self> {
-        let doing = |error| Error::io(format!("making the control socket of volume {volume}"), error);
+        let doing = |error| Error::io(format!("creating the control socket of volume {volume}"), error);
         let bind = || {
             let dir = ShortDir::of(repository, volume)?;
             remove(&dir.socket())?;
@@ -169,16 +174,16 @@ impl Socket {
         Ok(Self { dir, alarm: Some(alarm), waiting: Some(waiting) })
     }
 
-    /// Takes no more requests, and waits until those under way are answered.
+    /// Accepts no more requests, and waits until the running ones are answered.
     pub fn stop(mut self) {
         self.end();
-        // A thread that failed waits for nothing any more.
+        // A thread that failed no longer waits for anything.
         let _ = self.waiting.take().map(JoinHandle::join);
     }
 
     fn end(&mut self) {
         if self.alarm.take().is_some() {
-            // One that stays is as one that was left behind.
+            // A socket that stays counts as one that was left behind.
             let _ = remove(&self.dir.socket());
         }
     }
@@ -190,7 +195,8 @@ impl Drop for Socket {
     }
 }
 
-/// Takes requests until the other end of `ear` is closed. A shortage of files or threads is one of the request that meets it.
+/// Accepts requests until the other end of `ear` is closed. A shortage of files or threads fails
+/// only the request that meets it.
 fn wait(
     listener: &UnixListener,
     ear: &UnixStream,
@@ -200,7 +206,7 @@ fn wait(
         loop {
             let ended = |fds: &[PollFd<'_>]| fds.first().is_some_and(|ear| !ear.revents().is_empty());
             let mut fds = [PollFd::new(ear, PollFlags::IN), PollFd::new(listener, PollFlags::IN)];
-            // A signal in the middle is no news.
+            // A signal may interrupt the wait.
             let _ = poll(&mut fds, None);
             if ended(&fds) {
                 break;
@@ -210,8 +216,8 @@ fn wait(
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "a request for a snapshot waits");
-                    // Trying again at once would fail again.
+                    tracing::warn!(%error, "cannot accept a request for a snapshot yet");
+                    // An immediate retry would fail again.
                     let _ = poll(&mut fds[..1], Some(&PAUSE));
                 }
             }
@@ -219,7 +225,7 @@ fn wait(
     });
 }
 
-/// Answers one request in a thread of its own, or that there is none.
+/// Answers one request in a new thread, or answers that there is no thread for it.
 fn take_up<'scope>(
     threads: &'scope Scope<'scope, '_>,
     stream: Arc<UnixStream>,
@@ -227,7 +233,7 @@ fn take_up<'scope>(
 ) {
     let of_thread = Arc::clone(&stream);
     let work = move || {
-        // Whoever went away is not answered.
+        // A client that went away gets no answer.
         let _ = answer(&of_thread, take);
     };
     if let Err(error) = thread::Builder::new().spawn_scoped(threads, work) {
@@ -241,7 +247,7 @@ fn write(mut stream: &UnixStream, answer: &Answer) -> io::Result<()> {
     stream.write_all(text.as_bytes())
 }
 
-/// Answers one request. A client that only looks is not answered.
+/// Answers one request. A client that connects and asks nothing gets no answer.
 fn answer(stream: &UnixStream, take: impl FnOnce(&VolumeSnapshotOptions) -> Result<Taken>) -> io::Result<()> {
     let line = line_of(stream)?;
     if line.is_empty() {
@@ -253,7 +259,7 @@ fn answer(stream: &UnixStream, take: impl FnOnce(&VolumeSnapshotOptions) -> Resu
             Err(error) => of_error(&error),
         },
         Err(error) => {
-            let message = format!("the request cannot be understood: {error}");
+            let message = format!("cannot parse the request: {error}");
             of_error(
                 &Error::new(ErrorKind::InvalidInput, message).with_hint("use the same version of icecore"),
             )
@@ -302,7 +308,7 @@ mod tests {
         let socket = Socket::listen(dir.path(), "web", full).unwrap();
         let error = ask(dir.path(), "web", &asked()).unwrap().unwrap().unwrap_err();
         assert_eq!((error.kind(), error.next_step()), (ErrorKind::NoSpace, Some(&"make room".into())));
-        // As if the process had been killed.
+        // As after a kill of the process.
         std::mem::forget(socket);
         let socket = Socket::listen(dir.path(), "web", |_| Ok(Taken { read_bytes: 5, unchanged: false }));
         assert_eq!(ask(dir.path(), "web", &asked()).unwrap().unwrap().unwrap().read_bytes, 5);
@@ -316,7 +322,7 @@ mod tests {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         ours.write_all(b"{\"format\":\"disk\"}\n").unwrap();
         answer(&theirs, |_| panic!("nothing was asked for")).unwrap();
-        assert!(line_of(&ours).unwrap().contains("cannot be understood"));
+        assert!(line_of(&ours).unwrap().contains("cannot parse"));
         drop(ours);
         answer(&theirs, |_| panic!("nothing was asked for")).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Volumes and snapshots as NBD clients see them.
+//! Volumes and snapshots as exports for NBD clients.
 
 use std::io;
 use std::ops::Range;
@@ -10,14 +10,14 @@ use icecore::snapshot::SnapshotDisk;
 use icecore::volume::Volume;
 use icecore_nbd::Disk;
 
-/// The context that tells which blocks were written since the snapshot below.
+/// The metadata context that tells which blocks were written since the base.
 const DIRTY: &str = "icecore:dirty";
-/// Extents that are told at once.
+/// The most extents in one answer.
 const EXTENTS_MAX: usize = 1024;
 
 /// An open volume that its owner may take back.
 pub trait Lent: Send + Sync {
-    /// Does something with the volume, which stays open meanwhile.
+    /// Calls a function with the volume, which stays open meanwhile.
     ///
     /// # Errors
     /// `NotConnected` if it was taken back.
@@ -30,7 +30,7 @@ impl Lent for Volume {
     }
 }
 
-/// A volume as one client sees it: its size stays, also where the volume grows meanwhile.
+/// A volume as one client sees it: its size stays the same even if the volume grows.
 pub struct VolumeExport<V> {
     volume: Arc<V>,
     bytes: u64,
@@ -38,7 +38,7 @@ pub struct VolumeExport<V> {
 }
 
 impl<V: Lent> VolumeExport<V> {
-    /// Shows a volume as it is now.
+    /// Exports a volume with its current size.
     ///
     /// # Errors
     /// `NotConnected` if it was taken back.
@@ -99,7 +99,8 @@ impl<V: Lent> Disk for VolumeExport<V> {
     }
 }
 
-/// Returns the lengths of extents that were written since the snapshot below (1) or not (0), from the beginning of a range on.
+/// Returns the lengths of extents from the start of a range, each with 1 if it was written since
+/// the base and 0 if not.
 fn dirty_extents(volume: &Volume, range: Range<u64>) -> Vec<(u64, u32)> {
     let mut extents = Vec::new();
     let mut at = range.start;
@@ -117,7 +118,7 @@ fn dirty_extents(volume: &Volume, range: Range<u64>) -> Vec<(u64, u32)> {
     extents
 }
 
-/// A snapshot, to be read.
+/// A snapshot, read-only.
 pub struct SnapshotExport(pub Arc<SnapshotDisk>);
 
 impl ReadAt for SnapshotExport {

@@ -1,4 +1,4 @@
-//! What the machine has room for: the usual values of limits that nobody has chosen.
+//! Default limits that follow from the machine.
 
 use std::path::Path;
 
@@ -7,21 +7,22 @@ use rustix::process::Rlimit;
 use rustix::process::getrlimit;
 use rustix::process::setrlimit;
 
-/// The least and the most that the cache of chunks takes where nothing is said.
+/// The smallest and the largest default size of the cache of chunks.
 const CACHE_BYTES: std::ops::RangeInclusive<u64> = 96 << 20..=1 << 30;
 /// The part of the machine's memory that the cache takes.
 const CACHE_PART: u64 = 16;
-/// Connections of NBD clients where nothing is said.
+/// The default number of connections of NBD clients.
 const CONNECTIONS: u64 = 4096;
-/// Descriptors that are left to repositories, volumes and all else.
+/// Descriptors reserved for repositories, volumes and everything else.
 const OTHER_DESCRIPTORS: u64 = 512;
 
-/// Where the kernel shows groups of processes, and how much memory each may take: version 2, and the hierarchy for memory of version 1.
+/// The directories in which the kernel shows control groups and their memory limits: version 2, and
+/// the memory hierarchy of version 1.
 const GROUPS: [(&str, &str); 2] =
     [("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")];
 
-/// Returns how many bytes the cache of chunks takes where nothing is said: 1/16 of the memory that the machine, or the container or
-/// service that this process is in, may take; from 96 MiB to 1 GiB.
+/// Returns the default size of the cache of chunks in bytes: 1/16 of the memory of the machine, or
+/// of the container or service that this process is in, from 96 MiB to 1 GiB.
 pub fn usual_cache_bytes() -> usize {
     let memory = rustix::system::sysinfo();
     let total = (memory.totalram as u64).saturating_mul(u64::from(memory.mem_unit));
@@ -30,8 +31,9 @@ pub fn usual_cache_bytes() -> usize {
     cache_bytes(limit.map_or(total, |limit| limit.min(total)))
 }
 
-/// Returns the least limit of memory of the groups that a process is in, as its file `cgroup` in /proc names them, and of those
-/// above them. Which version counts is not said: a file that is not there sets no limit.
+/// Returns the smallest memory limit of the control groups of a process, which its file `cgroup` in
+/// /proc names, and of their ancestors. It reads the files of both versions: a missing file sets no
+/// limit.
 fn group_limit(groups: &str, read: &dyn Fn(&Path) -> Option<String>) -> Option<u64> {
     let limits = groups.lines().filter_map(|line| {
         let (_, named) = line.split_once(':')?;
@@ -50,12 +52,12 @@ fn cache_bytes(total: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// Lets this process open as many files as its hard limit allows, and returns how many connections of NBD clients it takes where
-/// nothing is said: 4096, or fewer where there are not enough descriptors for them.
+/// Lets this process open as many files as its hard limit allows, and returns the default number of
+/// connections of NBD clients: 4096, or fewer if there are not enough descriptors.
 pub fn usual_connections() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    // Where that is not allowed, there are as many as there were.
+    // If that is not allowed, the limit stays as it was.
     let files = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     connections(files)
 }

@@ -1,20 +1,20 @@
-//! Time zones, by their names.
+//! Time zones by name.
 
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
 use jiff::tz::TimeZone;
 
-/// Returns the time zone of this name, as the system knows it.
+/// Returns the time zone with this name from the system's database.
 ///
 /// # Errors
-/// `InvalidInput` if there is none of this name.
+/// `InvalidInput` if there is none.
 pub fn time_zone(name: &str) -> Result<TimeZone> {
     if name == "UTC" {
         return Ok(TimeZone::UTC);
     }
     TimeZone::get(name).map_err(|error| {
-        Error::new(ErrorKind::InvalidInput, format!("there is no time zone {name:?} here: {error}"))
-            .with_hint("UTC is always known; others, like Europe/Berlin, are in the system's package tzdata")
+        Error::new(ErrorKind::InvalidInput, format!("there is no time zone {name:?} on this system: {error}"))
+            .with_hint("UTC always works; others, such as Europe/Berlin, need the system's package tzdata")
     })
 }

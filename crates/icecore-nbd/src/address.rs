@@ -1,4 +1,4 @@
-//! Where clients connect: sockets in a directory, and addresses as programs take them.
+//! The addresses that clients connect to: unix sockets, and URIs.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use percent_encoding::PercentEncode;
 use percent_encoding::percent_encode;
 use percent_encoding::utf8_percent_encode;
 
-/// The longest path of a unix socket, in bytes, with the byte that ends it.
+/// The longest path of a unix socket, in bytes, including the terminating byte.
 const PATH_BYTES_MAX: usize = 108;
 
-/// What does not stand for itself in the path or the query of an address of NBD.
+/// The characters to encode in the path and the query of an NBD URI.
 const ENCODED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -27,16 +27,19 @@ const ENCODED: AsciiSet = NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@');
 
-/// Binds a unix socket. One of a process that has ended is replaced; whatever else is there stays.
+/// Binds a unix socket. Replaces the socket of a process that has ended; anything else at the path
+/// stays.
 ///
 /// # Errors
-/// `InvalidInput` if the path is too long, `AlreadyExists` if there is something that is no socket, `ResourceBusy` if another
-/// process serves there; those of the system otherwise.
+/// `InvalidInput` if the path is too long, `AlreadyExists` if the path is not a socket,
+/// `ResourceBusy` if another process listens there; otherwise those of the system.
 pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let bytes = path.as_os_str().len();
     if bytes >= PATH_BYTES_MAX {
-        let message =
-            format!("the path has {bytes} bytes, and that of a socket has {} at most", PATH_BYTES_MAX - 1);
+        let message = format!(
+            "the path has {bytes} bytes, and the path of a socket can have {} at most",
+            PATH_BYTES_MAX - 1
+        );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     make_way(path)?;
@@ -51,23 +54,23 @@ fn make_way(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if !about.file_type().is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it exists already, and is no socket"));
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it already exists and is not a socket"));
     }
     if UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process serves there"));
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process listens there"));
     }
     #[expect(clippy::disallowed_methods, reason = "a name is removed; no file is opened")]
     std::fs::remove_file(path)
 }
 
-/// Returns the address of an export at a unix socket, as NBD clients take it.
+/// Returns the URI of an export at a unix socket.
 pub fn unix_uri(socket: &Path, export: &str) -> String {
-    // Whatever bytes it has: a path is not always text.
+    // The path's bytes: it is not always text.
     let socket = percent_encode(socket.as_os_str().as_bytes(), &ENCODED);
     format!("nbd+unix:///{}?socket={socket}", encoded(export))
 }
 
-/// Returns the address of an export at a TCP address, as NBD clients take it.
+/// Returns the URI of an export at a TCP address.
 pub fn tcp_uri(address: SocketAddr, export: &str) -> String {
     format!("nbd://{address}/{}", encoded(export))
 }

@@ -12,29 +12,31 @@ use std::time::Duration;
 use rustix::net::SendAncillaryBuffer;
 use rustix::net::SendFlags;
 
-/// A connected client. Several threads use it at once.
+/// A connected client. Several threads may use it at once.
 pub trait Channel: Send + Sync {
-    /// Takes what has come, at least one byte; waits for it. None at all means that no more will come.
-    /// `WouldBlock` means that nothing has come in the time set.
+    /// Receives at least one byte, and waits for it. Zero bytes mean that no more will come.
+    /// `WouldBlock` means that nothing came in the time set.
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Sends the first bytes of `parts`, and returns how many. `WouldBlock` means that the client took none in the time set.
+    /// Sends the first bytes of `parts`, and returns how many. `WouldBlock` means that the client
+    /// took none in the time set.
     fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize>;
 
     /// Sets the time after which receiving and sending return with `WouldBlock`.
     fn set_patience(&self, patience: Duration) -> io::Result<()>;
 
-    /// Has [`receive`](Self::receive) return that no more will come, in threads that already wait there too.
+    /// Makes [`receive`](Self::receive) return that no more will come, also in threads that already
+    /// wait in it.
     fn end_receiving(&self);
 
-    /// Has all calls return at once, in threads that already wait there too.
+    /// Makes all calls return at once, also in threads that already wait in them.
     fn end(&self);
 
-    /// Returns who the client is, for people.
+    /// Returns a description of the client for people.
     fn peer(&self) -> String;
 }
 
-/// Sends without a signal should the client be gone: a program may have `SIGPIPE` end it.
+/// Sends without a signal if the client is gone: `SIGPIPE` may end a program.
 fn send(socket: &impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     Ok(rustix::net::sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?)
 }

@@ -1,4 +1,5 @@
-//! One client that uses an export. Threads take turns: one reads a request from the client while the others work.
+//! A client that uses an export. Threads take turns: one reads a request from the client while the
+//! others work.
 
 use std::cell::Cell;
 use std::io;
@@ -31,10 +32,11 @@ use crate::wire::REQUEST_BYTES;
 use crate::wire::Request;
 use crate::wire::command;
 
-/// What is not to be written is passed over up to this length, in bytes. A client that sends more is not spoken to any longer.
+/// The longest refused payload to skip, in bytes. The connection of a client that sends more is
+/// closed.
 const SKIPPED_BYTES_MAX: usize = 128 << 20;
 
-/// What the threads of a connection share.
+/// The state that the threads of a connection share.
 pub(crate) struct Connection<'a> {
     pub(crate) id: u64,
     pub(crate) channel: &'a dyn Channel,
@@ -43,30 +45,30 @@ pub(crate) struct Connection<'a> {
     pub(crate) session: &'a Session,
     pub(crate) memory: &'a Arc<Share>,
     pub(crate) events: &'a dyn Events,
-    /// The server is being stopped.
+    /// Whether the server is stopping.
     pub(crate) stopping: &'a AtomicBool,
     pub(crate) threads_max: usize,
     pub(crate) counters: Counters,
-    /// Something was written since the last sync.
+    /// Whether the disk was written since the last sync.
     pub(crate) dirty: AtomicBool,
     pub(crate) state: State,
 }
 
-/// What the threads know of each other.
+/// The turns of the threads.
 #[derive(Default)]
 pub(crate) struct State {
     pace: Pace,
-    /// No further request is read.
+    /// Whether no further request is read.
     ended: AtomicBool,
     problem: Mutex<Option<String>>,
     threads: AtomicUsize,
-    /// Threads that wait for their turn to read.
+    /// The number of threads that wait for their turn to read.
     waiting: AtomicUsize,
 }
 
 impl Connection<'_> {
-    /// Serves the client until it goes or the server is stopped, and all that it has asked for is answered. Returns what was
-    /// wrong, if anything.
+    /// Serves the client until it leaves or the server stops, and all its requests are answered.
+    /// Returns the problem, if there was one.
     pub(crate) fn run(&self) -> Option<String> {
         self.state.threads.store(1, Ordering::Relaxed);
         self.state.waiting.store(1, Ordering::Relaxed);
@@ -74,13 +76,13 @@ impl Connection<'_> {
         lock(&self.state.problem).take()
     }
 
-    /// Works, and ends the connection should the disk panic: others go on.
+    /// Works, and ends the connection if the disk panics: other connections continue.
     fn work<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
         let worked = catch_unwind(AssertUnwindSafe(|| self.take_turns(scope)));
         match worked {
             Ok(Ok(())) => self.end(None),
             Ok(Err(error)) => self.end(Some(&error.to_string())),
-            Err(_) => self.end(Some("a request has failed in a way that was not foreseen")),
+            Err(_) => self.end(Some("a request failed unexpectedly")),
         }
     }
 
@@ -88,7 +90,7 @@ impl Connection<'_> {
         if !self.state.ended.swap(true, Ordering::AcqRel) {
             *lock(&self.state.problem) = problem.map(str::to_owned);
         }
-        // Who reads would wait for a client that is no longer spoken to.
+        // The reading thread would wait for a client whose connection is over.
         self.channel.end_receiving();
         // If this fails, the client is gone.
         let _ = self.output.flush();
@@ -113,9 +115,9 @@ impl Connection<'_> {
         }
     }
 
-    /// Sees to it that someone waits for a turn, if there may be one thread more.
+    /// Makes sure that a thread waits for the turn, if one more thread is allowed.
     fn call_another<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
-        // Only who has the turn starts threads.
+        // Only the thread that has the turn starts threads.
         let threads = self.state.threads.load(Ordering::Relaxed);
         if self.state.waiting.load(Ordering::Relaxed) > 0 || threads >= self.threads_max {
             return;
@@ -124,7 +126,7 @@ impl Connection<'_> {
         self.state.waiting.fetch_add(1, Ordering::Relaxed);
         let name = format!("nbd-{}-{threads}", self.id);
         if thread::Builder::new().name(name).spawn_scoped(scope, || self.work(scope)).is_err() {
-            // Then there are fewer.
+            // Without another thread, the present ones do the work.
             self.state.threads.store(threads, Ordering::Relaxed);
             self.state.waiting.fetch_sub(1, Ordering::Relaxed);
         }
@@ -147,7 +149,7 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// Reads the next request. Returns none if there is none any more.
+    /// Reads the next request. Returns none if there are no more.
     fn next(&self, input: &mut Input) -> io::Result<Option<Job>> {
         if self.state.ended.load(Ordering::Acquire) || self.stopping.load(Ordering::Acquire) {
             return Ok(None);
@@ -157,7 +159,7 @@ impl Connection<'_> {
             return Ok(None);
         }
         let request = Request::decode(&header).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "what the client sends is no request")
+            io::Error::new(io::ErrorKind::InvalidData, "the client sent something that is not a request")
         })?;
         if request.command == command::DISC {
             return Ok(None);
@@ -178,7 +180,7 @@ impl Connection<'_> {
                 outcome => {
                     refused = refused.or(outcome.is_err().then_some(errno::ENOMEM));
                     if length > SKIPPED_BYTES_MAX {
-                        let problem = "the client writes more at once than any server takes";
+                        let problem = "the client writes more in one request than is allowed";
                         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
                     }
                     input.skip(length, &wait)?;

@@ -1,4 +1,4 @@
-//! Errors as the protocol tells them.
+//! The protocol's error numbers.
 
 use std::io;
 
@@ -11,8 +11,9 @@ pub(crate) const EOVERFLOW: u32 = 75;
 pub(crate) const ENOTSUP: u32 = 95;
 pub(crate) const ESHUTDOWN: u32 = 108;
 
-/// Returns the protocol's number for what a disk says. What it cannot tell is `EIO`; `EINVAL` too, as the request was
-/// found to be right before it came to the disk.
+/// Returns the protocol's number for an error of a disk. It is `EIO` for any error that the
+/// protocol does not know, and for `EINVAL`, because the request was found valid before it reached
+/// the disk.
 pub(crate) fn of(error: &io::Error) -> u32 {
     use io::ErrorKind as Kind;
     let known = [EOVERFLOW, ESHUTDOWN];
@@ -29,8 +30,8 @@ pub(crate) fn of(error: &io::Error) -> u32 {
     }
 }
 
-/// Returns a few words for an error's number. The text of the error itself may have paths in it that are no
-/// business of a client.
+/// Returns a few words for an error number. The text of the error itself may contain paths, which
+/// are not for clients.
 pub(crate) fn words(error: u32) -> &'static str {
     match error {
         EPERM => "not permitted",
@@ -51,7 +52,8 @@ mod tests {
     #[test]
     fn what_a_disk_says_is_told_in_the_protocols_numbers() {
         let of_number = |number| of(&io::Error::from_raw_os_error(number));
-        // As Linux numbers them: EPERM, EIO, ENOMEM, EACCES, EINVAL, EFBIG, ENOSPC, EROFS, EOVERFLOW, EOPNOTSUPP, ESHUTDOWN, EDQUOT.
+        // As Linux numbers them: EPERM, EIO, ENOMEM, EACCES, EINVAL, EFBIG, ENOSPC, EROFS,
+        // EOVERFLOW, EOPNOTSUPP, ESHUTDOWN, EDQUOT.
         let told = [1, 5, 12, 13, 22, 27, 28, 30, 75, 95, 108, 122].map(of_number);
         assert_eq!(told, [1, 5, 12, 1, 5, 28, 28, 1, 75, 95, 108, 28]);
         assert_eq!(of(&io::ErrorKind::UnexpectedEof.into()), EIO);

@@ -1,16 +1,16 @@
-//! What the server tells of its work.
+//! The events that the server reports.
 
 use std::io;
 
-/// Something that happened.
+/// An event.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A client has connected.
     Connected {
-        /// The number of the connection, from 1 on.
+        /// The number of the connection, starting at 1.
         connection: u64,
-        /// Where from, for people.
+        /// The origin of the connection, for people.
         peer: &'a str,
     },
     /// A client uses an export.
@@ -24,57 +24,58 @@ pub enum Event<'a> {
     Disconnected {
         /// The number of the connection.
         connection: u64,
-        /// What was wrong; none if the client ended it in the proper way, or the server was stopped.
+        /// The problem; none if the client ended the connection properly, or the server was
+        /// stopped.
         problem: Option<&'a str>,
     },
     /// A connection was closed at once.
     Refused {
-        /// Why.
+        /// The reason.
         problem: &'a str,
     },
-    /// The disk could not do what a client asked for.
+    /// The disk failed a request of a client.
     RequestFailed {
         /// The number of the connection.
         connection: u64,
         /// The name of the export as the client gave it.
         export: &'a str,
-        /// What was asked for.
+        /// The command of the request.
         command: &'static str,
-        /// Where, in bytes.
+        /// The offset of the request, in bytes.
         offset: u64,
-        /// How many bytes.
+        /// The length of the request, in bytes.
         length: u64,
-        /// What the disk said.
+        /// The error of the disk.
         error: &'a io::Error,
     },
 }
 
-/// Hears of what happens. Calls come from many threads.
+/// A receiver of events. Many threads call it.
 pub trait Events: Send + Sync {
-    /// Takes one event; the server waits meanwhile.
+    /// Receives one event; the server waits meanwhile.
     fn event(&self, event: &Event<'_>);
 }
 
-/// Hears nothing.
+/// A receiver that ignores all events.
 pub(crate) struct NoEvents;
 
 impl Events for NoEvents {
     fn event(&self, _event: &Event<'_>) {}
 }
 
-/// What was done from the start to the stop.
+/// The totals from the start to the stop.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Connections that were accepted.
     pub connections: u64,
     /// Requests that were answered.
     pub requests: u64,
-    /// Those of them that were answered with an error.
+    /// The requests among them that were answered with an error.
     pub failed_requests: u64,
     /// Bytes that clients have read.
     pub read_bytes: u64,
     /// Bytes that clients have written.
     pub written_bytes: u64,
-    /// Exports whose last sync failed, and why: what was written there may not be on the medium.
+    /// The exports whose last sync failed, and why: data written there may not be on the medium.
     pub unsynced: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Which parts of a disk have data, as block status tells it.
+//! Block status: which parts of a disk have data.
 
 use std::io;
 use std::ops::Range;
@@ -7,10 +7,10 @@ use crate::disk::Disk;
 use crate::session::ALLOCATION;
 use crate::wire::STATE_HOLE_ZERO;
 
-/// So many extents are told in one reply. A client asks again for the rest.
+/// The most extents in one reply. A client asks again for the rest.
 const EXTENTS_MAX: usize = 1024;
 
-/// Extents, one after another, joined where their flags are the same, up to the end of a range.
+/// Consecutive extents up to the end of a range. Neighbours with the same flags are joined.
 struct Extents {
     list: Vec<(u32, u32)>,
     left: u64,
@@ -18,7 +18,7 @@ struct Extents {
 }
 
 impl Extents {
-    /// Adds an extent. Returns whether there may be more.
+    /// Adds an extent. Returns whether there is room for more.
     fn add(&mut self, length: u64, flags: u32) -> bool {
         let length = length.min(self.left);
         let Ok(short) = u32::try_from(length) else { return false };
@@ -38,8 +38,8 @@ impl Extents {
     }
 }
 
-/// Returns extents (length, flags) that begin where `range` does and do not go beyond it: only the first, if `one`.
-/// `range` is not longer than a request can be.
+/// Returns extents (length, flags) that begin where `range` does and do not go beyond it: only the
+/// first, if `one`. `range` is not longer than a request can be.
 pub(crate) fn of(
     disk: &dyn Disk,
     context: &str,
@@ -58,7 +58,7 @@ pub(crate) fn of(
         }
     }
     if extents.list.is_empty() {
-        return Err(io::Error::other("the disk tells nothing of a range"));
+        return Err(io::Error::other("the disk reported nothing about a range"));
     }
     Ok(extents.list)
 }
@@ -75,13 +75,14 @@ fn allocation(disk: &dyn Disk, range: Range<u64>, extents: &mut Extents) -> io::
     Ok(())
 }
 
-/// Returns the first range with data from `at` on and below `end`; an empty range at `end` if there is none.
+/// Returns the first range with data between `at` and `end`; an empty range at `end` if there is
+/// none.
 pub(crate) fn next_data(disk: &dyn Disk, at: u64, end: u64) -> io::Result<Range<u64>> {
     let Some(data) = disk.next_data(at)? else { return Ok(end..end) };
     let (start, end) = (data.start.clamp(at, end), data.end.clamp(at, end));
-    // Data that is over before it begins would never end.
+    // An extent that ends before it begins would make this loop endless.
     if data.end <= at {
-        Err(io::Error::other("the disk tells of data that is not there"))
+        Err(io::Error::other("the disk reported data that does not exist"))
     } else {
         Ok(start..end)
     }

@@ -1,4 +1,4 @@
-//! What a client asks for before it uses an export.
+//! The handshake, before a client uses an export.
 
 use std::io;
 use std::sync::Arc;
@@ -23,35 +23,36 @@ use crate::wire::info;
 use crate::wire::option;
 use crate::wire::reply;
 
-/// Data of an option that is looked at, in bytes. Longer data is passed over.
+/// The longest data of an option to look at, in bytes. Longer data is skipped.
 const OPTION_BYTES_MAX: u32 = 64 << 10;
-/// Data of an option that is passed over, in bytes. A client that sends more is not spoken to any longer.
+/// The longest data of an option to skip, in bytes. The connection of a client that sends more is
+/// closed.
 const SKIPPED_BYTES_MAX: u32 = 4 << 20;
-/// Options and queries of one client.
+/// The most options and queries of one client.
 const OPTIONS_MAX: usize = 1024;
 
-/// What is spoken with one client.
+/// The handshake with one client.
 pub(crate) struct Handshake<'a> {
     pub(crate) exports: &'a dyn Exports,
     pub(crate) input: &'a mut Input,
     pub(crate) output: &'a Output,
-    /// When it must be over.
+    /// The deadline of the handshake.
     pub(crate) due: Instant,
-    /// The server is being stopped.
+    /// Whether the server is stopping.
     pub(crate) stopping: &'a AtomicBool,
     pub(crate) agreed: Agreed,
 }
 
-/// What was agreed on so far.
+/// The agreement so far.
 #[derive(Default)]
 pub(crate) struct Agreed {
     no_zeroes: bool,
     structured: bool,
-    /// The export that contexts were chosen for, and those.
+    /// The export for which contexts were chosen, and the contexts.
     contexts: Option<(String, Vec<(u32, &'static str)>)>,
 }
 
-/// A reply to an option: its kind and data; the last one ends the option.
+/// A reply to an option: its kind and data. The last one ends the option.
 type Reply = (u32, Vec<u8>);
 
 fn refusal(kind: u32, text: &str) -> Reply {
@@ -59,14 +60,14 @@ fn refusal(kind: u32, text: &str) -> Reply {
 }
 
 fn invalid() -> Vec<Reply> {
-    vec![refusal(reply::ERR_INVALID, "the option is not as it should be")]
+    vec![refusal(reply::ERR_INVALID, "the option is malformed")]
 }
 
 fn bad(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// Returns the reply for an export that is not opened. Texts are cut to what the protocol allows.
+/// Returns the reply for an export that is not opened. It cuts texts to the protocol's limit.
 fn not_opened(error: OpenError) -> Reply {
     let (kind, text) = match error {
         OpenError::Unknown => (reply::ERR_UNKNOWN, "there is no such export".to_owned()),
@@ -77,7 +78,7 @@ fn not_opened(error: OpenError) -> Reply {
 }
 
 impl Handshake<'_> {
-    /// Speaks with the client until it uses an export. Returns none if it does not want any.
+    /// Talks to the client until it uses an export. Returns none if the client does not want any.
     pub(crate) fn run(mut self) -> io::Result<Option<Session>> {
         self.output.send(&[&wire::greeting()], false)?;
         let mut flags = [0; 4];
@@ -86,7 +87,7 @@ impl Handshake<'_> {
         }
         let flags = Fields(&flags).u32().unwrap_or_default();
         if flags & !u32::from(wire::FIXED_NEWSTYLE | wire::NO_ZEROES) != 0 {
-            return Err(bad("the client wants a variant of the protocol that is not known"));
+            return Err(bad("the client wants an unknown variant of the protocol"));
         }
         self.agreed.no_zeroes = flags & u32::from(wire::NO_ZEROES) != 0;
         for _ in 0..OPTIONS_MAX {
@@ -106,7 +107,7 @@ impl Handshake<'_> {
             match option {
                 option::EXPORT_NAME => return self.export_name(&data).map(Some),
                 option::ABORT => {
-                    // A client may be gone before it has the answer.
+                    // A client may leave before it gets the answer.
                     let _ = self.answer(option, vec![(reply::ACK, Vec::new())]);
                     return Ok(None);
                 }
@@ -118,7 +119,7 @@ impl Handshake<'_> {
                 return Ok(session);
             }
         }
-        Err(bad("the client asks without end"))
+        Err(bad("the client sent too many options"))
     }
 
     fn take(&mut self, into: &mut [u8]) -> io::Result<bool> {
@@ -141,10 +142,10 @@ impl Handshake<'_> {
         self.output.send(&[&bytes], false)
     }
 
-    /// Returns the replies to an option, and what the client has agreed on if it uses an export.
+    /// Returns the replies to an option, and the session if the client now uses an export.
     fn option(&mut self, option: u32, data: &[u8]) -> (Vec<Reply>, Option<Session>) {
         if self.stopping.load(Ordering::Relaxed) {
-            return (vec![refusal(reply::ERR_SHUTDOWN, "the server is being stopped")], None);
+            return (vec![refusal(reply::ERR_SHUTDOWN, "the server is stopping")], None);
         }
         let replies = match option {
             option::LIST => self.list(data),
@@ -155,8 +156,8 @@ impl Handshake<'_> {
             }
             option::STRUCTURED_REPLY => invalid(),
             option::LIST_META_CONTEXT | option::SET_META_CONTEXT => self.contexts(option, data),
-            option::STARTTLS => vec![refusal(reply::ERR_UNSUP, "there is no TLS here")],
-            _ => vec![refusal(reply::ERR_UNSUP, "the option is not known")],
+            option::STARTTLS => vec![refusal(reply::ERR_UNSUP, "this server has no TLS")],
+            _ => vec![refusal(reply::ERR_UNSUP, "unknown option")],
         };
         (replies, None)
     }
@@ -182,11 +183,11 @@ impl Handshake<'_> {
         }
     }
 
-    /// Answers the one option that cannot be refused but by ending the connection.
+    /// Answers the one option that can only be refused by ending the connection.
     fn export_name(&mut self, data: &[u8]) -> io::Result<Session> {
         let name = str::from_utf8(data).map_err(|_| bad("the name of an export is not text"))?;
         if self.stopping.load(Ordering::Relaxed) {
-            return Err(bad("the server is being stopped"));
+            return Err(bad("the server is stopping"));
         }
         let disk = self.exports.open(name).map_err(|error| {
             let (_, text) = not_opened(error);
@@ -247,7 +248,7 @@ impl Handshake<'_> {
             Err(error) => return vec![not_opened(error)],
         };
         let all = !set && queries.is_empty();
-        // A namespace alone stands for all that is in it, in a list; it selects nothing.
+        // In a list, a namespace alone stands for everything in it; it selects nothing.
         let asked = |context: &str| {
             queries
                 .iter()

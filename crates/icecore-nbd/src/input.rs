@@ -1,5 +1,5 @@
-//! What comes from a client. Short things come through a buffer, so that a request and its payload cost one system call;
-//! long ones go straight to where they belong.
+//! Input from a client. Short reads go through a buffer, so that a request and its payload cost one
+//! system call; long ones go straight to their destination.
 
 use std::io;
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use crate::wire::REQUEST_BYTES;
 use crate::wire::Request;
 
 const BUFFER_BYTES: usize = 32 << 10;
-/// A client must send so much in the time that it is given.
+/// The number of bytes that a client must send within its time limit.
 const STEP_BYTES: usize = 1 << 20;
 
-/// How long to wait for a client.
+/// The time to wait for a client.
 pub(crate) enum Wait<'a> {
-    /// As long as it takes, unless the function tells that others would wait too.
+    /// Without a limit, unless the function says that others would wait too.
     Unless(&'a dyn Fn() -> bool),
-    /// Until then.
+    /// Until this time.
     Until(Instant),
 }
 
-/// What a client sends.
+/// The bytes that a client sends.
 pub(crate) struct Input {
     channel: Arc<dyn Channel>,
     patience: Duration,
@@ -38,18 +38,18 @@ impl Input {
         Self { channel, patience, buffer, start: 0, end: 0 }
     }
 
-    /// Returns what has come and is not yet taken.
+    /// Returns the received bytes that are not yet consumed.
     fn buffered(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// Tells whether a whole request has come that is not yet taken, with its payload.
+    /// Returns whether a whole request with its payload is in the buffer.
     pub(crate) fn holds_a_request(&self) -> bool {
         let Some((head, rest)) = self.buffered().split_first_chunk::<REQUEST_BYTES>() else { return false };
         Request::decode(head).is_none_or(|request| rest.len() >= request.payload_bytes())
     }
 
-    /// Receives once. `WouldBlock` is left to the caller.
+    /// Receives once. The caller handles `WouldBlock`.
     fn receive(channel: &dyn Channel, into: &mut [u8]) -> io::Result<usize> {
         loop {
             match channel.receive(into) {
@@ -59,7 +59,8 @@ impl Input {
         }
     }
 
-    /// Fills `into`. Returns false if the client has ended the connection before the first byte of it.
+    /// Fills `into`. Returns false if the client has ended the connection before the first byte of
+    /// it.
     pub(crate) fn take(&mut self, into: &mut [u8], wait: &Wait<'_>) -> io::Result<bool> {
         let mut done = into.len().min(self.end - self.start);
         into[..done].copy_from_slice(&self.buffer[self.start..self.start + done]);
@@ -98,7 +99,7 @@ impl Input {
         Ok(true)
     }
 
-    /// Returns an error once a client has taken too long. `due` is when that is asked next.
+    /// Returns an error once a client has taken too long. `due` is the time of the next check.
     fn check(&self, wait: &Wait<'_>, due: &mut Option<Instant>) -> io::Result<()> {
         let now = clock::now();
         let late = match wait {
@@ -118,7 +119,7 @@ impl Input {
         }
     }
 
-    /// Takes `bytes` bytes and forgets them.
+    /// Skips `bytes` bytes.
     pub(crate) fn skip(&mut self, mut bytes: usize, wait: &Wait<'_>) -> io::Result<()> {
         let mut sink = [0; 4096];
         while bytes > 0 {

@@ -1,8 +1,9 @@
-//! An NBD server for anything that reads and writes at an offset: the fixed newstyle handshake, structured replies, block status,
-//! and all commands that qemu, the kernel's client, nbdcopy and others use.
+//! An NBD server for anything that reads and writes at an offset: the fixed newstyle handshake,
+//! structured replies, block status, and all commands that qemu, the kernel's client, nbdcopy and
+//! others use.
 //!
-//! What is served is [`Exports`], each a [`Disk`]. A [`Server`] serves them on any number of sockets, from any thread, until it is
-//! stopped by its [`Stopper`]. It is synchronous and silent: what happens is told to [`Events`].
+//! A [`Server`] serves [`Exports`], each a [`Disk`], on any number of sockets, from any thread,
+//! until its [`Stopper`] stops it. It is synchronous and silent: it reports to [`Events`].
 //!
 //! ```
 //! use std::io::Read;

@@ -1,5 +1,5 @@
-//! The memory for what is read and written, of which there is so much for all connections together. No connection gets all of it,
-//! and each always gets a little.
+//! The memory for the data of requests, with one limit for all connections together. No connection
+//! gets all of it, and each always gets a little.
 
 use std::collections::TryReserveError;
 use std::collections::VecDeque;
@@ -18,24 +18,26 @@ use std::sync::atomic::Ordering;
 use crate::limits::REQUEST_BYTES_MAX;
 use crate::sync::lock;
 
-/// Buffers are at least so long.
+/// The shortest buffer.
 const BUFFER_BYTES_MIN: usize = 4096;
-/// So many unused buffers are kept.
+/// The most unused buffers to keep.
 const IDLE_MAX: usize = 64;
 
-/// What requests that are short, and those of clients that hold nothing, can still have when others have taken all else.
+/// The reserve for short requests, and for clients that hold nothing, when others have taken the
+/// rest.
 const RESERVE_BYTES: usize = 16 << 20;
-/// A client that holds nothing gets so much out of the reserve.
+/// The most that a client that holds nothing gets from the reserve.
 const RESERVED_MAX: usize = 1 << 20;
-/// A client has one buffer of so many bytes beside all that is counted: the short requests of one client never wait for another.
+/// The size of the one buffer that each client has in addition to the counted memory: the short
+/// requests of one client never wait for another.
 const OWN_BYTES: usize = 64 << 10;
-/// What one client holds at most, unless it is a single buffer.
+/// The most that one client holds, unless it is a single buffer.
 const CLIENT_BYTES_MAX: usize = 16 << 20;
 
-/// Hands out buffers.
+/// A pool of buffers.
 ///
-/// Those who wait stand in one of two lines, by what they ask for, and each line is served in its order. A client that has what it
-/// may have waits for itself and stands in none.
+/// Waiting requests stand in one of two queues, by their kind, and each queue is served in order. A
+/// client at its own limit waits for itself, outside the queues.
 pub(crate) struct Memory {
     total_bytes: usize,
     state: Mutex<State>,
@@ -45,22 +47,22 @@ pub(crate) struct Memory {
 #[derive(Default)]
 struct State {
     used_bytes: usize,
-    /// Buffers that were given back: not every one must be cleared and mapped anew.
+    /// Returned buffers: reusing one saves mapping and clearing memory.
     idle: Vec<Vec<u8>>,
     idle_bytes: usize,
-    /// Those who wait for memory that others hold, by [`Kind`].
+    /// The requests that wait for memory held by others, by [`Kind`].
     lines: [VecDeque<u64>; 2],
     next_ticket: u64,
-    /// Those who wait, in a line or for themselves.
+    /// The number of waiting requests, in a queue or not.
     waiting: usize,
 }
 
-/// Which line a request stands in.
+/// The queue of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Takes what is not reserved.
+    /// A request for memory outside the reserve.
     Usual = 0,
-    /// Takes from the reserve, too.
+    /// A request that may also use the reserve.
     Reserved = 1,
 }
 
@@ -71,7 +73,7 @@ impl State {
         }
     }
 
-    /// Takes an idle buffer of exactly this length, or makes room for a new one.
+    /// Takes an idle buffer of exactly this length, or frees memory for a new one.
     fn reuse(&mut self, bytes: usize, total_bytes: usize) -> Option<Vec<u8>> {
         if let Some(found) = self.idle.iter().rposition(|idle| idle.len() == bytes) {
             self.idle_bytes -= bytes;
@@ -91,7 +93,7 @@ impl Memory {
         Arc::new(Self { total_bytes, state: Mutex::default(), changed: Condvar::new() })
     }
 
-    /// Returns what one client may have of it.
+    /// Returns one client's account.
     pub(crate) fn share(self: &Arc<Self>) -> Arc<Share> {
         Arc::new(Share {
             memory: Arc::clone(self),
@@ -114,16 +116,17 @@ impl Memory {
     }
 }
 
-/// What one client has of the memory. Both numbers change under the lock of the memory only.
+/// The account of one client. Both numbers change only under the lock of the memory.
 pub(crate) struct Share {
     memory: Arc<Memory>,
-    /// What is counted of what it holds, in bytes.
+    /// The counted bytes that it holds.
     held: AtomicUsize,
     own_is_used: AtomicBool,
 }
 
 impl Share {
-    /// Returns a buffer of `length` bytes with any content, once there is room for it. The system may have no memory.
+    /// Returns a buffer of `length` bytes with any content, once there is memory for it. Fails if
+    /// the system has no memory.
     pub(crate) fn take(self: &Arc<Self>, length: usize) -> Result<Buffer, TryReserveError> {
         let memory = &self.memory;
         let bytes = length.next_power_of_two().max(BUFFER_BYTES_MIN);
@@ -136,7 +139,7 @@ impl Share {
         }
         let idle = state.reuse(bytes, memory.total_bytes);
         drop(state);
-        // From here on the buffer gives back its room whatever happens.
+        // From here on, dropping the buffer returns its memory whatever happens.
         let counted = if is_own { None } else { Some(bytes) };
         let mut buffer = Buffer { share: Arc::clone(self), counted, length, bytes: idle.unwrap_or_default() };
         if buffer.bytes.is_empty() {
@@ -146,8 +149,8 @@ impl Share {
         Ok(buffer)
     }
 
-    /// Returns where a request of this client waits now, and up to what of the memory it takes; nothing if the client has what it may
-    /// have.
+    /// Returns the queue of a request of this client, and the limit up to which it takes memory;
+    /// none if the client is at its own limit.
     fn place(&self, bytes: usize) -> Option<(Kind, usize)> {
         let held = self.held.load(Ordering::Relaxed);
         let total = self.memory.total_bytes;
@@ -158,7 +161,8 @@ impl Share {
         }
     }
 
-    /// Waits until there is room. What the client holds changes meanwhile, and with it the line that this stands in.
+    /// Waits until there is memory. The client's holdings change meanwhile, and with them the queue
+    /// of this request.
     fn wait_for_room<'a>(&'a self, mut state: MutexGuard<'a, State>, bytes: usize) -> MutexGuard<'a, State> {
         let ticket = state.next_ticket;
         state.next_ticket += 1;
@@ -172,7 +176,7 @@ impl Share {
                     state.lines[kind as usize].push_back(ticket);
                 }
                 standing = kind;
-                // Somebody else may be the first now.
+                // Another request may be the first now.
                 self.memory.tell_those_who_wait(&state);
             }
             if let Some((kind, limit)) = place
@@ -187,16 +191,16 @@ impl Share {
         }
     }
 
-    /// Tells whether anyone waits for memory that others hold.
+    /// Returns whether a request waits for memory that others hold.
     pub(crate) fn is_short(&self) -> bool {
         lock(&self.memory.state).lines.iter().any(|line| !line.is_empty())
     }
 }
 
-/// Bytes that are read or written.
+/// A buffer for the data of a request.
 pub(crate) struct Buffer {
     share: Arc<Share>,
-    /// What is counted for it, in bytes; nothing for the one that a client has of its own.
+    /// The bytes counted for it; zero for the client's own buffer.
     counted: Option<usize>,
     length: usize,
     bytes: Vec<u8>,

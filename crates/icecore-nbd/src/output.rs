@@ -1,5 +1,5 @@
-//! What goes to a client. Each message is sent whole, whichever thread sends it; short ones can wait for the next, so that several
-//! cost one system call.
+//! Output to a client. Each message is sent whole, whichever thread sends it. Short messages can
+//! wait for the next one, so that several cost one system call.
 
 use std::io;
 use std::io::IoSlice;
@@ -12,17 +12,17 @@ use crate::channel::Channel;
 use crate::memory::Share;
 use crate::sync::lock;
 
-/// What is held back at most, in bytes.
+/// The most bytes to hold back.
 const PENDING_BYTES_MAX: usize = 64 << 10;
 
-/// What is sent to a client.
+/// The bytes to send to a client.
 pub(crate) struct Output {
     channel: Arc<dyn Channel>,
     memory: Arc<Share>,
     pending: Mutex<Vec<u8>>,
-    /// A message was sent in part, so none can follow.
+    /// Whether a message was sent in part, so that none can follow.
     broken: AtomicBool,
-    /// The client may stand still.
+    /// Whether the client may stand still.
     patient: AtomicBool,
 }
 
@@ -37,7 +37,8 @@ impl Output {
         }
     }
 
-    /// From now on the client may take as long as it likes to take what is sent, unless others wait for memory.
+    /// Lets the client take as long as it likes to receive, from now on, unless others wait for
+    /// memory.
     pub(crate) fn be_patient(&self) {
         self.patient.store(true, Ordering::Relaxed);
     }
@@ -48,7 +49,8 @@ impl Output {
             && !self.memory.is_short()
     }
 
-    /// Sends a message. With `more`, it may be held back: the caller will send another at once, or [`flush`](Self::flush).
+    /// Sends a message. With `more`, the message may be held back: the caller sends another at
+    /// once, or calls [`flush`](Self::flush).
     pub(crate) fn send(&self, parts: &[&[u8]], more: bool) -> io::Result<()> {
         let mut pending = lock(&self.pending);
         let length: usize = parts.iter().map(|part| part.len()).sum();
@@ -65,7 +67,7 @@ impl Output {
         sent
     }
 
-    /// Sends what was held back.
+    /// Sends the messages that were held back.
     pub(crate) fn flush(&self) -> io::Result<()> {
         let mut pending = lock(&self.pending);
         if pending.is_empty() {

@@ -1,7 +1,8 @@
-//! Whether the next request is read while this one is worked on.
+//! The decision whether to read the next request while one is being processed.
 //!
-//! To wake another thread takes longer than to answer a small request from memory, so one thread does all while requests
-//! are fast. Once the disk is seen to be slow, each request has a thread of its own, until many in a row were fast.
+//! Waking another thread takes longer than answering a small request from memory, so one thread
+//! does everything while requests are fast. Once the disk is slow, each request gets its own
+//! thread, until many in a row were fast.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
@@ -11,22 +12,22 @@ use crate::wire::Request;
 use crate::wire::command;
 use crate::wire::flag;
 
-/// A request takes long when the disk takes longer than this.
+/// The disk time from which a request counts as slow.
 const SLOW: Duration = Duration::from_micros(100);
-/// So many fast ones follow a slow one before the next is taken for fast.
+/// The number of fast requests after a slow one before the next counts as fast.
 const FAST_RUN: u32 = 64;
-/// Requests of so many bytes take long in any case.
+/// The length from which a request counts as slow in any case.
 const LARGE_BYTES: u32 = 512 << 10;
 
-/// How fast the requests of a connection are.
+/// The pace of a connection's requests.
 #[derive(Default)]
 pub(crate) struct Pace {
-    /// Requests that will be taken for slow.
+    /// The number of coming requests that count as slow.
     slow: AtomicU32,
 }
 
 impl Pace {
-    /// Tells whether a request is likely to take long.
+    /// Returns whether a request is likely to be slow.
     pub(crate) fn is_slow(&self, request: &Request) -> bool {
         let moves = matches!(request.command, command::READ | command::WRITE);
         moves && request.length >= LARGE_BYTES
@@ -35,7 +36,7 @@ impl Pace {
             || self.slow.load(Ordering::Relaxed) > 0
     }
 
-    /// Takes note of how long the disk took for a request.
+    /// Records the disk time of a request.
     pub(crate) fn note(&self, disk_time: Duration) {
         let slow = self.slow.load(Ordering::Relaxed);
         if disk_time > SLOW {

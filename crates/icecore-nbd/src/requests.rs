@@ -1,4 +1,4 @@
-//! What is done for each request, and how it is answered.
+//! Execution of requests, and their answers.
 
 use std::cell::Cell;
 use std::io;
@@ -27,29 +27,30 @@ use crate::wire::chunk;
 use crate::wire::command;
 use crate::wire::flag;
 
-/// Reads shorter than this are not looked at for holes: that costs more than to send zeros.
+/// The shortest read that is checked for holes: for shorter ones, sending zeros is cheaper.
 const SPARSE_BYTES_MIN: u32 = 64 << 10;
-/// Data is sent in chunks of so many bytes at most, so that it is in the processor's cache when it is sent.
+/// The longest chunk of data in a reply, so that the data is still in the processor's cache when it
+/// is sent.
 const CHUNK_BYTES_MAX: u64 = 1 << 20;
-/// What is written where holes are not wanted.
+/// Zeros to write if holes are not wanted.
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 
-/// A request, read to its end.
+/// A complete request.
 pub(crate) struct Job {
     pub(crate) request: Request,
-    /// What is to be written.
+    /// The data to write.
     pub(crate) payload: Option<Buffer>,
-    /// The request is not to be done, for this reason.
+    /// The reason to refuse the request, if any.
     pub(crate) refused: Option<u32>,
 }
 
-/// Why a request was not done.
+/// The reason why a request was not done.
 struct Failure {
     error: u32,
     at: Option<u64>,
 }
 
-/// What is counted of one connection.
+/// The counters of one connection.
 #[derive(Default)]
 pub(crate) struct Counters {
     pub(crate) requests: AtomicU64,
@@ -58,7 +59,7 @@ pub(crate) struct Counters {
     pub(crate) written_bytes: AtomicU64,
 }
 
-/// Returns the reason for which a request is not to be done.
+/// Returns the reason to refuse a request, if any.
 pub(crate) fn refusal(request: &Request, session: &Session) -> Option<u32> {
     let is = |commands: &[u16]| commands.contains(&request.command);
     let flags = match request.command {
@@ -89,7 +90,7 @@ pub(crate) fn refusal(request: &Request, session: &Session) -> Option<u32> {
     end.is_none_or(|end| end > session.size).then_some(beyond)
 }
 
-/// One request that is worked on.
+/// A request in progress.
 pub(crate) struct Work<'a> {
     pub(crate) connection: u64,
     pub(crate) session: &'a Session,
@@ -97,16 +98,16 @@ pub(crate) struct Work<'a> {
     pub(crate) memory: &'a Arc<Share>,
     pub(crate) events: &'a dyn Events,
     pub(crate) counters: &'a Counters,
-    /// Something was written since the last sync.
+    /// Whether the disk was written since the last sync.
     pub(crate) dirty: &'a AtomicBool,
-    /// The answer may be held back for a moment.
+    /// Whether the answer may be held back for a moment.
     pub(crate) more: bool,
-    /// How long the disk took.
+    /// The time that the disk took.
     pub(crate) disk_time: Cell<Duration>,
 }
 
 impl Work<'_> {
-    /// Does what is asked for, and answers. An error is one of the connection, not of the disk.
+    /// Executes the request, and answers. An error is one of the connection, not of the disk.
     pub(crate) fn run(&self, job: Job) -> io::Result<()> {
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         let request = &job.request;
@@ -126,7 +127,7 @@ impl Work<'_> {
         }
     }
 
-    /// Asks the disk, measures how long it takes, and tells of its error.
+    /// Calls the disk, measures the time, and reports its error.
     fn disk<T>(&self, request: &Request, ask: impl FnOnce() -> io::Result<T>) -> Result<T, Failure> {
         let begun = clock::now();
         let result = ask();
@@ -186,7 +187,7 @@ impl Work<'_> {
                 Ok(data) => data,
                 Err(failure) => return self.fail(request, &Failure { at: Some(at), ..failure }),
             };
-            // All but the last are followed by another at once.
+            // Another chunk follows each one except the last at once.
             let last = |until| if until == end { (chunk::DONE, self.more) } else { (0, true) };
             if data.start > at {
                 let (flags, more) = last(data.start);
@@ -224,14 +225,14 @@ impl Work<'_> {
         self.output.send(&[&reply], self.more)
     }
 
-    /// Does what has no answer but that it is done.
+    /// Executes a request whose answer has no data.
     fn change(&self, request: &Request, payload: &[u8]) -> io::Result<()> {
         let range = request.offset..request.offset + u64::from(request.length);
         if request.command == command::CACHE {
             self.session.disk.will_need(range);
             return Ok(());
         }
-        // A disk that is only read has nothing to flush.
+        // A read-only disk has nothing to flush.
         let Some(disk) = self.session.disk.writable() else { return Ok(()) };
         if request.command != command::FLUSH {
             self.dirty.store(true, Ordering::Release);
@@ -244,7 +245,7 @@ impl Work<'_> {
             command::WRITE_ZEROES if request.has(flag::NO_HOLE) => write_zeros(disk, range.start, range.end)?,
             command::WRITE_ZEROES => disk.zero_at(range)?,
             command::TRIM => {
-                // What is not a whole block keeps its content; the last block of the disk may be a short one.
+                // Partial blocks keep their content; the last block of the disk may be a short one.
                 let block = u64::from(BLOCK_BYTES);
                 let start = range.start.next_multiple_of(block);
                 let end = if range.end == self.session.size { range.end } else { range.end / block * block };
@@ -261,9 +262,9 @@ impl Work<'_> {
     }
 }
 
-/// Syncs a disk, and notes that nothing is left to be synced.
+/// Syncs a disk, and notes that nothing is left to sync.
 pub(crate) fn sync(disk: &dyn WriteAt, dirty: &AtomicBool) -> io::Result<()> {
-    // What is written from here on may come too late for this sync.
+    // Data written from here on may come too late for this sync.
     let was = dirty.swap(false, Ordering::AcqRel);
     disk.sync().inspect_err(|_| {
         dirty.fetch_or(was, Ordering::AcqRel);

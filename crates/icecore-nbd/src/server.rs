@@ -1,4 +1,4 @@
-//! The server: who is connected, and how all of it ends.
+//! The server: its connections, and how it stops.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -43,15 +43,15 @@ use crate::requests::sync;
 use crate::session::Session;
 use crate::sync::lock;
 
-/// How long to wait after a connection could not be accepted, as too many files are open for instance.
+/// The pause after a connection could not be accepted, for example because too many files are open.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// Where clients connect.
+/// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
     /// A unix socket.
     Unix(UnixListener),
-    /// A TCP port. There is no encryption.
+    /// A TCP port, without encryption.
     Tcp(TcpListener),
 }
 
@@ -92,12 +92,12 @@ impl From<TcpListener> for Listener {
     }
 }
 
-/// Serves exports to NBD clients.
+/// A server of exports to NBD clients.
 pub struct Server {
     shared: Arc<Shared>,
 }
 
-/// Ends a server.
+/// A handle that stops a server.
 #[derive(Clone)]
 pub struct Stopper {
     shared: Arc<Shared>,
@@ -109,10 +109,10 @@ struct Shared {
     memory: Arc<Memory>,
     events: Arc<dyn Events>,
     stopping: AtomicBool,
-    /// A byte in here stops the server; nobody takes it out.
+    /// A byte in this socket stops the server; nobody takes it out.
     alarm: (UnixStream, UnixStream),
     live: Mutex<Live>,
-    /// A connection has ended.
+    /// Signals that a connection has ended.
     ended: Condvar,
     report: Mutex<Report>,
 }
@@ -124,12 +124,12 @@ struct Live {
 }
 
 impl Server {
-    /// Makes a server of `exports`. It fails if the system gives it no sockets.
+    /// Makes a server of `exports`. Fails if the system gives it no sockets.
     pub fn new(exports: Arc<dyn Exports>, limits: Limits) -> io::Result<Self> {
         Self::with_events(exports, limits, Arc::new(NoEvents))
     }
 
-    /// Makes a server that tells of what happens.
+    /// Makes a server that reports to `events`.
     pub fn with_events(
         exports: Arc<dyn Exports>,
         limits: Limits,
@@ -151,16 +151,16 @@ impl Server {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Returns what ends the server from elsewhere.
+    /// Returns a handle that stops the server.
     pub fn stopper(&self) -> Stopper {
         Stopper { shared: Arc::clone(&self.shared) }
     }
 
-    /// Serves the clients that connect, each in threads of its own, until the server is stopped. Then nobody is accepted any
-    /// more, requests that were read are answered, what was written is synced, and connections are closed; that done, it returns
-    /// what was done in all.
+    /// Serves the clients that connect, each in its own threads, until the server is stopped. Then
+    /// it accepts no more connections, answers the requests that were read, syncs written data and
+    /// closes the connections. After that it returns the totals.
     ///
-    /// An error is one of waiting for clients; what is said of stopping holds then too.
+    /// An error is one of waiting for clients; the server then stops in the same way.
     pub fn serve(&self, listeners: &[Listener]) -> io::Result<Report> {
         let served = self.accept_all(listeners);
         self.stopper().stop();
@@ -168,14 +168,15 @@ impl Server {
         served.map(|()| lock(&self.shared.report).clone())
     }
 
-    /// Serves one client that is connected already, in this thread and others. Returns when it has gone.
+    /// Serves one client that is already connected, in this thread and others. Returns when it has
+    /// left.
     pub fn serve_one(&self, channel: Arc<dyn Channel>) {
         if let Some(id) = self.shared.admit(&channel) {
             self.shared.run(id, &channel);
         }
     }
 
-    /// Returns what was done so far by connections that have ended.
+    /// Returns the totals of the connections that have ended.
     pub fn report(&self) -> Report {
         lock(&self.shared.report).clone()
     }
@@ -209,7 +210,7 @@ impl Server {
         let refused = |problem: &str| self.shared.events.event(&Event::Refused { problem });
         let channel = match listener.accept() {
             Ok(channel) => channel,
-            // It is gone already.
+            // The client has already left.
             Err(error)
                 if matches!(error.kind(), Kind::WouldBlock | Kind::ConnectionAborted | Kind::Interrupted) =>
             {
@@ -217,7 +218,7 @@ impl Server {
             }
             Err(error) => {
                 refused(&error.to_string());
-                // Trying again at once would fail again. What ends the pause is the alarm.
+                // An immediate retry would fail again. The alarm ends the pause.
                 let mut alarm = [PollFd::new(&self.shared.alarm.1, PollFlags::IN)];
                 let _ = poll(&mut alarm, Some(&PAUSE));
                 return;
@@ -239,23 +240,24 @@ impl Stopper {
     /// Stops the server, and returns at once.
     pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Release);
-        // If there is no room for one more byte, there is one in it already.
+        // If there is no room for one more byte, one is already in it.
         let _ = (&self.shared.alarm.0).write(&[0]);
         lock(&self.shared.live).channels.values().for_each(|channel| channel.end_receiving());
     }
 
-    /// Returns a socket that stops [`Server::serve`] once a byte is written to it, which a handler of signals may do.
+    /// Returns a socket that stops [`Server::serve`] once a byte is written to it, which a signal
+    /// handler may do.
     pub fn waker(&self) -> io::Result<UnixStream> {
         self.shared.alarm.0.try_clone()
     }
 }
 
 impl Shared {
-    /// Takes up a connection, or closes it if there are too many.
+    /// Accepts a connection, or closes it if there are too many.
     fn admit(&self, channel: &Arc<dyn Channel>) -> Option<u64> {
         let mut live = lock(&self.live);
         let problem = if self.stopping.load(Ordering::Acquire) {
-            "the server is being stopped"
+            "the server is stopping"
         } else if live.channels.len() >= self.limits.connections {
             "there are too many connections"
         } else {
@@ -276,7 +278,7 @@ impl Shared {
         self.ended.notify_all();
     }
 
-    /// Serves a client that was admitted.
+    /// Serves an accepted client.
     fn run(&self, id: u64, channel: &Arc<dyn Channel>) {
         lock(&self.report).connections += 1;
         self.events.event(&Event::Connected { connection: id, peer: &channel.peer() });
@@ -284,14 +286,14 @@ impl Shared {
         let problem = match served {
             Ok(Ok(problem)) => problem,
             Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some("an export has failed in a way that was not foreseen".to_owned()),
+            Err(_) => Some("an export failed unexpectedly".to_owned()),
         };
         channel.end();
         self.events.event(&Event::Disconnected { connection: id, problem: problem.as_deref() });
         self.forget(id, &**channel);
     }
 
-    /// Speaks with a client to its end. Returns what was wrong, if anything.
+    /// Serves a client to the end. Returns the problem, if there was one.
     fn speak(&self, id: u64, channel: &Arc<dyn Channel>) -> io::Result<Option<String>> {
         let patience = self.limits.patience;
         channel.set_patience(patience)?;
@@ -340,7 +342,7 @@ impl Shared {
         report.written_bytes += counters.written_bytes.load(Ordering::Relaxed);
     }
 
-    /// Syncs what a client has written and not flushed.
+    /// Syncs the data that a client has written and not flushed.
     fn sync(&self, id: u64, session: &Session, dirty: &AtomicBool) {
         let Some(disk) = session.disk.writable() else { return };
         if let Err(error) = sync(disk, dirty) {
@@ -356,7 +358,8 @@ impl Shared {
         }
     }
 
-    /// Waits until all connections have ended. Clients that do not take their replies are left alone after a while.
+    /// Waits until all connections have ended. After a while it drops clients that do not take
+    /// their replies.
     fn wait_for_all(&self) {
         let end_all = |live: &mut Live| live.channels.values().for_each(|channel| channel.end());
         let live = lock(&self.live);

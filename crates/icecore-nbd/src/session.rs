@@ -1,4 +1,4 @@
-//! An export as one client uses it.
+//! A session: an export as one client uses it.
 
 use std::sync::Arc;
 
@@ -8,23 +8,23 @@ use crate::wire::transmission;
 /// The metadata context that every export has.
 pub(crate) const ALLOCATION: &str = "base:allocation";
 
-/// What was agreed on with a client.
+/// The agreement with a client.
 pub(crate) struct Session {
     /// The name as the client gave it.
     pub(crate) export: String,
     pub(crate) disk: Arc<dyn Disk>,
-    /// The size as the client was told, in bytes.
+    /// The size reported to the client, in bytes.
     pub(crate) size: u64,
     /// Whether replies have chunks.
     pub(crate) structured: bool,
-    /// The contexts that the client wants to know of: number and name.
+    /// The metadata contexts that the client selected: number and name.
     pub(crate) contexts: Vec<(u32, &'static str)>,
 }
 
-/// Returns what clients may do with a disk.
+/// Returns the flags that tell clients what they may do with a disk.
 pub(crate) fn flags(disk: &dyn Disk) -> u16 {
     use transmission as can;
-    // Several connections see the same disk, and a flush is of the whole disk.
+    // All connections see the same disk, and a flush covers the whole disk.
     let all = can::HAS_FLAGS | can::SEND_FLUSH | can::SEND_DF | can::CAN_MULTI_CONN | can::SEND_CACHE;
     let written = match disk.writable() {
         Some(_) => can::SEND_FUA | can::SEND_TRIM | can::SEND_WRITE_ZEROES,

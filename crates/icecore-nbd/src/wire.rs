@@ -1,23 +1,24 @@
-//! The protocol's numbers and the layout of its messages. What is here is pure: bytes in, bytes out.
+//! The protocol's numbers and the layout of its messages. All functions are pure: bytes in, bytes
+//! out.
 #![expect(clippy::big_endian_bytes, reason = "the protocol is big-endian")]
 
-/// What a server says first, before [`OPTION_MAGIC`].
+/// The first bytes of the server's greeting, before [`OPTION_MAGIC`].
 pub(crate) const GREETING_MAGIC: u64 = 0x4e42_444d_4147_4943;
-/// Begins the second half of the greeting and each option.
+/// The signature of the second half of the greeting and of each option.
 pub(crate) const OPTION_MAGIC: u64 = 0x4948_4156_454f_5054;
 const OPTION_REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 const REQUEST_MAGIC: u32 = 0x2560_9513;
 const SIMPLE_REPLY_MAGIC: u32 = 0x6744_6698;
 const CHUNK_MAGIC: u32 = 0x668e_33ef;
 
-/// What both sides may say in the greeting: the option haggling of the newstyle, and no zeros after `EXPORT_NAME`.
+/// Flags of both sides in the greeting: newstyle option haggling, and no zeros after `EXPORT_NAME`.
 pub(crate) const FIXED_NEWSTYLE: u16 = 1;
 pub(crate) const NO_ZEROES: u16 = 2;
 
 pub(crate) const OPTION_HEADER_BYTES: usize = 16;
 pub(crate) const REQUEST_BYTES: usize = 28;
 
-/// What a client may ask for before it uses an export.
+/// Options that a client may send before it uses an export.
 pub(crate) mod option {
     pub(crate) const EXPORT_NAME: u32 = 1;
     pub(crate) const ABORT: u32 = 2;
@@ -45,7 +46,7 @@ pub(crate) mod reply {
     pub(crate) const ERR_TOO_BIG: u32 = 0x8000_0009;
 }
 
-/// What is told of an export.
+/// Kinds of information about an export.
 pub(crate) mod info {
     pub(crate) const EXPORT: u16 = 0;
     pub(crate) const NAME: u16 = 1;
@@ -53,7 +54,7 @@ pub(crate) mod info {
     pub(crate) const BLOCK_SIZE: u16 = 3;
 }
 
-/// What can be done with an export.
+/// Flags of an export.
 pub(crate) mod transmission {
     pub(crate) const HAS_FLAGS: u16 = 1;
     pub(crate) const READ_ONLY: u16 = 1 << 1;
@@ -93,7 +94,7 @@ pub(crate) mod command {
     }
 }
 
-/// What a request may ask for beside its command.
+/// Flags of a request.
 pub(crate) mod flag {
     pub(crate) const FUA: u16 = 1;
     pub(crate) const NO_HOLE: u16 = 1 << 1;
@@ -103,7 +104,7 @@ pub(crate) mod flag {
 
 /// Kinds of chunks of a structured reply.
 pub(crate) mod chunk {
-    /// The flag of the last one.
+    /// The flag of the last chunk.
     pub(crate) const DONE: u16 = 1;
 
     pub(crate) const OFFSET_DATA: u16 = 1;
@@ -116,7 +117,7 @@ pub(crate) mod chunk {
 /// Flags of an extent in `base:allocation`: it is a hole, and it reads as zeros.
 pub(crate) const STATE_HOLE_ZERO: u32 = 1 | 2;
 
-/// Numbers are taken from the front of what is left.
+/// A reader that takes numbers from the front of a slice.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -138,7 +139,7 @@ impl<'a> Fields<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// Takes a length and as many bytes, which must be text of at most [`STRING_BYTES_MAX`].
+    /// Takes a length and that many bytes, which must be text of at most [`STRING_BYTES_MAX`].
     pub(crate) fn string(&mut self) -> Option<&'a str> {
         let length = self.u32()? as usize;
         let (head, rest) = self.0.split_at_checked(length)?;
@@ -146,16 +147,16 @@ impl<'a> Fields<'a> {
         std::str::from_utf8(head).ok().filter(|text| text.len() <= STRING_BYTES_MAX)
     }
 
-    /// Tells whether nothing is left.
+    /// Returns whether nothing is left.
     pub(crate) fn end(&self) -> Option<()> {
         self.0.is_empty().then_some(())
     }
 }
 
-/// The protocol's limit of the length of a name.
+/// The protocol's limit on the length of a name.
 pub(crate) const STRING_BYTES_MAX: usize = 4096;
 
-/// Returns what the server says first.
+/// Returns the server's greeting.
 pub(crate) fn greeting() -> [u8; 18] {
     let mut bytes = [0; 18];
     bytes[..8].copy_from_slice(&GREETING_MAGIC.to_be_bytes());
@@ -164,14 +165,14 @@ pub(crate) fn greeting() -> [u8; 18] {
     bytes
 }
 
-/// Returns number and length of an option, or none if it does not begin as one.
+/// Returns the number and the length of an option, or none if the bytes are not an option.
 pub(crate) fn option_header(bytes: &[u8; OPTION_HEADER_BYTES]) -> Option<(u32, u32)> {
     let mut fields = Fields(bytes);
     let magic = fields.u64()?;
     Some((fields.u32()?, fields.u32()?)).filter(|_| magic == OPTION_MAGIC)
 }
 
-/// Appends a reply to an option. `data` is of this program and short.
+/// Appends a reply to an option. `data` comes from this program and is short.
 pub(crate) fn put_option_reply(to: &mut Vec<u8>, option: u32, kind: u32, data: &[u8]) {
     to.extend(OPTION_REPLY_MAGIC.to_be_bytes());
     to.extend(option.to_be_bytes());
@@ -200,7 +201,7 @@ pub(crate) fn info_export(size: u64, flags: u16) -> Vec<u8> {
     [&info::EXPORT.to_be_bytes()[..], &export_reply(size, flags)].concat()
 }
 
-/// Returns the data of an `INFO` reply with the sizes that requests should have.
+/// Returns the data of an `INFO` reply with the block sizes for requests.
 pub(crate) fn info_block_size(minimum: u32, preferred: u32, maximum: u32) -> Vec<u8> {
     let sizes = [minimum, preferred, maximum].map(u32::to_be_bytes);
     [&info::BLOCK_SIZE.to_be_bytes()[..], &sizes.concat()].concat()
@@ -220,14 +221,14 @@ fn length_of(data: &[u8]) -> u32 {
 pub(crate) struct Request {
     pub(crate) flags: u16,
     pub(crate) command: u16,
-    /// The client's name for it, given back with the reply.
+    /// The client's cookie, returned with the reply.
     pub(crate) cookie: u64,
     pub(crate) offset: u64,
     pub(crate) length: u32,
 }
 
 impl Request {
-    /// Returns the request, or none if the bytes do not begin as one.
+    /// Returns the request, or none if the bytes are not a request.
     pub(crate) fn decode(bytes: &[u8; REQUEST_BYTES]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let magic = fields.u32()?;
@@ -236,18 +237,18 @@ impl Request {
         (magic == REQUEST_MAGIC).then_some(Self { flags, command, cookie, offset, length })
     }
 
-    /// Returns how many bytes follow the request.
+    /// Returns the number of payload bytes that follow the request.
     pub(crate) fn payload_bytes(&self) -> usize {
         if self.command == command::WRITE { self.length as usize } else { 0 }
     }
 
-    /// Tells whether a flag is set.
+    /// Returns whether a flag is set.
     pub(crate) fn has(&self, flag: u16) -> bool {
         self.flags & flag != 0
     }
 }
 
-/// Returns a reply that is no structured one; data of a read follows it.
+/// Returns a simple reply; the data of a read follows it.
 pub(crate) fn simple_reply(error: u32, cookie: u64) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes[..4].copy_from_slice(&SIMPLE_REPLY_MAGIC.to_be_bytes());
@@ -275,7 +276,7 @@ pub(crate) fn data_chunk(flags: u16, cookie: u64, offset: u64, length: u32) -> [
     bytes
 }
 
-/// Returns a chunk that says that a range has only zeros.
+/// Returns a chunk that says that a range is all zeros.
 pub(crate) fn hole_chunk(flags: u16, cookie: u64, offset: u64, length: u32) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes[..20].copy_from_slice(&chunk_header(flags, chunk::OFFSET_HOLE, cookie, 12));

@@ -37,7 +37,7 @@ fn problems(module: &str, source: &str) -> Vec<String> {
             line.trim_start_matches("pub ").strip_prefix("use ").map(|path| path.trim_end_matches(';'));
         let wrong = match path.map(|path| path.split("::").collect::<Vec<_>>()).as_deref() {
             Some([.., last]) if last.contains(['{', '*']) => true,
-            Some(["icecore", name]) => !OF_THE_ENGINE.contains(name),
+            Some(["icecore", "image", name]) => !OF_THE_ENGINE.contains(name),
             Some(["crate", to, ..]) => level(to).is_none() || own.is_some() && level(to) >= own,
             Some(["super" | "self" | "icecore", ..]) => true,
             Some(_) => false,

@@ -70,7 +70,7 @@ struct Watch(Arc<Script>);
 impl Events for Watch {
     fn event(&self, event: &Event<'_>) {
         if let Event::Disconnected { problem: Some(problem), .. } = event
-            && problem.contains("not foreseen")
+            && problem.contains("unexpectedly")
         {
             self.0.panicked.store(true, Ordering::SeqCst);
         }
