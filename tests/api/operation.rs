@@ -402,7 +402,7 @@ fn what_is_in_the_place_of_the_socket_stays() {
     let error = icecore_api::serve(config, clock, |_| panic!("it runs"), &icecore_api::Controls::default())
         .unwrap_err();
     assert_eq!(error.kind(), icecore::ErrorKind::AlreadyExists, "{error}");
-    assert!(error.to_string().contains("is no socket") && error.next_step().is_some(), "{error}");
+    assert!(error.to_string().contains("is not a socket") && error.next_step().is_some(), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "a file of somebody");
     std::fs::remove_file(&path).unwrap();
     // A socket of a process that has ended does not.

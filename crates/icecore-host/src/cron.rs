@@ -21,8 +21,8 @@ use jiff::civil::DateTime;
 use jiff::tz::AmbiguousOffset;
 use jiff::tz::TimeZone;
 
-/// Where the search goes on, in hours, when it has given up: at a time that clocks leave out together with more than two hours, as at
-/// Casey, or with a whole day, as in Samoa.
+/// Where the search goes on, in hours, when it has given up: at a time that clocks leave out
+/// together with more than two hours, as at Casey, or with a whole day, as in Samoa.
 const BEHIND_GAPS: [i64; 4] = [0, 3, 12, 24];
 
 /// When something is done.
@@ -52,7 +52,8 @@ impl When {
         &self.zone
     }
 
-    /// Returns the first time after another one, in milliseconds since 1970; none where there is none any more.
+    /// Returns the first time after another one, in milliseconds since 1970; none where there is
+    /// none any more.
     pub fn next_after(&self, unix_ms: i64) -> Option<i64> {
         let after = Timestamp::from_millisecond(unix_ms).ok()?;
         let after = Local(ZonedDateTime::new(after, self.zone.clone()));
@@ -153,7 +154,8 @@ mod tests {
         check("0 4 * * SUN", "UTC", "2026-11-28T12:00:00.5Z", &["2026-11-29T04:00:00Z"]);
         check("@hourly", "UTC", "2026-12-31T23:00:00.001Z", &["2027-01-01T00:00:00Z"]);
         check("0 1 * * 1", "Europe/Berlin", "2026-11-29T12:00:00Z", &["2026-11-30T00:00:00Z"]);
-        // The hour from 2 to 3 is missing on the last Sunday of March, and comes twice on that of October.
+        // The hour from 2 to 3 is missing on the last Sunday of March, and comes twice on that of
+        // October.
         check("30 3 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", &["2026-03-29T01:30:00Z"]);
         check("0 12 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", &["2026-10-25T11:00:00Z"]);
     }

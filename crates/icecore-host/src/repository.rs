@@ -37,12 +37,14 @@ pub fn open(dir: &Path) -> Result<Repository> {
 /// Makes a repository in a directory that is empty or missing.
 ///
 /// # Errors
-/// `AlreadyExists` if there is one, or anything else; `InvalidInput` if the directory is inside of a repository.
+/// `AlreadyExists` if there is one, or anything else; `InvalidInput` if the directory is inside of
+/// a repository.
 pub fn init(dir: &Path, new: NewRepository) -> Result<Repository> {
     Repository::init(Arc::new(FsStorage::new(dir)), random_id(), &options(dir, new)?)
 }
 
-/// Opens the repository in a directory, and makes it where there is none. Returns whether it was made.
+/// Opens the repository in a directory, and makes it where there is none. Returns whether it was
+/// made.
 ///
 /// # Errors
 /// As [`open`] and [`init`].
@@ -85,8 +87,8 @@ fn options(dir: &Path, new: NewRepository) -> Result<InitOptions> {
     Ok(InitOptions { id: RepositoryId(random_id()), key: secret()?, created_unix_ms, level, parity })
 }
 
-/// Returns the name of something in a directory that cannot be part of a repository. What another program that makes one at this moment
-/// has there, or one that was killed while it did, can be.
+/// Returns the name of something in a directory that cannot be part of a repository. What another
+/// program that makes one at this moment has there, or one that was killed while it did, can be.
 fn stranger(dir: &Path) -> Result<Option<String>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,

@@ -49,7 +49,8 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Makes a repository in `storage`, which must not hold one. `session` as for [`open`](Self::open).
+    /// Makes a repository in `storage`, which must not hold one. `session` as for
+    /// [`open`](Self::open).
     ///
     /// # Errors
     /// `AlreadyExists` if there is one.
@@ -61,7 +62,7 @@ impl Repository {
             [layout::SNAPSHOTS, layout::PACKS, layout::INDEX, layout::PARITY, layout::LOCKS, layout::TMP];
         for dir in std::iter::once("").chain(dirs) {
             let making = |error| {
-                Error::stored_io(format!("making the repository's directory {dir}").trim_end(), error)
+                Error::stored_io(format!("creating the repository's directory {dir}").trim_end(), error)
             };
             storage.make_dir(dir).map_err(making)?;
         }
@@ -80,18 +81,20 @@ impl Repository {
             locks::try_lock(&base, name)?;
         }
         {
-            // Nobody else makes one meanwhile, and who finds the config changes nothing before it is durable.
+            // Nobody else makes one meanwhile, and who finds the config changes nothing before it
+            // is durable.
             let _commit = locks::lock(&base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
             config::check_vacant(&*storage)?;
             fill_reserve(&base)?;
-            // The config comes last: with it, the repository exists. Where locks do not work, it replaces none all the same.
+            // The config comes last: with it, the repository exists. Where locks do not work, it
+            // replaces none all the same.
             config::write_first(&base, &config)?;
         }
         Self::open(storage, session)
     }
 
-    /// Opens the repository in `storage`, or makes it where there is none. Tells whether it made it. Of several that try it at
-    /// once, one makes it and the others open that.
+    /// Opens the repository in `storage`, or makes it where there is none. Tells whether it made
+    /// it. Of several that try it at once, one makes it and the others open that.
     ///
     /// # Errors
     /// As those of [`init`](Self::init), but for `AlreadyExists`, and [`open`](Self::open).
@@ -108,11 +111,12 @@ impl Repository {
         }
     }
 
-    /// Opens the repository in `storage`. `session` is a random id that no other handle uses: it names temporary
-    /// files and locks.
+    /// Opens the repository in `storage`. `session` is a random id that no other handle uses: it
+    /// names temporary files and locks.
     ///
     /// # Errors
-    /// `NotFound` if there is none; `Unsupported` if it needs a newer program; `Corrupt` if its config is damaged.
+    /// `NotFound` if there is none; `Unsupported` if it needs a newer program; `Corrupt` if its
+    /// config is damaged.
     pub fn open(storage: Arc<dyn Storage>, session: Uuid) -> Result<Self> {
         let (config, _) = config::read(&*storage)?;
         config::check_readable(&config)?;
@@ -139,8 +143,9 @@ impl Repository {
         &self.store.base
     }
 
-    /// Refuses to go on where this program must not write, as the config says now. Whatever changes the repository looks
-    /// again when it takes the commit lock; this keeps it from doing much work in vain.
+    /// Refuses to go on where this program must not write, as the config says now. Whatever changes
+    /// the repository looks again when it takes the commit lock; this keeps it from doing much work
+    /// in vain.
     pub(crate) fn check_writable(&self) -> Result<()> {
         config::check_again(self.base())
     }
@@ -152,12 +157,12 @@ pub(crate) fn check_level(level: i32) -> Result<()> {
         return Ok(());
     }
     let (low, high) = (LEVELS.start(), LEVELS.end());
-    Err(Error::new(ErrorKind::InvalidInput, format!("{level} is not a compression level"))
-        .with_hint(format!("levels go from {low} (fastest) to {high} (smallest)")))
+    Err(Error::new(ErrorKind::InvalidInput, format!("{level} is not a valid compression level"))
+        .with_hint(format!("use a level from {low} (fastest) to {high} (smallest)")))
 }
 
-/// Tells whether a repository, or an attempt to make one, has something of this name in its directory; a new file system may
-/// have `lost+found`. What else is there belongs to somebody else.
+/// Tells whether a repository, or an attempt to make one, has something of this name in its
+/// directory; a new file system may have `lost+found`. What else is there belongs to somebody else.
 pub fn may_be_in_a_repository(name: &str) -> bool {
     layout::ROOT.contains(&name) || name == "lost+found"
 }
@@ -170,8 +175,8 @@ pub(crate) fn fill_reserve(base: &Base) -> Result<()> {
     base.publish_bytes(layout::RESERVE, &noise)
 }
 
-/// Makes the reserve again where it was given back. Where there is no room for it now, the next gc or snapshot of a volume tries
-/// again.
+/// Makes the reserve again where it was given back. Where there is no room for it now, the next gc
+/// or snapshot of a volume tries again.
 pub(crate) fn refill_reserve(base: &Base) {
     if base.storage.open(layout::RESERVE).is_err() {
         let _ = fill_reserve(base);

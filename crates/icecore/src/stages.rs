@@ -1,4 +1,5 @@
-//! The single stages of a capture and a restore, one at a time and on one thread, so that they can be measured.
+//! The single stages of a capture and a restore, one at a time and on one thread, so that they can
+//! be measured.
 
 use std::hint::black_box;
 
@@ -24,13 +25,15 @@ impl Hashing {
         Self(Hasher::new(key))
     }
 
-    /// Returns the ids of the whole blocks in `bytes`. A rest that is shorter than a block is left out.
+    /// Returns the ids of the whole blocks in `bytes`. A rest that is shorter than a block is left
+    /// out.
     pub fn block_ids(&self, bytes: &[u8]) -> Vec<BlockId> {
         let blocks: Vec<&[u8; BLOCK_BYTES]> = bytes.as_chunks().0.iter().collect();
         self.0.blocks(&blocks).iter().map(Digest::block_id).collect()
     }
 
-    /// Hashes the whole spans in `bytes`: their blocks, and of these the digest of the span. Returns how many there are.
+    /// Hashes the whole spans in `bytes`: their blocks, and of these the digest of the span.
+    /// Returns how many there are.
     pub fn hash_spans(&self, bytes: &[u8]) -> usize {
         let (blocks, _rest) = bytes.as_chunks::<BLOCK_BYTES>();
         let (spans, _rest) = blocks.as_chunks::<SPAN_BLOCKS>();
@@ -71,7 +74,8 @@ impl Compressing {
     /// # Errors
     /// `Io` if zstd refuses the level.
     pub fn new(level: i32, check: bool) -> Result<Self> {
-        let encoder = Encoder::new(level, check).map_err(|error| Error::io("making a compressor", error))?;
+        let encoder =
+            Encoder::new(level, check).map_err(|error| Error::io("creating a compressor", error))?;
         Ok(Self(encoder))
     }
 
@@ -94,7 +98,7 @@ impl Decompressing {
     /// # Errors
     /// `Io` if there is no memory for it.
     pub fn new() -> Result<Self> {
-        Decoder::new().map(Self).map_err(|error| Error::io("making a decompressor", error))
+        Decoder::new().map(Self).map_err(|error| Error::io("creating a decompressor", error))
     }
 
     /// Returns the bytes that `stored` was made of.
@@ -108,7 +112,8 @@ impl Decompressing {
     }
 }
 
-/// Looks blocks up in the index, and each hit in the directory of its pack. Returns how many are stored.
+/// Looks blocks up in the index, and each hit in the directory of its pack. Returns how many are
+/// stored.
 ///
 /// # Errors
 /// `Io` if a pack cannot be opened.

@@ -1,23 +1,24 @@
-//! What to do next, in the words of an HTTP API: its clients have its calls, and whoever runs the server has the rest.
+//! Hints: next steps in the words of the HTTP API. Its clients can make calls; the operator of the
+//! server does the rest.
 
 use icecore::NextStep;
 
-/// Returns a next step as a clause for a client; none where a client has nothing to do about it.
+/// Returns a next step as a clause for a client; none if a client can do nothing about it.
 pub(crate) fn hint(step: &NextStep) -> Option<String> {
     let fixed = match step {
         NextStep::Advice(advice) => advice,
-        NextStep::ListSnapshots { .. } | NextStep::GetSnapshot => "GET /v2/snapshots shows what is there",
-        NextStep::ListVolumes => "GET /v2/volumes shows what is there",
-        NextStep::UnprotectSnapshot(_) => "whoever runs this server can take its protection away",
+        NextStep::ListSnapshots { .. } | NextStep::GetSnapshot => "GET /v2/snapshots lists the snapshots",
+        NextStep::ListVolumes => "GET /v2/volumes lists the volumes",
+        NextStep::UnprotectSnapshot(_) => "the operator of this server can remove its protection",
         NextStep::KeepClones { volume, .. } => return Some(format!("delete the volume {volume} first")),
         NextStep::ResetVolume(_) => {
-            "what was written since its last snapshot is lost; whoever runs this server can make it usable again"
+            "everything written since its last snapshot is lost; the operator of this server can make it usable again"
         }
         NextStep::FreeRepositorySpace | NextStep::FreeSpaceForSnapshot => {
-            "delete snapshots or volumes that are not needed; whoever runs this server frees their space"
+            "delete snapshots or volumes that you do not need; the operator of this server frees their space"
         }
-        NextStep::InitRepository => "whoever runs this server has to make its repository",
-        NextStep::UnshareVolume(_) => "whoever runs this server has to give it files of its own",
+        NextStep::InitRepository => "the operator of this server must create its repository",
+        NextStep::UnshareVolume(_) => "the operator of this server must make its files independent",
         NextStep::RepairIndex
         | NextStep::RepairIndexOfBadMedium
         | NextStep::RepairIndexWithoutFile
@@ -34,9 +35,9 @@ pub(crate) fn hint(step: &NextStep) -> Option<String> {
         | NextStep::RepairPackRecords
         | NextStep::RepairParity
         | NextStep::FindLost
-        | NextStep::PutBackOrFindLost => "whoever runs this server has to verify and repair its repository",
-        NextStep::ConvertImage(command) => return Some(format!("make a raw disk of it with `{command}`")),
-        // Those that come of what a command line says about its target.
+        | NextStep::PutBackOrFindLost => "the operator of this server must verify and repair its repository",
+        NextStep::ConvertImage(command) => return Some(format!("convert it to a raw disk with `{command}`")),
+        // Steps about the target of a command line.
         NextStep::NewFile
         | NextStep::ReplaceOrWriteInto
         | NextStep::WriteInto

@@ -21,7 +21,8 @@ pub struct TlsConfig {
 pub struct RequestConfig {
     /// Connections at once; others are turned away.
     pub connections: usize,
-    /// Seconds for a request's head, for a TLS handshake, and that a connection may wait for its next request.
+    /// Seconds for a request's head, for a TLS handshake, and that a connection may wait for its
+    /// next request.
     pub head_seconds: u64,
     /// Seconds for a request's body.
     pub body_seconds: u64,
@@ -121,13 +122,16 @@ pub struct ScheduleConfig {
     /// Only those of these accounts.
     #[serde(default)]
     pub accounts: Vec<String>,
-    /// Which snapshots stay. With `snapshot`, others that this schedule has taken are deleted; with `prune`, any others.
+    /// Which snapshots stay. With `snapshot`, others that this schedule has taken are deleted; with
+    /// `prune`, any others.
     #[serde(default)]
     pub keep: Option<KeepConfig>,
-    /// With `verify`: which part of all data is read, from 0 to 1; all of it where that is not given.
+    /// With `verify`: which part of all data is read, from 0 to 1; all of it where that is not
+    /// given.
     #[serde(default)]
     pub share: Option<f64>,
-    /// With `verify`: how long at most, where the share is 1. The next run goes on with what was not read for the longest time.
+    /// With `verify`: how long at most, where the share is 1. The next run goes on with what was
+    /// not read for the longest time.
     #[serde(default)]
     pub minutes: Option<u64>,
 }

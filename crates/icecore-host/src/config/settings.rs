@@ -16,7 +16,8 @@ use crate::config::operation::TlsConfig;
 /// The region and the account where none is configured.
 const LOCAL: &str = "local";
 
-/// What the server is configured to do. Paths that are not absolute are below the directory of the file.
+/// What the server is configured to do. Paths that are not absolute are below the directory of the
+/// file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -25,7 +26,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Regions by their slugs; at least one.
     pub regions: BTreeMap<String, RegionConfig>,
-    /// Accounts; the first is that of snapshots and volumes that no account made. One named `local` where none is given.
+    /// Accounts; the first is that of snapshots and volumes that no account made. One named `local`
+    /// where none is given.
     #[serde(default = "usual_accounts", rename = "account")]
     pub accounts: Vec<AccountConfig>,
     /// Sizes of Droplets, smallest first.
@@ -70,8 +72,8 @@ pub struct ServerConfig {
     pub state_dir: PathBuf,
     /// Whether another address than a loopback one may be served without TLS.
     pub allow_plain_http: bool,
-    /// How many snapshots of Droplets are taken at once, and beside them how many images are imported or copied to another region.
-    /// What comes on top of that waits.
+    /// How many snapshots of Droplets are taken at once, and beside them how many images are
+    /// imported or copied to another region. What comes on top of that waits.
     pub jobs: usize,
     /// Seconds that requests have to end when the server is stopped.
     pub stop_seconds: u64,
@@ -163,11 +165,14 @@ impl Default for QuotaConfig {
 pub struct NbdConfig {
     /// The unix socket; `nbd` in the state directory where none is given.
     pub socket: Option<PathBuf>,
-    /// A TCP address beside it. Everyone who can reach it and knows the id of a volume can read and write that.
+    /// A TCP address beside it. Everyone who can reach it and knows the id of a volume can read and
+    /// write that.
     pub listen: Option<SocketAddr>,
-    /// Connections at once, of all disks together; where none is given, 4096, or fewer if there are not enough descriptors.
+    /// Connections at once, of all disks together; where none is given, 4096, or fewer if there are
+    /// not enough descriptors.
     pub connections: Option<usize>,
-    /// MiB of memory for what was read of snapshots; where none is given, 1/16 of the machine's, from 96 to 1024.
+    /// MiB of memory for what was read of snapshots; where none is given, 1/16 of the machine's,
+    /// from 96 to 1024.
     pub cache_megabytes: Option<usize>,
 }
 
@@ -175,7 +180,8 @@ pub struct NbdConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImportConfig {
-    /// Folders whose files may be imported by `file://` URLs, and single files or block devices. None: nothing may.
+    /// Folders whose files may be imported by `file://` URLs, and single files or block devices.
+    /// None: nothing may.
     pub folders: Vec<PathBuf>,
     /// The largest disk that may be imported, in GiB.
     pub max_gigabytes: u64,
@@ -187,7 +193,8 @@ impl Default for ImportConfig {
     }
 }
 
-/// A base image: a snapshot of a Droplet's disk that all accounts can make Droplets of, and none can change.
+/// A base image: a snapshot of a Droplet's disk that all accounts can make Droplets of, and none
+/// can change.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageConfig {
@@ -225,7 +232,8 @@ fn usual_sizes() -> Vec<SizeConfig> {
 }
 
 impl Config {
-    /// Returns the configuration where nobody has written one: one repository, as the region `local`.
+    /// Returns the configuration where nobody has written one: one repository, as the region
+    /// `local`.
     pub fn of_repository(repository: PathBuf, state_dir: PathBuf) -> Self {
         let region = RegionConfig { name: LOCAL.to_owned(), repository, storage: true };
         Self {

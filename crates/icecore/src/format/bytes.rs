@@ -1,19 +1,19 @@
 //! Reading and writing fixed-width little-endian fields.
 
-/// Why bytes could not be decoded.
+/// The error of a decoder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeError {
-    #[error("{need} bytes are needed and {got} are there")]
+    #[error("{need} bytes are needed, but only {got} are there")]
     Truncated { need: u64, got: u64 },
     #[error("{bytes} bytes are left over at the end")]
     Trailing { bytes: usize },
-    #[error("it does not begin with the signature of a {what}")]
+    #[error("it does not start with the signature of a {what}")]
     BadMagic { what: &'static str },
-    #[error("its format version is {found} and this program knows version {known}")]
+    #[error("its format version is {found}, and this program knows version {known}")]
     BadVersion { found: u16, known: u16 },
-    #[error("the checksum of its {what} does not fit")]
+    #[error("the checksum of its {what} does not match")]
     BadChecksum { what: &'static str },
-    #[error("{what} is {value}, which is not allowed")]
+    #[error("{what} is {value}, which is invalid")]
     BadValue { what: &'static str, value: u64 },
     #[error("{0}")]
     Serial(String),
@@ -25,7 +25,7 @@ impl DecodeError {
     }
 }
 
-/// Takes fields off the front of a slice.
+/// A reader that takes fields from the front of a slice.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -63,7 +63,7 @@ impl<'a> Fields<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// Takes `len` bytes that must be zero: room that a later version may use.
+    /// Takes `len` bytes that must be zero: space that a later version may use.
     pub(crate) fn reserved(&mut self, len: usize) -> Result<(), DecodeError> {
         match self.slice(len)?.iter().find(|byte| **byte != 0) {
             Some(byte) => Err(DecodeError::bad("a reserved byte", *byte)),

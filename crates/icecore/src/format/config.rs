@@ -1,4 +1,4 @@
-//! The file `config`: what a repository is, fixed when it is made.
+//! The file `config`: the identity and the fixed properties of a repository.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -13,9 +13,10 @@ use crate::words::sizes::FANOUT;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
 
-/// The version of everything in a repository.
+/// The major version of the format.
 pub(crate) const FORMAT_MAJOR: u16 = 2;
-/// Counts additions that an older program can read past, and must not write. 1 added parity, 2 added labels.
+/// The minor version: additions that an older program can skip when it reads, and must not write. 1
+/// added parity, 2 added labels.
 pub(crate) const FORMAT_MINOR: u16 = 2;
 /// The first minor version that has labels in the records of snapshots and volumes.
 pub(crate) const LABELS_MINOR: u16 = 2;
@@ -26,24 +27,24 @@ pub(crate) const MAGIC: [u8; 8] = *b"ICECONF\n";
 const ENVELOPE: Envelope =
     Envelope { what: "repository config", magic: MAGIC, major: FORMAT_MAJOR, minor: FORMAT_MINOR };
 
-/// Features that a program must know, by what it may do without knowing them.
+/// Feature bits, by what a program may do without knowing them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Features {
-    /// Must be known by whoever opens the repository.
+    /// A program must know these to open the repository.
     pub(crate) incompatible: u64,
-    /// Must be known by whoever writes to it; others may read.
+    /// A program must know these to write; others may read.
     pub(crate) read_only_compatible: u64,
-    /// May be ignored.
+    /// A program may ignore these.
     pub(crate) compatible: u64,
 }
 
 impl Features {
-    /// Bit of `read_only_compatible`: there are or were copy-on-write volumes. A program that does not know them would remove what
-    /// they stand on.
+    /// A bit of `read_only_compatible`: there are or were copy-on-write volumes. A program that
+    /// does not know them would remove the data they stand on.
     pub(crate) const VOLUMES: u64 = 1;
 }
 
-/// Sizes that are frozen when a repository is made.
+/// The sizes that are fixed when a repository is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Geometry {
     pub(crate) block_bytes: u32,
@@ -70,19 +71,19 @@ pub(crate) struct Config {
     pub(crate) created_unix_ms: i64,
     pub(crate) features: Features,
     pub(crate) geometry: Geometry,
-    /// The zstd level for new chunks where a capture does not choose another.
+    /// The default zstd level for new chunks.
     pub(crate) level: i32,
     /// The secret behind every digest. Never printed.
     pub(crate) key: [u8; 32],
-    /// The parity that is kept, if any is.
+    /// The parity to keep, if any.
     pub(crate) parity: Option<ParityScheme>,
 }
 
-/// What minor version 0 has.
+/// The fields of minor version 0.
 #[derive(Serialize, Deserialize)]
 struct Body0(RepositoryId, i64, Features, Geometry, i32, [u8; 32]);
 
-/// What minor version 1 has besides: packs and parity files of a group, or none.
+/// The field that minor version 1 adds: packs and parity files of a group, or none.
 #[derive(Serialize, Deserialize)]
 struct Body1(Body0, Option<(u8, u8)>);
 

@@ -18,7 +18,7 @@ pub(crate) const MAP_ENTRY_BYTES: usize = 512;
 const MAGIC: [u8; 4] = *b"IDM1";
 const STATES_AT: usize = 16;
 const STATE_BITS: usize = 2;
-/// Words of 64 bits that the states of a region take.
+/// The number of 64-bit words for the states of a region.
 pub(crate) const STATE_WORDS: usize = LEAF_BLOCKS * STATE_BITS / 64;
 
 /// The states of the blocks of a region, two bits each.
@@ -37,7 +37,7 @@ pub(crate) fn encode_map_entry(region: u64, states: &RegionStates) -> [u8; MAP_E
     bytes
 }
 
-/// Decodes the entry of a region; none where the overlay has nothing of it.
+/// Decodes the entry of a region; none if the overlay has nothing of it.
 pub(crate) fn decode_map_entry(
     bytes: &[u8; MAP_ENTRY_BYTES],
     region: u64,

@@ -1,4 +1,5 @@
-//! The envelope of small files (config, snapshot records): signature, version, length, body, checksum.
+//! The envelope of small files (config, snapshot records): signature, version, length, body,
+//! checksum.
 //!
 //! ```text
 //! 0   magic        8
@@ -17,7 +18,7 @@ use crate::format::bytes::Fields;
 use crate::format::serial;
 use crate::format::serial::SERIAL_BYTES_MAX;
 
-/// What distinguishes one kind of enveloped file from another.
+/// The properties of one kind of enveloped file.
 pub(crate) struct Envelope {
     pub(crate) what: &'static str,
     pub(crate) magic: [u8; 8],
@@ -25,7 +26,7 @@ pub(crate) struct Envelope {
     pub(crate) minor: u16,
 }
 
-/// A body taken out of its envelope.
+/// A body without its envelope.
 #[derive(Debug)]
 pub(crate) struct Opened<'a> {
     pub(crate) minor: u16,
@@ -34,14 +35,14 @@ pub(crate) struct Opened<'a> {
 }
 
 impl Opened<'_> {
-    /// Decodes the body. A newer minor version may have appended fields to it, which are passed over.
+    /// Decodes the body. It skips fields that a newer minor version has appended.
     pub(crate) fn value<T: Serialize + DeserializeOwned>(&self) -> Result<T, DecodeError> {
         if self.is_newer { Ok(serial::decode_front(self.body)?.0) } else { serial::decode(self.body) }
     }
 }
 
 impl Envelope {
-    /// Wraps `body`; `checksum` computes 32 bytes over what comes before them.
+    /// Wraps `body`; `checksum` computes 32 bytes over everything before them.
     pub(crate) fn seal(
         &self,
         body: &[u8],
@@ -50,7 +51,7 @@ impl Envelope {
         self.seal_as(self.minor, body, checksum)
     }
 
-    /// As [`seal`](Self::seal), for a body as an earlier minor version wrote it.
+    /// Like [`seal`](Self::seal), for a body in the form of an earlier minor version.
     pub(crate) fn seal_as(
         &self,
         minor: u16,

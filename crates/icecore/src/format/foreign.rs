@@ -1,28 +1,29 @@
-//! Formats of other programs that hold a disk, and are none: taken as they are, they would be captured as if they were the disk.
+//! File formats of other programs that contain a disk but are not raw disks. Without this check
+//! they would be captured as if they were the disk.
 
 use std::path::Path;
 
-/// How many bytes at the beginning and at the end of a file are looked at.
+/// The number of bytes to check at the beginning and at the end of a file.
 pub(crate) const LOOK_BYTES: usize = 512;
 
-/// A format of files with a disk in them, other than the raw disk.
+/// A format of files that contain a disk, other than the raw disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForeignFormat {
-    /// What people call it.
+    /// The name of the format.
     pub name: &'static str,
     reader: Reader,
 }
 
-/// What makes a raw disk of it.
+/// The conversion to a raw disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reader {
-    /// `qemu-img`, which calls it so.
+    /// `qemu-img`, with its name of the format.
     QemuImg(&'static str),
-    /// A program that writes what is packed to its standard output, and the ending of names of such files.
+    /// A program that unpacks to standard output, and the file name extension.
     Unpacker(&'static str, &'static str),
 }
 
-/// What files begin with: how, where, what.
+/// Signatures: the offset, the bytes, the format.
 const HEADS: [(usize, &[u8], ForeignFormat); 16] = [
     (0, b"QFI\xfb\0\0\0\x01", qemu("qcow", "qcow")),
     (0, b"QFI\xfb", qemu("qcow2", "qcow2")),
@@ -51,8 +52,8 @@ const fn packed(name: &'static str, command: &'static str, ending: &'static str)
 }
 
 impl ForeignFormat {
-    /// Tells the format of a file by its first and its last 512 bytes, or fewer where it has no more. None is a raw disk, as far as
-    /// that can be told.
+    /// Detects the format of a file by its first and its last 512 bytes, or fewer if the file is
+    /// shorter. None means a raw disk, as far as can be determined.
     pub fn of(head: &[u8], tail: &[u8]) -> Option<Self> {
         let begins = |(at, magic, _): &&(usize, &[u8], Self)| {
             head.get(*at..).is_some_and(|rest| rest.starts_with(magic))
@@ -60,18 +61,19 @@ impl ForeignFormat {
         if let Some((_, _, format)) = HEADS.iter().find(begins) {
             return Some(*format);
         }
-        // A VHD of a fixed size is a raw disk with a footer, which older programs made a byte shorter.
+        // A fixed-size VHD is a raw disk with a footer; older programs wrote the footer one byte
+        // shorter.
         let ends = |len: usize| tail.len() >= len && tail[tail.len() - len..].starts_with(b"conectix");
         (ends(512) || ends(511)).then_some(qemu("VHD", "vpc"))
     }
 
-    /// Returns the line for a shell that makes a raw disk of the file at `path`.
+    /// Returns the shell command that converts the file at `path` to a raw disk.
     pub fn command(&self, path: &Path) -> String {
         let from = for_shell(&path.to_string_lossy());
         match self.reader {
             Reader::QemuImg(format) => {
                 let to = for_shell(&path.with_extension("raw").to_string_lossy());
-                // One that is called raw and is none keeps its name.
+                // A file that is called raw but is not keeps its name.
                 let to = if to == from { for_shell(&format!("{}.raw", path.to_string_lossy())) } else { to };
                 format!("qemu-img convert -f {format} -O raw {from} {to}")
             }
@@ -85,14 +87,15 @@ impl ForeignFormat {
     }
 }
 
-/// Quotes a word for a shell where that is needed.
+/// Quotes a word for a shell if needed.
 fn for_shell(word: &str) -> String {
     let word = if word.starts_with('-') { format!("./{word}") } else { word.to_owned() };
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
     if word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
-/// What disks have in fixed places: partition tables, and what lies on disks without one. Where, and what.
+/// Signatures on disks: partition tables, and content of disks without one. Each is an offset and
+/// its bytes.
 const SIGNS: [(usize, &[u8]); 34] = [
     (510, b"\x55\xaa"),             // MBR, and the boot sectors of FAT, exFAT and NTFS
     (512, b"EFI PART"),             // GPT
@@ -130,10 +133,10 @@ const SIGNS: [(usize, &[u8]); 34] = [
     (32, b"ORCLDISK"),              // Oracle ASM
 ];
 
-/// How much of a disk has to be read for [`is_known_disk`].
+/// The number of bytes that [`is_known_disk`] needs.
 pub(crate) const SIGN_BYTES: usize = 132 << 10;
 
-/// Tells whether a disk that begins with `head` has a partition table or a file system, of all that are known here.
+/// Returns whether a disk that begins with `head` has a known partition table or file system.
 pub(crate) fn is_known_disk(head: &[u8]) -> bool {
     SIGNS.iter().any(|(at, sign)| head.get(*at..).is_some_and(|rest| rest.starts_with(sign)))
 }

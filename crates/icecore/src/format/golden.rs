@@ -1,5 +1,5 @@
-//! The bytes of every structure, written out. If a line here has to change, it is a new version of the format and not
-//! a fix: `docs/format.md` describes what is tested here.
+//! The bytes of every structure, written out. A change of a line here is a new version of the
+//! format, not a fix: `docs/format.md` describes these bytes.
 
 use crate::format::config::Config;
 use crate::format::config::Features;
@@ -72,7 +72,7 @@ pub(crate) const CONFIG: &str = "
     0f8adaa0cd7c808cf1f8e5b93f96887255ab893dad09e38528afc39580926848 | checksum
 ";
 
-/// As version 2.1 wrote it.
+/// The form of version 2.1.
 pub(crate) const CONFIG_2_1: &str = "
     494345434f4e460a | magic
     0200 | major
@@ -88,7 +88,7 @@ pub(crate) const CONFIG_2_1: &str = "
     3db7aafa5375e2344ff794b4b53b0c40812a635872145a234033f0da07fe42b1 | checksum
 ";
 
-/// As version 2.0 wrote it.
+/// The form of version 2.0.
 pub(crate) const CONFIG_2_0: &str = "
     494345434f4e460a | magic
     0200 | major
@@ -431,7 +431,7 @@ pub(crate) const VOLUME: &str = "
     76e172603154f7b2be52a1e5b8b43661a641071f134bc7c60d8a33d3b7bc60da | checksum
 ";
 
-/// A volume with labels, of a snapshot that has some.
+/// A volume with labels, created from a snapshot that has some.
 pub(crate) const LABELLED_VOLUME: &str = "
     494345564f4c550a | magic
     0200 | major
@@ -659,7 +659,8 @@ fn empty_volume() -> VolumeRecord {
     }
 }
 
-/// Returns the states of region 5: block 0 is there, block 1 is zero, block 33 is there, the last one is zero.
+/// Returns the states of region 5: block 0 is there, block 1 is zero, block 33 is there, the last
+/// one is zero.
 pub(crate) fn map_states() -> RegionStates {
     let mut states = [0; STATE_WORDS];
     (states[0], states[1], states[31]) = (0b10_01, 0b01_00, 0b10 << 62);
@@ -763,7 +764,7 @@ fn the_config_is_these_bytes() {
 
 #[test]
 fn snapshot_records_are_these_bytes() {
-    // One without labels is what version 2.0 wrote.
+    // A record without labels has the form of version 2.0.
     let all =
         [(record(), 0, RECORD), (empty_record(), 0, EMPTY_RECORD), (labelled_record(), 2, LABELLED_RECORD)];
     for (record, minor, listing) in all {
@@ -810,7 +811,7 @@ fn pack_records_are_these_bytes() {
     assert_eq!(raw_entry().encode_record(), *bytes(RAW_RECORD));
     assert_eq!(punched_entry().encode_record(), *bytes(PUNCHED_RECORD));
     assert_eq!(Entry::decode_record(&bytes(RAW_RECORD), 64), Ok(raw_entry()));
-    // What only the directory knows is not in a record.
+    // A record lacks what only the directory knows.
     let alone = Entry { first_block: 0, ..punched_entry() };
     assert_eq!(Entry::decode_record(&bytes(PUNCHED_RECORD), 64 + 40 + 4096), Ok(alone));
 }

@@ -1,4 +1,4 @@
-//! Damaged and hostile bytes: every decoder gives an error or a value, and never a panic.
+//! Damaged and hostile bytes: every decoder returns an error or a value, and never panics.
 
 use proptest::collection::SizeRange;
 use proptest::collection::btree_map;
@@ -34,7 +34,7 @@ use crate::words::ids::PageId;
 use crate::words::names::NAME_BYTES_MAX;
 use crate::words::sizes::IMAGE_BYTES_MAX;
 
-/// Decodes and throws away; what remains is whether it could be decoded.
+/// Decodes, and returns whether that succeeded.
 type Check = fn(&[u8]) -> bool;
 
 fn run_header(bytes: &[u8]) -> Result<RunHeader, DecodeError> {
@@ -45,7 +45,7 @@ fn golden_run_body_len() -> u64 {
     bytes(golden::RUN_BODY).len() as u64
 }
 
-/// Everything that carries its own checksum.
+/// Every structure with its own checksum.
 const SEALED: &[(&str, &str, Check)] = &[
     ("config", golden::CONFIG, |bytes| Config::decode(bytes).is_ok()),
     ("record", golden::RECORD, |bytes| Record::decode(bytes, &golden::hasher()).is_ok()),
@@ -180,7 +180,7 @@ fn a_damaged_run_gives_other_hints_and_no_panic() {
     each_flip(&whole, |_, changed| search(&Run::new(changed, &golden::run_header()).unwrap()));
 }
 
-/// Does with a run all that an index does.
+/// Calls all functions of a run that an index uses.
 fn search(run: &Run<'_>) {
     for byte in [0, 1, 0x7f, 0x80, 0xfe, 0xff] {
         let found = run.find_chunk(&[byte; 16]).map(|entry| entry.pack);
@@ -227,7 +227,8 @@ fn a_newer_minor_version_is_reported_and_read_without_what_it_appended() {
 #[test]
 fn numbers_that_ask_for_more_memory_than_there_are_bytes_are_refused() {
     let huge = "fd ffffffffffffff0f";
-    // A leaf with that many digests, one with that many extents, an inner page with that many children.
+    // A leaf with that many digests, one with that many extents, an inner page with that many
+    // children.
     for listing in [format!("00 01 {huge}"), format!("00 01 00 00 {huge}"), format!("01 01 01 00 {huge}")] {
         assert!(Page::decode(&bytes(&listing)).is_err());
     }
@@ -286,7 +287,7 @@ fn pages_that_no_encoder_writes_are_refused() {
     }
 }
 
-/// Gives a fixed structure a right CRC-32 again.
+/// Corrects the CRC-32 of a fixed structure.
 fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let end = bytes.len() - 4;
     let crc = crc32fast::hash(&bytes[..end]);
@@ -316,7 +317,7 @@ fn any_leaf() -> impl Strategy<Value = Leaf> {
                 continue;
             }
             zero(&mut extents, zeros);
-            // Those that were named before, and the next one.
+            // The chunks named before, and the next one.
             let chunk = chunk % (named + 1).min(u16::try_from(chunks.len()).unwrap());
             named = named.max(chunk + 1);
             extents.push(Extent { blocks: 16 - zeros, place: Place::Chunk { chunk, slot } });
@@ -356,7 +357,7 @@ proptest! {
         }
         for (_, listing, decodes) in SEALED {
             prop_assert!(!decodes(&bytes));
-            // The same after a right beginning.
+            // The same after a valid beginning.
             prop_assert!(!decodes(&[&golden::bytes(listing)[..12], &bytes].concat()));
         }
         let (directory, trailer) = ([&bytes[..], &[0; 240]].concat(), golden::trailer());

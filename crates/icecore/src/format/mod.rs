@@ -1,4 +1,5 @@
-//! Every byte on disk: layouts, magics, versions, limits and file names. Described in `docs/format.md`.
+//! Every byte on disk: layouts, signatures, versions, limits and file names. `docs/format.md`
+//! describes them.
 //!
 //! Decoders take a slice, do no IO, never panic, and check every number before they allocate by it.
 

@@ -1,5 +1,5 @@
-//! What verifications have noted: when each pack was read, and what was found damaged. Hints: a file that is missing, of
-//! another version or damaged is as good as an empty one.
+//! The notes of verifications: when each pack was read, and what was found damaged. They are hints:
+//! a file that is missing, damaged or of another version counts as empty.
 //!
 //! ```text
 //! 0   signature   8
@@ -20,12 +20,12 @@ const VERSION: u16 = 1;
 const HEADER_BYTES: usize = 16;
 const CHECKED_MAGIC: [u8; 8] = *b"ICECHKD\n";
 const DAMAGE_MAGIC: [u8; 8] = *b"ICEDMGD\n";
-/// The longest file of notes: more entries than the packs of 64 TiB.
+/// The longest file of notes: enough for more packs than 64 TiB have.
 pub(crate) const NOTES_BYTES_MAX: u64 = 64 << 20;
-/// Stands for all of a pack, where an entry's number is expected.
+/// The number that stands for a whole pack in the place of an entry.
 const WHOLE_PACK: u32 = u32::MAX;
 
-/// A pack, and when all of it was last read.
+/// A pack, and the time when it was last read whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CheckedEntry {
     pub(crate) pack: PackId,
@@ -33,15 +33,15 @@ pub(crate) struct CheckedEntry {
     pub(crate) unix_ms: i64,
 }
 
-/// Something that was found damaged.
+/// A damaged object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DamageEntry {
     pub(crate) pack: PackId,
-    /// The number of the chunk or page in the pack's directory; none where the pack as a whole cannot be used.
+    /// The number of the chunk or page in the pack's directory; none if the whole pack is unusable.
     pub(crate) number: Option<u32>,
     /// The id of the chunk or page; zero for a pack.
     pub(crate) id: [u8; 16],
-    /// The slots that cannot be used; all of them for a page or a pack.
+    /// The unusable slots; all of them for a page or a pack.
     pub(crate) slots: SlotBitmap,
 }
 
@@ -116,7 +116,7 @@ fn decode<T>(
     if hasher.record(sealed).0 != *checksum {
         return Err(DecodeError::BadChecksum { what: "file of notes" });
     }
-    // One after another: nothing is allocated by a number that the bytes do not bear out.
+    // One after another: no allocation follows from a number that the bytes do not back up.
     let entries: Vec<T> = (0..count).map(|_| one(&mut fields)).collect::<Result<_, _>>()?;
     match fields.0.len() {
         0 => Ok(entries),

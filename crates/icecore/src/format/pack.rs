@@ -1,4 +1,5 @@
-//! Pack files: chunks of image data, or manifest pages, one after another, and a directory of them at the end.
+//! Pack files: chunks of image data, or manifest pages, one after another, and their directory at
+//! the end.
 //!
 //! ```text
 //! header      64 bytes
@@ -7,8 +8,8 @@
 //! trailer     64 bytes
 //! ```
 //!
-//! All numbers are little-endian. A record repeats what its directory entry says, so that a pack whose directory is
-//! lost can be read record by record.
+//! All numbers are little-endian. A record repeats its directory entry, so that a pack with a lost
+//! directory can be read record by record.
 
 use crate::format::bytes::DecodeError;
 use crate::format::bytes::Fields;
@@ -30,7 +31,7 @@ pub(crate) const BITMAP_BYTES: usize = CHUNK_BLOCKS_MAX / 8;
 pub(crate) const ENTRIES_MAX: u32 = 1 << 16;
 /// The largest pack: offsets are 32 bits wide.
 pub(crate) const PACK_BYTES_MAX: u64 = u32::MAX as u64;
-/// The most bytes that a chunk or a page decodes to.
+/// The most bytes of a decoded chunk or page.
 #[expect(clippy::cast_possible_truncation, reason = "a constant: 2^20")]
 pub(crate) const RAW_BYTES_MAX: u32 = (CHUNK_BLOCKS_MAX * BLOCK_BYTES) as u32;
 
@@ -41,14 +42,14 @@ const NO_BITMAP: u32 = u32::MAX;
 const FLAG_PUNCHED: u8 = 1;
 const CIPHER_NONE: u8 = 0;
 
-/// What a pack holds. Data and manifest pages are never mixed.
+/// The kind of a pack. Data and manifest pages are never mixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PackKind {
     Data,
     Pages,
 }
 
-/// The first bytes of a pack.
+/// The header of a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: PackKind,
@@ -91,28 +92,28 @@ impl Header {
     }
 }
 
-/// What a record's header and a directory entry both say of a chunk or a page.
+/// The fields of a chunk or a page that both its record's header and its directory entry have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// The id of the chunk or of the page.
     pub(crate) id: [u8; 16],
-    /// Where its stored bytes begin in the pack.
+    /// The offset of its stored bytes in the pack.
     pub(crate) offset: u32,
     pub(crate) stored_bytes: u32,
     pub(crate) raw_bytes: u32,
     /// CRC-32 of the stored bytes.
     pub(crate) crc: u32,
     pub(crate) codec: Codec,
-    /// Blocks of the chunk, punched ones too; zero for a page.
+    /// The number of blocks of the chunk, including punched ones; zero for a page.
     pub(crate) slots: u16,
     /// Index of the first of its ids in the directory's table of block ids.
     pub(crate) first_block: u32,
-    /// Index of its slot bitmap, where it is punched.
+    /// Index of its slot bitmap, if it is punched.
     pub(crate) bitmap: Option<u32>,
 }
 
 impl Entry {
-    /// Returns how long the record is before the stored bytes.
+    /// Returns the length of the record before the stored bytes.
     pub(crate) fn record_bytes(&self) -> usize {
         let punched = usize::from(self.slots) * BLOCK_ID_BYTES + BITMAP_BYTES;
         RECORD_BYTES + if self.bitmap.is_some() { punched } else { 0 }
@@ -130,7 +131,8 @@ impl Entry {
         seal(bytes)
     }
 
-    /// Decodes the header of a record that stands at `at` in a pack. Its ids and bitmap are not known from it alone.
+    /// Decodes the header of a record at `at` in a pack. The header alone does not give the block
+    /// ids and the bitmap.
     pub(crate) fn decode_record(bytes: &[u8], at: u32) -> Result<Self, DecodeError> {
         let mut fields = unseal::<RECORD_BYTES>(bytes, RECORD_MAGIC, "record")?;
         let codec = codec_of(fields.u8()?)?;
@@ -208,7 +210,7 @@ impl Entry {
     }
 }
 
-/// Which slots of a punched chunk still have their data.
+/// The slots of a punched chunk that still have their data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct SlotBitmap(pub(crate) [u8; BITMAP_BYTES]);
 
@@ -223,7 +225,7 @@ impl SlotBitmap {
         self.0[usize::from(slot / 8)] >> (slot % 8) & 1 == 1
     }
 
-    /// Tells whether it has all slots that another one has.
+    /// Returns whether it has all slots of another one.
     pub(crate) fn has_all(&self, other: &Self) -> bool {
         self.0.iter().zip(other.0).all(|(own, other)| own & other == other)
     }
@@ -233,13 +235,13 @@ impl SlotBitmap {
         Self(std::array::from_fn(|at| self.0[at] | other.0[at]))
     }
 
-    /// Returns how many slots have their data.
+    /// Returns the number of slots that have their data.
     pub(crate) fn count(&self) -> u32 {
         self.0.iter().map(|byte| byte.count_ones()).sum()
     }
 }
 
-/// The last bytes of a pack.
+/// The trailer of a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trailer {
     pub(crate) entries: u32,
@@ -247,7 +249,7 @@ pub(crate) struct Trailer {
     pub(crate) bitmaps: u32,
     /// CRC-32 of the directory.
     pub(crate) crc: u32,
-    /// Where the directory begins, and so where the records end.
+    /// The offset of the directory, and so the end of the records.
     pub(crate) directory_offset: u64,
 }
 
@@ -286,7 +288,7 @@ impl Trailer {
     }
 }
 
-/// A directory, as the bytes that it is.
+/// A directory, as its encoded bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Directory<'a> {
     entries: &'a [u8],
@@ -295,7 +297,7 @@ pub(crate) struct Directory<'a> {
 }
 
 impl<'a> Directory<'a> {
-    /// Splits `bytes` as `trailer` says; does not read them.
+    /// Splits `bytes` as `trailer` says, without reading them.
     pub(crate) fn new(bytes: &'a [u8], trailer: &Trailer) -> Result<Self, DecodeError> {
         let mut fields = Fields(bytes);
         let entries = fields.slice(trailer.entries as usize * ENTRY_BYTES)?;
@@ -304,7 +306,7 @@ impl<'a> Directory<'a> {
         Ok(Self { entries, block_ids, bitmaps })
     }
 
-    /// Returns the entry `index`, its numbers checked against the pack.
+    /// Returns the entry `index`, with its numbers checked against the pack.
     pub(crate) fn entry(&self, index: u32, trailer: &Trailer) -> Result<Entry, DecodeError> {
         let bytes = table_entry::<ENTRY_BYTES>(self.entries, index as usize)
             .ok_or(DecodeError::bad("the number of an entry", index))?;
@@ -320,7 +322,7 @@ impl<'a> Directory<'a> {
         table_entry::<BLOCK_ID_BYTES>(self.block_ids, index).map(|id| BlockId(*id))
     }
 
-    /// Returns which slots of a punched chunk have their data; none where all have.
+    /// Returns the slots of a punched chunk that have their data; none if all have.
     pub(crate) fn bitmap(&self, entry: &Entry) -> Option<SlotBitmap> {
         let index = entry.bitmap? as usize;
         table_entry::<BITMAP_BYTES>(self.bitmaps, index).map(|bits| SlotBitmap(*bits))
@@ -342,7 +344,7 @@ fn codec_of(byte: u8) -> Result<Codec, DecodeError> {
     }
 }
 
-/// Ends a fixed structure with the CRC-32 of what is in it.
+/// Ends a fixed structure with the CRC-32 of its content.
 fn seal<const N: usize>(mut bytes: Vec<u8>) -> [u8; N] {
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     let mut fixed = [0; N];
@@ -350,7 +352,8 @@ fn seal<const N: usize>(mut bytes: Vec<u8>) -> [u8; N] {
     fixed
 }
 
-/// Checks signature and CRC-32 of a fixed structure of `N` bytes and returns the fields between them.
+/// Checks signature and CRC-32 of a fixed structure of `N` bytes and returns the fields between
+/// them.
 fn unseal<'a, const N: usize>(
     bytes: &'a [u8],
     magic: impl AsRef<[u8]>,

@@ -1,6 +1,7 @@
-//! Pages of a manifest: leaves that map 4 MiB of an image each, and inner pages of up to 128 children.
+//! Pages of a manifest: leaves that map 4 MiB of an image each, and inner pages of up to 128
+//! children.
 //!
-//! A page has one encoding only, so that equal regions of images are one page in the repository.
+//! A page has only one encoding, so that equal regions of images are one page in the repository.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -18,7 +19,7 @@ use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::to_usize;
 
-/// A reference to a page: where it is stored, and what the image contains below it.
+/// A reference to a page: its id, and the digest of the image's content below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PageRef {
     pub(crate) id: PageId,
@@ -28,46 +29,46 @@ pub(crate) struct PageRef {
 /// A run of blocks of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extent {
-    /// How many blocks, 1 to 1024.
+    /// The number of blocks, 1 to 1024.
     pub(crate) blocks: u16,
-    /// Where they are.
+    /// The place of the blocks.
     pub(crate) place: Place,
 }
 
-/// Where the blocks of an extent are.
+/// The place of the blocks of an extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Place {
-    /// Nowhere: they are zero.
+    /// None: they are zero.
     Zero,
-    /// In the slots of a chunk, from `slot` on; `chunk` is an index into the leaf's table.
+    /// Consecutive slots of a chunk, starting at `slot`; `chunk` is an index into the leaf's table.
     Chunk { chunk: u16, slot: u8 },
 }
 
 /// A leaf: 64 spans of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Leaf {
-    /// Bit `i` is set where span `i` has data.
+    /// Bit `i` is set if span `i` has data.
     pub(crate) data_spans: u64,
     /// The digests of the spans that have data, in order.
     pub(crate) digests: Vec<Digest>,
     /// The chunks that the extents name, in the order of their first use.
     pub(crate) chunks: Vec<ChunkId>,
-    /// Cover all 1024 blocks, in order. An extent is as long as it can be.
+    /// The extents: they cover all 1024 blocks, in order. Each is as long as possible.
     pub(crate) extents: Vec<Extent>,
 }
 
 /// An inner page: the children that have data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Inner {
-    /// The levels of inner pages below this one, plus one.
+    /// The number of levels of inner pages below this one, plus one.
     pub(crate) level: u8,
-    /// Bit `i` of the 128 is set where child `i` has data.
+    /// Bit `i` of the 128 is set if child `i` has data.
     pub(crate) data_children: [u64; 2],
     /// The children that have data, in order.
     pub(crate) children: Vec<PageRef>,
 }
 
-/// A page as it is encoded.
+/// The encoded form of a page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Page {
     Leaf(Leaf),
@@ -119,7 +120,7 @@ impl Leaf {
             }
             covered += blocks;
         }
-        // Gc drops a chunk that no extent uses, whatever table names it.
+        // Gc drops a chunk that no extent uses, even if a table names it.
         if named != self.chunks.len() {
             return Err(DecodeError::bad("the number of chunks", self.chunks.len() as u64));
         }
@@ -132,7 +133,7 @@ impl Leaf {
         Ok(())
     }
 
-    /// Checks that the blocks of an extent with data lie in spans that are marked as having data.
+    /// Checks that the blocks of an extent with data lie in spans marked as having data.
     fn check_has_data(&self, first: usize, blocks: usize) -> Result<(), DecodeError> {
         let spans = first / SPAN_BLOCKS..=(first + blocks - 1) / SPAN_BLOCKS;
         match spans.into_iter().find(|span| self.data_spans >> span & 1 == 0) {
@@ -151,19 +152,19 @@ impl Leaf {
         digests
     }
 
-    /// Returns where each block is: in which chunk of the table and in which slot; none where it is zero.
+    /// Returns the place of each block: the chunk in the table and the slot; none if it is zero.
     pub(crate) fn places(&self) -> impl Iterator<Item = Option<(u16, u8)>> + '_ {
         self.extents.iter().flat_map(|extent| {
             let place = extent.place;
             (0..=u8::MAX).cycle().take(usize::from(extent.blocks)).map(move |at| match place {
                 Place::Zero => None,
-                // The sum is a slot of a chunk: that was checked when the page was decoded.
+                // The sum is a valid slot: decoding the page has checked that.
                 Place::Chunk { chunk, slot } => Some((chunk, slot.saturating_add(at))),
             })
         })
     }
 
-    /// Returns the digest of what the image contains here.
+    /// Returns the digest of the image's content in this leaf.
     pub(crate) fn content(&self, hasher: &Hasher) -> Digest {
         hasher.node(&self.span_digests())
     }
@@ -206,7 +207,7 @@ impl Inner {
         Some((at, *self.children.get(before.count_ones() as usize)?))
     }
 
-    /// Returns the digest of what the image contains below this page.
+    /// Returns the digest of the image's content below this page.
     pub(crate) fn content(&self, hasher: &Hasher) -> Digest {
         let mut digests = [Digest::ZERO; FANOUT];
         for (index, child) in self.children() {

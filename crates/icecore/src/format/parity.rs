@@ -1,4 +1,4 @@
-//! A file of `parity/`: one parity shard of a group of packs, and all that is known of the group.
+//! A file of `parity/`: one parity shard of a group of packs, and the description of the group.
 //!
 //! ```text
 //! header    64
@@ -19,9 +19,10 @@ use crate::words::sizes::to_u64;
 pub(crate) const HEADER_BYTES: usize = 64;
 pub(crate) const MEMBER_BYTES: usize = 40;
 pub(crate) const DIGEST_BYTES: usize = 16;
-/// Packs and parity shards are cut into slices of this length; what is damaged is told and repaired slice by slice.
+/// Packs and parity shards are cut into slices of this length; what is damaged is told and repaired
+/// slice by slice.
 pub(crate) const SLICE_BYTES: usize = 64 << 10;
-/// Shards are a multiple of this long: the unit that the code works on.
+/// The unit of the code: the length of a shard is a multiple of it.
 pub(crate) const SHARD_UNIT: u64 = 64;
 /// The most packs in a group.
 pub(crate) const MEMBERS_MAX: u8 = 64;
@@ -38,68 +39,68 @@ pub(crate) struct Member {
     pub(crate) bytes: u64,
 }
 
-/// What the front of a parity file says: which packs are in the group.
+/// The front of a parity file: the packs of the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) repository: RepositoryId,
     pub(crate) members: Vec<Member>,
-    /// How many parity shards the group has.
+    /// The number of parity shards of the group.
     pub(crate) shards: u8,
-    /// Which of them this file is.
+    /// The number of the shard in this file.
     pub(crate) shard: u8,
 }
 
 impl Head {
-    /// Returns how long each parity shard is: as the longest pack, rounded up.
+    /// Returns the length of each parity shard: that of the longest pack, rounded up.
     pub(crate) fn shard_bytes(&self) -> u64 {
         let longest = self.members.iter().map(|member| member.bytes).max().unwrap_or(0);
         longest.next_multiple_of(SHARD_UNIT)
     }
 
-    /// Returns how many slices a shard has.
+    /// Returns the number of slices of a shard.
     pub(crate) fn slices(&self) -> u64 {
         self.shard_bytes().div_ceil(to_u64(SLICE_BYTES))
     }
 
-    /// Returns how long a slice is: all but the last are [`SLICE_BYTES`] long.
+    /// Returns the length of a slice: all except the last are [`SLICE_BYTES`] long.
     pub(crate) fn slice_bytes(&self, slice: u64) -> usize {
         let begin = slice.saturating_mul(to_u64(SLICE_BYTES));
         usize::try_from(self.shard_bytes().saturating_sub(begin))
             .map_or(SLICE_BYTES, |rest| rest.min(SLICE_BYTES))
     }
 
-    /// Returns how much of a slice lies in a pack of this length.
+    /// Returns the length of the part of a slice that lies in a pack of this length.
     pub(crate) fn slice_of(bytes: u64, slice: u64) -> usize {
         let begin = slice.saturating_mul(to_u64(SLICE_BYTES));
         usize::try_from(bytes.saturating_sub(begin)).map_or(SLICE_BYTES, |rest| rest.min(SLICE_BYTES))
     }
 
-    /// Returns where the shard begins in the file.
+    /// Returns the offset of the shard in the file.
     pub(crate) fn shard_offset(&self) -> u64 {
         to_u64(HEADER_BYTES + MEMBER_BYTES * self.members.len())
     }
 
-    /// Returns where the digests begin in the file.
+    /// Returns the offset of the digests in the file.
     pub(crate) fn digests_offset(&self) -> u64 {
         self.shard_offset() + self.shard_bytes()
     }
 
-    /// Returns how many digests there are of each slice.
+    /// Returns the number of digests of each slice.
     pub(crate) fn digests_of_slice(&self) -> usize {
         self.members.len() + usize::from(self.shards)
     }
 
-    /// Returns how long all digests are.
+    /// Returns the length of all digests.
     pub(crate) fn digests_bytes(&self) -> u64 {
         self.slices() * to_u64(self.digests_of_slice() * DIGEST_BYTES)
     }
 
-    /// Returns how long the file is.
+    /// Returns the length of the file.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.digests_offset() + self.digests_bytes()
     }
 
-    /// Returns the id of the group that has these digests.
+    /// Returns the id of the group with these digests.
     pub(crate) fn group(&self, hasher: &Hasher, digests: &[u8]) -> GroupId {
         hasher.group(&[&[self.shards], &self.encode_members(), digests])
     }
@@ -124,7 +125,8 @@ impl Head {
             .collect()
     }
 
-    /// Returns how many members a header speaks of, so that the rest of the front can be read.
+    /// Returns the number of members that a header states, so that the rest of the front can be
+    /// read.
     pub(crate) fn members_of(header: &[u8; HEADER_BYTES]) -> Result<u8, DecodeError> {
         Header::decode(header).map(|header| header.members)
     }
@@ -208,7 +210,7 @@ impl Digests {
         Self { bytes, of_slice: head.digests_of_slice(), members: head.members.len() }
     }
 
-    /// Returns the digest of a slice of the pack that has this number in the group.
+    /// Returns the digest of a slice of the pack with this number in the group.
     pub(crate) fn of_member(&self, slice: u64, member: usize) -> Option<[u8; DIGEST_BYTES]> {
         let at = usize::try_from(slice).ok()?.checked_mul(self.of_slice)?;
         table_entry(&self.bytes, at.checked_add(member)?).copied()

@@ -23,34 +23,36 @@ use crate::words::time::is_future;
 
 const ENVELOPE: Envelope =
     Envelope { what: "snapshot record", magic: *b"ICESNAP\n", major: FORMAT_MAJOR, minor: LABELS_MINOR };
-/// The version that a record without labels is written as, for older programs.
+/// The version of a record without labels, for older programs.
 pub(crate) const MINOR_WITHOUT_LABELS: u16 = 0;
 
-/// Which file an image was, and in what state: equal identities mean that nothing was written in between.
+/// The identity and state of an image file: equal identities mean that nothing was written in
+/// between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileIdentity {
-    /// The device that the file is on.
+    /// The device of the file.
     pub device: u64,
     /// The file's inode number.
     pub inode: u64,
     /// The file's size in bytes.
     pub size_bytes: u64,
-    /// When its content was last changed, in nanoseconds since 1970.
+    /// The time when its content was last changed, in nanoseconds since 1970.
     pub mtime_ns: i64,
-    /// When its inode was last changed, in nanoseconds since 1970.
+    /// The time when its inode was last changed, in nanoseconds since 1970.
     pub ctime_ns: i64,
 }
 
-/// What a capture did, in bytes: what was read, and what that added to the repository.
+/// The statistics of a capture in bytes: the data of the image, and what it added to the
+/// repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CaptureStats {
-    /// Data in the image, zeros and holes not counted.
+    /// Data in the image, without zeros and holes.
     pub data_bytes: u64,
-    /// Data that had not been in the repository, before compression.
+    /// Data that was new to the repository, before compression.
     pub new_bytes: u64,
-    /// What the new data takes in the repository.
+    /// The size of the new data in the repository.
     pub stored_bytes: u64,
-    /// What the manifest pages that had not been there take in the repository.
+    /// The size of the new manifest pages in the repository.
     pub manifest_bytes: u64,
 }
 
@@ -61,7 +63,8 @@ pub struct Record {
     pub id: SnapshotId,
     /// When it was made, in milliseconds since 1970.
     pub created_unix_ms: i64,
-    /// Its name, unique among the snapshots of its resource unless whoever gave it said that it may repeat.
+    /// Its name, unique among the snapshots of its resource unless whoever gave it said that it may
+    /// repeat.
     pub name: String,
     /// What it is a snapshot of.
     pub kind: ResourceKind,
@@ -75,21 +78,23 @@ pub struct Record {
     pub parent: Option<SnapshotId>,
     /// The size of the image in bytes.
     pub size_bytes: u64,
-    /// The root page of the manifest; none where the image is all zero.
+    /// The root page of the manifest; none if the image is all zero.
     pub(crate) root: Option<PageRef>,
-    /// The digest of what the image contains, not how it is stored: equal for equal images in one repository.
+    /// The digest of what the image contains, not how it is stored: equal for equal images in one
+    /// repository.
     pub content: Digest,
     /// What its capture did.
     pub stats: CaptureStats,
     /// The file that its image was.
     pub(crate) source: Option<FileIdentity>,
-    /// What programs note about it. Comes behind all else that a record has.
+    /// The labels. They come after all other fields of a record.
     #[serde(skip)]
     pub labels: Labels,
 }
 
-/// A snapshot with the manifest that it has. The id alone does not say what it needs: a copy from another repository keeps the
-/// id, and one that is copied again, after it was deleted, can have its blocks in other chunks.
+/// The identity of a snapshot and its manifest. The id alone does not say what a snapshot needs: a
+/// copy from another repository keeps the id, and a snapshot that was deleted and copied again can
+/// have its blocks in other chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ManifestKey {
     pub(crate) id: SnapshotId,
@@ -128,14 +133,15 @@ impl Record {
         self.size_bytes.div_ceil(1 << 30)
     }
 
-    /// Tells whether its time is later than `now_unix_ms`, by more than a minute: a clock was ahead when it was made, or when one
-    /// before it was, or is behind now.
+    /// Tells whether its time is later than `now_unix_ms`, by more than a minute: a clock was ahead
+    /// when it was made, or when one before it was, or is behind now.
     pub fn is_from_the_future(&self, now_unix_ms: i64) -> bool {
         is_future(self.created_unix_ms, now_unix_ms)
     }
 
-    /// Returns the time that rules go by, in milliseconds since 1970. Where it is dated later than `now_unix_ms`, that is the time in
-    /// its id: one that was only dated after another one has the right one there.
+    /// Returns the time that rules go by, in milliseconds since 1970. Where it is dated later than
+    /// `now_unix_ms`, that is the time in its id: one that was only dated after another one has the
+    /// right one there.
     pub fn age_unix_ms(&self, now_unix_ms: i64) -> i64 {
         match self.is_from_the_future(now_unix_ms) {
             true => self.id.unix_ms().unwrap_or(self.created_unix_ms),
@@ -143,12 +149,12 @@ impl Record {
         }
     }
 
-    /// Returns what tells it from all records that need other pages and chunks.
+    /// Returns the key that distinguishes it from all records that need other pages and chunks.
     pub(crate) fn manifest_key(&self) -> ManifestKey {
         ManifestKey { id: self.id, root: self.root.map(|root| root.id) }
     }
 
-    /// Encodes it as the lowest minor version that can say it.
+    /// Encodes it in the lowest minor version that can express it.
     pub(crate) fn encode(&self, hasher: &Hasher) -> Result<Vec<u8>, DecodeError> {
         let (minor, body) = match self.labels.is_empty() {
             true => (MINOR_WITHOUT_LABELS, serial::encode(self)?),
@@ -181,7 +187,7 @@ impl Record {
     }
 }
 
-/// Returns labels that were decoded if they can be such.
+/// Returns decoded labels if they are valid.
 pub(crate) fn sound_labels(labels: Labels) -> Result<Labels, DecodeError> {
     match check_labels(&labels) {
         Ok(()) => Ok(labels),

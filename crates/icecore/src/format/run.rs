@@ -1,4 +1,5 @@
-//! Index runs: sorted tables that say where chunks, pages and blocks are. All of it can be made again from the packs.
+//! Index runs: sorted tables that say where chunks, pages and blocks are. They can be rebuilt from
+//! the packs.
 //!
 //! ```text
 //! header   64 bytes
@@ -8,7 +9,7 @@
 //! blocks   a table
 //! ```
 //!
-//! An entry is a hint: whoever follows it compares the full id in the pack's directory.
+//! An entry is a hint: a reader compares the full id in the pack's directory.
 
 use crate::format::bytes::DecodeError;
 use crate::format::bytes::Fields;
@@ -33,7 +34,7 @@ pub(crate) const PACK_ID_BYTES: usize = 32;
 pub(crate) const PACKS_MAX: u32 = 1 << 24;
 const MAGIC: [u8; 8] = *b"ICERUN1\n";
 
-/// The first bytes of a run.
+/// The header of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) packs: u32,
@@ -47,7 +48,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Returns the header of a run with these many entries.
+    /// Returns the header of a run with this many entries.
     pub(crate) fn new(packs: u32, chunks: u64, blocks: u64, crc: u32) -> Self {
         Self {
             packs,
@@ -127,7 +128,7 @@ impl Header {
     }
 }
 
-/// A run, as the bytes that it is.
+/// A run, as its encoded bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run<'a> {
     packs: &'a [u8],
@@ -137,7 +138,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Splits the bytes of a whole run as `header` says; does not read them.
+    /// Splits the bytes of a whole run as `header` says, without reading them.
     pub(crate) fn new(bytes: &'a [u8], header: &Header) -> Result<Self, DecodeError> {
         let mut fields = Fields(bytes);
         fields.slice(HEADER_BYTES)?;
@@ -152,7 +153,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Returns the pack with a number of this run.
+    /// Returns the pack with a number in this run.
     pub(crate) fn pack(&self, number: u32) -> Option<PackId> {
         table_entry::<PACK_ID_BYTES>(self.packs, number as usize).map(|id| PackId(*id))
     }
@@ -162,12 +163,12 @@ impl<'a> Run<'a> {
         self.packs.as_chunks::<PACK_ID_BYTES>().0.iter().map(|id| PackId(*id))
     }
 
-    /// Returns the entries that may be those of a chunk or page.
+    /// Returns the entries that may belong to a chunk or page.
     pub(crate) fn find_chunk(self, id: &[u8; 16]) -> impl Iterator<Item = Entry> + use<'a> {
         self.chunks.find(Key::of(id))
     }
 
-    /// Calls `found` with each entry that may be that of a block, and the block's number in `ids`.
+    /// Calls `found` with each entry that may belong to a block, and the block's number in `ids`.
     pub(crate) fn find_blocks(self, ids: &[BlockId], found: impl FnMut(usize, Entry)) {
         let mut keys = ids.iter().map(|id| Key::of(&id.0)).enumerate().collect();
         self.filter.sift(&mut keys);

@@ -1,14 +1,15 @@
-//! The filter of an index run: tells of most blocks that are not in the run that they are not, by one cache line.
+//! The filter of an index run: one cache line rules out most blocks that are not in the run.
 //!
-//! It is a Bloom filter in lines of 64 bytes: a block sets three bits in one line. Which line follows from the leading
-//! bits of its key, so that sorted keys fill one line after another; which bits, from its lowest bits.
+//! It is a Bloom filter in lines of 64 bytes: a block sets three bits in one line. The leading bits
+//! of its key choose the line, so that sorted keys fill one line after another; its lowest bits
+//! choose the bits.
 
 use crate::format::run_table::Key;
 use crate::words::sizes::to_usize;
 
-/// As long as a cache line of most processors.
+/// The length of a line: a cache line of most processors.
 pub(crate) const LINE_BYTES: usize = 64;
-/// Blocks of a line on average, at most.
+/// The most blocks per line on average.
 const LINE_BLOCKS: u64 = 96;
 /// Bits that a block sets.
 const BLOCK_BITS: u32 = 3;
@@ -17,7 +18,7 @@ const POSITION_BITS: u32 = (8 * LINE_BYTES).ilog2();
 /// Leading bits of a key that choose its line.
 const LEAD_BITS: u32 = 32;
 
-/// Returns how many lines a run of `blocks` gets.
+/// Returns the number of lines for a run of `blocks`.
 pub(crate) fn line_count(blocks: u64) -> u32 {
     u32::try_from(blocks.div_ceil(LINE_BLOCKS)).unwrap_or(u32::MAX)
 }
@@ -49,11 +50,11 @@ fn positions(key: Key) -> impl Iterator<Item = (usize, u8)> {
     })
 }
 
-/// The filter of a run, as the bytes that it is.
+/// The filter of a run, as its encoded bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Filter<'a> {
     lines: &'a [[u8; LINE_BYTES]],
-    /// As many, as it is needed in calculations.
+    /// The number of lines, in the type for calculations.
     count: u32,
 }
 
@@ -63,15 +64,16 @@ impl<'a> Filter<'a> {
         Self { lines, count: u32::try_from(lines.len()).unwrap_or(u32::MAX) }
     }
 
-    /// Takes out the keys that are not in the run, or most of them.
+    /// Removes most of the keys that are not in the run.
     ///
-    /// All are tested before any is taken out: no step waits for what a line says, so that the waits for memory overlap.
+    /// It tests all keys before it removes any: no step waits for the content of a line, so that
+    /// the waits for memory overlap.
     pub(crate) fn sift(&self, keys: &mut Vec<(usize, Key)>) {
         let mut kept = keys.iter().map(|(_, key)| self.may_have(*key)).collect::<Vec<bool>>().into_iter();
         keys.retain(|_| kept.next().unwrap_or(true));
     }
 
-    /// Tells whether a key may be in the run. Without lines, each may be.
+    /// Returns whether a key may be in the run. Without lines, any key may be.
     fn may_have(&self, key: Key) -> bool {
         let Some(line) = self.lines.get(to_usize(line_of(key, self.count))) else { return true };
         positions(key).fold(true, |all, (byte, bit)| all & (line[byte] >> bit & 1 == 1))
@@ -82,7 +84,7 @@ impl<'a> Filter<'a> {
 mod tests {
     use super::*;
 
-    /// Returns keys as evenly spread as those of digests are, sorted.
+    /// Returns sorted keys, spread as evenly as those of digests.
     fn keys(seed: u64, count: u64) -> Vec<Key> {
         let id = |number: u64| {
             let digest = blake3::hash(&[seed.to_le_bytes(), number.to_le_bytes()].concat());

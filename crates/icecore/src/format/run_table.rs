@@ -1,8 +1,8 @@
-//! The tables of an index run: entries sorted by key, and where the entries of each bucket begin.
+//! The tables of an index run: entries sorted by key, and the start of each bucket.
 //!
-//! The key of a chunk, page or block is the first 48 bits of its id, as a number. Its highest bits choose its bucket; an
-//! entry leaves out the bytes of the key that the number of its bucket gives already, and so gets smaller as the table
-//! grows.
+//! The key of a chunk, page or block is the first 48 bits of its id, as a number. Its highest bits
+//! choose its bucket. An entry leaves out the bytes of the key that the number of its bucket
+//! implies, and so gets smaller as the table grows.
 //!
 //! ```text
 //! buckets  u32 each, 2^bits + 1 of them: the first entry of each bucket, and at last the number of entries
@@ -15,11 +15,11 @@ use crate::words::sizes::to_usize;
 
 const KEY_BYTES: usize = 6;
 const PLACE_BYTES: usize = 6;
-/// The most bits of a key that choose its bucket: its highest.
+/// The most leading bits of a key that choose its bucket.
 pub(crate) const BUCKET_BITS_MAX: u8 = 28;
-/// The cache lines of most processors, at least.
+/// The cache line of most processors.
 const CACHE_LINE_BYTES: usize = 64;
-/// Entries that a bucket has on average, at least.
+/// The fewest entries per bucket on average.
 const BUCKET_ENTRIES: u64 = 8;
 
 /// The part of an id that a run keeps: its first 48 bits, as a number.
@@ -44,7 +44,7 @@ impl Key {
     }
 }
 
-/// Where a chunk, page or block may be. Entries are sorted by their fields in this order.
+/// The possible place of a chunk, page or block. Entries are sorted by their fields in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Entry {
     pub(crate) key: Key,
@@ -52,12 +52,13 @@ pub(crate) struct Entry {
     pub(crate) pack: u32,
     /// The number of an entry in that pack's directory.
     pub(crate) entry: u16,
-    /// For a block, its slot; for a chunk, how many of its slots have their data there, less one; for a page, zero.
+    /// For a block, its slot; for a chunk, the number of its slots that have their data there,
+    /// minus one; for a page, zero.
     pub(crate) detail: u8,
 }
 
 impl Entry {
-    /// Appends the entry as it is in a table with this many bucket bits.
+    /// Appends the entry in the form of a table with this many bucket bits.
     pub(crate) fn encode(&self, bits: u8, bytes: &mut Vec<u8>) {
         bytes.extend(&self.key.0.to_le_bytes()[..kept_bytes(bits)]);
         bytes.extend(&self.pack.to_le_bytes()[..3]);
@@ -72,13 +73,14 @@ impl Entry {
     }
 }
 
-/// Returns how many of the highest bits of a key choose its bucket in a table of `entries`.
+/// Returns the number of leading bits of a key that choose its bucket in a table of `entries`.
 pub(crate) fn bucket_bits(entries: u64) -> u8 {
     let bits = (entries / BUCKET_ENTRIES).checked_ilog2().unwrap_or(0);
     u8::try_from(bits).unwrap_or(BUCKET_BITS_MAX).min(BUCKET_BITS_MAX)
 }
 
-/// Returns how many bytes of the key an entry keeps: all but those that the bucket gives.
+/// Returns the number of bytes of the key that an entry keeps: all except those that the bucket
+/// implies.
 fn kept_bytes(bits: u8) -> usize {
     KEY_BYTES - usize::from(bits.min(BUCKET_BITS_MAX) / 8)
 }
@@ -96,13 +98,13 @@ pub(crate) fn section_bytes(bits: u8, entries: u64) -> [u64; 2] {
     [((1_u64 << bits) + 1) * 4, entries * to_u64(entry_bytes(bits))]
 }
 
-/// Returns the section of buckets of a table with these keys, which are sorted.
+/// Returns the bucket section of a table with these sorted keys.
 pub(crate) fn buckets(bits: u8, keys: impl Iterator<Item = Key>) -> Vec<u8> {
     let count = (1_usize << bits) + 1;
     let mut buckets = Vec::with_capacity(count * 4);
     let mut entries = 0_u32;
     for key in keys {
-        // This bucket begins here, unless it has begun, and so do the empty ones before it.
+        // This bucket and the empty ones before it begin here, unless they have begun.
         let open = key.bucket(bits) + 1;
         while buckets.len() < open * 4 {
             buckets.extend(entries.to_le_bytes());
@@ -115,7 +117,7 @@ pub(crate) fn buckets(bits: u8, keys: impl Iterator<Item = Key>) -> Vec<u8> {
     buckets
 }
 
-/// One table of a run, as the bytes that it is.
+/// One table of a run, as its encoded bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table<'a> {
     bits: u8,
@@ -133,13 +135,13 @@ impl<'a> Table<'a> {
         self.in_bucket(key, self.bucket(key))
     }
 
-    /// Calls `found` with each entry that has one of the keys, and the number that the key was given with.
+    /// Calls `found` with each entry for one of the keys, and the number given with that key.
     ///
-    /// Many are looked up at once because each look-up waits for memory twice: gone through in steps, the waits of
-    /// different keys overlap.
+    /// It looks up many keys at once because each lookup waits for memory twice: in steps, the
+    /// waits of different keys overlap.
     pub(crate) fn find_all(self, keys: &[(usize, Key)], mut found: impl FnMut(usize, Entry)) {
         let buckets: Vec<_> = keys.iter().map(|(_, key)| self.bucket(*key)).collect();
-        // A byte of each cache line that a bucket has.
+        // A byte of each cache line of a bucket.
         let touch = |bucket: &&[u8]| {
             let lines = bucket.iter().step_by(CACHE_LINE_BYTES).chain(bucket.last());
             lines.map(|byte| u64::from(*byte)).sum::<u64>()
@@ -157,7 +159,7 @@ impl<'a> Table<'a> {
             while bucket + 1 < buckets && self.bucket_begin(bucket + 1) <= at {
                 bucket += 1;
             }
-            // Where bits of the bucket and bytes of the key overlap, they are the same.
+            // Where bits of the bucket and bytes of the key overlap, they are equal.
             let lead = (to_u64(bucket) >> (self.bits % 8)) << (8 * kept_bytes(self.bits));
             Some(Entry::decode(Key(lead | self.kept_key(bytes)), *bytes.last_chunk()?))
         })
@@ -170,12 +172,13 @@ impl<'a> Table<'a> {
         same.filter_map(move |bytes| Some(Entry::decode(key, *bytes.last_chunk()?)))
     }
 
-    /// Returns the bytes of a key that an entry keeps, as a number. An entry is never shorter than a `u64`.
+    /// Returns the bytes of a key that an entry keeps, as a number. An entry is never shorter than
+    /// a `u64`.
     fn kept_key(&self, entry: &[u8]) -> u64 {
         entry.first_chunk().map_or(0, |first| u64::from_le_bytes(*first)) & kept_mask(self.bits)
     }
 
-    /// Returns the entries in the bucket of `key`; none where the table of buckets is damaged.
+    /// Returns the entries in the bucket of `key`; none if the table of buckets is damaged.
     fn bucket(&self, key: Key) -> &'a [u8] {
         let (number, bytes) = (key.bucket(self.bits), entry_bytes(self.bits));
         let at = |bucket| self.bucket_begin(bucket).saturating_mul(bytes);
@@ -202,7 +205,7 @@ mod tests {
     }
 
     fn any_entry() -> impl Strategy<Value = Entry> {
-        // Some keys begin alike, and so are in one bucket.
+        // Some keys begin with the same bits, and so are in one bucket.
         let key = (0..1_u64 << 48, prop_oneof![Just(48), Just(20), Just(0)])
             .prop_map(|(key, bits)| Key(key & ((1 << bits) - 1)));
         (key, 0..1_u32 << 24, any::<u16>(), any::<u8>()).prop_map(|(key, pack, entry, detail)| Entry {

@@ -1,36 +1,39 @@
-//! The only place that knows bincode (version 2, standard configuration: little-endian, variable-length integers).
+//! The only module that knows bincode (version 2, standard configuration: little-endian,
+//! variable-length integers).
 //!
-//! Its bytes are pinned by golden tests and described in `docs/format.md`, so that another encoder can take over.
+//! Golden tests pin its bytes and `docs/format.md` describes them, so that another encoder can take
+//! over.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::format::bytes::DecodeError;
 
-/// The most bytes that a decoder reads or allocates for: a manifest page with every field at its limit fits.
+/// The most bytes that a decoder reads or allocates for: a manifest page with every field at its
+/// limit fits.
 pub(crate) const SERIAL_BYTES_MAX: usize = 1 << 20;
 
-/// Encodes a value. Fails only for values that no decoder would take.
+/// Encodes a value. Fails only for values that no decoder would accept.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, DecodeError> {
     let config = bincode::config::standard().with_limit::<SERIAL_BYTES_MAX>();
     bincode::serde::encode_to_vec(value, config).map_err(|error| DecodeError::Serial(error.to_string()))
 }
 
-/// Decodes a value that must fill `bytes` to the end.
+/// Decodes a value that must fill all of `bytes`.
 pub(crate) fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let (value, rest) = decode_front(bytes)?;
     if rest == 0 { Ok(value) } else { Err(DecodeError::Trailing { bytes: rest }) }
 }
 
-/// Decodes a value at the beginning of `bytes`, and returns how many bytes are left over.
+/// Decodes a value at the beginning of `bytes`, and returns the number of bytes left over.
 ///
-/// A value has one encoding only: bincode would also take numbers that are written longer than need be.
+/// A value has only one encoding: bincode alone would also accept overlong numbers.
 pub(crate) fn decode_front<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {
     let config = bincode::config::standard().with_limit::<SERIAL_BYTES_MAX>();
     let (value, read) = bincode::serde::decode_from_slice(bytes, config)
         .map_err(|error| DecodeError::Serial(error.to_string()))?;
     if encode(&value)? != bytes[..read] {
-        return Err(DecodeError::Serial("a number is written longer than it need be".to_owned()));
+        return Err(DecodeError::Serial("a number is longer than necessary".to_owned()));
     }
     Ok((value, bytes.len() - read))
 }

@@ -1,4 +1,4 @@
-//! The file `record` of a copy-on-write volume: what it is made of.
+//! The file `record` of a copy-on-write volume: its snapshots and overlays.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::words::names::NAME_BYTES_MAX;
 use crate::words::names::ResourceKind;
 use crate::words::sizes::IMAGE_BYTES_MAX;
 
-/// The most overlays that a volume has beside the one that is written to.
+/// The most sealed overlays of a volume.
 pub(crate) const SEALED_MAX: usize = 64;
 
 const ENVELOPE: Envelope =
@@ -30,28 +30,29 @@ pub(crate) struct VolumeRecord {
     pub(crate) id: VolumeId,
     pub(crate) name: String,
     pub(crate) created_unix_ms: i64,
-    /// What snapshots of it are snapshots of.
+    /// The resource type of its snapshots.
     pub(crate) kind: ResourceKind,
     pub(crate) size_bytes: u64,
-    /// The snapshot that it was made from, or restored to: what a reset goes back to. None where that is all zeros.
+    /// The origin: the snapshot that it was created from or restored to, and that a reset returns
+    /// to. None means zeros.
     pub(crate) origin: Option<Record>,
-    /// What lies below its overlays: the origin, or a snapshot of this volume that was taken since.
+    /// The base, below its overlays: the origin, or a snapshot of this volume taken since.
     pub(crate) base: Option<Record>,
-    /// The numbers of overlays that are not written to any more, from the oldest to the newest.
+    /// The numbers of the sealed overlays, from the oldest to the newest.
     pub(crate) sealed: Vec<u64>,
-    /// The number of the overlay that is written to, larger than those.
+    /// The number of the current overlay, larger than those.
     pub(crate) active: u64,
-    /// What programs note about it.
+    /// The labels of the volume.
     #[serde(skip)]
     pub(crate) labels: Labels,
 }
 
-/// What version 2.2 has behind all else: the labels of the origin, of the base, and of the volume.
+/// The fields that version 2.2 appends: the labels of the origin, of the base, and of the volume.
 #[derive(Default, PartialEq, Eq, Serialize, Deserialize)]
 struct AllLabels(Labels, Labels, Labels);
 
 impl VolumeRecord {
-    /// Encodes it as the lowest minor version that can say it.
+    /// Encodes it in the lowest minor version that can express it.
     pub(crate) fn encode(&self, hasher: &Hasher) -> Result<Vec<u8>, DecodeError> {
         let of =
             |record: &Option<Record>| record.as_ref().map(|record| record.labels.clone()).unwrap_or_default();
@@ -63,7 +64,7 @@ impl VolumeRecord {
         ENVELOPE.seal_as(minor, &body, |bytes| hasher.record(bytes).0)
     }
 
-    /// Puts labels where they belong.
+    /// Distributes labels to the records they belong to.
     fn with_labels(mut self, AllLabels(origin, base, own): AllLabels) -> Result<Self, DecodeError> {
         for (record, labels) in [(&mut self.origin, origin), (&mut self.base, base)] {
             let labels = sound_labels(labels)?;

@@ -1,4 +1,5 @@
-//! Repositories that no capture would write: every checksum and id is right, and what they say may be a lie.
+//! Repositories that no capture would write: every checksum and id is right, and what they say may
+//! be a lie.
 
 use crate::format::config::Config;
 use crate::format::config::FORMAT_MINOR;
@@ -91,7 +92,8 @@ pub struct Forge<'a> {
     manifest: Vec<Item>,
 }
 
-/// A run of blocks of a leaf: how many, and from which slot of which chunk; zeros where there is none.
+/// A run of blocks of a leaf: how many, and from which slot of which chunk; zeros where there is
+/// none.
 pub type Run = (u16, Option<(u16, u8)>);
 
 impl<'a> Forge<'a> {
@@ -100,7 +102,7 @@ impl<'a> Forge<'a> {
     /// # Errors
     /// `Io` if there is no memory for a compressor.
     pub fn new(repo: &'a Repository) -> Result<Self> {
-        let encoder = Encoder::new(1, false).map_err(|error| Error::io("making a compressor", error))?;
+        let encoder = Encoder::new(1, false).map_err(|error| Error::io("creating a compressor", error))?;
         let (data, manifest) = (Vec::new(), Vec::new());
         Ok(Self { repo, encoder, chunks: Vec::new(), pages: Vec::new(), data, manifest })
     }
@@ -126,8 +128,8 @@ impl<'a> Forge<'a> {
         Ok(())
     }
 
-    /// Adds a chunk of blocks filled with `fills` whose directory says that they are `said`, under the id of a chunk of `named`.
-    /// An honest leaf says of its spans what is in it.
+    /// Adds a chunk of blocks filled with `fills` whose directory says that they are `said`, under
+    /// the id of a chunk of `named`. An honest leaf says of its spans what is in it.
     ///
     /// # Errors
     /// As for [`chunk`](Self::chunk).
@@ -153,7 +155,8 @@ impl<'a> Forge<'a> {
         self.page(bytes, LIE)
     }
 
-    /// Adds a leaf. An honest one says of each span what is in it; of chunks that there are not, nobody knows.
+    /// Adds a leaf. An honest one says of each span what is in it; of chunks that there are not,
+    /// nobody knows.
     ///
     /// # Errors
     /// As for [`bytes`](Self::bytes).
@@ -199,7 +202,8 @@ impl<'a> Forge<'a> {
         self.encoded(&Page::Leaf(leaf), content)
     }
 
-    /// Adds an inner page; children are pages that were added before, each with its place from 0 to 127.
+    /// Adds an inner page; children are pages that were added before, each with its place from 0 to
+    /// 127.
     ///
     /// # Errors
     /// As for [`bytes`](Self::bytes).
@@ -231,7 +235,8 @@ impl<'a> Forge<'a> {
         Ok(())
     }
 
-    /// Publishes the record of a snapshot with this number. An honest one has the content of its root.
+    /// Publishes the record of a snapshot with this number. An honest one has the content of its
+    /// root.
     ///
     /// # Errors
     /// As for any write.

@@ -1,4 +1,4 @@
-//! Compression of chunks and pages: zstd frames, or raw where a frame would not pay.
+//! Compression of chunks and pages: zstd frames, or raw bytes if a frame would save too little.
 
 use std::io;
 
@@ -6,39 +6,40 @@ use zstd::bulk::Compressor;
 use zstd::bulk::Decompressor;
 use zstd::zstd_safe::find_frame_compressed_size;
 
-/// The lowest and the highest zstd level that can be chosen.
+/// The range of zstd levels.
 pub const LEVELS: std::ops::RangeInclusive<i32> = -7..=19;
-/// The zstd level that is used where none is chosen.
+/// The default zstd level.
 pub const DEFAULT_LEVEL: i32 = 1;
 
-/// Bytes that a frame must save, or the bytes are stored raw: a raw chunk is read without decompression.
+/// The bytes that a frame must save; otherwise the bytes are stored raw, because a raw chunk is
+/// read without decompression.
 const WORTH_BYTES: usize = 64;
 
-/// How the bytes of a chunk or a page are stored.
+/// The encoding of the stored bytes of a chunk or a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Codec {
-    /// As they are.
+    /// Uncompressed.
     Raw,
-    /// As one zstd frame.
+    /// One zstd frame.
     Zstd,
 }
 
-/// Bytes as they are stored.
+/// Encoded bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Encoded {
     pub(crate) codec: Codec,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Compresses; keeps its context and buffers between calls.
+/// A compressor that keeps its context and buffers between calls.
 pub(crate) struct Encoder {
     zstd: Compressor<'static>,
     check: Option<Decoder>,
 }
 
 impl Encoder {
-    /// Returns an encoder. With `check`, everything is decoded again and compared before it is given out, so that
-    /// a bad core or memory cell does not become a bad snapshot.
+    /// Returns an encoder. With `check`, it decodes everything again and compares before it returns
+    /// the result, so that a bad core or memory cell does not become a bad snapshot.
     pub(crate) fn new(level: i32, check: bool) -> io::Result<Self> {
         let check = if check { Some(Decoder::new()?) } else { None };
         Ok(Self { zstd: Compressor::new(level)?, check })
@@ -54,7 +55,7 @@ impl Encoder {
             && decoder.decode(Codec::Zstd, &bytes, raw.len())? != raw
         {
             return Err(io::Error::other(
-                "compressed bytes do not decode to what they were made of; memory or processor may be damaged",
+                "compressed bytes do not decode to the original bytes; memory or processor may be faulty",
             ));
         }
         bytes.shrink_to_fit();
@@ -62,7 +63,7 @@ impl Encoder {
     }
 }
 
-/// Decompresses; keeps its context and buffer between calls.
+/// A decompressor that keeps its context and buffer between calls.
 pub(crate) struct Decoder {
     zstd: Decompressor<'static>,
     buffer: Vec<u8>,
@@ -73,14 +74,14 @@ impl Decoder {
         Ok(Self { zstd: Decompressor::new()?, buffer: Vec::new() })
     }
 
-    /// Returns how many bytes its buffer has room for.
+    /// Returns the capacity of its buffer in bytes.
     #[cfg(feature = "testing")]
     pub(crate) fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
 
-    /// Returns the bytes that `stored` was made of, which must be exactly `raw_bytes` long. Never takes more memory
-    /// than that, whatever the frame says of itself.
+    /// Returns the decoded bytes of `stored`, which must be exactly `raw_bytes` long. Never takes
+    /// more memory than that, whatever the frame claims.
     pub(crate) fn decode<'a>(
         &'a mut self,
         codec: Codec,
@@ -88,19 +89,20 @@ impl Decoder {
         raw_bytes: usize,
     ) -> io::Result<&'a [u8]> {
         let wrong = || {
-            io::Error::new(io::ErrorKind::InvalidData, "the stored bytes have another length than recorded")
+            io::Error::new(io::ErrorKind::InvalidData, "the decoded bytes do not have the recorded length")
         };
         match codec {
             Codec::Raw if stored.len() == raw_bytes => Ok(stored),
             Codec::Raw => Err(wrong()),
             Codec::Zstd => {
-                // One frame and nothing else: more of them would be other stored bytes for the same chunk.
+                // One frame and nothing else: several frames would be different stored bytes for
+                // the same chunk.
                 if find_frame_compressed_size(stored) != Ok(stored.len()) {
                     return Err(wrong());
                 }
                 self.buffer.clear();
                 self.buffer.reserve(raw_bytes);
-                // A frame may grow into all of the capacity, which can be more than was asked for.
+                // A frame may use the whole capacity, which can be more than requested.
                 self.zstd.decompress_to_buffer(stored, &mut self.buffer)?;
                 if self.buffer.len() == raw_bytes { Ok(&self.buffer) } else { Err(wrong()) }
             }
@@ -109,7 +111,7 @@ impl Decoder {
 }
 
 impl Decoder {
-    /// Returns what was decompressed last, for the caller to keep.
+    /// Returns the bytes decompressed last, for the caller to keep.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)
     }
@@ -123,7 +125,7 @@ mod tests {
     fn what_is_not_one_frame_is_refused() {
         let text = b"a block of a disk image, again and again. ".repeat(1000);
         let frame = Encoder::new(1, true).unwrap().encode(&text).unwrap().bytes;
-        // A frame that decoders pass over: its signature, its length, its content.
+        // A frame that decoders skip: its signature, its length, its content.
         let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
         let empty = Encoder::new(1, true).unwrap().zstd.compress(&[]).unwrap();
         let mut decoder = Decoder::new().unwrap();

@@ -1,6 +1,7 @@
-//! Reed-Solomon: parity shards of a group of shards, and shards brought back from the others and parity.
+//! Reed-Solomon: parity shards of a group of shards, and recovery of shards from the others and
+//! parity.
 //!
-//! The code and its constants are described in `docs/format.md`; a test computes it in the plainest way there is.
+//! `docs/format.md` describes the code and its constants; a test computes it in the plainest way.
 
 use std::io;
 
@@ -11,7 +12,7 @@ use reed_solomon_simd::rate::HighRateEncoder;
 use reed_solomon_simd::rate::RateDecoder;
 use reed_solomon_simd::rate::RateEncoder;
 
-/// Returns `parity` shards for `shards`, which are all equally long, a multiple of 64 bytes.
+/// Returns `parity` shards for `shards`, which all have the same length, a multiple of 64 bytes.
 pub(crate) fn encode(shards: &[&[u8]], parity: usize) -> io::Result<Vec<Vec<u8>>> {
     let bytes = shards.first().map_or(0, |shard| shard.len());
     let mut encoder =
@@ -21,7 +22,8 @@ pub(crate) fn encode(shards: &[&[u8]], parity: usize) -> io::Result<Vec<Vec<u8>>
     Ok(encoded.recovery_iter().map(<[u8]>::to_vec).collect())
 }
 
-/// Returns the shard `wanted`, from the shards and parity shards that are there: at least as many as there are shards.
+/// Recovers the shard `wanted` from the present shards and parity shards, which must be at least as
+/// many as the shards of the group.
 pub(crate) fn decode(
     shards: &[Option<Vec<u8>>],
     parity: &[Option<Vec<u8>>],
@@ -57,7 +59,7 @@ mod tests {
             0xfdb8, 0xfb34, 0xff38, 0x991e,
         ];
 
-        /// Returns the element that a symbol stands for.
+        /// Returns the field element of a symbol.
         fn element(symbol: u16) -> u16 {
             (0..16).filter(|bit| symbol >> bit & 1 == 1).fold(0, |sum, bit| sum ^ BASIS[bit])
         }

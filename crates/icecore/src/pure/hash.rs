@@ -16,8 +16,8 @@ use crate::words::ids::RunId;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::SPAN_BLOCKS;
 
-/// Computes every digest of a repository, each kind with a key of its own derived from the repository's key,
-/// so that a digest of one kind is never a digest of another.
+/// The digests of a repository. Each kind has its own key, derived from the repository's key, so
+/// that a digest of one kind is never a digest of another.
 #[derive(Clone)]
 pub(crate) struct Hasher {
     platform: Platform,
@@ -61,7 +61,7 @@ impl Hasher {
         self.zero_block
     }
 
-    /// Returns the digests of blocks, in their order.
+    /// Returns the digests of blocks, in order.
     pub(crate) fn blocks(&self, blocks: &[&[u8; BLOCK_BYTES]]) -> Vec<Digest> {
         let mut digests = vec![[0; 32]; blocks.len()];
         for (inputs, out) in blocks.chunks(LANES).zip(digests.chunks_mut(LANES)) {
@@ -124,7 +124,8 @@ impl Hasher {
         Digest(*blake3::keyed_hash(&self.record, bytes).as_bytes())
     }
 
-    /// Returns the digest of a node of the content tree from those of its children; zero where all of them are.
+    /// Returns the digest of a node of the content tree from those of its children; zero where all
+    /// of them are.
     pub(crate) fn node(&self, children: &[Digest]) -> Digest {
         if children.iter().all(|child| *child == Digest::ZERO) {
             return Digest::ZERO;

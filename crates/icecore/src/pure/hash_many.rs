@@ -1,9 +1,9 @@
-//! BLAKE3 of many inputs of one length, side by side in the lanes of the vector unit.
+//! BLAKE3 of many inputs of one length, in parallel in the lanes of the vector unit.
 //!
-//! A single 4 KiB input has four leaves and leaves half of an AVX2 register empty; sixteen of them hashed together
-//! reach the speed of one large input. The crate `blake3` has the kernel for it behind its doc-hidden `platform`
-//! module, so its version is pinned, and a test compares every result with `blake3::keyed_hash`.
-//! The tree and its flags are those of the BLAKE3 paper, section 2.
+//! A single 4 KiB input has four leaves and leaves half of an AVX2 register empty; sixteen inputs
+//! hashed together reach the speed of one large input. The crate `blake3` has the kernel for this
+//! in its doc-hidden module `platform`, so its version is pinned, and a test compares every result
+//! with `blake3::keyed_hash`. The tree and its flags are those of the BLAKE3 paper, section 2.
 
 use blake3::IncrementCounter;
 use blake3::platform::Platform;
@@ -18,10 +18,10 @@ const KEYED_HASH: u8 = 16;
 const LEAF: usize = 1024;
 /// Bytes in two chaining values.
 const PAIR: usize = 64;
-/// Inputs that are hashed in one go; more do not fill the lanes better.
+/// The number of inputs per call; more do not fill the lanes better.
 pub(crate) const LANES: usize = 16;
 
-/// A key in the form that the kernel takes.
+/// A key in the form that the kernel needs.
 #[derive(Clone)]
 pub(crate) struct KeyWords([u32; 8]);
 
@@ -35,7 +35,8 @@ impl KeyWords {
 pub(crate) fn keyed_4096(platform: Platform, key: &KeyWords, inputs: &[&[u8; 4096]], out: &mut [[u8; 32]]) {
     let count = inputs.len();
     assert!(count <= LANES && out.len() == count, "the caller cuts its inputs into groups of 16");
-    // Chaining values of leaf `l` of input `i` stand at `l * LANES + i`, since a call fills a run of them.
+    // The chaining value of leaf `l` of input `i` is at `l * LANES + i`, because a call fills a run
+    // of them.
     let mut leaves = [0_u8; 4 * LANES * 32];
     for leaf in 0..4 {
         let mut parts: [&[u8; LEAF]; LANES] = [&[0; LEAF]; LANES];
@@ -64,7 +65,7 @@ pub(crate) fn keyed_4096(platform: Platform, key: &KeyWords, inputs: &[&[u8; 409
     parents(platform, key, &pairs[..count], ROOT, out.as_flattened_mut());
 }
 
-/// Hashes up to [`LANES`] inputs of 512 bytes each, for instance the digests of a span's blocks.
+/// Hashes up to [`LANES`] inputs of 512 bytes each, such as the digests of a span's blocks.
 pub(crate) fn keyed_512(platform: Platform, key: &KeyWords, inputs: &[&[u8; 512]], out: &mut [[u8; 32]]) {
     assert!(
         inputs.len() <= LANES && out.len() == inputs.len(),

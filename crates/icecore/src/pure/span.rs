@@ -1,4 +1,4 @@
-//! A span of an image: what of it is not zero, and its digests.
+//! A span of an image: its non-zero blocks and its digests.
 
 use crate::pure::hash::Hasher;
 use crate::pure::zero::is_zero;
@@ -7,14 +7,14 @@ use crate::words::ids::Digest;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::SPAN_BLOCKS;
 
-/// The blocks of a span that are not zero.
+/// The non-zero blocks of a span.
 pub(crate) struct Span<'a> {
     data: [(usize, &'a [u8; BLOCK_BYTES]); SPAN_BLOCKS],
     count: usize,
 }
 
 impl<'a> Span<'a> {
-    /// Looks for the blocks of a span that are not zero.
+    /// Finds the non-zero blocks of a span.
     pub(crate) fn of(bytes: &'a [u8]) -> Self {
         let blocks = bytes.as_chunks::<BLOCK_BYTES>().0;
         let mut data = [(0, &[0; BLOCK_BYTES]); SPAN_BLOCKS];
@@ -26,12 +26,13 @@ impl<'a> Span<'a> {
         Self { data, count }
     }
 
-    /// Returns how many blocks are not zero.
+    /// Returns the number of non-zero blocks.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
 
-    /// Computes the ids of the blocks that are not zero and returns the span's digest, zero if all of it is.
+    /// Computes the ids of the non-zero blocks and returns the span's digest, zero if the whole
+    /// span is zero.
     pub(crate) fn hash(&self, hasher: &Hasher, ids: &mut [Option<BlockId>]) -> Digest {
         if self.count == 0 {
             return Digest::ZERO;

@@ -1,9 +1,9 @@
 //! The zero check.
 
-/// Bytes that are looked at before the first branch.
+/// The number of bytes to check between branches.
 const GROUP: usize = 256;
 
-/// Tells whether all bytes are zero. Written so that the compiler turns it into vector instructions.
+/// Returns whether all bytes are zero. Written so that the compiler uses vector instructions.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     let (groups, rest) = bytes.as_chunks::<GROUP>();
     groups.iter().all(|group| group.iter().fold(0, |seen, byte| seen | byte) == 0)

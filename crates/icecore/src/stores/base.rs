@@ -28,7 +28,8 @@ const PACK_BYTES_TARGET: u64 = 64 << 20;
 /// The ground that the stores of one handle share.
 pub(crate) struct Base {
     pub(crate) storage: Arc<dyn Storage>,
-    /// Descriptors or memory that were not to be had: whoever finds damage looks whether that is why.
+    /// Descriptors or memory that were not to be had: whoever finds damage looks whether that is
+    /// why.
     pub(crate) shortages: Shortages,
     pub(crate) hasher: Hasher,
     pub(crate) repository: RepositoryId,
@@ -39,7 +40,8 @@ pub(crate) struct Base {
     temps: AtomicU64,
 }
 
-/// Bytes that are collected before they are written: a medium that is written directly is fastest with much at a time.
+/// Bytes that are collected before they are written: a medium that is written directly is fastest
+/// with much at a time.
 const BUFFER_BYTES: usize = 4 << 20;
 
 /// A file that is not published yet. Dropped before that, it disappears.
@@ -47,8 +49,8 @@ pub(crate) struct TempFile<'a> {
     base: &'a Base,
     temp: String,
     file: Option<Box<dyn NewFile>>,
-    /// The end of the file, not written yet. It begins at a page of memory and at a multiple of its size in the file,
-    /// so that it can be written directly.
+    /// The end of the file, not written yet. It begins at a page of memory and at a multiple of its
+    /// size in the file, so that it can be written directly.
     buffer: MmapMut,
     buffered: usize,
     /// Whether all of it is on the medium.
@@ -76,7 +78,7 @@ impl Base {
             .create(&temp)
             .map_err(|error| Error::stored_io(format!("creating {temp}"), error))?;
         let buffer = pages::allocate(BUFFER_BYTES)
-            .map_err(|error| Error::stored_io("getting memory for a new file", error))?;
+            .map_err(|error| Error::stored_io("allocating memory for a new file", error))?;
         Ok(TempFile { base: self, temp, file: Some(file), buffer, buffered: 0, synced: false })
     }
 
@@ -128,8 +130,8 @@ impl Base {
     }
 }
 
-/// Files that were taken out of their directories, to be removed later: giving back the room of a large file takes long, and a
-/// renaming does not. Dropped, they are removed too.
+/// Files that were taken out of their directories, to be removed later: giving back the room of a
+/// large file takes long, and a renaming does not. Dropped, they are removed too.
 pub(crate) struct SetAside<'a> {
     base: &'a Base,
     names: Vec<String>,
@@ -140,7 +142,8 @@ impl<'a> SetAside<'a> {
         Self { base, names: Vec::new() }
     }
 
-    /// Takes a file out of its directory, which the caller syncs. One that is gone already is as good.
+    /// Takes a file out of its directory, which the caller syncs. One that is gone already is as
+    /// good.
     pub(crate) fn take(&mut self, name: &str) -> Result<()> {
         let aside = self.base.temp_name();
         match self.base.storage.rename(name, &aside) {
@@ -199,7 +202,8 @@ impl TempFile<'_> {
             .map_err(|error| Error::stored_io(format!("opening {}", self.temp), error))
     }
 
-    /// Makes durable what was appended so far, so that publishing it takes no longer than giving it its name.
+    /// Makes durable what was appended so far, so that publishing it takes no longer than giving it
+    /// its name.
     pub(crate) fn sync(&mut self) -> Result<()> {
         self.flush()?;
         let syncing = |error| Error::stored_io(format!("syncing {}", self.temp), error);
@@ -248,7 +252,8 @@ mod tests {
         Base::new(Arc::new(storage), Hasher::new(&[1; 32]), RepositoryId::from([0; 16]), "test".to_owned())
     }
 
-    /// Returns a storage with a file `locks/file`, and a base over it of which the next change fails with `kind`.
+    /// Returns a storage with a file `locks/file`, and a base over it of which the next change
+    /// fails with `kind`.
     fn failing(kind: io::ErrorKind) -> (MemoryStorage, Base) {
         let storage = MemoryStorage::new();
         base(storage.clone()).publish_bytes("locks/file", b"bytes").unwrap();

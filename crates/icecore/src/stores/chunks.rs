@@ -1,4 +1,5 @@
-//! Finds and reads chunks, pages and blocks: the index gives hints, the packs' directories prove them.
+//! Finds and reads chunks, pages and blocks: the index gives hints, the packs' directories prove
+//! them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -82,13 +83,15 @@ impl Store {
         Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns where a chunk or a page may be. An error, where a part of the index cannot be read, is one of this call: what cannot
-    /// be read is opened anew for the next one, or left out if it is damaged.
+    /// Returns where a chunk or a page may be. An error, where a part of the index cannot be read,
+    /// is one of this call: what cannot be read is opened anew for the next one, or left out if it
+    /// is damaged.
     pub(crate) fn chunk_hints(&self, id: &[u8; 16]) -> Result<Vec<Hint>> {
         self.index().find_chunk(id).inspect_err(|_| self.open_broken_anew())
     }
 
-    /// Returns where blocks may be, each hint with the number of its block in `ids`. Errors are as those of `chunk_hints`.
+    /// Returns where blocks may be, each hint with the number of its block in `ids`. Errors are as
+    /// those of `chunk_hints`.
     pub(crate) fn block_hints(&self, ids: &[BlockId]) -> Result<Vec<(usize, Hint)>> {
         self.index().find_blocks(ids).inspect_err(|_| self.open_broken_anew())
     }
@@ -100,7 +103,8 @@ impl Store {
 
     /// Opens the runs that are not known, and those that are and cannot be used on.
     fn load_runs(&self) -> Result<()> {
-        // Locked from before the runs are listed: one that another thread adds meanwhile is added to the outcome.
+        // Locked from before the runs are listed: one that another thread adds meanwhile is added
+        // to the outcome.
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let loaded = Index::load(&self.base, &index)?;
         if loaded.runs().iter().any(|run| index.runs().iter().all(|known| known.id != run.id)) {
@@ -116,12 +120,14 @@ impl Store {
         *index = Arc::new(index.with(added, removed));
     }
 
-    /// Forgets all that is known of the index, so that runs are opened anew even if they have the names of old ones.
+    /// Forgets all that is known of the index, so that runs are opened anew even if they have the
+    /// names of old ones.
     pub(crate) fn forget_index(&self) {
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
     }
 
-    /// Loads what other processes have added to the index, and forgets packs that they may have removed.
+    /// Loads what other processes have added to the index, and forgets packs that they may have
+    /// removed.
     pub(crate) fn reload(&self) -> Result<()> {
         self.load_runs()?;
         self.there.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -134,7 +140,8 @@ impl Store {
         self.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes a run with `publish`, which syncs the index, and thereby all runs that were loaded before.
+    /// Publishes a run with `publish`, which syncs the index, and thereby all runs that were loaded
+    /// before.
     pub(crate) fn publish_run<T>(&self, publish: impl FnOnce() -> Result<T>) -> Result<T> {
         let before = self.loads().done;
         let published = publish()?;
@@ -144,9 +151,10 @@ impl Store {
         Ok(published)
     }
 
-    /// Makes durable that the runs are there which this handle knows: a record must not outlive a run that it was made with, and
-    /// whoever publishes one does not wait for others before they see it. Where a run of this handle's own was published since
-    /// the others were loaded, they are durable already.
+    /// Makes durable that the runs are there which this handle knows: a record must not outlive a
+    /// run that it was made with, and whoever publishes one does not wait for others before they
+    /// see it. Where a run of this handle's own was published since the others were loaded, they
+    /// are durable already.
     pub(crate) fn sync_runs(&self) -> Result<()> {
         let synced = {
             let loads = self.loads();
@@ -155,7 +163,8 @@ impl Store {
         if synced { Ok(()) } else { self.publish_run(|| self.base.sync_dir(layout::INDEX)) }
     }
 
-    /// Tells whether a pack is there and has its two ends. Each is looked at once for each time that the index is loaded.
+    /// Tells whether a pack is there and has its two ends. Each is looked at once for each time
+    /// that the index is loaded.
     ///
     /// # Errors
     /// Where this process cannot look, for want of permission or descriptors.
@@ -194,8 +203,9 @@ impl Store {
         Ok(true)
     }
 
-    /// Loads the index anew if gc may have moved something since this was last called. For whoever has found a chunk without all
-    /// that it needs of it, and searches again then: a damaged repository is not loaded anew for each chunk.
+    /// Loads the index anew if gc may have moved something since this was last called. For whoever
+    /// has found a chunk without all that it needs of it, and searches again then: a damaged
+    /// repository is not loaded anew for each chunk.
     pub(crate) fn look_again(&self) -> Result<()> {
         let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
         let now = generation(&self.base)?;
@@ -215,8 +225,9 @@ impl Store {
         self.rebuilt.all()
     }
 
-    /// Puts packs that were read through their parity groups back in order, as far as that is possible now: what cannot be
-    /// written stays as it is. Returns how many there are in order again.
+    /// Puts packs that were read through their parity groups back in order, as far as that is
+    /// possible now: what cannot be written stays as it is. Returns how many there are in order
+    /// again.
     pub(crate) fn write_back_rebuilt(&self) -> u64 {
         let mut written = 0;
         for pack in self.rebuilt_packs() {
@@ -241,7 +252,8 @@ impl Store {
         self.find_stored(&id.0)
     }
 
-    /// Returns a chunk that a snapshot needs, looking again at what other processes did if it is not found at once.
+    /// Returns a chunk that a snapshot needs, looking again at what other processes did if it is
+    /// not found at once.
     pub(crate) fn need_chunk(&self, id: &ChunkId) -> Result<Located> {
         self.need(&id.0, "chunk")
     }
@@ -299,7 +311,8 @@ impl Store {
         Ok(copies)
     }
 
-    /// Returns a chunk or a page from packs that are missing or damaged and are read through their parity groups.
+    /// Returns a chunk or a page from packs that are missing or damaged and are read through their
+    /// parity groups.
     pub(crate) fn rebuilt_copies(&self, id: &[u8; 16]) -> Vec<Located> {
         let located = |hint: Hint| {
             let pack = self.rebuilt.get(&self.base, hint.pack)?;
@@ -316,7 +329,8 @@ impl Store {
         found.filter(|found| found.entry.id == *id).collect()
     }
 
-    /// Returns the chunk where a slot of it has its data: another copy, where the one that was found lacks it.
+    /// Returns the chunk where a slot of it has its data: another copy, where the one that was
+    /// found lacks it.
     pub(crate) fn copy_with(&self, found: &Located, slot: u8) -> Result<Located> {
         let find = || -> Result<Option<Located>> {
             let mut copies = self.copies(&found.entry.id)?.into_iter();
@@ -328,12 +342,13 @@ impl Store {
         self.look_again()?;
         find()?.ok_or_else(|| {
             let (id, pack) = (ChunkId(found.entry.id), found.pack.id);
-            Error::corrupt(format!("slot {slot} of chunk {id} is needed and pack {pack} does not have it"))
+            Error::corrupt(format!("slot {slot} of chunk {id} is needed, but pack {pack} does not have it"))
                 .with_hint(NextStep::RepairIndexThenVerify)
         })
     }
 
-    /// Returns the chunk and the slot in it that a hint for a block leads to; none if the block is not there.
+    /// Returns the chunk and the slot in it that a hint for a block leads to; none if the block is
+    /// not there.
     pub(crate) fn prove_block(&self, id: &BlockId, hint: Hint) -> Result<Option<(Located, u8)>> {
         let slot = hint.detail;
         let found = self.follow(hint)?.filter(|found| {
@@ -342,7 +357,8 @@ impl Store {
         Ok(found.map(|found| (found, slot)))
     }
 
-    /// Returns how many of these blocks are stored, looked up as a capture looks up those of a leaf.
+    /// Returns how many of these blocks are stored, looked up as a capture looks up those of a
+    /// leaf.
     pub(crate) fn count_known(&self, ids: &[BlockId]) -> Result<usize> {
         let mut known = 0;
         for ids in ids.chunks(LEAF_BLOCKS) {
@@ -355,7 +371,8 @@ impl Store {
         Ok(known)
     }
 
-    /// Opens what a hint points to. A pack that is gone or damaged is as good as no hint; other failures are errors.
+    /// Opens what a hint points to. A pack that is gone or damaged is as good as no hint; other
+    /// failures are errors.
     fn follow(&self, hint: Hint) -> Result<Option<Located>> {
         let located = self.pack(hint.pack).and_then(|pack| {
             let entry = pack.entry(hint.entry)?;

@@ -1,7 +1,7 @@
 //! The file `config` of a repository: reading it, replacing it, and what it forbids this program.
 //!
-//! A newer program may add a feature while this one has the repository open. So the config is read again before anything
-//! is changed or removed, under the commit lock wherever that is held.
+//! A newer program may add a feature while this one has the repository open. So the config is read
+//! again before anything is changed or removed, under the commit lock wherever that is held.
 
 use std::io;
 
@@ -62,16 +62,16 @@ pub(crate) fn check_vacant(storage: &dyn Storage) -> Result<()> {
 }
 
 fn exists_already() -> Error {
-    Error::new(ErrorKind::AlreadyExists, "there is a repository already")
-        .with_hint("use it as it is, or choose another directory")
+    Error::new(ErrorKind::AlreadyExists, "there is already a repository")
+        .with_hint("use it, or choose another directory")
 }
 
 fn encoded(config: &Config) -> Result<Vec<u8>> {
     config.encode().map_err(|error| Error::corrupt(format!("encoding the config: {error}")))
 }
 
-/// Raises the version of the repository before a record with labels is written, so that no program changes it that would lose
-/// them. The caller holds the commit lock.
+/// Raises the version of the repository before a record with labels is written, so that no program
+/// changes it that would lose them. The caller holds the commit lock.
 pub(crate) fn note_labels(base: &Base, labels: &Labels) -> Result<()> {
     if labels.is_empty() {
         return Ok(());
@@ -88,7 +88,7 @@ pub(crate) fn check_readable(config: &Config) -> Result<()> {
     Err(Error::new(
         ErrorKind::Unsupported,
         format!(
-            "the repository needs features that this program does not have: {:?}, {:?}",
+            "the repository needs features that this program lacks: {:?}, {:?}",
             config.features, config.geometry
         ),
     )
@@ -103,25 +103,29 @@ pub(crate) fn check_writable(config: &Config, minor: u16) -> Result<()> {
     Err(Error::new(
         ErrorKind::Unsupported,
         format!(
-            "the repository can only be read: it was written by a newer version of icecore (format {FORMAT_MAJOR}.{minor}, {:?})",
+            "the repository is read-only: a newer version of icecore wrote it (format {FORMAT_MAJOR}.{minor}, {:?})",
             config.features
         ),
     )
     .with_hint("use a newer version of icecore to change it"))
 }
 
-/// Reads the config again, and refuses to go on where this program must not change the repository any more.
+/// Reads the config again, and refuses to go on where this program must not change the repository
+/// any more.
 ///
 /// # Errors
-/// `Unsupported` if a newer program has added something; `NotFound` if the repository is gone, or another one is in its
-/// place; `Corrupt` or `Io` if the config cannot be read any more.
+/// `Unsupported` if a newer program has added something; `NotFound` if the repository is gone, or
+/// another one is in its place; `Corrupt` or `Io` if the config cannot be read any more.
 pub(crate) fn check_again(base: &Base) -> Result<()> {
     let (config, minor) = read(&*base.storage).map_err(|error| {
-        error.in_context("nothing is changed while the repository's config cannot be read")
+        error.in_context("nothing is changed while the repository's config is unreadable")
     })?;
     if config.id != base.repository {
-        return Err(Error::new(ErrorKind::NotFound, "the repository is gone: another one is in its place")
-            .with_hint("start this program again to work on the one that is there now"));
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            "the repository is gone, and another one is in its place",
+        )
+        .with_hint("restart this program to work on the new one"));
     }
     check_readable(&config)?;
     check_writable(&config, minor)
@@ -134,11 +138,11 @@ fn damaged(error: &DecodeError) -> Error {
                 if found > known {
                     "use a newer version of icecore"
                 } else {
-                    "use the program that made it; this one can make a new repository elsewhere"
+                    "use the program that created it; this one can create a new repository elsewhere"
                 },
             )
         }
         _ => Error::corrupt(format!("the repository's config is damaged: {error}"))
-            .with_hint("put back a copy of the file `config`; nothing can be read without the key in it"),
+            .with_hint("put back a copy of the file `config`: without the key in it, nothing can be read"),
     }
 }

@@ -1,4 +1,5 @@
-//! The locks between processes, and the generation that tells captures of gc. The whole of it is in `docs/concurrency.md`.
+//! The locks between processes, and the generation that tells captures of gc. The whole of it is in
+//! `docs/concurrency.md`.
 
 use std::sync::PoisonError;
 
@@ -35,7 +36,7 @@ impl Held {
 pub(crate) fn lock(base: &Base, name: &str, mode: LockMode) -> Result<Held> {
     match take(base, name, mode, Wait::Yes)? {
         Some(guard) => Ok(Held(guard)),
-        None => Err(Error::new(ErrorKind::InUse, format!("the lock {name} is held by another process"))),
+        None => Err(Error::new(ErrorKind::InUse, format!("another process holds the lock {name}"))),
     }
 }
 
@@ -49,15 +50,15 @@ fn take(base: &Base, name: &str, mode: LockMode, wait: Wait) -> Result<Option<Bo
         let error = Error::stored_io(format!("taking the lock {name}"), error);
         match error.kind() {
             ErrorKind::PermissionDenied => error.with_hint(
-                "the repository can only be read here; to change it, its place and files must be writable",
+                "the repository is read-only here; to change it, make its directory and files writable",
             ),
             _ => error,
         }
     })
 }
 
-/// Takes the commit lock, the one door to every change of a record and every removal, and reads the config again: a newer
-/// program may have added a feature since this one opened the repository.
+/// Takes the commit lock, the one door to every change of a record and every removal, and reads the
+/// config again: a newer program may have added a feature since this one opened the repository.
 ///
 /// # Errors
 /// As those of [`config::check_again`]; nothing may be changed then.
@@ -71,7 +72,7 @@ pub(crate) fn lock_commit(base: &Base) -> Result<Held> {
 pub(crate) fn lock_gc(base: &Base) -> Result<Held> {
     try_lock(base, layout::LOCK_GC)?.ok_or_else(|| {
         Error::new(ErrorKind::InUse, "another gc or repair is running on this repository")
-            .with_hint("wait until it has ended; if it was killed, its lock is free already")
+            .with_hint("wait until it ends; if it was killed, its lock is already free")
     })
 }
 
@@ -90,7 +91,7 @@ impl Writer {
         match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(guard) => guard
                 .append(&pack.0)
-                .map_err(|error| Error::stored_io("noting a pack in the writer's lock", error)),
+                .map_err(|error| Error::stored_io("writing a pack's id to the writer's lock", error)),
             None => Ok(()),
         }
     }
@@ -155,8 +156,9 @@ pub(crate) fn remove_dead_locks(base: &Base) -> Result<u64> {
 pub(crate) struct Pin(Option<Box<dyn LockGuard>>);
 
 impl Pin {
-    /// Pins a snapshot; the caller looks for its record after that. Where the repository cannot be written, or its file system has
-    /// no locks, nobody can delete from it either, and there is no pin.
+    /// Pins a snapshot; the caller looks for its record after that. Where the repository cannot be
+    /// written, or its file system has no locks, nobody can delete from it either, and there is no
+    /// pin.
     pub(crate) fn take(base: &Base, id: SnapshotId) -> Result<Self> {
         match take(base, &layout::pin_lock(id), LockMode::Shared, Wait::Yes) {
             Ok(guard) => Ok(Self(guard)),
@@ -176,7 +178,8 @@ impl Pin {
     pub(crate) fn take_alone(base: &Base, id: SnapshotId) -> Result<Option<Self>> {
         match take(base, &layout::pin_lock(id), LockMode::Exclusive, Wait::No) {
             Ok(guard) => Ok(guard.map(|guard| Self(Some(guard)))),
-            // A lock file cannot be made on a full disk; a pin that exists can still be looked at and was not there.
+            // A lock file cannot be made on a full disk; a pin that exists can still be looked at
+            // and was not there.
             Err(error) if error.kind() == ErrorKind::NoSpace => Ok(Some(Self(None))),
             Err(error) => Err(error),
         }
@@ -201,14 +204,16 @@ pub(crate) fn generation(base: &Base) -> Result<u64> {
     }
 }
 
-/// Returns the generation at a moment when no gc is taking anything out: what an index that is loaded after this leads to
-/// stays there unless the generation moves. Only captures ask, so one that must not write ends before it reads its image.
+/// Returns the generation at a moment when no gc is taking anything out: what an index that is
+/// loaded after this leads to stays there unless the generation moves. Only captures ask, so one
+/// that must not write ends before it reads its image.
 pub(crate) fn settled_generation(base: &Base) -> Result<u64> {
     let _commit = lock_commit(base)?;
     generation(base)
 }
 
-/// The word to captures that run now that chunks may be gone, written and synced: to publish it takes a renaming.
+/// The word to captures that run now that chunks may be gone, written and synced: to publish it
+/// takes a renaming.
 pub(crate) struct NextGeneration<'a>(TempFile<'a>);
 
 impl<'a> NextGeneration<'a> {

@@ -28,11 +28,11 @@ pub(crate) fn load(base: &Base, id: SnapshotId) -> Result<Record> {
         })?;
     let (record, _) = Record::decode(&bytes, &base.hasher).map_err(|error| {
         Error::corrupt(format!("the record of snapshot {id} is damaged: {error}")).with_hint(
-            "its data may still be there; keep the repository as it is and look for a copy of the record",
+            "its data may still exist: keep the repository unchanged and look for a copy of the record",
         )
     })?;
     if record.id != id {
-        return Err(Error::corrupt(format!("the record of snapshot {id} is that of snapshot {}", record.id)));
+        return Err(Error::corrupt(format!("the record of snapshot {id} belongs to snapshot {}", record.id)));
     }
     Ok(record)
 }
@@ -40,8 +40,8 @@ pub(crate) fn load(base: &Base, id: SnapshotId) -> Result<Record> {
 /// What came of reading one record: its file's name, and the record or why it cannot be read.
 pub(crate) type Loaded = (String, Result<Record>);
 
-/// Returns all records, in no order. A record that disappears meanwhile is left out, and so are files whose names are no ids:
-/// they belong to somebody else.
+/// Returns all records, in no order. A record that disappears meanwhile is left out, and so are
+/// files whose names are no ids: they belong to somebody else.
 ///
 /// # Errors
 /// `OutOfResources` and `PermissionDenied`: then nothing is known of the records.
@@ -68,11 +68,12 @@ pub(crate) fn load_all_sound(base: &Base) -> Result<Vec<Record>> {
     Ok(records)
 }
 
-/// Publishes a record: the snapshot exists, or is changed, when this returns. The caller holds the commit lock.
+/// Publishes a record: the snapshot exists, or is changed, when this returns. The caller holds the
+/// commit lock.
 pub(crate) fn save(base: &Base, record: &Record) -> Result<()> {
-    let bytes = record.encode(&base.hasher).map_err(|error| {
-        Error::new(ErrorKind::InvalidInput, format!("the record cannot be encoded: {error}"))
-    })?;
+    let bytes = record
+        .encode(&base.hasher)
+        .map_err(|error| Error::new(ErrorKind::InvalidInput, format!("cannot encode the record: {error}")))?;
     base.publish_bytes(&layout::snapshot(record.id), &bytes)
 }
 

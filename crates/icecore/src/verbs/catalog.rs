@@ -25,8 +25,9 @@ pub use crate::format::record::Record as Snapshot;
 /// The fewest characters of an id that name a snapshot.
 const PREFIX_CHARS_MIN: usize = 4;
 
-/// Returns by how many milliseconds the clock is behind the time of a snapshot that was just made, if it is by more than a second: an
-/// older one had a later time than the clock shows now. Either the clock is behind, or it was ahead then.
+/// Returns by how many milliseconds the clock is behind the time of a snapshot that was just made,
+/// if it is by more than a second: an older one had a later time than the clock shows now. Either
+/// the clock is behind, or it was ahead then.
 pub fn clock_behind_ms(snapshot: &Snapshot, now_unix_ms: i64) -> Option<u64> {
     let behind = snapshot.created_unix_ms.saturating_sub(now_unix_ms);
     u64::try_from(behind).ok().filter(|behind| *behind > 1000)
@@ -64,12 +65,12 @@ pub fn list(repo: &Repository) -> Result<Listing> {
     Ok(listing)
 }
 
-/// Returns the snapshot that `spec` names: an id, a unique beginning of an id (4 characters or more), a name, or
-/// `RESOURCE@latest`. A name goes before a beginning of an id.
+/// Returns the snapshot that `spec` names: an id, a unique beginning of an id (4 characters or
+/// more), a name, or `RESOURCE@latest`. A name goes before a beginning of an id.
 ///
 /// # Errors
-/// `NotFound`; `InvalidInput` if more than one fits. Where a record that cannot be read may be the one that is meant, the
-/// error of reading it.
+/// `NotFound`; `InvalidInput` if more than one fits. Where a record that cannot be read may be the
+/// one that is meant, the error of reading it.
 pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
     let (mut all, mut unread) = (Vec::<Snapshot>::new(), Vec::new());
     for (file, record) in records::load_all(repo.base())? {
@@ -104,9 +105,9 @@ pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
             let each = each.collect::<Vec<_>>().join(", ");
             Err(Error::new(
                 ErrorKind::InvalidInput,
-                format!("{spec:?} can mean more than one snapshot: {each}"),
+                format!("{spec:?} matches more than one snapshot: {each}"),
             )
-            .with_hint("name it by its id"))
+            .with_hint("use the id of the snapshot"))
         }
     }
 }
@@ -120,8 +121,8 @@ fn newest_of(
 ) -> Result<Snapshot> {
     let newest = all.iter().rfind(|snapshot| snapshot.resource == resource);
     if let Some(newest) = newest {
-        // Ids come from clocks, which go back: a smaller one alone does not make a snapshot older. That another one was compared with
-        // it does.
+        // Ids come from clocks, which go back: a smaller one alone does not make a snapshot older.
+        // That another one was compared with it does.
         let has_child = |id| all.iter().any(|snapshot| snapshot.parent == Some(id));
         let is_older = |id: SnapshotId| id < newest.id && has_child(id);
         unread.retain(|(file, _)| !file.parse().is_ok_and(is_older));
@@ -137,8 +138,8 @@ fn missing(unread: Vec<(String, Error)>, spec: &str, message: &str) -> Error {
     match unread.into_iter().next() {
         None => not_found(spec, message),
         Some((file, error)) => {
-            let context = format!("{spec:?} may be the snapshot {file}, whose record cannot be read");
-            error.in_context(context).with_hint("a snapshot that can be read is found by its id")
+            let context = format!("{spec:?} may be the snapshot {file}, whose record is unreadable");
+            error.in_context(context).with_hint("name a readable snapshot by its id")
         }
     }
 }
@@ -158,7 +159,8 @@ pub struct RenameOptions {
 /// Gives a snapshot another name.
 ///
 /// # Errors
-/// `AlreadyExists` if its resource has a snapshot of that name and the options do not say that it may.
+/// `AlreadyExists` if its resource has a snapshot of that name and the options do not say that it
+/// may.
 pub fn rename(repo: &Repository, id: SnapshotId, name: &str, options: RenameOptions) -> Result<Snapshot> {
     check_name("name", name)?;
     change(repo, id, |record, all| {
@@ -170,8 +172,8 @@ pub fn rename(repo: &Repository, id: SnapshotId, name: &str, options: RenameOpti
 /// Removes labels of a snapshot and then sets others. The others stay as they are.
 ///
 /// # Errors
-/// `NotFound` if there is no such snapshot; `InvalidInput` for a key or a value that cannot be, or if there would be more than 32
-/// labels.
+/// `NotFound` if there is no such snapshot; `InvalidInput` for a key or a value that cannot be, or
+/// if there would be more than 32 labels.
 pub fn relabel(
     repo: &Repository,
     id: SnapshotId,
@@ -190,9 +192,10 @@ pub fn retag(repo: &Repository, id: SnapshotId, add: &[String], remove: &[String
         record.tags.sort();
         record.tags.dedup();
         match record.tags.len() > TAGS_MAX {
-            true => {
-                Err(Error::new(ErrorKind::InvalidInput, format!("a snapshot has at most {TAGS_MAX} tags")))
-            }
+            true => Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("a snapshot can have at most {TAGS_MAX} tags"),
+            )),
             false => Ok(()),
         }
     })
@@ -227,15 +230,16 @@ fn change(
 /// How a snapshot is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeleteOptions {
-    /// Whether it goes although volumes were made from it. They go on as before, open or not, and keep what they need of it.
+    /// Whether it goes although volumes were made from it. They go on as before, open or not, and
+    /// keep what they need of it.
     pub clones_keep_it: bool,
 }
 
 /// Deletes a snapshot. The next gc frees its space.
 ///
 /// # Errors
-/// `InUse` if it is protected, if something is reading it, or if a volume was made from it and the options do not say that the volume
-/// keeps what it needs.
+/// `InUse` if it is protected, if something is reading it, or if a volume was made from it and the
+/// options do not say that the volume keeps what it needs.
 pub fn delete(repo: &Repository, id: SnapshotId, options: DeleteOptions) -> Result<Snapshot> {
     repo.check_writable()?;
     let base = repo.base();
@@ -247,7 +251,7 @@ pub fn delete(repo: &Repository, id: SnapshotId, options: DeleteOptions) -> Resu
     }
     let Some(_pin) = Pin::take_alone(base, id)? else {
         return Err(Error::new(ErrorKind::InUse, format!("snapshot {id} ({}) is being read", record.name))
-            .with_hint("wait until the restore or verification of it has ended, or stop what serves it"));
+            .with_hint("wait until its restore or verification ends, or stop the process that serves it"));
     };
     if !options.clones_keep_it {
         volumes::check_no_clone_of(base, &record)?;
@@ -271,7 +275,7 @@ pub(crate) fn check_name_is_free(
         None => Ok(()),
         Some(other) => Err(Error::new(
             ErrorKind::AlreadyExists,
-            format!("{} {resource} has a snapshot named {name:?} already: {}", kind.as_str(), other.id),
+            format!("{} {resource} already has a snapshot named {name:?}: {}", kind.as_str(), other.id),
         )
         .with_hint("choose another name")),
     }

@@ -1,4 +1,5 @@
-//! Map: where in an image data is, what of it other snapshots have too, and what changed since another one.
+//! Map: where in an image data is, what of it other snapshots have too, and what changed since
+//! another one.
 
 use std::ops::Range;
 
@@ -28,10 +29,11 @@ pub const MAP_CELLS_MAX: usize = 1 << 16;
 pub struct MapCell {
     /// Blocks of 4 KiB that are not zero. The last one of the image may be shorter.
     pub data_bytes: u64,
-    /// What of that other snapshots name in their manifests too, anywhere in their images, or what volumes stand on.
+    /// What of that other snapshots name in their manifests too, anywhere in their images, or what
+    /// volumes stand on.
     pub shared_bytes: u64,
-    /// What is other data, or zeros, than in the snapshot that it was compared with; 0 if there is none. What is
-    /// behind the end of that one is new as a whole, as in a diff.
+    /// What is other data, or zeros, than in the snapshot that it was compared with; 0 if there is
+    /// none. What is behind the end of that one is new as a whole, as in a diff.
     pub changed_bytes: u64,
 }
 
@@ -80,19 +82,20 @@ pub struct MapOptions {
     pub cells: usize,
     /// The snapshot to compare with.
     pub against: Option<SnapshotId>,
-    /// Whether to look at all other snapshots for what they have too. Without it nothing counts as shared, and nothing of
-    /// them is read.
+    /// Whether to look at all other snapshots for what they have too. Without it nothing counts as
+    /// shared, and nothing of them is read.
     pub sharing: bool,
 }
 
-/// Draws the map of a snapshot. Reads manifests and no data: those of the whole repository for what is shared, each page once, or once
-/// for each 96 GiB of data in the image.
+/// Draws the map of a snapshot. Reads manifests and no data: those of the whole repository for what
+/// is shared, each page once, or once for each 96 GiB of data in the image.
 ///
 /// Snapshots that are made or deleted meanwhile may be left out or counted.
 ///
 /// # Errors
-/// `InvalidInput` for another number of cells; `NotFound` if there is no such snapshot; `Corrupt` if a record cannot be read or something
-/// of a manifest is missing; `Interrupted` if `progress` says so.
+/// `InvalidInput` for another number of cells; `NotFound` if there is no such snapshot; `Corrupt`
+/// if a record cannot be read or something of a manifest is missing; `Interrupted` if `progress`
+/// says so.
 pub fn image_map(
     repo: &Repository,
     id: SnapshotId,
@@ -101,7 +104,7 @@ pub fn image_map(
 ) -> Result<ImageMap> {
     let cells = options.cells;
     if !(1..=MAP_CELLS_MAX).contains(&cells) {
-        let message = format!("a map of {cells} cells cannot be drawn");
+        let message = format!("cannot draw a map of {cells} cells");
         return Err(Error::new(ErrorKind::InvalidInput, message)
             .with_hint(format!("choose 1 to {MAP_CELLS_MAX} cells")));
     }

@@ -22,7 +22,8 @@ pub struct ParityReport {
     pub scheme: Option<ParityScheme>,
     /// Packs in the repository.
     pub packs: u64,
-    /// Packs that do not have the parity that they should have: of captures that were interrupted, or damaged.
+    /// Packs that do not have the parity that they should have: of captures that were interrupted,
+    /// or damaged.
     pub packs_without: u64,
     /// Groups of packs.
     pub groups: u64,
@@ -54,11 +55,13 @@ fn report(base: &Base, scheme: Option<ParityScheme>) -> Result<ParityReport> {
     })
 }
 
-/// Makes a repository keep this much parity from now on, for all packs that it has too. Handles that are open already go
-/// on as before; what they add is made up for by the next capture or gc of another.
+/// Makes a repository keep this much parity from now on, for all packs that it has too. Handles
+/// that are open already go on as before; what they add is made up for by the next capture or gc of
+/// another.
 ///
 /// # Errors
-/// `Interrupted` if `progress` says so: what was made until then is kept, and the next capture or gc goes on with it.
+/// `Interrupted` if `progress` says so: what was made until then is kept, and the next capture or
+/// gc goes on with it.
 pub fn set_parity(
     repo: &Repository,
     scheme: Option<ParityScheme>,
@@ -66,7 +69,7 @@ pub fn set_parity(
 ) -> Result<ParityReport> {
     repo.check_writable()?;
     let base = repo.base();
-    let making = |error| Error::stored_io(format!("making the directory {}", layout::PARITY), error);
+    let making = |error| Error::stored_io(format!("creating the directory {}", layout::PARITY), error);
     base.storage.make_dir(layout::PARITY).map_err(making)?;
     base.sync_dir("")?;
     let _parity = locks::lock(base, layout::LOCK_PARITY, LockMode::Exclusive)?;

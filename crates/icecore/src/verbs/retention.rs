@@ -19,8 +19,9 @@ use crate::words::names::check_tag;
 use crate::words::time::check_time;
 use crate::words::time::is_future;
 
-/// What stays. Each rule looks at the snapshots of one resource alone, and a snapshot stays if any rule keeps it. A count of 0 is no
-/// rule. A snapshot from the future stays and is not counted: a wrong clock made it, and it takes no other one's place.
+/// What stays. Each rule looks at the snapshots of one resource alone, and a snapshot stays if any
+/// rule keeps it. A count of 0 is no rule. A snapshot from the future stays and is not counted: a
+/// wrong clock made it, and it takes no other one's place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
     /// So many of the newest.
@@ -56,7 +57,7 @@ impl Policy {
                 ErrorKind::InvalidInput,
                 "a policy without a rule would delete all snapshots",
             )
-            .with_hint("say what stays, for example the last 7 and the newest of each of 12 months"));
+            .with_hint("say what to keep, for example the last 7 and the newest of each of 12 months"));
         }
         Ok(())
     }
@@ -77,31 +78,31 @@ impl Within {
 impl FromStr for Within {
     type Err = Error;
 
-    /// Reads a length of time: `14d`, `36h`, `2w`, `6mo`, `90min`, `1y 6mo`, or `P14D` as in ISO 8601. A bare `m` is refused: other
-    /// programs have it for months, and this one once had it for minutes.
+    /// Reads a length of time: `14d`, `36h`, `2w`, `6mo`, `90min`, `1y 6mo`, or `P14D` as in ISO
+    /// 8601. A bare `m` is refused: other programs have it for months, and this one once had it for
+    /// minutes.
     fn from_str(text: &str) -> Result<Self> {
-        const HINT: &str = "write numbers with y, mo, w, d, h, min or s, like 14d, 36h or 1y 6mo";
+        const HINT: &str = "write numbers with y, mo, w, d, h, min or s, such as 14d, 36h or 1y 6mo";
         let wrong = |why: &str| {
-            Error::new(ErrorKind::InvalidInput, format!("{text:?} is not a length of time{why}"))
-                .with_hint(HINT)
+            Error::new(ErrorKind::InvalidInput, format!("{text:?} is not a duration{why}")).with_hint(HINT)
         };
         if has_bare_m(text) {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
-                format!("{text:?} is unclear: `m` can be months or minutes"),
+                format!("{text:?} is ambiguous: `m` can be months or minutes"),
             )
             .with_hint("write mo or min"));
         }
         let span = Span::from_str(text).map_err(|error| wrong(&format!(": {error}")))?;
         if !span.is_positive() {
-            return Err(wrong(" that goes back"));
+            return Err(wrong(": it is negative"));
         }
         Ok(Self(span.fieldwise()))
     }
 }
 
-/// Tells whether one of the units in `text` is a lone `m`. The form of ISO 8601 is left out: it tells months and minutes apart by
-/// their place.
+/// Tells whether one of the units in `text` is a lone `m`. The form of ISO 8601 is left out: it
+/// tells months and minutes apart by their place.
 fn has_bare_m(text: &str) -> bool {
     let is_iso = text.trim_start_matches(['+', '-']).starts_with(['P', 'p']);
     !is_iso && text.split(|c: char| !c.is_alphabetic()).any(|unit| unit.eq_ignore_ascii_case("m"))
@@ -161,7 +162,8 @@ impl Period {
     }
 }
 
-/// Why a snapshot stays. Written out, it is a few words for people: `last 1 of 3`, `daily 2026-11-27`.
+/// Why a snapshot stays. Written out, it is a few words for people: `last 1 of 3`,
+/// `daily 2026-11-27`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
     /// It is one of the newest.
@@ -240,9 +242,10 @@ impl Plan {
     }
 }
 
-/// Decides which of `snapshots` stay. Each droplet and each volume has the whole policy for itself. Hours, days and the rest are those
-/// of `zone`; `now_unix_ms` is in milliseconds since 1970. What is protected stays always, and counts as the others do. What is from
-/// the future stays always, and does not count.
+/// Decides which of `snapshots` stay. Each droplet and each volume has the whole policy for itself.
+/// Hours, days and the rest are those of `zone`; `now_unix_ms` is in milliseconds since 1970. What
+/// is protected stays always, and counts as the others do. What is from the future stays always,
+/// and does not count.
 ///
 /// # Errors
 /// As [`Policy::check`], and `InvalidInput` for a time before 1970 or after 9999.
@@ -274,8 +277,8 @@ pub fn plan(snapshots: &[Snapshot], policy: &Policy, now_unix_ms: i64, zone: &Ti
     Ok(Plan { decisions })
 }
 
-/// Returns the times by which the snapshots of a resource are judged, which are given oldest first. None is before that of an older
-/// one, as long as neither is from the future.
+/// Returns the times by which the snapshots of a resource are judged, which are given oldest first.
+/// None is before that of an older one, as long as neither is from the future.
 fn ages(of_resource: &[Decision], now_unix_ms: i64) -> Vec<i64> {
     let mut newest = i64::MIN;
     let age = |decision: &Decision| {
@@ -297,13 +300,15 @@ fn order(snapshot: &Snapshot) -> ((&str, ResourceKind), i64, SnapshotId) {
     (resource(snapshot), snapshot.created_unix_ms, snapshot.id)
 }
 
-/// Returns a time in a zone. What is beyond the years that can be written, as damaged records may have it, is at their end.
+/// Returns a time in a zone. What is beyond the years that can be written, as damaged records may
+/// have it, is at their end.
 fn at(unix_ms: i64, zone: &TimeZone) -> ZonedDateTime {
     let end = if unix_ms < 0 { Timestamp::MIN } else { Timestamp::MAX };
     Timestamp::from_millisecond(unix_ms).unwrap_or(end).to_zoned_datetime(zone.clone())
 }
 
-/// The rules that count, on their way through the snapshots of a resource, from the newest to the oldest.
+/// The rules that count, on their way through the snapshots of a resource, from the newest to the
+/// oldest.
 struct Counters {
     last_max: u32,
     last: u32,

@@ -1,4 +1,5 @@
-//! Gets chunks and manifest pages into the cache: from the pack that has them, or from whatever stands in for that.
+//! Gets chunks and manifest pages into the cache: from the pack that has them, or from whatever
+//! stands in for that.
 
 use std::sync::Arc;
 
@@ -27,7 +28,8 @@ pub(super) fn chunk(store: &Store, cache: &BlockCache, id: &ChunkId) -> Result<A
     }
 }
 
-/// Reads a chunk and proves it, so that it is in the cache when it is asked for. What is damaged is left to whoever asks.
+/// Reads a chunk and proves it, so that it is in the cache when it is asked for. What is damaged is
+/// left to whoever asks.
 pub(super) fn fill(store: &Store, cache: &BlockCache, id: &ChunkId) {
     let _ = cache.fill(Key::Chunk(*id), || {
         let value = load(store, id)?;
@@ -38,8 +40,9 @@ pub(super) fn fill(store: &Store, cache: &BlockCache, id: &ChunkId) {
     });
 }
 
-/// Finds blocks of a chunk, given by their slots, that it does not have where it is read from, or that are damaged there. Returns
-/// the chunk with those that could be had, and what is wrong if that is not all of them.
+/// Finds blocks of a chunk, given by their slots, that it does not have where it is read from, or
+/// that are damaged there. Returns the chunk with those that could be had, and what is wrong if
+/// that is not all of them.
 pub(super) fn recover_chunk(
     store: &Store,
     cache: &BlockCache,
@@ -83,7 +86,7 @@ impl CachedPages<'_> {
     }
 
     fn misplaced(node: &Node) -> Error {
-        Error::corrupt(format!("manifest page {} stands at a level that it is not of", node.page.id))
+        Error::corrupt(format!("manifest page {} is in the place of another level", node.page.id))
     }
 }
 

@@ -1,7 +1,9 @@
-//! Snapshots of an open volume: what was written is sealed for one, and folded into it or taken back.
+//! Snapshots of an open volume: what was written is sealed for one, and folded into it or taken
+//! back.
 //!
-//! The record that names the new overlay is published before that takes writes, and while it is unused the two ways to see the
-//! stack, with it and without, are the same. So a seal that fails, or a crash, leaves nothing to undo on the medium.
+//! The record that names the new overlay is published before that takes writes, and while it is
+//! unused the two ways to see the stack, with it and without, are the same. So a seal that fails,
+//! or a crash, leaves nothing to undo on the medium.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,13 +28,15 @@ use crate::words::ids::SnapshotId;
 pub(crate) struct Frozen {
     /// The number of the snapshot among those of this volume.
     pub(crate) number: u64,
-    /// Reads its base beside the cache of the volume: what it reads once does not displace what clients come back to.
+    /// Reads its base beside the cache of the volume: what it reads once does not displace what
+    /// clients come back to.
     pub(crate) image: Stack,
     pub(crate) base: Option<Record>,
 }
 
 impl Frozen {
-    /// Returns the numbers of the overlays that the snapshot takes in; none where nothing was written.
+    /// Returns the numbers of the overlays that the snapshot takes in; none where nothing was
+    /// written.
     fn sealed(&self) -> Vec<u64> {
         self.image.overlays.iter().map(|overlay| overlay.number).collect()
     }
@@ -45,9 +49,10 @@ impl Frozen {
 }
 
 impl Volume {
-    /// Seals what was written so far: it does not change any more, and a new overlay takes what is written from now on. Who reads
-    /// or writes meanwhile waits for a moment in memory only. The caller keeps others from taking a snapshot, and calls
-    /// [`fold`](Self::fold) or [`thaw`](Self::thaw) at the end.
+    /// Seals what was written so far: it does not change any more, and a new overlay takes what is
+    /// written from now on. Who reads or writes meanwhile waits for a moment in memory only. The
+    /// caller keeps others from taking a snapshot, and calls [`fold`](Self::fold) or
+    /// [`thaw`](Self::thaw) at the end.
     pub(crate) fn freeze(&self) -> Result<Frozen> {
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let frozen = self.try_freeze(number);
@@ -76,9 +81,10 @@ impl Volume {
             let below = stack.below();
             Stack { base: apart.or(below.base), ..below }
         };
-        // What cannot be synced may be anything on the medium, and so it may be when the snapshot reads it.
+        // What cannot be synced may be anything on the medium, and so it may be when the snapshot
+        // reads it.
         image.sync().map_err(|error| {
-            Error::stored_io(format!("sealing what was written to volume {}", self.name), error)
+            Error::stored_io(format!("sealing the writes to volume {}", self.name), error)
         })?;
         Ok(Frozen { number, image, base })
     }
@@ -100,7 +106,8 @@ impl Volume {
         let next = match &published.spare {
             Some(spare) => Arc::clone(spare),
             None => {
-                // One of this number may be left of a seal that a crash has undone, with a map that says something.
+                // One of this number may be left of a seal that a crash has undone, with a map that
+                // says something.
                 Overlay::remove_files(&*base.storage, &self.name, |left| left == record.active).map_err(
                     |error| Error::stored_io(format!("removing old files of volume {}", self.name), error),
                 )?;
@@ -150,8 +157,9 @@ impl Volume {
         }
     }
 
-    /// Puts a snapshot of the volume in the place of the overlays that it has taken in, and of what lay below them. Where the
-    /// snapshot was deleted meanwhile, or there is no room to note it, the volume stays as it is.
+    /// Puts a snapshot of the volume in the place of the overlays that it has taken in, and of what
+    /// lay below them. Where the snapshot was deleted meanwhile, or there is no room to note it,
+    /// the volume stays as it is.
     pub(crate) fn fold(&self, frozen: &Frozen, snapshot: SnapshotId) -> Result<()> {
         let folded = self.try_fold(frozen, snapshot);
         if folded.is_err() {
@@ -172,7 +180,7 @@ impl Volume {
             let _commit = locks::lock_commit(base)?;
             // While it has a record, gc keeps what it needs; once the volume has it, too.
             if records::load(base, snapshot.id)?.root != snapshot.root {
-                let message = format!("snapshot {} was replaced by another one", snapshot.id);
+                let message = format!("snapshot {} was replaced by a different one", snapshot.id);
                 return Err(Error::new(ErrorKind::NotFound, message));
             }
             let mut published = self.published();

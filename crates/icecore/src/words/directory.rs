@@ -1,4 +1,4 @@
-//! What can be the name of a directory for a repository, before anything is looked at.
+//! Checks of the name of a repository's directory, before the file system is asked.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -7,7 +7,8 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 
-/// Checks that a path can name a directory here. `s3://bucket/x` would be a directory `s3:` on this machine, and no bucket.
+/// Checks that a path can name a directory. Without the check, `s3://bucket/x` would be a directory
+/// `s3:` on this machine instead of a bucket.
 ///
 /// # Errors
 /// `InvalidInput` if it is empty or a URL.
@@ -23,10 +24,13 @@ pub fn check_directory(path: &Path) -> Result<()> {
     }
     let shown = path.display();
     let hint = match bytes.strip_prefix(b"file://") {
-        Some(_) => "leave out file://".to_owned(),
-        None => format!("name a directory of this machine; one that is really called so is ./{shown}"),
+        Some(_) => "remove file://".to_owned(),
+        None => {
+            format!("name a directory of this machine; if a directory really has this name, write ./{shown}")
+        }
     };
-    Err(error(format!("{shown} is a URL, and only directories of this machine can be used")).with_hint(hint))
+    Err(error(format!("{shown} is a URL, but a repository must be a directory of this machine"))
+        .with_hint(hint))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What can go wrong, by kind: a program matches on the kind, a person reads the message and what to do next.
+//! Errors: a program matches on the kind, a person reads the message and the next step.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,29 +9,30 @@ use crate::words::next_step::NextStep;
 /// The result of everything that can fail in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The kind of an error. Exit codes and HTTP statuses are matched on this, never on text.
+/// The kind of an error. Exit codes and HTTP statuses follow from it, never from text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// An argument or an image does not fit what was asked.
+    /// An argument or an image does not fit the request.
     InvalidInput,
     /// A named snapshot, repository, file or device does not exist.
     NotFound,
-    /// A name or a file exists already.
+    /// A name or a file already exists.
     AlreadyExists,
-    /// Something else holds what is needed: a lock, a mount, a protected or pinned snapshot.
+    /// The object is in use: a lock, a mount, a protected or pinned snapshot.
     InUse,
-    /// Stored bytes are not what they must be.
+    /// Stored bytes are damaged.
     Corrupt,
-    /// The repository needs a feature or a version that this program does not have, or something that its file system does not.
+    /// The repository needs a feature or a version that this program lacks, or something that its
+    /// file system lacks.
     Unsupported,
     /// The file system is full.
     NoSpace,
-    /// The place cannot be written, or may not be read.
+    /// The place cannot be written, or this user may not read it.
     PermissionDenied,
-    /// The image changed in size while it was captured.
+    /// The image changed in size during the capture.
     ImageChanged,
-    /// This process may not have more files open, or more threads, or the system has no memory for it: nothing is known of what is
-    /// stored.
+    /// The process is out of file descriptors, threads or memory. This says nothing about the
+    /// stored data.
     OutOfResources,
     /// The caller asked to stop.
     Interrupted,
@@ -40,7 +41,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// All kinds, each with the word that programs have for it.
+    /// All kinds, each with its word for programs.
     const WORDS: [(Self, &'static str); 12] = [
         (Self::InvalidInput, "invalid_input"),
         (Self::NotFound, "not_found"),
@@ -61,18 +62,18 @@ impl ErrorKind {
         Self::WORDS.iter().map(|(kind, _)| *kind)
     }
 
-    /// Returns the word that programs have for a kind, in lower case with underscores.
+    /// Returns the word for this kind, in lower case with underscores.
     pub fn word(self) -> &'static str {
         Self::WORDS.iter().find(|(kind, _)| *kind == self).map_or("io", |(_, word)| word)
     }
 
-    /// Returns the kind that has a word.
+    /// Returns the kind with this word.
     pub fn of_word(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(_, known)| *known == word).map(|(kind, _)| *kind)
     }
 }
 
-/// An error that stopped an operation: its kind, what happened to which object, and what to do about it.
+/// An error that stopped an operation: its kind, what happened to which object, and the next step.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -88,7 +89,7 @@ impl Error {
         Self(Box::new(Inner { kind, message: message.into(), next: None, source: None }))
     }
 
-    /// Returns an error for a failed system call; `doing` says what was tried with which object.
+    /// Returns an error for a failed system call; `doing` names the action and its object.
     pub fn io(doing: impl Into<String>, source: io::Error) -> Self {
         let kind = match source.kind() {
             _ if is_shortage(&source) => ErrorKind::OutOfResources,
@@ -101,7 +102,7 @@ impl Error {
             io::ErrorKind::ResourceBusy => ErrorKind::InUse,
             io::ErrorKind::InvalidData => ErrorKind::Corrupt,
             io::ErrorKind::Unsupported => ErrorKind::Unsupported,
-            // What the system does not take is no argument of a person.
+            // An argument that the system refuses is not one that a person gave.
             io::ErrorKind::InvalidInput if source.raw_os_error().is_some() => ErrorKind::Io,
             io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
                 ErrorKind::InvalidInput
@@ -109,18 +110,18 @@ impl Error {
             _ => ErrorKind::Io,
         };
         let hint = match kind {
-            ErrorKind::NoSpace => Some("free some space on the file system that is full"),
+            ErrorKind::NoSpace => Some("free some space on the full file system"),
             ErrorKind::PermissionDenied if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-                Some("its file system is mounted to be read only")
+                Some("its file system is mounted read-only")
             }
             ErrorKind::PermissionDenied => {
-                Some("run as the user whom it belongs to, or have that one change its permissions")
+                Some("run as the user who owns it, or have that user change its permissions")
             }
             ErrorKind::OutOfResources if source.kind() == io::ErrorKind::OutOfMemory => {
                 Some("end other programs, or give this one more memory")
             }
             ErrorKind::OutOfResources => Some(
-                "let this process open more files (`ulimit -n` in a shell, LimitNOFILE= in a unit of systemd)",
+                "let this process open more files (`ulimit -n` in a shell, LimitNOFILE= in a systemd unit)",
             ),
             _ => None,
         };
@@ -131,7 +132,8 @@ impl Error {
         }
     }
 
-    /// Returns an error for a system call that failed on the repository: there, icecore can make room itself.
+    /// Returns an error for a failed system call on the repository, where icecore itself can free
+    /// space.
     pub(crate) fn stored_io(doing: impl Into<String>, source: io::Error) -> Self {
         let error = Self::io(doing, source);
         match error.kind() {
@@ -140,14 +142,14 @@ impl Error {
         }
     }
 
-    /// Returns the error for a thread that the system does not give.
+    /// Returns the error for a thread that the system refuses.
     pub fn no_thread(source: io::Error) -> Self {
         Self::new(ErrorKind::OutOfResources, "starting a thread").with_source(source).with_hint(
-            "let this process have more threads (`ulimit -u` in a shell, TasksMax= in a unit of systemd), or end other programs",
+            "let this process have more threads (`ulimit -u` in a shell, TasksMax= in a systemd unit), or end other programs",
         )
     }
 
-    /// Returns an error for stored bytes that are not what they must be.
+    /// Returns an error for damaged stored bytes.
     pub(crate) fn corrupt(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Corrupt, message)
     }
@@ -157,19 +159,20 @@ impl Error {
         Self::new(ErrorKind::Interrupted, "interrupted")
     }
 
-    /// Returns the error for a worker thread that ended without a result, which only a bug can cause.
+    /// Returns the error for a worker thread that ended without a result, which only a bug can
+    /// cause.
     pub(crate) fn worker_lost() -> Self {
         Self::new(ErrorKind::Io, "a worker thread ended without a result")
     }
 
-    /// Adds what the person who reads the error can do about it: a step of icecore's own, or words.
+    /// Adds the next step for the person who reads the error: an operation of icecore, or words.
     #[must_use]
     pub fn with_hint(mut self, next: impl Into<NextStep>) -> Self {
         self.0.next = Some(next.into());
         self
     }
 
-    /// Adds the next step, where the system's answer alone does not say it already.
+    /// Adds a next step, unless the system's answer already gave one.
     #[must_use]
     pub(crate) fn or_hint(self, next: impl Into<NextStep>) -> Self {
         if self.0.next.is_some() { self } else { self.with_hint(next) }
@@ -182,14 +185,15 @@ impl Error {
         self
     }
 
-    /// Puts `context` in front of the message: which larger thing failed because of this.
+    /// Puts `context` in front of the message: the larger operation that failed because of this.
     #[must_use]
     pub fn in_context(mut self, context: impl fmt::Display) -> Self {
         self.0.message = format!("{context}: {}", self.0.message);
         self
     }
 
-    /// Tells whether it is one of this process, which may not look or cannot, so that it says nothing about what is stored.
+    /// Returns whether this process lacks permission or resources, so that the error says nothing
+    /// about the stored data.
     pub(crate) fn says_nothing_of_what_is_stored(&self) -> bool {
         matches!(self.kind(), ErrorKind::OutOfResources | ErrorKind::PermissionDenied)
     }
@@ -199,13 +203,14 @@ impl Error {
         self.0.kind
     }
 
-    /// Returns what the person who reads the error can do about it, if that is known.
+    /// Returns the next step, if there is one.
     pub fn next_step(&self) -> Option<&NextStep> {
         self.0.next.as_ref()
     }
 }
 
-/// Tells whether a system call failed because this process, or the system, has too few descriptors or too little memory.
+/// Returns whether a system call failed because this process, or the system, has too few
+/// descriptors or too little memory.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
     /// EMFILE: this process has too many files open. ENFILE: all processes together have.
     const TOO_MANY_FILES: [i32; 2] = [24, 23];
@@ -213,7 +218,8 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
         || error.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code))
 }
 
-/// For traits whose failures are those of the operating system. The error itself is inside, to be taken out again.
+/// For traits that fail with errors of the operating system. The original error is inside, and can
+/// be taken out again.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match error.kind() {
@@ -265,16 +271,16 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::NoSpace);
         assert_eq!(error.next_step(), Some(&NextStep::FreeRepositorySpace));
         assert!(error.to_string().starts_with("writing pack 12: "));
-        // What belongs to somebody else is not damaged, and needs no repair.
+        // Another user's file is not damaged, and needs no repair.
         let error = Error::io("opening index run 3", io::Error::from(io::ErrorKind::PermissionDenied));
-        let error = error.or_hint("look at the medium");
+        let error = error.or_hint("check the medium");
         let advice = |error: &Error| match error.next_step() {
             Some(NextStep::Advice(advice)) => advice.clone(),
             other => panic!("{other:?}"),
         };
         assert!(advice(&error).starts_with("run as the user"));
         assert_eq!(advice(&Error::io("x", io::Error::other("y")).or_hint("look")), "look");
-        // Elsewhere no snapshot takes any room.
+        // Elsewhere snapshots take no space.
         let error = Error::io("drawing bench.svg", full());
         assert_eq!(error.kind(), ErrorKind::NoSpace);
         assert!(advice(&error).starts_with("free some space"));

@@ -1,4 +1,4 @@
-//! A type for each kind of id, so that none is taken for another.
+//! Ids: a type for each kind, so that none is taken for another.
 
 use std::fmt;
 use std::str::FromStr;
@@ -42,7 +42,7 @@ macro_rules! byte_id {
     };
 }
 
-/// A text is not the hexadecimal form of an id of the wanted kind.
+/// The error for text that is not the hexadecimal form of an id of the wanted kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a hexadecimal id of the right length")]
 pub struct BadHex;
@@ -73,20 +73,20 @@ byte_id!(
 );
 
 byte_id!(
-    /// The id of a parity group: the digest of what is in it.
+    /// The id of a parity group: the digest of its content.
     pub(crate) GroupId, 32
 );
 
 impl Digest {
-    /// Stands for content that is all zero; no digest of real content has this value.
+    /// The digest of content that is all zero; no digest of real content has this value.
     pub const ZERO: Self = Self([0; 32]);
 
-    /// Returns the id of the block that has this digest.
+    /// Returns the id of the block with this digest.
     pub fn block_id(&self) -> BlockId {
         BlockId(self.short())
     }
 
-    /// Returns the first 128 bits: what ids of blocks, chunks and pages are made of.
+    /// Returns the first 128 bits, which are the ids of blocks, chunks and pages.
     pub(crate) fn short(&self) -> [u8; 16] {
         let mut short = [0; 16];
         short.copy_from_slice(&self.0[..16]);
@@ -136,11 +136,13 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// The id of a snapshot: a UUID of version 7. Ids sort by what the clock showed, which is not always the order of snapshots.
+    /// The id of a snapshot: a UUID of version 7. Ids sort by the time that the clock showed, which
+    /// is not always the order of snapshots.
     SnapshotId
 );
 impl SnapshotId {
-    /// Returns the time that is in it, in milliseconds since 1970: what the clock showed when it was made.
+    /// Returns the time in the id, in milliseconds since 1970: what the clock showed when it was
+    /// made.
     pub(crate) fn unix_ms(self) -> Option<i64> {
         let time = self.0.get_timestamp().filter(|_| self.0.get_version_num() == 7)?;
         let (seconds, nanos) = time.to_unix();

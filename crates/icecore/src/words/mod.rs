@@ -1,4 +1,4 @@
-//! Words that everything else speaks: ids, sizes, errors, progress.
+//! Basic types for all other modules: ids, sizes, errors, progress.
 
 pub(crate) mod directory;
 pub(crate) mod error;

@@ -1,4 +1,4 @@
-//! Names that people give: of snapshots, resources and tags.
+//! Names that users give: of snapshots, resources, tags, volumes and labels.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::words::error::Result;
 
 /// The longest name or tag, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
-/// The most tags that a snapshot carries.
+/// The most tags of a snapshot.
 pub(crate) const TAGS_MAX: usize = 64;
 
-/// The two kinds of resource that a snapshot is taken of.
+/// The kind of resource that a snapshot is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ResourceKind {
     /// A machine's disk.
@@ -33,7 +33,7 @@ impl ResourceKind {
     }
 }
 
-/// Checks a name of a snapshot or of a resource; `what` says which, for the error.
+/// Checks the name of a snapshot or of a resource; `what` says which, for the error.
 pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
     let bad = |why: &str| {
         Err(Error::new(ErrorKind::InvalidInput, format!("the {what} {name:?} {why}"))
@@ -46,10 +46,10 @@ pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
         return bad("is longer than 255 bytes");
     }
     if name.chars().any(char::is_control) {
-        return bad("has control characters in it");
+        return bad("contains control characters");
     }
     if name.contains(|c| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')) {
-        return bad("has characters in it that turn the direction of text around");
+        return bad("contains characters that change the direction of text");
     }
     if name.trim() != name {
         return bad("begins or ends with white space");
@@ -60,31 +60,29 @@ pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
 /// The longest name of a copy-on-write volume, in bytes.
 const VOLUME_NAME_BYTES_MAX: usize = 64;
 
-/// Checks the name of a copy-on-write volume, which is that of a directory and stands in addresses: ASCII letters, digits, and
-/// `-`, `_` and `.`, beginning with a letter or a digit, up to 64 bytes.
+/// Checks the name of a copy-on-write volume. It is the name of a directory and appears in URIs:
+/// ASCII letters, digits, `-`, `_` and `.`, beginning with a letter or a digit, up to 64 bytes.
 pub(crate) fn check_volume_name(name: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let first = name.chars().next().is_some_and(|first| first.is_ascii_alphanumeric());
     if first && name.len() <= VOLUME_NAME_BYTES_MAX && name.chars().all(good) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::InvalidInput, format!("{name:?} is no name for a copy-on-write volume"))
-        .with_hint(
-            "use 1 to 64 ASCII letters, digits, and the signs - _ . and begin with a letter or a digit",
-        ))
+    Err(Error::new(ErrorKind::InvalidInput, format!("{name:?} is not a valid volume name"))
+        .with_hint("use 1 to 64 ASCII letters, digits and - _ . and begin with a letter or a digit"))
 }
 
-/// Checks a tag: letters, digits, and `:`, `-`, `_`, `.` and `=`, as clouds allow them, up to 255 bytes.
+/// Checks a tag: letters, digits, `:`, `-`, `_`, `.` and `=`, as clouds allow, up to 255 bytes.
 pub(crate) fn check_tag(tag: &str) -> Result<()> {
     let good = |c: char| c.is_alphanumeric() || matches!(c, ':' | '-' | '_' | '.' | '=');
     if tag.is_empty() || tag.len() > NAME_BYTES_MAX || !tag.chars().all(good) {
-        return Err(Error::new(ErrorKind::InvalidInput, format!("{tag:?} is not a tag"))
-            .with_hint("a tag has 1 to 255 bytes of letters, digits, and the signs : - _ . ="));
+        return Err(Error::new(ErrorKind::InvalidInput, format!("{tag:?} is not a valid tag"))
+            .with_hint("a tag has 1 to 255 bytes of letters, digits and : - _ . ="));
     }
     Ok(())
 }
 
-/// What programs note about a snapshot or a volume, by key.
+/// The labels of a snapshot or a volume, by key.
 pub(crate) type Labels = BTreeMap<String, String>;
 
 /// The most labels of a snapshot or a volume.
@@ -100,16 +98,17 @@ fn is_label_key(key: &str) -> bool {
     first && key.len() <= LABEL_KEY_BYTES_MAX && key.chars().all(good)
 }
 
-/// Checks the key of a label: lower-case ASCII letters, digits and `-`, beginning with a letter, up to 32 bytes.
+/// Checks the key of a label: lower-case ASCII letters, digits and `-`, beginning with a letter, up
+/// to 32 bytes.
 pub(crate) fn check_label_key(key: &str) -> Result<()> {
     if is_label_key(key) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::InvalidInput, format!("{key:?} is not the key of a label"))
-        .with_hint("use 1 to 32 lower-case ASCII letters, digits, and the sign - and begin with a letter"))
+    Err(Error::new(ErrorKind::InvalidInput, format!("{key:?} is not a valid label key"))
+        .with_hint("use 1 to 32 lower-case ASCII letters, digits and - and begin with a letter"))
 }
 
-/// Checks labels: the form of their keys, the length of their values, and how many they are.
+/// Checks labels: the form of their keys, the length of their values, and their number.
 pub(crate) fn check_labels(labels: &Labels) -> Result<()> {
     for (key, value) in labels {
         check_label_key(key)?;
@@ -120,14 +119,14 @@ pub(crate) fn check_labels(labels: &Labels) -> Result<()> {
         }
     }
     if labels.len() > LABELS_MAX {
-        let message = format!("{} labels are more than a snapshot or a volume has", labels.len());
+        let message = format!("{} labels are too many", labels.len());
         return Err(Error::new(ErrorKind::InvalidInput, message)
-            .with_hint(format!("there are at most {LABELS_MAX}; remove some first")));
+            .with_hint(format!("a snapshot or volume has at most {LABELS_MAX}; remove some first")));
     }
     Ok(())
 }
 
-/// Removes labels and then sets others.
+/// Removes some labels and then sets others.
 pub(crate) fn change_labels(labels: &mut Labels, set: &Labels, remove: &[String]) -> Result<()> {
     remove.iter().try_for_each(|key| check_label_key(key))?;
     labels.retain(|key, _| !remove.contains(key));

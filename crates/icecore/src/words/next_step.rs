@@ -1,93 +1,95 @@
-//! What to do about an error or a finding, as data: each front words it for its own users.
+//! The next step after an error or a finding, as data: each front words it for its users.
 
 use serde::Deserialize;
 use serde::Serialize;
 
 use crate::words::ids::SnapshotId;
 
-/// The next step for the person who meets an error. What icecore itself can do is named here, and not how it is called:
-/// a command line has commands for it, and a server has calls, or an operator.
+/// The next step for the person who meets an error. It names an operation of icecore, not a way to
+/// call it: the command line has commands for it, and the server has calls, or an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NextStep {
-    /// Something outside of icecore, or the same for everybody: a clause without a period.
+    /// A step outside icecore, or one that is the same in all fronts: a clause without a period.
     Advice(String),
 
-    /// Make a repository: there is none.
+    /// Create a repository: there is none.
     InitRepository,
-    /// See which snapshots there are.
+    /// List the snapshots.
     ListSnapshots {
-        /// Whether what was looked for is too short for the beginning of an id.
+        /// Whether the text is too short for a prefix of an id.
         too_short: bool,
     },
-    /// Look at the snapshot that is there already.
+    /// Show the snapshot that already exists.
     GetSnapshot,
-    /// Take the protection from a snapshot first, if it really is to go.
+    /// Unprotect the snapshot first, to delete it anyway.
     UnprotectSnapshot(SnapshotId),
-    /// Delete a snapshot that a volume stands on so that the volume keeps what it needs, or change the volume first.
+    /// Delete the snapshot so that a volume that stands on it keeps its data, or change the volume
+    /// first.
     KeepClones {
         /// The snapshot.
         snapshot: SnapshotId,
         /// The volume that stands on it.
         volume: String,
     },
-    /// See which volumes there are.
+    /// List the volumes.
     ListVolumes,
-    /// Go back to the base of a volume: what was written since its last snapshot is lost.
+    /// Reset the volume: everything written since its last snapshot is lost.
     ResetVolume(String),
-    /// Give the files of a volume, which another copy of the repository shares, files of their own.
+    /// Make the files of the volume independent of another copy of the repository that shares them.
     UnshareVolume(String),
 
-    /// Make room where the repository is.
+    /// Free space on the repository's file system.
     FreeRepositorySpace,
-    /// Make room, then take the snapshot again.
+    /// Free space, then take the snapshot again.
     FreeSpaceForSnapshot,
 
-    /// Make the index again from the packs.
+    /// Rebuild the index from the packs.
     RepairIndex,
-    /// The same, once the medium was looked at.
+    /// The same, after a check of the medium.
     RepairIndexOfBadMedium,
-    /// The same, once the file was moved out, if it stays unreadable.
+    /// The same, after moving the file out if it stays unreadable.
     RepairIndexWithoutFile,
-    /// Make the index again, which saves what can be read of a pack.
+    /// Rebuild the index, which saves the readable part of a pack.
     SalvagePack,
-    /// Verify to see which snapshots are affected, then make the index again.
+    /// Verify to see which snapshots are affected, then rebuild the index.
     VerifyThenRepairIndex,
-    /// Make the index again, then verify.
+    /// Rebuild the index, then verify.
     RepairIndexThenVerify,
-    /// Make the index again; what stays missing is lost, and a look at all snapshots says what that is.
+    /// Rebuild the index. What stays missing is lost, and `repair snapshots` reports it.
     FindMissing,
-    /// Make the index again and repair the packs, which say what is lost, or delete the snapshots that cannot be saved.
+    /// Rebuild the index and repair the packs, which report what is lost, or delete the snapshots
+    /// that cannot be saved.
     RepairOrDelete,
-    /// Repair index and packs, then verify again: there is more damage than was told.
+    /// Repair index and packs, then verify again: there is more damage than was reported.
     RepairThenVerify,
 
-    /// Read all data to see what is damaged.
+    /// Read all data to see all damage.
     VerifyData,
-    /// Read all data to see what is damaged, then repair the packs.
+    /// Read all data to see all damage, then repair the packs.
     VerifyDataThenRepairPacks,
-    /// The same; a restore that goes on has everything else.
+    /// The same; a restore that continues after damage gives everything else.
     RepairPacksOrGoOn,
-    /// Repair the packs: that brings back what it can, and says what is lost.
+    /// Repair the packs, which recovers what it can and reports what is lost.
     RepairPacks,
-    /// Repair the packs, although nothing is lost while the pack's directory is sound.
+    /// Repair the packs, although no data is lost while the pack's directory is sound.
     RepairPackRecords,
-    /// Repair the packs, which makes parity again.
+    /// Repair the packs, which recomputes parity.
     RepairParity,
-    /// See which snapshots lost something.
+    /// See which snapshots have lost data.
     FindLost,
-    /// Put back a copy of the file, or else see which snapshots lost something.
+    /// Put back a copy of the file, or else see which snapshots have lost data.
     PutBackOrFindLost,
 
-    /// Make a raw disk of a file of another format with this command line, or take the file as it is.
+    /// Convert a file of another format to a raw disk with this command, or take the file as it is.
     ConvertImage(String),
-    /// Make a new file instead of writing into one that is not there.
+    /// Create a new file instead of writing into a missing one.
     NewFile,
-    /// Replace the file that is there, or write into it.
+    /// Replace the existing file, or write into it.
     ReplaceOrWriteInto,
     /// Write into the device.
     WriteInto,
-    /// Name the file that a link leads to, or write into that.
+    /// Name the file that the link leads to, or write into that file.
     FollowLink,
     /// Restore to another file system, or into a device.
     OtherFileSystem,

@@ -1,4 +1,4 @@
-//! How much parity a repository keeps.
+//! Parity schemes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,15 +8,15 @@ const PACKS_MAX: u8 = 64;
 /// The most parity files for a group.
 const FILES_MAX: u8 = 16;
 
-/// How many packs share how many parity files: as many packs of a group as it has parity files can be lost or damaged
-/// and are brought back. Written `10+2`.
+/// A parity scheme: how many packs share how many parity files. As many packs of a group as it has
+/// parity files can be recovered when they are lost or damaged. Written `10+2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParityScheme {
     packs: u8,
     files: u8,
 }
 
-/// A parity scheme that is not one.
+/// The error for an invalid parity scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not a parity scheme: write PACKS+PARITY, such as 10+2, with 1 to {PACKS_MAX} packs and 1 to {FILES_MAX} parity files"
@@ -27,7 +27,7 @@ impl ParityScheme {
     /// Returns the scheme with groups of up to `packs` packs and `files` parity files.
     ///
     /// # Errors
-    /// If there are none of either, or more than 64 packs or 16 parity files.
+    /// If either number is zero, or there are more than 64 packs or 16 parity files.
     pub fn new(packs: u8, files: u8) -> Result<Self, BadScheme> {
         let fits = (1..=PACKS_MAX).contains(&packs) && (1..=FILES_MAX).contains(&files);
         fits.then_some(Self { packs, files }).ok_or(BadScheme)
@@ -38,7 +38,7 @@ impl ParityScheme {
         self.packs
     }
 
-    /// Returns how many parity files a group has.
+    /// Returns the number of parity files of a group.
     pub fn files(self) -> u8 {
         self.files
     }

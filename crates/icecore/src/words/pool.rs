@@ -1,4 +1,5 @@
-//! Threads: an error where the system gives none, and some for what may be called by a worker of somebody's pool.
+//! Threads: starting them with an error if the system refuses, and a pool for calls from the
+//! workers of another pool.
 
 use std::io;
 use std::sync::mpsc;
@@ -9,14 +10,16 @@ use crate::words::error::Result;
 use crate::words::sync::thread::Scope;
 use crate::words::sync::thread::ScopedJoinHandle;
 
-/// Threads that verbs start besides the workers: for packing, publishing, merging, writing, progress.
+/// The number of threads that verbs start in addition to the workers: for packing, publishing,
+/// merging, writing, progress.
 const OTHER_THREADS: usize = 4;
 
-/// Starts the workers that all verbs share, `wanted` of them or as many as the system gives: for a program to call before it does anything
-/// else. Without it, the first verb starts one for each core, and panics where there is a thread too few.
+/// Starts the workers that all verbs share: `wanted` of them, or as many as the system allows. A
+/// program calls this before anything else. Without it, the first verb starts one worker per core,
+/// and panics if there is one thread too few.
 ///
 /// # Errors
-/// `OutOfResources` if there is not even one.
+/// `OutOfResources` if not even one starts.
 pub fn start_workers(wanted: usize) -> Result<()> {
     let mut threads = Vec::new();
     while threads.len() < wanted.max(1) {
@@ -25,10 +28,10 @@ pub fn start_workers(wanted: usize) -> Result<()> {
             Ok(thread) => threads.push((give, thread)),
             Err(error) if threads.is_empty() => return Err(Error::no_thread(error)),
             Err(_) => {
-                // The others need some of those that there are.
+                // The other threads of verbs need some of those that the system allows.
                 for (give, thread) in threads.split_off(threads.len().saturating_sub(OTHER_THREADS).max(1)) {
                     drop(give);
-                    // It has nothing to do, and ends.
+                    // The thread has nothing to do, and ends.
                     let _ = thread.join();
                 }
                 break;
@@ -41,7 +44,7 @@ pub fn start_workers(wanted: usize) -> Result<()> {
         let (give, _) = threads.next().ok_or(io::ErrorKind::Other)?;
         give.send(worker).map_err(|_| io::ErrorKind::Other.into())
     });
-    // An error is that there are workers already.
+    // An error means that there are already workers.
     let _ = workers.build_global();
     Ok(())
 }
@@ -49,7 +52,7 @@ pub fn start_workers(wanted: usize) -> Result<()> {
 /// Starts a thread of a scope.
 ///
 /// # Errors
-/// `OutOfResources` where the system gives none.
+/// `OutOfResources` if the system refuses.
 #[cfg(not(feature = "shuttle"))]
 pub(crate) fn start<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
@@ -58,7 +61,7 @@ pub(crate) fn start<'scope, T: Send + 'scope>(
     thread::Builder::new().spawn_scoped(scope, work).map_err(Error::no_thread)
 }
 
-/// Starts a thread of a scope. That of the model checker always starts.
+/// Starts a thread of a scope. Under the model checker it always starts.
 #[cfg(feature = "shuttle")]
 #[expect(clippy::disallowed_methods, reason = "it does not fail")]
 pub(crate) fn start<'scope, T: Send + 'scope>(
@@ -68,13 +71,15 @@ pub(crate) fn start<'scope, T: Send + 'scope>(
     Ok(scope.spawn(work))
 }
 
-/// Calls `what`, which waits for what its pool does. A worker calls it in a pool of its own: it may be the only worker of its pool, or
-/// all others may wait as it does. Meanwhile it takes on no other work, which could wait for a lock that is held further up its stack.
+/// Calls `what`, which waits for the work of its pool. If the caller is a worker, `what` runs in a
+/// new pool: the caller may be the only worker of its pool, or all others may wait in the same way.
+/// Meanwhile the caller takes on no other work, which could wait for a lock held further up its
+/// stack.
 pub(crate) fn apart<T: Send>(what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     if rayon::current_thread_index().is_none() {
         return what();
     }
-    // `what` is on a thread of the pool itself.
+    // `what` runs on a thread of the pool itself.
     let workers = rayon::current_num_threads() + 1;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(workers).build();
     let pool = pool.map_err(|error| Error::no_thread(io::Error::other(error)))?;

@@ -1,47 +1,49 @@
-//! How far an operation has come, told to whoever wants to show it.
+//! Progress of operations, for callers that show it.
 
-/// What is counted while an operation runs, in bytes unless said otherwise.
+/// A counter of a running operation, in bytes unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Meter {
-    /// Of the image's data (what is not a hole), scanned so far.
+    /// Data of the image (without holes) scanned so far.
     Scanned,
-    /// Of the image's data, new to the repository.
+    /// Data of the image that is new to the repository.
     New,
-    /// Written to packs, after compression.
+    /// Bytes written to packs, after compression.
     Stored,
-    /// Of the snapshot's data, restored so far.
+    /// Data of the snapshot restored so far.
     Restored,
-    /// Of packs or manifests, checked so far.
+    /// Bytes of packs or manifests checked so far.
     Checked,
     /// Pages of manifests visited; not bytes.
     Pages,
-    /// Of packs, rewritten so far.
+    /// Bytes of packs rewritten so far.
     Rewritten,
-    /// Of packs, read so far to make their parity.
+    /// Bytes of packs read so far to compute their parity.
     Protected,
 }
 
-/// Receives counts from an operation, and may stop it. Called from many threads.
+/// A receiver of an operation's progress, which may stop it. Many threads call it.
 pub trait Progress: Sync {
-    /// Tells the total that `meter` will reach, as far as it is known; may be called again when it is known better.
+    /// Reports the total that `meter` will reach, as far as it is known; may be called again with a
+    /// better value.
     fn total(&self, meter: Meter, total: u64);
 
-    /// Tells that `meter` went on by `amount`.
+    /// Reports that `meter` advanced by `amount`.
     fn advance(&self, meter: Meter, amount: u64);
 
-    /// Tells whether the operation should stop as soon as it can leave things in order.
+    /// Returns whether the operation should stop as soon as it can do so cleanly.
     fn cancelled(&self) -> bool {
         false
     }
 
-    /// Tells whether the time that the operation was given is over: it ends soon then, in order, with what it has done.
-    /// Asked by operations that can be done in parts, as [`verify_and_note`](crate::verify_and_note).
+    /// Returns whether the operation's time is over: it then ends soon, cleanly, with what it has
+    /// done. Operations that can be done in parts ask this, such as
+    /// [`verify_and_note`](crate::verify_and_note).
     fn time_is_up(&self) -> bool {
         false
     }
 }
 
-/// Shows nothing and never stops anything.
+/// A receiver that shows nothing and never stops an operation.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoProgress;
 

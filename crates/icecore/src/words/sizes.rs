@@ -14,7 +14,7 @@ pub(crate) const LEAF_BLOCKS: usize = LEAF_SPANS * SPAN_BLOCKS;
 pub(crate) const LEAF_BYTES: usize = LEAF_BLOCKS * BLOCK_BYTES;
 /// Children of an inner page of a manifest.
 pub(crate) const FANOUT: usize = 128;
-/// Blocks that are stored together in one chunk when they are new together.
+/// The most blocks in a new chunk.
 pub(crate) const CHUNK_BLOCKS: usize = 16;
 /// The most blocks that the format allows in a chunk.
 pub(crate) const CHUNK_BLOCKS_MAX: usize = 256;
@@ -25,12 +25,12 @@ pub(crate) const BLOCK_U64: u64 = BLOCK_BYTES as u64;
 pub(crate) const SPAN_U64: u64 = SPAN_BYTES as u64;
 pub(crate) const LEAF_U64: u64 = LEAF_BYTES as u64;
 
-/// Returns how many leaf pages map an image of `image_bytes`.
+/// Returns the number of leaf pages of an image of `image_bytes`.
 pub(crate) fn leaf_count(image_bytes: u64) -> u64 {
     image_bytes.div_ceil(LEAF_U64)
 }
 
-/// Returns how many levels of inner pages stand above the leaves of an image of `image_bytes`.
+/// Returns the number of levels of inner pages above the leaves of an image of `image_bytes`.
 pub(crate) fn tree_height(image_bytes: u64) -> u32 {
     let mut height = 0;
     let mut reach = 1_u64;
@@ -41,12 +41,13 @@ pub(crate) fn tree_height(image_bytes: u64) -> u32 {
     height
 }
 
-/// Turns a count that is known to be small into a `usize`; saturates on targets where it does not fit.
+/// Converts a count that is known to be small to a `usize`; saturates on targets where it does not
+/// fit.
 pub(crate) fn to_usize(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
-/// Turns a length in memory into a `u64`.
+/// Converts a length in memory to a `u64`.
 pub(crate) const fn to_u64(n: usize) -> u64 {
     n as u64
 }

@@ -1,5 +1,6 @@
-//! What threads share state through. It is the standard library's; only in the models (`tests/models/Cargo.toml`) is it that of a
-//! model checker, which tries out in which order threads can come.
+//! Locks, channels and threads. They are the standard library's, except in the models
+//! (`tests/models/Cargo.toml`), where a model checker's versions try the orders in which threads
+//! can run.
 
 #[cfg(not(feature = "shuttle"))]
 pub(crate) use std::sync::Condvar;

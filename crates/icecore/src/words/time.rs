@@ -1,15 +1,15 @@
-//! Times that snapshots can have, in milliseconds since 1970.
+//! Times of snapshots, in milliseconds since 1970.
 
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 
-/// The first millisecond of the year 10000, which no calendar here goes up to.
+/// The first millisecond of the year 10000, which the calendar does not reach.
 const END_UNIX_MS: i64 = 253_402_300_800_000;
-/// How far clocks of machines that share a repository may be apart before a time counts as one in the future.
+/// The tolerance between clocks before a time counts as in the future.
 const TOLERANCE_MS: i64 = 60_000;
 
-/// Checks the time of something new: a clock before 1970 or after 9999 was never set, or is broken.
+/// Checks the time of a new object: a clock before 1970 or after 9999 was never set, or is broken.
 ///
 /// # Errors
 /// `InvalidInput` for such a time.
@@ -22,7 +22,7 @@ pub(crate) fn check_time(unix_ms: i64) -> Result<()> {
         .with_hint("set the clock of this machine and try again"))
 }
 
-/// Tells whether a time is later than `now_unix_ms`, by more than clocks differ.
+/// Returns whether a time is later than `now_unix_ms` by more than the tolerance.
 pub(crate) fn is_future(unix_ms: i64, now_unix_ms: i64) -> bool {
     unix_ms.saturating_sub(now_unix_ms) > TOLERANCE_MS
 }

@@ -1,4 +1,4 @@
-//! A repository in a directory of a file system. Nothing else opens files of a repository.
+//! A repository in a directory of a file system. No other module opens files of a repository.
 #![expect(clippy::disallowed_methods, reason = "the one place that opens and changes files of a repository")]
 
 use std::ffi::CStr;
@@ -46,21 +46,22 @@ use crate::world::storage::Wait;
 use crate::world::unsupported::Lacking;
 use crate::world::unsupported::lacking;
 
-/// What every file of a repository is opened with. A link is not ours, a pipe must not make us wait, and neither a child
-/// process nor a terminal has anything to do with it.
+/// The flags for opening every file of a repository. Links are foreign, a pipe must not make us
+/// wait, and neither a child process nor a terminal may get the file.
 const FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
-/// Storage in a directory. Files are made with mode 0600 and directories with 0700, whatever the process's mask is.
+/// Storage in a directory. It creates files with mode 0600 and directories with 0700, whatever the
+/// process's mask is.
 ///
-/// The directory may be reached through links. In it none is followed: all names are looked up part by part, from a
-/// descriptor of the directory that is kept.
+/// The path of the directory may contain links. Inside it none is followed: all names are looked up
+/// component by component, from a kept descriptor of the directory.
 #[derive(Debug, Clone)]
 pub struct FsStorage {
     root: PathBuf,
     opened: Arc<OnceLock<OwnedFd>>,
 }
 
-/// Where something is: an open directory, and a name in it.
+/// A place: an open directory, and a name in it.
 struct Spot<'a> {
     dir: OwnedFd,
     name: &'a str,
@@ -86,7 +87,7 @@ impl FsStorage {
         Ok(self.opened.get_or_init(|| opened))
     }
 
-    /// Returns the directory `dir`, to find names in.
+    /// Returns the directory `dir`, for lookups.
     fn dir(&self, dir: &str) -> io::Result<OwnedFd> {
         let mut opened = None;
         for name in dir.split('/').filter(|name| !name.is_empty()) {
@@ -105,7 +106,7 @@ impl FsStorage {
         }
     }
 
-    /// Returns the names in a directory, and what they stand for.
+    /// Returns the names in a directory, with their types.
     fn entries(&self, dir: &str) -> io::Result<Vec<(String, FileType)>> {
         let opened = match self.dir_to_read(dir) {
             Ok(opened) => opened,
@@ -115,7 +116,7 @@ impl FsStorage {
         let mut entries = Vec::new();
         for entry in Dir::new(opened)? {
             let entry = entry?;
-            // Names that are not UTF-8, or would break a line of a message, are not ours.
+            // Names that are not UTF-8, or would break a line of a message, are foreign.
             let name = CStr::to_str(entry.file_name()).unwrap_or(".");
             if ![".", ".."].contains(&name) && !name.contains(char::is_control) {
                 entries.push((name.to_owned(), entry.file_type()));
@@ -133,7 +134,7 @@ impl FsStorage {
 
 fn check_name(name: &str) -> io::Result<()> {
     match ["", ".", ".."].contains(&name) {
-        true => Err(io::Error::new(io::ErrorKind::InvalidInput, "that is no name of a file")),
+        true => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a valid file name")),
         false => Ok(()),
     }
 }
@@ -143,32 +144,34 @@ fn open_dir(within: &OwnedFd, name: &str, flags: OFlags) -> io::Result<OwnedFd> 
     match retry_on_intr(|| rustix::fs::openat(within, name, flags, Mode::empty())) {
         Ok(dir) => Ok(dir),
         Err(Errno::NOTDIR | Errno::LOOP) => {
-            Err(strange(&format!("{name} is no directory (links are not followed)")))
+            Err(strange(&format!("{name} is not a directory (links are not followed)")))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// Returns the error for what is in the place of a file or a directory of a repository and can be neither.
+/// Returns the error for an object in the place of a file or a directory of a repository that is
+/// neither.
 fn strange(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 impl Spot<'_> {
-    /// Opens what is there, which must be a file.
+    /// Opens the object, which must be a file.
     fn open(&self, flags: OFlags, mode: Mode) -> io::Result<File> {
         let opened = retry_on_intr(|| rustix::fs::openat(&self.dir, self.name, flags | FLAGS, mode));
         let file = match opened {
             Ok(file) => File::from(file),
             Err(Errno::LOOP) => return Err(strange("it is a symbolic link")),
-            // What only a pipe without a reader, a socket or a device without a driver answers; a directory, to a writer.
-            Err(Errno::NXIO | Errno::ISDIR) => return Err(strange("it is no file")),
+            // The answer of a pipe without a reader, a socket, or a device without a driver; of a
+            // directory, to a writer.
+            Err(Errno::NXIO | Errno::ISDIR) => return Err(strange("it is not a file")),
             Err(error) => return Err(error.into()),
         };
-        if file.metadata()?.is_file() { Ok(file) } else { Err(strange("it is no file")) }
+        if file.metadata()?.is_file() { Ok(file) } else { Err(strange("it is not a file")) }
     }
 
-    /// Makes a file that does not exist yet.
+    /// Creates a file that does not exist yet.
     fn create(&self, flags: OFlags) -> io::Result<File> {
         let mode = Mode::RUSR | Mode::WUSR;
         let file = self.open(flags | OFlags::CREATE | OFlags::EXCL, mode)?;
@@ -179,7 +182,7 @@ impl Spot<'_> {
         Ok(file)
     }
 
-    /// Opens a file, or makes it.
+    /// Opens a file, or creates it.
     fn open_or_create(&self, flags: OFlags) -> io::Result<File> {
         loop {
             match self.open(flags, Mode::empty()) {
@@ -193,8 +196,8 @@ impl Spot<'_> {
         }
     }
 
-    /// Gives what was made here to whoever the directory belongs to: what root writes into somebody's repository must not lock
-    /// its owner out.
+    /// Gives a new file to the owner of the directory: files that root writes into a user's
+    /// repository must not lock the user out.
     fn give_to_owner(&self, made: impl AsFd) -> io::Result<()> {
         if !rustix::process::geteuid().is_root() {
             return Ok(());
@@ -227,7 +230,7 @@ impl Spot<'_> {
         Ok(retry_on_intr(|| rustix::fs::unlinkat(&self.dir, self.name, AtFlags::empty()))?)
     }
 
-    /// Tells whether `file` still has this name.
+    /// Returns whether `file` still has this name.
     fn is_still(&self, file: &File) -> io::Result<bool> {
         let ours = file.metadata()?;
         match rustix::fs::statat(&self.dir, self.name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -238,7 +241,7 @@ impl Spot<'_> {
     }
 }
 
-/// Makes the repository's own directory, and those above it that are missing, durably.
+/// Creates the repository's directory, and missing ones above it, durably.
 fn make_root(root: &Path) -> io::Result<()> {
     let missing = root.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).count();
     DirBuilder::new().mode(0o700).recursive(true).create(root)?;
@@ -246,7 +249,7 @@ fn make_root(root: &Path) -> io::Result<()> {
         retry_on_intr(|| rustix::fs::chmod(root, Mode::RWXU))
             .map_err(|error| lacking(Lacking::Modes, error))?;
     }
-    // It may be new in directories that are new: nobody else syncs those.
+    // It may be new in directories that are also new: nobody else syncs those.
     for parent in root.ancestors().skip(1).take(missing) {
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         File::open(parent)?.sync_all()?;
@@ -265,7 +268,7 @@ impl Storage for FsStorage {
         for (name, kind) in self.entries(dir)? {
             let is_dir = match kind {
                 FileType::Directory => true,
-                // Some file systems do not tell.
+                // Some file systems do not report the type.
                 FileType::Unknown => self.dir(&format!("{dir}/{name}")).is_ok(),
                 _ => false,
             };
@@ -334,7 +337,8 @@ impl Storage for FsStorage {
                 Err(Errno::WOULDBLOCK) => return Ok(None),
                 Err(error) => return Err(lacking(Lacking::Locks, error)),
             }
-            // The holder before us may have removed the file while we waited: then this is a lock on nothing.
+            // The previous holder may have removed the file during the wait: then this is a lock on
+            // nothing.
             if spot.is_still(&file)? {
                 let Spot { dir, .. } = spot;
                 let name = name.rsplit('/').next().unwrap_or(name).to_owned();
@@ -397,7 +401,7 @@ impl StoredFile for FsFile {
 }
 
 impl FsFile {
-    /// Returns the length of a range that must be in the file.
+    /// Returns the length of a range that must lie in the file.
     fn check(&self, range: &Range<u64>) -> io::Result<usize> {
         if range.end > self.len || range.start > range.end {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -414,9 +418,10 @@ impl FsFile {
         if len == 0 {
             return Ok(None);
         }
-        // SAFETY: only index runs are mapped, and only once they are complete: nothing in this program writes to
-        // them after that, and removing or renaming them leaves the mapping valid. What else makes a page of it unreadable is a
-        // signal that `guard_mappings` makes an error of.
+        // SAFETY: only index runs are mapped, and only once they are complete: nothing in this
+        // program writes to them after that, and removing or renaming them leaves the mapping
+        // valid. Anything else that makes a page unreadable raises a signal, which `guard_mappings`
+        // turns into an error.
         let map = unsafe { MmapOptions::new().offset(range.start).len(len).map(&self.file)? };
         Ok(Some(GuardedMap::new(map)))
     }

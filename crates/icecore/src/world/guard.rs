@@ -1,12 +1,14 @@
-//! Reads of mapped files that fail become errors: what a mapping cannot give is zero from then on, and the mapping says so.
+//! A guard that turns failed reads of mapped files into errors: an unreadable page of a mapping
+//! becomes zeros, and the mapping is marked.
 //!
-//! A page of a mapping that the file does not give any more, because the medium fails or the file became shorter, is a SIGBUS for
-//! whoever reads it. The handler looks up the address among the mappings that are registered here. If it is in one, the mapping is
-//! marked as broken and the page is replaced by zeros, so the read goes on; whoever read looks at the mark before it
-//! believes what it found. Any other SIGBUS has the effect that it had before.
+//! A page of a mapping that the file can no longer give, because the medium fails or the file
+//! became shorter, raises SIGBUS in the thread that reads it. The handler looks up the address
+//! among the mappings registered here. If it finds one, it marks the mapping as broken and replaces
+//! the page by zeros, so the read continues; the reader checks the mark before it trusts what it
+//! found. Any other SIGBUS has its previous effect.
 //!
-//! A handler may neither allocate nor wait. It reads a list of slots that only grows, through atomics alone, and makes two
-//! system calls.
+//! A handler may neither allocate nor wait. This one reads a list of slots that only grows, through
+//! atomics only, and makes two system calls.
 
 use std::io;
 use std::ptr;
@@ -21,22 +23,22 @@ use memmap2::Mmap;
 use rustix::mm::MapFlags;
 use rustix::mm::ProtFlags;
 
-/// Slots of one block.
+/// The number of slots of a block.
 const SLOTS: usize = 128;
-/// In the place of an address: free, and being filled.
+/// Values in the place of an address: free, and being filled.
 const FREE: usize = 0;
 const TAKEN: usize = usize::MAX;
 
-/// A place for one mapping.
+/// A slot for one mapping.
 struct Slot {
-    /// The address of its first byte. It is the last thing to be set, and the first to be taken away.
+    /// The address of its first byte. It is set last and cleared first.
     begin: AtomicUsize,
-    /// The address behind its last byte.
+    /// The address after its last byte.
     end: AtomicUsize,
     broken: AtomicPtr<AtomicBool>,
 }
 
-/// Some slots, and where more are.
+/// A block of slots, and a link to the next block.
 struct Block {
     slots: [Slot; SLOTS],
     next: AtomicPtr<Block>,
@@ -57,19 +59,20 @@ impl Block {
     /// Returns the block after this one.
     #[expect(unsafe_code, reason = "the list is walked by a signal handler, which cannot take a lock")]
     fn next(&self) -> Option<&'static Self> {
-        // SAFETY: it is null, or comes from `Box::leak` and is never changed again: blocks are not freed.
+        // SAFETY: it is null, or comes from `Box::leak` and is never changed again: blocks are not
+        // freed.
         unsafe { self.next.load(Ordering::SeqCst).as_ref() }
     }
 }
 
 static FIRST: Block = Block::new();
 
-/// Returns all slots there are.
+/// Returns all slots.
 fn slots() -> impl Iterator<Item = &'static Slot> {
     std::iter::successors(Some(&FIRST), |block| block.next()).flat_map(|block| &block.slots)
 }
 
-/// Takes a free slot, of a new block if there is none.
+/// Takes a free slot, from a new block if there is none.
 fn take_slot() -> &'static Slot {
     let take =
         |slot: &&Slot| slot.begin.compare_exchange(FREE, TAKEN, Ordering::SeqCst, Ordering::SeqCst).is_ok();
@@ -89,7 +92,7 @@ fn take_slot() -> &'static Slot {
     }
 }
 
-/// A mapping of a file, and whether all of it could be read so far.
+/// A mapping of a file, and the mark whether all of it could be read so far.
 pub(crate) struct GuardedMap {
     slot: &'static Slot,
     broken: Arc<AtomicBool>,
@@ -97,7 +100,7 @@ pub(crate) struct GuardedMap {
 }
 
 impl GuardedMap {
-    /// Registers a mapping for as long as it lives.
+    /// Registers a mapping for its lifetime.
     pub(crate) fn new(map: Mmap) -> Self {
         let broken = Arc::new(AtomicBool::new(false));
         let slot = take_slot();
@@ -108,7 +111,7 @@ impl GuardedMap {
         Self { slot, broken, map }
     }
 
-    /// Returns the mark that is set once something of it could not be read.
+    /// Returns the mark that is set once a part of it could not be read.
     pub(crate) fn broken(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.broken)
     }
@@ -122,12 +125,13 @@ impl AsRef<[u8]> for GuardedMap {
 
 impl Drop for GuardedMap {
     fn drop(&mut self) {
-        // Before the memory and the mark go, which are fields and are dropped after this.
+        // This runs before the memory and the mark are freed: they are fields, which are dropped
+        // after it.
         self.slot.begin.store(FREE, Ordering::SeqCst);
     }
 }
 
-/// What a handler needs, made before it is set.
+/// The data that the handler needs, made before it is installed.
 struct Before {
     page_bytes: usize,
     action: libc::sigaction,
@@ -135,11 +139,12 @@ struct Before {
 
 static BEFORE: OnceLock<Before> = OnceLock::new();
 
-/// Makes errors of reads of index runs that fail (a bad sector, a file that became shorter), where the system
-/// would end the process with SIGBUS. For a program to call once, before it opens a repository: it sets a handler for that
-/// signal. A SIGBUS that has another cause has the effect that it had before.
+/// Turns failed reads of index runs (a bad sector, a file that became shorter) into errors, where
+/// the system would otherwise end the process with SIGBUS. A program calls it once, before it opens
+/// a repository: it installs a handler for that signal. A SIGBUS with another cause has its
+/// previous effect.
 ///
-/// Without it, everything works the same until such a read fails.
+/// Without this call, everything works the same until such a read fails.
 ///
 /// # Errors
 /// Those of `sigaction`.
@@ -160,15 +165,16 @@ pub fn guard_mappings() -> io::Result<()> {
     let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_bus_error;
     new.sa_sigaction = handler as libc::sighandler_t;
     new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-    // SAFETY: the handler has the signature that SA_SIGINFO asks for, and does only what a handler may: see there.
+    // SAFETY: the handler has the signature that SA_SIGINFO needs, and does only what a handler
+    // may: see there.
     done(unsafe { libc::sigaction(libc::SIGBUS, &raw const new, ptr::null_mut()) })
 }
 
 /// The handler. It does not allocate, lock, or panic, and leaves `errno` as it was.
 #[expect(unsafe_code, reason = "it is given raw pointers by the system")]
 extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the system gives a valid siginfo, and has the address in it where the signal has a code of the kernel; `errno` is
-    // a variable of this thread.
+    // SAFETY: the system passes a valid siginfo, which has the address if the signal has a code of
+    // the kernel; `errno` is a variable of this thread.
     let (code, address, errno) =
         unsafe { ((*info).si_code, (*info).si_addr().addr(), *libc::__errno_location()) };
     let mended = code > 0 && replace_page(address);
@@ -179,22 +185,24 @@ extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, cont
     }
 }
 
-/// Marks the mapping that has an address, and puts zeros in the place of the page. Returns false if that cannot be done.
+/// Marks the mapping that contains an address, and replaces the page by zeros. Returns false if
+/// that fails.
 #[expect(unsafe_code, reason = "a page of a mapping is replaced")]
 fn replace_page(address: usize) -> bool {
     let Some(before) = BEFORE.get() else { return false };
     let has = |slot: &&Slot| {
         let begin = slot.begin.load(Ordering::SeqCst);
         let end = slot.end.load(Ordering::SeqCst);
-        // A slot that changes meanwhile is not that of a mapping that is being read.
+        // A slot that changes meanwhile does not belong to a mapping that is being read.
         begin != FREE && begin <= address && address < end && slot.begin.load(Ordering::SeqCst) == begin
     };
     let Some(slot) = slots().find(has) else { return false };
     // SAFETY: the mark lives as long as the mapping, which this thread is reading.
     unsafe { &*slot.broken.load(Ordering::SeqCst) }.store(true, Ordering::SeqCst);
     let page = address - address % before.page_bytes;
-    // SAFETY: the page belongs to a mapping of a file that this thread holds on to, and of which nobody has anything but shared
-    // references to bytes. Reading it has just failed, so no byte of it was ever seen; whoever sees the zeros looks at the mark.
+    // SAFETY: the page belongs to a mapping of a file that this thread holds, and to which only
+    // shared references exist. Reading it has just failed, so nobody ever saw a byte of it; a
+    // reader that sees the zeros checks the mark.
     let mapped = unsafe {
         let page = ptr::with_exposed_provenance_mut(page);
         let flags = MapFlags::PRIVATE | MapFlags::FIXED;
@@ -203,24 +211,24 @@ fn replace_page(address: usize) -> bool {
     mapped.is_ok()
 }
 
-/// Does with a signal what would have been done without the handler.
+/// Handles a signal as it would have been handled without this handler.
 #[expect(unsafe_code, reason = "the handler that was there before is called")]
 fn pass_on(signal: libc::c_int, code: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let before = BEFORE.get().map(|before| &before.action);
     match before.filter(|action| ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction)) {
-        // SAFETY: that is what the address is when the flag is set.
+        // SAFETY: the address has this type when the flag is set.
         Some(action) if action.sa_flags & libc::SA_SIGINFO != 0 => unsafe {
             let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
                 std::mem::transmute(action.sa_sigaction);
             handler(signal, info, context);
         },
-        // SAFETY: that is what the address is when the flag is not set.
+        // SAFETY: the address has this type when the flag is not set.
         Some(action) => unsafe {
             let handler: extern "C" fn(libc::c_int) = std::mem::transmute(action.sa_sigaction);
             handler(signal);
         },
-        // SAFETY: sets the default action. What failed is tried again on return, and ends the process; a signal that somebody sent
-        // is sent again, and waits until then.
+        // SAFETY: this sets the default action. The failed read is repeated on return, and ends the
+        // process; a signal that somebody sent is sent again, and stays pending until then.
         None => unsafe {
             let ignored = before.is_some_and(|action| action.sa_sigaction == libc::SIG_IGN);
             if code > 0 || !ignored {
@@ -274,7 +282,7 @@ mod tests {
         Ok(())
     }
 
-    /// Where it is in the environment, a test is in the process that it has started.
+    /// A variable that tells a test that it runs in the process it started.
     const INSIDE: &str = "ICECORE_TEST_INSIDE";
 
     #[test]
@@ -284,7 +292,7 @@ mod tests {
             guard_mappings()?;
             let file = tempfile::tempfile()?;
             file.set_len(8192)?;
-            // SAFETY: nothing but this test has the file.
+            // SAFETY: only this test has the file.
             let map = unsafe { Mmap::map(&file)? };
             file.set_len(0)?;
             return Err(format!("{} was read", map[5000]).into());

@@ -1,4 +1,4 @@
-//! Disk images as the source of a capture. They are never written to.
+//! Disk images as the source of a capture. icecore never writes to them.
 #![expect(clippy::disallowed_methods, reason = "one of the modules that open files outside the repository")]
 
 use std::fs::File;
@@ -32,20 +32,21 @@ use crate::world::raw::Kind;
 use crate::world::raw::Raw;
 use crate::world::raw::read_through_raw;
 
-/// A file or block device that is captured. Never written to.
+/// A file or block device to capture. icecore never writes to it.
 #[derive(Debug)]
 pub struct ImageFile {
     raw: Raw,
 }
 
 impl ImageFile {
-    /// Opens a file or a block device to read it.
+    /// Opens a file or a block device for reading.
     ///
     /// # Errors
     /// `InvalidInput` for directories, character devices, pipes and sockets.
     pub fn open(path: &Path) -> Result<Self> {
         let doing = |error| Error::io(format!("opening the image {}", path.display()), error);
-        // Asked before opening, too: to open a device is to start it, and to open a pipe is to wait for a writer.
+        // Checked before opening, too: opening a device starts it, and opening a pipe waits for a
+        // writer.
         let kind = Kind::of(path, &std::fs::metadata(path).map_err(doing)?)?;
         let file = open_to_read(path, kind).map_err(doing)?;
         let kind = Kind::of(path, &file.metadata().map_err(doing)?)?;
@@ -54,7 +55,7 @@ impl ImageFile {
         Ok(Self { raw })
     }
 
-    /// Looks at the beginning and the end of the image.
+    /// Probes the beginning and the end of the image.
     ///
     /// # Errors
     /// `Io` if they cannot be read.
@@ -71,20 +72,20 @@ impl ImageFile {
     }
 }
 
-/// What an image file seems to be.
+/// The result of a probe of an image file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageContent {
-    /// The format of another program that it has.
+    /// The format of another program, if it has one.
     pub foreign: Option<ForeignFormat>,
-    /// Whether it has a partition table or a file system, of all that are known.
+    /// Whether it has a known partition table or file system.
     pub is_known_disk: bool,
 }
 
 impl ImageContent {
-    /// Refuses what is not the disk itself.
+    /// Refuses a file that is not a raw disk.
     ///
     /// # Errors
-    /// `InvalidInput`, with the line that makes a raw disk of it.
+    /// `InvalidInput`, with the command that converts it to a raw disk.
     pub fn check_raw(&self, path: &Path) -> Result<()> {
         let Some(format) = self.foreign else { return Ok(()) };
         let message = format!("{} is not a raw disk: it is a {} file", path.display(), format.name);
@@ -95,9 +96,9 @@ impl ImageContent {
 
 fn open_to_read(path: &Path, kind: Kind) -> io::Result<File> {
     let flags = match kind {
-        // It could have become a pipe by now.
+        // The path could be a pipe by now.
         Kind::File => OFlags::NONBLOCK,
-        // With it, a drive without a medium would open.
+        // With this flag, a drive without a medium would open.
         Kind::Device => OFlags::empty(),
     };
     OpenOptions::new().read(true).custom_flags((flags | OFlags::NOCTTY).bits().cast_signed()).open(path)
@@ -136,16 +137,17 @@ fn identity(metadata: &Metadata) -> FileIdentity {
     }
 }
 
-/// Returns a number that changes with what of a file is not content.
+/// Returns a number that changes with the metadata of a file, not with its content.
 fn standing(file: &File, metadata: &Metadata) -> u64 {
     let mut hasher = DefaultHasher::new();
     (metadata.mode(), metadata.uid(), metadata.gid(), metadata.nlink()).hash(&mut hasher);
-    // Where that cannot be told, another name explains nothing.
+    // If it is unknown, a new name explains nothing.
     std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok().hash(&mut hasher);
     hasher.finish()
 }
 
-/// Reads how many sectors were written to a disk or a partition since it appeared: the seventh number of its `stat`.
+/// Reads the number of sectors written to a disk or a partition since it appeared: the seventh
+/// number of its `stat`.
 fn sectors_written(device: u64) -> Option<u64> {
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let stat = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
@@ -170,7 +172,8 @@ mod tests {
 
     const UNIT: u64 = 64 << 10;
 
-    /// Makes a file of units: `D` is data and `.` a hole; `tail` more bytes of the last kind follow.
+    /// Makes a file of units: `D` is data and `.` a hole; `tail` more bytes of the last kind
+    /// follow.
     fn shaped(path: &Path, shape: &str, tail: u64) -> io::Result<()> {
         let file = File::create(path)?;
         let units = (0..).step_by(1 << 16).zip(shape.chars());
@@ -315,7 +318,7 @@ mod tests {
         let path = dir.path().join("image");
         let at = |name: &str| dir.path().join(name);
         shaped(&path, "D", 0)?;
-        // So that what happens now has another time.
+        // So that the next change has another time.
         let long_ago = std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
         let image = ImageFile::open(&path)?;
         let clock = || -> io::Result<i64> {
@@ -325,7 +328,7 @@ mod tests {
         let changes = |what: &dyn Fn() -> io::Result<()>| -> io::Result<bool> {
             OpenOptions::new().write(true).open(&path)?.set_times(long_ago)?;
             let before = image.state()?;
-            // Its clock has ticks: until it shows another time, nothing can be seen.
+            // The file system's clock has ticks: until the next tick, a change cannot be seen.
             while before.identity.is_some_and(|it| it.ctime_ns >= clock().unwrap_or(i64::MAX)) {}
             what()?;
             let after = image.state()?;

@@ -1,4 +1,4 @@
-//! A restore target that exists already, and is written in place.
+//! An existing restore target, written in place.
 #![expect(clippy::disallowed_methods, reason = "one of the modules that open files outside the repository")]
 
 use std::fs::File;
@@ -27,31 +27,35 @@ use crate::world::raw::read_through_raw;
 use crate::world::raw::write_through_raw;
 use crate::world::target::target_error;
 
-/// An existing file or block device that is restored in place: as long as it was opened for, whatever it has beyond that.
+/// An existing file or block device that is restored in place. Its length is the size that it was
+/// opened for, whatever it has beyond.
 #[derive(Debug)]
 pub struct OpenTarget {
     raw: Raw,
     end: TargetEnd,
-    /// Declared last, so dropped last: closing the file ends the lock, and only then may another open it.
+    /// Declared last, so dropped last: closing the file ends the lock, and only then may another
+    /// process open it.
     _claim: Claim,
 }
 
-/// What a target has beyond the size that it was opened for. Zeros on both sides where that is nothing.
+/// What a target has beyond the size that it was opened for. Both fields are zero if that is
+/// nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TargetEnd {
-    /// What is cut off a file.
+    /// Bytes cut off the end of a file.
     pub cut_bytes: u64,
-    /// What a device, which cannot be cut, keeps as it was.
+    /// Bytes of a device, which cannot be cut, that stay unchanged.
     pub left_bytes: u64,
 }
 
 impl OpenTarget {
-    /// Opens the first `size_bytes` of it, alone: refused if it is mounted or in use. A file that is shorter is made longer.
-    /// One that is longer is cut by [`finish`](Self::finish). A larger device is not touched beyond the size.
+    /// Opens the first `size_bytes` of it exclusively: refused if it is mounted or in use. A
+    /// shorter file is extended. A longer file is cut by [`finish`](Self::finish). A larger device
+    /// is not touched beyond the size.
     ///
     /// # Errors
-    /// `InUse` if something else has it; `InvalidInput` if it is no file or block device, a device that is too small, or part of
-    /// a repository.
+    /// `InUse` if another process uses it; `InvalidInput` if it is not a file or block device, is a
+    /// device that is too small, or is part of a repository.
     pub fn open(path: &Path, size_bytes: u64) -> Result<Self> {
         check_size(path, size_bytes)?;
         let metadata = std::fs::metadata(path).map_err(|error| opening(path, error))?;
@@ -62,14 +66,14 @@ impl OpenTarget {
         }
     }
 
-    /// Cuts a file to the size that it was opened for, and returns once everything is on the medium. Dropped without this, a
-    /// file that was longer stays so.
+    /// Cuts a file to the size that it was opened for, and returns once everything is on the
+    /// medium. Without this call, a longer file stays longer.
     ///
     /// # Errors
     /// Those of the medium.
     pub fn finish(mut self) -> io::Result<TargetEnd> {
         if self.end.cut_bytes > 0 {
-            // What it becomes is on the medium before anything that it was is gone.
+            // The new content is on the medium before any old content is gone.
             self.raw.sync()?;
             self.raw.set_len(self.raw.len())?;
         }
@@ -88,19 +92,20 @@ fn opening(path: &Path, error: io::Error) -> Error {
 
 fn open_file(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<OpenTarget> {
     let doing = |error| opening(path, error);
-    // Before the file is opened: to close it again would end a lock that this process has on it.
+    // This check comes before the file is opened: closing it again would end a lock that this
+    // process has on it.
     let claim = Claim::take(path, (metadata.dev(), metadata.ino()))?;
     let file = open_to_write(path, OFlags::NONBLOCK).map_err(doing)?;
     let opened = file.metadata().map_err(doing)?;
     if !claim.is_for((opened.dev(), opened.ino())) {
-        let message = format!("{} was replaced by another file while it was opened", path.display());
+        let message = format!("{} was replaced by another file during opening", path.display());
         return Err(Error::new(ErrorKind::InUse, message));
     }
     in_use::refuse_loop_backing(path, (opened.dev(), opened.ino()))?;
     claim.lock(path, &file)?;
     let mut raw = Raw::new(path, file, Kind::File)?;
     if raw.len() < size_bytes {
-        let doing = format!("making {} {size_bytes} bytes long", path.display());
+        let doing = format!("setting the length of {} to {size_bytes} bytes", path.display());
         raw.set_len(size_bytes).map_err(|error| target_error(doing, path, error))?;
     }
     let end = TargetEnd { cut_bytes: raw.leave_out_beyond(size_bytes), left_bytes: 0 };
@@ -110,7 +115,7 @@ fn open_file(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<OpenTa
 
 fn open_device(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<OpenTarget> {
     let key = (metadata.dev(), metadata.ino());
-    // Before it is opened, as for a file.
+    // This check comes before opening, as for a file.
     let claim = Claim::take(path, key)?;
     let file = match open_to_write(path, OFlags::EXCL) {
         Ok(file) => file,
@@ -122,15 +127,16 @@ fn open_device(path: &Path, size_bytes: u64, metadata: &Metadata) -> Result<Open
     let opened = file.metadata().map_err(|error| opening(path, error))?;
     let kind = Kind::of(path, &opened)?;
     if kind != Kind::Device || !claim.is_for((opened.dev(), opened.ino())) {
-        // It was not claimed then, and must not be written.
-        return Err(Error::new(ErrorKind::InUse, format!("{} changed while it was opened", path.display())));
+        // Then it was not claimed, and must not be written.
+        return Err(Error::new(ErrorKind::InUse, format!("{} changed during opening", path.display())));
     }
-    // What has it open need not have it alone: qemu locks the device's node, as it locks a file.
+    // Another process may have it open without exclusive access: qemu locks the device's node, as
+    // it locks a file.
     claim.lock(path, &file)?;
     let mut raw = Raw::new(path, file, kind)?;
     if raw.len() < size_bytes {
         let message = format!(
-            "the block device {} is too small: it has {} bytes, and {size_bytes} are needed",
+            "the block device {} is too small: it has {} bytes, but {size_bytes} are needed",
             path.display(),
             raw.len()
         );
@@ -218,7 +224,8 @@ mod tests {
         Ok(())
     }
 
-    /// Makes ranges zero that begin and end anywhere, and compares everything with the same done in memory.
+    /// Zeroes ranges that begin and end anywhere, and compares the result with the same operations
+    /// in memory.
     fn zero_here_and_there(target: &OpenTarget, content: &mut [u8]) -> Outcome {
         let len = content.len();
         target.write_at(0, content)?;
@@ -262,7 +269,7 @@ mod tests {
         let Some(root) = Root::get() else { return Ok(()) };
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("disk");
-        // No multiple of 4096: the last sectors are no whole page.
+        // Not a multiple of 4096: the last sectors are not a whole page.
         let mut content = pattern(512 * 783);
         std::fs::write(&path, &content)?;
         let device = root.loop_device(&path)?;
@@ -358,7 +365,7 @@ mod tests {
         let target = OpenTarget::open(&device.path, 0)?;
         let error = refusal(&device.path, 0)?;
         assert_eq!(error.kind(), ErrorKind::InUse);
-        assert!(error.to_string().contains("is being restored already"), "{error}");
+        assert!(error.to_string().contains("is already being restored"), "{error}");
         drop(target);
         drop(OpenTarget::open(&device.path, 0)?);
         Ok(())

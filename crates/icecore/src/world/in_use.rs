@@ -1,4 +1,4 @@
-//! Finds out who else uses a file or a block device that is to be overwritten.
+//! Detection of other users of a file or a block device that is to be overwritten.
 #![expect(clippy::disallowed_methods, reason = "one of the modules that open files outside the repository")]
 
 use std::collections::BTreeSet;
@@ -20,13 +20,15 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 
-/// Names a file: its device and its inode.
+/// The identity of a file: its device and its inode.
 pub(crate) type FileKey = (u64, u64);
 
-/// The files that this process overwrites. The kernel's locks belong to a process, so they do not tell its threads apart.
+/// The files that this process overwrites. The kernel's locks belong to a process, so they do not
+/// distinguish its threads.
 static CLAIMED: Mutex<BTreeSet<FileKey>> = Mutex::new(BTreeSet::new());
 
-/// The right of one owner in this process to overwrite a file, and its lock against other processes.
+/// A claim: the right of one owner in this process to overwrite a file, and its lock against other
+/// processes.
 #[derive(Debug)]
 pub(crate) struct Claim(FileKey);
 
@@ -36,24 +38,25 @@ impl Claim {
         let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
         if !claimed.insert(key) {
             return Err(in_use(
-                format!("{} is being restored already", path.display()),
-                "wait until that is done",
+                format!("{} is already being restored", path.display()),
+                "wait until that restore ends",
             ));
         }
         Ok(Self(key))
     }
 
-    /// Tells whether this is the claim on the file `key`.
+    /// Returns whether this is the claim on the file `key`.
     pub(crate) fn is_for(&self, key: FileKey) -> bool {
         self.0 == key
     }
 
-    /// Locks the file that was claimed against other processes that look at locks, as qemu and libvirt do.
-    /// The lock ends when any open file of it is closed in this process; that is why the claim comes first.
+    /// Locks the claimed file against other processes that check locks, as qemu and libvirt do. The
+    /// lock ends when this process closes any descriptor of the file; that is why the claim comes
+    /// first.
     pub(crate) fn lock(&self, path: &Path, file: &File) -> Result<()> {
         let lock = |operation| retry_on_intr(|| rustix::fs::fcntl_lock(file, operation));
         let locked = match lock(FlockOperation::NonBlockingLockExclusive) {
-            // It could be opened for reading only.
+            // It could only be opened for reading.
             Err(Errno::BADF) => lock(FlockOperation::NonBlockingLockShared),
             locked => locked,
         };
@@ -62,7 +65,7 @@ impl Claim {
                 format!("another process, such as qemu, has {} open and locked", path.display()),
                 "shut the virtual machine down, or end the process that uses the file (`lslocks` lists locks)",
             )),
-            // Some file systems have no locks, or no server for them: then there is nothing to be seen.
+            // Some file systems have no locks, or no server for them: then there is nothing to see.
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -78,16 +81,16 @@ fn in_use(message: String, hint: impl Into<String>) -> Error {
     Error::new(ErrorKind::InUse, message).with_hint(hint)
 }
 
-/// Refuses a file whose content is a loop device.
+/// Refuses a file that backs a loop device.
 pub(crate) fn refuse_loop_backing(path: &Path, key: FileKey) -> Result<()> {
-    // Without sysfs there is nothing to be seen.
+    // Without sysfs there is nothing to see.
     let Ok(devices) = std::fs::read_dir("/sys/block") else { return Ok(()) };
     let canonical = std::fs::canonicalize(path).ok();
     for device in devices.flatten() {
         let Ok(mut line) = std::fs::read(device.path().join("loop/backing_file")) else { continue };
         line.pop_if(|last| *last == b'\n');
         let backing = PathBuf::from(OsString::from_vec(line));
-        // The same file may have another name: a hard link, or a bind mount.
+        // The file may have another name: a hard link, or a bind mount.
         let same_file = std::fs::metadata(&backing).is_ok_and(|found| (found.dev(), found.ino()) == key);
         if same_file || canonical.as_ref() == Some(&backing) {
             return Err(backs_loop(path, &Path::new("/dev").join(device.file_name())));
@@ -108,7 +111,8 @@ fn backs_loop(path: &Path, device: &Path) -> Error {
     in_use(message, format!("free it with `{first}losetup -d {}`", device.display()))
 }
 
-/// Returns the error for a device that could not be opened alone, and says who has it, if that can be found out.
+/// Returns the error for a device that could not be opened exclusively. It names the user of the
+/// device if possible.
 pub(crate) fn busy_device(path: &Path, device: u64) -> Error {
     let family = family(device);
     let path = path.display();
@@ -122,7 +126,7 @@ pub(crate) fn busy_device(path: &Path, device: u64) -> Error {
     if let Some(holder) = family.iter().find_map(|&device| holder(device)) {
         return in_use(
             format!("{path} is in use by the block device {holder}"),
-            "`lsblk` shows what is built on it",
+            "`lsblk` shows what uses it",
         );
     }
     if is_swap(&family) {
@@ -130,7 +134,7 @@ pub(crate) fn busy_device(path: &Path, device: u64) -> Error {
     }
     in_use(
         format!("{path} is mounted or in use"),
-        "unmount it and stop what uses it; `lsblk` and `fuser -v` show what that is",
+        "unmount it and stop its users; `lsblk` and `fuser -v` show them",
     )
 }
 
@@ -175,7 +179,8 @@ fn device_at(path: &Path) -> Option<u64> {
 fn mounted_at(family: &[u64]) -> Option<PathBuf> {
     let info = std::fs::read("/proc/self/mountinfo").ok()?;
     let mounts = info.split(|&byte| byte == b'\n').filter_map(Mount::parse);
-    // Some file systems, like btrfs, have a device number of their own and name the disk only as their source.
+    // Some file systems, such as btrfs, have their own device number and name the disk only as
+    // their source.
     let of_family = |mount: &Mount| {
         family.contains(&mount.device)
             || mount.source.is_absolute()
@@ -193,8 +198,8 @@ struct Mount {
 }
 
 impl Mount {
-    /// Reads `36 35 98:0 /root /mnt rw,noatime master:1 - ext4 /dev/sda1 rw`. There may be any number of optional fields
-    /// before the dash.
+    /// Parses `36 35 98:0 /root /mnt rw,noatime master:1 - ext4 /dev/sda1 rw`. There may be any
+    /// number of optional fields before the dash.
     fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.split(|&byte| byte == b' ');
         let device = parse_device(str::from_utf8(fields.nth(2)?).ok()?)?;
@@ -204,7 +209,7 @@ impl Mount {
     }
 }
 
-/// Turns `\040` and the like back into the byte that they stand for.
+/// Decodes `\040` and the like.
 fn unescape(mut field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     while let Some((&first, rest)) = field.split_first() {

@@ -1,4 +1,4 @@
-//! Finds out whether a path leads into a repository: nothing but the repository writes there.
+//! Detection of paths that lead into a repository: only icecore itself writes there.
 #![expect(clippy::disallowed_methods, reason = "one of the modules that open files outside the repository")]
 
 use std::collections::BTreeSet;
@@ -15,8 +15,9 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 
-/// Refuses a path that is to be written to and is in a repository, or is one, whatever links lead there. With `own`, files and
-/// directories of this repository are also known by other names that they have: hard links and bind mounts.
+/// Refuses a path to write to if it is in a repository, or is one, whatever links lead there. With
+/// `own`, it also detects other names of this repository's files and directories: hard links and
+/// bind mounts.
 ///
 /// # Errors
 /// `InvalidInput` if it is.
@@ -33,21 +34,22 @@ pub fn check_outside_repository(path: &Path, own: Option<&Path>) -> Result<()> {
 
 fn inside(path: &Path, repository: &Path) -> Error {
     let message = format!("{} is part of the repository {}", path.display(), repository.display());
-    Error::new(ErrorKind::InvalidInput, message).with_hint("choose a place outside of it")
+    Error::new(ErrorKind::InvalidInput, message).with_hint("choose a place outside it")
 }
 
-/// Returns where a path leads to, or, as long as there is nothing, the nearest directory above it. None where that cannot be told:
-/// there, nothing can be written either.
+/// Returns the object that a path leads to, or the nearest existing directory above it. None if
+/// that is unknown: then nothing can be written there either.
 fn real_path(path: &Path) -> Option<PathBuf> {
     let absolute = std::path::absolute(path).ok()?;
     absolute.ancestors().find_map(|path| std::fs::canonicalize(path).ok())
 }
 
-/// Tells whether a directory holds a repository. One whose config is lost or damaged is one by its directories.
+/// Returns whether a directory holds a repository. If its config is lost or damaged, its
+/// subdirectories decide.
 fn is_repository(dir: &Path) -> bool {
     let mut magic = [0; MAGIC.len()];
     let config = dir.join(layout::CONFIG);
-    // A pipe of this name would make us wait.
+    // A pipe with this name would make us wait.
     let is_file = std::fs::metadata(&config).is_ok_and(|about| about.is_file());
     let read = is_file && File::open(config).and_then(|mut file| file.read_exact(&mut magic)).is_ok();
     read && magic == MAGIC
@@ -56,10 +58,11 @@ fn is_repository(dir: &Path) -> bool {
             .all(|name| dir.join(name).is_dir())
 }
 
-/// Tells whether what is at `real`, or one of the directories above it, is in `repository` too.
+/// Returns whether the object at `real`, or one of the directories above it, is also in
+/// `repository`.
 fn is_part_of(real: &Path, repository: &Path) -> bool {
     let Ok(root) = std::fs::metadata(repository) else { return false };
-    // What is on another file system is no other name of anything in the repository.
+    // An object on another file system is not another name of anything in the repository.
     let wanted: BTreeSet<u64> = real
         .ancestors()
         .filter_map(|path| std::fs::metadata(path).ok())
@@ -121,7 +124,7 @@ mod tests {
         for name in ["", "other", "other/new", "other/hard", "repo/packs/out/x"] {
             assert!(check_outside_repository(&at(name), None).is_ok(), "{name}");
         }
-        // A hard link is found where it is known which repository could have it.
+        // A hard link is found if it is known which repository could have it.
         assert!(check_outside_repository(&at("other/hard"), Some(&at("repo"))).is_err());
         assert!(check_outside_repository(&at("other/new"), Some(&at("repo"))).is_ok());
         for (name, replace) in

@@ -1,4 +1,4 @@
-//! The world outside: the repository's storage, disk images, the system's locks.
+//! The outside world: the repository's storage, disk images, the system's locks.
 
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod crash;

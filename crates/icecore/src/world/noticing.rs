@@ -1,7 +1,7 @@
-//! A storage that notices when this process may not read something, or has too few descriptors or too little memory for it.
+//! A storage wrapper that records when this process lacks permission, file descriptors or memory.
 //!
-//! Many places take an error of one file for something that is wrong with that file, and go on. Neither of these says anything about
-//! what is stored: whoever was going to say that something is damaged asks here first.
+//! Many places treat an error of one file as a problem of that file, and continue. These errors say
+//! nothing about the stored data, so code that is about to report damage asks here first.
 
 use std::io;
 use std::ops::Range;
@@ -21,24 +21,24 @@ use crate::world::storage::Storage;
 use crate::world::storage::StoredFile;
 use crate::world::storage::Wait;
 
-/// What was noticed so far. Clones share it.
+/// The record so far. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Shortages(Arc<Mutex<Seen>>);
 
 #[derive(Default)]
 struct Seen {
     count: u64,
-    /// The last one: what it was about, and the number or the kind of the error.
+    /// The last error: its object, and its number or kind.
     last: Option<(String, Option<i32>)>,
 }
 
 impl Shortages {
-    /// Returns how many there were.
+    /// Returns the number of recorded errors.
     pub(crate) fn count(&self) -> u64 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).count
     }
 
-    /// Returns an error if there was one since there were `since` of them.
+    /// Returns an error if there was one since there were `since`.
     pub(crate) fn check(&self, since: u64) -> Result<()> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &seen.last {
@@ -50,12 +50,13 @@ impl Shortages {
         }
     }
 
-    /// Notices a shortage in what changes something. Where that is not allowed, much can be done all the same.
+    /// Records a shortage in a changing call. A lack of permission to change is not recorded: much
+    /// can be done without it.
     fn notice<T>(&self, name: &str, result: io::Result<T>) -> io::Result<T> {
         self.notice_if(is_shortage, name, result)
     }
 
-    /// Notices a shortage in what reads, and that it is not allowed.
+    /// Records a shortage or a lack of permission in a reading call.
     fn notice_read<T>(&self, name: &str, result: io::Result<T>) -> io::Result<T> {
         let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
         self.notice_if(|error| is_shortage(error) || denied(error), name, result)

@@ -15,7 +15,7 @@ use crate::words::sizes::to_usize;
 use crate::world::storage::RandomFile;
 use crate::world::unsupported::is_unsupported;
 
-/// Zeros that are written at once where no hole can be made.
+/// Zeros to write at once if no hole can be made.
 const ZEROS_BYTES_MAX: u64 = 64 << 10;
 
 /// An open file, for reading and writing.
@@ -87,7 +87,7 @@ impl RandomFile for FsRandomFile {
 }
 
 impl FsRandomFile {
-    /// Writes zeros over what was written of `range`: beyond the end they are there already.
+    /// Writes zeros over the written part of `range`: beyond the end there are already zeros.
     fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
         let end = range.end.min(self.0.metadata()?.len());
         let zeros = vec![0; to_usize(ZEROS_BYTES_MAX)];

@@ -1,6 +1,8 @@
-//! The bytes of an open disk image, whether it is a file or a block device: exact reads and writes, holes, zeros.
+//! The bytes of an open disk image, whether it is a file or a block device: exact reads and writes,
+//! holes, zeros.
 //!
-//! Nothing here uses the position that the kernel keeps for an open file, so any number of threads may work at once.
+//! Nothing here uses the kernel's position of an open file, so any number of threads may work at
+//! once.
 
 use std::fs::File;
 use std::fs::Metadata;
@@ -30,16 +32,16 @@ use crate::world::direct::Direct;
 use crate::world::reread::read_exact_at;
 use crate::world::unsupported::is_unsupported;
 
-/// The most that one system call is asked to make zero, so that a signal does not start hours of work anew.
+/// The most bytes to zero in one system call, so that a signal does not restart hours of work.
 const ZERO_STEP_BYTES: u64 = 1 << 30;
-/// More than that in one write through the page cache was measured to be slower, by half.
+/// The longest write through the page cache: longer ones were measured to be slower, by half.
 const CACHED_BYTES_MAX: usize = 64 << 10;
-/// Room for less than that is taken where it is written.
+/// The shortest range to preallocate.
 const ALLOCATE_BYTES_MIN: u64 = 64 << 10;
-/// The most zeros that are kept in memory to be written.
+/// The most zeros to keep in memory for writing.
 const ZERO_BUFFER_BYTES: u64 = 1 << 20;
 
-/// The two kinds of thing that a disk image can be.
+/// The kind of a disk image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     File,
@@ -47,7 +49,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Returns what is at `path`, or an error for what is no place for a disk image.
+    /// Returns the kind of the object at `path`, or an error if it cannot be a disk image.
     pub(crate) fn of(path: &Path, metadata: &Metadata) -> Result<Self> {
         let file_type = metadata.file_type();
         if file_type.is_file() {
@@ -61,7 +63,7 @@ impl Kind {
         } else if file_type.is_char_device() {
             ("a character device", "disks are block devices; `lsblk` lists them")
         } else if file_type.is_fifo() {
-            ("a pipe", "it cannot be read or written at an offset; put its content into a file first")
+            ("a pipe", "a pipe has no offsets; write its content to a file first")
         } else {
             ("a socket", "name a file or a block device")
         };
@@ -80,9 +82,9 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    /// Takes an open file or device over and finds out how long it is.
+    /// Takes over an open file or device, and determines its length.
     pub(crate) fn new(path: &Path, file: File, kind: Kind) -> Result<Self> {
-        let doing = |error| Error::io(format!("finding the size of {}", path.display()), error);
+        let doing = |error| Error::io(format!("determining the size of {}", path.display()), error);
         let len = size_of(&file, kind).map_err(doing)?;
         if kind == Kind::Device && len == 0 {
             let message = format!("the block device {} has a size of 0 bytes", path.display());
@@ -104,21 +106,22 @@ impl Raw {
         self.len
     }
 
-    /// Makes a file longer or shorter. What is added is a hole.
+    /// Sets the length of a file. A new part is a hole.
     pub(crate) fn set_len(&mut self, len: u64) -> io::Result<()> {
         self.file.set_len(len)?;
         self.len = len;
         Ok(())
     }
 
-    /// Ends at `len` from now on, where it ended later, and returns how much that leaves out. The disk itself stays as long as it is.
+    /// Ends at `len` from now on if it ended later, and returns how much that leaves out. The disk
+    /// itself keeps its length.
     pub(crate) fn leave_out_beyond(&mut self, len: u64) -> u64 {
         let beyond = self.len.saturating_sub(len);
         self.len -= beyond;
         beyond
     }
 
-    /// Returns the size as it is now.
+    /// Returns the current size.
     pub(crate) fn size_now(&self) -> io::Result<u64> {
         size_of(&self.file, self.kind)
     }
@@ -140,13 +143,14 @@ impl Raw {
         rest.try_for_each(|(bytes, offset)| self.file.write_all_at(bytes, offset))
     }
 
-    /// From now on, passes the page cache by where that is possible and pays.
+    /// Writes past the page cache from now on, where that is possible and worthwhile.
     pub(crate) fn write_directly(&mut self) {
         self.direct = Direct::open(&self.file);
     }
 
-    /// Takes room for `range` of a file. Its blocks come out side by side, and writing them costs half: the file system
-    /// has chosen their places already. Where it cannot do that, nothing is lost.
+    /// Preallocates `range` of a file. Its blocks become contiguous, and writing them costs half:
+    /// the file system has already chosen their places. If the file system cannot do that, nothing
+    /// is lost.
     pub(crate) fn will_write(&self, range: Range<u64>) -> io::Result<()> {
         let len = range.end.saturating_sub(range.start);
         if self.kind == Kind::Device || len < ALLOCATE_BYTES_MIN {
@@ -163,11 +167,11 @@ impl Raw {
         self.file.sync_all()
     }
 
-    /// Tells the kernel that `range` will be read soon, unless it seems to be in memory, and returns whether it was told.
-    /// Where it does not want to know, nothing is lost.
+    /// Tells the kernel that `range` will be read soon, unless it seems to be in memory, and
+    /// returns whether it did. If the kernel ignores it, nothing is lost.
     pub(crate) fn will_need(&self, range: Range<u64>) -> bool {
         let middle = range.start.midpoint(range.end);
-        // To be told costs the kernel more than to be asked, if all is there.
+        // If everything is in memory, asking the kernel costs less than telling it.
         if [range.start, middle, range.end.saturating_sub(1)].iter().all(|offset| self.is_in_memory(*offset))
         {
             return false;
@@ -176,8 +180,9 @@ impl Raw {
         true
     }
 
-    /// Tells the kernel that it need not keep `range` of a device in memory: a file system on it has its own copy of what
-    /// it uses, and does not look at this one. What of a file was read, its owner may read next.
+    /// Tells the kernel that it need not keep `range` of a device in memory: a file system on it
+    /// has its own copy of the data it uses. The owner of a file may be the next reader, so files
+    /// stay in memory.
     pub(crate) fn done_with(&self, range: Range<u64>) {
         if self.kind == Kind::Device {
             self.advise(range, Advice::DontNeed);
@@ -196,7 +201,7 @@ impl Raw {
         matches!(rustix::io::preadv2(&self.file, into, offset, ReadWriteFlags::NOWAIT), Ok(1))
     }
 
-    /// Tells the kernel that the reads go from the first byte to the last.
+    /// Tells the kernel that reads are sequential.
     pub(crate) fn will_read_in_order(&self) {
         let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::Sequential);
     }
@@ -211,7 +216,7 @@ impl Raw {
         }
         let start = match seek(&self.file, SeekFrom::Data(offset)) {
             Ok(start) => start.max(offset),
-            // A file that was cut short has no data there either, but that is not a hole of the image.
+            // A truncated file has no data there either, but that is not a hole of the image.
             Err(Errno::NXIO) if self.size_now()? < self.len => {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -224,7 +229,8 @@ impl Raw {
         }
         let end = match seek(&self.file, SeekFrom::Hole(start)) {
             Ok(end) if end > start => end.min(self.len),
-            // The file changes while it is looked at. Called data, it is read, and reading tells what is wrong.
+            // The file changes meanwhile. As data, the range is read, and the read reports the
+            // problem.
             Ok(_) | Err(Errno::NXIO) => self.len,
             Err(error) if is_unsupported(error) => self.len,
             Err(error) => return Err(error.into()),
@@ -232,7 +238,7 @@ impl Raw {
         Ok(Some(start..end))
     }
 
-    /// Makes `range` read as zeros: as a hole where that is possible, else by writing.
+    /// Makes `range` read as zeros: as a hole if possible, else by writing.
     pub(crate) fn zero_at(&self, range: Range<u64>) -> io::Result<()> {
         if range.start > range.end || range.end > self.len {
             return Err(beyond_the_end());
@@ -251,8 +257,8 @@ impl Raw {
         self.write_zeros(inner.end..range.end)
     }
 
-    /// Makes a part of `range` read as zeros where a device does that without data being sent to it, and returns which part:
-    /// an empty one, at the start, where it does not.
+    /// Makes a part of `range` read as zeros if the device does that without data being sent to it,
+    /// and returns that part: an empty one, at the start, if it does not.
     pub(crate) fn zero_unread(&self, range: Range<u64>) -> io::Result<Range<u64>> {
         if range.start > range.end || range.end > self.len {
             return Err(beyond_the_end());
@@ -265,7 +271,7 @@ impl Raw {
         let mut from = inner.start;
         while from < inner.end {
             let to = inner.end.min(from.saturating_add(ZERO_STEP_BYTES));
-            // Without the flag, the kernel would write zeros where the device cannot make them.
+            // Without the flag, the kernel would write zeros if the device cannot make them.
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             match retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, from, to - from)) {
                 Ok(()) => from = to,
@@ -276,8 +282,8 @@ impl Raw {
         Ok(if from > inner.start { inner.start..from } else { nothing })
     }
 
-    /// Returns the part of `range` that a device can make zero by itself; empty, at its end, if there is none.
-    /// It is also whole pages of the page cache, whose partial invalidation is then no question.
+    /// Returns the part of `range` that a device can zero by itself; empty, at its end, if there is
+    /// none. It consists of whole pages of the page cache, so none is invalidated in part.
     fn aligned(&self, range: &Range<u64>) -> Range<u64> {
         let sector = rustix::fs::ioctl_blksszget(&self.file).map_or(BLOCK_U64, u64::from);
         let unit = sector.max(BLOCK_U64);
@@ -286,14 +292,14 @@ impl Raw {
     }
 
     fn deallocate(&self, range: Range<u64>) -> io::Result<()> {
-        // A hole first, for a device too: what a device is asked to zero without making a hole stays allocated below
-        // it, so that a sparse loop device or a thin volume would grow to its full size.
+        // A hole first, for a device too: a range zeroed without a hole stays allocated below the
+        // device, so a sparse loop device or a thin volume would grow to its full size.
         for flags in [FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE] {
             let flags = flags | FallocateFlags::KEEP_SIZE;
             let len = range.end - range.start;
             match retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, range.start, len)) {
                 Ok(()) => return Ok(()),
-                // Without space for a new extent, plain zeros may still fit into the place that is there.
+                // Without space for a new extent, plain zeros may still fit into the existing one.
                 Err(Errno::NOSPC) => {}
                 Err(error) if is_unsupported(error) => {}
                 Err(error) => return Err(error.into()),
@@ -323,8 +329,10 @@ pub(crate) fn check_size(path: &Path, size_bytes: u64) -> Result<()> {
     if size_bytes <= IMAGE_BYTES_MAX {
         return Ok(());
     }
-    let message =
-        format!("{}: {size_bytes} bytes are more than the {IMAGE_BYTES_MAX} of an image", path.display());
+    let message = format!(
+        "{}: {size_bytes} bytes are more than the limit of {IMAGE_BYTES_MAX} for an image",
+        path.display()
+    );
     Err(Error::new(ErrorKind::InvalidInput, message))
 }
 
@@ -339,12 +347,12 @@ fn size_of(file: &File, kind: Kind) -> io::Result<u64> {
     }
 }
 
-/// Asks where something is. It moves the position of the open file, which nobody uses.
+/// Seeks to data or a hole. It moves the position of the open file, which nobody uses.
 fn seek(file: &File, to: SeekFrom) -> rustix::io::Result<u64> {
     retry_on_intr(|| rustix::fs::seek(file, to))
 }
 
-/// The methods of `ReadAt` that a type with a field `raw` passes on to it.
+/// Implements the methods of `ReadAt` for a type with a field `raw`.
 macro_rules! read_through_raw {
     () => {
         fn len(&self) -> u64 {
@@ -370,7 +378,7 @@ macro_rules! read_through_raw {
 }
 pub(crate) use read_through_raw;
 
-/// The methods of `WriteAt` that a type with a field `raw` passes on to it.
+/// Implements the methods of `WriteAt` for a type with a field `raw`.
 macro_rules! write_through_raw {
     () => {
         fn write_at(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
@@ -417,7 +425,8 @@ mod tests {
         let mut bytes = pages::allocate(LEN)?;
         bytes.copy_from_slice(&pattern(LEN));
         let mut wanted = vec![0; LEN];
-        // All at once with a short end; from an odd place in the file; from an odd place in memory; very little.
+        // All at once with a short end; from an unaligned offset in the file; from an unaligned
+        // address; very little.
         for (offset, part) in [(0, 0..LEN), (5, 0..700_000), (4096, 11..700_000), (8192, 0..4096)] {
             raw.write_at(to_u64(offset), &bytes[part.clone()])?;
             wanted[offset..offset + part.len()].copy_from_slice(&bytes[part]);

@@ -1,4 +1,4 @@
-//! Gives a file a name that must be free.
+//! Renames to a name that must be free.
 #![expect(clippy::disallowed_methods, reason = "one of the places that change names of files")]
 
 use std::ffi::OsStr;
@@ -10,10 +10,10 @@ use rustix::io::Errno;
 use rustix::io::Result;
 use rustix::io::retry_on_intr;
 
-/// Where a file is: an open directory, and a name in it.
+/// A place: an open directory, and a name in it.
 pub(crate) type Spot<'a, D> = (&'a D, &'a OsStr);
 
-/// Renames a file, replacing nothing: `EXIST` where something has the new name.
+/// Renames a file without replacing: `EXIST` if the new name is taken.
 pub(crate) fn rename_new<D: AsFd>(from: Spot<'_, D>, to: Spot<'_, D>) -> Result<()> {
     let rename = || rustix::fs::renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE);
     match retry_on_intr(rename) {
@@ -23,11 +23,12 @@ pub(crate) fn rename_new<D: AsFd>(from: Spot<'_, D>, to: Spot<'_, D>) -> Result<
     }
 }
 
-/// A second name, then one less: as good as a rename, where the file system has hard links.
+/// Adds the new name, then removes the old one: equivalent to a rename, if the file system has hard
+/// links.
 fn link_new<D: AsFd>(from: Spot<'_, D>, to: Spot<'_, D>) -> Result<()> {
     match retry_on_intr(|| rustix::fs::linkat(from.0, from.1, to.0, to.1, AtFlags::empty())) {
         Ok(()) => retry_on_intr(|| rustix::fs::unlinkat(from.0, from.1, AtFlags::empty())),
-        // On FAT and its like, a file that appears between this look and the rename is lost.
+        // On FAT and the like, a file that appears between this check and the rename is lost.
         Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
             match rustix::fs::statat(to.0, to.1, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => retry_on_intr(|| rustix::fs::renameat(from.0, from.1, to.0, to.1)),

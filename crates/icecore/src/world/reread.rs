@@ -1,7 +1,7 @@
-//! Reads that are tried again past the page cache.
+//! Retries of failed reads, past the page cache.
 //!
-//! The kernel reads whole folios into its cache, of up to some MiB, and fails all of one for a single bad sector in it. Read
-//! directly, only the sector itself is lost.
+//! The kernel reads whole folios, of up to some MiB, into its cache, and fails a whole folio for a
+//! single bad sector in it. A direct read loses only the sector itself.
 #![expect(clippy::disallowed_methods, reason = "opens a file again that another module has opened")]
 
 use std::fs::File;
@@ -18,11 +18,11 @@ use crate::words::sizes::to_usize;
 use crate::world::direct::ALIGNMENT;
 use crate::world::pages;
 
-/// Fills `buffer` from `offset` on. What fails is tried again in small steps, past the page cache.
+/// Fills `buffer` from `offset` on. Retries a failed read in small steps, past the page cache.
 pub(crate) fn read_exact_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
     match file.read_exact_at(buffer, offset) {
         Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
-            // It may have no name by now.
+            // The file may have no name by now.
             let path = format!("/proc/self/fd/{}", file.as_raw_fd());
             let flags = OFlags::RDONLY | OFlags::DIRECT | OFlags::CLOEXEC | OFlags::NOCTTY;
             let Ok(direct) = rustix::fs::open(path, flags, Mode::empty()).map(File::from) else {
@@ -30,7 +30,7 @@ pub(crate) fn read_exact_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::
             };
             in_steps(|offset, block| direct.read_at(block, offset), offset, buffer).map_err(|again| {
                 match again.kind() {
-                    // The medium wants it otherwise.
+                    // The medium has other requirements.
                     io::ErrorKind::InvalidInput => error,
                     _ => again,
                 }
@@ -40,7 +40,7 @@ pub(crate) fn read_exact_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::
     }
 }
 
-/// Fills `buffer` from `offset` on by reads of one aligned block each.
+/// Fills `buffer` from `offset` on with reads of one aligned block each.
 fn in_steps(
     read: impl Fn(u64, &mut [u8]) -> io::Result<usize>,
     offset: u64,

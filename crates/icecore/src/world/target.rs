@@ -1,4 +1,4 @@
-//! A restore target that is a new file. It has its name only once it is complete.
+//! A restore target that is a new file. It gets its name only when it is complete.
 #![expect(clippy::disallowed_methods, reason = "one of the modules that open files outside the repository")]
 
 use std::ffi::OsStr;
@@ -36,10 +36,10 @@ use crate::world::raw::read_through_raw;
 use crate::world::raw::write_through_raw;
 use crate::world::rename::rename_new;
 
-/// The longest name that file systems allow.
+/// The longest file name that file systems allow.
 const NAME_BYTES_MAX: usize = 255;
 
-/// A file that is being restored: it has its name only once it is complete.
+/// A file being restored: it gets its name only when it is complete.
 #[derive(Debug)]
 pub struct NewTarget {
     raw: Raw,
@@ -48,13 +48,14 @@ pub struct NewTarget {
 }
 
 impl NewTarget {
-    /// Makes a sparse file of `size_bytes` for `path`, without a name: it is gone when the process is. Where the file system has no
-    /// such files, it is beside `path` under a temporary name made with `session`.
-    /// With `replace`, a file at `path` is replaced by [`finish`](Self::finish); without, it is refused now and then.
+    /// Creates a sparse file of `size_bytes` for `path`, without a name: it disappears with the
+    /// process. If the file system has no unnamed files, it is beside `path` under a temporary name
+    /// made with `session`. With `replace`, [`finish`](Self::finish) replaces a file at `path`;
+    /// without, both calls refuse an existing file.
     ///
     /// # Errors
-    /// `AlreadyExists` without `replace`; `InUse` if the file to replace is in use; `InvalidInput` if it is no file, or in a
-    /// repository.
+    /// `AlreadyExists` without `replace`; `InUse` if the file to replace is in use; `InvalidInput`
+    /// if it is not a file, or is in a repository.
     pub fn create(path: &Path, size_bytes: u64, replace: bool, session: uuid::Uuid) -> Result<Self> {
         Self::make(path, size_bytes, replace, session, create_nameless)
     }
@@ -78,22 +79,22 @@ impl NewTarget {
             let doing = |error| place.error("setting the permissions of", error);
             replaced.hand_down(raw.file()).map_err(doing)?;
         }
-        let doing = format!("making a file of {size_bytes} bytes for");
+        let doing = format!("creating a file of {size_bytes} bytes for");
         raw.set_len(size_bytes).map_err(|error| place.error(&doing, error))?;
         raw.write_directly();
         Ok(Self { raw, place, replaced })
     }
 
-    /// Makes the file durable and gives it its name. Dropped without this, it disappears.
+    /// Makes the file durable and gives it its name. Without this call, it disappears.
     ///
     /// # Errors
-    /// `AlreadyExists` if another file has the name by now and is not to be replaced.
+    /// `AlreadyExists` if another file has the name by now and must not be replaced.
     pub fn finish(mut self) -> Result<()> {
         self.raw.sync().map_err(|error| self.place.error("writing", error))?;
         if let Some(stat) = self.place.existing()? {
             let key = (stat.st_dev, stat.st_ino);
             if self.replaced.as_ref().is_some_and(|replaced| replaced.claim.is_for(key)) {
-                // A loop device may have been made of it since, and that takes no lock.
+                // A loop device may use it by now, and that takes no lock.
                 in_use::refuse_loop_backing(&self.place.path, key)?;
             } else {
                 self.replaced = Some(Replaced::open(&self.place, stat)?);
@@ -111,7 +112,7 @@ impl WriteAt for NewTarget {
     write_through_raw!();
 }
 
-/// Returns the error for a target that could not be made or written.
+/// Returns the error for a target that could not be created or written.
 pub(crate) fn target_error(doing: impl Into<String>, path: &Path, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::FileTooLarge => {
@@ -124,25 +125,26 @@ pub(crate) fn target_error(doing: impl Into<String>, path: &Path, error: io::Err
             Error::io(doing, error).with_hint(hint)
         }
         io::ErrorKind::ExecutableFileBusy => {
-            let message = format!("{} is in use as swap space or runs as a program", path.display());
+            let message = format!("{} is in use as swap space or as a running program", path.display());
             Error::new(ErrorKind::InUse, message).with_source(error)
         }
         _ => Error::io(doing, error),
     }
 }
 
-/// Where the file is made, and what it will be called. The directory is kept open: it may be moved meanwhile.
+/// The directory and the future name of the file. The directory stays open: it may be moved
+/// meanwhile.
 #[derive(Debug)]
 struct Place {
     dir: File,
     dir_path: PathBuf,
     name: OsString,
-    /// The file itself, where it has no name yet and disappears with the process, however that ends.
+    /// The file itself, if it has no name yet and disappears with the process, however that ends.
     nameless: Option<File>,
     temp: OsString,
     temp_exists: bool,
     replace: bool,
-    /// As the user named it.
+    /// The path as the user named it.
     path: PathBuf,
 }
 
@@ -154,11 +156,11 @@ impl Place {
         if [&b""[..], b".", b".."].contains(&name) {
             let message = format!("`{}` does not name a file", path.display());
             return Err(
-                Error::new(ErrorKind::InvalidInput, message).with_hint("add the name of the file to make")
+                Error::new(ErrorKind::InvalidInput, message).with_hint("add the name of the new file")
             );
         }
         let dir = if dir.is_empty() { Path::new(".") } else { Path::new(OsStr::from_bytes(dir)) };
-        // Without the slash at its end, which looks odd in a message.
+        // Without the trailing slash, which looks odd in a message.
         let dir = dir.components().as_path();
         Ok(Self {
             dir: open_dir(dir)?,
@@ -172,7 +174,7 @@ impl Place {
         })
     }
 
-    /// Returns what has the name now, if it may be replaced, and an error if it may not.
+    /// Returns the file that has the name now if it may be replaced, and an error if it may not.
     fn existing(&self) -> Result<Option<Stat>> {
         let stat = match rustix::fs::statat(&self.dir, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
@@ -186,14 +188,14 @@ impl Place {
         let path = self.path.display();
         let (what, next) = match file_type {
             FileType::RegularFile => ("", NextStep::ReplaceOrWriteInto),
-            FileType::Directory => ("a directory", "name a file to make in it".into()),
+            FileType::Directory => ("a directory", "name a file in it".into()),
             FileType::Symlink => ("a symbolic link", NextStep::FollowLink),
             FileType::BlockDevice => ("a block device", NextStep::WriteInto),
             FileType::CharacterDevice | FileType::Fifo => ("not a file", NextStep::WriteToOutput),
             _ => ("not a file", "choose another name".into()),
         };
         let message =
-            if what.is_empty() { format!("{path} exists already") } else { format!("{path} is {what}") };
+            if what.is_empty() { format!("{path} already exists") } else { format!("{path} is {what}") };
         let kind = if self.replace || file_type == FileType::Directory {
             ErrorKind::InvalidInput
         } else {
@@ -212,12 +214,12 @@ impl Place {
             None => {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let file = retry_on_intr(|| rustix::fs::openat(&self.dir, &self.temp, flags, mode))
-                    .map_err(|error| self.error("making a file for", error.into()))?;
+                    .map_err(|error| self.error("creating a file for", error.into()))?;
                 self.temp_exists = true;
                 file.into()
             }
         };
-        // Whatever the process's mask takes away: nobody else may read it, and its owner may.
+        // Whatever the process's mask is: its owner may read it, and nobody else.
         rustix::fs::fchmod(&file, mode)
             .map_err(|error| self.error("setting the permissions of", error.into()))?;
         Ok(file)
@@ -228,7 +230,7 @@ impl Place {
         let named = match &self.nameless {
             Some(file) if !self.replace => link(file, &self.dir, &self.name),
             Some(file) => {
-                // A link replaces nothing: the second step does.
+                // A link does not replace: the second step does.
                 let linked = link(file, &self.dir, &self.temp);
                 self.temp_exists |= linked.is_ok();
                 linked.and_then(|()| self.rename())
@@ -239,7 +241,7 @@ impl Place {
         match named {
             Ok(()) => self.temp_exists = false,
             Err(Errno::EXIST) => {
-                let message = format!("{} appeared while it was being restored", self.path.display());
+                let message = format!("{} appeared during the restore", self.path.display());
                 return Err(Error::new(ErrorKind::AlreadyExists, message).with_hint("choose another name"));
             }
             Err(error) => return Err(self.error("giving its name to", error.into())),
@@ -247,7 +249,7 @@ impl Place {
         match retry_on_intr(|| rustix::fs::fsync(&self.dir)) {
             // Some file systems have nothing to sync in a directory.
             Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            Err(error) => Err(self.error("making durable the name of", error.into())),
+            Err(error) => Err(self.error("syncing the name of", error.into())),
         }
     }
 
@@ -267,16 +269,17 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if self.temp_exists {
-            // Nobody can be told. The name says whose file it is.
+            // There is nobody to report to. The name says whose file it is.
             let _ = retry_on_intr(|| rustix::fs::unlinkat(&self.dir, &self.temp, AtFlags::empty()));
         }
     }
 }
 
-/// Makes a file without a name, in the file system of a directory.
+/// Creates an unnamed file in the file system of a directory.
 type CreateNameless = fn(&File, Mode) -> Option<(File, File)>;
 
-/// Makes a file without a name, and opens it twice; none where that cannot be done, or where it could not get a name later.
+/// Creates an unnamed file, and opens it twice; none if that is impossible, or if it could not get
+/// a name later.
 fn create_nameless(dir: &File, mode: Mode) -> Option<(File, File)> {
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let file: File = retry_on_intr(|| rustix::fs::openat(dir, ".", flags, mode)).ok()?.into();
@@ -291,7 +294,7 @@ fn path_of(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-/// Gives a file that has no name a name that nothing has.
+/// Gives an unnamed file a free name.
 fn link(file: &File, dir: &File, name: &OsStr) -> rustix::io::Result<()> {
     let link = || rustix::fs::linkat(rustix::fs::CWD, path_of(file), dir, name, AtFlags::SYMLINK_FOLLOW);
     retry_on_intr(link)
@@ -304,14 +307,14 @@ fn open_dir(dir: &Path) -> Result<File> {
         Ok(opened) => Ok(opened.into()),
         Err(Errno::NOENT) => {
             Err(Error::new(ErrorKind::NotFound, format!("the directory {path} does not exist"))
-                .with_hint(format!("make it with `mkdir -p {path}`")))
+                .with_hint(format!("create it with `mkdir -p {path}`")))
         }
         Err(Errno::NOTDIR) => Err(Error::new(ErrorKind::InvalidInput, format!("{path} is not a directory"))),
         Err(error) => Err(Error::io(format!("opening the directory {path}"), error.into())),
     }
 }
 
-/// Returns `.NAME.icecore-SESSION`, without the name where that would be too long.
+/// Returns `.NAME.icecore-SESSION`, without the name if that would be too long.
 fn temp_name(name: &OsStr, session: uuid::Uuid) -> OsString {
     let suffix = format!(".icecore-{session}");
     let mut temp = OsString::from(".");
@@ -324,12 +327,14 @@ fn temp_name(name: &OsStr, session: uuid::Uuid) -> OsString {
     temp
 }
 
-/// The file that is replaced in the end. It stays open and locked until then, so that no virtual machine starts on it.
+/// The file to replace at the end. It stays open and locked until then, so that no virtual machine
+/// starts on it.
 #[derive(Debug)]
 struct Replaced {
     _file: Option<File>,
     stat: Stat,
-    /// Declared last, so dropped last: closing the file ends the lock, and only then may another open it.
+    /// Declared last, so dropped last: closing the file ends the lock, and only then may another
+    /// process open it.
     claim: Claim,
 }
 
@@ -355,7 +360,8 @@ impl Replaced {
     }
 }
 
-/// Opens the file that has the name, for writing if that is possible, for that is what the strictest lock needs.
+/// Opens the file that has the name, for writing if possible, because the strictest lock needs
+/// that.
 fn open_existing(place: &Place) -> rustix::io::Result<Option<File>> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     for access in [OFlags::RDWR, OFlags::RDONLY] {
@@ -365,7 +371,7 @@ fn open_existing(place: &Place) -> rustix::io::Result<Option<File>> {
             Err(error) => return Err(error),
         }
     }
-    // Who may change the directory may replace a file that he may not open.
+    // A user who may change the directory may replace a file that they may not open.
     Ok(None)
 }
 
@@ -387,7 +393,7 @@ mod tests {
         NewTarget::create(path, 4096, replace, SESSION).err().ok_or("it was not refused")
     }
 
-    /// With files that have no name, and where the file system has no such files.
+    /// With unnamed files, and on a file system without them.
     const WAYS: [CreateNameless; 2] = [create_nameless, |_, _| None];
 
     fn names(dir: &Path) -> io::Result<Vec<String>> {
@@ -492,7 +498,7 @@ mod tests {
             let path = dir.path().join("disk");
             let mut target = NewTarget::make(&path, 3, false, SESSION, way)?;
             std::fs::write(&path, b"theirs")?;
-            // Each of these finds out by itself: the look, and the link or the rename.
+            // Each of these detects it by itself: the check, and the link or the rename.
             let named = target.place.publish().err().map(|error| error.kind());
             assert_eq!(named, Some(ErrorKind::AlreadyExists));
             let finished = target.finish().err().map(|error| error.kind());
@@ -588,7 +594,7 @@ mod tests {
         let target = NewTarget::create(&path, 64 << 20, false, SESSION)?;
         let written = (0..64).try_for_each(|mib| target.write_at(mib << 20, &[1; 1 << 20]));
         assert_eq!(written.err().map(|error| error.kind()), Some(io::ErrorKind::StorageFull));
-        // On the full file system, there is still a way to make zeros.
+        // On a full file system, zeros can still be made.
         target.zero_at(0..1 << 20)?;
         drop(target);
         assert_eq!(names(&mounted.point)?, before);

@@ -1,16 +1,16 @@
-//! What the system answers where a file system or a device lacks something.
+//! Errors of file systems and devices that lack a feature.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// Tells whether an error says that this file system or device cannot do that at all.
+/// Returns whether an error says that this file system or device lacks the operation.
 pub(crate) fn is_unsupported(error: Errno) -> bool {
     [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS, Errno::NODEV].contains(&error)
 }
 
-/// Makes an error that says what the file system of a repository lacks, and what to do about it, of one that says so with a
-/// number only. Others stay.
+/// Turns an error number that says that the file system of a repository lacks a feature into an
+/// error that names the feature and the remedy. Other errors stay.
 pub(crate) fn lacking(what: Lacking, error: Errno) -> io::Error {
     let is_it = match what {
         Lacking::Modes => error == Errno::PERM || is_unsupported(error),
@@ -24,24 +24,25 @@ pub(crate) fn lacking(what: Lacking, error: Errno) -> io::Error {
         io::ErrorKind::Unsupported,
         match what {
             Lacking::Modes => {
-                "the file system lets nobody set permissions, and others could read this: mount it with the option umask=077 (vfat, exfat, ntfs), \
-             file_mode=0600,dir_mode=0700 (cifs) or the like"
+                "the file system cannot set permissions, so others could read the data: mount it with the option umask=077 \
+         (vfat, exfat, ntfs), file_mode=0600,dir_mode=0700 (cifs) or the like"
             }
             Lacking::Locks => {
-                "the file system has no locks, and two programs could damage the repository: mount it with them (nfs: without nolock, cifs: \
-             without nobrl), or keep the repository on another"
+                "the file system has no locks, so two programs could damage the repository: mount it with locks (nfs: without \
+         nolock, cifs: without nobrl), or keep the repository on another file system"
             }
             Lacking::SyncedDirectories => {
-                "the file system cannot sync directories, and a power cut could lose what was reported as done: keep the repository on another"
+                "the file system cannot sync directories, so a power cut could lose completed work: keep the repository on \
+         another file system"
             }
         },
     )
 }
 
-/// What a repository needs and some file systems do not have.
+/// A feature that a repository needs and some file systems lack.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Lacking {
-    /// `fchmod`, where files do not get the mode that they are made with.
+    /// `fchmod`, if files do not get the mode they are created with.
     Modes,
     /// `flock`.
     Locks,

@@ -31,7 +31,8 @@ use crate::world::storage::StoredFile;
 pub(crate) struct Hint {
     pub(crate) pack: PackId,
     pub(crate) entry: u32,
-    /// For a block, its slot; the larger it is for a chunk, the more of its slots have their data there.
+    /// For a block, its slot; the larger it is for a chunk, the more of its slots have their data
+    /// there.
     pub(crate) detail: u8,
 }
 
@@ -54,7 +55,8 @@ impl RunFile {
         let damaged = |error: DecodeError| {
             Error::corrupt(format!("index run {id} is damaged: {error}")).with_hint(NextStep::RepairIndex)
         };
-        // The header first: a file of any length can lie there, and may not even fit into memory as a mapping.
+        // The header first: a file of any length can lie there, and may not even fit into memory as
+        // a mapping.
         let mut header = vec![0; to_usize(file.len()).min(HEADER_BYTES)];
         file.read_at(0, &mut header).map_err(read)?;
         let header = Header::decode(&header, file.len()).map_err(damaged)?;
@@ -66,25 +68,27 @@ impl RunFile {
         Ok(run)
     }
 
-    /// Returns the run, or none where it does not fit its own header, which was checked when it was opened.
+    /// Returns the run, or none where it does not fit its own header, which was checked when it was
+    /// opened.
     pub(crate) fn run(&self) -> Option<Run<'_>> {
         Run::new(&self.bytes, &self.header).ok()
     }
 
-    /// Checks that all of it that was looked at until now could be read. To be called after each look: what could not be read was
-    /// zero for whoever looked.
+    /// Checks that all of it that was looked at until now could be read. To be called after each
+    /// look: what could not be read was zero for whoever looked.
     pub(crate) fn check(&self) -> Result<()> {
         match self.bytes.is_broken() {
             false => Ok(()),
             true => Err(Error::new(
                 ErrorKind::Io,
-                format!("a part of index run {} cannot be read any more", self.id),
+                format!("a part of index run {} has become unreadable", self.id),
             )
             .with_hint(NextStep::RepairIndexOfBadMedium)),
         }
     }
 
-    /// Tells whether it can be used on: it could be read so far, and its file has the length that it had.
+    /// Tells whether it can be used on: it could be read so far, and its file has the length that
+    /// it had.
     fn is_intact(&self, base: &Base) -> Result<bool> {
         let file = base.storage.open(&layout::run(self.id)).map_err(|error| cannot_open(self.id, error))?;
         Ok(!self.bytes.is_broken() && file.len() == to_u64(self.bytes.len()))
@@ -120,14 +124,15 @@ pub(crate) struct Index {
 impl Index {
     /// Opens all runs, taking those that are open in `known` from there. Damaged ones are left out.
     pub(crate) fn load(base: &Base, known: &Self) -> Result<Self> {
-        // A run that was listed and is gone was merged into another meanwhile; a few rounds always suffice in practice.
+        // A run that was listed and is gone was merged into another meanwhile; a few rounds always
+        // suffice in practice.
         for _ in 0..64 {
             match Self::load_listed(base, known) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 loaded => return loaded,
             }
         }
-        Err(Error::new(ErrorKind::InUse, "the index changes faster than it can be read"))
+        Err(Error::new(ErrorKind::InUse, "the index changes faster than this process can read it"))
     }
 
     fn load_listed(base: &Base, known: &Self) -> Result<Self> {
@@ -141,7 +146,8 @@ impl Index {
             match known {
                 Some((run, true)) => runs.push(Arc::clone(run)),
                 _ => match RunFile::open(base, id) {
-                    // The packs know what it said. `verify` reports it, and `repair index` makes it again.
+                    // The packs know what it said. `verify` reports it, and `repair index` makes it
+                    // again.
                     Err(error) if error.kind() == ErrorKind::Corrupt => {}
                     opened => runs.push(Arc::new(opened?)),
                 },
@@ -180,7 +186,8 @@ impl Index {
         Ok(hints)
     }
 
-    /// Returns where blocks may be, each hint with the number of its block in `ids`, in the order of these.
+    /// Returns where blocks may be, each hint with the number of its block in `ids`, in the order
+    /// of these.
     ///
     /// # Errors
     /// As for [`find_chunk`](Self::find_chunk).

@@ -1,5 +1,6 @@
-//! Builds the manifest of an image from its leaves, given in order: from nothing, or from the tree of another image of which
-//! some leaves are other ones now. Regions without data cost nothing, and regions that stay as they are neither.
+//! Builds the manifest of an image from its leaves, given in order: from nothing, or from the tree
+//! of another image of which some leaves are other ones now. Regions without data cost nothing, and
+//! regions that stay as they are neither.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub(crate) fn emit_page(hasher: &Hasher, page: &Page, sink: &mut PageSink<'_>) -
     };
     let bytes = page
         .encode()
-        .map_err(|error| Error::corrupt(format!("a manifest page cannot be encoded: {error}")))?;
+        .map_err(|error| Error::corrupt(format!("cannot encode a manifest page: {error}")))?;
     let page = PageRef { id: hasher.page(&bytes), content };
     sink(&page, bytes)?;
     Ok(page)
@@ -53,7 +54,8 @@ pub(crate) struct TreeBuilder<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Child {
     Page(PageRef),
-    /// The parent's root, which has grown by pages that have no other child: they are made if it stays at that.
+    /// The parent's root, which has grown by pages that have no other child: they are made if it
+    /// stays at that.
     Grown,
 }
 
@@ -66,7 +68,8 @@ struct Open {
 }
 
 impl<'a> TreeBuilder<'a> {
-    /// Begins the tree of an image that is not shorter than that of `parent`; it has the parent's leaves until others are put.
+    /// Begins the tree of an image that is not shorter than that of `parent`; it has the parent's
+    /// leaves until others are put.
     pub(crate) fn new(hasher: &'a Hasher, size_bytes: u64, parent: Option<ParentTree<'a>>) -> Self {
         let height = tree_height(size_bytes);
         let root = parent.as_ref().map(|parent| parent.node_at(height));
@@ -98,7 +101,8 @@ impl<'a> TreeBuilder<'a> {
         self.root.map(|root| self.page_of(root, self.height, sink)).transpose()
     }
 
-    /// Returns what stands at `level` on the way to leaf `number`. All pages above it are open, and none below.
+    /// Returns what stands at `level` on the way to leaf `number`. All pages above it are open, and
+    /// none below.
     fn node_at(&self, level: u32, number: u64) -> Option<Child> {
         match self.open.last() {
             None => self.root,
@@ -106,7 +110,8 @@ impl<'a> TreeBuilder<'a> {
         }
     }
 
-    /// Puts what has this number on its level into the page above it, which is the last that is open.
+    /// Puts what has this number on its level into the page above it, which is the last that is
+    /// open.
     fn set(&mut self, number: u64, node: Option<Child>) {
         let Some(above) = self.open.last_mut() else {
             self.root = node;
@@ -160,7 +165,7 @@ impl<'a> TreeBuilder<'a> {
                 let levels = tree_height(parent.size_bytes) + 1..=level;
                 levels.into_iter().try_fold(parent.root, |page, level| self.emit(level, &[(0, page)], sink))
             }
-            (Child::Grown, None) => Err(Error::corrupt("a tree that grows out of none")),
+            (Child::Grown, None) => Err(Error::corrupt("a tree cannot grow from an empty one")),
         }
     }
 

@@ -14,7 +14,8 @@ use crate::words::error::Result;
 use crate::words::ids::PageId;
 use crate::words::next_step::NextStep;
 
-/// Returns a page that is a leaf, or inner at a level, as its place in the tree demands (level 0 is a leaf).
+/// Returns a page that is a leaf, or inner at a level, as its place in the tree demands (level 0 is
+/// a leaf).
 pub(crate) fn load_page(store: &Store, id: &PageId, level: u32) -> Result<Page> {
     let bytes = read_page(store, id)?;
     let wrong = |why: String| {
@@ -26,7 +27,7 @@ pub(crate) fn load_page(store: &Store, id: &PageId, level: u32) -> Result<Page> 
         Page::Inner(inner) => u32::from(inner.level),
     };
     if found != level {
-        return Err(wrong(format!("it is of level {found} and stands at level {level}")));
+        return Err(wrong(format!("it has level {found} and is in the place of level {level}")));
     }
     Ok(page)
 }

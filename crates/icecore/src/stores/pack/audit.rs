@@ -1,4 +1,5 @@
-//! Checks that a pack's directory is what gave the pack its id, and that every entry in it makes sense.
+//! Checks that a pack's directory is what gave the pack its id, and that every entry in it makes
+//! sense.
 
 use crate::format::pack::Entry;
 use crate::format::pack::PackKind;
@@ -19,10 +20,11 @@ pub(crate) fn open_sound(base: &Base, id: PackId) -> Result<PackFile> {
     Ok(pack)
 }
 
-/// Checks everything about an open pack that can be known without reading its records, and calls `each` for every entry.
+/// Checks everything about an open pack that can be known without reading its records, and calls
+/// `each` for every entry.
 pub(crate) fn check_pack(base: &Base, pack: &PackFile, mut each: impl FnMut(u32, &Entry)) -> Result<()> {
     if !pack.has_its_id(base) {
-        return Err(wrong(pack, "its directory is not the one that gave it its name"));
+        return Err(wrong(pack, "its directory does not match its name"));
     }
     for number in 0..pack.entries() {
         let entry = pack.entry(number)?;
@@ -37,15 +39,19 @@ fn check_entry(base: &Base, pack: &PackFile, entry: &Entry) -> Result<()> {
         PackKind::Pages => entry.slots == 0 && entry.bitmap.is_none(),
         PackKind::Data => {
             let present = to_u64(pack.present_slots(entry).len() * BLOCK_BYTES);
-            // A punched chunk may have nothing left but the ids of its blocks, by which they are found elsewhere.
+            // A punched chunk may have nothing left but the ids of its blocks, by which they are
+            // found elsewhere.
             (present > 0 || entry.bitmap.is_some()) && present == u64::from(entry.raw_bytes)
         }
     };
     if !fits {
-        return Err(wrong(pack, &format!("the slots of entry {} do not fit", ChunkId(entry.id))));
+        return Err(wrong(pack, &format!("the slots of entry {} do not match", ChunkId(entry.id))));
     }
     if pack.kind == PackKind::Data && base.hasher.chunk(&pack.block_ids_of(entry)).0 != entry.id {
-        return Err(wrong(pack, &format!("the block ids of chunk {} do not give its id", ChunkId(entry.id))));
+        return Err(wrong(
+            pack,
+            &format!("the block ids of chunk {} do not match its id", ChunkId(entry.id)),
+        ));
     }
     Ok(())
 }

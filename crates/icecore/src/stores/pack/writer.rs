@@ -179,9 +179,10 @@ impl<'a> PackWriter<'a> {
     }
 }
 
-/// Makes the one of the 256 directories of packs that a pack is in; durable before anything is put in it.
+/// Makes the one of the 256 directories of packs that a pack is in; durable before anything is put
+/// in it.
 pub(crate) fn make_pack_dir(base: &Base, id: PackId) -> Result<()> {
     let dir = &layout::pack_dir(id);
     let made = base.storage.make_dir(dir).and_then(|()| base.storage.sync_dir(layout::PACKS));
-    made.map_err(|error| Error::stored_io(format!("making the directory {dir}"), error))
+    made.map_err(|error| Error::stored_io(format!("creating the directory {dir}"), error))
 }

@@ -24,7 +24,8 @@ use crate::words::progress::Meter;
 use crate::words::progress::NoProgress;
 use crate::words::progress::Progress;
 
-/// A group of few packs is joined with new ones up to this many bytes, even if they are fewer: these bytes are read again.
+/// A group of few packs is joined with new ones up to this many bytes, even if they are fewer:
+/// these bytes are read again.
 const JOINED_BYTES: u64 = 64 << 20;
 
 /// What came of covering packs.
@@ -48,7 +49,8 @@ pub(crate) struct ParityState {
 
 impl ParityState {
     pub(crate) fn load(base: &Base) -> Result<Self> {
-        // The order matters: a group is made after its packs, so that one that is listed without its packs has lost them.
+        // The order matters: a group is made after its packs, so that one that is listed without
+        // its packs has lost them.
         let groups = Groups::load(base)?;
         let packs = list_packs(base)?.into_iter().collect();
         let of_others = locks::packs_of_other_writers(base)?.into_iter().collect();
@@ -164,8 +166,9 @@ fn cover_group(
     Ok(())
 }
 
-/// Removes parity that is of no use any more: groups all of whose packs are gone or have parity in another, whole group,
-/// and all where the repository keeps none. Returns how many files it removed. The caller holds the parity lock.
+/// Removes parity that is of no use any more: groups all of whose packs are gone or have parity in
+/// another, whole group, and all where the repository keeps none. Returns how many files it
+/// removed. The caller holds the parity lock.
 pub(crate) fn remove_superfluous(
     base: &Base,
     scheme: Option<ParityScheme>,
@@ -233,7 +236,8 @@ impl<'a> ParityKeeper<'a> {
         self.write(&full, &NoProgress)
     }
 
-    /// Makes parity for what waits, joined with small groups that are there. When this returns, all has parity.
+    /// Makes parity for what waits, joined with small groups that are there. When this returns, all
+    /// has parity.
     pub(crate) fn finish(&self, progress: &dyn Progress) -> Result<()> {
         let rest = std::mem::take(&mut *self.waiting());
         if rest.is_empty() {
@@ -245,7 +249,7 @@ impl<'a> ParityKeeper<'a> {
         };
         let covered = cover(self.base, self.scheme, &ParityState::load(self.base)?, progress)?;
         if let Some((_, error)) = covered.refused.into_iter().find(|(pack, _)| rest.contains(pack)) {
-            return Err(error.in_context("what was just written cannot be read back"));
+            return Err(error.in_context("cannot read back data that was just written"));
         }
         remove_superfluous(self.base, Some(self.scheme), &ParityState::load(self.base)?).map(|_| ())
     }
@@ -254,7 +258,7 @@ impl<'a> ParityKeeper<'a> {
         match write_group(self.base, packs, self.scheme.files(), progress) {
             Ok(_) => Ok(()),
             Err(Refused::Member(_, error)) => {
-                Err(error.in_context("what was just written cannot be read back"))
+                Err(error.in_context("cannot read back data that was just written"))
             }
             Err(Refused::Failed(error)) => Err(error),
         }

@@ -1,4 +1,5 @@
-//! The parity groups that a repository has, and the packs of a group read through what is left of it.
+//! The parity groups that a repository has, and the packs of a group read through what is left of
+//! it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,7 +30,8 @@ use crate::world::storage::StoredFile;
 pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) head: Head,
-    /// The numbers of the shards whose files are there, with a front that is sound and the right length.
+    /// The numbers of the shards whose files are there, with a front that is sound and the right
+    /// length.
     pub(crate) shards: Vec<u8>,
 }
 
@@ -76,9 +78,10 @@ impl Groups {
                     });
                     match group.head == head {
                         true => group.shards.push(shard),
-                        false => {
-                            unsound.push((file, Error::corrupt("it speaks of another group than its name")))
-                        }
+                        false => unsound.push((
+                            file,
+                            Error::corrupt("its content and its name belong to different groups"),
+                        )),
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -89,8 +92,9 @@ impl Groups {
         Ok(Self { all: groups.into_values().collect(), unsound })
     }
 
-    /// Returns a pack as each of its groups tells it, from what can still be read of the group; first those of which the
-    /// least is missing: while gc removes packs, some of an old group are gone.
+    /// Returns a pack as each of its groups tells it, from what can still be read of the group;
+    /// first those of which the least is missing: while gc removes packs, some of an old group are
+    /// gone.
     pub(crate) fn rebuilt(&self, base: &Base, pack: PackId) -> Vec<RebuiltFile> {
         let with_it = self.all.iter().filter(|group| group.packs().any(|member| member == pack));
         let mut rebuilt: Vec<RebuiltFile> =
@@ -143,8 +147,8 @@ fn read_digests(hasher: &Hasher, head: &Head, id: GroupId, file: &dyn StoredFile
     (head.group(hasher, &bytes) == id).then_some(bytes)
 }
 
-/// What is there of a group, open to be read. Every slice that it returns has the digest that it had when the parity
-/// was made, so nothing that was damaged since passes for sound.
+/// What is there of a group, open to be read. Every slice that it returns has the digest that it
+/// had when the parity was made, so nothing that was damaged since passes for sound.
 pub(crate) struct GroupReader {
     pub(crate) head: Head,
     digests: Digests,
@@ -199,7 +203,8 @@ impl GroupReader {
         file.zip(self.head.members.get(member)).is_some_and(|(file, member)| file.len() == member.bytes)
     }
 
-    /// Returns a slice of a member as it is in the pack's file, without padding; none if it is not what it was.
+    /// Returns a slice of a member as it is in the pack's file, without padding; none if it is not
+    /// what it was.
     pub(crate) fn read_member(&self, member: usize, slice: u64) -> Option<Vec<u8>> {
         let mut bytes = vec![0; Head::slice_of(self.head.members.get(member)?.bytes, slice)];
         if !bytes.is_empty() {
@@ -248,7 +253,7 @@ impl GroupReader {
             parity.push(read);
         }
         if missing > 0 {
-            let why = "too much of the parity group is damaged at the same place";
+            let why = "too many packs of the parity group are damaged at the same place";
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         let mut decoded = erasure::decode(&others, &parity, member)?;
@@ -256,12 +261,16 @@ impl GroupReader {
         if self.is_member(member, slice, &decoded) {
             Ok(decoded)
         } else {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "parity does not give what was stored"))
+            Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the data computed from parity does not match its digest",
+            ))
         }
     }
 }
 
-/// A pack's file, read through its parity group: what is damaged or missing of it is made from the other packs.
+/// A pack's file, read through its parity group: what is damaged or missing of it is made from the
+/// other packs.
 pub(crate) struct RebuiltFile {
     group: GroupReader,
     member: usize,
@@ -315,7 +324,8 @@ impl StoredFile for RebuiltFile {
     }
 
     fn map(&self, range: std::ops::Range<u64>) -> io::Result<Mapped> {
-        // As long as the digest of the group says at most: packs are below 4 GiB, and directories far smaller.
+        // As long as the digest of the group says at most: packs are below 4 GiB, and directories
+        // far smaller.
         let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
         self.read_at(range.start, &mut bytes)?;
         Ok(Mapped::new(bytes))

@@ -72,7 +72,8 @@ impl PackScan {
             .collect()
     }
 
-    /// Checks the stored bytes of the records that end in `bytes`, and begins with those that begin there.
+    /// Checks the stored bytes of the records that end in `bytes`, and begins with those that begin
+    /// there.
     fn prove(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         let end = offset + to_u64(bytes.len());
         while let Some(entry) = self.entries.get(self.next) {
@@ -86,7 +87,7 @@ impl PackScan {
             }
             if std::mem::take(&mut self.crc).finalize() != entry.crc {
                 return Err(Error::corrupt(format!(
-                    "pack {} is damaged: the checksum of its stored bytes at offset {begin} does not fit",
+                    "pack {} is damaged: the checksum of its stored bytes at offset {begin} does not match",
                     self.pack.id
                 )));
             }
@@ -147,7 +148,8 @@ fn begin_files<'a>(base: &'a Base, head: &Head) -> Result<Vec<TempFile<'a>>> {
         .collect()
 }
 
-/// Computes the parity of a stretch and adds it to the files, and the digests of everything in it to `digests`.
+/// Computes the parity of a stretch and adds it to the files, and the digests of everything in it
+/// to `digests`.
 fn add_stretch(
     base: &Base,
     head: &Head,

@@ -1,4 +1,5 @@
-//! Reads, decodes and proves chunks and pages where they were found. This is the one place where stored bytes become content.
+//! Reads, decodes and proves chunks and pages where they were found. This is the one place where
+//! stored bytes become content.
 
 use std::cell::RefCell;
 
@@ -24,7 +25,8 @@ pub(crate) struct ItemReader {
 /// What is wrong with a chunk or a page.
 pub(crate) struct Trouble {
     pub(crate) error: Error,
-    /// The slots that cannot be used, all of them for a page; none where only the header of the record is damaged.
+    /// The slots that cannot be used, all of them for a page; none where only the header of the
+    /// record is damaged.
     pub(crate) slots: SlotBitmap,
 }
 
@@ -47,17 +49,17 @@ impl ItemReader {
         Ok(Self { decoder, stored: Vec::new() })
     }
 
-    /// Reads and decodes a chunk, checks its id, and returns its present slots and their bytes one after another. The bytes
-    /// are not proven yet: see [`prove`](Located::prove).
+    /// Reads and decodes a chunk, checks its id, and returns its present slots and their bytes one
+    /// after another. The bytes are not proven yet: see [`prove`](Located::prove).
     pub(crate) fn chunk(&mut self, base: &Base, located: &Located) -> Result<(Vec<u8>, &[u8])> {
         let Located { pack, entry, .. } = located;
         if !located.has_trusted_ids(base) {
-            return Err(located.damaged().in_context("the block ids do not give the chunk's id"));
+            return Err(located.damaged().in_context("the block ids do not match the chunk's id"));
         }
         let slots = pack.present_slots(entry);
         let raw = self.decode(located)?;
         if slots.len() * BLOCK_BYTES != raw.len() {
-            return Err(located.damaged().in_context("the slots do not fill the chunk"));
+            return Err(located.damaged().in_context("the slots do not match the chunk's length"));
         }
         Ok((slots, raw))
     }
@@ -78,7 +80,9 @@ impl ItemReader {
         let bytes = self.decode(located)?;
         let id = PageId(located.entry.id);
         if base.hasher.page(bytes) != id {
-            return Err(located.damaged().in_context(format!("page {id} has another content")));
+            return Err(located
+                .damaged()
+                .in_context(format!("the content of page {id} does not match its id")));
         }
         Ok(bytes)
     }
@@ -92,8 +96,8 @@ impl ItemReader {
             .map_err(|error| located.damaged().with_source(error))
     }
 
-    /// Reads a chunk that may be damaged, or lie in part on sectors that cannot be read, and returns those of its blocks that
-    /// are what their ids say, by slot, with their digests.
+    /// Reads a chunk that may be damaged, or lie in part on sectors that cannot be read, and
+    /// returns those of its blocks that are what their ids say, by slot, with their digests.
     pub(crate) fn good_blocks(
         &mut self,
         base: &Base,
@@ -115,7 +119,8 @@ impl ItemReader {
         all.filter(|(slot, digest, _)| pack.block_id(entry, *slot) == Some(digest.block_id())).collect()
     }
 
-    /// Reads and proves a chunk or a page, and looks at the header of its record, which is what a repair would go by.
+    /// Reads and proves a chunk or a page, and looks at the header of its record, which is what a
+    /// repair would go by.
     pub(crate) fn examine(&mut self, base: &Base, located: &Located) -> Option<Trouble> {
         let content = match located.pack.kind {
             PackKind::Data => self.bad_slots(base, located),
@@ -131,7 +136,9 @@ impl ItemReader {
                 Some(Trouble { error, slots: SlotBitmap::from_slots(present.filter(is_bad)) })
             }
             Ok(bad) if !bad.is_empty() => {
-                let error = located.damaged().in_context(format!("slots {bad:?} have another content"));
+                let error = located
+                    .damaged()
+                    .in_context(format!("the content of slots {bad:?} does not match their ids"));
                 Some(Trouble { error, slots: SlotBitmap::from_slots(bad.into_iter()) })
             }
             Ok(_) => {
@@ -159,7 +166,9 @@ impl Located {
         let digests = base.hasher.blocks(&bytes);
         for ((slot, _), digest) in blocks.iter().zip(&digests) {
             if self.pack.block_id(&self.entry, *slot) != Some(digest.block_id()) {
-                return Err(self.damaged().in_context(format!("slot {slot} has another content")));
+                return Err(self
+                    .damaged()
+                    .in_context(format!("the content of slot {slot} does not match its id")));
             }
         }
         Ok(digests)

@@ -51,18 +51,18 @@ fn read(base: &Base, name: &str) -> Result<(VolumeRecord, u16)> {
     )?;
     let (record, minor) = VolumeRecord::decode(&bytes, &base.hasher).map_err(|error| {
         Error::corrupt(format!("the record of volume {name} is damaged: {error}")).with_hint(
-            "what was written to the volume may still be there; keep its directory as it is and look for a copy of the record, or \
+            "the volume's data may still exist: keep its directory unchanged and look for a copy of the record, or \
              remove the directory",
         )
     })?;
     if record.name != name {
-        return Err(Error::corrupt(format!("the record of volume {name} is that of volume {}", record.name)));
+        return Err(Error::corrupt(format!("the record of volume {name} belongs to volume {}", record.name)));
     }
     Ok((record, minor))
 }
 
-/// Returns all records by the names of their directories, in the order of these. A volume without a record is none, and a
-/// directory whose name no volume can have belongs to somebody else.
+/// Returns all records by the names of their directories, in the order of these. A volume without a
+/// record is none, and a directory whose name no volume can have belongs to somebody else.
 ///
 /// # Errors
 /// `OutOfResources` and `PermissionDenied`: then nothing is known of the volumes.
@@ -85,9 +85,9 @@ pub(crate) fn load_all(base: &Base) -> Result<Vec<(String, Result<VolumeRecord>)
     loaded.filter(there).map(known).collect()
 }
 
-/// Publishes a record: the volume exists, or is changed, when this returns. The caller holds the volume's lock, and the commit
-/// lock where the record names snapshots that it did not name before. Labels, which others may change, are taken from the record
-/// that is replaced, where there is one.
+/// Publishes a record: the volume exists, or is changed, when this returns. The caller holds the
+/// volume's lock, and the commit lock where the record names snapshots that it did not name before.
+/// Labels, which others may change, are taken from the record that is replaced, where there is one.
 pub(crate) fn save(base: &Base, record: &mut VolumeRecord) -> Result<()> {
     replacing(base, &record.name.clone(), || {
         match load_to_replace(base, &record.name) {
@@ -102,7 +102,8 @@ pub(crate) fn save(base: &Base, record: &mut VolumeRecord) -> Result<()> {
     })
 }
 
-/// Changes the labels of a volume, which may be open meanwhile. The caller holds the commit lock, so that it is not deleted.
+/// Changes the labels of a volume, which may be open meanwhile. The caller holds the commit lock,
+/// so that it is not deleted.
 pub(crate) fn save_labels(
     base: &Base,
     name: &str,
@@ -126,10 +127,9 @@ pub(crate) fn save_labels(
 pub(crate) fn grown(record: &VolumeRecord, size_bytes: u64) -> Result<VolumeRecord> {
     let (name, now) = (&record.name, record.size_bytes);
     if size_bytes < now || size_bytes > IMAGE_BYTES_MAX {
-        let message = format!("volume {name} has {now} bytes and cannot be made {size_bytes} bytes");
-        return Err(Error::new(ErrorKind::InvalidInput, message).with_hint(
-            "volumes only grow; to get a smaller disk, make a new one and copy what is in the file systems",
-        ));
+        let message = format!("volume {name} has {now} bytes and cannot shrink to {size_bytes} bytes");
+        return Err(Error::new(ErrorKind::InvalidInput, message)
+            .with_hint("volumes only grow; for a smaller disk, create a new volume and copy the files"));
     }
     Ok(VolumeRecord { size_bytes, ..record.clone() })
 }
@@ -137,19 +137,20 @@ pub(crate) fn grown(record: &VolumeRecord, size_bytes: u64) -> Result<VolumeReco
 /// Returns a record that is about to be replaced.
 ///
 /// # Errors
-/// `Unsupported` if a newer program wrote it, which it can have done since this one opened the repository: what that program
-/// noted in it would be lost.
+/// `Unsupported` if a newer program wrote it, which it can have done since this one opened the
+/// repository: what that program noted in it would be lost.
 fn load_to_replace(base: &Base, name: &str) -> Result<VolumeRecord> {
     let (record, minor) = read(base, name)?;
     if minor > FORMAT_MINOR {
-        let message = format!("the record of volume {name} was written by a newer version of icecore");
+        let message = format!("a newer version of icecore wrote the record of volume {name}");
         return Err(Error::new(ErrorKind::Unsupported, message)
             .with_hint("use a newer version of icecore to change it"));
     }
     Ok(record)
 }
 
-/// Keeps others from replacing the record of a volume meanwhile. Nobody waits for another lock in it.
+/// Keeps others from replacing the record of a volume meanwhile. Nobody waits for another lock in
+/// it.
 fn replacing<T>(base: &Base, name: &str, replace: impl FnOnce() -> Result<T>) -> Result<T> {
     let lock = locks::lock(base, &layout::volume_record_lock(name), LockMode::Exclusive)?;
     let replaced = replace();
@@ -159,7 +160,7 @@ fn replacing<T>(base: &Base, name: &str, replace: impl FnOnce() -> Result<T>) ->
 
 fn publish(base: &Base, record: &VolumeRecord) -> Result<()> {
     let bytes = record.encode(&base.hasher).map_err(|error| {
-        Error::new(ErrorKind::InvalidInput, format!("the record of a volume cannot be encoded: {error}"))
+        Error::new(ErrorKind::InvalidInput, format!("cannot encode the record of a volume: {error}"))
     })?;
     let (temp, name) = (layout::volume_record_temp(&record.name), layout::volume_record(&record.name));
     // It has a place of its own: whoever has a volume open must not wait for other writers.
@@ -175,17 +176,19 @@ fn publish(base: &Base, record: &VolumeRecord) -> Result<()> {
 pub(crate) fn lock(base: &Base, name: &str) -> Result<Held> {
     locks::try_lock(base, &layout::volume_lock(name))?.ok_or_else(|| {
         Error::new(ErrorKind::InUse, format!("volume {name} is in use by another process"))
-            .with_hint("stop whatever serves it, or wait until the other command has ended")
+            .with_hint("stop the process that serves it, or wait until the other command ends")
     })
 }
 
-/// Removes the overlays that no record names: those of a volume whose deletion was cut off, and what a crash has left of a snapshot
-/// or a reset. Returns how many files that were. A volume that somebody has open, changes or makes is left alone.
+/// Removes the overlays that no record names: those of a volume whose deletion was cut off, and
+/// what a crash has left of a snapshot or a reset. Returns how many files that were. A volume that
+/// somebody has open, changes or makes is left alone.
 pub(crate) fn remove_leftovers(base: &Base) -> Result<u64> {
     let listing = |error| Error::stored_io(format!("listing {}", layout::VOLUMES), error);
     let mut removed = 0;
     for name in base.storage.list_dirs(layout::VOLUMES).map_err(listing)? {
-        // Most have none: whoever opens a volume should not find that its lock was held for nothing.
+        // Most have none: whoever opens a volume should not find that its lock was held for
+        // nothing.
         if check_volume_name(&name).is_err() || leftovers(base, &name)?.is_none() {
             continue;
         }
@@ -214,7 +217,8 @@ pub(crate) fn remove_leftovers(base: &Base) -> Result<u64> {
     Ok(removed)
 }
 
-/// Returns the files in the directory of a volume that nothing names; none where it is as it should be, or cannot be told.
+/// Returns the files in the directory of a volume that nothing names; none where it is as it should
+/// be, or cannot be told.
 fn leftovers(base: &Base, name: &str) -> Result<Option<Vec<String>>> {
     let record = match load(base, name) {
         Ok(record) => Some(record),
@@ -235,8 +239,9 @@ fn leftovers(base: &Base, name: &str) -> Result<Option<Vec<String>>> {
     Ok(Some(files).filter(|files| record.is_none() || !files.is_empty()))
 }
 
-/// Returns the records of all snapshots, oldest first, and those that volumes stand on and whose manifest no snapshot has; one
-/// that cannot be read is an error. This is all that gc must leave alone.
+/// Returns the records of all snapshots, oldest first, and those that volumes stand on and whose
+/// manifest no snapshot has; one that cannot be read is an error. This is all that gc must leave
+/// alone.
 pub(crate) fn all_that_is_kept(base: &Base) -> Result<Vec<Record>> {
     let mut kept = records::load_all_sound(base)?;
     let mut known: HashSet<ManifestKey> = kept.iter().map(Record::manifest_key).collect();
@@ -258,7 +263,7 @@ pub(crate) fn check_no_clone_of(base: &Base, snapshot: &Record) -> Result<()> {
         let volume = volume.map_err(|error| error.in_context(format!("volume {name}")))?;
         if volume.origin.is_some_and(|origin| origin.id == snapshot.id) {
             let (id, called) = (snapshot.id, &snapshot.name);
-            let message = format!("snapshot {id} ({called}) is what volume {name} was made from");
+            let message = format!("volume {name} was created from snapshot {id} ({called})");
             return Err(Error::new(ErrorKind::InUse, message)
                 .with_hint(NextStep::KeepClones { snapshot: id, volume: name }));
         }

@@ -1,7 +1,9 @@
-//! An overlay of a volume: the blocks that were written since, in place in a sparse file, and the map of which these are.
+//! An overlay of a volume: the blocks that were written since, in place in a sparse file, and the
+//! map of which these are.
 //!
-//! The map on disk says of a block that the overlay has it only after its bytes were synced. So after a crash a block holds what
-//! was written to it or what it held before, whichever of the two files the crash left behind.
+//! The map on disk says of a block that the overlay has it only after its bytes were synced. So
+//! after a crash a block holds what was written to it or what it held before, whichever of the two
+//! files the crash left behind.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -54,7 +56,8 @@ pub(crate) struct Overlay {
     /// Whether data was written since the last sync of it began.
     data_written: AtomicBool,
     syncs: Syncs,
-    /// Why it takes no writes any more. After a sync that failed nobody knows what is on the medium.
+    /// Why it takes no writes any more. After a sync that failed nobody knows what is on the
+    /// medium.
     failed: OnceLock<String>,
 }
 
@@ -62,7 +65,8 @@ pub(crate) struct Overlay {
 #[derive(Default)]
 struct Syncs {
     begun: AtomicU64,
-    /// The number of the last one that ended well, and whether entries were written to the map's file since.
+    /// The number of the last one that ended well, and whether entries were written to the map's
+    /// file since.
     ended: Mutex<(u64, bool)>,
 }
 
@@ -94,8 +98,9 @@ impl Overlay {
     /// Opens an overlay to write to it, and reads its map.
     ///
     /// # Errors
-    /// As [`look`](Self::look); `InUse` if a file of it has another name, in a copy of the repository that was made of hard links:
-    /// all else in a repository is replaced and never changed, but what is written here would change there.
+    /// As [`look`](Self::look); `InUse` if a file of it has another name, in a copy of the
+    /// repository that was made of hard links: all else in a repository is replaced and never
+    /// changed, but what is written here would change there.
     pub(crate) fn open(
         storage: &Arc<dyn Storage>,
         volume: &str,
@@ -121,7 +126,8 @@ impl Overlay {
     /// Opens an overlay to see what it has, and reads its map.
     ///
     /// # Errors
-    /// `Corrupt` if a file of it is missing, shorter than the map says, or if the map is damaged, or that of a larger volume.
+    /// `Corrupt` if a file of it is missing, shorter than the map says, or if the map is damaged,
+    /// or that of a larger volume.
     pub(crate) fn look(
         storage: &Arc<dyn Storage>,
         volume: &str,
@@ -147,14 +153,15 @@ impl Overlay {
             let name = layout::overlay(volume, number, part);
             let found = bytes_of(&name)?;
             if found < bytes {
-                let message = format!("{name} has {found} bytes, and its map says that {bytes} were written");
+                let message = format!("{name} has {found} bytes, but its map says that {bytes} were written");
                 return Err(Error::corrupt(message).with_hint(NextStep::ResetVolume(volume.to_owned())));
             }
         }
         Ok(overlay)
     }
 
-    /// Reads the map of a volume with so many regions. `last` gets each region with the last block of it that has data, in order.
+    /// Reads the map of a volume with so many regions. `last` gets each region with the last block
+    /// of it that has data, in order.
     fn load(&self, regions: u64, last: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let name = layout::dirty_map(&self.volume, self.number);
         let reading = |error| Error::stored_io(format!("reading {name}"), error);
@@ -167,7 +174,7 @@ impl Overlay {
             let (entries, _) = bytes.as_chunks::<MAP_ENTRY_BYTES>();
             for (entry, region) in entries.iter().zip(begin..) {
                 let damaged = |why: &dyn std::fmt::Display| {
-                    let message = format!("{name} is damaged for the region {region} of the volume: {why}");
+                    let message = format!("{name} is damaged at region {region} of the volume: {why}");
                     Error::corrupt(message).with_hint(NextStep::ResetVolume(self.volume.clone()))
                 };
                 let states = decode_map_entry(entry, region).map_err(|error| damaged(&error))?;
@@ -187,7 +194,8 @@ impl Overlay {
         Ok(())
     }
 
-    /// Removes the files of an overlay, and any others of its volume that `is_ours` picks by number.
+    /// Removes the files of an overlay, and any others of its volume that `is_ours` picks by
+    /// number.
     pub(crate) fn remove_files(
         storage: &dyn Storage,
         volume: &str,
@@ -242,7 +250,8 @@ impl Overlay {
         written
     }
 
-    /// Gives back the room of data that is not needed any more: blocks in one region that were marked as zero or absent.
+    /// Gives back the room of data that is not needed any more: blocks in one region that were
+    /// marked as zero or absent.
     pub(crate) fn punch(&self, range: Range<u64>) -> io::Result<()> {
         let part = self.part(range.start / PART_BYTES)?;
         let start = range.start % PART_BYTES;
@@ -251,14 +260,15 @@ impl Overlay {
         punched
     }
 
-    /// Says what the overlay has of some blocks of a region. Whoever calls it keeps others from doing so for that region.
+    /// Says what the overlay has of some blocks of a region. Whoever calls it keeps others from
+    /// doing so for that region.
     pub(crate) fn mark(&self, region: u64, blocks: Range<usize>, state: BlockState) {
         self.map.get_or_insert(region).set(blocks, state);
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).insert(region);
     }
 
-    /// Changes what the overlay has of some blocks of a region, by what it has now, and gives back the room of data that goes.
-    /// Whoever calls it keeps others from doing so for that region.
+    /// Changes what the overlay has of some blocks of a region, by what it has now, and gives back
+    /// the room of data that goes. Whoever calls it keeps others from doing so for that region.
     pub(crate) fn change(
         &self,
         region: u64,
@@ -284,8 +294,8 @@ impl Overlay {
         Ok(())
     }
 
-    /// Puts what the overlay has into the one below it, durably. Nobody writes to either meanwhile. Whatever a crash leaves of that,
-    /// the two show what they did, for this one hides what it has.
+    /// Puts what the overlay has into the one below it, durably. Nobody writes to either meanwhile.
+    /// Whatever a crash leaves of that, the two show what they did, for this one hides what it has.
     pub(crate) fn pour_into(&self, lower: &Self) -> io::Result<()> {
         self.check_working()?;
         let mut buffer = vec![0; to_usize(LEAF_U64)];
@@ -325,11 +335,13 @@ impl Overlay {
         self.failed.get().map_or(Ok(()), |why| Err(io::Error::other(why.clone())))
     }
 
-    /// Returns once everything that was written and marked before the call would be there after a crash.
+    /// Returns once everything that was written and marked before the call would be there after a
+    /// crash.
     ///
     /// # Errors
-    /// Where data or the map could not be synced, the overlay takes no writes any more: which of them are on the medium, nobody
-    /// can tell. Where the map could not be written, for want of space, a later call tries again.
+    /// Where data or the map could not be synced, the overlay takes no writes any more: which of
+    /// them are on the medium, nobody can tell. Where the map could not be written, for want of
+    /// space, a later call tries again.
     pub(crate) fn sync(&self) -> io::Result<()> {
         let seen = self.syncs.begun.load(Ordering::SeqCst);
         let mut ended = self.syncs.ended.lock().unwrap_or_else(PoisonError::into_inner);
@@ -380,7 +392,7 @@ impl Overlay {
 
     fn fail(&self, what: &str, error: io::Error) -> io::Error {
         let why = format!(
-            "{what} of volume {} could not be synced, so it takes no writes any more: {error}",
+            "{what} of volume {} could not be synced, so it takes no more writes: {error}",
             self.volume
         );
         let _ = self.failed.set(why);
@@ -391,7 +403,7 @@ impl Overlay {
 /// Returns the error for a file of an overlay that has another name.
 fn shared(volume: &str, name: &str) -> Error {
     let message = format!(
-        "{name} is a hard link: what is written to the volume {volume} would change another copy of this repository, too"
+        "{name} is a hard link: writes to volume {volume} would also change another copy of this repository"
     );
     Error::new(ErrorKind::InUse, message).with_hint(NextStep::UnshareVolume(volume.to_owned()))
 }

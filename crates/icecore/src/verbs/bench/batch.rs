@@ -87,7 +87,7 @@ impl Leaf {
         let range = begin..(begin + LEAF_U64).min(target.len());
         target
             .zero_at(range)
-            .map_err(|error| Error::io(format!("making the target a hole at offset {begin}"), error))
+            .map_err(|error| Error::io(format!("punching a hole in the target at offset {begin}"), error))
     }
 
     /// Writes the spans that are not zero. Returns how many bytes that were.

@@ -46,11 +46,13 @@ const REPEATED_BYTES_MAX: u64 = 2 << 30;
 /// Whole verbs that go through the data.
 const RUNS: u64 = 6;
 
-/// Measures with the data of `images` each stage of the pipeline alone and whole verbs, and what other layouts and levels
-/// would give. Memory is bounded but for 16 bytes for each unique block. Writes only to what `place` gives.
+/// Measures with the data of `images` each stage of the pipeline alone and whole verbs, and what
+/// other layouts and levels would give. Memory is bounded but for 16 bytes for each unique block.
+/// Writes only to what `place` gives.
 ///
 /// # Errors
-/// `InvalidInput` if there is no data in the images; `Interrupted` if `progress` says so; what the verbs themselves give.
+/// `InvalidInput` if there is no data in the images; `Interrupted` if `progress` says so; what the
+/// verbs themselves give.
 pub fn bench(
     images: &[&dyn ReadAt],
     place: &BenchPlace<'_>,
@@ -73,7 +75,7 @@ pub fn bench(
     sampled.iter().try_for_each(|image| stages.measure(image, place))?;
     stages.end()?;
     if stages.data_bytes == 0 {
-        return Err(Error::new(ErrorKind::InvalidInput, "there is no data in the images to measure with"));
+        return Err(Error::new(ErrorKind::InvalidInput, "the images contain no data to measure"));
     }
     let mut data = BenchData {
         images: to_u64(images.len()),

@@ -77,7 +77,8 @@ impl BenchRuns<'_> {
         Ok(seconds)
     }
 
-    /// Captures all images, and adds to `data` what that stored. Returns how long it took, in seconds.
+    /// Captures all images, and adds to `data` what that stored. Returns how long it took, in
+    /// seconds.
     pub(crate) fn capture(
         &self,
         repo: &Repository,
@@ -111,7 +112,8 @@ impl BenchRuns<'_> {
         Ok(seconds)
     }
 
-    /// Verifies all stored data, which stands for `used_bytes` of images. Returns how long it took, in seconds.
+    /// Verifies all stored data, which stands for `used_bytes` of images. Returns how long it took,
+    /// in seconds.
     pub(crate) fn verify(&self, repo: &Repository, used_bytes: u64) -> Result<f64> {
         let progress = Together(self.progress);
         let (report, seconds) = self.watch.once(|| verify(repo, None, Depth::ReadData, &progress))?;
@@ -119,7 +121,7 @@ impl BenchRuns<'_> {
         match report.findings.first() {
             None => Ok(seconds),
             Some(finding) => Err(Error::corrupt(format!("{}: {}", finding.object, finding.problem))
-                .with_hint("memory, processor or the medium may be damaged")),
+                .with_hint("memory, processor or the medium may be faulty")),
         }
     }
 }

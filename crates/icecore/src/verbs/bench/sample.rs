@@ -17,7 +17,8 @@ const STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
 /// How many times as large an image is made that is to be sparse.
 const SPREAD: u64 = 256;
 
-/// Which leaf regions of images are used. The same ones of each, so that versions of one disk stay versions.
+/// Which leaf regions of images are used. The same ones of each, so that versions of one disk stay
+/// versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sample {
     /// None for all.
@@ -39,7 +40,8 @@ impl Sample {
     }
 }
 
-/// An image of which only a sample is data. What was read of it stays in memory: all is measured with it there.
+/// An image of which only a sample is data. What was read of it stays in memory: all is measured
+/// with it there.
 pub(crate) struct SampledImage<'a> {
     pub(crate) image: &'a dyn ReadAt,
     pub(crate) sample: Sample,
@@ -110,7 +112,7 @@ impl ReadAt for SpreadImage<'_> {
 }
 
 fn next_data(image: &dyn ReadAt, at: u64) -> Result<Option<Range<u64>>> {
-    let failed = |error| Error::io(format!("looking for data in the image at offset {at}"), error);
+    let failed = |error| Error::io(format!("finding data in the image at offset {at}"), error);
     image.next_data(at).map_err(failed)
 }
 
@@ -124,7 +126,8 @@ pub(crate) fn data_bytes(image: &dyn ReadAt) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Returns the first leaf region from number `from` on that has data, and a bit for each span of it that has.
+/// Returns the first leaf region from number `from` on that has data, and a bit for each span of it
+/// that has.
 pub(crate) fn next_region(image: &dyn ReadAt, from: u64) -> Result<Option<(u64, u64)>> {
     let Some(mut data) = next_data(image, from * LEAF_U64)? else { return Ok(None) };
     let leaf = data.start / LEAF_U64;

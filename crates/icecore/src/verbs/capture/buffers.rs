@@ -57,7 +57,7 @@ impl BufferPool {
 }
 
 fn allocate() -> Result<MmapMut> {
-    pages::allocate_whole(LEAF_BYTES).map_err(|error| Error::io("getting memory for a buffer", error))
+    pages::allocate_whole(LEAF_BYTES).map_err(|error| Error::io("allocating memory for a buffer", error))
 }
 
 impl LeafBuffer {

@@ -1,4 +1,5 @@
-//! The end of a capture: the record appears, unless gc has removed something that the new snapshot needs.
+//! The end of a capture: the record appears, unless gc has removed something that the new snapshot
+//! needs.
 
 use crate::format::page::Place;
 use crate::format::record::Record;
@@ -38,7 +39,8 @@ pub(crate) enum Dating {
     AsGiven,
 }
 
-/// Publishes `record`, whose manifest was made when the repository was of `generation`. Its time is decided here.
+/// Publishes `record`, whose manifest was made when the repository was of `generation`. Its time is
+/// decided here.
 pub(crate) fn commit(
     repo: &Repository,
     record: &mut Record,
@@ -82,15 +84,17 @@ fn check_id_is_free(all: &[records::Loaded], record: &Record) -> Result<()> {
     let id = record.id;
     match all.iter().find(|(file, _)| file.parse() == Ok(id)) {
         None => Ok(()),
-        Some(_) => Err(Error::new(ErrorKind::AlreadyExists, format!("there is a snapshot {id} already"))
+        Some(_) => Err(Error::new(ErrorKind::AlreadyExists, format!("there is already a snapshot {id}"))
             .with_hint(NextStep::GetSnapshot)),
     }
 }
 
-/// Dates a record 1 ms after the newest snapshot of its resource if it is not later than that: the clock may have gone back, and
-/// the order of snapshots is that of their times. Returns that snapshot then.
+/// Dates a record 1 ms after the newest snapshot of its resource if it is not later than that: the
+/// clock may have gone back, and the order of snapshots is that of their times. Returns that
+/// snapshot then.
 ///
-/// Resources of both kinds count that have the name, since `RESOURCE@latest` does not tell them apart.
+/// Resources of both kinds count that have the name, since `RESOURCE@latest` does not tell them
+/// apart.
 fn date_after_newest(all: &[records::Loaded], record: &mut Record) -> Result<Option<SnapshotId>> {
     let readable = all.iter().filter_map(|(_, other)| other.as_ref().ok());
     let same = readable.filter(|other| other.resource == record.resource);
@@ -100,10 +104,9 @@ fn date_after_newest(all: &[records::Loaded], record: &mut Record) -> Result<Opt
     };
     record.created_unix_ms = newest.created_unix_ms.saturating_add(1);
     check_time(record.created_unix_ms).map_err(|_| {
-        let message =
-            format!("snapshot {} of {} has the last time that there is", newest.id, newest.resource);
+        let message = format!("snapshot {} of {} has the latest possible time", newest.id, newest.resource);
         Error::new(ErrorKind::InvalidInput, message)
-            .with_hint("a wrong clock gave it that: delete it, and no other one comes after it")
+            .with_hint("a wrong clock dated it; delete it, because no snapshot can come after it")
     })?;
     Ok(Some(newest.id))
 }

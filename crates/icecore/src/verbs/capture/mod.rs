@@ -60,7 +60,8 @@ use crate::world::storage::LockMode;
 
 /// The coarsest clock of a file system (FAT's has ticks of two seconds), in milliseconds.
 const TICK_MS: i64 = 2_000;
-/// How often an image is read again because gc removed what was already there. The last time, gc has to wait.
+/// How often an image is read again because gc removed what was already there. The last time, gc
+/// has to wait.
 const ATTEMPTS: usize = 3;
 
 /// Which snapshot a capture compares its image with. It saves time only.
@@ -79,8 +80,8 @@ pub enum Parent {
 pub struct CaptureOptions {
     /// The id of the new snapshot: a fresh UUID of version 7.
     pub id: SnapshotId,
-    /// The time, in milliseconds since 1970. Where a snapshot of the resource is not older, the new one is dated 1 ms after the
-    /// newest: a clock that goes back does not change their order.
+    /// The time, in milliseconds since 1970. Where a snapshot of the resource is not older, the new
+    /// one is dated 1 ms after the newest: a clock that goes back does not change their order.
     pub created_unix_ms: i64,
     /// The name.
     pub name: String,
@@ -92,8 +93,8 @@ pub struct CaptureOptions {
     pub resource: String,
     /// Tags, without duplicates.
     pub tags: Vec<String>,
-    /// What programs note about it: up to 32 values of up to 1024 bytes, by keys of 1 to 32 lower-case ASCII letters, digits and
-    /// `-`, each beginning with a letter.
+    /// What programs note about it: up to 32 values of up to 1024 bytes, by keys of 1 to 32
+    /// lower-case ASCII letters, digits and `-`, each beginning with a letter.
     pub labels: BTreeMap<String, String>,
     /// What to compare with.
     pub parent: Parent,
@@ -101,15 +102,18 @@ pub struct CaptureOptions {
     pub level: Option<i32>,
     /// Whether compressed data is decoded and compared before it is written.
     pub check: bool,
-    /// Whether a file that has the identity it had at the parent's capture is taken as unchanged and not read.
+    /// Whether a file that has the identity it had at the parent's capture is taken as unchanged
+    /// and not read.
     pub trust_mtime: bool,
-    /// Whether nothing is written, only counted. Counts of new data are then an upper bound for very large images.
+    /// Whether nothing is written, only counted. Counts of new data are then an upper bound for
+    /// very large images.
     pub dry_run: bool,
 }
 
 impl CaptureOptions {
-    /// Returns the usual options: no tags and no labels, compared with the newest snapshot of the resource, at the repository's
-    /// level, checked, and under a name that no other snapshot of the resource has.
+    /// Returns the usual options: no tags and no labels, compared with the newest snapshot of the
+    /// resource, at the repository's level, checked, and under a name that no other snapshot of the
+    /// resource has.
     pub fn new(
         id: SnapshotId,
         created_unix_ms: i64,
@@ -142,8 +146,9 @@ pub struct CaptureReport {
     pub snapshot: Snapshot,
     /// The snapshot that the image was compared with.
     pub parent: Option<SnapshotId>,
-    /// The newest snapshot of the resource, where the new one had to be dated after it. If the new one's time is later than the clock,
-    /// the clock is behind, or was ahead when the other one was made; otherwise the other one was begun later.
+    /// The newest snapshot of the resource, where the new one had to be dated after it. If the new
+    /// one's time is later than the clock, the clock is behind, or was ahead when the other one was
+    /// made; otherwise the other one was begun later.
     pub dated_after: Option<SnapshotId>,
     /// Bytes of the image that were read.
     pub read_bytes: u64,
@@ -157,13 +162,13 @@ pub struct CaptureReport {
 
 /// Captures `image` as a new snapshot. When it returns, the snapshot survives a power cut.
 ///
-/// It works on the threads of rayon's pool. Where a worker of a pool calls it, it works on threads of its own. Captures through one
-/// handle of a repository wait for each other.
+/// It works on the threads of rayon's pool. Where a worker of a pool calls it, it works on threads
+/// of its own. Captures through one handle of a repository wait for each other.
 ///
 /// # Errors
-/// `AlreadyExists` if the resource has a snapshot of that name; `InvalidInput` for a time before 1970 or after 9999;
-/// `ImageChanged` if the image changed in size; `Io` with the offset if a part of it cannot be read; `Interrupted` if
-/// `progress` says so. What was stored until then is found
+/// `AlreadyExists` if the resource has a snapshot of that name; `InvalidInput` for a time before
+/// 1970 or after 9999; `ImageChanged` if the image changed in size; `Io` with the offset if a part
+/// of it cannot be read; `Interrupted` if `progress` says so. What was stored until then is found
 /// again by the next capture.
 pub fn capture(
     repo: &Repository,
@@ -204,13 +209,15 @@ pub(crate) fn capture_dated(
     pool::apart(|| attempt(repo, image, options, dating, progress, &read))
 }
 
-/// Captures `image` knowing that it equals `base` but for what `changed` has, of which alone it is read. What lies beyond
-/// the end of `base` and has not changed is zero. Without a base, everything else is zero. The snapshot is the one that
-/// [`capture`] would make; its parent is `base`, which need not be in the repository any more, as long as gc keeps its data.
+/// Captures `image` knowing that it equals `base` but for what `changed` has, of which alone it is
+/// read. What lies beyond the end of `base` and has not changed is zero. Without a base, everything
+/// else is zero. The snapshot is the one that [`capture`] would make; its parent is `base`, which
+/// need not be in the repository any more, as long as gc keeps its data.
 ///
 /// # Errors
-/// As for [`capture`]; `InvalidInput` if the image is shorter than `base`, and `Corrupt` if a page of the manifest above
-/// what has changed cannot be read. Where a leaf page cannot be read or names chunks that are lost, the image is read.
+/// As for [`capture`]; `InvalidInput` if the image is shorter than `base`, and `Corrupt` if a page
+/// of the manifest above what has changed cannot be read. Where a leaf page cannot be read or names
+/// chunks that are lost, the image is read.
 pub(crate) fn capture_changed(
     repo: &Repository,
     image: &dyn ReadAt,
@@ -308,7 +315,8 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Has `read` store the image and then makes the record, again if gc has removed meanwhile what that needs.
+/// Has `read` store the image and then makes the record, again if gc has removed meanwhile what
+/// that needs.
 fn attempt(
     repo: &Repository,
     image: &dyn ReadAt,
@@ -380,7 +388,7 @@ fn check(options: &CaptureOptions) -> Result<()> {
     check_name(options.kind.as_str(), &options.resource)?;
     options.tags.iter().try_for_each(|tag| check_tag(tag))?;
     if options.tags.len() > TAGS_MAX {
-        return Err(Error::new(ErrorKind::InvalidInput, format!("a snapshot has at most {TAGS_MAX} tags")));
+        return Err(Error::new(ErrorKind::InvalidInput, format!("a snapshot can have at most {TAGS_MAX} tags")));
     }
     check_labels(&options.labels)?;
     options.level.map_or(Ok(()), check_level)
@@ -399,7 +407,8 @@ fn choose_parent(repo: &Repository, options: &CaptureOptions) -> Result<Option<R
     }
 }
 
-/// Returns the parent if the image need not be read: it is the very file that the parent was taken of, unchanged.
+/// Returns the parent if the image need not be read: it is the very file that the parent was taken
+/// of, unchanged.
 fn trusted_parent<'a>(
     parent: Option<&'a Record>,
     image: &ImageState,
@@ -454,8 +463,9 @@ fn record_of(
     }
 }
 
-/// Tells whether a file was left alone for a while before the capture. One that was written to just then could be written
-/// to once more within the same tick of the file system's clock, and look unchanged.
+/// Tells whether a file was left alone for a while before the capture. One that was written to just
+/// then could be written to once more within the same tick of the file system's clock, and look
+/// unchanged.
 fn settled_before(file: &FileIdentity, created_unix_ms: i64) -> bool {
     let changed_ns = file.mtime_ns.max(file.ctime_ns);
     changed_ns / 1_000_000 + TICK_MS <= created_unix_ms

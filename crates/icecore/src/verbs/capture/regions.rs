@@ -1,4 +1,5 @@
-//! Which parts of an image a capture reads: those that are not holes, or, of these, those that are known to have changed.
+//! Which parts of an image a capture reads: those that are not holes, or, of these, those that are
+//! known to have changed.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -25,11 +26,12 @@ pub(crate) struct Region {
     pub(crate) number: u64,
     /// A bit for each span that is to be read: it may not be a hole.
     pub(crate) mask: u64,
-    /// A bit for each span that the parent is known to have as it is. The parent's leaf is there then, or they are zero.
+    /// A bit for each span that the parent is known to have as it is. The parent's leaf is there
+    /// then, or they are zero.
     pub(crate) kept: u64,
     pub(crate) parent: Option<ParentLeaf>,
-    /// How many blocks of data the parent has in the spans that are not kept; none where that cannot be known. Counted
-    /// only where a tree is patched.
+    /// How many blocks of data the parent has in the spans that are not kept; none where that
+    /// cannot be known. Counted only where a tree is patched.
     pub(crate) replaced_blocks: Option<u64>,
 }
 
@@ -137,10 +139,11 @@ fn data_spans(image: &dyn ReadAt, number: u64, spans: u64) -> Result<u64> {
 fn next_data(image: &dyn ReadAt, offset: u64) -> Result<Option<Range<u64>>> {
     image
         .next_data(offset)
-        .map_err(|error| Error::io(format!("looking for data in the image at offset {offset}"), error))
+        .map_err(|error| Error::io(format!("finding data in the image at offset {offset}"), error))
 }
 
-/// The regions of an image that have data: number of the leaf, and a bit for each span that may not be a hole.
+/// The regions of an image that have data: number of the leaf, and a bit for each span that may not
+/// be a hole.
 pub(crate) struct DataRegions<'a> {
     image: &'a dyn ReadAt,
     /// Data that was found and not given out yet.
@@ -178,7 +181,8 @@ impl<'a> DataRegions<'a> {
     }
 }
 
-/// Has the kernel read what comes next, where it is not in memory. Never holes: it would fill memory with their zeros.
+/// Has the kernel read what comes next, where it is not in memory. Never holes: it would fill
+/// memory with their zeros.
 pub(crate) struct ReadAhead<'a> {
     image: &'a dyn ReadAt,
     /// Up to where it was asked.

@@ -1,4 +1,5 @@
-//! The first stage: read the data of an image, leave out zeros, compute digests. Holes are never read.
+//! The first stage: read the data of an image, leave out zeros, compute digests. Holes are never
+//! read.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -35,7 +36,8 @@ use crate::words::sizes::to_usize;
 use crate::world::io::ReadAt;
 use crate::world::pages;
 
-/// Spans that a thread reads at once and then hashes: few enough to stay in its cache between the two.
+/// Spans that a thread reads at once and then hashes: few enough to stay in its cache between the
+/// two.
 const PIECE_SPANS: usize = 4;
 
 /// A leaf region of an image that has data, read and hashed.
@@ -129,9 +131,9 @@ impl<'s, 'a> Scan<'s, 'a> {
 }
 
 thread_local! {
-    /// Where a thread reads what it expects to be the parent's: nobody needs those bytes once they are hashed, and a
-    /// small place that is used again and again stays in the cache. Taken out meanwhile: reading an image may let the
-    /// thread do another job first.
+    /// Where a thread reads what it expects to be the parent's: nobody needs those bytes once they
+    /// are hashed, and a small place that is used again and again stays in the cache. Taken out
+    /// meanwhile: reading an image may let the thread do another job first.
     static EXPECTED: Cell<Option<MmapMut>> = const { Cell::new(None) };
 }
 
@@ -145,7 +147,7 @@ impl Region {
         let mut expected = match EXPECTED.take() {
             Some(expected) => expected,
             None => pages::allocate(PIECE_SPANS * SPAN_BYTES)
-                .map_err(|error| Error::io("getting memory to read into", error))?,
+                .map_err(|error| Error::io("allocating memory to read into", error))?,
         };
         for piece in pieces(self.mask) {
             let offset = self.number * LEAF_U64 + to_u64(piece.start) * SPAN_U64;
@@ -230,7 +232,7 @@ fn read_failed(image: &dyn ReadAt, range: Range<u64>, error: std::io::Error) -> 
     match now.filter(|now| *now != image.len()) {
         Some(now) => size_changed(image.len(), now, &format!(" (noticed at offset {offset})")),
         None => Error::io(format!("reading the image at offset {offset}"), error)
-            .with_hint("nothing was saved as a snapshot; look at the medium's health if this is a disk"),
+            .with_hint("no snapshot was made; if this is a disk, check its health"),
     }
 }
 
@@ -238,7 +240,7 @@ fn read_failed(image: &dyn ReadAt, range: Range<u64>, error: std::io::Error) -> 
 pub(crate) fn size_changed(from: u64, to: u64, context: &str) -> Error {
     Error::new(
         ErrorKind::ImageChanged,
-        format!("the image changed from {from} to {to} bytes while it was captured{context}"),
+        format!("the image changed from {from} to {to} bytes during the capture{context}"),
     )
-    .with_hint("stop whatever resizes it, then capture it again")
+    .with_hint("stop the program that resizes it, then capture it again")
 }

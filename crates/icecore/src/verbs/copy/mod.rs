@@ -47,22 +47,25 @@ impl Default for CopyOptions {
 pub struct CopyReport {
     /// The snapshot as it is in the other repository; its `stats` say what was new there.
     pub snapshot: Snapshot,
-    /// The snapshot that both repositories have and that this one was compared with: only what differs was read.
+    /// The snapshot that both repositories have and that this one was compared with: only what
+    /// differs was read.
     pub parent: Option<SnapshotId>,
     /// Bytes of the image that were read.
     pub read_bytes: u64,
 }
 
-/// Copies a snapshot to another repository, where it has the same id, time, name, resource, tags and labels. It is not protected
-/// there. When it returns, the snapshot survives a power cut. The repositories may have other keys and levels.
+/// Copies a snapshot to another repository, where it has the same id, time, name, resource, tags
+/// and labels. It is not protected there. When it returns, the snapshot survives a power cut. The
+/// repositories may have other keys and levels.
 ///
-/// What differs from a snapshot that both have is read, or all of it where they have none in common; each span that is read is
-/// proven by its digest. Of that, what the other repository does not have is written.
+/// What differs from a snapshot that both have is read, or all of it where they have none in
+/// common; each span that is read is proven by its digest. Of that, what the other repository does
+/// not have is written.
 ///
 /// # Errors
-/// `NotFound` if there is no such snapshot; `AlreadyExists` if the other repository has one of this id, or, unless names may repeat,
-/// one of this name; `Corrupt` if something of it is damaged; `Interrupted` if `progress` says so. What was stored until then is found
-/// again by the next copy.
+/// `NotFound` if there is no such snapshot; `AlreadyExists` if the other repository has one of this
+/// id, or, unless names may repeat, one of this name; `Corrupt` if something of it is damaged;
+/// `Interrupted` if `progress` says so. What was stored until then is found again by the next copy.
 pub fn copy(
     source: &Arc<Repository>,
     id: SnapshotId,
@@ -88,8 +91,8 @@ fn check_not_there(target: &Repository, id: SnapshotId) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error.in_context("in the other repository")),
         Ok(there) => {
-            let message = format!("the other repository has snapshot {id} ({}) already", there.name);
-            Err(Error::new(ErrorKind::AlreadyExists, message).with_hint("there is nothing to do"))
+            let message = format!("the other repository already has snapshot {id} ({})", there.name);
+            Err(Error::new(ErrorKind::AlreadyExists, message).with_hint("there is nothing to copy"))
         }
     }
 }

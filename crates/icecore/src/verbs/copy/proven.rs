@@ -29,7 +29,8 @@ use crate::words::sizes::to_usize;
 use crate::words::sync::Mutex;
 use crate::world::io::ReadAt;
 
-/// What is kept of decoded chunks and pages. Each is needed once, but for chunks whose blocks are spread over the image.
+/// What is kept of decoded chunks and pages. Each is needed once, but for chunks whose blocks are
+/// spread over the image.
 const CACHE_BYTES: usize = 64 << 20;
 /// Leaves whose digests are kept: more than threads read at a time.
 const LEAVES_KEPT: usize = 64;
@@ -37,8 +38,8 @@ const LEAVES_KEPT: usize = 64;
 /// The digests that the spans of a leaf region must have.
 type SpanDigests = Arc<[Digest; LEAF_SPANS]>;
 
-/// A snapshot that is being copied. What is read in whole spans is compared with the span digests of its manifest, which have twice the
-/// bits of the ids that blocks are proven by.
+/// A snapshot that is being copied. What is read in whole spans is compared with the span digests
+/// of its manifest, which have twice the bits of the ids that blocks are proven by.
 pub(crate) struct ProvenDisk<'a> {
     disk: SnapshotDisk,
     store: &'a Store,
@@ -130,7 +131,7 @@ impl<'a> ProvenDisk<'a> {
             if Span::of(whole).hash(&self.store.base.hasher, &mut [None; SPAN_BLOCKS]) != wanted {
                 let name = &self.name;
                 return Err(Error::corrupt(format!(
-                    "{name}: bytes {at} to {} are not what the manifest says",
+                    "{name}: bytes {at} to {} do not match the manifest",
                     at + SPAN_U64
                 ))
                 .with_hint(NextStep::VerifyData));

@@ -73,8 +73,8 @@ impl Usage {
         }
     }
 
-    /// Marks a page, or a chunk for what its directory says of it. Returns whether it was not marked, or is in a pack that
-    /// is not watched.
+    /// Marks a page, or a chunk for what its directory says of it. Returns whether it was not
+    /// marked, or is in a pack that is not watched.
     fn set_entry(&mut self, located: &Located) -> bool {
         self.0.get_mut(&located.pack.id).is_none_or(|used| used.entries.set(located.number))
     }
@@ -150,8 +150,8 @@ impl Marker<'_, '_> {
         Ok(())
     }
 
-    /// Marks all that may still give a block of which no copy of its chunk is sound: other chunks that have it, and what is
-    /// damaged, which a repair may bring back.
+    /// Marks all that may still give a block of which no copy of its chunk is sound: other chunks
+    /// that have it, and what is damaged, which a repair may bring back.
     fn without_sound_copy(&mut self, chunk: &Chunk, slot: u8) -> Result<()> {
         let Some(first) = chunk.first() else { return Ok(()) };
         // What its directory says is needed to find the block elsewhere.
@@ -159,7 +159,7 @@ impl Marker<'_, '_> {
         let elsewhere = same_block_elsewhere(self.copies.store, first, slot)?;
         if elsewhere.is_empty() && !chunk.has(slot) {
             let (id, pack) = (ChunkId(first.entry.id), first.pack.id);
-            let missing = format!("slot {slot} of chunk {id} is needed and pack {pack} does not have it");
+            let missing = format!("slot {slot} of chunk {id} is needed, but pack {pack} does not have it");
             return Err(Error::corrupt(missing));
         }
         elsewhere.iter().for_each(|(place, slot)| self.usage.set(place, *slot));

@@ -59,14 +59,16 @@ pub struct GcPlan {
     usage: Usage,
     /// What its marks stand for.
     marked: HashSet<ManifestKey>,
-    /// None where the repository cannot be written, so that the plan can be looked at and not applied.
+    /// None where the repository cannot be written, so that the plan can be looked at and not
+    /// applied.
     lock: Option<Held>,
 }
 
 /// Finds out what can be given back. Changes nothing.
 ///
 /// # Errors
-/// `Corrupt` if something that a snapshot needs is missing: gc deletes nothing then. `InUse` if another gc runs.
+/// `Corrupt` if something that a snapshot needs is missing: gc deletes nothing then. `InUse` if
+/// another gc runs.
 pub fn plan(repo: &Repository, options: &GcOptions, progress: &dyn Progress) -> Result<GcPlan> {
     let shortages = repo.base().shortages.count();
     let planned = plan_with(repo, options, progress);
@@ -79,7 +81,7 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
     if !(0.0..=1.0).contains(&options.max_unused) {
         return Err(Error::new(
             ErrorKind::InvalidInput,
-            format!("{} is not a part of 1", options.max_unused),
+            format!("{} is not a number from 0 to 1", options.max_unused),
         ));
     }
     let base = repo.base();
@@ -88,8 +90,8 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
         Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
         Err(error) => return Err(error),
     };
-    // The order matters: a pack that is listed and not announced by then was published by a writer that has ended, and
-    // whatever that writer committed is among the records that are read last.
+    // The order matters: a pack that is listed and not announced by then was published by a writer
+    // that has ended, and whatever that writer committed is among the records that are read last.
     let listed = list_packs(base)?;
     let announced: HashSet<PackId> = locks::announced_packs(base)?.into_iter().collect();
     let records = volumes::all_that_is_kept(base).map_err(refuse)?;
@@ -129,27 +131,27 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
 fn refuse(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Corrupt => error
-            .in_context("gc deletes nothing while something that a snapshot needs is damaged or missing")
+            .in_context("gc deletes nothing while data that a snapshot needs is damaged or missing")
             .with_hint(NextStep::RepairOrDelete),
         _ => error,
     }
 }
 
-/// Does what `plan` says, as far as it still holds. On a full disk only whole packs are removed, and nothing rewritten.
+/// Does what `plan` says, as far as it still holds. On a full disk only whole packs are removed,
+/// and nothing rewritten.
 ///
 /// # Errors
-/// `Interrupted` if `progress` says so: what was rewritten until then is not lost, and nothing was removed.
+/// `Interrupted` if `progress` says so: what was rewritten until then is not lost, and nothing was
+/// removed.
 pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result<GcTotals> {
     repo.check_writable()?;
     let base = repo.base();
     if plan.lock.is_none() {
-        // What kept it from the plan says why. Where nothing does any more, the plan is of a time without the lock.
+        // What kept it from the plan says why. Where nothing does any more, the plan is of a time
+        // without the lock.
         let _lock = locks::lock_gc(base)?;
-        return Err(Error::new(
-            ErrorKind::PermissionDenied,
-            "the repository could not be written when gc began",
-        )
-        .with_hint("run gc again"));
+        return Err(Error::new(ErrorKind::PermissionDenied, "the repository was read-only when gc began")
+            .with_hint("run gc again"));
     }
     let mut done = GcTotals {
         packs: plan.totals.packs,
@@ -167,7 +169,8 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
         result => result?,
     };
     parity.finish()?;
-    // What was noted of packs that are gone means nothing; where it cannot be written now, a verify does it.
+    // What was noted of packs that are gone means nothing; where it cannot be written now, a verify
+    // does it.
     let _ = change(base, |damage, checked| {
         damage.retain(|pack, _| !gone.contains(&pack));
         checked.retain(|pack, _| !gone.contains(pack));

@@ -41,8 +41,8 @@ impl<'a> NewPacks<'a> {
         Self { base, writer, data: None, pages: None, done: Vec::new() }
     }
 
-    /// Writes every chunk and page that can be proven. Returns how many there were, and whether all of the file could be
-    /// read.
+    /// Writes every chunk and page that can be proven. Returns how many there were, and whether all
+    /// of the file could be read.
     pub(crate) fn save(&mut self, file: &dyn StoredFile) -> Result<(u64, bool)> {
         let mut saved = 0;
         let all_read = recover_items(self.base, file, |item| {
@@ -81,11 +81,11 @@ impl<'a> NewPacks<'a> {
     }
 }
 
-const STAYS: &str = "a part of it could not be read, so it stays where it is: look at the medium";
+const STAYS: &str = "a part of it could not be read, so it stays in its place: check the medium";
 
-/// Moves damaged packs to where nobody looks for packs, and tells captures that run now. Returns them by name, each
-/// with what was wrong. The new index is published by now, and nothing in it leads to them. `is_good_again` tells whether
-/// a file has been replaced by a good one meanwhile.
+/// Moves damaged packs to where nobody looks for packs, and tells captures that run now. Returns
+/// them by name, each with what was wrong. The new index is published by now, and nothing in it
+/// leads to them. `is_good_again` tells whether a file has been replaced by a good one meanwhile.
 pub(crate) fn put_aside(
     base: &Base,
     damaged: Vec<DamagedPack>,
@@ -94,7 +94,7 @@ pub(crate) fn put_aside(
     if damaged.is_empty() {
         return Ok(Vec::new());
     }
-    let making = |error| Error::stored_io(format!("making the directory {}", layout::DAMAGED), error);
+    let making = |error| Error::stored_io(format!("creating the directory {}", layout::DAMAGED), error);
     base.storage.make_dir(layout::DAMAGED).map_err(making)?;
     base.sync_dir("")?;
     let generation = locks::NextGeneration::prepare(base)?;
@@ -113,7 +113,8 @@ pub(crate) fn put_aside(
             continue;
         }
         told.push((file.to_owned(), why));
-        // A pack with the same content may have taken its name: all of it was saved, or a capture stored it again.
+        // A pack with the same content may have taken its name: all of it was saved, or a capture
+        // stored it again.
         let is_good_again = place.id.map_or(Ok(false), is_good_again)?;
         if is_good_again {
             continue;

@@ -1,4 +1,5 @@
-//! Makes the index again: goes through all packs, collects their entries, and replaces the old runs.
+//! Makes the index again: goes through all packs, collects their entries, and replaces the old
+//! runs.
 
 use std::collections::BTreeSet;
 use std::collections::HashSet;
@@ -30,11 +31,12 @@ use crate::words::ids::RunId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 
-/// Adds what to do about a pack of which nothing is known: it may be sound, and the old index leads to what is in it.
+/// Adds what to do about a pack of which nothing is known: it may be sound, and the old index leads
+/// to what is in it.
 fn unread(error: Error) -> Error {
     error.or_hint(
-        "nothing was changed; look at the medium. If the file stays unreadable, put a copy of what can be read of it in \
-         its place (`dd conv=noerror,sync`) and run this again",
+        "nothing was changed; check the medium. If the file stays unreadable, replace it with a copy of its readable \
+     part (`dd conv=noerror,sync`) and run this again",
     )
 }
 
@@ -110,8 +112,8 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
-    /// Publishes a run of the packs that were gone through. Whoever wrote them may have died before their names were durable, and
-    /// whoever finds them by the run relies on that.
+    /// Publishes a run of the packs that were gone through. Whoever wrote them may have died before
+    /// their names were durable, and whoever finds them by the run relies on that.
     fn write_run(&mut self) -> Result<()> {
         std::mem::take(&mut self.dirs).iter().try_for_each(|dir| self.base.sync_dir(dir))?;
         self.runs.push(self.builder.write(self.base)?);
@@ -120,7 +122,8 @@ impl<'a> Rebuild<'a> {
 
     /// Opens a pack that is sound as a whole.
     fn sound(&self, place: &PackPlace) -> Result<PackFile> {
-        let id = place.id.ok_or_else(|| Error::corrupt("its name is not that of a pack in this place"))?;
+        let id =
+            place.id.ok_or_else(|| Error::corrupt("its name is not that of a pack in this directory"))?;
         open_sound(self.base, id)
     }
 

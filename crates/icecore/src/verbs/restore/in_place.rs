@@ -31,8 +31,8 @@ use crate::world::io::WriteAt;
 
 /// Bytes that are looked at, and made zero if need be, in one go.
 const ZERO_STEP: u64 = 1 << 20;
-/// Regions without data of that size are made zero without a look at them, where the target has a way to. What is smaller is read
-/// about as fast, and only what differs is written then.
+/// Regions without data of that size are made zero without a look at them, where the target has a
+/// way to. What is smaller is read about as fast, and only what differs is written then.
 const UNREAD_BYTES_MIN: u64 = 16 << 20;
 
 /// What was found in a leaf.
@@ -43,8 +43,8 @@ struct Compared {
     zeroed_bytes: u64,
 }
 
-/// Leaves in `window.pieces` only the blocks that the target does not have, and makes zero what must be zero.
-/// Returns the bytes that were right, and those that were made zero.
+/// Leaves in `window.pieces` only the blocks that the target does not have, and makes zero what
+/// must be zero. Returns the bytes that were right, and those that were made zero.
 pub(crate) fn compare(
     store: &Store,
     window: &mut Window,
@@ -185,7 +185,7 @@ pub(crate) fn make_zero(target: &dyn WriteAt, range: Range<u64>) -> Result<u64> 
     while at < range.end {
         let data = target
             .next_data(at)
-            .map_err(|error| Error::io(format!("looking for data in the target at offset {at}"), error))?;
+            .map_err(|error| Error::io(format!("finding data in the target at offset {at}"), error))?;
         let Some(data) = data.filter(|data| data.start < range.end) else { break };
         let step = data.start..data.end.min(range.end).min(data.start + ZERO_STEP);
         buffer.resize(to_usize(step.end - step.start), 0);

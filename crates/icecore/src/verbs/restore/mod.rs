@@ -48,18 +48,20 @@ pub enum RestoreTo<'a> {
 pub enum OnDamage {
     /// It ends with an error.
     Stop,
-    /// It writes all that is good, and tells what is not in [`RestoreReport::bad`]: bad ranges are zeros in the target, whatever was
-    /// there before. But blocks that a target restored [in place](RestoreTo::InPlace) has already, and that are proven to be the
-    /// snapshot's, stay and are not bad.
+    /// It writes all that is good, and tells what is not in [`RestoreReport::bad`]: bad ranges are
+    /// zeros in the target, whatever was there before. But blocks that a target restored [in
+    /// place](RestoreTo::InPlace) has already, and that are proven to be the snapshot's, stay and
+    /// are not bad.
     GoOn,
 }
 
-/// Writes a snapshot's image. A target must be at least as long; what it has beyond the image becomes zero. Everything is verified
-/// before it is written. What was written last to a target is not synced when this returns.
+/// Writes a snapshot's image. A target must be at least as long; what it has beyond the image
+/// becomes zero. Everything is verified before it is written. What was written last to a target is
+/// not synced when this returns.
 ///
 /// # Errors
-/// `InvalidInput` if the target is too small; `Corrupt` with snapshot, byte range, chunk and pack if stored data is damaged, unless it
-/// is to go on; what a stream got before an error is right.
+/// `InvalidInput` if the target is too small; `Corrupt` with snapshot, byte range, chunk and pack
+/// if stored data is damaged, unless it is to go on; what a stream got before an error is right.
 pub fn restore(
     repo: &Repository,
     from: SnapshotId,
@@ -90,7 +92,7 @@ impl Job<'_> {
         let image_bytes = record.size_bytes;
         if target.len() < image_bytes {
             let (has, id) = (target.len(), record.id);
-            let message = format!("the target has {has} bytes and snapshot {id} needs {image_bytes}");
+            let message = format!("the target has {has} bytes, but snapshot {id} needs {image_bytes}");
             return Err(Error::new(ErrorKind::InvalidInput, message).with_hint("choose a larger target"));
         }
         progress.total(Meter::Restored, record.stats.data_bytes);
@@ -128,8 +130,8 @@ impl Job<'_> {
         Ok(self.report(assembled, RestoreReport { written_bytes, zeroed_bytes, ..RestoreReport::default() }))
     }
 
-    /// Adds to a report what all restores tell. Packs that had to be read through parity are put back in order; a repository that
-    /// cannot be written stays as it is.
+    /// Adds to a report what all restores tell. Packs that had to be read through parity are put
+    /// back in order; a repository that cannot be written stays as it is.
     fn report(&self, assembled: Assembled, report: RestoreReport) -> RestoreReport {
         RestoreReport {
             image_bytes: self.record.size_bytes,

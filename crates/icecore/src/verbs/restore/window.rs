@@ -1,4 +1,5 @@
-//! A window of an image: some of its leaves, what they must contain, and which blocks are still to be fetched for it.
+//! A window of an image: some of its leaves, what they must contain, and which blocks are still to
+//! be fetched for it.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -65,7 +66,8 @@ pub(crate) struct Image {
     pub(crate) keep_going: bool,
 }
 
-/// A run of blocks to fetch: which blocks of which leaf of the window, and where in which chunk they are.
+/// A run of blocks to fetch: which blocks of which leaf of the window, and where in which chunk
+/// they are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Piece {
     /// The chunk, as its number in the window's table.
@@ -91,7 +93,8 @@ impl Piece {
         Self { block: self.block + from, blocks, slot, ..*self }
     }
 
-    /// Returns the parts of it whose blocks, given by their numbers in the piece, are all wanted; as long as they can be.
+    /// Returns the parts of it whose blocks, given by their numbers in the piece, are all wanted;
+    /// as long as they can be.
     pub(crate) fn parts(&self, wanted: impl Fn(u16) -> bool) -> Vec<Self> {
         let blocks: Vec<u16> = (0..self.blocks).collect();
         let runs = blocks.chunk_by(|a, b| wanted(*a) == wanted(*b)).filter(|run| wanted(run[0]));
@@ -158,7 +161,8 @@ pub(crate) struct Window {
     pub(crate) leaves: Vec<WindowLeaf>,
     pub(crate) pieces: Vec<Piece>,
     pub(crate) chunks: Vec<(ChunkId, ChunkPlace)>,
-    /// The part of the image that the window stands for: its leaves, and the empty regions before each.
+    /// The part of the image that the window stands for: its leaves, and the empty regions before
+    /// each.
     pub(crate) range: Range<u64>,
     /// Whether what cannot be had is noted here, and no error.
     pub(crate) keep_going: bool,
@@ -169,8 +173,8 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Collects up to `leaves_max` leaves from the region at `from` on; the window ends where the image does if there
-    /// are no more.
+    /// Collects up to `leaves_max` leaves from the region at `from` on; the window ends where the
+    /// image does if there are no more.
     pub(crate) fn gather(
         store: &Store,
         tree: &mut Cursor<&Store>,
@@ -198,7 +202,7 @@ impl Window {
             let offset = node.offset();
             if offset >= image.bytes {
                 return Err(Error::corrupt(format!(
-                    "the manifest has data at byte {offset}, beyond the image's end"
+                    "the manifest has data at byte {offset}, beyond the end of the image"
                 )));
             }
             let region = offset..offset + LEAF_U64;
@@ -287,7 +291,8 @@ impl Window {
         chunk
     }
 
-    /// Returns the blocks that are to be written, in runs that are as long as they can be, in the order of the image.
+    /// Returns the blocks that are to be written, in runs that are as long as they can be, in the
+    /// order of the image.
     pub(crate) fn runs(&self) -> Vec<BlockRun> {
         let mut pieces: Vec<&Piece> = self.pieces.iter().collect();
         pieces.sort_unstable_by_key(|piece| (piece.leaf, piece.block));
@@ -307,8 +312,8 @@ impl Window {
         self.leaves[piece.leaf as usize].number * LEAF_U64 + u64::from(piece.block) * BLOCK_U64
     }
 
-    /// Proves that the blocks, whose digests are all known now, give the spans that the manifest names. Spans of which
-    /// something is lost cannot be proven, only their blocks are.
+    /// Proves that the blocks, whose digests are all known now, give the spans that the manifest
+    /// names. Spans of which something is lost cannot be proven, only their blocks are.
     pub(crate) fn prove(&mut self, hasher: &Hasher) -> Result<()> {
         let mut wrong = Vec::new();
         for (leaf, number) in self.leaves.iter().zip(0..) {
@@ -321,7 +326,7 @@ impl Window {
         }
         for (leaf, leaf_offset, span) in wrong {
             let offset = leaf_offset + to_u64(span) * SPAN_U64;
-            let problem = format!("bytes {offset} to {} are not what the manifest says", offset + SPAN_U64);
+            let problem = format!("bytes {offset} to {} do not match the manifest", offset + SPAN_U64);
             if !self.keep_going {
                 return Err(Error::corrupt(problem).with_hint(NextStep::VerifyData));
             }

@@ -13,7 +13,8 @@ use crate::words::sizes::LEAF_BYTES;
 use crate::words::sizes::SPAN_BYTES;
 use crate::world::pages;
 
-/// Room for the leaves of a window, one after another. It begins where a page of memory does, as direct writes need it.
+/// Room for the leaves of a window, one after another. It begins where a page of memory does, as
+/// direct writes need it.
 pub(super) struct WindowBuffer(MmapMut);
 
 /// A window's buffer while many threads put pieces into it: each span has a lock of its own.
@@ -23,7 +24,7 @@ impl WindowBuffer {
     /// Returns room for `leaves` leaves, with arbitrary content.
     pub(super) fn new(leaves: usize) -> Result<Self> {
         let pages = pages::allocate_whole(leaves.max(1) * LEAF_BYTES);
-        pages.map(Self).map_err(|error| Error::io("getting memory for a window", error))
+        pages.map(Self).map_err(|error| Error::io("allocating memory for a window", error))
     }
 
     /// Lets threads put pieces into it.

@@ -16,11 +16,11 @@ use crate::words::ids::PageId;
 use crate::words::ids::RunId;
 use crate::words::next_step::NextStep;
 
-/// Objects that get a finding of their own. What is wrong beyond that is one finding together, so that a large
-/// repository that is wholly damaged does not fill the memory.
+/// Objects that get a finding of their own. What is wrong beyond that is one finding together, so
+/// that a large repository that is wholly damaged does not fill the memory.
 const FINDINGS_MAX: usize = 20_000;
 
-const OTHERS: &str = "there is more damage than can be told one by one";
+const OTHERS: &str = "there is more damage than one report can list";
 
 /// What is wrong with an object, and what to do about it.
 pub(crate) struct Problem {
@@ -145,8 +145,8 @@ impl Findings {
         self.all.iter_mut().for_each(|(_, _, lost)| lost.clear());
     }
 
-    /// Notes that a finding makes a range of the image of the record with this number unreadable. Ranges of one record
-    /// come in order.
+    /// Notes that a finding makes a range of the image of the record with this number unreadable.
+    /// Ranges of one record come in order.
     pub(crate) fn add_lost(&mut self, finding: FindingNumber, record: usize, range: Range<u64>) {
         let Some((_, _, lost)) = self.all.get_mut(finding) else { return };
         let next_to = |last: &&mut Lost| {
@@ -179,9 +179,9 @@ impl Findings {
 }
 
 /// What to do about bytes that could not be read: nothing is known to be wrong with them.
-const UNREAD: &str = "look at the medium, then verify again";
+const UNREAD: &str = "check the medium, then verify again";
 /// The same where it was refused.
-const DENIED: &str = "verify again as the user whom the repository belongs to";
+const DENIED: &str = "verify again as the user who owns the repository";
 
 /// Returns the problem that an error tells of; `next` where something is known to be damaged.
 pub(crate) fn problem_of(error: &Error, next: impl Into<NextStep>) -> Problem {

@@ -1,5 +1,6 @@
-//! Goes through the manifests of snapshots: that every page is what its parent says, and that every chunk that they name
-//! is there with the slots that are needed. Whatever is not makes ranges of images unreadable.
+//! Goes through the manifests of snapshots: that every page is what its parent says, and that every
+//! chunk that they name is there with the slots that are needed. Whatever is not makes ranges of
+//! images unreadable.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -35,11 +36,13 @@ use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_U64;
 
-/// How often pages with something wrong below them are gone through again, to say exactly what of them is lost. An image can
-/// name one page without end; from then on all that such a page maps is called lost.
+/// How often pages with something wrong below them are gone through again, to say exactly what of
+/// them is lost. An image can name one page without end; from then on all that such a page maps is
+/// called lost.
 const AGAIN_MAX: u64 = 100_000;
 
-/// Goes through manifests, and skips what it has found sound in one of them when it meets it in another.
+/// Goes through manifests, and skips what it has found sound in one of them when it meets it in
+/// another.
 pub(crate) struct Manifests<'a> {
     store: &'a Store,
     progress: &'a dyn Progress,
@@ -103,7 +106,7 @@ impl<'a> Manifests<'a> {
         let root = record.root.map_or(Digest::ZERO, |root| root.content);
         if self.store.base.hasher.image(record.size_bytes, root) != record.content {
             findings.add(Object::Snapshot(record.id.to_string()), || {
-                "its content digest is not that of its manifest; a restore still proves every span".into()
+                "its content digest does not match its manifest; a restore still proves every span".into()
             });
         }
         let store = self.store;
@@ -158,7 +161,8 @@ impl<'a> Manifests<'a> {
         went_on
     }
 
-    /// Returns the finding for a chunk or a page that is not there: that of the pack that should have it, if it is known.
+    /// Returns the finding for a chunk or a page that is not there: that of the pack that should
+    /// have it, if it is known.
     fn blame(
         &self,
         object: Object,
@@ -174,7 +178,7 @@ impl<'a> Manifests<'a> {
         }
         findings.add(object, || match error {
             Some(error) => problem_of(error, NextStep::FindMissing),
-            None => Problem::new("it is missing: no pack that the index knows has it", NextStep::FindMissing),
+            None => Problem::new("it is missing: no pack in the index has it", NextStep::FindMissing),
         })
     }
 }
@@ -184,7 +188,8 @@ impl SnapshotCheck<'_, '_> {
     fn close(&mut self, offset: u64) {
         while let Some(open) = self.path.pop_if(|open| open.range.end <= offset) {
             match (open.wrong, open.located) {
-                // Also at the end of an image: there a page is looked at as anywhere, and must not map anything beyond besides.
+                // Also at the end of an image: there a page is looked at as anywhere, and must not
+                // map anything beyond besides.
                 (None, Some(located)) => {
                     self.all.sound.insert(&located);
                 }
@@ -216,7 +221,7 @@ impl SnapshotCheck<'_, '_> {
                 self.findings.add(Object::Chunk(entry.id), || {
                     let at = entry.offset;
                     let text =
-                        format!("its slot {slot} is needed and pack {pack} at offset {at} does not have it");
+                        format!("its slot {slot} is needed, but pack {pack} at offset {at} does not have it");
                     Problem::new(text, NextStep::FindLost)
                 })
             });
@@ -225,8 +230,8 @@ impl SnapshotCheck<'_, '_> {
         }
     }
 
-    /// Tells whether the block is elsewhere too, in the same chunk or another one, and not known to be damaged there. A
-    /// restore takes it from there then.
+    /// Tells whether the block is elsewhere too, in the same chunk or another one, and not known to
+    /// be damaged there. A restore takes it from there then.
     fn another_serves(&mut self, located: &Located, slot: u8) -> bool {
         let store = self.all.store;
         let mut serves = false;
@@ -299,7 +304,7 @@ impl SnapshotCheck<'_, '_> {
         let empty = leaf.data_spans & !stored_spans;
         for span in (0..).take(LEAF_SPANS).filter(|span| empty >> span & 1 == 1) {
             let begin = offset + span * SPAN_U64;
-            self.unfit(page, "it says that there is data where nothing is stored", begin..begin + SPAN_U64);
+            self.unfit(page, "it claims data where nothing is stored", begin..begin + SPAN_U64);
         }
     }
 

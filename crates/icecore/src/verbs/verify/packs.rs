@@ -80,7 +80,8 @@ pub(crate) fn check_packs(
 /// Tells whether a name is one that icecore gives.
 type IsOurs<'a> = &'a dyn Fn(&str) -> bool;
 
-/// Tells of what is where records and parity are kept and has a name that nothing of icecore has there.
+/// Tells of what is where records and parity are kept and has a name that nothing of icecore has
+/// there.
 pub(crate) fn check_strays(repo: &Repository, findings: &mut Findings) -> Result<()> {
     let base = repo.base();
     let listing = |error| Error::io(format!("listing {}", layout::VOLUMES), error);
@@ -129,7 +130,7 @@ pub(crate) fn check_runs(repo: &Repository, findings: &mut Findings) -> Result<(
             Ok(true) => {}
             Ok(false) => {
                 findings.add(Object::Run(id), || {
-                    Problem::new("its checksum does not fit", NextStep::RepairIndex)
+                    Problem::new("its checksum does not match", NextStep::RepairIndex)
                 });
             }
             // It was merged into another after it was listed.

@@ -16,8 +16,9 @@ use crate::words::next_step::NextStep;
 use crate::words::progress::Progress;
 use crate::words::sizes::to_u64;
 
-/// Checks all parity files, and with `whole` every byte of them. Returns how many packs do not have the parity that they
-/// should have. That is no finding: an interrupted capture leaves some, and the next one or gc makes up for it.
+/// Checks all parity files, and with `whole` every byte of them. Returns how many packs do not have
+/// the parity that they should have. That is no finding: an interrupted capture leaves some, and
+/// the next one or gc makes up for it.
 pub(crate) fn check_parity(
     repo: &Repository,
     whole: bool,
@@ -46,7 +47,7 @@ fn check_group(repo: &Repository, group: &Group, findings: &mut Findings) {
         let name = layout::parity(group.id, *shard);
         let error = match &reader {
             Ok(reader) if is_whole(reader, group, (*shard).into()) => continue,
-            Ok(_) => &Error::corrupt("it is damaged: its parity is not what was written"),
+            Ok(_) => &Error::corrupt("it is damaged: its parity does not match its digest"),
             Err(error) => error,
         };
         // Gc and captures remove groups that others replace.

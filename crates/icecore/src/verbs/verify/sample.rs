@@ -23,8 +23,8 @@ impl Sample {
         if (0.0..=1.0).contains(&part) {
             return Ok(Self { part, seed });
         }
-        Err(Error::new(ErrorKind::InvalidInput, format!("{part} is not a part of the data"))
-            .with_hint("a sample is more than nothing and at most all: 0 to 1, or 0% to 100%"))
+        Err(Error::new(ErrorKind::InvalidInput, format!("{part} is not a valid share of the data"))
+            .with_hint("use a share above 0 and up to 1, or up to 100%"))
     }
 
     /// Tells whether nothing is chosen.

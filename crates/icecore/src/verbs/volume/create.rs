@@ -47,8 +47,8 @@ pub struct VolumeOptions {
 /// Makes a volume. When it returns, the volume survives a power cut.
 ///
 /// # Errors
-/// `AlreadyExists` if there is one of this name; `NotFound` if there is no such snapshot; `InvalidInput` for a name or a size
-/// that cannot be.
+/// `AlreadyExists` if there is one of this name; `NotFound` if there is no such snapshot;
+/// `InvalidInput` for a name or a size that cannot be.
 pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<VolumeInfo> {
     check_volume_name(&options.name)?;
     check_labels(&options.labels)?;
@@ -89,7 +89,7 @@ fn check_free(base: &Base, name: &str) -> Result<()> {
     match volumes::load(base, name) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
-        _ => Err(Error::new(ErrorKind::AlreadyExists, format!("there is a volume {name:?} already"))
+        _ => Err(Error::new(ErrorKind::AlreadyExists, format!("there is already a volume {name:?}"))
             .with_hint("choose another name, or delete it first")),
     }
 }
@@ -104,8 +104,8 @@ fn size_of(options: &VolumeOptions, snapshot: Option<u64>) -> Result<u64> {
     }
     match snapshot.filter(|snapshot| *snapshot > size_bytes) {
         Some(snapshot) => bad(
-            format!("a volume of {size_bytes} bytes has no room for a snapshot of {snapshot} bytes"),
-            "leave the size out, or make it larger",
+            format!("a volume of {size_bytes} bytes is too small for a snapshot of {snapshot} bytes"),
+            "leave out the size, or make it larger",
         ),
         None => Ok(size_bytes),
     }
@@ -113,7 +113,7 @@ fn size_of(options: &VolumeOptions, snapshot: Option<u64>) -> Result<u64> {
 
 /// Makes a directory, and its name durable.
 fn make_dir(base: &Base, dir: &str) -> Result<()> {
-    let making = |error| Error::stored_io(format!("making the directory {dir}"), error);
+    let making = |error| Error::stored_io(format!("creating the directory {dir}"), error);
     base.storage.make_dir(dir).map_err(making)?;
     base.sync_dir(dir.rsplit_once('/').map_or("", |(above, _)| above))
 }
@@ -126,7 +126,8 @@ pub(crate) fn new_overlay(base: &Base, name: &str, number: u64, goes: impl Fn(u6
     base.sync_dir(&layout::volume_dir(name))
 }
 
-/// Notes in the config that there are volumes, since a program that does not know them would remove what they stand on.
+/// Notes in the config that there are volumes, since a program that does not know them would remove
+/// what they stand on.
 fn note_feature(base: &Base) -> Result<()> {
     let (mut config, _) = config::read(&*base.storage)?;
     if config.features.read_only_compatible & Features::VOLUMES != 0 {

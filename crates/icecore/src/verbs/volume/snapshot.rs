@@ -1,4 +1,5 @@
-//! A snapshot of a volume: what was written since the last one is read, and nothing else, while the volume is used.
+//! A snapshot of a volume: what was written since the last one is read, and nothing else, while the
+//! volume is used.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +32,8 @@ use crate::words::time::check_time;
 pub struct VolumeSnapshotOptions {
     /// The id of the new snapshot: a fresh UUID of version 7.
     pub id: SnapshotId,
-    /// The time, in milliseconds since 1970; later where the volume or a snapshot of it is not older than that.
+    /// The time, in milliseconds since 1970; later where the volume or a snapshot of it is not
+    /// older than that.
     pub created_unix_ms: i64,
     /// The name.
     pub name: String,
@@ -85,12 +87,14 @@ impl Progress for GivesWay<'_> {
     }
 }
 
-/// Takes a snapshot of a volume as it is at this moment, while others read and write it. When it returns, the snapshot survives
-/// a power cut, and what was written before lies in it; also no longer in an overlay, unless there was no room to note that.
+/// Takes a snapshot of a volume as it is at this moment, while others read and write it. When it
+/// returns, the snapshot survives a power cut, and what was written before lies in it; also no
+/// longer in an overlay, unless there was no room to note that.
 ///
 /// # Errors
-/// As those of [`capture`](crate::capture); `NoSpace` also if a write to the volume needed the room that it took. The volume is
-/// what it was before, and the next snapshot takes in what this one would have.
+/// As those of [`capture`](crate::capture); `NoSpace` also if a write to the volume needed the room
+/// that it took. The volume is what it was before, and the next snapshot takes in what this one
+/// would have.
 pub fn snapshot_volume(
     volume: &Volume,
     options: &VolumeSnapshotOptions,
@@ -99,7 +103,8 @@ pub fn snapshot_volume(
     check_time(options.created_unix_ms)?;
     let _alone = volume.one_snapshot();
     let repo = volume.repo();
-    // By its name and its time, a snapshot is known as one of this volume and not of one that had the name before.
+    // By its name and its time, a snapshot is known as one of this volume and not of one that had
+    // the name before.
     let time = options.created_unix_ms.max(volume.created_unix_ms());
     let options = CaptureOptions {
         name_may_repeat: options.name_may_repeat,
@@ -129,8 +134,9 @@ pub fn snapshot_volume(
     } else {
         volume.thaw();
     }
-    // The files of the overlays are gone by name, and go by content when they are closed: with many holes in them, that can
-    // take a file system seconds, for which nobody needs to wait. Without a thread for it, they are closed here.
+    // The files of the overlays are gone by name, and go by content when they are closed: with many
+    // holes in them, that can take a file system seconds, for which nobody needs to wait. Without a
+    // thread for it, they are closed here.
     drop(thread::Builder::new().spawn(move || drop(frozen)));
     // A flush may have needed it.
     refill_reserve(repo.base());
@@ -152,7 +158,7 @@ fn take(
     let taken = capture_changed(volume.repo(), &frozen.image, base, &changed, options, dating, &progress);
     taken.map_err(|error| match error.kind() {
         ErrorKind::Interrupted if volume.is_in_the_way(frozen.number) => {
-            let message = format!("what is written to volume {} needs the room that is left", volume.name());
+            let message = format!("writes to volume {} need the remaining space", volume.name());
             Error::new(ErrorKind::NoSpace, message).with_hint(NextStep::FreeSpaceForSnapshot)
         }
         _ => error,
