@@ -115,7 +115,7 @@ fn what_cannot_be_imported_is_refused() {
         (import("a", &url(&folder.join("missing")), "here"), "no file"),
         (import("a", &url(&folder), "here"), "neither a file"),
         (import("a", &url(&over), "here"), "backing file"),
-        (import("a", &url(&flat), "here"), "only names"),
+        (import("a", &url(&flat), "here"), "only lists"),
     ];
     let mut bad = import("a", &good, "here");
     bad["tags"] = json!(["a b"]);
@@ -147,7 +147,7 @@ fn what_turns_out_to_be_bad_is_told_and_can_be_deleted() {
     let huge = folder.join("huge.qcow2");
     tools::works("qemu-img", &["create", "-q", "-f", "qcow2", huge.to_str().unwrap(), "9T"]);
     let cut_vdi = json!({"name": "a", "url": url(&folder.join("cut.vdi")), "region": "here"});
-    holds(&server, &[("POST", "/v2/images", cut_vdi, 422, "end is missing")]);
+    holds(&server, &[("POST", "/v2/images", cut_vdi, 422, "truncated")]);
     for (name, says) in [
         ("cut.qcow2", "qemu-img"),
         ("cut.vmdk", "qemu-img"),

@@ -340,9 +340,9 @@ fn a_certificate_that_cannot_be_used_is_told_at_the_start() {
     std::fs::rename(dir.path().join("key.pem"), dir.path().join("old.pem")).unwrap();
     certify(dir.path());
     for (certificate, key, says) in [
-        ("certificate.pem", "old.pem", "cannot be used"),
-        ("certificate.pem", "certificate.pem", "cannot be used"),
-        ("key.pem", "key.pem", "cannot be used"),
+        ("certificate.pem", "old.pem", "cannot use"),
+        ("certificate.pem", "certificate.pem", "cannot use"),
+        ("key.pem", "key.pem", "cannot use"),
         ("missing.pem", "key.pem", "missing.pem"),
     ] {
         let text = format!("{USUAL}[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n");

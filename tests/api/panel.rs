@@ -271,7 +271,7 @@ fn what_is_shared_is_told_only_where_nobody_else_is() {
     let server = Server::start();
     let (_, snapshot) = volume_and_snapshot(&server, "one");
     let page = Browser::sign_in(&server, &server.token).get(&format!("/snapshots/{snapshot}"));
-    assert!(page.text.contains("Map of the image") && !page.text.contains("others share"));
+    assert!(page.text.contains("Map of the image") && !page.text.contains("Shared data"));
     let usage = Browser::sign_in(&server, &server.token).get("/usage");
     assert!(usage.text.contains("Data in them") && !usage.text.contains("Stored"));
 
@@ -279,7 +279,7 @@ fn what_is_shared_is_told_only_where_nobody_else_is() {
     let server = Server::start_in(std::sync::Arc::new(tempfile::TempDir::new().unwrap()), &alone);
     let (_, snapshot) = volume_and_snapshot(&server, "one");
     let browser = Browser::sign_in(&server, &server.token);
-    assert!(browser.get(&format!("/snapshots/{snapshot}")).text.contains("others share"));
+    assert!(browser.get(&format!("/snapshots/{snapshot}")).text.contains("Shared data"));
     assert!(browser.get("/usage").text.contains("Stored"));
 }
 
@@ -307,7 +307,7 @@ fn volumes_are_worked_with_by_forms() {
     let copy = browser.post("/volumes", &format!("name=copy&snapshot={id}&region=here"));
     assert_eq!(copy.status, 303, "{}", copy.text);
     let page = browser.get(&format!("/snapshots/{id}"));
-    assert!(page.text.contains("Volume made of it") && page.text.contains(">copy<"));
+    assert!(page.text.contains("Volume created from it") && page.text.contains(">copy<"));
     assert_eq!(browser.post(&format!("/snapshots/{id}/delete"), "").status, 303);
     assert_eq!(browser.post(&format!("/snapshots/{id}/delete"), "").status, 404);
     assert_eq!(browser.post(&format!("{volume}/delete"), "").status, 303);

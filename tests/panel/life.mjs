@@ -91,9 +91,9 @@ await says("Deleted.");
 
 // An image, and a Droplet of it.
 await go("/images");
-const about = { Name: "Debian 13", "Where it is": `file://${work}/import/disk.raw`, Region: "here", Distribution: "Debian" };
+const about = { Name: "Debian 13", "Location": `file://${work}/import/disk.raw`, Region: "here", Distribution: "Debian" };
 await ask(main.getByRole("link", { name: "Import image" }).first(), about, "Import image");
-await says("Begun.");
+await says("Started.");
 await shot("07-importing");
 await main.locator("tr", { hasText: "Debian 13" }).getByText("available").waitFor({ timeout: 120_000 });
 await ask(await more("Debian 13", "Create Droplet"), { Name: "web-1", Region: "here" }, "Create Droplet");
@@ -103,7 +103,7 @@ const droplet = new URL(page.url()).pathname;
 const settled = async () => { await main.locator("[data-action]").waitFor({ state: "detached", timeout: 60_000 }).catch(() => {}); };
 await settled();
 await ask(main.getByRole("link", { name: "Take Live Snapshot" }), { Name: "Before the upgrade" }, "Take Live Snapshot");
-await says("Begun.");
+await says("Started.");
 await main.getByRole("link", { name: "Before the upgrade" }).waitFor();
 await shot("08-droplet");
 
@@ -116,7 +116,7 @@ await main.getByRole("link", { name: "data", exact: true }).waitFor();
 
 // Back to the snapshot; the snapshot to another region, under another name.
 await ask(await more("Before the upgrade", "Restore Droplet"), {}, "Restore Droplet");
-await says("Begun.");
+await says("Started.");
 await go("/snapshots");
 await shot("09-snapshots");
 await ask(await more("Before the upgrade", "Add to region"), { Region: "there" }, "Add to region");
@@ -173,7 +173,7 @@ await plain.context().close();
 // By keyboard alone: from the list to a deleted volume, and out.
 await go("/volumes");
 await page.keyboard.press("Tab");
-assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to the content");
+assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to content");
 await page.keyboard.press("Enter");
 const focused = (text) => page.evaluate((text) => document.activeElement.getAttribute("aria-label") === text, text);
 for (let presses = 0; presses < 40 && !(await focused("More: plain")); presses += 1) await page.keyboard.press("Tab");
@@ -207,11 +207,11 @@ await says("Detached.");
 const fact = (name) => main.locator(".facts div").filter({ has: page.locator("dt", { hasText: new RegExp(`^${name}$`) }) }).locator("dd");
 for (const [verb, fields, told, name, value] of [
   ["Power off", {}, "Changed.", "Status", "off"],
-  ["Resize", { Size: "s-1vcpu-1gb", "Grow the disk, too": true }, "Resized.", "Disk", "25 GiB"],
+  ["Resize", { Size: "s-1vcpu-1gb", "Grow the disk as well": true }, "Resized.", "Disk", "25 GiB"],
   ["Power on", {}, "Changed.", "Status", "active"],
   ["Enable backups", { "How often": "daily", From: "4" }, "Changed.", "Backups", "daily"],
   ["Disable backups", {}, "Changed.", "Backups", "off"],
-  ["Rebuild", { Image: { index: 0 } }, "Begun.", "Image", "Before"],
+  ["Rebuild", { Image: { index: 0 } }, "Started.", "Image", "Before"],
 ]) {
   await go(droplet);
   await main.locator(".heading summary").click();

@@ -7,7 +7,8 @@ use crate::db::connection::Db;
 use crate::words::error::ApiResult;
 use crate::words::text::hex;
 
-/// What tokens begin with, so that a person, or a program that looks for leaked ones, sees what they are.
+/// What tokens begin with, so that a person, or a program that looks for leaked ones, sees what
+/// they are.
 const PREFIX: &str = "icecore_v1_";
 
 /// What may be told of a token.
@@ -25,13 +26,15 @@ pub struct TokenInfo {
     pub used_unix_ms: Option<i64>,
 }
 
-/// Tokens have 256 random bits, so that one pass of a hash is as good as any: nothing can be guessed.
+/// Tokens have 256 random bits, so that one pass of a hash is as good as any: nothing can be
+/// guessed.
 fn digest(token: &str) -> [u8; 32] {
     blake3::derive_key("icecore 2026 token of the API", token.as_bytes())
 }
 
 impl Db {
-    /// Makes a token for an account, and returns its number and the token, which cannot be read again.
+    /// Makes a token for an account, and returns its number and the token, which cannot be read
+    /// again.
     ///
     /// # Errors
     /// Those of SQLite, and of a system without random numbers.
@@ -81,7 +84,8 @@ impl Db {
 
     /// Returns number and account of a token, if it is one.
     ///
-    /// What is compared, in an index, are digests: how long that takes says nothing of a token that is not known already.
+    /// What is compared, in an index, are digests: how long that takes says nothing of a token that
+    /// is not known already.
     pub(crate) fn token(&self, token: &str, now_unix_ms: i64) -> ApiResult<Option<(i64, String)>> {
         const MINUTE_MS: i64 = 60_000;
         let connection = self.lock();
@@ -92,9 +96,10 @@ impl Db {
         let Some((id, account, used)) = found.optional()? else { return Ok(None) };
         if used.is_none_or(|used| used / MINUTE_MS != now_unix_ms / MINUTE_MS) {
             let sql = "UPDATE token SET used_ms = ? WHERE id = ?";
-            // Whoever has a token is let in, though there be no room to note that: to delete something, for instance.
+            // Whoever has a token is let in, though there be no room to note that: to delete
+            // something, for instance.
             if let Err(error) = connection.execute(sql, params![now_unix_ms - now_unix_ms % MINUTE_MS, id]) {
-                tracing::warn!(token = id, %error, "the use of a token was not noted");
+                tracing::warn!(token = id, %error, "could not record the use of a token");
             }
         }
         Ok(Some((id, account)))

@@ -26,7 +26,7 @@ impl Db {
             icecore::Error::new(icecore::ErrorKind::Io, format!("opening the database {}", path.display()))
                 .with_source(error)
                 .with_hint(
-                    "if it is damaged, move it away: it is made again from the repositories, without tokens",
+                    "if it is damaged, move it away: the server rebuilds it from the repositories, without tokens",
                 )
         };
         let mut connection = Connection::open(path).map_err(failed)?;

@@ -21,7 +21,8 @@ pub(crate) struct Numbered {
 }
 
 impl Db {
-    /// Returns the number of each of these, and gives one to those that have none: the noted one, where it is free.
+    /// Returns the number of each of these, and gives one to those that have none: the noted one,
+    /// where it is free.
     pub(crate) fn numbers(&self, all: &[Numbered]) -> ApiResult<HashMap<Uuid, i64>> {
         let mut connection = self.lock();
         let mut numbers = HashMap::with_capacity(all.len());
@@ -51,7 +52,7 @@ impl Db {
     /// Returns the number of one, and gives it one if it has none.
     pub(crate) fn number(&self, uuid: Uuid) -> ApiResult<i64> {
         let numbers = self.numbers(&[Numbered { uuid, noted: None }])?;
-        numbers.get(&uuid).copied().ok_or_else(|| ApiError::server("a number was not given"))
+        numbers.get(&uuid).copied().ok_or_else(|| ApiError::server("could not assign a number"))
     }
 
     /// Returns what has this number, or had it.

@@ -5,7 +5,8 @@ use icecore::ErrorKind;
 use icecore::Result;
 use rusqlite::Connection;
 
-/// One step for each version; the version is how many were taken. A step that was released is never changed.
+/// One step for each version; the version is how many were taken. A step that was released is never
+/// changed.
 const STEPS: [&str; 4] = [
     "
     -- Bearer tokens: only their digests.
@@ -119,18 +120,16 @@ const STEPS: [&str; 4] = [
 /// Brings a database to the newest version.
 pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     let failed = |error: rusqlite::Error| {
-        Error::new(ErrorKind::Io, "bringing the database of the server up to date").with_source(error)
+        Error::new(ErrorKind::Io, "upgrading the server's database").with_source(error)
     };
     // Alone from the first look on: two programs may start at once.
     let step =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
     let version: i64 = step.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     let Some(missing) = usize::try_from(version).ok().and_then(|version| STEPS.get(version..)) else {
-        let message = format!(
-            "the database of the server has version {version}, and this program knows {}",
-            STEPS.len()
-        );
-        return Err(Error::new(ErrorKind::Unsupported, message).with_hint("use the newer program"));
+        let message =
+            format!("the server's database has version {version}, but this program knows {}", STEPS.len());
+        return Err(Error::new(ErrorKind::Unsupported, message).with_hint("use a newer version of icecore"));
     };
     for sql in missing {
         step.execute_batch(sql).map_err(failed)?;

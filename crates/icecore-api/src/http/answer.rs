@@ -70,7 +70,7 @@ pub(crate) async fn wrong_method() -> ApiError {
     ApiError {
         status: 405,
         id: "method_not_allowed",
-        message: "This path does not have that method.".to_owned(),
+        message: "This path does not support that method.".to_owned(),
         retry_after: None,
     }
 }

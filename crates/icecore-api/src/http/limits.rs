@@ -17,8 +17,8 @@ use tokio::time::timeout;
 use crate::service::App;
 use crate::words::error::ApiError;
 
-/// Reads the body of a request before anything is done about it: a client that is slow, or never ends, holds nothing but its
-/// connection.
+/// Reads the body of a request before anything is done about it: a client that is slow, or never
+/// ends, holds nothing but its connection.
 pub(crate) async fn take_body(State(app): State<App>, request: Request, next: Next) -> Response {
     let limits = &app.config().requests;
     let (head, body) = request.into_parts();
@@ -50,7 +50,7 @@ fn too_large(limit: usize) -> ApiError {
     ApiError {
         status: 413,
         id: "payload_too_large",
-        message: format!("the body of a request has {limit} bytes at most"),
+        message: format!("the body of a request can have {limit} bytes at most"),
         retry_after: None,
     }
 }

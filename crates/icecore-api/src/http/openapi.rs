@@ -25,7 +25,7 @@ const TOKEN: &str = "token";
 #[openapi(
     info(
         title = "icecore",
-        description = "The part of DigitalOcean's API that is about snapshots, for local repositories"
+        description = "The part of DigitalOcean's API that concerns snapshots, for local repositories"
     ),
     components(schemas(ErrorBody))
 )]
@@ -46,7 +46,7 @@ pub fn document() -> serde_json::Result<String> {
 /// Whatever is wrong, with whatever path, is told in one form.
 fn tell_of_errors(document: &mut utoipa::openapi::OpenApi) {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
-    let error = ResponseBuilder::new().description("What is wrong").content("application/json", body).build();
+    let error = ResponseBuilder::new().description("The error").content("application/json", body).build();
     for path in document.paths.paths.values_mut() {
         let operations = [&mut path.get, &mut path.post, &mut path.put, &mut path.delete];
         for operation in operations.into_iter().flatten() {

@@ -37,7 +37,7 @@ pub(super) async fn check(
 fn failing(service: &Service) -> Vec<String> {
     let mut failing = Vec::new();
     if !service.db().is_alive() {
-        tracing::error!("the database does not answer");
+        tracing::error!("the database does not respond");
         failing.push("database".to_owned());
     }
     for (slug, pool) in service.pools() {

@@ -38,10 +38,11 @@ pub fn start_log(config: &LogConfig) -> icecore::Result<()> {
         LogFormat::Text => tracing::subscriber::set_global_default(lines.with_ansi(false).finish()),
         LogFormat::Json => tracing::subscriber::set_global_default(lines.json().flatten_event(true).finish()),
     };
-    started.map_err(|_| Error::new(ErrorKind::InvalidInput, "this process has a log already"))
+    started.map_err(|_| Error::new(ErrorKind::InvalidInput, "this process already has a log"))
 }
 
-/// Logs and counts a request. Neither its query nor its headers are told: there can be secrets in them.
+/// Logs and counts a request. Neither its query nor its headers are told: there can be secrets in
+/// them.
 pub(super) async fn request(State(meters): State<Arc<Meters>>, request: Request, next: Next) -> Response {
     let watch = Stopwatch::start();
     let method = request.method().clone();

@@ -92,16 +92,16 @@ impl Default for Meters {
             schedule_runs: Family::default(),
         };
         let mut all = Registry::with_prefix("icecore");
-        all.register("http_requests", "Requests that were answered", meters.requests.clone());
-        all.register("http_request_seconds", "Seconds until they were", meters.seconds.clone());
-        all.register("http_connections", "Connections at the moment", meters.connections.clone());
-        all.register("nbd_connections", "NBD connections at the moment", meters.nbd_connections.clone());
-        all.register("actions", "Actions, by how they are", meters.actions.clone());
+        all.register("http_requests", "Requests answered", meters.requests.clone());
+        all.register("http_request_seconds", "Duration of requests in seconds", meters.seconds.clone());
+        all.register("http_connections", "Current connections", meters.connections.clone());
+        all.register("nbd_connections", "Current NBD connections", meters.nbd_connections.clone());
+        all.register("actions", "Actions, by status", meters.actions.clone());
         all.register("region_up", "Whether the repository can be read", meters.up.clone());
-        all.register("repository_bytes", "What a repository takes on its disk", meters.bytes.clone());
+        all.register("repository_bytes", "Size of a repository on its disk", meters.bytes.clone());
         all.register("snapshots", "Snapshots of a region", meters.snapshots.clone());
         all.register("volumes", "Volumes and Droplets of a region", meters.volumes.clone());
-        all.register("open_disks", "Those of them that are open", meters.open_disks.clone());
+        all.register("open_disks", "Open disks of volumes and Droplets", meters.open_disks.clone());
         all.register("schedule_runs", "Runs of schedules, by result", meters.schedule_runs.clone());
         meters.registry = Mutex::new(all);
         meters
@@ -125,7 +125,8 @@ impl Meters {
         self.nbd_connections.dec();
     }
 
-    /// A request was answered. Paths are told as they are written in the API: there are only so many.
+    /// A request was answered. Paths are told as they are written in the API: there are only so
+    /// many.
     pub(super) fn answered(&self, method: &str, pattern: Option<&str>, status: u16, took: Duration) {
         let path = pattern.unwrap_or("other").to_owned();
         // Anything can be a method, and each would be a number of its own.
@@ -181,7 +182,8 @@ impl Meters {
     }
 }
 
-/// Returns how many snapshots and volumes there are in a repository that can be read, as `/healthz` says.
+/// Returns how many snapshots and volumes there are in a repository that can be read, as `/healthz`
+/// says.
 fn count(pool: &Pool) -> icecore::Result<(u64, u64)> {
     pool.check_readable()?;
     let snapshots = icecore::snapshot::list(pool.repo())?.snapshots.len() as u64;

@@ -43,14 +43,14 @@ pub(crate) async fn page(State(app): State<App>, visitor: Visitor, params: Param
             columns: &[column("id", "Id"), column("name", "Name"), column("created", "Created"), column("used", "Last used")],
             rows: rows.collect(),
             choice: &Choice::from(&params),
-            empty: html! { p { "This account has no token." } },
+            empty: html! { p { "This account has no tokens." } },
         };
         let account = app.account(visitor.who())?;
         let body = html! {
             (heading("API tokens", &html! {}))
-            section class="card" aria-label="How to make and revoke tokens" {
-                p { "Account " strong { (account.name) } ", " (account.email) ". Tokens are made and revoked on the machine of the server, where they are shown once:" }
-                (line_to_copy("Make one", &format!("icecore token create NAME --account {}", account.name)))
+            section class="card" aria-label="How to create and revoke tokens" {
+                p { "Account " strong { (account.name) } ", " (account.email) ". Create and revoke tokens on the server machine, where each is shown once:" }
+                (line_to_copy("Create one", &format!("icecore token create NAME --account {}", account.name)))
                 (line_to_copy("Revoke one", "icecore token revoke ID"))
             }
             (list.render())

@@ -45,7 +45,8 @@ use crate::words::error::ApiResult;
 const LISTED: usize = 1000;
 /// Time between two looks at what is going on.
 const TICK: Duration = Duration::from_millis(400);
-/// Looks in one answer, 20 seconds. The browser then asks again, and is told by then if the session has ended.
+/// Looks in one answer, 20 seconds. The browser then asks again, and is told by then if the session
+/// has ended.
 const TICKS: u32 = 50;
 
 const COLUMNS: [Column; 6] = [
@@ -67,8 +68,8 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Param
             names.extend(disks.iter().map(|disk| (disk.id(), disk.name().to_owned())));
         }
         let empty = html! {
-            h2 { "Nothing was done yet" }
-            p { "Snapshots of Droplets, restores, imports and copies to other regions are listed here, with how far they are." }
+            h2 { "No activity yet" }
+            p { "This page lists snapshots of Droplets, restores, imports and copies to other regions, with their progress." }
         };
         let list = List {
             path: "/activity",

@@ -14,7 +14,7 @@ use crate::words::error::ApiResult;
 
 /// The field for tags of something new.
 pub(crate) fn tags_field(fields: &Fields) -> Field<'static> {
-    Field::text("tags", "Tags", fields.get("tags")).hint("Words with commas between them. May be left blank.")
+    Field::text("tags", "Tags", fields.get("tags")).hint("Separate tags with commas. Optional.")
 }
 
 /// Shows what of a disk is its own and what it shares, and what it came from.
@@ -26,13 +26,13 @@ pub(crate) fn data(item: &VolumeItem) -> ApiResult<Markup> {
     };
     let below = item.info.base.as_ref();
     let all = [
-        ("Own: written since its last snapshot", html! { span class="figure" { (bytes(written)) } }),
+        ("Written since its last snapshot", html! { span class="figure" { (bytes(written)) } }),
         (
-            "Data in the snapshot it stands on",
+            "Data in its base snapshot",
             html! { span class="figure" { (bytes(below.map_or(0, |base| base.stats.data_bytes))) } },
         ),
-        ("Made of", from(item.info.origin.as_ref(), "nothing: it began empty")),
-        ("Stands on", from(below, "nothing")),
+        ("Created from", from(item.info.origin.as_ref(), "nothing: created empty")),
+        ("Base", from(below, "nothing")),
     ];
     Ok(html! {
         section class="card" aria-labelledby="data" { h2 id="data" { "Data" } (facts(&all)) }

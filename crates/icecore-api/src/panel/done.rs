@@ -20,13 +20,13 @@ impl Done {
         (Self::Created, "created", "Created."),
         (Self::Deleted, "deleted", "Deleted."),
         (Self::Renamed, "renamed", "Renamed."),
-        (Self::Resized, "resized", "Resized. Grow the file system on it, too."),
+        (Self::Resized, "resized", "Resized. Grow its file system as well."),
         (Self::SnapshotTaken, "snapshot", "The snapshot was taken."),
         (Self::Attached, "attached", "Attached."),
         (Self::Detached, "detached", "Detached."),
-        (Self::Started, "started", "Begun. Activity shows how far it is."),
+        (Self::Started, "started", "Started. Activity shows its progress."),
         (Self::Changed, "changed", "Changed."),
-        (Self::Offered, "offered", "Offered. It is moved when the other account accepts it."),
+        (Self::Offered, "offered", "Offered. It moves when the other account accepts it."),
     ];
 
     /// Returns what stands for it in an address.

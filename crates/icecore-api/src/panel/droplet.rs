@@ -55,12 +55,12 @@ fn show(service: &Service, visitor: &Visitor, item: &DropletItem) -> ApiResult<M
         (volumes(service, visitor, item)?)
         h2 { "Snapshots" }
         (newest_or(&snapshots, &html! {
-            p { "None yet. Power the machine off, or sync its disks, before you take one; or take a live one." }
+            p { "None yet. Power off the machine or sync its disks before you take one, or take a live snapshot." }
             p { (ask_link(&format!("{path}/snapshot"), "Take Snapshot", "button")) }
         }))
         @if item.backups().is_some() || !backups.is_empty() {
             h2 { "Backups" }
-            (newest_or(&backups, &html! { p { "None yet. The first is made when its hour comes." } }))
+            (newest_or(&backups, &html! { p { "None yet. The first one is made at the chosen hour." } }))
         }
     };
     let title = item.disk.name();
@@ -106,7 +106,7 @@ fn volumes(service: &Service, visitor: &Visitor, item: &DropletItem) -> ApiResul
     Ok(html! {
         section class="card" aria-labelledby="volumes" {
             h2 id="volumes" { "Volumes" }
-            @if attached.is_empty() { p class="soft" { "None is attached. Attach one on its page." } }
+            @if attached.is_empty() { p class="soft" { "None attached. Attach one on the volume's page." } }
             @for volume in &attached {
                 p {
                     a href=(format!("/volumes/{}", volume.id())) { (volume.name()) } " " (volume.size_gib()) " GiB "

@@ -110,17 +110,17 @@ fn form(
 fn says(verb: Verb) -> &'static str {
     match verb {
         Verb::Snapshot => {
-            "keeps the disk as it is at this moment. Attached volumes are not in it: take theirs, too."
+            "captures the disk at this moment, without attached volumes: take their snapshots separately."
         }
-        Verb::Resize => "gets another size. Its disk can grow, and not shrink.",
-        Verb::Rename => "gets another name.",
+        Verb::Resize => "gets another size. Its disk can grow, but not shrink.",
+        Verb::Rename => "gets a new name.",
         Verb::Rebuild => {
-            "the disk is written over with an image. What is on it is lost. Take a snapshot first to keep it."
+            "an image replaces the content of the disk. Take a snapshot first if you want to keep it."
         }
-        Verb::PowerOn => "is noted as running.",
-        Verb::PowerOff => "is noted as powered off. This server does not run machines.",
-        Verb::EnableBackups => "backups are made from time to time, and deleted with the Droplet.",
-        Verb::DisableBackups => "no more backups are made. Those there are stay.",
+        Verb::PowerOn => "is marked as running. This server does not run machines.",
+        Verb::PowerOff => "is marked as powered off. This server does not run machines.",
+        Verb::EnableBackups => "the server makes regular backups. They are deleted with the Droplet.",
+        Verb::DisableBackups => "the server makes no more backups. Existing ones stay.",
         Verb::Delete => "its disk and its backups are deleted. Its snapshots stay. This cannot be undone.",
     }
 }
@@ -133,13 +133,13 @@ fn questions<'a>(
     fields: &Fields,
 ) -> ApiResult<Vec<Field<'a>>> {
     Ok(match verb {
-        Verb::Snapshot => vec![
-            Field::text("name", "Name", fields.get("name")).hint("Left blank, it is named after the time."),
-        ],
+        Verb::Snapshot => {
+            vec![Field::text("name", "Name", fields.get("name")).hint("By default, the name is the time.")]
+        }
         Verb::Resize => vec![
             Field::choice("size", "Size", fields.get("size"), sizes(service, item.disk.size_gib()))
                 .required(),
-            Field::check("disk", "Grow the disk, too", fields.get("disk")).hint("That cannot be undone."),
+            Field::check("disk", "Grow the disk as well", fields.get("disk")).hint("This cannot be undone."),
         ],
         Verb::Rename => {
             let name = fields.some("name");

@@ -58,7 +58,7 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Param
         let droplets = app.droplets(visitor.who())?;
         let empty = html! {
             h2 { "No Droplets yet" }
-            p { "A Droplet is a machine's disk that was made of an image. Import an image first, or take a snapshot's." }
+            p { "A Droplet is a bootable disk created from an image or a snapshot. Import an image first, or use a snapshot." }
             p {
                 (ask_link("/droplets/new", "Create Droplet", "button primary")) " "
                 (ask_link("/images/new", "Import image", "button"))
@@ -151,7 +151,7 @@ fn new_page(
         let body = html! {
             section id="ask" class="card ask" aria-labelledby="ask-title" {
                 h1 id="ask-title" { "Create Droplet" }
-                p { "There is no image to make a Droplet of. Import one first." }
+                p { "There is no image from which to create a Droplet. Import one first." }
                 div class="buttons" { a class="button primary" href="/images/new" { "Import image" } }
             }
         };
@@ -168,11 +168,11 @@ fn new_page(
     let ask = Ask {
         menu: Menu::Droplets,
         title: "Create Droplet",
-        text: html! { p { "Its disk has the content of the image, and shares the data until it is written to." } },
+        text: html! { p { "Its disk has the content of the image and stores only your changes." } },
         fields: vec![
             Field::text("name", "Name", fields.get("name"))
                 .required()
-                .hint("As a host is named: letters, digits, - and dots."),
+                .hint("A host name: letters, digits, - and dots."),
             Field::choice("image", "Image", image, all).required(),
             Field::choice("size", "Size", fields.get("size"), sizes(service, least)).required(),
             Field::choice("region", "Region", fields.get("region"), there),

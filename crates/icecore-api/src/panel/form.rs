@@ -22,7 +22,8 @@ const FORM_BYTES_MAX: usize = 64 * 1024;
 pub(crate) struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    /// Returns what a field has, without white space around it; an empty text where it was left blank.
+    /// Returns what a field has, without white space around it; an empty text where it was left
+    /// blank.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.trim())
     }
@@ -49,19 +50,19 @@ pub(crate) async fn read_form(request: Request) -> Result<Fields, ApiError> {
     let (parts, body) = request.into_parts();
     check_origin(&parts)?;
     let bytes = axum::body::to_bytes(body, FORM_BYTES_MAX).await;
-    let bytes = bytes.map_err(|_| ApiError::bad_request("The form is too large or was cut off."))?;
+    let bytes = bytes.map_err(|_| ApiError::bad_request("The form is too large or incomplete."))?;
     let form = axum::http::Request::builder()
         .method("POST")
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(axum::body::Body::from(bytes))
         .map_err(ApiError::server)?;
     let form = axum::Form::<Vec<(String, String)>>::from_request(form, &()).await;
-    let form = form.map_err(|_| ApiError::bad_request("The form cannot be read."))?;
+    let form = form.map_err(|_| ApiError::bad_request("The form is malformed."))?;
     Ok(Fields(form.0))
 }
 
-/// Refuses what another site sends, with whatever cookies. The scheme is not looked at: where a proxy has the TLS, the browser says
-/// `https`, and nothing here can know it.
+/// Refuses what another site sends, with whatever cookies. The scheme is not looked at: where a
+/// proxy has the TLS, the browser says `https`, and nothing here can know it.
 fn check_origin(parts: &Parts) -> Result<(), ApiError> {
     let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let host = |origin: &str| origin.split_once("://").map(|(_, host)| host.to_ascii_lowercase());
@@ -71,7 +72,7 @@ fn check_origin(parts: &Parts) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(ApiError::forbidden(
-        "This form was sent by another site. Open the page in the panel and send it from there.",
+        "Another site sent this form. Open the page in the panel and send the form from there.",
     ))
 }
 
@@ -91,7 +92,7 @@ impl FromRequest<App> for Posted {
         let fields = read.map_err(|error| problem(Some(&visitor), &error))?;
         if !visitor.session.is_of_form(fields.get(CSRF)) {
             let error = ApiError::forbidden(
-                "This form is not of this session. Open the page anew and send it again.",
+                "This form belongs to another session. Reload the page and send it again.",
             );
             return Err(problem(Some(&visitor), &error));
         }

@@ -56,7 +56,7 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Param
         images.reverse();
         let empty = html! {
             h2 { "No images yet" }
-            p { "Import the disk of a machine, as a file on this server, and make Droplets of it." }
+            p { "Import a machine's disk from a file on this server, and create Droplets from it." }
             p { (ask_link("/images/new", "Import image", "button primary")) }
         };
         let list = List {
@@ -125,11 +125,11 @@ pub(crate) async fn new(State(app): State<App>, visitor: Visitor) -> Response {
 fn new_page(service: &Service, visitor: &Visitor, fields: &Fields, error: Option<&ApiError>) -> Markup {
     let folders = &service.config().import.folders;
     let text = html! {
-        p { "A raw disk, or one as qcow2, vmdk, vhdx or vdi, that is a file on the machine of the server." }
+        p { "A disk in a file on the server machine: raw, qcow2, vmdk, vhdx or vdi." }
         @if folders.is_empty() {
-            p class="message error" { "The configuration names no folder to import from: add one to " code { "folders" } " in its section " code { "[import]" } "." }
+            p class="message error" { "The configuration has no import folder: add one to  " code { "folders" } " in the section " code { "[import]" } "." }
         } @else {
-            p { "It must be in one of: " @for folder in folders { code { (folder.display()) } " " } }
+            p { "It must be in one of these folders: " @for folder in folders { code { (folder.display()) } " " } }
         }
     };
     let ask = Ask {
@@ -138,10 +138,10 @@ fn new_page(service: &Service, visitor: &Visitor, fields: &Fields, error: Option
         text,
         fields: vec![
             Field::text("name", "Name", fields.get("name")).required(),
-            Field::text("url", "Where it is", fields.get("url")).required().hint("As file:///PATH"),
+            Field::text("url", "Location", fields.get("url")).required().hint("file:///PATH"),
             Field::choice("region", "Region", fields.get("region"), regions(service, false)),
             Field::text("distribution", "Distribution", fields.get("distribution"))
-                .hint("Debian, for instance. May be left blank."),
+                .hint("Such as Debian. Optional."),
             tags_field(fields),
         ],
         submit: "Import image",

@@ -61,7 +61,7 @@ impl Page<'_> {
                     script src=(files.script) defer {}
                 }
                 body {
-                    a class="skip" href="#main" { "Skip to the content" }
+                    a class="skip" href="#main" { "Skip to content" }
                     @if let Some(visitor) = self.visitor { (self.side(visitor)) }
                     main id="main" tabindex="-1" class=[self.visitor.is_none().then_some("alone")] {
                         div id="messages" role="status" aria-live="polite" {

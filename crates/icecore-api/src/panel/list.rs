@@ -1,4 +1,5 @@
-//! Lists: tables that are sorted and filtered by what stands in the address, so that they need no script.
+//! Lists: tables that are sorted and filtered by what stands in the address, so that they need no
+//! script.
 
 use std::cmp::Ordering;
 
@@ -90,7 +91,7 @@ fn table(caption: &str, heads: &Markup, columns: &[Column], rows: &[Row]) -> Mar
             caption class="unseen" { (caption) }
             thead { tr {
                 (heads)
-                th { span class="unseen" { "What can be done" } }
+                th { span class="unseen" { "Actions" } }
             } }
             tbody { @for row in rows { (row.render(columns)) } }
         }
@@ -144,7 +145,7 @@ impl List<'_> {
             (self.search())
             div id="list" class="card" {
                 (table(self.caption, &heads, self.columns, &rows))
-                @if rows.is_empty() { p class="nothing" { "Nothing here is like " q { (self.choice.filter) } ". " a href=(self.path) { "Show all" } } }
+                @if rows.is_empty() { p class="nothing" { "No match for " q { (self.choice.filter) } ". " a href=(self.path) { "Show all" } } }
                 (self.foot(total, page, pages))
             }
         }

@@ -74,16 +74,16 @@ pub(crate) fn draw(map: &ImageMap, sharing: bool) -> Markup {
     let size = map.snapshot.size_bytes;
     let alone = total.data_bytes.saturating_sub(total.shared_bytes);
     let kinds = [
-        ("own", if sharing { "Data of its own" } else { "Data" }, Some(alone)),
-        ("shared", "Data that others share", Some(total.shared_bytes).filter(|_| sharing)),
+        ("own", if sharing { "Own data" } else { "Data" }, Some(alone)),
+        ("shared", "Shared data", Some(total.shared_bytes).filter(|_| sharing)),
         ("changed", "Changed", map.against.as_ref().map(|_| total.changed_bytes)),
-        ("zero", "Zeros, which take no room", Some(size.saturating_sub(total.data_bytes))),
+        ("zero", "Zeros, which take no space", Some(size.saturating_sub(total.data_bytes))),
     ];
     let kinds: Vec<_> =
         kinds.into_iter().filter_map(|(class, name, bytes)| Some((class, name, bytes?))).collect();
     html! {
         svg class="map" role="img" aria-labelledby="map-title" viewBox=(format!("0 0 {width} {height}")) {
-            title id="map-title" { "Map of the image; the numbers below say the same" }
+            title id="map-title" { "Map of the image; the table below has the same numbers" }
             @for piece in pieces(map) {
                 rect class=(format!("{} d{}", piece.look.class, piece.look.quarters))
                     x=(piece.first % COLUMNS * SIDE) y=(piece.first / COLUMNS * SIDE)
@@ -99,9 +99,9 @@ pub(crate) fn draw(map: &ImageMap, sharing: bool) -> Markup {
                 li { span class=(format!("key {class}")) {} (name) ": " strong { (bytes(*of)) } " (" (percent(*of, size)) ")" }
             }
         }
-        p class="soft" { "Each square is " (bytes(map.cell_bytes)) ". The paler it is, the less of it." }
+        p class="soft" { "Each square is " (bytes(map.cell_bytes)) ". The paler the square, the less data." }
         details class="numbers" {
-            summary { "The map in numbers" }
+            summary { "The map as a table" }
             (numbers(map, sharing))
         }
     }
@@ -118,13 +118,13 @@ fn numbers(map: &ImageMap, sharing: bool) -> Markup {
         table {
             thead { tr {
                 th scope="col" { "Part" } th scope="col" { "Data" }
-                @if sharing { th scope="col" { "Of that shared" } }
+                @if sharing { th scope="col" { "Shared" } }
                 @if map.against.is_some() { th scope="col" { "Changed" } }
             } }
             tbody { @for (cells, begin) in parts { tr {
                 td data-name="Part" { (bytes(begin)) " to " (bytes(begin.saturating_add(part_bytes).min(size))) }
                 td data-name="Data" { (sum(cells, |cell| cell.data_bytes)) }
-                @if sharing { td data-name="Of that shared" { (sum(cells, |cell| cell.shared_bytes)) } }
+                @if sharing { td data-name="Shared" { (sum(cells, |cell| cell.shared_bytes)) } }
                 @if map.against.is_some() { td data-name="Changed" { (sum(cells, |cell| cell.changed_bytes)) } }
             } } }
         }

@@ -1,4 +1,5 @@
-//! What a handler of the panel answers: a page, another page to go to, or a page that says what is wrong.
+//! What a handler of the panel answers: a page, another page to go to, or a page that says what is
+//! wrong.
 
 use std::sync::Arc;
 
@@ -73,13 +74,13 @@ pub(crate) fn problem(visitor: Option<&Visitor>, error: &ApiError) -> Response {
         404 => "Not found",
         403 => "Not allowed",
         500.. => "Something went wrong",
-        _ => "That cannot be done",
+        _ => "Cannot do that",
     };
     let body = html! {
         div class="card problem" {
             h1 { (title) }
             p { (error.message) }
-            p { a class="button" href="/" { "Go to the start" } }
+            p { a class="button" href="/" { "Go to the start page" } }
         }
     };
     let page = Page { visitor, title, menu: Menu::None, error: None, body };

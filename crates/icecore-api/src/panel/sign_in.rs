@@ -47,7 +47,7 @@ fn form(next: &str, error: Option<&ApiError>) -> Markup {
                     input id="token" type="password" name="token" required autofocus autocomplete="current-password"
                         aria-describedby="token-hint";
                     p class="hint" id="token-hint" {
-                        "Make one on the machine of the server: " code { "icecore token create panel" }
+                        "Create one on the server machine:  " code { "icecore token create panel" }
                     }
                 }
                 div class="buttons" { button class="primary" { "Sign in" } }
@@ -84,7 +84,8 @@ pub(crate) async fn sign_in(State(app): State<App>, request: Request) -> Respons
             ([(header::SET_COOKIE, cookie)], Redirect::to(&next)).into_response()
         }
         Err(error) if error.status == 401 => {
-            let message = "That is no token of this server, or it was revoked. `icecore token list` shows those there are.";
+            let message =
+                "This is not a valid token of this server. `icecore token list` lists the valid ones.";
             let error = ApiError { message: message.to_owned(), ..error };
             page_response(StatusCode::UNAUTHORIZED, form(&next, Some(&error)))
         }

@@ -89,9 +89,9 @@ fn show(
         ("Kind", html! { (what) }),
         ("Of", html! { (snapshot.resource) }),
         ("Disk", html! { (bytes(snapshot.size_bytes)) }),
-        ("Data, without zeros", html! { (bytes(snapshot.stats.data_bytes)) }),
+        ("Data without zeros", html! { (bytes(snapshot.stats.data_bytes)) }),
         (
-            "New when it was taken",
+            "New data at creation",
             html! { (bytes(snapshot.stats.new_bytes)) ", " (bytes(snapshot.stats.stored_bytes)) " compressed" },
         ),
         ("Regions", html! { (item.regions().join(", ")) }),
@@ -154,7 +154,7 @@ fn drawn(
                     div class="field" {
                         label for="against" { "Changed since" }
                         select id="against" name="against" {
-                            option value="" { "nothing: do not compare" }
+                            option value="" { "do not compare" }
                             @for other in others.iter().rev() {
                                 option value=(other.id()) selected[Some(other.snapshot.id) == chosen_id] {
                                     (other.snapshot.name) " (" (other.snapshot.resource) ")"
@@ -168,7 +168,7 @@ fn drawn(
             }
             @match &map {
                 Some(map) => (map::draw(map, sharing)),
-                None => p { "It takes too long to draw here. " code { "icecore snapshot map " (item.snapshot.id) } " draws it." },
+                None => p { "The map takes too long to draw here. Draw it with  " code { "icecore snapshot map " (item.snapshot.id) } "." },
             }
         }
     })
@@ -213,12 +213,12 @@ fn lineage(
         ul class="lineage" {
             li { @match parent {
                 Some(Some(parent)) => { "Taken after " (link(parent)) }
-                Some(None) => { "Taken after a snapshot that is gone" }
-                None => { "Taken of " (item.snapshot.resource) "; no other one was known then" }
+                Some(None) => { "Taken after a deleted snapshot" }
+                None => { "First known snapshot of " (item.snapshot.resource) }
             } }
             li class="here" { strong { (item.snapshot.name) } }
             @for child in children { li { "Then " (link(child)) } }
-            @for (word, path, name) in &made { li { (word) " made of it: " a href=(path) { (name) } } }
+            @for (word, path, name) in &made { li { (word) " created from it: " a href=(path) { (name) } } }
         }
     })
 }

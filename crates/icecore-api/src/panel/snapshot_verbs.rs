@@ -77,12 +77,12 @@ fn form(
     let (title, text, all) = match verb {
         Verb::Restore => (
             "Restore Droplet",
-            html! { p { "Writes " strong { (name) } " over the disk of the Droplet it was taken of. What was written since is lost. Take a snapshot first to keep it." } },
+            html! { p { "Writes " strong { (name) } " over the disk of its Droplet. Everything written since is lost. Take a snapshot first if you want to keep it." } },
             Vec::new(),
         ),
         Verb::Region => (
             "Add to region",
-            html! { p { "Copies " strong { (name) } " to another region. Only what is missing there is written." } },
+            html! { p { "Copies " strong { (name) } " to another region. Writes only data that is missing there." } },
             vec![
                 Field::choice("region", "Region", fields.get("region"), regions_without(service, item))
                     .required(),
@@ -90,22 +90,22 @@ fn form(
         ),
         Verb::Transfer => (
             "Transfer Snapshot",
-            html! { p { "Offers " strong { (name) } " to another account of this server. It is moved, not copied, when that account accepts." } },
+            html! { p { "Offers " strong { (name) } " to another account of this server. It moves when that account accepts; it is not copied." } },
             vec![Field::text("email", "Email of the other account", fields.get("email")).required()],
         ),
         Verb::Convert => (
             "Convert to snapshot",
-            html! { p { "Makes " strong { (name) } " a snapshot, which is kept until you delete it." } },
+            html! { p { "Makes " strong { (name) } " a snapshot, which stays until you delete it." } },
             Vec::new(),
         ),
         Verb::Rename => (
             "Rename",
-            html! { p { "Gives " strong { (name) } " another name." } },
+            html! { p { "Gives " strong { (name) } " a new name." } },
             vec![Field::text("name", "Name", fields.some("name").as_ref().unwrap_or(name)).required()],
         ),
         Verb::Delete => (
             "Delete snapshot",
-            html! { p { "Deletes " strong { (name) } " in all its regions. Other snapshots, and what was made of it, stay. This cannot be undone." } },
+            html! { p { "Deletes " strong { (name) } " in all its regions. Other snapshots, and disks created from it, stay. This cannot be undone." } },
             Vec::new(),
         ),
     };

@@ -109,12 +109,12 @@ async fn list(app: App, visitor: Visitor, params: Params, kind: Kind) -> Respons
         items.reverse();
         let empty = match kind {
             Kind::OfVolume => ("No snapshots of volumes yet", "/volumes", "Go to the volumes"),
-            Kind::Backup => ("No backups yet", "/droplets", "Turn backups on at a Droplet"),
+            Kind::Backup => ("No backups yet", "/droplets", "Enable backups of a Droplet"),
             _ => ("No snapshots of Droplets yet", "/droplets", "Go to the Droplets"),
         };
         let empty = html! {
             h2 { (empty.0) }
-            p { "A snapshot is a full, independent, read-only copy of a disk at one moment. What it shares with others takes no room twice." }
+            p { "A snapshot is a full, independent, read-only copy of a disk at one moment. Data that it shares with others is stored once." }
             p { a class="button primary" href=(empty.1) { (empty.2) } }
         };
         let list = List {
@@ -197,7 +197,8 @@ pub(crate) fn entries(item: &SnapshotItem, class: &str) -> Markup {
     }
 }
 
-/// Shows the newest of some snapshots, and where all of them are; what else there is to say where there are none.
+/// Shows the newest of some snapshots, and where all of them are; what else there is to say where
+/// there are none.
 pub(crate) fn newest_or(items: &[SnapshotItem], empty: &Markup) -> Markup {
     let Some(first) = items.first() else { return html! { div class="card" { (empty) } } };
     let rows: Vec<Row> = items.iter().rev().take(NEWEST).map(row).collect();

@@ -85,10 +85,10 @@ pub(crate) async fn page(State(app): State<App>, visitor: Visitor, params: Param
 fn savings(now: &Sum, sharing: bool) -> Markup {
     let mut bars = vec![
         ("logical", "Size of all snapshots", now.logical),
-        ("data", "Data in them, without zeros", now.data),
+        ("data", "Data in them without zeros", now.data),
     ];
     if sharing {
-        bars.push(("stored", "Stored, once and compressed", now.stored));
+        bars.push(("stored", "Stored data, compressed", now.stored));
     }
     let saved = if sharing { now.stored } else { now.data };
     html! {
@@ -114,7 +114,7 @@ fn over_time(all: &[(i64, Sum)], sharing: bool) -> Markup {
     html! {
         (chart::lines("Bytes over time", &lines))
         details class="numbers" {
-            summary { "In numbers" }
+            summary { "As a table" }
             table {
                 thead { tr {
                     th scope="col" { "Time" } th scope="col" { "Snapshots" } th scope="col" { "Size" } th scope="col" { "Data" }

@@ -98,7 +98,7 @@ fn show(service: &Service, visitor: &Visitor, item: &VolumeItem) -> ApiResult<Ma
         (disk::connect(service, item))
         h2 { "Snapshots of this volume" }
         (snapshots::newest_or(&taken, &html! {
-            p { "None yet. A snapshot keeps the disk as it is at that moment, also while it is written to." }
+            p { "None yet. A snapshot captures the disk at one moment, even while it is written to." }
             p { (ask_link(&format!("{path}/snapshot"), "Take Snapshot", "button")) }
         }))
     };
@@ -132,12 +132,12 @@ fn form(
     let (title, text, all) = match verb {
         Verb::Snapshot => (
             "Take Snapshot",
-            html! { p { "Keeps " strong { (name) } " as it is at this moment. Programs may go on writing: what they have not yet written out is not in it." } },
+            html! { p { "Captures " strong { (name) } " at this moment. Programs can keep writing; data that they have not yet written out is not included." } },
             vec![Field::text("name", "Name", fields.get("name")).required(), disk::tags_field(fields)],
         ),
         Verb::Resize => (
             "Resize",
-            html! { p { strong { (name) } " has " (item.size_gib()) " GiB. It can grow, and not shrink." } },
+            html! { p { strong { (name) } " has " (item.size_gib()) " GiB. It can grow, but not shrink." } },
             vec![
                 Field::number(
                     "size",
@@ -151,7 +151,7 @@ fn form(
         ),
         Verb::Attach => (
             "Attach to Droplet",
-            html! { p { "Notes that " strong { (name) } " belongs to a Droplet of the same region. It cannot be deleted while it does." } },
+            html! { p { "Marks " strong { (name) } " as attached to a Droplet of the same region. An attached volume cannot be deleted." } },
             vec![
                 Field::choice(
                     "droplet",
@@ -167,7 +167,7 @@ fn form(
         }
         Verb::Delete => (
             "Delete volume",
-            html! { p { "Deletes " strong { (name) } " and all that is on it. Its snapshots stay. This cannot be undone." } },
+            html! { p { "Deletes " strong { (name) } " and all its data. Its snapshots stay. This cannot be undone." } },
             Vec::new(),
         ),
     };

@@ -53,7 +53,7 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Param
         let rows = volumes.iter().map(|item| row(item, &droplets)).collect();
         let empty = html! {
             h2 { "No volumes yet" }
-            p { "A volume is a disk that is served over NBD. Make an empty one, or one with the content of a snapshot." }
+            p { "A volume is a disk that is served over NBD. Create an empty one, or one from a snapshot." }
             p { (ask_link("/volumes/new", "Create volume", "button primary")) }
         };
         let list = List {
@@ -135,13 +135,13 @@ fn new_page(
         .required()
         .hint("Lower-case letters, digits and -, beginning with a letter.");
     let mut all = vec![name];
-    let mut text = html! { p { "The disk is served over NBD as soon as it is made. It takes room as it is written to." } };
+    let mut text = html! { p { "The disk is served over NBD as soon as it exists. It takes up space as you write to it." } };
     if let Some(id) = snapshot {
         let item = service.snapshot(visitor.who(), id)?;
         text = html! {
             p {
                 "The volume has the content of the snapshot " strong { (item.snapshot.name) } ", and "
-                (item.snapshot.min_disk_gib().max(1)) " GiB. It shares its data with the snapshot until it is written to."
+                (item.snapshot.min_disk_gib().max(1)) " GiB. It stores only your changes."
             }
         };
         all.push(Field::hidden("snapshot", id));

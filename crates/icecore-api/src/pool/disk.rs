@@ -1,4 +1,5 @@
-//! An open volume as clients see it, which can be taken away from them, as a disk can be pulled out.
+//! An open volume as clients see it, which can be taken away from them, as a disk can be pulled
+//! out.
 
 use std::io;
 use std::path::Path;
@@ -20,7 +21,8 @@ use icecore_host::exports::Lent;
 
 /// An open volume, until it is taken away.
 pub(crate) struct OpenDisk {
-    /// Where other programs ask for snapshots of it. It ends before the volume does: whoever opens that next has its own.
+    /// Where other programs ask for snapshots of it. It ends before the volume does: whoever opens
+    /// that next has its own.
     control: Mutex<Option<Socket>>,
     volume: RwLock<Option<Volume>>,
 }
@@ -31,12 +33,12 @@ impl OpenDisk {
         Self { control: Mutex::default(), volume: RwLock::new(Some(volume)) }
     }
 
-    /// Takes snapshots when other programs ask for them; `repository` is the directory that the volume is in.
+    /// Takes snapshots when other programs ask for them; `repository` is the directory that the
+    /// volume is in.
     pub(crate) fn listen(self: &Arc<Self>, repository: &Path, name: &str) -> Result<()> {
         let disk = Arc::downgrade(self);
         let take = move |asked: &VolumeSnapshotOptions| {
-            let gone =
-                || Error::new(ErrorKind::InUse, "the volume has just been closed").with_hint("try again");
+            let gone = || Error::new(ErrorKind::InUse, "the volume was just closed").with_hint("try again");
             let disk = disk.upgrade().ok_or_else(gone)?;
             disk.with(|volume| control::take(volume, asked, &NoProgress)).map_err(|_| gone())?
         };
@@ -48,7 +50,8 @@ impl OpenDisk {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the volume away from whoever uses it: what is being done is waited for, and what comes after it fails.
+    /// Takes the volume away from whoever uses it: what is being done is waited for, and what comes
+    /// after it fails.
     pub(crate) fn take_away(&self) {
         drop(self.control().take());
         drop(self.volume.write().unwrap_or_else(PoisonError::into_inner).take());
@@ -59,7 +62,7 @@ impl Lent for OpenDisk {
     fn with<T>(&self, what: impl FnOnce(&Volume) -> T) -> io::Result<T> {
         let volume = self.volume.read().unwrap_or_else(PoisonError::into_inner);
         volume.as_ref().map(what).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotConnected, "the disk was replaced or deleted: connect anew")
+            io::Error::new(io::ErrorKind::NotConnected, "the disk was replaced or deleted: reconnect")
         })
     }
 }

@@ -1,4 +1,5 @@
-//! Which volumes are open. A volume is opened by the first who needs it, shared by all, and closed by the last.
+//! Which volumes are open. A volume is opened by the first who needs it, shared by all, and closed
+//! by the last.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -29,7 +30,8 @@ pub(crate) struct Disks {
 }
 
 impl Disks {
-    /// Has the disks of the repository in a directory; what is read of them stays in `cache`, which all regions share.
+    /// Has the disks of the repository in a directory; what is read of them stays in `cache`, which
+    /// all regions share.
     pub(super) fn new(dir: PathBuf, cache: Arc<BlockCache>) -> Self {
         Self { dir, cache, slots: Mutex::default() }
     }
@@ -66,13 +68,14 @@ impl Disks {
         let disk = Arc::new(OpenDisk::new(volume));
         if let Err(error) = disk.listen(&self.dir, name) {
             // The disk is worth more than what others may ask of it.
-            tracing::warn!(volume = name, %error, "other programs cannot ask for snapshots");
+            tracing::warn!(volume = name, %error, "other programs cannot request snapshots");
         }
         *slot = Arc::downgrade(&disk);
         Ok(disk)
     }
 
-    /// Takes a volume away from all who use it, and does something that needs it closed, before anybody opens it again.
+    /// Takes a volume away from all who use it, and does something that needs it closed, before
+    /// anybody opens it again.
     pub(crate) fn with_closed<T>(&self, name: &str, what: impl Fn() -> Result<T>) -> Result<T> {
         let done = {
             let slot = self.slot(name);

@@ -34,7 +34,7 @@ impl Disks {
         let socket = &service.nbd().0;
         let listener = icecore_nbd::bind_unix(socket).map_err(|error| {
             Error::io(format!("binding {}", socket.display()), error)
-                .with_hint("name another `socket` below [nbd], or give this server another state_dir")
+                .with_hint("choose another `socket` under [nbd], or another state_dir for this server")
         })?;
         let mut listeners: Vec<Listener> = vec![listener.into()];
         if let Some(address) = service.config().nbd.listen {
@@ -60,10 +60,10 @@ impl Disks {
         match self.thread.join() {
             Ok(Ok(report)) => {
                 for export in report.unsynced {
-                    tracing::error!(%export, "what was written to a disk may not be on the medium");
+                    tracing::error!(%export, "data written to a disk may not be on the medium");
                 }
             }
-            _ => tracing::error!("the NBD server did not end well"),
+            _ => tracing::error!("the NBD server failed to stop cleanly"),
         }
     }
 }
@@ -81,7 +81,7 @@ impl Events for Telling {
             Event::Opened { connection, export } => tracing::info!(connection, export, "disk in use"),
             Event::Disconnected { connection, problem } => {
                 self.0.nbd_disconnected();
-                tracing::debug!(connection, problem, "NBD client has gone");
+                tracing::debug!(connection, problem, "NBD client disconnected");
             }
             Event::Refused { problem } => tracing::warn!(problem, "NBD client refused"),
             Event::RequestFailed { export, command, offset, length, error, .. } => {

@@ -30,7 +30,7 @@ use crate::http::connection::Peer;
 use crate::ops::metrics::Meters;
 use crate::server::tls::Tls;
 
-/// How long to wait after a connection could not be accepted, as too many files are open for instance.
+/// How long to wait after could not accept a connection, as too many files are open for instance.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Milliseconds that a client may take nothing of what is sent to it.
 const STALLED_MS: u32 = 60_000;
@@ -49,7 +49,8 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    /// Serves until `stopped`, and then until all requests are answered, but no longer than `patience`.
+    /// Serves until `stopped`, and then until all requests are answered, but no longer than
+    /// `patience`.
     pub(super) async fn run(
         self,
         listener: TcpListener,
@@ -69,7 +70,7 @@ impl Listening {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(%error, "could not accept a connection");
                     sleep(PAUSE).await;
                     continue;
                 }
@@ -88,7 +89,7 @@ impl Listening {
         }
         drop(listener);
         if timeout(patience, graceful.shutdown()).await.is_err() {
-            tracing::warn!("requests that had not ended when the time for that was over were cut off");
+            tracing::warn!("the stop timeout has cut off unfinished requests");
         }
     }
 
@@ -109,8 +110,8 @@ impl Listening {
         let patience = Duration::from_secs(self.limits.head_seconds);
         match timeout(patience, tls.acceptor().accept(stream)).await {
             Ok(Ok(stream)) => self.talk(stream, peer, true, watcher).await,
-            Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS"),
-            Err(_) => tracing::debug!(%peer, "TLS took too long"),
+            Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+            Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
         }
     }
 

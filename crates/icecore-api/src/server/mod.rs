@@ -92,7 +92,8 @@ pub struct Running {
 /// Serves a configuration until it is told to stop; `ready` is called when it takes requests.
 ///
 /// # Errors
-/// `InUse` if another server has the state directory; those of opening what is configured, and of the sockets.
+/// `InUse` if another server has the state directory; those of opening what is configured, and of
+/// the sockets.
 pub fn serve(
     config: Config,
     clock: Arc<dyn Clock>,
@@ -125,7 +126,8 @@ fn serve_all(
     ready: impl FnOnce(&Running),
     controls: &Controls,
 ) -> Result<()> {
-    let address = listener.local_addr().map_err(|error| Error::io("looking at a socket", error))?;
+    let address =
+        listener.local_addr().map_err(|error| Error::io("reading the address of a socket", error))?;
     let running = Running { address, encrypted: tls.is_some(), nbd_socket: service.nbd().0.clone() };
     let meters = Arc::new(Meters::default());
     let scheduler = Arc::new(Scheduler::new(Arc::clone(service), Arc::clone(&meters))?);
@@ -159,10 +161,10 @@ fn serve_all(
         listening.run(listener, stopped, patience).await;
         reloading.abort();
     });
-    tracing::info!("no requests any more; closing disks");
+    tracing::info!("all requests have ended; closing disks");
     scheduler.stop();
     if schedules.join().is_err() {
-        tracing::error!("the schedules did not end well");
+        tracing::error!("the schedules failed to stop cleanly");
     }
     disks.stop();
     Ok(())
@@ -192,7 +194,8 @@ async fn reload(tls: Option<Arc<Tls>>, mut wanted: watch::Receiver<Wanted>) {
     }
 }
 
-/// Makes sure that the threads that the server begins with can be had: its runtime panics where one cannot.
+/// Makes sure that the threads that the server begins with can be had: its runtime panics where one
+/// cannot.
 fn check_threads() -> Result<()> {
     let gate = Mutex::new(());
     thread::scope(|threads| {
@@ -204,7 +207,8 @@ fn check_threads() -> Result<()> {
     })
 }
 
-/// Makes sure that no other server works with the same state. The lock ends with the process, however that ends.
+/// Makes sure that no other server works with the same state. The lock ends with the process,
+/// however that ends.
 fn lock(config: &Config) -> Result<File> {
     let dir = &config.server.state_dir;
     for path in std::iter::once(dir).chain(&config.nbd.socket) {
@@ -217,9 +221,9 @@ fn lock(config: &Config) -> Result<File> {
     patiently(|| match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => {
-            let message = format!("another server works with the state in {}", dir.display());
+            let message = format!("another server uses the state in {}", dir.display());
             Err(Error::new(ErrorKind::InUse, message)
-                .with_hint("stop that one, or give this one another state_dir"))
+                .with_hint("stop that server, or choose another state_dir for this one"))
         }
         Err(TryLockError::Error(error)) => Err(locking(error)),
     })?;

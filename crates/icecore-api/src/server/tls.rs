@@ -34,9 +34,9 @@ impl Tls {
         match read(&self.files) {
             Ok(read) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = read;
-                tracing::info!(certificate = %self.files.certificate.display(), "the certificate was read again");
+                tracing::info!(certificate = %self.files.certificate.display(), "reloaded the certificate");
             }
-            Err(error) => tracing::error!(%error, "the certificate stays as it was"),
+            Err(error) => tracing::error!(%error, "keeping the old certificate"),
         }
     }
 
@@ -56,12 +56,11 @@ fn read(files: &TlsConfig) -> Result<Arc<ServerConfig>> {
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| unreadable(&files.key, error))?;
     let unfit = |error| {
         let message = format!(
-            "the certificate {} and the key {} cannot be used: {error}",
+            "cannot use the certificate {} and the key {}: {error}",
             files.certificate.display(),
             files.key.display()
         );
-        Error::new(ErrorKind::InvalidInput, message)
-            .with_hint("name the key that the certificate was made for")
+        Error::new(ErrorKind::InvalidInput, message).with_hint("use the key that belongs to the certificate")
     };
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -74,7 +73,7 @@ fn read(files: &TlsConfig) -> Result<Arc<ServerConfig>> {
 fn unreadable(path: &Path, error: PemError) -> Error {
     match error {
         PemError::Io(error) => Error::io(format!("reading {}", path.display()), error),
-        error => Error::new(ErrorKind::InvalidInput, format!("{} cannot be used: {error:?}", path.display()))
-            .with_hint("a PEM file is needed, as acme clients write them"),
+        error => Error::new(ErrorKind::InvalidInput, format!("cannot use {}: {error:?}", path.display()))
+            .with_hint("use a PEM file, as ACME clients write it"),
     }
 }

@@ -1,4 +1,5 @@
-//! File systems of new volumes: made by the programs of the system in a sparse file, of which the volume gets what is written.
+//! File systems of new volumes: made by the programs of the system in a sparse file, of which the
+//! volume gets what is written.
 
 use std::fs::File;
 use std::io;
@@ -20,7 +21,8 @@ use crate::words::error::ApiResult;
 
 /// Where programs are that make file systems.
 const PATH: &str = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin";
-/// By how much a file is shorter than the volume where the file system below has no room for a file of 16 TiB.
+/// By how much a file is shorter than the volume where the file system below has no room for a file
+/// of 16 TiB.
 const SHORTER_BYTES: u64 = 1 << 20;
 
 /// A file system that a new volume gets.
@@ -31,7 +33,7 @@ impl Service {
     pub(crate) fn make_file_system(&self, kind: &str, label: &str, size_bytes: u64) -> ApiResult<FileSystem> {
         let file = self.scratch_file()?;
         stretch(file.as_file(), size_bytes)
-            .map_err(|error| Error::io("making a file for a file system", error))?;
+            .map_err(|error| Error::io("creating a file for a file system", error))?;
         let (program, package, arguments): (_, _, &[&str]) = match kind {
             // What is not written now, the kernel writes when the file system is mounted.
             "ext4" => (
@@ -76,8 +78,8 @@ fn run(command: &mut Command, program: &str, package: &str) -> ApiResult<()> {
     let done = command.stdin(Stdio::null()).output();
     let done = done.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => ApiError::unprocessable(format!(
-            "failed to create volume: the server has no {program}; install the package {package}, or leave \
-             filesystem_type out"
+            "failed to create volume: the server has no {program}; install the package {package}, or leave out \
+                 filesystem_type"
         )),
         _ => Error::io(format!("running {program}"), error).into(),
     })?;
@@ -87,9 +89,9 @@ fn run(command: &mut Command, program: &str, package: &str) -> ApiResult<()> {
     let said = String::from_utf8_lossy(&done.stderr);
     let said: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if said.iter().any(|line| line.contains("No space left")) {
-        return Err(Error::new(ErrorKind::NoSpace, format!("{program} had no room for its file")).into());
+        return Err(Error::new(ErrorKind::NoSpace, format!("{program} ran out of space for its file")).into());
     }
-    Err(ApiError::unprocessable(format!("failed to create volume: {program} says: {}", said.join("; "))))
+    Err(ApiError::unprocessable(format!("failed to create volume: {program} reported: {}", said.join("; "))))
 }
 
 /// Checks what is asked of a file system.
@@ -102,12 +104,14 @@ pub(crate) fn check(kind: &str, label: &str) -> ApiResult<()> {
     };
     if label.len() > label_max {
         return Err(ApiError::unprocessable(
-            "filesystem_label needs a filesystem_type, and has at most 16 bytes for ext4 and 12 for xfs",
+            "filesystem_label needs a filesystem_type, and can have at most 16 bytes for ext4 and 12 for xfs",
         ));
     }
     let good = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '\\' | '"' | '\'');
     if !label.chars().all(good) {
-        return Err(ApiError::unprocessable("filesystem_label has letters, digits and signs, no spaces"));
+        return Err(ApiError::unprocessable(
+            "filesystem_label can have letters, digits and punctuation, but no spaces",
+        ));
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! What can be done, for one account at a time. All of it blocks, and is called from threads that may.
+//! What can be done, for one account at a time. All of it blocks, and is called from threads that
+//! may.
 
 pub(crate) mod account;
 mod actions;
@@ -55,8 +56,9 @@ pub(crate) struct Service {
     pools: Pools,
     nbd: NbdAddress,
     jobs: Arc<Jobs>,
-    /// By the ids of accounts, while something is made that counts towards a limit; and by those of snapshots, while what is noted
-    /// with one is changed in all regions. Whoever needs a lock of a region too takes this one first.
+    /// By the ids of accounts, while something is made that counts towards a limit; and by those of
+    /// snapshots, while what is noted with one is changed in all regions. Whoever needs a lock of a
+    /// region too takes this one first.
     locks: Locks,
     /// Held while usage is counted for somebody who looks at it.
     counting: Mutex<()>,
@@ -76,7 +78,7 @@ pub fn open_database(config: &Config) -> Result<Db> {
 /// Makes a directory that only its owner can enter, where there is none.
 pub(crate) fn make_private_dir(dir: &PathBuf) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    let making = |error| Error::io(format!("making the directory {}", dir.display()), error);
+    let making = |error| Error::io(format!("creating the directory {}", dir.display()), error);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(making)
 }
 

@@ -1,4 +1,5 @@
-//! At the start: what the database lost is taken over from the repositories, and what an earlier server left behind goes.
+//! At the start: what the database lost is taken over from the repositories, and what an earlier
+//! server left behind goes.
 
 use icecore::snapshot::ResourceKind;
 
@@ -59,7 +60,7 @@ impl Service {
                     continue;
                 }
                 match icecore::volume::delete_volume(pool.repo(), &volume.name) {
-                    Ok(_) => tracing::info!(volume = %volume.name, "removed what was not finished"),
+                    Ok(_) => tracing::info!(volume = %volume.name, "removed an unfinished object"),
                     Err(error) => {
                         tracing::warn!(volume = %volume.name, %error, "what was not finished stays")
                     }

@@ -1,4 +1,5 @@
-//! Temporary files of the server, below its state directory. They go when they are dropped, and at the next start at the latest.
+//! Temporary files of the server, below its state directory. They go when they are dropped, and at
+//! the next start at the latest.
 
 use std::path::PathBuf;
 
@@ -18,7 +19,7 @@ impl Service {
     pub(crate) fn scratch_file(&self) -> ApiResult<NamedTempFile> {
         let dir = self.scratch_dir();
         make_private_dir(&dir)?;
-        let making = |error| Error::io(format!("making a file in {}", dir.display()), error);
+        let making = |error| Error::io(format!("creating a file in {}", dir.display()), error);
         Ok(NamedTempFile::new_in(&dir).map_err(making)?)
     }
 
@@ -27,7 +28,7 @@ impl Service {
         let Ok(entries) = std::fs::read_dir(self.scratch_dir()) else { return };
         for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
             if let Err(error) = std::fs::remove_file(&path) {
-                tracing::warn!(path = %path.display(), %error, "an old temporary file stays");
+                tracing::warn!(path = %path.display(), %error, "could not remove an old temporary file");
             }
         }
     }

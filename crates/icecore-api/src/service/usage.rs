@@ -15,7 +15,8 @@ const KEPT_MS: i64 = 400 * 24 * 60 * 60 * 1000;
 const FRESH_MS: i64 = 60 * 1000;
 
 impl Service {
-    /// Notes how much each account has in each region now. Reads manifests, and may take seconds where there is much.
+    /// Notes how much each account has in each region now. Reads manifests, and may take seconds
+    /// where there is much.
     ///
     /// # Errors
     /// Those of the repositories and the database.
@@ -59,17 +60,19 @@ impl Service {
     /// Returns what was noted of an account since a time, oldest first; what is now, too.
     pub(crate) fn usage(&self, who: &Who, since_ms: i64) -> ApiResult<Vec<UsageSample>> {
         let last = self.db().last_usage_ms()?;
-        // One counts for all who look at it; and what was noted is worth showing also where nothing can be counted.
+        // One counts for all who look at it; and what was noted is worth showing also where nothing
+        // can be counted.
         if last.is_none_or(|last| (self.now_unix_ms() - last).abs() > FRESH_MS)
             && let Ok(_counting) = self.counting.try_lock()
             && let Err(error) = self.sample_usage()
         {
-            tracing::warn!(%error, "usage could not be counted");
+            tracing::warn!(%error, "could not count the usage");
         }
         self.db().usage(&who.0, since_ms)
     }
 
-    /// Tells whether an account may know what data it shares. Where there are others, that would tell what they have.
+    /// Tells whether an account may know what data it shares. Where there are others, that would
+    /// tell what they have.
     pub(crate) fn may_know_what_is_shared(&self) -> bool {
         self.config().accounts.len() == 1
     }

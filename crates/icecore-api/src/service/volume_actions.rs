@@ -85,7 +85,7 @@ impl Service {
         done?;
         // It is done, whether or not that could be noted: an error would make clients do it again.
         Ok(ended.unwrap_or_else(|error| {
-            tracing::warn!(action = begun.id, %error, "the end of an action was not noted");
+            tracing::warn!(action = begun.id, %error, "could not record the end of an action");
             Action { status: ActionStatus::Completed, completed_unix_ms: Some(now_unix_ms), ..begun }
         }))
     }

@@ -1,4 +1,5 @@
-//! Snapshots of volumes: taken at once, of what the volume is at that moment, while it is written to.
+//! Snapshots of volumes: taken at once, of what the volume is at that moment, while it is written
+//! to.
 
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ pub(crate) fn log_if_clock_is_behind(snapshot: &Snapshot, now_unix_ms: i64) {
     if let Some(behind_ms) = behind_ms {
         tracing::warn!(
             snapshot = %snapshot.id, resource = snapshot.resource, behind_ms,
-            "the clock is behind the newest snapshot, after which this one is dated; or that one is from the future"
+            "the new snapshot is dated after the newest one: the clock is behind, or that one is from the future"
         );
     }
 }
@@ -121,7 +122,8 @@ impl Service {
         }
         let now_unix_ms = self.now_unix_ms();
         let options = VolumeSnapshotOptions {
-            // Another volume had the name of this one in the engine, perhaps, and its snapshots are still there.
+            // Another volume had the name of this one in the engine, perhaps, and its snapshots are
+            // still there.
             name_may_repeat: true,
             tags,
             labels,

@@ -43,7 +43,8 @@ pub(crate) struct VolumeRequest {
 }
 
 impl Service {
-    /// Returns all disks of an account of one kind, oldest first: its volumes, or those of its Droplets.
+    /// Returns all disks of an account of one kind, oldest first: its volumes, or those of its
+    /// Droplets.
     pub(crate) fn disks(&self, who: &Who, kind: ResourceKind) -> ApiResult<Vec<VolumeItem>> {
         let mut all = self.disks_and_unfinished(who, kind)?;
         all.retain(|item| item.label(labels::UNFINISHED).is_empty());
@@ -121,7 +122,7 @@ impl Service {
             Ok(info) => Ok(VolumeItem { info, ..new }),
             Err(error) => {
                 if let Err(kept) = self.delete_disk(&new) {
-                    tracing::warn!(volume = %new.info.name, %kept, "what was not finished stays until the next start");
+                    tracing::warn!(volume = %new.info.name, %kept, "an unfinished object stays until the next start");
                 }
                 Err(error)
             }
@@ -237,8 +238,8 @@ impl Service {
         Ok(())
     }
 
-    /// Notes with snapshots that another program took of a disk what they are of and whose they are: once it is gone, or another
-    /// one has its name, nothing else says so.
+    /// Notes with snapshots that another program took of a disk what they are of and whose they
+    /// are: once it is gone, or another one has its name, nothing else says so.
     fn adopt_snapshots(&self, item: &VolumeItem) -> ApiResult<()> {
         let repo = item.pool.repo();
         for snapshot in icecore::snapshot::list(repo)?.snapshots {
@@ -268,7 +269,8 @@ struct Content {
     size_bytes: u64,
 }
 
-/// Makes a volume of the engine. Where its name is taken, by another account for instance, it gets a number behind it.
+/// Makes a volume of the engine. Where its name is taken, by another account for instance, it gets
+/// a number behind it.
 pub(crate) fn create_under_a_free_name(
     pool: &Arc<Pool>,
     mut options: VolumeOptions,

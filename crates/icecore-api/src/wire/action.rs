@@ -9,7 +9,7 @@ use crate::wire::list::list_body;
 use crate::wire::region::RegionJson;
 use crate::words::time::rfc3339;
 
-/// What is being done, or was done, to a Droplet, an image or a volume.
+/// An action on a Droplet, an image or a volume, running or ended.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ActionJson {
     pub(crate) id: i64,
@@ -24,7 +24,7 @@ pub(crate) struct ActionJson {
     pub(crate) resource_type: String,
     pub(crate) region: Option<RegionJson>,
     pub(crate) region_slug: String,
-    /// Why it went wrong; not in the cloud's API.
+    /// The reason why it failed; not in the cloud's API.
     pub(crate) message: String,
 }
 
@@ -55,7 +55,7 @@ list_body!(
     ActionsBody, actions: ActionJson
 );
 
-/// Actions that one request has begun.
+/// Actions started by one request.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StartedActionsBody {
     pub(crate) actions: Vec<ActionJson>,

@@ -20,7 +20,7 @@ use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::time::rfc3339;
 
-/// A Droplet: a machine's disk, served over NBD.
+/// A Droplet: a bootable disk, served over NBD.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DropletJson {
     pub(crate) id: i64,
@@ -30,7 +30,7 @@ pub(crate) struct DropletJson {
     pub(crate) vcpus: u64,
     /// GiB.
     pub(crate) disk: u64,
-    /// Whether an action of it is not done.
+    /// Whether an action on it is running.
     pub(crate) locked: bool,
     /// `active` or `off`.
     pub(crate) status: String,
@@ -40,10 +40,10 @@ pub(crate) struct DropletJson {
     pub(crate) created_at: String,
     pub(crate) features: Vec<String>,
     pub(crate) backup_ids: Vec<i64>,
-    /// Always null: when backups are made stands in `backup_policy`.
+    /// Always null: `backup_policy` has the times of backups.
     #[schema(value_type = Option<Object>)]
     pub(crate) next_backup_window: Option<bool>,
-    /// When backups are made; null where none are.
+    /// The times of backups; null if there are none.
     pub(crate) backup_policy: Option<PolicyJson>,
     pub(crate) snapshot_ids: Vec<i64>,
     pub(crate) image: ImageJson,
@@ -54,24 +54,24 @@ pub(crate) struct DropletJson {
     pub(crate) region: RegionJson,
     pub(crate) tags: Vec<String>,
     pub(crate) vpc_uuid: String,
-    /// Where the disk is served; not in the cloud's API.
+    /// The address of the served disk; not in the cloud's API.
     pub(crate) nbd_uri: String,
 }
 
-/// The networks of a Droplet: none, this is a disk.
+/// The networks of a Droplet: none, because it is a disk.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct NetworksJson {
     pub(crate) v4: Vec<String>,
     pub(crate) v6: Vec<String>,
 }
 
-/// When backups are made.
+/// The times of backups.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PolicyJson {
     /// `daily` or `weekly`.
     #[serde(default, deserialize_with = "blank::text")]
     pub(crate) plan: Option<String>,
-    /// `SUN` to `SAT`, where the plan is weekly.
+    /// `SUN` to `SAT`, if the plan is weekly.
     #[serde(default, deserialize_with = "blank::text")]
     pub(crate) weekday: Option<String>,
     /// UTC: 0, 4, 8, 12, 16 or 20.
@@ -88,7 +88,7 @@ body!(
     DropletBody, droplet: DropletJson
 );
 
-/// A new Droplet, or several where several were asked for.
+/// A new Droplet, or several if the request asked for several.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct NewDropletBody {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,13 +98,13 @@ pub(crate) struct NewDropletBody {
     pub(crate) links: ActionLinks,
 }
 
-/// The actions that a request has begun.
+/// The actions that a request started.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ActionLinks {
     pub(crate) actions: Vec<ActionLink>,
 }
 
-/// An action, and where it is told how far it is.
+/// An action, and the link to its progress.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ActionLink {
     pub(crate) id: i64,
@@ -122,28 +122,28 @@ pub(crate) enum ImageRef {
     Text(String),
 }
 
-/// A volume, by its id alone or in an object.
+/// A volume, as an id or as an object.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum VolumeRef {
     /// The id.
     Text(String),
-    /// An object that has it.
+    /// An object with the id.
     Object {
         /// The id.
         id: String,
     },
 }
 
-/// What a new Droplet is to be.
+/// A request for a new Droplet.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct NewDroplet {
     #[serde(default, deserialize_with = "blank::text")]
     pub(crate) name: Option<String>,
-    /// Instead of `name`: up to ten, one for each Droplet.
+    /// Instead of `name`: up to ten names, one for each Droplet.
     #[serde(default, deserialize_with = "blank::list")]
     pub(crate) names: Vec<String>,
-    /// The first one of the image where it is missing.
+    /// By default the image's first region.
     #[serde(default, deserialize_with = "blank::text")]
     pub(crate) region: Option<String>,
     #[serde(default, deserialize_with = "blank::text")]
@@ -152,7 +152,7 @@ pub(crate) struct NewDroplet {
     pub(crate) image: Option<ImageRef>,
     #[serde(default, deserialize_with = "blank::list")]
     pub(crate) tags: Vec<String>,
-    /// Volumes that are attached to it.
+    /// Volumes to attach to it.
     #[serde(default, deserialize_with = "blank::list")]
     pub(crate) volumes: Vec<VolumeRef>,
     #[serde(default)]
@@ -161,11 +161,11 @@ pub(crate) struct NewDroplet {
     pub(crate) backup_policy: Option<PolicyJson>,
 }
 
-/// What is to be done to a Droplet.
+/// A request for an action on a Droplet.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct NewDropletAction {
-    /// `snapshot`, `restore`, `rebuild`, `resize`, `rename`, `power_on`, `power_off`, `shutdown`, `reboot`, `power_cycle`,
-    /// `enable_backups`, `change_backup_policy` or `disable_backups`.
+    /// `snapshot`, `restore`, `rebuild`, `resize`, `rename`, `power_on`, `power_off`, `shutdown`,
+    /// `reboot`, `power_cycle`, `enable_backups`, `change_backup_policy` or `disable_backups`.
     #[serde(rename = "type", default, deserialize_with = "blank::text")]
     pub(crate) kind: Option<String>,
     #[serde(default, deserialize_with = "blank::text")]

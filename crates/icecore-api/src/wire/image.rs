@@ -13,7 +13,7 @@ use crate::wire::list::body;
 use crate::wire::list::list_body;
 use crate::words::time::rfc3339;
 
-/// What Droplets are made of.
+/// An image: the source of Droplets.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct ImageJson {
     pub(crate) id: i64,
@@ -22,21 +22,21 @@ pub(crate) struct ImageJson {
     #[serde(rename = "type")]
     pub(crate) kind: String,
     pub(crate) distribution: String,
-    /// Of a base image.
+    /// The slug of a base image.
     pub(crate) slug: Option<String>,
     /// Whether all accounts see it.
     pub(crate) public: bool,
     pub(crate) regions: Vec<String>,
     pub(crate) created_at: String,
-    /// GiB: the smallest disk that it fits on; not known before it is imported.
+    /// GiB: the smallest disk that it fits on; unknown until the import ends.
     pub(crate) min_disk_size: Option<u64>,
-    /// GiB of data in it; not known before it is imported.
+    /// GiB of data in it; unknown until the import ends.
     pub(crate) size_gigabytes: Option<f64>,
     pub(crate) description: String,
     pub(crate) tags: Vec<String>,
     /// `NEW`, `available` or `deleted`.
     pub(crate) status: String,
-    /// Why it could not be imported.
+    /// The reason why the import failed.
     pub(crate) error_message: String,
 }
 
@@ -77,12 +77,12 @@ list_body!(
     DropletBackupsBody, backups: DropletSnapshotJson
 );
 
-/// A file that is to become an image.
+/// A file to import as an image.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct NewImage {
     #[serde(default, deserialize_with = "blank::text")]
     pub(crate) name: Option<String>,
-    /// `file://` and a path below an import folder of the server.
+    /// `file://` and a path in an import folder of the server.
     #[serde(default, deserialize_with = "blank::text")]
     pub(crate) url: Option<String>,
     #[serde(default, deserialize_with = "blank::text")]
@@ -95,7 +95,7 @@ pub(crate) struct NewImage {
     pub(crate) tags: Vec<String>,
 }
 
-/// What of an image is to be another.
+/// The properties of an image to change.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct ImageUpdate {
     #[serde(default, deserialize_with = "blank::text")]
@@ -106,18 +106,18 @@ pub(crate) struct ImageUpdate {
     pub(crate) description: Option<String>,
 }
 
-/// What is to be done to an image.
+/// A request for an action on an image.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct NewImageAction {
     /// `transfer` or `convert`.
     #[serde(rename = "type", default, deserialize_with = "blank::text")]
     pub(crate) kind: Option<String>,
-    /// Where it is copied to.
+    /// The target region.
     #[serde(default, deserialize_with = "blank::text")]
     pub(crate) region: Option<String>,
 }
 
-/// The account that an image is offered to.
+/// The recipient of an offer.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct NewAccountTransfer {
     #[serde(default, deserialize_with = "blank::text")]
@@ -129,7 +129,7 @@ pub(crate) struct NewAccountTransfer {
 /// An offer.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct AccountTransfer {
-    /// Its number; 0 where it was accepted.
+    /// Its number; 0 once it was accepted.
     #[serde(default)]
     pub(crate) transfer_id: Option<i64>,
 }

@@ -3,15 +3,15 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Addresses of other pages.
+/// Links to other pages.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Links {
-    /// None where there is one page only.
+    /// None if there is only one page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pages: Option<Pages>,
 }
 
-/// The pages that there are beside this one.
+/// The other pages of the list.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct Pages {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,10 +24,10 @@ pub(crate) struct Pages {
     pub(crate) last: Option<String>,
 }
 
-/// About the whole list.
+/// Properties of the whole list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Meta {
-    /// How many there are on all pages.
+    /// The number of items on all pages.
     pub(crate) total: usize,
 }
 

@@ -37,7 +37,7 @@ list_body!(
     SnapshotsBody, snapshots: SnapshotJson
 );
 
-/// What a new snapshot of a volume is to be.
+/// A request for a new snapshot of a volume.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct NewVolumeSnapshot {
     #[serde(default, deserialize_with = "blank::text")]

@@ -14,12 +14,12 @@ use crate::wire::list::list_body;
 /// A tag.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TagJson {
-    /// As it was spelt first.
+    /// The first spelling of the name.
     pub(crate) name: String,
     pub(crate) resources: TagResourcesJson,
 }
 
-/// What has a tag.
+/// The resources with a tag.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TagResourcesJson {
     pub(crate) count: usize,
@@ -29,11 +29,11 @@ pub(crate) struct TagResourcesJson {
     pub(crate) images: TagUseJson,
     pub(crate) volumes: TagUseJson,
     pub(crate) volume_snapshots: TagUseJson,
-    /// There are none.
+    /// Always empty.
     pub(crate) databases: TagUseJson,
 }
 
-/// How many of one kind have a tag.
+/// The number of resources of one kind with a tag.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct TagUseJson {
     pub(crate) count: usize,
@@ -58,14 +58,14 @@ pub(crate) struct NewTag {
     pub(crate) name: Option<String>,
 }
 
-/// What a tag is given to or taken away from.
+/// The resources to tag or untag.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct TagResources {
     #[serde(default, deserialize_with = "blank::list")]
     pub(crate) resources: Vec<TagResource>,
 }
 
-/// Something that can have a tag.
+/// A resource that can have a tag.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct TagResource {
     #[serde(deserialize_with = "blank::id")]

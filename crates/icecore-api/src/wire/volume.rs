@@ -20,7 +20,7 @@ pub(crate) struct VolumeJson {
     /// A UUID.
     pub(crate) id: String,
     pub(crate) region: RegionJson,
-    /// The Droplet that it is attached to, if it is.
+    /// The Droplet that it is attached to, if any.
     pub(crate) droplet_ids: Vec<i64>,
     pub(crate) name: String,
     pub(crate) description: String,
@@ -30,7 +30,7 @@ pub(crate) struct VolumeJson {
     pub(crate) filesystem_type: String,
     pub(crate) filesystem_label: String,
     pub(crate) tags: Vec<String>,
-    /// Where the disk is served; not in the cloud's API.
+    /// The address of the served disk; not in the cloud's API.
     pub(crate) nbd_uri: String,
 }
 
@@ -43,7 +43,7 @@ list_body!(
     VolumesBody, volumes: VolumeJson
 );
 
-/// What a new volume is to be.
+/// A request for a new volume.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct NewVolume {
     /// Lower-case letters, digits and `-`, unique in the region.
@@ -51,12 +51,12 @@ pub(crate) struct NewVolume {
     pub(crate) name: Option<String>,
     #[serde(default, deserialize_with = "blank::text")]
     pub(crate) region: Option<String>,
-    /// GiB, 1 to 16384. Of no account where a snapshot is named.
+    /// GiB, 1 to 16384. Ignored if a snapshot is given.
     #[serde(default)]
     pub(crate) size_gigabytes: Option<i64>,
     #[serde(default, deserialize_with = "blank::text")]
     pub(crate) description: Option<String>,
-    /// The volume snapshot whose content and size it has.
+    /// The volume snapshot to create it from, with its content and size.
     #[serde(default, deserialize_with = "blank::text")]
     pub(crate) snapshot_id: Option<String>,
     /// `ext4` or `xfs`.

@@ -6,21 +6,21 @@ use utoipa::ToSchema;
 use crate::service::volume_actions::VolumeActionRequest;
 use crate::wire::blank;
 
-/// What is to be done to a volume.
+/// A request for an action on a volume.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct NewVolumeAction {
     /// `attach`, `detach` or `resize`.
     #[serde(default, rename = "type", deserialize_with = "blank::text")]
     pub(crate) kind: Option<String>,
-    /// To attach or detach.
+    /// For attach and detach: the Droplet.
     #[serde(default)]
     pub(crate) droplet_id: Option<i64>,
-    /// To resize: GiB, more than the volume has, at most 16384.
+    /// For resize: the new size in GiB, larger than the current one, at most 16384.
     #[serde(default)]
     pub(crate) size_gigabytes: Option<i64>,
     #[serde(default, deserialize_with = "blank::text")]
     pub(crate) region: Option<String>,
-    /// Which volume, where the path does not say it: its name in the region.
+    /// The name of the volume in the region, if the path does not identify it.
     #[serde(default, deserialize_with = "blank::text")]
     pub(crate) volume_name: Option<String>,
     #[serde(default, deserialize_with = "blank::list")]

@@ -67,7 +67,8 @@ impl ApiError {
         Self { retry_after: Some(retry_after), ..Self::new(429, "too_many_requests", message) }
     }
 
-    /// What the engine refuses. Where another program has what is needed, that is no conflict of names, and is told apart.
+    /// What the engine refuses. Where another program has what is needed, that is no conflict of
+    /// names, and is told apart.
     pub(crate) fn busy(error: icecore::Error) -> Self {
         match error.kind() {
             ErrorKind::InUse => Self::unprocessable(told(&error)),
@@ -75,7 +76,8 @@ impl ApiError {
         }
     }
 
-    /// A bug. Clients try again, whatever they asked for: so it is never said after something was changed.
+    /// A bug. Clients try again, whatever they asked for: so it is never said after something was
+    /// changed.
     pub(crate) fn server(why: impl fmt::Display) -> Self {
         tracing::error!(error = %why, "unexpected");
         Self::new(500, "server_error", "Unexpected server-side error")
@@ -118,9 +120,7 @@ impl From<icecore::Error> for ApiError {
 impl From<rusqlite::Error> for ApiError {
     fn from(error: rusqlite::Error) -> Self {
         if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
-            return Self::forbidden(
-                "capacity limit exceeded: there is no room for the database of the server",
-            );
+            return Self::forbidden("capacity limit exceeded: there is no space for the server's database");
         }
         Self::server(error)
     }

@@ -67,7 +67,7 @@ pub fn check(config: &Config) -> Result<()> {
         return bad("there is no region".to_owned(), "add one: [regions.local] with repository = \"DIR\"");
     }
     if let Some(slug) = config.regions.keys().find(|slug| !is_word(slug)) {
-        return bad(format!("{slug:?} is no slug of a region"), "use lower-case letters, digits and -");
+        return bad(format!("{slug:?} is not a valid region slug"), "use lower-case letters, digits and -");
     }
     let mut repositories = BTreeSet::new();
     let directories = std::iter::once(("server.state_dir".to_owned(), &config.server.state_dir))
@@ -80,26 +80,26 @@ pub fn check(config: &Config) -> Result<()> {
     for (slug, region) in &config.regions {
         if !repositories.insert(&region.repository) {
             return bad(
-                format!("the region {slug} has the repository of another one"),
-                "give it one of its own",
+                format!("the region {slug} uses the repository of another region"),
+                "give it a separate repository",
             );
         }
     }
     if config.accounts.is_empty() {
-        return bad("there is no account".to_owned(), "leave `account` out, or name one");
+        return bad("there is no account".to_owned(), "leave out `account`, or add one");
     }
     let mut seen = BTreeSet::new();
     for account in &config.accounts {
         if !is_word(&account.name) {
             return bad(
-                format!("{:?} is no name of an account", account.name),
+                format!("{:?} is not a valid account name", account.name),
                 "use lower-case letters, digits and -",
             );
         }
         if !seen.insert(&account.name) || !seen.insert(&account.email) {
             return bad(
-                format!("the account {} stands there twice", account.name),
-                "give each a name and an email of its own",
+                format!("the account {} appears twice", account.name),
+                "give each account a unique name and email",
             );
         }
     }
@@ -108,15 +108,15 @@ pub fn check(config: &Config) -> Result<()> {
         || config.sizes.iter().any(|size| size.disk == 0 || size.disk > 16384)
     {
         return bad(
-            "the sizes are not right".to_owned(),
-            "each needs a slug of its own and a disk of 1 to 16384 GiB",
+            "the sizes are invalid".to_owned(),
+            "each needs a unique slug and a disk of 1 to 16384 GiB",
         );
     }
     let images: BTreeSet<_> = config.images.iter().map(|image| &image.slug).collect();
     if images.len() != config.images.len() || images.iter().any(|slug| !is_slug(slug)) {
         return bad(
-            "the slugs of the base images are not right".to_owned(),
-            "each needs one of its own, of lower-case letters, digits, - and . and with a letter in front",
+            "the slugs of the base images are invalid".to_owned(),
+            "each needs a unique one of lower-case letters, digits, - and . that begins with a letter",
         );
     }
     if config.server.jobs == 0 || config.import.max_gigabytes == 0 {
@@ -125,8 +125,8 @@ pub fn check(config: &Config) -> Result<()> {
     let listen = config.server.listen;
     if !is_loopback(listen) && config.tls.is_none() && !config.server.allow_plain_http {
         return bad(
-            format!("{listen} can be reached from other machines, and there is no TLS"),
-            "listen at 127.0.0.1, give a certificate in [tls], or say allow_plain_http = true behind something that encrypts",
+            format!("other machines can reach {listen}, but there is no TLS"),
+            "listen on 127.0.0.1, set a certificate in [tls], or set allow_plain_http = true behind a proxy that encrypts",
         );
     }
     check_nbd(&config.nbd)?;
@@ -150,16 +150,16 @@ fn check_requests(requests: &RequestConfig) -> Result<()> {
     {
         return Err(Error::new(
             ErrorKind::InvalidInput,
-            "with these limits in [requests] nothing would be served",
+            "with these limits in [requests] the server could not serve anything",
         )
         .with_hint(
-            "head_bytes is 8192 or more, and the others are 1 or more; leave out what you do not need",
+            "head_bytes must be 8192 or more, and the others 1 or more; leave out what you do not need",
         ));
     }
     if requests.connections > CONNECTIONS_MAX {
-        let message = format!("{} connections are more than can be counted", requests.connections);
+        let message = format!("{} connections are too many to count", requests.connections);
         return Err(Error::new(ErrorKind::InvalidInput, message)
-            .with_hint("set requests.connections to what the machine has room for; 1000 is usual"));
+            .with_hint("set requests.connections to what the machine can handle; the default is 1000"));
     }
     Ok(())
 }
@@ -191,27 +191,27 @@ mod tests {
             (&format!("{region}[regions.two]\nrepository = \"repo\""), "repository of another"),
             (&format!("{region}wrong = 1"), "wrong"),
             (&format!("{region}[server]\nlisten = \"0.0.0.0:80\""), "TLS"),
-            (&format!("{region}[[account]]\nname = \"A\"\nemail = \"a@b\""), "name of an account"),
+            (&format!("{region}[[account]]\nname = \"A\"\nemail = \"a@b\""), "account name"),
             (&format!("{region}[requests]\nhead_bytes = 100"), "limits"),
-            (&format!("{region}[requests]\nconnections = {}", i64::MAX), "more than can be counted"),
+            (&format!("{region}[requests]\nconnections = {}", i64::MAX), "too many to count"),
             (&format!("{region}[nbd]\nconnections = 0"), "cannot be 0"),
             (&format!("{region}[nbd]\ncache_megabytes = 0"), "cannot be 0"),
-            (&of_task("gc", "keep = { last = 1 }"), "`keep` does nothing"),
-            (&of_task("gc", "names = [\"x\"]"), "`names` does nothing where the task is `gc`"),
-            (&of_task("gc", "minutes = 5"), "`minutes` does nothing"),
-            (&of_task("verify", "of = [\"volume\"]"), "`of` does nothing"),
-            (&of_task("verify", "tags = [\"x\"]"), "`tags` does nothing"),
-            (&of_task("verify", "accounts = [\"local\"]"), "`accounts` does nothing"),
-            (&of_task("snapshot", "share = 1.0"), "`share` does nothing where the task is `snapshot`"),
-            (&of_task("prune", "keep = { last = 1 }\nminutes = 1"), "`minutes` does nothing"),
+            (&of_task("gc", "keep = { last = 1 }"), "`keep` has no effect"),
+            (&of_task("gc", "names = [\"x\"]"), "`names` has no effect with the task `gc`"),
+            (&of_task("gc", "minutes = 5"), "`minutes` has no effect"),
+            (&of_task("verify", "of = [\"volume\"]"), "`of` has no effect"),
+            (&of_task("verify", "tags = [\"x\"]"), "`tags` has no effect"),
+            (&of_task("verify", "accounts = [\"local\"]"), "`accounts` has no effect"),
+            (&of_task("snapshot", "share = 1.0"), "`share` has no effect with the task `snapshot`"),
+            (&of_task("prune", "keep = { last = 1 }\nminutes = 1"), "`minutes` has no effect"),
             ("[regions.local]\nrepository = \"s3://bucket/x\"", "is a URL"),
             ("[regions.local]\nrepository = \"\"", "is empty"),
             ("[server]\nstate_dir = \"\"\n[regions.local]\nrepository = \"x\"", "server.state_dir"),
             (&of_task("prune", "keep = { within = \"6m\" }"), "months or minutes"),
             (&of_task("verify", "share = 0.5\nminutes = 1"), "`share` is less than 1"),
-            (&of_task("verify", "share = 1.5"), "no part of all data"),
+            (&of_task("verify", "share = 1.5"), "not a valid share"),
             (&format!("{region}{schedule}cron = \"x\"\ntask = \"gc\""), "schedule s"),
-            (&format!("{region}{schedule}cron = \"@daily\"\ntask = \"prune\""), "which snapshots stay"),
+            (&format!("{region}{schedule}cron = \"@daily\"\ntask = \"prune\""), "which snapshots to keep"),
             (
                 &format!("{region}{schedule}cron = \"@daily\"\ntask = \"prune\"\nkeep = {{}}"),
                 "without a rule",

@@ -44,7 +44,7 @@ impl ScheduleConfig {
     /// Returns which names it wants; it is empty where that is any.
     pub fn globs(&self) -> Result<GlobSet> {
         let wrong = |error| {
-            Error::new(ErrorKind::InvalidInput, format!("a pattern of names cannot be read: {error}"))
+            Error::new(ErrorKind::InvalidInput, format!("not a valid pattern for names: {error}"))
                 .with_hint("write names with *, ?, [a-z] and {a,b}")
         };
         let mut set = GlobSet::builder();
@@ -67,21 +67,21 @@ impl ScheduleConfig {
         }
         if let Some(key) = self.idle_key() {
             let task = self.task.word();
-            return bad(format!("`{key}` does nothing where the task is `{task}`"), "leave it out");
+            return bad(format!("`{key}` has no effect with the task `{task}`"), "leave it out");
         }
         match (&self.keep, self.task) {
             (Some(keep), _) => drop(keep.policy()?),
             (None, Task::Prune) => {
-                return bad("it does not say which snapshots stay".to_owned(), "give it a `keep`");
+                return bad("it does not say which snapshots to keep".to_owned(), "add `keep`");
             }
             (None, _) => {}
         }
         if let Some(share) = self.share.filter(|share| !(0.0..=1.0).contains(share)) {
-            return bad(format!("{share} is no part of all data"), "write a number from 0 to 1");
+            return bad(format!("{share} is not a valid share of the data"), "write a number from 0 to 1");
         }
         if self.minutes.is_some() && self.share.is_some_and(|share| share < 1.0) {
             return bad(
-                "`minutes` does nothing where `share` is less than 1".to_owned(),
+                "`minutes` has no effect if `share` is less than 1".to_owned(),
                 "leave out one of them",
             );
         }
@@ -114,15 +114,15 @@ pub(super) fn check(config: &Config) -> Result<()> {
     for (index, schedule) in config.schedules.iter().enumerate() {
         let name = &schedule.name;
         if !is_word(name) {
-            return Err(Error::new(ErrorKind::InvalidInput, format!("{name:?} is no name of a schedule"))
-                .with_hint("use lower-case letters, digits and -"));
-        }
-        if config.schedules.iter().skip(index + 1).any(|other| other.name == *name) {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
-                format!("the schedule {name} stands there twice"),
+                format!("{name:?} is not a valid schedule name"),
             )
-            .with_hint("give each a name of its own"));
+            .with_hint("use lower-case letters, digits and -"));
+        }
+        if config.schedules.iter().skip(index + 1).any(|other| other.name == *name) {
+            return Err(Error::new(ErrorKind::InvalidInput, format!("the schedule {name} appears twice"))
+                .with_hint("give each schedule a unique name"));
         }
         schedule.check(config).map_err(|error| error.in_context(format!("schedule {name}")))?;
     }

@@ -20,7 +20,7 @@ use crate::wire::droplet::NewDropletAction;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// Does something to a Droplet.
+/// Starts an action on a Droplet.
 #[utoipa::path(post, path = "/v2/droplets/{id}/actions", tag = "Droplet Actions", params(("id" = String, Path)), request_body = NewDropletAction, responses((status = 201, body = ActionBody)))]
 pub(crate) async fn create(
     State(app): State<App>,
@@ -36,7 +36,7 @@ pub(crate) async fn create(
     .await
 }
 
-/// Does something to all Droplets that have a tag.
+/// Starts an action on all Droplets with a tag.
 #[utoipa::path(post, path = "/v2/droplets/actions", tag = "Droplet Actions", params(("tag_name" = String, Query)), request_body = NewDropletAction, responses((status = 201, body = StartedActionsBody)))]
 pub(crate) async fn create_tagged(
     State(app): State<App>,

@@ -53,7 +53,7 @@ pub(crate) async fn list(
     .await
 }
 
-/// Makes one Droplet or several.
+/// Creates one or several Droplets.
 #[utoipa::path(post, path = "/v2/droplets", tag = "Droplets", request_body = NewDroplet, responses((status = 202, body = NewDropletBody)))]
 pub(crate) async fn create(
     State(app): State<App>,
@@ -75,7 +75,7 @@ pub(crate) async fn create(
     .await
 }
 
-/// Deletes all Droplets that have a tag.
+/// Deletes all Droplets with a tag.
 #[utoipa::path(delete, path = "/v2/droplets", tag = "Droplets", params(("tag_name" = String, Query)), responses((status = 204)))]
 pub(crate) async fn delete_tagged(State(app): State<App>, who: Who, params: Params) -> ApiResult<StatusCode> {
     blocking(move || {

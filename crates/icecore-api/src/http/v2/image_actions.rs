@@ -20,7 +20,7 @@ use crate::wire::image::NewImageAction;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// Copies an image to another region, or makes a snapshot of a backup.
+/// Copies an image to another region, or converts a backup to a snapshot.
 #[utoipa::path(post, path = "/v2/images/{id}/actions", tag = "Image Actions", params(("id" = String, Path)), request_body = NewImageAction, responses((status = 201, body = ActionBody)))]
 pub(crate) async fn create(
     State(app): State<App>,
@@ -91,7 +91,7 @@ pub(crate) async fn offer(
     .await
 }
 
-/// Takes an image that another account offers.
+/// Accepts an image that another account offers.
 #[utoipa::path(post, path = "/v2/images/{id}/account_transfer/accept", tag = "Images", params(("id" = String, Path)), request_body = AccountTransfer, responses((status = 201, body = AccountTransfer)))]
 pub(crate) async fn accept(
     State(app): State<App>,
@@ -106,7 +106,7 @@ pub(crate) async fn accept(
     .await
 }
 
-/// Turns an offer down.
+/// Declines an offer.
 #[utoipa::path(post, path = "/v2/images/{id}/account_transfer/decline", tag = "Images", params(("id" = String, Path)), request_body = AccountTransfer, responses((status = 204)))]
 pub(crate) async fn decline(
     State(app): State<App>,
@@ -121,7 +121,7 @@ pub(crate) async fn decline(
     .await
 }
 
-/// Takes an offer back.
+/// Cancels an offer.
 #[utoipa::path(post, path = "/v2/images/{id}/account_transfer/cancel", tag = "Images", params(("id" = String, Path)), request_body = AccountTransfer, responses((status = 204)))]
 pub(crate) async fn cancel(
     State(app): State<App>,

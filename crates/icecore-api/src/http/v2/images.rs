@@ -71,7 +71,7 @@ pub(crate) async fn get(
     blocking(move || Ok(Json(ImageBody { image: ImageJson::from(&app.image(&who, &id)?) }))).await
 }
 
-/// Gives an image another name.
+/// Renames an image.
 #[utoipa::path(put, path = "/v2/images/{id}", tag = "Images", params(("id" = String, Path)), request_body = ImageUpdate, responses((status = 200, body = ImageBody)))]
 pub(crate) async fn update(
     State(app): State<App>,
@@ -86,7 +86,7 @@ pub(crate) async fn update(
     .await
 }
 
-/// Deletes an image. Droplets that were made of it stay.
+/// Deletes an image. Droplets created from it stay.
 #[utoipa::path(delete, path = "/v2/images/{id}", tag = "Images", params(("id" = String, Path)), responses((status = 204)))]
 pub(crate) async fn delete(
     State(app): State<App>,

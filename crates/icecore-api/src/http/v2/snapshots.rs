@@ -51,7 +51,7 @@ pub(crate) async fn get(
     blocking(move || Ok(Json(SnapshotBody { snapshot: (&app.proper_snapshot(&who, &id)?).into() }))).await
 }
 
-/// Deletes a snapshot. What was made from it stays.
+/// Deletes a snapshot. Disks created from it stay.
 #[utoipa::path(delete, path = "/v2/snapshots/{id}", tag = "Snapshots", params(("id" = String, Path)),
     responses((status = 204)))]
 pub(crate) async fn delete(

@@ -36,7 +36,7 @@ pub(crate) async fn list(
     .await
 }
 
-/// Makes a tag. One that is there already is the answer.
+/// Creates a tag. Returns an existing one as it is.
 #[utoipa::path(post, path = "/v2/tags", tag = "Tags", request_body = NewTag, responses((status = 201, body = TagBody)))]
 pub(crate) async fn create(
     State(app): State<App>,
@@ -63,7 +63,7 @@ pub(crate) async fn get(
     blocking(move || Ok(Json(TagBody { tag: TagJson::new(app.tag(&who, &name)?, &origin) }))).await
 }
 
-/// Deletes a tag; what had it stays.
+/// Deletes a tag; the tagged resources stay.
 #[utoipa::path(delete, path = "/v2/tags/{name}", tag = "Tags", params(("name" = String, Path)), responses((status = 204)))]
 pub(crate) async fn delete(
     State(app): State<App>,
@@ -77,7 +77,7 @@ pub(crate) async fn delete(
     .await
 }
 
-/// Gives a tag to resources.
+/// Tags resources.
 #[utoipa::path(post, path = "/v2/tags/{name}/resources", tag = "Tags", params(("name" = String, Path)),
     request_body = TagResources, responses((status = 204)))]
 pub(crate) async fn add(
@@ -94,7 +94,7 @@ pub(crate) async fn add(
     .await
 }
 
-/// Takes a tag away from resources.
+/// Untags resources.
 #[utoipa::path(delete, path = "/v2/tags/{name}/resources", tag = "Tags", params(("name" = String, Path)),
     request_body = TagResources, responses((status = 204)))]
 pub(crate) async fn remove(

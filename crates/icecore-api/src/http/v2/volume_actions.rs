@@ -34,7 +34,7 @@ pub(crate) async fn act(
     .await
 }
 
-/// Attaches or detaches the volume of a name.
+/// Attaches or detaches a volume by its name.
 #[utoipa::path(post, path = "/v2/volumes/actions", tag = "Volume actions", request_body = NewVolumeAction,
     responses((status = 202, body = ActionBody)))]
 pub(crate) async fn act_by_name(
@@ -56,7 +56,7 @@ pub(crate) async fn act_by_name(
     .await
 }
 
-/// What was done to a volume, newest first.
+/// The actions of a volume, newest first.
 #[utoipa::path(get, path = "/v2/volumes/{id}/actions", tag = "Volume actions", params(
     ("id" = String, Path), Page
 ), responses((status = 200, body = ActionsBody)))]
@@ -73,7 +73,7 @@ pub(crate) async fn list(
     .await
 }
 
-/// One thing that was done to a volume.
+/// One action of a volume.
 #[utoipa::path(get, path = "/v2/volumes/{id}/actions/{action_id}", tag = "Volume actions", params(
     ("id" = String, Path), ("action_id" = String, Path)
 ), responses((status = 200, body = ActionBody)))]

@@ -32,7 +32,7 @@ pub(crate) async fn list(
     .await
 }
 
-/// Takes a snapshot of a volume, which may be in use.
+/// Takes a snapshot of a volume, even while it is in use.
 #[utoipa::path(post, path = "/v2/volumes/{id}/snapshots", tag = "Volume snapshots", params(("id" = String, Path)),
     request_body = NewVolumeSnapshot, responses((status = 201, body = SnapshotBody)))]
 pub(crate) async fn create(
@@ -60,7 +60,7 @@ pub(crate) async fn get(
     blocking(move || Ok(Json(SnapshotBody { snapshot: (&app.volume_snapshot(&who, &id)?).into() }))).await
 }
 
-/// Deletes a snapshot of a volume. What was made from it stays.
+/// Deletes a snapshot of a volume. Volumes created from it stay.
 #[utoipa::path(delete, path = "/v2/volumes/snapshots/{id}", tag = "Volume snapshots", params(("id" = String, Path)),
     responses((status = 204)))]
 pub(crate) async fn delete(

@@ -46,7 +46,7 @@ pub(crate) async fn list(
     .await
 }
 
-/// Makes a volume.
+/// Creates a volume.
 #[utoipa::path(post, path = "/v2/volumes", tag = "Volumes", request_body = NewVolume, responses((status = 201, body = VolumeBody)))]
 pub(crate) async fn create(
     State(app): State<App>,
@@ -70,7 +70,7 @@ pub(crate) async fn get(
     blocking(move || Ok(Json(VolumeBody { volume: show(&app, &who, &app.volume(&who, &id)?)? }))).await
 }
 
-/// Deletes a volume that is not attached.
+/// Deletes a volume, if it is not attached.
 #[utoipa::path(delete, path = "/v2/volumes/{id}", tag = "Volumes", params(("id" = String, Path)), responses((status = 204)))]
 pub(crate) async fn delete(
     State(app): State<App>,
@@ -84,7 +84,7 @@ pub(crate) async fn delete(
     .await
 }
 
-/// Deletes the volume of a name that is not attached.
+/// Deletes a volume by its name, if it is not attached.
 #[utoipa::path(delete, path = "/v2/volumes", tag = "Volumes", params(("name" = String, Query), ("region" = String, Query)),
     responses((status = 204)))]
 pub(crate) async fn delete_by_name(

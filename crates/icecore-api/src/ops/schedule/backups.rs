@@ -22,7 +22,8 @@ pub(super) struct Backups {
     pub(super) complete: bool,
 }
 
-/// Returns an entry for each Droplet that has a plan. An account whose Droplets cannot be listed is left out.
+/// Returns an entry for each Droplet that has a plan. An account whose Droplets cannot be listed is
+/// left out.
 pub(super) fn entries(service: &Service) -> ApiResult<Backups> {
     let unfinished = service.db().unfinished_actions()?;
     let busy: HashSet<Uuid> = unfinished.into_iter().map(|action| action.resource).collect();
@@ -31,7 +32,7 @@ pub(super) fn entries(service: &Service) -> ApiResult<Backups> {
         match of_account(service, &account.name, &busy) {
             Ok(entries) => backups.entries.extend(entries),
             Err(error) => {
-                tracing::error!(account = account.name, %error, "Droplets cannot be listed for their backups");
+                tracing::error!(account = account.name, %error, "cannot list Droplets for their backups");
                 backups.complete = false;
             }
         }

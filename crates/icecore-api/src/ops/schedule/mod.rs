@@ -1,7 +1,9 @@
-//! Work that is done again and again: what the configuration schedules, backups of Droplets, samples for the charts.
+//! Work that is done again and again: what the configuration schedules, backups of Droplets,
+//! samples for the charts.
 //!
-//! A thread looks at the clock, and each run has a thread of its own: one that takes hours keeps no other from its time. Up to when
-//! the runs of a schedule are done stands in the database. What was missed while no server ran is done once.
+//! A thread looks at the clock, and each run has a thread of its own: one that takes hours keeps no
+//! other from its time. Up to when the runs of a schedule are done stands in the database. What was
+//! missed while no server ran is done once.
 
 mod backups;
 mod entry;
@@ -112,13 +114,14 @@ impl Scheduler {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins what is due, and jobs for which there was no thread, and returns how long nothing else will be.
+    /// Begins what is due, and jobs for which there was no thread, and returns how long nothing
+    /// else will be.
     fn begin_what_is_due(self: &Arc<Self>) -> Duration {
         self.service.jobs().look_again();
         let now = self.service.now_unix_ms();
         match self.due(now) {
             Ok(due) => due.into_iter().for_each(|entry| self.begin(entry, now)),
-            Err(error) => tracing::error!(%error, "what is due cannot be found out"),
+            Err(error) => tracing::error!(%error, "cannot determine which schedules are due"),
         }
         let next = self.fixed.iter().filter_map(|entry| entry.when.next_after(now)).min();
         let wait = next.and_then(|next| u64::try_from(next.saturating_sub(now)).ok()).unwrap_or(LOOK_MS);
@@ -150,7 +153,7 @@ impl Scheduler {
             let names: Vec<&str> = all.map(|entry| entry.name.as_str()).collect();
             self.unwritten().retain(|name, _| names.contains(&name.as_str()));
             if let Err(error) = db.forget_schedules_but(&names) {
-                tracing::warn!(%error, "schedules that are gone could not be forgotten");
+                tracing::warn!(%error, "could not remove records of deleted schedules");
             }
         }
         Ok(due)
@@ -160,13 +163,14 @@ impl Scheduler {
         self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes up to when the runs of a schedule are done; where the database cannot, for as long as this server runs.
+    /// Notes up to when the runs of a schedule are done; where the database cannot, for as long as
+    /// this server runs.
     fn note_done(&self, name: &str, now: i64) {
         let mut unwritten = self.unwritten();
         match self.service.db().set_schedule_done(name, now) {
             Ok(()) => drop(unwritten.remove(name)),
             Err(error) => {
-                tracing::error!(schedule = name, %error, "that a schedule has run could not be noted");
+                tracing::error!(schedule = name, %error, "could not record the run of a schedule");
                 unwritten.insert(name.to_owned(), now);
             }
         }
@@ -191,12 +195,13 @@ impl Scheduler {
         let scheduler = Arc::clone(self);
         let run = move || scheduler.run(&entry, now);
         if let Err(error) = thread::Builder::new().name("schedule".to_owned()).spawn(run) {
-            tracing::error!(schedule = name, %error, "no thread for a schedule");
+            tracing::error!(schedule = name, %error, "could not start a thread for a schedule");
             self.lock().remove(&name);
         }
     }
 
-    /// Does something, and notes that it is done: also where it failed, for its next time is soon enough.
+    /// Does something, and notes that it is done: also where it failed, for its next time is soon
+    /// enough.
     fn run(&self, entry: &Entry, now: i64) {
         let _running = Mark(self, &entry.name);
         let done = tasks::perform(&self.service, &self.stopping, &entry.what, entry.when.zone(), now);
@@ -205,7 +210,7 @@ impl Scheduler {
         }
         match &done {
             Ok(()) => tracing::info!(schedule = entry.name, "done"),
-            Err(error) => tracing::error!(schedule = entry.name, %error, "a schedule went wrong"),
+            Err(error) => tracing::error!(schedule = entry.name, %error, "a schedule failed"),
         }
         if matches!(entry.what, What::Configured(_)) {
             self.meters.ran(&entry.name, done.is_ok());

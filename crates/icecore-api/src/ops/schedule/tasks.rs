@@ -38,7 +38,8 @@ const DIGITS: [usize; 2] = [8, 6];
 const MAX_UNUSED: f64 = 0.05;
 const MINUTE_MS: i64 = 60_000;
 
-/// Does something. What goes wrong with one snapshot, volume or region does not keep the others from their turn.
+/// Does something. What goes wrong with one snapshot, volume or region does not keep the others
+/// from their turn.
 pub(super) fn perform(
     service: &Arc<Service>,
     stopping: &AtomicBool,
@@ -100,7 +101,7 @@ struct Failures {
 impl Failures {
     fn note<T>(&mut self, of: &str, done: ApiResult<T>) {
         if let Err(error) = done {
-            tracing::warn!(of, %error, "left out by a schedule");
+            tracing::warn!(of, %error, "skipped by a schedule");
             self.count += 1;
             self.first.get_or_insert(error);
         }
@@ -111,7 +112,7 @@ impl Failures {
             None => Ok(()),
             Some(error) if self.count == 1 => Err(error),
             Some(error) => {
-                let message = format!("{} went wrong, the first because: {}", self.count, error.message);
+                let message = format!("{} failed, the first with: {}", self.count, error.message);
                 Err(ApiError { message, ..error })
             }
         }
@@ -146,7 +147,7 @@ impl Run<'_> {
 
     fn go_on(&self) -> ApiResult<()> {
         match self.stopping.load(Ordering::SeqCst) {
-            true => Err(Error::new(ErrorKind::Interrupted, "the server is being stopped").into()),
+            true => Err(Error::new(ErrorKind::Interrupted, "the server is stopping").into()),
             false => Ok(()),
         }
     }
@@ -271,7 +272,8 @@ impl Run<'_> {
         Ok(disks)
     }
 
-    /// Tells whether a snapshot is one that this schedule is about. Tags are its own, or those of what it was taken of.
+    /// Tells whether a snapshot is one that this schedule is about. Tags are its own, or those of
+    /// what it was taken of.
     fn wants_snapshot(
         &self,
         item: &SnapshotItem,
@@ -310,7 +312,7 @@ impl Run<'_> {
         let progress = self.until(None);
         let plan = gc::plan(&repo, &gc::GcOptions { max_unused: MAX_UNUSED }, &progress)?;
         let totals = gc::apply(&repo, plan, &progress)?;
-        tracing::info!(region = pool.slug, freed_bytes = totals.freed_bytes, "gave back space");
+        tracing::info!(region = pool.slug, freed_bytes = totals.freed_bytes, "freed space");
         Ok(())
     }
 
@@ -332,21 +334,23 @@ impl Run<'_> {
         match report.findings.len() {
             0 => Ok(()),
             count => {
-                let message = format!("{count} findings in the repository of the region {}", pool.slug);
+                let message = format!("{count} findings in the repository of region {}", pool.slug);
                 Err(Error::new(ErrorKind::Corrupt, message)
-                    .with_hint("the log names them; `icecore verify` tells which snapshots they are in"))
+                    .with_hint("the log lists them; `icecore verify` names the affected snapshots"))
             }
         }
     }
 }
 
-/// Returns the name of a snapshot that a schedule takes at some time: in UTC, which has no hour twice.
+/// Returns the name of a snapshot that a schedule takes at some time: in UTC, which has no hour
+/// twice.
 fn snapshot_name(schedule: &str, unix_ms: i64) -> String {
     let time = Timestamp::from_millisecond(unix_ms).unwrap_or(Timestamp::UNIX_EPOCH);
     format!("{schedule}-{}", time.strftime("%Y%m%d-%H%M%S"))
 }
 
-/// Tells whether a schedule has given this name. A snapshot that was renamed is none of its any more.
+/// Tells whether a schedule has given this name. A snapshot that was renamed is none of its any
+/// more.
 fn is_of_schedule(name: &str, schedule: &str) -> bool {
     let Some(time) = name.strip_prefix(schedule).and_then(|rest| rest.strip_prefix('-')) else {
         return false;

@@ -129,7 +129,7 @@ impl Service {
     ) -> ApiResult<Vec<Action>> {
         if !command.in_bulk() {
             return Err(ApiError::unprocessable(format!(
-                "{} cannot be done to several Droplets at once",
+                "{} is not possible for several Droplets at once",
                 command.as_str()
             )));
         }
@@ -154,7 +154,8 @@ impl Service {
         self.act(&self.new_action(who, &droplet, "backup"), job)
     }
 
-    /// Deletes the backups of a Droplet that are too old: after a week where they are daily, after four where they are weekly.
+    /// Deletes the backups of a Droplet that are too old: after a week where they are daily, after
+    /// four where they are weekly.
     pub(crate) fn expire_backups(&self, who: &Who, id: &str) -> ApiResult<usize> {
         let droplet = self.droplet(who, id)?;
         let kept_ms = match droplet.backups() {

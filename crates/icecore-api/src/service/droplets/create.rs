@@ -78,7 +78,7 @@ impl Service {
         request: &DropletRequest,
     ) -> ApiResult<Vec<(DropletItem, Action)>> {
         if request.names.is_empty() || request.names.len() > NAMES_MAX {
-            return Err(ApiError::unprocessable(format!("1 to {NAMES_MAX} names are needed")));
+            return Err(ApiError::unprocessable(format!("give 1 to {NAMES_MAX} names")));
         }
         request.names.iter().try_for_each(|name| names::check_droplet(name))?;
         let invalid = || ApiError::unprocessable("You specified an invalid size for Droplet creation.");
@@ -189,7 +189,7 @@ impl Service {
             return Err(ApiError::unprocessable("cannot attach more volumes to the Droplet"));
         }
         if !wanted.is_empty() && request.names.len() > 1 {
-            return Err(ApiError::unprocessable("a volume can be attached to one Droplet only"));
+            return Err(ApiError::unprocessable("a volume can be attached to only one Droplet"));
         }
         Ok(wanted)
     }
@@ -200,7 +200,7 @@ impl Service {
         }
         if volume.pool.slug != pool.slug {
             return Err(ApiError::unprocessable(format!(
-                "the volume {} is in the region {}, and the Droplet is not",
+                "the volume {} is in region {}, but the Droplet is not",
                 volume.name(),
                 volume.pool.slug
             )));
@@ -246,7 +246,7 @@ impl Service {
 /// Says that an image needs a larger disk.
 pub(super) fn too_small(image: &ImageItem, gib: u64) -> ApiError {
     ApiError::unprocessable(format!(
-        "The image {} needs a disk of {} GB, and this one has {gib} GB.",
+        "The image {} needs a disk of {} GB, but this one has {gib} GB.",
         image.name, image.min_disk_gib
     ))
 }

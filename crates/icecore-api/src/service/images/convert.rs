@@ -1,4 +1,5 @@
-//! Images of other formats, and compressed ones, become raw files, by programs that others have written.
+//! Images of other formats, and compressed ones, become raw files, by programs that others have
+//! written.
 
 use std::fs::File;
 use std::io;
@@ -39,7 +40,8 @@ impl Conversion<'_> {
     /// Makes the raw file.
     ///
     /// # Errors
-    /// 422 where the program is missing, or says that the file is not sound; and if it would be larger than it may.
+    /// 422 where the program is missing, or says that the file is not sound; and if it would be
+    /// larger than it may.
     pub(crate) fn run(&self, format: Format) -> ApiResult<()> {
         match format {
             Format::Raw => Ok(()),
@@ -54,10 +56,10 @@ impl Conversion<'_> {
             io::ErrorKind::NotFound => {
                 let package = if program == "qemu-img" { "qemu-utils" } else { program };
                 ApiError::unprocessable(format!(
-                    "the server needs the program {program} to import this: install it, on Debian with `apt install {package}`"
+                    "the server needs the program {program} to import this; on Debian, install it with `apt install {package}`"
                 ))
             }
-            _ => ApiError::unprocessable(format!("the program {program} cannot be started: {error}")),
+            _ => ApiError::unprocessable(format!("cannot start the program {program}: {error}")),
         };
         // As seen by programs that begin to read where the file stands.
         let mut input = self.from.try_clone().map_err(failed)?;
@@ -68,8 +70,8 @@ impl Conversion<'_> {
         command.spawn().map_err(failed)
     }
 
-    /// Runs a program to its end, which must be one of the `good` ones, while `read` reads what it writes. It is ended early where
-    /// the job is cancelled.
+    /// Runs a program to its end, which must be one of the `good` ones, while `read` reads what it
+    /// writes. It is ended early where the job is cancelled.
     fn finish<T: Send>(
         &self,
         program: &str,
@@ -77,8 +79,7 @@ impl Conversion<'_> {
         good: &[i32],
         read: impl FnOnce(&mut dyn Read) -> io::Result<T> + Send,
     ) -> ApiResult<T> {
-        let lost =
-            |error: io::Error| ApiError::unprocessable(format!("the program {program} was lost: {error}"));
+        let lost = |error: io::Error| ApiError::unprocessable(format!("lost the program {program}: {error}"));
         let (output, complaints) = (child.stdout.take(), child.stderr.take());
         thread::scope(|scope| {
             let reader = thread::Builder::new().spawn_scoped(scope, || match output {
@@ -104,14 +105,14 @@ impl Conversion<'_> {
                 }
                 thread::sleep(LOOK);
             };
-            let read = reader.join().map_err(|_| ApiError::server("a thread was lost"))?;
+            let read = reader.join().map_err(|_| ApiError::server("a thread panicked"))?;
             let complaint = complaint.join().unwrap_or_default();
             if self.progress.cancelled() {
                 return Err(ApiError::unprocessable("interrupted"));
             }
             match read {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    Err(icecore::Error::io(format!("writing what {program} gives"), error).into())
+                    Err(icecore::Error::io(format!("writing the output of {program}"), error).into())
                 }
                 Ok(done) if status.code().is_some_and(|code| good.contains(&code)) => Ok(done),
                 _ => Err(ApiError::unprocessable(format!("{program} failed: {complaint}"))),
@@ -139,8 +140,8 @@ impl Conversion<'_> {
         let about: serde_json::Value = serde_json::from_slice(&about).unwrap_or_default();
         let bytes = about["virtual-size"].as_u64().unwrap_or(0);
         self.check_size(bytes)?;
-        // What is missing at the end of a file would be read as zeros. Clusters that nothing uses are no damage, and not all formats
-        // can be checked.
+        // What is missing at the end of a file would be read as zeros. Clusters that nothing uses
+        // are no damage, and not all formats can be checked.
         let child = self.start(program, &["check", &from])?;
         self.finish(program, child, &[0, 3, 63], |output| io::copy(output, &mut io::sink()))?;
         self.progress.begin(bytes);
@@ -191,7 +192,7 @@ pub(crate) fn check_size(bytes: u64, bytes_max: u64) -> ApiResult<()> {
     match bytes {
         0 => Err(ApiError::unprocessable("the image is empty")),
         _ if bytes > bytes_max => Err(ApiError::unprocessable(format!(
-            "the image is a disk of more than the {} GB that the configuration of the server allows, at import.max_gigabytes",
+            "the disk of the image is larger than the {} GB that the server's configuration allows (import.max_gigabytes)",
             bytes_max >> 30
         ))),
         _ => Ok(()),
@@ -206,7 +207,8 @@ fn share(of: u64, percent: &str) -> u64 {
     of / 10_000 * hundredths.min(10_000)
 }
 
-/// Copies what comes, with holes for its zeros, until it is more than it may be. Returns how much came.
+/// Copies what comes, with holes for its zeros, until it is more than it may be. Returns how much
+/// came.
 fn write_sparse(from: &mut dyn Read, to: &mut File, bytes_max: u64) -> io::Result<u64> {
     let mut buffer = vec![0; HOLE_BYTES];
     let mut total = 0;

@@ -1,4 +1,5 @@
-//! Images are made of files: an action that reads one below the import folders and makes a snapshot of it.
+//! Images are made of files: an action that reads one below the import folders and makes a snapshot
+//! of it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,7 +98,7 @@ impl Service {
     /// Does what [`import_image`](Self::import_image) has begun.
     pub(crate) fn import(&self, pool: &Arc<Pool>, action: &Action, progress: &JobProgress) -> ApiResult<()> {
         let uuid = action.resource;
-        let given_up = || ApiError::unprocessable("the image was deleted before it was imported");
+        let given_up = || ApiError::unprocessable("the image was deleted before the import");
         let Some(import) = self.db().import(uuid)? else {
             delete_if_there(pool, uuid)?;
             return Err(given_up());
@@ -122,7 +123,8 @@ impl Service {
         })
     }
 
-    /// Ends imports that have no action: the server was stopped just before it began, or just after it had ended.
+    /// Ends imports that have no action: the server was stopped just before it began, or just after
+    /// it had ended.
     pub(crate) fn end_lost_imports(&self) -> ApiResult<()> {
         let actions = self.db().unfinished_actions()?;
         for import in self.db().unfinished_imports()? {
@@ -134,7 +136,7 @@ impl Service {
             } else {
                 self.db().fail_import(
                     import.uuid,
-                    "the server was stopped before this was done: import it again",
+                    "the server stopped before the import ended: import it again",
                 )?;
             }
         }
@@ -204,7 +206,7 @@ impl Service {
                 return Ok((path, made));
             }
             if made.len() == 2 {
-                return Err(ApiError::unprocessable(format!("{} is packed more than once", source.name)));
+                return Err(ApiError::unprocessable(format!("{} is compressed more than once", source.name)));
             }
             let to = self.scratch_file()?;
             let bytes_max = self.config().import.max_gigabytes.saturating_mul(GIB);
@@ -224,7 +226,7 @@ impl Service {
 
 fn written_to(source: &Source) -> ApiError {
     ApiError::unprocessable(format!(
-        "{} was written to while it was read: import it again when nothing does",
+        "{} was written to during the import: import it again when nothing writes to it",
         source.name
     ))
 }

@@ -13,7 +13,8 @@ use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
 impl Service {
-    /// Offers an image to another account, which is named by its email or its id. Returns the number of the offer.
+    /// Offers an image to another account, which is named by its email or its id. Returns the
+    /// number of the offer.
     pub(crate) fn offer_image(
         &self,
         who: &Who,
@@ -34,11 +35,11 @@ impl Service {
             (None, None) => false,
         });
         let recipient = wanted.filter(|account| account.name != who.0).ok_or_else(|| {
-            ApiError::bad_request("recipient_email or recipient_uuid must be that of another account")
+            ApiError::bad_request("recipient_email or recipient_uuid must belong to another account")
         })?;
         self.db()
             .make_offer(image.uuid, &who.0, &recipient.name, self.now_unix_ms())?
-            .ok_or_else(|| ApiError::bad_request("the image is on offer already: cancel that first"))
+            .ok_or_else(|| ApiError::bad_request("the image is already on offer: cancel that offer first"))
     }
 
     /// Returns the offer of an image that `mine` picks.
@@ -49,7 +50,8 @@ impl Service {
         self.db().offer(uuid)?.filter(meant).ok_or_else(ApiError::not_found)
     }
 
-    /// Takes an image that another account has offered; `transfer` is the number of the offer, where the client says it.
+    /// Takes an image that another account has offered; `transfer` is the number of the offer,
+    /// where the client says it.
     pub(crate) fn accept_image(&self, who: &Who, id: &str, transfer: Option<i64>) -> ApiResult<()> {
         let offer = self.find_offer(id, transfer, |offer| offer.recipient == who.0)?;
         if self.db().unfinished_actions()?.iter().any(|action| action.resource == offer.uuid) {
@@ -73,7 +75,8 @@ impl Service {
         Ok(())
     }
 
-    /// Returns the offers that an account was made: the number of each image, its name, and who offers it.
+    /// Returns the offers that an account was made: the number of each image, its name, and who
+    /// offers it.
     pub(crate) fn offers(&self, who: &Who) -> ApiResult<Vec<(i64, String, String)>> {
         let mut shown = Vec::new();
         for offer in self.db().offers_to(&who.0)? {
@@ -85,7 +88,8 @@ impl Service {
         Ok(shown)
     }
 
-    /// Notes the new owner of an image in all regions, and tells whether one has it. Its tags are words of the old one.
+    /// Notes the new owner of an image in all regions, and tells whether one has it. Its tags are
+    /// words of the old one.
     fn hand_over(&self, offer: &Offer) -> ApiResult<bool> {
         let owner = Labels::from([(labels::ACCOUNT.to_owned(), offer.recipient.clone())]);
         let found = self.in_all_regions(offer.uuid, |repo, id| {

@@ -1,4 +1,5 @@
-//! What format an image file has, by its first bytes. What would have a program read other files is refused.
+//! What format an image file has, by its first bytes. What would have a program read other files is
+//! refused.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -30,7 +31,7 @@ pub(crate) fn probe(file: &File, name: &str) -> ApiResult<Format> {
     let mut filled = 0;
     while filled < head.len() {
         let read = file.read_at(&mut head[filled..], u64::try_from(filled).unwrap_or(0));
-        match read.map_err(|error| ApiError::unprocessable(format!("{name} cannot be read: {error}")))? {
+        match read.map_err(|error| ApiError::unprocessable(format!("cannot read {name}: {error}")))? {
             0 => break,
             count => filled += count,
         }
@@ -43,7 +44,7 @@ pub(crate) fn probe(file: &File, name: &str) -> ApiResult<Format> {
         tail.clear();
     }
     format_of(&head, &tail, length)
-        .map_err(|why| ApiError::unprocessable(format!("{name} cannot be imported: {why}")))
+        .map_err(|why| ApiError::unprocessable(format!("cannot import {name}: {why}")))
 }
 
 fn format_of(head: &[u8], tail: &[u8], length: u64) -> Result<Format, &'static str> {
@@ -61,7 +62,7 @@ fn format_of(head: &[u8], tail: &[u8], length: u64) -> Result<Format, &'static s
     }
     if head.starts_with(b"# Disk DescriptorFile") {
         return Err(
-            "it only names the files of a VMDK image: make one file of them, with `qemu-img convert -O qcow2`",
+            "it only lists the files of a VMDK image: combine them into one file with `qemu-img convert -O qcow2`",
         );
     }
     let packed = [
@@ -75,7 +76,7 @@ fn format_of(head: &[u8], tail: &[u8], length: u64) -> Result<Format, &'static s
         (Some((_, program)), _) => Ok(Format::Packed(program)),
         (None, None) => Ok(Format::Raw),
         (None, Some(_)) => {
-            Err("its format is not read here: unpack it, or make it qcow2 with `qemu-img convert -O qcow2`")
+            Err("its format is not supported: unpack it, or convert it with `qemu-img convert -O qcow2`")
         }
     }
 }
@@ -94,7 +95,7 @@ fn check_vdi(head: &[u8], length: u64) -> Result<(), &'static str> {
     };
     let (data, block_bytes, blocks) = (number(344), number(376), number(388));
     if head.len() < 512 || data + block_bytes * blocks > length {
-        return Err("it is a VDI image whose end is missing: copy it again");
+        return Err("it is a truncated VDI image: copy it again");
     }
     Ok(())
 }
@@ -103,20 +104,20 @@ fn check_qcow2(head: &[u8]) -> Result<(), &'static str> {
     const EXTERNAL_DATA: u64 = 1 << 2;
     let (version, backing, crypt) = (number(head, 4, 4), number(head, 8, 8), number(head, 32, 4));
     if head.len() < 72 || !(2..=3).contains(&version) {
-        return Err("its qcow2 header is not whole, or of a version that is not known");
+        return Err("its qcow2 header is incomplete or of an unknown version");
     }
     if backing != 0 {
         return Err(
-            "it is a qcow2 image with a backing file: put both together first, with `qemu-img convert -O qcow2`",
+            "it is a qcow2 image with a backing file: merge both first with `qemu-img convert -O qcow2`",
         );
     }
     if version == 3 && number(head, 72, 8) & EXTERNAL_DATA != 0 {
         return Err(
-            "it is a qcow2 image with its data in another file: put both together first, with `qemu-img convert -O qcow2`",
+            "it is a qcow2 image with its data in another file: merge both first with `qemu-img convert -O qcow2`",
         );
     }
     if crypt != 0 {
-        return Err("it is an encrypted qcow2 image: decrypt it first, with `qemu-img convert`");
+        return Err("it is an encrypted qcow2 image: decrypt it first with `qemu-img convert`");
     }
     Ok(())
 }
@@ -125,13 +126,13 @@ fn check_vmdk(head: &[u8]) -> Result<(), &'static str> {
     const PARENT: &[u8] = b"parentfilenamehint";
     if number(head, 12, 8) == 0 || head.len() < 512 {
         return Err(
-            "it is a VMDK image whose data is in other files: make one file of them, with `qemu-img convert -O qcow2`",
+            "it is a VMDK image whose data is in other files: combine them into one file with `qemu-img convert -O qcow2`",
         );
     }
     let lower = head.to_ascii_lowercase();
     if lower.windows(PARENT.len()).any(|window| window == PARENT) {
         return Err(
-            "it is a VMDK image that lies over another one: put both together first, with `qemu-img convert -O qcow2`",
+            "it is a VMDK image on top of another one: merge both first with `qemu-img convert -O qcow2`",
         );
     }
     Ok(())
@@ -163,7 +164,7 @@ mod tests {
         vdi[64..68].copy_from_slice(&[0x7f, 0x10, 0xda, 0xbe]);
         // Two blocks of 1 MiB behind 2 MiB.
         (vdi[346], vdi[378], vdi[388]) = (0x20, 0x10, 2);
-        assert!(format_of(&vdi, &[], (4 << 20) - 1).unwrap_err().contains("end is missing"));
+        assert!(format_of(&vdi, &[], (4 << 20) - 1).unwrap_err().contains("truncated"));
         for (head, format) in [
             (Vec::new(), Format::Raw),
             (vec![0; 4096], Format::Raw),
@@ -190,19 +191,19 @@ mod tests {
             (qcow2(3, 0, 4, 0), "another file"),
             (qcow2(3, 0, 0, 1), "encrypted"),
             (qcow2(9, 0, 0, 0), "version"),
-            (qcow2(3, 0, 0, 0)[..40].to_vec(), "not whole"),
+            (qcow2(3, 0, 0, 0)[..40].to_vec(), "incomplete"),
             (vmdk(0, "RW 8 FLAT \"/etc/shadow\" 0"), "other files"),
-            (vmdk(9, "ParentFileNameHint=\"/etc/shadow\""), "over another"),
-            (b"# Disk DescriptorFile\nRW 8 FLAT \"/etc/shadow\" 0".to_vec(), "only names"),
-            (b"COWD".to_vec(), "not read here"),
-            (b"QED\0".to_vec(), "not read here"),
-            (b"PK\x03\x04".to_vec(), "not read here"),
+            (vmdk(9, "ParentFileNameHint=\"/etc/shadow\""), "on top of another"),
+            (b"# Disk DescriptorFile\nRW 8 FLAT \"/etc/shadow\" 0".to_vec(), "only lists"),
+            (b"COWD".to_vec(), "not supported"),
+            (b"QED\0".to_vec(), "not supported"),
+            (b"PK\x03\x04".to_vec(), "not supported"),
         ] {
             let why = format_of(&head, &[], 4 << 20).unwrap_err();
             assert!(why.contains(says), "{why}");
         }
         // A VHD of a fixed size would be a disk that is a sector too long.
         let footer = [&b"conectix"[..], &[0; 504]].concat();
-        assert!(format_of(&[0; 512], &footer, 4 << 20).unwrap_err().contains("not read here"));
+        assert!(format_of(&[0; 512], &footer, 4 << 20).unwrap_err().contains("not supported"));
     }
 }

@@ -1,4 +1,5 @@
-//! Files that may be imported: found below the folders that are configured, and nowhere else, whatever links lie there.
+//! Files that may be imported: found below the folders that are configured, and nowhere else,
+//! whatever links lie there.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -18,7 +19,8 @@ use rustix::fs::ResolveFlags;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// A file or block device that may be imported. It stays the same one, whatever becomes of its name.
+/// A file or block device that may be imported. It stays the same one, whatever becomes of its
+/// name.
 #[derive(Debug)]
 pub(crate) struct Source {
     handle: OwnedFd,
@@ -30,16 +32,15 @@ impl Source {
     /// Finds what a `file://` URL names.
     ///
     /// # Errors
-    /// 422 for any other URL, and, with the same words whether or not it exists, for what is not below one of `folders`.
+    /// 422 for any other URL, and, with the same words whether or not it exists, for what is not
+    /// below one of `folders`.
     pub(crate) fn find(folders: &[PathBuf], url: &str) -> ApiResult<Self> {
         let path = path_of(url)?;
         let name = path.display().to_string();
         let none = || {
             let hint = match folders.is_empty() {
-                true => {
-                    "nothing may be imported: name folders in the configuration of the server, at [import]"
-                }
-                false => "import folders of the server are set in its configuration, at [import]",
+                true => "imports are not allowed: add folders under [import] in the server's configuration",
+                false => "the server's configuration lists its import folders under [import]",
             };
             ApiError::unprocessable(format!("there is no file {name} in an import folder ({hint})"))
         };
@@ -61,17 +62,18 @@ impl Source {
     /// Opens it to read.
     pub(crate) fn open(&self) -> ApiResult<File> {
         File::open(self.path())
-            .map_err(|error| ApiError::unprocessable(format!("{} cannot be opened: {error}", self.name)))
+            .map_err(|error| ApiError::unprocessable(format!("cannot open {}: {error}", self.name)))
     }
 
     /// Returns in what state it is, to find out later whether somebody has written to it.
     pub(crate) fn state(&self) -> ApiResult<ImageState> {
-        let looking = |error| ApiError::unprocessable(format!("{} cannot be looked at: {error}", self.name));
+        let looking = |error| ApiError::unprocessable(format!("cannot look up {}: {error}", self.name));
         ImageFile::open(&self.path())?.state().map_err(looking)
     }
 }
 
-/// Opens a path that has no links in it, if it is below a folder, without following what may have become a link since.
+/// Opens a path that has no links in it, if it is below a folder, without following what may have
+/// become a link since.
 fn open_below(folder: &Path, whole: &Path) -> Option<OwnedFd> {
     let folder = folder.canonicalize().ok()?;
     let rest = whole.strip_prefix(&folder).ok()?;
@@ -90,11 +92,11 @@ fn open_below(folder: &Path, whole: &Path) -> Option<OwnedFd> {
 fn path_of(url: &str) -> ApiResult<PathBuf> {
     let bad = |message: &str| Err(ApiError::unprocessable(format!("url {message}")));
     let Some(rest) = url.strip_prefix("file://") else {
-        return bad("must be that of a file of the server, such as file:///srv/images/disk.qcow2");
+        return bad("must name a file on the server, such as file:///srv/images/disk.qcow2");
     };
     let rest = rest.strip_prefix("localhost").unwrap_or(rest);
     if !rest.starts_with('/') {
-        return bad("names another machine: file:/// needs three slashes");
+        return bad("names another machine: use three slashes, as in file:///");
     }
     let mut bytes = Vec::with_capacity(rest.len());
     let mut left = rest.bytes();
@@ -104,16 +106,16 @@ fn path_of(url: &str) -> ApiResult<PathBuf> {
                 let digits =
                     [left.next(), left.next()].map(|digit| digit.and_then(|it| char::from(it).to_digit(16)));
                 let [Some(high), Some(low)] = digits else {
-                    return bad("has a % without two digits behind it");
+                    return bad("has a % that is not followed by two hexadecimal digits");
                 };
                 bytes.push(u8::try_from(high * 16 + low).unwrap_or(0));
             }
-            b'?' | b'#' => return bad("has a query or a fragment: write %3F and %23 for signs of a name"),
+            b'?' | b'#' => return bad("has a query or a fragment: write %3F and %23 for ? and # in a name"),
             _ => bytes.push(byte),
         }
     }
     if bytes.contains(&0) {
-        return bad("has a zero byte in it");
+        return bad("contains a zero byte");
     }
     Ok(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
 }

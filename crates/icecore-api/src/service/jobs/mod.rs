@@ -1,5 +1,5 @@
-//! What actions do. Each is noted in the database before it begins and when it has ended; one that a server did not end is done,
-//! or ended, by the next.
+//! What actions do. Each is noted in the database before it begins and when it has ended; one that
+//! a server did not end is done, or ended, by the next.
 
 mod perform;
 mod queue;
@@ -22,7 +22,8 @@ use crate::service::jobs::queue::Lane;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// How long a request waits for what it began: most of it is done by then, and its client need not ask again.
+/// How long a request waits for what it began: most of it is done by then, and its client need not
+/// ask again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What an action does. It stands in the database as JSON while the action is not done.
@@ -69,7 +70,8 @@ impl Service {
     /// Begins an action and does it. What takes long goes on in the background after a while.
     ///
     /// # Errors
-    /// 422 if another action of the resource is not done. What goes wrong with the action itself stands in the action.
+    /// 422 if another action of the resource is not done. What goes wrong with the action itself
+    /// stands in the action.
     pub(crate) fn act(self: &Arc<Self>, new: &NewAction<'_>, job: Job) -> ApiResult<Action> {
         let mut begun = [self.start(new, job)?];
         self.wait(&mut begun);
@@ -109,7 +111,8 @@ impl Service {
         jobs.start(lane, action.id, Box::new(move |progress| service.run(&action, &job, progress)));
     }
 
-    /// Does an action, and notes that it has ended: all but one that the end of the server has interrupted.
+    /// Does an action, and notes that it has ended: all but one that the end of the server has
+    /// interrupted.
     fn run(&self, action: &Action, job: &Job, progress: &JobProgress) {
         let done = self.perform(action, job, progress);
         let problem = match done {
@@ -118,14 +121,15 @@ impl Service {
             Err(error) => Some(error.message),
         };
         if let Some(problem) = &problem {
-            tracing::warn!(action = action.id, kind = action.kind, problem, "an action went wrong");
+            tracing::warn!(action = action.id, kind = action.kind, problem, "an action failed");
         }
         if let Err(error) = self.db().end_action(action.id, problem.as_deref(), self.now_unix_ms()) {
-            tracing::error!(action = action.id, %error, "the end of an action could not be noted");
+            tracing::error!(action = action.id, %error, "could not record the end of an action");
         }
     }
 
-    /// Goes on with what a server before has begun and not ended. What it cannot go on with is undone.
+    /// Goes on with what a server before has begun and not ended. What it cannot go on with is
+    /// undone.
     ///
     /// # Errors
     /// Those of the database.
@@ -138,8 +142,7 @@ impl Service {
                 Some(Ok(Job::SnapshotDroplet { id, .. })) => self.end_snapshot(&action, id)?,
                 Some(Ok(job)) => self.go_on(&action, job),
                 _ => {
-                    let problem =
-                        "the server was stopped before this was done: look whether it was, and ask again";
+                    let problem = "the server stopped before this ended: check whether it was done, and repeat it if not";
                     self.db().end_action(action.id, Some(problem), self.now_unix_ms())?;
                 }
             }
@@ -147,16 +150,17 @@ impl Service {
         Ok(())
     }
 
-    /// Ends a snapshot that was being taken when the server ended: it is there whole or not at all, and its moment is over.
+    /// Ends a snapshot that was being taken when the server ended: it is there whole or not at all,
+    /// and its moment is over.
     fn end_snapshot(&self, action: &Action, id: Uuid) -> ApiResult<()> {
         let taken = self.has_snapshot(&action.region, id)?;
-        let problem =
-            (!taken).then_some("the server was stopped before the snapshot was taken: take another one");
+        let problem = (!taken).then_some("the server stopped before it took the snapshot: take another one");
         self.db().end_action(action.id, problem, self.now_unix_ms())?;
         Ok(())
     }
 
-    /// Returns how far an action is that runs or waits, in bytes: how many are done, and of how many, as far as that is known.
+    /// Returns how far an action is that runs or waits, in bytes: how many are done, and of how
+    /// many, as far as that is known.
     pub(crate) fn progress(&self, action: i64) -> Option<(u64, u64)> {
         self.jobs().progress(action)
     }

@@ -77,8 +77,7 @@ impl Service {
         let name = &item.info.name;
         let disk = item.pool.disks().open(name)?;
         let taken = disk.with(|volume| icecore::volume::snapshot_volume(volume, options, progress));
-        let unreadable =
-            |error| ApiError::unprocessable(format!("the disk of {name} cannot be read: {error}"));
+        let unreadable = |error| ApiError::unprocessable(format!("the disk of cannot read {name}: {error}"));
         let report = taken.map_err(unreadable)??;
         log_if_clock_is_behind(&report.snapshot, self.now_unix_ms());
         Ok(())
@@ -88,7 +87,7 @@ impl Service {
     fn disk_of(&self, pool: &Arc<Pool>, id: Uuid) -> ApiResult<VolumeItem> {
         let all = icecore::volume::list_volumes(pool.repo())?.volumes;
         let info = all.into_iter().find(|info| info.id.0 == id && info.kind == ResourceKind::Droplet);
-        let info = info.ok_or_else(|| ApiError::not_found_saying("the Droplet is gone"))?;
+        let info = info.ok_or_else(|| ApiError::not_found_saying("the Droplet was deleted"))?;
         Ok(VolumeItem { pool: Arc::clone(pool), info })
     }
 
@@ -162,7 +161,7 @@ fn label(item: &VolumeItem, labels: &BTreeMap<String, String>) -> ApiResult<()> 
     let done = icecore::volume::relabel_volume(item.pool.repo(), &item.info.name, &set, &remove);
     match done {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(ApiError::not_found_saying("the Droplet is gone"))
+            Err(ApiError::not_found_saying("the Droplet was deleted"))
         }
         done => done.map(drop).map_err(ApiError::from),
     }

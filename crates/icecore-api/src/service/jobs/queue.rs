@@ -107,7 +107,8 @@ impl Jobs {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a task done. After [`stop`](Self::stop), it is dropped: the next server finds it in the database.
+    /// Has a task done. After [`stop`](Self::stop), it is dropped: the next server finds it in the
+    /// database.
     pub(crate) fn start(self: &Arc<Self>, lane: Lane, id: i64, task: Task) {
         let mut state = self.lock();
         if state.stopping {
@@ -138,7 +139,7 @@ impl Jobs {
         match thread {
             Ok(_) => of_lane.threads += 1,
             // Another thread of the lane takes it, or one that is started later.
-            Err(error) => tracing::error!(%error, "no thread for a job could be started"),
+            Err(error) => tracing::error!(%error, "could not start a thread for a job"),
         }
     }
 
@@ -182,7 +183,8 @@ impl Jobs {
         }
     }
 
-    /// Returns how much of a job is done, and of how much, in bytes; none if it neither runs nor waits.
+    /// Returns how much of a job is done, and of how much, in bytes; none if it neither runs nor
+    /// waits.
     pub(crate) fn progress(&self, id: i64) -> Option<(u64, u64)> {
         self.lock().jobs.get(&id).map(|job| job.counts())
     }
@@ -192,7 +194,8 @@ impl Jobs {
         self.lock().stopping
     }
 
-    /// Ends all jobs, in order, and waits for them. Those that are not done are found in the database by the next server.
+    /// Ends all jobs, in order, and waits for them. Those that are not done are found in the
+    /// database by the next server.
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
         state.stopping = true;

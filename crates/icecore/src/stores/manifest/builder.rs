@@ -25,9 +25,8 @@ pub(crate) fn emit_page(hasher: &Hasher, page: &Page, sink: &mut PageSink<'_>) -
         Page::Leaf(leaf) => leaf.content(hasher),
         Page::Inner(inner) => inner.content(hasher),
     };
-    let bytes = page
-        .encode()
-        .map_err(|error| Error::corrupt(format!("cannot encode a manifest page: {error}")))?;
+    let bytes =
+        page.encode().map_err(|error| Error::corrupt(format!("cannot encode a manifest page: {error}")))?;
     let page = PageRef { id: hasher.page(&bytes), content };
     sink(&page, bytes)?;
     Ok(page)
