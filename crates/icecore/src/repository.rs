@@ -16,9 +16,9 @@ use crate::format::config::Features;
 use crate::format::config::Geometry;
 use crate::format::layout;
 use crate::pure::hash::Hasher;
-use crate::stores::base::Base;
 use crate::stores::chunks::Store;
 use crate::stores::config;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
@@ -75,20 +75,20 @@ impl Repository {
             key: options.key,
             parity: options.parity,
         };
-        let base = base_of(Arc::clone(&storage), session, &config);
+        let files = base_of(Arc::clone(&storage), session, &config);
         // So that these locks can be taken on a full disk too.
         for name in [layout::LOCK_GC, layout::LOCK_INDEX, layout::LOCK_MERGE, layout::LOCK_PARITY] {
-            locks::try_lock(&base, name)?;
+            locks::try_lock(&files, name)?;
         }
         {
             // Nobody else makes one meanwhile, and who finds the config changes nothing before it
             // is durable.
-            let _commit = locks::lock(&base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+            let _commit = locks::lock(&files, layout::LOCK_COMMIT, LockMode::Exclusive)?;
             config::check_vacant(&*storage)?;
-            fill_reserve(&base)?;
+            fill_reserve(&files)?;
             // The config comes last: with it, the repository exists. Where locks do not work, it
             // replaces none all the same.
-            config::write_first(&base, &config)?;
+            config::write_first(&files, &config)?;
         }
         Self::open(storage, session)
     }
@@ -139,15 +139,15 @@ impl Repository {
         self.config.parity
     }
 
-    pub(crate) fn base(&self) -> &Base {
-        &self.store.base
+    pub(crate) fn files(&self) -> &RepositoryFiles {
+        &self.store.files
     }
 
     /// Refuses to go on where this program must not write, as the config says now. Whatever changes
     /// the repository looks again when it takes the commit lock; this keeps it from doing much work
     /// in vain.
     pub(crate) fn check_writable(&self) -> Result<()> {
-        config::check_again(self.base())
+        config::check_again(self.files())
     }
 }
 
@@ -168,21 +168,21 @@ pub fn may_be_in_a_repository(name: &str) -> bool {
 }
 
 /// Makes the reserve file, which gc gives back when the disk is full.
-pub(crate) fn fill_reserve(base: &Base) -> Result<()> {
+pub(crate) fn fill_reserve(files: &RepositoryFiles) -> Result<()> {
     // Not zeros: a file system that compresses would not set room aside for them.
     let noise: Vec<u8> =
-        (0..layout::RESERVE_BYTES / 32).flat_map(|n| base.hasher.record(&n.to_le_bytes()).0).collect();
-    base.publish_bytes(layout::RESERVE, &noise)
+        (0..layout::RESERVE_BYTES / 32).flat_map(|n| files.hasher.record(&n.to_le_bytes()).0).collect();
+    files.publish_bytes(layout::RESERVE, &noise)
 }
 
 /// Makes the reserve again where it was given back. Where there is no room for it now, the next gc
 /// or snapshot of a volume tries again.
-pub(crate) fn refill_reserve(base: &Base) {
-    if base.storage.open(layout::RESERVE).is_err() {
-        let _ = fill_reserve(base);
+pub(crate) fn refill_reserve(files: &RepositoryFiles) {
+    if files.storage.open(layout::RESERVE).is_err() {
+        let _ = fill_reserve(files);
     }
 }
 
-fn base_of(storage: Arc<dyn Storage>, session: Uuid, config: &Config) -> Base {
-    Base::new(storage, Hasher::new(&config.key), config.id, session.simple().to_string())
+fn base_of(storage: Arc<dyn Storage>, session: Uuid, config: &Config) -> RepositoryFiles {
+    RepositoryFiles::new(storage, Hasher::new(&config.key), config.id, session.simple().to_string())
 }

@@ -30,7 +30,7 @@ pub fn write_index(repo: &Repository, blocks: u64) -> Result<()> {
     };
     let of_chunk = |number: u64| entry(block(number, chunks), number * CHUNK_BLOCKS, CHUNK_BLOCKS - 1);
     let of_block = |number: u64| entry(block(number, blocks), number, number % CHUNK_BLOCKS);
-    let run = write_run(repo.base(), &packs, || (0..chunks).map(of_chunk), || (0..blocks).map(of_block))?;
+    let run = write_run(repo.files(), &packs, || (0..chunks).map(of_chunk), || (0..blocks).map(of_block))?;
     repo.store.replace_runs(run, &[]);
     Ok(())
 }
@@ -51,7 +51,7 @@ pub fn look_up(repo: &Repository, ids: &[BlockId]) -> usize {
 
 /// Makes a handle close packs that are `bytes` long, so that little data fills several.
 pub fn close_packs_at(repo: &mut Repository, bytes: u64) {
-    repo.store.base.pack_bytes = bytes;
+    repo.store.files.pack_bytes = bytes;
 }
 
 fn spread(number: u64) -> [u8; 32] {

@@ -118,7 +118,7 @@ impl<'a> Forge<'a> {
     /// `Io` if it cannot be compressed.
     pub fn chunk(&mut self, fills: &[u8]) -> Result<()> {
         let blocks: Vec<[u8; BLOCK_BYTES]> = fills.iter().map(|fill| [*fill; BLOCK_BYTES]).collect();
-        let hasher = &self.repo.base().hasher;
+        let hasher = &self.repo.files().hasher;
         let digests = hasher.blocks(&blocks.iter().collect::<Vec<_>>());
         let ids: Vec<BlockId> = digests.iter().map(Digest::block_id).collect();
         let id = hasher.chunk(&ids);
@@ -134,7 +134,7 @@ impl<'a> Forge<'a> {
     /// # Errors
     /// As for [`chunk`](Self::chunk).
     pub fn false_chunk(&mut self, fills: &[u8], said: &[u8], named: &[u8]) -> Result<()> {
-        let hasher = &self.repo.base().hasher;
+        let hasher = &self.repo.files().hasher;
         let digests = |fills: &[u8]| -> Vec<Digest> {
             fills.iter().flat_map(|fill| hasher.blocks(&[&[*fill; BLOCK_BYTES]])).collect()
         };
@@ -162,7 +162,7 @@ impl<'a> Forge<'a> {
     /// As for [`bytes`](Self::bytes).
     pub fn leaf(&mut self, runs: &[Run], honest: bool) -> Result<()> {
         let (mut extents, mut blocks, mut used) = (Vec::new(), Vec::new(), Vec::new());
-        let zero = self.repo.base().hasher.zero_block();
+        let zero = self.repo.files().hasher.zero_block();
         for (count, source) in runs {
             let place = match source {
                 None => Place::Zero,
@@ -187,7 +187,7 @@ impl<'a> Forge<'a> {
             }));
         }
         blocks.resize(LEAF_BLOCKS, zero);
-        let hasher = &self.repo.base().hasher;
+        let hasher = &self.repo.files().hasher;
         let (mut data_spans, mut digests) = (0, Vec::new());
         for (span, blocks) in blocks.as_chunks::<SPAN_BLOCKS>().0.iter().enumerate() {
             if blocks.iter().any(|block| *block != zero) {
@@ -216,7 +216,7 @@ impl<'a> Forge<'a> {
         children.sort_by_key(|(at, _)| *at);
         children.dedup_by_key(|(at, _)| *at);
         let inner = Inner::new(level, &children);
-        let content = if honest { inner.content(&self.repo.base().hasher) } else { LIE };
+        let content = if honest { inner.content(&self.repo.files().hasher) } else { LIE };
         self.encoded(&Page::Inner(inner), content)
     }
 
@@ -225,12 +225,12 @@ impl<'a> Forge<'a> {
     /// # Errors
     /// As for any write.
     pub fn publish(&mut self) -> Result<()> {
-        let base = self.repo.base();
-        let writer = Writer::begin(base)?;
+        let files = self.repo.files();
+        let writer = Writer::begin(files)?;
         for (kind, items) in [(PackKind::Data, &self.data), (PackKind::Pages, &self.manifest)] {
-            let mut pack = PackWriter::begin(base, kind)?;
+            let mut pack = PackWriter::begin(files, kind)?;
             items.iter().try_for_each(|item| pack.append(item))?;
-            write_run_of(base, &pack.finish(&writer)?)?;
+            write_run_of(files, &pack.finish(&writer)?)?;
         }
         Ok(())
     }
@@ -260,12 +260,12 @@ impl<'a> Forge<'a> {
             parent: None,
             size_bytes,
             root,
-            content: if honest { self.repo.base().hasher.image(size_bytes, content) } else { LIE },
+            content: if honest { self.repo.files().hasher.image(size_bytes, content) } else { LIE },
             stats: CaptureStats::default(),
             source: None,
             labels: Labels::new(),
         };
-        records::save(self.repo.base(), &record)?;
+        records::save(self.repo.files(), &record)?;
         Ok(record.id)
     }
 
@@ -275,7 +275,7 @@ impl<'a> Forge<'a> {
     }
 
     fn page(&mut self, bytes: &[u8], content: Digest) -> Result<()> {
-        let id = self.repo.base().hasher.page(bytes);
+        let id = self.repo.files().hasher.page(bytes);
         self.pages.push(PageRef { id, content });
         let item = self.item(id.0, bytes, Vec::new())?;
         self.manifest.push(item);

@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use crate::format::bytes::DecodeError;
 use crate::format::layout;
 use crate::format::pack::Entry;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::index::Hint;
 use crate::stores::index::Index;
 use crate::stores::index::RunFile;
@@ -34,7 +34,7 @@ use crate::words::sync::RwLock;
 
 /// The packs and the index over them.
 pub(crate) struct Store {
-    pub(crate) base: Base,
+    pub(crate) files: RepositoryFiles,
     packs: PackCache,
     rebuilt: RebuiltPacks,
     index: RwLock<Arc<Index>>,
@@ -64,11 +64,11 @@ pub(crate) struct Located {
 }
 
 impl Store {
-    pub(crate) fn open(base: Base) -> Result<Self> {
-        let index = Index::load(&base, &Index::default())?;
+    pub(crate) fn open(files: RepositoryFiles) -> Result<Self> {
+        let index = Index::load(&files, &Index::default())?;
         let loads = Mutex::new(Loads { done: u64::from(!index.runs().is_empty()), synced: 0 });
         Ok(Self {
-            base,
+            files,
             packs: PackCache::default(),
             rebuilt: RebuiltPacks::default(),
             index: RwLock::new(Arc::new(index)),
@@ -106,7 +106,7 @@ impl Store {
         // Locked from before the runs are listed: one that another thread adds meanwhile is added
         // to the outcome.
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        let loaded = Index::load(&self.base, &index)?;
+        let loaded = Index::load(&self.files, &index)?;
         if loaded.runs().iter().any(|run| index.runs().iter().all(|known| known.id != run.id)) {
             self.loads().done += 1;
         }
@@ -160,7 +160,7 @@ impl Store {
             let loads = self.loads();
             loads.synced == loads.done
         };
-        if synced { Ok(()) } else { self.publish_run(|| self.base.sync_dir(layout::INDEX)) }
+        if synced { Ok(()) } else { self.publish_run(|| self.files.sync_dir(layout::INDEX)) }
     }
 
     /// Tells whether a pack is there and has its two ends. Each is looked at once for each time
@@ -173,7 +173,7 @@ impl Store {
         if let Some(there) = known(&self.there.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(there);
         }
-        let there = match look_at(&self.base, id) {
+        let there = match look_at(&self.files, id) {
             Ok(()) => true,
             // What cannot be read is as good as lost to whoever has the content at hand.
             Err(error)
@@ -208,7 +208,7 @@ impl Store {
     /// repository is not loaded anew for each chunk.
     pub(crate) fn look_again(&self) -> Result<()> {
         let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = generation(&self.base)?;
+        let now = generation(&self.files)?;
         if *looked_at != Some(now) {
             self.reload()?;
             *looked_at = Some(now);
@@ -217,7 +217,7 @@ impl Store {
     }
 
     pub(crate) fn pack(&self, id: PackId) -> Result<Arc<PackFile>> {
-        self.packs.get(&self.base, id).or_else(|error| self.rebuilt.known(id).ok_or(error))
+        self.packs.get(&self.files, id).or_else(|error| self.rebuilt.known(id).ok_or(error))
     }
 
     /// Returns the packs that were read through their parity groups.
@@ -231,7 +231,7 @@ impl Store {
     pub(crate) fn write_back_rebuilt(&self) -> u64 {
         let mut written = 0;
         for pack in self.rebuilt_packs() {
-            if write_back(&self.base, &pack).is_ok() {
+            if write_back(&self.files, &pack).is_ok() {
                 self.rebuilt.forget(pack.id);
                 written += 1;
             }
@@ -315,7 +315,7 @@ impl Store {
     /// parity groups.
     pub(crate) fn rebuilt_copies(&self, id: &[u8; 16]) -> Vec<Located> {
         let located = |hint: Hint| {
-            let pack = self.rebuilt.get(&self.base, hint.pack)?;
+            let pack = self.rebuilt.get(&self.files, hint.pack)?;
             let entry = pack.entry(hint.entry).ok().filter(|entry| entry.id == *id)?;
             Some(Located { pack, number: hint.entry, entry })
         };

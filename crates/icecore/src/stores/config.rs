@@ -13,7 +13,7 @@ use crate::format::config::Features;
 use crate::format::config::Geometry;
 use crate::format::config::LABELS_MINOR;
 use crate::format::layout;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -37,16 +37,16 @@ pub(crate) fn read(storage: &dyn Storage) -> Result<(Config, u16)> {
 }
 
 /// Publishes the config. The caller holds the commit lock, or has the repository for itself.
-pub(crate) fn write(base: &Base, config: &Config) -> Result<()> {
-    base.publish_bytes(layout::CONFIG, &encoded(config)?)
+pub(crate) fn write(files: &RepositoryFiles, config: &Config) -> Result<()> {
+    files.publish_bytes(layout::CONFIG, &encoded(config)?)
 }
 
 /// Publishes the config of a new repository: with it, the repository exists.
 ///
 /// # Errors
 /// `AlreadyExists` if there is one already, which stays what it is.
-pub(crate) fn write_first(base: &Base, config: &Config) -> Result<()> {
-    base.publish_new_bytes(layout::CONFIG, &encoded(config)?).map_err(|error| match error.kind() {
+pub(crate) fn write_first(files: &RepositoryFiles, config: &Config) -> Result<()> {
+    files.publish_new_bytes(layout::CONFIG, &encoded(config)?).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => exists_already(),
         _ => error,
     })
@@ -72,12 +72,12 @@ fn encoded(config: &Config) -> Result<Vec<u8>> {
 
 /// Raises the version of the repository before a record with labels is written, so that no program
 /// changes it that would lose them. The caller holds the commit lock.
-pub(crate) fn note_labels(base: &Base, labels: &Labels) -> Result<()> {
+pub(crate) fn note_labels(files: &RepositoryFiles, labels: &Labels) -> Result<()> {
     if labels.is_empty() {
         return Ok(());
     }
-    let (config, minor) = read(&*base.storage)?;
-    if minor < LABELS_MINOR { write(base, &config) } else { Ok(()) }
+    let (config, minor) = read(&*files.storage)?;
+    if minor < LABELS_MINOR { write(files, &config) } else { Ok(()) }
 }
 
 /// Refuses a repository that this program cannot read.
@@ -116,11 +116,11 @@ pub(crate) fn check_writable(config: &Config, minor: u16) -> Result<()> {
 /// # Errors
 /// `Unsupported` if a newer program has added something; `NotFound` if the repository is gone, or
 /// another one is in its place; `Corrupt` or `Io` if the config cannot be read any more.
-pub(crate) fn check_again(base: &Base) -> Result<()> {
-    let (config, minor) = read(&*base.storage).map_err(|error| {
+pub(crate) fn check_again(files: &RepositoryFiles) -> Result<()> {
+    let (config, minor) = read(&*files.storage).map_err(|error| {
         error.in_context("nothing is changed while the repository's config is unreadable")
     })?;
-    if config.id != base.repository {
+    if config.id != files.repository {
         return Err(Error::new(
             ErrorKind::NotFound,
             "the repository is gone, and another one is in its place",

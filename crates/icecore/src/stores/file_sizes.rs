@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::format::layout;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::pack::list::list_packs;
 use crate::words::error::Error;
 use crate::words::error::Result;
@@ -26,32 +26,32 @@ pub(crate) struct FileSizes {
 
 impl FileSizes {
     /// Looks at all files. One that disappears meanwhile is left out.
-    pub(crate) fn of(base: &Base) -> Result<Self> {
+    pub(crate) fn of(files: &RepositoryFiles) -> Result<Self> {
         let mut sizes = Self::default();
-        for id in list_packs(base)? {
-            add(&mut sizes.pack_bytes, file_bytes(base, &layout::pack(id))?);
+        for id in list_packs(files)? {
+            add(&mut sizes.pack_bytes, file_bytes(files, &layout::pack(id))?);
         }
         for name in [layout::CONFIG, layout::GENERATION, layout::CHECKED, layout::DAMAGE] {
-            add(&mut sizes.metadata_bytes, file_bytes(base, name)?);
+            add(&mut sizes.metadata_bytes, file_bytes(files, name)?);
         }
         for dir in [layout::INDEX, layout::SNAPSHOTS] {
-            add(&mut sizes.metadata_bytes, dir_bytes(base, dir)?);
+            add(&mut sizes.metadata_bytes, dir_bytes(files, dir)?);
         }
-        sizes.parity_bytes = dir_bytes(base, layout::PARITY)?;
-        for volume in base
+        sizes.parity_bytes = dir_bytes(files, layout::PARITY)?;
+        for volume in files
             .storage
             .list_dirs(layout::VOLUMES)
             .map_err(|error| Error::stored_io(format!("listing {}", layout::VOLUMES), error))?
         {
             let dir = layout::volume_dir(&volume);
-            for name in base.list(&dir)? {
-                let bytes = length_of(base, &format!("{dir}/{name}"), |file| file.allocated_bytes())?;
+            for name in files.list(&dir)? {
+                let bytes = length_of(files, &format!("{dir}/{name}"), |file| file.allocated_bytes())?;
                 add(&mut sizes.volume_bytes, bytes);
             }
         }
-        sizes.other_bytes = file_bytes(base, layout::RESERVE)?;
+        sizes.other_bytes = file_bytes(files, layout::RESERVE)?;
         for dir in [layout::LOCKS, layout::TMP, layout::DAMAGED] {
-            add(&mut sizes.other_bytes, dir_bytes(base, dir)?);
+            add(&mut sizes.other_bytes, dir_bytes(files, dir)?);
         }
         Ok(sizes)
     }
@@ -64,10 +64,10 @@ impl FileSizes {
     }
 }
 
-fn dir_bytes(base: &Base, dir: &str) -> Result<u64> {
+fn dir_bytes(files: &RepositoryFiles, dir: &str) -> Result<u64> {
     let mut sum = 0;
-    for name in base.list(dir)? {
-        add(&mut sum, file_bytes(base, &format!("{dir}/{name}"))?);
+    for name in files.list(dir)? {
+        add(&mut sum, file_bytes(files, &format!("{dir}/{name}"))?);
     }
     Ok(sum)
 }
@@ -77,12 +77,16 @@ fn add(sum: &mut u64, bytes: u64) {
     *sum = sum.saturating_add(bytes);
 }
 
-fn file_bytes(base: &Base, name: &str) -> Result<u64> {
-    length_of(base, name, |file| Ok(file.len()))
+fn file_bytes(files: &RepositoryFiles, name: &str) -> Result<u64> {
+    length_of(files, name, |file| Ok(file.len()))
 }
 
-fn length_of(base: &Base, name: &str, length: impl Fn(&dyn StoredFile) -> io::Result<u64>) -> Result<u64> {
-    match base.storage.open(name).and_then(|file| length(&*file)) {
+fn length_of(
+    files: &RepositoryFiles,
+    name: &str,
+    length: impl Fn(&dyn StoredFile) -> io::Result<u64>,
+) -> Result<u64> {
+    match files.storage.open(name).and_then(|file| length(&*file)) {
         Ok(bytes) => Ok(bytes),
         // Gone, or nothing that has a length.
         Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::InvalidData].contains(&error.kind()) => Ok(0),

@@ -15,8 +15,8 @@ use crate::words::ids::SnapshotId;
 
 /// Pins a snapshot, so that it cannot be deleted while it is read, and returns its record.
 pub(crate) fn pinned(store: &Store, id: SnapshotId) -> Result<(Pin, Record)> {
-    let pin = Pin::take(&store.base, id)?;
-    let record = records::load(&store.base, id)?;
+    let pin = Pin::take(&store.files, id)?;
+    let record = records::load(&store.files, id)?;
     store.reload()?;
     Ok((pin, record))
 }
@@ -39,10 +39,10 @@ pub(crate) fn each_other(
     except: &[ManifestKey],
     each: &mut dyn FnMut(&Record) -> Result<()>,
 ) -> Result<()> {
-    let snapshots = records::load_all_sound(&store.base)?;
+    let snapshots = records::load_all_sound(&store.files)?;
     for id in snapshots.iter().map(|record| record.id).filter(|id| except.iter().all(|key| key.id != *id)) {
-        let _pin = Pin::take(&store.base, id)?;
-        match records::load(&store.base, id) {
+        let _pin = Pin::take(&store.files, id)?;
+        match records::load(&store.files, id) {
             Ok(record) => each(&record)?,
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -64,13 +64,13 @@ pub(crate) fn each_below_volumes(
     is_known: &dyn Fn(ManifestKey) -> bool,
     each: &mut dyn FnMut(&Record) -> Result<()>,
 ) -> Result<()> {
-    for record in volumes::all_that_is_kept(&store.base)? {
+    for record in volumes::all_that_is_kept(&store.files)? {
         let key = record.manifest_key();
         if is_known(key) {
             continue;
         }
         let Err(error) = each(&record) else { continue };
-        if volumes::all_that_is_kept(&store.base)?.iter().any(|kept| kept.manifest_key() == key) {
+        if volumes::all_that_is_kept(&store.files)?.iter().any(|kept| kept.manifest_key() == key) {
             return Err(error);
         }
     }

@@ -4,9 +4,9 @@
 use std::sync::PoisonError;
 
 use crate::format::layout;
-use crate::stores::base::Base;
-use crate::stores::base::TempFile;
 use crate::stores::config;
+use crate::stores::files::RepositoryFiles;
+use crate::stores::files::TempFile;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -33,20 +33,25 @@ impl Held {
 }
 
 /// Takes a lock, waiting for it.
-pub(crate) fn lock(base: &Base, name: &str, mode: LockMode) -> Result<Held> {
-    match take(base, name, mode, Wait::Yes)? {
+pub(crate) fn lock(files: &RepositoryFiles, name: &str, mode: LockMode) -> Result<Held> {
+    match take(files, name, mode, Wait::Yes)? {
         Some(guard) => Ok(Held(guard)),
         None => Err(Error::new(ErrorKind::InUse, format!("another process holds the lock {name}"))),
     }
 }
 
 /// Takes a lock if nobody holds it.
-pub(crate) fn try_lock(base: &Base, name: &str) -> Result<Option<Held>> {
-    Ok(take(base, name, LockMode::Exclusive, Wait::No)?.map(Held))
+pub(crate) fn try_lock(files: &RepositoryFiles, name: &str) -> Result<Option<Held>> {
+    Ok(take(files, name, LockMode::Exclusive, Wait::No)?.map(Held))
 }
 
-fn take(base: &Base, name: &str, mode: LockMode, wait: Wait) -> Result<Option<Box<dyn LockGuard>>> {
-    base.storage.lock(name, mode, wait).map_err(|error| {
+fn take(
+    files: &RepositoryFiles,
+    name: &str,
+    mode: LockMode,
+    wait: Wait,
+) -> Result<Option<Box<dyn LockGuard>>> {
+    files.storage.lock(name, mode, wait).map_err(|error| {
         let error = Error::stored_io(format!("taking the lock {name}"), error);
         match error.kind() {
             ErrorKind::PermissionDenied => error.with_hint(
@@ -62,15 +67,15 @@ fn take(base: &Base, name: &str, mode: LockMode, wait: Wait) -> Result<Option<Bo
 ///
 /// # Errors
 /// As those of [`config::check_again`]; nothing may be changed then.
-pub(crate) fn lock_commit(base: &Base) -> Result<Held> {
-    let held = lock(base, layout::LOCK_COMMIT, LockMode::Exclusive)?;
-    config::check_again(base)?;
+pub(crate) fn lock_commit(files: &RepositoryFiles) -> Result<Held> {
+    let held = lock(files, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+    config::check_again(files)?;
     Ok(held)
 }
 
 /// Takes the lock of the one gc or repair that may run.
-pub(crate) fn lock_gc(base: &Base) -> Result<Held> {
-    try_lock(base, layout::LOCK_GC)?.ok_or_else(|| {
+pub(crate) fn lock_gc(files: &RepositoryFiles) -> Result<Held> {
+    try_lock(files, layout::LOCK_GC)?.ok_or_else(|| {
         Error::new(ErrorKind::InUse, "another gc or repair is running on this repository")
             .with_hint("wait until it ends; if it was killed, its lock is already free")
     })
@@ -80,10 +85,10 @@ pub(crate) fn lock_gc(base: &Base) -> Result<Held> {
 pub(crate) struct Writer(Mutex<Option<Box<dyn LockGuard>>>);
 
 impl Writer {
-    pub(crate) fn begin(base: &Base) -> Result<Self> {
-        let name = layout::writer_lock(&base.session);
+    pub(crate) fn begin(files: &RepositoryFiles) -> Result<Self> {
+        let name = layout::writer_lock(&files.session);
         // Gc may hold it for a moment, to see whether its writer lives.
-        take(base, &name, LockMode::Exclusive, Wait::Yes).map(|guard| Self(Mutex::new(guard)))
+        take(files, &name, LockMode::Exclusive, Wait::Yes).map(|guard| Self(Mutex::new(guard)))
     }
 
     /// Tells gc of a pack before it appears.
@@ -107,24 +112,24 @@ impl Drop for Writer {
 }
 
 /// Returns the packs that living writers have announced.
-pub(crate) fn announced_packs(base: &Base) -> Result<Vec<PackId>> {
-    announced(base, |_| true)
+pub(crate) fn announced_packs(files: &RepositoryFiles) -> Result<Vec<PackId>> {
+    announced(files, |_| true)
 }
 
 /// Returns the packs that living writers but this one have announced.
-pub(crate) fn packs_of_other_writers(base: &Base) -> Result<Vec<PackId>> {
-    announced(base, |writer| writer != base.session)
+pub(crate) fn packs_of_other_writers(files: &RepositoryFiles) -> Result<Vec<PackId>> {
+    announced(files, |writer| writer != files.session)
 }
 
-fn announced(base: &Base, wanted: impl Fn(&str) -> bool) -> Result<Vec<PackId>> {
+fn announced(files: &RepositoryFiles, wanted: impl Fn(&str) -> bool) -> Result<Vec<PackId>> {
     let mut packs = Vec::new();
-    for file in base.list(layout::LOCKS)? {
+    for file in files.list(layout::LOCKS)? {
         let Some(writer) = layout::writer_of_lock(&file).filter(|writer| wanted(writer)) else { continue };
         let name = layout::writer_lock(writer);
-        if writer != base.session && try_lock(base, &name)?.is_some() {
+        if writer != files.session && try_lock(files, &name)?.is_some() {
             continue;
         }
-        match read_all(&*base.storage, &name, LOCK_BYTES_MAX) {
+        match read_all(&*files.storage, &name, LOCK_BYTES_MAX) {
             Ok(bytes) => packs.extend(bytes.as_chunks::<32>().0.iter().map(|id| PackId(*id))),
             // It ended between the two steps; then its record says what it needs.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -135,16 +140,16 @@ fn announced(base: &Base, wanted: impl Fn(&str) -> bool) -> Result<Vec<PackId>> 
 }
 
 /// Removes the lock files of dead processes. Returns how many there were.
-pub(crate) fn remove_dead_locks(base: &Base) -> Result<u64> {
+pub(crate) fn remove_dead_locks(files: &RepositoryFiles) -> Result<u64> {
     let mut removed = 0;
-    for file in base.list(layout::LOCKS)? {
+    for file in files.list(layout::LOCKS)? {
         let named_after_its_holder =
             ["writer-", "pin-", "record-"].iter().any(|prefix| file.starts_with(prefix));
-        if !named_after_its_holder || layout::writer_of_lock(&file) == Some(&base.session) {
+        if !named_after_its_holder || layout::writer_of_lock(&file) == Some(&files.session) {
             continue;
         }
         let name = format!("{}/{file}", layout::LOCKS);
-        if let Some(guard) = take(base, &name, LockMode::Exclusive, Wait::No)? {
+        if let Some(guard) = take(files, &name, LockMode::Exclusive, Wait::No)? {
             guard.dismiss().map_err(|error| Error::stored_io(format!("removing {name}"), error))?;
             removed += 1;
         }
@@ -159,8 +164,8 @@ impl Pin {
     /// Pins a snapshot; the caller looks for its record after that. Where the repository cannot be
     /// written, or its file system has no locks, nobody can delete from it either, and there is no
     /// pin.
-    pub(crate) fn take(base: &Base, id: SnapshotId) -> Result<Self> {
-        match take(base, &layout::pin_lock(id), LockMode::Shared, Wait::Yes) {
+    pub(crate) fn take(files: &RepositoryFiles, id: SnapshotId) -> Result<Self> {
+        match take(files, &layout::pin_lock(id), LockMode::Shared, Wait::Yes) {
             Ok(guard) => Ok(Self(guard)),
             Err(error)
                 if matches!(
@@ -175,8 +180,8 @@ impl Pin {
     }
 
     /// Takes the pin of a snapshot alone, to delete it; none if somebody reads it.
-    pub(crate) fn take_alone(base: &Base, id: SnapshotId) -> Result<Option<Self>> {
-        match take(base, &layout::pin_lock(id), LockMode::Exclusive, Wait::No) {
+    pub(crate) fn take_alone(files: &RepositoryFiles, id: SnapshotId) -> Result<Option<Self>> {
+        match take(files, &layout::pin_lock(id), LockMode::Exclusive, Wait::No) {
             Ok(guard) => Ok(guard.map(|guard| Self(Some(guard)))),
             // A lock file cannot be made on a full disk; a pin that exists can still be looked at
             // and was not there.
@@ -196,8 +201,8 @@ impl Drop for Pin {
 }
 
 /// Returns how often gc has removed something from the repository.
-pub(crate) fn generation(base: &Base) -> Result<u64> {
-    match read_all(&*base.storage, layout::GENERATION, 8) {
+pub(crate) fn generation(files: &RepositoryFiles) -> Result<u64> {
+    match read_all(&*files.storage, layout::GENERATION, 8) {
         Ok(bytes) => Ok(bytes.try_into().map_or(0, u64::from_le_bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(Error::stored_io(format!("reading {}", layout::GENERATION), error)),
@@ -207,9 +212,9 @@ pub(crate) fn generation(base: &Base) -> Result<u64> {
 /// Returns the generation at a moment when no gc is taking anything out: what an index that is
 /// loaded after this leads to stays there unless the generation moves. Only captures ask, so one
 /// that must not write ends before it reads its image.
-pub(crate) fn settled_generation(base: &Base) -> Result<u64> {
-    let _commit = lock_commit(base)?;
-    generation(base)
+pub(crate) fn settled_generation(files: &RepositoryFiles) -> Result<u64> {
+    let _commit = lock_commit(files)?;
+    generation(files)
 }
 
 /// The word to captures that run now that chunks may be gone, written and synced: to publish it
@@ -218,9 +223,9 @@ pub(crate) struct NextGeneration<'a>(TempFile<'a>);
 
 impl<'a> NextGeneration<'a> {
     /// The caller holds the lock of gc, so that nobody else moves the generation.
-    pub(crate) fn prepare(base: &'a Base) -> Result<Self> {
-        let next = generation(base)?.wrapping_add(1);
-        let mut file = base.temp_file()?;
+    pub(crate) fn prepare(files: &'a RepositoryFiles) -> Result<Self> {
+        let next = generation(files)?.wrapping_add(1);
+        let mut file = files.temp_file()?;
         file.append(&next.to_le_bytes())?;
         file.sync()?;
         Ok(Self(file))

@@ -1,10 +1,10 @@
 //! The stores of a repository: packs, the index over them, manifests, parity, snapshot records, volumes, and the locks between
 //! them. What their places do not give, `recovery` finds elsewhere.
 
-pub(crate) mod base;
 pub(crate) mod chunks;
 pub(crate) mod config;
 pub(crate) mod file_sizes;
+pub(crate) mod files;
 pub(crate) mod index;
 pub(crate) mod live_records;
 pub(crate) mod locks;

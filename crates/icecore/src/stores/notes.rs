@@ -14,7 +14,7 @@ use crate::format::notes::decode_damage;
 use crate::format::notes::encode_checked;
 use crate::format::notes::encode_damage;
 use crate::format::pack::SlotBitmap;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
@@ -34,10 +34,10 @@ pub(crate) struct Damage {
 
 impl Damage {
     /// Returns what was noted; nothing where it cannot be read.
-    pub(crate) fn load(base: &Base) -> Self {
-        let bytes = read_all(&*base.storage, layout::DAMAGE, NOTES_BYTES_MAX).unwrap_or_default();
+    pub(crate) fn load(files: &RepositoryFiles) -> Self {
+        let bytes = read_all(&*files.storage, layout::DAMAGE, NOTES_BYTES_MAX).unwrap_or_default();
         let mut damage = Self::default();
-        for entry in decode_damage(&bytes, &base.hasher).unwrap_or_default() {
+        for entry in decode_damage(&bytes, &files.hasher).unwrap_or_default() {
             match entry.number {
                 Some(number) => damage.add(entry.pack, number, entry.id, entry.slots),
                 None => damage.add_pack(entry.pack),
@@ -94,7 +94,7 @@ impl Damage {
         self.ids = self.entries.values().map(|(id, _)| *id).collect();
     }
 
-    fn encode(&self, base: &Base) -> Vec<u8> {
+    fn encode(&self, files: &RepositoryFiles) -> Vec<u8> {
         let packs: BTreeSet<PackId> = self.packs.iter().copied().collect();
         let whole =
             packs.into_iter().map(|pack| DamageEntry { pack, number: None, id: [0; 16], slots: ALL_SLOTS });
@@ -104,7 +104,7 @@ impl Damage {
             id: *id,
             slots: *slots,
         });
-        encode_damage(&whole.chain(parts).collect::<Vec<_>>(), &base.hasher)
+        encode_damage(&whole.chain(parts).collect::<Vec<_>>(), &files.hasher)
     }
 }
 
@@ -112,25 +112,25 @@ impl Damage {
 pub(crate) type Checked = BTreeMap<PackId, i64>;
 
 /// Returns what was noted of reading packs; nothing where that cannot be read.
-pub(crate) fn load_checked(base: &Base) -> Checked {
-    let bytes = read_all(&*base.storage, layout::CHECKED, NOTES_BYTES_MAX).unwrap_or_default();
-    let entries = decode_checked(&bytes, &base.hasher).unwrap_or_default();
+pub(crate) fn load_checked(files: &RepositoryFiles) -> Checked {
+    let bytes = read_all(&*files.storage, layout::CHECKED, NOTES_BYTES_MAX).unwrap_or_default();
+    let entries = decode_checked(&bytes, &files.hasher).unwrap_or_default();
     entries.into_iter().map(|entry| (entry.pack, entry.unix_ms)).collect()
 }
 
 /// Changes the notes. What another process noted meanwhile is not lost: it is read again under the lock.
-pub(crate) fn change(base: &Base, change: impl FnOnce(&mut Damage, &mut Checked)) -> Result<()> {
-    let _commit = locks::lock_commit(base)?;
-    let (damage_before, checked_before) = (Damage::load(base), load_checked(base));
+pub(crate) fn change(files: &RepositoryFiles, change: impl FnOnce(&mut Damage, &mut Checked)) -> Result<()> {
+    let _commit = locks::lock_commit(files)?;
+    let (damage_before, checked_before) = (Damage::load(files), load_checked(files));
     let (mut damage, mut checked) = (damage_before.clone(), checked_before.clone());
     change(&mut damage, &mut checked);
     if damage != damage_before {
-        base.publish_bytes(layout::DAMAGE, &damage.encode(base))?;
+        files.publish_bytes(layout::DAMAGE, &damage.encode(files))?;
     }
     if checked != checked_before {
         let entries: Vec<CheckedEntry> =
             checked.into_iter().map(|(pack, unix_ms)| CheckedEntry { pack, unix_ms }).collect();
-        base.publish_bytes(layout::CHECKED, &encode_checked(&entries, &base.hasher))?;
+        files.publish_bytes(layout::CHECKED, &encode_checked(&entries, &files.hasher))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::format::layout;
 use crate::format::record::Record;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -16,17 +16,16 @@ const RECORD_BYTES_MAX: u64 = 1 << 20;
 ///
 /// # Errors
 /// `NotFound` if there is none of this id; `Corrupt` if it cannot be read.
-pub(crate) fn load(base: &Base, id: SnapshotId) -> Result<Record> {
-    let bytes =
-        read_all(&*base.storage, &layout::snapshot(id), RECORD_BYTES_MAX).map_err(|error| {
-            match error.kind() {
-                std::io::ErrorKind::NotFound => {
-                    Error::new(ErrorKind::NotFound, format!("there is no snapshot {id}"))
-                }
-                _ => Error::stored_io(format!("reading the record of snapshot {id}"), error),
+pub(crate) fn load(files: &RepositoryFiles, id: SnapshotId) -> Result<Record> {
+    let bytes = read_all(&*files.storage, &layout::snapshot(id), RECORD_BYTES_MAX).map_err(|error| {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::new(ErrorKind::NotFound, format!("there is no snapshot {id}"))
             }
-        })?;
-    let (record, _) = Record::decode(&bytes, &base.hasher).map_err(|error| {
+            _ => Error::stored_io(format!("reading the record of snapshot {id}"), error),
+        }
+    })?;
+    let (record, _) = Record::decode(&bytes, &files.hasher).map_err(|error| {
         Error::corrupt(format!("the record of snapshot {id} is damaged: {error}")).with_hint(
             "its data may still exist: keep the repository unchanged and look for a copy of the record",
         )
@@ -45,11 +44,11 @@ pub(crate) type Loaded = (String, Result<Record>);
 ///
 /// # Errors
 /// `OutOfResources` and `PermissionDenied`: then nothing is known of the records.
-pub(crate) fn load_all(base: &Base) -> Result<Vec<Loaded>> {
+pub(crate) fn load_all(files: &RepositoryFiles) -> Result<Vec<Loaded>> {
     let mut loaded = Vec::new();
-    for file in base.list(layout::SNAPSHOTS)? {
+    for file in files.list(layout::SNAPSHOTS)? {
         let Some(id) = layout::id_of(&file) else { continue };
-        match load(base, id) {
+        match load(files, id) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) if error.says_nothing_of_what_is_stored() => return Err(error),
             record => loaded.push((file, record)),
@@ -59,9 +58,9 @@ pub(crate) fn load_all(base: &Base) -> Result<Vec<Loaded>> {
 }
 
 /// Returns all records, oldest first; one that cannot be read is an error.
-pub(crate) fn load_all_sound(base: &Base) -> Result<Vec<Record>> {
+pub(crate) fn load_all_sound(files: &RepositoryFiles) -> Result<Vec<Record>> {
     let mut records = Vec::new();
-    for (file, record) in load_all(base)? {
+    for (file, record) in load_all(files)? {
         records.push(record.map_err(|error| error.in_context(format!("snapshots/{file}")))?);
     }
     records.sort_by_key(|record| (record.created_unix_ms, record.id));
@@ -70,15 +69,15 @@ pub(crate) fn load_all_sound(base: &Base) -> Result<Vec<Record>> {
 
 /// Publishes a record: the snapshot exists, or is changed, when this returns. The caller holds the
 /// commit lock.
-pub(crate) fn save(base: &Base, record: &Record) -> Result<()> {
+pub(crate) fn save(files: &RepositoryFiles, record: &Record) -> Result<()> {
     let bytes = record
-        .encode(&base.hasher)
+        .encode(&files.hasher)
         .map_err(|error| Error::new(ErrorKind::InvalidInput, format!("cannot encode the record: {error}")))?;
-    base.publish_bytes(&layout::snapshot(record.id), &bytes)
+    files.publish_bytes(&layout::snapshot(record.id), &bytes)
 }
 
 /// Removes a record. The caller holds the commit lock.
-pub(crate) fn remove(base: &Base, id: SnapshotId) -> Result<()> {
-    base.remove(&layout::snapshot(id))?;
-    base.sync_dir(layout::SNAPSHOTS)
+pub(crate) fn remove(files: &RepositoryFiles, id: SnapshotId) -> Result<()> {
+    files.remove(&layout::snapshot(id))?;
+    files.sync_dir(layout::SNAPSHOTS)
 }

@@ -54,7 +54,7 @@ pub struct Listing {
 /// Returns all snapshots.
 pub fn list(repo: &Repository) -> Result<Listing> {
     let mut listing = Listing::default();
-    for (file, record) in records::load_all(repo.base())? {
+    for (file, record) in records::load_all(repo.files())? {
         match record {
             Ok(record) => listing.snapshots.push(record),
             Err(error) => listing.unreadable.push(Unreadable { file, reason: error.to_string() }),
@@ -73,7 +73,7 @@ pub fn list(repo: &Repository) -> Result<Listing> {
 /// one that is meant, the error of reading it.
 pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
     let (mut all, mut unread) = (Vec::<Snapshot>::new(), Vec::new());
-    for (file, record) in records::load_all(repo.base())? {
+    for (file, record) in records::load_all(repo.files())? {
         match record {
             Ok(record) => all.push(record),
             Err(error) => unread.push((file, error)),
@@ -215,14 +215,14 @@ fn change(
     how: impl FnOnce(&mut Record, &[records::Loaded]) -> Result<()>,
 ) -> Result<Snapshot> {
     repo.check_writable()?;
-    let base = repo.base();
-    let _lock = locks::lock_commit(base)?;
-    let mut record = records::load(base, id)?;
+    let files = repo.files();
+    let _lock = locks::lock_commit(files)?;
+    let mut record = records::load(files, id)?;
     let before = record.clone();
-    how(&mut record, &records::load_all(base)?)?;
+    how(&mut record, &records::load_all(files)?)?;
     if record != before {
-        note_labels(base, &record.labels)?;
-        records::save(base, &record)?;
+        note_labels(files, &record.labels)?;
+        records::save(files, &record)?;
     }
     Ok(record)
 }
@@ -242,21 +242,21 @@ pub struct DeleteOptions {
 /// options do not say that the volume keeps what it needs.
 pub fn delete(repo: &Repository, id: SnapshotId, options: DeleteOptions) -> Result<Snapshot> {
     repo.check_writable()?;
-    let base = repo.base();
-    let _lock = locks::lock_commit(base)?;
-    let record = records::load(base, id)?;
+    let files = repo.files();
+    let _lock = locks::lock_commit(files)?;
+    let record = records::load(files, id)?;
     if record.protected {
         return Err(Error::new(ErrorKind::InUse, format!("snapshot {id} ({}) is protected", record.name))
             .with_hint(NextStep::UnprotectSnapshot(id)));
     }
-    let Some(_pin) = Pin::take_alone(base, id)? else {
+    let Some(_pin) = Pin::take_alone(files, id)? else {
         return Err(Error::new(ErrorKind::InUse, format!("snapshot {id} ({}) is being read", record.name))
             .with_hint("wait until its restore or verification ends, or stop the process that serves it"));
     };
     if !options.clones_keep_it {
-        volumes::check_no_clone_of(base, &record)?;
+        volumes::check_no_clone_of(files, &record)?;
     }
-    records::remove(base, id)?;
+    records::remove(files, id)?;
     Ok(record)
 }
 

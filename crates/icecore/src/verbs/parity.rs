@@ -2,8 +2,8 @@
 
 use crate::format::layout;
 use crate::repository::Repository;
-use crate::stores::base::Base;
 use crate::stores::config;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::stores::parity::cover::ParityState;
 use crate::stores::parity::cover::cover;
@@ -38,12 +38,12 @@ pub struct ParityReport {
 /// # Errors
 /// As those of reading the repository.
 pub fn parity_report(repo: &Repository) -> Result<ParityReport> {
-    let (config, _) = config::read(&*repo.base().storage)?;
-    report(repo.base(), config.parity)
+    let (config, _) = config::read(&*repo.files().storage)?;
+    report(repo.files(), config.parity)
 }
 
-fn report(base: &Base, scheme: Option<ParityScheme>) -> Result<ParityReport> {
-    let state = ParityState::load(base)?;
+fn report(files: &RepositoryFiles, scheme: Option<ParityScheme>) -> Result<ParityReport> {
+    let state = ParityState::load(files)?;
     let groups = &state.groups.all;
     Ok(ParityReport {
         scheme,
@@ -68,22 +68,22 @@ pub fn set_parity(
     progress: &dyn Progress,
 ) -> Result<ParityReport> {
     repo.check_writable()?;
-    let base = repo.base();
+    let files = repo.files();
     let making = |error| Error::stored_io(format!("creating the directory {}", layout::PARITY), error);
-    base.storage.make_dir(layout::PARITY).map_err(making)?;
-    base.sync_dir("")?;
-    let _parity = locks::lock(base, layout::LOCK_PARITY, LockMode::Exclusive)?;
+    files.storage.make_dir(layout::PARITY).map_err(making)?;
+    files.sync_dir("")?;
+    let _parity = locks::lock(files, layout::LOCK_PARITY, LockMode::Exclusive)?;
     {
-        let _commit = locks::lock_commit(base)?;
-        let (mut config, _) = config::read(&*base.storage)?;
+        let _commit = locks::lock_commit(files)?;
+        let (mut config, _) = config::read(&*files.storage)?;
         config.parity = scheme;
-        config::write(base, &config)?;
+        config::write(files, &config)?;
     }
     let mut refused = Vec::new();
     if let Some(scheme) = scheme {
-        refused = cover(base, scheme, &ParityState::load(base)?, progress)?.refused;
+        refused = cover(files, scheme, &ParityState::load(files)?, progress)?.refused;
     }
-    remove_superfluous(base, scheme, &ParityState::load(base)?)?;
+    remove_superfluous(files, scheme, &ParityState::load(files)?)?;
     let refused = refused.into_iter().map(|(pack, error)| (pack, error.to_string())).collect();
-    Ok(ParityReport { refused, ..report(base, scheme)? })
+    Ok(ParityReport { refused, ..report(files, scheme)? })
 }

@@ -34,7 +34,7 @@ pub(super) fn fill(store: &Store, cache: &BlockCache, id: &ChunkId) {
     let _ = cache.fill(Key::Chunk(*id), || {
         let value = load(store, id)?;
         if let Value::Chunk(chunk) = &value {
-            chunk.prove_all(&store.base.hasher);
+            chunk.prove_all(&store.files.hasher);
         }
         Ok(value)
     });
@@ -65,7 +65,7 @@ pub(super) fn recover_chunk(
 
 fn load(store: &Store, id: &ChunkId) -> Result<Value> {
     let located = store.need_chunk(id)?;
-    let (slots, bytes) = with_reader(|reader| reader.take_chunk(&store.base, &located))?;
+    let (slots, bytes) = with_reader(|reader| reader.take_chunk(&store.files, &located))?;
     Ok(Value::Chunk(Arc::new(Chunk::new(&located, &slots, bytes))))
 }
 

@@ -99,7 +99,7 @@ impl Volume {
         if published.record.sealed.len() >= SEALED_MAX {
             self.merge(published, number)?;
         }
-        let base = self.repo.base();
+        let files = self.repo.files();
         let mut record = published.record.clone();
         record.sealed.push(record.active);
         record.active += 1;
@@ -108,11 +108,11 @@ impl Volume {
             None => {
                 // One of this number may be left of a seal that a crash has undone, with a map that
                 // says something.
-                Overlay::remove_files(&*base.storage, &self.name, |left| left == record.active).map_err(
+                Overlay::remove_files(&*files.storage, &self.name, |left| left == record.active).map_err(
                     |error| Error::stored_io(format!("removing old files of volume {}", self.name), error),
                 )?;
-                let next = Arc::new(Overlay::create(&base.storage, &self.name, record.active)?);
-                base.sync_dir(&layout::volume_dir(&self.name))?;
+                let next = Arc::new(Overlay::create(&files.storage, &self.name, record.active)?);
+                files.sync_dir(&layout::volume_dir(&self.name))?;
                 // From here on the record may name it, whatever the result of the next step says.
                 published.spare = Some(Arc::clone(&next));
                 next
@@ -140,7 +140,7 @@ impl Volume {
         self.stack_mut().overlays.retain(|overlay| overlay.number != upper.number);
         // What stays is removed when the volume is opened the next time.
         let _ =
-            Overlay::remove_files(&*self.repo.base().storage, &self.name, |number| number == upper.number);
+            Overlay::remove_files(&*self.repo.files().storage, &self.name, |number| number == upper.number);
         Ok(())
     }
 
@@ -172,14 +172,14 @@ impl Volume {
     }
 
     fn try_fold(&self, frozen: &Frozen, snapshot: SnapshotId) -> Result<()> {
-        let base = self.repo.base();
+        let files = self.repo.files();
         let sealed = frozen.sealed();
-        let snapshot = records::load(base, snapshot)?;
+        let snapshot = records::load(files, snapshot)?;
         let disk = disk_of(&self.repo, Some(&snapshot), &self.cache)?;
         {
-            let _commit = locks::lock_commit(base)?;
+            let _commit = locks::lock_commit(files)?;
             // While it has a record, gc keeps what it needs; once the volume has it, too.
-            if records::load(base, snapshot.id)?.root != snapshot.root {
+            if records::load(files, snapshot.id)?.root != snapshot.root {
                 let message = format!("snapshot {} was replaced by a different one", snapshot.id);
                 return Err(Error::new(ErrorKind::NotFound, message));
             }
@@ -190,7 +190,7 @@ impl Volume {
             record.sealed.clear();
             match self.publish(&mut published, record.clone()) {
                 // What goes now is more than what the reserve has.
-                Err(error) if error.kind() == ErrorKind::NoSpace && base.give_back_reserve()? => {
+                Err(error) if error.kind() == ErrorKind::NoSpace && files.give_back_reserve()? => {
                     self.publish(&mut published, record)?;
                 }
                 published => published?,
@@ -201,7 +201,7 @@ impl Volume {
             stack.frozen = None;
         }
         // What stays is removed when the volume is opened the next time.
-        let _ = Overlay::remove_files(&*base.storage, &self.name, |number| sealed.contains(&number));
+        let _ = Overlay::remove_files(&*files.storage, &self.name, |number| sealed.contains(&number));
         Ok(())
     }
 }

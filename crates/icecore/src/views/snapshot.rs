@@ -141,7 +141,7 @@ impl SnapshotDisk {
         let wanted = part.skip..part.skip + part.bytes;
         let found = fetch::chunk(store, cache, &part.chunk);
         if let Ok(chunk) = &found
-            && let Some(bytes) = chunk.blocks(&store.base.hasher, part.slot, part.blocks)
+            && let Some(bytes) = chunk.blocks(&store.files.hasher, part.slot, part.blocks)
         {
             buffer.copy_from_slice(&bytes[wanted]);
             return Ok(());
@@ -166,8 +166,8 @@ impl SnapshotDisk {
         }
         let recovered = fetch::recover_chunk(store, cache, &part.chunk, &slots);
         let (chunk, lost) = recovered.map_err(|error| self.damaged(&all, why.as_ref().unwrap_or(&error)))?;
-        let has = |slot: &u8| chunk.blocks(&store.base.hasher, *slot, 1);
-        if let Some(bytes) = chunk.blocks(&store.base.hasher, part.slot, part.blocks) {
+        let has = |slot: &u8| chunk.blocks(&store.files.hasher, *slot, 1);
+        if let Some(bytes) = chunk.blocks(&store.files.hasher, part.slot, part.blocks) {
             buffer.copy_from_slice(&bytes[part.skip..part.skip + part.bytes]);
             return Ok(());
         }

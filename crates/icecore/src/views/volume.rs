@@ -75,11 +75,11 @@ impl Volume {
     pub fn open(repo: Arc<Repository>, name: &str, cache: Arc<BlockCache>) -> Result<Self> {
         repo.check_writable()?;
         // Before the lock, whose file would be made.
-        volumes::load(repo.base(), name)?;
-        let lock = volumes::lock(repo.base(), name)?;
+        volumes::load(repo.files(), name)?;
+        let lock = volumes::lock(repo.files(), name)?;
         repo.check_writable()?;
-        let record = volumes::load(repo.base(), name)?;
-        let storage = &repo.base().storage;
+        let record = volumes::load(repo.files(), name)?;
+        let storage = &repo.files().storage;
         let numbers = record.sealed.iter().chain([&record.active]).rev();
         let opened =
             numbers.map(|number| Overlay::open(storage, name, *number, record.size_bytes).map(Arc::new));
@@ -155,8 +155,8 @@ impl Volume {
 
     /// Publishes a record in the place of the one that the medium knows.
     pub(super) fn publish(&self, published: &mut Published, mut record: VolumeRecord) -> Result<()> {
-        let base = self.repo.base();
-        let saved = volumes::save(base, &mut record);
+        let files = self.repo.files();
+        let saved = volumes::save(files, &mut record);
         if saved.is_ok() {
             *published = Published { record, in_doubt: false, spare: published.spare.take() };
         } else {
@@ -172,7 +172,7 @@ impl Volume {
             found.base == before.base && before.sealed.iter().all(|number| found.sealed.contains(number))
         };
         published.in_doubt =
-            published.in_doubt && !volumes::load(self.repo.base(), &self.name).is_ok_and(is_kept);
+            published.in_doubt && !volumes::load(self.repo.files(), &self.name).is_ok_and(is_kept);
         !published.in_doubt
     }
 
@@ -224,7 +224,7 @@ impl Volume {
         let mut synced = stack.sync();
         if stack.overlays.len() > 1
             && synced.as_ref().is_err_and(is_full)
-            && self.repo.base().give_back_reserve().unwrap_or(false)
+            && self.repo.files().give_back_reserve().unwrap_or(false)
         {
             synced = stack.sync();
         }

@@ -233,7 +233,7 @@ mod tests {
         storage.make_dir(layout::VOLUMES).unwrap();
         storage.make_dir(&layout::volume_dir("disk")).unwrap();
         Overlay::create(&storage, "disk", 0).unwrap();
-        volumes::save(repo.base(), &mut record).unwrap();
+        volumes::save(repo.files(), &mut record).unwrap();
         let volume = Arc::new(Volume::open(Arc::new(repo), "disk", BlockCache::new(1 << 20)).unwrap());
         let below = Arc::new(Below::default());
         volume.stack_mut().base = Some(Arc::clone(&below) as Arc<dyn ReadAt>);

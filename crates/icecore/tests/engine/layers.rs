@@ -48,7 +48,7 @@ const LAYERS: &[&[&str]] = &[
     &["world/crash", "world/image", "world/target"],
     &["world/crash_states", "world/in_place"],
     // Stores.
-    &["stores/base", "stores/volumes/dirty_map"],
+    &["stores/files", "stores/volumes/dirty_map"],
     &["stores/config"],
     &["stores/locks", "stores/index", "stores/pack/file", "stores/pack/list", "stores/records"],
     &[

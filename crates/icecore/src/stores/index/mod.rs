@@ -13,7 +13,7 @@ use crate::format::run::HEADER_BYTES;
 use crate::format::run::Header;
 use crate::format::run::PACK_ID_BYTES;
 use crate::format::run::Run;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -44,8 +44,8 @@ pub(crate) struct RunFile {
 }
 
 impl RunFile {
-    pub(crate) fn open(base: &Base, id: RunId) -> Result<Self> {
-        let file = base.storage.open(&layout::run(id)).map_err(|error| cannot_open(id, error))?;
+    pub(crate) fn open(files: &RepositoryFiles, id: RunId) -> Result<Self> {
+        let file = files.storage.open(&layout::run(id)).map_err(|error| cannot_open(id, error))?;
         Self::from_file(id, &*file)
     }
 
@@ -89,8 +89,8 @@ impl RunFile {
 
     /// Tells whether it can be used on: it could be read so far, and its file has the length that
     /// it had.
-    fn is_intact(&self, base: &Base) -> Result<bool> {
-        let file = base.storage.open(&layout::run(self.id)).map_err(|error| cannot_open(self.id, error))?;
+    fn is_intact(&self, files: &RepositoryFiles) -> Result<bool> {
+        let file = files.storage.open(&layout::run(self.id)).map_err(|error| cannot_open(self.id, error))?;
         Ok(!self.bytes.is_broken() && file.len() == to_u64(self.bytes.len()))
     }
 
@@ -100,9 +100,9 @@ impl RunFile {
     }
 
     /// Tells whether its header and table of packs are those that gave the run its id.
-    pub(crate) fn has_its_id(&self, base: &Base) -> bool {
+    pub(crate) fn has_its_id(&self, files: &RepositoryFiles) -> bool {
         let table = PACK_ID_BYTES.saturating_mul(self.header.packs as usize);
-        self.bytes.get(..HEADER_BYTES + table).is_some_and(|head| base.hasher.run(head) == self.id)
+        self.bytes.get(..HEADER_BYTES + table).is_some_and(|head| files.hasher.run(head) == self.id)
     }
 
     /// Returns how many chunks, pages and blocks it has.
@@ -123,11 +123,11 @@ pub(crate) struct Index {
 
 impl Index {
     /// Opens all runs, taking those that are open in `known` from there. Damaged ones are left out.
-    pub(crate) fn load(base: &Base, known: &Self) -> Result<Self> {
+    pub(crate) fn load(files: &RepositoryFiles, known: &Self) -> Result<Self> {
         // A run that was listed and is gone was merged into another meanwhile; a few rounds always
         // suffice in practice.
         for _ in 0..64 {
-            match Self::load_listed(base, known) {
+            match Self::load_listed(files, known) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 loaded => return loaded,
             }
@@ -135,17 +135,17 @@ impl Index {
         Err(Error::new(ErrorKind::InUse, "the index changes faster than this process can read it"))
     }
 
-    fn load_listed(base: &Base, known: &Self) -> Result<Self> {
+    fn load_listed(files: &RepositoryFiles, known: &Self) -> Result<Self> {
         let mut runs = Vec::new();
-        let mut names = base.list(layout::INDEX)?;
+        let mut names = files.list(layout::INDEX)?;
         names.sort();
         for id in names.iter().filter_map(|name| layout::id_of(name)) {
             let known = known.runs.iter().find(|run| run.id == id);
             // Of a file that became shorter, the end of its last page reads as zeros.
-            let known = known.map(|run| Ok((run, run.is_intact(base)?))).transpose()?;
+            let known = known.map(|run| Ok((run, run.is_intact(files)?))).transpose()?;
             match known {
                 Some((run, true)) => runs.push(Arc::clone(run)),
-                _ => match RunFile::open(base, id) {
+                _ => match RunFile::open(files, id) {
                     // The packs know what it said. `verify` reports it, and `repair index` makes it
                     // again.
                     Err(error) if error.kind() == ErrorKind::Corrupt => {}

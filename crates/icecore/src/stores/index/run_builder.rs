@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::format::run_table::Entry;
 use crate::format::run_table::Key;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::index::RunFile;
 use crate::stores::index::run_writer::write_run;
 use crate::stores::pack::file::PackFile;
@@ -75,10 +75,10 @@ impl RunBuilder {
     }
 
     /// Publishes the run, and begins another.
-    pub(crate) fn write(&mut self, base: &Base) -> Result<Arc<RunFile>> {
+    pub(crate) fn write(&mut self, files: &RepositoryFiles) -> Result<Arc<RunFile>> {
         let Self { packs, mut chunks, mut blocks } = std::mem::take(self);
         chunks.sort_unstable();
         blocks.sort_unstable();
-        write_run(base, &packs, || chunks.iter().copied(), || blocks.iter().copied())
+        write_run(files, &packs, || chunks.iter().copied(), || blocks.iter().copied())
     }
 }

@@ -11,8 +11,8 @@ use crate::format::run_filter::line_count;
 use crate::format::run_table::Entry;
 use crate::format::run_table::bucket_bits;
 use crate::format::run_table::buckets;
-use crate::stores::base::Base;
-use crate::stores::base::TempFile;
+use crate::stores::files::RepositoryFiles;
+use crate::stores::files::TempFile;
 use crate::stores::index::RunFile;
 use crate::words::error::Error;
 use crate::words::error::Result;
@@ -48,17 +48,17 @@ impl PreparedRun<'_> {
 
 /// Publishes a run with these entries, which are sorted and name packs by their number in `packs`.
 pub(crate) fn write_run<C: Iterator<Item = Entry>, B: Iterator<Item = Entry>>(
-    base: &Base,
+    files: &RepositoryFiles,
     packs: &[PackId],
     chunks: impl Fn() -> C,
     blocks: impl Fn() -> B,
 ) -> Result<Arc<RunFile>> {
-    prepare_run(base, packs, chunks, blocks)?.publish()
+    prepare_run(files, packs, chunks, blocks)?.publish()
 }
 
 /// Writes such a run.
 pub(crate) fn prepare_run<'a, C: Iterator<Item = Entry>, B: Iterator<Item = Entry>>(
-    base: &'a Base,
+    files: &'a RepositoryFiles,
     packs: &[PackId],
     chunks: impl Fn() -> C,
     blocks: impl Fn() -> B,
@@ -86,9 +86,9 @@ pub(crate) fn prepare_run<'a, C: Iterator<Item = Entry>, B: Iterator<Item = Entr
     }
     let header = Header::new(number, chunk_section.entries, block_section.entries, crc.finalize());
     let head = [&header.encode()[..], &table].concat();
-    let id = base.hasher.run(&head);
+    let id = files.hasher.run(&head);
 
-    let mut file = base.temp_file()?;
+    let mut file = files.temp_file()?;
     file.append(&head)?;
     file.append(&padding)?;
     append_all(filter(), |line, bytes| bytes.extend(line), &mut |bytes| file.append(bytes))?;

@@ -8,8 +8,8 @@ use crate::format::layout;
 use crate::format::run::Run;
 use crate::format::run_table::Entry;
 use crate::format::run_table::Table;
-use crate::stores::base::Base;
-use crate::stores::base::SetAside;
+use crate::stores::files::RepositoryFiles;
+use crate::stores::files::SetAside;
 use crate::stores::index::RunFile;
 use crate::stores::index::run_builder::RunBuilder;
 use crate::stores::index::run_writer::PreparedRun;
@@ -27,15 +27,15 @@ const SMALLEST_CLASS: u64 = 1 << 18;
 const KEPT_ENTRIES_MAX: u64 = 1 << 20;
 
 /// Publishes the run of one new pack.
-pub(crate) fn write_run_of(base: &Base, pack: &NewPack) -> Result<Arc<RunFile>> {
+pub(crate) fn write_run_of(files: &RepositoryFiles, pack: &NewPack) -> Result<Arc<RunFile>> {
     let mut builder = RunBuilder::default();
     builder.add_new(pack);
-    builder.write(base)
+    builder.write(files)
 }
 
 /// Writes one run with all entries of `runs` but those of the packs in `dropped`.
 pub(crate) fn prepare_merged<'a>(
-    base: &'a Base,
+    files: &'a RepositoryFiles,
     runs: &[Arc<RunFile>],
     dropped: &HashSet<PackId>,
 ) -> Result<PreparedRun<'a>> {
@@ -55,11 +55,11 @@ pub(crate) fn prepare_merged<'a>(
     let chunks = || merge(&inputs, |run| run.chunks);
     let blocks = || merge(&inputs, |run| run.blocks);
     let merged = if runs.iter().map(|run| run.entries()).sum::<u64>() > KEPT_ENTRIES_MAX {
-        prepare_run(base, &packs, chunks, blocks)
+        prepare_run(files, &packs, chunks, blocks)
     } else {
         // A run is written in several passes over its entries, and each would merge them anew.
         let (chunks, blocks): (Vec<Entry>, Vec<Entry>) = (chunks().collect(), blocks().collect());
-        prepare_run(base, &packs, || chunks.iter().copied(), || blocks.iter().copied())
+        prepare_run(files, &packs, || chunks.iter().copied(), || blocks.iter().copied())
     };
     // What could not be read of them would be missing from the new run, and they are removed for it.
     runs.iter().try_for_each(|run| run.check())?;
@@ -143,12 +143,17 @@ mod tests {
     use crate::world::memory::MemoryStorage;
     use crate::world::storage::Storage;
 
-    fn base() -> Base {
+    fn files() -> RepositoryFiles {
         base_over(MemoryStorage::new(), "test")
     }
 
-    fn base_over(storage: impl Storage + 'static, session: &str) -> Base {
-        Base::new(Arc::new(storage), Hasher::new(&[1; 32]), RepositoryId::from([0; 16]), session.to_owned())
+    fn base_over(storage: impl Storage + 'static, session: &str) -> RepositoryFiles {
+        RepositoryFiles::new(
+            Arc::new(storage),
+            Hasher::new(&[1; 32]),
+            RepositoryId::from([0; 16]),
+            session.to_owned(),
+        )
     }
 
     fn id(number: u32) -> BlockId {
@@ -165,18 +170,18 @@ mod tests {
 
     #[test]
     fn a_merged_run_finds_what_its_parts_found_and_nothing_of_dropped_packs() {
-        let base = base();
+        let files = files();
         let packs = [PackId([1; 32]), PackId([2; 32]), PackId([3; 32])];
         // The second has entries of the first too, the third is dropped.
         let ranges = [0..30_000, 20_000..70_000, 70_000..80_000];
         let runs: Vec<_> = std::iter::zip(packs, ranges)
             .map(|(pack, numbers)| {
                 let entries = entries(numbers);
-                write_run(&base, &[pack], || entries.iter().copied(), || entries.iter().copied()).unwrap()
+                write_run(&files, &[pack], || entries.iter().copied(), || entries.iter().copied()).unwrap()
             })
             .collect();
-        let merged = prepare_merged(&base, &runs, &HashSet::from([packs[2]])).unwrap().publish().unwrap();
-        assert!(merged.is_sound() && merged.has_its_id(&base));
+        let merged = prepare_merged(&files, &runs, &HashSet::from([packs[2]])).unwrap().publish().unwrap();
+        assert!(merged.is_sound() && merged.has_its_id(&files));
         assert_eq!((merged.header.packs, merged.header.chunks, merged.header.blocks), (2, 80_000, 80_000));
 
         let ids: Vec<BlockId> = (0..100_000).map(id).collect();
@@ -201,9 +206,9 @@ mod tests {
         let storage = MemoryStorage::new();
         let others = base_over(storage.clone(), "others");
         let syncs = Fault::new(Calls::Changes, 0..0, || io::ErrorKind::Other.into());
-        let publish = |base: &Base, pack: u8| {
+        let publish = |files: &RepositoryFiles, pack: u8| {
             let entries = entries(0..10);
-            write_run(base, &[PackId([pack; 32])], || entries.iter().copied(), || entries.iter().copied())
+            write_run(files, &[PackId([pack; 32])], || entries.iter().copied(), || entries.iter().copied())
         };
         publish(&others, 1).unwrap();
         let store = Store::open(base_over(FaultStorage::new(storage, syncs.clone()), "own")).unwrap();
@@ -215,14 +220,14 @@ mod tests {
         assert_eq!([synced(), synced()], [1, 0], "known from the beginning");
         publish(&others, 2).unwrap();
         store.reload().unwrap();
-        store.publish_run(|| publish(&store.base, 3)).unwrap();
+        store.publish_run(|| publish(&store.files, 3)).unwrap();
         assert_eq!(synced(), 0, "the run of its own was published after that");
         publish(&others, 4).unwrap();
-        store.publish_run(|| publish(&store.base, 5)).unwrap();
+        store.publish_run(|| publish(&store.files, 5)).unwrap();
         store.reload().unwrap();
         assert_eq!(synced(), 1, "loaded after that, whenever it was published");
         let loaded_late = store.publish_run(|| {
-            let published = publish(&store.base, 6);
+            let published = publish(&store.files, 6);
             publish(&others, 7)?;
             store.reload()?;
             published

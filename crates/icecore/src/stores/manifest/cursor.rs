@@ -249,7 +249,7 @@ impl Pages for CheckedPages<'_> {
 
     fn inner(&self, node: &Node) -> Result<Arc<Inner>> {
         let inner = self.store.inner(node)?;
-        if inner.content(&self.store.base.hasher) != node.page.content {
+        if inner.content(&self.store.files.hasher) != node.page.content {
             return Err(Self::wrong(node, "another content than its parent says"));
         }
         match inner.children().last().map(|(at, page)| node.child(at, page).offset()) {
@@ -260,7 +260,7 @@ impl Pages for CheckedPages<'_> {
 
     fn leaf(&self, node: &Node) -> Result<Leaf> {
         let leaf = self.store.leaf(node)?;
-        if leaf.content(&self.store.base.hasher) == node.page.content {
+        if leaf.content(&self.store.files.hasher) == node.page.content {
             Ok(leaf)
         } else {
             Err(Self::wrong(node, "another content than its parent says"))

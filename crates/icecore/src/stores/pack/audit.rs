@@ -3,7 +3,7 @@
 
 use crate::format::pack::Entry;
 use crate::format::pack::PackKind;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::pack::file::PackFile;
 use crate::words::error::Error;
 use crate::words::error::Result;
@@ -14,27 +14,31 @@ use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::to_u64;
 
 /// Opens a pack that must be sound as a whole.
-pub(crate) fn open_sound(base: &Base, id: PackId) -> Result<PackFile> {
-    let pack = PackFile::open(base, id)?;
-    check_pack(base, &pack, |_, _| {})?;
+pub(crate) fn open_sound(files: &RepositoryFiles, id: PackId) -> Result<PackFile> {
+    let pack = PackFile::open(files, id)?;
+    check_pack(files, &pack, |_, _| {})?;
     Ok(pack)
 }
 
 /// Checks everything about an open pack that can be known without reading its records, and calls
 /// `each` for every entry.
-pub(crate) fn check_pack(base: &Base, pack: &PackFile, mut each: impl FnMut(u32, &Entry)) -> Result<()> {
-    if !pack.has_its_id(base) {
+pub(crate) fn check_pack(
+    files: &RepositoryFiles,
+    pack: &PackFile,
+    mut each: impl FnMut(u32, &Entry),
+) -> Result<()> {
+    if !pack.has_its_id(files) {
         return Err(wrong(pack, "its directory does not match its name"));
     }
     for number in 0..pack.entries() {
         let entry = pack.entry(number)?;
-        check_entry(base, pack, &entry)?;
+        check_entry(files, pack, &entry)?;
         each(number, &entry);
     }
     Ok(())
 }
 
-fn check_entry(base: &Base, pack: &PackFile, entry: &Entry) -> Result<()> {
+fn check_entry(files: &RepositoryFiles, pack: &PackFile, entry: &Entry) -> Result<()> {
     let fits = match pack.kind {
         PackKind::Pages => entry.slots == 0 && entry.bitmap.is_none(),
         PackKind::Data => {
@@ -47,7 +51,7 @@ fn check_entry(base: &Base, pack: &PackFile, entry: &Entry) -> Result<()> {
     if !fits {
         return Err(wrong(pack, &format!("the slots of entry {} do not match", ChunkId(entry.id))));
     }
-    if pack.kind == PackKind::Data && base.hasher.chunk(&pack.block_ids_of(entry)).0 != entry.id {
+    if pack.kind == PackKind::Data && files.hasher.chunk(&pack.block_ids_of(entry)).0 != entry.id {
         return Err(wrong(
             pack,
             &format!("the block ids of chunk {} do not match its id", ChunkId(entry.id)),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::PoisonError;
 
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::pack::file::PackFile;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
@@ -26,12 +26,12 @@ struct OpenPacks {
 
 impl PackCache {
     /// Returns a pack, opened if it is not open.
-    pub(crate) fn get(&self, base: &Base, id: PackId) -> Result<Arc<PackFile>> {
+    pub(crate) fn get(&self, files: &RepositoryFiles, id: PackId) -> Result<Arc<PackFile>> {
         let cleared = match self.touch(id) {
             Ok(pack) => return Ok(pack),
             Err(cleared) => cleared,
         };
-        let pack = Arc::new(PackFile::open(base, id)?);
+        let pack = Arc::new(PackFile::open(files, id)?);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.cleared != cleared {
             // It may be gone by now: whoever forgot all packs must not find it here.

@@ -11,7 +11,7 @@ use crate::format::pack::PackKind;
 use crate::format::pack::RECORD_BYTES;
 use crate::format::pack::TRAILER_BYTES;
 use crate::format::pack::Trailer;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -39,19 +39,20 @@ pub(crate) struct PackFile {
 ///
 /// # Errors
 /// As those of [`PackFile::open`].
-pub(crate) fn look_at(base: &Base, id: PackId) -> Result<()> {
-    let file = open_file(base, id)?;
-    check_ends(base, id, &*file).map(|_| ())
+pub(crate) fn look_at(files: &RepositoryFiles, id: PackId) -> Result<()> {
+    let file = open_file(files, id)?;
+    check_ends(files, id, &*file).map(|_| ())
 }
 
-fn open_file(base: &Base, id: PackId) -> Result<Box<dyn StoredFile>> {
-    base.storage
+fn open_file(files: &RepositoryFiles, id: PackId) -> Result<Box<dyn StoredFile>> {
+    files
+        .storage
         .open(&layout::pack(id))
         .map_err(|error| Error::stored_io(format!("opening pack {id}"), error))
 }
 
 /// Returns the header and the trailer of a pack, which fit each other and the length of the file.
-fn check_ends(base: &Base, id: PackId, file: &dyn StoredFile) -> Result<(Header, Trailer)> {
+fn check_ends(files: &RepositoryFiles, id: PackId, file: &dyn StoredFile) -> Result<(Header, Trailer)> {
     let read = |error| Error::stored_io(format!("reading pack {id}"), error);
     let bytes = file.len();
     if bytes < to_u64(HEADER_BYTES + TRAILER_BYTES) {
@@ -64,7 +65,7 @@ fn check_ends(base: &Base, id: PackId, file: &dyn StoredFile) -> Result<(Header,
     let mut header = [0; HEADER_BYTES];
     file.read_at(0, &mut header).map_err(read)?;
     let header = Header::decode(&header).map_err(|error| damaged(id, &error))?;
-    if header.repository != base.repository {
+    if header.repository != files.repository {
         let message = format!("pack {id} belongs to another repository, {}", header.repository);
         return Err(Error::corrupt(message).with_hint("move it out of this repository"));
     }
@@ -80,14 +81,14 @@ fn check_ends(base: &Base, id: PackId, file: &dyn StoredFile) -> Result<(Header,
 
 impl PackFile {
     /// Opens a pack and checks everything about it but its records and its id.
-    pub(crate) fn open(base: &Base, id: PackId) -> Result<Self> {
-        let file = open_file(base, id)?;
-        Self::from_file(base, id, file)
+    pub(crate) fn open(files: &RepositoryFiles, id: PackId) -> Result<Self> {
+        let file = open_file(files, id)?;
+        Self::from_file(files, id, file)
     }
 
     /// Opens a pack that is read from `file`.
-    pub(crate) fn from_file(base: &Base, id: PackId, file: Box<dyn StoredFile>) -> Result<Self> {
-        let (header, trailer) = check_ends(base, id, &*file)?;
+    pub(crate) fn from_file(files: &RepositoryFiles, id: PackId, file: Box<dyn StoredFile>) -> Result<Self> {
+        let (header, trailer) = check_ends(files, id, &*file)?;
         let (read, bytes) = (|error| Error::stored_io(format!("reading pack {id}"), error), file.len());
         let end = bytes - to_u64(TRAILER_BYTES);
         let directory = file.load(trailer.directory_offset..end).map_err(read)?;
@@ -109,8 +110,8 @@ impl PackFile {
     }
 
     /// Tells whether the directory is the one that gave the pack its id.
-    pub(crate) fn has_its_id(&self, base: &Base) -> bool {
-        base.hasher.pack(&self.directory) == self.id
+    pub(crate) fn has_its_id(&self, files: &RepositoryFiles) -> bool {
+        files.hasher.pack(&self.directory) == self.id
     }
 
     fn directory(&self) -> Result<Directory<'_>> {

@@ -1,17 +1,17 @@
 //! The pack files of a repository.
 
 use crate::format::layout;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 
 /// Returns the ids of all packs, sorted. Files whose names are not ids are left out.
-pub(crate) fn list_packs(base: &Base) -> Result<Vec<PackId>> {
+pub(crate) fn list_packs(files: &RepositoryFiles) -> Result<Vec<PackId>> {
     let mut packs = Vec::new();
     for first in 0..=u8::MAX {
         let mut id = [0; 32];
         id[0] = first;
-        let names = base.list(&layout::pack_dir(PackId(id)))?;
+        let names = files.list(&layout::pack_dir(PackId(id)))?;
         packs.extend(
             names.iter().filter_map(|name| layout::id_of::<PackId>(name)).filter(|id| id.0[0] == first),
         );
@@ -29,16 +29,16 @@ pub(crate) struct PackPlace {
 }
 
 /// Returns everything that is where packs are kept, sorted.
-pub(crate) fn list_pack_places(base: &Base) -> Result<Vec<PackPlace>> {
+pub(crate) fn list_pack_places(files: &RepositoryFiles) -> Result<Vec<PackPlace>> {
     let mut paths = Vec::new();
     for first in 0..=u8::MAX {
         let mut id = [0; 32];
         id[0] = first;
         let dir = layout::pack_dir(PackId(id));
-        paths.extend(base.list(&dir)?.into_iter().map(|file| format!("{dir}/{file}")));
+        paths.extend(files.list(&dir)?.into_iter().map(|file| format!("{dir}/{file}")));
     }
     let is_dir_of_packs = |name: &String| name.len() == 2 && u8::from_str_radix(name, 16).is_ok();
-    let strange = base.list(layout::PACKS)?.into_iter().filter(|name| !is_dir_of_packs(name));
+    let strange = files.list(layout::PACKS)?.into_iter().filter(|name| !is_dir_of_packs(name));
     paths.extend(strange.map(|file| format!("{}/{file}", layout::PACKS)));
     paths.sort();
     let place = |path: String| {

@@ -14,8 +14,8 @@ use crate::format::pack::SlotBitmap;
 use crate::format::pack::TRAILER_BYTES;
 use crate::format::pack::Trailer;
 use crate::pure::compress::Encoded;
-use crate::stores::base::Base;
-use crate::stores::base::TempFile;
+use crate::stores::files::RepositoryFiles;
+use crate::stores::files::TempFile;
 use crate::stores::locks::Writer;
 use crate::stores::pack::file::PackFile;
 use crate::words::error::Error;
@@ -75,7 +75,7 @@ pub(crate) struct NewEntry {
 
 /// A pack that is being written. Dropped before [`finish`](Self::finish), it leaves nothing.
 pub(crate) struct PackWriter<'a> {
-    base: &'a Base,
+    files: &'a RepositoryFiles,
     file: TempFile<'a>,
     /// Where the next record begins.
     offset: u64,
@@ -85,12 +85,12 @@ pub(crate) struct PackWriter<'a> {
 }
 
 impl<'a> PackWriter<'a> {
-    pub(crate) fn begin(base: &'a Base, kind: PackKind) -> Result<Self> {
-        let header = Header { kind, repository: base.repository };
-        let mut file = base.temp_file()?;
+    pub(crate) fn begin(files: &'a RepositoryFiles, kind: PackKind) -> Result<Self> {
+        let header = Header { kind, repository: files.repository };
+        let mut file = files.temp_file()?;
         file.append(&header.encode())?;
         Ok(Self {
-            base,
+            files,
             file,
             offset: to_u64(HEADER_BYTES),
             entries: Vec::new(),
@@ -101,7 +101,7 @@ impl<'a> PackWriter<'a> {
 
     /// Tells whether the pack should be finished before anything more is appended.
     pub(crate) fn is_full(&self) -> bool {
-        self.offset >= self.base.pack_bytes || self.entries.len() >= ENTRIES_MAX as usize
+        self.offset >= self.files.pack_bytes || self.entries.len() >= ENTRIES_MAX as usize
     }
 
     pub(crate) fn append(&mut self, item: &Item) -> Result<()> {
@@ -148,11 +148,11 @@ impl<'a> PackWriter<'a> {
             crc: crc32fast::hash(&directory),
             directory_offset: self.offset,
         };
-        let id = self.base.hasher.pack(&directory);
+        let id = self.files.hasher.pack(&directory);
         self.file.append(&directory)?;
         self.file.append(&trailer.encode())?;
         writer.announce(id)?;
-        make_pack_dir(self.base, id)?;
+        make_pack_dir(self.files, id)?;
         let bytes = self.offset + to_u64(directory.len() + TRAILER_BYTES);
         let entries = self.entries.iter().map(|entry| self.new_entry(entry)).collect();
         self.file.publish(&layout::pack(id))?;
@@ -181,8 +181,8 @@ impl<'a> PackWriter<'a> {
 
 /// Makes the one of the 256 directories of packs that a pack is in; durable before anything is put
 /// in it.
-pub(crate) fn make_pack_dir(base: &Base, id: PackId) -> Result<()> {
+pub(crate) fn make_pack_dir(files: &RepositoryFiles, id: PackId) -> Result<()> {
     let dir = &layout::pack_dir(id);
-    let made = base.storage.make_dir(dir).and_then(|()| base.storage.sync_dir(layout::PACKS));
+    let made = files.storage.make_dir(dir).and_then(|()| files.storage.sync_dir(layout::PACKS));
     made.map_err(|error| Error::stored_io(format!("creating the directory {dir}"), error))
 }

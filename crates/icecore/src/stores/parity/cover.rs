@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use crate::format::layout;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::list::list_packs;
@@ -48,12 +48,12 @@ pub(crate) struct ParityState {
 }
 
 impl ParityState {
-    pub(crate) fn load(base: &Base) -> Result<Self> {
+    pub(crate) fn load(files: &RepositoryFiles) -> Result<Self> {
         // The order matters: a group is made after its packs, so that one that is listed without
         // its packs has lost them.
-        let groups = Groups::load(base)?;
-        let packs = list_packs(base)?.into_iter().collect();
-        let of_others = locks::packs_of_other_writers(base)?.into_iter().collect();
+        let groups = Groups::load(files)?;
+        let packs = list_packs(files)?.into_iter().collect();
+        let of_others = locks::packs_of_other_writers(files)?.into_iter().collect();
         Ok(Self { groups, packs, of_others })
     }
 
@@ -100,7 +100,7 @@ impl ParityState {
 
 /// Makes parity for the packs that have none. The caller holds the parity lock.
 pub(crate) fn cover(
-    base: &Base,
+    files: &RepositoryFiles,
     scheme: ParityScheme,
     state: &ParityState,
     progress: &dyn Progress,
@@ -108,7 +108,7 @@ pub(crate) fn cover(
     let mut covered = Covered::default();
     let mut pool: BTreeMap<PackId, u64> = BTreeMap::new();
     for id in state.uncovered(scheme).into_iter().filter(|pack| !state.of_others.contains(pack)) {
-        match PackFile::open(base, id) {
+        match PackFile::open(files, id) {
             Ok(pack) => {
                 pool.insert(id, pack.bytes);
             }
@@ -134,21 +134,21 @@ pub(crate) fn cover(
     let mut pool: Vec<(PackId, u64)> = pool.into_iter().collect();
     pool.sort_by_key(|(id, bytes)| (std::cmp::Reverse(*bytes), *id));
     for packs in pool.chunks(size) {
-        cover_group(base, scheme, packs.iter().map(|(id, _)| *id).collect(), &mut covered, progress)?;
+        cover_group(files, scheme, packs.iter().map(|(id, _)| *id).collect(), &mut covered, progress)?;
     }
     Ok(covered)
 }
 
 /// Makes parity of one group, without those of its packs that turn out to be damaged.
 fn cover_group(
-    base: &Base,
+    files: &RepositoryFiles,
     scheme: ParityScheme,
     mut packs: Vec<PackId>,
     covered: &mut Covered,
     progress: &dyn Progress,
 ) -> Result<()> {
     while !packs.is_empty() {
-        match write_group(base, &packs, scheme.files(), progress) {
+        match write_group(files, &packs, scheme.files(), progress) {
             Ok(_) => {
                 covered.groups_made += 1;
                 covered.packs += packs.len() as u64;
@@ -170,7 +170,7 @@ fn cover_group(
 /// another, whole group, and all where the repository keeps none. Returns how many files it
 /// removed. The caller holds the parity lock.
 pub(crate) fn remove_superfluous(
-    base: &Base,
+    files: &RepositoryFiles,
     scheme: Option<ParityScheme>,
     state: &ParityState,
 ) -> Result<u64> {
@@ -198,24 +198,24 @@ pub(crate) fn remove_superfluous(
         going.extend(groups.unsound.iter().filter_map(|(file, _)| layout::shard_of_parity(file)));
     }
     if !going.is_empty() {
-        let _commit = locks::lock_commit(base)?;
-        going.iter().try_for_each(|(group, shard)| base.remove(&layout::parity(*group, *shard)))?;
-        base.sync_dir(layout::PARITY)?;
+        let _commit = locks::lock_commit(files)?;
+        going.iter().try_for_each(|(group, shard)| files.remove(&layout::parity(*group, *shard)))?;
+        files.sync_dir(layout::PARITY)?;
     }
     Ok(going.len() as u64)
 }
 
 /// Gives the packs of one writer their parity as they are published.
 pub(crate) struct ParityKeeper<'a> {
-    base: &'a Base,
+    files: &'a RepositoryFiles,
     scheme: ParityScheme,
     /// Published, without parity yet.
     waiting: Mutex<Vec<PackId>>,
 }
 
 impl<'a> ParityKeeper<'a> {
-    pub(crate) fn new(base: &'a Base, scheme: ParityScheme) -> Self {
-        Self { base, scheme, waiting: Mutex::default() }
+    pub(crate) fn new(files: &'a RepositoryFiles, scheme: ParityScheme) -> Self {
+        Self { files, scheme, waiting: Mutex::default() }
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<PackId>> {
@@ -244,18 +244,18 @@ impl<'a> ParityKeeper<'a> {
             return Ok(());
         }
         // Where gc or another capture is at it, what is there stays as it is.
-        let Some(_lock) = locks::try_lock(self.base, layout::LOCK_PARITY)? else {
+        let Some(_lock) = locks::try_lock(self.files, layout::LOCK_PARITY)? else {
             return self.write(&rest, progress);
         };
-        let covered = cover(self.base, self.scheme, &ParityState::load(self.base)?, progress)?;
+        let covered = cover(self.files, self.scheme, &ParityState::load(self.files)?, progress)?;
         if let Some((_, error)) = covered.refused.into_iter().find(|(pack, _)| rest.contains(pack)) {
             return Err(error.in_context("cannot read back data that was just written"));
         }
-        remove_superfluous(self.base, Some(self.scheme), &ParityState::load(self.base)?).map(|_| ())
+        remove_superfluous(self.files, Some(self.scheme), &ParityState::load(self.files)?).map(|_| ())
     }
 
     fn write(&self, packs: &[PackId], progress: &dyn Progress) -> Result<()> {
-        match write_group(self.base, packs, self.scheme.files(), progress) {
+        match write_group(self.files, packs, self.scheme.files(), progress) {
             Ok(_) => Ok(()),
             Err(Refused::Member(_, error)) => {
                 Err(error.in_context("cannot read back data that was just written"))

@@ -16,7 +16,7 @@ use crate::format::parity::MEMBER_BYTES;
 use crate::format::parity::SLICE_BYTES;
 use crate::pure::erasure;
 use crate::pure::hash::Hasher;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -61,13 +61,13 @@ impl Group {
 
 impl Groups {
     /// Looks at the fronts of all parity files.
-    pub(crate) fn load(base: &Base) -> Result<Self> {
+    pub(crate) fn load(files: &RepositoryFiles) -> Result<Self> {
         let mut groups: BTreeMap<GroupId, Group> = BTreeMap::new();
         let mut unsound = Vec::new();
-        for file in base.list(layout::PARITY)? {
+        for file in files.list(layout::PARITY)? {
             // What else is there belongs to somebody else.
             let Some((id, shard)) = layout::shard_of_parity(&file) else { continue };
-            match read_head(base, id, shard) {
+            match read_head(files, id, shard) {
                 Ok(head) => {
                     let shard = head.shard;
                     let head = Head { shard: 0, ..head };
@@ -95,20 +95,20 @@ impl Groups {
     /// Returns a pack as each of its groups tells it, from what can still be read of the group;
     /// first those of which the least is missing: while gc removes packs, some of an old group are
     /// gone.
-    pub(crate) fn rebuilt(&self, base: &Base, pack: PackId) -> Vec<RebuiltFile> {
+    pub(crate) fn rebuilt(&self, files: &RepositoryFiles, pack: PackId) -> Vec<RebuiltFile> {
         let with_it = self.all.iter().filter(|group| group.packs().any(|member| member == pack));
         let mut rebuilt: Vec<RebuiltFile> =
-            with_it.filter_map(|group| RebuiltFile::open(base, group, pack).ok()).collect();
+            with_it.filter_map(|group| RebuiltFile::open(files, group, pack).ok()).collect();
         rebuilt.sort_by_key(|file| file.group.missing());
         rebuilt
     }
 }
 
 /// Reads the front of a parity file and checks it, and the length of the file.
-fn read_head(base: &Base, id: GroupId, shard: u8) -> Result<Head> {
+fn read_head(files: &RepositoryFiles, id: GroupId, shard: u8) -> Result<Head> {
     let name = layout::parity(id, shard);
     let failed = |error| Error::stored_io(format!("reading {name}"), error);
-    let file = base.storage.open(&name).map_err(failed)?;
+    let file = files.storage.open(&name).map_err(failed)?;
     let damaged = |error: DecodeError| {
         let kind = match error {
             DecodeError::BadVersion { .. } => ErrorKind::Unsupported,
@@ -128,7 +128,7 @@ fn read_head(base: &Base, id: GroupId, shard: u8) -> Result<Head> {
     }
     file.read_at(0, &mut front).map_err(failed)?;
     let head = Head::decode(&front).map_err(damaged)?;
-    if head.repository != base.repository {
+    if head.repository != files.repository {
         return Err(Error::corrupt(format!("{name} belongs to another repository, {}", head.repository)));
     }
     if head.shard != shard {
@@ -162,8 +162,8 @@ impl GroupReader {
     ///
     /// # Errors
     /// `Corrupt` if none of the parity files has sound digests.
-    pub(crate) fn open(base: &Base, group: &Group) -> Result<Self> {
-        let open = |name: String| base.storage.open(&name).ok();
+    pub(crate) fn open(files: &RepositoryFiles, group: &Group) -> Result<Self> {
+        let open = |name: String| files.storage.open(&name).ok();
         let shards: Vec<Option<Box<dyn StoredFile>>> = (0..group.head.shards)
             .map(|shard| {
                 group.shards.contains(&shard).then(|| open(layout::parity(group.id, shard))).flatten()
@@ -171,7 +171,7 @@ impl GroupReader {
             .collect();
         let head = group.head.clone();
         let digests =
-            shards.iter().flatten().find_map(|file| read_digests(&base.hasher, &head, group.id, &**file));
+            shards.iter().flatten().find_map(|file| read_digests(&files.hasher, &head, group.id, &**file));
         let Some(digests) = digests else {
             return Err(Error::corrupt(format!("the digests of parity group {} are damaged", group.id)));
         };
@@ -179,7 +179,7 @@ impl GroupReader {
         Ok(Self {
             head,
             digests: Digests::new(&group.head, digests),
-            hasher: base.hasher.clone(),
+            hasher: files.hasher.clone(),
             packs,
             shards,
         })
@@ -279,8 +279,8 @@ pub(crate) struct RebuiltFile {
 }
 
 impl RebuiltFile {
-    pub(crate) fn open(base: &Base, group: &Group, pack: PackId) -> Result<Self> {
-        let reader = GroupReader::open(base, group)?;
+    pub(crate) fn open(files: &RepositoryFiles, group: &Group, pack: PackId) -> Result<Self> {
+        let reader = GroupReader::open(files, group)?;
         let member = reader.head.members.iter().position(|member| member.pack == pack);
         let Some(member) = member else {
             return Err(Error::corrupt(format!("pack {pack} is not in parity group {}", group.id)));

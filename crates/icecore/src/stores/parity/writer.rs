@@ -11,8 +11,8 @@ use crate::format::parity::Head;
 use crate::format::parity::Member;
 use crate::format::parity::SLICE_BYTES;
 use crate::pure::erasure;
-use crate::stores::base::Base;
-use crate::stores::base::TempFile;
+use crate::stores::files::RepositoryFiles;
+use crate::stores::files::TempFile;
 use crate::stores::pack::audit::check_pack;
 use crate::stores::pack::file::PackFile;
 use crate::words::error::Error;
@@ -47,10 +47,10 @@ struct PackScan {
 type Slices = Vec<Vec<u8>>;
 
 impl PackScan {
-    fn open(base: &Base, id: PackId) -> Result<Self> {
-        let pack = PackFile::open(base, id)?;
+    fn open(files: &RepositoryFiles, id: PackId) -> Result<Self> {
+        let pack = PackFile::open(files, id)?;
         let mut entries = Vec::new();
-        check_pack(base, &pack, |_, entry| entries.push(*entry))?;
+        check_pack(files, &pack, |_, entry| entries.push(*entry))?;
         entries.iter().try_for_each(|entry| pack.check_record(entry))?;
         entries.sort_by_key(|entry| entry.offset);
         Ok(Self { pack, entries, next: 0, crc: crc32fast::Hasher::new() })
@@ -99,19 +99,19 @@ impl PackScan {
 
 /// Makes `shards` parity files of these packs, each of which is read once and proven on the way.
 pub(crate) fn write_group(
-    base: &Base,
+    files: &RepositoryFiles,
     packs: &[PackId],
     shards: u8,
     progress: &dyn Progress,
 ) -> std::result::Result<GroupId, Refused> {
     let mut sources = Vec::with_capacity(packs.len());
     for id in packs {
-        sources.push(PackScan::open(base, *id).map_err(|error| Refused::Member(*id, error))?);
+        sources.push(PackScan::open(files, *id).map_err(|error| Refused::Member(*id, error))?);
     }
     let members =
         sources.iter().map(|source| Member { pack: source.pack.id, bytes: source.pack.bytes }).collect();
-    let head = Head { repository: base.repository, members, shards, shard: 0 };
-    let mut files = begin_files(base, &head).map_err(Refused::Failed)?;
+    let head = Head { repository: files.repository, members, shards, shard: 0 };
+    let mut shards = begin_shards(files, &head).map_err(Refused::Failed)?;
     let mut digests = Vec::new();
     let mut slice = 0;
     while slice < head.slices() {
@@ -126,36 +126,36 @@ pub(crate) fn write_group(
             members.push(slices.map_err(|error| Refused::Member(*id, error))?);
         }
         progress.advance(Meter::Protected, members.iter().flatten().map(|bytes| to_u64(bytes.len())).sum());
-        add_stretch(base, &head, stretch.clone(), members, &mut files, &mut digests)
+        add_stretch(files, &head, stretch.clone(), members, &mut shards, &mut digests)
             .map_err(Refused::Failed)?;
         slice = stretch.end;
     }
-    let id = head.group(&base.hasher, &digests);
-    for (mut file, shard) in files.into_iter().zip(0..) {
+    let id = head.group(&files.hasher, &digests);
+    for (mut file, shard) in shards.into_iter().zip(0..) {
         file.append(&digests).map_err(Refused::Failed)?;
         file.publish(&layout::parity(id, shard)).map_err(Refused::Failed)?;
     }
     Ok(id)
 }
 
-fn begin_files<'a>(base: &'a Base, head: &Head) -> Result<Vec<TempFile<'a>>> {
+fn begin_shards<'a>(files: &'a RepositoryFiles, head: &Head) -> Result<Vec<TempFile<'a>>> {
     (0..head.shards)
         .map(|shard| {
-            let mut file = base.temp_file()?;
+            let mut file = files.temp_file()?;
             file.append(&Head { shard, ..head.clone() }.encode())?;
             Ok(file)
         })
         .collect()
 }
 
-/// Computes the parity of a stretch and adds it to the files, and the digests of everything in it
+/// Computes the parity of a stretch and adds it to the shards, and the digests of everything in it
 /// to `digests`.
 fn add_stretch(
-    base: &Base,
+    files: &RepositoryFiles,
     head: &Head,
     stretch: std::ops::Range<u64>,
     mut members: Vec<Slices>,
-    files: &mut [TempFile<'_>],
+    shards: &mut [TempFile<'_>],
     digests: &mut Vec<u8>,
 ) -> Result<()> {
     // By slice, not by pack.
@@ -168,7 +168,7 @@ fn add_stretch(
         .collect::<Vec<_>>()
         .into_par_iter()
         .map(|(slice, mut members)| {
-            let digest = |bytes: &Vec<u8>| base.hasher.slice(bytes);
+            let digest = |bytes: &Vec<u8>| files.hasher.slice(bytes);
             let none = [0; DIGEST_BYTES];
             let mut digests: Vec<u8> = members
                 .iter()
@@ -184,7 +184,7 @@ fn add_stretch(
     for slice in done {
         let (of_slice, parity) = slice.map_err(|error| Error::stored_io("computing parity", error))?;
         digests.extend(of_slice);
-        for (file, bytes) in files.iter_mut().zip(&parity) {
+        for (file, bytes) in shards.iter_mut().zip(&parity) {
             file.append(bytes)?;
         }
     }

@@ -10,7 +10,7 @@ use crate::format::pack::RECORD_MAGIC;
 use crate::format::pack::SlotBitmap;
 use crate::pure::compress::Decoder;
 use crate::pure::compress::Encoded;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::pack::writer::Item;
 use crate::words::error::Error;
 use crate::words::error::Result;
@@ -27,7 +27,7 @@ const WINDOW_BYTES: u64 = 4 << 20;
 /// Goes through a file from its beginning to its end and calls `each` for every chunk and page in it that is what its
 /// id says. Parts that cannot be read are passed over. Returns whether there were none.
 pub(crate) fn recover_items(
-    base: &Base,
+    files: &RepositoryFiles,
     file: &dyn StoredFile,
     mut each: impl FnMut(Item) -> Result<()>,
 ) -> Result<bool> {
@@ -36,7 +36,7 @@ pub(crate) fn recover_items(
     let mut at = 0;
     while let Some(found) = window.find_record(at) {
         let proven = record_at(&mut window, found)
-            .and_then(|(entry, item)| prove(base, &mut decoder, &entry, item).map(|item| (entry, item)));
+            .and_then(|(entry, item)| prove(files, &mut decoder, &entry, item).map(|item| (entry, item)));
         at = match proven {
             Some((entry, item)) => {
                 each(item)?;
@@ -125,16 +125,16 @@ fn record_at(window: &mut Window<'_>, at: u64) -> Option<(Entry, Item)> {
 }
 
 /// Returns the item, the ids of its blocks filled in, if it is what its id says.
-fn prove(base: &Base, decoder: &mut Decoder, entry: &Entry, mut item: Item) -> Option<Item> {
+fn prove(files: &RepositoryFiles, decoder: &mut Decoder, entry: &Entry, mut item: Item) -> Option<Item> {
     if item.crc != entry.crc {
         return None;
     }
     let raw = decoder.decode(entry.codec, &item.encoded.bytes, entry.raw_bytes as usize).ok()?;
     if entry.slots == 0 {
-        return (base.hasher.page(raw).0 == entry.id).then_some(item);
+        return (files.hasher.page(raw).0 == entry.id).then_some(item);
     }
     let (blocks, []) = raw.as_chunks::<BLOCK_BYTES>() else { return None };
-    let ids = base.hasher.blocks(&blocks.iter().collect::<Vec<_>>());
+    let ids = files.hasher.blocks(&blocks.iter().collect::<Vec<_>>());
     let ids: Vec<BlockId> = ids.iter().map(|digest| digest.block_id()).collect();
     let present = match item.bitmap {
         None => {
@@ -147,5 +147,5 @@ fn prove(base: &Base, decoder: &mut Decoder, entry: &Entry, mut item: Item) -> O
             stated.eq(&ids)
         }
     };
-    (present && base.hasher.chunk(&item.blocks).0 == entry.id).then_some(item)
+    (present && files.hasher.chunk(&item.blocks).0 == entry.id).then_some(item)
 }

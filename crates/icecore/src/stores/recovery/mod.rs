@@ -8,9 +8,9 @@ pub(crate) mod rebuilt_packs;
 
 use std::collections::BTreeMap;
 
-use crate::stores::base::Base;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::recovery::reader::ItemReader;
 use crate::stores::recovery::reader::with_reader;
 use crate::words::error::Error;
@@ -74,7 +74,7 @@ pub(crate) fn recover(
 /// The same, where the index is known to be what it is now.
 pub(crate) fn recover_as_known(store: &Store, found: &Located, wanted: &[u8]) -> Result<SavedBlocks> {
     let mut search =
-        Search { base: &store.base, reader: ItemReader::new()?, wanted, saved: SavedBlocks::new() };
+        Search { files: &store.files, reader: ItemReader::new()?, wanted, saved: SavedBlocks::new() };
     search.same_chunk(found);
     for copy in other_copies(store, found) {
         if search.is_over() {
@@ -97,7 +97,7 @@ pub(crate) fn recover_as_known(store: &Store, found: &Located, wanted: &[u8]) ->
 
 /// Reads a manifest page and proves that it is the one that was asked for. Where it is damaged, another copy will do.
 pub(crate) fn read_page(store: &Store, id: &PageId) -> Result<Vec<u8>> {
-    let read = |place: &Located| with_reader(|reader| reader.page(&store.base, place).map(<[u8]>::to_vec));
+    let read = |place: &Located| with_reader(|reader| reader.page(&store.files, place).map(<[u8]>::to_vec));
     let found = store.need_page(id)?;
     let first = match read(&found) {
         Err(error) if is_of_the_place(&error) => error,
@@ -119,7 +119,7 @@ pub(crate) fn other_places(store: &Store, found: &Located, slot: u8) -> impl Ite
 pub(crate) fn parity_gives(store: &Store, found: &Located, slot: u8) -> bool {
     let Ok(mut reader) = ItemReader::new() else { return false };
     let rebuilt = store.rebuilt_copies(&found.entry.id);
-    rebuilt.iter().any(|copy| reader.good_blocks(&store.base, copy).iter().any(|(good, ..)| *good == slot))
+    rebuilt.iter().any(|copy| reader.good_blocks(&store.files, copy).iter().any(|(good, ..)| *good == slot))
 }
 
 /// Returns the other places where sound packs have the chunk or the page.
@@ -132,7 +132,7 @@ fn other_copies(store: &Store, found: &Located) -> Vec<Located> {
 /// Returns where other chunks have the block that belongs in a slot, each with the slot there. None where the ids of the
 /// chunk's blocks cannot be trusted.
 pub(crate) fn same_block_elsewhere(store: &Store, found: &Located, slot: u8) -> Result<Vec<(Located, u8)>> {
-    let id = found.pack.block_id(&found.entry, slot).filter(|_| found.has_trusted_ids(&store.base));
+    let id = found.pack.block_id(&found.entry, slot).filter(|_| found.has_trusted_ids(&store.files));
     let Some(id) = id else { return Ok(Vec::new()) };
     let hints = store.block_hints(&[id])?;
     let proven = hints.into_iter().filter_map(|(_, hint)| store.prove_block(&id, hint).ok().flatten());
@@ -140,7 +140,7 @@ pub(crate) fn same_block_elsewhere(store: &Store, found: &Located, slot: u8) -> 
 }
 
 struct Search<'a> {
-    base: &'a Base,
+    files: &'a RepositoryFiles,
     reader: ItemReader,
     wanted: &'a [u8],
     saved: SavedBlocks,
@@ -152,7 +152,7 @@ impl Search<'_> {
     }
 
     fn same_chunk(&mut self, copy: &Located) {
-        for (slot, digest, bytes) in self.reader.good_blocks(self.base, copy) {
+        for (slot, digest, bytes) in self.reader.good_blocks(self.files, copy) {
             if self.wanted.contains(&slot) {
                 self.saved.entry(slot).or_insert_with(|| Saved { bytes: Box::new(*bytes), digest });
             }
@@ -160,7 +160,7 @@ impl Search<'_> {
     }
 
     fn same_block(&mut self, slot: u8, place: &Located, of_block: u8) {
-        let good = self.reader.good_blocks(self.base, place);
+        let good = self.reader.good_blocks(self.files, place);
         if let Some((_, digest, bytes)) = good.into_iter().find(|(slot, ..)| *slot == of_block) {
             self.saved.insert(slot, Saved { bytes: Box::new(*bytes), digest });
         }

@@ -7,8 +7,8 @@ use crate::format::pack::PackKind;
 use crate::format::pack::SlotBitmap;
 use crate::pure::compress::Codec;
 use crate::pure::compress::Decoder;
-use crate::stores::base::Base;
 use crate::stores::chunks::Located;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::notes::ALL_SLOTS;
 use crate::words::error::Error;
 use crate::words::error::Result;
@@ -51,9 +51,9 @@ impl ItemReader {
 
     /// Reads and decodes a chunk, checks its id, and returns its present slots and their bytes one
     /// after another. The bytes are not proven yet: see [`prove`](Located::prove).
-    pub(crate) fn chunk(&mut self, base: &Base, located: &Located) -> Result<(Vec<u8>, &[u8])> {
+    pub(crate) fn chunk(&mut self, files: &RepositoryFiles, located: &Located) -> Result<(Vec<u8>, &[u8])> {
         let Located { pack, entry, .. } = located;
-        if !located.has_trusted_ids(base) {
+        if !located.has_trusted_ids(files) {
             return Err(located.damaged().in_context("the block ids do not match the chunk's id"));
         }
         let slots = pack.present_slots(entry);
@@ -65,8 +65,12 @@ impl ItemReader {
     }
 
     /// The same; the bytes are the caller's, where they were decoded or read, and not copied.
-    pub(crate) fn take_chunk(&mut self, base: &Base, located: &Located) -> Result<(Vec<u8>, Vec<u8>)> {
-        let (slots, _) = self.chunk(base, located)?;
+    pub(crate) fn take_chunk(
+        &mut self,
+        files: &RepositoryFiles,
+        located: &Located,
+    ) -> Result<(Vec<u8>, Vec<u8>)> {
+        let (slots, _) = self.chunk(files, located)?;
         let bytes = match located.entry.codec {
             Codec::Raw => std::mem::take(&mut self.stored),
             Codec::Zstd => self.decoder.take(),
@@ -75,11 +79,11 @@ impl ItemReader {
     }
 
     /// Reads a page and proves it.
-    pub(crate) fn page(&mut self, base: &Base, located: &Located) -> Result<&[u8]> {
+    pub(crate) fn page(&mut self, files: &RepositoryFiles, located: &Located) -> Result<&[u8]> {
         debug_assert_eq!(located.pack.kind, PackKind::Pages);
         let bytes = self.decode(located)?;
         let id = PageId(located.entry.id);
-        if base.hasher.page(bytes) != id {
+        if files.hasher.page(bytes) != id {
             return Err(located
                 .damaged()
                 .in_context(format!("the content of page {id} does not match its id")));
@@ -100,12 +104,12 @@ impl ItemReader {
     /// returns those of its blocks that are what their ids say, by slot, with their digests.
     pub(crate) fn good_blocks(
         &mut self,
-        base: &Base,
+        files: &RepositoryFiles,
         located: &Located,
     ) -> Vec<(u8, Digest, &[u8; BLOCK_BYTES])> {
         let Located { pack, entry, .. } = located;
         let slots = pack.present_slots(entry);
-        if !located.has_trusted_ids(base) || slots.len() * BLOCK_BYTES != entry.raw_bytes as usize {
+        if !located.has_trusted_ids(files) || slots.len() * BLOCK_BYTES != entry.raw_bytes as usize {
             return Vec::new();
         }
         self.stored = pack.read_stored_in_parts(entry);
@@ -113,7 +117,7 @@ impl ItemReader {
             return Vec::new();
         };
         let blocks: Vec<&[u8; BLOCK_BYTES]> = raw.as_chunks().0.iter().collect();
-        let digests = base.hasher.blocks(&blocks);
+        let digests = files.hasher.blocks(&blocks);
         let all =
             slots.into_iter().zip(digests).zip(blocks).map(|((slot, digest), bytes)| (slot, digest, bytes));
         all.filter(|(slot, digest, _)| pack.block_id(entry, *slot) == Some(digest.block_id())).collect()
@@ -121,16 +125,16 @@ impl ItemReader {
 
     /// Reads and proves a chunk or a page, and looks at the header of its record, which is what a
     /// repair would go by.
-    pub(crate) fn examine(&mut self, base: &Base, located: &Located) -> Option<Trouble> {
+    pub(crate) fn examine(&mut self, files: &RepositoryFiles, located: &Located) -> Option<Trouble> {
         let content = match located.pack.kind {
-            PackKind::Data => self.bad_slots(base, located),
-            PackKind::Pages => self.page(base, located).map(|_| Vec::new()),
+            PackKind::Data => self.bad_slots(files, located),
+            PackKind::Pages => self.page(files, located).map(|_| Vec::new()),
         };
         match content {
             Err(error) if located.pack.kind == PackKind::Pages => Some(Trouble { error, slots: ALL_SLOTS }),
             Err(error) => {
                 // Single blocks may be what they must be for all that.
-                let good = self.good_blocks(base, located);
+                let good = self.good_blocks(files, located);
                 let is_bad = |slot: &u8| good.iter().all(|(good, ..)| good != slot);
                 let present = located.pack.present_slots(&located.entry).into_iter();
                 Some(Trouble { error, slots: SlotBitmap::from_slots(present.filter(is_bad)) })
@@ -149,10 +153,10 @@ impl ItemReader {
     }
 
     /// Reads a chunk and returns the slots that are not what their ids say.
-    fn bad_slots(&mut self, base: &Base, located: &Located) -> Result<Vec<u8>> {
-        let (slots, raw) = self.chunk(base, located)?;
+    fn bad_slots(&mut self, files: &RepositoryFiles, located: &Located) -> Result<Vec<u8>> {
+        let (slots, raw) = self.chunk(files, located)?;
         let blocks: Vec<&[u8; BLOCK_BYTES]> = raw.as_chunks::<BLOCK_BYTES>().0.iter().collect();
-        let digests = base.hasher.blocks(&blocks);
+        let digests = files.hasher.blocks(&blocks);
         let is_bad = |slot: u8, id| located.pack.block_id(&located.entry, slot) != Some(id);
         let proven = slots.into_iter().zip(digests);
         Ok(proven.filter(|(slot, digest)| is_bad(*slot, digest.block_id())).map(|(slot, _)| slot).collect())
@@ -161,9 +165,13 @@ impl ItemReader {
 
 impl Located {
     /// Proves blocks, each given with its slot, by their ids, and returns their digests.
-    pub(crate) fn prove(&self, base: &Base, blocks: &[(u8, &[u8; BLOCK_BYTES])]) -> Result<Vec<Digest>> {
+    pub(crate) fn prove(
+        &self,
+        files: &RepositoryFiles,
+        blocks: &[(u8, &[u8; BLOCK_BYTES])],
+    ) -> Result<Vec<Digest>> {
         let bytes: Vec<&[u8; BLOCK_BYTES]> = blocks.iter().map(|(_, bytes)| *bytes).collect();
-        let digests = base.hasher.blocks(&bytes);
+        let digests = files.hasher.blocks(&bytes);
         for ((slot, _), digest) in blocks.iter().zip(&digests) {
             if self.pack.block_id(&self.entry, *slot) != Some(digest.block_id()) {
                 return Err(self
@@ -175,7 +183,7 @@ impl Located {
     }
 
     /// Tells whether the block ids in the directory are those that gave the chunk its id.
-    pub(super) fn has_trusted_ids(&self, base: &Base) -> bool {
-        base.hasher.chunk(&self.pack.block_ids_of(&self.entry)).0 == self.entry.id
+    pub(super) fn has_trusted_ids(&self, files: &RepositoryFiles) -> bool {
+        files.hasher.chunk(&self.pack.block_ids_of(&self.entry)).0 == self.entry.id
     }
 }

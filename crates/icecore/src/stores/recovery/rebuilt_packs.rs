@@ -7,7 +7,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use crate::format::layout;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::writer::make_pack_dir;
 use crate::stores::parity::group::Groups;
@@ -33,13 +33,13 @@ impl RebuiltPacks {
     }
 
     /// Returns a pack as its parity group tells it. It is looked for once.
-    pub(crate) fn get(&self, base: &Base, id: PackId) -> Option<Arc<PackFile>> {
+    pub(crate) fn get(&self, files: &RepositoryFiles, id: PackId) -> Option<Arc<PackFile>> {
         let mut packs = self.packs();
         if let Some(known) = packs.get(&id) {
             return known.clone();
         }
         // Where parity cannot be read, the pack stays as damaged as it is; that error is the one to tell.
-        let pack = Groups::load(base).ok().and_then(|groups| rebuilt(base, &groups, id)).map(Arc::new);
+        let pack = Groups::load(files).ok().and_then(|groups| rebuilt(files, &groups, id)).map(Arc::new);
         packs.insert(id, pack.clone());
         pack
     }
@@ -61,19 +61,19 @@ impl RebuiltPacks {
 }
 
 /// Returns a pack as its parity group tells it, if that is the pack of this id.
-pub(crate) fn rebuilt(base: &Base, groups: &Groups, id: PackId) -> Option<PackFile> {
+pub(crate) fn rebuilt(files: &RepositoryFiles, groups: &Groups, id: PackId) -> Option<PackFile> {
     let mut packs = groups
-        .rebuilt(base, id)
+        .rebuilt(files, id)
         .into_iter()
-        .filter_map(|file| PackFile::from_file(base, id, Box::new(file)).ok());
-    packs.find(|pack| pack.has_its_id(base))
+        .filter_map(|file| PackFile::from_file(files, id, Box::new(file)).ok());
+    packs.find(|pack| pack.has_its_id(files))
 }
 
 /// Writes a pack that was read through its parity group to where it should be, in the place of what is there. Every byte
 /// is proven to be what was there when the parity was made.
-pub(crate) fn write_back(base: &Base, pack: &PackFile) -> Result<()> {
-    make_pack_dir(base, pack.id)?;
-    let mut file = base.temp_file()?;
+pub(crate) fn write_back(files: &RepositoryFiles, pack: &PackFile) -> Result<()> {
+    make_pack_dir(files, pack.id)?;
+    let mut file = files.temp_file()?;
     let mut buffer = vec![0; COPIED_AT_ONCE];
     let mut offset = 0;
     while offset < pack.bytes {

@@ -10,8 +10,8 @@ use crate::format::layout;
 use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::format::volume::VolumeRecord;
-use crate::stores::base::Base;
 use crate::stores::config;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::stores::locks::Held;
 use crate::stores::records;
@@ -34,13 +34,13 @@ const RECORD_BYTES_MAX: u64 = 2 << 20;
 ///
 /// # Errors
 /// `NotFound` if there is none of this name; `Corrupt` if it cannot be read.
-pub(crate) fn load(base: &Base, name: &str) -> Result<VolumeRecord> {
-    read(base, name).map(|(record, _)| record)
+pub(crate) fn load(files: &RepositoryFiles, name: &str) -> Result<VolumeRecord> {
+    read(files, name).map(|(record, _)| record)
 }
 
 /// Returns the record and the minor version of the format it was written with.
-fn read(base: &Base, name: &str) -> Result<(VolumeRecord, u16)> {
-    let bytes = read_all(&*base.storage, &layout::volume_record(name), RECORD_BYTES_MAX).map_err(
+fn read(files: &RepositoryFiles, name: &str) -> Result<(VolumeRecord, u16)> {
+    let bytes = read_all(&*files.storage, &layout::volume_record(name), RECORD_BYTES_MAX).map_err(
         |error| match error.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
                 Error::new(ErrorKind::NotFound, format!("there is no volume {name:?}"))
@@ -49,7 +49,7 @@ fn read(base: &Base, name: &str) -> Result<(VolumeRecord, u16)> {
             _ => Error::stored_io(format!("reading the record of volume {name}"), error),
         },
     )?;
-    let (record, minor) = VolumeRecord::decode(&bytes, &base.hasher).map_err(|error| {
+    let (record, minor) = VolumeRecord::decode(&bytes, &files.hasher).map_err(|error| {
         Error::corrupt(format!("the record of volume {name} is damaged: {error}")).with_hint(
             "the volume's data may still exist: keep its directory unchanged and look for a copy of the record, or \
              remove the directory",
@@ -66,13 +66,13 @@ fn read(base: &Base, name: &str) -> Result<(VolumeRecord, u16)> {
 ///
 /// # Errors
 /// `OutOfResources` and `PermissionDenied`: then nothing is known of the volumes.
-pub(crate) fn load_all(base: &Base) -> Result<Vec<(String, Result<VolumeRecord>)>> {
+pub(crate) fn load_all(files: &RepositoryFiles) -> Result<Vec<(String, Result<VolumeRecord>)>> {
     let listing = |error| Error::stored_io(format!("listing {}", layout::VOLUMES), error);
-    let mut names = base.storage.list_dirs(layout::VOLUMES).map_err(listing)?;
+    let mut names = files.storage.list_dirs(layout::VOLUMES).map_err(listing)?;
     names.retain(|name| check_volume_name(name).is_ok());
     names.sort();
     let loaded = names.into_iter().map(|name| {
-        let record = load(base, &name);
+        let record = load(files, &name);
         (name, record)
     });
     let there = |(_, record): &(String, Result<VolumeRecord>)| {
@@ -88,9 +88,9 @@ pub(crate) fn load_all(base: &Base) -> Result<Vec<(String, Result<VolumeRecord>)
 /// Publishes a record: the volume exists, or is changed, when this returns. The caller holds the
 /// volume's lock, and the commit lock where the record names snapshots that it did not name before.
 /// Labels, which others may change, are taken from the record that is replaced, where there is one.
-pub(crate) fn save(base: &Base, record: &mut VolumeRecord) -> Result<()> {
-    replacing(base, &record.name.clone(), || {
-        match load_to_replace(base, &record.name) {
+pub(crate) fn save(files: &RepositoryFiles, record: &mut VolumeRecord) -> Result<()> {
+    replacing(files, &record.name.clone(), || {
+        match load_to_replace(files, &record.name) {
             Ok(found) if found.id == record.id => record.labels = found.labels,
             Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
                 return Err(error);
@@ -98,23 +98,23 @@ pub(crate) fn save(base: &Base, record: &mut VolumeRecord) -> Result<()> {
             // A new volume, or the record that is open, in the place of one that cannot be read.
             _ => {}
         }
-        publish(base, record)
+        publish(files, record)
     })
 }
 
 /// Changes the labels of a volume, which may be open meanwhile. The caller holds the commit lock,
 /// so that it is not deleted.
 pub(crate) fn save_labels(
-    base: &Base,
+    files: &RepositoryFiles,
     name: &str,
     change: impl FnOnce(&mut Labels) -> Result<()>,
 ) -> Result<VolumeRecord> {
-    replacing(base, name, || {
-        let mut record = load_to_replace(base, name)?;
+    replacing(files, name, || {
+        let mut record = load_to_replace(files, name)?;
         let before = record.labels.clone();
         change(&mut record.labels)?;
         if record.labels != before {
-            publish(base, &record)?;
+            publish(files, &record)?;
         }
         Ok(record)
     })
@@ -139,8 +139,8 @@ pub(crate) fn grown(record: &VolumeRecord, size_bytes: u64) -> Result<VolumeReco
 /// # Errors
 /// `Unsupported` if a newer program wrote it, which it can have done since this one opened the
 /// repository: what that program noted in it would be lost.
-fn load_to_replace(base: &Base, name: &str) -> Result<VolumeRecord> {
-    let (record, minor) = read(base, name)?;
+fn load_to_replace(files: &RepositoryFiles, name: &str) -> Result<VolumeRecord> {
+    let (record, minor) = read(files, name)?;
     if minor > FORMAT_MINOR {
         let message = format!("a newer version of icecore wrote the record of volume {name}");
         return Err(Error::new(ErrorKind::Unsupported, message)
@@ -151,21 +151,21 @@ fn load_to_replace(base: &Base, name: &str) -> Result<VolumeRecord> {
 
 /// Keeps others from replacing the record of a volume meanwhile. Nobody waits for another lock in
 /// it.
-fn replacing<T>(base: &Base, name: &str, replace: impl FnOnce() -> Result<T>) -> Result<T> {
-    let lock = locks::lock(base, &layout::volume_record_lock(name), LockMode::Exclusive)?;
+fn replacing<T>(files: &RepositoryFiles, name: &str, replace: impl FnOnce() -> Result<T>) -> Result<T> {
+    let lock = locks::lock(files, &layout::volume_record_lock(name), LockMode::Exclusive)?;
     let replaced = replace();
     lock.dismiss();
     replaced
 }
 
-fn publish(base: &Base, record: &VolumeRecord) -> Result<()> {
-    let bytes = record.encode(&base.hasher).map_err(|error| {
+fn publish(files: &RepositoryFiles, record: &VolumeRecord) -> Result<()> {
+    let bytes = record.encode(&files.hasher).map_err(|error| {
         Error::new(ErrorKind::InvalidInput, format!("cannot encode the record of a volume: {error}"))
     })?;
     let (temp, name) = (layout::volume_record_temp(&record.name), layout::volume_record(&record.name));
     // It has a place of its own: whoever has a volume open must not wait for other writers.
-    let _ = base.storage.remove(&temp);
-    publish_bytes(&*base.storage, &temp, &name, &bytes, Replace::Yes)
+    let _ = files.storage.remove(&temp);
+    publish_bytes(&*files.storage, &temp, &name, &bytes, Replace::Yes)
         .map_err(|error| Error::stored_io(format!("writing the record of volume {}", record.name), error))
 }
 
@@ -173,8 +173,8 @@ fn publish(base: &Base, record: &VolumeRecord) -> Result<()> {
 ///
 /// # Errors
 /// `InUse` if another holds it.
-pub(crate) fn lock(base: &Base, name: &str) -> Result<Held> {
-    locks::try_lock(base, &layout::volume_lock(name))?.ok_or_else(|| {
+pub(crate) fn lock(files: &RepositoryFiles, name: &str) -> Result<Held> {
+    locks::try_lock(files, &layout::volume_lock(name))?.ok_or_else(|| {
         Error::new(ErrorKind::InUse, format!("volume {name} is in use by another process"))
             .with_hint("stop the process that serves it, or wait until the other command ends")
     })
@@ -183,35 +183,35 @@ pub(crate) fn lock(base: &Base, name: &str) -> Result<Held> {
 /// Removes the overlays that no record names: those of a volume whose deletion was cut off, and
 /// what a crash has left of a snapshot or a reset. Returns how many files that were. A volume that
 /// somebody has open, changes or makes is left alone.
-pub(crate) fn remove_leftovers(base: &Base) -> Result<u64> {
+pub(crate) fn remove_leftovers(files: &RepositoryFiles) -> Result<u64> {
     let listing = |error| Error::stored_io(format!("listing {}", layout::VOLUMES), error);
     let mut removed = 0;
-    for name in base.storage.list_dirs(layout::VOLUMES).map_err(listing)? {
+    for name in files.storage.list_dirs(layout::VOLUMES).map_err(listing)? {
         // Most have none: whoever opens a volume should not find that its lock was held for
         // nothing.
-        if check_volume_name(&name).is_err() || leftovers(base, &name)?.is_none() {
+        if check_volume_name(&name).is_err() || leftovers(files, &name)?.is_none() {
             continue;
         }
-        let lock = match locks::try_lock(base, &layout::volume_lock(&name)) {
+        let lock = match locks::try_lock(files, &layout::volume_lock(&name)) {
             Ok(Some(lock)) => lock,
             Ok(None) => continue,
             // No file can be made just now; the next gc tries again.
             Err(error) if error.kind() == ErrorKind::NoSpace => continue,
             Err(error) => return Err(error),
         };
-        config::check_again(base)?;
+        config::check_again(files)?;
         let dir = layout::volume_dir(&name);
-        let files = leftovers(base, &name)?.unwrap_or_default();
-        for file in &files {
-            base.remove(&format!("{dir}/{file}"))?;
+        let left = leftovers(files, &name)?.unwrap_or_default();
+        for file in &left {
+            files.remove(&format!("{dir}/{file}"))?;
             removed += 1;
         }
         // Whoever was about to delete the volume may have removed it.
-        if !files.is_empty() {
-            base.sync_dir(&dir)?;
+        if !left.is_empty() {
+            files.sync_dir(&dir)?;
         }
         // It stays where there is anything else in it.
-        let _ = base.storage.remove_dir(&dir);
+        let _ = files.storage.remove_dir(&dir);
         lock.dismiss();
     }
     Ok(removed)
@@ -219,8 +219,8 @@ pub(crate) fn remove_leftovers(base: &Base) -> Result<u64> {
 
 /// Returns the files in the directory of a volume that nothing names; none where it is as it should
 /// be, or cannot be told.
-fn leftovers(base: &Base, name: &str) -> Result<Option<Vec<String>>> {
-    let record = match load(base, name) {
+fn leftovers(files: &RepositoryFiles, name: &str) -> Result<Option<Vec<String>>> {
+    let record = match load(files, name) {
         Ok(record) => Some(record),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
@@ -231,21 +231,21 @@ fn leftovers(base: &Base, name: &str) -> Result<Option<Vec<String>>> {
     };
     let dir = layout::volume_dir(name);
     let is_record = |file: &str| layout::volume_record_temp(name) == format!("{dir}/{file}");
-    let mut files = base.list(&dir)?;
-    files.retain(|file| match layout::overlay_of(file) {
+    let mut left = files.list(&dir)?;
+    left.retain(|file| match layout::overlay_of(file) {
         Some(number) => !is_named(number),
         None => record.is_none() && is_record(file),
     });
-    Ok(Some(files).filter(|files| record.is_none() || !files.is_empty()))
+    Ok(Some(left).filter(|left| record.is_none() || !left.is_empty()))
 }
 
 /// Returns the records of all snapshots, oldest first, and those that volumes stand on and whose
 /// manifest no snapshot has; one that cannot be read is an error. This is all that gc must leave
 /// alone.
-pub(crate) fn all_that_is_kept(base: &Base) -> Result<Vec<Record>> {
-    let mut kept = records::load_all_sound(base)?;
+pub(crate) fn all_that_is_kept(files: &RepositoryFiles) -> Result<Vec<Record>> {
+    let mut kept = records::load_all_sound(files)?;
     let mut known: HashSet<ManifestKey> = kept.iter().map(Record::manifest_key).collect();
-    for (name, volume) in load_all(base)? {
+    for (name, volume) in load_all(files)? {
         let volume = volume.map_err(|error| error.in_context(format!("volume {name}")))?;
         for below in volume.origin.into_iter().chain(volume.base) {
             if known.insert(below.manifest_key()) {
@@ -257,8 +257,8 @@ pub(crate) fn all_that_is_kept(base: &Base) -> Result<Vec<Record>> {
 }
 
 /// Refuses to let a snapshot go that a volume was made from.
-pub(crate) fn check_no_clone_of(base: &Base, snapshot: &Record) -> Result<()> {
-    for (name, volume) in load_all(base)? {
+pub(crate) fn check_no_clone_of(files: &RepositoryFiles, snapshot: &Record) -> Result<()> {
+    for (name, volume) in load_all(files)? {
         // The record of a volume that cannot be read could name any snapshot.
         let volume = volume.map_err(|error| error.in_context(format!("volume {name}")))?;
         if volume.origin.is_some_and(|origin| origin.id == snapshot.id) {

@@ -2,7 +2,7 @@
 
 use crate::format::pack::PackKind;
 use crate::repository::Repository;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::locks::Writer;
 use crate::stores::pack::writer::Item;
 use crate::stores::pack::writer::PackWriter;
@@ -11,7 +11,7 @@ use crate::words::error::Result;
 
 /// Appends to packs and publishes them, each measured for itself.
 pub(crate) struct Appender<'a> {
-    base: &'a Base,
+    files: &'a RepositoryFiles,
     writer: Writer,
     open: Option<PackWriter<'a>>,
     /// Bytes that were appended.
@@ -24,8 +24,8 @@ pub(crate) struct Appender<'a> {
 
 impl<'a> Appender<'a> {
     pub(crate) fn new(repo: &'a Repository) -> Result<Self> {
-        let (base, writer) = (repo.base(), Writer::begin(repo.base())?);
-        Ok(Self { base, writer, open: None, bytes: 0, append_seconds: 0.0, sync_seconds: 0.0 })
+        let (files, writer) = (repo.files(), Writer::begin(repo.files())?);
+        Ok(Self { files, writer, open: None, bytes: 0, append_seconds: 0.0, sync_seconds: 0.0 })
     }
 
     /// Appends items, and publishes packs that are full.
@@ -34,7 +34,7 @@ impl<'a> Appender<'a> {
         while !rest.is_empty() {
             let mut pack = match self.open.take() {
                 Some(pack) => pack,
-                None => PackWriter::begin(self.base, PackKind::Data)?,
+                None => PackWriter::begin(self.files, PackKind::Data)?,
             };
             let (appended, time) = watch.once(|| {
                 let mut appended = 0;

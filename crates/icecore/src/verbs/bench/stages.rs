@@ -129,7 +129,7 @@ impl<'a> Stages<'a> {
         self.leaves = leaves;
         let last: Vec<Chunk> = self.chunks.close().into_iter().collect();
         self.store(&last)?;
-        self.what_if.add(&self.repo.base().hasher, std::iter::empty(), &last)
+        self.what_if.add(&self.repo.files().hasher, std::iter::empty(), &last)
     }
 
     fn read(&mut self, image: &dyn ReadAt, leaves: &mut [Leaf]) -> Result<()> {
@@ -146,7 +146,7 @@ impl<'a> Stages<'a> {
     }
 
     fn hash_and_store(&mut self, leaves: &[Leaf], target: &dyn WriteAt) -> Result<Vec<Hashed>> {
-        let hasher = &self.repo.base().hasher;
+        let hasher = &self.repo.files().hasher;
         let (spans, one, all) = self.both(leaves, |leaf| Ok(leaf.scan()))?;
         let looked_at: u64 = spans.iter().flatten().map(|(at, _)| to_u64(leaves[0].span(*at).len())).sum();
         self.add(Stage::ZeroScan, looked_at, one, all);
@@ -192,7 +192,7 @@ impl<'a> Stages<'a> {
         let pairs: Vec<(&Chunk, &Encoded)> = chunks.iter().zip(&encoded).collect();
         let (_, one, all) = self.both(&pairs, |(chunk, encoded)| decode(encoded, chunk.raw.len()))?;
         self.add(Stage::Check, bytes, one, all);
-        let hasher = &self.repo.base().hasher;
+        let hasher = &self.repo.files().hasher;
         let item = |(chunk, encoded): (&Chunk, Encoded)| {
             let raw_bytes = u32::try_from(chunk.raw.len()).unwrap_or(u32::MAX);
             Item::new(hasher.chunk(&chunk.blocks).0, encoded, raw_bytes, chunk.blocks.clone())

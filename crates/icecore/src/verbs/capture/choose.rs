@@ -169,7 +169,7 @@ impl<'a> Chooser<'a> {
         }
         let next = OpenChunk { number: self.open.number + 1, ..OpenChunk::default() };
         let OpenChunk { blocks, sources, .. } = std::mem::replace(&mut self.open, next);
-        let id = self.store.base.hasher.chunk(&blocks);
+        let id = self.store.files.hasher.chunk(&blocks);
         self.pending_ids.push_back(id);
         Some(ChunkJob { id, blocks, sources })
     }
@@ -195,7 +195,7 @@ impl<'a> Chooser<'a> {
 mod tests {
     use super::*;
     use crate::pure::hash::Hasher;
-    use crate::stores::base::Base;
+    use crate::stores::files::RepositoryFiles;
     use crate::verbs::capture::buffers::BufferPool;
     use crate::words::ids::Digest;
     use crate::words::ids::RepositoryId;
@@ -224,9 +224,13 @@ mod tests {
     #[test]
     fn a_block_that_comes_again_is_where_it_was_put_whatever_was_published_meanwhile() {
         let hasher = Hasher::new(&[1; 32]);
-        let base =
-            Base::new(Arc::new(MemoryStorage::new()), hasher, RepositoryId::from([0; 16]), "test".to_owned());
-        let (store, damage) = (Store::open(base).unwrap(), Damage::default());
+        let files = RepositoryFiles::new(
+            Arc::new(MemoryStorage::new()),
+            hasher,
+            RepositoryId::from([0; 16]),
+            "test".to_owned(),
+        );
+        let (store, damage) = (Store::open(files).unwrap(), Damage::default());
         // Three chunks that are closed, and five blocks of one that is open.
         let count = 3 * CHUNK_BLOCKS + 5;
         for published in [&[0][..], &[1], &[2], &[3], &[1, 2], &[1, 1], &[2, 1]] {

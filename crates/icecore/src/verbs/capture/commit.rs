@@ -53,10 +53,10 @@ pub(crate) fn commit(
     loop {
         store.sync_runs()?;
         {
-            let _lock = locks::lock_commit(&store.base)?;
-            let now = locks::generation(&store.base)?;
+            let _lock = locks::lock_commit(&store.files)?;
+            let now = locks::generation(&store.files)?;
             if now == proven {
-                let all = records::load_all(&store.base)?;
+                let all = records::load_all(&store.files)?;
                 check_id_is_free(&all, record)?;
                 if !name_may_repeat {
                     check_record_name_is_free(&all, record)?;
@@ -65,8 +65,8 @@ pub(crate) fn commit(
                     Dating::AfterNewest => date_after_newest(&all, record)?,
                     Dating::AsGiven => None,
                 };
-                note_labels(&store.base, &record.labels)?;
-                records::save(&store.base, record)?;
+                note_labels(&store.files, &record.labels)?;
+                records::save(&store.files, record)?;
                 return Ok(Commit::Done { dated_after });
             }
             proven = now;

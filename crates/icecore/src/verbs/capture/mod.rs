@@ -253,7 +253,7 @@ impl KeptBase {
     /// # Errors
     /// `NotFound` if there is none of that id.
     pub fn load(repo: &Repository, id: SnapshotId) -> Result<Self> {
-        records::load(repo.base(), id).map(Self)
+        records::load(repo.files(), id).map(Self)
     }
 
     /// Returns the id of the root page of its manifest.
@@ -333,28 +333,30 @@ fn attempt(
             format!("an image of {} bytes is too large", before.size_bytes),
         ));
     }
-    let base = repo.base();
+    let files = repo.files();
     let publisher = if options.dry_run {
         None
     } else {
         repo.check_writable()?;
-        Some(Publisher::begin(base, repo.config.parity)?)
+        Some(Publisher::begin(files, repo.config.parity)?)
     };
     for attempt in 1..=ATTEMPTS {
         let _gc_waits = match attempt {
-            ATTEMPTS if publisher.is_some() => Some(locks::lock(base, layout::LOCK_GC, LockMode::Exclusive)?),
+            ATTEMPTS if publisher.is_some() => {
+                Some(locks::lock(files, layout::LOCK_GC, LockMode::Exclusive)?)
+            }
             _ => None,
         };
         let generation = match publisher {
-            Some(_) => locks::settled_generation(base)?,
-            None => locks::generation(base)?,
+            Some(_) => locks::settled_generation(files)?,
+            None => locks::generation(files)?,
         };
         repo.store.reload()?;
-        let records = records::load_all(base)?;
+        let records = records::load_all(files)?;
         if !options.name_may_repeat {
             check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;
         }
-        let damage = Damage::load(base);
+        let damage = Damage::load(files);
         let publisher = publisher.as_ref();
         let job = Job { repo, source: image, image: before, damage: &damage, publisher, options, progress };
         let Read { captured, parent, trusted_mtime } = read(&job)?;
@@ -400,9 +402,9 @@ fn check(options: &CaptureOptions) -> Result<()> {
 fn choose_parent(repo: &Repository, options: &CaptureOptions) -> Result<Option<Record>> {
     match options.parent {
         Parent::None => Ok(None),
-        Parent::Snapshot(id) => records::load(repo.base(), id).map(Some),
+        Parent::Snapshot(id) => records::load(repo.files(), id).map(Some),
         Parent::Newest => {
-            let records = records::load_all(repo.base())?.into_iter().filter_map(|(_, record)| record.ok());
+            let records = records::load_all(repo.files())?.into_iter().filter_map(|(_, record)| record.ok());
             let same =
                 records.filter(|record| record.kind == options.kind && record.resource == options.resource);
             Ok(same.max_by_key(|record| (record.created_unix_ms, record.id)))

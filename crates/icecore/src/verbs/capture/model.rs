@@ -27,8 +27,8 @@ use crate::format::record::Record;
 use crate::pure::hash::Hasher;
 use crate::repository::InitOptions;
 use crate::repository::Repository;
-use crate::stores::base::Base;
 use crate::stores::chunks::Store;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::stores::locks::Writer;
 use crate::stores::manifest::builder::emit_page;
@@ -188,27 +188,27 @@ fn storage() -> MemoryStorage {
     storage
 }
 
-fn base(storage: impl Storage + 'static) -> Base {
-    let mut base = Base::new(
+fn files(storage: impl Storage + 'static) -> RepositoryFiles {
+    let mut files = RepositoryFiles::new(
         Arc::new(Yielding::new(storage)),
         Hasher::new(&[1; 32]),
         RepositoryId::from([0; 16]),
         "test".to_owned(),
     );
-    base.pack_bytes = 1;
-    base
+    files.pack_bytes = 1;
+    files
 }
 
 /// Returns a chunk that no other number gives.
-fn item(base: &Base, number: u8) -> Item {
+fn item(files: &RepositoryFiles, number: u8) -> Item {
     let block = [number; BLOCK_BYTES];
-    let ids: Vec<_> = base.hasher.blocks(&[&block]).iter().map(|digest| digest.block_id()).collect();
-    let id = base.hasher.chunk(&ids);
+    let ids: Vec<_> = files.hasher.blocks(&[&block]).iter().map(|digest| digest.block_id()).collect();
+    let id = files.hasher.chunk(&ids);
     ChunkJob { id, blocks: ids, sources: vec![BlockBytes::Copy(Box::new(block))] }.run(COMPRESSION).unwrap()
 }
 
 fn publish_item(store: &Store, publisher: &Publisher<'_>, item: &Item) {
-    let mut pack = PackWriter::begin(&store.base, PackKind::Data).unwrap();
+    let mut pack = PackWriter::begin(&store.files, PackKind::Data).unwrap();
     pack.append(item).unwrap();
     publish(store, Some(publisher), pack).unwrap();
 }
@@ -223,9 +223,9 @@ fn a_pack_that_is_gone_is_noticed_after_a_reload() {
     explore(
         || {
             let storage = storage();
-            let store = Store::open(base(storage.clone())).unwrap();
-            let publisher = Publisher::begin(&store.base, None).unwrap();
-            let item = item(&store.base, 1);
+            let store = Store::open(files(storage.clone())).unwrap();
+            let publisher = Publisher::begin(&store.files, None).unwrap();
+            let item = item(&store.files, 1);
             publish_item(&store, &publisher, &item);
             let pack = store.find_chunk(&ChunkId(item.id)).unwrap().unwrap().pack.id;
             store.reload().unwrap();
@@ -247,9 +247,9 @@ fn a_pack_that_is_gone_is_noticed_after_a_reload() {
 fn what_is_published_stays_known_beside_merges_and_reloads() {
     explore(
         || {
-            let store = Store::open(base(storage())).unwrap();
-            let publisher = Publisher::begin(&store.base, None).unwrap();
-            let items: Vec<Item> = (1..=7).map(|number| item(&store.base, number)).collect();
+            let store = Store::open(files(storage())).unwrap();
+            let publisher = Publisher::begin(&store.files, None).unwrap();
+            let items: Vec<Item> = (1..=7).map(|number| item(&store.files, number)).collect();
             let (before, new) = items.split_at(4);
             before.iter().for_each(|item| publish_item(&store, &publisher, item));
             thread::scope(|threads| {
@@ -271,11 +271,11 @@ fn what_is_published_stays_known_beside_merges_and_reloads() {
 }
 
 /// Returns what another handle of the same repository stands on.
-fn base_of(store: &Store) -> Base {
-    Base::new(
-        Arc::clone(&store.base.storage),
+fn base_of(store: &Store) -> RepositoryFiles {
+    RepositoryFiles::new(
+        Arc::clone(&store.files.storage),
         Hasher::new(&[1; 32]),
-        store.base.repository,
+        store.files.repository,
         "other".to_owned(),
     )
 }
@@ -328,15 +328,15 @@ fn a_failure_ends_all_threads_and_is_told() {
 
 /// Packs some chunks with all the threads that do it. Returns what came of it, and whether the sender was told to stop.
 fn pack(storage: impl Storage + 'static, count: u8) -> (Result<Stored, ErrorKind>, bool) {
-    let store = match Store::open(base(storage)) {
+    let store = match Store::open(files(storage)) {
         Ok(store) => store,
         Err(error) => return (Err(error.kind()), false),
     };
-    let publisher = match Publisher::begin(&store.base, None) {
+    let publisher = match Publisher::begin(&store.files, None) {
         Ok(publisher) => publisher,
         Err(error) => return (Err(error.kind()), false),
     };
-    let items: Vec<Item> = (1..=count).map(|number| item(&store.base, number)).collect();
+    let items: Vec<Item> = (1..=count).map(|number| item(&store.files, number)).collect();
     let published = Published::default();
     thread::scope(|threads| {
         let (to_packer, chunks) = mpsc::sync_channel(1);
@@ -345,7 +345,7 @@ fn pack(storage: impl Storage + 'static, count: u8) -> (Result<Stored, ErrorKind
         let mut stopped = false;
         for number in 1..=count {
             let (sender, receiver) = mpsc::sync_channel(1);
-            sender.send(Ok(vec![item(&store.base, number)])).unwrap();
+            sender.send(Ok(vec![item(&store.files, number)])).unwrap();
             stopped |= to_packer.send(receiver).is_err();
             let known = published.chunks.load(Ordering::Acquire);
             assert!(
@@ -375,14 +375,14 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
             };
             let repo = Repository::init(storage.clone(), session(1), &init).unwrap();
             let [kept, mut again] = [1, 2].map(|number| record(&repo, number));
-            records::save(repo.base(), &kept).unwrap();
+            records::save(repo.files(), &kept).unwrap();
             let [capturing, collecting, deleting] =
                 [2, 3, 4].map(|number| Repository::open(storage.clone(), session(number)).unwrap());
             let committed = thread::scope(|threads| {
                 let capture = threads.spawn(|| {
                     // As a capture does that finds everything in the repository.
-                    let _writer = Writer::begin(capturing.base()).unwrap();
-                    let generation = locks::settled_generation(capturing.base()).unwrap();
+                    let _writer = Writer::begin(capturing.files()).unwrap();
+                    let generation = locks::settled_generation(capturing.files()).unwrap();
                     capturing.store.reload().unwrap();
                     whole(&capturing, &again)
                         && commit(&capturing, &mut again, Dating::AfterNewest, false, generation).unwrap()
@@ -410,8 +410,8 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
 /// Stores a leaf with one chunk, and returns a record that needs it.
 fn record(repo: &Repository, number: u8) -> Record {
     let store = &repo.store;
-    let publisher = Publisher::begin(&store.base, None).unwrap();
-    let item = item(&store.base, number);
+    let publisher = Publisher::begin(&store.files, None).unwrap();
+    let item = item(&store.files, number);
     publish_item(store, &publisher, &item);
     let leaf = Leaf {
         data_spans: 1,
@@ -423,8 +423,8 @@ fn record(repo: &Repository, number: u8) -> Record {
         ],
     };
     let mut pages = PageStore::new(store, Some(&publisher), COMPRESSION, false).unwrap();
-    let root =
-        emit_page(&store.base.hasher, &Page::Leaf(leaf), &mut |page, bytes| pages.put(page, &bytes)).unwrap();
+    let root = emit_page(&store.files.hasher, &Page::Leaf(leaf), &mut |page, bytes| pages.put(page, &bytes))
+        .unwrap();
     pages.finish(Stored { items: 1, packed_bytes: 0 }).unwrap();
     Record {
         id: SnapshotId(Uuid::from_u128(number.into())),

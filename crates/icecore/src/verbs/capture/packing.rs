@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use crate::format::layout;
 use crate::format::pack::PackKind;
 use crate::pure::compress::Encoder;
-use crate::stores::base::Base;
-use crate::stores::base::SetAside;
 use crate::stores::chunks::Store;
+use crate::stores::files::RepositoryFiles;
+use crate::stores::files::SetAside;
 use crate::stores::index::writer::prepare_merged;
 use crate::stores::index::writer::runs_to_merge;
 use crate::stores::index::writer::set_runs_aside;
@@ -161,7 +161,7 @@ impl<'a> Packer<'a> {
         }
         let pack = match self.open.take() {
             Some(pack) => pack,
-            None => PackWriter::begin(&self.store.base, self.kind)?,
+            None => PackWriter::begin(&self.store.files, self.kind)?,
         };
         let pack = self.open.insert(pack);
         pack.append(item)?;
@@ -181,9 +181,9 @@ pub(crate) struct Publisher<'a> {
 }
 
 impl<'a> Publisher<'a> {
-    pub(crate) fn begin(base: &'a Base, parity: Option<ParityScheme>) -> Result<Self> {
-        let parity = parity.map(|scheme| ParityKeeper::new(base, scheme));
-        Ok(Self { writer: Writer::begin(base)?, parity })
+    pub(crate) fn begin(files: &'a RepositoryFiles, parity: Option<ParityScheme>) -> Result<Self> {
+        let parity = parity.map(|scheme| ParityKeeper::new(files, scheme));
+        Ok(Self { writer: Writer::begin(files)?, parity })
     }
 
     /// Returns when all packs have the parity that they should have.
@@ -196,7 +196,7 @@ impl<'a> Publisher<'a> {
 pub(crate) fn publish(store: &Store, publisher: Option<&Publisher<'_>>, pack: PackWriter<'_>) -> Result<()> {
     let Some(publisher) = publisher else { return Ok(()) };
     let pack = pack.finish(&publisher.writer)?;
-    let run = store.publish_run(|| write_run_of(&store.base, &pack))?;
+    let run = store.publish_run(|| write_run_of(&store.files, &pack))?;
     store.replace_runs(run, &[]);
     publisher.parity.as_ref().map_or(Ok(()), |parity| parity.add(pack.id))
 }
@@ -207,8 +207,8 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
         return Ok(());
     }
     // Until the merged runs are gone, others would merge them again.
-    let Some(_merge) = locks::try_lock(&store.base, layout::LOCK_MERGE)? else { return Ok(()) };
-    let Some(index) = locks::try_lock(&store.base, layout::LOCK_INDEX)? else { return Ok(()) };
+    let Some(_merge) = locks::try_lock(&store.files, layout::LOCK_MERGE)? else { return Ok(()) };
+    let Some(index) = locks::try_lock(&store.files, layout::LOCK_INDEX)? else { return Ok(()) };
     // Runs that gc or another capture has replaced must not come back through this merge: what gc is about to remove
     // would be taken for known.
     store.reload()?;
@@ -216,7 +216,7 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     if runs.is_empty() {
         return Ok(());
     }
-    let merged = match prepare_merged(&store.base, &runs, &HashSet::new()) {
+    let merged = match prepare_merged(&store.files, &runs, &HashSet::new()) {
         // Nothing depends on it: a full disk may still have room for what does.
         Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(()),
         merged => store.publish_run(|| merged?.publish())?,
@@ -226,18 +226,18 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     store.replace_runs(merged, &replaced);
     // Gc waits for this lock: it must not wait for all who wait for the other one.
     drop(index);
-    remove_merged(&store.base, id, &replaced)
+    remove_merged(&store.files, id, &replaced)
 }
 
 /// Removes runs that were merged into another one, unless gc or a repair has replaced that since, or is about to: they replace
 /// all runs, and one that they make can have the name of one of these.
-fn remove_merged(base: &Base, merged: RunId, replaced: &[RunId]) -> Result<()> {
-    let mut aside = SetAside::new(base);
+fn remove_merged(files: &RepositoryFiles, merged: RunId, replaced: &[RunId]) -> Result<()> {
+    let mut aside = SetAside::new(files);
     {
-        let _commit = locks::lock_commit(base)?;
+        let _commit = locks::lock_commit(files)?;
         // Nobody who holds the commit lock waits for this one.
-        let Some(_index) = locks::try_lock(base, layout::LOCK_INDEX)? else { return Ok(()) };
-        if !base.list(layout::INDEX)?.iter().any(|file| layout::id_of(file) == Some(merged)) {
+        let Some(_index) = locks::try_lock(files, layout::LOCK_INDEX)? else { return Ok(()) };
+        if !files.list(layout::INDEX)?.iter().any(|file| layout::id_of(file) == Some(merged)) {
             return Ok(());
         }
         set_runs_aside(&mut aside, replaced)?;
@@ -332,7 +332,7 @@ mod tests {
         there.iter().for_each(|run| storage.put(&layout::run(*run), Vec::new()));
         let lock = || storage.lock(layout::LOCK_INDEX, LockMode::Exclusive, Wait::No).unwrap().unwrap();
         let locked = index_is_locked.then(lock);
-        remove_merged(&repo.store.base, MERGED, &REPLACED).unwrap();
+        remove_merged(&repo.store.files, MERGED, &REPLACED).unwrap();
         drop(locked);
         assert!(storage.files().keys().all(|name| !name.starts_with(layout::TMP)));
         storage.files().into_keys().filter(|name| name.starts_with(layout::INDEX)).collect()

@@ -143,7 +143,7 @@ impl<'a> Chosen<'a> {
         to_packer: mpsc::SyncSender<mpsc::Receiver<Result<Vec<Item>>>>,
         published: &Published,
     ) -> Result<(Self, PageStore<'a>)> {
-        let hasher = &plan.store.base.hasher;
+        let hasher = &plan.store.files.hasher;
         let recent = Arc::new(RecentPages::new(plan.store, PAGES_KEPT));
         let mut chosen = Chosen {
             plan,
@@ -257,7 +257,7 @@ impl<'a> Chosen<'a> {
                 None
             } else {
                 let leaf = Page::Leaf(draft.finish()?);
-                Some(emit_page(&self.plan.store.base.hasher, &leaf, sink)?)
+                Some(emit_page(&self.plan.store.files.hasher, &leaf, sink)?)
             };
             self.tree.put(draft.number, page, sink)?;
         }
@@ -282,7 +282,7 @@ impl<'a> Chosen<'a> {
         };
         Ok(Captured {
             root,
-            content: self.plan.store.base.hasher.image(self.plan.image.len(), content),
+            content: self.plan.store.files.hasher.image(self.plan.image.len(), content),
             read_bytes: self.read_bytes,
             data_bytes,
             new_bytes: self.chooser.new_blocks * BLOCK_U64,

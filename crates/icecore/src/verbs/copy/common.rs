@@ -57,9 +57,9 @@ fn may_pass_over(error: &Error) -> bool {
 
 /// Returns the snapshots that both repositories have and that are relatives of `record`, the closest first.
 fn candidates(source: &Repository, target: &Repository, record: &Record) -> Result<Vec<SnapshotId>> {
-    let there = records::load_all(target.base())?.into_iter().filter_map(|(_, there)| there.ok());
+    let there = records::load_all(target.files())?.into_iter().filter_map(|(_, there)| there.ok());
     let there: HashMap<SnapshotId, Record> = there.map(|there| (there.id, there)).collect();
-    let here = records::load_all(source.base())?.into_iter().filter_map(|(_, here)| here.ok());
+    let here = records::load_all(source.files())?.into_iter().filter_map(|(_, here)| here.ok());
     let same_key = source.config.key == target.config.key;
     let is_common = |here: &Record| {
         there.get(&here.id).is_some_and(|there| {

@@ -87,7 +87,7 @@ pub fn copy(
 }
 
 fn check_not_there(target: &Repository, id: SnapshotId) -> Result<()> {
-    match records::load(target.base(), id) {
+    match records::load(target.files(), id) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error.in_context("in the other repository")),
         Ok(there) => {

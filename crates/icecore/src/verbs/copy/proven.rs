@@ -128,7 +128,7 @@ impl<'a> ProvenDisk<'a> {
                 }
             };
             let wanted = self.digests(at / LEAF_U64)?[to_usize(at % LEAF_U64 / SPAN_U64)];
-            if Span::of(whole).hash(&self.store.base.hasher, &mut [None; SPAN_BLOCKS]) != wanted {
+            if Span::of(whole).hash(&self.store.files.hasher, &mut [None; SPAN_BLOCKS]) != wanted {
                 let name = &self.name;
                 return Err(Error::corrupt(format!(
                     "{name}: bytes {at} to {} do not match the manifest",

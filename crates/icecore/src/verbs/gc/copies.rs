@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use crate::format::pack::PackKind;
 use crate::format::pack::SlotBitmap;
-use crate::stores::base::Base;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::notes::ALL_SLOTS;
 use crate::stores::notes::Damage;
 use crate::stores::recovery::reader::with_reader;
@@ -103,7 +103,7 @@ impl<'a> Copies<'a> {
         copies.sort_by_key(best_first);
         let mut proven = Vec::with_capacity(copies.len());
         for copy in copies {
-            let good = good_slots(&self.store.base, &copy)?;
+            let good = good_slots(&self.store.files, &copy)?;
             proven.push((copy, good));
         }
         // The one with the most that is good comes first, and where nothing is damaged the others are not needed.
@@ -119,8 +119,8 @@ fn good_count(copy: &Located, good: &SlotBitmap) -> usize {
 }
 
 /// Reads a copy and returns which slots of it are good; for a page, all or none.
-pub(crate) fn good_slots(base: &Base, copy: &Located) -> Result<SlotBitmap> {
-    let Some(trouble) = with_reader(|reader| Ok(reader.examine(base, copy)))? else { return Ok(ALL_SLOTS) };
+pub(crate) fn good_slots(files: &RepositoryFiles, copy: &Located) -> Result<SlotBitmap> {
+    let Some(trouble) = with_reader(|reader| Ok(reader.examine(files, copy)))? else { return Ok(ALL_SLOTS) };
     Ok(match copy.pack.kind {
         PackKind::Data => SlotBitmap::from_slots((0..=u8::MAX).filter(|slot| !trouble.slots.has(*slot))),
         PackKind::Pages if trouble.slots.count() == 0 => ALL_SLOTS,

@@ -70,10 +70,10 @@ pub struct GcPlan {
 /// `Corrupt` if something that a snapshot needs is missing: gc deletes nothing then. `InUse` if
 /// another gc runs.
 pub fn plan(repo: &Repository, options: &GcOptions, progress: &dyn Progress) -> Result<GcPlan> {
-    let shortages = repo.base().shortages.count();
+    let shortages = repo.files().shortages.count();
     let planned = plan_with(repo, options, progress);
     // What could not be read for want of descriptors or memory is neither missing nor unused.
-    repo.base().shortages.check(shortages)?;
+    repo.files().shortages.check(shortages)?;
     planned
 }
 
@@ -84,39 +84,39 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
             format!("{} is not a number from 0 to 1", options.max_unused),
         ));
     }
-    let base = repo.base();
-    let lock = match locks::lock_gc(base) {
+    let files = repo.files();
+    let lock = match locks::lock_gc(files) {
         Ok(lock) => Some(lock),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
         Err(error) => return Err(error),
     };
     // The order matters: a pack that is listed and not announced by then was published by a writer
     // that has ended, and whatever that writer committed is among the records that are read last.
-    let listed = list_packs(base)?;
-    let announced: HashSet<PackId> = locks::announced_packs(base)?.into_iter().collect();
-    let records = volumes::all_that_is_kept(base).map_err(refuse)?;
+    let listed = list_packs(files)?;
+    let announced: HashSet<PackId> = locks::announced_packs(files)?.into_iter().collect();
+    let records = volumes::all_that_is_kept(files).map_err(refuse)?;
     repo.store.reload()?;
     let mut usage = Usage::default();
     for id in listed.iter().filter(|id| !announced.contains(id)) {
-        match PackFile::open(base, *id) {
+        match PackFile::open(files, *id) {
             Ok(pack) => usage.watch(&pack),
             // A damaged pack stays where it is, for `repair` to look at.
             Err(error) if error.kind() == ErrorKind::Corrupt => {}
             Err(error) => return Err(error),
         }
     }
-    let damage = Damage::load(base);
+    let damage = Damage::load(files);
     let mut copies = Copies::new(&repo.store, &damage);
     for record in &records {
         usage.mark(&mut copies, record, progress).map_err(refuse)?;
     }
     let mut packs = Vec::with_capacity(usage.0.len());
     for (id, used) in &usage.0 {
-        packs.push(weigh(&PackFile::open(base, *id)?, used)?);
+        packs.push(weigh(&PackFile::open(files, *id)?, used)?);
     }
     packs.sort_by_key(|pack| pack.id);
     let mut totals = GcTotals::default();
-    let small_bytes = base.pack_bytes / SMALL_PART;
+    let small_bytes = files.pack_bytes / SMALL_PART;
     let choice = choose(&packs, &damage.packs(), options.max_unused, small_bytes, &mut totals);
     Ok(GcPlan {
         totals,
@@ -145,11 +145,11 @@ fn refuse(error: Error) -> Error {
 /// removed.
 pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result<GcTotals> {
     repo.check_writable()?;
-    let base = repo.base();
+    let files = repo.files();
     if plan.lock.is_none() {
         // What kept it from the plan says why. Where nothing does any more, the plan is of a time
         // without the lock.
-        let _lock = locks::lock_gc(base)?;
+        let _lock = locks::lock_gc(files)?;
         return Err(Error::new(ErrorKind::PermissionDenied, "the repository was read-only when gc began")
             .with_hint("run gc again"));
     }
@@ -159,7 +159,7 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
         used_bytes: plan.totals.used_bytes,
         ..GcTotals::default()
     };
-    let parity = Parity::begin(base, repo.config.parity)?;
+    let parity = Parity::begin(files, repo.config.parity)?;
     let (gone, new_bytes) = match rewrite_and_take_out(repo, &plan, &parity, progress) {
         Err(error) if error.kind() == ErrorKind::NoSpace => {
             let unused = plan.choice.remove.iter().copied();
@@ -171,11 +171,11 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
     parity.finish()?;
     // What was noted of packs that are gone means nothing; where it cannot be written now, a verify
     // does it.
-    let _ = change(base, |damage, checked| {
+    let _ = change(files, |damage, checked| {
         damage.retain(|pack, _| !gone.contains(&pack));
         checked.retain(|pack, _| !gone.contains(pack));
     });
-    done.leftovers_removed = remove_leftovers(base)? + volumes::remove_leftovers(base)?;
+    done.leftovers_removed = remove_leftovers(files)? + volumes::remove_leftovers(files)?;
     let bytes_of = |id: &PackId| plan.packs.iter().find(|pack| pack.id == *id);
     for pack in gone.iter().filter_map(bytes_of) {
         done.freed_bytes += pack.bytes;
@@ -189,7 +189,7 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
     done.freed_bytes = done.freed_bytes.saturating_sub(new_bytes);
     let stayed = plan.packs.iter().filter(|pack| !gone.contains(&pack.id));
     done.unused_bytes_kept = stayed.map(|pack| pack.unused_bytes).sum();
-    refill_reserve(base);
+    refill_reserve(files);
     Ok(done)
 }
 
@@ -200,10 +200,10 @@ fn rewrite_and_take_out(
     parity: &Parity<'_>,
     progress: &dyn Progress,
 ) -> Result<(Vec<PackId>, u64)> {
-    let base = repo.base();
-    let writer = Writer::begin(base)?;
+    let files = repo.files();
+    let writer = Writer::begin(files)?;
     // No capture merges index runs meanwhile.
-    let _index = locks::lock(base, layout::LOCK_INDEX, LockMode::Exclusive)?;
+    let _index = locks::lock(files, layout::LOCK_INDEX, LockMode::Exclusive)?;
     let rewritten = |pack: &&Weighed| plan.choice.rewrite.contains(&pack.id);
     progress.total(Meter::Rewritten, plan.packs.iter().filter(rewritten).map(|pack| pack.used_bytes).sum());
     let mut going = plan.choice.remove.clone();

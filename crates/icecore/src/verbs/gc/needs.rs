@@ -68,7 +68,7 @@ impl<'a> Needs<'a> {
     /// # Errors
     /// `Corrupt` if anything of its manifest is missing.
     pub(crate) fn spare(&mut self, record: &Record) -> Result<()> {
-        self.undamaged = Damage::load(&self.store.base).is_empty();
+        self.undamaged = Damage::load(&self.store.files).is_empty();
         if !self.undamaged {
             self.kept.clear();
         }
@@ -126,7 +126,7 @@ impl<'a> Needs<'a> {
         let at = (copy.pack.id, copy.number);
         let good = match self.proven.get(&at) {
             Some(good) => *good,
-            None => good_slots(&self.store.base, copy)?,
+            None => good_slots(&self.store.files, copy)?,
         };
         self.proven.insert(at, good);
         Ok(good.has(slot))

@@ -1,7 +1,7 @@
 //! Parity through a gc: what stays keeps all the parity that it had, and parity of what is gone goes.
 
 use crate::format::layout;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::stores::locks::Held;
 use crate::stores::parity::cover::ParityState;
@@ -17,36 +17,36 @@ use crate::world::storage::LockMode;
 
 /// Sees to the parity of a repository while packs are taken out of it.
 pub(crate) struct Parity<'a> {
-    base: &'a Base,
+    files: &'a RepositoryFiles,
     scheme: Option<ParityScheme>,
     /// Held while it is kept, so that no capture joins packs that are about to go with its own.
     _lock: Held,
 }
 
 impl<'a> Parity<'a> {
-    pub(crate) fn begin(base: &'a Base, scheme: Option<ParityScheme>) -> Result<Self> {
-        let lock = locks::lock(base, layout::LOCK_PARITY, LockMode::Exclusive)?;
-        Ok(Self { base, scheme, _lock: lock })
+    pub(crate) fn begin(files: &'a RepositoryFiles, scheme: Option<ParityScheme>) -> Result<Self> {
+        let lock = locks::lock(files, layout::LOCK_PARITY, LockMode::Exclusive)?;
+        Ok(Self { files, scheme, _lock: lock })
     }
 
     /// Makes parity for everything that stays, as if `going` were gone. They are removed after this.
     pub(crate) fn cover_without(&self, going: &[PackId], progress: &dyn Progress) -> Result<()> {
         let Some(scheme) = self.scheme else { return Ok(()) };
-        let staying = ParityState::load(self.base)?.without(going);
-        cover(self.base, scheme, &staying, progress).map(|_| ())
+        let staying = ParityState::load(self.files)?.without(going);
+        cover(self.files, scheme, &staying, progress).map(|_| ())
     }
 
     /// Removes parity that is of no use any more, after packs were removed, and makes what is missing for those that
     /// stayed against expectation. On a full disk they keep what parity they have.
     pub(crate) fn finish(self) -> Result<()> {
         let Some(scheme) = self.scheme else { return self.remove_superfluous() };
-        match cover(self.base, scheme, &ParityState::load(self.base)?, &NoProgress) {
+        match cover(self.files, scheme, &ParityState::load(self.files)?, &NoProgress) {
             Err(error) if error.kind() != ErrorKind::NoSpace => Err(error),
             _ => self.remove_superfluous(),
         }
     }
 
     fn remove_superfluous(&self) -> Result<()> {
-        remove_superfluous(self.base, self.scheme, &ParityState::load(self.base)?).map(|_| ())
+        remove_superfluous(self.files, self.scheme, &ParityState::load(self.files)?).map(|_| ())
     }
 }

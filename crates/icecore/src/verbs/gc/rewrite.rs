@@ -7,9 +7,9 @@ use crate::format::pack::SlotBitmap;
 use crate::pure::compress::Codec;
 use crate::pure::compress::Encoded;
 use crate::pure::compress::Encoder;
-use crate::stores::base::Base;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::index::writer::write_run_of;
 use crate::stores::locks::Writer;
 use crate::stores::pack::writer::Item;
@@ -61,7 +61,7 @@ impl<'a> Rewriter<'a> {
     /// Copies what is used of a pack.
     pub(crate) fn copy(&mut self, id: PackId, used: &PackUse, progress: &dyn Progress) -> Result<()> {
         let pack = self.store.pack(id)?;
-        let (base, level) = (&self.store.base, self.level);
+        let (files, level) = (&self.store.files, self.level);
         let mut number = 0;
         while number < pack.entries() {
             if progress.cancelled() {
@@ -72,7 +72,7 @@ impl<'a> Rewriter<'a> {
                 |number| pack.entry(number).map(|entry| Located { pack: pack.clone(), number, entry });
             let items: Vec<Option<Item>> = (number..upto)
                 .into_par_iter()
-                .map(|number| used_part(base, &located(number)?, used, level))
+                .map(|number| used_part(files, &located(number)?, used, level))
                 .collect::<Result<_>>()?;
             for item in items.iter().flatten() {
                 progress.advance(Meter::Rewritten, item.packed_bytes());
@@ -87,7 +87,7 @@ impl<'a> Rewriter<'a> {
     fn append(&mut self, item: &Item) -> Result<()> {
         let pack = match self.open.take() {
             Some(pack) => pack,
-            None => PackWriter::begin(&self.store.base, self.kind)?,
+            None => PackWriter::begin(&self.store.files, self.kind)?,
         };
         let pack = self.open.insert(pack);
         pack.append(item)?;
@@ -100,7 +100,7 @@ impl<'a> Rewriter<'a> {
             let pack = pack.finish(self.writer)?;
             self.new_bytes += pack.bytes;
             self.published.push(pack.id);
-            let run = write_run_of(&self.store.base, &pack)?;
+            let run = write_run_of(&self.store.files, &pack)?;
             self.store.replace_runs(run, &[]);
         }
         self.replaced.append(&mut self.copied);
@@ -109,7 +109,7 @@ impl<'a> Rewriter<'a> {
 }
 
 /// Returns what is to be copied of a chunk or a page; none if nothing of it is used.
-fn used_part(base: &Base, located: &Located, used: &PackUse, level: i32) -> Result<Option<Item>> {
+fn used_part(files: &RepositoryFiles, located: &Located, used: &PackUse, level: i32) -> Result<Option<Item>> {
     if !used.entries.has(located.number) {
         return Ok(None);
     }
@@ -118,12 +118,12 @@ fn used_part(base: &Base, located: &Located, used: &PackUse, level: i32) -> Resu
     if present.iter().all(kept) {
         Item::stored_in(&located.pack, &located.entry).map(Some)
     } else {
-        punched(base, located, &present.into_iter().filter(kept).collect::<Vec<_>>(), level).map(Some)
+        punched(files, located, &present.into_iter().filter(kept).collect::<Vec<_>>(), level).map(Some)
     }
 }
 
 /// Returns a chunk with the data of `kept` slots only.
-fn punched(base: &Base, located: &Located, kept: &[u8], level: i32) -> Result<Item> {
+fn punched(files: &RepositoryFiles, located: &Located, kept: &[u8], level: i32) -> Result<Item> {
     let failed =
         |error| Error::stored_io(format!("recompressing chunk {}", ChunkId(located.entry.id)), error);
     let blocks = located.pack.block_ids_of(&located.entry);
@@ -134,10 +134,10 @@ fn punched(base: &Base, located: &Located, kept: &[u8], level: i32) -> Result<It
         return Ok(Item { bitmap: Some(bitmap), ..Item::new(located.entry.id, nothing, 0, blocks) });
     }
     let mut reader = ItemReader::new()?;
-    let (slots, raw) = reader.chunk(base, located)?;
+    let (slots, raw) = reader.chunk(files, located)?;
     let pairs = slots.iter().copied().zip(raw.as_chunks::<BLOCK_BYTES>().0);
     let content: Vec<(u8, &[u8; BLOCK_BYTES])> = pairs.filter(|(slot, _)| kept.contains(slot)).collect();
-    located.prove(base, &content)?;
+    located.prove(files, &content)?;
     let bytes: Vec<u8> = content.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
     let encoded = Encoder::new(level, true).and_then(|mut encoder| encoder.encode(&bytes)).map_err(failed)?;
     let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);

@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use crate::format::layout;
 use crate::format::record::ManifestKey;
 use crate::format::record::Record;
-use crate::stores::base::Base;
-use crate::stores::base::SetAside;
 use crate::stores::chunks::Store;
+use crate::stores::files::RepositoryFiles;
+use crate::stores::files::SetAside;
 use crate::stores::index::writer::prepare_merged;
 use crate::stores::index::writer::set_runs_aside;
 use crate::stores::locks;
@@ -46,13 +46,13 @@ impl<'a> Tail<'a> {
         if self.needs.going().is_empty() {
             return Ok(Vec::new());
         }
-        let base = &self.store.base;
+        let files = &self.store.files;
         self.store.reload()?;
         self.spare_new()?;
         let runs = self.store.index().runs().to_vec();
-        let generation = NextGeneration::prepare(base)?;
+        let generation = NextGeneration::prepare(files)?;
         let (commit, run) = loop {
-            let mut prepared = prepare_merged(base, &runs, self.needs.going())?;
+            let mut prepared = prepare_merged(files, &runs, self.needs.going())?;
             prepared.sync()?;
             let indexed = self.needs.going().len();
             let commit = self.settle()?;
@@ -64,7 +64,7 @@ impl<'a> Tail<'a> {
         let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != run.id).collect();
         generation.publish()?;
         self.store.replace_runs(run, &old);
-        let mut aside = SetAside::new(base);
+        let mut aside = SetAside::new(files);
         set_runs_aside(&mut aside, &old)?;
         self.remove_packs(commit, aside)
     }
@@ -75,30 +75,30 @@ impl<'a> Tail<'a> {
         if self.needs.going().is_empty() {
             return Ok(Vec::new());
         }
-        let base = &self.store.base;
+        let files = &self.store.files;
         let commit = self.settle()?;
-        base.give_back_reserve()?;
-        NextGeneration::prepare(base)?.publish()?;
-        self.remove_packs(commit, SetAside::new(base))
+        files.give_back_reserve()?;
+        NextGeneration::prepare(files)?.publish()?;
+        self.remove_packs(commit, SetAside::new(files))
     }
 
     /// Returns the commit lock, held, when no record needs any of the packs that go.
     fn settle(&mut self) -> Result<Held> {
         for _ in 0..ROUNDS_MAX {
-            let commit = locks::lock_commit(&self.store.base)?;
+            let commit = locks::lock_commit(&self.store.files)?;
             if self.new_records()?.is_empty() {
                 return Ok(commit);
             }
             drop(commit);
             self.spare_new()?;
         }
-        let commit = locks::lock_commit(&self.store.base)?;
+        let commit = locks::lock_commit(&self.store.files)?;
         self.spare_new()?;
         Ok(commit)
     }
 
     fn new_records(&self) -> Result<Vec<Record>> {
-        let mut records = volumes::all_that_is_kept(&self.store.base)?;
+        let mut records = volumes::all_that_is_kept(&self.store.files)?;
         records.retain(|record| !self.known.contains(&record.manifest_key()));
         Ok(records)
     }
@@ -120,7 +120,7 @@ impl<'a> Tail<'a> {
     /// Takes the packs from where they are, many at a time, and lets others commit in between, then removes all that was set
     /// aside. In the hold that `commit` is, the generation has moved.
     fn remove_packs(mut self, commit: Held, mut aside: SetAside<'_>) -> Result<Vec<PackId>> {
-        let base = &self.store.base;
+        let files = &self.store.files;
         let mut held = Some(commit);
         let mut left: Vec<PackId> = self.needs.going().iter().copied().collect();
         left.sort_unstable();
@@ -131,7 +131,7 @@ impl<'a> Tail<'a> {
                 None => {
                     // A capture may have written a pack anew that has the same content, and so the same name, and others have
                     // found it since: they learn that it goes.
-                    let generation = NextGeneration::prepare(base)?;
+                    let generation = NextGeneration::prepare(files)?;
                     let commit = self.settle()?;
                     generation.publish()?;
                     commit
@@ -145,25 +145,25 @@ impl<'a> Tail<'a> {
         }
         aside.remove()?;
         let dirs: HashSet<String> = gone.iter().map(|pack| layout::pack_dir(*pack)).collect();
-        dirs.iter().try_for_each(|dir| base.sync_dir(dir))?;
+        dirs.iter().try_for_each(|dir| files.sync_dir(dir))?;
         self.store.reload()?;
         Ok(gone)
     }
 }
 
 /// Removes what dead processes left behind: temporary files and locks. Returns how many files that were.
-pub(crate) fn remove_leftovers(base: &Base) -> Result<u64> {
+pub(crate) fn remove_leftovers(files: &RepositoryFiles) -> Result<u64> {
     // Under the commit lock no record is being written; whoever writes anything else holds a writer's lock.
-    let _commit = locks::lock_commit(base)?;
-    let mut removed = locks::remove_dead_locks(base)?;
+    let _commit = locks::lock_commit(files)?;
+    let mut removed = locks::remove_dead_locks(files)?;
     // The files first: a writer that began after they were listed has none among them.
-    let temps = base.list(layout::TMP)?;
-    let locks = base.list(layout::LOCKS)?;
+    let temps = files.list(layout::TMP)?;
+    let locks = files.list(layout::LOCKS)?;
     let living: Vec<&str> = locks.iter().filter_map(|file| layout::writer_of_lock(file)).collect();
     for file in temps {
         let session = file.split('-').next().unwrap_or_default();
         if !living.contains(&session) {
-            match base.remove(&format!("{}/{file}", layout::TMP)) {
+            match files.remove(&format!("{}/{file}", layout::TMP)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => removed += 1,
             }

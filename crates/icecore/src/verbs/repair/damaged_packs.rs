@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::format::layout;
 use crate::format::pack::PackKind;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::stores::locks::Writer;
 use crate::stores::pack::list::PackPlace;
@@ -29,7 +29,7 @@ pub(crate) struct DamagedPack {
 
 /// New packs for what is saved of one damaged pack.
 pub(crate) struct NewPacks<'a> {
-    base: &'a Base,
+    files: &'a RepositoryFiles,
     writer: &'a Writer,
     data: Option<PackWriter<'a>>,
     pages: Option<PackWriter<'a>>,
@@ -37,15 +37,15 @@ pub(crate) struct NewPacks<'a> {
 }
 
 impl<'a> NewPacks<'a> {
-    pub(crate) fn new(base: &'a Base, writer: &'a Writer) -> Self {
-        Self { base, writer, data: None, pages: None, done: Vec::new() }
+    pub(crate) fn new(files: &'a RepositoryFiles, writer: &'a Writer) -> Self {
+        Self { files, writer, data: None, pages: None, done: Vec::new() }
     }
 
     /// Writes every chunk and page that can be proven. Returns how many there were, and whether all
     /// of the file could be read.
     pub(crate) fn save(&mut self, file: &dyn StoredFile) -> Result<(u64, bool)> {
         let mut saved = 0;
-        let all_read = recover_items(self.base, file, |item| {
+        let all_read = recover_items(self.files, file, |item| {
             saved += 1;
             self.append(&item)
         })?;
@@ -61,7 +61,7 @@ impl<'a> NewPacks<'a> {
         };
         let mut pack = match open.take() {
             Some(pack) => pack,
-            None => PackWriter::begin(self.base, kind)?,
+            None => PackWriter::begin(self.files, kind)?,
         };
         pack.append(item)?;
         if pack.is_full() {
@@ -87,7 +87,7 @@ const STAYS: &str = "a part of it could not be read, so it stays in its place: c
 /// them by name, each with what was wrong. The new index is published by now, and nothing in it
 /// leads to them. `is_good_again` tells whether a file has been replaced by a good one meanwhile.
 pub(crate) fn put_aside(
-    base: &Base,
+    files: &RepositoryFiles,
     damaged: Vec<DamagedPack>,
     is_good_again: &dyn Fn(PackId) -> Result<bool>,
 ) -> Result<Vec<(String, String)>> {
@@ -95,12 +95,12 @@ pub(crate) fn put_aside(
         return Ok(Vec::new());
     }
     let making = |error| Error::stored_io(format!("creating the directory {}", layout::DAMAGED), error);
-    base.storage.make_dir(layout::DAMAGED).map_err(making)?;
-    base.sync_dir("")?;
-    let generation = locks::NextGeneration::prepare(base)?;
-    let _commit = locks::lock_commit(base)?;
+    files.storage.make_dir(layout::DAMAGED).map_err(making)?;
+    files.sync_dir("")?;
+    let generation = locks::NextGeneration::prepare(files)?;
+    let _commit = locks::lock_commit(files)?;
     generation.publish()?;
-    let mut taken: HashSet<String> = base.list(layout::DAMAGED)?.into_iter().collect();
+    let mut taken: HashSet<String> = files.list(layout::DAMAGED)?.into_iter().collect();
     let mut told = Vec::with_capacity(damaged.len());
     for DamagedPack { place, saved, all_read, why } in damaged {
         let (dir, file) = place.path.rsplit_once('/').unwrap_or(("", &place.path));
@@ -122,10 +122,10 @@ pub(crate) fn put_aside(
         let names = std::iter::once(file.to_owned()).chain((2..).map(|n: u32| format!("{file}.{n}")));
         let Some(name) = names.into_iter().find(|name| !taken.contains(name)) else { continue };
         let to = layout::damaged(&name);
-        let moved = base.storage.rename(&place.path, &to);
+        let moved = files.storage.rename(&place.path, &to);
         moved.map_err(|error| Error::stored_io(format!("moving {} to {to}", place.path), error))?;
-        base.sync_dir(layout::DAMAGED)?;
-        base.sync_dir(dir)?;
+        files.sync_dir(layout::DAMAGED)?;
+        files.sync_dir(dir)?;
         taken.insert(name);
     }
     Ok(told)

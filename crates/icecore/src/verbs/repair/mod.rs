@@ -9,7 +9,7 @@ mod runs;
 
 use crate::format::layout;
 use crate::repository::Repository;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::pack::audit::open_sound;
 use crate::verbs::repair::damaged_packs::put_aside;
 use crate::verbs::repair::packs::repair_damaged_packs;
@@ -40,19 +40,19 @@ pub use crate::verbs::repair::report::RepairSnapshotsReport;
 /// `InUse` if a gc or another repair runs; `Interrupted` if `progress` says so: the old index is still there then.
 pub fn repair_index(repo: &Repository, progress: &dyn Progress) -> Result<RepairIndexReport> {
     with_locks(repo, |writer| {
-        let base = repo.base();
-        let shortages = base.shortages.count();
+        let files = repo.files();
+        let shortages = files.shortages.count();
         let put_back = put_back(repo, Look::Directories, false, progress)?;
         // The order matters: the packs of all runs that are listed here are among those that are listed after them, and
         // what a capture publishes meanwhile has a run that is not among these.
         let old: Vec<RunId> =
-            base.list(layout::INDEX)?.iter().filter_map(|name| layout::id_of(name)).collect();
+            files.list(layout::INDEX)?.iter().filter_map(|name| layout::id_of(name)).collect();
         let mut rebuild = Rebuild::new(repo, writer);
         rebuild.go_through_packs(progress)?;
         // What could not be read for want of descriptors or memory is not damaged.
-        base.shortages.check(shortages)?;
+        files.shortages.check(shortages)?;
         let (mut report, damaged) = rebuild.publish(&old)?;
-        report.damaged_packs = put_aside(base, damaged, &|id| is_sound(base, id))?;
+        report.damaged_packs = put_aside(files, damaged, &|id| is_sound(files, id))?;
         report.put_back = put_back;
         repo.store.forget_index();
         repo.store.reload()?;
@@ -61,8 +61,8 @@ pub fn repair_index(repo: &Repository, progress: &dyn Progress) -> Result<Repair
 }
 
 /// Tells whether a pack is sound as a whole.
-fn is_sound(base: &Base, id: PackId) -> Result<bool> {
-    match open_sound(base, id) {
+fn is_sound(files: &RepositoryFiles, id: PackId) -> Result<bool> {
+    match open_sound(files, id) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
         // Nothing is known of what has the name now.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use crate::format::layout;
 use crate::format::pack::SlotBitmap;
 use crate::repository::Repository;
-use crate::stores::base::Base;
-use crate::stores::base::SetAside;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
+use crate::stores::files::RepositoryFiles;
+use crate::stores::files::SetAside;
 use crate::stores::index::writer::prepare_merged;
 use crate::stores::index::writer::set_runs_aside;
 use crate::stores::index::writer::write_run_of;
@@ -61,7 +61,7 @@ pub(crate) fn repair_damaged_packs(
     writer: Option<&Writer>,
     progress: &dyn Progress,
 ) -> Result<RepairPacksReport> {
-    let shortages = repo.base().shortages.count();
+    let shortages = repo.files().shortages.count();
     repo.store.reload()?;
     let mut repair = PackRepair {
         store: &repo.store,
@@ -73,17 +73,17 @@ pub(crate) fn repair_damaged_packs(
         published: HashSet::new(),
         incomplete: Vec::new(),
     };
-    for id in list_packs(repo.base())? {
+    for id in list_packs(repo.files())? {
         repair.look_at(id, progress)?;
     }
     // What could not be read for want of descriptors or memory is not damaged.
-    repo.base().shortages.check(shortages)?;
+    repo.files().shortages.check(shortages)?;
     repair.finish()
 }
 
 impl PackRepair<'_> {
     fn look_at(&mut self, id: PackId, progress: &dyn Progress) -> Result<()> {
-        let pack = match open_sound(&self.store.base, id) {
+        let pack = match open_sound(&self.store.files, id) {
             Ok(pack) => Arc::new(pack),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             // Its records can still be good, and a medium that gives nothing now may do so later: it stays where it is.
@@ -99,7 +99,7 @@ impl PackRepair<'_> {
         let recovered = match self.writer {
             None => recover_pack(self.store, &pack, &troubles, self.level, |_| Ok(()))?,
             Some(writer) => {
-                let mut new = NewPacks::new(&self.store.base, writer);
+                let mut new = NewPacks::new(&self.store.files, writer);
                 let recovered =
                     recover_pack(self.store, &pack, &troubles, self.level, |item| new.append(&item))?;
                 self.publish(new.finish()?, &recovered)?;
@@ -114,7 +114,7 @@ impl PackRepair<'_> {
     /// Makes the new packs known.
     fn publish(&mut self, new: Vec<NewPack>, recovered: &RecoveredPack) -> Result<()> {
         for pack in new {
-            let run = write_run_of(&self.store.base, &pack)?;
+            let run = write_run_of(&self.store.files, &pack)?;
             self.store.replace_runs(run, &[]);
             self.published.insert(pack.id);
             for (entry, number) in pack.entries.iter().zip(0..) {
@@ -142,7 +142,7 @@ impl PackRepair<'_> {
 
     /// Takes the damaged packs out of the index, then out of the way.
     fn finish(mut self) -> Result<RepairPacksReport> {
-        let base = &self.store.base;
+        let files = &self.store.files;
         // One that was recovered in full can have become what it was, under its own name.
         let published = &self.published;
         self.damaged.retain(|damaged| damaged.place.id.is_none_or(|id| !published.contains(&id)));
@@ -150,7 +150,7 @@ impl PackRepair<'_> {
             return Ok(self.report);
         }
         // Before anything leads to the new packs alone: a capture must not build on what they lack.
-        change(base, |damage, _| {
+        change(files, |damage, _| {
             self.incomplete
                 .iter()
                 .for_each(|(pack, number, id, slots)| damage.add(*pack, *number, *id, *slots));
@@ -160,12 +160,12 @@ impl PackRepair<'_> {
         if !gone.is_empty() {
             self.store.reload()?;
             let runs = self.store.index().runs().to_vec();
-            let merged = prepare_merged(base, &runs, &gone)?.publish()?;
+            let merged = prepare_merged(files, &runs, &gone)?.publish()?;
             let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != merged.id).collect();
-            remove_replaced(base, &old)?;
-            put_aside(base, self.damaged, &|id| Ok(is_good_again(base, id, numbers.get(&id))))?;
+            remove_replaced(files, &old)?;
+            put_aside(files, self.damaged, &|id| Ok(is_good_again(files, id, numbers.get(&id))))?;
         }
-        change(base, |damage, checked| {
+        change(files, |damage, checked| {
             damage.retain(|pack, _| !numbers.contains_key(&pack));
             checked.retain(|pack, _| !numbers.contains_key(pack));
         })?;
@@ -176,13 +176,13 @@ impl PackRepair<'_> {
 }
 
 /// Tells whether a pack that was damaged has what was damaged in it: a capture stored the same content again.
-fn is_good_again(base: &Base, id: PackId, numbers: Option<&Vec<u32>>) -> bool {
+fn is_good_again(files: &RepositoryFiles, id: PackId, numbers: Option<&Vec<u32>>) -> bool {
     let is_good = || -> Result<bool> {
-        let pack = Arc::new(open_sound(base, id)?);
+        let pack = Arc::new(open_sound(files, id)?);
         let mut reader = ItemReader::new()?;
         for number in numbers.into_iter().flatten() {
             let located = Located { pack: Arc::clone(&pack), number: *number, entry: pack.entry(*number)? };
-            if reader.examine(base, &located).is_some() {
+            if reader.examine(files, &located).is_some() {
                 return Ok(false);
             }
         }
@@ -192,18 +192,18 @@ fn is_good_again(base: &Base, id: PackId, numbers: Option<&Vec<u32>>) -> bool {
 }
 
 /// Removes runs in a hold of the commit lock.
-fn remove_replaced(base: &Base, runs: &[RunId]) -> Result<()> {
-    let mut aside = SetAside::new(base);
-    let _commit = locks::lock_commit(base)?;
+fn remove_replaced(files: &RepositoryFiles, runs: &[RunId]) -> Result<()> {
+    let mut aside = SetAside::new(files);
+    let _commit = locks::lock_commit(files)?;
     set_runs_aside(&mut aside, runs)
 }
 
 /// Takes the locks of a repair.
 pub(crate) fn with_locks<T>(repo: &Repository, work: impl FnOnce(&Writer) -> Result<T>) -> Result<T, Error> {
     repo.check_writable()?;
-    let base = repo.base();
-    let _gc = locks::lock_gc(base)?;
-    let _parity = locks::lock(base, layout::LOCK_PARITY, LockMode::Exclusive)?;
-    let _index = locks::lock(base, layout::LOCK_INDEX, LockMode::Exclusive)?;
-    work(&Writer::begin(base)?)
+    let files = repo.files();
+    let _gc = locks::lock_gc(files)?;
+    let _parity = locks::lock(files, layout::LOCK_PARITY, LockMode::Exclusive)?;
+    let _index = locks::lock(files, layout::LOCK_INDEX, LockMode::Exclusive)?;
+    work(&Writer::begin(files)?)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 
 use crate::repository::Repository;
-use crate::stores::base::Base;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::pack::audit::open_sound;
 use crate::stores::parity::cover::ParityState;
 use crate::stores::parity::cover::cover;
@@ -39,21 +39,21 @@ pub(crate) fn put_back(
     dry_run: bool,
     progress: &dyn Progress,
 ) -> Result<Vec<PackId>> {
-    let base = repo.base();
-    let groups = Groups::load(base)?;
+    let files = repo.files();
+    let groups = Groups::load(files)?;
     let (mut seen, mut put_back) = (BTreeSet::new(), Vec::new());
     for group in &groups.all {
-        let Ok(reader) = GroupReader::open(base, group) else { continue };
+        let Ok(reader) = GroupReader::open(files, group) else { continue };
         for (pack, member) in group.packs().zip(0..) {
             if progress.cancelled() {
                 return Err(Error::interrupted());
             }
-            if !seen.insert(pack) || is_sound(base, &reader, pack, member, look) {
+            if !seen.insert(pack) || is_sound(files, &reader, pack, member, look) {
                 continue;
             }
-            let Some(rebuilt) = rebuilt(base, &groups, pack) else { continue };
+            let Some(rebuilt) = rebuilt(files, &groups, pack) else { continue };
             // What parity cannot give in full is recovered record by record.
-            if dry_run || write_back(base, &rebuilt).is_ok() {
+            if dry_run || write_back(files, &rebuilt).is_ok() {
                 put_back.push(pack);
             }
         }
@@ -64,9 +64,9 @@ pub(crate) fn put_back(
     Ok(put_back)
 }
 
-fn is_sound(base: &Base, reader: &GroupReader, pack: PackId, member: usize, look: Look) -> bool {
+fn is_sound(files: &RepositoryFiles, reader: &GroupReader, pack: PackId, member: usize, look: Look) -> bool {
     match look {
-        Look::Directories => open_sound(base, pack).is_ok(),
+        Look::Directories => open_sound(files, pack).is_ok(),
         Look::Whole => {
             let slices = (0..reader.head.slices()).into_par_iter();
             slices.all(|slice| reader.read_member(member, slice).is_some()) && reader.has_length(member)
@@ -76,26 +76,26 @@ fn is_sound(base: &Base, reader: &GroupReader, pack: PackId, member: usize, look
 
 /// Makes parity again that is damaged or missing. Returns how many groups were made. The caller holds the parity lock.
 pub(crate) fn renew(repo: &Repository, progress: &dyn Progress) -> Result<u64> {
-    let base = repo.base();
+    let files = repo.files();
     let Some(scheme) = repo.config.parity else { return Ok(0) };
     let mut made = 0;
-    for group in ParityState::load(base)?.groups.all.iter().filter(|group| !is_whole(base, group)) {
+    for group in ParityState::load(files)?.groups.all.iter().filter(|group| !is_whole(files, group)) {
         let packs: Vec<PackId> = group.packs().collect();
-        match write_group(base, &packs, scheme.files(), progress) {
+        match write_group(files, &packs, scheme.files(), progress) {
             Ok(_) => made += 1,
             // What is left of it is made into other groups.
             Err(Refused::Member(..)) => {}
             Err(Refused::Failed(error)) => return Err(error),
         }
     }
-    made += cover(base, scheme, &ParityState::load(base)?, progress)?.groups_made;
-    remove_superfluous(base, Some(scheme), &ParityState::load(base)?)?;
+    made += cover(files, scheme, &ParityState::load(files)?, progress)?.groups_made;
+    remove_superfluous(files, Some(scheme), &ParityState::load(files)?)?;
     Ok(made)
 }
 
 /// Tells whether all parity of a group is there as it was made.
-fn is_whole(base: &Base, group: &Group) -> bool {
-    let Ok(reader) = GroupReader::open(base, group) else { return false };
+fn is_whole(files: &RepositoryFiles, group: &Group) -> bool {
+    let Ok(reader) = GroupReader::open(files, group) else { return false };
     (0..group.head.shards).all(|shard| {
         let slices = (0..group.head.slices()).into_par_iter();
         reader.has_sound_digests(shard.into(), group.id)

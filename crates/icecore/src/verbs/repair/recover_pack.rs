@@ -58,7 +58,7 @@ pub(crate) fn examine(store: &Store, pack: &Arc<PackFile>, progress: &dyn Progre
             let reader = reader.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
             let located = Located { pack: Arc::clone(pack), number, entry: pack.entry(number)? };
             progress.advance(Meter::Checked, u64::from(located.entry.stored_bytes));
-            Ok(reader.examine(&store.base, &located).map(|trouble| (number, trouble)))
+            Ok(reader.examine(&store.files, &located).map(|trouble| (number, trouble)))
         };
         let numbers = (from..upto).into_par_iter().with_min_len(ENTRIES_A_THREAD);
         let found: Vec<Option<(u32, Trouble)>> =

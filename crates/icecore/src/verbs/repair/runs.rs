@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::format::layout;
 use crate::format::pack::PACK_BYTES_MAX;
 use crate::repository::Repository;
-use crate::stores::base::Base;
-use crate::stores::base::SetAside;
+use crate::stores::files::RepositoryFiles;
+use crate::stores::files::SetAside;
 use crate::stores::index::RunFile;
 use crate::stores::index::run_builder::RunBuilder;
 use crate::stores::index::writer::prepare_merged;
@@ -42,7 +42,7 @@ fn unread(error: Error) -> Error {
 
 /// A new index in the making.
 pub(crate) struct Rebuild<'a> {
-    base: &'a Base,
+    files: &'a RepositoryFiles,
     writer: &'a Writer,
     builder: RunBuilder,
     /// Directories of the packs in it.
@@ -55,7 +55,7 @@ pub(crate) struct Rebuild<'a> {
 impl<'a> Rebuild<'a> {
     pub(crate) fn new(repo: &'a Repository, writer: &'a Writer) -> Self {
         Self {
-            base: repo.base(),
+            files: repo.files(),
             writer,
             builder: RunBuilder::default(),
             dirs: BTreeSet::new(),
@@ -67,14 +67,14 @@ impl<'a> Rebuild<'a> {
 
     /// Collects the entries of all packs; saves what can be read of those that are damaged.
     pub(crate) fn go_through_packs(&mut self, progress: &dyn Progress) -> Result<()> {
-        let places = list_pack_places(self.base)?;
+        let places = list_pack_places(self.files)?;
         progress.total(Meter::Checked, 0);
         let mut total = 0;
         for place in places {
             if progress.cancelled() {
                 return Err(Error::interrupted());
             }
-            let file = match self.base.storage.open(&place.path) {
+            let file = match self.files.storage.open(&place.path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -93,7 +93,7 @@ impl<'a> Rebuild<'a> {
                     self.dirs.insert(layout::pack_dir(pack.id));
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    let mut new = NewPacks::new(self.base, self.writer);
+                    let mut new = NewPacks::new(self.files, self.writer);
                     let (saved, all_read) = new.save(&*file)?;
                     self.report.chunks_saved += saved;
                     for pack in new.finish()? {
@@ -115,8 +115,8 @@ impl<'a> Rebuild<'a> {
     /// Publishes a run of the packs that were gone through. Whoever wrote them may have died before
     /// their names were durable, and whoever finds them by the run relies on that.
     fn write_run(&mut self) -> Result<()> {
-        std::mem::take(&mut self.dirs).iter().try_for_each(|dir| self.base.sync_dir(dir))?;
-        self.runs.push(self.builder.write(self.base)?);
+        std::mem::take(&mut self.dirs).iter().try_for_each(|dir| self.files.sync_dir(dir))?;
+        self.runs.push(self.builder.write(self.files)?);
         Ok(())
     }
 
@@ -124,7 +124,7 @@ impl<'a> Rebuild<'a> {
     fn sound(&self, place: &PackPlace) -> Result<PackFile> {
         let id =
             place.id.ok_or_else(|| Error::corrupt("its name is not that of a pack in this directory"))?;
-        open_sound(self.base, id)
+        open_sound(self.files, id)
     }
 
     /// Publishes the new index and removes the old runs. Returns the report and the damaged packs.
@@ -134,7 +134,7 @@ impl<'a> Rebuild<'a> {
         }
         let mut parts = Vec::new();
         if self.runs.len() > 1 {
-            let merged = prepare_merged(self.base, &self.runs, &HashSet::new())?.publish()?;
+            let merged = prepare_merged(self.files, &self.runs, &HashSet::new())?.publish()?;
             parts = self.runs.iter().map(|run| run.id).collect();
             self.runs = vec![merged];
         }
@@ -145,11 +145,11 @@ impl<'a> Rebuild<'a> {
         }
         let new: Vec<RunId> = self.runs.iter().map(|run| run.id).collect();
         let gone: Vec<RunId> = old.iter().chain(&parts).filter(|run| !new.contains(run)).copied().collect();
-        let mut aside = SetAside::new(self.base);
-        let _commit = locks::lock_commit(self.base)?;
+        let mut aside = SetAside::new(self.files);
+        let _commit = locks::lock_commit(self.files)?;
         set_runs_aside(&mut aside, &gone)?;
         // Damaged ones must not come back.
-        self.base.sync_dir(layout::INDEX)?;
+        self.files.sync_dir(layout::INDEX)?;
         Ok((self.report, self.damaged))
     }
 }

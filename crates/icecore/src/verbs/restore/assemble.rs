@@ -47,11 +47,11 @@ pub(super) fn assemble(
     prepare: impl FnMut(&mut Window) -> Result<()>,
     write: impl FnMut(&mut ProvenWindow) -> Result<()> + Send,
 ) -> Result<Assembled> {
-    let shortages = repo.base().shortages.count();
+    let shortages = repo.files().shortages.count();
     let assembled = assemble_windows(repo, record, keep_going, progress, prepare, write);
     if assembled.as_ref().map_or(true, |assembled| assembled.bad.bytes > 0) {
         // What could not be read for want of descriptors or memory is not damaged.
-        repo.base().shortages.check(shortages)?;
+        repo.files().shortages.check(shortages)?;
     }
     assembled
 }
@@ -89,7 +89,7 @@ fn assemble_windows(
             let spans = buffer.spans();
             stored_bytes_read +=
                 fetch(&repo.store, &mut window, &|piece, bytes| spans.put(piece, bytes), progress)?;
-            window.prove(&repo.base().hasher)?;
+            window.prove(&repo.files().hasher)?;
             window.lost_regions.iter().for_each(|lost| bad.add_region(lost.range.clone(), &lost.problem));
             window.lost.iter().for_each(|lost| bad.add(lost.range.clone(), &lost.problem));
             to_writer.send(ProvenWindow { window, buffer }).map_err(|_| Error::worker_lost())

@@ -182,7 +182,7 @@ fn fetch_from(
     reader: &mut ItemReader,
     sink: &PieceSink<'_>,
 ) -> Result<Proven> {
-    let (slots, raw) = reader.chunk(&store.base, located)?;
+    let (slots, raw) = reader.chunk(&store.files, located)?;
     let stored_blocks = raw.as_chunks::<BLOCK_BYTES>().0;
     let mut all = Vec::with_capacity(pieces.len());
     for piece in pieces {
@@ -196,7 +196,7 @@ fn fetch_from(
             from.get_or_insert(at);
             blocks.push((slot, &stored_blocks[at]));
         }
-        let digests = located.prove(&store.base, &blocks)?;
+        let digests = located.prove(&store.files, &blocks)?;
         // Slots that follow each other are stored one after another.
         let begin = from.unwrap_or(0) * BLOCK_BYTES;
         sink(piece, &raw[begin..begin + blocks.len() * BLOCK_BYTES]);

@@ -129,7 +129,7 @@ fn compare_leaf(
         read(target, offset, inside)?;
         beyond.fill(0);
         let blocks: Vec<&[u8; BLOCK_BYTES]> = buffer.as_chunks().0.iter().collect();
-        let digests = store.base.hasher.blocks(&blocks);
+        let digests = store.files.hasher.blocks(&blocks);
         for (at, (digest, bytes)) in (span * SPAN_BLOCKS..).zip(digests.iter().zip(&blocks)) {
             match ids[at] {
                 Some(wanted) if wanted == digest.block_id() => compared.right.push((at, *digest)),

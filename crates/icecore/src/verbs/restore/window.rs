@@ -262,7 +262,7 @@ impl Window {
             };
             table.push(chunk);
         }
-        let blocks = vec![store.base.hasher.zero_block(); LEAF_BLOCKS];
+        let blocks = vec![store.files.hasher.zero_block(); LEAF_BLOCKS];
         self.leaves.push(WindowLeaf {
             number: node.number,
             spans: leaf.span_digests(),

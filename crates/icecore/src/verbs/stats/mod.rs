@@ -99,13 +99,13 @@ pub struct StatsReport {
 /// # Errors
 /// `Corrupt` if a record cannot be read or something that a snapshot needs is missing; `Interrupted`.
 pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> {
-    let mut records = records::load_all_sound(repo.base())?;
+    let mut records = records::load_all_sound(repo.files())?;
     // Those of one resource follow each other, so that little differs from one to the next.
     records.sort_by(|a, b| {
         let key = |record: &Record| (record.kind, record.created_unix_ms, record.id);
         a.resource.cmp(&b.resource).then_with(|| key(a).cmp(&key(b)))
     });
-    let of_volumes = volumes::all_that_is_kept(repo.base())?.len();
+    let of_volumes = volumes::all_that_is_kept(repo.files())?.len();
     let mut tally = Tally::new(&repo.store, records.len().saturating_add(of_volumes));
     let (mut counted, mut known) = (Vec::new(), HashSet::new());
     let mut before: Option<(Pin, Record)> = None;
@@ -126,7 +126,7 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
     drop(before);
     let is_counted = |key| known.contains(&key);
     each_below_volumes(&repo.store, &is_counted, &mut |record| tally.add(None, record, progress).map(drop))?;
-    let sizes = FileSizes::of(repo.base())?;
+    let sizes = FileSizes::of(repo.files())?;
     let sums = tally.sums(progress)?;
     let mut snapshots: Vec<SnapshotStats> = counted
         .into_iter()

@@ -40,7 +40,7 @@ pub struct OwnBytes {
 /// `Interrupted`.
 pub fn own_bytes(repo: &Repository, ids: &[SnapshotId], progress: &dyn Progress) -> Result<OwnBytes> {
     let mut of_volumes = HashSet::new();
-    for (name, volume) in volumes::load_all(repo.base())? {
+    for (name, volume) in volumes::load_all(repo.files())? {
         let volume = volume.map_err(|error| error.in_context(format!("volume {name}")))?;
         of_volumes.extend(volume.origin.into_iter().chain(volume.base).map(|below| below.manifest_key()));
     }

@@ -176,7 +176,7 @@ impl<'a> Tally<'a> {
     /// Adds up what is in all packs.
     pub(crate) fn sums(&self, progress: &dyn Progress) -> Result<Sums> {
         let mut sums = Sums { own: vec![Own::default(); self.snapshots as usize], ..Sums::default() };
-        for id in list_packs(&self.store.base)? {
+        for id in list_packs(&self.store.files)? {
             check(progress)?;
             let pack = match self.store.pack(id) {
                 Ok(pack) => pack,

@@ -84,7 +84,7 @@ struct SnapshotCheck<'a, 'b> {
 impl<'a> Manifests<'a> {
     /// Loads the index anew: the snapshots that are to be checked are known already.
     pub(crate) fn begin(store: &'a Store, sample: Sample, progress: &'a dyn Progress) -> Result<Self> {
-        let generation = locks::generation(&store.base).ok();
+        let generation = locks::generation(&store.files).ok();
         store.reload()?;
         Ok(Self {
             store,
@@ -104,7 +104,7 @@ impl<'a> Manifests<'a> {
     /// Checks the manifest of the record that has this number.
     pub(crate) fn check(&mut self, number: usize, record: &Record, findings: &mut Findings) -> Result<()> {
         let root = record.root.map_or(Digest::ZERO, |root| root.content);
-        if self.store.base.hasher.image(record.size_bytes, root) != record.content {
+        if self.store.files.hasher.image(record.size_bytes, root) != record.content {
             findings.add(Object::Snapshot(record.id.to_string()), || {
                 "its content digest does not match its manifest; a restore still proves every span".into()
             });
@@ -155,7 +155,7 @@ impl<'a> Manifests<'a> {
 
     /// Looks for what gc moved, if it moved anything since the last look.
     fn gc_went_on(&mut self) -> bool {
-        let generation = locks::generation(&self.store.base).ok();
+        let generation = locks::generation(&self.store.files).ok();
         let went_on = generation != self.generation && self.store.reload().is_ok();
         self.generation = generation;
         went_on

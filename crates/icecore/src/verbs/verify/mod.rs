@@ -141,7 +141,7 @@ pub(crate) fn survey(
     progress: &dyn Progress,
 ) -> Result<Survey> {
     let sample = Sample::new(depth)?;
-    let shortages = repo.base().shortages.count();
+    let shortages = repo.files().shortages.count();
     let mut findings = Findings::default();
     let mut report = VerifyReport::default();
     let mut reader = Reader::new(&repo.store, progress);
@@ -188,7 +188,7 @@ pub(crate) fn survey(
         findings.add(Object::Pack(pack.id), || Problem::new(REBUILT, NextStep::RepairPacks));
     }
     // What could not be read for want of descriptors or memory says nothing about what is stored.
-    repo.base().shortages.check(shortages)?;
+    repo.files().shortages.check(shortages)?;
     report.snapshots = snapshots.records.len() as u64;
     report.chunks_read = reader.chunks_read;
     report.stored_bytes_read = reader.stored_bytes_read;
@@ -207,7 +207,7 @@ fn read_packs(
     findings: &mut Findings,
     report: &mut VerifyReport,
 ) -> Result<bool> {
-    let checked = load_checked(&reader.store.base);
+    let checked = load_checked(&reader.store.files);
     let mut in_order: Vec<PackId> = packs.iter().copied().collect();
     in_order.sort_by_key(|id| (checked.get(id).copied(), *id));
     let mut left = in_order.into_iter();
@@ -228,7 +228,7 @@ fn read_packs(
 
 /// Takes what was noted of packs for which no time is left for what they are.
 fn known_damage(store: &Store, packs: impl Iterator<Item = PackId>, findings: &mut Findings) {
-    let damage = Damage::load(&store.base);
+    let damage = Damage::load(&store.files);
     for pack in packs {
         let Ok(file) = store.pack(pack) else { continue };
         for (number, id, slots) in damage.of(pack) {
@@ -248,7 +248,7 @@ fn known_damage(store: &Store, packs: impl Iterator<Item = PackId>, findings: &m
 /// Notes what was seen, if the repository can be written here.
 fn note(repo: &Repository, seen: &Seen, now_unix_ms: i64) -> Result<()> {
     const FINE: [ErrorKind; 3] = [ErrorKind::PermissionDenied, ErrorKind::Unsupported, ErrorKind::NoSpace];
-    let base = repo.base();
+    let files = repo.files();
     let update = |damage: &mut Damage, checked: &mut Checked| {
         let there = |id: &PackId| seen.present.as_ref().is_none_or(|present| present.contains(id));
         damage.retain(|pack, number| match number {
@@ -261,7 +261,7 @@ fn note(repo: &Repository, seen: &Seen, now_unix_ms: i64) -> Result<()> {
         checked.extend(seen.whole.iter().map(|pack| (*pack, now_unix_ms)));
     };
     let noted = match repo.check_writable() {
-        Ok(()) => change(base, update),
+        Ok(()) => change(files, update),
         Err(error) => Err(error),
     };
     match noted {
@@ -273,11 +273,11 @@ fn note(repo: &Repository, seen: &Seen, now_unix_ms: i64) -> Result<()> {
 
 /// Adds to the report when packs were last read.
 fn tell_what_was_read(repo: &Repository, survey: &mut Survey) -> Result<()> {
-    let base = repo.base();
-    let checked = load_checked(base);
+    let files = repo.files();
+    let checked = load_checked(files);
     let packs: BTreeSet<PackId> = match &survey.seen.present {
         Some(present) => present.clone(),
-        None => list_packs(base)?.into_iter().collect(),
+        None => list_packs(files)?.into_iter().collect(),
     };
     let times = packs.iter().filter_map(|pack| checked.get(pack));
     survey.report.oldest_read_unix_ms = times.clone().min().copied();
@@ -301,13 +301,13 @@ struct Snapshots {
 impl Snapshots {
     fn list(repo: &Repository, scope: Scope<'_>, findings: &mut Findings) -> Result<Self> {
         const NEXT: &str = "its data may still be there: look for a copy of the record";
-        let base = repo.base();
+        let files = repo.files();
         let loaded = match scope {
-            Scope::Everything | Scope::AllSnapshots => records::load_all(base)?,
+            Scope::Everything | Scope::AllSnapshots => records::load_all(files)?,
             Scope::These(ids) => {
                 let mut loaded: Vec<records::Loaded> = Vec::new();
                 for id in ids {
-                    match records::load(base, *id) {
+                    match records::load(files, *id) {
                         Err(error)
                             if error.kind() == ErrorKind::NotFound
                                 || error.says_nothing_of_what_is_stored() =>
@@ -322,7 +322,7 @@ impl Snapshots {
         };
         let (mut records, mut unreadable, mut of_volumes) = (Vec::new(), Vec::new(), HashSet::new());
         if matches!(scope, Scope::Everything | Scope::AllSnapshots) {
-            for (name, volume) in volumes::load_all(base)? {
+            for (name, volume) in volumes::load_all(files)? {
                 match volume {
                     Ok(volume) => records.extend(volume.origin.into_iter().chain(volume.base)),
                     Err(error) => {
@@ -359,9 +359,9 @@ impl Snapshots {
         let mut manifests = Manifests::begin(&repo.store, sample, progress)?;
         let mut kept = Vec::with_capacity(self.records.len());
         for record in self.records.drain(..) {
-            let _pin = Pin::take(repo.base(), record.id)?;
+            let _pin = Pin::take(repo.files(), record.id)?;
             let key = record.manifest_key();
-            let record = match records::load(repo.base(), record.id) {
+            let record = match records::load(repo.files(), record.id) {
                 // It was deleted, and perhaps copied again, with another manifest.
                 Ok(now) if now.manifest_key() != key && !self.of_volumes.contains(&key) => now,
                 Err(error) if error.kind() == ErrorKind::NotFound && !self.of_volumes.contains(&key) => {

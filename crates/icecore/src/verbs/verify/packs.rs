@@ -44,7 +44,7 @@ pub(crate) fn check_packs(
     progress: &dyn Progress,
 ) -> Result<SoundPacks> {
     let mut sound = SoundPacks::default();
-    for place in list_pack_places(repo.base())? {
+    for place in list_pack_places(repo.files())? {
         if progress.cancelled() {
             return Err(Error::interrupted());
         }
@@ -53,8 +53,8 @@ pub(crate) fn check_packs(
             continue;
         };
         let (mut bytes, mut pages) = (0, 0);
-        let checked = PackFile::open(repo.base(), id).and_then(|pack| {
-            check_pack(repo.base(), &pack, |number, entry| {
+        let checked = PackFile::open(repo.files(), id).and_then(|pack| {
+            check_pack(repo.files(), &pack, |number, entry| {
                 pages += u64::from(entry.slots == 0);
                 if sample.has(id, number) {
                     bytes += u64::from(entry.stored_bytes);
@@ -83,22 +83,22 @@ type IsOurs<'a> = &'a dyn Fn(&str) -> bool;
 /// Tells of what is where records and parity are kept and has a name that nothing of icecore has
 /// there.
 pub(crate) fn check_strays(repo: &Repository, findings: &mut Findings) -> Result<()> {
-    let base = repo.base();
+    let files = repo.files();
     let listing = |error| Error::io(format!("listing {}", layout::VOLUMES), error);
-    let volumes = base.storage.list_dirs(layout::VOLUMES).map_err(listing)?;
+    let volumes = files.storage.list_dirs(layout::VOLUMES).map_err(listing)?;
     let is_record = |file: &str| layout::id_of::<SnapshotId>(file).is_some();
     let is_parity = |file: &str| layout::shard_of_parity(file).is_some();
     let is_volume = |name: &str| check_volume_name(name).is_ok() && volumes.iter().any(|dir| dir == name);
     let ours: [(&str, IsOurs<'_>); 3] =
         [(layout::SNAPSHOTS, &is_record), (layout::PARITY, &is_parity), (layout::VOLUMES, &is_volume)];
     for (dir, is_ours) in ours {
-        let mut files = base.list(dir)?;
+        let mut found = files.list(dir)?;
         if dir == layout::VOLUMES {
-            files.extend(volumes.iter().cloned());
+            found.extend(volumes.iter().cloned());
         }
-        files.sort();
-        files.dedup();
-        for file in files.into_iter().filter(|file| !is_ours(file)) {
+        found.sort();
+        found.dedup();
+        for file in found.into_iter().filter(|file| !is_ours(file)) {
             findings.add(Object::File(format!("{dir}/{file}")), || MOVE_OUT.into());
         }
     }
@@ -116,17 +116,17 @@ pub(crate) fn next_step(error: &Error) -> NextStep {
 
 /// Checks all index runs.
 pub(crate) fn check_runs(repo: &Repository, findings: &mut Findings) -> Result<()> {
-    let base = repo.base();
-    for file in base.list(layout::INDEX)? {
+    let files = repo.files();
+    for file in files.list(layout::INDEX)? {
         let Some(id) = layout::id_of::<RunId>(&file) else {
             findings.add(Object::File(format!("{}/{file}", layout::INDEX)), || MOVE_OUT.into());
             continue;
         };
         let is_sound = |run: RunFile| {
-            let is_sound = run.is_sound() && run.has_its_id(base);
+            let is_sound = run.is_sound() && run.has_its_id(files);
             run.check().map(|()| is_sound)
         };
-        match RunFile::open(base, id).and_then(is_sound) {
+        match RunFile::open(files, id).and_then(is_sound) {
             Ok(true) => {}
             Ok(false) => {
                 findings.add(Object::Run(id), || {

@@ -25,7 +25,7 @@ pub(crate) fn check_parity(
     findings: &mut Findings,
     progress: &dyn Progress,
 ) -> Result<u64> {
-    let state = ParityState::load(repo.base())?;
+    let state = ParityState::load(repo.files())?;
     for (file, error) in &state.groups.unsound {
         findings.add(Object::File(format!("{}/{file}", layout::PARITY)), || {
             problem_of(error, NextStep::RepairParity)
@@ -41,8 +41,8 @@ pub(crate) fn check_parity(
 }
 
 fn check_group(repo: &Repository, group: &Group, findings: &mut Findings) {
-    let base = repo.base();
-    let reader = GroupReader::open(base, group);
+    let files = repo.files();
+    let reader = GroupReader::open(files, group);
     for shard in &group.shards {
         let name = layout::parity(group.id, *shard);
         let error = match &reader {
@@ -51,7 +51,7 @@ fn check_group(repo: &Repository, group: &Group, findings: &mut Findings) {
             Err(error) => error,
         };
         // Gc and captures remove groups that others replace.
-        if base.storage.open(&name).is_ok() {
+        if files.storage.open(&name).is_ok() {
             findings.add(Object::File(name), || problem_of(error, NextStep::RepairParity));
         }
     }

@@ -92,13 +92,13 @@ impl<'a> Reader<'a> {
     }
 
     fn read_some(&mut self, pack: &Arc<PackFile>, numbers: &[u32], findings: &mut Findings) -> Result<()> {
-        let (base, progress) = (&self.store.base, self.progress);
+        let (files, progress) = (&self.store.files, self.progress);
         let one = |reader: &mut Result<ItemReader>, number: &u32| {
             let reader = reader.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
             // An entry that does not decode is a finding of the pack.
             let Ok(entry) = pack.entry(*number) else { return Ok(None) };
             let located = Located { pack: Arc::clone(pack), number: *number, entry };
-            let trouble = reader.examine(base, &located);
+            let trouble = reader.examine(files, &located);
             let stored_bytes = u64::from(entry.stored_bytes);
             progress.advance(Meter::Checked, stored_bytes);
             Ok(Some(Examined { stored_bytes, trouble: trouble.map(|trouble| (located, trouble)) }))

@@ -20,9 +20,9 @@ fn take(repo: &Repository, name: &str) -> Result<(VolumeRecord, Held)> {
     check_volume_name(name)?;
     repo.check_writable()?;
     // Before the lock, whose file would be made.
-    volumes::load(repo.base(), name)?;
-    let lock = volumes::lock(repo.base(), name)?;
-    Ok((volumes::load(repo.base(), name)?, lock))
+    volumes::load(repo.files(), name)?;
+    let lock = volumes::lock(repo.files(), name)?;
+    Ok((volumes::load(repo.files(), name)?, lock))
 }
 
 /// Makes a volume larger. What is added is zero.
@@ -33,8 +33,8 @@ pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<V
     let (before, _lock) = take(repo, name)?;
     let mut record = volumes::grown(&before, size_bytes)?;
     if record != before {
-        let _commit = locks::lock_commit(repo.base())?;
-        volumes::save(repo.base(), &mut record)?;
+        let _commit = locks::lock_commit(repo.files())?;
+        volumes::save(repo.files(), &mut record)?;
     }
     Ok(record.into())
 }
@@ -46,7 +46,7 @@ pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<V
 /// `InUse` if it is open.
 pub fn reset_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     let (record, _lock) = take(repo, name)?;
-    let _commit = locks::lock_commit(repo.base())?;
+    let _commit = locks::lock_commit(repo.files())?;
     let origin = record.origin.clone();
     set_back(repo, record, origin)
 }
@@ -58,23 +58,23 @@ pub fn reset_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
 /// `NotFound` if there is no such snapshot; `InUse` if the volume is open.
 pub fn restore_volume(repo: &Repository, name: &str, snapshot: SnapshotId) -> Result<VolumeInfo> {
     let (record, _lock) = take(repo, name)?;
-    let _commit = locks::lock_commit(repo.base())?;
-    let snapshot = records::load(repo.base(), snapshot)?;
+    let _commit = locks::lock_commit(repo.files())?;
+    let snapshot = records::load(repo.files(), snapshot)?;
     set_back(repo, record, Some(snapshot))
 }
 
 /// Publishes a record with an empty overlay over `origin`. The caller holds the commit lock and the volume's.
 fn set_back(repo: &Repository, record: VolumeRecord, origin: Option<Record>) -> Result<VolumeInfo> {
-    let base = repo.base();
+    let files = repo.files();
     let in_use = |number: u64| number == record.active || record.sealed.contains(&number);
     let active = record.active + 1;
-    new_overlay(base, &record.name, active, |number| !in_use(number))?;
+    new_overlay(files, &record.name, active, |number| !in_use(number))?;
     let size_bytes = record.size_bytes.max(origin.as_ref().map_or(0, |origin| origin.size_bytes));
     let mut new =
         VolumeRecord { base: origin.clone(), origin, sealed: Vec::new(), active, size_bytes, ..record };
-    volumes::save(base, &mut new)?;
+    volumes::save(files, &mut new)?;
     // What stays is removed when the volume is opened the next time.
-    let _ = Overlay::remove_files(&*base.storage, &new.name, |number| number != active);
+    let _ = Overlay::remove_files(&*files.storage, &new.name, |number| number != active);
     Ok(new.into())
 }
 
@@ -84,17 +84,17 @@ fn set_back(repo: &Repository, record: VolumeRecord, origin: Option<Record>) -> 
 /// `InUse` if it is open.
 pub fn delete_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     let (record, lock) = take(repo, name)?;
-    let base = repo.base();
+    let files = repo.files();
     let dir = layout::volume_dir(name);
     {
-        let _commit = locks::lock_commit(base)?;
-        base.remove(&layout::volume_record(name))?;
-        base.sync_dir(&dir)?;
+        let _commit = locks::lock_commit(files)?;
+        files.remove(&layout::volume_record(name))?;
+        files.sync_dir(&dir)?;
     }
     // Without a record it is none any more: what stays of it is removed when one of its name is made.
-    let _ = base.storage.remove(&layout::volume_record_temp(name));
-    let _ = Overlay::remove_files(&*base.storage, name, |_| true);
-    let _ = base.storage.remove_dir(&dir);
+    let _ = files.storage.remove(&layout::volume_record_temp(name));
+    let _ = Overlay::remove_files(&*files.storage, name, |_| true);
+    let _ = files.storage.remove_dir(&dir);
     lock.dismiss();
     Ok(record.into())
 }

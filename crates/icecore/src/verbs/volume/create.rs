@@ -6,9 +6,9 @@ use crate::format::config::Features;
 use crate::format::layout;
 use crate::format::volume::VolumeRecord;
 use crate::repository::Repository;
-use crate::stores::base::Base;
 use crate::stores::config;
 use crate::stores::config::note_labels;
+use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::stores::records;
 use crate::stores::volumes;
@@ -54,15 +54,15 @@ pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<Volum
     check_labels(&options.labels)?;
     check_time(options.created_unix_ms)?;
     repo.check_writable()?;
-    let base = repo.base();
+    let files = repo.files();
     let name = &options.name;
-    check_free(base, name)?;
-    make_dir(base, layout::VOLUMES)?;
-    let _lock = volumes::lock(base, name)?;
+    check_free(files, name)?;
+    make_dir(files, layout::VOLUMES)?;
+    let _lock = volumes::lock(files, name)?;
     // Nothing goes out of the repository meanwhile.
-    let _commit = locks::lock_commit(base)?;
-    check_free(base, name)?;
-    let snapshot = options.snapshot.map(|id| records::load(base, id)).transpose()?;
+    let _commit = locks::lock_commit(files)?;
+    check_free(files, name)?;
+    let snapshot = options.snapshot.map(|id| records::load(files, id)).transpose()?;
     let size_bytes = size_of(options, snapshot.as_ref().map(|snapshot| snapshot.size_bytes))?;
     let kind = options.kind.or(snapshot.as_ref().map(|snapshot| snapshot.kind));
     let mut record = VolumeRecord {
@@ -77,16 +77,16 @@ pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<Volum
         active: 0,
         labels: options.labels.clone(),
     };
-    note_feature(base)?;
-    note_labels(base, &options.labels)?;
-    make_dir(base, &layout::volume_dir(name))?;
-    new_overlay(base, name, record.active, |_| true)?;
-    volumes::save(base, &mut record)?;
+    note_feature(files)?;
+    note_labels(files, &options.labels)?;
+    make_dir(files, &layout::volume_dir(name))?;
+    new_overlay(files, name, record.active, |_| true)?;
+    volumes::save(files, &mut record)?;
     Ok(record.into())
 }
 
-fn check_free(base: &Base, name: &str) -> Result<()> {
-    match volumes::load(base, name) {
+fn check_free(files: &RepositoryFiles, name: &str) -> Result<()> {
+    match volumes::load(files, name) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
         _ => Err(Error::new(ErrorKind::AlreadyExists, format!("there is already a volume {name:?}"))
@@ -112,27 +112,32 @@ fn size_of(options: &VolumeOptions, snapshot: Option<u64>) -> Result<u64> {
 }
 
 /// Makes a directory, and its name durable.
-fn make_dir(base: &Base, dir: &str) -> Result<()> {
+fn make_dir(files: &RepositoryFiles, dir: &str) -> Result<()> {
     let making = |error| Error::stored_io(format!("creating the directory {dir}"), error);
-    base.storage.make_dir(dir).map_err(making)?;
-    base.sync_dir(dir.rsplit_once('/').map_or("", |(above, _)| above))
+    files.storage.make_dir(dir).map_err(making)?;
+    files.sync_dir(dir.rsplit_once('/').map_or("", |(above, _)| above))
 }
 
 /// Makes an overlay with nothing in it, durably, after removing those whose numbers `goes` picks.
-pub(crate) fn new_overlay(base: &Base, name: &str, number: u64, goes: impl Fn(u64) -> bool) -> Result<()> {
+pub(crate) fn new_overlay(
+    files: &RepositoryFiles,
+    name: &str,
+    number: u64,
+    goes: impl Fn(u64) -> bool,
+) -> Result<()> {
     let removing = |error| Error::stored_io(format!("removing old files of volume {name}"), error);
-    Overlay::remove_files(&*base.storage, name, goes).map_err(removing)?;
-    Overlay::create(&base.storage, name, number)?;
-    base.sync_dir(&layout::volume_dir(name))
+    Overlay::remove_files(&*files.storage, name, goes).map_err(removing)?;
+    Overlay::create(&files.storage, name, number)?;
+    files.sync_dir(&layout::volume_dir(name))
 }
 
 /// Notes in the config that there are volumes, since a program that does not know them would remove
 /// what they stand on.
-fn note_feature(base: &Base) -> Result<()> {
-    let (mut config, _) = config::read(&*base.storage)?;
+fn note_feature(files: &RepositoryFiles) -> Result<()> {
+    let (mut config, _) = config::read(&*files.storage)?;
     if config.features.read_only_compatible & Features::VOLUMES != 0 {
         return Ok(());
     }
     config.features.read_only_compatible |= Features::VOLUMES;
-    config::write(base, &config)
+    config::write(files, &config)
 }

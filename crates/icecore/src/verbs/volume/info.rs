@@ -64,7 +64,7 @@ pub struct VolumeListing {
 /// Returns all volumes.
 pub fn list_volumes(repo: &Repository) -> Result<VolumeListing> {
     let mut listing = VolumeListing::default();
-    for (name, record) in volumes::load_all(repo.base())? {
+    for (name, record) in volumes::load_all(repo.files())? {
         match record {
             Ok(record) => listing.volumes.push(record.into()),
             Err(error) => listing.unreadable.push(UnreadableVolume { name, reason: error.to_string() }),
@@ -79,17 +79,17 @@ pub fn list_volumes(repo: &Repository) -> Result<VolumeListing> {
 /// `NotFound` if there is none; `Corrupt` if its record cannot be read.
 pub fn find_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     check_volume_name(name)?;
-    volumes::load(repo.base(), name).map(VolumeInfo::from)
+    volumes::load(repo.files(), name).map(VolumeInfo::from)
 }
 
 /// Returns how many bytes of a volume were written, or zeroed, since the snapshot below it, in whole blocks. Where somebody
 /// writes to it just now, this is what was synced.
 pub fn written_bytes(repo: &Repository, name: &str) -> Result<u64> {
     check_volume_name(name)?;
-    let record = volumes::load(repo.base(), name)?;
+    let record = volumes::load(repo.files(), name)?;
     let mut blocks = 0;
     for number in record.sealed.iter().chain([&record.active]) {
-        let overlay = Overlay::look(&repo.base().storage, name, *number, record.size_bytes)?;
+        let overlay = Overlay::look(&repo.files().storage, name, *number, record.size_bytes)?;
         let regions = overlay.map.all();
         let count = |state| regions.iter().map(|(_, region)| region.count(state)).sum::<u64>();
         blocks += count(BlockState::Data) + count(BlockState::Zero);

@@ -25,14 +25,14 @@ pub fn relabel_volume(
 ) -> Result<VolumeInfo> {
     check_volume_name(name)?;
     repo.check_writable()?;
-    let base = repo.base();
+    let files = repo.files();
     // Before a lock, whose file would be made.
-    volumes::load(base, name)?;
+    volumes::load(files, name)?;
     // It is not deleted meanwhile.
-    let _commit = locks::lock_commit(base)?;
-    let record = volumes::save_labels(base, name, |labels| {
+    let _commit = locks::lock_commit(files)?;
+    let record = volumes::save_labels(files, name, |labels| {
         change_labels(labels, set, remove)?;
-        note_labels(base, labels)
+        note_labels(files, labels)
     })?;
     Ok(record.into())
 }

@@ -116,7 +116,7 @@ pub fn snapshot_volume(
         ..CaptureOptions::new(options.id, time, volume.kind(), volume.name(), options.name.clone())
     };
     if !options.name_may_repeat {
-        let records = records::load_all(repo.base())?;
+        let records = records::load_all(repo.files())?;
         check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;
     }
     // Before the seal, which replaces the volume's record.
@@ -139,7 +139,7 @@ pub fn snapshot_volume(
     // thread for it, they are closed here.
     drop(thread::Builder::new().spawn(move || drop(frozen)));
     // A flush may have needed it.
-    refill_reserve(repo.base());
+    refill_reserve(repo.files());
     Ok(report)
 }
 

@@ -1,4 +1,4 @@
-//! What every store stands on: the storage, the digests, and names for what is not finished yet.
+//! The files of a repository, as all stores use them: the storage, the digests, and names for what is not finished yet.
 
 use std::io;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ use crate::world::storage::publish_bytes;
 /// A pack is closed when it is this long.
 const PACK_BYTES_TARGET: u64 = 64 << 20;
 
-/// The ground that the stores of one handle share.
-pub(crate) struct Base {
+/// The files of a repository, and what the stores of one handle share besides.
+pub(crate) struct RepositoryFiles {
     pub(crate) storage: Arc<dyn Storage>,
     /// Descriptors or memory that were not to be had: whoever finds damage looks whether that is
     /// why.
@@ -46,7 +46,7 @@ const BUFFER_BYTES: usize = 4 << 20;
 
 /// A file that is not published yet. Dropped before that, it disappears.
 pub(crate) struct TempFile<'a> {
-    base: &'a Base,
+    files: &'a RepositoryFiles,
     temp: String,
     file: Option<Box<dyn NewFile>>,
     /// The end of the file, not written yet. It begins at a page of memory and at a multiple of its
@@ -57,7 +57,7 @@ pub(crate) struct TempFile<'a> {
     synced: bool,
 }
 
-impl Base {
+impl RepositoryFiles {
     pub(crate) fn new(
         storage: Arc<dyn Storage>,
         hasher: Hasher,
@@ -79,7 +79,7 @@ impl Base {
             .map_err(|error| Error::stored_io(format!("creating {temp}"), error))?;
         let buffer = pages::allocate(BUFFER_BYTES)
             .map_err(|error| Error::stored_io("allocating memory for a new file", error))?;
-        Ok(TempFile { base: self, temp, file: Some(file), buffer, buffered: 0, synced: false })
+        Ok(TempFile { files: self, temp, file: Some(file), buffer, buffered: 0, synced: false })
     }
 
     /// Makes a small file appear, whole and durable, replacing what has its name.
@@ -133,24 +133,24 @@ impl Base {
 /// Files that were taken out of their directories, to be removed later: giving back the room of a
 /// large file takes long, and a renaming does not. Dropped, they are removed too.
 pub(crate) struct SetAside<'a> {
-    base: &'a Base,
+    files: &'a RepositoryFiles,
     names: Vec<String>,
 }
 
 impl<'a> SetAside<'a> {
-    pub(crate) fn new(base: &'a Base) -> Self {
-        Self { base, names: Vec::new() }
+    pub(crate) fn new(files: &'a RepositoryFiles) -> Self {
+        Self { files, names: Vec::new() }
     }
 
     /// Takes a file out of its directory, which the caller syncs. One that is gone already is as
     /// good.
     pub(crate) fn take(&mut self, name: &str) -> Result<()> {
-        let aside = self.base.temp_name();
-        match self.base.storage.rename(name, &aside) {
+        let aside = self.files.temp_name();
+        match self.files.storage.rename(name, &aside) {
             Ok(()) => self.names.push(aside),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             // There may be no room for another name.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => self.base.remove(name)?,
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => self.files.remove(name)?,
             Err(error) => return Err(Error::stored_io(format!("removing {name}"), error)),
         }
         Ok(())
@@ -158,7 +158,7 @@ impl<'a> SetAside<'a> {
 
     /// Removes them.
     pub(crate) fn remove(mut self) -> Result<()> {
-        std::mem::take(&mut self.names).iter().try_for_each(|name| self.base.remove(name))
+        std::mem::take(&mut self.names).iter().try_for_each(|name| self.files.remove(name))
     }
 }
 
@@ -166,7 +166,7 @@ impl Drop for SetAside<'_> {
     fn drop(&mut self) {
         for name in &self.names {
             // Nobody is left to tell; gc removes what stays in tmp/.
-            let _ = self.base.storage.remove(name);
+            let _ = self.files.storage.remove(name);
         }
     }
 }
@@ -196,7 +196,7 @@ impl TempFile<'_> {
     /// Opens the file to read what was appended so far: once it is published, others may remove it.
     pub(crate) fn open(&mut self) -> Result<Box<dyn StoredFile>> {
         self.flush()?;
-        self.base
+        self.files
             .storage
             .open(&self.temp)
             .map_err(|error| Error::stored_io(format!("opening {}", self.temp), error))
@@ -221,11 +221,11 @@ impl TempFile<'_> {
             return Ok(());
         }
         let give = |error| Error::stored_io(format!("publishing {name}"), error);
-        let named = || give_name(&*self.base.storage, &self.temp, name, Replace::Yes);
+        let named = || give_name(&*self.files.storage, &self.temp, name, Replace::Yes);
         let published = synced.and_then(|()| named().map_err(give));
         if published.is_err() {
             // The first error is the one to report; gc removes what stays in tmp/.
-            let _ = self.base.storage.remove(&self.temp);
+            let _ = self.files.storage.remove(&self.temp);
         }
         published
     }
@@ -235,7 +235,7 @@ impl Drop for TempFile<'_> {
     fn drop(&mut self) {
         if self.file.take().is_some() {
             // Nobody is left to tell; gc removes what stays in tmp/.
-            let _ = self.base.storage.remove(&self.temp);
+            let _ = self.files.storage.remove(&self.temp);
         }
     }
 }
@@ -248,28 +248,33 @@ mod tests {
     use crate::world::fault_storage::FaultStorage;
     use crate::world::memory::MemoryStorage;
 
-    fn base(storage: impl Storage + 'static) -> Base {
-        Base::new(Arc::new(storage), Hasher::new(&[1; 32]), RepositoryId::from([0; 16]), "test".to_owned())
+    fn files(storage: impl Storage + 'static) -> RepositoryFiles {
+        RepositoryFiles::new(
+            Arc::new(storage),
+            Hasher::new(&[1; 32]),
+            RepositoryId::from([0; 16]),
+            "test".to_owned(),
+        )
     }
 
-    /// Returns a storage with a file `locks/file`, and a base over it of which the next change
+    /// Returns a storage with a file `locks/file`, and files over it of which the next change
     /// fails with `kind`.
-    fn failing(kind: io::ErrorKind) -> (MemoryStorage, Base) {
+    fn failing(kind: io::ErrorKind) -> (MemoryStorage, RepositoryFiles) {
         let storage = MemoryStorage::new();
-        base(storage.clone()).publish_bytes("locks/file", b"bytes").unwrap();
+        files(storage.clone()).publish_bytes("locks/file", b"bytes").unwrap();
         let fault = Fault::new(Calls::Changes, 0..1, move || kind.into());
-        let failing = base(FaultStorage::new(storage.clone(), fault));
+        let failing = files(FaultStorage::new(storage.clone(), fault));
         (storage, failing)
     }
 
     #[test]
     fn what_is_gone_already_is_removed_and_what_cannot_be_removed_is_told() {
-        let (storage, base) = failing(io::ErrorKind::PermissionDenied);
-        let error = base.remove("locks/file").unwrap_err();
+        let (storage, files) = failing(io::ErrorKind::PermissionDenied);
+        let error = files.remove("locks/file").unwrap_err();
         assert!(error.to_string().contains("removing locks/file"), "{error}");
         assert_eq!(storage.list("locks").unwrap(), ["file"]);
-        base.remove("locks/file").unwrap();
-        base.remove("locks/file").unwrap();
+        files.remove("locks/file").unwrap();
+        files.remove("locks/file").unwrap();
         assert!(storage.list("locks").unwrap().is_empty());
     }
 
@@ -282,8 +287,8 @@ mod tests {
             (io::ErrorKind::Other, |aside| drop(aside)),
             (io::ErrorKind::StorageFull, removed),
         ] {
-            let (storage, base) = failing(kind);
-            let mut aside = SetAside::new(&base);
+            let (storage, files) = failing(kind);
+            let mut aside = SetAside::new(&files);
             if kind == io::ErrorKind::Other {
                 let error = aside.take("locks/file").unwrap_err();
                 assert!(error.to_string().contains("removing locks/file"), "{error}");
