@@ -15,10 +15,10 @@ mod service;
 mod wire;
 mod words;
 
+pub use crate::db::open_database;
 pub use crate::http::openapi::document as openapi_document;
 pub use crate::ops::log::start_log;
 pub use crate::server::Controls;
 pub use crate::server::Running;
 pub use crate::server::serve;
-pub use crate::service::open_database;
 pub use crate::words::error::ApiError;

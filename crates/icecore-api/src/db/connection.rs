@@ -6,10 +6,14 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use icecore_host::config::Config;
 use rusqlite::Connection;
 
 use crate::db::schema;
+use crate::words::private::make_private_dir;
 
+/// The name of the database in the state directory.
+const DATABASE: &str = "icecore.sqlite";
 /// How long a statement waits for another process that writes, as `icecore token create` does.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -47,4 +51,15 @@ impl Db {
     pub(crate) fn is_alive(&self) -> bool {
         self.lock().query_row("SELECT 1", [], |_| Ok(())).is_ok()
     }
+}
+
+/// Opens the database of a configuration, and makes it where there is none.
+///
+/// # Errors
+/// Those of the file system and of SQLite; `InvalidInput` if it would be in a repository.
+pub fn open_database(config: &Config) -> icecore::Result<Db> {
+    let dir = &config.server.state_dir;
+    icecore::image::check_outside_repository(dir, None)?;
+    make_private_dir(dir)?;
+    Db::open(&dir.join(DATABASE))
 }

@@ -17,6 +17,7 @@ pub(crate) use crate::db::actions::Action;
 pub(crate) use crate::db::actions::ActionStatus;
 pub(crate) use crate::db::actions::NewAction;
 pub use crate::db::connection::Db;
+pub use crate::db::connection::open_database;
 pub(crate) use crate::db::imports::Import;
 pub(crate) use crate::db::numbers::Numbered;
 pub(crate) use crate::db::offers::Offer;

@@ -53,7 +53,7 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
         let json = HeaderValue::from_static("application/json; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, json);
     }
-    tell_usual(headers, app.now_unix_ms());
+    tell_usual(headers, app.clock.now_unix_ms());
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);
     }

@@ -13,7 +13,7 @@ use axum::response::Response;
 
 use crate::http::blocking::blocking;
 use crate::service::App;
-use crate::service::Who;
+use crate::service::accounts::Who;
 use crate::words::error::ApiError;
 
 /// The number of the token that a request came with.
@@ -28,7 +28,7 @@ pub(crate) async fn check_token(State(app): State<App>, mut request: Request, ne
         bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     let Some(token) = token.map(str::to_owned) else { return ApiError::unauthorized().into_response() };
     let asked = Arc::clone(&app);
-    match blocking(move || asked.who(&token)).await {
+    match blocking(move || asked.accounts.of_token(&token)).await {
         Ok((id, who)) => {
             request.extensions_mut().insert(TokenId(id));
             request.extensions_mut().insert(who.clone());

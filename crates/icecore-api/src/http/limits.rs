@@ -20,7 +20,7 @@ use crate::words::error::ApiError;
 /// Reads the body of a request before anything is done about it: a client that is slow, or never
 /// ends, holds nothing but its connection.
 pub(crate) async fn take_body(State(app): State<App>, request: Request, next: Next) -> Response {
-    let limits = &app.config().requests;
+    let limits = &app.config.requests;
     let (head, body) = request.into_parts();
     if head.method == Method::GET || head.method == Method::HEAD {
         return next.run(Request::from_parts(head, Body::empty())).await;

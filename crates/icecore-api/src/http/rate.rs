@@ -88,10 +88,10 @@ pub(super) async fn limit(
     request: Request,
     next: Next,
 ) -> Response {
-    let limits = [app.config().requests.per_hour, app.config().requests.per_minute];
+    let limits = [app.config.requests.per_hour, app.config.requests.per_minute];
     let token = request.extensions().get::<TokenId>().copied();
     let Some(TokenId(token)) = token.filter(|_| limits != [0, 0]) else { return next.run(request).await };
-    let rate = rates.count(token, limits, app.now_unix_ms());
+    let rate = rates.count(token, limits, app.clock.now_unix_ms());
     let mut answer = match rate.retry_after {
         None => next.run(request).await,
         Some(seconds) => ApiError::too_many("API rate limit exceeded.", seconds).into_response(),

@@ -36,11 +36,11 @@ pub(super) async fn check(
 
 fn failing(service: &Service) -> Vec<String> {
     let mut failing = Vec::new();
-    if !service.db().is_alive() {
+    if !service.db.is_alive() {
         tracing::error!("the database does not respond");
         failing.push("database".to_owned());
     }
-    for (slug, pool) in service.pools() {
+    for (slug, pool) in &*service.pools {
         if let Err(error) = pool.check_readable() {
             tracing::error!(region = slug, %error, "the repository cannot be read");
             failing.push(format!("region {slug}"));

@@ -19,7 +19,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::http::answer::REQUEST_ID;
 use crate::http::connection::Peer;
 use crate::ops::metrics::Meters;
-use crate::service::Who;
+use crate::service::accounts::Who;
 
 /// Starts to write what is logged to the standard error.
 ///

@@ -169,10 +169,10 @@ impl Meters {
     /// Looks at what is not counted as it happens, and returns all as text.
     fn text(&self, service: &Service) -> ApiResult<String> {
         self.actions.clear();
-        for (status, count) in service.db().count_actions()? {
+        for (status, count) in service.db.count_actions()? {
             self.actions.get_or_create(&OfStatus { status }).set(count);
         }
-        for (slug, pool) in service.pools() {
+        for (slug, pool) in &*service.pools {
             self.look_at(slug, pool);
         }
         let mut text = String::new();
@@ -195,7 +195,7 @@ pub(super) async fn show(
     State((app, meters)): State<(App, Arc<Meters>)>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let allowed = match &app.config().metrics.token {
+    let allowed = match &app.config.metrics.token {
         Some(token) => {
             let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();

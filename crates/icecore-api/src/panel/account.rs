@@ -23,7 +23,7 @@ use crate::service::App;
 /// The tokens of the account.
 pub(crate) async fn page(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     reply(app, visitor, move |app, visitor| {
-        let mut tokens = app.db().tokens()?;
+        let mut tokens = app.db.tokens()?;
         tokens.retain(|token| token.account == visitor.who().0);
         let rows = tokens.into_iter().map(|token| Row {
             cells: vec![
@@ -45,7 +45,7 @@ pub(crate) async fn page(State(app): State<App>, visitor: Visitor, params: Param
             choice: &Choice::from(&params),
             empty: html! { p { "This account has no tokens." } },
         };
-        let account = app.account(visitor.who())?;
+        let account = app.accounts.get(visitor.who())?;
         let body = html! {
             (heading("API tokens", &html! {}))
             section class="card" aria-label="How to create and revoke tokens" {

@@ -38,7 +38,7 @@ use crate::panel::text::time;
 use crate::panel::visitor::Visitor;
 use crate::service::App;
 use crate::service::Service;
-use crate::service::Who;
+use crate::service::accounts::Who;
 use crate::words::error::ApiResult;
 
 /// Actions that are listed, the newest.
@@ -61,10 +61,10 @@ const COLUMNS: [Column; 6] = [
 /// All actions.
 pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     reply(app, visitor, move |app, visitor| {
-        let (_, actions) = app.actions(visitor.who(), None, 0, LISTED)?;
+        let (_, actions) = app.actions.list(visitor.who(), None, 0, LISTED)?;
         let mut names = HashMap::new();
         for kind in [ResourceKind::Volume, ResourceKind::Droplet] {
-            let disks = app.disks(visitor.who(), kind)?;
+            let disks = app.disks.list(visitor.who(), kind)?;
             names.extend(disks.iter().map(|disk| (disk.id(), disk.name().to_owned())));
         }
         let empty = html! {
@@ -125,7 +125,7 @@ fn words(kind: &str) -> String {
 
 /// Shows how far an action is; the script keeps it up to date.
 fn progress(service: &Service, action: &Action) -> Markup {
-    let known = service.progress(action.id).filter(|(_, total)| *total > 0);
+    let known = service.actions.progress(action.id).filter(|(_, total)| *total > 0);
     let text = format!("{} is in progress", words(&action.kind));
     html! {
         span data-action=(action.id) {
@@ -149,7 +149,7 @@ pub(crate) fn running(service: &Service, visitor: &Visitor, resource: Option<Uui
 }
 
 fn unfinished(service: &Service, who: &Who) -> ApiResult<Vec<Action>> {
-    let mut actions = service.db().unfinished_actions()?;
+    let mut actions = service.db.unfinished_actions()?;
     actions.retain(|action| action.account == who.0);
     Ok(actions)
 }
@@ -165,7 +165,7 @@ struct Going {
 fn going(service: &Service, who: &Who) -> ApiResult<String> {
     let mut going = Vec::new();
     for action in unfinished(service, who)? {
-        let (done, total) = service.progress(action.id).unwrap_or((0, 0));
+        let (done, total) = service.actions.progress(action.id).unwrap_or((0, 0));
         going.push(Going { id: action.id, done, total });
     }
     Ok(serde_json::to_string(&going).unwrap_or_default())

@@ -8,25 +8,6 @@ use crate::panel::layout::Page;
 use crate::panel::layout::csrf;
 use crate::panel::visitor::Visitor;
 use crate::words::error::ApiError;
-use crate::words::error::ApiResult;
-
-/// Things that can be done, each with the word that stands for it in addresses.
-pub(crate) trait Verb: Copy + PartialEq + 'static {
-    /// All of them.
-    const ALL: &'static [(Self, &'static str)];
-
-    /// Returns what a word stands for.
-    fn parse(word: &str) -> ApiResult<Self> {
-        let found = Self::ALL.iter().find(|(_, known)| *known == word);
-        found.map(|(verb, _)| *verb).ok_or_else(ApiError::not_found)
-    }
-
-    /// Returns the address of its form, below that of what it is done to.
-    fn path(self, of: &str) -> String {
-        let word = Self::ALL.iter().find(|(verb, _)| *verb == self).map_or("", |(_, word)| word);
-        format!("{of}/{word}")
-    }
-}
 
 /// A field of a form.
 pub(crate) struct Field<'a> {

@@ -41,8 +41,8 @@ pub(crate) fn data(item: &VolumeItem) -> ApiResult<Markup> {
 
 /// Shows where a disk is served, and how programs use it.
 pub(crate) fn connect(service: &Service, item: &VolumeItem) -> Markup {
-    let uri = service.nbd().uri(item.id());
-    let socket = quoted(&service.nbd().0.to_string_lossy());
+    let uri = service.nbd.uri(item.id());
+    let socket = quoted(&service.nbd.0.to_string_lossy());
     let qemu = format!("qemu-system-x86_64 -m 1G -drive 'file={uri},format=raw,if=virtio,discard=unmap'");
     html! {
         section class="card" aria-labelledby="connect" {

@@ -24,14 +24,14 @@ use crate::panel::visitor::Visitor;
 use crate::panel::volumes::tags_or_none;
 use crate::service::App;
 use crate::service::Service;
-use crate::service::droplets::DropletItem;
+use crate::service::droplets::item::DropletItem;
 use crate::service::items::SnapshotItem;
 use crate::words::error::ApiResult;
 
 /// The page of a Droplet.
 pub(crate) async fn page(State(app): State<App>, visitor: Visitor, Path(id): Path<String>) -> Response {
     reply(app, visitor, move |app, visitor| {
-        let item = app.droplet(visitor.who(), &id)?;
+        let item = app.droplets.get(visitor.who(), &id)?;
         Ok(Reply::Page(show(app, visitor, &item)?))
     })
     .await
@@ -44,7 +44,7 @@ fn show(service: &Service, visitor: &Visitor, item: &DropletItem) -> ApiResult<M
         let mine = all.iter().filter(|found| found.resource_id == number && Kind::of(found) == kind);
         mine.cloned().collect()
     };
-    let all = service.snapshots(visitor.who())?;
+    let all = service.snapshots.list(visitor.who())?;
     let (snapshots, backups) = (taken(Kind::OfDroplet, &all), taken(Kind::Backup, &all));
     let body = html! {
         (heading(item.disk.name(), &actions(item, &path)))
@@ -102,7 +102,7 @@ fn about(item: &DropletItem) -> Markup {
 }
 
 fn volumes(service: &Service, visitor: &Visitor, item: &DropletItem) -> ApiResult<Markup> {
-    let attached = service.attached_volumes(visitor.who(), item.disk.id())?;
+    let attached = service.attachments.volumes_of(visitor.who(), item.disk.id())?;
     Ok(html! {
         section class="card" aria-labelledby="volumes" {
             h2 id="volumes" { "Volumes" }

@@ -1,37 +1,27 @@
 //! What can be done with a Droplet.
 
-use std::sync::Arc;
-
-use axum::extract::Path;
-use axum::extract::State;
-use axum::response::Response;
-use maud::Markup;
 use maud::html;
 
-use crate::panel::ask;
-use crate::panel::ask::Ask;
 use crate::panel::ask::Field;
-use crate::panel::ask::Verb as _;
 use crate::panel::done::Done;
 use crate::panel::droplets::images;
 use crate::panel::droplets::sizes;
 use crate::panel::form::Fields;
-use crate::panel::form::Posted;
 use crate::panel::layout::Menu;
 use crate::panel::reply::Reply;
-use crate::panel::reply::reply;
-use crate::panel::visitor::Visitor;
-use crate::service::App;
+use crate::panel::verbs;
+use crate::panel::verbs::Question;
+use crate::panel::verbs::Subject;
 use crate::service::Service;
-use crate::service::droplets::BackupPolicy;
-use crate::service::droplets::Command;
-use crate::service::droplets::DropletItem;
-use crate::service::droplets::ImageChoice;
-use crate::words::error::ApiError;
+use crate::service::accounts::Who;
+use crate::service::droplets::backups::BackupPolicy;
+use crate::service::droplets::commands::Command;
+use crate::service::droplets::create::ImageChoice;
+use crate::service::droplets::item::DropletItem;
 use crate::words::error::ApiResult;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
+pub(crate) enum Verb {
     Snapshot,
     Resize,
     Rename,
@@ -43,7 +33,7 @@ enum Verb {
     Delete,
 }
 
-impl ask::Verb for Verb {
+impl verbs::Verb for Verb {
     const ALL: &'static [(Self, &'static str)] = &[
         (Self::Snapshot, "snapshot"),
         (Self::Resize, "resize"),
@@ -57,53 +47,68 @@ impl ask::Verb for Verb {
     ];
 }
 
-/// The form of something that can be done with a Droplet.
-pub(crate) async fn ask(
-    State(app): State<App>,
-    visitor: Visitor,
-    Path((id, verb)): Path<(String, String)>,
-) -> Response {
-    reply(app, visitor, move |app, visitor| {
-        let item = app.droplet(visitor.who(), &id)?;
-        Ok(Reply::Page(form(app, visitor, &item, Verb::parse(&verb)?, &Fields::default(), None)?))
-    })
-    .await
-}
+impl Subject for DropletItem {
+    type Verb = Verb;
+    const MENU: Menu = Menu::Droplets;
 
-fn form(
-    service: &Service,
-    visitor: &Visitor,
-    item: &DropletItem,
-    verb: Verb,
-    fields: &Fields,
-    error: Option<&ApiError>,
-) -> ApiResult<Markup> {
-    let name = item.disk.name();
-    let back = format!("/droplets/{}", item.number);
-    let title = match verb {
-        Verb::Snapshot if item.status() == "active" => "Take Live Snapshot",
-        Verb::Snapshot => "Take Snapshot",
-        Verb::Resize => "Resize",
-        Verb::Rename => "Rename",
-        Verb::Rebuild => "Rebuild",
-        Verb::PowerOn => "Power on",
-        Verb::PowerOff => "Power off",
-        Verb::EnableBackups => "Enable backups",
-        Verb::DisableBackups => "Disable backups",
-        Verb::Delete => "Delete Droplet",
-    };
-    let path = verb.path(&back);
-    let ask = Ask {
-        menu: Menu::Droplets,
-        title,
-        text: html! { p { strong { (name) } ": " (says(verb)) } },
-        fields: questions(service, visitor, item, verb, fields)?,
-        submit: title,
-        danger: matches!(verb, Verb::Delete | Verb::Rebuild),
-        path: &path,
-        back: &back,
-    };
-    Ok(ask.page(visitor, error))
+    fn find(service: &Service, who: &Who, id: &str) -> ApiResult<Self> {
+        service.droplets.get(who, id)
+    }
+
+    fn path(&self) -> String {
+        format!("/droplets/{}", self.number)
+    }
+
+    fn question(&self, service: &Service, who: &Who, verb: Verb, fields: &Fields) -> ApiResult<Question> {
+        let title = match verb {
+            Verb::Snapshot if self.status() == "active" => "Take Live Snapshot",
+            Verb::Snapshot => "Take Snapshot",
+            Verb::Resize => "Resize",
+            Verb::Rename => "Rename",
+            Verb::Rebuild => "Rebuild",
+            Verb::PowerOn => "Power on",
+            Verb::PowerOff => "Power off",
+            Verb::EnableBackups => "Enable backups",
+            Verb::DisableBackups => "Disable backups",
+            Verb::Delete => "Delete Droplet",
+        };
+        Ok(Question {
+            title,
+            text: html! { p { strong { (self.disk.name()) } ": " (says(verb)) } },
+            fields: fields_of(service, who, self, verb, fields)?,
+            danger: matches!(verb, Verb::Delete | Verb::Rebuild),
+        })
+    }
+
+    fn perform(&self, service: &Service, who: &Who, verb: Verb, fields: &Fields) -> ApiResult<Reply> {
+        let id = self.number.to_string();
+        let (command, done) = match verb {
+            Verb::Snapshot => (Command::Snapshot { name: fields.some("name") }, Done::Started),
+            Verb::Resize => {
+                let disk = fields.some("disk").is_some();
+                (Command::Resize { size: fields.get("size").to_owned(), disk }, Done::Resized)
+            }
+            Verb::Rename => (Command::Rename { name: fields.get("name").to_owned() }, Done::Renamed),
+            Verb::Rebuild => {
+                let image = fields.number("image").map(ImageChoice::Number);
+                (Command::Rebuild { image }, Done::Started)
+            }
+            Verb::PowerOn => (Command::PowerOn, Done::Changed),
+            Verb::PowerOff => (Command::PowerOff, Done::Changed),
+            Verb::EnableBackups => {
+                let plan = fields.some("plan");
+                let policy = BackupPolicy::new(plan.as_deref(), None, fields.number("hour"))?;
+                (Command::EnableBackups(policy), Done::Changed)
+            }
+            Verb::DisableBackups => (Command::DisableBackups, Done::Changed),
+            Verb::Delete => {
+                service.droplet_commands.delete(who, &id)?;
+                return Ok(Reply::done("/droplets", Done::Deleted));
+            }
+        };
+        service.droplet_commands.command(who, &id, &command)?;
+        Ok(Reply::done(&self.path(), done))
+    }
 }
 
 /// Says what will happen.
@@ -125,13 +130,13 @@ fn says(verb: Verb) -> &'static str {
     }
 }
 
-fn questions<'a>(
+fn fields_of(
     service: &Service,
-    visitor: &Visitor,
+    who: &Who,
     item: &DropletItem,
     verb: Verb,
     fields: &Fields,
-) -> ApiResult<Vec<Field<'a>>> {
+) -> ApiResult<Vec<Field<'static>>> {
     Ok(match verb {
         Verb::Snapshot => {
             vec![Field::text("name", "Name", fields.get("name")).hint("By default, the name is the time.")]
@@ -146,7 +151,7 @@ fn questions<'a>(
             vec![Field::text("name", "Name", name.as_deref().unwrap_or(item.disk.name())).required()]
         }
         Verb::Rebuild => {
-            vec![Field::choice("image", "Image", fields.get("image"), images(service, visitor)?).required()]
+            vec![Field::choice("image", "Image", fields.get("image"), images(service, who)?).required()]
         }
         Verb::EnableBackups => {
             let plans = [("daily", "daily, kept for 7 days"), ("weekly", "weekly, kept for 4 weeks")];
@@ -160,58 +165,4 @@ fn questions<'a>(
         }
         Verb::PowerOn | Verb::PowerOff | Verb::DisableBackups | Verb::Delete => Vec::new(),
     })
-}
-
-/// Does something with a Droplet.
-pub(crate) async fn act(
-    State(app): State<App>,
-    Path((id, verb)): Path<(String, String)>,
-    posted: Posted,
-) -> Response {
-    let Posted { visitor, fields } = posted;
-    reply(app, visitor, move |app, visitor| {
-        let verb = Verb::parse(&verb)?;
-        let item = app.droplet(visitor.who(), &id)?;
-        match perform(app, visitor, &id, verb, &fields) {
-            Ok(done) if verb == Verb::Delete => Ok(Reply::done("/droplets", done)),
-            Ok(done) => Ok(Reply::done(&format!("/droplets/{}", item.number), done)),
-            Err(error) => Ok(Reply::refused(&error, form(app, visitor, &item, verb, &fields, Some(&error))?)),
-        }
-    })
-    .await
-}
-
-fn perform(
-    service: &Arc<Service>,
-    visitor: &Visitor,
-    id: &str,
-    verb: Verb,
-    fields: &Fields,
-) -> ApiResult<Done> {
-    let (command, done) = match verb {
-        Verb::Snapshot => (Command::Snapshot { name: fields.some("name") }, Done::Started),
-        Verb::Resize => {
-            let disk = fields.some("disk").is_some();
-            (Command::Resize { size: fields.get("size").to_owned(), disk }, Done::Resized)
-        }
-        Verb::Rename => (Command::Rename { name: fields.get("name").to_owned() }, Done::Renamed),
-        Verb::Rebuild => {
-            let image = fields.number("image").map(ImageChoice::Number);
-            (Command::Rebuild { image }, Done::Started)
-        }
-        Verb::PowerOn => (Command::PowerOn, Done::Changed),
-        Verb::PowerOff => (Command::PowerOff, Done::Changed),
-        Verb::EnableBackups => {
-            let plan = fields.some("plan");
-            let policy = BackupPolicy::new(plan.as_deref(), None, fields.number("hour"))?;
-            (Command::EnableBackups(policy), Done::Changed)
-        }
-        Verb::DisableBackups => (Command::DisableBackups, Done::Changed),
-        Verb::Delete => {
-            service.delete_droplet(visitor.who(), id)?;
-            return Ok(Done::Deleted);
-        }
-    };
-    service.command_droplet(visitor.who(), id, &command)?;
-    Ok(done)
 }

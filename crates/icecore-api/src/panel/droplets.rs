@@ -1,7 +1,5 @@
 //! Droplets: the list, and a new one.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::response::Response;
 use icecore_host::config::SizeConfig;
@@ -14,7 +12,6 @@ use crate::panel::ask::Field;
 use crate::panel::disk::tags_field;
 use crate::panel::done::Done;
 use crate::panel::form::Fields;
-use crate::panel::form::Posted;
 use crate::panel::layout::Menu;
 use crate::panel::layout::Page;
 use crate::panel::layout::ask_link;
@@ -30,16 +27,18 @@ use crate::panel::list::column;
 use crate::panel::reply::Reply;
 use crate::panel::reply::reply;
 use crate::panel::text::time;
+use crate::panel::verbs::New;
 use crate::panel::visitor::Visitor;
 use crate::panel::volumes::regions;
 use crate::panel::volumes::tags;
 use crate::service::App;
 use crate::service::Service;
-use crate::service::droplets::BackupPolicy;
-use crate::service::droplets::DropletItem;
-use crate::service::droplets::DropletRequest;
-use crate::service::droplets::ImageChoice;
-use crate::service::images::ImageItem;
+use crate::service::accounts::Who;
+use crate::service::droplets::backups::BackupPolicy;
+use crate::service::droplets::create::DropletRequest;
+use crate::service::droplets::create::ImageChoice;
+use crate::service::droplets::item::DropletItem;
+use crate::service::images::item::ImageItem;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
@@ -55,7 +54,7 @@ const COLUMNS: [Column; 6] = [
 /// All Droplets.
 pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     reply(app, visitor, move |app, visitor| {
-        let droplets = app.droplets(visitor.who())?;
+        let droplets = app.droplets.list(visitor.who())?;
         let empty = html! {
             h2 { "No Droplets yet" }
             p { "A Droplet is a bootable disk created from an image or a snapshot. Import an image first, or use a snapshot." }
@@ -106,7 +105,7 @@ fn row(item: &DropletItem) -> Row {
 
 /// Returns the sizes with a disk of at least some GiB, for a choice.
 pub(crate) fn sizes(service: &Service, least_gib: u64) -> Vec<(String, String)> {
-    let fitting = service.config().sizes.iter().filter(|size| size.disk >= least_gib);
+    let fitting = service.config.sizes.iter().filter(|size| size.disk >= least_gib);
     let name = |size: &SizeConfig| {
         format!("{}: {} GiB disk, {} MiB memory, {} vCPU", size.slug, size.disk, size.memory, size.vcpus)
     };
@@ -114,8 +113,8 @@ pub(crate) fn sizes(service: &Service, least_gib: u64) -> Vec<(String, String)> 
 }
 
 /// Returns the images that a Droplet can be made of, for a choice.
-pub(crate) fn images(service: &Service, visitor: &Visitor) -> ApiResult<Vec<(String, String)>> {
-    let mut images = service.images(visitor.who())?;
+pub(crate) fn images(service: &Service, who: &Who) -> ApiResult<Vec<(String, String)>> {
+    let mut images = service.images.list(who)?;
     images.retain(ImageItem::is_available);
     images.reverse();
     let name = |image: &ImageItem| {
@@ -130,86 +129,75 @@ pub(crate) fn images(service: &Service, visitor: &Visitor) -> ApiResult<Vec<(Str
     Ok(images.iter().map(|image| (image.number.to_string(), name(image))).collect())
 }
 
-/// The form of a new Droplet.
-pub(crate) async fn new(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
-    reply(app, visitor, move |app, visitor| {
-        let image = params.get("image").unwrap_or_default();
-        Ok(Reply::Page(new_page(app, visitor, &Fields::default(), image, None)?))
-    })
-    .await
-}
+/// A Droplet that is made of an image.
+pub(crate) struct NewDroplet;
 
-fn new_page(
-    service: &Service,
-    visitor: &Visitor,
-    fields: &Fields,
-    image: &str,
-    error: Option<&ApiError>,
-) -> ApiResult<Markup> {
-    let all = images(service, visitor)?;
-    if all.is_empty() {
-        let body = html! {
-            section id="ask" class="card ask" aria-labelledby="ask-title" {
-                h1 id="ask-title" { "Create Droplet" }
-                p { "There is no image from which to create a Droplet. Import one first." }
-                div class="buttons" { a class="button primary" href="/images/new" { "Import image" } }
-            }
-        };
-        let title = "Create Droplet";
-        return Ok(Page { visitor: Some(visitor), title, menu: Menu::Droplets, error, body }.render());
-    }
-    let chosen = service.image(visitor.who(), image).ok();
-    let least = chosen.as_ref().map_or(0, |image| image.min_disk_gib);
-    let mut there = regions(service, false);
-    if let Some(chosen) = &chosen {
-        let slugs = chosen.regions();
-        there.retain(|(slug, _)| slugs.contains(slug));
-    }
-    let ask = Ask {
-        menu: Menu::Droplets,
-        title: "Create Droplet",
-        text: html! { p { "Its disk has the content of the image and stores only your changes." } },
-        fields: vec![
-            Field::text("name", "Name", fields.get("name"))
-                .required()
-                .hint("A host name: letters, digits, - and dots."),
-            Field::choice("image", "Image", image, all).required(),
-            Field::choice("size", "Size", fields.get("size"), sizes(service, least)).required(),
-            Field::choice("region", "Region", fields.get("region"), there),
-            Field::check("backups", "Backups, weekly", fields.get("backups")),
-            tags_field(fields),
-        ],
-        submit: "Create Droplet",
-        danger: false,
-        path: "/droplets",
-        back: "/droplets",
-    };
-    Ok(ask.page(visitor, error))
-}
+impl New for NewDroplet {
+    const FROM_ADDRESS: &'static str = "image";
 
-/// Makes a Droplet.
-pub(crate) async fn create(State(app): State<App>, posted: Posted) -> Response {
-    let Posted { visitor, fields } = posted;
-    reply(app, visitor, move |app, visitor| match make(app, visitor, &fields) {
-        Ok(path) => Ok(Reply::done(&path, Done::Created)),
-        Err(error) => {
-            Ok(Reply::refused(&error, new_page(app, visitor, &fields, fields.get("image"), Some(&error))?))
+    fn page(
+        service: &Service,
+        visitor: &Visitor,
+        fields: &Fields,
+        error: Option<&ApiError>,
+    ) -> ApiResult<Markup> {
+        let image = fields.get("image");
+        let all = images(service, visitor.who())?;
+        if all.is_empty() {
+            let body = html! {
+                section id="ask" class="card ask" aria-labelledby="ask-title" {
+                    h1 id="ask-title" { "Create Droplet" }
+                    p { "There is no image from which to create a Droplet. Import one first." }
+                    div class="buttons" { a class="button primary" href="/images/new" { "Import image" } }
+                }
+            };
+            let title = "Create Droplet";
+            return Ok(Page { visitor: Some(visitor), title, menu: Menu::Droplets, error, body }.render());
         }
-    })
-    .await
-}
+        let chosen = service.images.get(visitor.who(), image).ok();
+        let least = chosen.as_ref().map_or(0, |image| image.min_disk_gib);
+        let mut there = regions(service, false);
+        if let Some(chosen) = &chosen {
+            let slugs = chosen.regions();
+            there.retain(|(slug, _)| slugs.contains(slug));
+        }
+        let ask = Ask {
+            menu: Menu::Droplets,
+            title: "Create Droplet",
+            text: html! { p { "Its disk has the content of the image and stores only your changes." } },
+            fields: vec![
+                Field::text("name", "Name", fields.get("name"))
+                    .required()
+                    .hint("A host name: letters, digits, - and dots."),
+                Field::choice("image", "Image", image, all).required(),
+                Field::choice("size", "Size", fields.get("size"), sizes(service, least)).required(),
+                Field::choice("region", "Region", fields.get("region"), there),
+                Field::check("backups", "Backups, weekly", fields.get("backups")),
+                tags_field(fields),
+            ],
+            submit: "Create Droplet",
+            danger: false,
+            path: "/droplets",
+            back: "/droplets",
+        };
+        Ok(ask.page(visitor, error))
+    }
 
-fn make(service: &Arc<Service>, visitor: &Visitor, fields: &Fields) -> ApiResult<String> {
-    let backups = fields.some("backups").map(|_| BackupPolicy::new(None, None, None));
-    let request = DropletRequest {
-        names: vec![fields.get("name").to_owned()],
-        region: fields.some("region"),
-        size: fields.get("size").to_owned(),
-        image: fields.number("image").map(ImageChoice::Number),
-        tags: fields.words("tags"),
-        backups: backups.transpose()?,
-        ..DropletRequest::default()
-    };
-    let made = service.create_droplets(visitor.who(), &request)?;
-    Ok(made.first().map_or_else(|| "/droplets".to_owned(), |(item, _)| format!("/droplets/{}", item.number)))
+    fn make(service: &Service, who: &Who, fields: &Fields) -> ApiResult<Reply> {
+        let backups = fields.some("backups").map(|_| BackupPolicy::new(None, None, None));
+        let request = DropletRequest {
+            names: vec![fields.get("name").to_owned()],
+            region: fields.some("region"),
+            size: fields.get("size").to_owned(),
+            image: fields.number("image").map(ImageChoice::Number),
+            tags: fields.words("tags"),
+            backups: backups.transpose()?,
+            ..DropletRequest::default()
+        };
+        let made = service.new_droplets.create(who, &request)?;
+        let path = made
+            .first()
+            .map_or_else(|| "/droplets".to_owned(), |(item, _)| format!("/droplets/{}", item.number));
+        Ok(Reply::done(&path, Done::Created))
+    }
 }

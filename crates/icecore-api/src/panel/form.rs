@@ -22,6 +22,11 @@ const FORM_BYTES_MAX: usize = 64 * 1024;
 pub(crate) struct Fields(Vec<(String, String)>);
 
 impl Fields {
+    /// Returns a form with one field filled in.
+    pub(crate) fn with(name: &str, value: &str) -> Self {
+        Self(vec![(name.to_owned(), value.to_owned())])
+    }
+
     /// Returns what a field has, without white space around it; an empty text where it was left
     /// blank.
     pub(crate) fn get(&self, name: &str) -> &str {

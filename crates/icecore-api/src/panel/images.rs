@@ -12,7 +12,6 @@ use crate::panel::ask::Field;
 use crate::panel::disk::tags_field;
 use crate::panel::done::Done;
 use crate::panel::form::Fields;
-use crate::panel::form::Posted;
 use crate::panel::layout::Menu;
 use crate::panel::layout::Page;
 use crate::panel::layout::ask_link;
@@ -28,16 +27,19 @@ use crate::panel::list::column;
 use crate::panel::reply::Reply;
 use crate::panel::reply::reply;
 use crate::panel::text::time;
+use crate::panel::verbs::New;
 use crate::panel::visitor::Visitor;
 use crate::panel::volumes::regions;
 use crate::panel::volumes::tags;
 use crate::service::App;
 use crate::service::Service;
-use crate::service::images::ImageItem;
-use crate::service::images::ImageStatus;
-use crate::service::images::ImageType;
-use crate::service::images::ImportRequest;
+use crate::service::accounts::Who;
+use crate::service::images::commands::ImportRequest;
+use crate::service::images::item::ImageItem;
+use crate::service::images::item::ImageStatus;
+use crate::service::images::item::ImageType;
 use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
 
 const COLUMNS: [Column; 6] = [
     column("name", "Name"),
@@ -51,7 +53,7 @@ const COLUMNS: [Column; 6] = [
 /// Imported images, and those that are for all.
 pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     reply(app, visitor, move |app, visitor| {
-        let mut images = app.images(visitor.who())?;
+        let mut images = app.images.list(visitor.who())?;
         images.retain(|image| matches!(image.kind, ImageType::Custom | ImageType::Base));
         images.reverse();
         let empty = html! {
@@ -116,46 +118,48 @@ fn row(image: &ImageItem) -> Row {
     }
 }
 
-/// The form of an import.
-pub(crate) async fn new(State(app): State<App>, visitor: Visitor) -> Response {
-    reply(app, visitor, |app, visitor| Ok(Reply::Page(new_page(app, visitor, &Fields::default(), None))))
-        .await
-}
+/// An image that is imported from a file.
+pub(crate) struct NewImage;
 
-fn new_page(service: &Service, visitor: &Visitor, fields: &Fields, error: Option<&ApiError>) -> Markup {
-    let folders = &service.config().import.folders;
-    let text = html! {
-        p { "A disk in a file on the server machine: raw, qcow2, vmdk, vhdx or vdi." }
-        @if folders.is_empty() {
-            p class="message error" { "The configuration has no import folder: add one to  " code { "folders" } " in the section " code { "[import]" } "." }
-        } @else {
-            p { "It must be in one of these folders: " @for folder in folders { code { (folder.display()) } " " } }
-        }
-    };
-    let ask = Ask {
-        menu: Menu::Images,
-        title: "Import image",
-        text,
-        fields: vec![
-            Field::text("name", "Name", fields.get("name")).required(),
-            Field::text("url", "Location", fields.get("url")).required().hint("file:///PATH"),
-            Field::choice("region", "Region", fields.get("region"), regions(service, false)),
-            Field::text("distribution", "Distribution", fields.get("distribution"))
-                .hint("Such as Debian. Optional."),
-            tags_field(fields),
-        ],
-        submit: "Import image",
-        danger: false,
-        path: "/images",
-        back: "/images",
-    };
-    ask.page(visitor, error)
-}
+impl New for NewImage {
+    const FROM_ADDRESS: &'static str = "";
 
-/// Begins an import.
-pub(crate) async fn create(State(app): State<App>, posted: Posted) -> Response {
-    let Posted { visitor, fields } = posted;
-    reply(app, visitor, move |app, visitor| {
+    fn page(
+        service: &Service,
+        visitor: &Visitor,
+        fields: &Fields,
+        error: Option<&ApiError>,
+    ) -> ApiResult<Markup> {
+        let folders = &service.config.import.folders;
+        let text = html! {
+            p { "A disk in a file on the server machine: raw, qcow2, vmdk, vhdx or vdi." }
+            @if folders.is_empty() {
+                p class="message error" { "The configuration has no import folder: add one to  " code { "folders" } " in the section " code { "[import]" } "." }
+            } @else {
+                p { "It must be in one of these folders: " @for folder in folders { code { (folder.display()) } " " } }
+            }
+        };
+        let ask = Ask {
+            menu: Menu::Images,
+            title: "Import image",
+            text,
+            fields: vec![
+                Field::text("name", "Name", fields.get("name")).required(),
+                Field::text("url", "Location", fields.get("url")).required().hint("file:///PATH"),
+                Field::choice("region", "Region", fields.get("region"), regions(service, false)),
+                Field::text("distribution", "Distribution", fields.get("distribution"))
+                    .hint("Such as Debian. Optional."),
+                tags_field(fields),
+            ],
+            submit: "Import image",
+            danger: false,
+            path: "/images",
+            back: "/images",
+        };
+        Ok(ask.page(visitor, error))
+    }
+
+    fn make(service: &Service, who: &Who, fields: &Fields) -> ApiResult<Reply> {
         let request = ImportRequest {
             name: fields.get("name").to_owned(),
             url: fields.get("url").to_owned(),
@@ -164,10 +168,7 @@ pub(crate) async fn create(State(app): State<App>, posted: Posted) -> Response {
             description: String::new(),
             tags: fields.words("tags"),
         };
-        match app.import_image(visitor.who(), &request) {
-            Ok(_) => Ok(Reply::done("/images", Done::Started)),
-            Err(error) => Ok(Reply::refused(&error, new_page(app, visitor, &fields, Some(&error)))),
-        }
-    })
-    .await
+        service.image_commands.import(who, &request)?;
+        Ok(Reply::done("/images", Done::Started))
+    }
 }

@@ -23,8 +23,10 @@ mod snapshot_verbs;
 mod snapshots;
 mod text;
 mod usage;
+mod verbs;
 mod visitor;
 mod volume;
+mod volume_verbs;
 mod volumes;
 
 use std::sync::Arc;
@@ -41,7 +43,13 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::routing::post;
 
+use crate::panel::droplets::NewDroplet;
+use crate::panel::images::NewImage;
+use crate::panel::volumes::NewVolume;
 use crate::service::App;
+use crate::service::droplets::item::DropletItem;
+use crate::service::items::SnapshotItem;
+use crate::service::items::VolumeItem;
 
 /// What a page may load and do: what comes from this server, and nothing that stands in the page itself.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -63,22 +71,22 @@ pub(crate) fn router(app: &App) -> Router {
         .route("/assets/{file}", get(assets::get))
         .route("/sign-in", get(sign_in::page).post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
-        .route("/volumes", get(volumes::list).post(volumes::create))
-        .route("/volumes/new", get(volumes::new))
+        .route("/volumes", get(volumes::list).post(verbs::create::<NewVolume>))
+        .route("/volumes/new", get(verbs::new::<NewVolume>))
         .route("/volumes/{id}", get(volume::page))
-        .route("/volumes/{id}/{verb}", get(volume::ask).post(volume::act))
-        .route("/droplets", get(droplets::list).post(droplets::create))
-        .route("/droplets/new", get(droplets::new))
+        .route("/volumes/{id}/{verb}", get(verbs::ask::<VolumeItem>).post(verbs::act::<VolumeItem>))
+        .route("/droplets", get(droplets::list).post(verbs::create::<NewDroplet>))
+        .route("/droplets/new", get(verbs::new::<NewDroplet>))
         .route("/droplets/{id}", get(droplet::page))
-        .route("/droplets/{id}/{verb}", get(droplet_verbs::ask).post(droplet_verbs::act))
+        .route("/droplets/{id}/{verb}", get(verbs::ask::<DropletItem>).post(verbs::act::<DropletItem>))
         .route("/snapshots", get(snapshots::of_droplets))
         .route("/snapshots/volumes", get(snapshots::of_volumes))
         .route("/backups", get(snapshots::backups))
         .route("/snapshots/{id}", get(snapshot::page))
-        .route("/snapshots/{id}/{verb}", get(snapshot_verbs::ask).post(snapshot_verbs::act))
+        .route("/snapshots/{id}/{verb}", get(verbs::ask::<SnapshotItem>).post(verbs::act::<SnapshotItem>))
         .route("/offers/{id}/{verb}", post(snapshot_verbs::answer_offer))
-        .route("/images", get(images::list).post(images::create))
-        .route("/images/new", get(images::new))
+        .route("/images", get(images::list).post(verbs::create::<NewImage>))
+        .route("/images/new", get(verbs::new::<NewImage>))
         .route("/activity", get(activity::list))
         .route("/events", get(activity::events))
         .route("/usage", get(usage::page))

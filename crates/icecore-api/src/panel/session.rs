@@ -36,7 +36,7 @@ pub(crate) async fn session_of(app: &App, parts: &Parts) -> Result<Option<Visito
     let at = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
     let asked = Arc::clone(app);
     blocking(move || {
-        let session = asked.session(&secret)?;
+        let session = asked.sessions.get(&secret)?;
         Ok(session.map(|session| Visitor { session, secret, at, encrypted }))
     })
     .await

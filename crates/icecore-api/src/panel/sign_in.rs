@@ -78,7 +78,7 @@ pub(crate) async fn sign_in(State(app): State<App>, request: Request) -> Respons
     let next = next(Some(fields.get("next"))).to_owned();
     let token = fields.get("token").to_owned();
     let asked = Arc::clone(&app);
-    match blocking(move || asked.sign_in(&token)).await {
+    match blocking(move || asked.sessions.begin(&token)).await {
         Ok(secret) => {
             let cookie = cookie(Some(&secret), encrypted);
             ([(header::SET_COOKIE, cookie)], Redirect::to(&next)).into_response()
@@ -97,7 +97,7 @@ pub(crate) async fn sign_in(State(app): State<App>, request: Request) -> Respons
 pub(crate) async fn sign_out(State(app): State<App>, posted: Posted) -> Response {
     let visitor = posted.visitor;
     let gone = cookie(None, visitor.encrypted);
-    match blocking(move || app.sign_out(&visitor.secret)).await {
+    match blocking(move || app.sessions.end(&visitor.secret)).await {
         Ok(()) => ([(header::SET_COOKIE, gone)], Redirect::to("/sign-in")).into_response(),
         Err(error) => problem(None, &error),
     }

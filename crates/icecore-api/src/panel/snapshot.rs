@@ -50,7 +50,7 @@ impl Progress for Patience<'_> {
     fn advance(&self, _meter: Meter, _amount: u64) {}
 
     fn cancelled(&self) -> bool {
-        self.service.now_unix_ms() > self.end_unix_ms
+        self.service.clock.now_unix_ms() > self.end_unix_ms
     }
 }
 
@@ -62,8 +62,8 @@ pub(crate) async fn page(
     params: Params,
 ) -> Response {
     reply(app, visitor, move |app, visitor| {
-        let item = app.snapshot(visitor.who(), &id)?;
-        let all = app.snapshots(visitor.who())?;
+        let item = app.snapshots.get(visitor.who(), &id)?;
+        let all = app.snapshots.list(visitor.who())?;
         Ok(Reply::Page(show(app, visitor, &item, &all, params.get("against"))?))
     })
     .await
@@ -102,7 +102,7 @@ fn show(
     let about: Vec<_> = about
         .into_iter()
         // That tells what was in the repository before, whoever it was of.
-        .filter(|(name, _)| !name.starts_with("New") || service.may_know_what_is_shared())
+        .filter(|(name, _)| !name.starts_with("New") || service.accounts.may_know_what_is_shared())
         .collect();
     let menu = if kind == Kind::Custom || kind == Kind::Base { Menu::Images } else { Menu::Snapshots };
     let body = html! {
@@ -115,7 +115,7 @@ fn show(
         }
         section class="card" aria-labelledby="connect" {
             h2 id="connect" { "Read over NBD" }
-            (line_to_copy("NBD, read-only", &service.nbd().uri(snapshot.id.0)))
+            (line_to_copy("NBD, read-only", &service.nbd.uri(snapshot.id.0)))
         }
     };
     Ok(Page { visitor: Some(visitor), title: &snapshot.name, menu, error: None, body }.render())
@@ -135,9 +135,9 @@ fn drawn(
     let chosen = others.iter().find(|other| against.is_some_and(|id| other.id() == id));
     let chosen_id: Option<SnapshotId> = chosen.map(|other| other.snapshot.id);
     // Of other accounts nothing is read, not even that something of them is damaged.
-    let sharing = service.may_know_what_is_shared();
+    let sharing = service.accounts.may_know_what_is_shared();
     let options = MapOptions { cells: map::CELLS, against: chosen_id, sharing };
-    let patience = Patience { service, end_unix_ms: service.now_unix_ms() + MAP_MS_MAX };
+    let patience = Patience { service, end_unix_ms: service.clock.now_unix_ms() + MAP_MS_MAX };
     let map = match icecore::snapshot::image_map(pool.repo(), item.snapshot.id, &options, &patience) {
         Ok(mut map) => {
             forget_what_the_other_had_no_room_for(&mut map);
@@ -197,9 +197,9 @@ fn lineage(
     let parent = item.snapshot.parent.map(|parent| all.iter().find(|other| other.snapshot.id == parent));
     let children = all.iter().filter(|other| other.snapshot.parent == Some(id));
     let mut made = Vec::new();
-    let numbers = service.droplet_numbers(visitor.who())?;
+    let numbers = service.disks.droplet_numbers(visitor.who())?;
     for kind in [ResourceKind::Volume, ResourceKind::Droplet] {
-        for disk in service.disks(visitor.who(), kind)? {
+        for disk in service.disks.list(visitor.who(), kind)? {
             if disk.info.origin.as_ref().is_some_and(|origin| origin.id == id) {
                 let (word, path) = match numbers.get(&disk.id()) {
                     Some(number) => ("Droplet", format!("/droplets/{number}")),

@@ -103,7 +103,7 @@ pub(crate) async fn backups(State(app): State<App>, visitor: Visitor, params: Pa
 
 async fn list(app: App, visitor: Visitor, params: Params, kind: Kind) -> Response {
     reply(app, visitor, move |app, visitor| {
-        let mut items = app.snapshots(visitor.who())?;
+        let mut items = app.snapshots.list(visitor.who())?;
         items.retain(|item| Kind::of(item) == kind);
         // Newest first, until one sorts them.
         items.reverse();
@@ -143,7 +143,7 @@ async fn list(app: App, visitor: Visitor, params: Params, kind: Kind) -> Respons
 
 /// Shows what other accounts offer.
 fn offers(service: &Service, visitor: &Visitor) -> ApiResult<Markup> {
-    let offers = service.offers(visitor.who())?;
+    let offers = service.offers.to(visitor.who())?;
     Ok(html! {
         @for (number, name, sender) in offers {
             section class="card" aria-label="Offered to you" {

@@ -55,12 +55,12 @@ pub(crate) async fn page(State(app): State<App>, visitor: Visitor, params: Param
     reply(app, visitor, move |app, visitor| {
         let wanted = params.get("span").unwrap_or("week");
         let span = SPANS.iter().find(|(key, ..)| *key == wanted).unwrap_or(&SPANS[1]);
-        let samples = app.usage(visitor.who(), app.now_unix_ms() - span.2 * DAY_MS)?;
+        let samples = app.usage.since(visitor.who(), app.clock.now_unix_ms() - span.2 * DAY_MS)?;
         let mut sums = BTreeMap::<i64, Sum>::new();
         samples.iter().for_each(|sample| sums.entry(sample.unix_ms).or_default().add(sample));
         let all: Vec<(i64, Sum)> = sums.into_iter().collect();
         let now = all.last().copied().unwrap_or_default();
-        let sharing = app.may_know_what_is_shared();
+        let sharing = app.accounts.may_know_what_is_shared();
         let last = samples.iter().filter(|sample| sample.unix_ms == now.0);
         let body = html! {
             (heading("Usage", &html! {}))

@@ -1,6 +1,6 @@
 //! Who looks at a page.
 
-use crate::service::Who;
+use crate::service::accounts::Who;
 use crate::service::sessions::SESSION_SECONDS;
 use crate::service::sessions::Session;
 

@@ -12,7 +12,6 @@ use crate::panel::ask::Field;
 use crate::panel::disk::tags_field;
 use crate::panel::done::Done;
 use crate::panel::form::Fields;
-use crate::panel::form::Posted;
 use crate::panel::layout::Menu;
 use crate::panel::layout::Page;
 use crate::panel::layout::ask_link;
@@ -28,9 +27,11 @@ use crate::panel::reply::Reply;
 use crate::panel::reply::reply;
 use crate::panel::text::bytes;
 use crate::panel::text::time;
+use crate::panel::verbs::New;
 use crate::panel::visitor::Visitor;
 use crate::service::App;
 use crate::service::Service;
+use crate::service::accounts::Who;
 use crate::service::items::VolumeItem;
 use crate::service::volumes::VOLUME_GIB_MAX;
 use crate::service::volumes::VolumeRequest;
@@ -48,8 +49,8 @@ const COLUMNS: [Column; 5] = [
 /// All volumes.
 pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     reply(app, visitor, move |app, visitor| {
-        let droplets = app.disks(visitor.who(), ResourceKind::Droplet)?;
-        let volumes = app.volumes(visitor.who())?;
+        let droplets = app.disks.list(visitor.who(), ResourceKind::Droplet)?;
+        let volumes = app.disks.volumes(visitor.who())?;
         let rows = volumes.iter().map(|item| row(item, &droplets)).collect();
         let empty = html! {
             h2 { "No volumes yet" }
@@ -107,7 +108,7 @@ pub(crate) fn tags_or_none(all: &[String]) -> Markup {
 
 /// Returns the regions that something can be made in, for a choice.
 pub(crate) fn regions(service: &Service, storage: bool) -> Vec<(String, String)> {
-    let pools = service.pools().values().filter(|pool| pool.storage || !storage);
+    let pools = service.pools.values().filter(|pool| pool.storage || !storage);
     pools.map(|pool| (pool.slug.clone(), region_name(&pool.name, &pool.slug))).collect()
 }
 
@@ -115,65 +116,58 @@ fn region_name(name: &str, slug: &str) -> String {
     if name == slug { slug.to_owned() } else { format!("{name} ({slug})") }
 }
 
-/// The form of a new volume, empty or of a snapshot.
-pub(crate) async fn new(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
-    reply(app, visitor, move |app, visitor| {
-        let snapshot = params.get("snapshot").map(str::to_owned);
-        Ok(Reply::Page(new_page(app, visitor, &Fields::default(), snapshot.as_deref(), None)?))
-    })
-    .await
-}
+/// A volume, empty or of a snapshot.
+pub(crate) struct NewVolume;
 
-fn new_page(
-    service: &Service,
-    visitor: &Visitor,
-    fields: &Fields,
-    snapshot: Option<&str>,
-    error: Option<&ApiError>,
-) -> ApiResult<Markup> {
-    let name = Field::text("name", "Name", fields.get("name"))
-        .required()
-        .hint("Lower-case letters, digits and -, beginning with a letter.");
-    let mut all = vec![name];
-    let mut text = html! { p { "The disk is served over NBD as soon as it exists. It takes up space as you write to it." } };
-    if let Some(id) = snapshot {
-        let item = service.snapshot(visitor.who(), id)?;
-        text = html! {
-            p {
-                "The volume has the content of the snapshot " strong { (item.snapshot.name) } ", and "
-                (item.snapshot.min_disk_gib().max(1)) " GiB. It stores only your changes."
-            }
+impl New for NewVolume {
+    const FROM_ADDRESS: &'static str = "snapshot";
+
+    fn page(
+        service: &Service,
+        visitor: &Visitor,
+        fields: &Fields,
+        error: Option<&ApiError>,
+    ) -> ApiResult<Markup> {
+        let name = Field::text("name", "Name", fields.get("name"))
+            .required()
+            .hint("Lower-case letters, digits and -, beginning with a letter.");
+        let mut all = vec![name];
+        let mut text = html! { p { "The disk is served over NBD as soon as it exists. It takes up space as you write to it." } };
+        if let Some(id) = &fields.some("snapshot") {
+            let item = service.snapshots.get(visitor.who(), id)?;
+            text = html! {
+                p {
+                    "The volume has the content of the snapshot " strong { (item.snapshot.name) } ", and "
+                    (item.snapshot.min_disk_gib().max(1)) " GiB. It stores only your changes."
+                }
+            };
+            all.push(Field::hidden("snapshot", id));
+            let slugs = item.regions();
+            let mut there = regions(service, true);
+            there.retain(|(slug, _)| slugs.contains(slug));
+            all.push(Field::choice("region", "Region", fields.get("region"), there));
+        } else {
+            all.push(Field::number("size", "Size in GiB", fields.get("size"), 1, VOLUME_GIB_MAX).required());
+            all.push(Field::choice("region", "Region", fields.get("region"), regions(service, true)));
+            let kinds = [("", "none"), ("ext4", "ext4"), ("xfs", "xfs")];
+            let kinds = kinds.map(|(value, name)| (value.to_owned(), name.to_owned())).to_vec();
+            all.push(Field::choice("filesystem", "File system", fields.get("filesystem"), kinds));
+        }
+        all.push(tags_field(fields));
+        let ask = Ask {
+            menu: Menu::Volumes,
+            title: "Create volume",
+            text,
+            fields: all,
+            submit: "Create volume",
+            danger: false,
+            path: "/volumes",
+            back: "/volumes",
         };
-        all.push(Field::hidden("snapshot", id));
-        let slugs = item.regions();
-        let mut there = regions(service, true);
-        there.retain(|(slug, _)| slugs.contains(slug));
-        all.push(Field::choice("region", "Region", fields.get("region"), there));
-    } else {
-        all.push(Field::number("size", "Size in GiB", fields.get("size"), 1, VOLUME_GIB_MAX).required());
-        all.push(Field::choice("region", "Region", fields.get("region"), regions(service, true)));
-        let kinds = [("", "none"), ("ext4", "ext4"), ("xfs", "xfs")];
-        let kinds = kinds.map(|(value, name)| (value.to_owned(), name.to_owned())).to_vec();
-        all.push(Field::choice("filesystem", "File system", fields.get("filesystem"), kinds));
+        Ok(ask.page(visitor, error))
     }
-    all.push(tags_field(fields));
-    let ask = Ask {
-        menu: Menu::Volumes,
-        title: "Create volume",
-        text,
-        fields: all,
-        submit: "Create volume",
-        danger: false,
-        path: "/volumes",
-        back: "/volumes",
-    };
-    Ok(ask.page(visitor, error))
-}
 
-/// Makes a volume.
-pub(crate) async fn create(State(app): State<App>, posted: Posted) -> Response {
-    let Posted { visitor, fields } = posted;
-    reply(app, visitor, move |app, visitor| {
+    fn make(service: &Service, who: &Who, fields: &Fields) -> ApiResult<Reply> {
         let request = VolumeRequest {
             name: fields.get("name").to_owned(),
             region: fields.some("region"),
@@ -183,16 +177,7 @@ pub(crate) async fn create(State(app): State<App>, posted: Posted) -> Response {
             tags: fields.words("tags"),
             ..VolumeRequest::default()
         };
-        match app.create_volume(visitor.who(), &request) {
-            Ok(item) => Ok(Reply::done(&format!("/volumes/{}", item.id()), Done::Created)),
-            Err(error) => {
-                let snapshot = fields.some("snapshot");
-                Ok(Reply::refused(
-                    &error,
-                    new_page(app, visitor, &fields, snapshot.as_deref(), Some(&error))?,
-                ))
-            }
-        }
-    })
-    .await
+        let item = service.volumes.create(who, &request)?;
+        Ok(Reply::done(&format!("/volumes/{}", item.id()), Done::Created))
+    }
 }

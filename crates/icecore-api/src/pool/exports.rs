@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::pool::Pools;
 
 /// All that is served over NBD.
-pub(crate) struct Served(pub(crate) Pools);
+pub(crate) struct Served(pub(crate) Arc<Pools>);
 
 impl Served {
     fn find(&self, id: Uuid) -> icecore::Result<Option<Arc<dyn Disk>>> {

@@ -31,22 +31,22 @@ impl Disks {
     /// Starts to serve them.
     pub(super) fn serve(service: &Service, meters: &Arc<Meters>) -> Result<Self> {
         let starting = |error| Error::io("starting to serve disks", error);
-        let socket = &service.nbd().0;
+        let socket = &service.nbd.0;
         let listener = icecore_nbd::bind_unix(socket).map_err(|error| {
             Error::io(format!("binding {}", socket.display()), error)
                 .with_hint("choose another `socket` under [nbd], or another state_dir for this server")
         })?;
         let mut listeners: Vec<Listener> = vec![listener.into()];
-        if let Some(address) = service.config().nbd.listen {
+        if let Some(address) = service.config.nbd.listen {
             let listener = std::net::TcpListener::bind(address)
                 .map_err(|error| Error::io(format!("binding {address} for disks"), error))?;
             listeners.push(listener.into());
         }
         // Descriptors are raised in any case.
         let usual = usual_connections();
-        let connections = service.config().nbd.connections.unwrap_or(usual);
+        let connections = service.config.nbd.connections.unwrap_or(usual);
         let limits = Limits { connections, memory_bytes: MEMORY_BYTES, ..Limits::default() };
-        let exports = Arc::new(Served(service.pools().clone()));
+        let exports = Arc::new(Served(Arc::clone(&service.pools)));
         let events = Arc::new(Telling(Arc::clone(meters)));
         let server = Server::with_events(exports, limits, events).map_err(starting)?;
         let stopper = server.stopper();

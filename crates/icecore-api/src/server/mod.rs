@@ -33,8 +33,9 @@ use crate::server::disks::Disks;
 use crate::server::listen::Listening;
 use crate::server::tls::Tls;
 use crate::service::Service;
-use crate::service::make_private_dir;
+use crate::service::start;
 use crate::words::patience::patiently;
+use crate::words::private::make_private_dir;
 
 /// The file in the state directory that a running server has locked.
 const LOCK: &str = "lock";
@@ -103,17 +104,17 @@ pub fn serve(
     config::check(&config)?;
     let _lock = lock(&config)?;
     let tls = config.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new);
-    let service = Arc::new(Service::open(config, clock)?);
+    let service = Arc::new(start::open(config, clock)?);
     check_threads()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.map_err(|error| Error::io("starting the server", error))?;
-    let listener = runtime.block_on(bind(service.config().server.listen))?;
+    let listener = runtime.block_on(bind(service.config.server.listen))?;
     // Before anybody uses a disk: one that was being restored is restored again.
-    service.resume().map_err(|error| Error::new(ErrorKind::Io, error.message))?;
+    start::resume(&service).map_err(|error| Error::new(ErrorKind::Io, error.message))?;
     let served = serve_all(&service, &runtime, listener, tls, ready, controls);
-    service.stop_jobs();
+    service.jobs.stop();
     // What blocks and was not waited for may go on until here.
-    runtime.shutdown_timeout(Duration::from_secs(service.config().server.stop_seconds));
+    runtime.shutdown_timeout(Duration::from_secs(service.config.server.stop_seconds));
     served
 }
 
@@ -128,7 +129,7 @@ fn serve_all(
 ) -> Result<()> {
     let address =
         listener.local_addr().map_err(|error| Error::io("reading the address of a socket", error))?;
-    let running = Running { address, encrypted: tls.is_some(), nbd_socket: service.nbd().0.clone() };
+    let running = Running { address, encrypted: tls.is_some(), nbd_socket: service.nbd.0.clone() };
     let meters = Arc::new(Meters::default());
     let scheduler = Arc::new(Scheduler::new(Arc::clone(service), Arc::clone(&meters))?);
     let disks = Disks::serve(service, &meters)?;
@@ -145,12 +146,12 @@ fn serve_all(
     let listening = Listening {
         router: http::outermost(router),
         tls: tls.clone(),
-        limits: service.config().requests.clone(),
+        limits: service.config.requests.clone(),
         meters,
     };
     tracing::info!(%address, encrypted = running.encrypted, "serving");
     ready(&running);
-    let patience = Duration::from_secs(service.config().server.stop_seconds);
+    let patience = Duration::from_secs(service.config.server.stop_seconds);
     runtime.block_on(async {
         let reloading = tokio::spawn(reload(tls, controls.0.subscribe()));
         let stopped = async {

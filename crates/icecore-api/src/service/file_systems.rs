@@ -14,8 +14,8 @@ use icecore::image::WriteAt;
 use icecore_host::exports::Lent;
 use tempfile::NamedTempFile;
 
-use crate::service::Service;
 use crate::service::items::VolumeItem;
+use crate::service::scratch::Scratch;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
@@ -26,42 +26,40 @@ const PATH: &str = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin
 const SHORTER_BYTES: u64 = 1 << 20;
 
 /// A file system that a new volume gets.
-pub(crate) struct FileSystem(NamedTempFile);
+pub(super) struct FileSystem(NamedTempFile);
 
-impl Service {
-    /// Makes a file system, `ext4` or `xfs`, for a volume of this size.
-    pub(crate) fn make_file_system(&self, kind: &str, label: &str, size_bytes: u64) -> ApiResult<FileSystem> {
-        let file = self.scratch_file()?;
-        stretch(file.as_file(), size_bytes)
-            .map_err(|error| Error::io("creating a file for a file system", error))?;
-        let (program, package, arguments): (_, _, &[&str]) = match kind {
-            // What is not written now, the kernel writes when the file system is mounted.
-            "ext4" => (
-                "mkfs.ext4",
-                "e2fsprogs",
-                &["-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"],
-            ),
-            _ => ("mkfs.xfs", "xfsprogs", &["-q", "-f", "-K"]),
-        };
-        let mut command = Command::new(program);
-        command.env_clear().env("PATH", PATH).env("LC_ALL", "C").args(arguments);
-        if !label.is_empty() {
-            command.args(["-L", label]);
-        }
-        run(command.arg(file.path()), program, package)?;
-        Ok(FileSystem(file))
+/// Makes a file system, `ext4` or `xfs`, for a volume of this size.
+pub(super) fn make(scratch: &Scratch, kind: &str, label: &str, size_bytes: u64) -> ApiResult<FileSystem> {
+    let file = scratch.file()?;
+    stretch(file.as_file(), size_bytes)
+        .map_err(|error| Error::io("creating a file for a file system", error))?;
+    let (program, package, arguments): (_, _, &[&str]) = match kind {
+        // What is not written now, the kernel writes when the file system is mounted.
+        "ext4" => (
+            "mkfs.ext4",
+            "e2fsprogs",
+            &["-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"],
+        ),
+        _ => ("mkfs.xfs", "xfsprogs", &["-q", "-f", "-K"]),
+    };
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", PATH).env("LC_ALL", "C").args(arguments);
+    if !label.is_empty() {
+        command.args(["-L", label]);
     }
+    run(command.arg(file.path()), program, package)?;
+    Ok(FileSystem(file))
+}
 
-    /// Writes a file system to a volume, durably.
-    pub(crate) fn write_file_system(&self, made: &FileSystem, volume: &VolumeItem) -> ApiResult<()> {
-        let image = ImageFile::open(made.0.path())?;
-        let disk = volume.pool.disks().open(&volume.info.name)?;
-        let written = disk.with(|volume| {
-            icecore::volume::export_volume(&image, volume, &NoProgress)?;
-            volume.sync().map_err(|error| Error::io("writing a file system to a volume", error))
-        });
-        Ok(written.map_err(|error| Error::io("writing a file system to a volume", error))??)
-    }
+/// Writes a file system to a volume, durably.
+pub(super) fn write(made: &FileSystem, volume: &VolumeItem) -> ApiResult<()> {
+    let image = ImageFile::open(made.0.path())?;
+    let disk = volume.pool.disks().open(&volume.info.name)?;
+    let written = disk.with(|volume| {
+        icecore::volume::export_volume(&image, volume, &NoProgress)?;
+        volume.sync().map_err(|error| Error::io("writing a file system to a volume", error))
+    });
+    Ok(written.map_err(|error| Error::io("writing a file system to a volume", error))??)
 }
 
 /// Makes a file so long, without anything in it.
@@ -95,7 +93,7 @@ fn run(command: &mut Command, program: &str, package: &str) -> ApiResult<()> {
 }
 
 /// Checks what is asked of a file system.
-pub(crate) fn check(kind: &str, label: &str) -> ApiResult<()> {
+pub(super) fn check(kind: &str, label: &str) -> ApiResult<()> {
     let label_max = match kind {
         "" => 0,
         "ext4" => 16,

@@ -1,8 +1,15 @@
 //! Sessions of the control panel: a person signs in with a token, and has a secret in a cookie from then on.
 
+use std::sync::Arc;
+
+use icecore_host::clock::Clock;
+use icecore_host::config::Config;
+
+use crate::db::Db;
 use crate::db::NewSession;
-use crate::service::Service;
-use crate::service::Who;
+use crate::service::accounts::Accounts;
+use crate::service::accounts::Who;
+use crate::service::parts::Parts;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::text::hex;
@@ -29,13 +36,30 @@ fn digest(secret: &str) -> [u8; 32] {
     blake3::derive_key("icecore 2026 session of the panel", secret.as_bytes())
 }
 
-impl Service {
+/// The sessions that have begun.
+pub(crate) struct Sessions {
+    config: Arc<Config>,
+    db: Arc<Db>,
+    clock: Arc<dyn Clock>,
+    accounts: Arc<Accounts>,
+}
+
+impl Sessions {
+    pub(super) fn new(parts: &Parts) -> Self {
+        Self {
+            config: Arc::clone(&parts.config),
+            db: Arc::clone(&parts.db),
+            clock: Arc::clone(&parts.clock),
+            accounts: Arc::clone(&parts.accounts),
+        }
+    }
+
     /// Begins a session with a token, and returns its secret.
-    pub(crate) fn sign_in(&self, token: &str) -> ApiResult<String> {
-        let (token, who) = self.who(token)?;
+    pub(crate) fn begin(&self, token: &str) -> ApiResult<String> {
+        let (token, who) = self.accounts.of_token(token)?;
         let secret = hex(&icecore_host::repository::secret().map_err(ApiError::server)?);
-        let now_unix_ms = self.now_unix_ms();
-        self.db().begin_session(&NewSession {
+        let now_unix_ms = self.clock.now_unix_ms();
+        self.db.begin_session(&NewSession {
             digest: digest(&secret),
             token,
             account: &who.0,
@@ -46,15 +70,15 @@ impl Service {
     }
 
     /// Returns the session of a secret. One of an account that is not configured any more is none.
-    pub(crate) fn session(&self, secret: &str) -> ApiResult<Option<Session>> {
-        let account = self.db().session(digest(secret), self.now_unix_ms())?;
-        let account = account.filter(|account| self.config().account(account).is_some());
+    pub(crate) fn get(&self, secret: &str) -> ApiResult<Option<Session>> {
+        let account = self.db.session(digest(secret), self.clock.now_unix_ms())?;
+        let account = account.filter(|account| self.config.account(account).is_some());
         let csrf = || hex(&blake3::derive_key("icecore 2026 forms of the panel", secret.as_bytes()));
         Ok(account.map(|account| Session { who: Who(account), csrf: csrf() }))
     }
 
     /// Ends a session.
-    pub(crate) fn sign_out(&self, secret: &str) -> ApiResult<()> {
-        self.db().end_session(digest(secret))
+    pub(crate) fn end(&self, secret: &str) -> ApiResult<()> {
+        self.db.end_session(digest(secret))
     }
 }

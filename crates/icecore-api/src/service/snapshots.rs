@@ -10,33 +10,55 @@ use icecore::snapshot::ResourceKind;
 use icecore::snapshot::Snapshot;
 use icecore::snapshot::SnapshotId;
 use icecore::volume::VolumeInfo;
+use icecore_host::config::Config;
 use uuid::Uuid;
 
+use crate::db::Db;
 use crate::db::Numbered;
 use crate::pool::Pool;
+use crate::pool::Pools;
 use crate::pool::labels;
 use crate::pool::labels::Labels;
-use crate::service::Service;
-use crate::service::Who;
+use crate::pool::locks::Locks;
+use crate::service::accounts::Who;
 use crate::service::items::SnapshotItem;
 use crate::service::items::id_of_name;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-impl Service {
+/// The snapshots of all regions.
+pub(crate) struct Snapshots {
+    config: Arc<Config>,
+    db: Arc<Db>,
+    pools: Arc<Pools>,
+    /// By their ids, while what is noted with one is changed in all regions. Taken before locks of
+    /// regions.
+    locks: Locks,
+}
+
+impl Snapshots {
+    pub(super) fn new(config: &Arc<Config>, db: &Arc<Db>, pools: &Arc<Pools>) -> Self {
+        Self {
+            config: Arc::clone(config),
+            db: Arc::clone(db),
+            pools: Arc::clone(pools),
+            locks: Locks::default(),
+        }
+    }
+
     /// Returns all snapshots of an account, oldest first, backups and imported images among them.
-    pub(crate) fn snapshots(&self, who: &Who) -> ApiResult<Vec<SnapshotItem>> {
-        self.snapshots_where(|snapshot, owner| owner == who.0 && self.base_config(snapshot.id.0).is_none())
+    pub(crate) fn list(&self, who: &Who) -> ApiResult<Vec<SnapshotItem>> {
+        self.list_where(|snapshot, owner| owner == who.0 && self.config.base_image(snapshot.id.0).is_none())
     }
 
     /// Returns all snapshots that are wanted, oldest first; `wanted` is told the account that owns it.
-    pub(crate) fn snapshots_where(
+    pub(super) fn list_where(
         &self,
         wanted: impl Fn(&Snapshot, &str) -> bool,
     ) -> ApiResult<Vec<SnapshotItem>> {
-        let first = self.config().first_account();
+        let first = self.config.first_account();
         let mut found = BTreeMap::<(i64, SnapshotId), SnapshotItem>::new();
-        for pool in self.pools().values() {
+        for pool in self.pools.values() {
             let snapshots = icecore::snapshot::list(pool.repo())?.snapshots;
             let volumes = match snapshots.iter().all(knows_its_origin) {
                 true => Vec::new(),
@@ -76,7 +98,7 @@ impl Service {
         let images = of_droplets()
             .map(|item| Numbered { uuid: item.snapshot.id.0, noted: labels::number(&item.snapshot.labels) });
         let wanted: Vec<Numbered> = images.chain(resources).collect();
-        let numbers: HashMap<Uuid, i64> = self.db().numbers(&wanted)?;
+        let numbers: HashMap<Uuid, i64> = self.db.numbers(&wanted)?;
         for item in snapshots.iter_mut().filter(|item| item.snapshot.kind == ResourceKind::Droplet) {
             item.number = numbers.get(&item.snapshot.id.0).copied();
             let resource = item.resource_id.parse::<Uuid>().ok();
@@ -88,40 +110,46 @@ impl Service {
     }
 
     /// Returns the snapshot of an id: the UUID of one of a volume, or the number of one of a Droplet.
-    pub(crate) fn snapshot(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
+    pub(crate) fn get(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
         // Ids are the same however they are spelt.
         let id = id.parse::<Uuid>().map_or_else(|_| id.to_owned(), |uuid| uuid.to_string());
-        let all = self.snapshots(who)?;
+        let all = self.list(who)?;
         all.into_iter().find(|item| item.id() == id).ok_or_else(ApiError::not_found)
     }
 
-    /// Returns the same, if that is a snapshot and no other kind of image.
-    pub(crate) fn proper_snapshot(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
-        match self.snapshot(who, id) {
-            Ok(item) if item.is_proper() => Ok(item),
-            Err(error) if self.image(who, id).is_err() => Err(error),
-            _ => Err(ApiError::bad_request("the resource is not a snapshot")),
+    /// Returns the snapshot of a volume of an id.
+    pub(crate) fn of_a_volume(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
+        let found = self.get(who, id)?;
+        match found.snapshot.kind {
+            ResourceKind::Volume => Ok(found),
+            ResourceKind::Droplet => Err(ApiError::not_found()),
         }
     }
 
-    /// Deletes a snapshot, in all regions. What was made from it stays.
-    pub(crate) fn delete_snapshot(&self, item: &SnapshotItem) -> ApiResult<()> {
-        self.delete_everywhere(item.snapshot.id.0)
+    /// Tells whether a region has a snapshot. One that is not configured any more has none.
+    pub(super) fn is_in(&self, region: &str, id: Uuid) -> ApiResult<bool> {
+        let Some(pool) = self.pools.get(region) else { return Ok(false) };
+        Ok(icecore::snapshot::list(pool.repo())?.snapshots.iter().any(|snapshot| snapshot.id.0 == id))
     }
 
     /// Deletes a snapshot in all regions, its offer, and what is left of its import. What was made from it stays.
     ///
     /// # Errors
     /// 404 if there was nothing: somebody else was faster.
-    pub(super) fn delete_everywhere(&self, uuid: Uuid) -> ApiResult<()> {
+    pub(crate) fn delete(&self, uuid: Uuid) -> ApiResult<()> {
         // First: an import that ends looks whether anybody still wants it, and takes its snapshot away otherwise.
-        let forgotten = self.db().forget_import(uuid)?;
+        let forgotten = self.db.forget_import(uuid)?;
         let deleted = self.in_all_regions(uuid, delete)?;
         // Last: what could not be deleted stays on offer.
-        if let Some(offer) = self.db().offer(uuid)? {
-            self.db().withdraw_offer(offer.id)?;
+        if let Some(offer) = self.db.offer(uuid)? {
+            self.db.withdraw_offer(offer.id)?;
         }
         if forgotten || deleted { Ok(()) } else { Err(ApiError::not_found()) }
+    }
+
+    /// Does something while nobody else changes what is noted with a snapshot.
+    pub(super) fn alone<T>(&self, uuid: Uuid, what: impl FnOnce() -> T) -> T {
+        self.locks.alone(uuid, what)
     }
 
     /// Does something to a snapshot in all regions that have it, and tells whether one does. Nobody else does anything to it
@@ -131,9 +159,9 @@ impl Service {
         uuid: Uuid,
         what: impl Fn(&Repository, SnapshotId) -> icecore::Result<()>,
     ) -> ApiResult<bool> {
-        self.locks.alone(uuid, || {
+        self.alone(uuid, || {
             let mut found = false;
-            for pool in self.pools().values() {
+            for pool in self.pools.values() {
                 found |= if_there(what(pool.repo(), SnapshotId(uuid)))?;
             }
             Ok(found)
@@ -179,4 +207,15 @@ pub(super) fn owner<'a>(snapshot: &'a Snapshot, volumes: &'a [VolumeInfo], first
     let noted = |labels: &'a Labels| labels::text(labels, labels::ACCOUNT);
     let owner = noted(&snapshot.labels).or_else(|| noted(&origin(volumes, snapshot)?.labels));
     owner.unwrap_or(first)
+}
+
+/// Says in the log that a snapshot just made is dated later than now.
+pub(super) fn log_if_clock_is_behind(snapshot: &Snapshot, now_unix_ms: i64) {
+    let behind_ms = icecore::snapshot::clock_behind_ms(snapshot, now_unix_ms);
+    if let Some(behind_ms) = behind_ms {
+        tracing::warn!(
+            snapshot = %snapshot.id, resource = snapshot.resource, behind_ms,
+            "the new snapshot is dated after the newest one: the clock is behind, or that one is from the future"
+        );
+    }
 }

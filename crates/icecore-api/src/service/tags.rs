@@ -1,13 +1,21 @@
-//! Tags: which there are, and what has them.
+//! Tags: which there are, and what has them. The tags of volumes and Droplets are in their labels,
+//! those of snapshots are in the snapshots.
 
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use icecore::snapshot::ResourceKind;
 
-use crate::pool::labels;
-use crate::service::Service;
-use crate::service::Who;
+use crate::db::Db;
+use crate::service::accounts::Who;
+use crate::service::disks::Disks;
+use crate::service::items::SnapshotItem;
+use crate::service::items::VolumeItem;
+use crate::service::parts::Parts;
+use crate::service::snapshots::Snapshots;
+use crate::service::tag_names::add_to_disk;
+use crate::service::tag_names::change_on_disk;
+use crate::service::tag_names::is_same;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names::check_tag;
@@ -19,6 +27,18 @@ pub(crate) enum TagKind {
     Image,
     Volume,
     VolumeSnapshot,
+}
+
+impl TagKind {
+    /// Returns the API's word.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Droplet => "droplet",
+            Self::Image => "image",
+            Self::Volume => "volume",
+            Self::VolumeSnapshot => "volume_snapshot",
+        }
+    }
 }
 
 /// Something that has tags.
@@ -37,7 +57,7 @@ pub(crate) struct TagItem {
     pub(crate) uses: BTreeMap<TagKind, TagUse>,
 }
 
-/// How many of one kind have a tag.
+/// The number of resources of one kind with a tag.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct TagUse {
     pub(crate) count: usize,
@@ -45,38 +65,52 @@ pub(crate) struct TagUse {
     pub(crate) newest: (i64, String),
 }
 
-/// Tells whether two spellings are of the same tag.
-pub(crate) fn is_same(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b)
+/// Something that is to be tagged, as clients name it.
+#[derive(Debug, Clone)]
+pub(crate) struct TagTarget {
+    /// `droplet`, `image`, `volume` or `volume_snapshot`.
+    pub(crate) kind: String,
+    pub(crate) id: String,
 }
 
-/// Checks that something may have so many tags.
-pub(super) fn check_count(tags: usize) -> ApiResult<()> {
-    if tags > labels::TAGS_MAX {
-        return Err(ApiError::unprocessable(format!("there are at most {} tags", labels::TAGS_MAX)));
+/// What that is.
+enum Target {
+    Disk(Box<VolumeItem>),
+    Snapshot(Box<SnapshotItem>),
+}
+
+impl Target {
+    fn disk(item: VolumeItem) -> Self {
+        Self::Disk(Box::new(item))
     }
-    Ok(())
+
+    fn snapshot(item: SnapshotItem) -> Self {
+        Self::Snapshot(Box::new(item))
+    }
 }
 
-impl Service {
-    /// Notes tags that something is made with, and returns them as they were spelt first, sorted.
-    pub(crate) fn tags_for_new(&self, who: &Who, wanted: &[String]) -> ApiResult<Vec<String>> {
-        wanted.iter().try_for_each(|tag| check_tag(tag))?;
-        let different: BTreeSet<_> = wanted.iter().map(|tag| tag.to_ascii_lowercase()).collect();
-        check_count(different.len())?;
-        let mut tags =
-            wanted.iter().map(|tag| self.db().make_tag(&who.0, tag)).collect::<ApiResult<Vec<_>>>()?;
-        tags.sort();
-        tags.dedup();
-        Ok(tags)
+/// The tags of accounts, and what has them.
+pub(crate) struct Tags {
+    db: Arc<Db>,
+    disks: Arc<Disks>,
+    snapshots: Arc<Snapshots>,
+}
+
+impl Tags {
+    pub(super) fn new(parts: &Parts) -> Self {
+        Self {
+            db: Arc::clone(&parts.db),
+            disks: Arc::clone(&parts.disks),
+            snapshots: Arc::clone(&parts.snapshots),
+        }
     }
 
     /// Makes a tag, or finds the one that there is.
-    pub(crate) fn create_tag(&self, who: &Who, name: &str) -> ApiResult<TagItem> {
+    pub(crate) fn create(&self, who: &Who, name: &str) -> ApiResult<TagItem> {
         check_tag(name)?;
-        match self.tag(who, name) {
+        match self.get(who, name) {
             Err(error) if error.status == 404 => {
-                let name = self.db().make_tag(&who.0, name)?;
+                let name = self.db.make_tag(&who.0, name)?;
                 Ok(TagItem { name, uses: BTreeMap::new() })
             }
             found => found,
@@ -84,18 +118,18 @@ impl Service {
     }
 
     /// Returns a tag, however it is spelt.
-    pub(crate) fn tag(&self, who: &Who, name: &str) -> ApiResult<TagItem> {
-        let mut all = self.tags(who)?.into_iter();
+    pub(crate) fn get(&self, who: &Who, name: &str) -> ApiResult<TagItem> {
+        let mut all = self.list(who)?.into_iter();
         all.find(|tag| is_same(&tag.name, name)).ok_or_else(ApiError::not_found)
     }
 
     /// Returns all tags of an account, by name: those that were made, and those that something has.
-    pub(crate) fn tags(&self, who: &Who) -> ApiResult<Vec<TagItem>> {
+    pub(crate) fn list(&self, who: &Who) -> ApiResult<Vec<TagItem>> {
         let mut found = BTreeMap::new();
-        for name in self.db().tags(&who.0)? {
+        for name in self.db.tags(&who.0)? {
             found.insert(name.to_ascii_lowercase(), TagItem { name, uses: BTreeMap::new() });
         }
-        for thing in self.tagged_things(who)? {
+        for thing in self.things(who)? {
             for name in thing.tags {
                 let key = name.to_ascii_lowercase();
                 let tag = found.entry(key).or_insert_with(|| TagItem { name, uses: BTreeMap::new() });
@@ -108,11 +142,11 @@ impl Service {
     }
 
     /// Returns everything of an account that has tags.
-    pub(crate) fn tagged_things(&self, who: &Who) -> ApiResult<Vec<TaggedThing>> {
+    pub(super) fn things(&self, who: &Who) -> ApiResult<Vec<TaggedThing>> {
         let mut things = Vec::new();
-        let numbers = self.droplet_numbers(who)?;
+        let numbers = self.disks.droplet_numbers(who)?;
         for kind in [ResourceKind::Droplet, ResourceKind::Volume] {
-            for item in self.disks(who, kind)? {
+            for item in self.disks.list(who, kind)? {
                 let (kind, id) = match kind {
                     ResourceKind::Volume => (TagKind::Volume, item.id().to_string()),
                     ResourceKind::Droplet => match numbers.get(&item.id()) {
@@ -124,7 +158,7 @@ impl Service {
                 things.push(TaggedThing { kind, id, tags, created_unix_ms });
             }
         }
-        for item in self.snapshots(who)? {
+        for item in self.snapshots.list(who)? {
             let kind = match item.snapshot.kind {
                 ResourceKind::Volume => TagKind::VolumeSnapshot,
                 ResourceKind::Droplet => TagKind::Image,
@@ -134,5 +168,90 @@ impl Service {
         }
         things.retain(|thing| !thing.tags.is_empty());
         Ok(things)
+    }
+
+    /// Gives a tag, which must be there, to all of these or, if one is not there, to none.
+    pub(crate) fn give(&self, who: &Who, name: &str, targets: &[TagTarget]) -> ApiResult<()> {
+        let tag = self.get(who, name)?.name;
+        for target in self.targets(who, targets)? {
+            match target {
+                Target::Disk(disk) => {
+                    let _changes = disk.pool.changes();
+                    add_to_disk(&disk, std::slice::from_ref(&tag))?;
+                }
+                Target::Snapshot(item) => self.retag(&item, Some(&tag), &tag)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a tag away from all of these.
+    pub(crate) fn take_away(&self, who: &Who, name: &str, targets: &[TagTarget]) -> ApiResult<()> {
+        let tag = self.get(who, name)?.name;
+        self.targets(who, targets)?.iter().try_for_each(|target| self.untag(target, &tag))
+    }
+
+    /// Takes a tag away from everything, and forgets it.
+    pub(crate) fn delete(&self, who: &Who, name: &str) -> ApiResult<()> {
+        let tag = self.get(who, name)?.name;
+        for thing in self.things(who)? {
+            if !thing.tags.iter().any(|has| is_same(has, &tag)) {
+                continue;
+            }
+            let kind = thing.kind.as_str().to_owned();
+            match self.target(who, &TagTarget { kind, id: thing.id }) {
+                Ok(target) => self.untag(&target, &tag)?,
+                // Deleted meanwhile.
+                Err(error) if error.status == 404 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.db.forget_tag(&who.0, &tag)
+    }
+
+    fn targets(&self, who: &Who, targets: &[TagTarget]) -> ApiResult<Vec<Target>> {
+        targets.iter().map(|target| self.target(who, target)).collect()
+    }
+
+    fn target(&self, who: &Who, target: &TagTarget) -> ApiResult<Target> {
+        let id = target.id.as_str();
+        match target.kind.as_str() {
+            "volume" => self.disks.volume(who, id).map(Target::disk),
+            "volume_snapshot" => self.snapshots.of_a_volume(who, id).map(Target::snapshot),
+            "droplet" => self.disks.of_droplet(who, id).map(Target::disk),
+            "image" => {
+                let found = self.snapshots.get(who, id)?;
+                if found.number.is_none() {
+                    return Err(ApiError::not_found());
+                }
+                Ok(Target::snapshot(found))
+            }
+            // There are none.
+            "database" => Err(ApiError::not_found()),
+            _ => Err(ApiError::unprocessable(
+                "resource_type must be droplet, image, volume or volume_snapshot",
+            )),
+        }
+    }
+
+    fn untag(&self, target: &Target, tag: &str) -> ApiResult<()> {
+        match target {
+            Target::Disk(disk) => {
+                let _changes = disk.pool.changes();
+                change_on_disk(disk, |tags| tags.retain(|has| !is_same(has, tag)))
+            }
+            Target::Snapshot(item) => self.retag(item, None, tag),
+        }
+    }
+
+    /// Removes a tag of a snapshot, however it is spelt there, and gives it another one.
+    fn retag(&self, item: &SnapshotItem, add: Option<&String>, remove: &str) -> ApiResult<()> {
+        let tags = item.snapshot.tags.iter();
+        let remove: Vec<String> = tags.filter(|has| is_same(has, remove)).cloned().collect();
+        let add: Vec<String> = add.cloned().into_iter().collect();
+        let found = self.snapshots.in_all_regions(item.snapshot.id.0, |repo, id| {
+            icecore::snapshot::retag(repo, id, &add, &remove).map(drop)
+        })?;
+        if found { Ok(()) } else { Err(ApiError::not_found()) }
     }
 }

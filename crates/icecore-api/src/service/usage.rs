@@ -1,11 +1,18 @@
 //! How much there is, and how much it takes: noted from time to time, for the charts.
 
-use icecore::NoProgress;
+use std::sync::Arc;
+use std::sync::Mutex;
 
+use icecore::NoProgress;
+use icecore_host::clock::Clock;
+use icecore_host::config::Config;
+
+use crate::db::Db;
 use crate::db::UsageSample;
-use crate::service::Service;
-use crate::service::Who;
+use crate::pool::Pools;
+use crate::service::accounts::Who;
 use crate::service::items::is_owned_by;
+use crate::service::parts::Parts;
 use crate::service::snapshots::owner;
 use crate::words::error::ApiResult;
 
@@ -14,21 +21,41 @@ const KEPT_MS: i64 = 400 * 24 * 60 * 60 * 1000;
 /// Within this time, what was noted is taken for what is.
 const FRESH_MS: i64 = 60 * 1000;
 
-impl Service {
+/// The samples, and what they are taken of.
+pub(crate) struct Usage {
+    config: Arc<Config>,
+    db: Arc<Db>,
+    clock: Arc<dyn Clock>,
+    pools: Arc<Pools>,
+    /// Held while usage is counted for somebody who looks at it.
+    counting: Mutex<()>,
+}
+
+impl Usage {
+    pub(super) fn new(parts: &Parts) -> Self {
+        Self {
+            config: Arc::clone(&parts.config),
+            db: Arc::clone(&parts.db),
+            clock: Arc::clone(&parts.clock),
+            pools: Arc::clone(&parts.pools),
+            counting: Mutex::default(),
+        }
+    }
+
     /// Notes how much each account has in each region now. Reads manifests, and may take seconds
     /// where there is much.
     ///
     /// # Errors
     /// Those of the repositories and the database.
-    pub(crate) fn sample_usage(&self) -> ApiResult<()> {
-        let unix_ms = self.now_unix_ms();
-        let first = self.config().first_account();
+    pub(crate) fn sample(&self) -> ApiResult<()> {
+        let unix_ms = self.clock.now_unix_ms();
+        let first = self.config.first_account();
         let mut samples = Vec::new();
-        for pool in self.pools().values() {
+        for pool in self.pools.values() {
             let repo = pool.another_handle()?;
             let report = icecore::maintenance::stats(&repo, &NoProgress)?;
             let disks = icecore::volume::list_volumes(&repo)?.volumes;
-            for account in &self.config().accounts {
+            for account in &self.config.accounts {
                 let owned = report
                     .snapshots
                     .iter()
@@ -54,26 +81,20 @@ impl Service {
                 samples.push(sample);
             }
         }
-        self.db().note_usage(&samples, unix_ms.saturating_sub(KEPT_MS))
+        self.db.note_usage(&samples, unix_ms.saturating_sub(KEPT_MS))
     }
 
     /// Returns what was noted of an account since a time, oldest first; what is now, too.
-    pub(crate) fn usage(&self, who: &Who, since_ms: i64) -> ApiResult<Vec<UsageSample>> {
-        let last = self.db().last_usage_ms()?;
+    pub(crate) fn since(&self, who: &Who, since_ms: i64) -> ApiResult<Vec<UsageSample>> {
+        let last = self.db.last_usage_ms()?;
         // One counts for all who look at it; and what was noted is worth showing also where nothing
         // can be counted.
-        if last.is_none_or(|last| (self.now_unix_ms() - last).abs() > FRESH_MS)
+        if last.is_none_or(|last| (self.clock.now_unix_ms() - last).abs() > FRESH_MS)
             && let Ok(_counting) = self.counting.try_lock()
-            && let Err(error) = self.sample_usage()
+            && let Err(error) = self.sample()
         {
             tracing::warn!(%error, "could not count the usage");
         }
-        self.db().usage(&who.0, since_ms)
-    }
-
-    /// Tells whether an account may know what data it shares. Where there are others, that would
-    /// tell what they have.
-    pub(crate) fn may_know_what_is_shared(&self) -> bool {
-        self.config().accounts.len() == 1
+        self.db.usage(&who.0, since_ms)
     }
 }

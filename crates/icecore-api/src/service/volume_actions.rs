@@ -1,20 +1,32 @@
 //! What is done to volumes and done at once: they are attached, detached, and made larger.
 
+use std::sync::Arc;
+
 use icecore::volume::VolumeInfo;
+use icecore_host::clock::Clock;
+use icecore_host::config::Config;
 use uuid::Uuid;
 
 use crate::db::Action;
 use crate::db::ActionStatus;
+use crate::db::Db;
 use crate::db::NewAction;
-use crate::service::Service;
-use crate::service::Who;
+use crate::service::accounts::Accounts;
+use crate::service::accounts::Who;
+use crate::service::attachments::Attachments;
+use crate::service::attachments::note_attachment;
+use crate::service::disks::Disks;
 use crate::service::items::GIB;
 use crate::service::items::VolumeItem;
+use crate::service::parts::Parts;
+use crate::service::tag_names::TagNames;
+use crate::service::tag_names::add_to_disk;
 use crate::service::volumes::VOLUME_GIB_MAX;
+use crate::service::volumes::check_gigabytes;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// What is to be done to a volume.
+/// A request for an action on a volume.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct VolumeActionRequest {
     /// `attach`, `detach` or `resize`.
@@ -46,29 +58,47 @@ impl Plan {
     }
 }
 
-impl Service {
+/// The service that carries it out.
+pub(crate) struct VolumeActions {
+    config: Arc<Config>,
+    db: Arc<Db>,
+    clock: Arc<dyn Clock>,
+    accounts: Arc<Accounts>,
+    disks: Arc<Disks>,
+    attachments: Arc<Attachments>,
+    tag_names: Arc<TagNames>,
+}
+
+impl VolumeActions {
+    pub(super) fn new(parts: &Parts) -> Self {
+        Self {
+            config: Arc::clone(&parts.config),
+            db: Arc::clone(&parts.db),
+            clock: Arc::clone(&parts.clock),
+            accounts: Arc::clone(&parts.accounts),
+            disks: Arc::clone(&parts.disks),
+            attachments: Arc::clone(&parts.attachments),
+            tag_names: Arc::clone(&parts.tag_names),
+        }
+    }
+
     /// Does something to a volume, and returns the action, which is completed.
-    pub(crate) fn act_on_volume(
-        &self,
-        who: &Who,
-        id: &str,
-        request: &VolumeActionRequest,
-    ) -> ApiResult<Action> {
-        let found = self.volume(who, id)?;
+    pub(crate) fn act(&self, who: &Who, id: &str, request: &VolumeActionRequest) -> ApiResult<Action> {
+        let found = self.disks.volume(who, id)?;
         if request.region.as_deref().is_some_and(|region| region != found.pool.slug) {
             return Err(ApiError::unprocessable(format!("the volume is in the region {}", found.pool.slug)));
         }
-        self.alone_in_account(who, || {
+        self.accounts.alone(who, || {
             let _changes = found.pool.changes();
             // As it is now that nobody else changes it.
-            self.act_alone(who, &self.volume(who, id)?, request)
+            self.act_alone(who, &self.disks.volume(who, id)?, request)
         })
     }
 
     fn act_alone(&self, who: &Who, item: &VolumeItem, request: &VolumeActionRequest) -> ApiResult<Action> {
         let plan = self.plan(who, item, request)?;
-        let tags = self.tags_for_new(who, &request.tags)?;
-        let begun = self.db().begin_action(&NewAction {
+        let tags = self.tag_names.for_new(who, &request.tags)?;
+        let begun = self.db.begin_action(&NewAction {
             account: &who.0,
             kind: plan.kind(),
             resource_type: "volume",
@@ -76,12 +106,12 @@ impl Service {
             resource_id: None,
             region: &item.pool.slug,
             job: None,
-            now_unix_ms: self.now_unix_ms(),
+            now_unix_ms: self.clock.now_unix_ms(),
         })?;
-        let done = self.add_tags_to_disk(item, &tags).and_then(|()| self.carry_out(item, &plan));
+        let done = add_to_disk(item, &tags).and_then(|()| carry_out(item, &plan));
         let problem = done.as_ref().err().map(ToString::to_string);
-        let now_unix_ms = self.now_unix_ms();
-        let ended = self.db().end_action(begun.id, problem.as_deref(), now_unix_ms);
+        let now_unix_ms = self.clock.now_unix_ms();
+        let ended = self.db.end_action(begun.id, problem.as_deref(), now_unix_ms);
         done?;
         // It is done, whether or not that could be noted: an error would make clients do it again.
         Ok(ended.unwrap_or_else(|error| {
@@ -92,8 +122,8 @@ impl Service {
 
     fn plan(&self, who: &Who, item: &VolumeItem, request: &VolumeActionRequest) -> ApiResult<Plan> {
         match request.kind.as_str() {
-            "attach" => Ok(Plan::Attach(self.check_attach(who, item, request.droplet_id)?.id())),
-            "detach" => self.check_detach(who, item, request.droplet_id).map(|()| Plan::Detach),
+            "attach" => Ok(Plan::Attach(self.attachments.check_attach(who, item, request.droplet_id)?.id())),
+            "detach" => self.attachments.check_detach(who, item, request.droplet_id).map(|()| Plan::Detach),
             "resize" => self.check_resize(who, &item.info, request.size_gigabytes).map(Plan::Resize),
             _ => Err(ApiError::not_found_saying("The specified action type is not available.")),
         }
@@ -115,15 +145,15 @@ impl Service {
                 now.div_ceil(GIB)
             )));
         }
-        self.check_gigabytes(&self.volumes(who)?, gib - now.div_ceil(GIB))?;
+        check_gigabytes(&self.config.limits, &self.disks.volumes(who)?, gib - now.div_ceil(GIB))?;
         Ok(gib * GIB)
     }
+}
 
-    fn carry_out(&self, item: &VolumeItem, plan: &Plan) -> ApiResult<()> {
-        match plan {
-            Plan::Attach(disk) => self.note_attachment(item, Some(*disk)),
-            Plan::Detach => self.note_attachment(item, None),
-            Plan::Resize(bytes) => item.pool.disks().grow(&item.info.name, *bytes).map_err(ApiError::busy),
-        }
+fn carry_out(item: &VolumeItem, plan: &Plan) -> ApiResult<()> {
+    match plan {
+        Plan::Attach(disk) => note_attachment(item, Some(*disk)),
+        Plan::Detach => note_attachment(item, None),
+        Plan::Resize(bytes) => item.pool.disks().grow(&item.info.name, *bytes).map_err(ApiError::busy),
     }
 }

@@ -5,80 +5,78 @@ use std::sync::Arc;
 
 use icecore::NoProgress;
 use icecore::snapshot::ResourceKind;
-use icecore::snapshot::Snapshot;
 use icecore::snapshot::SnapshotId;
 use icecore::volume::VolumeSnapshotOptions;
+use icecore_host::clock::Clock;
 use icecore_host::clock::new_id_at;
+use icecore_host::config::Config;
 use icecore_host::exports::Lent;
 use uuid::Uuid;
 
 use crate::pool::labels;
 use crate::pool::labels::Labels;
-use crate::service::Service;
-use crate::service::Who;
+use crate::service::accounts::Who;
+use crate::service::disks::Disks;
 use crate::service::items::SnapshotItem;
 use crate::service::items::VolumeItem;
+use crate::service::parts::Parts;
+use crate::service::snapshots::Snapshots;
+use crate::service::snapshots::log_if_clock_is_behind;
+use crate::service::tag_names::TagNames;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
 use crate::words::time::spoken_seconds;
 
-/// Says in the log that a snapshot just made is dated later than now.
-pub(crate) fn log_if_clock_is_behind(snapshot: &Snapshot, now_unix_ms: i64) {
-    let behind_ms = icecore::snapshot::clock_behind_ms(snapshot, now_unix_ms);
-    if let Some(behind_ms) = behind_ms {
-        tracing::warn!(
-            snapshot = %snapshot.id, resource = snapshot.resource, behind_ms,
-            "the new snapshot is dated after the newest one: the clock is behind, or that one is from the future"
-        );
-    }
+/// The service that takes and lists them.
+pub(crate) struct VolumeSnapshots {
+    config: Arc<Config>,
+    clock: Arc<dyn Clock>,
+    disks: Arc<Disks>,
+    snapshots: Arc<Snapshots>,
+    tag_names: Arc<TagNames>,
 }
 
-impl Service {
-    /// Returns the snapshots of a volume, oldest first.
-    pub(crate) fn snapshots_of_volume(&self, who: &Who, id: &str) -> ApiResult<Vec<SnapshotItem>> {
-        let volume = self.volume(who, id)?;
-        self.snapshots_of(who, volume.id())
+impl VolumeSnapshots {
+    pub(super) fn new(parts: &Parts) -> Self {
+        Self {
+            config: Arc::clone(&parts.config),
+            clock: Arc::clone(&parts.clock),
+            disks: Arc::clone(&parts.disks),
+            snapshots: Arc::clone(&parts.snapshots),
+            tag_names: Arc::clone(&parts.tag_names),
+        }
     }
 
-    fn snapshots_of(&self, who: &Who, volume: Uuid) -> ApiResult<Vec<SnapshotItem>> {
+    /// Returns the snapshots of a volume, oldest first.
+    pub(crate) fn list(&self, who: &Who, id: &str) -> ApiResult<Vec<SnapshotItem>> {
+        let volume = self.disks.volume(who, id)?;
+        self.list_of(who, volume.id())
+    }
+
+    fn list_of(&self, who: &Who, volume: Uuid) -> ApiResult<Vec<SnapshotItem>> {
         let id = volume.to_string();
-        let mut all = self.snapshots(who)?;
+        let mut all = self.snapshots.list(who)?;
         all.retain(|item| item.snapshot.kind == ResourceKind::Volume && item.resource_id == id);
         Ok(all)
     }
 
-    /// Returns a snapshot of a volume by its id.
-    pub(crate) fn volume_snapshot(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
-        let found = self.snapshot(who, id)?;
-        match found.snapshot.kind {
-            ResourceKind::Volume => Ok(found),
-            ResourceKind::Droplet => Err(ApiError::not_found()),
-        }
-    }
-
     /// Takes a snapshot of a volume. When it returns, that is finished and durable.
-    pub(crate) fn take_volume_snapshot(
-        &self,
-        who: &Who,
-        id: &str,
-        name: &str,
-        tags: &[String],
-    ) -> ApiResult<SnapshotItem> {
-        let found = self.volume(who, id)?;
+    pub(crate) fn take(&self, who: &Who, id: &str, name: &str, tags: &[String]) -> ApiResult<SnapshotItem> {
+        let found = self.disks.volume(who, id)?;
         names::check_text("name", name)?;
         // One after another: each sees the name of the one before.
         found.pool.locks().alone(found.id(), || {
-            let item = self.volume(who, id)?;
-            self.check_one_more_snapshot(who, &item, name)?;
-            let tags = self.tags_for_new(who, tags)?;
-            self.capture_volume(who, &item, name, tags)
+            let item = self.disks.volume(who, id)?;
+            self.check_one_more(who, &item, name)?;
+            let tags = self.tag_names.for_new(who, tags)?;
+            self.capture(who, &item, name, tags)
         })
     }
 
-    fn check_one_more_snapshot(&self, who: &Who, volume: &VolumeItem, name: &str) -> ApiResult<()> {
-        let limits = &self.config().limits;
-        let there = self.snapshots_of(who, volume.id())?;
+    fn check_one_more(&self, who: &Who, volume: &VolumeItem, name: &str) -> ApiResult<()> {
+        let limits = &self.config.limits;
+        let there = self.list_of(who, volume.id())?;
         if there.iter().any(|item| item.snapshot.name == name) {
             return Err(ApiError::conflict(
                 "failed to create snapshot: the volume has a snapshot of this name: already exists",
@@ -92,7 +90,7 @@ impl Service {
             )));
         }
         let interval = limits.snapshot_interval_seconds;
-        let now = self.now_unix_ms();
+        let now = self.clock.now_unix_ms();
         // A time that is not there yet says nothing.
         let ages = there.iter().map(|item| item.snapshot.age_unix_ms(now)).filter(|age| *age <= now);
         let passed = ages.max().map(|newest| now.abs_diff(newest) / 1000);
@@ -108,7 +106,7 @@ impl Service {
         }
     }
 
-    fn capture_volume(
+    fn capture(
         &self,
         who: &Who,
         volume: &VolumeItem,
@@ -120,7 +118,7 @@ impl Service {
         for key in [labels::FILESYSTEM_TYPE, labels::FILESYSTEM_LABEL] {
             labels::set(&mut labels, key, volume.label(key));
         }
-        let now_unix_ms = self.now_unix_ms();
+        let now_unix_ms = self.clock.now_unix_ms();
         let options = VolumeSnapshotOptions {
             // Another volume had the name of this one in the engine, perhaps, and its snapshots are
             // still there.
@@ -132,7 +130,7 @@ impl Service {
         let disk = volume.pool.disks().open(&volume.info.name).map_err(ApiError::busy)?;
         let taken = disk.with(|volume| icecore::volume::snapshot_volume(volume, &options, &NoProgress));
         let report = taken.map_err(|error| ApiError::unprocessable(error.to_string()))??;
-        log_if_clock_is_behind(&report.snapshot, self.now_unix_ms());
+        log_if_clock_is_behind(&report.snapshot, self.clock.now_unix_ms());
         Ok(SnapshotItem {
             snapshot: report.snapshot,
             pools: vec![Arc::clone(&volume.pool)],

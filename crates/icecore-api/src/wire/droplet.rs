@@ -5,11 +5,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::service::Service;
-use crate::service::droplets::BackupPolicy;
-use crate::service::droplets::Command;
-use crate::service::droplets::DropletItem;
-use crate::service::droplets::DropletRequest;
-use crate::service::droplets::ImageChoice;
+use crate::service::droplets::backups::BackupPolicy;
+use crate::service::droplets::commands::Command;
+use crate::service::droplets::create::DropletRequest;
+use crate::service::droplets::create::ImageChoice;
+use crate::service::droplets::item::DropletItem;
 use crate::wire::blank;
 use crate::wire::image::ImageJson;
 use crate::wire::list::body;
@@ -184,7 +184,7 @@ pub(crate) struct NewDropletAction {
 impl DropletJson {
     /// Shows a Droplet.
     pub(crate) fn new(service: &Service, item: &DropletItem) -> Self {
-        let regions = service.pools().keys().cloned().collect();
+        let regions = service.pools.keys().cloned().collect();
         let policy = item.backups();
         Self {
             id: item.number,
@@ -206,10 +206,10 @@ impl DropletJson {
             size: SizeJson::new(&item.size, regions),
             size_slug: item.size.slug.clone(),
             networks: NetworksJson::default(),
-            region: RegionJson::new(service.config(), &item.disk.pool),
+            region: RegionJson::new(&service.config, &item.disk.pool),
             tags: item.disk.tags(),
             vpc_uuid: String::new(),
-            nbd_uri: service.nbd().uri(item.disk.id()),
+            nbd_uri: service.nbd.uri(item.disk.id()),
         }
     }
 }

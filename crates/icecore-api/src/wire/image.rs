@@ -4,10 +4,10 @@ use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::service::images::ImageChange;
-use crate::service::images::ImageItem;
-use crate::service::images::ImageStatus;
-use crate::service::images::ImportRequest;
+use crate::service::images::commands::ImageChange;
+use crate::service::images::commands::ImportRequest;
+use crate::service::images::item::ImageItem;
+use crate::service::images::item::ImageStatus;
 use crate::wire::blank;
 use crate::wire::list::body;
 use crate::wire::list::list_body;

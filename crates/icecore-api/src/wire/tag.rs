@@ -4,9 +4,9 @@ use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::service::tagging::TagTarget;
 use crate::service::tags::TagItem;
 use crate::service::tags::TagKind;
+use crate::service::tags::TagTarget;
 use crate::wire::blank;
 use crate::wire::list::body;
 use crate::wire::list::list_body;

@@ -73,7 +73,7 @@ impl VolumeJson {
     pub(crate) fn new(service: &Service, item: &VolumeItem, droplet: Option<i64>) -> Self {
         Self {
             id: item.id().to_string(),
-            region: RegionJson::new(service.config(), &item.pool),
+            region: RegionJson::new(&service.config, &item.pool),
             droplet_ids: droplet.into_iter().collect(),
             name: item.name().to_owned(),
             description: item.label(labels::DESCRIPTION).to_owned(),
@@ -82,7 +82,7 @@ impl VolumeJson {
             filesystem_type: item.label(labels::FILESYSTEM_TYPE).to_owned(),
             filesystem_label: item.label(labels::FILESYSTEM_LABEL).to_owned(),
             tags: item.tags(),
-            nbd_uri: service.nbd().uri(item.id()),
+            nbd_uri: service.nbd.uri(item.id()),
         }
     }
 }

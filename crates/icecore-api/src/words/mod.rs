@@ -4,5 +4,6 @@ pub(crate) mod error;
 pub(crate) mod hints;
 pub(crate) mod names;
 pub(crate) mod patience;
+pub(crate) mod private;
 pub(crate) mod text;
 pub(crate) mod time;

@@ -267,4 +267,9 @@ impl Config {
     pub fn account(&self, name: &str) -> Option<&AccountConfig> {
         self.accounts.iter().find(|account| account.name == name)
     }
+
+    /// Returns what is configured of a snapshot, if it is a base image.
+    pub fn base_image(&self, snapshot: Uuid) -> Option<&ImageConfig> {
+        self.images.iter().find(|image| image.snapshot == snapshot)
+    }
 }

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::service::App;
-use crate::service::Who;
-use crate::service::account::uuid_of_account;
+use crate::service::accounts::Who;
+use crate::service::accounts::uuid_of_account;
 use crate::wire::account::AccountBody;
 use crate::wire::account::AccountJson;
 use crate::wire::account::TeamJson;
@@ -14,9 +14,9 @@ use crate::words::error::ApiResult;
 /// The account of the token.
 #[utoipa::path(get, path = "/v2/account", tag = "Account", responses((status = 200, body = AccountBody)))]
 pub(crate) async fn get(State(app): State<App>, who: Who) -> ApiResult<Json<AccountBody>> {
-    let account = app.account(&who)?;
+    let account = app.accounts.get(&who)?;
     let uuid = uuid_of_account(&account.name);
-    let limits = &app.config().limits;
+    let limits = &app.config.limits;
     Ok(Json(AccountBody {
         account: AccountJson {
             droplet_limit: limits.droplets,

@@ -10,7 +10,7 @@ use crate::http::blocking::blocking;
 use crate::http::page::Page;
 use crate::service::App;
 use crate::service::Service;
-use crate::service::Who;
+use crate::service::accounts::Who;
 use crate::wire::action::ActionBody;
 use crate::wire::action::ActionJson;
 use crate::wire::action::ActionsBody;
@@ -19,7 +19,7 @@ use crate::words::error::ApiResult;
 
 /// Shows an action.
 pub(crate) fn show(service: &Service, action: Action) -> ActionJson {
-    let region = service.pools().get(&action.region).map(|pool| RegionJson::new(service.config(), pool));
+    let region = service.pools.get(&action.region).map(|pool| RegionJson::new(&service.config, pool));
     ActionJson::new(action, region)
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn page_of(
     of: Option<Uuid>,
     page: &Page,
 ) -> ApiResult<Json<ActionsBody>> {
-    let (total, actions) = service.actions(who, of, page.offset(), page.size())?;
+    let (total, actions) = service.actions.list(who, of, page.offset(), page.size())?;
     let shown = actions.into_iter().map(|action| show(service, action)).collect();
     Ok(Json(page.with(shown, total).into()))
 }
@@ -48,5 +48,5 @@ pub(crate) async fn get(
     who: Who,
     Path(id): Path<String>,
 ) -> ApiResult<Json<ActionBody>> {
-    blocking(move || Ok(Json(ActionBody { action: show(&app, app.action(&who, &id)?) }))).await
+    blocking(move || Ok(Json(ActionBody { action: show(&app, app.actions.get(&who, &id)?) }))).await
 }

@@ -12,7 +12,7 @@ use crate::http::params::Params;
 use crate::http::v2::actions::page_of;
 use crate::http::v2::actions::show;
 use crate::service::App;
-use crate::service::Who;
+use crate::service::accounts::Who;
 use crate::wire::action::ActionBody;
 use crate::wire::action::ActionsBody;
 use crate::wire::action::StartedActionsBody;
@@ -29,8 +29,8 @@ pub(crate) async fn create(
     Body(new): Body<NewDropletAction>,
 ) -> ApiResult<(StatusCode, Json<ActionBody>)> {
     blocking(move || {
-        app.disk_of_droplet(&who, &id)?;
-        let action = app.command_droplet(&who, &id, &new.try_into()?)?;
+        app.disks.of_droplet(&who, &id)?;
+        let action = app.droplet_commands.command(&who, &id, &new.try_into()?)?;
         Ok((StatusCode::CREATED, Json(ActionBody { action: show(&app, action) })))
     })
     .await
@@ -46,7 +46,7 @@ pub(crate) async fn create_tagged(
 ) -> ApiResult<(StatusCode, Json<StartedActionsBody>)> {
     blocking(move || {
         let tag = params.get("tag_name").ok_or_else(|| ApiError::unprocessable("tag_name is required"))?;
-        let actions = app.command_droplets_tagged(&who, tag, &new.try_into()?)?;
+        let actions = app.droplet_commands.command_tagged(&who, tag, &new.try_into()?)?;
         let actions = actions.into_iter().map(|action| show(&app, action)).collect();
         Ok((StatusCode::CREATED, Json(StartedActionsBody { actions })))
     })
@@ -62,7 +62,7 @@ pub(crate) async fn list(
     page: Page,
 ) -> ApiResult<Json<ActionsBody>> {
     blocking(move || {
-        let disk = app.disk_of_droplet(&who, &id)?.id();
+        let disk = app.disks.of_droplet(&who, &id)?.id();
         page_of(&app, &who, Some(disk), &page)
     })
     .await
@@ -76,8 +76,8 @@ pub(crate) async fn get(
     Path((id, action_id)): Path<(String, String)>,
 ) -> ApiResult<Json<ActionBody>> {
     blocking(move || {
-        let disk = app.disk_of_droplet(&who, &id)?.id();
-        Ok(Json(ActionBody { action: show(&app, app.action_of(&who, disk, &action_id)?) }))
+        let disk = app.disks.of_droplet(&who, &id)?.id();
+        Ok(Json(ActionBody { action: show(&app, app.actions.of(&who, disk, &action_id)?) }))
     })
     .await
 }

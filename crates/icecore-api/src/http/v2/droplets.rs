@@ -12,8 +12,8 @@ use crate::http::page::Page;
 use crate::http::params::Params;
 use crate::service::App;
 use crate::service::Service;
-use crate::service::Who;
-use crate::service::images::ImageType;
+use crate::service::accounts::Who;
+use crate::service::images::item::ImageType;
 use crate::wire::droplet::ActionLink;
 use crate::wire::droplet::ActionLinks;
 use crate::wire::droplet::DropletBody;
@@ -40,7 +40,7 @@ pub(crate) async fn list(
     params: Params,
 ) -> ApiResult<Json<DropletsBody>> {
     blocking(move || {
-        let mut all = app.droplets(&who)?;
+        let mut all = app.droplets.list(&who)?;
         let is = |text: &str, wanted: Option<&str>| wanted.is_none_or(|it| text.eq_ignore_ascii_case(it));
         all.retain(|item| is(item.disk.name(), params.get("name")));
         all.retain(|item| {
@@ -63,7 +63,7 @@ pub(crate) async fn create(
 ) -> ApiResult<(StatusCode, Json<NewDropletBody>)> {
     blocking(move || {
         let several = !new.names.is_empty();
-        let made = app.create_droplets(&who, &new.try_into()?)?;
+        let made = app.new_droplets.create(&who, &new.try_into()?)?;
         let link =
             |id| ActionLink { id, rel: "create".to_owned(), href: format!("{origin}/v2/actions/{id}") };
         let links = ActionLinks { actions: made.iter().map(|(_, action)| link(action.id)).collect() };
@@ -80,7 +80,7 @@ pub(crate) async fn create(
 pub(crate) async fn delete_tagged(State(app): State<App>, who: Who, params: Params) -> ApiResult<StatusCode> {
     blocking(move || {
         let tag = params.get("tag_name").ok_or_else(|| ApiError::unprocessable("tag_name is required"))?;
-        app.delete_droplets_tagged(&who, tag)?;
+        app.droplet_commands.delete_tagged(&who, tag)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await
@@ -94,7 +94,7 @@ pub(crate) async fn get(
     Path(id): Path<String>,
 ) -> ApiResult<Json<DropletBody>> {
     blocking(move || {
-        let item = app.droplet(&who, &id)?;
+        let item = app.droplets.get(&who, &id)?;
         Ok(Json(DropletBody { droplet: DropletJson::new(&app, &item) }))
     })
     .await
@@ -108,7 +108,7 @@ pub(crate) async fn delete(
     Path(id): Path<String>,
 ) -> ApiResult<StatusCode> {
     blocking(move || {
-        app.delete_droplet(&who, &id)?;
+        app.droplet_commands.delete(&who, &id)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await
@@ -121,9 +121,9 @@ fn taken_of(
     kind: ImageType,
     page: &Page,
 ) -> ApiResult<Paged<DropletSnapshotJson>> {
-    let droplet = app.droplet(who, id)?;
+    let droplet = app.droplets.get(who, id)?;
     let wanted = if kind == ImageType::Backup { droplet.backup_ids } else { droplet.snapshot_ids };
-    let mut images = app.images(who)?;
+    let mut images = app.images.list(who)?;
     images.retain(|image| wanted.contains(&image.number));
     Ok(page.of(images, |image| DropletSnapshotJson::from(&image)))
 }

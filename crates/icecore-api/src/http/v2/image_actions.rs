@@ -11,7 +11,7 @@ use crate::http::page::Page;
 use crate::http::v2::actions::page_of;
 use crate::http::v2::actions::show;
 use crate::service::App;
-use crate::service::Who;
+use crate::service::accounts::Who;
 use crate::wire::action::ActionBody;
 use crate::wire::action::ActionsBody;
 use crate::wire::image::AccountTransfer;
@@ -29,13 +29,15 @@ pub(crate) async fn create(
     Body(new): Body<NewImageAction>,
 ) -> ApiResult<(StatusCode, Json<ActionBody>)> {
     blocking(move || {
-        app.image(&who, &id)?;
+        app.images.get(&who, &id)?;
         let needed = |what: &str| ApiError::unprocessable(format!("{what} is required"));
         let action = match new.kind.as_deref() {
-            Some("transfer") => {
-                app.transfer_image(&who, &id, new.region.as_deref().ok_or_else(|| needed("region"))?)?
-            }
-            Some("convert") => app.convert_image(&who, &id)?,
+            Some("transfer") => app.image_commands.transfer(
+                &who,
+                &id,
+                new.region.as_deref().ok_or_else(|| needed("region"))?,
+            )?,
+            Some("convert") => app.image_commands.convert(&who, &id)?,
             Some(_) => {
                 return Err(ApiError::not_found_saying("The specified action type is not available."));
             }
@@ -55,7 +57,7 @@ pub(crate) async fn list(
     page: Page,
 ) -> ApiResult<Json<ActionsBody>> {
     blocking(move || {
-        let uuid = app.image(&who, &id)?.uuid;
+        let uuid = app.images.get(&who, &id)?.uuid;
         page_of(&app, &who, Some(uuid), &page)
     })
     .await
@@ -69,8 +71,8 @@ pub(crate) async fn get(
     Path((id, action_id)): Path<(String, String)>,
 ) -> ApiResult<Json<ActionBody>> {
     blocking(move || {
-        let uuid = app.image(&who, &id)?.uuid;
-        Ok(Json(ActionBody { action: show(&app, app.action_of(&who, uuid, &action_id)?) }))
+        let uuid = app.images.get(&who, &id)?.uuid;
+        Ok(Json(ActionBody { action: show(&app, app.actions.of(&who, uuid, &action_id)?) }))
     })
     .await
 }
@@ -85,7 +87,7 @@ pub(crate) async fn offer(
 ) -> ApiResult<(StatusCode, Json<AccountTransfer>)> {
     blocking(move || {
         let (email, uuid) = (new.recipient_email.as_deref(), new.recipient_uuid.as_deref());
-        let transfer_id = Some(app.offer_image(&who, &id, email, uuid)?);
+        let transfer_id = Some(app.offers.make(&who, &id, email, uuid)?);
         Ok((StatusCode::CREATED, Json(AccountTransfer { transfer_id })))
     })
     .await
@@ -100,7 +102,7 @@ pub(crate) async fn accept(
     Body(offer): Body<AccountTransfer>,
 ) -> ApiResult<(StatusCode, Json<AccountTransfer>)> {
     blocking(move || {
-        app.accept_image(&who, &id, offer.transfer_id)?;
+        app.offers.accept(&who, &id, offer.transfer_id)?;
         Ok((StatusCode::CREATED, Json(AccountTransfer { transfer_id: Some(0) })))
     })
     .await
@@ -115,7 +117,7 @@ pub(crate) async fn decline(
     Body(offer): Body<AccountTransfer>,
 ) -> ApiResult<StatusCode> {
     blocking(move || {
-        app.decline_image(&who, &id, offer.transfer_id)?;
+        app.offers.decline(&who, &id, offer.transfer_id)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await
@@ -130,7 +132,7 @@ pub(crate) async fn cancel(
     Body(offer): Body<AccountTransfer>,
 ) -> ApiResult<StatusCode> {
     blocking(move || {
-        app.withdraw_image(&who, &id, offer.transfer_id)?;
+        app.offers.withdraw(&who, &id, offer.transfer_id)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

@@ -10,7 +10,7 @@ use crate::http::body::Body;
 use crate::http::page::Page;
 use crate::http::params::Params;
 use crate::service::App;
-use crate::service::Who;
+use crate::service::accounts::Who;
 use crate::wire::image::ImageBody;
 use crate::wire::image::ImageJson;
 use crate::wire::image::ImageUpdate;
@@ -31,7 +31,7 @@ pub(crate) async fn list(
     params: Params,
 ) -> ApiResult<Json<ImagesBody>> {
     blocking(move || {
-        let mut all = app.images(&who)?;
+        let mut all = app.images.list(&who)?;
         all.retain(|image| params.get("private") != Some("true") || !image.is_public());
         match params.get("type") {
             None => {}
@@ -55,7 +55,7 @@ pub(crate) async fn create(
     Body(new): Body<NewImage>,
 ) -> ApiResult<(StatusCode, Json<ImageBody>)> {
     blocking(move || {
-        let image = app.import_image(&who, &new.into())?;
+        let image = app.image_commands.import(&who, &new.into())?;
         Ok((StatusCode::ACCEPTED, Json(ImageBody { image: ImageJson::from(&image) })))
     })
     .await
@@ -68,7 +68,7 @@ pub(crate) async fn get(
     who: Who,
     Path(id): Path<String>,
 ) -> ApiResult<Json<ImageBody>> {
-    blocking(move || Ok(Json(ImageBody { image: ImageJson::from(&app.image(&who, &id)?) }))).await
+    blocking(move || Ok(Json(ImageBody { image: ImageJson::from(&app.images.get(&who, &id)?) }))).await
 }
 
 /// Renames an image.
@@ -80,7 +80,7 @@ pub(crate) async fn update(
     Body(new): Body<ImageUpdate>,
 ) -> ApiResult<Json<ImageBody>> {
     blocking(move || {
-        let image = app.update_image(&who, &id, &new.into())?;
+        let image = app.image_commands.update(&who, &id, &new.into())?;
         Ok(Json(ImageBody { image: ImageJson::from(&image) }))
     })
     .await
@@ -94,7 +94,7 @@ pub(crate) async fn delete(
     Path(id): Path<String>,
 ) -> ApiResult<StatusCode> {
     blocking(move || {
-        app.delete_image(&who, &id)?;
+        app.image_commands.delete(&who, &id)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

@@ -9,7 +9,7 @@ use crate::http::blocking::blocking;
 use crate::http::page::Page;
 use crate::http::params::Params;
 use crate::service::App;
-use crate::service::Who;
+use crate::service::accounts::Who;
 use crate::wire::snapshot::SnapshotBody;
 use crate::wire::snapshot::SnapshotsBody;
 use crate::words::error::ApiError;
@@ -32,7 +32,7 @@ pub(crate) async fn list(
     }
     blocking(move || {
         let (kind, region) = (params.get("resource_type"), params.get("region"));
-        let mut all = app.snapshots(&who)?;
+        let mut all = app.snapshots.list(&who)?;
         all.retain(|item| item.is_proper() && kind.is_none_or(|kind| item.snapshot.kind.as_str() == kind));
         all.retain(|item| region.is_none_or(|region| item.pools.iter().any(|pool| pool.slug == region)));
         Ok(Json(page.of(all, |item| (&item).into()).into()))
@@ -48,7 +48,8 @@ pub(crate) async fn get(
     who: Who,
     Path(id): Path<String>,
 ) -> ApiResult<Json<SnapshotBody>> {
-    blocking(move || Ok(Json(SnapshotBody { snapshot: (&app.proper_snapshot(&who, &id)?).into() }))).await
+    blocking(move || Ok(Json(SnapshotBody { snapshot: (&app.images.proper_snapshot(&who, &id)?).into() })))
+        .await
 }
 
 /// Deletes a snapshot. Disks created from it stay.
@@ -60,7 +61,7 @@ pub(crate) async fn delete(
     Path(id): Path<String>,
 ) -> ApiResult<StatusCode> {
     blocking(move || {
-        app.delete_snapshot(&app.proper_snapshot(&who, &id)?)?;
+        app.snapshots.delete(app.images.proper_snapshot(&who, &id)?.snapshot.id.0)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

@@ -10,8 +10,8 @@ use crate::http::body::Body;
 use crate::http::page::Origin;
 use crate::http::page::Page;
 use crate::service::App;
-use crate::service::Who;
-use crate::service::tagging::TagTarget;
+use crate::service::accounts::Who;
+use crate::service::tags::TagTarget;
 use crate::wire::tag::NewTag;
 use crate::wire::tag::TagBody;
 use crate::wire::tag::TagJson;
@@ -30,7 +30,7 @@ pub(crate) async fn list(
     page: Page,
 ) -> ApiResult<Json<TagsBody>> {
     blocking(move || {
-        let all = app.tags(&who)?;
+        let all = app.tags.list(&who)?;
         Ok(Json(page.of(all, |tag| TagJson::new(tag, &origin)).into()))
     })
     .await
@@ -45,7 +45,7 @@ pub(crate) async fn create(
     Body(new): Body<NewTag>,
 ) -> ApiResult<(StatusCode, Json<TagBody>)> {
     blocking(move || {
-        let tag = app.create_tag(&who, &new.name.unwrap_or_default())?;
+        let tag = app.tags.create(&who, &new.name.unwrap_or_default())?;
         Ok((StatusCode::CREATED, Json(TagBody { tag: TagJson::new(tag, &origin) })))
     })
     .await
@@ -60,7 +60,7 @@ pub(crate) async fn get(
     Origin(origin): Origin,
     Path(name): Path<String>,
 ) -> ApiResult<Json<TagBody>> {
-    blocking(move || Ok(Json(TagBody { tag: TagJson::new(app.tag(&who, &name)?, &origin) }))).await
+    blocking(move || Ok(Json(TagBody { tag: TagJson::new(app.tags.get(&who, &name)?, &origin) }))).await
 }
 
 /// Deletes a tag; the tagged resources stay.
@@ -71,7 +71,7 @@ pub(crate) async fn delete(
     Path(name): Path<String>,
 ) -> ApiResult<StatusCode> {
     blocking(move || {
-        app.delete_tag(&who, &name)?;
+        app.tags.delete(&who, &name)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await
@@ -88,7 +88,7 @@ pub(crate) async fn add(
 ) -> ApiResult<StatusCode> {
     blocking(move || {
         let targets: Vec<TagTarget> = body.resources.into_iter().map(TagTarget::from).collect();
-        app.tag_resources(&who, &name, &targets)?;
+        app.tags.give(&who, &name, &targets)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await
@@ -105,7 +105,7 @@ pub(crate) async fn remove(
 ) -> ApiResult<StatusCode> {
     blocking(move || {
         let targets: Vec<TagTarget> = body.resources.into_iter().map(TagTarget::from).collect();
-        app.untag_resources(&who, &name, &targets)?;
+        app.tags.take_away(&who, &name, &targets)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

@@ -11,7 +11,7 @@ use crate::http::page::Page;
 use crate::http::v2::actions::page_of;
 use crate::http::v2::actions::show;
 use crate::service::App;
-use crate::service::Who;
+use crate::service::accounts::Who;
 use crate::wire::action::ActionBody;
 use crate::wire::action::ActionsBody;
 use crate::wire::volume_action::NewVolumeAction;
@@ -28,7 +28,7 @@ pub(crate) async fn act(
     Body(new): Body<NewVolumeAction>,
 ) -> ApiResult<(StatusCode, Json<ActionBody>)> {
     blocking(move || {
-        let action = app.act_on_volume(&who, &id, &new.into())?;
+        let action = app.volume_actions.act(&who, &id, &new.into())?;
         Ok((StatusCode::ACCEPTED, Json(ActionBody { action: show(&app, action) })))
     })
     .await
@@ -49,8 +49,8 @@ pub(crate) async fn act_by_name(
         if new.kind.as_deref() == Some("resize") {
             return Err(ApiError::not_found_saying("The specified action type is not available."));
         }
-        let id = app.volume_named(&who, name, region)?.id().to_string();
-        let action = app.act_on_volume(&who, &id, &new.into())?;
+        let id = app.disks.volume_named(&who, name, region)?.id().to_string();
+        let action = app.volume_actions.act(&who, &id, &new.into())?;
         Ok((StatusCode::ACCEPTED, Json(ActionBody { action: show(&app, action) })))
     })
     .await
@@ -67,7 +67,7 @@ pub(crate) async fn list(
     page: Page,
 ) -> ApiResult<Json<ActionsBody>> {
     blocking(move || {
-        let volume = app.volume(&who, &id)?;
+        let volume = app.disks.volume(&who, &id)?;
         page_of(&app, &who, Some(volume.id()), &page)
     })
     .await
@@ -83,8 +83,8 @@ pub(crate) async fn get(
     Path((id, action_id)): Path<(String, String)>,
 ) -> ApiResult<Json<ActionBody>> {
     blocking(move || {
-        let volume = app.volume(&who, &id)?;
-        let action = app.action_of(&who, volume.id(), &action_id)?;
+        let volume = app.disks.volume(&who, &id)?;
+        let action = app.actions.of(&who, volume.id(), &action_id)?;
         Ok(Json(ActionBody { action: show(&app, action) }))
     })
     .await

@@ -9,7 +9,7 @@ use crate::http::blocking::blocking;
 use crate::http::body::Body;
 use crate::http::page::Page;
 use crate::service::App;
-use crate::service::Who;
+use crate::service::accounts::Who;
 use crate::wire::snapshot::NewVolumeSnapshot;
 use crate::wire::snapshot::SnapshotBody;
 use crate::wire::snapshot::SnapshotsBody;
@@ -26,7 +26,7 @@ pub(crate) async fn list(
     page: Page,
 ) -> ApiResult<Json<SnapshotsBody>> {
     blocking(move || {
-        let all = app.snapshots_of_volume(&who, &id)?;
+        let all = app.volume_snapshots.list(&who, &id)?;
         Ok(Json(page.of(all, |item| (&item).into()).into()))
     })
     .await
@@ -43,7 +43,7 @@ pub(crate) async fn create(
 ) -> ApiResult<(StatusCode, Json<SnapshotBody>)> {
     blocking(move || {
         let name = new.name.unwrap_or_default();
-        let item = app.take_volume_snapshot(&who, &id, &name, &new.tags)?;
+        let item = app.volume_snapshots.take(&who, &id, &name, &new.tags)?;
         Ok((StatusCode::CREATED, Json(SnapshotBody { snapshot: (&item).into() })))
     })
     .await
@@ -57,7 +57,8 @@ pub(crate) async fn get(
     who: Who,
     Path(id): Path<String>,
 ) -> ApiResult<Json<SnapshotBody>> {
-    blocking(move || Ok(Json(SnapshotBody { snapshot: (&app.volume_snapshot(&who, &id)?).into() }))).await
+    blocking(move || Ok(Json(SnapshotBody { snapshot: (&app.snapshots.of_a_volume(&who, &id)?).into() })))
+        .await
 }
 
 /// Deletes a snapshot of a volume. Volumes created from it stay.
@@ -69,7 +70,7 @@ pub(crate) async fn delete(
     Path(id): Path<String>,
 ) -> ApiResult<StatusCode> {
     blocking(move || {
-        app.delete_snapshot(&app.volume_snapshot(&who, &id)?)?;
+        app.snapshots.delete(app.snapshots.of_a_volume(&who, &id)?.snapshot.id.0)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

@@ -11,7 +11,7 @@ use crate::http::page::Page;
 use crate::http::params::Params;
 use crate::service::App;
 use crate::service::Service;
-use crate::service::Who;
+use crate::service::accounts::Who;
 use crate::service::items::VolumeItem;
 use crate::wire::volume::NewVolume;
 use crate::wire::volume::VolumeBody;
@@ -21,7 +21,7 @@ use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
 fn show(service: &Service, who: &Who, item: &VolumeItem) -> ApiResult<VolumeJson> {
-    Ok(VolumeJson::new(service, item, service.attachment(who, item)?))
+    Ok(VolumeJson::new(service, item, service.attachments.droplet_of(who, item)?))
 }
 
 /// All volumes, oldest first.
@@ -36,10 +36,10 @@ pub(crate) async fn list(
     params: Params,
 ) -> ApiResult<Json<VolumesBody>> {
     blocking(move || {
-        let mut volumes = app.volumes(&who)?;
+        let mut volumes = app.disks.volumes(&who)?;
         volumes.retain(|item| params.get("name").is_none_or(|name| item.name() == name));
         volumes.retain(|item| params.get("region").is_none_or(|region| item.pool.slug == region));
-        let droplets = app.droplet_numbers(&who)?;
+        let droplets = app.disks.droplet_numbers(&who)?;
         let of = |item: &VolumeItem| item.attached_to().and_then(|disk| droplets.get(&disk).copied());
         Ok(Json(page.of(volumes, |item| VolumeJson::new(&app, &item, of(&item))).into()))
     })
@@ -54,7 +54,7 @@ pub(crate) async fn create(
     Body(new): Body<NewVolume>,
 ) -> ApiResult<(StatusCode, Json<VolumeBody>)> {
     blocking(move || {
-        let item = app.create_volume(&who, &new.into())?;
+        let item = app.volumes.create(&who, &new.into())?;
         Ok((StatusCode::CREATED, Json(VolumeBody { volume: show(&app, &who, &item)? })))
     })
     .await
@@ -67,7 +67,7 @@ pub(crate) async fn get(
     who: Who,
     Path(id): Path<String>,
 ) -> ApiResult<Json<VolumeBody>> {
-    blocking(move || Ok(Json(VolumeBody { volume: show(&app, &who, &app.volume(&who, &id)?)? }))).await
+    blocking(move || Ok(Json(VolumeBody { volume: show(&app, &who, &app.disks.volume(&who, &id)?)? }))).await
 }
 
 /// Deletes a volume, if it is not attached.
@@ -78,7 +78,7 @@ pub(crate) async fn delete(
     Path(id): Path<String>,
 ) -> ApiResult<StatusCode> {
     blocking(move || {
-        app.delete_volume(&who, &id)?;
+        app.volumes.delete(&who, &id)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await
@@ -96,8 +96,8 @@ pub(crate) async fn delete_by_name(
         let (Some(name), Some(region)) = (params.get("name"), params.get("region")) else {
             return Err(ApiError::unprocessable("name and region are required"));
         };
-        let id = app.volume_named(&who, name, region)?.id().to_string();
-        app.delete_volume(&who, &id)?;
+        let id = app.disks.volume_named(&who, name, region)?.id().to_string();
+        app.volumes.delete(&who, &id)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

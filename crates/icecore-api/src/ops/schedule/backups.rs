@@ -11,8 +11,8 @@ use crate::ops::schedule::entry::Entry;
 use crate::ops::schedule::entry::What;
 use crate::pool::labels;
 use crate::service::Service;
-use crate::service::Who;
-use crate::service::droplets::BackupPolicy;
+use crate::service::accounts::Who;
+use crate::service::droplets::backups::BackupPolicy;
 use crate::words::error::ApiResult;
 
 /// What is to be backed up.
@@ -25,10 +25,10 @@ pub(super) struct Backups {
 /// Returns an entry for each Droplet that has a plan. An account whose Droplets cannot be listed is
 /// left out.
 pub(super) fn entries(service: &Service) -> ApiResult<Backups> {
-    let unfinished = service.db().unfinished_actions()?;
+    let unfinished = service.db.unfinished_actions()?;
     let busy: HashSet<Uuid> = unfinished.into_iter().map(|action| action.resource).collect();
     let mut backups = Backups { entries: Vec::new(), complete: true };
-    for account in &service.config().accounts {
+    for account in &service.config.accounts {
         match of_account(service, &account.name, &busy) {
             Ok(entries) => backups.entries.extend(entries),
             Err(error) => {
@@ -41,9 +41,9 @@ pub(super) fn entries(service: &Service) -> ApiResult<Backups> {
 }
 
 fn of_account(service: &Service, account: &str, busy: &HashSet<Uuid>) -> ApiResult<Vec<Entry>> {
-    let mut disks = service.disks(&Who(account.to_owned()), ResourceKind::Droplet)?;
+    let mut disks = service.disks.list(&Who(account.to_owned()), ResourceKind::Droplet)?;
     disks.retain(|disk| BackupPolicy::parse(disk.label(labels::BACKUPS)).is_some());
-    let numbers = service.numbers_of(&disks)?;
+    let numbers = service.disks.numbers_of(&disks)?;
     let mut entries = Vec::new();
     for disk in disks {
         let policy = BackupPolicy::parse(disk.label(labels::BACKUPS));
@@ -70,8 +70,8 @@ fn when(policy: &BackupPolicy) -> ApiResult<When> {
 /// Takes a backup, and deletes those that are too old.
 pub(super) fn perform(service: &Arc<Service>, account: &str, droplet: &str) -> ApiResult<()> {
     let who = Who(account.to_owned());
-    service.back_up_droplet(&who, droplet)?;
-    let deleted = service.expire_backups(&who, droplet)?;
+    service.droplet_commands.back_up(&who, droplet)?;
+    let deleted = service.droplet_commands.expire_backups(&who, droplet)?;
     tracing::info!(account, droplet, deleted, "backup");
     Ok(())
 }

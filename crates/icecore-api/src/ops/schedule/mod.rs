@@ -61,7 +61,7 @@ impl Scheduler {
             ready: true,
             what: What::Usage,
         }];
-        for schedule in &service.config().schedules {
+        for schedule in &service.config.schedules {
             fixed.push(Entry {
                 name: schedule.name.clone(),
                 when: schedule.when()?,
@@ -117,8 +117,8 @@ impl Scheduler {
     /// Begins what is due, and jobs for which there was no thread, and returns how long nothing
     /// else will be.
     fn begin_what_is_due(self: &Arc<Self>) -> Duration {
-        self.service.jobs().look_again();
-        let now = self.service.now_unix_ms();
+        self.service.jobs.look_again();
+        let now = self.service.clock.now_unix_ms();
         match self.due(now) {
             Ok(due) => due.into_iter().for_each(|entry| self.begin(entry, now)),
             Err(error) => tracing::error!(%error, "cannot determine which schedules are due"),
@@ -133,7 +133,7 @@ impl Scheduler {
         // Read before what is done: a run that ends in between would be begun once more.
         let running = self.lock().clone();
         self.write_down();
-        let db = self.service.db();
+        let db = &self.service.db;
         let mut due = Vec::new();
         let backups = backups::entries(&self.service)?;
         for entry in self.fixed.iter().chain(&backups.entries) {
@@ -167,7 +167,7 @@ impl Scheduler {
     /// this server runs.
     fn note_done(&self, name: &str, now: i64) {
         let mut unwritten = self.unwritten();
-        match self.service.db().set_schedule_done(name, now) {
+        match self.service.db.set_schedule_done(name, now) {
             Ok(()) => drop(unwritten.remove(name)),
             Err(error) => {
                 tracing::error!(schedule = name, %error, "could not record the run of a schedule");

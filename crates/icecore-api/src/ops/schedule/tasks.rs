@@ -25,8 +25,8 @@ use crate::ops::schedule::entry::What;
 use crate::pool::Pool;
 use crate::pool::labels;
 use crate::service::Service;
-use crate::service::Who;
-use crate::service::droplets::Command;
+use crate::service::accounts::Who;
+use crate::service::droplets::commands::Command;
 use crate::service::items::SnapshotItem;
 use crate::service::items::VolumeItem;
 use crate::words::error::ApiError;
@@ -48,7 +48,7 @@ pub(super) fn perform(
     now: i64,
 ) -> ApiResult<()> {
     match what {
-        What::Usage => service.sample_usage(),
+        What::Usage => service.usage.sample(),
         What::Backup { account, droplet } => backups::perform(service, account, droplet),
         What::Configured(schedule) => {
             let run = Run { service, stopping, schedule, zone, now };
@@ -87,7 +87,7 @@ impl icecore::Progress for Until<'_> {
     }
 
     fn time_is_up(&self) -> bool {
-        self.end_unix_ms.is_some_and(|end| self.service.now_unix_ms() >= end)
+        self.end_unix_ms.is_some_and(|end| self.service.clock.now_unix_ms() >= end)
     }
 }
 
@@ -121,7 +121,7 @@ impl Failures {
 
 impl Run<'_> {
     fn accounts(&self) -> Vec<Who> {
-        let all = self.service.config().accounts.iter().map(|account| &account.name);
+        let all = self.service.config.accounts.iter().map(|account| &account.name);
         let wanted =
             |name: &&String| self.schedule.accounts.is_empty() || self.schedule.accounts.contains(name);
         all.filter(wanted).cloned().map(Who).collect()
@@ -176,12 +176,12 @@ impl Run<'_> {
         failures: &mut Failures,
     ) -> ApiResult<()> {
         let disks = self.disks(who, globs)?;
-        let droplets = self.service.droplet_numbers(who)?;
+        let droplets = self.service.disks.droplet_numbers(who)?;
         for disk in disks {
             self.go_on()?;
             let taken = match disk.info.kind {
                 ResourceKind::Volume => {
-                    self.service.take_volume_snapshot(who, &disk.id().to_string(), name, &[]).map(drop)
+                    self.service.volume_snapshots.take(who, &disk.id().to_string(), name, &[]).map(drop)
                 }
                 ResourceKind::Droplet => self.snapshot_droplet(who, droplets.get(&disk.id()).copied(), name),
             };
@@ -194,14 +194,14 @@ impl Run<'_> {
     fn snapshot_droplet(&self, who: &Who, number: Option<i64>, name: &str) -> ApiResult<()> {
         let number = number.ok_or_else(ApiError::not_found)?.to_string();
         let command = Command::Snapshot { name: Some(name.to_owned()) };
-        self.service.command_droplet(who, &number, &command).map(drop)
+        self.service.droplet_commands.command(who, &number, &command).map(drop)
     }
 
     fn disks(&self, who: &Who, globs: &GlobSet) -> ApiResult<Vec<VolumeItem>> {
         let mut found = Vec::new();
         for kind in [ResourceKind::Volume, ResourceKind::Droplet] {
             if self.wants_kind(kind) {
-                found.extend(self.service.disks(who, kind)?);
+                found.extend(self.service.disks.list(who, kind)?);
             }
         }
         found.retain(|disk| {
@@ -228,7 +228,7 @@ impl Run<'_> {
     fn prune_account(&self, who: &Who, policy: &Policy, choose: impl Fn(&Snapshot) -> bool) -> ApiResult<()> {
         let globs = self.schedule.globs()?;
         let disks = self.disks_by_id(who)?;
-        let mut items = self.service.snapshots(who)?;
+        let mut items = self.service.snapshots.list(who)?;
         items.retain(|item| choose(&item.snapshot) && self.wants_snapshot(item, &globs, &disks));
         let snapshots: Vec<Snapshot> = items.iter().map(|item| item.snapshot.clone()).collect();
         self.log_future(&snapshots);
@@ -237,7 +237,7 @@ impl Run<'_> {
         for going in plan.going() {
             self.go_on()?;
             let Some(item) = items.iter().find(|item| item.snapshot.id == going.id) else { continue };
-            match self.service.delete_snapshot(item) {
+            match self.service.snapshots.delete(item.snapshot.id.0) {
                 // It is gone, or read at the moment, and its next time is soon enough.
                 Err(error) if matches!(error.status, 404 | 409) => {
                     tracing::info!(snapshot = %going.id, %error, "not deleted by a schedule");
@@ -265,7 +265,7 @@ impl Run<'_> {
     fn disks_by_id(&self, who: &Who) -> ApiResult<BTreeMap<String, VolumeItem>> {
         let mut disks = BTreeMap::new();
         for kind in [ResourceKind::Volume, ResourceKind::Droplet] {
-            for disk in self.service.disks(who, kind)? {
+            for disk in self.service.disks.list(who, kind)? {
                 disks.insert(disk.id().to_string(), disk);
             }
         }
@@ -294,7 +294,7 @@ impl Run<'_> {
 
     fn for_each_region(&self, act: impl Fn(&Pool) -> icecore::Result<()>) -> ApiResult<()> {
         let mut failures = Failures::default();
-        for (slug, pool) in self.service.pools() {
+        for (slug, pool) in &*self.service.pools {
             if self.wants_region(slug) {
                 self.go_on()?;
                 failures.note(slug, act(pool).map_err(ApiError::from));
@@ -319,7 +319,7 @@ impl Run<'_> {
     fn verify(&self, pool: &Pool) -> icecore::Result<()> {
         let repo = pool.another_handle()?;
         let length_ms = |minutes: u64| i64::try_from(minutes).unwrap_or(i64::MAX).saturating_mul(MINUTE_MS);
-        let begun = self.service.now_unix_ms();
+        let begun = self.service.clock.now_unix_ms();
         let end_unix_ms = self.schedule.minutes.map(|minutes| begun.saturating_add(length_ms(minutes)));
         let progress = self.until(end_unix_ms);
         let depth = match self.schedule.share.unwrap_or(1.0) {

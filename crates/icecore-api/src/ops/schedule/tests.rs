@@ -15,13 +15,13 @@ use tempfile::TempDir;
 use crate::ops::schedule::LOOK_MS;
 use crate::ops::schedule::Scheduler;
 use crate::ops::schedule::entry::Entry;
-use crate::service::Service;
-use crate::service::Who;
-use crate::service::droplets::BackupPolicy;
-use crate::service::droplets::Command;
-use crate::service::droplets::DropletRequest;
-use crate::service::droplets::ImageChoice;
-use crate::service::images::ImportRequest;
+use crate::service::accounts::Who;
+use crate::service::droplets::backups::BackupPolicy;
+use crate::service::droplets::commands::Command;
+use crate::service::droplets::create::DropletRequest;
+use crate::service::droplets::create::ImageChoice;
+use crate::service::images::commands::ImportRequest;
+use crate::service::start;
 use crate::service::volumes::VolumeRequest;
 
 #[path = "../../../../../tests/cli/disk.rs"]
@@ -51,7 +51,7 @@ fn ms(text: &str) -> i64 {
 
 fn open(dir: &TempDir, clock: &Arc<SetClock>, text: &str) -> Arc<Scheduler> {
     let config = config::parse(text, dir.path()).unwrap();
-    let service = Arc::new(Service::open(config, Arc::clone(clock) as Arc<dyn Clock>).unwrap());
+    let service = Arc::new(start::open(config, Arc::clone(clock) as Arc<dyn Clock>).unwrap());
     Arc::new(Scheduler::new(service, Arc::default()).unwrap())
 }
 
@@ -97,7 +97,7 @@ impl Place {
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             ..VolumeRequest::default()
         };
-        self.scheduler.service.create_volume(&Who(account.to_owned()), &request).unwrap();
+        self.scheduler.service.volumes.create(&Who(account.to_owned()), &request).unwrap();
     }
 
     /// Makes a Droplet of ann's, of an image that is imported for it, with daily backups from four o'clock.
@@ -114,7 +114,7 @@ impl Place {
             description: String::new(),
             tags: Vec::new(),
         };
-        let image = service.import_image(&ann, &import).unwrap().number;
+        let image = service.image_commands.import(&ann, &import).unwrap().number;
         self.settle();
         let request = DropletRequest {
             names: vec![name.to_owned()],
@@ -124,12 +124,12 @@ impl Place {
             backups: Some(BackupPolicy::new(Some("daily"), None, Some(4)).unwrap()),
             ..DropletRequest::default()
         };
-        service.create_droplets(&ann, &request).unwrap()[0].0.number.to_string()
+        service.new_droplets.create(&ann, &request).unwrap()[0].0.number.to_string()
     }
 
     /// Waits until nothing is going on.
     fn settle(&self) {
-        while !self.scheduler.service.db().unfinished_actions().unwrap().is_empty() {
+        while !self.scheduler.service.db.unfinished_actions().unwrap().is_empty() {
             std::thread::yield_now();
         }
     }
@@ -145,7 +145,7 @@ impl Place {
     }
 
     fn snapshots(&self, account: &str) -> Vec<String> {
-        let all = self.scheduler.service.snapshots(&Who(account.to_owned())).unwrap();
+        let all = self.scheduler.service.snapshots.list(&Who(account.to_owned())).unwrap();
         all.iter().map(|item| format!("{} {}", item.snapshot.resource, item.snapshot.name)).collect()
     }
 }
@@ -167,7 +167,7 @@ fn backups_are_taken_at_their_hour_and_go_after_a_week() {
     let kept: Vec<String> = (3..=10).map(|day| format!("web 2026-11-{day:02} 04:00:00")).collect();
     assert_eq!(place.snapshots("ann")[1..], kept);
     let ann = Who("ann".to_owned());
-    place.scheduler.service.command_droplet(&ann, &droplet, &Command::DisableBackups).unwrap();
+    place.scheduler.service.droplet_commands.command(&ann, &droplet, &Command::DisableBackups).unwrap();
     place.settle();
     assert_eq!(place.backups_at("2026-11-20T04:00:00Z"), 0);
     assert_eq!(place.snapshots("ann")[1..], kept, "without a plan nothing is taken, and nothing goes");
@@ -244,8 +244,8 @@ fn only_what_is_chosen_is_kept_in_snapshots_and_only_its_own_go() {
     place.volume("ann", "web", &["prod"]);
     place.volume("bob", "db-3", &["prod"]);
     let ann = Who("ann".to_owned());
-    let id = place.scheduler.service.volumes(&ann).unwrap()[0].id().to_string();
-    place.scheduler.service.take_volume_snapshot(&ann, &id, "by hand", &[]).unwrap();
+    let id = place.scheduler.service.disks.volumes(&ann).unwrap()[0].id().to_string();
+    place.scheduler.service.volume_snapshots.take(&ann, &id, "by hand", &[]).unwrap();
     for day in ["02", "03", "04", "05"] {
         assert_eq!(place.at(&format!("2026-11-{day}T00:00:00Z")), ["prod"]);
     }
@@ -264,9 +264,9 @@ fn prune_gc_and_verify_run_over_all_regions() {
     let place = Place::new("2026-11-01T12:00:00Z", schedules);
     place.volume("ann", "db", &[]);
     let ann = Who("ann".to_owned());
-    let id = place.scheduler.service.volumes(&ann).unwrap()[0].id().to_string();
+    let id = place.scheduler.service.disks.volumes(&ann).unwrap()[0].id().to_string();
     let take =
-        |name: &str| place.scheduler.service.take_volume_snapshot(&ann, &id, name, &[]).map(drop).unwrap();
+        |name: &str| place.scheduler.service.volume_snapshots.take(&ann, &id, name, &[]).map(drop).unwrap();
     take("first");
     assert_eq!(place.at("2026-11-02T00:00:00Z"), ["old", "space", "check"]);
     take("second");
@@ -296,7 +296,7 @@ fn the_thread_runs_what_is_due_and_ends() {
     let thread = place.scheduler.start().unwrap();
     place.scheduler.stop();
     thread.join().unwrap();
-    let done = place.scheduler.service.db().schedule_done("a").unwrap();
+    let done = place.scheduler.service.db.schedule_done("a").unwrap();
     let times = ["2026-11-01T12:00:00Z", "2026-11-01T13:00:00Z"].map(|time| Some(ms(time)));
     assert!(times.contains(&done), "it was done, or is left to the next server: {done:?}");
     assert!(place.scheduler.lock().is_empty());
@@ -338,7 +338,7 @@ fn what_cannot_be_noted_is_remembered() {
     assert_eq!(place.at("2026-11-01T13:00:00Z"), ["a"]);
     assert!(place.at("2026-11-01T13:00:01Z").is_empty(), "it has run");
     assert_eq!(place.at("2026-11-01T14:00:00Z"), ["a"]);
-    let done = || place.scheduler.service.db().schedule_done("a").unwrap();
+    let done = || place.scheduler.service.db.schedule_done("a").unwrap();
     assert_eq!(done(), Some(ms("2026-11-01T12:00:00Z")));
     other.execute_batch("DROP TRIGGER full").unwrap();
     assert!(place.at("2026-11-01T14:00:01Z").is_empty());
@@ -352,7 +352,7 @@ fn volumes_that_cannot_be_listed_keep_nothing_else_from_its_time() {
     let place = Place::new("2026-11-01T12:00:00Z", schedules);
     place.volume("ann", "db", &[]);
     let backup = "/backup/019a0000-0000-7000-8000-000000000000";
-    let db = place.scheduler.service.db();
+    let db = &place.scheduler.service.db;
     db.set_schedule_done(backup, ms("2026-11-01T00:00:00Z")).unwrap();
     let volumes = place.dir.path().join("here/volumes");
     let away = place.dir.path().join("away");
@@ -374,7 +374,7 @@ fn what_found_no_room_is_taken_at_its_next_time_and_the_volume_works_on() {
         "[[schedule]]\nname = \"nightly\"\ncron = \"@daily\"\ntask = \"snapshot\"\nkeep = { last = 2 }\n";
     let place = Place::with_region("2026-11-01T12:00:00Z", &full.path("here"), nightly);
     place.volume("ann", "db", &[]);
-    let open = place.scheduler.service.pool("here").unwrap().disks().open("db").unwrap();
+    let open = place.scheduler.service.pools["here"].disks().open("db").unwrap();
     let write = |byte: u8| {
         open.with(|volume| volume.write_at(0, &vec![byte; 4 << 20]).and_then(|()| volume.sync()))
             .unwrap()

@@ -3,22 +3,33 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use icecore_host::clock::Clock;
 use icecore_host::clock::new_id_at;
+use icecore_host::config::Config;
 
 use crate::db::Action;
+use crate::db::ActionStatus;
+use crate::db::Db;
 use crate::db::NewAction;
 use crate::pool::labels;
 use crate::pool::labels::Labels;
-use crate::service::Service;
-use crate::service::Who;
-use crate::service::droplets::BackupPolicy;
-use crate::service::droplets::DropletItem;
+use crate::service::accounts::Who;
+use crate::service::actions::Actions;
+use crate::service::disks::Disks;
+use crate::service::droplets::backups::BackupPolicy;
+use crate::service::droplets::catalog::Droplets;
 use crate::service::droplets::create::ImageChoice;
+use crate::service::droplets::create::new_action;
 use crate::service::droplets::create::too_small;
-use crate::service::images::ImageItem;
-use crate::service::images::ImageType;
+use crate::service::droplets::item::DropletItem;
+use crate::service::droplets::jobs::DropletJob;
+use crate::service::droplets::jobs::DropletJobs;
+use crate::service::images::catalog::Images;
+use crate::service::images::item::ImageItem;
+use crate::service::images::item::ImageType;
 use crate::service::items::GIB;
-use crate::service::jobs::Job;
+use crate::service::parts::Parts;
+use crate::service::snapshots::Snapshots;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
@@ -102,31 +113,58 @@ impl Command {
     }
 }
 
-impl Service {
-    /// Does something to a Droplet.
-    pub(crate) fn command_droplet(
-        self: &Arc<Self>,
-        who: &Who,
-        id: &str,
-        command: &Command,
-    ) -> ApiResult<Action> {
-        let droplet = self.droplet(who, id)?;
+/// The service that carries out commands.
+pub(crate) struct DropletCommands {
+    config: Arc<Config>,
+    db: Arc<Db>,
+    clock: Arc<dyn Clock>,
+    actions: Actions,
+    disks: Arc<Disks>,
+    snapshots: Arc<Snapshots>,
+    images: Arc<Images>,
+    droplets: Arc<Droplets>,
+    jobs: DropletJobs,
+}
+
+impl DropletCommands {
+    pub(crate) fn new(
+        parts: &Parts,
+        images: &Arc<Images>,
+        droplets: &Arc<Droplets>,
+        jobs: &DropletJobs,
+    ) -> Self {
+        Self {
+            config: Arc::clone(&parts.config),
+            db: Arc::clone(&parts.db),
+            clock: Arc::clone(&parts.clock),
+            actions: parts.actions.clone(),
+            disks: Arc::clone(&parts.disks),
+            snapshots: Arc::clone(&parts.snapshots),
+            images: Arc::clone(images),
+            droplets: Arc::clone(droplets),
+            jobs: jobs.clone(),
+        }
+    }
+
+    /// Starts an action on a Droplet.
+    pub(crate) fn command(&self, who: &Who, id: &str, command: &Command) -> ApiResult<Action> {
+        let droplet = self.droplets.get(who, id)?;
         let job = self.job_of(who, &droplet, command)?;
-        self.act(&self.new_action(who, &droplet, command.as_str()), job)
+        self.act(who, &droplet, command.as_str(), job)
+    }
+
+    fn act(&self, who: &Who, droplet: &DropletItem, kind: &str, job: DropletJob) -> ApiResult<Action> {
+        let new = self.new_action(who, droplet, kind);
+        self.actions.act(&new, self.jobs.work(job)?)
     }
 
     fn new_action<'a>(&self, who: &'a Who, droplet: &'a DropletItem, kind: &'a str) -> NewAction<'a> {
         let disk = &droplet.disk;
-        self.action_of_droplet(who, kind, disk.id(), droplet.number, &disk.pool)
+        new_action(who, kind, disk.id(), droplet.number, &disk.pool, self.clock.now_unix_ms())
     }
 
     /// Does something to all Droplets that have a tag, but for those that are busy.
-    pub(crate) fn command_droplets_tagged(
-        self: &Arc<Self>,
-        who: &Who,
-        tag: &str,
-        command: &Command,
-    ) -> ApiResult<Vec<Action>> {
+    pub(crate) fn command_tagged(&self, who: &Who, tag: &str, command: &Command) -> ApiResult<Vec<Action>> {
         if !command.in_bulk() {
             return Err(ApiError::unprocessable(format!(
                 "{} is not possible for several Droplets at once",
@@ -134,43 +172,67 @@ impl Service {
             )));
         }
         let mut begun = Vec::new();
-        for droplet in self.droplets_tagged(who, tag)?.iter().filter(|droplet| !droplet.locked) {
+        for droplet in self.droplets.tagged(who, tag)?.iter().filter(|droplet| !droplet.locked) {
             let job = self.job_of(who, droplet, command)?;
-            match self.start(&self.new_action(who, droplet, command.as_str()), job) {
+            match self.actions.start(&self.new_action(who, droplet, command.as_str()), self.jobs.work(job)?) {
                 // It has become busy just now.
                 Err(error) if error.status == 422 => {}
                 action => begun.push(action?),
             }
         }
-        self.wait(&mut begun);
+        self.actions.wait(&mut begun);
         Ok(begun)
     }
 
+    /// Deletes a Droplet and its backups. Its volumes are detached, and its snapshots stay.
+    pub(crate) fn delete(&self, who: &Who, id: &str) -> ApiResult<()> {
+        let disk = self.disks.of_droplet(who, id)?;
+        let number = self.db.number(disk.id())?;
+        let new = new_action(who, "destroy", disk.id(), number, &disk.pool, self.clock.now_unix_ms());
+        let action = self.actions.act(&new, self.jobs.work(DropletJob::Destroy)?)?;
+        if action.status == ActionStatus::Errored {
+            return Err(ApiError::unprocessable(action.message));
+        }
+        Ok(())
+    }
+
+    /// Deletes all Droplets with a tag.
+    pub(crate) fn delete_tagged(&self, who: &Who, tag: &str) -> ApiResult<()> {
+        for droplet in self.droplets.tagged(who, tag)? {
+            match self.delete(who, &droplet.number.to_string()) {
+                // Somebody else was faster.
+                Err(error) if error.status == 404 => {}
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a backup of a Droplet.
-    pub(crate) fn back_up_droplet(self: &Arc<Self>, who: &Who, id: &str) -> ApiResult<Action> {
-        let droplet = self.droplet(who, id)?;
-        let name = rfc3339(self.now_unix_ms()).replace('T', " ").replace('Z', "");
+    pub(crate) fn back_up(&self, who: &Who, id: &str) -> ApiResult<Action> {
+        let droplet = self.droplets.get(who, id)?;
+        let name = rfc3339(self.clock.now_unix_ms()).replace('T', " ").replace('Z', "");
         let job = self.snapshot_job(who, &droplet, name, ImageType::Backup)?;
-        self.act(&self.new_action(who, &droplet, "backup"), job)
+        self.act(who, &droplet, "backup", job)
     }
 
     /// Deletes the backups of a Droplet that are too old: after a week where they are daily, after
     /// four where they are weekly.
     pub(crate) fn expire_backups(&self, who: &Who, id: &str) -> ApiResult<usize> {
-        let droplet = self.droplet(who, id)?;
+        let droplet = self.droplets.get(who, id)?;
         let kept_ms = match droplet.backups() {
             Some(BackupPolicy::Daily { .. }) => DAILY_KEPT_MS,
             Some(BackupPolicy::Weekly { .. }) => WEEKLY_KEPT_MS,
             None => return Ok(0),
         };
-        let now = self.now_unix_ms();
-        let mut expired = self.snapshots(who)?;
+        let now = self.clock.now_unix_ms();
+        let mut expired = self.snapshots.list(who)?;
         expired.retain(|item| {
             item.number.is_some_and(|number| droplet.backup_ids.contains(&number))
                 && now.saturating_sub(item.snapshot.age_unix_ms(now)) > kept_ms
         });
         for item in &expired {
-            match self.delete_everywhere(item.snapshot.id.0) {
+            match self.snapshots.delete(item.snapshot.id.0) {
                 Err(error) if error.status == 404 => {}
                 done => done?,
             }
@@ -178,14 +240,14 @@ impl Service {
         Ok(expired.len())
     }
 
-    fn job_of(&self, who: &Who, droplet: &DropletItem, command: &Command) -> ApiResult<Job> {
+    fn job_of(&self, who: &Who, droplet: &DropletItem, command: &Command) -> ApiResult<DropletJob> {
         let label = |key: &str, text: &str| {
             let labels = BTreeMap::from([(key.to_owned(), text.to_owned())]);
-            Ok(Job::LabelDroplet { labels })
+            Ok(DropletJob::Label { labels })
         };
         match command {
             Command::Snapshot { name } => {
-                let usual = || format!("{}-{}", droplet.disk.name(), self.now_unix_ms());
+                let usual = || format!("{}-{}", droplet.disk.name(), self.clock.now_unix_ms());
                 let name = name.clone().unwrap_or_else(usual);
                 names::check_text("name", &name)?;
                 self.snapshot_job(who, droplet, name, ImageType::Snapshot)
@@ -199,11 +261,11 @@ impl Service {
                         "The image is neither a backup nor a snapshot of this Droplet.",
                     ));
                 }
-                Ok(Job::RestoreDroplet { snapshot: image.uuid })
+                Ok(DropletJob::Restore { snapshot: image.uuid })
             }
             Command::Rebuild { image } => {
                 let image = self.image_for(who, droplet, image.as_ref())?;
-                Ok(Job::RestoreDroplet { snapshot: image.uuid })
+                Ok(DropletJob::Restore { snapshot: image.uuid })
             }
             Command::Resize { size, disk } => self.resize_job(droplet, size, *disk),
             Command::Rename { name } => {
@@ -228,15 +290,15 @@ impl Service {
         droplet: &DropletItem,
         name: String,
         kind: ImageType,
-    ) -> ApiResult<Job> {
-        let id = new_id_at(self.now_unix_ms());
+    ) -> ApiResult<DropletJob> {
+        let id = new_id_at(self.clock.now_unix_ms());
         let mut labels = Labels::from([(labels::ACCOUNT.to_owned(), who.0.clone())]);
         labels::set(&mut labels, labels::RESOURCE, &droplet.disk.id().to_string());
         labels::set(&mut labels, labels::RESOURCE_NUMBER, &droplet.number.to_string());
-        labels::set(&mut labels, labels::NUMBER, &self.db().number(id)?.to_string());
+        labels::set(&mut labels, labels::NUMBER, &self.db.number(id)?.to_string());
         labels::set(&mut labels, labels::TYPE, kind.label());
         labels::set(&mut labels, labels::DISTRIBUTION, &droplet.image.distribution);
-        Ok(Job::SnapshotDroplet { id, name, tags: Vec::new(), labels })
+        Ok(DropletJob::Snapshot { id, name, tags: Vec::new(), labels })
     }
 
     /// Returns an image that a Droplet's disk is to have the content of.
@@ -248,7 +310,7 @@ impl Service {
     ) -> ApiResult<ImageItem> {
         let choice = choice.ok_or_else(|| ApiError::unprocessable("image is required"))?;
         let invalid = || ApiError::unprocessable("You specified an invalid image.");
-        let image = self.image(who, &choice.text()).map_err(|_| invalid())?;
+        let image = self.images.get(who, &choice.text()).map_err(|_| invalid())?;
         let region = &droplet.disk.pool.slug;
         if !image.is_available() {
             return Err(invalid());
@@ -264,12 +326,12 @@ impl Service {
         Ok(image)
     }
 
-    fn resize_job(&self, droplet: &DropletItem, size: &str, disk: bool) -> ApiResult<Job> {
+    fn resize_job(&self, droplet: &DropletItem, size: &str, disk: bool) -> ApiResult<DropletJob> {
         let invalid = || ApiError::unprocessable("You specified an invalid size for the Droplet.");
-        let new = self.config().size(size).ok_or_else(invalid)?;
+        let new = self.config.size(size).ok_or_else(invalid)?;
         if new.disk < droplet.disk.size_gib() {
             return Err(ApiError::unprocessable("This size is not available because it has a smaller disk."));
         }
-        Ok(Job::ResizeDroplet { size: new.slug.clone(), size_bytes: disk.then_some(new.disk * GIB) })
+        Ok(DropletJob::Resize { size: new.slug.clone(), size_bytes: disk.then_some(new.disk * GIB) })
     }
 }

@@ -10,112 +10,75 @@ use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::Parent;
 use icecore::snapshot::ResourceKind;
 use icecore::snapshot::SnapshotId;
-use icecore_host::clock::new_id;
+use icecore_host::config::Config;
 use tempfile::NamedTempFile;
 
 use crate::db::Action;
+use crate::db::Db;
 use crate::db::Import;
-use crate::db::NewAction;
 use crate::pool::Pool;
 use crate::pool::labels;
 use crate::pool::labels::Labels;
-use crate::service::Service;
-use crate::service::Who;
-use crate::service::images::ImageItem;
-use crate::service::images::ImageType;
+use crate::service::actions::Actions;
 use crate::service::images::convert::Conversion;
 use crate::service::images::convert::check_size;
+use crate::service::images::item::ImageType;
 use crate::service::images::probe::Format;
 use crate::service::images::probe::probe;
 use crate::service::images::source::Source;
 use crate::service::items::GIB;
-use crate::service::jobs::Job;
 use crate::service::jobs::JobProgress;
+use crate::service::parts::Parts;
+use crate::service::scratch::Scratch;
+use crate::service::snapshots::Snapshots;
 use crate::service::snapshots::delete_if_there;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
-use crate::words::names;
 
 /// The type of the actions that import.
-const CREATE: &str = "create";
+pub(super) const CREATE: &str = "create";
 
-/// What is to be imported.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ImportRequest {
-    pub(crate) name: String,
-    pub(crate) url: String,
-    pub(crate) region: String,
-    pub(crate) distribution: String,
-    pub(crate) description: String,
-    pub(crate) tags: Vec<String>,
+/// The service that imports images.
+pub(crate) struct Imports {
+    config: Arc<Config>,
+    db: Arc<Db>,
+    actions: Actions,
+    scratch: Scratch,
+    snapshots: Arc<Snapshots>,
 }
 
-impl Service {
-    /// Begins to import an image, and returns it as it is after a moment.
-    pub(crate) fn import_image(self: &Arc<Self>, who: &Who, request: &ImportRequest) -> ApiResult<ImageItem> {
-        names::check_text("name", &request.name)?;
-        names::check_description("distribution", &request.distribution)?;
-        names::check_description("description", &request.description)?;
-        let pool = self.pool(&request.region)?;
-        // What can be told at once is told at once.
-        let source = Source::find(&self.config().import.folders, &request.url)?;
-        probe(&source.open()?, &source.name)?;
-        let tags = self.tags_for_new(who, &request.tags)?;
-        let uuid = new_id();
-        let number = self.db().number(uuid)?;
-        let now_unix_ms = self.now_unix_ms();
-        let import = Import {
-            uuid,
-            account: who.0.clone(),
-            region: pool.slug.clone(),
-            created_unix_ms: now_unix_ms,
-            name: request.name.clone(),
-            url: request.url.clone(),
-            distribution: request.distribution.clone(),
-            description: request.description.clone(),
-            tags: tags.join(","),
-            problem: None,
-        };
-        self.db().begin_import(&import)?;
-        let new = NewAction {
-            account: &who.0,
-            kind: CREATE,
-            now_unix_ms,
-            resource_type: "image",
-            resource: uuid,
-            resource_id: Some(number),
-            region: &pool.slug,
-            job: None,
-        };
-        if let Err(error) = self.act(&new, Job::ImportImage) {
-            // Nothing will come of it.
-            self.db().forget_import(uuid)?;
-            return Err(error);
+impl Imports {
+    pub(crate) fn new(parts: &Parts) -> Self {
+        Self {
+            config: Arc::clone(&parts.config),
+            db: Arc::clone(&parts.db),
+            actions: parts.actions.clone(),
+            scratch: parts.scratch.clone(),
+            snapshots: Arc::clone(&parts.snapshots),
         }
-        self.image(who, &number.to_string())
     }
 
-    /// Does what [`import_image`](Self::import_image) has begun.
-    pub(crate) fn import(&self, pool: &Arc<Pool>, action: &Action, progress: &JobProgress) -> ApiResult<()> {
+    /// Makes a snapshot of a file that a client has named.
+    pub(super) fn import(&self, pool: &Arc<Pool>, action: &Action, progress: &JobProgress) -> ApiResult<()> {
         let uuid = action.resource;
         let given_up = || ApiError::unprocessable("the image was deleted before the import");
-        let Some(import) = self.db().import(uuid)? else {
+        let Some(import) = self.db.import(uuid)? else {
             delete_if_there(pool, uuid)?;
             return Err(given_up());
         };
-        if !self.has_snapshot(&pool.slug, uuid)?
+        if !self.snapshots.is_in(&pool.slug, uuid)?
             && let Err(error) = self.capture(pool, &import, progress)
         {
-            if !self.jobs().is_stopping() {
-                self.db().fail_import(uuid, &error.message)?;
+            if !self.actions.is_stopping() {
+                self.db.fail_import(uuid, &error.message)?;
             }
             return Err(error);
         }
-        self.locks.alone(uuid, || {
-            if let Some(now) = self.db().import(uuid)? {
+        self.snapshots.alone(uuid, || {
+            if let Some(now) = self.db.import(uuid)? {
                 self.note_changes(pool, &now)?;
             }
-            if !self.db().forget_import(uuid)? {
+            if !self.db.forget_import(uuid)? {
                 delete_if_there(pool, uuid)?;
                 return Err(given_up());
             }
@@ -125,16 +88,16 @@ impl Service {
 
     /// Ends imports that have no action: the server was stopped just before it began, or just after
     /// it had ended.
-    pub(crate) fn end_lost_imports(&self) -> ApiResult<()> {
-        let actions = self.db().unfinished_actions()?;
-        for import in self.db().unfinished_imports()? {
+    pub(crate) fn end_lost(&self) -> ApiResult<()> {
+        let actions = self.db.unfinished_actions()?;
+        for import in self.db.unfinished_imports()? {
             if actions.iter().any(|action| action.resource == import.uuid && action.kind == CREATE) {
                 continue;
             }
-            if self.has_snapshot(&import.region, import.uuid)? {
-                self.db().forget_import(import.uuid)?;
+            if self.snapshots.is_in(&import.region, import.uuid)? {
+                self.db.forget_import(import.uuid)?;
             } else {
-                self.db().fail_import(
+                self.db.fail_import(
                     import.uuid,
                     "the server stopped before the import ended: import it again",
                 )?;
@@ -158,21 +121,21 @@ impl Service {
     fn labels_of_import(&self, import: &Import) -> ApiResult<Labels> {
         let mut labels = Labels::from([(labels::ACCOUNT.to_owned(), import.account.clone())]);
         labels::set(&mut labels, labels::TYPE, ImageType::Custom.label());
-        labels::set(&mut labels, labels::NUMBER, &self.db().number(import.uuid)?.to_string());
+        labels::set(&mut labels, labels::NUMBER, &self.db.number(import.uuid)?.to_string());
         labels::set(&mut labels, labels::DISTRIBUTION, &import.distribution);
         labels::set(&mut labels, labels::DESCRIPTION, &import.description);
         Ok(labels)
     }
 
     fn capture(&self, pool: &Arc<Pool>, import: &Import, progress: &JobProgress) -> ApiResult<()> {
-        let source = Source::find(&self.config().import.folders, &import.url)?;
+        let source = Source::find(&self.config.import.folders, &import.url)?;
         let before = source.state()?;
         let (path, _temporaries) = self.raw_file(&source, progress)?;
         if before.was_written(&source.state()?) {
             return Err(written_to(&source));
         }
         let image = ImageFile::open(&path)?;
-        check_size(image.len(), self.config().import.max_gigabytes.saturating_mul(GIB))?;
+        check_size(image.len(), self.config.import.max_gigabytes.saturating_mul(GIB))?;
         let options = CaptureOptions {
             name_may_repeat: true,
             tags: import.tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
@@ -208,8 +171,8 @@ impl Service {
             if made.len() == 2 {
                 return Err(ApiError::unprocessable(format!("{} is compressed more than once", source.name)));
             }
-            let to = self.scratch_file()?;
-            let bytes_max = self.config().import.max_gigabytes.saturating_mul(GIB);
+            let to = self.scratch.file()?;
+            let bytes_max = self.config.import.max_gigabytes.saturating_mul(GIB);
             Conversion { from: &file, to: to.path(), bytes_max, progress }.run(format)?;
             file = to
                 .reopen()

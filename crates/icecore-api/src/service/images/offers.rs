@@ -1,35 +1,61 @@
 //! Images move from one account to another, which must accept them.
 
+use std::sync::Arc;
+
+use icecore_host::clock::Clock;
+use icecore_host::config::Config;
 use uuid::Uuid;
 
+use crate::db::Db;
 use crate::db::Offer;
 use crate::pool::labels;
 use crate::pool::labels::Labels;
-use crate::service::Service;
-use crate::service::Who;
-use crate::service::account::uuid_of_account;
-use crate::service::images::ImageType;
+use crate::service::accounts::Who;
+use crate::service::accounts::uuid_of_account;
+use crate::service::images::catalog::Images;
+use crate::service::images::item::ImageType;
+use crate::service::parts::Parts;
+use crate::service::snapshots::Snapshots;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-impl Service {
+/// The offers of all accounts.
+pub(crate) struct Offers {
+    config: Arc<Config>,
+    db: Arc<Db>,
+    clock: Arc<dyn Clock>,
+    snapshots: Arc<Snapshots>,
+    images: Arc<Images>,
+}
+
+impl Offers {
+    pub(crate) fn new(parts: &Parts, images: &Arc<Images>) -> Self {
+        Self {
+            config: Arc::clone(&parts.config),
+            db: Arc::clone(&parts.db),
+            clock: Arc::clone(&parts.clock),
+            snapshots: Arc::clone(&parts.snapshots),
+            images: Arc::clone(images),
+        }
+    }
+
     /// Offers an image to another account, which is named by its email or its id. Returns the
     /// number of the offer.
-    pub(crate) fn offer_image(
+    pub(crate) fn make(
         &self,
         who: &Who,
         id: &str,
         email: Option<&str>,
         uuid: Option<&str>,
     ) -> ApiResult<i64> {
-        let image = self.own_image(who, id)?;
+        let image = self.images.own(who, id)?;
         if image.kind != ImageType::Snapshot {
             return Err(ApiError::bad_request(
                 "only snapshots of Droplets can be transferred to another account",
             ));
         }
         let named = |text: &str| text.parse::<Uuid>().ok();
-        let wanted = self.config().accounts.iter().find(|account| match (email, uuid) {
+        let wanted = self.config.accounts.iter().find(|account| match (email, uuid) {
             (Some(email), _) => account.email.eq_ignore_ascii_case(email),
             (None, Some(uuid)) => named(uuid) == Some(uuid_of_account(&account.name)),
             (None, None) => false,
@@ -37,50 +63,50 @@ impl Service {
         let recipient = wanted.filter(|account| account.name != who.0).ok_or_else(|| {
             ApiError::bad_request("recipient_email or recipient_uuid must belong to another account")
         })?;
-        self.db()
-            .make_offer(image.uuid, &who.0, &recipient.name, self.now_unix_ms())?
+        self.db
+            .make_offer(image.uuid, &who.0, &recipient.name, self.clock.now_unix_ms())?
             .ok_or_else(|| ApiError::bad_request("the image is already on offer: cancel that offer first"))
     }
 
     /// Returns the offer of an image that `mine` picks.
-    fn find_offer(&self, id: &str, transfer: Option<i64>, mine: impl Fn(&Offer) -> bool) -> ApiResult<Offer> {
+    fn find(&self, id: &str, transfer: Option<i64>, mine: impl Fn(&Offer) -> bool) -> ApiResult<Offer> {
         let number = id.parse().map_err(|_| ApiError::not_found())?;
-        let uuid = self.db().numbered(number)?.ok_or_else(ApiError::not_found)?;
+        let uuid = self.db.numbered(number)?.ok_or_else(ApiError::not_found)?;
         let meant = |offer: &Offer| transfer.is_none_or(|transfer| transfer == offer.id) && mine(offer);
-        self.db().offer(uuid)?.filter(meant).ok_or_else(ApiError::not_found)
+        self.db.offer(uuid)?.filter(meant).ok_or_else(ApiError::not_found)
     }
 
     /// Takes an image that another account has offered; `transfer` is the number of the offer,
     /// where the client says it.
-    pub(crate) fn accept_image(&self, who: &Who, id: &str, transfer: Option<i64>) -> ApiResult<()> {
-        let offer = self.find_offer(id, transfer, |offer| offer.recipient == who.0)?;
-        if self.db().unfinished_actions()?.iter().any(|action| action.resource == offer.uuid) {
+    pub(crate) fn accept(&self, who: &Who, id: &str, transfer: Option<i64>) -> ApiResult<()> {
+        let offer = self.find(id, transfer, |offer| offer.recipient == who.0)?;
+        if self.db.unfinished_actions()?.iter().any(|action| action.resource == offer.uuid) {
             return Err(ApiError::unprocessable("Image already has a pending event."));
         }
-        let accepted = self.db().accept_offer(offer.id)? && self.hand_over(&offer)?;
+        let accepted = self.db.accept_offer(offer.id)? && self.hand_over(&offer)?;
         if accepted { Ok(()) } else { Err(ApiError::not_found()) }
     }
 
-    /// Turns an offer down.
-    pub(crate) fn decline_image(&self, who: &Who, id: &str, transfer: Option<i64>) -> ApiResult<()> {
-        let offer = self.find_offer(id, transfer, |offer| offer.recipient == who.0)?;
-        self.db().withdraw_offer(offer.id)?;
+    /// Declines an offer.
+    pub(crate) fn decline(&self, who: &Who, id: &str, transfer: Option<i64>) -> ApiResult<()> {
+        let offer = self.find(id, transfer, |offer| offer.recipient == who.0)?;
+        self.db.withdraw_offer(offer.id)?;
         Ok(())
     }
 
-    /// Takes an offer back.
-    pub(crate) fn withdraw_image(&self, who: &Who, id: &str, transfer: Option<i64>) -> ApiResult<()> {
-        let offer = self.find_offer(id, transfer, |offer| offer.sender == who.0)?;
-        self.db().withdraw_offer(offer.id)?;
+    /// Cancels an offer.
+    pub(crate) fn withdraw(&self, who: &Who, id: &str, transfer: Option<i64>) -> ApiResult<()> {
+        let offer = self.find(id, transfer, |offer| offer.sender == who.0)?;
+        self.db.withdraw_offer(offer.id)?;
         Ok(())
     }
 
     /// Returns the offers that an account was made: the number of each image, its name, and who
     /// offers it.
-    pub(crate) fn offers(&self, who: &Who) -> ApiResult<Vec<(i64, String, String)>> {
+    pub(crate) fn to(&self, who: &Who) -> ApiResult<Vec<(i64, String, String)>> {
         let mut shown = Vec::new();
-        for offer in self.db().offers_to(&who.0)? {
-            let images = self.images(&Who(offer.sender.clone()))?;
+        for offer in self.db.offers_to(&who.0)? {
+            let images = self.images.list(&Who(offer.sender.clone()))?;
             if let Some(image) = images.into_iter().find(|image| image.uuid == offer.uuid) {
                 shown.push((image.number, image.name, offer.sender));
             }
@@ -92,16 +118,16 @@ impl Service {
     /// words of the old one.
     fn hand_over(&self, offer: &Offer) -> ApiResult<bool> {
         let owner = Labels::from([(labels::ACCOUNT.to_owned(), offer.recipient.clone())]);
-        let found = self.in_all_regions(offer.uuid, |repo, id| {
+        let found = self.snapshots.in_all_regions(offer.uuid, |repo, id| {
             let snapshot = icecore::snapshot::relabel(repo, id, &owner, &[])?;
             icecore::snapshot::retag(repo, id, &[], &snapshot.tags).map(drop)
         })?;
-        self.db().end_offer(offer.id)?;
+        self.db.end_offer(offer.id)?;
         Ok(found)
     }
 
     /// Ends the moves that a server before did not end.
-    pub(crate) fn end_accepted_offers(&self) -> ApiResult<()> {
-        self.db().accepted_offers()?.iter().try_for_each(|offer| self.hand_over(offer).map(drop))
+    pub(crate) fn end_accepted(&self) -> ApiResult<()> {
+        self.db.accepted_offers()?.iter().try_for_each(|offer| self.hand_over(offer).map(drop))
     }
 }

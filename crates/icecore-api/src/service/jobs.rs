@@ -1,4 +1,4 @@
-//! Threads for what takes its time. What they do, they know not: each is given something to call.
+//! Threads for what takes its time. They do not know what a job does: each is given something to call.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;

@@ -1,0 +1,154 @@
+//! Disks: the volumes of accounts, and the disks of their Droplets. They are found and deleted.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use icecore::ErrorKind;
+use icecore::snapshot::ResourceKind;
+use icecore::volume::VolumeOptions;
+use icecore_host::config::Config;
+use uuid::Uuid;
+
+use crate::db::Db;
+use crate::pool::Pool;
+use crate::pool::Pools;
+use crate::pool::labels;
+use crate::pool::labels::Labels;
+use crate::service::accounts::Who;
+use crate::service::items::VolumeItem;
+use crate::service::items::is_owned_by;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+/// How many names are tried for the engine's volume, where the wanted one is taken.
+const NAMES_MAX: usize = 1000;
+
+/// The Droplets of an account: their numbers, by the ids of their disks.
+pub(crate) type DropletNumbers = HashMap<Uuid, i64>;
+
+/// The disks of all regions.
+pub(crate) struct Disks {
+    config: Arc<Config>,
+    db: Arc<Db>,
+    pools: Arc<Pools>,
+}
+
+impl Disks {
+    pub(super) fn new(config: &Arc<Config>, db: &Arc<Db>, pools: &Arc<Pools>) -> Self {
+        Self { config: Arc::clone(config), db: Arc::clone(db), pools: Arc::clone(pools) }
+    }
+
+    /// Returns all disks of an account of one kind, oldest first: its volumes, or those of its
+    /// Droplets.
+    pub(crate) fn list(&self, who: &Who, kind: ResourceKind) -> ApiResult<Vec<VolumeItem>> {
+        let mut all = self.list_with_unfinished(who, kind)?;
+        all.retain(|item| item.label(labels::UNFINISHED).is_empty());
+        Ok(all)
+    }
+
+    /// Returns the same, with those that are being made.
+    pub(super) fn list_with_unfinished(&self, who: &Who, kind: ResourceKind) -> ApiResult<Vec<VolumeItem>> {
+        let mut found = Vec::new();
+        for pool in self.pools.values() {
+            let all = icecore::volume::list_volumes(pool.repo())?.volumes.into_iter();
+            let mine = all.filter(|info| info.kind == kind && self.owns(who, &info.labels));
+            found.extend(mine.map(|info| VolumeItem { pool: Arc::clone(pool), info }));
+        }
+        found.sort_by_key(|item| (item.info.created_unix_ms, item.id()));
+        Ok(found)
+    }
+
+    /// Tells whether an account owns what has these labels.
+    fn owns(&self, who: &Who, labels: &Labels) -> bool {
+        is_owned_by(labels, &who.0, self.config.first_account())
+    }
+
+    /// Returns the volumes of an account.
+    pub(crate) fn volumes(&self, who: &Who) -> ApiResult<Vec<VolumeItem>> {
+        self.list(who, ResourceKind::Volume)
+    }
+
+    /// Returns a volume of an account.
+    pub(crate) fn volume(&self, who: &Who, id: &str) -> ApiResult<VolumeItem> {
+        let id: Uuid = id.parse().map_err(|_| ApiError::not_found())?;
+        self.volumes(who)?.into_iter().find(|item| item.id() == id).ok_or_else(ApiError::not_found)
+    }
+
+    /// Returns the volume of a name in a region.
+    pub(crate) fn volume_named(&self, who: &Who, name: &str, region: &str) -> ApiResult<VolumeItem> {
+        let mut all = self.volumes(who)?.into_iter();
+        all.find(|item| item.name() == name && item.pool.slug == region).ok_or_else(ApiError::not_found)
+    }
+
+    /// Returns the numbers of all Droplets of an account.
+    pub(crate) fn droplet_numbers(&self, who: &Who) -> ApiResult<DropletNumbers> {
+        self.numbers_of(&self.list(who, ResourceKind::Droplet)?)
+    }
+
+    /// Returns the numbers of Droplets of which these are the disks.
+    pub(crate) fn numbers_of(&self, disks: &[VolumeItem]) -> ApiResult<DropletNumbers> {
+        self.db.numbers(&disks.iter().map(VolumeItem::numbered).collect::<Vec<_>>())
+    }
+
+    /// Returns the disk of the Droplet of a number.
+    pub(super) fn of_number(&self, who: &Who, number: i64) -> ApiResult<VolumeItem> {
+        let disks = self.list(who, ResourceKind::Droplet)?;
+        let numbers = self.numbers_of(&disks)?;
+        let mut disks = disks.into_iter();
+        disks.find(|disk| numbers.get(&disk.id()) == Some(&number)).ok_or_else(ApiError::not_found)
+    }
+
+    /// Returns the disk of a Droplet.
+    pub(crate) fn of_droplet(&self, who: &Who, id: &str) -> ApiResult<VolumeItem> {
+        self.of_number(who, id.parse().map_err(|_| ApiError::not_found())?)
+    }
+}
+
+/// Deletes a disk, whoever uses it.
+pub(super) fn delete_disk(item: &VolumeItem) -> ApiResult<()> {
+    let name = &item.info.name;
+    adopt_snapshots(item)?;
+    item.pool.disks().with_closed(name, || icecore::volume::delete_volume(item.pool.repo(), name))?;
+    Ok(())
+}
+
+/// Notes with snapshots that another program took of a disk what they are of and whose they
+/// are: once it is gone, or another one has its name, nothing else says so.
+fn adopt_snapshots(item: &VolumeItem) -> ApiResult<()> {
+    let repo = item.pool.repo();
+    for snapshot in icecore::snapshot::list(repo)?.snapshots {
+        if snapshot.kind != item.info.kind
+            || snapshot.resource != item.info.name
+            || snapshot.created_unix_ms < item.info.created_unix_ms
+            || snapshot.labels.contains_key(labels::RESOURCE)
+        {
+            continue;
+        }
+        let mut set = Labels::new();
+        labels::set(&mut set, labels::RESOURCE, &item.id().to_string());
+        labels::set(&mut set, labels::RESOURCE_NUMBER, item.label(labels::NUMBER));
+        if !snapshot.labels.contains_key(labels::ACCOUNT) {
+            labels::set(&mut set, labels::ACCOUNT, item.label(labels::ACCOUNT));
+        }
+        icecore::snapshot::relabel(repo, snapshot.id, &set, &[])?;
+    }
+    Ok(())
+}
+
+/// Makes a volume of the engine. Where its name is taken, by another account for instance, it gets
+/// a number behind it.
+pub(super) fn create_under_a_free_name(
+    pool: &Arc<Pool>,
+    mut options: VolumeOptions,
+) -> ApiResult<VolumeItem> {
+    let wanted: String = options.name.chars().take(56).collect();
+    for number in 1..NAMES_MAX {
+        options.name = if number == 1 { wanted.clone() } else { format!("{wanted}-{number}") };
+        match icecore::volume::create_volume(pool.repo(), &options) {
+            Ok(info) => return Ok(VolumeItem { pool: Arc::clone(pool), info }),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(ApiError::conflict("failed to create volume: too many have this name"))
+}

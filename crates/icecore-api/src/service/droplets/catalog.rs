@@ -1,0 +1,121 @@
+//! Droplets: copy-on-write volumes of the engine with a size and an image.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use icecore::snapshot::ResourceKind;
+use icecore_host::config::Config;
+use icecore_host::config::SizeConfig;
+use uuid::Uuid;
+
+use crate::db::Db;
+use crate::pool::labels;
+use crate::service::accounts::Who;
+use crate::service::disks::Disks;
+use crate::service::droplets::item::DropletItem;
+use crate::service::images::catalog::Images;
+use crate::service::images::item::ImageItem;
+use crate::service::images::item::ImageType;
+use crate::service::items::VolumeItem;
+use crate::service::parts::Parts;
+use crate::service::tag_names::is_same;
+use crate::words::error::ApiError;
+use crate::words::error::ApiResult;
+
+/// The Droplets of all accounts.
+pub(crate) struct Droplets {
+    config: Arc<Config>,
+    db: Arc<Db>,
+    disks: Arc<Disks>,
+    images: Arc<Images>,
+}
+
+impl Droplets {
+    pub(crate) fn new(parts: &Parts, images: &Arc<Images>) -> Self {
+        Self {
+            config: Arc::clone(&parts.config),
+            db: Arc::clone(&parts.db),
+            disks: Arc::clone(&parts.disks),
+            images: Arc::clone(images),
+        }
+    }
+
+    /// Returns all Droplets of an account, oldest first.
+    pub(crate) fn list(&self, who: &Who) -> ApiResult<Vec<DropletItem>> {
+        let disks = self.disks.list(who, ResourceKind::Droplet)?;
+        self.complete(who, disks)
+    }
+
+    /// Returns a Droplet of an account.
+    pub(crate) fn get(&self, who: &Who, id: &str) -> ApiResult<DropletItem> {
+        let disk = self.disks.of_droplet(who, id)?;
+        self.complete(who, vec![disk])?.pop().ok_or_else(ApiError::not_found)
+    }
+
+    /// Returns all Droplets that have a tag, which must be one.
+    pub(super) fn tagged(&self, who: &Who, tag: &str) -> ApiResult<Vec<DropletItem>> {
+        let mut droplets = self.list(who)?;
+        droplets.retain(|droplet| droplet.disk.tags().iter().any(|own| is_same(own, tag)));
+        if droplets.is_empty() && self.db.tag(&who.0, tag)?.is_none() {
+            return Err(ApiError::not_found());
+        }
+        Ok(droplets)
+    }
+
+    fn complete(&self, who: &Who, disks: Vec<VolumeItem>) -> ApiResult<Vec<DropletItem>> {
+        let numbers = self.disks.numbers_of(&disks)?;
+        let images = self.images.list(who)?;
+        let mut taken = HashMap::<&str, [Vec<i64>; 2]>::new();
+        for image in &images {
+            let of_kind = taken.entry(&image.resource_id).or_default();
+            match image.kind {
+                ImageType::Snapshot => of_kind[0].push(image.number),
+                ImageType::Backup => of_kind[1].push(image.number),
+                ImageType::Custom | ImageType::Base => {}
+            }
+        }
+        let volumes = self.disks.volumes(who)?;
+        let busy: HashSet<Uuid> =
+            self.db.unfinished_actions()?.into_iter().map(|action| action.resource).collect();
+        let mut droplets = Vec::with_capacity(disks.len());
+        for disk in disks {
+            let number = numbers.get(&disk.id()).copied().ok_or_else(ApiError::not_found)?;
+            let [snapshot_ids, backup_ids] =
+                taken.get(number.to_string().as_str()).cloned().unwrap_or_default();
+            let attached = volumes.iter().filter(|volume| volume.attached_to() == Some(disk.id()));
+            droplets.push(DropletItem {
+                number,
+                size: self.size_of(&disk),
+                image: self.image_of_disk(&images, &disk)?,
+                snapshot_ids,
+                backup_ids,
+                volume_ids: attached.map(VolumeItem::id).collect(),
+                locked: busy.contains(&disk.id()),
+                disk,
+            });
+        }
+        Ok(droplets)
+    }
+
+    /// Returns the size that is noted with a disk, or the smallest that it has room in, or one that is made for it.
+    fn size_of(&self, disk: &VolumeItem) -> SizeConfig {
+        let gib = disk.size_gib();
+        let fitting =
+            || self.config.sizes.iter().filter(|size| size.disk >= gib).min_by_key(|size| size.disk);
+        let noted = disk.label(labels::SIZE);
+        let made = || SizeConfig { slug: format!("local-{gib}gb"), disk: gib, memory: 1024, vcpus: 1 };
+        self.config.size(noted).or_else(fitting).cloned().unwrap_or_else(made)
+    }
+
+    /// Returns the image that a disk was made of; one that is made up for a disk that was made of none.
+    fn image_of_disk(&self, images: &[ImageItem], disk: &VolumeItem) -> ApiResult<ImageItem> {
+        let Some(origin) = &disk.info.origin else {
+            return self.images.blank(disk);
+        };
+        match images.iter().find(|image| image.uuid == origin.id.0) {
+            Some(image) => Ok(image.clone()),
+            None => self.images.deleted(origin),
+        }
+    }
+}

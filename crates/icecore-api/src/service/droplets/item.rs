@@ -1,0 +1,41 @@
+//! A Droplet as the API sees it.
+
+use icecore_host::config::SizeConfig;
+use uuid::Uuid;
+
+use crate::pool::labels;
+use crate::service::droplets::backups::BackupPolicy;
+use crate::service::images::item::ImageItem;
+use crate::service::items::VolumeItem;
+
+/// A Droplet, and what belongs to it.
+#[derive(Clone)]
+pub(crate) struct DropletItem {
+    pub(crate) disk: VolumeItem,
+    /// The integer id.
+    pub(crate) number: i64,
+    pub(crate) size: SizeConfig,
+    /// What its disk was made of, as it was then where it is gone by now.
+    pub(crate) image: ImageItem,
+    pub(crate) snapshot_ids: Vec<i64>,
+    pub(crate) backup_ids: Vec<i64>,
+    /// The volumes that are attached to it.
+    pub(crate) volume_ids: Vec<Uuid>,
+    /// Whether an action on it is running.
+    pub(crate) locked: bool,
+}
+
+impl DropletItem {
+    /// Returns `active` or `off`.
+    pub(crate) fn status(&self) -> &str {
+        match self.disk.label(labels::STATUS) {
+            "" => "active",
+            status => status,
+        }
+    }
+
+    /// Returns when backups are made of it, if they are.
+    pub(crate) fn backups(&self) -> Option<BackupPolicy> {
+        BackupPolicy::parse(self.disk.label(labels::BACKUPS))
+    }
+}

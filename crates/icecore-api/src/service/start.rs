@@ -1,0 +1,137 @@
+//! The start: what the database lost is taken over from the repositories, and what an earlier server
+//! began is continued or undone.
+
+use std::sync::Arc;
+
+use icecore::Error;
+use icecore::ErrorKind;
+use icecore::Result;
+use icecore::snapshot::ResourceKind;
+use icecore_host::clock::Clock;
+use icecore_host::config::Config;
+use serde::Deserialize;
+
+use crate::db::Numbered;
+use crate::pool::Pools;
+use crate::pool::labels;
+use crate::service::Service;
+use crate::service::accounts::Who;
+use crate::service::droplets::jobs::DropletJob;
+use crate::service::images::jobs::ImageJob;
+use crate::words::error::ApiResult;
+
+/// What an action was to do.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Job {
+    Droplet(DropletJob),
+    Image(ImageJob),
+}
+
+/// Opens all that is configured.
+pub(crate) fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Service> {
+    let service = Service::open(config, clock)?;
+    take_over(&service).map_err(|error| Error::new(ErrorKind::Io, error.message))?;
+    Ok(service)
+}
+
+/// Takes over what the repositories know, before anybody asks for anything.
+fn take_over(service: &Service) -> ApiResult<()> {
+    take_over_numbers(service)?;
+    take_over_tags(service)?;
+    remove_unfinished(&service.pools)?;
+    service.scratch.clear();
+    Ok(())
+}
+
+/// Gives all that has a number noted that number, before anything new gets one.
+fn take_over_numbers(service: &Service) -> ApiResult<()> {
+    let mut all = Vec::new();
+    for pool in service.pools.values() {
+        for volume in icecore::volume::list_volumes(pool.repo())?.volumes {
+            all.push(Numbered { uuid: volume.id.0, noted: labels::number(&volume.labels) });
+        }
+        for snapshot in icecore::snapshot::list(pool.repo())?.snapshots {
+            all.push(Numbered { uuid: snapshot.id.0, noted: labels::number(&snapshot.labels) });
+            if let Some(uuid) = labels::id(&snapshot.labels, labels::RESOURCE) {
+                all.push(Numbered { uuid, noted: labels::resource_number(&snapshot.labels) });
+            }
+        }
+    }
+    all.retain(|item| item.noted.is_some());
+    service.db.numbers(&all)?;
+    Ok(())
+}
+
+/// Notes all tags that something has, as they are spelt where they are oldest.
+fn take_over_tags(service: &Service) -> ApiResult<()> {
+    for account in &service.config.accounts {
+        let who = Who(account.name.clone());
+        let mut things = service.tags.things(&who)?;
+        things.sort_by_key(|thing| thing.created_unix_ms);
+        for tag in things.iter().flat_map(|thing| &thing.tags) {
+            service.db.make_tag(&who.0, tag)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes volumes that were being made when the server ended.
+fn remove_unfinished(pools: &Pools) -> ApiResult<()> {
+    for pool in pools.values() {
+        for volume in icecore::volume::list_volumes(pool.repo())?.volumes {
+            let unfinished = labels::text(&volume.labels, labels::UNFINISHED).is_some();
+            if !unfinished || volume.kind != ResourceKind::Volume {
+                continue;
+            }
+            match icecore::volume::delete_volume(pool.repo(), &volume.name) {
+                Ok(_) => tracing::info!(volume = %volume.name, "removed an unfinished object"),
+                Err(error) => {
+                    tracing::warn!(volume = %volume.name, %error, "what was not finished stays")
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Continues what an earlier server has begun and not ended, or undoes what cannot be continued.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) fn resume(service: &Service) -> ApiResult<()> {
+    service.offers.end_accepted()?;
+    service.imports.end_lost()?;
+    for action in service.db.unfinished_actions()? {
+        let job = action.job.as_deref().and_then(|job| serde_json::from_str(job).ok());
+        match job {
+            // It is there whole or not at all, and its moment is over.
+            Some(Job::Droplet(DropletJob::Snapshot { id, .. })) => {
+                let taken = service.snapshots.is_in(&action.region, id)?;
+                let problem = "the server stopped before it took the snapshot: take another one";
+                service.actions.end(&action, (!taken).then_some(problem))?;
+            }
+            Some(Job::Droplet(job)) => service.actions.go_on(&action, service.droplet_jobs.work(job)?),
+            Some(Job::Image(job)) => service.actions.go_on(&action, service.image_jobs.work(job)?),
+            None => {
+                let problem =
+                    "the server stopped before this ended: check whether it was done, and repeat it if not";
+                service.actions.end(&action, Some(problem))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_of_a_droplet_or_of_an_image_or_unknown() {
+        let read = |text: &str| serde_json::from_str::<Job>(text);
+        assert!(matches!(read(r#"{"job":"destroy-droplet"}"#), Ok(Job::Droplet(DropletJob::Destroy))));
+        assert!(matches!(read(r#"{"job":"convert-image"}"#), Ok(Job::Image(ImageJob::Convert))));
+        assert!(read(r#"{"job":"of-a-later-version"}"#).is_err());
+    }
+}

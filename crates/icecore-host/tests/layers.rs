@@ -1,0 +1,21 @@
+//! The architecture, as a list.
+
+use icecore_testing::layers::Layers;
+
+/// All modules, from the bottom up. A module imports what stands on lines above its own.
+const LAYERS: &[&[&str]] = &[
+    &["clock", "control", "exports", "machine", "zone"],
+    &["repository"],
+    // Of a server.
+    &["cron"],
+    &["config/names", "config/operation"],
+    &["config/settings"],
+    &["config/schedule"],
+    &["config/load"],
+    &["config"],
+];
+
+#[test]
+fn imports_go_down_only() {
+    Layers(LAYERS).check(env!("CARGO_MANIFEST_DIR")).unwrap_or_else(|problems| panic!("{problems}"));
+}
