@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| icecore_fuzz::walks(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| icecore_testing::fuzz::walks::run(bytes));

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use icecore_testing::disk;
+use icecore_testing::disk::Disk;
+use icecore_testing::disk::Kind;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::contract::id;
 use crate::contract::snapshot;
 use crate::contract::volume;
-use crate::disk;
-use crate::disk::Disk;
-use crate::disk::Kind;
 use crate::support::Server;
 use crate::support::USUAL;
 use crate::tools::have;

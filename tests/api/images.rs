@@ -51,13 +51,13 @@ fn files_of_all_formats_are_imported() {
     tools::works("qemu-img", &[&optimized[..], &[text, stream.to_str().unwrap()]].concat());
     files.push(stream);
     for (program, end) in [("gzip", "gz"), ("bzip2", "bz2"), ("xz", "xz"), ("zstd", "zst")] {
-        tools::works("sh", &["-c", &format!("{program} -c {text} > {text}.{end}")]);
+        tools::works("sh", &["-c", &format!("{program} -1 -c {text} > {text}.{end}")]);
         files.push(folder.join(format!("disk.raw.{end}")));
     }
     let both = folder.join("disk.qcow2.gz");
     tools::works(
         "sh",
-        &["-c", &format!("gzip -c {} > {}", folder.join("disk.qcow2").display(), both.display())],
+        &["-c", &format!("gzip -1 -c {} > {}", folder.join("disk.qcow2").display(), both.display())],
     );
     files.push(both);
     // All at once: they wait for each other.

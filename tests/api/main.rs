@@ -10,10 +10,6 @@ mod crowd;
 #[cfg(test)]
 mod data;
 #[cfg(test)]
-#[path = "../cli/disk.rs"]
-#[expect(dead_code, reason = "the tests of the command line need more of it")]
-mod disk;
-#[cfg(test)]
 mod droplets;
 #[cfg(test)]
 mod full_disk;

@@ -1,12 +1,14 @@
 //! Every command on a file system that is full, or nearly so: it works, or says that there is no space and leaves all as it
 //! was; deleting and collecting always work, and make room.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::disk;
-use crate::disk::Disk;
-use crate::disk::Kind;
+use icecore_testing::disk;
+use icecore_testing::disk::Disk;
+use icecore_testing::disk::Kind;
+
 use crate::support::Done;
 use crate::support::Place;
 use crate::support::finish;
@@ -27,6 +29,8 @@ fn levels() -> Vec<u64> {
 /// A repository with three snapshots, each of an image of its own, outside of the disk that is filled.
 struct Start {
     place: Place,
+    /// Which snapshot the next check restores.
+    turn: Cell<usize>,
 }
 
 impl Start {
@@ -39,7 +43,7 @@ impl Start {
         }
         std::fs::write(place.path("small.raw"), noise(50, 60_000)).unwrap();
         std::fs::write(place.path("large.raw"), noise(60, 700_000)).unwrap();
-        Self { place }
+        Self { place, turn: Cell::new(0) }
     }
 
     /// Runs the program on a repository that is somewhere else.
@@ -56,7 +60,12 @@ impl Start {
         assert!(snapshots.iter().all(|name| listed.contains(name)), "{at}: {listed:?}");
         let verified = self.run(repo, &["verify", "--read-data"]);
         assert_eq!(verified.code, 0, "{at}: {verified:?}");
-        for name in snapshots {
+        // What is read to verify it is what a restore gives: the short form restores one of them, each in its turn.
+        let turn = self.turn.replace(self.turn.get() + 1);
+        for (number, name) in snapshots.iter().enumerate() {
+            if number != turn % snapshots.len() && !thorough() {
+                continue;
+            }
             let out = self.place.path("out.raw");
             disk::remove(&out);
             let restored = self.run(repo, &["restore", name, "out.raw"]);

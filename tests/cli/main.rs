@@ -10,8 +10,6 @@ mod copy;
 #[cfg(test)]
 mod devices;
 #[cfg(test)]
-mod disk;
-#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod first;

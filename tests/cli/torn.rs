@@ -5,7 +5,8 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::disk;
+use icecore_testing::disk;
+
 use crate::support::Done;
 use crate::support::Place;
 use crate::support::finish;

@@ -2,6 +2,16 @@
 
 const BLOCK: usize = 4096;
 
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Mixes a number well enough to sample with: a generator's next number after this state.
+pub fn mix(number: u64) -> u64 {
+    let mixed = number.wrapping_add(STEP);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 /// A generator of pseudo-random numbers (SplitMix64).
 #[derive(Debug, Clone)]
 pub struct Random(u64);
@@ -15,10 +25,9 @@ impl Random {
     /// Returns the next number.
     #[expect(clippy::should_implement_trait, reason = "a generator has no end, as an iterator would")]
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        let number = mix(self.0);
+        self.0 = self.0.wrapping_add(STEP);
+        number
     }
 
     /// Returns a number below `end`, or 0 where `end` is 0.

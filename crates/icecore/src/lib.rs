@@ -221,19 +221,3 @@ pub mod volume {
     pub use crate::views::volume::Volume;
     pub use crate::words::ids::VolumeId;
 }
-
-#[cfg(feature = "testing")]
-/// Storage and images that fail, or crash, for tests.
-pub mod testing {
-    pub use crate::world::crash::CrashLog;
-    pub use crate::world::crash::CrashStorage;
-    pub use crate::world::crash::Logged;
-    pub use crate::world::crash_states::Bounds;
-    pub use crate::world::crash_states::CrashState;
-    pub use crate::world::fault::Calls;
-    pub use crate::world::fault::FailedCall;
-    pub use crate::world::fault::Fault;
-    pub use crate::world::fault_image::FaultImage;
-    pub use crate::world::fault_image::FaultTarget;
-    pub use crate::world::fault_storage::FaultStorage;
-}

@@ -1,8 +1,9 @@
 //! A volume on a file system that is full: clients are told so, lose nothing that was flushed, and go on once there is room.
 
-use crate::disk;
-use crate::disk::Disk;
-use crate::disk::Kind;
+use icecore_testing::disk;
+use icecore_testing::disk::Disk;
+use icecore_testing::disk::Kind;
+
 use crate::support::Place;
 use crate::support::finish;
 use crate::support::noise;

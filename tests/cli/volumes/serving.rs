@@ -7,7 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
-use crate::disk;
+use icecore_testing::disk;
+
 use crate::support::Place;
 use crate::support::noise;
 use crate::volumes::server::Server;

@@ -10,11 +10,11 @@ mod errors;
 #[cfg(test)]
 mod handshake;
 #[cfg(test)]
-mod hostile;
-#[cfg(test)]
 mod layers;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]

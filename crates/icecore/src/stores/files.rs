@@ -243,9 +243,6 @@ impl Drop for TempFile<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::fault::Calls;
-    use crate::world::fault::Fault;
-    use crate::world::fault_storage::FaultStorage;
     use crate::world::memory::MemoryStorage;
 
     fn files(storage: impl Storage + 'static) -> RepositoryFiles {
@@ -262,9 +259,8 @@ mod tests {
     fn failing(kind: io::ErrorKind) -> (MemoryStorage, RepositoryFiles) {
         let storage = MemoryStorage::new();
         files(storage.clone()).publish_bytes("locks/file", b"bytes").unwrap();
-        let fault = Fault::new(Calls::Changes, 0..1, move || kind.into());
-        let failing = files(FaultStorage::new(storage.clone(), fault));
-        (storage, failing)
+        storage.fail_changes(0..1, kind);
+        (storage.clone(), files(storage))
     }
 
     #[test]

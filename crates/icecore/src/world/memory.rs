@@ -34,6 +34,22 @@ struct Shared {
 struct State {
     files: BTreeMap<String, Arc<Vec<u8>>>,
     locks: BTreeMap<String, Held>,
+    /// How many calls have changed something, or tried to.
+    changes: u64,
+    /// Which of them fail, and how.
+    failing: Option<(Range<u64>, io::ErrorKind)>,
+}
+
+impl State {
+    /// Counts a call that changes something, and fails where it is to.
+    fn change(&mut self) -> io::Result<()> {
+        let change = self.changes;
+        self.changes += 1;
+        match &self.failing {
+            Some((failing, kind)) if failing.contains(&change) => Err((*kind).into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Default, PartialEq)]
@@ -59,13 +75,25 @@ impl MemoryStorage {
     }
 
     /// Returns the names and contents of all files, not copied.
-    pub(crate) fn shared_files(&self) -> BTreeMap<String, Arc<Vec<u8>>> {
+    pub fn shared_files(&self) -> BTreeMap<String, Arc<Vec<u8>>> {
         self.state().files.clone()
     }
 
     /// As [`put`](Self::put), of content that others may share.
-    pub(crate) fn put_shared(&self, name: &str, bytes: Arc<Vec<u8>>) {
+    pub fn put_shared(&self, name: &str, bytes: Arc<Vec<u8>>) {
         self.state().files.insert(name.to_owned(), bytes);
+    }
+
+    /// Returns how many calls have changed something so far, or tried to.
+    pub fn changes(&self) -> u64 {
+        self.state().changes
+    }
+
+    /// Makes the changing calls with these numbers, counted from the next one, fail.
+    pub fn fail_changes(&self, failing: Range<u64>, kind: io::ErrorKind) {
+        let mut state = self.state();
+        let next = state.changes;
+        state.failing = Some((next + failing.start..next.saturating_add(failing.end), kind));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -96,6 +124,7 @@ impl Storage for MemoryStorage {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
         let mut state = self.state();
+        state.change()?;
         if state.files.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -104,16 +133,19 @@ impl Storage for MemoryStorage {
     }
 
     fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
-        self.state().files.entry(name.to_owned()).or_default();
+        let mut state = self.state();
+        state.change()?;
+        state.files.entry(name.to_owned()).or_default();
         Ok(Box::new(MemoryRandomFile { storage: self.clone(), name: name.to_owned() }))
     }
 
     fn make_dir(&self, _dir: &str) -> io::Result<()> {
-        Ok(())
+        self.state().change()
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state();
+        state.change()?;
         let bytes = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
         state.files.insert(to.to_owned(), bytes);
         Ok(())
@@ -121,6 +153,7 @@ impl Storage for MemoryStorage {
 
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state();
+        state.change()?;
         if state.files.contains_key(to) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -130,14 +163,17 @@ impl Storage for MemoryStorage {
     }
 
     fn sync_dir(&self, _dir: &str) -> io::Result<()> {
-        Ok(())
+        self.state().change()
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.state().files.remove(name).map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
+        let mut state = self.state();
+        state.change()?;
+        state.files.remove(name).map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
     }
 
     fn remove_dir(&self, dir: &str) -> io::Result<()> {
+        self.state().change()?;
         match self.list(dir)?.is_empty() && self.list_dirs(dir)?.is_empty() {
             true => Ok(()),
             false => Err(io::ErrorKind::DirectoryNotEmpty.into()),
@@ -146,6 +182,7 @@ impl Storage for MemoryStorage {
 
     fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
         let mut state = self.state();
+        state.change()?;
         loop {
             let held = state.locks.entry(name.to_owned()).or_default();
             let free = !held.exclusive && (mode == LockMode::Shared || held.shared == 0);
@@ -174,12 +211,14 @@ struct MemoryLock {
 impl LockGuard for MemoryLock {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.storage.state();
+        state.change()?;
         Arc::make_mut(state.files.entry(self.name.clone()).or_default()).extend(bytes);
         Ok(())
     }
 
     fn dismiss(self: Box<Self>) -> io::Result<()> {
         let mut state = self.storage.state();
+        state.change()?;
         let alone = state.locks.get(&self.name).is_some_and(|held| held.exclusive || held.shared == 1);
         if alone {
             state.files.remove(&self.name);
@@ -231,6 +270,7 @@ impl MemoryRandomFile {
         let index = |offset| usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge);
         let (start, end) = (index(range.start)?, index(range.end)?);
         let mut state = self.storage.state();
+        state.change()?;
         let bytes = Arc::make_mut(state.files.get_mut(&self.name).ok_or(io::ErrorKind::NotFound)?);
         if bytes.len() < end {
             bytes.resize(end, 0);
@@ -266,7 +306,7 @@ impl RandomFile for MemoryRandomFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(())
+        self.storage.state().change()
     }
 }
 
@@ -278,12 +318,13 @@ struct MemoryNewFile {
 impl NewFile for MemoryNewFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.storage.state();
+        state.change()?;
         let file = state.files.get_mut(&self.name).ok_or(io::ErrorKind::NotFound)?;
         Arc::make_mut(file).extend(bytes);
         Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        Ok(())
+        self.storage.state().change()
     }
 }

@@ -1,16 +1,6 @@
 //! The outside world: the repository's storage, disk images, the system's locks.
 
-#[cfg(any(test, feature = "testing"))]
-pub(crate) mod crash;
-#[cfg(any(test, feature = "testing"))]
-pub(crate) mod crash_states;
 pub(crate) mod direct;
-#[cfg(any(test, feature = "testing"))]
-pub(crate) mod fault;
-#[cfg(any(test, feature = "testing"))]
-pub(crate) mod fault_image;
-#[cfg(any(test, feature = "testing"))]
-pub(crate) mod fault_storage;
 pub(crate) mod fs;
 pub(crate) mod guard;
 pub(crate) mod image;

@@ -15,18 +15,17 @@ use icecore::snapshot::FileIdentity;
 use icecore::snapshot::Parent;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::FsStorage;
+use icecore_testing::bytes::assert_same;
+use icecore_testing::images::TestImage;
 use icecore_testing::random::Random;
+use icecore_testing::repository::Stopping;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::image_of;
+use icecore_testing::repository::init;
+use icecore_testing::repository::meanwhile;
+use icecore_testing::repository::open;
+use icecore_testing::repository::options;
 use rayon::prelude::*;
-
-use crate::support::Bench;
-use crate::support::Stopping;
-use crate::support::TestImage;
-use crate::support::assert_same;
-use crate::support::image_of;
-use crate::support::init;
-use crate::support::meanwhile;
-use crate::support::open;
-use crate::support::options;
 
 const MIB: usize = 1 << 20;
 
@@ -54,7 +53,7 @@ pub(crate) const SIZES: [usize; 17] = [
 #[test]
 fn images_of_all_sizes_come_back_byte_for_byte() {
     let dir = tempfile::tempdir().unwrap();
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let on_disk = init(FsStorage::new(dir.path()));
     let mut noise = Random::new(21);
     for len in SIZES {
@@ -90,7 +89,7 @@ fn of_a_huge_sparse_image_only_the_data_is_read() {
             .map(|(at, len)| (at, noise.bytes(len)))
             .to_vec();
     let image = |len| pieces.iter().fold(TestImage::new(len), |image, (at, bytes)| image.with(*at, bytes));
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let first = image(16 * tib - 1000);
     let report = bench.capture("huge", &first);
     // Spans are read whole: one for each piece, and the neighbours that pieces reach into.
@@ -115,7 +114,7 @@ fn of_a_huge_sparse_image_only_the_data_is_read() {
 
 #[test]
 fn an_unchanged_image_adds_nothing_but_its_record() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = Random::new(23).disk(9 * MIB + 100);
     let first = bench.capture("disk", &image);
     let files = bench.storage.files();
@@ -132,7 +131,7 @@ fn an_unchanged_image_adds_nothing_but_its_record() {
 
 #[test]
 fn a_capture_without_its_parent_has_the_same_result() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let mut noise = Random::new(24);
     let mut image = noise.disk(9 * MIB);
     bench.capture("disk", &image);
@@ -155,7 +154,7 @@ fn a_capture_without_its_parent_has_the_same_result() {
 
 #[test]
 fn blocks_are_found_again_wherever_they_stand() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let mut noise = Random::new(25);
     let image = noise.bytes(5 * MIB);
     bench.capture("disk", &image);
@@ -176,7 +175,7 @@ fn a_short_last_block_has_nothing_of_what_was_read_before() {
         let image = TestImage::new(leaves * leaf + 100).with(leaves * leaf, &tail);
         (0..leaves).fold(image, |image, at| image.with(at * leaf, &noise.bytes(BLOCK_BYTES)))
     };
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let [one, two] = [33, 34].map(|seed| bench.snapshot("disk", &image(seed)));
     let mut last = None;
     icecore::snapshot::diff(&bench.repo, one, two, &mut |range| {
@@ -189,7 +188,7 @@ fn a_short_last_block_has_nothing_of_what_was_read_before() {
 
 #[test]
 fn two_images_are_captured_at_once() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let other = bench.another();
     let mut noise = Random::new(26);
     let images = [noise.disk(9 * MIB), noise.disk(7 * MIB + 5)];
@@ -219,7 +218,7 @@ fn two_images_are_captured_at_once() {
 
 #[test]
 fn an_image_that_shrinks_or_cannot_be_read_leaves_no_snapshot() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let bytes = Random::new(27).bytes(9 * MIB);
     let fails = |image: &TestImage<'_>| {
         let error =
@@ -299,7 +298,7 @@ impl ReadAt for Grows<'_> {
 
 #[test]
 fn a_dry_run_counts_and_writes_nothing() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let mut noise = Random::new(28);
     let mut image = noise.disk(6 * MIB);
     bench.capture("disk", &image);
@@ -318,7 +317,7 @@ fn a_dry_run_counts_and_writes_nothing() {
 
 #[test]
 fn what_a_cancelled_capture_stored_is_found_by_the_next() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = Random::new(29).bytes(100 * MIB);
     let error =
         icecore::snapshot::capture(&bench.repo, &image, &options("disk"), &Stopping::at(20)).unwrap_err();
@@ -333,7 +332,7 @@ fn what_a_cancelled_capture_stored_is_found_by_the_next() {
 
 #[test]
 fn workers_of_a_pool_capture_while_all_of_them_wait() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let images: Vec<Vec<u8>> = (0..4).map(|seed| Random::new(40 + seed).bytes(5 * MIB)).collect();
     let capture = |image: &Vec<u8>| bench.capture("disk", image).snapshot.id;
     for workers in [1, 2] {
@@ -347,7 +346,7 @@ fn workers_of_a_pool_capture_while_all_of_them_wait() {
 
 #[test]
 fn a_trusted_file_identity_saves_reading() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let bytes = Random::new(30).bytes(MIB);
     let identity = FileIdentity { device: 1, inode: 2, size_bytes: MIB as u64, mtime_ns: 3, ctime_ns: 4 };
     let image = |identity: Option<FileIdentity>| {
@@ -374,7 +373,7 @@ fn a_trusted_file_identity_saves_reading() {
 #[test]
 fn a_file_that_was_changed_within_a_tick_of_the_clock_before_its_capture_is_not_trusted_later() {
     // It could be written to once more in the same tick, and its times would not show it.
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let (before, after) = (Random::new(32).bytes(MIB), Random::new(33).bytes(MIB));
     // How old the file was, in milliseconds, whether by its content or by its name and mode.
     for (age, by_content) in
@@ -400,7 +399,7 @@ fn a_file_that_was_changed_within_a_tick_of_the_clock_before_its_capture_is_not_
 
 #[test]
 fn a_name_that_is_taken_is_refused_before_anything_is_read() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let taken = bench.capture("disk", &vec![1; 5000]).snapshot.name;
     let image = TestImage::full(&[1; 5000]);
     let same = CaptureOptions { name: taken, ..options("disk") };
@@ -415,7 +414,7 @@ fn a_name_that_is_taken_is_refused_before_anything_is_read() {
 fn the_same_image_gives_the_same_bytes() {
     let image = Random::new(31).disk(9 * MIB + 7);
     let packs = || {
-        let bench = Bench::new();
+        let bench = TestRepository::new();
         bench.capture("disk", &image);
         let files = bench.storage.files().into_iter();
         files.filter(|(name, _)| name.starts_with("packs/") || name.starts_with("index/")).collect::<Vec<_>>()

@@ -13,14 +13,13 @@ use icecore::snapshot::RenameOptions;
 use icecore::snapshot::ResourceKind;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::Snapshot;
+use icecore_testing::bytes::assert_same;
+use icecore_testing::images::Target;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::options;
 
-use crate::support::Bench;
-use crate::support::Target;
-use crate::support::assert_same;
-use crate::support::options;
-
-fn found(bench: &Bench, spec: &str) -> Result<Snapshot, ErrorKind> {
+fn found(bench: &TestRepository, spec: &str) -> Result<Snapshot, ErrorKind> {
     icecore::snapshot::find(&bench.repo, spec).map_err(|error| error.kind())
 }
 
@@ -33,7 +32,7 @@ fn with(snapshot: &Snapshot, change: impl FnOnce(&mut Snapshot)) -> Snapshot {
 
 #[test]
 fn a_snapshot_is_found_by_id_and_prefix_and_name_and_as_the_latest() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = vec![1; 100];
     let one = bench.capture("web", &image).snapshot;
     let two = bench.capture("web", &image).snapshot;
@@ -62,7 +61,7 @@ fn a_snapshot_is_found_by_id_and_prefix_and_name_and_as_the_latest() {
 
 #[test]
 fn a_listing_is_in_the_order_of_time_and_tells_what_cannot_be_read() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let old = CaptureOptions { created_unix_ms: 5, kind: ResourceKind::Droplet, ..options("db") };
     let new = bench.capture("web", &vec![1; 100]).snapshot;
     let old = icecore::snapshot::capture(&bench.repo, &vec![1; 100], &old, &NoProgress).unwrap().snapshot;
@@ -77,7 +76,7 @@ fn a_listing_is_in_the_order_of_time_and_tells_what_cannot_be_read() {
 
 #[test]
 fn renaming_and_tagging_change_that_and_nothing_else() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let first = bench.capture("web", &vec![1; 100]).snapshot;
     let second = bench.capture("web", &vec![1; 100]).snapshot;
     let renamed =
@@ -105,7 +104,7 @@ fn renaming_and_tagging_change_that_and_nothing_else() {
 
 #[test]
 fn a_protected_snapshot_stays() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let id = bench.snapshot("web", &vec![1; 100]);
     icecore::snapshot::set_protected(&bench.repo, id, true).unwrap();
     let error = icecore::snapshot::delete(&bench.repo, id, DeleteOptions::default()).unwrap_err();
@@ -122,7 +121,7 @@ fn a_protected_snapshot_stays() {
 
 #[test]
 fn a_snapshot_that_is_being_read_is_not_deleted() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = Random::new(51).bytes(100_000);
     let id = bench.snapshot("web", &image);
     let other = bench.another();
@@ -152,7 +151,7 @@ fn a_snapshot_that_is_being_read_is_not_deleted() {
 
 #[test]
 fn labels_are_set_and_removed_and_nothing_else_changes() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let labels = |labels: &[(&str, &str)]| {
         labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
     };
@@ -174,7 +173,7 @@ fn labels_are_set_and_removed_and_nothing_else_changes() {
 
 #[test]
 fn names_repeat_only_where_that_is_asked_for() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let first = bench.capture("web", &vec![1; 100]).snapshot;
     let same = || CaptureOptions { name: first.name.clone(), ..options("web") };
     let error = icecore::snapshot::capture(&bench.repo, &vec![2; 100], &same(), &NoProgress).unwrap_err();

@@ -20,19 +20,19 @@ use icecore::snapshot::Parent;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::Storage;
+use icecore_testing::bytes::assert_same;
+use icecore_testing::images::TestImage;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::image_of;
+use icecore_testing::repository::options;
 use proptest::prelude::any;
 use proptest::test_runner::Config;
 use proptest::test_runner::TestRunner;
 
 use crate::damage::Fixture;
 use crate::damage::RECORD_HEADER;
-use crate::support::Bench;
-use crate::support::TestImage;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::image_of;
-use crate::support::options;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 const SPAN: u64 = SPAN_BYTES as u64;
@@ -213,7 +213,7 @@ fn in_order(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
 
 /// Captures the whole image in the same repository, where everything that was stored otherwise would show, and in another
 /// one.
-fn assert_as_a_full_capture(bench: &Bench, image: &dyn ReadAt, report: &CaptureReport) {
+fn assert_as_a_full_capture(bench: &TestRepository, image: &dyn ReadAt, report: &CaptureReport) {
     let whole = CaptureOptions {
         parent: report
             .parent
@@ -225,7 +225,7 @@ fn assert_as_a_full_capture(bench: &Bench, image: &dyn ReadAt, report: &CaptureR
     let root = |id| keep(&bench.repo, id).root();
     assert_eq!(root(report.snapshot.id), root(full.snapshot.id));
     assert_eq!((full.snapshot.stats.new_bytes, full.snapshot.stats.manifest_bytes), (0, 0), "all was there");
-    let alone = Bench::new().capture("disk", image);
+    let alone = TestRepository::new().capture("disk", image);
     for full in [full, alone] {
         assert_eq!(report.snapshot.content, full.snapshot.content);
         assert_eq!(report.snapshot.size_bytes, full.snapshot.size_bytes);
@@ -235,7 +235,7 @@ fn assert_as_a_full_capture(bench: &Bench, image: &dyn ReadAt, report: &CaptureR
 }
 
 fn play(size: usize, seed: u64, steps: &[Vec<u8>]) {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = Sparse { len: SIZES[size % SIZES.len()], ..Sparse::default() };
     let mut world = Changing { noise: Random::new(seed), image, changed: Vec::new() };
     let mut base: Option<KeptBase> = None;
@@ -343,7 +343,7 @@ fn where_the_base_is_damaged_the_image_is_read_or_the_capture_fails() {
         let view = unreadable_outside(&changed, &region);
         let report = capture_changed(&repo, &view, Some(&base), &ranges).unwrap();
         assert_eq!(report.read_bytes, LEAF, "{what}");
-        let full = Bench::new().capture("disk", &changed).snapshot;
+        let full = TestRepository::new().capture("disk", &changed).snapshot;
         assert_eq!(report.snapshot.stats.data_bytes, full.stats.data_bytes, "{what}");
         let mut restored = Vec::new();
         icecore::snapshot::restore(
@@ -360,7 +360,7 @@ fn where_the_base_is_damaged_the_image_is_read_or_the_capture_fails() {
 
 #[test]
 fn an_image_that_is_shorter_than_its_base_is_refused() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = Random::new(8).bytes(20_000);
     let base = keep(&bench.repo, bench.snapshot("disk", &image));
     let error = capture_changed(&bench.repo, &image[..19_999].to_vec(), Some(&base), &[]).unwrap_err();
@@ -369,7 +369,7 @@ fn an_image_that_is_shorter_than_its_base_is_refused() {
 
 #[test]
 fn ranges_that_are_not_in_order_are_refused() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = vec![1; 9 << 20];
     for ranges in [[LEAF..LEAF + 1, 0..1], [0..3 * LEAF, LEAF..LEAF + 1]] {
         let error = capture_changed(&bench.repo, &image, None, &ranges).unwrap_err();

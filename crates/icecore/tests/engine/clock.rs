@@ -19,15 +19,15 @@ use icecore::storage::MemoryStorage;
 use icecore::storage::Storage;
 use icecore::volume::VolumeOptions;
 use icecore::volume::VolumeSnapshotOptions;
+use icecore_testing::images::TestImage;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::init_options;
+use icecore_testing::repository::options;
+use icecore_testing::repository::session;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-use crate::support::Bench;
-use crate::support::TestImage;
-use crate::support::init_options;
-use crate::support::options;
-use crate::support::session;
 use crate::volumes::support::open;
 use crate::volumes::support::volume_options;
 
@@ -44,16 +44,16 @@ fn at(resource: &str, clock: i64) -> CaptureOptions {
     CaptureOptions { id, created_unix_ms: clock, ..options }
 }
 
-fn capture(bench: &Bench, resource: &str, clock: i64) -> icecore::snapshot::CaptureReport {
+fn capture(bench: &TestRepository, resource: &str, clock: i64) -> icecore::snapshot::CaptureReport {
     let image = Random::new(u64::try_from(clock).unwrap()).bytes(100_000);
     icecore::snapshot::capture(&bench.another(), &image, &at(resource, clock), &NoProgress).unwrap()
 }
 
-fn latest(bench: &Bench, resource: &str) -> Snapshot {
+fn latest(bench: &TestRepository, resource: &str) -> Snapshot {
     icecore::snapshot::find(&bench.another(), &format!("{resource}@latest")).unwrap()
 }
 
-fn stay(bench: &Bench, policy: &Policy, now: i64) -> Vec<SnapshotId> {
+fn stay(bench: &TestRepository, policy: &Policy, now: i64) -> Vec<SnapshotId> {
     let all = icecore::snapshot::list(&bench.repo).unwrap().snapshots;
     let plan = retention::plan(&all, policy, now, &TimeZone::UTC).unwrap();
     plan.decisions.iter().filter(|it| !it.goes()).map(|it| it.snapshot.id).collect()
@@ -61,7 +61,7 @@ fn stay(bench: &Bench, policy: &Policy, now: i64) -> Vec<SnapshotId> {
 
 #[test]
 fn a_clock_that_goes_back_does_not_change_which_snapshot_is_the_newest() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let first = capture(&bench, "web", NOON);
     assert_eq!(first.dated_after, None);
     let second = capture(&bench, "web", NOON - HOUR);
@@ -87,7 +87,7 @@ fn a_clock_that_goes_back_does_not_change_which_snapshot_is_the_newest() {
 
 #[test]
 fn two_of_one_moment_and_of_both_kinds_have_an_order() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let first = capture(&bench, "web", NOON);
     let droplet = CaptureOptions { kind: ResourceKind::Droplet, ..at("web", NOON) };
     let droplet = icecore::snapshot::capture(&bench.repo, &vec![1; 100], &droplet, &NoProgress).unwrap();
@@ -100,7 +100,7 @@ fn two_of_one_moment_and_of_both_kinds_have_an_order() {
 
 #[test]
 fn of_two_captures_at_once_the_one_that_ends_last_is_the_newest() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let between = Mutex::new(None);
     let beside = |_| {
         between.lock().unwrap().get_or_insert_with(|| capture(&bench, "web", NOON + 5));
@@ -117,7 +117,7 @@ fn of_two_captures_at_once_the_one_that_ends_last_is_the_newest() {
 
 #[test]
 fn a_snapshot_of_a_volume_is_not_older_than_the_volume_or_the_snapshot_before() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let repo = Arc::new(bench.another());
     let made = VolumeOptions { created_unix_ms: NOON, ..volume_options("web", None, Some(1 << 20)) };
     icecore::volume::create_volume(&repo, &made).unwrap();
@@ -139,8 +139,8 @@ fn a_snapshot_of_a_volume_is_not_older_than_the_volume_or_the_snapshot_before() 
 
 #[test]
 fn a_copy_keeps_its_time() {
-    let bench = Bench::new();
-    let other = Bench::new();
+    let bench = TestRepository::new();
+    let other = TestRepository::new();
     let newest = capture(&other, "web", NOON + HOUR).snapshot;
     for clock in [NOON, NOON + 2 * HOUR] {
         let source = capture(&bench, "web", clock).snapshot;
@@ -154,7 +154,7 @@ fn a_copy_keeps_its_time() {
 
 #[test]
 fn what_is_made_after_one_from_the_future_is_the_latest_and_is_kept_by_its_own_age() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let old = capture(&bench, "web", NOON - HOUR).snapshot;
     let ahead = capture(&bench, "web", NOON + 1_000_000 * HOUR).snapshot;
     assert!(ahead.is_from_the_future(NOON) && !old.is_from_the_future(NOON - HOUR - 60_000));
@@ -170,7 +170,7 @@ fn what_is_made_after_one_from_the_future_is_the_latest_and_is_kept_by_its_own_a
 
 #[test]
 fn after_the_last_time_there_is_none() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let last = capture(&bench, "web", LAST).snapshot;
     let error =
         icecore::snapshot::capture(&bench.repo, &vec![1; 100], &at("web", NOON), &NoProgress).unwrap_err();
@@ -183,7 +183,7 @@ fn after_the_last_time_there_is_none() {
 
 #[test]
 fn a_clock_that_was_never_set_makes_nothing() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     for clock in [i64::MIN, -1, LAST + 1, i64::MAX] {
         let error = |done: icecore::Result<()>| {
             let error = done.unwrap_err();
@@ -205,7 +205,7 @@ fn a_clock_that_was_never_set_makes_nothing() {
 
 #[test]
 fn an_unreadable_record_may_be_the_latest_one_whatever_its_id() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let first = capture(&bench, "web", NOON).snapshot;
     let second = capture(&bench, "web", NOON - HOUR).snapshot;
     let damage = |id: SnapshotId| bench.storage.put(&format!("snapshots/{id}"), vec![0; 100]);

@@ -22,24 +22,23 @@ use icecore::snapshot::RenameOptions;
 use icecore::snapshot::Snapshot;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
-use icecore::testing::Calls;
-use icecore::testing::Fault;
-use icecore::testing::FaultStorage;
+use icecore_testing::bytes::assert_same;
+use icecore_testing::fault::Calls;
+use icecore_testing::fault::Fault;
+use icecore_testing::fault_storage::FaultStorage;
 use icecore_testing::random::Random;
+use icecore_testing::repository::Stopping;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::image_of;
+use icecore_testing::repository::init_options;
+use icecore_testing::repository::open;
+use icecore_testing::repository::options;
+use icecore_testing::repository::restores;
+use icecore_testing::repository::session;
 use proptest::prelude::*;
 use uuid::Uuid;
-
-use crate::support::Bench;
-use crate::support::Stopping;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::collect;
-use crate::support::image_of;
-use crate::support::init_options;
-use crate::support::open;
-use crate::support::options;
-use crate::support::restores;
-use crate::support::session;
 
 const LEAF: usize = 4 << 20;
 const SPAN: usize = 64 << 10;
@@ -47,8 +46,8 @@ const HOW: CopyOptions = CopyOptions { level: None, check: true, name_may_repeat
 
 /// Two repositories in memory.
 struct Two {
-    source: Bench,
-    target: Bench,
+    source: TestRepository,
+    target: TestRepository,
 }
 
 impl Two {
@@ -57,7 +56,7 @@ impl Two {
         let id = RepositoryId(Uuid::from_u128(8));
         let options = InitOptions { id, key: [4; 32], level: 3, ..init_options() };
         let repo = Repository::init(Arc::new(storage.clone()), session(), &options).unwrap();
-        Self { source: Bench::new(), target: Bench { storage, repo } }
+        Self { source: TestRepository::new(), target: TestRepository { storage, repo } }
     }
 
     fn copy(&self, id: SnapshotId) -> icecore::Result<CopyReport> {
@@ -233,7 +232,7 @@ fn what_is_damaged_here_is_an_error_and_what_is_damaged_there_is_made_anew() {
     let mut image = Random::new(8).bytes(2 * LEAF);
     let base = two.source.snapshot("web", &image);
     two.copy(base).unwrap();
-    let largest = |bench: &Bench, kind: u8| {
+    let largest = |bench: &TestRepository, kind: u8| {
         let files = bench.storage.files().into_iter().filter(|(name, _)| name.starts_with("packs/"));
         files.filter(|(_, bytes)| bytes[10] == kind).max_by_key(|(_, bytes)| bytes.len()).unwrap()
     };
@@ -287,7 +286,9 @@ fn blocks_that_are_not_what_the_span_digests_say_are_not_copied() {
 #[test]
 fn a_copy_that_fails_anywhere_is_made_or_not_and_the_next_one_completes() {
     let two = Two::new();
-    let mut image = Random::new(10).bytes(LEAF + 5000);
+    let mut image = vec![0; LEAF + 5000];
+    Random::new(10).fill(&mut image[..200_000]);
+    Random::new(12).fill(&mut image[LEAF..]);
     let base = two.source.snapshot("web", &image);
     two.copy(base).unwrap();
     Random::new(11).fill(&mut image[30_000..150_000]);

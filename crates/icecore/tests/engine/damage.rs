@@ -24,19 +24,13 @@ use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
 use icecore::snapshot::capture;
 use icecore::snapshot::restore;
-use icecore::storage::LockGuard;
-use icecore::storage::LockMode;
 use icecore::storage::Mapped;
 use icecore::storage::MemoryStorage;
-use icecore::storage::NewFile;
-use icecore::storage::RandomFile;
 use icecore::storage::Storage;
 use icecore::storage::StoredFile;
-use icecore::storage::Wait;
 use icecore_testing::random::Random;
+use icecore_testing::repository::options;
 use uuid::Uuid;
-
-use crate::support::options;
 
 pub(crate) const BLOCK: usize = 4096;
 pub(crate) const CHUNK: usize = 16 * BLOCK;
@@ -228,52 +222,10 @@ impl StoredFile for BadFile {
 }
 
 impl Storage for BadSector {
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.inner.list(dir)
-    }
-
-    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.inner.list_dirs(dir)
-    }
-
-    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
-        self.inner.open_random(name)
-    }
-
-    fn remove_dir(&self, dir: &str) -> io::Result<()> {
-        self.inner.remove_dir(dir)
-    }
+    icecore_testing::forward_storage!(inner: list, list_dirs, create, open_random, make_dir, rename, rename_new, sync_dir, remove, remove_dir, lock);
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
         let file = self.inner.open(name)?;
         Ok(if name == self.path { Box::new(BadFile(file, self.bad.clone())) } else { file })
-    }
-
-    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
-        self.inner.create(name)
-    }
-
-    fn make_dir(&self, dir: &str) -> io::Result<()> {
-        self.inner.make_dir(dir)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename_new(from, to)
-    }
-
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.inner.sync_dir(dir)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.inner.remove(name)
-    }
-
-    fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
-        self.inner.lock(name, mode, wait)
     }
 }

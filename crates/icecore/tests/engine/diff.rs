@@ -8,13 +8,12 @@ use icecore::snapshot::Change;
 use icecore::snapshot::ChangedRange;
 use icecore::snapshot::DiffTotals;
 use icecore::snapshot::SnapshotId;
+use icecore_testing::images::TestImage;
+use icecore_testing::images::blocks;
 use icecore_testing::random::Random;
-
-use crate::support::Bench;
-use crate::support::TestImage;
-use crate::support::blocks;
-use crate::support::meanwhile;
-use crate::support::options;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::meanwhile;
+use icecore_testing::repository::options;
 
 const MIB: usize = 1 << 20;
 
@@ -70,7 +69,7 @@ fn a_diff_is_what_a_comparison_of_the_images_finds() {
         (8 * MIB + 12345, 3 * MIB),
         (9 * MIB, 9 * MIB),
     ] {
-        let bench = Bench::new();
+        let bench = TestRepository::new();
         let from = noise.disk(from_len);
         let mut to = from.clone();
         to.resize(to_len, 0);
@@ -94,7 +93,7 @@ fn a_diff_is_what_a_comparison_of_the_images_finds() {
 
 #[test]
 fn a_last_block_that_only_grew_is_new_where_it_grew() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let short = Random::new(2).bytes(5000);
     let mut long = short.clone();
     long.resize(20_000, 0);
@@ -109,7 +108,7 @@ fn a_last_block_that_only_grew_is_new_where_it_grew() {
 
 #[test]
 fn trees_of_different_height_are_compared_and_only_what_differs_is_read() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let gib = 1_u64 << 30;
     let mut noise = Random::new(3);
     let parts: Vec<Vec<u8>> = (0..60).map(|_| noise.bytes(BLOCK_BYTES)).collect();
@@ -137,7 +136,7 @@ fn trees_of_different_height_are_compared_and_only_what_differs_is_read() {
 #[test]
 fn equal_content_that_is_stored_twice_does_not_differ() {
     // Two captures at once store the same blocks in chunks of their own, so that their pages differ too.
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = Random::new(4).bytes(5 * MIB);
     let mut first = image.clone();
     // One block of a span: the others of it are equal, and are compared one by one.
@@ -170,7 +169,7 @@ fn equal_content_that_is_stored_twice_does_not_differ() {
 
 #[test]
 fn a_diff_stops_where_its_reader_does_and_names_what_is_missing() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let (a, b) = (
         bench.snapshot("disk", &Random::new(5).bytes(MIB)),
         bench.snapshot("disk", &Random::new(6).bytes(MIB)),

@@ -20,25 +20,26 @@ use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
 use icecore::storage::Storage;
-use icecore::testing::Calls;
-use icecore::testing::FailedCall;
-use icecore::testing::Fault;
-use icecore::testing::FaultImage;
-use icecore::testing::FaultStorage;
-use icecore::testing::FaultTarget;
+use icecore_testing::bytes::assert_same;
+use icecore_testing::bytes::is_zero;
+use icecore_testing::fault::Calls;
+use icecore_testing::fault::FailedCall;
+use icecore_testing::fault::Fault;
+use icecore_testing::fault_image::FaultImage;
+use icecore_testing::fault_image::FaultTarget;
+use icecore_testing::fault_storage::FaultStorage;
+use icecore_testing::images::Target;
 use icecore_testing::random::Random;
-
-use crate::support::Bench;
-use crate::support::FRESH;
-use crate::support::IN_PLACE;
-use crate::support::Target;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::image_of;
-use crate::support::init_options;
-use crate::support::open;
-use crate::support::options;
-use crate::support::session;
+use icecore_testing::repository::FRESH;
+use icecore_testing::repository::IN_PLACE;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::image_of;
+use icecore_testing::repository::init_options;
+use icecore_testing::repository::open;
+use icecore_testing::repository::options;
+use icecore_testing::repository::restores;
+use icecore_testing::repository::session;
 
 /// More than any operation here calls.
 const CALLS_MAX: u64 = 1000;
@@ -101,7 +102,7 @@ struct Start {
 
 impl Start {
     fn new() -> Self {
-        let bench = Bench::new();
+        let bench = TestRepository::new();
         let mut noise = Random::new(61);
         // Three leaves, of which one changes each time: the pages of each snapshot are spread over several packs.
         let mut image = vec![0; 2 * LEAF_BYTES + 50_000];
@@ -271,11 +272,7 @@ fn assert_works(repo: &Repository, images: &[(SnapshotId, Vec<u8>)], at: &str) {
     assert_eq!(listing.unreadable, [], "{at}");
     for (id, image) in images {
         assert!(listing.snapshots.iter().any(|snapshot| snapshot.id == *id), "{at}: {id} is gone");
-        let mut bytes = Vec::new();
-        let restored =
-            icecore::snapshot::restore(repo, *id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress);
-        assert!(restored.is_ok(), "{at}: {restored:?}");
-        assert_same(&bytes, image, at);
+        assert_eq!(restores(repo, *id, image), Ok(()), "{at}");
     }
     let image = Random::new(62).bytes(300_000);
     let report = icecore::snapshot::capture(repo, &image, &options("afterwards"), &NoProgress).unwrap();
@@ -460,7 +457,7 @@ fn a_gc_that_fails_anywhere_loses_nothing() {
 /// A run that is emptied is left out of the index: what it alone led to looks as if it were nowhere.
 #[test]
 fn a_gc_whose_index_is_lost_meanwhile_removes_nothing_that_is_needed() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let mut image = Random::new(65).bytes(300_000);
     let old = bench.snapshot("disk", &image);
     icecore::snapshot::delete(&open(bench.storage.clone()), old, DeleteOptions::default()).unwrap();
@@ -550,7 +547,7 @@ fn a_restore_that_fails_anywhere_is_an_error_and_can_be_done_again() {
                 }
                 let bytes = target.into_bytes();
                 assert_same(&bytes[..image.len()], image, &format!("{what}: {:?}", attempt.fault));
-                assert!(bytes[image.len()..].iter().all(|byte| *byte == 0), "{what}");
+                assert!(is_zero(&bytes[image.len()..]), "{what}");
                 done
             },
             |_, _| {},

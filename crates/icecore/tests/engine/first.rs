@@ -18,16 +18,17 @@ use icecore::storage::LockMode;
 use icecore::storage::MemoryStorage;
 use icecore::storage::Storage;
 use icecore::storage::Wait;
+use icecore_testing::repository::init_options;
+use icecore_testing::repository::options;
+use icecore_testing::repository::restores;
+use icecore_testing::repository::session;
 use uuid::Uuid;
 
 use crate::at_once::hooked::Hooked;
 use crate::at_once::hooked::Watch;
-use crate::support::init_options;
-use crate::support::options;
-use crate::support::restores;
-use crate::support::session;
+use crate::at_once::times;
 
-const RACES: usize = 1000;
+const RACES: usize = 250;
 
 /// Returns what the program of this number would make a repository of: an id and a key that no other has.
 fn options_of(number: u8) -> InitOptions {
@@ -67,7 +68,7 @@ fn race(storage: impl Fn() -> Arc<dyn Storage> + Sync) {
 
 #[test]
 fn of_two_first_uses_at_once_both_work_on_one_repository() {
-    for _ in 0..RACES {
+    for _ in 0..RACES * times() {
         let memory = MemoryStorage::new();
         race(|| Arc::new(memory.clone()));
     }
@@ -76,7 +77,7 @@ fn of_two_first_uses_at_once_both_work_on_one_repository() {
 #[test]
 fn of_two_first_uses_of_a_directory_at_once_both_work_on_one_repository() {
     let dir = tempfile::tempdir().unwrap();
-    for number in 0..RACES / 10 {
+    for number in 0..RACES / 10 * times() {
         let place = dir.path().join(number.to_string());
         race(|| Arc::new(FsStorage::new(&place)));
         std::fs::remove_dir_all(place).unwrap();
@@ -189,8 +190,8 @@ fn a_name_that_is_taken_is_given_to_nothing_else() {
     let storages: [Box<dyn Storage>; 4] = [
         Box::new(MemoryStorage::new()),
         Box::new(FsStorage::new(dir.path())),
-        Box::new(icecore::testing::CrashStorage::new()),
-        Box::new(icecore::testing::FaultStorage::failing_from(
+        Box::new(icecore_testing::crash::CrashStorage::new()),
+        Box::new(icecore_testing::fault_storage::FaultStorage::failing_from(
             MemoryStorage::new(),
             u64::MAX,
             io::ErrorKind::Other,

@@ -15,7 +15,9 @@ use icecore::snapshot::SnapshotId;
 use icecore::snapshot::capture;
 use icecore::snapshot::delete;
 use icecore::storage::Storage;
+use icecore_testing::images::TestImage;
 use icecore_testing::random::Random;
+use icecore_testing::repository::options;
 use uuid::Uuid;
 
 use crate::damage::BLOCK;
@@ -24,8 +26,6 @@ use crate::damage::Fixture;
 use crate::damage::RECORD_HEADER;
 use crate::damage::read;
 use crate::damage::take;
-use crate::support::TestImage;
-use crate::support::options;
 
 fn raw(seed: u64, len: usize) -> Vec<u8> {
     Random::new(seed).bytes(len)
@@ -342,7 +342,7 @@ fn a_verification_whose_time_is_up_goes_on_where_it_stopped() {
 #[test]
 fn a_repository_that_cannot_be_written_is_verified_without_a_note() {
     let fixture = Fixture::three();
-    let storage = icecore::testing::FaultStorage::failing_from(
+    let storage = icecore_testing::fault_storage::FaultStorage::failing_from(
         fixture.storage.clone(),
         0,
         std::io::ErrorKind::PermissionDenied,

@@ -14,6 +14,9 @@ use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::restore;
 use icecore::storage::Storage;
+use icecore_testing::images::TestImage;
+use icecore_testing::repository::FRESH;
+use icecore_testing::repository::IN_PLACE;
 
 use crate::damage::BLOCK;
 use crate::damage::BadSector;
@@ -25,9 +28,6 @@ use crate::damage::noise;
 use crate::damage::open;
 use crate::damage::read;
 use crate::damage::take;
-use crate::support::FRESH;
-use crate::support::IN_PLACE;
-use crate::support::TestImage;
 
 /// A target that remembers what it was made of.
 struct Target(Mutex<Vec<u8>>);

@@ -10,18 +10,18 @@ use icecore::snapshot::capture;
 use icecore::snapshot::delete;
 use icecore::storage::MemoryStorage;
 use icecore::storage::Storage;
+use icecore_testing::bytes::assert_same;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::image_of;
+use icecore_testing::repository::options;
 
 use crate::damage::CHUNK;
 use crate::damage::Fixture;
 use crate::damage::read;
 use crate::damage::take;
-use crate::support::Bench;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::collect;
-use crate::support::image_of;
-use crate::support::options;
 
 const HEADER: usize = 64;
 const PACK_ID: usize = 32;
@@ -153,7 +153,7 @@ fn a_restore_takes_no_chunk_for_another_because_the_index_says_so() {
 
 /// A repository with one pack of data whose two chunks have lost blocks to gc, and what they had.
 struct Punched {
-    bench: Bench,
+    bench: TestRepository,
     chunks: Vec<u8>,
     /// The run of the pack that had all of it.
     old_run: RunBytes,
@@ -163,7 +163,7 @@ struct Punched {
 impl Punched {
     /// Keeps some of 32 blocks.
     fn new(kept: &[usize]) -> Self {
-        let bench = Bench::new();
+        let bench = TestRepository::new();
         let chunks = Random::new(5).bytes(2 * CHUNK);
         let all = bench.snapshot("all", &chunks);
         let before = data_pack(&bench.storage);
@@ -217,7 +217,7 @@ fn a_block_that_gc_took_out_of_its_chunk_is_stored_anew_behind_one_that_is_still
 
 #[test]
 fn what_stands_behind_a_known_block_is_not_taken_for_the_next_one() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let known = Random::new(6).bytes(3 * CHUNK);
     bench.snapshot("known", &known);
     let new = Random::new(7).bytes(BLOCK_BYTES);

@@ -29,11 +29,7 @@ mod faults;
 #[cfg(test)]
 mod first;
 #[cfg(test)]
-mod fuzz;
-#[cfg(test)]
 mod heal;
-#[cfg(test)]
-mod history;
 #[cfg(test)]
 mod keep_going;
 #[cfg(test)]
@@ -59,6 +55,8 @@ mod proofs;
 #[cfg(test)]
 mod repair;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod restore;
 #[cfg(test)]
 mod retention;
@@ -70,8 +68,6 @@ mod spread;
 mod stats;
 #[cfg(test)]
 mod strays;
-#[cfg(test)]
-mod support;
 #[cfg(test)]
 mod threads;
 #[cfg(test)]

@@ -21,11 +21,11 @@ use icecore::snapshot::SnapshotId;
 use icecore::snapshot::image_map;
 use icecore::storage::Storage;
 use icecore::volume::create_volume;
+use icecore_testing::images::TestImage;
+use icecore_testing::images::blocks;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
 
-use crate::support::Bench;
-use crate::support::TestImage;
-use crate::support::blocks;
 use crate::volumes::support::open;
 use crate::volumes::support::snapshot;
 use crate::volumes::support::volume_options;
@@ -76,7 +76,7 @@ fn draw(
     image_map(repo, id, &options(cells, against), &NoProgress)
 }
 
-fn check(bench: &Bench, history: &History, which: usize, cells: usize) {
+fn check(bench: &TestRepository, history: &History, which: usize, cells: usize) {
     let (id, image) = &history[which];
     for against in [None, history.first(), history.last()] {
         let map = draw(&bench.repo, *id, cells, against.map(|(id, _)| *id)).unwrap();
@@ -98,7 +98,7 @@ fn check(bench: &Bench, history: &History, which: usize, cells: usize) {
 
 #[test]
 fn a_map_is_what_the_blocks_of_the_images_say() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let mut noise = Random::new(21);
     let mut history = History::new();
     let mut disk = noise.disk(9 * MIB + 1000);
@@ -126,7 +126,7 @@ fn a_map_is_what_the_blocks_of_the_images_say() {
 
 #[test]
 fn images_without_data_have_empty_cells_and_empty_images_none() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let empty = bench.snapshot("empty", &Vec::new());
     assert_eq!(draw(&bench.repo, empty, 10, Some(empty)).unwrap().cells, []);
     let zeros = bench.snapshot("zeros", &vec![0; MIB]);
@@ -138,7 +138,7 @@ fn images_without_data_have_empty_cells_and_empty_images_none() {
 #[test]
 fn sixteen_tebibytes_are_drawn_from_the_pages_that_have_data() {
     const TIB: u64 = 1 << 40;
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let bytes = Random::new(22).bytes(3 * BLOCK_BYTES);
     let places = [0, 5 * TIB + 8192, 16 * TIB - 3 * BLOCK_BYTES as u64];
     let image = |count: usize| {
@@ -156,7 +156,7 @@ fn sixteen_tebibytes_are_drawn_from_the_pages_that_have_data() {
 
 #[test]
 fn what_a_volume_stands_on_shares_too() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let repo = Arc::new(bench.another());
     let mut noise = Random::new(23);
     let disk = noise.bytes(MIB);
@@ -177,7 +177,7 @@ fn what_a_volume_stands_on_shares_too() {
 
 #[test]
 fn a_map_that_cannot_be_drawn_says_why() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let id = bench.snapshot("disk", &Random::new(24).bytes(100_000));
     let other = bench.snapshot("other", &Random::new(25).bytes(100_000));
     for cells in [0, MAP_CELLS_MAX + 1] {
@@ -201,7 +201,7 @@ fn a_map_that_cannot_be_drawn_says_why() {
 
 #[test]
 fn without_sharing_nothing_is_read_of_others() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let disk = Random::new(26).bytes(100_000);
     let [id, other] = [1, 2].map(|_| bench.snapshot("disk", &disk));
     let alone = MapOptions { sharing: false, ..options(1, None) };
@@ -231,7 +231,7 @@ impl Progress for Enough {
 
 #[test]
 fn a_map_that_nobody_waits_for_any_more_is_not_drawn() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let first = bench.snapshot("a", &Random::new(31).bytes(100_000));
     let second = bench.snapshot("a", &vec![0; 100_000]);
     // One with pages of its own, one with what differs, and one with the pages of another only.

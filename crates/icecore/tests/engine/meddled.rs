@@ -18,12 +18,11 @@ use icecore::image::ImageFile;
 use icecore::image::ImageState;
 use icecore::image::ReadAt;
 use icecore::snapshot::CaptureOptions;
+use icecore_testing::bytes::assert_same;
 use icecore_testing::random::Random;
-
-use crate::support::Bench;
-use crate::support::assert_same;
-use crate::support::image_of;
-use crate::support::options;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::image_of;
+use icecore_testing::repository::options;
 
 const MIB: usize = 1 << 20;
 /// The length of the images: two leaves and a part of one.
@@ -118,7 +117,7 @@ fn whatever_is_done_to_a_file_while_it_is_captured_no_snapshot_is_silently_wrong
         ("emptied", Comes::Refused, &|| open().set_len(0).unwrap()),
         ("lengthened", Comes::Refused, &|| open().write_all_at(&[7; 9000], LEN as u64).unwrap()),
     ];
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     for (number, (what, comes, meddle)) in (1..).zip(cases) {
         let before = make(&path, number);
         make(&other, 100 + number);

@@ -8,7 +8,7 @@ use icecore::maintenance::RepairPacksReport;
 use icecore::maintenance::gc;
 use icecore::maintenance::repair_packs;
 use icecore::storage::MemoryStorage;
-use icecore::testing::FaultStorage;
+use icecore_testing::fault_storage::FaultStorage;
 use icecore_testing::random::Random;
 
 use crate::damage::BLOCK;

@@ -1,5 +1,8 @@
 //! Random histories of a repository.
 
+use icecore_testing::history::Step;
+use icecore_testing::history::VOLUMES;
+use icecore_testing::history::World;
 use icecore_testing::random::Random;
 use proptest::prelude::Just;
 use proptest::prelude::Strategy;
@@ -7,10 +10,6 @@ use proptest::prelude::any;
 use proptest::prop_oneof;
 use proptest::test_runner::Config;
 use proptest::test_runner::TestRunner;
-
-use crate::history::Step;
-use crate::history::VOLUMES;
-use crate::history::World;
 
 const IMAGE_BYTES_MAX: usize = 9 << 20;
 /// Cases unless `PROPTEST_CASES` says otherwise.

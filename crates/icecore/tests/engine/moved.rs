@@ -12,15 +12,15 @@ use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotDisk;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
+use icecore_testing::bytes::assert_same;
+use icecore_testing::images::TestImage;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::open;
+use icecore_testing::repository::restores;
 
 use crate::at_once::hooked::Hooked;
-use crate::support::Bench;
-use crate::support::TestImage;
-use crate::support::assert_same;
-use crate::support::collect;
-use crate::support::open;
-use crate::support::restores;
 use crate::volumes::support::content;
 
 const BLOCK: usize = 4096;
@@ -28,7 +28,7 @@ const CHUNK: usize = 16 * BLOCK;
 
 /// A chunk is in two packs: with half of its slots beside one that is read first, and whole beside one that nothing needs.
 struct Scene {
-    bench: Bench,
+    bench: TestRepository,
     image: Vec<u8>,
     id: SnapshotId,
     /// Snapshots that go: gc moves the whole chunk then, and drops the half.
@@ -39,7 +39,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let bench = Bench::new();
+        let bench = TestRepository::new();
         let [first, twice, unused] = [1, 2, 3].map(|seed| Random::new(seed).bytes(CHUNK));
         let image = [first.clone(), twice.clone()].concat();
         let other = bench.another();
@@ -47,7 +47,8 @@ impl Scene {
         // This capture has looked at the index before the others, and does not know what they store.
         let source = TestImage::full(&[twice, unused].concat()).on_read(|_| {
             half.lock().unwrap().get_or_insert_with(|| {
-                let beside = Bench { storage: bench.storage.clone(), repo: open(bench.storage.clone()) };
+                let beside =
+                    TestRepository { storage: bench.storage.clone(), repo: open(bench.storage.clone()) };
                 let all = beside.snapshot("first", &image);
                 let half = beside.snapshot("half", &image[..CHUNK + CHUNK / 2].to_vec());
                 icecore::snapshot::delete(&beside.repo, all, DeleteOptions::default()).unwrap();
@@ -57,13 +58,13 @@ impl Scene {
             Ok(())
         });
         let packs = || bench.storage.files().into_keys().filter(|name| name.starts_with("packs/"));
-        let options = crate::support::options("whole");
+        let options = icecore_testing::repository::options("whole");
         let whole_id =
             icecore::snapshot::capture(&other, &source, &options, &NoProgress).unwrap().snapshot.id;
         drop(source);
         let half = half.into_inner().unwrap().unwrap();
         let largest = packs().max_by_key(|name| bench.storage.files()[name].len()).unwrap();
-        let again = Bench { storage: bench.storage.clone(), repo: open(bench.storage.clone()) };
+        let again = TestRepository { storage: bench.storage.clone(), repo: open(bench.storage.clone()) };
         let report = again.capture("both", &image);
         assert_eq!(report.snapshot.stats.new_bytes, 0, "all of it is there");
         Self { bench, image, id: report.snapshot.id, gone: [half, whole_id], whole: largest }

@@ -16,17 +16,16 @@ use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
-use icecore::testing::Calls;
-use icecore::testing::Fault;
-use icecore::testing::FaultStorage;
+use icecore_testing::bytes::assert_same;
+use icecore_testing::fault::Calls;
+use icecore_testing::fault::Fault;
+use icecore_testing::fault_storage::FaultStorage;
 use icecore_testing::random::Random;
-
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::image_of;
-use crate::support::init;
-use crate::support::open;
-use crate::support::options;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::image_of;
+use icecore_testing::repository::init;
+use icecore_testing::repository::open;
+use icecore_testing::repository::options;
 
 /// A repository with parity and some snapshots, each of which adds a pack of data and one of pages.
 struct World {

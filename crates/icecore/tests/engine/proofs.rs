@@ -21,11 +21,10 @@ use icecore::snapshot::SnapshotId;
 use icecore::snapshot::copy;
 use icecore::snapshot::restore;
 use icecore::storage::MemoryStorage;
-
-use crate::support::Bench;
-use crate::support::Target;
-use crate::support::image_of;
-use crate::support::init;
+use icecore_testing::images::Target;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::image_of;
+use icecore_testing::repository::init;
 
 const SPAN: usize = 16 * BLOCK_BYTES;
 const IMAGE: usize = 3 * SPAN;
@@ -79,7 +78,7 @@ const KEEP_GOING: [(&str, Way); 2] = [
 
 /// Makes a snapshot whose first span is a chunk of which something is a lie.
 fn forged(lie: impl FnOnce(&mut Forge<'_>), honest: bool) -> (MemoryStorage, SnapshotId) {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let mut forge = Forge::new(&bench.repo).unwrap();
     lie(&mut forge);
     forge.chunk(&[7; 16]).unwrap();
@@ -92,7 +91,7 @@ fn forged(lie: impl FnOnce(&mut Forge<'_>), honest: bool) -> (MemoryStorage, Sna
 
 /// Asserts that no restore and no copy gives the snapshot, whatever the target holds; what goes on gives zeros.
 fn assert_not_restored(storage: &MemoryStorage, id: SnapshotId, targets: &[Vec<u8>], why: &str) {
-    let open = || crate::support::open(storage.clone());
+    let open = || icecore_testing::repository::open(storage.clone());
     for before in targets {
         for (way, restored) in RESTORES {
             let error = restored(&open(), id, before.clone()).map(|_| "it is restored").unwrap_err();
@@ -110,7 +109,7 @@ fn assert_not_restored(storage: &MemoryStorage, id: SnapshotId, targets: &[Vec<u
 
 /// Asserts that the snapshot, as a disk, has no byte of its first span: read by blocks, and all at once.
 fn assert_not_viewed(storage: &MemoryStorage, id: SnapshotId, why: &str) {
-    let repo = Arc::new(crate::support::open(storage.clone()));
+    let repo = Arc::new(icecore_testing::repository::open(storage.clone()));
     for at_once in [BLOCK_BYTES, SPAN, IMAGE] {
         let disk = SnapshotDisk::open(Arc::clone(&repo), id, BlockCache::usual()).unwrap();
         for offset in (0..SPAN).step_by(at_once) {
@@ -126,7 +125,9 @@ fn assert_not_viewed(storage: &MemoryStorage, id: SnapshotId, why: &str) {
 }
 
 fn assert_verify_tells(storage: &MemoryStorage, why: &str) {
-    let report = verify(&crate::support::open(storage.clone()), None, Depth::ReadData, &NoProgress).unwrap();
+    let report =
+        verify(&icecore_testing::repository::open(storage.clone()), None, Depth::ReadData, &NoProgress)
+            .unwrap();
     let lost: u64 = report.findings.iter().flat_map(|finding| &finding.lost).map(|lost| lost.bytes).sum();
     assert_eq!(lost, SPAN as u64, "{why}: {:?}", report.findings);
 }
@@ -135,7 +136,7 @@ fn assert_verify_tells(storage: &MemoryStorage, why: &str) {
 fn what_is_forged_and_no_lie_is_restored() {
     let fills = Vec::from_iter(1..=16);
     let (storage, id) = forged(|forge| forge.false_chunk(&fills, &fills, &fills).unwrap(), true);
-    assert!(image_of(&crate::support::open(storage), id) == image(&fills));
+    assert!(image_of(&icecore_testing::repository::open(storage), id) == image(&fills));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::delete;
 use icecore::storage::MemoryStorage;
 use icecore::storage::Storage;
-use icecore::testing::FaultStorage;
+use icecore_testing::fault_storage::FaultStorage;
 
 use crate::damage::BLOCK;
 use crate::damage::BadSector;

@@ -19,19 +19,19 @@ use icecore::image::WriteAt;
 use icecore::repository::Repository;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
-use icecore::testing::FaultStorage;
+use icecore_testing::bytes::assert_same;
+use icecore_testing::fault_storage::FaultStorage;
+use icecore_testing::images::Target;
 use icecore_testing::random::Random;
+use icecore_testing::repository::FRESH;
+use icecore_testing::repository::IN_PLACE;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::image_of;
+use icecore_testing::repository::open;
+use icecore_testing::repository::options;
+use icecore_testing::repository::session;
 
 use crate::capture::SIZES;
-use crate::support::Bench;
-use crate::support::FRESH;
-use crate::support::IN_PLACE;
-use crate::support::Target;
-use crate::support::assert_same;
-use crate::support::image_of;
-use crate::support::open;
-use crate::support::options;
-use crate::support::session;
 
 /// What a target holds before a restore in place.
 fn targets(image: &[u8], len: usize, noise: &mut Random) -> Vec<(&'static str, Vec<u8>)> {
@@ -51,7 +51,7 @@ fn targets(image: &[u8], len: usize, noise: &mut Random) -> Vec<(&'static str, V
 
 #[test]
 fn a_snapshot_is_read_where_nothing_can_be_written_or_locked() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = Random::new(7).bytes(300_000);
     let id = bench.snapshot("disk", &image);
     for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported, io::ErrorKind::StorageFull] {
@@ -65,7 +65,7 @@ fn a_snapshot_is_read_where_nothing_can_be_written_or_locked() {
 
 #[test]
 fn no_stale_byte_shines_through_a_restore() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let mut noise = Random::new(41);
     for size in SIZES {
         let image = noise.disk(size);
@@ -107,7 +107,7 @@ fn no_stale_byte_shines_through_a_restore() {
 
 #[test]
 fn only_what_differs_is_written_in_place() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let mut noise = Random::new(42);
     let image = noise.bytes(9 << 20);
     let id = bench.snapshot("disk", &image);
@@ -178,7 +178,7 @@ impl WriteAt for Thin {
 
 #[test]
 fn a_disk_that_makes_zeros_by_itself_is_read_only_where_the_image_has_data() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let mut image = vec![0; 96 << 20];
     image[40 << 20..][..5000].fill(7);
     let id = bench.snapshot("disk", &image);
@@ -204,7 +204,7 @@ fn a_disk_that_makes_zeros_by_itself_is_read_only_where_the_image_has_data() {
 
 #[test]
 fn a_short_last_block_is_known_again_in_place() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = Random::new(45).bytes(3 * SPAN_BYTES + 100);
     let id = bench.snapshot("disk", &image);
     let target = Target::new(image.clone());
@@ -216,7 +216,7 @@ fn a_short_last_block_is_known_again_in_place() {
 
 #[test]
 fn a_target_that_is_too_small_is_refused_untouched() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let id = bench.snapshot("disk", &vec![1; 10_000]);
     for to in [FRESH, IN_PLACE] {
         let target = Target::new(vec![9; 9999]);
@@ -229,7 +229,7 @@ fn a_target_that_is_too_small_is_refused_untouched() {
 
 #[test]
 fn a_damaged_pack_is_an_error_that_names_snapshot_and_range_and_pack() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = Random::new(43).bytes(5 << 20);
     let report = bench.capture("disk", &image);
     let files = bench.storage.files();
@@ -299,7 +299,7 @@ fn a_restore_stops_when_asked_to_and_when_its_stream_breaks() {
             Ok(())
         }
     }
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let id = bench.snapshot("disk", &Random::new(44).bytes(1 << 20));
     let target = Target::new(vec![0; 1 << 20]);
     for to in [FRESH, IN_PLACE] {

@@ -13,14 +13,14 @@ use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
-use icecore::testing::Calls;
-use icecore::testing::Fault;
-use icecore::testing::FaultStorage;
+use icecore_testing::fault::Calls;
+use icecore_testing::fault::Fault;
+use icecore_testing::fault_storage::FaultStorage;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::open_with_small_packs;
 
-use crate::support::Bench;
-use crate::support::collect;
-use crate::support::open_with_small_packs;
 use crate::volumes::support::volume_options;
 
 /// EMFILE, ENFILE, ENOMEM, EACCES, whether it lasts, and what it is told as.
@@ -70,10 +70,10 @@ const VERBS: [(&str, Verb); 9] = [
 
 #[test]
 fn a_shortage_is_an_error_and_never_a_finding() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     icecore::maintenance::set_parity(&bench.repo, ParityScheme::new(2, 1).ok(), &NoProgress).unwrap();
     let repo = open_with_small_packs(bench.storage.clone()).unwrap();
-    let options = crate::support::options;
+    let options = icecore_testing::repository::options;
     let capture = |image: &Vec<u8>| {
         icecore::snapshot::capture(&repo, image, &options("disk"), &NoProgress).unwrap().snapshot.id
     };

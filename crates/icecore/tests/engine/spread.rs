@@ -12,18 +12,17 @@ use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
-use icecore::testing::Calls;
-use icecore::testing::Fault;
-use icecore::testing::FaultStorage;
+use icecore_testing::bytes::assert_same;
+use icecore_testing::fault::Calls;
+use icecore_testing::fault::Fault;
+use icecore_testing::fault_storage::FaultStorage;
+use icecore_testing::images::Target;
 use icecore_testing::random::Random;
-
-use crate::support::Bench;
-use crate::support::Target;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::image_of;
-use crate::support::open;
-use crate::support::options;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::image_of;
+use icecore_testing::repository::open;
+use icecore_testing::repository::options;
 
 fn collect(repo: &Repository, max_unused: f64) -> icecore::Result<()> {
     let plan = gc::plan(repo, &gc::GcOptions { max_unused }, &NoProgress)?;
@@ -55,7 +54,7 @@ fn collect_half(storage: &MemoryStorage) {
 
 /// Makes a snapshot of blocks of a chunk whose slots are in two packs, some in each, and returns it with its image. None
 /// where gc chose the other copy of the chunk beside it.
-fn split(bench: &Bench, seed: u64) -> Option<(SnapshotId, Vec<u8>)> {
+fn split(bench: &TestRepository, seed: u64) -> Option<(SnapshotId, Vec<u8>)> {
     let mut noise = Random::new(seed);
     let (chunk, beside) = (noise.bytes(16 * BLOCK_BYTES), noise.bytes(16 * BLOCK_BYTES));
     let blocks = |range: std::ops::Range<usize>| &chunk[range.start * BLOCK_BYTES..range.end * BLOCK_BYTES];
@@ -80,7 +79,7 @@ fn split(bench: &Bench, seed: u64) -> Option<(SnapshotId, Vec<u8>)> {
 #[test]
 fn a_chunk_whose_slots_are_spread_over_packs_is_read_from_all_of_them() {
     let found = (0..40).find_map(|seed| {
-        let bench = Bench::new();
+        let bench = TestRepository::new();
         split(&bench, seed).map(|found| (bench, found))
     });
     let (bench, (id, image)) = found.unwrap();

@@ -10,16 +10,15 @@ use icecore::maintenance::StatsReport;
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::Storage;
+use icecore_testing::images::blocks;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
 
-use crate::support::Bench;
-use crate::support::blocks;
-
-fn stats(bench: &Bench) -> StatsReport {
+fn stats(bench: &TestRepository) -> StatsReport {
     icecore::maintenance::stats(&bench.repo, &NoProgress).unwrap()
 }
 
-fn check(bench: &Bench, images: &HashMap<SnapshotId, Vec<u8>>) -> StatsReport {
+fn check(bench: &TestRepository, images: &HashMap<SnapshotId, Vec<u8>>) -> StatsReport {
     let report = stats(bench);
     let sets: HashMap<SnapshotId, HashSet<Vec<u8>>> =
         images.iter().map(|(id, image)| (*id, blocks(image).into_iter().flatten().collect())).collect();
@@ -58,7 +57,7 @@ fn check(bench: &Bench, images: &HashMap<SnapshotId, Vec<u8>>) -> StatsReport {
 
 #[test]
 fn statistics_are_what_sets_of_blocks_say() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let mut noise = Random::new(11);
     let mut images = HashMap::new();
     let mut disk = noise.disk(9 << 20);
@@ -87,7 +86,7 @@ fn statistics_are_what_sets_of_blocks_say() {
 
 #[test]
 fn what_a_snapshot_alone_has_becomes_unused_when_it_is_deleted() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let mut noise = Random::new(12);
     let mut disk = noise.bytes(6 << 20);
     let mut images = HashMap::new();
@@ -125,7 +124,7 @@ fn what_a_snapshot_alone_has_becomes_unused_when_it_is_deleted() {
 
 #[test]
 fn a_missing_pack_is_an_error_that_names_the_snapshot() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let report = bench.capture("disk", &Random::new(13).bytes(100_000));
     let packs: Vec<String> =
         bench.storage.files().into_keys().filter(|name| name.starts_with("packs/")).collect();
@@ -143,7 +142,7 @@ fn a_missing_pack_is_an_error_that_names_the_snapshot() {
 
 #[test]
 fn what_several_snapshots_have_together_is_what_their_deletion_leaves_unused() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let mut noise = Random::new(14);
     let mut images: Vec<(SnapshotId, Vec<u8>)> = Vec::new();
     let mut disk = noise.disk(6 << 20);
@@ -183,7 +182,7 @@ fn what_several_snapshots_have_together_is_what_their_deletion_leaves_unused() {
 
 #[test]
 fn what_a_volume_stands_on_is_not_given_back() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let id = bench.snapshot("disk", &Random::new(15).bytes(1 << 20));
     let own = || icecore::snapshot::own_bytes(&bench.repo, &[id], &NoProgress).unwrap();
     assert_eq!(own().data_bytes, 1 << 20);

@@ -8,17 +8,17 @@ use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::open;
+use icecore_testing::repository::options;
+use icecore_testing::repository::restores;
 use uuid::Uuid;
 
-use crate::support::Bench;
-use crate::support::collect;
-use crate::support::open;
-use crate::support::options;
-use crate::support::restores;
 use crate::volumes::support::volume_options;
 
 /// Returns names that editors, network file systems and people leave, in each place where icecore keeps files.
-fn strays(bench: &Bench) -> Vec<String> {
+fn strays(bench: &TestRepository) -> Vec<String> {
     let files = bench.storage.files();
     let first = |dir: &str| files.keys().find(|name| name.starts_with(dir)).unwrap().clone();
     let upper = |name: String| {
@@ -43,12 +43,12 @@ fn strays(bench: &Bench) -> Vec<String> {
     strays
 }
 
-fn bench() -> Bench {
-    let Bench { storage, repo } = Bench::new();
+fn bench() -> TestRepository {
+    let TestRepository { storage, repo } = TestRepository::new();
     icecore::maintenance::set_parity(&repo, ParityScheme::new(3, 1).ok(), &NoProgress).unwrap();
     // What is made with the handle has parity from now on.
     let repo = open(storage.clone());
-    Bench { storage, repo }
+    TestRepository { storage, repo }
 }
 
 #[test]

@@ -17,24 +17,17 @@ use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
-use icecore::storage::LockGuard;
-use icecore::storage::LockMode;
 use icecore::storage::MemoryStorage;
-use icecore::storage::NewFile;
-use icecore::storage::RandomFile;
 use icecore::storage::Storage;
-use icecore::storage::StoredFile;
-use icecore::storage::Wait;
+use icecore_testing::bytes::assert_same;
+use icecore_testing::images::TestImage;
 use icecore_testing::random::Random;
-
-use crate::support::Bench;
-use crate::support::TestImage;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::image_of;
-use crate::support::meanwhile;
-use crate::support::open;
-use crate::support::options;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::image_of;
+use icecore_testing::repository::meanwhile;
+use icecore_testing::repository::open;
+use icecore_testing::repository::options;
 
 const WORKERS: u64 = 4;
 /// Steps of each thread, unless `ICECORE_STRESS_COMMANDS` says otherwise.
@@ -201,7 +194,7 @@ fn settle(storage: &MemoryStorage, model: &BTreeMap<SnapshotId, Known>) {
 fn work_at_once(handle_for_each: bool) {
     let steps = std::env::var("ICECORE_STRESS_COMMANDS").ok().and_then(|number| number.parse().ok());
     let steps = steps.unwrap_or(STEPS);
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let model = Model::default();
     std::thread::scope(|scope| {
         for number in 0..WORKERS {
@@ -216,7 +209,7 @@ fn work_at_once(handle_for_each: bool) {
     });
     let model = model.into_inner().unwrap();
     settle(&bench.storage, &model);
-    let fresh = Bench::new();
+    let fresh = TestRepository::new();
     for known in model.values() {
         fresh.snapshot("fresh", &known.image);
     }
@@ -240,7 +233,7 @@ fn threads_with_a_handle_each_lose_nothing() {
 }
 
 /// Captures two images at once: the second one while the first is read. Returns the snapshots.
-fn at_once(bench: &Bench, first: &[u8], second: &[u8]) -> [SnapshotId; 2] {
+fn at_once(bench: &TestRepository, first: &[u8], second: &[u8]) -> [SnapshotId; 2] {
     let other = bench.another();
     let (taken, begun) = (Mutex::new(None), Once::new());
     let image = TestImage::full(first).on_read(|_| {
@@ -259,14 +252,14 @@ fn at_once(bench: &Bench, first: &[u8], second: &[u8]) -> [SnapshotId; 2] {
 }
 
 fn stored_alone(image: &[u8]) -> usize {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     bench.snapshot("a", &image.to_vec());
     pack_bytes(&bench.storage)
 }
 
 #[test]
 fn two_captures_at_once_of_the_same_image_store_it_once() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = Random::new(95).bytes(700_000);
     let both = at_once(&bench, &image, &image);
     // The same chunks in the same order are the same pack.
@@ -283,7 +276,7 @@ fn two_captures_at_once_of_the_same_image_store_it_once() {
 /// until one of the snapshots is deleted, as `docs/concurrency.md` says.
 #[test]
 fn two_captures_at_once_that_cut_the_same_blocks_otherwise_store_them_twice() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let first = Random::new(95).bytes(700_000);
     let second = [Random::new(96).bytes(5 * 4096), first.clone()].concat();
     let both = at_once(&bench, &first, &second);
@@ -306,7 +299,7 @@ fn two_captures_at_once_that_cut_the_same_blocks_otherwise_store_them_twice() {
 /// that had published it opened it only after that, and failed.
 #[test]
 fn an_index_run_that_is_merged_at_once_does_not_stop_its_capture() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let other = bench.another();
     let merging = Once::new();
     let storage = OnRename {
@@ -351,53 +344,11 @@ struct OnRename {
 }
 
 impl Storage for OnRename {
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.inner.list(dir)
-    }
-
-    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.inner.list_dirs(dir)
-    }
-
-    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
-        self.inner.open_random(name)
-    }
-
-    fn remove_dir(&self, dir: &str) -> io::Result<()> {
-        self.inner.remove_dir(dir)
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
-        self.inner.open(name)
-    }
-
-    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
-        self.inner.create(name)
-    }
-
-    fn make_dir(&self, dir: &str) -> io::Result<()> {
-        self.inner.make_dir(dir)
-    }
+    icecore_testing::forward_storage!(inner: list, list_dirs, open, create, open_random, make_dir, rename_new, sync_dir, remove, remove_dir, lock);
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.inner.rename(from, to)?;
         (self.hook)(&self.inner, to);
         Ok(())
-    }
-
-    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename_new(from, to)
-    }
-
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.inner.sync_dir(dir)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.inner.remove(name)
-    }
-
-    fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
-        self.inner.lock(name, mode, wait)
     }
 }

@@ -13,6 +13,7 @@ use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore::snapshot::delete;
 use icecore::storage::Storage;
+use icecore_testing::repository::TestRepository;
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -27,7 +28,6 @@ use crate::damage::noise;
 use crate::damage::open;
 use crate::damage::read;
 use crate::damage::take;
-use crate::support::Bench;
 
 /// Returns the id at the end of a pack's path.
 fn id_of(path: &str) -> &str {
@@ -343,7 +343,7 @@ proptest! {
 fn a_page_that_is_sound_in_a_longer_image_is_looked_at_again_at_the_end_of_a_shorter_one() {
     // The page has data in its first 8 blocks, and the shorter image has 4.
     for longer_first in [true, false] {
-        let bench = Bench::new();
+        let bench = TestRepository::new();
         let mut forge = Forge::new(&bench.repo).unwrap();
         forge.chunk(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
         forge.leaf(&[(8, Some((0, 0))), (1016, None)], true).unwrap();
@@ -364,7 +364,7 @@ fn a_page_that_is_sound_in_a_longer_image_is_looked_at_again_at_the_end_of_a_sho
 #[test]
 fn a_page_with_children_beyond_the_end_of_an_image_is_wrong_there_although_it_is_sound_in_a_longer_one() {
     for longer_first in [true, false] {
-        let bench = Bench::new();
+        let bench = TestRepository::new();
         let mut forge = Forge::new(&bench.repo).unwrap();
         forge.chunk(&[1]).unwrap();
         forge.leaf(&[(1, Some((0, 0))), (1023, None)], true).unwrap();

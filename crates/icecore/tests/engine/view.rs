@@ -10,12 +10,11 @@ use icecore::snapshot::BlockCache;
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotDisk;
 use icecore::snapshot::delete;
+use icecore_testing::bytes::assert_same;
+use icecore_testing::images::TestImage;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
 use proptest::prelude::*;
-
-use crate::support::Bench;
-use crate::support::TestImage;
-use crate::support::assert_same;
 
 const BLOCK: usize = 4096;
 const LEAF: usize = 4 << 20;
@@ -66,7 +65,7 @@ proptest! {
         cache_bytes in prop_oneof![Just(0), Just(100_000), Just(3 << 20), Just(64 << 20)],
         reads in prop::collection::vec((any::<u32>(), 0..600_000_usize), 1..40),
     ) {
-        let bench = Bench::new();
+        let bench = TestRepository::new();
         let image = Random::new(seed).disk(len.max(1))[..len].to_vec();
         let id = bench.snapshot("disk", &image);
         let disk = SnapshotDisk::open(Arc::new(bench.another()), id, BlockCache::new(cache_bytes)).unwrap();
@@ -82,7 +81,7 @@ proptest! {
 
 #[test]
 fn the_smallest_disks_read_to_their_last_byte_and_no_further() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     for len in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, LEAF + 1] {
         let image = Random::new(len as u64).bytes(len);
         let id = bench.snapshot("small", &image);
@@ -103,7 +102,7 @@ fn the_smallest_disks_read_to_their_last_byte_and_no_further() {
 
 #[test]
 fn a_disk_of_16_tib_passes_over_its_holes() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let data = Random::new(16).bytes(3 * BLOCK + 7);
     let places = [5 << 12, 3 * TIB + (1 << 21), 16 * TIB - data.len() as u64];
     let image = places.iter().fold(TestImage::new(16 * TIB), |image, at| image.with(*at, &data));
@@ -128,7 +127,7 @@ fn a_disk_of_16_tib_passes_over_its_holes() {
 
 #[test]
 fn a_snapshot_is_not_deleted_while_a_disk_of_it_is_open() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = Random::new(3).bytes(LEAF);
     let id = bench.snapshot("disk", &image);
     let disk = SnapshotDisk::open(Arc::new(bench.another()), id, BlockCache::usual()).unwrap();

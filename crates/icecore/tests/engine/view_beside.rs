@@ -13,21 +13,20 @@ use icecore::snapshot::SnapshotDisk;
 use icecore::snapshot::SnapshotId;
 use icecore::snapshot::capture;
 use icecore::snapshot::delete;
+use icecore_testing::bytes::assert_same;
 use icecore_testing::random::Random;
-
-use crate::support::Bench;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::collect;
-use crate::support::meanwhile;
-use crate::support::open_with_small_packs;
-use crate::support::options;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::meanwhile;
+use icecore_testing::repository::open_with_small_packs;
+use icecore_testing::repository::options;
 
 const BLOCK: usize = 4096;
 const LEAF: usize = 4 << 20;
 
 /// Opens a disk in a handle of its own.
-fn disk(bench: &Bench, id: SnapshotId, cache_bytes: usize) -> SnapshotDisk {
+fn disk(bench: &TestRepository, id: SnapshotId, cache_bytes: usize) -> SnapshotDisk {
     SnapshotDisk::open(Arc::new(bench.another()), id, BlockCache::new(cache_bytes)).unwrap()
 }
 
@@ -50,7 +49,7 @@ fn read_all(disk: &SnapshotDisk, image: &[u8], at_once: usize) {
 
 #[test]
 fn many_threads_read_one_disk_with_and_without_room_for_it() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = Random::new(40).disk(2 * LEAF + 12_345);
     let id = bench.snapshot("disk", &image);
     for cache_bytes in [0, 300_000, 64 << 20] {
@@ -69,7 +68,7 @@ fn many_threads_read_one_disk_with_and_without_room_for_it() {
 
 #[test]
 fn workers_of_the_pool_may_read_too() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let image = Random::new(41).disk(LEAF);
     let id = bench.snapshot("disk", &image);
     let one = disk(&bench, id, 64 << 20);
@@ -93,7 +92,7 @@ fn capture_beside(repo: &Repository, kept: &[u8], seed: u64) -> SnapshotId {
 
 #[test]
 fn packs_that_gc_rewrites_are_found_where_they_are_now() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let writer = open_with_small_packs(bench.storage.clone()).unwrap();
     let mut image = Random::new(42).bytes(3 * LEAF / 2);
     let first = capture(&writer, &image, &options("disk"), &NoProgress).unwrap().snapshot.id;
@@ -101,7 +100,7 @@ fn packs_that_gc_rewrites_are_found_where_they_are_now() {
     image.chunks_mut(BLOCK).step_by(3).for_each(|block| noise.fill(block));
     let id = capture(&writer, &image, &options("disk"), &NoProgress).unwrap().snapshot.id;
 
-    let packs = |bench: &Bench| -> Vec<String> {
+    let packs = |bench: &TestRepository| -> Vec<String> {
         bench.storage.files().into_keys().filter(|name| name.starts_with("packs/")).collect()
     };
     let before = packs(&bench);
@@ -131,7 +130,7 @@ impl Drop for Ending<'_> {
 
 #[test]
 fn readers_go_on_while_captures_and_gcs_come_and_go() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let writer = open_with_small_packs(bench.storage.clone()).unwrap();
     let image = Random::new(44).disk(LEAF + 77_777);
     let id = capture(&writer, &image, &options("disk"), &NoProgress).unwrap().snapshot.id;

@@ -13,6 +13,7 @@ use icecore::maintenance::set_parity;
 use icecore::snapshot::BlockCache;
 use icecore::snapshot::SnapshotDisk;
 use icecore::storage::Storage;
+use icecore_testing::bytes::assert_same;
 use icecore_testing::random::Random;
 
 use crate::damage::BLOCK;
@@ -23,7 +24,6 @@ use crate::damage::LEAF;
 use crate::damage::RECORD_HEADER;
 use crate::damage::noise;
 use crate::damage::open;
-use crate::support::assert_same;
 
 /// Returns bytes that do not compress, so that chunks are stored as they are.
 fn raw(seed: u64, len: usize) -> Vec<u8> {

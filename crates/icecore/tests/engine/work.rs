@@ -17,23 +17,18 @@ use icecore::snapshot::KeptBase;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotDisk;
-use icecore::storage::LockGuard;
-use icecore::storage::LockMode;
 use icecore::storage::Mapped;
 use icecore::storage::MemoryStorage;
 use icecore::storage::NewFile;
-use icecore::storage::RandomFile;
 use icecore::storage::Storage;
 use icecore::storage::StoredFile;
-use icecore::storage::Wait;
+use icecore_testing::bytes::assert_same;
+use icecore_testing::images::Target;
+use icecore_testing::images::TestImage;
 use icecore_testing::random::Random;
-
-use crate::support::Target;
-use crate::support::TestImage;
-use crate::support::assert_same;
-use crate::support::init;
-use crate::support::open;
-use crate::support::options;
+use icecore_testing::repository::init;
+use icecore_testing::repository::open;
+use icecore_testing::repository::options;
 
 const MIB: usize = 1 << 20;
 
@@ -69,21 +64,7 @@ impl Recorder {
 }
 
 impl Storage for Recorder {
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.inner.list(dir)
-    }
-
-    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.inner.list_dirs(dir)
-    }
-
-    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
-        self.inner.open_random(name)
-    }
-
-    fn remove_dir(&self, dir: &str) -> io::Result<()> {
-        self.inner.remove_dir(dir)
-    }
+    icecore_testing::forward_storage!(inner: list, list_dirs, open_random, make_dir, remove, remove_dir, lock);
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
         self.note(Call::Open(name.to_owned()));
@@ -95,10 +76,6 @@ impl Storage for Recorder {
         self.note(Call::Create(name.to_owned()));
         let file = self.inner.create(name)?;
         Ok(Box::new(Recorded { file, name: name.to_owned(), recorder: self.clone() }))
-    }
-
-    fn make_dir(&self, dir: &str) -> io::Result<()> {
-        self.inner.make_dir(dir)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -114,14 +91,6 @@ impl Storage for Recorder {
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.note(Call::Sync);
         self.inner.sync_dir(dir)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.inner.remove(name)
-    }
-
-    fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
-        self.inner.lock(name, mode, wait)
     }
 }
 

@@ -9,6 +9,7 @@ use icecore::image::WriteAt;
 use icecore_host::clock::Clock;
 use icecore_host::config;
 use icecore_host::exports::Lent;
+use icecore_testing::disk;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -23,10 +24,6 @@ use crate::service::droplets::create::ImageChoice;
 use crate::service::images::commands::ImportRequest;
 use crate::service::start;
 use crate::service::volumes::VolumeRequest;
-
-#[path = "../../../../../tests/cli/disk.rs"]
-#[expect(dead_code, reason = "the tests of the command line need more of it")]
-mod disk;
 
 /// A clock that is set.
 struct SetClock(AtomicI64);

@@ -62,9 +62,6 @@ use crate::words::names::ResourceKind;
 use crate::words::progress::NoProgress;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sync::mpsc;
-use crate::world::fault::Calls;
-use crate::world::fault::Fault;
-use crate::world::fault_storage::FaultStorage;
 use crate::world::memory::MemoryStorage;
 use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
@@ -315,11 +312,11 @@ fn chunks_are_packed_published_and_known_by_then() {
 fn a_failure_ends_all_threads_and_is_told() {
     for call in 0..30 {
         check(RandomScheduler::new(orders(8)), move || {
-            let fault = Fault::new(Calls::Changes, call..u64::MAX, || io::ErrorKind::StorageFull.into());
-            let full = FaultStorage::new(storage(), fault.clone());
+            let full = storage();
+            full.fail_changes(call..u64::MAX, io::ErrorKind::StorageFull);
             let (stored, _) = pack(full.clone(), 5);
             match stored {
-                Ok(_) => assert!(fault.calls() <= call),
+                Ok(_) => assert!(full.changes() <= call),
                 Err(kind) => assert_eq!(kind, ErrorKind::NoSpace),
             }
         });

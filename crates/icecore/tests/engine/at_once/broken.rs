@@ -4,10 +4,7 @@ use std::io;
 
 use icecore::storage::LockGuard;
 use icecore::storage::LockMode;
-use icecore::storage::NewFile;
-use icecore::storage::RandomFile;
 use icecore::storage::Storage;
-use icecore::storage::StoredFile;
 use icecore::storage::Wait;
 
 /// What is left out.
@@ -34,51 +31,13 @@ impl<S> Broken<S> {
 }
 
 impl<S: Storage> Storage for Broken<S> {
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.inner.list(dir)
-    }
-
-    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.inner.list_dirs(dir)
-    }
-
-    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
-        self.inner.open_random(name)
-    }
-
-    fn remove_dir(&self, dir: &str) -> io::Result<()> {
-        self.inner.remove_dir(dir)
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
-        self.inner.open(name)
-    }
-
-    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
-        self.inner.create(name)
-    }
-
-    fn make_dir(&self, dir: &str) -> io::Result<()> {
-        self.inner.make_dir(dir)
-    }
+    icecore_testing::forward_storage!(inner: list, list_dirs, open, create, open_random, make_dir, rename_new, sync_dir, remove, remove_dir);
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         match self.without {
             Some(Break::Generation) if to == "generation" => self.inner.remove(from),
             _ => self.inner.rename(from, to),
         }
-    }
-
-    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename_new(from, to)
-    }
-
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.inner.sync_dir(dir)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.inner.remove(name)
     }
 
     fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {

@@ -17,22 +17,22 @@ use icecore::repository::Repository;
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::capture;
 use icecore::storage::MemoryStorage;
+use icecore_testing::bytes::assert_same;
 use icecore_testing::random::Random;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::image_of;
+use icecore_testing::repository::init;
+use icecore_testing::repository::meanwhile;
+use icecore_testing::repository::open;
+use icecore_testing::repository::open_with_small_packs;
+use icecore_testing::repository::options;
 
 use crate::at_once::broken::Break;
 use crate::at_once::hooked::Hooked;
 use crate::at_once::schedule::Plan;
 use crate::at_once::world::Doing;
 use crate::at_once::world::World;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::collect;
-use crate::support::image_of;
-use crate::support::init;
-use crate::support::meanwhile;
-use crate::support::open;
-use crate::support::open_with_small_packs;
-use crate::support::options;
 use crate::volumes::support as volumes;
 
 const SPAN: usize = 64 << 10;
@@ -112,7 +112,7 @@ fn of_two_captures_of_an_image_the_second_stores_what_the_first_has_not_publishe
 }
 
 /// Returns how many times as many schedules as usual the environment asks for.
-fn times() -> usize {
+pub(crate) fn times() -> usize {
     std::env::var("ICECORE_SCHEDULES").ok().map_or(1, |times| times.parse().unwrap())
 }
 

@@ -24,22 +24,22 @@ use icecore::storage::LockMode;
 use icecore::storage::MemoryStorage;
 use icecore::storage::Storage;
 use icecore::storage::Wait;
+use icecore_testing::bytes::assert_same;
+use icecore_testing::images::TestImage;
 use icecore_testing::random::Random;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::image_of;
+use icecore_testing::repository::init;
+use icecore_testing::repository::meanwhile;
+use icecore_testing::repository::open;
+use icecore_testing::repository::options;
 
 use crate::at_once::SPAN;
 use crate::at_once::hooked::Hooked;
 use crate::at_once::hooked::Watch;
 use crate::at_once::packs;
 use crate::damage::noise;
-use crate::support::TestImage;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::collect;
-use crate::support::image_of;
-use crate::support::init;
-use crate::support::meanwhile;
-use crate::support::open;
-use crate::support::options;
 
 fn take(repo: &Repository, volume: &str, image: &[u8]) -> SnapshotId {
     capture(repo, &image.to_vec(), &options(volume), &NoProgress).unwrap().snapshot.id

@@ -2,6 +2,8 @@
 
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::RenameOptions;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::open_with_small_packs as open;
 
 use crate::crash::BLOCK;
 use crate::crash::CHUNK;
@@ -21,8 +23,6 @@ use crate::crash::noise;
 use crate::crash::scene::Scene;
 use crate::crash::scene::init;
 use crate::crash::times;
-use crate::support::collect;
-use crate::support::open_with_small_packs as open;
 
 #[test]
 fn an_init() {

@@ -5,8 +5,10 @@ use std::io;
 use std::sync::Arc;
 
 use icecore::snapshot::DeleteOptions;
-use icecore::testing::FaultStorage;
-use icecore::testing::Logged;
+use icecore_testing::crash::Logged;
+use icecore_testing::fault_storage::FaultStorage;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::open_with_small_packs as open;
 
 use crate::crash::BLOCK;
 use crate::crash::CHUNK;
@@ -30,8 +32,6 @@ use crate::crash::mutate::runs_before_packs;
 use crate::crash::noise;
 use crate::crash::scene::Demand;
 use crate::crash::scene::Scene;
-use crate::support::collect;
-use crate::support::open_with_small_packs as open;
 
 /// Returns a scene in which gc has something of each kind to do: packs that go, packs that are rewritten, chunks that
 /// are punched.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use icecore::NoProgress;
 use icecore::snapshot::DeleteOptions;
+use icecore_testing::repository::open_with_small_packs as open;
 
 use crate::crash::CHUNK;
 use crate::crash::NO_READER_LEFT;
@@ -25,7 +26,6 @@ use crate::crash::mutate::rename_before_sync;
 use crate::crash::noise;
 use crate::crash::scene::Before;
 use crate::crash::scene::Scene;
-use crate::support::open_with_small_packs as open;
 
 const AGAIN: &str = "a repair that was cut off is done again, and finds the damaged pack where it was";
 

@@ -14,7 +14,7 @@ mod scene;
 mod volume_scene;
 mod volumes;
 
-use icecore::testing::Bounds;
+use icecore_testing::crash_states::Bounds;
 use icecore_testing::random::Random;
 
 use crate::crash::mutate::Kind;

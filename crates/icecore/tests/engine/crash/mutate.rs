@@ -2,7 +2,7 @@
 //! another order. What is not durable is never read by the operation that wrote it, so that a change of the log is as good
 //! as a change of the code.
 
-use icecore::testing::Logged;
+use icecore_testing::crash::Logged;
 
 type Edit = Box<dyn Fn(&mut Vec<Logged>)>;
 

@@ -10,6 +10,9 @@ use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore::storage::MemoryStorage;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::open;
+use icecore_testing::repository::open_with_small_packs;
 
 use crate::crash::bounds;
 use crate::crash::image;
@@ -22,9 +25,6 @@ use crate::crash::mutate::no_file_sync;
 use crate::crash::mutate::rename_before_sync;
 use crate::crash::scene::Demand;
 use crate::crash::scene::Scene;
-use crate::support::collect;
-use crate::support::open;
-use crate::support::open_with_small_packs;
 
 type Files = BTreeMap<String, Arc<Vec<u8>>>;
 

@@ -14,21 +14,21 @@ use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::Parent;
 use icecore::snapshot::Snapshot;
 use icecore::snapshot::SnapshotId;
-use icecore::testing::Bounds;
-use icecore::testing::CrashLog;
-use icecore::testing::CrashState;
-use icecore::testing::CrashStorage;
+use icecore_testing::crash::CrashLog;
+use icecore_testing::crash::CrashStorage;
+use icecore_testing::crash_states::Bounds;
+use icecore_testing::crash_states::CrashState;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::init_options;
+use icecore_testing::repository::meanwhile;
+use icecore_testing::repository::open_with_small_packs as open;
+use icecore_testing::repository::options;
+use icecore_testing::repository::restores;
+use icecore_testing::repository::session;
+use icecore_testing::repository::with_small_packs;
 
 use crate::at_once::hooked::Hooked;
 use crate::crash::mutate::Mutation;
-use crate::support::collect;
-use crate::support::init_options;
-use crate::support::meanwhile;
-use crate::support::open_with_small_packs as open;
-use crate::support::options;
-use crate::support::restores;
-use crate::support::session;
-use crate::support::with_small_packs;
 
 const RESERVE_BYTES: usize = 256 << 10;
 
@@ -313,8 +313,10 @@ fn tidy(repo: &Repository, storage: &CrashStorage) -> Result<(), String> {
 fn tell(log: &CrashLog, state: &CrashState, why: &str) -> String {
     let from = state.changes.saturating_sub(12);
     let changes = log.changes[from..state.changes].iter().map(|change| match change {
-        icecore::testing::Logged::Append(file, bytes) => format!("Append({file}, {} bytes)", bytes.len()),
-        icecore::testing::Logged::Write(file, at, bytes) => {
+        icecore_testing::crash::Logged::Append(file, bytes) => {
+            format!("Append({file}, {} bytes)", bytes.len())
+        }
+        icecore_testing::crash::Logged::Write(file, at, bytes) => {
             format!("Write({file}, at {at}, {} bytes)", bytes.len())
         }
         change => format!("{change:?}"),

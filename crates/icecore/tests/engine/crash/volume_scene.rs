@@ -13,12 +13,12 @@ use icecore::image::WriteAt;
 use icecore::repository::Repository;
 use icecore::snapshot::SnapshotId;
 use icecore::volume::Volume;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::open_with_small_packs;
+use icecore_testing::repository::restores;
 
 use crate::crash::noise;
 use crate::crash::scene::Scene;
-use crate::support::collect;
-use crate::support::open_with_small_packs;
-use crate::support::restores;
 use crate::volumes::support::content;
 use crate::volumes::support::open;
 use crate::volumes::support::snapshot;

@@ -1,7 +1,8 @@
 //! Power cuts in what is done with copy-on-write volumes.
 
 use icecore::snapshot::DeleteOptions;
-use icecore::testing::Logged;
+use icecore_testing::crash::Logged;
+use icecore_testing::repository::collect;
 
 use crate::crash::BLOCK;
 use crate::crash::bounds;
@@ -23,7 +24,6 @@ use crate::crash::noise;
 use crate::crash::scene::Scene;
 use crate::crash::volume_scene::NAME;
 use crate::crash::volume_scene::VolumeScene;
-use crate::support::collect;
 
 const DIR: &str = "volumes/disk";
 const RECORD: &str = "volumes/disk/record";

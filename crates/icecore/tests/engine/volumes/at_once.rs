@@ -13,13 +13,13 @@ use icecore::repository::Repository;
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore::volume::Volume;
+use icecore_testing::bytes::assert_same;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::image_of;
 
-use crate::support::Bench;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::collect;
-use crate::support::image_of;
 use crate::volumes::support::content;
 use crate::volumes::support::open;
 use crate::volumes::support::snapshot;
@@ -126,7 +126,7 @@ struct World {
 }
 
 impl World {
-    fn new(bench: &Bench) -> Self {
+    fn new(bench: &TestRepository) -> Self {
         let origin = Random::new(41).bytes(IMAGE_BYTES);
         let base = bench.snapshot("origin", &origin);
         let repo = Arc::new(bench.another());
@@ -139,7 +139,7 @@ impl World {
 
 #[test]
 fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let world = World::new(&bench);
     let [one, two] = ["one", "two"].map(|name| open(&world.repo, name).unwrap());
     assert_eq!(open(&world.repo, "one").err().unwrap().kind(), ErrorKind::InUse);
@@ -227,7 +227,7 @@ fn check_end(world: &World, one: Volume, two: &Volume, last: &[u64]) {
 
 #[test]
 fn syncs_that_come_while_an_overlay_is_sealed_lose_nothing() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let world = World::new(&bench);
     let volume = open(&world.repo, "one").unwrap();
     let done = AtomicBool::new(false);
@@ -288,7 +288,7 @@ fn check_regions(image: &[u8]) {
 
 #[test]
 fn snapshots_between_the_regions_of_long_writes_and_trims_are_moments_of_them() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let repo = Arc::new(bench.another());
     let size = (REGIONS * REGION_BYTES) as u64;
     icecore::volume::create_volume(&repo, &volume_options("long", None, Some(size))).unwrap();

@@ -7,17 +7,17 @@ use icecore::ErrorKind;
 use icecore::image::WriteAt;
 use icecore::snapshot::DeleteOptions;
 use icecore::storage::MemoryStorage;
+use icecore_testing::bytes::assert_same;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::meanwhile;
+use icecore_testing::repository::open as open_repo;
+use icecore_testing::repository::restores;
 
 use crate::at_once::hooked::Hooked;
 use crate::at_once::hooked::Watch;
-use crate::support::Bench;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::collect;
-use crate::support::meanwhile;
-use crate::support::open as open_repo;
-use crate::support::restores;
 use crate::volumes::support::content;
 use crate::volumes::support::open;
 use crate::volumes::support::snapshot;
@@ -74,7 +74,7 @@ fn delete_all(files: &MemoryStorage) {
 fn a_snapshot_that_is_deleted_before_the_volume_stands_on_it_takes_nothing_with_it() {
     let mut deleted = 0;
     for call in 0..CALLS_MAX {
-        let bench = Bench::new();
+        let bench = TestRepository::new();
         let mut image = Random::new(51).bytes(20 * BLOCK);
         let base = bench.snapshot("origin", &image);
         let repo = Arc::new(bench.another());

@@ -11,18 +11,18 @@ use icecore::image::WriteAt;
 use icecore::repository::Repository;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
-use icecore::testing::Calls;
-use icecore::testing::Fault;
-use icecore::testing::FaultStorage;
 use icecore::volume::Volume;
+use icecore_testing::bytes::assert_same;
+use icecore_testing::fault::Calls;
+use icecore_testing::fault::Fault;
+use icecore_testing::fault_storage::FaultStorage;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::restores;
+use icecore_testing::repository::session;
 
-use crate::support::Bench;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::collect;
-use crate::support::restores;
-use crate::support::session;
 use crate::volumes::support::content;
 use crate::volumes::support::open;
 use crate::volumes::support::snapshot;
@@ -73,7 +73,7 @@ struct Start {
 
 impl Start {
     fn new() -> Self {
-        let bench = Bench::new();
+        let bench = TestRepository::new();
         let mut noise = Random::new(31);
         let origin = noise.bytes(IMAGE_BYTES);
         let base = bench.snapshot("origin", &origin);
@@ -121,7 +121,7 @@ fn copy_of(files: &MemoryStorage) -> MemoryStorage {
 }
 
 fn clean(files: &MemoryStorage) -> Arc<Repository> {
-    Arc::new(crate::support::open(files.clone()))
+    Arc::new(icecore_testing::repository::open(files.clone()))
 }
 
 fn image(repo: &Arc<Repository>) -> Option<Vec<u8>> {

@@ -14,14 +14,14 @@ use icecore::image::WriteAt;
 use icecore::repository::Repository;
 use icecore::storage::MemoryStorage;
 use icecore::volume::Volume;
+use icecore_testing::bytes::assert_same;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::open as open_repo;
+use icecore_testing::repository::restores;
 
-use crate::support::Bench;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::collect;
-use crate::support::open as open_repo;
-use crate::support::restores;
 use crate::volumes::room::Room;
 use crate::volumes::support::content;
 use crate::volumes::support::open;
@@ -37,7 +37,7 @@ const WRITTEN: usize = 30;
 
 /// Returns a repository with a volume that was written to, and what that holds.
 fn start() -> (MemoryStorage, Vec<u8>) {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let mut image = Random::new(61).bytes(BLOCKS * BLOCK);
     let base = bench.snapshot("origin", &image);
     let repo = Arc::new(bench.another());

@@ -13,14 +13,14 @@ use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
 use icecore::volume::VolumeOptions;
+use icecore_testing::bytes::assert_same;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::assert_sound;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::open as open_repo;
+use icecore_testing::repository::options;
 
-use crate::support::Bench;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::collect;
-use crate::support::open as open_repo;
-use crate::support::options;
 use crate::volumes::support::content;
 use crate::volumes::support::open;
 use crate::volumes::support::snapshot;
@@ -38,7 +38,7 @@ fn set(storage: &MemoryStorage, key: &str, value: &str, remove: &str) {
 
 #[test]
 fn labels_are_changed_while_a_volume_is_open_and_stay_whatever_happens_to_it() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let mut image = Random::new(3).disk(1 << 20);
     let of_origin = labels(&[("size-gib", "1")]);
     let labelled = CaptureOptions { labels: of_origin.clone(), ..options("base") };
@@ -82,7 +82,7 @@ fn labels_are_changed_while_a_volume_is_open_and_stay_whatever_happens_to_it() {
 
 #[test]
 fn labels_that_cannot_be_are_refused_and_change_nothing() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let first = bench.capture("disk", &vec![1; 100]).snapshot;
     icecore::volume::create_volume(&bench.repo, &volume_options("disk", None, Some(4096))).unwrap();
     let many = (0..33).map(|n| (format!("k{n}"), String::new())).collect::<BTreeMap<_, _>>();
@@ -129,7 +129,7 @@ fn a_repository_gets_the_version_of_labels_with_the_first_of_them() {
         },
     ];
     for way in ways {
-        let bench = Bench::new();
+        let bench = TestRepository::new();
         let id = bench.snapshot("disk", &vec![1; 100]);
         icecore::volume::create_volume(&bench.repo, &volume_options("disk", None, Some(4096))).unwrap();
         // As an older program would have left it.
@@ -152,7 +152,7 @@ fn a_repository_gets_the_version_of_labels_with_the_first_of_them() {
 
 #[test]
 fn a_snapshot_goes_while_a_volume_that_was_made_from_it_is_open() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let origin = Random::new(11).disk(5 << 20);
     let kept = bench.snapshot("web", &origin);
     // Packs that hold both, so that gc has something to rewrite.

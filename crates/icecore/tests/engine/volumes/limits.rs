@@ -15,19 +15,19 @@ use icecore::storage::MemoryStorage;
 use icecore::storage::Storage;
 use icecore::storage::Wait;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::init_options;
+use icecore_testing::repository::open as open_repo;
+use icecore_testing::repository::session;
 
-use crate::support::Bench;
-use crate::support::collect;
-use crate::support::init_options;
-use crate::support::open as open_repo;
-use crate::support::session;
 use crate::volumes::support::open;
 use crate::volumes::support::snapshot;
 use crate::volumes::support::volume_options;
 
 #[test]
 fn a_record_that_cannot_be_read_is_told_and_stops_gc() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let base = bench.snapshot("base", &Random::new(1).disk(1 << 20));
     let repo = Arc::new(bench.another());
     icecore::volume::create_volume(&repo, &volume_options("disk", Some(base), None)).unwrap();
@@ -54,7 +54,7 @@ fn a_record_that_cannot_be_read_is_told_and_stops_gc() {
 
 #[test]
 fn a_map_of_a_larger_volume_is_refused() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let repo = Arc::new(bench.another());
     for (name, bytes) in [("small", 5 << 20), ("large", 9 << 20)] {
         icecore::volume::create_volume(&repo, &volume_options(name, None, Some(bytes))).unwrap();
@@ -75,7 +75,7 @@ fn a_map_of_a_larger_volume_is_refused() {
 
 #[test]
 fn names_and_sizes_that_cannot_be_are_refused() {
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let repo: Repository = open_repo(bench.storage.clone());
     for name in ["", ".", "..", "a/b", "a b", "ä", "a\n", &"n".repeat(300)] {
         let error =
@@ -124,7 +124,7 @@ fn a_volume_of_16_tib_takes_no_more_than_what_is_written_to_it() {
 #[test]
 fn files_of_no_volume_are_collected_and_those_of_volumes_counted() {
     // After a crash in a deletion the overlays stayed for ever, and nothing counted them.
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let files = &bench.storage;
     let repo = Arc::new(bench.another());
     let total = || icecore::maintenance::stats(&repo, &NoProgress).unwrap().repository;

@@ -12,13 +12,14 @@ use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
 use icecore::volume::Volume;
+use icecore_testing::bytes::is_zero;
 use icecore_testing::random::Random;
+use icecore_testing::repository::TestRepository;
+use icecore_testing::repository::collect;
+use icecore_testing::repository::options;
+use icecore_testing::repository::restores;
 use proptest::prelude::*;
 
-use crate::support::Bench;
-use crate::support::collect;
-use crate::support::options;
-use crate::support::restores;
 use crate::volumes::support::content;
 use crate::volumes::support::open;
 use crate::volumes::support::snapshot;
@@ -90,7 +91,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let bench = Bench::new();
+        let bench = TestRepository::new();
         let origin = Random::new(5).disk(BASE_BYTES);
         let base = bench.snapshot("base", &origin);
         let repo = Arc::new(bench.another());
@@ -202,16 +203,12 @@ impl World {
                 data.start >= at && data.start < data.end && data.end <= image.len() as u64,
                 "{data:?} from {at}"
             );
-            assert!(
-                image[usize::try_from(at).unwrap()..usize::try_from(data.start).unwrap()]
-                    .iter()
-                    .all(|byte| *byte == 0)
-            );
+            assert!(is_zero(&image[usize::try_from(at).unwrap()..usize::try_from(data.start).unwrap()]));
             covered += data.end - data.start;
             at = data.end;
         }
-        assert!(image[usize::try_from(at).unwrap()..].iter().all(|byte| *byte == 0));
-        assert!(covered > 0 || image.iter().all(|byte| *byte == 0));
+        assert!(is_zero(&image[usize::try_from(at).unwrap()..]));
+        assert!(covered > 0 || is_zero(&image));
     }
 
     fn check_all(&self) {
@@ -248,7 +245,7 @@ fn random_histories_of_a_volume_are_those_of_a_plain_image() {
 #[test]
 fn an_overlay_that_is_damaged_or_cut_is_not_opened() {
     // The doubles must not hide that a file of an overlay is gone.
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let base = bench.snapshot("base", &Random::new(1).disk(1 << 20));
     let repo = Arc::new(bench.another());
     icecore::volume::create_volume(&repo, &volume_options(NAME, Some(base), None)).unwrap();

@@ -9,14 +9,10 @@ use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 
-use icecore::storage::LockGuard;
-use icecore::storage::LockMode;
 use icecore::storage::MemoryStorage;
 use icecore::storage::NewFile;
 use icecore::storage::RandomFile;
 use icecore::storage::Storage;
-use icecore::storage::StoredFile;
-use icecore::storage::Wait;
 
 const BLOCK: u64 = 4096;
 
@@ -107,17 +103,7 @@ impl Room {
 }
 
 impl Storage for Room {
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.files.list(dir)
-    }
-
-    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.files.list_dirs(dir)
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
-        self.files.open(name)
-    }
+    icecore_testing::forward_storage!(files: list, list_dirs, open, make_dir, sync_dir, remove_dir, lock);
 
     fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
         let inner = self.files.create(name)?;
@@ -128,10 +114,6 @@ impl Storage for Room {
     fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
         let inner = self.files.open_random(name)?;
         Ok(Box::new(File { room: self.clone(), name: name.to_owned(), inner, len: 0 }))
-    }
-
-    fn make_dir(&self, dir: &str) -> io::Result<()> {
-        self.files.make_dir(dir)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -150,22 +132,10 @@ impl Storage for Room {
         Ok(())
     }
 
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.files.sync_dir(dir)
-    }
-
     fn remove(&self, name: &str) -> io::Result<()> {
         self.files.remove(name)?;
         self.blocks().of.remove(name);
         Ok(())
-    }
-
-    fn remove_dir(&self, dir: &str) -> io::Result<()> {
-        self.files.remove_dir(dir)
-    }
-
-    fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
-        self.files.lock(name, mode, wait)
     }
 }
 

@@ -14,9 +14,8 @@ use icecore::volume::Volume;
 use icecore::volume::VolumeId;
 use icecore::volume::VolumeOptions;
 use icecore::volume::VolumeSnapshotOptions;
+use icecore_testing::repository::options;
 use uuid::Uuid;
-
-use crate::support::options;
 
 /// Returns options for a volume made of a snapshot.
 pub(crate) fn volume_options(

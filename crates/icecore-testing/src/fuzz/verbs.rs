@@ -21,7 +21,7 @@ use icecore::snapshot::Snapshot;
 use icecore::snapshot::SnapshotId;
 
 /// Longer images are not read to their end.
-pub(crate) const IMAGE_BYTES_MAX: u64 = 16 << 20;
+pub const IMAGE_BYTES_MAX: u64 = 16 << 20;
 /// How often an operation may look whether it should stop.
 const PATIENCE: u64 = 20_000;
 
@@ -60,7 +60,7 @@ impl Write for Sink {
 }
 
 /// Returns the image of a snapshot, if all of it is there and it is not too long.
-pub(crate) fn image(repo: &Repository, id: SnapshotId) -> icecore::Result<Vec<u8>> {
+pub fn image(repo: &Repository, id: SnapshotId) -> icecore::Result<Vec<u8>> {
     let mut sink = Sink(Vec::new());
     icecore::snapshot::restore(repo, id, RestoreTo::Stream(&mut sink), OnDamage::Stop, &patience())?;
     Ok(sink.0)
@@ -113,7 +113,7 @@ fn lost_in(report: &VerifyReport, id: SnapshotId) -> bool {
 /// `honest` says that no digest of content in records and pages is a lie. Then verify finds what a restore would stumble
 /// over, and nothing that it would not. A lie about a span only a restore finds, which reads the data in the order of the
 /// image, and a lie about the content of a page only verify, which a restore does not need.
-pub(crate) fn read_all(repo: &Repository, honest: bool) -> Vec<(Snapshot, Option<Vec<u8>>)> {
+pub fn read_all(repo: &Repository, honest: bool) -> Vec<(Snapshot, Option<Vec<u8>>)> {
     let Ok(listing) = icecore::snapshot::list(repo) else { return Vec::new() };
     let verified = icecore::maintenance::verify(repo, None, Depth::ReadData, &patience());
     let mut all = Vec::new();
@@ -176,7 +176,7 @@ fn compare(repo: &Repository, all: &[(Snapshot, Option<Vec<u8>>)]) {
 }
 
 /// Changes the repository in all ways, one after another. What could be read before can be read after that.
-pub(crate) fn change_all(repo: &Repository, all: &[(Snapshot, Option<Vec<u8>>)]) {
+pub fn change_all(repo: &Repository, all: &[(Snapshot, Option<Vec<u8>>)]) {
     let keeps = |what: &str| {
         for (snapshot, before) in all {
             let Some(before) = before else { continue };

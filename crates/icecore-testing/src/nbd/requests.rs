@@ -1,9 +1,9 @@
 //! Requests with any command, flags, place and length.
 #![expect(clippy::big_endian_bytes, reason = "the protocol is big-endian")]
 
-use crate::hostile::disk::BYTES;
-use crate::hostile::disk::Watched;
-use crate::hostile::script::play;
+use crate::nbd::disk::BYTES;
+use crate::nbd::disk::Watched;
+use crate::nbd::script::play;
 
 /// What a client says to use the export: with chunks and both contexts, or without.
 fn opening(structured: bool) -> Vec<u8> {
@@ -33,7 +33,7 @@ fn number(kind: u8, value: u16) -> u64 {
 }
 
 /// The first byte says how the client speaks; then each request is ten bytes.
-pub(crate) fn run(bytes: &[u8]) {
+pub fn run(bytes: &[u8]) {
     let Some((mode, records)) = bytes.split_first() else { return };
     let structured = mode & 1 != 0;
     let mut says = opening(structured);

@@ -3,10 +3,11 @@
 use std::io;
 use std::ops::Range;
 
-use crate::world::fault::Fault;
-use crate::world::io::ImageState;
-use crate::world::io::ReadAt;
-use crate::world::io::WriteAt;
+use icecore::image::ImageState;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
+
+use crate::fault::Fault;
 
 /// Wraps an image.
 pub struct FaultImage<'a> {

@@ -1,36 +1,36 @@
 //! Reads decisions out of the bytes that a fuzzer made up. At their end, every decision is the simplest one.
 
-pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
+pub struct Input<'a>(pub &'a [u8]);
 
 impl<'a> Input<'a> {
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn byte(&mut self) -> u8 {
+    pub fn byte(&mut self) -> u8 {
         self.array::<1>()[0]
     }
 
-    pub(crate) fn flag(&mut self) -> bool {
+    pub fn flag(&mut self) -> bool {
         self.byte() & 1 == 1
     }
 
-    pub(crate) fn u16(&mut self) -> u16 {
+    pub fn u16(&mut self) -> u16 {
         u16::from_le_bytes(self.array())
     }
 
-    pub(crate) fn u64(&mut self) -> u64 {
+    pub fn u64(&mut self) -> u64 {
         u64::from_le_bytes(self.array())
     }
 
     /// Returns a number below `end`, which is at most 65536; zero where there is none.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         let number = if end <= 256 { u16::from(self.byte()) } else { self.u16() };
         usize::from(number) % end.max(1)
     }
 
     /// Returns as many of the bytes as there are, up to `len`.
-    pub(crate) fn bytes(&mut self, len: usize) -> &'a [u8] {
+    pub fn bytes(&mut self, len: usize) -> &'a [u8] {
         let (bytes, rest) = self.0.split_at(len.min(self.0.len()));
         self.0 = rest;
         bytes

@@ -11,13 +11,13 @@ use icecore::repository::Repository;
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
-use icecore_testing::random::Random;
 
 use crate::fuzz::input::Input;
 use crate::fuzz::verbs;
-use crate::support::Bench;
-use crate::support::options;
-use crate::support::session;
+use crate::random::Random;
+use crate::repository::TestRepository;
+use crate::repository::options;
+use crate::repository::session;
 
 /// The key of the repositories that tests make.
 const KEY: [u8; 32] = [3; 32];
@@ -34,7 +34,7 @@ struct Sound {
 fn sound() -> &'static Sound {
     static SOUND: OnceLock<Sound> = OnceLock::new();
     SOUND.get_or_init(|| {
-        let bench = Bench::new();
+        let bench = TestRepository::new();
         let mut image = vec![0; (4 << 20) + 50_000];
         Random::new(81).fill(&mut image[..150_000]);
         image[80_000..110_000].fill(7);
@@ -61,7 +61,7 @@ fn sound() -> &'static Sound {
     })
 }
 
-pub(crate) fn run(bytes: &[u8]) {
+pub fn run(bytes: &[u8]) {
     let mut input = Input(bytes);
     let sound = sound();
     let mut files = sound.files.clone();

@@ -13,22 +13,22 @@ use icecore::snapshot::RenameOptions;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::Snapshot;
 use icecore::storage::MemoryStorage;
-use icecore::testing::FaultStorage;
-use icecore_testing::random::Random;
 
-use crate::support::Target;
-use crate::support::assert_same;
-use crate::support::assert_sound;
-use crate::support::image_of;
-use crate::support::init;
-use crate::support::open;
-use crate::support::options;
+use crate::bytes::assert_same;
+use crate::fault_storage::FaultStorage;
+use crate::images::Target;
+use crate::random::Random;
+use crate::repository::assert_sound;
+use crate::repository::image_of;
+use crate::repository::init;
+use crate::repository::open;
+use crate::repository::options;
 
-pub(crate) const VOLUMES: [&str; 3] = ["a", "b", "c"];
+pub const VOLUMES: [&str; 3] = ["a", "b", "c"];
 
 /// One step. Numbers choose among what there is when the step is taken, so that none is in vain.
 #[derive(Debug, Clone)]
-pub(crate) enum Step {
+pub enum Step {
     Scribble {
         volume: usize,
         seed: u64,
@@ -71,7 +71,7 @@ pub(crate) enum Step {
 }
 
 /// A repository, and what must be in it.
-pub(crate) struct World {
+pub struct World {
     storage: MemoryStorage,
     repo: Repository,
     volumes: [Vec<u8>; VOLUMES.len()],
@@ -80,7 +80,7 @@ pub(crate) struct World {
 
 impl World {
     /// Begins with these images of the volumes, and no snapshots.
-    pub(crate) fn new(volumes: [Vec<u8>; VOLUMES.len()]) -> Self {
+    pub fn new(volumes: [Vec<u8>; VOLUMES.len()]) -> Self {
         let storage = MemoryStorage::new();
         let repo = init(storage.clone());
         Self { storage, repo, volumes, snapshots: Vec::new() }
@@ -91,7 +91,7 @@ impl World {
         number.checked_rem(self.snapshots.len())
     }
 
-    pub(crate) fn take(&mut self, step: &Step) {
+    pub fn take(&mut self, step: &Step) {
         match *step {
             Step::Scribble { volume, seed } => {
                 let image = &mut self.volumes[volume];
@@ -214,7 +214,7 @@ impl World {
     }
 
     /// Looks at the list of snapshots, after each step.
-    pub(crate) fn check(&self) {
+    pub fn check(&self) {
         let listing = icecore::snapshot::list(&self.repo).unwrap();
         assert_eq!(listing.unreadable, []);
         let mut expected: Vec<Snapshot> =
@@ -227,7 +227,7 @@ impl World {
     }
 
     /// Looks at every byte, at the end.
-    pub(crate) fn check_all(&self) {
+    pub fn check_all(&self) {
         for repo in [&self.repo, &open(self.storage.clone())] {
             for (snapshot, image) in &self.snapshots {
                 assert_same(&image_of(repo, snapshot.id), image, &snapshot.name);

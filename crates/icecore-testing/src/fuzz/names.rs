@@ -6,15 +6,15 @@ use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::RenameOptions;
 use icecore::snapshot::ResourceKind;
 
-use crate::support::Bench;
-use crate::support::options;
+use crate::repository::TestRepository;
+use crate::repository::options;
 
 /// Texts in one input: more find nothing more.
 const PARTS_MAX: usize = 4;
 
-pub(crate) fn run(bytes: &[u8]) {
+pub fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let bench = Bench::new();
+    let bench = TestRepository::new();
     let first = bench.snapshot("disk", &b"a small disk".to_vec());
     let known = bench.snapshot("disk", &b"another".to_vec());
     let parts: Vec<String> = text.split('\n').take(PARTS_MAX).map(str::to_owned).collect();

@@ -10,32 +10,32 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// A mounted file system that ends with its value.
-pub(crate) struct Disk {
-    pub(crate) point: PathBuf,
+pub struct Disk {
+    pub point: PathBuf,
     _dir: TempDir,
 }
 
 /// What is mounted: how it is made, and how large it is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Kind {
-    pub(crate) mkfs: &'static [&'static str],
-    pub(crate) mib: u64,
+pub struct Kind {
+    pub mkfs: &'static [&'static str],
+    pub mib: u64,
 }
 
-pub(crate) const EXT4: Kind =
+pub const EXT4: Kind =
     Kind { mkfs: &["mkfs.ext4", "-q", "-m", "0", "-b", "1024", "-O", "^has_journal"], mib: 6 };
 /// With room for few files.
-pub(crate) const FEW_INODES: Kind =
+pub const FEW_INODES: Kind =
     Kind { mkfs: &["mkfs.ext4", "-q", "-m", "0", "-b", "1024", "-N", "600", "-O", "^has_journal"], mib: 6 };
 /// With a journal, which is what most have, and with blocks of the usual size.
-pub(crate) const EXT4_JOURNAL: Kind = Kind { mkfs: &["mkfs.ext4", "-q", "-m", "0", "-b", "4096"], mib: 24 };
-pub(crate) const XFS: Kind = Kind { mkfs: &["mkfs.xfs", "-q"], mib: 320 };
-pub(crate) const BTRFS: Kind = Kind { mkfs: &["mkfs.btrfs", "-q"], mib: 128 };
+pub const EXT4_JOURNAL: Kind = Kind { mkfs: &["mkfs.ext4", "-q", "-m", "0", "-b", "4096"], mib: 24 };
+pub const XFS: Kind = Kind { mkfs: &["mkfs.xfs", "-q"], mib: 320 };
+pub const BTRFS: Kind = Kind { mkfs: &["mkfs.btrfs", "-q"], mib: 128 };
 
 impl Disk {
     /// Makes and mounts a file system. None where that is not possible, which is said.
     #[expect(clippy::print_stderr, reason = "a test that was skipped must say so")]
-    pub(crate) fn get(kind: Kind) -> Option<Self> {
+    pub fn get(kind: Kind) -> Option<Self> {
         if std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() != 0) {
             eprintln!("skipped: this needs root, to mount a file system");
             return None;
@@ -59,12 +59,12 @@ impl Disk {
         Ok(Self { point, _dir: dir })
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.point.join(name)
     }
 
     /// Fills it up but for about `left` bytes.
-    pub(crate) fn fill(&self, left: u64) {
+    pub fn fill(&self, left: u64) {
         self.drain();
         let mut ballast = File::create(self.path("ballast")).unwrap();
         for part in [vec![7; 256 << 10], vec![7; 4096], vec![7; 1]] {
@@ -78,7 +78,7 @@ impl Disk {
     }
 
     /// Makes files until no more can be made, but for `left`.
-    pub(crate) fn fill_inodes(&self, left: usize) {
+    pub fn fill_inodes(&self, left: usize) {
         self.drain();
         let dir = self.path("ballast");
         std::fs::create_dir(&dir).unwrap();
@@ -89,7 +89,7 @@ impl Disk {
 
     /// Takes away what fills it. Some file systems give room back only when that is on the medium; ext4 does so just after the
     /// commit that a sync waits for, and before the next one.
-    pub(crate) fn drain(&self) {
+    pub fn drain(&self) {
         remove(&self.path("ballast"));
         for _ in 0..2 {
             run(Command::new("sync").arg("-f").arg(&self.point)).unwrap();
@@ -101,7 +101,7 @@ impl Disk {
     }
 
     /// Puts a copy of a directory there, in the place of what has its name.
-    pub(crate) fn put(&self, dir: &Path, name: &str) {
+    pub fn put(&self, dir: &Path, name: &str) {
         remove(&self.path(name));
         run(Command::new("cp").arg("-r").args([dir, &self.path(name)])).unwrap();
     }
@@ -114,7 +114,7 @@ impl Drop for Disk {
 }
 
 /// Removes a file or a directory, if it is there.
-pub(crate) fn remove(path: &Path) {
+pub fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
     let _ = std::fs::remove_dir_all(path);
 }

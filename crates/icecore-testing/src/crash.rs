@@ -1,5 +1,5 @@
 //! A storage in memory that notes every change in the order it was made, for tests: what a power cut may leave of the
-//! changes is made from these notes, in [`crash_states`](crate::world::crash_states).
+//! changes is made from these notes, in [`crash_states`](crate::crash_states).
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -10,14 +10,13 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
-use crate::world::memory::MemoryStorage;
-use crate::world::storage::LockGuard;
-use crate::world::storage::LockMode;
-use crate::world::storage::NewFile;
-use crate::world::storage::RandomFile;
-use crate::world::storage::Storage;
-use crate::world::storage::StoredFile;
-use crate::world::storage::Wait;
+use icecore::storage::LockGuard;
+use icecore::storage::LockMode;
+use icecore::storage::MemoryStorage;
+use icecore::storage::NewFile;
+use icecore::storage::RandomFile;
+use icecore::storage::Storage;
+use icecore::storage::Wait;
 
 /// One change of a storage. Files have numbers, since their names change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +46,8 @@ pub enum Logged {
 pub struct CrashLog {
     /// The changes, in order. A test may take some out or move them, as if the engine had made them so.
     pub changes: Vec<Logged>,
-    pub(crate) files: BTreeMap<String, Arc<Vec<u8>>>,
-    pub(crate) dirs: BTreeSet<String>,
+    pub files: BTreeMap<String, Arc<Vec<u8>>>,
+    pub dirs: BTreeSet<String>,
 }
 
 /// Storage in memory that knows which directories there are, and notes every change. Clones share their content.
@@ -76,7 +75,7 @@ impl CrashStorage {
     }
 
     /// Returns a storage in which all of this is there, durably.
-    pub(crate) fn with(files: &BTreeMap<String, Arc<Vec<u8>>>, dirs: &BTreeSet<String>) -> Self {
+    pub fn with(files: &BTreeMap<String, Arc<Vec<u8>>>, dirs: &BTreeSet<String>) -> Self {
         let storage = Self::new();
         files.iter().for_each(|(name, bytes)| storage.inner.put_shared(name, Arc::clone(bytes)));
         storage.notes().dirs.clone_from(dirs);
@@ -119,7 +118,7 @@ impl CrashStorage {
 }
 
 /// Returns the directory that a name is in; the empty one is the root.
-pub(crate) fn parent(name: &str) -> &str {
+pub fn parent(name: &str) -> &str {
     name.rsplit_once('/').map_or("", |(dir, _)| dir)
 }
 
@@ -145,18 +144,12 @@ impl Notes {
 }
 
 impl Storage for CrashStorage {
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.inner.list(dir)
-    }
+    crate::forward_storage!(inner: list, open);
 
     fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
         let notes = self.notes();
         let inside = notes.dirs.iter().filter(|name| !name.is_empty() && parent(name) == dir);
         Ok(inside.filter_map(|name| name.rsplit('/').next()).map(str::to_owned).collect())
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
-        self.inner.open(name)
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {

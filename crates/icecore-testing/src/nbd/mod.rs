@@ -2,8 +2,6 @@
 //! top call the same functions as the replay of what they found.
 
 mod disk;
-pub(crate) mod handshake;
-#[cfg(test)]
-mod replay;
-pub(crate) mod requests;
+pub mod handshake;
+pub mod requests;
 mod script;

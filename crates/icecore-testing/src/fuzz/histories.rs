@@ -1,18 +1,17 @@
 //! Histories whose steps a fuzzer made up.
 
-use icecore_testing::random::Random;
-
 use crate::fuzz::input::Input;
 use crate::history::Step;
 use crate::history::VOLUMES;
 use crate::history::World;
+use crate::random::Random;
 
 /// Steps of a history: more find little more and take longer.
 const STEPS_MAX: usize = 24;
 /// A few leaves of a manifest, so that trees have two levels.
 const IMAGE_BYTES_MAX: usize = (4 << 20) + 200_000;
 
-pub(crate) fn run(bytes: &[u8]) {
+pub fn run(bytes: &[u8]) {
     let mut input = Input(bytes);
     let mut world =
         World::new([Random::new(71).disk(200_000), Random::new(72).disk((4 << 20) + 70_000), Vec::new()]);

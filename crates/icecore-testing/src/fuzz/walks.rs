@@ -7,15 +7,15 @@ use icecore::storage::MemoryStorage;
 
 use crate::fuzz::input::Input;
 use crate::fuzz::verbs;
-use crate::support::init;
-use crate::support::open;
+use crate::repository::init;
+use crate::repository::open;
 
 const PAGES_MAX: usize = 24;
 const SNAPSHOTS_MAX: u8 = 3;
 /// Blocks of a leaf.
 const LEAF_BLOCKS: u16 = 1024;
 
-pub(crate) fn run(bytes: &[u8]) {
+pub fn run(bytes: &[u8]) {
     let mut input = Input(bytes);
     let storage = MemoryStorage::new();
     let maker = init(storage.clone());

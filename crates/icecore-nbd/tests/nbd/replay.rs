@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::hostile::handshake;
-use crate::hostile::requests;
+use icecore_testing::nbd::handshake;
+use icecore_testing::nbd::requests;
 
 type Target = (&'static str, fn(&[u8]));
 

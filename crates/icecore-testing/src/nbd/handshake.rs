@@ -1,10 +1,10 @@
 //! A client that says anything at all.
 
-use crate::hostile::disk::Watched;
-use crate::hostile::script::play;
+use crate::nbd::disk::Watched;
+use crate::nbd::script::play;
 
 /// The first byte says how the bytes come; the others are what the client says, from the first on.
-pub(crate) fn run(bytes: &[u8]) {
+pub fn run(bytes: &[u8]) {
     let Some((mode, says)) = bytes.split_first() else { return };
     let piece = [1, 7, 100, 100_000][usize::from(mode >> 1 & 3)];
     let told = play(&Watched::new(mode & 1 != 0), says.to_vec(), piece);

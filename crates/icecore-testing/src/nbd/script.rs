@@ -14,8 +14,8 @@ use icecore_nbd::Events;
 use icecore_nbd::Limits;
 use icecore_nbd::Server;
 
-use crate::hostile::disk::Only;
-use crate::hostile::disk::Watched;
+use crate::nbd::disk::Only;
+use crate::nbd::disk::Watched;
 
 struct Script {
     /// What is left to be said.

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
-use crate::world::fault::Calls;
-use crate::world::fault::Fault;
-use crate::world::storage::LockGuard;
-use crate::world::storage::LockMode;
-use crate::world::storage::Mapped;
-use crate::world::storage::NewFile;
-use crate::world::storage::RandomFile;
-use crate::world::storage::Storage;
-use crate::world::storage::StoredFile;
-use crate::world::storage::Wait;
+use icecore::storage::LockGuard;
+use icecore::storage::LockMode;
+use icecore::storage::Mapped;
+use icecore::storage::NewFile;
+use icecore::storage::RandomFile;
+use icecore::storage::Storage;
+use icecore::storage::StoredFile;
+use icecore::storage::Wait;
+
+use crate::fault::Calls;
+use crate::fault::Fault;
 
 /// Wraps another storage. The listing of a directory that has nothing in it is no call.
 #[derive(Clone)]

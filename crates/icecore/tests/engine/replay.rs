@@ -4,11 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use icecore::fuzzing::decoders;
-
-use crate::fuzz::histories;
-use crate::fuzz::mutations;
-use crate::fuzz::names;
-use crate::fuzz::walks;
+use icecore_testing::fuzz::histories;
+use icecore_testing::fuzz::mutations;
+use icecore_testing::fuzz::names;
+use icecore_testing::fuzz::walks;
 
 type Target = (&'static str, fn(&[u8]));
 

@@ -25,10 +25,11 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::world::crash::CrashLog;
-use crate::world::crash::CrashStorage;
-use crate::world::crash::Logged;
-use crate::world::crash::parent;
+use crate::crash::CrashLog;
+use crate::crash::CrashStorage;
+use crate::crash::Logged;
+use crate::crash::parent;
+use crate::random::mix;
 
 /// What a medium writes whole or not at all.
 const SECTOR_BYTES: usize = 4096;
@@ -472,18 +473,10 @@ fn combinations(pending: &[Pending], bounds: &Bounds, seed: u64) -> Vec<Vec<usiz
     made
 }
 
-/// Mixes a number well enough to sample with.
-fn mix(number: u64) -> u64 {
-    let mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::storage::Storage;
+    use icecore::storage::Storage;
 
     const ALL: Bounds = Bounds { combinations_max: 10_000, samples: 0, seed: 0, loose: &["tmp"] };
 
@@ -503,7 +496,7 @@ mod tests {
         storage.log().states(&ALL).into_iter().map(files).collect()
     }
 
-    fn write(storage: &CrashStorage, name: &str, text: &str) -> Box<dyn crate::world::storage::NewFile> {
+    fn write(storage: &CrashStorage, name: &str, text: &str) -> Box<dyn icecore::storage::NewFile> {
         let mut file = storage.create(name).unwrap();
         file.append(text.as_bytes()).unwrap();
         file

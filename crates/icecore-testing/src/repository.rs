@@ -1,0 +1,198 @@
+//! Repositories that tests begin with, and what they look at.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use icecore::Meter;
+use icecore::NoProgress;
+use icecore::Progress;
+use icecore::image::ReadAt;
+use icecore::image::WriteAt;
+use icecore::maintenance::Depth;
+use icecore::maintenance::gc;
+use icecore::repository::InitOptions;
+use icecore::repository::Repository;
+use icecore::repository::RepositoryId;
+use icecore::scale::close_packs_at;
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::CaptureReport;
+use icecore::snapshot::OnDamage;
+use icecore::snapshot::ResourceKind;
+use icecore::snapshot::RestoreTo;
+use icecore::snapshot::SnapshotId;
+use icecore::storage::MemoryStorage;
+use icecore::storage::Storage;
+use uuid::Uuid;
+
+/// Numbers that no two calls share: sessions, snapshot ids, times.
+fn fresh() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A repository in memory.
+pub struct TestRepository {
+    pub storage: MemoryStorage,
+    pub repo: Repository,
+}
+
+impl TestRepository {
+    pub fn new() -> Self {
+        let storage = MemoryStorage::new();
+        let repo = init(storage.clone());
+        Self { storage, repo }
+    }
+
+    /// Opens the repository once more, as another process would.
+    pub fn another(&self) -> Repository {
+        open(self.storage.clone())
+    }
+
+    /// Captures an image of a volume.
+    pub fn capture(&self, volume: &str, image: &dyn ReadAt) -> CaptureReport {
+        icecore::snapshot::capture(&self.repo, image, &options(volume), &NoProgress).unwrap()
+    }
+
+    pub fn snapshot(&self, volume: &str, image: &dyn ReadAt) -> SnapshotId {
+        self.capture(volume, image).snapshot.id
+    }
+
+    /// Counts files below a directory.
+    pub fn count(&self, dir: &str) -> usize {
+        self.storage.files().keys().filter(|name| name.starts_with(dir)).count()
+    }
+}
+
+pub fn init(storage: impl Storage + 'static) -> Repository {
+    Repository::init(Arc::new(storage), session(), &init_options()).unwrap()
+}
+
+pub fn init_options() -> InitOptions {
+    InitOptions {
+        id: RepositoryId(Uuid::from_u128(7)),
+        key: [3; 32],
+        created_unix_ms: 1_800_000_000_000,
+        level: 1,
+        parity: None,
+    }
+}
+
+pub fn open(storage: impl Storage + 'static) -> Repository {
+    Repository::open(Arc::new(storage), session()).unwrap()
+}
+
+/// Packs are closed when they are this long: after each chunk that does not compress.
+const PACK_BYTES: u64 = 60_000;
+
+/// Makes a handle close packs early.
+pub fn with_small_packs(repo: icecore::Result<Repository>) -> icecore::Result<Repository> {
+    repo.map(|mut repo| {
+        close_packs_at(&mut repo, PACK_BYTES);
+        repo
+    })
+}
+
+/// Opens a repository; little data then fills several packs.
+pub fn open_with_small_packs(storage: impl Storage + 'static) -> icecore::Result<Repository> {
+    with_small_packs(Repository::open(Arc::new(storage), session()))
+}
+
+/// Runs a gc that leaves nothing unused.
+pub fn collect(repo: &Repository) -> icecore::Result<gc::GcTotals> {
+    let plan = gc::plan(repo, &gc::GcOptions { max_unused: 0.0 }, &NoProgress)?;
+    gc::apply(repo, plan, &NoProgress)
+}
+
+/// Checks that a snapshot is an image, byte for byte.
+pub fn restores(repo: &Repository, id: SnapshotId, image: &[u8]) -> Result<(), String> {
+    let mut comparing = Comparing { rest: image };
+    icecore::snapshot::restore(repo, id, RestoreTo::Stream(&mut comparing), OnDamage::Stop, &NoProgress)
+        .map_err(|error| format!("restore of {id}: {error}"))?;
+    if comparing.rest.is_empty() { Ok(()) } else { Err(format!("the end of {id} is missing")) }
+}
+
+/// Takes bytes that must be these.
+struct Comparing<'a> {
+    rest: &'a [u8],
+}
+
+impl io::Write for Comparing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.rest.split_at_checked(bytes.len()) {
+            Some((same, rest)) if same == bytes => {
+                self.rest = rest;
+                Ok(bytes.len())
+            }
+            _ => Err(io::Error::other("other bytes than were captured")),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Returns an id for a handle.
+pub fn session() -> Uuid {
+    Uuid::from_u128(u128::from(fresh()))
+}
+
+/// Returns options for a capture of a volume, with an id, a time and a name of its own.
+pub fn options(volume: &str) -> CaptureOptions {
+    let number = fresh();
+    CaptureOptions::new(
+        SnapshotId(Uuid::from_u128((u128::from(number) << 96) | 0x1234)),
+        1_800_000_000_000 + i64::try_from(number).unwrap(),
+        ResourceKind::Volume,
+        volume,
+        format!("snapshot-{number}"),
+    )
+}
+
+/// Where a restore goes: to a new target, or to one that has something.
+pub type To = for<'a> fn(&'a dyn WriteAt) -> RestoreTo<'a>;
+pub const FRESH: To = |target| RestoreTo::Fresh(target);
+pub const IN_PLACE: To = |target| RestoreTo::InPlace(target);
+
+/// Returns the whole image of a snapshot.
+pub fn image_of(repo: &Repository, id: SnapshotId) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    icecore::snapshot::restore(repo, id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress).unwrap();
+    bytes
+}
+
+/// Fails unless a repository is in order, down to the last block.
+pub fn assert_sound(repo: &Repository, what: &str) {
+    let report = icecore::maintenance::verify(repo, None, Depth::ReadData, &NoProgress).unwrap();
+    assert_eq!(report.findings, [], "{what}");
+}
+
+/// Does something with the engine from inside of a call of it: on threads of its own, because those that called are
+/// waiting.
+pub fn meanwhile(what: impl FnOnce() + Send) {
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    std::thread::scope(|scope| scope.spawn(|| threads.install(what)).join().unwrap());
+}
+
+/// Asks a capture to stop, which looks once for each leaf.
+pub struct Stopping(AtomicU32);
+
+impl Stopping {
+    /// Lets it go on until the leaf with a number, counted from 1.
+    pub fn at(leaf: u32) -> Self {
+        Self(AtomicU32::new(leaf))
+    }
+}
+
+impl Progress for Stopping {
+    fn total(&self, _meter: Meter, _total: u64) {}
+
+    fn advance(&self, _meter: Meter, _amount: u64) {}
+
+    fn cancelled(&self) -> bool {
+        self.0.fetch_sub(1, Ordering::SeqCst) <= 1
+    }
+}
