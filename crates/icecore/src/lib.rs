@@ -137,6 +137,7 @@ pub mod snapshot {
     pub use crate::format::record::FileIdentity;
     pub use crate::verbs::capture::CaptureOptions;
     pub use crate::verbs::capture::CaptureReport;
+    pub use crate::verbs::capture::CopyOptions;
     #[cfg(feature = "testing")]
     pub use crate::verbs::capture::KeptBase;
     pub use crate::verbs::capture::Parent;
@@ -156,7 +157,6 @@ pub mod snapshot {
     pub use crate::verbs::catalog::rename;
     pub use crate::verbs::catalog::retag;
     pub use crate::verbs::catalog::set_protected;
-    pub use crate::verbs::copy::CopyOptions;
     pub use crate::verbs::copy::CopyReport;
     pub use crate::verbs::copy::copy;
     pub use crate::verbs::diff::Change;
@@ -202,11 +202,11 @@ pub mod storage {
 
 /// Writable disks made of snapshots.
 pub mod volume {
+    pub use crate::verbs::capture::VolumeSnapshotOptions;
     pub use crate::verbs::volume::UnreadableVolume;
     pub use crate::verbs::volume::VolumeInfo;
     pub use crate::verbs::volume::VolumeListing;
     pub use crate::verbs::volume::VolumeOptions;
-    pub use crate::verbs::volume::VolumeSnapshotOptions;
     pub use crate::verbs::volume::create_volume;
     pub use crate::verbs::volume::delete_volume;
     pub use crate::verbs::volume::export_volume;

@@ -90,6 +90,7 @@ const LAYERS: Layers<'_> = Layers(&[
     &["verbs/capture/scan"],
     &["verbs/capture/choose"],
     &["verbs/capture/pipeline"],
+    &["verbs/capture/options"],
     &["verbs/gc/copies", "verbs/gc/totals"],
     &["verbs/gc/mark"],
     &["verbs/gc/needs"],

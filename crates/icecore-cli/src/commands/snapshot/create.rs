@@ -20,6 +20,7 @@ use crate::app;
 use crate::app::App;
 use crate::commands::ImageFormat;
 use crate::commands::if_interrupted;
+use crate::commands::snapshot::new::NewSnapshotArgs;
 use crate::commands::title;
 use crate::commands::warn_if_clock_is_behind;
 use crate::exit::Verdict;
@@ -28,7 +29,6 @@ use crate::host::Stopwatch;
 use crate::json;
 use crate::ui;
 use crate::units;
-use crate::units::parse_level;
 
 /// The smallest sector of a disk.
 const SECTOR_BYTES: u64 = 512;
@@ -44,18 +44,14 @@ pub(crate) struct CreateArgs {
     /// The image, a raw disk: a file or a block device. icecore does not change it
     #[arg(value_name = "IMAGE", value_hint = clap::ValueHint::FilePath)]
     image: PathBuf,
-    /// The name of the snapshot, unique for its resource [default: the resource and the time]
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
+    #[command(flatten)]
+    new: NewSnapshotArgs,
     /// The image is the disk of the droplet with this name
     #[arg(long, value_name = "RESOURCE", conflicts_with = "volume")]
     droplet: Option<String>,
     /// The image is the volume with this name
     #[arg(long, value_name = "RESOURCE")]
     volume: Option<String>,
-    /// A tag for the snapshot; can be repeated
-    #[arg(long = "tag", value_name = "TAG")]
-    tags: Vec<String>,
     /// The snapshot to compare with, or none; affects only the duration [default: the newest of the
     /// resource]
     #[arg(long, value_name = "SNAP|none")]
@@ -64,15 +60,9 @@ pub(crate) struct CreateArgs {
     /// otherwise refused, or like no disk at all, which is otherwise a warning
     #[arg(long, value_name = "FORMAT")]
     format: Option<ImageFormat>,
-    /// The zstd level for new data: -7 (fast) to 19 (small) [default: the repository's]
-    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = parse_level)]
-    level: Option<i32>,
     /// Do not read a file whose inode, size and times are unchanged since the parent's capture
     #[arg(long)]
     trust_mtime: bool,
-    /// Do not decode and compare compressed data before writing it
-    #[arg(long)]
-    no_check: bool,
     /// Write nothing, only show what would be new
     #[arg(long)]
     dry_run: bool,
@@ -175,7 +165,7 @@ impl CreateArgs {
 
     fn options(&self, repo: &Repository, kind: ResourceKind, resource: String) -> Result<CaptureOptions> {
         let created_unix_ms = host::now_unix_ms();
-        let name = match &self.name {
+        let name = match &self.new.name {
             Some(name) => name.clone(),
             None => free_name(repo, &resource, created_unix_ms)?,
         };
@@ -184,14 +174,14 @@ impl CreateArgs {
             Some("none") => Parent::None,
             Some(spec) => Parent::Snapshot(icecore::snapshot::find(repo, spec)?.id),
         };
-        let mut tags = self.tags.clone();
+        let mut tags = self.new.tags.clone();
         tags.sort();
         tags.dedup();
         Ok(CaptureOptions {
             tags,
             parent,
-            level: self.level,
-            check: !self.no_check,
+            level: self.new.level,
+            check: !self.new.no_check,
             trust_mtime: self.trust_mtime,
             dry_run: self.dry_run,
             ..CaptureOptions::new(host::new_snapshot_id(), created_unix_ms, kind, resource, name)

@@ -8,6 +8,7 @@ pub(crate) mod diff;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod map;
+pub(crate) mod new;
 pub(crate) mod protect;
 pub(crate) mod prune;
 pub(crate) mod rename;

@@ -12,6 +12,7 @@ use icecore_host::control;
 use crate::app::App;
 use crate::commands::if_interrupted;
 use crate::commands::snapshot::create::free_name;
+use crate::commands::snapshot::new::NewSnapshotArgs;
 use crate::commands::title;
 use crate::commands::warn_if_clock_is_behind;
 use crate::exit::Verdict;
@@ -20,7 +21,6 @@ use crate::host::Stopwatch;
 use crate::json;
 use crate::ui;
 use crate::units;
-use crate::units::parse_level;
 
 /// Take a snapshot of a volume, even while it is served and written to
 ///
@@ -32,18 +32,8 @@ pub(crate) struct SnapshotArgs {
     /// The name of the volume
     #[arg(value_name = "NAME")]
     volume: String,
-    /// The name of the snapshot, unique for the volume [default: the volume and the time]
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-    /// A tag for the snapshot; can be repeated
-    #[arg(long = "tag", value_name = "TAG")]
-    tags: Vec<String>,
-    /// The zstd level for new data: -7 (fast) to 19 (small) [default: the repository's]
-    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = parse_level)]
-    level: Option<i32>,
-    /// Do not decode and compare compressed data before writing it
-    #[arg(long)]
-    no_check: bool,
+    #[command(flatten)]
+    new: NewSnapshotArgs,
 }
 
 impl SnapshotArgs {
@@ -51,15 +41,15 @@ impl SnapshotArgs {
         let repo = Arc::new(app.open()?);
         icecore::volume::find_volume(&repo, &self.volume)?;
         let created_unix_ms = host::now_unix_ms();
-        let name = match &self.name {
+        let name = match &self.new.name {
             Some(name) => name.clone(),
             None => free_name(&repo, &self.volume, created_unix_ms)?,
         };
         let id = host::new_snapshot_id();
         let asked = VolumeSnapshotOptions {
-            tags: self.tags.clone(),
-            level: self.level,
-            check: !self.no_check,
+            tags: self.new.tags.clone(),
+            level: self.new.level,
+            check: !self.new.no_check,
             ..VolumeSnapshotOptions::new(id, created_unix_ms, name)
         };
         let watch = Stopwatch::start();

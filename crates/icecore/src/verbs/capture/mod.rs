@@ -8,6 +8,7 @@ mod draft;
 #[cfg(feature = "shuttle")]
 #[cfg(test)]
 mod model;
+mod options;
 mod packing;
 mod pages;
 mod parent;
@@ -15,16 +16,12 @@ mod pipeline;
 mod regions;
 mod scan;
 
-use std::collections::BTreeMap;
 #[cfg(feature = "testing")]
 use std::ops::Range;
 
 use crate::format::layout;
-use crate::format::record::CaptureStats;
-use crate::format::record::FileIdentity;
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::repository::check_level;
 use crate::stores::locks;
 use crate::stores::notes::Damage;
 use crate::stores::records;
@@ -32,6 +29,12 @@ pub(crate) use crate::verbs::capture::changed::Changed;
 use crate::verbs::capture::commit::Commit;
 pub(crate) use crate::verbs::capture::commit::Dating;
 use crate::verbs::capture::commit::commit;
+pub use crate::verbs::capture::options::CaptureOptions;
+pub use crate::verbs::capture::options::CopyOptions;
+pub use crate::verbs::capture::options::Parent;
+pub use crate::verbs::capture::options::VolumeSnapshotOptions;
+use crate::verbs::capture::options::check;
+use crate::verbs::capture::options::record_of;
 use crate::verbs::capture::packing::Compression;
 use crate::verbs::capture::packing::Publisher;
 use crate::verbs::capture::pipeline::Captured;
@@ -44,11 +47,6 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
-use crate::words::names::ResourceKind;
-use crate::words::names::TAGS_MAX;
-use crate::words::names::check_labels;
-use crate::words::names::check_name;
-use crate::words::names::check_tag;
 use crate::words::pool;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
@@ -58,86 +56,8 @@ use crate::world::io::ImageState;
 use crate::world::io::ReadAt;
 use crate::world::storage::LockMode;
 
-/// The coarsest clock of a file system (FAT's has ticks of two seconds), in milliseconds.
-const TICK_MS: i64 = 2_000;
-/// How often an image is read again because gc removed what was already there. The last time, gc
-/// has to wait.
+/// How often an image is read again because gc removed what was already there. The last time, gc has to wait.
 const ATTEMPTS: usize = 3;
-
-/// Which snapshot a capture compares its image with. It saves time only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Parent {
-    /// The newest snapshot of the same resource.
-    Newest,
-    /// None.
-    None,
-    /// This one.
-    Snapshot(SnapshotId),
-}
-
-/// How an image is captured.
-#[derive(Debug, Clone)]
-pub struct CaptureOptions {
-    /// The id of the new snapshot: a fresh UUID of version 7.
-    pub id: SnapshotId,
-    /// The time, in milliseconds since 1970. Where a snapshot of the resource is not older, the new
-    /// one is dated 1 ms after the newest: a clock that goes back does not change their order.
-    pub created_unix_ms: i64,
-    /// The name.
-    pub name: String,
-    /// Whether another snapshot of the resource may have that name.
-    pub name_may_repeat: bool,
-    /// What the image is the disk of.
-    pub kind: ResourceKind,
-    /// The name of the droplet or volume.
-    pub resource: String,
-    /// Tags, without duplicates.
-    pub tags: Vec<String>,
-    /// What programs note about it: up to 32 values of up to 1024 bytes, by keys of 1 to 32
-    /// lower-case ASCII letters, digits and `-`, each beginning with a letter.
-    pub labels: BTreeMap<String, String>,
-    /// What to compare with.
-    pub parent: Parent,
-    /// The zstd level for new data; the repository's where none is given.
-    pub level: Option<i32>,
-    /// Whether compressed data is decoded and compared before it is written.
-    pub check: bool,
-    /// Whether a file that has the identity it had at the parent's capture is taken as unchanged
-    /// and not read.
-    pub trust_mtime: bool,
-    /// Whether nothing is written, only counted. Counts of new data are then an upper bound for
-    /// very large images.
-    pub dry_run: bool,
-}
-
-impl CaptureOptions {
-    /// Returns the usual options: no tags and no labels, compared with the newest snapshot of the
-    /// resource, at the repository's level, checked, and under a name that no other snapshot of the
-    /// resource has.
-    pub fn new(
-        id: SnapshotId,
-        created_unix_ms: i64,
-        kind: ResourceKind,
-        resource: impl Into<String>,
-        name: impl Into<String>,
-    ) -> Self {
-        Self {
-            id,
-            created_unix_ms,
-            name: name.into(),
-            name_may_repeat: false,
-            kind,
-            resource: resource.into(),
-            tags: Vec::new(),
-            labels: BTreeMap::new(),
-            parent: Parent::Newest,
-            level: None,
-            check: true,
-            trust_mtime: false,
-            dry_run: false,
-        }
-    }
-}
 
 /// What a capture did.
 #[derive(Debug, Clone)]
@@ -385,20 +305,6 @@ fn attempt(
         .with_hint("capture the image again when gc has ended"))
 }
 
-fn check(options: &CaptureOptions) -> Result<()> {
-    check_name("name", &options.name)?;
-    check_name(options.kind.as_str(), &options.resource)?;
-    options.tags.iter().try_for_each(|tag| check_tag(tag))?;
-    if options.tags.len() > TAGS_MAX {
-        return Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!("a snapshot can have at most {TAGS_MAX} tags"),
-        ));
-    }
-    check_labels(&options.labels)?;
-    options.level.map_or(Ok(()), check_level)
-}
-
 fn choose_parent(repo: &Repository, options: &CaptureOptions) -> Result<Option<Record>> {
     match options.parent {
         Parent::None => Ok(None),
@@ -434,44 +340,4 @@ fn unread(parent: &Record) -> Captured {
         data: Default::default(),
         pages: Default::default(),
     }
-}
-
-fn record_of(
-    options: &CaptureOptions,
-    parent: Option<&Record>,
-    captured: &Captured,
-    image: &ImageState,
-) -> Record {
-    let mut tags = options.tags.clone();
-    tags.sort();
-    tags.dedup();
-    Record {
-        id: options.id,
-        created_unix_ms: options.created_unix_ms,
-        name: options.name.clone(),
-        kind: options.kind,
-        resource: options.resource.clone(),
-        tags,
-        protected: false,
-        parent: parent.map(|parent| parent.id),
-        size_bytes: image.size_bytes,
-        root: captured.root,
-        content: captured.content,
-        stats: CaptureStats {
-            data_bytes: captured.data_bytes,
-            new_bytes: captured.new_bytes,
-            stored_bytes: captured.data.packed_bytes,
-            manifest_bytes: captured.pages.packed_bytes,
-        },
-        source: image.identity.filter(|file| settled_before(file, options.created_unix_ms)),
-        labels: options.labels.clone(),
-    }
-}
-
-/// Tells whether a file was left alone for a while before the capture. One that was written to just
-/// then could be written to once more within the same tick of the file system's clock, and look
-/// unchanged.
-fn settled_before(file: &FileIdentity, created_unix_ms: i64) -> bool {
-    let changed_ns = file.mtime_ns.max(file.ctime_ns);
-    changed_ns / 1_000_000 + TICK_MS <= created_unix_ms
 }

@@ -11,8 +11,8 @@ use crate::stores::live_records::pinned;
 use crate::stores::records;
 use crate::verbs::capture::CaptureOptions;
 use crate::verbs::capture::CaptureReport;
+use crate::verbs::capture::CopyOptions;
 use crate::verbs::capture::Dating;
-use crate::verbs::capture::Parent;
 use crate::verbs::capture::capture_changed;
 use crate::verbs::capture::capture_dated;
 use crate::verbs::catalog::Snapshot;
@@ -23,24 +23,6 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::progress::Progress;
-
-/// How a snapshot is copied.
-#[derive(Debug, Clone)]
-pub struct CopyOptions {
-    /// The zstd level for data that is new there; that of the other repository where none is given.
-    pub level: Option<i32>,
-    /// Whether compressed data is decoded and compared before it is written.
-    pub check: bool,
-    /// Whether another snapshot of the resource may have its name there.
-    pub name_may_repeat: bool,
-}
-
-impl Default for CopyOptions {
-    /// At the level of the other repository, checked, and under a name that no other snapshot of the resource has there.
-    fn default() -> Self {
-        Self { level: None, check: true, name_may_repeat: false }
-    }
-}
 
 /// What a copy did.
 #[derive(Debug, Clone)]
@@ -105,21 +87,7 @@ fn copy_image(
     options: &CopyOptions,
     progress: &dyn Progress,
 ) -> Result<CaptureReport> {
-    let options = CaptureOptions {
-        name_may_repeat: options.name_may_repeat,
-        tags: record.tags.clone(),
-        labels: record.labels.clone(),
-        parent: Parent::None,
-        level: options.level,
-        check: options.check,
-        ..CaptureOptions::new(
-            record.id,
-            record.created_unix_ms,
-            record.kind,
-            record.resource.clone(),
-            record.name.clone(),
-        )
-    };
+    let options = CaptureOptions::of_copy(record, options);
     if let Some(common) = common_snapshot(source, target, record, progress)? {
         let (there, changed) = (Some(&common.there), &common.changed);
         let report = capture_changed(target, disk, there, changed, &options, Dating::AsGiven, progress);

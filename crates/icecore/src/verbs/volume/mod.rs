@@ -21,5 +21,4 @@ pub use crate::verbs::volume::info::find_volume;
 pub use crate::verbs::volume::info::list_volumes;
 pub use crate::verbs::volume::info::written_bytes;
 pub use crate::verbs::volume::labels::relabel_volume;
-pub use crate::verbs::volume::snapshot::VolumeSnapshotOptions;
 pub use crate::verbs::volume::snapshot::snapshot_volume;

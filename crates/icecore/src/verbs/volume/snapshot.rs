@@ -1,18 +1,13 @@
 //! A snapshot of a volume: what was written since the last one is read, and nothing else, while the
 //! volume is used.
 
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
-use serde::Serialize;
-
 use crate::repository::refill_reserve;
 use crate::stores::records;
 use crate::verbs::capture::CaptureOptions;
 use crate::verbs::capture::CaptureReport;
 use crate::verbs::capture::Changed;
 use crate::verbs::capture::Dating;
-use crate::verbs::capture::Parent;
+use crate::verbs::capture::VolumeSnapshotOptions;
 use crate::verbs::capture::capture_changed;
 use crate::verbs::catalog::check_name_is_free;
 use crate::views::sealing::Frozen;
@@ -20,51 +15,11 @@ use crate::views::volume::Volume;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
-use crate::words::ids::SnapshotId;
 use crate::words::next_step::NextStep;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sync::thread;
 use crate::words::time::check_time;
-
-/// How a snapshot of a volume is taken.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct VolumeSnapshotOptions {
-    /// The id of the new snapshot: a fresh UUID of version 7.
-    pub id: SnapshotId,
-    /// The time, in milliseconds since 1970; later where the volume or a snapshot of it is not
-    /// older than that.
-    pub created_unix_ms: i64,
-    /// The name.
-    pub name: String,
-    /// Whether another snapshot of the volume may have that name.
-    pub name_may_repeat: bool,
-    /// Tags, without duplicates.
-    pub tags: Vec<String>,
-    /// What programs note about it.
-    pub labels: BTreeMap<String, String>,
-    /// The zstd level for new data; the repository's where none is given.
-    pub level: Option<i32>,
-    /// Whether compressed data is decoded and compared before it is written.
-    pub check: bool,
-}
-
-impl VolumeSnapshotOptions {
-    /// Returns the usual options: no tags and no labels, at the repository's level, checked, and under a name that no other snapshot of
-    /// the volume has.
-    pub fn new(id: SnapshotId, created_unix_ms: i64, name: impl Into<String>) -> Self {
-        Self {
-            id,
-            created_unix_ms,
-            name: name.into(),
-            name_may_repeat: false,
-            tags: Vec::new(),
-            labels: BTreeMap::new(),
-            level: None,
-            check: true,
-        }
-    }
-}
 
 /// Ends a capture also where a write to the volume needs the room.
 struct GivesWay<'a> {
@@ -106,15 +61,7 @@ pub fn snapshot_volume(
     // By its name and its time, a snapshot is known as one of this volume and not of one that had
     // the name before.
     let time = options.created_unix_ms.max(volume.created_unix_ms());
-    let options = CaptureOptions {
-        name_may_repeat: options.name_may_repeat,
-        tags: options.tags.clone(),
-        labels: options.labels.clone(),
-        parent: Parent::None,
-        level: options.level,
-        check: options.check,
-        ..CaptureOptions::new(options.id, time, volume.kind(), volume.name(), options.name.clone())
-    };
+    let options = CaptureOptions::of_volume(options, time, volume.kind(), volume.name());
     if !options.name_may_repeat {
         let records = records::load_all(repo.files())?;
         check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;

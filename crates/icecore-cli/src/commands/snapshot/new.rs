@@ -1,0 +1,19 @@
+//! What a new snapshot is given, whatever it is taken of.
+
+use crate::units::parse_level;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NewSnapshotArgs {
+    /// The name of the snapshot, unique for its resource [default: the resource and the time]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// A tag for the snapshot; can be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// The zstd level for new data: -7 (fast) to 19 (small) [default: the repository's]
+    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true, value_parser = parse_level)]
+    pub(crate) level: Option<i32>,
+    /// Do not decode and compare compressed data before writing it
+    #[arg(long)]
+    pub(crate) no_check: bool,
+}
