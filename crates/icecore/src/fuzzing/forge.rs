@@ -10,7 +10,6 @@ use crate::format::page::Leaf;
 use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
-use crate::format::record::CaptureStats;
 use crate::format::record::Record;
 use crate::fuzzing::seal::plain;
 use crate::pure::compress::Encoder;
@@ -28,7 +27,6 @@ use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::PageId;
 use crate::words::ids::SnapshotId;
-use crate::words::names::Labels;
 use crate::words::names::ResourceKind;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BLOCKS;
@@ -249,21 +247,12 @@ impl<'a> Forge<'a> {
     ) -> Result<SnapshotId> {
         let root = root.and_then(|page| self.pages.get(page)).copied();
         let content = root.map_or(Digest::ZERO, |root| root.content);
+        let (id, name) = (SnapshotId::from([number; 16]), format!("hostile {number}"));
         let record = Record {
-            id: SnapshotId::from([number; 16]),
-            created_unix_ms: i64::from(number),
-            name: format!("hostile {number}"),
-            kind: ResourceKind::Volume,
-            resource: "hostile".to_owned(),
-            tags: Vec::new(),
-            protected: false,
-            parent: None,
             size_bytes,
             root,
             content: if honest { self.repo.files().hasher.image(size_bytes, content) } else { LIE },
-            stats: CaptureStats::default(),
-            source: None,
-            labels: Labels::new(),
+            ..Record::new(id, i64::from(number), ResourceKind::Volume, "hostile", name)
         };
         records::save(self.repo.files(), &record)?;
         Ok(record.id)

@@ -282,11 +282,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::format::record::CaptureStats;
     use crate::repository::InitOptions;
-    use crate::words::ids::Digest;
     use crate::words::ids::RepositoryId;
-    use crate::words::names::Labels;
     use crate::words::names::ResourceKind;
     use crate::world::memory::MemoryStorage;
     use crate::world::storage::Storage;
@@ -297,22 +294,8 @@ mod tests {
         let id = RepositoryId(Uuid::from_u128(1));
         let options = InitOptions { id, key: [1; 32], created_unix_ms: 0, level: 1, parity: None };
         let repo = Repository::init(Arc::new(storage.clone()), Uuid::from_u128(2), &options).unwrap();
-        let record = Record {
-            id: SnapshotId(Uuid::from_u128(3)),
-            created_unix_ms: 0,
-            name: "empty".to_owned(),
-            kind: ResourceKind::Volume,
-            resource: "disk".to_owned(),
-            tags: Vec::new(),
-            protected: false,
-            parent: None,
-            size_bytes: 5000,
-            root: None,
-            content: Digest::ZERO,
-            stats: CaptureStats::default(),
-            source: None,
-            labels: Labels::new(),
-        };
+        let id = SnapshotId(Uuid::from_u128(3));
+        let record = Record { size_bytes: 5000, ..Record::new(id, 0, ResourceKind::Volume, "disk", "empty") };
         let locks = storage.list("locks").unwrap();
         let disk = SnapshotDisk::of_record(Arc::new(repo), &record, BlockCache::usual()).unwrap();
         let mut bytes = [7; 5000];

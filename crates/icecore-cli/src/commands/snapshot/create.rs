@@ -174,17 +174,11 @@ impl CreateArgs {
             Some("none") => Parent::None,
             Some(spec) => Parent::Snapshot(icecore::snapshot::find(repo, spec)?.id),
         };
-        let mut tags = self.new.tags.clone();
-        tags.sort();
-        tags.dedup();
         Ok(CaptureOptions {
-            tags,
             parent,
-            level: self.new.level,
-            check: !self.new.no_check,
             trust_mtime: self.trust_mtime,
             dry_run: self.dry_run,
-            ..CaptureOptions::new(host::new_snapshot_id(), created_unix_ms, kind, resource, name)
+            ..self.new.of_image(created_unix_ms, kind, resource, name)
         })
     }
 }

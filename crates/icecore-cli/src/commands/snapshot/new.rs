@@ -1,5 +1,10 @@
 //! What a new snapshot is given, whatever it is taken of.
 
+use icecore::snapshot::CaptureOptions;
+use icecore::snapshot::ResourceKind;
+use icecore::volume::VolumeSnapshotOptions;
+
+use crate::host;
 use crate::units::parse_level;
 
 #[derive(Debug, clap::Args)]
@@ -16,4 +21,35 @@ pub(crate) struct NewSnapshotArgs {
     /// Do not decode and compare compressed data before writing it
     #[arg(long)]
     pub(crate) no_check: bool,
+}
+
+impl NewSnapshotArgs {
+    /// Returns the options for a snapshot of an image.
+    pub(crate) fn of_image(
+        &self,
+        created_unix_ms: i64,
+        kind: ResourceKind,
+        resource: String,
+        name: String,
+    ) -> CaptureOptions {
+        let mut tags = self.tags.clone();
+        tags.sort();
+        tags.dedup();
+        CaptureOptions {
+            tags,
+            level: self.level,
+            check: !self.no_check,
+            ..CaptureOptions::new(host::new_snapshot_id(), created_unix_ms, kind, resource, name)
+        }
+    }
+
+    /// Returns the options for a snapshot of a volume.
+    pub(crate) fn of_volume(&self, created_unix_ms: i64, name: String) -> VolumeSnapshotOptions {
+        VolumeSnapshotOptions {
+            tags: self.tags.clone(),
+            level: self.level,
+            check: !self.no_check,
+            ..VolumeSnapshotOptions::new(host::new_snapshot_id(), created_unix_ms, name)
+        }
+    }
 }

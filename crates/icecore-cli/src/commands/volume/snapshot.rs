@@ -6,7 +6,6 @@ use icecore::ErrorKind;
 use icecore::Result;
 use icecore::snapshot::BlockCache;
 use icecore::volume::Volume;
-use icecore::volume::VolumeSnapshotOptions;
 use icecore_host::control;
 
 use crate::app::App;
@@ -45,13 +44,7 @@ impl SnapshotArgs {
             Some(name) => name.clone(),
             None => free_name(&repo, &self.volume, created_unix_ms)?,
         };
-        let id = host::new_snapshot_id();
-        let asked = VolumeSnapshotOptions {
-            tags: self.new.tags.clone(),
-            level: self.new.level,
-            check: !self.new.no_check,
-            ..VolumeSnapshotOptions::new(id, created_unix_ms, name)
-        };
+        let asked = self.new.of_volume(created_unix_ms, name);
         let watch = Stopwatch::start();
         let progress = app.ui.progress(&format!("capturing {}", self.volume));
         let taken = match Volume::open(Arc::clone(&repo), &self.volume, BlockCache::usual()) {
@@ -65,7 +58,7 @@ impl SnapshotArgs {
         let taken = taken.map_err(if_interrupted(state))?;
         let elapsed = watch.elapsed();
         drop(progress);
-        let snapshot = icecore::snapshot::find(&repo, &id.to_string())?;
+        let snapshot = icecore::snapshot::find(&repo, &asked.id.to_string())?;
         let stats = &snapshot.stats;
         let image = format!(
             "{}, {} without holes and zeros",

@@ -22,7 +22,6 @@ use crate::format::page::Extent;
 use crate::format::page::Leaf;
 use crate::format::page::Page;
 use crate::format::page::Place;
-use crate::format::record::CaptureStats;
 use crate::format::record::Record;
 use crate::pure::hash::Hasher;
 use crate::repository::InitOptions;
@@ -57,7 +56,6 @@ use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::RepositoryId;
 use crate::words::ids::SnapshotId;
-use crate::words::names::Labels;
 use crate::words::names::ResourceKind;
 use crate::words::progress::NoProgress;
 use crate::words::sizes::BLOCK_BYTES;
@@ -423,21 +421,12 @@ fn record(repo: &Repository, number: u8) -> Record {
     let root = emit_page(&store.files.hasher, &Page::Leaf(leaf), &mut |page, bytes| pages.put(page, &bytes))
         .unwrap();
     pages.finish(Stored { items: 1, packed_bytes: 0 }).unwrap();
+    let (id, name) = (SnapshotId(Uuid::from_u128(number.into())), format!("number {number}"));
     Record {
-        id: SnapshotId(Uuid::from_u128(number.into())),
-        created_unix_ms: number.into(),
-        name: format!("number {number}"),
-        kind: ResourceKind::Volume,
-        resource: "disk".to_owned(),
-        tags: Vec::new(),
-        protected: false,
-        parent: None,
         size_bytes: 4096,
         root: Some(root),
         content: root.content,
-        stats: CaptureStats::default(),
-        source: None,
-        labels: Labels::new(),
+        ..Record::new(id, number.into(), ResourceKind::Volume, "disk", name)
     }
 }
 
