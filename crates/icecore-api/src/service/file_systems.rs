@@ -128,7 +128,7 @@ mod tests {
             shell.args(["-c", "echo \"$1\" >&2; exit 1", "sh", text]);
             run(&mut shell, "mkfs.ext4", "e2fsprogs").unwrap_err()
         };
-        assert_eq!(say("bad label").message, "failed to create volume: mkfs.ext4 says: bad label");
+        assert_eq!(say("bad label").message, "failed to create volume: mkfs.ext4 reported: bad label");
         let full = say("mkfs.ext4: No space left on device while writing");
         assert_eq!(full.status, 403);
         assert!(full.message.contains("capacity limit exceeded"), "{full}");
