@@ -24,6 +24,7 @@ const LAYERS: &[&[&str]] = &[
         "commands/demo/tools",
         "commands/serve/config",
         "commands/snapshot/columns",
+        "commands/snapshot/new",
         "commands/volume/columns",
         "commands/volume/serve/exports",
         "commands/volume/serve/sockets",
