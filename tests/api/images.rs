@@ -300,7 +300,7 @@ fn a_snapshot_moves_to_another_account_that_accepts_it() {
     let make = || server.post(&offer, &to_bob).expect(201)["transfer_id"].clone();
     let number = make();
     assert!(number.as_i64().unwrap() > 0);
-    holds(&server, &[("POST", offer.as_str(), to_bob.clone(), 400, "on offer already")]);
+    holds(&server, &[("POST", offer.as_str(), to_bob.clone(), 400, "already on offer")]);
     // Who offers cannot accept, and who accepts must know the number.
     let wrong = json!({"transfer_id": number.as_i64().unwrap() + 1});
     let right = json!({"transfer_id": number});

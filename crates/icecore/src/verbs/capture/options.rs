@@ -1,4 +1,5 @@
-//! What a new snapshot is made with, and the record that it gets: a captured image, a volume at one moment, or a copy.
+//! What a new snapshot is made with, and the record that it gets: a captured image, a volume at one
+//! moment, or a copy.
 
 use std::collections::BTreeMap;
 
@@ -40,8 +41,8 @@ pub enum Parent {
 pub struct CaptureOptions {
     /// The id of the new snapshot: a fresh UUID of version 7.
     pub id: SnapshotId,
-    /// The time, in milliseconds since 1970. Where a snapshot of the resource is not older, the new one is dated 1 ms after the
-    /// newest: a clock that goes back does not change their order.
+    /// The time, in milliseconds since 1970. Where a snapshot of the resource is not older, the new
+    /// one is dated 1 ms after the newest: a clock that goes back does not change their order.
     pub created_unix_ms: i64,
     /// The name.
     pub name: String,
@@ -53,8 +54,8 @@ pub struct CaptureOptions {
     pub resource: String,
     /// Tags, without duplicates.
     pub tags: Vec<String>,
-    /// What programs note about it: up to 32 values of up to 1024 bytes, by keys of 1 to 32 lower-case ASCII letters, digits and
-    /// `-`, each beginning with a letter.
+    /// What programs note about it: up to 32 values of up to 1024 bytes, by keys of 1 to 32
+    /// lower-case ASCII letters, digits and `-`, each beginning with a letter.
     pub labels: BTreeMap<String, String>,
     /// What to compare with.
     pub parent: Parent,
@@ -62,14 +63,17 @@ pub struct CaptureOptions {
     pub level: Option<i32>,
     /// Whether compressed data is decoded and compared before it is written.
     pub check: bool,
-    /// Whether a file that has the identity it had at the parent's capture is taken as unchanged and not read.
+    /// Whether a file that has the identity it had at the parent's capture is taken as unchanged
+    /// and not read.
     pub trust_mtime: bool,
-    /// Whether nothing is written, only counted. Counts of new data are then an upper bound for very large images.
+    /// Whether nothing is written, only counted. Counts of new data are then an upper bound for
+    /// very large images.
     pub dry_run: bool,
 }
 
 impl CaptureOptions {
-    /// Returns those for a snapshot of a volume, at a time in milliseconds since 1970. It is compared with nothing: what changed is known.
+    /// Returns those for a snapshot of a volume, at a time in milliseconds since 1970. It is
+    /// compared with nothing: what changed is known.
     pub(crate) fn of_volume(
         options: &VolumeSnapshotOptions,
         created_unix_ms: i64,
@@ -101,8 +105,9 @@ impl CaptureOptions {
         }
     }
 
-    /// Returns the usual options: no tags and no labels, compared with the newest snapshot of the resource, at the repository's
-    /// level, checked, and under a name that no other snapshot of the resource has.
+    /// Returns the usual options: no tags and no labels, compared with the newest snapshot of the
+    /// resource, at the repository's level, checked, and under a name that no other snapshot of the
+    /// resource has.
     pub fn new(
         id: SnapshotId,
         created_unix_ms: i64,
@@ -133,7 +138,8 @@ impl CaptureOptions {
 pub struct VolumeSnapshotOptions {
     /// The id of the new snapshot: a fresh UUID of version 7.
     pub id: SnapshotId,
-    /// The time, in milliseconds since 1970; later where the volume or a snapshot of it is not older than that.
+    /// The time, in milliseconds since 1970; later where the volume or a snapshot of it is not
+    /// older than that.
     pub created_unix_ms: i64,
     /// The name.
     pub name: String,
@@ -150,8 +156,8 @@ pub struct VolumeSnapshotOptions {
 }
 
 impl VolumeSnapshotOptions {
-    /// Returns the usual options: no tags and no labels, at the repository's level, checked, and under a name that no other snapshot of
-    /// the volume has.
+    /// Returns the usual options: no tags and no labels, at the repository's level, checked, and
+    /// under a name that no other snapshot of the volume has.
     pub fn new(id: SnapshotId, created_unix_ms: i64, name: impl Into<String>) -> Self {
         Self {
             id,
@@ -178,7 +184,8 @@ pub struct CopyOptions {
 }
 
 impl Default for CopyOptions {
-    /// At the level of the other repository, checked, and under a name that no other snapshot of the resource has there.
+    /// At the level of the other repository, checked, and under a name that no other snapshot of
+    /// the resource has there.
     fn default() -> Self {
         Self { level: None, check: true, name_may_repeat: false }
     }
@@ -189,7 +196,7 @@ pub(super) fn check(options: &CaptureOptions) -> Result<()> {
     check_name(options.kind.as_str(), &options.resource)?;
     options.tags.iter().try_for_each(|tag| check_tag(tag))?;
     if options.tags.len() > TAGS_MAX {
-        return Err(Error::new(ErrorKind::InvalidInput, format!("a snapshot has at most {TAGS_MAX} tags")));
+        return Err(Error::new(ErrorKind::InvalidInput, format!("a snapshot can have at most {TAGS_MAX} tags")));
     }
     check_labels(&options.labels)?;
     options.level.map_or(Ok(()), check_level)
@@ -227,8 +234,9 @@ pub(super) fn record_of(
     }
 }
 
-/// Tells whether a file was left alone for a while before the capture. One that was written to just then could be written
-/// to once more within the same tick of the file system's clock, and look unchanged.
+/// Tells whether a file was left alone for a while before the capture. One that was written to just
+/// then could be written to once more within the same tick of the file system's clock, and look
+/// unchanged.
 fn settled_before(file: &FileIdentity, created_unix_ms: i64) -> bool {
     let changed_ns = file.mtime_ns.max(file.ctime_ns);
     changed_ns / 1_000_000 + TICK_MS <= created_unix_ms
