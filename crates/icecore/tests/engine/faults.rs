@@ -614,7 +614,8 @@ fn a_verification_calls_nothing_damaged_that_it_could_not_read() {
             |done, at| {
                 for finding in done.into_iter().flat_map(|report| &report.findings) {
                     let problem = &finding.problem;
-                    assert!(problem.contains("check the medium"), "{at}: {finding:?}");
+                    let next = format!("{:?}", finding.next);
+                    assert!(next.contains("check the medium"), "{at}: {finding:?}");
                     assert!(!problem.contains("damaged") && !problem.contains("repair"), "{at}: {finding:?}");
                 }
             },
