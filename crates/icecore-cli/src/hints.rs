@@ -18,6 +18,7 @@ pub(crate) fn problem_of(finding: &Finding) -> String {
 }
 
 /// Returns a next step as a clause that names commands and flags.
+#[expect(clippy::too_many_lines, reason = "one text for each step")]
 fn hint(step: &NextStep) -> String {
     let fixed = match step {
         NextStep::Advice(advice) => advice,

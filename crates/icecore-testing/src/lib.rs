@@ -6,7 +6,13 @@
     missing_docs,
     reason = "what a helper of tests does is in its name, or in a comment where it is not"
 )]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that cannot do its work ends the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::new_without_default,
+    reason = "a helper that cannot do its work ends the test"
+)]
 
 pub mod bytes;
 pub mod crash;

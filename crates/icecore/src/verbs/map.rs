@@ -117,7 +117,7 @@ pub fn image_map(
         cells: vec![MapCell::default(); to_usize(record.size_bytes.div_ceil(cell_bytes))],
     };
     if let Some(other) = options.against {
-        map.against = Some(records::load(repo.files(), other)?.into());
+        map.against = Some(records::load(repo.files(), other)?);
         diff(repo, other, id, &mut |range: ChangedRange| {
             // What is gone is behind the last cell.
             map.add(range.offset..range.offset + range.bytes, |cell| &mut cell.changed_bytes);

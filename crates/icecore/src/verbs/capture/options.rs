@@ -196,7 +196,10 @@ pub(super) fn check(options: &CaptureOptions) -> Result<()> {
     check_name(options.kind.as_str(), &options.resource)?;
     options.tags.iter().try_for_each(|tag| check_tag(tag))?;
     if options.tags.len() > TAGS_MAX {
-        return Err(Error::new(ErrorKind::InvalidInput, format!("a snapshot can have at most {TAGS_MAX} tags")));
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("a snapshot can have at most {TAGS_MAX} tags"),
+        ));
     }
     check_labels(&options.labels)?;
     options.level.map_or(Ok(()), check_level)

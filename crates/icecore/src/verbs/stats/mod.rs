@@ -156,7 +156,7 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
 /// `Interrupted`.
 pub fn snapshot_stats(repo: &Repository, id: SnapshotId, progress: &dyn Progress) -> Result<SnapshotStats> {
     let (record, blocks, own) = own_of(repo, id, progress)?;
-    Ok(SnapshotStats::new(record.into(), blocks, &own))
+    Ok(SnapshotStats::new(record, blocks, &own))
 }
 
 /// Adds up what records say of themselves, which need not be true.

@@ -38,7 +38,6 @@ pub struct VolumeInfo {
 impl From<VolumeRecord> for VolumeInfo {
     fn from(record: VolumeRecord) -> Self {
         let VolumeRecord { id, name, created_unix_ms, kind, size_bytes, origin, base, labels, .. } = record;
-        let [origin, base] = [origin, base].map(|record| record.map(Snapshot::from));
         Self { id, name, kind, created_unix_ms, size_bytes, origin, base, labels }
     }
 }
