@@ -1,7 +1,7 @@
 //! The file `config` of a repository: reading it, replacing it, and what it forbids this program.
 //!
 //! A newer program may add a feature while this one has the repository open. So the config is read
-//! again before anything is changed or removed, under the commit lock wherever that is held.
+//! again before any change or removal, under the commit lock wherever that is held.
 
 use std::io;
 
@@ -36,7 +36,7 @@ pub(crate) fn read(storage: &dyn Storage) -> Result<(Config, u16)> {
     Config::decode(&bytes).map_err(|error| damaged(&error))
 }
 
-/// Publishes the config. The caller holds the commit lock, or has the repository for itself.
+/// Publishes the config. The caller holds the commit lock, or is the only user of the repository.
 pub(crate) fn write(files: &RepositoryFiles, config: &Config) -> Result<()> {
     files.publish_bytes(layout::CONFIG, &encoded(config)?)
 }
@@ -44,7 +44,7 @@ pub(crate) fn write(files: &RepositoryFiles, config: &Config) -> Result<()> {
 /// Publishes the config of a new repository: with it, the repository exists.
 ///
 /// # Errors
-/// `AlreadyExists` if there is one already, which stays what it is.
+/// `AlreadyExists` if there is one, which stays unchanged.
 pub(crate) fn write_first(files: &RepositoryFiles, config: &Config) -> Result<()> {
     files.publish_new_bytes(layout::CONFIG, &encoded(config)?).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => exists_already(),
@@ -52,7 +52,7 @@ pub(crate) fn write_first(files: &RepositoryFiles, config: &Config) -> Result<()
     })
 }
 
-/// Refuses to go on where there is a repository.
+/// Fails if there is already a repository.
 pub(crate) fn check_vacant(storage: &dyn Storage) -> Result<()> {
     match storage.open(layout::CONFIG) {
         Ok(_) => Err(exists_already()),
@@ -71,7 +71,7 @@ fn encoded(config: &Config) -> Result<Vec<u8>> {
 }
 
 /// Raises the version of the repository before a record with labels is written, so that no program
-/// changes it that would lose them. The caller holds the commit lock.
+/// that would lose them changes it. The caller holds the commit lock.
 pub(crate) fn note_labels(files: &RepositoryFiles, labels: &Labels) -> Result<()> {
     if labels.is_empty() {
         return Ok(());
@@ -95,7 +95,7 @@ pub(crate) fn check_readable(config: &Config) -> Result<()> {
     .with_hint("use a newer version of icecore"))
 }
 
-/// Refuses a repository that this program can read and must not write.
+/// Refuses a repository that this program can read but must not write.
 pub(crate) fn check_writable(config: &Config, minor: u16) -> Result<()> {
     if minor <= FORMAT_MINOR && config.features.read_only_compatible & !Features::VOLUMES == 0 {
         return Ok(());
@@ -110,12 +110,11 @@ pub(crate) fn check_writable(config: &Config, minor: u16) -> Result<()> {
     .with_hint("use a newer version of icecore to change it"))
 }
 
-/// Reads the config again, and refuses to go on where this program must not change the repository
-/// any more.
+/// Reads the config again, and fails if this program must no longer change the repository.
 ///
 /// # Errors
 /// `Unsupported` if a newer program has added something; `NotFound` if the repository is gone, or
-/// another one is in its place; `Corrupt` or `Io` if the config cannot be read any more.
+/// another one is in its place; `Corrupt` or `Io` if the config has become unreadable.
 pub(crate) fn check_again(files: &RepositoryFiles) -> Result<()> {
     let (config, minor) = read(&*files.storage).map_err(|error| {
         error.in_context("nothing is changed while the repository's config is unreadable")

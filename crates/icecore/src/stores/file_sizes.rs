@@ -9,7 +9,7 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::world::storage::StoredFile;
 
-/// How long the files of a repository are, in bytes.
+/// The sizes of the files of a repository, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct FileSizes {
     /// Packs.
@@ -18,14 +18,14 @@ pub(crate) struct FileSizes {
     pub(crate) metadata_bytes: u64,
     /// Parity.
     pub(crate) parity_bytes: u64,
-    /// The room that volumes take: their overlays have holes.
+    /// The allocated space of volumes: their overlays have holes.
     pub(crate) volume_bytes: u64,
-    /// What is there for other reasons: locks, what is not finished, the reserve, damaged packs.
+    /// Other files: locks, unfinished files, the reserve, damaged packs.
     pub(crate) other_bytes: u64,
 }
 
 impl FileSizes {
-    /// Looks at all files. One that disappears meanwhile is left out.
+    /// Measures all files. Leaves out a file that disappears meanwhile.
     pub(crate) fn of(files: &RepositoryFiles) -> Result<Self> {
         let mut sizes = Self::default();
         for id in list_packs(files)? {
@@ -72,7 +72,7 @@ fn dir_bytes(files: &RepositoryFiles, dir: &str) -> Result<u64> {
     Ok(sum)
 }
 
-/// Adds a length. Anybody can make a few files that are together longer than a number can say.
+/// Adds a length. A few sparse files can together exceed any number, so it saturates.
 fn add(sum: &mut u64, bytes: u64) {
     *sum = sum.saturating_add(bytes);
 }
@@ -88,7 +88,7 @@ fn length_of(
 ) -> Result<u64> {
     match files.storage.open(name).and_then(|file| length(&*file)) {
         Ok(bytes) => Ok(bytes),
-        // Gone, or nothing that has a length.
+        // It is gone, or has no length.
         Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::InvalidData].contains(&error.kind()) => Ok(0),
         Err(error) => Err(Error::stored_io(format!("opening {name}"), error)),
     }

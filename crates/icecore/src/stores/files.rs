@@ -1,4 +1,5 @@
-//! The files of a repository, as all stores use them: the storage, the digests, and names for what is not finished yet.
+//! The files of a repository, for all stores: the storage, the digests, and names for unfinished
+//! files.
 
 use std::io;
 use std::sync::Arc;
@@ -22,34 +23,33 @@ use crate::world::storage::StoredFile;
 use crate::world::storage::give_name;
 use crate::world::storage::publish_bytes;
 
-/// A pack is closed when it is this long.
+/// The length at which a pack is finished.
 const PACK_BYTES_TARGET: u64 = 64 << 20;
 
-/// The files of a repository, and what the stores of one handle share besides.
+/// The files of a repository, and other state that the stores of one handle share.
 pub(crate) struct RepositoryFiles {
     pub(crate) storage: Arc<dyn Storage>,
-    /// Descriptors or memory that were not to be had: whoever finds damage looks whether that is
-    /// why.
+    /// Recorded shortages of descriptors or memory: code that finds damage checks whether they are
+    /// the cause.
     pub(crate) shortages: Shortages,
     pub(crate) hasher: Hasher,
     pub(crate) repository: RepositoryId,
-    /// Unique to this handle; names its temporary files and its writer lock.
+    /// The session, unique to this handle; it names its temporary files and its writer lock.
     pub(crate) session: String,
-    /// A pack is closed when it is this long. Only tests ask for less than is usual.
+    /// The length at which a pack is finished. Only tests set less than the default.
     pub(crate) pack_bytes: u64,
     temps: AtomicU64,
 }
 
-/// Bytes that are collected before they are written: a medium that is written directly is fastest
-/// with much at a time.
+/// The number of bytes to collect before a write: direct writes are fastest when they are long.
 const BUFFER_BYTES: usize = 4 << 20;
 
-/// A file that is not published yet. Dropped before that, it disappears.
+/// An unpublished file. It disappears when it is dropped before it is published.
 pub(crate) struct TempFile<'a> {
     files: &'a RepositoryFiles,
     temp: String,
     file: Option<Box<dyn NewFile>>,
-    /// The end of the file, not written yet. It begins at a page of memory and at a multiple of its
+    /// The unwritten end of the file. It is page-aligned in memory and starts at a multiple of its
     /// size in the file, so that it can be written directly.
     buffer: MmapMut,
     buffered: usize,
@@ -70,7 +70,7 @@ impl RepositoryFiles {
         Self { storage, shortages, hasher, repository, session, pack_bytes, temps }
     }
 
-    /// Begins a file that will be published.
+    /// Starts a file to publish.
     pub(crate) fn temp_file(&self) -> Result<TempFile<'_>> {
         let temp = self.temp_name();
         let file = self
@@ -82,21 +82,21 @@ impl RepositoryFiles {
         Ok(TempFile { files: self, temp, file: Some(file), buffer, buffered: 0, synced: false })
     }
 
-    /// Makes a small file appear, whole and durable, replacing what has its name.
+    /// Publishes a small file, whole and durable, replacing the file with its name.
     pub(crate) fn publish_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let temp = self.temp_name();
         publish_bytes(&*self.storage, &temp, name, bytes, Replace::Yes)
             .map_err(|error| Error::stored_io(format!("writing {name}"), error))
     }
 
-    /// Makes a small file appear, whole and durable, under a name that nothing has.
+    /// Publishes a small file, whole and durable, under a free name.
     pub(crate) fn publish_new_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let temp = self.temp_name();
         publish_bytes(&*self.storage, &temp, name, bytes, Replace::No)
             .map_err(|error| Error::stored_io(format!("writing {name}"), error))
     }
 
-    /// Removes a file whose directory is synced by the caller. One that is gone already is as good.
+    /// Removes a file; the caller syncs its directory. A missing file is not an error.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         match self.storage.remove(name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -110,7 +110,7 @@ impl RepositoryFiles {
         layout::temp(&self.session, self.temps.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Gives back the room of the reserve; tells whether there was any.
+    /// Gives back the space of the reserve; returns whether there was any.
     pub(crate) fn give_back_reserve(&self) -> Result<bool> {
         match self.storage.remove(layout::RESERVE) {
             Ok(()) => self.sync_dir("").map(|()| true),
@@ -130,8 +130,8 @@ impl RepositoryFiles {
     }
 }
 
-/// Files that were taken out of their directories, to be removed later: giving back the room of a
-/// large file takes long, and a renaming does not. Dropped, they are removed too.
+/// Files moved out of their directories, to be removed later: freeing a large file takes long, and
+/// a rename does not. Dropping this value removes them too.
 pub(crate) struct SetAside<'a> {
     files: &'a RepositoryFiles,
     names: Vec<String>,
@@ -142,14 +142,13 @@ impl<'a> SetAside<'a> {
         Self { files, names: Vec::new() }
     }
 
-    /// Takes a file out of its directory, which the caller syncs. One that is gone already is as
-    /// good.
+    /// Moves a file out of its directory, which the caller syncs. A missing file is not an error.
     pub(crate) fn take(&mut self, name: &str) -> Result<()> {
         let aside = self.files.temp_name();
         match self.files.storage.rename(name, &aside) {
             Ok(()) => self.names.push(aside),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // There may be no room for another name.
+            // There may be no space for another name.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => self.files.remove(name)?,
             Err(error) => return Err(Error::stored_io(format!("removing {name}"), error)),
         }
@@ -165,7 +164,7 @@ impl<'a> SetAside<'a> {
 impl Drop for SetAside<'_> {
     fn drop(&mut self) {
         for name in &self.names {
-            // Nobody is left to tell; gc removes what stays in tmp/.
+            // There is nobody to report to; gc removes files left in tmp/.
             let _ = self.files.storage.remove(name);
         }
     }
@@ -193,7 +192,7 @@ impl TempFile<'_> {
         file.append(bytes).map_err(|error| Error::stored_io(format!("writing {}", self.temp), error))
     }
 
-    /// Opens the file to read what was appended so far: once it is published, others may remove it.
+    /// Opens the file to read the appended bytes: once it is published, others may remove it.
     pub(crate) fn open(&mut self) -> Result<Box<dyn StoredFile>> {
         self.flush()?;
         self.files
@@ -202,8 +201,7 @@ impl TempFile<'_> {
             .map_err(|error| Error::stored_io(format!("opening {}", self.temp), error))
     }
 
-    /// Makes durable what was appended so far, so that publishing it takes no longer than giving it
-    /// its name.
+    /// Syncs the appended bytes, so that publishing the file takes no longer than a rename.
     pub(crate) fn sync(&mut self) -> Result<()> {
         self.flush()?;
         let syncing = |error| Error::stored_io(format!("syncing {}", self.temp), error);
@@ -214,7 +212,7 @@ impl TempFile<'_> {
         Ok(())
     }
 
-    /// Makes the file appear as `name`, whole and durable. Its directory must exist.
+    /// Publishes the file as `name`, whole and durable. Its directory must exist.
     pub(crate) fn publish(mut self, name: &str) -> Result<()> {
         let synced = self.sync();
         if self.file.take().is_none() {
@@ -224,7 +222,7 @@ impl TempFile<'_> {
         let named = || give_name(&*self.files.storage, &self.temp, name, Replace::Yes);
         let published = synced.and_then(|()| named().map_err(give));
         if published.is_err() {
-            // The first error is the one to report; gc removes what stays in tmp/.
+            // The first error is the one to report; gc removes files left in tmp/.
             let _ = self.files.storage.remove(&self.temp);
         }
         published
@@ -234,7 +232,7 @@ impl TempFile<'_> {
 impl Drop for TempFile<'_> {
     fn drop(&mut self) {
         if self.file.take().is_some() {
-            // Nobody is left to tell; gc removes what stays in tmp/.
+            // There is nobody to report to; gc removes files left in tmp/.
             let _ = self.files.storage.remove(&self.temp);
         }
     }

@@ -1,4 +1,5 @@
-//! The snapshot records that are live: one of them, pinned while it is read, and all that a repository keeps beside some of them.
+//! The live snapshot records: those of snapshots, pinned while they are read, and those inside the
+//! records of volumes.
 
 use std::collections::HashSet;
 
@@ -21,7 +22,7 @@ pub(crate) fn pinned(store: &Store, id: SnapshotId) -> Result<(Pin, Record)> {
     Ok((pin, record))
 }
 
-/// Adds to an error about stored bytes which snapshot needs them.
+/// Adds the snapshot that needs the bytes to an error about stored bytes.
 pub(crate) fn name_snapshot(record: &Record, error: Error) -> Error {
     match error.kind() {
         ErrorKind::Corrupt => error.in_context(format!("snapshot {} ({})", record.id, record.name)),
@@ -29,11 +30,11 @@ pub(crate) fn name_snapshot(record: &Record, error: Error) -> Error {
     }
 }
 
-/// Calls `each` with every snapshot but those of `except`, pinned meanwhile, and with what volumes stand on that no snapshot has.
-/// What is deleted meanwhile is left out.
+/// Calls `each` with every snapshot except those in `except`, pinned meanwhile, and with records
+/// that only volumes stand on. Leaves out snapshots deleted meanwhile.
 ///
 /// # Errors
-/// `Corrupt` if a record cannot be read; whatever `each` returns.
+/// `Corrupt` if a record is unreadable; any error of `each`.
 pub(crate) fn each_other(
     store: &Store,
     except: &[ManifestKey],
@@ -54,11 +55,12 @@ pub(crate) fn each_other(
     each_below_volumes(store, &is_known, each)
 }
 
-/// Calls `each` with what volumes stand on and `is_known` does not know. It has no pins, and goes when its volume needs it no longer:
-/// what fails then is left out.
+/// Calls `each` with the records that volumes stand on and that `is_known` does not know. These
+/// have no pins, and may go when their volume no longer needs them: failures of such records are
+/// left out.
 ///
 /// # Errors
-/// `Corrupt` if a record cannot be read; whatever `each` returns.
+/// `Corrupt` if a record is unreadable; any error of `each`.
 pub(crate) fn each_below_volumes(
     store: &Store,
     is_known: &dyn Fn(ManifestKey) -> bool,

@@ -1,5 +1,5 @@
-//! The locks between processes, and the generation that tells captures of gc. The whole of it is in
-//! `docs/concurrency.md`.
+//! The locks between processes, and the generation that tells captures about gc.
+//! `docs/concurrency.md` describes them in full.
 
 use std::sync::PoisonError;
 
@@ -25,14 +25,14 @@ const LOCK_BYTES_MAX: u64 = 64 << 20;
 pub(crate) struct Held(Box<dyn LockGuard>);
 
 impl Held {
-    /// Releases it and removes its file, unless somebody else holds it by then.
+    /// Releases the lock and removes its file, unless another process holds it by then.
     pub(crate) fn dismiss(self) {
-        // A lock file that stays means nothing.
+        // A lock file that stays has no meaning.
         let _ = self.0.dismiss();
     }
 }
 
-/// Takes a lock, waiting for it.
+/// Takes a lock, and waits for it if necessary.
 pub(crate) fn lock(files: &RepositoryFiles, name: &str, mode: LockMode) -> Result<Held> {
     match take(files, name, mode, Wait::Yes)? {
         Some(guard) => Ok(Held(guard)),
@@ -62,11 +62,11 @@ fn take(
     })
 }
 
-/// Takes the commit lock, the one door to every change of a record and every removal, and reads the
+/// Takes the commit lock, which every change of a record and every removal needs, and reads the
 /// config again: a newer program may have added a feature since this one opened the repository.
 ///
 /// # Errors
-/// As those of [`config::check_again`]; nothing may be changed then.
+/// Those of [`config::check_again`]; then nothing may be changed.
 pub(crate) fn lock_commit(files: &RepositoryFiles) -> Result<Held> {
     let held = lock(files, layout::LOCK_COMMIT, LockMode::Exclusive)?;
     config::check_again(files)?;
@@ -87,11 +87,11 @@ pub(crate) struct Writer(Mutex<Option<Box<dyn LockGuard>>>);
 impl Writer {
     pub(crate) fn begin(files: &RepositoryFiles) -> Result<Self> {
         let name = layout::writer_lock(&files.session);
-        // Gc may hold it for a moment, to see whether its writer lives.
+        // Gc may hold it for a moment, to check whether its writer lives.
         take(files, &name, LockMode::Exclusive, Wait::Yes).map(|guard| Self(Mutex::new(guard)))
     }
 
-    /// Tells gc of a pack before it appears.
+    /// Announces a pack to gc before it appears.
     pub(crate) fn announce(&self, pack: PackId) -> Result<()> {
         match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(guard) => guard
@@ -116,7 +116,7 @@ pub(crate) fn announced_packs(files: &RepositoryFiles) -> Result<Vec<PackId>> {
     announced(files, |_| true)
 }
 
-/// Returns the packs that living writers but this one have announced.
+/// Returns the packs that other living writers have announced.
 pub(crate) fn packs_of_other_writers(files: &RepositoryFiles) -> Result<Vec<PackId>> {
     announced(files, |writer| writer != files.session)
 }
@@ -131,7 +131,7 @@ fn announced(files: &RepositoryFiles, wanted: impl Fn(&str) -> bool) -> Result<V
         }
         match read_all(&*files.storage, &name, LOCK_BYTES_MAX) {
             Ok(bytes) => packs.extend(bytes.as_chunks::<32>().0.iter().map(|id| PackId(*id))),
-            // It ended between the two steps; then its record says what it needs.
+            // The writer ended between the two steps; its record then says what it needs.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::stored_io(format!("reading {name}"), error)),
         }
@@ -139,7 +139,7 @@ fn announced(files: &RepositoryFiles, wanted: impl Fn(&str) -> bool) -> Result<V
     Ok(packs)
 }
 
-/// Removes the lock files of dead processes. Returns how many there were.
+/// Removes the lock files of dead processes. Returns their number.
 pub(crate) fn remove_dead_locks(files: &RepositoryFiles) -> Result<u64> {
     let mut removed = 0;
     for file in files.list(layout::LOCKS)? {
@@ -157,13 +157,12 @@ pub(crate) fn remove_dead_locks(files: &RepositoryFiles) -> Result<u64> {
     Ok(removed)
 }
 
-/// Keeps a snapshot from being deleted while it is read.
+/// A pin: it prevents the deletion of a snapshot while it is read.
 pub(crate) struct Pin(Option<Box<dyn LockGuard>>);
 
 impl Pin {
-    /// Pins a snapshot; the caller looks for its record after that. Where the repository cannot be
-    /// written, or its file system has no locks, nobody can delete from it either, and there is no
-    /// pin.
+    /// Pins a snapshot; the caller looks for its record after that. If the repository is read-only,
+    /// or its file system has no locks, nobody can delete from it either, and there is no pin.
     pub(crate) fn take(files: &RepositoryFiles, id: SnapshotId) -> Result<Self> {
         match take(files, &layout::pin_lock(id), LockMode::Shared, Wait::Yes) {
             Ok(guard) => Ok(Self(guard)),
@@ -179,12 +178,12 @@ impl Pin {
         }
     }
 
-    /// Takes the pin of a snapshot alone, to delete it; none if somebody reads it.
+    /// Takes the pin of a snapshot exclusively, to delete it; none if somebody reads it.
     pub(crate) fn take_alone(files: &RepositoryFiles, id: SnapshotId) -> Result<Option<Self>> {
         match take(files, &layout::pin_lock(id), LockMode::Exclusive, Wait::No) {
             Ok(guard) => Ok(guard.map(|guard| Self(Some(guard)))),
-            // A lock file cannot be made on a full disk; a pin that exists can still be looked at
-            // and was not there.
+            // On a full disk, no lock file can be created; an existing pin can still be checked,
+            // and there was none.
             Err(error) if error.kind() == ErrorKind::NoSpace => Ok(Some(Self(None))),
             Err(error) => Err(error),
         }
@@ -200,7 +199,7 @@ impl Drop for Pin {
     }
 }
 
-/// Returns how often gc has removed something from the repository.
+/// Returns the generation: the number of gc's removals.
 pub(crate) fn generation(files: &RepositoryFiles) -> Result<u64> {
     match read_all(&*files.storage, layout::GENERATION, 8) {
         Ok(bytes) => Ok(bytes.try_into().map_or(0, u64::from_le_bytes)),
@@ -209,20 +208,19 @@ pub(crate) fn generation(files: &RepositoryFiles) -> Result<u64> {
     }
 }
 
-/// Returns the generation at a moment when no gc is taking anything out: what an index that is
-/// loaded after this leads to stays there unless the generation moves. Only captures ask, so one
-/// that must not write ends before it reads its image.
+/// Returns the generation at a moment when no gc removes anything: the objects in an index loaded
+/// after this call stay unless the generation changes. Only captures call this, so a capture that
+/// must not write ends before it reads its image.
 pub(crate) fn settled_generation(files: &RepositoryFiles) -> Result<u64> {
     let _commit = lock_commit(files)?;
     generation(files)
 }
 
-/// The word to captures that run now that chunks may be gone, written and synced: to publish it
-/// takes a renaming.
+/// A new generation for running captures, written and synced: publishing it takes only a rename.
 pub(crate) struct NextGeneration<'a>(TempFile<'a>);
 
 impl<'a> NextGeneration<'a> {
-    /// The caller holds the lock of gc, so that nobody else moves the generation.
+    /// The caller holds the lock of gc, so that nobody else changes the generation.
     pub(crate) fn prepare(files: &'a RepositoryFiles) -> Result<Self> {
         let next = generation(files)?.wrapping_add(1);
         let mut file = files.temp_file()?;

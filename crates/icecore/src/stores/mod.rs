@@ -1,5 +1,6 @@
-//! The stores of a repository: packs, the index over them, manifests, parity, snapshot records, volumes, and the locks between
-//! them. What their places do not give, `recovery` finds elsewhere.
+//! The stores of a repository: packs, the index over them, manifests, parity, snapshot records,
+//! volumes, and the locks between processes. `recovery` finds elsewhere what their usual places do
+//! not give.
 
 pub(crate) mod chunks;
 pub(crate) mod config;

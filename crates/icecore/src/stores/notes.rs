@@ -1,5 +1,5 @@
-//! What verifications have noted: which chunks and pages are damaged, so that captures do not build on them and gc keeps
-//! other copies, and when each pack was last read. All of it are hints.
+//! The notes of verifications: damaged chunks and pages, so that captures do not build on them and
+//! gc keeps other copies, and the time when each pack was last read. They are hints.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ use crate::world::storage::read_all;
 /// Marks every slot.
 pub(crate) const ALL_SLOTS: SlotBitmap = SlotBitmap([0xff; 32]);
 
-/// What is known to be damaged.
+/// The noted damage.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Damage {
     entries: BTreeMap<(PackId, u32), ([u8; 16], SlotBitmap)>,
@@ -33,7 +33,7 @@ pub(crate) struct Damage {
 }
 
 impl Damage {
-    /// Returns what was noted; nothing where it cannot be read.
+    /// Returns the noted damage; none if the file is unreadable.
     pub(crate) fn load(files: &RepositoryFiles) -> Self {
         let bytes = read_all(&*files.storage, layout::DAMAGE, NOTES_BYTES_MAX).unwrap_or_default();
         let mut damage = Self::default();
@@ -56,38 +56,39 @@ impl Damage {
         self.ids.insert(id);
     }
 
-    /// Notes a pack that cannot be used as a whole.
+    /// Notes a pack that is unusable as a whole.
     pub(crate) fn add_pack(&mut self, pack: PackId) {
         self.packs.insert(pack);
     }
 
-    /// Tells whether a slot of a chunk is damaged.
+    /// Returns whether a slot of a chunk is noted as damaged.
     pub(crate) fn has_slot(&self, pack: PackId, number: u32, slot: u8) -> bool {
         self.entries.get(&(pack, number)).is_some_and(|(_, slots)| slots.has(slot))
     }
 
-    /// Tells whether a pack cannot be used as a whole.
+    /// Returns whether a pack is noted as unusable as a whole.
     pub(crate) fn has_pack(&self, pack: PackId) -> bool {
         self.packs.contains(&pack)
     }
 
-    /// Tells whether some copy of a chunk or a page is damaged.
+    /// Returns whether some copy of a chunk or a page is noted as damaged.
     pub(crate) fn has_id(&self, id: &[u8; 16]) -> bool {
         self.ids.contains(id)
     }
 
-    /// Returns the packs of which something is damaged.
+    /// Returns the packs with noted damage.
     pub(crate) fn packs(&self) -> HashSet<PackId> {
         self.entries.keys().map(|(pack, _)| *pack).chain(self.packs.iter().copied()).collect()
     }
 
-    /// Returns what is damaged of a pack: numbers, ids and slots.
+    /// Returns the noted damage of a pack: numbers, ids and slots.
     pub(crate) fn of(&self, pack: PackId) -> impl Iterator<Item = (u32, [u8; 16], SlotBitmap)> + '_ {
         let of_pack = self.entries.range((pack, 0)..=(pack, u32::MAX));
         of_pack.map(|((_, number), (id, slots))| (*number, *id, *slots))
     }
 
-    /// Forgets what does not fit `keep`, which gets the pack and the number of an entry, if it is one.
+    /// Forgets notes that `keep` rejects; it gets the pack and the number of the entry, if there is
+    /// one.
     pub(crate) fn retain(&mut self, keep: impl Fn(PackId, Option<u32>) -> bool) {
         self.entries.retain(|(pack, number), _| keep(*pack, Some(*number)));
         self.packs.retain(|pack| keep(*pack, None));
@@ -108,17 +109,18 @@ impl Damage {
     }
 }
 
-/// When each pack was last read whole, in milliseconds since 1970.
+/// The times when each pack was last read whole, in milliseconds since 1970.
 pub(crate) type Checked = BTreeMap<PackId, i64>;
 
-/// Returns what was noted of reading packs; nothing where that cannot be read.
+/// Returns the noted times; none if the file is unreadable.
 pub(crate) fn load_checked(files: &RepositoryFiles) -> Checked {
     let bytes = read_all(&*files.storage, layout::CHECKED, NOTES_BYTES_MAX).unwrap_or_default();
     let entries = decode_checked(&bytes, &files.hasher).unwrap_or_default();
     entries.into_iter().map(|entry| (entry.pack, entry.unix_ms)).collect()
 }
 
-/// Changes the notes. What another process noted meanwhile is not lost: it is read again under the lock.
+/// Changes the notes. It reads them again under the lock, so that notes of other processes are not
+/// lost.
 pub(crate) fn change(files: &RepositoryFiles, change: impl FnOnce(&mut Damage, &mut Checked)) -> Result<()> {
     let _commit = locks::lock_commit(files)?;
     let (damage_before, checked_before) = (Damage::load(files), load_checked(files));

@@ -1,4 +1,4 @@
-//! The records of snapshots, a file each.
+//! The records of snapshots, one file each.
 
 use crate::format::layout;
 use crate::format::record::Record;
@@ -15,7 +15,7 @@ const RECORD_BYTES_MAX: u64 = 1 << 20;
 /// Returns one record.
 ///
 /// # Errors
-/// `NotFound` if there is none of this id; `Corrupt` if it cannot be read.
+/// `NotFound` if there is none with this id; `Corrupt` if it is unreadable.
 pub(crate) fn load(files: &RepositoryFiles, id: SnapshotId) -> Result<Record> {
     let bytes = read_all(&*files.storage, &layout::snapshot(id), RECORD_BYTES_MAX).map_err(|error| {
         match error.kind() {
@@ -36,14 +36,15 @@ pub(crate) fn load(files: &RepositoryFiles, id: SnapshotId) -> Result<Record> {
     Ok(record)
 }
 
-/// What came of reading one record: its file's name, and the record or why it cannot be read.
+/// The result of reading one record: its file's name, and the record or the reason why it is
+/// unreadable.
 pub(crate) type Loaded = (String, Result<Record>);
 
-/// Returns all records, in no order. A record that disappears meanwhile is left out, and so are
-/// files whose names are no ids: they belong to somebody else.
+/// Returns all records, in no order. Leaves out records that disappear meanwhile, and foreign
+/// files, whose names are not ids.
 ///
 /// # Errors
-/// `OutOfResources` and `PermissionDenied`: then nothing is known of the records.
+/// `OutOfResources` and `PermissionDenied`: then nothing is known about the records.
 pub(crate) fn load_all(files: &RepositoryFiles) -> Result<Vec<Loaded>> {
     let mut loaded = Vec::new();
     for file in files.list(layout::SNAPSHOTS)? {
@@ -57,7 +58,7 @@ pub(crate) fn load_all(files: &RepositoryFiles) -> Result<Vec<Loaded>> {
     Ok(loaded)
 }
 
-/// Returns all records, oldest first; one that cannot be read is an error.
+/// Returns all records, oldest first; an unreadable one is an error.
 pub(crate) fn load_all_sound(files: &RepositoryFiles) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     for (file, record) in load_all(files)? {

@@ -26,7 +26,7 @@ use crate::words::sizes::to_usize;
 use crate::world::storage::Mapped;
 use crate::world::storage::StoredFile;
 
-/// Where something may be: an entry of a pack's directory.
+/// A possible place of an object: an entry of a pack's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hint {
     pub(crate) pack: PackId,
@@ -55,8 +55,8 @@ impl RunFile {
         let damaged = |error: DecodeError| {
             Error::corrupt(format!("index run {id} is damaged: {error}")).with_hint(NextStep::RepairIndex)
         };
-        // The header first: a file of any length can lie there, and may not even fit into memory as
-        // a mapping.
+        // The header first: the file can have any length, and may not even fit into the address
+        // space.
         let mut header = vec![0; to_usize(file.len()).min(HEADER_BYTES)];
         file.read_at(0, &mut header).map_err(read)?;
         let header = Header::decode(&header, file.len()).map_err(damaged)?;
@@ -68,14 +68,14 @@ impl RunFile {
         Ok(run)
     }
 
-    /// Returns the run, or none where it does not fit its own header, which was checked when it was
+    /// Returns the run, or none if it does not match its own header, which was checked when it was
     /// opened.
     pub(crate) fn run(&self) -> Option<Run<'_>> {
         Run::new(&self.bytes, &self.header).ok()
     }
 
-    /// Checks that all of it that was looked at until now could be read. To be called after each
-    /// look: what could not be read was zero for whoever looked.
+    /// Checks that everything read from it so far was readable. Call it after each lookup: the
+    /// reader saw zeros in the place of unreadable bytes.
     pub(crate) fn check(&self) -> Result<()> {
         match self.bytes.is_broken() {
             false => Ok(()),
@@ -87,25 +87,25 @@ impl RunFile {
         }
     }
 
-    /// Tells whether it can be used on: it could be read so far, and its file has the length that
-    /// it had.
+    /// Returns whether it is still usable: it was readable so far, and its file has the same
+    /// length.
     fn is_intact(&self, files: &RepositoryFiles) -> Result<bool> {
         let file = files.storage.open(&layout::run(self.id)).map_err(|error| cannot_open(self.id, error))?;
         Ok(!self.bytes.is_broken() && file.len() == to_u64(self.bytes.len()))
     }
 
-    /// Tells whether everything in it is as it was written.
+    /// Returns whether its content matches its checksum.
     pub(crate) fn is_sound(&self) -> bool {
         crc32fast::hash(&self.bytes[HEADER_BYTES..]) == self.header.crc
     }
 
-    /// Tells whether its header and table of packs are those that gave the run its id.
+    /// Returns whether its header and table of packs match the run's id.
     pub(crate) fn has_its_id(&self, files: &RepositoryFiles) -> bool {
         let table = PACK_ID_BYTES.saturating_mul(self.header.packs as usize);
         self.bytes.get(..HEADER_BYTES + table).is_some_and(|head| files.hasher.run(head) == self.id)
     }
 
-    /// Returns how many chunks, pages and blocks it has.
+    /// Returns the number of its chunks, pages and blocks.
     pub(crate) fn entries(&self) -> u64 {
         self.header.chunks + self.header.blocks
     }
@@ -115,17 +115,17 @@ fn cannot_open(id: RunId, error: io::Error) -> Error {
     Error::stored_io(format!("opening index run {id}"), error).or_hint(NextStep::RepairIndexWithoutFile)
 }
 
-/// All runs, as they were when they were listed.
+/// All runs, as of the time they were listed.
 #[derive(Default)]
 pub(crate) struct Index {
     runs: Vec<Arc<RunFile>>,
 }
 
 impl Index {
-    /// Opens all runs, taking those that are open in `known` from there. Damaged ones are left out.
+    /// Opens all runs, reusing the open ones in `known`. Leaves out damaged ones.
     pub(crate) fn load(files: &RepositoryFiles, known: &Self) -> Result<Self> {
-        // A run that was listed and is gone was merged into another meanwhile; a few rounds always
-        // suffice in practice.
+        // A listed run that is gone was merged into another meanwhile; a few rounds always suffice
+        // in practice.
         for _ in 0..64 {
             match Self::load_listed(files, known) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -146,8 +146,8 @@ impl Index {
             match known {
                 Some((run, true)) => runs.push(Arc::clone(run)),
                 _ => match RunFile::open(files, id) {
-                    // The packs know what it said. `verify` reports it, and `repair index` makes it
-                    // again.
+                    // The packs have its content. `verify` reports it, and `repair index` rebuilds
+                    // it.
                     Err(error) if error.kind() == ErrorKind::Corrupt => {}
                     opened => runs.push(Arc::new(opened?)),
                 },
@@ -171,7 +171,7 @@ impl Index {
     /// Returns where a chunk or a page may be.
     ///
     /// # Errors
-    /// `Io` if a part of a run cannot be read: nothing is known then.
+    /// `Io` if a part of a run is unreadable: then the answer is unknown.
     pub(crate) fn find_chunk(&self, id: &[u8; 16]) -> Result<Vec<Hint>> {
         let mut hints = Vec::new();
         for file in &self.runs {

@@ -1,4 +1,4 @@
-//! Collects the entries of several packs for one index run.
+//! A builder that collects the entries of several packs for one index run.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
 
-/// Entries that are held in memory before they are written: about 64 MiB of them.
+/// The number of entries to hold in memory before writing: about 64 MiB.
 const ENTRIES_MAX: usize = 1 << 22;
 
-/// What will be in one run.
+/// The future content of a run.
 #[derive(Default)]
 pub(crate) struct RunBuilder {
     packs: Vec<PackId>,
@@ -37,7 +37,7 @@ impl RunBuilder {
         Ok(())
     }
 
-    /// Adds all chunks or pages of a pack that was just written.
+    /// Adds all chunks or pages of a new pack.
     pub(crate) fn add_new(&mut self, pack: &NewPack) {
         let number = self.begin(pack.id);
         for (entry, at) in pack.entries.iter().zip(0..) {
@@ -64,17 +64,17 @@ impl RunBuilder {
         }));
     }
 
-    /// Tells whether the run should be written before anything more is added.
+    /// Returns whether the run should be written before anything more is added.
     pub(crate) fn is_full(&self) -> bool {
         self.chunks.len() + self.blocks.len() >= ENTRIES_MAX
     }
 
-    /// Tells whether there is nothing to write.
+    /// Returns whether there is nothing to write.
     pub(crate) fn is_empty(&self) -> bool {
         self.packs.is_empty()
     }
 
-    /// Publishes the run, and begins another.
+    /// Publishes the run, and starts another one.
     pub(crate) fn write(&mut self, files: &RepositoryFiles) -> Result<Arc<RunFile>> {
         let Self { packs, mut chunks, mut blocks } = std::mem::take(self);
         chunks.sort_unstable();

@@ -1,4 +1,5 @@
-//! Writes one index run from its entries, which are gone through several times and are never all in memory.
+//! A writer of an index run. It goes through the entries several times and never holds all of them
+//! in memory.
 
 use std::sync::Arc;
 
@@ -20,25 +21,25 @@ use crate::words::ids::PackId;
 use crate::words::ids::RunId;
 use crate::words::sizes::to_u64;
 
-/// Bytes that are encoded before their checksum is computed, or they are appended, all at once.
+/// The number of bytes to encode before computing their checksum, or appending them, at once.
 const BUFFER_BYTES: usize = 1 << 20;
 /// Room for what is added to them at once.
 const PART_BYTES: usize = LINE_BYTES;
 
-/// A run that is written and has no name yet.
+/// A written run without a name.
 pub(crate) struct PreparedRun<'a> {
     file: TempFile<'a>,
     id: RunId,
 }
 
 impl PreparedRun<'_> {
-    /// Makes durable what is in it.
+    /// Syncs its content.
     pub(crate) fn sync(&mut self) -> Result<()> {
         self.file.sync()
     }
 
-    /// Publishes the run and returns it, open. It was opened before: as soon as it has its name, another thread or process
-    /// may merge it with others and remove it.
+    /// Publishes the run and returns it, open. It is opened first: as soon as it has its name,
+    /// another thread or process may merge it with others and remove it.
     pub(crate) fn publish(mut self) -> Result<Arc<RunFile>> {
         let run = RunFile::from_file(self.id, &*self.file.open()?)?;
         self.file.publish(&layout::run(self.id))?;
@@ -106,7 +107,8 @@ struct Section {
 }
 
 impl Section {
-    /// Goes through the entries once to count them, and once for what depends on how many there are.
+    /// Goes through the entries once to count them, and once for what depends on how many there
+    /// are.
     fn measure<I: Iterator<Item = Entry>>(entries: &impl Fn() -> I) -> Self {
         let count = to_u64(entries().count());
         let bits = bucket_bits(count);

@@ -1,4 +1,4 @@
-//! Makes index runs: of a new pack, and of several runs merged into one.
+//! Writing of index runs: for a new pack, and for several runs merged into one.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -19,11 +19,11 @@ use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
 
-/// Runs of about the same size that are merged when there are this many of them.
+/// The number of runs of about the same size that are merged into one.
 const MERGE_WIDTH: usize = 4;
 /// The entries of a run of the lowest size class.
 const SMALLEST_CLASS: u64 = 1 << 18;
-/// Merged entries that are kept in memory: 16 MiB of them at most.
+/// The most merged entries to keep in memory: 16 MiB.
 const KEPT_ENTRIES_MAX: u64 = 1 << 20;
 
 /// Publishes the run of one new pack.
@@ -33,7 +33,7 @@ pub(crate) fn write_run_of(files: &RepositoryFiles, pack: &NewPack) -> Result<Ar
     builder.write(files)
 }
 
-/// Writes one run with all entries of `runs` but those of the packs in `dropped`.
+/// Writes one run with all entries of `runs` except those of the packs in `dropped`.
 pub(crate) fn prepare_merged<'a>(
     files: &'a RepositoryFiles,
     runs: &[Arc<RunFile>],
@@ -61,12 +61,13 @@ pub(crate) fn prepare_merged<'a>(
         let (chunks, blocks): (Vec<Entry>, Vec<Entry>) = (chunks().collect(), blocks().collect());
         prepare_run(files, &packs, || chunks.iter().copied(), || blocks.iter().copied())
     };
-    // What could not be read of them would be missing from the new run, and they are removed for it.
+    // Unreadable entries would be missing from the new run, which replaces the old ones.
     runs.iter().try_for_each(|run| run.check())?;
     merged
 }
 
-/// Returns the runs that should be merged now: those of the smallest size classes that have come together, or none.
+/// Returns the runs that should be merged now: those of the smallest size classes that have come
+/// together, or none.
 pub(crate) fn runs_to_merge(runs: &[Arc<RunFile>]) -> Vec<Arc<RunFile>> {
     let classes: Vec<u32> = runs.iter().map(|run| class_of(run.entries())).collect();
     let Some(upto) = class_to_merge(&classes) else { return Vec::new() };
@@ -78,8 +79,9 @@ fn class_of(entries: u64) -> u32 {
     (entries / SMALLEST_CLASS + 1).ilog2() / 2
 }
 
-/// Returns the class up to which runs are to be merged. A class is merged when it has enough runs, one that comes from
-/// merging the classes below it included. So an entry is written again once for each class, and runs of each class stay few.
+/// Returns the class up to which runs are to be merged. A class is merged when it has enough runs,
+/// one that comes from merging the classes below it included. So an entry is written again once for
+/// each class, and runs of each class stay few.
 fn class_to_merge(classes: &[u32]) -> Option<u32> {
     let mut upto = None;
     for class in 0..=classes.iter().copied().max()? {
@@ -93,7 +95,8 @@ fn class_to_merge(classes: &[u32]) -> Option<u32> {
     upto
 }
 
-/// Merges one table of several runs, their packs numbered anew; entries of packs without a number are left out.
+/// Merges one table of several runs, their packs numbered anew; entries of packs without a number
+/// are left out.
 fn merge<'a>(
     inputs: &'a [(Run<'a>, Vec<Option<u32>>)],
     table: impl Fn(&Run<'a>) -> Table<'a>,
@@ -116,10 +119,11 @@ fn merge<'a>(
     })
 }
 
-/// Takes runs that another one replaces out of the index. Those that are gone already are as good. It need not be durable: a
-/// run that is there again after a power cut says once more what the other one says.
+/// Moves runs that another one replaces out of the index. Missing ones are not an error. This need
+/// not be durable: a run that comes back after a power cut says the same as the new one.
 ///
-/// The caller holds the commit lock, and removes what was set aside without it: giving back the room of a large run takes long.
+/// The caller holds the commit lock, and removes the moved files without it: freeing a large run
+/// takes long.
 pub(crate) fn set_runs_aside(aside: &mut SetAside<'_>, runs: &[RunId]) -> Result<()> {
     runs.iter().try_for_each(|run| aside.take(&layout::run(*run)))
 }
@@ -237,7 +241,8 @@ mod tests {
 
     #[test]
     fn a_large_run_is_left_alone_until_there_are_others_of_its_size() {
-        // Three small runs beside a large one were merged with it, which wrote a gigabyte for each small capture.
+        // Three small runs beside a large one were merged with it, which wrote a gigabyte for each
+        // small capture.
         assert_eq!(class_to_merge(&[5, 0, 0, 0]), None);
         assert_eq!(class_to_merge(&[5, 0, 0, 0, 0]), Some(0));
         assert_eq!(

@@ -1,5 +1,4 @@
-//! Checks that a pack's directory is what gave the pack its id, and that every entry in it makes
-//! sense.
+//! The audit of a pack: its directory must match its id, and every entry must make sense.
 
 use crate::format::pack::Entry;
 use crate::format::pack::PackKind;

@@ -1,4 +1,4 @@
-//! Packs that are open, the least recently used of them closed when there are many.
+//! The cache of open packs: it closes the least recently used ones when there are many.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::sync::Mutex;
 
-/// Open packs at a time: bounds descriptors, and the memory that their directories take (about 1 MiB each).
+/// The most open packs: bounds descriptors, and the memory of their directories (about 1 MiB each).
 const OPEN_MAX: usize = 96;
 
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub(crate) struct PackCache(Mutex<OpenPacks>);
 struct OpenPacks {
     packs: HashMap<PackId, (Arc<PackFile>, u64)>,
     clock: u64,
-    /// How often all packs were forgotten.
+    /// The number of times that all packs were forgotten.
     cleared: u64,
 }
 
@@ -34,7 +34,7 @@ impl PackCache {
         let pack = Arc::new(PackFile::open(files, id)?);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.cleared != cleared {
-            // It may be gone by now: whoever forgot all packs must not find it here.
+            // The pack may be gone by now: a thread that forgot all packs must not find it here.
             return Ok(pack);
         }
         if state.packs.len() >= OPEN_MAX {
@@ -46,7 +46,7 @@ impl PackCache {
         Ok(pack)
     }
 
-    /// Forgets all packs, so that those that are gone are noticed.
+    /// Forgets all packs, so that removed ones are noticed.
     pub(crate) fn clear(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.packs.clear();

@@ -1,4 +1,4 @@
-//! A published pack, opened to read it.
+//! A published pack, open for reading.
 
 use crate::format::bytes::DecodeError;
 use crate::format::layout;
@@ -24,7 +24,7 @@ use crate::words::sizes::to_usize;
 use crate::world::storage::Mapped;
 use crate::world::storage::StoredFile;
 
-/// A pack whose header, trailer and directory were found in order.
+/// An open pack with a valid header, trailer and directory.
 pub(crate) struct PackFile {
     pub(crate) id: PackId,
     pub(crate) kind: PackKind,
@@ -35,7 +35,8 @@ pub(crate) struct PackFile {
     file: Box<dyn StoredFile>,
 }
 
-/// Checks that a pack is there, and that its two ends fit each other and the length of the file. Its directory is not read.
+/// Checks that a pack exists, and that its header and trailer match each other and the length of
+/// the file. Does not read its directory.
 ///
 /// # Errors
 /// As those of [`PackFile::open`].
@@ -51,7 +52,7 @@ fn open_file(files: &RepositoryFiles, id: PackId) -> Result<Box<dyn StoredFile>>
         .map_err(|error| Error::stored_io(format!("opening pack {id}"), error))
 }
 
-/// Returns the header and the trailer of a pack, which fit each other and the length of the file.
+/// Returns the header and the trailer of a pack, which match each other and the length of the file.
 fn check_ends(files: &RepositoryFiles, id: PackId, file: &dyn StoredFile) -> Result<(Header, Trailer)> {
     let read = |error| Error::stored_io(format!("reading pack {id}"), error);
     let bytes = file.len();
@@ -80,7 +81,7 @@ fn check_ends(files: &RepositoryFiles, id: PackId, file: &dyn StoredFile) -> Res
 }
 
 impl PackFile {
-    /// Opens a pack and checks everything about it but its records and its id.
+    /// Opens a pack and checks everything except its records and its id.
     pub(crate) fn open(files: &RepositoryFiles, id: PackId) -> Result<Self> {
         let file = open_file(files, id)?;
         Self::from_file(files, id, file)
@@ -99,17 +100,17 @@ impl PackFile {
         Ok(Self { id, kind: header.kind, bytes, trailer, directory, file })
     }
 
-    /// Returns how many chunks or pages are in it.
+    /// Returns the number of its chunks or pages.
     pub(crate) fn entries(&self) -> u32 {
         self.trailer.entries
     }
 
-    /// Returns how many block ids its directory has.
+    /// Returns the number of block ids in its directory.
     pub(crate) fn block_ids(&self) -> u32 {
         self.trailer.block_ids
     }
 
-    /// Tells whether the directory is the one that gave the pack its id.
+    /// Returns whether the directory matches the pack's id.
     pub(crate) fn has_its_id(&self, files: &RepositoryFiles) -> bool {
         files.hasher.pack(&self.directory) == self.id
     }
@@ -133,7 +134,7 @@ impl PackFile {
         (0..entry.slots).filter_map(|slot| self.block_id(entry, u8::try_from(slot).ok()?)).collect()
     }
 
-    /// Tells whether a slot of a chunk has its data.
+    /// Returns whether a slot of a chunk has its data.
     pub(crate) fn has_slot(&self, entry: &Entry, slot: u8) -> bool {
         if u16::from(slot) >= entry.slots {
             return false;
@@ -153,7 +154,8 @@ impl PackFile {
             .collect()
     }
 
-    /// Checks that the header of a record says what the directory says, ids and bitmap of a punched chunk included.
+    /// Checks that the header of a record says what the directory says, ids and bitmap of a punched
+    /// chunk included.
     pub(crate) fn check_record(&self, entry: &Entry) -> Result<()> {
         let at = entry.offset.saturating_sub(u32::try_from(entry.record_bytes()).unwrap_or(u32::MAX));
         let mut bytes = vec![0; entry.record_bytes()];
@@ -199,14 +201,15 @@ impl PackFile {
         Ok(())
     }
 
-    /// Reads what can be read of the stored bytes of a chunk or a page; what cannot is zero. Nothing of it is checked.
+    /// Reads the readable part of the stored bytes of a chunk or a page; the rest is zero. Checks
+    /// nothing.
     pub(crate) fn read_stored_in_parts(&self, entry: &Entry) -> Vec<u8> {
         let mut bytes = vec![0; entry.stored_bytes as usize];
         if self.file.read_at(u64::from(entry.offset), &mut bytes).is_err() {
             let mut offset = u64::from(entry.offset);
             let mut rest = &mut bytes[..];
             while !rest.is_empty() {
-                // Up to the end of a sector of 4 KiB, so that a bad one costs no more than what is in it.
+                // Up to the end of a sector of 4 KiB, so that a bad one costs only its own bytes.
                 let part = to_usize(BLOCK_U64 - offset % BLOCK_U64).min(rest.len());
                 let (now, later) = rest.split_at_mut(part);
                 if self.file.read_at(offset, now).is_err() {

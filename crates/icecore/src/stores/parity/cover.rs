@@ -1,4 +1,4 @@
-//! Which packs have parity, and parity for those that have none.
+//! The parity cover of a repository: which packs have parity, and parity for those that have none.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -28,22 +28,22 @@ use crate::words::progress::Progress;
 /// these bytes are read again.
 const JOINED_BYTES: u64 = 64 << 20;
 
-/// What came of covering packs.
+/// The result of covering packs.
 #[derive(Default)]
 pub(crate) struct Covered {
     pub(crate) groups_made: u64,
-    /// Packs that parity was made for.
+    /// The packs that got parity.
     pub(crate) packs: u64,
-    /// Packs that have none now, because they are damaged, each with what is wrong.
+    /// The damaged packs that got none, each with the problem.
     pub(crate) refused: Vec<(PackId, Error)>,
 }
 
 /// The packs and the parity of a repository at a moment.
 pub(crate) struct ParityState {
     pub(crate) groups: Groups,
-    /// Packs that are there and stay.
+    /// The packs that stay.
     packs: BTreeSet<PackId>,
-    /// Of those, the ones of writers that are at work, which see to their parity themselves.
+    /// Those of running writers, which write their parity themselves.
     of_others: BTreeSet<PackId>,
 }
 
@@ -57,7 +57,7 @@ impl ParityState {
         Ok(Self { groups, packs, of_others })
     }
 
-    /// Returns the state as it will be when `going` are gone.
+    /// Returns the state after the removal of `going`.
     pub(crate) fn without(mut self, going: &[PackId]) -> Self {
         going.iter().for_each(|pack| {
             self.packs.remove(pack);
@@ -65,12 +65,12 @@ impl ParityState {
         self
     }
 
-    /// Returns how many packs there are.
+    /// Returns the number of packs.
     pub(crate) fn packs(&self) -> usize {
         self.packs.len()
     }
 
-    /// Tells whether a group gives its packs all the parity that the scheme asks for.
+    /// Returns whether a group gives its packs all the parity that the scheme demands.
     fn is_whole(&self, group: &Group, scheme: ParityScheme) -> bool {
         group.head.shards == scheme.files()
             && group.head.members.len() <= usize::from(scheme.packs())
@@ -85,7 +85,7 @@ impl ParityState {
         self.packs.difference(&covered).copied().collect()
     }
 
-    /// Returns groups of few packs that new ones can be joined with.
+    /// Returns small groups that new packs can join.
     fn small(&self, scheme: ParityScheme) -> Vec<&Group> {
         let is_small = |group: &&Group| {
             self.is_whole(group, scheme)
@@ -98,7 +98,7 @@ impl ParityState {
     }
 }
 
-/// Makes parity for the packs that have none. The caller holds the parity lock.
+/// Computes parity for the packs that have none. The caller holds the parity lock.
 pub(crate) fn cover(
     files: &RepositoryFiles,
     scheme: ParityScheme,
@@ -139,7 +139,7 @@ pub(crate) fn cover(
     Ok(covered)
 }
 
-/// Makes parity of one group, without those of its packs that turn out to be damaged.
+/// Computes parity of one group, without the packs that turn out to be damaged.
 fn cover_group(
     files: &RepositoryFiles,
     scheme: ParityScheme,
@@ -166,9 +166,9 @@ fn cover_group(
     Ok(())
 }
 
-/// Removes parity that is of no use any more: groups all of whose packs are gone or have parity in
-/// another, whole group, and all where the repository keeps none. Returns how many files it
-/// removed. The caller holds the parity lock.
+/// Removes useless parity: groups whose packs are all gone or have parity in another, whole group,
+/// and everything if the repository keeps no parity. Returns the number of removed files. The
+/// caller holds the parity lock.
 pub(crate) fn remove_superfluous(
     files: &RepositoryFiles,
     scheme: Option<ParityScheme>,
@@ -177,7 +177,7 @@ pub(crate) fn remove_superfluous(
     let groups = &state.groups;
     let whole = |group: &&Group| scheme.is_some_and(|scheme| state.is_whole(group, scheme));
     let mut whole: Vec<&Group> = groups.all.iter().filter(whole).collect();
-    // The larger groups first: what they have need not be in smaller ones.
+    // The larger groups first: their packs need not be in smaller ones.
     whole.sort_by_key(|group| (std::cmp::Reverse(group.head.members.len()), group.id));
     let (mut kept, mut covered) = (BTreeSet::new(), BTreeSet::new());
     for group in whole {
@@ -193,7 +193,7 @@ pub(crate) fn remove_superfluous(
             going.extend(group.shards.iter().map(|shard| (group.id, *shard)));
         }
     }
-    // A damaged file may still be of use to somebody while there are packs without other parity.
+    // A damaged file may still be useful while there are packs without other parity.
     if scheme.is_none() || state.packs.is_subset(&covered) {
         going.extend(groups.unsound.iter().filter_map(|(file, _)| layout::shard_of_parity(file)));
     }
@@ -205,7 +205,7 @@ pub(crate) fn remove_superfluous(
     Ok(going.len() as u64)
 }
 
-/// Gives the packs of one writer their parity as they are published.
+/// Parity for the packs of one writer, as they are published.
 pub(crate) struct ParityKeeper<'a> {
     files: &'a RepositoryFiles,
     scheme: ParityScheme,
@@ -222,7 +222,7 @@ impl<'a> ParityKeeper<'a> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a pack that was just published. When a group is full, its parity is made at once.
+    /// Takes a newly published pack. Computes the parity of a full group at once.
     pub(crate) fn add(&self, pack: PackId) -> Result<()> {
         let full = {
             let mut waiting = self.waiting();
@@ -236,14 +236,14 @@ impl<'a> ParityKeeper<'a> {
         self.write(&full, &NoProgress)
     }
 
-    /// Makes parity for what waits, joined with small groups that are there. When this returns, all
-    /// has parity.
+    /// Computes parity for the waiting packs, joined with small groups. When this returns, all of
+    /// them have parity.
     pub(crate) fn finish(&self, progress: &dyn Progress) -> Result<()> {
         let rest = std::mem::take(&mut *self.waiting());
         if rest.is_empty() {
             return Ok(());
         }
-        // Where gc or another capture is at it, what is there stays as it is.
+        // If gc or another capture holds the lock, existing groups stay as they are.
         let Some(_lock) = locks::try_lock(self.files, layout::LOCK_PARITY)? else {
             return self.write(&rest, progress);
         };

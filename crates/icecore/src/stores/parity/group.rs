@@ -1,5 +1,4 @@
-//! The parity groups that a repository has, and the packs of a group read through what is left of
-//! it.
+//! The parity groups of a repository, and packs read through the rest of their group.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,12 +25,11 @@ use crate::words::sizes::to_u64;
 use crate::world::storage::Mapped;
 use crate::world::storage::StoredFile;
 
-/// A group as its parity files tell it.
+/// A group, as described by its parity files.
 pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) head: Head,
-    /// The numbers of the shards whose files are there, with a front that is sound and the right
-    /// length.
+    /// The numbers of the shards whose files exist, with a sound front and the right length.
     pub(crate) shards: Vec<u8>,
 }
 
@@ -39,7 +37,7 @@ pub(crate) struct Group {
 #[derive(Default)]
 pub(crate) struct Groups {
     pub(crate) all: Vec<Group>,
-    /// Files in `parity/` that are not what they should be, with the reason.
+    /// Unsound files in `parity/`, with the reason.
     pub(crate) unsound: Vec<(String, Error)>,
 }
 
@@ -48,7 +46,7 @@ impl Group {
         self.head.members.iter().map(|member| member.pack)
     }
 
-    /// Tells whether all parity shards are there.
+    /// Returns whether all parity shards exist.
     pub(crate) fn has_all_shards(&self) -> bool {
         self.shards.len() == usize::from(self.head.shards)
     }
@@ -60,12 +58,12 @@ impl Group {
 }
 
 impl Groups {
-    /// Looks at the fronts of all parity files.
+    /// Reads the fronts of all parity files.
     pub(crate) fn load(files: &RepositoryFiles) -> Result<Self> {
         let mut groups: BTreeMap<GroupId, Group> = BTreeMap::new();
         let mut unsound = Vec::new();
         for file in files.list(layout::PARITY)? {
-            // What else is there belongs to somebody else.
+            // Other files are foreign.
             let Some((id, shard)) = layout::shard_of_parity(&file) else { continue };
             match read_head(files, id, shard) {
                 Ok(head) => {
@@ -92,9 +90,8 @@ impl Groups {
         Ok(Self { all: groups.into_values().collect(), unsound })
     }
 
-    /// Returns a pack as each of its groups tells it, from what can still be read of the group;
-    /// first those of which the least is missing: while gc removes packs, some of an old group are
-    /// gone.
+    /// Returns a pack read through each of its groups; first the groups with the least missing:
+    /// while gc removes packs, some of an old group are gone.
     pub(crate) fn rebuilt(&self, files: &RepositoryFiles, pack: PackId) -> Vec<RebuiltFile> {
         let with_it = self.all.iter().filter(|group| group.packs().any(|member| member == pack));
         let mut rebuilt: Vec<RebuiltFile> =
@@ -147,8 +144,8 @@ fn read_digests(hasher: &Hasher, head: &Head, id: GroupId, file: &dyn StoredFile
     (head.group(hasher, &bytes) == id).then_some(bytes)
 }
 
-/// What is there of a group, open to be read. Every slice that it returns has the digest that it
-/// had when the parity was made, so nothing that was damaged since passes for sound.
+/// The existing files of a group, open for reading. Every slice it returns matches the digest from
+/// when the parity was made, so later damage never passes for sound data.
 pub(crate) struct GroupReader {
     pub(crate) head: Head,
     digests: Digests,
@@ -185,26 +182,26 @@ impl GroupReader {
         })
     }
 
-    /// Returns how many of its files cannot be opened.
+    /// Returns the number of its files that cannot be opened.
     fn missing(&self) -> usize {
         let gone = |files: &[Option<Box<dyn StoredFile>>]| files.iter().filter(|file| file.is_none()).count();
         gone(&self.packs) + gone(&self.shards)
     }
 
-    /// Tells whether the digests in the file of this shard are those of the group.
+    /// Returns whether the digests in the file of this shard are those of the group.
     pub(crate) fn has_sound_digests(&self, shard: usize, id: GroupId) -> bool {
         let file = self.shards.get(shard).and_then(Option::as_ref);
         file.is_some_and(|file| read_digests(&self.hasher, &self.head, id, &**file).is_some())
     }
 
-    /// Tells whether the file of a member is as long as it was.
+    /// Returns whether the file of a member has its recorded length.
     pub(crate) fn has_length(&self, member: usize) -> bool {
         let file = self.packs.get(member).and_then(Option::as_ref);
         file.zip(self.head.members.get(member)).is_some_and(|(file, member)| file.len() == member.bytes)
     }
 
-    /// Returns a slice of a member as it is in the pack's file, without padding; none if it is not
-    /// what it was.
+    /// Returns a slice of a member from the pack's file, without padding; none if it does not match
+    /// its digest.
     pub(crate) fn read_member(&self, member: usize, slice: u64) -> Option<Vec<u8>> {
         let mut bytes = vec![0; Head::slice_of(self.head.members.get(member)?.bytes, slice)];
         if !bytes.is_empty() {
@@ -219,7 +216,7 @@ impl GroupReader {
         self.digests.of_member(slice, member) == Some(self.hasher.slice(bytes))
     }
 
-    /// Returns a slice of a parity shard; none if it is not what it was.
+    /// Returns a slice of a parity shard; none if it does not match its digest.
     pub(crate) fn read_shard(&self, shard: usize, slice: u64) -> Option<Vec<u8>> {
         let mut bytes = vec![0; self.head.slice_bytes(slice)];
         let file = self.shards.get(shard)?.as_ref()?;
@@ -269,7 +266,7 @@ impl GroupReader {
     }
 }
 
-/// A pack's file, read through its parity group: what is damaged or missing of it is made from the
+/// A pack's file, read through its parity group: damaged or missing parts are computed from the
 /// other packs.
 pub(crate) struct RebuiltFile {
     group: GroupReader,
@@ -324,8 +321,7 @@ impl StoredFile for RebuiltFile {
     }
 
     fn map(&self, range: std::ops::Range<u64>) -> io::Result<Mapped> {
-        // As long as the digest of the group says at most: packs are below 4 GiB, and directories
-        // far smaller.
+        // At most as long as the group says: packs are below 4 GiB, and directories far smaller.
         let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
         self.read_at(range.start, &mut bytes)?;
         Ok(Mapped::new(bytes))

@@ -1,4 +1,4 @@
-//! Makes the parity of a group of packs.
+//! Computation of the parity of a group of packs.
 
 use std::io;
 
@@ -23,18 +23,18 @@ use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::to_u64;
 
-/// Slices of each pack that are in memory at a time.
+/// The number of slices of each pack in memory at a time.
 const SLICES_AT_ONCE: u64 = 16;
 
-/// Why a group was not made.
+/// The reason why a group was not made.
 pub(crate) enum Refused {
     /// This pack is damaged or gone: parity of it would keep the damage.
     Member(PackId, Error),
-    /// Something else failed.
+    /// Another failure.
     Failed(Error),
 }
 
-/// A pack while it is read from its beginning to its end, and proven on the way.
+/// A pack being read from beginning to end, and proven on the way.
 struct PackScan {
     pack: PackFile,
     /// In the order of their offsets.
@@ -97,7 +97,7 @@ impl PackScan {
     }
 }
 
-/// Makes `shards` parity files of these packs, each of which is read once and proven on the way.
+/// Writes `shards` parity files for these packs. It reads each pack once and proves it on the way.
 pub(crate) fn write_group(
     files: &RepositoryFiles,
     packs: &[PackId],
