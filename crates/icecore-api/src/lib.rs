@@ -1,9 +1,11 @@
-//! An HTTP server that speaks DigitalOcean's API for local repositories, and a control panel for people.
+//! An HTTP server that speaks DigitalOcean's API for local repositories, and a control panel for
+//! people.
 //!
-//! Regions are repositories, volumes and Droplets are copy-on-write volumes of the engine, served as disks over NBD. What the
-//! engine knows, it is asked for, each time: what another program does to a repository is seen at once. What it does not know
-//! stands in an SQLite database ([`db`]), and what is worth keeping of that is noted in labels of snapshots and volumes too, so
-//! that a lost database is made again.
+//! Regions are repositories. Volumes and Droplets are copy-on-write volumes of the engine, served
+//! as disks over NBD. The server asks the engine each time, so it sees at once what another program
+//! does to a repository. What the engine does not know is in an SQLite database ([`db`]). Whatever
+//! of it must survive is also in labels of snapshots and volumes, so that a lost database can be
+//! rebuilt.
 
 pub mod db;
 mod http;

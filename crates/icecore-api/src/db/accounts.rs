@@ -1,4 +1,4 @@
-//! Tokens of accounts. The database has digests of them, from which no token can be found.
+//! Tokens of accounts. The database stores digests, from which no token can be recovered.
 
 use rusqlite::OptionalExtension;
 use rusqlite::params;

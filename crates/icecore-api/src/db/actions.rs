@@ -1,4 +1,4 @@
-//! Actions: the records of what is done or was done to a resource.
+//! Actions: the records of running and ended operations on a resource.
 
 use rusqlite::OptionalExtension;
 use rusqlite::Row;
@@ -128,7 +128,8 @@ impl Db {
         })
     }
 
-    /// Notes that an action has ended; `problem` says why, if it went wrong. Returns it as it is then.
+    /// Notes that an action has ended; `problem` says why, if it went wrong. Returns it as it is
+    /// then.
     pub(crate) fn end_action(&self, id: i64, problem: Option<&str>, now_unix_ms: i64) -> ApiResult<Action> {
         let status = if problem.is_some() { ActionStatus::Errored } else { ActionStatus::Completed };
         let sql = format!(
@@ -144,7 +145,8 @@ impl Db {
         Ok(self.lock().query_row(&sql, params![id, account], read).optional()?)
     }
 
-    /// Returns how many actions of an account there are, of one resource or all, and some of them, newest first.
+    /// Returns how many actions of an account there are, of one resource or all, and some of them,
+    /// newest first.
     pub(crate) fn actions(
         &self,
         account: &str,

@@ -1,4 +1,4 @@
-//! The database is opened.
+//! Opening the database.
 
 use std::path::Path;
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! Images that are being imported, or could not be. What was imported is a snapshot, and stands here no longer.
+//! Running and failed imports. A finished import is a snapshot, and is no longer here.
 
 use rusqlite::OptionalExtension;
 use rusqlite::Row;
@@ -105,7 +105,8 @@ impl Db {
         Ok(())
     }
 
-    /// Forgets an import, since it is a snapshot by now or nobody wants it any more. Tells whether there was one.
+    /// Forgets an import, since it is a snapshot by now or nobody wants it any more. Tells whether
+    /// there was one.
     pub(crate) fn forget_import(&self, uuid: Uuid) -> ApiResult<bool> {
         Ok(self.lock().execute("DELETE FROM import WHERE uuid = ?", [uuid.as_bytes()])? > 0)
     }

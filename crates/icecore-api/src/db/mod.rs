@@ -1,4 +1,5 @@
-//! The database: what the engine does not know. All of it that matters can be made again from the repositories.
+//! The database: data that the engine does not know. All of it that matters can be rebuilt from the
+//! repositories.
 
 mod accounts;
 mod actions;

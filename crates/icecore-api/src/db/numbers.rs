@@ -1,4 +1,4 @@
-//! Integer ids, for what the engine knows by UUIDs: Droplets and images have numbers in the API.
+//! Integer ids of Droplets and images, which the engine knows by UUIDs.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What operation needs: counts of actions, and when schedules have run.
+//! Data for operation: counts of actions, and the last runs of schedules.
 
 use rusqlite::OptionalExtension;
 use rusqlite::params;
@@ -15,7 +15,8 @@ impl Db {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Returns up to when the runs of a schedule are done, in milliseconds since 1970; none if it has not run yet.
+    /// Returns up to when the runs of a schedule are done, in milliseconds since 1970; none if it
+    /// has not run yet.
     pub(crate) fn schedule_done(&self, name: &str) -> ApiResult<Option<i64>> {
         let connection = self.lock();
         let mut find = connection.prepare_cached("SELECT done_ms FROM schedule WHERE name = ?")?;
@@ -29,7 +30,8 @@ impl Db {
         Ok(())
     }
 
-    /// Forgets the runs of schedules that are not among these: one of that name that comes back begins anew.
+    /// Forgets the runs of schedules that are not among these: one of that name that comes back
+    /// begins anew.
     pub(crate) fn forget_schedules_but(&self, names: &[&str]) -> ApiResult<()> {
         let connection = self.lock();
         let mut all = connection.prepare_cached("SELECT name FROM schedule")?;

@@ -1,4 +1,4 @@
-//! The tables, and how older ones become these.
+//! The tables, and their upgrades from older versions.
 
 use icecore::Error;
 use icecore::ErrorKind;

@@ -1,4 +1,5 @@
-//! Sessions of the control panel. The database has digests of their secrets, as it has of tokens.
+//! Sessions of the control panel. The database stores digests of their secrets, as it does for
+//! tokens.
 
 use rusqlite::OptionalExtension;
 use rusqlite::params;

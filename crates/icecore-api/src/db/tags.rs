@@ -1,4 +1,4 @@
-//! Tags that were made, whether or not something has them: what has which tag stands in the repositories.
+//! Created tags, used or not. The repositories say which resource has which tag.
 
 use rusqlite::OptionalExtension;
 use rusqlite::params;

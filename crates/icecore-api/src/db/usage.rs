@@ -1,4 +1,4 @@
-//! How much was in a region, from time to time.
+//! Usage samples of regions.
 
 use rusqlite::Row;
 use rusqlite::params;

@@ -1,4 +1,4 @@
-//! Who asks: the bearer token of a request.
+//! Authentication: the bearer token of a request.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Handlers are asynchronous; services block.
+//! Calls from asynchronous handlers to services, which block.
 
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;

@@ -1,4 +1,4 @@
-//! What is known of the connection that a request came over.
+//! The properties of a request's connection.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Bodies of requests: how long they may be, and how long they may take.
+//! Bodies of requests: limits of size and time.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! HTTP: how requests are read and answers written.
+//! HTTP: reading requests and writing answers.
 
 pub(crate) mod answer;
 mod auth;

@@ -1,4 +1,4 @@
-//! What stands behind the question mark of an address.
+//! The query of a URL.
 
 use axum::extract::FromRequestParts;
 use axum::extract::Query;
@@ -6,7 +6,8 @@ use axum::http::request::Parts;
 
 use crate::words::error::ApiError;
 
-/// The parameters of a request. Unknown ones are of no account; of one that stands there twice, the last counts.
+/// The parameters of a request. Unknown ones are of no account; of one that stands there twice, the
+/// last counts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Params(pub(crate) Vec<(String, String)>);
 

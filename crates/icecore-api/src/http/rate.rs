@@ -1,4 +1,4 @@
-//! How often a token may be used.
+//! The rate limit of tokens.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -67,7 +67,8 @@ impl Rates {
         let ends = |index: usize| windows[index].since_ms.saturating_add(lengths[index]);
         let full = (0..2).filter(|&index| limits[index] > 0 && windows[index].count >= limits[index]);
         let wait_ms = full.map(|index| ends(index) - now_ms).max();
-        // That of the hour is told, as DigitalOcean does, or that of the minute where it is the only one.
+        // That of the hour is told, as DigitalOcean does, or that of the minute where it is the
+        // only one.
         let told = if limits[0] == 0 { 1 } else { 0 };
         let reset = ends(told).div_euclid(1000);
         if wait_ms.is_none() {

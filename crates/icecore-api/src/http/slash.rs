@@ -1,4 +1,4 @@
-//! Some clients end paths with a slash. The cloud takes both.
+//! Trailing slashes: some clients end paths with one, and the cloud accepts both.
 
 use axum::extract::Request;
 use axum::http::Uri;

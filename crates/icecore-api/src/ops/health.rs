@@ -1,4 +1,4 @@
-//! `/healthz`: whether the server can do its work. Anybody may ask.
+//! `/healthz`: whether the server can work. Anyone may ask.
 
 use std::sync::Arc;
 

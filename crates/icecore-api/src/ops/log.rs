@@ -1,4 +1,4 @@
-//! The log: lines on the standard error, one for each request.
+//! The log: lines on standard error, one for each request.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Operation: what those who run the server look at.
+//! Operation: log, metrics, health and schedules.
 
 mod health;
 pub(crate) mod log;
@@ -30,7 +30,8 @@ pub(crate) fn router(app: &App, meters: &Arc<Meters>) -> Router {
         .with_state((Arc::clone(app), Arc::clone(meters)))
 }
 
-/// Has every request logged and counted. Streams of events end when `ending` becomes true: they would have no other end.
+/// Has every request logged and counted. Streams of events end when `ending` becomes true: they
+/// would have no other end.
 pub(crate) fn around(router: Router, meters: &Arc<Meters>, ending: watch::Receiver<bool>) -> Router {
     let router = router.layer(from_fn_with_state(ending, end_events));
     router.layer(from_fn_with_state(Arc::clone(meters), log::request))

@@ -1,4 +1,4 @@
-//! API tokens: which there are. They are made on the machine of the server.
+//! The list of API tokens. They are created on the server machine.
 
 use axum::extract::State;
 use axum::response::Response;

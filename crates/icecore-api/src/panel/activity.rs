@@ -1,4 +1,4 @@
-//! Activity: actions, and how far they are.
+//! Activity: actions and their progress.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

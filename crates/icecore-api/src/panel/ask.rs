@@ -1,4 +1,4 @@
-//! Forms: each is a page of its own, and the script shows it in a dialog where it is asked for.
+//! Forms: each is a separate page, and the script shows it in a dialog.
 
 use maud::Markup;
 use maud::html;

@@ -1,4 +1,5 @@
-//! The files that pages load: they are part of the program. An address has the digest of what it names, so that it may be kept forever.
+//! The files that pages load, which are part of the program. An address contains the digest of its
+//! file, so that browsers may cache it forever.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! Charts, as pictures that are made here.
+//! Charts, drawn by the server.
 
 use jiff::Timestamp;
 use maud::Markup;

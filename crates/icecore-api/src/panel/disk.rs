@@ -1,4 +1,4 @@
-//! A disk, of a volume or a Droplet: where it is served, what is its own.
+//! A disk, of a volume or a Droplet: its address and its own data.
 
 use maud::Markup;
 use maud::html;

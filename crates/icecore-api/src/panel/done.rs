@@ -1,4 +1,4 @@
-//! What was done, told on the page that comes next.
+//! Confirmations, shown on the next page.
 
 /// What was done, as it is told on the page that comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What can be done with a Droplet.
+//! The operations on a Droplet.
 
 use maud::html;
 

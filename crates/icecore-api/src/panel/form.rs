@@ -1,4 +1,4 @@
-//! Forms that were sent, and whether they come from one of our pages.
+//! Submitted forms, and the check that they come from one of our pages.
 
 use axum::extract::FromRequest;
 use axum::extract::FromRequestParts;

@@ -1,4 +1,4 @@
-//! Images: the list of those that were imported, and a new one.
+//! Images: the list of imported ones, and a new one.
 
 use axum::extract::State;
 use axum::response::Response;

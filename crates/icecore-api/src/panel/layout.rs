@@ -1,4 +1,4 @@
-//! What surrounds every page: menu, messages.
+//! The layout of every page: menu, messages.
 
 use maud::DOCTYPE;
 use maud::Markup;

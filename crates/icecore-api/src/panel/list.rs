@@ -1,5 +1,4 @@
-//! Lists: tables that are sorted and filtered by what stands in the address, so that they need no
-//! script.
+//! Lists: tables sorted and filtered by the query of the URL, so that they need no script.
 
 use std::cmp::Ordering;
 

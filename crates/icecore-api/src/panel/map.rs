@@ -1,4 +1,4 @@
-//! The map of an image: a picture of where its data is, what of it is shared, and what changed.
+//! The map of an image: a picture of its data, of shared data, and of changes.
 
 use icecore::snapshot::ImageMap;
 use icecore::snapshot::MapCell;

@@ -1,4 +1,5 @@
-//! The control panel: pages for people. They are made here; a little script adds what is nice to have, and nothing needs it.
+//! The control panel: pages for people. The server makes them; a small script adds conveniences,
+//! and no page needs it.
 
 mod account;
 mod activity;
@@ -51,12 +52,13 @@ use crate::service::droplets::item::DropletItem;
 use crate::service::items::SnapshotItem;
 use crate::service::items::VolumeItem;
 
-/// What a page may load and do: what comes from this server, and nothing that stands in the page itself.
+/// What a page may load and do: what comes from this server, and nothing that stands in the page
+/// itself.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// Headers of every answer of the panel. The browser must tell where a form comes from, so that the referrer is not kept
-/// from this server itself.
+/// Headers of every answer of the panel. The browser must tell where a form comes from, so that the
+/// referrer is not kept from this server itself.
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),

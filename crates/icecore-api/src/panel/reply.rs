@@ -1,5 +1,4 @@
-//! What a handler of the panel answers: a page, another page to go to, or a page that says what is
-//! wrong.
+//! Answers of the panel's handlers: a page, a redirect, or an error page.
 
 use std::sync::Arc;
 

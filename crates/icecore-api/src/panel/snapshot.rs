@@ -1,4 +1,4 @@
-//! A snapshot: its page, with the map of its image, and what it is related to.
+//! The page of a snapshot, with the map of its image and its relatives.
 
 use std::sync::Arc;
 

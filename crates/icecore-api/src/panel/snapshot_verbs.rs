@@ -1,4 +1,4 @@
-//! What can be done with a snapshot.
+//! The operations on a snapshot.
 
 use axum::extract::Path;
 use axum::extract::State;

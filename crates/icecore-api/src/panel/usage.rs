@@ -1,4 +1,4 @@
-//! Usage: how much there is, and how much it takes.
+//! The usage page.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! What can be done: a form asks for it, and what is sent is done, with something or to make something.
+//! Operations with forms: a page asks, and the sent form is executed, on an object or to create
+//! one.
 
 use axum::extract::Path;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! Who looks at a page.
+//! The visitor of a page.
 
 use crate::service::accounts::Who;
 use crate::service::sessions::SESSION_SECONDS;
@@ -26,7 +26,8 @@ impl Visitor {
     }
 }
 
-/// Returns the name of the cookie. Over TLS the browser lets no other host set it, and does not send it without TLS.
+/// Returns the name of the cookie. Over TLS the browser lets no other host set it, and does not
+/// send it without TLS.
 pub(crate) fn cookie_name(encrypted: bool) -> &'static str {
     if encrypted { "__Host-icecore" } else { "icecore" }
 }

@@ -1,4 +1,4 @@
-//! What can be done with a volume.
+//! The operations on a volume.
 
 use icecore::snapshot::ResourceKind;
 use maud::html;

@@ -1,5 +1,4 @@
-//! An open volume as clients see it, which can be taken away from them, as a disk can be pulled
-//! out.
+//! An open volume as clients see it. It can be taken away from them, as a disk can be pulled out.
 
 use std::io;
 use std::path::Path;

@@ -1,5 +1,4 @@
-//! Which volumes are open. A volume is opened by the first who needs it, shared by all, and closed
-//! by the last.
+//! The open volumes. The first user opens a volume, all share it, and the last closes it.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

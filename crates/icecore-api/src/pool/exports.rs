@@ -1,5 +1,5 @@
-//! What NBD clients connect to. Volumes and snapshots go by their ids and are not listed: who does not know an id cannot read or
-//! write what it is of, whatever account that belongs to.
+//! The exports of NBD clients. Volumes and snapshots are named by their ids and are not listed: a
+//! client that does not know an id cannot open the disk, whatever account it belongs to.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the API notes with snapshots and volumes in the repository, so that nothing but the repository is needed to know it.
+//! The API's labels of snapshots and volumes, which keep its data in the repository.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,11 @@ pub(crate) const DESCRIPTION: &str = "description";
 pub(crate) const FILESYSTEM_TYPE: &str = "filesystem-type";
 /// Of a volume: the label of its file system.
 pub(crate) const FILESYSTEM_LABEL: &str = "filesystem-label";
-/// Of a volume or Droplet: its tags, with commas between them; `tags-2` and so on where they are many. Snapshots have tags of
-/// their own.
+/// Of a volume or Droplet: its tags, with commas between them; `tags-2` and so on where they are
+/// many. Snapshots have tags of their own.
 pub(crate) const TAGS: &str = "tags";
-/// Of a volume: the id of the engine's volume that is the disk of the Droplet that it is attached to.
+/// Of a volume: the id of the engine's volume that is the disk of the Droplet that it is attached
+/// to.
 pub(crate) const ATTACHED: &str = "attached-to";
 /// Of a snapshot: the id of the engine's volume that it was taken of.
 pub(crate) const RESOURCE: &str = "resource";
@@ -46,7 +47,8 @@ pub(crate) const SIZE: &str = "size";
 pub(crate) const STATUS: &str = "status";
 /// Of a Droplet: when backups are made of it, as `weekly SUN 8` or `daily 8`.
 pub(crate) const BACKUPS: &str = "backups";
-/// Of a volume that is being made: not to be seen, and removed if the server ends before it is done.
+/// Of a volume that is being made: not to be seen, and removed if the server ends before it is
+/// done.
 pub(crate) const UNFINISHED: &str = "unfinished";
 
 /// The most tags that something has.

@@ -1,4 +1,4 @@
-//! Locks by id: what is done to one volume is done one after another, and nobody else waits.
+//! Locks by id: operations on one volume run one after another, and no others wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Regions: repositories, and the disks of them that are open.
+//! Regions: repositories and their open disks.
 
 pub(crate) mod disk;
 pub(crate) mod disks;
@@ -86,7 +86,8 @@ impl Pool {
         &self.repo
     }
 
-    /// Opens the repository once more, for what takes its time: captures over one handle wait for each other.
+    /// Opens the repository once more, for what takes its time: captures over one handle wait for
+    /// each other.
     pub(crate) fn another_handle(&self) -> Result<Repository> {
         repository::open(&self.dir)
     }
@@ -101,27 +102,31 @@ impl Pool {
         &self.disks
     }
 
-    /// Returns the locks of single volumes, for what takes longer than [`changes`](Self::changes) may be held. Whoever needs both
-    /// takes this one first.
+    /// Returns the locks of single volumes, for what takes longer than [`changes`](Self::changes)
+    /// may be held. Whoever needs both takes this one first.
     pub(crate) fn locks(&self) -> &Locks {
         &self.locks
     }
 
-    /// Keeps others from changing what is in the region, between a look and what is done about it. Held shortly.
+    /// Keeps others from changing what is in the region, between a look and what is done about it.
+    /// Held shortly.
     pub(crate) fn changes(&self) -> MutexGuard<'_, ()> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns how many bytes the repository takes on its disk, with its volumes. What cannot be looked at does not count.
+    /// Returns how many bytes the repository takes on its disk, with its volumes. What cannot be
+    /// looked at does not count.
     pub(crate) fn disk_bytes(&self) -> u64 {
         bytes_below(&self.dir)
     }
 
-    /// Makes sure that the repository can be read: that its disk is there, and that it is not another one's.
+    /// Makes sure that the repository can be read: that its disk is there, and that it is not
+    /// another one's.
     pub(crate) fn check_readable(&self) -> Result<()> {
         let path = self.dir.join("config");
         fs::read(&path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
-        // Another handle reads the index again: that of the one that is open may be of before it could not be read.
+        // Another handle reads the index again: that of the one that is open may be of before it
+        // could not be read.
         let repo = self.another_handle()?;
         icecore::snapshot::list(&repo)?;
         icecore::volume::list_volumes(&repo).map(drop)

@@ -1,4 +1,4 @@
-//! Connections: how many there are, how long they may take, how they end.
+//! Connections: their number, their timeouts, their end.
 
 use std::net::SocketAddr;
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! The server as a whole: sockets, threads, the end.
+//! The server as a whole: sockets, threads, shutdown.
 
 mod disks;
 mod listen;

@@ -1,4 +1,4 @@
-//! TLS: the certificate, and how it is replaced while the server runs.
+//! TLS: the certificate, and its replacement while the server runs.
 
 use std::path::Path;
 use std::sync::Arc;

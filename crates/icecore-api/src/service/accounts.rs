@@ -1,4 +1,4 @@
-//! Accounts: whose a token is, and what is configured of it.
+//! Accounts: the owner of a token, and its configuration.
 
 use std::sync::Arc;
 
@@ -58,7 +58,8 @@ impl Accounts {
         self.config.accounts.len() == 1
     }
 
-    /// Does something that its limits are checked for, while nobody else makes anything in the account.
+    /// Does something that its limits are checked for, while nobody else makes anything in the
+    /// account.
     pub(super) fn alone<T>(&self, who: &Who, what: impl FnOnce() -> T) -> T {
         self.locks.alone(uuid_of_account(&who.0), what)
     }

@@ -1,5 +1,5 @@
-//! Actions. Each is noted in the database before it begins and when it has ended. If a server stops
-//! in between, the next one does the action again, or ends it. What an action does is handed in.
+//! Actions. The database records each before it begins and when it has ended. If a server stops in
+//! between, the next one repeats the action, or ends it. The caller supplies the work of an action.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +35,8 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Calls `perform` on a thread of `lane`, or at once where there is none. `noted` tells the next
-    /// server what was to be done.
+    /// Calls `perform` on a thread of `lane`, or at once where there is none. `noted` tells the
+    /// next server what was to be done.
     pub(super) fn new(
         noted: &impl Serialize,
         lane: Option<Lane>,

@@ -1,4 +1,4 @@
-//! Which volume is attached to which Droplet: a label of the volume names the disk of the Droplet.
+//! Attachments of volumes to Droplets: a label of the volume names the disk of the Droplet.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +36,8 @@ impl Attachments {
         Ok(self.disks.droplet_numbers(who)?.get(&disk).copied())
     }
 
-    /// Checks that a volume can be attached to a Droplet, and returns the disk of that. The caller holds [`Pool::changes`].
+    /// Checks that a volume can be attached to a Droplet, and returns the disk of that. The caller
+    /// holds [`Pool::changes`].
     ///
     /// [`Pool::changes`]: crate::pool::Pool::changes
     pub(super) fn check_attach(

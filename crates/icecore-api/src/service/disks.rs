@@ -1,4 +1,4 @@
-//! Disks: the volumes of accounts, and the disks of their Droplets. They are found and deleted.
+//! Disks: finding and deleting the volumes of accounts and the disks of their Droplets.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! File systems of new volumes: made by the programs of the system in a sparse file, of which the
-//! volume gets what is written.
+//! File systems of new volumes: the system's programs make them in a sparse file, whose data is
+//! copied to the volume.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,4 @@
-//! Snapshots and volumes as the API sees them: what the engine knows, and what is noted in labels.
+//! Snapshots and volumes as the API sees them: the engine's data, and their labels.
 
 use std::sync::Arc;
 
@@ -36,7 +36,8 @@ pub(crate) struct SnapshotItem {
     pub(crate) resource_id: String,
 }
 
-/// Tells whether an account owns what has these labels; what has no owner belongs to the first account.
+/// Tells whether an account owns what has these labels; what has no owner belongs to the first
+/// account.
 pub(crate) fn is_owned_by(labels: &Labels, account: &str, first: &str) -> bool {
     labels::text(labels, labels::ACCOUNT).unwrap_or(first) == account
 }
@@ -99,8 +100,8 @@ impl SnapshotItem {
         self.pools.iter().map(|pool| pool.slug.clone()).collect()
     }
 
-    /// Returns how much data is in the whole image, without holes and zeros, in GiB, rounded to four decimals. It is the same
-    /// whatever the repository had of it before.
+    /// Returns how much data is in the whole image, without holes and zeros, in GiB, rounded to
+    /// four decimals. It is the same whatever the repository had of it before.
     pub(crate) fn size_gigabytes(&self) -> f64 {
         gigabytes(self.snapshot.stats.data_bytes)
     }

@@ -1,4 +1,4 @@
-//! Threads for what takes its time. They do not know what a job does: each is given something to call.
+//! Runs queued jobs. It does not know what a job does.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;

@@ -1,5 +1,5 @@
-//! What can be done for an account: a service for each kind of thing. Each holds what it needs, and
-//! calls only services below it. All of them block: call them from threads that may.
+//! The operations of an account: a service for each kind of resource. Each holds what it needs, and
+//! calls only services below it. All of them block: call them from threads that may block.
 
 pub(crate) mod accounts;
 pub(crate) mod actions;

@@ -1,4 +1,5 @@
-//! What services are made of: the configuration, the database, the regions, and the services that others work with.
+//! The parts of services: the configuration, the database, the regions, and the services that
+//! others use.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Temporary files of the server, below its state directory. They go when they are dropped, and at
-//! the next start at the latest.
+//! Temporary files of the server, in its state directory. They are removed when they are dropped,
+//! or at the next start.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! Sessions of the control panel: a person signs in with a token, and has a secret in a cookie from then on.
+//! Sessions of the control panel: a person signs in with a token, and then has a secret in a
+//! cookie.
 
 use std::sync::Arc;
 
@@ -26,7 +27,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Tells whether a form was one of this session. How long that takes does not depend on where they differ.
+    /// Tells whether a form was one of this session. How long that takes does not depend on where
+    /// they differ.
     pub(crate) fn is_of_form(&self, csrf: &str) -> bool {
         blake3::hash(self.csrf.as_bytes()) == blake3::hash(csrf.as_bytes())
     }

@@ -51,7 +51,8 @@ impl Snapshots {
         self.list_where(|snapshot, owner| owner == who.0 && self.config.base_image(snapshot.id.0).is_none())
     }
 
-    /// Returns all snapshots that are wanted, oldest first; `wanted` is told the account that owns it.
+    /// Returns all snapshots that are wanted, oldest first; `wanted` is told the account that owns
+    /// it.
     pub(super) fn list_where(
         &self,
         wanted: impl Fn(&Snapshot, &str) -> bool,
@@ -109,7 +110,8 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Returns the snapshot of an id: the UUID of one of a volume, or the number of one of a Droplet.
+    /// Returns the snapshot of an id: the UUID of one of a volume, or the number of one of a
+    /// Droplet.
     pub(crate) fn get(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
         // Ids are the same however they are spelt.
         let id = id.parse::<Uuid>().map_or_else(|_| id.to_owned(), |uuid| uuid.to_string());
@@ -132,12 +134,14 @@ impl Snapshots {
         Ok(icecore::snapshot::list(pool.repo())?.snapshots.iter().any(|snapshot| snapshot.id.0 == id))
     }
 
-    /// Deletes a snapshot in all regions, its offer, and what is left of its import. What was made from it stays.
+    /// Deletes a snapshot in all regions, its offer, and what is left of its import. What was made
+    /// from it stays.
     ///
     /// # Errors
     /// 404 if there was nothing: somebody else was faster.
     pub(crate) fn delete(&self, uuid: Uuid) -> ApiResult<()> {
-        // First: an import that ends looks whether anybody still wants it, and takes its snapshot away otherwise.
+        // First: an import that ends looks whether anybody still wants it, and takes its snapshot
+        // away otherwise.
         let forgotten = self.db.forget_import(uuid)?;
         let deleted = self.in_all_regions(uuid, delete)?;
         // Last: what could not be deleted stays on offer.
@@ -152,8 +156,8 @@ impl Snapshots {
         self.locks.alone(uuid, what)
     }
 
-    /// Does something to a snapshot in all regions that have it, and tells whether one does. Nobody else does anything to it
-    /// meanwhile, so that all copies stay the same.
+    /// Does something to a snapshot in all regions that have it, and tells whether one does. Nobody
+    /// else does anything to it meanwhile, so that all copies stay the same.
     pub(super) fn in_all_regions(
         &self,
         uuid: Uuid,
@@ -169,7 +173,8 @@ impl Snapshots {
     }
 }
 
-/// Deletes a snapshot in a region, where it may be gone already, and tells whether it was there. What was made from it stays.
+/// Deletes a snapshot in a region, where it may be gone already, and tells whether it was there.
+/// What was made from it stays.
 pub(super) fn delete_if_there(pool: &Pool, snapshot: Uuid) -> ApiResult<bool> {
     if_there(delete(pool.repo(), SnapshotId(snapshot)))
 }
@@ -190,8 +195,8 @@ fn knows_its_origin(snapshot: &Snapshot) -> bool {
     snapshot.labels.contains_key(labels::RESOURCE)
 }
 
-/// Returns the volume that a snapshot was taken of, where nobody noted that: what another program took says nothing of its
-/// origin; the volume of that name does.
+/// Returns the volume that a snapshot was taken of, where nobody noted that: what another program
+/// took says nothing of its origin; the volume of that name does.
 fn origin<'a>(volumes: &'a [VolumeInfo], snapshot: &Snapshot) -> Option<&'a VolumeInfo> {
     let candidates = if knows_its_origin(snapshot) { &[] } else { volumes };
     candidates.iter().find(|volume| {
@@ -201,8 +206,8 @@ fn origin<'a>(volumes: &'a [VolumeInfo], snapshot: &Snapshot) -> Option<&'a Volu
     })
 }
 
-/// Returns the account that owns a snapshot: what is noted with it, or with the volume that it was taken of; the first one where
-/// nothing is.
+/// Returns the account that owns a snapshot: what is noted with it, or with the volume that it was
+/// taken of; the first one where nothing is.
 pub(super) fn owner<'a>(snapshot: &'a Snapshot, volumes: &'a [VolumeInfo], first: &'a str) -> &'a str {
     let noted = |labels: &'a Labels| labels::text(labels, labels::ACCOUNT);
     let owner = noted(&snapshot.labels).or_else(|| noted(&origin(volumes, snapshot)?.labels));

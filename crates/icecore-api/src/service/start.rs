@@ -1,5 +1,5 @@
-//! The start: what the database lost is taken over from the repositories, and what an earlier server
-//! began is continued or undone.
+//! The start: it takes over from the repositories what the database lost, and continues or undoes
+//! what an earlier server began.
 
 use std::sync::Arc;
 

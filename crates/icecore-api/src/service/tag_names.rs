@@ -1,4 +1,4 @@
-//! Tags as they are noted: each as it was spelt first.
+//! The stored form of tags: each in its first spelling.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

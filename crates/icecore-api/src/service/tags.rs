@@ -1,5 +1,5 @@
-//! Tags: which there are, and what has them. The tags of volumes and Droplets are in their labels,
-//! those of snapshots are in the snapshots.
+//! Tags and the resources that have them. The tags of volumes and Droplets are in their labels,
+//! those of snapshots in the snapshots.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How much there is, and how much it takes: noted from time to time, for the charts.
+//! Usage samples for the charts.
 
 use std::sync::Arc;
 use std::sync::Mutex;

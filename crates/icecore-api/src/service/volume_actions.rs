@@ -1,4 +1,4 @@
-//! What is done to volumes and done at once: they are attached, detached, and made larger.
+//! Immediate actions on volumes: attach, detach, resize.
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
-//! Snapshots of volumes: taken at once, of what the volume is at that moment, while it is written
-//! to.
+//! Snapshots of volumes: taken at once, at one moment, even while the volume is written to.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Volumes: they are made and deleted.
+//! Creating and deleting volumes.
 
 use std::sync::Arc;
 

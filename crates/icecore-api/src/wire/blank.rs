@@ -1,4 +1,5 @@
-//! Clients send every field, empty where it is not set: `""`, `null` and a missing one are the same.
+//! Clients send every field, empty where it is not set: `""`, `null` and a missing one are the
+//! same.
 
 use serde::Deserialize;
 use serde::Deserializer;

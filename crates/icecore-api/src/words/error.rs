@@ -1,4 +1,4 @@
-//! What is wrong with a request, as its client is told.
+//! Errors, in the form for clients.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What everything here is told in.
+//! Basic types for all other modules.
 
 pub(crate) mod error;
 pub(crate) mod hints;

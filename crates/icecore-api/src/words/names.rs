@@ -1,4 +1,4 @@
-//! Names that clients and the configuration give: what may be one.
+//! Checks of names from clients and the configuration.
 
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;

@@ -1,4 +1,4 @@
-//! What only the user of the server may read.
+//! Files that only the server's user may read.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Bytes and texts, written so that they can stand in other texts.
+//! Encodings of bytes and texts inside other texts.
 
 use percent_encoding::AsciiSet;
 use percent_encoding::NON_ALPHANUMERIC;

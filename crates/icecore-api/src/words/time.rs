@@ -1,8 +1,9 @@
-//! Times as the API writes them: RFC 3339, UTC, whole seconds.
+//! Times in the API's form: RFC 3339, UTC, whole seconds.
 
 use jiff::Timestamp;
 
-/// Returns a time in milliseconds since 1970 as text; the first second of 1970 where it is out of all bounds.
+/// Returns a time in milliseconds since 1970 as text; the first second of 1970 where it is out of
+/// all bounds.
 pub(crate) fn rfc3339(unix_ms: i64) -> String {
     let time = Timestamp::from_millisecond(unix_ms).unwrap_or(Timestamp::UNIX_EPOCH);
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()

@@ -1,4 +1,4 @@
-//! What is to be done, and when.
+//! The entries of a schedule: a task and its times.
 
 use icecore_host::config::ScheduleConfig;
 use icecore_host::cron::When;

@@ -1,9 +1,8 @@
-//! Work that is done again and again: what the configuration schedules, backups of Droplets,
-//! samples for the charts.
+//! Recurring work: the schedules of the configuration, backups of Droplets, samples for the charts.
 //!
-//! A thread looks at the clock, and each run has a thread of its own: one that takes hours keeps no
-//! other from its time. Up to when the runs of a schedule are done stands in the database. What was
-//! missed while no server ran is done once.
+//! One thread watches the clock, and each run has its own thread, so a run of hours delays no
+//! other. The database records up to which time the runs of a schedule are done. One run makes up
+//! for those missed while no server ran.
 
 mod backups;
 mod entry;

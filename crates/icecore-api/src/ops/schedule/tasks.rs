@@ -1,4 +1,4 @@
-//! What schedules do.
+//! The tasks of schedules.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

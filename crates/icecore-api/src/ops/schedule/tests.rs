@@ -97,7 +97,8 @@ impl Place {
         self.scheduler.service.volumes.create(&Who(account.to_owned()), &request).unwrap();
     }
 
-    /// Makes a Droplet of ann's, of an image that is imported for it, with daily backups from four o'clock.
+    /// Makes a Droplet of ann's, of an image that is imported for it, with daily backups from four
+    /// o'clock.
     fn droplet(&self, name: &str) -> String {
         let (service, ann) = (&self.scheduler.service, Who("ann".to_owned()));
         let disk = self.dir.path().join("import/disk.raw");

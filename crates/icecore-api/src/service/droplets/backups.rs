@@ -1,4 +1,4 @@
-//! When backups are made of a Droplet.
+//! The backup plan of a Droplet.
 
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;

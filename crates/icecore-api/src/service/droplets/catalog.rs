@@ -98,7 +98,8 @@ impl Droplets {
         Ok(droplets)
     }
 
-    /// Returns the size that is noted with a disk, or the smallest that it has room in, or one that is made for it.
+    /// Returns the size that is noted with a disk, or the smallest that it has room in, or one that
+    /// is made for it.
     fn size_of(&self, disk: &VolumeItem) -> SizeConfig {
         let gib = disk.size_gib();
         let fitting =
@@ -108,7 +109,8 @@ impl Droplets {
         self.config.size(noted).or_else(fitting).cloned().unwrap_or_else(made)
     }
 
-    /// Returns the image that a disk was made of; one that is made up for a disk that was made of none.
+    /// Returns the image that a disk was made of; one that is made up for a disk that was made of
+    /// none.
     fn image_of_disk(&self, images: &[ImageItem], disk: &VolumeItem) -> ApiResult<ImageItem> {
         let Some(origin) = &disk.info.origin else {
             return self.images.blank(disk);

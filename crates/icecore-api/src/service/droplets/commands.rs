@@ -1,4 +1,4 @@
-//! What can be done to a Droplet.
+//! The operations on a Droplet.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

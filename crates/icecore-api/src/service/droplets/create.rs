@@ -1,4 +1,4 @@
-//! Droplets are made.
+//! Creating Droplets.
 
 use std::sync::Arc;
 

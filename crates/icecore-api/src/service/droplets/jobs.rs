@@ -1,5 +1,5 @@
-//! What actions do to Droplets. A server may end at any moment, so each can be done again from the
-//! beginning.
+//! The jobs behind actions on Droplets. A server may end at any moment, so each can be repeated
+//! from the beginning.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +34,8 @@ use crate::service::snapshots::log_if_clock_is_behind;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// What an action does to a Droplet. It stands in the database as JSON while the action is not done.
+/// What an action does to a Droplet. It stands in the database as JSON while the action is not
+/// done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "job")]
 pub(crate) enum DropletJob {

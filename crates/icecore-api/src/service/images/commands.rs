@@ -1,4 +1,4 @@
-//! What can be done with images: import, rename, delete, copy to another region, make of a backup.
+//! The operations on images: import, rename, delete, copy to another region, convert a backup.
 
 use std::sync::Arc;
 

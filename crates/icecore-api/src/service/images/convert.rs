@@ -1,5 +1,4 @@
-//! Images of other formats, and compressed ones, become raw files, by programs that others have
-//! written.
+//! Conversion of compressed images and other formats to raw files, by external programs.
 
 use std::fs::File;
 use std::io;

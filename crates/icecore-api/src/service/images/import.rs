@@ -1,5 +1,4 @@
-//! Images are made of files: an action that reads one below the import folders and makes a snapshot
-//! of it.
+//! Imports: an action that reads a file in an import folder and makes a snapshot of it.
 
 use std::path::PathBuf;
 use std::sync::Arc;

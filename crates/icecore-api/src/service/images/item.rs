@@ -43,7 +43,8 @@ pub(crate) enum ImageStatus {
     /// It is being imported.
     New,
     Available,
-    /// It could not be imported, for this reason; or it is gone, and only a Droplet that was made of it knows it.
+    /// It could not be imported, for this reason; or it is gone, and only a Droplet that was made
+    /// of it knows it.
     Deleted(String),
 }
 

@@ -1,5 +1,5 @@
-//! What actions do to images. A server may end at any moment, so each can be done again from the
-//! beginning.
+//! The jobs behind actions on images. A server may end at any moment, so each can be repeated from
+//! the beginning.
 
 use std::sync::Arc;
 
@@ -102,7 +102,8 @@ impl ImageJobs {
     }
 }
 
-/// Notes with a copy what is noted with the snapshot that it is of: that may have changed while it was copied.
+/// Notes with a copy what is noted with the snapshot that it is of: that may have changed while it
+/// was copied.
 fn bring_up_to_date(source: &Repository, target: &Repository, id: SnapshotId) -> icecore::Result<()> {
     let [now, copy] = [
         icecore::snapshot::find(source, &id.to_string())?,

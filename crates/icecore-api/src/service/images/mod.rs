@@ -1,4 +1,4 @@
-//! Images: what Droplets are made of. Snapshots of Droplets are images, under the same numbers.
+//! Images: the sources of Droplets. Snapshots of Droplets are images, under the same numbers.
 
 pub(crate) mod catalog;
 pub(crate) mod commands;

@@ -1,4 +1,4 @@
-//! Images move from one account to another, which must accept them.
+//! Transfers of images from one account to another, which must accept them.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What format an image file has, by its first bytes. What would have a program read other files is
-//! refused.
+//! Detection of the format of an image file by its first bytes. Refuses formats that would make a
+//! program read other files.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

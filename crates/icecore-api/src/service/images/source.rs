@@ -1,5 +1,4 @@
-//! Files that may be imported: found below the folders that are configured, and nowhere else,
-//! whatever links lie there.
+//! Files to import: only those in the configured folders, whatever links are there.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
