@@ -273,7 +273,6 @@ impl<'a> Forge<'a> {
 
     fn item(&mut self, id: [u8; 16], raw: &[u8], blocks: Vec<BlockId>) -> Result<Item> {
         let encoded = self.encoder.encode(raw).map_err(|error| Error::io("compressing", error))?;
-        let raw_bytes = u32::try_from(raw.len()).map_err(|_| Error::corrupt("too long"))?;
-        Ok(Item::new(id, encoded, raw_bytes, blocks))
+        Ok(Item::new(id, encoded, raw.len(), blocks))
     }
 }

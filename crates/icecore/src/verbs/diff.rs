@@ -18,12 +18,10 @@ use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::SnapshotId;
-use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
-use crate::words::sizes::SPAN_U64;
-use crate::words::sizes::to_u64;
+use crate::words::units::LeafNumber;
 
 /// What a changed range holds in the second snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,26 +158,24 @@ impl Differ<'_> {
             };
             let leaves = [read(0)?, read(1)?];
             match node.level {
-                0 => self.leaves(leaves[0].as_ref(), leaves[1].as_ref(), node.offset())?,
+                0 => self.leaves(leaves[0].as_ref(), leaves[1].as_ref(), node.first_leaf())?,
                 _ => done = range.start,
             }
         }
         self.ranges.push(self.added(&(done..self.to.size_bytes)), Change::Zero)
     }
 
-    fn leaves(&mut self, from: Option<&Leaf>, to: Option<&Leaf>, offset: u64) -> Result<()> {
+    fn leaves(&mut self, from: Option<&Leaf>, to: Option<&Leaf>, number: LeafNumber) -> Result<()> {
         let spans = |leaf: Option<&Leaf>| leaf.map_or([Digest::ZERO; LEAF_SPANS], Leaf::span_digests);
         let (from_spans, to_spans) = (spans(from), spans(to));
         let mut sides = [Side::new(self.store, self.from, from), Side::new(self.store, self.to, to)];
         for span in 0..LEAF_SPANS {
-            let begin = offset + to_u64(span) * SPAN_U64;
             let equal = from_spans[span] == to_spans[span];
-            if equal && self.added(&(begin..begin + SPAN_U64)).is_empty() {
+            if equal && self.added(&number.span(span)).is_empty() {
                 continue;
             }
             for block in span * SPAN_BLOCKS..(span + 1) * SPAN_BLOCKS {
-                let begin = offset + to_u64(block) * BLOCK_U64;
-                self.block(begin, block, !equal, &mut sides)?;
+                self.block(number.block(block), block, !equal, &mut sides)?;
             }
         }
         Ok(())
@@ -191,15 +187,20 @@ impl Differ<'_> {
         start..range.end.min(self.to.size_bytes).max(start)
     }
 
-    fn block(&mut self, begin: u64, block: usize, may_differ: bool, sides: &mut [Side<'_>; 2]) -> Result<()> {
+    fn block(
+        &mut self,
+        range: Range<u64>,
+        block: usize,
+        may_differ: bool,
+        sides: &mut [Side<'_>; 2],
+    ) -> Result<()> {
         let [from, to] = sides;
         let change = if to.places[block].is_some() { Change::Data } else { Change::Zero };
-        let end = begin + BLOCK_U64;
         if may_differ && from.differs(to, block)? {
             let both = self.from.size_bytes.min(self.to.size_bytes);
-            self.ranges.push(begin..end.min(both), change)?;
+            self.ranges.push(range.start..range.end.min(both), change)?;
         }
-        let added = self.added(&(begin..end));
+        let added = self.added(&range);
         self.ranges.push(added, change)
     }
 }

@@ -17,9 +17,9 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::progress::Progress;
-use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
+use crate::words::units::block_bytes;
 
 /// The most cells that a map can have.
 pub const MAP_CELLS_MAX: usize = 1 << 16;
@@ -109,7 +109,8 @@ pub fn image_map(
             .with_hint(format!("choose 1 to {MAP_CELLS_MAX} cells")));
     }
     let (_pin, record) = pinned(&repo.store, id)?;
-    let cell_bytes = record.size_bytes.div_ceil(to_u64(cells)).next_multiple_of(BLOCK_U64).max(BLOCK_U64);
+    let cell_bytes =
+        record.size_bytes.div_ceil(to_u64(cells)).next_multiple_of(block_bytes(1)).max(block_bytes(1));
     let mut map = ImageMap {
         snapshot: record.clone(),
         against: None,
@@ -128,9 +129,9 @@ pub fn image_map(
         if options.sharing { share(repo, record.manifest_key(), map, sharing, progress) } else { Ok(()) }
     };
     let mut sharing = SharedBlocks::default();
-    each_leaf(&repo.store, &record, &mut |_| true, &mut |offset, leaf| {
+    each_leaf(&repo.store, &record, &mut |_| true, &mut |number, leaf| {
         go_on(progress)?;
-        sharing.add(offset, leaf, |range| map.add(range, |cell| &mut cell.data_bytes));
+        sharing.add(number, leaf, |range| map.add(range, |cell| &mut cell.data_bytes));
         if sharing.is_full() { share(std::mem::take(&mut sharing), &mut map) } else { Ok(()) }
     })?;
     share(sharing, &mut map)?;

@@ -29,13 +29,15 @@ use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::SnapshotId;
 use crate::words::next_step::NextStep;
-use crate::words::sizes::BLOCK_U64;
-use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::LEAF_BYTES;
 use crate::words::sizes::SPAN_BYTES;
-use crate::words::sizes::SPAN_U64;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::words::sync::Mutex;
+use crate::words::units::LeafNumber;
+use crate::words::units::block_bytes;
+use crate::words::units::offset_in_leaf;
+use crate::words::units::slots;
 use crate::world::io::ReadAt;
 
 /// The most that is read ahead of a reader.
@@ -94,7 +96,7 @@ impl SnapshotDisk {
         &self.fetcher.repo.store
     }
 
-    fn leaf(&self, number: u64) -> Result<Option<Arc<LeafMap>>> {
+    fn leaf(&self, number: LeafNumber) -> Result<Option<Arc<LeafMap>>> {
         let mut tree = self.tree();
         let found = tree.find(number).map_err(|unread| self.unread(&unread.node, &unread.error))?;
         found.map_or(Ok(None), |node| tree.read(&node).map_err(|error| self.unread(&node, &error)))
@@ -107,10 +109,10 @@ impl SnapshotDisk {
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let (mut at, mut rest) = (offset, buffer);
         while !rest.is_empty() {
-            let within = to_usize(at % LEAF_U64);
-            let bytes = to_usize(LEAF_U64 - at % LEAF_U64).min(rest.len());
+            let within = offset_in_leaf(at);
+            let bytes = (LEAF_BYTES - within).min(rest.len());
             let (region, later) = rest.split_at_mut(bytes);
-            match self.leaf(at / LEAF_U64)? {
+            match self.leaf(LeafNumber::of(at))? {
                 None => region.fill(0),
                 Some(leaf) => self.read_region(&leaf, at, within, region)?,
             }
@@ -158,7 +160,7 @@ impl SnapshotDisk {
         why: Option<Error>,
     ) -> Result<()> {
         let (store, cache) = (self.store(), &*self.fetcher.cache);
-        let slots: Vec<u8> = (part.slot..=u8::MAX).take(usize::from(part.blocks)).collect();
+        let slots: Vec<u8> = slots(part.slot, part.blocks).collect();
         let all = offset..offset + to_u64(part.bytes);
         if let Some(error) = why.as_ref().filter(|error| !is_of_the_place(error)) {
             let error = Error::new(error.kind(), error.to_string());
@@ -175,19 +177,18 @@ impl SnapshotDisk {
             why.or(lost).unwrap_or_else(|| Error::corrupt(format!("chunk {} is damaged", part.chunk)));
         let first = slots.iter().take_while(|slot| has(slot).is_some()).count();
         let blocks = slots.iter().skip(first).take_while(|slot| has(slot).is_none()).count();
-        let start = offset - to_u64(part.skip) + to_u64(first) * BLOCK_U64;
-        Err(self.damaged(&(start..start + to_u64(blocks) * BLOCK_U64), &error))
+        let start = offset - to_u64(part.skip) + block_bytes(to_u64(first));
+        Err(self.damaged(&(start..start + block_bytes(to_u64(blocks))), &error))
     }
 
     /// Returns the chunks that a range needs and that are not in the cache, each once, in the order of the image.
     fn missing(&self, range: &Range<u64>) -> Result<Vec<ChunkId>> {
         let (mut missing, mut seen) = (Vec::new(), HashSet::new());
-        let mut at = range.start;
-        while at < range.end {
-            let end = range.end.min((at / LEAF_U64 + 1) * LEAF_U64);
-            if let Some(leaf) = self.leaf(at / LEAF_U64)? {
-                let within = to_usize(at % LEAF_U64);
-                for part in leaf.parts(within..within + to_usize(end - at)) {
+        for number in LeafNumber::all_of(range) {
+            if let Some(leaf) = self.leaf(number)? {
+                let wanted = number.part_of(range);
+                let within = offset_in_leaf(wanted.start);
+                for part in leaf.parts(within..within + to_usize(wanted.end - wanted.start)) {
                     if let Part::Chunk(part) = part
                         && seen.insert(part.chunk)
                         && !self.fetcher.cache.has(&Key::Chunk(part.chunk))
@@ -196,7 +197,6 @@ impl SnapshotDisk {
                     }
                 }
             }
-            at = end;
         }
         Ok(missing)
     }
@@ -249,7 +249,7 @@ impl ReadAt for SnapshotDisk {
         if let Some(ahead) = self.streams.note(&read) {
             self.fetch_ahead(&ahead);
         }
-        if read.end - read.start >= to_u64(CHUNKS_TO_SHARE) * SPAN_U64 {
+        if read.end - read.start >= to_u64(CHUNKS_TO_SHARE * SPAN_BYTES) {
             self.fetch_together(&read)?;
         }
         Ok(self.read(offset, buffer)?)
@@ -257,7 +257,7 @@ impl ReadAt for SnapshotDisk {
 
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         let mut tree = self.tree();
-        tree.seek(offset / LEAF_U64);
+        tree.seek(LeafNumber::of(offset));
         loop {
             let found = tree.next_leaf().map_err(|unread| self.unread(&unread.node, &unread.error))?;
             let Some(node) = found.filter(|node| node.offset() < self.size_bytes) else { return Ok(None) };

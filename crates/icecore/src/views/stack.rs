@@ -9,13 +9,11 @@ use std::sync::Arc;
 use crate::stores::volumes::dirty_map::BlockState;
 use crate::stores::volumes::dirty_map::Region;
 use crate::stores::volumes::overlay::Overlay;
-use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;
-use crate::words::sizes::LEAF_U64;
-use crate::words::sizes::SPAN_U64;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
+use crate::words::units::LeafNumber;
 use crate::world::io::ReadAt;
 
 /// Overlays, and what lies below.
@@ -105,7 +103,7 @@ impl Stack {
 
     /// Returns which overlay takes what is written to a block, by its place, and the first block after it that another one may
     /// take. A block is written where it is: that needs no room, and leaves no older bytes of it that would take some.
-    pub(crate) fn place(&self, region: u64, block: usize) -> (usize, usize) {
+    pub(crate) fn place(&self, region: LeafNumber, block: usize) -> (usize, usize) {
         if self.writable().len() == 1 {
             return (0, LEAF_BLOCKS);
         }
@@ -124,13 +122,13 @@ impl Stack {
         self.overlays.iter().rev().try_for_each(|overlay| overlay.sync())
     }
 
-    fn regions(&self, number: u64) -> Regions {
+    fn regions(&self, number: LeafNumber) -> Regions {
         let mut regions = self.overlays.iter().map(|overlay| overlay.map.get(number));
         Regions { newest: regions.next().flatten(), others: regions.collect() }
     }
 
     /// Returns the number of the first region at or after `from` of which an overlay may have something.
-    fn next_region(&self, from: u64) -> Option<u64> {
+    fn next_region(&self, from: LeafNumber) -> Option<LeafNumber> {
         self.overlays.iter().filter_map(|overlay| overlay.map.next(from)).min()
     }
 
@@ -143,16 +141,14 @@ impl Stack {
         let mut open: Option<(Range<u64>, Layer)> = None;
         let mut at = range.start;
         while at < range.end {
-            let number = at / LEAF_U64;
-            let region_end = (number + 1) * LEAF_U64;
+            let number = LeafNumber::of(at);
             let regions = self.regions(number);
             let (layer, end) = if regions.is_empty() {
-                let next = self.next_region(number).map_or(u64::MAX, |next| next.saturating_mul(LEAF_U64));
-                (Layer::Base, next.max(region_end))
+                let next = self.next_region(number).map_or(u64::MAX, LeafNumber::offset);
+                (Layer::Base, next.max(number.range().end))
             } else {
-                let first = to_usize(at % LEAF_U64 / BLOCK_U64);
-                let (layer, end) = regions.run(first);
-                (layer, number * LEAF_U64 + to_u64(end) * BLOCK_U64)
+                let (layer, end) = regions.run(number.blocks_of(&(at..range.end)).start);
+                (layer, number.block(end).start)
             };
             let end = end.min(range.end);
             match &mut open {
@@ -188,7 +184,7 @@ impl Stack {
 
     /// Returns the first place at or after `offset`, or else the beginning of a region, that may hold anything but zeros.
     pub(crate) fn next_used(&self, offset: u64) -> io::Result<Option<u64>> {
-        let written = self.next_region(offset / LEAF_U64).map(|region| (region * LEAF_U64).max(offset));
+        let written = self.next_region(LeafNumber::of(offset)).map(|region| region.offset().max(offset));
         let below = self.base_data(offset)?.map(|data| data.start.max(offset));
         Ok(written.into_iter().chain(below).min())
     }
@@ -197,45 +193,43 @@ impl Stack {
     pub(crate) fn next_dirty(&self, offset: u64) -> Option<Range<u64>> {
         let mut at = offset;
         while at < self.size_bytes {
-            let number = self.next_region(at / LEAF_U64)?;
+            let number = self.next_region(LeafNumber::of(at))?;
             let regions = self.regions(number);
-            let begin = number * LEAF_U64;
-            let from = to_usize(at.saturating_sub(begin) / BLOCK_U64);
+            let from = number.blocks_of(&(at..u64::MAX)).start;
             let runs = LayerRuns { regions: &regions, at: from };
             let mut dirty = runs.skip_while(|(layer, _)| *layer == Layer::Base);
             if let Some((_, first)) = dirty.next() {
                 let rest = dirty.take_while(|(layer, _)| *layer != Layer::Base);
                 let end = rest.map(|(_, blocks)| blocks.end).last().unwrap_or(first.end);
-                let (start, end) = (begin + to_u64(first.start) * BLOCK_U64, begin + to_u64(end) * BLOCK_U64);
-                let range = start.max(offset)..end.min(self.size_bytes);
+                let dirty = number.blocks(first.start..end);
+                let range = dirty.start.max(offset)..dirty.end.min(self.size_bytes);
                 return (range.start < range.end).then_some(range);
             }
-            at = begin + LEAF_U64;
+            at = number.range().end;
         }
         None
     }
 
     /// Returns the spans, in order, of which overlays have anything.
     pub(crate) fn changed_spans(&self) -> impl Iterator<Item = Range<u64>> {
-        let mut changed = BTreeMap::<u64, u64>::new();
+        let mut changed = BTreeMap::<LeafNumber, u64>::new();
         for (number, region) in self.overlays.iter().flat_map(|overlay| overlay.map.all()) {
             *changed.entry(number).or_default() |= region.spans();
         }
         changed.into_iter().flat_map(|(number, spans)| {
-            let begin = number * LEAF_U64;
-            let set = (0..to_u64(LEAF_SPANS)).filter(move |span| spans >> span & 1 == 1);
-            set.map(move |span| begin + span * SPAN_U64..begin + (span + 1) * SPAN_U64)
+            let set = (0..LEAF_SPANS).filter(move |span| spans >> span & 1 == 1);
+            set.map(move |span| number.span(span))
         })
     }
 
     /// Returns the first data in a region that overlays have something of, at or after `offset`.
-    pub(crate) fn data_in_region(&self, number: u64, offset: u64) -> io::Result<Option<Range<u64>>> {
-        let (begin, end) = (number * LEAF_U64, ((number + 1) * LEAF_U64).min(self.size_bytes));
+    pub(crate) fn data_in_region(&self, number: LeafNumber, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let end = number.range().end.min(self.size_bytes);
         let regions = self.regions(number);
         let mut found: Option<Range<u64>> = None;
-        for (layer, blocks) in (LayerRuns { regions: &regions, at: to_usize((offset - begin) / BLOCK_U64) }) {
-            let start = (begin + to_u64(blocks.start) * BLOCK_U64).max(offset);
-            let part = start..(begin + to_u64(blocks.end) * BLOCK_U64).min(end);
+        for (layer, blocks) in (LayerRuns { regions: &regions, at: number.blocks_of(&(offset..end)).start }) {
+            let blocks = number.blocks(blocks);
+            let part = blocks.start.max(offset)..blocks.end.min(end);
             let data = match layer {
                 _ if part.is_empty() => None,
                 Layer::Overlay(_) => Some(part.clone()),
@@ -269,7 +263,7 @@ impl Stack {
             if at >= self.size_bytes {
                 return Ok(ControlFlow::Break(None));
             }
-            let dirty = self.next_region(at / LEAF_U64).map(|number| (number, (number * LEAF_U64).max(at)));
+            let dirty = self.next_region(LeafNumber::of(at)).map(|number| (number, number.offset().max(at)));
             let base = self.base_data(at)?;
             match (base, dirty) {
                 // What the base has before the next region that overlays have something of.
@@ -285,7 +279,7 @@ impl Stack {
                     if let Some(data) = self.data_in_region(number, start)? {
                         return Ok(ControlFlow::Break(Some(data)));
                     }
-                    at = (number + 1) * LEAF_U64;
+                    at = number.range().end;
                 }
             }
         }

@@ -7,17 +7,12 @@ use crate::stores::volumes::dirty_map::BlockState;
 use crate::stores::volumes::overlay::Overlay;
 use crate::views::stack::Stack;
 use crate::words::sizes::BLOCK_BYTES;
-use crate::words::sizes::BLOCK_U64;
-use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
+use crate::words::units::LeafNumber;
+use crate::words::units::block_end;
+use crate::words::units::block_start;
 use crate::world::io::ReadAt;
-
-/// Returns the numbers, within their region, of the blocks that a range in one region touches.
-fn blocks_of(range: &Range<u64>) -> Range<usize> {
-    let begin = range.start / LEAF_U64 * LEAF_U64;
-    to_usize((range.start - begin) / BLOCK_U64)..to_usize((range.end - begin).div_ceil(BLOCK_U64))
-}
 
 impl Stack {
     pub(crate) fn newest(&self) -> &Overlay {
@@ -26,11 +21,11 @@ impl Stack {
 
     /// Writes in one region. Whoever calls it keeps others from writing there.
     pub(crate) fn write_region(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let (region, end) = (offset / LEAF_U64, offset + to_u64(bytes.len()));
+        let (region, end) = (LeafNumber::of(offset), offset + to_u64(bytes.len()));
         let mut at = offset;
         while at < end {
-            let (place, blocks_end) = self.place(region, blocks_of(&(at..end)).start);
-            let part_end = (region * LEAF_U64 + to_u64(blocks_end) * BLOCK_U64).min(end);
+            let (place, blocks_end) = self.place(region, region.blocks_of(&(at..end)).start);
+            let part_end = region.block(blocks_end).start.min(end);
             let part = &bytes[to_usize(at - offset)..to_usize(part_end - offset)];
             self.write_into(&self.overlays[place], at, part)?;
             at = part_end;
@@ -42,19 +37,18 @@ impl Stack {
     /// the overlay does not have is filled from below.
     fn write_into(&self, overlay: &Overlay, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let range = offset..offset + to_u64(bytes.len());
-        let region = offset / LEAF_U64;
-        let blocks = blocks_of(&range);
+        let region = LeafNumber::of(offset);
+        let blocks = region.blocks_of(&range);
         let mut direct = range.clone();
         let has = |block| overlay.map.get(region).is_some_and(|known| known.get(block) == BlockState::Data);
         for block in [blocks.start, blocks.end - 1] {
-            let start = region * LEAF_U64 + to_u64(block) * BLOCK_U64;
-            let inside = start.max(direct.start)..(start + BLOCK_U64).min(direct.end);
-            let is_whole = inside.end.saturating_sub(inside.start) == BLOCK_U64;
-            if is_whole || inside.is_empty() || has(block) {
+            let Range { start, end } = region.block(block);
+            let inside = start.max(direct.start)..end.min(direct.end);
+            if inside == (start..end) || inside.is_empty() || has(block) {
                 continue;
             }
             let mut filled = [0; BLOCK_BYTES];
-            let present = to_usize((self.size_bytes - start).min(BLOCK_U64));
+            let present = to_usize(self.size_bytes - start).min(BLOCK_BYTES);
             self.read_at(start, &mut filled[..present])?;
             let part = &bytes[to_usize(inside.start - offset)..to_usize(inside.end - offset)];
             filled[to_usize(inside.start - start)..to_usize(inside.end - start)].copy_from_slice(part);
@@ -78,11 +72,10 @@ impl Stack {
 
     /// Makes bytes zero in one region; `below` is what lies below the newest overlay. Whoever calls it keeps others from writing there.
     pub(crate) fn zero_region(&self, range: Range<u64>, below: &Self) -> io::Result<()> {
-        let region = range.start / LEAF_U64;
+        let region = LeafNumber::of(range.start);
         // The last block counts as a whole where the volume ends in it.
-        let end =
-            if range.end == self.size_bytes { range.end.next_multiple_of(BLOCK_U64) } else { range.end };
-        let whole = range.start.next_multiple_of(BLOCK_U64)..end / BLOCK_U64 * BLOCK_U64;
+        let end = if range.end == self.size_bytes { block_end(range.end) } else { range.end };
+        let whole = block_end(range.start)..block_start(end);
         if whole.start >= whole.end {
             return self.write_region(range.start, &vec![0; to_usize(range.end - range.start)]);
         }
@@ -95,7 +88,7 @@ impl Stack {
         // Data of older overlays gives its room back, and needs none in the newest to be hidden. That it is zero stays noted: an
         // overlay that is older still may be found with it after a crash.
         for older in &self.writable()[1..] {
-            older.change(region, blocks_of(&whole), |state| match state {
+            older.change(region, region.blocks_of(&whole), |state| match state {
                 BlockState::Data => BlockState::Zero,
                 state => state,
             })?;
@@ -107,16 +100,17 @@ impl Stack {
         let mut at = whole.start;
         while at < whole.end {
             let data = below.data_in_region(region, at)?.filter(|data| data.start < whole.end);
-            let hole_end = data.as_ref().map_or(whole.end, |data| data.start.max(at) / BLOCK_U64 * BLOCK_U64);
-            let data_end = data.map_or(whole.end, |data| data.end.next_multiple_of(BLOCK_U64).min(whole.end));
+            let hole_end = data.as_ref().map_or(whole.end, |data| block_start(data.start.max(at)));
+            let data_end = data.map_or(whole.end, |data| block_end(data.end).min(whole.end));
             if at < hole_end {
-                self.newest().change(region, blocks_of(&(at..hole_end)), |state| match state {
+                self.newest().change(region, region.blocks_of(&(at..hole_end)), |state| match state {
                     BlockState::Absent => BlockState::Absent,
                     _ => gone,
                 })?;
             }
             if hole_end < data_end {
-                self.newest().change(region, blocks_of(&(hole_end..data_end)), |_| BlockState::Zero)?;
+                self.newest()
+                    .change(region, region.blocks_of(&(hole_end..data_end)), |_| BlockState::Zero)?;
             }
             at = data_end;
         }

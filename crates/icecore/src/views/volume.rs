@@ -24,6 +24,7 @@ use crate::words::sync::MutexGuard;
 use crate::words::sync::RwLock;
 use crate::words::sync::RwLockReadGuard;
 use crate::words::sync::RwLockWriteGuard;
+use crate::words::units::LeafNumber;
 use crate::world::io::ReadAt;
 
 /// Regions of 4 MiB whose numbers differ by less than this can be written to at the same time.
@@ -231,8 +232,8 @@ impl Volume {
         (stack.frozen, synced)
     }
 
-    pub(super) fn stripe(&self, region: u64) -> MutexGuard<'_, ()> {
-        self.stripes[to_usize(region) % STRIPES].lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn stripe(&self, region: LeafNumber) -> MutexGuard<'_, ()> {
+        self.stripes[to_usize(region.0) % STRIPES].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

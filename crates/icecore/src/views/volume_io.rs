@@ -6,14 +6,15 @@ use std::ops::Range;
 
 use crate::views::stack::Stack;
 use crate::views::volume::Volume;
-use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::LEAF_BYTES;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
+use crate::words::units::LeafNumber;
 use crate::world::io::ReadAt;
 use crate::world::io::WriteAt;
 
 /// Bytes of a request for which the stack is held at once: who waits for a seal waits for no more than that.
-const STEP_BYTES: u64 = LEAF_U64;
+const STEP_BYTES: u64 = LEAF_BYTES as u64;
 /// Regions in which data is looked for while the stack is held.
 const SEARCHED_REGIONS: usize = 64;
 
@@ -24,8 +25,7 @@ fn step_end(at: u64, end: u64) -> u64 {
 
 /// Returns the parts of a range that lie in one region of 4 MiB each.
 fn by_region(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let regions = range.start / LEAF_U64..range.end.div_ceil(LEAF_U64);
-    regions.map(move |region| (region * LEAF_U64).max(range.start)..((region + 1) * LEAF_U64).min(range.end))
+    LeafNumber::all_of(&range).map(move |region| region.part_of(&range))
 }
 
 impl Volume {
@@ -55,7 +55,7 @@ impl Volume {
 
     fn write_step(&self, stack: &Stack, offset: u64, bytes: &[u8]) -> io::Result<()> {
         by_region(offset..offset + to_u64(bytes.len())).try_for_each(|part| {
-            let _stripe = self.stripe(part.start / LEAF_U64);
+            let _stripe = self.stripe(LeafNumber::of(part.start));
             stack.write_region(part.start, &bytes[to_usize(part.start - offset)..to_usize(part.end - offset)])
         })
     }
@@ -64,7 +64,7 @@ impl Volume {
     fn zero_step(&self, stack: &Stack, step: Range<u64>) -> io::Result<Option<u64>> {
         let below = stack.below();
         by_region(step.clone()).try_for_each(|part| {
-            let _stripe = self.stripe(part.start / LEAF_U64);
+            let _stripe = self.stripe(LeafNumber::of(part.start));
             stack.zero_region(part, &below)
         })?;
         stack.next_used(step.end)
@@ -123,7 +123,7 @@ impl WriteAt for Volume {
                 (stack.frozen, self.zero_step(&stack, step.clone()))
             })?;
             // Regions are zeroed as wholes where the range has them.
-            let next = next.map_or(range.end, |next| next / LEAF_U64 * LEAF_U64);
+            let next = next.map_or(range.end, |next| LeafNumber::of(next).offset());
             Ok(next.clamp(step.end, range.end.max(step.end)))
         })
     }
@@ -158,7 +158,7 @@ mod tests {
     use crate::world::storage::Storage;
 
     const REGIONS: u64 = 256;
-    const SIZE: u64 = REGIONS * LEAF_U64;
+    const SIZE: u64 = REGIONS * STEP_BYTES;
     /// The region at which somebody asks for a seal.
     const ASKED: u64 = 10;
     const OLD: u8 = 7;
@@ -179,7 +179,7 @@ mod tests {
         fn asked(&self, offset: u64) {
             // Without the volume, nobody uses it yet or any more.
             let Some(volume) = self.volume.get() else { return };
-            let region = offset / LEAF_U64;
+            let region = LeafNumber::of(offset).0;
             if region == ASKED && self.sealing.get().is_none() {
                 let sealed = Arc::clone(volume);
                 let seal = thread::spawn(move || sealed.freeze().unwrap());
@@ -255,9 +255,9 @@ mod tests {
 
     /// Returns the first byte of each region, which all its bytes are like.
     fn regions(disk: &dyn ReadAt, of: Range<u64>) -> Vec<u8> {
-        let mut bytes = vec![0; to_usize(LEAF_U64)];
+        let mut bytes = vec![0; LEAF_BYTES];
         of.map(|region| {
-            disk.read_at(region * LEAF_U64, &mut bytes).unwrap();
+            disk.read_at(LeafNumber(region).offset(), &mut bytes).unwrap();
             assert!(bytes.iter().all(|byte| *byte == bytes[0]), "region {region}");
             bytes[0]
         })
@@ -281,16 +281,16 @@ mod tests {
     #[test]
     fn a_seal_is_let_in_between_two_regions_of_a_write_and_of_a_read() {
         // Only its first and its last block are read from below.
-        let (start, bytes) = (ASKED * LEAF_U64 + 100, vec![3; to_usize(2 * LEAF_U64)]);
+        let (start, bytes) = (LeafNumber(ASKED).offset() + 100, vec![3; 2 * LEAF_BYTES]);
         let (volume, frozen) = with_a_seal(ASKED + 2, |volume| volume.write_at(start, &bytes).unwrap());
         let mut read = bytes.clone();
         volume.read_at(start, &mut read).unwrap();
         assert!(read == bytes);
         frozen.image.read_at(start, &mut read).unwrap();
-        let first = to_usize((ASKED + 1) * LEAF_U64 - start);
+        let first = to_usize(LeafNumber(ASKED + 1).offset() - start);
         assert!(read[..first].iter().all(|byte| *byte == 3) && read[first..].iter().all(|byte| *byte == OLD));
         let (_, _) = with_a_seal(ASKED + 1, |volume| {
-            volume.read_at(0, &mut vec![0; to_usize(16 * LEAF_U64)]).unwrap();
+            volume.read_at(0, &mut vec![0; 16 * LEAF_BYTES]).unwrap();
         });
     }
 

@@ -11,3 +11,4 @@ pub(crate) mod progress;
 pub(crate) mod sizes;
 pub(crate) mod sync;
 pub(crate) mod time;
+pub(crate) mod units;

@@ -13,7 +13,7 @@ const LAYERS: Layers<'_> = Layers(&[
     &["words/ids", "words/parity", "words/progress", "words/sizes", "words/sync"],
     &["words/next_step"],
     &["words/error"],
-    &["words/directory", "words/names", "words/pool", "words/time"],
+    &["words/directory", "words/names", "words/pool", "words/time", "words/units"],
     // Pure functions over bytes.
     &["pure/compress", "pure/erasure", "pure/hash_many", "pure/zero"],
     &["pure/hash"],

@@ -15,6 +15,7 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::sizes::FANOUT;
 use crate::words::sizes::tree_height;
+use crate::words::units::LeafNumber;
 
 /// Takes an encoded page and stores it unless it is stored already.
 pub(crate) type PageSink<'a> = dyn FnMut(&PageRef, Vec<u8>) -> Result<()> + 'a;
@@ -76,7 +77,13 @@ impl<'a> TreeBuilder<'a> {
     }
 
     /// Puts leaf `number`, or none where all is zero now; numbers grow from call to call.
-    pub(crate) fn put(&mut self, number: u64, leaf: Option<PageRef>, sink: &mut PageSink<'_>) -> Result<()> {
+    pub(crate) fn put(
+        &mut self,
+        number: LeafNumber,
+        leaf: Option<PageRef>,
+        sink: &mut PageSink<'_>,
+    ) -> Result<()> {
+        let LeafNumber(number) = number;
         while let Some(done) = self.open.pop_if(|page| page.number != number_at(number, page.level)) {
             self.close(done, sink)?;
         }

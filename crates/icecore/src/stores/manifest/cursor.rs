@@ -21,9 +21,9 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PageId;
 use crate::words::sizes::FANOUT;
-use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::tree_height;
 use crate::words::sync::Mutex;
+use crate::words::units::LeafNumber;
 
 /// The bits of a leaf's number that choose a child of one level.
 const LEVEL_BITS: u32 = FANOUT.trailing_zeros();
@@ -57,14 +57,19 @@ impl Node {
         first(self.number)..first(self.number + 1)
     }
 
+    /// Returns the number of the first leaf below it, or its own if it is a leaf.
+    pub(crate) fn first_leaf(&self) -> LeafNumber {
+        LeafNumber(self.leaves().start)
+    }
+
     /// Returns where in the image the part begins that it maps.
     pub(crate) fn offset(&self) -> u64 {
-        self.leaves().start.saturating_mul(LEAF_U64)
+        self.first_leaf().offset()
     }
 
     /// Returns the part of an image of `image_bytes` that it maps.
     pub(crate) fn range(&self, image_bytes: u64) -> Range<u64> {
-        let end = self.leaves().end.saturating_mul(LEAF_U64).min(image_bytes);
+        let end = LeafNumber(self.leaves().end).offset().min(image_bytes);
         self.offset().min(end)..end
     }
 
@@ -160,7 +165,8 @@ impl<P: Pages> Cursor<P> {
     }
 
     /// Goes to where the leaf with number `from` would be, in either direction, and reads nothing yet.
-    pub(crate) fn seek(&mut self, from: u64) {
+    pub(crate) fn seek(&mut self, from: LeafNumber) {
+        let LeafNumber(from) = from;
         self.from = from;
         while self.path.pop_if(|open| !open.node.leaves().contains(&from)).is_some() {}
         self.at_root = self.path.is_empty() && self.root.is_some_and(|root| root.leaves().contains(&from));
@@ -184,9 +190,9 @@ impl<P: Pages> Cursor<P> {
     }
 
     /// Returns the leaf with this number, which is not read; none where all is zero. Reads only the pages that lead to it.
-    pub(crate) fn find(&mut self, leaf: u64) -> Result<Option<Node>, Unread> {
+    pub(crate) fn find(&mut self, leaf: LeafNumber) -> Result<Option<Node>, Unread> {
         self.seek(leaf);
-        while let Some(node) = self.next().filter(|node| node.leaves().contains(&leaf)) {
+        while let Some(node) = self.next().filter(|node| node.leaves().contains(&leaf.0)) {
             if node.level == 0 {
                 return Ok(Some(node));
             }
@@ -309,8 +315,8 @@ impl Pages for Arc<RecentPages<'_>> {
     }
 }
 
-/// Calls `each` with the leaves of a snapshot's manifest, in the order of the image, each with the offset in the image where
-/// it begins; several threads read them. Pages that `wants` refuses are not read, nor what is below them; it is asked before
+/// Calls `each` with the leaves of a snapshot's manifest, in the order of the image, each with its
+/// number; several threads read them. Pages that `wants` refuses are not read, nor what is below them; it is asked before
 /// `each` gets the leaves that come before.
 ///
 /// # Errors
@@ -319,12 +325,12 @@ pub(crate) fn each_leaf(
     store: &Store,
     record: &Record,
     wants: &mut dyn FnMut(&PageRef) -> bool,
-    each: &mut dyn FnMut(u64, &Leaf) -> Result<()>,
+    each: &mut dyn FnMut(LeafNumber, &Leaf) -> Result<()>,
 ) -> Result<()> {
     let mut read = |batch: &mut Vec<Node>| -> Result<()> {
         let leaves = batch.par_iter().map(|node| store.leaf(node)).collect::<Result<Vec<Leaf>>>()?;
         let nodes = batch.drain(..);
-        nodes.zip(&leaves).try_for_each(|(node, leaf)| each(node.offset(), leaf))
+        nodes.zip(&leaves).try_for_each(|(node, leaf)| each(node.first_leaf(), leaf))
     };
     let mut batch = Vec::with_capacity(BATCH);
     let mut cursor = Cursor::new(store, Node::root(record));
@@ -502,7 +508,7 @@ mod tests {
                 let is_sound = |node: &Node| !broken.contains(&(node.level, node.number));
                 let comes = tree.from(from, is_sound);
                 let mut expected = comes.iter().filter(|node| node.level == 0 || !is_sound(node));
-                cursor.seek(from);
+                cursor.seek(LeafNumber(from));
                 for _ in 0..steps {
                     match (cursor.next_leaf(), expected.next()) {
                         (Ok(found), wanted) => prop_assert_eq!(found.as_ref(), wanted),
@@ -521,7 +527,7 @@ mod tests {
             let mut cursor = tree.cursor();
             for leaf in wanted {
                 tree.read.borrow_mut().clear();
-                let found = cursor.find(leaf).map_err(|unread| unread.error).unwrap();
+                let found = cursor.find(LeafNumber(leaf)).map_err(|unread| unread.error).unwrap();
                 let is_there = leaves.contains_key(&leaf).then_some(leaf);
                 prop_assert_eq!(found.map(|node| node.number), is_there);
                 prop_assert!(tree.read.borrow().iter().all(|node| node.leaves().contains(&leaf)));

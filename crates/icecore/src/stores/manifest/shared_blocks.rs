@@ -13,7 +13,7 @@ use crate::stores::live_records::each_other;
 use crate::stores::manifest::cursor::each_leaf;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
-use crate::words::sizes::BLOCK_U64;
+use crate::words::units::LeafNumber;
 
 /// Slots that share an entry: all of a chunk, as captures write them.
 const GROUP_SLOTS: u16 = 16;
@@ -35,8 +35,8 @@ pub(crate) struct SharedBlocks {
     elsewhere: Vec<u16>,
     /// All stretches, leaf by leaf.
     stretches: Vec<KeptStretch>,
-    /// Where each leaf begins in the image, and where its stretches end.
-    leaves: Vec<(u64, usize)>,
+    /// The number of each leaf, and where its stretches end.
+    leaves: Vec<(LeafNumber, usize)>,
 }
 
 /// A stretch, as it is kept.
@@ -90,7 +90,7 @@ impl SharedBlocks {
     }
 
     /// Adds the blocks of a leaf, and calls `each` with the ranges of the image that have data, in order.
-    pub(crate) fn add(&mut self, offset: u64, leaf: &Leaf, mut each: impl FnMut(Range<u64>)) {
+    pub(crate) fn add(&mut self, number: LeafNumber, leaf: &Leaf, mut each: impl FnMut(Range<u64>)) {
         for stretch in stretches(leaf) {
             let next = u32::try_from(self.elsewhere.len()).unwrap_or(u32::MAX);
             let group = *self.groups.entry(stretch.group).or_insert(next);
@@ -98,9 +98,9 @@ impl SharedBlocks {
                 self.elsewhere.push(0);
             }
             self.stretches.push(KeptStretch { group, slots: stretch.slots, block: stretch.blocks.start });
-            each(bytes_of(offset, &stretch.blocks));
+            each(number.blocks(usize::from(stretch.blocks.start)..usize::from(stretch.blocks.end)));
         }
-        self.leaves.push((offset, self.stretches.len()));
+        self.leaves.push((number, self.stretches.len()));
     }
 
     /// Finds out which of the blocks that were added any other snapshot names, or anything that a volume stands on. Reads each
@@ -136,25 +136,19 @@ impl SharedBlocks {
     /// Calls `each` with the ranges of the image that others have too, in order.
     pub(crate) fn each_shared(&self, mut each: impl FnMut(Range<u64>)) {
         let mut begin = 0;
-        for (offset, end) in &self.leaves {
+        for (leaf, end) in &self.leaves {
             for stretch in self.stretches.get(begin..*end).unwrap_or_default() {
                 let shared =
                     self.elsewhere.get(stretch.group as usize).copied().unwrap_or_default() & stretch.slots;
                 // The slots of a stretch are consecutive, and so are its blocks.
                 let first = stretch.slots.trailing_zeros();
                 for slot in (first..u16::BITS).filter(|slot| shared >> slot & 1 == 1) {
-                    let at = *offset + (u64::from(stretch.block) + u64::from(slot - first)) * BLOCK_U64;
-                    each(at..at + BLOCK_U64);
+                    each(leaf.block(usize::from(stretch.block) + (slot - first) as usize));
                 }
             }
             begin = *end;
         }
     }
-}
-
-/// Returns where blocks of a leaf are in the image.
-fn bytes_of(leaf_offset: u64, blocks: &Range<u16>) -> Range<u64> {
-    leaf_offset + u64::from(blocks.start) * BLOCK_U64..leaf_offset + u64::from(blocks.end) * BLOCK_U64
 }
 
 #[cfg(test)]
@@ -163,7 +157,7 @@ mod tests {
     use crate::format::page::Extent;
     use crate::words::ids::Digest;
     use crate::words::sizes::LEAF_BLOCKS;
-    use crate::words::sizes::LEAF_U64;
+    use crate::words::units::block_bytes;
 
     /// Returns a leaf of these runs: how many blocks, and the chunk and the slot of the first; none where they are zero.
     fn leaf(runs: &[(u16, Option<(u16, u8)>)]) -> Leaf {
@@ -205,17 +199,19 @@ mod tests {
     fn only_the_slots_that_others_name_are_shared() {
         let mut sharing = SharedBlocks::default();
         let mut data = Vec::new();
-        sharing.add(0, &leaf(&[(2, None), (16, Some((0, 0)))]), |range| data.push(range));
-        sharing.add(LEAF_U64, &leaf(&[(1, Some((3, 7))), (30, Some((1, 0)))]), |range| data.push(range));
-        assert_eq!(data[0], 2 * BLOCK_U64..18 * BLOCK_U64);
-        assert_eq!(data[1], LEAF_U64..LEAF_U64 + BLOCK_U64);
+        sharing.add(LeafNumber(0), &leaf(&[(2, None), (16, Some((0, 0)))]), |range| data.push(range));
+        sharing.add(LeafNumber(1), &leaf(&[(1, Some((3, 7))), (30, Some((1, 0)))]), |range| data.push(range));
+        assert_eq!(data[0], LeafNumber(0).blocks(2..18));
+        assert_eq!(data[1], LeafNumber(1).block(0));
         let mut shared = |other: &Leaf| {
             sharing.mark_leaf(other);
             let mut blocks = Vec::new();
-            sharing.each_shared(|range| blocks.extend((range.start / BLOCK_U64)..(range.end / BLOCK_U64)));
+            sharing.each_shared(|range| {
+                blocks.extend((range.start / block_bytes(1))..(range.end / block_bytes(1)))
+            });
             blocks
         };
-        assert_eq!(shared(&leaf(&[(9, Some((2, 0)))])), []);
+        assert!(shared(&leaf(&[(9, Some((2, 0)))])).is_empty());
         let some = [5, 6, 1039, 1040, 1041, 1042];
         assert_eq!(shared(&leaf(&[(2, Some((0, 3))), (4, Some((1, 14)))])), some);
         let all = (2..18).chain(some.into_iter().skip(2));

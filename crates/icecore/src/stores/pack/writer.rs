@@ -38,7 +38,9 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    pub(crate) fn new(id: [u8; 16], encoded: Encoded, raw_bytes: u32, blocks: Vec<BlockId>) -> Self {
+    /// Returns a chunk or a page that is `raw_bytes` long when it is decoded; no longer than the format can say.
+    pub(crate) fn new(id: [u8; 16], encoded: Encoded, raw_bytes: usize, blocks: Vec<BlockId>) -> Self {
+        let raw_bytes = u32::try_from(raw_bytes).unwrap_or(u32::MAX);
         let crc = crc32fast::hash(&encoded.bytes);
         Self { id, encoded, crc, raw_bytes, blocks, bitmap: None }
     }
@@ -48,7 +50,7 @@ impl Item {
         let mut bytes = Vec::new();
         pack.read_stored(entry, &mut bytes)?;
         let encoded = Encoded { codec: entry.codec, bytes };
-        let mut item = Self::new(entry.id, encoded, entry.raw_bytes, pack.block_ids_of(entry));
+        let mut item = Self::new(entry.id, encoded, entry.raw_bytes as usize, pack.block_ids_of(entry));
         item.bitmap = entry.bitmap.map(|_| SlotBitmap::from_slots(pack.present_slots(entry).into_iter()));
         Ok(item)
     }

@@ -119,7 +119,7 @@ fn record_at(window: &mut Window<'_>, at: u64) -> Option<(Entry, Item)> {
     }
     let bytes = window.get(u64::from(entry.offset), entry.stored_bytes as usize)?.to_vec();
     let encoded = Encoded { codec: entry.codec, bytes };
-    let mut item = Item::new(entry.id, encoded, entry.raw_bytes, blocks);
+    let mut item = Item::new(entry.id, encoded, entry.raw_bytes as usize, blocks);
     item.bitmap = bitmap;
     Some((entry, item))
 }

@@ -12,6 +12,7 @@ use crate::format::dirty_map::STATE_WORDS;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sync::RwLock;
+use crate::words::units::LeafNumber;
 
 /// What an overlay has of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,22 +113,22 @@ impl Region {
 
 /// The regions that an overlay has anything of.
 #[derive(Default)]
-pub(crate) struct DirtyMap(RwLock<BTreeMap<u64, Arc<Region>>>);
+pub(crate) struct DirtyMap(RwLock<BTreeMap<LeafNumber, Arc<Region>>>);
 
 impl DirtyMap {
     /// Puts in what was read of a region.
-    pub(crate) fn insert(&self, number: u64, states: &RegionStates) {
+    pub(crate) fn insert(&self, number: LeafNumber, states: &RegionStates) {
         let region = Arc::new(Region::new(states));
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(number, region);
     }
 
     /// Returns a region, if the overlay may have something of it.
-    pub(crate) fn get(&self, number: u64) -> Option<Arc<Region>> {
+    pub(crate) fn get(&self, number: LeafNumber) -> Option<Arc<Region>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
     }
 
     /// Returns a region, made if it is not there.
-    pub(crate) fn get_or_insert(&self, number: u64) -> Arc<Region> {
+    pub(crate) fn get_or_insert(&self, number: LeafNumber) -> Arc<Region> {
         if let Some(region) = self.get(number) {
             return region;
         }
@@ -136,13 +137,13 @@ impl DirtyMap {
     }
 
     /// Returns the number of the first region at or after `from` that is there.
-    pub(crate) fn next(&self, from: u64) -> Option<u64> {
+    pub(crate) fn next(&self, from: LeafNumber) -> Option<LeafNumber> {
         let regions = self.0.read().unwrap_or_else(PoisonError::into_inner);
         regions.range(from..).next().map(|(number, _)| *number)
     }
 
     /// Returns all regions with their numbers, in order.
-    pub(crate) fn all(&self) -> Vec<(u64, Arc<Region>)> {
+    pub(crate) fn all(&self) -> Vec<(LeafNumber, Arc<Region>)> {
         let regions = self.0.read().unwrap_or_else(PoisonError::into_inner);
         regions.iter().map(|(number, region)| (*number, Arc::clone(region))).collect()
     }
@@ -155,7 +156,7 @@ mod tests {
     #[test]
     fn states_are_kept_block_by_block() {
         let map = DirtyMap::default();
-        let region = map.get_or_insert(5);
+        let region = map.get_or_insert(LeafNumber(5));
         region.set(3..70, BlockState::Data);
         region.set(40..41, BlockState::Zero);
         region.set(60..65, BlockState::Absent);
@@ -174,6 +175,7 @@ mod tests {
         assert_eq!(region.spans(), 0b1_1111);
         region.set(1023..1024, BlockState::Zero);
         assert_eq!(region.spans(), 0b1_1111 | 1 << 63);
-        assert_eq!((map.next(0), map.next(5), map.next(6)), (Some(5), Some(5), None));
+        let next = [0, 5, 6].map(|from| map.next(LeafNumber(from)));
+        assert_eq!(next, [Some(LeafNumber(5)), Some(LeafNumber(5)), None]);
     }
 }

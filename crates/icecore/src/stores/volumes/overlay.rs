@@ -26,13 +26,14 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::next_step::NextStep;
-use crate::words::sizes::BLOCK_U64;
+use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BLOCKS;
-use crate::words::sizes::LEAF_U64;
-use crate::words::sizes::to_u64;
+use crate::words::sizes::LEAF_BYTES;
+use crate::words::sizes::leaf_count;
 use crate::words::sizes::to_usize;
 use crate::words::sync::Mutex;
 use crate::words::sync::RwLock;
+use crate::words::units::LeafNumber;
 use crate::world::storage::RandomFile;
 use crate::world::storage::Storage;
 
@@ -52,7 +53,7 @@ pub(crate) struct Overlay {
     map_file: Box<dyn RandomFile>,
     parts: RwLock<BTreeMap<u64, Arc<dyn RandomFile>>>,
     /// Regions whose entries in the map's file are not what the map says.
-    unsaved: Mutex<BTreeSet<u64>>,
+    unsaved: Mutex<BTreeSet<LeafNumber>>,
     /// Whether data was written since the last sync of it began.
     data_written: AtomicBool,
     syncs: Syncs,
@@ -145,8 +146,8 @@ impl Overlay {
         bytes_of(&layout::dirty_map(volume, number))?;
         let overlay = Self::empty(storage, volume, number)?;
         let mut needed = BTreeMap::new();
-        overlay.load(size_bytes.div_ceil(LEAF_U64), &mut |region, last| {
-            let end = region * LEAF_U64 + (last + 1) * BLOCK_U64;
+        overlay.load(leaf_count(size_bytes), &mut |region, last| {
+            let end = region.block(last).end;
             needed.insert(end.saturating_sub(1) / PART_BYTES, (end - 1) % PART_BYTES + 1);
         })?;
         for (part, bytes) in needed {
@@ -162,7 +163,7 @@ impl Overlay {
 
     /// Reads the map of a volume with so many regions. `last` gets each region with the last block
     /// of it that has data, in order.
-    fn load(&self, regions: u64, last: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    fn load(&self, regions: u64, last: &mut dyn FnMut(LeafNumber, usize)) -> Result<()> {
         let name = layout::dirty_map(&self.volume, self.number);
         let reading = |error| Error::stored_io(format!("reading {name}"), error);
         let mut at = 0;
@@ -182,11 +183,12 @@ impl Overlay {
                 if region >= regions {
                     return Err(damaged(&"the volume ends before it"));
                 }
+                let region = LeafNumber(region);
                 self.map.insert(region, &states);
                 let region_states = self.map.get_or_insert(region);
                 let has_data = |block: &usize| region_states.get(*block) == BlockState::Data;
                 if let Some(block) = (0..LEAF_BLOCKS).rev().find(has_data) {
-                    last(region, to_u64(block));
+                    last(region, block);
                 }
             }
             at = end * ENTRY_U64;
@@ -262,7 +264,7 @@ impl Overlay {
 
     /// Says what the overlay has of some blocks of a region. Whoever calls it keeps others from
     /// doing so for that region.
-    pub(crate) fn mark(&self, region: u64, blocks: Range<usize>, state: BlockState) {
+    pub(crate) fn mark(&self, region: LeafNumber, blocks: Range<usize>, state: BlockState) {
         self.map.get_or_insert(region).set(blocks, state);
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).insert(region);
     }
@@ -271,7 +273,7 @@ impl Overlay {
     /// the room of data that goes. Whoever calls it keeps others from doing so for that region.
     pub(crate) fn change(
         &self,
-        region: u64,
+        region: LeafNumber,
         blocks: Range<usize>,
         to: impl Fn(BlockState) -> BlockState,
     ) -> io::Result<()> {
@@ -287,8 +289,7 @@ impl Overlay {
             }
             self.mark(region, run.clone(), new);
             if state == BlockState::Data {
-                let begin = region * LEAF_U64;
-                self.punch(begin + to_u64(run.start) * BLOCK_U64..begin + to_u64(run.end) * BLOCK_U64)?;
+                self.punch(region.blocks(run))?;
             }
         }
         Ok(())
@@ -298,17 +299,17 @@ impl Overlay {
     /// Whatever a crash leaves of that, the two show what they did, for this one hides what it has.
     pub(crate) fn pour_into(&self, lower: &Self) -> io::Result<()> {
         self.check_working()?;
-        let mut buffer = vec![0; to_usize(LEAF_U64)];
+        let mut buffer = vec![0; LEAF_BYTES];
         for (region, states) in self.map.all() {
             let mut block = 0;
             while block < LEAF_BLOCKS {
                 let (state, end) = states.run(block);
-                let at = region * LEAF_U64 + to_u64(block) * BLOCK_U64;
+                let at = region.block(block).start;
                 match state {
                     BlockState::Absent => {}
                     BlockState::Zero => lower.change(region, block..end, |_| BlockState::Zero)?,
                     BlockState::Data => {
-                        let bytes = &mut buffer[..to_usize(to_u64(end - block) * BLOCK_U64)];
+                        let bytes = &mut buffer[..(end - block) * BLOCK_BYTES];
                         self.read_at(at, bytes)?;
                         lower.write_at(at, bytes)?;
                         lower.mark(region, block..end, BlockState::Data);
@@ -327,7 +328,7 @@ impl Overlay {
 
     /// Tells whether nothing was ever written to it, so that its map on disk has nothing either.
     pub(crate) fn is_unused(&self) -> bool {
-        self.map.next(0).is_none()
+        self.map.next(LeafNumber(0)).is_none()
     }
 
     /// Fails if a sync has failed.
@@ -352,9 +353,9 @@ impl Overlay {
         self.check_working()?;
         let number = self.syncs.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let regions = std::mem::take(&mut *self.unsaved.lock().unwrap_or_else(PoisonError::into_inner));
-        let entries: Vec<(u64, [u8; MAP_ENTRY_BYTES])> = regions
+        let entries: Vec<(LeafNumber, [u8; MAP_ENTRY_BYTES])> = regions
             .iter()
-            .map(|region| (*region, encode_map_entry(*region, &self.map.get_or_insert(*region).states())))
+            .map(|region| (*region, encode_map_entry(region.0, &self.map.get_or_insert(*region).states())))
             .collect();
         let saved = self.sync_data().and_then(|()| {
             ended.1 |= !entries.is_empty();
@@ -380,11 +381,11 @@ impl Overlay {
         parts.iter().try_for_each(|part| part.sync()).map_err(|error| self.fail("an overlay", error))
     }
 
-    fn write_entries(&self, entries: &[(u64, [u8; MAP_ENTRY_BYTES])]) -> io::Result<()> {
-        for run in entries.chunk_by(|(a, _), (b, _)| a + 1 == *b) {
+    fn write_entries(&self, entries: &[(LeafNumber, [u8; MAP_ENTRY_BYTES])]) -> io::Result<()> {
+        for run in entries.chunk_by(|(a, _), (b, _)| a.next() == *b) {
             for some in run.chunks(to_usize(ENTRIES_AT_ONCE)) {
                 let bytes: Vec<u8> = some.iter().flat_map(|(_, entry)| entry).copied().collect();
-                self.map_file.write_at(some[0].0 * ENTRY_U64, &bytes)?;
+                self.map_file.write_at(some[0].0.0 * ENTRY_U64, &bytes)?;
             }
         }
         Ok(())

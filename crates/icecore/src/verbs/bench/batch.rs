@@ -13,17 +13,17 @@ use crate::words::sizes::CHUNK_BLOCKS;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_BYTES;
 use crate::words::sizes::LEAF_SPANS;
-use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::SPAN_BYTES;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
+use crate::words::units::LeafNumber;
 use crate::world::io::ReadAt;
 use crate::world::io::WriteAt;
 
 /// A leaf region.
 pub(crate) struct Leaf {
-    number: u64,
+    number: LeafNumber,
     /// A bit for each span that may not be a hole.
     mask: u64,
     /// The region's bytes, zeros where there is a hole.
@@ -41,11 +41,11 @@ pub(crate) struct Hashed {
 
 impl Leaf {
     pub(crate) fn new() -> Self {
-        Self { number: 0, mask: 0, bytes: vec![0; LEAF_BYTES] }
+        Self { number: LeafNumber(0), mask: 0, bytes: vec![0; LEAF_BYTES] }
     }
 
     /// Makes this the leaf region with that number, before it is read.
-    pub(crate) fn begin(&mut self, number: u64, mask: u64) {
+    pub(crate) fn begin(&mut self, number: LeafNumber, mask: u64) {
         (self.number, self.mask) = (number, mask);
         self.bytes.fill(0);
     }
@@ -66,7 +66,7 @@ impl Leaf {
 
     /// Returns where a span begins in an image of so many bytes, and how long it is.
     fn place(&self, span: usize, image_bytes: u64) -> (u64, usize) {
-        let offset = self.number * LEAF_U64 + to_u64(span * SPAN_BYTES);
+        let offset = self.number.span(span).start;
         (offset, to_usize(image_bytes.saturating_sub(offset)).min(SPAN_BYTES))
     }
 
@@ -83,8 +83,8 @@ impl Leaf {
 
     /// Makes a target a hole again where the leaf was written to.
     pub(crate) fn unwrite(&self, target: &dyn WriteAt) -> Result<()> {
-        let begin = self.number * LEAF_U64;
-        let range = begin..(begin + LEAF_U64).min(target.len());
+        let begin = self.number.offset();
+        let range = begin..self.number.range().end.min(target.len());
         target
             .zero_at(range)
             .map_err(|error| Error::io(format!("punching a hole in the target at offset {begin}"), error))

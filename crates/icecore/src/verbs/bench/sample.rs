@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use crate::words::error::Error;
 use crate::words::error::Result;
-use crate::words::sizes::LEAF_U64;
-use crate::words::sizes::SPAN_U64;
+use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
+use crate::words::units::LeafNumber;
+use crate::words::units::offset_in_leaf;
 use crate::world::io::ImageState;
 use crate::world::io::ReadAt;
 
@@ -35,8 +36,8 @@ impl Sample {
         Self { below }
     }
 
-    fn has(self, leaf: u64) -> bool {
-        self.below.is_none_or(|below| leaf.wrapping_mul(STRIDE) < below)
+    fn has(self, leaf: LeafNumber) -> bool {
+        self.below.is_none_or(|below| leaf.0.wrapping_mul(STRIDE) < below)
     }
 }
 
@@ -62,10 +63,9 @@ impl ReadAt for SampledImage<'_> {
             if self.sample.below.is_none() {
                 return Ok(Some(data));
             }
-            let mut leaves = data.start / LEAF_U64..data.end.div_ceil(LEAF_U64);
+            let mut leaves = LeafNumber::all_of(&data);
             if let Some(leaf) = leaves.find(|leaf| self.sample.has(*leaf)) {
-                let (begin, end) = (leaf * LEAF_U64, (leaf + 1) * LEAF_U64);
-                return Ok(Some(data.start.max(begin)..data.end.min(end)));
+                return Ok(Some(leaf.part_of(&data)));
             }
             at = data.end;
         }
@@ -90,7 +90,7 @@ impl ReadAt for SpreadImage<'_> {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let at = offset / LEAF_U64 / SPREAD * LEAF_U64 + offset % LEAF_U64;
+        let at = LeafNumber(LeafNumber::of(offset).0 / SPREAD).offset() + to_u64(offset_in_leaf(offset));
         let inside = buffer.len().min(to_usize(self.0.len().saturating_sub(at)));
         let (inside, beyond) = buffer.split_at_mut(inside);
         beyond.fill(0);
@@ -98,15 +98,16 @@ impl ReadAt for SpreadImage<'_> {
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
-        let (leaf, within) = (offset / LEAF_U64, offset % LEAF_U64);
+        let LeafNumber(leaf) = LeafNumber::of(offset);
+        let source = LeafNumber(leaf / SPREAD);
         let at = match leaf % SPREAD {
-            0 => leaf / SPREAD * LEAF_U64 + within,
-            _ => (leaf / SPREAD + 1) * LEAF_U64,
+            0 => source.offset() + to_u64(offset_in_leaf(offset)),
+            _ => source.next().offset(),
         };
         Ok(self.0.next_data(at)?.map(|data| {
-            let begin = data.start / LEAF_U64 * LEAF_U64;
+            let Range { start: begin, end } = LeafNumber::of(data.start).range();
             let spread = |at: u64| begin * SPREAD + (at - begin);
-            spread(data.start)..spread(data.end.min(begin + LEAF_U64))
+            spread(data.start)..spread(data.end.min(end))
         }))
     }
 }
@@ -128,15 +129,13 @@ pub(crate) fn data_bytes(image: &dyn ReadAt) -> Result<u64> {
 
 /// Returns the first leaf region from number `from` on that has data, and a bit for each span of it
 /// that has.
-pub(crate) fn next_region(image: &dyn ReadAt, from: u64) -> Result<Option<(u64, u64)>> {
-    let Some(mut data) = next_data(image, from * LEAF_U64)? else { return Ok(None) };
-    let leaf = data.start / LEAF_U64;
-    let (begin, end) = (leaf * LEAF_U64, (leaf + 1) * LEAF_U64);
+pub(crate) fn next_region(image: &dyn ReadAt, from: LeafNumber) -> Result<Option<(LeafNumber, u64)>> {
+    let Some(mut data) = next_data(image, from.offset())? else { return Ok(None) };
+    let leaf = LeafNumber::of(data.start);
+    let end = leaf.range().end;
     let mut mask = 0_u64;
     loop {
-        let upto = data.end.min(end);
-        let spans = (data.start - begin) / SPAN_U64..(upto - begin).div_ceil(SPAN_U64);
-        spans.for_each(|span| mask |= 1 << span);
+        mask |= leaf.span_mask(&data);
         if data.end >= end {
             break;
         }
@@ -151,6 +150,7 @@ pub(crate) fn next_region(image: &dyn ReadAt, from: u64) -> Result<Option<(u64, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::sizes::LEAF_BYTES;
 
     #[test]
     fn a_sample_takes_its_part_of_an_image_evenly_and_all_where_that_is_little() {
@@ -158,20 +158,20 @@ mod tests {
         assert_eq!(Sample::of(100, None), Sample { below: None });
         let sample = Sample::of(1000, Some(250));
         for part in 0..10 {
-            let chosen = (part * 400..(part + 1) * 400).filter(|leaf| sample.has(*leaf)).count();
+            let chosen = (part * 400..(part + 1) * 400).filter(|leaf| sample.has(LeafNumber(*leaf))).count();
             assert!((98..=102).contains(&chosen), "{chosen} of part {part}");
         }
     }
 
     #[test]
     fn a_spread_image_has_the_same_data_far_apart() {
-        let len = usize::try_from(2 * LEAF_U64).unwrap() + 5000;
+        let len = 2 * LEAF_BYTES + 5000;
         let bytes: Vec<u8> = (1..=250).cycle().take(len).collect();
         let spread = SpreadImage(&bytes);
         assert_eq!(spread.len(), 256 * bytes.len() as u64);
         let (mut found, mut at) = (Vec::new(), 0);
         while let Some(data) = spread.next_data(at).unwrap() {
-            assert_eq!(data.start % (LEAF_U64 * 256), 0, "{data:?}");
+            assert_eq!(data.start % LeafNumber(256).offset(), 0, "{data:?}");
             let mut part = vec![0; to_usize(data.end - data.start)];
             spread.read_at(data.start, &mut part).unwrap();
             found.extend(part);
@@ -185,13 +185,13 @@ mod tests {
         let bytes = vec![1; 40 << 20];
         let sample = Sample::of(40 << 20, Some(10 << 20));
         let image = SampledImage { image: &bytes, sample };
-        let chosen = (0..10).filter(|leaf| sample.has(*leaf)).count() as u64;
+        let chosen = (0..10).filter(|leaf| sample.has(LeafNumber(*leaf))).count() as u64;
         assert!(chosen > 0 && chosen < 10);
-        assert_eq!(data_bytes(&image).unwrap(), chosen * LEAF_U64);
-        let mut from = 0;
+        assert_eq!(data_bytes(&image).unwrap(), chosen * to_u64(LEAF_BYTES));
+        let mut from = LeafNumber(0);
         while let Some((leaf, mask)) = next_region(&image, from).unwrap() {
             assert!(sample.has(leaf) && mask == u64::MAX);
-            from = leaf + 1;
+            from = leaf.next();
         }
     }
 }

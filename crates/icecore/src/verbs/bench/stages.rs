@@ -29,8 +29,9 @@ use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
-use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::to_u64;
+use crate::words::units::LeafNumber;
+use crate::words::units::block_bytes;
 use crate::world::io::ReadAt;
 use crate::world::io::WriteAt;
 
@@ -106,7 +107,7 @@ impl<'a> Stages<'a> {
         let target = (place.target)(image.len())?;
         let mut leaves = std::mem::take(&mut self.leaves);
         let mut in_image = HashSet::<BlockId>::new();
-        let mut from = 0;
+        let mut from = LeafNumber(0);
         loop {
             if self.progress.cancelled() {
                 return Err(Error::interrupted());
@@ -116,7 +117,7 @@ impl<'a> Stages<'a> {
                 && let Some((number, mask)) = next_region(image, from)?
             {
                 leaf.begin(number, mask);
-                (from, count) = (number + 1, count + 1);
+                (from, count) = (number.next(), count + 1);
             }
             if count == 0 {
                 break;
@@ -125,7 +126,7 @@ impl<'a> Stages<'a> {
             let hashed = self.hash_and_store(&leaves[..count], &*target)?;
             in_image.extend(hashed.iter().flat_map(|leaf| leaf.blocks.iter()).flatten());
         }
-        self.image_unique_bytes += to_u64(in_image.len()) * BLOCK_U64;
+        self.image_unique_bytes += block_bytes(to_u64(in_image.len()));
         self.leaves = leaves;
         let last: Vec<Chunk> = self.chunks.close().into_iter().collect();
         self.store(&last)?;
@@ -151,8 +152,7 @@ impl<'a> Stages<'a> {
         let looked_at: u64 = spans.iter().flatten().map(|(at, _)| to_u64(leaves[0].span(*at).len())).sum();
         self.add(Stage::ZeroScan, looked_at, one, all);
 
-        let data_bytes =
-            spans.iter().flatten().map(|(_, span)| to_u64(span.count())).sum::<u64>() * BLOCK_U64;
+        let data_bytes = block_bytes(spans.iter().flatten().map(|(_, span)| to_u64(span.count())).sum());
         let (hashed, one, all) = self.both(&spans, |spans| Ok(Hashed::of(hasher, spans)))?;
         self.add(Stage::Hash, data_bytes, one, all);
         self.data_bytes += data_bytes;
@@ -194,7 +194,7 @@ impl<'a> Stages<'a> {
         self.add(Stage::Check, bytes, one, all);
         let hasher = &self.repo.files().hasher;
         let item = |(chunk, encoded): (&Chunk, Encoded)| {
-            let raw_bytes = u32::try_from(chunk.raw.len()).unwrap_or(u32::MAX);
+            let raw_bytes = chunk.raw.len();
             Item::new(hasher.chunk(&chunk.blocks).0, encoded, raw_bytes, chunk.blocks.clone())
         };
         let items: Vec<Item> = chunks.iter().zip(encoded).map(item).collect();
@@ -226,7 +226,7 @@ impl<'a> Stages<'a> {
 
     /// Returns the different data, each block counted once, in bytes.
     pub(crate) fn unique_bytes(&self) -> u64 {
-        to_u64(self.chunks.known.len()) * BLOCK_U64
+        block_bytes(to_u64(self.chunks.known.len()))
     }
 
     /// Returns all times, and what other layouts would give.

@@ -5,10 +5,9 @@ use std::ops::Range;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
-use crate::words::sizes::LEAF_SPANS;
-use crate::words::sizes::LEAF_U64;
-use crate::words::sizes::SPAN_U64;
+use crate::words::sizes::SPAN_BYTES;
 use crate::words::sizes::to_u64;
+use crate::words::units::LeafNumber;
 
 /// Spans of an image, in order. Takes memory by the number of leaf regions that it does not have whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,7 +18,7 @@ pub(crate) struct Changed {
 /// Leaf regions one after another, each with a bit for each span of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct LeafRun {
-    first: u64,
+    first: LeafNumber,
     leaves: u64,
     spans: u64,
 }
@@ -34,15 +33,13 @@ impl Changed {
         if range.is_empty() {
             return Ok(());
         }
-        let (first, last) = (range.start / LEAF_U64, (range.end - 1) / LEAF_U64);
-        let from = range.start % LEAF_U64 / SPAN_U64;
-        let upto = (range.end - 1) % LEAF_U64 / SPAN_U64 + 1;
+        let (first, last) = (LeafNumber::of(range.start), LeafNumber::of(range.end - 1));
+        self.add_leaves(first, 1, first.span_mask(&range))?;
         if first == last {
-            return self.add_leaves(first, 1, spans_of(from..upto));
+            return Ok(());
         }
-        self.add_leaves(first, 1, spans_of(from..to_u64(LEAF_SPANS)))?;
-        self.add_leaves(first + 1, last - first - 1, u64::MAX)?;
-        self.add_leaves(last, 1, spans_of(0..upto))
+        self.add_leaves(first.next(), last.0 - first.0 - 1, u64::MAX)?;
+        self.add_leaves(last, 1, last.span_mask(&range))
     }
 
     /// Adds to `leaves` leaf regions, from number `first` on, those spans whose bits are set. They begin at or behind the
@@ -50,7 +47,7 @@ impl Changed {
     ///
     /// # Errors
     /// `InvalidInput` if they do not.
-    pub(crate) fn add_leaves(&mut self, first: u64, leaves: u64, spans: u64) -> Result<()> {
+    pub(crate) fn add_leaves(&mut self, first: LeafNumber, leaves: u64, spans: u64) -> Result<()> {
         if leaves == 0 || spans == 0 {
             return Ok(());
         }
@@ -58,8 +55,9 @@ impl Changed {
             self.runs.push(LeafRun { first, leaves, spans });
             return Ok(());
         };
-        let end = last.first + last.leaves;
-        if first + 1 < end {
+        let end = last.end();
+        if first.next() < end {
+            let (first, end) = (first.0, end.0);
             let why = format!("leaf region {first} comes behind region {} among what has changed", end - 1);
             return Err(Error::new(ErrorKind::InvalidInput, why));
         }
@@ -81,7 +79,7 @@ impl Changed {
     fn push(&mut self, run: LeafRun) {
         match self.runs.last_mut() {
             _ if run.leaves == 0 => {}
-            Some(last) if last.spans == run.spans && last.first + last.leaves == run.first => {
+            Some(last) if last.spans == run.spans && last.end() == run.first => {
                 last.leaves += run.leaves;
             }
             _ => self.runs.push(run),
@@ -90,18 +88,21 @@ impl Changed {
 
     /// Returns how many bytes it has of an image of `image_bytes`, at most.
     pub(crate) fn bytes_at_most(&self, image_bytes: u64) -> u64 {
-        let of_run = |run: &LeafRun| u64::from(run.spans.count_ones()).saturating_mul(run.leaves * SPAN_U64);
+        let of_run =
+            |run: &LeafRun| u64::from(run.spans.count_ones()).saturating_mul(run.leaves * to_u64(SPAN_BYTES));
         self.runs.iter().map(of_run).fold(0, u64::saturating_add).min(image_bytes)
     }
 
     /// Returns the first leaf region at or behind number `from`, and its spans.
-    pub(crate) fn next(&self, from: u64) -> Option<(u64, u64)> {
-        let at = self.runs.partition_point(|run| run.first + run.leaves <= from);
+    pub(crate) fn next(&self, from: LeafNumber) -> Option<(LeafNumber, u64)> {
+        let at = self.runs.partition_point(|run| run.end() <= from);
         self.runs.get(at).map(|run| (run.first.max(from), run.spans))
     }
 }
 
-/// Returns a bit for each of some spans of a leaf region.
-fn spans_of(spans: Range<u64>) -> u64 {
-    spans.fold(0, |mask, span| mask | 1 << span)
+impl LeafRun {
+    /// Returns the region behind it.
+    fn end(&self) -> LeafNumber {
+        LeafNumber(self.first.0 + self.leaves)
+    }
 }

@@ -201,6 +201,7 @@ mod tests {
     use crate::words::ids::RepositoryId;
     use crate::words::sizes::LEAF_BLOCKS;
     use crate::words::sizes::LEAF_SPANS;
+    use crate::words::units::LeafNumber;
     use crate::world::memory::MemoryStorage;
 
     fn id(number: usize) -> BlockId {
@@ -211,7 +212,7 @@ mod tests {
         let mut blocks = Box::new([None; LEAF_BLOCKS]);
         numbers.enumerate().for_each(|(at, number)| blocks[at] = Some(id(number)));
         ScannedLeaf {
-            number: 0,
+            number: LeafNumber(0),
             parent: None,
             buffer: Arc::new(BufferPool::new(1).take(true).unwrap().unwrap()),
             spans: [Digest::ZERO; LEAF_SPANS],

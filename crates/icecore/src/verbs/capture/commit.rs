@@ -17,6 +17,7 @@ use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::next_step::NextStep;
 use crate::words::time::check_time;
+use crate::words::units::slots;
 
 /// What came of a commit.
 #[derive(Debug, PartialEq, Eq)]
@@ -126,7 +127,7 @@ pub(crate) fn all_there(store: &Store, record: &Record) -> Result<bool> {
             let Some(found) = store.find_chunk(&leaf.chunks[usize::from(chunk)])? else {
                 return Ok(false);
             };
-            for slot in (slot..=u8::MAX).take(usize::from(extent.blocks)) {
+            for slot in slots(slot, extent.blocks) {
                 if found.pack.has_slot(&found.entry, slot) {
                     continue;
                 }

@@ -10,6 +10,7 @@ use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::sizes::LEAF_SPANS;
+use crate::words::units::LeafNumber;
 
 /// Where a block is, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(crate) enum BlockPlace {
 
 /// A leaf that is being put together, block by block.
 pub(crate) struct Draft {
-    pub(crate) number: u64,
+    pub(crate) number: LeafNumber,
     spans: [Digest; LEAF_SPANS],
     extents: Vec<(u16, BlockPlace)>,
     /// Extents before this one have no open chunk in them.
@@ -32,7 +33,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub(crate) fn new(number: u64, spans: [Digest; LEAF_SPANS]) -> Self {
+    pub(crate) fn new(number: LeafNumber, spans: [Digest; LEAF_SPANS]) -> Self {
         Self { number, spans, extents: Vec::with_capacity(128), resolved: 0 }
     }
 

@@ -68,7 +68,7 @@ thread_local! {
 impl ChunkJob {
     /// Compresses the chunk.
     pub(crate) fn run(self, compression: Compression) -> Result<Item> {
-        let raw_bytes = u32::try_from(self.sources.len() * BLOCK_BYTES).unwrap_or(u32::MAX);
+        let raw_bytes = self.sources.len() * BLOCK_BYTES;
         let mut gathered = Vec::new();
         let raw = match self.contiguous() {
             Some(raw) => raw,

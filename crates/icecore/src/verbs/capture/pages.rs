@@ -58,9 +58,8 @@ impl<'a> PageStore<'a> {
             .encoder
             .encode(bytes)
             .map_err(|error| Error::io(format!("compressing manifest page {}", page.id), error))?;
-        let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.unpublished.insert(page.id);
-        if let Some(pack) = self.packer.append(&Item::new(page.id.0, encoded, raw_bytes, Vec::new()))? {
+        if let Some(pack) = self.packer.append(&Item::new(page.id.0, encoded, bytes.len(), Vec::new()))? {
             publish(self.store, self.publisher, pack)?;
             self.unpublished.clear();
         }

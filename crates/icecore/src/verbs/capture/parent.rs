@@ -19,6 +19,8 @@ use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::to_u64;
+use crate::words::units::LeafNumber;
+use crate::words::units::slots;
 
 /// Reads the parent's manifest in step with the image.
 pub(crate) struct ParentReader<'a> {
@@ -62,7 +64,7 @@ impl<'a> ParentReader<'a> {
     }
 
     /// Returns the parent's leaf with this number, if it is there and sound. What cannot be read is taken for missing.
-    pub(crate) fn leaf(&mut self, number: u64) -> Option<ParentLeaf> {
+    pub(crate) fn leaf(&mut self, number: LeafNumber) -> Option<ParentLeaf> {
         if self.broken {
             return None;
         }
@@ -77,16 +79,16 @@ impl<'a> ParentReader<'a> {
     }
 
     /// Returns the number of the first leaf at or after number `from` that may have data.
-    pub(crate) fn next_number(&mut self, from: u64) -> Option<u64> {
+    pub(crate) fn next_number(&mut self, from: LeafNumber) -> Option<LeafNumber> {
         self.tree.seek(from);
         match self.tree.next_leaf() {
-            Ok(found) => found.map(|node| node.number),
-            Err(unread) => Some(unread.node.leaves().start.max(from)),
+            Ok(found) => found.map(|node| node.first_leaf()),
+            Err(unread) => Some(unread.node.first_leaf().max(from)),
         }
     }
 
     /// Returns what the parent has in a leaf region. An error means that a page above it cannot be read.
-    pub(crate) fn find(&mut self, number: u64) -> Result<Found> {
+    pub(crate) fn find(&mut self, number: LeafNumber) -> Result<Found> {
         let found = self.tree.find(number).map_err(|unread| unread.error)?;
         let Some(node) = found else { return Ok(Found::Nothing) };
         let Ok(Some(leaf)) = self.tree.read(&node) else {
@@ -134,7 +136,7 @@ impl ParentLeaf {
                 Place::Zero => places.extend((0..extent.blocks).map(|_| BlockPlace::Zero)),
                 Place::Chunk { chunk, slot } => {
                     let id = self.leaf.chunks[usize::from(chunk)];
-                    let slots = (slot..=u8::MAX).take(usize::from(extent.blocks));
+                    let slots = slots(slot, extent.blocks);
                     places.extend(slots.map(|slot| BlockPlace::Chunk(id, slot)));
                 }
             }

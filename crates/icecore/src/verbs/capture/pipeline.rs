@@ -41,12 +41,12 @@ use crate::words::error::Result;
 use crate::words::ids::Digest;
 use crate::words::pool::start;
 use crate::words::progress::Progress;
-use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::to_u64;
 use crate::words::sync::mpsc;
 use crate::words::sync::thread;
+use crate::words::units::block_bytes;
 use crate::world::io::ReadAt;
 
 /// Buffers of 4 MiB that an image is read into: the bulk of what a capture needs in memory.
@@ -270,14 +270,14 @@ impl<'a> Chosen<'a> {
         let content = root.map_or(Digest::ZERO, |root| root.content);
         let pages = pages.finish(data)?;
         let data_bytes = match (self.plan.changed, self.replaced_blocks) {
-            (None, _) => self.data_blocks * BLOCK_U64,
+            (None, _) => block_bytes(self.data_blocks),
             (Some(_), Some(replaced)) => {
                 let before = self.plan.parent.map_or(0, |parent| parent.stats.data_bytes);
-                (before + self.data_blocks * BLOCK_U64).saturating_sub(replaced * BLOCK_U64)
+                (before + block_bytes(self.data_blocks)).saturating_sub(block_bytes(replaced))
             }
             (Some(_), None) => {
                 let root = root.map(|root| Node::root_of(root, self.plan.image.len()));
-                count_data_blocks(self.plan.store, root) * BLOCK_U64
+                block_bytes(count_data_blocks(self.plan.store, root))
             }
         };
         Ok(Captured {
@@ -285,7 +285,7 @@ impl<'a> Chosen<'a> {
             content: self.plan.store.files.hasher.image(self.plan.image.len(), content),
             read_bytes: self.read_bytes,
             data_bytes,
-            new_bytes: self.chooser.new_blocks * BLOCK_U64,
+            new_bytes: block_bytes(self.chooser.new_blocks),
             data,
             pages,
         })

@@ -10,8 +10,8 @@ use crate::verbs::capture::parent::ParentLeaf;
 use crate::verbs::capture::parent::ParentReader;
 use crate::words::error::Error;
 use crate::words::error::Result;
-use crate::words::sizes::LEAF_U64;
-use crate::words::sizes::SPAN_U64;
+use crate::words::sizes::LEAF_SPANS;
+use crate::words::units::LeafNumber;
 use crate::world::io::ReadAt;
 
 /// How far ahead of the hashing the kernel is asked to read.
@@ -23,7 +23,7 @@ pub(crate) const ALL_SPANS: u64 = u64::MAX;
 
 /// A leaf region that is to be scanned.
 pub(crate) struct Region {
-    pub(crate) number: u64,
+    pub(crate) number: LeafNumber,
     /// A bit for each span that is to be read: it may not be a hole.
     pub(crate) mask: u64,
     /// A bit for each span that the parent is known to have as it is. The parent's leaf is there
@@ -70,21 +70,22 @@ pub(crate) struct ChangedRegions<'a> {
     changed: &'a Changed,
     parent: Option<ParentReader<'a>>,
     /// Up to which region they were given out.
-    at: u64,
+    at: LeafNumber,
 }
 
 impl<'a> ChangedRegions<'a> {
     pub(crate) fn new(image: &'a dyn ReadAt, changed: &'a Changed, parent: Option<ParentReader<'a>>) -> Self {
-        Self { image, changed, parent, at: 0 }
+        Self { image, changed, parent, at: LeafNumber(0) }
     }
 
     fn next(&mut self) -> Result<Option<Region>> {
         while let Some((number, spans)) = self.changed.next(self.at) {
-            let begin = number.saturating_mul(LEAF_U64);
+            let begin = number.offset();
             if begin >= self.image.len() {
                 break;
             }
-            let data = next_data(self.image, begin)?.map_or(u64::MAX, |data| data.start / LEAF_U64);
+            let data =
+                next_data(self.image, begin)?.map_or(LeafNumber(u64::MAX), |data| LeafNumber::of(data.start));
             if data > number {
                 let of_parent = self.parent.as_mut().and_then(|parent| parent.next_number(number));
                 let next = of_parent.map_or(data, |of_parent| of_parent.min(data));
@@ -94,13 +95,13 @@ impl<'a> ChangedRegions<'a> {
                     continue;
                 }
             }
-            self.at = number + 1;
+            self.at = number.next();
             return self.region(number, spans).map(Some);
         }
         Ok(None)
     }
 
-    fn region(&mut self, number: u64, spans: u64) -> Result<Region> {
+    fn region(&mut self, number: LeafNumber, spans: u64) -> Result<Region> {
         let found = match &mut self.parent {
             Some(parent) => parent.find(number)?,
             None => Found::Nothing,
@@ -121,16 +122,15 @@ impl<'a> ChangedRegions<'a> {
 }
 
 /// Returns those of some spans of a leaf region that may not be holes.
-fn data_spans(image: &dyn ReadAt, number: u64, spans: u64) -> Result<u64> {
-    let begin = number * LEAF_U64;
-    let end = (begin + LEAF_U64 - u64::from(spans.leading_zeros()) * SPAN_U64).min(image.len());
-    let mut at = begin + u64::from(spans.trailing_zeros()) * SPAN_U64;
+fn data_spans(image: &dyn ReadAt, number: LeafNumber, spans: u64) -> Result<u64> {
+    let wanted = spans.trailing_zeros() as usize..LEAF_SPANS - spans.leading_zeros() as usize;
+    let end = number.span(wanted.end).start.min(image.len());
+    let mut at = number.span(wanted.start).start;
     let mut mask = 0;
     while at < end
         && let Some(data) = next_data(image, at)?.filter(|data| data.start < end)
     {
-        let found = (data.start - begin) / SPAN_U64..(data.end.min(end) - begin).div_ceil(SPAN_U64);
-        found.for_each(|span| mask |= 1 << span);
+        mask |= number.span_mask(&(data.start..data.end.min(end)));
         at = data.end;
     }
     Ok(mask & spans)
@@ -166,15 +166,13 @@ impl<'a> DataRegions<'a> {
         Ok(self.data.clone())
     }
 
-    fn next(&mut self) -> Result<Option<(u64, u64)>> {
+    fn next(&mut self) -> Result<Option<(LeafNumber, u64)>> {
         let Some(first) = self.peek()? else { return Ok(None) };
-        let leaf = first.start / LEAF_U64;
-        let (begin, end) = (leaf * LEAF_U64, (leaf + 1) * LEAF_U64);
+        let leaf = LeafNumber::of(first.start);
+        let end = leaf.range().end;
         let mut mask = 0;
         while let Some(data) = self.peek()?.filter(|data| data.start < end) {
-            let upto = data.end.min(end);
-            let spans = (data.start - begin) / SPAN_U64..(upto - begin).div_ceil(SPAN_U64);
-            spans.for_each(|span| mask |= 1 << span);
+            mask |= leaf.span_mask(&data);
             self.data = (data.end > end).then_some(end..data.end);
         }
         Ok(Some((leaf, mask)))

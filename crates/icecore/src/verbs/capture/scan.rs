@@ -27,12 +27,11 @@ use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;
-use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::SPAN_BYTES;
-use crate::words::sizes::SPAN_U64;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
+use crate::words::units::LeafNumber;
 use crate::world::io::ReadAt;
 use crate::world::pages;
 
@@ -42,7 +41,7 @@ const PIECE_SPANS: usize = 4;
 
 /// A leaf region of an image that has data, read and hashed.
 pub(crate) struct ScannedLeaf {
-    pub(crate) number: u64,
+    pub(crate) number: LeafNumber,
     /// What the parent has there.
     pub(crate) parent: Option<ParentLeaf>,
     /// The bytes of the spans that are not the parent's.
@@ -97,7 +96,7 @@ impl<'s, 'a> Scan<'s, 'a> {
             return Ok(None);
         };
         let leaf = result.recv().map_err(|_| Error::worker_lost())??;
-        self.done_before(leaf.number * LEAF_U64);
+        self.done_before(leaf.number.offset());
         Ok(Some(leaf))
     }
 
@@ -114,7 +113,7 @@ impl<'s, 'a> Scan<'s, 'a> {
 
     fn submit(&mut self, region: Region, buffer: LeafBuffer) {
         if let Some(ahead) = &mut self.ahead {
-            ahead.go_on(u64::from(region.mask.count_ones()) * SPAN_U64);
+            ahead.go_on(u64::from(region.mask.count_ones()) * to_u64(SPAN_BYTES));
         }
         let (image, hasher, progress) = (self.image, self.hasher, self.progress);
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -150,7 +149,7 @@ impl Region {
                 .map_err(|error| Error::io("allocating memory to read into", error))?,
         };
         for piece in pieces(self.mask) {
-            let offset = self.number * LEAF_U64 + to_u64(piece.start) * SPAN_U64;
+            let offset = self.number.span(piece.start).start;
             let place = &mut buffer.bytes_mut()[piece.start * SPAN_BYTES..piece.end * SPAN_BYTES];
             let Some(parent) = &self.parent else {
                 leaf.scan(image, hasher, offset, piece, place)?;

@@ -20,13 +20,14 @@ use crate::words::error::Result;
 use crate::words::ids::Digest;
 use crate::words::next_step::NextStep;
 use crate::words::sizes::LEAF_SPANS;
-use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::SPAN_BYTES;
 use crate::words::sizes::SPAN_U64;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::words::sync::Mutex;
+use crate::words::units::LeafNumber;
+use crate::words::units::offset_in_leaf;
 use crate::world::io::ReadAt;
 
 /// What is kept of decoded chunks and pages. Each is needed once, but for chunks whose blocks are
@@ -51,7 +52,7 @@ pub(crate) struct ProvenDisk<'a> {
 
 struct Spans<'a> {
     tree: Cursor<&'a Store>,
-    kept: VecDeque<(u64, SpanDigests)>,
+    kept: VecDeque<(LeafNumber, SpanDigests)>,
 }
 
 impl<'a> ProvenDisk<'a> {
@@ -95,7 +96,7 @@ impl<'a> ProvenDisk<'a> {
         error
     }
 
-    fn digests(&self, leaf: u64) -> Result<SpanDigests> {
+    fn digests(&self, leaf: LeafNumber) -> Result<SpanDigests> {
         let mut spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, known)) = spans.kept.iter().find(|(number, _)| *number == leaf) {
             return Ok(Arc::clone(known));
@@ -127,7 +128,7 @@ impl<'a> ProvenDisk<'a> {
                     &padded
                 }
             };
-            let wanted = self.digests(at / LEAF_U64)?[to_usize(at % LEAF_U64 / SPAN_U64)];
+            let wanted = self.digests(LeafNumber::of(at))?[offset_in_leaf(at) / SPAN_BYTES];
             if Span::of(whole).hash(&self.store.files.hasher, &mut [None; SPAN_BLOCKS]) != wanted {
                 let name = &self.name;
                 return Err(Error::corrupt(format!(

@@ -20,6 +20,7 @@ use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
+use crate::words::units::slots;
 
 /// A bit for each of a number of things.
 #[derive(Default, Clone)]
@@ -140,7 +141,7 @@ impl Marker<'_, '_> {
         for extent in &leaf.extents {
             let Place::Chunk { chunk, slot } = extent.place else { continue };
             let chunk = &chunks[usize::from(chunk)];
-            for slot in (slot..=u8::MAX).take(usize::from(extent.blocks)) {
+            for slot in slots(slot, extent.blocks) {
                 match chunk.with(slot) {
                     Some(located) => self.usage.set(located, slot),
                     None => self.without_sound_copy(chunk, slot)?,

@@ -18,6 +18,7 @@ use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
+use crate::words::units::slots;
 
 /// Packs that are to go, until a snapshot needs them. A page that was gone through once is not gone through again: what stays
 /// does not go later.
@@ -151,7 +152,7 @@ impl<'a> Needs<'a> {
         for extent in &leaf.extents {
             let Place::Chunk { chunk, slot } = extent.place else { continue };
             let id = &leaf.chunks[usize::from(chunk)];
-            let needed = SlotBitmap::from_slots((slot..=u8::MAX).take(usize::from(extent.blocks)));
+            let needed = SlotBitmap::from_slots(slots(slot, extent.blocks));
             let kept = self.kept.get(id).copied().unwrap_or_default();
             if kept.has_all(&needed) {
                 continue;

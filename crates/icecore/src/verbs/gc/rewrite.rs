@@ -140,6 +140,5 @@ fn punched(files: &RepositoryFiles, located: &Located, kept: &[u8], level: i32) 
     located.prove(files, &content)?;
     let bytes: Vec<u8> = content.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
     let encoded = Encoder::new(level, true).and_then(|mut encoder| encoder.encode(&bytes)).map_err(failed)?;
-    let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    Ok(Item { bitmap: Some(bitmap), ..Item::new(located.entry.id, encoded, raw_bytes, blocks) })
+    Ok(Item { bitmap: Some(bitmap), ..Item::new(located.entry.id, encoded, bytes.len(), blocks) })
 }

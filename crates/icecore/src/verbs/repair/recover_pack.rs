@@ -115,8 +115,7 @@ fn page(
     };
     recovered.brought_back += 1;
     let encoded = encoder.encode(&bytes).map_err(|error| Error::stored_io("compressing a page", error))?;
-    let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    Ok(Some(Item::new(located.entry.id, encoded, raw_bytes, Vec::new())))
+    Ok(Some(Item::new(located.entry.id, encoded, bytes.len(), Vec::new())))
 }
 
 /// Returns a damaged chunk with all of its blocks that can be had, punched where some cannot. It may have none left: then it
@@ -139,8 +138,7 @@ fn chunk(
     }
     let bytes: Vec<u8> = saved.values().flat_map(|saved| saved.bytes.iter().copied()).collect();
     let encoded = encoder.encode(&bytes).map_err(|error| Error::stored_io("compressing a chunk", error))?;
-    let raw_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let mut item = Item::new(entry.id, encoded, raw_bytes, pack.block_ids_of(entry));
+    let mut item = Item::new(entry.id, encoded, bytes.len(), pack.block_ids_of(entry));
     if saved.len() < usize::from(entry.slots) {
         item.bitmap = Some(SlotBitmap::from_slots(saved.keys().copied()));
     }

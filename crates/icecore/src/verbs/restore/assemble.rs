@@ -12,7 +12,7 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::pool::start;
 use crate::words::progress::Progress;
-use crate::words::sizes::LEAF_U64;
+use crate::words::sizes::leaf_count;
 use crate::words::sizes::to_usize;
 use crate::words::sync::mpsc;
 use crate::words::sync::thread;
@@ -64,7 +64,7 @@ fn assemble_windows(
     mut prepare: impl FnMut(&mut Window) -> Result<()>,
     mut write: impl FnMut(&mut ProvenWindow) -> Result<()> + Send,
 ) -> Result<Assembled> {
-    let leaves = to_usize(record.size_bytes.div_ceil(LEAF_U64)).min(WINDOW_LEAVES);
+    let leaves = to_usize(leaf_count(record.size_bytes)).min(WINDOW_LEAVES);
     let (to_writer, proven) = mpsc::sync_channel::<ProvenWindow>(BUFFERS);
     let (give_back, free) = mpsc::sync_channel::<WindowBuffer>(BUFFERS);
     thread::scope(|threads| {

@@ -23,7 +23,8 @@ use crate::words::next_step::NextStep;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_BYTES;
-use crate::words::sizes::BLOCK_U64;
+use crate::words::units::block_bytes;
+use crate::words::units::slots;
 
 /// Chunks between two looks at whether to stop.
 const CHUNKS_AT_ONCE: usize = 2048;
@@ -118,7 +119,7 @@ fn fetch_chunk(
         Err(error) => return Err(error),
     };
     if let Some((piece, problem)) = fetched.lost.first().filter(|_| !window.keep_going) {
-        let (offset, bytes) = (window.offset(piece), u64::from(piece.blocks) * BLOCK_U64);
+        let (offset, bytes) = (window.offset(piece), block_bytes(u64::from(piece.blocks)));
         let error = Error::new(kind, format!("bytes {offset} to {}: {problem}", offset + bytes));
         return Err(if kind == ErrorKind::Corrupt {
             error.with_hint(NextStep::RepairPacksOrGoOn)
@@ -127,7 +128,7 @@ fn fetch_chunk(
         });
     }
     let blocks: u64 = fetched.proven.iter().map(|(piece, _)| u64::from(piece.blocks)).sum();
-    progress.advance(Meter::Restored, blocks * BLOCK_U64);
+    progress.advance(Meter::Restored, block_bytes(blocks));
     Ok(fetched)
 }
 
@@ -149,13 +150,12 @@ fn fetch_anyhow(
     sink: &PieceSink<'_>,
     why: &Error,
 ) -> Result<Fetched> {
-    let slots = |piece: &Piece| (piece.slot..=u8::MAX).take(usize::from(piece.blocks));
-    let wanted: BTreeSet<u8> = pieces.iter().flat_map(slots).collect();
+    let wanted: BTreeSet<u8> = pieces.iter().flat_map(|piece| slots(piece.slot, piece.blocks)).collect();
     let wanted = Vec::from_iter(wanted);
     let saved = recover(store, located, &wanted, Store::look_again)?;
     let mut fetched = Fetched::default();
     for piece in pieces {
-        let slots: Vec<u8> = slots(piece).collect();
+        let slots: Vec<u8> = slots(piece.slot, piece.blocks).collect();
         let mut from = 0;
         for run in slots.chunk_by(|a, b| saved.contains_key(a) == saved.contains_key(b)) {
             let blocks = u16::try_from(run.len()).unwrap_or(u16::MAX);

@@ -18,15 +18,13 @@ use crate::words::ids::Digest;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_BYTES;
-use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;
-use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::SPAN_BYTES;
-use crate::words::sizes::SPAN_U64;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
+use crate::words::units::block_bytes;
 use crate::world::io::WriteAt;
 
 /// Bytes that are looked at, and made zero if need be, in one go.
@@ -69,7 +67,7 @@ pub(crate) fn compare(
     let mut right = vec![[false; LEAF_BLOCKS]; window.leaves.len()];
     for ((leaf, right), compared) in window.leaves.iter_mut().zip(&mut right).zip(compared) {
         zeroed_bytes += compared.zeroed_bytes;
-        kept_bytes += to_u64(compared.right.len()) * BLOCK_U64;
+        kept_bytes += block_bytes(to_u64(compared.right.len()));
         for (block, digest) in compared.right {
             leaf.blocks[block] = digest;
             right[block] = true;
@@ -116,8 +114,8 @@ fn compare_leaf(
     let mut compared = Compared::default();
     let mut buffer = vec![0; SPAN_BYTES];
     for span in 0..LEAF_SPANS {
-        let offset = leaf.number * LEAF_U64 + to_u64(span) * SPAN_U64;
-        let range = offset..(offset + SPAN_U64).min(image_bytes);
+        let Range { start: offset, end } = leaf.number.span(span);
+        let range = offset..end.min(image_bytes);
         if range.is_empty() {
             break;
         }
@@ -136,8 +134,8 @@ fn compare_leaf(
                 Some(_) => {}
                 None if is_zero(*bytes) => {}
                 None => {
-                    let begin = leaf.number * LEAF_U64 + to_u64(at) * BLOCK_U64;
-                    let range = begin..(begin + BLOCK_U64).min(image_bytes);
+                    let block = leaf.number.block(at);
+                    let range = block.start..block.end.min(image_bytes);
                     compared.zeroed_bytes += range.end - range.start;
                     zero(target, range)?;
                 }
@@ -151,17 +149,17 @@ fn compare_leaf(
 fn zero_between(window: &Window, target: &dyn WriteAt, progress: &dyn Progress) -> Result<u64> {
     let mut zeroed_bytes = 0;
     let mut from = window.range.start;
-    let ends = window.leaves.iter().map(|leaf| leaf.number * LEAF_U64).chain([window.range.end]);
-    for end in ends {
-        while from < end {
+    let rest = window.range.end..window.range.end;
+    for leaf in window.leaves.iter().map(|leaf| leaf.number.range()).chain([rest]) {
+        while from < leaf.start {
             if progress.cancelled() {
                 return Err(Error::interrupted());
             }
-            let step = from..end.min(from + (1 << 30));
+            let step = from..leaf.start.min(from + (1 << 30));
             zeroed_bytes += make_zero(target, step.clone())?;
             from = step.end;
         }
-        from = from.max((end + LEAF_U64).min(window.range.end));
+        from = from.max(leaf.end.min(window.range.end));
     }
     Ok(zeroed_bytes)
 }

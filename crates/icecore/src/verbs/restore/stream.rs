@@ -8,7 +8,6 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::progress::Progress;
 use crate::words::sizes::LEAF_BYTES;
-use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 
@@ -38,7 +37,7 @@ impl Stream<'_> {
         }
         buffer.clear(filled..window.leaves.len() * LEAF_BYTES);
         for (leaf, begin) in window.leaves.iter().zip((0..).step_by(LEAF_BYTES)) {
-            let offset = leaf.number * LEAF_U64;
+            let offset = leaf.number.offset();
             self.write_zeros(offset)?;
             let inside = to_usize(self.image_bytes - offset).min(LEAF_BYTES);
             self.out.write_all(buffer.bytes(begin..begin + inside)).map_err(failed)?;

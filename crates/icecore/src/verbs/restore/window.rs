@@ -21,14 +21,13 @@ use crate::words::ids::Digest;
 use crate::words::ids::PackId;
 use crate::words::next_step::NextStep;
 use crate::words::sizes::BLOCK_BYTES;
-use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_BYTES;
 use crate::words::sizes::LEAF_SPANS;
-use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::SPAN_BLOCKS;
-use crate::words::sizes::SPAN_U64;
 use crate::words::sizes::to_u64;
+use crate::words::units::LeafNumber;
+use crate::words::units::block_bytes;
 
 /// Goes through an image window by window.
 ///
@@ -140,7 +139,7 @@ pub(crate) struct ChunkPlace {
 /// A leaf of the window.
 pub(crate) struct WindowLeaf {
     /// Its number in the image.
-    pub(crate) number: u64,
+    pub(crate) number: LeafNumber,
     /// The digests its spans must have.
     pub(crate) spans: [Digest; LEAF_SPANS],
     /// The digests of its blocks, as they are proven one after another.
@@ -192,11 +191,11 @@ impl Window {
             lost_regions: Vec::new(),
         };
         let mut numbers = HashMap::new();
-        let mut next = from / LEAF_U64;
+        let mut next = LeafNumber::of(from);
         tree.seek(next);
         while let Some(node) = window.next_leaf(tree)? {
             if window.leaves.len() == leaves_max {
-                window.range.end = (window.range.start).max(next * LEAF_U64);
+                window.range.end = (window.range.start).max(next.offset());
                 break;
             }
             let offset = node.offset();
@@ -205,11 +204,11 @@ impl Window {
                     "the manifest has data at byte {offset}, beyond the end of the image"
                 )));
             }
-            let region = offset..offset + LEAF_U64;
+            let region = node.first_leaf().range();
             if let Err(error) = window.add(store, tree, &node, &mut numbers) {
                 window.lose_region(region.clone(), in_range(error, &region))?;
             }
-            next = node.number + 1;
+            next = node.first_leaf().next();
         }
         Ok(window)
     }
@@ -237,7 +236,7 @@ impl Window {
         for span in usize::from(piece.block) / SPAN_BLOCKS..end.div_ceil(SPAN_BLOCKS) {
             self.leaves[piece.leaf as usize].lost_spans |= 1 << span;
         }
-        let range = offset..offset + u64::from(piece.blocks) * BLOCK_U64;
+        let range = offset..offset + block_bytes(u64::from(piece.blocks));
         self.lost.push(Lost { range, problem: problem.to_owned() });
     }
 
@@ -264,7 +263,7 @@ impl Window {
         }
         let blocks = vec![store.files.hasher.zero_block(); LEAF_BLOCKS];
         self.leaves.push(WindowLeaf {
-            number: node.number,
+            number: node.first_leaf(),
             spans: leaf.span_digests(),
             blocks,
             lost_spans: 0,
@@ -309,7 +308,7 @@ impl Window {
 
     /// Returns where in the image a piece begins.
     pub(crate) fn offset(&self, piece: &Piece) -> u64 {
-        self.leaves[piece.leaf as usize].number * LEAF_U64 + u64::from(piece.block) * BLOCK_U64
+        self.leaves[piece.leaf as usize].number.block(usize::from(piece.block)).start
     }
 
     /// Proves that the blocks, whose digests are all known now, give the spans that the manifest
@@ -320,13 +319,12 @@ impl Window {
             let spans = leaf.spans.iter().zip(leaf.blocks.as_chunks::<SPAN_BLOCKS>().0).enumerate();
             for (at, (wanted, blocks)) in spans.filter(|(_, (wanted, _))| **wanted != Digest::ZERO) {
                 if leaf.lost_spans >> at & 1 == 0 && hasher.span(blocks) != *wanted {
-                    wrong.push((number, leaf.number * LEAF_U64, at));
+                    wrong.push((number, leaf.number.span(at), at));
                 }
             }
         }
-        for (leaf, leaf_offset, span) in wrong {
-            let offset = leaf_offset + to_u64(span) * SPAN_U64;
-            let problem = format!("bytes {offset} to {} do not match the manifest", offset + SPAN_U64);
+        for (leaf, range, span) in wrong {
+            let problem = format!("bytes {} to {} do not match the manifest", range.start, range.end);
             if !self.keep_going {
                 return Err(Error::corrupt(problem).with_hint(NextStep::VerifyData));
             }

@@ -24,8 +24,8 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::progress::Progress;
-use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::to_u64;
+use crate::words::units::block_bytes;
 
 /// What all snapshots together are, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,9 +74,9 @@ impl SnapshotStats {
     fn new(snapshot: Snapshot, blocks: u64, own: &Own) -> Self {
         Self {
             data_bytes: snapshot.stats.data_bytes,
-            unique_bytes: blocks * BLOCK_U64,
-            own_bytes: own.blocks * BLOCK_U64,
-            shared_bytes: (blocks - own.blocks.min(blocks)) * BLOCK_U64,
+            unique_bytes: block_bytes(blocks),
+            own_bytes: block_bytes(own.blocks),
+            shared_bytes: block_bytes(blocks - own.blocks.min(blocks)),
             own_stored_bytes: own.stored_bytes,
             snapshot,
         }
@@ -138,7 +138,7 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
         snapshots: to_u64(snapshots.len()),
         logical_bytes: sum(&snapshots, |stats| stats.snapshot.size_bytes),
         data_bytes: sum(&snapshots, |stats| stats.data_bytes),
-        unique_bytes: sums.blocks * BLOCK_U64,
+        unique_bytes: block_bytes(sums.blocks),
         stored_bytes: sums.stored_bytes,
         metadata_bytes: sums.pack_metadata_bytes.saturating_add(sizes.metadata_bytes),
         parity_bytes: sizes.parity_bytes,

@@ -15,7 +15,7 @@ use crate::verbs::stats::tally::Tally;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::progress::Progress;
-use crate::words::sizes::BLOCK_U64;
+use crate::words::units::block_bytes;
 
 /// Numbers in a tally: the snapshots that are asked about, and all others.
 const THESE: u32 = 0;
@@ -54,7 +54,7 @@ pub fn own_bytes(repo: &Repository, ids: &[SnapshotId], progress: &dyn Progress)
     each_other(&repo.store, &keys, &mut |record| tally.mark(OTHERS, record, progress))?;
     let own = own_of_these(&tally, progress)?;
     Ok(OwnBytes {
-        data_bytes: own.blocks * BLOCK_U64,
+        data_bytes: block_bytes(own.blocks),
         stored_bytes: own.stored_bytes,
         manifest_bytes: own.page_bytes,
     })

@@ -22,6 +22,7 @@ use crate::words::ids::PackId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::to_u64;
+use crate::words::units::slots;
 
 /// Memory is bounded by three bytes for each block and each page in the repository.
 pub(crate) struct Tally<'a> {
@@ -254,7 +255,7 @@ impl<'a> Tally<'a> {
         for extent in &leaf.extents {
             let Place::Chunk { chunk, slot } = extent.place else { continue };
             let chunk = &chunks[usize::from(chunk)];
-            for slot in (slot..=u8::MAX).take(usize::from(extent.blocks)) {
+            for slot in slots(slot, extent.blocks) {
                 let other;
                 let copy = if chunk.pack.has_slot(&chunk.entry, slot) {
                     chunk

@@ -32,9 +32,10 @@ use crate::words::ids::PageId;
 use crate::words::next_step::NextStep;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
-use crate::words::sizes::BLOCK_U64;
 use crate::words::sizes::LEAF_SPANS;
-use crate::words::sizes::SPAN_U64;
+use crate::words::units::block_bytes;
+use crate::words::units::block_end;
+use crate::words::units::slots;
 
 /// How often pages with something wrong below them are gone through again, to say exactly what of
 /// them is lost. An image can name one page without end; from then on all that such a page maps is
@@ -209,8 +210,7 @@ impl SnapshotCheck<'_, '_> {
 
     /// Checks an extent that is stored in a chunk and begins at `offset` of the image.
     fn extent(&mut self, located: &Located, slot: u8, blocks: u16, offset: u64) {
-        let slots = (slot..=u8::MAX).take(usize::from(blocks));
-        for (slot, block) in slots.zip(0..) {
+        for (slot, block) in slots(slot, blocks).zip(0..) {
             let has = located.pack.has_slot(&located.entry, slot);
             let damage = self.findings.damage_of(located, slot);
             if has && damage.is_none() || self.another_serves(located, slot) {
@@ -225,8 +225,8 @@ impl SnapshotCheck<'_, '_> {
                     Problem::new(text, NextStep::FindLost)
                 })
             });
-            let begin = offset + block * BLOCK_U64;
-            self.lose(finding, begin..begin + BLOCK_U64);
+            let begin = offset + block_bytes(block);
+            self.lose(finding, begin..begin + block_bytes(1));
         }
     }
 
@@ -276,19 +276,18 @@ impl SnapshotCheck<'_, '_> {
     }
 
     fn leaf(&mut self, node: &Node, leaf: &Leaf) {
-        let (page, offset) = (&node.page, node.offset());
+        let (page, number) = (&node.page, node.first_leaf());
         let mut chunks = Vec::with_capacity(leaf.chunks.len());
         for id in &leaf.chunks {
             chunks.push(self.all.locate(id, self.findings));
         }
-        let image_end = self.record.size_bytes.next_multiple_of(BLOCK_U64);
-        let mut begin = offset;
+        let image_end = block_end(self.record.size_bytes);
+        let mut begin = number.offset();
         let mut stored_spans = 0_u64;
         for extent in &leaf.extents {
-            let end = begin + u64::from(extent.blocks) * BLOCK_U64;
+            let end = begin + block_bytes(u64::from(extent.blocks));
             if let Place::Chunk { chunk, slot } = extent.place {
-                let spans = (begin - offset) / SPAN_U64..=(end - 1 - offset) / SPAN_U64;
-                spans.for_each(|span| stored_spans |= 1 << span);
+                stored_spans |= number.span_mask(&(begin..end));
                 match &chunks[usize::from(chunk)] {
                     Ok(located) => self.extent(located, slot, extent.blocks, begin),
                     Err(finding) => self.lose(*finding, begin..end),
@@ -302,9 +301,8 @@ impl SnapshotCheck<'_, '_> {
             begin = end;
         }
         let empty = leaf.data_spans & !stored_spans;
-        for span in (0..).take(LEAF_SPANS).filter(|span| empty >> span & 1 == 1) {
-            let begin = offset + span * SPAN_U64;
-            self.unfit(page, "it claims data where nothing is stored", begin..begin + SPAN_U64);
+        for span in (0..LEAF_SPANS).filter(|span| empty >> span & 1 == 1) {
+            self.unfit(page, "it claims data where nothing is stored", number.span(span));
         }
     }
 

@@ -5,8 +5,8 @@ use crate::words::error::Result;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::LEAF_BYTES;
-use crate::words::sizes::LEAF_U64;
 use crate::words::sizes::to_usize;
+use crate::words::units::LeafNumber;
 use crate::world::io::ReadAt;
 use crate::world::io::WriteAt;
 
@@ -24,7 +24,7 @@ pub fn export_volume(disk: &dyn ReadAt, target: &dyn WriteAt, progress: &dyn Pro
         }
         let reading = |error| Error::io(format!("reading the volume at offset {at}"), error);
         let Some(data) = disk.next_data(at).map_err(reading)? else { break };
-        let end = data.end.min((data.start / LEAF_U64 + 1) * LEAF_U64);
+        let end = data.end.min(LeafNumber::of(data.start).range().end);
         let bytes = &mut buffer[..to_usize(end - data.start)];
         disk.read_at(data.start, bytes).map_err(reading)?;
         let writing = |error| Error::io(format!("writing the image at offset {}", data.start), error);

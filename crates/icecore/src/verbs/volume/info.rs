@@ -12,7 +12,7 @@ use crate::words::error::Result;
 use crate::words::ids::VolumeId;
 use crate::words::names::ResourceKind;
 use crate::words::names::check_volume_name;
-use crate::words::sizes::BLOCK_U64;
+use crate::words::units::block_bytes;
 
 /// A copy-on-write volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,5 +93,5 @@ pub fn written_bytes(repo: &Repository, name: &str) -> Result<u64> {
         let count = |state| regions.iter().map(|(_, region)| region.count(state)).sum::<u64>();
         blocks += count(BlockState::Data) + count(BlockState::Zero);
     }
-    Ok(blocks * BLOCK_U64)
+    Ok(block_bytes(blocks))
 }
