@@ -329,24 +329,6 @@ impl Store {
         found.filter(|found| found.entry.id == *id).collect()
     }
 
-    /// Returns the chunk where a slot of it has its data: another copy, where the one that was
-    /// found lacks it.
-    pub(crate) fn copy_with(&self, found: &Located, slot: u8) -> Result<Located> {
-        let find = || -> Result<Option<Located>> {
-            let mut copies = self.copies(&found.entry.id)?.into_iter();
-            Ok(copies.find(|copy| copy.pack.has_slot(&copy.entry, slot)))
-        };
-        if let Some(copy) = find()? {
-            return Ok(copy);
-        }
-        self.look_again()?;
-        find()?.ok_or_else(|| {
-            let (id, pack) = (ChunkId(found.entry.id), found.pack.id);
-            Error::corrupt(format!("slot {slot} of chunk {id} is needed, but pack {pack} does not have it"))
-                .with_hint(NextStep::RepairIndexThenVerify)
-        })
-    }
-
     /// Returns the chunk and the slot in it that a hint for a block leads to; none if the block is
     /// not there.
     pub(crate) fn prove_block(&self, id: &BlockId, hint: Hint) -> Result<Option<(Located, u8)>> {

@@ -12,3 +12,4 @@ mod stack_writes;
 mod streams;
 pub(crate) mod volume;
 mod volume_io;
+mod volume_locks;

@@ -16,9 +16,9 @@ use crate::stores::records;
 use crate::stores::volumes::overlay::Overlay;
 use crate::views::cache::BlockCache;
 use crate::views::stack::Stack;
-use crate::views::volume::Published;
 use crate::views::volume::Volume;
 use crate::views::volume::disk_of;
+use crate::views::volume_locks::Published;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -63,16 +63,16 @@ impl Volume {
     }
 
     fn try_freeze(&self, number: u64) -> Result<Frozen> {
-        let mut published = self.published();
+        let mut published = self.locks.published();
         let is_sealed = {
-            let stack = self.stack();
+            let stack = self.locks.stack();
             stack.newest().is_unused() && stack.newest().number == published.record.active
         };
         let next = if is_sealed { None } else { Some(self.next_overlay(&mut published, number)?) };
         let base = published.record.base.clone();
         let apart = disk_of(&self.repo, base.as_ref(), &BlockCache::beside(&self.cache))?;
         let image = {
-            let mut stack = self.stack_mut();
+            let mut stack = self.locks.stack_mut();
             if let Some(next) = next {
                 stack.overlays.insert(0, next);
                 published.spare = None;
@@ -125,7 +125,7 @@ impl Volume {
     /// Makes one of two overlays that follow each other, where the record can name no more of them.
     fn merge(&self, published: &mut Published, number: u64) -> Result<()> {
         let overlays = {
-            let mut stack = self.stack_mut();
+            let mut stack = self.locks.stack_mut();
             stack.frozen = Some(number);
             stack.below().overlays
         };
@@ -137,7 +137,7 @@ impl Volume {
         let mut record = published.record.clone();
         record.sealed.retain(|sealed| *sealed != upper.number);
         self.publish(published, record)?;
-        self.stack_mut().overlays.retain(|overlay| overlay.number != upper.number);
+        self.locks.stack_mut().overlays.retain(|overlay| overlay.number != upper.number);
         // What stays is removed when the volume is opened the next time.
         let _ =
             Overlay::remove_files(&*self.repo.files().storage, &self.name, |number| number == upper.number);
@@ -146,11 +146,11 @@ impl Volume {
 
     /// Lets what was sealed take writes again: there is no snapshot that reads it.
     pub(crate) fn thaw(&self) {
-        let mut published = self.published();
+        let mut published = self.locks.published();
         if !self.names_all(&mut published) {
             return;
         }
-        let mut stack = self.stack_mut();
+        let mut stack = self.locks.stack_mut();
         stack.frozen = None;
         if stack.overlays.len() > 1 && stack.newest().is_unused() {
             published.spare = Some(stack.overlays.remove(0));
@@ -183,7 +183,7 @@ impl Volume {
                 let message = format!("snapshot {} was replaced by a different one", snapshot.id);
                 return Err(Error::new(ErrorKind::NotFound, message));
             }
-            let mut published = self.published();
+            let mut published = self.locks.published();
             let mut record = published.record.clone();
             record.base = Some(snapshot);
             // All of them: nothing is sealed while a snapshot is taken.
@@ -195,7 +195,7 @@ impl Volume {
                 }
                 published => published?,
             }
-            let mut stack = self.stack_mut();
+            let mut stack = self.locks.stack_mut();
             stack.overlays.retain(|overlay| !sealed.contains(&overlay.number));
             stack.base = disk;
             stack.frozen = None;

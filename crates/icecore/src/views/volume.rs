@@ -3,7 +3,6 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -16,19 +15,13 @@ use crate::stores::volumes::overlay::Overlay;
 use crate::views::cache::BlockCache;
 use crate::views::snapshot::SnapshotDisk;
 use crate::views::stack::Stack;
+use crate::views::volume_locks::Published;
+use crate::views::volume_locks::VolumeLocks;
 use crate::words::error::Result;
 use crate::words::names::ResourceKind;
-use crate::words::sizes::to_usize;
 use crate::words::sync::Mutex;
 use crate::words::sync::MutexGuard;
-use crate::words::sync::RwLock;
-use crate::words::sync::RwLockReadGuard;
-use crate::words::sync::RwLockWriteGuard;
-use crate::words::units::LeafNumber;
 use crate::world::io::ReadAt;
-
-/// Regions of 4 MiB whose numbers differ by less than this can be written to at the same time.
-const STRIPES: usize = 64;
 
 /// An open volume. Nobody else has it open. Any number of threads may use it.
 ///
@@ -39,32 +32,12 @@ pub struct Volume {
     pub(super) cache: Arc<BlockCache>,
     pub(super) name: String,
     kind: ResourceKind,
-    pub(super) published: Mutex<Published>,
-    /// What is read and written now. Held shared by whoever reads or writes, alone for the moment in which it changes.
-    pub(super) stack: RwLock<Stack>,
-    /// Held by whoever waits to change the stack. What takes several steps goes through here between two of them: a lock that is
-    /// let go and taken again at once might never be had by another thread.
-    pub(super) turn: Mutex<()>,
-    /// Held by whoever changes which blocks of a region an overlay has.
-    stripes: [Mutex<()>; STRIPES],
-    /// Held while a snapshot is taken.
-    snapshots: Mutex<()>,
+    pub(super) locks: VolumeLocks,
     /// How many snapshots were begun.
     pub(super) begun: AtomicU64,
     /// The number of the last snapshot that was told to end, for what it keeps takes the room that a write needs.
     gives_way: AtomicU64,
     _lock: Mutex<Held>,
-}
-
-/// What the medium knows of a volume.
-pub(super) struct Published {
-    /// The record, as it was last published.
-    pub(super) record: VolumeRecord,
-    /// An overlay with nothing in it that is not used yet: the newest that the record names, or the one that comes next.
-    pub(super) spare: Option<Arc<Overlay>>,
-    /// Whether the record on the medium may be one that leaves out overlays of the stack, since it could not be said whether it
-    /// was replaced. These take no writes then.
-    pub(super) in_doubt: bool,
 }
 
 impl Volume {
@@ -95,11 +68,7 @@ impl Volume {
         Ok(Self {
             name: name.to_owned(),
             kind: record.kind,
-            published: Mutex::new(Published { record, spare: None, in_doubt: false }),
-            stack: RwLock::new(stack),
-            turn: Mutex::default(),
-            stripes: std::array::from_fn(|_| Mutex::default()),
-            snapshots: Mutex::default(),
+            locks: VolumeLocks::new(record, stack),
             begun: AtomicU64::new(0),
             gives_way: AtomicU64::new(0),
             _lock: Mutex::new(lock),
@@ -120,12 +89,12 @@ impl Volume {
 
     /// Returns when it was made, in milliseconds since 1970.
     pub(crate) fn created_unix_ms(&self) -> i64 {
-        self.published().record.created_unix_ms
+        self.locks.published().record.created_unix_ms
     }
 
     /// Returns the first range at or after `offset` that was written to, or zeroed, since the snapshot below.
     pub fn next_dirty(&self, offset: u64) -> Option<Range<u64>> {
-        self.stack().next_dirty(offset)
+        self.locks.stack().next_dirty(offset)
     }
 
     pub(crate) fn repo(&self) -> &Arc<Repository> {
@@ -134,24 +103,7 @@ impl Volume {
 
     /// Keeps others from taking a snapshot meanwhile.
     pub(crate) fn one_snapshot(&self) -> MutexGuard<'_, ()> {
-        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn stack(&self) -> RwLockReadGuard<'_, Stack> {
-        self.stack.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn stack_mut(&self) -> RwLockWriteGuard<'_, Stack> {
-        let _turn = self.turn();
-        self.stack.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn published(&self) -> MutexGuard<'_, Published> {
-        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+        self.locks.one_snapshot()
     }
 
     /// Publishes a record in the place of the one that the medium knows.
@@ -184,14 +136,14 @@ impl Volume {
     /// `InvalidInput` for a size that is smaller than it has.
     pub fn grow(&self, size_bytes: u64) -> Result<()> {
         self.repo.check_writable()?;
-        let mut published = self.published();
+        let mut published = self.locks.published();
         let grown = volumes::grown(&published.record, size_bytes)?;
         if grown.size_bytes == published.record.size_bytes {
             return Ok(());
         }
         // Nothing lies beyond the old end before the record says that there is room for it.
         self.publish(&mut published, grown)?;
-        self.stack_mut().size_bytes = size_bytes;
+        self.locks.stack_mut().size_bytes = size_bytes;
         Ok(())
     }
 
@@ -221,7 +173,7 @@ impl Volume {
 
     /// Syncs all overlays. A map that needs room because of a snapshot gets that of the reserve.
     pub(super) fn sync_once(&self) -> (Option<u64>, io::Result<()>) {
-        let stack = self.stack().clone();
+        let stack = self.locks.stack().clone();
         let mut synced = stack.sync();
         if stack.overlays.len() > 1
             && synced.as_ref().is_err_and(is_full)
@@ -230,10 +182,6 @@ impl Volume {
             synced = stack.sync();
         }
         (stack.frozen, synced)
-    }
-
-    pub(super) fn stripe(&self, region: LeafNumber) -> MutexGuard<'_, ()> {
-        self.stripes[to_usize(region.0) % STRIPES].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

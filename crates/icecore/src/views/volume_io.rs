@@ -46,7 +46,7 @@ impl Volume {
         while at < range.end {
             if at > range.start {
                 // Whoever waits to change the stack comes first.
-                drop(self.turn());
+                drop(self.locks.turn());
             }
             at = step(at..step_end(at, range.end))?;
         }
@@ -55,7 +55,7 @@ impl Volume {
 
     fn write_step(&self, stack: &Stack, offset: u64, bytes: &[u8]) -> io::Result<()> {
         by_region(offset..offset + to_u64(bytes.len())).try_for_each(|part| {
-            let _stripe = self.stripe(LeafNumber::of(part.start));
+            let _stripe = self.locks.stripe(LeafNumber::of(part.start));
             stack.write_region(part.start, &bytes[to_usize(part.start - offset)..to_usize(part.end - offset)])
         })
     }
@@ -64,7 +64,7 @@ impl Volume {
     fn zero_step(&self, stack: &Stack, step: Range<u64>) -> io::Result<Option<u64>> {
         let below = stack.below();
         by_region(step.clone()).try_for_each(|part| {
-            let _stripe = self.stripe(LeafNumber::of(part.start));
+            let _stripe = self.locks.stripe(LeafNumber::of(part.start));
             stack.zero_region(part, &below)
         })?;
         stack.next_used(step.end)
@@ -73,31 +73,31 @@ impl Volume {
 
 impl ReadAt for Volume {
     fn len(&self) -> u64 {
-        self.stack().size_bytes
+        self.locks.stack().size_bytes
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let range = offset..offset.saturating_add(to_u64(buffer.len()));
         self.in_steps(range, &mut |step| {
             let place = &mut buffer[to_usize(step.start - offset)..to_usize(step.end - offset)];
-            self.stack().read_at(step.start, place).map(|()| step.end)
+            self.locks.stack().read_at(step.start, place).map(|()| step.end)
         })
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         let mut at = offset;
         loop {
-            let found = self.stack().search_data(at, SEARCHED_REGIONS)?;
+            let found = self.locks.stack().search_data(at, SEARCHED_REGIONS)?;
             match found {
                 ControlFlow::Break(found) => return Ok(found),
                 ControlFlow::Continue(next) => at = next,
             }
-            drop(self.turn());
+            drop(self.locks.turn());
         }
     }
 
     fn will_need(&self, range: Range<u64>) -> bool {
-        self.stack().will_need(range)
+        self.locks.stack().will_need(range)
     }
 }
 
@@ -108,7 +108,7 @@ impl WriteAt for Volume {
         self.in_steps(range, &mut |step| {
             let bytes = &bytes[to_usize(step.start - offset)..to_usize(step.end - offset)];
             self.before_snapshots(|| {
-                let stack = self.stack();
+                let stack = self.locks.stack();
                 (stack.frozen, self.write_step(&stack, step.start, bytes))
             })?;
             Ok(step.end)
@@ -119,7 +119,7 @@ impl WriteAt for Volume {
         self.check(&range)?;
         self.in_steps(range.clone(), &mut |step| {
             let next = self.before_snapshots(|| {
-                let stack = self.stack();
+                let stack = self.locks.stack();
                 (stack.frozen, self.zero_step(&stack, step.clone()))
             })?;
             // Regions are zeroed as wholes where the range has them.
@@ -184,13 +184,13 @@ mod tests {
                 let sealed = Arc::clone(volume);
                 let seal = thread::spawn(move || sealed.freeze().unwrap());
                 // It keeps its turn until it has the stack, which it gets after this step.
-                while volume.turn.try_lock().is_ok() {
+                while !volume.locks.is_awaited() {
                     thread::yield_now();
                 }
                 let _ = self.sealing.set(std::sync::Mutex::new(Some(seal)));
             } else if self.sealing.get().is_some() {
                 // The stack is held shared here, so that it does not change; if a seal still waits, nobody else gets it.
-                let is_done = volume.stack.try_read().is_ok_and(|stack| stack.frozen.is_some());
+                let is_done = volume.locks.try_stack(|stack| stack.frozen.is_some());
                 let _ = self.after.set((region, is_done));
             }
         }
@@ -236,7 +236,7 @@ mod tests {
         volumes::save(repo.files(), &mut record).unwrap();
         let volume = Arc::new(Volume::open(Arc::new(repo), "disk", BlockCache::new(1 << 20)).unwrap());
         let below = Arc::new(Below::default());
-        volume.stack_mut().base = Some(Arc::clone(&below) as Arc<dyn ReadAt>);
+        volume.locks.stack_mut().base = Some(Arc::clone(&below) as Arc<dyn ReadAt>);
         // An overlay with nothing in it is not sealed.
         volume.write_at(0, &[OLD]).unwrap();
         (volume, below)

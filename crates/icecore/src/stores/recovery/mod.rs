@@ -6,6 +6,7 @@ pub(crate) mod broken_pack;
 pub(crate) mod reader;
 pub(crate) mod rebuilt_packs;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::stores::chunks::Located;
@@ -19,6 +20,7 @@ use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::PageId;
+use crate::words::next_step::NextStep;
 use crate::words::sizes::BLOCK_BYTES;
 
 /// A block that was proven by its id.
@@ -105,6 +107,25 @@ pub(crate) fn read_page(store: &Store, id: &PageId) -> Result<Vec<u8>> {
     };
     let rebuilt = std::iter::once_with(|| store.rebuilt_copies(&id.0)).flatten();
     other_copies(store, &found).into_iter().chain(rebuilt).find_map(|copy| read(&copy).ok()).ok_or(first)
+}
+
+/// Returns the chunk where a slot of it has its data: as it was found, or another copy where that one lacks it. None of them
+/// is read.
+pub(crate) fn copy_with<'a>(store: &Store, found: &'a Located, slot: u8) -> Result<Cow<'a, Located>> {
+    let has = |copy: &Located| copy.pack.has_slot(&copy.entry, slot);
+    if has(found) {
+        return Ok(Cow::Borrowed(found));
+    }
+    let find = || Ok(store.copies(&found.entry.id)?.into_iter().find(has));
+    if let Some(copy) = find()? {
+        return Ok(Cow::Owned(copy));
+    }
+    store.look_again()?;
+    find()?.map(Cow::Owned).ok_or_else(|| {
+        let (id, pack) = (ChunkId(found.entry.id), found.pack.id);
+        Error::corrupt(format!("slot {slot} of chunk {id} is needed, but pack {pack} does not have it"))
+            .with_hint(NextStep::RepairIndexThenVerify)
+    })
 }
 
 /// Returns the other places where packs have a block, and the slots there: in the same chunk, or in another one. None of them was

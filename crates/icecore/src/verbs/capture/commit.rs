@@ -10,6 +10,7 @@ use crate::stores::locks;
 use crate::stores::manifest::cursor::Cursor;
 use crate::stores::manifest::cursor::Node;
 use crate::stores::records;
+use crate::stores::recovery::copy_with;
 use crate::verbs::catalog::check_record_name_is_free;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
@@ -128,10 +129,7 @@ pub(crate) fn all_there(store: &Store, record: &Record) -> Result<bool> {
                 return Ok(false);
             };
             for slot in slots(slot, extent.blocks) {
-                if found.pack.has_slot(&found.entry, slot) {
-                    continue;
-                }
-                match store.copy_with(&found, slot) {
+                match copy_with(store, &found, slot) {
                     Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(false),
                     copy => drop(copy?),
                 }

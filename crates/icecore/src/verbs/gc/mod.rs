@@ -7,7 +7,6 @@ mod needs;
 mod parity;
 mod rewrite;
 mod tail;
-mod totals;
 
 use std::collections::HashSet;
 
@@ -26,6 +25,8 @@ use crate::stores::pack::file::PackFile;
 use crate::stores::pack::list::list_packs;
 use crate::stores::volumes;
 use crate::verbs::gc::choose::Choice;
+pub use crate::verbs::gc::choose::GcOptions;
+pub use crate::verbs::gc::choose::GcTotals;
 use crate::verbs::gc::choose::Weighed;
 use crate::verbs::gc::choose::choose;
 use crate::verbs::gc::choose::weigh;
@@ -36,8 +37,6 @@ use crate::verbs::gc::parity::Parity;
 use crate::verbs::gc::rewrite::Rewriter;
 use crate::verbs::gc::tail::Tail;
 use crate::verbs::gc::tail::remove_leftovers;
-pub use crate::verbs::gc::totals::GcOptions;
-pub use crate::verbs::gc::totals::GcTotals;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;

@@ -12,6 +12,7 @@ use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::manifest::cursor::Cursor;
 use crate::stores::notes::Damage;
+use crate::stores::recovery::copy_with;
 use crate::verbs::gc::copies::good_slots;
 use crate::verbs::gc::mark::Usage;
 use crate::words::error::Result;
@@ -115,7 +116,8 @@ impl<'a> Needs<'a> {
         }
         for slot in (0..=u8::MAX).filter(|slot| needed.has(*slot)) {
             if copies.iter().all(|copy| !copy.pack.has_slot(&copy.entry, slot)) {
-                copies.push(self.store.copy_with(&copies[0], slot)?);
+                let copy = copy_with(self.store, &copies[0], slot)?.into_owned();
+                copies.push(copy);
             }
             let with_it = copies.iter().filter(|copy| copy.pack.has_slot(&copy.entry, slot));
             self.keep_one(&with_it.collect::<Vec<_>>(), slot)?;

@@ -13,6 +13,7 @@ use crate::stores::manifest::cursor::Cursor;
 use crate::stores::manifest::cursor::Node;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::list::list_packs;
+use crate::stores::recovery::copy_with;
 use crate::verbs::stats::owners::Owner;
 use crate::verbs::stats::owners::Owners;
 use crate::words::error::Error;
@@ -256,13 +257,7 @@ impl<'a> Tally<'a> {
             let Place::Chunk { chunk, slot } = extent.place else { continue };
             let chunk = &chunks[usize::from(chunk)];
             for slot in slots(slot, extent.blocks) {
-                let other;
-                let copy = if chunk.pack.has_slot(&chunk.entry, slot) {
-                    chunk
-                } else {
-                    other = self.store.copy_with(chunk, slot)?;
-                    &other
-                };
+                let copy = copy_with(self.store, chunk, slot)?;
                 let pack = PackTally::of(&mut self.packs, &copy.pack, self.snapshots_max);
                 let at = copy.entry.first_block + u32::from(slot);
                 each(pack, &mut self.image, (copy.pack.id, at));
