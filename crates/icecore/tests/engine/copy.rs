@@ -395,14 +395,14 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// What must be in each repository.
-struct World {
+struct CopyHistory {
     two: Two,
     volumes: [Vec<u8>; RESOURCES.len()],
     here: Vec<(Snapshot, Vec<u8>)>,
     there: Vec<(Snapshot, Vec<u8>)>,
 }
 
-impl World {
+impl CopyHistory {
     fn new() -> Self {
         let volumes = [Random::new(20).disk(LEAF + 300_001), Random::new(21).disk(200_000)];
         Self { two: Two::new(), volumes, here: Vec::new(), there: Vec::new() }
@@ -473,8 +473,8 @@ fn random_histories_of_two_repositories_leave_the_same_images_in_both() {
         config.cases = 24;
     }
     proptest!(config, |(steps in proptest::collection::vec(step(), 1..40))| {
-        let mut world = World::new();
-        steps.iter().for_each(|step| world.take(step));
-        world.check_all();
+        let mut copies = CopyHistory::new();
+        steps.iter().for_each(|step| copies.take(step));
+        copies.check_all();
     });
 }

@@ -51,14 +51,14 @@ fn raw(seed: u64) -> Vec<u8> {
 }
 
 /// A repository, and what is in it.
-struct World {
+struct Contents {
     files: Files,
     /// The same repository as it was earlier.
     before: Files,
     images: Vec<(SnapshotId, Vec<u8>)>,
 }
 
-impl World {
+impl Contents {
     fn new() -> Self {
         let first = [text(1), text(2), text(3), raw(4)].concat();
         let mut second = first.clone();
@@ -179,8 +179,8 @@ fn restorable(repo: &Repository, id: SnapshotId, image: &[u8], plainly: bool, wh
     }
 }
 
-fn all_restorable(repo: &Repository, world: &World, what: &str) -> Vec<Bad> {
-    world.images.iter().map(|(id, image)| restorable(repo, *id, image, false, what)).collect()
+fn all_restorable(repo: &Repository, contents: &Contents, what: &str) -> Vec<Bad> {
+    contents.images.iter().map(|(id, image)| restorable(repo, *id, image, false, what)).collect()
 }
 
 fn lost_of(lost: &[LostRange], id: SnapshotId) -> Bad {
@@ -216,13 +216,13 @@ impl Effort {
 }
 
 /// Does what can be done with a damaged repository. Returns whether verify found anything.
-fn try_out(world: &World, files: &Files, effort: Effort, what: &str) -> bool {
+fn try_out(contents: &Contents, files: &Files, effort: Effort, what: &str) -> bool {
     let storage = storage_of(files);
     let repo = match open(&storage) {
         Ok(repo) => repo,
         Err(error) => {
             assert_kind(error.kind(), what);
-            assert_ne!(files.get("config"), world.files.get("config"), "{what}: {error}");
+            assert_ne!(files.get("config"), contents.files.get("config"), "{what}: {error}");
             return true;
         }
     };
@@ -230,13 +230,13 @@ fn try_out(world: &World, files: &Files, effort: Effort, what: &str) -> bool {
     let report = verify(&repo, None, Depth::ReadData, &NoProgress).unwrap();
     let lost: Vec<LostRange> = report.findings.iter().flat_map(|finding| finding.lost.clone()).collect();
     let mut all_bad = Vec::new();
-    for (number, (id, image)) in world.images.iter().enumerate() {
+    for (number, (id, image)) in contents.images.iter().enumerate() {
         let is_listed = listed.snapshots.iter().any(|snapshot| snapshot.id == *id);
         let chosen = match effort {
             Effort::Everything => true,
             // The largest image takes longer than all others together.
-            Effort::Reading(case) if image.len() > LEAF => case.is_multiple_of(16 * world.images.len()),
-            Effort::Reading(case) => case % world.images.len() == number,
+            Effort::Reading(case) if image.len() > LEAF => case.is_multiple_of(16 * contents.images.len()),
+            Effort::Reading(case) => case % contents.images.len() == number,
         };
         if !chosen && is_listed && lost_of(&lost, *id).is_empty() {
             continue;
@@ -255,7 +255,7 @@ fn try_out(world: &World, files: &Files, effort: Effort, what: &str) -> bool {
         all_bad.push(bad);
     }
     for (from, to) in [(0, 1), (1, 3)] {
-        let (from, to) = (world.images[from].0, world.images[to].0);
+        let (from, to) = (contents.images[from].0, contents.images[to].0);
         if let Err(error) = diff(&repo, from, to, &mut |_| Ok(())) {
             assert_kind(error.kind(), what);
         }
@@ -264,13 +264,13 @@ fn try_out(world: &World, files: &Files, effort: Effort, what: &str) -> bool {
         assert_kind(error.kind(), what);
     }
     if effort == Effort::Everything {
-        gc_makes_nothing_worse(world, files, &all_bad, what);
-        repairs_make_it_better(world, files, &all_bad, what);
+        gc_makes_nothing_worse(contents, files, &all_bad, what);
+        repairs_make_it_better(contents, files, &all_bad, what);
     }
     !report.findings.is_empty()
 }
 
-fn gc_makes_nothing_worse(world: &World, files: &Files, bad: &[Bad], what: &str) {
+fn gc_makes_nothing_worse(contents: &Contents, files: &Files, bad: &[Bad], what: &str) {
     let storage = storage_of(files);
     let repo = open(&storage).unwrap();
     let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0 }, &NoProgress);
@@ -279,10 +279,10 @@ fn gc_makes_nothing_worse(world: &World, files: &Files, bad: &[Bad], what: &str)
         assert_kind(error.kind(), what);
     }
     let what = format!("{what}, after a gc ({:?})", done.map(|done| done.packs_removed));
-    assert_not_worse(bad, &all_restorable(&open(&storage).unwrap(), world, &what), &what);
+    assert_not_worse(bad, &all_restorable(&open(&storage).unwrap(), contents, &what), &what);
 }
 
-fn repairs_make_it_better(world: &World, files: &Files, bad: &[Bad], what: &str) {
+fn repairs_make_it_better(contents: &Contents, files: &Files, bad: &[Bad], what: &str) {
     let storage = storage_of(files);
     let repo = open(&storage).unwrap();
     let index = repair_index(&repo, &NoProgress).map_err(|error| assert_kind(error.kind(), what));
@@ -290,11 +290,11 @@ fn repairs_make_it_better(world: &World, files: &Files, bad: &[Bad], what: &str)
     let packs = packs.map_err(|error| assert_kind(error.kind(), what));
     let repo = open(&storage).unwrap();
     let what = format!("{what}, after the repairs");
-    let after = all_restorable(&repo, world, &what);
+    let after = all_restorable(&repo, contents, &what);
     assert_not_worse(bad, &after, &what);
     let told = repair_snapshots(&repo, &NoProgress).unwrap();
     let listed = list(&repo).unwrap();
-    for ((id, _), bad) in world.images.iter().zip(&after) {
+    for ((id, _), bad) in contents.images.iter().zip(&after) {
         if listed.snapshots.iter().any(|snapshot| snapshot.id == *id) {
             assert_eq!(*bad, lost_of(&told.lost, *id), "{what}: what is not reported lost restores");
             if let Ok(packs) = &packs {
@@ -320,19 +320,19 @@ fn is_checked(name: &str) -> bool {
 
 #[test]
 fn what_is_sound_passes() {
-    let world = World::new();
-    assert!(!try_out(&world, &world.files, Effort::Everything, "sound"));
-    let repo = open(&storage_of(&world.files)).unwrap();
-    assert!(all_restorable(&repo, &world, "sound").iter().all(Vec::is_empty));
+    let contents = Contents::new();
+    assert!(!try_out(&contents, &contents.files, Effort::Everything, "sound"));
+    let repo = open(&storage_of(&contents.files)).unwrap();
+    assert!(all_restorable(&repo, &contents, "sound").iter().all(Vec::is_empty));
 }
 
 #[test]
 fn every_byte_is_changed() {
-    let world = World::new();
-    let cases: Vec<(&String, usize, u8)> = world
+    let contents = Contents::new();
+    let cases: Vec<(&String, usize, u8)> = contents
         .names()
         .into_iter()
-        .flat_map(|name| (0..world.files[name].len()).map(move |at| (name, at)))
+        .flat_map(|name| (0..contents.files[name].len()).map(move |at| (name, at)))
         .flat_map(|(name, at)| {
             let masks = if is_thorough() {
                 vec![1, 2, 4, 8, 16, 32, 64, 128, 255]
@@ -345,7 +345,7 @@ fn every_byte_is_changed() {
     each(cases.len(), |number| {
         let (name, at, mask) = cases[number];
         // Inside of a block that is stored as it is, and of the tables of an index run, one byte is like another.
-        let len = world.files[name].len();
+        let len = contents.files[name].len();
         let alike = match name.starts_with("index/") {
             true => at % 4 != 0 && at > 256 && at + 256 < len,
             false => at % 16 != 0 && len > BLOCK && (300..4000).contains(&at),
@@ -353,20 +353,20 @@ fn every_byte_is_changed() {
         if alike && !is_thorough() {
             return;
         }
-        let mut files = world.files.clone();
+        let mut files = contents.files.clone();
         files.get_mut(name).unwrap()[at] ^= mask;
         let what = format!("{name}, byte {at}, mask {mask:02x}");
-        let found = try_out(&world, &files, Effort::of(number, 41), &what);
+        let found = try_out(&contents, &files, Effort::of(number, 41), &what);
         assert!(found || !is_checked(name), "{what}: verify did not find it");
     });
 }
 
 #[test]
 fn every_file_is_cut_everywhere_and_grows() {
-    let world = World::new();
+    let contents = Contents::new();
     let mut cases: Vec<(&String, usize)> = Vec::new();
-    for name in world.names() {
-        let len = world.files[name].len();
+    for name in contents.names() {
+        let len = contents.files[name].len();
         let step = if is_thorough() { 1 } else { 41 };
         let ends = [1, 2, len.saturating_sub(1), len.saturating_sub(64), 64, 65, 104, 105];
         let mut lengths: Vec<usize> = (0..len).step_by(step).chain(ends).filter(|cut| *cut < len).collect();
@@ -377,17 +377,17 @@ fn every_file_is_cut_everywhere_and_grows() {
     }
     each(cases.len(), |number| {
         let (name, length) = cases[number];
-        let mut files = world.files.clone();
+        let mut files = contents.files.clone();
         files.get_mut(name).unwrap().resize(length, 0x5a);
-        let what = format!("{name}, {length} bytes of {}", world.files[name].len());
-        let found = try_out(&world, &files, Effort::of(number, 7), &what);
+        let what = format!("{name}, {length} bytes of {}", contents.files[name].len());
+        let found = try_out(&contents, &files, Effort::of(number, 7), &what);
         assert!(found || !is_checked(name), "{what}: verify did not find it");
     });
 }
 
 #[test]
 fn every_file_is_removed_zeroed_swapped_and_replaced() {
-    let world = World::new();
+    let contents = Contents::new();
     let other = {
         let mut fixture =
             Fixture::with_key([9; 32], vec![("a", [text(1), text(2)].concat()), ("b", text(9))]);
@@ -397,23 +397,23 @@ fn every_file_is_removed_zeroed_swapped_and_replaced() {
     let kind = |name: &str| name.split('/').next().unwrap().to_owned();
     let mut cases: Vec<(String, Files)> = Vec::new();
     let mut add = |what: String, change: &dyn Fn(&mut Files)| {
-        let mut files = world.files.clone();
+        let mut files = contents.files.clone();
         change(&mut files);
         cases.push((what, files));
     };
-    for name in world.names() {
+    for name in contents.names() {
         add(format!("{name} removed"), &|files| drop(files.remove(name)));
-        let len = world.files[name].len();
+        let len = contents.files[name].len();
         add(format!("{name} zeroed"), &|files| drop(files.insert(name.clone(), vec![0; len])));
         for at in (0..len).step_by(BLOCK) {
             add(format!("{name} zeroed at {at}"), &|files| {
                 files.get_mut(name).unwrap()[at..len.min(at + BLOCK)].fill(0);
             });
         }
-        for with in world.names().into_iter().filter(|with| *with > name && kind(with) == kind(name)) {
+        for with in contents.names().into_iter().filter(|with| *with > name && kind(with) == kind(name)) {
             add(format!("{name} and {with} swapped"), &|files| {
-                files.insert(name.clone(), world.files[with].clone());
-                files.insert(with.clone(), world.files[name].clone());
+                files.insert(name.clone(), contents.files[with].clone());
+                files.insert(with.clone(), contents.files[name].clone());
             });
         }
         for (foreign, bytes) in other.iter().filter(|(foreign, _)| kind(foreign) == kind(name)) {
@@ -425,7 +425,9 @@ fn every_file_is_removed_zeroed_swapped_and_replaced() {
             });
         }
     }
-    for (name, bytes) in world.before.iter().filter(|(name, bytes)| world.files.get(*name) != Some(bytes)) {
+    for (name, bytes) in
+        contents.before.iter().filter(|(name, bytes)| contents.files.get(*name) != Some(bytes))
+    {
         add(format!("{name} as it was earlier"), &|files| drop(files.insert(name.clone(), bytes.clone())));
     }
     add("everything but the packs removed".to_owned(), &|files| {
@@ -435,7 +437,7 @@ fn every_file_is_removed_zeroed_swapped_and_replaced() {
     });
     each(cases.len(), |number| {
         let (what, files) = &cases[number];
-        try_out(&world, files, Effort::of(number, 3), what);
+        try_out(&contents, files, Effort::of(number, 3), what);
     });
 }
 
@@ -472,10 +474,10 @@ proptest! {
 
     #[test]
     fn several_damages_at_once_are_no_worse_than_their_sum(blows in prop::collection::vec(blow(), 2..6)) {
-        static WORLD: std::sync::OnceLock<World> = std::sync::OnceLock::new();
-        let world = WORLD.get_or_init(World::new);
-        let names: Vec<&String> = world.names().into_iter().filter(|name| *name != "config").collect();
-        let mut files = world.files.clone();
+        static WORLD: std::sync::OnceLock<Contents> = std::sync::OnceLock::new();
+        let contents = WORLD.get_or_init(Contents::new);
+        let names: Vec<&String> = contents.names().into_iter().filter(|name| *name != "config").collect();
+        let mut files = contents.files.clone();
         let mut what = String::new();
         for (which, place, blow) in &blows {
             let name = *which.get(&names);
@@ -492,6 +494,6 @@ proptest! {
                 Blow::Remove => drop(files.remove(name)),
             }
         }
-        try_out(world, &files, Effort::Everything, &what);
+        try_out(contents, &files, Effort::Everything, &what);
     }
 }

@@ -27,7 +27,7 @@ const BLOCK: usize = 4096;
 const CHUNK: usize = 16 * BLOCK;
 
 /// A chunk is in two packs: with half of its slots beside one that is read first, and whole beside one that nothing needs.
-struct Scene {
+struct ChunkInTwoPacks {
     bench: TestRepository,
     image: Vec<u8>,
     id: SnapshotId,
@@ -37,7 +37,7 @@ struct Scene {
     whole: String,
 }
 
-impl Scene {
+impl ChunkInTwoPacks {
     fn new() -> Self {
         let bench = TestRepository::new();
         let [first, twice, unused] = [1, 2, 3].map(|seed| Random::new(seed).bytes(CHUNK));
@@ -92,28 +92,28 @@ impl Scene {
 
 #[test]
 fn a_restore_finds_a_chunk_that_gc_has_moved_although_a_part_of_it_is_where_it_was() {
-    let scene = Scene::new();
-    let (repo, moved) = scene.reader();
-    restores(&repo, scene.id, &scene.image).unwrap();
+    let stored = ChunkInTwoPacks::new();
+    let (repo, moved) = stored.reader();
+    restores(&repo, stored.id, &stored.image).unwrap();
     assert!(moved.load(Ordering::SeqCst), "gc did not run in the middle of it");
 }
 
 #[test]
 fn so_do_statistics_a_verification_and_a_disk() {
-    let scene = Scene::new();
-    let (repo, moved) = scene.reader();
+    let stored = ChunkInTwoPacks::new();
+    let (repo, moved) = stored.reader();
     icecore::maintenance::stats(&repo, &NoProgress).unwrap();
     assert!(moved.load(Ordering::SeqCst), "gc did not run in the middle of it");
 
-    let scene = Scene::new();
-    let (repo, moved) = scene.reader();
+    let stored = ChunkInTwoPacks::new();
+    let (repo, moved) = stored.reader();
     let report = icecore::maintenance::verify(&repo, None, Depth::ReadData, &NoProgress).unwrap();
     assert!(report.findings.is_empty(), "{:?}", report.findings);
     assert!(moved.load(Ordering::SeqCst), "gc did not run in the middle of it");
 
-    let scene = Scene::new();
-    let (repo, moved) = scene.reader();
-    let disk = SnapshotDisk::open(Arc::new(repo), scene.id, BlockCache::new(1 << 20)).unwrap();
-    assert_same(&content(&disk).unwrap(), &scene.image, "the disk");
+    let stored = ChunkInTwoPacks::new();
+    let (repo, moved) = stored.reader();
+    let disk = SnapshotDisk::open(Arc::new(repo), stored.id, BlockCache::new(1 << 20)).unwrap();
+    assert_same(&content(&disk).unwrap(), &stored.image, "the disk");
     assert!(moved.load(Ordering::SeqCst), "gc did not run in the middle of it");
 }

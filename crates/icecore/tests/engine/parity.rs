@@ -28,21 +28,21 @@ use icecore_testing::repository::open;
 use icecore_testing::repository::options;
 
 /// A repository with parity and some snapshots, each of which adds a pack of data and one of pages.
-struct World {
+struct ProtectedRepository {
     storage: MemoryStorage,
     images: Vec<(SnapshotId, Vec<u8>)>,
 }
 
-impl World {
+impl ProtectedRepository {
     fn new(scheme: &str, snapshots: u64) -> Self {
         let storage = MemoryStorage::new();
         let repo = init(storage.clone());
         set_parity(&repo, Some(scheme.parse().unwrap()), &NoProgress).unwrap();
-        let mut world = Self { storage, images: Vec::new() };
+        let mut protected = Self { storage, images: Vec::new() };
         for seed in 0..snapshots {
-            world.capture(seed);
+            protected.capture(seed);
         }
-        world
+        protected
     }
 
     fn capture(&mut self, seed: u64) {
@@ -89,13 +89,13 @@ fn assert_all_covered(repo: &Repository, what: &str) {
 
 #[test]
 fn any_two_packs_of_a_group_come_back_byte_for_byte() {
-    let world = World::new("10+2", 5);
-    let packs: Vec<String> = world.files("packs/").into_iter().collect();
+    let protected = ProtectedRepository::new("10+2", 5);
+    let packs: Vec<String> = protected.files("packs/").into_iter().collect();
     assert_eq!(packs.len(), 10);
-    let whole = world.storage.files();
+    let whole = protected.storage.files();
     for first in 0..packs.len() {
         for second in first + 1..packs.len() {
-            let damaged = world.copy();
+            let damaged = protected.copy();
             damaged.remove(&packs[first]);
             // One is gone and the other has a damaged byte in its middle.
             damaged.flip(&packs[second], whole[&packs[second]].len() / 2);
@@ -111,12 +111,12 @@ fn any_two_packs_of_a_group_come_back_byte_for_byte() {
 
 #[test]
 fn three_packs_of_a_group_that_are_gone_are_an_error_and_never_other_bytes() {
-    let world = World::new("10+2", 5);
-    let whole: BTreeSet<String> = world.files("packs/");
-    whole.iter().take(3).for_each(|path| world.remove(path));
-    let repo = open(world.storage.clone());
+    let protected = ProtectedRepository::new("10+2", 5);
+    let whole: BTreeSet<String> = protected.files("packs/");
+    whole.iter().take(3).for_each(|path| protected.remove(path));
+    let repo = open(protected.storage.clone());
     let mut failed = 0;
-    for (id, image) in &world.images {
+    for (id, image) in &protected.images {
         let mut bytes = Vec::new();
         match icecore::snapshot::restore(
             &repo,
@@ -137,38 +137,38 @@ fn three_packs_of_a_group_that_are_gone_are_an_error_and_never_other_bytes() {
 
 #[test]
 fn three_packs_that_are_damaged_at_different_places_come_back() {
-    let world = World::new("10+2", 5);
-    let packs = world.files("packs/");
+    let protected = ProtectedRepository::new("10+2", 5);
+    let packs = protected.files("packs/");
     let long: Vec<&String> =
-        packs.iter().filter(|path| world.storage.files()[*path].len() > 400_000).take(1).collect();
+        packs.iter().filter(|path| protected.storage.files()[*path].len() > 400_000).take(1).collect();
     assert_eq!(long.len(), 1);
     // Two packs are damaged in their first 64 KiB, and one far behind that.
     let others: Vec<&String> = packs.iter().filter(|path| !long.contains(path)).take(2).collect();
-    others.iter().for_each(|path| world.flip(path, 150));
-    world.flip(long[0], 300_000);
-    world.assert_restores("with damage at different places");
+    others.iter().for_each(|path| protected.flip(path, 150));
+    protected.flip(long[0], 300_000);
+    protected.assert_restores("with damage at different places");
 }
 
 #[test]
 fn damaged_parity_is_not_believed() {
-    let world = World::new("4+2", 2);
-    let packs: Vec<String> = world.files("packs/").into_iter().collect();
-    let parity: Vec<String> = world.files("parity/").into_iter().collect();
+    let protected = ProtectedRepository::new("4+2", 2);
+    let packs: Vec<String> = protected.files("packs/").into_iter().collect();
+    let parity: Vec<String> = protected.files("parity/").into_iter().collect();
     assert_eq!(parity.len(), 2);
     // Every part of a parity file: header, table of packs, shard, digests.
-    let len = world.storage.files()[&parity[0]].len();
+    let len = protected.storage.files()[&parity[0]].len();
     let shard = 64 + 40 * packs.len();
     for at in [3, 8, 20, 40, 63, 64, 70, 100, shard, shard + 1000, len - 200, len - 1] {
-        let damaged = world.copy();
+        let damaged = protected.copy();
         damaged.flip(&parity[0], at);
         damaged.remove(&packs[0]);
         // The other parity file suffices.
         damaged.assert_restores(&format!("with byte {at} of a parity file damaged"));
-        let damaged = world.copy();
+        let damaged = protected.copy();
         parity.iter().for_each(|file| damaged.flip(file, at));
         damaged.remove(&packs[0]);
         let repo = open(damaged.storage.clone());
-        for (id, image) in &world.images {
+        for (id, image) in &protected.images {
             let mut bytes = Vec::new();
             match icecore::snapshot::restore(
                 &repo,
@@ -186,18 +186,18 @@ fn damaged_parity_is_not_believed() {
 
 #[test]
 fn parity_of_another_repository_is_not_believed() {
-    let world = World::new("4+2", 2);
-    let other = World::new("4+2", 2);
-    let own = world.files("parity/");
+    let protected = ProtectedRepository::new("4+2", 2);
+    let other = ProtectedRepository::new("4+2", 2);
+    let own = protected.files("parity/");
     for path in other.files("parity/") {
-        world.storage.put(&path, other.storage.files()[&path].clone());
+        protected.storage.put(&path, other.storage.files()[&path].clone());
     }
-    world.assert_restores("with foreign parity beside it");
-    own.iter().for_each(|path| world.remove(path));
-    let packs = world.files("packs/");
-    world.remove(packs.first().unwrap());
-    let repo = open(world.storage.clone());
-    for (id, image) in &world.images {
+    protected.assert_restores("with foreign parity beside it");
+    own.iter().for_each(|path| protected.remove(path));
+    let packs = protected.files("packs/");
+    protected.remove(packs.first().unwrap());
+    let repo = open(protected.storage.clone());
+    for (id, image) in &protected.images {
         let mut bytes = Vec::new();
         if icecore::snapshot::restore(&repo, *id, RestoreTo::Stream(&mut bytes), OnDamage::Stop, &NoProgress)
             .is_ok()
@@ -209,99 +209,100 @@ fn parity_of_another_repository_is_not_believed() {
 
 #[test]
 fn small_captures_share_groups() {
-    let mut world = World::new("10+2", 0);
+    let mut protected = ProtectedRepository::new("10+2", 0);
     for seed in 0..15 {
-        world.capture(seed);
-        assert_all_covered(&open(world.storage.clone()), "after each capture");
+        protected.capture(seed);
+        assert_all_covered(&open(protected.storage.clone()), "after each capture");
     }
     // 30 packs: three full groups, and not one for each capture.
-    assert_eq!(world.files("parity/").len(), 6);
-    world.assert_restores("with parity");
+    assert_eq!(protected.files("parity/").len(), 6);
+    protected.assert_restores("with parity");
 }
 
 #[test]
 fn an_unchanged_image_writes_no_parity() {
-    let mut world = World::new("10+2", 1);
-    let before = world.files("parity/");
-    let image = world.images[0].1.clone();
-    let repo = open(world.storage.clone());
+    let mut protected = ProtectedRepository::new("10+2", 1);
+    let before = protected.files("parity/");
+    let image = protected.images[0].1.clone();
+    let repo = open(protected.storage.clone());
     let report = icecore::snapshot::capture(&repo, &image, &options("disk-0"), &NoProgress).unwrap();
     assert!(report.unchanged);
-    assert_eq!(world.files("parity/"), before);
-    world.images.push((report.snapshot.id, image));
-    world.assert_restores("both");
+    assert_eq!(protected.files("parity/"), before);
+    protected.images.push((report.snapshot.id, image));
+    protected.assert_restores("both");
 }
 
 #[test]
 fn gc_keeps_all_parity_of_what_stays() {
-    let mut world = World::new("4+2", 6);
+    let mut protected = ProtectedRepository::new("4+2", 6);
     for round in 0..4 {
-        let (id, _) = world.images.remove(round % world.images.len());
-        let repo = open(world.storage.clone());
+        let (id, _) = protected.images.remove(round % protected.images.len());
+        let repo = open(protected.storage.clone());
         icecore::snapshot::delete(&repo, id, DeleteOptions::default()).unwrap();
         let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
         gc::apply(&repo, plan, &NoProgress).unwrap();
         let what = format!("after gc {round}");
-        assert_all_covered(&open(world.storage.clone()), &what);
-        assert_sound(&open(world.storage.clone()), &what);
+        assert_all_covered(&open(protected.storage.clone()), &what);
+        assert_sound(&open(protected.storage.clone()), &what);
         // Any pack that is gone now comes back.
-        for pack in world.files("packs/") {
-            let damaged = world.copy();
+        for pack in protected.files("packs/") {
+            let damaged = protected.copy();
             damaged.remove(&pack);
             damaged.assert_restores(&what);
         }
-        let packs = world.files("packs/").len();
+        let packs = protected.files("packs/").len();
         let groups = parity_report(&repo).unwrap().groups;
         assert!(groups <= packs.div_ceil(4) as u64 + 1, "{groups} groups of {packs} packs");
-        world.capture(10 + round as u64);
+        protected.capture(10 + round as u64);
     }
-    let repo = open(world.storage.clone());
-    world.images.iter().for_each(|(id, _)| {
+    let repo = open(protected.storage.clone());
+    protected.images.iter().for_each(|(id, _)| {
         icecore::snapshot::delete(&repo, *id, DeleteOptions::default()).map(|_| ()).unwrap()
     });
     let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
     gc::apply(&repo, plan, &NoProgress).unwrap();
-    assert_eq!(world.files("packs/"), BTreeSet::new());
-    assert_eq!(world.files("parity/"), BTreeSet::new());
+    assert_eq!(protected.files("packs/"), BTreeSet::new());
+    assert_eq!(protected.files("parity/"), BTreeSet::new());
 }
 
 #[test]
 fn parity_is_switched_on_later_changed_and_switched_off() {
-    let mut world = World::new("4+2", 3);
-    let repo = open(world.storage.clone());
+    let mut protected = ProtectedRepository::new("4+2", 3);
+    let repo = open(protected.storage.clone());
     set_parity(&repo, None, &NoProgress).unwrap();
-    assert_eq!(world.files("parity/"), BTreeSet::new());
-    assert_eq!(open(world.storage.clone()).parity(), None);
-    world.capture(3);
-    assert_eq!(world.files("parity/"), BTreeSet::new(), "it is off");
+    assert_eq!(protected.files("parity/"), BTreeSet::new());
+    assert_eq!(open(protected.storage.clone()).parity(), None);
+    protected.capture(3);
+    assert_eq!(protected.files("parity/"), BTreeSet::new(), "it is off");
     let scheme: ParityScheme = "3+1".parse().unwrap();
     let report = set_parity(&repo, Some(scheme), &NoProgress).unwrap();
     assert_eq!((report.scheme, report.packs, report.packs_without), (Some(scheme), 8, 0));
-    assert_eq!(world.files("parity/").len(), 3, "8 packs in groups of 3, one file each");
-    let bytes: usize = world.files("parity/").iter().map(|path| world.storage.files()[path].len()).sum();
+    assert_eq!(protected.files("parity/").len(), 3, "8 packs in groups of 3, one file each");
+    let bytes: usize =
+        protected.files("parity/").iter().map(|path| protected.storage.files()[path].len()).sum();
     assert_eq!(report.parity_bytes, bytes as u64);
-    let pack = world.files("packs/").pop_first().unwrap();
-    world.remove(&pack);
-    world.assert_restores("with a pack that was there before parity");
+    let pack = protected.files("packs/").pop_first().unwrap();
+    protected.remove(&pack);
+    protected.assert_restores("with a pack that was there before parity");
 }
 
 #[test]
 fn a_damaged_pack_gets_no_parity_and_the_others_do() {
-    let world = World::new("10+2", 4);
-    let repo = open(world.storage.clone());
+    let protected = ProtectedRepository::new("10+2", 4);
+    let repo = open(protected.storage.clone());
     set_parity(&repo, None, &NoProgress).unwrap();
-    let pack = world.files("packs/").pop_first().unwrap();
-    world.flip(&pack, 120);
+    let pack = protected.files("packs/").pop_first().unwrap();
+    protected.flip(&pack, 120);
     let report = set_parity(&repo, Some("10+2".parse().unwrap()), &NoProgress).unwrap();
     assert_eq!(report.refused.len(), 1, "{report:?}");
     assert!(pack.ends_with(&report.refused[0].0.to_string()));
     assert_eq!(report.packs_without, 1);
     // What parity there is brings back the others.
-    let other = world.files("packs/").pop_last().unwrap();
-    let whole = world.storage.files().remove(&other).unwrap();
-    world.remove(&other);
-    let repo = open(world.storage.clone());
-    for (id, _) in &world.images {
+    let other = protected.files("packs/").pop_last().unwrap();
+    let whole = protected.storage.files().remove(&other).unwrap();
+    protected.remove(&other);
+    let repo = open(protected.storage.clone());
+    for (id, _) in &protected.images {
         let _ = icecore::snapshot::restore(
             &repo,
             *id,
@@ -310,36 +311,36 @@ fn a_damaged_pack_gets_no_parity_and_the_others_do() {
             &NoProgress,
         );
     }
-    assert!(world.storage.files().remove(&other) == Some(whole));
+    assert!(protected.storage.files().remove(&other) == Some(whole));
 }
 
 #[test]
 fn verify_says_what_parity_brings_back_and_that_nothing_is_lost() {
-    let world = World::new("10+2", 3);
-    let packs: Vec<String> = world.files("packs/").into_iter().collect();
-    world.remove(&packs[0]);
-    world.flip(&packs[1], 130);
-    let before = world.storage.files();
+    let protected = ProtectedRepository::new("10+2", 3);
+    let packs: Vec<String> = protected.files("packs/").into_iter().collect();
+    protected.remove(&packs[0]);
+    protected.flip(&packs[1], 130);
+    let before = protected.storage.files();
     for depth in [Depth::Structure, Depth::ReadData] {
         let report =
-            icecore::maintenance::verify(&open(world.storage.clone()), None, depth, &NoProgress).unwrap();
+            icecore::maintenance::verify(&open(protected.storage.clone()), None, depth, &NoProgress).unwrap();
         assert!(!report.findings.is_empty(), "{depth:?}");
         for finding in &report.findings {
             assert_eq!(finding.lost, [], "{depth:?}: {finding:?}");
         }
     }
-    assert!(world.storage.files() == before, "verify changes nothing");
-    world.assert_restores("after verify");
-    assert_sound(&open(world.storage.clone()), "after restores have put the packs back");
+    assert!(protected.storage.files() == before, "verify changes nothing");
+    protected.assert_restores("after verify");
+    assert_sound(&open(protected.storage.clone()), "after restores have put the packs back");
 }
 
 #[test]
 fn verify_finds_damaged_parity() {
-    let world = World::new("4+2", 2);
-    let parity: Vec<String> = world.files("parity/").into_iter().collect();
-    let len = world.storage.files()[&parity[1]].len();
+    let protected = ProtectedRepository::new("4+2", 2);
+    let parity: Vec<String> = protected.files("parity/").into_iter().collect();
+    let len = protected.storage.files()[&parity[1]].len();
     for at in [0, 9, 50, 70, 64 + 40 * 4 + 5, len / 2, len - 1] {
-        let damaged = world.copy();
+        let damaged = protected.copy();
         damaged.flip(&parity[1], at);
         let report =
             icecore::maintenance::verify(&open(damaged.storage.clone()), None, Depth::ReadData, &NoProgress)
@@ -347,7 +348,7 @@ fn verify_finds_damaged_parity() {
         let objects: Vec<&str> = report.findings.iter().map(|finding| finding.object.as_str()).collect();
         assert_eq!(objects, [format!("file {}", parity[1])], "byte {at}");
     }
-    let damaged = world.copy();
+    let damaged = protected.copy();
     damaged.remove(&parity[0]);
     let report =
         icecore::maintenance::verify(&open(damaged.storage), None, Depth::Structure, &NoProgress).unwrap();
@@ -357,47 +358,47 @@ fn verify_finds_damaged_parity() {
 
 #[test]
 fn repairs_put_packs_back_and_make_parity_again() {
-    let world = World::new("10+2", 4);
-    let whole = world.storage.files();
-    let packs: Vec<String> = world.files("packs/").into_iter().collect();
-    let parity: Vec<String> = world.files("parity/").into_iter().collect();
-    world.remove(&packs[0]);
-    let repo = open(world.storage.clone());
+    let protected = ProtectedRepository::new("10+2", 4);
+    let whole = protected.storage.files();
+    let packs: Vec<String> = protected.files("packs/").into_iter().collect();
+    let parity: Vec<String> = protected.files("parity/").into_iter().collect();
+    protected.remove(&packs[0]);
+    let repo = open(protected.storage.clone());
     // The index alone: what is missing or cannot be opened.
     let report = icecore::maintenance::repair_index(&repo, &NoProgress).unwrap();
     assert_eq!((report.put_back.len(), report.damaged_packs.len()), (1, 0), "{report:?}");
-    assert!(world.storage.files()[&packs[0]] == whole[&packs[0]]);
+    assert!(protected.storage.files()[&packs[0]] == whole[&packs[0]]);
 
-    world.remove(&packs[1]);
-    world.flip(&packs[2], 200);
-    let before = world.storage.files();
+    protected.remove(&packs[1]);
+    protected.flip(&packs[2], 200);
+    let before = protected.storage.files();
     let report = icecore::maintenance::repair_packs(&repo, true, &NoProgress).unwrap();
     assert_eq!((report.put_back.len(), report.lost.len()), (2, 0), "{report:?}");
-    assert!(world.storage.files().keys().eq(before.keys()), "a dry run changes nothing");
+    assert!(protected.storage.files().keys().eq(before.keys()), "a dry run changes nothing");
     let report = icecore::maintenance::repair_packs(&repo, false, &NoProgress).unwrap();
     assert_eq!(
         (report.put_back.len(), report.damaged_packs.len(), report.groups_made),
         (2, 0, 0),
         "{report:?}"
     );
-    [1, 2].iter().for_each(|at| assert!(world.storage.files()[&packs[*at]] == whole[&packs[*at]]));
+    [1, 2].iter().for_each(|at| assert!(protected.storage.files()[&packs[*at]] == whole[&packs[*at]]));
 
-    world.flip(&parity[0], 5000);
-    world.remove(&parity[1]);
+    protected.flip(&parity[0], 5000);
+    protected.remove(&parity[1]);
     let report = icecore::maintenance::repair_packs(&repo, false, &NoProgress).unwrap();
     assert_eq!((report.put_back.len(), report.groups_made), (0, 1), "{report:?}");
-    parity.iter().for_each(|file| assert!(world.storage.files()[file] == whole[file], "{file}"));
+    parity.iter().for_each(|file| assert!(protected.storage.files()[file] == whole[file], "{file}"));
     assert_all_covered(&repo, "after the repair");
-    assert_sound(&open(world.storage.clone()), "after the repair");
+    assert_sound(&open(protected.storage.clone()), "after the repair");
 }
 
 #[test]
 fn what_parity_cannot_give_in_full_is_mended_record_by_record() {
-    let world = World::new("10+2", 5);
-    let packs: Vec<String> = world.files("packs/").into_iter().collect();
+    let protected = ProtectedRepository::new("10+2", 5);
+    let packs: Vec<String> = protected.files("packs/").into_iter().collect();
     // Three packs are damaged at the same place: one more than parity can mend there.
-    packs.iter().take(3).for_each(|path| world.flip(path, 150));
-    let repo = open(world.storage.clone());
+    packs.iter().take(3).for_each(|path| protected.flip(path, 150));
+    let repo = open(protected.storage.clone());
     let found = icecore::maintenance::verify(&repo, None, Depth::ReadData, &NoProgress).unwrap();
     let report = icecore::maintenance::repair_packs(&repo, false, &NoProgress).unwrap();
     assert_eq!(report.put_back, []);
@@ -410,14 +411,14 @@ fn what_parity_cannot_give_in_full_is_mended_record_by_record() {
 
 #[test]
 fn a_repository_that_cannot_be_written_is_read_through_parity() {
-    let world = World::new("10+2", 3);
-    let packs: Vec<String> = world.files("packs/").into_iter().collect();
+    let protected = ProtectedRepository::new("10+2", 3);
+    let packs: Vec<String> = protected.files("packs/").into_iter().collect();
     let no_changes =
         Fault::new(Calls::Changes, 0..u64::MAX, || std::io::ErrorKind::ReadOnlyFilesystem.into());
-    let repo = open(FaultStorage::new(world.storage.clone(), no_changes));
-    world.remove(&packs[2]);
-    for (id, image) in &world.images {
+    let repo = open(FaultStorage::new(protected.storage.clone(), no_changes));
+    protected.remove(&packs[2]);
+    for (id, image) in &protected.images {
         assert_same(&image_of(&repo, *id), image, "read only");
     }
-    assert!(!world.files("packs/").contains(&packs[2]));
+    assert!(!protected.files("packs/").contains(&packs[2]));
 }

@@ -119,13 +119,13 @@ impl Drop for Done<'_> {
 }
 
 /// Two volumes of one snapshot and what was taken of them.
-struct World {
+struct TwoVolumes {
     repo: Arc<Repository>,
     origin: Vec<u8>,
     base: SnapshotId,
 }
 
-impl World {
+impl TwoVolumes {
     fn new(bench: &TestRepository) -> Self {
         let origin = Random::new(41).bytes(IMAGE_BYTES);
         let base = bench.snapshot("origin", &origin);
@@ -140,10 +140,10 @@ impl World {
 #[test]
 fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
     let bench = TestRepository::new();
-    let world = World::new(&bench);
-    let [one, two] = ["one", "two"].map(|name| open(&world.repo, name).unwrap());
-    assert_eq!(open(&world.repo, "one").err().unwrap().kind(), ErrorKind::InUse);
-    assert_eq!(icecore::volume::reset_volume(&world.repo, "one").unwrap_err().kind(), ErrorKind::InUse);
+    let two_volumes = TwoVolumes::new(&bench);
+    let [one, two] = ["one", "two"].map(|name| open(&two_volumes.repo, name).unwrap());
+    assert_eq!(open(&two_volumes.repo, "one").err().unwrap().kind(), ErrorKind::InUse);
+    assert_eq!(icecore::volume::reset_volume(&two_volumes.repo, "one").unwrap_err().kind(), ErrorKind::InUse);
     two.write_at(0, &[7; 3 * BLOCK]).unwrap();
     let synced: Vec<AtomicU64> = (0..WRITERS).map(|_| AtomicU64::new(0)).collect();
     let last = Mutex::new(vec![0; WRITERS]);
@@ -168,7 +168,7 @@ fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
                     let mut number = [0; NUMBER_BYTES];
                     one.read_at((block * BLOCK) as u64, &mut number).unwrap();
                     let at = block * BLOCK;
-                    if number != world.origin[at..at + NUMBER_BYTES] {
+                    if number != two_volumes.origin[at..at + NUMBER_BYTES] {
                         let number = u64::from_le_bytes(number);
                         assert!(number >= *seen, "block {block} went back from {seen} to {number}");
                         *seen = number;
@@ -200,36 +200,41 @@ fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
             is_last = writers.iter().all(|writer| writer.is_finished());
             let at_least: Vec<u64> = synced.iter().map(|synced| synced.load(Ordering::SeqCst)).collect();
             let id = snapshot(&one).unwrap();
-            let image = image_of(&world.repo, id);
-            check_moment(&image, &world.origin, &at_least);
+            let image = image_of(&two_volumes.repo, id);
+            check_moment(&image, &two_volumes.origin, &at_least);
             taken.lock().unwrap().push((id, image));
         }
         writers.into_iter().for_each(|writer| writer.join().unwrap());
         drop(ends);
     });
-    check_end(&world, one, &two, &last.lock().unwrap());
+    check_end(&two_volumes, one, &two, &last.lock().unwrap());
 }
 
 /// Checks that everything is there at the end, also when the volume is opened again.
-fn check_end(world: &World, one: Volume, two: &Volume, last: &[u64]) {
+fn check_end(two_volumes: &TwoVolumes, one: Volume, two: &Volume, last: &[u64]) {
     let expected = content(&one).unwrap();
-    check_moment(&expected, &world.origin, last);
+    check_moment(&expected, &two_volumes.origin, last);
     drop(one);
-    let error = icecore::snapshot::delete(&world.repo, world.base, DeleteOptions::default()).unwrap_err();
+    let error =
+        icecore::snapshot::delete(&two_volumes.repo, two_volumes.base, DeleteOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse, "{error}");
-    collect(&world.repo).unwrap();
-    assert_same(&content(&open(&world.repo, "one").unwrap()).unwrap(), &expected, "the volume at the end");
-    let mut other = world.origin.clone();
+    collect(&two_volumes.repo).unwrap();
+    assert_same(
+        &content(&open(&two_volumes.repo, "one").unwrap()).unwrap(),
+        &expected,
+        "the volume at the end",
+    );
+    let mut other = two_volumes.origin.clone();
     other[..3 * BLOCK].fill(7);
     assert_same(&content(two).unwrap(), &other, "the other volume of the same snapshot");
-    assert_sound(&world.repo, "at the end");
+    assert_sound(&two_volumes.repo, "at the end");
 }
 
 #[test]
 fn syncs_that_come_while_an_overlay_is_sealed_lose_nothing() {
     let bench = TestRepository::new();
-    let world = World::new(&bench);
-    let volume = open(&world.repo, "one").unwrap();
+    let two_volumes = TwoVolumes::new(&bench);
+    let volume = open(&two_volumes.repo, "one").unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let ends = Done(&done);
@@ -256,7 +261,11 @@ fn syncs_that_come_while_an_overlay_is_sealed_lose_nothing() {
     });
     let expected = content(&volume).unwrap();
     drop(volume);
-    assert_same(&content(&open(&world.repo, "one").unwrap()).unwrap(), &expected, "after the last sync");
+    assert_same(
+        &content(&open(&two_volumes.repo, "one").unwrap()).unwrap(),
+        &expected,
+        "after the last sync",
+    );
 }
 
 /// Regions of 4 MiB of a volume that is written and trimmed in requests that go over all of them.

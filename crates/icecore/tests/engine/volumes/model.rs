@@ -79,7 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-struct World {
+struct ModelledVolume {
     repo: Arc<Repository>,
     volume: Option<Volume>,
     image: Vec<u8>,
@@ -89,7 +89,7 @@ struct World {
     labels: BTreeMap<String, String>,
 }
 
-impl World {
+impl ModelledVolume {
     fn new() -> Self {
         let bench = TestRepository::new();
         let origin = Random::new(5).disk(BASE_BYTES);
@@ -233,12 +233,12 @@ fn random_histories_of_a_volume_are_those_of_a_plain_image() {
         config.cases = 24;
     }
     proptest!(config, |(steps in proptest::collection::vec(step(), 1..40))| {
-        let mut world = World::new();
+        let mut modelled = ModelledVolume::new();
         for step in &steps {
-            world.take(step);
-            world.check();
+            modelled.take(step);
+            modelled.check();
         }
-        world.check_all();
+        modelled.check_all();
     });
 }
 
