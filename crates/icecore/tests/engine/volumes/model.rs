@@ -142,8 +142,7 @@ impl ModelledVolume {
             Step::Reset => {
                 self.volume = None;
                 icecore::volume::reset_volume(&self.repo, NAME).unwrap();
-                let len = self.image.len();
-                self.image = self.origin.clone();
+                let len = std::mem::replace(&mut self.image, self.origin.clone()).len();
                 self.image.resize(len, 0);
             }
             Step::Restore => {
@@ -156,9 +155,9 @@ impl ModelledVolume {
                 self.base = id;
             }
             Step::Grow { bytes } => {
+                let len = (self.image.len() + bytes).min(2 * BASE_BYTES);
                 self.volume().sync().unwrap();
                 self.volume = None;
-                let len = (self.image.len() + bytes).min(2 * BASE_BYTES);
                 icecore::volume::resize_volume(&self.repo, NAME, len as u64).unwrap();
                 self.image.resize(len, 0);
             }
@@ -170,8 +169,8 @@ impl ModelledVolume {
             Step::Gc => drop(collect(&self.repo).unwrap()),
             Step::DeleteOldest => {
                 if let Some(at) = self.taken.iter().position(|(id, _)| *id != self.base) {
-                    icecore::snapshot::delete(&self.repo, self.taken.remove(at).0, DeleteOptions::default())
-                        .unwrap();
+                    let oldest = self.taken.remove(at).0;
+                    icecore::snapshot::delete(&self.repo, oldest, DeleteOptions::default()).unwrap();
                 }
             }
             Step::DeleteOrigin => {
