@@ -67,8 +67,9 @@ nightly IMAGES="":
         ICECORE_STRESS_COMMANDS=${ICECORE_STRESS_COMMANDS:-1000} ICECORE_VOLUME_ROUNDS=${ICECORE_VOLUME_ROUNDS:-20} cargo test --workspace --release
     RAYON_NUM_THREADS=1 taskset -c 0 cargo test --workspace --release
     ICECORE_SCHEDULES=${ICECORE_SCHEDULES:-100} cargo test --manifest-path tests/models/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --locked --release --lib model
+    .ci/fuzz 3
     ICECORE_FUZZ_SANITIZER=address .ci/fuzz "$((${ICECORE_FUZZ_MINUTES:-60} * 60 / $(ls fuzz/fuzz_targets | wc -l)))"
     [ "${ICECORE_MUTANTS_SHARD:-}" = 0 ] || .ci/mutants "${ICECORE_MUTANTS_SHARD:-}"
     [ -z "{{IMAGES}}" ] || .ci/acceptance "{{IMAGES}}"
-    [ "${ICECORE_BOOT:-1}" = 0 ] || cargo build --release --locked
+    cargo run --release --locked -- demo
     [ "${ICECORE_BOOT:-1}" = 0 ] || ICECORE="${CARGO_TARGET_DIR:-target}/release/icecore" docs/examples/boot-a-clone.sh "${ICECORE_BOOT_DIR:-/var/tmp/icecore-boot}"
