@@ -214,7 +214,9 @@ fn read_all(client: &mut Client) {
 #[test]
 fn a_client_that_holds_memory_and_stands_still_is_left_when_others_wait() {
     let disk = Arc::new(Ram::new(vec![5; 32 << 20]));
-    let limits = Limits { memory_bytes: 32 << 20, patience: Duration::from_millis(20), ..Limits::default() };
+    // Longer than a busy machine keeps a client that does speak from its turn.
+    let patience = Duration::from_secs(1);
+    let limits = Limits { memory_bytes: 32 << 20, patience, ..Limits::default() };
     let running = Running::new(&disk, limits);
     let (mut greedy, mut other) = (running.client(), running.client());
     // It asks for all of the memory and takes nothing of it; the other way round, it promises to write and does not.
@@ -287,8 +289,10 @@ fn clients_that_take_no_replies_do_not_keep_others_waiting() {
     let limits = Limits { memory_bytes: 64 << 20, patience, ..Limits::default() };
     let running = Running::new(&disk, limits);
     let mut other = running.client();
-    let mut greedy: Vec<_> = (0..12).map(|_| greedy(&running, 3).0).collect();
-    greedy[0].socket.read_exact(&mut [0; 1]).unwrap();
+    // The first to ask has the memory, and the others wait: only it gets a byte.
+    let mut first = greedy(&running, 3).0;
+    first.socket.read_exact(&mut [0; 1]).unwrap();
+    let greedy: Vec<_> = (0..11).map(|_| greedy(&running, 3).0).collect();
     use_a_disk(&mut other);
     // Short requests are never behind anything of others, however many these are.
     let mut hungry: Vec<_> = (0..40).map(|_| running.client()).collect();
@@ -299,7 +303,7 @@ fn clients_that_take_no_replies_do_not_keep_others_waiting() {
     }
     assert_eq!(other.write(0, 0, &[7; 64 << 10]), [Told::Simple(0)]);
     assert_eq!(other.read(0, 4096), Ok(vec![7; 4096]));
-    drop((greedy, hungry));
+    drop((first, greedy, hungry));
     running.stopper.stop();
     running.serving.join().unwrap();
 }
