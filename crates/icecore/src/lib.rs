@@ -94,7 +94,7 @@ pub mod bench {
     pub use crate::verbs::bench::bench;
 }
 
-/// Where images come from and go to: files, block devices, and anything that implements [`ReadAt`] and [`WriteAt`].
+/// Where images come from and go to: files, block devices, and anything that implements `ReadAt` and `WriteAt`.
 pub mod image {
     pub use crate::format::foreign::ForeignFormat;
     pub use crate::world::image::ImageContent;

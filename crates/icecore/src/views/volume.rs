@@ -1,4 +1,5 @@
-//! A copy-on-write volume as a disk that is read and written at any offset, while snapshots of it are taken.
+//! A copy-on-write volume as a disk that is read and written at any offset, while snapshots of it
+//! are taken.
 
 use std::io;
 use std::ops::Range;
@@ -25,8 +26,8 @@ use crate::world::io::ReadAt;
 
 /// An open volume. Nobody else has it open. Any number of threads may use it.
 ///
-/// What was written when [`sync`](crate::WriteAt::sync) is called is there after a crash once that returns; of what was written since,
-/// each block of 4 KiB is there as it was written or as it was before.
+/// What was written when `sync` is called is there after a crash once that returns; of what was
+/// written since, each block of 4 KiB is there as it was written or as it was before.
 pub struct Volume {
     pub(super) repo: Arc<Repository>,
     pub(super) cache: Arc<BlockCache>,
@@ -35,7 +36,8 @@ pub struct Volume {
     pub(super) locks: VolumeLocks,
     /// How many snapshots were begun.
     pub(super) begun: AtomicU64,
-    /// The number of the last snapshot that was told to end, for what it keeps takes the room that a write needs.
+    /// The number of the last snapshot that was told to end, for what it keeps takes the room that
+    /// a write needs.
     gives_way: AtomicU64,
     _lock: Mutex<Held>,
 }
@@ -44,8 +46,8 @@ impl Volume {
     /// Opens a volume to read and write it.
     ///
     /// # Errors
-    /// `NotFound` if there is none of this name; `InUse` if another process has it open; `Corrupt` if its record or its map is
-    /// damaged.
+    /// `NotFound` if there is none of this name; `InUse` if another process has it open; `Corrupt`
+    /// if its record or its map is damaged.
     pub fn open(repo: Arc<Repository>, name: &str, cache: Arc<BlockCache>) -> Result<Self> {
         repo.check_writable()?;
         // Before the lock, whose file would be made.
@@ -92,7 +94,8 @@ impl Volume {
         self.locks.published().record.created_unix_ms
     }
 
-    /// Returns the first range at or after `offset` that was written to, or zeroed, since the snapshot below.
+    /// Returns the first range at or after `offset` that was written to, or zeroed, since the
+    /// snapshot below.
     pub fn next_dirty(&self, offset: u64) -> Option<Range<u64>> {
         self.locks.stack().next_dirty(offset)
     }
@@ -129,8 +132,9 @@ impl Volume {
         !published.in_doubt
     }
 
-    /// Makes it larger while it is used. What is added is zero, and survives a power cut as a size when this returns. Who has
-    /// asked for the size before knows the old one; a client of an NBD server sees the new one when it connects anew.
+    /// Makes it larger while it is used. What is added is zero, and survives a power cut as a size
+    /// when this returns. Who has asked for the size before knows the old one; a client of an NBD
+    /// server sees the new one when it connects anew.
     ///
     /// # Errors
     /// `InvalidInput` for a size that is smaller than it has.
@@ -152,8 +156,9 @@ impl Volume {
         self.gives_way.load(Ordering::SeqCst) == snapshot
     }
 
-    /// Does something that needs room, and tells which snapshot was being taken meanwhile. Where there is no room, that snapshot
-    /// gives up, and it is done again: what the snapshot held can be written in place then, which needs none.
+    /// Does something that needs room, and tells which snapshot was being taken meanwhile. Where
+    /// there is no room, that snapshot gives up, and it is done again: what the snapshot held can
+    /// be written in place then, which needs none.
     pub(super) fn before_snapshots<T>(
         &self,
         what: impl Fn() -> (Option<u64>, io::Result<T>),

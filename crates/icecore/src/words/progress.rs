@@ -37,7 +37,7 @@ pub trait Progress: Sync {
 
     /// Returns whether the operation's time is over: it then ends soon, cleanly, with what it has
     /// done. Operations that can be done in parts ask this, such as
-    /// [`verify_and_note`](crate::verify_and_note).
+    /// `verify_and_note`.
     fn time_is_up(&self) -> bool {
         false
     }

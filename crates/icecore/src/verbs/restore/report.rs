@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// Ranges that are told one by one. What is bad beyond that is counted, so that a large image of which nothing is left
-/// does not fill the memory.
+/// Ranges that are told one by one. What is bad beyond that is counted, so that a large image of
+/// which nothing is left does not fill the memory.
 const RANGES_MAX: usize = 20_000;
 
 /// What a restore did.
@@ -17,13 +17,15 @@ pub struct RestoreReport {
     pub written_bytes: u64,
     /// Data in the target that was right already.
     pub kept_bytes: u64,
-    /// Bytes of the target that were made zero: what was not, and of a device also large regions that it makes zero unread.
+    /// Bytes of the target that were made zero: what was not, and of a device also large regions
+    /// that it makes zero unread.
     pub zeroed_bytes: u64,
     /// Stored bytes read from packs.
     pub stored_bytes_read: u64,
     /// Packs that were missing or damaged and that parity put back in order.
     pub packs_healed: u64,
-    /// What could not be restored; none of it unless the restore was to [go on](crate::OnDamage::GoOn).
+    /// The ranges that could not be restored; none unless the restore was to continue after damage
+    /// (`OnDamage::GoOn`).
     pub bad: BadRanges,
 }
 
@@ -41,7 +43,8 @@ pub struct BadRange {
 /// All that could not be restored of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BadRanges {
-    /// In the order of the image. Where there are more than 20 000, these are the first that were found.
+    /// In the order of the image. Where there are more than 20 000, these are the first that were
+    /// found.
     pub ranges: Vec<BadRange>,
     /// How many bytes could not be restored in all, those of ranges that are not listed included.
     pub bytes: u64,
@@ -51,7 +54,8 @@ pub struct BadRanges {
 pub(crate) struct Collector {
     image_bytes: u64,
     bad: BadRanges,
-    /// Up to where regions without pages were told; a window looks again at what stopped the one before it.
+    /// Up to where regions without pages were told; a window looks again at what stopped the one
+    /// before it.
     regions_upto: u64,
 }
 
@@ -60,7 +64,8 @@ impl Collector {
         Self { image_bytes, bad: BadRanges::default(), regions_upto: 0 }
     }
 
-    /// Notes a region that has no leaf because a page above it cannot be read. They come in the order of the image.
+    /// Notes a region that has no leaf because a page above it cannot be read. They come in the
+    /// order of the image.
     pub(crate) fn add_region(&mut self, range: Range<u64>, problem: &str) {
         let from = range.start.max(self.regions_upto);
         self.regions_upto = range.end.max(from);

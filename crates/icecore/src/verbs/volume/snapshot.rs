@@ -47,7 +47,7 @@ impl Progress for GivesWay<'_> {
 /// longer in an overlay, unless there was no room to note that.
 ///
 /// # Errors
-/// As those of [`capture`](crate::capture); `NoSpace` also if a write to the volume needed the room
+/// As those of `capture`; `NoSpace` also if a write to the volume needed the room
 /// that it took. The volume is what it was before, and the next snapshot takes in what this one
 /// would have.
 pub fn snapshot_volume(
