@@ -26,14 +26,10 @@ fn beside_the_server(server: &Server, disk: &str, name: &str, labels: &[(&str, &
     let repo = std::sync::Arc::new(repository(server, "here"));
     let volume = Volume::open(repo, disk, icecore::snapshot::BlockCache::usual()).unwrap();
     let options = VolumeSnapshotOptions {
-        id: SnapshotId(Uuid::now_v7()),
-        created_unix_ms: 4_000_000_000_000,
-        name: name.to_owned(),
         name_may_repeat: true,
         tags: vec!["cli".to_owned()],
         labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-        level: None,
-        check: true,
+        ..VolumeSnapshotOptions::new(SnapshotId(Uuid::now_v7()), 4_000_000_000_000, name)
     };
     icecore::volume::snapshot_volume(&volume, &options, &icecore::NoProgress).unwrap().snapshot.id.0
 }
