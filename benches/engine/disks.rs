@@ -19,7 +19,8 @@ use crate::images::Disk;
 use crate::places::Place;
 
 const IMAGE_BYTES: usize = 256 << 20;
-/// Reads in one round of reads here and there, and the part of the image that they are in where all of it is in memory.
+/// Reads in one round of reads here and there, and the part of the image that they are in where all
+/// of it is in memory.
 const READS: usize = 1000;
 const WARM_BYTES: usize = 32 << 20;
 

@@ -1,7 +1,8 @@
-//! Data that resembles disk images, made from a seed: the same seed and size give the same bytes on every machine.
+//! Data that resembles disk images, made from a seed: the same seed and size give the same bytes on
+//! every machine.
 //!
-//! An image is cut into groups of 32 MiB, as ext4 does it. A group begins with its metadata; files of all kinds follow,
-//! each at a block boundary; free space ends it. Of an image's size,
+//! An image is cut into groups of 32 MiB, as ext4 does it. A group begins with its metadata; files
+//! of all kinds follow, each at a block boundary; free space ends it. Of an image's size,
 //!
 //! | part | share | what it is like |
 //! |---|---|---|
@@ -11,8 +12,8 @@
 //! | media | 8 % | what is compressed already |
 //! | free space | 40 % | half of it holes, half zeros that were written |
 //!
-//! and one file in sixteen is a copy of another. zstd at level 1 leaves 42 % of the data; of an installed Debian,
-//! about as much.
+//! and one file in sixteen is a copy of another. zstd at level 1 leaves 42 % of the data; of an
+//! installed Debian, about as much.
 
 use std::fs::File;
 use std::io;
@@ -84,8 +85,8 @@ impl Disk {
         self.data.push(at(METADATA + FILES + HOLES)..group.end);
     }
 
-    /// Returns the image some time later: of its data blocks, `thousandths` of 1000 were overwritten one by one, and
-    /// one file in 64 was moved to free space.
+    /// Returns the image some time later: of its data blocks, `thousandths` of 1000 were
+    /// overwritten one by one, and one file in 64 was moved to free space.
     pub(crate) fn later(&self, thousandths: usize) -> Self {
         let mut later = self.clone();
         let mut noise = Random::new(self.seed ^ 0x1a7e);

@@ -1,6 +1,6 @@
-//! How fast the engine is: single stages, then whole captures, restores and the other verbs, on images as `images.rs`
-//! makes them. Repositories are in memory (what the engine itself costs) and in a temporary directory (with the kernel's
-//! part, and the syncs).
+//! How fast the engine is: single stages, then whole captures, restores and the other verbs, on
+//! images as `images.rs` makes them. Repositories are in memory (what the engine itself costs) and
+//! in a temporary directory (with the kernel's part, and the syncs).
 //!
 //! Throughput counts the image's data, without zeros and holes, if not said otherwise.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot do its work has nothing to report")]

@@ -91,7 +91,8 @@ pub(crate) fn droplet(server: &Server, region: &str, number: i64) {
     disk(&repository(server, region), &format!("droplet-{number}"), ResourceKind::Droplet, &labels);
 }
 
-/// Returns the names on all pages of a list, which are followed as clients do; each page must be right about the others.
+/// Returns the names on all pages of a list, which are followed as clients do; each page must be
+/// right about the others.
 #[track_caller]
 pub(crate) fn all_pages(
     server: &Server,

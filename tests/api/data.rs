@@ -130,7 +130,8 @@ fn a_volume_grows_while_it_is_used() {
     nbdsh(&uri(&clone(&server, "of-it", &taken)), check);
 }
 
-/// Returns how many writes of a writer a disk shows, if it shows those and none that came after them.
+/// Returns how many writes of a writer a disk shows, if it shows those and none that came after
+/// them.
 fn writes_shown(image: &Path, blocks: u64) -> u64 {
     let bytes = std::fs::read(image).unwrap();
     let shown: Vec<u64> = bytes

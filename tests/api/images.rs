@@ -352,7 +352,8 @@ fn offers_that_cannot_be_are_refused() {
     );
 }
 
-/// A server with a snapshot that ann offers bob: its path, its id in the engine, and the body of who accepts it.
+/// A server with a snapshot that ann offers bob: its path, its id in the engine, and the body of
+/// who accepts it.
 fn an_offer(server: &Server) -> (String, uuid::Uuid, Value) {
     let base = image(server, "base", 1);
     let web = droplet(server, "web", base, &json!({}))["id"].clone();

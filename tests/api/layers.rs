@@ -1,11 +1,13 @@
-//! The architecture of the server, as a list; what it may not ask the system for; and how long a handler may be.
+//! The architecture of the server, as a list; what it may not ask the system for; and how long a
+//! handler may be.
 
 use icecore_testing::layers;
 use icecore_testing::layers::Layers;
 use icecore_testing::layers::Sources;
 use icecore_testing::layers::without_tests;
 
-/// All modules, from the bottom up. A module imports what stands on lines above its own. `docs/architecture.md` says what they are for.
+/// All modules, from the bottom up. A module imports what stands on lines above its own.
+/// `docs/architecture.md` says what they are for.
 const LAYERS: &[&[&str]] = &[
     // Words: errors as the API tells them, names, times.
     &["words/hints", "words/patience", "words/private", "words/text", "words/time"],
@@ -120,7 +122,8 @@ fn imports_go_down_only() {
     Layers(LAYERS).check(env!("CARGO_MANIFEST_DIR")).unwrap_or_else(|problems| panic!("{problems}"));
 }
 
-/// Methods of one service in several files could call each other in circles, and no import would show it.
+/// Methods of one service in several files could call each other in circles, and no import would
+/// show it.
 #[test]
 fn a_service_is_in_one_file() {
     let mut elsewhere = Vec::new();

@@ -1,5 +1,5 @@
-//! The life of a Droplet, from a real file system to the other region. What its disk holds is compared byte for byte, over NBD, by
-//! programs that others have written.
+//! The life of a Droplet, from a real file system to the other region. What its disk holds is
+//! compared byte for byte, over NBD, by programs that others have written.
 
 use serde_json::Value;
 use serde_json::json;

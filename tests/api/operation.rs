@@ -286,7 +286,8 @@ fn certify(dir: &Path) {
     std::fs::rename(dir.join("new.pem"), dir.join("certificate.pem")).unwrap();
 }
 
-/// Asks over TLS, with a client that trusts one certificate; none if it does not trust what it sees.
+/// Asks over TLS, with a client that trusts one certificate; none if it does not trust what it
+/// sees.
 fn ask_encrypted(server: &Server, trusted: &Path, path: &str) -> Option<String> {
     let done = Command::new("curl")
         .args(["--silent", "--show-error", "--noproxy", "*", "--cacert"])

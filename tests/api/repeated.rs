@@ -1,4 +1,5 @@
-//! Requests that come twice, and clients that go away before they are answered: what was asked for is there once, or gone.
+//! Requests that come twice, and clients that go away before they are answered: what was asked for
+//! is there once, or gone.
 
 use std::io::Read;
 use std::io::Write;

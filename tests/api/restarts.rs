@@ -1,4 +1,5 @@
-//! The server ends in the middle of everything, and the next one goes on: by what stands in the database, in order, and by SIGKILL.
+//! The server ends in the middle of everything, and the next one goes on: by what stands in the
+//! database, in order, and by SIGKILL.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -238,7 +239,8 @@ impl Process {
         Self { child, server: Server::at(Arc::clone(dir), address) }
     }
 
-    /// Sends a request without waiting for the answer, and kills the server as soon as it has noted the action.
+    /// Sends a request without waiting for the answer, and kills the server as soon as it has noted
+    /// the action.
     fn kill_in(mut self, path: &str, body: &Value) -> i64 {
         let last = |server: &Server| {
             let all = server.get("/v2/actions?per_page=1").expect(200)["actions"].take();
@@ -411,7 +413,8 @@ fn what_was_said_of_an_image_while_it_was_imported_holds() {
     server.stop();
     let id = ids(&server, "here")["base"];
     let forge = Forge(rusqlite::Connection::open(server.path("state/icecore.sqlite")).unwrap());
-    // It is a snapshot, with the distribution that it began with, and the server ended before it noted that.
+    // It is a snapshot, with the distribution that it began with, and the server ended before it
+    // noted that.
     let import =
         "INSERT INTO import VALUES (?, 'ann', 'here', 1, 'renamed', 'file:///x', '', 'Text', '', NULL)";
     forge.0.execute(import, [id.as_bytes()]).unwrap();

@@ -53,7 +53,8 @@ pub(crate) fn write_image(image: &Path, uri: &str) {
     works("qemu-img", &["convert", "-n", "-f", "raw", "-O", "raw", image.to_str().unwrap(), uri]);
 }
 
-/// Fails the test if a disk is not the same as an image; what one is longer than the other must be zero.
+/// Fails the test if a disk is not the same as an image; what one is longer than the other must be
+/// zero.
 #[track_caller]
 pub(crate) fn same(image: &Path, uri: &str) {
     works("qemu-img", &["compare", "-f", "raw", "-F", "raw", image.to_str().unwrap(), uri]);
@@ -64,8 +65,8 @@ pub(crate) fn uri(volume: &Value) -> String {
     volume["nbd_uri"].as_str().unwrap().to_owned()
 }
 
-/// Makes an image of so many MiB with an ext4 file system and the files of this project in it; or takes the image that
-/// `ICECORE_API_IMAGE` names, whatever its size.
+/// Makes an image of so many MiB with an ext4 file system and the files of this project in it; or
+/// takes the image that `ICECORE_API_IMAGE` names, whatever its size.
 pub(crate) fn real_image(dir: &Path, mib: u64) -> std::path::PathBuf {
     if let Some(image) = std::env::var_os("ICECORE_API_IMAGE") {
         return image.into();

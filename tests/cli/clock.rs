@@ -1,4 +1,5 @@
-//! Clocks that go back, and snapshots from the future: what was made last is the latest, and whoever asks is told.
+//! Clocks that go back, and snapshots from the future: what was made last is the latest, and
+//! whoever asks is told.
 
 use std::sync::Arc;
 

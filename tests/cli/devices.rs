@@ -1,4 +1,5 @@
-//! Block devices as images and as targets, also those with sectors of 4096 bytes, which take no smaller reads and writes directly.
+//! Block devices as images and as targets, also those with sectors of 4096 bytes, which take no
+//! smaller reads and writes directly.
 
 use std::path::Path;
 use std::process::Command;

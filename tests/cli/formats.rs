@@ -22,7 +22,8 @@ const OF_QEMU: [(&str, &[&str]); 9] = [
     ("x.vdi", &["-O", "vdi"]),
 ];
 
-/// Makes `disk.raw`: a partition table and something behind it, of a length that all formats can have.
+/// Makes `disk.raw`: a partition table and something behind it, of a length that all formats can
+/// have.
 fn disk(place: &Place) -> Vec<u8> {
     let mut bytes = crate::support::noise(5, 1 << 20);
     bytes[..510].fill(0);

@@ -1,5 +1,5 @@
-//! Every command on a file system that is full, or nearly so: it works, or says that there is no space and leaves all as it
-//! was; deleting and collecting always work, and make room.
+//! Every command on a file system that is full, or nearly so: it works, or says that there is no
+//! space and leaves all as it was; deleting and collecting always work, and make room.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -26,7 +26,8 @@ fn levels() -> Vec<u64> {
     if thorough() { long.collect() } else { short.to_vec() }
 }
 
-/// A repository with three snapshots, each of an image of its own, outside of the disk that is filled.
+/// A repository with three snapshots, each of an image of its own, outside of the disk that is
+/// filled.
 struct Start {
     place: Place,
     /// Which snapshot the next check restores.
@@ -60,7 +61,8 @@ impl Start {
         assert!(snapshots.iter().all(|name| listed.contains(name)), "{at}: {listed:?}");
         let verified = self.run(repo, &["verify", "--read-data"]);
         assert_eq!(verified.code, 0, "{at}: {verified:?}");
-        // What is read to verify it is what a restore gives: the short form restores one of them, each in its turn.
+        // What is read to verify it is what a restore gives: the short form restores one of them,
+        // each in its turn.
         let turn = self.turn.replace(self.turn.get() + 1);
         for (number, name) in snapshots.iter().enumerate() {
             if number != turn % snapshots.len() && !thorough() {
@@ -158,8 +160,8 @@ fn commands_work_or_say_so(start: &Start, disk: &Disk, fill: &dyn Fn(), level: &
     }
 }
 
-/// On the disk as it is, a snapshot is deleted and collected, and a new one fits in its place. Then the disk has room
-/// again, and all is well.
+/// On the disk as it is, a snapshot is deleted and collected, and a new one fits in its place. Then
+/// the disk has room again, and all is well.
 fn room_is_made(start: &Start, disk: &Disk, at: &str) {
     let repo = disk.path("repo");
     let deleted = start.run(&repo, &["snapshot", "delete", "--force", "one"]);

@@ -1,5 +1,5 @@
-//! Repositories and images that were made to do harm: no command hangs, panics, fills the memory, writes elsewhere or says
-//! what it must not.
+//! Repositories and images that were made to do harm: no command hangs, panics, fills the memory,
+//! writes elsewhere or says what it must not.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -174,8 +174,8 @@ fn files_of_any_length_take_no_memory_and_no_time() {
     files.push(repo.join("locks/writer-0123456789abcdef0123456789abcdef"));
     files.push(repo.join("tmp/anything"));
     let thorough = std::env::var_os("ICECORE_EXHAUSTIVE").is_some_and(|value| value == "1");
-    // A repair first, and then once more at the end: a capture may bring a damaged pack back. In the short form every other command
-    // meets each file.
+    // A repair first, and then once more at the end: a capture may bring a damaged pack back. In
+    // the short form every other command meets each file.
     let asked = |commands: &[&'static [&'static str]], file: usize| {
         let own =
             commands.iter().enumerate().filter(|(number, _)| thorough || (number + file).is_multiple_of(2));

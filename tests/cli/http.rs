@@ -1,4 +1,5 @@
-//! `icecore serve` and `icecore token`: the server as a process. What it answers is tested with the crate.
+//! `icecore serve` and `icecore token`: the server as a process. What it answers is tested with the
+//! crate.
 
 use std::io::BufRead;
 use std::io::BufReader;

@@ -1,4 +1,5 @@
-//! Sparse images as large as a file system lets them be, up to the largest that there may be: what they cost follows from their data.
+//! Sparse images as large as a file system lets them be, up to the largest that there may be: what
+//! they cost follows from their data.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -38,7 +39,8 @@ fn assert_within(one: &File, other: &File) {
     }
 }
 
-/// Makes an image as large as a directory allows, with data at both ends and in the middle, and returns its length.
+/// Makes an image as large as a directory allows, with data at both ends and in the middle, and
+/// returns its length.
 fn image_in(dir: &Path) -> u64 {
     let image = File::create(dir.join("image.raw")).unwrap();
     let sizes = (0..=22).map(|halved| LARGEST >> halved);

@@ -1,4 +1,5 @@
-//! The program with system calls that fail, or are interrupted by a signal: `strace` makes the n-th one of a kind do so.
+//! The program with system calls that fail, or are interrupted by a signal: `strace` makes the n-th
+//! one of a kind do so.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -74,7 +75,8 @@ const VERBS: [Verb; 16] = [
     changes(&["--repo", "made", "init"]),
 ];
 
-/// A call that a verb makes on the repository, images and targets: its kind, its number in its thread, and an example.
+/// A call that a verb makes on the repository, images and targets: its kind, its number in its
+/// thread, and an example.
 type Call = (String, usize, String);
 
 /// A repository with two snapshots and something to collect, and a copy of it to begin from again.
@@ -109,7 +111,8 @@ impl Start {
         std::fs::copy(self.place.path("two.raw"), self.place.path("target.raw")).unwrap();
     }
 
-    /// Returns a command that runs the program under `strace`, which writes what it sees of `calls` to a file.
+    /// Returns a command that runs the program under `strace`, which writes what it sees of `calls`
+    /// to a file.
     fn traced(&self, arguments: &[&str], calls: &str, injection: Option<&str>) -> Command {
         let program = self.place.program();
         let mut command = Command::new("timeout");
@@ -132,8 +135,9 @@ impl Start {
         std::fs::read_to_string(self.place.path("strace.log")).unwrap_or_default()
     }
 
-    /// Runs the program with the `n`-th call of a kind failing, or with a signal there. In each thread its calls are counted
-    /// for themselves. Returns how it ended, and the calls that were interfered with.
+    /// Runs the program with the `n`-th call of a kind failing, or with a signal there. In each
+    /// thread its calls are counted for themselves. Returns how it ended, and the calls that were
+    /// interfered with.
     fn run(&self, arguments: &[&str], call: &str, injection: &str, n: usize) -> (Done, Vec<String>) {
         self.again();
         let done = finish(&mut self.traced(arguments, call, Some(&format!("{injection}:when={n}"))));
@@ -168,8 +172,8 @@ impl Start {
         found.into_iter().map(|((call, n), line)| (call, n, line)).collect()
     }
 
-    /// Tells whether a call is about something that the program was asked to work on: not what it is loaded from, and not
-    /// its terminal.
+    /// Tells whether a call is about something that the program was asked to work on: not what it
+    /// is loaded from, and not its terminal.
     fn is_ours(&self, line: &str) -> bool {
         let here = self.place.path("").display().to_string();
         let here = here.trim_end_matches('/');
@@ -196,7 +200,8 @@ impl Start {
         let mut all =
             vec![("one", "one.raw"), ("two", "two.raw"), ("new", "new.raw"), ("afterwards", "new.raw")];
         all.retain(|(name, _)| names.contains(name) || *name == "afterwards");
-        // What is read to verify it is what a restore gives: the short form restores one of them, each in its turn.
+        // What is read to verify it is what a restore gives: the short form restores one of them,
+        // each in its turn.
         let turn = self.turn.replace(self.turn.get() + 1) % all.len();
         for (number, (name, image)) in all.into_iter().enumerate() {
             if number == turn || thorough() {
@@ -212,7 +217,8 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(dir).map_or(Vec::new(), |entries| entries.map(|entry| entry.unwrap().path()).collect())
 }
 
-/// Runs a verb with each of its calls failing, or with every `stride`-th. Returns how often that happened.
+/// Runs a verb with each of its calls failing, or with every `stride`-th. Returns how often that
+/// happened.
 fn fail(start: &Start, verb: &Verb, calls: &str, error: &str, stride: usize, first: usize) -> usize {
     let all = start.calls(verb.arguments, calls);
     let mut failed = 0;
@@ -305,7 +311,8 @@ fn a_signal_in_the_middle_of_a_command_stops_it_and_loses_nothing() {
             let signal = ["SIGINT", "SIGTERM", "SIGHUP"][way % 3];
             let (done, _) = start.run(verb.arguments, call, &format!("signal={signal}"), *n);
             let at = format!("{:?}, {signal} at {call} {n}: {line}", verb.arguments);
-            // A command that does nothing that takes long is ended by the signal itself, or ends before it looks.
+            // A command that does nothing that takes long is ended by the signal itself, or ends
+            // before it looks.
             assert!([0, 130, 143, -1].contains(&done.code), "{at}: {done:?}");
             assert!(!done.err.contains("panicked"), "{at}: {done:?}");
             disk::remove(&start.place.path("made"));

@@ -1,4 +1,5 @@
-//! `-o json` is a contract: one envelope, exact numbers, and every field is described in `docs/json.md`.
+//! `-o json` is a contract: one envelope, exact numbers, and every field is described in
+//! `docs/json.md`.
 
 use std::collections::BTreeSet;
 

@@ -15,8 +15,8 @@ pub(crate) enum Ended {
     Killed,
 }
 
-/// When a program is killed: once it has made so many calls that read or write, and was looked at so many times after
-/// that. How far it gets between two looks is not determined.
+/// When a program is killed: once it has made so many calls that read or write, and was looked at
+/// so many times after that. How far it gets between two looks is not determined.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     pub(crate) calls: u64,

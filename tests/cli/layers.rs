@@ -1,4 +1,5 @@
-//! The architecture of the command line, as a list; and the only files that write to the terminal, and that ask the system.
+//! The architecture of the command line, as a list; and the only files that write to the terminal,
+//! and that ask the system.
 
 use icecore_testing::layers;
 use icecore_testing::layers::Layers;

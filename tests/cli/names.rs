@@ -1,4 +1,5 @@
-//! Paths are bytes: spaces, ends of lines and what is no text in them, and links, wherever a path may stand.
+//! Paths are bytes: spaces, ends of lines and what is no text in them, and links, wherever a path
+//! may stand.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -19,7 +20,8 @@ fn run(place: &Place, arguments: &[&[u8]]) -> Done {
     finish(place.program().args(arguments))
 }
 
-/// Names that are all right for a file: with a space, an end of a line, bytes that are no text, as an option, not of ASCII.
+/// Names that are all right for a file: with a space, an end of a line, bytes that are no text, as
+/// an option, not of ASCII.
 const NAMES: [&[u8]; 5] = [b"a b ", b"two\nlines", b"\xff\xfe\x80", b"-rf", "\u{65e5}\u{672c}".as_bytes()];
 
 #[test]

@@ -14,7 +14,8 @@ fn run_as(place: &Place, user: &str, arguments: &[&str]) -> Done {
     finish(place.program_as(user, &[]).args(arguments))
 }
 
-/// A directory with a repository that root has made, and given to its owner; none where the tests are not run by root.
+/// A directory with a repository that root has made, and given to its owner; none where the tests
+/// are not run by root.
 fn place_of_owner() -> Option<Place> {
     if !rustix::process::getuid().is_root() {
         return None;
@@ -59,7 +60,8 @@ fn what_root_captures_into_the_repository_of_a_user_locks_nobody_out() {
 #[test]
 fn who_may_not_read_a_repository_is_told_that_and_of_no_damage() {
     let Some(place) = place_of_owner() else { return };
-    // As an older program that root ran has left it: the directories can be read, some files cannot.
+    // As an older program that root ran has left it: the directories can be read, some files
+    // cannot.
     let files = Command::new("find").arg(place.path("repo")).args(["-type", "d"]).output().unwrap();
     for dir in String::from_utf8(files.stdout).unwrap().lines() {
         std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755)).unwrap();

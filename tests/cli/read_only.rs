@@ -1,5 +1,6 @@
-//! Repositories in places that are mounted in another way: where nothing can be written, and at a second place. They need root, for a
-//! namespace of mounts of their own, and are skipped without it.
+//! Repositories in places that are mounted in another way: where nothing can be written, and at a
+//! second place. They need root, for a namespace of mounts of their own, and are skipped without
+//! it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -113,7 +114,8 @@ fn nothing_is_written_into_a_repository_through_a_second_place_where_it_is_mount
         let target = if at == "file" { "file".to_owned() } else { format!("{at}/config") };
         for how in [&[][..], &["--force"], &["--in-place"]] {
             let done = run_with(&place, &mount, &[&["restore", "base", &target], how].concat());
-            // A mounted file has its name from the mount, which nothing replaces; what is not there is not written in place.
+            // A mounted file has its name from the mount, which nothing replaces; what is not there
+            // is not written in place.
             assert!([2, 3, 4, 5].contains(&done.code), "{mounted} {how:?}: {done:?}");
             if at == "dir" && how != ["--in-place"] {
                 done.exits(2).says(&["is part of the repository", "hint:"]);

@@ -1,5 +1,5 @@
-//! Processes that may have few threads or descriptors: they work with those there are, or say that there are too few, and a server
-//! that was short of them goes on.
+//! Processes that may have few threads or descriptors: they work with those there are, or say that
+//! there are too few, and a server that was short of them goes on.
 
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -8,7 +8,8 @@ use crate::support::Place;
 use crate::support::finish;
 use crate::volumes::server::Server;
 
-/// Users that have no other processes, one for each test: the limit of threads is that of all that a user runs.
+/// Users that have no other processes, one for each test: the limit of threads is that of all that
+/// a user runs.
 const USERS: [&str; 2] = ["63117", "63121"];
 
 /// A place of a user with the volume `web`; none where the tests are not run by root.

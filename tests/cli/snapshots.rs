@@ -175,7 +175,8 @@ fn a_map_shows_data_shared_data_and_changes() {
         let cells = |line: &str| line.split_once("  ").map(|_| line[12..].to_owned()).unwrap();
         (lines.map(cells).collect::<String>(), done.out)
     };
-    // Data of 300 000 bytes, and of 70 000 up to the end; 769 blocks in all, and cells of one block.
+    // Data of 300 000 bytes, and of 70 000 up to the end; 769 blocks in all, and cells of one
+    // block.
     let (cells, text) = picture(&["base", "--width", "100"]);
     assert_eq!(cells, format!("{}{}{}", "#".repeat(74), ".".repeat(677), "#".repeat(18)));
     assert!(text.contains("a character is 4.0 KiB") && text.contains("\n 400.0 KiB  "), "{text}");

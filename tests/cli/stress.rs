@@ -1,7 +1,8 @@
-//! Many processes on one repository at once, some of them killed: what was reported is true, until the end.
+//! Many processes on one repository at once, some of them killed: what was reported is true, until
+//! the end.
 //!
-//! Which commands run, on what, and which of them are killed after how many system calls follows from the seed; how they
-//! interleave does not, and what is asserted holds for every interleaving.
+//! Which commands run, on what, and which of them are killed after how many system calls follows
+//! from the seed; how they interleave does not, and what is asserted holds for every interleaving.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,7 +32,8 @@ const SNAPSHOTS_MAX: usize = 8;
 const VERSIONS: u64 = 10;
 const BLOCK: usize = 4096;
 
-/// Returns the image of a volume in one of its states: each has some of the one before, and of other volumes.
+/// Returns the image of a volume in one of its states: each has some of the one before, and of
+/// other volumes.
 fn image(volume: u64, version: u64) -> Vec<u8> {
     let len = (5 << 20) + usize::try_from(volume).unwrap() * 1_000_001;
     let mut image = vec![0; len];
@@ -274,7 +276,8 @@ fn names(files: &[PathBuf]) -> Vec<String> {
     names
 }
 
-/// Looks at all that must hold when nobody works on the repository any more, and returns the bytes of its packs.
+/// Looks at all that must hold when nobody works on the repository any more, and returns the bytes
+/// of its packs.
 fn settle(place: &Place, model: &BTreeMap<String, Known>) -> u64 {
     let repo = place.path("repo");
     let listed = place.result(&["snapshot", "list"]);

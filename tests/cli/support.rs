@@ -65,7 +65,8 @@ impl Place {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    /// A directory with a repository and one snapshot, `base` of the volume `disk`, of the image `disk.raw`.
+    /// A directory with a repository and one snapshot, `base` of the volume `disk`, of the image
+    /// `disk.raw`.
     pub(crate) fn with_snapshot() -> Self {
         let place = Self::new();
         place.image("disk.raw", 1);

@@ -1,4 +1,5 @@
-//! Copies of a repository that were made file by file while others captured and collected in it: any file is of one moment or another.
+//! Copies of a repository that were made file by file while others captured and collected in it:
+//! any file is of one moment or another.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -56,7 +57,8 @@ impl Moments {
         files
     }
 
-    /// Makes the copy: all else of the first moment, and of these parts only the files that are chosen.
+    /// Makes the copy: all else of the first moment, and of these parts only the files that are
+    /// chosen.
     fn tear(&self, chosen: impl Fn(&str, &Path) -> bool) {
         let torn = self.place.path("torn");
         disk::remove(&torn);
@@ -73,8 +75,8 @@ impl Moments {
         }
     }
 
-    /// Returns the names of all snapshots, and of those of which `verify` says that something is lost. What it says is compared
-    /// with what can be restored.
+    /// Returns the names of all snapshots, and of those of which `verify` says that something is
+    /// lost. What it says is compared with what can be restored.
     fn examine(&self, at: &str) -> (BTreeSet<String>, BTreeSet<String>) {
         let listed = self.run(&["snapshot", "list", "--no-header", "--format", "name"]).exits(0);
         let all: BTreeSet<String> = listed.out.lines().map(str::to_owned).collect();
@@ -98,7 +100,8 @@ impl Moments {
         (all, lost)
     }
 
-    /// Examines the copy as it is and with an index of the packs that it has, which are those of `packs` at least.
+    /// Examines the copy as it is and with an index of the packs that it has, which are those of
+    /// `packs` at least.
     fn check(&self, packs: Option<&str>, at: &str) {
         let (all, lost) = self.examine(at);
         let (before, now) = (all.len(), lost.len());

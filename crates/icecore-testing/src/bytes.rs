@@ -1,4 +1,5 @@
-//! Comparisons of whole images. Byte by byte they take longer in an unoptimised test than what is tested.
+//! Comparisons of whole images. Byte by byte they take longer in an unoptimised test than what is
+//! tested.
 
 /// Tells whether all bytes are zero.
 pub fn is_zero(bytes: &[u8]) -> bool {

@@ -1,5 +1,5 @@
-//! A storage in memory that notes every change in the order it was made, for tests: what a power cut may leave of the
-//! changes is made from these notes, in [`crash_states`](crate::crash_states).
+//! A storage in memory that notes every change in the order it was made, for tests: what a power
+//! cut may leave of the changes is made from these notes, in [`crash_states`](crate::crash_states).
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -44,13 +44,15 @@ pub enum Logged {
 /// What was there, and what was changed since.
 #[derive(Clone, Default)]
 pub struct CrashLog {
-    /// The changes, in order. A test may take some out or move them, as if the engine had made them so.
+    /// The changes, in order. A test may take some out or move them, as if the engine had made them
+    /// so.
     pub changes: Vec<Logged>,
     pub files: BTreeMap<String, Arc<Vec<u8>>>,
     pub dirs: BTreeSet<String>,
 }
 
-/// Storage in memory that knows which directories there are, and notes every change. Clones share their content.
+/// Storage in memory that knows which directories there are, and notes every change. Clones share
+/// their content.
 ///
 /// Unlike [`MemoryStorage`] it refuses to put a file into a directory that does not exist.
 #[derive(Clone, Default)]

@@ -1,19 +1,20 @@
 //! What a power cut may leave of the changes of a storage, for tests.
 //!
-//! The model is more pessimistic than ext4, XFS or Btrfs are with their defaults, and as POSIX allows:
+//! The model is more pessimistic than ext4, XFS or Btrfs are with their defaults, and as POSIX
+//! allows:
 //!
-//! * Of a file, the bytes that were there at its last sync are certain. Of what was appended since, everything may be
-//!   there, or nothing, or the first half, or the right length with zeros in the place of the whole, of every other
-//!   sector of 4 KiB, or of the first one.
-//! * Of what was written in the middle of a file since its last sync, each sector may be there or not in the same ways:
-//!   those that are not hold what they held at the sync.
-//! * Of a directory, the names that were in it at its last sync are certain; a sync of a file makes none of its names
-//!   durable, nor does one of a directory the directory's own name. Each name that was made, replaced or removed since
-//!   is, independently of all others and in whatever order that was, as it is now, as it was at the last sync, or as it was in
-//!   between.
-//! * A renaming is in both directories. Where neither was synced since, there is the old name or the new one, or both.
-//!   A sync of one directory makes its half durable and not the other, so that after a sync of the old one alone there
-//!   may be no name at all.
+//! * Of a file, the bytes that were there at its last sync are certain. Of what was appended since,
+//!   everything may be there, or nothing, or the first half, or the right length with zeros in the
+//!   place of the whole, of every other sector of 4 KiB, or of the first one.
+//! * Of what was written in the middle of a file since its last sync, each sector may be there or
+//!   not in the same ways: those that are not hold what they held at the sync.
+//! * Of a directory, the names that were in it at its last sync are certain; a sync of a file makes
+//!   none of its names durable, nor does one of a directory the directory's own name. Each name
+//!   that was made, replaced or removed since is, independently of all others and in whatever order
+//!   that was, as it is now, as it was at the last sync, or as it was in between.
+//! * A renaming is in both directories. Where neither was synced since, there is the old name or
+//!   the new one, or both. A sync of one directory makes its half durable and not the other, so
+//!   that after a sync of the old one alone there may be no name at all.
 //! * What is in a directory whose own name is lost is lost with it.
 //! * All locks are free, and their files are files like others.
 //!
@@ -37,15 +38,15 @@ const SECTOR_BYTES: usize = 4096;
 /// Which states are made.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// At each moment all combinations of what is not durable are made if there are at most so many. Otherwise these are: all
-    /// of it, none of it, each part alone, all but each part.
+    /// At each moment all combinations of what is not durable are made if there are at most so
+    /// many. Otherwise these are: all of it, none of it, each part alone, all but each part.
     pub combinations_max: usize,
     /// Beyond these, random ones at each moment.
     pub samples: usize,
     /// Makes the random ones.
     pub seed: u64,
-    /// Directories whose names stand for nothing. They are lost or there together, or at random; two states that differ
-    /// only in which of them are there are one.
+    /// Directories whose names stand for nothing. They are lost or there together, or at random;
+    /// two states that differ only in which of them are there are one.
     pub loose: &'static [&'static str],
 }
 
@@ -72,8 +73,8 @@ impl CrashState {
 }
 
 impl CrashLog {
-    /// Returns the states that cuts before, between and after the changes may leave, each once for each number of marks
-    /// before it.
+    /// Returns the states that cuts before, between and after the changes may leave, each once for
+    /// each number of marks before it.
     pub fn states(&self, bounds: &Bounds) -> Vec<CrashState> {
         let mut disk = Disk::new(self);
         let mut states = States { bounds, seen: HashSet::new(), made: Vec::new(), changes: 0, marks: 0 };
@@ -123,7 +124,8 @@ const SHAPES: [Shape; 6] =
 struct Content {
     bytes: Arc<Vec<u8>>,
     durable: usize,
-    /// What it was at the last sync, if it was written to in the middle since, and the sectors that were.
+    /// What it was at the last sync, if it was written to in the middle since, and the sectors that
+    /// were.
     before: Option<Arc<Vec<u8>>>,
     touched: BTreeSet<usize>,
     /// What was made of it in each shape, and the digest of that.
@@ -304,7 +306,8 @@ enum Pending {
 }
 
 impl Pending {
-    /// Returns how many things may become of it: 0 is that it is durable, the last that it is lost, if it is a name.
+    /// Returns how many things may become of it: 0 is that it is durable, the last that it is lost,
+    /// if it is a name.
     fn outcomes(&self) -> usize {
         match self {
             Self::Name(_, versions) => *versions,
@@ -435,7 +438,8 @@ fn describe(names: &BTreeMap<String, Vec<Version>>, pending: &Pending, outcome: 
     }
 }
 
-/// Returns what may become of all that is not durable: for each combination, a number for each part.
+/// Returns what may become of all that is not durable: for each combination, a number for each
+/// part.
 fn combinations(pending: &[Pending], bounds: &Bounds, seed: u64) -> Vec<Vec<usize>> {
     let newest = vec![0; pending.len()];
     let oldest: Vec<usize> = pending.iter().map(Pending::lost).collect();

@@ -87,8 +87,8 @@ impl Disk {
             .for_each(|n| std::fs::remove_file(dir.join(n.to_string())).unwrap());
     }
 
-    /// Takes away what fills it. Some file systems give room back only when that is on the medium; ext4 does so just after the
-    /// commit that a sync waits for, and before the next one.
+    /// Takes away what fills it. Some file systems give room back only when that is on the medium;
+    /// ext4 does so just after the commit that a sync waits for, and before the next one.
     pub fn drain(&self) {
         remove(&self.path("ballast"));
         for _ in 0..2 {

@@ -31,8 +31,8 @@ pub struct FailedCall {
     pub name: String,
 }
 
-/// Counts calls and says which of them fail. Clones count together, so that one can stand behind a repository, an image
-/// and a target at once.
+/// Counts calls and says which of them fail. Clones count together, so that one can stand behind a
+/// repository, an image and a target at once.
 #[derive(Clone)]
 pub struct Fault(Arc<Counter>);
 

@@ -31,7 +31,8 @@ impl<S: Storage> FaultStorage<S> {
         Self { inner, fault }
     }
 
-    /// Returns a storage whose `n`-th changing call (from 0) fails with `kind`, and each one after it, as after a crash.
+    /// Returns a storage whose `n`-th changing call (from 0) fails with `kind`, and each one after
+    /// it, as after a crash.
     pub fn failing_from(inner: S, n: u64, kind: io::ErrorKind) -> Self {
         Self::new(inner, Fault::new(Calls::Changes, n..u64::MAX, move || kind.into()))
     }

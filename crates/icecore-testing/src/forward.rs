@@ -1,6 +1,7 @@
 //! For storages that stand over another one and change a part of what it does.
 
-/// Writes the methods of `Storage` that only ask the storage in a field: `forward_storage!(inner: list, open);`.
+/// Writes the methods of `Storage` that only ask the storage in a field: `forward_storage!(inner:
+/// list, open);`.
 #[macro_export]
 macro_rules! forward_storage {
     ($inner:ident: $($method:ident),+ $(,)?) => {

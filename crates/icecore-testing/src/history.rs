@@ -1,4 +1,5 @@
-//! Histories of a repository, played against plain images in memory. Who makes up the steps is left to others.
+//! Histories of a repository, played against plain images in memory. Who makes up the steps is left
+//! to others.
 
 use std::io;
 
@@ -120,7 +121,8 @@ impl World {
         }
     }
 
-    /// Takes out the handle that stays open, so that what it knows grows old while others change the repository.
+    /// Takes out the handle that stays open, so that what it knows grows old while others change
+    /// the repository.
     fn handle(&mut self) -> Repository {
         std::mem::replace(&mut self.repo, open(self.storage.clone()))
     }

@@ -163,7 +163,8 @@ impl WriteAt for Target<'_> {
     }
 }
 
-/// Returns the blocks of an image that are not zero, the last one filled up with zeros: none where a block is zero.
+/// Returns the blocks of an image that are not zero, the last one filled up with zeros: none where
+/// a block is zero.
 pub fn blocks(image: &[u8]) -> Vec<Option<Vec<u8>>> {
     let block = |part: &[u8]| {
         let mut block = part.to_vec();

@@ -15,7 +15,8 @@ written one path a line, as `use crate::format::pack::Entry;`.";
 /// The main files of programs and libraries: they may import everything, and nothing imports them.
 const ROOTS: [&str; 2] = ["lib", "main"];
 
-/// The sources of a crate by module name (`format/pack`), without those that are only compiled for tests.
+/// The sources of a crate by module name (`format/pack`), without those that are only compiled for
+/// tests.
 pub type Sources = BTreeMap<String, String>;
 
 /// Reads the sources of a crate; `manifest_dir` is `CARGO_MANIFEST_DIR`.
@@ -128,8 +129,8 @@ fn names(line: &str, module: &str) -> bool {
     })
 }
 
-/// The modules of a crate, from the bottom up. A module imports what stands on lines above its own, and nothing that stands on its
-/// own line or below.
+/// The modules of a crate, from the bottom up. A module imports what stands on lines above its own,
+/// and nothing that stands on its own line or below.
 #[derive(Debug, Clone, Copy)]
 pub struct Layers<'a>(pub &'a [&'a [&'a str]]);
 
@@ -172,7 +173,8 @@ impl Layers<'_> {
         problems
     }
 
-    /// Returns the modules of a crate that are in the list or should be: files that only declare others are not.
+    /// Returns the modules of a crate that are in the list or should be: files that only declare
+    /// others are not.
     #[must_use]
     pub fn modules(&self, sources: &Sources) -> Vec<Module> {
         let modules = sources.iter().map(|(file, source)| Module::parse(file, source));

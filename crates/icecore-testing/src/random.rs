@@ -62,7 +62,8 @@ impl Random {
         bytes
     }
 
-    /// Returns an image as disks are: runs of data with holes between, and some blocks more than once.
+    /// Returns an image as disks are: runs of data with holes between, and some blocks more than
+    /// once.
     pub fn disk(&mut self, len: usize) -> Vec<u8> {
         let mut disk = vec![0; len];
         for _ in 0..3 + len / (1 << 20) {

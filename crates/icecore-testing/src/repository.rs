@@ -170,8 +170,8 @@ pub fn assert_sound(repo: &Repository, what: &str) {
     assert_eq!(report.findings, [], "{what}");
 }
 
-/// Does something with the engine from inside of a call of it: on threads of its own, because those that called are
-/// waiting.
+/// Does something with the engine from inside of a call of it: on threads of its own, because those
+/// that called are waiting.
 pub fn meanwhile(what: impl FnOnce() + Send) {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     std::thread::scope(|scope| scope.spawn(|| threads.install(what)).join().unwrap());

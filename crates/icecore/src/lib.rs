@@ -1,18 +1,22 @@
-//! A local copy-on-write block-device snapshot engine: raw disk images become deduplicated, compressed, verified
-//! snapshots in a repository, and snapshots become images again.
+//! A local copy-on-write block-device snapshot engine: raw disk images become deduplicated,
+//! compressed, verified snapshots in a repository, and snapshots become images again.
 //!
-//! A [`Repository`](repository::Repository) is opened in a [`Storage`](storage::Storage), most often a directory
-//! ([`FsStorage`](storage::FsStorage)). Everything that is done with it is a function over it:
+//! A [`Repository`](repository::Repository) is opened in a [`Storage`](storage::Storage), most
+//! often a directory ([`FsStorage`](storage::FsStorage)). Everything that is done with it is a
+//! function over it:
 //!
-//! * [`snapshot`]: capture an image, restore it, list, find, rename, delete, copy, compare, and read a snapshot as a disk.
-//! * [`volume`]: make a writable disk of a snapshot, serve it, and take snapshots of it while it is written to.
+//! * [`snapshot`]: capture an image, restore it, list, find, rename, delete, copy, compare, and
+//!   read a snapshot as a disk.
+//! * [`volume`]: make a writable disk of a snapshot, serve it, and take snapshots of it while it is
+//!   written to.
 //! * [`maintenance`]: verify, repair, collect what no snapshot needs, keep parity, count.
 //! * [`bench`](mod@bench): measure all of this on given data.
-//! * [`image`]: files and block devices as images, or anything else that implements [`ReadAt`](image::ReadAt) and
-//!   [`WriteAt`](image::WriteAt).
+//! * [`image`]: files and block devices as images, or anything else that implements
+//!   [`ReadAt`](image::ReadAt) and [`WriteAt`](image::WriteAt).
 //!
-//! The library is synchronous and silent: it prints nothing, reads no environment, and takes the time, ids and keys as
-//! arguments. It works on all cores through rayon's global pool; call it from threads outside that pool.
+//! The library is synchronous and silent: it prints nothing, reads no environment, and takes the
+//! time, ids and keys as arguments. It works on all cores through rayon's global pool; call it from
+//! threads outside that pool.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -94,7 +98,8 @@ pub mod bench {
     pub use crate::verbs::bench::bench;
 }
 
-/// Where images come from and go to: files, block devices, and anything that implements `ReadAt` and `WriteAt`.
+/// Where images come from and go to: files, block devices, and anything that implements `ReadAt`
+/// and `WriteAt`.
 pub mod image {
     pub use crate::format::foreign::ForeignFormat;
     pub use crate::world::image::ImageContent;

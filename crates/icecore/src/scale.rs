@@ -1,5 +1,5 @@
-//! For benches and tests: an index of a repository that is far larger than there is data, and packs that are far smaller
-//! than usual.
+//! For benches and tests: an index of a repository that is far larger than there is data, and packs
+//! that are far smaller than usual.
 
 use crate::format::run_table::Entry;
 use crate::format::run_table::Key;
@@ -14,8 +14,8 @@ const PACK_BLOCKS: u64 = 1 << 15;
 /// Blocks in each of their chunks.
 const CHUNK_BLOCKS: u64 = 16;
 
-/// Publishes an index run of `blocks` blocks, up to 2^32, in packs that do not exist, and makes the handle know it.
-/// Captures go on as before: what the entries lead to is not there.
+/// Publishes an index run of `blocks` blocks, up to 2^32, in packs that do not exist, and makes the
+/// handle know it. Captures go on as before: what the entries lead to is not there.
 ///
 /// # Errors
 /// As for any write.
@@ -35,7 +35,8 @@ pub fn write_index(repo: &Repository, blocks: u64) -> Result<()> {
     Ok(())
 }
 
-/// Returns the id of block `number` of an index of `blocks` blocks, as [`write_index`] makes them: in sorted order.
+/// Returns the id of block `number` of an index of `blocks` blocks, as [`write_index`] makes them:
+/// in sorted order.
 pub fn block(number: u64, blocks: u64) -> BlockId {
     let step = (1_u128 << 48) / u128::from(blocks.max(1));
     let at = u128::from(number) * step + u128::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)) % step.max(1);

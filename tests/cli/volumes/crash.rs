@@ -17,8 +17,9 @@ use crate::volumes::tools;
 const BLOCKS: usize = 64;
 const SIZE: usize = 4 << 20;
 
-/// Writes numbered blocks until its server is gone. It says what it does before it does it: `w BLOCK NUMBER` before a write is
-/// sent, `z BLOCK NUMBER` before a zeroing, `f` after a flush was answered, `F BLOCK NUMBER` after a write with FUA was answered.
+/// Writes numbered blocks until its server is gone. It says what it does before it does it: `w
+/// BLOCK NUMBER` before a write is sent, `z BLOCK NUMBER` before a zeroing, `f` after a flush was
+/// answered, `F BLOCK NUMBER` after a write with FUA was answered.
 const WRITER: &str = "
 import os, random, struct, sys
 random.seed(SEED)

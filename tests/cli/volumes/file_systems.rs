@@ -1,5 +1,5 @@
-//! File systems on volumes: mounted through `nbdfuse`, written to, and snapshotted meanwhile. They need root and FUSE, and are
-//! skipped without them.
+//! File systems on volumes: mounted through `nbdfuse`, written to, and snapshotted meanwhile. They
+//! need root and FUSE, and are skipped without them.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! A volume on a file system that is full: clients are told so, lose nothing that was flushed, and go on once there is room.
+//! A volume on a file system that is full: clients are told so, lose nothing that was flushed, and
+//! go on once there is room.
 
 use icecore_testing::disk;
 use icecore_testing::disk::Disk;
@@ -10,8 +11,9 @@ use crate::support::noise;
 use crate::volumes::server::Server;
 use crate::volumes::tools;
 
-/// Writes numbered blocks and flushes after each few, until there is no space. What was flushed then is read back; what was
-/// written since is old or new. `AFTER` is a file that says what each block may be.
+/// Writes numbered blocks and flushes after each few, until there is no space. What was flushed
+/// then is read back; what was written since is old or new. `AFTER` is a file that says what each
+/// block may be.
 const FILL: &str = "
 import errno, random, struct
 random.seed(3)
@@ -146,7 +148,8 @@ fn snapshots_that_fail_on_a_full_disk_break_nothing_of_a_served_volume() {
         path
     };
     write(1, 0);
-    // With little room it fails before it has another overlay to write to, and with more after that.
+    // With little room it fails before it has another overlay to write to, and with more after
+    // that.
     for (seed, room) in [(2, 100 << 10), (3, 500 << 10), (4, 2 << 20)] {
         disk.fill(room);
         let done = run(&["volume", "snapshot", "web", "--name", "full"]);

@@ -1,4 +1,5 @@
-//! Volumes as their users meet them: the commands, the server with clients of others, file systems, crashes.
+//! Volumes as their users meet them: the commands, the server with clients of others, file systems,
+//! crashes.
 
 mod clients;
 mod commands;

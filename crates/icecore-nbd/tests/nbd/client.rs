@@ -1,5 +1,5 @@
-//! A client that says exactly what it is told to, and takes apart what it is answered. Its numbers are written down once more: were they
-//! the server's, a wrong one would not be seen.
+//! A client that says exactly what it is told to, and takes apart what it is answered. Its numbers
+//! are written down once more: were they the server's, a wrong one would not be seen.
 #![expect(clippy::big_endian_bytes, reason = "the protocol is big-endian")]
 
 use std::collections::BTreeMap;
@@ -145,14 +145,16 @@ impl Client {
         self.answer(cookie, 0)
     }
 
-    /// Reads the answer to the one request that is under way. A simple one is followed by `data` bytes.
+    /// Reads the answer to the one request that is under way. A simple one is followed by `data`
+    /// bytes.
     pub(crate) fn answer(&mut self, cookie: u64, data: u32) -> Vec<Told> {
         let (found, told) = self.reply(|_| data as usize);
         assert_eq!(found, cookie);
         told
     }
 
-    /// Reads the answer to any request, whose chunks may be mixed with those of others. `data` tells how many bytes follow a simple one.
+    /// Reads the answer to any request, whose chunks may be mixed with those of others. `data`
+    /// tells how many bytes follow a simple one.
     pub(crate) fn reply(&mut self, data: impl Fn(u64) -> usize) -> (u64, Vec<Told>) {
         loop {
             let magic = self.u32();

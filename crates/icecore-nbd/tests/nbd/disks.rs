@@ -1,4 +1,5 @@
-//! Disks for tests: bytes in memory that check what is asked of them, and fail, wait or panic where they are told to.
+//! Disks for tests: bytes in memory that check what is asked of them, and fail, wait or panic where
+//! they are told to.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -64,7 +65,8 @@ pub(crate) struct Ram {
     pub(crate) needed: Mutex<Vec<Range<u64>>>,
     /// Calls to `zero_at`.
     pub(crate) zeroed: Mutex<Vec<Range<u64>>>,
-    /// Reads, writes and zeroing of blocks in here fail with these errors; block `u64::MAX` is a sync.
+    /// Reads, writes and zeroing of blocks in here fail with these errors; block `u64::MAX` is a
+    /// sync.
     pub(crate) errors: Mutex<BTreeMap<u64, i32>>,
     /// Reads of this block panic.
     pub(crate) panics_at: Option<u64>,

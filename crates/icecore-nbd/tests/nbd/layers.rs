@@ -1,4 +1,5 @@
-//! The architecture, as a list: imports go down it only, and of the engine only two traits are known.
+//! The architecture, as a list: imports go down it only, and of the engine only two traits are
+//! known.
 
 use icecore_testing::layers;
 use icecore_testing::layers::Layers;

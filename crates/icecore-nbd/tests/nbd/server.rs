@@ -205,7 +205,8 @@ fn clients_at_once_over_both_kinds_of_sockets() {
     assert_eq!((report.connections, report.requests), (7, 6 * 39 * 3));
 }
 
-/// Reads 32 MiB in one piece, for which a server with the least memory needs all that is not reserved.
+/// Reads 32 MiB in one piece, for which a server with the least memory needs all that is not
+/// reserved.
 fn read_all(client: &mut Client) {
     let told = client.ask(DF, READ, 0, 32 << 20);
     assert!(matches!(&told[..], [Told::Data(0, bytes)] if bytes.len() == 32 << 20));
@@ -219,7 +220,8 @@ fn a_client_that_holds_memory_and_stands_still_is_left_when_others_wait() {
     let limits = Limits { memory_bytes: 32 << 20, patience, ..Limits::default() };
     let running = Running::new(&disk, limits);
     let (mut greedy, mut other) = (running.client(), running.client());
-    // It asks for all of the memory and takes nothing of it; the other way round, it promises to write and does not.
+    // It asks for all of the memory and takes nothing of it; the other way round, it promises to
+    // write and does not.
     greedy.send(4, READ, 0, 32 << 20, &[]);
     let mut head = [0; 28];
     greedy.socket.read_exact(&mut head).unwrap();

@@ -1,4 +1,5 @@
-//! Reads decisions out of the bytes that a fuzzer made up. At their end, every decision is the simplest one.
+//! Reads decisions out of the bytes that a fuzzer made up. At their end, every decision is the
+//! simplest one.
 
 pub struct Input<'a>(pub &'a [u8]);
 

@@ -1,4 +1,5 @@
-//! A sound repository, some bytes of which are changed: what comes back from it is right, or an error.
+//! A sound repository, some bytes of which are changed: what comes back from it is right, or an
+//! error.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -29,8 +30,8 @@ struct Sound {
     images: BTreeMap<SnapshotId, Vec<u8>>,
 }
 
-/// Returns a repository with all that there is: several packs of both kinds, punched chunks, zeros, and two levels of
-/// pages.
+/// Returns a repository with all that there is: several packs of both kinds, punched chunks, zeros,
+/// and two levels of pages.
 fn sound() -> &'static Sound {
     static SOUND: OnceLock<Sound> = OnceLock::new();
     SOUND.get_or_init(|| {

@@ -23,12 +23,14 @@ pub fn run(bytes: &[u8]) {
             let named = found.name == *part || found.id.to_string().starts_with(part.as_str());
             assert!(named || part == "disk@latest", "{part:?} is not {found:?}");
         }
-        // A droplet of that name: a volume could be the one whose snapshot is renamed, and have the name then.
+        // A droplet of that name: a volume could be the one whose snapshot is renamed, and have the
+        // name then.
         let droplet = icecore::snapshot::CaptureOptions { kind: ResourceKind::Droplet, ..options(part) };
         let how = icecore::snapshot::CaptureOptions { name: part.clone(), ..droplet };
         let taken = icecore::snapshot::capture(&bench.repo, &b"a disk".to_vec(), &how, &NoProgress);
         let renamed = icecore::snapshot::rename(&bench.repo, known, part, RenameOptions::default());
-        // What is good for a new snapshot is good for an old one, but that a resource of its own has no other names.
+        // What is good for a new snapshot is good for an old one, but that a resource of its own
+        // has no other names.
         assert_eq!(taken.is_ok(), renamed.is_ok(), "{part:?}: {:?}", taken.err());
         match renamed {
             Ok(snapshot) => {

@@ -1,4 +1,5 @@
-//! All verbs on a repository that may say anything: none panics or runs on for ever, and they agree with each other.
+//! All verbs on a repository that may say anything: none panics or runs on for ever, and they agree
+//! with each other.
 
 use std::io;
 use std::io::Write;
@@ -108,11 +109,13 @@ fn lost_in(report: &VerifyReport, id: SnapshotId) -> bool {
     report.findings.iter().flat_map(|finding| &finding.lost).any(|range| range.snapshot == id)
 }
 
-/// Reads all that there is in all ways, and returns each snapshot with its image, where that can be read.
+/// Reads all that there is in all ways, and returns each snapshot with its image, where that can be
+/// read.
 ///
-/// `honest` says that no digest of content in records and pages is a lie. Then verify finds what a restore would stumble
-/// over, and nothing that it would not. A lie about a span only a restore finds, which reads the data in the order of the
-/// image, and a lie about the content of a page only verify, which a restore does not need.
+/// `honest` says that no digest of content in records and pages is a lie. Then verify finds what a
+/// restore would stumble over, and nothing that it would not. A lie about a span only a restore
+/// finds, which reads the data in the order of the image, and a lie about the content of a page
+/// only verify, which a restore does not need.
 pub fn read_all(repo: &Repository, honest: bool) -> Vec<(Snapshot, Option<Vec<u8>>)> {
     let Ok(listing) = icecore::snapshot::list(repo) else { return Vec::new() };
     let verified = icecore::maintenance::verify(repo, None, Depth::ReadData, &patience());
@@ -154,7 +157,8 @@ pub fn read_all(repo: &Repository, honest: bool) -> Vec<(Snapshot, Option<Vec<u8
     all
 }
 
-/// Compares each snapshot with the next, and where both can be read, the difference that is told with that of the images.
+/// Compares each snapshot with the next, and where both can be read, the difference that is told
+/// with that of the images.
 fn compare(repo: &Repository, all: &[(Snapshot, Option<Vec<u8>>)]) {
     for ((from, before), (to, after)) in all.iter().zip(all.iter().skip(1)) {
         if from.size_bytes.max(to.size_bytes) > 128 * IMAGE_BYTES_MAX {
@@ -175,7 +179,8 @@ fn compare(repo: &Repository, all: &[(Snapshot, Option<Vec<u8>>)]) {
     }
 }
 
-/// Changes the repository in all ways, one after another. What could be read before can be read after that.
+/// Changes the repository in all ways, one after another. What could be read before can be read
+/// after that.
 pub fn change_all(repo: &Repository, all: &[(Snapshot, Option<Vec<u8>>)]) {
     let keeps = |what: &str| {
         for (snapshot, before) in all {

@@ -1,5 +1,5 @@
-//! Manifests that no capture would write: pages in each other's places, cut off, of wrong levels and sizes, or many
-//! times the same, all with the right ids.
+//! Manifests that no capture would write: pages in each other's places, cut off, of wrong levels
+//! and sizes, or many times the same, all with the right ids.
 
 use icecore::fuzzing::forge::Forge;
 use icecore::fuzzing::forge::Run;

@@ -9,6 +9,7 @@ pub fn run(bytes: &[u8]) {
     let piece = [1, 7, 100, 100_000][usize::from(mode >> 1 & 3)];
     let told = play(&Watched::new(mode & 1 != 0), says.to_vec(), piece);
     assert!(told.starts_with(b"NBDMAGICIHAVEOPT\0\x03"));
-    // An option is answered with the list of exports at most, or the longest text; a request with what it asks for.
+    // An option is answered with the list of exports at most, or the longest text; a request with
+    // what it asks for.
     assert!(told.len() <= 10_000 + says.len() / 16 * 10_000 + says.len() / 28 * (300 << 10));
 }

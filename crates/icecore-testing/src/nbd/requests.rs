@@ -67,7 +67,8 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// Takes apart what the client was told after the handshake: every message is whole and belongs to a request.
+/// Takes apart what the client was told after the handshake: every message is whole and belongs to
+/// a request.
 fn check(told: &[u8], asked: u64) {
     let end = [&0x0003_e889_0455_65a9_u64.to_be_bytes()[..], &[0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 0]].concat();
     let begin = told.windows(end.len()).position(|window| window == end).unwrap() + end.len();

@@ -1,7 +1,8 @@
-//! What must hold of each decoder, for any bytes: no panic, and what is taken is what an encoder would have written.
+//! What must hold of each decoder, for any bytes: no panic, and what is taken is what an encoder
+//! would have written.
 //!
-//! Each function looks at the bytes as they are, and once more with their signature, version and checksum put right, so
-//! that a fuzzer gets past these.
+//! Each function looks at the bytes as they are, and once more with their signature, version and
+//! checksum put right, so that a fuzzer gets past these.
 
 use std::hint::black_box;
 
@@ -89,7 +90,8 @@ pub fn map_entry(bytes: &[u8]) {
     }
 }
 
-/// Fails unless the body of an envelope is the encoding of what was decoded. A newer version may have more behind it.
+/// Fails unless the body of an envelope is the encoding of what was decoded. A newer version may
+/// have more behind it.
 fn assert_body(bytes: &[u8], encoded: Option<Vec<u8>>, is_newer: bool) {
     let body = |bytes: &[u8]| bytes.get(16..bytes.len() - 32).map(<[u8]>::to_vec);
     let (found, encoded) = (body(bytes), encoded.as_deref().and_then(body));
@@ -236,7 +238,8 @@ pub fn parity(bytes: &[u8]) {
     }
 }
 
-/// Stored bytes: `u32` how long they say that they are decoded, `u8` how they are encoded, then the bytes.
+/// Stored bytes: `u32` how long they say that they are decoded, `u8` how they are encoded, then the
+/// bytes.
 pub fn stored(bytes: &[u8]) {
     let Some(([l0, l1, l2, l3, codec], stored)) = bytes.split_first_chunk() else { return };
     // A directory entry cannot say more than this.

@@ -1,5 +1,5 @@
-//! Puts signatures, versions and checksums right, so that what is between them is decoded. Written from
-//! `docs/format.md`, not with the encoders.
+//! Puts signatures, versions and checksums right, so that what is between them is decoded. Written
+//! from `docs/format.md`, not with the encoders.
 
 use crate::format::layout;
 use crate::pure::hash::Hasher;
@@ -12,7 +12,8 @@ pub(crate) fn plain(bytes: &[u8]) -> [u8; 32] {
     *blake3::hash(bytes).as_bytes()
 }
 
-/// Returns an enveloped file with its length and its checksum put right; none if it is too short to be one.
+/// Returns an enveloped file with its length and its checksum put right; none if it is too short to
+/// be one.
 pub(crate) fn envelope(
     magic: [u8; 8],
     bytes: &[u8],
@@ -113,8 +114,9 @@ pub(crate) fn run(bytes: &mut [u8]) {
     fixed(&mut bytes[..64], b"ICERUN1\n");
 }
 
-/// Puts right the checksums in a file of a repository with this key, by the name of the file, and returns the name that
-/// it has then: packs and runs are named after their content. Other files stay as they are.
+/// Puts right the checksums in a file of a repository with this key, by the name of the file, and
+/// returns the name that it has then: packs and runs are named after their content. Other files
+/// stay as they are.
 pub fn file(key: &[u8; 32], name: &str, bytes: &mut Vec<u8>) -> String {
     let hasher = Hasher::new(key);
     if name == layout::CONFIG {

@@ -60,15 +60,15 @@ pub struct DiffTotals {
     pub pages_read: u64,
 }
 
-/// Calls `each` for every range of the images that differs between two snapshots, in steps of 4 KiB blocks, and returns
-/// the sums. Reads only manifest pages that differ, and no data.
+/// Calls `each` for every range of the images that differs between two snapshots, in steps of 4 KiB
+/// blocks, and returns the sums. Reads only manifest pages that differ, and no data.
 ///
-/// What the second image has beyond the end of a shorter first one is new as a whole: data there is [`Change::Data`],
-/// and zeros are [`Change::Zero`].
+/// What the second image has beyond the end of a shorter first one is new as a whole: data there is
+/// [`Change::Data`], and zeros are [`Change::Zero`].
 ///
 /// # Errors
-/// `NotFound` if there is no such snapshot; `Corrupt`, with the snapshot, if its manifest or its chunks cannot be found;
-/// whatever `each` returns.
+/// `NotFound` if there is no such snapshot; `Corrupt`, with the snapshot, if its manifest or its
+/// chunks cannot be found; whatever `each` returns.
 pub fn diff(
     repo: &Repository,
     from: SnapshotId,

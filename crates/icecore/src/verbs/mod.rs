@@ -1,4 +1,5 @@
-//! What can be done with a repository, one file for each verb. A verb is a function over the handle.
+//! What can be done with a repository, one file for each verb. A verb is a function over the
+//! handle.
 
 pub(crate) mod bench;
 pub(crate) mod capture;

@@ -1,4 +1,5 @@
-//! Chunks that several threads get into the cache together: those ahead of a reader, and those of a large read.
+//! Chunks that several threads get into the cache together: those ahead of a reader, and those of a
+//! large read.
 
 use std::sync::Arc;
 use std::sync::Weak;
@@ -16,7 +17,8 @@ pub(super) struct Queue {
     next: AtomicUsize,
 }
 
-/// Where chunks are fetched from and where to. Readers hold it; the pool's threads look whether one still does.
+/// Where chunks are fetched from and where to. Readers hold it; the pool's threads look whether one
+/// still does.
 pub(super) struct Fetcher {
     pub(super) repo: Arc<Repository>,
     pub(super) cache: Arc<BlockCache>,

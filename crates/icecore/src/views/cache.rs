@@ -1,4 +1,5 @@
-//! The memory that readers of snapshots share: decoded chunks and manifest pages, as many as there is room for.
+//! The memory that readers of snapshots share: decoded chunks and manifest pages, as many as there
+//! is room for.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -16,10 +17,12 @@ use crate::words::sync::Mutex;
 
 /// Bytes of a cache where nothing else is chosen.
 const BYTES_DEFAULT: usize = 96 << 20;
-/// Parts of a cache, each with a lock of its own, and the least room of one: a chunk takes up to 1 MiB.
+/// Parts of a cache, each with a lock of its own, and the least room of one: a chunk takes up to 1
+/// MiB.
 const SHARDS_MAX: usize = 16;
 const SHARD_BYTES_MIN: usize = 2 << 20;
-/// Bytes of a cache that stands beside another one: for what several threads read at once, and what is read ahead.
+/// Bytes of a cache that stands beside another one: for what several threads read at once, and what
+/// is read ahead.
 const BESIDE_BYTES: usize = 8 << 20;
 /// What an entry takes beside its value: in the table and in the queue.
 const ENTRY_BYTES: usize = 160;
@@ -76,13 +79,14 @@ enum Slot {
 }
 
 impl BlockCache {
-    /// Returns an empty cache that takes up to `bytes_max` bytes. A reader also works with none at all, slowly.
+    /// Returns an empty cache that takes up to `bytes_max` bytes. A reader also works with none at
+    /// all, slowly.
     pub fn new(bytes_max: usize) -> Arc<Self> {
         Arc::new(Self::with(bytes_max, None))
     }
 
-    /// Returns a small cache for who reads much once. What `cache` has is taken from there, and nothing goes into it: what its
-    /// readers come back to stays.
+    /// Returns a small cache for who reads much once. What `cache` has is taken from there, and
+    /// nothing goes into it: what its readers come back to stays.
     pub(super) fn beside(cache: &Arc<Self>) -> Arc<Self> {
         Arc::new(Self::with(BESIDE_BYTES.min(cache.bytes_max), Some(Arc::clone(cache))))
     }
@@ -102,7 +106,8 @@ impl BlockCache {
         self.bytes_max
     }
 
-    /// Returns what is kept under a key, loaded by `load` if it is not there. Where another thread is loading it, this one waits.
+    /// Returns what is kept under a key, loaded by `load` if it is not there. Where another thread
+    /// is loading it, this one waits.
     pub(super) fn get(&self, key: Key, load: impl FnOnce() -> Result<Value>) -> Result<Value> {
         if let Some(value) = self.held_beside(&key) {
             return Ok(value);

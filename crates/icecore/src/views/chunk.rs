@@ -19,7 +19,8 @@ pub(crate) struct Chunk {
     slots: Vec<Slot>,
     /// The bytes of their blocks, one after another.
     bytes: Vec<u8>,
-    /// A bit for each of them, by its number among them: its bytes were found to be what the id says.
+    /// A bit for each of them, by its number among them: its bytes were found to be what the id
+    /// says.
     proven: [AtomicU64; 4],
 }
 
@@ -30,7 +31,8 @@ impl Chunk {
         Self { slots: slots.iter().filter_map(with_id).collect(), bytes, proven: Default::default() }
     }
 
-    /// Returns a chunk of what is proven of another one, and of proven blocks that were found elsewhere.
+    /// Returns a chunk of what is proven of another one, and of proven blocks that were found
+    /// elsewhere.
     pub(super) fn joined(known: Option<&Self>, saved: &SavedBlocks) -> Self {
         let old = known.into_iter().flat_map(|known| {
             (0..known.slots.len()).filter(|at| known.is_proven(*at)).filter_map(|at| {
@@ -47,8 +49,8 @@ impl Chunk {
         }
     }
 
-    /// Returns the bytes of `blocks` blocks from slot `first` on, proven; none if one of them is not here or not what
-    /// its id says.
+    /// Returns the bytes of `blocks` blocks from slot `first` on, proven; none if one of them is
+    /// not here or not what its id says.
     pub(super) fn blocks(&self, hasher: &Hasher, first: u8, blocks: u16) -> Option<&[u8]> {
         let blocks = usize::from(blocks);
         let at = match self.slots.get(usize::from(first)) {
@@ -73,7 +75,8 @@ impl Chunk {
         size_of::<Self>() + self.slots.len() * size_of::<Slot>() + self.bytes.len()
     }
 
-    /// Proves blocks, given by their numbers here. Returns whether all of them are what their ids say.
+    /// Proves blocks, given by their numbers here. Returns whether all of them are what their ids
+    /// say.
     fn prove(&self, hasher: &Hasher, at: usize, blocks: usize) -> bool {
         let unproven = |at: &usize| !self.is_proven(*at);
         let Some(first) = (at..at + blocks).find(unproven) else { return true };
@@ -92,7 +95,8 @@ impl Chunk {
     }
 
     fn is_proven(&self, at: usize) -> bool {
-        // The bytes do not change after the chunk was made, so that the bit is all there is to be seen.
+        // The bytes do not change after the chunk was made, so that the bit is all there is to be
+        // seen.
         self.proven[at / 64].load(Ordering::Relaxed) >> (at % 64) & 1 == 1
     }
 }

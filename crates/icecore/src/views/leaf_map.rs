@@ -58,7 +58,8 @@ impl LeafMap {
             + self.chunks.len() * size_of::<ChunkId>()
     }
 
-    /// Returns where the bytes of a range are, which is counted from the region's beginning and ends in it.
+    /// Returns where the bytes of a range are, which is counted from the region's beginning and
+    /// ends in it.
     pub(super) fn parts(&self, range: Range<usize>) -> impl Iterator<Item = Part> + '_ {
         let mut at = range.start;
         let mut number = self.extent_at(at);

@@ -1,4 +1,5 @@
-//! Views of what a repository holds: snapshots as disks that are read at any offset, volumes as disks that are also written.
+//! Views of what a repository holds: snapshots as disks that are read at any offset, volumes as
+//! disks that are also written.
 
 mod ahead;
 pub(crate) mod cache;

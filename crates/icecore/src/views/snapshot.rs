@@ -47,11 +47,13 @@ const AHEAD_PART: u64 = 8;
 /// Chunks of one read that are worth the help of other threads.
 const CHUNKS_TO_SHARE: usize = 4;
 
-/// A snapshot as a disk that is read at any offset, from many threads at once. Everything it returns was proven; what is damaged,
-/// and cannot be had from elsewhere, is an error of the reads that touch it and of no others.
+/// A snapshot as a disk that is read at any offset, from many threads at once. Everything it
+/// returns was proven; what is damaged, and cannot be had from elsewhere, is an error of the reads
+/// that touch it and of no others.
 ///
-/// Only the manifest pages on the way to what is read are loaded, so that a disk of any size is there in milliseconds. Reading from
-/// one end to the other is noticed, and what comes next is decoded ahead, on the threads of rayon's global pool.
+/// Only the manifest pages on the way to what is read are loaded, so that a disk of any size is
+/// there in milliseconds. Reading from one end to the other is noticed, and what comes next is
+/// decoded ahead, on the threads of rayon's global pool.
 pub struct SnapshotDisk {
     fetcher: Arc<Fetcher>,
     root: Option<Node>,
@@ -181,7 +183,8 @@ impl SnapshotDisk {
         Err(self.damaged(&(start..start + block_bytes(to_u64(blocks))), &error))
     }
 
-    /// Returns the chunks that a range needs and that are not in the cache, each once, in the order of the image.
+    /// Returns the chunks that a range needs and that are not in the cache, each once, in the order
+    /// of the image.
     fn missing(&self, range: &Range<u64>) -> Result<Vec<ChunkId>> {
         let (mut missing, mut seen) = (Vec::new(), HashSet::new());
         for number in LeafNumber::all_of(range) {
@@ -201,7 +204,8 @@ impl SnapshotDisk {
         Ok(missing)
     }
 
-    /// Has what a range needs fetched by other threads. What cannot be had is told to whoever reads it.
+    /// Has what a range needs fetched by other threads. What cannot be had is told to whoever reads
+    /// it.
     fn fetch_ahead(&self, range: &Range<u64>) {
         let range = range.start..range.end.min(self.size_bytes);
         if let Ok(chunks) = self.missing(&range) {

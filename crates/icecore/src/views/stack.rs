@@ -23,8 +23,8 @@ pub(crate) struct Stack {
     pub(crate) overlays: Vec<Arc<Overlay>>,
     pub(crate) base: Option<Arc<dyn ReadAt>>,
     pub(crate) size_bytes: u64,
-    /// The snapshot that is being taken, by its number among those of this volume: meanwhile only the newest overlay takes
-    /// writes. Otherwise all do.
+    /// The snapshot that is being taken, by its number among those of this volume: meanwhile only
+    /// the newest overlay takes writes. Otherwise all do.
     pub(crate) frozen: Option<u64>,
 }
 
@@ -101,8 +101,9 @@ impl Stack {
         &self.overlays[..count.min(self.overlays.len())]
     }
 
-    /// Returns which overlay takes what is written to a block, by its place, and the first block after it that another one may
-    /// take. A block is written where it is: that needs no room, and leaves no older bytes of it that would take some.
+    /// Returns which overlay takes what is written to a block, by its place, and the first block
+    /// after it that another one may take. A block is written where it is: that needs no room, and
+    /// leaves no older bytes of it that would take some.
     pub(crate) fn place(&self, region: LeafNumber, block: usize) -> (usize, usize) {
         if self.writable().len() == 1 {
             return (0, LEAF_BLOCKS);
@@ -127,12 +128,14 @@ impl Stack {
         Regions { newest: regions.next().flatten(), others: regions.collect() }
     }
 
-    /// Returns the number of the first region at or after `from` of which an overlay may have something.
+    /// Returns the number of the first region at or after `from` of which an overlay may have
+    /// something.
     fn next_region(&self, from: LeafNumber) -> Option<LeafNumber> {
         self.overlays.iter().filter_map(|overlay| overlay.map.next(from)).min()
     }
 
-    /// Calls `with` for each part of `range` that comes from one place, in order. What comes from an overlay lies in one region.
+    /// Calls `with` for each part of `range` that comes from one place, in order. What comes from
+    /// an overlay lies in one region.
     fn parts(
         &self,
         range: Range<u64>,
@@ -182,7 +185,8 @@ impl Stack {
         }
     }
 
-    /// Returns the first place at or after `offset`, or else the beginning of a region, that may hold anything but zeros.
+    /// Returns the first place at or after `offset`, or else the beginning of a region, that may
+    /// hold anything but zeros.
     pub(crate) fn next_used(&self, offset: u64) -> io::Result<Option<u64>> {
         let written = self.next_region(LeafNumber::of(offset)).map(|region| region.offset().max(offset));
         let below = self.base_data(offset)?.map(|data| data.start.max(offset));
@@ -243,7 +247,8 @@ impl Stack {
                 (Some(_), _) => break,
                 (None, None) => {}
             }
-            // The base may have more behind it in the same part; whoever goes on from here finds it.
+            // The base may have more behind it in the same part; whoever goes on from here finds
+            // it.
             if found.as_ref().is_some_and(|found| found.end < part.end) {
                 break;
             }
@@ -251,8 +256,8 @@ impl Stack {
         Ok(found)
     }
 
-    /// Looks for the first data at or after `offset`, in so many regions that overlays have something of. Continues at the place
-    /// that is returned.
+    /// Looks for the first data at or after `offset`, in so many regions that overlays have
+    /// something of. Continues at the place that is returned.
     pub(crate) fn search_data(
         &self,
         offset: u64,

@@ -33,8 +33,8 @@ impl Stack {
         Ok(())
     }
 
-    /// Writes in one region of an overlay, above which none has anything of these blocks. A block that is written in part and that
-    /// the overlay does not have is filled from below.
+    /// Writes in one region of an overlay, above which none has anything of these blocks. A block
+    /// that is written in part and that the overlay does not have is filled from below.
     fn write_into(&self, overlay: &Overlay, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let range = offset..offset + to_u64(bytes.len());
         let region = LeafNumber::of(offset);
@@ -70,7 +70,8 @@ impl Stack {
         Ok(())
     }
 
-    /// Makes bytes zero in one region; `below` is what lies below the newest overlay. Whoever calls it keeps others from writing there.
+    /// Makes bytes zero in one region; `below` is what lies below the newest overlay. Whoever calls
+    /// it keeps others from writing there.
     pub(crate) fn zero_region(&self, range: Range<u64>, below: &Self) -> io::Result<()> {
         let region = LeafNumber::of(range.start);
         // The last block counts as a whole where the volume ends in it.
@@ -85,8 +86,9 @@ impl Stack {
             }
         }
         self.writable().iter().try_for_each(|overlay| overlay.check_working())?;
-        // Data of older overlays gives its room back, and needs none in the newest to be hidden. That it is zero stays noted: an
-        // overlay that is older still may be found with it after a crash.
+        // Data of older overlays gives its room back, and needs none in the newest to be hidden.
+        // That it is zero stays noted: an overlay that is older still may be found with it after a
+        // crash.
         for older in &self.writable()[1..] {
             older.change(region, region.blocks_of(&whole), |state| match state {
                 BlockState::Data => BlockState::Zero,
@@ -94,8 +96,9 @@ impl Stack {
             })?;
         }
         let older_have_any = self.overlays[1..].iter().any(|older| older.map.get(region).is_some());
-        // What the newest has can be forgotten where nothing lies below, also after a crash: a sync that runs just now may have
-        // taken the map of an older overlay before it was changed above, and take that of the newest after this.
+        // What the newest has can be forgotten where nothing lies below, also after a crash: a sync
+        // that runs just now may have taken the map of an older overlay before it was changed
+        // above, and take that of the newest after this.
         let gone = if older_have_any { BlockState::Zero } else { BlockState::Absent };
         let mut at = whole.start;
         while at < whole.end {

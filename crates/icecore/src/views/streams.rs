@@ -72,7 +72,8 @@ impl Streams {
         let window = stream.window.max(2 * (read.end - read.start)).min(self.bytes_ahead_max);
         let from = stream.ahead.max(stream.next);
         let upto = stream.next.saturating_add(window);
-        // Not for every small read: where less than half of the window is there, the rest of it is asked for.
+        // Not for every small read: where less than half of the window is there, the rest of it is
+        // asked for.
         if stream.in_a_row < READS_IN_A_ROW || upto.saturating_sub(from) < window / 2 {
             return None;
         }

@@ -1,4 +1,5 @@
-//! Reading and writing a volume. What is long is done in steps, between which a snapshot, or whatever else changes the stack, may come.
+//! Reading and writing a volume. What is long is done in steps, between which a snapshot, or
+//! whatever else changes the stack, may come.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -13,12 +14,14 @@ use crate::words::units::LeafNumber;
 use crate::world::io::ReadAt;
 use crate::world::io::WriteAt;
 
-/// Bytes of a request for which the stack is held at once: who waits for a seal waits for no more than that.
+/// Bytes of a request for which the stack is held at once: who waits for a seal waits for no more
+/// than that.
 const STEP_BYTES: u64 = LEAF_BYTES as u64;
 /// Regions in which data is looked for while the stack is held.
 const SEARCHED_REGIONS: usize = 64;
 
-/// Returns the end of the first step of a range: all of it where it is short, so that a snapshot has it as a whole or not at all.
+/// Returns the end of the first step of a range: all of it where it is short, so that a snapshot
+/// has it as a whole or not at all.
 fn step_end(at: u64, end: u64) -> u64 {
     if end - at <= STEP_BYTES { end } else { (at / STEP_BYTES + 1) * STEP_BYTES }
 }
@@ -36,7 +39,8 @@ impl Volume {
         Err(io::Error::new(io::ErrorKind::InvalidInput, format!("beyond the end of volume {}", self.name)))
     }
 
-    /// Goes through a range step by step. `step` does the one that it gets, and returns where the next one begins.
+    /// Goes through a range step by step. `step` does the one that it gets, and returns where the
+    /// next one begins.
     fn in_steps(
         &self,
         range: Range<u64>,
@@ -60,7 +64,8 @@ impl Volume {
         })
     }
 
-    /// Makes a step of a range zero, and returns where there may be anything else next: a whole disk may be discarded at once.
+    /// Makes a step of a range zero, and returns where there may be anything else next: a whole
+    /// disk may be discarded at once.
     fn zero_step(&self, stack: &Stack, step: Range<u64>) -> io::Result<Option<u64>> {
         let below = stack.below();
         by_region(step.clone()).try_for_each(|part| {
@@ -165,8 +170,9 @@ mod tests {
 
     type Seal = thread::JoinHandle<Frozen>;
 
-    /// What lies below a volume: data everywhere. When it is asked for what is in the region `ASKED`, it has a seal begin, and
-    /// returns once that waits for the stack; and it notes what it is asked for next.
+    /// What lies below a volume: data everywhere. When it is asked for what is in the region
+    /// `ASKED`, it has a seal begin, and returns once that waits for the stack; and it notes what
+    /// it is asked for next.
     #[derive(Default)]
     struct Below {
         volume: OnceLock<Arc<Volume>>,
@@ -189,7 +195,8 @@ mod tests {
                 }
                 let _ = self.sealing.set(std::sync::Mutex::new(Some(seal)));
             } else if self.sealing.get().is_some() {
-                // The stack is held shared here, so that it does not change; if a seal still waits, nobody else gets it.
+                // The stack is held shared here, so that it does not change; if a seal still waits,
+                // nobody else gets it.
                 let is_done = volume.locks.try_stack(|stack| stack.frozen.is_some());
                 let _ = self.after.set((region, is_done));
             }
@@ -242,8 +249,8 @@ mod tests {
         (volume, below)
     }
 
-    /// Does something to a volume that comes by the region `ASKED`, where a seal begins, and checks that it is done when `next` is
-    /// come by. Returns what is sealed.
+    /// Does something to a volume that comes by the region `ASKED`, where a seal begins, and checks
+    /// that it is done when `next` is come by. Returns what is sealed.
     fn with_a_seal(next: u64, request: impl FnOnce(&Volume)) -> (Arc<Volume>, Frozen) {
         let (volume, below) = volume();
         assert!(below.volume.set(Arc::clone(&volume)).is_ok());

@@ -30,8 +30,8 @@ const STRIPES: usize = 64;
 pub(super) struct VolumeLocks {
     snapshots: Mutex<()>,
     published: Mutex<Published>,
-    /// What takes several steps goes through here between two of them: a lock that is let go and taken again at once might
-    /// never be had by another thread.
+    /// What takes several steps goes through here between two of them: a lock that is let go and
+    /// taken again at once might never be had by another thread.
     turn: Mutex<()>,
     /// What is read and written now.
     stack: RwLock<Stack>,
@@ -42,10 +42,11 @@ pub(super) struct VolumeLocks {
 pub(super) struct Published {
     /// The record, as it was last published.
     pub(super) record: VolumeRecord,
-    /// An overlay with nothing in it that is not used yet: the newest that the record names, or the one that comes next.
+    /// An overlay with nothing in it that is not used yet: the newest that the record names, or the
+    /// one that comes next.
     pub(super) spare: Option<Arc<Overlay>>,
-    /// Whether the record on the medium may be one that leaves out overlays of the stack, since it could not be said whether it
-    /// was replaced. These take no writes then.
+    /// Whether the record on the medium may be one that leaves out overlays of the stack, since it
+    /// could not be said whether it was replaced. These take no writes then.
     pub(super) in_doubt: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The units that an image is counted in: leaves of 4 MiB, spans of 64 KiB, blocks of 4 KiB, and bytes. They are converted
-//! into each other here and nowhere else.
+//! The units that an image is counted in: leaves of 4 MiB, spans of 64 KiB, blocks of 4 KiB, and
+//! bytes. They are converted into each other here and nowhere else.
 
 use std::ops::Range;
 

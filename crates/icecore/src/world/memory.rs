@@ -259,7 +259,8 @@ impl StoredFile for MemoryFile {
     }
 }
 
-/// Unlike one of a file system, it does not work on after its name was removed: nothing must count on that.
+/// Unlike one of a file system, it does not work on after its name was removed: nothing must count
+/// on that.
 struct MemoryRandomFile {
     storage: MemoryStorage,
     name: String,

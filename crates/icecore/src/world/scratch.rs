@@ -1,4 +1,5 @@
-//! What tests need of the system: loop devices, mounted file systems, other processes. All of it ends with its value.
+//! What tests need of the system: loop devices, mounted file systems, other processes. All of it
+//! ends with its value.
 #![expect(clippy::disallowed_methods, reason = "tests make files, devices and processes to try things on")]
 
 use std::error::Error;
@@ -20,8 +21,9 @@ use rustix::fs::FlockOperation;
 
 pub(crate) type Outcome = Result<(), Box<dyn Error>>;
 
-/// A process that is being started holds copies of all open files for a moment, so that a device that was just closed
-/// is still busy. Tests that start processes, or depend on who has what open, run one at a time.
+/// A process that is being started holds copies of all open files for a moment, so that a device
+/// that was just closed is still busy. Tests that start processes, or depend on who has what open,
+/// run one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
@@ -113,7 +115,8 @@ impl LockHolder {
         Self::wait_for(command.env(LOCK_FILE, file), "locked", "")
     }
 
-    /// Runs qemu-io, which locks an image as a virtual machine does. None if there is no such program.
+    /// Runs qemu-io, which locks an image as a virtual machine does. None if there is no such
+    /// program.
     pub(crate) fn start_qemu(file: &Path) -> Result<Option<Self>, Box<dyn Error>> {
         if Command::new("qemu-io").arg("--version").output().is_err() {
             skip("qemu-io is not installed");
@@ -145,7 +148,8 @@ impl Drop for LockHolder {
 
 const LOCK_FILE: &str = "ICECORE_TEST_LOCK_FILE";
 
-/// No test, but what [`LockHolder::start`] runs in a process of its own; does nothing without the variable.
+/// No test, but what [`LockHolder::start`] runs in a process of its own; does nothing without the
+/// variable.
 #[test]
 fn another_process_holds_a_lock() -> Outcome {
     let Some(path) = std::env::var_os(LOCK_FILE) else { return Ok(()) };

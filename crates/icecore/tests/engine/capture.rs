@@ -228,7 +228,8 @@ fn an_image_that_shrinks_or_cannot_be_read_leaves_no_snapshot() {
     };
     let size = AtomicU64::new(5 * MIB as u64);
     let shrinks = TestImage::full(&bytes);
-    // It becomes shorter before it is looked at a second time, and only what is beyond its new end fails.
+    // It becomes shorter before it is looked at a second time, and only what is beyond its new end
+    // fails.
     let shrinks = Shrinks { image: shrinks, size: &size };
     let error = icecore::snapshot::capture(&bench.repo, &shrinks, &options("disk"), &NoProgress).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ImageChanged, "{error}");

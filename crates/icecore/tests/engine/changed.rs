@@ -1,4 +1,5 @@
-//! Captures of what is known to have changed: they must give what a capture of the whole image gives, and read what changed.
+//! Captures of what is known to have changed: they must give what a capture of the whole image
+//! gives, and read what changed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -211,8 +212,8 @@ fn in_order(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     joined
 }
 
-/// Captures the whole image in the same repository, where everything that was stored otherwise would show, and in another
-/// one.
+/// Captures the whole image in the same repository, where everything that was stored otherwise
+/// would show, and in another one.
 fn assert_as_a_full_capture(bench: &TestRepository, image: &dyn ReadAt, report: &CaptureReport) {
     let whole = CaptureOptions {
         parent: report

@@ -1,4 +1,5 @@
-//! Clocks that go back, that are ahead, and that were never set: the order of snapshots is that in which they were made.
+//! Clocks that go back, that are ahead, and that were never set: the order of snapshots is that in
+//! which they were made.
 
 use std::sync::Arc;
 use std::sync::Mutex;

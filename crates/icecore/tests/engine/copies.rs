@@ -43,7 +43,8 @@ fn blocks_of_other_chunks_serve_where_a_chunk_is_damaged() {
     let report = fixture.verify(Depth::ReadData);
     assert_eq!(report.findings.len(), 1, "it is told");
     assert_eq!(report.findings[0].lost, [], "and nothing is lost by it");
-    // Block 20 of the first image is slot 4 of its second chunk, and slot 5 of the second chunk of the other.
+    // Block 20 of the first image is slot 4 of its second chunk, and slot 5 of the second chunk of
+    // the other.
     flip_block(&fixture, &other, 1, 5);
     assert_eq!(read(&fixture.open(), fixture.id(0)).unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(

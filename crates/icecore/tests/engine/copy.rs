@@ -96,7 +96,8 @@ fn a_copy_is_what_its_snapshot_is_and_reads_and_writes_only_what_is_missing_ther
     assert_ne!(report.snapshot.content, first.content, "the keys are others");
     assert_eq!(image_of(&two.target.repo, first.id), image);
 
-    // Only what differs from the one that both have is read, a span at a time, and nothing that is there is written.
+    // Only what differs from the one that both have is read, a span at a time, and nothing that is
+    // there is written.
     Random::new(2).fill(&mut image[LEAF + 5000..LEAF + 6000]);
     image.copy_within(0..SPAN, 2 * LEAF - SPAN);
     image.resize(image.len() + 3 * LEAF, 0);

@@ -101,7 +101,8 @@ impl Fixture {
         fixture
     }
 
-    /// Three snapshots: a volume of three leaves, the same with block 3 changed, and another volume.
+    /// Three snapshots: a volume of three leaves, the same with block 3 changed, and another
+    /// volume.
     pub(crate) fn three() -> Self {
         let first = noise(1, 2 * LEAF + 5 * CHUNK + 1000);
         let mut second = first.clone();
@@ -109,8 +110,9 @@ impl Fixture {
         Self::new(vec![("a", first), ("a", second), ("b", noise(3, LEAF + CHUNK))])
     }
 
-    /// Captures an image while nothing is known of what is stored: what it has in common with others is stored twice, in
-    /// different packs. Returns the pack of the data and the pack of the pages.
+    /// Captures an image while nothing is known of what is stored: what it has in common with
+    /// others is stored twice, in different packs. Returns the pack of the data and the pack of the
+    /// pages.
     pub(crate) fn add_unaware(&mut self, volume: &str, image: Vec<u8>) -> (String, String) {
         let known: Vec<String> = ["index/", "packs/"].iter().flat_map(|dir| self.files(dir)).collect();
         let hide = |path: &str| format!("tmp/{}", path.replace('/', "-"));

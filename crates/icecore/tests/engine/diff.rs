@@ -135,7 +135,8 @@ fn trees_of_different_height_are_compared_and_only_what_differs_is_read() {
 
 #[test]
 fn equal_content_that_is_stored_twice_does_not_differ() {
-    // Two captures at once store the same blocks in chunks of their own, so that their pages differ too.
+    // Two captures at once store the same blocks in chunks of their own, so that their pages differ
+    // too.
     let bench = TestRepository::new();
     let image = Random::new(4).bytes(5 * MIB);
     let mut first = image.clone();

@@ -1,7 +1,9 @@
-//! A small repository, damaged in every way there is: each byte, each length, each file. Whatever is done with it gives the
-//! right bytes or an error; verify names exactly what a restore cannot give; gc and the repairs make nothing worse.
+//! A small repository, damaged in every way there is: each byte, each length, each file. Whatever
+//! is done with it gives the right bytes or an error; verify names exactly what a restore cannot
+//! give; gc and the repairs make nothing worse.
 //!
-//! The short form takes one bit of each byte and some lengths. With `ICECORE_EXHAUSTIVE=1` it is all of them.
+//! The short form takes one bit of each byte and some lengths. With `ICECORE_EXHAUSTIVE=1` it is
+//! all of them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -67,7 +69,8 @@ impl Contents {
         large[..BLOCK].copy_from_slice(&text(6));
         large[LEAF..LEAF + BLOCK].copy_from_slice(&text(7));
         let mut fixture = Fixture::new(vec![("a", first.clone()), ("a", second), ("b", large)]);
-        // Some blocks are stored twice, in another chunk; and the whole chunk is too, behind one of sixteen blocks.
+        // Some blocks are stored twice, in another chunk; and the whole chunk is too, behind one of
+        // sixteen blocks.
         fixture.add_unaware("c", [text(2), text(3), text(8)].concat());
         let chunk: Vec<u8> = (20..36).flat_map(text).collect();
         fixture.add_unaware("d", [chunk, first].concat());
@@ -139,8 +142,8 @@ fn merged(mut ranges: Bad) -> Bad {
     all
 }
 
-/// Restores a snapshot as far as possible. Every byte is the image's, or in a range that is said to be bad and zero there.
-/// Returns what is bad: everything where the record cannot be read.
+/// Restores a snapshot as far as possible. Every byte is the image's, or in a range that is said to
+/// be bad and zero there. Returns what is bad: everything where the record cannot be read.
 fn restorable(repo: &Repository, id: SnapshotId, image: &[u8], plainly: bool, what: &str) -> Bad {
     let mut bytes = Vec::new();
     match restore(repo, id, RestoreTo::Stream(&mut bytes), OnDamage::GoOn, &NoProgress) {
@@ -344,7 +347,8 @@ fn every_byte_is_changed() {
         .collect();
     each(cases.len(), |number| {
         let (name, at, mask) = cases[number];
-        // Inside of a block that is stored as it is, and of the tables of an index run, one byte is like another.
+        // Inside of a block that is stored as it is, and of the tables of an index run, one byte is
+        // like another.
         let len = contents.files[name].len();
         let alike = match name.starts_with("index/") {
             true => at % 4 != 0 && at > 256 && at + 256 < len,

@@ -1,5 +1,6 @@
-//! A failure at the first call, at the second, at the third... of the storage, the image and the target, until nothing is
-//! left to fail: calls that change something and calls that read, once and for good.
+//! A failure at the first call, at the second, at the third... of the storage, the image and the
+//! target, until nothing is left to fail: calls that change something and calls that read, once and
+//! for good.
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;
@@ -88,8 +89,8 @@ const WAYS: [Way; 7] = [
     way("a mapping that breaks", Calls::Looks, false, broken, ErrorKind::Io),
 ];
 
-/// Returns the distance between the calls that fail in the slowest tests here. With `ICECORE_FAULTS` in the environment,
-/// each one does.
+/// Returns the distance between the calls that fail in the slowest tests here. With
+/// `ICECORE_FAULTS` in the environment, each one does.
 fn stride() -> usize {
     if std::env::var_os("ICECORE_FAULTS").is_some_and(|value| value == "1") { 1 } else { 4 }
 }
@@ -104,7 +105,8 @@ impl Start {
     fn new() -> Self {
         let bench = TestRepository::new();
         let mut noise = Random::new(61);
-        // Three leaves, of which one changes each time: the pages of each snapshot are spread over several packs.
+        // Three leaves, of which one changes each time: the pages of each snapshot are spread over
+        // several packs.
         let mut image = vec![0; 2 * LEAF_BYTES + 50_000];
         let mut images = Vec::new();
         for change in 0..4 {
@@ -185,8 +187,8 @@ fn assert_clean(inner: &MemoryStorage, call: Option<&FailedCall>, at: &str) {
     assert_eq!(locks, Vec::<String>::new(), "{at}: {call:?}");
 }
 
-/// Does something with a storage of which call `n` fails, for each `n`. `outcome` looks at what came of each run;
-/// `state` at each different state of the repository that a run has left.
+/// Does something with a storage of which call `n` fails, for each `n`. `outcome` looks at what
+/// came of each run; `state` at each different state of the repository that a run has left.
 fn at_every_call<T>(
     start: &MemoryStorage,
     what: impl Fn(&Attempt) -> Result<T>,
@@ -352,7 +354,8 @@ fn a_capture_that_fails_anywhere_loses_nothing() {
     );
 }
 
-/// A capture whose image is much like a snapshot reads more of the repository: pages of the parent, packs, runs.
+/// A capture whose image is much like a snapshot reads more of the repository: pages of the parent,
+/// packs, runs.
 #[test]
 fn a_capture_that_cannot_read_its_parent_is_right_or_fails() {
     let start = Start::new();
@@ -454,7 +457,8 @@ fn a_gc_that_fails_anywhere_loses_nothing() {
     );
 }
 
-/// A run that is emptied is left out of the index: what it alone led to looks as if it were nowhere.
+/// A run that is emptied is left out of the index: what it alone led to looks as if it were
+/// nowhere.
 #[test]
 fn a_gc_whose_index_is_lost_meanwhile_removes_nothing_that_is_needed() {
     let bench = TestRepository::new();
@@ -469,7 +473,8 @@ fn a_gc_whose_index_is_lost_meanwhile_removes_nothing_that_is_needed() {
     )
     .unwrap();
     assert!(plan.totals.freed_bytes > 0, "{:?}", plan.totals);
-    // The page of the new snapshot is in a run of its own, and most of its chunks are in that from before.
+    // The page of the new snapshot is in a run of its own, and most of its chunks are in that from
+    // before.
     let runs = bench.storage.list("index").unwrap();
     Random::new(66).fill(&mut image[40_960..][..4096]);
     let new = bench.snapshot("disk", &image);

@@ -1,4 +1,5 @@
-//! The first use of a place by several programs at once: one makes the repository, and the others open that one.
+//! The first use of a place by several programs at once: one makes the repository, and the others
+//! open that one.
 
 use std::io;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ use crate::at_once::times;
 
 const RACES: usize = 250;
 
-/// Returns what the program of this number would make a repository of: an id and a key that no other has.
+/// Returns what the program of this number would make a repository of: an id and a key that no
+/// other has.
 fn options_of(number: u8) -> InitOptions {
     InitOptions { id: RepositoryId(Uuid::from_u128(number.into())), key: [number; 32], ..init_options() }
 }
@@ -39,7 +41,8 @@ fn open_or_init(storage: Arc<dyn Storage>, number: u8) -> (Repository, bool) {
     Repository::open_or_init(storage, session(), &options_of(number)).unwrap()
 }
 
-/// Lets two programs use a place for the first time at once, each over a handle of its own, and returns what they had to do with.
+/// Lets two programs use a place for the first time at once, each over a handle of its own, and
+/// returns what they had to do with.
 fn race(storage: impl Fn() -> Arc<dyn Storage> + Sync) {
     let start = Barrier::new(2);
     let (start, storage) = (&start, &storage);

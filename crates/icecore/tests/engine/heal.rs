@@ -1,4 +1,5 @@
-//! What was found damaged is remembered: captures store it anew when it comes by again, and gc keeps the copy that is good.
+//! What was found damaged is remembered: captures store it anew when it comes by again, and gc
+//! keeps the copy that is good.
 
 use icecore::Meter;
 use icecore::NoProgress;
@@ -45,7 +46,8 @@ fn run_gc(fixture: &Fixture) {
     gc::apply(&repo, plan, &NoProgress).unwrap();
 }
 
-/// Asserts that every snapshot restores, and that a verification that reads everything finds nothing lost.
+/// Asserts that every snapshot restores, and that a verification that reads everything finds
+/// nothing lost.
 fn assert_whole(fixture: &Fixture, why: &str) {
     for (id, image) in &fixture.images {
         assert!(read(&fixture.open(), *id).unwrap() == *image, "{why}");
@@ -127,7 +129,8 @@ fn a_verification_of_the_structure_notes_packs_that_are_lost() {
 /// Damages part of a repository of one snapshot.
 type DamageOne = fn(&Fixture);
 
-/// One chunk, one block of a chunk, all of a pack's directory, the pack itself, a leaf, an inner page.
+/// One chunk, one block of a chunk, all of a pack's directory, the pack itself, a leaf, an inner
+/// page.
 const DAMAGES: [(&str, DamageOne); 6] = [
     ("a block", |fixture| {
         let pack = &fixture.packs[0].0;
@@ -228,7 +231,8 @@ fn a_capture_stores_anew_what_is_damaged_and_nothing_else() {
 
 #[test]
 fn a_damaged_leaf_that_nobody_noted_is_written_again_by_the_capture_that_meets_it() {
-    // The page was taken for known because a pack has an entry of its id, and the new snapshot was lost with the old one.
+    // The page was taken for known because a pack has an entry of its id, and the new snapshot was
+    // lost with the old one.
     let image = raw(4, 3 * CHUNK);
     let mut fixture = Fixture::new(vec![("a", image.clone())]);
     let pages = &fixture.packs[0].1;
@@ -327,7 +331,8 @@ fn a_verification_whose_time_is_up_goes_on_where_it_stopped() {
     assert_eq!(third.oldest_read_unix_ms, Some(10));
     let fourth = part(&fixture, 1, 40);
     assert_eq!(fourth.oldest_read_unix_ms, Some(20), "the oldest first");
-    // Damage that was found in one run is told in the next one too, though its pack is not read again.
+    // Damage that was found in one run is told in the next one too, though its pack is not read
+    // again.
     let pack = fixture.packs[0].0.clone();
     fixture.flip(&pack, fixture.records(&pack)[0] + RECORD_HEADER);
     let all = part(&fixture, 100, 50);

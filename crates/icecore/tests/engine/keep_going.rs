@@ -1,4 +1,5 @@
-//! A restore that goes on after damage gives all that is good, zeros for the rest, and says which is which.
+//! A restore that goes on after damage gives all that is good, zeros for the rest, and says which
+//! is which.
 
 use std::io;
 use std::ops::Range;
@@ -164,7 +165,8 @@ fn a_lost_page_costs_its_region_and_the_root_everything() {
     let fixture = Fixture::three();
     let pages = &fixture.packs[0].1;
     let records = fixture.records(pages);
-    // Leaves come in the order of the image, the root last. The second snapshot shares the second leaf and the third.
+    // Leaves come in the order of the image, the root last. The second snapshot shares the second
+    // leaf and the third.
     fixture.flip(pages, records[1] + RECORD_HEADER + 2);
     let whole = fixture.images[0].1.len();
     assert_bad(&fixture, 0, &one(LEAF..2 * LEAF), "the second leaf");
@@ -176,8 +178,8 @@ fn a_lost_page_costs_its_region_and_the_root_everything() {
 
 #[test]
 fn a_region_without_pages_is_named_once_although_two_windows_meet_it() {
-    // Eight leaves fill a window; then comes an inner page that cannot be read, which is met when the window is filled and
-    // again when the next one begins.
+    // Eight leaves fill a window; then comes an inner page that cannot be read, which is met when
+    // the window is filled and again when the next one begins.
     let inner = 128 * LEAF as u64;
     let mut image = TestImage::new(3 * inner);
     for leaf in (0..8).chain([128, 256]) {
@@ -186,7 +188,8 @@ fn a_region_without_pages_is_named_once_although_two_windows_meet_it() {
     let fixture = Fixture::new(vec![]);
     let id = take(&fixture.open(), 1, "a", &image).snapshot.id;
     let pages = fixture.files("packs/").into_iter().find(|path| fixture.bytes(path)[10] == 2).unwrap();
-    // Eight leaves, the leaf behind them, the page above the eight, the last leaf, the page above the one before.
+    // Eight leaves, the leaf behind them, the page above the eight, the last leaf, the page above
+    // the one before.
     fixture.flip(&pages, fixture.records(&pages)[11] + RECORD_HEADER + 2);
     let told = restore(&fixture.open(), id, RestoreTo::Stream(&mut io::sink()), OnDamage::GoOn, &NoProgress)
         .unwrap()

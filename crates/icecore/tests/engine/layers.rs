@@ -1,4 +1,5 @@
-//! The architecture, as a list: imports go down it only. `docs/architecture.md` says what each module is for.
+//! The architecture, as a list: imports go down it only. `docs/architecture.md` says what each
+//! module is for.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +7,8 @@ use icecore_testing::layers;
 use icecore_testing::layers::Layers;
 use icecore_testing::layers::Module;
 
-/// All modules, from the bottom up. A module imports what stands on lines above its own, and nothing that stands on
-/// its own line or below.
+/// All modules, from the bottom up. A module imports what stands on lines above its own, and
+/// nothing that stands on its own line or below.
 const LAYERS: Layers<'_> = Layers(&[
     // Words: ids, sizes, names, errors, progress.
     &["words/ids", "words/parity", "words/progress", "words/sizes", "words/sync"],

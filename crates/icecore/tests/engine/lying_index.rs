@@ -1,5 +1,6 @@
-//! An index that says something else than the packs do. It holds hints: whoever follows one looks in the pack whether it leads
-//! to the block that is wanted, and whether the block still has its data there.
+//! An index that says something else than the packs do. It holds hints: whoever follows one looks
+//! in the pack whether it leads to the block that is wanted, and whether the block still has its
+//! data there.
 
 use icecore::BLOCK_BYTES;
 use icecore::NoProgress;
@@ -113,7 +114,8 @@ const ABOUT_CHUNKS: (&str, Lie) = ("chunks are at each other's places", |run, _|
     run.rotate(&chunks);
 });
 
-/// Returns a repository of two volumes, each with a pack of as many chunks, in which the index lies about the first.
+/// Returns a repository of two volumes, each with a pack of as many chunks, in which the index lies
+/// about the first.
 fn lied_to(tell: Lie) -> Fixture {
     let fixture =
         Fixture::new(vec![("a", Random::new(1).bytes(6 * CHUNK)), ("b", Random::new(2).bytes(6 * CHUNK))]);
@@ -221,7 +223,8 @@ fn what_stands_behind_a_known_block_is_not_taken_for_the_next_one() {
     let known = Random::new(6).bytes(3 * CHUNK);
     bench.snapshot("known", &known);
     let new = Random::new(7).bytes(BLOCK_BYTES);
-    // In the chunk, and at the beginning of the chunk after it; something new, and something that stands elsewhere.
+    // In the chunk, and at the beginning of the chunk after it; something new, and something that
+    // stands elsewhere.
     for last in [3, 15] {
         for next in [new.clone(), blocks(&known, &[40])] {
             let image = [blocks(&known, &[last]), next].concat();

@@ -1,5 +1,6 @@
-//! Image files that others write to, cut, lengthen, remove and replace while they are captured: the snapshot is what the file was, the
-//! report says that it may be of no one moment, or there is none. The next capture is right in any case.
+//! Image files that others write to, cut, lengthen, remove and replace while they are captured: the
+//! snapshot is what the file was, the report says that it may be of no one moment, or there is
+//! none. The next capture is right in any case.
 
 use std::fs::File;
 use std::fs::FileTimes;
@@ -30,7 +31,8 @@ const LEN: usize = 9 * MIB;
 /// Where it happens: somebody reads there when much has been read and much has not.
 const MIDDLE: u64 = 5 << 20;
 
-/// An image file to which something is done once, just before its middle is read. Nobody sees the file while it is being done.
+/// An image file to which something is done once, just before its middle is read. Nobody sees the
+/// file while it is being done.
 struct Meddled<'a> {
     image: ImageFile,
     once: Once,
@@ -85,7 +87,8 @@ enum Comes {
     Refused,
 }
 
-/// Makes a file of noise that was last written to an hour ago: no write in the same tick of the clock can be overlooked.
+/// Makes a file of noise that was last written to an hour ago: no write in the same tick of the
+/// clock can be overlooked.
 fn make(path: &Path, seed: u64) -> Vec<u8> {
     let bytes = Random::new(seed).bytes(LEN);
     std::fs::write(path, &bytes).unwrap();

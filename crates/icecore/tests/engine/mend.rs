@@ -61,7 +61,8 @@ fn what_is_sound_is_left_alone() {
 fn chunks_pages_and_records_that_other_places_have_are_brought_back() {
     let image = raw(1, 4 * CHUNK);
     let mut fixture = Fixture::new(vec![("a", image.clone())]);
-    // All chunks of the first, and others; the blocks of the first one further on; the same leaf with another root.
+    // All chunks of the first, and others; the blocks of the first one further on; the same leaf
+    // with another root.
     fixture.add_unaware("b", [image.clone(), raw(2, CHUNK)].concat());
     fixture.add_unaware("c", [raw(3, BLOCK), image.clone()].concat());
     let (data, pages) = fixture.packs[0].clone();
@@ -100,7 +101,8 @@ fn a_chunk_of_which_some_blocks_are_lost_keeps_the_others_and_heals_later() {
     let aside = format!("damaged/{}", data.rsplit('/').next().unwrap());
     assert_eq!(fixture.bytes(&aside), damaged);
     assert_eq!(repair(&fixture).damaged_packs, [], "once");
-    // The image comes by again, compared with its parent, or shifted by a block so that no chunk is the same.
+    // The image comes by again, compared with its parent, or shifted by a block so that no chunk is
+    // the same.
     let shifted = [raw(5, BLOCK), image.clone()].concat();
     let again = take(&fixture.open(), 8, "b", &shifted);
     assert_eq!(again.snapshot.stats.new_bytes, 18 * BLOCK as u64);
@@ -161,7 +163,8 @@ fn a_bad_sector_counts_as_damage_and_a_pack_that_cannot_be_opened_is_left() {
 
 #[test]
 fn a_pack_that_a_capture_stored_again_meanwhile_is_not_put_aside() {
-    // A pack that is damaged and mended in full is the same file again; nothing of it may end in damaged/.
+    // A pack that is damaged and mended in full is the same file again; nothing of it may end in
+    // damaged/.
     let image = raw(7, 3 * CHUNK);
     let mut fixture = Fixture::new(vec![("a", image.clone())]);
     fixture.add_unaware("b", [image, raw(8, CHUNK)].concat());

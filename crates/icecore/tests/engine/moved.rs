@@ -1,4 +1,5 @@
-//! Readers whose chunks gc moves, at the one moment at which what they know of the index leads to a part of a chunk only.
+//! Readers whose chunks gc moves, at the one moment at which what they know of the index leads to a
+//! part of a chunk only.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,7 +27,8 @@ use crate::volumes::support::content;
 const BLOCK: usize = 4096;
 const CHUNK: usize = 16 * BLOCK;
 
-/// A chunk is in two packs: with half of its slots beside one that is read first, and whole beside one that nothing needs.
+/// A chunk is in two packs: with half of its slots beside one that is read first, and whole beside
+/// one that nothing needs.
 struct ChunkInTwoPacks {
     bench: TestRepository,
     image: Vec<u8>,
@@ -44,7 +46,8 @@ impl ChunkInTwoPacks {
         let image = [first.clone(), twice.clone()].concat();
         let other = bench.another();
         let half = std::sync::Mutex::new(None);
-        // This capture has looked at the index before the others, and does not know what they store.
+        // This capture has looked at the index before the others, and does not know what they
+        // store.
         let source = TestImage::full(&[twice, unused].concat()).on_read(|_| {
             half.lock().unwrap().get_or_insert_with(|| {
                 let beside =

@@ -1,4 +1,5 @@
-//! A newer program adds a feature to a repository that this one has open: nothing is changed from then on.
+//! A newer program adds a feature to a repository that this one has open: nothing is changed from
+//! then on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -174,8 +175,8 @@ impl Fixture {
         Self { files, kept, image }
     }
 
-    /// Opens the repository. A newer program gets at it before call `at` of those that lock, rename or remove something, as soon as
-    /// it can have the commit lock.
+    /// Opens the repository. A newer program gets at it before call `at` of those that lock, rename
+    /// or remove something, as soon as it can have the commit lock.
     fn scene(&self, newer: Newer, at: usize) -> Scene {
         let storage = MemoryStorage::new();
         self.files.iter().for_each(|(name, bytes)| storage.put(name, bytes.clone()));
@@ -237,7 +238,8 @@ impl Watch for Upgrade {
         let overlay = name.starts_with("volumes/") && !name.ends_with("/record");
         let wrong = match call {
             "remove" => !own && !overlay,
-            // A seal replaces the record without the lock, but never one that a newer program wrote.
+            // A seal replaces the record without the lock, but never one that a newer program
+            // wrote.
             "rename" => !own && !added && !name.ends_with("/record"),
             _ => false,
         };

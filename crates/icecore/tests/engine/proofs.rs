@@ -1,5 +1,6 @@
-//! What proves the bytes that are given out: the ids of blocks, the ids of chunks, and the digests of spans. Of what is damaged by
-//! accident each finds the most; here only one of them can, since all that the others compare is right.
+//! What proves the bytes that are given out: the ids of blocks, the ids of chunks, and the digests
+//! of spans. Of what is damaged by accident each finds the most; here only one of them can, since
+//! all that the others compare is right.
 
 use std::sync::Arc;
 
@@ -89,7 +90,8 @@ fn forged(lie: impl FnOnce(&mut Forge<'_>), honest: bool) -> (MemoryStorage, Sna
     (bench.storage, id)
 }
 
-/// Asserts that no restore and no copy gives the snapshot, whatever the target holds; what goes on gives zeros.
+/// Asserts that no restore and no copy gives the snapshot, whatever the target holds; what goes on
+/// gives zeros.
 fn assert_not_restored(storage: &MemoryStorage, id: SnapshotId, targets: &[Vec<u8>], why: &str) {
     let open = || icecore_testing::repository::open(storage.clone());
     for before in targets {
@@ -107,7 +109,8 @@ fn assert_not_restored(storage: &MemoryStorage, id: SnapshotId, targets: &[Vec<u
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{why}, a copy: {error}");
 }
 
-/// Asserts that the snapshot, as a disk, has no byte of its first span: read by blocks, and all at once.
+/// Asserts that the snapshot, as a disk, has no byte of its first span: read by blocks, and all at
+/// once.
 fn assert_not_viewed(storage: &MemoryStorage, id: SnapshotId, why: &str) {
     let repo = Arc::new(icecore_testing::repository::open(storage.clone()));
     for at_once in [BLOCK_BYTES, SPAN, IMAGE] {

@@ -124,7 +124,8 @@ fn only_what_differs_is_written_in_place() {
     assert_same(&target.into_bytes(), &image, "in place");
 }
 
-/// A disk far larger than what is in it, which makes zeros by itself, and says how much of it was read.
+/// A disk far larger than what is in it, which makes zeros by itself, and says how much of it was
+/// read.
 struct Thin {
     data: Mutex<Vec<u8>>,
     len: u64,

@@ -1,4 +1,5 @@
-//! Retention against a model that puts snapshots into buckets by plain arithmetic, and against calendars made by hand.
+//! Retention against a model that puts snapshots into buckets by plain arithmetic, and against
+//! calendars made by hand.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -37,7 +38,8 @@ fn within(text: &str) -> Option<Within> {
     Some(text.parse().unwrap())
 }
 
-/// Plans for snapshots of one volume, and returns what keeps each, in the order of their times; `-` for those that go.
+/// Plans for snapshots of one volume, and returns what keeps each, in the order of their times; `-`
+/// for those that go.
 fn kept_by(times: &[&str], policy: &Policy, now: &str, zone: &TimeZone) -> Vec<String> {
     let snapshots: Vec<Snapshot> = (1..).zip(times).map(|(n, time)| snapshot("v", n, ms(time))).collect();
     words(&plan(&snapshots, policy, ms(now), zone).unwrap())
@@ -448,7 +450,8 @@ fn lengths_of_time_are_read_and_written() {
     }
 }
 
-/// In restic and borg, `6m` is six months. Taken for minutes, it deletes the snapshots of half a year.
+/// In restic and borg, `6m` is six months. Taken for minutes, it deletes the snapshots of half a
+/// year.
 #[test]
 fn a_bare_m_is_neither_months_nor_minutes() {
     for unclear in ["6m", "1y6m", "1y, 6 m, 3d", "6m ago", "6M", "1h 30m"] {

@@ -1,4 +1,5 @@
-//! This process may not read something, or has too few descriptors or too little memory: that ends a command, and nothing is taken for damaged by it.
+//! This process may not read something, or has too few descriptors or too little memory: that ends
+//! a command, and nothing is taken for damaged by it.
 
 use std::io;
 

@@ -29,7 +29,8 @@ fn collect(repo: &Repository, max_unused: f64) -> icecore::Result<()> {
     gc::apply(repo, plan, &NoProgress).map(drop)
 }
 
-/// Runs a gc that fails right after it has published its first new pack and its index run: all is there twice.
+/// Runs a gc that fails right after it has published its first new pack and its index run: all is
+/// there twice.
 fn collect_half(storage: &MemoryStorage) {
     let packs =
         |storage: &MemoryStorage| storage.files().keys().filter(|name| name.starts_with("packs/")).count();
@@ -52,8 +53,8 @@ fn collect_half(storage: &MemoryStorage) {
     panic!("gc never had two copies");
 }
 
-/// Makes a snapshot of blocks of a chunk whose slots are in two packs, some in each, and returns it with its image. None
-/// where gc chose the other copy of the chunk beside it.
+/// Makes a snapshot of blocks of a chunk whose slots are in two packs, some in each, and returns it
+/// with its image. None where gc chose the other copy of the chunk beside it.
 fn split(bench: &TestRepository, seed: u64) -> Option<(SnapshotId, Vec<u8>)> {
     let mut noise = Random::new(seed);
     let (chunk, beside) = (noise.bytes(16 * BLOCK_BYTES), noise.bytes(16 * BLOCK_BYTES));
@@ -74,8 +75,9 @@ fn split(bench: &TestRepository, seed: u64) -> Option<(SnapshotId, Vec<u8>)> {
     (both.snapshot.stats.new_bytes == 0).then_some((both.snapshot.id, image))
 }
 
-/// A snapshot could need slots of a chunk of which one pack had some and another pack the others: after a gc that was
-/// killed, both copies stay, and later ones punch each where it is. Whoever looked at one copy only found slots missing.
+/// A snapshot could need slots of a chunk of which one pack had some and another pack the others:
+/// after a gc that was killed, both copies stay, and later ones punch each where it is. Whoever
+/// looked at one copy only found slots missing.
 #[test]
 fn a_chunk_whose_slots_are_spread_over_packs_is_read_from_all_of_them() {
     let found = (0..40).find_map(|seed| {

@@ -1,4 +1,5 @@
-//! Files that belong to somebody else lie in a repository: every verb goes on, and verify alone tells of them.
+//! Files that belong to somebody else lie in a repository: every verb goes on, and verify alone
+//! tells of them.
 
 use icecore::ErrorKind;
 use icecore::NoProgress;
@@ -17,7 +18,8 @@ use uuid::Uuid;
 
 use crate::volumes::support::volume_options;
 
-/// Returns names that editors, network file systems and people leave, in each place where icecore keeps files.
+/// Returns names that editors, network file systems and people leave, in each place where icecore
+/// keeps files.
 fn strays(bench: &TestRepository) -> Vec<String> {
     let files = bench.storage.files();
     let first = |dir: &str| files.keys().find(|name| name.starts_with(dir)).unwrap().clone();

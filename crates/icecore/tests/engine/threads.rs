@@ -1,4 +1,5 @@
-//! Many threads on one repository at once, with one handle for all or with one for each: what was reported is true.
+//! Many threads on one repository at once, with one handle for all or with one for each: what was
+//! reported is true.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -272,8 +273,8 @@ fn two_captures_at_once_of_the_same_image_store_it_once() {
     }
 }
 
-/// Neither of two captures sees what the other has not published. Where the same blocks are in other chunks, both stay
-/// until one of the snapshots is deleted, as `docs/concurrency.md` says.
+/// Neither of two captures sees what the other has not published. Where the same blocks are in
+/// other chunks, both stay until one of the snapshots is deleted, as `docs/concurrency.md` says.
 #[test]
 fn two_captures_at_once_that_cut_the_same_blocks_otherwise_store_them_twice() {
     let bench = TestRepository::new();
@@ -295,8 +296,8 @@ fn two_captures_at_once_that_cut_the_same_blocks_otherwise_store_them_twice() {
     assert_same(&image_of(&bench.another(), both[0]), &first, "the one that stays");
 }
 
-/// As soon as an index run had its name, another thread or process could merge it with others and remove it. The capture
-/// that had published it opened it only after that, and failed.
+/// As soon as an index run had its name, another thread or process could merge it with others and
+/// remove it. The capture that had published it opened it only after that, and failed.
 #[test]
 fn an_index_run_that_is_merged_at_once_does_not_stop_its_capture() {
     let bench = TestRepository::new();

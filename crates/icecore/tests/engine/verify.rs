@@ -51,7 +51,8 @@ fn a_sound_repository_has_no_findings_and_all_of_it_is_read() {
     assert_eq!((report.snapshots, report.packs), (3, 6));
     let chunks = (2 * LEAF / CHUNK + 5 + 1) + 1 + (LEAF / CHUNK + 1);
     assert_eq!((report.chunks, report.chunks_read), (chunks as u64, chunks as u64));
-    // Leaves: three, one that differs, two; a root for each; and the leaf at an image's end is looked at for each image.
+    // Leaves: three, one that differs, two; a root for each; and the leaf at an image's end is
+    // looked at for each image.
     assert!((9..=10).contains(&report.pages), "{}", report.pages);
     let sampled = fixture.verify(Depth::Sample { part: 0.3, seed: 5 });
     assert!(sampled.chunks_read > 0 && sampled.chunks_read < report.chunks_read / 2);
@@ -164,7 +165,8 @@ fn a_damaged_inner_page_costs_all_that_is_below_it() {
 #[test]
 fn where_one_copy_is_damaged_another_one_serves() {
     let mut fixture = Fixture::new(vec![("a", noise(1, 2 * LEAF))]);
-    // Captured while nothing is known of the first one: what both have is stored twice, in different packs.
+    // Captured while nothing is known of the first one: what both have is stored twice, in
+    // different packs.
     let known: Vec<String> = ["index/", "packs/"].iter().flat_map(|dir| fixture.files(dir)).collect();
     let hide = |path: &str| format!("tmp/{}", path.replace('/', "-"));
     known.iter().for_each(|path| fixture.storage.rename(path, &hide(path)).unwrap());

@@ -82,7 +82,8 @@ fn workers_of_the_pool_may_read_too() {
     });
 }
 
-/// Captures an image of which half of the blocks are those of `kept`, so that a gc has something to take out of packs.
+/// Captures an image of which half of the blocks are those of `kept`, so that a gc has something to
+/// take out of packs.
 fn capture_beside(repo: &Repository, kept: &[u8], seed: u64) -> SnapshotId {
     let mut image = kept.to_vec();
     let mut noise = Random::new(seed);
@@ -104,7 +105,8 @@ fn packs_that_gc_rewrites_are_found_where_they_are_now() {
         bench.storage.files().into_keys().filter(|name| name.starts_with("packs/")).collect()
     };
     let before = packs(&bench);
-    // Opened before, and nothing of it read: where its chunks are is known from an index that will be wrong.
+    // Opened before, and nothing of it read: where its chunks are is known from an index that will
+    // be wrong.
     let cold = disk(&bench, id, 0);
     let warm = disk(&bench, id, 64 << 20);
     read_all(&warm, &image[..LEAF], 100_000);

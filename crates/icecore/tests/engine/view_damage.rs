@@ -1,4 +1,5 @@
-//! A disk of a snapshot of which something is damaged: what can be had is read, and the rest is an error that says what it is.
+//! A disk of a snapshot of which something is damaged: what can be had is read, and the rest is an
+//! error that says what it is.
 
 use std::io;
 use std::ops::Range;
@@ -45,7 +46,8 @@ fn read(disk: &SnapshotDisk, range: Range<usize>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a disk block by block. Returns the blocks that cannot be read; all others must be those of the image.
+/// Reads a disk block by block. Returns the blocks that cannot be read; all others must be those of
+/// the image.
 fn unreadable(disk: &SnapshotDisk, image: &[u8]) -> Vec<usize> {
     let mut bad = Vec::new();
     for (number, block) in image.chunks(BLOCK).enumerate() {

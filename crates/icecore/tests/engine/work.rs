@@ -1,5 +1,5 @@
-//! How much work is done, counted in calls and bytes: what makes the engine fast must not be lost without a test that
-//! says so. No test here looks at a clock.
+//! How much work is done, counted in calls and bytes: what makes the engine fast must not be lost
+//! without a test that says so. No test here looks at a clock.
 
 use std::io;
 use std::ops::Range;
@@ -144,7 +144,8 @@ fn published(calls: &[Call]) -> Vec<&str> {
     names.collect()
 }
 
-/// Returns the bytes of files below `dir` that were read, each file's once and more if they were read again.
+/// Returns the bytes of files below `dir` that were read, each file's once and more if they were
+/// read again.
 fn bytes_read(calls: &[Call], dir: &str) -> u64 {
     let bytes = calls.iter().map(|call| match call {
         Call::Read(name, range) if name.starts_with(dir) => range.end - range.start,
@@ -153,7 +154,8 @@ fn bytes_read(calls: &[Call], dir: &str) -> u64 {
     bytes.sum()
 }
 
-/// Returns an image with data, zeros that were written, and holes, and what of it is data as the file system sees it.
+/// Returns an image with data, zeros that were written, and holes, and what of it is data as the
+/// file system sees it.
 fn image_of_all_kinds() -> (TestImage<'static>, u64) {
     let data = Random::new(81).bytes(9 * MIB);
     let (first, second) = data.split_at(4 * MIB);
@@ -339,7 +341,8 @@ fn what_is_known_to_have_changed_of_a_huge_image_costs_its_spans_and_the_pages_a
     assert_eq!(full.snapshot.content, report.snapshot.content);
     assert_eq!(full.snapshot.stats.manifest_bytes, 0);
 
-    // All of it is thrown away, as making a file system does: nothing is done for each of the four million regions.
+    // All of it is thrown away, as making a file system does: nothing is done for each of the four
+    // million regions.
     let empty = Empty { len: 1 << 44, looked: AtomicUsize::new(0) };
     let all = vec![0..1 << 43, 1 << 43..1 << 44];
     recorder.take();
@@ -427,8 +430,8 @@ fn reads_here_and_there_load_each_page_and_each_chunk_once() {
     assert_eq!(whole_chunks_read(&calls).len(), places.len());
     let first = bytes_read(&calls, "packs/");
 
-    // A block beside each of them is in the same chunk, and what is in another one is below the same page. Two reads in
-    // a row are not taken for the beginning of many.
+    // A block beside each of them is in the same chunk, and what is in another one is below the
+    // same page. Two reads in a row are not taken for the beginning of many.
     places.iter().for_each(|at| read(*at + 4096));
     read(places[0]);
     assert_eq!(recorder.take(), [], "all of it was there");
@@ -496,7 +499,8 @@ fn a_disk_is_read_ahead_where_it_is_read_from_one_end_to_the_other_and_nowhere_e
     assert_eq!(whole_chunks_read(&recorder.take()).len(), 5);
     (0..3).for_each(|block| read(3 * MIB + block * 4096));
     disk.will_need(13 * MIB as u64..14 * MIB as u64);
-    // A chunk that was asked for, four or more behind it, and 16 that were told of; how long threads take is not known.
+    // A chunk that was asked for, four or more behind it, and 16 that were told of; how long
+    // threads take is not known.
     let wanted = 21;
     let read = || whole_chunks_read(&recorder.calls.lock().unwrap()).len();
     for _ in 0..100_000 {

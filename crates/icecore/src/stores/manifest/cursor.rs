@@ -1,5 +1,5 @@
-//! The cursor over a manifest: it goes through a tree of pages in the order of the image, and its user decides at each page
-//! whether to descend.
+//! The cursor over a manifest: it goes through a tree of pages in the order of the image, and its
+//! user decides at each page whether to descend.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -164,7 +164,8 @@ impl<P: Pages> Cursor<P> {
         Ok(None)
     }
 
-    /// Goes to where the leaf with number `from` would be, in either direction, and reads nothing yet.
+    /// Goes to where the leaf with number `from` would be, in either direction, and reads nothing
+    /// yet.
     pub(crate) fn seek(&mut self, from: LeafNumber) {
         let LeafNumber(from) = from;
         self.from = from;
@@ -178,7 +179,8 @@ impl<P: Pages> Cursor<P> {
         }
     }
 
-    /// Returns the next leaf with data, which is not read. After an error, the search goes on behind the page at fault.
+    /// Returns the next leaf with data, which is not read. After an error, the search goes on
+    /// behind the page at fault.
     pub(crate) fn next_leaf(&mut self) -> Result<Option<Node>, Unread> {
         while let Some(node) = self.next() {
             if node.level == 0 {
@@ -189,7 +191,8 @@ impl<P: Pages> Cursor<P> {
         Ok(None)
     }
 
-    /// Returns the leaf with this number, which is not read; none where all is zero. Reads only the pages that lead to it.
+    /// Returns the leaf with this number, which is not read; none where all is zero. Reads only the
+    /// pages that lead to it.
     pub(crate) fn find(&mut self, leaf: LeafNumber) -> Result<Option<Node>, Unread> {
         self.seek(leaf);
         while let Some(node) = self.next().filter(|node| node.leaves().contains(&leaf.0)) {
@@ -206,8 +209,8 @@ impl<P: Pages> Cursor<P> {
 pub(crate) struct Pair<P>(pub(crate) [Cursor<P>; 2]);
 
 impl<P: Pages> Pair<P> {
-    /// Returns the next page of either tree: of both where they have one in the same place. Of two that overlap otherwise,
-    /// for their trees are not of one height, the larger one comes first.
+    /// Returns the next page of either tree: of both where they have one in the same place. Of two
+    /// that overlap otherwise, for their trees are not of one height, the larger one comes first.
     pub(crate) fn next(&mut self) -> Option<[Option<Node>; 2]> {
         let [one, other] = &mut self.0;
         let place = |node: &Node| (node.leaves().start, std::cmp::Reverse(node.level));
@@ -231,7 +234,8 @@ impl Pages for &Store {
     }
 }
 
-/// Pages that are checked: they have the content that their parents name, and nothing below them is beyond the image.
+/// Pages that are checked: they have the content that their parents name, and nothing below them is
+/// beyond the image.
 pub(crate) struct CheckedPages<'a> {
     pub(crate) store: &'a Store,
     pub(crate) image_bytes: u64,
@@ -274,8 +278,8 @@ impl Pages for CheckedPages<'_> {
     }
 }
 
-/// Pages as they are stored, of which the last few inner ones are kept, so that a cursor that comes a little behind need not
-/// read them again.
+/// Pages as they are stored, of which the last few inner ones are kept, so that a cursor that comes
+/// a little behind need not read them again.
 pub(crate) struct RecentPages<'a> {
     store: &'a Store,
     kept_max: usize,
@@ -316,8 +320,8 @@ impl Pages for Arc<RecentPages<'_>> {
 }
 
 /// Calls `each` with the leaves of a snapshot's manifest, in the order of the image, each with its
-/// number; several threads read them. Pages that `wants` refuses are not read, nor what is below them; it is asked before
-/// `each` gets the leaves that come before.
+/// number; several threads read them. Pages that `wants` refuses are not read, nor what is below
+/// them; it is asked before `each` gets the leaves that come before.
 ///
 /// # Errors
 /// `Corrupt`, with the snapshot, if a page is missing or damaged; whatever `each` returns.
@@ -417,7 +421,8 @@ mod tests {
             Cursor::new(self, self.root)
         }
 
-        /// Returns the pages that come at or after leaf `from` where each of `wanted` is read, in order.
+        /// Returns the pages that come at or after leaf `from` where each of `wanted` is read, in
+        /// order.
         fn from(&self, from: u64, wanted: impl Fn(&Node) -> bool) -> Vec<Node> {
             let above = |node: &Node, other: &Node| {
                 other.level > node.level && other.leaves().contains(&node.leaves().start)

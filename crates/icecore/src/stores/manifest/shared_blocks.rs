@@ -21,7 +21,8 @@ const GROUP_SLOTS: u16 = 16;
 /// A chunk, and a number of its slots: which sixteenth of those that a chunk can have.
 type Group = (ChunkId, u16);
 
-/// How many stretches are looked at together: those of 96 GiB of data where nothing was overwritten, with 50 bytes of memory for each.
+/// How many stretches are looked at together: those of 96 GiB of data where nothing was
+/// overwritten, with 50 bytes of memory for each.
 const STRETCHES_MAX: usize = 3 << 19;
 /// How many leaves are looked at together: 256 GiB of an image.
 const LEAVES_MAX: usize = 1 << 16;
@@ -84,12 +85,14 @@ fn stretches(leaf: &Leaf) -> impl Iterator<Item = Stretch> + '_ {
 }
 
 impl SharedBlocks {
-    /// Tells whether so much was added that others are to be looked at now, so that memory stays bounded.
+    /// Tells whether so much was added that others are to be looked at now, so that memory stays
+    /// bounded.
     pub(crate) fn is_full(&self) -> bool {
         self.stretches.len() >= STRETCHES_MAX || self.leaves.len() >= LEAVES_MAX
     }
 
-    /// Adds the blocks of a leaf, and calls `each` with the ranges of the image that have data, in order.
+    /// Adds the blocks of a leaf, and calls `each` with the ranges of the image that have data, in
+    /// order.
     pub(crate) fn add(&mut self, number: LeafNumber, leaf: &Leaf, mut each: impl FnMut(Range<u64>)) {
         for stretch in stretches(leaf) {
             let next = u32::try_from(self.elsewhere.len()).unwrap_or(u32::MAX);
@@ -103,11 +106,12 @@ impl SharedBlocks {
         self.leaves.push((number, self.stretches.len()));
     }
 
-    /// Finds out which of the blocks that were added any other snapshot names, or anything that a volume stands on. Reads each
-    /// manifest page once, and asks at each leaf whether to `go_on`.
+    /// Finds out which of the blocks that were added any other snapshot names, or anything that a
+    /// volume stands on. Reads each manifest page once, and asks at each leaf whether to `go_on`.
     ///
     /// # Errors
-    /// `Corrupt` if a record cannot be read or a manifest page is missing or damaged; what `go_on` returns.
+    /// `Corrupt` if a record cannot be read or a manifest page is missing or damaged; what `go_on`
+    /// returns.
     pub(crate) fn mark_others(
         &mut self,
         store: &Store,
@@ -159,7 +163,8 @@ mod tests {
     use crate::words::sizes::LEAF_BLOCKS;
     use crate::words::units::block_bytes;
 
-    /// Returns a leaf of these runs: how many blocks, and the chunk and the slot of the first; none where they are zero.
+    /// Returns a leaf of these runs: how many blocks, and the chunk and the slot of the first; none
+    /// where they are zero.
     fn leaf(runs: &[(u16, Option<(u16, u8)>)]) -> Leaf {
         let extent = |(blocks, place): &(u16, Option<(u16, u8)>)| Extent {
             blocks: *blocks,

@@ -38,7 +38,8 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// Returns a chunk or a page that is `raw_bytes` long when it is decoded; no longer than the format can say.
+    /// Returns a chunk or a page that is `raw_bytes` long when it is decoded; no longer than the
+    /// format can say.
     pub(crate) fn new(id: [u8; 16], encoded: Encoded, raw_bytes: usize, blocks: Vec<BlockId>) -> Self {
         let raw_bytes = u32::try_from(raw_bytes).unwrap_or(u32::MAX);
         let crc = crc32fast::hash(&encoded.bytes);

@@ -1,5 +1,5 @@
-//! Reads what can be read of a damaged pack, record by record, without its directory. Only what is proven by its id is
-//! given out.
+//! Reads what can be read of a damaged pack, record by record, without its directory. Only what is
+//! proven by its id is given out.
 
 use crate::format::bytes::Fields;
 use crate::format::pack::BITMAP_BYTES;
@@ -24,8 +24,9 @@ use crate::world::storage::StoredFile;
 /// Bytes of the file that are in memory at a time: a record of the largest size fits twice.
 const WINDOW_BYTES: u64 = 4 << 20;
 
-/// Goes through a file from its beginning to its end and calls `each` for every chunk and page in it that is what its
-/// id says. Parts that cannot be read are passed over. Returns whether there were none.
+/// Goes through a file from its beginning to its end and calls `each` for every chunk and page in
+/// it that is what its id says. Parts that cannot be read are passed over. Returns whether there
+/// were none.
 pub(crate) fn recover_items(
     files: &RepositoryFiles,
     file: &dyn StoredFile,
@@ -42,7 +43,8 @@ pub(crate) fn recover_items(
                 each(item)?;
                 u64::from(entry.offset) + u64::from(entry.stored_bytes)
             }
-            // What looked like a record may be part of the content of one: look for the next right behind it.
+            // What looked like a record may be part of the content of one: look for the next right
+            // behind it.
             None => found + 1,
         };
     }
@@ -80,7 +82,8 @@ impl Window<'_> {
         self.bytes.clear();
         self.bytes.resize(to_usize(len), 0);
         if self.file.read_at(from, &mut self.bytes).is_err() {
-            // Somewhere in it is a bad sector. What cannot be read is zero here, and nothing that has it is proven.
+            // Somewhere in it is a bad sector. What cannot be read is zero here, and nothing that
+            // has it is proven.
             for (part, at) in self.bytes.chunks_mut(BLOCK_BYTES).zip(0..) {
                 if self.file.read_at(from + at * BLOCK_U64, part).is_err() {
                     part.fill(0);

@@ -1,6 +1,7 @@
-//! The one door to blocks and pages that the place where they were found does not give: what is still good of them there, the
-//! same chunk or page in other packs, the same blocks in other chunks, and parity. Every block is proven by its id, so that it does
-//! not matter where it is from.
+//! The one door to blocks and pages that the place where they were found does not give: what is
+//! still good of them there, the same chunk or page in other packs, the same blocks in other
+//! chunks, and parity. Every block is proven by its id, so that it does not matter where it is
+//! from.
 
 pub(crate) mod broken_pack;
 pub(crate) mod reader;
@@ -32,12 +33,14 @@ pub(crate) struct Saved {
 /// Blocks of a chunk that could be had, by slot.
 pub(crate) type SavedBlocks = BTreeMap<u8, Saved>;
 
-/// Tells whether an error may be one of the place that something was read from, so that others are to be tried.
+/// Tells whether an error may be one of the place that something was read from, so that others are
+/// to be tried.
 pub(crate) fn is_of_the_place(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io)
 }
 
-/// Tells whether an error says that something stored cannot be had. Others stop whatever reads it in any case.
+/// Tells whether an error says that something stored cannot be had. Others stop whatever reads it
+/// in any case.
 pub(crate) fn is_of_the_repository(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Corrupt
@@ -55,8 +58,9 @@ pub(crate) fn is_of_the_repository(error: &Error) -> bool {
     }
 }
 
-/// Returns those blocks of a chunk, of the slots in `wanted`, that can be had from anywhere. Where that is not all, it is looked for
-/// again after `look_again`: gc may have moved a copy that has them.
+/// Returns those blocks of a chunk, of the slots in `wanted`, that can be had from anywhere. Where
+/// that is not all, it is looked for again after `look_again`: gc may have moved a copy that has
+/// them.
 pub(crate) fn recover(
     store: &Store,
     found: &Located,
@@ -97,7 +101,8 @@ pub(crate) fn recover_as_known(store: &Store, found: &Located, wanted: &[u8]) ->
     Ok(search.saved)
 }
 
-/// Reads a manifest page and proves that it is the one that was asked for. Where it is damaged, another copy will do.
+/// Reads a manifest page and proves that it is the one that was asked for. Where it is damaged,
+/// another copy will do.
 pub(crate) fn read_page(store: &Store, id: &PageId) -> Result<Vec<u8>> {
     let read = |place: &Located| with_reader(|reader| reader.page(&store.files, place).map(<[u8]>::to_vec));
     let found = store.need_page(id)?;
@@ -109,8 +114,8 @@ pub(crate) fn read_page(store: &Store, id: &PageId) -> Result<Vec<u8>> {
     other_copies(store, &found).into_iter().chain(rebuilt).find_map(|copy| read(&copy).ok()).ok_or(first)
 }
 
-/// Returns the chunk where a slot of it has its data: as it was found, or another copy where that one lacks it. None of them
-/// is read.
+/// Returns the chunk where a slot of it has its data: as it was found, or another copy where that
+/// one lacks it. None of them is read.
 pub(crate) fn copy_with<'a>(store: &Store, found: &'a Located, slot: u8) -> Result<Cow<'a, Located>> {
     let has = |copy: &Located| copy.pack.has_slot(&copy.entry, slot);
     if has(found) {
@@ -128,8 +133,8 @@ pub(crate) fn copy_with<'a>(store: &Store, found: &'a Located, slot: u8) -> Resu
     })
 }
 
-/// Returns the other places where packs have a block, and the slots there: in the same chunk, or in another one. None of them was
-/// read. What cannot be read of the index counts as nothing.
+/// Returns the other places where packs have a block, and the slots there: in the same chunk, or in
+/// another one. None of them was read. What cannot be read of the index counts as nothing.
 pub(crate) fn other_places(store: &Store, found: &Located, slot: u8) -> impl Iterator<Item = (Located, u8)> {
     let copies = other_copies(store, found).into_iter().map(move |copy| (copy, slot));
     let places = copies.filter(|(copy, slot)| copy.pack.has_slot(&copy.entry, *slot));
@@ -150,8 +155,8 @@ fn other_copies(store: &Store, found: &Located) -> Vec<Located> {
     copies
 }
 
-/// Returns where other chunks have the block that belongs in a slot, each with the slot there. None where the ids of the
-/// chunk's blocks cannot be trusted.
+/// Returns where other chunks have the block that belongs in a slot, each with the slot there. None
+/// where the ids of the chunk's blocks cannot be trusted.
 pub(crate) fn same_block_elsewhere(store: &Store, found: &Located, slot: u8) -> Result<Vec<(Located, u8)>> {
     let id = found.pack.block_id(&found.entry, slot).filter(|_| found.has_trusted_ids(&store.files));
     let Some(id) = id else { return Ok(Vec::new()) };

@@ -38,7 +38,8 @@ impl RebuiltPacks {
         if let Some(known) = packs.get(&id) {
             return known.clone();
         }
-        // Where parity cannot be read, the pack stays as damaged as it is; that error is the one to tell.
+        // Where parity cannot be read, the pack stays as damaged as it is; that error is the one to
+        // tell.
         let pack = Groups::load(files).ok().and_then(|groups| rebuilt(files, &groups, id)).map(Arc::new);
         packs.insert(id, pack.clone());
         pack
@@ -69,8 +70,8 @@ pub(crate) fn rebuilt(files: &RepositoryFiles, groups: &Groups, id: PackId) -> O
     packs.find(|pack| pack.has_its_id(files))
 }
 
-/// Writes a pack that was read through its parity group to where it should be, in the place of what is there. Every byte
-/// is proven to be what was there when the parity was made.
+/// Writes a pack that was read through its parity group to where it should be, in the place of what
+/// is there. Every byte is proven to be what was there when the parity was made.
 pub(crate) fn write_back(files: &RepositoryFiles, pack: &PackFile) -> Result<()> {
     make_pack_dir(files, pack.id)?;
     let mut file = files.temp_file()?;

@@ -1,4 +1,5 @@
-//! The dirty map of an overlay in memory: a few bytes for each region of 4 MiB that was written to, none for the others.
+//! The dirty map of an overlay in memory: a few bytes for each region of 4 MiB that was written to,
+//! none for the others.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -39,7 +40,8 @@ const BLOCKS_PER_WORD: usize = 32;
 /// The lower bit of each block of a word.
 const EVERY_BLOCK: u64 = 0x5555_5555_5555_5555;
 
-/// The states of the blocks of a region of 4 MiB. Any number of threads may read while one changes it.
+/// The states of the blocks of a region of 4 MiB. Any number of threads may read while one changes
+/// it.
 pub(crate) struct Region([AtomicU64; STATE_WORDS]);
 
 impl Region {

@@ -12,9 +12,11 @@ use crate::world::storage::Storage;
 pub struct BenchPlace<'a> {
     /// Tells the time since some moment, and never goes back.
     pub clock: &'a dyn Fn() -> Duration,
-    /// Returns an empty storage for a repository. What an earlier call returned is not used any more and can go.
+    /// Returns an empty storage for a repository. What an earlier call returned is not used any
+    /// more and can go.
     pub storage: &'a dyn Fn() -> Result<Arc<dyn Storage>>,
-    /// Returns a new target of so many bytes that reads as zeros, a sparse file most often. It can go when it is dropped.
+    /// Returns a new target of so many bytes that reads as zeros, a sparse file most often. It can
+    /// go when it is dropped.
     pub target: &'a dyn Fn(u64) -> Result<Box<dyn WriteAt>>,
 }
 
@@ -23,7 +25,8 @@ pub struct BenchPlace<'a> {
 pub struct BenchOptions {
     /// The zstd level.
     pub level: i32,
-    /// How much of the images' data is used at most, chosen evenly over them; all of it where there is no limit.
+    /// How much of the images' data is used at most, chosen evenly over them; all of it where there
+    /// is no limit.
     pub data_bytes_max: Option<u64>,
 }
 

@@ -47,7 +47,8 @@ pub enum BenchRun {
     Capture,
     /// A capture of the same images again.
     CaptureUnchanged,
-    /// A capture into an empty repository of images that are 256 times as large and have the same data.
+    /// A capture into an empty repository of images that are 256 times as large and have the same
+    /// data.
     CaptureSparse,
     /// A restore of all images to new files, without a sync.
     Restore,
@@ -64,13 +65,14 @@ pub struct RunTime {
     pub data_bytes: u64,
     /// How long it took, in seconds.
     pub seconds: f64,
-    /// How long the stages that limit it would take, one after another on all cores, in seconds; for the sparse
-    /// capture, how long the other one took.
+    /// How long the stages that limit it would take, one after another on all cores, in seconds;
+    /// for the sparse capture, how long the other one took.
     pub limit_seconds: f64,
 }
 
 impl RunTime {
-    /// Returns the share of the limit that was reached, 1.0 for all of it; none where there was nothing to do.
+    /// Returns the share of the limit that was reached, 1.0 for all of it; none where there was
+    /// nothing to do.
     pub fn limit_share(&self) -> Option<f64> {
         (self.seconds > 0.0 && self.limit_seconds > 0.0).then(|| self.limit_seconds / self.seconds)
     }
@@ -93,11 +95,13 @@ pub struct BenchData {
     pub unique_bytes: u64,
     /// The different data in each image, the sum over all images, in bytes.
     pub image_unique_bytes: u64,
-    /// What the unique data takes in packs, compressed, with its share of their directories, in bytes.
+    /// What the unique data takes in packs, compressed, with its share of their directories, in
+    /// bytes.
     pub stored_bytes: u64,
     /// What the manifests take, in bytes.
     pub manifest_bytes: u64,
-    /// What all takes that is not data: heads of chunks, directories of packs, manifests, index and records, in bytes.
+    /// What all takes that is not data: heads of chunks, directories of packs, manifests, index and
+    /// records, in bytes.
     pub metadata_bytes: u64,
 }
 
@@ -179,8 +183,9 @@ impl Costs {
         }
     }
 
-    /// Returns how long a verb takes where nothing but its limiting stages takes time, and these use all cores.
-    /// `captured` is how long a capture took. All data that is not zero is hashed; only unique data is compressed; a restore decodes what is unique in an image.
+    /// Returns how long a verb takes where nothing but its limiting stages takes time, and these
+    /// use all cores. `captured` is how long a capture took. All data that is not zero is hashed;
+    /// only unique data is compressed; a restore decodes what is unique in an image.
     pub(crate) fn limit_seconds(&self, run: BenchRun, data: &BenchData, captured: f64) -> f64 {
         let (all, unique) = (data.data_bytes as f64, data.unique_bytes as f64);
         let image_unique = data.image_unique_bytes as f64;

@@ -169,8 +169,8 @@ impl<'a> Stages<'a> {
         Ok(hashed)
     }
 
-    /// Writes to a target, which is new each time as far as it is written to: what was is made a hole before it reaches
-    /// the medium.
+    /// Writes to a target, which is new each time as far as it is written to: what was is made a
+    /// hole before it reaches the medium.
     fn write(&mut self, pairs: &[(&Leaf, &Spans<'_>)], target: &dyn WriteAt) -> Result<()> {
         let write = |(leaf, spans): &(&Leaf, &Spans<'_>)| leaf.write(spans, target);
         let again = || pairs.iter().try_for_each(|(leaf, _)| leaf.unwrite(target));
@@ -201,7 +201,8 @@ impl<'a> Stages<'a> {
         self.appender.append(&self.watch, &items)
     }
 
-    /// Measures how fast blocks are found in a repository that has all of them, and how fast others are not.
+    /// Measures how fast blocks are found in a repository that has all of them, and how fast others
+    /// are not.
     pub(crate) fn look_up(&mut self, repo: &Repository) -> Result<()> {
         let hits: Vec<BlockId> = self.chunks.known.iter().take(LOOK_UPS_MAX).copied().collect();
         let misses: Vec<BlockId> = hits.iter().map(|id| BlockId(id.0.map(|byte| !byte))).collect();

@@ -9,7 +9,8 @@ use crate::words::sizes::SPAN_BYTES;
 use crate::words::sizes::to_u64;
 use crate::words::units::LeafNumber;
 
-/// Spans of an image, in order. Takes memory by the number of leaf regions that it does not have whole.
+/// Spans of an image, in order. Takes memory by the number of leaf regions that it does not have
+/// whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Changed {
     runs: Vec<LeafRun>,
@@ -24,8 +25,8 @@ struct LeafRun {
 }
 
 impl Changed {
-    /// Adds a range of bytes, and with it all spans that it touches. It begins in or behind the leaf region that the one
-    /// before it ends in.
+    /// Adds a range of bytes, and with it all spans that it touches. It begins in or behind the
+    /// leaf region that the one before it ends in.
     ///
     /// # Errors
     /// `InvalidInput` if it does not.
@@ -42,8 +43,8 @@ impl Changed {
         self.add_leaves(last, 1, last.span_mask(&range))
     }
 
-    /// Adds to `leaves` leaf regions, from number `first` on, those spans whose bits are set. They begin at or behind the
-    /// last one that is here.
+    /// Adds to `leaves` leaf regions, from number `first` on, those spans whose bits are set. They
+    /// begin at or behind the last one that is here.
     ///
     /// # Errors
     /// `InvalidInput` if they do not.

@@ -1,4 +1,5 @@
-//! The stage between: for each block of an image, in order, choose where it is stored. Runs on one thread.
+//! The stage between: for each block of an image, in order, choose where it is stored. Runs on one
+//! thread.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -19,8 +20,8 @@ use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
 use crate::words::sizes::CHUNK_BLOCKS;
 
-/// Blocks of this capture that are remembered before their index run is published. Forgetting one costs space only, and
-/// only a dry run, which publishes nothing, comes near.
+/// Blocks of this capture that are remembered before their index run is published. Forgetting one
+/// costs space only, and only a dry run, which publishes nothing, comes near.
 const PENDING_MAX: usize = 1 << 21;
 
 /// Ids are digests: their first bytes are as good as any hash of them.
@@ -90,7 +91,8 @@ impl<'a> Chooser<'a> {
         Ok(())
     }
 
-    /// Chooses the place of a block of `leaf` that was looked up. A chunk that it completes is returned to be compressed.
+    /// Chooses the place of a block of `leaf` that was looked up. A chunk that it completes is
+    /// returned to be compressed.
     pub(crate) fn choose(
         &mut self,
         leaf: &ScannedLeaf,
@@ -116,7 +118,8 @@ impl<'a> Chooser<'a> {
         Ok(self.add_new(leaf, block, id))
     }
 
-    /// Tells where the block is if it stands behind the last one that was found, in its chunk or the one after that.
+    /// Tells where the block is if it stands behind the last one that was found, in its chunk or
+    /// the one after that.
     fn goes_on(&mut self, id: &BlockId) -> Option<(ChunkId, u8)> {
         let (located, slot) = self.last.as_mut()?;
         let next = slot.checked_add(1).filter(|next| u16::from(*next) < located.entry.slots);

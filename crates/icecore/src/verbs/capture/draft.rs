@@ -103,7 +103,8 @@ impl Draft {
     }
 }
 
-/// Adds an extent, joined with the one before it where that became possible when an open chunk got its id.
+/// Adds an extent, joined with the one before it where that became possible when an open chunk got
+/// its id.
 fn push_extent(extents: &mut Vec<Extent>, next: Extent) {
     if let Some(last) = extents.last_mut()
         && let (Place::Chunk { chunk, slot }, Place::Chunk { chunk: next_chunk, slot: next_slot }) =

@@ -56,7 +56,8 @@ use crate::world::io::ImageState;
 use crate::world::io::ReadAt;
 use crate::world::storage::LockMode;
 
-/// How often an image is read again because gc removed what was already there. The last time, gc has to wait.
+/// How often an image is read again because gc removed what was already there. The last time, gc
+/// has to wait.
 const ATTEMPTS: usize = 3;
 
 /// What a capture did.

@@ -1,6 +1,7 @@
-//! Threads that share state, taken by a model checker through many of the orders in which they can come: the code is the
-//! engine's own, and only its locks, channels and threads are the checker's. Each call of the storage is a place where
-//! another thread can come, too. Run by `cargo test --manifest-path tests/models/Cargo.toml model`.
+//! Threads that share state, taken by a model checker through many of the orders in which they can
+//! come: the code is the engine's own, and only its locks, channels and threads are the checker's.
+//! Each call of the storage is a place where another thread can come, too. Run by `cargo test
+//! --manifest-path tests/models/Cargo.toml model`.
 
 use std::io;
 use std::sync::Arc;
@@ -71,7 +72,8 @@ use crate::world::storage::Wait;
 
 const COMPRESSION: Compression = Compression { level: 1, check: true };
 
-/// What the standard library gives a thread. The checker gives 60 KiB, which unoptimised code overruns.
+/// What the standard library gives a thread. The checker gives 60 KiB, which unoptimised code
+/// overruns.
 const STACK_BYTES: usize = 2 << 20;
 
 /// Tries many orders: of all kinds, and those in which threads seldom give way to others.
@@ -214,7 +216,8 @@ fn has(store: &Store, item: &Item) -> bool {
 
 #[test]
 fn a_pack_that_is_gone_is_noticed_after_a_reload() {
-    // A thread that had opened the pack before put it among the open ones after these were forgotten.
+    // A thread that had opened the pack before put it among the open ones after these were
+    // forgotten.
     explore(
         || {
             let storage = storage();
@@ -321,7 +324,8 @@ fn a_failure_ends_all_threads_and_is_told() {
     }
 }
 
-/// Packs some chunks with all the threads that do it. Returns what came of it, and whether the sender was told to stop.
+/// Packs some chunks with all the threads that do it. Returns what came of it, and whether the
+/// sender was told to stop.
 fn pack(storage: impl Storage + 'static, count: u8) -> (Result<Stored, ErrorKind>, bool) {
     let store = match Store::open(files(storage)) {
         Ok(store) => store,

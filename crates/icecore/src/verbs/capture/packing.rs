@@ -1,4 +1,5 @@
-//! The last stages for new chunks: compress them on all cores, append them to packs in order, publish packs and index.
+//! The last stages for new chunks: compress them on all cores, append them to packs in order,
+//! publish packs and index.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -209,8 +210,8 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     // Until the merged runs are gone, others would merge them again.
     let Some(_merge) = locks::try_lock(&store.files, layout::LOCK_MERGE)? else { return Ok(()) };
     let Some(index) = locks::try_lock(&store.files, layout::LOCK_INDEX)? else { return Ok(()) };
-    // Runs that gc or another capture has replaced must not come back through this merge: what gc is about to remove
-    // would be taken for known.
+    // Runs that gc or another capture has replaced must not come back through this merge: what gc
+    // is about to remove would be taken for known.
     store.reload()?;
     let runs = runs_to_merge(store.index().runs());
     if runs.is_empty() {
@@ -229,8 +230,8 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     remove_merged(&store.files, id, &replaced)
 }
 
-/// Removes runs that were merged into another one, unless gc or a repair has replaced that since, or is about to: they replace
-/// all runs, and one that they make can have the name of one of these.
+/// Removes runs that were merged into another one, unless gc or a repair has replaced that since,
+/// or is about to: they replace all runs, and one that they make can have the name of one of these.
 fn remove_merged(files: &RepositoryFiles, merged: RunId, replaced: &[RunId]) -> Result<()> {
     let mut aside = SetAside::new(files);
     {
@@ -245,10 +246,11 @@ fn remove_merged(files: &RepositoryFiles, merged: RunId, replaced: &[RunId]) -> 
     aside.remove()
 }
 
-/// Takes compressed chunks in order, as they were chosen, and packs them. Runs on a thread of its own, publishes on another
-/// (a pack is filled while the one before it is synced), and merges index runs on a third, since that can take a while
-/// where there are very many blocks: whenever a pack is begun, so that the capture does not wait for what its last pack
-/// gives to merge, and the next one does that.
+/// Takes compressed chunks in order, as they were chosen, and packs them. Runs on a thread of its
+/// own, publishes on another (a pack is filled while the one before it is synced), and merges index
+/// runs on a third, since that can take a while where there are very many blocks: whenever a pack
+/// is begun, so that the capture does not wait for what its last pack gives to merge, and the next
+/// one does that.
 pub(crate) fn pack_in_order(
     store: &Store,
     publisher: Option<&Publisher<'_>>,

@@ -71,8 +71,8 @@ impl<'a> PageStore<'a> {
         Ok(found && (!self.distrusts || read_page(self.store, id).is_ok()))
     }
 
-    /// Publishes what is open, and returns what was stored in all. Where there was no new `data`, which brings about
-    /// merges, index runs are merged now.
+    /// Publishes what is open, and returns what was stored in all. Where there was no new `data`,
+    /// which brings about merges, index runs are merged now.
     pub(crate) fn finish(mut self, data: Stored) -> Result<Stored> {
         if let Some(pack) = self.packer.take() {
             publish(self.store, self.publisher, pack)?;

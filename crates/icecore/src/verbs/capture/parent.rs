@@ -44,7 +44,8 @@ pub(crate) struct ParentLeaf {
 pub(crate) enum Found {
     /// Zeros.
     Nothing,
-    /// A leaf. The index knows all its chunks, in packs that are there, and none of them is known to be damaged.
+    /// A leaf. The index knows all its chunks, in packs that are there, and none of them is known
+    /// to be damaged.
     Sound(ParentLeaf),
     /// A leaf with chunks of which that is not so.
     Unsound(ParentLeaf),
@@ -63,7 +64,8 @@ impl<'a> ParentReader<'a> {
         Self { store, damage, tree, broken: false, met_damage: false }
     }
 
-    /// Returns the parent's leaf with this number, if it is there and sound. What cannot be read is taken for missing.
+    /// Returns the parent's leaf with this number, if it is there and sound. What cannot be read is
+    /// taken for missing.
     pub(crate) fn leaf(&mut self, number: LeafNumber) -> Option<ParentLeaf> {
         if self.broken {
             return None;
@@ -87,7 +89,8 @@ impl<'a> ParentReader<'a> {
         }
     }
 
-    /// Returns what the parent has in a leaf region. An error means that a page above it cannot be read.
+    /// Returns what the parent has in a leaf region. An error means that a page above it cannot be
+    /// read.
     pub(crate) fn find(&mut self, number: LeafNumber) -> Result<Found> {
         let found = self.tree.find(number).map_err(|unread| unread.error)?;
         let Some(node) = found else { return Ok(Found::Nothing) };
@@ -103,9 +106,9 @@ impl<'a> ParentReader<'a> {
         Ok(if known { Found::Sound(leaf) } else { Found::Unsound(leaf) })
     }
 
-    /// Tells whether a chunk may be referred to again. One that was lost is not: its blocks are stored anew from the image. A hint
-    /// into a pack that is there is enough to tell: the odds that one of another chunk has the same key are 1 in 2^48 for each
-    /// chunk.
+    /// Tells whether a chunk may be referred to again. One that was lost is not: its blocks are
+    /// stored anew from the image. A hint into a pack that is there is enough to tell: the odds
+    /// that one of another chunk has the same key are 1 in 2^48 for each chunk.
     fn is_known(&self, id: &ChunkId) -> Result<bool> {
         if self.damage.has_id(&id.0) {
             // Its blocks are looked up one by one: another copy may have them.

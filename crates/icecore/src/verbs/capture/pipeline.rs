@@ -1,4 +1,5 @@
-//! Puts the stages together: scan on all cores, choose on this thread, compress on all cores, append on another thread.
+//! Puts the stages together: scan on all cores, choose on this thread, compress on all cores,
+//! append on another thread.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -55,9 +56,11 @@ const BUFFERS: usize = 14;
 const CHUNKS_AT_ONCE: usize = 4;
 /// Chunks that may wait to be appended.
 const CHUNKS_UNDER_WAY: usize = 256;
-/// Leaves that may wait for the chunk of their last new blocks. More, and the chunk is closed before it is full.
+/// Leaves that may wait for the chunk of their last new blocks. More, and the chunk is closed
+/// before it is full.
 const DRAFTS_MAX: usize = 64;
-/// Inner pages of the parent that are kept, of about 6 KiB each: more than the scan is ahead of the tree.
+/// Inner pages of the parent that are kept, of about 6 KiB each: more than the scan is ahead of the
+/// tree.
 const PAGES_KEPT: usize = 512;
 
 /// What is captured, and how.
@@ -68,7 +71,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) damage: &'a Damage,
     pub(crate) image: &'a dyn ReadAt,
     pub(crate) parent: Option<&'a Record>,
-    /// Where the image may differ from the parent, which is all zero if there is none; none where that is not known.
+    /// Where the image may differ from the parent, which is all zero if there is none; none where
+    /// that is not known.
     pub(crate) changed: Option<&'a Changed>,
     /// None where nothing is to be written.
     pub(crate) publisher: Option<&'a Publisher<'a>>,
@@ -77,7 +81,8 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Returns the regions of the image that are to be scanned. Inner pages of the parent that are read go to `recent`.
+    /// Returns the regions of the image that are to be scanned. Inner pages of the parent that are
+    /// read go to `recent`.
     fn regions(&self, recent: Arc<RecentPages<'a>>) -> Regions<'a> {
         let parent = self.parent.map(|parent| ParentReader::new(self.store, self.damage, parent, recent));
         match self.changed {
@@ -86,7 +91,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Returns the tree that the image's tree is made out of: the parent's, where it is known what has changed since.
+    /// Returns the tree that the image's tree is made out of: the parent's, where it is known what
+    /// has changed since.
     fn parent_tree(&self, recent: &Arc<RecentPages<'a>>) -> Option<ParentTree<'a>> {
         let parent = self.parent.filter(|_| self.changed.is_some())?;
         Some(ParentTree { root: parent.root?, size_bytes: parent.size_bytes, pages: Arc::clone(recent) })
@@ -104,7 +110,8 @@ pub(crate) struct Captured {
     pub(crate) pages: Stored,
 }
 
-/// Runs the pipeline. Packs and index are published when it returns, also after an error; no record names them yet.
+/// Runs the pipeline. Packs and index are published when it returns, also after an error; no record
+/// names them yet.
 pub(crate) fn run(plan: Plan<'_>) -> Result<Captured> {
     let published = Published::default();
     let (to_packer, chunks) = mpsc::sync_channel(CHUNKS_UNDER_WAY / CHUNKS_AT_ONCE);
@@ -112,7 +119,8 @@ pub(crate) fn run(plan: Plan<'_>) -> Result<Captured> {
         let packing =
             start(threads, || pack_in_order(plan.store, plan.publisher, chunks, &published, plan.progress))?;
         let chosen = rayon::in_place_scope(|scope| Chosen::run(plan, scope, to_packer, &published));
-        // The packer ends when the sender is dropped; where it failed, its error is the cause of the other.
+        // The packer ends when the sender is dropped; where it failed, its error is the cause of
+        // the other.
         let data = packing.join().map_err(|_| Error::worker_lost())??;
         let (chosen, pages) = chosen?;
         chosen.finish(data, pages)
@@ -132,7 +140,8 @@ struct Chosen<'a> {
     drafts: VecDeque<Draft>,
     read_bytes: u64,
     data_blocks: u64,
-    /// How many blocks of data the parent has where the image was looked at; none where that cannot be known.
+    /// How many blocks of data the parent has where the image was looked at; none where that cannot
+    /// be known.
     replaced_blocks: Option<u64>,
 }
 

@@ -27,8 +27,8 @@ pub(crate) struct Common {
     _pin: Pin,
 }
 
-/// Returns the snapshot that is closest to `record`, of those that both repositories have. It only saves time: one of which something
-/// cannot be read is passed over.
+/// Returns the snapshot that is closest to `record`, of those that both repositories have. It only
+/// saves time: one of which something cannot be read is passed over.
 pub(crate) fn common_snapshot(
     source: &Repository,
     target: &Repository,
@@ -55,7 +55,8 @@ fn may_pass_over(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt)
 }
 
-/// Returns the snapshots that both repositories have and that are relatives of `record`, the closest first.
+/// Returns the snapshots that both repositories have and that are relatives of `record`, the
+/// closest first.
 fn candidates(source: &Repository, target: &Repository, record: &Record) -> Result<Vec<SnapshotId>> {
     let there = records::load_all(target.files())?.into_iter().filter_map(|(_, there)| there.ok());
     let there: HashMap<SnapshotId, Record> = there.map(|there| (there.id, there)).collect();
@@ -82,7 +83,8 @@ fn candidates(source: &Repository, target: &Repository, record: &Record) -> Resu
     Ok(common.iter().map(|other| other.id).collect())
 }
 
-/// Returns what differs between a snapshot and `record`, as the source's manifests tell it. No data is read.
+/// Returns what differs between a snapshot and `record`, as the source's manifests tell it. No data
+/// is read.
 fn changed_since(
     source: &Repository,
     id: SnapshotId,

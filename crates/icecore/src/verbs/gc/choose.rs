@@ -1,4 +1,5 @@
-//! Chooses which packs go, which are rewritten, and which stay as they are; and what a gc is asked for, and comes to.
+//! Chooses which packs go, which are rewritten, and which stay as they are; and what a gc is asked
+//! for, and comes to.
 
 use std::collections::HashSet;
 
@@ -14,7 +15,8 @@ const SMALL_PACKS_MAX: usize = 12;
 /// How thorough a gc is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GcOptions {
-    /// The part of the packs' bytes that may stay unused, 0.0 to 1.0. Packs are rewritten until no more than that is.
+    /// The part of the packs' bytes that may stay unused, 0.0 to 1.0. Packs are rewritten until no
+    /// more than that is.
     pub max_unused: f64,
 }
 
@@ -95,9 +97,10 @@ pub(crate) fn weigh(pack: &PackFile, used: &PackUse) -> Result<Weighed> {
     Ok(weighed)
 }
 
-/// Chooses: what nothing uses goes; then the packs with the largest unused part are rewritten until no more than
-/// `max_unused` of all used bytes stays unused; then small packs, those below `small_bytes`, are put together where there
-/// are many. Packs in `damaged` are not rewritten: a repair makes more of them.
+/// Chooses: what nothing uses goes; then the packs with the largest unused part are rewritten until
+/// no more than `max_unused` of all used bytes stays unused; then small packs, those below
+/// `small_bytes`, are put together where there are many. Packs in `damaged` are not rewritten: a
+/// repair makes more of them.
 pub(crate) fn choose(
     packs: &[Weighed],
     damaged: &HashSet<PackId>,
@@ -183,7 +186,8 @@ mod tests {
             pack(5, data, 3_000, 9_000),
             pack(6, data, 10_000, 0),
         ];
-        // 5 is damaged: what it has unused is none of that which may be had back. Used are 30 000 bytes.
+        // 5 is damaged: what it has unused is none of that which may be had back. Used are 30 000
+        // bytes.
         let (removed, rewritten, totals) = chosen(&packs, &[5], 0.0);
         assert_eq!((removed, rewritten), (vec![2], vec![3, 4, 1]), "6 has nothing unused");
         assert_eq!((totals.packs, totals.packs_removed, totals.packs_rewritten), (6, 1, 3));
@@ -203,7 +207,8 @@ mod tests {
             (from..from + count).map(|number| pack(number, kind, SMALL - 11, 10)).collect()
         };
         let many = u8::try_from(SMALL_PACKS_MAX).unwrap();
-        // Those that are as large as can be and still small, a few of the other kind, and some that are not small.
+        // Those that are as large as can be and still small, a few of the other kind, and some that
+        // are not small.
         let mut packs = smalls(many + 1, 1, PackKind::Pages);
         packs.extend(smalls(many, 100, PackKind::Data));
         packs.push(pack(200, PackKind::Data, SMALL - 10, 10));

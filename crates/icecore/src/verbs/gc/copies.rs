@@ -1,5 +1,5 @@
-//! Which copy of a chunk or a page is kept where there are several. Those are read before one is given up: the other may
-//! be damaged, and nobody may have noticed.
+//! Which copy of a chunk or a page is kept where there are several. Those are read before one is
+//! given up: the other may be damaged, and nobody may have noticed.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,8 @@ use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 
-/// The copies of a chunk that are of use, each with the slots that are good in it, the best one first.
+/// The copies of a chunk that are of use, each with the slots that are good in it, the best one
+/// first.
 pub(crate) struct Chunk(Vec<(Located, SlotBitmap)>);
 
 impl Chunk {
@@ -106,7 +107,8 @@ impl<'a> Copies<'a> {
             let good = good_slots(&self.store.files, &copy)?;
             proven.push((copy, good));
         }
-        // The one with the most that is good comes first, and where nothing is damaged the others are not needed.
+        // The one with the most that is good comes first, and where nothing is damaged the others
+        // are not needed.
         proven.sort_by_key(|(copy, good)| std::cmp::Reverse(good_count(copy, good)));
         let known = proven.iter().map(|(copy, good)| (copy.pack.id, copy.number, *good));
         self.read.insert(*id, known.collect());

@@ -21,8 +21,8 @@ use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::units::slots;
 
-/// Packs that are to go, until a snapshot needs them. A page that was gone through once is not gone through again: what stays
-/// does not go later.
+/// Packs that are to go, until a snapshot needs them. A page that was gone through once is not gone
+/// through again: what stays does not go later.
 pub(crate) struct Needs<'a> {
     store: &'a Store,
     /// What was marked: it stays, or was copied.
@@ -32,12 +32,13 @@ pub(crate) struct Needs<'a> {
     going: HashSet<PackId>,
     /// Copies in packs that stay: which slots of them are good, or whether a page is.
     proven: HashMap<(PackId, u32), SlotBitmap>,
-    /// Slots of chunks of which it is known that they stay, while nothing is known to be damaged: snapshots that come one after
-    /// another need much the same.
+    /// Slots of chunks of which it is known that they stay, while nothing is known to be damaged:
+    /// snapshots that come one after another need much the same.
     kept: HashMap<ChunkId, SlotBitmap>,
     seen: HashSet<PageId>,
-    /// Whether what was marked is known to be damaged in no place. Where it is, a snapshot may need what was stored anew since, in
-    /// a pack that had the same content, and so the same name, and was taken for unused.
+    /// Whether what was marked is known to be damaged in no place. Where it is, a snapshot may need
+    /// what was stored anew since, in a pack that had the same content, and so the same name, and
+    /// was taken for unused.
     undamaged: bool,
 }
 

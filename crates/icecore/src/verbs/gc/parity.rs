@@ -1,4 +1,5 @@
-//! Parity through a gc: what stays keeps all the parity that it had, and parity of what is gone goes.
+//! Parity through a gc: what stays keeps all the parity that it had, and parity of what is gone
+//! goes.
 
 use crate::format::layout;
 use crate::stores::files::RepositoryFiles;
@@ -29,15 +30,17 @@ impl<'a> Parity<'a> {
         Ok(Self { files, scheme, _lock: lock })
     }
 
-    /// Makes parity for everything that stays, as if `going` were gone. They are removed after this.
+    /// Makes parity for everything that stays, as if `going` were gone. They are removed after
+    /// this.
     pub(crate) fn cover_without(&self, going: &[PackId], progress: &dyn Progress) -> Result<()> {
         let Some(scheme) = self.scheme else { return Ok(()) };
         let staying = ParityState::load(self.files)?.without(going);
         cover(self.files, scheme, &staying, progress).map(|_| ())
     }
 
-    /// Removes parity that is of no use any more, after packs were removed, and makes what is missing for those that
-    /// stayed against expectation. On a full disk they keep what parity they have.
+    /// Removes parity that is of no use any more, after packs were removed, and makes what is
+    /// missing for those that stayed against expectation. On a full disk they keep what parity they
+    /// have.
     pub(crate) fn finish(self) -> Result<()> {
         let Some(scheme) = self.scheme else { return self.remove_superfluous() };
         match cover(self.files, scheme, &ParityState::load(self.files)?, &NoProgress) {

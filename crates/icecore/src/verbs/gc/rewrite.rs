@@ -1,4 +1,5 @@
-//! Copies what is used of packs into new packs. Chunks of which only some slots are used are punched.
+//! Copies what is used of packs into new packs. Chunks of which only some slots are used are
+//! punched.
 
 use rayon::prelude::*;
 
@@ -38,7 +39,8 @@ pub(crate) struct Rewriter<'a> {
     copied: Vec<PackId>,
     /// Old packs all of whose copies are published.
     pub(crate) replaced: Vec<PackId>,
-    /// New packs. One may have the name of an old pack that was to go: of what a gc that was killed left behind.
+    /// New packs. One may have the name of an old pack that was to go: of what a gc that was killed
+    /// left behind.
     pub(crate) published: Vec<PackId>,
     pub(crate) new_bytes: u64,
 }

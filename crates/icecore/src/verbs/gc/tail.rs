@@ -1,7 +1,9 @@
-//! The end of a gc: under the commit lock, the index is changed, running captures are told, and packs are removed. A
-//! capture that began before finds the generation moved, and one that begins after finds nothing of what is gone.
+//! The end of a gc: under the commit lock, the index is changed, running captures are told, and
+//! packs are removed. A capture that began before finds the generation moved, and one that begins
+//! after finds nothing of what is gone.
 //!
-//! Everybody who publishes a snapshot waits for that lock. So what takes long is done outside of it, and looked at again inside.
+//! Everybody who publishes a snapshot waits for that lock. So what takes long is done outside of
+//! it, and looked at again inside.
 
 use std::collections::HashSet;
 
@@ -24,11 +26,12 @@ use crate::words::ids::PackId;
 
 /// Packs that go in one hold of the commit lock: a renaming each.
 const PACKS_AT_ONCE: usize = 64;
-/// How often records that appeared meanwhile are gone through outside of the lock. Those that come after that are gone through
-/// inside, so that a gc beside captures without end has an end.
+/// How often records that appeared meanwhile are gone through outside of the lock. Those that come
+/// after that are gone through inside, so that a gc beside captures without end has an end.
 const ROUNDS_MAX: usize = 32;
 
-/// Takes packs out of the repository, but for those that snapshots need which were made since the others were marked.
+/// Takes packs out of the repository, but for those that snapshots need which were made since the
+/// others were marked.
 pub(crate) struct Tail<'a> {
     store: &'a Store,
     /// Records of which it is known what they need of the packs that go.
@@ -69,8 +72,9 @@ impl<'a> Tail<'a> {
         self.remove_packs(commit, aside)
     }
 
-    /// The same on a full disk, for packs that nothing uses: nothing is written but the generation, for which the reserve is
-    /// given back. The index keeps entries that lead nowhere, which is harmless.
+    /// The same on a full disk, for packs that nothing uses: nothing is written but the generation,
+    /// for which the reserve is given back. The index keeps entries that lead nowhere, which is
+    /// harmless.
     pub(crate) fn take_out_on_full_disk(mut self) -> Result<Vec<PackId>> {
         if self.needs.going().is_empty() {
             return Ok(Vec::new());
@@ -117,8 +121,8 @@ impl<'a> Tail<'a> {
         Ok(())
     }
 
-    /// Takes the packs from where they are, many at a time, and lets others commit in between, then removes all that was set
-    /// aside. In the hold that `commit` is, the generation has moved.
+    /// Takes the packs from where they are, many at a time, and lets others commit in between, then
+    /// removes all that was set aside. In the hold that `commit` is, the generation has moved.
     fn remove_packs(mut self, commit: Held, mut aside: SetAside<'_>) -> Result<Vec<PackId>> {
         let files = &self.store.files;
         let mut held = Some(commit);
@@ -129,8 +133,8 @@ impl<'a> Tail<'a> {
             let _commit = match held.take() {
                 Some(commit) => commit,
                 None => {
-                    // A capture may have written a pack anew that has the same content, and so the same name, and others have
-                    // found it since: they learn that it goes.
+                    // A capture may have written a pack anew that has the same content, and so the
+                    // same name, and others have found it since: they learn that it goes.
                     let generation = NextGeneration::prepare(files)?;
                     let commit = self.settle()?;
                     generation.publish()?;
@@ -151,9 +155,11 @@ impl<'a> Tail<'a> {
     }
 }
 
-/// Removes what dead processes left behind: temporary files and locks. Returns how many files that were.
+/// Removes what dead processes left behind: temporary files and locks. Returns how many files that
+/// were.
 pub(crate) fn remove_leftovers(files: &RepositoryFiles) -> Result<u64> {
-    // Under the commit lock no record is being written; whoever writes anything else holds a writer's lock.
+    // Under the commit lock no record is being written; whoever writes anything else holds a
+    // writer's lock.
     let _commit = locks::lock_commit(files)?;
     let mut removed = locks::remove_dead_locks(files)?;
     // The files first: a writer that began after they were listed has none among them.

@@ -1,4 +1,5 @@
-//! Repair: makes the index again from the packs, repairs packs, and says what of which snapshots is lost.
+//! Repair: makes the index again from the packs, repairs packs, and says what of which snapshots is
+//! lost.
 
 mod damaged_packs;
 mod packs;
@@ -33,18 +34,20 @@ pub use crate::verbs::repair::report::RepairIndexReport;
 pub use crate::verbs::repair::report::RepairPacksReport;
 pub use crate::verbs::repair::report::RepairSnapshotsReport;
 
-/// Makes the index again from the packs alone. Packs that are damaged are read record by record, and what is proven of
-/// them is written to new packs.
+/// Makes the index again from the packs alone. Packs that are damaged are read record by record,
+/// and what is proven of them is written to new packs.
 ///
 /// # Errors
-/// `InUse` if a gc or another repair runs; `Interrupted` if `progress` says so: the old index is still there then.
+/// `InUse` if a gc or another repair runs; `Interrupted` if `progress` says so: the old index is
+/// still there then.
 pub fn repair_index(repo: &Repository, progress: &dyn Progress) -> Result<RepairIndexReport> {
     with_locks(repo, |writer| {
         let files = repo.files();
         let shortages = files.shortages.count();
         let put_back = put_back(repo, Look::Directories, false, progress)?;
-        // The order matters: the packs of all runs that are listed here are among those that are listed after them, and
-        // what a capture publishes meanwhile has a run that is not among these.
+        // The order matters: the packs of all runs that are listed here are among those that are
+        // listed after them, and what a capture publishes meanwhile has a run that is not among
+        // these.
         let old: Vec<RunId> =
             files.list(layout::INDEX)?.iter().filter_map(|name| layout::id_of(name)).collect();
         let mut rebuild = Rebuild::new(repo, writer);
@@ -70,12 +73,15 @@ fn is_sound(files: &RepositoryFiles, id: PackId) -> Result<bool> {
     }
 }
 
-/// Reads all packs. Those that are missing or damaged and that parity gives whole are put back. Of each other one in which something is damaged, everything that is good, and everything that other packs have of
-/// the rest, is written to a new pack, and the damaged file is moved to `damaged/`. A chunk of which only some blocks can be
-/// had keeps those. With `dry_run` nothing is changed, and the report says what would be.
+/// Reads all packs. Those that are missing or damaged and that parity gives whole are put back. Of
+/// each other one in which something is damaged, everything that is good, and everything that other
+/// packs have of the rest, is written to a new pack, and the damaged file is moved to `damaged/`. A
+/// chunk of which only some blocks can be had keeps those. With `dry_run` nothing is changed, and
+/// the report says what would be.
 ///
 /// # Errors
-/// `InUse` if a gc or another repair runs; `Interrupted` if `progress` says so: the damaged packs are still there then.
+/// `InUse` if a gc or another repair runs; `Interrupted` if `progress` says so: the damaged packs
+/// are still there then.
 pub fn repair_packs(repo: &Repository, dry_run: bool, progress: &dyn Progress) -> Result<RepairPacksReport> {
     let mut report = if dry_run {
         let put_back = put_back(repo, Look::Whole, true, progress)?;
@@ -94,7 +100,8 @@ pub fn repair_packs(repo: &Repository, dry_run: bool, progress: &dyn Progress) -
     Ok(report)
 }
 
-/// Reads everything that snapshots need and says which byte ranges of which of them cannot be restored.
+/// Reads everything that snapshots need and says which byte ranges of which of them cannot be
+/// restored.
 ///
 /// # Errors
 /// `Interrupted` if `progress` says so.

@@ -1,5 +1,5 @@
-//! Repairs packs: reads all data, writes what is good of damaged packs, and what other places still have of the rest, into
-//! new packs, and puts the damaged files aside.
+//! Repairs packs: reads all data, writes what is good of damaged packs, and what other places still
+//! have of the rest, into new packs, and puts the damaged files aside.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -54,8 +54,8 @@ pub(crate) struct PackRepair<'a> {
     incomplete: Vec<(PackId, u32, [u8; 16], SlotBitmap)>,
 }
 
-/// Reads all packs and repairs those that are damaged. The caller holds the locks of gc and the index, unless there is no
-/// writer: then nothing is changed.
+/// Reads all packs and repairs those that are damaged. The caller holds the locks of gc and the
+/// index, unless there is no writer: then nothing is changed.
 pub(crate) fn repair_damaged_packs(
     repo: &Repository,
     writer: Option<&Writer>,
@@ -86,7 +86,8 @@ impl PackRepair<'_> {
         let pack = match open_sound(&self.store.files, id) {
             Ok(pack) => Arc::new(pack),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            // Its records can still be good, and a medium that gives nothing now may do so later: it stays where it is.
+            // Its records can still be good, and a medium that gives nothing now may do so later:
+            // it stays where it is.
             Err(error) => {
                 self.report.unopened.push((id.to_string(), error.to_string()));
                 return Ok(());
@@ -175,7 +176,8 @@ impl PackRepair<'_> {
     }
 }
 
-/// Tells whether a pack that was damaged has what was damaged in it: a capture stored the same content again.
+/// Tells whether a pack that was damaged has what was damaged in it: a capture stored the same
+/// content again.
 fn is_good_again(files: &RepositoryFiles, id: PackId, numbers: Option<&Vec<u32>>) -> bool {
     let is_good = || -> Result<bool> {
         let pack = Arc::new(open_sound(files, id)?);

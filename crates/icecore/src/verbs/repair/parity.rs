@@ -31,8 +31,8 @@ pub(crate) enum Look {
     Whole,
 }
 
-/// Puts back all packs that are missing or damaged and that parity gives whole, or with `dry_run` only tells which. The caller
-/// holds the lock of gc.
+/// Puts back all packs that are missing or damaged and that parity gives whole, or with `dry_run`
+/// only tells which. The caller holds the lock of gc.
 pub(crate) fn put_back(
     repo: &Repository,
     look: Look,
@@ -74,7 +74,8 @@ fn is_sound(files: &RepositoryFiles, reader: &GroupReader, pack: PackId, member:
     }
 }
 
-/// Makes parity again that is damaged or missing. Returns how many groups were made. The caller holds the parity lock.
+/// Makes parity again that is damaged or missing. Returns how many groups were made. The caller
+/// holds the parity lock.
 pub(crate) fn renew(repo: &Repository, progress: &dyn Progress) -> Result<u64> {
     let files = repo.files();
     let Some(scheme) = repo.config.parity else { return Ok(0) };

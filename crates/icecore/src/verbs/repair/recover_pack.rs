@@ -1,5 +1,5 @@
-//! Puts together again what a damaged pack had: what is good in it, and what other places have of the rest. This is the one
-//! place that decides where the latter is looked for.
+//! Puts together again what a damaged pack had: what is good in it, and what other places have of
+//! the rest. This is the one place that decides where the latter is looked for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,7 +69,8 @@ pub(crate) fn examine(store: &Store, pack: &Arc<PackFile>, progress: &dyn Progre
     Ok(troubles)
 }
 
-/// Gives to `append`, one after another, all entries of a pack that are good or can be brought back.
+/// Gives to `append`, one after another, all entries of a pack that are good or can be brought
+/// back.
 pub(crate) fn recover_pack(
     store: &Store,
     pack: &Arc<PackFile>,
@@ -118,8 +119,9 @@ fn page(
     Ok(Some(Item::new(located.entry.id, encoded, bytes.len(), Vec::new())))
 }
 
-/// Returns a damaged chunk with all of its blocks that can be had, punched where some cannot. It may have none left: then it
-/// says which blocks it had, so that they are taken for it when they come by again.
+/// Returns a damaged chunk with all of its blocks that can be had, punched where some cannot. It
+/// may have none left: then it says which blocks it had, so that they are taken for it when they
+/// come by again.
 fn chunk(
     store: &Store,
     located: &Located,

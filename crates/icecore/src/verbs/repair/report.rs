@@ -12,8 +12,8 @@ pub struct RepairIndexReport {
     pub chunks: u64,
     /// Blocks that are in it.
     pub blocks: u64,
-    /// Packs that were damaged, by id, each with what was wrong with it. What could be read of them was written to new
-    /// packs, and they were moved to `damaged/`.
+    /// Packs that were damaged, by id, each with what was wrong with it. What could be read of them
+    /// was written to new packs, and they were moved to `damaged/`.
     pub damaged_packs: Vec<(String, String)>,
     /// Chunks and pages that were saved from damaged packs.
     pub chunks_saved: u64,
@@ -30,8 +30,8 @@ pub struct RepairPacksReport {
     pub put_back: Vec<PackId>,
     /// Groups of packs of which parity was made again.
     pub groups_made: u64,
-    /// Packs with damaged records, by id, each with the first thing that was wrong with it. What could be had of them was
-    /// written to new packs, and they were moved to `damaged/`.
+    /// Packs with damaged records, by id, each with the first thing that was wrong with it. What
+    /// could be had of them was written to new packs, and they were moved to `damaged/`.
     pub damaged_packs: Vec<(String, String)>,
     /// Chunks and pages of damaged packs that were good.
     pub chunks_kept: u64,

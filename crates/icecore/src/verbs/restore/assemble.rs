@@ -1,4 +1,5 @@
-//! Restores window by window: one is put together in memory and proven on all cores while the one before it is written.
+//! Restores window by window: one is put together in memory and proven on all cores while the one
+//! before it is written.
 
 use crate::format::record::Record;
 use crate::repository::Repository;
@@ -17,8 +18,9 @@ use crate::words::sizes::to_usize;
 use crate::words::sync::mpsc;
 use crate::words::sync::thread;
 
-/// Leaves (4 MiB each) that are put together at once. Within them every chunk is decoded once: on real images, 64 times as
-/// many would save 0.5 to 12 % of the decoding, and take that much more memory than 32 MiB.
+/// Leaves (4 MiB each) that are put together at once. Within them every chunk is decoded once: on
+/// real images, 64 times as many would save 0.5 to 12 % of the decoding, and take that much more
+/// memory than 32 MiB.
 const WINDOW_LEAVES: usize = 8;
 /// Windows in memory: one that is put together, and one that is written.
 const BUFFERS: usize = 2;
@@ -36,9 +38,9 @@ pub(super) struct Assembled {
     pub(super) bad: BadRanges,
 }
 
-/// Goes through an image window by window. `prepare` may take away pieces that need not be fetched, on the calling thread;
-/// `write` gets what was proven, in order, on a thread of its own. With `keep_going`, what cannot be had is
-/// left out of the windows, and told.
+/// Goes through an image window by window. `prepare` may take away pieces that need not be fetched,
+/// on the calling thread; `write` gets what was proven, in order, on a thread of its own. With
+/// `keep_going`, what cannot be had is left out of the windows, and told.
 pub(super) fn assemble(
     repo: &Repository,
     record: &Record,

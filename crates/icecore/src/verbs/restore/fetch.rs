@@ -1,5 +1,5 @@
-//! Fetches the pieces of a window: each chunk is read and decoded once, in the order of packs, on all cores, and each
-//! block is proven before it is given out.
+//! Fetches the pieces of a window: each chunk is read and decoded once, in the order of packs, on
+//! all cores, and each block is proven before it is given out.
 
 use std::collections::BTreeSet;
 
@@ -44,7 +44,8 @@ struct Fetched {
     lost: Vec<(Piece, String)>,
 }
 
-/// Fetches all pieces of `window`, gives their bytes to `sink`, and notes their digests. Returns stored bytes read.
+/// Fetches all pieces of `window`, gives their bytes to `sink`, and notes their digests. Returns
+/// stored bytes read.
 pub(crate) fn fetch(
     store: &Store,
     window: &mut Window,
@@ -132,7 +133,8 @@ fn fetch_chunk(
     Ok(fetched)
 }
 
-/// Returns the chunk where it was when the window was gathered, or where it is now if that cannot be opened any more.
+/// Returns the chunk where it was when the window was gathered, or where it is now if that cannot
+/// be opened any more.
 fn locate(store: &Store, id: &ChunkId, place: ChunkPlace) -> Result<Located> {
     let there = store.pack(place.pack).and_then(|pack| {
         let entry = pack.entry(place.number)?;
@@ -141,8 +143,8 @@ fn locate(store: &Store, id: &ChunkId, place: ChunkPlace) -> Result<Located> {
     there.or_else(|_| store.need_chunk(id))
 }
 
-/// Fetches what can be had of pieces whose chunk is damaged, or incomplete, where it was found. What was given to the sink
-/// before that was noticed is overwritten.
+/// Fetches what can be had of pieces whose chunk is damaged, or incomplete, where it was found.
+/// What was given to the sink before that was noticed is overwritten.
 fn fetch_anyhow(
     store: &Store,
     located: &Located,

@@ -1,4 +1,5 @@
-//! Writes to the target of a restore, and has it synced meanwhile: the medium works while more is fetched.
+//! Writes to the target of a restore, and has it synced meanwhile: the medium works while more is
+//! fetched.
 
 use crate::verbs::restore::assemble::ProvenWindow;
 use crate::verbs::restore::in_place::make_zero;
@@ -28,11 +29,12 @@ pub(super) struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// Calls `work` with an output onto `target`. Returns what it returns, and how many bytes were written, and made zero
-    /// because they cannot be had.
+    /// Calls `work` with an output onto `target`. Returns what it returns, and how many bytes were
+    /// written, and made zero because they cannot be had.
     ///
     /// # Errors
-    /// Those of `work`, and those of syncing: an error of the medium is told to one sync only, so none is passed over.
+    /// Those of `work`, and those of syncing: an error of the medium is told to one sync only, so
+    /// none is passed over.
     pub(super) fn with<T>(
         target: &dyn WriteAt,
         image_bytes: u64,

@@ -97,7 +97,8 @@ pub struct StatsReport {
 /// Snapshots that are made or deleted meanwhile may be left out or counted.
 ///
 /// # Errors
-/// `Corrupt` if a record cannot be read or something that a snapshot needs is missing; `Interrupted`.
+/// `Corrupt` if a record cannot be read or something that a snapshot needs is missing;
+/// `Interrupted`.
 pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> {
     let mut records = records::load_all_sound(repo.files())?;
     // Those of one resource follow each other, so that little differs from one to the next.
@@ -152,8 +153,8 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
 /// Counts what one snapshot is, as [`stats`] does for all of them, in less time.
 ///
 /// # Errors
-/// `NotFound` if there is no such snapshot; `Corrupt` if a record cannot be read or something that a snapshot needs is missing;
-/// `Interrupted`.
+/// `NotFound` if there is no such snapshot; `Corrupt` if a record cannot be read or something that
+/// a snapshot needs is missing; `Interrupted`.
 pub fn snapshot_stats(repo: &Repository, id: SnapshotId, progress: &dyn Progress) -> Result<SnapshotStats> {
     let (record, blocks, own) = own_of(repo, id, progress)?;
     Ok(SnapshotStats::new(record, blocks, &own))

@@ -32,12 +32,12 @@ pub struct OwnBytes {
     pub manifest_bytes: u64,
 }
 
-/// Counts what deleting these snapshots together would leave unused, for gc to give back. What a volume stands on stays in use. Reads
-/// the manifests of the repository, and no data.
+/// Counts what deleting these snapshots together would leave unused, for gc to give back. What a
+/// volume stands on stays in use. Reads the manifests of the repository, and no data.
 ///
 /// # Errors
-/// `NotFound` if there is no such snapshot; `Corrupt` if a record cannot be read or something that a snapshot needs is missing;
-/// `Interrupted`.
+/// `NotFound` if there is no such snapshot; `Corrupt` if a record cannot be read or something that
+/// a snapshot needs is missing; `Interrupted`.
 pub fn own_bytes(repo: &Repository, ids: &[SnapshotId], progress: &dyn Progress) -> Result<OwnBytes> {
     let mut of_volumes = HashSet::new();
     for (name, volume) in volumes::load_all(repo.files())? {

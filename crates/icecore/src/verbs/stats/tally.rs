@@ -37,8 +37,8 @@ pub(crate) struct Tally<'a> {
 struct PackTally {
     /// Owners of its pages, or of its blocks by their number in the directory.
     owners: Owners,
-    /// How often each of them is named by the pages of the image that is looked at, up to [`MANY`]. Pages that are equal
-    /// are one page here, however often they stand in the image.
+    /// How often each of them is named by the pages of the image that is looked at, up to [`MANY`].
+    /// Pages that are equal are one page here, however often they stand in the image.
     occurrences: Vec<u8>,
 }
 
@@ -92,8 +92,8 @@ impl<'a> Tally<'a> {
         Self { store, snapshots_max, snapshots: 0, packs: HashMap::new(), image: Occurrences::default() }
     }
 
-    /// Adds a snapshot, and returns how many different blocks its image has. `before` is the snapshot that was added
-    /// last, if this one is likely to be similar.
+    /// Adds a snapshot, and returns how many different blocks its image has. `before` is the
+    /// snapshot that was added last, if this one is likely to be similar.
     ///
     /// # Errors
     /// `Corrupt` if anything that it needs is missing.
@@ -116,7 +116,8 @@ impl<'a> Tally<'a> {
         Ok(self.image.blocks)
     }
 
-    /// Notes that all of a snapshot is the one's with this number. Several can have one number: they are as one then.
+    /// Notes that all of a snapshot is the one's with this number. Several can have one number:
+    /// they are as one then.
     ///
     /// # Errors
     /// As [`add`](Self::add).
@@ -157,7 +158,8 @@ impl<'a> Tally<'a> {
             check(progress)?;
             let found = self.store.need_page(&node.page.id)?;
             let pack = PackTally::of(&mut self.packs, &found.pack, self.snapshots_max);
-            // What is below a page changes only with the first naming of it that comes, or the last that goes.
+            // What is below a page changes only with the first naming of it that comes, or the last
+            // that goes.
             if !pack.step(&mut self.image, (found.pack.id, found.number), step) {
                 continue;
             }
@@ -279,7 +281,8 @@ impl PackTally {
         })
     }
 
-    /// Notes one occurrence more or less of a block or page in the image. Returns whether it is the first, or was the last.
+    /// Notes one occurrence more or less of a block or page in the image. Returns whether it is the
+    /// first, or was the last.
     fn step(&mut self, image: &mut Occurrences, at: (PackId, u32), step: Step) -> bool {
         let Some(count) = self.occurrences.get_mut(at.1 as usize) else { return false };
         match step {

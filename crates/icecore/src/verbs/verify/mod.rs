@@ -60,9 +60,10 @@ const ROUNDS_MAX: usize = 8;
 /// Verifies the snapshots with these ids, or the whole repository where none is given.
 ///
 /// # Errors
-/// `NotFound` if there is no snapshot with one of the ids; `Interrupted` if `progress` says so; `OutOfResources` if this process
-/// has too few descriptors or too little memory to tell, `PermissionDenied` if it may not read something. What is wrong with the
-/// repository is no error but a finding.
+/// `NotFound` if there is no snapshot with one of the ids; `Interrupted` if `progress` says so;
+/// `OutOfResources` if this process has too few descriptors or too little memory to tell,
+/// `PermissionDenied` if it may not read something. What is wrong with the repository is no error
+/// but a finding.
 pub fn verify(
     repo: &Repository,
     snapshots: Option<&[SnapshotId]>,
@@ -72,12 +73,14 @@ pub fn verify(
     survey(repo, scope_of(snapshots), depth, progress).map(|survey| survey.report)
 }
 
-/// As [`verify`], and notes in the repository, where that can be written, which packs were read whole at `now_unix_ms`
-/// (milliseconds since 1970) and what was found damaged or missing. A capture stores anew what is noted as damaged, when it comes by
-/// again, and gc keeps other copies of it.
+/// As [`verify`], and notes in the repository, where that can be written, which packs were read
+/// whole at `now_unix_ms` (milliseconds since 1970) and what was found damaged or missing. A
+/// capture stores anew what is noted as damaged, when it comes by again, and gc keeps other copies
+/// of it.
 ///
-/// Where all data is to be read and [`time_is_up`](Progress::time_is_up) says so, it ends after the pack that is being read;
-/// those that were not read for the longest time come first, so that the next run goes on from there.
+/// Where all data is to be read and [`time_is_up`](Progress::time_is_up) says so, it ends after the
+/// pack that is being read; those that were not read for the longest time come first, so that the
+/// next run goes on from there.
 ///
 /// # Errors
 /// As [`verify`].
@@ -199,7 +202,8 @@ pub(crate) fn survey(
     Ok(Survey { report, unreadable: snapshots.unreadable, seen })
 }
 
-/// Reads packs, those that were not read for the longest time first, until the time is up. Returns whether it was enough.
+/// Reads packs, those that were not read for the longest time first, until the time is up. Returns
+/// whether it was enough.
 fn read_packs(
     reader: &mut Reader<'_>,
     packs: &BTreeSet<PackId>,
@@ -265,7 +269,8 @@ fn note(repo: &Repository, seen: &Seen, now_unix_ms: i64) -> Result<()> {
         Err(error) => Err(error),
     };
     match noted {
-        // It can only be read, here or by this program, or there is no room for a note: nothing depends on it.
+        // It can only be read, here or by this program, or there is no room for a note: nothing
+        // depends on it.
         Err(error) if !FINE.contains(&error.kind()) => Err(error),
         _ => Ok(()),
     }

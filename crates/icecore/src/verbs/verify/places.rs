@@ -1,4 +1,5 @@
-//! Sets of chunks and pages, a bit for each by pack and entry, so that a set of millions stays small.
+//! Sets of chunks and pages, a bit for each by pack and entry, so that a set of millions stays
+//! small.
 
 use std::collections::BTreeMap;
 

@@ -66,10 +66,11 @@ pub struct VerifyReport {
     pub packs_left: u64,
     /// Packs that were never read whole, as far as that was noted.
     pub packs_never_read: u64,
-    /// When the pack was read that was not read for the longest time, in milliseconds since 1970. None where nothing was
-    /// noted.
+    /// When the pack was read that was not read for the longest time, in milliseconds since 1970.
+    /// None where nothing was noted.
     pub oldest_read_unix_ms: Option<i64>,
-    /// Packs that do not have the parity that they should have, which the next capture that stores something or gc makes.
+    /// Packs that do not have the parity that they should have, which the next capture that stores
+    /// something or gc makes.
     pub packs_without_parity: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,

@@ -39,8 +39,8 @@ pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<V
     Ok(record.into())
 }
 
-/// Drops what was written to a volume since it was made or restored, and the snapshots taken of it stay as they are. Whole or
-/// not at all, whatever happens.
+/// Drops what was written to a volume since it was made or restored, and the snapshots taken of it
+/// stay as they are. Whole or not at all, whatever happens.
 ///
 /// # Errors
 /// `InUse` if it is open.
@@ -51,8 +51,8 @@ pub fn reset_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     set_back(repo, record, origin)
 }
 
-/// Gives a volume the content of a snapshot. What was written to it is dropped, whole or not at all, whatever happens. A volume
-/// that is smaller than the snapshot grows to its size.
+/// Gives a volume the content of a snapshot. What was written to it is dropped, whole or not at
+/// all, whatever happens. A volume that is smaller than the snapshot grows to its size.
 ///
 /// # Errors
 /// `NotFound` if there is no such snapshot; `InUse` if the volume is open.
@@ -63,7 +63,8 @@ pub fn restore_volume(repo: &Repository, name: &str, snapshot: SnapshotId) -> Re
     set_back(repo, record, Some(snapshot))
 }
 
-/// Publishes a record with an empty overlay over `origin`. The caller holds the commit lock and the volume's.
+/// Publishes a record with an empty overlay over `origin`. The caller holds the commit lock and the
+/// volume's.
 fn set_back(repo: &Repository, record: VolumeRecord, origin: Option<Record>) -> Result<VolumeInfo> {
     let files = repo.files();
     let in_use = |number: u64| number == record.active || record.sealed.contains(&number);
@@ -91,7 +92,8 @@ pub fn delete_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
         files.remove(&layout::volume_record(name))?;
         files.sync_dir(&dir)?;
     }
-    // Without a record it is none any more: what stays of it is removed when one of its name is made.
+    // Without a record it is none any more: what stays of it is removed when one of its name is
+    // made.
     let _ = files.storage.remove(&layout::volume_record_temp(name));
     let _ = Overlay::remove_files(&*files.storage, name, |_| true);
     let _ = files.storage.remove_dir(&dir);

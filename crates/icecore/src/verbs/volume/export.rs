@@ -10,7 +10,8 @@ use crate::words::units::LeafNumber;
 use crate::world::io::ReadAt;
 use crate::world::io::WriteAt;
 
-/// Copies all that a disk shows to a target that is all zeros. Holes stay holes. Returns the bytes of data.
+/// Copies all that a disk shows to a target that is all zeros. Holes stay holes. Returns the bytes
+/// of data.
 ///
 /// # Errors
 /// `Io` if something cannot be read or written; `Interrupted` if `progress` says so.

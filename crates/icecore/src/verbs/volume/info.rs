@@ -27,9 +27,11 @@ pub struct VolumeInfo {
     pub created_unix_ms: i64,
     /// Its size in bytes.
     pub size_bytes: u64,
-    /// The snapshot that it was made from or restored to, and that a reset goes back to; none where that is all zeros.
+    /// The snapshot that it was made from or restored to, and that a reset goes back to; none where
+    /// that is all zeros.
     pub origin: Option<Snapshot>,
-    /// The snapshot that what was written lies over: the origin, or one that was taken of this volume. It may be deleted.
+    /// The snapshot that what was written lies over: the origin, or one that was taken of this
+    /// volume. It may be deleted.
     pub base: Option<Snapshot>,
     /// What programs note about it.
     pub labels: BTreeMap<String, String>,
@@ -81,8 +83,8 @@ pub fn find_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     volumes::load(repo.files(), name).map(VolumeInfo::from)
 }
 
-/// Returns how many bytes of a volume were written, or zeroed, since the snapshot below it, in whole blocks. Where somebody
-/// writes to it just now, this is what was synced.
+/// Returns how many bytes of a volume were written, or zeroed, since the snapshot below it, in
+/// whole blocks. Where somebody writes to it just now, this is what was synced.
 pub fn written_bytes(repo: &Repository, name: &str) -> Result<u64> {
     check_volume_name(name)?;
     let record = volumes::load(repo.files(), name)?;

@@ -11,12 +11,12 @@ use crate::words::error::Result;
 use crate::words::names::change_labels;
 use crate::words::names::check_volume_name;
 
-/// Removes labels of a volume and then sets others. The others stay as they are. The volume may be open, here or in another
-/// process.
+/// Removes labels of a volume and then sets others. The others stay as they are. The volume may be
+/// open, here or in another process.
 ///
 /// # Errors
-/// `NotFound` if there is none of this name; `InvalidInput` for a key or a value that cannot be, or if there would be more than
-/// 32 labels.
+/// `NotFound` if there is none of this name; `InvalidInput` for a key or a value that cannot be, or
+/// if there would be more than 32 labels.
 pub fn relabel_volume(
     repo: &Repository,
     name: &str,

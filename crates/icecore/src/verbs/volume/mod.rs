@@ -1,4 +1,5 @@
-//! Copy-on-write volumes: writable disks that are made of a snapshot in no time, and of which snapshots are taken.
+//! Copy-on-write volumes: writable disks that are made of a snapshot in no time, and of which
+//! snapshots are taken.
 
 mod change;
 mod create;

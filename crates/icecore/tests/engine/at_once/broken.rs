@@ -1,4 +1,5 @@
-//! A storage that leaves out something that keeps operations apart: what is tested here must be noticed without it.
+//! A storage that leaves out something that keeps operations apart: what is tested here must be
+//! noticed without it.
 
 use std::io;
 

@@ -16,7 +16,8 @@ pub(crate) trait Watch: Send + Sync {
     /// A call is about to be made: its name, and the name of what it is about.
     fn before(&self, call: &'static str, name: &str);
 
-    /// A lock that is to be waited for is held by another. Returns whether it is worth another try; otherwise the call waits.
+    /// A lock that is to be waited for is held by another. Returns whether it is worth another try;
+    /// otherwise the call waits.
     fn blocked(&self, _name: &str) -> bool {
         false
     }

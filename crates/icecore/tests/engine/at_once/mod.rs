@@ -1,5 +1,5 @@
-//! Operations at once, as several processes would do them, taken forward call by call: whatever the order, no snapshot
-//! loses a byte, every operation ends, and gc gives back what is not used.
+//! Operations at once, as several processes would do them, taken forward call by call: whatever the
+//! order, no snapshot loses a byte, every operation ends, and gc gives back what is not used.
 
 mod broken;
 pub(crate) mod hooked;
@@ -39,7 +39,8 @@ const SPAN: usize = 64 << 10;
 
 #[test]
 fn a_run_that_another_capture_merges_at_once_is_no_error() {
-    // A capture opened the run that it had published by its name, and another one had merged and removed it by then.
+    // A capture opened the run that it had published by its name, and another one had merged and
+    // removed it by then.
     let storage = MemoryStorage::new();
     let mut image = Random::new(81).bytes(3 * SPAN);
     let take =
@@ -196,7 +197,8 @@ fn several_operations_in_any_order() {
 
 #[test]
 fn a_snapshot_that_is_deleted_and_copied_again_beside_gc_is_kept() {
-    // It can have another manifest then, and gc took it for the one of the same id that it had marked.
+    // It can have another manifest then, and gc took it for the one of the same id that it had
+    // marked.
     let world = World::new();
     for doings in [&[Doing::Gc, Doing::Recopy][..], &[Doing::Recopy, Doing::Gc, Doing::Gc]] {
         for seed in 0..25 * times() as u64 {
@@ -229,7 +231,8 @@ fn a_volume_and_a_snapshot_of_one_id_with_other_manifests_are_both_kept() {
     assert_same(&volumes::content(&volume).unwrap(), image, "the volume without the snapshot");
 }
 
-/// Returns what goes wrong when something that keeps operations apart is left out, if anything does.
+/// Returns what goes wrong when something that keeps operations apart is left out, if anything
+/// does.
 fn without(left_out: Break, doings: &[Doing]) -> Option<String> {
     let world = World::new();
     let calls = world.play(doings, &Plan::Never, None).unwrap();
@@ -252,7 +255,8 @@ fn what_keeps_operations_apart_is_missed_when_it_is_gone() {
 
 #[test]
 fn what_only_saves_work_loses_nothing_when_it_is_gone() {
-    // Gc takes the packs of a capture that runs: it finds out at its end, and reads the image again.
+    // Gc takes the packs of a capture that runs: it finds out at its end, and reads the image
+    // again.
     assert_eq!(without(Break::Announcements, &[Doing::Capture(1), Doing::Gc]), None);
     // A merge beside gc brings back entries that lead nowhere: they are not followed.
     assert_eq!(without(Break::Lock("locks/index"), &[Doing::Capture(1), Doing::Gc]), None);

@@ -1,6 +1,7 @@
-//! Takes operations on one storage forward by turns. Each runs with all its threads, and stops at each call of the
-//! storage until it is its turn; whose turn it is then is said by a plan. A plan names calls by what they do and how often
-//! that was done, not by when they come, so that it means the same although threads inside of an operation run freely.
+//! Takes operations on one storage forward by turns. Each runs with all its threads, and stops at
+//! each call of the storage until it is its turn; whose turn it is then is said by a plan. A plan
+//! names calls by what they do and how often that was done, not by when they come, so that it means
+//! the same although threads inside of an operation run freely.
 
 use std::collections::HashMap;
 use std::sync::Arc;

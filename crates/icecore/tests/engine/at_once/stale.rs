@@ -1,5 +1,6 @@
-//! What one process knows of the index while others change it. A run that gc has replaced must not come back: its entries lead to
-//! packs that are gone, for ever, and each look-up of what was in them opens a pack that is not there.
+//! What one process knows of the index while others change it. A run that gc has replaced must not
+//! come back: its entries lead to packs that are gone, for ever, and each look-up of what was in
+//! them opens a pack that is not there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -45,7 +46,8 @@ fn take(repo: &Repository, volume: &str, image: &[u8]) -> SnapshotId {
     capture(repo, &image.to_vec(), &options(volume), &NoProgress).unwrap().snapshot.id
 }
 
-/// Captures an image on a handle of its own so that its chunks, which have the ids that they have always, give other packs.
+/// Captures an image on a handle of its own so that its chunks, which have the ids that they have
+/// always, give other packs.
 fn take_at_another_level(storage: &MemoryStorage, volume: &str, image: &[u8]) -> SnapshotId {
     let how = CaptureOptions { level: Some(9), ..options(volume) };
     capture(&open(storage.clone()), &image.to_vec(), &how, &NoProgress).unwrap().snapshot.id
@@ -164,8 +166,9 @@ fn gc_takes_its_packs_out_of_runs_that_were_merged_after_it_had_marked() {
 
 #[test]
 fn gc_looks_at_the_index_again_before_it_removes_what_a_snapshot_made_meanwhile_may_need() {
-    // A capture had published a pack and was killed before its run, so that gc takes the pack for unused. Another capture stores
-    // the same anew, and so publishes a pack of that name: its run says what is in it. Its pages are old ones, and known.
+    // A capture had published a pack and was killed before its run, so that gc takes the pack for
+    // unused. Another capture stores the same anew, and so publishes a pack of that name: its run
+    // says what is in it. Its pages are old ones, and known.
     let storage = MemoryStorage::new();
     let image = noise(1, SPAN);
     let first = take(&init(storage.clone()), "first", &image);
@@ -205,8 +208,8 @@ fn gc_looks_at_the_index_again_before_it_removes_what_a_snapshot_made_meanwhile_
     }
 }
 
-/// Has something done when a capture is about to publish its record: when it takes the commit lock for the second time, but for
-/// merges of the index, which hold a lock of their own.
+/// Has something done when a capture is about to publish its record: when it takes the commit lock
+/// for the second time, but for merges of the index, which hold a lock of their own.
 struct BeforeRecord {
     what: Box<dyn Fn() + Send + Sync>,
     locked: AtomicUsize,
@@ -240,8 +243,8 @@ impl Watch for BeforeRecord {
     }
 }
 
-/// Captures an image, and has something done when all of it was looked up and the record is about to be published. Returns how
-/// often the image was read.
+/// Captures an image, and has something done when all of it was looked up and the record is about
+/// to be published. Returns how often the image was read.
 fn take_while(
     storage: &MemoryStorage,
     image: &[u8],

@@ -62,7 +62,8 @@ const COPY: CopyOptions = CopyOptions { level: None, check: true, name_may_repea
 pub(crate) struct World {
     files: BTreeMap<String, Vec<u8>>,
     snapshots: Vec<(SnapshotId, Vec<u8>)>,
-    /// Images that can be captured: what was in a snapshot that is gone, that with changes, and what is there.
+    /// Images that can be captured: what was in a snapshot that is gone, that with changes, and
+    /// what is there.
     images: Vec<Vec<u8>>,
     /// Another repository, with another key. It has the first of the snapshots, and a later one.
     elsewhere: BTreeMap<String, Vec<u8>>,
@@ -86,8 +87,9 @@ fn reversed(image: &[u8]) -> Vec<u8> {
     image.rchunks(BLOCK_BYTES).flatten().copied().collect()
 }
 
-/// Captures an image, and while that is written its blocks in the opposite order: so that each of them is stored in two chunks, and
-/// which of them another capture finds is open. Returns both snapshots.
+/// Captures an image, and while that is written its blocks in the opposite order: so that each of
+/// them is stored in two chunks, and which of them another capture finds is open. Returns both
+/// snapshots.
 fn take_twice(storage: &MemoryStorage, image: &Vec<u8>) -> (SnapshotId, SnapshotId) {
     let take = |repo: Repository, volume: &str, image: &Vec<u8>| {
         icecore::snapshot::capture(&repo, image, &options(volume), &NoProgress).unwrap().snapshot.id
@@ -161,8 +163,8 @@ impl World {
         }
     }
 
-    /// Returns a repository with a volume that was made of the first snapshot, which was deleted since and copied again, and has
-    /// another manifest now; with that snapshot and its image.
+    /// Returns a repository with a volume that was made of the first snapshot, which was deleted
+    /// since and copied again, and has another manifest now; with that snapshot and its image.
     pub(crate) fn recopied(&self, volume: &str) -> (Arc<Repository>, SnapshotId, &[u8]) {
         let repo = open(storage_of(&self.files)).unwrap();
         let (id, image) = &self.snapshots[0];
@@ -281,7 +283,8 @@ impl World {
         }
     }
 
-    /// Checks that what was said to be there is there, that it stays so with a gc, and that nothing else is left then.
+    /// Checks that what was said to be there is there, that it stays so with a gc, and that nothing
+    /// else is left then.
     fn check(&self, storage: &MemoryStorage, done: Vec<Done>) -> Result<(), String> {
         let mut wanted: BTreeMap<SnapshotId, Vec<u8>> = self.snapshots.iter().cloned().collect();
         for effect in done {

@@ -93,7 +93,8 @@ fn a_capture_that_relies_on_what_another_one_is_publishing() {
             // The first has published all but its record, and the second publishes nothing else.
             assert_eq!(kinds(&scene)[8..], [Kind::Record, Kind::Record]);
         }
-        // Where the second publishes runs of its own, the last one's sync is that of all others, too.
+        // Where the second publishes runs of its own, the last one's sync is that of all others,
+        // too.
         let unsynced = no_sync_before("index", Kind::Record);
         scene.check_mutations(&bounds, &[found("the second does not sync the runs of the first", unsynced)]);
     }

@@ -33,13 +33,14 @@ use crate::crash::noise;
 use crate::crash::scene::Demand;
 use crate::crash::scene::Scene;
 
-/// Returns a scene in which gc has something of each kind to do: packs that go, packs that are rewritten, chunks that
-/// are punched.
+/// Returns a scene in which gc has something of each kind to do: packs that go, packs that are
+/// rewritten, chunks that are punched.
 fn before_gc() -> Scene {
     let mut scene = Scene::new();
     let first = image(11, 2);
     let mut second = first.clone();
-    // Of the first chunk one block stays in use, the second goes, and the third stays with the page that leads to it.
+    // Of the first chunk one block stays in use, the second goes, and the third stays with the page
+    // that leads to it.
     second[BLOCK..CHUNK].fill(0);
     second[CHUNK..2 * CHUNK].copy_from_slice(&noise(13, CHUNK));
     let going = scene.capture("disk", &first);

@@ -52,7 +52,8 @@ fn a_repair_of_the_index() {
         )
     });
     let other = scene.capture("other", &noise(23, CHUNK));
-    // The chunk that nothing needs is lost. Of the pages all are saved, to a pack that takes the name of the damaged one.
+    // The chunk that nothing needs is lost. Of the pages all are saved, to a pack that takes the
+    // name of the damaged one.
     let damage = |(name, bytes): (&String, &Arc<Vec<u8>>), places: &[usize]| {
         let mut bytes = bytes.to_vec();
         places.iter().for_each(|at| bytes[*at] ^= 1);

@@ -1,8 +1,10 @@
-//! Everything that a power cut may leave of each operation, and what must hold then: the repository opens, verifies, has
-//! each snapshot that was there with every byte, and the next capture and the next gc succeed.
+//! Everything that a power cut may leave of each operation, and what must hold then: the repository
+//! opens, verifies, has each snapshot that was there with every byte, and the next capture and the
+//! next gc succeed.
 //!
-//! Beside each operation stands a list of breaks: each sync left out, neighbouring steps in the other order. Each must
-//! be found, or says why it harms nobody; so a sync or an order that is lost by a change of the engine is found, too.
+//! Beside each operation stands a list of breaks: each sync left out, neighbouring steps in the
+//! other order. Each must be found, or says why it harms nobody; so a sync or an order that is lost
+//! by a change of the engine is found, too.
 
 mod capture;
 mod catalog;

@@ -1,6 +1,6 @@
-//! Deliberate breaks: a log of changes as the engine would have made them with a sync left out, or with two steps in
-//! another order. What is not durable is never read by the operation that wrote it, so that a change of the log is as good
-//! as a change of the code.
+//! Deliberate breaks: a log of changes as the engine would have made them with a sync left out, or
+//! with two steps in another order. What is not durable is never read by the operation that wrote
+//! it, so that a change of the log is as good as a change of the code.
 
 use icecore_testing::crash::Logged;
 
@@ -55,8 +55,8 @@ pub(crate) struct Publication {
     written: Vec<usize>,
     synced: usize,
     renamed: usize,
-    /// The first sync; of a merged run all of them up to the removal of what it replaces, since captures publish other runs
-    /// meanwhile, and a sync of theirs serves as well.
+    /// The first sync; of a merged run all of them up to the removal of what it replaces, since
+    /// captures publish other runs meanwhile, and a sync of theirs serves as well.
     dir_synced: Vec<usize>,
 }
 
@@ -208,7 +208,8 @@ pub(crate) fn no_sync_before(dir: &'static str, kind: Kind) -> impl Fn(&mut Vec<
     }
 }
 
-/// Leaves out the first sync of each directory after the removal of files in it whose names begin so.
+/// Leaves out the first sync of each directory after the removal of files in it whose names begin
+/// so.
 pub(crate) fn no_sync_after_removal(begin: &'static str) -> impl Fn(&mut Vec<Logged>) {
     move |changes| {
         take(changes, &removals(changes, begin).1);
@@ -270,8 +271,8 @@ pub(crate) fn removal_before(begin: &'static str, kind: Kind) -> impl Fn(&mut Ve
     }
 }
 
-/// Returns, for each move of a file to a name that begins so, the numbers of the renaming, of the sync of the directory it
-/// went to, and of the sync of the one it came from.
+/// Returns, for each move of a file to a name that begins so, the numbers of the renaming, of the
+/// sync of the directory it went to, and of the sync of the one it came from.
 fn moves(changes: &[Logged], begin: &str) -> Vec<[usize; 3]> {
     let mut moves = Vec::new();
     for (at, change) in changes.iter().enumerate() {

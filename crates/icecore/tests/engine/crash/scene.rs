@@ -32,11 +32,12 @@ use crate::crash::mutate::Mutation;
 
 const RESERVE_BYTES: usize = 256 << 10;
 
-/// What must hold beyond what holds for all scenes: gets the number of operations that had returned, and the files.
+/// What must hold beyond what holds for all scenes: gets the number of operations that had
+/// returned, and the files.
 pub(crate) type Demand = Box<dyn Fn(usize, &BTreeMap<String, Arc<Vec<u8>>>) -> Result<(), String>>;
 
-/// Looks at more of a repository than all scenes do: gets the number of operations that had returned, and whether a capture and a
-/// gc came since the cut.
+/// Looks at more of a repository than all scenes do: gets the number of operations that had
+/// returned, and whether a capture and a gc came since the cut.
 pub(crate) type Look = Box<dyn Fn(usize, &CrashStorage, bool) -> Result<(), String>>;
 
 /// What is done before a state is looked at.
@@ -129,8 +130,8 @@ impl Scene {
         id
     }
 
-    /// Captures an image twice at once: the second capture begins when the first has given so many runs their names and has not made
-    /// the last one durable, and returns before that goes on.
+    /// Captures an image twice at once: the second capture begins when the first has given so many
+    /// runs their names and has not made the last one durable, and returns before that goes on.
     pub(crate) fn captures_at_once(&mut self, image: &[u8], runs: usize) {
         let (first, second) = (options("first"), options("second"));
         [&first, &second].iter().for_each(|how| self.know(how.id, image));
@@ -171,7 +172,8 @@ impl Scene {
         states.len()
     }
 
-    /// Does the same for cuts in the capture and the gc that come after a cut: of some of the states, evenly spread.
+    /// Does the same for cuts in the capture and the gc that come after a cut: of some of the
+    /// states, evenly spread.
     pub(crate) fn check_second_cuts(&self, bounds: &Bounds, some: usize) -> usize {
         let states = self.storage.log().states(bounds);
         let mut second = 0;
@@ -191,7 +193,8 @@ impl Scene {
         second
     }
 
-    /// Fails unless each change that a mutation makes in the order or the syncs is found out, or is harmless as it says.
+    /// Fails unless each change that a mutation makes in the order or the syncs is found out, or is
+    /// harmless as it says.
     pub(crate) fn check_mutations(&mut self, bounds: &Bounds, mutations: &[Mutation]) {
         let mut wrong = Vec::new();
         for mutation in mutations {

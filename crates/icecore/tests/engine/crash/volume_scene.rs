@@ -1,4 +1,5 @@
-//! A volume that is used while every change of the storage is noted, and what it may show wherever a power cut comes.
+//! A volume that is used while every change of the storage is noted, and what it may show wherever
+//! a power cut comes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -220,7 +221,8 @@ impl VolumeScene {
         self.step(How::Sync, Some(image), |_| {});
     }
 
-    /// Makes durable what was done so far. The volume is closed, for what is open has files of before.
+    /// Makes durable what was done so far. The volume is closed, for what is open has files of
+    /// before.
     pub(crate) fn settle(&mut self) {
         self.close();
         self.scene.settle();

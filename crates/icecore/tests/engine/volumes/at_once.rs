@@ -27,7 +27,8 @@ use crate::volumes::support::volume_options;
 
 const BLOCK: usize = 4096;
 const WRITERS: usize = 3;
-/// Blocks of each writer, side by side with those of the others: several writers change each region and share its map.
+/// Blocks of each writer, side by side with those of the others: several writers change each region
+/// and share its map.
 const BLOCKS: usize = 40;
 /// Bytes at the beginning of each block that its writer writes a number to, over and over.
 const NUMBER_BYTES: usize = 8;
@@ -50,8 +51,9 @@ fn number_at(image: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(image[at..at + NUMBER_BYTES].try_into().unwrap())
 }
 
-/// Writes rising numbers to the blocks of one writer, one after the other, and zeroes the rest of some. Only a part of a block is
-/// written, so that what lies below it has to be filled in. Returns the last number.
+/// Writes rising numbers to the blocks of one writer, one after the other, and zeroes the rest of
+/// some. Only a part of a block is written, so that what lies below it has to be filled in. Returns
+/// the last number.
 fn write(volume: &Volume, writer: usize, synced: &AtomicU64) -> u64 {
     let mut next = 1;
     for round in 0..rounds() {
@@ -76,7 +78,8 @@ fn write(volume: &Volume, writer: usize, synced: &AtomicU64) -> u64 {
     next - 1
 }
 
-/// Checks that an image is the volume at one moment: of each writer everything up to some number, and nothing after it.
+/// Checks that an image is the volume at one moment: of each writer everything up to some number,
+/// and nothing after it.
 fn check_moment(image: &[u8], origin: &[u8], at_least: &[u64]) {
     for (writer, at_least) in at_least.iter().enumerate() {
         let numbers: Vec<u64> =
@@ -176,7 +179,8 @@ fn snapshots_of_a_volume_that_is_written_to_are_moments_of_it() {
                 }
             }
         });
-        // Another process collects, and deletes all snapshots but the last: the volumes stand on them.
+        // Another process collects, and deletes all snapshots but the last: the volumes stand on
+        // them.
         let (done_ref, bench_ref, taken_ref) = (&done, &bench, &taken);
         scope.spawn(move || {
             let other = bench_ref.another();
@@ -273,12 +277,14 @@ const REGIONS: usize = 6;
 const REGION_BYTES: usize = 4 << 20;
 const LONG_ROUNDS: u8 = 40;
 
-/// Returns what all bytes of a region are once a request has come by it: odd ones write their number, the others trim.
+/// Returns what all bytes of a region are once a request has come by it: odd ones write their
+/// number, the others trim.
 fn after(request: u8) -> u8 {
     if request.is_multiple_of(2) { 0 } else { request }
 }
 
-/// Checks that a request has come by some regions, from the first on, and by the others the one before it.
+/// Checks that a request has come by some regions, from the first on, and by the others the one
+/// before it.
 fn check_regions(image: &[u8]) {
     let regions: Vec<u8> = image
         .chunks(REGION_BYTES)

@@ -1,4 +1,5 @@
-//! Snapshots of a volume while others delete what they find and collect, between any two calls of the storage.
+//! Snapshots of a volume while others delete what they find and collect, between any two calls of
+//! the storage.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -28,7 +29,8 @@ const BLOCK: usize = 4096;
 /// More than a snapshot makes.
 const CALLS_MAX: usize = 1000;
 
-/// Does something before a call, by its number among those at which no lock is held that others wait for.
+/// Does something before a call, by its number among those at which no lock is held that others
+/// wait for.
 struct At<F> {
     call: usize,
     what: F,

@@ -1,4 +1,5 @@
-//! A failure at the first call of the storage, at the second... of everything that is done with volumes.
+//! A failure at the first call of the storage, at the second... of everything that is done with
+//! volumes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -91,7 +92,8 @@ impl Start {
         copy_of(&self.files)
     }
 
-    /// Calls `what` with a repository whose `n`-th call fails, for each `n` and each way to fail, and with one that never does.
+    /// Calls `what` with a repository whose `n`-th call fails, for each `n` and each way to fail,
+    /// and with one that never does.
     fn each(&self, what: impl Fn(&MemoryStorage, &Arc<Repository>, &Way, &Fault)) {
         for way in &WAYS {
             let mut n = 0;
@@ -343,7 +345,8 @@ fn what_is_written_is_there_or_the_error_says_that_it_may_not_be() {
             allowed.check(&found, may_be_torn, &told);
             used.image.copy_from_slice(&found);
             if stops_writes(fault) {
-                // What a sync has failed for may be anything on the medium: it does not get into a snapshot.
+                // What a sync has failed for may be anything on the medium: it does not get into a
+                // snapshot.
                 snapshot(&volume).expect_err(&told);
             }
             let again = used.go_on(2, &mut allowed);
@@ -380,7 +383,8 @@ fn what_a_crash_has_left_of_a_seal_does_not_show() {
     let files = start.copy();
     let repo = clean(&files);
     let volume = open(&repo, NAME).unwrap();
-    // Files of the overlay that comes next, as a seal leaves them that a crash has undone, and that could not be removed.
+    // Files of the overlay that comes next, as a seal leaves them that a crash has undone, and that
+    // could not be removed.
     for kind in ["map", "overlay"] {
         let bytes = files.files()[&format!("volumes/{NAME}/{kind}-0")].clone();
         files.put(&format!("volumes/{NAME}/{kind}-1"), bytes);
@@ -394,7 +398,8 @@ fn what_a_crash_has_left_of_a_seal_does_not_show() {
     restores(&repo, id, &image).unwrap();
 }
 
-/// Returns what a seal leaves of which the overlay could not be synced: an overlay with nothing in it over another one.
+/// Returns what a seal leaves of which the overlay could not be synced: an overlay with nothing in
+/// it over another one.
 fn half_sealed(files: &MemoryStorage) -> MemoryStorage {
     for n in 0..CALLS_MAX {
         let files = copy_of(files);

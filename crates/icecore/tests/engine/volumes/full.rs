@@ -1,4 +1,5 @@
-//! Snapshots for which there is no room, and snapshots that fail again and again: the volume goes on as if they had not been.
+//! Snapshots for which there is no room, and snapshots that fail again and again: the volume goes
+//! on as if they had not been.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -194,7 +195,8 @@ fn fill(number: usize) -> Vec<u8> {
 
 #[test]
 fn a_volume_of_which_any_number_of_snapshots_failed_can_be_snapshotted() {
-    // After 64 that failed none could be taken any more, and the advice was to drop what was written.
+    // After 64 that failed none could be taken any more, and the advice was to drop what was
+    // written.
     let (files, mut image) = start();
     let repo = Arc::new(open_repo(files));
     let mut volume = open(&repo, NAME).unwrap();

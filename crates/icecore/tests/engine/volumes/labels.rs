@@ -52,7 +52,8 @@ fn labels_are_changed_while_a_volume_is_open_and_stay_whatever_happens_to_it() {
     let told = |repo: &Repository| icecore::volume::find_volume(repo, "disk").unwrap();
     let volume = open(&repo, "disk").unwrap();
     for round in 0..3_u8 {
-        // A seal, the fold after it, and a sync have all begun with a record that is older than the change.
+        // A seal, the fold after it, and a sync have all begun with a record that is older than the
+        // change.
         let at = usize::from(round) * 70_000;
         volume.write_at(at as u64, &[round + 1; 5000]).unwrap();
         image[at..at + 5000].fill(round + 1);

@@ -1,4 +1,5 @@
-//! A storage with so much room: what is written anew needs some, what is written over, punched or removed does not.
+//! A storage with so much room: what is written anew needs some, what is written over, punched or
+//! removed does not.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
