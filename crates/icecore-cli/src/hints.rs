@@ -63,7 +63,7 @@ fn hint(step: &NextStep) -> String {
         NextStep::RepairIndexWithoutFile => {
             "check the medium; if the file stays unreadable, move it out of the repository and run `icecore repair index`"
         }
-        NextStep::SalvagePack => "run `icecore repair index` to save the readable part of the pack",
+        NextStep::RecoverPack => "run `icecore repair index` to save the readable part of the pack",
         NextStep::VerifyThenRepairIndex => {
             "run `icecore verify` to see which snapshots are affected, then `icecore repair index`"
         }

@@ -8,6 +8,9 @@ use crate::stores::index::run_writer::write_run;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
+use crate::words::sizes::to_u8;
+use crate::words::sizes::to_u16;
+use crate::words::sizes::to_u32;
 
 /// Blocks in each of the packs that do not exist.
 const PACK_BLOCKS: u64 = 1 << 15;
@@ -24,9 +27,9 @@ pub fn write_index(repo: &Repository, blocks: u64) -> Result<()> {
     let chunks = blocks.div_ceil(CHUNK_BLOCKS);
     let entry = |id: BlockId, block: u64, detail: u64| Entry {
         key: Key::of(&id.0),
-        pack: u32::try_from(block / PACK_BLOCKS).unwrap_or(u32::MAX),
-        entry: u16::try_from(block % PACK_BLOCKS / CHUNK_BLOCKS).unwrap_or(u16::MAX),
-        detail: u8::try_from(detail).unwrap_or(u8::MAX),
+        pack: to_u32(block / PACK_BLOCKS),
+        entry: to_u16(block % PACK_BLOCKS / CHUNK_BLOCKS),
+        detail: to_u8(detail),
     };
     let of_chunk = |number: u64| entry(block(number, chunks), number * CHUNK_BLOCKS, CHUNK_BLOCKS - 1);
     let of_block = |number: u64| entry(block(number, blocks), number, number % CHUNK_BLOCKS);

@@ -22,7 +22,7 @@ pub(crate) fn hint(step: &NextStep) -> Option<String> {
         NextStep::RepairIndex
         | NextStep::RepairIndexOfBadMedium
         | NextStep::RepairIndexWithoutFile
-        | NextStep::SalvagePack
+        | NextStep::RecoverPack
         | NextStep::VerifyThenRepairIndex
         | NextStep::RepairIndexThenVerify
         | NextStep::FindMissing

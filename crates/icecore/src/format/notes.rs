@@ -15,6 +15,7 @@ use crate::format::bytes::Fields;
 use crate::format::pack::SlotBitmap;
 use crate::pure::hash::Hasher;
 use crate::words::ids::PackId;
+use crate::words::sizes::to_u32;
 
 const VERSION: u16 = 1;
 const HEADER_BYTES: usize = 16;
@@ -83,7 +84,7 @@ pub(crate) fn decode_damage(bytes: &[u8], hasher: &Hasher) -> Result<Vec<DamageE
 }
 
 fn encode<T>(magic: [u8; 8], entries: &[T], one: impl Fn(&T, &mut Vec<u8>), hasher: &Hasher) -> Vec<u8> {
-    let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+    let count = to_u32(entries.len());
     let mut bytes = magic.to_vec();
     bytes.extend(VERSION.to_le_bytes());
     bytes.extend([0; 2]);

@@ -19,6 +19,7 @@ use crate::words::ids::BlockId;
 use crate::words::ids::RepositoryId;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::CHUNK_BLOCKS_MAX;
+use crate::words::sizes::to_u32;
 
 pub(crate) const PACK_VERSION: u16 = 2;
 pub(crate) const HEADER_BYTES: usize = 64;
@@ -145,7 +146,7 @@ impl Entry {
         let bitmap = (flags & FLAG_PUNCHED != 0).then_some(0);
         let mut entry =
             Self { id, offset: at, stored_bytes, raw_bytes, crc, codec, slots, first_block: 0, bitmap };
-        let record_bytes = u32::try_from(entry.record_bytes()).unwrap_or(u32::MAX);
+        let record_bytes = to_u32(entry.record_bytes());
         entry.offset = at.checked_add(record_bytes).ok_or(DecodeError::bad("the offset of a record", at))?;
         entry.check(PACK_BYTES_MAX, u32::from(slots), 1)?;
         Ok(entry)

@@ -14,6 +14,7 @@ use crate::pure::hash::Hasher;
 use crate::words::ids::GroupId;
 use crate::words::ids::PackId;
 use crate::words::ids::RepositoryId;
+use crate::words::sizes::to_u8;
 use crate::words::sizes::to_u64;
 
 pub(crate) const HEADER_BYTES: usize = 64;
@@ -109,7 +110,7 @@ impl Head {
         let members = self.encode_members();
         let mut bytes = MAGIC.to_vec();
         bytes.extend(VERSION.to_le_bytes());
-        bytes.extend([u8::try_from(self.members.len()).unwrap_or(u8::MAX), self.shards, self.shard, 0, 0, 0]);
+        bytes.extend([to_u8(self.members.len()), self.shards, self.shard, 0, 0, 0]);
         bytes.extend(<[u8; 16]>::from(self.repository));
         bytes.extend(crc32fast::hash(&members).to_le_bytes());
         bytes.resize(HEADER_BYTES - 4, 0);

@@ -5,6 +5,7 @@
 //! choose the bits.
 
 use crate::format::run_table::Key;
+use crate::words::sizes::to_u32;
 use crate::words::sizes::to_usize;
 
 /// The length of a line: a cache line of most processors.
@@ -20,7 +21,7 @@ const LEAD_BITS: u32 = 32;
 
 /// Returns the number of lines for a run of `blocks`.
 pub(crate) fn line_count(blocks: u64) -> u32 {
-    u32::try_from(blocks.div_ceil(LINE_BLOCKS)).unwrap_or(u32::MAX)
+    to_u32(blocks.div_ceil(LINE_BLOCKS))
 }
 
 /// Returns the lines of the filter over these keys, which are sorted.
@@ -61,7 +62,7 @@ pub(crate) struct Filter<'a> {
 impl<'a> Filter<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         let lines = bytes.as_chunks().0;
-        Self { lines, count: u32::try_from(lines.len()).unwrap_or(u32::MAX) }
+        Self { lines, count: to_u32(lines.len()) }
     }
 
     /// Removes most of the keys that are not in the run.

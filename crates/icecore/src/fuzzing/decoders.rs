@@ -30,6 +30,8 @@ use crate::pure::compress::Encoder;
 use crate::pure::hash::Hasher;
 use crate::words::ids::BlockId;
 use crate::words::sizes::LEAF_BLOCKS;
+use crate::words::sizes::to_u8;
+use crate::words::sizes::to_u32;
 use crate::words::sizes::to_u64;
 
 /// The key of the repository that all of this is of.
@@ -117,8 +119,7 @@ pub fn page(bytes: &[u8]) {
         Page::Inner(inner) => {
             let children: Vec<_> = inner.children().collect();
             assert_eq!(children.len(), inner.children.len());
-            let placed: Vec<_> =
-                children.iter().map(|(at, child)| (u8::try_from(*at).unwrap_or(u8::MAX), *child)).collect();
+            let placed: Vec<_> = children.iter().map(|(at, child)| (to_u8(*at), *child)).collect();
             assert_eq!(Inner::new(inner.level, &placed), inner);
             black_box(inner.content(&hasher));
         }
@@ -149,7 +150,7 @@ pub fn pack(bytes: &[u8]) {
 fn records(bytes: &[u8]) {
     let mut at = pack::HEADER_BYTES;
     while let Some(record) = bytes.get(at..).and_then(|rest| rest.get(..pack::RECORD_BYTES)) {
-        let begin = u32::try_from(at).unwrap_or(u32::MAX);
+        let begin = to_u32(at);
         let Ok(entry) = pack::Entry::decode_record(record, begin) else { return };
         assert!(entry.offset as usize >= at + pack::RECORD_BYTES, "stored bytes before their record");
         let mut encoded = entry.encode_record();

@@ -31,6 +31,7 @@ use crate::words::names::ResourceKind;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::SPAN_BLOCKS;
+use crate::words::sizes::to_u16;
 
 /// What a digest is where it is a lie.
 const LIE: Digest = Digest([0x5a; 32]);
@@ -169,7 +170,7 @@ impl<'a> Forge<'a> {
                     if at == used.len() {
                         used.push(*chunk);
                     }
-                    Place::Chunk { chunk: u16::try_from(at).unwrap_or(u16::MAX), slot: *slot }
+                    Place::Chunk { chunk: to_u16(at), slot: *slot }
                 }
             };
             extents.push(Extent { blocks: *count, place });

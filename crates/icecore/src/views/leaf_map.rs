@@ -7,6 +7,7 @@ use crate::format::page::Place;
 use crate::words::ids::ChunkId;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BYTES;
+use crate::words::sizes::to_u16;
 
 /// Where the blocks of a 4 MiB region of an image are.
 pub(crate) struct LeafMap {
@@ -101,7 +102,7 @@ impl LeafMap {
 
     /// Returns the number of the extent that a byte is in.
     fn extent_at(&self, at: usize) -> usize {
-        let block = u16::try_from(at.min(LEAF_BYTES) / BLOCK_BYTES).unwrap_or(u16::MAX);
+        let block = to_u16(at.min(LEAF_BYTES) / BLOCK_BYTES);
         self.starts.partition_point(|start| *start <= block).saturating_sub(1)
     }
 

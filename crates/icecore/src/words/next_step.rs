@@ -51,7 +51,7 @@ pub enum NextStep {
     /// The same, after moving the file out if it stays unreadable.
     RepairIndexWithoutFile,
     /// Rebuild the index, which saves the readable part of a pack.
-    SalvagePack,
+    RecoverPack,
     /// Verify to see which snapshots are affected, then rebuild the index.
     VerifyThenRepairIndex,
     /// Rebuild the index, then verify.

@@ -47,6 +47,21 @@ pub(crate) fn to_usize(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
+/// Converts a count that is known to be small to a `u32`; saturates where it does not fit.
+pub(crate) fn to_u32(n: impl TryInto<u32>) -> u32 {
+    n.try_into().unwrap_or(u32::MAX)
+}
+
+/// Converts a count that is known to be small to a `u16`; saturates where it does not fit.
+pub(crate) fn to_u16(n: impl TryInto<u16>) -> u16 {
+    n.try_into().unwrap_or(u16::MAX)
+}
+
+/// Converts a count that is known to be small to a `u8`; saturates where it does not fit.
+pub(crate) fn to_u8(n: impl TryInto<u8>) -> u8 {
+    n.try_into().unwrap_or(u8::MAX)
+}
+
 /// Converts a length in memory to a `u64`.
 pub(crate) const fn to_u64(n: usize) -> u64 {
     n as u64

@@ -177,10 +177,10 @@ extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, cont
     // the kernel; `errno` is a variable of this thread.
     let (code, address, errno) =
         unsafe { ((*info).si_code, (*info).si_addr().addr(), *libc::__errno_location()) };
-    let mended = code > 0 && replace_page(address);
+    let replaced = code > 0 && replace_page(address);
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
-    if !mended {
+    if !replaced {
         pass_on(signal, code, info, context);
     }
 }

@@ -133,7 +133,7 @@ fn a_pack_with_a_damaged_directory_costs_what_is_in_it_until_it_is_repaired() {
     let report = fixture.verify(Depth::Structure);
     let finding = only(&report.findings);
     assert_eq!(finding.object, format!("pack {}", id_of(pack)));
-    assert_eq!(finding.next, Some(NextStep::SalvagePack), "{finding:?}");
+    assert_eq!(finding.next, Some(NextStep::RecoverPack), "{finding:?}");
     assert_eq!(finding.lost, [fixture.lost(2, 0..LEAF + CHUNK)]);
 }
 

@@ -12,6 +12,9 @@ use crate::stores::pack::writer::NewPack;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
+use crate::words::sizes::to_u8;
+use crate::words::sizes::to_u16;
+use crate::words::sizes::to_u32;
 
 /// The number of entries to hold in memory before writing: about 64 MiB.
 const ENTRIES_MAX: usize = 1 << 22;
@@ -47,13 +50,13 @@ impl RunBuilder {
 
     fn begin(&mut self, pack: PackId) -> u32 {
         self.packs.push(pack);
-        u32::try_from(self.packs.len() - 1).unwrap_or(u32::MAX)
+        to_u32(self.packs.len() - 1)
     }
 
     fn add(&mut self, pack: u32, entry: u32, id: &[u8; 16], blocks: &[(BlockId, u8)]) {
         // A pack has at most 65536 entries.
-        let entry = u16::try_from(entry).unwrap_or(u16::MAX);
-        let more = u8::try_from(blocks.len().saturating_sub(1)).unwrap_or(u8::MAX);
+        let entry = to_u16(entry);
+        let more = to_u8(blocks.len().saturating_sub(1));
         self.chunks.push(Entry { key: Key::of(id), pack, entry, detail: more });
         let blocks = blocks.iter();
         self.blocks.extend(blocks.map(|(id, slot)| Entry {

@@ -18,6 +18,7 @@ use crate::stores::pack::writer::NewPack;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
+use crate::words::sizes::to_u32;
 
 /// The number of runs of about the same size that are merged into one.
 const MERGE_WIDTH: usize = 4;
@@ -43,7 +44,7 @@ pub(crate) fn prepare_merged<'a>(
     let mut packs = Vec::new();
     for pack in runs.iter().filter_map(|file| file.run()).flat_map(|run| run.packs()) {
         if !dropped.contains(&pack) && !numbers.contains_key(&pack) {
-            numbers.insert(pack, u32::try_from(packs.len()).unwrap_or(u32::MAX));
+            numbers.insert(pack, to_u32(packs.len()));
             packs.push(pack);
         }
     }

@@ -14,6 +14,7 @@ use crate::stores::manifest::cursor::number_at;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::sizes::FANOUT;
+use crate::words::sizes::to_u8;
 use crate::words::sizes::tree_height;
 use crate::words::units::LeafNumber;
 
@@ -176,7 +177,7 @@ impl<'a> TreeBuilder<'a> {
     }
 
     fn emit(&self, level: u32, children: &[(u8, PageRef)], sink: &mut PageSink<'_>) -> Result<PageRef> {
-        let level = u8::try_from(level).unwrap_or(u8::MAX);
+        let level = to_u8(level);
         emit_page(self.hasher, &Page::Inner(Inner::new(level, children)), sink)
     }
 }

@@ -13,6 +13,7 @@ use crate::stores::live_records::each_other;
 use crate::stores::manifest::cursor::each_leaf;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
+use crate::words::sizes::to_u32;
 use crate::words::units::LeafNumber;
 
 /// Slots that share an entry: all of a chunk, as captures write them.
@@ -95,7 +96,7 @@ impl SharedBlocks {
     /// order.
     pub(crate) fn add(&mut self, number: LeafNumber, leaf: &Leaf, mut each: impl FnMut(Range<u64>)) {
         for stretch in stretches(leaf) {
-            let next = u32::try_from(self.elsewhere.len()).unwrap_or(u32::MAX);
+            let next = to_u32(self.elsewhere.len());
             let group = *self.groups.entry(stretch.group).or_insert(next);
             if group == next {
                 self.elsewhere.push(0);

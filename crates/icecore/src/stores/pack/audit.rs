@@ -60,5 +60,5 @@ fn check_entry(files: &RepositoryFiles, pack: &PackFile, entry: &Entry) -> Resul
 }
 
 fn wrong(pack: &PackFile, why: &str) -> Error {
-    Error::corrupt(format!("pack {} is damaged: {why}", pack.id)).with_hint(NextStep::SalvagePack)
+    Error::corrupt(format!("pack {} is damaged: {why}", pack.id)).with_hint(NextStep::RecoverPack)
 }

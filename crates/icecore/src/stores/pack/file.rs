@@ -19,6 +19,7 @@ use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
 use crate::words::next_step::NextStep;
 use crate::words::sizes::BLOCK_U64;
+use crate::words::sizes::to_u32;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::world::storage::Mapped;
@@ -157,7 +158,7 @@ impl PackFile {
     /// Checks that the header of a record says what the directory says, ids and bitmap of a punched
     /// chunk included.
     pub(crate) fn check_record(&self, entry: &Entry) -> Result<()> {
-        let at = entry.offset.saturating_sub(u32::try_from(entry.record_bytes()).unwrap_or(u32::MAX));
+        let at = entry.offset.saturating_sub(to_u32(entry.record_bytes()));
         let mut bytes = vec![0; entry.record_bytes()];
         self.file
             .read_at(u64::from(at), &mut bytes)

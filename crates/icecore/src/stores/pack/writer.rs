@@ -22,6 +22,7 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
+use crate::words::sizes::to_u32;
 use crate::words::sizes::to_u64;
 
 /// A chunk or a page, ready to be appended to a pack.
@@ -41,7 +42,7 @@ impl Item {
     /// Returns a chunk or a page that is `raw_bytes` long when it is decoded; no longer than the
     /// format can say.
     pub(crate) fn new(id: [u8; 16], encoded: Encoded, raw_bytes: usize, blocks: Vec<BlockId>) -> Self {
-        let raw_bytes = u32::try_from(raw_bytes).unwrap_or(u32::MAX);
+        let raw_bytes = to_u32(raw_bytes);
         let crc = crc32fast::hash(&encoded.bytes);
         Self { id, encoded, crc, raw_bytes, blocks, bitmap: None }
     }

@@ -19,6 +19,7 @@ use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
 use crate::words::sizes::CHUNK_BLOCKS;
+use crate::words::sizes::to_u8;
 
 /// Blocks of this capture that are remembered before their index run is published. Forgetting one
 /// costs space only, and only a dry run, which publishes nothing, comes near.
@@ -157,7 +158,7 @@ impl<'a> Chooser<'a> {
         if self.pending.len() >= PENDING_MAX {
             self.pending.clear();
         }
-        let slot = u8::try_from(self.open.blocks.len()).unwrap_or(u8::MAX);
+        let slot = to_u8(self.open.blocks.len());
         self.pending.insert(id, (self.open.number, slot));
         self.open.blocks.push(id);
         self.open.sources.push(BlockBytes::Leaf(Arc::clone(&leaf.buffer), block));

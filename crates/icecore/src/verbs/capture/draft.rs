@@ -10,6 +10,7 @@ use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::sizes::LEAF_SPANS;
+use crate::words::sizes::to_u16;
 use crate::words::units::LeafNumber;
 
 /// Where a block is, as far as it is known.
@@ -89,7 +90,7 @@ impl Draft {
                 BlockPlace::Chunk(id, slot) => {
                     let chunk = *numbers.entry(*id).or_insert_with(|| {
                         chunks.push(*id);
-                        u16::try_from(chunks.len() - 1).unwrap_or(u16::MAX)
+                        to_u16(chunks.len() - 1)
                     });
                     Place::Chunk { chunk, slot: *slot }
                 }

@@ -23,6 +23,7 @@ use crate::words::next_step::NextStep;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_BYTES;
+use crate::words::sizes::to_u16;
 use crate::words::units::block_bytes;
 use crate::words::units::slots;
 
@@ -160,7 +161,7 @@ fn fetch_anyhow(
         let slots: Vec<u8> = slots(piece.slot, piece.blocks).collect();
         let mut from = 0;
         for run in slots.chunk_by(|a, b| saved.contains_key(a) == saved.contains_key(b)) {
-            let blocks = u16::try_from(run.len()).unwrap_or(u16::MAX);
+            let blocks = to_u16(run.len());
             let part = piece.part(from, blocks);
             from += blocks;
             let saved: Vec<_> = run.iter().filter_map(|slot| saved.get(slot)).collect();

@@ -25,6 +25,9 @@ use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_BYTES;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
+use crate::words::sizes::to_u8;
+use crate::words::sizes::to_u16;
+use crate::words::sizes::to_u32;
 use crate::words::sizes::to_u64;
 use crate::words::units::LeafNumber;
 use crate::words::units::block_bytes;
@@ -88,7 +91,7 @@ impl Piece {
 
     /// Returns `blocks` blocks of it, from number `from` on.
     pub(crate) fn part(&self, from: u16, blocks: u16) -> Self {
-        let slot = self.slot.saturating_add(u8::try_from(from).unwrap_or(u8::MAX));
+        let slot = self.slot.saturating_add(to_u8(from));
         Self { block: self.block + from, blocks, slot, ..*self }
     }
 
@@ -248,7 +251,7 @@ impl Window {
         numbers: &mut HashMap<ChunkId, u32>,
     ) -> Result<()> {
         let Some(leaf) = tree.read(node)? else { return Ok(()) };
-        let at = u32::try_from(self.leaves.len()).unwrap_or(u32::MAX);
+        let at = to_u32(self.leaves.len());
         let mut table = Vec::with_capacity(leaf.chunks.len());
         for id in &leaf.chunks {
             let chunk = match numbers.get(id) {
@@ -284,7 +287,7 @@ impl Window {
 
     fn add_chunk(&mut self, id: &ChunkId, located: &Located, numbers: &mut HashMap<ChunkId, u32>) -> u32 {
         let Located { pack, number, entry } = located;
-        let chunk = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
+        let chunk = to_u32(self.chunks.len());
         self.chunks.push((*id, ChunkPlace { pack: pack.id, offset: entry.offset, number: *number }));
         numbers.insert(*id, chunk);
         chunk
@@ -335,8 +338,8 @@ impl Window {
 
     /// Takes a whole span out of the pieces.
     fn lose_span(&mut self, leaf: u32, span: usize, problem: &str) {
-        let block = u16::try_from(span * SPAN_BLOCKS).unwrap_or(u16::MAX);
-        let blocks = u16::try_from(SPAN_BLOCKS).unwrap_or(u16::MAX);
+        let block = to_u16(span * SPAN_BLOCKS);
+        let blocks = to_u16(SPAN_BLOCKS);
         let of_span = Piece { chunk: 0, leaf, block, blocks, slot: 0 };
         let pieces = std::mem::take(&mut self.pieces);
         self.pieces = pieces.iter().flat_map(|piece| piece.without(&of_span)).collect();

@@ -1,4 +1,5 @@
 //! For each block or page of a pack, which snapshot has it.
+use crate::words::sizes::to_u16;
 
 /// No snapshot.
 const NONE: u32 = 0;
@@ -57,7 +58,7 @@ impl Owners {
         match self {
             Self::Narrow(words) => {
                 if let Some(at) = words.get_mut(at as usize) {
-                    *at = u16::try_from(word).unwrap_or(u16::MAX);
+                    *at = to_u16(word);
                 }
             }
             Self::Wide(words) => {

@@ -108,7 +108,7 @@ pub(crate) fn check_strays(repo: &Repository, findings: &mut Findings) -> Result
 /// Returns what to do about a pack that cannot be used as a whole.
 pub(crate) fn next_step(error: &Error) -> NextStep {
     match error.kind() {
-        ErrorKind::Corrupt => NextStep::SalvagePack,
+        ErrorKind::Corrupt => NextStep::RecoverPack,
         ErrorKind::NotFound => NextStep::PutBackOrFindLost,
         _ => "use a newer version of icecore".into(),
     }

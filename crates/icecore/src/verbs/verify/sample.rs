@@ -5,6 +5,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
+use crate::words::sizes::to_u32;
 
 /// A choice of chunks that depends on nothing but a seed and where the chunks are stored.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +38,7 @@ impl Sample {
         let [a, b, c, d, e, f, g, h, ..] = pack.0;
         let pack = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         let mixed = mix(mix(pack ^ mix(self.seed)) ^ u64::from(number));
-        let high = u32::try_from(mixed >> 32).unwrap_or(u32::MAX);
+        let high = to_u32(mixed >> 32);
         f64::from(high) / (f64::from(u32::MAX) + 1.0) < self.part
     }
 }
