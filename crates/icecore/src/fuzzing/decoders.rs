@@ -1,8 +1,8 @@
-//! What must hold of each decoder, for any bytes: no panic, and what is taken is what an encoder
-//! would have written.
+//! The properties that each decoder must have for any bytes: it does not panic, and it accepts only
+//! bytes that an encoder would have written.
 //!
-//! Each function looks at the bytes as they are, and once more with their signature, version and
-//! checksum put right, so that a fuzzer gets past these.
+//! Each function checks the bytes as they are, and again with their signature, version and checksum
+//! put right, so that a fuzzer gets past these.
 
 use std::hint::black_box;
 
@@ -34,14 +34,14 @@ use crate::words::sizes::to_u8;
 use crate::words::sizes::to_u32;
 use crate::words::sizes::to_u64;
 
-/// The key of the repository that all of this is of.
+/// The key of the repository that all this data belongs to.
 const KEY: [u8; 32] = [1; 32];
 
-/// The file `config`.
+/// Checks the decoder of the file `config`.
 pub fn config(bytes: &[u8]) {
     for bytes in [Some(bytes.to_vec()), seal::envelope(*b"ICECONF\n", bytes, &seal::plain)].iter().flatten() {
         if let Ok((config, minor)) = Config::decode(bytes) {
-            // One of the first version has no parity, which an encoder says.
+            // A config of the first version has no parity field, but the encoder writes one.
             let newest = config.encode().ok();
             match minor {
                 0 => assert_eq!(config.parity, None),
@@ -51,19 +51,19 @@ pub fn config(bytes: &[u8]) {
     }
 }
 
-/// A snapshot record.
+/// Checks the decoder of a snapshot record.
 pub fn record(bytes: &[u8]) {
     let hasher = Hasher::new(&KEY);
     let sealed = seal::envelope(*b"ICESNAP\n", bytes, &|bytes| hasher.record(bytes).0);
     for bytes in [Some(bytes.to_vec()), sealed].iter().flatten() {
         if let Ok((record, minor)) = Record::decode(bytes, &hasher) {
-            // One without labels is written as the first version wrote it.
+            // A record without labels is written as the first version wrote it.
             assert_body(bytes, record.encode(&hasher).ok(), minor > LABELS_MINOR || record.labels.is_empty());
         }
     }
 }
 
-/// The record of a volume.
+/// Checks the decoder of a volume's record.
 pub fn volume(bytes: &[u8]) {
     let hasher = Hasher::new(&KEY);
     let sealed = seal::envelope(*b"ICEVOLU\n", bytes, &|bytes| hasher.record(bytes).0);
@@ -77,7 +77,7 @@ pub fn volume(bytes: &[u8]) {
     }
 }
 
-/// An entry of a dirty map; what is too short is filled up with zeros.
+/// Checks the decoder of a dirty map's entry. Fills up short input with zeros.
 pub fn map_entry(bytes: &[u8]) {
     let mut entry = [0; MAP_ENTRY_BYTES];
     entry.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
@@ -92,7 +92,7 @@ pub fn map_entry(bytes: &[u8]) {
     }
 }
 
-/// Fails unless the body of an envelope is the encoding of what was decoded. A newer version may
+/// Fails unless the body of an envelope is the encoding of the decoded value. A newer version may
 /// have more behind it.
 fn assert_body(bytes: &[u8], encoded: Option<Vec<u8>>, is_newer: bool) {
     let body = |bytes: &[u8]| bytes.get(16..bytes.len() - 32).map(<[u8]>::to_vec);
@@ -104,7 +104,7 @@ fn assert_body(bytes: &[u8], encoded: Option<Vec<u8>>, is_newer: bool) {
     }
 }
 
-/// A manifest page.
+/// Checks the decoder of a manifest page.
 pub fn page(bytes: &[u8]) {
     let Ok(page) = Page::decode(bytes) else { return };
     assert_eq!(page.encode().as_deref(), Ok(bytes), "not the only encoding");
@@ -126,12 +126,12 @@ pub fn page(bytes: &[u8]) {
     }
 }
 
-/// A whole pack: header, records, directory, trailer.
+/// Checks the decoders of a whole pack: header, records, directory, trailer.
 pub fn pack(bytes: &[u8]) {
     let header = |bytes: &[u8]| {
         if let Ok(header) = pack::Header::decode(bytes) {
             let mut encoded = header.encode();
-            // What must not be read is zero in what an encoder writes.
+            // An encoder writes zeros where a decoder must not read.
             encoded[32..].copy_from_slice(&bytes[32..pack::HEADER_BYTES]);
             assert_eq!(encoded, bytes[..pack::HEADER_BYTES], "not the only header");
         }
@@ -146,7 +146,7 @@ pub fn pack(bytes: &[u8]) {
     }
 }
 
-/// Goes through the records of a pack as far as they lead.
+/// Walks the records of a pack as far as they lead.
 fn records(bytes: &[u8]) {
     let mut at = pack::HEADER_BYTES;
     while let Some(record) = bytes.get(at..).and_then(|rest| rest.get(..pack::RECORD_BYTES)) {
@@ -154,7 +154,7 @@ fn records(bytes: &[u8]) {
         let Ok(entry) = pack::Entry::decode_record(record, begin) else { return };
         assert!(entry.offset as usize >= at + pack::RECORD_BYTES, "stored bytes before their record");
         let mut encoded = entry.encode_record();
-        // Flags that mean nothing yet.
+        // Keep the flags that have no meaning yet.
         encoded[5] |= record[5] & !1;
         assert_eq!(encoded[..36], record[..36], "not the only record");
         at = entry.offset as usize + entry.stored_bytes as usize;
@@ -181,7 +181,7 @@ fn directory(bytes: &[u8]) {
     }
 }
 
-/// A whole index run, and what is looked for in it.
+/// Checks the decoder of a whole index run, and lookups in it.
 pub fn run(bytes: &[u8]) {
     look_up(bytes);
     let mut sealed = bytes.to_vec();
@@ -200,7 +200,8 @@ fn look_up(bytes: &[u8]) {
     assert_eq!(to_u64(run.packs().count()), u64::from(header.packs));
     assert_eq!(to_u64(run.chunks.entries().count()), header.chunks);
     assert_eq!(to_u64(run.blocks.entries().count()), header.blocks);
-    // Ids of which some are in it: the end of a run is entries, which begin with bytes of ids.
+    // Use ids of which some are in the run: a run ends with entries, and these begin with bytes of
+    // ids.
     let ids: Vec<BlockId> =
         bytes.rchunks(9).take(64).filter_map(|part| part.first_chunk().map(|lead| short(*lead))).collect();
     for id in &ids {
@@ -219,14 +220,14 @@ fn short(lead: [u8; 6]) -> BlockId {
     BlockId(id)
 }
 
-/// The front of a parity file.
+/// Checks the decoder of a parity file's front.
 pub fn parity(bytes: &[u8]) {
     let mut sealed = bytes.to_vec();
     seal::parity(&mut sealed);
     for bytes in [bytes, &sealed] {
         let Ok(head) = Head::decode(bytes) else { continue };
         let mut encoded = head.encode();
-        // Room that means nothing yet, and the checksum over it.
+        // Keep the space that has no meaning yet, and the checksum over it.
         encoded[36..parity::HEADER_BYTES].copy_from_slice(&bytes[36..parity::HEADER_BYTES]);
         assert_eq!(encoded, bytes, "not the only encoding");
         let slices: u64 = (0..head.slices()).map(|slice| to_u64(head.slice_bytes(slice))).sum();
@@ -239,11 +240,11 @@ pub fn parity(bytes: &[u8]) {
     }
 }
 
-/// Stored bytes: `u32` how long they say that they are decoded, `u8` how they are encoded, then the
-/// bytes.
+/// Checks the decoder of stored bytes. The input is a `u32` that claims the decoded length, a `u8`
+/// that tells the encoding, then the stored bytes.
 pub fn stored(bytes: &[u8]) {
     let Some(([l0, l1, l2, l3, codec], stored)) = bytes.split_first_chunk() else { return };
-    // A directory entry cannot say more than this.
+    // A directory entry cannot claim more than this.
     let raw_bytes = (u32::from_le_bytes([*l0, *l1, *l2, *l3]) % (pack::RAW_BYTES_MAX + 1)) as usize;
     let codec = if codec % 2 == 0 { Codec::Raw } else { Codec::Zstd };
     let (Ok(mut decoder), Ok(mut encoder)) = (Decoder::new(), Encoder::new(1, true)) else { return };
@@ -256,7 +257,7 @@ pub fn stored(bytes: &[u8]) {
         assert_eq!(decoded, Some(&raw[..]), "what was encoded again is another");
     }
     assert!(decoder.capacity() <= 2 * pack::RAW_BYTES_MAX as usize, "it took more memory than it may");
-    // The same bytes as content.
+    // Now take the same bytes as content.
     let encoded = encoder.encode(stored).ok();
     let decoded = encoded.as_ref().and_then(|it| decoder.decode(it.codec, &it.bytes, stored.len()).ok());
     assert_eq!(decoded, Some(stored), "what was encoded is another");

@@ -1,5 +1,5 @@
-//! Repositories that no capture would write: every checksum and id is right, and what they say may
-//! be a lie.
+//! Repositories that no capture would write: every checksum and id is right, but the content may
+//! lie.
 
 use crate::format::config::Config;
 use crate::format::config::FORMAT_MINOR;
@@ -33,10 +33,10 @@ use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::to_u16;
 
-/// What a digest is where it is a lie.
+/// The digest used as a lie.
 const LIE: Digest = Digest([0x5a; 32]);
 
-/// A chunk that no pack has.
+/// The id of a chunk that no pack has.
 const MISSING: ChunkId = ChunkId([9; 16]);
 
 /// What a newer program has added to a repository.
@@ -44,16 +44,16 @@ const MISSING: ChunkId = ChunkId([9; 16]);
 pub enum Newer {
     /// A minor version of the format.
     Minor,
-    /// A feature that whoever writes must know.
+    /// A feature that every writer must know.
     ReadOnlyCompatible,
-    /// A feature that whoever reads must know.
+    /// A feature that every reader must know.
     Incompatible,
 }
 
 /// Returns a config as a newer program would leave it.
 ///
 /// # Errors
-/// `Corrupt` if `bytes` are no config.
+/// `Corrupt` if `bytes` is not a config.
 pub fn newer_config(bytes: &[u8], newer: Newer) -> Result<Vec<u8>> {
     let encoding = |error| Error::corrupt(format!("a config: {error}"));
     let (mut config, minor) = Config::decode(bytes).map_err(encoding)?;
@@ -68,7 +68,7 @@ pub fn newer_config(bytes: &[u8], newer: Newer) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Gives the record of a snapshot or a volume the minor version of a newer program.
+/// Sets the minor version of a newer program in the record of a snapshot or a volume.
 pub fn make_record_newer(key: &[u8; 32], bytes: &mut [u8]) {
     let hasher = Hasher::new(key);
     set_minor(bytes, FORMAT_MINOR + 1, |bytes| hasher.record(bytes).0);
@@ -81,7 +81,7 @@ fn set_minor(bytes: &mut [u8], minor: u16, checksum: impl Fn(&[u8]) -> [u8; 32])
     bytes[end..].copy_from_slice(&sum);
 }
 
-/// Collects chunks and pages, and publishes them with an index.
+/// A collector of chunks and pages, which it publishes with an index.
 pub struct Forge<'a> {
     repo: &'a Repository,
     encoder: Encoder,
@@ -91,12 +91,12 @@ pub struct Forge<'a> {
     manifest: Vec<Item>,
 }
 
-/// A run of blocks of a leaf: how many, and from which slot of which chunk; zeros where there is
-/// none.
+/// A run of blocks of a leaf: its length, and the number of the chunk and the slot where it starts.
+/// A run without a chunk is zeros.
 pub type Run = (u16, Option<(u16, u8)>);
 
 impl<'a> Forge<'a> {
-    /// Begins with nothing.
+    /// Creates an empty forge.
     ///
     /// # Errors
     /// `Io` if there is no memory for a compressor.
@@ -106,12 +106,13 @@ impl<'a> Forge<'a> {
         Ok(Self { repo, encoder, chunks: Vec::new(), pages: Vec::new(), data, manifest })
     }
 
-    /// Returns how many pages there are.
+    /// Returns the number of pages added.
     pub fn pages(&self) -> usize {
         self.pages.len()
     }
 
-    /// Adds a chunk with a block for each of `fills`, filled with it; not zero, and at most 256.
+    /// Adds a chunk with one block for each of `fills`, filled with that byte. A fill is not zero,
+    /// and there are at most 256.
     ///
     /// # Errors
     /// `Io` if it cannot be compressed.
@@ -127,8 +128,9 @@ impl<'a> Forge<'a> {
         Ok(())
     }
 
-    /// Adds a chunk of blocks filled with `fills` whose directory says that they are `said`, under
-    /// the id of a chunk of `named`. An honest leaf says of its spans what is in it.
+    /// Adds a chunk of blocks filled with `fills`. Its directory claims that they are filled with
+    /// `said`, and its id is that of a chunk of `named`. An honest leaf describes the actual
+    /// content in its spans.
     ///
     /// # Errors
     /// As for [`chunk`](Self::chunk).
@@ -146,7 +148,7 @@ impl<'a> Forge<'a> {
         Ok(())
     }
 
-    /// Adds a page of these bytes, whatever they are.
+    /// Adds a page of these bytes, unchecked.
     ///
     /// # Errors
     /// `Io` if they cannot be compressed.
@@ -154,8 +156,8 @@ impl<'a> Forge<'a> {
         self.page(bytes, LIE)
     }
 
-    /// Adds a leaf. An honest one says of each span what is in it; of chunks that there are not,
-    /// nobody knows.
+    /// Adds a leaf. An honest one describes the actual content of each span, except that of chunks
+    /// that do not exist: nobody knows it.
     ///
     /// # Errors
     /// As for [`bytes`](Self::bytes).
@@ -201,8 +203,7 @@ impl<'a> Forge<'a> {
         self.encoded(&Page::Leaf(leaf), content)
     }
 
-    /// Adds an inner page; children are pages that were added before, each with its place from 0 to
-    /// 127.
+    /// Adds an inner page. Each child is a page added before, with its place from 0 to 127.
     ///
     /// # Errors
     /// As for [`bytes`](Self::bytes).
@@ -234,8 +235,8 @@ impl<'a> Forge<'a> {
         Ok(())
     }
 
-    /// Publishes the record of a snapshot with this number. An honest one has the content of its
-    /// root.
+    /// Publishes the record of a snapshot with this number. An honest record names the content of
+    /// its root.
     ///
     /// # Errors
     /// As for any write.

@@ -1,5 +1,5 @@
-//! For fuzzing and the tests that replay what it found: every decoder with the properties that must
-//! hold of it, and a way to give hostile content the right checksums and ids.
+//! Support for fuzzing, and for the tests that replay its findings: checks of the properties that
+//! every decoder must have, and a way to give hostile content the right checksums and ids.
 
 pub mod decoders;
 pub mod forge;

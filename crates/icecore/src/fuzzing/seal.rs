@@ -1,5 +1,5 @@
-//! Puts signatures, versions and checksums right, so that what is between them is decoded. Written
-//! from `docs/format.md`, not with the encoders.
+//! Puts signatures, versions and checksums right, so that decoders reach the bytes between them.
+//! Written from `docs/format.md`, not with the encoders.
 
 use crate::format::layout;
 use crate::pure::hash::Hasher;
@@ -7,12 +7,12 @@ use crate::pure::hash::Hasher;
 /// The most entries of a hostile directory whose stored bytes get a right checksum.
 const ENTRIES_MAX: usize = 256;
 
-/// The checksum of a config.
+/// Returns the checksum of a config.
 pub(crate) fn plain(bytes: &[u8]) -> [u8; 32] {
     *blake3::hash(bytes).as_bytes()
 }
 
-/// Returns an enveloped file with its length and its checksum put right; none if it is too short to
+/// Returns an enveloped file with its length and checksum put right, or none if it is too short to
 /// be one.
 pub(crate) fn envelope(
     magic: [u8; 8],
@@ -75,7 +75,7 @@ pub(crate) fn pack(bytes: &mut [u8]) {
     for at in (begin..end).step_by(44).take(number(bytes, end + 8).min(ENTRIES_MAX)) {
         entry(bytes, at, begin);
     }
-    // Whatever the trailer says of records, these stand where they begin.
+    // Records begin here whatever the trailer says.
     let mut at = 64;
     while at + 40 <= begin {
         let stored = number(bytes, at + 12);
@@ -88,7 +88,8 @@ pub(crate) fn pack(bytes: &mut [u8]) {
     fixed(&mut bytes[end..], b"ICEPEND\n");
 }
 
-/// Puts right the checksum of what an entry of a directory leads to, there and in the record.
+/// Puts right the checksum of the data that a directory entry points to, in the entry and in the
+/// record.
 fn entry(bytes: &mut [u8], at: usize, records_end: usize) {
     if bytes.len() < at + 44 {
         return;
@@ -114,9 +115,9 @@ pub(crate) fn run(bytes: &mut [u8]) {
     fixed(&mut bytes[..64], b"ICERUN1\n");
 }
 
-/// Puts right the checksums in a file of a repository with this key, by the name of the file, and
-/// returns the name that it has then: packs and runs are named after their content. Other files
-/// stay as they are.
+/// Puts right the checksums of a file in a repository with this key; the file's name tells its
+/// type. Returns the file's new name, because packs and runs are named after their content. Leaves
+/// other files as they are.
 pub fn file(key: &[u8; 32], name: &str, bytes: &mut Vec<u8>) -> String {
     let hasher = Hasher::new(key);
     if name == layout::CONFIG {

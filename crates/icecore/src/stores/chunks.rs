@@ -1,4 +1,4 @@
-//! Finds and reads chunks, pages and blocks: the index gives hints, the packs' directories prove
+//! Finds and reads chunks, pages and blocks. The index gives hints; the packs' directories prove
 //! them.
 
 use std::collections::HashMap;
@@ -38,19 +38,19 @@ pub(crate) struct Store {
     packs: PackCache,
     rebuilt: RebuiltPacks,
     index: RwLock<Arc<Index>>,
-    /// Packs that were looked for since the index was loaded, and whether they are there.
+    /// The packs looked for since the index was loaded, and whether each exists.
     there: Mutex<HashMap<PackId, bool>>,
     loads: Mutex<Loads>,
-    /// The generation of the repository when somebody last looked for what gc has moved.
+    /// The repository's generation at the last [`look_again`](Store::look_again).
     looked_at: Mutex<Option<u64>>,
 }
 
-/// Loads of runs that others have published, perhaps not durably.
+/// Counts of index loads that brought in runs published by others, perhaps not yet durable.
 #[derive(Default)]
 struct Loads {
-    /// How many there were.
+    /// The number of loads.
     done: u64,
-    /// How many of them came before the last sync of the index began.
+    /// The number of loads before the last sync of the index began.
     synced: u64,
 }
 
@@ -78,32 +78,31 @@ impl Store {
         })
     }
 
-    /// Returns the index as it is known now.
+    /// Returns the index as this handle knows it.
     pub(crate) fn index(&self) -> Arc<Index> {
         Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns where a chunk or a page may be. An error, where a part of the index cannot be read,
-    /// is one of this call: what cannot be read is opened anew for the next one, or left out if it
-    /// is damaged.
+    /// Returns where a chunk or a page may be. If a part of the index cannot be read, only this
+    /// call fails: the next one opens that part anew, or leaves it out if it is damaged.
     pub(crate) fn chunk_hints(&self, id: &[u8; 16]) -> Result<Vec<Hint>> {
         self.index().find_chunk(id).inspect_err(|_| self.open_broken_anew())
     }
 
-    /// Returns where blocks may be, each hint with the number of its block in `ids`. Errors are as
-    /// those of `chunk_hints`.
+    /// Returns where blocks may be. Each hint comes with the number of its block in `ids`. Fails as
+    /// `chunk_hints` does.
     pub(crate) fn block_hints(&self, ids: &[BlockId]) -> Result<Vec<(usize, Hint)>> {
         self.index().find_blocks(ids).inspect_err(|_| self.open_broken_anew())
     }
 
     fn open_broken_anew(&self) {
-        // Where that fails, the next look-up says so and tries again.
+        // If this fails, the next lookup reports it and tries again.
         let _ = self.load_runs();
     }
 
-    /// Opens the runs that are not known, and those that are and cannot be used on.
+    /// Opens the runs that are not open yet, and reopens those that have become unusable.
     fn load_runs(&self) -> Result<()> {
-        // Locked from before the runs are listed: one that another thread adds meanwhile is added
+        // Lock before listing the runs, so that a run that another thread adds meanwhile is added
         // to the outcome.
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let loaded = Index::load(&self.files, &index)?;
@@ -114,20 +113,20 @@ impl Store {
         Ok(())
     }
 
-    /// Adds a run to the index as it is known here, in the place of others.
+    /// Adds a run to the index in memory, replacing others.
     pub(crate) fn replace_runs(&self, added: Arc<RunFile>, removed: &[RunId]) {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         *index = Arc::new(index.with(added, removed));
     }
 
-    /// Forgets all that is known of the index, so that runs are opened anew even if they have the
-    /// names of old ones.
+    /// Forgets the whole index, so that runs are opened anew even if they have the names of old
+    /// ones.
     pub(crate) fn forget_index(&self) {
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::default();
     }
 
-    /// Loads what other processes have added to the index, and forgets packs that they may have
-    /// removed.
+    /// Loads the runs that other processes have added to the index, and forgets packs that they may
+    /// have removed.
     pub(crate) fn reload(&self) -> Result<()> {
         self.load_runs()?;
         self.there.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -140,21 +139,19 @@ impl Store {
         self.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes a run with `publish`, which syncs the index, and thereby all runs that were loaded
-    /// before.
+    /// Publishes a run with `publish`, which syncs the index and so all runs loaded before.
     pub(crate) fn publish_run<T>(&self, publish: impl FnOnce() -> Result<T>) -> Result<T> {
         let before = self.loads().done;
         let published = publish()?;
         let mut loads = self.loads();
-        // What another thread has loaded meanwhile may have come too late for that sync.
+        // Another thread's load may have come too late for that sync.
         loads.synced = loads.synced.max(before);
         Ok(published)
     }
 
-    /// Makes durable that the runs are there which this handle knows: a record must not outlive a
-    /// run that it was made with, and whoever publishes one does not wait for others before they
-    /// see it. Where a run of this handle's own was published since the others were loaded, they
-    /// are durable already.
+    /// Makes the runs that this handle knows durable. A record must not outlive a run it relies on,
+    /// and a process that publishes a run does not sync it before others see it. If this handle has
+    /// published a run of its own since it loaded the others, they are already durable.
     pub(crate) fn sync_runs(&self) -> Result<()> {
         let synced = {
             let loads = self.loads();
@@ -163,11 +160,11 @@ impl Store {
         if synced { Ok(()) } else { self.publish_run(|| self.files.sync_dir(layout::INDEX)) }
     }
 
-    /// Tells whether a pack is there and has its two ends. Each is looked at once for each time
-    /// that the index is loaded.
+    /// Tells whether a pack exists and has both its ends. Looks at each pack once per load of the
+    /// index.
     ///
     /// # Errors
-    /// Where this process cannot look, for want of permission or descriptors.
+    /// Fails if this process cannot look, for lack of permission or descriptors.
     pub(crate) fn has_pack(&self, id: PackId) -> Result<bool> {
         let known = |there: &HashMap<PackId, bool>| there.get(&id).copied();
         if let Some(there) = known(&self.there.lock().unwrap_or_else(PoisonError::into_inner)) {
@@ -175,7 +172,7 @@ impl Store {
         }
         let there = match look_at(&self.files, id) {
             Ok(()) => true,
-            // What cannot be read is as good as lost to whoever has the content at hand.
+            // To a caller that has the content at hand, an unreadable pack is as good as lost.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -190,7 +187,7 @@ impl Store {
         Ok(there)
     }
 
-    /// Tells whether all packs are there that the index names.
+    /// Tells whether all packs that the index names exist.
     pub(crate) fn has_all_packs(&self) -> Result<bool> {
         for file in self.index().runs() {
             for pack in file.run().iter().flat_map(|run| run.packs()) {
@@ -203,9 +200,9 @@ impl Store {
         Ok(true)
     }
 
-    /// Loads the index anew if gc may have moved something since this was last called. For whoever
-    /// has found a chunk without all that it needs of it, and searches again then: a damaged
-    /// repository is not loaded anew for each chunk.
+    /// Loads the index anew if gc may have moved something since the last call. A caller that finds
+    /// a chunk incomplete calls this and searches again. A damaged repository is not reloaded for
+    /// each chunk.
     pub(crate) fn look_again(&self) -> Result<()> {
         let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
         let now = generation(&self.files)?;
@@ -220,14 +217,13 @@ impl Store {
         self.packs.get(&self.files, id).or_else(|error| self.rebuilt.known(id).ok_or(error))
     }
 
-    /// Returns the packs that were read through their parity groups.
+    /// Returns the packs that were rebuilt from their parity groups.
     pub(crate) fn rebuilt_packs(&self) -> Vec<Arc<PackFile>> {
         self.rebuilt.all()
     }
 
-    /// Puts packs that were read through their parity groups back in order, as far as that is
-    /// possible now: what cannot be written stays as it is. Returns how many there are in order
-    /// again.
+    /// Writes rebuilt packs back to the repository, as far as that is possible now; a pack that
+    /// cannot be written stays as it is. Returns how many packs are sound again.
     pub(crate) fn write_back_rebuilt(&self) -> u64 {
         let mut written = 0;
         for pack in self.rebuilt_packs() {
@@ -242,18 +238,18 @@ impl Store {
         written
     }
 
-    /// Returns the chunk, from the pack that has most of its slots; none if no sound pack has it.
+    /// Returns the chunk from the pack that has most of its slots, or none if no sound pack has it.
     pub(crate) fn find_chunk(&self, id: &ChunkId) -> Result<Option<Located>> {
         self.find_stored(&id.0)
     }
 
-    /// Returns the page; none if no sound pack has it.
+    /// Returns the page, or none if no sound pack has it.
     pub(crate) fn find_page(&self, id: &PageId) -> Result<Option<Located>> {
         self.find_stored(&id.0)
     }
 
-    /// Returns a chunk that a snapshot needs, looking again at what other processes did if it is
-    /// not found at once.
+    /// Returns a chunk that a snapshot needs. If it is not found at once, looks again at what other
+    /// processes did.
     pub(crate) fn need_chunk(&self, id: &ChunkId) -> Result<Located> {
         self.need(&id.0, "chunk")
     }
@@ -276,7 +272,7 @@ impl Store {
         if let Some(rebuilt) = self.rebuilt_copies(id).into_iter().next() {
             return Ok(rebuilt);
         }
-        // What could not be read says more than that it is nowhere else.
+        // A read error says more than "found nowhere else".
         found.and_then(|found| first.map(|_| found))?.ok_or_else(|| {
             Error::corrupt(format!("{what} {} is missing from the repository", ChunkId(*id)))
                 .with_hint(NextStep::FindMissing)
@@ -291,14 +287,14 @@ impl Store {
             match self.follow(hint) {
                 Ok(Some(found)) if found.entry.id == *id => return Ok(Some(found)),
                 Ok(_) => {}
-                // Another pack that has it serves as well.
+                // Another pack's copy serves as well.
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
         failed.map_or(Ok(None), Err)
     }
 
-    /// Returns all copies of a chunk or a page that sound packs have.
+    /// Returns all copies of a chunk or a page in sound packs.
     pub(crate) fn copies(&self, id: &[u8; 16]) -> Result<Vec<Located>> {
         let mut copies = Vec::new();
         for hint in self.chunk_hints(id)? {
@@ -311,8 +307,8 @@ impl Store {
         Ok(copies)
     }
 
-    /// Returns a chunk or a page from packs that are missing or damaged and are read through their
-    /// parity groups.
+    /// Returns copies of a chunk or a page in missing or damaged packs, rebuilt from their parity
+    /// groups.
     pub(crate) fn rebuilt_copies(&self, id: &[u8; 16]) -> Vec<Located> {
         let located = |hint: Hint| {
             let pack = self.rebuilt.get(&self.files, hint.pack)?;
@@ -322,15 +318,15 @@ impl Store {
         self.chunk_hints(id).unwrap_or_default().into_iter().filter_map(located).collect()
     }
 
-    /// Returns all copies of a chunk or a page that can be looked at now.
+    /// Returns all copies of a chunk or a page that can be read now.
     pub(crate) fn copies_at_hand(&self, id: &[u8; 16]) -> Vec<Located> {
         let hints = self.chunk_hints(id).unwrap_or_default().into_iter();
         let found = hints.filter_map(|hint| self.follow(hint).ok().flatten());
         found.filter(|found| found.entry.id == *id).collect()
     }
 
-    /// Returns the chunk and the slot in it that a hint for a block leads to; none if the block is
-    /// not there.
+    /// Returns the chunk and the slot that a hint for a block leads to, or none if the block is not
+    /// there.
     pub(crate) fn prove_block(&self, id: &BlockId, hint: Hint) -> Result<Option<(Located, u8)>> {
         let slot = hint.detail;
         let found = self.follow(hint)?.filter(|found| {
@@ -339,8 +335,7 @@ impl Store {
         Ok(found.map(|found| (found, slot)))
     }
 
-    /// Returns how many of these blocks are stored, looked up as a capture looks up those of a
-    /// leaf.
+    /// Returns how many of these blocks are stored. Looks them up as a capture does for a leaf.
     pub(crate) fn count_known(&self, ids: &[BlockId]) -> Result<usize> {
         let mut known = 0;
         for ids in ids.chunks(LEAF_BLOCKS) {
@@ -353,7 +348,7 @@ impl Store {
         Ok(known)
     }
 
-    /// Opens what a hint points to. A pack that is gone or damaged is as good as no hint; other
+    /// Opens the entry that a hint points to. Treats a missing or damaged pack as no hint; other
     /// failures are errors.
     fn follow(&self, hint: Hint) -> Result<Option<Located>> {
         let located = self.pack(hint.pack).and_then(|pack| {
@@ -376,12 +371,12 @@ impl Store {
 }
 
 impl Located {
-    /// Tells whether another is the same entry of the same pack.
+    /// Tells whether the other is the same entry of the same pack.
     pub(crate) fn is_at(&self, other: &Self) -> bool {
         (self.pack.id, self.number) == (other.pack.id, other.number)
     }
 
-    /// Returns the error for a chunk or page that is not what it must be.
+    /// Returns the error for a damaged chunk or page.
     pub(crate) fn damaged(&self) -> Error {
         let why = DecodeError::BadChecksum { what: "content" };
         Error::corrupt(format!(

@@ -1,5 +1,5 @@
-//! Chunks that several threads get into the cache together: those ahead of a reader, and those of a
-//! large read.
+//! Fetching of chunks into the cache by several threads together: those ahead of a reader, and
+//! those of a large read.
 
 use std::sync::Arc;
 use std::sync::Weak;
@@ -11,14 +11,14 @@ use crate::views::cache::BlockCache;
 use crate::views::fetch;
 use crate::words::ids::ChunkId;
 
-/// Chunks to be fetched, each by the first thread that comes to it.
+/// A queue of chunks to fetch. The first thread that comes to a chunk fetches it.
 pub(super) struct Queue {
     chunks: Vec<ChunkId>,
     next: AtomicUsize,
 }
 
-/// Where chunks are fetched from and where to. Readers hold it; the pool's threads look whether one
-/// still does.
+/// The source and the target of fetched chunks. Readers hold it; the pool's threads check whether
+/// any reader still does.
 pub(super) struct Fetcher {
     pub(super) repo: Arc<Repository>,
     pub(super) cache: Arc<BlockCache>,
@@ -29,7 +29,7 @@ impl Queue {
         Arc::new(Self { chunks, next: AtomicUsize::new(0) })
     }
 
-    /// Fetches chunks on the pool's threads, as long as `fetcher` is there.
+    /// Fetches chunks on the pool's threads while `fetcher` exists.
     pub(super) fn spawn(self: &Arc<Self>, fetcher: &Arc<Fetcher>) {
         for _ in 0..rayon::current_num_threads().min(self.chunks.len()) {
             let (queue, fetcher) = (Arc::clone(self), Arc::downgrade(fetcher));
@@ -37,7 +37,7 @@ impl Queue {
         }
     }
 
-    /// Fetches chunks on this thread until none is left that nobody has begun.
+    /// Fetches chunks on this thread until every chunk has been begun.
     pub(super) fn work(&self, fetcher: &Fetcher) {
         while let Some(id) = self.take() {
             fetch::fill(&fetcher.repo.store, &fetcher.cache, id);

@@ -1,5 +1,5 @@
-//! The memory that readers of snapshots share: decoded chunks and manifest pages, as many as there
-//! is room for.
+//! The memory that readers of snapshots share. It holds decoded chunks and manifest pages, up to a
+//! bound.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -15,27 +15,27 @@ use crate::words::ids::PageId;
 use crate::words::sync::Condvar;
 use crate::words::sync::Mutex;
 
-/// Bytes of a cache where nothing else is chosen.
+/// The default size of a cache, in bytes.
 const BYTES_DEFAULT: usize = 96 << 20;
-/// Parts of a cache, each with a lock of its own, and the least room of one: a chunk takes up to 1
-/// MiB.
+/// The number of parts of a cache, each with its own lock. The least size of a part allows for a
+/// chunk, which takes up to 1 MiB.
 const SHARDS_MAX: usize = 16;
 const SHARD_BYTES_MIN: usize = 2 << 20;
-/// Bytes of a cache that stands beside another one: for what several threads read at once, and what
-/// is read ahead.
+/// The size of a cache beside another one: enough for what several threads read at once and what is
+/// read ahead.
 const BESIDE_BYTES: usize = 8 << 20;
-/// What an entry takes beside its value: in the table and in the queue.
+/// The memory that an entry takes beside its value: in the table and in the queue.
 const ENTRY_BYTES: usize = 160;
 
-/// What is kept, by its id.
+/// The key of a value: its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     Chunk(ChunkId),
-    /// A page as it is used at a level: a page that is not of that level is not found under it.
+    /// A page as used at a level. A page of another level is not found under this key.
     Page(PageId, u32),
 }
 
-/// What is kept. Ids say what the content is, so that a value never becomes wrong.
+/// A cached value. Its id says what the content is, so a value never becomes wrong.
 #[derive(Clone)]
 pub(super) enum Value {
     Chunk(Arc<Chunk>),
@@ -43,13 +43,13 @@ pub(super) enum Value {
     Inner(Arc<Inner>),
 }
 
-/// Decoded chunks and manifest pages that all readers of a repository share, within a bound.
+/// Decoded chunks and manifest pages that all readers of a repository share, up to a bound.
 ///
-/// What was used since it was last looked at stays; of the rest, the oldest goes first.
+/// An entry used since the last look at it stays; of the rest, the oldest goes first.
 pub struct BlockCache {
     shards: Vec<Shard>,
     bytes_max: usize,
-    /// Another one whose values are used as they are found there.
+    /// Another cache, whose values are used from there.
     beside: Option<Arc<BlockCache>>,
 }
 
@@ -62,7 +62,8 @@ struct Shard {
 #[derive(Default)]
 struct Entries {
     slots: HashMap<Key, Slot>,
-    /// The keys of what is held, in the order in which they are looked at when room is needed.
+    /// The keys of the values held, in the order in which the cache looks at them when it needs
+    /// space.
     queue: VecDeque<Key>,
     bytes: usize,
 }
@@ -73,20 +74,20 @@ enum Slot {
     Held {
         value: Value,
         bytes: usize,
-        /// Whether it was asked for since it was last looked at.
+        /// Whether anyone asked for it since the last look.
         used: bool,
     },
 }
 
 impl BlockCache {
-    /// Returns an empty cache that takes up to `bytes_max` bytes. A reader also works with none at
-    /// all, slowly.
+    /// Returns an empty cache of up to `bytes_max` bytes. A reader also works with a size of zero,
+    /// but slowly.
     pub fn new(bytes_max: usize) -> Arc<Self> {
         Arc::new(Self::with(bytes_max, None))
     }
 
-    /// Returns a small cache for who reads much once. What `cache` has is taken from there, and
-    /// nothing goes into it: what its readers come back to stays.
+    /// Returns a small cache for a reader that reads much data once. It takes values that `cache`
+    /// has from there and adds none, so that the values its other readers return to stay.
     pub(super) fn beside(cache: &Arc<Self>) -> Arc<Self> {
         Arc::new(Self::with(BESIDE_BYTES.min(cache.bytes_max), Some(Arc::clone(cache))))
     }
@@ -101,13 +102,13 @@ impl BlockCache {
         Self::new(BYTES_DEFAULT)
     }
 
-    /// Returns how many bytes it takes at most.
+    /// Returns its maximum size in bytes.
     pub(super) fn bytes_max(&self) -> usize {
         self.bytes_max
     }
 
-    /// Returns what is kept under a key, loaded by `load` if it is not there. Where another thread
-    /// is loading it, this one waits.
+    /// Returns the value of a key, loading it with `load` if it is missing. If another thread is
+    /// loading it, this one waits.
     pub(super) fn get(&self, key: Key, load: impl FnOnce() -> Result<Value>) -> Result<Value> {
         if let Some(value) = self.held_beside(&key) {
             return Ok(value);
@@ -136,7 +137,7 @@ impl BlockCache {
         self.load(shard, key, load)
     }
 
-    /// Loads what belongs under a key, unless it is there or on its way.
+    /// Loads the value of a key, unless it is there or another thread is loading it.
     pub(super) fn fill(&self, key: Key, load: impl FnOnce() -> Result<Value>) -> Result<()> {
         if self.held_beside(&key).is_some() {
             return Ok(());
@@ -151,7 +152,7 @@ impl BlockCache {
         self.load(shard, key, load).map(drop)
     }
 
-    /// Tells whether something is there or on its way.
+    /// Tells whether a value is there or being loaded.
     pub(super) fn has(&self, key: &Key) -> bool {
         self.shard(key).state.lock().unwrap_or_else(PoisonError::into_inner).slots.contains_key(key)
             || self.held_beside(key).is_some()
@@ -161,7 +162,7 @@ impl BlockCache {
         self.beside.as_ref()?.held(key)
     }
 
-    /// Returns what is kept under a key, if it is there, which counts as no use of it.
+    /// Returns the value of a key if it is there. This does not count as a use.
     fn held(&self, key: &Key) -> Option<Value> {
         match self.shard(key).state.lock().unwrap_or_else(PoisonError::into_inner).slots.get(key)? {
             Slot::Held { value, .. } => Some(value.clone()),
@@ -169,7 +170,7 @@ impl BlockCache {
         }
     }
 
-    /// Puts a value in the place of what is there.
+    /// Puts a value in place of the one that is there.
     pub(super) fn replace(&self, key: Key, value: Value) {
         let bytes_max = self.bytes_max / self.shards.len();
         self.shard(&key).state.lock().unwrap_or_else(PoisonError::into_inner).hold(key, value, bytes_max);
@@ -192,7 +193,8 @@ impl BlockCache {
     }
 }
 
-/// A thread's word that it loads something; those that wait are told when it ends, however it ends.
+/// A thread's claim that it is loading a value. The threads that wait are woken when it ends,
+/// however it ends.
 struct Claim<'a> {
     shard: &'a Shard,
     key: Key,

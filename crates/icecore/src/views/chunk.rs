@@ -1,4 +1,4 @@
-//! A chunk in memory: its bytes as they were decoded, and which of its blocks were proven already.
+//! A chunk in memory: its decoded bytes, and which of its blocks are already proven.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -10,29 +10,28 @@ use crate::stores::recovery::SavedBlocks;
 use crate::words::ids::BlockId;
 use crate::words::sizes::BLOCK_BYTES;
 
-/// A block of a chunk: its slot, and the id that its bytes must have.
+/// A block of a chunk: its slot, and the id its bytes must have.
 type Slot = (u8, BlockId);
 
-/// A decoded chunk. A block is proven when it is asked for, and never again.
+/// A decoded chunk. It proves a block at the first request, and never again.
 pub(crate) struct Chunk {
-    /// The slots that are here, in order.
+    /// The slots it has, in order.
     slots: Vec<Slot>,
     /// The bytes of their blocks, one after another.
     bytes: Vec<u8>,
-    /// A bit for each of them, by its number among them: its bytes were found to be what the id
-    /// says.
+    /// One bit for each slot above, in the same order: set once the block's bytes were found to
+    /// match its id.
     proven: [AtomicU64; 4],
 }
 
 impl Chunk {
-    /// Takes a chunk as it was read; nothing of it is proven yet but the ids.
+    /// Creates a chunk as read from a pack; only its ids are proven yet.
     pub(super) fn new(located: &Located, slots: &[u8], bytes: Vec<u8>) -> Self {
         let with_id = |slot: &u8| Some((*slot, located.pack.block_id(&located.entry, *slot)?));
         Self { slots: slots.iter().filter_map(with_id).collect(), bytes, proven: Default::default() }
     }
 
-    /// Returns a chunk of what is proven of another one, and of proven blocks that were found
-    /// elsewhere.
+    /// Joins the proven blocks of another chunk and proven blocks found elsewhere.
     pub(super) fn joined(known: Option<&Self>, saved: &SavedBlocks) -> Self {
         let old = known.into_iter().flat_map(|known| {
             (0..known.slots.len()).filter(|at| known.is_proven(*at)).filter_map(|at| {
@@ -49,8 +48,8 @@ impl Chunk {
         }
     }
 
-    /// Returns the bytes of `blocks` blocks from slot `first` on, proven; none if one of them is
-    /// not here or not what its id says.
+    /// Returns the proven bytes of `blocks` blocks from slot `first` on, or none if one of them is
+    /// missing or does not match its id.
     pub(super) fn blocks(&self, hasher: &Hasher, first: u8, blocks: u16) -> Option<&[u8]> {
         let blocks = usize::from(blocks);
         let at = match self.slots.get(usize::from(first)) {
@@ -58,25 +57,25 @@ impl Chunk {
             _ => self.slots.binary_search_by_key(&first, |(slot, _)| *slot).ok()?,
         };
         let (last, _) = self.slots.get(at + blocks.checked_sub(1)?)?;
-        // Slots are in order and none is twice: where the last one fits, all do.
+        // Slots are sorted and unique: if the last one fits, all do.
         if usize::from(*last) != usize::from(first) + blocks - 1 || !self.prove(hasher, at, blocks) {
             return None;
         }
         self.bytes.get(at * BLOCK_BYTES..(at + blocks) * BLOCK_BYTES)
     }
 
-    /// Proves all that is not proven yet.
+    /// Proves all blocks that are not proven yet.
     pub(super) fn prove_all(&self, hasher: &Hasher) {
         self.prove(hasher, 0, self.slots.len());
     }
 
-    /// Returns how many bytes it takes.
+    /// Returns the memory it takes in bytes.
     pub(super) fn memory(&self) -> usize {
         size_of::<Self>() + self.slots.len() * size_of::<Slot>() + self.bytes.len()
     }
 
-    /// Proves blocks, given by their numbers here. Returns whether all of them are what their ids
-    /// say.
+    /// Proves blocks, given by their position in this chunk. Returns whether all of them match
+    /// their ids.
     fn prove(&self, hasher: &Hasher, at: usize, blocks: usize) -> bool {
         let unproven = |at: &usize| !self.is_proven(*at);
         let Some(first) = (at..at + blocks).find(unproven) else { return true };
@@ -95,8 +94,8 @@ impl Chunk {
     }
 
     fn is_proven(&self, at: usize) -> bool {
-        // The bytes do not change after the chunk was made, so that the bit is all there is to be
-        // seen.
+        // The bytes never change once the chunk is made, so the bit needs no ordering with other
+        // memory.
         self.proven[at / 64].load(Ordering::Relaxed) >> (at % 64) & 1 == 1
     }
 }

@@ -1,5 +1,5 @@
-//! Gets chunks and manifest pages into the cache: from the pack that has them, or from whatever
-//! stands in for that.
+//! Gets chunks and manifest pages into the cache: from the pack that has them, or from a
+//! replacement.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 
-/// Returns a chunk, from the cache or else as it is stored. Its blocks are not proven yet.
+/// Returns a chunk from the cache, or else as stored. Its blocks are not proven yet.
 pub(super) fn chunk(store: &Store, cache: &BlockCache, id: &ChunkId) -> Result<Arc<Chunk>> {
     match cache.get(Key::Chunk(*id), || load(store, id))? {
         Value::Chunk(chunk) => Ok(chunk),
@@ -28,8 +28,8 @@ pub(super) fn chunk(store: &Store, cache: &BlockCache, id: &ChunkId) -> Result<A
     }
 }
 
-/// Reads a chunk and proves it, so that it is in the cache when it is asked for. What is damaged is
-/// left to whoever asks.
+/// Reads a chunk and proves it, so that it is in the cache when a reader asks for it. Leaves damage
+/// to that reader.
 pub(super) fn fill(store: &Store, cache: &BlockCache, id: &ChunkId) {
     let _ = cache.fill(Key::Chunk(*id), || {
         let value = load(store, id)?;
@@ -40,9 +40,8 @@ pub(super) fn fill(store: &Store, cache: &BlockCache, id: &ChunkId) {
     });
 }
 
-/// Finds blocks of a chunk, given by their slots, that it does not have where it is read from, or
-/// that are damaged there. Returns the chunk with those that could be had, and what is wrong if
-/// that is not all of them.
+/// Recovers blocks of a chunk, given by their slots, that are missing or damaged where the chunk is
+/// read from. Returns the chunk with the blocks recovered, and the error if some could not be.
 pub(super) fn recover_chunk(
     store: &Store,
     cache: &BlockCache,
@@ -69,7 +68,7 @@ fn load(store: &Store, id: &ChunkId) -> Result<Value> {
     Ok(Value::Chunk(Arc::new(Chunk::new(&located, &slots, bytes))))
 }
 
-/// The pages of a manifest, from the cache or else as they are stored.
+/// The pages of a manifest, from the cache or else as stored.
 pub(super) struct CachedPages<'a> {
     pub(super) store: &'a Store,
     pub(super) cache: &'a BlockCache,

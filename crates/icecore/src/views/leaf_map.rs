@@ -1,4 +1,4 @@
-//! A manifest's leaf, made ready to look up blocks in it.
+//! A manifest's leaf, prepared for looking up blocks in it.
 
 use std::ops::Range;
 
@@ -9,33 +9,33 @@ use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::LEAF_BYTES;
 use crate::words::sizes::to_u16;
 
-/// Where the blocks of a 4 MiB region of an image are.
+/// A map of where the blocks of an image's 4 MiB region are.
 pub(crate) struct LeafMap {
-    /// The first block of each extent, in order; the last is the end of the region.
+    /// The first block of each extent, in order, then the end of the region.
     starts: Vec<u16>,
     places: Vec<Place>,
     chunks: Vec<ChunkId>,
 }
 
-/// A part of a region that is in one place.
+/// A part of a region that lies in one place.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// This many bytes are zero.
+    /// So many zero bytes.
     Zero(usize),
-    /// They are in a chunk.
+    /// Bytes in a chunk.
     Chunk(ChunkPart),
 }
 
-/// Bytes of a region that are in slots of one chunk that follow each other.
+/// Bytes of a region that lie in consecutive slots of one chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ChunkPart {
     pub(super) chunk: ChunkId,
-    /// The first slot, and how many of them.
+    /// The first slot, and the number of slots.
     pub(super) slot: u8,
     pub(super) blocks: u16,
-    /// Bytes of the first slot that come before those that are wanted.
+    /// Bytes of the first slot before the wanted ones.
     pub(super) skip: usize,
-    /// How many bytes are wanted.
+    /// The number of wanted bytes.
     pub(super) bytes: usize,
 }
 
@@ -52,15 +52,15 @@ impl LeafMap {
         Self { starts, places: leaf.extents.iter().map(|extent| extent.place).collect(), chunks: leaf.chunks }
     }
 
-    /// Returns how many bytes it takes.
+    /// Returns the memory it takes in bytes.
     pub(super) fn memory(&self) -> usize {
         size_of::<Self>()
             + self.starts.len() * (size_of::<u16>() + size_of::<Place>())
             + self.chunks.len() * size_of::<ChunkId>()
     }
 
-    /// Returns where the bytes of a range are, which is counted from the region's beginning and
-    /// ends in it.
+    /// Returns where the bytes of a range are. The range counts from the region's start and ends
+    /// within the region.
     pub(super) fn parts(&self, range: Range<usize>) -> impl Iterator<Item = Part> + '_ {
         let mut at = range.start;
         let mut number = self.extent_at(at);
@@ -74,7 +74,7 @@ impl LeafMap {
                         ((at - start) / BLOCK_BYTES, (at + bytes - start).div_ceil(BLOCK_BYTES));
                     Part::Chunk(ChunkPart {
                         chunk: *self.chunks.get(usize::from(chunk))?,
-                        // The sum is a slot of a chunk: that was checked when the page was decoded.
+                        // The sum is a valid slot: the page's decoder checked that.
                         slot: slot.saturating_add(u8::try_from(first).ok()?),
                         blocks: u16::try_from(last - first).ok()?,
                         skip: at % BLOCK_BYTES,
@@ -100,13 +100,13 @@ impl LeafMap {
         Some(start.max(from)..end)
     }
 
-    /// Returns the number of the extent that a byte is in.
+    /// Returns the number of the extent that contains a byte.
     fn extent_at(&self, at: usize) -> usize {
         let block = to_u16(at.min(LEAF_BYTES) / BLOCK_BYTES);
         self.starts.partition_point(|start| *start <= block).saturating_sub(1)
     }
 
-    /// Returns where an extent begins and ends, in bytes.
+    /// Returns the start and end of an extent in bytes.
     fn extent(&self, number: usize) -> Option<(usize, usize)> {
         let (start, end) = (self.starts.get(number)?, self.starts.get(number + 1)?);
         Some((usize::from(*start) * BLOCK_BYTES, usize::from(*end) * BLOCK_BYTES))

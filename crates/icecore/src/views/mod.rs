@@ -1,5 +1,5 @@
-//! Views of what a repository holds: snapshots as disks that are read at any offset, volumes as
-//! disks that are also written.
+//! Views of a repository's content: snapshots as disks to read at any offset, volumes as disks to
+//! read and write.
 
 mod ahead;
 pub(crate) mod cache;

@@ -1,9 +1,9 @@
-//! Snapshots of an open volume: what was written is sealed for one, and folded into it or taken
-//! back.
+//! Snapshots of an open volume. A snapshot seals the written overlays; they are folded into it, or
+//! unsealed again.
 //!
-//! The record that names the new overlay is published before that takes writes, and while it is
-//! unused the two ways to see the stack, with it and without, are the same. So a seal that fails,
-//! or a crash, leaves nothing to undo on the medium.
+//! The record that names the new overlay is published before the overlay takes writes. While the
+//! overlay is unused, the stack shows the same with it and without it. So a seal that fails, or a
+//! crash, leaves nothing to undo on the medium.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,24 +24,24 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 
-/// The volume as it was at a moment, for a snapshot.
+/// The volume as it was at one moment, for a snapshot.
 pub(crate) struct Frozen {
     /// The number of the snapshot among those of this volume.
     pub(crate) number: u64,
-    /// Reads its base beside the cache of the volume: what it reads once does not displace what
-    /// clients come back to.
+    /// The image to read. It reads its base through a cache beside the volume's: data that it reads
+    /// once does not displace data that clients return to.
     pub(crate) image: Stack,
     pub(crate) base: Option<Record>,
 }
 
 impl Frozen {
-    /// Returns the numbers of the overlays that the snapshot takes in; none where nothing was
+    /// Returns the numbers of the overlays that the snapshot takes in; empty if nothing was
     /// written.
     fn sealed(&self) -> Vec<u64> {
         self.image.overlays.iter().map(|overlay| overlay.number).collect()
     }
 
-    /// Tells whether the snapshot is another image than what the volume stood on.
+    /// Tells whether the snapshot's image differs from the volume's base.
     pub(crate) fn has_changed(&self) -> bool {
         let grown = self.base.as_ref().is_some_and(|base| base.size_bytes < self.image.size_bytes);
         grown || !self.image.overlays.is_empty()
@@ -49,10 +49,9 @@ impl Frozen {
 }
 
 impl Volume {
-    /// Seals what was written so far: it does not change any more, and a new overlay takes what is
-    /// written from now on. Who reads or writes meanwhile waits for a moment in memory only. The
-    /// caller keeps others from taking a snapshot, and calls [`fold`](Self::fold) or
-    /// [`thaw`](Self::thaw) at the end.
+    /// Seals everything written so far: it no longer changes, and a new overlay takes the writes
+    /// from now on. Readers and writers wait only for a moment in memory. The caller keeps others
+    /// from taking a snapshot, and calls [`fold`](Self::fold) or [`thaw`](Self::thaw) at the end.
     pub(crate) fn freeze(&self) -> Result<Frozen> {
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let frozen = self.try_freeze(number);
@@ -81,8 +80,7 @@ impl Volume {
             let below = stack.below();
             Stack { base: apart.or(below.base), ..below }
         };
-        // What cannot be synced may be anything on the medium, and so it may be when the snapshot
-        // reads it.
+        // If this fails, the medium may hold anything, and the snapshot would read that.
         image.sync().map_err(|error| {
             Error::stored_io(format!("sealing the writes to volume {}", self.name), error)
         })?;
@@ -106,14 +104,14 @@ impl Volume {
         let next = match &published.spare {
             Some(spare) => Arc::clone(spare),
             None => {
-                // One of this number may be left of a seal that a crash has undone, with a map that
-                // says something.
+                // A crash may have undone a seal and left an overlay of this number, with a
+                // non-empty map.
                 Overlay::remove_files(&*files.storage, &self.name, |left| left == record.active).map_err(
                     |error| Error::stored_io(format!("removing old files of volume {}", self.name), error),
                 )?;
                 let next = Arc::new(Overlay::create(&files.storage, &self.name, record.active)?);
                 files.sync_dir(&layout::volume_dir(&self.name))?;
-                // From here on the record may name it, whatever the result of the next step says.
+                // From here on the record may name it, even if the next step fails.
                 published.spare = Some(Arc::clone(&next));
                 next
             }
@@ -122,7 +120,7 @@ impl Volume {
         Ok(next)
     }
 
-    /// Makes one of two overlays that follow each other, where the record can name no more of them.
+    /// Merges two adjacent overlays when the record can name no more of them.
     fn merge(&self, published: &mut Published, number: u64) -> Result<()> {
         let overlays = {
             let mut stack = self.locks.stack_mut();
@@ -138,13 +136,13 @@ impl Volume {
         record.sealed.retain(|sealed| *sealed != upper.number);
         self.publish(published, record)?;
         self.locks.stack_mut().overlays.retain(|overlay| overlay.number != upper.number);
-        // What stays is removed when the volume is opened the next time.
+        // Whatever this leaves is removed at the next opening of the volume.
         let _ =
             Overlay::remove_files(&*self.repo.files().storage, &self.name, |number| number == upper.number);
         Ok(())
     }
 
-    /// Lets what was sealed take writes again: there is no snapshot that reads it.
+    /// Lets the sealed overlays take writes again, because no snapshot reads them.
     pub(crate) fn thaw(&self) {
         let mut published = self.locks.published();
         if !self.names_all(&mut published) {
@@ -157,9 +155,9 @@ impl Volume {
         }
     }
 
-    /// Puts a snapshot of the volume in the place of the overlays that it has taken in, and of what
-    /// lay below them. Where the snapshot was deleted meanwhile, or there is no room to note it,
-    /// the volume stays as it is.
+    /// Puts a snapshot of the volume in place of the overlays that it took in and of everything
+    /// below them. If the snapshot was deleted meanwhile, or there is no space to record it, the
+    /// volume stays as it is.
     pub(crate) fn fold(&self, frozen: &Frozen, snapshot: SnapshotId) -> Result<()> {
         let folded = self.try_fold(frozen, snapshot);
         if folded.is_err() {
@@ -178,7 +176,8 @@ impl Volume {
         let disk = disk_of(&self.repo, Some(&snapshot), &self.cache)?;
         {
             let _commit = locks::lock_commit(files)?;
-            // While it has a record, gc keeps what it needs; once the volume has it, too.
+            // gc keeps what the snapshot needs as long as the snapshot's record exists, and then as
+            // long as the volume's record names it.
             if records::load(files, snapshot.id)?.root != snapshot.root {
                 let message = format!("snapshot {} was replaced by a different one", snapshot.id);
                 return Err(Error::new(ErrorKind::NotFound, message));
@@ -186,10 +185,10 @@ impl Volume {
             let mut published = self.locks.published();
             let mut record = published.record.clone();
             record.base = Some(snapshot);
-            // All of them: nothing is sealed while a snapshot is taken.
+            // This clears them all: nothing is sealed during a snapshot.
             record.sealed.clear();
             match self.publish(&mut published, record.clone()) {
-                // What goes now is more than what the reserve has.
+                // This frees more space than the reserve holds.
                 Err(error) if error.kind() == ErrorKind::NoSpace && files.give_back_reserve()? => {
                     self.publish(&mut published, record)?;
                 }
@@ -200,7 +199,7 @@ impl Volume {
             stack.base = disk;
             stack.frozen = None;
         }
-        // What stays is removed when the volume is opened the next time.
+        // Whatever this leaves is removed at the next opening of the volume.
         let _ = Overlay::remove_files(&*files.storage, &self.name, |number| sealed.contains(&number));
         Ok(())
     }

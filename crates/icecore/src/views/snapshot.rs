@@ -1,4 +1,4 @@
-//! A snapshot as a disk that is read at any offset.
+//! A snapshot as a disk that you read at any offset.
 
 use std::collections::HashSet;
 use std::io;
@@ -40,20 +40,20 @@ use crate::words::units::offset_in_leaf;
 use crate::words::units::slots;
 use crate::world::io::ReadAt;
 
-/// The most that is read ahead of a reader.
+/// The most that is read ahead of one reader.
 const AHEAD_BYTES_MAX: u64 = 8 << 20;
-/// What is read ahead takes this part of the cache at most.
+/// Read-ahead takes at most one part in this many of the cache.
 const AHEAD_PART: u64 = 8;
-/// Chunks of one read that are worth the help of other threads.
+/// The number of chunks from which one read gets the help of other threads.
 const CHUNKS_TO_SHARE: usize = 4;
 
-/// A snapshot as a disk that is read at any offset, from many threads at once. Everything it
-/// returns was proven; what is damaged, and cannot be had from elsewhere, is an error of the reads
-/// that touch it and of no others.
+/// A snapshot as a disk that any number of threads read at any offset. Every byte it returns was
+/// proven. Damage that cannot be recovered from elsewhere fails the reads that touch it, and no
+/// others.
 ///
-/// Only the manifest pages on the way to what is read are loaded, so that a disk of any size is
-/// there in milliseconds. Reading from one end to the other is noticed, and what comes next is
-/// decoded ahead, on the threads of rayon's global pool.
+/// It loads only the manifest pages on the way to the bytes read, so a disk of any size opens in
+/// milliseconds. It notices sequential reading, and decodes the following chunks ahead on the
+/// threads of rayon's global pool.
 pub struct SnapshotDisk {
     fetcher: Arc<Fetcher>,
     root: Option<Node>,
@@ -61,21 +61,21 @@ pub struct SnapshotDisk {
     id: SnapshotId,
     name: String,
     size_bytes: u64,
-    /// Not in `fetcher`, which a thread may hold for a moment longer than the disk is there.
+    /// Kept out of `fetcher`, which a thread may hold for a moment after the disk is gone.
     _pin: Mutex<Option<Pin>>,
 }
 
 impl SnapshotDisk {
-    /// Opens a snapshot, which cannot be deleted as long as the disk is there.
+    /// Opens a snapshot. Nobody can delete it while the disk exists.
     ///
     /// # Errors
-    /// `NotFound` if there is no such snapshot; `Corrupt` if its record is damaged.
+    /// `NotFound` if the snapshot does not exist; `Corrupt` if its record is damaged.
     pub fn open(repo: Arc<Repository>, id: SnapshotId, cache: Arc<BlockCache>) -> Result<Self> {
         let (pin, record) = pinned(&repo.store, id)?;
         Ok(Self::new(repo, &record, cache, Some(pin)))
     }
 
-    /// Opens the image of a record that the caller keeps from being deleted and collected.
+    /// Opens the image of a record that the caller protects from deletion and gc.
     pub(crate) fn of_record(repo: Arc<Repository>, record: &Record, cache: Arc<BlockCache>) -> Result<Self> {
         repo.store.reload()?;
         Ok(Self::new(repo, record, cache, None))
@@ -153,7 +153,7 @@ impl SnapshotDisk {
         self.read_anyhow(part, offset, buffer, found.err())
     }
 
-    /// Reads what is damaged, or incomplete, where it was found.
+    /// Reads a range whose chunk is damaged or incomplete where it was found.
     fn read_anyhow(
         &self,
         part: &ChunkPart,
@@ -183,8 +183,8 @@ impl SnapshotDisk {
         Err(self.damaged(&(start..start + block_bytes(to_u64(blocks))), &error))
     }
 
-    /// Returns the chunks that a range needs and that are not in the cache, each once, in the order
-    /// of the image.
+    /// Returns the chunks that a range needs and the cache lacks, each once, in the order of the
+    /// image.
     fn missing(&self, range: &Range<u64>) -> Result<Vec<ChunkId>> {
         let (mut missing, mut seen) = (Vec::new(), HashSet::new());
         for number in LeafNumber::all_of(range) {
@@ -204,8 +204,8 @@ impl SnapshotDisk {
         Ok(missing)
     }
 
-    /// Has what a range needs fetched by other threads. What cannot be had is told to whoever reads
-    /// it.
+    /// Has other threads fetch the chunks that a range needs. Errors surface only when somebody
+    /// reads the range.
     fn fetch_ahead(&self, range: &Range<u64>) {
         let range = range.start..range.end.min(self.size_bytes);
         if let Ok(chunks) = self.missing(&range) {
@@ -213,7 +213,7 @@ impl SnapshotDisk {
         }
     }
 
-    /// Fetches what a large read needs together with other threads.
+    /// Fetches the chunks of a large read together with other threads.
     fn fetch_together(&self, range: &Range<u64>) -> Result<()> {
         let chunks = self.missing(range)?;
         let bytes = chunks.len().saturating_mul(SPAN_BYTES);
@@ -229,7 +229,7 @@ impl SnapshotDisk {
         self.damaged(&node.range(self.size_bytes), error)
     }
 
-    /// Returns the error for a range of the image that cannot be had.
+    /// Returns the error for a range of the image that cannot be recovered.
     fn damaged(&self, range: &Range<u64>, why: &Error) -> Error {
         let Range { start, end } = range;
         let (id, name) = (self.id, &self.name);

@@ -1,4 +1,4 @@
-//! What a volume shows: overlays over each other, the snapshot below them, and zeros below that.
+//! The content of a volume: a stack of overlays, the snapshot below them, and zeros below that.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,29 +16,29 @@ use crate::words::sizes::to_usize;
 use crate::words::units::LeafNumber;
 use crate::world::io::ReadAt;
 
-/// Overlays, and what lies below.
+/// Overlays and the snapshot below them.
 #[derive(Clone)]
 pub(crate) struct Stack {
     /// The newest first.
     pub(crate) overlays: Vec<Arc<Overlay>>,
     pub(crate) base: Option<Arc<dyn ReadAt>>,
     pub(crate) size_bytes: u64,
-    /// The snapshot that is being taken, by its number among those of this volume: meanwhile only
-    /// the newest overlay takes writes. Otherwise all do.
+    /// The number of the snapshot being taken, among those of this volume. During a snapshot only
+    /// the newest overlay takes writes; otherwise all do.
     pub(crate) frozen: Option<u64>,
 }
 
-/// Where blocks come from.
+/// The source of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layer {
-    /// The overlay with this place in the stack.
+    /// The overlay at this place in the stack.
     Overlay(usize),
-    /// Zeros, because this overlay says so.
+    /// Zeros, because the overlay at this place says so.
     Zero(usize),
     Base,
 }
 
-/// What the overlays have of a region of 4 MiB, the newest first.
+/// The overlays' states of one 4 MiB region, the newest first.
 struct Regions {
     newest: Option<Arc<Region>>,
     others: Vec<Option<Arc<Region>>>,
@@ -50,7 +50,8 @@ impl Regions {
         all.filter_map(|(at, region)| Some((at, region.as_deref()?)))
     }
 
-    /// Returns where a block comes from, and the first block after it that may come from elsewhere.
+    /// Returns the source of a block, and the first block after it that may come from another
+    /// source.
     fn run(&self, block: usize) -> (Layer, usize) {
         let mut end = LEAF_BLOCKS;
         for (at, region) in self.all() {
@@ -70,7 +71,7 @@ impl Regions {
     }
 }
 
-/// Goes through the blocks of a region, run by run.
+/// An iterator over the blocks of a region, run by run.
 struct LayerRuns<'a> {
     regions: &'a Regions,
     at: usize,
@@ -101,9 +102,9 @@ impl Stack {
         &self.overlays[..count.min(self.overlays.len())]
     }
 
-    /// Returns which overlay takes what is written to a block, by its place, and the first block
-    /// after it that another one may take. A block is written where it is: that needs no room, and
-    /// leaves no older bytes of it that would take some.
+    /// Returns the place of the overlay that takes a write to a block, and the first block after it
+    /// that another overlay may take. A write goes where the block already is: that needs no space,
+    /// and leaves no older bytes of the block that would take some.
     pub(crate) fn place(&self, region: LeafNumber, block: usize) -> (usize, usize) {
         if self.writable().len() == 1 {
             return (0, LEAF_BLOCKS);
@@ -118,7 +119,7 @@ impl Stack {
         (place, end)
     }
 
-    /// Makes all durable that overlays have.
+    /// Makes all data of the overlays durable.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.overlays.iter().rev().try_for_each(|overlay| overlay.sync())
     }
@@ -128,14 +129,14 @@ impl Stack {
         Regions { newest: regions.next().flatten(), others: regions.collect() }
     }
 
-    /// Returns the number of the first region at or after `from` of which an overlay may have
-    /// something.
+    /// Returns the number of the first region at or after `from` that an overlay may have something
+    /// of.
     fn next_region(&self, from: LeafNumber) -> Option<LeafNumber> {
         self.overlays.iter().filter_map(|overlay| overlay.map.next(from)).min()
     }
 
-    /// Calls `with` for each part of `range` that comes from one place, in order. What comes from
-    /// an overlay lies in one region.
+    /// Calls `with`, in order, for each part of `range` that comes from one source. A part that
+    /// comes from an overlay lies within one region.
     fn parts(
         &self,
         range: Range<u64>,
@@ -185,8 +186,8 @@ impl Stack {
         }
     }
 
-    /// Returns the first place at or after `offset`, or else the beginning of a region, that may
-    /// hold anything but zeros.
+    /// Returns the first place at or after `offset` that may hold anything but zeros. A region that
+    /// an overlay has something of counts as a whole.
     pub(crate) fn next_used(&self, offset: u64) -> io::Result<Option<u64>> {
         let written = self.next_region(LeafNumber::of(offset)).map(|region| region.offset().max(offset));
         let below = self.base_data(offset)?.map(|data| data.start.max(offset));
@@ -214,7 +215,7 @@ impl Stack {
         None
     }
 
-    /// Returns the spans, in order, of which overlays have anything.
+    /// Returns, in order, the spans of which overlays have anything.
     pub(crate) fn changed_spans(&self) -> impl Iterator<Item = Range<u64>> {
         let mut changed = BTreeMap::<LeafNumber, u64>::new();
         for (number, region) in self.overlays.iter().flat_map(|overlay| overlay.map.all()) {
@@ -226,7 +227,7 @@ impl Stack {
         })
     }
 
-    /// Returns the first data in a region that overlays have something of, at or after `offset`.
+    /// Returns the first data at or after `offset` in a region of which overlays have something.
     pub(crate) fn data_in_region(&self, number: LeafNumber, offset: u64) -> io::Result<Option<Range<u64>>> {
         let end = number.range().end.min(self.size_bytes);
         let regions = self.regions(number);
@@ -247,7 +248,7 @@ impl Stack {
                 (Some(_), _) => break,
                 (None, None) => {}
             }
-            // The base may have more behind it in the same part; whoever goes on from here finds
+            // The base may have more data in the same part; a caller that continues from here finds
             // it.
             if found.as_ref().is_some_and(|found| found.end < part.end) {
                 break;
@@ -256,8 +257,8 @@ impl Stack {
         Ok(found)
     }
 
-    /// Looks for the first data at or after `offset`, in so many regions that overlays have
-    /// something of. Continues at the place that is returned.
+    /// Searches for the first data at or after `offset`, in at most `regions` regions that overlays
+    /// have something of. The caller continues at the offset returned.
     pub(crate) fn search_data(
         &self,
         offset: u64,
@@ -271,7 +272,7 @@ impl Stack {
             let dirty = self.next_region(LeafNumber::of(at)).map(|number| (number, number.offset().max(at)));
             let base = self.base_data(at)?;
             match (base, dirty) {
-                // What the base has before the next region that overlays have something of.
+                // The base has data before the next region that overlays have something of.
                 (Some(data), dirty) if dirty.is_none_or(|(_, start)| data.start < start) => {
                     let end = dirty.map_or(u64::MAX, |(_, start)| start).min(data.end).min(self.size_bytes);
                     return Ok(ControlFlow::Break((data.start < end).then_some(data.start..end)));

@@ -1,4 +1,4 @@
-//! Writing to a stack of overlays, region by region.
+//! Writes to a stack of overlays, region by region.
 
 use std::io;
 use std::ops::Range;
@@ -19,7 +19,7 @@ impl Stack {
         &self.overlays[0]
     }
 
-    /// Writes in one region. Whoever calls it keeps others from writing there.
+    /// Writes within one region. The caller keeps others from writing there.
     pub(crate) fn write_region(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let (region, end) = (LeafNumber::of(offset), offset + to_u64(bytes.len()));
         let mut at = offset;
@@ -33,8 +33,8 @@ impl Stack {
         Ok(())
     }
 
-    /// Writes in one region of an overlay, above which none has anything of these blocks. A block
-    /// that is written in part and that the overlay does not have is filled from below.
+    /// Writes within one region of an overlay. No overlay above it has anything of these blocks. A
+    /// block written in part is filled from below if the overlay does not have it.
     fn write_into(&self, overlay: &Overlay, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let range = offset..offset + to_u64(bytes.len());
         let region = LeafNumber::of(offset);
@@ -70,11 +70,11 @@ impl Stack {
         Ok(())
     }
 
-    /// Makes bytes zero in one region; `below` is what lies below the newest overlay. Whoever calls
-    /// it keeps others from writing there.
+    /// Zeroes bytes within one region; `below` is the stack below the newest overlay. The caller
+    /// keeps others from writing there.
     pub(crate) fn zero_region(&self, range: Range<u64>, below: &Self) -> io::Result<()> {
         let region = LeafNumber::of(range.start);
-        // The last block counts as a whole where the volume ends in it.
+        // The last block counts as a whole if the volume ends in it.
         let end = if range.end == self.size_bytes { block_end(range.end) } else { range.end };
         let whole = block_end(range.start)..block_start(end);
         if whole.start >= whole.end {
@@ -86,9 +86,9 @@ impl Stack {
             }
         }
         self.writable().iter().try_for_each(|overlay| overlay.check_working())?;
-        // Data of older overlays gives its room back, and needs none in the newest to be hidden.
-        // That it is zero stays noted: an overlay that is older still may be found with it after a
-        // crash.
+        // Free the data of older overlays, so that the newest needs no entry to hide it. The older
+        // ones still record the zeros: after a crash, the stack may hold an even older overlay that
+        // has the block.
         for older in &self.writable()[1..] {
             older.change(region, region.blocks_of(&whole), |state| match state {
                 BlockState::Data => BlockState::Zero,
@@ -96,9 +96,9 @@ impl Stack {
             })?;
         }
         let older_have_any = self.overlays[1..].iter().any(|older| older.map.get(region).is_some());
-        // What the newest has can be forgotten where nothing lies below, also after a crash: a sync
-        // that runs just now may have taken the map of an older overlay before it was changed
-        // above, and take that of the newest after this.
+        // The newest overlay may forget a block only if nothing lies below it, even after a crash.
+        // A sync running now may have saved an older overlay's map before the change above, and may
+        // save the newest one's map after this.
         let gone = if older_have_any { BlockState::Zero } else { BlockState::Absent };
         let mut at = whole.start;
         while at < whole.end {

@@ -1,20 +1,20 @@
-//! Notices who reads a disk from one end to the other, and says how far ahead of them to read.
+//! Notices clients that read a disk from one end to the other, and tells how far ahead to read.
 
 use std::ops::Range;
 use std::sync::PoisonError;
 
 use crate::words::sync::Mutex;
 
-/// Readers of one disk that are followed at once.
+/// How many readers of one disk are followed at once.
 const STREAMS_MAX: usize = 8;
-/// Reads in a row after which more is expected to follow.
+/// The number of reads in a row after which more are expected.
 const READS_IN_A_ROW: u32 = 3;
 /// The first read-ahead of a stream. It doubles with each one.
 const WINDOW_BYTES_MIN: u64 = 256 << 10;
-/// Reads of one stream that may come in another order than they are in.
+/// How many reads of one stream may arrive out of order.
 const READS_IN_DISORDER: u64 = 4;
 
-/// The last positions of readers.
+/// The last positions of a disk's readers.
 pub(super) struct Streams {
     bytes_ahead_max: u64,
     state: Mutex<Followed>,
@@ -27,9 +27,9 @@ struct Followed {
 }
 
 struct Stream {
-    /// Where its next read begins.
+    /// Where the stream's next read begins.
     next: u64,
-    /// Up to where it was read ahead.
+    /// The end of what was read ahead.
     ahead: u64,
     window: u64,
     in_a_row: u32,
@@ -37,12 +37,12 @@ struct Stream {
 }
 
 impl Streams {
-    /// Follows readers, up to `bytes_ahead_max` ahead of each.
+    /// Creates the state to follow readers, up to `bytes_ahead_max` ahead of each.
     pub(super) fn new(bytes_ahead_max: u64) -> Self {
         Self { bytes_ahead_max, state: Mutex::default() }
     }
 
-    /// Notes a read. Returns what is to be read ahead now, if anything.
+    /// Notes a read. Returns the range to read ahead now, if any.
     pub(super) fn note(&self, read: &Range<u64>) -> Option<Range<u64>> {
         if self.bytes_ahead_max < WINDOW_BYTES_MIN {
             return None;
@@ -68,12 +68,12 @@ impl Streams {
         }
         stream.next = read.end;
         stream.in_a_row = stream.in_a_row.saturating_add(1);
-        // More than one read, or the reader would overtake it.
+        // Read ahead more than one read, or the reader would overtake it.
         let window = stream.window.max(2 * (read.end - read.start)).min(self.bytes_ahead_max);
         let from = stream.ahead.max(stream.next);
         let upto = stream.next.saturating_add(window);
-        // Not for every small read: where less than half of the window is there, the rest of it is
-        // asked for.
+        // Do not read ahead for every small read: wait until less than half of the window is left,
+        // then fill the rest.
         if stream.in_a_row < READS_IN_A_ROW || upto.saturating_sub(from) < window / 2 {
             return None;
         }
@@ -83,7 +83,7 @@ impl Streams {
 }
 
 impl Followed {
-    /// Begins to follow a reader, in the place of the one that was silent for longest.
+    /// Starts to follow a reader, in place of the one that was silent for longest.
     fn follow(&mut self, stream: Stream) {
         if self.streams.len() < STREAMS_MAX {
             self.streams.push(stream);
@@ -99,7 +99,7 @@ mod tests {
 
     const MAX: u64 = 4 << 20;
 
-    /// Reads on from `at`, and returns up to where was read ahead, which must be without a gap.
+    /// Reads on from `at`, and returns the end of the read-ahead, which must have no gap.
     fn read_on(streams: &Streams, at: u64, bytes: u64, reads: u64) -> u64 {
         let mut ahead = None;
         for number in 0..reads {
@@ -135,7 +135,7 @@ mod tests {
             let begin = (at >> 24) * 4096;
             assert_eq!(streams.note(&(begin..begin + 4096)), None);
         }
-        // Nor is what comes back to one place, or goes backwards.
+        // Reading one place again, or backwards, is no stream either.
         for number in (0..1000).rev() {
             assert_eq!(streams.note(&((1 << 50) + number * 4096..(1 << 50) + (number + 1) * 4096)), None);
         }

@@ -1,5 +1,4 @@
-//! A copy-on-write volume as a disk that is read and written at any offset, while snapshots of it
-//! are taken.
+//! A copy-on-write volume as a disk that you read and write at any offset, even during a snapshot.
 
 use std::io;
 use std::ops::Range;
@@ -26,18 +25,18 @@ use crate::world::io::ReadAt;
 
 /// An open volume. Nobody else has it open. Any number of threads may use it.
 ///
-/// What was written when `sync` is called is there after a crash once that returns; of what was
-/// written since, each block of 4 KiB is there as it was written or as it was before.
+/// Once `sync` returns, everything written before it was called survives a crash. Of later writes,
+/// each 4 KiB block holds either the new bytes or the old ones.
 pub struct Volume {
     pub(super) repo: Arc<Repository>,
     pub(super) cache: Arc<BlockCache>,
     pub(super) name: String,
     kind: ResourceKind,
     pub(super) locks: VolumeLocks,
-    /// How many snapshots were begun.
+    /// How many snapshots have begun.
     pub(super) begun: AtomicU64,
-    /// The number of the last snapshot that was told to end, for what it keeps takes the room that
-    /// a write needs.
+    /// The number of the last snapshot that was told to end because the data it holds takes space
+    /// that a write needs.
     gives_way: AtomicU64,
     _lock: Mutex<Held>,
 }
@@ -46,11 +45,11 @@ impl Volume {
     /// Opens a volume to read and write it.
     ///
     /// # Errors
-    /// `NotFound` if there is none of this name; `InUse` if another process has it open; `Corrupt`
-    /// if its record or its map is damaged.
+    /// `NotFound` if no volume has this name; `InUse` if another process has it open; `Corrupt` if
+    /// its record or its map is damaged.
     pub fn open(repo: Arc<Repository>, name: &str, cache: Arc<BlockCache>) -> Result<Self> {
         repo.check_writable()?;
-        // Before the lock, whose file would be made.
+        // Load before taking the lock, because locking creates the lock's file.
         volumes::load(repo.files(), name)?;
         let lock = volumes::lock(repo.files(), name)?;
         repo.check_writable()?;
@@ -62,7 +61,7 @@ impl Volume {
         let overlays = opened
             .collect::<Result<Vec<_>>>()
             .map_err(|error| error.in_context(format!("volume {name} cannot be opened")))?;
-        // What a crash left of overlays that are not used, or not used any more. They may stay.
+        // A crash may have left overlays that are unused, or no longer used. They may stay.
         let used = |number| record.sealed.contains(&number) || record.active == number;
         let _ = Overlay::remove_files(&**storage, name, |number| !used(number));
         let base = disk_of(&repo, record.base.as_ref(), &cache)?;
@@ -84,18 +83,18 @@ impl Volume {
         &self.name
     }
 
-    /// Returns what snapshots of it are snapshots of.
+    /// Returns the kind of resource that its snapshots record.
     pub fn kind(&self) -> ResourceKind {
         self.kind
     }
 
-    /// Returns when it was made, in milliseconds since 1970.
+    /// Returns the creation time in milliseconds since 1970.
     pub(crate) fn created_unix_ms(&self) -> i64 {
         self.locks.published().record.created_unix_ms
     }
 
-    /// Returns the first range at or after `offset` that was written to, or zeroed, since the
-    /// snapshot below.
+    /// Returns the first range at or after `offset` that was written or zeroed since the snapshot
+    /// below.
     pub fn next_dirty(&self, offset: u64) -> Option<Range<u64>> {
         self.locks.stack().next_dirty(offset)
     }
@@ -104,12 +103,12 @@ impl Volume {
         &self.repo
     }
 
-    /// Keeps others from taking a snapshot meanwhile.
+    /// Keeps others from taking a snapshot while the guard lives.
     pub(crate) fn one_snapshot(&self) -> MutexGuard<'_, ()> {
         self.locks.one_snapshot()
     }
 
-    /// Publishes a record in the place of the one that the medium knows.
+    /// Publishes a record in place of the one on the medium.
     pub(super) fn publish(&self, published: &mut Published, mut record: VolumeRecord) -> Result<()> {
         let files = self.repo.files();
         let saved = volumes::save(files, &mut record);
@@ -121,7 +120,7 @@ impl Volume {
         saved
     }
 
-    /// Tells whether the record that is there leaves out nothing of the stack.
+    /// Tells whether the record on the medium names every overlay of the stack.
     pub(super) fn names_all(&self, published: &mut Published) -> bool {
         let before = &published.record;
         let is_kept = |found: VolumeRecord| {
@@ -132,12 +131,12 @@ impl Volume {
         !published.in_doubt
     }
 
-    /// Makes it larger while it is used. What is added is zero, and survives a power cut as a size
-    /// when this returns. Who has asked for the size before knows the old one; a client of an NBD
-    /// server sees the new one when it connects anew.
+    /// Grows the volume while it is in use. The added space reads as zeros, and the new size
+    /// survives a power cut once this returns. A user who asked for the size before still knows the
+    /// old one; an NBD client sees the new one when it reconnects.
     ///
     /// # Errors
-    /// `InvalidInput` for a size that is smaller than it has.
+    /// `InvalidInput` if the size is smaller than the current one.
     pub fn grow(&self, size_bytes: u64) -> Result<()> {
         self.repo.check_writable()?;
         let mut published = self.locks.published();
@@ -145,20 +144,20 @@ impl Volume {
         if grown.size_bytes == published.record.size_bytes {
             return Ok(());
         }
-        // Nothing lies beyond the old end before the record says that there is room for it.
+        // Nothing may lie beyond the old end before the record allows it.
         self.publish(&mut published, grown)?;
         self.locks.stack_mut().size_bytes = size_bytes;
         Ok(())
     }
 
-    /// Tells whether a snapshot should end, for a write needs the room.
+    /// Tells whether a snapshot should end because a write needs the space.
     pub(crate) fn is_in_the_way(&self, snapshot: u64) -> bool {
         self.gives_way.load(Ordering::SeqCst) == snapshot
     }
 
-    /// Does something that needs room, and tells which snapshot was being taken meanwhile. Where
-    /// there is no room, that snapshot gives up, and it is done again: what the snapshot held can
-    /// be written in place then, which needs none.
+    /// Runs `what`, which needs space and returns the number of the snapshot being taken meanwhile.
+    /// If space runs out, that snapshot gives up and `what` runs again: then the blocks that the
+    /// snapshot held can be overwritten in place, which needs no space.
     pub(super) fn before_snapshots<T>(
         &self,
         what: impl Fn() -> (Option<u64>, io::Result<T>),
@@ -176,7 +175,7 @@ impl Volume {
         }
     }
 
-    /// Syncs all overlays. A map that needs room because of a snapshot gets that of the reserve.
+    /// Syncs all overlays. A map that needs space because of a snapshot gets the reserve's.
     pub(super) fn sync_once(&self) -> (Option<u64>, io::Result<()>) {
         let stack = self.locks.stack().clone();
         let mut synced = stack.sync();

@@ -1,5 +1,5 @@
-//! Reading and writing a volume. What is long is done in steps, between which a snapshot, or
-//! whatever else changes the stack, may come.
+//! Reads and writes a volume. Long requests run in steps; between two of them a snapshot, or any
+//! other change of the stack, can take place.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -14,19 +14,19 @@ use crate::words::units::LeafNumber;
 use crate::world::io::ReadAt;
 use crate::world::io::WriteAt;
 
-/// Bytes of a request for which the stack is held at once: who waits for a seal waits for no more
-/// than that.
+/// The bytes of a request for which the stack is held at once, and so the longest that a seal
+/// waits.
 const STEP_BYTES: u64 = LEAF_BYTES as u64;
-/// Regions in which data is looked for while the stack is held.
+/// The number of regions searched for data while the stack is held.
 const SEARCHED_REGIONS: usize = 64;
 
-/// Returns the end of the first step of a range: all of it where it is short, so that a snapshot
-/// has it as a whole or not at all.
+/// Returns the end of a range's first step. A short range is one step, so a snapshot has it
+/// completely or not at all.
 fn step_end(at: u64, end: u64) -> u64 {
     if end - at <= STEP_BYTES { end } else { (at / STEP_BYTES + 1) * STEP_BYTES }
 }
 
-/// Returns the parts of a range that lie in one region of 4 MiB each.
+/// Splits a range at the borders of 4 MiB regions.
 fn by_region(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     LeafNumber::all_of(&range).map(move |region| region.part_of(&range))
 }
@@ -39,8 +39,8 @@ impl Volume {
         Err(io::Error::new(io::ErrorKind::InvalidInput, format!("beyond the end of volume {}", self.name)))
     }
 
-    /// Goes through a range step by step. `step` does the one that it gets, and returns where the
-    /// next one begins.
+    /// Walks a range step by step. `step` handles the part it gets, and returns where the next one
+    /// begins.
     fn in_steps(
         &self,
         range: Range<u64>,
@@ -49,7 +49,7 @@ impl Volume {
         let mut at = range.start;
         while at < range.end {
             if at > range.start {
-                // Whoever waits to change the stack comes first.
+                // A thread that waits to change the stack goes first.
                 drop(self.locks.turn());
             }
             at = step(at..step_end(at, range.end))?;
@@ -64,8 +64,8 @@ impl Volume {
         })
     }
 
-    /// Makes a step of a range zero, and returns where there may be anything else next: a whole
-    /// disk may be discarded at once.
+    /// Zeroes a step of a range, and returns where anything but zeros may follow, because a client
+    /// may discard a whole disk at once.
     fn zero_step(&self, stack: &Stack, step: Range<u64>) -> io::Result<Option<u64>> {
         let below = stack.below();
         by_region(step.clone()).try_for_each(|part| {
@@ -127,7 +127,7 @@ impl WriteAt for Volume {
                 let stack = self.locks.stack();
                 (stack.frozen, self.zero_step(&stack, step.clone()))
             })?;
-            // Regions are zeroed as wholes where the range has them.
+            // Zero whole regions where the range covers them.
             let next = next.map_or(range.end, |next| LeafNumber::of(next).offset());
             Ok(next.clamp(step.end, range.end.max(step.end)))
         })
@@ -164,38 +164,37 @@ mod tests {
 
     const REGIONS: u64 = 256;
     const SIZE: u64 = REGIONS * STEP_BYTES;
-    /// The region at which somebody asks for a seal.
+    /// The region at which a test asks for a seal.
     const ASKED: u64 = 10;
     const OLD: u8 = 7;
 
     type Seal = thread::JoinHandle<Frozen>;
 
-    /// What lies below a volume: data everywhere. When it is asked for what is in the region
-    /// `ASKED`, it has a seal begin, and returns once that waits for the stack; and it notes what
-    /// it is asked for next.
+    /// A base with data everywhere. When asked for the region `ASKED`, it starts a seal and returns
+    /// once the seal waits for the stack; then it notes the next region it is asked for.
     #[derive(Default)]
     struct Below {
         volume: OnceLock<Arc<Volume>>,
         sealing: OnceLock<std::sync::Mutex<Option<Seal>>>,
-        /// The region that was asked for after that, and whether the seal was done then.
+        /// The region asked for after that, and whether the seal was done by then.
         after: OnceLock<(u64, bool)>,
     }
 
     impl Below {
         fn asked(&self, offset: u64) {
-            // Without the volume, nobody uses it yet or any more.
+            // Without the volume, nobody uses the base yet, or any more.
             let Some(volume) = self.volume.get() else { return };
             let region = LeafNumber::of(offset).0;
             if region == ASKED && self.sealing.get().is_none() {
                 let sealed = Arc::clone(volume);
                 let seal = thread::spawn(move || sealed.freeze().unwrap());
-                // It keeps its turn until it has the stack, which it gets after this step.
+                // The seal keeps its turn until it gets the stack, which happens after this step.
                 while !volume.locks.is_awaited() {
                     thread::yield_now();
                 }
                 let _ = self.sealing.set(std::sync::Mutex::new(Some(seal)));
             } else if self.sealing.get().is_some() {
-                // The stack is held shared here, so that it does not change; if a seal still waits,
+                // The stack is held shared here, so it does not change. If a seal still waits,
                 // nobody else gets it.
                 let is_done = volume.locks.try_stack(|stack| stack.frozen.is_some());
                 let _ = self.after.set((region, is_done));
@@ -244,13 +243,13 @@ mod tests {
         let volume = Arc::new(Volume::open(Arc::new(repo), "disk", BlockCache::new(1 << 20)).unwrap());
         let below = Arc::new(Below::default());
         volume.locks.stack_mut().base = Some(Arc::clone(&below) as Arc<dyn ReadAt>);
-        // An overlay with nothing in it is not sealed.
+        // An empty overlay is not sealed.
         volume.write_at(0, &[OLD]).unwrap();
         (volume, below)
     }
 
-    /// Does something to a volume that comes by the region `ASKED`, where a seal begins, and checks
-    /// that it is done when `next` is come by. Returns what is sealed.
+    /// Runs a request that passes the region `ASKED`, where a seal begins. Checks that the seal is
+    /// done when the request reaches `next`. Returns what is sealed.
     fn with_a_seal(next: u64, request: impl FnOnce(&Volume)) -> (Arc<Volume>, Frozen) {
         let (volume, below) = volume();
         assert!(below.volume.set(Arc::clone(&volume)).is_ok());
@@ -260,7 +259,7 @@ mod tests {
         (volume, seal.join().unwrap())
     }
 
-    /// Returns the first byte of each region, which all its bytes are like.
+    /// Returns the first byte of each region, after checking that all its bytes are equal.
     fn regions(disk: &dyn ReadAt, of: Range<u64>) -> Vec<u8> {
         let mut bytes = vec![0; LEAF_BYTES];
         of.map(|region| {
@@ -274,7 +273,7 @@ mod tests {
     #[test]
     fn a_seal_is_let_in_between_two_regions_of_a_trim() {
         let (volume, frozen) = with_a_seal(ASKED, |volume| volume.zero_at(0..SIZE).unwrap());
-        // What comes next is looked for in the step before it.
+        // The search for the next data happens in the step before it.
         let wanted: Vec<u8> = (0..20).map(|region| if region < ASKED { 0 } else { OLD }).collect();
         assert_eq!(regions(&frozen.image, 0..20), wanted);
         assert!(regions(&*volume, 0..20).iter().all(|byte| *byte == 0));
@@ -287,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_seal_is_let_in_between_two_regions_of_a_write_and_of_a_read() {
-        // Only its first and its last block are read from below.
+        // Only the first and last blocks are read from the base.
         let (start, bytes) = (LeafNumber(ASKED).offset() + 100, vec![3; 2 * LEAF_BYTES]);
         let (volume, frozen) = with_a_seal(ASKED + 2, |volume| volume.write_at(start, &bytes).unwrap());
         let mut read = bytes.clone();

@@ -1,13 +1,13 @@
-//! The locks of an open volume within its process, and the order in which they are taken.
+//! The locks of an open volume within its process, and the order in which threads take them.
 //!
-//! A thread that holds one of them takes only those that come behind it in this list:
+//! A thread that holds one of them takes only those further down this list:
 //!
-//! 1. `snapshots`, as long as a snapshot is taken;
-//! 2. the repository's `commit`, where the snapshot takes the place of what it was made of;
-//! 3. `published`, from the change of the record until the stack is what the record says;
-//! 4. `turn`, by whoever waits to change the stack;
-//! 5. `stack`, shared by whoever reads or writes, alone for the moment in which it changes;
-//! 6. one of the stripes, by whoever changes which blocks of a region an overlay has.
+//! 1. `snapshots`, while a snapshot is taken;
+//! 2. the repository's `commit`, while a snapshot replaces the overlays it was made of;
+//! 3. `published`, from the change of the record until the stack matches the record;
+//! 4. `turn`, by a thread that waits to change the stack;
+//! 5. `stack`, shared by threads that read or write, exclusive for the moment of a change;
+//! 6. one of the stripes, by a thread that changes which blocks of a region an overlay has.
 
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -23,30 +23,29 @@ use crate::words::sync::RwLockReadGuard;
 use crate::words::sync::RwLockWriteGuard;
 use crate::words::units::LeafNumber;
 
-/// Regions of 4 MiB whose numbers differ by less than this can be written to at the same time.
+/// The number of stripes: two regions whose numbers differ by less can be written at once.
 const STRIPES: usize = 64;
 
-/// What threads share of an open volume.
+/// The state of an open volume that its threads share.
 pub(super) struct VolumeLocks {
     snapshots: Mutex<()>,
     published: Mutex<Published>,
-    /// What takes several steps goes through here between two of them: a lock that is let go and
-    /// taken again at once might never be had by another thread.
+    /// A request of several steps passes through here between two of them. Without this, a thread
+    /// that releases `stack` and takes it again at once could keep all others out.
     turn: Mutex<()>,
-    /// What is read and written now.
+    /// The stack that requests read and write now.
     stack: RwLock<Stack>,
     stripes: [Mutex<()>; STRIPES],
 }
 
-/// What the medium knows of a volume.
+/// The state of a volume on the medium.
 pub(super) struct Published {
-    /// The record, as it was last published.
+    /// The record last published.
     pub(super) record: VolumeRecord,
-    /// An overlay with nothing in it that is not used yet: the newest that the record names, or the
-    /// one that comes next.
+    /// An empty overlay that is not used yet: the newest that the record names, or the next one.
     pub(super) spare: Option<Arc<Overlay>>,
-    /// Whether the record on the medium may be one that leaves out overlays of the stack, since it
-    /// could not be said whether it was replaced. These take no writes then.
+    /// Whether the record on the medium may leave out overlays of the stack, because a failed
+    /// publication may have replaced it or not. These overlays take no writes then.
     pub(super) in_doubt: bool,
 }
 
@@ -61,7 +60,7 @@ impl VolumeLocks {
         }
     }
 
-    /// Keeps others from taking a snapshot meanwhile.
+    /// Keeps others from taking a snapshot while the guard lives.
     pub(super) fn one_snapshot(&self) -> MutexGuard<'_, ()> {
         self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,24 +77,24 @@ impl VolumeLocks {
         self.stack.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for its turn, and until nobody reads or writes.
+    /// Waits for its turn, and until no thread reads or writes.
     pub(super) fn stack_mut(&self) -> RwLockWriteGuard<'_, Stack> {
         let _turn = self.turn();
         self.stack.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps others from writing to a region.
+    /// Keeps other threads from writing to a region.
     pub(super) fn stripe(&self, region: LeafNumber) -> MutexGuard<'_, ()> {
         self.stripes[to_usize(region.0) % STRIPES].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells whether somebody waits to change the stack, or changes it.
+    /// Tells whether a thread changes the stack or waits to.
     #[cfg(test)]
     pub(super) fn is_awaited(&self) -> bool {
         self.turn.try_lock().is_err()
     }
 
-    /// Calls `look` with the stack, if nobody changes it or waits to.
+    /// Calls `look` with the stack, if no thread changes it or waits to.
     #[cfg(test)]
     pub(super) fn try_stack(&self, look: impl FnOnce(&Stack) -> bool) -> bool {
         self.stack.try_read().is_ok_and(|stack| look(&stack))

@@ -1,6 +1,6 @@
-//! Builds the manifest of an image from its leaves, given in order: from nothing, or from the tree
-//! of another image of which some leaves are other ones now. Regions without data cost nothing, and
-//! regions that stay as they are neither.
+//! Builds the manifest of an image from its leaves, given in order. It starts from nothing, or from
+//! another image's tree of which some leaves differ now. Regions without data and unchanged regions
+//! cost nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::words::sizes::to_u8;
 use crate::words::sizes::tree_height;
 use crate::words::units::LeafNumber;
 
-/// Takes an encoded page and stores it unless it is stored already.
+/// A callback that stores an encoded page unless it is already stored.
 pub(crate) type PageSink<'a> = dyn FnMut(&PageRef, Vec<u8>) -> Result<()> + 'a;
 
 /// Encodes a page, gives it to `sink`, and returns the reference to it.
@@ -34,14 +34,14 @@ pub(crate) fn emit_page(hasher: &Hasher, page: &Page, sink: &mut PageSink<'_>) -
     Ok(page)
 }
 
-/// The tree that another one grows out of.
+/// The tree of the parent image, from which a new tree starts.
 pub(crate) struct ParentTree<'a> {
     pub(crate) root: PageRef,
     pub(crate) size_bytes: u64,
     pub(crate) pages: Arc<RecentPages<'a>>,
 }
 
-/// A tree, of which the inner pages on the way to the last leaf are open.
+/// A tree under construction. The inner pages on the way to the last leaf are open.
 pub(crate) struct TreeBuilder<'a> {
     hasher: &'a Hasher,
     parent: Option<ParentTree<'a>>,
@@ -51,12 +51,12 @@ pub(crate) struct TreeBuilder<'a> {
     root: Option<Child>,
 }
 
-/// What stands in a place of the tree.
+/// The content of one place in the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Child {
     Page(PageRef),
-    /// The parent's root, which has grown by pages that have no other child: they are made if it
-    /// stays at that.
+    /// The parent's root below new pages that have no other child. These pages are made only if
+    /// they get none.
     Grown,
 }
 
@@ -64,20 +64,20 @@ struct Open {
     level: u32,
     number: u64,
     children: BTreeMap<u8, Child>,
-    /// Whether they are other ones than those that the page had.
+    /// Whether the children differ from those the page had.
     changed: bool,
 }
 
 impl<'a> TreeBuilder<'a> {
-    /// Begins the tree of an image that is not shorter than that of `parent`; it has the parent's
-    /// leaves until others are put.
+    /// Starts the tree of an image at least as long as that of `parent`. It has the parent's leaves
+    /// until the caller puts others.
     pub(crate) fn new(hasher: &'a Hasher, size_bytes: u64, parent: Option<ParentTree<'a>>) -> Self {
         let height = tree_height(size_bytes);
         let root = parent.as_ref().map(|parent| parent.node_at(height));
         Self { hasher, parent, height, open: Vec::new(), root }
     }
 
-    /// Puts leaf `number`, or none where all is zero now; numbers grow from call to call.
+    /// Puts leaf `number`, or none if it is all zero now. Numbers grow from call to call.
     pub(crate) fn put(
         &mut self,
         number: LeafNumber,
@@ -100,7 +100,7 @@ impl<'a> TreeBuilder<'a> {
         }
     }
 
-    /// Closes all pages and returns the root; none where all is zero.
+    /// Closes all pages and returns the root, or none if the image is all zero.
     pub(crate) fn finish(mut self, sink: &mut PageSink<'_>) -> Result<Option<PageRef>> {
         while let Some(page) = self.open.pop() {
             self.close(page, sink)?;
@@ -108,7 +108,7 @@ impl<'a> TreeBuilder<'a> {
         self.root.map(|root| self.page_of(root, self.height, sink)).transpose()
     }
 
-    /// Returns what stands at `level` on the way to leaf `number`. All pages above it are open, and
+    /// Returns the content at `level` on the way to leaf `number`. All pages above it are open, and
     /// none below.
     fn node_at(&self, level: u32, number: u64) -> Option<Child> {
         match self.open.last() {
@@ -117,8 +117,8 @@ impl<'a> TreeBuilder<'a> {
         }
     }
 
-    /// Puts what has this number on its level into the page above it, which is the last that is
-    /// open.
+    /// Puts the node of this number on its level into the page above it, which is the last open
+    /// page.
     fn set(&mut self, number: u64, node: Option<Child>) {
         let Some(above) = self.open.last_mut() else {
             self.root = node;
@@ -147,7 +147,7 @@ impl<'a> TreeBuilder<'a> {
         Ok(Open { level, number, children, changed: false })
     }
 
-    /// Makes a page of what was open, if it is another one than before.
+    /// Makes a page of an open one, if it has changed.
     fn close(&mut self, page: Open, sink: &mut PageSink<'_>) -> Result<()> {
         if !page.changed {
             return Ok(());
@@ -164,7 +164,7 @@ impl<'a> TreeBuilder<'a> {
         Ok(())
     }
 
-    /// Returns the page of what stands at `level`, made now where the parent has grown.
+    /// Returns the page of a node at `level`, and makes it now if the parent has grown.
     fn page_of(&self, node: Child, level: u32, sink: &mut PageSink<'_>) -> Result<PageRef> {
         match (node, &self.parent) {
             (Child::Page(page), _) => Ok(page),
@@ -183,13 +183,13 @@ impl<'a> TreeBuilder<'a> {
 }
 
 impl ParentTree<'_> {
-    /// Returns what the leaves of the parent are below, in a tree of at least its height.
+    /// Returns the node above all leaves of the parent, in a tree at least as high as the parent's.
     fn node_at(&self, level: u32) -> Child {
         if level == tree_height(self.size_bytes) { Child::Page(self.root) } else { Child::Grown }
     }
 }
 
-/// Returns the place of a page, given its number among those of its level, in the page above it.
+/// Returns the slot of a page in the page above it, given the page's number on its level.
 fn slot_of(number: u64) -> u8 {
     u8::try_from(number % FANOUT as u64).unwrap_or(0)
 }

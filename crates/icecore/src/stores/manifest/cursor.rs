@@ -1,5 +1,5 @@
-//! The cursor over a manifest: it goes through a tree of pages in the order of the image, and its
-//! user decides at each page whether to descend.
+//! The cursor over a manifest. It walks a tree of pages in the order of the image; at each page the
+//! caller decides whether to descend.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -25,28 +25,28 @@ use crate::words::sizes::tree_height;
 use crate::words::sync::Mutex;
 use crate::words::units::LeafNumber;
 
-/// The bits of a leaf's number that choose a child of one level.
+/// The bits of a leaf's number that select a child on one level.
 const LEVEL_BITS: u32 = FANOUT.trailing_zeros();
 /// How many leaves [`each_leaf`] reads at a time.
 const BATCH: usize = 256;
 
-/// A page, and where in its tree it stands.
+/// A page and its place in the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) page: PageRef,
-    /// The levels of pages below it; a leaf has none.
+    /// The number of page levels below it; 0 for a leaf.
     pub(crate) level: u32,
     /// Its number among the pages of its level.
     pub(crate) number: u64,
 }
 
 impl Node {
-    /// Returns the root of a snapshot's manifest; none where all is zero.
+    /// Returns the root of a snapshot's manifest, or none if the image is all zero.
     pub(crate) fn root(record: &Record) -> Option<Self> {
         record.root.map(|page| Self::root_of(page, record.size_bytes))
     }
 
-    /// Returns the root of the manifest of an image that is so long.
+    /// Returns the root of the manifest of an image of this length.
     pub(crate) fn root_of(page: PageRef, image_bytes: u64) -> Self {
         Self { page, level: tree_height(image_bytes), number: 0 }
     }
@@ -62,18 +62,18 @@ impl Node {
         LeafNumber(self.leaves().start)
     }
 
-    /// Returns where in the image the part begins that it maps.
+    /// Returns the offset in the image at which the node's part begins.
     pub(crate) fn offset(&self) -> u64 {
         self.first_leaf().offset()
     }
 
-    /// Returns the part of an image of `image_bytes` that it maps.
+    /// Returns the part of an image of `image_bytes` that the node maps.
     pub(crate) fn range(&self, image_bytes: u64) -> Range<u64> {
         let end = LeafNumber(self.leaves().end).offset().min(image_bytes);
         self.offset().min(end)..end
     }
 
-    /// Returns which child of an inner page leads to a leaf that is below it.
+    /// Returns which child of an inner page leads to a leaf below it.
     fn child_towards(&self, leaf: u64) -> u64 {
         number_at(leaf, self.level - 1) % FANOUT as u64
     }
@@ -83,19 +83,19 @@ impl Node {
     }
 }
 
-/// Returns the number, among the pages of `level`, of the page that leaf `leaf` is below.
+/// Returns the number, within `level`, of the page above leaf `leaf`.
 pub(crate) fn number_at(leaf: u64, level: u32) -> u64 {
     leaf.checked_shr(LEVEL_BITS * level).unwrap_or(0)
 }
 
-/// Where a cursor gets its pages from.
+/// The source of a cursor's pages.
 pub(crate) trait Pages {
     type Leaf;
 
-    /// Returns the inner page that stands at a node.
+    /// Returns the inner page at a node.
     fn inner(&self, node: &Node) -> Result<Arc<Inner>>;
 
-    /// Returns the leaf that stands at a node.
+    /// Returns the leaf at a node.
     fn leaf(&self, node: &Node) -> Result<Self::Leaf>;
 }
 
@@ -105,7 +105,7 @@ pub(crate) struct Unread {
     pub(crate) error: Error,
 }
 
-/// A place in a tree of pages. It keeps the inner pages on the path to there.
+/// A position in a tree of pages. It keeps the inner pages on the path to that position.
 pub(crate) struct Cursor<P> {
     pages: P,
     root: Option<Node>,
@@ -113,24 +113,24 @@ pub(crate) struct Cursor<P> {
     at_root: bool,
     /// The inner pages that are open, from the root down.
     path: Vec<Open>,
-    /// The leaf that was looked for last: nothing before it comes.
+    /// The leaf last sought: the cursor returns nothing before it.
     from: u64,
 }
 
 struct Open {
     node: Node,
     inner: Arc<Inner>,
-    /// The child to go on with, if there is data.
+    /// The child to continue with, if it has data.
     next: u64,
 }
 
 impl<P: Pages> Cursor<P> {
-    /// Begins at the root of a tree; where there is none, nothing comes.
+    /// Creates a cursor at the root of a tree; without a root it returns nothing.
     pub(crate) fn new(pages: P, root: Option<Node>) -> Self {
         Self { pages, root, at_root: true, path: Vec::new(), from: 0 }
     }
 
-    /// Returns the next page and goes on behind it, unless it is [read](Self::read).
+    /// Returns the next page and moves behind it, unless the caller [reads](Self::read) the page.
     pub(crate) fn next(&mut self) -> Option<Node> {
         let node = self.peek()?;
         match self.path.last_mut() {
@@ -153,7 +153,7 @@ impl<P: Pages> Cursor<P> {
         None
     }
 
-    /// Reads the page that came last: a leaf is returned, the children of an inner page come next.
+    /// Reads the page returned last. A leaf is returned; an inner page's children come next.
     pub(crate) fn read(&mut self, node: &Node) -> Result<Option<P::Leaf>> {
         if node.level == 0 {
             return self.pages.leaf(node).map(Some);
@@ -164,8 +164,7 @@ impl<P: Pages> Cursor<P> {
         Ok(None)
     }
 
-    /// Goes to where the leaf with number `from` would be, in either direction, and reads nothing
-    /// yet.
+    /// Moves to the place of the leaf numbered `from`, in either direction. Reads nothing yet.
     pub(crate) fn seek(&mut self, from: LeafNumber) {
         let LeafNumber(from) = from;
         self.from = from;
@@ -179,7 +178,7 @@ impl<P: Pages> Cursor<P> {
         }
     }
 
-    /// Returns the next leaf with data, which is not read. After an error, the search goes on
+    /// Returns the next leaf with data, without reading it. After an error, the search continues
     /// behind the page at fault.
     pub(crate) fn next_leaf(&mut self) -> Result<Option<Node>, Unread> {
         while let Some(node) = self.next() {
@@ -191,8 +190,8 @@ impl<P: Pages> Cursor<P> {
         Ok(None)
     }
 
-    /// Returns the leaf with this number, which is not read; none where all is zero. Reads only the
-    /// pages that lead to it.
+    /// Returns the leaf with this number without reading it, or none if it is all zero. Reads only
+    /// the pages on the way to it.
     pub(crate) fn find(&mut self, leaf: LeafNumber) -> Result<Option<Node>, Unread> {
         self.seek(leaf);
         while let Some(node) = self.next().filter(|node| node.leaves().contains(&leaf.0)) {
@@ -205,12 +204,12 @@ impl<P: Pages> Cursor<P> {
     }
 }
 
-/// Two cursors that go through their trees in step.
+/// Two cursors that walk their trees in step.
 pub(crate) struct Pair<P>(pub(crate) [Cursor<P>; 2]);
 
 impl<P: Pages> Pair<P> {
-    /// Returns the next page of either tree: of both where they have one in the same place. Of two
-    /// that overlap otherwise, for their trees are not of one height, the larger one comes first.
+    /// Returns the next page of either tree, or of both if they have one in the same place. If two
+    /// pages overlap otherwise because the trees differ in height, the larger comes first.
     pub(crate) fn next(&mut self) -> Option<[Option<Node>; 2]> {
         let [one, other] = &mut self.0;
         let place = |node: &Node| (node.leaves().start, std::cmp::Reverse(node.level));
@@ -221,7 +220,7 @@ impl<P: Pages> Pair<P> {
     }
 }
 
-/// Pages as they are stored.
+/// Reads pages as they are stored.
 impl Pages for &Store {
     type Leaf = Leaf;
 
@@ -234,14 +233,14 @@ impl Pages for &Store {
     }
 }
 
-/// Pages that are checked: they have the content that their parents name, and nothing below them is
+/// A source of checked pages: each has the content that its parent names, and nothing below it lies
 /// beyond the image.
 pub(crate) struct CheckedPages<'a> {
     pub(crate) store: &'a Store,
     pub(crate) image_bytes: u64,
 }
 
-/// Begins at the root of a snapshot's manifest, whose pages are checked.
+/// Starts at the root of a snapshot's manifest and checks its pages.
 impl<'a> Cursor<CheckedPages<'a>> {
     pub(crate) fn checked(store: &'a Store, record: &Record) -> Self {
         Self::new(CheckedPages { store, image_bytes: record.size_bytes }, Node::root(record))
@@ -278,8 +277,8 @@ impl Pages for CheckedPages<'_> {
     }
 }
 
-/// Pages as they are stored, of which the last few inner ones are kept, so that a cursor that comes
-/// a little behind need not read them again.
+/// A source of stored pages that keeps the last few inner ones, so a cursor that follows closely
+/// behind need not read them again.
 pub(crate) struct RecentPages<'a> {
     store: &'a Store,
     kept_max: usize,
@@ -291,7 +290,7 @@ impl<'a> RecentPages<'a> {
         Self { store, kept_max, kept: Mutex::default() }
     }
 
-    /// Returns a page that must be inner and of this level.
+    /// Returns a page that must be an inner page of this level.
     pub(crate) fn load(&self, id: &PageId, level: u32) -> Result<Arc<Inner>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let known = kept.iter().rev().find(|(at, inner)| at == id && u32::from(inner.level) == level);
@@ -319,9 +318,9 @@ impl Pages for Arc<RecentPages<'_>> {
     }
 }
 
-/// Calls `each` with the leaves of a snapshot's manifest, in the order of the image, each with its
-/// number; several threads read them. Pages that `wants` refuses are not read, nor what is below
-/// them; it is asked before `each` gets the leaves that come before.
+/// Calls `each` with the leaves of a snapshot's manifest and their numbers, in the order of the
+/// image. Several threads read them. Skips each page that `wants` refuses, with everything below
+/// it. Asks `wants` about a page before `each` gets the leaves before it.
 ///
 /// # Errors
 /// `Corrupt`, with the snapshot, if a page is missing or damaged; whatever `each` returns.
@@ -371,10 +370,10 @@ mod tests {
     use super::*;
     use crate::words::ids::Digest;
 
-    /// Leaves by number, each with what stands for its content.
+    /// Leaves by number, each with a number that stands for its content.
     type Leaves = BTreeMap<u64, u8>;
 
-    /// A tree in memory, which notes what is read of it.
+    /// A tree in memory that notes which pages are read.
     #[derive(Default)]
     struct Tree {
         root: Option<Node>,
@@ -391,7 +390,7 @@ mod tests {
             tree
         }
 
-        /// Adds a page and what is below it, if there is data.
+        /// Adds a page and everything below it, if there is data.
         fn add(&mut self, mut node: Node, leaves: &Leaves) -> Option<Node> {
             if node.level == 0 {
                 node.page = page(0, node.number, leaves.get(&node.number)?);
@@ -421,8 +420,8 @@ mod tests {
             Cursor::new(self, self.root)
         }
 
-        /// Returns the pages that come at or after leaf `from` where each of `wanted` is read, in
-        /// order.
+        /// Returns, in order, the pages that come at or after leaf `from` when each page of
+        /// `wanted` is read.
         fn from(&self, from: u64, wanted: impl Fn(&Node) -> bool) -> Vec<Node> {
             let above = |node: &Node, other: &Node| {
                 other.level > node.level && other.leaves().contains(&node.leaves().start)
@@ -449,7 +448,7 @@ mod tests {
         }
     }
 
-    /// Returns a page that has its own id, and content that depends on what is given.
+    /// Returns a page with its own id, and content that depends on `content`.
     fn page(level: u32, number: u64, content: &impl Hash) -> PageRef {
         let mut hash = DefaultHasher::new();
         content.hash(&mut hash);
@@ -460,7 +459,7 @@ mod tests {
         PageRef { id: PageId(id), content: Digest(digest) }
     }
 
-    /// Numbers of leaves at the edges of pages of each level.
+    /// The numbers of leaves at the edges of pages of each level.
     fn number() -> impl Strategy<Value = u64> {
         let near = prop::sample::select(vec![0, 126, 127, 128, 300, 16_382, 16_384, 20_000, 2_097_148]);
         (near, 0..4_u64).prop_map(|(near, more)| near + more)
@@ -470,7 +469,7 @@ mod tests {
         btree_map(number(), 0..3_u8, 0..12)
     }
 
-    /// Returns the leaves that a tree of this height has room for.
+    /// Returns those of the leaves that fit in a tree of this height.
     fn within(height: u32, mut leaves: Leaves) -> Leaves {
         leaves.retain(|number, _| number_at(*number, height) == 0);
         leaves

@@ -14,8 +14,8 @@ use crate::words::error::Result;
 use crate::words::ids::PageId;
 use crate::words::next_step::NextStep;
 
-/// Returns a page that is a leaf, or inner at a level, as its place in the tree demands (level 0 is
-/// a leaf).
+/// Returns a page of the type that its place in the tree demands: a leaf at level 0, otherwise an
+/// inner page of that level.
 pub(crate) fn load_page(store: &Store, id: &PageId, level: u32) -> Result<Page> {
     let bytes = read_page(store, id)?;
     let wrong = |why: String| {
@@ -40,7 +40,7 @@ pub(crate) fn load_leaf(store: &Store, id: &PageId) -> Result<Leaf> {
     }
 }
 
-/// Returns a page that must be inner and of this level.
+/// Returns a page that must be an inner page of this level.
 pub(crate) fn load_inner(store: &Store, id: &PageId, level: u32) -> Result<Inner> {
     match load_page(store, id, level)? {
         Page::Inner(inner) => Ok(inner),

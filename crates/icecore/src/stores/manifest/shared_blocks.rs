@@ -1,4 +1,4 @@
-//! Which blocks of some leaves other snapshots have too.
+//! Finds the blocks of some leaves that other snapshots have too.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -16,32 +16,32 @@ use crate::words::ids::ChunkId;
 use crate::words::sizes::to_u32;
 use crate::words::units::LeafNumber;
 
-/// Slots that share an entry: all of a chunk, as captures write them.
+/// The slots that share an entry: all slots of a chunk, as captures write chunks.
 const GROUP_SLOTS: u16 = 16;
 
-/// A chunk, and a number of its slots: which sixteenth of those that a chunk can have.
+/// A chunk, and the number of a group of 16 slots in it.
 type Group = (ChunkId, u16);
 
-/// How many stretches are looked at together: those of 96 GiB of data where nothing was
-/// overwritten, with 50 bytes of memory for each.
+/// The number of stretches examined together. This covers 96 GiB of data where nothing was
+/// overwritten, at 50 bytes of memory per stretch.
 const STRETCHES_MAX: usize = 3 << 19;
-/// How many leaves are looked at together: 256 GiB of an image.
+/// The number of leaves examined together: 256 GiB of an image.
 const LEAVES_MAX: usize = 1 << 16;
 
 /// The blocks of some leaves of an image.
 #[derive(Default)]
 pub(crate) struct SharedBlocks {
-    /// The number of each group that they name.
+    /// The number of each group that the leaves name.
     groups: HashMap<Group, u32>,
-    /// By number of the group: the slots that others have too, a bit for each.
+    /// For each group, by number: the slots that others have too, one bit each.
     elsewhere: Vec<u16>,
     /// All stretches, leaf by leaf.
     stretches: Vec<KeptStretch>,
-    /// The number of each leaf, and where its stretches end.
+    /// The number of each leaf, and the end of its stretches.
     leaves: Vec<(LeafNumber, usize)>,
 }
 
-/// A stretch, as it is kept.
+/// A stretch as it is kept in memory.
 struct KeptStretch {
     group: u32,
     slots: u16,
@@ -49,16 +49,16 @@ struct KeptStretch {
     block: u16,
 }
 
-/// Consecutive blocks of a leaf that are in consecutive slots of one group.
+/// Consecutive blocks of a leaf that lie in consecutive slots of one group.
 struct Stretch {
     group: Group,
-    /// Its slots, a bit for each.
+    /// Its slots, one bit each.
     slots: u16,
     /// Where its blocks are in the leaf.
     blocks: Range<u16>,
 }
 
-/// Returns the blocks of a leaf that have data.
+/// Returns the blocks of a leaf that have data, stretch by stretch.
 fn stretches(leaf: &Leaf) -> impl Iterator<Item = Stretch> + '_ {
     let mut end = 0;
     let extents = leaf.extents.iter().map(move |extent| {
@@ -86,8 +86,7 @@ fn stretches(leaf: &Leaf) -> impl Iterator<Item = Stretch> + '_ {
 }
 
 impl SharedBlocks {
-    /// Tells whether so much was added that others are to be looked at now, so that memory stays
-    /// bounded.
+    /// Tells whether the caller should look at the others now, so that memory stays bounded.
     pub(crate) fn is_full(&self) -> bool {
         self.stretches.len() >= STRETCHES_MAX || self.leaves.len() >= LEAVES_MAX
     }
@@ -107,12 +106,12 @@ impl SharedBlocks {
         self.leaves.push((number, self.stretches.len()));
     }
 
-    /// Finds out which of the blocks that were added any other snapshot names, or anything that a
-    /// volume stands on. Reads each manifest page once, and asks at each leaf whether to `go_on`.
+    /// Finds which of the added blocks any other snapshot names, or any image below a volume. Reads
+    /// each manifest page once, and calls `go_on` at each leaf.
     ///
     /// # Errors
-    /// `Corrupt` if a record cannot be read or a manifest page is missing or damaged; what `go_on`
-    /// returns.
+    /// `Corrupt` if a record cannot be read or a manifest page is missing or damaged; whatever
+    /// `go_on` returns.
     pub(crate) fn mark_others(
         &mut self,
         store: &Store,
@@ -138,14 +137,14 @@ impl SharedBlocks {
         }
     }
 
-    /// Calls `each` with the ranges of the image that others have too, in order.
+    /// Calls `each`, in order, with the ranges of the image that others have too.
     pub(crate) fn each_shared(&self, mut each: impl FnMut(Range<u64>)) {
         let mut begin = 0;
         for (leaf, end) in &self.leaves {
             for stretch in self.stretches.get(begin..*end).unwrap_or_default() {
                 let shared =
                     self.elsewhere.get(stretch.group as usize).copied().unwrap_or_default() & stretch.slots;
-                // The slots of a stretch are consecutive, and so are its blocks.
+                // The slots of a stretch are consecutive, as are its blocks.
                 let first = stretch.slots.trailing_zeros();
                 for slot in (first..u16::BITS).filter(|slot| shared >> slot & 1 == 1) {
                     each(leaf.block(usize::from(stretch.block) + (slot - first) as usize));
@@ -164,8 +163,8 @@ mod tests {
     use crate::words::sizes::LEAF_BLOCKS;
     use crate::words::units::block_bytes;
 
-    /// Returns a leaf of these runs: how many blocks, and the chunk and the slot of the first; none
-    /// where they are zero.
+    /// Returns a leaf of these runs. Each run has a number of blocks, and the chunk and slot of the
+    /// first block, or none if they are zero.
     fn leaf(runs: &[(u16, Option<(u16, u8)>)]) -> Leaf {
         let extent = |(blocks, place): &(u16, Option<(u16, u8)>)| Extent {
             blocks: *blocks,

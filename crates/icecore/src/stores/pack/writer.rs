@@ -1,4 +1,4 @@
-//! Writes packs: chunks or pages one after another, then the directory, then the name.
+//! Writes packs: chunks or pages one after another, then the directory, then the final name.
 
 use crate::format::layout;
 use crate::format::pack::BITMAP_BYTES;
@@ -25,29 +25,28 @@ use crate::words::ids::PackId;
 use crate::words::sizes::to_u32;
 use crate::words::sizes::to_u64;
 
-/// A chunk or a page, ready to be appended to a pack.
+/// A chunk or page ready to be appended to a pack.
 pub(crate) struct Item {
     pub(crate) id: [u8; 16],
     pub(crate) encoded: Encoded,
     /// CRC-32 of the encoded bytes.
     pub(crate) crc: u32,
     pub(crate) raw_bytes: u32,
-    /// The ids of a chunk's blocks, punched ones too.
+    /// The ids of a chunk's blocks, including punched ones.
     pub(crate) blocks: Vec<BlockId>,
-    /// Which of them have their data, where not all have.
+    /// Which blocks have their data, if not all do.
     pub(crate) bitmap: Option<SlotBitmap>,
 }
 
 impl Item {
-    /// Returns a chunk or a page that is `raw_bytes` long when it is decoded; no longer than the
-    /// format can say.
+    /// Returns a chunk or page that decodes to `raw_bytes` bytes; the number must fit the format.
     pub(crate) fn new(id: [u8; 16], encoded: Encoded, raw_bytes: usize, blocks: Vec<BlockId>) -> Self {
         let raw_bytes = to_u32(raw_bytes);
         let crc = crc32fast::hash(&encoded.bytes);
         Self { id, encoded, crc, raw_bytes, blocks, bitmap: None }
     }
 
-    /// Returns a chunk or a page as a pack stores it, its checksum compared.
+    /// Returns a chunk or page as stored in a pack, after checking its checksum.
     pub(crate) fn stored_in(pack: &PackFile, entry: &Entry) -> Result<Self> {
         let mut bytes = Vec::new();
         pack.read_stored(entry, &mut bytes)?;
@@ -57,27 +56,27 @@ impl Item {
         Ok(item)
     }
 
-    /// Returns what the item takes in a pack, with its share of the directory.
+    /// Returns the space that the item takes in a pack, including its share of the directory.
     pub(crate) fn packed_bytes(&self) -> u64 {
         to_u64(RECORD_BYTES + ENTRY_BYTES + BLOCK_ID_BYTES * self.blocks.len() + self.encoded.bytes.len())
     }
 }
 
-/// A pack that was just published, with what an index needs to know of it.
+/// A newly published pack, with what an index needs to know of it.
 pub(crate) struct NewPack {
     pub(crate) id: PackId,
     pub(crate) bytes: u64,
     pub(crate) entries: Vec<NewEntry>,
 }
 
-/// A chunk or page of a new pack.
+/// A chunk or page of a newly published pack.
 pub(crate) struct NewEntry {
     pub(crate) id: [u8; 16],
     /// The blocks that have their data, each with its slot.
     pub(crate) blocks: Vec<(BlockId, u8)>,
 }
 
-/// A pack that is being written. Dropped before [`finish`](Self::finish), it leaves nothing.
+/// A pack being written. If dropped before [`finish`](Self::finish), it leaves nothing behind.
 pub(crate) struct PackWriter<'a> {
     files: &'a RepositoryFiles,
     file: TempFile<'a>,
@@ -141,7 +140,7 @@ impl<'a> PackWriter<'a> {
         Ok(())
     }
 
-    /// Writes the directory and publishes the pack, after gc was told of it through `writer`.
+    /// Writes the directory and publishes the pack, after telling gc of it through `writer`.
     pub(crate) fn finish(mut self, writer: &Writer) -> Result<NewPack> {
         let directory = self.directory();
         let count = |n: usize| u32::try_from(n).map_err(|_| Error::corrupt("a pack has too many entries"));
@@ -183,8 +182,7 @@ impl<'a> PackWriter<'a> {
     }
 }
 
-/// Makes the one of the 256 directories of packs that a pack is in; durable before anything is put
-/// in it.
+/// Creates the directory for a pack, one of 256, and makes it durable before anything is put in it.
 pub(crate) fn make_pack_dir(files: &RepositoryFiles, id: PackId) -> Result<()> {
     let dir = &layout::pack_dir(id);
     let made = files.storage.make_dir(dir).and_then(|()| files.storage.sync_dir(layout::PACKS));

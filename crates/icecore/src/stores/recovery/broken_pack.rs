@@ -1,5 +1,5 @@
-//! Reads what can be read of a damaged pack, record by record, without its directory. Only what is
-//! proven by its id is given out.
+//! Recovers the records of a damaged pack one by one, without its directory. Returns only data that
+//! its id proves.
 
 use crate::format::bytes::Fields;
 use crate::format::pack::BITMAP_BYTES;
@@ -21,12 +21,11 @@ use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::world::storage::StoredFile;
 
-/// Bytes of the file that are in memory at a time: a record of the largest size fits twice.
+/// The bytes of the file in memory at a time: room for two records of the largest size.
 const WINDOW_BYTES: u64 = 4 << 20;
 
-/// Goes through a file from its beginning to its end and calls `each` for every chunk and page in
-/// it that is what its id says. Parts that cannot be read are passed over. Returns whether there
-/// were none.
+/// Walks a file from start to end and calls `each` for every chunk and page in it that matches its
+/// id. Skips parts that cannot be read. Returns whether the whole file could be read.
 pub(crate) fn recover_items(
     files: &RepositoryFiles,
     file: &dyn StoredFile,
@@ -43,30 +42,30 @@ pub(crate) fn recover_items(
                 each(item)?;
                 u64::from(entry.offset) + u64::from(entry.stored_bytes)
             }
-            // What looked like a record may be part of the content of one: look for the next right
-            // behind it.
+            // An apparent record may be part of another one's content: search for the next one
+            // right behind its start.
             None => found + 1,
         };
     }
     Ok(window.all_read)
 }
 
-/// Part of the file.
+/// The part of the file that is in memory.
 struct Window<'a> {
     file: &'a dyn StoredFile,
     from: u64,
     bytes: Vec<u8>,
-    /// Whether everything that was asked of the file so far could be read.
+    /// Whether every read of the file so far has succeeded.
     all_read: bool,
 }
 
 impl Window<'_> {
-    /// Returns how much of the file is looked at: a pack can have no more.
+    /// Returns the number of bytes of the file to look at: a pack cannot be longer.
     fn len(&self) -> u64 {
         self.file.len().min(PACK_BYTES_MAX)
     }
 
-    /// Returns bytes of the file; none where it ends before them.
+    /// Returns bytes of the file, or none if it ends before them.
     fn get(&mut self, from: u64, len: usize) -> Option<&[u8]> {
         let end = from.checked_add(to_u64(len)).filter(|end| *end <= self.len())?;
         if from < self.from || end > self.from + to_u64(self.bytes.len()) {
@@ -82,8 +81,8 @@ impl Window<'_> {
         self.bytes.clear();
         self.bytes.resize(to_usize(len), 0);
         if self.file.read_at(from, &mut self.bytes).is_err() {
-            // Somewhere in it is a bad sector. What cannot be read is zero here, and nothing that
-            // has it is proven.
+            // The window contains a bad sector. Unreadable bytes become zeros here, and no item
+            // that contains them is proven.
             for (part, at) in self.bytes.chunks_mut(BLOCK_BYTES).zip(0..) {
                 if self.file.read_at(from + at * BLOCK_U64, part).is_err() {
                     part.fill(0);
@@ -93,7 +92,7 @@ impl Window<'_> {
         }
     }
 
-    /// Returns where the next thing that looks like a record begins.
+    /// Returns where the next apparent record begins.
     fn find_record(&mut self, from: u64) -> Option<u64> {
         let mut from = from;
         loop {
@@ -102,13 +101,13 @@ impl Window<'_> {
             if let Some(at) = loaded.windows(RECORD_MAGIC.len()).position(|four| four == RECORD_MAGIC) {
                 return Some(from + to_u64(at));
             }
-            // The signature may begin in the last bytes that are loaded.
+            // The signature may begin in the last bytes loaded.
             from += to_u64(loaded.len() - RECORD_MAGIC.len() + 1);
         }
     }
 }
 
-/// Reads a record, if there is one, without believing it.
+/// Reads a record, if there is one, without trusting it.
 fn record_at(window: &mut Window<'_>, at: u64) -> Option<(Entry, Item)> {
     let entry = Entry::decode_record(window.get(at, RECORD_BYTES)?, u32::try_from(at).ok()?).ok()?;
     let (mut blocks, mut bitmap) = (Vec::new(), None);
@@ -127,7 +126,7 @@ fn record_at(window: &mut Window<'_>, at: u64) -> Option<(Entry, Item)> {
     Some((entry, item))
 }
 
-/// Returns the item, the ids of its blocks filled in, if it is what its id says.
+/// Returns the item with the ids of its blocks filled in, if it matches its id.
 fn prove(files: &RepositoryFiles, decoder: &mut Decoder, entry: &Entry, mut item: Item) -> Option<Item> {
     if item.crc != entry.crc {
         return None;

@@ -1,7 +1,6 @@
-//! The one door to blocks and pages that the place where they were found does not give: what is
-//! still good of them there, the same chunk or page in other packs, the same blocks in other
-//! chunks, and parity. Every block is proven by its id, so that it does not matter where it is
-//! from.
+//! The only way to recover blocks and pages that cannot be read where they were found. It tries the
+//! good parts there, the same chunk or page in other packs, the same blocks in other chunks, and
+//! parity. Every block is proven by its id, so its source does not matter.
 
 pub(crate) mod broken_pack;
 pub(crate) mod reader;
@@ -24,23 +23,23 @@ use crate::words::ids::PageId;
 use crate::words::next_step::NextStep;
 use crate::words::sizes::BLOCK_BYTES;
 
-/// A block that was proven by its id.
+/// A block proven by its id.
 pub(crate) struct Saved {
     pub(crate) bytes: Box<[u8; BLOCK_BYTES]>,
     pub(crate) digest: Digest,
 }
 
-/// Blocks of a chunk that could be had, by slot.
+/// The blocks of a chunk that could be recovered, by slot.
 pub(crate) type SavedBlocks = BTreeMap<u8, Saved>;
 
-/// Tells whether an error may be one of the place that something was read from, so that others are
-/// to be tried.
+/// Tells whether an error may concern only the place that was read, so that other places are worth
+/// trying.
 pub(crate) fn is_of_the_place(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io)
 }
 
-/// Tells whether an error says that something stored cannot be had. Others stop whatever reads it
-/// in any case.
+/// Tells whether an error says that stored data is unavailable. Any other error stops its reader in
+/// any case.
 pub(crate) fn is_of_the_repository(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Corrupt
@@ -58,9 +57,9 @@ pub(crate) fn is_of_the_repository(error: &Error) -> bool {
     }
 }
 
-/// Returns those blocks of a chunk, of the slots in `wanted`, that can be had from anywhere. Where
-/// that is not all, it is looked for again after `look_again`: gc may have moved a copy that has
-/// them.
+/// Returns those blocks of a chunk, among the slots in `wanted`, that can be recovered from
+/// anywhere. If some are missing, searches again after `look_again`, because gc may have moved a
+/// copy that has them.
 pub(crate) fn recover(
     store: &Store,
     found: &Located,
@@ -77,7 +76,7 @@ pub(crate) fn recover(
     Ok(saved)
 }
 
-/// The same, where the index is known to be what it is now.
+/// Recovers blocks like [`recover`], relying on the index as known now.
 pub(crate) fn recover_as_known(store: &Store, found: &Located, wanted: &[u8]) -> Result<SavedBlocks> {
     let mut search =
         Search { files: &store.files, reader: ItemReader::new()?, wanted, saved: SavedBlocks::new() };
@@ -101,8 +100,8 @@ pub(crate) fn recover_as_known(store: &Store, found: &Located, wanted: &[u8]) ->
     Ok(search.saved)
 }
 
-/// Reads a manifest page and proves that it is the one that was asked for. Where it is damaged,
-/// another copy will do.
+/// Reads a manifest page and proves that it is the one asked for. If it is damaged, takes another
+/// copy.
 pub(crate) fn read_page(store: &Store, id: &PageId) -> Result<Vec<u8>> {
     let read = |place: &Located| with_reader(|reader| reader.page(&store.files, place).map(<[u8]>::to_vec));
     let found = store.need_page(id)?;
@@ -114,8 +113,8 @@ pub(crate) fn read_page(store: &Store, id: &PageId) -> Result<Vec<u8>> {
     other_copies(store, &found).into_iter().chain(rebuilt).find_map(|copy| read(&copy).ok()).ok_or(first)
 }
 
-/// Returns the chunk where a slot of it has its data: as it was found, or another copy where that
-/// one lacks it. None of them is read.
+/// Returns a copy of the chunk that has the data of a slot: the one found, or another if that one
+/// lacks it. Reads none of them.
 pub(crate) fn copy_with<'a>(store: &Store, found: &'a Located, slot: u8) -> Result<Cow<'a, Located>> {
     let has = |copy: &Located| copy.pack.has_slot(&copy.entry, slot);
     if has(found) {
@@ -133,30 +132,30 @@ pub(crate) fn copy_with<'a>(store: &Store, found: &'a Located, slot: u8) -> Resu
     })
 }
 
-/// Returns the other places where packs have a block, and the slots there: in the same chunk, or in
-/// another one. None of them was read. What cannot be read of the index counts as nothing.
+/// Returns the other places where packs have a block, in the same chunk or in others, with the
+/// slots there. Reads none of them. Skips parts of the index that cannot be read.
 pub(crate) fn other_places(store: &Store, found: &Located, slot: u8) -> impl Iterator<Item = (Located, u8)> {
     let copies = other_copies(store, found).into_iter().map(move |copy| (copy, slot));
     let places = copies.filter(|(copy, slot)| copy.pack.has_slot(&copy.entry, *slot));
     places.chain(same_block_elsewhere(store, found, slot).unwrap_or_default())
 }
 
-/// Tells whether parity gives a block that is damaged where it was found.
+/// Tells whether parity can rebuild a block that is damaged where it was found.
 pub(crate) fn parity_gives(store: &Store, found: &Located, slot: u8) -> bool {
     let Ok(mut reader) = ItemReader::new() else { return false };
     let rebuilt = store.rebuilt_copies(&found.entry.id);
     rebuilt.iter().any(|copy| reader.good_blocks(&store.files, copy).iter().any(|(good, ..)| *good == slot))
 }
 
-/// Returns the other places where sound packs have the chunk or the page.
+/// Returns the other places where sound packs have the chunk or page.
 fn other_copies(store: &Store, found: &Located) -> Vec<Located> {
     let mut copies = store.copies_at_hand(&found.entry.id);
     copies.retain(|copy| !copy.is_at(found));
     copies
 }
 
-/// Returns where other chunks have the block that belongs in a slot, each with the slot there. None
-/// where the ids of the chunk's blocks cannot be trusted.
+/// Returns the other chunks that have the block of a slot, each with the slot there; none if the
+/// ids of the chunk's blocks cannot be trusted.
 pub(crate) fn same_block_elsewhere(store: &Store, found: &Located, slot: u8) -> Result<Vec<(Located, u8)>> {
     let id = found.pack.block_id(&found.entry, slot).filter(|_| found.has_trusted_ids(&store.files));
     let Some(id) = id else { return Ok(Vec::new()) };

@@ -1,5 +1,5 @@
-//! Reads, decodes and proves chunks and pages where they were found. This is the one place where
-//! stored bytes become content.
+//! Reads, decodes and proves chunks and pages where they were found. Only here do stored bytes
+//! become content.
 
 use std::cell::RefCell;
 
@@ -16,26 +16,26 @@ use crate::words::ids::Digest;
 use crate::words::ids::PageId;
 use crate::words::sizes::BLOCK_BYTES;
 
-/// What a thread keeps between chunks.
+/// The buffers and the decoder that a thread keeps between chunks.
 pub(crate) struct ItemReader {
     decoder: Decoder,
     stored: Vec<u8>,
 }
 
-/// What is wrong with a chunk or a page.
+/// The damage found in a chunk or a page.
 pub(crate) struct Trouble {
     pub(crate) error: Error,
-    /// The slots that cannot be used, all of them for a page; none where only the header of the
-    /// record is damaged.
+    /// The slots that cannot be used: all of them for a page, none if only the record's header is
+    /// damaged.
     pub(crate) slots: SlotBitmap,
 }
 
 thread_local! {
-    /// A decoder takes longer to make than a page to decode.
+    /// Making a decoder takes longer than decoding a page.
     static READER: RefCell<Option<ItemReader>> = const { RefCell::new(None) };
 }
 
-/// Reads with the reader of this thread. `read` does not come here again.
+/// Reads with this thread's reader. `read` must not call this function again.
 pub(crate) fn with_reader<T>(read: impl FnOnce(&mut ItemReader) -> Result<T>) -> Result<T> {
     READER.with_borrow_mut(|reader| match reader {
         Some(reader) => read(reader),
@@ -64,7 +64,8 @@ impl ItemReader {
         Ok((slots, raw))
     }
 
-    /// The same; the bytes are the caller's, where they were decoded or read, and not copied.
+    /// Takes a chunk as `chunk` does, but hands the caller the buffer it was decoded or read into,
+    /// without copying.
     pub(crate) fn take_chunk(
         &mut self,
         files: &RepositoryFiles,
@@ -91,7 +92,7 @@ impl ItemReader {
         Ok(bytes)
     }
 
-    /// Reads what is stored and decodes it.
+    /// Reads the stored bytes and decodes them.
     fn decode(&mut self, located: &Located) -> Result<&[u8]> {
         let Located { pack, entry, .. } = located;
         pack.read_stored(entry, &mut self.stored)?;
@@ -100,8 +101,8 @@ impl ItemReader {
             .map_err(|error| located.damaged().with_source(error))
     }
 
-    /// Reads a chunk that may be damaged, or lie in part on sectors that cannot be read, and
-    /// returns those of its blocks that are what their ids say, by slot, with their digests.
+    /// Reads a chunk that may be damaged, or lie partly on unreadable sectors. Returns the blocks
+    /// that match their ids, by slot, with their digests.
     pub(crate) fn good_blocks(
         &mut self,
         files: &RepositoryFiles,
@@ -123,8 +124,8 @@ impl ItemReader {
         all.filter(|(slot, digest, _)| pack.block_id(entry, *slot) == Some(digest.block_id())).collect()
     }
 
-    /// Reads and proves a chunk or a page, and looks at the header of its record, which is what a
-    /// repair would go by.
+    /// Reads and proves a chunk or a page, and checks its record's header, which a repair would
+    /// rely on.
     pub(crate) fn examine(&mut self, files: &RepositoryFiles, located: &Located) -> Option<Trouble> {
         let content = match located.pack.kind {
             PackKind::Data => self.bad_slots(files, located),
@@ -133,7 +134,7 @@ impl ItemReader {
         match content {
             Err(error) if located.pack.kind == PackKind::Pages => Some(Trouble { error, slots: ALL_SLOTS }),
             Err(error) => {
-                // Single blocks may be what they must be for all that.
+                // Single blocks may still match their ids.
                 let good = self.good_blocks(files, located);
                 let is_bad = |slot: &u8| good.iter().all(|(good, ..)| good != slot);
                 let present = located.pack.present_slots(&located.entry).into_iter();
@@ -152,7 +153,7 @@ impl ItemReader {
         }
     }
 
-    /// Reads a chunk and returns the slots that are not what their ids say.
+    /// Reads a chunk and returns the slots whose blocks do not match their ids.
     fn bad_slots(&mut self, files: &RepositoryFiles, located: &Located) -> Result<Vec<u8>> {
         let (slots, raw) = self.chunk(files, located)?;
         let blocks: Vec<&[u8; BLOCK_BYTES]> = raw.as_chunks::<BLOCK_BYTES>().0.iter().collect();
@@ -164,7 +165,7 @@ impl ItemReader {
 }
 
 impl Located {
-    /// Proves blocks, each given with its slot, by their ids, and returns their digests.
+    /// Proves blocks, each given with its slot, against their ids, and returns their digests.
     pub(crate) fn prove(
         &self,
         files: &RepositoryFiles,
@@ -182,7 +183,7 @@ impl Located {
         Ok(digests)
     }
 
-    /// Tells whether the block ids in the directory are those that gave the chunk its id.
+    /// Tells whether the chunk's id results from the block ids in the directory.
     pub(super) fn has_trusted_ids(&self, files: &RepositoryFiles) -> bool {
         files.hasher.chunk(&self.pack.block_ids_of(&self.entry)).0 == self.entry.id
     }

@@ -1,4 +1,4 @@
-//! Packs that are missing or damaged and are read through their parity groups.
+//! Missing or damaged packs, rebuilt from their parity groups.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 
-/// Bytes that are copied at a time.
+/// The bytes copied at a time.
 const COPIED_AT_ONCE: usize = 1 << 20;
 
-/// By pack: itself as its parity group tells it, or none where no group can.
+/// For each pack looked for: the pack as rebuilt from its parity group, or none if no group can
+/// rebuild it.
 #[derive(Default)]
 pub(crate) struct RebuiltPacks(Mutex<BTreeMap<PackId, Option<Arc<PackFile>>>>);
 
@@ -27,41 +28,41 @@ impl RebuiltPacks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a pack that was rebuilt before.
+    /// Returns a pack that was rebuilt earlier.
     pub(crate) fn known(&self, id: PackId) -> Option<Arc<PackFile>> {
         self.packs().get(&id).cloned().flatten()
     }
 
-    /// Returns a pack as its parity group tells it. It is looked for once.
+    /// Returns a pack rebuilt from its parity group. Looks for it only once.
     pub(crate) fn get(&self, files: &RepositoryFiles, id: PackId) -> Option<Arc<PackFile>> {
         let mut packs = self.packs();
         if let Some(known) = packs.get(&id) {
             return known.clone();
         }
-        // Where parity cannot be read, the pack stays as damaged as it is; that error is the one to
-        // tell.
+        // If parity cannot be read, the pack stays as damaged as it is; its own error is the one to
+        // report.
         let pack = Groups::load(files).ok().and_then(|groups| rebuilt(files, &groups, id)).map(Arc::new);
         packs.insert(id, pack.clone());
         pack
     }
 
-    /// Returns all that were rebuilt.
+    /// Returns all rebuilt packs.
     pub(crate) fn all(&self) -> Vec<Arc<PackFile>> {
         self.packs().values().flatten().cloned().collect()
     }
 
-    /// Forgets what could not be rebuilt, so that it is looked for again.
+    /// Forgets the packs that could not be rebuilt, so that the next call looks for them again.
     pub(crate) fn forget_failed(&self) {
         self.packs().retain(|_, pack| pack.is_some());
     }
 
-    /// Forgets what is known of a pack.
+    /// Forgets a pack.
     pub(crate) fn forget(&self, id: PackId) {
         self.packs().remove(&id);
     }
 }
 
-/// Returns a pack as its parity group tells it, if that is the pack of this id.
+/// Returns a pack rebuilt from its parity group, if the result is the pack of this id.
 pub(crate) fn rebuilt(files: &RepositoryFiles, groups: &Groups, id: PackId) -> Option<PackFile> {
     let mut packs = groups
         .rebuilt(files, id)
@@ -70,8 +71,8 @@ pub(crate) fn rebuilt(files: &RepositoryFiles, groups: &Groups, id: PackId) -> O
     packs.find(|pack| pack.has_its_id(files))
 }
 
-/// Writes a pack that was read through its parity group to where it should be, in the place of what
-/// is there. Every byte is proven to be what was there when the parity was made.
+/// Writes a rebuilt pack to its proper place, replacing the file there. Every byte is proven to be
+/// what was there when the parity was made.
 pub(crate) fn write_back(files: &RepositoryFiles, pack: &PackFile) -> Result<()> {
     make_pack_dir(files, pack.id)?;
     let mut file = files.temp_file()?;

@@ -1,5 +1,5 @@
-//! The dirty map of an overlay in memory: a few bytes for each region of 4 MiB that was written to,
-//! none for the others.
+//! The dirty map of an overlay in memory. It takes a few bytes for each 4 MiB region that was
+//! written to, and none for the others.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,14 +15,14 @@ use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sync::RwLock;
 use crate::words::units::LeafNumber;
 
-/// What an overlay has of a block.
+/// The state of a block in an overlay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BlockState {
-    /// Nothing: what lies below shows.
+    /// The overlay has nothing: what lies below shows.
     Absent,
-    /// Its bytes.
+    /// The overlay has the block's bytes.
     Data,
-    /// That it is zero.
+    /// The block is zero.
     Zero,
 }
 
@@ -37,11 +37,10 @@ impl BlockState {
 }
 
 const BLOCKS_PER_WORD: usize = 32;
-/// The lower bit of each block of a word.
+/// A mask with the lower bit of each block in a word.
 const EVERY_BLOCK: u64 = 0x5555_5555_5555_5555;
 
-/// The states of the blocks of a region of 4 MiB. Any number of threads may read while one changes
-/// it.
+/// The states of the blocks of a 4 MiB region. Any number of threads may read while one changes it.
 pub(crate) struct Region([AtomicU64; STATE_WORDS]);
 
 impl Region {
@@ -59,7 +58,7 @@ impl Region {
         }
     }
 
-    /// Returns the state of a block, and the first block after it that has another one.
+    /// Returns the state of a block, and the first block after it in a different state.
     pub(crate) fn run(&self, block: usize) -> (BlockState, usize) {
         let state = self.get(block);
         let same = state.bits() * EVERY_BLOCK;
@@ -76,7 +75,7 @@ impl Region {
         (state, LEAF_BLOCKS)
     }
 
-    /// Sets the state of some blocks. Only one thread at a time does that.
+    /// Sets the state of some blocks. Only one thread at a time may do that.
     pub(crate) fn set(&self, blocks: Range<usize>, state: BlockState) {
         let bits = state.bits();
         let mut at = blocks.start;
@@ -93,12 +92,12 @@ impl Region {
         }
     }
 
-    /// Returns the states as they are now.
+    /// Returns the states as of now.
     pub(crate) fn states(&self) -> RegionStates {
         std::array::from_fn(|word| self.0[word].load(Ordering::Acquire))
     }
 
-    /// Returns a bit for each span of which the overlay has anything.
+    /// Returns one bit for each span, set if the overlay has anything of it.
     pub(crate) fn spans(&self) -> u64 {
         const { assert!(SPAN_BLOCKS * 2 == BLOCKS_PER_WORD) };
         let half = |word: u64, which: u32| u64::from((word >> (32 * which)) & 0xffff_ffff != 0);
@@ -113,23 +112,23 @@ impl Region {
     }
 }
 
-/// The regions that an overlay has anything of.
+/// The regions of which an overlay has anything.
 #[derive(Default)]
 pub(crate) struct DirtyMap(RwLock<BTreeMap<LeafNumber, Arc<Region>>>);
 
 impl DirtyMap {
-    /// Puts in what was read of a region.
+    /// Adds the states read for a region.
     pub(crate) fn insert(&self, number: LeafNumber, states: &RegionStates) {
         let region = Arc::new(Region::new(states));
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(number, region);
     }
 
-    /// Returns a region, if the overlay may have something of it.
+    /// Returns a region if the overlay may have something of it.
     pub(crate) fn get(&self, number: LeafNumber) -> Option<Arc<Region>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
     }
 
-    /// Returns a region, made if it is not there.
+    /// Returns a region, creating it if it is missing.
     pub(crate) fn get_or_insert(&self, number: LeafNumber) -> Arc<Region> {
         if let Some(region) = self.get(number) {
             return region;
@@ -138,7 +137,7 @@ impl DirtyMap {
         Arc::clone(regions.entry(number).or_insert_with(|| Arc::new(Region::new(&[0; STATE_WORDS]))))
     }
 
-    /// Returns the number of the first region at or after `from` that is there.
+    /// Returns the number of the first existing region at or after `from`.
     pub(crate) fn next(&self, from: LeafNumber) -> Option<LeafNumber> {
         let regions = self.0.read().unwrap_or_else(PoisonError::into_inner);
         regions.range(from..).next().map(|(number, _)| *number)

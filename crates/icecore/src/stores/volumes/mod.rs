@@ -1,4 +1,4 @@
-//! The records of copy-on-write volumes, a directory each.
+//! The records of copy-on-write volumes, each in its own directory.
 
 pub(crate) mod dirty_map;
 pub(crate) mod overlay;
@@ -27,18 +27,18 @@ use crate::world::storage::Replace;
 use crate::world::storage::publish_bytes;
 use crate::world::storage::read_all;
 
-/// The longest record of a volume: two records of snapshots and a few numbers.
+/// The longest record of a volume: two snapshot records and a few numbers.
 const RECORD_BYTES_MAX: u64 = 2 << 20;
 
 /// Returns the record of a volume.
 ///
 /// # Errors
-/// `NotFound` if there is none of this name; `Corrupt` if it cannot be read.
+/// `NotFound` if no volume has this name; `Corrupt` if the record cannot be read.
 pub(crate) fn load(files: &RepositoryFiles, name: &str) -> Result<VolumeRecord> {
     read(files, name).map(|(record, _)| record)
 }
 
-/// Returns the record and the minor version of the format it was written with.
+/// Returns the record and the minor version of the format in which it was written.
 fn read(files: &RepositoryFiles, name: &str) -> Result<(VolumeRecord, u16)> {
     let bytes = read_all(&*files.storage, &layout::volume_record(name), RECORD_BYTES_MAX).map_err(
         |error| match error.kind() {
@@ -61,8 +61,9 @@ fn read(files: &RepositoryFiles, name: &str) -> Result<(VolumeRecord, u16)> {
     Ok((record, minor))
 }
 
-/// Returns all records by the names of their directories, in the order of these. A volume without a
-/// record is none, and a directory whose name no volume can have belongs to somebody else.
+/// Returns all records with the names of their directories, sorted by name. Skips a directory
+/// without a record, and a directory whose name is not a valid volume name: it belongs to somebody
+/// else.
 ///
 /// # Errors
 /// `OutOfResources` and `PermissionDenied`: then nothing is known of the volumes.
@@ -85,9 +86,9 @@ pub(crate) fn load_all(files: &RepositoryFiles) -> Result<Vec<(String, Result<Vo
     loaded.filter(there).map(known).collect()
 }
 
-/// Publishes a record: the volume exists, or is changed, when this returns. The caller holds the
-/// volume's lock, and the commit lock where the record names snapshots that it did not name before.
-/// Labels, which others may change, are taken from the record that is replaced, where there is one.
+/// Publishes a record: when this returns, the volume exists or is changed. The caller holds the
+/// volume's lock, and also the commit lock if the record names snapshots it did not name before.
+/// Labels come from the record being replaced, if there is one, because others may change them.
 pub(crate) fn save(files: &RepositoryFiles, record: &mut VolumeRecord) -> Result<()> {
     replacing(files, &record.name.clone(), || {
         match load_to_replace(files, &record.name) {
@@ -95,7 +96,7 @@ pub(crate) fn save(files: &RepositoryFiles, record: &mut VolumeRecord) -> Result
             Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => {
                 return Err(error);
             }
-            // A new volume, or the record that is open, in the place of one that cannot be read.
+            // A new volume, or the open volume's record replacing an unreadable one.
             _ => {}
         }
         publish(files, record)
@@ -103,7 +104,7 @@ pub(crate) fn save(files: &RepositoryFiles, record: &mut VolumeRecord) -> Result
 }
 
 /// Changes the labels of a volume, which may be open meanwhile. The caller holds the commit lock,
-/// so that it is not deleted.
+/// so that nobody deletes the volume.
 pub(crate) fn save_labels(
     files: &RepositoryFiles,
     name: &str,
@@ -120,10 +121,10 @@ pub(crate) fn save_labels(
     })
 }
 
-/// Returns the record of a volume that was made larger.
+/// Returns the record of the volume, grown to `size_bytes`.
 ///
 /// # Errors
-/// `InvalidInput` for a size that is smaller than it has.
+/// `InvalidInput` if the size is smaller than the current one.
 pub(crate) fn grown(record: &VolumeRecord, size_bytes: u64) -> Result<VolumeRecord> {
     let (name, now) = (&record.name, record.size_bytes);
     if size_bytes < now || size_bytes > IMAGE_BYTES_MAX {
@@ -134,11 +135,11 @@ pub(crate) fn grown(record: &VolumeRecord, size_bytes: u64) -> Result<VolumeReco
     Ok(VolumeRecord { size_bytes, ..record.clone() })
 }
 
-/// Returns a record that is about to be replaced.
+/// Returns a record that the caller is about to replace.
 ///
 /// # Errors
-/// `Unsupported` if a newer program wrote it, which it can have done since this one opened the
-/// repository: what that program noted in it would be lost.
+/// `Unsupported` if a newer program wrote it, perhaps after this one opened the repository:
+/// replacing it would lose what that program noted in it.
 fn load_to_replace(files: &RepositoryFiles, name: &str) -> Result<VolumeRecord> {
     let (record, minor) = read(files, name)?;
     if minor > FORMAT_MINOR {
@@ -149,8 +150,7 @@ fn load_to_replace(files: &RepositoryFiles, name: &str) -> Result<VolumeRecord> 
     Ok(record)
 }
 
-/// Keeps others from replacing the record of a volume meanwhile. Nobody waits for another lock in
-/// it.
+/// Keeps others from replacing a volume's record meanwhile. `replace` waits for no other lock.
 fn replacing<T>(files: &RepositoryFiles, name: &str, replace: impl FnOnce() -> Result<T>) -> Result<T> {
     let lock = locks::lock(files, &layout::volume_record_lock(name), LockMode::Exclusive)?;
     let replaced = replace();
@@ -163,16 +163,17 @@ fn publish(files: &RepositoryFiles, record: &VolumeRecord) -> Result<()> {
         Error::new(ErrorKind::InvalidInput, format!("cannot encode the record of a volume: {error}"))
     })?;
     let (temp, name) = (layout::volume_record_temp(&record.name), layout::volume_record(&record.name));
-    // It has a place of its own: whoever has a volume open must not wait for other writers.
+    // The temporary file has a path of its own: whoever has a volume open must not wait for other
+    // writers.
     let _ = files.storage.remove(&temp);
     publish_bytes(&*files.storage, &temp, &name, &bytes, Replace::Yes)
         .map_err(|error| Error::stored_io(format!("writing the record of volume {}", record.name), error))
 }
 
-/// Takes the lock of a volume, which whoever has it open or changes it holds.
+/// Takes a volume's lock. Whoever has the volume open or changes it holds this lock.
 ///
 /// # Errors
-/// `InUse` if another holds it.
+/// `InUse` if somebody else holds it.
 pub(crate) fn lock(files: &RepositoryFiles, name: &str) -> Result<Held> {
     locks::try_lock(files, &layout::volume_lock(name))?.ok_or_else(|| {
         Error::new(ErrorKind::InUse, format!("volume {name} is in use by another process"))
@@ -180,22 +181,22 @@ pub(crate) fn lock(files: &RepositoryFiles, name: &str) -> Result<Held> {
     })
 }
 
-/// Removes the overlays that no record names: those of a volume whose deletion was cut off, and
-/// what a crash has left of a snapshot or a reset. Returns how many files that were. A volume that
-/// somebody has open, changes or makes is left alone.
+/// Removes overlays that no record names: those of a volume whose deletion was cut off, and those
+/// that a crash left of a snapshot or a reset. Returns the number of files removed. Skips a volume
+/// that somebody has open, changes or creates.
 pub(crate) fn remove_leftovers(files: &RepositoryFiles) -> Result<u64> {
     let listing = |error| Error::stored_io(format!("listing {}", layout::VOLUMES), error);
     let mut removed = 0;
     for name in files.storage.list_dirs(layout::VOLUMES).map_err(listing)? {
-        // Most have none: whoever opens a volume should not find that its lock was held for
-        // nothing.
+        // Most volumes have no leftovers. Check first, so that nobody who opens a volume finds its
+        // lock held for nothing.
         if check_volume_name(&name).is_err() || leftovers(files, &name)?.is_none() {
             continue;
         }
         let lock = match locks::try_lock(files, &layout::volume_lock(&name)) {
             Ok(Some(lock)) => lock,
             Ok(None) => continue,
-            // No file can be made just now; the next gc tries again.
+            // The lock's file cannot be created just now; the next gc tries again.
             Err(error) if error.kind() == ErrorKind::NoSpace => continue,
             Err(error) => return Err(error),
         };
@@ -206,19 +207,19 @@ pub(crate) fn remove_leftovers(files: &RepositoryFiles) -> Result<u64> {
             files.remove(&format!("{dir}/{file}"))?;
             removed += 1;
         }
-        // Whoever was about to delete the volume may have removed it.
+        // The volume may have been removed meanwhile by whoever was deleting it.
         if !left.is_empty() {
             files.sync_dir(&dir)?;
         }
-        // It stays where there is anything else in it.
+        // The directory stays if it holds anything else.
         let _ = files.storage.remove_dir(&dir);
         lock.dismiss();
     }
     Ok(removed)
 }
 
-/// Returns the files in the directory of a volume that nothing names; none where it is as it should
-/// be, or cannot be told.
+/// Returns the files in a volume's directory that nothing names, or none if the directory is as it
+/// should be or its record is damaged.
 fn leftovers(files: &RepositoryFiles, name: &str) -> Result<Option<Vec<String>>> {
     let record = match load(files, name) {
         Ok(record) => Some(record),
@@ -239,9 +240,8 @@ fn leftovers(files: &RepositoryFiles, name: &str) -> Result<Option<Vec<String>>>
     Ok(Some(left).filter(|left| record.is_none() || !left.is_empty()))
 }
 
-/// Returns the records of all snapshots, oldest first, and those that volumes stand on and whose
-/// manifest no snapshot has; one that cannot be read is an error. This is all that gc must leave
-/// alone.
+/// Returns everything that gc must leave alone: the records of all snapshots, oldest first, then
+/// those below volumes whose manifest no snapshot has. A record that cannot be read is an error.
 pub(crate) fn all_that_is_kept(files: &RepositoryFiles) -> Result<Vec<Record>> {
     let mut kept = records::load_all_sound(files)?;
     let mut known: HashSet<ManifestKey> = kept.iter().map(Record::manifest_key).collect();
@@ -256,10 +256,10 @@ pub(crate) fn all_that_is_kept(files: &RepositoryFiles) -> Result<Vec<Record>> {
     Ok(kept)
 }
 
-/// Refuses to let a snapshot go that a volume was made from.
+/// Refuses to delete a snapshot from which a volume was made.
 pub(crate) fn check_no_clone_of(files: &RepositoryFiles, snapshot: &Record) -> Result<()> {
     for (name, volume) in load_all(files)? {
-        // The record of a volume that cannot be read could name any snapshot.
+        // A volume record that cannot be read could name any snapshot.
         let volume = volume.map_err(|error| error.in_context(format!("volume {name}")))?;
         if volume.origin.is_some_and(|origin| origin.id == snapshot.id) {
             let (id, called) = (snapshot.id, &snapshot.name);

@@ -1,9 +1,9 @@
-//! An overlay of a volume: the blocks that were written since, in place in a sparse file, and the
-//! map of which these are.
+//! An overlay of a volume: a sparse file that holds the written blocks in place, and a map of these
+//! blocks.
 //!
-//! The map on disk says of a block that the overlay has it only after its bytes were synced. So
-//! after a crash a block holds what was written to it or what it held before, whichever of the two
-//! files the crash left behind.
+//! The map on disk names a block only after the block's bytes were synced. So after a crash a block
+//! holds either the bytes written to it or its bytes from before, whichever of the two files the
+//! crash left behind.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -38,41 +38,40 @@ use crate::world::storage::RandomFile;
 use crate::world::storage::Storage;
 
 const ENTRY_U64: u64 = MAP_ENTRY_BYTES as u64;
-/// Bytes of a volume that one file of an overlay has, a multiple of a region.
+/// Bytes of a volume that one file of an overlay covers; a multiple of a region.
 const PART_BYTES: u64 = 8 << 40;
-/// Entries of the map that are read or written at once.
+/// Map entries read or written at once.
 const ENTRIES_AT_ONCE: u64 = 512;
 
-/// An overlay that is open.
+/// An open overlay.
 pub(crate) struct Overlay {
     storage: Arc<dyn Storage>,
     volume: String,
     pub(crate) number: u64,
-    /// Which blocks it has, as readers and writers see it.
+    /// The blocks it has, as readers and writers see them.
     pub(crate) map: DirtyMap,
     map_file: Box<dyn RandomFile>,
     parts: RwLock<BTreeMap<u64, Arc<dyn RandomFile>>>,
-    /// Regions whose entries in the map's file are not what the map says.
+    /// Regions whose entries in the map's file differ from the map.
     unsaved: Mutex<BTreeSet<LeafNumber>>,
-    /// Whether data was written since the last sync of it began.
+    /// Whether data was written since its last sync began.
     data_written: AtomicBool,
     syncs: Syncs,
-    /// Why it takes no writes any more. After a sync that failed nobody knows what is on the
-    /// medium.
+    /// Why it takes no more writes: after a failed sync nobody knows what is on the medium.
     failed: OnceLock<String>,
 }
 
-/// Lets those who ask for a sync while one runs share the next one.
+/// The state that lets callers who ask for a sync during another one share the next.
 #[derive(Default)]
 struct Syncs {
     begun: AtomicU64,
-    /// The number of the last one that ended well, and whether entries were written to the map's
+    /// The number of the last sync that succeeded, and whether entries were written to the map's
     /// file since.
     ended: Mutex<(u64, bool)>,
 }
 
 impl Overlay {
-    /// Makes the files of a new overlay, durably but for their names.
+    /// Creates the files of a new overlay and makes them durable, except for their names.
     pub(crate) fn create(storage: &Arc<dyn Storage>, volume: &str, number: u64) -> Result<Self> {
         let overlay = Self::empty(storage, volume, number)?;
         overlay.part(0)?;
@@ -96,12 +95,12 @@ impl Overlay {
         })
     }
 
-    /// Opens an overlay to write to it, and reads its map.
+    /// Opens an overlay for writing and reads its map.
     ///
     /// # Errors
-    /// As [`look`](Self::look); `InUse` if a file of it has another name, in a copy of the
-    /// repository that was made of hard links: all else in a repository is replaced and never
-    /// changed, but what is written here would change there.
+    /// As [`look`](Self::look). `InUse` if one of its files has another name: then the repository
+    /// was copied with hard links. Everything else in a repository is replaced and never changed,
+    /// but a write to this file would also change the copy.
     pub(crate) fn open(
         storage: &Arc<dyn Storage>,
         volume: &str,
@@ -124,11 +123,11 @@ impl Overlay {
         Ok(overlay)
     }
 
-    /// Opens an overlay to see what it has, and reads its map.
+    /// Opens an overlay for reading and reads its map.
     ///
     /// # Errors
-    /// `Corrupt` if a file of it is missing, shorter than the map says, or if the map is damaged,
-    /// or that of a larger volume.
+    /// `Corrupt` if a file of it is missing or shorter than the map says, or if the map is damaged
+    /// or belongs to a larger volume.
     pub(crate) fn look(
         storage: &Arc<dyn Storage>,
         volume: &str,
@@ -161,8 +160,8 @@ impl Overlay {
         Ok(overlay)
     }
 
-    /// Reads the map of a volume with so many regions. `last` gets each region with the last block
-    /// of it that has data, in order.
+    /// Reads the map of a volume that has `regions` regions. Calls `last` for each region, in
+    /// order, with the region's last block that has data.
     fn load(&self, regions: u64, last: &mut dyn FnMut(LeafNumber, usize)) -> Result<()> {
         let name = layout::dirty_map(&self.volume, self.number);
         let reading = |error| Error::stored_io(format!("reading {name}"), error);
@@ -196,8 +195,8 @@ impl Overlay {
         Ok(())
     }
 
-    /// Removes the files of an overlay, and any others of its volume that `is_ours` picks by
-    /// number.
+    /// Removes the files of an overlay, and those of other overlays of the volume whose numbers
+    /// `is_ours` picks.
     pub(crate) fn remove_files(
         storage: &dyn Storage,
         volume: &str,
@@ -218,7 +217,7 @@ impl Overlay {
         storage.sync_dir(&dir)
     }
 
-    /// Returns the file that has a part of the data, made if it is not there.
+    /// Returns the file for a part of the data, creating it if it is missing.
     fn part(&self, number: u64) -> Result<Arc<dyn RandomFile>> {
         if let Some(part) = self.parts.read().unwrap_or_else(PoisonError::into_inner).get(&number) {
             return Ok(Arc::clone(part));
@@ -237,13 +236,14 @@ impl Overlay {
         Ok(part)
     }
 
-    /// Fills `buffer` with data of blocks that the overlay has. The range lies in one region.
+    /// Fills `buffer` with data of blocks that the overlay has. The range lies within one region.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let part = self.part(offset / PART_BYTES)?;
         part.read_at(offset % PART_BYTES, buffer)
     }
 
-    /// Writes data, in one region. The blocks are the overlay's once [`mark`](Self::mark) says so.
+    /// Writes data within one region. The overlay owns the blocks once [`mark`](Self::mark) says
+    /// so.
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.check_working()?;
         let part = self.part(offset / PART_BYTES)?;
@@ -252,8 +252,8 @@ impl Overlay {
         written
     }
 
-    /// Gives back the room of data that is not needed any more: blocks in one region that were
-    /// marked as zero or absent.
+    /// Frees the space of data no longer needed: blocks of one region that are marked zero or
+    /// absent.
     pub(crate) fn punch(&self, range: Range<u64>) -> io::Result<()> {
         let part = self.part(range.start / PART_BYTES)?;
         let start = range.start % PART_BYTES;
@@ -262,15 +262,15 @@ impl Overlay {
         punched
     }
 
-    /// Says what the overlay has of some blocks of a region. Whoever calls it keeps others from
-    /// doing so for that region.
+    /// Sets what the overlay has of some blocks of a region. The caller keeps others from doing so
+    /// for that region.
     pub(crate) fn mark(&self, region: LeafNumber, blocks: Range<usize>, state: BlockState) {
         self.map.get_or_insert(region).set(blocks, state);
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner).insert(region);
     }
 
-    /// Changes what the overlay has of some blocks of a region, by what it has now, and gives back
-    /// the room of data that goes. Whoever calls it keeps others from doing so for that region.
+    /// Changes what the overlay has of some blocks of a region, depending on what it has now, and
+    /// frees the space of data it drops. The caller keeps others from doing so for that region.
     pub(crate) fn change(
         &self,
         region: LeafNumber,
@@ -295,8 +295,9 @@ impl Overlay {
         Ok(())
     }
 
-    /// Puts what the overlay has into the one below it, durably. Nobody writes to either meanwhile.
-    /// Whatever a crash leaves of that, the two show what they did, for this one hides what it has.
+    /// Copies this overlay's blocks into the one below it, durably. Nobody writes to either
+    /// meanwhile. Whatever a crash leaves, the two overlays together show the same bytes, because
+    /// this one hides the blocks it has.
     pub(crate) fn pour_into(&self, lower: &Self) -> io::Result<()> {
         self.check_working()?;
         let mut buffer = vec![0; LEAF_BYTES];
@@ -321,33 +322,32 @@ impl Overlay {
         lower.sync()
     }
 
-    /// Returns how many blocks it has data of.
+    /// Returns how many data blocks it has.
     pub(crate) fn data_blocks(&self) -> u64 {
         self.map.all().iter().map(|(_, region)| region.count(BlockState::Data)).sum()
     }
 
-    /// Tells whether nothing was ever written to it, so that its map on disk has nothing either.
+    /// Tells whether nothing was ever written to it, so that its map on disk is empty too.
     pub(crate) fn is_unused(&self) -> bool {
         self.map.next(LeafNumber(0)).is_none()
     }
 
-    /// Fails if a sync has failed.
+    /// Fails if an earlier sync has failed.
     pub(crate) fn check_working(&self) -> io::Result<()> {
         self.failed.get().map_or(Ok(()), |why| Err(io::Error::other(why.clone())))
     }
 
-    /// Returns once everything that was written and marked before the call would be there after a
-    /// crash.
+    /// Returns once everything written and marked before the call would survive a crash.
     ///
     /// # Errors
-    /// Where data or the map could not be synced, the overlay takes no writes any more: which of
-    /// them are on the medium, nobody can tell. Where the map could not be written, for want of
-    /// space, a later call tries again.
+    /// If data or the map could not be synced, the overlay takes no more writes: nobody can tell
+    /// which of them are on the medium. If the map could not be written for lack of space, a later
+    /// call tries again.
     pub(crate) fn sync(&self) -> io::Result<()> {
         let seen = self.syncs.begun.load(Ordering::SeqCst);
         let mut ended = self.syncs.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.0 > seen {
-            // One that began after this call has ended.
+            // A sync that began after this call has ended.
             return Ok(());
         }
         self.check_working()?;
@@ -401,7 +401,7 @@ impl Overlay {
     }
 }
 
-/// Returns the error for a file of an overlay that has another name.
+/// Returns the error for an overlay's file that has another name.
 fn shared(volume: &str, name: &str) -> Error {
     let message = format!(
         "{name} is a hard link: writes to volume {volume} would also change another copy of this repository"
