@@ -38,8 +38,8 @@ pub(crate) fn is_of_the_place(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io)
 }
 
-/// Tells whether an error says that stored data is unavailable. Any other error stops its reader in
-/// any case.
+/// Tells whether an error says that stored data is unavailable. Any other error stops the
+/// caller in any case.
 pub(crate) fn is_of_the_repository(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Corrupt

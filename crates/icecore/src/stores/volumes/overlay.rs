@@ -195,8 +195,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// Removes the files of an overlay, and those of other overlays of the volume whose numbers
-    /// `is_ours` picks.
+    /// Removes the files of those overlays of a volume whose numbers `is_ours` picks.
     pub(crate) fn remove_files(
         storage: &dyn Storage,
         volume: &str,
