@@ -1,13 +1,13 @@
-//! Comparisons of whole images. Byte by byte they take longer in an unoptimised test than what is
-//! tested.
+//! Comparisons of whole images. In an unoptimised test, comparing byte by byte takes longer than
+//! the code under test.
 
-/// Tells whether all bytes are zero.
+/// Returns whether all bytes are zero.
 pub fn is_zero(bytes: &[u8]) -> bool {
     const ZEROS: &[u8] = &[0; 4096];
     bytes.chunks(ZEROS.len()).all(|part| part == &ZEROS[..part.len()])
 }
 
-/// Fails if two images are not equal, and says where, not with millions of numbers.
+/// Fails if two images differ, and names the place instead of printing millions of numbers.
 pub fn assert_same(found: &[u8], wanted: &[u8], what: &str) {
     assert_eq!(found.len(), wanted.len(), "{what}: the length");
     if found != wanted {

@@ -1,5 +1,6 @@
-//! A storage in memory that notes every change in the order it was made, for tests: what a power
-//! cut may leave of the changes is made from these notes, in [`crash_states`](crate::crash_states).
+//! An in-memory storage that logs every change in order, for tests.
+//! [`crash_states`](crate::crash_states) derives from this log the states that a power cut may
+//! leave.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -18,7 +19,7 @@ use icecore::storage::RandomFile;
 use icecore::storage::Storage;
 use icecore::storage::Wait;
 
-/// One change of a storage. Files have numbers, since their names change.
+/// One change of a storage. Files have numbers, because their names change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Logged {
     /// A directory was made.
@@ -29,7 +30,7 @@ pub enum Logged {
     Append(usize, Arc<Vec<u8>>),
     /// Bytes were written at an offset in a file.
     Write(usize, u64, Arc<Vec<u8>>),
-    /// What was written to a file was made durable.
+    /// The content of a file was made durable.
     SyncFile(usize),
     /// A file got another name: from, to.
     Rename(String, String),
@@ -37,22 +38,22 @@ pub enum Logged {
     Remove(String),
     /// The names in a directory were made durable.
     SyncDir(String),
-    /// The test noted that something had happened, such as that an operation had returned.
+    /// The test marked an event, such as the return of an operation.
     Mark,
 }
 
-/// What was there, and what was changed since.
+/// The initial content, and the changes since.
 #[derive(Clone, Default)]
 pub struct CrashLog {
-    /// The changes, in order. A test may take some out or move them, as if the engine had made them
-    /// so.
+    /// The changes, in order. A test may remove or reorder some, as if the engine had made them
+    /// that way.
     pub changes: Vec<Logged>,
     pub files: BTreeMap<String, Arc<Vec<u8>>>,
     pub dirs: BTreeSet<String>,
 }
 
-/// Storage in memory that knows which directories there are, and notes every change. Clones share
-/// their content.
+/// An in-memory storage that tracks its directories and logs every change. Clones share their
+/// content.
 ///
 /// Unlike [`MemoryStorage`] it refuses to put a file into a directory that does not exist.
 #[derive(Clone, Default)]
@@ -65,7 +66,7 @@ pub struct CrashStorage {
 struct Notes {
     log: CrashLog,
     dirs: BTreeSet<String>,
-    /// Files that have names.
+    /// The numbers of the files, by name.
     numbers: BTreeMap<String, usize>,
     next: usize,
 }
@@ -76,7 +77,7 @@ impl CrashStorage {
         Self::default()
     }
 
-    /// Returns a storage in which all of this is there, durably.
+    /// Returns a storage that durably holds these files and directories.
     pub fn with(files: &BTreeMap<String, Arc<Vec<u8>>>, dirs: &BTreeSet<String>) -> Self {
         let storage = Self::new();
         files.iter().for_each(|(name, bytes)| storage.inner.put_shared(name, Arc::clone(bytes)));
@@ -85,7 +86,7 @@ impl CrashStorage {
         storage
     }
 
-    /// Forgets the changes so far, and takes all that is there as durable.
+    /// Clears the log, and treats the current content as durable.
     pub fn settle(&self) {
         let mut notes = self.notes();
         let files = self.inner.shared_files();
@@ -94,12 +95,12 @@ impl CrashStorage {
         notes.log = CrashLog { changes: Vec::new(), files, dirs: notes.dirs.clone() };
     }
 
-    /// Notes that something has happened.
+    /// Logs a mark: something has happened.
     pub fn mark(&self) {
         self.notes().log.changes.push(Logged::Mark);
     }
 
-    /// Returns what was noted since the storage was made or [settled](Self::settle).
+    /// Returns the log since the storage was made or [settled](Self::settle).
     pub fn log(&self) -> CrashLog {
         self.notes().log.clone()
     }
@@ -109,7 +110,7 @@ impl CrashStorage {
         self.inner.shared_files()
     }
 
-    /// Replaces the content of a file, durably and without a note: damage.
+    /// Replaces the content of a file, durably and without a log entry, as damage does.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         self.inner.put(name, bytes);
     }
@@ -119,7 +120,7 @@ impl CrashStorage {
     }
 }
 
-/// Returns the directory that a name is in; the empty one is the root.
+/// Returns the directory that a name is in. The empty name is the root.
 pub fn parent(name: &str) -> &str {
     name.rsplit_once('/').map_or("", |(dir, _)| dir)
 }
@@ -227,7 +228,7 @@ impl Storage for CrashStorage {
 
     fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
         self.notes().check_dir(parent(name))?;
-        // Not while the notes are held: whoever has the lock may have something to note.
+        // The log must not be locked here: the holder of the file's lock may have something to log.
         let Some(inner) = self.inner.lock(name, mode, wait)? else { return Ok(None) };
         let mut notes = self.notes();
         if !notes.numbers.contains_key(name) {

@@ -1,24 +1,24 @@
-//! What a power cut may leave of the changes of a storage, for tests.
+//! The states that a power cut may leave a storage in, for tests.
 //!
-//! The model is more pessimistic than ext4, XFS or Btrfs are with their defaults, and as POSIX
+//! The model is more pessimistic than ext4, XFS or Btrfs with their defaults, within what POSIX
 //! allows:
 //!
-//! * Of a file, the bytes that were there at its last sync are certain. Of what was appended since,
-//!   everything may be there, or nothing, or the first half, or the right length with zeros in the
-//!   place of the whole, of every other sector of 4 KiB, or of the first one.
-//! * Of what was written in the middle of a file since its last sync, each sector may be there or
-//!   not in the same ways: those that are not hold what they held at the sync.
-//! * Of a directory, the names that were in it at its last sync are certain; a sync of a file makes
-//!   none of its names durable, nor does one of a directory the directory's own name. Each name
-//!   that was made, replaced or removed since is, independently of all others and in whatever order
-//!   that was, as it is now, as it was at the last sync, or as it was in between.
-//! * A renaming is in both directories. Where neither was synced since, there is the old name or
-//!   the new one, or both. A sync of one directory makes its half durable and not the other, so
-//!   that after a sync of the old one alone there may be no name at all.
-//! * What is in a directory whose own name is lost is lost with it.
-//! * All locks are free, and their files are files like others.
+//! * The bytes that a file had at its last sync are safe. Of the bytes appended since, the cut may
+//!   leave all, none, the first half, or the right length with zeros in place of the whole, of
+//!   every other 4 KiB sector, or of the first one.
+//! * Of the sectors written in the middle of a file since its last sync, the cut may keep or lose
+//!   each, in the same ways. A lost sector holds what it held at the sync.
+//! * The names that a directory had at its last sync are safe. Syncing a file makes none of its
+//!   names durable, and syncing a directory does not make the directory's own name durable. A name
+//!   that was made, replaced or removed since may be as it is now, as it was at the last sync, or
+//!   as it was in between: independently of all others, and in whatever order they were changed.
+//! * A rename changes both directories. If neither was synced since, the file has the old name, the
+//!   new one, or both. A sync of one directory makes only its half durable, so after a sync of the
+//!   old one alone the file may have no name at all.
+//! * If a directory's own name is lost, everything in it is lost too.
+//! * All locks are free, and lock files are files like any other.
 //!
-//! Files do not turn into other bytes by themselves: damage of a medium is another matter.
+//! Bytes do not change by themselves: damage of a medium is not part of this model.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -32,49 +32,49 @@ use crate::crash::Logged;
 use crate::crash::parent;
 use crate::random::mix;
 
-/// What a medium writes whole or not at all.
+/// The unit that a medium writes whole or not at all.
 const SECTOR_BYTES: usize = 4096;
 
-/// Which states are made.
+/// The limits on the states to make.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// At each moment all combinations of what is not durable are made if there are at most so
-    /// many. Otherwise these are: all of it, none of it, each part alone, all but each part.
+    /// At each moment, all combinations of the pending changes are made if there are at most this
+    /// many. Otherwise the states are: all of them, none, each one alone, and all but each one.
     pub combinations_max: usize,
-    /// Beyond these, random ones at each moment.
+    /// The number of random states at each moment, in addition.
     pub samples: usize,
-    /// Makes the random ones.
+    /// The seed of the random states.
     pub seed: u64,
-    /// Directories whose names stand for nothing. They are lost or there together, or at random;
-    /// two states that differ only in which of them are there are one.
+    /// Directories whose names carry no meaning. Their names are lost or kept together, or at
+    /// random; states that differ only in which of them exist count as one.
     pub loose: &'static [&'static str],
 }
 
 /// A directory tree as a power cut may leave it.
 #[derive(Clone)]
 pub struct CrashState {
-    /// How many changes had been made before the cut.
+    /// The number of changes made before the cut.
     pub changes: usize,
-    /// How many of these were marks.
+    /// The number of marks among them.
     pub marks: usize,
-    /// The same for equal trees, and no others.
+    /// A digest of the tree: equal for equal trees only.
     pub key: [u8; 32],
-    /// What was not durable and is not as it was before the cut, for people.
+    /// The pending changes that the cut altered, for people to read.
     pub lost: Vec<String>,
     files: BTreeMap<String, Arc<Vec<u8>>>,
     dirs: BTreeSet<String>,
 }
 
 impl CrashState {
-    /// Returns a storage in which this is there.
+    /// Returns a storage with this tree in it.
     pub fn storage(&self) -> CrashStorage {
         CrashStorage::with(&self.files, &self.dirs)
     }
 }
 
 impl CrashLog {
-    /// Returns the states that cuts before, between and after the changes may leave, each once for
-    /// each number of marks before it.
+    /// Returns the states that a cut before, between or after the changes may leave. Each state
+    /// appears once for each number of marks before it.
     pub fn states(&self, bounds: &Bounds) -> Vec<CrashState> {
         let mut disk = Disk::new(self);
         let mut states = States { bounds, seen: HashSet::new(), made: Vec::new(), changes: 0, marks: 0 };
@@ -89,7 +89,7 @@ impl CrashLog {
     }
 }
 
-/// What a name stands for.
+/// The object that a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Node {
     Nothing,
@@ -97,16 +97,16 @@ enum Node {
     File(usize),
 }
 
-/// What a name stood for since the change with a number, counted from 1.
+/// The object that a name stood for since the change with a number, counted from 1.
 #[derive(Debug, Clone)]
 struct Version {
     since: usize,
     node: Node,
-    /// The new name, where the file went there.
+    /// The new name, if the file was renamed.
     moved_to: Option<String>,
 }
 
-/// What became of bytes that are not durable.
+/// The fate of bytes that are not durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Shape {
     Whole,
@@ -124,11 +124,11 @@ const SHAPES: [Shape; 6] =
 struct Content {
     bytes: Arc<Vec<u8>>,
     durable: usize,
-    /// What it was at the last sync, if it was written to in the middle since, and the sectors that
-    /// were.
+    /// The content at the last sync, and the sectors written since, if any were written in the
+    /// middle.
     before: Option<Arc<Vec<u8>>>,
     touched: BTreeSet<usize>,
-    /// What was made of it in each shape, and the digest of that.
+    /// The content in each shape, with its digest.
     made: HashMap<Shape, (Arc<Vec<u8>>, [u8; 32])>,
 }
 
@@ -160,7 +160,7 @@ impl Content {
         self.before.is_none() && self.durable == self.bytes.len()
     }
 
-    /// Returns what a shape leaves of a file that was written to in the middle.
+    /// Returns what a shape leaves of a file that was written in the middle.
     fn patched(bytes: &[u8], before: &[u8], touched: &BTreeSet<usize>, shape: Shape) -> Vec<u8> {
         let mut made = bytes.to_vec();
         let lost = |number: usize| match shape {
@@ -213,9 +213,9 @@ impl Content {
     }
 }
 
-/// What was written and what of it is certain, at a moment.
+/// The content of the storage at a moment, and how much of it is durable.
 struct Disk {
-    /// What each name may stand for: first what is durable, last what is so now.
+    /// The versions that each name may stand for: the durable one first, the current one last.
     names: BTreeMap<String, Vec<Version>>,
     files: Vec<Content>,
     changes: usize,
@@ -279,7 +279,7 @@ impl Disk {
         versions.push(Version { since: self.changes, node, moved_to });
     }
 
-    /// Returns what is not durable.
+    /// Returns the changes that are not durable.
     fn pending(&self, loose: &[&str]) -> Vec<Pending> {
         let firm = || self.names.iter().filter(|(name, _)| !loose.contains(&parent(name)));
         let names = firm().filter(|(_, versions)| versions.len() > 1);
@@ -297,17 +297,17 @@ impl Disk {
     }
 }
 
-/// Something that is not durable.
+/// A change that is not durable.
 enum Pending {
-    /// A name, and how many things it may stand for.
+    /// A name, and the number of versions that it may stand for.
     Name(String, usize),
     /// Bytes at the end of a file.
     Bytes(usize),
 }
 
 impl Pending {
-    /// Returns how many things may become of it: 0 is that it is durable, the last that it is lost,
-    /// if it is a name.
+    /// Returns the number of possible outcomes. Outcome 0 is that the change is durable; the last
+    /// one, for a name, that it is lost.
     fn outcomes(&self) -> usize {
         match self {
             Self::Name(_, versions) => *versions,
@@ -323,7 +323,7 @@ impl Pending {
     }
 }
 
-/// What becomes of the names that stand for nothing.
+/// The fate of names that carry no meaning.
 #[derive(Clone, Copy)]
 enum Loose {
     Kept,
@@ -438,8 +438,8 @@ fn describe(names: &BTreeMap<String, Vec<Version>>, pending: &Pending, outcome: 
     }
 }
 
-/// Returns what may become of all that is not durable: for each combination, a number for each
-/// part.
+/// Returns the possible outcomes of all pending changes: for each combination, one number for each
+/// change.
 fn combinations(pending: &[Pending], bounds: &Bounds, seed: u64) -> Vec<Vec<usize>> {
     let newest = vec![0; pending.len()];
     let oldest: Vec<usize> = pending.iter().map(Pending::lost).collect();
@@ -484,7 +484,7 @@ mod tests {
 
     const ALL: Bounds = Bounds { combinations_max: 10_000, samples: 0, seed: 0, loose: &["tmp"] };
 
-    /// Returns what is there in each state: names, each with its content as text.
+    /// Returns the content of each state as text: its names, each with its content.
     fn states(what: impl FnOnce(&CrashStorage)) -> BTreeSet<String> {
         let storage = CrashStorage::new();
         storage.make_dir("a").unwrap();
@@ -525,7 +525,8 @@ mod tests {
             storage.remove("a/new").unwrap();
             write(storage, "a/new", "yz").sync().unwrap();
         });
-        // Beside the old file and none, all that the new one was before it was synced.
+        // Beside the old file and no file, the new one appears in every form it may have before its
+        // sync.
         assert!(found.is_superset(&set(&[
             "a/new=wx a/old=12",
             "a/old=12",

@@ -1,4 +1,5 @@
-//! Small file systems of their own, to fill up. They need root, and are skipped without it.
+//! Small mounted file systems for tests to fill up. They need root; without it the tests are
+//! skipped.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,13 +10,13 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A mounted file system that ends with its value.
+/// A mounted file system, unmounted when dropped.
 pub struct Disk {
     pub point: PathBuf,
     _dir: TempDir,
 }
 
-/// What is mounted: how it is made, and how large it is.
+/// The kind of file system: how to make it, and its size.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
     pub mkfs: &'static [&'static str],
@@ -24,16 +25,16 @@ pub struct Kind {
 
 pub const EXT4: Kind =
     Kind { mkfs: &["mkfs.ext4", "-q", "-m", "0", "-b", "1024", "-O", "^has_journal"], mib: 6 };
-/// With room for few files.
+/// A file system with room for few files.
 pub const FEW_INODES: Kind =
     Kind { mkfs: &["mkfs.ext4", "-q", "-m", "0", "-b", "1024", "-N", "600", "-O", "^has_journal"], mib: 6 };
-/// With a journal, which is what most have, and with blocks of the usual size.
+/// A file system with a journal and blocks of the usual size, as most are.
 pub const EXT4_JOURNAL: Kind = Kind { mkfs: &["mkfs.ext4", "-q", "-m", "0", "-b", "4096"], mib: 24 };
 pub const XFS: Kind = Kind { mkfs: &["mkfs.xfs", "-q"], mib: 320 };
 pub const BTRFS: Kind = Kind { mkfs: &["mkfs.btrfs", "-q"], mib: 128 };
 
 impl Disk {
-    /// Makes and mounts a file system. None where that is not possible, which is said.
+    /// Makes and mounts a file system. If that is not possible, prints so and returns none.
     #[expect(clippy::print_stderr, reason = "a test that was skipped must say so")]
     pub fn get(kind: Kind) -> Option<Self> {
         if std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() != 0) {
@@ -63,13 +64,13 @@ impl Disk {
         self.point.join(name)
     }
 
-    /// Fills it up but for about `left` bytes.
+    /// Fills the file system, except for about `left` bytes.
     pub fn fill(&self, left: u64) {
         self.drain();
         let mut ballast = File::create(self.path("ballast")).unwrap();
         for part in [vec![7; 256 << 10], vec![7; 4096], vec![7; 1]] {
             while ballast.write_all(&part).is_ok() {}
-            // What delayed allocation has promised and cannot keep is noticed here.
+            // This reports data that delayed allocation promised room for and cannot store.
             let _ = ballast.sync_all();
         }
         let len = ballast.metadata().unwrap().len();
@@ -77,7 +78,7 @@ impl Disk {
         let _ = ballast.sync_all();
     }
 
-    /// Makes files until no more can be made, but for `left`.
+    /// Creates files until no more can be created, then makes room for `left`.
     pub fn fill_inodes(&self, left: usize) {
         self.drain();
         let dir = self.path("ballast");
@@ -87,8 +88,8 @@ impl Disk {
             .for_each(|n| std::fs::remove_file(dir.join(n.to_string())).unwrap());
     }
 
-    /// Takes away what fills it. Some file systems give room back only when that is on the medium;
-    /// ext4 does so just after the commit that a sync waits for, and before the next one.
+    /// Removes the filling. Some file systems free the space only once the removal is on the
+    /// medium; ext4 does so just after the commit that a sync waits for, and before the next one.
     pub fn drain(&self) {
         remove(&self.path("ballast"));
         for _ in 0..2 {
@@ -100,7 +101,7 @@ impl Disk {
         }
     }
 
-    /// Puts a copy of a directory there, in the place of what has its name.
+    /// Copies a directory there, in place of anything with its name.
     pub fn put(&self, dir: &Path, name: &str) {
         remove(&self.path(name));
         run(Command::new("cp").arg("-r").args([dir, &self.path(name)])).unwrap();
@@ -113,7 +114,7 @@ impl Drop for Disk {
     }
 }
 
-/// Removes a file or a directory, if it is there.
+/// Removes a file or a directory, if it exists.
 pub fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
     let _ = std::fs::remove_dir_all(path);

@@ -1,4 +1,4 @@
-//! Calls that fail on purpose, for tests: the n-th one, alone or with all after it.
+//! Calls that fail on purpose, for tests: the n-th one, alone or with all that follow.
 
 use std::fmt;
 use std::io;
@@ -9,16 +9,16 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
-/// Which calls are counted, and may fail.
+/// The calls that are counted and may fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Calls {
-    /// Those that change something.
+    /// Calls that change something.
     Changes,
-    /// Those that change nothing.
+    /// Calls that change nothing.
     Reads,
     /// Both.
     All,
-    /// Looks at a mapping: what fails breaks the mapping, which is all zeros from then on.
+    /// Reads of a mapping. A failure breaks the mapping, which is all zeros from then on.
     Looks,
 }
 
@@ -31,8 +31,8 @@ pub struct FailedCall {
     pub name: String,
 }
 
-/// Counts calls and says which of them fail. Clones count together, so that one can stand behind a
-/// repository, an image and a target at once.
+/// A counter of calls that decides which of them fail. Clones share their count, so that one fault
+/// can cover a repository, an image and a target.
 #[derive(Clone)]
 pub struct Fault(Arc<Counter>);
 
@@ -45,7 +45,7 @@ struct Counter {
 }
 
 impl Fault {
-    /// Makes the calls with these numbers (from 0) fail with what `error` returns.
+    /// Makes the calls with these numbers (from 0) fail with the error that `error` returns.
     pub fn new(
         counted: Calls,
         failing: Range<u64>,
@@ -55,7 +55,7 @@ impl Fault {
         Self(Arc::new(Counter { counted, failing, error, calls: AtomicU64::new(0), first: Mutex::new(None) }))
     }
 
-    /// Returns how many calls were counted so far.
+    /// Returns the number of calls so far.
     pub fn calls(&self) -> u64 {
         self.0.calls.load(Ordering::SeqCst)
     }
@@ -75,7 +75,7 @@ impl Fault {
         self.pass(&[Calls::Reads, Calls::All], method, name)
     }
 
-    /// Counts a look at a mapping.
+    /// Counts a read of a mapping.
     pub fn look(&self, name: &str) -> io::Result<()> {
         self.pass(&[Calls::Looks], "look", name)
     }

@@ -9,14 +9,14 @@ use icecore::image::WriteAt;
 
 use crate::fault::Fault;
 
-/// Wraps an image.
+/// An image that wraps another one and fails on purpose.
 pub struct FaultImage<'a> {
     inner: &'a dyn ReadAt,
     fault: Fault,
 }
 
 impl<'a> FaultImage<'a> {
-    /// Returns an image whose calls fail as `fault` says.
+    /// Returns an image whose calls fail as `fault` decides.
     pub fn new(inner: &'a dyn ReadAt, fault: Fault) -> Self {
         Self { inner, fault }
     }
@@ -43,14 +43,14 @@ impl ReadAt for FaultImage<'_> {
     }
 }
 
-/// Wraps a target.
+/// A restore target that wraps another one and fails on purpose.
 pub struct FaultTarget<'a> {
     inner: &'a dyn WriteAt,
     fault: Fault,
 }
 
 impl<'a> FaultTarget<'a> {
-    /// Returns a target whose calls fail as `fault` says.
+    /// Returns a target whose calls fail as `fault` decides.
     pub fn new(inner: &'a dyn WriteAt, fault: Fault) -> Self {
         Self { inner, fault }
     }
@@ -75,7 +75,7 @@ impl ReadAt for FaultTarget<'_> {
 impl WriteAt for FaultTarget<'_> {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if let Err(error) = self.fault.change("write_at", "target") {
-            // A write that fails may have written a part.
+            // A failing write may have written a part.
             self.inner.write_at(offset, &bytes[..bytes.len() / 2])?;
             return Err(error);
         }

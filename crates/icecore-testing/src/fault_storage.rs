@@ -18,7 +18,8 @@ use icecore::storage::Wait;
 use crate::fault::Calls;
 use crate::fault::Fault;
 
-/// Wraps another storage. The listing of a directory that has nothing in it is no call.
+/// A storage that wraps another one and fails on purpose. Listing an empty directory does not count
+/// as a call.
 #[derive(Clone)]
 pub struct FaultStorage<S> {
     inner: S,
@@ -26,18 +27,18 @@ pub struct FaultStorage<S> {
 }
 
 impl<S: Storage> FaultStorage<S> {
-    /// Returns a storage whose calls fail as `fault` says.
+    /// Returns a storage whose calls fail as `fault` decides.
     pub fn new(inner: S, fault: Fault) -> Self {
         Self { inner, fault }
     }
 
-    /// Returns a storage whose `n`-th changing call (from 0) fails with `kind`, and each one after
-    /// it, as after a crash.
+    /// Returns a storage whose `n`-th changing call (from 0) and all later ones fail with `kind`,
+    /// as after a crash.
     pub fn failing_from(inner: S, n: u64, kind: io::ErrorKind) -> Self {
         Self::new(inner, Fault::new(Calls::Changes, n..u64::MAX, move || kind.into()))
     }
 
-    /// Returns a storage whose `n`-th changing call (from 0) alone fails with `kind`.
+    /// Returns a storage in which only the `n`-th changing call (from 0) fails, with `kind`.
     pub fn failing_once(inner: S, n: u64, kind: io::ErrorKind) -> Self {
         Self::new(inner, Fault::new(Calls::Changes, n..n.saturating_add(1), move || kind.into()))
     }
@@ -186,7 +187,7 @@ impl RandomFile for FaultRandomFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if let Err(error) = self.fault.change("write_at", &self.name) {
-            // A write that fails may have written a part.
+            // A failing write may have written a part.
             self.inner.write_at(offset, &bytes[..bytes.len() / 2])?;
             return Err(error);
         }
@@ -218,7 +219,7 @@ struct FaultNewFile {
 impl NewFile for FaultNewFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Err(error) = self.fault.change("append", &self.name) {
-            // A write that fails may have written a part.
+            // A failing write may have written a part.
             self.inner.append(&bytes[..bytes.len() / 2])?;
             return Err(error);
         }

@@ -1,6 +1,6 @@
-//! For storages that stand over another one and change a part of what it does.
+//! Support for storages that wrap another one and change a part of its behaviour.
 
-/// Writes the methods of `Storage` that only ask the storage in a field: `forward_storage!(inner:
+/// Writes the methods of `Storage` that only call the storage in a field: `forward_storage!(inner:
 /// list, open);`.
 #[macro_export]
 macro_rules! forward_storage {

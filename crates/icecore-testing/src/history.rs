@@ -1,5 +1,5 @@
-//! Histories of a repository, played against plain images in memory. Who makes up the steps is left
-//! to others.
+//! Histories of a repository, checked against plain images in memory. The caller makes up the
+//! steps.
 
 use std::io;
 
@@ -27,14 +27,14 @@ use crate::repository::options;
 
 pub const VOLUMES: [&str; 3] = ["a", "b", "c"];
 
-/// One step. Numbers choose among what there is when the step is taken, so that none is in vain.
+/// One step. Its numbers select among what exists when the step runs, so that no step is in vain.
 #[derive(Debug, Clone)]
 pub enum Step {
     Scribble {
         volume: usize,
         seed: u64,
     },
-    /// Bytes of one image appear in another, at places that need not fit blocks.
+    /// Copies bytes from one image to another, at places that need not fit blocks.
     Copy {
         from: usize,
         to: usize,
@@ -71,7 +71,7 @@ pub enum Step {
     },
 }
 
-/// A repository, and what must be in it.
+/// A repository, and its expected content.
 pub struct World {
     storage: MemoryStorage,
     repo: Repository,
@@ -80,14 +80,14 @@ pub struct World {
 }
 
 impl World {
-    /// Begins with these images of the volumes, and no snapshots.
+    /// Starts with these images of the volumes, and no snapshots.
     pub fn new(volumes: [Vec<u8>; VOLUMES.len()]) -> Self {
         let storage = MemoryStorage::new();
         let repo = init(storage.clone());
         Self { storage, repo, volumes, snapshots: Vec::new() }
     }
 
-    /// Returns which snapshot a number means, if there is one.
+    /// Returns the index of the snapshot that a number selects, if there is one.
     fn pick(&self, number: usize) -> Option<usize> {
         number.checked_rem(self.snapshots.len())
     }
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// Takes out the handle that stays open, so that what it knows grows old while others change
+    /// Takes out the handle that stays open, so that its knowledge grows old while others change
     /// the repository.
     fn handle(&mut self) -> Repository {
         std::mem::replace(&mut self.repo, open(self.storage.clone()))
@@ -171,7 +171,7 @@ impl World {
         self.volumes[over] = wanted;
     }
 
-    /// Takes a step that may fail halfway, with `repo`.
+    /// Runs a step with `repo`. The step may fail halfway.
     fn change(&mut self, step: &Step, repo: &Repository) -> icecore::Result<()> {
         match *step {
             Step::Capture { volume, parent, level } => {
@@ -180,7 +180,7 @@ impl World {
                 let image = &self.volumes[volume];
                 let taken =
                     icecore::snapshot::capture(repo, image, &how, &NoProgress).map(|report| report.snapshot);
-                // One that failed at the very end may be there all the same.
+                // A capture that failed at the very end may have left its snapshot.
                 let there = icecore::snapshot::find(&open(self.storage.clone()), &how.id.to_string()).ok();
                 assert!(taken.is_err() || there == taken.as_ref().ok().cloned());
                 self.snapshots.extend(there.map(|snapshot| (snapshot, image.clone())));
@@ -211,11 +211,11 @@ impl World {
             true => FaultStorage::failing_once(self.storage.clone(), call, kind),
             false => FaultStorage::failing_from(self.storage.clone(), call, kind),
         };
-        // Whether it fails or not is all the same: what must hold is looked at after each step.
+        // The step may fail: the invariants are checked after each step.
         let _ = self.change(step, &open(faulty));
     }
 
-    /// Looks at the list of snapshots, after each step.
+    /// Checks the list of snapshots, after each step.
     pub fn check(&self) {
         let listing = icecore::snapshot::list(&self.repo).unwrap();
         assert_eq!(listing.unreadable, []);
@@ -228,7 +228,7 @@ impl World {
         }
     }
 
-    /// Looks at every byte, at the end.
+    /// Checks every byte, at the end.
     pub fn check_all(&self) {
         for repo in [&self.repo, &open(self.storage.clone())] {
             for (snapshot, image) in &self.snapshots {

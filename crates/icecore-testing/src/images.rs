@@ -13,20 +13,20 @@ use icecore::image::ReadAt;
 use icecore::image::WriteAt;
 use icecore::snapshot::FileIdentity;
 
-/// Is called before each read with its range; what it returns goes to the reader.
+/// A hook that is called before each read with its range. The reader gets its result.
 pub type OnRead<'a> = Box<dyn Fn(Range<u64>) -> io::Result<()> + Send + Sync + 'a>;
 
-/// An image of any size that has data in some places only.
+/// An image of any size with data in some places only.
 pub struct TestImage<'a> {
     len: u64,
-    /// By offset. What is not here is a hole.
+    /// The data by offset. Everything else is a hole.
     pieces: BTreeMap<u64, Vec<u8>>,
     pub reads: Mutex<Vec<Range<u64>>>,
-    /// What the engine said that it will read soon, and that it is done with.
+    /// The ranges that the engine announced it would read soon, and those it was done with.
     pub will_need: Mutex<Vec<Range<u64>>>,
     pub done_with: Mutex<Vec<Range<u64>>>,
     pub on_read: OnRead<'a>,
-    /// What [`ReadAt::state`] says the size is.
+    /// The size that [`ReadAt::state`] reports.
     pub size_now: AtomicU64,
     pub identity: Option<FileIdentity>,
 }
@@ -61,7 +61,7 @@ impl<'a> TestImage<'a> {
         self
     }
 
-    /// Returns the bytes that were asked for.
+    /// Returns the number of bytes that were read.
     pub fn bytes_read(&self) -> u64 {
         self.reads.lock().unwrap().iter().map(|range| range.end - range.start).sum()
     }
@@ -113,7 +113,7 @@ impl ReadAt for TestImage<'_> {
     }
 }
 
-/// A target of a restore, in memory.
+/// A restore target in memory.
 pub struct Target<'a> {
     bytes: Mutex<Vec<u8>>,
     pub on_write: Box<dyn Fn() + Send + Sync + 'a>,
@@ -163,8 +163,8 @@ impl WriteAt for Target<'_> {
     }
 }
 
-/// Returns the blocks of an image that are not zero, the last one filled up with zeros: none where
-/// a block is zero.
+/// Returns the blocks of an image, the last one padded with zeros, and none for each block of
+/// zeros.
 pub fn blocks(image: &[u8]) -> Vec<Option<Vec<u8>>> {
     let block = |part: &[u8]| {
         let mut block = part.to_vec();

@@ -6,17 +6,17 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// What to do about a problem.
+/// The advice printed with a problem.
 const HELP: &str = "\
 A new file goes into LAYERS in the test, on the lowest line that is below all that it imports, or on a line of its own. \
 If an import goes up or sideways, move what is shared to a lower module, or hand it in as an argument. Imports are \
 written one path a line, as `use crate::format::pack::Entry;`.";
 
-/// The main files of programs and libraries: they may import everything, and nothing imports them.
+/// The root files of programs and libraries: they may import everything, and nothing may import
+/// them.
 const ROOTS: [&str; 2] = ["lib", "main"];
 
-/// The sources of a crate by module name (`format/pack`), without those that are only compiled for
-/// tests.
+/// The sources of a crate by module name (`format/pack`), without those compiled only for tests.
 pub type Sources = BTreeMap<String, String>;
 
 /// Reads the sources of a crate; `manifest_dir` is `CARGO_MANIFEST_DIR`.
@@ -55,7 +55,7 @@ pub fn without_tests(source: &str) -> &str {
     source.split_once("\nmod tests {").map_or(source, |(code, _)| code)
 }
 
-/// Returns the name of a module that is declared in the file of another one.
+/// Returns the full name of a module that another module's file declares.
 fn child_of(file: &str, child: &str) -> String {
     match file.strip_suffix("mod").or(ROOTS.contains(&file).then_some("")) {
         Some(dir) => format!("{dir}{child}"),
@@ -63,14 +63,14 @@ fn child_of(file: &str, child: &str) -> String {
     }
 }
 
-/// A module and what it imports from its crate.
+/// A module, and its imports from its own crate.
 #[derive(Debug)]
 pub struct Module {
     /// Its name: `verbs/gc` for `verbs/gc/mod.rs`.
     pub name: String,
-    /// Line numbers and paths, as `format/pack/Entry`.
+    /// Line numbers and paths, such as `format/pack/Entry`.
     pub imports: Vec<(usize, String)>,
-    /// Lines that do not say where they lead.
+    /// Import lines whose target cannot be determined.
     pub problems: Vec<String>,
     file: String,
 }
@@ -120,7 +120,7 @@ fn declared(line: &str) -> Option<&str> {
     after.strip_suffix(';').filter(|_| before.is_empty() || before.starts_with("pub"))
 }
 
-/// Tells whether a line has a path that begins with a module.
+/// Returns whether a line has a path that begins with a module.
 fn names(line: &str, module: &str) -> bool {
     let path = format!("{module}::");
     line.match_indices(&path).any(|(at, _)| {
@@ -129,8 +129,8 @@ fn names(line: &str, module: &str) -> bool {
     })
 }
 
-/// The modules of a crate, from the bottom up. A module imports what stands on lines above its own,
-/// and nothing that stands on its own line or below.
+/// The modules of a crate, from the bottom up. A module may import modules on lines above its own,
+/// and none on its own line or below.
 #[derive(Debug, Clone, Copy)]
 pub struct Layers<'a>(pub &'a [&'a [&'a str]]);
 
@@ -141,7 +141,7 @@ impl Layers<'_> {
         self.0.iter().position(|line| line.contains(&module))
     }
 
-    /// Returns the module that a path leads into.
+    /// Returns the module that a path points into.
     #[must_use]
     pub fn target<'p>(&self, path: &'p str) -> Option<&'p str> {
         let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
@@ -173,15 +173,15 @@ impl Layers<'_> {
         problems
     }
 
-    /// Returns the modules of a crate that are in the list or should be: files that only declare
-    /// others are not.
+    /// Returns the modules of a crate that are, or should be, in the list. Files that only declare
+    /// other modules need not be.
     #[must_use]
     pub fn modules(&self, sources: &Sources) -> Vec<Module> {
         let modules = sources.iter().map(|(file, source)| Module::parse(file, source));
         modules.filter(|module| !module.file.ends_with("/mod") || !module.imports.is_empty()).collect()
     }
 
-    /// Returns all that is wrong with the modules of a crate, and with the list.
+    /// Returns every problem with the modules of a crate and with the list.
     #[must_use]
     pub fn problems(&self, modules: &[Module]) -> Vec<String> {
         let mut problems: Vec<String> = modules.iter().flat_map(|module| self.problems_of(module)).collect();
@@ -194,17 +194,17 @@ impl Layers<'_> {
     /// Checks the imports of a crate, and its list.
     ///
     /// # Errors
-    /// What is wrong, and what to do about it; those of the file system.
+    /// The problems, with advice on what to do; those of the file system.
     pub fn check(&self, manifest_dir: &str) -> Result<(), String> {
         let sources = sources(manifest_dir).map_err(|error| error.to_string())?;
         told(&self.problems(&self.modules(&sources)))
     }
 }
 
-/// Fails with problems, if there are any.
+/// Fails if there are problems.
 ///
 /// # Errors
-/// All of them, and what to do about them.
+/// All problems, with advice on what to do.
 pub fn told(problems: &[String]) -> Result<(), String> {
     if problems.is_empty() { Ok(()) } else { Err(format!("\n{}\n\n{HELP}\n", problems.join("\n"))) }
 }
@@ -255,7 +255,7 @@ mod tests {
         ] {
             assert!(!problems(file, source).is_empty(), "{file}: {source}");
         }
-        // A module that calls one that is declared in it is above that, as if it had imported it.
+        // A module that calls a module it declares stands above it, as if it had imported it.
         let upside_down = Layers(&[&["verbs/gc"], &["verbs/gc/mark"]]);
         let module = Module::parse("verbs/gc/mod", "mod mark;\nfn f() { mark::g(); }");
         assert_eq!(upside_down.problems_of(&module).len(), 1);

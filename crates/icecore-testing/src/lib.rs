@@ -1,8 +1,8 @@
-//! What the tests of several crates share. A dev-dependency of each of them, and part of no
-//! program.
+//! Helpers that the tests of several crates share. It is a dev-dependency of each of them, and part
+//! of no program.
 //!
-//! The engine's tests beside its code cannot use what stands on the engine, as they see another
-//! compilation of it: for them `MemoryStorage` is in the engine.
+//! The engine's unit tests cannot use helpers that depend on the engine, because those see another
+//! compilation of it. That is why `MemoryStorage` is in the engine.
 #![expect(
     missing_docs,
     reason = "what a helper of tests does is in its name, or in a comment where it is not"

@@ -4,7 +4,7 @@ const BLOCK: usize = 4096;
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Mixes a number well enough to sample with: a generator's next number after this state.
+/// Mixes a number well enough for sampling: returns the generator's next number after this state.
 pub fn mix(number: u64) -> u64 {
     let mixed = number.wrapping_add(STEP);
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -35,7 +35,7 @@ impl Random {
         usize::try_from(self.next() % (end.max(1) as u64)).unwrap_or(0)
     }
 
-    /// As [`below`](Self::below), for numbers that are no index.
+    /// Returns a number as [`below`](Self::below), for numbers that are no index.
     pub fn below_u64(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
@@ -55,15 +55,15 @@ impl Random {
         bytes
     }
 
-    /// Returns bytes that compress to about a half.
+    /// Returns bytes that compress to about half.
     pub fn compressible(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = self.bytes(len);
         bytes.iter_mut().skip(1).step_by(2).for_each(|byte| *byte = 0);
         bytes
     }
 
-    /// Returns an image as disks are: runs of data with holes between, and some blocks more than
-    /// once.
+    /// Returns an image like that of a real disk: runs of data with holes between them, and some
+    /// repeated blocks.
     pub fn disk(&mut self, len: usize) -> Vec<u8> {
         let mut disk = vec![0; len];
         for _ in 0..3 + len / (1 << 20) {
@@ -72,7 +72,7 @@ impl Random {
         disk
     }
 
-    /// Overwrites a run of an image: with noise, zeros, or what stands elsewhere in it.
+    /// Overwrites a run of an image: with noise, zeros, or bytes from elsewhere in it.
     pub fn scribble(&mut self, disk: &mut [u8]) {
         let at = self.below(disk.len());
         let run = (1 + self.below(200_000)).min(disk.len() - at);

@@ -1,4 +1,4 @@
-//! Repositories that tests begin with, and what they look at.
+//! Repositories for tests to start from, and helpers to inspect them.
 
 use std::io;
 use std::sync::Arc;
@@ -27,13 +27,13 @@ use icecore::storage::MemoryStorage;
 use icecore::storage::Storage;
 use uuid::Uuid;
 
-/// Numbers that no two calls share: sessions, snapshot ids, times.
+/// Returns a number that no other call returns: for sessions, snapshot ids, times.
 fn fresh() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A repository in memory.
+/// An in-memory repository.
 pub struct TestRepository {
     pub storage: MemoryStorage,
     pub repo: Repository,
@@ -84,7 +84,7 @@ pub fn open(storage: impl Storage + 'static) -> Repository {
     Repository::open(Arc::new(storage), session()).unwrap()
 }
 
-/// Packs are closed when they are this long: after each chunk that does not compress.
+/// The length at which packs are closed: after each chunk that does not compress.
 const PACK_BYTES: u64 = 60_000;
 
 /// Makes a handle close packs early.
@@ -95,18 +95,18 @@ pub fn with_small_packs(repo: icecore::Result<Repository>) -> icecore::Result<Re
     })
 }
 
-/// Opens a repository; little data then fills several packs.
+/// Opens a repository with small packs, so that little data fills several.
 pub fn open_with_small_packs(storage: impl Storage + 'static) -> icecore::Result<Repository> {
     with_small_packs(Repository::open(Arc::new(storage), session()))
 }
 
-/// Runs a gc that leaves nothing unused.
+/// Runs a garbage collection that leaves nothing unused.
 pub fn collect(repo: &Repository) -> icecore::Result<gc::GcTotals> {
     let plan = gc::plan(repo, &gc::GcOptions { max_unused: 0.0 }, &NoProgress)?;
     gc::apply(repo, plan, &NoProgress)
 }
 
-/// Checks that a snapshot is an image, byte for byte.
+/// Checks that a snapshot restores to an image, byte for byte.
 pub fn restores(repo: &Repository, id: SnapshotId, image: &[u8]) -> Result<(), String> {
     let mut comparing = Comparing { rest: image };
     icecore::snapshot::restore(repo, id, RestoreTo::Stream(&mut comparing), OnDamage::Stop, &NoProgress)
@@ -114,7 +114,7 @@ pub fn restores(repo: &Repository, id: SnapshotId, image: &[u8]) -> Result<(), S
     if comparing.rest.is_empty() { Ok(()) } else { Err(format!("the end of {id} is missing")) }
 }
 
-/// Takes bytes that must be these.
+/// A target that accepts only the expected bytes.
 struct Comparing<'a> {
     rest: &'a [u8],
 }
@@ -140,7 +140,7 @@ pub fn session() -> Uuid {
     Uuid::from_u128(u128::from(fresh()))
 }
 
-/// Returns options for a capture of a volume, with an id, a time and a name of its own.
+/// Returns options for a capture of a volume, with a fresh id, time and name.
 pub fn options(volume: &str) -> CaptureOptions {
     let number = fresh();
     CaptureOptions::new(
@@ -152,7 +152,7 @@ pub fn options(volume: &str) -> CaptureOptions {
     )
 }
 
-/// Where a restore goes: to a new target, or to one that has something.
+/// The kind of restore target: new, or with existing content.
 pub type To = for<'a> fn(&'a dyn WriteAt) -> RestoreTo<'a>;
 pub const FRESH: To = |target| RestoreTo::Fresh(target);
 pub const IN_PLACE: To = |target| RestoreTo::InPlace(target);
@@ -164,24 +164,24 @@ pub fn image_of(repo: &Repository, id: SnapshotId) -> Vec<u8> {
     bytes
 }
 
-/// Fails unless a repository is in order, down to the last block.
+/// Fails unless a repository verifies without findings, down to the last block.
 pub fn assert_sound(repo: &Repository, what: &str) {
     let report = icecore::maintenance::verify(repo, None, Depth::ReadData, &NoProgress).unwrap();
     assert_eq!(report.findings, [], "{what}");
 }
 
-/// Does something with the engine from inside of a call of it: on threads of its own, because those
-/// that called are waiting.
+/// Calls the engine from inside one of its calls. This takes another thread, because the calling
+/// ones are waiting.
 pub fn meanwhile(what: impl FnOnce() + Send) {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     std::thread::scope(|scope| scope.spawn(|| threads.install(what)).join().unwrap());
 }
 
-/// Asks a capture to stop, which looks once for each leaf.
+/// A progress report that cancels a capture, which checks once for each leaf.
 pub struct Stopping(AtomicU32);
 
 impl Stopping {
-    /// Lets it go on until the leaf with a number, counted from 1.
+    /// Lets the capture run until the leaf with this number, counted from 1.
     pub fn at(leaf: u32) -> Self {
         Self(AtomicU32::new(leaf))
     }

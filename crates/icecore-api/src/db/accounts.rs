@@ -7,34 +7,33 @@ use crate::db::connection::Db;
 use crate::words::error::ApiResult;
 use crate::words::text::hex;
 
-/// What tokens begin with, so that a person, or a program that looks for leaked ones, sees what
-/// they are.
+/// The prefix of tokens. People, and programs that search for leaked tokens, recognize it.
 const PREFIX: &str = "icecore_v1_";
 
-/// What may be told of a token.
+/// The facts about a token that may be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenInfo {
     /// Its number.
     pub id: i64,
-    /// The name of the account that it is of.
+    /// The name of the account that it belongs to.
     pub account: String,
-    /// What people call it.
+    /// The name that its creator gave it.
     pub name: String,
-    /// When it was made, in milliseconds since 1970.
+    /// When it was created, in milliseconds since 1970.
     pub created_unix_ms: i64,
     /// When it was last used, to the minute, in milliseconds since 1970.
     pub used_unix_ms: Option<i64>,
 }
 
-/// Tokens have 256 random bits, so that one pass of a hash is as good as any: nothing can be
-/// guessed.
+/// Returns the digest of a token. Tokens have 256 random bits and cannot be guessed, so one pass of
+/// a hash is enough.
 fn digest(token: &str) -> [u8; 32] {
     blake3::derive_key("icecore 2026 token of the API", token.as_bytes())
 }
 
 impl Db {
-    /// Makes a token for an account, and returns its number and the token, which cannot be read
-    /// again.
+    /// Creates a token for an account, and returns its number and the token. The token cannot be
+    /// read again.
     ///
     /// # Errors
     /// Those of SQLite, and of a system without random numbers.
@@ -70,7 +69,7 @@ impl Db {
         })
     }
 
-    /// Makes a token useless, and tells whether there was one of this number.
+    /// Revokes a token, and returns whether one with this number existed.
     ///
     /// # Errors
     /// Those of SQLite.
@@ -82,10 +81,10 @@ impl Db {
         })
     }
 
-    /// Returns number and account of a token, if it is one.
+    /// Returns the number and account of a token, if it exists.
     ///
-    /// What is compared, in an index, are digests: how long that takes says nothing of a token that
-    /// is not known already.
+    /// An index compares digests, so the time this takes reveals nothing about a token that is not
+    /// already known.
     pub(crate) fn token(&self, token: &str, now_unix_ms: i64) -> ApiResult<Option<(i64, String)>> {
         const MINUTE_MS: i64 = 60_000;
         let connection = self.lock();
@@ -96,8 +95,8 @@ impl Db {
         let Some((id, account, used)) = found.optional()? else { return Ok(None) };
         if used.is_none_or(|used| used / MINUTE_MS != now_unix_ms / MINUTE_MS) {
             let sql = "UPDATE token SET used_ms = ? WHERE id = ?";
-            // Whoever has a token is let in, though there be no room to note that: to delete
-            // something, for instance.
+            // A valid token is accepted even when the disk is too full to record its use: its owner
+            // may want to delete something.
             if let Err(error) = connection.execute(sql, params![now_unix_ms - now_unix_ms % MINUTE_MS, id]) {
                 tracing::warn!(token = id, %error, "could not record the use of a token");
             }

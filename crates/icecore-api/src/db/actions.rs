@@ -10,7 +10,7 @@ use crate::db::connection::Db;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// How far an action is.
+/// The status of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ActionStatus {
     InProgress,
@@ -43,7 +43,7 @@ pub(crate) struct Action {
     pub(crate) id: i64,
     pub(crate) account: String,
     pub(crate) status: ActionStatus,
-    /// The API's word for what is done: `snapshot`, `attach_volume`.
+    /// The API's word for the operation: `snapshot`, `attach_volume`.
     pub(crate) kind: String,
     pub(crate) started_unix_ms: i64,
     pub(crate) completed_unix_ms: Option<i64>,
@@ -53,13 +53,13 @@ pub(crate) struct Action {
     /// None for volumes.
     pub(crate) resource_id: Option<i64>,
     pub(crate) region: String,
-    /// What is to be done, for a server that starts anew.
+    /// The work to do, for the next server.
     pub(crate) job: Option<String>,
-    /// Why it went wrong.
+    /// The reason for its failure.
     pub(crate) message: String,
 }
 
-/// What an action begins as.
+/// The initial values of an action.
 #[derive(Debug, Clone)]
 pub(crate) struct NewAction<'a> {
     pub(crate) account: &'a str,
@@ -92,10 +92,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Action> {
 }
 
 impl Db {
-    /// Notes an action that begins.
+    /// Records that an action begins.
     ///
     /// # Errors
-    /// 422 if the resource has one that is not done.
+    /// 422 if the resource has an unfinished action.
     pub(crate) fn begin_action(&self, new: &NewAction<'_>) -> ApiResult<Action> {
         let sql = format!(
             "INSERT INTO action (account, status, type, started_ms, resource_type, resource, resource_id, region, job)
@@ -128,8 +128,8 @@ impl Db {
         })
     }
 
-    /// Notes that an action has ended; `problem` says why, if it went wrong. Returns it as it is
-    /// then.
+    /// Records that an action has ended; `problem` says why, if it failed. Returns the updated
+    /// action.
     pub(crate) fn end_action(&self, id: i64, problem: Option<&str>, now_unix_ms: i64) -> ApiResult<Action> {
         let status = if problem.is_some() { ActionStatus::Errored } else { ActionStatus::Completed };
         let sql = format!(
@@ -145,7 +145,7 @@ impl Db {
         Ok(self.lock().query_row(&sql, params![id, account], read).optional()?)
     }
 
-    /// Returns how many actions of an account there are, of one resource or all, and some of them,
+    /// Returns the number of actions of an account, of one resource or all, and one page of them,
     /// newest first.
     pub(crate) fn actions(
         &self,
@@ -171,7 +171,7 @@ impl Db {
         Ok((usize::try_from(total).unwrap_or(0), rows.collect::<rusqlite::Result<_>>()?))
     }
 
-    /// Returns all actions that have not ended, of whatever account, oldest first.
+    /// Returns all unfinished actions of all accounts, oldest first.
     pub(crate) fn unfinished_actions(&self) -> ApiResult<Vec<Action>> {
         let connection = self.lock();
         let mut all = connection.prepare_cached(&format!(

@@ -14,14 +14,14 @@ use crate::words::private::make_private_dir;
 
 /// The name of the database in the state directory.
 const DATABASE: &str = "icecore.sqlite";
-/// How long a statement waits for another process that writes, as `icecore token create` does.
+/// How long a statement waits while another process writes, such as `icecore token create`.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The database of a server, an SQLite file.
+/// The server's database, an SQLite file.
 pub struct Db(Mutex<Connection>);
 
 impl Db {
-    /// Opens the database in a file, and makes it or brings it up to date.
+    /// Opens the database in a file, and creates or upgrades it if needed.
     ///
     /// # Errors
     /// `Unsupported` if a newer program made it; those of SQLite otherwise.
@@ -42,18 +42,19 @@ impl Db {
         Ok(Self(Mutex::new(connection)))
     }
 
-    /// A statement that fails is rolled back, so that a panic elsewhere leaves nothing half done.
+    /// Locks the connection. SQLite rolls back a statement that fails, so a panic elsewhere leaves
+    /// nothing half done.
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells whether the database answers.
+    /// Returns whether the database answers.
     pub(crate) fn is_alive(&self) -> bool {
         self.lock().query_row("SELECT 1", [], |_| Ok(())).is_ok()
     }
 }
 
-/// Opens the database of a configuration, and makes it where there is none.
+/// Opens the database of a configuration, and creates it if there is none.
 ///
 /// # Errors
 /// Those of the file system and of SQLite; `InvalidInput` if it would be in a repository.

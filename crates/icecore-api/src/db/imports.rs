@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::db::connection::Db;
 use crate::words::error::ApiResult;
 
-/// An image that is no snapshot yet.
+/// An image that has no snapshot yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Import {
     /// The id that the snapshot will have.
@@ -20,9 +20,9 @@ pub(crate) struct Import {
     pub(crate) url: String,
     pub(crate) distribution: String,
     pub(crate) description: String,
-    /// With commas between them.
+    /// The tags, separated by commas.
     pub(crate) tags: String,
-    /// Why it could not be imported; none while it may still be.
+    /// The reason for its failure; none while it may still succeed.
     pub(crate) problem: Option<String>,
 }
 
@@ -45,7 +45,7 @@ fn read(row: &Row) -> rusqlite::Result<Import> {
 }
 
 impl Db {
-    /// Notes an import that begins.
+    /// Records an import that begins.
     pub(crate) fn begin_import(&self, new: &Import) -> ApiResult<()> {
         let sql = format!("INSERT INTO import ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
         self.lock().execute(
@@ -75,7 +75,7 @@ impl Db {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Returns all imports that may still be, of whatever account, oldest first.
+    /// Returns all unfinished imports of all accounts, oldest first.
     pub(crate) fn unfinished_imports(&self) -> ApiResult<Vec<Import>> {
         let connection = self.lock();
         let sql = format!("SELECT {COLUMNS} FROM import WHERE problem IS NULL ORDER BY created_ms, uuid");
@@ -84,13 +84,13 @@ impl Db {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Returns an import, if it was not given up.
+    /// Returns an import, unless it was cancelled.
     pub(crate) fn import(&self, uuid: Uuid) -> ApiResult<Option<Import>> {
         let sql = format!("SELECT {COLUMNS} FROM import WHERE uuid = ?");
         Ok(self.lock().query_row(&sql, [uuid.as_bytes()], read).optional()?)
     }
 
-    /// Changes what an image will be called.
+    /// Changes the future name of an image.
     pub(crate) fn rename_import(&self, import: &Import) -> ApiResult<()> {
         let sql = "UPDATE import SET name = ?, distribution = ?, description = ? WHERE uuid = ?";
         let Import { name, distribution, description, uuid, .. } = import;
@@ -98,15 +98,15 @@ impl Db {
         Ok(())
     }
 
-    /// Notes why an image could not be imported.
+    /// Records why an import failed.
     pub(crate) fn fail_import(&self, uuid: Uuid, problem: &str) -> ApiResult<()> {
         let sql = "UPDATE import SET problem = ? WHERE uuid = ?";
         self.lock().execute(sql, params![problem, uuid.as_bytes()])?;
         Ok(())
     }
 
-    /// Forgets an import, since it is a snapshot by now or nobody wants it any more. Tells whether
-    /// there was one.
+    /// Deletes the record of an import that is finished or cancelled. Returns whether there was
+    /// one.
     pub(crate) fn forget_import(&self, uuid: Uuid) -> ApiResult<bool> {
         Ok(self.lock().execute("DELETE FROM import WHERE uuid = ?", [uuid.as_bytes()])? > 0)
     }

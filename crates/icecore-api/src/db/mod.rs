@@ -1,5 +1,5 @@
-//! The database: data that the engine does not know. All of it that matters can be rebuilt from the
-//! repositories.
+//! The database: data that the engine does not know. Everything that matters can be rebuilt from
+//! the repositories.
 
 mod accounts;
 mod actions;

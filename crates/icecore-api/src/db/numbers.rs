@@ -1,4 +1,4 @@
-//! Integer ids of Droplets and images, which the engine knows by UUIDs.
+//! Integer ids of Droplets and images. The engine knows them by UUID.
 
 use std::collections::HashMap;
 
@@ -11,18 +11,18 @@ use crate::db::connection::Db;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// Something that needs a number.
+/// A resource that needs a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Numbered {
     /// Its id in the engine.
     pub(crate) uuid: Uuid,
-    /// The number that is noted with it, from before the database was lost.
+    /// The number in its labels, from before the database was lost.
     pub(crate) noted: Option<i64>,
 }
 
 impl Db {
-    /// Returns the number of each of these, and gives one to those that have none: the noted one,
-    /// where it is free.
+    /// Returns the number of each resource. A resource without one gets the number in its labels,
+    /// if that is free, or a new one.
     pub(crate) fn numbers(&self, all: &[Numbered]) -> ApiResult<HashMap<Uuid, i64>> {
         let mut connection = self.lock();
         let mut numbers = HashMap::with_capacity(all.len());
@@ -39,7 +39,7 @@ impl Db {
         if missing.is_empty() {
             return Ok(numbers);
         }
-        // Those that know their number go first, lest another one gets it.
+        // Resources with a recorded number go first, so that nobody else gets it.
         missing.sort_by_key(|item| item.noted.is_none());
         let step = connection.transaction()?;
         for item in missing {
@@ -49,13 +49,13 @@ impl Db {
         Ok(numbers)
     }
 
-    /// Returns the number of one, and gives it one if it has none.
+    /// Returns the number of a resource, and assigns one if it has none.
     pub(crate) fn number(&self, uuid: Uuid) -> ApiResult<i64> {
         let numbers = self.numbers(&[Numbered { uuid, noted: None }])?;
         numbers.get(&uuid).copied().ok_or_else(|| ApiError::server("could not assign a number"))
     }
 
-    /// Returns what has this number, or had it.
+    /// Returns the resource that has, or had, a number.
     pub(crate) fn numbered(&self, number: i64) -> ApiResult<Option<Uuid>> {
         let connection = self.lock();
         let mut find = connection.prepare_cached("SELECT uuid FROM number WHERE id = ?")?;

@@ -14,7 +14,7 @@ pub(crate) struct Offer {
     pub(crate) id: i64,
     /// The image.
     pub(crate) uuid: Uuid,
-    /// The accounts, by name.
+    /// The accounts' names.
     pub(crate) sender: String,
     pub(crate) recipient: String,
 }
@@ -25,7 +25,7 @@ fn read(row: &Row) -> rusqlite::Result<Offer> {
 }
 
 impl Db {
-    /// Notes an offer, and returns its number; none if the image is on offer already.
+    /// Records an offer, and returns its number; none if the image is already on offer.
     pub(crate) fn make_offer(
         &self,
         uuid: Uuid,
@@ -44,14 +44,14 @@ impl Db {
         Ok(self.lock().query_row(sql, [uuid.as_bytes()], read).optional()?)
     }
 
-    /// Returns the offers that an account was made.
+    /// Returns the offers to an account.
     pub(crate) fn offers_to(&self, recipient: &str) -> ApiResult<Vec<Offer>> {
         let sql =
             "SELECT id, uuid, sender, recipient FROM offer WHERE recipient = ? AND accepted = 0 ORDER BY id";
         self.some_offers(sql, &[&recipient])
     }
 
-    /// Returns the offers that were accepted, and have not ended.
+    /// Returns the offers that were accepted but are not completed.
     pub(crate) fn accepted_offers(&self) -> ApiResult<Vec<Offer>> {
         self.some_offers("SELECT id, uuid, sender, recipient FROM offer WHERE accepted = 1", &[])
     }
@@ -63,18 +63,18 @@ impl Db {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Notes that an offer was accepted. Tells whether it was there to be.
+    /// Records that an offer was accepted. Returns whether it was still open.
     pub(crate) fn accept_offer(&self, id: i64) -> ApiResult<bool> {
         let sql = "UPDATE offer SET accepted = 1 WHERE id = ? AND accepted = 0";
         Ok(self.lock().execute(sql, [id])? > 0)
     }
 
-    /// Forgets an offer that was not accepted. Tells whether it was there.
+    /// Deletes an open offer. Returns whether there was one.
     pub(crate) fn withdraw_offer(&self, id: i64) -> ApiResult<bool> {
         Ok(self.lock().execute("DELETE FROM offer WHERE id = ? AND accepted = 0", [id])? > 0)
     }
 
-    /// Forgets an offer that was accepted, and has gone through all regions.
+    /// Deletes an accepted offer, once all regions have the new owner.
     pub(crate) fn end_offer(&self, id: i64) -> ApiResult<()> {
         self.lock().execute("DELETE FROM offer WHERE id = ?", [id])?;
         Ok(())

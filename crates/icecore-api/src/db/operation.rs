@@ -1,4 +1,4 @@
-//! Data for operation: counts of actions, and the last runs of schedules.
+//! Data for operators: counts of actions, and the last runs of schedules.
 
 use rusqlite::OptionalExtension;
 use rusqlite::params;
@@ -7,7 +7,7 @@ use crate::db::connection::Db;
 use crate::words::error::ApiResult;
 
 impl Db {
-    /// Returns how many actions there are of each status.
+    /// Returns the number of actions with each status.
     pub(crate) fn count_actions(&self) -> ApiResult<Vec<(String, i64)>> {
         let connection = self.lock();
         let mut count = connection.prepare_cached("SELECT status, count(*) FROM action GROUP BY status")?;
@@ -15,23 +15,23 @@ impl Db {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Returns up to when the runs of a schedule are done, in milliseconds since 1970; none if it
-    /// has not run yet.
+    /// Returns the time up to which the runs of a schedule are done, in milliseconds since 1970;
+    /// none if it has never run.
     pub(crate) fn schedule_done(&self, name: &str) -> ApiResult<Option<i64>> {
         let connection = self.lock();
         let mut find = connection.prepare_cached("SELECT done_ms FROM schedule WHERE name = ?")?;
         Ok(find.query_row([name], |row| row.get(0)).optional()?)
     }
 
-    /// Notes up to when the runs of a schedule are done.
+    /// Records the time up to which the runs of a schedule are done.
     pub(crate) fn set_schedule_done(&self, name: &str, done_unix_ms: i64) -> ApiResult<()> {
         let sql = "INSERT INTO schedule (name, done_ms) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET done_ms = excluded.done_ms";
         self.lock().execute(sql, params![name, done_unix_ms])?;
         Ok(())
     }
 
-    /// Forgets the runs of schedules that are not among these: one of that name that comes back
-    /// begins anew.
+    /// Deletes the records of schedules that are not among these. If a schedule of such a name
+    /// returns, it starts afresh.
     pub(crate) fn forget_schedules_but(&self, names: &[&str]) -> ApiResult<()> {
         let connection = self.lock();
         let mut all = connection.prepare_cached("SELECT name FROM schedule")?;

@@ -5,8 +5,8 @@ use icecore::ErrorKind;
 use icecore::Result;
 use rusqlite::Connection;
 
-/// One step for each version; the version is how many were taken. A step that was released is never
-/// changed.
+/// The upgrade steps. A database's version is the number of steps taken. A released step never
+/// changes.
 const STEPS: [&str; 4] = [
     "
     -- Bearer tokens: only their digests.
@@ -117,12 +117,12 @@ const STEPS: [&str; 4] = [
 ",
 ];
 
-/// Brings a database to the newest version.
+/// Upgrades a database to the newest version.
 pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     let failed = |error: rusqlite::Error| {
         Error::new(ErrorKind::Io, "upgrading the server's database").with_source(error)
     };
-    // Alone from the first look on: two programs may start at once.
+    // The lock is taken before the version is read, because two programs may start at once.
     let step =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
     let version: i64 = step.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;

@@ -1,5 +1,4 @@
-//! Sessions of the control panel. The database stores digests of their secrets, as it does for
-//! tokens.
+//! Sessions of the control panel. The database stores digests of their secrets, as for tokens.
 
 use rusqlite::OptionalExtension;
 use rusqlite::params;
@@ -7,12 +6,12 @@ use rusqlite::params;
 use crate::db::connection::Db;
 use crate::words::error::ApiResult;
 
-/// A session that begins.
+/// A new session.
 #[derive(Debug, Clone)]
 pub(crate) struct NewSession<'a> {
-    /// Of its secret.
+    /// The digest of its secret.
     pub(crate) digest: [u8; 32],
-    /// The token that it was begun with. It ends with that.
+    /// The token that began it. The session ends with the token.
     pub(crate) token: i64,
     pub(crate) account: &'a str,
     pub(crate) now_unix_ms: i64,
@@ -20,7 +19,7 @@ pub(crate) struct NewSession<'a> {
 }
 
 impl Db {
-    /// Notes a session, and forgets those that are over.
+    /// Records a session, and deletes expired ones.
     pub(crate) fn begin_session(&self, new: &NewSession<'_>) -> ApiResult<()> {
         let connection = self.lock();
         connection.execute("DELETE FROM session WHERE expires_ms <= ?", [new.now_unix_ms])?;
@@ -31,7 +30,7 @@ impl Db {
         Ok(())
     }
 
-    /// Returns the account of a session that is not over.
+    /// Returns the account of an unexpired session.
     pub(crate) fn session(&self, digest: [u8; 32], now_unix_ms: i64) -> ApiResult<Option<String>> {
         let connection = self.lock();
         let mut find =

@@ -7,7 +7,7 @@ use crate::db::connection::Db;
 use crate::words::error::ApiResult;
 
 impl Db {
-    /// Notes a tag, and returns it as it was spelt first.
+    /// Records a tag, and returns its first spelling.
     pub(crate) fn make_tag(&self, account: &str, name: &str) -> ApiResult<String> {
         let connection = self.lock();
         connection
@@ -16,7 +16,7 @@ impl Db {
         Ok(connection.query_row(sql, params![account, name], |row| row.get(0))?)
     }
 
-    /// Returns a tag as it was spelt first, if there is one.
+    /// Returns the first spelling of a tag, if it exists.
     pub(crate) fn tag(&self, account: &str, name: &str) -> ApiResult<Option<String>> {
         let sql = "SELECT name FROM tag WHERE account = ? AND name = ?";
         Ok(self.lock().query_row(sql, params![account, name], |row| row.get(0)).optional()?)
@@ -30,7 +30,7 @@ impl Db {
         Ok(names.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Forgets a tag.
+    /// Deletes a tag.
     pub(crate) fn forget_tag(&self, account: &str, name: &str) -> ApiResult<()> {
         self.lock().execute("DELETE FROM tag WHERE account = ? AND name = ?", params![account, name])?;
         Ok(())

@@ -6,7 +6,7 @@ use rusqlite::params;
 use crate::db::connection::Db;
 use crate::words::error::ApiResult;
 
-/// What an account had in a region at one time.
+/// The usage of an account in a region at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UsageSample {
     /// Milliseconds since 1970.
@@ -14,18 +14,18 @@ pub(crate) struct UsageSample {
     pub(crate) account: String,
     pub(crate) region: String,
     pub(crate) snapshots: u64,
-    /// Volumes and Droplets.
+    /// The number of volumes and Droplets.
     pub(crate) disks: u64,
     /// The sizes of the images of its snapshots.
     pub(crate) logical_bytes: u64,
-    /// Data in them, without zeros.
+    /// The data in them, without zeros.
     pub(crate) data_bytes: u64,
-    /// All files of the repository, whoever they are of.
+    /// The size of all files in the repository, of all accounts.
     pub(crate) stored_bytes: u64,
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<UsageSample> {
-    // Numbers that were written by this program are not negative.
+    // This program wrote the numbers, and never writes negative ones.
     let number = |at: usize| row.get::<_, i64>(at).map(|number| u64::try_from(number).unwrap_or(0));
     Ok(UsageSample {
         unix_ms: row.get(0)?,
@@ -40,7 +40,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<UsageSample> {
 }
 
 impl Db {
-    /// Notes what was found at one time, and forgets what was noted before `forget_before_ms`.
+    /// Records samples, and deletes those from before `forget_before_ms`.
     pub(crate) fn note_usage(&self, samples: &[UsageSample], forget_before_ms: i64) -> ApiResult<()> {
         let mut connection = self.lock();
         let step = connection.transaction()?;
@@ -72,7 +72,7 @@ impl Db {
         Ok(step.commit()?)
     }
 
-    /// Returns what was noted of an account since a time, oldest first.
+    /// Returns the samples of an account since a time, oldest first.
     pub(crate) fn usage(&self, account: &str, since_ms: i64) -> ApiResult<Vec<UsageSample>> {
         let connection = self.lock();
         let mut all = connection.prepare_cached(
@@ -83,7 +83,7 @@ impl Db {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Returns when it was noted last.
+    /// Returns the time of the last sample.
     pub(crate) fn last_usage_ms(&self) -> ApiResult<Option<i64>> {
         Ok(self.lock().query_row("SELECT max(time_ms) FROM usage", [], |row| row.get(0))?)
     }

@@ -1,4 +1,4 @@
-//! Answers: errors get their bodies, and every answer its id.
+//! Answers: every answer gets an id, and an error gets its body.
 
 use axum::Json;
 use axum::extract::Request;
@@ -20,7 +20,7 @@ use crate::words::error::ApiError;
 /// The header with the id of a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The body is written by `finish`, which knows the id of the request.
+/// `finish` writes the body, because it knows the id of the request.
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -30,7 +30,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Gives a request its id, and its answer that id and a body.
+/// Gives a request an id, and its answer the same id and a body.
 pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = random_id().to_string();
     let mut answer = next.run(request).await;
@@ -60,12 +60,12 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
     answer
 }
 
-/// Answers what there is nothing for.
+/// Answers a request for an unknown path.
 pub(crate) async fn unknown() -> ApiError {
     ApiError::not_found()
 }
 
-/// Answers a method that a path does not have.
+/// Answers a request with a method that the path does not have.
 pub(crate) async fn wrong_method() -> ApiError {
     ApiError {
         status: 405,

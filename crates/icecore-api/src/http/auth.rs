@@ -16,11 +16,11 @@ use crate::service::App;
 use crate::service::accounts::Who;
 use crate::words::error::ApiError;
 
-/// The number of the token that a request came with.
+/// The number of the token in a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TokenId(pub(crate) i64);
 
-/// Lets a request through that has a token, with the account of it.
+/// Accepts a request with a valid token, and adds the token's account to it.
 pub(crate) async fn check_token(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = header.and_then(|value| value.split_once(' '));

@@ -3,7 +3,7 @@
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// Does what blocks, on a thread that may.
+/// Runs a blocking call on a thread that may block.
 pub(crate) async fn blocking<T: Send + 'static>(
     what: impl FnOnce() -> ApiResult<T> + Send + 'static,
 ) -> ApiResult<T> {

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-/// Says that a request came over TLS.
+/// A mark that a request came over TLS.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Encrypted;
 
-/// Where a request comes from.
+/// The address that a request comes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);

@@ -1,4 +1,4 @@
-//! Bodies of requests: limits of size and time.
+//! Limits on the size and time of request bodies.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use tokio::time::timeout;
 use crate::service::App;
 use crate::words::error::ApiError;
 
-/// Reads the body of a request before anything is done about it: a client that is slow, or never
-/// ends, holds nothing but its connection.
+/// Reads the whole body of a request before handling it, so that a slow or endless client holds
+/// nothing but its connection.
 pub(crate) async fn take_body(State(app): State<App>, request: Request, next: Next) -> Response {
     let limits = &app.config.requests;
     let (head, body) = request.into_parts();
@@ -35,7 +35,7 @@ pub(crate) async fn take_body(State(app): State<App>, request: Request, next: Ne
     let read = to_bytes(body, limits.body_bytes);
     match timeout(Duration::from_secs(limits.body_seconds), read).await {
         Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
-        // Too long, or the client has gone, which hears no answer anyhow.
+        // The body is too long, or the client is gone and gets no answer anyway.
         Ok(Err(_)) => refuse(too_large(limits.body_bytes)),
         Err(_) => refuse(ApiError {
             status: 408,
@@ -55,7 +55,7 @@ fn too_large(limit: usize) -> ApiError {
     }
 }
 
-/// The rest of the body is not read, so that nothing else can follow on this connection.
+/// Refuses a request. Its remaining body is not read, so the connection cannot be used again.
 fn refuse(error: ApiError) -> Response {
     let mut answer = error.into_response();
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -22,7 +22,7 @@ use axum::routing::get;
 
 use crate::service::App;
 
-/// Returns everything that is answered: the API, and what else there is `beside` it.
+/// Returns the routes of the API, and those in `beside`.
 pub(crate) fn router(app: &App, beside: Router) -> Router {
     let rates = (Arc::clone(app), Arc::default());
     let api = v2::router()
@@ -39,7 +39,7 @@ pub(crate) fn router(app: &App, beside: Router) -> Router {
         .layer(from_fn_with_state(Arc::clone(app), answer::finish))
 }
 
-/// Goes around everything that is answered, since it changes what is looked for.
+/// Wraps the whole router, because it changes the path before routing.
 pub(crate) fn outermost(router: Router) -> Router {
     Router::new().fallback_service(router).layer(from_fn(slash::take_off))
 }

@@ -17,7 +17,7 @@ use crate::http::v2;
 use crate::wire::error::ErrorBody;
 use crate::words::error::ApiError;
 
-/// What the document calls the token.
+/// The name of the token's security scheme in the document.
 const TOKEN: &str = "token";
 
 /// What the document says of all paths together.
@@ -34,7 +34,7 @@ struct Document;
 /// Returns the document as JSON.
 ///
 /// # Errors
-/// None that can come of what is written in this crate.
+/// None, with the types in this crate.
 pub fn document() -> serde_json::Result<String> {
     let mut document = Document::openapi();
     document.merge(v2::router().into_openapi());
@@ -43,7 +43,7 @@ pub fn document() -> serde_json::Result<String> {
     document.to_pretty_json()
 }
 
-/// Whatever is wrong, with whatever path, is told in one form.
+/// Adds the one form of errors to every path.
 fn tell_of_errors(document: &mut utoipa::openapi::OpenApi) {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
     let error = ResponseBuilder::new().description("The error").content("application/json", body).build();
@@ -61,7 +61,7 @@ fn tell_of_tokens(document: &mut utoipa::openapi::OpenApi) {
     document.security = Some(vec![SecurityRequirement::new(TOKEN, Vec::<String>::new())]);
 }
 
-/// Shows the document, to whoever asks.
+/// Shows the document to anyone.
 pub(crate) async fn show() -> Response {
     match document() {
         Ok(document) => ([(header::CONTENT_TYPE, "application/json")], document).into_response(),

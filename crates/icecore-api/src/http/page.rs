@@ -1,4 +1,4 @@
-//! Pages of lists.
+//! Pagination of lists.
 
 use axum::extract::FromRequestParts;
 use axum::http::header;
@@ -22,18 +22,18 @@ use crate::words::text::in_query;
 const PER_PAGE: usize = 20;
 const PER_PAGE_MAX: usize = 200;
 
-/// Which part of a list is asked for.
+/// The requested part of a list.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     number: usize,
     size: usize,
     /// The address of the list, on the host that the client used.
     base: String,
-    /// The parameters that are not about pages.
+    /// The parameters that do not concern pages.
     rest: Vec<(String, String)>,
 }
 
-/// What the OpenAPI document says of it.
+/// The description of the parameters in the OpenAPI document.
 impl IntoParams for Page {
     fn into_params(_in: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let parameter = |name: &str| {
@@ -53,14 +53,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
     }
 }
 
-/// Returns scheme and host as the client used them.
+/// Returns the scheme and host that the client used.
 pub(crate) fn origin(parts: &Parts) -> String {
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let scheme = if parts.extensions.get::<Encrypted>().is_some() { "https" } else { "http" };
     format!("{scheme}://{host}")
 }
 
-/// Scheme and host of a request, as the client used them: what addresses in answers begin with.
+/// The scheme and host that the client used: the beginning of addresses in answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin(pub(crate) String);
 
@@ -83,24 +83,24 @@ impl Page {
         Self { number: number("page", 1), size: number("per_page", PER_PAGE).min(PER_PAGE_MAX), base, rest }
     }
 
-    /// Returns how many items come before this page.
+    /// Returns the number of items before this page.
     pub(crate) fn offset(&self) -> usize {
         (self.number - 1).saturating_mul(self.size)
     }
 
-    /// Returns the most items that are on a page.
+    /// Returns the most items on a page.
     pub(crate) fn size(&self) -> usize {
         self.size
     }
 
-    /// Returns this page of all items, each as `show` has it.
+    /// Returns this page of a list, each item converted by `show`.
     pub(crate) fn of<T, U>(&self, all: Vec<T>, show: impl FnMut(T) -> U) -> Paged<U> {
         let total = all.len();
         let items = all.into_iter().skip(self.offset()).take(self.size).map(show).collect();
         self.with(items, total)
     }
 
-    /// Surrounds the items of this page with what is known of the whole list.
+    /// Wraps the items of this page with the facts about the whole list.
     pub(crate) fn with<T>(&self, items: Vec<T>, total: usize) -> Paged<T> {
         let last = total.div_ceil(self.size).max(1);
         let pages = (last > 1).then(|| Pages {

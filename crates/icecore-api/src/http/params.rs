@@ -6,13 +6,12 @@ use axum::http::request::Parts;
 
 use crate::words::error::ApiError;
 
-/// The parameters of a request. Unknown ones are of no account; of one that stands there twice, the
-/// last counts.
+/// The parameters of a request. Unknown ones are ignored; if one is repeated, the last counts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Params(pub(crate) Vec<(String, String)>);
 
 impl Params {
-    /// Returns a parameter; none where it is blank.
+    /// Returns a parameter, or none if it is blank.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().rfind(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())

@@ -20,35 +20,36 @@ use crate::words::error::ApiError;
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
-/// What is told where there is no limit.
+/// The limit reported when none is configured.
 const USUAL: u64 = 5000;
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
-/// The requests of all tokens. A token costs a few bytes, and there are only those that were made.
+/// The request counts of all tokens. A token costs a few bytes, and only existing tokens are
+/// counted.
 #[derive(Default)]
 pub(crate) struct Rates(Mutex<HashMap<i64, [Window; 2]>>);
 
-/// The requests since some time.
+/// The requests in a period of time.
 #[derive(Debug, Clone, Copy, Default)]
 struct Window {
     since_ms: i64,
     count: u64,
 }
 
-/// What a client is told of the rate.
+/// The rate that a client is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Rate {
     limit: u64,
     remaining: u64,
-    /// Seconds since 1970.
+    /// The end of the period, in seconds since 1970.
     reset: i64,
-    /// In how many seconds one is allowed; none if this one is.
+    /// The seconds until a request is allowed, or none if this one is.
     retry_after: Option<u64>,
 }
 
 impl Window {
-    /// Begins anew where its time is over, also where the clock was set back.
+    /// Starts a new window if this one is over, or if the clock was set back.
     fn at(self, now_ms: i64, length_ms: i64) -> Self {
         let age = now_ms.saturating_sub(self.since_ms);
         if (0..length_ms).contains(&age) { self } else { Self { since_ms: now_ms, count: 0 } }
@@ -67,8 +68,8 @@ impl Rates {
         let ends = |index: usize| windows[index].since_ms.saturating_add(lengths[index]);
         let full = (0..2).filter(|&index| limits[index] > 0 && windows[index].count >= limits[index]);
         let wait_ms = full.map(|index| ends(index) - now_ms).max();
-        // That of the hour is told, as DigitalOcean does, or that of the minute where it is the
-        // only one.
+        // The client is told the hourly rate, as by DigitalOcean, or the rate per minute if that is
+        // the only limit.
         let told = if limits[0] == 0 { 1 } else { 0 };
         let reset = ends(told).div_euclid(1000);
         if wait_ms.is_none() {
@@ -83,7 +84,7 @@ impl Rates {
     }
 }
 
-/// Turns a request away whose token was used too often.
+/// Rejects a request whose token was used too often.
 pub(super) async fn limit(
     State((app, rates)): State<(App, Arc<Rates>)>,
     request: Request,
@@ -107,7 +108,7 @@ fn tell(headers: &mut HeaderMap, rate: Rate) {
     headers.insert(RESET, rate.reset.into());
 }
 
-/// Tells what a client that looks for a rate wants to read, where there is none.
+/// Adds the usual headers when there is no limit, for clients that look for them.
 pub(super) fn tell_usual(headers: &mut HeaderMap, now_unix_ms: i64) {
     if !headers.contains_key(LIMIT) {
         let reset = now_unix_ms.saturating_add(HOUR_MS).div_euclid(1000);
@@ -130,11 +131,11 @@ mod tests {
         };
         assert_eq!(count(1, 0), (2, None));
         assert_eq!(count(1, 10_000), (1, None));
-        // The minute is full, and what is refused does not count.
+        // The minute's limit is reached, and rejected requests do not count.
         assert_eq!(count(1, 20_500), (1, Some(40)));
         assert_eq!(count(2, 20_500), (2, None), "another token has its own");
         assert_eq!(count(1, 60_000), (0, None));
-        // The hour is full.
+        // The hour's limit is reached.
         assert_eq!(count(1, 120_000), (0, Some(3480)));
         assert_eq!(count(1, HOUR_MS), (2, None));
         let rate = rates.count(3, [3, 2], T0);

@@ -6,7 +6,7 @@ use axum::http::uri::PathAndQuery;
 use axum::middleware::Next;
 use axum::response::Response;
 
-/// Takes a slash off the end of a path.
+/// Removes a trailing slash from the path.
 pub(crate) async fn take_off(mut request: Request, next: Next) -> Response {
     if let Some(uri) = without(request.uri()) {
         *request.uri_mut() = uri;

@@ -13,16 +13,16 @@ use crate::service::App;
 use crate::service::Service;
 use crate::words::error::ApiError;
 
-/// How the server is.
+/// The health of the server.
 #[derive(Debug, Serialize)]
 pub(super) struct Health {
     /// `ok` or `failing`.
     status: &'static str,
-    /// What fails: `database`, or a region.
+    /// The failing parts: `database`, or a region.
     failing: Vec<String>,
 }
 
-/// Answers 200 if the database and all repositories can be read, else 503.
+/// Answers 200 if the database and all repositories can be read, and 503 otherwise.
 pub(super) async fn check(
     State((app, _)): State<(App, Arc<Meters>)>,
 ) -> Result<(StatusCode, Json<Health>), ApiError> {

@@ -21,10 +21,10 @@ use crate::http::connection::Peer;
 use crate::ops::metrics::Meters;
 use crate::service::accounts::Who;
 
-/// Starts to write what is logged to the standard error.
+/// Starts writing the log to standard error.
 ///
 /// # Errors
-/// `InvalidInput` if the process has a log already.
+/// `InvalidInput` if the process already has a log.
 pub fn start_log(config: &LogConfig) -> icecore::Result<()> {
     let level = match config.level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -41,8 +41,7 @@ pub fn start_log(config: &LogConfig) -> icecore::Result<()> {
     started.map_err(|_| Error::new(ErrorKind::InvalidInput, "this process already has a log"))
 }
 
-/// Logs and counts a request. Neither its query nor its headers are told: there can be secrets in
-/// them.
+/// Logs and counts a request. It leaves out the query and the headers, which may contain secrets.
 pub(super) async fn request(State(meters): State<Arc<Meters>>, request: Request, next: Next) -> Response {
     let watch = Stopwatch::start();
     let method = request.method().clone();
@@ -59,7 +58,7 @@ pub(super) async fn request(State(meters): State<Arc<Meters>>, request: Request,
     answer
 }
 
-/// Returns milliseconds with a decimal.
+/// Returns the milliseconds, with one decimal.
 fn milliseconds(took: Duration) -> f64 {
     (took.as_secs_f64() * 10_000.0).round() / 10.0
 }

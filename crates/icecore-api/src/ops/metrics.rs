@@ -59,7 +59,7 @@ struct OfSchedule {
     result: String,
 }
 
-/// What is counted.
+/// The counters.
 pub(crate) struct Meters {
     registry: Mutex<Registry>,
     requests: Family<OfRequest, Counter>,
@@ -125,24 +125,24 @@ impl Meters {
         self.nbd_connections.dec();
     }
 
-    /// A request was answered. Paths are told as they are written in the API: there are only so
-    /// many.
+    /// Counts an answered request, under the API's pattern of its path: the number of patterns is
+    /// limited.
     pub(super) fn answered(&self, method: &str, pattern: Option<&str>, status: u16, took: Duration) {
         let path = pattern.unwrap_or("other").to_owned();
-        // Anything can be a method, and each would be a number of its own.
+        // A client can send any method, and each would become a time series of its own.
         let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&method);
         let method = if known { method } else { "other" }.to_owned();
         self.seconds.get_or_create(&OfPath { path: path.clone() }).observe(took.as_secs_f64());
         self.requests.get_or_create(&OfRequest { method, path, status }).inc();
     }
 
-    /// A schedule has run.
+    /// Counts a run of a schedule.
     pub(super) fn ran(&self, schedule: &str, well: bool) {
         let result = if well { "ok" } else { "failed" }.to_owned();
         self.schedule_runs.get_or_create(&OfSchedule { schedule: schedule.to_owned(), result }).inc();
     }
 
-    /// Looks at a region. What cannot be known of it is left out.
+    /// Measures a region. Values that cannot be determined are left out.
     fn look_at(&self, slug: &str, pool: &Pool) {
         let region = OfRegion { region: slug.to_owned() };
         let set = |family: &Family<OfRegion, Gauge>, number: u64| {
@@ -166,7 +166,7 @@ impl Meters {
         }
     }
 
-    /// Looks at what is not counted as it happens, and returns all as text.
+    /// Measures everything that is not counted as it happens, and returns all metrics as text.
     fn text(&self, service: &Service) -> ApiResult<String> {
         self.actions.clear();
         for (status, count) in service.db.count_actions()? {
@@ -182,15 +182,15 @@ impl Meters {
     }
 }
 
-/// Returns how many snapshots and volumes there are in a repository that can be read, as `/healthz`
-/// says.
+/// Counts the snapshots and volumes in a repository, if it can be read, as `/healthz` reports.
 fn count(pool: &Pool) -> icecore::Result<(u64, u64)> {
     pool.check_readable()?;
     let snapshots = icecore::snapshot::list(pool.repo())?.snapshots.len() as u64;
     Ok((snapshots, icecore::volume::list_volumes(pool.repo())?.volumes.len() as u64))
 }
 
-/// Answers who may know: with the token that is configured, or from this machine where none is.
+/// Shows the metrics to clients with the configured token, or, without one, to clients on this
+/// machine.
 pub(super) async fn show(
     State((app, meters)): State<(App, Arc<Meters>)>,
     request: Request,
@@ -199,7 +199,7 @@ pub(super) async fn show(
         Some(token) => {
             let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-            // Digests: how long the comparison takes says nothing of the token.
+            // Comparing digests takes a time that reveals nothing about the token.
             blake3::hash(given.as_bytes()) == blake3::hash(token.as_bytes())
         }
         None => request.extensions().get::<Peer>().is_some_and(|peer| is_loopback(peer.0)),

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use crate::ops::metrics::Meters;
 use crate::service::App;
 
-/// Returns the paths for operators.
+/// Returns the routes for operators.
 pub(crate) fn router(app: &App, meters: &Arc<Meters>) -> Router {
     Router::new()
         .route("/healthz", get(health::check))
@@ -30,8 +30,8 @@ pub(crate) fn router(app: &App, meters: &Arc<Meters>) -> Router {
         .with_state((Arc::clone(app), Arc::clone(meters)))
 }
 
-/// Has every request logged and counted. Streams of events end when `ending` becomes true: they
-/// would have no other end.
+/// Logs and counts every request. It ends event streams when `ending` becomes true, because nothing
+/// else ends them.
 pub(crate) fn around(router: Router, meters: &Arc<Meters>, ending: watch::Receiver<bool>) -> Router {
     let router = router.layer(from_fn_with_state(ending, end_events));
     router.layer(from_fn_with_state(Arc::clone(meters), log::request))
@@ -48,7 +48,7 @@ async fn end_events(
         return answer;
     }
     let ended = async move {
-        // Where nobody can tell any more, it is the end.
+        // If the sender is gone, the stream ends too.
         let _ = ending.wait_for(|ending| *ending).await;
     };
     answer.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(ended))))

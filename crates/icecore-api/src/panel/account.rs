@@ -20,7 +20,7 @@ use crate::panel::text::time;
 use crate::panel::visitor::Visitor;
 use crate::service::App;
 
-/// The tokens of the account.
+/// Lists the account's tokens.
 pub(crate) async fn page(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     reply(app, visitor, move |app, visitor| {
         let mut tokens = app.db.tokens()?;

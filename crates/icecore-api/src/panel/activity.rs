@@ -41,12 +41,12 @@ use crate::service::Service;
 use crate::service::accounts::Who;
 use crate::words::error::ApiResult;
 
-/// Actions that are listed, the newest.
+/// The most actions listed, newest first.
 const LISTED: usize = 1000;
-/// Time between two looks at what is going on.
+/// The interval between two checks for progress.
 const TICK: Duration = Duration::from_millis(400);
-/// Looks in one answer, 20 seconds. The browser then asks again, and is told by then if the session
-/// has ended.
+/// The number of checks in one answer: 20 seconds. The browser then asks again, and learns whether
+/// the session has ended.
 const TICKS: u32 = 50;
 
 const COLUMNS: [Column; 6] = [
@@ -58,7 +58,7 @@ const COLUMNS: [Column; 6] = [
     column("ended", "Ended"),
 ];
 
-/// All actions.
+/// Lists all actions.
 pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     reply(app, visitor, move |app, visitor| {
         let (_, actions) = app.actions.list(visitor.who(), None, 0, LISTED)?;
@@ -86,7 +86,7 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Param
     .await
 }
 
-/// Returns the row of an action; `name` is that of the disk it was done to, where that is known.
+/// Returns the row of an action; `name` is the name of its disk, if known.
 fn row(service: &Service, action: &Action, name: Option<&String>) -> Row {
     let status = html! {
         @if action.status == ActionStatus::InProgress { (progress(service, action)) }
@@ -118,12 +118,12 @@ fn row(service: &Service, action: &Action, name: Option<&String>) -> Row {
     }
 }
 
-/// Returns the API's word for an action as people say it.
+/// Returns the API's word for an action in plain language.
 fn words(kind: &str) -> String {
     kind.replace('_', " ")
 }
 
-/// Shows how far an action is; the script keeps it up to date.
+/// Shows the progress of an action; the script updates it.
 fn progress(service: &Service, action: &Action) -> Markup {
     let known = service.actions.progress(action.id).filter(|(_, total)| *total > 0);
     let text = format!("{} is in progress", words(&action.kind));
@@ -137,7 +137,7 @@ fn progress(service: &Service, action: &Action) -> Markup {
     }
 }
 
-/// Shows what is being done to a resource, or to any, if anything is.
+/// Shows the running actions of a resource, or of all.
 pub(crate) fn running(service: &Service, visitor: &Visitor, resource: Option<Uuid>) -> ApiResult<Markup> {
     let mut running = unfinished(service, visitor.who())?;
     running.retain(|action| resource.is_none_or(|resource| action.resource == resource));
@@ -154,7 +154,7 @@ fn unfinished(service: &Service, who: &Who) -> ApiResult<Vec<Action>> {
     Ok(actions)
 }
 
-/// An action as the script is told of it.
+/// A running action, as the script receives it.
 #[derive(Debug, Serialize)]
 struct Going {
     id: i64,
@@ -171,7 +171,7 @@ fn going(service: &Service, who: &Who) -> ApiResult<String> {
     Ok(serde_json::to_string(&going).unwrap_or_default())
 }
 
-/// Tells how far actions are, as long as somebody listens.
+/// Streams the progress of actions while the browser listens.
 pub(crate) async fn events(State(app): State<App>, visitor: Visitor) -> Response {
     let begun = (app, visitor.session.who, String::new(), 0);
     let events = unfold(begun, |(app, who, mut told, mut ticks)| async move {

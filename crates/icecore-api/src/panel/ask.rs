@@ -27,7 +27,7 @@ enum Kind {
         min: u64,
         max: u64,
     },
-    /// Values and what they are called.
+    /// The values, each with its label.
     Choice(Vec<(String, String)>),
     Check,
     Hidden,
@@ -38,37 +38,37 @@ impl<'a> Field<'a> {
         Self { name, label, value, kind, required: false, hint: "" }
     }
 
-    /// A line of text.
+    /// Returns a field for a line of text.
     pub(crate) fn text(name: &'a str, label: &'a str, value: &str) -> Self {
         Self::new(name, label, value.to_owned(), Kind::Text { max: 255 })
     }
 
-    /// A whole number.
+    /// Returns a field for a whole number.
     pub(crate) fn number(name: &'a str, label: &'a str, value: &str, min: u64, max: u64) -> Self {
         Self::new(name, label, value.to_owned(), Kind::Number { min, max })
     }
 
-    /// One of several.
+    /// Returns a field for one of several values.
     pub(crate) fn choice(name: &'a str, label: &'a str, value: &str, all: Vec<(String, String)>) -> Self {
         Self::new(name, label, value.to_owned(), Kind::Choice(all))
     }
 
-    /// Yes or no; yes is `on`.
+    /// Returns a checkbox; checked is `on`.
     pub(crate) fn check(name: &'a str, label: &'a str, value: &str) -> Self {
         Self::new(name, label, value.to_owned(), Kind::Check)
     }
 
-    /// What nobody has to fill in.
+    /// Returns a hidden field.
     pub(crate) fn hidden(name: &'a str, value: &str) -> Self {
         Self::new(name, "", value.to_owned(), Kind::Hidden)
     }
 
-    /// Says that it must not be left blank.
+    /// Marks the field as required.
     pub(crate) fn required(self) -> Self {
         Self { required: true, ..self }
     }
 
-    /// Says what may stand in it.
+    /// Adds a hint on what to enter.
     pub(crate) fn hint(self, hint: &'a str) -> Self {
         Self { hint, ..self }
     }
@@ -116,20 +116,20 @@ impl<'a> Field<'a> {
     }
 }
 
-/// A form, and what it asks.
+/// A form and its question.
 pub(crate) struct Ask<'a> {
     pub(crate) menu: Menu,
     pub(crate) title: &'a str,
-    /// What will happen.
+    /// The consequences.
     pub(crate) text: Markup,
     pub(crate) fields: Vec<Field<'a>>,
-    /// What the button says.
+    /// The text of the button.
     pub(crate) submit: &'a str,
-    /// Whether something is lost.
+    /// Whether it loses data.
     pub(crate) danger: bool,
-    /// Where the form is sent.
+    /// The address that receives the form.
     pub(crate) path: &'a str,
-    /// Where one goes who does not want it.
+    /// The address to return to on cancel.
     pub(crate) back: &'a str,
 }
 

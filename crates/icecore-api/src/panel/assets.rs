@@ -1,5 +1,5 @@
-//! The files that pages load, which are part of the program. An address contains the digest of its
-//! file, so that browsers may cache it forever.
+//! The static files of the pages, built into the program. Each address contains the digest of its
+//! file, so browsers may cache it forever.
 
 use std::sync::LazyLock;
 

@@ -6,26 +6,26 @@ use maud::html;
 
 use crate::panel::text::bytes;
 
-/// The size of the picture, and what is left free for words.
+/// The size of the picture, and the margins for text.
 const WIDTH: i128 = 720;
 const HEIGHT: i128 = 220;
 const LEFT: i128 = 78;
 const RIGHT: i128 = 12;
 const TOP: i128 = 12;
 const BOTTOM: i128 = 24;
-/// Rules across the picture.
+/// The number of horizontal rules.
 const RULES: i128 = 4;
 
 /// A line of a chart.
 pub(crate) struct Line {
-    /// What it is drawn in.
+    /// The CSS class that it is drawn with.
     pub(crate) class: &'static str,
     pub(crate) name: &'static str,
     /// Times in milliseconds since 1970, in order, and bytes.
     pub(crate) points: Vec<(i64, u64)>,
 }
 
-/// What part of the picture is what.
+/// The range of times and values in the picture.
 struct Frame {
     begin: i64,
     end: i64,
@@ -38,7 +38,7 @@ impl Frame {
         let begin = points().map(|point| point.0).min().unwrap_or(0);
         let end = points().map(|point| point.0).max().unwrap_or(0);
         let most = points().map(|point| point.1).max().unwrap_or(0);
-        // Round numbers stand at the rules: quarters of a power of two.
+        // The rules then stand at round numbers: quarters of a power of two.
         Self { begin, end, most: most.max(4).checked_next_power_of_two().unwrap_or(u64::MAX) }
     }
 
@@ -55,7 +55,7 @@ impl Frame {
     }
 }
 
-/// Draws lines over time.
+/// Draws a line chart over time.
 pub(crate) fn lines(title: &str, lines: &[Line]) -> Markup {
     let frame = Frame::of(lines);
     let day = |unix_ms| {
@@ -89,12 +89,12 @@ pub(crate) fn lines(title: &str, lines: &[Line]) -> Markup {
     }
 }
 
-/// Draws bars below each other, the longest over the whole width.
+/// Draws bars below each other, the longest at full width.
 pub(crate) fn bars(bars: &[(&str, &str, u64)]) -> Markup {
     let most = bars.iter().map(|bar| bar.2).max().unwrap_or(0).max(1);
     html! {
         @for (class, name, of) in bars {
-            // What is not nothing can be seen.
+            // A value above zero always shows.
             @let width = (1000 * u128::from(*of)).div_ceil(u128::from(most)).max(if *of > 0 { 4 } else { 0 });
             p { (name) ": " strong { (bytes(*of)) } }
             svg class="bar" viewBox="0 0 1000 14" preserveAspectRatio="none" aria-hidden="true" {

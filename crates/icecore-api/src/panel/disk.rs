@@ -12,12 +12,12 @@ use crate::service::Service;
 use crate::service::items::VolumeItem;
 use crate::words::error::ApiResult;
 
-/// The field for tags of something new.
+/// Returns the tags field of a form for a new resource.
 pub(crate) fn tags_field(fields: &Fields) -> Field<'static> {
     Field::text("tags", "Tags", fields.get("tags")).hint("Separate tags with commas. Optional.")
 }
 
-/// Shows what of a disk is its own and what it shares, and what it came from.
+/// Shows how much data of a disk is its own and how much is shared, and its origin.
 pub(crate) fn data(item: &VolumeItem) -> ApiResult<Markup> {
     let written = icecore::volume::written_bytes(item.pool.repo(), &item.info.name)?;
     let from = |snapshot: Option<&icecore::snapshot::Snapshot>, nothing: &str| match snapshot {
@@ -39,7 +39,7 @@ pub(crate) fn data(item: &VolumeItem) -> ApiResult<Markup> {
     })
 }
 
-/// Shows where a disk is served, and how programs use it.
+/// Shows the address of a disk, and how programs connect to it.
 pub(crate) fn connect(service: &Service, item: &VolumeItem) -> Markup {
     let uri = service.nbd.uri(item.id());
     let socket = quoted(&service.nbd.0.to_string_lossy());
@@ -55,7 +55,7 @@ pub(crate) fn connect(service: &Service, item: &VolumeItem) -> Markup {
     }
 }
 
-/// Returns a text as a shell takes it for one word.
+/// Quotes a text as one word for the shell.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }

@@ -1,6 +1,6 @@
 //! Confirmations, shown on the next page.
 
-/// What was done, as it is told on the page that comes next.
+/// The confirmation of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Done {
     Created,
@@ -29,12 +29,12 @@ impl Done {
         (Self::Offered, "offered", "Offered. It moves when the other account accepts it."),
     ];
 
-    /// Returns what stands for it in an address.
+    /// Returns its word in an address.
     pub(crate) fn key(self) -> &'static str {
         Self::ALL.iter().find(|(done, ..)| *done == self).map_or("", |(_, key, _)| key)
     }
 
-    /// Returns the sentence of a key in an address; none for a key that somebody made up.
+    /// Returns the sentence for a word in an address; none for a word that somebody made up.
     pub(crate) fn sentence(key: &str) -> Option<&'static str> {
         Self::ALL.iter().find(|(_, known, _)| *known == key).map(|(.., sentence)| *sentence)
     }

@@ -1,4 +1,4 @@
-//! A Droplet: its page.
+//! The page of a Droplet.
 
 use axum::extract::Path;
 use axum::extract::State;
@@ -28,7 +28,7 @@ use crate::service::droplets::item::DropletItem;
 use crate::service::items::SnapshotItem;
 use crate::words::error::ApiResult;
 
-/// The page of a Droplet.
+/// Shows the page of a Droplet.
 pub(crate) async fn page(State(app): State<App>, visitor: Visitor, Path(id): Path<String>) -> Response {
     reply(app, visitor, move |app, visitor| {
         let item = app.droplets.get(visitor.who(), &id)?;

@@ -111,7 +111,7 @@ impl Subject for DropletItem {
     }
 }
 
-/// Says what will happen.
+/// Returns the consequences of an operation.
 fn says(verb: Verb) -> &'static str {
     match verb {
         Verb::Snapshot => {

@@ -51,7 +51,7 @@ const COLUMNS: [Column; 6] = [
     column("created", "Created"),
 ];
 
-/// All Droplets.
+/// Lists all Droplets.
 pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     reply(app, visitor, move |app, visitor| {
         let droplets = app.droplets.list(visitor.who())?;
@@ -103,7 +103,7 @@ fn row(item: &DropletItem) -> Row {
     }
 }
 
-/// Returns the sizes with a disk of at least some GiB, for a choice.
+/// Returns the sizes with a disk of at least this many GiB, for a choice.
 pub(crate) fn sizes(service: &Service, least_gib: u64) -> Vec<(String, String)> {
     let fitting = service.config.sizes.iter().filter(|size| size.disk >= least_gib);
     let name = |size: &SizeConfig| {
@@ -112,7 +112,7 @@ pub(crate) fn sizes(service: &Service, least_gib: u64) -> Vec<(String, String)> 
     fitting.map(|size| (size.slug.clone(), name(size))).collect()
 }
 
-/// Returns the images that a Droplet can be made of, for a choice.
+/// Returns the images that a Droplet can be made from, for a choice.
 pub(crate) fn images(service: &Service, who: &Who) -> ApiResult<Vec<(String, String)>> {
     let mut images = service.images.list(who)?;
     images.retain(ImageItem::is_available);
@@ -129,7 +129,7 @@ pub(crate) fn images(service: &Service, who: &Who) -> ApiResult<Vec<(String, Str
     Ok(images.iter().map(|image| (image.number.to_string(), name(image))).collect())
 }
 
-/// A Droplet that is made of an image.
+/// The form for a new Droplet.
 pub(crate) struct NewDroplet;
 
 impl New for NewDroplet {

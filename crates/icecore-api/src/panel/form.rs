@@ -17,23 +17,22 @@ use crate::words::error::ApiError;
 /// The largest form, in bytes: all texts in it are short.
 const FORM_BYTES_MAX: usize = 64 * 1024;
 
-/// What was filled into a form.
+/// The fields of a submitted form.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    /// Returns a form with one field filled in.
+    /// Returns a form with one field set.
     pub(crate) fn with(name: &str, value: &str) -> Self {
         Self(vec![(name.to_owned(), value.to_owned())])
     }
 
-    /// Returns what a field has, without white space around it; an empty text where it was left
-    /// blank.
+    /// Returns the text of a field, without surrounding white space; empty if it was left blank.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.trim())
     }
 
-    /// Returns what a field has, unless it was left blank.
+    /// Returns the text of a field, unless it was left blank.
     pub(crate) fn some(&self, name: &str) -> Option<String> {
         Some(self.get(name)).filter(|value| !value.is_empty()).map(str::to_owned)
     }
@@ -43,7 +42,7 @@ impl Fields {
         self.get(name).parse().ok()
     }
 
-    /// Returns the words in a field that commas or spaces stand between.
+    /// Returns the words in a field, separated by commas or spaces.
     pub(crate) fn words(&self, name: &str) -> Vec<String> {
         let words = self.get(name).split([',', ' ']).filter(|word| !word.is_empty());
         words.map(str::to_owned).collect()
@@ -66,8 +65,8 @@ pub(crate) async fn read_form(request: Request) -> Result<Fields, ApiError> {
     Ok(Fields(form.0))
 }
 
-/// Refuses what another site sends, with whatever cookies. The scheme is not looked at: where a
-/// proxy has the TLS, the browser says `https`, and nothing here can know it.
+/// Rejects forms from other sites, whatever cookies they carry. It ignores the scheme: behind a
+/// proxy that terminates TLS the browser says `https`, and this server cannot know that.
 fn check_origin(parts: &Parts) -> Result<(), ApiError> {
     let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let host = |origin: &str| origin.split_once("://").map(|(_, host)| host.to_ascii_lowercase());
@@ -81,7 +80,7 @@ fn check_origin(parts: &Parts) -> Result<(), ApiError> {
     ))
 }
 
-/// A form that was sent by somebody who has signed in, from a page of that session.
+/// A form sent from a page of a signed-in visitor's session.
 pub(crate) struct Posted {
     pub(crate) visitor: Visitor,
     pub(crate) fields: Fields,

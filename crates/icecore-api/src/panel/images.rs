@@ -50,7 +50,7 @@ const COLUMNS: [Column; 6] = [
     column("created", "Created"),
 ];
 
-/// Imported images, and those that are for all.
+/// Lists imported images, and those for all accounts.
 pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     reply(app, visitor, move |app, visitor| {
         let mut images = app.images.list(visitor.who())?;
@@ -118,7 +118,7 @@ fn row(image: &ImageItem) -> Row {
     }
 }
 
-/// An image that is imported from a file.
+/// The form for importing an image from a file.
 pub(crate) struct NewImage;
 
 impl New for NewImage {

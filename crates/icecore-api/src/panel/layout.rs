@@ -35,11 +35,11 @@ const MENU: [(Menu, &str, &str); 7] = [
 
 /// A page.
 pub(crate) struct Page<'a> {
-    /// Who looks at it; none before signing in.
+    /// The visitor; none before signing in.
     pub(crate) visitor: Option<&'a Visitor>,
     pub(crate) title: &'a str,
     pub(crate) menu: Menu,
-    /// Why something was not done.
+    /// The error to show.
     pub(crate) error: Option<&'a ApiError>,
     pub(crate) body: Markup,
 }
@@ -106,7 +106,7 @@ impl Page<'_> {
     }
 }
 
-/// The mark of the program, beside its name.
+/// Draws the program's logo, beside its name.
 fn mark() -> Markup {
     html! {
         svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true" {
@@ -115,22 +115,22 @@ fn mark() -> Markup {
     }
 }
 
-/// The field of a form that says of which session it is.
+/// Returns the form field that ties a form to its session.
 pub(crate) fn csrf(visitor: &Visitor) -> Markup {
     html! { input type="hidden" name=(CSRF) value=(visitor.session.csrf); }
 }
 
-/// A heading with what can be done beside it.
+/// Writes a heading, with the available operations beside it.
 pub(crate) fn heading(title: &str, beside: &Markup) -> Markup {
     html! { div class="heading" { h1 { (title) } div class="actions" { (beside) } } }
 }
 
-/// A link to a form, which the script shows in a dialog.
+/// Writes a link to a form, which the script shows in a dialog.
 pub(crate) fn ask_link(path: &str, name: &str, class: &str) -> Markup {
     html! { a class=(class) href=(path) data-dialog { (name) } }
 }
 
-/// The menu at the end of a row; `of` is what it is of.
+/// Writes the menu at the end of a row; `of` names the row's object.
 pub(crate) fn more(of: &str, entries: &Markup) -> Markup {
     html! {
         details class="more" {
@@ -140,7 +140,7 @@ pub(crate) fn more(of: &str, entries: &Markup) -> Markup {
     }
 }
 
-/// A list of facts.
+/// Writes a list of facts.
 pub(crate) fn facts(all: &[(&str, Markup)]) -> Markup {
     html! {
         dl class="facts" {
@@ -149,7 +149,7 @@ pub(crate) fn facts(all: &[(&str, Markup)]) -> Markup {
     }
 }
 
-/// A line to copy.
+/// Writes a line to copy.
 pub(crate) fn line_to_copy(name: &str, line: &str) -> Markup {
     html! {
         div class="line" {
@@ -160,7 +160,7 @@ pub(crate) fn line_to_copy(name: &str, line: &str) -> Markup {
     }
 }
 
-/// What a status looks like.
+/// Writes a status as a badge.
 pub(crate) fn badge(status: &str) -> Markup {
     let class = match status {
         "active" | "available" | "completed" => "good",

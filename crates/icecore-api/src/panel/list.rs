@@ -15,7 +15,7 @@ const PAGE_ROWS: usize = 50;
 
 /// A column.
 pub(crate) struct Column {
-    /// What stands in the address to sort by it.
+    /// Its word in the address, to sort by it.
     pub(crate) key: &'static str,
     pub(crate) name: &'static str,
 }
@@ -25,7 +25,7 @@ pub(crate) const fn column(key: &'static str, name: &'static str) -> Column {
     Column { key, name }
 }
 
-/// What a cell is sorted by.
+/// The sort key of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Number(i128),
@@ -36,23 +36,23 @@ enum Key {
 pub(crate) struct Cell {
     shown: Markup,
     key: Key,
-    /// What a filter looks for.
+    /// The text that a filter searches.
     text: String,
 }
 
 impl Cell {
-    /// A cell that is its text.
+    /// Returns a cell that shows its text.
     pub(crate) fn text(text: impl Into<String>) -> Self {
         let text = text.into();
         Self { shown: text.render(), key: Key::Text(text.to_lowercase()), text }
     }
 
-    /// A cell that shows a text in its own way.
+    /// Returns a cell that shows a text in another form.
     pub(crate) fn shown(text: impl Into<String>, shown: Markup) -> Self {
         Self { shown, ..Self::text(text) }
     }
 
-    /// A cell that is sorted by a number.
+    /// Returns a cell that sorts by a number.
     pub(crate) fn number(number: impl Into<i128>, shown: impl Render) -> Self {
         Self { shown: shown.render(), key: Key::Number(number.into()), text: String::new() }
     }
@@ -60,9 +60,9 @@ impl Cell {
 
 /// A row.
 pub(crate) struct Row {
-    /// As many as there are columns.
+    /// One cell for each column.
     pub(crate) cells: Vec<Cell>,
-    /// What can be done with it.
+    /// The menu of operations on it.
     pub(crate) menu: Markup,
 }
 
@@ -79,7 +79,7 @@ impl Row {
     }
 }
 
-/// Writes rows without a way to sort them.
+/// Writes a table that cannot be sorted.
 pub(crate) fn plain_table(caption: &str, columns: &[Column], rows: &[Row]) -> Markup {
     table(caption, &html! { @for column in columns { th scope="col" { (column.name) } } }, columns, rows)
 }
@@ -97,7 +97,7 @@ fn table(caption: &str, heads: &Markup, columns: &[Column], rows: &[Row]) -> Mar
     }
 }
 
-/// What the address says of a list.
+/// The sorting and filter in the address of a list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Choice {
     filter: String,
@@ -118,12 +118,12 @@ impl From<&Params> for Choice {
 pub(crate) struct List<'a> {
     /// Its address, without a query.
     pub(crate) path: &'a str,
-    /// What it is of, for those who do not see it.
+    /// Its caption for screen readers.
     pub(crate) caption: &'a str,
     pub(crate) columns: &'a [Column],
     pub(crate) rows: Vec<Row>,
     pub(crate) choice: &'a Choice,
-    /// What is shown where there is nothing: the next step.
+    /// The text for an empty list: the next step.
     pub(crate) empty: Markup,
 }
 
@@ -165,7 +165,7 @@ impl List<'_> {
             (Some(a), Some(b)) => a.key.cmp(&b.key),
             _ => Ordering::Equal,
         };
-        // Rows that are equal stay in the order in which they came.
+        // Equal rows keep their order.
         self.rows.sort_by(|a, b| if self.choice.descending { order(b, a) } else { order(a, b) });
     }
 

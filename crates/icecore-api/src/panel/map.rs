@@ -8,16 +8,16 @@ use maud::html;
 use crate::panel::text::bytes;
 use crate::panel::text::percent;
 
-/// Cells in a row, and rows.
+/// The number of cells in a row, and of rows.
 const COLUMNS: usize = 64;
 const ROWS: usize = 16;
 /// The most cells of a map.
 pub(crate) const CELLS: usize = COLUMNS * ROWS;
-/// The side of a cell in the picture, and what is left free of it.
+/// The side of a cell in the picture, and the gap within it.
 const SIDE: usize = 12;
 const GAP: usize = 1;
 
-/// What a cell mostly is, and how much of it: 1 to 4 quarters.
+/// The look of a cell: its main content, and its amount in quarters, from 1 to 4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Look {
     class: &'static str,
@@ -46,7 +46,7 @@ fn word(class: &str) -> &'static str {
     }
 }
 
-/// A piece of a row in which all cells look alike.
+/// A run of cells in a row that look alike.
 struct Piece {
     look: Look,
     first: usize,
@@ -65,7 +65,7 @@ fn pieces(map: &ImageMap) -> Vec<Piece> {
     pieces
 }
 
-/// Draws a map; `sharing` says whether it may be told what is shared.
+/// Draws a map; `sharing` says whether it may show shared data.
 pub(crate) fn draw(map: &ImageMap, sharing: bool) -> Markup {
     let rows = map.cells.len().div_ceil(COLUMNS).max(1);
     let (width, height) = (COLUMNS * SIDE, rows * SIDE);
@@ -107,7 +107,7 @@ pub(crate) fn draw(map: &ImageMap, sharing: bool) -> Markup {
     }
 }
 
-/// Shows sixteen equal parts of the image in numbers.
+/// Shows the numbers for sixteen equal parts of the image.
 fn numbers(map: &ImageMap, sharing: bool) -> Markup {
     let part_cells = map.cells.len().div_ceil(ROWS).max(1);
     let part_bytes = u64::try_from(part_cells).unwrap_or(u64::MAX).saturating_mul(map.cell_bytes);
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(of(0, 0, 0), ("zero", 4));
         assert_eq!(of(4096, 0, 0), ("own", 1));
         assert_eq!(of(4096 * 4, 4096 * 3, 0), ("shared", 4));
-        // What became zero is a change, too.
+        // Data that became zero counts as a change.
         assert_eq!(of(0, 0, 4096 * 2), ("changed", 2));
     }
 }

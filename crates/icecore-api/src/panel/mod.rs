@@ -52,13 +52,13 @@ use crate::service::droplets::item::DropletItem;
 use crate::service::items::SnapshotItem;
 use crate::service::items::VolumeItem;
 
-/// What a page may load and do: what comes from this server, and nothing that stands in the page
-/// itself.
+/// The content security policy: a page may load only files from this server, and use no inline
+/// scripts or styles.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// Headers of every answer of the panel. The browser must tell where a form comes from, so that the
-/// referrer is not kept from this server itself.
+/// The headers of every answer. The referrer is kept for this server, because the browser must
+/// report which page a form comes from.
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -66,7 +66,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// Returns all pages.
+/// Returns the routes of all pages.
 pub(crate) fn router(app: &App) -> Router {
     Router::new()
         .route("/", get(async || Redirect::to("/droplets")))
@@ -97,14 +97,14 @@ pub(crate) fn router(app: &App) -> Router {
         .with_state(Arc::clone(app))
 }
 
-/// Gives an answer the headers that protect a page.
+/// Adds the headers that protect a page.
 async fn protect(request: Request, next: Next) -> Response {
     let mut answer = next.run(request).await;
     let headers = answer.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, value);
     }
-    // Pages are of one person, and of now; files say of themselves how long they may be kept.
+    // A page is for one visitor and one moment; files set their own lifetime.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     answer
 }

@@ -25,26 +25,26 @@ use crate::words::error::ApiResult;
 pub(crate) enum Reply {
     /// A page.
     Page(Markup),
-    /// A page that says why something was not done; with the status of that.
+    /// A page that says why something failed, with the status of that error.
     Refused(u16, Markup),
-    /// It is done, and this is where it can be seen.
+    /// A redirect to the page that shows the result.
     Go(String),
 }
 
 impl Reply {
-    /// Goes to a path, where a message says what was done.
+    /// Redirects to a path, where a message confirms the operation.
     pub(crate) fn done(path: &str, done: Done) -> Self {
         let between = if path.contains('?') { '&' } else { '?' };
         Self::Go(format!("{path}{between}done={}", done.key()))
     }
 
-    /// Shows a page with a message on it that says why something was not done.
+    /// Shows a page with a message that says why something failed.
     pub(crate) fn refused(error: &ApiError, page: Markup) -> Self {
         Self::Refused(error.status, page)
     }
 }
 
-/// Makes an answer, on a thread that may block.
+/// Computes an answer, on a thread that may block.
 pub(crate) async fn reply(
     app: App,
     visitor: Visitor,
@@ -67,7 +67,7 @@ pub(crate) fn page_response(status: StatusCode, page: Markup) -> Response {
     (status, [html], page.into_string()).into_response()
 }
 
-/// Answers with a page that says nothing but what is wrong.
+/// Answers with a page that shows only the error.
 pub(crate) fn problem(visitor: Option<&Visitor>, error: &ApiError) -> Response {
     let title = match error.status {
         404 => "Not found",

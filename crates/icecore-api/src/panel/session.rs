@@ -1,4 +1,4 @@
-//! The session of a request, by its cookie.
+//! The session of a request, found by its cookie.
 
 use std::sync::Arc;
 

@@ -26,7 +26,8 @@ use crate::panel::visitor::cookie;
 use crate::service::App;
 use crate::words::error::ApiError;
 
-/// Returns where to go after signing in: a page of this server, whatever the address says.
+/// Returns the page to show after signing in: always one of this server, whatever the address asks
+/// for.
 fn next(wanted: Option<&str>) -> &str {
     let inside = |path: &&str| {
         path.starts_with('/')
@@ -57,7 +58,7 @@ fn form(next: &str, error: Option<&ApiError>) -> Markup {
     Page { visitor: None, title: "Sign in", menu: Menu::None, error, body }.render()
 }
 
-/// The page to sign in.
+/// Shows the page for signing in.
 pub(crate) async fn page(State(app): State<App>, params: Params, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let next = next(params.get("next"));
@@ -68,7 +69,7 @@ pub(crate) async fn page(State(app): State<App>, params: Params, request: Reques
     }
 }
 
-/// Begins a session, if the token is one.
+/// Begins a session, if the token is valid.
 pub(crate) async fn sign_in(State(app): State<App>, request: Request) -> Response {
     let encrypted = request.extensions().get::<Encrypted>().is_some();
     let fields = match read_form(request).await {

@@ -36,10 +36,10 @@ use crate::service::items::SnapshotItem;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// How long a map may take, in milliseconds: somebody waits for the page.
+/// The time limit for drawing a map, in milliseconds: a visitor waits for the page.
 const MAP_MS_MAX: i64 = 10_000;
 
-/// Lets a map be drawn until its time is over.
+/// A limit that stops the drawing of a map when its time is over.
 struct Patience<'a> {
     service: &'a Service,
     end_unix_ms: i64,
@@ -54,7 +54,7 @@ impl Progress for Patience<'_> {
     }
 }
 
-/// The page of a snapshot.
+/// Shows the page of a snapshot.
 pub(crate) async fn page(
     State(app): State<App>,
     visitor: Visitor,
@@ -101,7 +101,7 @@ fn show(
     ];
     let about: Vec<_> = about
         .into_iter()
-        // That tells what was in the repository before, whoever it was of.
+        // The amount of new data reveals what the repository held before, from any account.
         .filter(|(name, _)| !name.starts_with("New") || service.accounts.may_know_what_is_shared())
         .collect();
     let menu = if kind == Kind::Custom || kind == Kind::Base { Menu::Images } else { Menu::Snapshots };
@@ -134,7 +134,8 @@ fn drawn(
         all.iter().filter(there).filter(|other| other.snapshot.id != item.snapshot.id).collect();
     let chosen = others.iter().find(|other| against.is_some_and(|id| other.id() == id));
     let chosen_id: Option<SnapshotId> = chosen.map(|other| other.snapshot.id);
-    // Of other accounts nothing is read, not even that something of them is damaged.
+    // Without sharing, nothing of other accounts is read: the page must not even show that their
+    // data is damaged.
     let sharing = service.accounts.may_know_what_is_shared();
     let options = MapOptions { cells: map::CELLS, against: chosen_id, sharing };
     let patience = Patience { service, end_unix_ms: service.clock.now_unix_ms() + MAP_MS_MAX };
@@ -174,7 +175,7 @@ fn drawn(
     })
 }
 
-/// Takes zeros behind the end of a smaller image for what they are, and not for a change.
+/// Does not count zeros after the end of a smaller image as changes.
 fn forget_what_the_other_had_no_room_for(map: &mut ImageMap) {
     let Some(end) = map.against.as_ref().map(|other| other.size_bytes) else { return };
     let mut begin = 0u64;
@@ -185,7 +186,7 @@ fn forget_what_the_other_had_no_room_for(map: &mut ImageMap) {
     }
 }
 
-/// Shows what a snapshot came from and what was made of it.
+/// Shows the origin of a snapshot, and what was made from it.
 fn lineage(
     service: &Service,
     visitor: &Visitor,

@@ -143,7 +143,7 @@ fn regions_without(service: &Service, item: &SnapshotItem) -> Vec<(String, Strin
     regions(service, false).into_iter().filter(|(slug, _)| !there.contains(slug)).collect()
 }
 
-/// Accepts or declines what another account offers.
+/// Accepts or declines an image that another account offers.
 pub(crate) async fn answer_offer(
     State(app): State<App>,
     Path((id, verb)): Path<(String, String)>,

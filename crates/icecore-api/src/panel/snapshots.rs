@@ -33,15 +33,15 @@ use crate::service::items::SnapshotItem;
 use crate::words::error::ApiResult;
 use crate::words::text::in_query;
 
-/// The kinds of snapshots that lists are of.
+/// The kinds of snapshots, each with a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     OfDroplet,
     OfVolume,
     Backup,
-    /// Imported.
+    /// An imported image.
     Custom,
-    /// For all accounts.
+    /// An image for all accounts.
     Base,
 }
 
@@ -57,7 +57,7 @@ impl Kind {
         }
     }
 
-    /// Returns the address of the list that they are in.
+    /// Returns the address of the list that has this kind.
     pub(crate) fn list(self) -> &'static str {
         match self {
             Self::OfDroplet => "/snapshots",
@@ -77,7 +77,7 @@ const COLUMNS: [Column; 6] = [
     column("created", "Created"),
 ];
 
-/// The most snapshots on the page of what they were taken of.
+/// The most snapshots listed on a disk's page.
 const NEWEST: usize = 20;
 
 const TABS: [(Kind, &str); 3] = [
@@ -86,17 +86,17 @@ const TABS: [(Kind, &str); 3] = [
     (Kind::Backup, "Backups"),
 ];
 
-/// Snapshots of Droplets.
+/// Lists the snapshots of Droplets.
 pub(crate) async fn of_droplets(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     list(app, visitor, params, Kind::OfDroplet).await
 }
 
-/// Snapshots of volumes.
+/// Lists the snapshots of volumes.
 pub(crate) async fn of_volumes(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     list(app, visitor, params, Kind::OfVolume).await
 }
 
-/// Backups of Droplets.
+/// Lists the backups of Droplets.
 pub(crate) async fn backups(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     list(app, visitor, params, Kind::Backup).await
 }
@@ -105,7 +105,7 @@ async fn list(app: App, visitor: Visitor, params: Params, kind: Kind) -> Respons
     reply(app, visitor, move |app, visitor| {
         let mut items = app.snapshots.list(visitor.who())?;
         items.retain(|item| Kind::of(item) == kind);
-        // Newest first, until one sorts them.
+        // Newest first, unless the visitor sorts them.
         items.reverse();
         let empty = match kind {
             Kind::OfVolume => ("No snapshots of volumes yet", "/volumes", "Go to the volumes"),
@@ -141,7 +141,7 @@ async fn list(app: App, visitor: Visitor, params: Params, kind: Kind) -> Respons
     .await
 }
 
-/// Shows what other accounts offer.
+/// Shows the images that other accounts offer.
 fn offers(service: &Service, visitor: &Visitor) -> ApiResult<Markup> {
     let offers = service.offers.to(visitor.who())?;
     Ok(html! {
@@ -179,7 +179,7 @@ pub(crate) fn row(item: &SnapshotItem) -> Row {
     }
 }
 
-/// Returns what can be done with a snapshot.
+/// Returns the menu entries of a snapshot.
 pub(crate) fn entries(item: &SnapshotItem, class: &str) -> Markup {
     let kind = Kind::of(item);
     let (id, path) = (item.id(), format!("/snapshots/{}", item.id()));
@@ -197,8 +197,7 @@ pub(crate) fn entries(item: &SnapshotItem, class: &str) -> Markup {
     }
 }
 
-/// Shows the newest of some snapshots, and where all of them are; what else there is to say where
-/// there are none.
+/// Shows the newest of some snapshots and a link to all of them, or `empty` if there are none.
 pub(crate) fn newest_or(items: &[SnapshotItem], empty: &Markup) -> Markup {
     let Some(first) = items.first() else { return html! { div class="card" { (empty) } } };
     let rows: Vec<Row> = items.iter().rev().take(NEWEST).map(row).collect();

@@ -1,4 +1,4 @@
-//! Figures and times as people read them.
+//! Numbers and times in the form that people read.
 
 use jiff::Timestamp;
 use maud::Markup;
@@ -28,7 +28,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
     shown
 }
 
-/// Returns a part of a whole in percent.
+/// Returns a part of a whole, in percent.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     let tenths = u128::from(part) * 1000 / u128::from(whole.max(1));
     if tenths >= 100 || tenths == 0 {
@@ -38,13 +38,13 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// Shows a time in UTC; the script shows it as the clock of the browser has it.
+/// Shows a time in UTC; the script converts it to the browser's time zone.
 pub(crate) fn time(unix_ms: i64) -> Markup {
     let shown = Timestamp::from_millisecond(unix_ms).unwrap_or(Timestamp::UNIX_EPOCH);
     html! { time datetime=(rfc3339(unix_ms)) { (shown.strftime("%Y-%m-%d %H:%M")) " UTC" } }
 }
 
-/// Returns a count with the word for what is counted.
+/// Returns a count with its noun.
 pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }

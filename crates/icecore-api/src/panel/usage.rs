@@ -24,13 +24,13 @@ use crate::panel::visitor::Visitor;
 use crate::service::App;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// How far back one can look: what stands in the address, what it is called, days.
+/// The selectable periods: the word in the address, the label, the days.
 const SPANS: [(&str, &str, i64); 4] =
     [("day", "Day", 1), ("week", "Week", 7), ("month", "Month", 31), ("year", "Year", 366)];
-/// The most rows of numbers.
+/// The most rows in the table.
 const ROWS: usize = 50;
 
-/// All regions at one time.
+/// The sum over all regions at one time.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sum {
     snapshots: u64,
@@ -50,7 +50,7 @@ impl Sum {
     }
 }
 
-/// The page of usage.
+/// Shows the usage page.
 pub(crate) async fn page(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     reply(app, visitor, move |app, visitor| {
         let wanted = params.get("span").unwrap_or("week");

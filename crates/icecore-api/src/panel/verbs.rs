@@ -21,48 +21,48 @@ use crate::service::accounts::Who;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// Things that can be done, each with the word that stands for it in addresses.
+/// The operations on a kind of object, each with its word in addresses.
 pub(crate) trait Verb: Copy + PartialEq + 'static {
     /// All of them.
     const ALL: &'static [(Self, &'static str)];
 
-    /// Returns the verb of a word.
+    /// Returns the verb for a word.
     fn parse(word: &str) -> ApiResult<Self> {
         let found = Self::ALL.iter().find(|(_, known)| *known == word);
         found.map(|(verb, _)| *verb).ok_or_else(ApiError::not_found)
     }
 
-    /// Returns the address of its form, below that of what it is done to.
+    /// Returns the address of its form, below that of the object.
     fn path(self, of: &str) -> String {
         let word = Self::ALL.iter().find(|(verb, _)| *verb == self).map_or("", |(_, word)| word);
         format!("{of}/{word}")
     }
 }
 
-/// What is asked before something is done.
+/// The form that a visitor must confirm before an operation.
 pub(crate) struct Question {
     pub(crate) title: &'static str,
-    /// What will happen.
+    /// The consequences of the operation.
     pub(crate) text: Markup,
     pub(crate) fields: Vec<Field<'static>>,
-    /// Whether something is lost.
+    /// Whether it loses data.
     pub(crate) danger: bool,
 }
 
-/// Something that can be done something with.
+/// A kind of object with operations.
 pub(crate) trait Subject: Sized + Send + 'static {
-    /// What can be done with it.
+    /// The operations on it.
     type Verb: Verb + Send;
-    /// Where it is in the menu.
+    /// Its place in the menu.
     const MENU: Menu;
 
-    /// Finds it.
+    /// Finds the object with an id.
     fn find(service: &Service, who: &Who, id: &str) -> ApiResult<Self>;
 
-    /// Returns the address of its page.
+    /// Returns the address of the object's page.
     fn path(&self) -> String;
 
-    /// Returns what is asked before something is done; `fields` has what was filled in before.
+    /// Returns the question to ask before an operation; `fields` has the values entered before.
     fn question(
         &self,
         service: &Service,
@@ -71,11 +71,11 @@ pub(crate) trait Subject: Sized + Send + 'static {
         fields: &Fields,
     ) -> ApiResult<Question>;
 
-    /// Does something, and goes where it can be seen.
+    /// Carries out an operation, and redirects to the page that shows the result.
     fn perform(&self, service: &Service, who: &Who, verb: Self::Verb, fields: &Fields) -> ApiResult<Reply>;
 }
 
-/// The form of something that can be done.
+/// Shows the form of an operation.
 pub(crate) async fn ask<S: Subject>(
     State(app): State<App>,
     visitor: Visitor,
@@ -89,7 +89,7 @@ pub(crate) async fn ask<S: Subject>(
     .await
 }
 
-/// Does something; where it cannot be done, its form says why.
+/// Carries out an operation. If it fails, shows its form again with the reason.
 pub(crate) async fn act<S: Subject>(
     State(app): State<App>,
     Path((id, verb)): Path<(String, String)>,
@@ -125,12 +125,12 @@ fn page<S: Subject>(
     Ok(ask.page(visitor, error))
 }
 
-/// Something that a form makes.
+/// A kind of object that a form creates.
 pub(crate) trait New: 'static {
-    /// The field of the form that its address may fill in; an empty text where there is none.
+    /// The form field that the address may fill in; empty if there is none.
     const FROM_ADDRESS: &'static str;
 
-    /// Returns the page of the form; `fields` has what was filled in before.
+    /// Returns the page of the form; `fields` has the values entered before.
     fn page(
         service: &Service,
         visitor: &Visitor,
@@ -138,11 +138,11 @@ pub(crate) trait New: 'static {
         error: Option<&ApiError>,
     ) -> ApiResult<Markup>;
 
-    /// Makes it, and goes where it can be seen.
+    /// Creates the object, and redirects to the page that shows it.
     fn make(service: &Service, who: &Who, fields: &Fields) -> ApiResult<Reply>;
 }
 
-/// The form of something new.
+/// Shows the form for a new object.
 pub(crate) async fn new<N: New>(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     reply(app, visitor, move |app, visitor| {
         let given = params.get(N::FROM_ADDRESS).unwrap_or_default();
@@ -151,7 +151,7 @@ pub(crate) async fn new<N: New>(State(app): State<App>, visitor: Visitor, params
     .await
 }
 
-/// Makes something; where it cannot be made, its form says why.
+/// Creates an object. If that fails, shows its form again with the reason.
 pub(crate) async fn create<N: New>(State(app): State<App>, posted: Posted) -> Response {
     let Posted { visitor, fields } = posted;
     reply(app, visitor, move |app, visitor| match N::make(app, visitor.who(), &fields) {

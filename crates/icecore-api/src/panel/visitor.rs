@@ -4,18 +4,18 @@ use crate::service::accounts::Who;
 use crate::service::sessions::SESSION_SECONDS;
 use crate::service::sessions::Session;
 
-/// The name of the field of each form that says of which session it is.
+/// The name of the form field that ties a form to its session.
 pub(crate) const CSRF: &str = "csrf";
 
-/// Somebody who has signed in.
+/// A person who has signed in.
 #[derive(Debug, Clone)]
 pub(crate) struct Visitor {
     pub(crate) session: Session,
-    /// What the cookie has.
+    /// The secret in the cookie.
     pub(crate) secret: String,
-    /// The path and query that is looked at.
+    /// The requested path and query.
     pub(crate) at: String,
-    /// Whether it came over TLS.
+    /// Whether the request came over TLS.
     pub(crate) encrypted: bool,
 }
 
@@ -26,13 +26,13 @@ impl Visitor {
     }
 }
 
-/// Returns the name of the cookie. Over TLS the browser lets no other host set it, and does not
-/// send it without TLS.
+/// Returns the name of the cookie. Over TLS, this name makes the browser accept the cookie from no
+/// other host, and send it only over TLS.
 pub(crate) fn cookie_name(encrypted: bool) -> &'static str {
     if encrypted { "__Host-icecore" } else { "icecore" }
 }
 
-/// Returns the header that sets the cookie, or takes it away where there is no secret.
+/// Returns the header that sets the cookie, or removes it if there is no secret.
 pub(crate) fn cookie(secret: Option<&str>, encrypted: bool) -> String {
     let (name, secure) = (cookie_name(encrypted), if encrypted { "; Secure" } else { "" });
     let (value, age) = secret.map_or(("", 0), |secret| (secret, SESSION_SECONDS));

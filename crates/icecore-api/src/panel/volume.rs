@@ -1,4 +1,4 @@
-//! A volume: its page.
+//! The page of a volume.
 
 use axum::extract::Path;
 use axum::extract::State;
@@ -24,7 +24,7 @@ use crate::service::Service;
 use crate::service::items::VolumeItem;
 use crate::words::error::ApiResult;
 
-/// The page of a volume.
+/// Shows the page of a volume.
 pub(crate) async fn page(State(app): State<App>, visitor: Visitor, Path(id): Path<String>) -> Response {
     reply(app, visitor, move |app, visitor| {
         let item = app.disks.volume(visitor.who(), &id)?;

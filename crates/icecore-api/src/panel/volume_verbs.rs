@@ -124,7 +124,7 @@ impl Subject for VolumeItem {
     }
 }
 
-/// Returns the Droplets of the region of a volume, for a choice.
+/// Returns the Droplets in a volume's region, for a choice.
 fn droplets_near(service: &Service, who: &Who, item: &VolumeItem) -> ApiResult<Vec<(String, String)>> {
     let disks = service.disks.list(who, ResourceKind::Droplet)?;
     let numbers = service.disks.droplet_numbers(who)?;

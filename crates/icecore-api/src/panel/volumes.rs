@@ -46,7 +46,7 @@ const COLUMNS: [Column; 5] = [
     column("created", "Created"),
 ];
 
-/// All volumes.
+/// Lists all volumes.
 pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     reply(app, visitor, move |app, visitor| {
         let droplets = app.disks.list(visitor.who(), ResourceKind::Droplet)?;
@@ -106,7 +106,7 @@ pub(crate) fn tags_or_none(all: &[String]) -> Markup {
     html! { @if all.is_empty() { "none" } (tags(all)) }
 }
 
-/// Returns the regions that something can be made in, for a choice.
+/// Returns the regions where something can be created, for a choice.
 pub(crate) fn regions(service: &Service, storage: bool) -> Vec<(String, String)> {
     let pools = service.pools.values().filter(|pool| pool.storage || !storage);
     pools.map(|pool| (pool.slug.clone(), region_name(&pool.name, &pool.slug))).collect()
@@ -116,7 +116,7 @@ fn region_name(name: &str, slug: &str) -> String {
     if name == slug { slug.to_owned() } else { format!("{name} ({slug})") }
 }
 
-/// A volume, empty or of a snapshot.
+/// The form for a new volume, empty or from a snapshot.
 pub(crate) struct NewVolume;
 
 impl New for NewVolume {

@@ -1,4 +1,5 @@
-//! An open volume as clients see it. It can be taken away from them, as a disk can be pulled out.
+//! An open volume as clients see it. The server can take it away from them, as if somebody pulled
+//! the disk.
 
 use std::io;
 use std::path::Path;
@@ -20,20 +21,20 @@ use icecore_host::exports::Lent;
 
 /// An open volume, until it is taken away.
 pub(crate) struct OpenDisk {
-    /// Where other programs ask for snapshots of it. It ends before the volume does: whoever opens
-    /// that next has its own.
+    /// The socket where other programs request snapshots. It closes before the volume does, because
+    /// the next user of the volume opens its own.
     control: Mutex<Option<Socket>>,
     volume: RwLock<Option<Volume>>,
 }
 
 impl OpenDisk {
-    /// Lends a volume.
+    /// Wraps an open volume.
     pub(crate) fn new(volume: Volume) -> Self {
         Self { control: Mutex::default(), volume: RwLock::new(Some(volume)) }
     }
 
-    /// Takes snapshots when other programs ask for them; `repository` is the directory that the
-    /// volume is in.
+    /// Takes snapshots when other programs request them; `repository` is the directory that
+    /// contains the volume.
     pub(crate) fn listen(self: &Arc<Self>, repository: &Path, name: &str) -> Result<()> {
         let disk = Arc::downgrade(self);
         let take = move |asked: &VolumeSnapshotOptions| {
@@ -49,8 +50,7 @@ impl OpenDisk {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the volume away from whoever uses it: what is being done is waited for, and what comes
-    /// after it fails.
+    /// Takes the volume away from all its users. Waits for running operations; later ones fail.
     pub(crate) fn take_away(&self) {
         drop(self.control().take());
         drop(self.volume.write().unwrap_or_else(PoisonError::into_inner).take());

@@ -18,10 +18,10 @@ use icecore_host::repository;
 use crate::pool::disk::OpenDisk;
 use crate::words::patience::patiently;
 
-/// What is known of one volume.
+/// The state of one volume.
 type Slot = Arc<Mutex<Weak<OpenDisk>>>;
 
-/// The volumes of a region that are open, by their names in the engine.
+/// The open volumes of a region, by their names in the engine.
 pub(crate) struct Disks {
     dir: PathBuf,
     cache: Arc<BlockCache>,
@@ -29,8 +29,8 @@ pub(crate) struct Disks {
 }
 
 impl Disks {
-    /// Has the disks of the repository in a directory; what is read of them stays in `cache`, which
-    /// all regions share.
+    /// Returns the disks of the repository in a directory. All regions share `cache` for the data
+    /// read from them.
     pub(super) fn new(dir: PathBuf, cache: Arc<BlockCache>) -> Self {
         Self { dir, cache, slots: Mutex::default() }
     }
@@ -43,7 +43,7 @@ impl Disks {
         Arc::clone(self.slots().entry(name.to_owned()).or_default())
     }
 
-    /// Forgets slots of which nobody knows anything.
+    /// Removes the slots that nobody uses.
     fn tidy(&self) {
         self.slots().retain(|_, slot| {
             Arc::strong_count(slot) > 1
@@ -51,7 +51,7 @@ impl Disks {
         });
     }
 
-    /// Returns a volume that is open as long as somebody has what is returned.
+    /// Opens a volume. It stays open as long as anyone holds the result.
     ///
     /// # Errors
     /// `NotFound`; `InUse` if another program has it open.
@@ -61,20 +61,21 @@ impl Disks {
         if let Some(disk) = slot.upgrade().filter(|disk| disk.with(|_| ()).is_ok()) {
             return Ok(disk);
         }
-        // A handle of its own: a snapshot of this volume does not wait for that of another one.
+        // Each volume has its own handle, so that its snapshots do not wait for those of another
+        // volume.
         let handle = Arc::new(repository::open(&self.dir)?);
         let volume = patiently(|| Volume::open(Arc::clone(&handle), name, Arc::clone(&self.cache)))?;
         let disk = Arc::new(OpenDisk::new(volume));
         if let Err(error) = disk.listen(&self.dir, name) {
-            // The disk is worth more than what others may ask of it.
+            // The disk is useful even if other programs cannot request snapshots of it.
             tracing::warn!(volume = name, %error, "other programs cannot request snapshots");
         }
         *slot = Arc::downgrade(&disk);
         Ok(disk)
     }
 
-    /// Takes a volume away from all who use it, and does something that needs it closed, before
-    /// anybody opens it again.
+    /// Takes a volume away from all its users, and calls `what` while it is closed and nobody can
+    /// open it.
     pub(crate) fn with_closed<T>(&self, name: &str, what: impl Fn() -> Result<T>) -> Result<T> {
         let done = {
             let slot = self.slot(name);
@@ -88,16 +89,16 @@ impl Disks {
         done
     }
 
-    /// Makes a volume larger, open or not. Clients see the new size when they connect anew.
+    /// Grows a volume, open or not. Clients see the new size when they reconnect.
     pub(crate) fn grow(&self, name: &str, size_bytes: u64) -> Result<()> {
         let disk = self.open(name)?;
         let grown = disk.with(|volume| volume.grow(size_bytes));
         grown.map_err(|error| Error::io(format!("growing volume {name}"), error))?
     }
 
-    /// Returns how many volumes are open.
+    /// Returns the number of open volumes.
     pub(crate) fn open_count(&self) -> usize {
-        // One that is locked is being worked on.
+        // A locked slot is in use.
         let is_open = |slot: &&Slot| slot.try_lock().map_or(true, |slot| slot.strong_count() > 0);
         self.slots().values().filter(is_open).count()
     }
@@ -141,7 +142,7 @@ mod tests {
         assert!(!served() && take("nobody").is_none());
         let pulled = disks.open("web").unwrap();
         take("first").unwrap().unwrap();
-        // It is taken away, and opened anew, while somebody has the old one still.
+        // The volume is taken away and opened again while somebody still holds the old one.
         assert!(!disks.with_closed("web", || Ok(served())).unwrap());
         let disk = disks.open("web").unwrap();
         drop(pulled);

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::pool::Pools;
 
-/// All that is served over NBD.
+/// All disks served over NBD.
 pub(crate) struct Served(pub(crate) Arc<Pools>);
 
 impl Served {
@@ -55,12 +55,12 @@ impl Exports for Served {
     }
 }
 
-/// Where clients connect.
+/// The socket where NBD clients connect.
 #[derive(Debug, Clone)]
 pub(crate) struct NbdAddress(pub(crate) PathBuf);
 
 impl NbdAddress {
-    /// Returns the address of an export, as NBD clients take it.
+    /// Returns the URI of an export for NBD clients.
     pub(crate) fn uri(&self, id: Uuid) -> String {
         icecore_nbd::unix_uri(&self.0, &id.to_string())
     }

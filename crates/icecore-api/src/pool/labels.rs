@@ -1,4 +1,4 @@
-//! The API's labels of snapshots and volumes, which keep its data in the repository.
+//! The labels that store the API's data with snapshots and volumes in the repository.
 
 use std::collections::BTreeMap;
 
@@ -7,83 +7,82 @@ use uuid::Uuid;
 /// The labels of a snapshot or a volume.
 pub(crate) type Labels = BTreeMap<String, String>;
 
-/// The account that owns it.
+/// The account that owns the snapshot or volume.
 pub(crate) const ACCOUNT: &str = "account";
-/// The name that the API knows it by, where the engine's differs.
+/// The name in the API, where it differs from the engine's.
 pub(crate) const NAME: &str = "name";
 /// Text for people.
 pub(crate) const DESCRIPTION: &str = "description";
-/// Of a volume: what it was asked to be formatted with.
+/// Of a volume: the file system that the client asked for.
 pub(crate) const FILESYSTEM_TYPE: &str = "filesystem-type";
 /// Of a volume: the label of its file system.
 pub(crate) const FILESYSTEM_LABEL: &str = "filesystem-label";
-/// Of a volume or Droplet: its tags, with commas between them; `tags-2` and so on where they are
-/// many. Snapshots have tags of their own.
+/// Of a volume or Droplet: its tags, separated by commas, continued in `tags-2` and so on if there
+/// are many. Snapshots have tags of their own.
 pub(crate) const TAGS: &str = "tags";
-/// Of a volume: the id of the engine's volume that is the disk of the Droplet that it is attached
-/// to.
+/// Of a volume: the id of the Droplet's disk (a volume of the engine) that it is attached to.
 pub(crate) const ATTACHED: &str = "attached-to";
-/// Of a snapshot: the id of the engine's volume that it was taken of.
+/// Of a snapshot: the id of the engine's volume that it was taken from.
 pub(crate) const RESOURCE: &str = "resource";
 /// The integer id in the API.
 pub(crate) const NUMBER: &str = "number";
-/// Of a snapshot: the integer id of the Droplet that it was taken of.
+/// Of a snapshot: the integer id of the Droplet that it was taken from.
 pub(crate) const RESOURCE_NUMBER: &str = "resource-number";
-/// Of a snapshot of a Droplet: what kind of image it is; a snapshot where that is missing.
+/// Of a Droplet's snapshot: the type of image. A missing label means a snapshot.
 pub(crate) const TYPE: &str = "type";
-/// [`TYPE`] of what was taken because somebody asked for it.
+/// The [`TYPE`] of a snapshot that somebody asked for.
 pub(crate) const TYPE_SNAPSHOT: &str = "snapshot";
-/// [`TYPE`] of what was taken by the plan of a Droplet.
+/// The [`TYPE`] of a snapshot taken by a Droplet's backup plan.
 pub(crate) const TYPE_BACKUP: &str = "backup";
-/// [`TYPE`] of what was imported.
+/// The [`TYPE`] of an imported image.
 pub(crate) const TYPE_CUSTOM: &str = "custom";
-/// [`TYPE`] of what all accounts may use.
+/// The [`TYPE`] of an image that all accounts may use.
 pub(crate) const TYPE_BASE: &str = "base";
-/// Of an image: the system in it.
+/// Of an image: the operating system in it.
 pub(crate) const DISTRIBUTION: &str = "distribution";
 /// Of a Droplet: the slug of its size.
 pub(crate) const SIZE: &str = "size";
-/// Of a Droplet: `active` or `off`; active where there is none.
+/// Of a Droplet: `active` or `off`. A missing label means active.
 pub(crate) const STATUS: &str = "status";
-/// Of a Droplet: when backups are made of it, as `weekly SUN 8` or `daily 8`.
+/// Of a Droplet: the times of its backups, as `weekly SUN 8` or `daily 8`.
 pub(crate) const BACKUPS: &str = "backups";
-/// Of a volume that is being made: not to be seen, and removed if the server ends before it is
-/// done.
+/// Of a volume that is still being made. Such a volume is hidden, and removed if the server ends
+/// before it is finished.
 pub(crate) const UNFINISHED: &str = "unfinished";
 
-/// The most tags that something has.
+/// The most tags that a resource can have.
 pub(crate) const TAGS_MAX: usize = 64;
-/// The most labels that hold tags: four of the longest tags fit in one.
+/// The most labels that hold tags: one label has room for four tags of the greatest length.
 const TAG_LABELS: usize = TAGS_MAX / 4;
 /// The longest value of a label, in bytes.
 const VALUE_BYTES_MAX: usize = 1024;
 
-/// Returns the text of a label; none where it is missing or empty.
+/// Returns the text of a label, or none if it is missing or empty.
 pub(crate) fn text<'a>(labels: &'a Labels, key: &str) -> Option<&'a str> {
     labels.get(key).map(String::as_str).filter(|value| !value.is_empty())
 }
 
-/// Returns the id that a label names.
+/// Returns the id in a label.
 pub(crate) fn id(labels: &Labels, key: &str) -> Option<Uuid> {
     text(labels, key)?.parse().ok()
 }
 
-/// Returns the integer id that is noted.
+/// Returns the integer id in the labels.
 pub(crate) fn number(labels: &Labels) -> Option<i64> {
     text(labels, NUMBER)?.parse().ok()
 }
 
-/// Returns the integer id of what a snapshot was taken of, where that is noted.
+/// Returns the integer id of the Droplet that a snapshot was taken from, if the labels have it.
 pub(crate) fn resource_number(labels: &Labels) -> Option<i64> {
     text(labels, RESOURCE_NUMBER)?.parse().ok()
 }
 
-/// Returns what kind of image a snapshot of a Droplet is.
+/// Returns the image type of a Droplet's snapshot.
 pub(crate) fn image_type(labels: &Labels) -> &str {
     text(labels, TYPE).unwrap_or(TYPE_SNAPSHOT)
 }
 
-/// Returns the tags that labels hold.
+/// Returns the tags in the labels.
 pub(crate) fn tags(labels: &Labels) -> Vec<String> {
     let held = tag_keys().filter_map(|key| text(labels, &key).map(str::to_owned));
     held.flat_map(|tags| tags.split(',').map(str::to_owned).collect::<Vec<_>>()).collect()
@@ -94,7 +93,7 @@ pub(crate) fn tag_keys() -> impl Iterator<Item = String> {
     (1..=TAG_LABELS).map(|part| if part == 1 { TAGS.to_owned() } else { format!("{TAGS}-{part}") })
 }
 
-/// Notes a text; an empty one is not noted.
+/// Sets a label. An empty text removes it.
 pub(crate) fn set(labels: &mut Labels, key: &str, value: &str) {
     if value.is_empty() {
         labels.remove(key);
@@ -103,7 +102,7 @@ pub(crate) fn set(labels: &mut Labels, key: &str, value: &str) {
     }
 }
 
-/// Notes tags, in the place of those that were noted before; at most [`TAGS_MAX`].
+/// Replaces the tags in the labels; at most [`TAGS_MAX`].
 pub(crate) fn set_tags(labels: &mut Labels, tags: &[String]) {
     let mut parts = vec![String::new()];
     for tag in tags.iter().take(TAGS_MAX) {

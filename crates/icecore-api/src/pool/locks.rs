@@ -7,12 +7,12 @@ use std::sync::PoisonError;
 
 use uuid::Uuid;
 
-/// A lock for each id that somebody does something to.
+/// The locks, one for each id in use.
 #[derive(Default)]
 pub(crate) struct Locks(Mutex<HashMap<Uuid, Arc<Mutex<()>>>>);
 
 impl Locks {
-    /// Does something while nobody else does anything under the same id.
+    /// Calls `what` while nobody else holds the lock of this id.
     pub(crate) fn alone<T>(&self, id: Uuid, what: impl FnOnce() -> T) -> T {
         let lock = Arc::clone(self.all().entry(id).or_default());
         let done = {

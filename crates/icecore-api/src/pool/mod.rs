@@ -33,7 +33,7 @@ use crate::words::error::ApiResult;
 /// The unit of [`MetadataExt::blocks`].
 const UNIT_BYTES: u64 = 512;
 
-/// All regions, by their slugs.
+/// All regions by slug.
 pub(crate) type Pools = BTreeMap<String, Arc<Pool>>;
 
 /// A region.
@@ -42,7 +42,7 @@ pub(crate) struct Pool {
     pub(crate) slug: String,
     /// What people call it.
     pub(crate) name: String,
-    /// Whether volumes can be made in it.
+    /// Whether clients can create volumes in it.
     pub(crate) storage: bool,
     dir: PathBuf,
     repo: Arc<Repository>,
@@ -53,7 +53,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Opens the repository of a region, and makes it where there is none.
+    /// Opens the repository of a region, and creates it if there is none.
     pub(crate) fn open(
         slug: &str,
         config: &RegionConfig,
@@ -81,52 +81,52 @@ impl Pool {
         })
     }
 
-    /// Returns the repository, for what is done quickly.
+    /// Returns the repository, for quick operations.
     pub(crate) fn repo(&self) -> &Arc<Repository> {
         &self.repo
     }
 
-    /// Opens the repository once more, for what takes its time: captures over one handle wait for
+    /// Opens the repository once more, for slow operations: captures through one handle wait for
     /// each other.
     pub(crate) fn another_handle(&self) -> Result<Repository> {
         repository::open(&self.dir)
     }
 
-    /// Returns the memory that all disks share for what was read of them.
+    /// Returns the cache that all disks share for data read from them.
     pub(crate) fn cache(&self) -> &Arc<BlockCache> {
         &self.cache
     }
 
-    /// Returns the disks that are open.
+    /// Returns the open disks.
     pub(crate) fn disks(&self) -> &Disks {
         &self.disks
     }
 
-    /// Returns the locks of single volumes, for what takes longer than [`changes`](Self::changes)
-    /// may be held. Whoever needs both takes this one first.
+    /// Returns the locks of single volumes, for operations that take longer than
+    /// [`changes`](Self::changes) may be held. If you need both, take this one first.
     pub(crate) fn locks(&self) -> &Locks {
         &self.locks
     }
 
-    /// Keeps others from changing what is in the region, between a look and what is done about it.
-    /// Held shortly.
+    /// Locks the contents of the region, so that nothing changes between a check and the action
+    /// that depends on it. Hold it briefly.
     pub(crate) fn changes(&self) -> MutexGuard<'_, ()> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns how many bytes the repository takes on its disk, with its volumes. What cannot be
-    /// looked at does not count.
+    /// Returns the bytes that the repository and its volumes take on disk. Files that cannot be
+    /// inspected do not count.
     pub(crate) fn disk_bytes(&self) -> u64 {
         bytes_below(&self.dir)
     }
 
-    /// Makes sure that the repository can be read: that its disk is there, and that it is not
-    /// another one's.
+    /// Checks that the repository can be read: its disk is mounted, and is not that of another
+    /// repository.
     pub(crate) fn check_readable(&self) -> Result<()> {
         let path = self.dir.join("config");
         fs::read(&path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
-        // Another handle reads the index again: that of the one that is open may be of before it
-        // could not be read.
+        // A new handle reads the index again. The open one may have an index from before the
+        // repository became unreadable.
         let repo = self.another_handle()?;
         icecore::snapshot::list(&repo)?;
         icecore::volume::list_volumes(&repo).map(drop)
@@ -143,7 +143,7 @@ fn bytes_below(dir: &Path) -> u64 {
     entries.flatten().map(of).fold(0, u64::saturating_add)
 }
 
-/// Returns the region of a slug, for something that is made in it.
+/// Returns the region with a slug, where a resource is to be created.
 pub(crate) fn find<'a>(pools: &'a Pools, slug: &str) -> ApiResult<&'a Arc<Pool>> {
     pools.get(slug).ok_or_else(|| ApiError::unprocessable(format!("the region {slug:?} does not exist")))
 }

@@ -18,17 +18,17 @@ use crate::ops::metrics::Meters;
 use crate::pool::exports::Served;
 use crate::service::Service;
 
-/// Memory for what NBD clients read and write at the moment.
+/// The memory for running reads and writes of NBD clients.
 const MEMORY_BYTES: usize = 64 << 20;
 
-/// Disks that are served.
+/// The running NBD server.
 pub(super) struct Disks {
     stopper: Stopper,
     thread: thread::JoinHandle<io::Result<icecore_nbd::Report>>,
 }
 
 impl Disks {
-    /// Starts to serve them.
+    /// Starts serving the disks.
     pub(super) fn serve(service: &Service, meters: &Arc<Meters>) -> Result<Self> {
         let starting = |error| Error::io("starting to serve disks", error);
         let socket = &service.nbd.0;
@@ -42,7 +42,7 @@ impl Disks {
                 .map_err(|error| Error::io(format!("binding {address} for disks"), error))?;
             listeners.push(listener.into());
         }
-        // Descriptors are raised in any case.
+        // Called even if unused, because it raises the limit of open files.
         let usual = usual_connections();
         let connections = service.config.nbd.connections.unwrap_or(usual);
         let limits = Limits { connections, memory_bytes: MEMORY_BYTES, ..Limits::default() };
@@ -54,7 +54,7 @@ impl Disks {
         Ok(Self { stopper, thread: thread.map_err(Error::no_thread)? })
     }
 
-    /// Ends it. What was written is synced, and disks are closed.
+    /// Stops serving. Everything written is synced, and the disks are closed.
     pub(super) fn stop(self) {
         self.stopper.stop();
         match self.thread.join() {
@@ -68,7 +68,7 @@ impl Disks {
     }
 }
 
-/// Logs what happens, and counts it.
+/// A listener that logs and counts events.
 struct Telling(Arc<Meters>);
 
 impl Events for Telling {

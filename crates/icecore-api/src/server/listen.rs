@@ -30,17 +30,18 @@ use crate::http::connection::Peer;
 use crate::ops::metrics::Meters;
 use crate::server::tls::Tls;
 
-/// How long to wait after could not accept a connection, as too many files are open for instance.
+/// The pause after a connection could not be accepted, for instance because too many files are
+/// open.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Milliseconds that a client may take nothing of what is sent to it.
+/// The milliseconds that a client may go without reading its answer.
 const STALLED_MS: u32 = 60_000;
-/// Headers of a request.
+/// The most headers of a request.
 const HEADERS_MAX: usize = 100;
-/// The answer to one connection too many. Clients come again.
+/// The answer to one connection too many. Clients try again.
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// What all connections share.
+/// The state that all connections share.
 pub(super) struct Listening {
     pub(super) router: Router,
     pub(super) tls: Option<Arc<Tls>>,
@@ -93,17 +94,17 @@ impl Listening {
         }
     }
 
-    /// Nothing waits for such a client: what fits in the socket's buffer is what it gets.
+    /// Rejects a client without waiting for it: it gets as much as fits in the socket's buffer.
     fn turn_away(&self, stream: &TcpStream, peer: SocketAddr) {
         tracing::warn!(%peer, connections = self.limits.connections, "too many connections");
         if self.tls.is_none() {
-            // It is closed in any case.
+            // The connection is closed in any case.
             let _ = stream.try_write(BUSY);
         }
     }
 
     async fn serve(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
-        // Both only make things better where they work.
+        // Both options only improve things where they work.
         let _ = stream.set_nodelay(true);
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, STALLED_MS);
         let Some(tls) = &self.tls else { return self.talk(stream, peer, false, watcher).await };

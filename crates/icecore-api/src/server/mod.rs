@@ -1,4 +1,4 @@
-//! The server as a whole: sockets, threads, shutdown.
+//! The whole server: sockets, threads, shutdown.
 
 mod disks;
 mod listen;
@@ -37,22 +37,22 @@ use crate::service::start;
 use crate::words::patience::patiently;
 use crate::words::private::make_private_dir;
 
-/// The file in the state directory that a running server has locked.
+/// The file in the state directory that a running server keeps locked.
 const LOCK: &str = "lock";
-/// Threads that talk to clients. What blocks is done by others.
+/// The threads that serve clients. Other threads run whatever blocks.
 const WORKERS: usize = 4;
-/// Threads that a server has besides: disks, schedules, and one for the first request.
+/// The other threads of a server: disks, schedules, and one for the first request.
 const OTHER_THREADS: usize = 3;
 
-/// Steers a server from another thread. All clones steer the same one.
+/// A handle that controls a server from another thread. All clones control the same server.
 #[derive(Debug, Clone)]
 pub struct Controls(Arc<watch::Sender<Wanted>>);
 
-/// What a server was told.
+/// The requests made to a server.
 #[derive(Debug, Clone, Copy, Default)]
 struct Wanted {
     stop: bool,
-    /// How often the certificate was to be read again.
+    /// How many times a reload of the certificate was requested.
     reloads: u64,
 }
 
@@ -63,26 +63,26 @@ impl Default for Controls {
 }
 
 impl Controls {
-    /// Ends the server: nobody is accepted any more, and requests that have begun are answered.
+    /// Stops the server: it accepts no new connections, and answers the requests that have begun.
     pub fn stop(&self) {
         self.0.send_modify(|wanted| wanted.stop = true);
     }
 
-    /// Has the certificate read again.
+    /// Requests a reload of the certificate.
     pub fn reload(&self) {
         self.0.send_modify(|wanted| wanted.reloads += 1);
     }
 
     async fn stopped(&self) {
-        // The sender is in here, so that waiting ends with what is waited for.
+        // `self` holds the sender, so this wait can only end by the request to stop.
         let _ = self.0.subscribe().wait_for(|wanted| wanted.stop).await;
     }
 }
 
-/// A server that takes requests.
+/// The facts about a server that accepts requests.
 #[derive(Debug, Clone)]
 pub struct Running {
-    /// Where.
+    /// The address it listens on.
     pub address: SocketAddr,
     /// Whether over TLS.
     pub encrypted: bool,
@@ -90,7 +90,7 @@ pub struct Running {
     pub nbd_socket: PathBuf,
 }
 
-/// Serves a configuration until it is told to stop; `ready` is called when it takes requests.
+/// Serves a configuration until it is told to stop, and calls `ready` once it accepts requests.
 ///
 /// # Errors
 /// `InUse` if another server has the state directory; those of opening what is configured, and of
@@ -109,16 +109,16 @@ pub fn serve(
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.map_err(|error| Error::io("starting the server", error))?;
     let listener = runtime.block_on(bind(service.config.server.listen))?;
-    // Before anybody uses a disk: one that was being restored is restored again.
+    // Before anybody uses a disk: an interrupted restore starts again here.
     start::resume(&service).map_err(|error| Error::new(ErrorKind::Io, error.message))?;
     let served = serve_all(&service, &runtime, listener, tls, ready, controls);
     service.jobs.stop();
-    // What blocks and was not waited for may go on until here.
+    // Blocking work that nobody waited for may continue until here.
     runtime.shutdown_timeout(Duration::from_secs(service.config.server.stop_seconds));
     served
 }
 
-/// Serves until it is told to stop, and ends all but jobs.
+/// Serves until it is told to stop, and ends everything but jobs.
 fn serve_all(
     service: &Arc<Service>,
     runtime: &Runtime,
@@ -156,7 +156,7 @@ fn serve_all(
         let reloading = tokio::spawn(reload(tls, controls.0.subscribe()));
         let stopped = async {
             controls.stopped().await;
-            // Whoever waits for news of actions does not have to.
+            // Ends the streams of clients that wait for news of actions.
             end.send_replace(true);
         };
         listening.run(listener, stopped, patience).await;
@@ -181,7 +181,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-/// Reads the certificate again, whenever that is wanted.
+/// Reloads the certificate whenever that is requested.
 async fn reload(tls: Option<Arc<Tls>>, mut wanted: watch::Receiver<Wanted>) {
     let mut done = wanted.borrow_and_update().reloads;
     while wanted.changed().await.is_ok() {
@@ -195,8 +195,8 @@ async fn reload(tls: Option<Arc<Tls>>, mut wanted: watch::Receiver<Wanted>) {
     }
 }
 
-/// Makes sure that the threads that the server begins with can be had: its runtime panics where one
-/// cannot.
+/// Checks that the system can start the server's first threads, because the runtime panics if it
+/// cannot start one.
 fn check_threads() -> Result<()> {
     let gate = Mutex::new(());
     thread::scope(|threads| {
@@ -208,8 +208,8 @@ fn check_threads() -> Result<()> {
     })
 }
 
-/// Makes sure that no other server works with the same state. The lock ends with the process,
-/// however that ends.
+/// Locks the state directory against other servers. The lock ends with the process, however that
+/// ends.
 fn lock(config: &Config) -> Result<File> {
     let dir = &config.server.state_dir;
     for path in std::iter::once(dir).chain(&config.nbd.socket) {

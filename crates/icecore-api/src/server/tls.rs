@@ -17,7 +17,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::pki_types::pem::Error as PemError;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
-/// What connections are encrypted with.
+/// The current certificate and key.
 pub(super) struct Tls {
     files: TlsConfig,
     current: RwLock<Arc<ServerConfig>>,
@@ -29,7 +29,7 @@ impl Tls {
         Ok(Self { files: files.clone(), current: RwLock::new(read(files)?) })
     }
 
-    /// Reads them again, for connections from now on. Where that fails, the ones before stay.
+    /// Reads them again, for new connections. If that fails, the old ones stay in use.
     pub(super) fn reload(&self) {
         match read(&self.files) {
             Ok(read) => {
@@ -40,7 +40,7 @@ impl Tls {
         }
     }
 
-    /// Returns what the next connection is encrypted with.
+    /// Returns the acceptor for the next connection.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
     }

@@ -12,17 +12,17 @@ use crate::pool::locks::Locks;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// The account that a request is of.
+/// The account that makes a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Who(pub(crate) String);
 
-/// The accounts that are configured.
+/// The configured accounts.
 pub(crate) struct Accounts {
     config: Arc<Config>,
     db: Arc<Db>,
     clock: Arc<dyn Clock>,
-    /// By their ids, while something is made that counts towards a limit. Taken before locks of
-    /// regions.
+    /// Locks by account id, held while creating anything that counts towards a limit. Taken before
+    /// the locks of regions.
     locks: Locks,
 }
 
@@ -39,7 +39,7 @@ impl Accounts {
     /// Returns the number of a token, and its account.
     ///
     /// # Errors
-    /// 401 also where the account is no longer configured.
+    /// 401, also if the account is no longer configured.
     pub(crate) fn of_token(&self, token: &str) -> ApiResult<(i64, Who)> {
         let found = self.db.token(token, self.clock.now_unix_ms())?;
         let (id, account) = found.ok_or_else(ApiError::unauthorized)?;
@@ -47,18 +47,18 @@ impl Accounts {
         Ok((id, Who(known.name.clone())))
     }
 
-    /// Returns what is configured of an account.
+    /// Returns the configuration of an account.
     pub(crate) fn get(&self, who: &Who) -> ApiResult<&AccountConfig> {
         self.config.account(&who.0).ok_or_else(ApiError::unauthorized)
     }
 
-    /// Tells whether an account may know what data it shares. Where there are others, that would
-    /// tell what they have.
+    /// Returns whether an account may see how much data it shares. With several accounts, that
+    /// would reveal what the others have.
     pub(crate) fn may_know_what_is_shared(&self) -> bool {
         self.config.accounts.len() == 1
     }
 
-    /// Does something that its limits are checked for, while nobody else makes anything in the
+    /// Calls `what`, which checks the account's limits, while nobody else creates anything in the
     /// account.
     pub(super) fn alone<T>(&self, who: &Who, what: impl FnOnce() -> T) -> T {
         self.locks.alone(uuid_of_account(&who.0), what)

@@ -1,5 +1,5 @@
 //! Actions. The database records each before it begins and when it has ended. If a server stops in
-//! between, the next one repeats the action, or ends it. The caller supplies the work of an action.
+//! between, the next one repeats or ends the action. The caller supplies the work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,25 +18,25 @@ use crate::service::jobs::Lane;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// How long a request waits for what it began: most of it is done by then, and its client need not
-/// ask again.
+/// How long a request waits for the action it began. Most actions are done by then, so the client
+/// need not ask again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is called to do an action.
+/// The function that carries out an action.
 type Perform = Box<dyn FnOnce(&Action, &JobProgress) -> ApiResult<()> + Send>;
 
-/// What an action does.
+/// The work of an action.
 pub(crate) struct Work {
-    /// What stands in the database while it is not done.
+    /// The description kept in the database until the action is done.
     noted: String,
-    /// The threads that do it; none where it takes no time.
+    /// The threads that run it, or none if it takes no time.
     lane: Option<Lane>,
     perform: Perform,
 }
 
 impl Work {
-    /// Calls `perform` on a thread of `lane`, or at once where there is none. `noted` tells the
-    /// next server what was to be done.
+    /// Returns work that calls `perform` on a thread of `lane`, or at once without a lane. `noted`
+    /// tells the next server what to do if this one stops.
     pub(super) fn new(
         noted: &impl Serialize,
         lane: Option<Lane>,
@@ -72,7 +72,7 @@ impl Actions {
         if action.resource == resource { Ok(action) } else { Err(ApiError::not_found()) }
     }
 
-    /// Returns how many actions there are, of one resource or all, and some of them, newest first.
+    /// Returns the number of actions, of one resource or all, and one page of them, newest first.
     pub(crate) fn list(
         &self,
         who: &Who,
@@ -83,11 +83,11 @@ impl Actions {
         self.db.actions(&who.0, resource, offset, count)
     }
 
-    /// Begins an action and does it. What takes long goes on in the background after a while.
+    /// Begins an action and waits a while for it. A longer one continues in the background.
     ///
     /// # Errors
-    /// 422 if another action of the resource is not done. What goes wrong with the action itself
-    /// stands in the action.
+    /// 422 if another action of the resource is unfinished. If the action itself fails, the action
+    /// records the error.
     pub(super) fn act(&self, new: &NewAction<'_>, work: Work) -> ApiResult<Action> {
         let mut begun = [self.start(new, work)?];
         self.wait(&mut begun);
@@ -95,17 +95,17 @@ impl Actions {
         Ok(action)
     }
 
-    /// Begins an action, and does it at once where that takes no time.
+    /// Begins an action, and carries it out at once if it takes no time.
     ///
     /// # Errors
-    /// As of [`act`](Self::act).
+    /// As for [`act`](Self::act).
     pub(super) fn start(&self, new: &NewAction<'_>, work: Work) -> ApiResult<Action> {
         let action = self.db.begin_action(&NewAction { job: Some(work.noted.clone()), ..new.clone() })?;
         self.go_on(&action, work);
         Ok(action)
     }
 
-    /// Waits for a while until these actions are done, and makes them what they are then.
+    /// Waits a while for these actions to end, and updates them to their current state.
     pub(super) fn wait(&self, begun: &mut [Action]) {
         self.jobs.wait_for(&begun.iter().map(|action| action.id).collect::<Vec<_>>(), PATIENCE);
         for action in begun {
@@ -116,7 +116,7 @@ impl Actions {
         }
     }
 
-    /// Does an action that has begun.
+    /// Carries out an action that has begun.
     pub(super) fn go_on(&self, action: &Action, work: Work) {
         let Some(lane) = work.lane else {
             self.run(action, work, &JobProgress::default());
@@ -126,7 +126,7 @@ impl Actions {
         self.jobs.start(lane, action.id, Box::new(move |progress| actions.run(&action, work, progress)));
     }
 
-    /// Does an action and notes that it has ended, unless the end of the server interrupted it.
+    /// Carries out an action and records its end, unless the server's shutdown interrupted it.
     fn run(&self, action: &Action, work: Work, progress: &JobProgress) {
         let done = (work.perform)(action, progress);
         let problem = match done {
@@ -142,7 +142,7 @@ impl Actions {
         }
     }
 
-    /// Notes that an action has ended, and why it failed if it did.
+    /// Records that an action has ended, and why it failed if it did.
     pub(super) fn end(&self, action: &Action, problem: Option<&str>) -> ApiResult<()> {
         self.db.end_action(action.id, problem, self.clock.now_unix_ms()).map(drop)
     }
@@ -152,13 +152,12 @@ impl Actions {
         self.jobs.cancel(action.id);
     }
 
-    /// Tells whether the server is being stopped.
+    /// Returns whether the server is stopping.
     pub(super) fn is_stopping(&self) -> bool {
         self.jobs.is_stopping()
     }
 
-    /// Returns how many bytes of an action that runs or waits are done, and of how many, as far as
-    /// that is known.
+    /// Returns how many bytes of a running or waiting action are done, and of how many, if known.
     pub(crate) fn progress(&self, action: i64) -> Option<(u64, u64)> {
         self.jobs.progress(action)
     }

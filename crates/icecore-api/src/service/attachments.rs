@@ -12,10 +12,10 @@ use crate::service::items::VolumeItem;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// The most volumes that are attached to one Droplet.
+/// The most volumes attached to one Droplet.
 pub(crate) const VOLUMES_PER_DROPLET: usize = 15;
 
-/// What is attached to what.
+/// The attachments of volumes to Droplets.
 pub(crate) struct Attachments {
     disks: Arc<Disks>,
 }
@@ -25,19 +25,19 @@ impl Attachments {
         Self { disks: Arc::clone(disks) }
     }
 
-    /// Returns the volumes that are attached to the Droplet of a disk.
+    /// Returns the volumes that are attached to the Droplet with a disk.
     pub(crate) fn volumes_of(&self, who: &Who, disk: Uuid) -> ApiResult<Vec<VolumeItem>> {
         Ok(self.disks.volumes(who)?.into_iter().filter(|item| item.attached_to() == Some(disk)).collect())
     }
 
-    /// Returns the Droplet that a volume is attached to; none where that is gone.
+    /// Returns the Droplet that a volume is attached to; none if it is gone.
     pub(crate) fn droplet_of(&self, who: &Who, item: &VolumeItem) -> ApiResult<Option<i64>> {
         let Some(disk) = item.attached_to() else { return Ok(None) };
         Ok(self.disks.droplet_numbers(who)?.get(&disk).copied())
     }
 
-    /// Checks that a volume can be attached to a Droplet, and returns the disk of that. The caller
-    /// holds [`Pool::changes`].
+    /// Checks that a volume can be attached to a Droplet, and returns the Droplet's disk. The
+    /// caller holds [`Pool::changes`].
     ///
     /// [`Pool::changes`]: crate::pool::Pool::changes
     pub(super) fn check_attach(
@@ -62,7 +62,7 @@ impl Attachments {
         Ok(disk)
     }
 
-    /// Checks that a volume is attached to this Droplet, or to any where none is named.
+    /// Checks that a volume is attached to this Droplet, or to any if none is named.
     pub(super) fn check_detach(&self, who: &Who, item: &VolumeItem, droplet: Option<i64>) -> ApiResult<()> {
         let attached = self.droplet_of(who, item)?;
         match attached.is_some() && droplet.is_none_or(|droplet| attached == Some(droplet)) {
@@ -72,7 +72,7 @@ impl Attachments {
     }
 }
 
-/// Notes that a volume is attached to the Droplet of a disk, or to none.
+/// Records that a volume is attached to the Droplet with a disk, or to none.
 pub(super) fn note_attachment(item: &VolumeItem, disk: Option<Uuid>) -> ApiResult<()> {
     let mut set = BTreeMap::new();
     labels::set(&mut set, labels::ATTACHED, &disk.map(|disk| disk.to_string()).unwrap_or_default());

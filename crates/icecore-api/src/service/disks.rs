@@ -20,10 +20,10 @@ use crate::service::items::is_owned_by;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// How many names are tried for the engine's volume, where the wanted one is taken.
+/// The number of names to try for a volume of the engine when the wanted one is taken.
 const NAMES_MAX: usize = 1000;
 
-/// The Droplets of an account: their numbers, by the ids of their disks.
+/// The numbers of an account's Droplets, by the ids of their disks.
 pub(crate) type DropletNumbers = HashMap<Uuid, i64>;
 
 /// The disks of all regions.
@@ -38,15 +38,15 @@ impl Disks {
         Self { config: Arc::clone(config), db: Arc::clone(db), pools: Arc::clone(pools) }
     }
 
-    /// Returns all disks of an account of one kind, oldest first: its volumes, or those of its
-    /// Droplets.
+    /// Returns all disks of one kind that an account has, oldest first: its volumes, or its
+    /// Droplets' disks.
     pub(crate) fn list(&self, who: &Who, kind: ResourceKind) -> ApiResult<Vec<VolumeItem>> {
         let mut all = self.list_with_unfinished(who, kind)?;
         all.retain(|item| item.label(labels::UNFINISHED).is_empty());
         Ok(all)
     }
 
-    /// Returns the same, with those that are being made.
+    /// Returns the same disks and those that are still being made.
     pub(super) fn list_with_unfinished(&self, who: &Who, kind: ResourceKind) -> ApiResult<Vec<VolumeItem>> {
         let mut found = Vec::new();
         for pool in self.pools.values() {
@@ -58,7 +58,7 @@ impl Disks {
         Ok(found)
     }
 
-    /// Tells whether an account owns what has these labels.
+    /// Returns whether an account owns a resource with these labels.
     fn owns(&self, who: &Who, labels: &Labels) -> bool {
         is_owned_by(labels, &who.0, self.config.first_account())
     }
@@ -74,7 +74,7 @@ impl Disks {
         self.volumes(who)?.into_iter().find(|item| item.id() == id).ok_or_else(ApiError::not_found)
     }
 
-    /// Returns the volume of a name in a region.
+    /// Returns the volume with a name in a region.
     pub(crate) fn volume_named(&self, who: &Who, name: &str, region: &str) -> ApiResult<VolumeItem> {
         let mut all = self.volumes(who)?.into_iter();
         all.find(|item| item.name() == name && item.pool.slug == region).ok_or_else(ApiError::not_found)
@@ -85,12 +85,12 @@ impl Disks {
         self.numbers_of(&self.list(who, ResourceKind::Droplet)?)
     }
 
-    /// Returns the numbers of Droplets of which these are the disks.
+    /// Returns the numbers of the Droplets that have these disks.
     pub(crate) fn numbers_of(&self, disks: &[VolumeItem]) -> ApiResult<DropletNumbers> {
         self.db.numbers(&disks.iter().map(VolumeItem::numbered).collect::<Vec<_>>())
     }
 
-    /// Returns the disk of the Droplet of a number.
+    /// Returns the disk of the Droplet with a number.
     pub(super) fn of_number(&self, who: &Who, number: i64) -> ApiResult<VolumeItem> {
         let disks = self.list(who, ResourceKind::Droplet)?;
         let numbers = self.numbers_of(&disks)?;
@@ -104,7 +104,7 @@ impl Disks {
     }
 }
 
-/// Deletes a disk, whoever uses it.
+/// Deletes a disk, even if it is in use.
 pub(super) fn delete_disk(item: &VolumeItem) -> ApiResult<()> {
     let name = &item.info.name;
     adopt_snapshots(item)?;
@@ -112,8 +112,8 @@ pub(super) fn delete_disk(item: &VolumeItem) -> ApiResult<()> {
     Ok(())
 }
 
-/// Notes with snapshots that another program took of a disk what they are of and whose they
-/// are: once it is gone, or another one has its name, nothing else says so.
+/// Labels the snapshots that other programs took of a disk with its id and its owner. Nothing else
+/// would say so once the disk is gone or another disk has its name.
 fn adopt_snapshots(item: &VolumeItem) -> ApiResult<()> {
     let repo = item.pool.repo();
     for snapshot in icecore::snapshot::list(repo)?.snapshots {
@@ -135,8 +135,8 @@ fn adopt_snapshots(item: &VolumeItem) -> ApiResult<()> {
     Ok(())
 }
 
-/// Makes a volume of the engine. Where its name is taken, by another account for instance, it gets
-/// a number behind it.
+/// Creates a volume of the engine. If its name is taken, by another account for instance, appends a
+/// number.
 pub(super) fn create_under_a_free_name(
     pool: &Arc<Pool>,
     mut options: VolumeOptions,

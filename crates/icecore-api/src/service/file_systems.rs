@@ -1,5 +1,5 @@
-//! File systems of new volumes: the system's programs make them in a sparse file, whose data is
-//! copied to the volume.
+//! File systems of new volumes: the system's programs make them in a sparse file, and its data is
+//! then copied to the volume.
 
 use std::fs::File;
 use std::io;
@@ -19,13 +19,13 @@ use crate::service::scratch::Scratch;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// Where programs are that make file systems.
+/// The directories to search for programs that make file systems.
 const PATH: &str = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin:/usr/local/bin";
-/// By how much a file is shorter than the volume where the file system below has no room for a file
+/// How much shorter than the volume the file is, if the server's own file system cannot hold a file
 /// of 16 TiB.
 const SHORTER_BYTES: u64 = 1 << 20;
 
-/// A file system that a new volume gets.
+/// A file system for a new volume.
 pub(super) struct FileSystem(NamedTempFile);
 
 /// Makes a file system, `ext4` or `xfs`, for a volume of this size.
@@ -34,7 +34,7 @@ pub(super) fn make(scratch: &Scratch, kind: &str, label: &str, size_bytes: u64) 
     stretch(file.as_file(), size_bytes)
         .map_err(|error| Error::io("creating a file for a file system", error))?;
     let (program, package, arguments): (_, _, &[&str]) = match kind {
-        // What is not written now, the kernel writes when the file system is mounted.
+        // The kernel writes the rest when the file system is mounted.
         "ext4" => (
             "mkfs.ext4",
             "e2fsprogs",
@@ -62,7 +62,7 @@ pub(super) fn write(made: &FileSystem, volume: &VolumeItem) -> ApiResult<()> {
     Ok(written.map_err(|error| Error::io("writing a file system to a volume", error))??)
 }
 
-/// Makes a file so long, without anything in it.
+/// Extends a file to this length without writing data.
 fn stretch(file: &File, size_bytes: u64) -> io::Result<()> {
     match file.set_len(size_bytes) {
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
@@ -92,7 +92,7 @@ fn run(command: &mut Command, program: &str, package: &str) -> ApiResult<()> {
     Err(ApiError::unprocessable(format!("failed to create volume: {program} reported: {}", said.join("; "))))
 }
 
-/// Checks what is asked of a file system.
+/// Checks the requested file system.
 pub(super) fn check(kind: &str, label: &str) -> ApiResult<()> {
     let label_max = match kind {
         "" => 0,

@@ -14,7 +14,7 @@ use crate::pool::labels::Labels;
 
 /// Bytes of a GiB.
 pub(crate) const GIB: u64 = 1 << 30;
-/// What ids of resources are made in that have none.
+/// The namespace for UUIDs of resources that have no id.
 const NAMESPACE: Uuid = Uuid::from_u128(0x5f0c_2a7e_9d41_4b63_8e15_7ac3_d2b9_0416);
 
 /// A copy-on-write volume of the engine: a volume of the API, or the disk of a Droplet.
@@ -24,25 +24,25 @@ pub(crate) struct VolumeItem {
     pub(crate) info: VolumeInfo,
 }
 
-/// A snapshot, in however many regions it is.
+/// A snapshot, with all regions that have it.
 #[derive(Clone)]
 pub(crate) struct SnapshotItem {
     pub(crate) snapshot: Snapshot,
     /// The regions that have it, by slug.
     pub(crate) pools: Vec<Arc<Pool>>,
-    /// The integer id; none for a snapshot of a volume.
+    /// The integer id, or none for a volume's snapshot.
     pub(crate) number: Option<i64>,
-    /// The id in the API of what it was taken of.
+    /// The id in the API of the resource that it was taken from.
     pub(crate) resource_id: String,
 }
 
-/// Tells whether an account owns what has these labels; what has no owner belongs to the first
-/// account.
+/// Returns whether an account owns a resource with these labels. A resource without an owner
+/// belongs to the first account.
 pub(crate) fn is_owned_by(labels: &Labels, account: &str, first: &str) -> bool {
     labels::text(labels, labels::ACCOUNT).unwrap_or(first) == account
 }
 
-/// Returns an id for a resource of which only the name is known.
+/// Returns an id for a resource that is known only by name.
 pub(crate) fn id_of_name(kind: ResourceKind, name: &str) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("{}/{name}", kind.as_str()).as_bytes())
 }
@@ -53,7 +53,7 @@ impl VolumeItem {
         self.info.id.0
     }
 
-    /// Returns it as something that has a number, if it is the disk of a Droplet.
+    /// Returns it as a numbered resource, if it is the disk of a Droplet.
     pub(crate) fn numbered(&self) -> Numbered {
         Numbered { uuid: self.id(), noted: labels::number(&self.info.labels) }
     }
@@ -63,7 +63,7 @@ impl VolumeItem {
         labels::text(&self.info.labels, labels::NAME).unwrap_or(&self.info.name)
     }
 
-    /// Returns the text of a label; an empty one where there is none.
+    /// Returns the text of a label, or an empty text if there is none.
     pub(crate) fn label(&self, key: &str) -> &str {
         labels::text(&self.info.labels, key).unwrap_or_default()
     }
@@ -73,7 +73,7 @@ impl VolumeItem {
         labels::tags(&self.info.labels)
     }
 
-    /// Returns the id of the disk of the Droplet that it is attached to.
+    /// Returns the id of the Droplet's disk that it is attached to.
     pub(crate) fn attached_to(&self) -> Option<Uuid> {
         labels::id(&self.info.labels, labels::ATTACHED)
     }
@@ -90,7 +90,7 @@ impl SnapshotItem {
         self.number.map_or_else(|| self.snapshot.id.to_string(), |number| number.to_string())
     }
 
-    /// Tells whether it is a snapshot: not a backup, and not an image that was imported.
+    /// Returns whether it is a proper snapshot: neither a backup nor an imported image.
     pub(crate) fn is_proper(&self) -> bool {
         labels::image_type(&self.snapshot.labels) == labels::TYPE_SNAPSHOT
     }
@@ -100,14 +100,14 @@ impl SnapshotItem {
         self.pools.iter().map(|pool| pool.slug.clone()).collect()
     }
 
-    /// Returns how much data is in the whole image, without holes and zeros, in GiB, rounded to
-    /// four decimals. It is the same whatever the repository had of it before.
+    /// Returns the amount of data in the whole image, without holes and zeros, in GiB, rounded to
+    /// four decimals. It does not depend on what the repository already stored.
     pub(crate) fn size_gigabytes(&self) -> f64 {
         gigabytes(self.snapshot.stats.data_bytes)
     }
 }
 
-/// Returns bytes in GiB, rounded to four decimals.
+/// Converts bytes to GiB, rounded to four decimals.
 pub(crate) fn gigabytes(bytes: u64) -> f64 {
     // Whole numbers below 2^53 are exact, and no image is larger.
     #[expect(clippy::cast_precision_loss, reason = "a figure for people, of a few digits")]

@@ -19,19 +19,19 @@ use std::time::Instant;
 use icecore::Meter;
 use icecore::Progress;
 
-/// What is to be called. It must not panic; where it does, that is logged.
+/// The function to call. It must not panic; a panic is logged.
 pub(crate) type Task = Box<dyn FnOnce(&JobProgress) + Send>;
 
-/// Jobs of one lane wait for each other, and not for those of another.
+/// A queue of jobs. Jobs of one lane wait for each other, but not for those of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// What people wait for: snapshots.
+    /// Jobs that people wait for: snapshots.
     Short,
-    /// What may take hours: imports and copies.
+    /// Jobs that may take hours: imports and copies.
     Long,
 }
 
-/// How far a job is, and whether it shall go on.
+/// The progress of a job, and whether it should continue.
 #[derive(Debug, Default)]
 pub(crate) struct JobProgress {
     done: AtomicU64,
@@ -40,18 +40,18 @@ pub(crate) struct JobProgress {
 }
 
 impl JobProgress {
-    /// Begins to count anew, towards a total.
+    /// Restarts the count, towards a new total.
     pub(crate) fn begin(&self, total: u64) {
         self.done.store(0, Ordering::Relaxed);
         self.total.store(total, Ordering::Relaxed);
     }
 
-    /// Tells how much is done of the total.
+    /// Sets how much of the total is done.
     pub(crate) fn set_done(&self, done: u64) {
         self.done.store(done, Ordering::Relaxed);
     }
 
-    /// Returns how much is done, and of how much, in bytes.
+    /// Returns the bytes done, and the total.
     fn counts(&self) -> (u64, u64) {
         let total = self.total.load(Ordering::Relaxed);
         (self.done.load(Ordering::Relaxed).min(total), total)
@@ -76,7 +76,7 @@ impl Progress for JobProgress {
     }
 }
 
-/// The jobs that run or wait, by the numbers of their actions.
+/// The running and waiting jobs, by the numbers of their actions.
 pub(crate) struct Jobs {
     at_once: usize,
     state: Mutex<State>,
@@ -86,7 +86,7 @@ pub(crate) struct Jobs {
 #[derive(Default)]
 struct State {
     lanes: [LaneState; 2],
-    /// Those that run or wait.
+    /// The progress of those that run or wait.
     jobs: HashMap<i64, Arc<JobProgress>>,
     stopping: bool,
 }
@@ -98,7 +98,7 @@ struct LaneState {
 }
 
 impl Jobs {
-    /// Makes room for so many jobs at once in each lane.
+    /// Returns a queue that runs up to this many jobs at once in each lane.
     pub(crate) fn new(at_once: usize) -> Self {
         Self { at_once, state: Mutex::default(), changed: Condvar::new() }
     }
@@ -107,7 +107,7 @@ impl Jobs {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a task done. After [`stop`](Self::stop), it is dropped: the next server finds it in the
+    /// Queues a task. After [`stop`](Self::stop) it drops the task: the next server finds it in the
     /// database.
     pub(crate) fn start(self: &Arc<Self>, lane: Lane, id: i64, task: Task) {
         let mut state = self.lock();
@@ -122,7 +122,7 @@ impl Jobs {
         }
     }
 
-    /// Starts a thread for what waits where there is none: none could be had when it was to begin.
+    /// Starts a thread for waiting jobs that have none, because the system refused one earlier.
     pub(crate) fn look_again(self: &Arc<Self>) {
         let mut state = self.lock();
         for lane in [Lane::Short, Lane::Long] {
@@ -138,7 +138,7 @@ impl Jobs {
         let thread = thread::Builder::new().name("job".to_owned()).spawn(move || jobs.work(lane));
         match thread {
             Ok(_) => of_lane.threads += 1,
-            // Another thread of the lane takes it, or one that is started later.
+            // Another thread of the lane, or one started later, takes the job.
             Err(error) => tracing::error!(%error, "could not start a thread for a job"),
         }
     }
@@ -164,7 +164,7 @@ impl Jobs {
         }
     }
 
-    /// Waits until all these jobs are done, for so long at most.
+    /// Waits until all these jobs are done, at most for `patience`.
     pub(crate) fn wait_for(&self, ids: &[i64], patience: Duration) {
         let end = Instant::now() + patience;
         let mut state = self.lock();
@@ -183,19 +183,18 @@ impl Jobs {
         }
     }
 
-    /// Returns how much of a job is done, and of how much, in bytes; none if it neither runs nor
-    /// waits.
+    /// Returns the bytes of a job that are done, and the total; none if it neither runs nor waits.
     pub(crate) fn progress(&self, id: i64) -> Option<(u64, u64)> {
         self.lock().jobs.get(&id).map(|job| job.counts())
     }
 
-    /// Tells whether the jobs are being ended.
+    /// Returns whether the jobs are being stopped.
     pub(crate) fn is_stopping(&self) -> bool {
         self.lock().stopping
     }
 
-    /// Ends all jobs, in order, and waits for them. Those that are not done are found in the
-    /// database by the next server.
+    /// Stops all jobs in order, and waits for them. The next server finds the unfinished ones in
+    /// the database.
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
         state.stopping = true;
@@ -205,7 +204,7 @@ impl Jobs {
         while state.lanes.iter().any(|lane| lane.threads > 0) {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        // What waits has not begun.
+        // Waiting jobs have not begun, so they can be dropped.
         for lane in &mut state.lanes {
             lane.waiting.clear();
         }

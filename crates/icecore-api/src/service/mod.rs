@@ -1,5 +1,6 @@
-//! The operations of an account: a service for each kind of resource. Each holds what it needs, and
-//! calls only services below it. All of them block: call them from threads that may block.
+//! The operations of an account: one service for each kind of resource. Each service holds what it
+//! needs, and calls only services below it. All of them block: call them from threads that may
+//! block.
 
 pub(crate) mod accounts;
 pub(crate) mod actions;
@@ -55,17 +56,17 @@ use crate::service::volume_actions::VolumeActions;
 use crate::service::volume_snapshots::VolumeSnapshots;
 use crate::service::volumes::Volumes;
 
-/// What handlers work with.
+/// The services, as handlers share them.
 pub(crate) type App = Arc<Service>;
 
-/// All services, and what they work with.
+/// All services, and the state they share.
 pub(crate) struct Service {
     pub(crate) config: Arc<Config>,
     pub(crate) db: Arc<Db>,
     pub(crate) clock: Arc<dyn Clock>,
     /// All regions.
     pub(crate) pools: Arc<Pools>,
-    /// Where disks are served.
+    /// The address where disks are served.
     pub(crate) nbd: NbdAddress,
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) accounts: Arc<Accounts>,
@@ -92,7 +93,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Opens the database and the regions, and makes each service of what it works with.
+    /// Opens the database and the regions, and creates each service from its parts.
     fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Self> {
         let parts = Parts::open(config, clock)?;
         let images = Arc::new(Images::new(&parts));

@@ -23,7 +23,7 @@ use crate::service::scratch::Scratch;
 use crate::service::snapshots::Snapshots;
 use crate::service::tag_names::TagNames;
 
-/// What a service takes what it needs of, when it is made.
+/// The parts that services are built from.
 pub(crate) struct Parts {
     pub(super) config: Arc<Config>,
     pub(super) db: Arc<Db>,

@@ -1,5 +1,5 @@
-//! Temporary files of the server, in its state directory. They are removed when they are dropped,
-//! or at the next start.
+//! Temporary files of the server, in its state directory. They are deleted when dropped, or at the
+//! next start.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 use crate::words::error::ApiResult;
 use crate::words::private::make_private_dir;
 
-/// Where they are.
+/// The directory of temporary files.
 #[derive(Debug, Clone)]
 pub(super) struct Scratch {
     dir: PathBuf,
@@ -21,14 +21,14 @@ impl Scratch {
         Self { dir: config.server.state_dir.join("tmp") }
     }
 
-    /// Makes a temporary file, which is empty.
+    /// Creates an empty temporary file.
     pub(super) fn file(&self) -> ApiResult<NamedTempFile> {
         make_private_dir(&self.dir)?;
         let making = |error| Error::io(format!("creating a file in {}", self.dir.display()), error);
         Ok(NamedTempFile::new_in(&self.dir).map_err(making)?)
     }
 
-    /// Removes the files of a server that has ended.
+    /// Deletes the files that an earlier server left.
     pub(super) fn clear(&self) {
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return };
         for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {

@@ -1,5 +1,5 @@
-//! Sessions of the control panel: a person signs in with a token, and then has a secret in a
-//! cookie.
+//! Sessions of the control panel: a person signs in with a token, and the browser keeps a secret in
+//! a cookie.
 
 use std::sync::Arc;
 
@@ -15,20 +15,20 @@ use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::text::hex;
 
-/// How long a session lasts.
+/// The lifetime of a session.
 pub(crate) const SESSION_SECONDS: i64 = 12 * 60 * 60;
 
-/// A session that a request is of.
+/// The session of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) who: Who,
-    /// What each form of this session has in it, so that no other site can send one.
+    /// The secret in each form of this session, so that no other site can send one.
     pub(crate) csrf: String,
 }
 
 impl Session {
-    /// Tells whether a form was one of this session. How long that takes does not depend on where
-    /// they differ.
+    /// Returns whether a form belongs to this session. The time this takes does not depend on where
+    /// the secrets differ.
     pub(crate) fn is_of_form(&self, csrf: &str) -> bool {
         blake3::hash(self.csrf.as_bytes()) == blake3::hash(csrf.as_bytes())
     }
@@ -38,7 +38,7 @@ fn digest(secret: &str) -> [u8; 32] {
     blake3::derive_key("icecore 2026 session of the panel", secret.as_bytes())
 }
 
-/// The sessions that have begun.
+/// The open sessions.
 pub(crate) struct Sessions {
     config: Arc<Config>,
     db: Arc<Db>,
@@ -71,7 +71,8 @@ impl Sessions {
         Ok(secret)
     }
 
-    /// Returns the session of a secret. One of an account that is not configured any more is none.
+    /// Returns the session with a secret. A session of an account that is no longer configured does
+    /// not count.
     pub(crate) fn get(&self, secret: &str) -> ApiResult<Option<Session>> {
         let account = self.db.session(digest(secret), self.clock.now_unix_ms())?;
         let account = account.filter(|account| self.config.account(account).is_some());

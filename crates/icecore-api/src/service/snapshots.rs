@@ -1,4 +1,4 @@
-//! Snapshots, over all regions.
+//! Snapshots across all regions.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -31,8 +31,8 @@ pub(crate) struct Snapshots {
     config: Arc<Config>,
     db: Arc<Db>,
     pools: Arc<Pools>,
-    /// By their ids, while what is noted with one is changed in all regions. Taken before locks of
-    /// regions.
+    /// Locks by snapshot id, held while the labels of a snapshot change in all regions. Taken
+    /// before the locks of regions.
     locks: Locks,
 }
 
@@ -46,13 +46,13 @@ impl Snapshots {
         }
     }
 
-    /// Returns all snapshots of an account, oldest first, backups and imported images among them.
+    /// Returns all snapshots of an account, oldest first, including backups and imported images.
     pub(crate) fn list(&self, who: &Who) -> ApiResult<Vec<SnapshotItem>> {
         self.list_where(|snapshot, owner| owner == who.0 && self.config.base_image(snapshot.id.0).is_none())
     }
 
-    /// Returns all snapshots that are wanted, oldest first; `wanted` is told the account that owns
-    /// it.
+    /// Returns all snapshots that `wanted` selects, oldest first. `wanted` also receives the
+    /// account that owns the snapshot.
     pub(super) fn list_where(
         &self,
         wanted: impl Fn(&Snapshot, &str) -> bool,
@@ -89,7 +89,7 @@ impl Snapshots {
         Ok(found)
     }
 
-    /// Gives the snapshots of Droplets their numbers, and those of the Droplets.
+    /// Assigns numbers to snapshots of Droplets, and sets the numbers of those Droplets.
     fn give_numbers(&self, snapshots: &mut [SnapshotItem]) -> ApiResult<()> {
         let of_droplets = || snapshots.iter().filter(|item| item.snapshot.kind == ResourceKind::Droplet);
         let resources = of_droplets().filter_map(|item| {
@@ -110,16 +110,15 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Returns the snapshot of an id: the UUID of one of a volume, or the number of one of a
-    /// Droplet.
+    /// Returns the snapshot with an id: a UUID for a volume's snapshot, a number for a Droplet's.
     pub(crate) fn get(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
-        // Ids are the same however they are spelt.
+        // Different spellings of a UUID are the same id.
         let id = id.parse::<Uuid>().map_or_else(|_| id.to_owned(), |uuid| uuid.to_string());
         let all = self.list(who)?;
         all.into_iter().find(|item| item.id() == id).ok_or_else(ApiError::not_found)
     }
 
-    /// Returns the snapshot of a volume of an id.
+    /// Returns the snapshot of a volume by its id.
     pub(crate) fn of_a_volume(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
         let found = self.get(who, id)?;
         match found.snapshot.kind {
@@ -128,36 +127,36 @@ impl Snapshots {
         }
     }
 
-    /// Tells whether a region has a snapshot. One that is not configured any more has none.
+    /// Returns whether a region has a snapshot. A region that is no longer configured has none.
     pub(super) fn is_in(&self, region: &str, id: Uuid) -> ApiResult<bool> {
         let Some(pool) = self.pools.get(region) else { return Ok(false) };
         Ok(icecore::snapshot::list(pool.repo())?.snapshots.iter().any(|snapshot| snapshot.id.0 == id))
     }
 
-    /// Deletes a snapshot in all regions, its offer, and what is left of its import. What was made
-    /// from it stays.
+    /// Deletes a snapshot in all regions, with its offer and its import record. Disks made from it
+    /// stay.
     ///
     /// # Errors
-    /// 404 if there was nothing: somebody else was faster.
+    /// 404 if nothing was left to delete: another request was faster.
     pub(crate) fn delete(&self, uuid: Uuid) -> ApiResult<()> {
-        // First: an import that ends looks whether anybody still wants it, and takes its snapshot
-        // away otherwise.
+        // First: an import checks at its end whether its record still exists, and otherwise deletes
+        // its snapshot.
         let forgotten = self.db.forget_import(uuid)?;
         let deleted = self.in_all_regions(uuid, delete)?;
-        // Last: what could not be deleted stays on offer.
+        // Last: an image that could not be deleted stays on offer.
         if let Some(offer) = self.db.offer(uuid)? {
             self.db.withdraw_offer(offer.id)?;
         }
         if forgotten || deleted { Ok(()) } else { Err(ApiError::not_found()) }
     }
 
-    /// Does something while nobody else changes what is noted with a snapshot.
+    /// Calls `what` while nobody else changes the labels of a snapshot.
     pub(super) fn alone<T>(&self, uuid: Uuid, what: impl FnOnce() -> T) -> T {
         self.locks.alone(uuid, what)
     }
 
-    /// Does something to a snapshot in all regions that have it, and tells whether one does. Nobody
-    /// else does anything to it meanwhile, so that all copies stay the same.
+    /// Changes a snapshot in every region that has it, and returns whether any has. It keeps others
+    /// from changing it meanwhile, so all copies stay the same.
     pub(super) fn in_all_regions(
         &self,
         uuid: Uuid,
@@ -173,8 +172,8 @@ impl Snapshots {
     }
 }
 
-/// Deletes a snapshot in a region, where it may be gone already, and tells whether it was there.
-/// What was made from it stays.
+/// Deletes a snapshot in a region, where it may already be gone, and returns whether it was there.
+/// Disks made from it stay.
 pub(super) fn delete_if_there(pool: &Pool, snapshot: Uuid) -> ApiResult<bool> {
     if_there(delete(pool.repo(), SnapshotId(snapshot)))
 }
@@ -190,13 +189,13 @@ fn if_there(done: icecore::Result<()>) -> ApiResult<bool> {
     }
 }
 
-/// Tells whether it is noted with a snapshot what it was taken of.
+/// Returns whether the labels of a snapshot name the volume it was taken from.
 fn knows_its_origin(snapshot: &Snapshot) -> bool {
     snapshot.labels.contains_key(labels::RESOURCE)
 }
 
-/// Returns the volume that a snapshot was taken of, where nobody noted that: what another program
-/// took says nothing of its origin; the volume of that name does.
+/// Returns the volume that a snapshot was taken from, if its labels do not say. Other programs set
+/// no labels, so the volume's name decides.
 fn origin<'a>(volumes: &'a [VolumeInfo], snapshot: &Snapshot) -> Option<&'a VolumeInfo> {
     let candidates = if knows_its_origin(snapshot) { &[] } else { volumes };
     candidates.iter().find(|volume| {
@@ -206,15 +205,15 @@ fn origin<'a>(volumes: &'a [VolumeInfo], snapshot: &Snapshot) -> Option<&'a Volu
     })
 }
 
-/// Returns the account that owns a snapshot: what is noted with it, or with the volume that it was
-/// taken of; the first one where nothing is.
+/// Returns the account that owns a snapshot, from its own labels or from those of the volume it was
+/// taken from. If neither names one, the first account owns it.
 pub(super) fn owner<'a>(snapshot: &'a Snapshot, volumes: &'a [VolumeInfo], first: &'a str) -> &'a str {
     let noted = |labels: &'a Labels| labels::text(labels, labels::ACCOUNT);
     let owner = noted(&snapshot.labels).or_else(|| noted(&origin(volumes, snapshot)?.labels));
     owner.unwrap_or(first)
 }
 
-/// Says in the log that a snapshot just made is dated later than now.
+/// Logs a warning if a new snapshot has a time later than now.
 pub(super) fn log_if_clock_is_behind(snapshot: &Snapshot, now_unix_ms: i64) {
     let behind_ms = icecore::snapshot::clock_behind_ms(snapshot, now_unix_ms);
     if let Some(behind_ms) = behind_ms {

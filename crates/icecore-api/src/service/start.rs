@@ -1,5 +1,5 @@
-//! The start: it takes over from the repositories what the database lost, and continues or undoes
-//! what an earlier server began.
+//! The start of the server: it restores from the repositories what the database lost, and continues
+//! or undoes what an earlier server began.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::service::droplets::jobs::DropletJob;
 use crate::service::images::jobs::ImageJob;
 use crate::words::error::ApiResult;
 
-/// What an action was to do.
+/// The work of an action.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Job {
@@ -28,14 +28,14 @@ enum Job {
     Image(ImageJob),
 }
 
-/// Opens all that is configured.
+/// Opens everything that is configured.
 pub(crate) fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Service> {
     let service = Service::open(config, clock)?;
     take_over(&service).map_err(|error| Error::new(ErrorKind::Io, error.message))?;
     Ok(service)
 }
 
-/// Takes over what the repositories know, before anybody asks for anything.
+/// Restores what the repositories know, before any request arrives.
 fn take_over(service: &Service) -> ApiResult<()> {
     take_over_numbers(service)?;
     take_over_tags(service)?;
@@ -44,7 +44,7 @@ fn take_over(service: &Service) -> ApiResult<()> {
     Ok(())
 }
 
-/// Gives all that has a number noted that number, before anything new gets one.
+/// Restores the recorded numbers of all resources, before any new number is given out.
 fn take_over_numbers(service: &Service) -> ApiResult<()> {
     let mut all = Vec::new();
     for pool in service.pools.values() {
@@ -63,7 +63,7 @@ fn take_over_numbers(service: &Service) -> ApiResult<()> {
     Ok(())
 }
 
-/// Notes all tags that something has, as they are spelt where they are oldest.
+/// Records all tags in use, each in the spelling of its oldest use.
 fn take_over_tags(service: &Service) -> ApiResult<()> {
     for account in &service.config.accounts {
         let who = Who(account.name.clone());
@@ -76,7 +76,7 @@ fn take_over_tags(service: &Service) -> ApiResult<()> {
     Ok(())
 }
 
-/// Removes volumes that were being made when the server ended.
+/// Removes volumes that were being created when the server ended.
 fn remove_unfinished(pools: &Pools) -> ApiResult<()> {
     for pool in pools.values() {
         for volume in icecore::volume::list_volumes(pool.repo())?.volumes {
@@ -95,7 +95,7 @@ fn remove_unfinished(pools: &Pools) -> ApiResult<()> {
     Ok(())
 }
 
-/// Continues what an earlier server has begun and not ended, or undoes what cannot be continued.
+/// Continues what an earlier server began and did not finish, or undoes what cannot be continued.
 ///
 /// # Errors
 /// Those of the database.
@@ -105,7 +105,7 @@ pub(crate) fn resume(service: &Service) -> ApiResult<()> {
     for action in service.db.unfinished_actions()? {
         let job = action.job.as_deref().and_then(|job| serde_json::from_str(job).ok());
         match job {
-            // It is there whole or not at all, and its moment is over.
+            // A snapshot exists whole or not at all, and the moment to take it is past.
             Some(Job::Droplet(DropletJob::Snapshot { id, .. })) => {
                 let taken = service.snapshots.is_in(&action.region, id)?;
                 let problem = "the server stopped before it took the snapshot: take another one";

@@ -22,7 +22,7 @@ impl TagNames {
         Self { db: Arc::clone(db) }
     }
 
-    /// Notes tags that something is made with, and returns them as they were spelt first, sorted.
+    /// Records the tags of a new resource, and returns them in their first spelling, sorted.
     pub(super) fn for_new(&self, who: &Who, wanted: &[String]) -> ApiResult<Vec<String>> {
         wanted.iter().try_for_each(|tag| check_tag(tag))?;
         let different: BTreeSet<_> = wanted.iter().map(|tag| tag.to_ascii_lowercase()).collect();
@@ -35,12 +35,12 @@ impl TagNames {
     }
 }
 
-/// Tells whether two spellings are of the same tag.
+/// Returns whether two spellings mean the same tag.
 pub(crate) fn is_same(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-/// Checks that something may have so many tags.
+/// Checks that a resource may have this many tags.
 fn check_count(tags: usize) -> ApiResult<()> {
     if tags > labels::TAGS_MAX {
         return Err(ApiError::unprocessable(format!("there are at most {} tags", labels::TAGS_MAX)));
@@ -48,7 +48,7 @@ fn check_count(tags: usize) -> ApiResult<()> {
     Ok(())
 }
 
-/// Gives tags to a disk beside those that it has. The caller holds [`Pool::changes`].
+/// Adds tags to those of a disk. The caller holds [`Pool::changes`].
 ///
 /// [`Pool::changes`]: crate::pool::Pool::changes
 pub(super) fn add_to_disk(disk: &VolumeItem, more: &[String]) -> ApiResult<()> {
@@ -60,7 +60,7 @@ pub(super) fn add_to_disk(disk: &VolumeItem, more: &[String]) -> ApiResult<()> {
     })
 }
 
-/// Changes the tags that a disk has now. The caller holds [`Pool::changes`].
+/// Changes the current tags of a disk. The caller holds [`Pool::changes`].
 ///
 /// [`Pool::changes`]: crate::pool::Pool::changes
 pub(super) fn change_on_disk(disk: &VolumeItem, how: impl FnOnce(&mut Vec<String>)) -> ApiResult<()> {

@@ -1,5 +1,5 @@
-//! Tags and the resources that have them. The tags of volumes and Droplets are in their labels,
-//! those of snapshots in the snapshots.
+//! Tags and their resources. Volumes and Droplets keep their tags in their labels; snapshots have
+//! tags of their own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names::check_tag;
 
-/// What can have a tag.
+/// The kinds of resources that can have tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TagKind {
     Droplet,
@@ -41,7 +41,7 @@ impl TagKind {
     }
 }
 
-/// Something that has tags.
+/// A resource with tags.
 pub(crate) struct TaggedThing {
     pub(crate) kind: TagKind,
     /// Its id in the API.
@@ -50,7 +50,7 @@ pub(crate) struct TaggedThing {
     pub(crate) created_unix_ms: i64,
 }
 
-/// A tag, as it was spelt first, and what has it.
+/// A tag in its first spelling, with the resources that have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TagItem {
     pub(crate) name: String,
@@ -61,11 +61,11 @@ pub(crate) struct TagItem {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct TagUse {
     pub(crate) count: usize,
-    /// The newest of them: when it was made, and its id.
+    /// The newest of them: its creation time and id.
     pub(crate) newest: (i64, String),
 }
 
-/// Something that is to be tagged, as clients name it.
+/// A resource to tag, as the client names it.
 #[derive(Debug, Clone)]
 pub(crate) struct TagTarget {
     /// `droplet`, `image`, `volume` or `volume_snapshot`.
@@ -73,7 +73,7 @@ pub(crate) struct TagTarget {
     pub(crate) id: String,
 }
 
-/// What that is.
+/// The resource that a client named.
 enum Target {
     Disk(Box<VolumeItem>),
     Snapshot(Box<SnapshotItem>),
@@ -89,7 +89,7 @@ impl Target {
     }
 }
 
-/// The tags of accounts, and what has them.
+/// The tags of accounts, and the resources that have them.
 pub(crate) struct Tags {
     db: Arc<Db>,
     disks: Arc<Disks>,
@@ -105,7 +105,7 @@ impl Tags {
         }
     }
 
-    /// Makes a tag, or finds the one that there is.
+    /// Creates a tag, or returns the existing one.
     pub(crate) fn create(&self, who: &Who, name: &str) -> ApiResult<TagItem> {
         check_tag(name)?;
         match self.get(who, name) {
@@ -117,13 +117,13 @@ impl Tags {
         }
     }
 
-    /// Returns a tag, however it is spelt.
+    /// Returns a tag, in whatever spelling the client uses.
     pub(crate) fn get(&self, who: &Who, name: &str) -> ApiResult<TagItem> {
         let mut all = self.list(who)?.into_iter();
         all.find(|tag| is_same(&tag.name, name)).ok_or_else(ApiError::not_found)
     }
 
-    /// Returns all tags of an account, by name: those that were made, and those that something has.
+    /// Returns all tags of an account by name: created ones, and those that a resource has.
     pub(crate) fn list(&self, who: &Who) -> ApiResult<Vec<TagItem>> {
         let mut found = BTreeMap::new();
         for name in self.db.tags(&who.0)? {
@@ -141,7 +141,7 @@ impl Tags {
         Ok(found.into_values().collect())
     }
 
-    /// Returns everything of an account that has tags.
+    /// Returns all resources of an account that have tags.
     pub(super) fn things(&self, who: &Who) -> ApiResult<Vec<TaggedThing>> {
         let mut things = Vec::new();
         let numbers = self.disks.droplet_numbers(who)?;
@@ -170,7 +170,7 @@ impl Tags {
         Ok(things)
     }
 
-    /// Gives a tag, which must be there, to all of these or, if one is not there, to none.
+    /// Adds an existing tag to all of these resources, or to none if one does not exist.
     pub(crate) fn give(&self, who: &Who, name: &str, targets: &[TagTarget]) -> ApiResult<()> {
         let tag = self.get(who, name)?.name;
         for target in self.targets(who, targets)? {
@@ -185,13 +185,13 @@ impl Tags {
         Ok(())
     }
 
-    /// Takes a tag away from all of these.
+    /// Removes a tag from all of these resources.
     pub(crate) fn take_away(&self, who: &Who, name: &str, targets: &[TagTarget]) -> ApiResult<()> {
         let tag = self.get(who, name)?.name;
         self.targets(who, targets)?.iter().try_for_each(|target| self.untag(target, &tag))
     }
 
-    /// Takes a tag away from everything, and forgets it.
+    /// Removes a tag from all resources, and deletes it.
     pub(crate) fn delete(&self, who: &Who, name: &str) -> ApiResult<()> {
         let tag = self.get(who, name)?.name;
         for thing in self.things(who)? {
@@ -201,7 +201,7 @@ impl Tags {
             let kind = thing.kind.as_str().to_owned();
             match self.target(who, &TagTarget { kind, id: thing.id }) {
                 Ok(target) => self.untag(&target, &tag)?,
-                // Deleted meanwhile.
+                // The resource was deleted meanwhile.
                 Err(error) if error.status == 404 => {}
                 Err(error) => return Err(error),
             }
@@ -226,7 +226,7 @@ impl Tags {
                 }
                 Ok(Target::snapshot(found))
             }
-            // There are none.
+            // There are no databases.
             "database" => Err(ApiError::not_found()),
             _ => Err(ApiError::unprocessable(
                 "resource_type must be droplet, image, volume or volume_snapshot",
@@ -244,7 +244,7 @@ impl Tags {
         }
     }
 
-    /// Removes a tag of a snapshot, however it is spelt there, and gives it another one.
+    /// Removes a tag from a snapshot, in whatever spelling it has there, and adds another one.
     fn retag(&self, item: &SnapshotItem, add: Option<&String>, remove: &str) -> ApiResult<()> {
         let tags = item.snapshot.tags.iter();
         let remove: Vec<String> = tags.filter(|has| is_same(has, remove)).cloned().collect();

@@ -16,18 +16,18 @@ use crate::service::parts::Parts;
 use crate::service::snapshots::owner;
 use crate::words::error::ApiResult;
 
-/// What is older is forgotten.
+/// The age at which samples are deleted.
 const KEPT_MS: i64 = 400 * 24 * 60 * 60 * 1000;
-/// Within this time, what was noted is taken for what is.
+/// The age up to which a sample counts as current.
 const FRESH_MS: i64 = 60 * 1000;
 
-/// The samples, and what they are taken of.
+/// The samples, and the sources they come from.
 pub(crate) struct Usage {
     config: Arc<Config>,
     db: Arc<Db>,
     clock: Arc<dyn Clock>,
     pools: Arc<Pools>,
-    /// Held while usage is counted for somebody who looks at it.
+    /// Held while usage is counted for a visitor.
     counting: Mutex<()>,
 }
 
@@ -42,8 +42,8 @@ impl Usage {
         }
     }
 
-    /// Notes how much each account has in each region now. Reads manifests, and may take seconds
-    /// where there is much.
+    /// Records how much each account has in each region now. Reads manifests, which may take
+    /// seconds if there are many.
     ///
     /// # Errors
     /// Those of the repositories and the database.
@@ -84,11 +84,10 @@ impl Usage {
         self.db.note_usage(&samples, unix_ms.saturating_sub(KEPT_MS))
     }
 
-    /// Returns what was noted of an account since a time, oldest first; what is now, too.
+    /// Returns the samples of an account since a time, oldest first, with a current one.
     pub(crate) fn since(&self, who: &Who, since_ms: i64) -> ApiResult<Vec<UsageSample>> {
         let last = self.db.last_usage_ms()?;
-        // One counts for all who look at it; and what was noted is worth showing also where nothing
-        // can be counted.
+        // One visitor counts for all. Old samples are worth showing even if counting fails.
         if last.is_none_or(|last| (self.clock.now_unix_ms() - last).abs() > FRESH_MS)
             && let Ok(_counting) = self.counting.try_lock()
             && let Err(error) = self.sample()

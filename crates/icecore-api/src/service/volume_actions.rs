@@ -33,22 +33,22 @@ pub(crate) struct VolumeActionRequest {
     pub(crate) kind: String,
     pub(crate) droplet_id: Option<i64>,
     pub(crate) size_gigabytes: Option<i64>,
-    /// Where the volume must be.
+    /// The region that the volume must be in.
     pub(crate) region: Option<String>,
-    /// Tags that the volume gets beside those it has.
+    /// Tags to add to the volume.
     pub(crate) tags: Vec<String>,
 }
 
-/// What was found to be possible.
+/// A checked action.
 enum Plan {
-    /// To the Droplet of this disk.
+    /// Attaches to the Droplet with this disk.
     Attach(Uuid),
     Detach,
     Resize(u64),
 }
 
 impl Plan {
-    /// Returns the type of its action.
+    /// Returns the type of the action.
     fn kind(&self) -> &'static str {
         match self {
             Self::Attach(_) => "attach_volume",
@@ -58,7 +58,7 @@ impl Plan {
     }
 }
 
-/// The service that carries it out.
+/// The service that carries out actions on volumes.
 pub(crate) struct VolumeActions {
     config: Arc<Config>,
     db: Arc<Db>,
@@ -82,7 +82,7 @@ impl VolumeActions {
         }
     }
 
-    /// Does something to a volume, and returns the action, which is completed.
+    /// Acts on a volume, and returns the completed action.
     pub(crate) fn act(&self, who: &Who, id: &str, request: &VolumeActionRequest) -> ApiResult<Action> {
         let found = self.disks.volume(who, id)?;
         if request.region.as_deref().is_some_and(|region| region != found.pool.slug) {
@@ -90,7 +90,7 @@ impl VolumeActions {
         }
         self.accounts.alone(who, || {
             let _changes = found.pool.changes();
-            // As it is now that nobody else changes it.
+            // Read again, now that nobody else can change the volume.
             self.act_alone(who, &self.disks.volume(who, id)?, request)
         })
     }
@@ -113,7 +113,8 @@ impl VolumeActions {
         let now_unix_ms = self.clock.now_unix_ms();
         let ended = self.db.end_action(begun.id, problem.as_deref(), now_unix_ms);
         done?;
-        // It is done, whether or not that could be noted: an error would make clients do it again.
+        // The action is done even if its end could not be recorded: an error would make clients
+        // repeat it.
         Ok(ended.unwrap_or_else(|error| {
             tracing::warn!(action = begun.id, %error, "could not record the end of an action");
             Action { status: ActionStatus::Completed, completed_unix_ms: Some(now_unix_ms), ..begun }

@@ -1,4 +1,4 @@
-//! Snapshots of volumes: taken at once, at one moment, even while the volume is written to.
+//! Snapshots of volumes, taken at once and of a single moment, even while the volume is written to.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::words::error::ApiResult;
 use crate::words::names;
 use crate::words::time::spoken_seconds;
 
-/// The service that takes and lists them.
+/// The service that takes and lists snapshots of volumes.
 pub(crate) struct VolumeSnapshots {
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
@@ -60,11 +60,11 @@ impl VolumeSnapshots {
         Ok(all)
     }
 
-    /// Takes a snapshot of a volume. When it returns, that is finished and durable.
+    /// Takes a snapshot of a volume. On return, the snapshot is complete and durable.
     pub(crate) fn take(&self, who: &Who, id: &str, name: &str, tags: &[String]) -> ApiResult<SnapshotItem> {
         let found = self.disks.volume(who, id)?;
         names::check_text("name", name)?;
-        // One after another: each sees the name of the one before.
+        // One after another, so that each sees the name of the previous one.
         found.pool.locks().alone(found.id(), || {
             let item = self.disks.volume(who, id)?;
             self.check_one_more(who, &item, name)?;
@@ -90,7 +90,7 @@ impl VolumeSnapshots {
         }
         let interval = limits.snapshot_interval_seconds;
         let now = self.clock.now_unix_ms();
-        // A time that is not there yet says nothing.
+        // A time in the future says nothing.
         let ages = there.iter().map(|item| item.snapshot.age_unix_ms(now)).filter(|age| *age <= now);
         let passed = ages.max().map(|newest| now.abs_diff(newest) / 1000);
         match passed.filter(|passed| *passed < interval) {
@@ -119,8 +119,8 @@ impl VolumeSnapshots {
         }
         let now_unix_ms = self.clock.now_unix_ms();
         let options = VolumeSnapshotOptions {
-            // Another volume had the name of this one in the engine, perhaps, and its snapshots are
-            // still there.
+            // Another volume may have had this volume's name in the engine, and its snapshots may
+            // still exist.
             name_may_repeat: true,
             tags,
             labels,

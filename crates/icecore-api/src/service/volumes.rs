@@ -77,7 +77,7 @@ impl Volumes {
         }
     }
 
-    /// Makes a volume: of zeros, with a new file system, or with the content of a snapshot.
+    /// Creates a volume: of zeros, with a new file system, or with the content of a snapshot.
     pub(crate) fn create(&self, who: &Who, request: &VolumeRequest) -> ApiResult<VolumeItem> {
         names::check_volume(&request.name)?;
         names::check_description("description", &request.description)?;
@@ -121,7 +121,7 @@ impl Volumes {
         let mut new = Labels::from([(labels::ACCOUNT.to_owned(), who.0.clone())]);
         labels::set(&mut new, labels::NAME, &request.name);
         labels::set(&mut new, labels::DESCRIPTION, &request.description);
-        // What is in a snapshot is not formatted, whatever was asked for.
+        // The content of a snapshot is never formatted, even if the client asks.
         let of_snapshot = content.snapshot.as_ref().map(|snapshot| &snapshot.labels);
         for (key, asked) in [
             (labels::FILESYSTEM_TYPE, &request.filesystem_type),
@@ -135,7 +135,7 @@ impl Volumes {
         Ok(new)
     }
 
-    /// Returns where a new volume is made, of what, and its size.
+    /// Returns the region, content and size of a new volume.
     fn content_of_new(&self, who: &Who, request: &VolumeRequest) -> ApiResult<Content> {
         let no_storage = || ApiError::unprocessable("Storage is not supported for this region");
         let region = |slug: &str| self.pools.get(slug).filter(|pool| pool.storage).ok_or_else(no_storage);
@@ -150,7 +150,7 @@ impl Volumes {
             }
             return Ok(Content { pool: Arc::clone(region(slug)?), snapshot: None, size_bytes: size * GIB });
         };
-        // The size asked for is of no account: clients compare, and grow the volume afterwards.
+        // The requested size does not matter: clients compare it, and grow the volume afterwards.
         let item = self.snapshots.of_a_volume(who, snapshot)?;
         let pool = match &request.region {
             None => item.pools.first().ok_or_else(ApiError::not_found)?,
@@ -181,10 +181,10 @@ impl Volumes {
     /// Deletes a volume that is not attached. Its snapshots stay.
     pub(crate) fn delete(&self, who: &Who, id: &str) -> ApiResult<()> {
         let found = self.disks.volume(who, id)?;
-        // Once a snapshot of it is done.
+        // A running snapshot of the volume finishes first.
         found.pool.locks().alone(found.id(), || {
             let _changes = found.pool.changes();
-            // As it is now that nobody attaches it.
+            // Read again, now that nobody can attach it.
             let item = self.disks.volume(who, id)?;
             if self.attachments.droplet_of(who, &item)?.is_some() {
                 return Err(ApiError::conflict("attached volume cannot be deleted"));
@@ -194,14 +194,14 @@ impl Volumes {
     }
 }
 
-/// What a new volume is made of, and where.
+/// The content of a new volume, and its region.
 struct Content {
     pool: Arc<Pool>,
     snapshot: Option<Snapshot>,
     size_bytes: u64,
 }
 
-/// Checks that an account may have so many GiB more.
+/// Checks that an account may have this many GiB more.
 pub(super) fn check_gigabytes(limits: &QuotaConfig, volumes: &[VolumeItem], more: u64) -> ApiResult<()> {
     let most = limits.volume_gigabytes;
     let gib = volumes.iter().map(VolumeItem::size_gib).fold(more, u64::saturating_add);
@@ -213,7 +213,8 @@ pub(super) fn check_gigabytes(limits: &QuotaConfig, volumes: &[VolumeItem], more
     }
 }
 
-/// Gives a new volume its file system, and shows it then; or removes it.
+/// Writes the file system of a new volume and then makes the volume visible, or deletes it on an
+/// error.
 fn finish_with(made: &FileSystem, new: VolumeItem) -> ApiResult<VolumeItem> {
     let finished = file_systems::write(made, &new).and_then(|()| {
         let unfinished = [labels::UNFINISHED.to_owned()];

@@ -1,4 +1,4 @@
-//! Errors, in the form for clients.
+//! Errors in the form that clients see.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use icecore::ErrorKind;
 
 use crate::words::hints::hint;
 
-/// An answer that is not the one asked for: status, a word for programs, a sentence for people.
+/// An error answer: a status, a word for programs, a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// The HTTP status.
@@ -15,11 +15,11 @@ pub struct ApiError {
     pub id: &'static str,
     /// The sentence for people.
     pub message: String,
-    /// After how many seconds it may be tried again.
+    /// The number of seconds after which the client may try again.
     pub retry_after: Option<u64>,
 }
 
-/// The result of everything that a client asks for.
+/// The result of a client's request.
 pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
@@ -27,48 +27,48 @@ impl ApiError {
         Self { status, id, message: message.into(), retry_after: None }
     }
 
-    /// The request cannot be read.
+    /// Returns the error for a request that cannot be read.
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "bad_request", message)
     }
 
-    /// The token is missing or wrong.
+    /// Returns the error for a missing or wrong token.
     pub(crate) fn unauthorized() -> Self {
         Self::new(401, "unauthorized", "Unable to authenticate you.")
     }
 
-    /// It is not allowed, or there is no room for it.
+    /// Returns the error for a request that is not allowed, or has no room.
     pub(crate) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(403, "forbidden", message)
     }
 
-    /// There is no such thing.
+    /// Returns the error for a resource that does not exist.
     pub(crate) fn not_found() -> Self {
         Self::new(404, "not_found", "The resource you requested could not be found.")
     }
 
-    /// There is no such thing, and the client wants to read which.
+    /// Returns the error for a resource that does not exist, with a message that names it.
     pub(crate) fn not_found_saying(message: impl Into<String>) -> Self {
         Self::new(404, "not_found", message)
     }
 
-    /// There is such a thing already, or it is in use.
+    /// Returns the error for a resource that already exists or is in use.
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
         Self::new(409, "conflict", message)
     }
 
-    /// What is asked for cannot be.
+    /// Returns the error for a request that cannot be fulfilled.
     pub(crate) fn unprocessable(message: impl Into<String>) -> Self {
         Self::new(422, "unprocessable_entity", message)
     }
 
-    /// Asked too often.
+    /// Returns the error for too many requests.
     pub(crate) fn too_many(message: impl Into<String>, retry_after: u64) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(429, "too_many_requests", message) }
     }
 
-    /// What the engine refuses. Where another program has what is needed, that is no conflict of
-    /// names, and is told apart.
+    /// Returns the error for a refusal by the engine. A resource that another program uses gets a
+    /// 422, so that clients can tell it from a conflict of names.
     pub(crate) fn busy(error: icecore::Error) -> Self {
         match error.kind() {
             ErrorKind::InUse => Self::unprocessable(told(&error)),
@@ -76,8 +76,8 @@ impl ApiError {
         }
     }
 
-    /// A bug. Clients try again, whatever they asked for: so it is never said after something was
-    /// changed.
+    /// Returns the error for a bug. Clients repeat any request after it, so it must never follow a
+    /// change.
     pub(crate) fn server(why: impl fmt::Display) -> Self {
         tracing::error!(error = %why, "unexpected");
         Self::new(500, "server_error", "Unexpected server-side error")
@@ -92,7 +92,7 @@ impl fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {}
 
-/// Returns what an error says, and what to do about it.
+/// Returns the message of an error, with advice on what to do.
 fn told(error: &icecore::Error) -> String {
     match error.next_step().and_then(hint) {
         Some(hint) => format!("{error} ({hint})"),
@@ -100,7 +100,7 @@ fn told(error: &icecore::Error) -> String {
     }
 }
 
-/// Clients try again on a 5xx, even what was half done: so that none of these errors is one.
+/// Clients repeat a request after a 5xx, even if it was half done. So none of these errors is one.
 impl From<icecore::Error> for ApiError {
     fn from(error: icecore::Error) -> Self {
         let message = told(&error);

@@ -1,9 +1,9 @@
-//! Hints: next steps in the words of the HTTP API. Its clients can make calls; the operator of the
-//! server does the rest.
+//! Hints: next steps in terms of the HTTP API. Its clients can make calls; the server's operator
+//! does the rest.
 
 use icecore::NextStep;
 
-/// Returns a next step as a clause for a client; none if a client can do nothing about it.
+/// Returns a next step as a clause for a client; none if the client can do nothing about it.
 pub(crate) fn hint(step: &NextStep) -> Option<String> {
     let fixed = match step {
         NextStep::Advice(advice) => advice,

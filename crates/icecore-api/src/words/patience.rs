@@ -7,13 +7,13 @@ use std::time::Instant;
 use icecore::ErrorKind;
 use icecore::Result;
 
-/// How long something is tried again that another program seems to use, and how often.
+/// How long, and how often, to retry when another program seems to hold a lock.
 const PATIENCE: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Does something that needs a file for itself. A program that is just being started by this one,
-/// to import an image for instance, has all files of this process open for a moment, and with them
-/// the locks of those that were closed meanwhile.
+/// Retries an operation that needs a file for itself. When this process starts a program, to import
+/// an image for instance, the child has all files of this process open for a moment. So it also
+/// holds the locks of files that were closed meanwhile.
 pub(crate) fn patiently<T>(what: impl Fn() -> Result<T>) -> Result<T> {
     let end = Instant::now() + PATIENCE;
     loop {

@@ -5,7 +5,7 @@ use std::path::Path;
 use icecore::Error;
 use icecore::Result;
 
-/// Makes a directory that only its owner can enter, where there is none.
+/// Creates a directory that only its owner can enter, unless it exists.
 pub(crate) fn make_private_dir(dir: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let making = |error| Error::io(format!("creating the directory {}", dir.display()), error);

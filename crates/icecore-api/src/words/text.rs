@@ -4,15 +4,15 @@ use percent_encoding::AsciiSet;
 use percent_encoding::NON_ALPHANUMERIC;
 use percent_encoding::utf8_percent_encode;
 
-/// What stands for something else in a query: all but what RFC 3986 calls unreserved.
+/// The characters to escape in a query: all but those that RFC 3986 calls unreserved.
 const QUERY: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Returns a text as it stands in a query.
+/// Escapes a text for use in a query.
 pub(crate) fn in_query(text: &str) -> String {
     utf8_percent_encode(text, &QUERY).to_string()
 }
 
-/// Returns bytes in hexadecimal digits.
+/// Formats bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

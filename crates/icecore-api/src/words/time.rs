@@ -2,14 +2,13 @@
 
 use jiff::Timestamp;
 
-/// Returns a time in milliseconds since 1970 as text; the first second of 1970 where it is out of
-/// all bounds.
+/// Formats a time in milliseconds since 1970. A time out of range becomes the first second of 1970.
 pub(crate) fn rfc3339(unix_ms: i64) -> String {
     let time = Timestamp::from_millisecond(unix_ms).unwrap_or(Timestamp::UNIX_EPOCH);
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Returns seconds as the cloud says them: `45s`, `10m0s`, `1h0m0s`.
+/// Formats seconds as the cloud does: `45s`, `10m0s`, `1h0m0s`.
 pub(crate) fn spoken_seconds(seconds: u64) -> String {
     let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match (hours, minutes) {

@@ -1,4 +1,4 @@
-//! Histories whose steps a fuzzer made up.
+//! Histories whose steps come from a fuzzer.
 
 use crate::fuzz::input::Input;
 use crate::history::Step;
@@ -6,9 +6,9 @@ use crate::history::VOLUMES;
 use crate::history::World;
 use crate::random::Random;
 
-/// Steps of a history: more find little more and take longer.
+/// The most steps of a history: more find little, and take longer.
 const STEPS_MAX: usize = 24;
-/// A few leaves of a manifest, so that trees have two levels.
+/// The longest image: a few leaves of a manifest, so that trees have two levels.
 const IMAGE_BYTES_MAX: usize = (4 << 20) + 200_000;
 
 pub fn run(bytes: &[u8]) {

@@ -1,5 +1,5 @@
-//! Reads decisions out of the bytes that a fuzzer made up. At their end, every decision is the
-//! simplest one.
+//! A reader of decisions from a fuzzer's bytes. After their end, every decision is the simplest
+//! one.
 
 pub struct Input<'a>(pub &'a [u8]);
 
@@ -24,13 +24,13 @@ impl<'a> Input<'a> {
         u64::from_le_bytes(self.array())
     }
 
-    /// Returns a number below `end`, which is at most 65536; zero where there is none.
+    /// Returns a number below `end`, which is at most 65536; zero if `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         let number = if end <= 256 { u16::from(self.byte()) } else { self.u16() };
         usize::from(number) % end.max(1)
     }
 
-    /// Returns as many of the bytes as there are, up to `len`.
+    /// Returns up to `len` of the remaining bytes.
     pub fn bytes(&mut self, len: usize) -> &'a [u8] {
         let (bytes, rest) = self.0.split_at(len.min(self.0.len()));
         self.0 = rest;

@@ -1,6 +1,6 @@
-//! What is fuzzed beside single decoders: functions from bytes that a fuzzer made up to what must
-//! hold. The fuzzing targets in `fuzz/` at the top call the same functions as the replay of what
-//! they found.
+//! Fuzzed properties beyond single decoders: functions that take a fuzzer's bytes and check what
+//! must hold. The fuzzing targets in `fuzz/` at the top call the same functions as the tests that
+//! replay their findings.
 
 pub mod histories;
 pub mod input;

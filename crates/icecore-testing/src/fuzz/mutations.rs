@@ -1,4 +1,4 @@
-//! A sound repository, some bytes of which are changed: what comes back from it is right, or an
+//! A sound repository with some bytes changed: every read from it must return the right data or an
 //! error.
 
 use std::collections::BTreeMap;
@@ -20,18 +20,18 @@ use crate::repository::TestRepository;
 use crate::repository::options;
 use crate::repository::session;
 
-/// The key of the repositories that tests make.
+/// The key of test repositories.
 const KEY: [u8; 32] = [3; 32];
 const CHANGES_MAX: usize = 8;
 
-/// A repository as it is before anything is changed.
+/// A repository before any change.
 struct Sound {
     files: BTreeMap<String, Vec<u8>>,
     images: BTreeMap<SnapshotId, Vec<u8>>,
 }
 
-/// Returns a repository with all that there is: several packs of both kinds, punched chunks, zeros,
-/// and two levels of pages.
+/// Returns a repository with everything a repository can have: several packs of both kinds, punched
+/// chunks, zeros, and two levels of pages.
 fn sound() -> &'static Sound {
     static SOUND: OnceLock<Sound> = OnceLock::new();
     SOUND.get_or_init(|| {
@@ -56,7 +56,7 @@ fn sound() -> &'static Sound {
         let totals = icecore::maintenance::gc::apply(&bench.repo, plan, &NoProgress).unwrap();
         assert!(totals.chunks_punched > 0, "no chunk is punched");
         let mut files = bench.storage.files();
-        // It means nothing, and is most of the bytes.
+        // It has no meaning, but most of the bytes.
         files.remove("reserve");
         Sound { files, images }
     })
@@ -74,7 +74,7 @@ pub fn run(bytes: &[u8]) {
         if reseal && let Some(mut bytes) = files.remove(&name) {
             let named = seal::file(&KEY, &name, &mut bytes);
             files.insert(named, bytes);
-            // With the key anyone can write a record, of any other content.
+            // With the key anyone can write a record with any content.
             forged.extend(name.strip_prefix("snapshots/").and_then(|id| id.parse::<SnapshotId>().ok()));
         }
     }
@@ -95,7 +95,7 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// Changes a file, and returns whether its checksums are to be put right after that.
+/// Changes a file, and returns whether its checksums should be corrected afterwards.
 fn change(files: &mut BTreeMap<String, Vec<u8>>, name: &str, input: &mut Input<'_>) -> bool {
     let other = files.values().nth(input.below(files.len())).cloned().unwrap_or_default();
     let Some(bytes) = files.get_mut(name) else { return false };
@@ -103,7 +103,7 @@ fn change(files: &mut BTreeMap<String, Vec<u8>>, name: &str, input: &mut Input<'
         bytes.extend(input.bytes(16));
         return false;
     }
-    // The end of a pack and the beginning of all others say most.
+    // The most important bytes are at the end of a pack and at the beginning of any other file.
     let at = match input.below(3) {
         0 => input.below(128.min(bytes.len())),
         1 => bytes.len() - 1 - input.below(1024.min(bytes.len())),

@@ -1,4 +1,4 @@
-//! Texts that people write where a snapshot, a name or a tag is meant.
+//! Texts that a person may type for a snapshot, a name or a tag.
 
 use icecore::ErrorKind;
 use icecore::NoProgress;
@@ -9,7 +9,7 @@ use icecore::snapshot::ResourceKind;
 use crate::repository::TestRepository;
 use crate::repository::options;
 
-/// Texts in one input: more find nothing more.
+/// The most texts in one input: more of them find nothing new.
 const PARTS_MAX: usize = 4;
 
 pub fn run(bytes: &[u8]) {
@@ -23,8 +23,8 @@ pub fn run(bytes: &[u8]) {
             let named = found.name == *part || found.id.to_string().starts_with(part.as_str());
             assert!(named || part == "disk@latest", "{part:?} is not {found:?}");
         }
-        // A droplet of that name: a volume could be the one whose snapshot is renamed, and have the
-        // name then.
+        // A Droplet, because a volume with this name could own the snapshot that is renamed, and
+        // would then have the name already.
         let droplet = icecore::snapshot::CaptureOptions { kind: ResourceKind::Droplet, ..options(part) };
         let how = icecore::snapshot::CaptureOptions { name: part.clone(), ..droplet };
         let taken = icecore::snapshot::capture(&bench.repo, &b"a disk".to_vec(), &how, &NoProgress);

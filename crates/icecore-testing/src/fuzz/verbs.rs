@@ -1,5 +1,5 @@
-//! All verbs on a repository that may say anything: none panics or runs on for ever, and they agree
-//! with each other.
+//! All verbs on a repository that may contain anything. None may panic or run forever, and they
+//! must agree with each other.
 
 use std::io;
 use std::io::Write;
@@ -21,12 +21,12 @@ use icecore::snapshot::RestoreTo;
 use icecore::snapshot::Snapshot;
 use icecore::snapshot::SnapshotId;
 
-/// Longer images are not read to their end.
+/// The longest image that is read to its end.
 pub const IMAGE_BYTES_MAX: u64 = 16 << 20;
-/// How often an operation may look whether it should stop.
+/// The number of times that an operation may check whether to stop.
 const PATIENCE: u64 = 20_000;
 
-/// Stops an operation that takes too many steps.
+/// A limit that stops an operation after too many steps.
 struct Patience(AtomicU64);
 
 impl Progress for Patience {
@@ -43,7 +43,7 @@ fn patience() -> Patience {
     Patience(AtomicU64::new(0))
 }
 
-/// Keeps what is written, up to a limit.
+/// A target that keeps what is written, up to a limit.
 struct Sink(Vec<u8>);
 
 impl Write for Sink {
@@ -60,14 +60,14 @@ impl Write for Sink {
     }
 }
 
-/// Returns the image of a snapshot, if all of it is there and it is not too long.
+/// Returns the image of a snapshot, if it is complete and not too long.
 pub fn image(repo: &Repository, id: SnapshotId) -> icecore::Result<Vec<u8>> {
     let mut sink = Sink(Vec::new());
     icecore::snapshot::restore(repo, id, RestoreTo::Stream(&mut sink), OnDamage::Stop, &patience())?;
     Ok(sink.0)
 }
 
-/// A target of any length that takes a bounded number of bytes, and keeps none.
+/// A target of any length that takes a limited number of bytes, and keeps none.
 struct Void {
     bytes: u64,
     room: AtomicU64,
@@ -83,7 +83,7 @@ impl ReadAt for Void {
         Ok(())
     }
 
-    /// It is one hole: to look for data in it would take as long as it is.
+    /// The target is one hole: searching it for data would take as long as it is.
     fn next_data(&self, _offset: u64) -> io::Result<Option<Range<u64>>> {
         Ok(None)
     }
@@ -109,13 +109,12 @@ fn lost_in(report: &VerifyReport, id: SnapshotId) -> bool {
     report.findings.iter().flat_map(|finding| &finding.lost).any(|range| range.snapshot == id)
 }
 
-/// Reads all that there is in all ways, and returns each snapshot with its image, where that can be
-/// read.
+/// Reads everything in every way, and returns each snapshot with its image, if that can be read.
 ///
-/// `honest` says that no digest of content in records and pages is a lie. Then verify finds what a
-/// restore would stumble over, and nothing that it would not. A lie about a span only a restore
-/// finds, which reads the data in the order of the image, and a lie about the content of a page
-/// only verify, which a restore does not need.
+/// `honest` means that all content digests in records and pages are true. Then verify must find
+/// everything that a restore would fail on, and nothing else. Only a restore finds a false digest
+/// of a span, because it reads the data in the order of the image. Only verify finds a false digest
+/// of a page's content, because a restore does not need it.
 pub fn read_all(repo: &Repository, honest: bool) -> Vec<(Snapshot, Option<Vec<u8>>)> {
     let Ok(listing) = icecore::snapshot::list(repo) else { return Vec::new() };
     let verified = icecore::maintenance::verify(repo, None, Depth::ReadData, &patience());
@@ -157,8 +156,8 @@ pub fn read_all(repo: &Repository, honest: bool) -> Vec<(Snapshot, Option<Vec<u8
     all
 }
 
-/// Compares each snapshot with the next, and where both can be read, the difference that is told
-/// with that of the images.
+/// Compares each snapshot with the next. If both can be read, the reported difference must match
+/// that of the images.
 fn compare(repo: &Repository, all: &[(Snapshot, Option<Vec<u8>>)]) {
     for ((from, before), (to, after)) in all.iter().zip(all.iter().skip(1)) {
         if from.size_bytes.max(to.size_bytes) > 128 * IMAGE_BYTES_MAX {
@@ -179,8 +178,8 @@ fn compare(repo: &Repository, all: &[(Snapshot, Option<Vec<u8>>)]) {
     }
 }
 
-/// Changes the repository in all ways, one after another. What could be read before can be read
-/// after that.
+/// Changes the repository in every way, one after another. Everything readable before must stay
+/// readable.
 pub fn change_all(repo: &Repository, all: &[(Snapshot, Option<Vec<u8>>)]) {
     let keeps = |what: &str| {
         for (snapshot, before) in all {

@@ -1,5 +1,5 @@
-//! Manifests that no capture would write: pages in each other's places, cut off, of wrong levels
-//! and sizes, or many times the same, all with the right ids.
+//! Manifests that no capture would write: misplaced, truncated or repeated pages, and pages of
+//! wrong levels and sizes, all with the right ids.
 
 use icecore::fuzzing::forge::Forge;
 use icecore::fuzzing::forge::Run;
@@ -12,7 +12,7 @@ use crate::repository::open;
 
 const PAGES_MAX: usize = 24;
 const SNAPSHOTS_MAX: u8 = 3;
-/// Blocks of a leaf.
+/// The number of blocks in a leaf.
 const LEAF_BLOCKS: u16 = 1024;
 
 pub fn run(bytes: &[u8]) {
@@ -29,7 +29,7 @@ pub fn run(bytes: &[u8]) {
     forge.publish().unwrap();
     for number in 1..=1 + input.byte() % SNAPSHOTS_MAX {
         let (size, root) = (size(&mut input), input.below(forge.pages() + 1));
-        // The last page most often: what was put on top of all others.
+        // Most often the last page, which stands on top of all others.
         let root = if root == forge.pages() { None } else { Some(forge.pages() - 1 - root) };
         let right = input.byte() % 8 != 7;
         forge.record(number, size, root, right).unwrap();
@@ -40,7 +40,7 @@ pub fn run(bytes: &[u8]) {
     verbs::change_all(&repo, &all);
 }
 
-/// Adds a page, and returns whether it tells the truth.
+/// Adds a page, and returns whether its content is true.
 fn page(forge: &mut Forge<'_>, input: &mut Input<'_>) -> bool {
     let mut honest = true;
     match input.below(4) {
@@ -51,12 +51,12 @@ fn page(forge: &mut Forge<'_>, input: &mut Input<'_>) -> bool {
         1 => {
             let runs = runs(input);
             honest = input.byte() % 8 != 7;
-            // A page that cannot be encoded is none.
+            // A page that cannot be encoded is skipped.
             let _ = forge.leaf(&runs, honest);
         }
         _ => {
             let level = input.byte() % 10;
-            // One child in many places is cheap to write, and expensive to go through.
+            // One child in many places is cheap to write but expensive to walk.
             let many = input.byte() % 8 == 7;
             let count = if many { 128 } else { 1 + input.below(6) };
             let same = input.below(forge.pages() + 1);
@@ -72,7 +72,7 @@ fn page(forge: &mut Forge<'_>, input: &mut Input<'_>) -> bool {
     honest
 }
 
-/// Returns the runs of a leaf: most often of as many blocks as it must have.
+/// Returns the runs of a leaf: most often with the right number of blocks.
 fn runs(input: &mut Input<'_>) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut left = LEAF_BLOCKS;

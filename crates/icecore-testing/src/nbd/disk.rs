@@ -1,4 +1,5 @@
-//! A disk that knows whether anyone has touched what is not in it.
+//! A disk that detects forbidden accesses: outside its bounds, or writes to it while it is
+//! read-only.
 
 use std::io;
 use std::ops::Range;
@@ -16,13 +17,13 @@ use icecore_nbd::OpenError;
 
 /// The size in bytes: not a whole number of blocks.
 pub(super) const BYTES: usize = (256 << 10) + 10;
-/// Every other piece of so many bytes has no data at first.
+/// Every other piece of this many bytes has no data at first.
 const PIECE: usize = 40_000;
 
 pub(super) struct Watched {
     bytes: Mutex<Vec<u8>>,
     read_only: bool,
-    /// Something was done that must never be.
+    /// Whether the server did something forbidden.
     wronged: AtomicBool,
 }
 
@@ -37,7 +38,8 @@ impl Watched {
         self.wronged.load(Ordering::SeqCst)
     }
 
-    /// Returns the range as one of this disk. Its first kilobyte cannot be read or written.
+    /// Converts a range to one of this disk, after checking it. Reads and writes of the first
+    /// kilobyte fail.
     fn check(&self, range: &Range<u64>, writes: bool) -> io::Result<Range<usize>> {
         if range.start >= range.end || range.end > BYTES as u64 || writes && self.read_only {
             self.wronged.store(true, Ordering::SeqCst);
@@ -106,12 +108,12 @@ impl Disk for Watched {
 
     fn status(&self, _context: &str, range: Range<u64>) -> io::Result<Vec<(u64, u32)>> {
         self.check(&range, false)?;
-        // More than was asked for, with parts that are empty.
+        // The answer is longer than requested, and has empty parts.
         Ok(vec![(0, 1), (1, 2), (0, 3), (u64::MAX, 4)])
     }
 }
 
-/// The disk as the only export, `d`.
+/// The list of exports with this disk as the only one, `d`.
 pub(super) struct Only(pub(super) Arc<Watched>);
 
 impl Exports for Only {

@@ -5,7 +5,8 @@ use crate::nbd::disk::BYTES;
 use crate::nbd::disk::Watched;
 use crate::nbd::script::play;
 
-/// What a client says to use the export: with chunks and both contexts, or without.
+/// Returns the messages of a client that opens the export: with structured replies and both
+/// contexts, or with neither.
 fn opening(structured: bool) -> Vec<u8> {
     let option = |number: u8, data: &[u8]| {
         let length = u32::try_from(data.len()).unwrap().to_be_bytes();
@@ -21,7 +22,7 @@ fn opening(structured: bool) -> Vec<u8> {
     says
 }
 
-/// Takes the number that a byte stands for: one near a place where something changes, or any.
+/// Returns the number that a byte selects: one near a boundary, or any.
 fn number(kind: u8, value: u16) -> u64 {
     let value = u64::from(value);
     let near = [0, 4096, 40_000, 65_536, BYTES as u64, 32 << 20, 128 << 20, 1 << 32, u64::MAX];
@@ -32,7 +33,7 @@ fn number(kind: u8, value: u16) -> u64 {
     }
 }
 
-/// The first byte says how the client speaks; then each request is ten bytes.
+/// Plays a client. The first byte selects how it speaks; each request is ten bytes.
 pub fn run(bytes: &[u8]) {
     let Some((mode, records)) = bytes.split_first() else { return };
     let structured = mode & 1 != 0;
@@ -40,7 +41,7 @@ pub fn run(bytes: &[u8]) {
     let mut asked = 0_u64;
     for record in records.chunks(10) {
         let Some([command, flags, more, kinds, o0, o1, l0, l1, payload, fill]) = record.first_chunk() else {
-            // What is left is said as it is.
+            // The remaining bytes are sent unchanged.
             says.extend(record);
             break;
         };
@@ -54,7 +55,7 @@ pub fn run(bytes: &[u8]) {
         says.extend(offset.to_be_bytes());
         says.extend(length.to_be_bytes());
         if *command == 1 {
-            // Most of the time the payload is as long as it should be.
+            // Most payloads have the right length.
             let whole = if length <= 128 << 10 { length as usize } else { 0 };
             let length = if payload & 0x80 != 0 { usize::from(*payload) } else { whole };
             says.extend(vec![*fill; length]);
@@ -67,8 +68,7 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// Takes apart what the client was told after the handshake: every message is whole and belongs to
-/// a request.
+/// Checks the messages after the handshake: each must be whole and belong to a request.
 fn check(told: &[u8], asked: u64) {
     let end = [&0x0003_e889_0455_65a9_u64.to_be_bytes()[..], &[0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 0]].concat();
     let begin = told.windows(end.len()).position(|window| window == end).unwrap() + end.len();
@@ -82,7 +82,7 @@ fn check(told: &[u8], asked: u64) {
             assert_eq!(rest[..4], 0x668e_33ef_u32.to_be_bytes());
             (20 + usize::try_from(number(&rest[16..20])).unwrap(), number(&rest[8..16]), rest[5] & 1 != 0)
         };
-        // A client that hides a request in a payload knows its cookie.
+        // A client that hides a request in a payload knows that request's cookie.
         assert!(
             !done || answered.insert(cookie) || cookie == 0 || cookie > asked,
             "{cookie} is answered twice"

@@ -1,4 +1,4 @@
-//! A client that says what stands in a script, in pieces, and keeps what it is told.
+//! A client that sends a script in pieces and keeps the answers.
 
 use std::io;
 use std::io::IoSlice;
@@ -18,13 +18,13 @@ use crate::nbd::disk::Only;
 use crate::nbd::disk::Watched;
 
 struct Script {
-    /// What is left to be said.
+    /// The rest of the script.
     says: Mutex<Vec<u8>>,
-    /// How much of it at once.
+    /// The most bytes sent at once.
     piece: usize,
     told: Mutex<Vec<u8>>,
     ended: AtomicBool,
-    /// Something in the server has panicked.
+    /// Whether the server has panicked.
     panicked: AtomicBool,
 }
 
@@ -41,7 +41,7 @@ impl Channel for Script {
     }
 
     fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        // In pieces too.
+        // The answer also arrives in pieces.
         let Some(part) = parts.first() else { return Ok(0) };
         let length = part.len().min(self.piece.max(512));
         self.told.lock().unwrap().extend(&part[..length]);
@@ -77,7 +77,7 @@ impl Events for Watch {
     }
 }
 
-/// Has a server listen to a client to its end, and returns what the client was told.
+/// Runs a server until its client has ended, and returns the bytes that the client received.
 pub(super) fn play(disk: &Arc<Watched>, says: Vec<u8>, piece: usize) -> Vec<u8> {
     let script = Arc::new(Script {
         says: Mutex::new(says),

@@ -1,4 +1,4 @@
-//! Backups of Droplets, by the plans that their owners chose.
+//! Backups of Droplets, by the plans of their owners.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use crate::service::accounts::Who;
 use crate::service::droplets::backups::BackupPolicy;
 use crate::words::error::ApiResult;
 
-/// What is to be backed up.
+/// The backups to schedule.
 pub(super) struct Backups {
     pub(super) entries: Vec<Entry>,
-    /// Whether the Droplets of all accounts are known.
+    /// Whether the Droplets of all accounts could be listed.
     pub(super) complete: bool,
 }
 
-/// Returns an entry for each Droplet that has a plan. An account whose Droplets cannot be listed is
-/// left out.
+/// Returns an entry for each Droplet with a plan. It leaves out an account whose Droplets cannot be
+/// listed.
 pub(super) fn entries(service: &Service) -> ApiResult<Backups> {
     let unfinished = service.db.unfinished_actions()?;
     let busy: HashSet<Uuid> = unfinished.into_iter().map(|action| action.resource).collect();
@@ -51,7 +51,7 @@ fn of_account(service: &Service, account: &str, busy: &HashSet<Uuid>) -> ApiResu
         entries.push(Entry {
             name: format!("/backup/{}", disk.id()),
             when: when(&policy)?,
-            // Its time comes when what is done to it now has ended.
+            // The backup waits for the end of the Droplet's running action.
             ready: !busy.contains(&disk.id()),
             what: What::Backup { account: account.to_owned(), droplet: number.to_string() },
         });
@@ -67,7 +67,7 @@ fn when(policy: &BackupPolicy) -> ApiResult<When> {
     Ok(When::parse(&cron, "UTC")?)
 }
 
-/// Takes a backup, and deletes those that are too old.
+/// Takes a backup, and deletes expired ones.
 pub(super) fn perform(service: &Arc<Service>, account: &str, droplet: &str) -> ApiResult<()> {
     let who = Who(account.to_owned());
     service.droplet_commands.back_up(&who, droplet)?;

@@ -3,24 +3,24 @@
 use icecore_host::config::ScheduleConfig;
 use icecore_host::cron::When;
 
-/// What is done at its time.
+/// The task of an entry.
 #[derive(Debug, Clone)]
 pub(super) enum What {
-    /// What the configuration says.
+    /// A schedule from the configuration.
     Configured(Box<ScheduleConfig>),
-    /// A sample of what the repositories take.
+    /// A usage sample of the repositories.
     Usage,
-    /// A backup of a Droplet of an account, by the number of that.
+    /// A backup of an account's Droplet, given by its number.
     Backup { account: String, droplet: String },
 }
 
-/// Something, and its times.
+/// A task and its times.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    /// By which its last run is remembered.
+    /// The key under which its last run is recorded.
     pub(super) name: String,
     pub(super) when: When,
-    /// Whether it can be done at the moment.
+    /// Whether it can run at the moment.
     pub(super) ready: bool,
     pub(super) what: What,
 }

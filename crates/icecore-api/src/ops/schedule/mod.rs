@@ -31,21 +31,21 @@ use crate::ops::schedule::entry::What;
 use crate::service::Service;
 use crate::words::error::ApiResult;
 
-/// The clock is looked at after this time in any case: it may have been set.
+/// The longest sleep between two looks at the clock, which somebody may have set.
 const LOOK_MS: u64 = 60_000;
-/// What samples are taken by.
+/// The schedule of usage samples.
 const USAGE: &str = "@hourly";
 
-/// Does everything at its time.
+/// The scheduler: it runs every entry at its time.
 pub(crate) struct Scheduler {
     service: Arc<Service>,
     meters: Arc<Meters>,
-    /// All but backups, which come and go.
+    /// All entries but backups, which come and go.
     fixed: Vec<Entry>,
     running: Mutex<BTreeSet<String>>,
-    /// Up to when runs are done, where the database could not take that down yet.
+    /// The times up to which runs are done, while the database cannot record them.
     unwritten: Mutex<BTreeMap<String, i64>>,
-    /// A run has ended, or all is to end.
+    /// Signals that a run has ended, or that all should end.
     changed: Condvar,
     stopping: AtomicBool,
 }
@@ -54,7 +54,7 @@ impl Scheduler {
     /// Reads the schedules; nothing runs yet.
     pub(crate) fn new(service: Arc<Service>, meters: Arc<Meters>) -> Result<Self> {
         let mut fixed = vec![Entry {
-            // No name of a configured one has a slash.
+            // The slash keeps it apart from configured names, which have none.
             name: "/usage".to_owned(),
             when: When::parse(USAGE, "UTC")?,
             ready: true,
@@ -79,7 +79,7 @@ impl Scheduler {
         })
     }
 
-    /// Begins to look at the clock.
+    /// Starts the thread that watches the clock.
     pub(crate) fn start(self: &Arc<Self>) -> Result<JoinHandle<()>> {
         let scheduler = Arc::clone(self);
         let looking = move || {
@@ -95,7 +95,7 @@ impl Scheduler {
         thread.map_err(Error::no_thread)
     }
 
-    /// Ends all runs, in order, and waits for them. What was not done is done by the next server.
+    /// Stops all runs in order, and waits for them. The next server does the rest.
     pub(crate) fn stop(&self) {
         let mut running = self.lock();
         self.stopping.store(true, Ordering::SeqCst);
@@ -113,8 +113,8 @@ impl Scheduler {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins what is due, and jobs for which there was no thread, and returns how long nothing
-    /// else will be.
+    /// Starts the runs that are due, and the jobs that could not get a thread. Returns how long
+    /// until the next run is due.
     fn begin_what_is_due(self: &Arc<Self>) -> Duration {
         self.service.jobs.look_again();
         let now = self.service.clock.now_unix_ms();
@@ -127,9 +127,10 @@ impl Scheduler {
         Duration::from_millis(wait.clamp(1, LOOK_MS))
     }
 
-    /// Returns what should run now. What has never run begins to count from now on.
+    /// Returns the entries that should run now. An entry that has never run counts from now on.
     fn due(&self, now: i64) -> ApiResult<Vec<Entry>> {
-        // Read before what is done: a run that ends in between would be begun once more.
+        // Read before the times that are done: otherwise a run that ends in between would start
+        // again.
         let running = self.lock().clone();
         self.write_down();
         let db = &self.service.db;
@@ -142,7 +143,7 @@ impl Scheduler {
                 Some(done) if entry.when.next_after(done).is_some_and(|next| next <= now) => {
                     due.extend((entry.ready && !running.contains(&entry.name)).then(|| entry.clone()));
                 }
-                // Where the clock was set back, its times count from now on.
+                // The clock was set back: the schedule counts from the new time.
                 Some(done) if done > now => self.note_done(&entry.name, now),
                 Some(_) => {}
             }
@@ -162,8 +163,8 @@ impl Scheduler {
         self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes up to when the runs of a schedule are done; where the database cannot, for as long as
-    /// this server runs.
+    /// Records the time up to which a schedule's runs are done; in memory only if the database
+    /// cannot.
     fn note_done(&self, name: &str, now: i64) {
         let mut unwritten = self.unwritten();
         match self.service.db.set_schedule_done(name, now) {
@@ -175,7 +176,7 @@ impl Scheduler {
         }
     }
 
-    /// Notes what could not be noted before.
+    /// Writes to the database what could not be recorded earlier.
     fn write_down(&self) {
         let waiting = self.unwritten().clone();
         for (name, done) in waiting {
@@ -183,7 +184,7 @@ impl Scheduler {
         }
     }
 
-    /// Does something in a thread of its own, unless it is being done still.
+    /// Starts an entry on its own thread, unless its previous run is still going.
     fn begin(self: &Arc<Self>, entry: Entry, now: i64) {
         let name = entry.name.clone();
         let mut running = self.lock();
@@ -199,8 +200,7 @@ impl Scheduler {
         }
     }
 
-    /// Does something, and notes that it is done: also where it failed, for its next time is soon
-    /// enough.
+    /// Runs an entry and records it as done, even if it failed: its next time is soon enough.
     fn run(&self, entry: &Entry, now: i64) {
         let _running = Mark(self, &entry.name);
         let done = tasks::perform(&self.service, &self.stopping, &entry.what, entry.when.zone(), now);
@@ -218,7 +218,7 @@ impl Scheduler {
     }
 }
 
-/// Says that something runs, until it is dropped.
+/// A mark that an entry is running, until it is dropped.
 struct Mark<'a>(&'a Scheduler, &'a str);
 
 impl Drop for Mark<'_> {

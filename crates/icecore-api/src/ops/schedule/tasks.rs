@@ -32,14 +32,13 @@ use crate::service::items::VolumeItem;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// Digits of the time in the name of a snapshot: of the day, and of the second in it.
+/// The digits of the time in a snapshot's name: of the date, and of the time of day.
 const DIGITS: [usize; 2] = [8, 6];
-/// The part of packs that may stay unused, as for `icecore gc`.
+/// The fraction of packs that may stay unused, as for `icecore gc`.
 const MAX_UNUSED: f64 = 0.05;
 const MINUTE_MS: i64 = 60_000;
 
-/// Does something. What goes wrong with one snapshot, volume or region does not keep the others
-/// from their turn.
+/// Runs a task. An error with one snapshot, volume or region does not stop the others.
 pub(super) fn perform(
     service: &Arc<Service>,
     stopping: &AtomicBool,
@@ -62,7 +61,7 @@ pub(super) fn perform(
     }
 }
 
-/// A run of what the configuration says.
+/// A run of a configured schedule.
 struct Run<'a> {
     service: &'a Arc<Service>,
     stopping: &'a AtomicBool,
@@ -71,7 +70,7 @@ struct Run<'a> {
     now: i64,
 }
 
-/// Ends what takes long when the schedules are stopped, or its time is over.
+/// A limit that cancels slow work when the schedules stop or its time is over.
 struct Until<'a> {
     service: &'a Service,
     stopping: &'a AtomicBool,
@@ -91,7 +90,7 @@ impl icecore::Progress for Until<'_> {
     }
 }
 
-/// How many went wrong, and why the first did.
+/// The number of failures, and the first reason.
 #[derive(Default)]
 struct Failures {
     count: usize,
@@ -152,7 +151,7 @@ impl Run<'_> {
         }
     }
 
-    /// Takes a snapshot of each, and deletes old ones of this schedule.
+    /// Takes a snapshot of each disk, and deletes old snapshots of this schedule.
     fn snapshot(&self) -> ApiResult<()> {
         let globs = self.schedule.globs()?;
         let name = snapshot_name(&self.schedule.name, self.now);
@@ -190,7 +189,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Begins to take a snapshot of a Droplet. How that ends is told by its action.
+    /// Starts a snapshot of a Droplet. Its action records the outcome.
     fn snapshot_droplet(&self, who: &Who, number: Option<i64>, name: &str) -> ApiResult<()> {
         let number = number.ok_or_else(ApiError::not_found)?.to_string();
         let command = Command::Snapshot { name: Some(name.to_owned()) };
@@ -212,7 +211,7 @@ impl Run<'_> {
         Ok(found)
     }
 
-    /// Deletes the snapshots, of those that `choose` chooses, that the policy does not keep.
+    /// Deletes those of the snapshots that `choose` selects that the policy does not keep.
     fn prune(&self, choose: impl Fn(&Snapshot) -> bool) -> ApiResult<()> {
         let policy = match &self.schedule.keep {
             Some(keep) => keep.policy()?,
@@ -238,7 +237,7 @@ impl Run<'_> {
             self.go_on()?;
             let Some(item) = items.iter().find(|item| item.snapshot.id == going.id) else { continue };
             match self.service.snapshots.delete(item.snapshot.id.0) {
-                // It is gone, or read at the moment, and its next time is soon enough.
+                // The snapshot is gone, or somebody is reading it: the next run is soon enough.
                 Err(error) if matches!(error.status, 404 | 409) => {
                     tracing::info!(snapshot = %going.id, %error, "not deleted by a schedule");
                 }
@@ -253,7 +252,7 @@ impl Run<'_> {
         failures.result()
     }
 
-    /// Says in the log which snapshots a wrong clock has dated.
+    /// Logs which snapshots have a time in the future, because of a wrong clock.
     fn log_future(&self, snapshots: &[Snapshot]) {
         let future = snapshots.iter().filter(|snapshot| snapshot.is_from_the_future(self.now));
         for Snapshot { id, name, resource, .. } in future {
@@ -261,7 +260,7 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the disks that are there, by their ids as text.
+    /// Returns the existing disks, by id as text.
     fn disks_by_id(&self, who: &Who) -> ApiResult<BTreeMap<String, VolumeItem>> {
         let mut disks = BTreeMap::new();
         for kind in [ResourceKind::Volume, ResourceKind::Droplet] {
@@ -272,8 +271,8 @@ impl Run<'_> {
         Ok(disks)
     }
 
-    /// Tells whether a snapshot is one that this schedule is about. Tags are its own, or those of
-    /// what it was taken of.
+    /// Returns whether this schedule covers a snapshot. A tag counts if the snapshot has it, or the
+    /// disk that it was taken from.
     fn wants_snapshot(
         &self,
         item: &SnapshotItem,
@@ -342,15 +341,15 @@ impl Run<'_> {
     }
 }
 
-/// Returns the name of a snapshot that a schedule takes at some time: in UTC, which has no hour
-/// twice.
+/// Returns the name of a snapshot that a schedule takes at a time. The time is in UTC, which never
+/// repeats an hour.
 fn snapshot_name(schedule: &str, unix_ms: i64) -> String {
     let time = Timestamp::from_millisecond(unix_ms).unwrap_or(Timestamp::UNIX_EPOCH);
     format!("{schedule}-{}", time.strftime("%Y%m%d-%H%M%S"))
 }
 
-/// Tells whether a schedule has given this name. A snapshot that was renamed is none of its any
-/// more.
+/// Returns whether a schedule has given this name. A renamed snapshot no longer belongs to its
+/// schedule.
 fn is_of_schedule(name: &str, schedule: &str) -> bool {
     let Some(time) = name.strip_prefix(schedule).and_then(|rest| rest.strip_prefix('-')) else {
         return false;

@@ -25,7 +25,7 @@ use crate::service::images::commands::ImportRequest;
 use crate::service::start;
 use crate::service::volumes::VolumeRequest;
 
-/// A clock that is set.
+/// A clock that the test sets.
 struct SetClock(AtomicI64);
 
 impl Clock for SetClock {
@@ -34,7 +34,7 @@ impl Clock for SetClock {
     }
 }
 
-/// A server without sockets, whose time is set.
+/// A server without sockets, with a clock that the test sets.
 struct Place {
     dir: TempDir,
     clock: Arc<SetClock>,
@@ -57,7 +57,7 @@ impl Place {
         Self::with_region(at, Path::new("here"), schedules)
     }
 
-    /// With a repository somewhere else.
+    /// Returns a server whose repository is elsewhere.
     fn with_region(at: &str, repository: &Path, schedules: &str) -> Self {
         let text = format!(
             "[regions.here]\nrepository = {repository:?}\n[[account]]\nname = \"ann\"\nemail = \"ann@example.com\"\n\
@@ -71,13 +71,13 @@ impl Place {
         place
     }
 
-    /// The server ends, and another one begins.
+    /// Replaces the server with a new one.
     fn restart(&mut self) {
         self.scheduler.stop();
         self.scheduler = open(&self.dir, &self.clock, &self.text);
     }
 
-    /// Does what is due at some time, and returns its names.
+    /// Runs what is due at a time, and returns the names.
     fn at(&self, time: &str) -> Vec<String> {
         self.clock.0.store(ms(time), Ordering::SeqCst);
         let due = self.scheduler.due(ms(time)).unwrap();
@@ -97,8 +97,7 @@ impl Place {
         self.scheduler.service.volumes.create(&Who(account.to_owned()), &request).unwrap();
     }
 
-    /// Makes a Droplet of ann's, of an image that is imported for it, with daily backups from four
-    /// o'clock.
+    /// Creates a Droplet for ann from an image that it imports, with daily backups at four o'clock.
     fn droplet(&self, name: &str) -> String {
         let (service, ann) = (&self.scheduler.service, Who("ann".to_owned()));
         let disk = self.dir.path().join("import/disk.raw");
@@ -125,14 +124,14 @@ impl Place {
         service.new_droplets.create(&ann, &request).unwrap()[0].0.number.to_string()
     }
 
-    /// Waits until nothing is going on.
+    /// Waits until no action is running.
     fn settle(&self) {
         while !self.scheduler.service.db.unfinished_actions().unwrap().is_empty() {
             std::thread::yield_now();
         }
     }
 
-    /// Makes the backups that are due at some time, and returns how many that were.
+    /// Takes the backups that are due at a time, and returns their number.
     fn backups_at(&self, time: &str) -> usize {
         self.clock.0.store(ms(time), Ordering::SeqCst);
         let mut due = self.scheduler.due(ms(time)).unwrap();
@@ -161,7 +160,7 @@ fn backups_are_taken_at_their_hour_and_go_after_a_week() {
         assert_eq!(place.backups_at(&format!("2026-11-{day:02}T04:00:00Z")), 1);
         assert_eq!(place.backups_at(&format!("2026-11-{day:02}T04:00:01Z")), 0);
     }
-    // The one of a week ago has not had its week yet; the one of the day before has.
+    // The backup of a week ago is not a full week old; the one of the day before is.
     let kept: Vec<String> = (3..=10).map(|day| format!("web 2026-11-{day:02} 04:00:00")).collect();
     assert_eq!(place.snapshots("ann")[1..], kept);
     let ann = Who("ann".to_owned());
@@ -200,7 +199,7 @@ fn what_was_missed_while_no_server_ran_is_done_once() {
     let names =
         ["20261102-023000", "20261109-100000", "20261110-023000"].map(|time| format!("db nightly-{time}"));
     assert_eq!(place.snapshots("ann"), names);
-    // A clock that was wrong by years does not stop it for years.
+    // A clock that was wrong by years does not stop the schedule for years.
     assert_eq!(place.at("2036-01-01T00:00:00Z"), ["nightly"]);
     assert!(place.at("2026-11-11T00:00:00Z").is_empty());
     assert_eq!(place.at("2026-11-11T02:30:00Z"), ["nightly"]);
@@ -220,7 +219,7 @@ fn snapshots_of_a_clock_that_was_ahead_or_is_behind_take_no_place_of_others() {
     }
     let names =
         |times: &[&str]| times.iter().map(|time| format!("db nightly-{time}-000000")).collect::<Vec<_>>();
-    // In the order in which they were made.
+    // In order of creation.
     assert_eq!(place.snapshots("ann"), names(&["20360101", "20261104", "20261105"]));
     place.at("2026-10-01T12:00:00Z");
     for day in ["02", "03", "04"] {
@@ -275,7 +274,7 @@ fn prune_gc_and_verify_run_over_all_regions() {
     assert!(place.snapshots("ann").is_empty(), "both are older than a day and a half");
     let place_of = place.dir.path().join("here/config");
     std::fs::remove_file(place_of).unwrap();
-    // A region that fails fails its schedules, and no others; each waits for its next time.
+    // A region that fails affects only its own schedules; each waits for its next time.
     assert_eq!(place.at("2026-11-05T00:00:00Z").len(), 3);
     assert!(place.at("2026-11-05T00:01:00Z").is_empty());
 }
@@ -320,7 +319,7 @@ fn what_ran_when_it_was_looked_at_is_not_due() {
         due.iter().filter(|entry| entry.name == "a").count()
     };
     place.scheduler.lock().insert("a".to_owned());
-    // Between this look and its beginning it may end, and would be begun once more.
+    // A run that ends between the check and the start would start again.
     assert_eq!(due(), 0);
     place.scheduler.lock().clear();
     assert_eq!(due(), 1);

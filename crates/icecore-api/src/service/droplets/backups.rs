@@ -5,7 +5,7 @@ use crate::words::error::ApiResult;
 
 const WEEKDAYS: [&str; 7] = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"];
 
-/// A plan of backups.
+/// A backup plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BackupPolicy {
     /// Every day at this hour, UTC.
@@ -15,7 +15,7 @@ pub(crate) enum BackupPolicy {
 }
 
 impl BackupPolicy {
-    /// Checks what a client asks for; what it leaves out is as usual: weekly, on Sundays, at 0.
+    /// Checks a client's plan. The defaults are weekly, on Sundays, at 0.
     pub(crate) fn new(plan: Option<&str>, weekday: Option<&str>, hour: Option<i64>) -> ApiResult<Self> {
         let hour = hour.unwrap_or(0);
         let hour = u8::try_from(hour)
@@ -38,7 +38,7 @@ impl BackupPolicy {
         }
     }
 
-    /// Reads what is noted with a Droplet.
+    /// Parses the plan in a Droplet's labels.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let words: Vec<&str> = text.split(' ').collect();
         match words.as_slice() {
@@ -48,7 +48,7 @@ impl BackupPolicy {
         }
     }
 
-    /// Returns what is noted with a Droplet.
+    /// Returns the plan in the form used in a Droplet's labels.
     pub(crate) fn to_label(&self) -> String {
         match self {
             Self::Daily { hour } => format!("daily {hour}"),

@@ -53,7 +53,7 @@ impl Droplets {
         self.complete(who, vec![disk])?.pop().ok_or_else(ApiError::not_found)
     }
 
-    /// Returns all Droplets that have a tag, which must be one.
+    /// Returns all Droplets that have a tag. Fails if the tag does not exist.
     pub(super) fn tagged(&self, who: &Who, tag: &str) -> ApiResult<Vec<DropletItem>> {
         let mut droplets = self.list(who)?;
         droplets.retain(|droplet| droplet.disk.tags().iter().any(|own| is_same(own, tag)));
@@ -98,8 +98,8 @@ impl Droplets {
         Ok(droplets)
     }
 
-    /// Returns the size that is noted with a disk, or the smallest that it has room in, or one that
-    /// is made for it.
+    /// Returns the size in the labels of a disk, or the smallest that it fits in, or one made up
+    /// for it.
     fn size_of(&self, disk: &VolumeItem) -> SizeConfig {
         let gib = disk.size_gib();
         let fitting =
@@ -109,8 +109,7 @@ impl Droplets {
         self.config.size(noted).or_else(fitting).cloned().unwrap_or_else(made)
     }
 
-    /// Returns the image that a disk was made of; one that is made up for a disk that was made of
-    /// none.
+    /// Returns the image that a disk was made from, or a made-up one if it was made from none.
     fn image_of_disk(&self, images: &[ImageItem], disk: &VolumeItem) -> ApiResult<ImageItem> {
         let Some(origin) = &disk.info.origin else {
             return self.images.blank(disk);

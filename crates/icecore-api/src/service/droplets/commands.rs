@@ -39,22 +39,22 @@ use crate::words::time::rfc3339;
 const DAILY_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 const WEEKLY_KEPT_MS: i64 = 4 * DAILY_KEPT_MS;
 
-/// Something to be done to a Droplet.
+/// An operation on a Droplet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Take a snapshot; where it has no name, it gets one of the time.
+    /// Takes a snapshot. A snapshot without a name is named after the time.
     Snapshot {
         name: Option<String>,
     },
-    /// Go back to a snapshot or a backup of this Droplet.
+    /// Restores a snapshot or a backup of this Droplet.
     Restore {
         image: Option<ImageChoice>,
     },
-    /// Begin anew, with any image.
+    /// Replaces the content of the disk with any image.
     Rebuild {
         image: Option<ImageChoice>,
     },
-    /// Have another size, and grow the disk to it if `disk` says so.
+    /// Changes the size, and also grows the disk if `disk` says so.
     Resize {
         size: String,
         disk: bool,
@@ -67,7 +67,7 @@ pub(crate) enum Command {
     Shutdown,
     Reboot,
     PowerCycle,
-    /// Make backups, or make them at other times.
+    /// Enables backups, or changes their times.
     EnableBackups(BackupPolicy),
     ChangeBackupPolicy(BackupPolicy),
     DisableBackups,
@@ -93,7 +93,7 @@ impl Command {
         }
     }
 
-    /// Tells whether it can be done to all Droplets of a tag at once.
+    /// Returns whether it can be applied to all Droplets with a tag at once.
     fn in_bulk(&self) -> bool {
         match self {
             Self::Restore { .. }
@@ -163,7 +163,7 @@ impl DropletCommands {
         new_action(who, kind, disk.id(), droplet.number, &disk.pool, self.clock.now_unix_ms())
     }
 
-    /// Does something to all Droplets that have a tag, but for those that are busy.
+    /// Starts an action on every Droplet that has a tag and is not busy.
     pub(crate) fn command_tagged(&self, who: &Who, tag: &str, command: &Command) -> ApiResult<Vec<Action>> {
         if !command.in_bulk() {
             return Err(ApiError::unprocessable(format!(
@@ -175,7 +175,7 @@ impl DropletCommands {
         for droplet in self.droplets.tagged(who, tag)?.iter().filter(|droplet| !droplet.locked) {
             let job = self.job_of(who, droplet, command)?;
             match self.actions.start(&self.new_action(who, droplet, command.as_str()), self.jobs.work(job)?) {
-                // It has become busy just now.
+                // The Droplet has become busy just now.
                 Err(error) if error.status == 422 => {}
                 action => begun.push(action?),
             }
@@ -200,7 +200,7 @@ impl DropletCommands {
     pub(crate) fn delete_tagged(&self, who: &Who, tag: &str) -> ApiResult<()> {
         for droplet in self.droplets.tagged(who, tag)? {
             match self.delete(who, &droplet.number.to_string()) {
-                // Somebody else was faster.
+                // Another request has already deleted it.
                 Err(error) if error.status == 404 => {}
                 done => done?,
             }
@@ -216,8 +216,7 @@ impl DropletCommands {
         self.act(who, &droplet, "backup", job)
     }
 
-    /// Deletes the backups of a Droplet that are too old: after a week where they are daily, after
-    /// four where they are weekly.
+    /// Deletes the expired backups of a Droplet: daily ones after a week, weekly ones after four.
     pub(crate) fn expire_backups(&self, who: &Who, id: &str) -> ApiResult<usize> {
         let droplet = self.droplets.get(who, id)?;
         let kept_ms = match droplet.backups() {
@@ -301,7 +300,7 @@ impl DropletCommands {
         Ok(DropletJob::Snapshot { id, name, tags: Vec::new(), labels })
     }
 
-    /// Returns an image that a Droplet's disk is to have the content of.
+    /// Returns an image to put on a Droplet's disk.
     fn image_for(
         &self,
         who: &Who,

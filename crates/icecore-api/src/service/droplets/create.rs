@@ -39,10 +39,10 @@ use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
 
-/// The most Droplets that one request makes.
+/// The most Droplets that one request creates.
 const NAMES_MAX: usize = 10;
 
-/// An image as clients name it.
+/// An image, as a client names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ImageChoice {
     /// By its integer id.
@@ -52,7 +52,7 @@ pub(crate) enum ImageChoice {
 }
 
 impl ImageChoice {
-    /// Returns it as it stands in a path.
+    /// Returns it in the form used in paths.
     pub(crate) fn text(&self) -> String {
         match self {
             Self::Number(number) => number.to_string(),
@@ -61,7 +61,7 @@ impl ImageChoice {
     }
 }
 
-/// What new Droplets are to be.
+/// A request for new Droplets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DropletRequest {
     pub(crate) names: Vec<String>,
@@ -69,12 +69,12 @@ pub(crate) struct DropletRequest {
     pub(crate) size: String,
     pub(crate) image: Option<ImageChoice>,
     pub(crate) tags: Vec<String>,
-    /// The ids of volumes that are attached to it.
+    /// The ids of volumes to attach.
     pub(crate) volumes: Vec<String>,
     pub(crate) backups: Option<BackupPolicy>,
 }
 
-/// The service that makes Droplets.
+/// The service that creates Droplets.
 pub(crate) struct NewDroplets {
     config: Arc<Config>,
     db: Arc<Db>,
@@ -113,7 +113,7 @@ impl NewDroplets {
         }
     }
 
-    /// Makes Droplets, each with the action that made it.
+    /// Creates Droplets, and returns each with its action.
     pub(crate) fn create(
         &self,
         who: &Who,
@@ -164,7 +164,7 @@ impl NewDroplets {
         Ok(made)
     }
 
-    /// Returns the image of a new Droplet, and where that is made.
+    /// Returns the image of a new Droplet, and the region to make it in.
     fn image_of_new_droplet(
         &self,
         who: &Who,
@@ -236,7 +236,7 @@ impl NewDroplets {
     }
 }
 
-/// Returns what an action of a Droplet begins as.
+/// Returns the initial values of an action on a Droplet.
 pub(super) fn new_action<'a>(
     who: &'a Who,
     kind: &'a str,
@@ -257,7 +257,7 @@ pub(super) fn new_action<'a>(
     }
 }
 
-/// Says that an image needs a larger disk.
+/// Returns the error for an image that needs a larger disk.
 pub(super) fn too_small(image: &ImageItem, gib: u64) -> ApiError {
     ApiError::unprocessable(format!(
         "The image {} needs a disk of {} GB, but this one has {gib} GB.",

@@ -8,18 +8,18 @@ use crate::service::droplets::backups::BackupPolicy;
 use crate::service::images::item::ImageItem;
 use crate::service::items::VolumeItem;
 
-/// A Droplet, and what belongs to it.
+/// A Droplet with its image and volumes.
 #[derive(Clone)]
 pub(crate) struct DropletItem {
     pub(crate) disk: VolumeItem,
     /// The integer id.
     pub(crate) number: i64,
     pub(crate) size: SizeConfig,
-    /// What its disk was made of, as it was then where it is gone by now.
+    /// The image that its disk was made from; a stand-in if that is gone.
     pub(crate) image: ImageItem,
     pub(crate) snapshot_ids: Vec<i64>,
     pub(crate) backup_ids: Vec<i64>,
-    /// The volumes that are attached to it.
+    /// The volumes attached to it.
     pub(crate) volume_ids: Vec<Uuid>,
     /// Whether an action on it is running.
     pub(crate) locked: bool,
@@ -34,7 +34,7 @@ impl DropletItem {
         }
     }
 
-    /// Returns when backups are made of it, if they are.
+    /// Returns its backup plan, if it has one.
     pub(crate) fn backups(&self) -> Option<BackupPolicy> {
         BackupPolicy::parse(self.disk.label(labels::BACKUPS))
     }

@@ -34,27 +34,26 @@ use crate::service::snapshots::log_if_clock_is_behind;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// What an action does to a Droplet. It stands in the database as JSON while the action is not
-/// done.
+/// The work of an action on a Droplet. The database keeps it as JSON until the action is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "job")]
 pub(crate) enum DropletJob {
-    /// Makes the disk of a snapshot, and attaches volumes.
+    /// Makes the disk from a snapshot, and attaches volumes.
     #[serde(rename = "create-droplet")]
     Create { name: String, size_bytes: u64, snapshot: Uuid, labels: Labels, volumes: Vec<Uuid> },
-    /// Deletes it and its backups, and detaches its volumes.
+    /// Deletes the Droplet and its backups, and detaches its volumes.
     #[serde(rename = "destroy-droplet")]
     Destroy,
     /// Takes a snapshot of its disk.
     #[serde(rename = "snapshot-droplet")]
     Snapshot { id: Uuid, name: String, tags: Vec<String>, labels: Labels },
-    /// Gives its disk the content of a snapshot.
+    /// Restores a snapshot to its disk.
     #[serde(rename = "restore-droplet")]
     Restore { snapshot: Uuid },
-    /// Gives it another size, and its disk too if one is named.
+    /// Changes its size, and also that of its disk if one is given.
     #[serde(rename = "resize-droplet")]
     Resize { size: String, size_bytes: Option<u64> },
-    /// Changes what is noted with it; an empty text is removed.
+    /// Changes its labels; an empty text removes one.
     #[serde(rename = "label-droplet")]
     Label { labels: BTreeMap<String, String> },
 }
@@ -71,7 +70,7 @@ impl DropletJobs {
         Self { clock: Arc::clone(&parts.clock), pools: Arc::clone(&parts.pools) }
     }
 
-    /// Returns a job as an action does it.
+    /// Returns a job as the work of an action.
     pub(crate) fn work(&self, job: DropletJob) -> ApiResult<Work> {
         let lane = matches!(job, DropletJob::Snapshot { .. }).then_some(Lane::Short);
         let jobs = self.clone();
@@ -136,7 +135,7 @@ impl DropletJobs {
             Err(error) if error.status == 404 => return Ok(()),
             Err(error) => return Err(error),
         };
-        // The disk goes last: until then, all of it can be done again.
+        // The disk goes last: until then, the whole job can be repeated.
         detach_all(pool, id)?;
         for other in self.pools.values() {
             for snapshot in icecore::snapshot::list(other.repo())?.snapshots {
@@ -150,7 +149,7 @@ impl DropletJobs {
     }
 }
 
-/// Returns the disk of this id, whatever account owns it.
+/// Returns the disk with this id, whatever account owns it.
 fn disk_of(pool: &Arc<Pool>, id: Uuid) -> ApiResult<VolumeItem> {
     let all = icecore::volume::list_volumes(pool.repo())?.volumes;
     let info = all.into_iter().find(|info| info.id.0 == id && info.kind == ResourceKind::Droplet);
@@ -173,7 +172,7 @@ fn create(pool: &Arc<Pool>, options: VolumeOptions, volumes: &[Uuid]) -> ApiResu
     let _changes = pool.changes();
     let droplet = options.id;
     let all = icecore::volume::list_volumes(pool.repo())?.volumes;
-    // One that is gone has nothing any more.
+    // A volume that is gone no longer counts.
     let there = |id: &Uuid| all.iter().any(|info| info.id.0 == *id);
     let mut free = Vec::new();
     for volume in all.iter().filter(|info| volumes.contains(&info.id.0)) {

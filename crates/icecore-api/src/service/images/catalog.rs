@@ -42,7 +42,7 @@ impl Images {
         }
     }
 
-    /// Returns all images that an account sees, oldest first: its own and the base images.
+    /// Returns all images that an account sees, oldest first: its own, and the base images.
     pub(crate) fn list(&self, who: &Who) -> ApiResult<Vec<ImageItem>> {
         let own = self.snapshots.list(who)?.into_iter();
         let own = own.filter(|item| item.snapshot.kind == ResourceKind::Droplet);
@@ -57,13 +57,13 @@ impl Images {
         Ok(images)
     }
 
-    /// Returns the image of a number, or the base image of a slug.
+    /// Returns the image with a number, or the base image with a slug.
     pub(crate) fn get(&self, who: &Who, id: &str) -> ApiResult<ImageItem> {
         let wanted = |image: &ImageItem| image.number.to_string() == id || image.slug.as_deref() == Some(id);
         self.list(who)?.into_iter().find(wanted).ok_or_else(ApiError::not_found)
     }
 
-    /// Returns an image of an account that can be changed by it.
+    /// Returns an image that the account owns and may change.
     pub(crate) fn own(&self, who: &Who, id: &str) -> ApiResult<ImageItem> {
         let image = self.get(who, id)?;
         if image.is_public() {
@@ -72,7 +72,7 @@ impl Images {
         Ok(image)
     }
 
-    /// Returns the snapshot of an id, if that is one and no other kind of image.
+    /// Returns the snapshot with an id, if it is a proper snapshot and no other kind of image.
     pub(crate) fn proper_snapshot(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
         match self.snapshots.get(who, id) {
             Ok(item) if item.is_proper() => Ok(item),
@@ -91,7 +91,7 @@ impl Images {
         Ok(all.into_iter().filter_map(|item| self.image_of_snapshot(item)).collect())
     }
 
-    /// Returns the image that a snapshot of a Droplet is.
+    /// Returns a Droplet's snapshot as an image.
     fn image_of_snapshot(&self, item: SnapshotItem) -> Option<ImageItem> {
         let snapshot = &item.snapshot;
         let base = self.config.base_image(snapshot.id.0);
@@ -144,7 +144,7 @@ impl Images {
         })
     }
 
-    /// Returns the image that a disk was made of and that is gone by now.
+    /// Returns a stand-in for the deleted image that a disk was made from.
     pub(crate) fn deleted(&self, origin: &Snapshot) -> ApiResult<ImageItem> {
         let noted = Numbered { uuid: origin.id.0, noted: labels::number(&origin.labels) };
         let number = self.db.numbers(&[noted])?.get(&origin.id.0).copied();
@@ -158,7 +158,7 @@ impl Images {
         Ok(ImageItem { status: ImageStatus::Deleted(String::new()), tags: Vec::new(), ..image })
     }
 
-    /// Returns an image for a disk that was made of none: the API has no Droplets without one.
+    /// Returns an image for a disk that was made from none: in the API every Droplet has one.
     pub(crate) fn blank(&self, disk: &VolumeItem) -> ApiResult<ImageItem> {
         let uuid = Uuid::new_v5(&disk.id(), b"image");
         Ok(ImageItem {

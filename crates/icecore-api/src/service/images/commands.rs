@@ -33,7 +33,7 @@ use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
 
-/// What is to be imported.
+/// A request to import an image.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ImportRequest {
     pub(crate) name: String,
@@ -44,7 +44,7 @@ pub(crate) struct ImportRequest {
     pub(crate) tags: Vec<String>,
 }
 
-/// What of an image is changed.
+/// A request to change an image.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ImageChange {
     pub(crate) name: Option<String>,
@@ -52,7 +52,7 @@ pub(crate) struct ImageChange {
     pub(crate) description: Option<String>,
 }
 
-/// The service that carries it out.
+/// The service that carries out these operations.
 pub(crate) struct ImageCommands {
     config: Arc<Config>,
     db: Arc<Db>,
@@ -80,13 +80,13 @@ impl ImageCommands {
         }
     }
 
-    /// Begins to import an image, and returns it as it is after a moment.
+    /// Begins to import an image, waits a moment, and returns it.
     pub(crate) fn import(&self, who: &Who, request: &ImportRequest) -> ApiResult<ImageItem> {
         names::check_text("name", &request.name)?;
         names::check_description("distribution", &request.distribution)?;
         names::check_description("description", &request.description)?;
         let pool = pool::find(&self.pools, &request.region)?;
-        // What can be told at once is told at once.
+        // Problems that can be found at once are reported at once.
         let source = Source::find(&self.config.import.folders, &request.url)?;
         probe(&source.open()?, &source.name)?;
         let tags = self.tag_names.for_new(who, &request.tags)?;
@@ -117,14 +117,14 @@ impl ImageCommands {
             job: None,
         };
         if let Err(error) = self.jobs.work(ImageJob::Import).and_then(|work| self.actions.act(&new, work)) {
-            // Nothing will come of it.
+            // The import cannot begin, so its record goes.
             self.db.forget_import(uuid)?;
             return Err(error);
         }
         self.images.get(who, &number.to_string())
     }
 
-    /// Changes what an image is called, and what is said of it.
+    /// Changes the name, the distribution and the description of an image.
     pub(crate) fn update(&self, who: &Who, id: &str, change: &ImageChange) -> ApiResult<ImageItem> {
         let image = self.images.own(who, id)?;
         if let Some(name) = &change.name {
@@ -135,7 +135,7 @@ impl ImageCommands {
         for (what, text) in texts {
             names::check_description(what, text.as_deref().unwrap_or_default())?;
         }
-        // An import that ends looks whether this has changed.
+        // An import checks at its end whether its record has changed.
         self.snapshots.alone(image.uuid, || match self.db.import(image.uuid)? {
             Some(import) => self.db.rename_import(&Import {
                 name: change.name.clone().unwrap_or(import.name),
@@ -157,11 +157,11 @@ impl ImageCommands {
         self.images.get(who, id)
     }
 
-    /// Deletes an image, in all regions. One that is being imported is given up.
+    /// Deletes an image in all regions. If it is being imported, the import is cancelled.
     pub(crate) fn delete(&self, who: &Who, id: &str) -> ApiResult<()> {
         let image = self.images.own(who, id)?;
         if image.status == ImageStatus::New {
-            // In this order: an import that ends looks whether it is still wanted.
+            // In this order: an import checks at its end whether its record still exists.
             self.db.forget_import(image.uuid)?;
             let unfinished = self.db.unfinished_actions()?;
             let of_this = unfinished.iter().filter(|action| action.resource == image.uuid);

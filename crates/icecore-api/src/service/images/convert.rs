@@ -20,14 +20,14 @@ use crate::service::jobs::JobProgress;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// How often it is looked whether a program shall go on.
+/// The interval for checking whether a program should continue.
 const LOOK: Duration = Duration::from_millis(20);
-/// How much of what a program complains about is kept.
+/// The most bytes that are kept of a program's error output.
 const COMPLAINT_BYTES: u64 = 2048;
-/// Zeros of this length become holes.
+/// Runs of zeros of this length become holes.
 const HOLE_BYTES: usize = 64 << 10;
 
-/// A conversion: from a file, to a raw file of at most so many bytes.
+/// A conversion of a file to a raw file of limited size.
 pub(crate) struct Conversion<'a> {
     pub(crate) from: &'a File,
     pub(crate) to: &'a Path,
@@ -36,11 +36,11 @@ pub(crate) struct Conversion<'a> {
 }
 
 impl Conversion<'_> {
-    /// Makes the raw file.
+    /// Writes the raw file.
     ///
     /// # Errors
-    /// 422 where the program is missing, or says that the file is not sound; and if it would be
-    /// larger than it may.
+    /// 422 if the program is missing or finds the file damaged, or if the raw file would be too
+    /// large.
     pub(crate) fn run(&self, format: Format) -> ApiResult<()> {
         match format {
             Format::Raw => Ok(()),
@@ -60,7 +60,7 @@ impl Conversion<'_> {
             }
             _ => ApiError::unprocessable(format!("cannot start the program {program}: {error}")),
         };
-        // As seen by programs that begin to read where the file stands.
+        // Some programs start reading at the file's current position.
         let mut input = self.from.try_clone().map_err(failed)?;
         input.seek(SeekFrom::Start(0)).map_err(failed)?;
         let mut command = Command::new(program);
@@ -69,8 +69,8 @@ impl Conversion<'_> {
         command.spawn().map_err(failed)
     }
 
-    /// Runs a program to its end, which must be one of the `good` ones, while `read` reads what it
-    /// writes. It is ended early where the job is cancelled.
+    /// Runs a program to its end, while `read` reads its output. The exit code must be one of the
+    /// `good` ones. If the job is cancelled, the program is stopped early.
     fn finish<T: Send>(
         &self,
         program: &str,
@@ -119,7 +119,7 @@ impl Conversion<'_> {
         })
     }
 
-    /// Describes the file for `qemu-img`, with nothing below it, whatever it says itself.
+    /// Describes the file for `qemu-img` with no backing file, whatever its header says.
     fn description(format: &str) -> String {
         let file = serde_json::json!({"driver": "file", "filename": "/dev/fd/0", "locking": "off"});
         format!(
@@ -139,8 +139,8 @@ impl Conversion<'_> {
         let about: serde_json::Value = serde_json::from_slice(&about).unwrap_or_default();
         let bytes = about["virtual-size"].as_u64().unwrap_or(0);
         self.check_size(bytes)?;
-        // What is missing at the end of a file would be read as zeros. Clusters that nothing uses
-        // are no damage, and not all formats can be checked.
+        // A missing end of a file would be read as zeros. Leaked clusters are not damage, and not
+        // all formats can be checked.
         let child = self.start(program, &["check", &from])?;
         self.finish(program, child, &[0, 3, 63], |output| io::copy(output, &mut io::sink()))?;
         self.progress.begin(bytes);
@@ -150,7 +150,7 @@ impl Conversion<'_> {
             let mut seen = Vec::new();
             let mut byte = [0];
             while output.read(&mut byte)? > 0 {
-                // `    (12.34/100%)`, again and again.
+                // The program repeatedly prints `    (12.34/100%)`.
                 if byte[0] == b'/' {
                     let text: Vec<u8> =
                         seen.iter().rev().take_while(|it| b"0123456789.".contains(it)).copied().collect();
@@ -174,7 +174,7 @@ impl Conversion<'_> {
             bytes = write_sparse(output, &mut to, self.bytes_max)?;
             Ok(())
         });
-        // Where that is too much, the program was not let to its end, and says so.
+        // If the output is too large, the program was stopped early and complains about that.
         if bytes <= self.bytes_max {
             done?;
         }
@@ -186,7 +186,7 @@ impl Conversion<'_> {
     }
 }
 
-/// Checks the size of a disk that is imported.
+/// Checks the size of an imported disk.
 pub(crate) fn check_size(bytes: u64, bytes_max: u64) -> ApiResult<()> {
     match bytes {
         0 => Err(ApiError::unprocessable("the image is empty")),
@@ -198,7 +198,7 @@ pub(crate) fn check_size(bytes: u64, bytes_max: u64) -> ApiResult<()> {
     }
 }
 
-/// Returns so many percent of a number.
+/// Returns a percentage of a number.
 fn share(of: u64, percent: &str) -> u64 {
     let (whole, rest) = percent.split_once('.').unwrap_or((percent, "0"));
     let number = |text: &str| text.parse::<u64>().unwrap_or(0);
@@ -206,8 +206,8 @@ fn share(of: u64, percent: &str) -> u64 {
     of / 10_000 * hundredths.min(10_000)
 }
 
-/// Copies what comes, with holes for its zeros, until it is more than it may be. Returns how much
-/// came.
+/// Copies a stream, with holes for its zeros, until it exceeds the limit. Returns the number of
+/// bytes that arrived.
 fn write_sparse(from: &mut dyn Read, to: &mut File, bytes_max: u64) -> io::Result<u64> {
     let mut buffer = vec![0; HOLE_BYTES];
     let mut total = 0;
@@ -235,9 +235,9 @@ fn write_sparse(from: &mut dyn Read, to: &mut File, bytes_max: u64) -> io::Resul
     }
 }
 
-/// Ends a program whose output nobody can read, for want of a thread.
+/// Ends a program when no thread could be started to read its output.
 fn without_a_thread(child: &mut Child, error: io::Error) -> ApiError {
-    // One that has ended is well ended.
+    // If the program has already ended, nothing is left to do.
     let _ = child.kill().and_then(|()| child.wait());
     icecore::Error::no_thread(error).into()
 }

@@ -34,7 +34,7 @@ use crate::service::snapshots::delete_if_there;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// The type of the actions that import.
+/// The type of import actions.
 pub(super) const CREATE: &str = "create";
 
 /// The service that imports images.
@@ -57,7 +57,7 @@ impl Imports {
         }
     }
 
-    /// Makes a snapshot of a file that a client has named.
+    /// Makes a snapshot from a file that a client has named.
     pub(super) fn import(&self, pool: &Arc<Pool>, action: &Action, progress: &JobProgress) -> ApiResult<()> {
         let uuid = action.resource;
         let given_up = || ApiError::unprocessable("the image was deleted before the import");
@@ -85,8 +85,8 @@ impl Imports {
         })
     }
 
-    /// Ends imports that have no action: the server was stopped just before it began, or just after
-    /// it had ended.
+    /// Ends imports that have no action, because the server stopped just before it began or just
+    /// after it had ended.
     pub(crate) fn end_lost(&self) -> ApiResult<()> {
         let actions = self.db.unfinished_actions()?;
         for import in self.db.unfinished_imports()? {
@@ -105,7 +105,8 @@ impl Imports {
         Ok(())
     }
 
-    /// Notes with a snapshot what its image was called while it was imported.
+    /// Copies the image's name and texts, which may have changed during the import, to its
+    /// snapshot.
     fn note_changes(&self, pool: &Pool, import: &Import) -> ApiResult<()> {
         let (id, options) =
             (SnapshotId(import.uuid), icecore::snapshot::RenameOptions { name_may_repeat: true });
@@ -157,7 +158,8 @@ impl Imports {
         Ok(())
     }
 
-    /// Makes a raw file of a source, if it is none. What was made goes with what is returned.
+    /// Returns the path of a raw file: the source itself, or a converted copy. The copy is deleted
+    /// when the returned temporary files are dropped.
     fn raw_file(&self, source: &Source, progress: &JobProgress) -> ApiResult<(PathBuf, Vec<NamedTempFile>)> {
         let mut made = Vec::new();
         let mut path = source.path();
@@ -178,7 +180,7 @@ impl Imports {
                 .map_err(|error| icecore::Error::io(format!("opening {}", to.path().display()), error))?;
             path = to.path().to_owned();
             made.push(to);
-            // What such a program made is a disk, whatever it begins with.
+            // The converted file is a raw disk, whatever bytes it begins with.
             if matches!(format, Format::Qemu(_)) {
                 return Ok((path, made));
             }

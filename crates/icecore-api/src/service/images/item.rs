@@ -7,16 +7,16 @@ use uuid::Uuid;
 use crate::pool::Pool;
 use crate::pool::labels;
 
-/// What kind of image it is.
+/// The type of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ImageType {
-    /// Of a Droplet, made when somebody wanted it.
+    /// A Droplet's snapshot that somebody asked for.
     Snapshot,
-    /// Of a Droplet, made from time to time, and deleted with it.
+    /// A Droplet's periodic backup, deleted with the Droplet.
     Backup,
-    /// Imported.
+    /// An imported image.
     Custom,
-    /// For all accounts.
+    /// An image for all accounts.
     Base,
 }
 
@@ -31,20 +31,20 @@ impl ImageType {
         }
     }
 
-    /// Returns what is noted with a snapshot of this kind.
+    /// Returns the label of a snapshot of this type.
     pub(crate) fn label(self) -> &'static str {
         if self == Self::Snapshot { "" } else { self.as_str() }
     }
 }
 
-/// How far an image is.
+/// The progress of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ImageStatus {
-    /// It is being imported.
+    /// Its import is running.
     New,
     Available,
-    /// It could not be imported, for this reason; or it is gone, and only a Droplet that was made
-    /// of it knows it.
+    /// Its import failed, for this reason; or it was deleted, and only a Droplet made from it still
+    /// knows it.
     Deleted(String),
 }
 
@@ -68,17 +68,17 @@ pub(crate) struct ImageItem {
     pub(crate) size_gigabytes: f64,
     pub(crate) tags: Vec<String>,
     pub(crate) status: ImageStatus,
-    /// The integer id of the Droplet that it was taken of, as text.
+    /// The integer id of the Droplet that it was taken from, as text.
     pub(crate) resource_id: String,
 }
 
 impl ImageItem {
-    /// Tells whether a Droplet can be made of it.
+    /// Returns whether a Droplet can be made from it.
     pub(crate) fn is_available(&self) -> bool {
         self.status == ImageStatus::Available
     }
 
-    /// Tells whether all accounts see it.
+    /// Returns whether all accounts see it.
     pub(crate) fn is_public(&self) -> bool {
         self.kind == ImageType::Base
     }

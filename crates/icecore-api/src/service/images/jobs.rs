@@ -24,17 +24,17 @@ use crate::service::parts::Parts;
 use crate::service::snapshots::Snapshots;
 use crate::words::error::ApiResult;
 
-/// What an action does to an image. It stands in the database as JSON while the action is not done.
+/// The work of an action on an image. The database keeps it as JSON until the action is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "job")]
 pub(crate) enum ImageJob {
-    /// Makes a snapshot of a file.
+    /// Makes a snapshot from a file.
     #[serde(rename = "import-image")]
     Import,
     /// Copies a snapshot to another region.
     #[serde(rename = "transfer-image")]
     Transfer { from: String },
-    /// Makes a snapshot of a backup.
+    /// Makes a snapshot from a backup.
     #[serde(rename = "convert-image")]
     Convert,
 }
@@ -56,7 +56,7 @@ impl ImageJobs {
         }
     }
 
-    /// Returns a job as an action does it.
+    /// Returns a job as the work of an action.
     pub(crate) fn work(&self, job: ImageJob) -> ApiResult<Work> {
         let lane = match job {
             ImageJob::Import | ImageJob::Transfer { .. } => Some(Lane::Long),
@@ -102,8 +102,7 @@ impl ImageJobs {
     }
 }
 
-/// Notes with a copy what is noted with the snapshot that it is of: that may have changed while it
-/// was copied.
+/// Copies the current labels of a snapshot to its copy: they may have changed during the copying.
 fn bring_up_to_date(source: &Repository, target: &Repository, id: SnapshotId) -> icecore::Result<()> {
     let [now, copy] = [
         icecore::snapshot::find(source, &id.to_string())?,

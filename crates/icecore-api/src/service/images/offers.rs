@@ -39,8 +39,7 @@ impl Offers {
         }
     }
 
-    /// Offers an image to another account, which is named by its email or its id. Returns the
-    /// number of the offer.
+    /// Offers an image to another account, given by email or id. Returns the number of the offer.
     pub(crate) fn make(
         &self,
         who: &Who,
@@ -68,7 +67,7 @@ impl Offers {
             .ok_or_else(|| ApiError::bad_request("the image is already on offer: cancel that offer first"))
     }
 
-    /// Returns the offer of an image that `mine` picks.
+    /// Returns the offer of an image that `mine` selects.
     fn find(&self, id: &str, transfer: Option<i64>, mine: impl Fn(&Offer) -> bool) -> ApiResult<Offer> {
         let number = id.parse().map_err(|_| ApiError::not_found())?;
         let uuid = self.db.numbered(number)?.ok_or_else(ApiError::not_found)?;
@@ -76,8 +75,8 @@ impl Offers {
         self.db.offer(uuid)?.filter(meant).ok_or_else(ApiError::not_found)
     }
 
-    /// Takes an image that another account has offered; `transfer` is the number of the offer,
-    /// where the client says it.
+    /// Accepts an image that another account offers; `transfer` is the number of the offer, if the
+    /// client gives one.
     pub(crate) fn accept(&self, who: &Who, id: &str, transfer: Option<i64>) -> ApiResult<()> {
         let offer = self.find(id, transfer, |offer| offer.recipient == who.0)?;
         if self.db.unfinished_actions()?.iter().any(|action| action.resource == offer.uuid) {
@@ -101,8 +100,7 @@ impl Offers {
         Ok(())
     }
 
-    /// Returns the offers that an account was made: the number of each image, its name, and who
-    /// offers it.
+    /// Returns the offers to an account: the number of each image, its name, and the sender.
     pub(crate) fn to(&self, who: &Who) -> ApiResult<Vec<(i64, String, String)>> {
         let mut shown = Vec::new();
         for offer in self.db.offers_to(&who.0)? {
@@ -114,8 +112,8 @@ impl Offers {
         Ok(shown)
     }
 
-    /// Notes the new owner of an image in all regions, and tells whether one has it. Its tags are
-    /// words of the old one.
+    /// Sets the new owner of an image in all regions, and returns whether any has it. It removes
+    /// the tags, which are the old owner's words.
     fn hand_over(&self, offer: &Offer) -> ApiResult<bool> {
         let owner = Labels::from([(labels::ACCOUNT.to_owned(), offer.recipient.clone())]);
         let found = self.snapshots.in_all_regions(offer.uuid, |repo, id| {
@@ -126,7 +124,7 @@ impl Offers {
         Ok(found)
     }
 
-    /// Ends the moves that a server before did not end.
+    /// Completes the transfers that an earlier server did not complete.
     pub(crate) fn end_accepted(&self) -> ApiResult<()> {
         self.db.accepted_offers()?.iter().try_for_each(|offer| self.hand_over(offer).map(drop))
     }

@@ -1,4 +1,4 @@
-//! Detection of the format of an image file by its first bytes. Refuses formats that would make a
+//! Detection of an image file's format from its first bytes. It refuses formats that would make a
 //! program read other files.
 
 use std::fs::File;
@@ -9,23 +9,23 @@ use icecore::image::ForeignFormat;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// How much of a file is looked at.
+/// The number of bytes read from the start of a file.
 const HEAD_BYTES: usize = 64 << 10;
 
 /// A format of image files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Raw,
-    /// One that `qemu-img` reads, by its name there.
+    /// A format that `qemu-img` reads, by its name there.
     Qemu(&'static str),
-    /// A compressed file, and the program that unpacks it.
+    /// A compressed file, with the program that unpacks it.
     Packed(&'static str),
 }
 
-/// Tells the format of a file.
+/// Detects the format of a file.
 ///
 /// # Errors
-/// 422 for one that cannot be imported.
+/// 422 for a format that cannot be imported.
 pub(crate) fn probe(file: &File, name: &str) -> ApiResult<Format> {
     let mut head = vec![0; HEAD_BYTES];
     let mut filled = 0;
@@ -40,7 +40,7 @@ pub(crate) fn probe(file: &File, name: &str) -> ApiResult<Format> {
     let length = file.metadata().map_or(u64::MAX, |about| about.len());
     let mut tail = vec![0; length.min(512).try_into().unwrap_or(0)];
     if file.read_exact_at(&mut tail, length.saturating_sub(512)).is_err() {
-        // A block device, whose length is not told so.
+        // A block device does not report its length this way.
         tail.clear();
     }
     format_of(&head, &tail, length)
@@ -81,13 +81,13 @@ fn format_of(head: &[u8], tail: &[u8], length: u64) -> Result<Format, &'static s
     }
 }
 
-/// Returns the number at an offset, big end first.
+/// Returns the big-endian number at an offset.
 fn number(head: &[u8], offset: usize, bytes: usize) -> u64 {
     let bytes = head.get(offset..offset + bytes).unwrap_or_default();
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// `qemu-img check` does not see that the end of one is missing.
+/// Checks that a VDI is complete, because `qemu-img check` does not notice a missing end.
 fn check_vdi(head: &[u8], length: u64) -> Result<(), &'static str> {
     let number = |offset: usize| {
         let bytes = head.get(offset..offset + 4).unwrap_or_default();
@@ -162,7 +162,7 @@ mod tests {
         let mut vdi = b"<<< Oracle VM VirtualBox Disk Image >>>\n".to_vec();
         vdi.resize(512, 0);
         vdi[64..68].copy_from_slice(&[0x7f, 0x10, 0xda, 0xbe]);
-        // Two blocks of 1 MiB behind 2 MiB.
+        // Two blocks of 1 MiB after 2 MiB.
         (vdi[346], vdi[378], vdi[388]) = (0x20, 0x10, 2);
         assert!(format_of(&vdi, &[], (4 << 20) - 1).unwrap_err().contains("truncated"));
         for (head, format) in [
@@ -202,7 +202,7 @@ mod tests {
             let why = format_of(&head, &[], 4 << 20).unwrap_err();
             assert!(why.contains(says), "{why}");
         }
-        // A VHD of a fixed size would be a disk that is a sector too long.
+        // A fixed-size VHD, read as raw, would make a disk that is one sector too long.
         let footer = [&b"conectix"[..], &[0; 504]].concat();
         assert!(format_of(&[0; 512], &footer, 4 << 20).unwrap_err().contains("not supported"));
     }

@@ -1,4 +1,4 @@
-//! Files to import: only those in the configured folders, whatever links are there.
+//! Files to import. Only files in the configured folders are allowed, whatever links they contain.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -18,21 +18,20 @@ use rustix::fs::ResolveFlags;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
-/// A file or block device that may be imported. It stays the same one, whatever becomes of its
-/// name.
+/// A file or block device that may be imported. It stays the same file even if its name changes.
 #[derive(Debug)]
 pub(crate) struct Source {
     handle: OwnedFd,
-    /// What it was called, for messages.
+    /// The name that the client used, for messages.
     pub(crate) name: String,
 }
 
 impl Source {
-    /// Finds what a `file://` URL names.
+    /// Finds the file that a `file://` URL names.
     ///
     /// # Errors
-    /// 422 for any other URL, and, with the same words whether or not it exists, for what is not
-    /// below one of `folders`.
+    /// 422 for any other URL, and for a path that is not below one of `folders`: with the same
+    /// words whether or not the file exists.
     pub(crate) fn find(folders: &[PathBuf], url: &str) -> ApiResult<Self> {
         let path = path_of(url)?;
         let name = path.display().to_string();
@@ -53,31 +52,31 @@ impl Source {
         }
     }
 
-    /// Returns a name by which this process can open it.
+    /// Returns a path by which this process can open the file.
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.handle.as_raw_fd()))
     }
 
-    /// Opens it to read.
+    /// Opens the file for reading.
     pub(crate) fn open(&self) -> ApiResult<File> {
         File::open(self.path())
             .map_err(|error| ApiError::unprocessable(format!("cannot open {}: {error}", self.name)))
     }
 
-    /// Returns in what state it is, to find out later whether somebody has written to it.
+    /// Returns the state of the file, to detect later whether somebody has written to it.
     pub(crate) fn state(&self) -> ApiResult<ImageState> {
         let looking = |error| ApiError::unprocessable(format!("cannot look up {}: {error}", self.name));
         ImageFile::open(&self.path())?.state().map_err(looking)
     }
 }
 
-/// Opens a path that has no links in it, if it is below a folder, without following what may have
-/// become a link since.
+/// Opens a path without links if it is below a folder. It follows no component that has become a
+/// link since.
 fn open_below(folder: &Path, whole: &Path) -> Option<OwnedFd> {
     let folder = folder.canonicalize().ok()?;
     let rest = whole.strip_prefix(&folder).ok()?;
     if rest.as_os_str().is_empty() {
-        // The folder is a single file: the one who runs the server has named it.
+        // The folder is a single file: the server's operator has named it.
         return rustix::fs::open(whole, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
             .ok();
     }
@@ -157,7 +156,7 @@ mod tests {
             assert_eq!(error.status, 422, "{url}");
             error.message
         };
-        // What is there and what is not are told apart by nothing.
+        // The messages do not reveal whether a file exists.
         let words = |path: &Path| refused(&url(path)).replace(path.to_str().unwrap(), "");
         let missing = words(&inside.join("missing"));
         for bad in [
