@@ -193,7 +193,7 @@ impl Jobs {
         self.lock().stopping
     }
 
-    /// Stops all jobs in order, and waits for them. The next server finds the unfinished ones in
+    /// Stops all jobs cleanly, and waits for them. The next server finds the unfinished ones in
     /// the database.
     pub(crate) fn stop(&self) {
         let mut state = self.lock();

@@ -170,7 +170,7 @@ impl Tags {
         Ok(things)
     }
 
-    /// Adds an existing tag to all of these resources, or to none if one does not exist.
+    /// Adds an existing tag to all of these resources, or to none if any of them is missing.
     pub(crate) fn give(&self, who: &Who, name: &str, targets: &[TagTarget]) -> ApiResult<()> {
         let tag = self.get(who, name)?.name;
         for target in self.targets(who, targets)? {

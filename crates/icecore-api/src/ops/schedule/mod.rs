@@ -95,7 +95,7 @@ impl Scheduler {
         thread.map_err(Error::no_thread)
     }
 
-    /// Stops all runs in order, and waits for them. The next server does the rest.
+    /// Stops all runs cleanly, and waits for them. The next server does the rest.
     pub(crate) fn stop(&self) {
         let mut running = self.lock();
         self.stopping.store(true, Ordering::SeqCst);

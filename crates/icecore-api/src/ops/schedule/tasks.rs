@@ -211,7 +211,7 @@ impl Run<'_> {
         Ok(found)
     }
 
-    /// Deletes those of the snapshots that `choose` selects that the policy does not keep.
+    /// Deletes the snapshots that `choose` selects and the policy does not keep.
     fn prune(&self, choose: impl Fn(&Snapshot) -> bool) -> ApiResult<()> {
         let policy = match &self.schedule.keep {
             Some(keep) => keep.policy()?,
