@@ -1,16 +1,16 @@
-//! A local copy-on-write block-device snapshot engine: raw disk images become deduplicated,
-//! compressed, verified snapshots in a repository, and snapshots become images again.
+//! A local copy-on-write block-device snapshot engine. It turns raw disk images into deduplicated,
+//! compressed, verified snapshots in a repository, and snapshots back into images.
 //!
 //! A [`Repository`](repository::Repository) is opened in a [`Storage`](storage::Storage), most
-//! often a directory ([`FsStorage`](storage::FsStorage)). Everything that is done with it is a
-//! function over it:
+//! often a directory ([`FsStorage`](storage::FsStorage)). Each operation is a function that takes the
+//! repository:
 //!
 //! * [`snapshot`]: capture an image, restore it, list, find, rename, delete, copy, compare, and
 //!   read a snapshot as a disk.
-//! * [`volume`]: make a writable disk of a snapshot, serve it, and take snapshots of it while it is
-//!   written to.
-//! * [`maintenance`]: verify, repair, collect what no snapshot needs, keep parity, count.
-//! * [`bench`](mod@bench): measure all of this on given data.
+//! * [`volume`]: create a writable disk from a snapshot, serve it, and take snapshots of it while
+//!   it is in use.
+//! * [`maintenance`]: verify, repair, free the space that no snapshot needs, keep parity, count.
+//! * [`bench`](mod@bench): measure all of this with given data.
 //! * [`image`]: files and block devices as images, or anything else that implements
 //!   [`ReadAt`](image::ReadAt) and [`WriteAt`](image::WriteAt).
 //!
@@ -82,7 +82,7 @@ pub use crate::words::sizes::IMAGE_BYTES_MAX;
 pub use crate::words::sizes::SPAN_BYTES;
 pub use crate::world::guard::guard_mappings;
 
-/// Measures what icecore would do with given data on this machine.
+/// Measures icecore's speed and compression with given data on this machine.
 pub mod bench {
     pub use crate::verbs::bench::BenchData;
     pub use crate::verbs::bench::BenchOptions;
@@ -98,8 +98,8 @@ pub mod bench {
     pub use crate::verbs::bench::bench;
 }
 
-/// Where images come from and go to: files, block devices, and anything that implements `ReadAt`
-/// and `WriteAt`.
+/// The sources and targets of image data: files, block devices, and anything that implements
+/// `ReadAt` and `WriteAt`.
 pub mod image {
     pub use crate::format::foreign::ForeignFormat;
     pub use crate::world::image::ImageContent;
@@ -136,7 +136,7 @@ pub mod maintenance {
     pub use crate::verbs::verify::verify_and_note;
 }
 
-/// Makes, reads, restores and manages snapshots.
+/// Creates, reads, restores and manages snapshots.
 pub mod snapshot {
     pub use crate::format::record::CaptureStats;
     pub use crate::format::record::FileIdentity;
@@ -190,7 +190,7 @@ pub mod snapshot {
     pub use crate::words::names::ResourceKind;
 }
 
-/// Where the files of a repository are kept.
+/// The storage that holds a repository's files.
 pub mod storage {
     pub use crate::world::fs::FsStorage;
     #[cfg(feature = "testing")]
@@ -205,7 +205,7 @@ pub mod storage {
     pub use crate::world::storage::Wait;
 }
 
-/// Writable disks made of snapshots.
+/// Writable disks created from snapshots.
 pub mod volume {
     pub use crate::verbs::capture::VolumeSnapshotOptions;
     pub use crate::verbs::volume::UnreadableVolume;

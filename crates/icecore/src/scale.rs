@@ -1,5 +1,5 @@
-//! For benches and tests: an index of a repository that is far larger than there is data, and packs
-//! that are far smaller than usual.
+//! For benches and tests: a repository index far larger than its data, and packs far smaller than
+//! usual.
 
 use crate::format::run_table::Entry;
 use crate::format::run_table::Key;
@@ -12,13 +12,13 @@ use crate::words::sizes::to_u8;
 use crate::words::sizes::to_u16;
 use crate::words::sizes::to_u32;
 
-/// Blocks in each of the packs that do not exist.
+/// Blocks in each of the packs, which do not exist.
 const PACK_BLOCKS: u64 = 1 << 15;
 /// Blocks in each of their chunks.
 const CHUNK_BLOCKS: u64 = 16;
 
-/// Publishes an index run of `blocks` blocks, up to 2^32, in packs that do not exist, and makes the
-/// handle know it. Captures go on as before: what the entries lead to is not there.
+/// Publishes an index run of `blocks` blocks, up to 2^32, in packs that do not exist, and loads it
+/// into the handle. Captures work as before, because nothing is found where the entries point.
 ///
 /// # Errors
 /// As for any write.
@@ -38,8 +38,8 @@ pub fn write_index(repo: &Repository, blocks: u64) -> Result<()> {
     Ok(())
 }
 
-/// Returns the id of block `number` of an index of `blocks` blocks, as [`write_index`] makes them:
-/// in sorted order.
+/// Returns the id of block `number` in an index of `blocks` blocks as [`write_index`] makes it. Ids
+/// are in sorted order.
 pub fn block(number: u64, blocks: u64) -> BlockId {
     let step = (1_u128 << 48) / u128::from(blocks.max(1));
     let at = u128::from(number) * step + u128::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)) % step.max(1);
@@ -48,12 +48,12 @@ pub fn block(number: u64, blocks: u64) -> BlockId {
     BlockId(id)
 }
 
-/// Returns how many of `ids` the index has hints for.
+/// Returns for how many of `ids` the index has hints.
 pub fn look_up(repo: &Repository, ids: &[BlockId]) -> usize {
     repo.store.block_hints(ids).map_or(0, |hints| hints.len())
 }
 
-/// Makes a handle close packs that are `bytes` long, so that little data fills several.
+/// Makes a handle close packs at a length of `bytes`, so that little data fills several.
 pub fn close_packs_at(repo: &mut Repository, bytes: u64) {
     repo.store.files.pack_bytes = bytes;
 }

@@ -1,5 +1,5 @@
-//! The single stages of a capture and a restore, one at a time and on one thread, so that they can
-//! be measured.
+//! Runs the stages of a capture and a restore one at a time on one thread, so that each can be
+//! measured.
 
 use std::hint::black_box;
 
@@ -16,24 +16,23 @@ use crate::words::ids::Digest;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::SPAN_BLOCKS;
 
-/// Hashes as a repository with a certain key does.
+/// A hasher with the key of a repository.
 pub struct Hashing(Hasher);
 
 impl Hashing {
-    /// Derives the keys of all kinds of digests from that of the repository.
+    /// Derives the keys for all kinds of digests from the repository's key.
     pub fn new(key: &[u8; 32]) -> Self {
         Self(Hasher::new(key))
     }
 
-    /// Returns the ids of the whole blocks in `bytes`. A rest that is shorter than a block is left
-    /// out.
+    /// Returns the ids of the whole blocks in `bytes`. It skips a shorter rest.
     pub fn block_ids(&self, bytes: &[u8]) -> Vec<BlockId> {
         let blocks: Vec<&[u8; BLOCK_BYTES]> = bytes.as_chunks().0.iter().collect();
         self.0.blocks(&blocks).iter().map(Digest::block_id).collect()
     }
 
-    /// Hashes the whole spans in `bytes`: their blocks, and of these the digest of the span.
-    /// Returns how many there are.
+    /// Hashes the whole spans in `bytes`: first their blocks, then from these the span's digest.
+    /// Returns how many spans there are.
     pub fn hash_spans(&self, bytes: &[u8]) -> usize {
         let (blocks, _rest) = bytes.as_chunks::<BLOCK_BYTES>();
         let (spans, _rest) = blocks.as_chunks::<SPAN_BLOCKS>();
@@ -47,29 +46,29 @@ impl Hashing {
     }
 }
 
-/// Tells whether all bytes are zero, as it is asked of every span of an image.
+/// Tells whether all bytes are zero, with the check that a capture makes for every span.
 pub fn is_zero(bytes: &[u8]) -> bool {
     zero::is_zero(bytes)
 }
 
-/// A chunk's bytes as they would be stored.
+/// A chunk's bytes in their stored form.
 pub struct Stored {
     encoded: Encoded,
     raw_bytes: usize,
 }
 
 impl Stored {
-    /// Returns how many bytes are stored.
+    /// Returns the number of stored bytes.
     pub fn stored_bytes(&self) -> usize {
         self.encoded.bytes.len()
     }
 }
 
-/// Compresses.
+/// A compressor.
 pub struct Compressing(Encoder);
 
 impl Compressing {
-    /// Returns a compressor; with `check` it decodes and compares what it made.
+    /// Returns a compressor. With `check` it decodes its output and compares it with the input.
     ///
     /// # Errors
     /// `Io` if zstd refuses the level.
@@ -79,29 +78,29 @@ impl Compressing {
         Ok(Self(encoder))
     }
 
-    /// Returns `raw` as it would be stored.
+    /// Returns `raw` in its stored form.
     ///
     /// # Errors
-    /// `Io` if the check finds another content.
+    /// `Io` if the check finds a difference.
     pub fn compress(&mut self, raw: &[u8]) -> Result<Stored> {
         let encoded = self.0.encode(raw).map_err(|error| Error::io("compressing", error))?;
         Ok(Stored { encoded, raw_bytes: raw.len() })
     }
 }
 
-/// Decompresses.
+/// A decompressor.
 pub struct Decompressing(Decoder);
 
 impl Decompressing {
     /// Returns a decompressor.
     ///
     /// # Errors
-    /// `Io` if there is no memory for it.
+    /// `Io` if there is not enough memory for it.
     pub fn new() -> Result<Self> {
         Decoder::new().map(Self).map_err(|error| Error::io("creating a decompressor", error))
     }
 
-    /// Returns the bytes that `stored` was made of.
+    /// Returns the bytes that `stored` was compressed from.
     ///
     /// # Errors
     /// `Io` if they cannot be decoded.
@@ -112,8 +111,7 @@ impl Decompressing {
     }
 }
 
-/// Looks blocks up in the index, and each hit in the directory of its pack. Returns how many are
-/// stored.
+/// Looks blocks up in the index, and each hit in its pack's directory. Returns how many are stored.
 ///
 /// # Errors
 /// `Io` if a pack cannot be opened.

@@ -22,12 +22,12 @@ use crate::words::next_step::NextStep;
 
 pub use crate::format::record::Record as Snapshot;
 
-/// The fewest characters of an id that name a snapshot.
+/// The fewest characters of an id prefix that may name a snapshot.
 const PREFIX_CHARS_MIN: usize = 4;
 
-/// Returns by how many milliseconds the clock is behind the time of a snapshot that was just made,
-/// if it is by more than a second: an older one had a later time than the clock shows now. Either
-/// the clock is behind, or it was ahead then.
+/// Returns how many milliseconds the clock is behind the time of a snapshot that was just made, if
+/// that is more than a second. An older snapshot then had a later time than the clock shows now:
+/// either the clock is behind, or it was ahead at that time.
 pub fn clock_behind_ms(snapshot: &Snapshot, now_unix_ms: i64) -> Option<u64> {
     let behind = snapshot.created_unix_ms.saturating_sub(now_unix_ms);
     u64::try_from(behind).ok().filter(|behind| *behind > 1000)
@@ -38,16 +38,16 @@ pub fn clock_behind_ms(snapshot: &Snapshot, now_unix_ms: i64) -> Option<u64> {
 pub struct Unreadable {
     /// The name of its file in `snapshots/`.
     pub file: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 /// All snapshots of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listing {
-    /// Those whose records can be read, oldest first.
+    /// The snapshots with readable records, oldest first.
     pub snapshots: Vec<Snapshot>,
-    /// Those whose records cannot be read.
+    /// The unreadable records.
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -65,12 +65,12 @@ pub fn list(repo: &Repository) -> Result<Listing> {
     Ok(listing)
 }
 
-/// Returns the snapshot that `spec` names: an id, a unique beginning of an id (4 characters or
-/// more), a name, or `RESOURCE@latest`. A name goes before a beginning of an id.
+/// Returns the snapshot that `spec` names: an id, a unique prefix of an id (4 characters or more),
+/// a name, or `RESOURCE@latest`. A name takes precedence over a prefix.
 ///
 /// # Errors
-/// `NotFound`; `InvalidInput` if more than one fits. Where a record that cannot be read may be the
-/// one that is meant, the error of reading it.
+/// `NotFound`; `InvalidInput` if several snapshots match. If an unreadable record may be the one
+/// that is meant, the error from reading it.
 pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
     let (mut all, mut unread) = (Vec::<Snapshot>::new(), Vec::new());
     for (file, record) in records::load_all(repo.files())? {
@@ -96,7 +96,7 @@ pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
     match fitting.as_slice() {
         [snapshot] => Ok((*snapshot).clone()),
         [] => {
-            // A damaged record says nothing any more, whatever its snapshot was called.
+            // A damaged record cannot tell any more how its snapshot was called.
             unread.retain(|(_, error)| error.kind() != ErrorKind::Corrupt);
             Err(missing(unread, spec, &format!("there is no snapshot {spec:?}")))
         }
@@ -112,7 +112,7 @@ pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
     }
 }
 
-/// Returns the newest snapshot of a resource, of all that are sorted by age.
+/// Returns the newest snapshot of a resource. `all` is sorted by age.
 fn newest_of(
     resource: &str,
     all: &[Snapshot],
@@ -121,8 +121,8 @@ fn newest_of(
 ) -> Result<Snapshot> {
     let newest = all.iter().rfind(|snapshot| snapshot.resource == resource);
     if let Some(newest) = newest {
-        // Ids come from clocks, which go back: a smaller one alone does not make a snapshot older.
-        // That another one was compared with it does.
+        // Ids come from clocks, which can go back, so a smaller id alone does not make a snapshot
+        // older. It is older if another snapshot was compared with it.
         let has_child = |id| all.iter().any(|snapshot| snapshot.parent == Some(id));
         let is_older = |id: SnapshotId| id < newest.id && has_child(id);
         unread.retain(|(file, _)| !file.parse().is_ok_and(is_older));
@@ -133,7 +133,7 @@ fn newest_of(
     }
 }
 
-/// Returns the error for a snapshot that was not found among those whose records can be read.
+/// Returns the error for a snapshot that is not among the readable records.
 fn missing(unread: Vec<(String, Error)>, spec: &str, message: &str) -> Error {
     match unread.into_iter().next() {
         None => not_found(spec, message),
@@ -149,18 +149,17 @@ fn not_found(spec: &str, message: &str) -> Error {
     Error::new(ErrorKind::NotFound, message).with_hint(NextStep::ListSnapshots { too_short })
 }
 
-/// How a snapshot is renamed.
+/// The options of a rename.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RenameOptions {
-    /// Whether another snapshot of the resource may have that name.
+    /// Whether another snapshot of the resource may have the same name.
     pub name_may_repeat: bool,
 }
 
 /// Gives a snapshot another name.
 ///
 /// # Errors
-/// `AlreadyExists` if its resource has a snapshot of that name and the options do not say that it
-/// may.
+/// `AlreadyExists` if its resource has a snapshot of that name, unless the options allow it.
 pub fn rename(repo: &Repository, id: SnapshotId, name: &str, options: RenameOptions) -> Result<Snapshot> {
     check_name("name", name)?;
     change(repo, id, |record, all| {
@@ -169,11 +168,11 @@ pub fn rename(repo: &Repository, id: SnapshotId, name: &str, options: RenameOpti
     })
 }
 
-/// Removes labels of a snapshot and then sets others. The others stay as they are.
+/// Removes labels of a snapshot, then sets others. All other labels stay.
 ///
 /// # Errors
-/// `NotFound` if there is no such snapshot; `InvalidInput` for a key or a value that cannot be, or
-/// if there would be more than 32 labels.
+/// `NotFound` if the snapshot does not exist; `InvalidInput` for an invalid key or value, or for
+/// more than 32 labels in the end.
 pub fn relabel(
     repo: &Repository,
     id: SnapshotId,
@@ -201,7 +200,7 @@ pub fn retag(repo: &Repository, id: SnapshotId, add: &[String], remove: &[String
     })
 }
 
-/// Protects a snapshot from deletion, or no longer.
+/// Protects a snapshot from deletion, or removes the protection.
 pub fn set_protected(repo: &Repository, id: SnapshotId, protected: bool) -> Result<Snapshot> {
     change(repo, id, |record, _| {
         record.protected = protected;
@@ -227,19 +226,19 @@ fn change(
     Ok(record)
 }
 
-/// How a snapshot is deleted.
+/// The options of a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeleteOptions {
-    /// Whether it goes although volumes were made from it. They go on as before, open or not, and
-    /// keep what they need of it.
+    /// Whether to delete it even if volumes were created from it. Open or not, they go on as before
+    /// and keep the data that they need.
     pub clones_keep_it: bool,
 }
 
 /// Deletes a snapshot. The next gc frees its space.
 ///
 /// # Errors
-/// `InUse` if it is protected, if something is reading it, or if a volume was made from it and the
-/// options do not say that the volume keeps what it needs.
+/// `InUse` if it is protected, if something is reading it, or if a volume was created from it and
+/// the options do not allow that.
 pub fn delete(repo: &Repository, id: SnapshotId, options: DeleteOptions) -> Result<Snapshot> {
     repo.check_writable()?;
     let files = repo.files();
@@ -260,7 +259,7 @@ pub fn delete(repo: &Repository, id: SnapshotId, options: DeleteOptions) -> Resu
     Ok(record)
 }
 
-/// Checks that no snapshot of the same resource has the name that a capture wants.
+/// Checks that no snapshot of the resource has the name that a capture wants.
 pub(crate) fn check_name_is_free(
     all: &[records::Loaded],
     kind: ResourceKind,
@@ -281,7 +280,7 @@ pub(crate) fn check_name_is_free(
     }
 }
 
-/// Checks that no other snapshot of the same resource has a record's name.
+/// Checks that no other snapshot of the resource has a record's name.
 pub(crate) fn check_record_name_is_free(all: &[records::Loaded], record: &Record) -> Result<()> {
     check_name_is_free(all, record.kind, &record.resource, &record.name, record.id)
 }

@@ -1,4 +1,4 @@
-//! Diff: which byte ranges differ between two snapshots.
+//! Diff: the byte ranges that differ between two snapshots.
 
 use std::ops::Range;
 
@@ -23,10 +23,10 @@ use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::units::LeafNumber;
 
-/// What a changed range holds in the second snapshot.
+/// The content of a changed range in the second snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// Other data than in the first.
+    /// Data that differs from the first.
     Data,
     /// Zeros, where the first has data.
     Zero,
@@ -41,11 +41,11 @@ pub struct ChangedRange {
     pub offset: u64,
     /// How long it is, in bytes.
     pub bytes: u64,
-    /// What is there in the second snapshot.
+    /// The content in the second snapshot.
     pub change: Change,
 }
 
-/// The sums of a diff, in bytes.
+/// The totals of a diff, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DiffTotals {
     /// Ranges.
@@ -60,14 +60,14 @@ pub struct DiffTotals {
     pub pages_read: u64,
 }
 
-/// Calls `each` for every range of the images that differs between two snapshots, in steps of 4 KiB
-/// blocks, and returns the sums. Reads only manifest pages that differ, and no data.
+/// Calls `each` for every range that differs between the images of two snapshots, in steps of 4 KiB
+/// blocks, and returns the totals. Reads only manifest pages that differ, and no data.
 ///
-/// What the second image has beyond the end of a shorter first one is new as a whole: data there is
-/// [`Change::Data`], and zeros are [`Change::Zero`].
+/// If the second image is longer than the first, everything beyond the end of the first is new:
+/// data there is [`Change::Data`], and zeros are [`Change::Zero`].
 ///
 /// # Errors
-/// `NotFound` if there is no such snapshot; `Corrupt`, with the snapshot, if its manifest or its
+/// `NotFound` if a snapshot does not exist; `Corrupt`, with the snapshot, if its manifest or its
 /// chunks cannot be found; whatever `each` returns.
 pub fn diff(
     repo: &Repository,
@@ -86,7 +86,7 @@ pub fn diff(
     Ok(ranges.totals)
 }
 
-/// Puts ranges together that follow each other, and counts them.
+/// A collector that joins adjacent ranges and counts them.
 struct Ranges<'a> {
     last: Option<ChangedRange>,
     totals: DiffTotals,
@@ -143,10 +143,11 @@ impl Differ<'_> {
             if range.is_empty() {
                 break;
             }
-            // Neither has data before it.
+            // Neither image has data before it.
             self.ranges.push(self.added(&(done..range.start)), Change::Zero)?;
             done = range.end;
-            // Equal content can be stored differently: pages with other ids need not differ.
+            // Equal content can be stored in different ways, so pages with different ids need not
+            // differ.
             let equal = from.map(|node| node.page.content) == to.map(|node| node.page.content);
             if equal && self.added(&range).is_empty() {
                 continue;
@@ -181,7 +182,7 @@ impl Differ<'_> {
         Ok(())
     }
 
-    /// Returns the part of a range that the first image does not reach and the second does.
+    /// Returns the part of a range that only the second image reaches.
     fn added(&self, range: &Range<u64>) -> Range<u64> {
         let start = range.start.max(self.from.size_bytes);
         start..range.end.min(self.to.size_bytes).max(start)
@@ -210,9 +211,9 @@ struct Side<'a> {
     store: &'a Store,
     record: &'a Record,
     chunks: &'a [ChunkId],
-    /// By block of the leaf.
+    /// The places of the leaf's blocks.
     places: Vec<Option<(u16, u8)>>,
-    /// The last chunk that was looked up, and its number in the leaf's table.
+    /// The last chunk that was looked up, with its number in the leaf's table.
     located: Option<(u16, Located)>,
 }
 
@@ -223,7 +224,7 @@ impl<'a> Side<'a> {
         Self { store, record, chunks, places, located: None }
     }
 
-    /// Tells whether a block is another one than on the other side.
+    /// Tells whether a block differs from the one on the other side.
     fn differs(&mut self, other: &mut Side<'_>, block: usize) -> Result<bool> {
         let (Some(place), Some(other_place)) = (self.places[block], other.places[block]) else {
             return Ok(self.places[block].is_some() != other.places[block].is_some());

@@ -1,5 +1,5 @@
-//! Map: where in an image data is, what of it other snapshots have too, and what changed since
-//! another one.
+//! Map: the parts of an image that hold data, that other snapshots share, and that changed since
+//! another snapshot.
 
 use std::ops::Range;
 
@@ -21,37 +21,37 @@ use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::words::units::block_bytes;
 
-/// The most cells that a map can have.
+/// The most cells of a map.
 pub const MAP_CELLS_MAX: usize = 1 << 16;
 
 /// A part of an image, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MapCell {
-    /// Blocks of 4 KiB that are not zero. The last one of the image may be shorter.
+    /// The bytes of 4 KiB blocks that are not zero. The image's last block may be shorter.
     pub data_bytes: u64,
-    /// What of that other snapshots name in their manifests too, anywhere in their images, or what
-    /// volumes stand on.
+    /// The part of that data that is also in use elsewhere: other snapshots name it in their
+    /// manifests, anywhere in their images, or volumes are based on it.
     pub shared_bytes: u64,
-    /// What is other data, or zeros, than in the snapshot that it was compared with; 0 if there is
-    /// none. What is behind the end of that one is new as a whole, as in a diff.
+    /// The bytes that are other data, or zeros, than in the snapshot compared with; 0 if there is
+    /// none. As in a diff, everything beyond the end of that snapshot is new.
     pub changed_bytes: u64,
 }
 
 /// An image, divided into cells of equal size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageMap {
-    /// Of which snapshot.
+    /// The snapshot.
     pub snapshot: Snapshot,
-    /// The one that it was compared with.
+    /// The snapshot that it was compared with.
     pub against: Option<Snapshot>,
     /// The size of a cell, a multiple of 4 KiB. The last one ends with the image.
     pub cell_bytes: u64,
-    /// The cells, in order; none of an empty image.
+    /// The cells, in order; an empty image has none.
     pub cells: Vec<MapCell>,
 }
 
 impl ImageMap {
-    /// Returns all cells together.
+    /// Returns the sum of all cells.
     pub fn total(&self) -> MapCell {
         self.cells.iter().fold(MapCell::default(), |sum, cell| MapCell {
             data_bytes: sum.data_bytes + cell.data_bytes,
@@ -60,7 +60,7 @@ impl ImageMap {
         })
     }
 
-    /// Adds bytes of the image to the cells that they are in.
+    /// Adds a range of the image to the cells that it touches.
     fn add(&mut self, range: Range<u64>, to: impl Fn(&mut MapCell) -> &mut u64) {
         let mut begin = range.start;
         let end = range.end.min(self.snapshot.size_bytes);
@@ -75,27 +75,27 @@ impl ImageMap {
     }
 }
 
-/// What is drawn in a map.
+/// The options of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MapOptions {
     /// The most cells: 1 to [`MAP_CELLS_MAX`].
     pub cells: usize,
     /// The snapshot to compare with.
     pub against: Option<SnapshotId>,
-    /// Whether to look at all other snapshots for what they have too. Without it nothing counts as
-    /// shared, and nothing of them is read.
+    /// Whether to read all other snapshots to find shared data. Without it, nothing counts as
+    /// shared.
     pub sharing: bool,
 }
 
-/// Draws the map of a snapshot. Reads manifests and no data: those of the whole repository for what
-/// is shared, each page once, or once for each 96 GiB of data in the image.
+/// Draws the map of a snapshot. Reads manifests and no data. To find shared blocks, it reads the
+/// manifests of the whole repository: each page once, or once for each 96 GiB of data in the image.
 ///
-/// Snapshots that are made or deleted meanwhile may be left out or counted.
+/// Snapshots that are created or deleted meanwhile may or may not be counted.
 ///
 /// # Errors
-/// `InvalidInput` for another number of cells; `NotFound` if there is no such snapshot; `Corrupt`
-/// if a record cannot be read or something of a manifest is missing; `Interrupted` if `progress`
-/// says so.
+/// `InvalidInput` for an invalid number of cells; `NotFound` if there is no such snapshot;
+/// `Corrupt` if a record cannot be read or part of a manifest is missing; `Interrupted` if
+/// `progress` says so.
 pub fn image_map(
     repo: &Repository,
     id: SnapshotId,
@@ -120,7 +120,7 @@ pub fn image_map(
     if let Some(other) = options.against {
         map.against = Some(records::load(repo.files(), other)?);
         diff(repo, other, id, &mut |range: ChangedRange| {
-            // What is gone is behind the last cell.
+            // Ranges that are gone lie beyond the last cell.
             map.add(range.offset..range.offset + range.bytes, |cell| &mut cell.changed_bytes);
             go_on(progress)
         })?;
@@ -142,7 +142,7 @@ fn go_on(progress: &dyn Progress) -> Result<()> {
     if progress.cancelled() { Err(Error::interrupted()) } else { Ok(()) }
 }
 
-/// Adds what others have too of the blocks that were gone through.
+/// Adds the blocks, of those walked so far, that others have too.
 fn share(
     repo: &Repository,
     of: ManifestKey,

@@ -1,4 +1,4 @@
-//! What can be done with a repository, one file for each verb. A verb is a function over the
+//! The operations on a repository, one file for each verb. A verb is a function that takes the
 //! handle.
 
 pub(crate) mod bench;

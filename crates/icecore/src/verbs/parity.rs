@@ -1,4 +1,4 @@
-//! Parity: how much a repository keeps, and keeping more or less of it.
+//! Parity: reports how much a repository keeps, and changes how much it should keep.
 
 use crate::format::layout;
 use crate::repository::Repository;
@@ -15,28 +15,28 @@ use crate::words::parity::ParityScheme;
 use crate::words::progress::Progress;
 use crate::world::storage::LockMode;
 
-/// What parity a repository keeps.
+/// The parity that a repository keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParityReport {
-    /// How much it should keep of each group of packs, if any.
+    /// The share that it should keep for each group of packs, if any.
     pub scheme: Option<ParityScheme>,
     /// Packs in the repository.
     pub packs: u64,
-    /// Packs that do not have the parity that they should have: of captures that were interrupted,
-    /// or damaged.
+    /// Packs without the parity that they should have: it is damaged, or their capture was
+    /// interrupted.
     pub packs_without: u64,
     /// Groups of packs.
     pub groups: u64,
-    /// How long all parity files are together.
+    /// The total size of all parity files.
     pub parity_bytes: u64,
-    /// Packs that parity was not made of now, because they are damaged, each with what is wrong.
+    /// Damaged packs, each with its problem. No parity was made from them now.
     pub refused: Vec<(PackId, String)>,
 }
 
-/// Tells what parity there is.
+/// Returns how much parity there is.
 ///
 /// # Errors
-/// As those of reading the repository.
+/// The errors of reading the repository.
 pub fn parity_report(repo: &Repository) -> Result<ParityReport> {
     let (config, _) = config::read(&*repo.files().storage)?;
     report(repo.files(), config.parity)
@@ -55,13 +55,13 @@ fn report(files: &RepositoryFiles, scheme: Option<ParityScheme>) -> Result<Parit
     })
 }
 
-/// Makes a repository keep this much parity from now on, for all packs that it has too. Handles
-/// that are open already go on as before; what they add is made up for by the next capture or gc of
-/// another.
+/// Makes a repository keep this much parity from now on, also for its existing packs. Handles that
+/// are already open go on as before; the next capture or gc of another handle makes the parity for
+/// the packs that they add.
 ///
 /// # Errors
-/// `Interrupted` if `progress` says so: what was made until then is kept, and the next capture or
-/// gc goes on with it.
+/// `Interrupted` if `progress` says so: the parity made until then is kept, and the next capture or
+/// gc continues.
 pub fn set_parity(
     repo: &Repository,
     scheme: Option<ParityScheme>,

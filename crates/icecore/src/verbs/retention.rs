@@ -1,4 +1,5 @@
-//! Retention: which snapshots stay and which go, by a policy. Plans only; whoever asked deletes.
+//! Retention: decides by a policy which snapshots stay and which go. It only plans; the caller
+//! deletes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,34 +20,35 @@ use crate::words::names::check_tag;
 use crate::words::time::check_time;
 use crate::words::time::is_future;
 
-/// What stays. Each rule looks at the snapshots of one resource alone, and a snapshot stays if any
-/// rule keeps it. A count of 0 is no rule. A snapshot from the future stays and is not counted: a
-/// wrong clock made it, and it takes no other one's place.
+/// The rules of retention. Each rule looks at one resource's snapshots alone, and a snapshot stays
+/// if any rule keeps it. A count of 0 is the same as no rule. A snapshot from the future stays and
+/// does not count: a wrong clock made it, and it must not take another one's place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
-    /// So many of the newest.
+    /// How many of the newest to keep.
     pub keep_last: Option<u32>,
-    /// The newest of each hour, for so many hours that have any. The next four do the same.
+    /// Keeps the newest snapshot of each hour, for this many hours that have any. The next four
+    /// work alike.
     pub keep_hourly: Option<u32>,
-    /// The newest of each day.
+    /// Keeps the newest of each day.
     pub keep_daily: Option<u32>,
-    /// The newest of each ISO week, which begins on Monday.
+    /// Keeps the newest of each ISO week, which starts on Monday.
     pub keep_weekly: Option<u32>,
-    /// The newest of each month.
+    /// Keeps the newest of each month.
     pub keep_monthly: Option<u32>,
-    /// The newest of each year.
+    /// Keeps the newest of each year.
     pub keep_yearly: Option<u32>,
-    /// All that are not older than this.
+    /// Keeps all that are not older than this.
     pub keep_within: Option<Within>,
-    /// All that have one of these tags.
+    /// Keeps all that have one of these tags.
     pub keep_tags: Vec<String>,
 }
 
 impl Policy {
-    /// Checks that the policy keeps anything at all.
+    /// Checks that the policy has a rule.
     ///
     /// # Errors
-    /// `InvalidInput` if it has no rule, and would let all snapshots go, or if a tag is none.
+    /// `InvalidInput` if it has no rule, and so would keep no snapshot, or if a tag is invalid.
     pub fn check(&self) -> Result<()> {
         self.keep_tags.iter().try_for_each(|tag| check_tag(tag))?;
         let counts = PERIODS.map(|period| period.count(self));
@@ -63,14 +65,14 @@ impl Policy {
     }
 }
 
-/// How far back a policy keeps all snapshots: longer than nothing, by the calendar.
+/// The length of time for which a policy keeps all snapshots: positive, by the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Within(SpanFieldwise);
 
 impl Within {
-    /// Returns the earliest time that is not further back, in milliseconds since 1970.
+    /// Returns the earliest time within it, in milliseconds since 1970.
     fn earliest(self, now: &ZonedDateTime) -> i64 {
-        // What is before all times that can be written is before all snapshots.
+        // A time before all representable times is before all snapshots.
         now.checked_sub(self.0.0).map_or(i64::MIN, |earliest| earliest.timestamp().as_millisecond())
     }
 }
@@ -78,9 +80,9 @@ impl Within {
 impl FromStr for Within {
     type Err = Error;
 
-    /// Reads a length of time: `14d`, `36h`, `2w`, `6mo`, `90min`, `1y 6mo`, or `P14D` as in ISO
-    /// 8601. A bare `m` is refused: other programs have it for months, and this one once had it for
-    /// minutes.
+    /// Parses a length of time: `14d`, `36h`, `2w`, `6mo`, `90min`, `1y 6mo`, or `P14D` as in ISO
+    /// 8601. A bare `m` is refused: it means months in other programs, and once meant minutes in
+    /// this one.
     fn from_str(text: &str) -> Result<Self> {
         const HINT: &str = "write numbers with y, mo, w, d, h, min or s, such as 14d, 36h or 1y 6mo";
         let wrong = |why: &str| {
@@ -101,15 +103,15 @@ impl FromStr for Within {
     }
 }
 
-/// Tells whether one of the units in `text` is a lone `m`. The form of ISO 8601 is left out: it
-/// tells months and minutes apart by their place.
+/// Tells whether one of the units in `text` is a lone `m`. ISO 8601 is exempt, because it
+/// distinguishes months and minutes by position.
 fn has_bare_m(text: &str) -> bool {
     let is_iso = text.trim_start_matches(['+', '-']).starts_with(['P', 'p']);
     !is_iso && text.split(|c: char| !c.is_alphabetic()).any(|unit| unit.eq_ignore_ascii_case("m"))
 }
 
 impl fmt::Display for Within {
-    /// Writes what can be read again.
+    /// Writes a form that can be parsed again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, part) in format!("{:#}", self.0.0).split(' ').enumerate() {
             let space = if index == 0 { "" } else { " " };
@@ -120,10 +122,10 @@ impl fmt::Display for Within {
     }
 }
 
-/// A piece of the calendar.
+/// A period of the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Period {
-    /// An hour by the clock on the wall. Where that is set back, the hour that comes twice is two.
+    /// An hour of local time. When the clock is set back, the repeated hour counts as two.
     Hour,
     /// A day.
     Day,
@@ -138,7 +140,7 @@ pub enum Period {
 const PERIODS: [Period; 5] = [Period::Hour, Period::Day, Period::Week, Period::Month, Period::Year];
 
 impl Period {
-    /// Returns how many of these a policy keeps a snapshot of.
+    /// Returns how many of these periods a policy keeps a snapshot of.
     fn count(self, policy: &Policy) -> Option<u32> {
         match self {
             Self::Hour => policy.keep_hourly,
@@ -149,7 +151,7 @@ impl Period {
         }
     }
 
-    /// Returns the name of the one that a time is in. Each has its own.
+    /// Returns the name of the period that contains a time. Each period has its own.
     fn name_at(self, time: &ZonedDateTime) -> String {
         let format = match self {
             Self::Hour => "%Y-%m-%d %H:00%:z",
@@ -162,13 +164,13 @@ impl Period {
     }
 }
 
-/// Why a snapshot stays. Written out, it is a few words for people: `last 1 of 3`,
-/// `daily 2026-11-27`.
+/// The reason why a snapshot stays. It prints as a few readable words: `last 1 of 3`, `daily
+/// 2026-11-27`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
     /// It is one of the newest.
     Last {
-        /// Which of them; the newest is the first.
+        /// Its position; the newest is 1.
         number: u32,
         /// How many the policy keeps.
         of: u32,
@@ -177,10 +179,10 @@ pub enum Rule {
     Newest {
         /// The kind of period.
         period: Period,
-        /// Which: `2026-11-27 14:00+01:00`, `2026-11-27`, `2026-W48`, `2026-11`, `2026`.
+        /// The period: `2026-11-27 14:00+01:00`, `2026-11-27`, `2026-W48`, `2026-11`, `2026`.
         name: String,
     },
-    /// It is not older than that.
+    /// It is not older than this.
     Within(Within),
     /// It is from the future.
     Future,
@@ -212,23 +214,23 @@ impl fmt::Display for Rule {
     }
 }
 
-/// What becomes of a snapshot.
+/// The decision about a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// Which.
+    /// The snapshot.
     pub snapshot: Snapshot,
-    /// All rules that keep it. Without any, it goes.
+    /// All rules that keep it. If there are none, it goes.
     pub kept_by: Vec<Rule>,
 }
 
 impl Decision {
-    /// Tells whether it goes.
+    /// Tells whether the snapshot goes.
     pub fn goes(&self) -> bool {
         self.kept_by.is_empty()
     }
 }
 
-/// What becomes of all snapshots.
+/// The decisions about all snapshots.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     /// By resource, oldest first.
@@ -242,10 +244,10 @@ impl Plan {
     }
 }
 
-/// Decides which of `snapshots` stay. Each droplet and each volume has the whole policy for itself.
-/// Hours, days and the rest are those of `zone`; `now_unix_ms` is in milliseconds since 1970. What
-/// is protected stays always, and counts as the others do. What is from the future stays always,
-/// and does not count.
+/// Decides which of `snapshots` stay. The policy applies to each droplet and each volume
+/// separately. Hours, days and the rest are those of `zone`; `now_unix_ms` is in milliseconds since
+/// 1970. A protected snapshot always stays, and counts like the others. A snapshot from the future
+/// always stays and does not count.
 ///
 /// # Errors
 /// As [`Policy::check`], and `InvalidInput` for a time before 1970 or after 9999.
@@ -277,8 +279,8 @@ pub fn plan(snapshots: &[Snapshot], policy: &Policy, now_unix_ms: i64, zone: &Ti
     Ok(Plan { decisions })
 }
 
-/// Returns the times by which the snapshots of a resource are judged, which are given oldest first.
-/// None is before that of an older one, as long as neither is from the future.
+/// Returns the times by which the snapshots of a resource are judged. Snapshots are given oldest
+/// first. No time is before that of an older snapshot, as long as neither is from the future.
 fn ages(of_resource: &[Decision], now_unix_ms: i64) -> Vec<i64> {
     let mut newest = i64::MIN;
     let age = |decision: &Decision| {
@@ -300,14 +302,14 @@ fn order(snapshot: &Snapshot) -> ((&str, ResourceKind), i64, SnapshotId) {
     (resource(snapshot), snapshot.created_unix_ms, snapshot.id)
 }
 
-/// Returns a time in a zone. What is beyond the years that can be written, as damaged records may
-/// have it, is at their end.
+/// Returns a time in a zone. A time beyond the representable years, as a damaged record may have,
+/// is moved to their end.
 fn at(unix_ms: i64, zone: &TimeZone) -> ZonedDateTime {
     let end = if unix_ms < 0 { Timestamp::MIN } else { Timestamp::MAX };
     Timestamp::from_millisecond(unix_ms).unwrap_or(end).to_zoned_datetime(zone.clone())
 }
 
-/// The rules that count, on their way through the snapshots of a resource, from the newest to the
+/// The state of the counting rules while they go through a resource's snapshots, from newest to
 /// oldest.
 struct Counters {
     last_max: u32,

@@ -1,4 +1,4 @@
-//! Packs written to a repository that is not used for anything else.
+//! Writes packs to a repository that serves no other purpose.
 
 use crate::format::pack::PackKind;
 use crate::repository::Repository;
@@ -9,12 +9,12 @@ use crate::stores::pack::writer::PackWriter;
 use crate::verbs::bench::place::Watch;
 use crate::words::error::Result;
 
-/// Appends to packs and publishes them, each measured for itself.
+/// An appender that measures appending to packs and publishing them separately.
 pub(crate) struct Appender<'a> {
     files: &'a RepositoryFiles,
     writer: Writer,
     open: Option<PackWriter<'a>>,
-    /// Bytes that were appended.
+    /// The number of bytes appended.
     pub(crate) bytes: u64,
     /// How long it took to append them, in seconds.
     pub(crate) append_seconds: f64,
@@ -28,7 +28,7 @@ impl<'a> Appender<'a> {
         Ok(Self { files, writer, open: None, bytes: 0, append_seconds: 0.0, sync_seconds: 0.0 })
     }
 
-    /// Appends items, and publishes packs that are full.
+    /// Appends items, and publishes full packs.
     pub(crate) fn append(&mut self, watch: &Watch<'_>, items: &[Item]) -> Result<()> {
         let mut rest = items;
         while !rest.is_empty() {
@@ -56,7 +56,7 @@ impl<'a> Appender<'a> {
         Ok(())
     }
 
-    /// Publishes the pack that is open.
+    /// Publishes the open pack.
     pub(crate) fn publish(&mut self, watch: &Watch<'_>) -> Result<()> {
         if let Some(pack) = self.open.take() {
             self.sync_seconds += watch.once(|| pack.finish(&self.writer))?.1;

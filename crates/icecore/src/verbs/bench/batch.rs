@@ -1,4 +1,4 @@
-//! A part of an image in memory, as the pipeline would have it at each of its stages.
+//! A part of an image in memory, as the pipeline has it at each of its stages.
 
 use std::collections::HashSet;
 
@@ -26,14 +26,14 @@ pub(crate) struct Leaf {
     number: LeafNumber,
     /// A bit for each span that may not be a hole.
     mask: u64,
-    /// The region's bytes, zeros where there is a hole.
+    /// The region's bytes, with zeros for holes.
     pub(crate) bytes: Vec<u8>,
 }
 
 /// The spans of a leaf that may not be holes, each with its number.
 pub(crate) type Spans<'a> = Vec<(usize, Span<'a>)>;
 
-/// The digests of a leaf.
+/// The digests of a leaf's spans and blocks.
 pub(crate) struct Hashed {
     pub(crate) spans: [Digest; LEAF_SPANS],
     pub(crate) blocks: Box<[Option<BlockId>; LEAF_BLOCKS]>,
@@ -44,13 +44,13 @@ impl Leaf {
         Self { number: LeafNumber(0), mask: 0, bytes: vec![0; LEAF_BYTES] }
     }
 
-    /// Makes this the leaf region with that number, before it is read.
+    /// Makes this the leaf region with the given number, before reading it.
     pub(crate) fn begin(&mut self, number: LeafNumber, mask: u64) {
         (self.number, self.mask) = (number, mask);
         self.bytes.fill(0);
     }
 
-    /// Reads the region. Returns how many bytes that were.
+    /// Reads the region. Returns the number of bytes read.
     pub(crate) fn read(&mut self, image: &dyn ReadAt) -> Result<u64> {
         let mut read_bytes = 0;
         for span in (0..LEAF_SPANS).filter(|span| self.mask >> span & 1 == 1) {
@@ -64,7 +64,7 @@ impl Leaf {
         Ok(read_bytes)
     }
 
-    /// Returns where a span begins in an image of so many bytes, and how long it is.
+    /// Returns the offset and the length of a span in an image of this size.
     fn place(&self, span: usize, image_bytes: u64) -> (u64, usize) {
         let offset = self.number.span(span).start;
         (offset, to_usize(image_bytes.saturating_sub(offset)).min(SPAN_BYTES))
@@ -75,13 +75,13 @@ impl Leaf {
         &self.bytes[span * SPAN_BYTES..][..SPAN_BYTES]
     }
 
-    /// Looks for zeros.
+    /// Returns the spans that are not zero.
     pub(crate) fn scan(&self) -> Spans<'_> {
         let spans = (0..LEAF_SPANS).filter(|span| self.mask >> span & 1 == 1);
         spans.map(|span| (span, Span::of(self.span(span)))).collect()
     }
 
-    /// Makes a target a hole again where the leaf was written to.
+    /// Turns the parts of a target that the leaf was written to into holes again.
     pub(crate) fn unwrite(&self, target: &dyn WriteAt) -> Result<()> {
         let begin = self.number.offset();
         let range = begin..self.number.range().end.min(target.len());
@@ -90,7 +90,7 @@ impl Leaf {
             .map_err(|error| Error::io(format!("punching a hole in the target at offset {begin}"), error))
     }
 
-    /// Writes the spans that are not zero. Returns how many bytes that were.
+    /// Writes the spans that are not zero. Returns the number of bytes written.
     pub(crate) fn write(&self, spans: &Spans<'_>, target: &dyn WriteAt) -> Result<u64> {
         let mut written_bytes = 0;
         for (at, _) in spans.iter().filter(|(_, span)| span.count() > 0) {
@@ -116,14 +116,14 @@ impl Hashed {
     }
 }
 
-/// Blocks that were new together.
+/// New blocks that form a chunk.
 #[derive(Default)]
 pub(crate) struct Chunk {
     pub(crate) blocks: Vec<BlockId>,
     pub(crate) raw: Vec<u8>,
 }
 
-/// Collects new blocks.
+/// A collector of new blocks.
 #[derive(Default)]
 pub(crate) struct Chunks {
     pub(crate) known: HashSet<BlockId>,
@@ -131,7 +131,7 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
-    /// Adds the new blocks of a leaf, and to `full` the chunks that they fill.
+    /// Adds the new blocks of a leaf, and moves chunks that become full to `full`.
     pub(crate) fn add(&mut self, leaf: &Leaf, hashed: &Hashed, full: &mut Vec<Chunk>) {
         for (bytes, id) in leaf.bytes.chunks_exact(BLOCK_BYTES).zip(hashed.blocks.iter()) {
             let Some(id) = id.filter(|id| self.known.insert(*id)) else { continue };
@@ -143,7 +143,7 @@ impl Chunks {
         }
     }
 
-    /// Returns the chunk that is not full, if there is anything in it.
+    /// Returns the partly filled chunk, if it has any blocks.
     pub(crate) fn close(&mut self) -> Option<Chunk> {
         (!self.open.blocks.is_empty()).then(|| std::mem::take(&mut self.open))
     }

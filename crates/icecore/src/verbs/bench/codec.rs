@@ -1,4 +1,4 @@
-//! Compression and decompression as the pipeline does them: each thread keeps its contexts.
+//! Compresses and decompresses as the pipeline does: each thread keeps its contexts.
 
 use std::cell::RefCell;
 use std::io;
@@ -26,7 +26,7 @@ pub(crate) fn encode(level: i32, raw: &[u8]) -> Result<Encoded> {
     encoded.map_err(|error| Error::io("compressing", error))
 }
 
-/// Decodes what was compressed. Returns how many bytes that gives.
+/// Decodes compressed data. Returns the number of decoded bytes.
 pub(crate) fn decode(encoded: &Encoded, raw_bytes: usize) -> Result<usize> {
     if encoded.codec == Codec::Raw {
         return Ok(raw_bytes);

@@ -1,4 +1,5 @@
-//! Bench: how fast and how small on given data, and how near to what the machine could do.
+//! Bench: measures speed and compression with given data, and how close they come to the machine's
+//! limits.
 
 mod append;
 mod batch;
@@ -41,18 +42,18 @@ pub use crate::verbs::bench::report::Stage;
 pub use crate::verbs::bench::report::StageTime;
 pub use crate::verbs::bench::report::WhatIf;
 
-/// Up to this much data, everything but packs is measured three times, and the median counts.
+/// Up to this much data, everything except packs is measured three times, and the median counts.
 const REPEATED_BYTES_MAX: u64 = 2 << 30;
-/// Whole verbs that go through the data.
+/// Runs of whole verbs over the data.
 const RUNS: u64 = 6;
 
-/// Measures with the data of `images` each stage of the pipeline alone and whole verbs, and what
-/// other layouts and levels would give. Memory is bounded but for 16 bytes for each unique block.
-/// Writes only to what `place` gives.
+/// Measures each stage of the pipeline alone, and whole verbs, with the data of `images`. Also
+/// estimates the results of other layouts and levels. Memory is bounded, except for 16 bytes for
+/// each unique block. Writes only to the storages and targets that `place` provides.
 ///
 /// # Errors
-/// `InvalidInput` if there is no data in the images; `Interrupted` if `progress` says so; what the
-/// verbs themselves give.
+/// `InvalidInput` if the images have no data; `Interrupted` if `progress` says so; any error of the
+/// verbs.
 pub fn bench(
     images: &[&dyn ReadAt],
     place: &BenchPlace<'_>,
@@ -103,7 +104,7 @@ pub fn bench(
     Ok(BenchReport { level, cores: rayon::current_num_threads(), data, stages, runs, what_if })
 }
 
-/// Runs the verbs, and the look-ups, which need what they leave.
+/// Runs the verbs, and the look-ups, which need the repository that the verbs leave.
 fn run_all(
     runs: BenchRuns<'_>,
     level: i32,

@@ -1,4 +1,4 @@
-//! What a benchmark tells, and the arithmetic of its limits.
+//! The report of a benchmark, and the arithmetic of its limits.
 
 /// A stage of the pipeline, measured alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,34 +21,33 @@ pub enum Stage {
     Append,
     /// Publishes the packs: directory, sync, name.
     Sync,
-    /// Writes the data to a new file that is sparse, through the page cache and without a sync.
+    /// Writes the data to a new sparse file, through the page cache and without a sync.
     Write,
 }
 
-/// How long a stage took alone.
+/// The time that a stage took alone.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StageTime {
     /// The stage.
     pub stage: Stage,
-    /// What it worked on: look-ups for those, bytes for all others.
+    /// The amount of work: look-ups for the look-up stages, bytes for all others.
     pub amount: u64,
-    /// How long it took on one core, in seconds.
+    /// The time on one core, in seconds.
     pub one_core_seconds: f64,
-    /// How long it took on all cores, in seconds; none where the pipeline uses one.
+    /// The time on all cores, in seconds; none if the pipeline uses only one.
     pub all_cores_seconds: Option<f64>,
 }
 
 /// A verb that is measured as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BenchRun {
-    /// A capture into an empty repository, without the check of what was compressed.
+    /// A capture into an empty repository, without checking the compressed data.
     CaptureUnchecked,
     /// A capture into an empty repository.
     Capture,
     /// A capture of the same images again.
     CaptureUnchanged,
-    /// A capture into an empty repository of images that are 256 times as large and have the same
-    /// data.
+    /// A capture into an empty repository of images that are 256 times as large with the same data.
     CaptureSparse,
     /// A restore of all images to new files, without a sync.
     Restore,
@@ -56,7 +55,7 @@ pub enum BenchRun {
     Verify,
 }
 
-/// How long a verb took, all images together.
+/// The time that a verb took for all images together.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RunTime {
     /// The verb.
@@ -65,47 +64,47 @@ pub struct RunTime {
     pub data_bytes: u64,
     /// How long it took, in seconds.
     pub seconds: f64,
-    /// How long the stages that limit it would take, one after another on all cores, in seconds;
-    /// for the sparse capture, how long the other one took.
+    /// How long its limiting stages would take one after another on all cores, in seconds; for the
+    /// sparse capture, how long the normal capture took.
     pub limit_seconds: f64,
 }
 
 impl RunTime {
-    /// Returns the share of the limit that was reached, 1.0 for all of it; none where there was
+    /// Returns the share of the limit that was reached, 1.0 for all of it; none if there was
     /// nothing to do.
     pub fn limit_share(&self) -> Option<f64> {
         (self.seconds > 0.0 && self.limit_seconds > 0.0).then(|| self.limit_seconds / self.seconds)
     }
 }
 
-/// The data that was measured with.
+/// The data of the benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BenchData {
     /// Images.
     pub images: u64,
     /// Their sizes, in bytes.
     pub image_bytes: u64,
-    /// What of that is no hole, in bytes.
+    /// The bytes of those that are not holes.
     pub allocated_bytes: u64,
-    /// What of that was used, in bytes: less than all of it where that was limited.
+    /// The bytes of those that were used: fewer than all if there was a limit.
     pub used_bytes: u64,
-    /// What of that is not zero, in bytes.
+    /// The bytes of those that are not zero.
     pub data_bytes: u64,
-    /// The different data in it, each block counted once, in bytes.
+    /// The unique data in it, each block counted once, in bytes.
     pub unique_bytes: u64,
-    /// The different data in each image, the sum over all images, in bytes.
+    /// The unique data of each image, summed over all images, in bytes.
     pub image_unique_bytes: u64,
-    /// What the unique data takes in packs, compressed, with its share of their directories, in
+    /// The compressed size of the unique data in packs, with its share of their directories, in
     /// bytes.
     pub stored_bytes: u64,
-    /// What the manifests take, in bytes.
+    /// The size of the manifests, in bytes.
     pub manifest_bytes: u64,
-    /// What all takes that is not data: heads of chunks, directories of packs, manifests, index and
+    /// The size of everything but data: chunk headers, pack directories, manifests, index and
     /// records, in bytes.
     pub metadata_bytes: u64,
 }
 
-/// A way to cut images and to compress what is new.
+/// A way to divide images and to compress new data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Layout {
     /// Blocks of 4 KiB, each deduplicated and compressed alone.
@@ -114,38 +113,39 @@ pub enum Layout {
     Fixed64Kib,
     /// The same with 4 MiB.
     Fixed4Mib,
-    /// Ours: blocks of 4 KiB are deduplicated, and what is new is compressed 64 KiB at a time.
+    /// Icecore's layout: blocks of 4 KiB are deduplicated, and new data is compressed 64 KiB at a
+    /// time.
     Icecore,
 }
 
-/// What a level of compression makes of the unique data.
+/// The size of the unique data at a compression level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LevelSize {
     /// The zstd level.
     pub level: i32,
-    /// What the unique data takes, compressed, in bytes; without directories and manifests.
+    /// The compressed size of the unique data, without directories and manifests, in bytes.
     pub compressed_bytes: u64,
 }
 
-/// What the same data would take in another layout.
+/// The size of the same data in another layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WhatIf {
     /// The layout.
     pub layout: Layout,
-    /// The different data, each unit counted once, in bytes.
+    /// The unique data, each unit counted once, in bytes.
     pub unique_bytes: u64,
-    /// What of that was compressed, in bytes. The sizes are estimates where it is not all.
+    /// The bytes of that which were compressed. If they are not all, the sizes are estimates.
     pub sampled_bytes: u64,
-    /// Sizes at several levels, from the fastest on.
+    /// The sizes at several levels, fastest first.
     pub levels: Vec<LevelSize>,
 }
 
-/// What a benchmark found.
+/// The report of a benchmark.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BenchReport {
     /// The zstd level.
     pub level: i32,
-    /// Cores that were used where all were.
+    /// The number of cores in the measurements on all cores.
     pub cores: usize,
     /// The data.
     pub data: BenchData,
@@ -157,13 +157,13 @@ pub struct BenchReport {
     pub what_if: Vec<WhatIf>,
 }
 
-/// Seconds a byte on all cores, of the stages that limit the verbs.
+/// The cost of each limiting stage, in seconds per byte on all cores.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Costs {
     pub(crate) hash: f64,
     pub(crate) compress: f64,
     pub(crate) check: f64,
-    /// Of copying out of the page cache, which reading is.
+    /// The cost of a read, which copies out of the page cache.
     pub(crate) copy: f64,
 }
 
@@ -183,9 +183,9 @@ impl Costs {
         }
     }
 
-    /// Returns how long a verb takes where nothing but its limiting stages takes time, and these
-    /// use all cores. `captured` is how long a capture took. All data that is not zero is hashed;
-    /// only unique data is compressed; a restore decodes what is unique in an image.
+    /// Returns how long a verb would take if only its limiting stages took time, on all cores.
+    /// `captured` is the time of a capture. All data that is not zero is hashed; only unique data
+    /// is compressed; a restore decodes the unique data of each image.
     pub(crate) fn limit_seconds(&self, run: BenchRun, data: &BenchData, captured: f64) -> f64 {
         let (all, unique) = (data.data_bytes as f64, data.unique_bytes as f64);
         let image_unique = data.image_unique_bytes as f64;

@@ -1,4 +1,4 @@
-//! Whole verbs, measured on a repository of their own.
+//! Measures whole verbs on a separate repository.
 
 use uuid::Uuid;
 
@@ -24,17 +24,17 @@ use crate::words::names::ResourceKind;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 
-/// The key of repositories that are gone when the benchmark ends.
+/// The key of repositories that exist only during the benchmark.
 const KEY: [u8; 32] = *b"icecore: a benchmark's only key.";
 
-/// Makes a repository in a storage that is empty.
+/// Creates a repository in an empty storage.
 pub(crate) fn scratch(place: &BenchPlace<'_>, level: i32) -> Result<Repository> {
     let id = RepositoryId(Uuid::from_u128(1));
     let options = InitOptions { id, key: KEY, created_unix_ms: 0, level, parity: None };
     Repository::init((place.storage)()?, Uuid::from_u128(2), &options)
 }
 
-/// Counts everything that runs as one kind of thing.
+/// A progress that counts everything under one meter.
 pub(crate) struct Together<'a>(pub(crate) &'a dyn Progress);
 
 impl Progress for Together<'_> {
@@ -51,7 +51,7 @@ impl Progress for Together<'_> {
     }
 }
 
-/// The images, and how they are worked on.
+/// The images and the options of the runs.
 #[derive(Clone, Copy)]
 pub(crate) struct BenchRuns<'a> {
     pub(crate) images: &'a [SampledImage<'a>],
@@ -66,7 +66,7 @@ impl BenchRuns<'_> {
         self.images.iter().zip(1_u128..).map(move |(image, n)| (id(n), image))
     }
 
-    /// Captures all images spread thin. Returns how long it took, in seconds.
+    /// Captures all images, spread thin. Returns the time in seconds.
     pub(crate) fn capture_sparse(&self, repo: &Repository) -> Result<f64> {
         let mut seconds = 0.0;
         for (number, (id, image)) in self.each_image(1).enumerate() {
@@ -77,8 +77,7 @@ impl BenchRuns<'_> {
         Ok(seconds)
     }
 
-    /// Captures all images, and adds to `data` what that stored. Returns how long it took, in
-    /// seconds.
+    /// Captures all images and adds the stored bytes to `data`. Returns the time in seconds.
     pub(crate) fn capture(
         &self,
         repo: &Repository,
@@ -98,7 +97,7 @@ impl BenchRuns<'_> {
         Ok(seconds)
     }
 
-    /// Restores all images. Returns how long it took, in seconds.
+    /// Restores all images. Returns the time in seconds.
     pub(crate) fn restore(&self, repo: &Repository, round: u32) -> Result<f64> {
         let mut seconds = 0.0;
         for (id, image) in self.each_image(round.into()) {
@@ -112,8 +111,8 @@ impl BenchRuns<'_> {
         Ok(seconds)
     }
 
-    /// Verifies all stored data, which stands for `used_bytes` of images. Returns how long it took,
-    /// in seconds.
+    /// Verifies all stored data, which corresponds to `used_bytes` of images. Returns the time in
+    /// seconds.
     pub(crate) fn verify(&self, repo: &Repository, used_bytes: u64) -> Result<f64> {
         let progress = Together(self.progress);
         let (report, seconds) = self.watch.once(|| verify(repo, None, Depth::ReadData, &progress))?;

@@ -1,4 +1,4 @@
-//! Part of an image, chosen evenly over it: the rest reads as a hole.
+//! A part of an image, spread evenly over it. The rest reads as a hole.
 
 use std::io;
 use std::ops::Range;
@@ -12,17 +12,17 @@ use crate::words::units::offset_in_leaf;
 use crate::world::io::ImageState;
 use crate::world::io::ReadAt;
 
-/// Multiples of this, a 64-bit fraction (the golden ratio), are spread evenly.
+/// A 64-bit fraction, the golden ratio: its multiples are spread evenly.
 const STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// How many times as large an image is made that is to be sparse.
+/// The factor by which an image is enlarged to become sparse.
 const SPREAD: u64 = 256;
 
-/// Which leaf regions of images are used. The same ones of each, so that versions of one disk stay
-/// versions.
+/// The leaf regions of images that are used. They are the same in every image, so that versions of
+/// one disk stay versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sample {
-    /// None for all.
+    /// None if all are used.
     below: Option<u64>,
 }
 
@@ -41,8 +41,8 @@ impl Sample {
     }
 }
 
-/// An image of which only a sample is data. What was read of it stays in memory: all is measured
-/// with it there.
+/// An image with only a sample of its data. Data that was read stays in memory, because everything
+/// is measured with it there.
 pub(crate) struct SampledImage<'a> {
     pub(crate) image: &'a dyn ReadAt,
     pub(crate) sample: Sample,
@@ -81,7 +81,7 @@ impl ReadAt for SampledImage<'_> {
     }
 }
 
-/// An image that is [`SPREAD`] times as large and has the same data, a region here and one there.
+/// An image that is [`SPREAD`] times as large with the same data, whose regions are scattered.
 pub(crate) struct SpreadImage<'a>(pub(crate) &'a dyn ReadAt);
 
 impl ReadAt for SpreadImage<'_> {
@@ -117,7 +117,7 @@ fn next_data(image: &dyn ReadAt, at: u64) -> Result<Option<Range<u64>>> {
     image.next_data(at).map_err(failed)
 }
 
-/// Returns how much of an image is not a hole.
+/// Returns the bytes of an image that are not holes.
 pub(crate) fn data_bytes(image: &dyn ReadAt) -> Result<u64> {
     let (mut at, mut bytes) = (0, 0);
     while let Some(data) = next_data(image, at)? {
@@ -127,8 +127,8 @@ pub(crate) fn data_bytes(image: &dyn ReadAt) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Returns the first leaf region from number `from` on that has data, and a bit for each span of it
-/// that has.
+/// Returns the first leaf region with data from number `from` on, and a bit for each span with
+/// data.
 pub(crate) fn next_region(image: &dyn ReadAt, from: LeafNumber) -> Result<Option<(LeafNumber, u64)>> {
     let Some(mut data) = next_data(image, from.offset())? else { return Ok(None) };
     let leaf = LeafNumber::of(data.start);

@@ -1,4 +1,4 @@
-//! The stages of the pipeline, each alone on real data, batch by batch so that memory is bounded.
+//! Measures each stage of the pipeline alone with real data, in batches, so that memory is bounded.
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;
@@ -35,12 +35,12 @@ use crate::words::units::block_bytes;
 use crate::world::io::ReadAt;
 use crate::world::io::WriteAt;
 
-/// Leaves (4 MiB each) in a batch, at least; with many cores there are some for each.
+/// The fewest leaves (4 MiB each) in a batch; with many cores, each core gets some.
 const BATCH_LEAVES: usize = 8;
-/// Blocks that are looked up, at most.
+/// The most blocks to look up.
 const LOOK_UPS_MAX: usize = 1 << 20;
 
-/// Measures the stages.
+/// The measurement of the stages.
 pub(crate) struct Stages<'a> {
     repo: &'a Repository,
     watch: Watch<'a>,
@@ -51,14 +51,14 @@ pub(crate) struct Stages<'a> {
     chunks: Chunks,
     appender: Appender<'a>,
     what_if: WhatIfs,
-    /// Bytes of the images that are not zero.
+    /// The bytes of the images that are not zero.
     pub(crate) data_bytes: u64,
-    /// The different data in each image, all images together.
+    /// The unique data of each image, summed over all images.
     pub(crate) image_unique_bytes: u64,
 }
 
 impl<'a> Stages<'a> {
-    /// Begins. Packs are written to `repo`, which is not good for anything after that.
+    /// Starts the measurement. It writes packs to `repo`, which is useless afterwards.
     pub(crate) fn new(
         repo: &'a Repository,
         watch: Watch<'a>,
@@ -91,7 +91,7 @@ impl<'a> Stages<'a> {
         time.all_cores_seconds = time.all_cores_seconds.zip(all_cores).map(|(sum, more)| sum + more);
     }
 
-    /// Does `work` for each input, on one core and on all. Returns what came of it, and both times.
+    /// Does `work` for each input, on one core and on all. Returns the results and both times.
     fn both<'i, I: Sync, T: Send>(
         &self,
         inputs: &'i [I],
@@ -102,7 +102,7 @@ impl<'a> Stages<'a> {
         Ok((done, one, Some(all)))
     }
 
-    /// Measures all stages but the look-up with the data of one image.
+    /// Measures all stages except the look-up with the data of one image.
     pub(crate) fn measure(&mut self, image: &dyn ReadAt, place: &BenchPlace<'_>) -> Result<()> {
         let target = (place.target)(image.len())?;
         let mut leaves = std::mem::take(&mut self.leaves);
@@ -169,8 +169,8 @@ impl<'a> Stages<'a> {
         Ok(hashed)
     }
 
-    /// Writes to a target, which is new each time as far as it is written to: what was is made a
-    /// hole before it reaches the medium.
+    /// Writes to a target that is a hole wherever it is written: earlier writes are turned into
+    /// holes before they reach the medium.
     fn write(&mut self, pairs: &[(&Leaf, &Spans<'_>)], target: &dyn WriteAt) -> Result<()> {
         let write = |(leaf, spans): &(&Leaf, &Spans<'_>)| leaf.write(spans, target);
         let again = || pairs.iter().try_for_each(|(leaf, _)| leaf.unwrite(target));
@@ -201,8 +201,8 @@ impl<'a> Stages<'a> {
         self.appender.append(&self.watch, &items)
     }
 
-    /// Measures how fast blocks are found in a repository that has all of them, and how fast others
-    /// are not.
+    /// Measures how fast a repository that has all the blocks finds them, and how fast it rejects
+    /// others.
     pub(crate) fn look_up(&mut self, repo: &Repository) -> Result<()> {
         let hits: Vec<BlockId> = self.chunks.known.iter().take(LOOK_UPS_MAX).copied().collect();
         let misses: Vec<BlockId> = hits.iter().map(|id| BlockId(id.0.map(|byte| !byte))).collect();
@@ -217,7 +217,7 @@ impl<'a> Stages<'a> {
     /// Publishes the last pack.
     pub(crate) fn end(&mut self) -> Result<()> {
         self.appender.publish(&self.watch)?;
-        // Whole verbs come next, and have buffers of their own.
+        // Whole verbs come next and have their own buffers.
         self.leaves = Vec::new();
         let Appender { bytes, append_seconds, sync_seconds, .. } = self.appender;
         self.add(Stage::Append, bytes, append_seconds, None);
@@ -225,12 +225,12 @@ impl<'a> Stages<'a> {
         Ok(())
     }
 
-    /// Returns the different data, each block counted once, in bytes.
+    /// Returns the size of the unique data, each block counted once.
     pub(crate) fn unique_bytes(&self) -> u64 {
         block_bytes(to_u64(self.chunks.known.len()))
     }
 
-    /// Returns all times, and what other layouts would give.
+    /// Returns all times, and the sizes in other layouts.
     pub(crate) fn finish(self) -> (Vec<StageTime>, Vec<WhatIf>) {
         (self.times.into_values().collect(), self.what_if.finish())
     }

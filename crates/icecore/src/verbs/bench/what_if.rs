@@ -1,4 +1,4 @@
-//! What the same data would take in other layouts and at other levels.
+//! Estimates the size of the same data in other layouts and at other levels.
 
 use std::collections::HashSet;
 
@@ -19,12 +19,12 @@ use crate::words::sizes::to_u64;
 
 const LAYOUTS: [Layout; 4] = [Layout::Fixed4Kib, Layout::Fixed64Kib, Layout::Fixed4Mib, Layout::Icecore];
 const LEVELS: [i32; 4] = [-3, 1, 3, 9];
-/// About as much of the data is compressed for each layout and level.
+/// About how much data is compressed for each layout and level.
 const COMPRESSED_BYTES: u64 = 256 << 20;
 
-/// Counts unique data in each layout, and compresses a part of it.
+/// A counter of unique data in each layout. It compresses a sample of the data.
 pub(crate) struct WhatIfs {
-    /// One in so many units is compressed.
+    /// One of this many units is compressed.
     every: u64,
     spans: HashSet<Digest>,
     leaves: HashSet<Digest>,
@@ -40,13 +40,13 @@ struct Tally {
 }
 
 impl WhatIfs {
-    /// Begins, for so much data in all.
+    /// Starts with the total size of the data.
     pub(crate) fn new(used_bytes: u64) -> Self {
         let every = (used_bytes / COMPRESSED_BYTES).max(1);
         Self { every, spans: HashSet::new(), leaves: HashSet::new(), tallies: Default::default() }
     }
 
-    /// Adds leaves, each with its digests, and the chunks of their blocks that are new.
+    /// Adds leaves with their digests, and the chunks of their new blocks.
     pub(crate) fn add<'a>(
         &mut self,
         hasher: &Hasher,
@@ -69,14 +69,14 @@ impl WhatIfs {
         self.tallies.iter_mut().zip(units).try_for_each(|(tally, units)| tally.add(self.every, &units))
     }
 
-    /// Returns what came of it.
+    /// Returns the estimates.
     pub(crate) fn finish(self) -> Vec<WhatIf> {
         LAYOUTS.into_iter().zip(self.tallies).map(|(layout, tally)| tally.finish(layout)).collect()
     }
 }
 
 impl Tally {
-    /// Adds units that are new.
+    /// Adds new units.
     fn add(&mut self, every: u64, units: &[&[u8]]) -> Result<()> {
         let numbered = units.iter().zip(self.units..);
         let chosen: Vec<&[u8]> =
@@ -103,7 +103,7 @@ impl Tally {
     }
 }
 
-/// Returns what `all` bytes take when `part` of them take `taken`.
+/// Returns the estimated size of `all` bytes if `part` of them take `taken`.
 fn extrapolated(taken: u64, part: u64, all: u64) -> u64 {
     let whole = u128::from(taken) * u128::from(all) / u128::from(part.max(1));
     u64::try_from(whole).unwrap_or(u64::MAX)

@@ -1,4 +1,4 @@
-//! The buffers that an image is read into: a fixed number of them, so that memory is bounded.
+//! The buffers that an image is read into. Their number is fixed, so that memory is bounded.
 
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -24,9 +24,10 @@ struct Free {
     unmade: usize,
 }
 
-/// The bytes of a leaf region of an image. Goes back to its pool when nobody needs it any more.
+/// The bytes of a leaf region of an image. The buffer returns to its pool when nobody uses it any
+/// more.
 pub(crate) struct LeafBuffer {
-    /// None only while it is dropped.
+    /// None only during its drop.
     bytes: Option<MmapMut>,
     pool: Arc<BufferPool>,
 }
@@ -37,7 +38,8 @@ impl BufferPool {
         Arc::new(Self { free: Mutex::new(free), returned: Condvar::new() })
     }
 
-    /// Returns a buffer with arbitrary content; none if all are in use, unless `wait`.
+    /// Returns a buffer with arbitrary content. If all are in use, waits with `wait` and otherwise
+    /// returns none.
     pub(crate) fn take(self: &Arc<Self>, wait: bool) -> Result<Option<LeafBuffer>> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         loop {

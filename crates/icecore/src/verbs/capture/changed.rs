@@ -1,4 +1,4 @@
-//! What may differ between an image and the snapshot that it grew out of.
+//! The possible differences between an image and the snapshot that it was derived from.
 
 use std::ops::Range;
 
@@ -9,14 +9,13 @@ use crate::words::sizes::SPAN_BYTES;
 use crate::words::sizes::to_u64;
 use crate::words::units::LeafNumber;
 
-/// Spans of an image, in order. Takes memory by the number of leaf regions that it does not have
-/// whole.
+/// Spans of an image, in order. Memory grows with the number of partly covered leaf regions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Changed {
     runs: Vec<LeafRun>,
 }
 
-/// Leaf regions one after another, each with a bit for each span of it.
+/// Consecutive leaf regions that have the same spans, with a bit for each span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct LeafRun {
     first: LeafNumber,
@@ -25,8 +24,8 @@ struct LeafRun {
 }
 
 impl Changed {
-    /// Adds a range of bytes, and with it all spans that it touches. It begins in or behind the
-    /// leaf region that the one before it ends in.
+    /// Adds a range of bytes, and with it all spans that it touches. It must begin in or after the
+    /// leaf region in which the last one ends.
     ///
     /// # Errors
     /// `InvalidInput` if it does not.
@@ -43,11 +42,11 @@ impl Changed {
         self.add_leaves(last, 1, last.span_mask(&range))
     }
 
-    /// Adds to `leaves` leaf regions, from number `first` on, those spans whose bits are set. They
-    /// begin at or behind the last one that is here.
+    /// Adds the spans whose bits are set, in each of `leaves` leaf regions from number `first` on.
+    /// The first region must not come before the last one here.
     ///
     /// # Errors
-    /// `InvalidInput` if they do not.
+    /// `InvalidInput` if it does.
     pub(crate) fn add_leaves(&mut self, first: LeafNumber, leaves: u64, spans: u64) -> Result<()> {
         if leaves == 0 || spans == 0 {
             return Ok(());
@@ -76,7 +75,7 @@ impl Changed {
         Ok(())
     }
 
-    /// Adds a run that begins behind all others.
+    /// Adds a run that begins after all others.
     fn push(&mut self, run: LeafRun) {
         match self.runs.last_mut() {
             _ if run.leaves == 0 => {}
@@ -87,14 +86,14 @@ impl Changed {
         }
     }
 
-    /// Returns how many bytes it has of an image of `image_bytes`, at most.
+    /// Returns an upper bound of the bytes that it covers in an image of `image_bytes`.
     pub(crate) fn bytes_at_most(&self, image_bytes: u64) -> u64 {
         let of_run =
             |run: &LeafRun| u64::from(run.spans.count_ones()).saturating_mul(run.leaves * to_u64(SPAN_BYTES));
         self.runs.iter().map(of_run).fold(0, u64::saturating_add).min(image_bytes)
     }
 
-    /// Returns the first leaf region at or behind number `from`, and its spans.
+    /// Returns the first leaf region with number `from` or higher, and its spans.
     pub(crate) fn next(&self, from: LeafNumber) -> Option<(LeafNumber, u64)> {
         let at = self.runs.partition_point(|run| run.end() <= from);
         self.runs.get(at).map(|run| (run.first.max(from), run.spans))
@@ -102,7 +101,7 @@ impl Changed {
 }
 
 impl LeafRun {
-    /// Returns the region behind it.
+    /// Returns the number of the region after it.
     fn end(&self) -> LeafNumber {
         LeafNumber(self.first.0 + self.leaves)
     }

@@ -1,4 +1,4 @@
-//! The stage between: for each block of an image, in order, choose where it is stored. Runs on one
+//! The middle stage: chooses, for each block of an image in order, where to store it. Runs on one
 //! thread.
 
 use std::collections::HashMap;
@@ -21,11 +21,11 @@ use crate::words::ids::ChunkId;
 use crate::words::sizes::CHUNK_BLOCKS;
 use crate::words::sizes::to_u8;
 
-/// Blocks of this capture that are remembered before their index run is published. Forgetting one
-/// costs space only, and only a dry run, which publishes nothing, comes near.
+/// Blocks of this capture that are remembered until their index run is published. Forgetting one
+/// only costs space. Only a dry run, which publishes nothing, comes near this number.
 const PENDING_MAX: usize = 1 << 21;
 
-/// Ids are digests: their first bytes are as good as any hash of them.
+/// A hasher for ids. They are digests, so their first bytes serve as the hash.
 #[derive(Default)]
 struct IdHash(u64);
 
@@ -43,20 +43,20 @@ impl StdHasher for IdHash {
     }
 }
 
-/// Chooses places for blocks, and puts new blocks into chunks.
+/// The chooser of places for blocks. It collects new blocks in chunks.
 pub(crate) struct Chooser<'a> {
     store: &'a Store,
-    /// What of the store is damaged, and so is not taken for known.
+    /// The known damage of the store. Damaged blocks count as unknown.
     damage: &'a Damage,
-    /// New blocks that the index does not know yet: the number of their chunk, and the slot.
+    /// New blocks that the index does not know yet, each with its chunk's number and its slot.
     pending: HashMap<BlockId, (u64, u8), BuildHasherDefault<IdHash>>,
-    /// The ids of the chunks that are closed and not published, from number `first_pending` on.
+    /// The ids of chunks that are closed but not published, from number `first_pending` on.
     pending_ids: VecDeque<ChunkId>,
     first_pending: u64,
     open: OpenChunk,
-    /// Where the last known block was found: the next one is often behind it.
+    /// The place of the last known block: the next block is often right behind it.
     last: Option<(Located, u8)>,
-    /// Where the index says that blocks of this leaf may be, by their number in the leaf.
+    /// The index's hints for blocks of this leaf, by block number in the leaf.
     hints: Vec<(usize, Hint)>,
     pub(crate) new_blocks: u64,
 }
@@ -83,7 +83,7 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    /// Looks up blocks of a leaf, all at once, before their places are chosen one by one.
+    /// Looks up blocks of a leaf in one batch, before their places are chosen one by one.
     pub(crate) fn look_up(&mut self, leaf: &ScannedLeaf, blocks: impl Iterator<Item = usize>) -> Result<()> {
         let (numbers, ids): (Vec<usize>, Vec<BlockId>) =
             blocks.filter_map(|block| leaf.blocks[block].map(|id| (block, id))).unzip();
@@ -92,8 +92,8 @@ impl<'a> Chooser<'a> {
         Ok(())
     }
 
-    /// Chooses the place of a block of `leaf` that was looked up. A chunk that it completes is
-    /// returned to be compressed.
+    /// Chooses the place of a block of `leaf` that was looked up. If the block completes a chunk,
+    /// returns that chunk for compression.
     pub(crate) fn choose(
         &mut self,
         leaf: &ScannedLeaf,
@@ -119,8 +119,8 @@ impl<'a> Chooser<'a> {
         Ok(self.add_new(leaf, block, id))
     }
 
-    /// Tells where the block is if it stands behind the last one that was found, in its chunk or
-    /// the one after that.
+    /// Returns the block's place if it comes right after the last block found, in the same chunk or
+    /// in the next one.
     fn goes_on(&mut self, id: &BlockId) -> Option<(ChunkId, u8)> {
         let (located, slot) = self.last.as_mut()?;
         let next = slot.checked_add(1).filter(|next| u16::from(*next) < located.entry.slots);
@@ -166,7 +166,7 @@ impl<'a> Chooser<'a> {
         (BlockPlace::Open(slot), if full { self.close() } else { None })
     }
 
-    /// Closes the open chunk, if there is anything in it.
+    /// Closes the open chunk, if it has any blocks.
     pub(crate) fn close(&mut self) -> Option<ChunkJob> {
         if self.open.blocks.is_empty() {
             return None;
@@ -178,12 +178,12 @@ impl<'a> Chooser<'a> {
         Some(ChunkJob { id, blocks, sources })
     }
 
-    /// Lets go of the buffers of the leaf before, so that they can be used again.
+    /// Releases the buffers of the leaf before, so that they can be used again.
     pub(crate) fn detach(&mut self) {
         self.open.sources.iter_mut().for_each(BlockBytes::detach);
     }
 
-    /// Forgets the first `chunks` chunks: the index knows them now.
+    /// Forgets the first `chunks` chunks, which the index knows by now.
     pub(crate) fn forget_published(&mut self, chunks: u64) {
         if chunks <= self.first_pending {
             return;
@@ -236,7 +236,7 @@ mod tests {
             "test".to_owned(),
         );
         let (store, damage) = (Store::open(files).unwrap(), Damage::default());
-        // Three chunks that are closed, and five blocks of one that is open.
+        // Three closed chunks, and five blocks of an open one.
         let count = 3 * CHUNK_BLOCKS + 5;
         for published in [&[0][..], &[1], &[2], &[3], &[1, 2], &[1, 1], &[2, 1]] {
             let mut chooser = Chooser::new(&store, &damage);

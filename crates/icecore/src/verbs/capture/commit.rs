@@ -1,4 +1,4 @@
-//! The end of a capture: the record appears, unless gc has removed something that the new snapshot
+//! The end of a capture: it publishes the record, unless gc has removed data that the new snapshot
 //! needs.
 
 use crate::format::page::Place;
@@ -20,29 +20,29 @@ use crate::words::next_step::NextStep;
 use crate::words::time::check_time;
 use crate::words::units::slots;
 
-/// What came of a commit.
+/// The result of a commit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Commit {
     /// The snapshot exists, durably.
     Done {
-        /// The snapshot that it had to be dated after.
+        /// The snapshot after which it had to be dated.
         dated_after: Option<SnapshotId>,
     },
-    /// Something it needs is gone: the image must be read again.
+    /// Data that the snapshot needs is gone: the image must be read again.
     Stale,
 }
 
-/// Which time a snapshot gets.
+/// The rule for a snapshot's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dating {
-    /// The one that was given, but not before the newest snapshot of its resource.
+    /// The given time, but after the newest snapshot of its resource.
     AfterNewest,
-    /// The one that was given: it is a copy.
+    /// The given time, because the snapshot is a copy.
     AsGiven,
 }
 
-/// Publishes `record`, whose manifest was made when the repository was of `generation`. Its time is
-/// decided here.
+/// Publishes `record`, whose manifest was made when the repository was at `generation`. Decides the
+/// record's time.
 pub(crate) fn commit(
     repo: &Repository,
     record: &mut Record,
@@ -73,7 +73,8 @@ pub(crate) fn commit(
             }
             proven = now;
         }
-        // Proving takes a while: not under the lock, and again if gc removes something meanwhile.
+        // The check takes a while, so it runs without the lock, and again if gc removes anything
+        // meanwhile.
         store.reload()?;
         if !all_there(store, record)? {
             return Ok(Commit::Stale);
@@ -81,7 +82,8 @@ pub(crate) fn commit(
     }
 }
 
-/// A snapshot that is copied keeps its id: two copies at once must not replace each other.
+/// Checks that no snapshot has the record's id. A copy keeps its id, and two simultaneous copies
+/// must not replace each other.
 fn check_id_is_free(all: &[records::Loaded], record: &Record) -> Result<()> {
     let id = record.id;
     match all.iter().find(|(file, _)| file.parse() == Ok(id)) {
@@ -91,12 +93,11 @@ fn check_id_is_free(all: &[records::Loaded], record: &Record) -> Result<()> {
     }
 }
 
-/// Dates a record 1 ms after the newest snapshot of its resource if it is not later than that: the
-/// clock may have gone back, and the order of snapshots is that of their times. Returns that
-/// snapshot then.
+/// Dates a record 1 ms after the newest snapshot of its resource if it is not already later, and
+/// returns that snapshot in this case. The clock may have gone back, and snapshots are ordered by
+/// their times.
 ///
-/// Resources of both kinds count that have the name, since `RESOURCE@latest` does not tell them
-/// apart.
+/// Resources of both kinds with that name count, since `RESOURCE@latest` does not distinguish them.
 fn date_after_newest(all: &[records::Loaded], record: &mut Record) -> Result<Option<SnapshotId>> {
     let readable = all.iter().filter_map(|(_, other)| other.as_ref().ok());
     let same = readable.filter(|other| other.resource == record.resource);
@@ -113,7 +114,7 @@ fn date_after_newest(all: &[records::Loaded], record: &mut Record) -> Result<Opt
     Ok(Some(newest.id))
 }
 
-/// Tells whether all pages and chunks of a manifest are there, with every slot it needs.
+/// Tells whether all pages and chunks of a manifest exist, with every slot that it needs.
 pub(crate) fn all_there(store: &Store, record: &Record) -> Result<bool> {
     let mut pages = Cursor::new(store, Node::root(record));
     while let Some(node) = pages.next() {

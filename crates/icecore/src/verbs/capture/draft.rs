@@ -1,4 +1,4 @@
-//! A leaf page while its last chunks have no ids yet.
+//! A leaf page whose last chunks have no ids yet.
 
 use std::collections::HashMap;
 
@@ -13,23 +13,23 @@ use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::to_u16;
 use crate::words::units::LeafNumber;
 
-/// Where a block is, as far as it is known.
+/// The place of a block, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BlockPlace {
-    /// Nowhere: it is zero.
+    /// None: the block is zero.
     Zero,
-    /// In a slot of a chunk that has its id.
+    /// In a slot of a chunk that has an id.
     Chunk(ChunkId, u8),
     /// In a slot of the chunk that is still open.
     Open(u8),
 }
 
-/// A leaf that is being put together, block by block.
+/// A leaf that is built block by block.
 pub(crate) struct Draft {
     pub(crate) number: LeafNumber,
     spans: [Digest; LEAF_SPANS],
     extents: Vec<(u16, BlockPlace)>,
-    /// Extents before this one have no open chunk in them.
+    /// Extents before this index have no open chunk.
     resolved: usize,
 }
 
@@ -38,7 +38,7 @@ impl Draft {
         Self { number, spans, extents: Vec::with_capacity(128), resolved: 0 }
     }
 
-    /// Adds the next block. It joins the extent before it if it goes on where that ends.
+    /// Adds the next block. It extends the last extent if it continues it.
     pub(crate) fn push(&mut self, place: BlockPlace) {
         if let Some((blocks, first)) = self.extents.last_mut() {
             let goes_on = match (*first, place) {
@@ -74,12 +74,12 @@ impl Draft {
         self.extents[self.resolved..].iter().any(|(_, place)| matches!(place, BlockPlace::Open(_)))
     }
 
-    /// Tells whether all of it is zero: it stands for a leaf that is no more.
+    /// Tells whether all blocks are zero, so that the leaf is removed from the tree.
     pub(crate) fn is_zero(&self) -> bool {
         self.spans.iter().all(|digest| *digest == Digest::ZERO)
     }
 
-    /// Returns the leaf, all of whose chunks have ids.
+    /// Returns the leaf once all its chunks have ids.
     pub(crate) fn finish(&self) -> Result<Leaf> {
         let mut numbers = HashMap::new();
         let mut chunks = Vec::new();
@@ -104,7 +104,7 @@ impl Draft {
     }
 }
 
-/// Adds an extent, joined with the one before it where that became possible when an open chunk got
+/// Adds an extent and joins it with the one before, if that became possible when an open chunk got
 /// its id.
 fn push_extent(extents: &mut Vec<Extent>, next: Extent) {
     if let Some(last) = extents.last_mut()

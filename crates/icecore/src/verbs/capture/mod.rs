@@ -1,4 +1,4 @@
-//! Capture: an image becomes a snapshot.
+//! Capture: turns an image into a snapshot.
 
 mod buffers;
 mod changed;
@@ -56,41 +56,41 @@ use crate::world::io::ImageState;
 use crate::world::io::ReadAt;
 use crate::world::storage::LockMode;
 
-/// How often an image is read again because gc removed what was already there. The last time, gc
-/// has to wait.
+/// How often an image is read again because gc removed data that the snapshot needs. On the last
+/// attempt, gc has to wait.
 const ATTEMPTS: usize = 3;
 
-/// What a capture did.
+/// The result of a capture.
 #[derive(Debug, Clone)]
 pub struct CaptureReport {
-    /// The new snapshot, with the bytes of data, new data and stored data in its `stats`.
+    /// The new snapshot. Its `stats` count the bytes of data, new data and stored data.
     pub snapshot: Snapshot,
     /// The snapshot that the image was compared with.
     pub parent: Option<SnapshotId>,
-    /// The newest snapshot of the resource, where the new one had to be dated after it. If the new
-    /// one's time is later than the clock, the clock is behind, or was ahead when the other one was
-    /// made; otherwise the other one was begun later.
+    /// The newest snapshot of the resource, if the new one had to be dated after it. If the new
+    /// snapshot's time is later than the clock, the clock is behind now or was ahead when the other
+    /// snapshot was made. Otherwise the other one was started later.
     pub dated_after: Option<SnapshotId>,
     /// Bytes of the image that were read.
     pub read_bytes: u64,
-    /// Whether the image is exactly what the parent was.
+    /// Whether the image is identical to the parent.
     pub unchanged: bool,
-    /// Whether the image was not read, because its identity was the parent's.
+    /// Whether the image was not read because its file identity matched the parent's.
     pub trusted_mtime: bool,
-    /// Whether the image was written to while it was read: the snapshot may mix old and new blocks.
+    /// Whether the image was written to during the read: the snapshot may mix old and new blocks.
     pub changed_while_read: bool,
 }
 
 /// Captures `image` as a new snapshot. When it returns, the snapshot survives a power cut.
 ///
-/// It works on the threads of rayon's pool. Where a worker of a pool calls it, it works on threads
-/// of its own. Captures through one handle of a repository wait for each other.
+/// It works on the threads of rayon's pool. If a worker of a pool calls it, it starts its own
+/// threads. Captures through one handle of a repository wait for each other.
 ///
 /// # Errors
 /// `AlreadyExists` if the resource has a snapshot of that name; `InvalidInput` for a time before
 /// 1970 or after 9999; `ImageChanged` if the image changed in size; `Io` with the offset if a part
-/// of it cannot be read; `Interrupted` if `progress` says so. What was stored until then is found
-/// again by the next capture.
+/// of it cannot be read; `Interrupted` if `progress` says so. The next capture reuses whatever was
+/// stored before the error.
 pub fn capture(
     repo: &Repository,
     image: &dyn ReadAt,
@@ -101,7 +101,7 @@ pub fn capture(
     capture_dated(repo, image, options, Dating::AfterNewest, progress)
 }
 
-/// As [`capture`], with a time that is given or decided.
+/// Does the same as [`capture`], with a time that is given or decided here.
 pub(crate) fn capture_dated(
     repo: &Repository,
     image: &dyn ReadAt,
@@ -111,7 +111,7 @@ pub(crate) fn capture_dated(
 ) -> Result<CaptureReport> {
     let read = |job: &Job<'_>| {
         let parent = choose_parent(repo, options)?;
-        // Where something is damaged, the image is read: it may bring back what is.
+        // If something is damaged, the image is read, because it may still hold the lost data.
         let trusted = trusted_parent(parent.as_ref(), &job.image, options).filter(|_| job.damage.is_empty());
         let trusted = match trusted {
             Some(parent) if repo.store.has_all_packs()? => Some(parent),
@@ -130,15 +130,15 @@ pub(crate) fn capture_dated(
     pool::apart(|| attempt(repo, image, options, dating, progress, &read))
 }
 
-/// Captures `image` knowing that it equals `base` but for what `changed` has, of which alone it is
-/// read. What lies beyond the end of `base` and has not changed is zero. Without a base, everything
-/// else is zero. The snapshot is the one that [`capture`] would make; its parent is `base`, which
-/// need not be in the repository any more, as long as gc keeps its data.
+/// Captures `image`, which equals `base` except in the ranges of `changed`, and reads only those.
+/// Unchanged ranges beyond the end of `base` are zero. Without a base, all unchanged ranges are
+/// zero. The result is the same snapshot that [`capture`] would make, with `base` as its parent.
+/// `base` may be gone from the repository as long as gc keeps its data.
 ///
 /// # Errors
-/// As for [`capture`]; `InvalidInput` if the image is shorter than `base`, and `Corrupt` if a page
-/// of the manifest above what has changed cannot be read. Where a leaf page cannot be read or names
-/// chunks that are lost, the image is read.
+/// As for [`capture`]; `InvalidInput` if the image is shorter than `base`, and `Corrupt` if a
+/// manifest page above a changed range cannot be read. If a leaf page cannot be read or names lost
+/// chunks, the image is read instead.
 pub(crate) fn capture_changed(
     repo: &Repository,
     image: &dyn ReadAt,
@@ -169,21 +169,21 @@ pub struct KeptBase(Record);
 
 #[cfg(feature = "testing")]
 impl KeptBase {
-    /// Keeps a snapshot, which may be deleted afterwards.
+    /// Keeps a snapshot, which may then be deleted.
     ///
     /// # Errors
-    /// `NotFound` if there is none of that id.
+    /// `NotFound` if no snapshot has that id.
     pub fn load(repo: &Repository, id: SnapshotId) -> Result<Self> {
         records::load(repo.files(), id).map(Self)
     }
 
-    /// Returns the id of the root page of its manifest.
+    /// Returns the id of its manifest's root page.
     pub fn root(&self) -> Option<[u8; 16]> {
         self.0.root.map(|root| root.id.0)
     }
 }
 
-/// For tests: `capture_changed`, given ranges of bytes in order.
+/// Calls `capture_changed` for a test, with byte ranges in order.
 ///
 /// # Errors
 /// As for `capture_changed`.
@@ -201,7 +201,7 @@ pub fn capture_ranges(
     capture_changed(repo, image, base.map(|base| &base.0), &changed, options, Dating::AfterNewest, progress)
 }
 
-/// What came of reading an image.
+/// The result of reading an image.
 struct Read {
     captured: Captured,
     parent: Option<Record>,
@@ -212,7 +212,7 @@ struct Read {
 struct Job<'a> {
     repo: &'a Repository,
     source: &'a dyn ReadAt,
-    /// What is known of the image.
+    /// The known state of the image.
     image: ImageState,
     damage: &'a Damage,
     publisher: Option<&'a Publisher<'a>>,
@@ -236,8 +236,8 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Has `read` store the image and then makes the record, again if gc has removed meanwhile what
-/// that needs.
+/// Has `read` store the image and then creates the record. Repeats that if gc has meanwhile removed
+/// anything that the record needs.
 fn attempt(
     repo: &Repository,
     image: &dyn ReadAt,
@@ -319,8 +319,8 @@ fn choose_parent(repo: &Repository, options: &CaptureOptions) -> Result<Option<R
     }
 }
 
-/// Returns the parent if the image need not be read: it is the very file that the parent was taken
-/// of, unchanged.
+/// Returns the parent if the image need not be read: it is the same file that the parent was
+/// captured from, and unchanged.
 fn trusted_parent<'a>(
     parent: Option<&'a Record>,
     image: &ImageState,

@@ -1,7 +1,7 @@
-//! Threads that share state, taken by a model checker through many of the orders in which they can
-//! come: the code is the engine's own, and only its locks, channels and threads are the checker's.
-//! Each call of the storage is a place where another thread can come, too. Run by `cargo test
-//! --manifest-path tests/models/Cargo.toml model`.
+//! A model checker runs threads that share state through many of their possible orders. The code is
+//! the engine's own; the checker replaces only its locks, channels and threads. Each storage call
+//! is also a point where another thread can take over. Run by `cargo test --manifest-path
+//! tests/models/Cargo.toml model`.
 
 use std::io;
 use std::sync::Arc;
@@ -72,29 +72,29 @@ use crate::world::storage::Wait;
 
 const COMPRESSION: Compression = Compression { level: 1, check: true };
 
-/// What the standard library gives a thread. The checker gives 60 KiB, which unoptimised code
-/// overruns.
+/// The stack size that the standard library gives a thread. The checker's 60 KiB are too few for
+/// unoptimised code.
 const STACK_BYTES: usize = 2 << 20;
 
-/// Tries many orders: of all kinds, and those in which threads seldom give way to others.
+/// Tries many orders: of all kinds, and those in which threads rarely yield to each other.
 fn explore(what: impl Fn() + Clone + Send + Sync + 'static, count: usize) {
     check(RandomScheduler::new(orders(count)), what.clone());
     check(PctScheduler::new(3, orders(count)), what);
 }
 
-/// Tries the orders that a scheduler comes upon.
+/// Tries the orders that a scheduler produces.
 fn check(scheduler: impl Scheduler + 'static, what: impl Fn() + Send + Sync + 'static) {
     let mut config = Config::new();
     config.stack_size = STACK_BYTES;
     Runner::new(scheduler, config).run(what);
 }
 
-/// Returns how many orders are tried: the environment asks for so many times as many.
+/// Returns how many orders to try: the environment can multiply `count`.
 fn orders(count: usize) -> usize {
     count * std::env::var("ICECORE_SCHEDULES").map_or(1, |times| times.parse().unwrap())
 }
 
-/// Lets other threads come before each call.
+/// A storage that lets other threads run before each call.
 struct Yielding<S> {
     inner: S,
     calls: AtomicUsize,
@@ -105,7 +105,7 @@ impl<S: Storage> Yielding<S> {
         Self { inner, calls: AtomicUsize::new(0) }
     }
 
-    /// What the checker takes for a place to go on with another thread.
+    /// Marks a point where the checker may switch to another thread.
     fn step(&self) -> &S {
         self.calls.fetch_add(1, Ordering::SeqCst);
         &self.inner
@@ -114,7 +114,7 @@ impl<S: Storage> Yielding<S> {
 
 impl<S: Storage> Storage for Yielding<S> {
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        // One of the 256 directories of packs is as good a place as all.
+        // One of the 256 pack directories is enough as a switching point.
         if dir.starts_with("packs/") { self.inner.list(dir) } else { self.step().list(dir) }
     }
 
@@ -169,7 +169,7 @@ impl<S: Storage> Storage for Yielding<S> {
     }
 }
 
-/// Returns a storage with the config of an empty repository, which is read under the commit lock.
+/// Returns a storage with the config of an empty repository, which commits read under their lock.
 fn storage() -> MemoryStorage {
     let config = config::Config {
         id: RepositoryId::from([0; 16]),
@@ -196,7 +196,7 @@ fn files(storage: impl Storage + 'static) -> RepositoryFiles {
     files
 }
 
-/// Returns a chunk that no other number gives.
+/// Returns a chunk that differs for each number.
 fn item(files: &RepositoryFiles, number: u8) -> Item {
     let block = [number; BLOCK_BYTES];
     let ids: Vec<_> = files.hasher.blocks(&[&block]).iter().map(|digest| digest.block_id()).collect();
@@ -216,7 +216,7 @@ fn has(store: &Store, item: &Item) -> bool {
 
 #[test]
 fn a_pack_that_is_gone_is_noticed_after_a_reload() {
-    // A thread that had opened the pack before put it among the open ones after these were
+    // A thread that had opened the pack earlier added it to the open packs after these were
     // forgotten.
     explore(
         || {
@@ -268,7 +268,7 @@ fn what_is_published_stays_known_beside_merges_and_reloads() {
     );
 }
 
-/// Returns what another handle of the same repository stands on.
+/// Returns the files of another handle of the same repository.
 fn base_of(store: &Store) -> RepositoryFiles {
     RepositoryFiles::new(
         Arc::clone(&store.files.storage),
@@ -324,7 +324,7 @@ fn a_failure_ends_all_threads_and_is_told() {
     }
 }
 
-/// Packs some chunks with all the threads that do it. Returns what came of it, and whether the
+/// Packs some chunks with all the threads of the packing stage. Returns the result, and whether the
 /// sender was told to stop.
 fn pack(storage: impl Storage + 'static, count: u8) -> (Result<Stored, ErrorKind>, bool) {
     let store = match Store::open(files(storage)) {
@@ -379,7 +379,7 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
                 [2, 3, 4].map(|number| Repository::open(storage.clone(), session(number)).unwrap());
             let committed = thread::scope(|threads| {
                 let capture = threads.spawn(|| {
-                    // As a capture does that finds everything in the repository.
+                    // Like a capture that finds everything in the repository already.
                     let _writer = Writer::begin(capturing.files()).unwrap();
                     let generation = locks::settled_generation(capturing.files()).unwrap();
                     capturing.store.reload().unwrap();
@@ -434,7 +434,7 @@ fn record(repo: &Repository, number: u8) -> Record {
     }
 }
 
-/// Tells whether the page and the chunk of a record are there.
+/// Tells whether a record's page and chunk are both there.
 fn whole(repo: &Repository, record: &Record) -> bool {
     all_there(&repo.store, record).unwrap()
 }

@@ -1,5 +1,5 @@
-//! What a new snapshot is made with, and the record that it gets: a captured image, a volume at one
-//! moment, or a copy.
+//! The options of a new snapshot, and the record made from them: for a captured image, a volume at
+//! one moment, or a copy.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ use crate::world::io::ImageState;
 /// The coarsest clock of a file system (FAT's has ticks of two seconds), in milliseconds.
 const TICK_MS: i64 = 2_000;
 
-/// Which snapshot a capture compares its image with. It saves time only.
+/// The snapshot that a capture compares its image with. Comparing only saves time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parent {
     /// The newest snapshot of the same resource.
@@ -36,44 +36,45 @@ pub enum Parent {
     Snapshot(SnapshotId),
 }
 
-/// How an image is captured.
+/// The options of a capture.
 #[derive(Debug, Clone)]
 pub struct CaptureOptions {
     /// The id of the new snapshot: a fresh UUID of version 7.
     pub id: SnapshotId,
-    /// The time, in milliseconds since 1970. Where a snapshot of the resource is not older, the new
-    /// one is dated 1 ms after the newest: a clock that goes back does not change their order.
+    /// The time, in milliseconds since 1970. If the resource has a snapshot that is not older, the
+    /// new one is dated 1 ms after the newest, so a clock that goes back does not change their
+    /// order.
     pub created_unix_ms: i64,
     /// The name.
     pub name: String,
     /// Whether another snapshot of the resource may have that name.
     pub name_may_repeat: bool,
-    /// What the image is the disk of.
+    /// The kind of resource whose disk the image is.
     pub kind: ResourceKind,
     /// The name of the droplet or volume.
     pub resource: String,
     /// Tags, without duplicates.
     pub tags: Vec<String>,
-    /// What programs note about it: up to 32 values of up to 1024 bytes, by keys of 1 to 32
-    /// lower-case ASCII letters, digits and `-`, each beginning with a letter.
+    /// Labels for programs: up to 32 values of up to 1024 bytes. Keys are 1 to 32 lower-case ASCII
+    /// letters, digits and `-`, and begin with a letter.
     pub labels: BTreeMap<String, String>,
     /// What to compare with.
     pub parent: Parent,
-    /// The zstd level for new data; the repository's where none is given.
+    /// The zstd level for new data; if none is given, the repository's.
     pub level: Option<i32>,
     /// Whether compressed data is decoded and compared before it is written.
     pub check: bool,
-    /// Whether a file that has the identity it had at the parent's capture is taken as unchanged
-    /// and not read.
+    /// Whether a file with the same identity as at the parent's capture is assumed unchanged and
+    /// not read.
     pub trust_mtime: bool,
-    /// Whether nothing is written, only counted. Counts of new data are then an upper bound for
-    /// very large images.
+    /// Whether to count only and write nothing. For very large images, the counts of new data are
+    /// then an upper bound.
     pub dry_run: bool,
 }
 
 impl CaptureOptions {
-    /// Returns those for a snapshot of a volume, at a time in milliseconds since 1970. It is
-    /// compared with nothing: what changed is known.
+    /// Returns the options for a snapshot of a volume, at a time in milliseconds since 1970. It
+    /// needs no parent to compare with, because the changes are known.
     pub(crate) fn of_volume(
         options: &VolumeSnapshotOptions,
         created_unix_ms: i64,
@@ -91,7 +92,7 @@ impl CaptureOptions {
         }
     }
 
-    /// Returns those for a copy of a snapshot.
+    /// Returns the options for a copy of a snapshot.
     pub(crate) fn of_copy(record: &Record, options: &CopyOptions) -> Self {
         let Record { id, created_unix_ms, kind, .. } = *record;
         Self {
@@ -105,9 +106,9 @@ impl CaptureOptions {
         }
     }
 
-    /// Returns the usual options: no tags and no labels, compared with the newest snapshot of the
-    /// resource, at the repository's level, checked, and under a name that no other snapshot of the
-    /// resource has.
+    /// Returns the usual options: no tags, no labels, compared with the newest snapshot of the
+    /// resource, the repository's level, checked, and a name that no other snapshot of the resource
+    /// has.
     pub fn new(
         id: SnapshotId,
         created_unix_ms: i64,
@@ -133,13 +134,13 @@ impl CaptureOptions {
     }
 }
 
-/// How a snapshot of a volume is taken.
+/// The options of a volume's snapshot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VolumeSnapshotOptions {
     /// The id of the new snapshot: a fresh UUID of version 7.
     pub id: SnapshotId,
-    /// The time, in milliseconds since 1970; later where the volume or a snapshot of it is not
-    /// older than that.
+    /// The time, in milliseconds since 1970. It is moved later if the volume or one of its
+    /// snapshots is not older.
     pub created_unix_ms: i64,
     /// The name.
     pub name: String,
@@ -147,17 +148,17 @@ pub struct VolumeSnapshotOptions {
     pub name_may_repeat: bool,
     /// Tags, without duplicates.
     pub tags: Vec<String>,
-    /// What programs note about it.
+    /// Labels for programs.
     pub labels: BTreeMap<String, String>,
-    /// The zstd level for new data; the repository's where none is given.
+    /// The zstd level for new data; if none is given, the repository's.
     pub level: Option<i32>,
     /// Whether compressed data is decoded and compared before it is written.
     pub check: bool,
 }
 
 impl VolumeSnapshotOptions {
-    /// Returns the usual options: no tags and no labels, at the repository's level, checked, and
-    /// under a name that no other snapshot of the volume has.
+    /// Returns the usual options: no tags, no labels, the repository's level, checked, and a name
+    /// that no other snapshot of the volume has.
     pub fn new(id: SnapshotId, created_unix_ms: i64, name: impl Into<String>) -> Self {
         Self {
             id,
@@ -172,20 +173,21 @@ impl VolumeSnapshotOptions {
     }
 }
 
-/// How a snapshot is copied.
+/// The options of a copy.
 #[derive(Debug, Clone)]
 pub struct CopyOptions {
-    /// The zstd level for data that is new there; that of the other repository where none is given.
+    /// The zstd level for data that is new in the other repository; if none is given, that
+    /// repository's.
     pub level: Option<i32>,
     /// Whether compressed data is decoded and compared before it is written.
     pub check: bool,
-    /// Whether another snapshot of the resource may have its name there.
+    /// Whether another snapshot of the resource may have the same name there.
     pub name_may_repeat: bool,
 }
 
 impl Default for CopyOptions {
-    /// At the level of the other repository, checked, and under a name that no other snapshot of
-    /// the resource has there.
+    /// Returns the usual options: the other repository's level, checked, and a name that no other
+    /// snapshot of the resource has there.
     fn default() -> Self {
         Self { level: None, check: true, name_may_repeat: false }
     }
@@ -237,9 +239,8 @@ pub(super) fn record_of(
     }
 }
 
-/// Tells whether a file was left alone for a while before the capture. One that was written to just
-/// then could be written to once more within the same tick of the file system's clock, and look
-/// unchanged.
+/// Tells whether a file was left alone for a while before the capture. A file written just before
+/// could be written again within the same tick of the file system's clock and look unchanged.
 fn settled_before(file: &FileIdentity, created_unix_ms: i64) -> bool {
     let changed_ns = file.mtime_ns.max(file.ctime_ns);
     changed_ns / 1_000_000 + TICK_MS <= created_unix_ms

@@ -1,5 +1,5 @@
-//! The last stages for new chunks: compress them on all cores, append them to packs in order,
-//! publish packs and index.
+//! The last stages for new chunks: compress them on all cores, append them to packs in order, and
+//! publish packs and index runs.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -39,30 +39,30 @@ use crate::words::sizes::to_u64;
 use crate::words::sync::mpsc;
 use crate::words::sync::thread;
 
-/// How chunks are compressed.
+/// The settings that chunks are compressed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Compression {
     pub(crate) level: i32,
     pub(crate) check: bool,
 }
 
-/// A chunk whose blocks are chosen, before it is compressed.
+/// A chunk whose blocks are chosen and which is not compressed yet.
 pub(crate) struct ChunkJob {
     pub(crate) id: ChunkId,
     pub(crate) blocks: Vec<BlockId>,
     pub(crate) sources: Vec<BlockBytes>,
 }
 
-/// Where the bytes of a block are.
+/// The place of a block's bytes.
 pub(crate) enum BlockBytes {
-    /// In the buffer it was read into.
+    /// In the buffer that the block was read into.
     Leaf(Arc<LeafBuffer>, usize),
-    /// Copied, so that its buffer could be given back.
+    /// Copied, so that the buffer could be returned to its pool.
     Copy(Box<[u8; BLOCK_BYTES]>),
 }
 
 thread_local! {
-    /// Contexts are large and slow to make; each worker keeps its own.
+    /// Contexts are large and slow to create, so each worker keeps its own.
     static ENCODER: RefCell<Option<(Compression, Encoder)>> = const { RefCell::new(None) };
 }
 
@@ -92,7 +92,7 @@ impl ChunkJob {
         Ok(Item::new(self.id.0, encoded, raw_bytes, self.blocks))
     }
 
-    /// Returns the bytes where they are, if all blocks lie one after another in one buffer.
+    /// Returns the bytes in place if all blocks lie one after another in one buffer.
     fn contiguous(&self) -> Option<&[u8]> {
         let Some(BlockBytes::Leaf(buffer, first)) = self.sources.first() else { return None };
         let in_order = self.sources.iter().enumerate().all(|(at, source)| {
@@ -111,7 +111,7 @@ impl BlockBytes {
         }
     }
 
-    /// Lets go of the buffer.
+    /// Copies the block and releases its buffer.
     pub(crate) fn detach(&mut self) {
         if let Self::Leaf(..) = self {
             *self = Self::Copy(Box::new(*self.bytes()));
@@ -119,25 +119,25 @@ impl BlockBytes {
     }
 }
 
-/// What became of chunks so far, seen by the stage that chooses them.
+/// The progress of publishing, as the stage that chooses chunks sees it.
 #[derive(Default)]
 pub(crate) struct Published {
-    /// Chunks whose pack and index run are published: the first so many.
+    /// The number of chunks, counted from the first, whose pack and index run are published.
     pub(crate) chunks: AtomicU64,
 }
 
-/// What was stored, in all.
+/// The totals of what was stored.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Stored {
     pub(crate) items: u64,
     pub(crate) packed_bytes: u64,
 }
 
-/// Appends items to packs of one kind.
+/// An appender for packs of one kind.
 pub(crate) struct Packer<'a> {
     store: &'a Store,
     kind: PackKind,
-    /// Whether anything is written, or only counted.
+    /// Whether packs are written; otherwise they are only counted.
     writes: bool,
     open: Option<PackWriter<'a>>,
     pub(crate) stored: Stored,
@@ -148,12 +148,12 @@ impl<'a> Packer<'a> {
         Self { store, kind, writes, open: None, stored: Stored::default() }
     }
 
-    /// Tells whether the next item begins a pack.
+    /// Tells whether the next item starts a new pack.
     fn begins(&self) -> bool {
         self.writes && self.open.is_none()
     }
 
-    /// Appends an item. Returns the pack if it is full now, to be published.
+    /// Appends an item. Returns the pack, ready to be published, if it is now full.
     pub(crate) fn append(&mut self, item: &Item) -> Result<Option<PackWriter<'a>>> {
         self.stored.items += 1;
         self.stored.packed_bytes += item.packed_bytes();
@@ -169,13 +169,13 @@ impl<'a> Packer<'a> {
         Ok(if pack.is_full() { self.open.take() } else { None })
     }
 
-    /// Returns the pack that is open, if one is, to be published.
+    /// Returns the open pack, ready to be published, if there is one.
     pub(crate) fn take(&mut self) -> Option<PackWriter<'a>> {
         self.open.take()
     }
 }
 
-/// Publishes packs, each with its index run, and sees to their parity.
+/// A publisher of packs. It gives each pack an index run and takes care of parity.
 pub(crate) struct Publisher<'a> {
     writer: Writer,
     parity: Option<ParityKeeper<'a>>,
@@ -187,7 +187,7 @@ impl<'a> Publisher<'a> {
         Ok(Self { writer: Writer::begin(files)?, parity })
     }
 
-    /// Returns when all packs have the parity that they should have.
+    /// Returns once every pack has the parity that it should have.
     pub(crate) fn finish_parity(&self, progress: &dyn Progress) -> Result<()> {
         self.parity.as_ref().map_or(Ok(()), |parity| parity.finish(progress))
     }
@@ -202,41 +202,42 @@ pub(crate) fn publish(store: &Store, publisher: Option<&Publisher<'_>>, pack: Pa
     publisher.parity.as_ref().map_or(Ok(()), |parity| parity.add(pack.id))
 }
 
-/// Merges index runs of about the same size when there are several, if nobody else does.
+/// Merges several index runs of about the same size, unless another process is doing so.
 pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     if runs_to_merge(store.index().runs()).is_empty() {
         return Ok(());
     }
-    // Until the merged runs are gone, others would merge them again.
+    // Held until the merged runs are gone; otherwise another process would merge them again.
     let Some(_merge) = locks::try_lock(&store.files, layout::LOCK_MERGE)? else { return Ok(()) };
     let Some(index) = locks::try_lock(&store.files, layout::LOCK_INDEX)? else { return Ok(()) };
-    // Runs that gc or another capture has replaced must not come back through this merge: what gc
-    // is about to remove would be taken for known.
+    // A run that gc or another capture has replaced must not return through this merge: it would
+    // make entries look known that gc is about to remove.
     store.reload()?;
     let runs = runs_to_merge(store.index().runs());
     if runs.is_empty() {
         return Ok(());
     }
     let merged = match prepare_merged(&store.files, &runs, &HashSet::new()) {
-        // Nothing depends on it: a full disk may still have room for what does.
+        // Nothing depends on this merge: a full disk may still have room for writes that matter.
         Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(()),
         merged => store.publish_run(|| merged?.publish())?,
     };
     let (id, replaced) = (merged.id, runs.iter().map(|run| run.id).filter(|id| *id != merged.id));
     let replaced: Vec<_> = replaced.collect();
     store.replace_runs(merged, &replaced);
-    // Gc waits for this lock: it must not wait for all who wait for the other one.
+    // Gc waits for this lock. It must not also wait for everyone who waits for the other lock.
     drop(index);
     remove_merged(&store.files, id, &replaced)
 }
 
-/// Removes runs that were merged into another one, unless gc or a repair has replaced that since,
-/// or is about to: they replace all runs, and one that they make can have the name of one of these.
+/// Removes runs that were merged into another one, unless gc or a repair has replaced the merged
+/// run or is about to. Gc and repair replace all runs, and a run that they write can have the name
+/// of one of these.
 fn remove_merged(files: &RepositoryFiles, merged: RunId, replaced: &[RunId]) -> Result<()> {
     let mut aside = SetAside::new(files);
     {
         let _commit = locks::lock_commit(files)?;
-        // Nobody who holds the commit lock waits for this one.
+        // A holder of the commit lock never waits for this lock.
         let Some(_index) = locks::try_lock(files, layout::LOCK_INDEX)? else { return Ok(()) };
         if !files.list(layout::INDEX)?.iter().any(|file| layout::id_of(file) == Some(merged)) {
             return Ok(());
@@ -246,11 +247,11 @@ fn remove_merged(files: &RepositoryFiles, merged: RunId, replaced: &[RunId]) -> 
     aside.remove()
 }
 
-/// Takes compressed chunks in order, as they were chosen, and packs them. Runs on a thread of its
-/// own, publishes on another (a pack is filled while the one before it is synced), and merges index
-/// runs on a third, since that can take a while where there are very many blocks: whenever a pack
-/// is begun, so that the capture does not wait for what its last pack gives to merge, and the next
-/// one does that.
+/// Takes compressed chunks in the order in which they were chosen, and packs them. It runs on its
+/// own thread. A second thread publishes, so that a pack fills while the one before it is synced. A
+/// third thread merges index runs, because that can take a while when there are very many blocks.
+/// It merges whenever a pack begins: the capture need not wait for the merge that its last pack
+/// causes, and the next capture does that one.
 pub(crate) fn pack_in_order(
     store: &Store,
     publisher: Option<&Publisher<'_>>,
@@ -271,7 +272,7 @@ pub(crate) fn pack_in_order(
         })?;
         let packer = Packer::new(store, PackKind::Data, publisher.is_some());
         let packed = pack_all(packer, chunks, to_publisher, to_merger, progress);
-        // Where publishing or merging failed, its error is the cause of the other.
+        // If publishing or merging failed, its error caused the other one.
         publishing.join().map_err(|_| Error::worker_lost())??;
         merging.join().map_err(|_| Error::worker_lost())??;
         packed
@@ -290,7 +291,8 @@ fn pack_all<'a>(
             progress.advance(Meter::New, u64::from(item.raw_bytes));
             progress.advance(Meter::Stored, to_u64(item.encoded.bytes.len()));
             if packer.begins() {
-                // Where it was called and has not begun, it sees what was published meanwhile too.
+                // If a merge is requested but has not started, it also sees the runs published
+                // meanwhile.
                 let _ = to_merger.try_send(());
             }
             if let Some(pack) = packer.append(&item)? {
@@ -320,7 +322,7 @@ mod tests {
     const REPLACED: [RunId; 2] = [RunId([1; 32]), RunId([2; 32])];
     const MERGED: RunId = RunId([3; 32]);
 
-    /// Removes what was merged where there are such runs. Returns those that are left.
+    /// Removes the merged runs that exist. Returns the runs that are left.
     fn left_of(there: &[RunId], index_is_locked: bool) -> Vec<String> {
         let storage = MemoryStorage::new();
         let options = InitOptions {
@@ -346,9 +348,9 @@ mod tests {
         let names = |runs: &[RunId]| runs.iter().map(|run| layout::run(*run)).collect::<Vec<_>>();
         assert_eq!(left_of(&[first, second, MERGED], false), names(&[MERGED]));
         assert_eq!(left_of(&[first, MERGED], false), names(&[MERGED]));
-        // What gc made of all runs is the first of them again: what was in the second is gone.
+        // Gc has rewritten all runs as the first one, so the data of the second is gone.
         assert_eq!(left_of(&[first], false), names(&[first]));
-        // Gc, or a repair, has made the first again, and not removed the others yet.
+        // Gc or a repair has written the first one again and not yet removed the others.
         assert_eq!(left_of(&[first, second, MERGED], true), names(&[first, second, MERGED]));
     }
 }

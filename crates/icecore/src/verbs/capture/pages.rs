@@ -18,15 +18,15 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PageId;
 
-/// Collects pages into packs.
+/// A store that collects manifest pages in packs.
 pub(crate) struct PageStore<'a> {
     store: &'a Store,
-    /// Whether pages that are there are read before they are taken for known.
+    /// Whether existing pages are read before they count as known.
     pub(crate) distrusts: bool,
     publisher: Option<&'a Publisher<'a>>,
     encoder: Encoder,
     packer: Packer<'a>,
-    /// Pages that are in the open pack.
+    /// Pages in the open pack.
     unpublished: HashSet<PageId>,
 }
 
@@ -49,7 +49,7 @@ impl<'a> PageStore<'a> {
         })
     }
 
-    /// Stores a page, unless it is stored.
+    /// Stores a page, unless it is already stored.
     pub(crate) fn put(&mut self, page: &PageRef, bytes: &[u8]) -> Result<()> {
         if self.unpublished.contains(&page.id) || self.is_known(&page.id)? {
             return Ok(());
@@ -71,8 +71,8 @@ impl<'a> PageStore<'a> {
         Ok(found && (!self.distrusts || read_page(self.store, id).is_ok()))
     }
 
-    /// Publishes what is open, and returns what was stored in all. Where there was no new `data`,
-    /// which brings about merges, index runs are merged now.
+    /// Publishes the open pack and returns the totals of what was stored. New `data` triggers
+    /// merges of index runs; without any, the runs are merged now.
     pub(crate) fn finish(mut self, data: Stored) -> Result<Stored> {
         if let Some(pack) = self.packer.take() {
             publish(self.store, self.publisher, pack)?;

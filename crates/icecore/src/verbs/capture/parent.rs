@@ -22,14 +22,14 @@ use crate::words::sizes::to_u64;
 use crate::words::units::LeafNumber;
 use crate::words::units::slots;
 
-/// Reads the parent's manifest in step with the image.
+/// A reader of the parent's manifest, in step with the image.
 pub(crate) struct ParentReader<'a> {
     store: &'a Store,
     damage: &'a Damage,
     tree: Cursor<Arc<RecentPages<'a>>>,
-    /// The parent saves time only: what cannot be read of it is taken as different.
+    /// Set when reading failed. The parent only saves time: unreadable parts count as different.
     broken: bool,
-    /// Is set where a page cannot be read: pages that are there need not be sound then.
+    /// Set when a page cannot be read. Other pages that exist may then be damaged too.
     pub(crate) met_damage: bool,
 }
 
@@ -40,14 +40,14 @@ pub(crate) struct ParentLeaf {
     leaf: Leaf,
 }
 
-/// What the parent has in a leaf region.
+/// The parent's content in a leaf region.
 pub(crate) enum Found {
     /// Zeros.
     Nothing,
-    /// A leaf. The index knows all its chunks, in packs that are there, and none of them is known
-    /// to be damaged.
+    /// A leaf. The index knows all its chunks, in packs that exist, and none is known to be
+    /// damaged.
     Sound(ParentLeaf),
-    /// A leaf with chunks of which that is not so.
+    /// A leaf with chunks that are unknown or damaged.
     Unsound(ParentLeaf),
     /// A leaf that cannot be read.
     Unreadable,
@@ -64,8 +64,8 @@ impl<'a> ParentReader<'a> {
         Self { store, damage, tree, broken: false, met_damage: false }
     }
 
-    /// Returns the parent's leaf with this number, if it is there and sound. What cannot be read is
-    /// taken for missing.
+    /// Returns the parent's leaf with this number, if it exists and is sound. An unreadable leaf
+    /// counts as missing.
     pub(crate) fn leaf(&mut self, number: LeafNumber) -> Option<ParentLeaf> {
         if self.broken {
             return None;
@@ -80,7 +80,7 @@ impl<'a> ParentReader<'a> {
         }
     }
 
-    /// Returns the number of the first leaf at or after number `from` that may have data.
+    /// Returns the number of the first leaf that may have data, at or after `from`.
     pub(crate) fn next_number(&mut self, from: LeafNumber) -> Option<LeafNumber> {
         self.tree.seek(from);
         match self.tree.next_leaf() {
@@ -89,8 +89,7 @@ impl<'a> ParentReader<'a> {
         }
     }
 
-    /// Returns what the parent has in a leaf region. An error means that a page above it cannot be
-    /// read.
+    /// Returns the parent's content in a leaf region. Fails if a page above it cannot be read.
     pub(crate) fn find(&mut self, number: LeafNumber) -> Result<Found> {
         let found = self.tree.find(number).map_err(|unread| unread.error)?;
         let Some(node) = found else { return Ok(Found::Nothing) };
@@ -106,12 +105,12 @@ impl<'a> ParentReader<'a> {
         Ok(if known { Found::Sound(leaf) } else { Found::Unsound(leaf) })
     }
 
-    /// Tells whether a chunk may be referred to again. One that was lost is not: its blocks are
-    /// stored anew from the image. A hint into a pack that is there is enough to tell: the odds
-    /// that one of another chunk has the same key are 1 in 2^48 for each chunk.
+    /// Tells whether a new manifest may refer to a chunk. It may not refer to a lost chunk: the
+    /// capture stores the lost blocks again from the image. A hint into an existing pack is proof
+    /// enough: the odds that another chunk has the same key are 1 in 2^48 for each chunk.
     fn is_known(&self, id: &ChunkId) -> Result<bool> {
         if self.damage.has_id(&id.0) {
-            // Its blocks are looked up one by one: another copy may have them.
+            // Its blocks are looked up one by one, because another copy may have them.
             return Ok(false);
         }
         for hint in self.store.chunk_hints(&id.0)? {
@@ -131,7 +130,7 @@ impl ParentLeaf {
         to_u64(data.count())
     }
 
-    /// Returns where the parent has each block.
+    /// Returns the parent's place for each block.
     pub(crate) fn places(&self) -> Vec<BlockPlace> {
         let mut places = Vec::with_capacity(LEAF_BLOCKS);
         for extent in &self.leaf.extents {

@@ -1,5 +1,5 @@
-//! Puts the stages together: scan on all cores, choose on this thread, compress on all cores,
-//! append on another thread.
+//! Connects the stages: scan on all cores, choose on this thread, compress on all cores, append on
+//! another thread.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -50,39 +50,39 @@ use crate::words::sync::thread;
 use crate::words::units::block_bytes;
 use crate::world::io::ReadAt;
 
-/// Buffers of 4 MiB that an image is read into: the bulk of what a capture needs in memory.
+/// Buffers of 4 MiB that an image is read into: most of the memory that a capture needs.
 const BUFFERS: usize = 14;
-/// Chunks that are handed from thread to thread together: each time, somebody may have to be woken.
+/// Chunks that are handed from thread to thread together, since each handover may wake a thread.
 const CHUNKS_AT_ONCE: usize = 4;
 /// Chunks that may wait to be appended.
 const CHUNKS_UNDER_WAY: usize = 256;
-/// Leaves that may wait for the chunk of their last new blocks. More, and the chunk is closed
+/// Leaves that may wait for the chunk of their last new blocks. Beyond this, the chunk is closed
 /// before it is full.
 const DRAFTS_MAX: usize = 64;
-/// Inner pages of the parent that are kept, of about 6 KiB each: more than the scan is ahead of the
-/// tree.
+/// Inner pages of the parent that are kept in memory, about 6 KiB each: more than the scan is ahead
+/// of the tree.
 const PAGES_KEPT: usize = 512;
 
-/// What is captured, and how.
+/// What to capture, and how.
 #[derive(Clone, Copy)]
 pub(crate) struct Plan<'a> {
     pub(crate) store: &'a Store,
-    /// What of it is known to be damaged.
+    /// The known damage.
     pub(crate) damage: &'a Damage,
     pub(crate) image: &'a dyn ReadAt,
     pub(crate) parent: Option<&'a Record>,
-    /// Where the image may differ from the parent, which is all zero if there is none; none where
-    /// that is not known.
+    /// The ranges where the image may differ from the parent, or from zeros if there is no parent;
+    /// none if they are unknown.
     pub(crate) changed: Option<&'a Changed>,
-    /// None where nothing is to be written.
+    /// None if nothing is to be written.
     pub(crate) publisher: Option<&'a Publisher<'a>>,
     pub(crate) compression: Compression,
     pub(crate) progress: &'a dyn Progress,
 }
 
 impl<'a> Plan<'a> {
-    /// Returns the regions of the image that are to be scanned. Inner pages of the parent that are
-    /// read go to `recent`.
+    /// Returns the regions of the image to scan. Inner pages of the parent that are read on the way
+    /// go to `recent`.
     fn regions(&self, recent: Arc<RecentPages<'a>>) -> Regions<'a> {
         let parent = self.parent.map(|parent| ParentReader::new(self.store, self.damage, parent, recent));
         match self.changed {
@@ -91,15 +91,15 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Returns the tree that the image's tree is made out of: the parent's, where it is known what
-    /// has changed since.
+    /// Returns the tree to build the image's tree from: the parent's, if the changes since are
+    /// known.
     fn parent_tree(&self, recent: &Arc<RecentPages<'a>>) -> Option<ParentTree<'a>> {
         let parent = self.parent.filter(|_| self.changed.is_some())?;
         Some(ParentTree { root: parent.root?, size_bytes: parent.size_bytes, pages: Arc::clone(recent) })
     }
 }
 
-/// What came of it.
+/// The result of the pipeline.
 pub(crate) struct Captured {
     pub(crate) root: Option<PageRef>,
     pub(crate) content: Digest,
@@ -110,8 +110,8 @@ pub(crate) struct Captured {
     pub(crate) pages: Stored,
 }
 
-/// Runs the pipeline. Packs and index are published when it returns, also after an error; no record
-/// names them yet.
+/// Runs the pipeline. When it returns, also with an error, packs and index are published, but no
+/// record names them yet.
 pub(crate) fn run(plan: Plan<'_>) -> Result<Captured> {
     let published = Published::default();
     let (to_packer, chunks) = mpsc::sync_channel(CHUNKS_UNDER_WAY / CHUNKS_AT_ONCE);
@@ -119,20 +119,20 @@ pub(crate) fn run(plan: Plan<'_>) -> Result<Captured> {
         let packing =
             start(threads, || pack_in_order(plan.store, plan.publisher, chunks, &published, plan.progress))?;
         let chosen = rayon::in_place_scope(|scope| Chosen::run(plan, scope, to_packer, &published));
-        // The packer ends when the sender is dropped; where it failed, its error is the cause of
-        // the other.
+        // The packer ends when the sender is dropped. If the packer failed, its error caused the
+        // other one.
         let data = packing.join().map_err(|_| Error::worker_lost())??;
         let (chosen, pages) = chosen?;
         chosen.finish(data, pages)
     })
 }
 
-/// Returns the numbers, within a leaf, of the blocks of a span.
+/// Returns the numbers of a span's blocks within the leaf.
 fn blocks_of(span: usize) -> Range<usize> {
     span * SPAN_BLOCKS..(span + 1) * SPAN_BLOCKS
 }
 
-/// The stage that runs on the calling thread, and what it counts.
+/// The stage that runs on the calling thread, with its counts.
 struct Chosen<'a> {
     plan: Plan<'a>,
     chooser: Chooser<'a>,
@@ -140,8 +140,8 @@ struct Chosen<'a> {
     drafts: VecDeque<Draft>,
     read_bytes: u64,
     data_blocks: u64,
-    /// How many blocks of data the parent has where the image was looked at; none where that cannot
-    /// be known.
+    /// How many blocks of data the parent has in the scanned parts of the image; none if that
+    /// cannot be known.
     replaced_blocks: Option<u64>,
 }
 
@@ -169,7 +169,7 @@ impl<'a> Chosen<'a> {
             }
             let (sender, receiver) = mpsc::sync_channel(1);
             scope.spawn(move |_| {
-                // Nobody waits for it where packing has failed.
+                // If packing has failed, nobody receives this.
                 let _ = sender.send(jobs.into_iter().map(|job| job.run(plan.compression)).collect());
             });
             to_packer.send(receiver).map_err(|_| Error::worker_lost())
@@ -211,7 +211,7 @@ impl<'a> Chosen<'a> {
             if self.plan.changed.is_some() {
                 return Ok(());
             }
-            // A leaf that waits goes into the tree before this one.
+            // A waiting leaf must go into the tree before this one.
             if self.drafts.is_empty() {
                 let sink = &mut |page: &PageRef, bytes: Vec<u8>| pages.put(page, &bytes);
                 return self.tree.put(leaf.number, Some(same.page), sink);
@@ -258,7 +258,7 @@ impl<'a> Chosen<'a> {
         self.drafts.iter_mut().for_each(|draft| draft.resolve(job.id));
     }
 
-    /// Puts into the tree the leaves whose chunks all have ids, in order.
+    /// Puts the leaves whose chunks all have ids into the tree, in order.
     fn emit_resolved(&mut self, pages: &mut PageStore<'_>) -> Result<()> {
         let sink = &mut |page: &PageRef, bytes: Vec<u8>| pages.put(page, &bytes);
         while let Some(draft) = self.drafts.pop_front_if(|draft| !draft.is_open()) {
@@ -273,7 +273,7 @@ impl<'a> Chosen<'a> {
         Ok(())
     }
 
-    /// Finishes the manifest, after the data that it refers to was published.
+    /// Finishes the manifest, once the data that it refers to is published.
     fn finish(self, data: Stored, mut pages: PageStore<'_>) -> Result<Captured> {
         let root = self.tree.finish(&mut |page, bytes| pages.put(page, &bytes))?;
         let content = root.map_or(Digest::ZERO, |root| root.content);
@@ -301,7 +301,7 @@ impl<'a> Chosen<'a> {
     }
 }
 
-/// Returns how many blocks of a tree are not zero, those below pages that cannot be read left out.
+/// Returns how many blocks of a tree are not zero. Blocks below unreadable pages are not counted.
 fn count_data_blocks(store: &Store, root: Option<Node>) -> u64 {
     let mut pages = Cursor::new(store, root);
     let mut blocks = 0;

@@ -1,5 +1,5 @@
-//! Which parts of an image a capture reads: those that are not holes, or, of these, those that are
-//! known to have changed.
+//! The parts of an image that a capture reads: everything but holes or, if the changes are known,
+//! only the changed parts that are not holes.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -16,30 +16,30 @@ use crate::world::io::ReadAt;
 
 /// How far ahead of the hashing the kernel is asked to read.
 const READ_AHEAD_BYTES: u64 = 16 << 20;
-/// Ranges of data that are counted before the total that progress is told becomes an estimate.
+/// Data ranges that are counted exactly. With more, the total given to progress is an estimate.
 const RANGES_COUNTED_MAX: usize = 1 << 16;
-/// Marks all spans of a leaf region.
+/// The mask with all spans of a leaf region.
 pub(crate) const ALL_SPANS: u64 = u64::MAX;
 
-/// A leaf region that is to be scanned.
+/// A leaf region to scan.
 pub(crate) struct Region {
     pub(crate) number: LeafNumber,
-    /// A bit for each span that is to be read: it may not be a hole.
+    /// A bit for each span to read, since it may not be a hole.
     pub(crate) mask: u64,
-    /// A bit for each span that the parent is known to have as it is. The parent's leaf is there
-    /// then, or they are zero.
+    /// A bit for each span that is known to equal the parent's. Those spans are then in the
+    /// parent's leaf, or they are zero.
     pub(crate) kept: u64,
     pub(crate) parent: Option<ParentLeaf>,
-    /// How many blocks of data the parent has in the spans that are not kept; none where that
-    /// cannot be known. Counted only where a tree is patched.
+    /// How many blocks of data the parent has in the spans that are not kept; none if that cannot
+    /// be known. Counted only when a tree is patched.
     pub(crate) replaced_blocks: Option<u64>,
 }
 
-/// The regions of an image that are to be scanned, in order.
+/// The regions of an image to scan, in order.
 pub(crate) enum Regions<'a> {
-    /// All that have data.
+    /// All regions with data.
     All { data: DataRegions<'a>, parent: Option<ParentReader<'a>> },
-    /// Those that have changed.
+    /// Only the changed regions.
     Changed(ChangedRegions<'a>),
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct ChangedRegions<'a> {
     image: &'a dyn ReadAt,
     changed: &'a Changed,
     parent: Option<ParentReader<'a>>,
-    /// Up to which region they were given out.
+    /// The regions before this one have been returned.
     at: LeafNumber,
 }
 
@@ -90,7 +90,7 @@ impl<'a> ChangedRegions<'a> {
                 let of_parent = self.parent.as_mut().and_then(|parent| parent.next_number(number));
                 let next = of_parent.map_or(data, |of_parent| of_parent.min(data));
                 if next > number {
-                    // All is zero up to there, and was before.
+                    // Everything up to there is zero, and was before.
                     self.at = next;
                     continue;
                 }
@@ -106,7 +106,7 @@ impl<'a> ChangedRegions<'a> {
             Some(parent) => parent.find(number)?,
             None => Found::Nothing,
         };
-        // What cannot be taken over is read, whether it has changed or not.
+        // If the parent's leaf cannot be reused, the whole region is read, changed or not.
         let (scanned, parent, replaced_blocks) = match found {
             Found::Nothing => (spans, None, Some(0)),
             Found::Sound(leaf) => {
@@ -121,7 +121,7 @@ impl<'a> ChangedRegions<'a> {
     }
 }
 
-/// Returns those of some spans of a leaf region that may not be holes.
+/// Returns which of some spans of a leaf region may not be holes.
 fn data_spans(image: &dyn ReadAt, number: LeafNumber, spans: u64) -> Result<u64> {
     let wanted = spans.trailing_zeros() as usize..LEAF_SPANS - spans.leading_zeros() as usize;
     let end = number.span(wanted.end).start.min(image.len());
@@ -142,13 +142,13 @@ fn next_data(image: &dyn ReadAt, offset: u64) -> Result<Option<Range<u64>>> {
         .map_err(|error| Error::io(format!("finding data in the image at offset {offset}"), error))
 }
 
-/// The regions of an image that have data: number of the leaf, and a bit for each span that may not
+/// The regions of an image that have data: the leaf's number, and a bit for each span that may not
 /// be a hole.
 pub(crate) struct DataRegions<'a> {
     image: &'a dyn ReadAt,
-    /// Data that was found and not given out yet.
+    /// Data that was found and not yet returned.
     data: Option<Range<u64>>,
-    /// Up to where holes were looked for.
+    /// The offset up to which holes were searched.
     looked: u64,
 }
 
@@ -157,7 +157,7 @@ impl<'a> DataRegions<'a> {
         Self { image, data: None, looked: 0 }
     }
 
-    /// Returns the data range that is next, found now if it was not before.
+    /// Returns the next data range, and finds it first if necessary.
     fn peek(&mut self) -> Result<Option<Range<u64>>> {
         if self.data.is_none() && self.looked < self.image.len() {
             self.data = next_data(self.image, self.looked)?;
@@ -179,15 +179,15 @@ impl<'a> DataRegions<'a> {
     }
 }
 
-/// Has the kernel read what comes next, where it is not in memory. Never holes: it would fill
-/// memory with their zeros.
+/// A read-ahead: it has the kernel read the coming data that is not in memory. It never asks for
+/// holes, whose zeros would fill memory.
 pub(crate) struct ReadAhead<'a> {
     image: &'a dyn ReadAt,
-    /// Up to where it was asked.
+    /// The offset up to which reads were requested.
     at: u64,
-    /// Bytes that it was asked for and that are not being scanned yet, at most.
+    /// The most bytes that were requested and are not being scanned yet.
     ahead_bytes: u64,
-    /// What was read for this image alone, and is not done with yet.
+    /// Ranges that were read for this image alone and are still in use.
     fetched: VecDeque<Range<u64>>,
 }
 
@@ -196,15 +196,15 @@ impl<'a> ReadAhead<'a> {
         Self { image, at: 0, ahead_bytes: 0, fetched: VecDeque::new() }
     }
 
-    /// Asks for what comes next, now that some more is being scanned.
+    /// Requests the next data, after more has gone to the scan.
     pub(crate) fn go_on(&mut self, scanned_bytes: u64) {
         self.ahead_bytes = self.ahead_bytes.saturating_sub(scanned_bytes);
-        // A little at a time would be asked too often.
+        // Small steps would mean too many requests.
         if self.ahead_bytes + READ_AHEAD_BYTES / 4 > READ_AHEAD_BYTES {
             return;
         }
         while self.ahead_bytes < READ_AHEAD_BYTES {
-            // What cannot be found is found missing where it is read.
+            // An error here can be ignored: the actual read will report it.
             let Ok(Some(data)) = self.image.next_data(self.at) else { return };
             let end = data.end.min(data.start + READ_AHEAD_BYTES - self.ahead_bytes);
             self.at = end;
@@ -215,7 +215,7 @@ impl<'a> ReadAhead<'a> {
         }
     }
 
-    /// Lets go of what lies before `offset`.
+    /// Drops cached data before `offset`.
     pub(crate) fn done_before(&mut self, offset: u64) {
         while let Some(range) = self.fetched.pop_front_if(|range| range.end <= offset) {
             self.image.done_with(range);
@@ -223,7 +223,8 @@ impl<'a> ReadAhead<'a> {
     }
 }
 
-/// Returns how much of an image is not a hole, at most; exact unless the image has very many holes.
+/// Returns an upper bound of the bytes of an image that are not holes. It is exact unless the image
+/// has very many holes.
 pub(crate) fn data_bytes_at_most(image: &dyn ReadAt) -> Result<u64> {
     let (mut at, mut data_bytes) = (0, 0);
     for _ in 0..RANGES_COUNTED_MAX {

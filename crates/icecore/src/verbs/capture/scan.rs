@@ -1,5 +1,4 @@
-//! The first stage: read the data of an image, leave out zeros, compute digests. Holes are never
-//! read.
+//! The first stage: read an image's data, leave out zeros, compute digests. Holes are never read.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -35,28 +34,27 @@ use crate::words::units::LeafNumber;
 use crate::world::io::ReadAt;
 use crate::world::pages;
 
-/// Spans that a thread reads at once and then hashes: few enough to stay in its cache between the
-/// two.
+/// Spans that a thread reads together and then hashes: few enough to stay in its cache in between.
 const PIECE_SPANS: usize = 4;
 
-/// A leaf region of an image that has data, read and hashed.
+/// A leaf region of an image with data, read and hashed.
 pub(crate) struct ScannedLeaf {
     pub(crate) number: LeafNumber,
-    /// What the parent has there.
+    /// The parent's leaf for this region.
     pub(crate) parent: Option<ParentLeaf>,
-    /// The bytes of the spans that are not the parent's.
+    /// The bytes of the spans that were not taken from the parent.
     pub(crate) buffer: Arc<LeafBuffer>,
-    /// The digest of each span, zero where all of it is zero.
+    /// The digest of each span, zero if the whole span is zero.
     pub(crate) spans: [Digest; LEAF_SPANS],
-    /// The id of each block, none where it is zero or was not looked at.
+    /// The id of each block, none if it is zero or was not read.
     pub(crate) blocks: Box<[Option<BlockId>; LEAF_BLOCKS]>,
-    /// As in [`Region`].
+    /// The same as in [`Region`].
     pub(crate) replaced_blocks: Option<u64>,
-    /// Bytes that were read.
+    /// The number of bytes that were read.
     pub(crate) read_bytes: u64,
 }
 
-/// Reads and hashes regions on all cores, and gives them out in order.
+/// A scanner that reads and hashes regions on all cores and returns them in order.
 pub(crate) struct Scan<'s, 'a> {
     scope: &'s rayon::Scope<'a>,
     image: &'a dyn ReadAt,
@@ -66,7 +64,7 @@ pub(crate) struct Scan<'s, 'a> {
     pool: Arc<BufferPool>,
     under_way: VecDeque<mpsc::Receiver<Result<ScannedLeaf>>>,
     depth: usize,
-    /// None where little is read, here and there.
+    /// None if only little is read, in scattered places.
     ahead: Option<ReadAhead<'a>>,
 }
 
@@ -122,7 +120,7 @@ impl<'s, 'a> Scan<'s, 'a> {
             if let Ok(leaf) = &scanned {
                 progress.advance(Meter::Scanned, leaf.read_bytes);
             }
-            // Nobody waits for it where the capture has failed meanwhile.
+            // If the capture has failed meanwhile, nobody receives this.
             let _ = sender.send(scanned);
         });
         self.under_way.push_back(receiver);
@@ -130,9 +128,10 @@ impl<'s, 'a> Scan<'s, 'a> {
 }
 
 thread_local! {
-    /// Where a thread reads what it expects to be the parent's: nobody needs those bytes once they
-    /// are hashed, and a small place that is used again and again stays in the cache. Taken out
-    /// meanwhile: reading an image may let the thread do another job first.
+    /// The buffer into which a thread reads spans that it expects to equal the parent's. Nobody
+    /// needs those bytes after hashing, and a small buffer that is reused stays in the cache. The
+    /// thread takes it out while it reads, because reading an image may let it run another job
+    /// first.
     static EXPECTED: Cell<Option<MmapMut>> = const { Cell::new(None) };
 }
 
@@ -172,7 +171,7 @@ impl Region {
     }
 }
 
-/// Returns the spans that `mask` marks, as ranges that are read at once.
+/// Returns the spans that `mask` marks, in ranges that are read together.
 fn pieces(mask: u64) -> impl Iterator<Item = Range<usize>> {
     let marked = move |span: usize| mask >> span & 1 == 1;
     (0..LEAF_SPANS).step_by(PIECE_SPANS).flat_map(move |from| {
@@ -182,7 +181,7 @@ fn pieces(mask: u64) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// What is known of a leaf region so far.
+/// The state of a leaf region that is being scanned.
 struct Scanned {
     spans: [Digest; LEAF_SPANS],
     blocks: Box<[Option<BlockId>; LEAF_BLOCKS]>,
@@ -219,7 +218,7 @@ impl Scanned {
     }
 }
 
-/// Returns the error for a range that could not be read: it names the first block that cannot.
+/// Returns the error for a range that could not be read. It names the first unreadable block.
 fn read_failed(image: &dyn ReadAt, range: Range<u64>, error: std::io::Error) -> Error {
     let mut block = [0; BLOCK_BYTES];
     let unreadable = range.clone().step_by(BLOCK_BYTES).find_map(|start| {
@@ -235,7 +234,7 @@ fn read_failed(image: &dyn ReadAt, range: Range<u64>, error: std::io::Error) -> 
     }
 }
 
-/// Returns the error for an image whose size is not what it was when the capture began.
+/// Returns the error for an image whose size has changed since the capture began.
 pub(crate) fn size_changed(from: u64, to: u64, context: &str) -> Error {
     Error::new(
         ErrorKind::ImageChanged,

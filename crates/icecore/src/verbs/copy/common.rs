@@ -1,4 +1,4 @@
-//! What two repositories have in common: a snapshot that both have saves reading what it has.
+//! The snapshots that two repositories share. Their data need not be read for a copy.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -19,16 +19,16 @@ use crate::words::progress::Progress;
 
 /// A snapshot that both repositories have.
 pub(crate) struct Common {
-    /// Its record in the other repository.
+    /// Its record in the target repository.
     pub(crate) there: Record,
-    /// Where the snapshot that is copied may differ from it.
+    /// The ranges where the copied snapshot may differ from it.
     pub(crate) changed: Changed,
-    /// Keeps it from being deleted there.
+    /// Keeps it from being deleted in the target.
     _pin: Pin,
 }
 
-/// Returns the snapshot that is closest to `record`, of those that both repositories have. It only
-/// saves time: one of which something cannot be read is passed over.
+/// Returns the closest snapshot to `record` that both repositories have. It only saves time, so a
+/// snapshot with unreadable parts is skipped.
 pub(crate) fn common_snapshot(
     source: &Repository,
     target: &Repository,
@@ -50,13 +50,12 @@ pub(crate) fn common_snapshot(
     Ok(None)
 }
 
-/// Tells whether an error is one of a single snapshot, so that another one will do.
+/// Tells whether an error concerns a single snapshot, so that another one can be used.
 fn may_pass_over(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt)
 }
 
-/// Returns the snapshots that both repositories have and that are relatives of `record`, the
-/// closest first.
+/// Returns the relatives of `record` that both repositories have, closest first.
 fn candidates(source: &Repository, target: &Repository, record: &Record) -> Result<Vec<SnapshotId>> {
     let there = records::load_all(target.files())?.into_iter().filter_map(|(_, there)| there.ok());
     let there: HashMap<SnapshotId, Record> = there.map(|there| (there.id, there)).collect();
@@ -71,7 +70,7 @@ fn candidates(source: &Repository, target: &Repository, record: &Record) -> Resu
     let is_same = |other: &Record| (other.kind, &other.resource) == (record.kind, &record.resource);
     let is_relative =
         |other: &Record| is_same(other) || record.parent == Some(other.id) || other.parent == Some(record.id);
-    // A base that is larger than the image has no use.
+    // A base larger than the image is useless.
     let mut common: Vec<Record> = here
         .filter(|other| other.id != record.id && other.size_bytes <= record.size_bytes)
         .filter(|other| is_relative(other) && is_common(other))
@@ -83,8 +82,8 @@ fn candidates(source: &Repository, target: &Repository, record: &Record) -> Resu
     Ok(common.iter().map(|other| other.id).collect())
 }
 
-/// Returns what differs between a snapshot and `record`, as the source's manifests tell it. No data
-/// is read.
+/// Returns the differences between a snapshot and `record` according to the source's manifests.
+/// Reads no data.
 fn changed_since(
     source: &Repository,
     id: SnapshotId,
@@ -97,7 +96,7 @@ fn changed_since(
         if progress.cancelled() {
             return Err(Error::interrupted());
         }
-        // What lies beyond the end of a base is zero unless it is said to have changed.
+        // A range beyond the end of a base is zero unless it is listed as changed.
         if range.change == Change::Zero && range.offset >= there.size_bytes {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Copy: a snapshot appears in another repository too.
+//! Copy: copies a snapshot to another repository.
 
 mod common;
 mod proven;
@@ -24,30 +24,30 @@ use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::progress::Progress;
 
-/// What a copy did.
+/// The report of a copy.
 #[derive(Debug, Clone)]
 pub struct CopyReport {
-    /// The snapshot as it is in the other repository; its `stats` say what was new there.
+    /// The snapshot in the other repository; its `stats` count the data that was new there.
     pub snapshot: Snapshot,
-    /// The snapshot that both repositories have and that this one was compared with: only what
-    /// differs was read.
+    /// The snapshot in both repositories that this one was compared with; only the differences were
+    /// read.
     pub parent: Option<SnapshotId>,
     /// Bytes of the image that were read.
     pub read_bytes: u64,
 }
 
-/// Copies a snapshot to another repository, where it has the same id, time, name, resource, tags
-/// and labels. It is not protected there. When it returns, the snapshot survives a power cut. The
-/// repositories may have other keys and levels.
+/// Copies a snapshot to another repository. The copy has the same id, time, name, resource, tags
+/// and labels, and is not protected. When this returns, the copy survives a power cut. The
+/// repositories may have different keys and levels.
 ///
-/// What differs from a snapshot that both have is read, or all of it where they have none in
-/// common; each span that is read is proven by its digest. Of that, what the other repository does
-/// not have is written.
+/// If both repositories have a snapshot in common, only the differences from it are read; otherwise
+/// everything is. Each span that is read is checked against its digest. Only data that the other
+/// repository lacks is written.
 ///
 /// # Errors
-/// `NotFound` if there is no such snapshot; `AlreadyExists` if the other repository has one of this
-/// id, or, unless names may repeat, one of this name; `Corrupt` if something of it is damaged;
-/// `Interrupted` if `progress` says so. What was stored until then is found again by the next copy.
+/// `NotFound` if there is no such snapshot; `AlreadyExists` if the other repository has one with
+/// this id or, unless names may repeat, with this name; `Corrupt` if any of it is damaged;
+/// `Interrupted` if `progress` says so. The next copy reuses everything stored until then.
 pub fn copy(
     source: &Arc<Repository>,
     id: SnapshotId,
@@ -60,7 +60,7 @@ pub fn copy(
     check_not_there(target, id)?;
     let disk = ProvenDisk::open(source, &record)?;
     let report = copy_image(source, &record, target, &disk, options, progress);
-    // What a capture says of an image that cannot be read is meant for other images.
+    // A capture's advice about an unreadable image does not apply to a snapshot.
     let report = report.map_err(|error| match error.kind() {
         ErrorKind::Interrupted => error,
         _ => disk.take_failure().unwrap_or(error),
@@ -92,7 +92,7 @@ fn copy_image(
         let (there, changed) = (Some(&common.there), &common.changed);
         let report = capture_changed(target, disk, there, changed, &options, Dating::AsGiven, progress);
         match report {
-            // Pages of it are damaged there: all is read.
+            // Its pages in the target are damaged, so everything is read.
             Err(error) if error.kind() == ErrorKind::Corrupt && !disk.has_failed() => {}
             report => return report,
         }

@@ -1,4 +1,4 @@
-//! A snapshot as an image that is captured elsewhere: what is read of it is proven span by span.
+//! A snapshot as an image that another repository captures. Each span that is read is checked.
 
 use std::collections::VecDeque;
 use std::io;
@@ -30,7 +30,7 @@ use crate::words::units::LeafNumber;
 use crate::words::units::offset_in_leaf;
 use crate::world::io::ReadAt;
 
-/// What is kept of decoded chunks and pages. Each is needed once, but for chunks whose blocks are
+/// The cache for decoded chunks and pages. Each is needed once, except chunks whose blocks are
 /// spread over the image.
 const CACHE_BYTES: usize = 64 << 20;
 /// Leaves whose digests are kept: more than threads read at a time.
@@ -39,14 +39,14 @@ const LEAVES_KEPT: usize = 64;
 /// The digests that the spans of a leaf region must have.
 type SpanDigests = Arc<[Digest; LEAF_SPANS]>;
 
-/// A snapshot that is being copied. What is read in whole spans is compared with the span digests
-/// of its manifest, which have twice the bits of the ids that blocks are proven by.
+/// A snapshot that is being copied. Whole spans are compared with the span digests of its manifest,
+/// which have twice as many bits as the ids that blocks are checked against.
 pub(crate) struct ProvenDisk<'a> {
     disk: SnapshotDisk,
     store: &'a Store,
     name: String,
     spans: Mutex<Spans<'a>>,
-    /// The first error of reading it.
+    /// The first error from reading it.
     failure: Mutex<Option<Error>>,
 }
 
@@ -56,7 +56,7 @@ struct Spans<'a> {
 }
 
 impl<'a> ProvenDisk<'a> {
-    /// Opens a snapshot, which cannot be deleted as long as the disk is there.
+    /// Opens a snapshot. It cannot be deleted while the disk exists.
     pub(crate) fn open(repo: &'a Arc<Repository>, record: &Record) -> Result<Self> {
         Ok(Self {
             disk: SnapshotDisk::open(Arc::clone(repo), record.id, BlockCache::new(CACHE_BYTES))?,
@@ -70,17 +70,18 @@ impl<'a> ProvenDisk<'a> {
         })
     }
 
-    /// Tells whether something could not be read.
+    /// Tells whether a read has failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Returns the first error of reading it, if there was one.
+    /// Returns the first error from reading it, if there was one.
     pub(crate) fn take_failure(&self) -> Option<Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Keeps an error, which a capture would take for one of an image, and returns it as such.
+    /// Keeps an error and returns it as an I/O error, which a capture would take for one of an
+    /// image.
     fn note(&self, error: io::Error) -> io::Error {
         let told = match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(error) => {
@@ -113,7 +114,7 @@ impl<'a> ProvenDisk<'a> {
         Ok(digests)
     }
 
-    /// Proves the spans that a buffer, which was read at `offset`, holds whole.
+    /// Checks the spans that lie completely in a buffer read at `offset`.
     fn prove(&self, offset: u64, buffer: &[u8]) -> Result<()> {
         let end = offset + to_u64(buffer.len());
         let mut at = offset.next_multiple_of(SPAN_U64);

@@ -1,5 +1,5 @@
-//! Chooses which packs go, which are rewritten, and which stay as they are; and what a gc is asked
-//! for, and comes to.
+//! Chooses which packs gc removes, rewrites and keeps. Also defines the options and the totals of a
+//! gc.
 
 use std::collections::HashSet;
 
@@ -9,18 +9,18 @@ use crate::verbs::gc::mark::PackUse;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 
-/// Small packs of one kind that are made into larger ones when they come together.
+/// The most small packs of one kind that may exist before gc merges them into larger ones.
 const SMALL_PACKS_MAX: usize = 12;
 
 /// How thorough a gc is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GcOptions {
-    /// The part of the packs' bytes that may stay unused, 0.0 to 1.0. Packs are rewritten until no
-    /// more than that is.
+    /// The part of the packs' bytes that may stay unused, 0.0 to 1.0. Gc rewrites packs until no
+    /// more than that is unused.
     pub max_unused: f64,
 }
 
-/// Sums of a plan or of what was done.
+/// The totals of a plan or of a completed gc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GcTotals {
     /// Packs in the repository before.
@@ -29,41 +29,41 @@ pub struct GcTotals {
     pub pack_bytes: u64,
     /// Bytes of chunks and pages that some snapshot uses.
     pub used_bytes: u64,
-    /// Packs that nothing uses, which are removed.
+    /// Removed packs, which nothing uses.
     pub packs_removed: u64,
-    /// Packs of which a part is used, which are rewritten without the rest.
+    /// Rewritten packs, of which only a part is used; the rest is dropped.
     pub packs_rewritten: u64,
     /// Chunks that lose some of their slots.
     pub chunks_punched: u64,
-    /// Bytes that are given back. In a plan, the best estimate.
+    /// Bytes freed. In a plan, the best estimate.
     pub freed_bytes: u64,
-    /// Unused bytes that stay, because rewriting their packs would not be worth it.
+    /// Unused bytes that stay, because rewriting their packs is not worth it.
     pub unused_bytes_kept: u64,
-    /// Files that dead processes left behind (temporary files, locks), which are removed.
+    /// Removed files of dead processes (temporary files, locks).
     pub leftovers_removed: u64,
 }
 
-/// How much of a pack is used, in bytes of records.
+/// The used and unused parts of a pack, in bytes of records.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Weighed {
     pub(crate) id: PackId,
     pub(crate) kind: PackKind,
-    /// Of the whole file.
+    /// The size of the whole file.
     pub(crate) bytes: u64,
     pub(crate) used_bytes: u64,
     pub(crate) unused_bytes: u64,
-    /// Chunks of which some slots are used and some are not.
+    /// Chunks with both used and unused slots.
     pub(crate) partly_used: u64,
 }
 
-/// What becomes of the packs.
+/// The decision about each pack.
 #[derive(Debug, Default)]
 pub(crate) struct Choice {
     pub(crate) remove: Vec<PackId>,
     pub(crate) rewrite: Vec<PackId>,
 }
 
-/// Adds up what of a pack is used.
+/// Adds up the used parts of a pack.
 pub(crate) fn weigh(pack: &PackFile, used: &PackUse) -> Result<Weighed> {
     let mut weighed = Weighed {
         id: pack.id,
@@ -85,7 +85,8 @@ pub(crate) fn weigh(pack: &PackFile, used: &PackUse) -> Result<Weighed> {
                 let slots = slots.count();
                 weighed.partly_used += u64::from(slots > 0 && slots < present.len());
                 match slots {
-                    // What the directory says of its blocks may be all that is needed of a chunk.
+                    // The only needed part of a chunk may be its directory entry, which names its
+                    // blocks.
                     0 if used.entries.has(number) => entry.record_bytes() as u64,
                     _ => bytes * slots as u64 / present.len().max(1) as u64,
                 }
@@ -97,10 +98,10 @@ pub(crate) fn weigh(pack: &PackFile, used: &PackUse) -> Result<Weighed> {
     Ok(weighed)
 }
 
-/// Chooses: what nothing uses goes; then the packs with the largest unused part are rewritten until
-/// no more than `max_unused` of all used bytes stays unused; then small packs, those below
-/// `small_bytes`, are put together where there are many. Packs in `damaged` are not rewritten: a
-/// repair makes more of them.
+/// Chooses packs in three steps. Packs that nothing uses are removed. Then the packs with the
+/// largest unused part are rewritten until no more than `max_unused` of all used bytes stays
+/// unused. Then small packs, those below `small_bytes`, are merged if there are many. Packs in
+/// `damaged` are not rewritten, because a repair recovers more of them.
 pub(crate) fn choose(
     packs: &[Weighed],
     damaged: &HashSet<PackId>,
@@ -166,7 +167,7 @@ mod tests {
         Weighed { id: PackId([number; 32]), kind, bytes, used_bytes, unused_bytes, partly_used: 1 }
     }
 
-    /// Returns the numbers of the packs that are removed and rewritten, and what is told of it.
+    /// Returns the numbers of the removed and of the rewritten packs, and the reported totals.
     fn chosen(packs: &[Weighed], damaged: &[u8], max_unused: f64) -> (Vec<u8>, Vec<u8>, GcTotals) {
         let damaged = damaged.iter().map(|number| PackId([*number; 32])).collect();
         let mut totals = GcTotals::default();
@@ -186,14 +187,13 @@ mod tests {
             pack(5, data, 3_000, 9_000),
             pack(6, data, 10_000, 0),
         ];
-        // 5 is damaged: what it has unused is none of that which may be had back. Used are 30 000
-        // bytes.
+        // Pack 5 is damaged: its unused bytes do not count as reclaimable. 30 000 bytes are used.
         let (removed, rewritten, totals) = chosen(&packs, &[5], 0.0);
         assert_eq!((removed, rewritten), (vec![2], vec![3, 4, 1]), "6 has nothing unused");
         assert_eq!((totals.packs, totals.packs_removed, totals.packs_rewritten), (6, 1, 3));
         assert_eq!((totals.freed_bytes, totals.unused_bytes_kept), (7_000 + 13_000, 9_000));
         assert_eq!((totals.used_bytes, totals.pack_bytes, totals.chunks_punched), (30_000, 59_000, 3));
-        // 5000 of the 13 000 bytes may stay: that is what stays when 3 is rewritten.
+        // 5000 of the 13 000 bytes may stay: exactly that remains once pack 3 is rewritten.
         let (_, rewritten, totals) = chosen(&packs, &[5], 5_000.0 / 30_000.0);
         assert_eq!((rewritten, totals.unused_bytes_kept), (vec![3], 9_000 + 5_000));
         let (_, rewritten, totals) = chosen(&packs, &[5], 4_999.0 / 30_000.0);
@@ -207,8 +207,8 @@ mod tests {
             (from..from + count).map(|number| pack(number, kind, SMALL - 11, 10)).collect()
         };
         let many = u8::try_from(SMALL_PACKS_MAX).unwrap();
-        // Those that are as large as can be and still small, a few of the other kind, and some that
-        // are not small.
+        // The largest packs that still count as small, a few of the other kind, and some that are
+        // not small.
         let mut packs = smalls(many + 1, 1, PackKind::Pages);
         packs.extend(smalls(many, 100, PackKind::Data));
         packs.push(pack(200, PackKind::Data, SMALL - 10, 10));

@@ -1,5 +1,5 @@
-//! Which copy of a chunk or a page is kept where there are several. Those are read before one is
-//! given up: the other may be damaged, and nobody may have noticed.
+//! Decides which copy of a chunk or page to keep if there are several. Reads the copies before
+//! giving one up, since the other may have unnoticed damage.
 
 use std::collections::HashMap;
 
@@ -16,12 +16,11 @@ use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 
-/// The copies of a chunk that are of use, each with the slots that are good in it, the best one
-/// first.
+/// The useful copies of a chunk, best first, each with its good slots.
 pub(crate) struct Chunk(Vec<(Located, SlotBitmap)>);
 
 impl Chunk {
-    /// Returns the copy that is kept for a slot, if any is good.
+    /// Returns the copy to keep for a slot, if any copy is good.
     pub(crate) fn with(&self, slot: u8) -> Option<&Located> {
         let has =
             |(copy, good): &&(Located, SlotBitmap)| good.has(slot) && copy.pack.has_slot(&copy.entry, slot);
@@ -44,11 +43,12 @@ impl Chunk {
     }
 }
 
-/// Chooses copies, and remembers the choice where it took reading.
+/// A chooser of copies. It remembers choices for which it had to read.
 pub(crate) struct Copies<'a> {
     pub(crate) store: &'a Store,
     damage: &'a Damage,
-    /// Where the copies are, not the packs themselves: so many cannot be open at once.
+    /// The places of the copies instead of the packs themselves, of which so many cannot be open at
+    /// once.
     read: HashMap<[u8; 16], Vec<(PackId, u32, SlotBitmap)>>,
 }
 
@@ -57,21 +57,21 @@ impl<'a> Copies<'a> {
         Self { store, damage, read: HashMap::new() }
     }
 
-    /// Returns what there is of a chunk.
+    /// Returns the copies of a chunk.
     ///
     /// # Errors
-    /// `Corrupt` if there is nothing.
+    /// `Corrupt` if there are none.
     pub(crate) fn chunk(&mut self, id: &ChunkId) -> Result<Chunk> {
         let store = self.store;
         self.choose(&id.0, || store.need_chunk(id))
     }
 
-    /// Returns the copy of a page that is kept.
+    /// Returns the copy of a page to keep.
     pub(crate) fn page(&mut self, id: &PageId) -> Result<Located> {
         let store = self.store;
         let copies = self.choose(&id.0, || store.need_page(id))?;
         let good = copies.0.iter().find(|(_, good)| good.has(0));
-        // Where none is good, whoever reads it finds that out.
+        // If no copy is good, the reader of the page finds out.
         match good.or(copies.0.first()) {
             Some((copy, _)) => Ok(copy.clone()),
             None => store.need_page(id),
@@ -107,8 +107,8 @@ impl<'a> Copies<'a> {
             let good = good_slots(&self.store.files, &copy)?;
             proven.push((copy, good));
         }
-        // The one with the most that is good comes first, and where nothing is damaged the others
-        // are not needed.
+        // The copy with the most good slots comes first. If nothing is damaged, the others are not
+        // needed.
         proven.sort_by_key(|(copy, good)| std::cmp::Reverse(good_count(copy, good)));
         let known = proven.iter().map(|(copy, good)| (copy.pack.id, copy.number, *good));
         self.read.insert(*id, known.collect());
@@ -120,7 +120,7 @@ fn good_count(copy: &Located, good: &SlotBitmap) -> usize {
     copy.pack.present_slots(&copy.entry).iter().filter(|slot| good.has(**slot)).count()
 }
 
-/// Reads a copy and returns which slots of it are good; for a page, all or none.
+/// Reads a copy and returns its good slots; for a page, all or none.
 pub(crate) fn good_slots(files: &RepositoryFiles, copy: &Located) -> Result<SlotBitmap> {
     let Some(trouble) = with_reader(|reader| Ok(reader.examine(files, copy)))? else { return Ok(ALL_SLOTS) };
     Ok(match copy.pack.kind {

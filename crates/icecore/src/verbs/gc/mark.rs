@@ -1,4 +1,4 @@
-//! Marks what snapshots use: a bit for each page, and for each slot of each chunk.
+//! Marks everything that snapshots use: a bit for each page, and for each slot of each chunk.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -22,7 +22,7 @@ use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::units::slots;
 
-/// A bit for each of a number of things.
+/// A bit set of fixed size.
 #[derive(Default, Clone)]
 pub(crate) struct Bits(Vec<u64>);
 
@@ -35,7 +35,7 @@ impl Bits {
         self.0.get(at as usize / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 
-    /// Sets a bit. Returns whether it was not set before.
+    /// Sets a bit. Returns whether it was clear before.
     fn set(&mut self, at: u32) -> bool {
         let Some(word) = self.0.get_mut(at as usize / 64) else { return false };
         let bit = 1 << (at % 64);
@@ -45,23 +45,23 @@ impl Bits {
     }
 }
 
-/// What of a pack is used.
+/// The used parts of a pack.
 pub(crate) struct PackUse {
-    /// By entry: pages that are used, and chunks of which any slot is.
+    /// By entry number: used pages, and chunks with any used slot.
     pub(crate) entries: Bits,
-    /// By number of the block id in the directory.
+    /// By the block id's number in the directory.
     pub(crate) slots: Bits,
 }
 
-/// What of each pack that was there when gc began is used.
+/// The used parts of each pack that existed when gc began.
 #[derive(Default)]
 pub(crate) struct Usage(pub(crate) HashMap<PackId, PackUse>);
 
-/// Pages below which all was gone through. An image may name one page as often as it likes.
+/// Pages below which everything was walked. An image may name the same page any number of times.
 type Seen = HashSet<PageId>;
 
 impl Usage {
-    /// Begins to keep account of a pack.
+    /// Starts to keep account of a pack.
     pub(crate) fn watch(&mut self, pack: &PackFile) {
         let unused = PackUse { entries: Bits::new(pack.entries()), slots: Bits::new(pack.block_ids()) };
         self.0.insert(pack.id, unused);
@@ -74,13 +74,13 @@ impl Usage {
         }
     }
 
-    /// Marks a page, or a chunk for what its directory says of it. Returns whether it was not
-    /// marked, or is in a pack that is not watched.
+    /// Marks a page, or a chunk for the sake of its directory entry. Returns true if it was not
+    /// marked before, or if its pack is not watched.
     fn set_entry(&mut self, located: &Located) -> bool {
         self.0.get_mut(&located.pack.id).is_none_or(|used| used.entries.set(located.number))
     }
 
-    /// Tells whether a page is marked, or anything of a chunk.
+    /// Tells whether a page, or any part of a chunk, is marked.
     pub(crate) fn has_entry(&self, located: &Located) -> bool {
         self.0.get(&located.pack.id).is_some_and(|used| used.entries.has(located.number))
     }
@@ -88,7 +88,7 @@ impl Usage {
     /// Marks everything that a snapshot needs.
     ///
     /// # Errors
-    /// `Corrupt` if anything of it is missing.
+    /// `Corrupt` if any of it is missing.
     pub(crate) fn mark(
         &mut self,
         copies: &mut Copies<'_>,
@@ -104,7 +104,7 @@ impl Usage {
 struct Marker<'a, 'b> {
     copies: &'a mut Copies<'b>,
     usage: &'a mut Usage,
-    /// Pages of packs that came later, which are not watched.
+    /// Pages in packs that were published later and are not watched.
     unwatched: Seen,
     progress: &'a dyn Progress,
 }
@@ -122,14 +122,14 @@ impl Marker<'_, '_> {
         Ok(())
     }
 
-    /// Marks a page. Returns whether what is below it is to be marked.
+    /// Marks a page. Returns whether the pages and chunks below it must be marked too.
     fn mark_page(&mut self, page: &PageRef) -> Result<bool> {
         if self.progress.cancelled() {
             return Err(Error::interrupted());
         }
         self.progress.advance(Meter::Pages, 1);
         let located = self.copies.page(&page.id)?;
-        // Below a page that is marked already, everything is.
+        // Everything below a marked page is already marked.
         Ok(match self.usage.0.get_mut(&located.pack.id) {
             Some(used) => used.entries.set(located.number),
             None => self.unwatched.insert(page.id),
@@ -151,11 +151,11 @@ impl Marker<'_, '_> {
         Ok(())
     }
 
-    /// Marks all that may still give a block of which no copy of its chunk is sound: other chunks
-    /// that have it, and what is damaged, which a repair may bring back.
+    /// Marks everything that may still provide a block for which no sound copy of its chunk exists:
+    /// other chunks with the block, and the damaged data, which a repair may bring back.
     fn without_sound_copy(&mut self, chunk: &Chunk, slot: u8) -> Result<()> {
         let Some(first) = chunk.first() else { return Ok(()) };
-        // What its directory says is needed to find the block elsewhere.
+        // The directory entry is needed to find the block elsewhere.
         self.usage.set_entry(first);
         let elsewhere = same_block_elsewhere(self.copies.store, first, slot)?;
         if elsewhere.is_empty() && !chunk.has(slot) {

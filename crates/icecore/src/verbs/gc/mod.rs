@@ -1,4 +1,4 @@
-//! Gc: gives back the space of what no snapshot uses. Plan, then apply.
+//! Gc: frees the space that no snapshot needs. First plan, then apply.
 
 mod choose;
 mod copies;
@@ -46,32 +46,32 @@ use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::world::storage::LockMode;
 
-/// A pack below this part of a full one is small: there may be a few of each kind, not many.
+/// The fraction of a full pack's size below which a pack is small. There may be a few small packs
+/// of each kind, not many.
 const SMALL_PART: u64 = 8;
 
-/// What a gc would do. While it is kept, no other gc can begin.
+/// The plan of a gc. As long as it exists, no other gc can start.
 pub struct GcPlan {
-    /// Sums, for people.
+    /// The totals, for display.
     pub totals: GcTotals,
     choice: Choice,
     packs: Vec<Weighed>,
     usage: Usage,
-    /// What its marks stand for.
+    /// The manifests that were marked.
     marked: HashSet<ManifestKey>,
-    /// None where the repository cannot be written, so that the plan can be looked at and not
-    /// applied.
+    /// None if the repository is not writable: then the plan can be viewed but not applied.
     lock: Option<Held>,
 }
 
-/// Finds out what can be given back. Changes nothing.
+/// Finds out what can be freed. Changes nothing.
 ///
 /// # Errors
-/// `Corrupt` if something that a snapshot needs is missing: gc deletes nothing then. `InUse` if
+/// `Corrupt` if anything that a snapshot needs is missing: gc then deletes nothing. `InUse` if
 /// another gc runs.
 pub fn plan(repo: &Repository, options: &GcOptions, progress: &dyn Progress) -> Result<GcPlan> {
     let shortages = repo.files().shortages.count();
     let planned = plan_with(repo, options, progress);
-    // What could not be read for want of descriptors or memory is neither missing nor unused.
+    // A read that failed for want of descriptors or memory does not make data missing or unused.
     repo.files().shortages.check(shortages)?;
     planned
 }
@@ -89,8 +89,9 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
         Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
         Err(error) => return Err(error),
     };
-    // The order matters: a pack that is listed and not announced by then was published by a writer
-    // that has ended, and whatever that writer committed is among the records that are read last.
+    // The order matters. A pack that is listed here and no longer announced afterwards was
+    // published by a writer that has ended. Whatever that writer committed is among the records,
+    // which are read last.
     let listed = list_packs(files)?;
     let announced: HashSet<PackId> = locks::announced_packs(files)?.into_iter().collect();
     let records = volumes::all_that_is_kept(files).map_err(refuse)?;
@@ -99,7 +100,7 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
     for id in listed.iter().filter(|id| !announced.contains(id)) {
         match PackFile::open(files, *id) {
             Ok(pack) => usage.watch(&pack),
-            // A damaged pack stays where it is, for `repair` to look at.
+            // A damaged pack stays in place for `repair`.
             Err(error) if error.kind() == ErrorKind::Corrupt => {}
             Err(error) => return Err(error),
         }
@@ -136,18 +137,17 @@ fn refuse(error: Error) -> Error {
     }
 }
 
-/// Does what `plan` says, as far as it still holds. On a full disk only whole packs are removed,
-/// and nothing rewritten.
+/// Carries out `plan`, as far as it still holds. On a full disk it only removes whole packs and
+/// rewrites nothing.
 ///
 /// # Errors
-/// `Interrupted` if `progress` says so: what was rewritten until then is not lost, and nothing was
-/// removed.
+/// `Interrupted` if `progress` says so: no rewritten data is lost, and nothing has been removed.
 pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result<GcTotals> {
     repo.check_writable()?;
     let files = repo.files();
     if plan.lock.is_none() {
-        // What kept it from the plan says why. Where nothing does any more, the plan is of a time
-        // without the lock.
+        // If the reason why the plan has no lock still holds, taking the lock reports it. Otherwise
+        // the plan dates from a time without the lock.
         let _lock = locks::lock_gc(files)?;
         return Err(Error::new(ErrorKind::PermissionDenied, "the repository was read-only when gc began")
             .with_hint("run gc again"));
@@ -168,8 +168,8 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
         result => result?,
     };
     parity.finish()?;
-    // What was noted of packs that are gone means nothing; where it cannot be written now, a verify
-    // does it.
+    // Notes about packs that are gone mean nothing. If they cannot be rewritten now, a verify does
+    // it.
     let _ = change(files, |damage, checked| {
         damage.retain(|pack, _| !gone.contains(&pack));
         checked.retain(|pack, _| !gone.contains(pack));
@@ -192,7 +192,7 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
     Ok(done)
 }
 
-/// Returns the packs that were removed, and the bytes of those that were written.
+/// Returns the removed packs, and the bytes of the packs written.
 fn rewrite_and_take_out(
     repo: &Repository,
     plan: &GcPlan,

@@ -1,4 +1,4 @@
-//! What snapshots that were made since the others were marked need of the packs that are to go.
+//! The data that snapshots newer than the marks need from the packs that are to go.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -21,24 +21,24 @@ use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::units::slots;
 
-/// Packs that are to go, until a snapshot needs them. A page that was gone through once is not gone
-/// through again: what stays does not go later.
+/// Packs that are to go unless a snapshot needs them. Each page is walked only once, because a pack
+/// that was spared does not go later.
 pub(crate) struct Needs<'a> {
     store: &'a Store,
-    /// What was marked: it stays, or was copied.
+    /// The marked data, which stays or was copied.
     marked: &'a Usage,
     /// Packs that this gc has written.
     written: HashSet<PackId>,
     going: HashSet<PackId>,
-    /// Copies in packs that stay: which slots of them are good, or whether a page is.
+    /// The good slots of copies in packs that stay; for a page, all or none.
     proven: HashMap<(PackId, u32), SlotBitmap>,
-    /// Slots of chunks of which it is known that they stay, while nothing is known to be damaged:
-    /// snapshots that come one after another need much the same.
+    /// Slots of chunks that are known to stay, used as long as no damage is known. Successive
+    /// snapshots need much the same slots.
     kept: HashMap<ChunkId, SlotBitmap>,
     seen: HashSet<PageId>,
-    /// Whether what was marked is known to be damaged in no place. Where it is, a snapshot may need
-    /// what was stored anew since, in a pack that had the same content, and so the same name, and
-    /// was taken for unused.
+    /// Whether no place has known damage in marked data. If there is damage, a snapshot may need
+    /// data that was stored again since, in a pack with the same content, and so the same name, as
+    /// one that was taken for unused.
     undamaged: bool,
 }
 
@@ -66,10 +66,10 @@ impl<'a> Needs<'a> {
         &self.going
     }
 
-    /// Takes those that a snapshot needs from the packs that are to go.
+    /// Spares the packs that a snapshot needs.
     ///
     /// # Errors
-    /// `Corrupt` if anything of its manifest is missing.
+    /// `Corrupt` if any part of its manifest is missing.
     pub(crate) fn spare(&mut self, record: &Record) -> Result<()> {
         self.undamaged = Damage::load(&self.store.files).is_empty();
         if !self.undamaged {
@@ -86,7 +86,7 @@ impl<'a> Needs<'a> {
         Ok(())
     }
 
-    /// Spares the packs that have something, unless a pack that stays has it too, undamaged.
+    /// Spares the packs that hold something, unless a pack that stays also holds it undamaged.
     fn keep_one(&mut self, copies: &[&Located], slot: u8) -> Result<()> {
         let going = |copy: &&&Located| self.going.contains(&copy.pack.id);
         let (go, stay): (Vec<&Located>, Vec<&Located>) = copies.iter().partition(going);
@@ -94,7 +94,7 @@ impl<'a> Needs<'a> {
             return Ok(());
         }
         for copy in stay {
-            // What this gc has written was proven before.
+            // Data in packs that this gc has written was checked before.
             if self.written.contains(&copy.pack.id) || self.is_good(copy, slot)? {
                 return Ok(());
             }
@@ -105,14 +105,14 @@ impl<'a> Needs<'a> {
         Ok(())
     }
 
-    /// Spares what has these slots of a chunk, as above.
+    /// Spares the packs with these slots of a chunk, as above.
     ///
     /// # Errors
-    /// `Corrupt` if nothing has one of them.
+    /// `Corrupt` if no pack has one of them.
     fn keep_slots(&mut self, id: &ChunkId, needed: &SlotBitmap) -> Result<()> {
         let mut copies = self.store.copies(&id.0)?;
         if copies.is_empty() {
-            // Where the index has lost something, a pack that goes may have it.
+            // If the index has lost an entry, a pack that is to go may still have the data.
             copies.push(self.store.need_chunk(id)?);
         }
         for slot in (0..=u8::MAX).filter(|slot| needed.has(*slot)) {
@@ -136,14 +136,15 @@ impl<'a> Needs<'a> {
         Ok(good.has(slot))
     }
 
-    /// Spares what has a page. Returns whether something below it may be in packs that go.
+    /// Spares the packs with a page. Returns whether packs that are to go may hold anything below
+    /// it.
     fn keep_page(&mut self, page: &PageRef) -> Result<bool> {
         if self.seen.contains(&page.id) {
             return Ok(false);
         }
         let copies = self.store.copies(&page.id.0)?;
         if self.undamaged && copies.iter().any(|copy| self.marked.has_entry(copy)) {
-            // Below a page that was marked, everything was.
+            // Everything below a marked page was marked.
             return Ok(false);
         }
         self.seen.insert(page.id);

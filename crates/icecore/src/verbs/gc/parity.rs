@@ -1,5 +1,4 @@
-//! Parity through a gc: what stays keeps all the parity that it had, and parity of what is gone
-//! goes.
+//! Parity during a gc: packs that stay keep all their parity, and the parity of removed packs goes.
 
 use crate::format::layout;
 use crate::stores::files::RepositoryFiles;
@@ -16,11 +15,11 @@ use crate::words::progress::NoProgress;
 use crate::words::progress::Progress;
 use crate::world::storage::LockMode;
 
-/// Sees to the parity of a repository while packs are taken out of it.
+/// The keeper of a repository's parity while gc removes packs.
 pub(crate) struct Parity<'a> {
     files: &'a RepositoryFiles,
     scheme: Option<ParityScheme>,
-    /// Held while it is kept, so that no capture joins packs that are about to go with its own.
+    /// Held throughout, so that no capture groups its own packs with packs that are about to go.
     _lock: Held,
 }
 
@@ -30,17 +29,16 @@ impl<'a> Parity<'a> {
         Ok(Self { files, scheme, _lock: lock })
     }
 
-    /// Makes parity for everything that stays, as if `going` were gone. They are removed after
-    /// this.
+    /// Makes parity for all packs that stay, as if the packs in `going` were gone. They are removed
+    /// afterwards.
     pub(crate) fn cover_without(&self, going: &[PackId], progress: &dyn Progress) -> Result<()> {
         let Some(scheme) = self.scheme else { return Ok(()) };
         let staying = ParityState::load(self.files)?.without(going);
         cover(self.files, scheme, &staying, progress).map(|_| ())
     }
 
-    /// Removes parity that is of no use any more, after packs were removed, and makes what is
-    /// missing for those that stayed against expectation. On a full disk they keep what parity they
-    /// have.
+    /// Removes useless parity after packs were removed, and makes the missing parity of packs that
+    /// stayed unexpectedly. On a full disk these keep the parity that they have.
     pub(crate) fn finish(self) -> Result<()> {
         let Some(scheme) = self.scheme else { return self.remove_superfluous() };
         match cover(self.files, scheme, &ParityState::load(self.files)?, &NoProgress) {

@@ -1,5 +1,4 @@
-//! Copies what is used of packs into new packs. Chunks of which only some slots are used are
-//! punched.
+//! Copies the used parts of packs into new packs. Chunks with only some used slots are punched.
 
 use rayon::prelude::*;
 
@@ -28,19 +27,19 @@ use crate::words::sizes::BLOCK_BYTES;
 /// Chunks that are in memory at a time.
 const CHUNKS_AT_ONCE: u32 = 256;
 
-/// New packs of one kind, and which old packs they stand for.
+/// A writer of new packs of one kind. It records which old packs they replace.
 pub(crate) struct Rewriter<'a> {
     store: &'a Store,
     writer: &'a Writer,
     kind: PackKind,
     level: i32,
     open: Option<PackWriter<'a>>,
-    /// Old packs that are copied into the open pack or those before it.
+    /// Old packs whose copies are all in the open pack or in earlier ones.
     copied: Vec<PackId>,
-    /// Old packs all of whose copies are published.
+    /// Old packs whose copies are all published.
     pub(crate) replaced: Vec<PackId>,
-    /// New packs. One may have the name of an old pack that was to go: of what a gc that was killed
-    /// left behind.
+    /// New packs. One may have the same name as an old pack that was to go, left behind by a killed
+    /// gc.
     pub(crate) published: Vec<PackId>,
     pub(crate) new_bytes: u64,
 }
@@ -60,7 +59,7 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// Copies what is used of a pack.
+    /// Copies the used parts of a pack.
     pub(crate) fn copy(&mut self, id: PackId, used: &PackUse, progress: &dyn Progress) -> Result<()> {
         let pack = self.store.pack(id)?;
         let (files, level) = (&self.store.files, self.level);
@@ -96,7 +95,7 @@ impl<'a> Rewriter<'a> {
         if pack.is_full() { self.publish() } else { Ok(()) }
     }
 
-    /// Publishes the open pack. What was copied whole until now is replaced.
+    /// Publishes the open pack. Old packs that were copied whole by now are replaced.
     pub(crate) fn publish(&mut self) -> Result<()> {
         if let Some(pack) = self.open.take() {
             let pack = pack.finish(self.writer)?;
@@ -110,7 +109,7 @@ impl<'a> Rewriter<'a> {
     }
 }
 
-/// Returns what is to be copied of a chunk or a page; none if nothing of it is used.
+/// Returns the part of a chunk or page to copy; none if it is unused.
 fn used_part(files: &RepositoryFiles, located: &Located, used: &PackUse, level: i32) -> Result<Option<Item>> {
     if !used.entries.has(located.number) {
         return Ok(None);
@@ -124,14 +123,14 @@ fn used_part(files: &RepositoryFiles, located: &Located, used: &PackUse, level: 
     }
 }
 
-/// Returns a chunk with the data of `kept` slots only.
+/// Returns a chunk with the data of only the `kept` slots.
 fn punched(files: &RepositoryFiles, located: &Located, kept: &[u8], level: i32) -> Result<Item> {
     let failed =
         |error| Error::stored_io(format!("recompressing chunk {}", ChunkId(located.entry.id)), error);
     let blocks = located.pack.block_ids_of(&located.entry);
     let bitmap = SlotBitmap::from_slots(kept.iter().copied());
     if kept.is_empty() {
-        // Only which blocks it had is needed.
+        // Only the list of its blocks is needed.
         let nothing = Encoded { codec: Codec::Raw, bytes: Vec::new() };
         return Ok(Item { bitmap: Some(bitmap), ..Item::new(located.entry.id, nothing, 0, blocks) });
     }

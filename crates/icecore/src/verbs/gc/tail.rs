@@ -1,9 +1,9 @@
-//! The end of a gc: under the commit lock, the index is changed, running captures are told, and
-//! packs are removed. A capture that began before finds the generation moved, and one that begins
-//! after finds nothing of what is gone.
+//! The end of a gc: under the commit lock, gc changes the index, notifies running captures and
+//! removes packs. A capture that began earlier finds the generation changed, and a capture that
+//! begins later finds no removed data.
 //!
-//! Everybody who publishes a snapshot waits for that lock. So what takes long is done outside of
-//! it, and looked at again inside.
+//! Everyone who publishes a snapshot waits for that lock, so gc does all slow work outside of it
+//! and checks the result again inside.
 
 use std::collections::HashSet;
 
@@ -24,17 +24,17 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 
-/// Packs that go in one hold of the commit lock: a renaming each.
+/// Packs that are removed during one hold of the commit lock. Each takes a rename.
 const PACKS_AT_ONCE: usize = 64;
-/// How often records that appeared meanwhile are gone through outside of the lock. Those that come
-/// after that are gone through inside, so that a gc beside captures without end has an end.
+/// How often records that appeared meanwhile are walked without the lock. Later ones are walked
+/// under the lock, so that gc ends even if captures never stop.
 const ROUNDS_MAX: usize = 32;
 
-/// Takes packs out of the repository, but for those that snapshots need which were made since the
-/// others were marked.
+/// The removal of packs from the repository, except those needed by snapshots that are newer than
+/// the marks.
 pub(crate) struct Tail<'a> {
     store: &'a Store,
-    /// Records of which it is known what they need of the packs that go.
+    /// Records whose needs for the packs that are to go are known.
     known: HashSet<ManifestKey>,
     needs: Needs<'a>,
 }
@@ -44,7 +44,7 @@ impl<'a> Tail<'a> {
         Self { store, known: marked.clone(), needs }
     }
 
-    /// Returns the packs that were removed. The caller holds the index lock.
+    /// Removes the packs and returns them. The caller holds the index lock.
     pub(crate) fn take_out(mut self) -> Result<Vec<PackId>> {
         if self.needs.going().is_empty() {
             return Ok(Vec::new());
@@ -59,7 +59,7 @@ impl<'a> Tail<'a> {
             prepared.sync()?;
             let indexed = self.needs.going().len();
             let commit = self.settle()?;
-            // Where packs were spared, the index must know them.
+            // Spared packs must be in the index.
             if self.needs.going().len() == indexed {
                 break (commit, prepared.publish()?);
             }
@@ -72,9 +72,8 @@ impl<'a> Tail<'a> {
         self.remove_packs(commit, aside)
     }
 
-    /// The same on a full disk, for packs that nothing uses: nothing is written but the generation,
-    /// for which the reserve is given back. The index keeps entries that lead nowhere, which is
-    /// harmless.
+    /// Removes packs that nothing uses on a full disk. It writes only the generation and frees the
+    /// reserve for that. The index keeps entries that lead nowhere, which is harmless.
     pub(crate) fn take_out_on_full_disk(mut self) -> Result<Vec<PackId>> {
         if self.needs.going().is_empty() {
             return Ok(Vec::new());
@@ -86,7 +85,8 @@ impl<'a> Tail<'a> {
         self.remove_packs(commit, SetAside::new(files))
     }
 
-    /// Returns the commit lock, held, when no record needs any of the packs that go.
+    /// Returns the held commit lock at a moment when no record needs any of the packs that are to
+    /// go.
     fn settle(&mut self) -> Result<Held> {
         for _ in 0..ROUNDS_MAX {
             let commit = locks::lock_commit(&self.store.files)?;
@@ -107,11 +107,12 @@ impl<'a> Tail<'a> {
         Ok(records)
     }
 
-    /// Spares what records need that nobody has looked at.
+    /// Spares the packs that not yet examined records need.
     fn spare_new(&mut self) -> Result<()> {
         let records = self.new_records()?;
         if !records.is_empty() {
-            // What they refer to was published before they were, and after the index was loaded.
+            // These records refer to data that was published before them, but after the index was
+            // loaded.
             self.store.reload()?;
         }
         for record in records {
@@ -121,8 +122,8 @@ impl<'a> Tail<'a> {
         Ok(())
     }
 
-    /// Takes the packs from where they are, many at a time, and lets others commit in between, then
-    /// removes all that was set aside. In the hold that `commit` is, the generation has moved.
+    /// Moves the packs aside, many at a time, and lets others commit in between. Then removes
+    /// everything that was set aside. The generation has already changed under the hold `commit`.
     fn remove_packs(mut self, commit: Held, mut aside: SetAside<'_>) -> Result<Vec<PackId>> {
         let files = &self.store.files;
         let mut held = Some(commit);
@@ -133,8 +134,9 @@ impl<'a> Tail<'a> {
             let _commit = match held.take() {
                 Some(commit) => commit,
                 None => {
-                    // A capture may have written a pack anew that has the same content, and so the
-                    // same name, and others have found it since: they learn that it goes.
+                    // A capture may have written a pack again with the same content, and so the
+                    // same name, and others may have found it since. The new generation tells them
+                    // that it goes.
                     let generation = NextGeneration::prepare(files)?;
                     let commit = self.settle()?;
                     generation.publish()?;
@@ -155,14 +157,14 @@ impl<'a> Tail<'a> {
     }
 }
 
-/// Removes what dead processes left behind: temporary files and locks. Returns how many files that
-/// were.
+/// Removes the files that dead processes left behind: temporary files and locks. Returns how many
+/// there were.
 pub(crate) fn remove_leftovers(files: &RepositoryFiles) -> Result<u64> {
-    // Under the commit lock no record is being written; whoever writes anything else holds a
+    // Under the commit lock nobody writes a record, and everyone who writes anything else holds a
     // writer's lock.
     let _commit = locks::lock_commit(files)?;
     let mut removed = locks::remove_dead_locks(files)?;
-    // The files first: a writer that began after they were listed has none among them.
+    // Files are listed first: a writer that began afterwards owns none of them.
     let temps = files.list(layout::TMP)?;
     let locks = files.list(layout::LOCKS)?;
     let living: Vec<&str> = locks.iter().filter_map(|file| layout::writer_of_lock(file)).collect();

@@ -1,4 +1,4 @@
-//! Saves what can be read of damaged packs, and puts the damaged files aside.
+//! Saves the readable data of damaged packs, and moves the damaged files aside.
 
 use std::collections::HashSet;
 
@@ -17,17 +17,17 @@ use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::world::storage::StoredFile;
 
-/// A file that is no sound pack.
+/// A file that is not a sound pack.
 pub(crate) struct DamagedPack {
     pub(crate) place: PackPlace,
-    /// How many chunks and pages of it were saved.
+    /// The number of chunks and pages that were saved from it.
     pub(crate) saved: u64,
-    /// Whether all of it could be read. What could not be may be readable another time.
+    /// Whether all of it could be read. Unreadable parts may be readable another time.
     pub(crate) all_read: bool,
     pub(crate) why: String,
 }
 
-/// New packs for what is saved of one damaged pack.
+/// A writer of new packs for the data saved from one damaged pack.
 pub(crate) struct NewPacks<'a> {
     files: &'a RepositoryFiles,
     writer: &'a Writer,
@@ -41,8 +41,8 @@ impl<'a> NewPacks<'a> {
         Self { files, writer, data: None, pages: None, done: Vec::new() }
     }
 
-    /// Writes every chunk and page that can be proven. Returns how many there were, and whether all
-    /// of the file could be read.
+    /// Writes every chunk and page that matches its id. Returns their number, and whether the whole
+    /// file could be read.
     pub(crate) fn save(&mut self, file: &dyn StoredFile) -> Result<(u64, bool)> {
         let mut saved = 0;
         let all_read = recover_items(self.files, file, |item| {
@@ -54,7 +54,8 @@ impl<'a> NewPacks<'a> {
 
     /// Writes a chunk or a page.
     pub(crate) fn append(&mut self, item: &Item) -> Result<()> {
-        // The header of the pack may be what is damaged; only a page has no blocks.
+        // The pack's header may be the damaged part, so the item decides: only a page has no
+        // blocks.
         let (kind, open) = match item.blocks.is_empty() {
             true => (PackKind::Pages, &mut self.pages),
             false => (PackKind::Data, &mut self.data),
@@ -72,7 +73,7 @@ impl<'a> NewPacks<'a> {
         Ok(())
     }
 
-    /// Publishes what is open, and returns all new packs.
+    /// Publishes the open packs, and returns all new packs.
     pub(crate) fn finish(mut self) -> Result<Vec<NewPack>> {
         for pack in [self.data.take(), self.pages.take()].into_iter().flatten() {
             self.done.push(pack.finish(self.writer)?);
@@ -83,9 +84,10 @@ impl<'a> NewPacks<'a> {
 
 const STAYS: &str = "a part of it could not be read, so it stays in its place: check the medium";
 
-/// Moves damaged packs to where nobody looks for packs, and tells captures that run now. Returns
-/// them by name, each with what was wrong. The new index is published by now, and nothing in it
-/// leads to them. `is_good_again` tells whether a file has been replaced by a good one meanwhile.
+/// Moves damaged packs to a directory where nobody looks for packs, and notifies running captures.
+/// Returns them by name, each with its problem. By now the new index is published, and no entry in
+/// it leads to them. `is_good_again` tells whether a good file has replaced a damaged one
+/// meanwhile.
 pub(crate) fn put_aside(
     files: &RepositoryFiles,
     damaged: Vec<DamagedPack>,
@@ -105,7 +107,7 @@ pub(crate) fn put_aside(
     for DamagedPack { place, saved, all_read, why } in damaged {
         let (dir, file) = place.path.rsplit_once('/').unwrap_or(("", &place.path));
         if saved == 0 && layout::id_of::<PackId>(file).is_none() {
-            // It is a file of somebody else, and stays where it is.
+            // The file is not icecore's, and stays in place.
             continue;
         }
         if !all_read {
@@ -113,8 +115,8 @@ pub(crate) fn put_aside(
             continue;
         }
         told.push((file.to_owned(), why));
-        // A pack with the same content may have taken its name: all of it was saved, or a capture
-        // stored it again.
+        // A pack with the same content may have taken its name: either all of it was saved, or a
+        // capture stored it again.
         let is_good_again = place.id.map_or(Ok(false), is_good_again)?;
         if is_good_again {
             continue;

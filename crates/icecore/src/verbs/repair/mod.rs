@@ -1,5 +1,5 @@
-//! Repair: makes the index again from the packs, repairs packs, and says what of which snapshots is
-//! lost.
+//! Repair: rebuilds the index from the packs, repairs packs, and reports which parts of which
+//! snapshots are lost.
 
 mod damaged_packs;
 mod packs;
@@ -34,25 +34,24 @@ pub use crate::verbs::repair::report::RepairIndexReport;
 pub use crate::verbs::repair::report::RepairPacksReport;
 pub use crate::verbs::repair::report::RepairSnapshotsReport;
 
-/// Makes the index again from the packs alone. Packs that are damaged are read record by record,
-/// and what is proven of them is written to new packs.
+/// Rebuilds the index from the packs alone. Reads damaged packs record by record, and writes the
+/// records that match their ids to new packs.
 ///
 /// # Errors
 /// `InUse` if a gc or another repair runs; `Interrupted` if `progress` says so: the old index is
-/// still there then.
+/// then still there.
 pub fn repair_index(repo: &Repository, progress: &dyn Progress) -> Result<RepairIndexReport> {
     with_locks(repo, |writer| {
         let files = repo.files();
         let shortages = files.shortages.count();
         let put_back = put_back(repo, Look::Directories, false, progress)?;
-        // The order matters: the packs of all runs that are listed here are among those that are
-        // listed after them, and what a capture publishes meanwhile has a run that is not among
-        // these.
+        // The order matters: packs are listed after these runs, so the list includes the packs of
+        // all runs here. A capture that publishes meanwhile adds a run that is not among these.
         let old: Vec<RunId> =
             files.list(layout::INDEX)?.iter().filter_map(|name| layout::id_of(name)).collect();
         let mut rebuild = Rebuild::new(repo, writer);
         rebuild.go_through_packs(progress)?;
-        // What could not be read for want of descriptors or memory is not damaged.
+        // A read that failed for want of descriptors or memory does not mean damage.
         files.shortages.check(shortages)?;
         let (mut report, damaged) = rebuild.publish(&old)?;
         report.damaged_packs = put_aside(files, damaged, &|id| is_sound(files, id))?;
@@ -68,20 +67,20 @@ fn is_sound(files: &RepositoryFiles, id: PackId) -> Result<bool> {
     match open_sound(files, id) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
-        // Nothing is known of what has the name now.
+        // The state of the file with this name is unknown.
         Err(error) => Err(error),
     }
 }
 
-/// Reads all packs. Those that are missing or damaged and that parity gives whole are put back. Of
-/// each other one in which something is damaged, everything that is good, and everything that other
-/// packs have of the rest, is written to a new pack, and the damaged file is moved to `damaged/`. A
-/// chunk of which only some blocks can be had keeps those. With `dry_run` nothing is changed, and
-/// the report says what would be.
+/// Reads all packs. If a pack is missing or damaged and parity can rebuild it completely, it is put
+/// back. For any other damaged pack, repair writes a new pack with all good data and with
+/// everything that other packs have of the rest, and moves the damaged file to `damaged/`. A chunk
+/// with only some blocks available keeps those. With `dry_run` it changes nothing, and reports what
+/// it would do.
 ///
 /// # Errors
 /// `InUse` if a gc or another repair runs; `Interrupted` if `progress` says so: the damaged packs
-/// are still there then.
+/// are then still there.
 pub fn repair_packs(repo: &Repository, dry_run: bool, progress: &dyn Progress) -> Result<RepairPacksReport> {
     let mut report = if dry_run {
         let put_back = put_back(repo, Look::Whole, true, progress)?;
@@ -93,14 +92,14 @@ pub fn repair_packs(repo: &Repository, dry_run: bool, progress: &dyn Progress) -
             Ok(RepairPacksReport { put_back, groups_made: renew(repo, progress)?, ..report })
         })?
     };
-    // What is lost is gone from the packs now, and need not be read again to be found.
+    // Lost data is now gone from the packs, so finding it takes no second read.
     let depth = if dry_run { Depth::ReadData } else { Depth::Structure };
     let survey = survey(repo, Scope::AllSnapshots, depth, progress)?;
     report.lost = lost_ranges(survey.report.findings);
     Ok(report)
 }
 
-/// Reads everything that snapshots need and says which byte ranges of which of them cannot be
+/// Reads everything that snapshots need, and returns the byte ranges of each that cannot be
 /// restored.
 ///
 /// # Errors
@@ -111,7 +110,7 @@ pub fn repair_snapshots(repo: &Repository, progress: &dyn Progress) -> Result<Re
     Ok(RepairSnapshotsReport { snapshots: survey.report.snapshots, unreadable: survey.unreadable, lost })
 }
 
-/// Returns all that is lost, by snapshot and offset; ranges that meet are one.
+/// Returns all lost ranges, by snapshot and offset. Adjacent ranges are joined.
 fn lost_ranges(findings: Vec<Finding>) -> Vec<LostRange> {
     let mut all: Vec<LostRange> = findings.into_iter().flat_map(|finding| finding.lost).collect();
     all.sort();

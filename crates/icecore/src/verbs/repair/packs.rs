@@ -1,5 +1,5 @@
-//! Repairs packs: reads all data, writes what is good of damaged packs, and what other places still
-//! have of the rest, into new packs, and puts the damaged files aside.
+//! Repairs packs. Reads all data, writes the good data of damaged packs and the copies that other
+//! places still have of the rest into new packs, and moves the damaged files aside.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -39,7 +39,7 @@ use crate::words::ids::RunId;
 use crate::words::progress::Progress;
 use crate::world::storage::LockMode;
 
-/// Packs in the course of a repair.
+/// The state of a repair of packs.
 pub(crate) struct PackRepair<'a> {
     store: &'a Store,
     level: i32,
@@ -47,15 +47,15 @@ pub(crate) struct PackRepair<'a> {
     writer: Option<&'a Writer>,
     report: RepairPacksReport,
     damaged: Vec<DamagedPack>,
-    /// The numbers of what was damaged, to be looked at once more.
+    /// The entry numbers that were damaged, to be checked once more.
     numbers: HashMap<PackId, Vec<u32>>,
     published: HashSet<PackId>,
-    /// Chunks of new packs that are not whole: pack, number, id, lost slots.
+    /// Incomplete chunks of new packs: pack, number, id, lost slots.
     incomplete: Vec<(PackId, u32, [u8; 16], SlotBitmap)>,
 }
 
-/// Reads all packs and repairs those that are damaged. The caller holds the locks of gc and the
-/// index, unless there is no writer: then nothing is changed.
+/// Reads all packs and repairs the damaged ones. The caller holds the locks of gc and of the index,
+/// unless there is no writer: then nothing is changed.
 pub(crate) fn repair_damaged_packs(
     repo: &Repository,
     writer: Option<&Writer>,
@@ -76,7 +76,7 @@ pub(crate) fn repair_damaged_packs(
     for id in list_packs(repo.files())? {
         repair.look_at(id, progress)?;
     }
-    // What could not be read for want of descriptors or memory is not damaged.
+    // A read that failed for want of descriptors or memory does not mean damage.
     repo.files().shortages.check(shortages)?;
     repair.finish()
 }
@@ -86,8 +86,8 @@ impl PackRepair<'_> {
         let pack = match open_sound(&self.store.files, id) {
             Ok(pack) => Arc::new(pack),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            // Its records can still be good, and a medium that gives nothing now may do so later:
-            // it stays where it is.
+            // Its records can still be good, and a medium that returns nothing now may do so later,
+            // so the file stays in place.
             Err(error) => {
                 self.report.unopened.push((id.to_string(), error.to_string()));
                 return Ok(());
@@ -112,7 +112,7 @@ impl PackRepair<'_> {
         Ok(())
     }
 
-    /// Makes the new packs known.
+    /// Adds the new packs to the index.
     fn publish(&mut self, new: Vec<NewPack>, recovered: &RecoveredPack) -> Result<()> {
         for pack in new {
             let run = write_run_of(&self.store.files, &pack)?;
@@ -141,16 +141,17 @@ impl PackRepair<'_> {
         self.damaged.push(DamagedPack { place, saved, all_read: true, why });
     }
 
-    /// Takes the damaged packs out of the index, then out of the way.
+    /// Removes the damaged packs from the index, then moves the files aside.
     fn finish(mut self) -> Result<RepairPacksReport> {
         let files = &self.store.files;
-        // One that was recovered in full can have become what it was, under its own name.
+        // A completely recovered pack can be identical to the original, with the same name.
         let published = &self.published;
         self.damaged.retain(|damaged| damaged.place.id.is_none_or(|id| !published.contains(&id)));
         if self.writer.is_none() || self.report.damaged_packs.is_empty() {
             return Ok(self.report);
         }
-        // Before anything leads to the new packs alone: a capture must not build on what they lack.
+        // Noted before the index leads to the new packs alone: a capture must not build on their
+        // missing parts.
         change(files, |damage, _| {
             self.incomplete
                 .iter()
@@ -176,8 +177,8 @@ impl PackRepair<'_> {
     }
 }
 
-/// Tells whether a pack that was damaged has what was damaged in it: a capture stored the same
-/// content again.
+/// Tells whether a pack that was damaged now has the damaged entries, because a capture stored the
+/// same content again.
 fn is_good_again(files: &RepositoryFiles, id: PackId, numbers: Option<&Vec<u32>>) -> bool {
     let is_good = || -> Result<bool> {
         let pack = Arc::new(open_sound(files, id)?);
@@ -193,7 +194,7 @@ fn is_good_again(files: &RepositoryFiles, id: PackId, numbers: Option<&Vec<u32>>
     is_good().unwrap_or(false)
 }
 
-/// Removes runs in a hold of the commit lock.
+/// Removes runs while it holds the commit lock.
 fn remove_replaced(files: &RepositoryFiles, runs: &[RunId]) -> Result<()> {
     let mut aside = SetAside::new(files);
     let _commit = locks::lock_commit(files)?;

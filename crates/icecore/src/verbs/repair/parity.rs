@@ -1,4 +1,4 @@
-//! Puts packs back from parity, and makes parity again where it is damaged or missing.
+//! Rebuilds packs from parity, and remakes damaged or missing parity.
 
 use std::collections::BTreeSet;
 
@@ -22,17 +22,17 @@ use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::progress::Progress;
 
-/// How closely packs are looked at.
+/// How thoroughly packs are checked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// Whether their directories are sound.
+    /// Only whether their directories are sound.
     Directories,
     /// Every byte.
     Whole,
 }
 
-/// Puts back all packs that are missing or damaged and that parity gives whole, or with `dry_run`
-/// only tells which. The caller holds the lock of gc.
+/// Puts back all missing or damaged packs that parity can rebuild completely. With `dry_run` it
+/// only lists them. The caller holds the gc lock.
 pub(crate) fn put_back(
     repo: &Repository,
     look: Look,
@@ -52,7 +52,7 @@ pub(crate) fn put_back(
                 continue;
             }
             let Some(rebuilt) = rebuilt(files, &groups, pack) else { continue };
-            // What parity cannot give in full is recovered record by record.
+            // If parity cannot rebuild a pack completely, it is recovered record by record.
             if dry_run || write_back(files, &rebuilt).is_ok() {
                 put_back.push(pack);
             }
@@ -74,8 +74,8 @@ fn is_sound(files: &RepositoryFiles, reader: &GroupReader, pack: PackId, member:
     }
 }
 
-/// Makes parity again that is damaged or missing. Returns how many groups were made. The caller
-/// holds the parity lock.
+/// Remakes damaged or missing parity. Returns how many groups were made. The caller holds the
+/// parity lock.
 pub(crate) fn renew(repo: &Repository, progress: &dyn Progress) -> Result<u64> {
     let files = repo.files();
     let Some(scheme) = repo.config.parity else { return Ok(0) };
@@ -84,7 +84,7 @@ pub(crate) fn renew(repo: &Repository, progress: &dyn Progress) -> Result<u64> {
         let packs: Vec<PackId> = group.packs().collect();
         match write_group(files, &packs, scheme.files(), progress) {
             Ok(_) => made += 1,
-            // What is left of it is made into other groups.
+            // The remaining packs of the group go into other groups.
             Err(Refused::Member(..)) => {}
             Err(Refused::Failed(error)) => return Err(error),
         }
@@ -94,7 +94,7 @@ pub(crate) fn renew(repo: &Repository, progress: &dyn Progress) -> Result<u64> {
     Ok(made)
 }
 
-/// Tells whether all parity of a group is there as it was made.
+/// Tells whether all parity of a group exists as it was made.
 fn is_whole(files: &RepositoryFiles, group: &Group) -> bool {
     let Ok(reader) = GroupReader::open(files, group) else { return false };
     (0..group.head.shards).all(|shard| {

@@ -1,5 +1,5 @@
-//! Puts together again what a damaged pack had: what is good in it, and what other places have of
-//! the rest. This is the one place that decides where the latter is looked for.
+//! Reassembles the content of a damaged pack from its good parts and from the copies of the rest in
+//! other places. Only this module decides where to look for those copies.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,15 +24,15 @@ use crate::words::ids::PageId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 
-/// Entries between two looks at whether to stop.
+/// Entries between two checks for interruption.
 const ENTRIES_AT_ONCE: u32 = 2048;
-/// Entries that one thread takes at least, so that it does not make a decoder for each.
+/// The fewest entries that a thread takes, so that it does not create a decoder for each.
 const ENTRIES_A_THREAD: usize = 16;
 
-/// What is wrong with entries of a pack, by their numbers.
+/// The problems with entries of a pack, by entry number.
 pub(crate) type Troubles = BTreeMap<u32, Trouble>;
 
-/// What became of the entries of a damaged pack.
+/// The outcome for the entries of a damaged pack.
 #[derive(Default)]
 pub(crate) struct RecoveredPack {
     /// Chunks and pages that were good.
@@ -41,11 +41,11 @@ pub(crate) struct RecoveredPack {
     pub(crate) brought_back: u64,
     pub(crate) blocks_lost: u64,
     pub(crate) pages_lost: u64,
-    /// Chunks that are not whole any more, with the slots that are lost.
+    /// Chunks that are no longer whole, with their lost slots.
     pub(crate) incomplete: Vec<([u8; 16], SlotBitmap)>,
 }
 
-/// Reads a pack and returns what is wrong with its entries.
+/// Reads a pack and returns the problems with its entries.
 pub(crate) fn examine(store: &Store, pack: &Arc<PackFile>, progress: &dyn Progress) -> Result<Troubles> {
     let mut troubles = Troubles::new();
     let mut from = 0;
@@ -69,8 +69,7 @@ pub(crate) fn examine(store: &Store, pack: &Arc<PackFile>, progress: &dyn Progre
     Ok(troubles)
 }
 
-/// Gives to `append`, one after another, all entries of a pack that are good or can be brought
-/// back.
+/// Passes all entries of a pack that are good or recoverable to `append`, one after another.
 pub(crate) fn recover_pack(
     store: &Store,
     pack: &Arc<PackFile>,
@@ -88,7 +87,7 @@ pub(crate) fn recover_pack(
                 recovered.kept += 1;
                 Some(Item::stored_in(&located.pack, &located.entry)?)
             }
-            // The header of its record is damaged, which is written anew.
+            // Its record's header is damaged and is written anew.
             Some(trouble)
                 if trouble.slots.count() == 0 && Item::stored_in(&located.pack, &located.entry).is_ok() =>
             {
@@ -103,7 +102,7 @@ pub(crate) fn recover_pack(
     Ok(recovered)
 }
 
-/// Returns a damaged page from another pack, if any has it.
+/// Returns a copy of a damaged page from another pack, if there is one.
 fn page(
     store: &Store,
     located: &Located,
@@ -119,9 +118,9 @@ fn page(
     Ok(Some(Item::new(located.entry.id, encoded, bytes.len(), Vec::new())))
 }
 
-/// Returns a damaged chunk with all of its blocks that can be had, punched where some cannot. It
-/// may have none left: then it says which blocks it had, so that they are taken for it when they
-/// come by again.
+/// Returns a damaged chunk with all available blocks, punched where some are unavailable. It may
+/// have none left. It then still lists the blocks that it had, so that the same blocks can stand in
+/// for them when a capture stores them again.
 fn chunk(
     store: &Store,
     located: &Located,

@@ -1,59 +1,59 @@
-//! What repairs answer.
+//! The reports of repairs.
 
 use crate::verbs::verify::LostRange;
 use crate::words::ids::PackId;
 
-/// What `repair index` did.
+/// The report of `repair index`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RepairIndexReport {
-    /// Packs that are in the new index.
+    /// Packs in the new index.
     pub packs: u64,
-    /// Chunks and pages that are in it.
+    /// Chunks and pages in it.
     pub chunks: u64,
-    /// Blocks that are in it.
+    /// Blocks in it.
     pub blocks: u64,
-    /// Packs that were damaged, by id, each with what was wrong with it. What could be read of them
-    /// was written to new packs, and they were moved to `damaged/`.
+    /// Damaged packs by id, each with its problem. Their readable data was written to new packs,
+    /// and they were moved to `damaged/`.
     pub damaged_packs: Vec<(String, String)>,
     /// Chunks and pages that were saved from damaged packs.
     pub chunks_saved: u64,
-    /// Packs that were missing or could not be opened, and that parity put back.
+    /// Packs that were missing or unopenable and that parity put back.
     pub put_back: Vec<PackId>,
 }
 
-/// What `repair packs` did, or would do.
+/// The report of `repair packs`, or of its dry run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RepairPacksReport {
     /// Packs that were read.
     pub packs: u64,
-    /// Packs that were missing or damaged, and that parity put back, or would put back.
+    /// Packs that were missing or damaged and that parity put back, or would put back.
     pub put_back: Vec<PackId>,
-    /// Groups of packs of which parity was made again.
+    /// Groups of packs whose parity was made again.
     pub groups_made: u64,
-    /// Packs with damaged records, by id, each with the first thing that was wrong with it. What
-    /// could be had of them was written to new packs, and they were moved to `damaged/`.
+    /// Packs with damaged records, by id, each with its first problem. Their recoverable data was
+    /// written to new packs, and they were moved to `damaged/`.
     pub damaged_packs: Vec<(String, String)>,
     /// Chunks and pages of damaged packs that were good.
     pub chunks_kept: u64,
     /// Chunks and pages that were damaged and are whole again.
     pub chunks_brought_back: u64,
-    /// Blocks that no other place has. Not all of them need be in use.
+    /// Blocks that no other place has. Some of them may be unused.
     pub blocks_lost: u64,
     /// Manifest pages that no other pack has.
     pub pages_lost: u64,
-    /// Packs that cannot be read at all, by id, each with the reason; they were left as they are.
+    /// Packs that cannot be read at all, by id, each with the reason. They were left in place.
     pub unopened: Vec<(String, String)>,
-    /// What of which snapshots is lost now, by snapshot and offset.
+    /// The lost ranges, by snapshot and offset.
     pub lost: Vec<LostRange>,
 }
 
-/// What `repair snapshots` found.
+/// The report of `repair snapshots`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RepairSnapshotsReport {
-    /// Snapshots that were looked at.
+    /// Snapshots checked.
     pub snapshots: u64,
     /// Records that cannot be read, each with the reason.
     pub unreadable: Vec<(String, String)>,
-    /// What is lost, by snapshot and offset.
+    /// The lost ranges, by snapshot and offset.
     pub lost: Vec<LostRange>,
 }

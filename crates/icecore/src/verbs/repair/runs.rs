@@ -1,5 +1,4 @@
-//! Makes the index again: goes through all packs, collects their entries, and replaces the old
-//! runs.
+//! Rebuilds the index: goes through all packs, collects their entries, and replaces the old runs.
 
 use std::collections::BTreeSet;
 use std::collections::HashSet;
@@ -31,8 +30,8 @@ use crate::words::ids::RunId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 
-/// Adds what to do about a pack of which nothing is known: it may be sound, and the old index leads
-/// to what is in it.
+/// Adds the next step to an error about a pack that could not be examined. The pack may be sound,
+/// and the old index leads to its data.
 fn unread(error: Error) -> Error {
     error.or_hint(
         "nothing was changed; check the medium. If the file stays unreadable, replace it with a copy of its readable \
@@ -40,12 +39,12 @@ fn unread(error: Error) -> Error {
     )
 }
 
-/// A new index in the making.
+/// A new index under construction.
 pub(crate) struct Rebuild<'a> {
     files: &'a RepositoryFiles,
     writer: &'a Writer,
     builder: RunBuilder,
-    /// Directories of the packs in it.
+    /// The directories of its packs.
     dirs: BTreeSet<String>,
     runs: Vec<Arc<RunFile>>,
     report: RepairIndexReport,
@@ -65,7 +64,7 @@ impl<'a> Rebuild<'a> {
         }
     }
 
-    /// Collects the entries of all packs; saves what can be read of those that are damaged.
+    /// Collects the entries of all packs, and saves the readable data of damaged ones.
     pub(crate) fn go_through_packs(&mut self, progress: &dyn Progress) -> Result<()> {
         let places = list_pack_places(self.files)?;
         progress.total(Meter::Checked, 0);
@@ -112,15 +111,16 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
-    /// Publishes a run of the packs that were gone through. Whoever wrote them may have died before
-    /// their names were durable, and whoever finds them by the run relies on that.
+    /// Publishes a run of the packs processed so far. First makes their names durable: their
+    /// writers may have died before doing so, and everyone who finds packs through the run relies
+    /// on it.
     fn write_run(&mut self) -> Result<()> {
         std::mem::take(&mut self.dirs).iter().try_for_each(|dir| self.files.sync_dir(dir))?;
         self.runs.push(self.builder.write(self.files)?);
         Ok(())
     }
 
-    /// Opens a pack that is sound as a whole.
+    /// Opens a pack if it is sound as a whole.
     fn sound(&self, place: &PackPlace) -> Result<PackFile> {
         let id =
             place.id.ok_or_else(|| Error::corrupt("its name is not that of a pack in this directory"))?;
@@ -148,7 +148,7 @@ impl<'a> Rebuild<'a> {
         let mut aside = SetAside::new(self.files);
         let _commit = locks::lock_commit(self.files)?;
         set_runs_aside(&mut aside, &gone)?;
-        // Damaged ones must not come back.
+        // The damaged runs must not come back.
         self.files.sync_dir(layout::INDEX)?;
         Ok((self.report, self.damaged))
     }

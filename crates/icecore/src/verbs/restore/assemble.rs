@@ -1,5 +1,5 @@
-//! Restores window by window: one is put together in memory and proven on all cores while the one
-//! before it is written.
+//! Restores window by window: all cores assemble and check one window in memory while the one
+//! before is written.
 
 use crate::format::record::Record;
 use crate::repository::Repository;
@@ -18,29 +18,29 @@ use crate::words::sizes::to_usize;
 use crate::words::sync::mpsc;
 use crate::words::sync::thread;
 
-/// Leaves (4 MiB each) that are put together at once. Within them every chunk is decoded once: on
-/// real images, 64 times as many would save 0.5 to 12 % of the decoding, and take that much more
-/// memory than 32 MiB.
+/// Leaves (4 MiB each) that are assembled at once. Within them each chunk is decoded once. On real
+/// images, 64 times as many would save 0.5 to 12 % of the decoding and need that much more memory
+/// than 32 MiB.
 const WINDOW_LEAVES: usize = 8;
-/// Windows in memory: one that is put together, and one that is written.
+/// Windows in memory: one is assembled while the other is written.
 const BUFFERS: usize = 2;
 
-/// A window whose bytes are all there, and proven.
+/// A window whose bytes are complete and checked.
 pub(super) struct ProvenWindow {
     pub(super) window: Window,
     pub(super) buffer: WindowBuffer,
 }
 
-/// What came of going through an image.
+/// The result of going through an image.
 pub(super) struct Assembled {
     pub(super) stored_bytes_read: u64,
-    /// What could not be had, where that is no error.
+    /// The ranges that could not be restored, if that is not an error.
     pub(super) bad: BadRanges,
 }
 
-/// Goes through an image window by window. `prepare` may take away pieces that need not be fetched,
-/// on the calling thread; `write` gets what was proven, in order, on a thread of its own. With
-/// `keep_going`, what cannot be had is left out of the windows, and told.
+/// Goes through an image window by window. `prepare` runs on the calling thread and may drop pieces
+/// that need not be fetched. `write` gets the checked windows in order on its own thread. With
+/// `keep_going`, unavailable ranges are left out of the windows and reported.
 pub(super) fn assemble(
     repo: &Repository,
     record: &Record,
@@ -52,7 +52,7 @@ pub(super) fn assemble(
     let shortages = repo.files().shortages.count();
     let assembled = assemble_windows(repo, record, keep_going, progress, prepare, write);
     if assembled.as_ref().map_or(true, |assembled| assembled.bad.bytes > 0) {
-        // What could not be read for want of descriptors or memory is not damaged.
+        // A read that failed for want of descriptors or memory does not mean damage.
         repo.files().shortages.check(shortages)?;
     }
     assembled
@@ -73,7 +73,7 @@ fn assemble_windows(
         let writing = start(threads, move || {
             proven.into_iter().try_for_each(|mut proven| {
                 write(&mut proven)?;
-                // Nobody takes it any more where there are no more windows.
+                // After the last window, nobody receives this.
                 let _ = give_back.send(proven.buffer);
                 Ok(())
             })
@@ -97,7 +97,7 @@ fn assemble_windows(
             to_writer.send(ProvenWindow { window, buffer }).map_err(|_| Error::worker_lost())
         });
         drop(to_writer);
-        // Where writing failed, its error is the cause of the other.
+        // If writing failed, its error caused the other one.
         writing.join().map_err(|_| Error::worker_lost())??;
         assembled?;
         Ok(Assembled { stored_bytes_read, bad: bad.finish() })

@@ -1,5 +1,5 @@
-//! Fetches the pieces of a window: each chunk is read and decoded once, in the order of packs, on
-//! all cores, and each block is proven before it is given out.
+//! Fetches the pieces of a window on all cores: reads and decodes each chunk once, in pack order,
+//! and checks each block before passing it on.
 
 use std::collections::BTreeSet;
 
@@ -27,26 +27,26 @@ use crate::words::sizes::to_u16;
 use crate::words::units::block_bytes;
 use crate::words::units::slots;
 
-/// Chunks between two looks at whether to stop.
+/// Chunks between two checks for interruption.
 const CHUNKS_AT_ONCE: usize = 2048;
 
-/// Takes the proven bytes of a piece. Called from many threads, in no order.
+/// A receiver of the checked bytes of a piece. It is called from many threads in no order.
 pub(crate) type PieceSink<'a> = dyn Fn(&Piece, &[u8]) + Sync + 'a;
 
-/// The blocks of a piece that were proven: the piece, and their digests.
+/// The checked blocks of a piece: the piece and their digests.
 type Proven = Vec<(Piece, Vec<Digest>)>;
 
-/// What came of fetching pieces of one chunk.
+/// The result of fetching the pieces of one chunk.
 #[derive(Default)]
 struct Fetched {
     stored_bytes: u64,
     proven: Proven,
-    /// Pieces that cannot be had, and why.
+    /// Pieces that are unavailable, each with the reason.
     lost: Vec<(Piece, String)>,
 }
 
-/// Fetches all pieces of `window`, gives their bytes to `sink`, and notes their digests. Returns
-/// stored bytes read.
+/// Fetches all pieces of `window`, passes their bytes to `sink`, and notes their digests. Returns
+/// the stored bytes read.
 pub(crate) fn fetch(
     store: &Store,
     window: &mut Window,
@@ -134,8 +134,8 @@ fn fetch_chunk(
     Ok(fetched)
 }
 
-/// Returns the chunk where it was when the window was gathered, or where it is now if that cannot
-/// be opened any more.
+/// Returns the chunk at its place from when the window was gathered, or at its current place if the
+/// old one cannot be opened any more.
 fn locate(store: &Store, id: &ChunkId, place: ChunkPlace) -> Result<Located> {
     let there = store.pack(place.pack).and_then(|pack| {
         let entry = pack.entry(place.number)?;
@@ -144,8 +144,8 @@ fn locate(store: &Store, id: &ChunkId, place: ChunkPlace) -> Result<Located> {
     there.or_else(|_| store.need_chunk(id))
 }
 
-/// Fetches what can be had of pieces whose chunk is damaged, or incomplete, where it was found.
-/// What was given to the sink before that was noticed is overwritten.
+/// Fetches the pieces of a chunk that was found damaged or incomplete, as far as they are
+/// available. This overwrites whatever the sink got before the damage was noticed.
 fn fetch_anyhow(
     store: &Store,
     located: &Located,
@@ -200,7 +200,7 @@ fn fetch_from(
             blocks.push((slot, &stored_blocks[at]));
         }
         let digests = located.prove(&store.files, &blocks)?;
-        // Slots that follow each other are stored one after another.
+        // Consecutive slots are stored one after another.
         let begin = from.unwrap_or(0) * BLOCK_BYTES;
         sink(piece, &raw[begin..begin + blocks.len() * BLOCK_BYTES]);
         all.push((*piece, digests));

@@ -1,4 +1,4 @@
-//! Compares a target with a window, so that only what differs is written.
+//! Compares a target with a window, so that only differences are written.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -27,22 +27,22 @@ use crate::words::sizes::to_usize;
 use crate::words::units::block_bytes;
 use crate::world::io::WriteAt;
 
-/// Bytes that are looked at, and made zero if need be, in one go.
+/// Bytes that are checked, and zeroed if necessary, in one step.
 const ZERO_STEP: u64 = 1 << 20;
-/// Regions without data of that size are made zero without a look at them, where the target has a
-/// way to. What is smaller is read about as fast, and only what differs is written then.
+/// Regions without data of at least this size are zeroed unread, if the target has a way to do so.
+/// Reading a smaller region is about as fast, and then only differences are written.
 const UNREAD_BYTES_MIN: u64 = 16 << 20;
 
-/// What was found in a leaf.
+/// The result of comparing a leaf.
 #[derive(Default)]
 struct Compared {
-    /// Digests of blocks that are right, by their number in the leaf.
+    /// Digests of blocks that are already right, by block number in the leaf.
     right: Vec<(usize, Digest)>,
     zeroed_bytes: u64,
 }
 
-/// Leaves in `window.pieces` only the blocks that the target does not have, and makes zero what
-/// must be zero. Returns the bytes that were right, and those that were made zero.
+/// Leaves only the blocks that the target lacks in `window.pieces`, and zeroes everything that must
+/// be zero. Returns the bytes that were right, and the bytes zeroed.
 pub(crate) fn compare(
     store: &Store,
     window: &mut Window,
@@ -80,7 +80,7 @@ pub(crate) fn compare(
     Ok((kept_bytes, zeroed_bytes))
 }
 
-/// Returns the ids that the blocks of each leaf must have; none where they must be zero.
+/// Returns the ids that the blocks of each leaf must have; none for blocks that must be zero.
 fn wanted_ids(store: &Store, window: &Window) -> Result<Vec<Vec<Option<BlockId>>>> {
     let mut ids = vec![vec![None; LEAF_BLOCKS]; window.leaves.len()];
     let mut located = HashMap::new();
@@ -89,7 +89,7 @@ fn wanted_ids(store: &Store, window: &Window) -> Result<Vec<Vec<Option<BlockId>>
             Some(chunk) => chunk,
             None => {
                 let chunk = match store.need_chunk(&window.chunks[piece.chunk as usize].0) {
-                    // Its pieces are found lost when they are fetched.
+                    // Fetching reports its pieces as lost.
                     Err(error) if window.keep_going && is_of_the_repository(&error) => continue,
                     chunk => chunk?,
                 };
@@ -145,7 +145,7 @@ fn compare_leaf(
     Ok(compared)
 }
 
-/// Makes zero the regions of the window that have no leaf.
+/// Zeroes the regions of the window that have no leaf.
 fn zero_between(window: &Window, target: &dyn WriteAt, progress: &dyn Progress) -> Result<u64> {
     let mut zeroed_bytes = 0;
     let mut from = window.range.start;
@@ -164,7 +164,7 @@ fn zero_between(window: &Window, target: &dyn WriteAt, progress: &dyn Progress) 
     Ok(zeroed_bytes)
 }
 
-/// Makes `range` of the target zero where it is not, and returns how many bytes that were.
+/// Zeroes the parts of `range` of the target that are not zero. Returns how many bytes that were.
 pub(crate) fn make_zero(target: &dyn WriteAt, range: Range<u64>) -> Result<u64> {
     let mut zeroed_bytes = 0;
     let mut at = range.start;

@@ -1,4 +1,4 @@
-//! Restore: a snapshot becomes an image again.
+//! Restore: turns a snapshot into an image again.
 
 mod assemble;
 mod fetch;
@@ -33,35 +33,36 @@ use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::world::io::WriteAt;
 
-/// Where a restore writes.
+/// The output of a restore.
 pub enum RestoreTo<'a> {
-    /// A target that reads as zeros everywhere, as a new sparse file does.
+    /// A target that reads as zeros everywhere, such as a new sparse file.
     Fresh(&'a dyn WriteAt),
-    /// A target that has anything. It is read, and only what differs is written.
+    /// A target with any content. It is read, and only differences are written.
     InPlace(&'a dyn WriteAt),
-    /// A stream: all of the image, from its first byte to its last, zeros included.
+    /// A stream. It gets the whole image from first byte to last, zeros included.
     Stream(&'a mut (dyn Write + Send)),
 }
 
-/// What a restore does where stored data is damaged or missing.
+/// The reaction of a restore to damaged or missing data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnDamage {
-    /// It ends with an error.
+    /// Stop with an error.
     Stop,
-    /// It writes all that is good, and tells what is not in [`RestoreReport::bad`]: bad ranges are
-    /// zeros in the target, whatever was there before. But blocks that a target restored [in
-    /// place](RestoreTo::InPlace) has already, and that are proven to be the snapshot's, stay and
-    /// are not bad.
+    /// Write everything that is good, and list the rest in [`RestoreReport::bad`]. Bad ranges
+    /// become zeros in the target, whatever was there before. But a block that a target restored
+    /// [in place](RestoreTo::InPlace) already has, and that is proven to be the snapshot's, stays
+    /// and does not count as bad.
     GoOn,
 }
 
-/// Writes a snapshot's image. A target must be at least as long; what it has beyond the image
-/// becomes zero. Everything is verified before it is written. What was written last to a target is
-/// not synced when this returns.
+/// Writes a snapshot's image. A target must be at least as long; anything beyond the image becomes
+/// zero. All data is verified before it is written. The last writes to a target are not yet synced
+/// when this returns.
 ///
 /// # Errors
 /// `InvalidInput` if the target is too small; `Corrupt` with snapshot, byte range, chunk and pack
-/// if stored data is damaged, unless it is to go on; what a stream got before an error is right.
+/// if stored data is damaged, unless the restore is to go on. Everything that a stream got before
+/// an error is right.
 pub fn restore(
     repo: &Repository,
     from: SnapshotId,
@@ -130,8 +131,8 @@ impl Job<'_> {
         Ok(self.report(assembled, RestoreReport { written_bytes, zeroed_bytes, ..RestoreReport::default() }))
     }
 
-    /// Adds to a report what all restores tell. Packs that had to be read through parity are put
-    /// back in order; a repository that cannot be written stays as it is.
+    /// Adds the part common to all restores to a report. Repairs packs that had to be read through
+    /// parity; a repository that is not writable stays as it is.
     fn report(&self, assembled: Assembled, report: RestoreReport) -> RestoreReport {
         RestoreReport {
             image_bytes: self.record.size_bytes,

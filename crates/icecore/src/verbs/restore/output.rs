@@ -1,5 +1,5 @@
-//! Writes to the target of a restore, and has it synced meanwhile: the medium works while more is
-//! fetched.
+//! Writes to a restore's target and syncs it on the way, so that the medium works while more data
+//! is fetched.
 
 use crate::verbs::restore::assemble::ProvenWindow;
 use crate::verbs::restore::in_place::make_zero;
@@ -12,16 +12,16 @@ use crate::words::sync::mpsc;
 use crate::words::sync::thread;
 use crate::world::io::WriteAt;
 
-/// Bytes that are written between two syncs.
+/// Bytes written between two syncs.
 const SYNC_BYTES: u64 = 128 << 20;
-/// Bytes that are written by one call, at most.
+/// The most bytes written by one call.
 const WRITE_BYTES_MAX: usize = 4 << 20;
 
-/// The target, where proven windows go.
+/// The target of checked windows.
 pub(super) struct Output<'a> {
     target: &'a dyn WriteAt,
     image_bytes: u64,
-    /// Whether what cannot be had must be made zero: something else may be there.
+    /// Whether unavailable ranges must be zeroed, because the target may hold something else there.
     clears: bool,
     written_bytes: u64,
     zeroed_bytes: u64,
@@ -29,12 +29,12 @@ pub(super) struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// Calls `work` with an output onto `target`. Returns what it returns, and how many bytes were
-    /// written, and made zero because they cannot be had.
+    /// Calls `work` with an output to `target`. Returns its result, the bytes written, and the
+    /// bytes zeroed because they are unavailable.
     ///
     /// # Errors
-    /// Those of `work`, and those of syncing: an error of the medium is told to one sync only, so
-    /// none is passed over.
+    /// Those of `work` and of syncing. The medium reports an error to one sync only, so every
+    /// sync's error is passed on.
     pub(super) fn with<T>(
         target: &dyn WriteAt,
         image_bytes: u64,
@@ -56,14 +56,14 @@ impl Output<'_> {
         })
     }
 
-    /// Writes the blocks that were fetched for a window, and zeros for those that cannot be had.
+    /// Writes the blocks that were fetched for a window, and zeros for unavailable ones.
     pub(super) fn write(&mut self, proven: &ProvenWindow) -> Result<()> {
         for lost in proven.window.lost.iter().filter(|_| self.clears) {
             let upto = lost.range.end.min(self.image_bytes);
             self.zeroed_bytes += make_zero(self.target, lost.range.start.min(upto)..upto)?;
         }
         for run in proven.window.runs() {
-            // A short last block is stored with zeros behind it.
+            // A short last block is stored padded with zeros.
             let inside = to_usize(self.image_bytes.saturating_sub(run.offset)).min(run.at.len());
             let bytes = proven.buffer.bytes(run.at.start..run.at.start + inside);
             self.make_room(run.offset, bytes.len())?;
@@ -84,7 +84,7 @@ impl Output<'_> {
         let before = self.written_bytes;
         self.written_bytes += to_u64(bytes.len());
         if before / SYNC_BYTES != self.written_bytes / SYNC_BYTES {
-            // Where a sync is due already, or the syncer has failed, there is nothing to add.
+            // If a sync is already due, or the syncer has failed, there is nothing to add.
             let _ = self.to_syncer.try_send(());
         }
         Ok(())

@@ -1,12 +1,12 @@
-//! What a restore tells of itself, and what of an image it could not restore.
+//! The report of a restore, and the ranges of an image that it could not restore.
 
 use std::ops::Range;
 
-/// Ranges that are told one by one. What is bad beyond that is counted, so that a large image of
-/// which nothing is left does not fill the memory.
+/// Ranges that are reported one by one. Further bad ranges are only counted, so that a large image
+/// with nothing left does not fill the memory.
 const RANGES_MAX: usize = 20_000;
 
-/// What a restore did.
+/// The report of a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RestoreReport {
     /// The size of the snapshot's image.
@@ -15,47 +15,47 @@ pub struct RestoreReport {
     pub data_bytes: u64,
     /// Data written to the target.
     pub written_bytes: u64,
-    /// Data in the target that was right already.
+    /// Data that was already right in the target.
     pub kept_bytes: u64,
-    /// Bytes of the target that were made zero: what was not, and of a device also large regions
-    /// that it makes zero unread.
+    /// Bytes of the target that were zeroed: those that were not zero and, on a device, also large
+    /// regions that it zeroes unread.
     pub zeroed_bytes: u64,
     /// Stored bytes read from packs.
     pub stored_bytes_read: u64,
-    /// Packs that were missing or damaged and that parity put back in order.
+    /// Packs that were missing or damaged and that parity repaired.
     pub packs_healed: u64,
     /// The ranges that could not be restored; none unless the restore was to continue after damage
     /// (`OnDamage::GoOn`).
     pub bad: BadRanges,
 }
 
-/// A range of an image that could not be restored, and why.
+/// A range of an image that could not be restored, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRange {
     /// Where it begins, in bytes.
     pub offset: u64,
     /// How long it is, in bytes.
     pub bytes: u64,
-    /// What is wrong: which chunk or page of which pack.
+    /// The problem: which chunk or page of which pack.
     pub problem: String,
 }
 
-/// All that could not be restored of an image.
+/// The ranges of an image that could not be restored.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BadRanges {
-    /// In the order of the image. Where there are more than 20 000, these are the first that were
+    /// The ranges in image order. If there are more than 20 000, these are the first that were
     /// found.
     pub ranges: Vec<BadRange>,
-    /// How many bytes could not be restored in all, those of ranges that are not listed included.
+    /// The bytes that could not be restored in total, including ranges that are not listed.
     pub bytes: u64,
 }
 
-/// Collects bad ranges.
+/// A collector of bad ranges.
 pub(crate) struct Collector {
     image_bytes: u64,
     bad: BadRanges,
-    /// Up to where regions without pages were told; a window looks again at what stopped the one
-    /// before it.
+    /// The end of the last reported region without pages. A window meets the region again that
+    /// stopped the window before.
     regions_upto: u64,
 }
 
@@ -64,8 +64,8 @@ impl Collector {
         Self { image_bytes, bad: BadRanges::default(), regions_upto: 0 }
     }
 
-    /// Notes a region that has no leaf because a page above it cannot be read. They come in the
-    /// order of the image.
+    /// Notes a region that has no leaf because a page above it is unreadable. Regions come in image
+    /// order.
     pub(crate) fn add_region(&mut self, range: Range<u64>, problem: &str) {
         let from = range.start.max(self.regions_upto);
         self.regions_upto = range.end.max(from);
@@ -85,7 +85,7 @@ impl Collector {
         }
     }
 
-    /// Returns all, in order; those that meet and are bad for one reason are one.
+    /// Returns all ranges, in order. Adjacent ranges that are bad for the same reason are joined.
     pub(crate) fn finish(mut self) -> BadRanges {
         self.bad.ranges.sort_by_key(|range| range.offset);
         self.bad.ranges.dedup_by(|next, last| {

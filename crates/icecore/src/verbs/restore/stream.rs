@@ -1,4 +1,4 @@
-//! Restore into a stream: from the first byte to the last, zeros included.
+//! Restores into a stream, from the first byte to the last, zeros included.
 
 use std::io;
 use std::io::Write;
@@ -11,17 +11,17 @@ use crate::words::sizes::LEAF_BYTES;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 
-/// Zeros that are written at once.
+/// Zeros that are written in one call.
 static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
-/// A stream that gets an image.
+/// A stream that receives an image.
 pub(super) struct Stream<'a> {
     pub(super) out: &'a mut (dyn Write + Send),
     pub(super) image_bytes: u64,
     pub(super) progress: &'a dyn Progress,
-    /// Up to where the image was written.
+    /// The offset up to which the image was written.
     pub(super) at: u64,
-    /// Of that, bytes that came from leaves.
+    /// The bytes of those that came from leaves.
     pub(super) leaf_bytes: u64,
 }
 
@@ -29,7 +29,7 @@ impl Stream<'_> {
     /// Writes a window, and the zeros around its leaves.
     pub(super) fn write(&mut self, proven: &mut ProvenWindow) -> Result<()> {
         let ProvenWindow { window, buffer } = proven;
-        // Zero blocks are not fetched; what was there before shines through.
+        // Zero blocks are not fetched, so the buffer's old content would show through.
         let mut filled = 0;
         for run in window.runs() {
             buffer.clear(filled..run.at.start);
@@ -61,7 +61,7 @@ impl Stream<'_> {
     }
 }
 
-/// Returns the error for an output that could not be written.
+/// Returns the error for a failed write to the output.
 pub(super) fn failed(error: io::Error) -> Error {
     Error::io("writing the image to the output", error)
 }

@@ -1,5 +1,5 @@
-//! A window of an image: some of its leaves, what they must contain, and which blocks are still to
-//! be fetched for it.
+//! A window of an image: some of its leaves, their expected content, and the blocks that are still
+//! to be fetched.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -34,7 +34,7 @@ use crate::words::units::block_bytes;
 
 /// Goes through an image window by window.
 ///
-/// With `keep_going`, what of a window cannot be had is noted in it, and is no error.
+/// With `keep_going`, unavailable ranges are noted in their window and are not an error.
 pub(crate) fn each_window(
     repo: &Repository,
     record: &Record,
@@ -60,21 +60,20 @@ pub(crate) fn each_window(
     Ok(())
 }
 
-/// What a window is a part of.
+/// The image that windows are parts of.
 #[derive(Clone, Copy)]
 pub(crate) struct Image {
     pub(crate) bytes: u64,
-    /// Whether what cannot be had is noted, and no error.
+    /// Whether unavailable ranges are noted instead of being an error.
     pub(crate) keep_going: bool,
 }
 
-/// A run of blocks to fetch: which blocks of which leaf of the window, and where in which chunk
-/// they are.
+/// A run of blocks to fetch: its blocks in a leaf of the window, and their place in a chunk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Piece {
-    /// The chunk, as its number in the window's table.
+    /// The chunk's number in the window's table.
     pub(crate) chunk: u32,
-    /// The leaf, as its number in the window.
+    /// The leaf's number in the window.
     pub(crate) leaf: u32,
     /// The first block, within the leaf.
     pub(crate) block: u16,
@@ -83,20 +82,20 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    /// Returns where its bytes belong in the buffer of its window.
+    /// Returns the place of its bytes in the window's buffer.
     pub(crate) fn place(&self) -> Range<usize> {
         let start = self.leaf as usize * LEAF_BYTES + usize::from(self.block) * BLOCK_BYTES;
         start..start + usize::from(self.blocks) * BLOCK_BYTES
     }
 
-    /// Returns `blocks` blocks of it, from number `from` on.
+    /// Returns the part with `blocks` blocks from number `from` on.
     pub(crate) fn part(&self, from: u16, blocks: u16) -> Self {
         let slot = self.slot.saturating_add(to_u8(from));
         Self { block: self.block + from, blocks, slot, ..*self }
     }
 
-    /// Returns the parts of it whose blocks, given by their numbers in the piece, are all wanted;
-    /// as long as they can be.
+    /// Returns the longest parts whose blocks are all wanted. `wanted` gets a block's number in the
+    /// piece.
     pub(crate) fn parts(&self, wanted: impl Fn(u16) -> bool) -> Vec<Self> {
         let blocks: Vec<u16> = (0..self.blocks).collect();
         let runs = blocks.chunk_by(|a, b| wanted(*a) == wanted(*b)).filter(|run| wanted(run[0]));
@@ -104,7 +103,7 @@ impl Piece {
         runs.filter_map(part).collect()
     }
 
-    /// Returns what is left of it without the blocks of another one.
+    /// Returns the rest of it without the blocks of another piece.
     fn without(&self, other: &Self) -> impl Iterator<Item = Self> + use<> {
         let (begin, end) = (self.block, self.block + self.blocks);
         let (from, upto) = (other.block.clamp(begin, end), (other.block + other.blocks).clamp(begin, end));
@@ -116,12 +115,12 @@ impl Piece {
     }
 }
 
-/// Blocks of a window that follow each other, in the image and in its buffer.
+/// Consecutive blocks of a window, in the image and in its buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BlockRun {
-    /// Where they begin in the image.
+    /// Their offset in the image.
     pub(crate) offset: u64,
-    /// Where they are in the buffer.
+    /// Their place in the buffer.
     pub(crate) at: Range<usize>,
 }
 
@@ -131,7 +130,7 @@ impl BlockRun {
     }
 }
 
-/// Where a chunk of the window is stored.
+/// The place where a chunk of the window is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ChunkPlace {
     pub(crate) pack: PackId,
@@ -143,15 +142,15 @@ pub(crate) struct ChunkPlace {
 pub(crate) struct WindowLeaf {
     /// Its number in the image.
     pub(crate) number: LeafNumber,
-    /// The digests its spans must have.
+    /// The digests that its spans must have.
     pub(crate) spans: [Digest; LEAF_SPANS],
-    /// The digests of its blocks, as they are proven one after another.
+    /// The digests of its blocks, filled in as the blocks are checked.
     pub(crate) blocks: Vec<Digest>,
-    /// A bit for each span of which something is lost, and which cannot be proven as a whole then.
+    /// A bit for each span with a lost part. Such a span cannot be checked as a whole.
     lost_spans: u64,
 }
 
-/// A range of the image that cannot be had, and why.
+/// A range of the image that is unavailable, with the reason.
 #[derive(Debug, Clone)]
 pub(crate) struct Lost {
     pub(crate) range: Range<u64>,
@@ -163,20 +162,19 @@ pub(crate) struct Window {
     pub(crate) leaves: Vec<WindowLeaf>,
     pub(crate) pieces: Vec<Piece>,
     pub(crate) chunks: Vec<(ChunkId, ChunkPlace)>,
-    /// The part of the image that the window stands for: its leaves, and the empty regions before
-    /// each.
+    /// The part of the image that the window covers: its leaves, and the empty regions before each.
     pub(crate) range: Range<u64>,
-    /// Whether what cannot be had is noted here, and no error.
+    /// Whether unavailable ranges are noted here instead of being an error.
     pub(crate) keep_going: bool,
-    /// What cannot be had of its leaves.
+    /// The unavailable ranges of its leaves.
     pub(crate) lost: Vec<Lost>,
-    /// Regions that have no leaf here because a page cannot be read.
+    /// Regions without a leaf here because a page is unreadable.
     pub(crate) lost_regions: Vec<Lost>,
 }
 
 impl Window {
-    /// Collects up to `leaves_max` leaves from the region at `from` on; the window ends where the
-    /// image does if there are no more.
+    /// Collects up to `leaves_max` leaves, starting at the region `from`. If there are no more, the
+    /// window ends with the image.
     pub(crate) fn gather(
         store: &Store,
         tree: &mut Cursor<&Store>,
@@ -233,7 +231,7 @@ impl Window {
         Ok(())
     }
 
-    /// Notes that a piece, which is not in the list of pieces any more, cannot be had.
+    /// Notes that a piece, already out of the list of pieces, is unavailable.
     pub(crate) fn lose(&mut self, piece: &Piece, problem: &str) {
         let (offset, end) = (self.offset(piece), usize::from(piece.block + piece.blocks));
         for span in usize::from(piece.block) / SPAN_BLOCKS..end.div_ceil(SPAN_BLOCKS) {
@@ -293,8 +291,7 @@ impl Window {
         chunk
     }
 
-    /// Returns the blocks that are to be written, in runs that are as long as they can be, in the
-    /// order of the image.
+    /// Returns the blocks to write as the longest possible runs, in image order.
     pub(crate) fn runs(&self) -> Vec<BlockRun> {
         let mut pieces: Vec<&Piece> = self.pieces.iter().collect();
         pieces.sort_unstable_by_key(|piece| (piece.leaf, piece.block));
@@ -309,13 +306,13 @@ impl Window {
         runs
     }
 
-    /// Returns where in the image a piece begins.
+    /// Returns a piece's offset in the image.
     pub(crate) fn offset(&self, piece: &Piece) -> u64 {
         self.leaves[piece.leaf as usize].number.block(usize::from(piece.block)).start
     }
 
-    /// Proves that the blocks, whose digests are all known now, give the spans that the manifest
-    /// names. Spans of which something is lost cannot be proven, only their blocks are.
+    /// Checks that the blocks, whose digests are all known now, give the spans that the manifest
+    /// names. Spans with a lost part cannot be checked; only their blocks are.
     pub(crate) fn prove(&mut self, hasher: &Hasher) -> Result<()> {
         let mut wrong = Vec::new();
         for (leaf, number) in self.leaves.iter().zip(0..) {
@@ -336,7 +333,7 @@ impl Window {
         Ok(())
     }
 
-    /// Takes a whole span out of the pieces.
+    /// Removes a whole span from the pieces.
     fn lose_span(&mut self, leaf: u32, span: usize, problem: &str) {
         let block = to_u16(span * SPAN_BLOCKS);
         let blocks = to_u16(SPAN_BLOCKS);
@@ -347,7 +344,7 @@ impl Window {
     }
 }
 
-/// Names the range of the image that an error is about.
+/// Adds the range of the image to an error about it.
 fn in_range(error: Error, range: &Range<u64>) -> Error {
     error.in_context(format!("bytes {} to {}", range.start, range.end))
 }

@@ -1,4 +1,4 @@
-//! The memory that a window of an image is put together in.
+//! The memory in which a window of an image is assembled.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -13,38 +13,38 @@ use crate::words::sizes::LEAF_BYTES;
 use crate::words::sizes::SPAN_BYTES;
 use crate::world::pages;
 
-/// Room for the leaves of a window, one after another. It begins where a page of memory does, as
-/// direct writes need it.
+/// A buffer for the leaves of a window, one after another. It is aligned to a memory page, as
+/// direct writes require.
 pub(super) struct WindowBuffer(MmapMut);
 
-/// A window's buffer while many threads put pieces into it: each span has a lock of its own.
+/// A window's buffer while many threads write pieces to it. Each span has its own lock.
 pub(super) struct BufferSpans<'a>(Vec<Mutex<&'a mut [u8]>>);
 
 impl WindowBuffer {
-    /// Returns room for `leaves` leaves, with arbitrary content.
+    /// Returns a buffer for `leaves` leaves, with arbitrary content.
     pub(super) fn new(leaves: usize) -> Result<Self> {
         let pages = pages::allocate_whole(leaves.max(1) * LEAF_BYTES);
         pages.map(Self).map_err(|error| Error::io("allocating memory for a window", error))
     }
 
-    /// Lets threads put pieces into it.
+    /// Lets several threads write pieces to it.
     pub(super) fn spans(&mut self) -> BufferSpans<'_> {
         BufferSpans(self.0.chunks_mut(SPAN_BYTES).map(Mutex::new).collect())
     }
 
-    /// Returns what was put at a place.
+    /// Returns the bytes at a place.
     pub(super) fn bytes(&self, at: Range<usize>) -> &[u8] {
         self.0.get(at).unwrap_or_default()
     }
 
-    /// Makes a place zero.
+    /// Zeroes a place.
     pub(super) fn clear(&mut self, at: Range<usize>) {
         self.0.get_mut(at).unwrap_or_default().fill(0);
     }
 }
 
 impl BufferSpans<'_> {
-    /// Puts the bytes of a piece where they belong.
+    /// Copies the bytes of a piece to their place.
     pub(super) fn put(&self, piece: &Piece, mut bytes: &[u8]) {
         let mut at = piece.place().start;
         while let Some(span) = self.0.get(at / SPAN_BYTES).filter(|_| !bytes.is_empty()) {

@@ -1,4 +1,4 @@
-//! Stats: what a repository holds and what each snapshot costs.
+//! Stats: the contents of a repository and the cost of each snapshot.
 
 mod own;
 mod owners;
@@ -27,50 +27,50 @@ use crate::words::progress::Progress;
 use crate::words::sizes::to_u64;
 use crate::words::units::block_bytes;
 
-/// What all snapshots together are, in bytes.
+/// The totals of all snapshots, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RepositoryStats {
     /// Snapshots.
     pub snapshots: u64,
     /// The sizes of their images.
     pub logical_bytes: u64,
-    /// Data in their images, without holes and zeros.
+    /// Data in their images, excluding holes and zeros.
     pub data_bytes: u64,
-    /// Different data in them: each block counted once.
+    /// Unique data in them: each block counted once.
     pub unique_bytes: u64,
-    /// What that takes, compressed, in data packs.
+    /// The compressed size of the unique data in data packs.
     pub stored_bytes: u64,
-    /// Manifests, directories of packs, index and records.
+    /// Manifests, pack directories, index and records.
     pub metadata_bytes: u64,
     /// Parity of packs.
     pub parity_bytes: u64,
-    /// The room that volumes take: what was written to them since the snapshots below.
+    /// The space that volumes use: all writes since the snapshots below them.
     pub volume_bytes: u64,
-    /// Chunks and pages in packs that no snapshot uses; gc can give most of it back.
+    /// Chunks and pages in packs that no snapshot uses; gc can free most of it.
     pub unused_bytes: u64,
     /// All files of the repository.
     pub total_bytes: u64,
 }
 
-/// What one snapshot is, in bytes.
+/// The size of one snapshot, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotStats {
-    /// Which.
+    /// The snapshot.
     pub snapshot: Snapshot,
     /// Data in its image.
     pub data_bytes: u64,
-    /// Different data in it: each block counted once.
+    /// Unique data in it: each block counted once.
     pub unique_bytes: u64,
-    /// Of that, what no other snapshot has.
+    /// The part of the unique data that no other snapshot has.
     pub own_bytes: u64,
-    /// Of that, what others have too.
+    /// The part of the unique data that others also have.
     pub shared_bytes: u64,
-    /// What its own data takes in packs: about what deleting it gives back.
+    /// The stored size of its own data in packs: about what deleting it frees.
     pub own_stored_bytes: u64,
 }
 
 impl SnapshotStats {
-    /// Of a snapshot with so many different blocks.
+    /// Returns the sizes of a snapshot with this many different blocks.
     fn new(snapshot: Snapshot, blocks: u64, own: &Own) -> Self {
         Self {
             data_bytes: snapshot.stats.data_bytes,
@@ -86,22 +86,22 @@ impl SnapshotStats {
 /// The result of [`stats`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StatsReport {
-    /// All together.
+    /// The totals.
     pub repository: RepositoryStats,
-    /// Each, oldest first.
+    /// Each snapshot, oldest first.
     pub snapshots: Vec<SnapshotStats>,
 }
 
-/// Counts what the repository holds. Reads manifests and directories, not data.
+/// Counts the contents of the repository. Reads manifests and directories, but no data.
 ///
-/// Snapshots that are made or deleted meanwhile may be left out or counted.
+/// Snapshots that are created or deleted meanwhile may or may not be counted.
 ///
 /// # Errors
 /// `Corrupt` if a record cannot be read or something that a snapshot needs is missing;
 /// `Interrupted`.
 pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> {
     let mut records = records::load_all_sound(repo.files())?;
-    // Those of one resource follow each other, so that little differs from one to the next.
+    // Snapshots of one resource come together, so that each differs little from the one before.
     records.sort_by(|a, b| {
         let key = |record: &Record| (record.kind, record.created_unix_ms, record.id);
         a.resource.cmp(&b.resource).then_with(|| key(a).cmp(&key(b)))
@@ -150,7 +150,7 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
     Ok(StatsReport { repository, snapshots })
 }
 
-/// Counts what one snapshot is, as [`stats`] does for all of them, in less time.
+/// Counts one snapshot, as [`stats`] does for all of them, but faster.
 ///
 /// # Errors
 /// `NotFound` if there is no such snapshot; `Corrupt` if a record cannot be read or something that
@@ -160,7 +160,7 @@ pub fn snapshot_stats(repo: &Repository, id: SnapshotId, progress: &dyn Progress
     Ok(SnapshotStats::new(record, blocks, &own))
 }
 
-/// Adds up what records say of themselves, which need not be true.
+/// Adds up values from records, which need not be true.
 fn sum(snapshots: &[SnapshotStats], of: impl Fn(&SnapshotStats) -> u64) -> u64 {
     snapshots.iter().map(of).fold(0, u64::saturating_add)
 }

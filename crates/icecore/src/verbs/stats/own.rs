@@ -1,4 +1,4 @@
-//! What some snapshots have that nothing else has.
+//! The data that only some given snapshots have.
 
 use std::collections::BTreeSet;
 use std::collections::HashSet;
@@ -17,23 +17,23 @@ use crate::words::ids::SnapshotId;
 use crate::words::progress::Progress;
 use crate::words::units::block_bytes;
 
-/// Numbers in a tally: the snapshots that are asked about, and all others.
+/// Owner numbers in a tally: the snapshots in question, and all others.
 const THESE: u32 = 0;
 const OTHERS: u32 = 1;
 
-/// What would be unused without some snapshots, in bytes.
+/// The bytes that would be unused without some snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OwnBytes {
-    /// Different data that only they have: each block counted once.
+    /// Unique data that only they have: each block counted once.
     pub data_bytes: u64,
-    /// What that takes in packs: of a chunk of which others have a part, in proportion.
+    /// The stored size of that data in packs. A chunk that others use in part counts in proportion.
     pub stored_bytes: u64,
-    /// Manifest pages that only they have, in packs.
+    /// The size of the manifest pages in packs that only they have.
     pub manifest_bytes: u64,
 }
 
-/// Counts what deleting these snapshots together would leave unused, for gc to give back. What a
-/// volume stands on stays in use. Reads the manifests of the repository, and no data.
+/// Counts the bytes that gc could free if these snapshots were deleted together. Data that volumes
+/// are based on stays in use. Reads the manifests of the repository, and no data.
 ///
 /// # Errors
 /// `NotFound` if there is no such snapshot; `Corrupt` if a record cannot be read or something that
@@ -60,7 +60,7 @@ pub fn own_bytes(repo: &Repository, ids: &[SnapshotId], progress: &dyn Progress)
     })
 }
 
-/// Returns the record of one snapshot, how many different blocks it has, and what only it has.
+/// Returns a snapshot's record, the number of its different blocks, and the data that only it has.
 pub(crate) fn own_of(
     repo: &Repository,
     id: SnapshotId,

@@ -1,23 +1,24 @@
-//! For each block or page of a pack, which snapshot has it.
+//! The owner, a snapshot, of each block or page of a pack.
 use crate::words::sizes::to_u16;
 
 /// No snapshot.
 const NONE: u32 = 0;
 /// More than one.
 const SEVERAL: u32 = u32::MAX;
-/// The most snapshots whose numbers fit in 16 bits beside the two words above.
+/// The most snapshots whose numbers fit in 16 bits along with the two values above.
 const NARROW_MAX: usize = 0xfffe;
 
-/// Who has a thing.
+/// The owner of a block or page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
     Nobody,
-    /// The snapshot with this number alone.
+    /// Only the snapshot with this number.
     One(u32),
     Several,
 }
 
-/// Owners of a number of things: two bytes for each, four where there are very many snapshots.
+/// The owners of numbered blocks or pages: two bytes each, or four if there are very many
+/// snapshots.
 pub(crate) enum Owners {
     Narrow(Vec<u16>),
     Wide(Vec<u32>),
@@ -31,7 +32,7 @@ impl Owners {
         }
     }
 
-    /// Returns who has a thing; several if there is no such thing.
+    /// Returns the owner at a number; several if the number is out of range.
     pub(crate) fn get(&self, at: u32) -> Owner {
         let word = match self {
             Self::Narrow(words) => match words.get(at as usize) {
@@ -47,7 +48,7 @@ impl Owners {
         }
     }
 
-    /// Notes that a snapshot has a thing, and returns who had it before.
+    /// Notes that a snapshot has the block or page, and returns the owner before.
     pub(crate) fn add(&mut self, at: u32, snapshot: u32) -> Owner {
         let before = self.get(at);
         let word = match before {

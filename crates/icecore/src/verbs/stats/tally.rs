@@ -1,4 +1,4 @@
-//! Counts which snapshot has which block and which page.
+//! Counts which snapshots have each block and page.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ use crate::words::progress::Progress;
 use crate::words::sizes::to_u64;
 use crate::words::units::slots;
 
-/// Memory is bounded by three bytes for each block and each page in the repository.
+/// The counts of a repository. Memory is bounded by three bytes per block and page in it.
 pub(crate) struct Tally<'a> {
     store: &'a Store,
     snapshots_max: usize,
@@ -35,35 +35,35 @@ pub(crate) struct Tally<'a> {
 }
 
 struct PackTally {
-    /// Owners of its pages, or of its blocks by their number in the directory.
+    /// The owners of its pages, or of its blocks by their number in the directory.
     owners: Owners,
-    /// How often each of them is named by the pages of the image that is looked at, up to [`MANY`].
-    /// Pages that are equal are one page here, however often they stand in the image.
+    /// How often the pages of the current image name each of them, up to [`MANY`]. Equal pages
+    /// count as one page here, however often they occur in the image.
     occurrences: Vec<u8>,
 }
 
-/// An occurrence count that is kept elsewhere.
+/// The marker for an occurrence count that is stored elsewhere.
 const MANY: u8 = u8::MAX;
 
-/// What happens to the counts of an image.
+/// The direction in which an image is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// It is counted in.
+    /// The image is added.
     Come,
-    /// It is counted out.
+    /// The image is removed.
     Go,
 }
 
-/// What is known of the image that is looked at, beside the counts in the packs.
+/// The state of the current image, besides the counts in the packs.
 #[derive(Default)]
 struct Occurrences {
     /// The counts of blocks and pages that occur [`MANY`] times or more.
     many: HashMap<(PackId, u32), u64>,
-    /// Different blocks.
+    /// The number of different blocks.
     blocks: u64,
 }
 
-/// What is only in one snapshot.
+/// The data that only one snapshot has.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Own {
     pub(crate) blocks: u64,
@@ -72,18 +72,18 @@ pub(crate) struct Own {
     pub(crate) page_bytes: u64,
 }
 
-/// What all packs hold.
+/// The totals of all packs.
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
-    /// Different blocks that snapshots have.
+    /// The number of different blocks that snapshots have.
     pub(crate) blocks: u64,
-    /// The stored bytes of chunks of which a snapshot has anything.
+    /// The stored bytes of chunks that a snapshot uses at least in part.
     pub(crate) stored_bytes: u64,
-    /// The stored bytes of what no snapshot has.
+    /// The stored bytes that no snapshot uses.
     pub(crate) unused_bytes: u64,
     /// The bytes of packs that are neither data nor unused.
     pub(crate) pack_metadata_bytes: u64,
-    /// By snapshot.
+    /// The data of each snapshot alone.
     pub(crate) own: Vec<Own>,
 }
 
@@ -92,11 +92,11 @@ impl<'a> Tally<'a> {
         Self { store, snapshots_max, snapshots: 0, packs: HashMap::new(), image: Occurrences::default() }
     }
 
-    /// Adds a snapshot, and returns how many different blocks its image has. `before` is the
-    /// snapshot that was added last, if this one is likely to be similar.
+    /// Adds a snapshot, and returns how many different blocks its image has. `before` is the last
+    /// snapshot added, if this one is likely to be similar.
     ///
     /// # Errors
-    /// `Corrupt` if anything that it needs is missing.
+    /// `Corrupt` if anything that the snapshot needs is missing.
     pub(crate) fn add(
         &mut self,
         before: Option<&Record>,
@@ -107,7 +107,7 @@ impl<'a> Tally<'a> {
             self.packs.values_mut().for_each(|pack| pack.occurrences.fill(0));
             self.image = Occurrences::default();
         }
-        // First what comes, then what goes: what both images have stays where it is.
+        // Additions go first, then removals, so that anything in both images stays counted.
         self.count(record, progress, Step::Come)?;
         if let Some(before) = before {
             self.count(before, progress, Step::Go)?;
@@ -116,8 +116,8 @@ impl<'a> Tally<'a> {
         Ok(self.image.blocks)
     }
 
-    /// Notes that all of a snapshot is the one's with this number. Several can have one number:
-    /// they are as one then.
+    /// Notes that everything in a snapshot belongs to the owner with this number. Several snapshots
+    /// with one number count as one.
     ///
     /// # Errors
     /// As [`add`](Self::add).
@@ -134,7 +134,7 @@ impl<'a> Tally<'a> {
             let found = self.store.need_page(&node.page.id)?;
             let pack = PackTally::of(&mut self.packs, &found.pack, self.snapshots_max);
             let owner = pack.owners.add(found.number, number);
-            // Where a page has several owners, so has everything below it.
+            // If a page has several owners, so does everything below it.
             if owner == Owner::Several || owner == Owner::One(number) {
                 continue;
             }
@@ -147,7 +147,7 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 
-    /// Counts the image of a snapshot in, or out.
+    /// Adds or removes the counts of a snapshot's image.
     fn count(&mut self, record: &Record, progress: &dyn Progress, step: Step) -> Result<()> {
         self.count_pages(record, progress, step).map_err(|error| name_snapshot(record, error))
     }
@@ -158,8 +158,8 @@ impl<'a> Tally<'a> {
             check(progress)?;
             let found = self.store.need_page(&node.page.id)?;
             let pack = PackTally::of(&mut self.packs, &found.pack, self.snapshots_max);
-            // What is below a page changes only with the first naming of it that comes, or the last
-            // that goes.
+            // The part below a page changes only when its first occurrence comes or its last one
+            // goes.
             if !pack.step(&mut self.image, (found.pack.id, found.number), step) {
                 continue;
             }
@@ -177,14 +177,14 @@ impl<'a> Tally<'a> {
         Ok(())
     }
 
-    /// Adds up what is in all packs.
+    /// Adds up the totals of all packs.
     pub(crate) fn sums(&self, progress: &dyn Progress) -> Result<Sums> {
         let mut sums = Sums { own: vec![Own::default(); self.snapshots as usize], ..Sums::default() };
         for id in list_packs(&self.store.files)? {
             check(progress)?;
             let pack = match self.store.pack(id) {
                 Ok(pack) => pack,
-                // Gc has removed it meanwhile.
+                // Gc has removed the pack meanwhile.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
@@ -270,7 +270,7 @@ impl<'a> Tally<'a> {
 }
 
 impl PackTally {
-    /// Returns the counts of a pack, made when it is first seen.
+    /// Returns the counts of a pack, which it creates on first use.
     fn of<'p>(packs: &'p mut HashMap<PackId, Self>, pack: &PackFile, snapshots_max: usize) -> &'p mut Self {
         packs.entry(pack.id).or_insert_with(|| {
             let things = match pack.kind {
@@ -281,7 +281,7 @@ impl PackTally {
         })
     }
 
-    /// Notes one occurrence more or less of a block or page in the image. Returns whether it is the
+    /// Adds or removes one occurrence of a block or page in the image. Tells whether it is the
     /// first, or was the last.
     fn step(&mut self, image: &mut Occurrences, at: (PackId, u32), step: Step) -> bool {
         let Some(count) = self.occurrences.get_mut(at.1 as usize) else { return false };

@@ -1,4 +1,4 @@
-//! Collects what is wrong, each object once, with the ranges of snapshots that it makes unreadable.
+//! Collects all problems, one per object, with the ranges of snapshots that each makes unreadable.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,13 +16,13 @@ use crate::words::ids::PageId;
 use crate::words::ids::RunId;
 use crate::words::next_step::NextStep;
 
-/// Objects that get a finding of their own. What is wrong beyond that is one finding together, so
-/// that a large repository that is wholly damaged does not fill the memory.
+/// Objects that get a finding of their own. All further problems share one finding, so that a
+/// large, wholly damaged repository does not fill the memory.
 const FINDINGS_MAX: usize = 20_000;
 
 const OTHERS: &str = "there is more damage than one report can list";
 
-/// What is wrong with an object, and what to do about it.
+/// A problem with an object, and the next step.
 pub(crate) struct Problem {
     pub(crate) text: String,
     pub(crate) next: Option<NextStep>,
@@ -40,18 +40,18 @@ impl From<&str> for Problem {
     }
 }
 
-/// What something is wrong with.
+/// The object of a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Object {
     Chunk([u8; 16]),
     Page([u8; 16]),
     Pack(PackId),
     Run(RunId),
-    /// A snapshot, by the name of its record's file.
+    /// A snapshot, by the name of its record file.
     Snapshot(String),
-    /// A file that is none of the others.
+    /// A file of no other kind.
     File(String),
-    /// Everything beyond the most findings that are told one by one.
+    /// All objects beyond the most findings that are reported one by one.
     Others,
 }
 
@@ -72,30 +72,30 @@ impl Object {
 /// The number of a finding.
 pub(crate) type FindingNumber = usize;
 
-/// A lost range, before it is told: which finding, which of the records, where.
+/// A lost range before it is reported: its finding, the number of its record, and the offset.
 struct Lost {
     record: usize,
     range: Range<u64>,
 }
 
-/// A chunk that was read and is not what it must be.
+/// A chunk that was read and found damaged.
 struct Damage {
     finding: FindingNumber,
-    /// The slots that cannot be used.
+    /// The unusable slots.
     slots: SlotBitmap,
 }
 
-/// What is wrong so far.
+/// The problems found so far.
 #[derive(Default)]
 pub(crate) struct Findings {
     numbers: HashMap<Object, FindingNumber>,
-    /// Object, problem, and lost ranges in order of record and offset.
+    /// Object, problem, and lost ranges in the order of record and offset.
     all: Vec<(Object, Problem, Vec<Lost>)>,
     damage: HashMap<(PackId, u32), Damage>,
 }
 
 impl Findings {
-    /// Adds a finding, unless there is one of this object. Returns its number.
+    /// Adds a finding, unless the object has one. Returns its number.
     pub(crate) fn add(&mut self, object: Object, problem: impl FnOnce() -> Problem) -> FindingNumber {
         if let Some(number) = self.numbers.get(&object) {
             return *number;
@@ -116,23 +116,23 @@ impl Findings {
         number
     }
 
-    /// Notes that slots of a chunk that was read cannot be used.
+    /// Notes unusable slots of a chunk that was read.
     pub(crate) fn add_damage(&mut self, pack: PackId, entry: u32, finding: FindingNumber, slots: SlotBitmap) {
         self.damage.insert((pack, entry), Damage { finding, slots });
     }
 
-    /// Returns how many chunks and pages were read and cannot be used.
+    /// Returns how many chunks and pages were read and found unusable.
     pub(crate) fn damaged(&self) -> usize {
         self.damage.len()
     }
 
-    /// Returns the finding of a chunk of which this slot cannot be used.
+    /// Returns the finding of a chunk whose slot is unusable.
     pub(crate) fn damage_of(&self, located: &Located, slot: u8) -> Option<FindingNumber> {
         let damage = self.damage.get(&(located.pack.id, located.number))?;
         damage.slots.has(slot).then_some(damage.finding)
     }
 
-    /// Returns the packs that something is wrong with as a whole.
+    /// Returns the packs that are damaged as a whole.
     pub(crate) fn broken_packs(&self) -> impl Iterator<Item = PackId> + '_ {
         self.numbers.keys().filter_map(|object| match object {
             Object::Pack(id) => Some(*id),
@@ -140,13 +140,13 @@ impl Findings {
         })
     }
 
-    /// Forgets all lost ranges, which are then to be found again.
+    /// Forgets all lost ranges, so that they can be found again.
     pub(crate) fn forget_lost(&mut self) {
         self.all.iter_mut().for_each(|(_, _, lost)| lost.clear());
     }
 
-    /// Notes that a finding makes a range of the image of the record with this number unreadable.
-    /// Ranges of one record come in order.
+    /// Notes that a finding makes a range of a record's image unreadable. `record` is the record's
+    /// number. The ranges of a record come in order.
     pub(crate) fn add_lost(&mut self, finding: FindingNumber, record: usize, range: Range<u64>) {
         let Some((_, _, lost)) = self.all.get_mut(finding) else { return };
         let next_to = |last: &&mut Lost| {
@@ -159,7 +159,7 @@ impl Findings {
         }
     }
 
-    /// Returns the findings, in the order of the objects' kinds as they were found.
+    /// Returns the findings in the order in which they were found, which is by kind of object.
     pub(crate) fn finish(self, records: &[Record]) -> Vec<Finding> {
         let told = |lost: Lost| {
             let record = records.get(lost.record)?;
@@ -178,12 +178,13 @@ impl Findings {
     }
 }
 
-/// What to do about bytes that could not be read: nothing is known to be wrong with them.
+/// The next step for bytes that could not be read, with no known damage.
 const UNREAD: &str = "check the medium, then verify again";
-/// The same where it was refused.
+/// The next step for bytes that could not be read for want of permission.
 const DENIED: &str = "verify again as the user who owns the repository";
 
-/// Returns the problem that an error tells of; `next` where something is known to be damaged.
+/// Returns the problem that an error describes, with the step `next` if something is known to be
+/// damaged.
 pub(crate) fn problem_of(error: &Error, next: impl Into<NextStep>) -> Problem {
     let next = match error.kind() {
         ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Unsupported => next.into(),

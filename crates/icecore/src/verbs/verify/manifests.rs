@@ -1,6 +1,6 @@
-//! Goes through the manifests of snapshots: that every page is what its parent says, and that every
-//! chunk that they name is there with the slots that are needed. Whatever is not makes ranges of
-//! images unreadable.
+//! Walks through the manifests of snapshots. Checks that every page matches its parent, and that
+//! every chunk that a page names exists with the slots needed. Any defect makes ranges of images
+//! unreadable.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -37,43 +37,42 @@ use crate::words::units::block_bytes;
 use crate::words::units::block_end;
 use crate::words::units::slots;
 
-/// How often pages with something wrong below them are gone through again, to say exactly what of
-/// them is lost. An image can name one page without end; from then on all that such a page maps is
-/// called lost.
+/// How often pages with a problem below them are walked again, to report exactly which ranges are
+/// lost. An image can name the same page any number of times. Beyond this limit, everything that
+/// such a page maps is reported as lost.
 const AGAIN_MAX: u64 = 100_000;
 
-/// Goes through manifests, and skips what it has found sound in one of them when it meets it in
-/// another.
+/// A checker of manifests. It skips pages that it has already found sound in another manifest.
 pub(crate) struct Manifests<'a> {
     store: &'a Store,
     progress: &'a dyn Progress,
     sample: Sample,
-    /// Pages below which, and on which, everything is as it must be.
+    /// Pages that are sound, together with everything below them.
     sound: Places,
-    /// Pages below which something is not, each with one of the findings.
+    /// Pages with a problem below them, each with one of the findings.
     unsound: HashMap<PageId, FindingNumber>,
     /// How often such a page was met again.
     again: u64,
-    /// Chunks that were met.
+    /// Chunks that a manifest names.
     pub(crate) named: Places,
     pub(crate) pages: u64,
     pub(crate) chunks: u64,
-    /// How long the stored bytes of the chunks are that were met and are to be read.
+    /// The stored bytes of the named chunks that are to be read.
     pub(crate) wanted_bytes: u64,
-    /// How often gc had removed something when the index was last loaded.
+    /// The number of gc runs that had removed something when the index was last loaded.
     generation: Option<u64>,
 }
 
-/// A page on the way to where the walk is.
+/// A page on the path from the root to the current position.
 struct Open {
     page: PageId,
     located: Option<Located>,
     range: Range<u64>,
-    /// What is wrong with it or below it.
+    /// A problem with it or below it.
     wrong: Option<FindingNumber>,
 }
 
-/// One snapshot on its way through.
+/// The check of one snapshot.
 struct SnapshotCheck<'a, 'b> {
     all: &'a mut Manifests<'b>,
     findings: &'a mut Findings,
@@ -83,7 +82,7 @@ struct SnapshotCheck<'a, 'b> {
 }
 
 impl<'a> Manifests<'a> {
-    /// Loads the index anew: the snapshots that are to be checked are known already.
+    /// Reloads the index, after the caller has determined which snapshots to check.
     pub(crate) fn begin(store: &'a Store, sample: Sample, progress: &'a dyn Progress) -> Result<Self> {
         let generation = locks::generation(&store.files).ok();
         store.reload()?;
@@ -102,7 +101,7 @@ impl<'a> Manifests<'a> {
         })
     }
 
-    /// Checks the manifest of the record that has this number.
+    /// Checks the manifest of the record with this number.
     pub(crate) fn check(&mut self, number: usize, record: &Record, findings: &mut Findings) -> Result<()> {
         let root = record.root.map_or(Digest::ZERO, |root| root.content);
         if self.store.files.hasher.image(record.size_bytes, root) != record.content {
@@ -127,9 +126,9 @@ impl<'a> Manifests<'a> {
         Ok(())
     }
 
-    /// Returns where a chunk is, or the finding that says why it is nowhere.
+    /// Returns the place of a chunk, or the finding that explains why it is missing.
     fn locate(&mut self, id: &ChunkId, findings: &mut Findings) -> Result<Located, FindingNumber> {
-        // Once more where the index had to be opened anew for it.
+        // Tries once more, in case the index had to be reopened.
         let mut found = self.store.find_chunk(id).or_else(|_| self.store.find_chunk(id));
         if !matches!(found, Ok(Some(_))) && self.gc_went_on() {
             found = self.store.find_chunk(id);
@@ -154,7 +153,7 @@ impl<'a> Manifests<'a> {
         }
     }
 
-    /// Looks for what gc moved, if it moved anything since the last look.
+    /// Reloads the index if gc moved anything since the last time. Tells whether it did.
     fn gc_went_on(&mut self) -> bool {
         let generation = locks::generation(&self.store.files).ok();
         let went_on = generation != self.generation && self.store.reload().is_ok();
@@ -162,8 +161,8 @@ impl<'a> Manifests<'a> {
         went_on
     }
 
-    /// Returns the finding for a chunk or a page that is not there: that of the pack that should
-    /// have it, if it is known.
+    /// Returns the finding for a missing chunk or page: that of the pack that should have it, if
+    /// that pack is known.
     fn blame(
         &self,
         object: Object,
@@ -185,12 +184,12 @@ impl<'a> Manifests<'a> {
 }
 
 impl SnapshotCheck<'_, '_> {
-    /// Ends the pages that do not reach beyond `offset`.
+    /// Closes the pages that end at or before `offset`.
     fn close(&mut self, offset: u64) {
         while let Some(open) = self.path.pop_if(|open| open.range.end <= offset) {
             match (open.wrong, open.located) {
-                // Also at the end of an image: there a page is looked at as anywhere, and must not
-                // map anything beyond besides.
+                // Also for a page at the end of an image: it passes the same checks, and in
+                // addition must map nothing beyond the end.
                 (None, Some(located)) => {
                     self.all.sound.insert(&located);
                 }
@@ -208,7 +207,7 @@ impl SnapshotCheck<'_, '_> {
         self.path.iter_mut().for_each(|open| open.wrong = Some(finding));
     }
 
-    /// Checks an extent that is stored in a chunk and begins at `offset` of the image.
+    /// Checks an extent that is stored in a chunk and starts at `offset` of the image.
     fn extent(&mut self, located: &Located, slot: u8, blocks: u16, offset: u64) {
         for (slot, block) in slots(slot, blocks).zip(0..) {
             let has = located.pack.has_slot(&located.entry, slot);
@@ -230,13 +229,13 @@ impl SnapshotCheck<'_, '_> {
         }
     }
 
-    /// Tells whether the block is elsewhere too, in the same chunk or another one, and not known to
-    /// be damaged there. A restore takes it from there then.
+    /// Tells whether another place, in the same chunk or another, also has the block, with no known
+    /// damage. A restore then reads it from there.
     fn another_serves(&mut self, located: &Located, slot: u8) -> bool {
         let store = self.all.store;
         let mut serves = false;
         for (place, slot) in other_places(store, located, slot) {
-            // It is read too, if data is read.
+            // The other copy is also read when data is read.
             self.all.named.insert(&place);
             serves |= self.findings.damage_of(&place, slot).is_none();
         }
@@ -248,16 +247,16 @@ impl SnapshotCheck<'_, '_> {
         self.lose(finding, range);
     }
 
-    /// Tells whether a page is to be read, and begins with it.
+    /// Tells whether a page is to be read, and starts with it if so.
     fn enter(&mut self, node: &Node) -> Result<bool> {
         let (page, range) = (&node.page, node.range(self.record.size_bytes));
         if self.all.progress.cancelled() {
             return Err(Error::interrupted());
         }
         self.close(range.start);
-        // What cannot be found is found out about when it is read.
+        // A failed lookup is reported when the page is read.
         let located = self.all.store.find_page(&page.id).ok().flatten();
-        // What is fine elsewhere may map data beyond the end of this image.
+        // A page that is sound elsewhere may map data beyond the end of this image.
         let within = range.end < self.record.size_bytes;
         if within && located.as_ref().is_some_and(|located| self.all.sound.has(located)) {
             return Ok(false);
@@ -293,7 +292,7 @@ impl SnapshotCheck<'_, '_> {
                     Err(finding) => self.lose(*finding, begin..end),
                 }
                 if end > image_end {
-                    // What is within the image is served all the same.
+                    // A restore still returns everything within the image.
                     let beyond = begin.max(image_end)..end;
                     self.unfit(page, "it maps data beyond the end of the image", beyond);
                 }
@@ -306,7 +305,7 @@ impl SnapshotCheck<'_, '_> {
         }
     }
 
-    /// Notes that a page cannot be read.
+    /// Notes that a page is unreadable.
     fn broken(&mut self, node: &Node, error: &Error) {
         let id = &node.page.id;
         let object = Object::Page(id.0);

@@ -1,4 +1,4 @@
-//! Verify: looks for everything that is not as it must be, and goes on.
+//! Verify: looks for every defect, and goes on when it finds one.
 
 mod findings;
 mod manifests;
@@ -54,16 +54,16 @@ pub use crate::verbs::verify::report::VerifyReport;
 
 const REBUILT: &str = "it is missing or damaged, and is read through parity";
 
-/// How often what gc moved meanwhile is looked for again.
+/// How often verify looks again for chunks and pages that gc moved meanwhile.
 const ROUNDS_MAX: usize = 8;
 
-/// Verifies the snapshots with these ids, or the whole repository where none is given.
+/// Verifies the snapshots with these ids, or the whole repository if there are none.
 ///
 /// # Errors
-/// `NotFound` if there is no snapshot with one of the ids; `Interrupted` if `progress` says so;
+/// `NotFound` if no snapshot has one of the ids; `Interrupted` if `progress` says so;
 /// `OutOfResources` if this process has too few descriptors or too little memory to tell,
-/// `PermissionDenied` if it may not read something. What is wrong with the repository is no error
-/// but a finding.
+/// `PermissionDenied` if it may not read something. A defect of the repository is not an error but
+/// a finding.
 pub fn verify(
     repo: &Repository,
     snapshots: Option<&[SnapshotId]>,
@@ -73,14 +73,13 @@ pub fn verify(
     survey(repo, scope_of(snapshots), depth, progress).map(|survey| survey.report)
 }
 
-/// As [`verify`], and notes in the repository, where that can be written, which packs were read
-/// whole at `now_unix_ms` (milliseconds since 1970) and what was found damaged or missing. A
-/// capture stores anew what is noted as damaged, when it comes by again, and gc keeps other copies
-/// of it.
+/// Verifies like [`verify`]. If the repository is writable, also notes which packs were read whole
+/// at `now_unix_ms` (milliseconds since 1970) and what was found damaged or missing. When a capture
+/// meets data noted as damaged, it stores the data again, and gc keeps other copies of it.
 ///
-/// Where all data is to be read and [`time_is_up`](Progress::time_is_up) says so, it ends after the
-/// pack that is being read; those that were not read for the longest time come first, so that the
-/// next run goes on from there.
+/// If all data is to be read and [`time_is_up`](Progress::time_is_up) says so, the run ends after
+/// the current pack. Packs that were not read for the longest time come first, so the next run
+/// continues from there.
 ///
 /// # Errors
 /// As [`verify`].
@@ -106,37 +105,37 @@ fn scope_of(snapshots: Option<&[SnapshotId]>) -> Scope<'_> {
     }
 }
 
-/// What is looked at.
+/// The extent of a verification.
 #[derive(Clone, Copy)]
 pub(crate) enum Scope<'a> {
-    /// All snapshots, and all packs and index runs whether a snapshot uses them or not.
+    /// All snapshots, and all packs and index runs whether or not a snapshot uses them.
     Everything,
-    /// All snapshots, and what they need.
+    /// All snapshots, and the data that they need.
     AllSnapshots,
-    /// Some snapshots, and what they need.
+    /// Some snapshots, and the data that they need.
     These(&'a [SnapshotId]),
 }
 
-/// What was found.
+/// The result of a survey.
 pub(crate) struct Survey {
     pub(crate) report: VerifyReport,
-    /// Files of snapshot records that cannot be read, each with the reason.
+    /// The record files that cannot be read, each with the reason.
     pub(crate) unreadable: Vec<(String, String)>,
-    /// What is to be noted.
+    /// The observations to note in the repository.
     seen: Seen,
 }
 
-/// What was seen of packs.
+/// Observations about packs.
 #[derive(Default)]
 struct Seen {
-    /// Packs that are there, where all were looked at.
+    /// The packs that exist, if all of them were checked.
     present: Option<BTreeSet<PackId>>,
     whole: HashSet<PackId>,
     bad: Vec<(PackId, u32, [u8; 16], SlotBitmap)>,
     broken: Vec<PackId>,
 }
 
-/// Looks at everything in `scope`.
+/// Examines everything in `scope`.
 pub(crate) fn survey(
     repo: &Repository,
     scope: Scope<'_>,
@@ -182,7 +181,7 @@ pub(crate) fn survey(
             let numbers = |pack: &PackFile| chosen(pack, sample, manifests.named.numbers(id));
             all_there &= reader.read(id, &numbers, &mut findings)?;
         }
-        // Damage that was not known yet: which ranges are lost by it is told by another walk.
+        // This damage is new: another walk finds the ranges that are lost through it.
         if all_there && findings.damaged() == damaged {
             break;
         }
@@ -190,7 +189,7 @@ pub(crate) fn survey(
     for pack in repo.store.rebuilt_packs() {
         findings.add(Object::Pack(pack.id), || Problem::new(REBUILT, NextStep::RepairPacks));
     }
-    // What could not be read for want of descriptors or memory says nothing about what is stored.
+    // A read that failed for want of descriptors or memory says nothing about the stored data.
     repo.files().shortages.check(shortages)?;
     report.snapshots = snapshots.records.len() as u64;
     report.chunks_read = reader.chunks_read;
@@ -202,8 +201,8 @@ pub(crate) fn survey(
     Ok(Survey { report, unreadable: snapshots.unreadable, seen })
 }
 
-/// Reads packs, those that were not read for the longest time first, until the time is up. Returns
-/// whether it was enough.
+/// Reads packs, starting with those not read for the longest time, until the time is up. Returns
+/// whether the time sufficed.
 fn read_packs(
     reader: &mut Reader<'_>,
     packs: &BTreeSet<PackId>,
@@ -217,7 +216,7 @@ fn read_packs(
     let mut left = in_order.into_iter();
     let mut first = true;
     while let Some(id) = left.next() {
-        // At least one, so that it is done some day however short the time is.
+        // At least one pack, so that all are read eventually, however short the time is.
         if !first && reader.progress.time_is_up() {
             report.packs_left = left.len() as u64 + 1;
             let unread = std::iter::once(id).chain(left);
@@ -230,7 +229,7 @@ fn read_packs(
     Ok(true)
 }
 
-/// Takes what was noted of packs for which no time is left for what they are.
+/// Takes the known damage of packs that are not read for lack of time from the notes.
 fn known_damage(store: &Store, packs: impl Iterator<Item = PackId>, findings: &mut Findings) {
     let damage = Damage::load(&store.files);
     for pack in packs {
@@ -249,7 +248,7 @@ fn known_damage(store: &Store, packs: impl Iterator<Item = PackId>, findings: &m
     }
 }
 
-/// Notes what was seen, if the repository can be written here.
+/// Notes the observations if the repository is writable here.
 fn note(repo: &Repository, seen: &Seen, now_unix_ms: i64) -> Result<()> {
     const FINE: [ErrorKind; 3] = [ErrorKind::PermissionDenied, ErrorKind::Unsupported, ErrorKind::NoSpace];
     let files = repo.files();
@@ -269,14 +268,14 @@ fn note(repo: &Repository, seen: &Seen, now_unix_ms: i64) -> Result<()> {
         Err(error) => Err(error),
     };
     match noted {
-        // It can only be read, here or by this program, or there is no room for a note: nothing
-        // depends on it.
+        // The medium or this program is read-only, or there is no room for a note. Nothing depends
+        // on the note.
         Err(error) if !FINE.contains(&error.kind()) => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Adds to the report when packs were last read.
+/// Adds to the report when the packs were last read.
 fn tell_what_was_read(repo: &Repository, survey: &mut Survey) -> Result<()> {
     let files = repo.files();
     let checked = load_checked(files);
@@ -290,16 +289,16 @@ fn tell_what_was_read(repo: &Repository, survey: &mut Survey) -> Result<()> {
     Ok(())
 }
 
-/// Returns those of the entries of a pack that are in the sample.
+/// Returns the entries of a pack that are in the sample.
 fn chosen(pack: &PackFile, sample: Sample, numbers: impl Iterator<Item = u32>) -> Vec<u32> {
     numbers.filter(|number| sample.has(pack.id, *number)).collect()
 }
 
-/// The snapshots that are looked at.
+/// The snapshots to check.
 struct Snapshots {
     records: Vec<Record>,
     unreadable: Vec<(String, String)>,
-    /// Those that volumes stand on: they need not be snapshots any more.
+    /// The snapshots that volumes are based on. They may be deleted as snapshots.
     of_volumes: HashSet<ManifestKey>,
 }
 
@@ -353,7 +352,7 @@ impl Snapshots {
         Ok(Self { records, unreadable, of_volumes })
     }
 
-    /// Goes through all manifests. A snapshot that was deleted meanwhile is left out from then on.
+    /// Walks all manifests. Drops snapshots that were deleted meanwhile.
     fn walk<'a>(
         &mut self,
         repo: &'a Repository,
@@ -367,12 +366,13 @@ impl Snapshots {
             let _pin = Pin::take(repo.files(), record.id)?;
             let key = record.manifest_key();
             let record = match records::load(repo.files(), record.id) {
-                // It was deleted, and perhaps copied again, with another manifest.
+                // It was deleted, and perhaps copied again with another manifest.
                 Ok(now) if now.manifest_key() != key && !self.of_volumes.contains(&key) => now,
                 Err(error) if error.kind() == ErrorKind::NotFound && !self.of_volumes.contains(&key) => {
                     continue;
                 }
-                // It can be damaged since it was read first; what it said is still worth a look.
+                // The record may have become damaged since it was first read. Its old content is
+                // still worth checking.
                 _ => record,
             };
             manifests.check(kept.len(), &record, findings)?;

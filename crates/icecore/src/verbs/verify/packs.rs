@@ -1,4 +1,4 @@
-//! Looks at every pack file and every index run as a whole.
+//! Checks every pack file and every index run as a whole.
 
 use std::collections::BTreeSet;
 
@@ -30,13 +30,13 @@ const MOVE_OUT: &str = "nothing of icecore has such a name here; move it out of 
 #[derive(Default)]
 pub(crate) struct SoundPacks {
     pub(crate) ids: BTreeSet<PackId>,
-    /// How long the stored bytes are that are to be read.
+    /// The stored bytes that are to be read.
     pub(crate) wanted_bytes: u64,
-    /// How many manifest pages there are.
+    /// The number of manifest pages.
     pub(crate) pages: u64,
 }
 
-/// Checks all pack files. Returns those that are sound as a whole.
+/// Checks all pack files. Returns the packs that are sound as a whole.
 pub(crate) fn check_packs(
     repo: &Repository,
     sample: Sample,
@@ -67,7 +67,7 @@ pub(crate) fn check_packs(
                 sound.wanted_bytes += bytes;
                 sound.pages += pages;
             }
-            // Gc removed it after it was listed.
+            // Gc removed the pack after it was listed.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
                 findings.add(Object::Pack(id), || problem_of(&error, next_step(&error)));
@@ -77,11 +77,10 @@ pub(crate) fn check_packs(
     Ok(sound)
 }
 
-/// Tells whether a name is one that icecore gives.
+/// A test of whether icecore gives such names.
 type IsOurs<'a> = &'a dyn Fn(&str) -> bool;
 
-/// Tells of what is where records and parity are kept and has a name that nothing of icecore has
-/// there.
+/// Reports files in the directories of records and parity whose names icecore never gives there.
 pub(crate) fn check_strays(repo: &Repository, findings: &mut Findings) -> Result<()> {
     let files = repo.files();
     let listing = |error| Error::io(format!("listing {}", layout::VOLUMES), error);
@@ -105,7 +104,7 @@ pub(crate) fn check_strays(repo: &Repository, findings: &mut Findings) -> Result
     Ok(())
 }
 
-/// Returns what to do about a pack that cannot be used as a whole.
+/// Returns the next step for a pack that is unusable as a whole.
 pub(crate) fn next_step(error: &Error) -> NextStep {
     match error.kind() {
         ErrorKind::Corrupt => NextStep::RecoverPack,
@@ -133,7 +132,7 @@ pub(crate) fn check_runs(repo: &Repository, findings: &mut Findings) -> Result<(
                     Problem::new("its checksum does not match", NextStep::RepairIndex)
                 });
             }
-            // It was merged into another after it was listed.
+            // The run was merged into another after it was listed.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
                 findings.add(Object::Run(id), || problem_of(&error, NextStep::RepairIndex));

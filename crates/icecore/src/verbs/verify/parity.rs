@@ -1,4 +1,4 @@
-//! Looks at parity: that its files are what they were when they were made.
+//! Checks that parity files are unchanged since they were made.
 
 use rayon::prelude::*;
 
@@ -16,9 +16,9 @@ use crate::words::next_step::NextStep;
 use crate::words::progress::Progress;
 use crate::words::sizes::to_u64;
 
-/// Checks all parity files, and with `whole` every byte of them. Returns how many packs do not have
-/// the parity that they should have. That is no finding: an interrupted capture leaves some, and
-/// the next one or gc makes up for it.
+/// Checks all parity files, and with `whole` every byte of them. Returns how many packs lack the
+/// parity that they should have. This is not a finding: an interrupted capture leaves such packs,
+/// and the next capture or gc makes the parity.
 pub(crate) fn check_parity(
     repo: &Repository,
     whole: bool,
@@ -50,7 +50,7 @@ fn check_group(repo: &Repository, group: &Group, findings: &mut Findings) {
             Ok(_) => &Error::corrupt("it is damaged: its parity does not match its digest"),
             Err(error) => error,
         };
-        // Gc and captures remove groups that others replace.
+        // Gc and captures remove groups when other groups replace them.
         if files.storage.open(&name).is_ok() {
             findings.add(Object::File(name), || problem_of(error, NextStep::RepairParity));
         }

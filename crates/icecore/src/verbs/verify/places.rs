@@ -1,4 +1,4 @@
-//! Sets of chunks and pages, a bit for each by pack and entry, so that a set of millions stays
+//! Sets of chunks and pages, with a bit for each entry of a pack, so that a set of millions stays
 //! small.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::words::ids::PackId;
 pub(crate) struct Places(BTreeMap<PackId, Vec<u64>>);
 
 impl Places {
-    /// Adds a chunk or a page. Returns whether it was not there.
+    /// Adds a chunk or a page. Returns whether it is new.
     pub(crate) fn insert(&mut self, located: &Located) -> bool {
         let words = self.0.entry(located.pack.id).or_default();
         let at = located.number as usize;
@@ -24,17 +24,17 @@ impl Places {
         new
     }
 
-    /// Tells whether a chunk or a page is there.
+    /// Tells whether the set has a chunk or a page.
     pub(crate) fn has(&self, located: &Located) -> bool {
         self.0.get(&located.pack.id).is_some_and(|words| is_set(words, located.number))
     }
 
-    /// Returns the packs of which something is there, in order.
+    /// Returns the packs with any entry in the set, in order.
     pub(crate) fn packs(&self) -> impl Iterator<Item = PackId> + '_ {
         self.0.keys().copied()
     }
 
-    /// Returns the numbers of the entries of a pack that are there, in order.
+    /// Returns the numbers of a pack's entries in the set, in order.
     pub(crate) fn numbers(&self, pack: PackId) -> impl Iterator<Item = u32> + '_ {
         let words = self.0.get(&pack).map_or(&[][..], Vec::as_slice);
         (0..).take(words.len() * 64).filter(|number| is_set(words, *number))

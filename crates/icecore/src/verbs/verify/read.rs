@@ -1,4 +1,4 @@
-//! Reads chunks and pages, in the order of packs and on all cores, and proves them by their ids.
+//! Reads chunks and pages in pack order on all cores, and checks them against their ids.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -24,25 +24,25 @@ use crate::words::next_step::NextStep;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 
-/// Entries between two looks at whether to stop.
+/// Entries between two checks for interruption.
 const ENTRIES_AT_ONCE: usize = 2048;
-/// Entries that one thread takes at least, so that it does not make a decoder for each.
+/// The fewest entries that a thread takes, so that it does not create a decoder for each.
 const ENTRIES_A_THREAD: usize = 16;
 
-/// Reads packs, each at most once.
+/// A reader of packs that reads each at most once.
 pub(crate) struct Reader<'a> {
     pub(crate) store: &'a Store,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) done: HashSet<PackId>,
-    /// Of these, the packs of which everything was read.
+    /// The packs, of those, that were read completely.
     pub(crate) whole: HashSet<PackId>,
-    /// Chunks and pages that cannot be used: pack, number, id, slots.
+    /// Unusable chunks and pages: pack, number, id, slots.
     pub(crate) bad: Vec<(PackId, u32, [u8; 16], SlotBitmap)>,
     pub(crate) chunks_read: u64,
     pub(crate) stored_bytes_read: u64,
 }
 
-/// A chunk or a page that was read. Of those that are sound only the length is kept.
+/// A chunk or a page that was read. If it is sound, only its length is kept.
 struct Examined {
     stored_bytes: u64,
     trouble: Option<(Located, Trouble)>,
@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the wanted ones of a pack's entries. Returns false if the pack is gone.
+    /// Reads the wanted entries of a pack. Returns false if the pack is gone.
     pub(crate) fn read(
         &mut self,
         id: PackId,
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         let (files, progress) = (&self.store.files, self.progress);
         let one = |reader: &mut Result<ItemReader>, number: &u32| {
             let reader = reader.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
-            // An entry that does not decode is a finding of the pack.
+            // An entry that does not decode is reported as a finding of its pack.
             let Ok(entry) = pack.entry(*number) else { return Ok(None) };
             let located = Located { pack: Arc::clone(pack), number: *number, entry };
             let trouble = reader.examine(files, &located);
@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Adds a finding. Returns what cannot be used, if anything.
+/// Adds a finding. Returns the unusable slots, if any.
 fn note(located: &Located, trouble: &Trouble, findings: &mut Findings) -> Option<SlotBitmap> {
     let Trouble { error, slots } = trouble;
     let object = match located.pack.kind {

@@ -1,16 +1,16 @@
-//! How verify is asked, and what it answers.
+//! The options and the report of a verification.
 
 use crate::words::ids::SnapshotId;
 use crate::words::next_step::NextStep;
 
-/// How much of the data is read.
+/// The share of the data that is read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Depth {
     /// None: records, manifests, directories and index.
     Structure,
     /// A part of the chunks, chosen by `seed`.
     Sample {
-        /// Which part, 0.0 to 1.0.
+        /// The share, from 0.0 to 1.0.
         part: f64,
         /// Another seed chooses other chunks.
         seed: u64,
@@ -22,7 +22,7 @@ pub enum Depth {
 /// A range of a snapshot's image that cannot be restored.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LostRange {
-    /// Of which snapshot.
+    /// The snapshot.
     pub snapshot: SnapshotId,
     /// The snapshot's name.
     pub name: String,
@@ -32,23 +32,23 @@ pub struct LostRange {
     pub bytes: u64,
 }
 
-/// Something that is not as it must be.
+/// A defect that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Which object: a snapshot, page, chunk, pack or index run, by id.
+    /// The object: a snapshot, page, chunk, pack or index run, by id.
     pub object: String,
     /// What is wrong with it.
     pub problem: String,
-    /// What to do about it.
+    /// The next step to take.
     pub next: Option<NextStep>,
-    /// What of which snapshots it makes unreadable; empty where none is affected.
+    /// The ranges of snapshots that it makes unreadable; empty if none is affected.
     pub lost: Vec<LostRange>,
 }
 
-/// What a verification looked at, and found.
+/// The report of a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VerifyReport {
-    /// Snapshots looked at.
+    /// Snapshots checked.
     pub snapshots: u64,
     /// Manifest pages read.
     pub pages: u64,
@@ -60,18 +60,18 @@ pub struct VerifyReport {
     pub chunks_read: u64,
     /// Their stored bytes.
     pub stored_bytes_read: u64,
-    /// Packs all of which was read.
+    /// Packs that were read completely.
     pub packs_read: u64,
-    /// Packs that were to be read, and for which no time was left.
+    /// Packs that were due to be read when the time ran out.
     pub packs_left: u64,
-    /// Packs that were never read whole, as far as that was noted.
+    /// Packs that were never read whole, as far as the notes say.
     pub packs_never_read: u64,
-    /// When the pack was read that was not read for the longest time, in milliseconds since 1970.
-    /// None where nothing was noted.
+    /// When the pack that has gone unread for the longest time was last read, in milliseconds since
+    /// 1970. None if nothing was noted.
     pub oldest_read_unix_ms: Option<i64>,
-    /// Packs that do not have the parity that they should have, which the next capture that stores
-    /// something or gc makes.
+    /// Packs without the parity that they should have. Gc makes it, or the next capture that stores
+    /// data.
     pub packs_without_parity: u64,
-    /// What is wrong.
+    /// The defects.
     pub findings: Vec<Finding>,
 }

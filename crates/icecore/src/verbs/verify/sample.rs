@@ -1,4 +1,4 @@
-//! Which chunks are read.
+//! The choice of the chunks to read.
 
 use crate::verbs::verify::report::Depth;
 use crate::words::error::Error;
@@ -7,7 +7,7 @@ use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::sizes::to_u32;
 
-/// A choice of chunks that depends on nothing but a seed and where the chunks are stored.
+/// A choice of chunks that depends only on a seed and the places of the chunks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     part: f64,
@@ -28,7 +28,7 @@ impl Sample {
             .with_hint("use a share above 0 and up to 1, or up to 100%"))
     }
 
-    /// Tells whether nothing is chosen.
+    /// Tells whether the sample is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.part <= 0.0
     }
@@ -43,7 +43,7 @@ impl Sample {
     }
 }
 
-/// Spreads the bits of a number over all others (the last step of SplitMix64).
+/// Mixes the bits of a number (the last step of SplitMix64).
 fn mix(n: u64) -> u64 {
     let n = (n ^ n >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,4 +1,4 @@
-//! Volumes that nobody has open are changed: grown, set back, deleted.
+//! Changes volumes that nobody has open: resizes, resets and deletes them.
 
 use crate::format::layout;
 use crate::format::record::Record;
@@ -15,20 +15,20 @@ use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::names::check_volume_name;
 
-/// Takes a volume for the caller alone.
+/// Locks a volume for the caller alone.
 fn take(repo: &Repository, name: &str) -> Result<(VolumeRecord, Held)> {
     check_volume_name(name)?;
     repo.check_writable()?;
-    // Before the lock, whose file would be made.
+    // Checked before locking, because locking would create the lock file.
     volumes::load(repo.files(), name)?;
     let lock = volumes::lock(repo.files(), name)?;
     Ok((volumes::load(repo.files(), name)?, lock))
 }
 
-/// Makes a volume larger. What is added is zero.
+/// Makes a volume larger. The new part is zero.
 ///
 /// # Errors
-/// `InvalidInput` for a size that is smaller than it has; `InUse` if it is open.
+/// `InvalidInput` for a size smaller than the current one; `InUse` if it is open.
 pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<VolumeInfo> {
     let (before, _lock) = take(repo, name)?;
     let mut record = volumes::grown(&before, size_bytes)?;
@@ -39,8 +39,8 @@ pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<V
     Ok(record.into())
 }
 
-/// Drops what was written to a volume since it was made or restored, and the snapshots taken of it
-/// stay as they are. Whole or not at all, whatever happens.
+/// Drops everything written to a volume since it was created or restored. Snapshots taken of it
+/// stay. After a crash the reset is either complete or did not happen.
 ///
 /// # Errors
 /// `InUse` if it is open.
@@ -51,8 +51,9 @@ pub fn reset_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     set_back(repo, record, origin)
 }
 
-/// Gives a volume the content of a snapshot. What was written to it is dropped, whole or not at
-/// all, whatever happens. A volume that is smaller than the snapshot grows to its size.
+/// Gives a volume the content of a snapshot and drops everything written to it. After a crash the
+/// restore is either complete or did not happen. A volume smaller than the snapshot grows to its
+/// size.
 ///
 /// # Errors
 /// `NotFound` if there is no such snapshot; `InUse` if the volume is open.
@@ -64,7 +65,7 @@ pub fn restore_volume(repo: &Repository, name: &str, snapshot: SnapshotId) -> Re
 }
 
 /// Publishes a record with an empty overlay over `origin`. The caller holds the commit lock and the
-/// volume's.
+/// volume's lock.
 fn set_back(repo: &Repository, record: VolumeRecord, origin: Option<Record>) -> Result<VolumeInfo> {
     let files = repo.files();
     let in_use = |number: u64| number == record.active || record.sealed.contains(&number);
@@ -74,12 +75,12 @@ fn set_back(repo: &Repository, record: VolumeRecord, origin: Option<Record>) -> 
     let mut new =
         VolumeRecord { base: origin.clone(), origin, sealed: Vec::new(), active, size_bytes, ..record };
     volumes::save(files, &mut new)?;
-    // What stays is removed when the volume is opened the next time.
+    // Files that remain are removed when the volume is next opened.
     let _ = Overlay::remove_files(&*files.storage, &new.name, |number| number != active);
     Ok(new.into())
 }
 
-/// Deletes a volume, and all that was written to it since its last snapshot. Snapshots stay.
+/// Deletes a volume and everything written to it since its last snapshot. Its snapshots stay.
 ///
 /// # Errors
 /// `InUse` if it is open.
@@ -92,8 +93,8 @@ pub fn delete_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
         files.remove(&layout::volume_record(name))?;
         files.sync_dir(&dir)?;
     }
-    // Without a record it is none any more: what stays of it is removed when one of its name is
-    // made.
+    // Without a record the volume no longer exists. The next volume created under its name removes
+    // any remaining files.
     let _ = files.storage.remove(&layout::volume_record_temp(name));
     let _ = Overlay::remove_files(&*files.storage, name, |_| true);
     let _ = files.storage.remove_dir(&dir);

@@ -1,4 +1,4 @@
-//! A volume is made: a record, and an overlay with nothing in it, whatever the size.
+//! Creates a volume: a record and an empty overlay, whatever the size.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ use crate::words::names::check_volume_name;
 use crate::words::sizes::IMAGE_BYTES_MAX;
 use crate::words::time::check_time;
 
-/// What a new volume is.
+/// The options of a new volume.
 #[derive(Debug, Clone)]
 pub struct VolumeOptions {
     /// Its id: a fresh UUID of version 7.
@@ -34,21 +34,22 @@ pub struct VolumeOptions {
     pub name: String,
     /// The time, in milliseconds since 1970.
     pub created_unix_ms: i64,
-    /// What snapshots of it are snapshots of; what its own snapshot is one of, if none is given.
+    /// The kind of resource that its snapshots are of; if none is given, the kind of its own
+    /// snapshot.
     pub kind: Option<ResourceKind>,
-    /// The snapshot whose content it has; zeros where none is given.
+    /// The snapshot with its content; if none is given, the volume is all zeros.
     pub snapshot: Option<SnapshotId>,
-    /// Its size in bytes, at least that of the snapshot; that of the snapshot where none is given.
+    /// Its size in bytes, at least the snapshot's; if none is given, the snapshot's size.
     pub size_bytes: Option<u64>,
-    /// What programs note about it.
+    /// Labels for programs.
     pub labels: BTreeMap<String, String>,
 }
 
-/// Makes a volume. When it returns, the volume survives a power cut.
+/// Creates a volume. When it returns, the volume survives a power cut.
 ///
 /// # Errors
-/// `AlreadyExists` if there is one of this name; `NotFound` if there is no such snapshot;
-/// `InvalidInput` for a name or a size that cannot be.
+/// `AlreadyExists` if the name is taken; `NotFound` if there is no such snapshot; `InvalidInput`
+/// for an invalid name or size.
 pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<VolumeInfo> {
     check_volume_name(&options.name)?;
     check_labels(&options.labels)?;
@@ -59,7 +60,7 @@ pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<Volum
     check_free(files, name)?;
     make_dir(files, layout::VOLUMES)?;
     let _lock = volumes::lock(files, name)?;
-    // Nothing goes out of the repository meanwhile.
+    // Nothing is removed from the repository meanwhile.
     let _commit = locks::lock_commit(files)?;
     check_free(files, name)?;
     let snapshot = options.snapshot.map(|id| records::load(files, id)).transpose()?;
@@ -111,14 +112,14 @@ fn size_of(options: &VolumeOptions, snapshot: Option<u64>) -> Result<u64> {
     }
 }
 
-/// Makes a directory, and its name durable.
+/// Creates a directory and makes its name durable.
 fn make_dir(files: &RepositoryFiles, dir: &str) -> Result<()> {
     let making = |error| Error::stored_io(format!("creating the directory {dir}"), error);
     files.storage.make_dir(dir).map_err(making)?;
     files.sync_dir(dir.rsplit_once('/').map_or("", |(above, _)| above))
 }
 
-/// Makes an overlay with nothing in it, durably, after removing those whose numbers `goes` picks.
+/// Creates an empty overlay durably, after removing the overlays whose numbers `goes` selects.
 pub(crate) fn new_overlay(
     files: &RepositoryFiles,
     name: &str,
@@ -131,8 +132,8 @@ pub(crate) fn new_overlay(
     files.sync_dir(&layout::volume_dir(name))
 }
 
-/// Notes in the config that there are volumes, since a program that does not know them would remove
-/// what they stand on.
+/// Notes in the config that there are volumes: a program that does not know volumes would remove
+/// the data that they are based on.
 fn note_feature(files: &RepositoryFiles) -> Result<()> {
     let (mut config, _) = config::read(&*files.storage)?;
     if config.features.read_only_compatible & Features::VOLUMES != 0 {

@@ -1,4 +1,4 @@
-//! A volume is written out as an image.
+//! Exports a volume as an image.
 
 use crate::words::error::Error;
 use crate::words::error::Result;
@@ -10,7 +10,7 @@ use crate::words::units::LeafNumber;
 use crate::world::io::ReadAt;
 use crate::world::io::WriteAt;
 
-/// Copies all that a disk shows to a target that is all zeros. Holes stay holes. Returns the bytes
+/// Copies the content of a disk to a target that is all zeros. Holes stay holes. Returns the bytes
 /// of data.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! What can be told of volumes.
+//! Information about volumes.
 
 use std::collections::BTreeMap;
 
@@ -21,19 +21,19 @@ pub struct VolumeInfo {
     pub id: VolumeId,
     /// Its name, unique in the repository.
     pub name: String,
-    /// What snapshots of it are snapshots of.
+    /// The kind of resource that its snapshots are of.
     pub kind: ResourceKind,
-    /// When it was made, in milliseconds since 1970.
+    /// When it was created, in milliseconds since 1970.
     pub created_unix_ms: i64,
     /// Its size in bytes.
     pub size_bytes: u64,
-    /// The snapshot that it was made from or restored to, and that a reset goes back to; none where
-    /// that is all zeros.
+    /// The snapshot that it was created from or restored to, and to which a reset returns; none if
+    /// that state is all zeros.
     pub origin: Option<Snapshot>,
-    /// The snapshot that what was written lies over: the origin, or one that was taken of this
-    /// volume. It may be deleted.
+    /// The snapshot below the volume's writes: the origin, or one that was taken of this volume. It
+    /// may be deleted.
     pub base: Option<Snapshot>,
-    /// What programs note about it.
+    /// Labels for programs.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -49,16 +49,16 @@ impl From<VolumeRecord> for VolumeInfo {
 pub struct UnreadableVolume {
     /// Its name.
     pub name: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 /// All volumes of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VolumeListing {
-    /// Those whose records can be read, by name.
+    /// The volumes with readable records, by name.
     pub volumes: Vec<VolumeInfo>,
-    /// Those whose records cannot be read.
+    /// The volumes with unreadable records.
     pub unreadable: Vec<UnreadableVolume>,
 }
 
@@ -74,7 +74,7 @@ pub fn list_volumes(repo: &Repository) -> Result<VolumeListing> {
     Ok(listing)
 }
 
-/// Returns the volume of this name.
+/// Returns the volume with this name.
 ///
 /// # Errors
 /// `NotFound` if there is none; `Corrupt` if its record cannot be read.
@@ -83,8 +83,8 @@ pub fn find_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     volumes::load(repo.files(), name).map(VolumeInfo::from)
 }
 
-/// Returns how many bytes of a volume were written, or zeroed, since the snapshot below it, in
-/// whole blocks. Where somebody writes to it just now, this is what was synced.
+/// Returns how many bytes of a volume, in whole blocks, were written or zeroed since the snapshot
+/// below it. If someone is writing to it, only synced writes count.
 pub fn written_bytes(repo: &Repository, name: &str) -> Result<u64> {
     check_volume_name(name)?;
     let record = volumes::load(repo.files(), name)?;

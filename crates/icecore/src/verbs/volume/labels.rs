@@ -1,4 +1,4 @@
-//! What programs note about a volume is changed, whether or not it is open.
+//! Changes the labels of a volume, whether or not it is open.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::words::error::Result;
 use crate::words::names::change_labels;
 use crate::words::names::check_volume_name;
 
-/// Removes labels of a volume and then sets others. The others stay as they are. The volume may be
-/// open, here or in another process.
+/// Removes labels of a volume, then sets others. All other labels stay. The volume may be open,
+/// here or in another process.
 ///
 /// # Errors
-/// `NotFound` if there is none of this name; `InvalidInput` for a key or a value that cannot be, or
-/// if there would be more than 32 labels.
+/// `NotFound` if no volume has this name; `InvalidInput` for an invalid key or value, or for more
+/// than 32 labels in the end.
 pub fn relabel_volume(
     repo: &Repository,
     name: &str,
@@ -26,9 +26,9 @@ pub fn relabel_volume(
     check_volume_name(name)?;
     repo.check_writable()?;
     let files = repo.files();
-    // Before a lock, whose file would be made.
+    // Checked before locking, because locking would create the lock file.
     volumes::load(files, name)?;
-    // It is not deleted meanwhile.
+    // Keeps the volume from being deleted meanwhile.
     let _commit = locks::lock_commit(files)?;
     let record = volumes::save_labels(files, name, |labels| {
         change_labels(labels, set, remove)?;

@@ -1,5 +1,5 @@
-//! Copy-on-write volumes: writable disks that are made of a snapshot in no time, and of which
-//! snapshots are taken.
+//! Copy-on-write volumes: writable disks that are created instantly from a snapshot and that can be
+//! snapshotted themselves.
 
 mod change;
 mod create;

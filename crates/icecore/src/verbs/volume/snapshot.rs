@@ -1,5 +1,4 @@
-//! A snapshot of a volume: what was written since the last one is read, and nothing else, while the
-//! volume is used.
+//! Takes a snapshot of a volume in use. Reads only the blocks written since the last one.
 
 use crate::repository::refill_reserve;
 use crate::stores::records;
@@ -21,7 +20,7 @@ use crate::words::progress::Progress;
 use crate::words::sync::thread;
 use crate::words::time::check_time;
 
-/// Ends a capture also where a write to the volume needs the room.
+/// A progress that also cancels a capture when a write to the volume needs the space.
 struct GivesWay<'a> {
     volume: &'a Volume,
     number: u64,
@@ -43,12 +42,12 @@ impl Progress for GivesWay<'_> {
 }
 
 /// Takes a snapshot of a volume as it is at this moment, while others read and write it. When it
-/// returns, the snapshot survives a power cut, and what was written before lies in it; also no
-/// longer in an overlay, unless there was no room to note that.
+/// returns, the snapshot survives a power cut and contains all earlier writes. They have also left
+/// the overlay, unless there was no room to record that.
 ///
 /// # Errors
-/// As those of `capture`; `NoSpace` also if a write to the volume needed the room
-/// that it took. The volume is what it was before, and the next snapshot takes in what this one
+/// Those of `capture`; also `NoSpace` if a write to the volume needed the space that the snapshot
+/// took. The volume is then as before, and the next snapshot includes everything that this one
 /// would have.
 pub fn snapshot_volume(
     volume: &Volume,
@@ -58,15 +57,15 @@ pub fn snapshot_volume(
     check_time(options.created_unix_ms)?;
     let _alone = volume.one_snapshot();
     let repo = volume.repo();
-    // By its name and its time, a snapshot is known as one of this volume and not of one that had
-    // the name before.
+    // A snapshot's name and time show that it is of this volume and not of an earlier one with the
+    // same name.
     let time = options.created_unix_ms.max(volume.created_unix_ms());
     let options = CaptureOptions::of_volume(options, time, volume.kind(), volume.name());
     if !options.name_may_repeat {
         let records = records::load_all(repo.files())?;
         check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;
     }
-    // Before the seal, which replaces the volume's record.
+    // Checked before the seal, which replaces the volume's record.
     repo.check_writable()?;
     let frozen = volume.freeze()?;
     let report = match take(volume, &frozen, &options, progress) {
@@ -81,11 +80,11 @@ pub fn snapshot_volume(
     } else {
         volume.thaw();
     }
-    // The files of the overlays are gone by name, and go by content when they are closed: with many
-    // holes in them, that can take a file system seconds, for which nobody needs to wait. Without a
-    // thread for it, they are closed here.
+    // The overlay files have lost their names, and lose their content when they are closed. With
+    // many holes that can take a file system seconds, and nobody needs to wait for it. If no thread
+    // can be started, they are closed here.
     drop(thread::Builder::new().spawn(move || drop(frozen)));
-    // A flush may have needed it.
+    // A flush may have used the reserve.
     refill_reserve(repo.files());
     Ok(report)
 }
