@@ -2,8 +2,8 @@
 //! compressed, verified snapshots in a repository, and snapshots back into images.
 //!
 //! A [`Repository`](repository::Repository) is opened in a [`Storage`](storage::Storage), most
-//! often a directory ([`FsStorage`](storage::FsStorage)). Each operation is a function that takes the
-//! repository:
+//! often a directory ([`FsStorage`](storage::FsStorage)). Each operation is a function that
+//! takes the repository:
 //!
 //! * [`snapshot`]: capture an image, restore it, list, find, rename, delete, copy, compare, and
 //!   read a snapshot as a disk.

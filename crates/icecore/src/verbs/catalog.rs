@@ -96,7 +96,7 @@ pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
     match fitting.as_slice() {
         [snapshot] => Ok((*snapshot).clone()),
         [] => {
-            // A damaged record cannot tell any more how its snapshot was called.
+            // A damaged record no longer tells the name of its snapshot.
             unread.retain(|(_, error)| error.kind() != ErrorKind::Corrupt);
             Err(missing(unread, spec, &format!("there is no snapshot {spec:?}")))
         }

@@ -55,8 +55,8 @@ pub struct CaptureOptions {
     pub resource: String,
     /// Tags, without duplicates.
     pub tags: Vec<String>,
-    /// Labels for programs: up to 32 values of up to 1024 bytes. Keys are 1 to 32 lower-case ASCII
-    /// letters, digits and `-`, and begin with a letter.
+    /// Labels set by programs: up to 32 values of up to 1024 bytes. Keys are 1 to 32 lower-case
+    /// ASCII letters, digits and `-`, and begin with a letter.
     pub labels: BTreeMap<String, String>,
     /// What to compare with.
     pub parent: Parent,
@@ -148,7 +148,7 @@ pub struct VolumeSnapshotOptions {
     pub name_may_repeat: bool,
     /// Tags, without duplicates.
     pub tags: Vec<String>,
-    /// Labels for programs.
+    /// Labels set by programs.
     pub labels: BTreeMap<String, String>,
     /// The zstd level for new data; if none is given, the repository's.
     pub level: Option<i32>,

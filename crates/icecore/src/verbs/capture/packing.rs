@@ -202,12 +202,12 @@ pub(crate) fn publish(store: &Store, publisher: Option<&Publisher<'_>>, pack: Pa
     publisher.parity.as_ref().map_or(Ok(()), |parity| parity.add(pack.id))
 }
 
-/// Merges several index runs of about the same size, unless another process is doing so.
+/// Merges several index runs of about the same size, unless someone else is doing so.
 pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     if runs_to_merge(store.index().runs()).is_empty() {
         return Ok(());
     }
-    // Held until the merged runs are gone; otherwise another process would merge them again.
+    // Held until the merged runs are gone; otherwise others would merge them again.
     let Some(_merge) = locks::try_lock(&store.files, layout::LOCK_MERGE)? else { return Ok(()) };
     let Some(index) = locks::try_lock(&store.files, layout::LOCK_INDEX)? else { return Ok(()) };
     // A run that gc or another capture has replaced must not return through this merge: it would

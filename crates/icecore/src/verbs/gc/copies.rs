@@ -47,8 +47,7 @@ impl Chunk {
 pub(crate) struct Copies<'a> {
     pub(crate) store: &'a Store,
     damage: &'a Damage,
-    /// The places of the copies instead of the packs themselves, of which so many cannot be open at
-    /// once.
+    /// Only the places of the copies are kept, because that many packs cannot be open at once.
     read: HashMap<[u8; 16], Vec<(PackId, u32, SlotBitmap)>>,
 }
 

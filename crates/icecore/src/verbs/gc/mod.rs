@@ -63,7 +63,7 @@ pub struct GcPlan {
     lock: Option<Held>,
 }
 
-/// Finds out what can be freed. Changes nothing.
+/// Plans which packs a gc would free. Changes nothing.
 ///
 /// # Errors
 /// `Corrupt` if anything that a snapshot needs is missing: gc then deletes nothing. `InUse` if

@@ -34,7 +34,7 @@ const ROUNDS_MAX: usize = 32;
 /// the marks.
 pub(crate) struct Tail<'a> {
     store: &'a Store,
-    /// Records whose needs for the packs that are to go are known.
+    /// Records that were already checked for packs that they need.
     known: HashSet<ManifestKey>,
     needs: Needs<'a>,
 }
@@ -72,8 +72,8 @@ impl<'a> Tail<'a> {
         self.remove_packs(commit, aside)
     }
 
-    /// Removes packs that nothing uses on a full disk. It writes only the generation and frees the
-    /// reserve for that. The index keeps entries that lead nowhere, which is harmless.
+    /// Does the same on a full disk, for packs that nothing uses. It writes only the generation and
+    /// frees the reserve for that. The index keeps entries that lead nowhere, which is harmless.
     pub(crate) fn take_out_on_full_disk(mut self) -> Result<Vec<PackId>> {
         if self.needs.going().is_empty() {
             return Ok(Vec::new());
@@ -85,8 +85,7 @@ impl<'a> Tail<'a> {
         self.remove_packs(commit, SetAside::new(files))
     }
 
-    /// Returns the held commit lock at a moment when no record needs any of the packs that are to
-    /// go.
+    /// Returns the held commit lock once no record needs any of the packs that are to go.
     fn settle(&mut self) -> Result<Held> {
         for _ in 0..ROUNDS_MAX {
             let commit = locks::lock_commit(&self.store.files)?;

@@ -41,8 +41,8 @@ struct Compared {
     zeroed_bytes: u64,
 }
 
-/// Leaves only the blocks that the target lacks in `window.pieces`, and zeroes everything that must
-/// be zero. Returns the bytes that were right, and the bytes zeroed.
+/// Reduces `window.pieces` to the blocks that the target lacks, and zeroes everything that must be
+/// zero. Returns the bytes that were right, and the bytes zeroed.
 pub(crate) fn compare(
     store: &Store,
     window: &mut Window,

@@ -160,7 +160,7 @@ pub fn snapshot_stats(repo: &Repository, id: SnapshotId, progress: &dyn Progress
     Ok(SnapshotStats::new(record, blocks, &own))
 }
 
-/// Adds up values from records, which need not be true.
+/// Adds up values from records, which may be false.
 fn sum(snapshots: &[SnapshotStats], of: impl Fn(&SnapshotStats) -> u64) -> u64 {
     snapshots.iter().map(of).fold(0, u64::saturating_add)
 }

@@ -229,7 +229,7 @@ fn read_packs(
     Ok(true)
 }
 
-/// Takes the known damage of packs that are not read for lack of time from the notes.
+/// Takes known damage from the notes for packs that are not read for lack of time.
 fn known_damage(store: &Store, packs: impl Iterator<Item = PackId>, findings: &mut Findings) {
     let damage = Damage::load(&store.files);
     for pack in packs {

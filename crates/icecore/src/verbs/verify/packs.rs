@@ -23,7 +23,7 @@ use crate::words::names::check_volume_name;
 use crate::words::next_step::NextStep;
 use crate::words::progress::Progress;
 
-/// What to do about a pack of which something is wrong.
+/// The next step for a file whose name is not one of icecore's.
 const MOVE_OUT: &str = "nothing of icecore has such a name here; move it out of the repository";
 
 /// The packs that are sound as a whole.

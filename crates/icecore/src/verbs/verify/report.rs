@@ -37,7 +37,7 @@ pub struct LostRange {
 pub struct Finding {
     /// The object: a snapshot, page, chunk, pack or index run, by id.
     pub object: String,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: String,
     /// The next step to take.
     pub next: Option<NextStep>,

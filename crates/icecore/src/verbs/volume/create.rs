@@ -41,7 +41,7 @@ pub struct VolumeOptions {
     pub snapshot: Option<SnapshotId>,
     /// Its size in bytes, at least the snapshot's; if none is given, the snapshot's size.
     pub size_bytes: Option<u64>,
-    /// Labels for programs.
+    /// Labels set by programs.
     pub labels: BTreeMap<String, String>,
 }
 

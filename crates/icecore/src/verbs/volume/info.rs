@@ -33,7 +33,7 @@ pub struct VolumeInfo {
     /// The snapshot below the volume's writes: the origin, or one that was taken of this volume. It
     /// may be deleted.
     pub base: Option<Snapshot>,
-    /// Labels for programs.
+    /// Labels set by programs.
     pub labels: BTreeMap<String, String>,
 }
 
