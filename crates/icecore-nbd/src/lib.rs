@@ -11,7 +11,7 @@
 //! use std::os::unix::net::{UnixListener, UnixStream};
 //! use std::sync::Arc;
 //!
-//! use icecore::{ReadAt, WriteAt};
+//! use icecore::image::{ReadAt, WriteAt};
 //! use icecore_nbd::{Disk, ExportName, Exports, Limits, OpenError, Server};
 //!
 //! struct Zeros;
