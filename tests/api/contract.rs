@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use icecore::ErrorKind;
 use icecore::repository::Repository;
+use icecore::snapshot::BlockCache;
 use icecore::snapshot::ResourceKind;
 use icecore::storage::FsStorage;
+use icecore::volume::Volume;
 use icecore::volume::VolumeId;
 use icecore::volume::VolumeInfo;
 use icecore::volume::VolumeOptions;
@@ -67,6 +70,31 @@ pub(crate) fn id(thing: &Value) -> String {
 pub(crate) fn repository(server: &Server, region: &str) -> Repository {
     let storage = Arc::new(FsStorage::new(server.dir.path().join(region)));
     Repository::open(storage, Uuid::now_v7()).unwrap()
+}
+
+/// How often something is tried that needs a disk for itself.
+const TRIES: usize = 1_000_000;
+
+/// Does something beside the server that needs a disk for itself. When another test starts a
+/// program, the child holds the locks of this process until it begins, also those of disks that
+/// were closed meanwhile: so it is tried again while the disk seems to be in use.
+#[track_caller]
+pub(crate) fn patiently<T>(what: impl Fn() -> icecore::Result<T>) -> T {
+    let mut tries = 0..TRIES;
+    loop {
+        match what() {
+            Err(error) if error.kind() == ErrorKind::InUse && tries.next().is_some() => {
+                std::thread::yield_now();
+            }
+            done => return done.unwrap(),
+        }
+    }
+}
+
+/// Opens a disk beside the server, as another program does.
+pub(crate) fn open(server: &Server, region: &str, name: &str) -> Volume {
+    let repo = Arc::new(repository(server, region));
+    patiently(|| Volume::open(Arc::clone(&repo), name, BlockCache::usual()))
 }
 
 /// Makes a disk without the server, of one GiB, with labels.

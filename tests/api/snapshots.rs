@@ -2,7 +2,6 @@
 
 use icecore::snapshot::ResourceKind;
 use icecore::snapshot::SnapshotId;
-use icecore::volume::Volume;
 use icecore::volume::VolumeSnapshotOptions;
 use serde_json::Value;
 use serde_json::json;
@@ -12,6 +11,7 @@ use crate::contract::all_pages;
 use crate::contract::disk;
 use crate::contract::holds;
 use crate::contract::id;
+use crate::contract::open;
 use crate::contract::repository;
 use crate::contract::snapshot;
 use crate::contract::volume;
@@ -23,8 +23,7 @@ const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 /// Takes a snapshot of a disk of the engine without the server, as the command line does.
 fn beside_the_server(server: &Server, disk: &str, name: &str, labels: &[(&str, &str)]) -> Uuid {
-    let repo = std::sync::Arc::new(repository(server, "here"));
-    let volume = Volume::open(repo, disk, icecore::snapshot::BlockCache::usual()).unwrap();
+    let volume = open(server, "here", disk);
     let options = VolumeSnapshotOptions {
         name_may_repeat: true,
         tags: vec!["cli".to_owned()],
@@ -269,8 +268,7 @@ fn a_volume_that_another_program_has_open_is_left_alone() {
     let made = volume(&server, "data", &json!({}));
     let path = format!("/v2/volumes/{}", id(&made));
     let resize = json!({"type": "resize", "size_gigabytes": 2});
-    let repo = std::sync::Arc::new(repository(&server, "here"));
-    let open = Volume::open(repo, "data", icecore::snapshot::BlockCache::usual()).unwrap();
+    let opened = open(&server, "here", "data");
     // 409 would say that there is a snapshot of that name, and 5xx that it is worth trying again.
     holds(
         &server,
@@ -283,7 +281,7 @@ fn a_volume_that_another_program_has_open_is_left_alone() {
     );
     let failed = server.get(&format!("{path}/actions")).expect(200)["actions"][0].take();
     assert_eq!((&failed["status"], &failed["type"]), (&json!("errored"), &json!("resize_volume")));
-    drop(open);
+    drop(opened);
     holds(
         &server,
         &[
