@@ -59,30 +59,13 @@ pub fn values(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
+    use icecore_testing::fuzz::replay::replay;
 
     use super::*;
 
-    /// Replays the corpus of a fuzzing target, and everything that a fuzzer ever found with it.
-    fn replay(name: &str, target: fn(&[u8])) {
-        let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
-        let mut played = 0;
-        for kind in ["corpus", "found"] {
-            let Ok(inputs) = fs::read_dir(top.join(kind).join(name)) else { continue };
-            for input in inputs {
-                let path = input.unwrap().path();
-                let bytes = fs::read(&path).unwrap();
-                assert!(std::panic::catch_unwind(|| target(&bytes)).is_ok(), "{} fails", path.display());
-                played += 1;
-            }
-        }
-        assert!(played > 0, "there is no corpus of {name}");
-    }
-
     #[test]
     fn parsers_take_what_fuzzers_made_up() {
-        replay("cli_arguments", arguments);
-        replay("cli_values", values);
+        replay(("cli_arguments", arguments));
+        replay(("cli_values", values));
     }
 }

@@ -6,5 +6,6 @@ pub mod histories;
 pub mod input;
 pub mod mutations;
 pub mod names;
+pub mod replay;
 pub mod verbs;
 pub mod walks;

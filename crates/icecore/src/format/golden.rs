@@ -611,22 +611,7 @@ pub(crate) fn labelled_volume() -> VolumeRecord {
 }
 
 fn empty_record() -> Record {
-    Record {
-        id: SnapshotId::from([0; 16]),
-        created_unix_ms: -1,
-        name: String::new(),
-        kind: ResourceKind::Droplet,
-        resource: String::new(),
-        tags: Vec::new(),
-        protected: false,
-        parent: None,
-        size_bytes: 0,
-        root: None,
-        content: Digest::ZERO,
-        stats: CaptureStats::default(),
-        source: None,
-        labels: Labels::new(),
-    }
+    Record::new(SnapshotId::from([0; 16]), -1, ResourceKind::Droplet, "", "")
 }
 
 pub(crate) fn volume() -> VolumeRecord {
