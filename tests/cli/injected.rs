@@ -291,7 +291,7 @@ fn an_interrupted_system_call_is_made_again() {
     let start = Start::new();
     let mut hits = 0;
     for (number, verb) in VERBS.iter().enumerate() {
-        let (stride, of_names) = if thorough() { (1, 1) } else { (80, 4) };
+        let (stride, of_names) = if thorough() { (1, 1) } else { (120, 6) };
         hits += fail(&start, verb, CALLS, "EINTR", stride, number * 11);
         // There are few of these, and a whole operation is lost with one.
         hits += fail(&start, verb, "renameat,renameat2", "EINTR", of_names, number);
