@@ -12,9 +12,11 @@ check:
 test *ARGS:
     cargo test --workspace {{ARGS}}
 
-# Threads that share state, in many of the orders in which they can come. `ICECORE_SCHEDULES=100` tries a hundred times as many.
+# Threads that share state, in many of the orders in which they can come (`ICECORE_SCHEDULES=100` tries a hundred times as many), and
+# every state of the journal's protocol.
 models:
     cargo test --manifest-path tests/models/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --locked --lib model
+    cargo test --manifest-path tests/journal/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --locked
 
 # Formats the code.
 fmt:
@@ -67,6 +69,7 @@ nightly IMAGES="":
         ICECORE_STRESS_COMMANDS=${ICECORE_STRESS_COMMANDS:-1000} ICECORE_VOLUME_ROUNDS=${ICECORE_VOLUME_ROUNDS:-20} cargo test --workspace --release
     RAYON_NUM_THREADS=1 taskset -c 0 cargo test --workspace --release
     ICECORE_SCHEDULES=${ICECORE_SCHEDULES:-100} cargo test --manifest-path tests/models/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --locked --release --lib model
+    cargo test --manifest-path tests/journal/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}" --locked
     .ci/fuzz 3
     ICECORE_FUZZ_SANITIZER=address .ci/fuzz "$((${ICECORE_FUZZ_MINUTES:-60} * 60 / $(ls fuzz/fuzz_targets | wc -l)))"
     [ "${ICECORE_MUTANTS_SHARD:-}" = 0 ] || .ci/mutants "${ICECORE_MUTANTS_SHARD:-}"
