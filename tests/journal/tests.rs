@@ -1,5 +1,5 @@
-//! The configurations that are searched. What is asserted is that a search visited all states, never
-//! how many there are.
+//! The configurations that are searched. What is asserted is that a search visited all states,
+//! never how many there are.
 
 use std::collections::BTreeSet;
 
