@@ -231,7 +231,7 @@ fn a_region_that_cannot_be_read_takes_no_metrics_of_others_away() {
         answer.text
     };
     assert_eq!(metric(&look(), "icecore_region_up{region=\"there\"}"), 1.0);
-    let volumes = server.path("there/volumes");
+    let volumes = server.path("there/local/volumes");
     // It is made with the first volume.
     std::fs::write(&volumes, "no directory").unwrap();
     let text = look();

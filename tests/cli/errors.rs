@@ -75,12 +75,12 @@ fn nothing_is_written_into_a_repository() {
             &["restore", "--force", "base", &at("config")],
             &["restore", "--force", "base", &at(pack_name)],
             &["restore", "--in-place", "base", &at(pack_name)],
-            &["restore", "--in-place", "base", &at("volumes/v/volume")],
+            &["restore", "--in-place", "base", &at("local/volumes/v/volume")],
             &["volume", "export", "v", &at("new.raw")],
             &["volume", "export", "--force", "v", &at("config")],
             &["man", &at("man")],
             &["bench", "disk.raw", "--plot", &at("config")],
-            &["bench", "disk.raw", "--work", &at("tmp")],
+            &["bench", "disk.raw", "--work", &at("local/tmp")],
             &["demo", "--keep", &at("demo")],
             &["volume", "serve", "v", "--socket", &at("socket")],
             &["--repo", &at("another"), "init"],
@@ -244,7 +244,15 @@ fn a_damaged_record_is_told_and_the_others_are_shown() {
 fn a_place_that_may_not_be_written_can_still_be_read() {
     let place = Place::with_snapshot();
     let set = |mode| {
-        for dir in ["repo", "repo/snapshots", "repo/packs", "repo/index", "repo/tmp", "repo/locks"] {
+        for dir in [
+            "repo",
+            "repo/snapshots",
+            "repo/packs",
+            "repo/index",
+            "repo/local",
+            "repo/local/tmp",
+            "repo/local/locks",
+        ] {
             std::fs::set_permissions(place.path(dir), std::fs::Permissions::from_mode(mode)).unwrap();
         }
     };

@@ -26,7 +26,7 @@ fn of_two_inits_at_once_one_makes_the_repository() {
         codes.sort_unstable();
         assert_eq!(codes, [0, 4], "{ended:?}");
         place.run(&["verify"]).exits(0);
-        assert_eq!(std::fs::read_dir(place.path("repo/tmp")).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(place.path("repo/local/tmp")).unwrap().count(), 0);
     }
 }
 

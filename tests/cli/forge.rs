@@ -130,10 +130,10 @@ impl Forge {
         let content = record.root.map_or([0; 32], |(_, content)| content);
         body.extend(self.digest("image", &[&record.size.to_le_bytes()[..], &content].concat()));
         record.stats.iter().for_each(|n| uint(&mut body, *n));
-        body.push(0);
+        // No source, no labels.
+        body.extend([0, 0]);
         let config = std::fs::read(self.repo.join("config")).unwrap();
         let len = u32::try_from(body.len()).unwrap();
-        // Minor version 0: one without labels.
         let mut file = [b"ICESNAP\n", &config[8..10], &[0, 0], &len.to_le_bytes(), &body].concat();
         file.extend(self.digest("record", &file));
         let name = hex(&id);

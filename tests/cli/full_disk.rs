@@ -82,8 +82,8 @@ impl Start {
             let entries = std::fs::read_dir(repo.join(dir)).unwrap();
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
         };
-        assert_eq!(names("tmp"), Vec::<String>::new(), "{at}");
-        let mut locks = names("locks");
+        assert_eq!(names("local/tmp"), Vec::<String>::new(), "{at}");
+        let mut locks = names("local/locks");
         locks.retain(|name| name.starts_with("writer-") || name.starts_with("pin-"));
         assert_eq!(locks, Vec::<String>::new(), "{at}");
     }
@@ -184,7 +184,7 @@ fn room_is_made(start: &Start, disk: &Disk, at: &str) {
     start.run(&repo, &["gc", "--max-unused", "0%"]).exits(0);
     start.check(&repo, &["two", "three", "again", "large"], at);
     start.assert_clean(&repo, at);
-    let reserve = std::fs::metadata(repo.join("reserve")).map(|reserve| reserve.len());
+    let reserve = std::fs::metadata(repo.join("local/reserve")).map(|reserve| reserve.len());
     assert_eq!(reserve.ok(), Some(256 << 10), "{at}");
 }
 

@@ -88,13 +88,13 @@ fn first_in(dir: &Path) -> PathBuf {
 /// Returns places in a repository, by what they are: directories and files.
 fn places(repo: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let packs = first_in(&repo.join("packs"));
-    let dirs = ["packs", "index", "snapshots", "locks", "tmp"].map(|name| repo.join(name));
+    let dirs = ["packs", "index", "snapshots", "local/locks", "local/tmp"].map(|name| repo.join(name));
     let files = [
         repo.join("config"),
-        repo.join("reserve"),
-        repo.join("generation"),
-        repo.join("locks/commit"),
-        repo.join("locks/index"),
+        repo.join("local/reserve"),
+        repo.join("local/generation"),
+        repo.join("local/locks/commit"),
+        repo.join("local/locks/index"),
         first_in(&packs),
         first_in(&repo.join("index")),
         first_in(&repo.join("snapshots")),
@@ -171,8 +171,8 @@ fn files_of_any_length_take_no_memory_and_no_time() {
     let place = Place::with_snapshot();
     let repo = place.path("repo");
     let (_, mut files) = places(&repo);
-    files.push(repo.join("locks/writer-0123456789abcdef0123456789abcdef"));
-    files.push(repo.join("tmp/anything"));
+    files.push(repo.join("local/locks/writer-0123456789abcdef0123456789abcdef"));
+    files.push(repo.join("local/tmp/anything"));
     let thorough = std::env::var_os("ICECORE_EXHAUSTIVE").is_some_and(|value| value == "1");
     // A repair first, and then once more at the end: a capture may bring a damaged pack back. In
     // the short form each file meets every third command, and one in three of them the repair.
@@ -286,7 +286,7 @@ fn an_image_that_names_one_page_without_end_is_gone_through_once() {
     bounded(&place, &["snapshot", "diff", "endless", "endless"]).exits(0);
     bounded(&place, &["gc", "--max-unused", "0%"]).exits(0);
     // The same where gc must leave the packs alone, because a writer that lives has announced them.
-    let mut writer = File::create(place.path("repo/locks/writer-0123456789abcdef")).unwrap();
+    let mut writer = File::create(place.path("repo/local/locks/writer-0123456789abcdef")).unwrap();
     for pack in tree(&place.path("repo/packs")).into_keys().filter(|path| path.is_file()) {
         let name = pack.file_name().unwrap().to_str().unwrap();
         let id: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&name[2 * at..][..2], 16).unwrap()).collect();

@@ -211,7 +211,7 @@ impl Start {
                 self.place.assert_equal("out.raw", image);
             }
         }
-        assert_eq!(entries(&self.place.path("repo/tmp")), Vec::<PathBuf>::new(), "{at}");
+        assert_eq!(entries(&self.place.path("repo/local/tmp")), Vec::<PathBuf>::new(), "{at}");
     }
 }
 

@@ -36,6 +36,8 @@ mod killing;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod local;
+#[cfg(test)]
 mod names;
 #[cfg(test)]
 mod owner;

@@ -93,7 +93,7 @@ fn a_server_that_was_short_of_descriptors_takes_snapshots_again() {
     let Some(place) = place_of("0") else { return };
     let server = Server::start(&place, &["web"]);
     limit(&server, "0", "--nofile=40:40");
-    let control = place.path("repo/volumes/web/control");
+    let control = place.path("repo/local/volumes/web/control");
     let clients: Vec<_> = (0..80).map(|_| UnixStream::connect(&control).unwrap()).collect();
     drop(clients);
     // Those that came before it have descriptors until each is seen to have gone.
@@ -110,9 +110,9 @@ fn a_server_whose_repository_was_renamed_ends_at_the_first_signal() {
     let server = Server::start(&place, &["web"]);
     std::fs::rename(place.path("repo"), place.path("elsewhere")).unwrap();
     server.end_by("-TERM").exits(0);
-    assert!(!place.path("elsewhere/volumes/web/control").exists());
+    assert!(!place.path("elsewhere/local/volumes/web/control").exists());
     std::fs::rename(place.path("elsewhere"), place.path("repo")).unwrap();
     let server = Server::start(&place, &["web"]);
-    std::fs::remove_file(place.path("repo/volumes/web/control")).unwrap();
+    std::fs::remove_file(place.path("repo/local/volumes/web/control")).unwrap();
     server.end_by("-TERM").exits(0);
 }

@@ -294,8 +294,8 @@ fn settle(place: &Place, model: &BTreeMap<String, Known>) -> u64 {
         place.run(&["verify", "--read-data"]).exits(0);
         // Nothing that a process left behind is in its way.
         place.run(&["gc", "--max-unused", "0%"]).exits(0);
-        assert_eq!(names(&files(&repo.join("locks"))), ["commit", "gc", "index", "merge", "parity"]);
-        assert_eq!(files(&repo.join("tmp")), Vec::<PathBuf>::new());
+        assert_eq!(names(&files(&repo.join("local/locks"))), ["commit", "gc", "index", "merge", "parity"]);
+        assert_eq!(files(&repo.join("local/tmp")), Vec::<PathBuf>::new());
     }
     assert_eq!(place.result(&["stats"])["repository"]["unused_bytes"], 0);
     bytes(&files(&repo.join("packs")))

@@ -81,7 +81,7 @@ struct ShortDir(File);
 
 impl ShortDir {
     fn of(repository: &Path, volume: &str) -> io::Result<Self> {
-        File::open(repository.join("volumes").join(volume)).map(Self)
+        File::open(repository.join(icecore::volume::volume_dir(volume))).map(Self)
     }
 
     fn socket(&self) -> PathBuf {
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn an_error_keeps_its_kind_and_its_hint_on_the_way() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("volumes/web")).unwrap();
+        std::fs::create_dir_all(dir.path().join("local/volumes/web")).unwrap();
         assert!(ask(dir.path(), "web", &asked()).unwrap().is_none() && !is_served(dir.path(), "web"));
         let full = |asked: &VolumeSnapshotOptions| {
             assert_eq!((&*asked.name, asked.created_unix_ms), ("one", 7));
@@ -314,7 +314,7 @@ mod tests {
         assert_eq!(ask(dir.path(), "web", &asked()).unwrap().unwrap().unwrap().read_bytes, 5);
         socket.unwrap().stop();
         assert!(!is_served(dir.path(), "web"));
-        assert!(std::fs::read_dir(dir.path().join("volumes/web")).unwrap().next().is_none());
+        assert!(std::fs::read_dir(dir.path().join("local/volumes/web")).unwrap().next().is_none());
     }
 
     #[test]

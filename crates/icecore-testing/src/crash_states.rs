@@ -482,7 +482,7 @@ mod tests {
     use super::*;
     use icecore::storage::Storage;
 
-    const ALL: Bounds = Bounds { combinations_max: 10_000, samples: 0, seed: 0, loose: &["tmp"] };
+    const ALL: Bounds = Bounds { combinations_max: 10_000, samples: 0, seed: 0, loose: &["local/tmp"] };
 
     /// Returns the content of each state as text: its names, each with its content.
     fn states(what: impl FnOnce(&CrashStorage)) -> BTreeSet<String> {

@@ -207,6 +207,7 @@ pub mod storage {
 
 /// Writable disks created from snapshots.
 pub mod volume {
+    pub use crate::format::layout::volume_dir;
     pub use crate::verbs::capture::VolumeSnapshotOptions;
     pub use crate::verbs::volume::UnreadableVolume;
     pub use crate::verbs::volume::VolumeInfo;

@@ -58,14 +58,25 @@ impl Repository {
         check_level(options.level)?;
         check_time(options.created_unix_ms)?;
         config::check_vacant(&*storage)?;
-        let dirs =
-            [layout::SNAPSHOTS, layout::PACKS, layout::INDEX, layout::PARITY, layout::LOCKS, layout::TMP];
+        let dirs = [
+            layout::SNAPSHOTS,
+            layout::PACKS,
+            layout::INDEX,
+            layout::PARITY,
+            layout::LOCAL,
+            layout::LOCKS,
+            layout::TMP,
+        ];
         for dir in std::iter::once("").chain(dirs) {
             let making = |error| {
                 Error::stored_io(format!("creating the repository's directory {dir}").trim_end(), error)
             };
             storage.make_dir(dir).map_err(making)?;
         }
+        // Before the config is: with it, the repository exists.
+        storage
+            .sync_dir("")
+            .map_err(|error| Error::stored_io("syncing the repository's directory", error))?;
         let config = Config {
             id: options.id,
             created_unix_ms: options.created_unix_ms,

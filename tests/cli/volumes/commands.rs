@@ -203,7 +203,7 @@ fn a_volume_with_a_damaged_record_is_told_and_others_work() {
     let place = Place::with_snapshot();
     place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
     place.run(&["volume", "create", "bad", "--snapshot", "base"]).exits(0);
-    let dir = std::fs::read_dir(place.path("repo/volumes/bad")).unwrap();
+    let dir = std::fs::read_dir(place.path("repo/local/volumes/bad")).unwrap();
     for file in dir.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
         if file.metadata().unwrap().len() > 0 {
             let file = std::fs::File::options().write(true).open(file).unwrap();

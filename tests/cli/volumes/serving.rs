@@ -78,7 +78,7 @@ fn a_disk_is_served_where_nobody_can_ask_for_snapshots_of_it() {
     }
     let place = with_volume();
     // In the place of the socket, as where the file system has none.
-    std::fs::create_dir(place.path("repo/volumes/web/control")).unwrap();
+    std::fs::create_dir(place.path("repo/local/volumes/web/control")).unwrap();
     let server = Server::start(&place, &["web", "--socket", "elsewhere"]);
     tools::script(
         &server.uri("web"),
@@ -124,7 +124,7 @@ fn a_socket_is_for_its_owner_and_goes_with_its_server() {
         server.stop_by("-INT");
         assert!(!path.exists(), "{path:?}");
     }
-    let left: Vec<_> = std::fs::read_dir(place.path("repo/volumes/web")).unwrap().collect();
+    let left: Vec<_> = std::fs::read_dir(place.path("repo/local/volumes/web")).unwrap().collect();
     let left: Vec<_> = left.into_iter().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name == "control" || name == "nbd"), "{left:?}");
 }
@@ -142,7 +142,7 @@ fn a_socket_takes_the_place_of_nothing_that_is_used() {
     place.run(&["volume", "serve", "db", "--socket", "nbd.sock"]).exits(5).says(&["nbd.sock", "--socket"]);
     server.kill();
     // What a killed server left behind is in nobody's way.
-    assert!(place.path("nbd.sock").exists() && place.path("repo/volumes/web/control").exists());
+    assert!(place.path("nbd.sock").exists() && place.path("repo/local/volumes/web/control").exists());
     assert_eq!(place.result(&["volume", "get", "web"])["volumes"][0]["served"], false);
     place.run(&["volume", "snapshot", "web", "--name", "after"]).exits(0);
     Server::start(&place, &["web", "--socket", "nbd.sock"]).stop();

@@ -57,7 +57,7 @@ fn sound() -> &'static Sound {
         assert!(totals.chunks_punched > 0, "no chunk is punched");
         let mut files = bench.storage.files();
         // It has no meaning, but most of the bytes.
-        files.remove("reserve");
+        files.remove("local/reserve");
         Sound { files, images }
     })
 }

@@ -14,12 +14,9 @@ use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
 
 /// The major version of the format.
-pub(crate) const FORMAT_MAJOR: u16 = 2;
-/// The minor version: additions that an older program can skip when it reads, and must not write. 1
-/// added parity, 2 added labels.
-pub(crate) const FORMAT_MINOR: u16 = 2;
-/// The first minor version that has labels in the records of snapshots and volumes.
-pub(crate) const LABELS_MINOR: u16 = 2;
+pub(crate) const FORMAT_MAJOR: u16 = 3;
+/// The minor version: additions that an older program can skip when it reads, and must not write.
+pub(crate) const FORMAT_MINOR: u16 = 0;
 
 /// The first bytes of the file.
 pub(crate) const MAGIC: [u8; 8] = *b"ICECONF\n";
@@ -79,30 +76,22 @@ pub(crate) struct Config {
     pub(crate) parity: Option<ParityScheme>,
 }
 
-/// The fields of minor version 0.
+/// The fields in their order. The last is the number of packs and of parity files of a group.
 #[derive(Serialize, Deserialize)]
-struct Body0(RepositoryId, i64, Features, Geometry, i32, [u8; 32]);
-
-/// The field that minor version 1 adds: packs and parity files of a group, or none.
-#[derive(Serialize, Deserialize)]
-struct Body1(Body0, Option<(u8, u8)>);
+struct Body(RepositoryId, i64, Features, Geometry, i32, [u8; 32], Option<(u8, u8)>);
 
 impl Config {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, DecodeError> {
         let Self { id, created_unix_ms, features, geometry, level, key, parity } = *self;
         let parity = parity.map(|scheme| (scheme.packs(), scheme.files()));
-        let body = Body1(Body0(id, created_unix_ms, features, geometry, level, key), parity);
+        let body = Body(id, created_unix_ms, features, geometry, level, key, parity);
         ENVELOPE.seal(&serial::encode(&body)?, |bytes| *blake3::hash(bytes).as_bytes())
     }
 
     /// Returns the config and the minor version of the format it was written with.
     pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, u16), DecodeError> {
         let opened = ENVELOPE.open(bytes, |bytes| *blake3::hash(bytes).as_bytes())?;
-        let Body1(body, parity) = match opened.minor {
-            0 => Body1(opened.value()?, None),
-            _ => opened.value()?,
-        };
-        let Body0(id, created_unix_ms, features, geometry, level, key) = body;
+        let Body(id, created_unix_ms, features, geometry, level, key, parity) = opened.value()?;
         let scheme = |(packs, files)| {
             ParityScheme::new(packs, files)
                 .map_err(|_| DecodeError::bad("the number of packs in a parity group", packs))

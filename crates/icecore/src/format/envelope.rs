@@ -48,23 +48,13 @@ impl Envelope {
         body: &[u8],
         checksum: impl Fn(&[u8]) -> [u8; 32],
     ) -> Result<Vec<u8>, DecodeError> {
-        self.seal_as(self.minor, body, checksum)
-    }
-
-    /// Like [`seal`](Self::seal), for a body in the form of an earlier minor version.
-    pub(crate) fn seal_as(
-        &self,
-        minor: u16,
-        body: &[u8],
-        checksum: impl Fn(&[u8]) -> [u8; 32],
-    ) -> Result<Vec<u8>, DecodeError> {
         let length = u32::try_from(body.len())
             .ok()
             .filter(|_| body.len() <= SERIAL_BYTES_MAX)
             .ok_or(DecodeError::bad("the length of the body", body.len() as u64))?;
         let mut bytes = self.magic.to_vec();
         bytes.extend(self.major.to_le_bytes());
-        bytes.extend(minor.to_le_bytes());
+        bytes.extend(self.minor.to_le_bytes());
         bytes.extend(length.to_le_bytes());
         bytes.extend(body);
         bytes.extend(checksum(&bytes));

@@ -59,48 +59,17 @@ use crate::words::parity::ParityScheme;
 
 pub(crate) const CONFIG: &str = "
     494345434f4e460a | magic
-    0200 | major
-    0200 | minor
-    4c000000 | body length
-    000102030405060708090a0b0c0d0e0f | id
-    fd00bcacdc43030000 | created, zigzag
-    00fbfb00fc00000100 | features
-    fb0010104080 | geometry
-    0d | level, zigzag
-    202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f | key
-    010a02 | parity: 10+2
-    0f8adaa0cd7c808cf1f8e5b93f96887255ab893dad09e38528afc39580926848 | checksum
-";
-
-/// The form of version 2.1.
-pub(crate) const CONFIG_2_1: &str = "
-    494345434f4e460a | magic
-    0200 | major
-    0100 | minor
-    4c000000 | body length
-    000102030405060708090a0b0c0d0e0f | id
-    fd00bcacdc43030000 | created, zigzag
-    00fbfb00fc00000100 | features
-    fb0010104080 | geometry
-    0d | level, zigzag
-    202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f | key
-    010a02 | parity: 10+2
-    3db7aafa5375e2344ff794b4b53b0c40812a635872145a234033f0da07fe42b1 | checksum
-";
-
-/// The form of version 2.0.
-pub(crate) const CONFIG_2_0: &str = "
-    494345434f4e460a | magic
-    0200 | major
+    0300 | major
     0000 | minor
-    49000000 | body length
+    4c000000 | body length
     000102030405060708090a0b0c0d0e0f | id
     fd00bcacdc43030000 | created, zigzag
     00fbfb00fc00000100 | features
     fb0010104080 | geometry
     0d | level, zigzag
     202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f | key
-    9eac19b6914b25f2fb6d540f2a33198e6d2e3bf4786d92a2b97b09182575d5ec | checksum
+    010a02 | parity: 10+2
+    a39b1c52b310fd8001656fe141dd24270f1ba891187f3b98e4b0e0f23af51b91 | checksum
 ";
 
 pub(crate) const CHECKED: &str = "
@@ -131,9 +100,9 @@ pub(crate) const DAMAGE: &str = "
 
 pub(crate) const RECORD: &str = "
     494345534e41500a | magic
-    0200 | major
+    0300 | major
     0000 | minor
-    c3000000 | body length
+    c4000000 | body length
     101112131415161718191a1b1c1d1e1f | id
     fdf6bcacdc43030000 | created, zigzag
     076e696768746c79 | name
@@ -151,14 +120,15 @@ pub(crate) const RECORD: &str = "
     cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
     fafbfb00fbfffffc00000100 | stats
     01fb0108fcfffffffffd00000040010000000102 | source
-    98ea4226f768a8725aa8f584b0e8238a58483d8b42d3639b6daafc7c7941ef91 | checksum
+    00 | labels
+    bf664b3a4316ab1532b50503450c0d47f8b0d1c3f5757e792cf0e20c90563b72 | checksum
 ";
 
 /// A record with labels.
 pub(crate) const LABELLED_RECORD: &str = "
     494345534e41500a | magic
-    0200 | major
-    0200 | minor
+    0300 | major
+    0000 | minor
     d4000000 | body length
     101112131415161718191a1b1c1d1e1f | id
     fdf6bcacdc43030000 | created, zigzag
@@ -182,14 +152,14 @@ pub(crate) const LABELLED_RECORD: &str = "
     0137 | value
     046e6f7465 | key
     02c3a9 | value
-    a224809eea6f70f24e0d44c396566be826870b88b02122efe93fb7dc822ff122 | checksum
+    28e3e33d6b607fbf334fc12c013197f81c6f252e7dde27d9f83ff53fef94ce51 | checksum
 ";
 
 pub(crate) const EMPTY_RECORD: &str = "
     494345534e41500a | magic
-    0200 | major
+    0300 | major
     0000 | minor
-    3e000000 | body length
+    3f000000 | body length
     00000000000000000000000000000000 | id
     01 | created, zigzag
     00 | name
@@ -203,7 +173,8 @@ pub(crate) const EMPTY_RECORD: &str = "
     0000000000000000000000000000000000000000000000000000000000000000 | content
     00000000 | stats
     00 | no source
-    c3e9f797be59458fd167f1bb915fd2a849b399fb6d5c8e4400208749b1e8233d | checksum
+    00 | labels
+    3ad0f82e3f87aee057aeaeb4f42bef430e6a448346bb9c4ecd126d202d01c759 | checksum
 ";
 
 pub(crate) const LEAF: &str = "
@@ -386,9 +357,9 @@ pub(crate) const PARITY_HEAD: &str = "
 
 pub(crate) const VOLUME: &str = "
     494345564f4c550a | magic
-    0200 | major
+    0300 | major
     0000 | minor
-    30010000 | body length
+    33010000 | body length
     505152535455565758595a5b5c5d5e5f | id
     057765622d31 | name
     fdf8bcacdc43030000 | created, zigzag
@@ -412,6 +383,7 @@ pub(crate) const VOLUME: &str = "
     cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
     fafbfb00fbfffffc00000100 | stats
     01fb0108fcfffffffffd00000040010000000102 | source
+    00 | labels
     01 | base, a snapshot record:
     00000000000000000000000000000000 | id
     01 | created, zigzag
@@ -426,16 +398,18 @@ pub(crate) const VOLUME: &str = "
     0000000000000000000000000000000000000000000000000000000000000000 | content
     00000000 | stats
     00 | no source
+    00 | labels
     0203c8 | sealed overlays
     c9 | active overlay
-    76e172603154f7b2be52a1e5b8b43661a641071f134bc7c60d8a33d3b7bc60da | checksum
+    00 | labels
+    7df40946c487a4150fa258b1bb781eefb39fa2ac3ccef813f7a800c92bf646d8 | checksum
 ";
 
 /// A volume with labels, created from a snapshot that has some.
 pub(crate) const LABELLED_VOLUME: &str = "
     494345564f4c550a | magic
-    0200 | major
-    0200 | minor
+    0300 | major
+    0000 | minor
     46010000 | body length
     505152535455565758595a5b5c5d5e5f | id
     057765622d31 | name
@@ -460,6 +434,11 @@ pub(crate) const LABELLED_VOLUME: &str = "
     cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
     fafbfb00fbfffffc00000100 | stats
     01fb0108fcfffffffffd00000040010000000102 | source
+    02 | labels
+    05646f2d6964 | key
+    0137 | value
+    046e6f7465 | key
+    02c3a9 | value
     01 | base, a snapshot record:
     00000000000000000000000000000000 | id
     01 | created, zigzag
@@ -474,25 +453,20 @@ pub(crate) const LABELLED_VOLUME: &str = "
     0000000000000000000000000000000000000000000000000000000000000000 | content
     00000000 | stats
     00 | no source
+    00 | labels
     0203c8 | sealed overlays
     c9 | active overlay
-    02 | labels of the origin
-    05646f2d6964 | key
-    0137 | value
-    046e6f7465 | key
-    02c3a9 | value
-    00 | labels of the base
-    01 | labels of the volume
+    01 | labels
     0161 | key
     00 | value
-    91a38643ec33fb16ed3f0a09b32106afe7c3562946788265684b88ab2f51f0e6 | checksum
+    cf5e8389008b4fb73e76170e0951cf1efb18303b1471fc8ae9136621c4e77676 | checksum
 ";
 
 pub(crate) const EMPTY_VOLUME: &str = "
     494345564f4c550a | magic
-    0200 | major
+    0300 | major
     0000 | minor
-    1b000000 | body length
+    1c000000 | body length
     00000000000000000000000000000000 | id
     0176 | name
     00 | created, zigzag
@@ -502,7 +476,8 @@ pub(crate) const EMPTY_VOLUME: &str = "
     00 | no base
     00 | sealed overlays
     00 | active overlay
-    be3146b5f74663fbc8dbc7614c6763bca4c4921c6863e5d13a3c739867688ceb | checksum
+    00 | labels
+    aeded7da05cbfcc23d8698773bea39a138609933105a8896d27a0dbc2f813861 | checksum
 ";
 
 pub(crate) const MAP_ENTRY: &str = "
@@ -742,29 +717,24 @@ fn block_entries() -> [RunEntry; 3] {
 #[test]
 fn the_config_is_these_bytes() {
     assert_eq!(config().encode().unwrap(), bytes(CONFIG));
-    assert_eq!(Config::decode(&bytes(CONFIG)), Ok((config(), 2)));
-    assert_eq!(Config::decode(&bytes(CONFIG_2_1)), Ok((config(), 1)));
-    assert_eq!(Config::decode(&bytes(CONFIG_2_0)), Ok((Config { parity: None, ..config() }, 0)));
+    assert_eq!(Config::decode(&bytes(CONFIG)), Ok((config(), 0)));
 }
 
 #[test]
 fn snapshot_records_are_these_bytes() {
-    // A record without labels has the form of version 2.0.
-    let all =
-        [(record(), 0, RECORD), (empty_record(), 0, EMPTY_RECORD), (labelled_record(), 2, LABELLED_RECORD)];
-    for (record, minor, listing) in all {
+    let all = [(record(), RECORD), (empty_record(), EMPTY_RECORD), (labelled_record(), LABELLED_RECORD)];
+    for (record, listing) in all {
         assert_eq!(record.encode(&hasher()).unwrap(), bytes(listing));
-        assert_eq!(Record::decode(&bytes(listing), &hasher()), Ok((record, minor)));
+        assert_eq!(Record::decode(&bytes(listing), &hasher()), Ok((record, 0)));
     }
 }
 
 #[test]
 fn records_of_volumes_are_these_bytes() {
-    let all =
-        [(volume(), 0, VOLUME), (empty_volume(), 0, EMPTY_VOLUME), (labelled_volume(), 2, LABELLED_VOLUME)];
-    for (volume, minor, listing) in all {
+    let all = [(volume(), VOLUME), (empty_volume(), EMPTY_VOLUME), (labelled_volume(), LABELLED_VOLUME)];
+    for (volume, listing) in all {
         assert_eq!(volume.encode(&hasher()).unwrap(), bytes(listing));
-        assert_eq!(VolumeRecord::decode(&bytes(listing), &hasher()), Ok((volume, minor)));
+        assert_eq!(VolumeRecord::decode(&bytes(listing), &hasher()), Ok((volume, 0)));
     }
 }
 
@@ -991,23 +961,23 @@ fn files_have_these_names() {
     let id = SnapshotId::from(count_from(0x10));
     let hex = "abababababababababababababababababababababababababababababababab";
     assert_eq!(layout::snapshot(id), "snapshots/10111213-1415-1617-1819-1a1b1c1d1e1f");
-    assert_eq!(layout::pin_lock(id), "locks/pin-10111213-1415-1617-1819-1a1b1c1d1e1f");
+    assert_eq!(layout::pin_lock(id), "local/locks/pin-10111213-1415-1617-1819-1a1b1c1d1e1f");
     assert_eq!(layout::pack(PackId([0xab; 32])), format!("packs/ab/{hex}"));
     assert_eq!(layout::damaged(hex), format!("damaged/{hex}"));
     assert_eq!(layout::run(RunId([0xab; 32])), format!("index/{hex}"));
     assert_eq!(layout::parity(GroupId([0xab; 32]), 11), format!("parity/{hex}-11"));
     assert_eq!(layout::shard_of_parity(&format!("{hex}-11")), Some((GroupId([0xab; 32]), 11)));
     assert_eq!(layout::shard_of_parity(&format!("{hex}-011")), None);
-    assert_eq!(layout::volume_record("web-1"), "volumes/web-1/record");
-    assert_eq!(layout::volume_record_temp("web-1"), "volumes/web-1/record.new");
-    assert_eq!(layout::overlay("web-1", 12, 0), "volumes/web-1/overlay-12");
-    assert_eq!(layout::overlay("web-1", 12, 1), "volumes/web-1/overlay-12-1");
-    assert_eq!(layout::dirty_map("web-1", 12), "volumes/web-1/map-12");
+    assert_eq!(layout::volume_record("web-1"), "local/volumes/web-1/record");
+    assert_eq!(layout::volume_record_temp("web-1"), "local/volumes/web-1/record.new");
+    assert_eq!(layout::overlay("web-1", 12, 0), "local/volumes/web-1/overlay-12");
+    assert_eq!(layout::overlay("web-1", 12, 1), "local/volumes/web-1/overlay-12-1");
+    assert_eq!(layout::dirty_map("web-1", 12), "local/volumes/web-1/map-12");
     assert_eq!(["overlay-12", "overlay-12-1", "map-12"].map(layout::overlay_of), [Some(12); 3]);
     assert_eq!(["record", "record.new", "overlay-", "map-x", "other-1"].map(layout::overlay_of), [None; 5]);
-    assert_eq!(layout::volume_lock("web-1"), "locks/volume-web-1");
-    assert_eq!(layout::volume_record_lock("web-1"), "locks/record-web-1");
-    assert_eq!(layout::temp("session", 7), "tmp/session-7");
-    assert_eq!(layout::writer_lock("session"), "locks/writer-session");
+    assert_eq!(layout::volume_lock("web-1"), "local/locks/volume-web-1");
+    assert_eq!(layout::volume_record_lock("web-1"), "local/locks/record-web-1");
+    assert_eq!(layout::temp("session", 7), "local/tmp/session-7");
+    assert_eq!(layout::writer_lock("session"), "local/locks/writer-session");
     assert_eq!(layout::writer_of_lock("writer-session"), Some("session"));
 }

@@ -14,39 +14,38 @@ pub(crate) const PACKS: &str = "packs";
 pub(crate) const INDEX: &str = "index";
 /// The directory of parity files.
 pub(crate) const PARITY: &str = "parity";
-pub(crate) const LOCKS: &str = "locks";
-pub(crate) const TMP: &str = "tmp";
-/// Copy-on-write volumes, one directory each.
-pub(crate) const VOLUMES: &str = "volumes";
 /// Packs that `repair` took out of use, kept for inspection.
 pub(crate) const DAMAGED: &str = "damaged";
+/// What only this machine needs: a copy of the repository is whole without it.
+pub(crate) const LOCAL: &str = "local";
+pub(crate) const LOCKS: &str = "local/locks";
+pub(crate) const TMP: &str = "local/tmp";
+/// Copy-on-write volumes, one directory each.
+pub(crate) const VOLUMES: &str = "local/volumes";
 /// The number of gc's removals; see `docs/concurrency.md`.
-pub(crate) const GENERATION: &str = "generation";
+pub(crate) const GENERATION: &str = "local/generation";
 /// The times at which verifications have read each pack whole.
-pub(crate) const CHECKED: &str = "checked";
+pub(crate) const CHECKED: &str = "local/checked";
 /// The damage that verifications have found; see `docs/durability.md`.
-pub(crate) const DAMAGE: &str = "damage";
+pub(crate) const DAMAGE: &str = "local/damage";
 /// Space that is given back when the disk is full, so that delete and gc can work.
-pub(crate) const RESERVE: &str = "reserve";
+pub(crate) const RESERVE: &str = "local/reserve";
 /// All names that can be in the directory of a repository.
-pub(crate) const ROOT: [&str; 13] = [
-    CHECKED, CONFIG, DAMAGE, DAMAGED, GENERATION, INDEX, LOCKS, PACKS, PARITY, RESERVE, SNAPSHOTS, TMP,
-    VOLUMES,
-];
+pub(crate) const ROOT: [&str; 7] = [CONFIG, DAMAGED, INDEX, LOCAL, PACKS, PARITY, SNAPSHOTS];
 /// The size of [`RESERVE`].
 pub(crate) const RESERVE_BYTES: usize = 256 << 10;
 
 /// The exclusive lock for the moment in which a record is published, changed or removed.
-pub(crate) const LOCK_COMMIT: &str = "locks/commit";
+pub(crate) const LOCK_COMMIT: &str = "local/locks/commit";
 /// The lock of the one gc or repair that may run.
-pub(crate) const LOCK_GC: &str = "locks/gc";
+pub(crate) const LOCK_GC: &str = "local/locks/gc";
 /// The lock of the one process that may replace index runs.
-pub(crate) const LOCK_INDEX: &str = "locks/index";
+pub(crate) const LOCK_INDEX: &str = "local/locks/index";
 /// The lock of the one capture that may merge index runs, until the merged ones are removed.
-pub(crate) const LOCK_MERGE: &str = "locks/merge";
+pub(crate) const LOCK_MERGE: &str = "local/locks/merge";
 
 /// The lock of the one process that may put packs with parity into other groups.
-pub(crate) const LOCK_PARITY: &str = "locks/parity";
+pub(crate) const LOCK_PARITY: &str = "local/locks/parity";
 
 /// Returns the lock that a writer holds while it lives; its content lists the packs that it has
 /// published.
@@ -54,7 +53,7 @@ pub(crate) fn writer_lock(writer: &str) -> String {
     format!("{LOCKS}/writer-{writer}")
 }
 
-/// Returns the writer's name if `file` in `locks/` is a writer's lock.
+/// Returns the writer's name if `file` in `local/locks/` is a writer's lock.
 pub(crate) fn writer_of_lock(file: &str) -> Option<&str> {
     file.strip_prefix("writer-")
 }
@@ -99,8 +98,9 @@ pub(crate) fn id_of<T: FromStr + Display>(file: &str) -> Option<T> {
     file.parse::<T>().ok().filter(|id| id.to_string() == file)
 }
 
-/// Returns the directory of a volume.
-pub(crate) fn volume_dir(name: &str) -> String {
+/// Returns the directory of a volume's files, relative to the repository's. Whoever serves the
+/// volume keeps sockets in it.
+pub fn volume_dir(name: &str) -> String {
     format!("{VOLUMES}/{name}")
 }
 

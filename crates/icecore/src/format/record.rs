@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::format::bytes::DecodeError;
 use crate::format::config::FORMAT_MAJOR;
-use crate::format::config::LABELS_MINOR;
+use crate::format::config::FORMAT_MINOR;
 use crate::format::envelope::Envelope;
 use crate::format::page::PageRef;
 use crate::format::serial;
@@ -22,9 +22,7 @@ use crate::words::sizes::IMAGE_BYTES_MAX;
 use crate::words::time::is_future;
 
 const ENVELOPE: Envelope =
-    Envelope { what: "snapshot record", magic: *b"ICESNAP\n", major: FORMAT_MAJOR, minor: LABELS_MINOR };
-/// The version of a record without labels, for older programs.
-pub(crate) const MINOR_WITHOUT_LABELS: u16 = 0;
+    Envelope { what: "snapshot record", magic: *b"ICESNAP\n", major: FORMAT_MAJOR, minor: FORMAT_MINOR };
 
 /// The identity and state of an image file: equal identities mean that nothing was written in
 /// between.
@@ -87,8 +85,7 @@ pub struct Record {
     pub stats: CaptureStats,
     /// The file that its image was.
     pub(crate) source: Option<FileIdentity>,
-    /// The labels. They come after all other fields of a record.
-    #[serde(skip)]
+    /// Its labels.
     pub labels: Labels,
 }
 
@@ -154,43 +151,36 @@ impl Record {
         ManifestKey { id: self.id, root: self.root.map(|root| root.id) }
     }
 
-    /// Encodes it in the lowest minor version that can express it.
     pub(crate) fn encode(&self, hasher: &Hasher) -> Result<Vec<u8>, DecodeError> {
-        let (minor, body) = match self.labels.is_empty() {
-            true => (MINOR_WITHOUT_LABELS, serial::encode(self)?),
-            false => (LABELS_MINOR, serial::encode(&(self, &self.labels))?),
-        };
-        ENVELOPE.seal_as(minor, &body, |bytes| hasher.record(bytes).0)
+        ENVELOPE.seal(&serial::encode(self)?, |bytes| hasher.record(bytes).0)
     }
 
     /// Returns the record and the minor version of the format it was written with.
     pub(crate) fn decode(bytes: &[u8], hasher: &Hasher) -> Result<(Self, u16), DecodeError> {
         let opened = ENVELOPE.open(bytes, |bytes| hasher.record(bytes).0)?;
-        let record = match opened.minor {
-            ..LABELS_MINOR => opened.value()?,
-            _ => {
-                let (record, labels): (Self, Labels) = opened.value()?;
-                Self { labels: sound_labels(labels)?, ..record }
-            }
-        };
-        if record.size_bytes > IMAGE_BYTES_MAX {
-            return Err(DecodeError::bad("the size of the image", record.size_bytes));
+        let record: Self = opened.value()?;
+        record.check()?;
+        Ok((record, opened.minor))
+    }
+
+    /// Checks what the encoding alone does not bound.
+    pub(crate) fn check(&self) -> Result<(), DecodeError> {
+        if self.size_bytes > IMAGE_BYTES_MAX {
+            return Err(DecodeError::bad("the size of the image", self.size_bytes));
         }
-        if record.tags.len() > TAGS_MAX {
-            return Err(DecodeError::bad("the number of tags", record.tags.len() as u64));
+        if self.tags.len() > TAGS_MAX {
+            return Err(DecodeError::bad("the number of tags", self.tags.len() as u64));
         }
-        let texts = record.tags.iter().chain([&record.name, &record.resource]);
+        let texts = self.tags.iter().chain([&self.name, &self.resource]);
         if let Some(long) = texts.map(String::len).find(|len| *len > NAME_BYTES_MAX) {
             return Err(DecodeError::bad("the length of a name", long as u64));
         }
-        Ok((record, opened.minor))
+        check_decoded_labels(&self.labels)
     }
 }
 
-/// Returns decoded labels if they are valid.
-pub(crate) fn sound_labels(labels: Labels) -> Result<Labels, DecodeError> {
-    match check_labels(&labels) {
-        Ok(()) => Ok(labels),
-        Err(_) => Err(DecodeError::bad("the labels, which are this many,", labels.len() as u64)),
-    }
+/// Checks decoded labels.
+pub(crate) fn check_decoded_labels(labels: &Labels) -> Result<(), DecodeError> {
+    check_labels(labels)
+        .map_err(|_| DecodeError::bad("the labels, which are this many,", labels.len() as u64))
 }

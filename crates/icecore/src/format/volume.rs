@@ -5,11 +5,10 @@ use serde::Serialize;
 
 use crate::format::bytes::DecodeError;
 use crate::format::config::FORMAT_MAJOR;
-use crate::format::config::LABELS_MINOR;
+use crate::format::config::FORMAT_MINOR;
 use crate::format::envelope::Envelope;
-use crate::format::record::MINOR_WITHOUT_LABELS;
 use crate::format::record::Record;
-use crate::format::record::sound_labels;
+use crate::format::record::check_decoded_labels;
 use crate::format::serial;
 use crate::pure::hash::Hasher;
 use crate::words::ids::VolumeId;
@@ -22,7 +21,7 @@ use crate::words::sizes::IMAGE_BYTES_MAX;
 pub(crate) const SEALED_MAX: usize = 64;
 
 const ENVELOPE: Envelope =
-    Envelope { what: "volume record", magic: *b"ICEVOLU\n", major: FORMAT_MAJOR, minor: LABELS_MINOR };
+    Envelope { what: "volume record", magic: *b"ICEVOLU\n", major: FORMAT_MAJOR, minor: FORMAT_MINOR };
 
 /// The record of one volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,50 +42,20 @@ pub(crate) struct VolumeRecord {
     /// The number of the current overlay, larger than those.
     pub(crate) active: u64,
     /// The labels of the volume.
-    #[serde(skip)]
     pub(crate) labels: Labels,
 }
 
-/// The fields that version 2.2 appends: the labels of the origin, of the base, and of the volume.
-#[derive(Default, PartialEq, Eq, Serialize, Deserialize)]
-struct AllLabels(Labels, Labels, Labels);
-
 impl VolumeRecord {
-    /// Encodes it in the lowest minor version that can express it.
     pub(crate) fn encode(&self, hasher: &Hasher) -> Result<Vec<u8>, DecodeError> {
-        let of =
-            |record: &Option<Record>| record.as_ref().map(|record| record.labels.clone()).unwrap_or_default();
-        let labels = AllLabels(of(&self.origin), of(&self.base), self.labels.clone());
-        let (minor, body) = match labels == AllLabels::default() {
-            true => (MINOR_WITHOUT_LABELS, serial::encode(self)?),
-            false => (LABELS_MINOR, serial::encode(&(self, labels))?),
-        };
-        ENVELOPE.seal_as(minor, &body, |bytes| hasher.record(bytes).0)
-    }
-
-    /// Distributes labels to the records they belong to.
-    fn with_labels(mut self, AllLabels(origin, base, own): AllLabels) -> Result<Self, DecodeError> {
-        for (record, labels) in [(&mut self.origin, origin), (&mut self.base, base)] {
-            let labels = sound_labels(labels)?;
-            match record {
-                Some(record) => record.labels = labels,
-                None if labels.is_empty() => {}
-                None => return Err(DecodeError::bad("labels of no snapshot", labels.len() as u64)),
-            }
-        }
-        Ok(Self { labels: sound_labels(own)?, ..self })
+        ENVELOPE.seal(&serial::encode(self)?, |bytes| hasher.record(bytes).0)
     }
 
     /// Returns the record and the minor version of the format it was written with.
     pub(crate) fn decode(bytes: &[u8], hasher: &Hasher) -> Result<(Self, u16), DecodeError> {
         let opened = ENVELOPE.open(bytes, |bytes| hasher.record(bytes).0)?;
-        let record: Self = match opened.minor {
-            ..LABELS_MINOR => opened.value()?,
-            _ => {
-                let (record, labels): (Self, AllLabels) = opened.value()?;
-                record.with_labels(labels)?
-            }
-        };
+        let record: Self = opened.value()?;
+        record.origin.iter().chain(&record.base).try_for_each(Record::check)?;
+        check_decoded_labels(&record.labels)?;
         let below = record.origin.iter().chain(&record.base).map(|below| below.size_bytes).max();
         if record.size_bytes > IMAGE_BYTES_MAX || below.is_some_and(|below| below > record.size_bytes) {
             return Err(DecodeError::bad("the size of the volume", record.size_bytes));

@@ -11,13 +11,11 @@ use crate::format::config::FORMAT_MAJOR;
 use crate::format::config::FORMAT_MINOR;
 use crate::format::config::Features;
 use crate::format::config::Geometry;
-use crate::format::config::LABELS_MINOR;
 use crate::format::layout;
 use crate::stores::files::RepositoryFiles;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
-use crate::words::names::Labels;
 use crate::words::next_step::NextStep;
 use crate::world::storage::Storage;
 use crate::world::storage::read_all;
@@ -70,16 +68,6 @@ fn encoded(config: &Config) -> Result<Vec<u8>> {
     config.encode().map_err(|error| Error::corrupt(format!("encoding the config: {error}")))
 }
 
-/// Raises the version of the repository before a record with labels is written, so that no program
-/// that would lose them changes it. The caller holds the commit lock.
-pub(crate) fn note_labels(files: &RepositoryFiles, labels: &Labels) -> Result<()> {
-    if labels.is_empty() {
-        return Ok(());
-    }
-    let (config, minor) = read(&*files.storage)?;
-    if minor < LABELS_MINOR { write(files, &config) } else { Ok(()) }
-}
-
 /// Refuses a repository that this program cannot read.
 pub(crate) fn check_readable(config: &Config) -> Result<()> {
     if config.geometry == Geometry::V1 && config.features.incompatible == 0 {
@@ -97,7 +85,8 @@ pub(crate) fn check_readable(config: &Config) -> Result<()> {
 
 /// Refuses a repository that this program can read but must not write.
 pub(crate) fn check_writable(config: &Config, minor: u16) -> Result<()> {
-    if minor <= FORMAT_MINOR && config.features.read_only_compatible & !Features::VOLUMES == 0 {
+    let is_newer = minor > FORMAT_MINOR;
+    if !is_newer && config.features.read_only_compatible & !Features::VOLUMES == 0 {
         return Ok(());
     }
     Err(Error::new(

@@ -20,6 +20,7 @@ use crate::world::storage::NewFile;
 use crate::world::storage::Replace;
 use crate::world::storage::Storage;
 use crate::world::storage::StoredFile;
+use crate::world::storage::create;
 use crate::world::storage::give_name;
 use crate::world::storage::publish_bytes;
 
@@ -73,9 +74,7 @@ impl RepositoryFiles {
     /// Starts a file to publish.
     pub(crate) fn temp_file(&self) -> Result<TempFile<'_>> {
         let temp = self.temp_name();
-        let file = self
-            .storage
-            .create(&temp)
+        let file = create(&*self.storage, &temp)
             .map_err(|error| Error::stored_io(format!("creating {temp}"), error))?;
         let buffer = pages::allocate(BUFFER_BYTES)
             .map_err(|error| Error::stored_io("allocating memory for a new file", error))?;
@@ -113,7 +112,7 @@ impl RepositoryFiles {
     /// Gives back the space of the reserve; returns whether there was any.
     pub(crate) fn give_back_reserve(&self) -> Result<bool> {
         match self.storage.remove(layout::RESERVE) {
-            Ok(()) => self.sync_dir("").map(|()| true),
+            Ok(()) => self.sync_dir(layout::LOCAL).map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(Error::stored_io(format!("removing {}", layout::RESERVE), error)),
         }
@@ -212,7 +211,7 @@ impl TempFile<'_> {
         Ok(())
     }
 
-    /// Publishes the file as `name`, whole and durable. Its directory must exist.
+    /// Publishes the file as `name`, whole and durable.
     pub(crate) fn publish(mut self, name: &str) -> Result<()> {
         let synced = self.sync();
         if self.file.take().is_none() {
@@ -256,7 +255,7 @@ mod tests {
     /// fails with `kind`.
     fn failing(kind: io::ErrorKind) -> (MemoryStorage, RepositoryFiles) {
         let storage = MemoryStorage::new();
-        files(storage.clone()).publish_bytes("locks/file", b"bytes").unwrap();
+        files(storage.clone()).publish_bytes("local/locks/file", b"bytes").unwrap();
         storage.fail_changes(0..1, kind);
         (storage.clone(), files(storage))
     }
@@ -264,12 +263,12 @@ mod tests {
     #[test]
     fn what_is_gone_already_is_removed_and_what_cannot_be_removed_is_told() {
         let (storage, files) = failing(io::ErrorKind::PermissionDenied);
-        let error = files.remove("locks/file").unwrap_err();
-        assert!(error.to_string().contains("removing locks/file"), "{error}");
-        assert_eq!(storage.list("locks").unwrap(), ["file"]);
-        files.remove("locks/file").unwrap();
-        files.remove("locks/file").unwrap();
-        assert!(storage.list("locks").unwrap().is_empty());
+        let error = files.remove("local/locks/file").unwrap_err();
+        assert!(error.to_string().contains("removing local/locks/file"), "{error}");
+        assert_eq!(storage.list("local/locks").unwrap(), ["file"]);
+        files.remove("local/locks/file").unwrap();
+        files.remove("local/locks/file").unwrap();
+        assert!(storage.list("local/locks").unwrap().is_empty());
     }
 
     #[test]
@@ -284,13 +283,13 @@ mod tests {
             let (storage, files) = failing(kind);
             let mut aside = SetAside::new(&files);
             if kind == io::ErrorKind::Other {
-                let error = aside.take("locks/file").unwrap_err();
-                assert!(error.to_string().contains("removing locks/file"), "{error}");
-                assert_eq!(storage.list("locks").unwrap(), ["file"]);
+                let error = aside.take("local/locks/file").unwrap_err();
+                assert!(error.to_string().contains("removing local/locks/file"), "{error}");
+                assert_eq!(storage.list("local/locks").unwrap(), ["file"]);
             }
-            aside.take("locks/file").unwrap();
-            aside.take("locks/file").unwrap();
-            assert!(storage.list("locks").unwrap().is_empty());
+            aside.take("local/locks/file").unwrap();
+            aside.take("local/locks/file").unwrap();
+            assert!(storage.list("local/locks").unwrap().is_empty());
             assert_eq!(storage.list(layout::TMP).unwrap().len(), usize::from(kind == io::ErrorKind::Other));
             ends(aside);
             assert!(storage.list(layout::TMP).unwrap().is_empty());

@@ -1,6 +1,7 @@
 //! The locks between processes, and the generation that tells captures about gc.
 //! `docs/concurrency.md` describes them in full.
 
+use std::io;
 use std::sync::PoisonError;
 
 use crate::format::layout;
@@ -13,6 +14,7 @@ use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::ids::SnapshotId;
 use crate::words::sync::Mutex;
+use crate::world::storage;
 use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
 use crate::world::storage::Wait;
@@ -51,7 +53,7 @@ fn take(
     mode: LockMode,
     wait: Wait,
 ) -> Result<Option<Box<dyn LockGuard>>> {
-    files.storage.lock(name, mode, wait).map_err(|error| {
+    storage::lock(&*files.storage, name, mode, wait).map_err(|error| {
         let error = Error::stored_io(format!("taking the lock {name}"), error);
         match error.kind() {
             ErrorKind::PermissionDenied => error.with_hint(
@@ -132,7 +134,7 @@ fn announced(files: &RepositoryFiles, wanted: impl Fn(&str) -> bool) -> Result<V
         match read_all(&*files.storage, &name, LOCK_BYTES_MAX) {
             Ok(bytes) => packs.extend(bytes.as_chunks::<32>().0.iter().map(|id| PackId(*id))),
             // The writer ended between the two steps; its record then says what it needs.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::stored_io(format!("reading {name}"), error)),
         }
     }
@@ -203,7 +205,7 @@ impl Drop for Pin {
 pub(crate) fn generation(files: &RepositoryFiles) -> Result<u64> {
     match read_all(&*files.storage, layout::GENERATION, 8) {
         Ok(bytes) => Ok(bytes.try_into().map_or(0, u64::from_le_bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(Error::stored_io(format!("reading {}", layout::GENERATION), error)),
     }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::stores::config::note_labels;
 use crate::stores::locks;
 use crate::stores::locks::Pin;
 use crate::stores::records;
@@ -220,7 +219,6 @@ fn change(
     let before = record.clone();
     how(&mut record, &records::load_all(files)?)?;
     if record != before {
-        note_labels(files, &record.labels)?;
         records::save(files, &record)?;
     }
     Ok(record)

@@ -300,12 +300,12 @@ mod tests {
         let repo = Repository::init(Arc::new(storage.clone()), Uuid::from_u128(2), &options).unwrap();
         let id = SnapshotId(Uuid::from_u128(3));
         let record = Record { size_bytes: 5000, ..Record::new(id, 0, ResourceKind::Volume, "disk", "empty") };
-        let locks = storage.list("locks").unwrap();
+        let locks = storage.list("local/locks").unwrap();
         let disk = SnapshotDisk::of_record(Arc::new(repo), &record, BlockCache::usual()).unwrap();
         let mut bytes = [7; 5000];
         disk.read_at(0, &mut bytes).unwrap();
         assert_eq!(bytes, [0; 5000]);
         assert_eq!(disk.next_data(0).unwrap(), None);
-        assert_eq!(storage.list("locks").unwrap(), locks);
+        assert_eq!(storage.list("local/locks").unwrap(), locks);
     }
 }

@@ -207,13 +207,56 @@ pub(crate) enum Replace {
     No,
 }
 
-/// Makes `name` appear, durably, with the synced content of `temp`.
-pub(crate) fn give_name(storage: &dyn Storage, temp: &str, name: &str, replace: Replace) -> io::Result<()> {
-    match replace {
-        Replace::Yes => storage.rename(temp, name)?,
-        Replace::No => storage.rename_new(temp, name)?,
+/// Returns the directory that a name is in. The empty name is the root.
+fn parent(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(dir, _)| dir)
+}
+
+/// Makes a directory and those above it, durably.
+fn make_dirs(storage: &dyn Storage, dir: &str) -> io::Result<()> {
+    if dir.is_empty() {
+        return Ok(());
     }
-    storage.sync_dir(name.rsplit_once('/').map_or("", |(dir, _)| dir))
+    make_dirs(storage, parent(dir))?;
+    storage.make_dir(dir)?;
+    storage.sync_dir(parent(dir))
+}
+
+/// Makes a call that needs the directory of `name`. If that is missing, makes it and calls again:
+/// tools that copy files leave out empty directories.
+fn with_dir<T>(storage: &dyn Storage, name: &str, call: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match call() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_dirs(storage, parent(name))?;
+            call()
+        }
+        called => called,
+    }
+}
+
+/// Creates a file, and its directory if that is missing.
+pub(crate) fn create(storage: &dyn Storage, name: &str) -> io::Result<Box<dyn NewFile>> {
+    with_dir(storage, name, || storage.create(name))
+}
+
+/// Takes a lock, and creates the directory of its file if that is missing.
+pub(crate) fn lock(
+    storage: &dyn Storage,
+    name: &str,
+    mode: LockMode,
+    wait: Wait,
+) -> io::Result<Option<Box<dyn LockGuard>>> {
+    with_dir(storage, name, || storage.lock(name, mode, wait))
+}
+
+/// Makes `name` appear, durably, with the synced content of `temp`. Creates its directory if that
+/// is missing.
+pub(crate) fn give_name(storage: &dyn Storage, temp: &str, name: &str, replace: Replace) -> io::Result<()> {
+    with_dir(storage, name, || match replace {
+        Replace::Yes => storage.rename(temp, name),
+        Replace::No => storage.rename_new(temp, name),
+    })?;
+    storage.sync_dir(parent(name))
 }
 
 /// Writes a small file under `temp` and makes it appear as `name`.
@@ -224,7 +267,7 @@ pub(crate) fn publish_bytes(
     bytes: &[u8],
     replace: Replace,
 ) -> io::Result<()> {
-    let mut file = storage.create(temp)?;
+    let mut file = create(storage, temp)?;
     let synced = file.append(bytes).and_then(|()| file.sync());
     drop(file);
     let written = synced.and_then(|()| give_name(storage, temp, name, replace));

@@ -324,7 +324,7 @@ fn what_a_cancelled_capture_stored_is_found_by_the_next() {
         icecore::snapshot::capture(&bench.repo, &image, &options("disk"), &Stopping::at(20)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
     assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots, []);
-    assert_eq!(bench.count("tmp/"), 0, "nothing half-written stays");
+    assert_eq!(bench.count("local/tmp/"), 0, "nothing half-written stays");
     let report = bench.capture("disk", &image);
     // More than a pack, and the one that was open then.
     assert_eq!(report.snapshot.stats.new_bytes, 24 * MIB as u64, "the first 19 leaves were there");

@@ -146,7 +146,7 @@ fn a_snapshot_that_is_being_read_is_not_deleted() {
     .unwrap();
     assert_eq!(refused, Some(ErrorKind::InUse));
     icecore::snapshot::delete(&other, id, DeleteOptions::default()).unwrap();
-    assert_eq!(bench.count("locks/pin-"), 0);
+    assert_eq!(bench.count("local/locks/pin-"), 0);
 }
 
 #[test]

@@ -311,9 +311,11 @@ fn a_copy_that_fails_anywhere_is_made_or_not_and_the_next_one_completes() {
         loop {
             let storages = start.each_ref().map(|files| {
                 let storage = MemoryStorage::new();
-                files.iter().filter(|(name, _)| !name.starts_with("locks/")).for_each(|(name, bytes)| {
-                    storage.put(name, bytes.clone());
-                });
+                files.iter().filter(|(name, _)| !name.starts_with("local/locks/")).for_each(
+                    |(name, bytes)| {
+                        storage.put(name, bytes.clone());
+                    },
+                );
                 storage
             });
             let fault = Fault::new(calls, n..if for_good { u64::MAX } else { n + 1 }, error);

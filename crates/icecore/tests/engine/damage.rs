@@ -115,7 +115,7 @@ impl Fixture {
     /// pages.
     pub(crate) fn add_unaware(&mut self, volume: &str, image: Vec<u8>) -> (String, String) {
         let known: Vec<String> = ["index/", "packs/"].iter().flat_map(|dir| self.files(dir)).collect();
-        let hide = |path: &str| format!("tmp/{}", path.replace('/', "-"));
+        let hide = |path: &str| format!("local/tmp/{}", path.replace('/', "-"));
         known.iter().for_each(|path| self.storage.rename(path, &hide(path)).unwrap());
         let number = u32::try_from(self.images.len() + 1).unwrap();
         let id = take(&open(&self.storage).unwrap(), number, volume, &image).snapshot.id;

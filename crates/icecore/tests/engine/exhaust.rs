@@ -75,13 +75,15 @@ impl Contents {
         let chunk: Vec<u8> = (20..36).flat_map(text).collect();
         fixture.add_unaware("d", [chunk, first].concat());
         let mut before = fixture.storage.files();
-        before.remove("reserve");
+        before.remove("local/reserve");
         rename(&fixture.open(), fixture.id(1), "renamed", RenameOptions::default()).unwrap();
         let repo = fixture.open();
         verify_and_note(&repo, None, Depth::ReadData, 1, &NoProgress).unwrap();
         let mut files = fixture.storage.files();
         // The reserve means nothing, and is most of the bytes.
-        files.retain(|name, _| !name.starts_with("locks/") && !name.starts_with("tmp/") && name != "reserve");
+        files.retain(|name, _| {
+            !name.starts_with("local/locks/") && !name.starts_with("local/tmp/") && name != "local/reserve"
+        });
         Self { files, before, images: fixture.images }
     }
 

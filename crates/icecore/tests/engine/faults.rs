@@ -148,24 +148,24 @@ impl Attempt {
 
 /// Returns all files but locks, which say nothing while nobody holds them.
 fn state_of(storage: &MemoryStorage) -> BTreeMap<String, Vec<u8>> {
-    storage.files().into_iter().filter(|(name, _)| !name.starts_with("locks/")).collect()
+    storage.files().into_iter().filter(|(name, _)| !name.starts_with("local/locks/")).collect()
 }
 
 /// Fails unless the error tells what the failed call was about.
 fn assert_names(error: &icecore::Error, call: &FailedCall, at: &str) {
     let text = error.to_string();
     let last = call.name.rsplit('/').next().unwrap();
-    let named = match call.name.split('/').next().unwrap() {
+    let named = match call.name.trim_start_matches("local/").split('/').next().unwrap() {
         // What a temporary file would have become.
         "tmp" if call.method != "make_dir" => [
-            "tmp/",
+            "local/tmp/",
             "packs/",
             "index/",
             "index run",
             "parity/",
             "snapshots/",
-            "generation",
-            "reserve",
+            "local/generation",
+            "local/reserve",
             "config",
         ]
         .iter()
@@ -181,8 +181,8 @@ fn assert_clean(inner: &MemoryStorage, call: Option<&FailedCall>, at: &str) {
     if call.is_some_and(|call| ["remove", "dismiss"].contains(&call.method)) {
         return;
     }
-    assert_eq!(inner.list("tmp").unwrap(), Vec::<String>::new(), "{at}: {call:?}");
-    let mut locks = inner.list("locks").unwrap();
+    assert_eq!(inner.list("local/tmp").unwrap(), Vec::<String>::new(), "{at}: {call:?}");
+    let mut locks = inner.list("local/locks").unwrap();
     locks.retain(|name| name.starts_with("writer-") || name.starts_with("pin-"));
     assert_eq!(locks, Vec::<String>::new(), "{at}: {call:?}");
 }
@@ -300,7 +300,7 @@ fn assert_works_and_collects(inner: &MemoryStorage, images: &[(SnapshotId, Vec<u
     gc(&repo).unwrap();
     let stats = icecore::maintenance::stats(&repo, &NoProgress).unwrap().repository;
     assert_eq!(stats.unused_bytes, 0, "{at}");
-    assert_eq!(inner.list("tmp").unwrap(), Vec::<String>::new(), "{at}");
+    assert_eq!(inner.list("local/tmp").unwrap(), Vec::<String>::new(), "{at}");
 }
 
 fn snapshot_of(inner: &MemoryStorage, id: SnapshotId) -> icecore::snapshot::Snapshot {

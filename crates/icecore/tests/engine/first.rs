@@ -66,7 +66,7 @@ fn race(storage: impl Fn() -> Arc<dyn Storage> + Sync) {
     for (_, _, id, image) in &done {
         restores(&repo, *id, image).unwrap();
     }
-    assert_eq!(storage().list("tmp").unwrap(), Vec::<String>::new());
+    assert_eq!(storage().list("local/tmp").unwrap(), Vec::<String>::new());
 }
 
 #[test]
@@ -112,13 +112,13 @@ impl Watch for Other {
             let (repo, _) = open_or_init(Arc::new(self.storage.clone()), 2);
             icecore::snapshot::capture(&repo, &vec![2; 5000], &options("other"), &NoProgress).unwrap();
         }
-        if call == "lock" && name == "locks/commit" {
+        if call == "lock" && name == "local/locks/commit" {
             state.held = true;
         }
     }
 
     fn released(&self, name: &str) {
-        if name == "locks/commit" {
+        if name == "local/locks/commit" {
             self.state.lock().unwrap().held = false;
         }
     }
@@ -143,7 +143,7 @@ fn another_first_use_at_any_moment_of_this_one_loses_nothing() {
         let found = Repository::open(Arc::new(storage.clone()), session()).unwrap();
         let report = icecore::maintenance::verify(&found, None, Depth::ReadData, &NoProgress).unwrap();
         assert_eq!((report.snapshots, report.findings.len()), (2, 0), "call {at}");
-        assert_eq!(storage.list("tmp").unwrap(), Vec::<String>::new(), "call {at}");
+        assert_eq!(storage.list("local/tmp").unwrap(), Vec::<String>::new(), "call {at}");
     }
     assert!(both > 5);
 }
@@ -164,7 +164,7 @@ fn a_config_that_is_there_is_never_replaced() {
     let error = Repository::init(Arc::clone(&hooked), session(), &options_of(1)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     assert_eq!(storage.files()["config"], winner.files()["config"]);
-    assert_eq!(storage.list("tmp").unwrap(), Vec::<String>::new());
+    assert_eq!(storage.list("local/tmp").unwrap(), Vec::<String>::new());
     let error = Repository::init(hooked, session(), &options_of(1)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
 }
@@ -177,7 +177,7 @@ fn whoever_finds_the_config_changes_nothing_before_that_is_durable() {
     let (shared, counted) = (storage.clone(), Arc::clone(&looked));
     let watch = move |call: &'static str, name: &str| {
         if (call, name) == ("sync_dir", "") && shared.files().contains_key("config") {
-            let free = shared.lock("locks/commit", LockMode::Exclusive, Wait::No).unwrap();
+            let free = shared.lock("local/locks/commit", LockMode::Exclusive, Wait::No).unwrap();
             assert!(free.is_none(), "the commit lock is free");
             counted.fetch_add(1, Ordering::SeqCst);
         }

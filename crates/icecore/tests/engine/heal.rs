@@ -116,10 +116,10 @@ fn a_verification_of_the_structure_notes_packs_that_are_lost() {
         let fixture = Fixture::new(vec![("a", image.clone())]);
         let plain = || verify_and_note(&fixture.open(), None, Depth::Structure, 1, &NoProgress).unwrap();
         assert_eq!(plain().findings, []);
-        assert!(fixture.storage.open("damage").is_err(), "there is nothing to note");
+        assert!(fixture.storage.open("local/damage").is_err(), "there is nothing to note");
         lose(&fixture);
         assert!(!lost(&plain()).is_empty(), "{what}");
-        assert!(fixture.storage.open("damage").is_ok(), "{what}");
+        assert!(fixture.storage.open("local/damage").is_ok(), "{what}");
         // What is known to be damaged makes a capture read everything that it would take for known.
         let again = take(&fixture.open(), 9, "a", &image).snapshot;
         assert!(again.stats.new_bytes > 0 && read(&fixture.open(), again.id).unwrap() == image, "{what}");
@@ -285,7 +285,7 @@ fn notes_that_are_damaged_or_gone_are_as_good_as_none() {
     let pack = &fixture.packs[0].0;
     fixture.flip(pack, fixture.records(pack)[1] + RECORD_HEADER + 3);
     note(&fixture, 1);
-    let files = ["checked", "damage"];
+    let files = ["local/checked", "local/damage"];
     let good = files.map(|file| fixture.bytes(file));
     for at in [0, 9, 13, 40, good[1].len() - 1] {
         for file in files {
@@ -356,5 +356,5 @@ fn a_repository_that_cannot_be_written_is_verified_without_a_note() {
         verify_and_note(&crate::damage::open(&storage).unwrap(), None, Depth::ReadData, 7, &NoProgress)
             .unwrap();
     assert_eq!((report.findings.len(), report.packs_read, report.packs_never_read), (0, 6, 6));
-    assert!(fixture.files("checked").is_empty());
+    assert!(fixture.files("local/checked").is_empty());
 }

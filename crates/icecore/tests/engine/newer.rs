@@ -229,13 +229,13 @@ impl Watch for Upgrade {
             state.upgraded = true;
             self.upgrade();
         }
-        if call == "lock" && name == "locks/commit" {
+        if call == "lock" && name == "local/locks/commit" {
             state.held = true;
         }
         // What is only added may be added; what belongs to this process alone may go.
-        let own = ["tmp/", "locks/", "reserve"].iter().any(|own| name.starts_with(own));
+        let own = ["local/tmp/", "local/locks/", "local/reserve"].iter().any(|own| name.starts_with(own));
         let added = ["packs/", "index/", "parity/"].iter().any(|added| name.starts_with(added));
-        let overlay = name.starts_with("volumes/") && !name.ends_with("/record");
+        let overlay = name.starts_with("local/volumes/") && !name.ends_with("/record");
         let wrong = match call {
             "remove" => !own && !overlay,
             // A seal replaces the record without the lock, but never one that a newer program
@@ -249,7 +249,7 @@ impl Watch for Upgrade {
     }
 
     fn released(&self, name: &str) {
-        if name == "locks/commit" {
+        if name == "local/locks/commit" {
             self.state.lock().unwrap().held = false;
         }
     }
@@ -257,7 +257,7 @@ impl Watch for Upgrade {
 
 /// Returns what the repository has in it but for locks.
 fn files(storage: &MemoryStorage) -> Files {
-    storage.files().into_iter().filter(|(name, _)| !name.starts_with("locks/")).collect()
+    storage.files().into_iter().filter(|(name, _)| !name.starts_with("local/locks/")).collect()
 }
 
 /// Returns the names of files that are not the same.
@@ -344,7 +344,7 @@ fn an_open_volume_is_written_and_synced_after_a_newer_program_was_there() {
         volume.sync().unwrap();
         let changed = differing(&before, &files(&scene.storage));
         let of_the_overlay = |name: &String| {
-            name == "config" || name.starts_with("volumes/disk/") && !name.ends_with("/record")
+            name == "config" || name.starts_with("local/volumes/disk/") && !name.ends_with("/record")
         };
         assert!(changed.iter().all(of_the_overlay), "{newer:?}: {changed:?}");
         drop(volume);
@@ -362,9 +362,9 @@ fn the_record_of_a_volume_that_a_newer_program_wrote_is_not_replaced() {
     let other = [("other".to_owned(), "value".to_owned())].into();
     icecore::volume::relabel_volume(&scene.repo, "disk", &other, &[]).unwrap();
     let volume = open_volume(&scene.repo, "disk").unwrap();
-    let mut record = scene.storage.files().remove("volumes/disk/record").unwrap();
+    let mut record = scene.storage.files().remove("local/volumes/disk/record").unwrap();
     make_record_newer(&init_options().key, &mut record);
-    scene.storage.put("volumes/disk/record", record.clone());
+    scene.storage.put("local/volumes/disk/record", record.clone());
     let kind = |result: Result<(), Error>| result.map_err(|error| error.kind());
     assert_eq!(kind(volume.grow(1 << 20)), Err(ErrorKind::Unsupported));
     assert_eq!(kind(snapshot(&volume).map(drop)), Err(ErrorKind::Unsupported));
@@ -372,7 +372,7 @@ fn the_record_of_a_volume_that_a_newer_program_wrote_is_not_replaced() {
         kind(icecore::volume::relabel_volume(&scene.repo, "disk", &label(), &[]).map(drop)),
         Err(ErrorKind::Unsupported)
     );
-    assert!(scene.storage.files()["volumes/disk/record"] == record);
+    assert!(scene.storage.files()["local/volumes/disk/record"] == record);
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn strays(bench: &TestRepository) -> Vec<String> {
         format!("{dir}/{}", file.to_uppercase())
     };
     let mut strays = Vec::new();
-    for dir in ["snapshots", "index", "parity", "volumes", "packs"] {
+    for dir in ["snapshots", "index", "parity", "local/volumes", "packs"] {
         for name in [".nfs000000001a2b", "x.bak", "empty", ".x.swp", "x~"] {
             strays.push(format!("{dir}/{name}"));
         }

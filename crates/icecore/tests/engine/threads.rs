@@ -180,9 +180,9 @@ fn settle(storage: &MemoryStorage, model: &BTreeMap<SnapshotId, Known>) {
         assert_sound(&repo, round);
         collect(&repo, 0.0).unwrap();
         let files = storage.files();
-        let left: Vec<&String> = files.keys().filter(|name| name.starts_with("tmp/")).collect();
+        let left: Vec<&String> = files.keys().filter(|name| name.starts_with("local/tmp/")).collect();
         assert_eq!(left, Vec::<&String>::new(), "{round}");
-        let locks: Vec<&str> = files.keys().filter_map(|name| name.strip_prefix("locks/")).collect();
+        let locks: Vec<&str> = files.keys().filter_map(|name| name.strip_prefix("local/locks/")).collect();
         assert_eq!(locks, ["commit", "gc", "index", "merge", "parity"], "{round}");
         assert_eq!(
             icecore::maintenance::stats(&repo, &NoProgress).unwrap().repository.unused_bytes,

@@ -168,7 +168,7 @@ fn where_one_copy_is_damaged_another_one_serves() {
     // Captured while nothing is known of the first one: what both have is stored twice, in
     // different packs.
     let known: Vec<String> = ["index/", "packs/"].iter().flat_map(|dir| fixture.files(dir)).collect();
-    let hide = |path: &str| format!("tmp/{}", path.replace('/', "-"));
+    let hide = |path: &str| format!("local/tmp/{}", path.replace('/', "-"));
     known.iter().for_each(|path| fixture.storage.rename(path, &hide(path)).unwrap());
     let image = [noise(1, LEAF), noise(2, LEAF)].concat();
     let second = take(&fixture.open(), 2, "b", &image).snapshot.id;

@@ -351,7 +351,7 @@ fn volumes_that_cannot_be_listed_keep_nothing_else_from_its_time() {
     let backup = "/backup/019a0000-0000-7000-8000-000000000000";
     let db = &place.scheduler.service.db;
     db.set_schedule_done(backup, ms("2026-11-01T00:00:00Z")).unwrap();
-    let volumes = place.dir.path().join("here/volumes");
+    let volumes = place.dir.path().join("here/local/volumes");
     let away = place.dir.path().join("away");
     std::fs::rename(&volumes, &away).unwrap();
     std::fs::write(&volumes, b"no directory").unwrap();

@@ -5,7 +5,6 @@ use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::chunks::Store;
-use crate::stores::config::note_labels;
 use crate::stores::locks;
 use crate::stores::manifest::cursor::Cursor;
 use crate::stores::manifest::cursor::Node;
@@ -67,7 +66,6 @@ pub(crate) fn commit(
                     Dating::AfterNewest => date_after_newest(&all, record)?,
                     Dating::AsGiven => None,
                 };
-                note_labels(&store.files, &record.labels)?;
                 records::save(&store.files, record)?;
                 return Ok(Commit::Done { dated_after });
             }

@@ -7,7 +7,6 @@ use crate::format::layout;
 use crate::format::volume::VolumeRecord;
 use crate::repository::Repository;
 use crate::stores::config;
-use crate::stores::config::note_labels;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::stores::records;
@@ -79,7 +78,6 @@ pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<Volum
         labels: options.labels.clone(),
     };
     note_feature(files)?;
-    note_labels(files, &options.labels)?;
     make_dir(files, &layout::volume_dir(name))?;
     new_overlay(files, name, record.active, |_| true)?;
     volumes::save(files, &mut record)?;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::repository::Repository;
-use crate::stores::config::note_labels;
 use crate::stores::locks;
 use crate::stores::volumes;
 use crate::verbs::volume::info::VolumeInfo;
@@ -30,9 +29,6 @@ pub fn relabel_volume(
     volumes::load(files, name)?;
     // Keeps the volume from being deleted meanwhile.
     let _commit = locks::lock_commit(files)?;
-    let record = volumes::save_labels(files, name, |labels| {
-        change_labels(labels, set, remove)?;
-        note_labels(files, labels)
-    })?;
+    let record = volumes::save_labels(files, name, |labels| change_labels(labels, set, remove))?;
     Ok(record.into())
 }

@@ -36,7 +36,7 @@ impl<S: Storage> Storage for Broken<S> {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         match self.without {
-            Some(Break::Generation) if to == "generation" => self.inner.remove(from),
+            Some(Break::Generation) if to == "local/generation" => self.inner.remove(from),
             _ => self.inner.rename(from, to),
         }
     }
@@ -44,7 +44,7 @@ impl<S: Storage> Storage for Broken<S> {
     fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
         match self.without {
             Some(Break::Lock(lock)) if name.starts_with(lock) => Ok(Some(Box::new(NoLock))),
-            Some(Break::Announcements) if name.starts_with("locks/writer-") => {
+            Some(Break::Announcements) if name.starts_with("local/locks/writer-") => {
                 let inner = self.inner.lock(name, mode, wait)?;
                 Ok(inner.map(|inner| Box::new(Silent(inner)) as Box<dyn LockGuard>))
             }

@@ -245,12 +245,12 @@ fn what_keeps_operations_apart_is_missed_when_it_is_gone() {
         assert!(without(left_out, doings).is_some(), "{left_out:?} can be left out of {doings:?}");
     };
     missed(Break::Generation, &[Doing::Capture(1), Doing::Gc]);
-    missed(Break::Lock("locks/commit"), &[Doing::Capture(1), Doing::Gc]);
-    missed(Break::Lock("locks/commit"), &[Doing::Gc, Doing::Capture(1)]);
-    missed(Break::Lock("locks/pin"), &[Doing::Restore(1), Doing::Delete(1), Doing::Gc]);
-    missed(Break::Lock("locks/gc"), &[Doing::Gc, Doing::Gc]);
+    missed(Break::Lock("local/locks/commit"), &[Doing::Capture(1), Doing::Gc]);
+    missed(Break::Lock("local/locks/commit"), &[Doing::Gc, Doing::Capture(1)]);
+    missed(Break::Lock("local/locks/pin"), &[Doing::Restore(1), Doing::Delete(1), Doing::Gc]);
+    missed(Break::Lock("local/locks/gc"), &[Doing::Gc, Doing::Gc]);
     missed(Break::Generation, &[Doing::CopyIn, Doing::Gc]);
-    missed(Break::Lock("locks/pin"), &[Doing::CopyOut(1), Doing::Delete(1), Doing::Gc]);
+    missed(Break::Lock("local/locks/pin"), &[Doing::CopyOut(1), Doing::Delete(1), Doing::Gc]);
 }
 
 #[test]
@@ -259,6 +259,6 @@ fn what_only_saves_work_loses_nothing_when_it_is_gone() {
     // again.
     assert_eq!(without(Break::Announcements, &[Doing::Capture(1), Doing::Gc]), None);
     // A merge beside gc brings back entries that lead nowhere: they are not followed.
-    assert_eq!(without(Break::Lock("locks/index"), &[Doing::Capture(1), Doing::Gc]), None);
-    assert_eq!(without(Break::Lock("locks/index"), &[Doing::Gc, Doing::Capture(1)]), None);
+    assert_eq!(without(Break::Lock("local/locks/index"), &[Doing::Capture(1), Doing::Gc]), None);
+    assert_eq!(without(Break::Lock("local/locks/index"), &[Doing::Gc, Doing::Capture(1)]), None);
 }

@@ -183,10 +183,10 @@ impl Watch for Operation {
 
 /// Returns a name without the ids in it.
 fn kind_of(name: &str) -> &str {
-    let of_lock = name.strip_prefix("locks/").and_then(|lock| lock.find('-'));
+    let of_lock = name.strip_prefix("local/locks/").and_then(|lock| lock.find('-'));
     match (of_lock, name.find('/')) {
-        (Some(end), _) => &name[.."locks/".len() + end],
-        (None, Some(dir)) if !name.starts_with("locks/") => &name[..dir],
+        (Some(end), _) => &name[.."local/locks/".len() + end],
+        (None, Some(dir)) if !name.starts_with("local/locks/") => &name[..dir],
         _ => name,
     }
 }

@@ -103,7 +103,7 @@ fn a_merge_of_runs_brings_nothing_back_that_gc_took_out_just_before() {
     let hook = {
         let (storage, collected) = (storage.clone(), Arc::clone(&collected));
         move |call: &'static str, name: &str| {
-            if (call, name) == ("lock", "locks/index") && !collected.swap(true, Ordering::SeqCst) {
+            if (call, name) == ("lock", "local/locks/index") && !collected.swap(true, Ordering::SeqCst) {
                 meanwhile(|| {
                     let repo = open(storage.clone());
                     delete(&repo, first, DeleteOptions::default()).unwrap();
@@ -127,9 +127,9 @@ fn gc_does_not_wait_for_a_merge_of_runs_that_waits_for_those_who_commit() {
     let hook = {
         let (storage, collected) = (storage.clone(), Arc::clone(&collected));
         move |call: &'static str, name: &str| match (call, name) {
-            ("lock", "locks/merge") => merging.store(true, Ordering::SeqCst),
-            ("lock", "locks/commit") if merging.swap(false, Ordering::SeqCst) => {
-                let index = storage.lock("locks/index", LockMode::Exclusive, Wait::No).unwrap();
+            ("lock", "local/locks/merge") => merging.store(true, Ordering::SeqCst),
+            ("lock", "local/locks/commit") if merging.swap(false, Ordering::SeqCst) => {
+                let index = storage.lock("local/locks/index", LockMode::Exclusive, Wait::No).unwrap();
                 assert!(index.is_some(), "the merge holds it");
                 drop(index);
                 meanwhile(|| {
@@ -192,7 +192,7 @@ fn gc_looks_at_the_index_again_before_it_removes_what_a_snapshot_made_meanwhile_
         let (storage, image, marked, second) =
             (storage.clone(), image.clone(), Arc::clone(&marked), Arc::clone(&second));
         move |call: &'static str, name: &str| {
-            if (call, name) == ("lock", "locks/commit") && marked.swap(false, Ordering::SeqCst) {
+            if (call, name) == ("lock", "local/locks/commit") && marked.swap(false, Ordering::SeqCst) {
                 meanwhile(|| second.set(take_at_another_level(&storage, "second", &image)).unwrap());
             }
         }
@@ -225,8 +225,8 @@ impl BeforeRecord {
 impl Watch for BeforeRecord {
     fn before(&self, call: &'static str, name: &str) {
         match (call, name) {
-            ("lock", "locks/merge") => self.merging.store(true, Ordering::SeqCst),
-            ("lock", "locks/commit")
+            ("lock", "local/locks/merge") => self.merging.store(true, Ordering::SeqCst),
+            ("lock", "local/locks/commit")
                 if !self.merging.load(Ordering::SeqCst)
                     && self.locked.fetch_add(1, Ordering::SeqCst) == 1 =>
             {
@@ -237,7 +237,7 @@ impl Watch for BeforeRecord {
     }
 
     fn released(&self, name: &str) {
-        if name == "locks/merge" {
+        if name == "local/locks/merge" {
             self.merging.store(false, Ordering::SeqCst);
         }
     }

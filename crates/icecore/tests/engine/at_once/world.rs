@@ -316,9 +316,9 @@ impl World {
             return Err(format!("{unused} bytes stay unused"));
         }
         let files = storage.files();
-        let left = files
-            .keys()
-            .find(|name| ["tmp/", "locks/writer-", "locks/pin-"].iter().any(|dir| name.starts_with(dir)));
+        let left = files.keys().find(|name| {
+            ["local/tmp/", "local/locks/writer-", "local/locks/pin-"].iter().any(|dir| name.starts_with(dir))
+        });
         left.map_or(Ok(()), |name| Err(format!("{name} is left")))
     }
 }

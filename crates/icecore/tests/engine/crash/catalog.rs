@@ -17,6 +17,7 @@ use crate::crash::mutate::found;
 use crate::crash::mutate::harmless;
 use crate::crash::mutate::no_dir_sync;
 use crate::crash::mutate::no_file_sync;
+use crate::crash::mutate::no_sync_after_making;
 use crate::crash::mutate::no_sync_after_removal;
 use crate::crash::mutate::rename_before_sync;
 use crate::crash::noise;
@@ -36,14 +37,23 @@ fn an_init() {
             found("the config is not synced", no_file_sync(Kind::Config)),
             found("the reserve is not synced", no_file_sync(Kind::Reserve)),
             found("the root is not synced after the config", no_dir_sync(Kind::Config)),
-            found("the root is not synced before the config", no_dir_sync(Kind::Reserve)),
+            found("the root is not synced before the config", no_sync_after_making("local/tmp/")),
+            harmless(
+                "the local directory is not synced",
+                "what is missing there is made when it is needed, and the reserve by the next gc",
+                no_dir_sync(Kind::Reserve),
+            ),
             found("the config is renamed before it is synced", rename_before_sync(Kind::Config)),
             harmless(
                 "the reserve is renamed before it is synced",
                 "there is no repository yet: the next init makes a new reserve",
                 rename_before_sync(Kind::Reserve),
             ),
-            found("the config comes before the reserve", before(Kind::Config, Kind::Reserve)),
+            harmless(
+                "the config comes before the reserve",
+                "the next gc makes the reserve",
+                before(Kind::Config, Kind::Reserve),
+            ),
         ],
     );
 }

@@ -150,7 +150,7 @@ fn a_gc_on_a_full_disk() {
                 let full = FaultStorage::failing_once(storage.clone(), n, io::ErrorKind::StorageFull);
                 let _ = open(full).and_then(|repo| collect(&repo));
             });
-            let gave_back = Logged::Remove("reserve".to_owned());
+            let gave_back = Logged::Remove("local/reserve".to_owned());
             scene.storage().log().changes.contains(&gave_back).then_some(scene)
         })
         .unwrap();
@@ -167,7 +167,7 @@ fn a_gc_on_a_full_disk() {
             harmless(
                 "the root is not synced after the reserve was removed",
                 "there may be no room yet for what comes next: that is an error, and no loss",
-                no_sync_after_removal("reserve"),
+                no_sync_after_removal("local/reserve"),
             ),
             harmless(
                 "the root is not synced after the new reserve",

@@ -40,7 +40,7 @@ fn bounds(combinations_max: usize, samples: usize) -> Bounds {
         combinations_max: combinations_max * times(),
         samples: samples * times(),
         seed: 1,
-        loose: &["tmp", "locks"],
+        loose: &["local/tmp", "local/locks"],
     }
 }
 

@@ -123,11 +123,11 @@ fn kind_of(name: &str, bytes: &[u8]) -> Kind {
         "index" if number(12) > 1 => Kind::MergedRun,
         "index" if number(24) == 0 => Kind::PageRun,
         "index" => Kind::DataRun,
-        "" if name == "generation" => Kind::Generation,
+        "local" if name == "local/generation" => Kind::Generation,
         "parity" => Kind::Parity,
-        dir if dir.starts_with("volumes/") => Kind::VolumeRecord,
+        dir if dir.starts_with("local/volumes/") => Kind::VolumeRecord,
         "" if name == "config" => Kind::Config,
-        "" if name == "reserve" => Kind::Reserve,
+        "local" if name == "local/reserve" => Kind::Reserve,
         dir if dir.starts_with("packs/") && bytes[10] == 1 => Kind::DataPack,
         dir if dir.starts_with("packs/") => Kind::PagePack,
         _ => panic!("{name} is published, and is nothing that is known here"),
@@ -223,7 +223,7 @@ fn removals(changes: &[Logged], begin: &str) -> (Vec<usize>, Vec<usize>) {
         let name = match change {
             Logged::Remove(name) => name,
             // What is set aside is removed from there later.
-            Logged::Rename(name, to) if to.starts_with("tmp/") => name,
+            Logged::Rename(name, to) if to.starts_with("local/tmp/") => name,
             _ => continue,
         };
         if !name.starts_with(begin) {

@@ -39,7 +39,7 @@ fn with_parity() -> Scene {
 
 fn storage(files: &Files, without: &str) -> MemoryStorage {
     let storage = MemoryStorage::new();
-    let kept = files.iter().filter(|(name, _)| *name != without && !name.starts_with("locks/"));
+    let kept = files.iter().filter(|(name, _)| *name != without && !name.starts_with("local/locks/"));
     kept.for_each(|(name, bytes)| storage.put(name, bytes.to_vec()));
     storage
 }

@@ -295,20 +295,21 @@ fn tidy(repo: &Repository, storage: &CrashStorage) -> Result<(), String> {
         return Err(format!("{} bytes stay unused after gc", stats.repository.unused_bytes));
     }
     let files = storage.files();
-    if files.get("reserve").map(|bytes| bytes.len()) != Some(RESERVE_BYTES) {
+    if files.get("local/reserve").map(|bytes| bytes.len()) != Some(RESERVE_BYTES) {
         return Err("there is no whole reserve after gc".to_owned());
     }
-    let volume_of =
-        |name: &str| name.strip_prefix("volumes/")?.split_once('/').map(|(volume, _)| volume.to_owned());
+    let volume_of = |name: &str| {
+        name.strip_prefix("local/volumes/")?.split_once('/').map(|(volume, _)| volume.to_owned())
+    };
     let is_nobodys = |name: &&String| {
-        volume_of(name).is_some_and(|volume| !files.contains_key(&format!("volumes/{volume}/record")))
+        volume_of(name).is_some_and(|volume| !files.contains_key(&format!("local/volumes/{volume}/record")))
     };
     if let Some(name) = files.keys().find(is_nobodys) {
         return Err(format!("{name} is left after gc, of no volume"));
     }
-    let left = files
-        .keys()
-        .find(|name| ["tmp/", "locks/writer-", "locks/pin-"].iter().any(|dir| name.starts_with(dir)));
+    let left = files.keys().find(|name| {
+        ["local/tmp/", "local/locks/writer-", "local/locks/pin-"].iter().any(|dir| name.starts_with(dir))
+    });
     left.map_or(Ok(()), |name| Err(format!("{name} is left after gc")))
 }
 

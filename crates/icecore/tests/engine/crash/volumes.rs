@@ -25,8 +25,8 @@ use crate::crash::scene::Scene;
 use crate::crash::volume_scene::NAME;
 use crate::crash::volume_scene::VolumeScene;
 
-const DIR: &str = "volumes/disk";
-const RECORD: &str = "volumes/disk/record";
+const DIR: &str = "local/volumes/disk";
+const RECORD: &str = "local/volumes/disk/record";
 const IMAGE_BYTES: usize = 9 * BLOCK + 1234;
 
 fn base() -> (Scene, icecore::snapshot::SnapshotId, Vec<u8>) {
@@ -78,7 +78,7 @@ fn the_first_volume_is_made() {
     breaks.extend([
         found("the config is not synced", no_file_sync(Kind::Config)),
         found("the root is not synced after the config", no_sync_of("")),
-        found("the directory of volumes is not synced", no_sync_of("volumes")),
+        found("the directory of volumes is not synced", no_sync_of("local/volumes")),
         found("the directory of the volume is never synced", no_sync_of(DIR)),
         found("the config is renamed before it is synced", rename_before_sync(Kind::Config)),
         found("the record comes before the config", before(Kind::VolumeRecord, Kind::Config)),
@@ -132,11 +132,11 @@ fn writes_and_syncs() {
     scene.check_mutations(
         &bounds,
         &[
-            found("the data is not synced", no_syncs_of("volumes/disk/overlay-0")),
-            found("the map is not synced", no_syncs_of("volumes/disk/map-0")),
+            found("the data is not synced", no_syncs_of("local/volumes/disk/overlay-0")),
+            found("the map is not synced", no_syncs_of("local/volumes/disk/map-0")),
             found(
                 "the map is written before the data is synced",
-                write_before_sync("volumes/disk/map-0", "volumes/disk/overlay-0"),
+                write_before_sync("local/volumes/disk/map-0", "local/volumes/disk/overlay-0"),
             ),
         ],
     );
@@ -159,9 +159,9 @@ fn a_snapshot_of_a_volume() {
 fn breaks_of_snapshot() -> Vec<Mutation> {
     let mut breaks = breaks_of_record();
     breaks.extend([
-        found("what is sealed is not synced", no_syncs_of("volumes/disk/overlay-0")),
+        found("what is sealed is not synced", no_syncs_of("local/volumes/disk/overlay-0")),
         found("the names of the new overlay are not synced", |changes| {
-            let is_it = |change: &Logged| matches!(change, Logged::Create(name, _) if name == "volumes/disk/overlay-1");
+            let is_it = |change: &Logged| matches!(change, Logged::Create(name, _) if name == "local/volumes/disk/overlay-1");
             let made = changes.iter().position(is_it).unwrap();
             let sync = Logged::SyncDir(DIR.to_owned());
             let at = changes[made..].iter().position(|change| *change == sync).unwrap();
@@ -175,12 +175,12 @@ fn breaks_of_snapshot() -> Vec<Mutation> {
         ),
         found(
             "what was sealed is removed before the snapshot is there",
-            removal_before("volumes/disk/overlay-0", Kind::DataPack),
+            removal_before("local/volumes/disk/overlay-0", Kind::DataPack),
         ),
         harmless(
             "the directory is not synced after what was sealed is removed",
             "nothing names it, and what comes back is removed when the volume is opened",
-            no_sync_after_removal("volumes/disk/overlay-"),
+            no_sync_after_removal("local/volumes/disk/overlay-"),
         ),
     ]);
     breaks
@@ -211,10 +211,10 @@ fn snapshots_that_fail_and_another() {
     scene.check(&bounds);
     let mut breaks = breaks_of_record();
     breaks.extend([
-        found("data of the older overlay is not synced", no_syncs_of("volumes/disk/overlay-0")),
-        found("the map of the older overlay is not synced", no_syncs_of("volumes/disk/map-0")),
-        found("data of the new overlay is not synced", no_syncs_of("volumes/disk/overlay-1")),
-        found("the map of the new overlay is not synced", no_syncs_of("volumes/disk/map-1")),
+        found("data of the older overlay is not synced", no_syncs_of("local/volumes/disk/overlay-0")),
+        found("the map of the older overlay is not synced", no_syncs_of("local/volumes/disk/map-0")),
+        found("data of the new overlay is not synced", no_syncs_of("local/volumes/disk/overlay-1")),
+        found("the map of the new overlay is not synced", no_syncs_of("local/volumes/disk/map-1")),
     ]);
     scene.check_mutations(&bounds, &breaks);
 }
@@ -236,7 +236,7 @@ fn a_snapshot_after_so_many_that_failed_that_two_overlays_become_one() {
     scene.write(2 * BLOCK + 9, &noise(102, 4 * BLOCK));
     scene.sync();
     let mut scene = scene.ready();
-    let merged = "volumes/disk/overlay-";
+    let merged = "local/volumes/disk/overlay-";
     let log = scene.storage().log();
     let removed =
         log.changes.iter().position(|it| matches!(it, Logged::Remove(name) if name.starts_with(merged)));
@@ -272,7 +272,7 @@ fn a_volume_is_set_back_restored_and_deleted() {
         harmless(
             "the directory is not synced after overlays were removed",
             "nothing names them, and what comes back is removed when the volume is opened or made",
-            no_sync_after_removal("volumes/disk/overlay-"),
+            no_sync_after_removal("local/volumes/disk/overlay-"),
         ),
     ]);
     scene.check_mutations(&bounds, &breaks);

@@ -39,7 +39,7 @@ struct At<F> {
 }
 
 fn is_waited_for(name: &str) -> bool {
-    ["locks/commit", "locks/index", "locks/parity", "locks/gc"].contains(&name)
+    ["local/locks/commit", "local/locks/index", "local/locks/parity", "local/locks/gc"].contains(&name)
 }
 
 impl<F: Fn() + Send + Sync> Watch for Arc<At<F>> {

@@ -117,7 +117,7 @@ impl Start {
 
 fn copy_of(files: &MemoryStorage) -> MemoryStorage {
     let copy = MemoryStorage::new();
-    let files = files.files().into_iter().filter(|(name, _)| !name.starts_with("locks/"));
+    let files = files.files().into_iter().filter(|(name, _)| !name.starts_with("local/locks/"));
     files.for_each(|(name, bytes)| copy.put(&name, bytes));
     copy
 }
@@ -386,8 +386,8 @@ fn what_a_crash_has_left_of_a_seal_does_not_show() {
     // Files of the overlay that comes next, as a seal leaves them that a crash has undone, and that
     // could not be removed.
     for kind in ["map", "overlay"] {
-        let bytes = files.files()[&format!("volumes/{NAME}/{kind}-0")].clone();
-        files.put(&format!("volumes/{NAME}/{kind}-1"), bytes);
+        let bytes = files.files()[&format!("local/volumes/{NAME}/{kind}-0")].clone();
+        files.put(&format!("local/volumes/{NAME}/{kind}-1"), bytes);
     }
     let mut image = start.image.clone();
     image[5 * BLOCK..6 * BLOCK].fill(9);

@@ -10,7 +10,6 @@ use icecore::image::WriteAt;
 use icecore::repository::Repository;
 use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::DeleteOptions;
-use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
 use icecore::volume::VolumeOptions;
 use icecore_testing::bytes::assert_same;
@@ -73,7 +72,7 @@ fn labels_are_changed_while_a_volume_is_open_and_stay_whatever_happens_to_it() {
     icecore::volume::restore_volume(&repo, "disk", base.id).unwrap();
     icecore::volume::reset_volume(&repo, "disk").unwrap();
     assert_eq!(told(&bench.another()).labels, expected);
-    assert_eq!(bench.count("locks/record-"), 0);
+    assert_eq!(bench.count("local/locks/record-"), 0);
     icecore::volume::delete_volume(&repo, "disk").unwrap();
     let gone = icecore::volume::relabel_volume(&repo, "disk", &expected, &[]).unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
@@ -109,46 +108,6 @@ fn labels_that_cannot_be_are_refused_and_change_nothing() {
     assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots, [first]);
     assert_eq!(icecore::volume::list_volumes(&bench.repo).unwrap().volumes.len(), 1);
     assert_eq!(icecore::volume::find_volume(&bench.repo, "disk").unwrap().labels, labels(&[]));
-}
-
-#[test]
-fn a_repository_gets_the_version_of_labels_with_the_first_of_them() {
-    let minor = |storage: &MemoryStorage, name: &str| storage.files()[name][10];
-    let labelled = labels(&[("a", "b")]);
-    type Way = fn(&Repository, SnapshotId, &BTreeMap<String, String>);
-    let ways: [Way; 4] = [
-        |repo, id, labels| drop(icecore::snapshot::relabel(repo, id, labels, &[]).unwrap()),
-        |repo, _, labels| drop(icecore::volume::relabel_volume(repo, "disk", labels, &[]).unwrap()),
-        |repo, _, labels| {
-            let options = CaptureOptions { labels: labels.clone(), ..options("disk") };
-            icecore::snapshot::capture(repo, &vec![1; 100], &options, &NoProgress).unwrap();
-        },
-        |repo, _, labels| {
-            let labels = labels.clone();
-            let options = VolumeOptions { labels, ..volume_options("other", None, Some(4096)) };
-            icecore::volume::create_volume(repo, &options).unwrap();
-        },
-    ];
-    for way in ways {
-        let bench = TestRepository::new();
-        let id = bench.snapshot("disk", &vec![1; 100]);
-        icecore::volume::create_volume(&bench.repo, &volume_options("disk", None, Some(4096))).unwrap();
-        // As an older program would have left it.
-        let mut config = bench.storage.files()["config"].clone();
-        config[10] = 1;
-        let end = config.len() - 32;
-        let sum = blake3::hash(&config[..end]);
-        config[end..].copy_from_slice(sum.as_bytes());
-        bench.storage.put("config", config);
-        let repo = bench.another();
-        assert_eq!(minor(&bench.storage, &format!("snapshots/{id}")), 0, "without labels all can read it");
-        assert_eq!(minor(&bench.storage, "volumes/disk/record"), 0);
-        way(&repo, id, &labels(&[]));
-        assert_eq!(minor(&bench.storage, "config"), 1, "nothing has labels");
-        icecore::volume::delete_volume(&repo, "other").ok();
-        way(&repo, id, &labelled);
-        assert_eq!(minor(&bench.storage, "config"), 2);
-    }
 }
 
 #[test]

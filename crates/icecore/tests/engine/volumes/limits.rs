@@ -32,7 +32,7 @@ fn a_record_that_cannot_be_read_is_told_and_stops_gc() {
     let repo = Arc::new(bench.another());
     icecore::volume::create_volume(&repo, &volume_options("disk", Some(base), None)).unwrap();
     let storage: &MemoryStorage = &bench.storage;
-    let name = "volumes/disk/record";
+    let name = "local/volumes/disk/record";
     let mut bytes = storage.files()[name].clone();
     bytes[40] ^= 1;
     storage.put(name, bytes);
@@ -64,8 +64,8 @@ fn a_map_of_a_larger_volume_is_refused() {
     volume.sync().unwrap();
     drop(volume);
     for kind in ["map-0", "overlay-0"] {
-        let bytes = bench.storage.files()[&format!("volumes/large/{kind}")].clone();
-        bench.storage.put(&format!("volumes/small/{kind}"), bytes);
+        let bytes = bench.storage.files()[&format!("local/volumes/large/{kind}")].clone();
+        bench.storage.put(&format!("local/volumes/small/{kind}"), bytes);
     }
     let error = open(&repo, "small").err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
@@ -86,7 +86,7 @@ fn names_and_sizes_that_cannot_be_are_refused() {
         let error = icecore::volume::create_volume(&repo, &volume_options("disk", None, bytes)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{bytes:?}: {error}");
     }
-    assert!(bench.storage.files().keys().all(|name| !name.starts_with("volumes/")));
+    assert!(bench.storage.files().keys().all(|name| !name.starts_with("local/volumes/")));
 }
 
 #[test]
@@ -137,25 +137,25 @@ fn files_of_no_volume_are_collected_and_those_of_volumes_counted() {
     }
     assert!(total().volume_bytes > 3 << 20);
     assert!(total().total_bytes > before.total_bytes + (3 << 20));
-    let overlay = |name: &str, number: u64| format!("volumes/{name}/overlay-{number}");
+    let overlay = |name: &str, number: u64| format!("local/volumes/{name}/overlay-{number}");
     let bytes = files.files()[&overlay("gone", 0)].clone();
     // A deletion that was cut off, and a seal of each of the others.
-    let record = files.files()["volumes/gone/record"].clone();
-    files.remove("volumes/gone/record").unwrap();
-    files.put("volumes/gone/record.new", record);
+    let record = files.files()["local/volumes/gone/record"].clone();
+    files.remove("local/volumes/gone/record").unwrap();
+    files.put("local/volumes/gone/record.new", record);
     for name in ["open", "there"] {
         files.put(&overlay(name, 1), bytes.clone());
-        files.put(&format!("volumes/{name}/map-1"), Vec::new());
+        files.put(&format!("local/volumes/{name}/map-1"), Vec::new());
     }
     let open_volume = open(&repo, "open").unwrap();
     files.put(&overlay("open", 7), bytes.clone());
-    files.put("volumes/made/overlay-0", bytes);
-    let made = files.lock("locks/volume-made", LockMode::Exclusive, Wait::No).unwrap().unwrap();
+    files.put("local/volumes/made/overlay-0", bytes);
+    let made = files.lock("local/locks/volume-made", LockMode::Exclusive, Wait::No).unwrap().unwrap();
     let totals = collect(&repo).unwrap();
     // Of the volume that is gone, data, map and record; and two of what is there.
     assert_eq!(totals.leftovers_removed, 3 + 2);
     let names = |volume: &str| {
-        let dir = format!("volumes/{volume}/");
+        let dir = format!("local/volumes/{volume}/");
         files.files().into_keys().filter(|name| name.starts_with(&dir)).count()
     };
     assert_eq!([names("gone"), names("there")], [0, 3]);

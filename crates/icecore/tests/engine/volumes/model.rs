@@ -253,7 +253,8 @@ fn an_overlay_that_is_damaged_or_cut_is_not_opened() {
     volume.sync().unwrap();
     drop(volume);
     let storage: &MemoryStorage = &bench.storage;
-    for (file, bytes) in storage.files().into_iter().filter(|(name, _)| name.starts_with("volumes/scratch/"))
+    for (file, bytes) in
+        storage.files().into_iter().filter(|(name, _)| name.starts_with("local/volumes/scratch/"))
     {
         let damaged = if bytes.is_empty() { vec![1] } else { vec![bytes[0] ^ 1] };
         storage.put(&file, damaged);

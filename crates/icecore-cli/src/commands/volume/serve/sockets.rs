@@ -51,7 +51,7 @@ impl Address {
     /// Returns the default address.
     pub(crate) fn usual(repository: &Path, volume: Option<&str>) -> Self {
         Self::Unix(match volume {
-            Some(volume) => repository.join("volumes").join(volume).join("nbd"),
+            Some(volume) => repository.join(icecore::volume::volume_dir(volume)).join("nbd"),
             None => repository.join(format!("nbd-{}", host::process_id())),
         })
     }
