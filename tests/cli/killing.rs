@@ -73,3 +73,11 @@ fn wait_or_kill(child: &mut Child, moment: Moment) -> std::process::ExitStatus {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn a_program_that_does_not_end_is_killed_and_one_that_does_is_heard() {
+    let at_once = Some(Moment { calls: 0, looks: 0 });
+    assert!(matches!(run_and_kill(Command::new("sleep").arg("600"), at_once), Ended::Killed));
+    let Ended::Alone(done) = run_and_kill(Command::new("echo").arg("text"), None) else { panic!("killed") };
+    assert_eq!((done.code, done.out.as_str()), (0, "text\n"));
+}

@@ -8,9 +8,11 @@ use crate::support::Place;
 use crate::support::finish;
 use crate::volumes::server::Server;
 
-/// Users that have no other processes, one for each test: the limit of threads is that of all that
-/// a user runs.
-const USERS: [&str; 2] = ["63117", "63121"];
+/// Returns a user that has no other processes: the limit of threads is that of all that a user
+/// runs. There is one for each test and each run of the tests.
+fn user(test: u32) -> String {
+    (1_000_000 + 2 * std::process::id() + test).to_string()
+}
 
 /// A place of a user with the volume `web`; none where the tests are not run by root.
 fn place_of(user: &str) -> Option<Place> {
@@ -30,7 +32,8 @@ fn program(place: &Place, user: &str, threads: u64) -> Command {
 
 #[test]
 fn commands_work_with_few_threads_or_say_that_there_are_too_few() {
-    let Some(place) = place_of(USERS[0]) else { return };
+    let user = user(0);
+    let Some(place) = place_of(&user) else { return };
     let mut worked = 0;
     for threads in 1..=12 {
         for command in [
@@ -44,7 +47,7 @@ fn commands_work_with_few_threads_or_say_that_there_are_too_few() {
             &["parity", "3+1"],
             &["snapshot", "list"],
         ] {
-            let done = finish(program(&place, USERS[0], threads).args(command));
+            let done = finish(program(&place, &user, threads).args(command));
             assert!([0, 12].contains(&done.code), "{threads} threads, {command:?}: {done:?}");
             assert!(
                 done.code == 0 || done.err.contains("ulimit -u"),
@@ -78,12 +81,12 @@ fn limit(server: &Server, user: &str, limit: &str) {
 
 #[test]
 fn a_request_for_a_snapshot_without_a_thread_fails_and_the_next_one_works() {
-    let user = USERS[1];
-    let Some(place) = place_of(user) else { return };
-    let server = Server::start_program(program(&place, user, 100).env("RAYON_NUM_THREADS", "1"), &["web"]);
-    limit(&server, user, "--nproc=1:100");
+    let user = user(1);
+    let Some(place) = place_of(&user) else { return };
+    let server = Server::start_program(program(&place, &user, 100).env("RAYON_NUM_THREADS", "1"), &["web"]);
+    limit(&server, &user, "--nproc=1:100");
     place.run(&["volume", "snapshot", "web"]).exits(12).says(&["starting a thread", "ulimit -u"]);
-    limit(&server, user, "--nproc=100:100");
+    limit(&server, &user, "--nproc=100:100");
     place.run(&["volume", "snapshot", "web"]).exits(0);
     server.stop();
 }

@@ -69,7 +69,6 @@ struct Worker<'a> {
     number: u64,
     random: Random,
     made: u64,
-    killed: u64,
 }
 
 impl Worker<'_> {
@@ -79,10 +78,7 @@ impl Worker<'_> {
         let moment = (self.random.below_u64(3) == 0).then_some(moment);
         let ended = run_and_kill(self.place.program().args(["-o", "json"]).args(arguments), moment);
         match ended {
-            Ended::Killed => {
-                self.killed += 1;
-                None
-            }
+            Ended::Killed => None,
             Ended::Alone(done) => {
                 assert!(!done.err.contains("panicked"), "{arguments:?}: {done:?}");
                 Some(done)
@@ -314,19 +310,14 @@ fn many_processes_that_are_killed_lose_nothing() {
         std::fs::write(place.path(&format!("{volume}-{version}.raw")), image(volume, version)).unwrap();
     }
     let model = Model::default();
-    let killed: u64 = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let worker = |number| {
             let random = Random::new(seed * 1000 + number);
-            let mut worker = Worker { place: &place, model: &model, number, random, made: 0, killed: 0 };
-            scope.spawn(move || {
-                (0..commands).for_each(|_| worker.step());
-                worker.killed
-            })
+            let mut worker = Worker { place: &place, model: &model, number, random, made: 0 };
+            scope.spawn(move || (0..commands).for_each(|_| worker.step()));
         };
-        let workers: Vec<_> = (0..WORKERS).map(worker).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+        (0..WORKERS).for_each(worker);
     });
-    assert!(killed > 0, "nothing was killed");
     let model = model.into_inner().unwrap();
     let packs = settle(&place, &model);
 

@@ -58,6 +58,11 @@ pub fn close_packs_at(repo: &mut Repository, bytes: u64) {
     repo.store.files.pack_bytes = bytes;
 }
 
+/// Makes a handle write index runs of at most `entries` entries.
+pub fn limit_runs_to(repo: &mut Repository, entries: u64) {
+    repo.store.files.run_entries = entries;
+}
+
 fn spread(number: u64) -> [u8; 32] {
     *blake3::hash(&number.to_le_bytes()).as_bytes()
 }

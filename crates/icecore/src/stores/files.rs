@@ -26,6 +26,8 @@ use crate::world::storage::publish_bytes;
 
 /// The length at which a pack is finished.
 const PACK_BYTES_TARGET: u64 = 64 << 20;
+/// The most entries of an index run: its tables of buckets count them in 32 bits.
+const RUN_ENTRIES_MAX: u64 = (1 << 32) - 1;
 
 /// The files of a repository, and other state that the stores of one handle share.
 pub(crate) struct RepositoryFiles {
@@ -39,6 +41,8 @@ pub(crate) struct RepositoryFiles {
     pub(crate) session: String,
     /// The length at which a pack is finished. Only tests set less than the default.
     pub(crate) pack_bytes: u64,
+    /// The most entries of an index run. Only tests set less than the format's limit.
+    pub(crate) run_entries: u64,
     temps: AtomicU64,
 }
 
@@ -67,8 +71,16 @@ impl RepositoryFiles {
     ) -> Self {
         let shortages = Shortages::default();
         let storage = Arc::new(NoticingStorage::new(storage, shortages.clone()));
-        let (pack_bytes, temps) = (PACK_BYTES_TARGET, AtomicU64::new(0));
-        Self { storage, shortages, hasher, repository, session, pack_bytes, temps }
+        Self {
+            storage,
+            shortages,
+            hasher,
+            repository,
+            session,
+            pack_bytes: PACK_BYTES_TARGET,
+            run_entries: RUN_ENTRIES_MAX,
+            temps: AtomicU64::new(0),
+        }
     }
 
     /// Starts a file to publish.

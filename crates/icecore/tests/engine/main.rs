@@ -61,6 +61,8 @@ mod restore;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
+mod runs;
+#[cfg(test)]
 mod shortage;
 #[cfg(test)]
 mod spread;

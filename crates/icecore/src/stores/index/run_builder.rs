@@ -15,6 +15,7 @@ use crate::words::ids::PackId;
 use crate::words::sizes::to_u8;
 use crate::words::sizes::to_u16;
 use crate::words::sizes::to_u32;
+use crate::words::sizes::to_u64;
 
 /// The number of entries to hold in memory before writing: about 64 MiB.
 const ENTRIES_MAX: usize = 1 << 22;
@@ -68,8 +69,9 @@ impl RunBuilder {
     }
 
     /// Returns whether the run should be written before anything more is added.
-    pub(crate) fn is_full(&self) -> bool {
-        self.chunks.len() + self.blocks.len() >= ENTRIES_MAX
+    pub(crate) fn is_full(&self, files: &RepositoryFiles) -> bool {
+        let entries = self.chunks.len() + self.blocks.len();
+        entries >= ENTRIES_MAX || to_u64(entries) >= files.run_entries / 2
     }
 
     /// Returns whether there is nothing to write.

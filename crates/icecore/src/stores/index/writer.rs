@@ -67,12 +67,45 @@ pub(crate) fn prepare_merged<'a>(
     merged
 }
 
+/// Writes all entries of `runs` except those of the packs in `dropped`, in as many runs as the most
+/// entries of a run make necessary.
+pub(crate) fn prepare_all<'a>(
+    files: &'a RepositoryFiles,
+    runs: &[Arc<RunFile>],
+    dropped: &HashSet<PackId>,
+) -> Result<Vec<PreparedRun<'a>>> {
+    let mut left = runs.to_vec();
+    left.sort_by_key(|run| run.entries());
+    let mut prepared = Vec::new();
+    while !left.is_empty() {
+        let fitting = fitting(left.iter().map(|run| run.entries()), files.run_entries);
+        let rest = left.split_off(fitting.max(1));
+        prepared.push(prepare_merged(files, &left, dropped)?);
+        left = rest;
+    }
+    Ok(prepared)
+}
+
 /// Returns the runs that should be merged now: those of the smallest size classes that have come
-/// together, or none.
-pub(crate) fn runs_to_merge(runs: &[Arc<RunFile>]) -> Vec<Arc<RunFile>> {
-    let classes: Vec<u32> = runs.iter().map(|run| class_of(run.entries())).collect();
+/// together, or none. Together they have at most `entries_max` entries.
+pub(crate) fn runs_to_merge(runs: &[Arc<RunFile>], entries_max: u64) -> Vec<Arc<RunFile>> {
+    let mut small: Vec<&Arc<RunFile>> =
+        runs.iter().filter(|run| run.entries() <= entries_max / MERGE_WIDTH as u64).collect();
+    small.sort_by_key(|run| run.entries());
+    let classes: Vec<u32> = small.iter().map(|run| class_of(run.entries())).collect();
     let Some(upto) = class_to_merge(&classes) else { return Vec::new() };
-    runs.iter().zip(&classes).filter(|(_, class)| **class <= upto).map(|(run, _)| Arc::clone(run)).collect()
+    small.truncate(classes.iter().filter(|class| **class <= upto).count());
+    small.truncate(fitting(small.iter().map(|run| run.entries()), entries_max));
+    if small.len() < 2 { Vec::new() } else { small.into_iter().map(Arc::clone).collect() }
+}
+
+/// Returns how many of these numbers, from the first, add up to no more than `most`.
+fn fitting(numbers: impl Iterator<Item = u64>, most: u64) -> usize {
+    let sums = numbers.scan(0_u64, |sum, number| {
+        *sum = sum.saturating_add(number);
+        Some(*sum)
+    });
+    sums.take_while(|sum| *sum <= most).count()
 }
 
 /// Returns the size class of a run: each is four times the one before.

@@ -1,5 +1,6 @@
-//! The cache of open packs: it closes the least recently used ones when there are many.
+//! The cache of open packs: it closes the least recently used ones when they hold much.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -10,16 +11,23 @@ use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::sync::Mutex;
 
-/// The most open packs: bounds descriptors, and the memory of their directories (about 1 MiB each).
-const OPEN_MAX: usize = 96;
+/// The most memory of open packs, in bytes. A full pack has a directory of about 1 MiB.
+const HELD_BYTES_MAX: u64 = 96 << 20;
+/// The most open files of packs. Small packs are in memory, and need none.
+const FILES_MAX: usize = 96;
 
 #[derive(Default)]
 pub(crate) struct PackCache(Mutex<OpenPacks>);
 
 #[derive(Default)]
 struct OpenPacks {
+    /// Each pack with the time of its last use.
     packs: HashMap<PackId, (Arc<PackFile>, u64)>,
+    /// The packs by the time of their last use, which no two share.
+    by_use: BTreeMap<u64, PackId>,
     clock: u64,
+    held_bytes: u64,
+    files: usize,
     /// The number of times that all packs were forgotten.
     cleared: u64,
 }
@@ -27,39 +35,143 @@ struct OpenPacks {
 impl PackCache {
     /// Returns a pack, opened if it is not open.
     pub(crate) fn get(&self, files: &RepositoryFiles, id: PackId) -> Result<Arc<PackFile>> {
-        let cleared = match self.touch(id) {
-            Ok(pack) => return Ok(pack),
-            Err(cleared) => cleared,
+        let cleared = {
+            let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(pack) = open.touch(id) {
+                return Ok(pack);
+            }
+            open.cleared
         };
         let pack = Arc::new(PackFile::open(files, id)?);
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.cleared != cleared {
-            // The pack may be gone by now: a thread that forgot all packs must not find it here.
-            return Ok(pack);
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The pack may be gone by now: a thread that forgot all packs must not find it here.
+        if open.cleared == cleared {
+            open.add(Arc::clone(&pack));
         }
-        if state.packs.len() >= OPEN_MAX {
-            let oldest = state.packs.iter().min_by_key(|(_, (_, used))| *used).map(|(id, _)| *id);
-            oldest.map(|id| state.packs.remove(&id));
-        }
-        let now = state.clock;
-        state.packs.insert(id, (Arc::clone(&pack), now));
         Ok(pack)
     }
 
     /// Forgets all packs, so that removed ones are noticed.
     pub(crate) fn clear(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.packs.clear();
-        state.cleared += 1;
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *open = OpenPacks { cleared: open.cleared + 1, ..OpenPacks::default() };
+    }
+}
+
+impl OpenPacks {
+    /// Returns an open pack, which becomes the most recently used one.
+    fn touch(&mut self, id: PackId) -> Option<Arc<PackFile>> {
+        let (pack, used) = self.packs.get_mut(&id)?;
+        self.clock += 1;
+        self.by_use.remove(used);
+        *used = self.clock;
+        self.by_use.insert(self.clock, id);
+        Some(Arc::clone(pack))
     }
 
-    /// Returns an open pack, or how often all packs were forgotten so far.
-    fn touch(&self, id: PackId) -> std::result::Result<Arc<PackFile>, u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.clock += 1;
-        let (now, cleared) = (state.clock, state.cleared);
-        let (pack, used) = state.packs.get_mut(&id).ok_or(cleared)?;
-        *used = now;
-        Ok(Arc::clone(pack))
+    /// Adds a pack, and closes others until they hold little enough. The pack that was added stays.
+    fn add(&mut self, pack: Arc<PackFile>) {
+        self.remove(pack.id);
+        self.clock += 1;
+        self.by_use.insert(self.clock, pack.id);
+        self.held_bytes += pack.held_bytes();
+        self.files += usize::from(pack.has_file());
+        self.packs.insert(pack.id, (pack, self.clock));
+        while (self.held_bytes > HELD_BYTES_MAX || self.files > FILES_MAX) && self.packs.len() > 1 {
+            let Some((_, oldest)) = self.by_use.first_key_value() else { break };
+            self.remove(*oldest);
+        }
+    }
+
+    fn remove(&mut self, id: PackId) {
+        if let Some((pack, used)) = self.packs.remove(&id) {
+            self.by_use.remove(&used);
+            self.held_bytes -= pack.held_bytes();
+            self.files -= usize::from(pack.has_file());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::pack::PackKind;
+    use crate::pure::compress::Codec;
+    use crate::pure::compress::Encoded;
+    use crate::pure::hash::Hasher;
+    use crate::stores::locks::Writer;
+    use crate::stores::pack::file::IN_MEMORY_BYTES_MAX;
+    use crate::stores::pack::writer::Item;
+    use crate::stores::pack::writer::PackWriter;
+    use crate::words::ids::RepositoryId;
+    use crate::words::sizes::to_u64;
+    use crate::world::memory::MemoryStorage;
+
+    /// Publishes packs with one page each, of `bytes` bytes.
+    fn packs(files: &RepositoryFiles, count: u64, bytes: usize) -> Vec<PackId> {
+        let writer = Writer::begin(files).unwrap();
+        let publish = |number: u64| {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&number.to_le_bytes());
+            let encoded = Encoded { codec: Codec::Raw, bytes: vec![1; bytes] };
+            let mut pack = PackWriter::begin(files, PackKind::Pages).unwrap();
+            pack.append(&Item::new(id, encoded, bytes, Vec::new())).unwrap();
+            pack.finish(&writer).unwrap().id
+        };
+        (0..count).map(publish).collect()
+    }
+
+    fn files() -> RepositoryFiles {
+        RepositoryFiles::new(
+            Arc::new(MemoryStorage::new()),
+            Hasher::new(&[1; 32]),
+            RepositoryId::from([0; 16]),
+            "test".to_owned(),
+        )
+    }
+
+    fn open(cache: &PackCache) -> (Vec<PackId>, usize, u64) {
+        let open = cache.0.lock().unwrap();
+        assert_eq!(open.packs.len(), open.by_use.len());
+        let held: u64 = open.packs.values().map(|(pack, _)| pack.held_bytes()).sum();
+        assert_eq!(held, open.held_bytes);
+        (open.by_use.values().copied().collect(), open.files, held)
+    }
+
+    #[test]
+    fn the_packs_that_were_used_last_stay_open_and_small_ones_need_no_file() {
+        let files = files();
+        let small = packs(&files, 300, 100);
+        let large = packs(&files, to_u64(FILES_MAX) + 3, IN_MEMORY_BYTES_MAX as usize);
+        let cache = PackCache::default();
+        let get = |id: &PackId| cache.get(&files, *id).unwrap();
+        small.iter().for_each(|id| drop(get(id)));
+        assert_eq!((open(&cache).0, open(&cache).1), (small.clone(), 0));
+        large.iter().for_each(|id| drop(get(id)));
+        // The small packs were used before, so they are closed first.
+        assert_eq!((open(&cache).0, open(&cache).1), (large[3..].to_vec(), FILES_MAX));
+        get(&large[3]);
+        get(&small[7]);
+        get(&large[0]);
+        let (ids, ..) = open(&cache);
+        assert_eq!(ids[..2], [large[5], large[6]], "the one that was touched is younger");
+        assert_eq!(ids[ids.len() - 3..], [large[3], small[7], large[0]]);
+        cache.clear();
+        assert_eq!(open(&cache), (Vec::new(), 0, 0));
+    }
+
+    #[test]
+    fn a_pack_is_read_the_same_with_and_without_a_file() {
+        let files = files();
+        for bytes in [1, IN_MEMORY_BYTES_MAX as usize] {
+            let id = packs(&files, 1, bytes)[0];
+            let pack = PackFile::open(&files, id).unwrap();
+            assert_eq!(pack.has_file(), bytes > 1);
+            let mut stored = Vec::new();
+            pack.read_stored(&pack.entry(0).unwrap(), &mut stored).unwrap();
+            assert_eq!(stored, vec![1; bytes]);
+            pack.check_record(&pack.entry(0).unwrap()).unwrap();
+            assert!(pack.read_at(pack.bytes - 1, &mut [0; 2]).is_err(), "beyond its end");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! A published pack, open for reading.
 
+use std::io;
+
 use crate::format::bytes::DecodeError;
 use crate::format::layout;
 use crate::format::pack::Directory;
@@ -25,6 +27,10 @@ use crate::words::sizes::to_usize;
 use crate::world::storage::Mapped;
 use crate::world::storage::StoredFile;
 
+/// The length up to which a pack is read whole when it is opened. A repository with very many
+/// snapshots has as many small packs, more than a process can have files.
+pub(crate) const IN_MEMORY_BYTES_MAX: u64 = 32 << 10;
+
 /// An open pack with a valid header, trailer and directory.
 pub(crate) struct PackFile {
     pub(crate) id: PackId,
@@ -32,8 +38,45 @@ pub(crate) struct PackFile {
     /// The length of the whole file.
     pub(crate) bytes: u64,
     trailer: Trailer,
-    directory: Mapped,
-    file: Box<dyn StoredFile>,
+    content: Content,
+    /// Its directory, where that is not a part of `content` in memory.
+    directory: Option<Mapped>,
+}
+
+/// The bytes of an open pack.
+enum Content {
+    File(Box<dyn StoredFile>),
+    Memory(Mapped),
+}
+
+impl Content {
+    /// Reads a small pack whole.
+    fn of(file: Box<dyn StoredFile>) -> Self {
+        match file.len() <= IN_MEMORY_BYTES_MAX {
+            // A part that cannot be read is an error of whoever needs that part.
+            true => file.load(0..file.len()).map_or(Self::File(file), Self::Memory),
+            false => Self::File(file),
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::File(file) => file.len(),
+            Self::Memory(bytes) => to_u64(bytes.len()),
+        }
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.read_at(offset, buffer),
+            Self::Memory(bytes) => {
+                let from = usize::try_from(offset).ok().and_then(|from| bytes.get(from..));
+                let found = from.and_then(|rest| rest.get(..buffer.len()));
+                buffer.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Checks that a pack exists, and that its header and trailer match each other and the length of
@@ -43,7 +86,7 @@ pub(crate) struct PackFile {
 /// As those of [`PackFile::open`].
 pub(crate) fn look_at(files: &RepositoryFiles, id: PackId) -> Result<()> {
     let file = open_file(files, id)?;
-    check_ends(files, id, &*file).map(|_| ())
+    check_ends(files, id, &Content::File(file)).map(|_| ())
 }
 
 fn open_file(files: &RepositoryFiles, id: PackId) -> Result<Box<dyn StoredFile>> {
@@ -54,9 +97,9 @@ fn open_file(files: &RepositoryFiles, id: PackId) -> Result<Box<dyn StoredFile>>
 }
 
 /// Returns the header and the trailer of a pack, which match each other and the length of the file.
-fn check_ends(files: &RepositoryFiles, id: PackId, file: &dyn StoredFile) -> Result<(Header, Trailer)> {
+fn check_ends(files: &RepositoryFiles, id: PackId, content: &Content) -> Result<(Header, Trailer)> {
     let read = |error| Error::stored_io(format!("reading pack {id}"), error);
-    let bytes = file.len();
+    let bytes = content.len();
     if bytes < to_u64(HEADER_BYTES + TRAILER_BYTES) {
         let why = DecodeError::Truncated { need: to_u64(HEADER_BYTES + TRAILER_BYTES), got: bytes };
         return Err(damaged(id, &why));
@@ -65,7 +108,7 @@ fn check_ends(files: &RepositoryFiles, id: PackId, file: &dyn StoredFile) -> Res
         return Err(damaged(id, &DecodeError::bad("the length of the file", bytes)));
     }
     let mut header = [0; HEADER_BYTES];
-    file.read_at(0, &mut header).map_err(read)?;
+    content.read_at(0, &mut header).map_err(read)?;
     let header = Header::decode(&header).map_err(|error| damaged(id, &error))?;
     if header.repository != files.repository {
         let message = format!("pack {id} belongs to another repository, {}", header.repository);
@@ -73,7 +116,7 @@ fn check_ends(files: &RepositoryFiles, id: PackId, file: &dyn StoredFile) -> Res
     }
     let mut trailer = [0; TRAILER_BYTES];
     let end = bytes - to_u64(TRAILER_BYTES);
-    file.read_at(end, &mut trailer).map_err(read)?;
+    content.read_at(end, &mut trailer).map_err(read)?;
     let trailer = Trailer::decode(&trailer).map_err(|error| damaged(id, &error))?;
     if trailer.directory_offset.checked_add(trailer.directory_bytes()) != Some(end) {
         return Err(damaged(id, &DecodeError::bad("the offset of the directory", trailer.directory_offset)));
@@ -90,15 +133,48 @@ impl PackFile {
 
     /// Opens a pack that is read from `file`.
     pub(crate) fn from_file(files: &RepositoryFiles, id: PackId, file: Box<dyn StoredFile>) -> Result<Self> {
-        let (header, trailer) = check_ends(files, id, &*file)?;
-        let (read, bytes) = (|error| Error::stored_io(format!("reading pack {id}"), error), file.len());
-        let end = bytes - to_u64(TRAILER_BYTES);
-        let directory = file.load(trailer.directory_offset..end).map_err(read)?;
-        if crc32fast::hash(&directory) != trailer.crc {
+        let content = Content::of(file);
+        let (header, trailer) = check_ends(files, id, &content)?;
+        let bytes = content.len();
+        let range = trailer.directory_offset..bytes - to_u64(TRAILER_BYTES);
+        let directory = match &content {
+            Content::File(file) => {
+                let read = |error| Error::stored_io(format!("reading pack {id}"), error);
+                Some(file.load(range).map_err(read)?)
+            }
+            Content::Memory(_) => None,
+        };
+        let pack = Self { id, kind: header.kind, bytes, trailer, content, directory };
+        if crc32fast::hash(pack.directory_bytes()) != pack.trailer.crc {
             return Err(damaged(id, &DecodeError::BadChecksum { what: "directory" }));
         }
-        Directory::new(&directory, &trailer).map_err(|error| damaged(id, &error))?;
-        Ok(Self { id, kind: header.kind, bytes, trailer, directory, file })
+        pack.directory()?;
+        Ok(pack)
+    }
+
+    fn directory_bytes(&self) -> &[u8] {
+        match (&self.directory, &self.content) {
+            (Some(directory), _) => directory,
+            (None, Content::Memory(bytes)) => {
+                let end = bytes.len().saturating_sub(TRAILER_BYTES);
+                bytes.get(to_usize(self.trailer.directory_offset)..end).unwrap_or_default()
+            }
+            (None, Content::File(_)) => &[],
+        }
+    }
+
+    /// Returns whether it holds its file open.
+    pub(crate) fn has_file(&self) -> bool {
+        matches!(self.content, Content::File(_))
+    }
+
+    /// Returns the memory that it holds, in bytes.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let bytes = match &self.content {
+            Content::File(_) => self.directory_bytes().len(),
+            Content::Memory(bytes) => bytes.len(),
+        };
+        to_u64(size_of::<Self>() + bytes)
     }
 
     /// Returns the number of its chunks or pages.
@@ -113,11 +189,11 @@ impl PackFile {
 
     /// Returns whether the directory matches the pack's id.
     pub(crate) fn has_its_id(&self, files: &RepositoryFiles) -> bool {
-        files.hasher.pack(&self.directory) == self.id
+        files.hasher.pack(self.directory_bytes()) == self.id
     }
 
     fn directory(&self) -> Result<Directory<'_>> {
-        Directory::new(&self.directory, &self.trailer).map_err(|error| damaged(self.id, &error))
+        Directory::new(self.directory_bytes(), &self.trailer).map_err(|error| damaged(self.id, &error))
     }
 
     /// Returns the entry with this number.
@@ -160,7 +236,7 @@ impl PackFile {
     pub(crate) fn check_record(&self, entry: &Entry) -> Result<()> {
         let at = entry.offset.saturating_sub(to_u32(entry.record_bytes()));
         let mut bytes = vec![0; entry.record_bytes()];
-        self.file
+        self.content
             .read_at(u64::from(at), &mut bytes)
             .map_err(|error| Error::stored_io(format!("reading pack {} at offset {at}", self.id), error))?;
         let found = Entry::decode_record(&bytes, at).map_err(|error| damaged(self.id, &error));
@@ -183,7 +259,7 @@ impl PackFile {
 
     /// Reads bytes of the file as they are.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.file
+        self.content
             .read_at(offset, buffer)
             .map_err(|error| Error::stored_io(format!("reading pack {} at offset {offset}", self.id), error))
     }
@@ -191,7 +267,7 @@ impl PackFile {
     /// Reads the stored bytes of a chunk or a page into `buffer` and checks their CRC.
     pub(crate) fn read_stored(&self, entry: &Entry, buffer: &mut Vec<u8>) -> Result<()> {
         buffer.resize(entry.stored_bytes as usize, 0);
-        self.file.read_at(u64::from(entry.offset), buffer).map_err(|error| {
+        self.content.read_at(u64::from(entry.offset), buffer).map_err(|error| {
             Error::stored_io(format!("reading pack {} at offset {}", self.id, entry.offset), error)
         })?;
         if crc32fast::hash(buffer) != entry.crc {
@@ -206,14 +282,14 @@ impl PackFile {
     /// nothing.
     pub(crate) fn read_stored_in_parts(&self, entry: &Entry) -> Vec<u8> {
         let mut bytes = vec![0; entry.stored_bytes as usize];
-        if self.file.read_at(u64::from(entry.offset), &mut bytes).is_err() {
+        if self.content.read_at(u64::from(entry.offset), &mut bytes).is_err() {
             let mut offset = u64::from(entry.offset);
             let mut rest = &mut bytes[..];
             while !rest.is_empty() {
                 // Up to the end of a sector of 4 KiB, so that a bad one costs only its own bytes.
                 let part = to_usize(BLOCK_U64 - offset % BLOCK_U64).min(rest.len());
                 let (now, later) = rest.split_at_mut(part);
-                if self.file.read_at(offset, now).is_err() {
+                if self.content.read_at(offset, now).is_err() {
                     now.fill(0);
                 }
                 (offset, rest) = (offset + to_u64(part), later);

@@ -204,7 +204,8 @@ pub(crate) fn publish(store: &Store, publisher: Option<&Publisher<'_>>, pack: Pa
 
 /// Merges several index runs of about the same size, unless someone else is doing so.
 pub(crate) fn merge_runs(store: &Store) -> Result<()> {
-    if runs_to_merge(store.index().runs()).is_empty() {
+    let to_merge = || runs_to_merge(store.index().runs(), store.files.run_entries);
+    if to_merge().is_empty() {
         return Ok(());
     }
     // Held until the merged runs are gone; otherwise others would merge them again.
@@ -213,7 +214,7 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     // A run that gc or another capture has replaced must not return through this merge: it would
     // make entries look known that gc is about to remove.
     store.reload()?;
-    let runs = runs_to_merge(store.index().runs());
+    let runs = to_merge();
     if runs.is_empty() {
         return Ok(());
     }

@@ -13,7 +13,8 @@ use crate::format::record::Record;
 use crate::stores::chunks::Store;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::files::SetAside;
-use crate::stores::index::writer::prepare_merged;
+use crate::stores::index::run_writer::PreparedRun;
+use crate::stores::index::writer::prepare_all;
 use crate::stores::index::writer::set_runs_aside;
 use crate::stores::locks;
 use crate::stores::locks::Held;
@@ -23,6 +24,7 @@ use crate::verbs::gc::needs::Needs;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
+use crate::words::ids::RunId;
 
 /// Packs that are removed during one hold of the commit lock. Each takes a rename.
 const PACKS_AT_ONCE: usize = 64;
@@ -54,19 +56,21 @@ impl<'a> Tail<'a> {
         self.spare_new()?;
         let runs = self.store.index().runs().to_vec();
         let generation = NextGeneration::prepare(files)?;
-        let (commit, run) = loop {
-            let mut prepared = prepare_merged(files, &runs, self.needs.going())?;
-            prepared.sync()?;
+        let (commit, new) = loop {
+            let mut prepared = prepare_all(files, &runs, self.needs.going())?;
+            prepared.iter_mut().try_for_each(PreparedRun::sync)?;
             let indexed = self.needs.going().len();
             let commit = self.settle()?;
             // Spared packs must be in the index.
             if self.needs.going().len() == indexed {
-                break (commit, prepared.publish()?);
+                let new = prepared.into_iter().map(PreparedRun::publish).collect::<Result<Vec<_>>>()?;
+                break (commit, new);
             }
         };
-        let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != run.id).collect();
+        let is_new = |id: &RunId| new.iter().any(|run| run.id == *id);
+        let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| !is_new(id)).collect();
         generation.publish()?;
-        self.store.replace_runs(run, &old);
+        new.into_iter().for_each(|run| self.store.replace_runs(run, &old));
         let mut aside = SetAside::new(files);
         set_runs_aside(&mut aside, &old)?;
         self.remove_packs(commit, aside)

@@ -12,7 +12,8 @@ use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::files::SetAside;
-use crate::stores::index::writer::prepare_merged;
+use crate::stores::index::run_writer::PreparedRun;
+use crate::stores::index::writer::prepare_all;
 use crate::stores::index::writer::set_runs_aside;
 use crate::stores::index::writer::write_run_of;
 use crate::stores::locks;
@@ -162,8 +163,10 @@ impl PackRepair<'_> {
         if !gone.is_empty() {
             self.store.reload()?;
             let runs = self.store.index().runs().to_vec();
-            let merged = prepare_merged(files, &runs, &gone)?.publish()?;
-            let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| *id != merged.id).collect();
+            let merged = prepare_all(files, &runs, &gone)?;
+            let merged: Vec<_> = merged.into_iter().map(PreparedRun::publish).collect::<Result<_>>()?;
+            let is_new = |id: &RunId| merged.iter().any(|run| run.id == *id);
+            let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| !is_new(id)).collect();
             remove_replaced(files, &old)?;
             put_aside(files, self.damaged, &|id| Ok(is_good_again(files, id, numbers.get(&id))))?;
         }

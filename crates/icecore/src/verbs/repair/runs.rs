@@ -12,7 +12,8 @@ use crate::stores::files::RepositoryFiles;
 use crate::stores::files::SetAside;
 use crate::stores::index::RunFile;
 use crate::stores::index::run_builder::RunBuilder;
-use crate::stores::index::writer::prepare_merged;
+use crate::stores::index::run_writer::PreparedRun;
+use crate::stores::index::writer::prepare_all;
 use crate::stores::index::writer::set_runs_aside;
 use crate::stores::locks;
 use crate::stores::locks::Writer;
@@ -104,7 +105,7 @@ impl<'a> Rebuild<'a> {
                 Err(error) => return Err(unread(error)),
             }
             progress.advance(Meter::Checked, bytes);
-            if self.builder.is_full() {
+            if self.builder.is_full(self.files) {
                 self.write_run()?;
             }
         }
@@ -134,9 +135,9 @@ impl<'a> Rebuild<'a> {
         }
         let mut parts = Vec::new();
         if self.runs.len() > 1 {
-            let merged = prepare_merged(self.files, &self.runs, &HashSet::new())?.publish()?;
             parts = self.runs.iter().map(|run| run.id).collect();
-            self.runs = vec![merged];
+            let merged = prepare_all(self.files, &self.runs, &HashSet::new())?;
+            self.runs = merged.into_iter().map(PreparedRun::publish).collect::<Result<_>>()?;
         }
         for run in &self.runs {
             self.report.packs += u64::from(run.header.packs);

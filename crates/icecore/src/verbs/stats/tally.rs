@@ -35,6 +35,8 @@ pub(crate) struct Tally<'a> {
 }
 
 struct PackTally {
+    /// The number of the run of images that `occurrences` is about.
+    run: u64,
     /// The owners of its pages, or of its blocks by their number in the directory.
     owners: Owners,
     /// How often the pages of the current image name each of them, up to [`MANY`]. Equal pages
@@ -61,6 +63,9 @@ struct Occurrences {
     many: HashMap<(PackId, u32), u64>,
     /// The number of different blocks.
     blocks: u64,
+    /// The number of runs of images before: in a run, each image is counted by what differs from
+    /// the one before it.
+    run: u64,
 }
 
 /// The data that only one snapshot has.
@@ -104,8 +109,7 @@ impl<'a> Tally<'a> {
         progress: &dyn Progress,
     ) -> Result<u64> {
         if before.is_none() {
-            self.packs.values_mut().for_each(|pack| pack.occurrences.fill(0));
-            self.image = Occurrences::default();
+            self.image = Occurrences { run: self.image.run + 1, ..Occurrences::default() };
         }
         // Additions go first, then removals, so that anything in both images stays counted.
         self.count(record, progress, Step::Come)?;
@@ -277,13 +281,19 @@ impl PackTally {
                 PackKind::Data => pack.block_ids(),
                 PackKind::Pages => pack.entries(),
             };
-            Self { owners: Owners::new(things, snapshots_max), occurrences: vec![0; things as usize] }
+            let owners = Owners::new(things, snapshots_max);
+            Self { run: 0, owners, occurrences: vec![0; things as usize] }
         })
     }
 
     /// Adds or removes one occurrence of a block or page in the image. Tells whether it is the
     /// first, or was the last.
     fn step(&mut self, image: &mut Occurrences, at: (PackId, u32), step: Step) -> bool {
+        // Few packs have anything of the images of one run.
+        if self.run != image.run {
+            self.occurrences.fill(0);
+            self.run = image.run;
+        }
         let Some(count) = self.occurrences.get_mut(at.1 as usize) else { return false };
         match step {
             Step::Come => {
