@@ -105,6 +105,7 @@ mod tests {
     use crate::stores::pack::writer::PackWriter;
     use crate::words::ids::RepositoryId;
     use crate::words::sizes::to_u64;
+    use crate::words::sizes::to_usize;
     use crate::world::memory::MemoryStorage;
 
     /// Publishes packs with one page each, of `bytes` bytes.
@@ -142,7 +143,7 @@ mod tests {
     fn the_packs_that_were_used_last_stay_open_and_small_ones_need_no_file() {
         let files = files();
         let small = packs(&files, 300, 100);
-        let large = packs(&files, to_u64(FILES_MAX) + 3, IN_MEMORY_BYTES_MAX as usize);
+        let large = packs(&files, to_u64(FILES_MAX) + 3, to_usize(IN_MEMORY_BYTES_MAX));
         let cache = PackCache::default();
         let get = |id: &PackId| cache.get(&files, *id).unwrap();
         small.iter().for_each(|id| drop(get(id)));
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn a_pack_is_read_the_same_with_and_without_a_file() {
         let files = files();
-        for bytes in [1, IN_MEMORY_BYTES_MAX as usize] {
+        for bytes in [1, to_usize(IN_MEMORY_BYTES_MAX)] {
             let id = packs(&files, 1, bytes)[0];
             let pack = PackFile::open(&files, id).unwrap();
             assert_eq!(pack.has_file(), bytes > 1);
