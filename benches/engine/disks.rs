@@ -15,8 +15,8 @@ use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotDisk;
 use icecore_testing::random::Random;
 
+use crate::fixtures::Fixture;
 use crate::images::Disk;
-use crate::places::Place;
 
 const IMAGE_BYTES: usize = 256 << 20;
 /// Reads in one round of reads here and there, and the part of the image that they are in where all
@@ -27,9 +27,9 @@ const WARM_BYTES: usize = 32 << 20;
 pub(crate) fn all(criterion: &mut Criterion) {
     let image = Disk::new(2, IMAGE_BYTES);
     for (title, in_memory) in [("disk from memory", true), ("disk from a directory", false)] {
-        let place = Place::new(in_memory);
-        let id = place.capture(&image);
-        let repo = Arc::new(place.open());
+        let fixture = Fixture::new(in_memory);
+        let id = fixture.capture(&image);
+        let repo = Arc::new(fixture.open());
         let open = || SnapshotDisk::open(Arc::clone(&repo), id, BlockCache::usual()).unwrap();
         let mut group = criterion.benchmark_group(title);
         group.sampling_mode(SamplingMode::Flat);

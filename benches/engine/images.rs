@@ -106,12 +106,12 @@ impl Disk {
         let free: Vec<Range<usize>> = self.data.iter().skip(1).step_by(2).cloned().collect();
         let mut free_at: Vec<usize> = free.iter().map(|range| range.start).collect();
         for file in self.files.iter().step_by(64) {
-            let place = noise.below(free.len());
-            let to = free_at[place];
-            if to + file.len() <= free[place].end {
+            let fixture = noise.below(free.len());
+            let to = free_at[fixture];
+            if to + file.len() <= free[fixture].end {
                 later.bytes.copy_within(file.clone(), to);
                 later.bytes[file.clone()].fill(0);
-                free_at[place] += file.len();
+                free_at[fixture] += file.len();
             }
         }
         later

@@ -7,8 +7,8 @@
 #![expect(clippy::disallowed_methods, reason = "benches make files of their own; the engine may not")]
 
 mod disks;
+mod fixtures;
 mod images;
-mod places;
 mod stages;
 mod verbs;
 

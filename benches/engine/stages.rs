@@ -12,9 +12,9 @@ use icecore::stages::Stored;
 use icecore::stages::find_blocks;
 use icecore::stages::is_zero;
 
+use crate::fixtures::Fixture;
+use crate::fixtures::KEY;
 use crate::images::Disk;
-use crate::places::KEY;
-use crate::places::Place;
 
 const IMAGE_BYTES: usize = 64 << 20;
 
@@ -54,8 +54,8 @@ fn pure(criterion: &mut Criterion, data: &[u8]) {
 
 /// Counts blocks, not bytes.
 fn look_up(criterion: &mut Criterion, disk: &Disk, data: &[u8]) {
-    let place = Place::new(false);
-    place.capture(disk);
+    let fixture = Fixture::new(false);
+    fixture.capture(disk);
     let hashing = Hashing::new(&KEY);
     let zero = hashing.block_ids(&[0; BLOCK_BYTES]);
     let stored: Vec<BlockId> = hashing.block_ids(data).into_iter().filter(|id| !zero.contains(id)).collect();
@@ -65,8 +65,8 @@ fn look_up(criterion: &mut Criterion, disk: &Disk, data: &[u8]) {
     for (title, ids, found) in
         [("look-up of known blocks", &stored, stored.len()), ("look-up of new blocks", &strange, 0)]
     {
-        assert_eq!(find_blocks(&place.repo, ids).unwrap(), found, "{title}");
-        group.bench_function(title, |bench| bench.iter(|| find_blocks(&place.repo, ids).unwrap()));
+        assert_eq!(find_blocks(&fixture.repo, ids).unwrap(), found, "{title}");
+        group.bench_function(title, |bench| bench.iter(|| find_blocks(&fixture.repo, ids).unwrap()));
     }
     group.finish();
 }

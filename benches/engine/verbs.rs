@@ -23,10 +23,10 @@ use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
 use icecore_testing::random::Random;
 
+use crate::fixtures::Fixture;
+use crate::fixtures::session;
 use crate::images::Disk;
 use crate::images::Sparse;
-use crate::places::Place;
-use crate::places::session;
 
 const IMAGE_BYTES: usize = 256 << 20;
 const SPARSE_BYTES: u64 = 64 << 30;
@@ -51,10 +51,10 @@ pub(crate) fn all(criterion: &mut Criterion) {
     sparse(criterion);
 
     for (title, in_memory) in [("from memory", true), ("from a directory", false)] {
-        let place = Place::new(in_memory);
-        let ids = [place.capture(&versions.old), place.capture(&versions.new)];
-        restores(criterion, &format!("restore {title}"), &place.repo, ids, &versions);
-        checks(criterion, &format!("look {title}"), &place.repo, ids, &versions);
+        let fixture = Fixture::new(in_memory);
+        let ids = [fixture.capture(&versions.old), fixture.capture(&versions.new)];
+        restores(criterion, &format!("restore {title}"), &fixture.repo, ids, &versions);
+        checks(criterion, &format!("look {title}"), &fixture.repo, ids, &versions);
     }
     opening(criterion);
 }
@@ -76,21 +76,21 @@ fn captures(
     let mut group = group(criterion, title, data_bytes);
     for (title, check) in [("new", true), ("new, without check", false)] {
         group.bench_function(title, |bench| {
-            let capture = |place: &mut Place| place.capture_as(old, Parent::None, check);
-            bench.iter_batched_ref(|| Place::new(in_memory), capture, BatchSize::PerIteration);
+            let capture = |fixture: &mut Fixture| fixture.capture_as(old, Parent::None, check);
+            bench.iter_batched_ref(|| Fixture::new(in_memory), capture, BatchSize::PerIteration);
         });
     }
-    let place = Place::new(in_memory);
-    let first = place.capture(old);
+    let fixture = Fixture::new(in_memory);
+    let first = fixture.capture(old);
     for (title, parent) in [("unchanged", Parent::Newest), ("known, without parent", Parent::None)] {
         group.bench_function(title, |bench| {
-            let capture = |()| place.capture_as(old, parent, true);
-            bench.iter_batched(|| place.keep_only(first), capture, BatchSize::PerIteration);
+            let capture = |()| fixture.capture_as(old, parent, true);
+            bench.iter_batched(|| fixture.keep_only(first), capture, BatchSize::PerIteration);
         });
     }
-    place.keep_only(first);
+    fixture.keep_only(first);
     group.bench_function("1 % changed", |bench| {
-        bench.iter_batched_ref(|| place.copy(), |place| place.capture(new), BatchSize::PerIteration);
+        bench.iter_batched_ref(|| fixture.copy(), |fixture| fixture.capture(new), BatchSize::PerIteration);
     });
     group.finish();
 }
@@ -105,8 +105,8 @@ fn sparse(criterion: &mut Criterion) {
         let image = Sparse { len, pieces: pieces.clone() };
         group.bench_function(title, |bench| {
             bench.iter_batched_ref(
-                || Place::new(true),
-                |place| place.capture(&image),
+                || Fixture::new(true),
+                |fixture| fixture.capture(&image),
                 BatchSize::PerIteration,
             );
         });
@@ -192,13 +192,13 @@ fn checks(
 fn opening(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("open");
     for packs in [1, MANY_PACKS] {
-        let place = Place::new(false);
+        let fixture = Fixture::new(false);
         for number in 0..packs {
             let mut image = vec![0; 1 << 20];
             Random::new(number).fill(&mut image);
-            place.capture(&image);
+            fixture.capture(&image);
         }
-        group.bench_function(format!("{packs} packs of data"), |bench| bench.iter(|| place.open()));
+        group.bench_function(format!("{packs} packs of data"), |bench| bench.iter(|| fixture.open()));
     }
     group.finish();
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::support::Fixture;
 use crate::support::IMAGE_BYTES;
-use crate::support::Place;
 
 fn names_in(dir: &Path) -> BTreeSet<String> {
     let entries = std::fs::read_dir(dir).unwrap();
@@ -19,10 +19,10 @@ fn texts(list: &Value, field: &str) -> Vec<String> {
 
 #[test]
 fn the_sizes_are_those_of_the_images_and_all_stages_and_runs_are_told() {
-    let place = Place::bare();
-    place.image("disk.raw", 1);
-    place.image("same.raw", 1);
-    let result = place.result(&["bench", "disk.raw", "same.raw", "--work", ".", "--plot", "bench.svg"]);
+    let fixture = Fixture::bare();
+    fixture.image("disk.raw", 1);
+    fixture.image("same.raw", 1);
+    let result = fixture.result(&["bench", "disk.raw", "same.raw", "--work", ".", "--plot", "bench.svg"]);
     let data = &result["data"];
     assert_eq!(data["images"], 2);
     assert_eq!(data["image_bytes"], 2 * IMAGE_BYTES);
@@ -63,17 +63,17 @@ fn the_sizes_are_those_of_the_images_and_all_stages_and_runs_are_told() {
         assert_eq!(levels, [-3, 1, 3, 9].map(Value::from));
     }
     assert_eq!(result["plot"], "bench.svg");
-    let picture = std::fs::read_to_string(place.path("bench.svg")).unwrap();
+    let picture = std::fs::read_to_string(fixture.path("bench.svg")).unwrap();
     assert!(picture.starts_with("<svg") && picture.contains("zero scan"), "{picture}");
-    let left = names_in(&place.path("."));
+    let left = names_in(&fixture.path("."));
     assert_eq!(left, ["bench.svg", "disk.raw", "same.raw"].map(str::to_owned).into());
 }
 
 #[test]
 fn the_text_has_a_table_of_stages_one_of_runs_and_one_of_layouts() {
-    let place = Place::bare();
-    place.image("disk.raw", 1);
-    let done = place.run(&["bench", "disk.raw", "--level", "3"]).exits(0);
+    let fixture = Fixture::bare();
+    fixture.image("disk.raw", 1);
+    let done = fixture.run(&["bench", "disk.raw", "--level", "3"]).exits(0);
     for text in
         ["Stage alone", "zero scan", "Share", "capture, unchanged", "level 3", "each compressed alone"]
     {
@@ -83,9 +83,9 @@ fn the_text_has_a_table_of_stages_one_of_runs_and_one_of_layouts() {
 
 #[test]
 fn an_image_without_data_and_one_that_is_not_there_are_errors_and_leave_nothing() {
-    let place = Place::bare();
-    std::fs::File::create(place.path("empty.raw")).unwrap().set_len(1 << 30).unwrap();
-    place.run(&["bench", "empty.raw", "--work", "."]).exits(2).says(&["no data"]);
-    place.run(&["bench", "nowhere.raw", "--work", "."]).exits(3).says(&["nowhere.raw"]);
-    assert_eq!(names_in(&place.path(".")), ["empty.raw".to_owned()].into());
+    let fixture = Fixture::bare();
+    std::fs::File::create(fixture.path("empty.raw")).unwrap().set_len(1 << 30).unwrap();
+    fixture.run(&["bench", "empty.raw", "--work", "."]).exits(2).says(&["no data"]);
+    fixture.run(&["bench", "nowhere.raw", "--work", "."]).exits(3).says(&["nowhere.raw"]);
+    assert_eq!(names_in(&fixture.path(".")), ["empty.raw".to_owned()].into());
 }

@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::Fixture;
 use crate::support::IMAGE_BYTES;
-use crate::support::Place;
 use crate::support::noise;
 
 /// A loop device over a file, for as long as it lives.
@@ -38,20 +38,20 @@ impl Drop for Loop {
 
 #[test]
 fn a_device_with_sectors_of_4_kib_is_captured_and_restored_like_any_other() {
-    let place = Place::with_snapshot();
-    let image = std::fs::read(place.path("disk.raw")).unwrap();
+    let fixture = Fixture::with_snapshot();
+    let image = std::fs::read(fixture.path("disk.raw")).unwrap();
     let before = noise(7, 8 << 20);
-    std::fs::write(place.path("below.raw"), &before).unwrap();
-    let Some(device) = Loop::over(&place.path("below.raw"), 4096) else { return };
+    std::fs::write(fixture.path("below.raw"), &before).unwrap();
+    let Some(device) = Loop::over(&fixture.path("below.raw"), 4096) else { return };
     let sector = Command::new("blockdev").args(["--getss", &device.0]).output().unwrap();
     assert_eq!(sector.stdout, b"4096\n", "{sector:?}");
     let on_it = || std::fs::read(&device.0).unwrap();
 
-    place.run(&["snapshot", "create", &device.0, "--name", "device", "--volume", "device"]).exits(0);
-    place.run(&["restore", "device", "file.raw"]).exits(0);
-    assert!(std::fs::read(place.path("file.raw")).unwrap() == before);
+    fixture.run(&["snapshot", "create", &device.0, "--name", "device", "--volume", "device"]).exits(0);
+    fixture.run(&["restore", "device", "file.raw"]).exits(0);
+    assert!(std::fs::read(fixture.path("file.raw")).unwrap() == before);
     for how in [&[][..], &["--force"]] {
-        let refused = place.run(&[&["restore", "base", &device.0], how].concat());
+        let refused = fixture.run(&[&["restore", "base", &device.0], how].concat());
         refused.exits(4).says(&["block device", "--in-place"]);
     }
     assert!(on_it() == before);
@@ -60,19 +60,19 @@ fn a_device_with_sectors_of_4_kib_is_captured_and_restored_like_any_other() {
     for (size, end) in [(None, IMAGE_BYTES), (Some("4096000"), 4_096_000), (Some("8MiB"), 8 << 20)] {
         let size = size.map_or(Vec::new(), |size| vec!["--size", size]);
         let restore = [&["restore", "base", &device.0, "--in-place"][..], &size].concat();
-        place.run(&restore).exits(0);
+        fixture.run(&restore).exits(0);
         let mut wanted = before.clone();
         wanted[..usize::try_from(end).unwrap()].fill(0);
         wanted[..image.len()].copy_from_slice(&image);
         assert!(on_it() == wanted, "{size:?}");
-        let again = place.result(&restore);
+        let again = fixture.result(&restore);
         assert_eq!((&again["written_bytes"], &again["left_bytes"]), (&0.into(), &((8 << 20) - end).into()));
         assert!(on_it() == wanted, "{size:?}");
     }
-    place.run(&["restore", "device", &device.0, "--in-place"]).exits(0);
+    fixture.run(&["restore", "device", &device.0, "--in-place"]).exits(0);
     assert!(on_it() == before);
-    std::fs::write(place.path("large.raw"), noise(8, (8 << 20) + 1)).unwrap();
-    place.run(&["snapshot", "create", "large.raw", "--name", "large"]).exits(0);
-    place.run(&["restore", "large", &device.0, "--in-place"]).exits(2).says(&["8388608", "8388609"]);
+    std::fs::write(fixture.path("large.raw"), noise(8, (8 << 20) + 1)).unwrap();
+    fixture.run(&["snapshot", "create", "large.raw", "--name", "large"]).exits(0);
+    fixture.run(&["restore", "large", &device.0, "--in-place"]).exits(2).says(&["8388608", "8388609"]);
     assert!(on_it() == before);
 }

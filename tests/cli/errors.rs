@@ -5,70 +5,70 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use crate::support::Done;
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::bare_program;
 use crate::support::finish;
 
 #[test]
 fn a_repository_that_is_named_is_never_made_by_itself() {
-    let place = Place::bare();
-    place.image("disk.raw", 1);
+    let fixture = Fixture::bare();
+    fixture.image("disk.raw", 1);
     for arguments in
         [&["snapshot", "list"][..], &["stats"], &["snapshot", "create", "disk.raw"], &["restore", "a", "b"]]
     {
-        place.run(arguments).exits(3).says(&["there is no repository in", "init"]);
+        fixture.run(arguments).exits(3).says(&["there is no repository in", "init"]);
     }
-    assert!(!place.path("repo").exists());
+    assert!(!fixture.path("repo").exists());
 }
 
 #[test]
 fn without_a_home_the_default_repository_is_nowhere() {
-    let place = Place::bare();
-    let done = finish(bare_program(&place.path("")).env_remove("HOME").args(["snapshot", "list"]));
+    let fixture = Fixture::bare();
+    let done = finish(bare_program(&fixture.path("")).env_remove("HOME").args(["snapshot", "list"]));
     done.exits(2).says(&["HOME", "--repo"]);
 }
 
 #[test]
 fn the_option_wins_over_the_environment_and_an_empty_one_is_an_error() {
-    let place = Place::bare();
-    let other = place.path("other");
-    place.run(&["--repo", other.to_str().unwrap(), "init"]).exits(0);
-    assert!(other.join("config").exists() && !place.path("repo").exists());
+    let fixture = Fixture::bare();
+    let other = fixture.path("other");
+    fixture.run(&["--repo", other.to_str().unwrap(), "init"]).exits(0);
+    assert!(other.join("config").exists() && !fixture.path("repo").exists());
     // A script whose variable is not set must not work on another repository.
-    let done = finish(place.program().env("ICECORE_REPO", "").args(["snapshot", "list"]));
+    let done = finish(fixture.program().env("ICECORE_REPO", "").args(["snapshot", "list"]));
     done.exits(2).says(&["ICECORE_REPO is empty", "unset ICECORE_REPO"]);
-    place.run(&["--repo", "", "init"]).exits(2).says(&["empty"]);
-    finish(place.program().env("ICECORE_REPO", "").args(["completions", "bash"])).exits(0);
-    let unset = finish(place.program().env_remove("ICECORE_REPO").args(["snapshot", "list"]));
+    fixture.run(&["--repo", "", "init"]).exits(2).says(&["empty"]);
+    finish(fixture.program().env("ICECORE_REPO", "").args(["completions", "bash"])).exits(0);
+    let unset = finish(fixture.program().env_remove("ICECORE_REPO").args(["snapshot", "list"]));
     unset.exits(3).says(&["home/.local/share/icecore"]);
 }
 
 #[test]
 fn a_url_is_no_directory() {
-    let place = Place::with_snapshot();
+    let fixture = Fixture::with_snapshot();
     for url in ["s3://bucket/x", "rest:http://host/x", "file:///srv/x"] {
-        place.run(&["--repo", url, "init"]).exits(2).says(&[url, "is a URL", "hint:"]);
-        place.run(&["snapshot", "copy", "base", "--to", url]).exits(2).says(&["is a URL"]);
-        place.run(&["man", url]).exits(2).says(&["is a URL"]);
-        place.run(&["demo", "--keep", url]).exits(2).says(&["is a URL"]);
+        fixture.run(&["--repo", url, "init"]).exits(2).says(&[url, "is a URL", "hint:"]);
+        fixture.run(&["snapshot", "copy", "base", "--to", url]).exits(2).says(&["is a URL"]);
+        fixture.run(&["man", url]).exits(2).says(&["is a URL"]);
+        fixture.run(&["demo", "--keep", url]).exits(2).says(&["is a URL"]);
     }
     for made in ["s3:", "rest:http:", "file:"] {
-        assert!(!place.path(made).exists(), "{made}");
+        assert!(!fixture.path(made).exists(), "{made}");
     }
-    place.run(&["--repo", "./s3://bucket", "init"]).exits(0);
+    fixture.run(&["--repo", "./s3://bucket", "init"]).exits(0);
 }
 
 #[test]
 fn nothing_is_written_into_a_repository() {
-    let place = Place::with_snapshot();
-    place.run(&["volume", "create", "v", "--snapshot", "base"]).exits(0);
-    std::os::unix::fs::symlink(place.path("repo"), place.path("link")).unwrap();
-    let pack = place.data_pack();
-    let pack_name = pack.strip_prefix(place.path("repo")).unwrap().to_str().unwrap();
-    std::fs::hard_link(&pack, place.path("hard.raw")).unwrap();
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["volume", "create", "v", "--snapshot", "base"]).exits(0);
+    std::os::unix::fs::symlink(fixture.path("repo"), fixture.path("link")).unwrap();
+    let pack = fixture.data_pack();
+    let pack_name = pack.strip_prefix(fixture.path("repo")).unwrap().to_str().unwrap();
+    std::fs::hard_link(&pack, fixture.path("hard.raw")).unwrap();
     let before = std::fs::read(&pack).unwrap();
     for dir in ["repo", "link", "./home/../repo", "repo/packs/.."] {
-        std::fs::create_dir_all(place.path("home")).unwrap();
+        std::fs::create_dir_all(fixture.path("home")).unwrap();
         let at = |name: &str| format!("{dir}/{name}");
         for arguments in [
             &["restore", "base", &at("new.raw")][..],
@@ -85,15 +85,15 @@ fn nothing_is_written_into_a_repository() {
             &["volume", "serve", "v", "--socket", &at("socket")],
             &["--repo", &at("another"), "init"],
         ] {
-            place.run(arguments).exits(2).says(&["is part of the repository", "hint:"]);
+            fixture.run(arguments).exits(2).says(&["is part of the repository", "hint:"]);
         }
     }
-    place.run(&["restore", "--in-place", "base", "hard.raw"]).exits(2).says(&["is part of the repository"]);
+    fixture.run(&["restore", "--in-place", "base", "hard.raw"]).exits(2).says(&["is part of the repository"]);
     assert!(std::fs::read(&pack).unwrap() == before);
-    place.run(&["verify", "--read-data"]).exits(0);
+    fixture.run(&["verify", "--read-data"]).exits(0);
     // A file of that name that replaces the link leaves the pack alone.
-    place.run(&["restore", "--force", "base", "hard.raw"]).exits(0);
-    place.run(&["verify", "--read-data"]).exits(0);
+    fixture.run(&["restore", "--force", "base", "hard.raw"]).exits(0);
+    fixture.run(&["verify", "--read-data"]).exits(0);
 }
 
 /// Runs as somebody who is not root, where the tests are root's.
@@ -109,58 +109,58 @@ fn as_nobody(program: &mut Command) -> Option<Done> {
 
 #[test]
 fn a_place_that_cannot_be_looked_at_is_not_taken_for_a_repository() {
-    let place = Place::bare();
-    let set = |mode| std::fs::set_permissions(place.path("closed"), std::fs::Permissions::from_mode(mode));
-    std::fs::create_dir(place.path("closed")).unwrap();
+    let fixture = Fixture::bare();
+    let set = |mode| std::fs::set_permissions(fixture.path("closed"), std::fs::Permissions::from_mode(mode));
+    std::fs::create_dir(fixture.path("closed")).unwrap();
     set(0).unwrap();
     for arguments in [&["init"][..], &["snapshot", "list"]] {
-        let mut program = place.program();
-        program.env("ICECORE_REPO", place.path("closed/repo")).args(arguments);
+        let mut program = fixture.program();
+        program.env("ICECORE_REPO", fixture.path("closed/repo")).args(arguments);
         if let Some(done) = as_nobody(&mut program) {
             let done = done.exits(10).says(&["closed/repo", "ermission denied", "another user"]);
             assert!(!done.err.contains("already"), "{done:?}");
         }
     }
     set(0o700).unwrap();
-    std::fs::write(place.path("file"), b"").unwrap();
-    place.run(&["--repo", "file", "init"]).exits(2).says(&["file"]);
+    std::fs::write(fixture.path("file"), b"").unwrap();
+    fixture.run(&["--repo", "file", "init"]).exits(2).says(&["file"]);
 }
 
 #[test]
 fn a_repository_is_not_made_twice() {
-    let place = Place::new();
-    place.run(&["init"]).exits(4).says(&["already"]);
+    let fixture = Fixture::new();
+    fixture.run(&["init"]).exits(4).says(&["already"]);
 }
 
 #[test]
 fn a_repository_is_not_made_among_other_files() {
-    let place = Place::bare();
-    std::fs::create_dir(place.path("repo")).unwrap();
-    std::fs::write(place.path("repo/letter.txt"), b"dear").unwrap();
-    place.run(&["init"]).exits(4).says(&["letter.txt", "empty directory"]);
-    std::fs::remove_file(place.path("repo/letter.txt")).unwrap();
-    place.run(&["init"]).exits(0);
-    let done = place.run(&["--repo", place.path("repo/config").to_str().unwrap(), "snapshot", "list"]);
+    let fixture = Fixture::bare();
+    std::fs::create_dir(fixture.path("repo")).unwrap();
+    std::fs::write(fixture.path("repo/letter.txt"), b"dear").unwrap();
+    fixture.run(&["init"]).exits(4).says(&["letter.txt", "empty directory"]);
+    std::fs::remove_file(fixture.path("repo/letter.txt")).unwrap();
+    fixture.run(&["init"]).exits(0);
+    let done = fixture.run(&["--repo", fixture.path("repo/config").to_str().unwrap(), "snapshot", "list"]);
     done.exits(3).says(&["there is no repository in"]);
 }
 
 #[test]
 fn an_image_that_is_not_there_makes_no_repository() {
-    let place = Place::bare();
-    let done = finish(bare_program(&place.path("")).args(["snapshot", "create", "no-such.raw"]));
+    let fixture = Fixture::bare();
+    let done = finish(bare_program(&fixture.path("")).args(["snapshot", "create", "no-such.raw"]));
     done.exits(3).says(&["no-such.raw"]);
-    assert!(!place.path("home").exists());
+    assert!(!fixture.path("home").exists());
 }
 
 #[test]
 fn a_directory_is_no_image() {
-    let place = Place::new();
-    place.run(&["snapshot", "create", "."]).exits(2);
+    let fixture = Fixture::new();
+    fixture.run(&["snapshot", "create", "."]).exits(2);
 }
 
 #[test]
 fn a_snapshot_that_is_not_there_is_told_by_its_name() {
-    let place = Place::with_snapshot();
+    let fixture = Fixture::with_snapshot();
     for arguments in [
         &["snapshot", "get", "nope"][..],
         &["snapshot", "delete", "-f", "nope"],
@@ -173,28 +173,28 @@ fn a_snapshot_that_is_not_there_is_told_by_its_name() {
         &["verify", "nope"],
         &["stats", "nope"],
     ] {
-        place.run(arguments).exits(3).says(&["nope", "hint: "]);
+        fixture.run(arguments).exits(3).says(&["nope", "hint: "]);
     }
 }
 
 #[test]
 fn a_name_that_fits_two_snapshots_is_not_enough() {
-    let place = Place::with_snapshot();
-    place.run(&["snapshot", "create", "disk.raw", "--name", "base", "--volume", "other"]).exits(0);
-    place.run(&["snapshot", "get", "base"]).exits(2).says(&["hint: "]);
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["snapshot", "create", "disk.raw", "--name", "base", "--volume", "other"]).exits(0);
+    fixture.run(&["snapshot", "get", "base"]).exits(2).says(&["hint: "]);
 }
 
 #[test]
 fn a_name_is_taken_once_for_a_resource() {
-    let place = Place::with_snapshot();
-    place.run(&["snapshot", "create", "disk.raw", "--name", "base"]).exits(4).says(&["base"]);
-    place.run(&["snapshot", "create", "disk.raw", "--name", "other"]).exits(0);
-    place.run(&["snapshot", "rename", "other", "base"]).exits(4);
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["snapshot", "create", "disk.raw", "--name", "base"]).exits(4).says(&["base"]);
+    fixture.run(&["snapshot", "create", "disk.raw", "--name", "other"]).exits(0);
+    fixture.run(&["snapshot", "rename", "other", "base"]).exits(4);
 }
 
 #[test]
 fn wrong_arguments_exit_with_2() {
-    let place = Place::with_snapshot();
+    let fixture = Fixture::with_snapshot();
     for arguments in [
         &["nonsense"][..],
         &["snapshot"],
@@ -219,30 +219,30 @@ fn wrong_arguments_exit_with_2() {
         &["-q", "-v", "snapshot", "list"],
         &["-o", "yaml", "snapshot", "list"],
     ] {
-        let done = place.run(arguments).exits(2);
+        let done = fixture.run(arguments).exits(2);
         assert!(!done.err.is_empty() && done.out.is_empty(), "{arguments:?}: {done:?}");
     }
 }
 
 #[test]
 fn something_that_is_no_repository_is_refused() {
-    let place = Place::bare();
-    std::fs::create_dir(place.path("repo")).unwrap();
-    std::fs::write(place.path("repo/config"), b"not a config").unwrap();
-    place.run(&["snapshot", "list"]).exits(6);
+    let fixture = Fixture::bare();
+    std::fs::create_dir(fixture.path("repo")).unwrap();
+    std::fs::write(fixture.path("repo/config"), b"not a config").unwrap();
+    fixture.run(&["snapshot", "list"]).exits(6);
 }
 
 #[test]
 fn a_damaged_record_is_told_and_the_others_are_shown() {
-    let place = Place::with_snapshot();
-    std::fs::write(place.path("repo/snapshots/01a20cb2-3c5a-73c3-9006-a4293f0c8449"), b"rubbish").unwrap();
-    let list = place.run(&["snapshot", "list"]).exits(1).says(&["warning: ", "01a20cb2"]);
+    let fixture = Fixture::with_snapshot();
+    std::fs::write(fixture.path("repo/snapshots/01a20cb2-3c5a-73c3-9006-a4293f0c8449"), b"rubbish").unwrap();
+    let list = fixture.run(&["snapshot", "list"]).exits(1).says(&["warning: ", "01a20cb2"]);
     assert!(list.out.contains("base"), "{list:?}");
 }
 
 #[test]
 fn a_place_that_may_not_be_written_can_still_be_read() {
-    let place = Place::with_snapshot();
+    let fixture = Fixture::with_snapshot();
     let set = |mode| {
         for dir in [
             "repo",
@@ -253,32 +253,32 @@ fn a_place_that_may_not_be_written_can_still_be_read() {
             "repo/local/tmp",
             "repo/local/locks",
         ] {
-            std::fs::set_permissions(place.path(dir), std::fs::Permissions::from_mode(mode)).unwrap();
+            std::fs::set_permissions(fixture.path(dir), std::fs::Permissions::from_mode(mode)).unwrap();
         }
     };
     set(0o500);
     // For root, who may do everything, this is no place to learn something.
-    if std::fs::write(place.path("repo/probe"), b"").is_err() {
-        place.image("more.raw", 7);
-        place.run(&["snapshot", "list"]).exits(0);
-        place.run(&["snapshot", "create", "more.raw"]).exits(10);
+    if std::fs::write(fixture.path("repo/probe"), b"").is_err() {
+        fixture.image("more.raw", 7);
+        fixture.run(&["snapshot", "list"]).exits(0);
+        fixture.run(&["snapshot", "create", "more.raw"]).exits(10);
     }
     set(0o700);
 }
 
 #[test]
 fn a_demonstration_without_its_tools_says_which_package_has_them() {
-    let place = Place::bare();
-    let done = finish(place.program().env("PATH", "/nonexistent").arg("demo"));
+    let fixture = Fixture::bare();
+    let done = finish(fixture.program().env("PATH", "/nonexistent").arg("demo"));
     done.exits(3).says(&["is not installed", "apt install"]);
 }
 
 #[test]
 fn a_demonstration_leaves_a_directory_alone_that_has_something_in_it() {
-    let place = Place::bare();
-    std::fs::write(place.path("letter.txt"), b"dear").unwrap();
-    let done = place.run(&["demo", "--keep", "."]);
+    let fixture = Fixture::bare();
+    std::fs::write(fixture.path("letter.txt"), b"dear").unwrap();
+    let done = fixture.run(&["demo", "--keep", "."]);
     // 3 if mke2fs is not installed.
     assert!([3, 4].contains(&done.code), "{done:?}");
-    assert!(!place.path("v1.raw").exists());
+    assert!(!fixture.path("v1.raw").exists());
 }

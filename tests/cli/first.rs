@@ -3,7 +3,7 @@
 use std::process::Child;
 use std::process::Stdio;
 
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::bare_program;
 use crate::support::finish;
 
@@ -20,23 +20,23 @@ fn at_once(start: impl Fn(usize) -> Child) -> [(i32, String); 2] {
 #[test]
 fn of_two_inits_at_once_one_makes_the_repository() {
     for _ in 0..RACES {
-        let place = Place::bare();
-        let ended = at_once(|_| place.program().arg("init").stderr(Stdio::piped()).spawn().unwrap());
+        let fixture = Fixture::bare();
+        let ended = at_once(|_| fixture.program().arg("init").stderr(Stdio::piped()).spawn().unwrap());
         let mut codes = ended.each_ref().map(|(code, _)| *code);
         codes.sort_unstable();
         assert_eq!(codes, [0, 4], "{ended:?}");
-        place.run(&["verify"]).exits(0);
-        assert_eq!(std::fs::read_dir(place.path("repo/local/tmp")).unwrap().count(), 0);
+        fixture.run(&["verify"]).exits(0);
+        assert_eq!(std::fs::read_dir(fixture.path("repo/local/tmp")).unwrap().count(), 0);
     }
 }
 
 #[test]
 fn of_two_first_snapshots_at_once_both_are_there() {
     for _ in 0..RACES {
-        let place = Place::bare();
+        let fixture = Fixture::bare();
         let images = ["one.raw", "two.raw"];
-        images.iter().zip(1..).for_each(|(image, seed)| place.image(image, seed * 10));
-        let program = || bare_program(&place.path(""));
+        images.iter().zip(1..).for_each(|(image, seed)| fixture.image(image, seed * 10));
+        let program = || bare_program(&fixture.path(""));
         let ended = at_once(|number| {
             let arguments = ["snapshot", "create", images[number], "--name", images[number]];
             program().args(arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
@@ -46,7 +46,7 @@ fn of_two_first_snapshots_at_once_both_are_there() {
         for image in images {
             let restored = format!("{image}.back");
             finish(program().args(["restore", image, &restored])).exits(0);
-            place.assert_equal(image, &restored);
+            fixture.assert_equal(image, &restored);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::finish;
 use crate::volumes::tools::have;
 use crate::volumes::tools::tool;
@@ -24,22 +24,23 @@ const OF_QEMU: [(&str, &[&str]); 9] = [
 
 /// Makes `disk.raw`: a partition table and something behind it, of a length that all formats can
 /// have.
-fn disk(place: &Place) -> Vec<u8> {
+fn disk(fixture: &Fixture) -> Vec<u8> {
     let mut bytes = crate::support::noise(5, 1 << 20);
     bytes[..510].fill(0);
     bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
     bytes.resize(4 << 20, 0);
-    std::fs::write(place.path("disk.raw"), &bytes).unwrap();
+    std::fs::write(fixture.path("disk.raw"), &bytes).unwrap();
     bytes
 }
 
 /// Checks that a file is refused, and that the line that is told makes the disk of it.
 #[track_caller]
-fn refused(place: &Place, name: &str, disk: &[u8]) {
-    let before = std::fs::read(place.path(name)).unwrap();
-    let done = place.run(&["snapshot", "create", name]).exits(2).says(&["is not a raw disk", "--format raw"]);
+fn refused(fixture: &Fixture, name: &str, disk: &[u8]) {
+    let before = std::fs::read(fixture.path(name)).unwrap();
+    let done =
+        fixture.run(&["snapshot", "create", name]).exits(2).says(&["is not a raw disk", "--format raw"]);
     let line = done.err.split('`').nth(1).unwrap().to_owned();
-    let made = finish(Command::new("sh").args(["-c", &line]).current_dir(place.path("")));
+    let made = finish(Command::new("sh").args(["-c", &line]).current_dir(fixture.path("")));
     assert_eq!(made.code, 0, "{line}: {made:?}");
     let raw = if name.ends_with(".raw") {
         format!("{name}.raw")
@@ -49,11 +50,11 @@ fn refused(place: &Place, name: &str, disk: &[u8]) {
             _ => format!("{stem}.raw"),
         })
     };
-    assert!(std::fs::read(place.path(&raw)).unwrap() == disk, "{line} does not make the disk");
-    std::fs::remove_file(place.path(&raw)).unwrap();
-    place.run(&["restore", "--in-place", "base", name]).exits(2).says(&["is not a raw disk", &line]);
-    assert!(std::fs::read(place.path(name)).unwrap() == before, "{name} was written to");
-    place.run(&["snapshot", "create", "--dry-run", "--format", "raw", name]).exits(0);
+    assert!(std::fs::read(fixture.path(&raw)).unwrap() == disk, "{line} does not make the disk");
+    std::fs::remove_file(fixture.path(&raw)).unwrap();
+    fixture.run(&["restore", "--in-place", "base", name]).exits(2).says(&["is not a raw disk", &line]);
+    assert!(std::fs::read(fixture.path(name)).unwrap() == before, "{name} was written to");
+    fixture.run(&["snapshot", "create", "--dry-run", "--format", "raw", name]).exits(0);
 }
 
 #[test]
@@ -61,68 +62,69 @@ fn what_qemu_img_makes_is_refused_with_the_line_that_makes_a_disk_of_it() {
     if !have(&["qemu-img"]) {
         return;
     }
-    let place = Place::with_snapshot();
-    let disk = disk(&place);
+    let fixture = Fixture::with_snapshot();
+    let disk = disk(&fixture);
     for (name, how) in OF_QEMU {
-        let to = place.path(name);
+        let to = fixture.path(name);
         let mut convert = tool("qemu-img");
-        convert.args(["convert", "-f", "raw"]).args(how).arg(place.path("disk.raw")).arg(&to);
+        convert.args(["convert", "-f", "raw"]).args(how).arg(fixture.path("disk.raw")).arg(&to);
         finish(&mut convert).exits(0);
-        refused(&place, name, &disk);
+        refused(&fixture, name, &disk);
     }
     // One that is called raw, as a virtual machine may have it.
-    std::fs::copy(place.path("a disk.qcow2"), place.path("vm.raw")).unwrap();
-    refused(&place, "vm.raw", &disk);
-    let to = place.path("in.raw");
+    std::fs::copy(fixture.path("a disk.qcow2"), fixture.path("vm.raw")).unwrap();
+    refused(&fixture, "vm.raw", &disk);
+    let to = fixture.path("in.raw");
     std::fs::write(&to, vec![1; 4 << 20]).unwrap();
-    place.run(&["restore", "--in-place", "base", "in.raw"]).exits(0);
-    place.run(&["restore", "--in-place", "--format", "raw", "base", "x.vdi"]).exits(0);
+    fixture.run(&["restore", "--in-place", "base", "in.raw"]).exits(0);
+    fixture.run(&["restore", "--in-place", "--format", "raw", "base", "x.vdi"]).exits(0);
 }
 
 #[test]
 fn packed_disks_are_refused_with_the_line_that_unpacks_them() {
-    let place = Place::with_snapshot();
-    let disk = disk(&place);
+    let fixture = Fixture::with_snapshot();
+    let disk = disk(&fixture);
     for (program, ending) in [("gzip", "gz"), ("xz", "xz"), ("zstd", "zst"), ("bzip2", "bz2")] {
         if have(&[program]) {
-            std::fs::copy(place.path("disk.raw"), place.path("vm.img")).unwrap();
-            finish(tool(program).arg("-q").arg(place.path("vm.img"))).exits(0);
-            refused(&place, &format!("vm.img.{ending}"), &disk);
-            let _ = std::fs::remove_file(place.path("vm.img"));
+            std::fs::copy(fixture.path("disk.raw"), fixture.path("vm.img")).unwrap();
+            finish(tool(program).arg("-q").arg(fixture.path("vm.img"))).exits(0);
+            refused(&fixture, &format!("vm.img.{ending}"), &disk);
+            let _ = std::fs::remove_file(fixture.path("vm.img"));
         }
     }
 }
 
-fn oddities(place: &Place, arguments: &[&str]) -> (Value, String) {
-    let done = place.run(&[&["-o", "json", "snapshot", "create", "--dry-run"], arguments].concat()).exits(0);
+fn oddities(fixture: &Fixture, arguments: &[&str]) -> (Value, String) {
+    let done =
+        fixture.run(&[&["-o", "json", "snapshot", "create", "--dry-run"], arguments].concat()).exits(0);
     (done.json()["result"]["oddities"].clone(), done.err)
 }
 
 #[test]
 fn what_may_not_be_the_image_that_was_meant_is_a_warning() {
-    let place = Place::new();
-    std::fs::write(place.path("empty.raw"), b"").unwrap();
-    std::fs::write(place.path("letter.txt"), b"dear reader").unwrap();
-    std::fs::write(place.path("zeros.raw"), vec![0; 1 << 20]).unwrap();
-    disk(&place);
+    let fixture = Fixture::new();
+    std::fs::write(fixture.path("empty.raw"), b"").unwrap();
+    std::fs::write(fixture.path("letter.txt"), b"dear reader").unwrap();
+    std::fs::write(fixture.path("zeros.raw"), vec![0; 1 << 20]).unwrap();
+    disk(&fixture);
     for (name, words, says) in [
         ("empty.raw", &["empty"][..], "has no bytes"),
         ("/proc/self/status", &["empty"], "has no bytes"),
         ("letter.txt", &["part_of_a_sector", "unknown_content"], "not a multiple of 512"),
         ("zeros.raw", &["unknown_content"], "no partition table"),
     ] {
-        let (odd, err) = oddities(&place, &[name]);
+        let (odd, err) = oddities(&fixture, &[name]);
         assert_eq!(odd, serde_json::json!(words), "{name}");
         assert!(err.contains("warning: ") && err.contains(says), "{err}");
-        let (odd, err) = oddities(&place, &["--format", "raw", name]);
+        let (odd, err) = oddities(&fixture, &["--format", "raw", name]);
         assert_eq!((odd, err), (serde_json::json!([]), String::new()), "{name}");
     }
-    assert_eq!(oddities(&place, &["disk.raw"]), (serde_json::json!([]), String::new()));
+    assert_eq!(oddities(&fixture, &["disk.raw"]), (serde_json::json!([]), String::new()));
 }
 
 #[test]
 fn file_systems_are_known() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     for (program, size, options) in [
         ("mkfs.ext4", 8, &["-q"][..]),
         ("mkfs.xfs", 320, &["-q"]),
@@ -130,10 +132,10 @@ fn file_systems_are_known() {
         ("mkfs.vfat", 8, &[]),
         ("mkswap", 8, &["-q"]),
     ] {
-        let path = place.path("fs.raw");
+        let path = fixture.path("fs.raw");
         std::fs::File::create(&path).unwrap().set_len(size << 20).unwrap();
         if have(&[program]) && finish(tool(program).args(options).arg(&path)).code == 0 {
-            assert_eq!(oddities(&place, &["fs.raw"]), (serde_json::json!([]), String::new()), "{program}");
+            assert_eq!(oddities(&fixture, &["fs.raw"]), (serde_json::json!([]), String::new()), "{program}");
         }
     }
 }

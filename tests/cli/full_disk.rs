@@ -10,7 +10,7 @@ use icecore_testing::disk::Disk;
 use icecore_testing::disk::Kind;
 
 use crate::support::Done;
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::finish;
 use crate::support::noise;
 
@@ -29,27 +29,27 @@ fn levels() -> Vec<u64> {
 /// A repository with three snapshots, each of an image of its own, outside of the disk that is
 /// filled.
 struct Start {
-    place: Place,
+    fixture: Fixture,
     /// Which snapshot the next check restores.
     turn: Cell<usize>,
 }
 
 impl Start {
     fn new() -> Self {
-        let place = Place::new();
+        let fixture = Fixture::new();
         for (name, seed) in [("one", 1), ("two", 2), ("three", 3)] {
             let image = format!("{name}.raw");
-            place.image(&image, seed * 10);
-            place.run(&["snapshot", "create", &image, "--name", name]).exits(0);
+            fixture.image(&image, seed * 10);
+            fixture.run(&["snapshot", "create", &image, "--name", name]).exits(0);
         }
-        std::fs::write(place.path("small.raw"), noise(50, 60_000)).unwrap();
-        std::fs::write(place.path("large.raw"), noise(60, 700_000)).unwrap();
-        Self { place, turn: Cell::new(0) }
+        std::fs::write(fixture.path("small.raw"), noise(50, 60_000)).unwrap();
+        std::fs::write(fixture.path("large.raw"), noise(60, 700_000)).unwrap();
+        Self { fixture, turn: Cell::new(0) }
     }
 
     /// Runs the program on a repository that is somewhere else.
     fn run(&self, repo: &Path, arguments: &[&str]) -> Done {
-        let done = finish(self.place.program().env("ICECORE_REPO", repo).args(arguments));
+        let done = finish(self.fixture.program().env("ICECORE_REPO", repo).args(arguments));
         assert!(!done.err.contains("panicked"), "{arguments:?}: {done:?}");
         done
     }
@@ -68,11 +68,11 @@ impl Start {
             if number != turn % snapshots.len() && !thorough() {
                 continue;
             }
-            let out = self.place.path("out.raw");
+            let out = self.fixture.path("out.raw");
             disk::remove(&out);
             let restored = self.run(repo, &["restore", name, "out.raw"]);
             assert_eq!(restored.code, 0, "{at}: {restored:?}");
-            self.place.assert_equal("out.raw", &format!("{name}.raw"));
+            self.fixture.assert_equal("out.raw", &format!("{name}.raw"));
         }
     }
 
@@ -129,7 +129,7 @@ fn commands_work_or_say_so(start: &Start, disk: &Disk, fill: &dyn Fn(), level: &
     let repo = disk.path("repo");
     let fresh = || {
         disk.drain();
-        disk.put(&start.place.path("repo"), "repo");
+        disk.put(&start.fixture.path("repo"), "repo");
         fill();
     };
     fresh();
@@ -176,8 +176,8 @@ fn room_is_made(start: &Start, disk: &Disk, at: &str) {
     } else {
         assert_eq!(again.code, 0, "{at}: {again:?}");
     }
-    let image = start.place.path("again.raw");
-    std::fs::copy(start.place.path("small.raw"), image).unwrap();
+    let image = start.fixture.path("again.raw");
+    std::fs::copy(start.fixture.path("small.raw"), image).unwrap();
     start.check(&repo, &["two", "three", "again"], at);
     disk.drain();
     start.run(&repo, &["snapshot", "create", "large.raw", "--name", "large"]).exits(0);
@@ -212,20 +212,20 @@ fn targets_work_or_are_left_alone(start: &Start, disk: &Disk, fill: &dyn Fn(), l
     let before = names();
     let target = disk.path("two.raw");
     let restore = ["restore", "two", target.to_str().unwrap()];
-    let home = start.place.path("repo");
+    let home = start.fixture.path("repo");
     if assert_done_or_full(&start.run(&home, &restore), level) {
-        assert!(std::fs::read(&target).unwrap() == std::fs::read(start.place.path("two.raw")).unwrap());
+        assert!(std::fs::read(&target).unwrap() == std::fs::read(start.fixture.path("two.raw")).unwrap());
         disk::remove(&target);
     }
     assert_eq!(names(), before, "{level}");
     disk.drain();
-    std::fs::copy(start.place.path("one.raw"), &target).unwrap();
+    std::fs::copy(start.fixture.path("one.raw"), &target).unwrap();
     fill();
     let in_place = [&restore[..], &["--in-place"]].concat();
     assert_done_or_full(&start.run(&home, &in_place), level);
     disk.drain();
     start.run(&home, &in_place).exits(0);
-    assert!(std::fs::read(&target).unwrap() == std::fs::read(start.place.path("two.raw")).unwrap());
+    assert!(std::fs::read(&target).unwrap() == std::fs::read(start.fixture.path("two.raw")).unwrap());
     disk::remove(&target);
 }
 

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use crate::support::Place;
+use crate::support::Fixture;
 
 const CLI_MD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
 
 /// With ICECORE_BLESS set, the page is written instead.
 #[test]
 fn the_reference_is_what_the_program_says() {
-    let now = Place::bare().run(&["markdown"]).exits(0).out;
+    let now = Fixture::bare().run(&["markdown"]).exits(0).out;
     if std::env::var_os("ICECORE_BLESS").is_some() {
         std::fs::write(CLI_MD, &now).unwrap();
     }
@@ -19,9 +19,9 @@ fn the_reference_is_what_the_program_says() {
 
 #[test]
 fn every_command_has_a_manual_page_and_the_first_lists_the_exit_codes() {
-    let place = Place::bare();
-    place.run(&["man", "man1"]).exits(0);
-    let page = |name: &str| std::fs::read_to_string(place.path("man1").join(name)).unwrap();
+    let fixture = Fixture::bare();
+    fixture.run(&["man", "man1"]).exits(0);
+    let page = |name: &str| std::fs::read_to_string(fixture.path("man1").join(name)).unwrap();
     assert!(page("icecore.1").contains("130  interrupted"));
     for command in [
         "snapshot-create",
@@ -40,22 +40,22 @@ fn every_command_has_a_manual_page_and_the_first_lists_the_exit_codes() {
     ] {
         assert!(page(&format!("icecore-{command}.1")).contains(".SH SYNOPSIS"), "{command}");
     }
-    assert!(!Path::new(&place.path("man1/icecore-markdown.1")).exists());
+    assert!(!Path::new(&fixture.path("man1/icecore-markdown.1")).exists());
 }
 
 #[test]
 fn shells_can_complete_commands() {
-    let place = Place::bare();
+    let fixture = Fixture::bare();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = place.run(&["completions", shell]).exits(0).out;
+        let script = fixture.run(&["completions", shell]).exits(0).out;
         assert!(script.contains("unprotect"), "{shell}");
     }
-    place.run(&["completions", "dos"]).exits(2);
+    fixture.run(&["completions", "dos"]).exits(2);
 }
 
 #[test]
 fn every_help_can_be_read() {
-    let place = Place::bare();
+    let fixture = Fixture::bare();
     for command in [
         &["--help"][..],
         &["help"],
@@ -65,7 +65,7 @@ fn every_help_can_be_read() {
         &["snapshot", "create", "--help"],
         &["help", "restore"],
     ] {
-        let done = place.run(command).exits(0);
+        let done = fixture.run(command).exits(0);
         assert!(!done.out.is_empty() && done.err.is_empty(), "{done:?}");
     }
 }

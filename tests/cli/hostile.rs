@@ -18,7 +18,7 @@ use crate::forge::Forge;
 use crate::forge::Item;
 use crate::forge::Record;
 use crate::support::Done;
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::finish;
 use crate::support::noise;
 
@@ -29,15 +29,15 @@ const SECONDS: &str = "100";
 
 /// Runs the program with bounds. However it ends, it ends by itself.
 #[track_caller]
-fn bounded(place: &Place, arguments: &[&str]) -> Done {
-    let program = place.program();
+fn bounded(fixture: &Fixture, arguments: &[&str]) -> Done {
+    let program = fixture.program();
     let mut command = Command::new("prlimit");
     command.arg(format!("--as={MEMORY_BYTES}")).args(["timeout", "-k", "1", SECONDS]);
     command.arg(program.get_program()).args(arguments).env_clear();
     program.get_envs().for_each(|(name, value)| {
         command.env(name, value.unwrap_or_default());
     });
-    command.current_dir(place.path("")).stdin(std::process::Stdio::null());
+    command.current_dir(fixture.path("")).stdin(std::process::Stdio::null());
     let done = finish(&mut command);
     assert!((0..=11).contains(&done.code), "{arguments:?}: {done:?}");
     assert!(!done.err.contains("panicked"), "{arguments:?}: {done:?}");
@@ -104,12 +104,12 @@ fn places(repo: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
 
 #[test]
 fn links_in_a_repository_lead_nowhere() {
-    let place = Place::with_snapshot();
-    let repo = place.path("repo");
+    let fixture = Fixture::with_snapshot();
+    let repo = fixture.path("repo");
     let (dirs, files) = places(&repo);
     for at in dirs.iter().chain(&files) {
-        let saved = place.path("saved");
-        let outside = place.path("outside");
+        let saved = fixture.path("saved");
+        let outside = fixture.path("outside");
         disk::remove(&saved);
         disk::remove(&outside);
         Command::new("cp").arg("-a").args([&repo, &saved]).status().unwrap();
@@ -124,7 +124,7 @@ fn links_in_a_repository_lead_nowhere() {
         let before = if outside.is_dir() { tree(&outside) } else { BTreeMap::new() };
         let content = std::fs::read(&outside).unwrap_or_default();
         for command in COMMANDS {
-            bounded(&place, command);
+            bounded(&fixture, command);
             assert_eq!(std::fs::read(&outside).unwrap_or_default(), content, "{at:?}, {command:?}");
             if outside.is_dir() {
                 assert!(tree(&outside) == before, "{at:?}, {command:?}: something changed outside");
@@ -134,22 +134,22 @@ fn links_in_a_repository_lead_nowhere() {
         std::fs::rename(&saved, &repo).unwrap();
     }
     // The repository itself may be behind a link: that is its owner's choice.
-    std::fs::rename(&repo, place.path("elsewhere")).unwrap();
+    std::fs::rename(&repo, fixture.path("elsewhere")).unwrap();
     symlink("elsewhere", &repo).unwrap();
     for command in [&COMMANDS[..2], &COMMANDS[4..9]].concat() {
-        bounded(&place, command).exits(0);
+        bounded(&fixture, command).exits(0);
     }
 }
 
 #[test]
 fn pipes_and_directories_in_the_place_of_files_do_not_hang_a_command() {
-    let place = Place::with_snapshot();
-    let repo = place.path("repo");
+    let fixture = Fixture::with_snapshot();
+    let repo = fixture.path("repo");
     let (dirs, files) = places(&repo);
     for (at, pipe) in
         files.iter().flat_map(|at| [(at, true), (at, false)]).chain(dirs.iter().map(|at| (at, true)))
     {
-        let saved = place.path("saved");
+        let saved = fixture.path("saved");
         disk::remove(&saved);
         Command::new("cp").arg("-a").args([&repo, &saved]).status().unwrap();
         disk::remove(at);
@@ -159,7 +159,7 @@ fn pipes_and_directories_in_the_place_of_files_do_not_hang_a_command() {
             std::fs::create_dir(at).unwrap();
         }
         for command in [&COMMANDS[..1], &COMMANDS[4..7], &COMMANDS[8..9], &COMMANDS[10..]].concat() {
-            bounded(&place, command);
+            bounded(&fixture, command);
         }
         disk::remove(&repo);
         std::fs::rename(&saved, &repo).unwrap();
@@ -168,8 +168,8 @@ fn pipes_and_directories_in_the_place_of_files_do_not_hang_a_command() {
 
 #[test]
 fn files_of_any_length_take_no_memory_and_no_time() {
-    let place = Place::with_snapshot();
-    let repo = place.path("repo");
+    let fixture = Fixture::with_snapshot();
+    let repo = fixture.path("repo");
     let (_, mut files) = places(&repo);
     files.push(repo.join("local/locks/writer-0123456789abcdef0123456789abcdef"));
     files.push(repo.join("local/tmp/anything"));
@@ -186,7 +186,7 @@ fn files_of_any_length_take_no_memory_and_no_time() {
         [(at, repair), (at, asked(&COMMANDS, number))]
     });
     for (at, commands) in rounds {
-        let saved = place.path("saved");
+        let saved = fixture.path("saved");
         disk::remove(&saved);
         Command::new("cp").arg("-a").args([&repo, &saved]).status().unwrap();
         let file = File::options().write(true).create(true).truncate(false).open(at).unwrap();
@@ -195,7 +195,7 @@ fn files_of_any_length_take_no_memory_and_no_time() {
         assert!(grown);
         drop(file);
         for command in commands {
-            bounded(&place, command);
+            bounded(&fixture, command);
         }
         disk::remove(&repo);
         std::fs::rename(&saved, &repo).unwrap();
@@ -204,8 +204,8 @@ fn files_of_any_length_take_no_memory_and_no_time() {
 
 #[test]
 fn names_made_by_hand_steer_no_terminal() {
-    let place = Place::with_snapshot();
-    let forge = Forge::of(&place.path("repo"));
+    let fixture = Fixture::with_snapshot();
+    let forge = Forge::of(&fixture.path("repo"));
     let evil = [
         "\u{1b}]0;owned\u{7}\u{1b}[2J",
         "../../etc/passwd",
@@ -229,7 +229,7 @@ fn names_made_by_hand_steer_no_terminal() {
             ..Record::default()
         });
     }
-    std::fs::write(place.path("repo/snapshots/a\u{1b}[2J\nfake: line"), b"").unwrap();
+    std::fs::write(fixture.path("repo/snapshots/a\u{1b}[2J\nfake: line"), b"").unwrap();
     let bad = |c: char| c != '\n' && c != '\t' && (c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c));
     let columns =
         "ID,Name,Created,Resource,Type,MinDiskSize,Size,Tags,Protected,Parent,Content,ImageBytes,DataBytes";
@@ -250,7 +250,7 @@ fn names_made_by_hand_steer_no_terminal() {
         &["snapshot", "get", "\u{1b}[2J"],
         &["gc", "--dry-run"],
     ] {
-        let done = bounded(&place, command);
+        let done = bounded(&fixture, command);
         assert!(!done.out.contains(bad) && !done.err.contains(bad), "{command:?}: {done:?}");
         let lines = done.out.lines().chain(done.err.lines());
         let forged = lines.filter(|line| line.starts_with("b  forged") || line.starts_with("fake: line"));
@@ -265,7 +265,7 @@ fn names_made_by_hand_steer_no_terminal() {
     ] {
         forge.record(&Record { id, name: name.clone(), tags, ..Record::default() });
     }
-    let listed = bounded(&place, &["snapshot", "list", "--no-header"]).exits(1);
+    let listed = bounded(&fixture, &["snapshot", "list", "--no-header"]).exits(1);
     assert_eq!(listed.out.lines().count(), evil.len() + 1, "{listed:?}");
     assert_eq!(listed.err.matches("is unreadable").count(), 3, "{listed:?}");
     assert!(listed.out.len() < 100_000);
@@ -273,31 +273,31 @@ fn names_made_by_hand_steer_no_terminal() {
 
 #[test]
 fn an_image_that_names_one_page_without_end_is_gone_through_once() {
-    let place = Place::with_snapshot();
-    let forge = Forge::of(&place.path("repo"));
+    let fixture = Fixture::with_snapshot();
+    let forge = Forge::of(&fixture.path("repo"));
     let blocks = [[1; 4096], [2; 4096]];
     let name = |name: &str| Record { name: name.into(), resource: name.into(), ..Record::default() };
     forge.endless(Record { id: 1, size: 1 << 62, ..name("endless") }, &blocks[0], true);
     forge.endless(Record { id: 2, size: 1 << 40, ..name("large") }, &blocks[0], false);
-    bounded(&place, &["repair", "index"]).exits(0);
-    let verified = bounded(&place, &["verify", "--read-data"]);
+    bounded(&fixture, &["repair", "index"]).exits(0);
+    let verified = bounded(&fixture, &["verify", "--read-data"]);
     assert_eq!(verified.code, 0, "{verified:?}");
-    bounded(&place, &["stats"]).exits(0);
-    bounded(&place, &["snapshot", "diff", "endless", "endless"]).exits(0);
-    bounded(&place, &["gc", "--max-unused", "0%"]).exits(0);
+    bounded(&fixture, &["stats"]).exits(0);
+    bounded(&fixture, &["snapshot", "diff", "endless", "endless"]).exits(0);
+    bounded(&fixture, &["gc", "--max-unused", "0%"]).exits(0);
     // The same where gc must leave the packs alone, because a writer that lives has announced them.
-    let mut writer = File::create(place.path("repo/local/locks/writer-0123456789abcdef")).unwrap();
-    for pack in tree(&place.path("repo/packs")).into_keys().filter(|path| path.is_file()) {
+    let mut writer = File::create(fixture.path("repo/local/locks/writer-0123456789abcdef")).unwrap();
+    for pack in tree(&fixture.path("repo/packs")).into_keys().filter(|path| path.is_file()) {
         let name = pack.file_name().unwrap().to_str().unwrap();
         let id: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&name[2 * at..][..2], 16).unwrap()).collect();
         writer.write_all(&id).unwrap();
     }
     writer.lock().unwrap();
-    bounded(&place, &["gc", "--max-unused", "0%"]).exits(0);
+    bounded(&fixture, &["gc", "--max-unused", "0%"]).exits(0);
     drop(writer);
-    bounded(&place, &["repair", "snapshots"]).exits(0);
-    bounded(&place, &["restore", "endless", "out.raw"]).exits(2);
-    let stats = place.result(&["stats"]);
+    bounded(&fixture, &["repair", "snapshots"]).exits(0);
+    bounded(&fixture, &["restore", "endless", "out.raw"]).exits(2);
+    let stats = fixture.result(&["stats"]);
     assert_eq!(
         stats["snapshots"].as_array().unwrap().iter().filter(|it| it["unique_bytes"] == 4096).count(),
         2,
@@ -306,15 +306,15 @@ fn an_image_that_names_one_page_without_end_is_gone_through_once() {
 
     // The same with a chunk that is nowhere: all of it is lost, and that is one range and not 2^40.
     forge.endless(Record { id: 3, size: 1 << 62, ..name("gone") }, &blocks[1], false);
-    bounded(&place, &["repair", "index"]).exits(0);
-    let verified = bounded(&place, &["verify"]).exits(1);
+    bounded(&fixture, &["repair", "index"]).exits(0);
+    let verified = bounded(&fixture, &["verify"]).exits(1);
     assert!(verified.out.len() < 50_000_000 && verified.out.contains("missing"));
-    let refused = bounded(&place, &["gc"]);
+    let refused = bounded(&fixture, &["gc"]);
     assert_eq!(refused.code, 6, "{refused:?}");
 
     let Some(disk) = Disk::get(disk::EXT4) else { return };
     let target = disk.path("out.raw");
-    let full = bounded(&place, &["restore", "large", target.to_str().unwrap()]);
+    let full = bounded(&fixture, &["restore", "large", target.to_str().unwrap()]);
     assert!([2, 8].contains(&full.code), "{full:?}");
     assert_eq!(std::fs::read_dir(&disk.point).unwrap().count(), 1, "only lost+found");
 }
@@ -347,21 +347,21 @@ fn a_chunk_that_decodes_to_more_than_it_says_is_damage() {
     ];
     let block = [9; 4096];
     for frame in frames {
-        let place = Place::new();
-        let forge = Forge::of(&place.path("repo"));
+        let fixture = Fixture::new();
+        let forge = Forge::of(&fixture.path("repo"));
         let chunk = forge.chunk(&block);
         let (leaf, page) = forge.leaf(&chunk, &block);
         forge.pack(&[Item { codec: 1, stored: frame.clone(), ..chunk }]);
         forge.pack(std::slice::from_ref(&leaf));
         forge.record(&Record { name: "base".into(), root: Some(page), ..Record::default() });
-        bounded(&place, &["repair", "index"]).exits(0);
-        let verified = bounded(&place, &["verify", "--read-data"]).exits(1);
+        bounded(&fixture, &["repair", "index"]).exits(0);
+        let verified = bounded(&fixture, &["verify", "--read-data"]).exits(1);
         assert!(verified.out.contains("damaged"), "{verified:?}");
-        bounded(&place, &["restore", "base", "out.raw"]).exits(6);
-        assert!(!place.path("out.raw").exists());
+        bounded(&fixture, &["restore", "base", "out.raw"]).exits(6);
+        assert!(!fixture.path("out.raw").exists());
         // The same as a page.
         forge.pack(&[Item { codec: 1, stored: frame, ..leaf }]);
-        for pack in tree(&place.path("repo/packs")).into_keys().filter(|path| path.is_file()) {
+        for pack in tree(&fixture.path("repo/packs")).into_keys().filter(|path| path.is_file()) {
             let file = std::fs::read(&pack).unwrap();
             if file[10] == 2
                 && !file
@@ -371,45 +371,45 @@ fn a_chunk_that_decodes_to_more_than_it_says_is_damage() {
                 std::fs::remove_file(pack).unwrap();
             }
         }
-        bounded(&place, &["repair", "index"]);
-        bounded(&place, &["verify", "--read-data"]).exits(1);
-        bounded(&place, &["restore", "base", "out.raw"]).exits(6);
+        bounded(&fixture, &["repair", "index"]);
+        bounded(&fixture, &["verify", "--read-data"]).exits(1);
+        bounded(&fixture, &["restore", "base", "out.raw"]).exits(6);
     }
 }
 
 #[test]
 fn what_is_no_disk_is_no_image_and_any_length_is_one() {
-    let place = Place::new();
-    assert!(Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
+    let fixture = Fixture::new();
+    assert!(Command::new("mkfifo").arg(fixture.path("pipe")).status().unwrap().success());
     for (image, code) in
         [("pipe", 2), (".", 2), ("/dev/zero", 2), ("/dev/null", 2), ("/dev/tty", 2), ("nowhere", 3)]
     {
-        bounded(&place, &["snapshot", "create", image, "--volume", "x"]).exits(code);
+        bounded(&fixture, &["snapshot", "create", image, "--volume", "x"]).exits(code);
     }
     for len in [0, 1, 511, 513, 4095, 4097, 65_537, (4 << 20) + 1] {
-        std::fs::write(place.path("disk.raw"), noise(len as u64 + 1, len)).unwrap();
+        std::fs::write(fixture.path("disk.raw"), noise(len as u64 + 1, len)).unwrap();
         let name = format!("n{len}");
-        bounded(&place, &["snapshot", "create", "disk.raw", "--name", &name]).exits(0);
-        bounded(&place, &["restore", &name, "out.raw", "--force"]).exits(0);
-        place.assert_equal("disk.raw", "out.raw");
+        bounded(&fixture, &["snapshot", "create", "disk.raw", "--name", &name]).exits(0);
+        bounded(&fixture, &["restore", &name, "out.raw", "--force"]).exits(0);
+        fixture.assert_equal("disk.raw", "out.raw");
     }
-    let file = File::create(place.path("sparse.raw")).unwrap();
+    let file = File::create(fixture.path("sparse.raw")).unwrap();
     file.set_len(8 << 40).unwrap();
     file.write_all_at(b"end", (8 << 40) - 3).unwrap();
-    bounded(&place, &["snapshot", "create", "sparse.raw", "--name", "sparse"]).exits(0);
-    bounded(&place, &["verify", "--read-data"]).exits(0);
+    bounded(&fixture, &["snapshot", "create", "sparse.raw", "--name", "sparse"]).exits(0);
+    bounded(&fixture, &["verify", "--read-data"]).exits(0);
 }
 
 #[test]
 fn nobody_else_may_read_what_is_made_whatever_the_mask() {
     for mask in ["000", "077", "277", "777"] {
-        let place = Place::bare();
-        place.image("disk.raw", 1);
+        let fixture = Fixture::bare();
+        fixture.image("disk.raw", 1);
         let under_mask = |arguments: &[&str]| {
-            let program = place.program();
+            let program = fixture.program();
             let mut shell = Command::new("sh");
             shell.args(["-c", &format!("umask {mask}; exec \"$0\" \"$@\"")]).arg(program.get_program());
-            shell.env_clear().current_dir(place.path("")).args(arguments);
+            shell.env_clear().current_dir(fixture.path("")).args(arguments);
             program.get_envs().for_each(|(name, value)| {
                 shell.env(name, value.unwrap_or_default());
             });
@@ -421,12 +421,12 @@ fn nobody_else_may_read_what_is_made_whatever_the_mask() {
         under_mask(&["restore", "base", "out.raw"]);
         under_mask(&["snapshot", "delete", "-f", "base"]);
         under_mask(&["gc"]);
-        for (path, (mode, _)) in tree(&place.path("repo")) {
+        for (path, (mode, _)) in tree(&fixture.path("repo")) {
             let wanted = if path.is_dir() { 0o700 } else { 0o600 };
             assert_eq!(mode & 0o777, wanted, "{mask}: {}", path.display());
         }
-        assert_eq!(std::fs::metadata(place.path("repo")).unwrap().mode() & 0o777, 0o700, "{mask}");
-        assert_eq!(std::fs::metadata(place.path("out.raw")).unwrap().mode() & 0o777, 0o600, "{mask}");
+        assert_eq!(std::fs::metadata(fixture.path("repo")).unwrap().mode() & 0o777, 0o700, "{mask}");
+        assert_eq!(std::fs::metadata(fixture.path("out.raw")).unwrap().mode() & 0o777, 0o600, "{mask}");
     }
 }
 
@@ -443,8 +443,8 @@ fn base64(bytes: &[u8]) -> String {
 
 #[test]
 fn the_key_is_told_to_nobody() {
-    let place = Place::with_snapshot();
-    let key = Forge::of(&place.path("repo")).key;
+    let fixture = Fixture::with_snapshot();
+    let key = Forge::of(&fixture.path("repo")).key;
     let lower: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     let list = format!("{:?}", &key[..8]);
     let forms = [lower.to_uppercase(), base64(&key[..30]), list.trim_matches(['[', ']']).to_owned(), lower];
@@ -453,11 +453,11 @@ fn the_key_is_told_to_nobody() {
     commands.insert(1, vec!["snapshot", "diff", "base", "base"]);
     commands.insert(2, vec!["snapshot", "get", "nope"]);
     commands.insert(3, vec!["--help"]);
-    let config = std::fs::read(place.path("repo/config")).unwrap();
+    let config = std::fs::read(fixture.path("repo/config")).unwrap();
     let tell = |command: &[&str]| {
         for format in [&[][..], &["-v"], &["-o", "json"], &["-v", "-o", "json"]] {
             let all = [format, command].concat();
-            let mut program = place.program();
+            let mut program = fixture.program();
             let output =
                 program.args(&all).env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace").output().unwrap();
             for said in [&output.stdout, &output.stderr] {
@@ -472,12 +472,12 @@ fn the_key_is_told_to_nobody() {
     for at in (0..config.len()).step_by(3) {
         let mut damaged = config.clone();
         damaged[at] ^= 0x11;
-        std::fs::write(place.path("repo/config"), damaged).unwrap();
+        std::fs::write(fixture.path("repo/config"), damaged).unwrap();
         tell(&["snapshot", "list"]);
     }
-    std::fs::write(place.path("repo/config"), &config).unwrap();
+    std::fs::write(fixture.path("repo/config"), &config).unwrap();
     // Nothing but the config has it.
-    for (path, (_, content)) in tree(&place.path("repo")) {
+    for (path, (_, content)) in tree(&fixture.path("repo")) {
         let has = content.windows(32).any(|part| part == key);
         assert_eq!(has, path.ends_with("config"), "{}", path.display());
     }

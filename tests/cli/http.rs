@@ -15,7 +15,7 @@ use rustix::process::Pid;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::volumes::tools;
 
 /// A server that runs, as a process.
@@ -25,8 +25,8 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(place: &Place, arguments: &[&str]) -> Self {
-        Self::start_program(&mut place.program(), arguments)
+    fn start(fixture: &Fixture, arguments: &[&str]) -> Self {
+        Self::start_program(&mut fixture.program(), arguments)
     }
 
     fn start_program(program: &mut Command, arguments: &[&str]) -> Self {
@@ -73,20 +73,20 @@ impl Drop for Serving {
 
 #[test]
 fn a_newcomer_needs_two_commands() {
-    let place = Place::with_snapshot();
-    let token = place.run(&["token", "create", "first"]).exits(0);
+    let fixture = Fixture::with_snapshot();
+    let token = fixture.run(&["token", "create", "first"]).exits(0);
     assert!(token.err.contains("shown only once"), "{token:?}");
     let token = token.out.trim();
-    let serving = Serving::start(&place, &[]);
+    let serving = Serving::start(&fixture, &[]);
     let answer = serving.get("/v2/snapshots", token);
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"name\":\"base\""), "{answer}");
-    let tokens = place.result(&["token", "list"]);
+    let tokens = fixture.result(&["token", "list"]);
     assert!(tokens["tokens"][0]["last_used"].is_string(), "{tokens}");
     assert!(!tokens.to_string().contains(token));
     // A token that is revoked while the server runs is useless from then on.
-    place.run(&["token", "revoke", "1"]).exits(0);
+    fixture.run(&["token", "revoke", "1"]).exits(0);
     assert!(serving.get("/v2/snapshots", token).starts_with("HTTP/1.1 401"));
-    place.run(&["token", "revoke", "1"]).exits(3);
+    fixture.run(&["token", "revoke", "1"]).exits(3);
     serving.signal(Signal::TERM);
     serving.ends_with(0);
 }
@@ -98,15 +98,15 @@ fn what_the_server_may_not_read_is_an_error_and_no_empty_list() {
         return;
     }
     for dir in ["snapshots", "index", "local/volumes/web"] {
-        let place = Place::with_snapshot();
-        place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
-        let token = place.run(&["token", "create", "first"]).exits(0);
-        place.give_to(USER);
-        let serving = Serving::start_program(&mut place.program_as(USER, &[]), &[]);
+        let fixture = Fixture::with_snapshot();
+        fixture.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+        let token = fixture.run(&["token", "create", "first"]).exits(0);
+        fixture.give_to(USER);
+        let serving = Serving::start_program(&mut fixture.program_as(USER, &[]), &[]);
         let get = |path: &str| serving.get(path, token.out.trim());
         assert!(get("/healthz").starts_with("HTTP/1.1 200"));
         assert!(get("/v2/snapshots").contains("\"name\":\"base\""));
-        let owner = Command::new("chown").args(["-R", "0:0"]).arg(place.path("repo").join(dir)).status();
+        let owner = Command::new("chown").args(["-R", "0:0"]).arg(fixture.path("repo").join(dir)).status();
         assert!(owner.unwrap().success());
         let health = get("/healthz");
         assert!(health.starts_with("HTTP/1.1 503") && health.contains("region local"), "{dir}: {health}");
@@ -123,11 +123,11 @@ fn a_volume_that_the_server_has_open_is_snapshotted_by_the_command_line() {
     if !tools::have(&["nbdsh"]) {
         return;
     }
-    let place = Place::with_snapshot();
-    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
-    let serving = Serving::start(&place, &[]);
-    let served = || place.result(&["volume", "get", "web"])["volumes"][0]["served"].clone();
-    let id = place.result(&["volume", "get", "web"])["volumes"][0]["id"].as_str().unwrap().to_owned();
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    let serving = Serving::start(&fixture, &[]);
+    let served = || fixture.result(&["volume", "get", "web"])["volumes"][0]["served"].clone();
+    let id = fixture.result(&["volume", "get", "web"])["volumes"][0]["id"].as_str().unwrap().to_owned();
     let uri = format!("nbd+unix:///{id}?socket={}", serving.said["nbd_socket"].as_str().unwrap());
     assert_eq!(served(), false, "nobody uses it yet");
     // What was written is in it though it was not flushed, and what is written later is not.
@@ -140,45 +140,45 @@ fn a_volume_that_the_server_has_open_is_snapshotted_by_the_command_line() {
          assert take('first').returncode == 4\n\
          assert take('second').returncode == 0\n",
         env!("CARGO_BIN_EXE_icecore"),
-        place.path("repo"),
+        fixture.path("repo"),
     );
     tools::script(&uri, &text);
-    let mut disk = std::fs::read(place.path("disk.raw")).unwrap();
+    let mut disk = std::fs::read(fixture.path("disk.raw")).unwrap();
     for (name, word, at) in [("first", "one.", 12345), ("second", "two.", 700_000)] {
         disk[at..at + 20_000].copy_from_slice(word.repeat(5000).as_bytes());
-        place.run(&["restore", name, "out.raw", "--force"]).exits(0);
-        assert!(std::fs::read(place.path("out.raw")).unwrap() == disk, "{name}");
+        fixture.run(&["restore", name, "out.raw", "--force"]).exits(0);
+        assert!(std::fs::read(fixture.path("out.raw")).unwrap() == disk, "{name}");
     }
     serving.signal(Signal::TERM);
     serving.ends_with(0);
     assert_eq!(served(), false);
-    place.run(&["volume", "delete", "web", "--force"]).exits(0);
+    fixture.run(&["volume", "delete", "web", "--force"]).exits(0);
 }
 
 #[test]
 fn what_cannot_be_served_is_told() {
-    let place = Place::new();
-    let serving = Serving::start(&place, &[]);
-    place.run(&["serve", "--listen", "0"]).exits(5).says(&["another server", "state_dir"]);
+    let fixture = Fixture::new();
+    let serving = Serving::start(&fixture, &[]);
+    fixture.run(&["serve", "--listen", "0"]).exits(5).says(&["another server", "state_dir"]);
     serving.signal(Signal::INT);
     serving.ends_with(0);
-    place.run(&["serve", "--listen", "0.0.0.0:0"]).exits(2).says(&["TLS"]);
-    place.run(&["serve", "--config", "nowhere.toml"]).exits(3).says(&["nowhere.toml"]);
-    place.run(&["token", "create", "x", "--account", "nobody"]).exits(3).says(&["nobody", "local"]);
-    place.run(&["token", "create", " "]).exits(2);
+    fixture.run(&["serve", "--listen", "0.0.0.0:0"]).exits(2).says(&["TLS"]);
+    fixture.run(&["serve", "--config", "nowhere.toml"]).exits(3).says(&["nowhere.toml"]);
+    fixture.run(&["token", "create", "x", "--account", "nobody"]).exits(3).says(&["nobody", "local"]);
+    fixture.run(&["token", "create", " "]).exits(2);
 }
 
 #[test]
 fn the_configuration_is_found_and_says_what_is_served() {
-    let place = Place::new();
-    let dir = place.path("home/.config/icecore");
+    let fixture = Fixture::new();
+    let dir = fixture.path("home/.config/icecore");
     std::fs::create_dir_all(&dir).unwrap();
     let text =
         "[regions.nyc1]\nrepository = \"one\"\n[[account]]\nname = \"ann\"\nemail = \"ann@example.com\"\n";
     std::fs::write(dir.join("server.toml"), text).unwrap();
-    let token = place.result(&["token", "create", "x"]);
+    let token = fixture.result(&["token", "create", "x"]);
     assert_eq!(token["account"], "ann");
-    let serving = Serving::start(&place, &[]);
+    let serving = Serving::start(&fixture, &[]);
     assert_eq!(serving.said["regions"], serde_json::json!(["nyc1"]));
     assert!(dir.join("one/config").exists() && dir.join("state/icecore.sqlite").exists());
     let answer = serving.get("/v2/account", token["token"].as_str().unwrap());
@@ -187,12 +187,12 @@ fn the_configuration_is_found_and_says_what_is_served() {
 
 #[test]
 fn each_request_is_a_line_of_the_log_without_its_secrets() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let text = "[regions.local]\nrepository = \"repo\"\n[log]\nformat = \"json\"\n";
-    std::fs::write(place.path("server.toml"), text).unwrap();
+    std::fs::write(fixture.path("server.toml"), text).unwrap();
     let config = ["--config", "server.toml"];
-    let token = place.run(&[&["token", "create", "x"], &config[..]].concat()).exits(0).out;
-    let mut serving = Serving::start(&place, &config);
+    let token = fixture.run(&[&["token", "create", "x"], &config[..]].concat()).exits(0).out;
+    let mut serving = Serving::start(&fixture, &config);
     let answer = serving.get("/v2/volumes?name=hidden", token.trim());
     serving.get("/v2/volumes", "a-wrong-token");
     serving.signal(Signal::TERM);
@@ -214,10 +214,10 @@ fn each_request_is_a_line_of_the_log_without_its_secrets() {
 
 #[test]
 fn systemd_is_told_when_it_serves_and_when_it_stops() {
-    let place = Place::new();
-    let path = place.path("notify");
+    let fixture = Fixture::new();
+    let path = fixture.path("notify");
     let heard = UnixDatagram::bind(&path).unwrap();
-    let mut program = place.program();
+    let mut program = fixture.program();
     program.args(["serve", "--listen", "0"]).env("NOTIFY_SOCKET", &path);
     let child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let serving = Serving { child, said: Value::Null };

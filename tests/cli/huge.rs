@@ -10,7 +10,7 @@ use rustix::fs::SeekFrom;
 use rustix::fs::seek;
 use tempfile::TempDir;
 
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::noise;
 
 /// The largest image that there may be.
@@ -57,18 +57,18 @@ fn sparse_images_of_any_size_are_captured_and_restored_for_what_they_have() {
     // Most file systems of temporary files end at 16 TiB, and those in memory do not.
     let mut dirs = vec![TempDir::new().unwrap()];
     dirs.extend(TempDir::new_in("/dev/shm").ok());
-    let place = Place::new();
+    let fixture = Fixture::new();
     for (number, dir) in dirs.iter().enumerate() {
         let size = image_in(dir.path());
         assert!(size >= 1 << 40, "{size}");
         let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         let (image, restored, name) = (path("image.raw"), path("restored.raw"), format!("n{number}"));
-        let made = place.result(&["snapshot", "create", &image, "--name", &name, "--volume", &name]);
+        let made = fixture.result(&["snapshot", "create", &image, "--name", &name, "--volume", &name]);
         assert_eq!(made["snapshot"]["size_bytes"], size);
         let read = made["read_bytes"].as_u64().unwrap();
         assert!((210_000..1 << 20).contains(&read), "{made}");
-        place.run(&["verify", "--read-data", &name]).exits(0);
-        place.run(&["restore", &name, &restored]).exits(0);
+        fixture.run(&["verify", "--read-data", &name]).exits(0);
+        fixture.run(&["restore", &name, &restored]).exits(0);
         let [image, restored] = [image, restored].map(|path| File::open(path).unwrap());
         let about = restored.metadata().unwrap();
         assert_eq!(about.len(), size);
@@ -81,18 +81,18 @@ fn sparse_images_of_any_size_are_captured_and_restored_for_what_they_have() {
 
 #[test]
 fn a_volume_may_be_as_large_as_the_largest_image_and_no_larger() {
-    let place = Place::new();
-    place.run(&["volume", "create", "v", "--size", "4EiB"]).exits(0);
-    assert_eq!(place.result(&["volume", "get", "v"])["volumes"][0]["size_bytes"], LARGEST);
-    place
+    let fixture = Fixture::new();
+    fixture.run(&["volume", "create", "v", "--size", "4EiB"]).exits(0);
+    assert_eq!(fixture.result(&["volume", "get", "v"])["volumes"][0]["size_bytes"], LARGEST);
+    fixture
         .run(&["volume", "create", "w", "--size", &(LARGEST + 1).to_string()])
         .exits(2)
         .says(&["4611686018427387905"]);
-    place.run(&["volume", "create", "w", "--size", "8EiB"]).exits(2);
+    fixture.run(&["volume", "create", "w", "--size", "8EiB"]).exits(2);
     let Ok(dir) = TempDir::new_in("/dev/shm") else { return };
     let image = dir.path().join("image.raw");
     if File::create(&image).unwrap().set_len(LARGEST + 1).is_ok() {
-        place.run(&["snapshot", "create", image.to_str().unwrap()]).exits(2).says(&["4611686018427387905"]);
+        fixture.run(&["snapshot", "create", image.to_str().unwrap()]).exits(2).says(&["4611686018427387905"]);
     }
-    assert_eq!(place.run(&["snapshot", "list", "--no-header"]).out, "");
+    assert_eq!(fixture.run(&["snapshot", "list", "--no-header"]).out, "");
 }

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use icecore_testing::disk;
 
 use crate::support::Done;
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::finish;
 use crate::support::noise;
 
@@ -65,7 +65,7 @@ const VERBS: [Verb; 16] = [
     changes(&["snapshot", "protect", "two"]),
     changes(&["repair", "index"]),
     reads(&["restore", "one", "out.raw"]),
-    reads(&["restore", "one", "target.raw", "--in-place"]),
+    reads(&["restore", "one", "target.raw", "--in-fixture"]),
     reads(&["snapshot", "list"]),
     reads(&["snapshot", "get", "one"]),
     reads(&["snapshot", "diff", "one", "two"]),
@@ -81,44 +81,44 @@ type Call = (String, usize, String);
 
 /// A repository with two snapshots and something to collect, and a copy of it to begin from again.
 struct Start {
-    place: Place,
+    fixture: Fixture,
     /// Which snapshot the next check restores.
     turn: Cell<usize>,
 }
 
 impl Start {
     fn new() -> Self {
-        let place = Place::new();
+        let fixture = Fixture::new();
         for (name, seed) in [("gone", 1), ("one", 2), ("two", 3)] {
             let image = format!("{name}.raw");
-            std::fs::write(place.path(&image), noise(seed, 150_000)).unwrap();
-            place.run(&["snapshot", "create", &image, "--name", name, "--volume", "disk"]).exits(0);
+            std::fs::write(fixture.path(&image), noise(seed, 150_000)).unwrap();
+            fixture.run(&["snapshot", "create", &image, "--name", name, "--volume", "disk"]).exits(0);
         }
-        place.run(&["snapshot", "delete", "-f", "gone"]).exits(0);
-        std::fs::write(place.path("new.raw"), noise(4, 150_000)).unwrap();
-        std::fs::rename(place.path("repo"), place.path("start")).unwrap();
-        let start = Self { place, turn: Cell::new(0) };
+        fixture.run(&["snapshot", "delete", "-f", "gone"]).exits(0);
+        std::fs::write(fixture.path("new.raw"), noise(4, 150_000)).unwrap();
+        std::fs::rename(fixture.path("repo"), fixture.path("start")).unwrap();
+        let start = Self { fixture, turn: Cell::new(0) };
         start.again();
         start
     }
 
     fn again(&self) {
         for name in ["repo", "made", "out.raw", "target.raw"] {
-            disk::remove(&self.place.path(name));
+            disk::remove(&self.fixture.path(name));
         }
-        let [from, to] = ["start", "repo"].map(|name| self.place.path(name));
+        let [from, to] = ["start", "repo"].map(|name| self.fixture.path(name));
         Command::new("cp").arg("-r").args([from, to]).status().unwrap();
-        std::fs::copy(self.place.path("two.raw"), self.place.path("target.raw")).unwrap();
+        std::fs::copy(self.fixture.path("two.raw"), self.fixture.path("target.raw")).unwrap();
     }
 
     /// Returns a command that runs the program under `strace`, which writes what it sees of `calls`
     /// to a file.
     fn traced(&self, arguments: &[&str], calls: &str, injection: Option<&str>) -> Command {
-        let program = self.place.program();
+        let program = self.fixture.program();
         let mut command = Command::new("timeout");
         command
             .args(["-k", "1", "100", "strace", "-f", "-qq", "-y", "-o"])
-            .arg(self.place.path("strace.log"));
+            .arg(self.fixture.path("strace.log"));
         command.args(["-e", &format!("trace={calls}"), "-e", "signal=none"]);
         if let Some(injection) = injection {
             command.args(["-e", &format!("inject={calls}:{injection}")]);
@@ -127,12 +127,12 @@ impl Start {
         program.get_envs().for_each(|(name, value)| {
             command.env(name, value.unwrap_or_default());
         });
-        command.current_dir(self.place.path(""));
+        command.current_dir(self.fixture.path(""));
         command
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self.place.path("strace.log")).unwrap_or_default()
+        std::fs::read_to_string(self.fixture.path("strace.log")).unwrap_or_default()
     }
 
     /// Runs the program with the `n`-th call of a kind failing, or with a signal there. In each
@@ -177,7 +177,7 @@ impl Start {
     /// Tells whether a call is about something that the program was asked to work on: not what it
     /// is loaded from, and not its terminal.
     fn is_ours(&self, line: &str) -> bool {
-        let here = self.place.path("").display().to_string();
+        let here = self.fixture.path("").display().to_string();
         let here = here.trim_end_matches('/');
         let line = line.replace(&format!("AT_FDCWD<{here}>"), "AT_FDCWD");
         line.contains(here) || ["\"repo", "\"made", ".raw\""].iter().any(|name| line.contains(name))
@@ -186,7 +186,7 @@ impl Start {
     /// Fails unless the repository is in order, and can be used.
     fn check(&self, at: &str) {
         let run = |arguments: &[&str]| {
-            let done = self.place.run(arguments);
+            let done = self.fixture.run(arguments);
             assert_eq!(done.code, 0, "{at}: {arguments:?}: {done:?}");
             done
         };
@@ -208,10 +208,10 @@ impl Start {
         for (number, (name, image)) in all.into_iter().enumerate() {
             if number == turn || thorough() {
                 run(&["restore", name, "out.raw", "--force"]);
-                self.place.assert_equal("out.raw", image);
+                self.fixture.assert_equal("out.raw", image);
             }
         }
-        assert_eq!(entries(&self.place.path("repo/local/tmp")), Vec::<PathBuf>::new(), "{at}");
+        assert_eq!(entries(&self.fixture.path("repo/local/tmp")), Vec::<PathBuf>::new(), "{at}");
     }
 }
 
@@ -241,10 +241,10 @@ fn fail(start: &Start, verb: &Verb, calls: &str, error: &str, stride: usize, fir
             assert!(told.len() > "error: ".len() + 35, "{at}: it names nothing: {done:?}");
         }
         // Nothing is left of a restore that failed, unless that could not be removed.
-        let temps = entries(&start.place.path("")).into_iter();
+        let temps = entries(&start.fixture.path("")).into_iter();
         let temps: Vec<_> = temps.filter(|path| path.display().to_string().contains(".icecore-")).collect();
         assert!(temps.is_empty() || call.starts_with("unlink"), "{at}: {temps:?}");
-        disk::remove(&start.place.path("made"));
+        disk::remove(&start.fixture.path("made"));
         if verb.changes || thorough() {
             start.check(&at);
         }
@@ -317,7 +317,7 @@ fn a_signal_in_the_middle_of_a_command_stops_it_and_loses_nothing() {
             // before it looks.
             assert!([0, 130, 143, -1].contains(&done.code), "{at}: {done:?}");
             assert!(!done.err.contains("panicked"), "{at}: {done:?}");
-            disk::remove(&start.place.path("made"));
+            disk::remove(&start.fixture.path("made"));
             if verb.changes || thorough() {
                 start.check(&at);
             }
@@ -332,7 +332,7 @@ fn a_restore_that_is_ended_leaves_nothing_beside_its_target() {
     }
     let start = Start::new();
     let names = || {
-        let entries = std::fs::read_dir(start.place.path("")).unwrap();
+        let entries = std::fs::read_dir(start.fixture.path("")).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
         names.retain(|name| name != "out.raw" && name != "strace.log");
         names.sort();
@@ -359,13 +359,13 @@ fn a_restore_that_is_ended_leaves_nothing_beside_its_target() {
 fn a_file_that_may_not_grow_is_an_error_that_says_so() {
     let start = Start::new();
     let limited = |bytes: u64, arguments: &[&str]| {
-        let program = start.place.program();
+        let program = start.fixture.program();
         let mut command = Command::new("prlimit");
         command.arg(format!("--fsize={bytes}")).arg(program.get_program()).args(arguments).env_clear();
         program.get_envs().for_each(|(name, value)| {
             command.env(name, value.unwrap_or_default());
         });
-        finish(command.current_dir(start.place.path("")).stdin(Stdio::null()))
+        finish(command.current_dir(start.fixture.path("")).stdin(Stdio::null()))
     };
     for bytes in [0, 20_000, 100_000] {
         for arguments in

@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::support::Fixture;
 use crate::support::IMAGE_BYTES;
-use crate::support::Place;
 use crate::volumes::server::Server;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/json.md");
 
 /// Runs a command and checks the envelope.
 #[track_caller]
-fn answer(place: &Place, arguments: &[&str], code: i32, command: &str) -> Value {
-    let done = place.run(&[arguments, &["-o", "json"]].concat()).exits(code);
+fn answer(fixture: &Fixture, arguments: &[&str], code: i32, command: &str) -> Value {
+    let done = fixture.run(&[arguments, &["-o", "json"]].concat()).exits(code);
     let json = done.json();
     assert_eq!(json["icecore"], 1, "{json}");
     assert_eq!(json["command"], command, "{json}");
@@ -43,11 +43,11 @@ fn tokens(run: &mut impl FnMut(&[&str], i32, &'static str) -> Value) {
 
 #[test]
 fn every_command_answers_in_the_envelope_and_every_field_is_described() {
-    let place = Place::bare();
-    place.image("disk.raw", 1);
+    let fixture = Fixture::bare();
+    fixture.image("disk.raw", 1);
     let mut seen = BTreeSet::new();
     let mut run = |arguments: &[&str], code, command| {
-        let json = answer(&place, arguments, code, command);
+        let json = answer(&fixture, arguments, code, command);
         fields(&json, &mut seen);
         json
     };
@@ -55,7 +55,7 @@ fn every_command_answers_in_the_envelope_and_every_field_is_described() {
     let made = run(&["snapshot", "create", "disk.raw", "--name", "base", "--tag", "t"], 0, "snapshot create");
     assert_eq!(made["result"]["snapshot"]["size_bytes"], IMAGE_BYTES);
     assert_eq!(made["result"]["snapshot"]["type"], "volume");
-    place.scribble("disk.raw", 8192, 4096);
+    fixture.scribble("disk.raw", 8192, 4096);
     run(&["snapshot", "create", "disk.raw", "--name", "next"], 0, "snapshot create");
     let list = run(&["snapshot", "ls"], 0, "snapshot list");
     assert_eq!(list["result"]["snapshots"][1]["name"], "next");
@@ -75,7 +75,7 @@ fn every_command_answers_in_the_envelope_and_every_field_is_described() {
     run(&["volume", "delete", "-f", "clone"], 0, "volume delete");
     let map = run(&["snapshot", "map", "next", "--against", "first", "--width", "1"], 0, "snapshot map");
     assert_eq!(map["result"]["cells"][0]["changed_bytes"], 4096);
-    place.run(&["--repo", "other", "init"]).exits(0);
+    fixture.run(&["--repo", "other", "init"]).exits(0);
     run(&["snapshot", "copy", "next", "--to", "other"], 0, "snapshot copy");
     run(&["restore", "next", "new.raw"], 0, "restore");
     run(&["verify"], 0, "verify");
@@ -92,11 +92,11 @@ fn every_command_answers_in_the_envelope_and_every_field_is_described() {
     run(&["volume", "reset", "-f", "web"], 0, "volume reset");
     run(&["volume", "restore", "-f", "web", "first"], 0, "volume restore");
     run(&["volume", "export", "web", "web.raw"], 0, "volume export");
-    let server = Server::start(&place, &["web"]);
+    let server = Server::start(&fixture, &["web"]);
     fields(&server.said, &mut seen);
     server.stop();
     let mut run = |arguments: &[&str], code, command| {
-        let json = answer(&place, arguments, code, command);
+        let json = answer(&fixture, arguments, code, command);
         fields(&json, &mut seen);
         json
     };
@@ -105,7 +105,7 @@ fn every_command_answers_in_the_envelope_and_every_field_is_described() {
     tokens(&mut run);
     run(&["completions", "bash"], 0, "completions");
     run(&["man", "man"], 0, "man");
-    std::fs::write(place.path("repo/snapshots/01a20cb2-3c5a-73c3-9006-a4293f0c8449"), b"rubbish").unwrap();
+    std::fs::write(fixture.path("repo/snapshots/01a20cb2-3c5a-73c3-9006-a4293f0c8449"), b"rubbish").unwrap();
     run(&["snapshot", "list"], 1, "snapshot list");
     run(&["verify"], 1, "verify");
     run(&["snapshot", "get", "nope"], 3, "snapshot get");
@@ -116,15 +116,15 @@ fn every_command_answers_in_the_envelope_and_every_field_is_described() {
 
 #[test]
 fn options_stand_before_what_a_tag_could_be() {
-    let place = Place::with_snapshot();
-    let json = place.result(&["snapshot", "tag", "base", "+x"]);
+    let fixture = Fixture::with_snapshot();
+    let json = fixture.result(&["snapshot", "tag", "base", "+x"]);
     assert_eq!(json["snapshot"]["tags"], serde_json::json!(["x"]));
 }
 
 #[test]
 fn errors_are_answers_too() {
-    let place = Place::with_snapshot();
-    let json = answer(&place, &["restore", "base", "disk.raw"], 4, "restore");
+    let fixture = Fixture::with_snapshot();
+    let json = answer(&fixture, &["restore", "base", "disk.raw"], 4, "restore");
     assert_eq!(json["error"]["kind"], "already_exists");
     assert_eq!(json["error"]["exit_code"], 4);
     assert!(json["error"]["message"].as_str().unwrap().contains("disk.raw"), "{json}");
@@ -133,9 +133,9 @@ fn errors_are_answers_too() {
 
 #[test]
 fn wrong_arguments_are_answers_too() {
-    let place = Place::bare();
+    let fixture = Fixture::bare();
     for arguments in [&["-o", "json", "nonsense"][..], &["--output=json"], &["snapshot", "-o", "json"]] {
-        let done = place.run(arguments).exits(2);
+        let done = fixture.run(arguments).exits(2);
         assert_eq!(done.err, "", "{arguments:?}");
         let json = done.json();
         assert_eq!(json["command"], Value::Null);

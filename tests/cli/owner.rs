@@ -4,31 +4,31 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::support::Done;
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::finish;
 
 const OWNER: &str = "63118";
 const OTHER: &str = "63119";
 
-fn run_as(place: &Place, user: &str, arguments: &[&str]) -> Done {
-    finish(place.program_as(user, &[]).args(arguments))
+fn run_as(fixture: &Fixture, user: &str, arguments: &[&str]) -> Done {
+    finish(fixture.program_as(user, &[]).args(arguments))
 }
 
 /// A directory with a repository that root has made, and given to its owner; none where the tests
 /// are not run by root.
-fn place_of_owner() -> Option<Place> {
+fn place_of_owner() -> Option<Fixture> {
     if !rustix::process::getuid().is_root() {
         return None;
     }
-    let place = Place::with_snapshot();
-    place.give_to(OWNER);
-    Some(place)
+    let fixture = Fixture::with_snapshot();
+    fixture.give_to(OWNER);
+    Some(fixture)
 }
 
 #[test]
 fn what_root_captures_into_the_repository_of_a_user_locks_nobody_out() {
-    let Some(place) = place_of_owner() else { return };
-    place.image("root.raw", 5);
+    let Some(fixture) = place_of_owner() else { return };
+    fixture.image("root.raw", 5);
     for command in [
         &["snapshot", "create", "root.raw", "--name", "root"][..],
         &["volume", "create", "web", "--snapshot", "root"],
@@ -39,7 +39,7 @@ fn what_root_captures_into_the_repository_of_a_user_locks_nobody_out() {
         &["gc", "--max-unused", "0%"],
         &["repair", "index"],
     ] {
-        place.run(command).exits(0);
+        fixture.run(command).exits(0);
     }
     for command in [
         &["snapshot", "list"][..],
@@ -52,25 +52,25 @@ fn what_root_captures_into_the_repository_of_a_user_locks_nobody_out() {
         &["gc", "--max-unused", "0%"],
         &["repair", "index"],
     ] {
-        run_as(&place, OWNER, command).exits(0);
+        run_as(&fixture, OWNER, command).exits(0);
     }
-    place.assert_equal("out.raw", "root.raw");
+    fixture.assert_equal("out.raw", "root.raw");
 }
 
 #[test]
 fn who_may_not_read_a_repository_is_told_that_and_of_no_damage() {
-    let Some(place) = place_of_owner() else { return };
+    let Some(fixture) = place_of_owner() else { return };
     // As an older program that root ran has left it: the directories can be read, some files
     // cannot.
-    let files = Command::new("find").arg(place.path("repo")).args(["-type", "d"]).output().unwrap();
+    let files = Command::new("find").arg(fixture.path("repo")).args(["-type", "d"]).output().unwrap();
     for dir in String::from_utf8(files.stdout).unwrap().lines() {
         std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755)).unwrap();
     }
-    let config = place.path("repo/config");
+    let config = fixture.path("repo/config");
     std::fs::set_permissions(config, PermissionsExt::from_mode(0o644)).unwrap();
     let open_to_others = |dir: &str, mode| {
         let files =
-            Command::new("find").arg(place.path("repo").join(dir)).args(["-type", "f"]).output().unwrap();
+            Command::new("find").arg(fixture.path("repo").join(dir)).args(["-type", "f"]).output().unwrap();
         for file in String::from_utf8(files.stdout).unwrap().lines() {
             std::fs::set_permissions(file, PermissionsExt::from_mode(mode)).unwrap();
         }
@@ -92,7 +92,7 @@ fn who_may_not_read_a_repository_is_told_that_and_of_no_damage() {
             if refused == "packs" && command[0] == "snapshot" {
                 continue;
             }
-            let done = run_as(&place, OTHER, command).exits(10);
+            let done = run_as(&fixture, OTHER, command).exits(10);
             let wrong = ["medium", "damaged", "repair"].iter().find(|word| done.err.contains(*word));
             assert!(wrong.is_none() && done.err.contains("hint: "), "{refused} {command:?}: {done:?}");
         }

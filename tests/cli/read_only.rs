@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::support::Done;
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::finish;
 
 /// Tells whether this can be tried here, and says so if not.
@@ -22,14 +22,14 @@ fn can_mount() -> bool {
 }
 
 /// Runs the program where something was mounted before, which nobody else sees.
-fn run_with(place: &Place, mount: &str, arguments: &[&str]) -> Done {
+fn run_with(fixture: &Fixture, mount: &str, arguments: &[&str]) -> Done {
     let script = format!("set -e; {mount}; exec \"$0\" \"$@\"");
-    finish(place.program_through("unshare", &["--mount", "sh", "-c", &script]).args(arguments))
+    finish(fixture.program_through("unshare", &["--mount", "sh", "-c", &script]).args(arguments))
 }
 
 /// Returns all files of the repository with their content.
-fn files(place: &Place) -> BTreeMap<PathBuf, Vec<u8>> {
-    let (mut found, mut dirs) = (BTreeMap::new(), vec![place.path("repo")]);
+fn files(fixture: &Fixture) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut found, mut dirs) = (BTreeMap::new(), vec![fixture.path("repo")]);
     while let Some(dir) = dirs.pop() {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
@@ -48,13 +48,13 @@ fn a_repository_on_a_read_only_file_system_is_read_and_every_change_says_why_not
     if !can_mount() {
         return;
     }
-    let place = Place::with_snapshot();
-    place.run(&["volume", "create", "v", "--snapshot", "base"]).exits(0);
-    place.image("more.raw", 7);
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["volume", "create", "v", "--snapshot", "base"]).exits(0);
+    fixture.image("more.raw", 7);
     let run = |arguments: &[&str]| {
-        run_with(&place, "mount --bind repo repo; mount -o remount,bind,ro repo", arguments)
+        run_with(&fixture, "mount --bind repo repo; mount -o remount,bind,ro repo", arguments)
     };
-    let before = files(&place);
+    let before = files(&fixture);
     for arguments in [
         &["snapshot", "list"][..],
         &["snapshot", "get", "base"],
@@ -73,7 +73,7 @@ fn a_repository_on_a_read_only_file_system_is_read_and_every_change_says_why_not
     ] {
         run(arguments).exits(0);
     }
-    place.assert_equal("disk.raw", "new.raw");
+    fixture.assert_equal("disk.raw", "new.raw");
     run(&["init"]).exits(4);
     for arguments in [
         &["snapshot", "create", "more.raw"][..],
@@ -94,8 +94,8 @@ fn a_repository_on_a_read_only_file_system_is_read_and_every_change_says_why_not
     ] {
         run(arguments).exits(10).says(&["Read-only file system", "hint:", "read"]);
     }
-    assert!(files(&place) == before);
-    place.run(&["snapshot", "create", "more.raw"]).exits(0);
+    assert!(files(&fixture) == before);
+    fixture.run(&["snapshot", "create", "more.raw"]).exits(0);
 }
 
 #[test]
@@ -103,17 +103,17 @@ fn nothing_is_written_into_a_repository_through_a_second_place_where_it_is_mount
     if !can_mount() {
         return;
     }
-    let place = Place::with_snapshot();
-    let packs = place.data_pack();
-    let pack = packs.strip_prefix(place.path("")).unwrap().to_str().unwrap();
-    std::fs::create_dir(place.path("dir")).unwrap();
-    std::fs::write(place.path("file"), b"").unwrap();
-    let before = files(&place);
+    let fixture = Fixture::with_snapshot();
+    let packs = fixture.data_pack();
+    let pack = packs.strip_prefix(fixture.path("")).unwrap().to_str().unwrap();
+    std::fs::create_dir(fixture.path("dir")).unwrap();
+    std::fs::write(fixture.path("file"), b"").unwrap();
+    let before = files(&fixture);
     for (mounted, at) in [("repo", "dir"), ("repo/packs", "dir"), ("repo/snapshots", "dir"), (pack, "file")] {
         let mount = format!("mount --bind {mounted} {at}");
         let target = if at == "file" { "file".to_owned() } else { format!("{at}/config") };
         for how in [&[][..], &["--force"], &["--in-place"]] {
-            let done = run_with(&place, &mount, &[&["restore", "base", &target], how].concat());
+            let done = run_with(&fixture, &mount, &[&["restore", "base", &target], how].concat());
             // A mounted file has its name from the mount, which nothing replaces; what is not there
             // is not written in place.
             assert!([2, 3, 4, 5].contains(&done.code), "{mounted} {how:?}: {done:?}");
@@ -122,11 +122,11 @@ fn nothing_is_written_into_a_repository_through_a_second_place_where_it_is_mount
             }
         }
     }
-    assert!(files(&place) == before);
-    let done = run_with(&place, "mount --bind repo dir", &["restore", "base", "dir/config", "--in-place"]);
+    assert!(files(&fixture) == before);
+    let done = run_with(&fixture, "mount --bind repo dir", &["restore", "base", "dir/config", "--in-place"]);
     done.exits(2).says(&["is part of the repository"]);
     let done =
-        run_with(&place, &format!("mount --bind {pack} file"), &["restore", "base", "file", "--in-place"]);
+        run_with(&fixture, &format!("mount --bind {pack} file"), &["restore", "base", "file", "--in-place"]);
     done.exits(2).says(&["is part of the repository"]);
-    assert!(files(&place) == before);
+    assert!(files(&fixture) == before);
 }

@@ -4,7 +4,7 @@
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::finish;
 use crate::volumes::server::Server;
 
@@ -15,25 +15,25 @@ fn user(test: u32) -> String {
 }
 
 /// A place of a user with the volume `web`; none where the tests are not run by root.
-fn place_of(user: &str) -> Option<Place> {
+fn place_of(user: &str) -> Option<Fixture> {
     if !rustix::process::getuid().is_root() {
         return None;
     }
-    let place = Place::with_snapshot();
-    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
-    place.give_to(user);
-    Some(place)
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    fixture.give_to(user);
+    Some(fixture)
 }
 
 /// Returns the program, run by a user who may have so many processes and threads in all.
-fn program(place: &Place, user: &str, threads: u64) -> Command {
-    place.program_as(user, &["prlimit", &format!("--nproc={threads}:{threads}")])
+fn program(fixture: &Fixture, user: &str, threads: u64) -> Command {
+    fixture.program_as(user, &["prlimit", &format!("--nproc={threads}:{threads}")])
 }
 
 #[test]
 fn commands_work_with_few_threads_or_say_that_there_are_too_few() {
     let user = user(0);
-    let Some(place) = place_of(&user) else { return };
+    let Some(fixture) = place_of(&user) else { return };
     let mut worked = 0;
     for threads in 1..=12 {
         for command in [
@@ -47,7 +47,7 @@ fn commands_work_with_few_threads_or_say_that_there_are_too_few() {
             &["parity", "3+1"],
             &["snapshot", "list"],
         ] {
-            let done = finish(program(&place, &user, threads).args(command));
+            let done = finish(program(&fixture, &user, threads).args(command));
             assert!([0, 12].contains(&done.code), "{threads} threads, {command:?}: {done:?}");
             assert!(
                 done.code == 0 || done.err.contains("ulimit -u"),
@@ -57,9 +57,9 @@ fn commands_work_with_few_threads_or_say_that_there_are_too_few() {
         }
     }
     assert!(worked > 40, "{worked}");
-    place.run(&["verify", "--read-data"]).exits(0);
-    place.assert_equal("out.raw", "disk.raw");
-    place.assert_equal("web.raw", "disk.raw");
+    fixture.run(&["verify", "--read-data"]).exits(0);
+    fixture.assert_equal("out.raw", "disk.raw");
+    fixture.assert_equal("web.raw", "disk.raw");
 }
 
 /// Changes a limit of a running server, as its user may.
@@ -82,40 +82,40 @@ fn limit(server: &Server, user: &str, limit: &str) {
 #[test]
 fn a_request_for_a_snapshot_without_a_thread_fails_and_the_next_one_works() {
     let user = user(1);
-    let Some(place) = place_of(&user) else { return };
-    let server = Server::start_program(program(&place, &user, 100).env("RAYON_NUM_THREADS", "1"), &["web"]);
+    let Some(fixture) = place_of(&user) else { return };
+    let server = Server::start_program(program(&fixture, &user, 100).env("RAYON_NUM_THREADS", "1"), &["web"]);
     limit(&server, &user, "--nproc=1:100");
-    place.run(&["volume", "snapshot", "web"]).exits(12).says(&["starting a thread", "ulimit -u"]);
+    fixture.run(&["volume", "snapshot", "web"]).exits(12).says(&["starting a thread", "ulimit -u"]);
     limit(&server, &user, "--nproc=100:100");
-    place.run(&["volume", "snapshot", "web"]).exits(0);
+    fixture.run(&["volume", "snapshot", "web"]).exits(0);
     server.stop();
 }
 
 #[test]
 fn a_server_that_was_short_of_descriptors_takes_snapshots_again() {
-    let Some(place) = place_of("0") else { return };
-    let server = Server::start(&place, &["web"]);
+    let Some(fixture) = place_of("0") else { return };
+    let server = Server::start(&fixture, &["web"]);
     limit(&server, "0", "--nofile=40:40");
-    let control = place.path("repo/local/volumes/web/control");
+    let control = fixture.path("repo/local/volumes/web/control");
     let clients: Vec<_> = (0..80).map(|_| UnixStream::connect(&control).unwrap()).collect();
     drop(clients);
     // Those that came before it have descriptors until each is seen to have gone.
-    let taken = (0..1000).map(|_| place.run(&["volume", "snapshot", "web"])).find(|done| done.code != 12);
+    let taken = (0..1000).map(|_| fixture.run(&["volume", "snapshot", "web"])).find(|done| done.code != 12);
     taken.unwrap().exits(0);
-    assert_eq!(place.result(&["volume", "list"])["volumes"][0]["served"], true);
+    assert_eq!(fixture.result(&["volume", "list"])["volumes"][0]["served"], true);
     server.stop();
 }
 
 #[test]
 fn a_server_whose_repository_was_renamed_ends_at_the_first_signal() {
-    let place = Place::with_snapshot();
-    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
-    let server = Server::start(&place, &["web"]);
-    std::fs::rename(place.path("repo"), place.path("elsewhere")).unwrap();
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    let server = Server::start(&fixture, &["web"]);
+    std::fs::rename(fixture.path("repo"), fixture.path("elsewhere")).unwrap();
     server.end_by("-TERM").exits(0);
-    assert!(!place.path("elsewhere/local/volumes/web/control").exists());
-    std::fs::rename(place.path("elsewhere"), place.path("repo")).unwrap();
-    let server = Server::start(&place, &["web"]);
-    std::fs::remove_file(place.path("repo/local/volumes/web/control")).unwrap();
+    assert!(!fixture.path("elsewhere/local/volumes/web/control").exists());
+    std::fs::rename(fixture.path("elsewhere"), fixture.path("repo")).unwrap();
+    let server = Server::start(&fixture, &["web"]);
+    std::fs::remove_file(fixture.path("repo/local/volumes/web/control")).unwrap();
     server.end_by("-TERM").exits(0);
 }

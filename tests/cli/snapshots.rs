@@ -1,14 +1,14 @@
 //! Snapshots are made, shown and changed.
 
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::bare_program;
 use crate::support::finish;
 
 #[test]
 fn the_first_snapshot_makes_the_default_repository_and_says_so() {
-    let place = Place::bare();
-    place.image("web.raw", 1);
-    let run = |arguments: &[&str]| finish(bare_program(&place.path("")).args(arguments));
+    let fixture = Fixture::bare();
+    fixture.image("web.raw", 1);
+    let run = |arguments: &[&str]| finish(bare_program(&fixture.path("")).args(arguments));
     let first = run(&["snapshot", "create", "web.raw"]).exits(0);
     assert!(
         first.err.contains("created a repository in") && first.err.contains("home/.local/share/icecore"),
@@ -21,25 +21,25 @@ fn the_first_snapshot_makes_the_default_repository_and_says_so() {
 
 #[test]
 fn a_dry_run_makes_neither_a_snapshot_nor_the_default_repository() {
-    let place = Place::bare();
-    place.image("web.raw", 1);
-    let run = |arguments: &[&str]| finish(bare_program(&place.path("")).args(arguments));
+    let fixture = Fixture::bare();
+    fixture.image("web.raw", 1);
+    let run = |arguments: &[&str]| finish(bare_program(&fixture.path("")).args(arguments));
     let done = run(&["snapshot", "create", "web.raw", "--dry-run"]).exits(0);
     assert!(done.out.contains("nothing was written"), "{done:?}");
-    assert!(!place.path("home").exists());
-    let place = Place::with_snapshot();
-    place.run(&["snapshot", "create", "disk.raw", "--dry-run"]).exits(0);
-    assert_eq!(place.result(&["snapshot", "list"])["snapshots"].as_array().unwrap().len(), 1);
+    assert!(!fixture.path("home").exists());
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["snapshot", "create", "disk.raw", "--dry-run"]).exits(0);
+    assert_eq!(fixture.result(&["snapshot", "list"])["snapshots"].as_array().unwrap().len(), 1);
 }
 
 #[test]
 fn names_that_are_made_are_unique_for_their_resource() {
-    let place = Place::new();
-    place.image("web.raw", 1);
+    let fixture = Fixture::new();
+    fixture.image("web.raw", 1);
     for _ in 0..3 {
-        place.run(&["snapshot", "create", "web.raw"]).exits(0);
+        fixture.run(&["snapshot", "create", "web.raw"]).exits(0);
     }
-    let list = place.run(&["snapshot", "list", "--format", "Name", "--no-header"]).exits(0);
+    let list = fixture.run(&["snapshot", "list", "--format", "Name", "--no-header"]).exits(0);
     let mut names: Vec<&str> = list.out.lines().collect();
     assert!(names.iter().all(|name| name.starts_with("web-2")), "{names:?}");
     names.dedup();
@@ -48,9 +48,9 @@ fn names_that_are_made_are_unique_for_their_resource() {
 
 #[test]
 fn a_list_is_narrowed_by_name_type_resource_and_tag() {
-    let place = Place::new();
-    place.image("disk.raw", 1);
-    place
+    let fixture = Fixture::new();
+    fixture.image("disk.raw", 1);
+    fixture
         .run(&[
             "snapshot",
             "create",
@@ -65,11 +65,11 @@ fn a_list_is_narrowed_by_name_type_resource_and_tag() {
             "y",
         ])
         .exits(0);
-    place.run(&["snapshot", "create", "disk.raw", "--name", "n2", "--volume", "db", "--tag", "x"]).exits(0);
-    place.run(&["snapshot", "create", "disk.raw", "--name", "m3", "--volume", "web2"]).exits(0);
+    fixture.run(&["snapshot", "create", "disk.raw", "--name", "n2", "--volume", "db", "--tag", "x"]).exits(0);
+    fixture.run(&["snapshot", "create", "disk.raw", "--name", "m3", "--volume", "web2"]).exits(0);
     let names = |arguments: &[&str]| {
         let all = [&["snapshot", "ls", "--format", "Name", "--no-header"], arguments].concat();
-        place.run(&all).exits(0).out.split_whitespace().collect::<Vec<_>>().join(" ")
+        fixture.run(&all).exits(0).out.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(names(&[]), "n1 n2 m3");
     assert_eq!(names(&["n*"]), "n1 n2");
@@ -84,8 +84,8 @@ fn a_list_is_narrowed_by_name_type_resource_and_tag() {
 
 #[test]
 fn the_columns_are_doctls() {
-    let place = Place::with_snapshot();
-    let list = place.run(&["snapshot", "list"]).exits(0);
+    let fixture = Fixture::with_snapshot();
+    let list = fixture.run(&["snapshot", "list"]).exits(0);
     let mut lines = list.out.lines();
     let header: Vec<&str> =
         lines.next().unwrap().split("   ").map(str::trim).filter(|word| !word.is_empty()).collect();
@@ -99,78 +99,86 @@ fn the_columns_are_doctls() {
 
 #[test]
 fn a_snapshot_is_found_by_name_id_beginning_of_id_and_as_the_latest() {
-    let place = Place::with_snapshot();
-    let id = place.result(&["snapshot", "get", "base"])["snapshots"][0]["id"].as_str().unwrap().to_owned();
-    place.run(&["snapshot", "create", "disk.raw", "--name", "other", "--volume", "v"]).exits(0);
-    let all = place.result(&["snapshot", "get", &id, "disk@latest"]);
+    let fixture = Fixture::with_snapshot();
+    let id = fixture.result(&["snapshot", "get", "base"])["snapshots"][0]["id"].as_str().unwrap().to_owned();
+    fixture.run(&["snapshot", "create", "disk.raw", "--name", "other", "--volume", "v"]).exits(0);
+    let all = fixture.result(&["snapshot", "get", &id, "disk@latest"]);
     assert_eq!(all["snapshots"].as_array().unwrap().len(), 1, "each is shown once");
     let get =
-        place.run(&["snapshot", "get", "disk@latest", "--format", "ID,ImageBytes", "--no-header"]).exits(0);
+        fixture.run(&["snapshot", "get", "disk@latest", "--format", "ID,ImageBytes", "--no-header"]).exits(0);
     assert_eq!(get.out.split_whitespace().collect::<Vec<_>>(), [id.as_str(), "3146728"]);
 }
 
 #[test]
 fn a_snapshot_is_renamed_tagged_and_protected() {
-    let place = Place::with_snapshot();
-    place.run(&["snapshot", "rename", "base", "nightly"]).exits(0);
-    place.run(&["snapshot", "tag", "nightly", "+b", "+a", "+c"]).exits(0);
-    let tags = place.run(&["snapshot", "tag", "nightly", "-b"]).exits(0);
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["snapshot", "rename", "base", "nightly"]).exits(0);
+    fixture.run(&["snapshot", "tag", "nightly", "+b", "+a", "+c"]).exits(0);
+    let tags = fixture.run(&["snapshot", "tag", "nightly", "-b"]).exits(0);
     assert!(tags.out.ends_with("a,c\n"), "{tags:?}");
-    place.run(&["snapshot", "protect", "nightly"]).exits(0);
-    let snapshot = &place.result(&["snapshot", "get", "nightly"])["snapshots"][0];
+    fixture.run(&["snapshot", "protect", "nightly"]).exits(0);
+    let snapshot = &fixture.result(&["snapshot", "get", "nightly"])["snapshots"][0];
     assert_eq!(snapshot["tags"], serde_json::json!(["a", "c"]));
     assert_eq!(snapshot["protected"], true);
-    place.run(&["snapshot", "delete", "--force", "nightly"]).exits(5).says(&["unprotect"]);
-    place.run(&["snapshot", "unprotect", "nightly"]).exits(0);
-    place.run(&["snapshot", "rm", "-f", "nightly"]).exits(0);
-    assert_eq!(place.run(&["snapshot", "list", "--no-header"]).exits(0).out, "");
+    fixture.run(&["snapshot", "delete", "--force", "nightly"]).exits(5).says(&["unprotect"]);
+    fixture.run(&["snapshot", "unprotect", "nightly"]).exits(0);
+    fixture.run(&["snapshot", "rm", "-f", "nightly"]).exits(0);
+    assert_eq!(fixture.run(&["snapshot", "list", "--no-header"]).exits(0).out, "");
 }
 
 #[test]
 fn nothing_is_deleted_without_a_terminal_to_ask_on_or_force() {
-    let place = Place::with_snapshot();
-    place.run(&["snapshot", "delete", "base"]).exits(2).says(&["--force"]);
-    place.run(&["snapshot", "delete", "-f", "base", "no-such"]).exits(3);
-    place.run(&["snapshot", "get", "base"]).exits(0);
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["snapshot", "delete", "base"]).exits(2).says(&["--force"]);
+    fixture.run(&["snapshot", "delete", "-f", "base", "no-such"]).exits(3);
+    fixture.run(&["snapshot", "get", "base"]).exits(0);
 }
 
 #[test]
 fn what_a_capture_did_is_told() {
-    let place = Place::with_snapshot();
-    let again = place.run(&["snapshot", "create", "disk.raw"]).exits(0);
+    let fixture = Fixture::with_snapshot();
+    let again = fixture.run(&["snapshot", "create", "disk.raw"]).exits(0);
     assert!(again.out.contains("new      nothing: the image is unchanged"), "{again:?}");
-    place.scribble("disk.raw", 8192, 4096);
-    let changed =
-        place.result(&["snapshot", "create", "disk.raw", "--level", "-7", "--no-check", "--parent", "none"]);
+    fixture.scribble("disk.raw", 8192, 4096);
+    let changed = fixture.result(&[
+        "snapshot",
+        "create",
+        "disk.raw",
+        "--level",
+        "-7",
+        "--no-check",
+        "--parent",
+        "none",
+    ]);
     assert_eq!(changed["snapshot"]["new_bytes"], 4096);
     assert_eq!(changed["parent"], serde_json::Value::Null);
     assert_eq!(changed["unchanged"], false);
-    let pinned = place.result(&["snapshot", "create", "disk.raw", "--parent", "base"]);
-    let base = place.result(&["snapshot", "get", "base"])["snapshots"][0]["id"].clone();
+    let pinned = fixture.result(&["snapshot", "create", "disk.raw", "--parent", "base"]);
+    let base = fixture.result(&["snapshot", "get", "base"])["snapshots"][0]["id"].clone();
     assert_eq!(pinned["parent"], base);
 }
 
 #[test]
 fn a_diff_shows_ranges_and_sums() {
-    let place = Place::with_snapshot();
-    place.scribble("disk.raw", 8192, 4096);
-    place.run(&["snapshot", "create", "disk.raw", "--name", "next"]).exits(0);
-    let diff = place.run(&["snapshot", "diff", "base", "next"]).exits(0);
+    let fixture = Fixture::with_snapshot();
+    fixture.scribble("disk.raw", 8192, 4096);
+    fixture.run(&["snapshot", "create", "disk.raw", "--name", "next"]).exits(0);
+    let diff = fixture.run(&["snapshot", "diff", "base", "next"]).exits(0);
     let lines: Vec<Vec<&str>> = diff.out.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[..2], [vec!["Offset", "Bytes", "Change"], vec!["8192", "4096", "data"]]);
     assert!(
         diff.out.ends_with("1 range: 4.0 KiB of different data, 0 B became zero, 0 B gone\n"),
         "{diff:?}"
     );
-    let same = place.run(&["snapshot", "diff", "base", "base", "--summary"]).exits(0);
+    let same = fixture.run(&["snapshot", "diff", "base", "base", "--summary"]).exits(0);
     assert_eq!(same.out, "the images are equal\n");
 }
 
 #[test]
 fn a_map_shows_data_shared_data_and_changes() {
-    let place = Place::with_snapshot();
+    let fixture = Fixture::with_snapshot();
     let picture = |arguments: &[&str]| {
-        let done = place.run(&[&["snapshot", "map"], arguments].concat()).exits(0);
+        let done = fixture.run(&[&["snapshot", "map"], arguments].concat()).exits(0);
         let lines = done.out.lines().skip(2).take_while(|line| !line.is_empty());
         let cells = |line: &str| line.split_once("  ").map(|_| line[12..].to_owned()).unwrap();
         (lines.map(cells).collect::<String>(), done.out)
@@ -181,14 +189,14 @@ fn a_map_shows_data_shared_data_and_changes() {
     assert_eq!(cells, format!("{}{}{}", "#".repeat(74), ".".repeat(677), "#".repeat(18)));
     assert!(text.contains("a character is 4.0 KiB") && text.contains("\n 400.0 KiB  "), "{text}");
     assert!(text.contains("# own data, 365.0 KiB") && !text.contains("changed"), "{text}");
-    place.scribble("disk.raw", 8192, 4096);
-    place.run(&["snapshot", "create", "disk.raw", "--name", "next"]).exits(0);
+    fixture.scribble("disk.raw", 8192, 4096);
+    fixture.run(&["snapshot", "create", "disk.raw", "--name", "next"]).exits(0);
     let (cells, _) = picture(&["next", "--width", "100"]);
     assert_eq!(cells, format!("ss#{}{}{}", "s".repeat(71), ".".repeat(677), "s".repeat(18)));
     let (cells, text) = picture(&["next", "--width", "100", "--against", "base"]);
     assert_eq!(cells, format!("ss+{}{}{}", "s".repeat(71), ".".repeat(677), "s".repeat(18)));
     assert!(text.contains("+ changed since base"), "{text}");
     assert_eq!(picture(&["next", "--width", "1"]).0.len(), 24);
-    place.run(&["snapshot", "map", "next", "--width", "0"]).exits(2);
-    place.run(&["snapshot", "map", "next", "--against", "nope"]).exits(3).says(&["nope"]);
+    fixture.run(&["snapshot", "map", "next", "--width", "0"]).exits(2);
+    fixture.run(&["snapshot", "map", "next", "--against", "nope"]).exits(3).says(&["nope"]);
 }

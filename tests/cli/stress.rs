@@ -18,7 +18,7 @@ use crate::killing::Ended;
 use crate::killing::Moment;
 use crate::killing::run_and_kill;
 use crate::support::Done;
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::noise;
 
 /// Programs that run at the same time.
@@ -64,7 +64,7 @@ fn lock(model: &Model) -> MutexGuard<'_, BTreeMap<String, Known>> {
 }
 
 struct Worker<'a> {
-    place: &'a Place,
+    fixture: &'a Fixture,
     model: &'a Model,
     number: u64,
     random: Random,
@@ -76,7 +76,7 @@ impl Worker<'_> {
     fn run(&mut self, arguments: &[&str]) -> Option<Done> {
         let moment = Moment { calls: self.random.below_u64(60), looks: self.random.below_u64(300) };
         let moment = (self.random.below_u64(3) == 0).then_some(moment);
-        let ended = run_and_kill(self.place.program().args(["-o", "json"]).args(arguments), moment);
+        let ended = run_and_kill(self.fixture.program().args(["-o", "json"]).args(arguments), moment);
         match ended {
             Ended::Killed => None,
             Ended::Alone(done) => {
@@ -88,7 +88,7 @@ impl Worker<'_> {
 
     /// Runs a command to its end.
     fn ask(&self, arguments: &[&str]) -> Done {
-        self.place.run(&[&["-o", "json"], arguments].concat())
+        self.fixture.run(&[&["-o", "json"], arguments].concat())
     }
 
     fn pick(&mut self, leaving: bool) -> Option<(String, Known)> {
@@ -150,7 +150,7 @@ impl Worker<'_> {
     fn restore(&mut self) {
         let Some((id, known)) = self.pick(false) else { return };
         let target = format!("restored-{}", self.number);
-        let path = self.place.path(&target);
+        let path = self.fixture.path(&target);
         let done = self.run(&["restore", &id, &target]);
         let done = done.map_or(path.exists(), |done| self.assert_done_or_gone(&done, &[&id]));
         // One that was killed may have been at its end.
@@ -274,26 +274,26 @@ fn names(files: &[PathBuf]) -> Vec<String> {
 
 /// Looks at all that must hold when nobody works on the repository any more, and returns the bytes
 /// of its packs.
-fn settle(place: &Place, model: &BTreeMap<String, Known>) -> u64 {
-    let repo = place.path("repo");
-    let listed = place.result(&["snapshot", "list"]);
+fn settle(fixture: &Fixture, model: &BTreeMap<String, Known>) -> u64 {
+    let repo = fixture.path("repo");
+    let listed = fixture.result(&["snapshot", "list"]);
     let mut listed = ids(&listed["snapshots"]);
     listed.sort();
     assert_eq!(listed, model.keys().cloned().collect::<Vec<_>>());
     for round in ["before", "after"] {
         for (id, known) in model {
-            place.run(&["restore", id, "settled"]).exits(0);
-            let restored = std::fs::read(place.path("settled")).unwrap();
+            fixture.run(&["restore", id, "settled"]).exits(0);
+            let restored = std::fs::read(fixture.path("settled")).unwrap();
             assert!(restored == image(known.volume, known.version), "{id} is another image, {round} gc");
-            std::fs::remove_file(place.path("settled")).unwrap();
+            std::fs::remove_file(fixture.path("settled")).unwrap();
         }
-        place.run(&["verify", "--read-data"]).exits(0);
+        fixture.run(&["verify", "--read-data"]).exits(0);
         // Nothing that a process left behind is in its way.
-        place.run(&["gc", "--max-unused", "0%"]).exits(0);
+        fixture.run(&["gc", "--max-unused", "0%"]).exits(0);
         assert_eq!(names(&files(&repo.join("local/locks"))), ["commit", "gc", "index", "merge", "parity"]);
         assert_eq!(files(&repo.join("local/tmp")), Vec::<PathBuf>::new());
     }
-    assert_eq!(place.result(&["stats"])["repository"]["unused_bytes"], 0);
+    assert_eq!(fixture.result(&["stats"])["repository"]["unused_bytes"], 0);
     bytes(&files(&repo.join("packs")))
 }
 
@@ -303,37 +303,37 @@ fn many_processes_that_are_killed_lose_nothing() {
         std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(usual)
     };
     let (commands, seed) = (setting("ICECORE_STRESS_COMMANDS", COMMANDS), setting("ICECORE_STRESS_SEED", 1));
-    let place = Place::new();
+    let fixture = Fixture::new();
     for (volume, version) in
         (0..VOLUMES).flat_map(|volume| (0..VERSIONS).map(move |version| (volume, version)))
     {
-        std::fs::write(place.path(&format!("{volume}-{version}.raw")), image(volume, version)).unwrap();
+        std::fs::write(fixture.path(&format!("{volume}-{version}.raw")), image(volume, version)).unwrap();
     }
     let model = Model::default();
     std::thread::scope(|scope| {
         let worker = |number| {
             let random = Random::new(seed * 1000 + number);
-            let mut worker = Worker { place: &place, model: &model, number, random, made: 0 };
+            let mut worker = Worker { fixture: &fixture, model: &model, number, random, made: 0 };
             scope.spawn(move || (0..commands).for_each(|_| worker.step()));
         };
         (0..WORKERS).for_each(worker);
     });
     let model = model.into_inner().unwrap();
-    let packs = settle(&place, &model);
+    let packs = settle(&fixture, &model);
 
     // As much as one process would have stored, one after another.
-    let fresh = Place::new();
+    let fresh = Fixture::new();
     for known in model.values() {
-        let file = place.path(&format!("{}-{}.raw", known.volume, known.version));
+        let file = fixture.path(&format!("{}-{}.raw", known.volume, known.version));
         fresh.run(&["snapshot", "create", file.to_str().unwrap(), "--name", &fresh_name(), "-q"]).exits(0);
     }
     let alone = bytes(&files(&fresh.path("repo/packs")));
     assert!(packs <= alone + alone / 4 + 100_000, "{packs} bytes of packs, and {alone} alone");
 
     for id in model.keys() {
-        place.run(&["snapshot", "delete", "--force", id]).exits(0);
+        fixture.run(&["snapshot", "delete", "--force", id]).exits(0);
     }
-    assert_eq!(settle(&place, &BTreeMap::new()), 0, "packs are left");
+    assert_eq!(settle(&fixture, &BTreeMap::new()), 0, "packs are left");
 }
 
 fn fresh_name() -> String {

@@ -12,7 +12,7 @@ use icecore_testing::random::Random;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The size of the images that [`Place::image`] makes, which is no multiple of a block.
+/// The size of the images that [`Fixture::image`] makes, which is no multiple of a block.
 pub(crate) const IMAGE_BYTES: u64 = (3 << 20) + 1000;
 
 /// How a run ended.
@@ -48,16 +48,16 @@ impl Done {
     }
 }
 
-pub(crate) struct Place {
+pub(crate) struct Fixture {
     dir: TempDir,
 }
 
-impl Place {
+impl Fixture {
     /// A directory with an empty repository in it.
     pub(crate) fn new() -> Self {
-        let place = Self::bare();
-        place.run(&["init"]).exits(0);
-        place
+        let fixture = Self::bare();
+        fixture.run(&["init"]).exits(0);
+        fixture
     }
 
     /// A directory without a repository.
@@ -68,10 +68,10 @@ impl Place {
     /// A directory with a repository and one snapshot, `base` of the volume `disk`, of the image
     /// `disk.raw`.
     pub(crate) fn with_snapshot() -> Self {
-        let place = Self::new();
-        place.image("disk.raw", 1);
-        place.run(&["snapshot", "create", "disk.raw", "--name", "base"]).exits(0);
-        place
+        let fixture = Self::new();
+        fixture.image("disk.raw", 1);
+        fixture.run(&["snapshot", "create", "disk.raw", "--name", "base"]).exits(0);
+        fixture
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

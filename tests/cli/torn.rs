@@ -9,41 +9,41 @@ use std::process::Command;
 use icecore_testing::disk;
 
 use crate::support::Done;
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::finish;
 
 const PARTS: [&str; 3] = ["packs", "index", "snapshots"];
 
 /// A repository at two moments, and the images of its snapshots.
 struct Moments {
-    place: Place,
+    fixture: Fixture,
 }
 
 impl Moments {
     fn new() -> Self {
-        let place = Place::new();
-        place.image("one.raw", 10);
+        let fixture = Fixture::new();
+        fixture.image("one.raw", 10);
         // It has half of the data of the other one, so that gc writes anew what is used of a pack.
-        place.image("two.raw", 10);
-        place.scribble("two.raw", 0, 150_000);
-        place.image("three.raw", 30);
-        place.run(&["snapshot", "create", "one.raw", "--name", "one"]).exits(0);
-        place.run(&["snapshot", "create", "two.raw", "--name", "two"]).exits(0);
-        copy(&place.path("repo"), &place.path("before"));
-        place.run(&["snapshot", "delete", "--force", "one"]).exits(0);
-        place.run(&["snapshot", "create", "three.raw", "--name", "three"]).exits(0);
-        place.run(&["gc", "--max-unused", "0%"]).exits(0);
-        copy(&place.path("repo"), &place.path("after"));
-        Self { place }
+        fixture.image("two.raw", 10);
+        fixture.scribble("two.raw", 0, 150_000);
+        fixture.image("three.raw", 30);
+        fixture.run(&["snapshot", "create", "one.raw", "--name", "one"]).exits(0);
+        fixture.run(&["snapshot", "create", "two.raw", "--name", "two"]).exits(0);
+        copy(&fixture.path("repo"), &fixture.path("before"));
+        fixture.run(&["snapshot", "delete", "--force", "one"]).exits(0);
+        fixture.run(&["snapshot", "create", "three.raw", "--name", "three"]).exits(0);
+        fixture.run(&["gc", "--max-unused", "0%"]).exits(0);
+        copy(&fixture.path("repo"), &fixture.path("after"));
+        Self { fixture }
     }
 
     fn run(&self, arguments: &[&str]) -> Done {
-        finish(self.place.program().env("ICECORE_REPO", self.place.path("torn")).args(arguments))
+        finish(self.fixture.program().env("ICECORE_REPO", self.fixture.path("torn")).args(arguments))
     }
 
     /// Returns the files of a part at a moment, by their paths in the repository.
     fn files(&self, moment: &str, part: &str) -> BTreeSet<PathBuf> {
-        let root = self.place.path(moment);
+        let root = self.fixture.path(moment);
         let (mut files, mut dirs) = (BTreeSet::new(), vec![root.join(part)]);
         while let Some(dir) = dirs.pop() {
             for path in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
@@ -60,16 +60,16 @@ impl Moments {
     /// Makes the copy: all else of the first moment, and of these parts only the files that are
     /// chosen.
     fn tear(&self, chosen: impl Fn(&str, &Path) -> bool) {
-        let torn = self.place.path("torn");
+        let torn = self.fixture.path("torn");
         disk::remove(&torn);
-        copy(&self.place.path("before"), &torn);
+        copy(&self.fixture.path("before"), &torn);
         for part in PARTS {
             disk::remove(&torn.join(part));
             std::fs::create_dir(torn.join(part)).unwrap();
             for moment in ["before", "after"] {
                 for file in self.files(moment, part).iter().filter(|file| chosen(moment, file)) {
                     std::fs::create_dir_all(torn.join(file).parent().unwrap()).unwrap();
-                    std::fs::copy(self.place.path(moment).join(file), torn.join(file)).unwrap();
+                    std::fs::copy(self.fixture.path(moment).join(file), torn.join(file)).unwrap();
                 }
             }
         }
@@ -90,11 +90,11 @@ impl Moments {
             let done = self.run(&["restore", name, "out.raw"]);
             if lost.contains(name) {
                 done.exits(6).says(&[name, "hint:"]);
-                assert!(!self.place.path("out.raw").exists(), "{at}");
+                assert!(!self.fixture.path("out.raw").exists(), "{at}");
             } else {
                 done.exits(0);
-                self.place.assert_equal("out.raw", &format!("{name}.raw"));
-                std::fs::remove_file(self.place.path("out.raw")).unwrap();
+                self.fixture.assert_equal("out.raw", &format!("{name}.raw"));
+                std::fs::remove_file(self.fixture.path("out.raw")).unwrap();
             }
         }
         (all, lost)

@@ -72,14 +72,14 @@ pub enum Step {
 }
 
 /// A repository, and its expected content.
-pub struct World {
+pub struct History {
     storage: MemoryStorage,
     repo: Repository,
     volumes: [Vec<u8>; VOLUMES.len()],
     snapshots: Vec<(Snapshot, Vec<u8>)>,
 }
 
-impl World {
+impl History {
     /// Starts with these images of the volumes, and no snapshots.
     pub fn new(volumes: [Vec<u8>; VOLUMES.len()]) -> Self {
         let storage = MemoryStorage::new();

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::support::Fixture;
 use crate::support::IMAGE_BYTES;
-use crate::support::Place;
 use crate::support::noise;
 use crate::volumes::server::Server;
 use crate::volumes::tools;
@@ -16,11 +16,11 @@ fn text(path: &Path) -> &str {
 }
 
 /// A place with one volume of a snapshot, and its server.
-fn served() -> (Place, Server) {
-    let place = Place::with_snapshot();
-    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
-    let server = Server::start(&place, &["web"]);
-    (place, server)
+fn served() -> (Fixture, Server) {
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    let server = Server::start(&fixture, &["web"]);
+    (fixture, server)
 }
 
 /// Returns for each block whether its flags in a map of `nbdinfo` are such.
@@ -44,9 +44,9 @@ fn maps_of_nbdinfo_agree_with_a_model() {
     if !tools::have(&["nbdinfo", "nbdsh"]) {
         return;
     }
-    let (place, server) = served();
+    let (fixture, server) = served();
     let uri = server.uri("web");
-    let mut model = std::fs::read(place.path("disk.raw")).unwrap();
+    let mut model = std::fs::read(fixture.path("disk.raw")).unwrap();
     let mut dirty = vec![false; model.len().div_ceil(4096)];
     let about: Value = serde_json::from_str(&works("nbdinfo", &["--json", &uri])).unwrap();
     assert_eq!(about["exports"][0]["export-size"], IMAGE_BYTES);
@@ -71,7 +71,7 @@ fn maps_of_nbdinfo_agree_with_a_model() {
         }
         assert!(holes.iter().filter(|hole| **hole).count() > 100, "{round}");
     }
-    place.run(&["volume", "snapshot", "web", "--name", "one"]).exits(0);
+    fixture.run(&["volume", "snapshot", "web", "--name", "one"]).exits(0);
     let told = works("nbdinfo", &["--json", "--map=icecore:dirty", &uri]);
     assert!(!blocks_in_map(&told, |flags| flags == 1).contains(&true), "nothing was written since");
     server.stop();
@@ -82,23 +82,23 @@ fn nbdcopy_copies_both_ways() {
     if !tools::have(&["nbdcopy", "cmp"]) {
         return;
     }
-    let (place, server) = served();
+    let (fixture, server) = served();
     let uri = server.uri("web");
-    let (out, new) = (place.path("out.raw"), place.path("new.raw"));
+    let (out, new) = (fixture.path("out.raw"), fixture.path("new.raw"));
     works("nbdcopy", &[&uri, text(&out)]);
-    works("cmp", &[text(&out), text(&place.path("disk.raw"))]);
-    place.image("new.raw", 70);
+    works("cmp", &[text(&out), text(&fixture.path("disk.raw"))]);
+    fixture.image("new.raw", 70);
     works("nbdcopy", &["--flush", text(&new), &uri]);
     works("nbdcopy", &["--connections=4", "--allocated", &uri, text(&out)]);
     works("cmp", &[text(&out), text(&new)]);
     // One volume to another, and the snapshot that is below both is as it was.
-    place.run(&["volume", "create", "copy", "--size", &IMAGE_BYTES.to_string()]).exits(0);
-    let other = Server::start(&place, &["copy", "--snapshot", "base"]);
+    fixture.run(&["volume", "create", "copy", "--size", &IMAGE_BYTES.to_string()]).exits(0);
+    let other = Server::start(&fixture, &["copy", "--snapshot", "base"]);
     works("nbdcopy", &[&uri, &other.uri("copy")]);
     works("nbdcopy", &[&other.uri("copy"), text(&out)]);
     works("cmp", &[text(&out), text(&new)]);
     works("nbdcopy", &[&other.uri("snapshot:base"), text(&out)]);
-    works("cmp", &[text(&out), text(&place.path("disk.raw"))]);
+    works("cmp", &[text(&out), text(&fixture.path("disk.raw"))]);
     other.stop();
     server.stop();
 }
@@ -108,14 +108,14 @@ fn qemu_img_and_qemu_io_agree_with_the_image() {
     if !tools::have(&["qemu-img", "qemu-io"]) {
         return;
     }
-    let place = Place::bare();
-    place.run(&["init"]).exits(0);
-    std::fs::write(place.path("disk.raw"), noise(4, 2 << 20)).unwrap();
-    place.run(&["snapshot", "create", "disk.raw", "--name", "base"]).exits(0);
-    place.run(&["volume", "create", "web", "--snapshot", "base", "--size", "8M"]).exits(0);
-    let server = Server::start(&place, &["web"]);
+    let fixture = Fixture::bare();
+    fixture.run(&["init"]).exits(0);
+    std::fs::write(fixture.path("disk.raw"), noise(4, 2 << 20)).unwrap();
+    fixture.run(&["snapshot", "create", "disk.raw", "--name", "base"]).exits(0);
+    fixture.run(&["volume", "create", "web", "--snapshot", "base", "--size", "8M"]).exits(0);
+    let server = Server::start(&fixture, &["web"]);
     let uri = server.uri("web");
-    let (disk, out) = (place.path("disk.raw"), place.path("out.qcow2"));
+    let (disk, out) = (fixture.path("disk.raw"), fixture.path("out.qcow2"));
     std::fs::File::options().write(true).open(&disk).unwrap().set_len(8 << 20).unwrap();
     let about: Value = serde_json::from_str(&works("qemu-img", &["info", "--output=json", &uri])).unwrap();
     assert_eq!(about["virtual-size"], 8 << 20);
@@ -172,8 +172,8 @@ fn qemu_img_and_qemu_io_agree_with_the_image() {
     works("qemu-img", &["convert", "-n", "-O", "raw", text(&out), &uri]);
     works("qemu-img", &["compare", "-f", "raw", "-F", "raw", &uri, text(&disk)]);
     server.stop();
-    place.run(&["volume", "export", "web", "web.raw"]).exits(0);
-    place.assert_equal("web.raw", "disk.raw");
+    fixture.run(&["volume", "export", "web", "web.raw"]).exits(0);
+    fixture.assert_equal("web.raw", "disk.raw");
 }
 
 #[test]
@@ -181,9 +181,9 @@ fn fio_verifies_what_it_writes() {
     if !tools::have(&["fio"]) || !works("fio", &["--enghelp"]).contains("nbd") {
         return;
     }
-    let place = Place::with_snapshot();
-    place.run(&["volume", "create", "web", "--snapshot", "base", "--size", "64M"]).exits(0);
-    let server = Server::start(&place, &["web"]);
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["volume", "create", "web", "--snapshot", "base", "--size", "64M"]).exits(0);
+    let server = Server::start(&fixture, &["web"]);
     let uri = format!("--uri={}", server.uri("web"));
     let io = format!("{}M", 4 * super::rounds(1));
     let run = |arguments: &[&str]| {
@@ -191,7 +191,7 @@ fn fio_verifies_what_it_writes() {
             ["--name=x", "--ioengine=nbd", "--thread=1", &uri, "--verify_fatal=1", "--group_reporting"];
         let mut fio = tools::tool("fio");
         // It leaves files where it is started.
-        let done = crate::support::finish(fio.current_dir(place.path("")).args(shared).args(arguments));
+        let done = crate::support::finish(fio.current_dir(fixture.path("")).args(shared).args(arguments));
         assert!(done.code == 0 && done.out.contains("err= 0"), "{arguments:?}: {done:?}");
     };
     let io_size = format!("--io_size={io}");
@@ -209,16 +209,16 @@ fn fio_verifies_what_it_writes() {
     run(&[&jobs[..], &["--rw=randwrite", "--bs=4k-128k", "--iodepth=4", &io_size, "--verify=crc32c"]]
         .concat());
     run(&["--rw=write", "--bs=1M", "--iodepth=4", "--size=64M", "--verify=crc32c"]);
-    place.run(&["volume", "snapshot", "web", "--name", "one"]).exits(0);
+    fixture.run(&["volume", "snapshot", "web", "--name", "one"]).exits(0);
     // The snapshot has what was written, and a clone of it shows that.
-    place.run(&["volume", "create", "clone", "--snapshot", "one"]).exits(0);
-    let clone = Server::start(&place, &["clone"]);
+    fixture.run(&["volume", "create", "clone", "--snapshot", "one"]).exits(0);
+    let clone = Server::start(&fixture, &["clone"]);
     let uri = format!("--uri={}", clone.uri("clone"));
     let arguments =
         ["--rw=write", "--bs=1M", "--iodepth=4", "--size=64M", "--verify=crc32c", "--verify_only=1"];
     let shared = ["--name=x", "--ioengine=nbd", "--thread=1", &uri, "--verify_fatal=1"];
     let mut fio = tools::tool("fio");
-    crate::support::finish(fio.current_dir(place.path("")).args(shared).args(arguments)).exits(0);
+    crate::support::finish(fio.current_dir(fixture.path("")).args(shared).args(arguments)).exits(0);
     clone.stop();
     server.stop();
 }
@@ -228,11 +228,11 @@ fn clones_of_one_snapshot_never_see_each_other() {
     if !tools::have(&["nbdsh", "nbdcopy"]) {
         return;
     }
-    let place = Place::with_snapshot();
+    let fixture = Fixture::with_snapshot();
     for name in ["one", "two"] {
-        place.run(&["volume", "create", name, "--snapshot", "base"]).exits(0);
+        fixture.run(&["volume", "create", name, "--snapshot", "base"]).exits(0);
     }
-    let server = Server::start(&place, &["--snapshot", "base", "one", "two"]);
+    let server = Server::start(&fixture, &["--snapshot", "base", "one", "two"]);
     let text = format!(
         "
 import random
@@ -253,22 +253,22 @@ for n in range(120):
         for other in models: assert clones[other].pread(len(base), 0) == models[other]
         assert h.pread(len(base), 0) == base
 for name in models: open({:?} + '/' + name + '.model', 'wb').write(models[name])",
-        place.path("disk.raw"),
+        fixture.path("disk.raw"),
         server.uri("one"),
         server.uri("two"),
         server.uri("snapshot:base"),
-        place.path("")
+        fixture.path("")
     );
     works("nbdsh", &["-c", &text]);
     // A snapshot of one changes neither.
-    place.run(&["volume", "snapshot", "one", "--name", "of one"]).exits(0);
+    fixture.run(&["volume", "snapshot", "one", "--name", "of one"]).exits(0);
     server.stop();
     for name in ["one", "two"] {
-        place.run(&["volume", "export", name, name]).exits(0);
-        place.assert_equal(name, &format!("{name}.model"));
+        fixture.run(&["volume", "export", name, name]).exits(0);
+        fixture.assert_equal(name, &format!("{name}.model"));
     }
-    place.run(&["restore", "of one", "restored.raw"]).exits(0);
-    place.assert_equal("restored.raw", "one.model");
-    place.run(&["restore", "base", "base.raw"]).exits(0);
-    place.assert_equal("base.raw", "disk.raw");
+    fixture.run(&["restore", "of one", "restored.raw"]).exits(0);
+    fixture.assert_equal("restored.raw", "one.model");
+    fixture.run(&["restore", "base", "base.raw"]).exits(0);
+    fixture.assert_equal("base.raw", "disk.raw");
 }

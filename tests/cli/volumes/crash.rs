@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use crate::killing::Moment;
 use crate::killing::run_and_kill;
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::noise;
 use crate::volumes::server::Server;
 use crate::volumes::tools;
@@ -116,22 +116,22 @@ impl Writer {
     }
 }
 
-fn start() -> (Place, Model) {
-    let place = Place::new();
+fn start() -> (Fixture, Model) {
+    let fixture = Fixture::new();
     let mut image = vec![0; SIZE];
     for block in 0..BLOCKS / 2 {
         image[block * 4096..][..4096].copy_from_slice(&(block as u64 + 1).to_le_bytes().repeat(512));
     }
-    std::fs::write(place.path("disk.raw"), &image).unwrap();
-    place.run(&["snapshot", "create", "disk.raw", "--name", "base"]).exits(0);
-    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    std::fs::write(fixture.path("disk.raw"), &image).unwrap();
+    fixture.run(&["snapshot", "create", "disk.raw", "--name", "base"]).exits(0);
+    fixture.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
     let first = |block: usize| vec![if block < BLOCKS / 2 { block as u64 + 1 } else { 0 }];
-    (place, Model((0..BLOCKS).map(first).collect()))
+    (fixture, Model((0..BLOCKS).map(first).collect()))
 }
 
-fn check(place: &Place, model: &mut Model, at: &str) {
-    place.run(&["volume", "export", "web", "web.raw", "--force"]).exits(0);
-    model.check(&place.path("web.raw"), at);
+fn check(fixture: &Fixture, model: &mut Model, at: &str) {
+    fixture.run(&["volume", "export", "web", "web.raw", "--force"]).exits(0);
+    model.check(&fixture.path("web.raw"), at);
 }
 
 #[test]
@@ -139,20 +139,20 @@ fn what_was_flushed_survives_a_killed_server() {
     if !tools::have(&["nbdsh"]) {
         return;
     }
-    let (place, mut model) = start();
+    let (fixture, mut model) = start();
     for round in 0..super::rounds(6) {
-        let server = Server::start(&place, &["web"]);
+        let server = Server::start(&fixture, &["web"]);
         let mut writer = Writer::start(&server.uri("web"), round, 1000 * 1000 * (round + 1));
         writer.follow(&mut model, 1 + (round * 37) % 150);
         server.kill();
         writer.end(&mut model);
-        check(&place, &mut model, &format!("round {round}"));
+        check(&fixture, &mut model, &format!("round {round}"));
     }
     // It goes on as if nothing had been.
-    place.run(&["volume", "snapshot", "web", "--name", "after"]).exits(0);
-    place.run(&["restore", "after", "after.raw"]).exits(0);
-    place.assert_equal("after.raw", "web.raw");
-    place.run(&["verify", "--read-data"]).exits(0);
+    fixture.run(&["volume", "snapshot", "web", "--name", "after"]).exits(0);
+    fixture.run(&["restore", "after", "after.raw"]).exits(0);
+    fixture.assert_equal("after.raw", "web.raw");
+    fixture.run(&["verify", "--read-data"]).exits(0);
 }
 
 #[test]
@@ -160,14 +160,14 @@ fn a_server_that_is_killed_during_a_snapshot_loses_nothing() {
     if !tools::have(&["nbdsh"]) {
         return;
     }
-    let (place, mut model) = start();
+    let (fixture, mut model) = start();
     for round in 0..super::rounds(6) {
-        let server = Server::start(&place, &["web"]);
+        let server = Server::start(&fixture, &["web"]);
         let mut writer = Writer::start(&server.uri("web"), 100 + round, 1000 * 1000 * (round + 1));
         writer.follow(&mut model, 40);
         // The command asks the server, which is killed while it works on that, early or late.
         let name = format!("s{round}");
-        let mut asking = place.program();
+        let mut asking = fixture.program();
         asking
             .args(["volume", "snapshot", "web", "--name", &name])
             .stdout(Stdio::piped())
@@ -177,15 +177,15 @@ fn a_server_that_is_killed_during_a_snapshot_loses_nothing() {
         server.kill();
         let asked = asking.wait_with_output().unwrap();
         writer.end(&mut model);
-        check(&place, &mut model, &format!("round {round}"));
+        check(&fixture, &mut model, &format!("round {round}"));
         if asked.status.success() {
-            place.run(&["snapshot", "get", &name]).exits(0);
+            fixture.run(&["snapshot", "get", &name]).exits(0);
         }
-        place.run(&["verify", "--read-data"]).exits(0);
+        fixture.run(&["verify", "--read-data"]).exits(0);
         let next = format!("next{round}");
-        place.run(&["volume", "snapshot", "web", "--name", &next]).exits(0);
-        place.run(&["restore", &next, "next.raw", "--force"]).exits(0);
-        place.assert_equal("next.raw", "web.raw");
+        fixture.run(&["volume", "snapshot", "web", "--name", &next]).exits(0);
+        fixture.run(&["restore", &next, "next.raw", "--force"]).exits(0);
+        fixture.assert_equal("next.raw", "web.raw");
     }
 }
 
@@ -194,39 +194,39 @@ fn commands_that_are_killed_leave_a_volume_as_it_was_or_as_it_will_be() {
     if !tools::have(&["nbdsh"]) {
         return;
     }
-    let place = Place::with_snapshot();
-    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
-    super::commands::write(&place, "web", 10_000, &noise(5, 200_000));
-    place.run(&["volume", "export", "web", "written.raw"]).exits(0);
-    place.run(&["volume", "create", "kept", "--snapshot", "base"]).exits(0);
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    super::commands::write(&fixture, "web", 10_000, &noise(5, 200_000));
+    fixture.run(&["volume", "export", "web", "written.raw"]).exits(0);
+    fixture.run(&["volume", "create", "kept", "--snapshot", "base"]).exits(0);
     let content = |name: &str| {
-        place.run(&["volume", "export", name, "now.raw", "--force"]).exits(0);
-        std::fs::read(place.path("now.raw")).unwrap()
+        fixture.run(&["volume", "export", name, "now.raw", "--force"]).exits(0);
+        std::fs::read(fixture.path("now.raw")).unwrap()
     };
     let (before, after) = (content("web"), content("kept"));
     for calls in (0..super::rounds(8)).map(|round| 20 + round * 25) {
         let moment = Some(Moment { calls, looks: 0 });
         let name = format!("s{calls}");
-        run_and_kill(place.program().args(["volume", "snapshot", "web", "--name", &name]), moment);
+        run_and_kill(fixture.program().args(["volume", "snapshot", "web", "--name", &name]), moment);
         assert!(content("web") == before, "{calls}");
-        place.run(&["verify", "--read-data"]).exits(0);
-        run_and_kill(place.program().args(["volume", "create", "new", "--snapshot", "base"]), moment);
-        let listed = place.result(&["volume", "list"]);
+        fixture.run(&["verify", "--read-data"]).exits(0);
+        run_and_kill(fixture.program().args(["volume", "create", "new", "--snapshot", "base"]), moment);
+        let listed = fixture.result(&["volume", "list"]);
         if listed["volumes"].as_array().unwrap().iter().any(|it| it["name"] == "new") {
             assert!(content("new") == after, "{calls}");
-            run_and_kill(place.program().args(["volume", "delete", "new", "--force"]), moment);
+            run_and_kill(fixture.program().args(["volume", "delete", "new", "--force"]), moment);
         }
         // Whatever is left of it, it can be made.
-        place.run(&["volume", "delete", "new", "--force"]);
-        place.run(&["volume", "create", "new", "--snapshot", "base"]).exits(0);
-        place.run(&["volume", "delete", "new", "--force"]).exits(0);
-        place.run(&["volume", "restore", "kept", "base", "--force"]).exits(0);
-        run_and_kill(place.program().args(["volume", "reset", "kept", "--force"]), moment);
+        fixture.run(&["volume", "delete", "new", "--force"]);
+        fixture.run(&["volume", "create", "new", "--snapshot", "base"]).exits(0);
+        fixture.run(&["volume", "delete", "new", "--force"]).exits(0);
+        fixture.run(&["volume", "restore", "kept", "base", "--force"]).exits(0);
+        run_and_kill(fixture.program().args(["volume", "reset", "kept", "--force"]), moment);
         assert!(content("kept") == after, "{calls}");
     }
-    place.run(&["volume", "snapshot", "web", "--name", "last"]).exits(0);
-    place.run(&["restore", "last", "last.raw"]).exits(0);
-    place.assert_equal("last.raw", "written.raw");
-    place.run(&["gc"]).exits(0);
-    place.run(&["verify", "--read-data"]).exits(0);
+    fixture.run(&["volume", "snapshot", "web", "--name", "last"]).exits(0);
+    fixture.run(&["restore", "last", "last.raw"]).exits(0);
+    fixture.assert_equal("last.raw", "written.raw");
+    fixture.run(&["gc"]).exits(0);
+    fixture.run(&["verify", "--read-data"]).exits(0);
 }

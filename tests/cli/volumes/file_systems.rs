@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::process::Stdio;
 
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::noise;
 use crate::volumes::server::Server;
 use crate::volumes::tools;
@@ -155,22 +155,22 @@ fn lives_on_a_volume(kind: &Kind) {
         eprintln!("skipped: this needs root, to mount a file system");
         return;
     }
-    let place = Place::new();
-    place.run(&["volume", "create", "web", "--size", &format!("{}M", kind.mib)]).exits(0);
-    let server = Server::start(&place, &["web"]);
-    let Some(fused) = Fused::get(place.path("fused"), &server.uri("web")) else { return };
+    let fixture = Fixture::new();
+    fixture.run(&["volume", "create", "web", "--size", &format!("{}M", kind.mib)]).exits(0);
+    let server = Server::start(&fixture, &["web"]);
+    let Some(fused) = Fused::get(fixture.path("fused"), &server.uri("web")) else { return };
     with(kind.mkfs, &fused.file());
-    let Some(live) = Mounted::get(&fused.file(), &place.path("live"), "loop") else { return };
+    let Some(live) = Mounted::get(&fused.file(), &fixture.path("live"), "loop") else { return };
     write_files(&live.path(""), 1);
     live.sync();
     // What the snapshot has to contain, kept where nothing of this is in the way.
-    works("cp", &["-a", &live.0, place.path("kept-1").to_str().unwrap()]);
-    place.run(&["volume", "snapshot", "web", "--name", "one"]).exits(0);
+    works("cp", &["-a", &live.0, fixture.path("kept-1").to_str().unwrap()]);
+    fixture.run(&["volume", "snapshot", "web", "--name", "one"]).exits(0);
     write_files(&live.path(""), 2);
     std::fs::remove_file(live.path("files-1/deep/down/large")).unwrap();
     live.sync();
-    works("cp", &["-a", &live.0, place.path("kept-2").to_str().unwrap()]);
-    let second = place.result(&["volume", "snapshot", "web", "--name", "two"]);
+    works("cp", &["-a", &live.0, fixture.path("kept-2").to_str().unwrap()]);
+    let second = fixture.result(&["volume", "snapshot", "web", "--name", "two"]);
     let read = second["read_bytes"].as_u64().unwrap();
     assert!(read < 24 << 20, "{read} were read for 4 MB of files");
     live.end();
@@ -179,35 +179,35 @@ fn lives_on_a_volume(kind: &Kind) {
 
     for (snapshot, kept) in [("one", "kept-1"), ("two", "kept-2")] {
         let image = format!("{snapshot}.raw");
-        place.run(&["restore", snapshot, &image]).exits(0);
-        let image = place.path(&image).to_str().unwrap().to_owned();
-        let point = place.path(&format!("mounted-{snapshot}"));
+        fixture.run(&["restore", snapshot, &image]).exits(0);
+        let image = fixture.path(&image).to_str().unwrap().to_owned();
+        let point = fixture.path(&format!("mounted-{snapshot}"));
         // What a mounted file system has in its journal is replayed first, as after a crash.
         Mounted::get(&image, &point, "loop").unwrap().end();
         with(kind.fsck, &image);
         let copy = Mounted::get(&image, &point, kind.copy_options).unwrap();
-        works("diff", &["-r", &copy.0, place.path(kept).to_str().unwrap()]);
+        works("diff", &["-r", &copy.0, fixture.path(kept).to_str().unwrap()]);
         copy.end();
     }
     // A clone of the first one, grown.
     let Some(grow) = kind.grow else { return };
-    place.run(&["volume", "create", "clone", "--snapshot", "one"]).exits(0);
-    place.run(&["volume", "resize", "clone", "96M"]).exits(0);
-    let server = Server::start(&place, &["clone"]);
-    let fused = Fused::get(place.path("fused"), &server.uri("clone")).unwrap();
-    Mounted::get(&fused.file(), &place.path("live"), "loop").unwrap().end();
+    fixture.run(&["volume", "create", "clone", "--snapshot", "one"]).exits(0);
+    fixture.run(&["volume", "resize", "clone", "96M"]).exits(0);
+    let server = Server::start(&fixture, &["clone"]);
+    let fused = Fused::get(fixture.path("fused"), &server.uri("clone")).unwrap();
+    Mounted::get(&fused.file(), &fixture.path("live"), "loop").unwrap().end();
     works("e2fsck", &["-f", "-p", &fused.file()]);
     with(grow, &fused.file());
-    let live = Mounted::get(&fused.file(), &place.path("live"), "loop").unwrap();
+    let live = Mounted::get(&fused.file(), &fixture.path("live"), "loop").unwrap();
     std::fs::write(live.path("fills"), noise(3, 60 << 20)).unwrap();
-    works("diff", &["-r", "-x", "fills", &live.0, place.path("kept-1").to_str().unwrap()]);
+    works("diff", &["-r", "-x", "fills", &live.0, fixture.path("kept-1").to_str().unwrap()]);
     live.sync();
-    place.run(&["volume", "snapshot", "clone", "--name", "grown"]).exits(0);
+    fixture.run(&["volume", "snapshot", "clone", "--name", "grown"]).exits(0);
     live.end();
     with(kind.fsck, &fused.file());
     fused.end();
     server.stop();
-    place.run(&["verify", "--read-data"]).exits(0);
+    fixture.run(&["verify", "--read-data"]).exits(0);
 }
 
 #[test]

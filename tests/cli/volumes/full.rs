@@ -5,7 +5,7 @@ use icecore_testing::disk;
 use icecore_testing::disk::Disk;
 use icecore_testing::disk::Kind;
 
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::support::finish;
 use crate::support::noise;
 use crate::volumes::server::Server;
@@ -58,15 +58,15 @@ fn goes_on_after_it_was_full(kind: Kind) {
         return;
     }
     let Some(disk) = Disk::get(kind) else { return };
-    let place = Place::bare();
+    let fixture = Fixture::bare();
     let repo = disk.path("repo");
     let program = || {
-        let mut program = place.program();
+        let mut program = fixture.program();
         program.env("ICECORE_REPO", &repo);
         program
     };
     let run = |arguments: &[&str]| finish(program().args(arguments));
-    let fill = |text: &str| text.replace("AFTER", place.path("after").to_str().unwrap());
+    let fill = |text: &str| text.replace("AFTER", fixture.path("after").to_str().unwrap());
     run(&["init"]).exits(0);
     run(&["volume", "create", "web", "--size", "64M"]).exits(0);
     let serve = || Server::start_program(&mut program(), &["web", "--socket", "s"]);
@@ -127,10 +127,10 @@ fn snapshots_that_fail_on_a_full_disk_break_nothing_of_a_served_volume() {
         return;
     }
     let Some(disk) = Disk::get(Kind { mib: 24, ..disk::EXT4 }) else { return };
-    let place = Place::bare();
+    let fixture = Fixture::bare();
     let repo = disk.path("repo");
     let program = || {
-        let mut program = place.program();
+        let mut program = fixture.program();
         program.env("ICECORE_REPO", &repo);
         program
     };
@@ -141,7 +141,7 @@ fn snapshots_that_fail_on_a_full_disk_break_nothing_of_a_served_volume() {
     let uri = server.uri("web");
     let io = |command: &str| tools::works("qemu-io", &["-f", "raw", "-t", "none", "-c", command, &uri]);
     let write = |seed: u64, at: usize| {
-        let path = place.path(&format!("noise-{seed}"));
+        let path = fixture.path(&format!("noise-{seed}"));
         std::fs::write(&path, noise(seed, WRITTEN)).unwrap();
         io(&format!("write -s {} {at} {}", path.display(), WRITTEN - at));
         io("flush");
@@ -171,7 +171,7 @@ fn snapshots_that_fail_on_a_full_disk_break_nothing_of_a_served_volume() {
     run(&["volume", "snapshot", "web", "--name", "whole"]).exits(0);
     run(&["verify", "--read-data"]).exits(0);
     run(&["restore", "whole", "whole.raw"]).exits(0);
-    let restored = std::fs::read(place.path("whole.raw")).unwrap();
+    let restored = std::fs::read(fixture.path("whole.raw")).unwrap();
     let mut wanted = vec![0; 4 << 20];
     wanted.extend(&std::fs::read(last).unwrap()[..4 << 20]);
     assert!(restored[..WRITTEN] == wanted, "the snapshot is another image");

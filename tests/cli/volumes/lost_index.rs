@@ -2,13 +2,13 @@
 
 use std::fs::File;
 
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::volumes::server::Server;
 use crate::volumes::tools;
 
 /// Empties all index runs of a repository: whoever reads one that is mapped gets a SIGBUS.
-fn empty_runs(place: &Place) {
-    let runs: Vec<_> = std::fs::read_dir(place.path("repo/index")).unwrap().collect();
+fn empty_runs(fixture: &Fixture) {
+    let runs: Vec<_> = std::fs::read_dir(fixture.path("repo/index")).unwrap().collect();
     assert!(!runs.is_empty());
     for run in runs {
         File::options().write(true).open(run.unwrap().path()).unwrap().set_len(0).unwrap();
@@ -20,13 +20,13 @@ fn a_server_outlives_an_index_that_was_lost_and_goes_on_once_it_is_made_again() 
     if !tools::have(&["nbdsh"]) {
         return;
     }
-    let place = Place::with_snapshot();
+    let fixture = Fixture::with_snapshot();
     for name in ["web", "other"] {
-        place.run(&["volume", "create", name, "--snapshot", "base"]).exits(0);
+        fixture.run(&["volume", "create", name, "--snapshot", "base"]).exits(0);
     }
-    let server = Server::start(&place, &["web", "other"]);
+    let server = Server::start(&fixture, &["web", "other"]);
     tools::script(&server.uri("other"), "h.pwrite(b'x' * 4096, 0); h.flush()");
-    empty_runs(&place);
+    empty_runs(&fixture);
     let script = "
 import errno
 for _ in range(2):
@@ -41,15 +41,15 @@ for _ in range(2):
         &server.uri("other"),
         "assert h.pread(4096, 0) == b'x' * 4096; h.pwrite(b'y' * 4096, 4096); h.flush()",
     );
-    let told = place.run(&["verify"]).exits(1);
+    let told = fixture.run(&["verify"]).exits(1);
     assert!(told.out.contains("index run") && told.out.contains("icecore repair index"), "{told:?}");
-    place.run(&["repair", "index"]).exits(0);
-    let image = place.path("disk.raw");
+    fixture.run(&["repair", "index"]).exits(0);
+    let image = fixture.path("disk.raw");
     tools::script(
         &server.uri("web"),
         &format!("assert h.pread(300000, 0) == open({image:?}, 'rb').read(300000)"),
     );
     let done = server.stop();
     assert!(done.err.contains("index"), "{done:?}");
-    place.run(&["verify", "--read-data"]).exits(0);
+    fixture.run(&["verify", "--read-data"]).exits(0);
 }

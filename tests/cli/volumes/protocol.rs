@@ -1,6 +1,6 @@
 //! The protocol, asked by `nbdsh`.
 
-use crate::support::Place;
+use crate::support::Fixture;
 use crate::volumes::server::Server;
 use crate::volumes::tools;
 
@@ -9,19 +9,19 @@ fn on_a_volume(text: &str) {
     if !tools::have(&["nbdsh"]) {
         return;
     }
-    let place = Place::with_snapshot();
-    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
-    let server = Server::start(&place, &["web"]);
-    let load = format!("image = bytearray(open({:?}, 'rb').read())", place.path("disk.raw"));
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    let server = Server::start(&fixture, &["web"]);
+    let load = format!("image = bytearray(open({:?}, 'rb').read())", fixture.path("disk.raw"));
     let check = "assert h.pread(len(image), 0) == image";
     // What it leaves is what it says, also for the next client and after a restart.
-    let save = format!("open({:?}, 'wb').write(image)", place.path("model.raw"));
+    let save = format!("open({:?}, 'wb').write(image)", fixture.path("model.raw"));
     tools::script(&server.uri("web"), &[&load, text, check, &save].join("\n"));
-    let load = format!("image = open({:?}, 'rb').read()", place.path("model.raw"));
+    let load = format!("image = open({:?}, 'rb').read()", fixture.path("model.raw"));
     tools::script(&server.uri("web"), &[&load, check].join("\n"));
     server.stop();
-    place.run(&["volume", "export", "web", "web.raw"]).exits(0);
-    place.assert_equal("web.raw", "model.raw");
+    fixture.run(&["volume", "export", "web", "web.raw"]).exits(0);
+    fixture.assert_equal("web.raw", "model.raw");
 }
 
 #[test]
@@ -141,9 +141,9 @@ fn a_client_of_simple_replies_is_served_too() {
     if !tools::have(&["nbdsh"]) {
         return;
     }
-    let place = Place::with_snapshot();
-    place.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
-    let server = Server::start(&place, &["web"]);
+    let fixture = Fixture::with_snapshot();
+    fixture.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
+    let server = Server::start(&fixture, &["web"]);
     let text = format!(
         "
 import errno
@@ -159,7 +159,7 @@ except nbd.Error as error:
     assert error.errnum == errno.EINVAL
 assert h.pread(1, 1) == b'z'",
         server.uri("web"),
-        place.path("disk.raw")
+        fixture.path("disk.raw")
     );
     tools::works("nbdsh", &["-c", &text]);
     server.stop();
@@ -170,9 +170,9 @@ fn one_connection_sees_what_another_has_written() {
     if !tools::have(&["nbdsh"]) {
         return;
     }
-    let place = Place::new();
-    place.run(&["volume", "create", "web", "--size", "16M"]).exits(0);
-    let server = Server::start(&place, &["web"]);
+    let fixture = Fixture::new();
+    fixture.run(&["volume", "create", "web", "--size", "16M"]).exits(0);
+    let server = Server::start(&fixture, &["web"]);
     let text = format!(
         "
 others = [nbd.NBD() for _ in range(8)]

@@ -13,7 +13,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::support::Done;
-use crate::support::Place;
+use crate::support::Fixture;
 
 /// A server, which has said that clients can connect. It is killed if it is not stopped.
 pub(crate) struct Server {
@@ -27,8 +27,8 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `volume serve` with these arguments.
     #[track_caller]
-    pub(crate) fn start(place: &Place, arguments: &[&str]) -> Self {
-        Self::start_program(&mut place.program(), arguments)
+    pub(crate) fn start(fixture: &Fixture, arguments: &[&str]) -> Self {
+        Self::start_program(&mut fixture.program(), arguments)
     }
 
     /// Starts it with a program that has an environment already.

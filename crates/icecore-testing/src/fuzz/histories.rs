@@ -1,9 +1,9 @@
 //! Histories whose steps come from a fuzzer.
 
 use crate::fuzz::input::Input;
+use crate::history::History;
 use crate::history::Step;
 use crate::history::VOLUMES;
-use crate::history::World;
 use crate::random::Random;
 
 /// The most steps of a history: more find little, and take longer.
@@ -13,17 +13,17 @@ const IMAGE_BYTES_MAX: usize = (4 << 20) + 200_000;
 
 pub fn run(bytes: &[u8]) {
     let mut input = Input(bytes);
-    let mut world =
-        World::new([Random::new(71).disk(200_000), Random::new(72).disk((4 << 20) + 70_000), Vec::new()]);
+    let mut history =
+        History::new([Random::new(71).disk(200_000), Random::new(72).disk((4 << 20) + 70_000), Vec::new()]);
     for _ in 0..STEPS_MAX {
         if input.is_empty() {
             break;
         }
         let step = step(&mut input, true);
-        world.take(&step);
-        world.check();
+        history.take(&step);
+        history.check();
     }
-    world.check_all();
+    history.check_all();
 }
 
 fn step(input: &mut Input<'_>, may_crash: bool) -> Step {

@@ -1,8 +1,8 @@
 //! Random histories of a repository.
 
+use icecore_testing::history::History;
 use icecore_testing::history::Step;
 use icecore_testing::history::VOLUMES;
-use icecore_testing::history::World;
 use icecore_testing::random::Random;
 use proptest::prelude::Just;
 use proptest::prelude::Strategy;
@@ -51,13 +51,13 @@ fn random_histories_lose_nothing() {
     }
     let histories = proptest::collection::vec(step(), 1..30);
     let played = TestRunner::new(config).run(&histories, |steps| {
-        let mut world =
-            World::new([Random::new(71).disk(1 << 20), Random::new(72).disk(5 << 20), Vec::new()]);
+        let mut history =
+            History::new([Random::new(71).disk(1 << 20), Random::new(72).disk(5 << 20), Vec::new()]);
         for step in &steps {
-            world.take(step);
-            world.check();
+            history.take(step);
+            history.check();
         }
-        world.check_all();
+        history.check_all();
         Ok(())
     });
     if let Err(failure) = played {

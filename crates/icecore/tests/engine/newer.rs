@@ -56,7 +56,7 @@ struct Fixture {
 }
 
 /// A repository that a newer program gets at while a verb works on it.
-struct Scene {
+struct Opened {
     storage: MemoryStorage,
     watch: Arc<Upgrade>,
     repo: Arc<Repository>,
@@ -65,14 +65,14 @@ struct Scene {
 }
 
 /// Changes something.
-type Verb = fn(&Scene) -> Result<(), Error>;
+type Verb = fn(&Opened) -> Result<(), Error>;
 
 const VERBS: [(&str, Verb); 22] = [
-    ("create", |scene| create(scene, "new")),
-    ("create of what is there", |scene| {
-        icecore::snapshot::capture(&scene.repo, &scene.image, &options("same"), &NoProgress).map(drop)
+    ("create", |opened| create(opened, "new")),
+    ("create of what is there", |opened| {
+        icecore::snapshot::capture(&opened.repo, &opened.image, &options("same"), &NoProgress).map(drop)
     }),
-    ("copy", |scene| {
+    ("copy", |opened| {
         let source = MemoryStorage::new();
         let mut from = init_options();
         from.id = RepositoryId(Uuid::from_u128(8));
@@ -80,42 +80,43 @@ const VERBS: [(&str, Verb); 22] = [
         let id =
             icecore::snapshot::capture(&source, &Random::new(5).bytes(70_000), &options("x"), &NoProgress)?;
         let options = CopyOptions { name_may_repeat: true, ..CopyOptions::default() };
-        icecore::snapshot::copy(&source, id.snapshot.id, &scene.repo, &options, &NoProgress).map(drop)
+        icecore::snapshot::copy(&source, id.snapshot.id, &opened.repo, &options, &NoProgress).map(drop)
     }),
-    ("rename", |scene| {
-        icecore::snapshot::rename(&scene.repo, scene.kept, "other", RenameOptions::default()).map(drop)
+    ("rename", |opened| {
+        icecore::snapshot::rename(&opened.repo, opened.kept, "other", RenameOptions::default()).map(drop)
     }),
-    ("tag", |scene| icecore::snapshot::retag(&scene.repo, scene.kept, &["tag".to_owned()], &[]).map(drop)),
-    ("protect", |scene| icecore::snapshot::set_protected(&scene.repo, scene.kept, true).map(drop)),
-    ("label", |scene| icecore::snapshot::relabel(&scene.repo, scene.kept, &label(), &[]).map(drop)),
-    ("delete", |scene| {
-        icecore::snapshot::delete(&scene.repo, scene.kept, DeleteOptions::default()).map(drop)
+    ("tag", |opened| icecore::snapshot::retag(&opened.repo, opened.kept, &["tag".to_owned()], &[]).map(drop)),
+    ("protect", |opened| icecore::snapshot::set_protected(&opened.repo, opened.kept, true).map(drop)),
+    ("label", |opened| icecore::snapshot::relabel(&opened.repo, opened.kept, &label(), &[]).map(drop)),
+    ("delete", |opened| {
+        icecore::snapshot::delete(&opened.repo, opened.kept, DeleteOptions::default()).map(drop)
     }),
-    ("gc", |scene| collect(&scene.repo).map(drop)),
-    ("parity", |scene| {
-        icecore::maintenance::set_parity(&scene.repo, ParityScheme::new(3, 1).ok(), &NoProgress).map(drop)
+    ("gc", |opened| collect(&opened.repo).map(drop)),
+    ("parity", |opened| {
+        icecore::maintenance::set_parity(&opened.repo, ParityScheme::new(3, 1).ok(), &NoProgress).map(drop)
     }),
-    ("no parity", |scene| icecore::maintenance::set_parity(&scene.repo, None, &NoProgress).map(drop)),
-    ("repair index", |scene| icecore::maintenance::repair_index(&scene.repo, &NoProgress).map(drop)),
-    ("repair packs", |scene| icecore::maintenance::repair_packs(&scene.repo, false, &NoProgress).map(drop)),
-    ("volume create", |scene| {
-        icecore::volume::create_volume(&scene.repo, &volume_options("new", Some(scene.kept), None)).map(drop)
+    ("no parity", |opened| icecore::maintenance::set_parity(&opened.repo, None, &NoProgress).map(drop)),
+    ("repair index", |opened| icecore::maintenance::repair_index(&opened.repo, &NoProgress).map(drop)),
+    ("repair packs", |opened| icecore::maintenance::repair_packs(&opened.repo, false, &NoProgress).map(drop)),
+    ("volume create", |opened| {
+        icecore::volume::create_volume(&opened.repo, &volume_options("new", Some(opened.kept), None))
+            .map(drop)
     }),
-    ("volume label", |scene| icecore::volume::relabel_volume(&scene.repo, "disk", &label(), &[]).map(drop)),
-    ("volume resize", |scene| icecore::volume::resize_volume(&scene.repo, "disk", 1 << 20).map(drop)),
-    ("volume reset", |scene| icecore::volume::reset_volume(&scene.repo, "disk").map(drop)),
-    ("volume restore", |scene| icecore::volume::restore_volume(&scene.repo, "disk", scene.kept).map(drop)),
-    ("volume delete", |scene| icecore::volume::delete_volume(&scene.repo, "disk").map(drop)),
-    ("volume open", |scene| open_volume(&scene.repo, "disk").map(drop)),
-    ("volume snapshot", |scene| snapshot(&open_volume(&scene.repo, "disk")?).map(drop)),
-    ("volume grow", |scene| open_volume(&scene.repo, "disk")?.grow(1 << 20)),
+    ("volume label", |opened| icecore::volume::relabel_volume(&opened.repo, "disk", &label(), &[]).map(drop)),
+    ("volume resize", |opened| icecore::volume::resize_volume(&opened.repo, "disk", 1 << 20).map(drop)),
+    ("volume reset", |opened| icecore::volume::reset_volume(&opened.repo, "disk").map(drop)),
+    ("volume restore", |opened| icecore::volume::restore_volume(&opened.repo, "disk", opened.kept).map(drop)),
+    ("volume delete", |opened| icecore::volume::delete_volume(&opened.repo, "disk").map(drop)),
+    ("volume open", |opened| open_volume(&opened.repo, "disk").map(drop)),
+    ("volume snapshot", |opened| snapshot(&open_volume(&opened.repo, "disk")?).map(drop)),
+    ("volume grow", |opened| open_volume(&opened.repo, "disk")?.grow(1 << 20)),
 ];
 
 /// Verbs that note or mend something beside what they are asked for, which they leave then.
 const READERS: [(&str, Verb); 2] = [
-    ("verify", |scene| {
+    ("verify", |opened| {
         icecore::maintenance::verify_and_note(
-            &scene.repo,
+            &opened.repo,
             None,
             Depth::ReadData,
             1_900_000_000_000,
@@ -123,23 +124,23 @@ const READERS: [(&str, Verb); 2] = [
         )
         .map(drop)
     }),
-    ("restore", |scene| {
+    ("restore", |opened| {
         let mut found = Vec::new();
         icecore::snapshot::restore(
-            &scene.repo,
-            scene.kept,
+            &opened.repo,
+            opened.kept,
             RestoreTo::Stream(&mut found),
             OnDamage::Stop,
             &NoProgress,
         )?;
-        assert!(found == scene.image);
+        assert!(found == opened.image);
         Ok(())
     }),
 ];
 
-fn create(scene: &Scene, volume: &str) -> Result<(), Error> {
+fn create(opened: &Opened, volume: &str) -> Result<(), Error> {
     let image = Random::new(77).bytes(200_000);
-    icecore::snapshot::capture(&scene.repo, &image, &options(volume), &NoProgress).map(drop)
+    icecore::snapshot::capture(&opened.repo, &image, &options(volume), &NoProgress).map(drop)
 }
 
 fn label() -> BTreeMap<String, String> {
@@ -177,7 +178,7 @@ impl Fixture {
 
     /// Opens the repository. A newer program gets at it before call `at` of those that lock, rename
     /// or remove something, as soon as it can have the commit lock.
-    fn scene(&self, newer: Newer, at: usize) -> Scene {
+    fn opened(&self, newer: Newer, at: usize) -> Opened {
         let storage = MemoryStorage::new();
         self.files.iter().for_each(|(name, bytes)| storage.put(name, bytes.clone()));
         let watch = Arc::new(Upgrade {
@@ -189,7 +190,7 @@ impl Fixture {
         let repo = open_with_small_packs(Hooked::new(storage.clone(), watch.clone())).unwrap();
         watch.left.store(at, Ordering::SeqCst);
         let (kept, image) = (self.kept, self.image.clone());
-        Scene { storage, watch, repo: Arc::new(repo), kept, image }
+        Opened { storage, watch, repo: Arc::new(repo), kept, image }
     }
 }
 
@@ -274,19 +275,27 @@ fn an_open_handle_changes_nothing_after_a_newer_program_was_there() {
     let fixture = Fixture::new();
     for newer in NEWER {
         for (name, verb) in VERBS {
-            let scene = fixture.scene(newer, usize::MAX);
-            scene.watch.upgrade();
-            let before = files(&scene.storage);
-            let error = verb(&scene).map_err(|error| error.kind());
+            let opened = fixture.opened(newer, usize::MAX);
+            opened.watch.upgrade();
+            let before = files(&opened.storage);
+            let error = verb(&opened).map_err(|error| error.kind());
             assert_eq!(error, Err(ErrorKind::Unsupported), "{name}, {newer:?}");
-            assert_eq!(differing(&before, &files(&scene.storage)), Vec::<String>::new(), "{name}, {newer:?}");
+            assert_eq!(
+                differing(&before, &files(&opened.storage)),
+                Vec::<String>::new(),
+                "{name}, {newer:?}"
+            );
         }
         for (name, verb) in READERS {
-            let scene = fixture.scene(newer, usize::MAX);
-            scene.watch.upgrade();
-            let before = files(&scene.storage);
-            verb(&scene).unwrap();
-            assert_eq!(differing(&before, &files(&scene.storage)), Vec::<String>::new(), "{name}, {newer:?}");
+            let opened = fixture.opened(newer, usize::MAX);
+            opened.watch.upgrade();
+            let before = files(&opened.storage);
+            verb(&opened).unwrap();
+            assert_eq!(
+                differing(&before, &files(&opened.storage)),
+                Vec::<String>::new(),
+                "{name}, {newer:?}"
+            );
         }
     }
 }
@@ -297,9 +306,9 @@ fn nothing_is_replaced_or_removed_from_the_moment_when_a_newer_program_was_there
     for (name, verb) in VERBS.into_iter().chain(READERS) {
         let mut refused = 0;
         for at in 0.. {
-            let scene = fixture.scene(Newer::ReadOnlyCompatible, at);
-            let result = verb(&scene);
-            let state = scene.watch.state.lock().unwrap();
+            let opened = fixture.opened(Newer::ReadOnlyCompatible, at);
+            let result = verb(&opened);
+            let state = opened.watch.state.lock().unwrap();
             assert_eq!(state.wrong, Vec::<String>::new(), "{name}: a newer program came before call {at}");
             match result {
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}, call {at}: {error}"),
@@ -317,10 +326,10 @@ fn nothing_is_replaced_or_removed_from_the_moment_when_a_newer_program_was_there
 fn whoever_has_the_work_done_without_a_newer_program_finds_it_done() {
     let fixture = Fixture::new();
     for (name, verb) in VERBS.into_iter().chain(READERS) {
-        let scene = fixture.scene(Newer::Minor, usize::MAX);
-        let before = files(&scene.storage);
-        verb(&scene).unwrap();
-        let changed = differing(&before, &files(&scene.storage));
+        let opened = fixture.opened(Newer::Minor, usize::MAX);
+        let before = files(&opened.storage);
+        verb(&opened).unwrap();
+        let changed = differing(&before, &files(&opened.storage));
         assert!(!changed.is_empty() || name == "volume open", "{name} has something to do");
     }
 }
@@ -329,10 +338,10 @@ fn whoever_has_the_work_done_without_a_newer_program_finds_it_done() {
 fn an_open_volume_is_written_and_synced_after_a_newer_program_was_there() {
     let fixture = Fixture::new();
     for newer in NEWER {
-        let scene = fixture.scene(newer, usize::MAX);
-        let volume = open_volume(&scene.repo, "disk").unwrap();
-        let before = files(&scene.storage);
-        scene.watch.upgrade();
+        let opened = fixture.opened(newer, usize::MAX);
+        let volume = open_volume(&opened.repo, "disk").unwrap();
+        let before = files(&opened.storage);
+        opened.watch.upgrade();
         volume.write_at(20_000, &[9; 30_000]).unwrap();
         volume.sync().unwrap();
         let wanted = content(&volume).unwrap();
@@ -342,15 +351,15 @@ fn an_open_volume_is_written_and_synced_after_a_newer_program_was_there() {
         }
         volume.write_at(0, &[3; 4096]).unwrap();
         volume.sync().unwrap();
-        let changed = differing(&before, &files(&scene.storage));
+        let changed = differing(&before, &files(&opened.storage));
         let of_the_overlay = |name: &String| {
             name == "config" || name.starts_with("local/volumes/disk/") && !name.ends_with("/record")
         };
         assert!(changed.iter().all(of_the_overlay), "{newer:?}: {changed:?}");
         drop(volume);
         // The old config again stands for a newer program that knows what it added.
-        scene.storage.put("config", fixture.files["config"].clone());
-        let after = content(&open_volume(&scene.repo, "disk").unwrap()).unwrap();
+        opened.storage.put("config", fixture.files["config"].clone());
+        let after = content(&open_volume(&opened.repo, "disk").unwrap()).unwrap();
         assert!(after[..4096] == [3; 4096] && after[4096..] == wanted[4096..], "{newer:?}");
     }
 }
@@ -358,21 +367,21 @@ fn an_open_volume_is_written_and_synced_after_a_newer_program_was_there() {
 #[test]
 fn the_record_of_a_volume_that_a_newer_program_wrote_is_not_replaced() {
     let fixture = Fixture::new();
-    let scene = fixture.scene(Newer::Minor, usize::MAX);
+    let opened = fixture.opened(Newer::Minor, usize::MAX);
     let other = [("other".to_owned(), "value".to_owned())].into();
-    icecore::volume::relabel_volume(&scene.repo, "disk", &other, &[]).unwrap();
-    let volume = open_volume(&scene.repo, "disk").unwrap();
-    let mut record = scene.storage.files().remove("local/volumes/disk/record").unwrap();
+    icecore::volume::relabel_volume(&opened.repo, "disk", &other, &[]).unwrap();
+    let volume = open_volume(&opened.repo, "disk").unwrap();
+    let mut record = opened.storage.files().remove("local/volumes/disk/record").unwrap();
     make_record_newer(&init_options().key, &mut record);
-    scene.storage.put("local/volumes/disk/record", record.clone());
+    opened.storage.put("local/volumes/disk/record", record.clone());
     let kind = |result: Result<(), Error>| result.map_err(|error| error.kind());
     assert_eq!(kind(volume.grow(1 << 20)), Err(ErrorKind::Unsupported));
     assert_eq!(kind(snapshot(&volume).map(drop)), Err(ErrorKind::Unsupported));
     assert_eq!(
-        kind(icecore::volume::relabel_volume(&scene.repo, "disk", &label(), &[]).map(drop)),
+        kind(icecore::volume::relabel_volume(&opened.repo, "disk", &label(), &[]).map(drop)),
         Err(ErrorKind::Unsupported)
     );
-    assert!(scene.storage.files()["local/volumes/disk/record"] == record);
+    assert!(opened.storage.files()["local/volumes/disk/record"] == record);
 }
 
 #[test]
@@ -395,23 +404,23 @@ fn a_config_that_cannot_be_read_any_more_stops_every_change() {
     ];
     for (what, damage, kind) in damage {
         for (name, verb) in VERBS {
-            let scene = fixture.scene(Newer::Minor, usize::MAX);
-            damage(&scene.storage);
-            let before = files(&scene.storage);
-            assert_eq!(verb(&scene).map_err(|error| error.kind()), Err(kind), "{name}, {what}");
-            assert_eq!(differing(&before, &files(&scene.storage)), Vec::<String>::new(), "{name}, {what}");
+            let opened = fixture.opened(Newer::Minor, usize::MAX);
+            damage(&opened.storage);
+            let before = files(&opened.storage);
+            assert_eq!(verb(&opened).map_err(|error| error.kind()), Err(kind), "{name}, {what}");
+            assert_eq!(differing(&before, &files(&opened.storage)), Vec::<String>::new(), "{name}, {what}");
         }
-        let scene = fixture.scene(Newer::Minor, usize::MAX);
-        damage(&scene.storage);
+        let opened = fixture.opened(Newer::Minor, usize::MAX);
+        damage(&opened.storage);
         let mut found = Vec::new();
         icecore::snapshot::restore(
-            &scene.repo,
-            scene.kept,
+            &opened.repo,
+            opened.kept,
             RestoreTo::Stream(&mut found),
             OnDamage::Stop,
             &NoProgress,
         )
         .unwrap();
-        assert!(found == scene.image, "readers go on: {what}");
+        assert!(found == opened.image, "readers go on: {what}");
     }
 }

@@ -22,8 +22,12 @@ use crate::words::sizes::to_u32;
 
 /// The number of runs of about the same size that are merged into one.
 const MERGE_WIDTH: usize = 4;
-/// The entries of a run of the lowest size class.
-const SMALLEST_CLASS: u64 = 1 << 18;
+/// The entries of a run of the lowest size class: that of a small capture.
+const SMALLEST_CLASS: u64 = 1 << 8;
+/// The entries of a run of a pack that is nearly full.
+const RUN_OF_A_PACK: u64 = 1 << 14;
+/// The entries of a run of the lowest class of those of full packs.
+const PACKS_CLASS: u64 = 1 << 18;
 /// The most merged entries to keep in memory: 16 MiB.
 const KEPT_ENTRIES_MAX: u64 = 1 << 20;
 
@@ -108,9 +112,15 @@ fn fitting(numbers: impl Iterator<Item = u64>, most: u64) -> usize {
     sums.take_while(|sum| *sum <= most).count()
 }
 
-/// Returns the size class of a run: each is four times the one before.
+/// Returns the size class of a run. Each is four times the one before, except for the one from the
+/// run of a pack up to that of dozens: lookups go through fewer runs so, right after an image was
+/// captured, and small captures do not write those again.
 fn class_of(entries: u64) -> u32 {
-    (entries / SMALLEST_CLASS + 1).ilog2() / 2
+    let class = |smallest: u64| (entries / smallest + 1).ilog2() / 2;
+    match entries < RUN_OF_A_PACK {
+        true => class(SMALLEST_CLASS),
+        false => (RUN_OF_A_PACK / SMALLEST_CLASS).ilog2() / 2 + 1 + class(PACKS_CLASS),
+    }
 }
 
 /// Returns the class up to which runs are to be merged. A class is merged when it has enough runs,
@@ -289,23 +299,42 @@ mod tests {
         assert_eq!(class_to_merge(&[]), None);
     }
 
-    #[test]
-    fn an_entry_is_written_a_bounded_number_of_times() {
-        let (mut runs, mut written) = (Vec::<u64>::new(), 0);
-        let packs = 10_000;
-        for _ in 0..packs {
-            runs.push(30_000);
+    /// Publishes runs with these numbers of entries, and merges as captures do. Returns the most
+    /// runs at a time, and the number of entries that each merge wrote.
+    fn merged(published: impl Iterator<Item = u64>) -> (usize, Vec<u64>) {
+        let (mut runs, mut most, mut merges) = (Vec::new(), 0, Vec::new());
+        for entries in published {
+            runs.push(entries);
             let classes: Vec<u32> = runs.iter().map(|entries| class_of(*entries)).collect();
             if let Some(upto) = class_to_merge(&classes) {
-                let (merged, kept): (Vec<u64>, Vec<u64>) =
+                let (parts, kept): (Vec<u64>, Vec<u64>) =
                     runs.iter().partition(|entries| class_of(**entries) <= upto);
-                written += merged.iter().sum::<u64>();
+                merges.push(parts.iter().sum());
                 runs = kept;
-                runs.push(merged.iter().sum());
+                runs.push(parts.iter().sum());
             }
-            assert!(runs.len() <= 20, "{runs:?}");
+            most = most.max(runs.len());
         }
-        let times = written / (packs * 30_000);
+        (most, merges)
+    }
+
+    #[test]
+    fn an_entry_is_written_a_bounded_number_of_times() {
+        let packs = 10_000;
+        let (most, merges) = merged((0..packs).map(|_| 30_000));
+        assert!(most <= 20, "{most} runs");
+        let times = merges.iter().sum::<u64>() / (packs * 30_000);
         assert!(times <= 12, "an entry was written {times} times");
+    }
+
+    #[test]
+    fn small_captures_do_not_write_the_runs_of_large_ones_again() {
+        // A data pack with a block, a page pack with a few pages.
+        let small = (0..10_000).map(|run| if run % 2 == 0 { 2 } else { 5 });
+        let (most, merges) = merged(std::iter::once(700_000).chain(small));
+        assert!(most <= 12, "{most} runs");
+        // About 128 KiB and more.
+        let large = merges.iter().filter(|entries| **entries > 12_000).count();
+        assert!(large <= 5, "{large} of {} merges were large", merges.len());
     }
 }

@@ -2,10 +2,10 @@
 //! order, no snapshot loses a byte, every operation ends, and gc gives back what is not used.
 
 mod broken;
+mod fixture;
 pub(crate) mod hooked;
 mod schedule;
 mod stale;
-mod world;
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -29,10 +29,10 @@ use icecore_testing::repository::open_with_small_packs;
 use icecore_testing::repository::options;
 
 use crate::at_once::broken::Break;
+use crate::at_once::fixture::Doing;
+use crate::at_once::fixture::Fixture;
 use crate::at_once::hooked::Hooked;
 use crate::at_once::schedule::Plan;
-use crate::at_once::world::Doing;
-use crate::at_once::world::World;
 use crate::volumes::support as volumes;
 
 const SPAN: usize = 64 << 10;
@@ -148,31 +148,31 @@ const MEANWHILE: &[&[Doing]] = &[
 
 #[test]
 fn whatever_is_done_between_two_calls_of_an_operation() {
-    let world = World::new();
+    let fixture = Fixture::new();
     for doings in MEANWHILE {
-        let calls = world.play(doings, &Plan::Never, None).unwrap();
+        let calls = fixture.play(doings, &Plan::Never, None).unwrap();
         for point in some(&calls[0], 8) {
-            world.play(doings, &Plan::At(point), None).unwrap();
+            fixture.play(doings, &Plan::At(point), None).unwrap();
         }
     }
 }
 
 #[test]
 fn whatever_two_operations_do_between_two_calls_of_each_other() {
-    let world = World::new();
+    let fixture = Fixture::new();
     for doings in MEANWHILE {
-        let calls = world.play(doings, &Plan::Never, None).unwrap();
+        let calls = fixture.play(doings, &Plan::Never, None).unwrap();
         let mut noise = Random::new(92);
         for _ in 0..6 * times() {
             let [at, back] = [0, 1].map(|one| calls[one][noise.below(calls[one].len())].clone());
-            world.play(doings, &Plan::Twice(at, back), None).unwrap();
+            fixture.play(doings, &Plan::Twice(at, back), None).unwrap();
         }
     }
 }
 
 #[test]
 fn several_operations_in_any_order() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let mut noise = Random::new(93);
     let all = [
         Doing::Capture(0),
@@ -191,7 +191,7 @@ fn several_operations_in_any_order() {
     ];
     for seed in 0..60 * times() as u64 {
         let doings: Vec<Doing> = (0..2 + noise.below(3)).map(|_| all[noise.below(all.len())]).collect();
-        world.play(&doings, &Plan::Seed(seed, 4 + noise.below(20)), None).unwrap();
+        fixture.play(&doings, &Plan::Seed(seed, 4 + noise.below(20)), None).unwrap();
     }
 }
 
@@ -199,18 +199,18 @@ fn several_operations_in_any_order() {
 fn a_snapshot_that_is_deleted_and_copied_again_beside_gc_is_kept() {
     // It can have another manifest then, and gc took it for the one of the same id that it had
     // marked.
-    let world = World::new();
+    let fixture = Fixture::new();
     for doings in [&[Doing::Gc, Doing::Recopy][..], &[Doing::Recopy, Doing::Gc, Doing::Gc]] {
         for seed in 0..25 * times() as u64 {
-            world.play(doings, &Plan::Seed(seed, 4 + (seed % 20) as usize), None).unwrap();
+            fixture.play(doings, &Plan::Seed(seed, 4 + (seed % 20) as usize), None).unwrap();
         }
     }
 }
 
 #[test]
 fn a_volume_and_a_snapshot_of_one_id_with_other_manifests_are_both_kept() {
-    let world = World::new();
-    let (repo, id, image) = world.recopied("disk");
+    let fixture = Fixture::new();
+    let (repo, id, image) = fixture.recopied("disk");
     let before = icecore::maintenance::stats(&repo, &NoProgress).unwrap().repository;
     assert!(before.unused_bytes > 0, "what neither needs: {before:?}");
     assert!(
@@ -234,9 +234,9 @@ fn a_volume_and_a_snapshot_of_one_id_with_other_manifests_are_both_kept() {
 /// Returns what goes wrong when something that keeps operations apart is left out, if anything
 /// does.
 fn without(left_out: Break, doings: &[Doing]) -> Option<String> {
-    let world = World::new();
-    let calls = world.play(doings, &Plan::Never, None).unwrap();
-    calls[0].iter().find_map(|point| world.play(doings, &Plan::At(point.clone()), Some(left_out)).err())
+    let fixture = Fixture::new();
+    let calls = fixture.play(doings, &Plan::Never, None).unwrap();
+    calls[0].iter().find_map(|point| fixture.play(doings, &Plan::At(point.clone()), Some(left_out)).err())
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::crash::HINTS;
 use crate::crash::LEAF;
 use crate::crash::bounds;
 use crate::crash::count;
+use crate::crash::fixture::Fixture;
 use crate::crash::image;
 use crate::crash::kinds;
 use crate::crash::mutate::Kind;
@@ -22,18 +23,17 @@ use crate::crash::mutate::removal_before;
 use crate::crash::mutate::rename_before_sync;
 use crate::crash::mutate::runs_before_packs;
 use crate::crash::noise;
-use crate::crash::scene::Scene;
 
 #[test]
 fn a_first_capture() {
-    let mut scene = Scene::new();
+    let mut fixture = Fixture::new();
     let image = image(1, 2);
-    scene.next = image.clone();
-    scene.capture("disk", &image);
-    assert!(count(&scene, Kind::DataPack) == 3 && count(&scene, Kind::PagePack) == 1);
+    fixture.next = image.clone();
+    fixture.capture("disk", &image);
+    assert!(count(&fixture, Kind::DataPack) == 3 && count(&fixture, Kind::PagePack) == 1);
     let bounds = bounds(100, 8);
-    scene.check(&bounds);
-    scene.check_mutations(&bounds, &breaks_of_capture());
+    fixture.check(&bounds);
+    fixture.check_mutations(&bounds, &breaks_of_capture());
 }
 
 fn breaks_of_capture() -> Vec<Mutation> {
@@ -85,35 +85,36 @@ fn a_capture_that_relies_on_what_another_one_is_publishing() {
     let image = image(51, 2);
     let bounds = bounds(100, 8);
     for run in 1..=4 {
-        let mut scene = Scene::new();
-        scene.next = image.clone();
-        scene.captures_at_once(&image, run);
-        scene.check(&bounds);
+        let mut fixture = Fixture::new();
+        fixture.next = image.clone();
+        fixture.captures_at_once(&image, run);
+        fixture.check(&bounds);
         if run == 4 {
             // The first has published all but its record, and the second publishes nothing else.
-            assert_eq!(kinds(&scene)[8..], [Kind::Record, Kind::Record]);
+            assert_eq!(kinds(&fixture)[8..], [Kind::Record, Kind::Record]);
         }
         // Where the second publishes runs of its own, the last one's sync is that of all others,
         // too.
         let unsynced = no_sync_before("index", Kind::Record);
-        scene.check_mutations(&bounds, &[found("the second does not sync the runs of the first", unsynced)]);
+        fixture
+            .check_mutations(&bounds, &[found("the second does not sync the runs of the first", unsynced)]);
     }
 }
 
 #[test]
 fn a_capture_of_changes_that_merges_the_index() {
-    let mut scene = Scene::new();
+    let mut fixture = Fixture::new();
     let mut image = image(3, 2);
-    scene.capture("disk", &image);
-    scene.settle();
+    fixture.capture("disk", &image);
+    fixture.settle();
     image[BLOCK..BLOCK + CHUNK].copy_from_slice(&noise(5, CHUNK));
     image[LEAF..LEAF + 2 * BLOCK].copy_from_slice(&noise(6, 2 * BLOCK));
-    scene.next = image.clone();
-    scene.capture("disk", &image);
-    assert_eq!(count(&scene, Kind::MergedRun), 1, "{:?}", kinds(&scene));
+    fixture.next = image.clone();
+    fixture.capture("disk", &image);
+    assert_eq!(count(&fixture, Kind::MergedRun), 1, "{:?}", kinds(&fixture));
     let bounds = bounds(100, 8);
-    scene.check(&bounds);
-    scene.check_mutations(
+    fixture.check(&bounds);
+    fixture.check_mutations(
         &bounds,
         &[
             found("the merged run is not synced", no_file_sync(Kind::MergedRun)),
@@ -133,17 +134,17 @@ fn a_capture_of_changes_that_merges_the_index() {
 
 #[test]
 fn a_capture_of_known_blocks_that_merges_the_index() {
-    let mut scene = Scene::new();
+    let mut fixture = Fixture::new();
     let mut image = image(7, 2);
-    scene.capture("disk", &image);
-    scene.settle();
+    fixture.capture("disk", &image);
+    fixture.settle();
     image.rotate_left(CHUNK);
-    scene.next = image.clone();
-    scene.capture("disk", &image);
-    assert_eq!(kinds(&scene), [Kind::PagePack, Kind::PageRun, Kind::MergedRun, Kind::Record]);
+    fixture.next = image.clone();
+    fixture.capture("disk", &image);
+    assert_eq!(kinds(&fixture), [Kind::PagePack, Kind::PageRun, Kind::MergedRun, Kind::Record]);
     let bounds = bounds(100, 8);
-    scene.check(&bounds);
-    scene.check_mutations(
+    fixture.check(&bounds);
+    fixture.check_mutations(
         &bounds,
         &[
             found("the merged run is not synced", no_file_sync(Kind::MergedRun)),

@@ -9,6 +9,8 @@ use crate::crash::BLOCK;
 use crate::crash::CHUNK;
 use crate::crash::LEAF;
 use crate::crash::bounds;
+use crate::crash::fixture::Fixture;
+use crate::crash::fixture::init;
 use crate::crash::image;
 use crate::crash::mutate::Kind;
 use crate::crash::mutate::before;
@@ -21,17 +23,15 @@ use crate::crash::mutate::no_sync_after_making;
 use crate::crash::mutate::no_sync_after_removal;
 use crate::crash::mutate::rename_before_sync;
 use crate::crash::noise;
-use crate::crash::scene::Scene;
-use crate::crash::scene::init;
 use crate::crash::times;
 
 #[test]
 fn an_init() {
-    let mut scene = Scene::nothing();
-    scene.step(|storage| drop(init(storage).unwrap()));
+    let mut fixture = Fixture::nothing();
+    fixture.step(|storage| drop(init(storage).unwrap()));
     let bounds = bounds(100, 8);
-    scene.check(&bounds);
-    scene.check_mutations(
+    fixture.check(&bounds);
+    fixture.check_mutations(
         &bounds,
         &[
             found("the config is not synced", no_file_sync(Kind::Config)),
@@ -60,11 +60,11 @@ fn an_init() {
 
 #[test]
 fn changes_of_the_catalog() {
-    let mut scene = Scene::new();
-    let ids = [1, 2].map(|seed| scene.capture("disk", &noise(seed, 2 * BLOCK)));
-    scene.settle();
+    let mut fixture = Fixture::new();
+    let ids = [1, 2].map(|seed| fixture.capture("disk", &noise(seed, 2 * BLOCK)));
+    fixture.settle();
     let tags = ["a".to_owned()];
-    scene.step(|storage| {
+    fixture.step(|storage| {
         drop(
             icecore::snapshot::rename(
                 &open(storage.clone()).unwrap(),
@@ -75,21 +75,21 @@ fn changes_of_the_catalog() {
             .unwrap(),
         )
     });
-    scene.step(|storage| {
+    fixture.step(|storage| {
         drop(icecore::snapshot::retag(&open(storage.clone()).unwrap(), ids[0], &tags, &[]).unwrap())
     });
-    scene.step(|storage| {
+    fixture.step(|storage| {
         drop(icecore::snapshot::set_protected(&open(storage.clone()).unwrap(), ids[0], true).unwrap())
     });
-    scene.step(|storage| {
+    fixture.step(|storage| {
         drop(
             icecore::snapshot::delete(&open(storage.clone()).unwrap(), ids[1], DeleteOptions::default())
                 .unwrap(),
         )
     });
     let bounds = bounds(100, 8);
-    scene.check(&bounds);
-    scene.check_mutations(
+    fixture.check(&bounds);
+    fixture.check_mutations(
         &bounds,
         &[
             found("a changed record is not synced", no_file_sync(Kind::Record)),
@@ -106,22 +106,22 @@ fn changes_of_the_catalog() {
 
 #[test]
 fn one_operation_after_another() {
-    let mut scene = Scene::nothing();
-    scene.step(|storage| drop(init(storage).unwrap()));
+    let mut fixture = Fixture::nothing();
+    fixture.step(|storage| drop(init(storage).unwrap()));
     let mut image = image(31, 2);
-    let first = scene.capture("disk", &image);
+    let first = fixture.capture("disk", &image);
     image[..BLOCK].fill(3);
-    scene.capture("disk", &image);
+    fixture.capture("disk", &image);
     image[LEAF..].copy_from_slice(&noise(33, CHUNK));
-    let third = scene.capture("disk", &image);
-    scene.step(|storage| {
+    let third = fixture.capture("disk", &image);
+    fixture.step(|storage| {
         drop(
             icecore::snapshot::delete(&open(storage.clone()).unwrap(), first, DeleteOptions::default())
                 .unwrap(),
         )
     });
-    scene.step(|storage| assert!(collect(&open(storage.clone()).unwrap()).unwrap().packs_rewritten > 0));
-    scene.step(|storage| {
+    fixture.step(|storage| assert!(collect(&open(storage.clone()).unwrap()).unwrap().packs_rewritten > 0));
+    fixture.step(|storage| {
         drop(
             icecore::snapshot::rename(
                 &open(storage.clone()).unwrap(),
@@ -132,11 +132,11 @@ fn one_operation_after_another() {
             .unwrap(),
         )
     });
-    scene.next = image.clone();
-    scene.capture("other", &image);
-    let states = scene.check(&bounds(40, 4));
+    fixture.next = image.clone();
+    fixture.capture("other", &image);
+    let states = fixture.check(&bounds(40, 4));
     assert!(states > 100, "only {states} states");
-    let second = scene.check_second_cuts(&bounds(6, 1), 4 * times());
+    let second = fixture.check_second_cuts(&bounds(6, 1), 4 * times());
     // How many there are depends on which threads were ahead of which when the first cut came.
     assert!(second > 0, "no state after a second cut was looked at");
 }

@@ -15,6 +15,8 @@ use crate::crash::CHUNK;
 use crate::crash::HINTS;
 use crate::crash::NO_READER_LEFT;
 use crate::crash::bounds;
+use crate::crash::fixture::Demand;
+use crate::crash::fixture::Fixture;
 use crate::crash::image;
 use crate::crash::kinds;
 use crate::crash::mutate::Kind;
@@ -30,29 +32,27 @@ use crate::crash::mutate::removal_before;
 use crate::crash::mutate::rename_before_sync;
 use crate::crash::mutate::runs_before_packs;
 use crate::crash::noise;
-use crate::crash::scene::Demand;
-use crate::crash::scene::Scene;
 
-/// Returns a scene in which gc has something of each kind to do: packs that go, packs that are
+/// Returns a fixture in which gc has something of each kind to do: packs that go, packs that are
 /// rewritten, chunks that are punched.
-fn before_gc() -> Scene {
-    let mut scene = Scene::new();
+fn before_gc() -> Fixture {
+    let mut fixture = Fixture::new();
     let first = image(11, 2);
     let mut second = first.clone();
     // Of the first chunk one block stays in use, the second goes, and the third stays with the page
     // that leads to it.
     second[BLOCK..CHUNK].fill(0);
     second[CHUNK..2 * CHUNK].copy_from_slice(&noise(13, CHUNK));
-    let going = scene.capture("disk", &first);
-    scene.capture("disk", &second);
-    scene.step(|storage| {
+    let going = fixture.capture("disk", &first);
+    fixture.capture("disk", &second);
+    fixture.step(|storage| {
         drop(
             icecore::snapshot::delete(&open(storage.clone()).unwrap(), going, DeleteOptions::default())
                 .unwrap(),
         )
     });
-    scene.next = first;
-    scene
+    fixture.next = first;
+    fixture
 }
 
 fn packs(files: &BTreeMap<String, Arc<Vec<u8>>>) -> Vec<String> {
@@ -60,8 +60,8 @@ fn packs(files: &BTreeMap<String, Arc<Vec<u8>>>) -> Vec<String> {
 }
 
 /// Demands that packs which a gc has removed are not there again when it has returned.
-fn removed_for_good(scene: &Scene) -> Demand {
-    let left = packs(&scene.storage().files());
+fn removed_for_good(fixture: &Fixture) -> Demand {
+    let left = packs(&fixture.storage().files());
     Box::new(move |returned, files| match returned {
         0 => Ok(()),
         _ if packs(files) == left => Ok(()),
@@ -71,19 +71,19 @@ fn removed_for_good(scene: &Scene) -> Demand {
 
 #[test]
 fn a_gc() {
-    let mut scene = before_gc();
-    scene.settle();
-    scene.step(|storage| {
+    let mut fixture = before_gc();
+    fixture.settle();
+    fixture.step(|storage| {
         let totals = collect(&open(storage.clone()).unwrap()).unwrap();
         assert!(
             totals.packs_removed > 0 && totals.packs_rewritten > 0 && totals.chunks_punched > 0,
             "{totals:?}"
         );
     });
-    scene.demand = removed_for_good(&scene);
+    fixture.demand = removed_for_good(&fixture);
     let bounds = bounds(100, 8);
-    scene.check(&bounds);
-    scene.check_mutations(&bounds, &breaks_of_gc());
+    fixture.check(&bounds);
+    fixture.check_mutations(&bounds, &breaks_of_gc());
 }
 
 fn breaks_of_gc() -> Vec<Mutation> {
@@ -142,23 +142,23 @@ fn breaks_of_gc() -> Vec<Mutation> {
 #[test]
 fn a_gc_on_a_full_disk() {
     // The first call that can fail for want of room, and that ends in giving back the reserve.
-    let mut scene = (0..40)
+    let mut fixture = (0..40)
         .find_map(|n| {
-            let mut scene = before_gc();
-            scene.settle();
-            scene.step(|storage| {
+            let mut fixture = before_gc();
+            fixture.settle();
+            fixture.step(|storage| {
                 let full = FaultStorage::failing_once(storage.clone(), n, io::ErrorKind::StorageFull);
                 let _ = open(full).and_then(|repo| collect(&repo));
             });
             let gave_back = Logged::Remove("local/reserve".to_owned());
-            scene.storage().log().changes.contains(&gave_back).then_some(scene)
+            fixture.storage().log().changes.contains(&gave_back).then_some(fixture)
         })
         .unwrap();
-    assert_eq!(kinds(&scene), [Kind::Generation, Kind::Reserve]);
-    scene.demand = removed_for_good(&scene);
+    assert_eq!(kinds(&fixture), [Kind::Generation, Kind::Reserve]);
+    fixture.demand = removed_for_good(&fixture);
     let bounds = bounds(100, 8);
-    scene.check(&bounds);
-    scene.check_mutations(
+    fixture.check(&bounds);
+    fixture.check_mutations(
         &bounds,
         &[
             found("directories are not synced after packs were removed", no_sync_after_removal("packs/")),

@@ -9,6 +9,8 @@ use icecore_testing::repository::open_with_small_packs as open;
 use crate::crash::CHUNK;
 use crate::crash::NO_READER_LEFT;
 use crate::crash::bounds;
+use crate::crash::fixture::Before;
+use crate::crash::fixture::Fixture;
 use crate::crash::mutate::Kind;
 use crate::crash::mutate::Mutation;
 use crate::crash::mutate::found;
@@ -24,8 +26,6 @@ use crate::crash::mutate::no_sync_of;
 use crate::crash::mutate::removal_before;
 use crate::crash::mutate::rename_before_sync;
 use crate::crash::noise;
-use crate::crash::scene::Before;
-use crate::crash::scene::Scene;
 
 const AGAIN: &str = "a repair that was cut off is done again, and finds the damaged pack where it was";
 
@@ -38,26 +38,26 @@ fn half_noise(seed: u64, len: usize) -> Vec<u8> {
 
 #[test]
 fn a_repair_of_the_index() {
-    let mut scene = Scene::new();
+    let mut fixture = Fixture::new();
     // Of the pack of the first one, the second one needs the second chunk only.
     let both = half_noise(21, 2 * CHUNK);
-    let gone = scene.capture("disk", &both);
-    let first = scene.storage().files();
-    scene.capture("disk", &both[CHUNK..]);
-    let second = scene.storage().files();
-    scene.step(|storage| {
+    let gone = fixture.capture("disk", &both);
+    let first = fixture.storage().files();
+    fixture.capture("disk", &both[CHUNK..]);
+    let second = fixture.storage().files();
+    fixture.step(|storage| {
         drop(
             icecore::snapshot::delete(&open(storage.clone()).unwrap(), gone, DeleteOptions::default())
                 .unwrap(),
         )
     });
-    let other = scene.capture("other", &noise(23, CHUNK));
+    let other = fixture.capture("other", &noise(23, CHUNK));
     // The chunk that nothing needs is lost. Of the pages all are saved, to a pack that takes the
     // name of the damaged one.
     let damage = |(name, bytes): (&String, &Arc<Vec<u8>>), places: &[usize]| {
         let mut bytes = bytes.to_vec();
         places.iter().for_each(|at| bytes[*at] ^= 1);
-        scene.storage().put(name, bytes.clone());
+        fixture.storage().put(name, bytes.clone());
         bytes
     };
     let data = first.iter().find(|(name, bytes)| name.starts_with("packs/") && bytes[10] == 1).unwrap();
@@ -67,21 +67,21 @@ fn a_repair_of_the_index() {
     damage(pages, &[pages.1.len() - 1]);
     let run = first.iter().find(|(name, bytes)| name.starts_with("index/") && bytes[24] == 0).unwrap();
     damage(run, &[run.1.len() - 1]);
-    scene.settle();
-    scene.untouched = vec![other];
-    scene.before = Before::Repair;
-    scene.step(|storage| {
+    fixture.settle();
+    fixture.untouched = vec![other];
+    fixture.before = Before::Repair;
+    fixture.step(|storage| {
         let report =
             icecore::maintenance::repair_index(&open(storage.clone()).unwrap(), &NoProgress).unwrap();
         assert_eq!(report.damaged_packs.len(), 2);
     });
-    scene.demand = Box::new(move |_, files| {
+    fixture.demand = Box::new(move |_, files| {
         let kept = files.values().any(|bytes| **bytes == damaged);
         if kept { Ok(()) } else { Err("the damaged pack is nowhere any more".to_owned()) }
     });
     let bounds = bounds(100, 8);
-    scene.check(&bounds);
-    scene.check_mutations(&bounds, &breaks_of_repair());
+    fixture.check(&bounds);
+    fixture.check_mutations(&bounds, &breaks_of_repair());
 }
 
 fn breaks_of_repair() -> Vec<Mutation> {

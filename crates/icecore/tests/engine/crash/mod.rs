@@ -9,19 +9,19 @@
 mod capture;
 mod catalog;
 mod collect;
+mod fixture;
 mod mend;
 mod mutate;
 mod parity;
-mod scene;
-mod volume_scene;
+mod volume_fixture;
 mod volumes;
 
 use icecore_testing::crash_states::Bounds;
 use icecore_testing::random::Random;
 
+use crate::crash::fixture::Fixture;
 use crate::crash::mutate::Kind;
 use crate::crash::mutate::publications;
-use crate::crash::scene::Scene;
 
 const CHUNK: usize = 64 << 10;
 
@@ -59,12 +59,12 @@ fn image(seed: u64, chunks: usize) -> Vec<u8> {
     image
 }
 
-fn kinds(scene: &Scene) -> Vec<Kind> {
-    publications(&scene.storage().log().changes).iter().map(|publication| publication.kind).collect()
+fn kinds(fixture: &Fixture) -> Vec<Kind> {
+    publications(&fixture.storage().log().changes).iter().map(|publication| publication.kind).collect()
 }
 
-fn count(scene: &Scene, kind: Kind) -> usize {
-    kinds(scene).iter().filter(|other| **other == kind).count()
+fn count(fixture: &Fixture, kind: Kind) -> usize {
+    kinds(fixture).iter().filter(|other| **other == kind).count()
 }
 
 const HINTS: &str = "a run holds hints, and one that leads to nothing is not followed";

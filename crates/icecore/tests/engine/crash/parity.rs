@@ -15,6 +15,8 @@ use icecore_testing::repository::open;
 use icecore_testing::repository::open_with_small_packs;
 
 use crate::crash::bounds;
+use crate::crash::fixture::Demand;
+use crate::crash::fixture::Fixture;
 use crate::crash::image;
 use crate::crash::mutate::Kind;
 use crate::crash::mutate::before;
@@ -23,18 +25,16 @@ use crate::crash::mutate::harmless;
 use crate::crash::mutate::no_dir_sync;
 use crate::crash::mutate::no_file_sync;
 use crate::crash::mutate::rename_before_sync;
-use crate::crash::scene::Demand;
-use crate::crash::scene::Scene;
 
 type Files = BTreeMap<String, Arc<Vec<u8>>>;
 
-fn with_parity() -> Scene {
-    let mut scene = Scene::new();
-    scene.step(|storage| {
+fn with_parity() -> Fixture {
+    let mut fixture = Fixture::new();
+    fixture.step(|storage| {
         let repo = open_with_small_packs(storage.clone()).unwrap();
         set_parity(&repo, Some("10+2".parse().unwrap()), &NoProgress).unwrap();
     });
-    scene
+    fixture
 }
 
 fn storage(files: &Files, without: &str) -> MemoryStorage {
@@ -66,12 +66,12 @@ fn without_any_pack() -> Demand {
 
 #[test]
 fn a_capture_with_parity() {
-    let mut scene = with_parity();
-    scene.settle();
+    let mut fixture = with_parity();
+    fixture.settle();
     let image = image(51, 2);
-    scene.next = image.clone();
-    scene.capture("disk", &image);
-    scene.demand = Box::new(|_, files| {
+    fixture.next = image.clone();
+    fixture.capture("disk", &image);
+    fixture.demand = Box::new(|_, files| {
         let repo = open(storage(files, ""));
         let is_there = files.keys().any(|name| name.starts_with("snapshots/"));
         let without = parity_report(&repo).map_err(|error| error.to_string())?.packs_without;
@@ -81,8 +81,8 @@ fn a_capture_with_parity() {
         }
     });
     let bounds = bounds(60, 6);
-    scene.check(&bounds);
-    scene.check_mutations(
+    fixture.check(&bounds);
+    fixture.check_mutations(
         &bounds,
         &[
             found("parity is not synced", no_file_sync(Kind::Parity)),
@@ -95,13 +95,13 @@ fn a_capture_with_parity() {
 
 #[test]
 fn a_gc_with_parity() {
-    let mut scene = with_parity();
+    let mut fixture = with_parity();
     let first = image(61, 2);
     let mut second = first.clone();
     second[4096..65536].fill(0);
-    let going = scene.capture("disk", &first);
-    scene.capture("disk", &second);
-    scene.step(|storage| {
+    let going = fixture.capture("disk", &first);
+    fixture.capture("disk", &second);
+    fixture.step(|storage| {
         drop(
             icecore::snapshot::delete(
                 &open_with_small_packs(storage.clone()).unwrap(),
@@ -111,16 +111,16 @@ fn a_gc_with_parity() {
             .unwrap(),
         );
     });
-    scene.next = first;
-    scene.settle();
-    scene.step(|storage| {
+    fixture.next = first;
+    fixture.settle();
+    fixture.step(|storage| {
         let totals = collect(&open_with_small_packs(storage.clone()).unwrap()).unwrap();
         assert!(totals.packs_removed + totals.packs_rewritten > 0, "{totals:?}");
     });
-    scene.demand = without_any_pack();
+    fixture.demand = without_any_pack();
     let bounds = bounds(60, 6);
-    scene.check(&bounds);
-    scene.check_mutations(
+    fixture.check(&bounds);
+    fixture.check_mutations(
         &bounds,
         &[
             found("new parity is not synced", no_file_sync(Kind::Parity)),

@@ -6,6 +6,7 @@ use icecore_testing::repository::collect;
 
 use crate::crash::BLOCK;
 use crate::crash::bounds;
+use crate::crash::fixture::Fixture;
 use crate::crash::mutate::Kind;
 use crate::crash::mutate::Mutation;
 use crate::crash::mutate::before;
@@ -21,27 +22,26 @@ use crate::crash::mutate::removal_before;
 use crate::crash::mutate::rename_before_sync;
 use crate::crash::mutate::write_before_sync;
 use crate::crash::noise;
-use crate::crash::scene::Scene;
-use crate::crash::volume_scene::NAME;
-use crate::crash::volume_scene::VolumeScene;
+use crate::crash::volume_fixture::NAME;
+use crate::crash::volume_fixture::VolumeFixture;
 
 const DIR: &str = "local/volumes/disk";
 const RECORD: &str = "local/volumes/disk/record";
 const IMAGE_BYTES: usize = 9 * BLOCK + 1234;
 
-fn base() -> (Scene, icecore::snapshot::SnapshotId, Vec<u8>) {
-    let mut scene = Scene::new();
+fn base() -> (Fixture, icecore::snapshot::SnapshotId, Vec<u8>) {
+    let mut fixture = Fixture::new();
     let mut image = noise(71, IMAGE_BYTES);
     image[4 * BLOCK..6 * BLOCK].fill(0);
-    let id = scene.capture("origin", &image);
-    (scene, id, image)
+    let id = fixture.capture("origin", &image);
+    (fixture, id, image)
 }
 
-fn clone() -> (VolumeScene, icecore::snapshot::SnapshotId, Vec<u8>) {
-    let (scene, id, image) = base();
-    let mut scene = VolumeScene::new(scene);
-    scene.create(Some(id), &image);
-    (scene, id, image)
+fn clone() -> (VolumeFixture, icecore::snapshot::SnapshotId, Vec<u8>) {
+    let (fixture, id, image) = base();
+    let mut fixture = VolumeFixture::new(fixture);
+    fixture.create(Some(id), &image);
+    (fixture, id, image)
 }
 
 /// Returns breaks of the way in which the record of a volume is published.
@@ -62,18 +62,19 @@ fn breaks_of_record() -> Vec<Mutation> {
 
 #[test]
 fn the_first_volume_is_made() {
-    let (scene, id, image) = base();
-    let mut scene = VolumeScene::new(scene);
-    scene.create(Some(id), &image);
-    let mut scene = scene.ready();
+    let (fixture, id, image) = base();
+    let mut fixture = VolumeFixture::new(fixture);
+    fixture.create(Some(id), &image);
+    let mut fixture = fixture.ready();
     // Whoever does not know volumes must not collect what one stands on.
-    let config = scene.storage().files()["config"].clone();
-    scene.demand = Box::new(move |_, files| match files.contains_key(RECORD) && files["config"] != config {
-        true => Err("there is a volume, and the config does not say so".to_owned()),
-        false => Ok(()),
-    });
+    let config = fixture.storage().files()["config"].clone();
+    fixture.demand =
+        Box::new(move |_, files| match files.contains_key(RECORD) && files["config"] != config {
+            true => Err("there is a volume, and the config does not say so".to_owned()),
+            false => Ok(()),
+        });
     let bounds = bounds(100, 8);
-    scene.check(&bounds);
+    fixture.check(&bounds);
     let mut breaks = breaks_of_record();
     breaks.extend([
         found("the config is not synced", no_file_sync(Kind::Config)),
@@ -88,48 +89,48 @@ fn the_first_volume_is_made() {
             changes.remove(at);
         }),
     ]);
-    scene.check_mutations(&bounds, &breaks);
+    fixture.check_mutations(&bounds, &breaks);
 }
 
 #[test]
 fn a_volume_of_zeros_is_made_written_and_grown() {
-    let mut scene = VolumeScene::new(Scene::new());
+    let mut fixture = VolumeFixture::new(Fixture::new());
     let image = vec![0; 3 * BLOCK + 700];
-    scene.create(None, &image);
-    scene.write(3 * BLOCK, &noise(1, 700));
-    scene.sync();
+    fixture.create(None, &image);
+    fixture.write(3 * BLOCK, &noise(1, 700));
+    fixture.sync();
     let mut image = image;
     image[3 * BLOCK..].copy_from_slice(&noise(1, 700));
     image.resize(5 * BLOCK + 10, 0);
-    scene.whole(Some(image), |repo| {
+    fixture.whole(Some(image), |repo| {
         drop(icecore::volume::resize_volume(repo, NAME, 5 * BLOCK as u64 + 10).unwrap())
     });
-    scene.write(3 * BLOCK + 600, &noise(2, BLOCK));
-    scene.snapshot();
-    let mut scene = scene.ready();
+    fixture.write(3 * BLOCK + 600, &noise(2, BLOCK));
+    fixture.snapshot();
+    let mut fixture = fixture.ready();
     let bounds = bounds(60, 6);
-    scene.check(&bounds);
-    scene.check_mutations(&bounds, &breaks_of_record());
+    fixture.check(&bounds);
+    fixture.check_mutations(&bounds, &breaks_of_record());
 }
 
 #[test]
 fn writes_and_syncs() {
-    let (mut scene, _, _) = clone();
-    scene.write(BLOCK, &noise(1, 2 * BLOCK));
-    scene.write(7 * BLOCK + 100, &noise(2, 50));
-    scene.sync();
-    scene.write(BLOCK, &noise(3, BLOCK));
-    scene.write(9 * BLOCK + 1000, &noise(4, 234));
-    scene.zero(2 * BLOCK..4 * BLOCK);
-    scene.sync();
-    scene.zero(BLOCK..2 * BLOCK);
-    scene.write(BLOCK, &noise(5, BLOCK));
-    scene.write(4 * BLOCK + 9, &noise(6, 9));
-    scene.sync();
-    let mut scene = scene.ready();
+    let (mut fixture, _, _) = clone();
+    fixture.write(BLOCK, &noise(1, 2 * BLOCK));
+    fixture.write(7 * BLOCK + 100, &noise(2, 50));
+    fixture.sync();
+    fixture.write(BLOCK, &noise(3, BLOCK));
+    fixture.write(9 * BLOCK + 1000, &noise(4, 234));
+    fixture.zero(2 * BLOCK..4 * BLOCK);
+    fixture.sync();
+    fixture.zero(BLOCK..2 * BLOCK);
+    fixture.write(BLOCK, &noise(5, BLOCK));
+    fixture.write(4 * BLOCK + 9, &noise(6, 9));
+    fixture.sync();
+    let mut fixture = fixture.ready();
     let bounds = bounds(100, 8);
-    scene.check(&bounds);
-    scene.check_mutations(
+    fixture.check(&bounds);
+    fixture.check_mutations(
         &bounds,
         &[
             found("the data is not synced", no_syncs_of("local/volumes/disk/overlay-0")),
@@ -144,16 +145,16 @@ fn writes_and_syncs() {
 
 #[test]
 fn a_snapshot_of_a_volume() {
-    let (mut scene, _, _) = clone();
-    scene.write(BLOCK, &noise(1, 2 * BLOCK));
-    scene.zero(6 * BLOCK..7 * BLOCK);
-    scene.snapshot();
-    scene.write(2 * BLOCK, &noise(2, 2 * BLOCK));
-    scene.sync();
-    let mut scene = scene.ready();
+    let (mut fixture, _, _) = clone();
+    fixture.write(BLOCK, &noise(1, 2 * BLOCK));
+    fixture.zero(6 * BLOCK..7 * BLOCK);
+    fixture.snapshot();
+    fixture.write(2 * BLOCK, &noise(2, 2 * BLOCK));
+    fixture.sync();
+    let mut fixture = fixture.ready();
     let bounds = bounds(60, 6);
-    scene.check(&bounds);
-    scene.check_mutations(&bounds, &breaks_of_snapshot());
+    fixture.check(&bounds);
+    fixture.check_mutations(&bounds, &breaks_of_snapshot());
 }
 
 fn breaks_of_snapshot() -> Vec<Mutation> {
@@ -188,27 +189,27 @@ fn breaks_of_snapshot() -> Vec<Mutation> {
 
 #[test]
 fn snapshots_that_fail_and_another() {
-    let (mut scene, _, _) = clone();
-    scene.write(BLOCK, &noise(1, 2 * BLOCK));
+    let (mut fixture, _, _) = clone();
+    fixture.write(BLOCK, &noise(1, 2 * BLOCK));
     // The new overlay has nothing in it, and the sealed one takes writes again.
-    scene.failed_snapshot();
-    scene.write(2 * BLOCK, &noise(2, 2 * BLOCK));
-    scene.sync();
+    fixture.failed_snapshot();
+    fixture.write(2 * BLOCK, &noise(2, 2 * BLOCK));
+    fixture.sync();
     // Now it has something, and both take writes.
-    scene.failed_snapshot_beside(7 * BLOCK, &noise(3, 2 * BLOCK));
-    scene.write(2 * BLOCK + 5, &noise(4, 2 * BLOCK));
-    scene.write(8 * BLOCK, &noise(5, BLOCK + 1));
-    scene.sync();
-    scene.zero(3 * BLOCK..4 * BLOCK);
-    scene.zero(7 * BLOCK..8 * BLOCK);
-    scene.sync();
-    scene.zero(2 * BLOCK..8 * BLOCK);
-    scene.write(3 * BLOCK, &noise(6, BLOCK));
-    scene.sync();
-    scene.snapshot();
-    let mut scene = scene.ready();
+    fixture.failed_snapshot_beside(7 * BLOCK, &noise(3, 2 * BLOCK));
+    fixture.write(2 * BLOCK + 5, &noise(4, 2 * BLOCK));
+    fixture.write(8 * BLOCK, &noise(5, BLOCK + 1));
+    fixture.sync();
+    fixture.zero(3 * BLOCK..4 * BLOCK);
+    fixture.zero(7 * BLOCK..8 * BLOCK);
+    fixture.sync();
+    fixture.zero(2 * BLOCK..8 * BLOCK);
+    fixture.write(3 * BLOCK, &noise(6, BLOCK));
+    fixture.sync();
+    fixture.snapshot();
+    let mut fixture = fixture.ready();
     let bounds = bounds(60, 6);
-    scene.check(&bounds);
+    fixture.check(&bounds);
     let mut breaks = breaks_of_record();
     breaks.extend([
         found("data of the older overlay is not synced", no_syncs_of("local/volumes/disk/overlay-0")),
@@ -216,7 +217,7 @@ fn snapshots_that_fail_and_another() {
         found("data of the new overlay is not synced", no_syncs_of("local/volumes/disk/overlay-1")),
         found("the map of the new overlay is not synced", no_syncs_of("local/volumes/disk/map-1")),
     ]);
-    scene.check_mutations(&bounds, &breaks);
+    fixture.check_mutations(&bounds, &breaks);
 }
 
 /// The most overlays that a record names beside the newest.
@@ -224,48 +225,48 @@ const SEALED_MAX: usize = 64;
 
 #[test]
 fn a_snapshot_after_so_many_that_failed_that_two_overlays_become_one() {
-    let (mut scene, _, _) = clone();
-    scene.write(0, &noise(1, 6 * BLOCK));
+    let (mut fixture, _, _) = clone();
+    fixture.write(0, &noise(1, 6 * BLOCK));
     for number in 0..SEALED_MAX {
-        scene.failed_snapshot_beside(number % 8 * BLOCK, &noise(number as u64, BLOCK));
+        fixture.failed_snapshot_beside(number % 8 * BLOCK, &noise(number as u64, BLOCK));
     }
-    scene.write(2 * BLOCK, &noise(100, 4 * BLOCK));
-    scene.sync();
-    scene.settle();
-    scene.failed_snapshot_beside(8 * BLOCK, &noise(101, BLOCK));
-    scene.write(2 * BLOCK + 9, &noise(102, 4 * BLOCK));
-    scene.sync();
-    let mut scene = scene.ready();
+    fixture.write(2 * BLOCK, &noise(100, 4 * BLOCK));
+    fixture.sync();
+    fixture.settle();
+    fixture.failed_snapshot_beside(8 * BLOCK, &noise(101, BLOCK));
+    fixture.write(2 * BLOCK + 9, &noise(102, 4 * BLOCK));
+    fixture.sync();
+    let mut fixture = fixture.ready();
     let merged = "local/volumes/disk/overlay-";
-    let log = scene.storage().log();
+    let log = fixture.storage().log();
     let removed =
         log.changes.iter().position(|it| matches!(it, Logged::Remove(name) if name.starts_with(merged)));
     let sealed =
         log.changes.iter().position(|it| matches!(it, Logged::Create(name, _) if name.starts_with(merged)));
     assert!(removed.unwrap() < sealed.unwrap(), "two overlays became one before the seal");
-    let states = scene.check(&bounds(12, 2));
+    let states = fixture.check(&bounds(12, 2));
     assert!(states > 30, "only {states} states");
 }
 
 #[test]
 fn a_volume_is_set_back_restored_and_deleted() {
-    let (mut scene, _, image) = clone();
-    scene.write(BLOCK, &noise(1, 2 * BLOCK));
-    scene.sync();
-    let taken = scene.snapshot();
+    let (mut fixture, _, image) = clone();
+    fixture.write(BLOCK, &noise(1, 2 * BLOCK));
+    fixture.sync();
+    let taken = fixture.snapshot();
     let mut then = image.clone();
     then[BLOCK..3 * BLOCK].copy_from_slice(&noise(1, 2 * BLOCK));
-    scene.write(0, &noise(2, BLOCK));
-    scene.sync();
-    scene.whole(Some(image), |repo| drop(icecore::volume::reset_volume(repo, NAME).unwrap()));
-    scene.write(0, &noise(3, BLOCK));
-    scene.whole(Some(then), |repo| drop(icecore::volume::restore_volume(repo, NAME, taken).unwrap()));
-    scene.write(0, &noise(4, BLOCK));
-    scene.sync();
-    scene.whole(None, |repo| drop(icecore::volume::delete_volume(repo, NAME).unwrap()));
-    let mut scene = scene.ready();
+    fixture.write(0, &noise(2, BLOCK));
+    fixture.sync();
+    fixture.whole(Some(image), |repo| drop(icecore::volume::reset_volume(repo, NAME).unwrap()));
+    fixture.write(0, &noise(3, BLOCK));
+    fixture.whole(Some(then), |repo| drop(icecore::volume::restore_volume(repo, NAME, taken).unwrap()));
+    fixture.write(0, &noise(4, BLOCK));
+    fixture.sync();
+    fixture.whole(None, |repo| drop(icecore::volume::delete_volume(repo, NAME).unwrap()));
+    let mut fixture = fixture.ready();
     let bounds = bounds(60, 6);
-    scene.check(&bounds);
+    fixture.check(&bounds);
     let mut breaks = breaks_of_record();
     breaks.extend([
         found("the directory is not synced after the record was removed", no_sync_after_removal(RECORD)),
@@ -275,24 +276,24 @@ fn a_volume_is_set_back_restored_and_deleted() {
             no_sync_after_removal("local/volumes/disk/overlay-"),
         ),
     ]);
-    scene.check_mutations(&bounds, &breaks);
+    fixture.check_mutations(&bounds, &breaks);
 }
 
 #[test]
 fn a_gc_while_a_volume_stands_on_a_deleted_snapshot() {
-    let (mut scene, _, _) = clone();
-    scene.write(BLOCK, &noise(1, 2 * BLOCK));
-    let taken = scene.snapshot();
-    scene.write(BLOCK, &noise(2, BLOCK));
-    scene.beside(|repo| drop(icecore::snapshot::delete(repo, taken, DeleteOptions::default()).unwrap()));
-    scene.beside(|repo| {
+    let (mut fixture, _, _) = clone();
+    fixture.write(BLOCK, &noise(1, 2 * BLOCK));
+    let taken = fixture.snapshot();
+    fixture.write(BLOCK, &noise(2, BLOCK));
+    fixture.beside(|repo| drop(icecore::snapshot::delete(repo, taken, DeleteOptions::default()).unwrap()));
+    fixture.beside(|repo| {
         collect(repo).unwrap();
     });
-    scene.snapshot();
-    scene.beside(|repo| {
+    fixture.snapshot();
+    fixture.beside(|repo| {
         collect(repo).unwrap();
     });
-    let mut scene = scene.ready();
-    let states = scene.check(&bounds(60, 6));
+    let mut fixture = fixture.ready();
+    let states = fixture.check(&bounds(60, 6));
     assert!(states > 50, "only {states} states");
 }

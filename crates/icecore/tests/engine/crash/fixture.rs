@@ -51,7 +51,7 @@ pub(crate) enum Before {
 }
 
 /// Operations that were done once, with everything that is known of them.
-pub(crate) struct Scene {
+pub(crate) struct Fixture {
     storage: CrashStorage,
     /// The snapshots before the first operation, after it, after the second...
     snapshots: Vec<Vec<Snapshot>>,
@@ -72,14 +72,14 @@ pub(crate) fn init(storage: &CrashStorage) -> icecore::Result<Repository> {
     with_small_packs(Repository::init(Arc::new(storage.clone()), session(), &init_options()))
 }
 
-impl Scene {
+impl Fixture {
     /// Begins with an empty repository.
     pub(crate) fn new() -> Self {
-        let mut scene = Self::nothing();
-        init(&scene.storage).unwrap();
-        scene.before = Before::Nothing;
-        scene.settle();
-        scene
+        let mut fixture = Self::nothing();
+        init(&fixture.storage).unwrap();
+        fixture.before = Before::Nothing;
+        fixture.settle();
+        fixture
     }
 
     /// Begins with an empty directory.
@@ -180,15 +180,15 @@ impl Scene {
         for state in states.iter().step_by(states.len().div_ceil(some)) {
             let storage = state.storage();
             let Ok(repo) = open(storage.clone()) else { continue };
-            let mut scene = Self { storage, images: self.images.clone(), ..Self::nothing() };
-            scene.snapshots = vec![icecore::snapshot::list(&repo).unwrap().snapshots];
-            scene.before = Before::Nothing;
-            scene.next.clone_from(&self.next);
-            scene.capture("afterwards", &self.next);
-            scene.step(|storage| {
+            let mut fixture = Self { storage, images: self.images.clone(), ..Self::nothing() };
+            fixture.snapshots = vec![icecore::snapshot::list(&repo).unwrap().snapshots];
+            fixture.before = Before::Nothing;
+            fixture.next.clone_from(&self.next);
+            fixture.capture("afterwards", &self.next);
+            fixture.step(|storage| {
                 collect(&open(storage.clone()).unwrap()).unwrap();
             });
-            second += scene.check(bounds);
+            second += fixture.check(bounds);
         }
         second
     }

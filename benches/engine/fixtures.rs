@@ -35,7 +35,7 @@ pub(crate) fn session() -> Uuid {
 }
 
 /// A repository and where it is: it goes away with this.
-pub(crate) struct Place {
+pub(crate) struct Fixture {
     pub(crate) repo: Repository,
     kind: Kind,
 }
@@ -54,7 +54,7 @@ impl Kind {
     }
 }
 
-impl Place {
+impl Fixture {
     /// Makes an empty repository, in memory or in a directory.
     pub(crate) fn new(in_memory: bool) -> Self {
         let kind = if in_memory {

@@ -39,7 +39,7 @@ use crate::volumes::support::volume_options;
 
 const CHUNK: usize = 64 << 10;
 
-/// An operation. Numbers are those of snapshots or images in the [`World`].
+/// An operation. Numbers are those of snapshots or images in the [`Fixture`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Doing {
     Capture(usize),
@@ -59,7 +59,7 @@ pub(crate) enum Doing {
 const COPY: CopyOptions = CopyOptions { level: None, check: true, name_may_repeat: true };
 
 /// A repository to begin with: some of what is in it is used by no snapshot any more.
-pub(crate) struct World {
+pub(crate) struct Fixture {
     files: BTreeMap<String, Vec<u8>>,
     snapshots: Vec<(SnapshotId, Vec<u8>)>,
     /// Images that can be captured: what was in a snapshot that is gone, that with changes, and
@@ -122,7 +122,7 @@ enum Effect {
     Deleted(SnapshotId),
 }
 
-impl World {
+impl Fixture {
     pub(crate) fn new() -> Self {
         let storage = MemoryStorage::new();
         drop(init(storage.clone()));

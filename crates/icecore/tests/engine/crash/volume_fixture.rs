@@ -18,8 +18,8 @@ use icecore_testing::repository::collect;
 use icecore_testing::repository::open_with_small_packs;
 use icecore_testing::repository::restores;
 
+use crate::crash::fixture::Fixture;
 use crate::crash::noise;
-use crate::crash::scene::Scene;
 use crate::volumes::support::content;
 use crate::volumes::support::open;
 use crate::volumes::support::snapshot;
@@ -119,27 +119,27 @@ impl<F: Fn() + Sync> Progress for Beside<F> {
 }
 
 /// Operations on a volume, done once.
-pub(crate) struct VolumeScene {
-    pub(crate) scene: Scene,
+pub(crate) struct VolumeFixture {
+    pub(crate) fixture: Fixture,
     volume: Option<Volume>,
     history: History,
 }
 
-impl VolumeScene {
+impl VolumeFixture {
     /// Begins in a repository that `prepared` has filled. All that was done so far is durable.
-    pub(crate) fn new(mut scene: Scene) -> Self {
-        scene.settle();
+    pub(crate) fn new(mut fixture: Fixture) -> Self {
+        fixture.settle();
         let history = History { images: vec![None], how: Vec::new(), certain: vec![0] };
-        Self { scene, volume: None, history }
+        Self { fixture, volume: None, history }
     }
 
     fn repo(&self) -> Arc<Repository> {
-        Arc::new(self.scene.open())
+        Arc::new(self.fixture.open())
     }
 
     fn step(&mut self, how: How, image: Option<Vec<u8>>, what: impl FnOnce(&Arc<Repository>)) {
         let repo = self.repo();
-        self.scene.step(|_| what(&repo));
+        self.fixture.step(|_| what(&repo));
         self.history.push(how, image);
     }
 
@@ -195,7 +195,7 @@ impl VolumeScene {
 
     fn snapshot_taken(&mut self, id: SnapshotId) {
         let image = self.history.last();
-        self.scene.know(id, &image);
+        self.fixture.know(id, &image);
         self.step(How::Sync, Some(image), |_| {});
     }
 
@@ -225,7 +225,7 @@ impl VolumeScene {
     /// before.
     pub(crate) fn settle(&mut self) {
         self.close();
-        self.scene.settle();
+        self.fixture.settle();
         let image = self.history.last();
         self.history = History { images: vec![Some(image)], how: Vec::new(), certain: vec![0] };
     }
@@ -235,11 +235,11 @@ impl VolumeScene {
         self.step(How::Blocks, Some(self.history.last()), what);
     }
 
-    /// Returns the scene, which looks at the volume in each state.
-    pub(crate) fn ready(mut self) -> Scene {
+    /// Returns the fixture, which looks at the volume in each state.
+    pub(crate) fn ready(mut self) -> Fixture {
         self.close();
         let history = self.history;
-        self.scene.look_closer = Box::new(move |returned, storage, is_last| {
+        self.fixture.look_closer = Box::new(move |returned, storage, is_last| {
             let repo = Arc::new(open_with_small_packs(storage.clone()).map_err(|error| error.to_string())?);
             match icecore::volume::find_volume(&repo, NAME) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -254,7 +254,7 @@ impl VolumeScene {
                 }
             }
         });
-        self.scene
+        self.fixture
     }
 }
 
