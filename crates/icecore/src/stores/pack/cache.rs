@@ -1,6 +1,5 @@
 //! The cache of open packs: it closes the least recently used ones when they hold much.
 
-use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -9,22 +8,23 @@ use crate::stores::files::RepositoryFiles;
 use crate::stores::pack::file::PackFile;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
+use crate::words::sizes::to_u64;
 use crate::words::sync::Mutex;
 
 /// The most memory of open packs, in bytes. A full pack has a directory of about 1 MiB.
 const HELD_BYTES_MAX: u64 = 96 << 20;
 /// The most open files of packs. Small packs are in memory, and need none.
 const FILES_MAX: usize = 96;
+/// The part of both that stays when there is more: the oldest are looked for once for many packs.
+const STAYS: (u64, u64) = (3, 4);
 
 #[derive(Default)]
 pub(crate) struct PackCache(Mutex<OpenPacks>);
 
 #[derive(Default)]
 struct OpenPacks {
-    /// Each pack with the time of its last use.
+    /// Each pack with the time of its last use, which no two share.
     packs: HashMap<PackId, (Arc<PackFile>, u64)>,
-    /// The packs by the time of their last use, which no two share.
-    by_use: BTreeMap<u64, PackId>,
     clock: u64,
     held_bytes: u64,
     files: usize,
@@ -63,29 +63,34 @@ impl OpenPacks {
     fn touch(&mut self, id: PackId) -> Option<Arc<PackFile>> {
         let (pack, used) = self.packs.get_mut(&id)?;
         self.clock += 1;
-        self.by_use.remove(used);
         *used = self.clock;
-        self.by_use.insert(self.clock, id);
         Some(Arc::clone(pack))
     }
 
-    /// Adds a pack, and closes others until they hold little enough. The pack that was added stays.
+    /// Adds a pack, and closes others if they hold too much. The pack that was added stays.
     fn add(&mut self, pack: Arc<PackFile>) {
         self.remove(pack.id);
         self.clock += 1;
-        self.by_use.insert(self.clock, pack.id);
         self.held_bytes += pack.held_bytes();
         self.files += usize::from(pack.has_file());
         self.packs.insert(pack.id, (pack, self.clock));
-        while (self.held_bytes > HELD_BYTES_MAX || self.files > FILES_MAX) && self.packs.len() > 1 {
-            let Some((_, oldest)) = self.by_use.first_key_value() else { break };
-            self.remove(*oldest);
+        if self.held_bytes <= HELD_BYTES_MAX && self.files <= FILES_MAX {
+            return;
+        }
+        let mut by_use: Vec<(u64, PackId)> = self.packs.iter().map(|(id, (_, used))| (*used, *id)).collect();
+        by_use.sort_unstable();
+        by_use.pop();
+        let stays = |most: u64| most * STAYS.0 / STAYS.1;
+        for (_, oldest) in by_use {
+            if self.held_bytes <= stays(HELD_BYTES_MAX) && to_u64(self.files) <= stays(to_u64(FILES_MAX)) {
+                break;
+            }
+            self.remove(oldest);
         }
     }
 
     fn remove(&mut self, id: PackId) {
-        if let Some((pack, used)) = self.packs.remove(&id) {
-            self.by_use.remove(&used);
+        if let Some((pack, _)) = self.packs.remove(&id) {
             self.held_bytes -= pack.held_bytes();
             self.files -= usize::from(pack.has_file());
         }
@@ -104,7 +109,6 @@ mod tests {
     use crate::stores::pack::writer::Item;
     use crate::stores::pack::writer::PackWriter;
     use crate::words::ids::RepositoryId;
-    use crate::words::sizes::to_u64;
     use crate::words::sizes::to_usize;
     use crate::world::memory::MemoryStorage;
 
@@ -133,30 +137,31 @@ mod tests {
 
     fn open(cache: &PackCache) -> (Vec<PackId>, usize, u64) {
         let open = cache.0.lock().unwrap();
-        assert_eq!(open.packs.len(), open.by_use.len());
         let held: u64 = open.packs.values().map(|(pack, _)| pack.held_bytes()).sum();
         assert_eq!(held, open.held_bytes);
-        (open.by_use.values().copied().collect(), open.files, held)
+        let mut ids: Vec<PackId> = open.packs.keys().copied().collect();
+        ids.sort_by_key(|id| open.packs[id].1);
+        (ids, open.files, held)
     }
 
     #[test]
     fn the_packs_that_were_used_last_stay_open_and_small_ones_need_no_file() {
         let files = files();
         let small = packs(&files, 300, 100);
-        let large = packs(&files, to_u64(FILES_MAX) + 3, to_usize(IN_MEMORY_BYTES_MAX));
+        let large = packs(&files, to_u64(FILES_MAX) + 1, to_usize(IN_MEMORY_BYTES_MAX));
         let cache = PackCache::default();
         let get = |id: &PackId| cache.get(&files, *id).unwrap();
         small.iter().for_each(|id| drop(get(id)));
         assert_eq!((open(&cache).0, open(&cache).1), (small.clone(), 0));
-        large.iter().for_each(|id| drop(get(id)));
-        // The small packs were used before, so they are closed first.
-        assert_eq!((open(&cache).0, open(&cache).1), (large[3..].to_vec(), FILES_MAX));
-        get(&large[3]);
-        get(&small[7]);
-        get(&large[0]);
-        let (ids, ..) = open(&cache);
-        assert_eq!(ids[..2], [large[5], large[6]], "the one that was touched is younger");
-        assert_eq!(ids[ids.len() - 3..], [large[3], small[7], large[0]]);
+        large[..FILES_MAX].iter().for_each(|id| drop(get(id)));
+        assert_eq!(open(&cache).0, [&small[..], &large[..FILES_MAX]].concat(), "there is room for all");
+        // One more, and the oldest are closed: the small ones, and large ones until some room is free.
+        [small[7], large[3], large[FILES_MAX]].iter().for_each(|id| drop(get(id)));
+        let (ids, file_count, _) = open(&cache);
+        assert_eq!(file_count, FILES_MAX * 3 / 4);
+        assert_eq!(ids[ids.len() - 3..], [small[7], large[3], large[FILES_MAX]]);
+        let first = large.iter().position(|id| *id == ids[0]).unwrap();
+        assert_eq!(ids[..ids.len() - 3], large[first..FILES_MAX], "those that were used last");
         cache.clear();
         assert_eq!(open(&cache), (Vec::new(), 0, 0));
     }
