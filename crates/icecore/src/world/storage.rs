@@ -163,6 +163,12 @@ impl Mapped {
         Self { bytes: Arc::new(bytes), broken: Some(broken) }
     }
 
+    /// Returns a part of it, or none if it has no such part. For bytes that do not break.
+    pub(crate) fn part(&self, range: Range<usize>) -> Option<Self> {
+        self.get(range.clone())?;
+        Some(Self::new(Part(self.clone(), range)))
+    }
+
     /// Returns whether a part of it has become unreadable since it was mapped: bytes seen before
     /// this call may then be wrong. It notices failed reads only if
     /// [`guard_mappings`](crate::guard_mappings) was called.
@@ -170,6 +176,14 @@ impl Mapped {
         // The bytes are read before the mark.
         fence(Ordering::Acquire);
         self.broken.as_ref().is_some_and(|broken| broken.load(Ordering::Relaxed))
+    }
+}
+
+struct Part(Mapped, Range<usize>);
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        self.0.get(self.1.clone()).unwrap_or_default()
     }
 }
 

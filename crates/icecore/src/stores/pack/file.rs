@@ -38,9 +38,8 @@ pub(crate) struct PackFile {
     /// The length of the whole file.
     pub(crate) bytes: u64,
     trailer: Trailer,
+    directory: Mapped,
     content: Content,
-    /// Its directory, where that is not a part of `content` in memory.
-    directory: Option<Mapped>,
 }
 
 /// The bytes of an open pack.
@@ -138,29 +137,17 @@ impl PackFile {
         let bytes = content.len();
         let range = trailer.directory_offset..bytes - to_u64(TRAILER_BYTES);
         let directory = match &content {
-            Content::File(file) => {
-                let read = |error| Error::stored_io(format!("reading pack {id}"), error);
-                Some(file.load(range).map_err(read)?)
-            }
-            Content::Memory(_) => None,
+            Content::File(file) => file.load(range),
+            Content::Memory(bytes) => bytes
+                .part(to_usize(range.start)..to_usize(range.end))
+                .ok_or_else(|| io::ErrorKind::UnexpectedEof.into()),
         };
-        let pack = Self { id, kind: header.kind, bytes, trailer, content, directory };
-        if crc32fast::hash(pack.directory_bytes()) != pack.trailer.crc {
+        let directory = directory.map_err(|error| Error::stored_io(format!("reading pack {id}"), error))?;
+        if crc32fast::hash(&directory) != trailer.crc {
             return Err(damaged(id, &DecodeError::BadChecksum { what: "directory" }));
         }
-        pack.directory()?;
-        Ok(pack)
-    }
-
-    fn directory_bytes(&self) -> &[u8] {
-        match (&self.directory, &self.content) {
-            (Some(directory), _) => directory,
-            (None, Content::Memory(bytes)) => {
-                let end = bytes.len().saturating_sub(TRAILER_BYTES);
-                bytes.get(to_usize(self.trailer.directory_offset)..end).unwrap_or_default()
-            }
-            (None, Content::File(_)) => &[],
-        }
+        Directory::new(&directory, &trailer).map_err(|error| damaged(id, &error))?;
+        Ok(Self { id, kind: header.kind, bytes, trailer, directory, content })
     }
 
     /// Returns whether it holds its file open.
@@ -171,7 +158,7 @@ impl PackFile {
     /// Returns the memory that it holds, in bytes.
     pub(crate) fn held_bytes(&self) -> u64 {
         let bytes = match &self.content {
-            Content::File(_) => self.directory_bytes().len(),
+            Content::File(_) => self.directory.len(),
             Content::Memory(bytes) => bytes.len(),
         };
         to_u64(size_of::<Self>() + bytes)
@@ -189,11 +176,11 @@ impl PackFile {
 
     /// Returns whether the directory matches the pack's id.
     pub(crate) fn has_its_id(&self, files: &RepositoryFiles) -> bool {
-        files.hasher.pack(self.directory_bytes()) == self.id
+        files.hasher.pack(&self.directory) == self.id
     }
 
     fn directory(&self) -> Result<Directory<'_>> {
-        Directory::new(self.directory_bytes(), &self.trailer).map_err(|error| damaged(self.id, &error))
+        Directory::new(&self.directory, &self.trailer).map_err(|error| damaged(self.id, &error))
     }
 
     /// Returns the entry with this number.
