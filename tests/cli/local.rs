@@ -14,7 +14,7 @@ fn a_copy_without_what_one_machine_needs_is_the_repository() {
     std::fs::remove_dir_all(fixture.path("copy/local")).unwrap();
     let run = |arguments: &[&str]| fixture.run(&[&["--repo", "copy"], arguments].concat());
 
-    // Readers need nothing of it, and make nothing.
+    // Readers first.
     assert!(run(&["snapshot", "list"]).out.contains("base"));
     run(&["verify", "--read-data"]).exits(0);
     run(&["restore", "base", "restored.raw"]).exits(0);
@@ -33,4 +33,19 @@ fn a_copy_without_what_one_machine_needs_is_the_repository() {
     assert_eq!(run(&["volume", "get", "stays"]).code, 3, "volumes are of one machine");
     run(&["restore", "later", "later.raw"]).exits(0);
     assert!(std::fs::read(fixture.path("later.raw")).unwrap() == [&image[..], b"more"].concat());
+}
+
+#[test]
+fn an_empty_repository_whose_directories_a_tool_left_out_takes_a_snapshot() {
+    let fixture = Fixture::new();
+    fixture.image("disk.raw", 1);
+    for dir in ["packs", "index", "snapshots", "parity", "local"] {
+        std::fs::remove_dir_all(fixture.path("repo").join(dir)).unwrap();
+    }
+    fixture.run(&["snapshot", "create", "disk.raw", "--name", "base"]).exits(0);
+    fixture.run(&["volume", "create", "v", "--snapshot", "base"]).exits(0);
+    fixture.run(&["parity", "3+1"]).exits(0);
+    fixture.run(&["restore", "base", "out.raw"]).exits(0);
+    fixture.assert_equal("out.raw", "disk.raw");
+    fixture.run(&["verify", "--read-data"]).exits(0);
 }

@@ -73,7 +73,7 @@ impl Repository {
             };
             storage.make_dir(dir).map_err(making)?;
         }
-        // Before the config is: with it, the repository exists.
+        // Before the config, so that a new repository has all of them after a power cut too.
         storage
             .sync_dir("")
             .map_err(|error| Error::stored_io("syncing the repository's directory", error))?;

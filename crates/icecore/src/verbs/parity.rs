@@ -14,6 +14,7 @@ use crate::words::ids::PackId;
 use crate::words::parity::ParityScheme;
 use crate::words::progress::Progress;
 use crate::world::storage::LockMode;
+use crate::world::storage::make_dir;
 
 /// The parity that a repository keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +71,7 @@ pub fn set_parity(
     repo.check_writable()?;
     let files = repo.files();
     let making = |error| Error::stored_io(format!("creating the directory {}", layout::PARITY), error);
-    files.storage.make_dir(layout::PARITY).map_err(making)?;
-    files.sync_dir("")?;
+    make_dir(&*files.storage, layout::PARITY).map_err(making)?;
     let _parity = locks::lock(files, layout::LOCK_PARITY, LockMode::Exclusive)?;
     {
         let _commit = locks::lock_commit(files)?;

@@ -248,6 +248,12 @@ fn with_dir<T>(storage: &dyn Storage, name: &str, call: impl Fn() -> io::Result<
     }
 }
 
+/// Makes a directory durably, and its parent if that is missing.
+pub(crate) fn make_dir(storage: &dyn Storage, dir: &str) -> io::Result<()> {
+    with_dir(storage, dir, || storage.make_dir(dir))?;
+    storage.sync_dir(parent(dir))
+}
+
 /// Creates a file, and its directory if that is missing.
 pub(crate) fn create(storage: &dyn Storage, name: &str) -> io::Result<Box<dyn NewFile>> {
     with_dir(storage, name, || storage.create(name))

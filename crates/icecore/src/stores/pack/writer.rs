@@ -24,6 +24,7 @@ use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
 use crate::words::sizes::to_u32;
 use crate::words::sizes::to_u64;
+use crate::world::storage::make_dir;
 
 /// A chunk or page ready to be appended to a pack.
 pub(crate) struct Item {
@@ -185,6 +186,6 @@ impl<'a> PackWriter<'a> {
 /// Creates the directory for a pack, one of 256, and makes it durable before anything is put in it.
 pub(crate) fn make_pack_dir(files: &RepositoryFiles, id: PackId) -> Result<()> {
     let dir = &layout::pack_dir(id);
-    let made = files.storage.make_dir(dir).and_then(|()| files.storage.sync_dir(layout::PACKS));
-    made.map_err(|error| Error::stored_io(format!("creating the directory {dir}"), error))
+    make_dir(&*files.storage, dir)
+        .map_err(|error| Error::stored_io(format!("creating the directory {dir}"), error))
 }

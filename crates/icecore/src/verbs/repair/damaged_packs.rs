@@ -16,6 +16,7 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::world::storage::StoredFile;
+use crate::world::storage::make_dir;
 
 /// A file that is not a sound pack.
 pub(crate) struct DamagedPack {
@@ -97,8 +98,7 @@ pub(crate) fn put_aside(
         return Ok(Vec::new());
     }
     let making = |error| Error::stored_io(format!("creating the directory {}", layout::DAMAGED), error);
-    files.storage.make_dir(layout::DAMAGED).map_err(making)?;
-    files.sync_dir("")?;
+    make_dir(&*files.storage, layout::DAMAGED).map_err(making)?;
     let generation = locks::NextGeneration::prepare(files)?;
     let _commit = locks::lock_commit(files)?;
     generation.publish()?;

@@ -23,6 +23,7 @@ use crate::words::names::check_labels;
 use crate::words::names::check_volume_name;
 use crate::words::sizes::IMAGE_BYTES_MAX;
 use crate::words::time::check_time;
+use crate::world::storage;
 
 /// The options of a new volume.
 #[derive(Debug, Clone)]
@@ -113,8 +114,7 @@ fn size_of(options: &VolumeOptions, snapshot: Option<u64>) -> Result<u64> {
 /// Creates a directory and makes its name durable.
 fn make_dir(files: &RepositoryFiles, dir: &str) -> Result<()> {
     let making = |error| Error::stored_io(format!("creating the directory {dir}"), error);
-    files.storage.make_dir(dir).map_err(making)?;
-    files.sync_dir(dir.rsplit_once('/').map_or("", |(above, _)| above))
+    storage::make_dir(&*files.storage, dir).map_err(making)
 }
 
 /// Creates an empty overlay durably, after removing the overlays whose numbers `goes` selects.
