@@ -1,10 +1,15 @@
 //! Repositories for tests to start from, and helpers to inspect them.
 
+use std::cell::Cell;
+use std::hash::DefaultHasher;
+use std::hash::Hash;
+use std::hash::Hasher;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::thread;
 
 use icecore::Meter;
 use icecore::NoProgress;
@@ -27,7 +32,7 @@ use icecore::storage::MemoryStorage;
 use icecore::storage::Storage;
 use uuid::Uuid;
 
-/// Returns a number that no other call returns: for sessions, snapshot ids, times.
+/// Returns a number that no other call returns: for snapshot ids and times.
 fn fresh() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -135,9 +140,18 @@ impl io::Write for Comparing<'_> {
     }
 }
 
-/// Returns an id for a handle.
+/// Returns an id for a handle. The names of packs depend on it, and on these the order in which
+/// packs are met: so a test gets the same ids in each run, whatever runs beside it.
 pub fn session() -> Uuid {
-    Uuid::from_u128(u128::from(fresh()))
+    thread_local! {
+        static NEXT: Cell<u64> = const { Cell::new(1) };
+    }
+    let thread = thread::current();
+    // A thread of a test has the name of the test. Other threads come and go without one.
+    let Some(name) = thread.name() else { return Uuid::from_u128(fresh().into()) };
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    Uuid::from_u64_pair(hasher.finish(), NEXT.replace(NEXT.get() + 1))
 }
 
 /// Returns options for a capture of a volume, with a fresh id, time and name.
@@ -174,7 +188,7 @@ pub fn assert_sound(repo: &Repository, what: &str) {
 /// ones are waiting.
 pub fn meanwhile(what: impl FnOnce() + Send) {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-    std::thread::scope(|scope| scope.spawn(|| threads.install(what)).join().unwrap());
+    thread::scope(|scope| scope.spawn(|| threads.install(what)).join().unwrap());
 }
 
 /// A progress report that cancels a capture, which checks once for each leaf.

@@ -12,11 +12,13 @@ use icecore::repository::Repository;
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::MemoryStorage;
+use uuid::Uuid;
 
 use crate::fuzz::input::Input;
 use crate::fuzz::verbs;
 use crate::random::Random;
 use crate::repository::TestRepository;
+use crate::repository::init_options;
 use crate::repository::options;
 use crate::repository::session;
 
@@ -35,7 +37,10 @@ struct Sound {
 fn sound() -> &'static Sound {
     static SOUND: OnceLock<Sound> = OnceLock::new();
     SOUND.get_or_init(|| {
-        let bench = TestRepository::new();
+        let storage = MemoryStorage::new();
+        // The names of packs depend on the session, and on these what a change hits.
+        let repo = Repository::init(Arc::new(storage.clone()), Uuid::from_u128(81), &init_options());
+        let bench = TestRepository { storage, repo: repo.unwrap() };
         let mut image = vec![0; (4 << 20) + 50_000];
         Random::new(81).fill(&mut image[..150_000]);
         image[80_000..110_000].fill(7);

@@ -207,24 +207,26 @@ pub(crate) const INNER: &str = "
 
 pub(crate) const PACK_HEADER: &str = "
     4943455041434b0a | magic
-    0200 | version
+    0300 | version
     01 | data
     00 | no cipher
     00000000 | zero
     000102030405060708090a0b0c0d0e0f | repository
-    00000000000000000000000000000000000000000000000000000000 | zero
-    8cf63237 | CRC-32
+    d0d1d2d3d4d5d6d7d8d9dadbdcdddedfe0e1e2e3e4e5e6e7 | salt
+    00000000 | zero
+    9eb819d7 | CRC-32
 ";
 
 pub(crate) const PAGES_HEADER: &str = "
     4943455041434b0a | magic
-    0200 | version
+    0300 | version
     02 | pages
     00 | no cipher
     00000000 | zero
     000102030405060708090a0b0c0d0e0f | repository
-    00000000000000000000000000000000000000000000000000000000 | zero
-    deda1060 | CRC-32
+    d0d1d2d3d4d5d6d7d8d9dadbdcdddedfe0e1e2e3e4e5e6e7 | salt
+    00000000 | zero
+    cc943b80 | CRC-32
 ";
 
 pub(crate) const RAW_RECORD: &str = "
@@ -499,7 +501,8 @@ const DIGESTS: &str = "
     c832718195ee68e04ff1212d88cef403400c428681a76e2b328d6703477e42f6 | a span
     2a889e1cefeded43263f5670ccabe55a | a chunk
     3053eca334e2377ea9cb40dbc9c34456 | a page
-    50c51a3f62494ef50c04d9374466aecfdadcf926161881d5832733299038fd86 | a pack
+    ce8cd6cc7ef14cdf190c2655677f78376fe476ffef2028822cddd42665507dba | a pack
+    4cefa27aedcd5d60a1e2398e0b79f08a79641eb2b133fee2 | a salt
     b66be711adf587cae88ba479aec6cb145139ae515803a11d5a1da5b779f131a0 | an index run
     e85989002777fa6bc38ac68bff95c6a1f34f5fe074c559d1a0af7fa23193e333 | the content of a leaf
     308dfe8cea7314c1c0ae4b0408fe1b08e57253022c60f0888f8198b4369f21b1 | the content of an inner page
@@ -644,7 +647,7 @@ pub(crate) fn inner() -> Inner {
 }
 
 fn pack_header(kind: PackKind) -> PackHeader {
-    PackHeader { kind, repository: RepositoryId::from(count_from(0)) }
+    PackHeader { kind, repository: RepositoryId::from(count_from(0)), salt: count_from(0xd0) }
 }
 
 pub(crate) fn raw_entry() -> Entry {
@@ -909,7 +912,8 @@ fn digests_are_these_bytes() {
         hasher.span(&of_span).0.to_vec(),
         hasher.chunk(&[digest.block_id(), hasher.zero_block().block_id()]).0.to_vec(),
         hasher.page(&bytes(LEAF)).0.to_vec(),
-        hasher.pack(&bytes(DIRECTORY)).0.to_vec(),
+        hasher.pack(&bytes(PACK_HEADER), &bytes(DIRECTORY), &bytes(TRAILER)).0.to_vec(),
+        hasher.salt("0123456789abcdef0123456789abcdef", 1, 2).to_vec(),
         hasher.run(&run_head).0.to_vec(),
         leaf().content(&hasher).0.to_vec(),
         root.0.to_vec(),

@@ -202,7 +202,7 @@ fn versions_that_are_not_known_are_told_apart_from_damage() {
         assert_eq!(Config::decode(&at_8(golden::CONFIG, other)).map(drop), refused(3));
         assert_eq!(Record::decode(&at_8(golden::RECORD, other), &golden::hasher()).map(drop), refused(3));
         assert_eq!(run_header(&at_8(golden::RUN_HEADER, other)).map(drop), refused(2));
-        assert_eq!(PackHeader::decode(&resealed(at_8(golden::PACK_HEADER, other))).map(drop), refused(2));
+        assert_eq!(PackHeader::decode(&resealed(at_8(golden::PACK_HEADER, other))).map(drop), refused(3));
     }
 }
 

@@ -21,11 +21,12 @@ use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::CHUNK_BLOCKS_MAX;
 use crate::words::sizes::to_u32;
 
-pub(crate) const PACK_VERSION: u16 = 2;
+pub(crate) const PACK_VERSION: u16 = 3;
 pub(crate) const HEADER_BYTES: usize = 64;
 pub(crate) const RECORD_BYTES: usize = 40;
 pub(crate) const ENTRY_BYTES: usize = 44;
 pub(crate) const TRAILER_BYTES: usize = 64;
+pub(crate) const SALT_BYTES: usize = 24;
 pub(crate) const BLOCK_ID_BYTES: usize = 16;
 pub(crate) const BITMAP_BYTES: usize = CHUNK_BLOCKS_MAX / 8;
 /// The most chunks or pages in a pack.
@@ -50,25 +51,35 @@ pub(crate) enum PackKind {
     Pages,
 }
 
+impl PackKind {
+    /// Returns its number in a header.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Data => 1,
+            Self::Pages => 2,
+        }
+    }
+}
+
 /// The header of a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: PackKind,
     pub(crate) repository: RepositoryId,
+    /// Bytes that no other pack has, so that no two packs have the same id.
+    pub(crate) salt: [u8; SALT_BYTES],
 }
 
 impl Header {
     pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = HEADER_MAGIC.to_vec();
         bytes.extend(PACK_VERSION.to_le_bytes());
-        bytes.push(match self.kind {
-            PackKind::Data => 1,
-            PackKind::Pages => 2,
-        });
+        bytes.push(self.kind.number());
         bytes.push(CIPHER_NONE);
         bytes.extend([0; 4]);
         bytes.extend(<[u8; 16]>::from(self.repository));
-        bytes.extend([0; 28]);
+        bytes.extend(self.salt);
+        bytes.extend([0; 4]);
         seal(bytes)
     }
 
@@ -89,7 +100,7 @@ impl Header {
         }
         fields.reserved(4)?;
         let repository = RepositoryId::from(fields.array()?);
-        Ok(Self { kind, repository })
+        Ok(Self { kind, repository, salt: fields.array()? })
     }
 }
 

@@ -123,7 +123,7 @@ pub fn pack(bytes: &[u8]) {
         if let Ok(header) = pack::Header::decode(bytes) {
             let mut encoded = header.encode();
             // An encoder writes zeros to the reserved bytes, which a decoder must ignore.
-            encoded[32..].copy_from_slice(&bytes[32..pack::HEADER_BYTES]);
+            encoded[56..].copy_from_slice(&bytes[56..pack::HEADER_BYTES]);
             assert_eq!(encoded, bytes[..pack::HEADER_BYTES], "not the only header");
         }
     };

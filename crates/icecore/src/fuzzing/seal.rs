@@ -68,7 +68,7 @@ pub(crate) fn pack(bytes: &mut [u8]) {
     if bytes.len() < 128 {
         return;
     }
-    bytes[8..10].copy_from_slice(&[2, 0]);
+    bytes[8..10].copy_from_slice(&[3, 0]);
     fixed(&mut bytes[..64], b"ICEPACK\n");
     let end = bytes.len() - 64;
     let begin = number(bytes, end + 24).clamp(64, end);
@@ -130,7 +130,7 @@ pub fn file(key: &[u8; 32], name: &str, bytes: &mut Vec<u8>) -> String {
         pack(bytes);
         let end = bytes.len() - 64;
         let begin = number(bytes, end + 24).clamp(64, end);
-        return layout::pack(hasher.pack(&bytes[begin..end]));
+        return layout::pack(hasher.pack(&bytes[..64], &bytes[begin..end], &bytes[end..]));
     } else if name.starts_with(layout::INDEX) && bytes.len() >= 64 {
         run(bytes);
         let head = 64 + number(bytes, 12).saturating_mul(32);

@@ -26,6 +26,7 @@ pub(crate) struct Hasher {
     chunk: [u8; 32],
     page: [u8; 32],
     pack: [u8; 32],
+    salt: [u8; 32],
     run: [u8; 32],
     node: [u8; 32],
     image: [u8; 32],
@@ -46,6 +47,7 @@ impl Hasher {
             chunk: derive("chunk"),
             page: derive("page"),
             pack: derive("pack"),
+            salt: derive("salt"),
             run: derive("run"),
             node: derive("node"),
             image: derive("image"),
@@ -95,9 +97,20 @@ impl Hasher {
         PageId(Digest(*blake3::keyed_hash(&self.page, bytes).as_bytes()).short())
     }
 
-    /// Returns the id of a pack from its directory.
-    pub(crate) fn pack(&self, directory: &[u8]) -> PackId {
-        PackId(*blake3::keyed_hash(&self.pack, directory).as_bytes())
+    /// Returns the id of a pack from its header, its directory and its trailer.
+    pub(crate) fn pack(&self, header: &[u8], directory: &[u8], trailer: &[u8]) -> PackId {
+        let mut hasher = blake3::Hasher::new_keyed(&self.pack);
+        hasher.update(header).update(directory).update(trailer);
+        PackId(*hasher.finalize().as_bytes())
+    }
+
+    /// Returns the salt of a session's pack of a kind with this number.
+    pub(crate) fn salt(&self, session: &str, kind: u8, number: u64) -> [u8; 24] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.salt);
+        hasher.update(&[kind]).update(&number.to_le_bytes()).update(session.as_bytes());
+        let mut salt = [0; 24];
+        hasher.finalize_xof().fill(&mut salt);
+        salt
     }
 
     /// Returns the id of an index run from its header and its table of packs.
@@ -153,7 +166,7 @@ mod tests {
     fn kinds_of_digests_do_not_meet() {
         let hasher = Hasher::new(&[1; 32]);
         let bytes = [5; 32];
-        assert_ne!(hasher.page(&bytes).0, Digest(hasher.pack(&bytes).0).short());
+        assert_ne!(hasher.page(&bytes).0, Digest(hasher.pack(&bytes, &[], &[]).0).short());
         assert_ne!(hasher.page(&bytes).0, Digest(hasher.run(&bytes).0).short());
         assert_ne!(
             Hasher::new(&[2; 32]).page(&bytes),

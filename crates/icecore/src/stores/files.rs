@@ -9,6 +9,8 @@ use std::sync::atomic::Ordering;
 use memmap2::MmapMut;
 
 use crate::format::layout;
+use crate::format::pack::PackKind;
+use crate::format::pack::SALT_BYTES;
 use crate::pure::hash::Hasher;
 use crate::words::error::Error;
 use crate::words::error::Result;
@@ -44,6 +46,8 @@ pub(crate) struct RepositoryFiles {
     /// The most entries of an index run. Only tests set less than the format's limit.
     pub(crate) run_entries: u64,
     temps: AtomicU64,
+    /// The packs begun, by kind.
+    packs: [AtomicU64; 4],
 }
 
 /// The number of bytes to collect before a write: direct writes are fastest when they are long.
@@ -80,6 +84,7 @@ impl RepositoryFiles {
             pack_bytes: PACK_BYTES_TARGET,
             run_entries: RUN_ENTRIES_MAX,
             temps: AtomicU64::new(0),
+            packs: Default::default(),
         }
     }
 
@@ -115,6 +120,15 @@ impl RepositoryFiles {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns the salt of a new pack. It never returns the same again, and no other session's handle
+    /// returns it either. Each kind is counted by itself, since threads may begin packs of
+    /// different kinds at the same time: so the salts depend on the session and the image alone.
+    pub(crate) fn new_salt(&self, kind: PackKind) -> [u8; SALT_BYTES] {
+        let kind = kind.number();
+        let number = self.packs[usize::from(kind)].fetch_add(1, Ordering::Relaxed);
+        self.hasher.salt(&self.session, kind, number)
     }
 
     fn temp_name(&self) -> String {

@@ -64,7 +64,7 @@ byte_id!(
     pub(crate) PageId, 16
 );
 byte_id!(
-    /// The id of a pack file: the digest of its directory.
+    /// The id of a pack file: the digest of its header, its directory and its trailer.
     pub PackId, 32
 );
 byte_id!(

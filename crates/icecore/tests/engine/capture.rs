@@ -1,6 +1,8 @@
 //! Captures of images of all sizes, and of images that misbehave.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -10,11 +12,13 @@ use icecore::ErrorKind;
 use icecore::NoProgress;
 use icecore::SPAN_BYTES;
 use icecore::image::ReadAt;
+use icecore::repository::Repository;
 use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::FileIdentity;
 use icecore::snapshot::Parent;
 use icecore::snapshot::SnapshotId;
 use icecore::storage::FsStorage;
+use icecore::storage::MemoryStorage;
 use icecore_testing::bytes::assert_same;
 use icecore_testing::images::TestImage;
 use icecore_testing::random::Random;
@@ -22,10 +26,14 @@ use icecore_testing::repository::Stopping;
 use icecore_testing::repository::TestRepository;
 use icecore_testing::repository::image_of;
 use icecore_testing::repository::init;
+use icecore_testing::repository::init_options;
 use icecore_testing::repository::meanwhile;
 use icecore_testing::repository::open;
 use icecore_testing::repository::options;
 use rayon::prelude::*;
+use uuid::Uuid;
+
+use crate::damage::PACK_HEADER;
 
 const MIB: usize = 1 << 20;
 
@@ -412,13 +420,24 @@ fn a_name_that_is_taken_is_refused_before_anything_is_read() {
 }
 
 #[test]
-fn the_same_image_gives_the_same_bytes() {
+fn the_same_image_gives_the_same_bytes_in_a_session_and_packs_of_the_same_content_in_another() {
     let image = Random::new(31).disk(9 * MIB + 7);
-    let packs = || {
-        let bench = TestRepository::new();
-        bench.capture("disk", &image);
-        let files = bench.storage.files().into_iter();
+    let files = |session: u128, workers: usize| {
+        let storage = MemoryStorage::new();
+        let session = Uuid::from_u128(session);
+        let repo = Repository::init(Arc::new(storage.clone()), session, &init_options()).unwrap();
+        let capture = || icecore::snapshot::capture(&repo, &image, &options("disk"), &NoProgress);
+        rayon::ThreadPoolBuilder::new().num_threads(workers).build().unwrap().install(capture).unwrap();
+        let files = storage.files().into_iter();
         files.filter(|(name, _)| name.starts_with("packs/") || name.starts_with("index/")).collect::<Vec<_>>()
     };
-    assert!(packs() == packs(), "packs and index differ between two runs");
+    let [one, same, other] = [(1, 1), (1, 3), (2, 3)].map(|(session, workers)| files(session, workers));
+    assert!(one == same, "packs and index differ between two runs");
+    let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert!(names(&one).iter().all(|name| !names(&other).contains(name)), "a pack has the name of another");
+    let content = |files: Vec<(String, Vec<u8>)>| {
+        let packs = files.into_iter().filter(|(name, _)| name.starts_with("packs/"));
+        packs.map(|(_, bytes)| bytes[PACK_HEADER..].to_vec()).collect::<BTreeSet<_>>()
+    };
+    assert!(content(one) == content(other), "the packs hold something else");
 }

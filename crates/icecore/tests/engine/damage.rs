@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
 
 use icecore::Error;
 use icecore::NoProgress;
@@ -30,6 +28,7 @@ use icecore::storage::Storage;
 use icecore::storage::StoredFile;
 use icecore_testing::random::Random;
 use icecore_testing::repository::options;
+use icecore_testing::repository::session;
 use uuid::Uuid;
 
 pub(crate) const BLOCK: usize = 4096;
@@ -53,9 +52,7 @@ pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
 
 /// Opens the repository in a storage as another process would.
 pub(crate) fn open(storage: &(impl Storage + Clone + 'static)) -> Result<Repository, Error> {
-    static SESSIONS: AtomicU64 = AtomicU64::new(1);
-    let session = Uuid::from_u128(SESSIONS.fetch_add(1, Ordering::Relaxed).into());
-    Repository::open(Arc::new(storage.clone()), session)
+    Repository::open(Arc::new(storage.clone()), session())
 }
 
 /// Captures an image of a volume; the number gives the snapshot its id and its time.

@@ -116,12 +116,17 @@ fn everything_is_saved_of_a_pack_whose_ends_are_damaged() {
             for from_end in [false, true] {
                 let fixture = Fixture::three();
                 let pack = [&fixture.packs[0].0, &fixture.packs[0].1][which].clone();
-                let len = fixture.bytes(&pack).len();
+                let before = fixture.bytes(&pack);
+                let len = before.len();
                 fixture.flip(&pack, if from_end { len - 1 - at * 10 } else { at });
                 let records = fixture.records(&pack).len() as u64;
                 let report = repair(&fixture);
                 assert_eq!(report.chunks_saved, records);
                 assert!(pack.contains(&report.damaged_packs[0].0), "{report:?}");
+                // With its header it is the pack itself again; without it, another one.
+                assert_eq!(fixture.files("packs/").contains(&pack), from_end);
+                assert_eq!(fixture.files("damaged/").len(), usize::from(!from_end));
+                assert!(!from_end || fixture.bytes(&pack) == before);
                 fixture.assert_sound();
             }
         }

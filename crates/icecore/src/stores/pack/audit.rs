@@ -1,4 +1,4 @@
-//! The audit of a pack: its directory must match its id, and every entry must make sense.
+//! The audit of a pack: its ends and its directory must match its id, and every entry must make sense.
 
 use crate::format::pack::Entry;
 use crate::format::pack::PackKind;
@@ -27,7 +27,7 @@ pub(crate) fn check_pack(
     mut each: impl FnMut(u32, &Entry),
 ) -> Result<()> {
     if !pack.has_its_id(files) {
-        return Err(wrong(pack, "its directory does not match its name"));
+        return Err(wrong(pack, "its header, directory or trailer does not match its name"));
     }
     for number in 0..pack.entries() {
         let entry = pack.entry(number)?;

@@ -37,9 +37,17 @@ pub(crate) struct PackFile {
     pub(crate) kind: PackKind,
     /// The length of the whole file.
     pub(crate) bytes: u64,
-    trailer: Trailer,
+    ends: Ends,
     directory: Mapped,
     content: Content,
+}
+
+/// Both ends of a pack, decoded, and as they are.
+struct Ends {
+    header: Header,
+    trailer: Trailer,
+    header_bytes: [u8; HEADER_BYTES],
+    trailer_bytes: [u8; TRAILER_BYTES],
 }
 
 /// The bytes of an open pack.
@@ -96,7 +104,7 @@ fn open_file(files: &RepositoryFiles, id: PackId) -> Result<Box<dyn StoredFile>>
 }
 
 /// Returns the header and the trailer of a pack, which match each other and the length of the file.
-fn check_ends(files: &RepositoryFiles, id: PackId, content: &Content) -> Result<(Header, Trailer)> {
+fn check_ends(files: &RepositoryFiles, id: PackId, content: &Content) -> Result<Ends> {
     let read = |error| Error::stored_io(format!("reading pack {id}"), error);
     let bytes = content.len();
     if bytes < to_u64(HEADER_BYTES + TRAILER_BYTES) {
@@ -106,21 +114,21 @@ fn check_ends(files: &RepositoryFiles, id: PackId, content: &Content) -> Result<
     if bytes > PACK_BYTES_MAX {
         return Err(damaged(id, &DecodeError::bad("the length of the file", bytes)));
     }
-    let mut header = [0; HEADER_BYTES];
-    content.read_at(0, &mut header).map_err(read)?;
-    let header = Header::decode(&header).map_err(|error| damaged(id, &error))?;
+    let mut header_bytes = [0; HEADER_BYTES];
+    content.read_at(0, &mut header_bytes).map_err(read)?;
+    let header = Header::decode(&header_bytes).map_err(|error| damaged(id, &error))?;
     if header.repository != files.repository {
         let message = format!("pack {id} belongs to another repository, {}", header.repository);
         return Err(Error::corrupt(message).with_hint("move it out of this repository"));
     }
-    let mut trailer = [0; TRAILER_BYTES];
+    let mut trailer_bytes = [0; TRAILER_BYTES];
     let end = bytes - to_u64(TRAILER_BYTES);
-    content.read_at(end, &mut trailer).map_err(read)?;
-    let trailer = Trailer::decode(&trailer).map_err(|error| damaged(id, &error))?;
+    content.read_at(end, &mut trailer_bytes).map_err(read)?;
+    let trailer = Trailer::decode(&trailer_bytes).map_err(|error| damaged(id, &error))?;
     if trailer.directory_offset.checked_add(trailer.directory_bytes()) != Some(end) {
         return Err(damaged(id, &DecodeError::bad("the offset of the directory", trailer.directory_offset)));
     }
-    Ok((header, trailer))
+    Ok(Ends { header, trailer, header_bytes, trailer_bytes })
 }
 
 impl PackFile {
@@ -133,7 +141,8 @@ impl PackFile {
     /// Opens a pack that is read from `file`.
     pub(crate) fn from_file(files: &RepositoryFiles, id: PackId, file: Box<dyn StoredFile>) -> Result<Self> {
         let content = Content::of(file);
-        let (header, trailer) = check_ends(files, id, &content)?;
+        let ends = check_ends(files, id, &content)?;
+        let trailer = &ends.trailer;
         let bytes = content.len();
         let range = trailer.directory_offset..bytes - to_u64(TRAILER_BYTES);
         let directory = match &content {
@@ -146,8 +155,8 @@ impl PackFile {
         if crc32fast::hash(&directory) != trailer.crc {
             return Err(damaged(id, &DecodeError::BadChecksum { what: "directory" }));
         }
-        Directory::new(&directory, &trailer).map_err(|error| damaged(id, &error))?;
-        Ok(Self { id, kind: header.kind, bytes, trailer, directory, content })
+        Directory::new(&directory, trailer).map_err(|error| damaged(id, &error))?;
+        Ok(Self { id, kind: ends.header.kind, bytes, ends, directory, content })
     }
 
     /// Returns whether it holds its file open.
@@ -166,26 +175,31 @@ impl PackFile {
 
     /// Returns the number of its chunks or pages.
     pub(crate) fn entries(&self) -> u32 {
-        self.trailer.entries
+        self.ends.trailer.entries
     }
 
     /// Returns the number of block ids in its directory.
     pub(crate) fn block_ids(&self) -> u32 {
-        self.trailer.block_ids
+        self.ends.trailer.block_ids
     }
 
-    /// Returns whether the directory matches the pack's id.
+    /// Returns its header.
+    pub(crate) fn header(&self) -> Header {
+        self.ends.header
+    }
+
+    /// Returns whether everything but its records matches the pack's id.
     pub(crate) fn has_its_id(&self, files: &RepositoryFiles) -> bool {
-        files.hasher.pack(&self.directory) == self.id
+        files.hasher.pack(&self.ends.header_bytes, &self.directory, &self.ends.trailer_bytes) == self.id
     }
 
     fn directory(&self) -> Result<Directory<'_>> {
-        Directory::new(&self.directory, &self.trailer).map_err(|error| damaged(self.id, &error))
+        Directory::new(&self.directory, &self.ends.trailer).map_err(|error| damaged(self.id, &error))
     }
 
     /// Returns the entry with this number.
     pub(crate) fn entry(&self, number: u32) -> Result<Entry> {
-        self.directory()?.entry(number, &self.trailer).map_err(|error| damaged(self.id, &error))
+        self.directory()?.entry(number, &self.ends.trailer).map_err(|error| damaged(self.id, &error))
     }
 
     /// Returns the id of the block in a slot of a chunk, punched or not.

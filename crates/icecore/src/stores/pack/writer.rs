@@ -77,9 +77,17 @@ pub(crate) struct NewEntry {
     pub(crate) blocks: Vec<(BlockId, u8)>,
 }
 
+/// The end of a pack, and the id that its content gives it.
+struct End {
+    id: PackId,
+    directory: Vec<u8>,
+    trailer: [u8; TRAILER_BYTES],
+}
+
 /// A pack being written. If dropped before [`finish`](Self::finish), it leaves nothing behind.
 pub(crate) struct PackWriter<'a> {
     files: &'a RepositoryFiles,
+    header: Header,
     file: TempFile<'a>,
     /// Where the next record begins.
     offset: u64,
@@ -90,11 +98,16 @@ pub(crate) struct PackWriter<'a> {
 
 impl<'a> PackWriter<'a> {
     pub(crate) fn begin(files: &'a RepositoryFiles, kind: PackKind) -> Result<Self> {
-        let header = Header { kind, repository: files.repository };
+        Self::begin_as(files, Header { kind, repository: files.repository, salt: files.new_salt(kind) })
+    }
+
+    /// Begins to write a pack again, with the header that it has: see [`finish_as`](Self::finish_as).
+    pub(crate) fn begin_as(files: &'a RepositoryFiles, header: Header) -> Result<Self> {
         let mut file = files.temp_file()?;
         file.append(&header.encode())?;
         Ok(Self {
             files,
+            header,
             file,
             offset: to_u64(HEADER_BYTES),
             entries: Vec::new(),
@@ -142,7 +155,19 @@ impl<'a> PackWriter<'a> {
     }
 
     /// Writes the directory and publishes the pack, after telling gc of it through `writer`.
-    pub(crate) fn finish(mut self, writer: &Writer) -> Result<NewPack> {
+    pub(crate) fn finish(self, writer: &Writer) -> Result<NewPack> {
+        let end = self.end()?;
+        self.publish(writer, &end)
+    }
+
+    /// Publishes the pack in place of a damaged one, if it is that pack. Otherwise there is no new
+    /// pack: its salt is not its own, so it could get the name of one that goes.
+    pub(crate) fn finish_as(self, id: PackId, writer: &Writer) -> Result<Option<NewPack>> {
+        let end = self.end()?;
+        if end.id == id { self.publish(writer, &end).map(Some) } else { Ok(None) }
+    }
+
+    fn end(&self) -> Result<End> {
         let directory = self.directory();
         let count = |n: usize| u32::try_from(n).map_err(|_| Error::corrupt("a pack has too many entries"));
         let trailer = Trailer {
@@ -152,9 +177,16 @@ impl<'a> PackWriter<'a> {
             crc: crc32fast::hash(&directory),
             directory_offset: self.offset,
         };
-        let id = self.files.hasher.pack(&directory);
-        self.file.append(&directory)?;
-        self.file.append(&trailer.encode())?;
+        let trailer = trailer.encode();
+        let id = self.files.hasher.pack(&self.header.encode(), &directory, &trailer);
+        Ok(End { id, directory, trailer })
+    }
+
+    fn publish(mut self, writer: &Writer, end: &End) -> Result<NewPack> {
+        let End { id, directory, trailer } = end;
+        let id = *id;
+        self.file.append(directory)?;
+        self.file.append(trailer)?;
         writer.announce(id)?;
         make_pack_dir(self.files, id)?;
         let bytes = self.offset + to_u64(directory.len() + TRAILER_BYTES);

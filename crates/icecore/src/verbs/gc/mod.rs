@@ -220,7 +220,6 @@ fn rewrite_and_take_out(
         published.extend(rewriter.published);
         new_bytes += rewriter.new_bytes;
     }
-    going.retain(|pack| !published.contains(pack));
     if !going.is_empty() {
         parity.cover_without(&going, progress)?;
     }

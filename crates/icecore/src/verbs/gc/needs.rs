@@ -36,9 +36,8 @@ pub(crate) struct Needs<'a> {
     /// snapshots need much the same slots.
     kept: HashMap<ChunkId, SlotBitmap>,
     seen: HashSet<PageId>,
-    /// Whether no damage is known in the marked data. If some is, a snapshot may need data that was
-    /// stored again since: in a pack with the same content, and so the same name, as before, which
-    /// was taken for unused.
+    /// Whether no damage is known in the marked data. If some is, a snapshot may need another copy
+    /// of that data, in a pack that was taken for unused.
     undamaged: bool,
 }
 

@@ -38,8 +38,7 @@ pub(crate) struct Rewriter<'a> {
     copied: Vec<PackId>,
     /// Old packs whose copies are all published.
     pub(crate) replaced: Vec<PackId>,
-    /// New packs. One may have the same name as an old pack that was to go, left behind by a killed
-    /// gc.
+    /// New packs.
     pub(crate) published: Vec<PackId>,
     pub(crate) new_bytes: u64,
 }

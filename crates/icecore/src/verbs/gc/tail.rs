@@ -137,9 +137,8 @@ impl<'a> Tail<'a> {
             let _commit = match held.take() {
                 Some(commit) => commit,
                 None => {
-                    // A capture may have written a pack again with the same content, and so the
-                    // same name, and others may have found it since. The new generation tells them
-                    // that it goes.
+                    // A damaged pack may have been put back since, and others may have found it.
+                    // The new generation tells them that it goes.
                     let generation = NextGeneration::prepare(files)?;
                     let commit = self.settle()?;
                     generation.publish()?;

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use crate::format::layout;
+use crate::format::pack::HEADER_BYTES;
+use crate::format::pack::Header;
 use crate::format::pack::PackKind;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
@@ -42,15 +44,21 @@ impl<'a> NewPacks<'a> {
         Self { files, writer, data: None, pages: None, done: Vec::new() }
     }
 
-    /// Writes every chunk and page that matches its id. Returns their number, and whether the whole
+    /// Writes every chunk and page of a file that matches its id. If these are all that the pack
+    /// in this place had, it writes that pack again. Returns their number, and whether the whole
     /// file could be read.
-    pub(crate) fn save(&mut self, file: &dyn StoredFile) -> Result<(u64, bool)> {
-        let mut saved = 0;
-        let all_read = recover_items(self.files, file, |item| {
-            saved += 1;
-            self.append(&item)
-        })?;
-        Ok((saved, all_read))
+    pub(crate) fn save(&mut self, file: &dyn StoredFile, place: &PackPlace) -> Result<(u64, bool)> {
+        if let Some(header) = header_of(file).filter(|header| header.repository == self.files.repository)
+            && let Some(id) = place.id
+        {
+            let mut same = PackWriter::begin_as(self.files, header)?;
+            let saved = save_in(self.files, file, |item| same.append(item))?;
+            if let Some(same) = same.finish_as(id, self.writer)? {
+                self.done.push(same);
+                return Ok(saved);
+            }
+        }
+        save_in(self.files, file, |item| self.append(item))
     }
 
     /// Writes a chunk or a page.
@@ -81,6 +89,25 @@ impl<'a> NewPacks<'a> {
         }
         Ok(self.done)
     }
+}
+
+fn header_of(file: &dyn StoredFile) -> Option<Header> {
+    let mut bytes = [0; HEADER_BYTES];
+    file.read_at(0, &mut bytes).ok()?;
+    Header::decode(&bytes).ok()
+}
+
+fn save_in(
+    files: &RepositoryFiles,
+    file: &dyn StoredFile,
+    mut append: impl FnMut(&Item) -> Result<()>,
+) -> Result<(u64, bool)> {
+    let mut saved = 0;
+    let all_read = recover_items(files, file, |item| {
+        saved += 1;
+        append(&item)
+    })?;
+    Ok((saved, all_read))
 }
 
 const STAYS: &str = "a part of it could not be read, so it stays in its place: check the medium";
@@ -115,8 +142,8 @@ pub(crate) fn put_aside(
             continue;
         }
         told.push((file.to_owned(), why));
-        // A pack with the same content may have taken its name: either all of it was saved, or a
-        // capture stored it again.
+        // The sound pack may have taken the place of the damaged one: either all of it was saved,
+        // or a restore has put it back.
         let is_good_again = place.id.map_or(Ok(false), is_good_again)?;
         if is_good_again {
             continue;

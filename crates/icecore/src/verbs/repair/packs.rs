@@ -20,9 +20,11 @@ use crate::stores::locks;
 use crate::stores::locks::Writer;
 use crate::stores::notes::change;
 use crate::stores::pack::audit::open_sound;
+use crate::stores::pack::file::PackFile;
 use crate::stores::pack::list::PackPlace;
 use crate::stores::pack::list::list_packs;
 use crate::stores::pack::writer::NewPack;
+use crate::stores::pack::writer::PackWriter;
 use crate::stores::recovery::reader::ItemReader;
 use crate::verbs::repair::damaged_packs::DamagedPack;
 use crate::verbs::repair::damaged_packs::NewPacks;
@@ -101,16 +103,33 @@ impl PackRepair<'_> {
         let recovered = match self.writer {
             None => recover_pack(self.store, &pack, &troubles, self.level, |_| Ok(()))?,
             Some(writer) => {
-                let mut new = NewPacks::new(&self.store.files, writer);
-                let recovered =
-                    recover_pack(self.store, &pack, &troubles, self.level, |item| new.append(&item))?;
-                self.publish(new.finish()?, &recovered)?;
+                let (new, recovered) = self.write(&pack, &troubles, writer)?;
+                self.publish(new, &recovered)?;
                 recovered
             }
         };
         self.count(&recovered);
         self.note(id, why, &troubles, recovered.kept + recovered.brought_back);
         Ok(())
+    }
+
+    /// Writes what can be recovered of a pack: the pack itself if that is all of it, otherwise new
+    /// ones.
+    fn write(
+        &self,
+        pack: &Arc<PackFile>,
+        troubles: &Troubles,
+        writer: &Writer,
+    ) -> Result<(Vec<NewPack>, RecoveredPack)> {
+        let files = &self.store.files;
+        let mut same = PackWriter::begin_as(files, pack.header())?;
+        let recovered = recover_pack(self.store, pack, troubles, self.level, |item| same.append(&item))?;
+        if let Some(same) = same.finish_as(pack.id, writer)? {
+            return Ok((vec![same], recovered));
+        }
+        let mut new = NewPacks::new(files, writer);
+        let recovered = recover_pack(self.store, pack, troubles, self.level, |item| new.append(&item))?;
+        Ok((new.finish()?, recovered))
     }
 
     /// Adds the new packs to the index.
@@ -145,7 +164,7 @@ impl PackRepair<'_> {
     /// Removes the damaged packs from the index, then moves the files aside.
     fn finish(mut self) -> Result<RepairPacksReport> {
         let files = &self.store.files;
-        // A completely recovered pack can be identical to the original, with the same name.
+        // A completely recovered pack is the original again.
         let published = &self.published;
         self.damaged.retain(|damaged| damaged.place.id.is_none_or(|id| !published.contains(&id)));
         if self.writer.is_none() || self.report.damaged_packs.is_empty() {
@@ -180,8 +199,8 @@ impl PackRepair<'_> {
     }
 }
 
-/// Tells whether a pack that was damaged now has the damaged entries, because a capture stored the
-/// same content again.
+/// Tells whether a pack that was damaged now has the damaged entries, because a restore has put it
+/// back.
 fn is_good_again(files: &RepositoryFiles, id: PackId, numbers: Option<&Vec<u32>>) -> bool {
     let is_good = || -> Result<bool> {
         let pack = Arc::new(open_sound(files, id)?);

@@ -94,7 +94,7 @@ impl<'a> Rebuild<'a> {
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     let mut new = NewPacks::new(self.files, self.writer);
-                    let (saved, all_read) = new.save(&*file)?;
+                    let (saved, all_read) = new.save(&*file, &place)?;
                     self.report.chunks_saved += saved;
                     for pack in new.finish()? {
                         self.builder.add_new(&pack);

@@ -165,10 +165,10 @@ fn gc_takes_its_packs_out_of_runs_that_were_merged_after_it_had_marked() {
 }
 
 #[test]
-fn gc_looks_at_the_index_again_before_it_removes_what_a_snapshot_made_meanwhile_may_need() {
+fn a_pack_that_a_killed_capture_left_goes_while_another_capture_stores_the_same_anew() {
     // A capture had published a pack and was killed before its run, so that gc takes the pack for
-    // unused. Another capture stores the same anew, and so publishes a pack of that name: its run
-    // says what is in it. Its pages are old ones, and known.
+    // unused. Another capture stores the same anew, in a pack of another name. Its pages are old
+    // ones, and known.
     let storage = MemoryStorage::new();
     let image = noise(1, SPAN);
     let first = take(&init(storage.clone()), "first", &image);
@@ -185,7 +185,7 @@ fn gc_looks_at_the_index_again_before_it_removes_what_a_snapshot_made_meanwhile_
     )
     .unwrap();
     runs(&storage).difference(&before).for_each(|run| storage.remove(run).unwrap());
-    let new = data_packs(&storage).into_iter().find(|pack| *pack != old).unwrap();
+    let left = data_packs(&storage).into_iter().find(|pack| *pack != old).unwrap();
 
     let (marked, second) = (Arc::new(AtomicBool::new(false)), Arc::new(OnceLock::new()));
     let hook = {
@@ -202,7 +202,8 @@ fn gc_looks_at_the_index_again_before_it_removes_what_a_snapshot_made_meanwhile_
     assert_eq!(plan.totals.packs_removed, 1, "that of the capture that was killed");
     marked.store(true, Ordering::SeqCst);
     gc::apply(&collector, plan, &NoProgress).unwrap();
-    assert!(data_packs(&storage).contains(&new), "it is needed now");
+    assert!(!data_packs(&storage).contains(&left), "nothing leads to it");
+    assert_eq!(data_packs(&storage).len(), 2);
     for id in [first, *second.get().unwrap()] {
         assert_same(&image_of(&open(storage.clone()), id), &image, "what was stored anew");
     }
