@@ -10,6 +10,7 @@ pub mod control;
 #[cfg(feature = "server")]
 pub mod cron;
 pub mod exports;
+pub mod keys;
 pub mod machine;
 pub mod repository;
 pub mod zone;

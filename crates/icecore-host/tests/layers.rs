@@ -6,6 +6,12 @@ use icecore_testing::layers::Layers;
 const LAYERS: &[&[&str]] = &[
     &["clock", "control", "exports", "machine", "zone"],
     &["repository"],
+    &["keys/content", "keys/core_dumps", "keys/words"],
+    &["keys/answers", "keys/prompt"],
+    &["keys/recipient"],
+    &["keys/slot"],
+    &["keys/identity"],
+    &["keys/sources"],
     // Of a server.
     &["cron"],
     &["config/names", "config/operation"],

@@ -6,6 +6,8 @@ use uuid::Uuid;
 
 pub use crate::pure::compress::DEFAULT_LEVEL;
 pub use crate::pure::compress::LEVELS;
+pub use crate::pure::keys::MASTER_KEY_BYTES;
+pub use crate::pure::keys::MasterKey;
 pub use crate::words::directory::check_directory;
 pub use crate::words::ids::RepositoryId;
 pub use crate::words::parity::BadScheme;

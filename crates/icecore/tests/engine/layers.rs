@@ -16,9 +16,9 @@ const LAYERS: Layers<'_> = Layers(&[
     &["words/error"],
     &["words/directory", "words/names", "words/pool", "words/time", "words/units"],
     // Pure functions over bytes.
-    &["pure/compress", "pure/erasure", "pure/hash_many", "pure/zero"],
-    &["pure/hash"],
-    &["pure/span"],
+    &["pure/compress", "pure/erasure", "pure/hash_many", "pure/padding", "pure/secret", "pure/zero"],
+    &["pure/hash", "pure/keys"],
+    &["pure/block_cipher", "pure/record_cipher", "pure/span"],
     // What is on disk.
     &["format/bytes", "format/foreign", "format/layout"],
     &["format/pack", "format/run_table", "format/serial"],
