@@ -194,8 +194,9 @@ impl Forge {
     pub(crate) fn pack(&self, items: &[Item]) {
         let word = |n: usize| u32::try_from(n).unwrap().to_le_bytes();
         let kind = if items[0].blocks.is_empty() { 2 } else { 1 };
-        let mut file = [b"ICEPACK\n", &[2, 0, kind, 0][..], &[0; 4], &self.id, &[0; 28]].concat();
+        let mut file = [b"ICEPACK\n", &[3, 0, kind, 0][..], &[0; 4], &self.id, &[0; 28]].concat();
         file.extend(crc32(&file).to_le_bytes());
+        let header = file.clone();
         let (mut entries, mut ids) = (Vec::new(), Vec::new());
         for item in items {
             let slots = u16::try_from(item.blocks.len()).unwrap().to_le_bytes();
@@ -216,10 +217,8 @@ impl Forge {
         let mut trailer = [b"ICEPEND\n", &word(items.len())[..], &word(ids.len() / 16), &[0; 4]].concat();
         trailer.extend([&crc32(&directory).to_le_bytes()[..], &at, &[0; 28]].concat());
         trailer.extend(crc32(&trailer).to_le_bytes());
-        let name = hex(&self.digest("pack", &directory));
-        let dir = self.repo.join("packs").join(&name[..2]);
-        std::fs::create_dir_all(&dir).unwrap();
-        std::fs::write(dir.join(name), [file, directory, trailer].concat()).unwrap();
+        let name = hex(&self.digest("pack", &[&header[..], &directory, &trailer].concat()));
+        std::fs::write(self.repo.join("packs").join(name), [file, directory, trailer].concat()).unwrap();
     }
 
     /// Publishes an image of which every region of 4 MiB is one and the same leaf.

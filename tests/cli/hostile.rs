@@ -87,7 +87,6 @@ fn first_in(dir: &Path) -> PathBuf {
 
 /// Returns places in a repository, by what they are: directories and files.
 fn places(repo: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    let packs = first_in(&repo.join("packs"));
     let dirs = ["packs", "index", "snapshots", "local/locks", "local/tmp"].map(|name| repo.join(name));
     let files = [
         repo.join("config"),
@@ -95,11 +94,11 @@ fn places(repo: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
         repo.join("local/generation"),
         repo.join("local/locks/commit"),
         repo.join("local/locks/index"),
-        first_in(&packs),
+        first_in(&repo.join("packs")),
         first_in(&repo.join("index")),
         first_in(&repo.join("snapshots")),
     ];
-    ([&dirs[..], &[packs]].concat(), files.to_vec())
+    (dirs.to_vec(), files.to_vec())
 }
 
 #[test]

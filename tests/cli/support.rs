@@ -80,8 +80,7 @@ impl Fixture {
 
     /// Returns the largest pack: that of the data.
     pub(crate) fn data_pack(&self) -> PathBuf {
-        let dirs = std::fs::read_dir(self.path("repo/packs")).unwrap();
-        let packs = dirs.flat_map(|dir| std::fs::read_dir(dir.unwrap().path()).unwrap());
+        let packs = std::fs::read_dir(self.path("repo/packs")).unwrap();
         packs.map(|pack| pack.unwrap().path()).max_by_key(|pack| pack.metadata().unwrap().len()).unwrap()
     }
 

@@ -22,6 +22,7 @@ use icecore::repository::InitOptions;
 use icecore::repository::Repository;
 use icecore::repository::RepositoryId;
 use icecore::scale::close_packs_at;
+use icecore::scale::keep_pages_apart;
 use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::CaptureReport;
 use icecore::snapshot::OnDamage;
@@ -48,6 +49,13 @@ impl TestRepository {
     pub fn new() -> Self {
         let storage = MemoryStorage::new();
         let repo = init(storage.clone());
+        Self { storage, repo }
+    }
+
+    /// A repository in which chunks and pages are in packs of their own, however few.
+    pub fn apart() -> Self {
+        let storage = MemoryStorage::new();
+        let repo = init_apart(storage.clone());
         Self { storage, repo }
     }
 
@@ -87,6 +95,23 @@ pub fn init_options() -> InitOptions {
 
 pub fn open(storage: impl Storage + 'static) -> Repository {
     Repository::open(Arc::new(storage), session()).unwrap()
+}
+
+/// Makes a repository whose captures through this handle put chunks and pages into packs of their
+/// own, however few.
+pub fn init_apart(storage: impl Storage + 'static) -> Repository {
+    apart(init(storage))
+}
+
+/// Opens a repository so that captures through this handle put chunks and pages into packs of their
+/// own, however few.
+pub fn open_apart(storage: impl Storage + 'static) -> Repository {
+    apart(open(storage))
+}
+
+fn apart(mut repo: Repository) -> Repository {
+    keep_pages_apart(&mut repo);
+    repo
 }
 
 /// The length at which packs are closed: after each chunk that does not compress.

@@ -1,10 +1,13 @@
-//! For benches and tests: a repository index far larger than its data, and packs far smaller than
-//! usual.
+//! For benches and tests: a repository index far larger than its data, packs far smaller than usual,
+//! and what no verb shows.
 
+use crate::format::record::Record;
 use crate::format::run_table::Entry;
 use crate::format::run_table::Key;
 use crate::repository::Repository;
 use crate::stores::index::run_writer::write_run;
+use crate::stores::pack::list::list_packs;
+use crate::stores::recovery::record_copies::record_copies as copies_in;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
@@ -53,9 +56,28 @@ pub fn look_up(repo: &Repository, ids: &[BlockId]) -> usize {
     repo.store.block_hints(ids).map_or(0, |hints| hints.len())
 }
 
-/// Makes a handle close packs at a length of `bytes`, so that little data fills several.
+/// Makes a handle close packs at a length of `bytes`, so that little data fills several. Chunks and
+/// pages are in packs of their own then, as in large captures.
 pub fn close_packs_at(repo: &mut Repository, bytes: u64) {
     repo.store.files.pack_bytes = bytes;
+    keep_pages_apart(repo);
+}
+
+/// Makes the captures of a handle put chunks and pages into packs of their own, however few.
+pub fn keep_pages_apart(repo: &mut Repository) {
+    repo.store.files.mixed_bytes = 0;
+}
+
+/// Returns the records of which packs have sound copies.
+///
+/// # Errors
+/// As for any read.
+pub fn record_copies(repo: &Repository) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for id in list_packs(repo.files())? {
+        records.extend(copies_in(repo.files(), &repo.store.pack(id)?)?);
+    }
+    Ok(records)
 }
 
 /// Makes a handle write index runs of at most `entries` entries.

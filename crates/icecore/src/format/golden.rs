@@ -229,6 +229,44 @@ pub(crate) const PAGES_HEADER: &str = "
     cc943b80 | CRC-32
 ";
 
+pub(crate) const MIXED_HEADER: &str = "
+    4943455041434b0a | magic
+    0300 | version
+    03 | chunks and pages
+    00 | no cipher
+    00000000 | zero
+    000102030405060708090a0b0c0d0e0f | repository
+    d0d1d2d3d4d5d6d7d8d9dadbdcdddedfe0e1e2e3e4e5e6e7 | salt
+    00000000 | zero
+    3d8d0a04 | CRC-32
+";
+
+/// The record of a copy of a snapshot's record, and its directory entry.
+pub(crate) const COPY_RECORD: &str = "
+    49434552 | magic
+    01 | zstd
+    02 | flags: copy of a record
+    0000 | slots
+    2c010000 | raw bytes
+    78000000 | stored bytes
+    09080706 | CRC-32 of the stored bytes
+    101112131415161718191a1b1c1d1e1f | id of the snapshot
+    82e450f3 | CRC-32
+";
+
+const COPY_ENTRY: &str = "
+    101112131415161718191a1b1c1d1e1f | id of the snapshot
+    68000000 | offset
+    78000000 | stored bytes
+    2c010000 | raw bytes
+    09080706 | CRC-32 of the stored bytes
+    00000000 | first block id
+    ffffffff | no bitmap
+    0000 | slots
+    01 | zstd
+    02 | flags: copy of a record
+";
+
 pub(crate) const RAW_RECORD: &str = "
     49434552 | magic
     00 | raw
@@ -659,6 +697,7 @@ pub(crate) fn raw_entry() -> Entry {
         crc: 0xdead_beef,
         codec: Codec::Raw,
         slots: 1,
+        is_record: false,
         first_block: 0,
         bitmap: None,
     }
@@ -673,8 +712,24 @@ pub(crate) fn punched_entry() -> Entry {
         crc: 0x0102_0304,
         codec: Codec::Zstd,
         slots: 3,
+        is_record: false,
         first_block: 1,
         bitmap: Some(0),
+    }
+}
+
+pub(crate) fn copy_entry() -> Entry {
+    Entry {
+        id: count_from(0x10),
+        offset: 104,
+        stored_bytes: 120,
+        raw_bytes: 300,
+        crc: 0x0607_0809,
+        codec: Codec::Zstd,
+        slots: 0,
+        is_record: true,
+        first_block: 0,
+        bitmap: None,
     }
 }
 
@@ -758,7 +813,9 @@ fn manifest_pages_are_these_bytes() {
 
 #[test]
 fn pack_headers_are_these_bytes() {
-    for (kind, listing) in [(PackKind::Data, PACK_HEADER), (PackKind::Pages, PAGES_HEADER)] {
+    for (kind, listing) in
+        [(PackKind::Data, PACK_HEADER), (PackKind::Pages, PAGES_HEADER), (PackKind::Mixed, MIXED_HEADER)]
+    {
         assert_eq!(pack_header(kind).encode(), *bytes(listing));
         assert_eq!(PackHeader::decode(&bytes(listing)), Ok(pack_header(kind)));
     }
@@ -769,6 +826,9 @@ fn pack_records_are_these_bytes() {
     assert_eq!(raw_entry().encode_record(), *bytes(RAW_RECORD));
     assert_eq!(punched_entry().encode_record(), *bytes(PUNCHED_RECORD));
     assert_eq!(Entry::decode_record(&bytes(RAW_RECORD), 64), Ok(raw_entry()));
+    assert_eq!(copy_entry().encode_record(), *bytes(COPY_RECORD));
+    assert_eq!(Entry::decode_record(&bytes(COPY_RECORD), 64), Ok(copy_entry()));
+    assert_eq!(copy_entry().encode(), *bytes(COPY_ENTRY));
     // A record lacks what only the directory knows.
     let alone = Entry { first_block: 0, ..punched_entry() };
     assert_eq!(Entry::decode_record(&bytes(PUNCHED_RECORD), 64 + 40 + 4096), Ok(alone));
@@ -966,7 +1026,7 @@ fn files_have_these_names() {
     let hex = "abababababababababababababababababababababababababababababababab";
     assert_eq!(layout::snapshot(id), "snapshots/10111213-1415-1617-1819-1a1b1c1d1e1f");
     assert_eq!(layout::pin_lock(id), "local/locks/pin-10111213-1415-1617-1819-1a1b1c1d1e1f");
-    assert_eq!(layout::pack(PackId([0xab; 32])), format!("packs/ab/{hex}"));
+    assert_eq!(layout::pack(PackId([0xab; 32])), format!("packs/{hex}"));
     assert_eq!(layout::damaged(hex), format!("damaged/{hex}"));
     assert_eq!(layout::run(RunId([0xab; 32])), format!("index/{hex}"));
     assert_eq!(layout::parity(GroupId([0xab; 32]), 11), format!("parity/{hex}-11"));

@@ -67,14 +67,8 @@ pub(crate) fn snapshot(id: SnapshotId) -> String {
     format!("{SNAPSHOTS}/{id}")
 }
 
-/// Returns the directory of a pack: packs are spread over 256 directories by the first byte of
-/// their id.
-pub(crate) fn pack_dir(id: PackId) -> String {
-    format!("{PACKS}/{:02x}", id.0[0])
-}
-
 pub(crate) fn pack(id: PackId) -> String {
-    format!("{}/{id}", pack_dir(id))
+    format!("{PACKS}/{id}")
 }
 
 pub(crate) fn run(id: RunId) -> String {

@@ -1,4 +1,4 @@
-//! Pack files: chunks of image data, or manifest pages, one after another, and their directory at
+//! Pack files: chunks of image data and manifest pages, one after another, and their directory at
 //! the end.
 //!
 //! ```text
@@ -42,13 +42,28 @@ pub(crate) const RECORD_MAGIC: [u8; 4] = *b"ICER";
 const TRAILER_MAGIC: [u8; 8] = *b"ICEPEND\n";
 const NO_BITMAP: u32 = u32::MAX;
 const FLAG_PUNCHED: u8 = 1;
+const FLAG_RECORD: u8 = 2;
 const CIPHER_NONE: u8 = 0;
 
-/// The kind of a pack. Data and manifest pages are never mixed.
+/// What a pack may hold. Large captures keep data and manifest pages apart, so that whoever walks a
+/// manifest opens few packs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PackKind {
+    /// Chunks.
     Data,
+    /// Manifest pages, and copies of records.
     Pages,
+    /// All of these.
+    Mixed,
+}
+
+/// What an entry of a pack is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EntryKind {
+    Chunk,
+    Page,
+    /// A copy of the record of a snapshot.
+    Record,
 }
 
 impl PackKind {
@@ -57,6 +72,16 @@ impl PackKind {
         match self {
             Self::Data => 1,
             Self::Pages => 2,
+            Self::Mixed => 3,
+        }
+    }
+
+    /// Tells whether a pack of this kind may hold such an entry.
+    pub(crate) fn may_hold(self, entry: EntryKind) -> bool {
+        match self {
+            Self::Data => entry == EntryKind::Chunk,
+            Self::Pages => entry != EntryKind::Chunk,
+            Self::Mixed => true,
         }
     }
 }
@@ -92,6 +117,7 @@ impl Header {
         let kind = match fields.u8()? {
             1 => PackKind::Data,
             2 => PackKind::Pages,
+            3 => PackKind::Mixed,
             other => return Err(DecodeError::bad("the kind of a pack", other)),
         };
         match fields.u8()? {
@@ -104,10 +130,11 @@ impl Header {
     }
 }
 
-/// The fields of a chunk or a page that both its record's header and its directory entry have.
+/// The fields of a chunk, a page or a copy of a snapshot's record that both its header in front of
+/// the stored bytes and its directory entry have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// The id of the chunk or of the page.
+    /// The id of the chunk, of the page or of the snapshot.
     pub(crate) id: [u8; 16],
     /// The offset of its stored bytes in the pack.
     pub(crate) offset: u32,
@@ -116,8 +143,10 @@ pub(crate) struct Entry {
     /// CRC-32 of the stored bytes.
     pub(crate) crc: u32,
     pub(crate) codec: Codec,
-    /// The number of blocks of the chunk, including punched ones; zero for a page.
+    /// The number of blocks of the chunk, including punched ones; zero for anything else.
     pub(crate) slots: u16,
+    /// Whether it is a copy of a record.
+    pub(crate) is_record: bool,
     /// Index of the first of its ids in the directory's table of block ids.
     pub(crate) first_block: u32,
     /// Index of its slot bitmap, if it is punched.
@@ -125,6 +154,14 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    pub(crate) fn kind(&self) -> EntryKind {
+        match (self.is_record, self.slots) {
+            (true, _) => EntryKind::Record,
+            (false, 0) => EntryKind::Page,
+            (false, _) => EntryKind::Chunk,
+        }
+    }
+
     /// Returns the length of the record before the stored bytes.
     pub(crate) fn record_bytes(&self) -> usize {
         let punched = usize::from(self.slots) * BLOCK_ID_BYTES + BITMAP_BYTES;
@@ -155,8 +192,18 @@ impl Entry {
         let crc = fields.u32()?;
         let id = fields.array()?;
         let bitmap = (flags & FLAG_PUNCHED != 0).then_some(0);
-        let mut entry =
-            Self { id, offset: at, stored_bytes, raw_bytes, crc, codec, slots, first_block: 0, bitmap };
+        let mut entry = Self {
+            id,
+            offset: at,
+            stored_bytes,
+            raw_bytes,
+            crc,
+            codec,
+            slots,
+            is_record: flags & FLAG_RECORD != 0,
+            first_block: 0,
+            bitmap,
+        };
         let record_bytes = to_u32(entry.record_bytes());
         entry.offset = at.checked_add(record_bytes).ok_or(DecodeError::bad("the offset of a record", at))?;
         entry.check(PACK_BYTES_MAX, u32::from(slots), 1)?;
@@ -190,10 +237,11 @@ impl Entry {
         let slots = fields.u16()?;
         let codec = codec_of(fields.u8()?)?;
         let flags = fields.u8()?;
-        if (flags & FLAG_PUNCHED != 0) != bitmap.is_some() || flags & !FLAG_PUNCHED != 0 {
+        if (flags & FLAG_PUNCHED != 0) != bitmap.is_some() || flags & !(FLAG_PUNCHED | FLAG_RECORD) != 0 {
             return Err(DecodeError::bad("the flags of an entry", flags));
         }
-        Ok(Self { id, offset, stored_bytes, raw_bytes, crc, codec, slots, first_block, bitmap })
+        let is_record = flags & FLAG_RECORD != 0;
+        Ok(Self { id, offset, stored_bytes, raw_bytes, crc, codec, slots, is_record, first_block, bitmap })
     }
 
     /// Checks the numbers of an entry against the pack that it is in.
@@ -208,6 +256,9 @@ impl Entry {
         if usize::from(self.slots) > CHUNK_BLOCKS_MAX {
             return Err(DecodeError::bad("the number of slots of an entry", self.slots));
         }
+        if self.is_record && (self.slots > 0 || self.bitmap.is_some()) {
+            return Err(DecodeError::bad("the slots of a copy of a record", self.slots));
+        }
         if u64::from(self.first_block) + u64::from(self.slots) > u64::from(id_count) {
             return Err(DecodeError::bad("the first block id of an entry", self.first_block));
         }
@@ -218,7 +269,8 @@ impl Entry {
     }
 
     fn flags(&self) -> u8 {
-        if self.bitmap.is_some() { FLAG_PUNCHED } else { 0 }
+        let punched = if self.bitmap.is_some() { FLAG_PUNCHED } else { 0 };
+        punched | if self.is_record { FLAG_RECORD } else { 0 }
     }
 }
 

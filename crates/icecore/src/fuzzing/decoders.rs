@@ -146,7 +146,7 @@ fn records(bytes: &[u8]) {
         assert!(entry.offset as usize >= at + pack::RECORD_BYTES, "stored bytes before their record");
         let mut encoded = entry.encode_record();
         // Keep the flags that have no meaning yet.
-        encoded[5] |= record[5] & !1;
+        encoded[5] |= record[5] & !3;
         assert_eq!(encoded[..36], record[..36], "not the only record");
         at = entry.offset as usize + entry.stored_bytes as usize;
     }

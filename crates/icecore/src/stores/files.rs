@@ -28,6 +28,8 @@ use crate::world::storage::publish_bytes;
 
 /// The length at which a pack is finished.
 const PACK_BYTES_TARGET: u64 = 64 << 20;
+/// The most bytes of new chunks, and of new pages, that a capture puts into one pack together.
+const MIXED_BYTES_MAX: u64 = 1 << 20;
 /// The most entries of an index run: its tables of buckets count them in 32 bits.
 const RUN_ENTRIES_MAX: u64 = (1 << 32) - 1;
 
@@ -43,6 +45,9 @@ pub(crate) struct RepositoryFiles {
     pub(crate) session: String,
     /// The length at which a pack is finished. Only tests set less than the default.
     pub(crate) pack_bytes: u64,
+    /// The most bytes of chunks, and of pages, that share a pack. Only tests set less than the
+    /// default.
+    pub(crate) mixed_bytes: u64,
     /// The most entries of an index run. Only tests set less than the format's limit.
     pub(crate) run_entries: u64,
     temps: AtomicU64,
@@ -82,6 +87,7 @@ impl RepositoryFiles {
             repository,
             session,
             pack_bytes: PACK_BYTES_TARGET,
+            mixed_bytes: MIXED_BYTES_MAX,
             run_entries: RUN_ENTRIES_MAX,
             temps: AtomicU64::new(0),
             packs: Default::default(),

@@ -422,11 +422,12 @@ fn a_name_that_is_taken_is_refused_before_anything_is_read() {
 #[test]
 fn the_same_image_gives_the_same_bytes_in_a_session_and_packs_of_the_same_content_in_another() {
     let image = Random::new(31).disk(9 * MIB + 7);
+    let how = options("disk");
     let files = |session: u128, workers: usize| {
         let storage = MemoryStorage::new();
         let session = Uuid::from_u128(session);
         let repo = Repository::init(Arc::new(storage.clone()), session, &init_options()).unwrap();
-        let capture = || icecore::snapshot::capture(&repo, &image, &options("disk"), &NoProgress);
+        let capture = || icecore::snapshot::capture(&repo, &image, &how, &NoProgress);
         rayon::ThreadPoolBuilder::new().num_threads(workers).build().unwrap().install(capture).unwrap();
         let files = storage.files().into_iter();
         files.filter(|(name, _)| name.starts_with("packs/") || name.starts_with("index/")).collect::<Vec<_>>()

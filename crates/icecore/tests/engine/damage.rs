@@ -15,6 +15,7 @@ use icecore::maintenance::verify;
 use icecore::repository::InitOptions;
 use icecore::repository::Repository;
 use icecore::repository::RepositoryId;
+use icecore::scale::keep_pages_apart;
 use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::CaptureReport;
 use icecore::snapshot::OnDamage;
@@ -50,9 +51,12 @@ pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     Random::new(seed).compressible(len)
 }
 
-/// Opens the repository in a storage as another process would.
+/// Opens the repository in a storage as another process would. Its captures put chunks and pages
+/// into packs of their own, so that each can be damaged by itself.
 pub(crate) fn open(storage: &(impl Storage + Clone + 'static)) -> Result<Repository, Error> {
-    Repository::open(Arc::new(storage.clone()), session())
+    let mut repo = Repository::open(Arc::new(storage.clone()), session())?;
+    keep_pages_apart(&mut repo);
+    Ok(repo)
 }
 
 /// Captures an image of a volume; the number gives the snapshot its id and its time.
@@ -154,7 +158,10 @@ impl Fixture {
         let mut starts = Vec::new();
         let mut at = PACK_HEADER;
         while bytes[at..].starts_with(b"ICER") {
-            starts.push(at);
+            // All but copies of records.
+            if bytes[at + 5] & 2 == 0 {
+                starts.push(at);
+            }
             let field = |from: usize| {
                 let bytes: [u8; 4] = bytes[at + from..][..4].try_into().unwrap();
                 usize::try_from(u32::from_le_bytes(bytes)).unwrap()

@@ -55,14 +55,9 @@ const LAYERS: Layers<'_> = Layers(&[
     &["stores/parity/group", "stores/volumes"],
     &["stores/parity/writer", "stores/recovery/rebuilt_packs"],
     &["stores/chunks", "stores/parity/cover", "stores/index/run_writer"],
-    &[
-        "stores/recovery/broken_pack",
-        "stores/live_records",
-        "stores/recovery/reader",
-        "stores/index/run_builder",
-    ],
-    &["stores/index/writer", "stores/recovery"],
-    &["stores/manifest"],
+    &["stores/live_records", "stores/recovery/reader", "stores/index/run_builder"],
+    &["stores/index/writer", "stores/recovery", "stores/recovery/broken_pack"],
+    &["stores/manifest", "stores/recovery/record_copies"],
     &["stores/manifest/cursor"],
     &["stores/manifest/builder", "stores/manifest/shared_blocks"],
     // The handle.

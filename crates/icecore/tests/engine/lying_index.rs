@@ -165,7 +165,7 @@ struct Punched {
 impl Punched {
     /// Keeps some of 32 blocks.
     fn new(kept: &[usize]) -> Self {
-        let bench = TestRepository::new();
+        let bench = TestRepository::apart();
         let chunks = Random::new(5).bytes(2 * CHUNK);
         let all = bench.snapshot("all", &chunks);
         let before = data_pack(&bench.storage);

@@ -43,6 +43,7 @@ mod meddled;
 #[cfg(test)]
 mod mend;
 #[cfg(test)]
+mod mixed;
 mod model;
 #[cfg(test)]
 mod moved;

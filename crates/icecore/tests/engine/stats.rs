@@ -124,7 +124,7 @@ fn what_a_snapshot_alone_has_becomes_unused_when_it_is_deleted() {
 
 #[test]
 fn a_missing_pack_is_an_error_that_names_the_snapshot() {
-    let bench = TestRepository::new();
+    let bench = TestRepository::apart();
     let report = bench.capture("disk", &Random::new(13).bytes(100_000));
     let packs: Vec<String> =
         bench.storage.files().into_keys().filter(|name| name.starts_with("packs/")).collect();

@@ -230,8 +230,8 @@ fn the_header_of_a_record_is_looked_at_though_only_a_repair_needs_it() {
 #[test]
 fn files_that_are_nobodys_are_findings() {
     let fixture = Fixture::three();
-    let copy = format!("packs/00/{}", id_of(&fixture.packs[0].0));
-    let strange = ["packs/00/notes.txt", "packs/notes.txt", "index/notes.txt", "snapshots/notes.txt", &copy];
+    let copy = format!("packs/{}.1", id_of(&fixture.packs[0].0));
+    let strange = ["packs/notes.txt", "index/notes.txt", "snapshots/notes.txt", &copy];
     for path in strange {
         let fixture = Fixture::three();
         fixture.storage.put(path, fixture.bytes(&fixture.packs[0].0));

@@ -29,11 +29,14 @@ pub(crate) struct RunBuilder {
 }
 
 impl RunBuilder {
-    /// Adds all chunks or pages of a pack.
+    /// Adds all chunks and pages of a pack.
     pub(crate) fn add_pack(&mut self, pack: &PackFile) -> Result<()> {
         let number = self.begin(pack.id);
         for at in 0..pack.entries() {
             let entry = pack.entry(at)?;
+            if entry.is_record {
+                continue;
+            }
             let slots = pack.present_slots(&entry).into_iter();
             let blocks = slots.filter_map(|slot| Some((pack.block_id(&entry, slot)?, slot)));
             self.add(number, at, &entry.id, &blocks.collect::<Vec<_>>());
@@ -41,11 +44,11 @@ impl RunBuilder {
         Ok(())
     }
 
-    /// Adds all chunks or pages of a new pack.
+    /// Adds all chunks and pages of a new pack.
     pub(crate) fn add_new(&mut self, pack: &NewPack) {
         let number = self.begin(pack.id);
-        for (entry, at) in pack.entries.iter().zip(0..) {
-            self.add(number, at, &entry.id, &entry.blocks);
+        for entry in &pack.entries {
+            self.add(number, entry.number, &entry.id, &entry.blocks);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The audit of a pack: its ends and its directory must match its id, and every entry must make sense.
 
 use crate::format::pack::Entry;
-use crate::format::pack::PackKind;
+use crate::format::pack::EntryKind;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::pack::file::PackFile;
 use crate::words::error::Error;
@@ -38,9 +38,14 @@ pub(crate) fn check_pack(
 }
 
 fn check_entry(files: &RepositoryFiles, pack: &PackFile, entry: &Entry) -> Result<()> {
-    let fits = match pack.kind {
-        PackKind::Pages => entry.slots == 0 && entry.bitmap.is_none(),
-        PackKind::Data => {
+    let kind = entry.kind();
+    if !pack.header().kind.may_hold(kind) {
+        let of_kind = format!("entry {} is not of the kind of the pack", ChunkId(entry.id));
+        return Err(wrong(pack, &of_kind));
+    }
+    let fits = match kind {
+        EntryKind::Page | EntryKind::Record => entry.bitmap.is_none(),
+        EntryKind::Chunk => {
             let present = to_u64(pack.present_slots(entry).len() * BLOCK_BYTES);
             // A punched chunk may have nothing left but the ids of its blocks, by which they are
             // found elsewhere.
@@ -50,7 +55,7 @@ fn check_entry(files: &RepositoryFiles, pack: &PackFile, entry: &Entry) -> Resul
     if !fits {
         return Err(wrong(pack, &format!("the slots of entry {} do not match", ChunkId(entry.id))));
     }
-    if pack.kind == PackKind::Data && files.hasher.chunk(&pack.block_ids_of(entry)).0 != entry.id {
+    if kind == EntryKind::Chunk && files.hasher.chunk(&pack.block_ids_of(entry)).0 != entry.id {
         return Err(wrong(
             pack,
             &format!("the block ids of chunk {} do not match its id", ChunkId(entry.id)),

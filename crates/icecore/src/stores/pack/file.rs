@@ -9,7 +9,6 @@ use crate::format::pack::Entry;
 use crate::format::pack::HEADER_BYTES;
 use crate::format::pack::Header;
 use crate::format::pack::PACK_BYTES_MAX;
-use crate::format::pack::PackKind;
 use crate::format::pack::RECORD_BYTES;
 use crate::format::pack::TRAILER_BYTES;
 use crate::format::pack::Trailer;
@@ -34,7 +33,6 @@ pub(crate) const IN_MEMORY_BYTES_MAX: u64 = 32 << 10;
 /// An open pack with a valid header, trailer and directory.
 pub(crate) struct PackFile {
     pub(crate) id: PackId,
-    pub(crate) kind: PackKind,
     /// The length of the whole file.
     pub(crate) bytes: u64,
     ends: Ends,
@@ -156,7 +154,7 @@ impl PackFile {
             return Err(damaged(id, &DecodeError::BadChecksum { what: "directory" }));
         }
         Directory::new(&directory, trailer).map_err(|error| damaged(id, &error))?;
-        Ok(Self { id, kind: ends.header.kind, bytes, ends, directory, content })
+        Ok(Self { id, bytes, ends, directory, content })
     }
 
     /// Returns whether it holds its file open.
@@ -173,7 +171,7 @@ impl PackFile {
         to_u64(size_of::<Self>() + bytes)
     }
 
-    /// Returns the number of its chunks or pages.
+    /// Returns the number of its entries.
     pub(crate) fn entries(&self) -> u32 {
         self.ends.trailer.entries
     }

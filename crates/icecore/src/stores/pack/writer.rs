@@ -1,4 +1,4 @@
-//! Writes packs: chunks or pages one after another, then the directory, then the final name.
+//! Writes packs: chunks and pages one after another, then the directory, then the final name.
 
 use crate::format::layout;
 use crate::format::pack::BITMAP_BYTES;
@@ -24,9 +24,8 @@ use crate::words::ids::BlockId;
 use crate::words::ids::PackId;
 use crate::words::sizes::to_u32;
 use crate::words::sizes::to_u64;
-use crate::world::storage::make_dir;
 
-/// A chunk or page ready to be appended to a pack.
+/// A chunk, a page or a copy of a record ready to be appended to a pack.
 pub(crate) struct Item {
     pub(crate) id: [u8; 16],
     pub(crate) encoded: Encoded,
@@ -37,6 +36,8 @@ pub(crate) struct Item {
     pub(crate) blocks: Vec<BlockId>,
     /// Which blocks have their data, if not all do.
     pub(crate) bitmap: Option<SlotBitmap>,
+    /// Whether it is a copy of a record.
+    pub(crate) is_record: bool,
 }
 
 impl Item {
@@ -44,7 +45,7 @@ impl Item {
     pub(crate) fn new(id: [u8; 16], encoded: Encoded, raw_bytes: usize, blocks: Vec<BlockId>) -> Self {
         let raw_bytes = to_u32(raw_bytes);
         let crc = crc32fast::hash(&encoded.bytes);
-        Self { id, encoded, crc, raw_bytes, blocks, bitmap: None }
+        Self { id, encoded, crc, raw_bytes, blocks, bitmap: None, is_record: false }
     }
 
     /// Returns a chunk or page as stored in a pack, after checking its checksum.
@@ -53,6 +54,7 @@ impl Item {
         pack.read_stored(entry, &mut bytes)?;
         let encoded = Encoded { codec: entry.codec, bytes };
         let mut item = Self::new(entry.id, encoded, entry.raw_bytes as usize, pack.block_ids_of(entry));
+        item.is_record = entry.is_record;
         item.bitmap = entry.bitmap.map(|_| SlotBitmap::from_slots(pack.present_slots(entry).into_iter()));
         Ok(item)
     }
@@ -67,11 +69,14 @@ impl Item {
 pub(crate) struct NewPack {
     pub(crate) id: PackId,
     pub(crate) bytes: u64,
+    /// Its chunks and pages.
     pub(crate) entries: Vec<NewEntry>,
 }
 
 /// A chunk or page of a newly published pack.
 pub(crate) struct NewEntry {
+    /// Its number in the directory.
+    pub(crate) number: u32,
     pub(crate) id: [u8; 16],
     /// The blocks that have their data, each with its slot.
     pub(crate) blocks: Vec<(BlockId, u8)>,
@@ -138,6 +143,7 @@ impl<'a> PackWriter<'a> {
             crc: item.crc,
             codec: item.encoded.codec,
             slots: u16::try_from(item.blocks.len()).map_err(too_long)?,
+            is_record: item.is_record,
             first_block: u32::try_from(self.blocks.len()).map_err(too_long)?,
             bitmap,
         };
@@ -188,9 +194,9 @@ impl<'a> PackWriter<'a> {
         self.file.append(directory)?;
         self.file.append(trailer)?;
         writer.announce(id)?;
-        make_pack_dir(self.files, id)?;
         let bytes = self.offset + to_u64(directory.len() + TRAILER_BYTES);
-        let entries = self.entries.iter().map(|entry| self.new_entry(entry)).collect();
+        let found = self.entries.iter().zip(0..).filter(|(entry, _)| !entry.is_record);
+        let entries = found.map(|(entry, number)| self.new_entry(entry, number)).collect();
         self.file.publish(&layout::pack(id))?;
         Ok(NewPack { id, bytes, entries })
     }
@@ -206,18 +212,11 @@ impl<'a> PackWriter<'a> {
         directory
     }
 
-    fn new_entry(&self, entry: &Entry) -> NewEntry {
+    fn new_entry(&self, entry: &Entry, number: u32) -> NewEntry {
         let first = entry.first_block as usize;
         let bitmap = entry.bitmap.and_then(|index| self.bitmaps.get(index as usize));
         let blocks = self.blocks[first..first + usize::from(entry.slots)].iter().zip(0..=u8::MAX);
         let present = blocks.filter(|(_, slot)| bitmap.is_none_or(|bitmap| bitmap.has(*slot)));
-        NewEntry { id: entry.id, blocks: present.map(|(id, slot)| (*id, slot)).collect() }
+        NewEntry { number, id: entry.id, blocks: present.map(|(id, slot)| (*id, slot)).collect() }
     }
-}
-
-/// Creates the directory for a pack, one of 256, and makes it durable before anything is put in it.
-pub(crate) fn make_pack_dir(files: &RepositoryFiles, id: PackId) -> Result<()> {
-    let dir = &layout::pack_dir(id);
-    make_dir(&*files.storage, dir)
-        .map_err(|error| Error::stored_io(format!("creating the directory {dir}"), error))
 }

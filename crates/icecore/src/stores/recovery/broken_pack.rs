@@ -12,6 +12,7 @@ use crate::pure::compress::Decoder;
 use crate::pure::compress::Encoded;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::pack::writer::Item;
+use crate::stores::recovery::reader::proven_record;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
@@ -24,7 +25,7 @@ use crate::world::storage::StoredFile;
 /// The bytes of the file in memory at a time: room for two records of the largest size.
 const WINDOW_BYTES: u64 = 4 << 20;
 
-/// Walks a file from start to end and calls `each` for every chunk and page in it that matches its
+/// Walks a file from start to end and calls `each` for everything in it that matches its
 /// id. Skips parts that cannot be read. Returns whether the whole file could be read.
 pub(crate) fn recover_items(
     files: &RepositoryFiles,
@@ -123,6 +124,7 @@ fn record_at(window: &mut Window<'_>, at: u64) -> Option<(Entry, Item)> {
     let encoded = Encoded { codec: entry.codec, bytes };
     let mut item = Item::new(entry.id, encoded, entry.raw_bytes as usize, blocks);
     item.bitmap = bitmap;
+    item.is_record = entry.is_record;
     Some((entry, item))
 }
 
@@ -132,6 +134,9 @@ fn prove(files: &RepositoryFiles, decoder: &mut Decoder, entry: &Entry, mut item
         return None;
     }
     let raw = decoder.decode(entry.codec, &item.encoded.bytes, entry.raw_bytes as usize).ok()?;
+    if entry.is_record {
+        return proven_record(files, raw, entry).map(|_| item);
+    }
     if entry.slots == 0 {
         return (files.hasher.page(raw).0 == entry.id).then_some(item);
     }

@@ -5,6 +5,7 @@
 pub(crate) mod broken_pack;
 pub(crate) mod reader;
 pub(crate) mod rebuilt_packs;
+pub(crate) mod record_copies;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

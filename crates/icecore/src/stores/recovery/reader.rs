@@ -3,8 +3,10 @@
 
 use std::cell::RefCell;
 
-use crate::format::pack::PackKind;
+use crate::format::pack::Entry;
+use crate::format::pack::EntryKind;
 use crate::format::pack::SlotBitmap;
+use crate::format::record::Record;
 use crate::pure::compress::Codec;
 use crate::pure::compress::Decoder;
 use crate::stores::chunks::Located;
@@ -81,7 +83,7 @@ impl ItemReader {
 
     /// Reads a page and proves it.
     pub(crate) fn page(&mut self, files: &RepositoryFiles, located: &Located) -> Result<&[u8]> {
-        debug_assert_eq!(located.pack.kind, PackKind::Pages);
+        debug_assert_eq!(located.entry.kind(), EntryKind::Page);
         let bytes = self.decode(located)?;
         let id = PageId(located.entry.id);
         if files.hasher.page(bytes) != id {
@@ -90,6 +92,13 @@ impl ItemReader {
                 .in_context(format!("the content of page {id} does not match its id")));
         }
         Ok(bytes)
+    }
+
+    /// Reads a copy of a record and proves it.
+    pub(crate) fn record(&mut self, files: &RepositoryFiles, located: &Located) -> Result<Record> {
+        let bytes = self.decode(located)?;
+        proven_record(files, bytes, &located.entry)
+            .ok_or_else(|| located.damaged().in_context("the copy of a record does not match its checksum"))
     }
 
     /// Reads the stored bytes and decodes them.
@@ -127,12 +136,14 @@ impl ItemReader {
     /// Reads and proves a chunk or a page, and checks its record's header, which a repair would
     /// rely on.
     pub(crate) fn examine(&mut self, files: &RepositoryFiles, located: &Located) -> Option<Trouble> {
-        let content = match located.pack.kind {
-            PackKind::Data => self.bad_slots(files, located),
-            PackKind::Pages => self.page(files, located).map(|_| Vec::new()),
+        let kind = located.entry.kind();
+        let content = match kind {
+            EntryKind::Chunk => self.bad_slots(files, located),
+            EntryKind::Page => self.page(files, located).map(|_| Vec::new()),
+            EntryKind::Record => self.record(files, located).map(|_| Vec::new()),
         };
         match content {
-            Err(error) if located.pack.kind == PackKind::Pages => Some(Trouble { error, slots: ALL_SLOTS }),
+            Err(error) if kind != EntryKind::Chunk => Some(Trouble { error, slots: ALL_SLOTS }),
             Err(error) => {
                 // Single blocks may still match their ids.
                 let good = self.good_blocks(files, located);
@@ -162,6 +173,12 @@ impl ItemReader {
         let proven = slots.into_iter().zip(digests);
         Ok(proven.filter(|(slot, digest)| is_bad(*slot, digest.block_id())).map(|(slot, _)| slot).collect())
     }
+}
+
+/// Returns the record that a copy holds, if it is whole and that of the entry's snapshot.
+pub(crate) fn proven_record(files: &RepositoryFiles, bytes: &[u8], entry: &Entry) -> Option<Record> {
+    let (record, _) = Record::decode(bytes, &files.hasher).ok()?;
+    (<[u8; 16]>::from(record.id) == entry.id).then_some(record)
 }
 
 impl Located {

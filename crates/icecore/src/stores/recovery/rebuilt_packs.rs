@@ -9,7 +9,6 @@ use std::sync::PoisonError;
 use crate::format::layout;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::pack::file::PackFile;
-use crate::stores::pack::writer::make_pack_dir;
 use crate::stores::parity::group::Groups;
 use crate::words::error::Error;
 use crate::words::error::Result;
@@ -74,7 +73,6 @@ pub(crate) fn rebuilt(files: &RepositoryFiles, groups: &Groups, id: PackId) -> O
 /// Writes a rebuilt pack to its proper place, replacing the file there. Every byte is proven to be
 /// what was there when the parity was made.
 pub(crate) fn write_back(files: &RepositoryFiles, pack: &PackFile) -> Result<()> {
-    make_pack_dir(files, pack.id)?;
     let mut file = files.temp_file()?;
     let mut buffer = vec![0; COPIED_AT_ONCE];
     let mut offset = 0;

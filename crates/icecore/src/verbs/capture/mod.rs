@@ -122,7 +122,7 @@ pub(crate) fn capture_dated(
             Some(parent) => unread(parent),
             None => {
                 progress.total(Meter::Scanned, data_bytes_at_most(image)?);
-                pipeline::run(job.plan(parent.as_ref(), None))?
+                pipeline::run(job.plan(parent.as_ref(), None), &job.record_of(parent.as_ref()))?
             }
         };
         Ok(Read { captured, parent, trusted_mtime })
@@ -157,7 +157,7 @@ pub(crate) fn capture_changed(
     }
     let read = |job: &Job<'_>| {
         progress.total(Meter::Scanned, changed.bytes_at_most(image.len()));
-        let captured = pipeline::run(job.plan(base, Some(changed)))?;
+        let captured = pipeline::run(job.plan(base, Some(changed)), &job.record_of(base))?;
         Ok(Read { captured, parent: base.cloned(), trusted_mtime: false })
     };
     pool::apart(|| attempt(repo, image, options, dating, progress, &read))
@@ -234,6 +234,11 @@ impl<'a> Job<'a> {
             progress: self.progress,
         }
     }
+
+    /// Returns what makes the record of the snapshot, before it gets its time.
+    fn record_of(&self, parent: Option<&Record>) -> impl Fn(&Captured) -> Record {
+        move |captured| record_of(self.options, parent, captured, &self.image)
+    }
 }
 
 /// Has `read` store the image and then creates the record. Repeats that if gc has meanwhile removed
@@ -285,7 +290,7 @@ fn attempt(
         if after.size_bytes != before.size_bytes {
             return Err(size_changed(before.size_bytes, after.size_bytes, ""));
         }
-        let mut record = record_of(options, parent.as_ref(), &captured, &before);
+        let mut record = job.record_of(parent.as_ref())(&captured);
         publisher.map_or(Ok(()), |publisher| publisher.finish_parity(progress))?;
         let committed = match publisher {
             Some(_) => commit(repo, &mut record, dating, options.name_may_repeat, generation)?,

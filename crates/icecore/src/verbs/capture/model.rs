@@ -193,6 +193,7 @@ fn files(storage: impl Storage + 'static) -> RepositoryFiles {
         "test".to_owned(),
     );
     files.pack_bytes = 1;
+    files.mixed_bytes = 0;
     files
 }
 
@@ -353,7 +354,7 @@ fn pack(storage: impl Storage + 'static, count: u8) -> (Result<Stored, ErrorKind
             );
         }
         drop(to_packer);
-        let stored = packing.join().unwrap().map_err(|error| error.kind());
+        let stored = packing.join().unwrap().map(|(stored, _)| stored).map_err(|error| error.kind());
         assert!(stored.is_err() || items.iter().all(|item| has(&store, item)));
         (stored, stopped)
     })
@@ -424,14 +425,15 @@ fn record(repo: &Repository, number: u8) -> Record {
     let mut pages = PageStore::new(store, Some(&publisher), COMPRESSION, false).unwrap();
     let root = emit_page(&store.files.hasher, &Page::Leaf(leaf), &mut |page, bytes| pages.put(page, &bytes))
         .unwrap();
-    pages.finish(Stored { items: 1, packed_bytes: 0 }).unwrap();
     let (id, name) = (SnapshotId(Uuid::from_u128(number.into())), format!("number {number}"));
-    Record {
+    let record = Record {
         size_bytes: 4096,
         root: Some(root),
         content: root.content,
         ..Record::new(id, number.into(), ResourceKind::Volume, "disk", name)
-    }
+    };
+    pages.finish(Stored { items: 1, packed_bytes: 0 }, Vec::new(), &record).unwrap();
+    record
 }
 
 /// Tells whether a record's page and chunk are both there.

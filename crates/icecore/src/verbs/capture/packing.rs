@@ -133,45 +133,62 @@ pub(crate) struct Stored {
     pub(crate) packed_bytes: u64,
 }
 
-/// An appender for packs of one kind.
+/// An appender for packs of one kind. It holds the first items back: if there are no more, chunks
+/// and pages go into one pack.
 pub(crate) struct Packer<'a> {
     store: &'a Store,
     kind: PackKind,
-    /// Whether packs are written; otherwise they are only counted.
+    /// Whether packs are written; otherwise items are only counted.
     writes: bool,
+    waiting: Vec<Item>,
     open: Option<PackWriter<'a>>,
     pub(crate) stored: Stored,
 }
 
+/// What a packer leaves for others to publish.
+pub(crate) enum Rest<'a> {
+    /// The last of its packs, if it is not published yet.
+    Pack(Option<PackWriter<'a>>),
+    /// All of its items, which are few.
+    Few(Vec<Item>),
+}
+
 impl<'a> Packer<'a> {
     pub(crate) fn new(store: &'a Store, kind: PackKind, writes: bool) -> Self {
-        Self { store, kind, writes, open: None, stored: Stored::default() }
+        Self { store, kind, writes, waiting: Vec::new(), open: None, stored: Stored::default() }
     }
 
     /// Tells whether the next item starts a new pack.
     fn begins(&self) -> bool {
-        self.writes && self.open.is_none()
+        self.writes && self.open.is_none() && self.waiting.is_empty()
     }
 
     /// Appends an item. Returns the pack, ready to be published, if it is now full.
-    pub(crate) fn append(&mut self, item: &Item) -> Result<Option<PackWriter<'a>>> {
+    pub(crate) fn append(&mut self, item: Item) -> Result<Option<PackWriter<'a>>> {
         self.stored.items += 1;
         self.stored.packed_bytes += item.packed_bytes();
         if !self.writes {
             return Ok(None);
         }
-        let pack = match self.open.take() {
+        if self.stored.packed_bytes <= self.store.files.mixed_bytes {
+            self.waiting.push(item);
+            return Ok(None);
+        }
+        let mut pack = match self.open.take() {
             Some(pack) => pack,
             None => PackWriter::begin(&self.store.files, self.kind)?,
         };
-        let pack = self.open.insert(pack);
-        pack.append(item)?;
-        Ok(if pack.is_full() { self.open.take() } else { None })
+        self.waiting.drain(..).chain([item]).try_for_each(|item| pack.append(&item))?;
+        if pack.is_full() {
+            return Ok(Some(pack));
+        }
+        self.open = Some(pack);
+        Ok(None)
     }
 
-    /// Returns the open pack, ready to be published, if there is one.
-    pub(crate) fn take(&mut self) -> Option<PackWriter<'a>> {
-        self.open.take()
+    /// Returns what is left to publish.
+    pub(crate) fn finish(self) -> Rest<'a> {
+        if self.waiting.is_empty() { Rest::Pack(self.open) } else { Rest::Few(self.waiting) }
     }
 }
 
@@ -200,6 +217,18 @@ pub(crate) fn publish(store: &Store, publisher: Option<&Publisher<'_>>, pack: Pa
     let run = store.publish_run(|| write_run_of(&store.files, &pack))?;
     store.replace_runs(run, &[]);
     publisher.parity.as_ref().map_or(Ok(()), |parity| parity.add(pack.id))
+}
+
+/// Publishes a few chunks and pages in one pack.
+pub(crate) fn publish_few(
+    store: &Store,
+    publisher: Option<&Publisher<'_>>,
+    kind: PackKind,
+    items: &[Item],
+) -> Result<()> {
+    let mut pack = PackWriter::begin(&store.files, kind)?;
+    items.iter().try_for_each(|item| pack.append(item))?;
+    publish(store, publisher, pack)
 }
 
 /// Merges several index runs of about the same size, unless someone else is doing so.
@@ -252,14 +281,15 @@ fn remove_merged(files: &RepositoryFiles, merged: RunId, replaced: &[RunId]) -> 
 /// own thread. A second thread publishes, so that a pack fills while the one before it is synced. A
 /// third thread merges index runs, because that can take a while when there are very many blocks.
 /// It merges whenever a pack begins: the capture need not wait for the merge that its last pack
-/// causes, and the next capture does that one.
+/// causes, and the next capture does that one. Returns what was stored, and the chunks that were
+/// not, because they are so few that they share a pack with the pages.
 pub(crate) fn pack_in_order(
     store: &Store,
     publisher: Option<&Publisher<'_>>,
     chunks: mpsc::Receiver<mpsc::Receiver<Result<Vec<Item>>>>,
     published: &Published,
     progress: &dyn Progress,
-) -> Result<Stored> {
+) -> Result<(Stored, Vec<Item>)> {
     let (to_publisher, packs) = mpsc::sync_channel::<(PackWriter<'_>, u64)>(0);
     let (to_merger, calls) = mpsc::sync_channel(1);
     thread::scope(|threads| {
@@ -286,7 +316,7 @@ fn pack_all<'a>(
     to_publisher: mpsc::SyncSender<(PackWriter<'a>, u64)>,
     to_merger: mpsc::SyncSender<()>,
     progress: &dyn Progress,
-) -> Result<Stored> {
+) -> Result<(Stored, Vec<Item>)> {
     for chunks in chunks {
         for item in chunks.recv().map_err(|_| Error::worker_lost())?? {
             progress.advance(Meter::New, u64::from(item.raw_bytes));
@@ -296,15 +326,20 @@ fn pack_all<'a>(
                 // meanwhile.
                 let _ = to_merger.try_send(());
             }
-            if let Some(pack) = packer.append(&item)? {
+            if let Some(pack) = packer.append(item)? {
                 to_publisher.send((pack, packer.stored.items)).map_err(|_| Error::worker_lost())?;
             }
         }
     }
-    if let Some(pack) = packer.take() {
-        to_publisher.send((pack, packer.stored.items)).map_err(|_| Error::worker_lost())?;
+    let stored = packer.stored;
+    match packer.finish() {
+        Rest::Few(chunks) => return Ok((stored, chunks)),
+        Rest::Pack(Some(pack)) => {
+            to_publisher.send((pack, stored.items)).map_err(|_| Error::worker_lost())?;
+        }
+        Rest::Pack(None) => {}
     }
-    Ok(packer.stored)
+    Ok((stored, Vec::new()))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::format::pack::PackKind;
 use crate::format::page::PageRef;
+use crate::format::record::Record;
 use crate::pure::compress::Encoder;
 use crate::stores::chunks::Store;
 use crate::stores::pack::writer::Item;
@@ -11,9 +12,11 @@ use crate::stores::recovery::read_page;
 use crate::verbs::capture::packing::Compression;
 use crate::verbs::capture::packing::Packer;
 use crate::verbs::capture::packing::Publisher;
+use crate::verbs::capture::packing::Rest;
 use crate::verbs::capture::packing::Stored;
 use crate::verbs::capture::packing::merge_runs;
 use crate::verbs::capture::packing::publish;
+use crate::verbs::capture::packing::publish_few;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PageId;
@@ -59,7 +62,7 @@ impl<'a> PageStore<'a> {
             .encode(bytes)
             .map_err(|error| Error::io(format!("compressing manifest page {}", page.id), error))?;
         self.unpublished.insert(page.id);
-        if let Some(pack) = self.packer.append(&Item::new(page.id.0, encoded, bytes.len(), Vec::new()))? {
+        if let Some(pack) = self.packer.append(Item::new(page.id.0, encoded, bytes.len(), Vec::new()))? {
             publish(self.store, self.publisher, pack)?;
             self.unpublished.clear();
         }
@@ -71,15 +74,49 @@ impl<'a> PageStore<'a> {
         Ok(found && (!self.distrusts || read_page(self.store, id).is_ok()))
     }
 
-    /// Publishes the open pack and returns the totals of what was stored. New `data` triggers
-    /// merges of index runs; without any, the runs are merged now.
-    pub(crate) fn finish(mut self, data: Stored) -> Result<Stored> {
-        if let Some(pack) = self.packer.take() {
-            publish(self.store, self.publisher, pack)?;
-            if data.items == 0 {
-                merge_runs(self.store)?;
+    /// Returns the totals of what was stored.
+    pub(crate) fn stored(&self) -> Stored {
+        self.packer.stored
+    }
+
+    /// Publishes what is left of the pages, with `chunks` if they are few too, and with a copy of
+    /// the record at the end. New `data` triggers merges of index runs; without any, the runs are
+    /// merged now.
+    pub(crate) fn finish(mut self, data: Stored, chunks: Vec<Item>, record: &Record) -> Result<()> {
+        let pages = self.packer.stored.items > 0 && self.publisher.is_some();
+        let copy = if pages { vec![self.copy_of(record)?] } else { Vec::new() };
+        match self.packer.finish() {
+            Rest::Few(pages) => {
+                let kind = if chunks.is_empty() { PackKind::Pages } else { PackKind::Mixed };
+                let items: Vec<Item> = chunks.into_iter().chain(pages).chain(copy).collect();
+                publish_few(self.store, self.publisher, kind, &items)?;
+            }
+            Rest::Pack(pack) => {
+                if !chunks.is_empty() {
+                    publish_few(self.store, self.publisher, PackKind::Data, &chunks)?;
+                }
+                match pack {
+                    Some(mut pack) => {
+                        copy.iter().try_for_each(|copy| pack.append(copy))?;
+                        publish(self.store, self.publisher, pack)?;
+                    }
+                    // The last page filled its pack.
+                    None if pages => publish_few(self.store, self.publisher, PackKind::Pages, &copy)?,
+                    None => {}
+                }
             }
         }
-        Ok(self.packer.stored)
+        if pages && data.items == 0 { merge_runs(self.store) } else { Ok(()) }
+    }
+
+    /// Returns the entry of a pack that repeats a record.
+    fn copy_of(&mut self, record: &Record) -> Result<Item> {
+        let of_record = |error: String| Error::corrupt(format!("the record cannot be encoded: {error}"));
+        let bytes = record.encode(&self.store.files.hasher).map_err(|error| of_record(error.to_string()))?;
+        let encoded = self
+            .encoder
+            .encode(&bytes)
+            .map_err(|error| Error::io("compressing the copy of a record", error))?;
+        Ok(Item { is_record: true, ..Item::new(record.id.into(), encoded, bytes.len(), Vec::new()) })
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::format::pack::PackKind;
 use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::record::Record;
@@ -29,6 +30,7 @@ use crate::verbs::capture::packing::Published;
 use crate::verbs::capture::packing::Publisher;
 use crate::verbs::capture::packing::Stored;
 use crate::verbs::capture::packing::pack_in_order;
+use crate::verbs::capture::packing::publish_few;
 use crate::verbs::capture::pages::PageStore;
 use crate::verbs::capture::parent::ParentLeaf;
 use crate::verbs::capture::parent::ParentReader;
@@ -111,8 +113,8 @@ pub(crate) struct Captured {
 }
 
 /// Runs the pipeline. When it returns, also with an error, packs and index are published, but no
-/// record names them yet.
-pub(crate) fn run(plan: Plan<'_>) -> Result<Captured> {
+/// record names them yet. `record_of` returns the record as far as it is known.
+pub(crate) fn run(plan: Plan<'_>, record_of: &dyn Fn(&Captured) -> Record) -> Result<Captured> {
     let published = Published::default();
     let (to_packer, chunks) = mpsc::sync_channel(CHUNKS_UNDER_WAY / CHUNKS_AT_ONCE);
     thread::scope(|threads| {
@@ -121,9 +123,17 @@ pub(crate) fn run(plan: Plan<'_>) -> Result<Captured> {
         let chosen = rayon::in_place_scope(|scope| Chosen::run(plan, scope, to_packer, &published));
         // The packer ends when the sender is dropped. If the packer failed, its error caused the
         // other one.
-        let data = packing.join().map_err(|_| Error::worker_lost())??;
-        let (chosen, pages) = chosen?;
-        chosen.finish(data, pages)
+        let (data, few) = packing.join().map_err(|_| Error::worker_lost())??;
+        match chosen {
+            Ok((chosen, pages)) => chosen.finish(data, few, pages, record_of),
+            Err(error) => {
+                // The next capture finds them. The first error is the one to report.
+                if !few.is_empty() {
+                    let _ = publish_few(plan.store, plan.publisher, PackKind::Data, &few);
+                }
+                Err(error)
+            }
+        }
     })
 }
 
@@ -273,31 +283,40 @@ impl<'a> Chosen<'a> {
         Ok(())
     }
 
-    /// Finishes the manifest, once the data that it refers to is published.
-    fn finish(self, data: Stored, mut pages: PageStore<'_>) -> Result<Captured> {
+    /// Finishes the manifest, once the data that it refers to is published, or is `few` chunks that
+    /// are published with it.
+    fn finish(
+        self,
+        data: Stored,
+        few: Vec<Item>,
+        mut pages: PageStore<'_>,
+        record_of: &dyn Fn(&Captured) -> Record,
+    ) -> Result<Captured> {
         let root = self.tree.finish(&mut |page, bytes| pages.put(page, &bytes))?;
         let content = root.map_or(Digest::ZERO, |root| root.content);
-        let pages = pages.finish(data)?;
         let data_bytes = match (self.plan.changed, self.replaced_blocks) {
             (None, _) => block_bytes(self.data_blocks),
             (Some(_), Some(replaced)) => {
                 let before = self.plan.parent.map_or(0, |parent| parent.stats.data_bytes);
                 (before + block_bytes(self.data_blocks)).saturating_sub(block_bytes(replaced))
             }
-            (Some(_), None) => {
-                let root = root.map(|root| Node::root_of(root, self.plan.image.len()));
-                block_bytes(count_data_blocks(self.plan.store, root))
-            }
+            (Some(_), None) => 0,
         };
-        Ok(Captured {
+        let mut captured = Captured {
             root,
             content: self.plan.store.files.hasher.image(self.plan.image.len(), content),
             read_bytes: self.read_bytes,
             data_bytes,
             new_bytes: block_bytes(self.chooser.new_blocks),
             data,
-            pages,
-        })
+            pages: pages.stored(),
+        };
+        pages.finish(data, few, &record_of(&captured))?;
+        if self.plan.changed.is_some() && self.replaced_blocks.is_none() {
+            let root = root.map(|root| Node::root_of(root, self.plan.image.len()));
+            captured.data_bytes = block_bytes(count_data_blocks(self.plan.store, root));
+        }
+        Ok(captured)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use crate::format::pack::EntryKind;
 use crate::format::pack::PackKind;
 use crate::stores::pack::file::PackFile;
 use crate::verbs::gc::mark::PackUse;
@@ -67,7 +68,7 @@ pub(crate) struct Choice {
 pub(crate) fn weigh(pack: &PackFile, used: &PackUse) -> Result<Weighed> {
     let mut weighed = Weighed {
         id: pack.id,
-        kind: pack.kind,
+        kind: pack.header().kind,
         bytes: pack.bytes,
         used_bytes: 0,
         unused_bytes: 0,
@@ -76,9 +77,13 @@ pub(crate) fn weigh(pack: &PackFile, used: &PackUse) -> Result<Weighed> {
     for number in 0..pack.entries() {
         let entry = pack.entry(number)?;
         let bytes = entry.record_bytes() as u64 + u64::from(entry.stored_bytes);
-        let part = match pack.kind {
-            PackKind::Pages => bytes * u64::from(used.entries.has(number)),
-            PackKind::Data => {
+        let part = match entry.kind() {
+            EntryKind::Page => bytes * u64::from(used.entries.has(number)),
+            // That of a deleted snapshot is dropped with other things, and is no reason to write a
+            // pack anew.
+            EntryKind::Record if !used.entries.has(number) => continue,
+            EntryKind::Record => bytes,
+            EntryKind::Chunk => {
                 let present = pack.present_slots(&entry);
                 let slots =
                     present.iter().filter(|slot| used.slots.has(entry.first_block + u32::from(**slot)));
@@ -137,7 +142,7 @@ pub(crate) fn choose(
             rest.push(pack);
         }
     }
-    for kind in [PackKind::Data, PackKind::Pages] {
+    for kind in [PackKind::Data, PackKind::Pages, PackKind::Mixed] {
         let small: Vec<_> =
             rest.iter().filter(|pack| pack.kind == kind && pack.bytes < small_bytes).collect();
         if small.len() > SMALL_PACKS_MAX {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::format::pack::PackKind;
+use crate::format::pack::EntryKind;
 use crate::format::pack::SlotBitmap;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
@@ -122,9 +122,9 @@ fn good_count(copy: &Located, good: &SlotBitmap) -> usize {
 /// Reads a copy and returns its good slots; for a page, all or none.
 pub(crate) fn good_slots(files: &RepositoryFiles, copy: &Located) -> Result<SlotBitmap> {
     let Some(trouble) = with_reader(|reader| Ok(reader.examine(files, copy)))? else { return Ok(ALL_SLOTS) };
-    Ok(match copy.pack.kind {
-        PackKind::Data => SlotBitmap::from_slots((0..=u8::MAX).filter(|slot| !trouble.slots.has(*slot))),
-        PackKind::Pages if trouble.slots.count() == 0 => ALL_SLOTS,
-        PackKind::Pages => SlotBitmap::from_slots(std::iter::empty()),
+    Ok(match copy.entry.kind() {
+        EntryKind::Chunk => SlotBitmap::from_slots((0..=u8::MAX).filter(|slot| !trouble.slots.has(*slot))),
+        _ if trouble.slots.count() == 0 => ALL_SLOTS,
+        _ => SlotBitmap::from_slots(std::iter::empty()),
     })
 }

@@ -47,10 +47,23 @@ impl Bits {
 
 /// The used parts of a pack.
 pub(crate) struct PackUse {
-    /// By entry number: used pages, and chunks with any used slot.
+    /// By entry number: used pages, copies of records, and chunks with any used slot.
     pub(crate) entries: Bits,
     /// By the block id's number in the directory.
     pub(crate) slots: Bits,
+}
+
+impl PackUse {
+    /// Marks one copy of each record of the snapshots in `kept`, which then leave it.
+    pub(crate) fn mark_records(&mut self, pack: &PackFile, kept: &mut HashSet<[u8; 16]>) -> Result<()> {
+        for number in 0..pack.entries() {
+            let entry = pack.entry(number)?;
+            if entry.is_record && kept.remove(&entry.id) {
+                self.entries.set(number);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The used parts of each pack that existed when gc began.

@@ -11,7 +11,6 @@ mod tail;
 use std::collections::HashSet;
 
 use crate::format::layout;
-use crate::format::pack::PackKind;
 use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::repository::Repository;
@@ -35,6 +34,7 @@ use crate::verbs::gc::mark::Usage;
 use crate::verbs::gc::needs::Needs;
 use crate::verbs::gc::parity::Parity;
 use crate::verbs::gc::rewrite::Rewriter;
+use crate::verbs::gc::rewrite::Rewritten;
 use crate::verbs::gc::tail::Tail;
 use crate::verbs::gc::tail::remove_leftovers;
 use crate::words::error::Error;
@@ -110,11 +110,14 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
     for record in &records {
         usage.mark(&mut copies, record, progress).map_err(refuse)?;
     }
+    let mut kept: HashSet<[u8; 16]> = records.iter().map(|record| record.id.into()).collect();
     let mut packs = Vec::with_capacity(usage.0.len());
-    for (id, used) in &usage.0 {
-        packs.push(weigh(&PackFile::open(files, *id)?, used)?);
+    for id in &listed {
+        let Some(used) = usage.0.get_mut(id) else { continue };
+        let pack = PackFile::open(files, *id)?;
+        used.mark_records(&pack, &mut kept)?;
+        packs.push(weigh(&pack, used)?);
     }
-    packs.sort_by_key(|pack| pack.id);
     let mut totals = GcTotals::default();
     let small_bytes = files.pack_bytes / SMALL_PART;
     let choice = choose(&packs, &damage.packs(), options.max_unused, small_bytes, &mut totals);
@@ -205,24 +208,17 @@ fn rewrite_and_take_out(
     let _index = locks::lock(files, layout::LOCK_INDEX, LockMode::Exclusive)?;
     let rewritten = |pack: &&Weighed| plan.choice.rewrite.contains(&pack.id);
     progress.total(Meter::Rewritten, plan.packs.iter().filter(rewritten).map(|pack| pack.used_bytes).sum());
-    let mut going = plan.choice.remove.clone();
-    let mut new_bytes = 0;
-    let mut published = HashSet::new();
-    for kind in [PackKind::Data, PackKind::Pages] {
-        let mut rewriter = Rewriter::new(&repo.store, &writer, kind, repo.config.level);
-        for pack in plan.packs.iter().filter(rewritten).filter(|pack| pack.kind == kind) {
-            if let Some(used) = plan.usage.0.get(&pack.id) {
-                rewriter.copy(pack.id, used, progress).map_err(refuse)?;
-            }
+    let mut rewriter = Rewriter::new(&repo.store, &writer, repo.config.level);
+    for pack in plan.packs.iter().filter(rewritten) {
+        if let Some(used) = plan.usage.0.get(&pack.id) {
+            rewriter.copy(pack.id, used, progress).map_err(refuse)?;
         }
-        rewriter.publish()?;
-        going.append(&mut rewriter.replaced);
-        published.extend(rewriter.published);
-        new_bytes += rewriter.new_bytes;
     }
+    let Rewritten { replaced, published, new_bytes } = rewriter.finish()?;
+    let going = [plan.choice.remove.clone(), replaced].concat();
     if !going.is_empty() {
         parity.cover_without(&going, progress)?;
     }
-    let needs = Needs::new(&repo.store, &plan.usage, going, published);
+    let needs = Needs::new(&repo.store, &plan.usage, going, published.into_iter().collect());
     Ok((Tail::new(&repo.store, &plan.marked, needs).take_out()?, new_bytes))
 }

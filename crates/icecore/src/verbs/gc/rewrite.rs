@@ -1,4 +1,5 @@
-//! Copies the used parts of packs into new packs. Chunks with only some used slots are punched.
+//! Copies the used parts of packs into new packs, chunks and pages into packs of their own. Chunks
+//! with only some used slots are punched.
 
 use rayon::prelude::*;
 
@@ -27,35 +28,29 @@ use crate::words::sizes::BLOCK_BYTES;
 /// Chunks that are in memory at a time.
 const CHUNKS_AT_ONCE: u32 = 256;
 
-/// A writer of new packs of one kind. It records which old packs they replace.
+/// A writer of new packs. It records which old packs they replace.
 pub(crate) struct Rewriter<'a> {
     store: &'a Store,
     writer: &'a Writer,
-    kind: PackKind,
     level: i32,
-    open: Option<PackWriter<'a>>,
-    /// Old packs whose copies are all in the open pack or in earlier ones.
-    copied: Vec<PackId>,
-    /// Old packs whose copies are all published.
+    data: Option<PackWriter<'a>>,
+    pages: Option<PackWriter<'a>>,
+    rewritten: Rewritten,
+}
+
+/// What a rewriter has done.
+#[derive(Default)]
+pub(crate) struct Rewritten {
+    /// The old packs.
     pub(crate) replaced: Vec<PackId>,
-    /// New packs.
+    /// The new packs.
     pub(crate) published: Vec<PackId>,
     pub(crate) new_bytes: u64,
 }
 
 impl<'a> Rewriter<'a> {
-    pub(crate) fn new(store: &'a Store, writer: &'a Writer, kind: PackKind, level: i32) -> Self {
-        Self {
-            store,
-            writer,
-            kind,
-            level,
-            open: None,
-            copied: Vec::new(),
-            replaced: Vec::new(),
-            published: Vec::new(),
-            new_bytes: 0,
-        }
+    pub(crate) fn new(store: &'a Store, writer: &'a Writer, level: i32) -> Self {
+        Self { store, writer, level, data: None, pages: None, rewritten: Rewritten::default() }
     }
 
     /// Copies the used parts of a pack.
@@ -80,35 +75,46 @@ impl<'a> Rewriter<'a> {
             }
             number = upto;
         }
-        self.copied.push(id);
+        self.rewritten.replaced.push(id);
         Ok(())
     }
 
     fn append(&mut self, item: &Item) -> Result<()> {
-        let pack = match self.open.take() {
-            Some(pack) => pack,
-            None => PackWriter::begin(&self.store.files, self.kind)?,
+        let (kind, open) = match item.blocks.is_empty() {
+            true => (PackKind::Pages, &mut self.pages),
+            false => (PackKind::Data, &mut self.data),
         };
-        let pack = self.open.insert(pack);
+        let mut pack = match open.take() {
+            Some(pack) => pack,
+            None => PackWriter::begin(&self.store.files, kind)?,
+        };
         pack.append(item)?;
-        if pack.is_full() { self.publish() } else { Ok(()) }
+        if pack.is_full() {
+            return self.publish(pack);
+        }
+        *open = Some(pack);
+        Ok(())
     }
 
-    /// Publishes the open pack. Old packs that were copied whole by now are replaced.
-    pub(crate) fn publish(&mut self) -> Result<()> {
-        if let Some(pack) = self.open.take() {
-            let pack = pack.finish(self.writer)?;
-            self.new_bytes += pack.bytes;
-            self.published.push(pack.id);
-            let run = write_run_of(&self.store.files, &pack)?;
-            self.store.replace_runs(run, &[]);
-        }
-        self.replaced.append(&mut self.copied);
+    fn publish(&mut self, pack: PackWriter<'_>) -> Result<()> {
+        let pack = pack.finish(self.writer)?;
+        self.rewritten.new_bytes += pack.bytes;
+        self.rewritten.published.push(pack.id);
+        let run = write_run_of(&self.store.files, &pack)?;
+        self.store.replace_runs(run, &[]);
         Ok(())
+    }
+
+    /// Publishes the open packs: everything that was copied is then in its new place.
+    pub(crate) fn finish(mut self) -> Result<Rewritten> {
+        for pack in [self.data.take(), self.pages.take()].into_iter().flatten() {
+            self.publish(pack)?;
+        }
+        Ok(self.rewritten)
     }
 }
 
-/// Returns the part of a chunk or page to copy; none if it is unused.
+/// Returns the part of an entry to copy; none if it is unused.
 fn used_part(files: &RepositoryFiles, located: &Located, used: &PackUse, level: i32) -> Result<Option<Item>> {
     if !used.entries.has(located.number) {
         return Ok(None);

@@ -152,8 +152,7 @@ impl<'a> Tail<'a> {
             }
         }
         aside.remove()?;
-        let dirs: HashSet<String> = gone.iter().map(|pack| layout::pack_dir(*pack)).collect();
-        dirs.iter().try_for_each(|dir| files.sync_dir(dir))?;
+        files.sync_dir(layout::PACKS)?;
         self.store.reload()?;
         Ok(gone)
     }

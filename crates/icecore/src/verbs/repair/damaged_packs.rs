@@ -45,8 +45,8 @@ impl<'a> NewPacks<'a> {
     }
 
     /// Writes every chunk and page of a file that matches its id. If these are all that the pack
-    /// in this place had, it writes that pack again. Returns their number, and whether the whole
-    /// file could be read.
+    /// in this place had, it writes that pack again. Returns the number of chunks and pages, and
+    /// whether the whole file could be read.
     pub(crate) fn save(&mut self, file: &dyn StoredFile, place: &PackPlace) -> Result<(u64, bool)> {
         if let Some(header) = header_of(file).filter(|header| header.repository == self.files.repository)
             && let Some(id) = place.id
@@ -63,8 +63,7 @@ impl<'a> NewPacks<'a> {
 
     /// Writes a chunk or a page.
     pub(crate) fn append(&mut self, item: &Item) -> Result<()> {
-        // The pack's header may be the damaged part, so the item decides: only a page has no
-        // blocks.
+        // A chunk has blocks; pages and copies of records do not.
         let (kind, open) = match item.blocks.is_empty() {
             true => (PackKind::Pages, &mut self.pages),
             false => (PackKind::Data, &mut self.data),
@@ -104,7 +103,7 @@ fn save_in(
 ) -> Result<(u64, bool)> {
     let mut saved = 0;
     let all_read = recover_items(files, file, |item| {
-        saved += 1;
+        saved += u64::from(!item.is_record);
         append(&item)
     })?;
     Ok((saved, all_read))

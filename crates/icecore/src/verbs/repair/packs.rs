@@ -138,9 +138,9 @@ impl PackRepair<'_> {
             let run = write_run_of(&self.store.files, &pack)?;
             self.store.replace_runs(run, &[]);
             self.published.insert(pack.id);
-            for (entry, number) in pack.entries.iter().zip(0..) {
+            for entry in &pack.entries {
                 let lost = recovered.incomplete.iter().find(|(id, _)| *id == entry.id);
-                self.incomplete.extend(lost.map(|(id, slots)| (pack.id, number, *id, *slots)));
+                self.incomplete.extend(lost.map(|(id, slots)| (pack.id, entry.number, *id, *slots)));
             }
         }
         Ok(())

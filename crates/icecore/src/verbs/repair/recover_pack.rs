@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::format::pack::PackKind;
+use crate::format::pack::EntryKind;
 use crate::format::pack::SlotBitmap;
 use crate::pure::compress::Encoder;
 use crate::stores::chunks::Located;
@@ -84,7 +84,7 @@ pub(crate) fn recover_pack(
         let located = Located { pack: Arc::clone(pack), number, entry: pack.entry(number)? };
         let item = match troubles.get(&number) {
             None => {
-                recovered.kept += 1;
+                recovered.kept += u64::from(!located.entry.is_record);
                 Some(Item::stored_in(&located.pack, &located.entry)?)
             }
             // Its record's header is damaged and is written anew.
@@ -94,8 +94,12 @@ pub(crate) fn recover_pack(
                 recovered.brought_back += 1;
                 Some(Item::stored_in(&located.pack, &located.entry)?)
             }
-            Some(_) if pack.kind == PackKind::Pages => page(store, &located, &mut encoder, &mut recovered)?,
-            Some(_) => Some(chunk(store, &located, &mut encoder, &mut recovered)?),
+            Some(_) => match located.entry.kind() {
+                EntryKind::Chunk => Some(chunk(store, &located, &mut encoder, &mut recovered)?),
+                EntryKind::Page => page(store, &located, &mut encoder, &mut recovered)?,
+                // The record itself is elsewhere.
+                EntryKind::Record => None,
+            },
         };
         item.map_or(Ok(()), &mut append)?;
     }

@@ -1,6 +1,5 @@
 //! Rebuilds the index: goes through all packs, collects their entries, and replaces the old runs.
 
-use std::collections::BTreeSet;
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
@@ -45,8 +44,6 @@ pub(crate) struct Rebuild<'a> {
     files: &'a RepositoryFiles,
     writer: &'a Writer,
     builder: RunBuilder,
-    /// The directories of its packs.
-    dirs: BTreeSet<String>,
     runs: Vec<Arc<RunFile>>,
     report: RepairIndexReport,
     damaged: Vec<DamagedPack>,
@@ -58,7 +55,6 @@ impl<'a> Rebuild<'a> {
             files: repo.files(),
             writer,
             builder: RunBuilder::default(),
-            dirs: BTreeSet::new(),
             runs: Vec::new(),
             report: RepairIndexReport::default(),
             damaged: Vec::new(),
@@ -90,7 +86,6 @@ impl<'a> Rebuild<'a> {
             match self.sound(&place) {
                 Ok(pack) => {
                     self.builder.add_pack(&pack)?;
-                    self.dirs.insert(layout::pack_dir(pack.id));
                 }
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     let mut new = NewPacks::new(self.files, self.writer);
@@ -116,15 +111,14 @@ impl<'a> Rebuild<'a> {
     /// writers may have died before doing so, and everyone who finds packs through the run relies
     /// on it.
     fn write_run(&mut self) -> Result<()> {
-        std::mem::take(&mut self.dirs).iter().try_for_each(|dir| self.files.sync_dir(dir))?;
+        self.files.sync_dir(layout::PACKS)?;
         self.runs.push(self.builder.write(self.files)?);
         Ok(())
     }
 
     /// Opens a pack if it is sound as a whole.
     fn sound(&self, place: &PackPlace) -> Result<PackFile> {
-        let id =
-            place.id.ok_or_else(|| Error::corrupt("its name is not that of a pack in this directory"))?;
+        let id = place.id.ok_or_else(|| Error::corrupt("its name is not that of a pack"))?;
         open_sound(self.files, id)
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::format::pack::PackKind;
+use crate::format::pack::EntryKind;
 use crate::format::page::Leaf;
 use crate::format::page::Place;
 use crate::format::record::Record;
@@ -25,7 +25,7 @@ use crate::words::progress::Progress;
 use crate::words::sizes::to_u64;
 use crate::words::units::slots;
 
-/// The counts of a repository. Memory is bounded by three bytes per block and page in it.
+/// The counts of a repository. Memory is bounded by three bytes per block, chunk and page in it.
 pub(crate) struct Tally<'a> {
     store: &'a Store,
     snapshots_max: usize,
@@ -37,7 +37,8 @@ pub(crate) struct Tally<'a> {
 struct PackTally {
     /// The number of the run of images that `occurrences` is about.
     run: u64,
-    /// The owners of its pages, or of its blocks by their number in the directory.
+    /// The owners of its blocks, by their number in the directory, and behind them of its entries,
+    /// of which the pages count.
     owners: Owners,
     /// How often the pages of the current image name each of them, up to [`MANY`]. Equal pages
     /// count as one page here, however often they occur in the image.
@@ -137,7 +138,7 @@ impl<'a> Tally<'a> {
             progress.advance(Meter::Pages, 1);
             let found = self.store.need_page(&node.page.id)?;
             let pack = PackTally::of(&mut self.packs, &found.pack, self.snapshots_max);
-            let owner = pack.owners.add(found.number, number);
+            let owner = pack.owners.add(page_at(&found.pack, found.number), number);
             // If a page has several owners, so does everything below it.
             if owner == Owner::Several || owner == Owner::One(number) {
                 continue;
@@ -161,10 +162,11 @@ impl<'a> Tally<'a> {
         while let Some(node) = pages.next() {
             check(progress)?;
             let found = self.store.need_page(&node.page.id)?;
+            let at = page_at(&found.pack, found.number);
             let pack = PackTally::of(&mut self.packs, &found.pack, self.snapshots_max);
             // The part below a page changes only when its first occurrence comes or its last one
             // goes.
-            if !pack.step(&mut self.image, (found.pack.id, found.number), step) {
+            if !pack.step(&mut self.image, (found.pack.id, at), step) {
                 continue;
             }
             if let Some(leaf) = pages.read(&node)? {
@@ -196,9 +198,10 @@ impl<'a> Tally<'a> {
             for number in 0..pack.entries() {
                 let entry = pack.entry(number)?;
                 stored_bytes += u64::from(entry.stored_bytes);
-                match pack.kind {
-                    PackKind::Pages => self.add_page(&pack, number, u64::from(entry.stored_bytes), &mut sums),
-                    PackKind::Data => {
+                match entry.kind() {
+                    EntryKind::Page => self.add_page(&pack, number, u64::from(entry.stored_bytes), &mut sums),
+                    EntryKind::Record => sums.pack_metadata_bytes += u64::from(entry.stored_bytes),
+                    EntryKind::Chunk => {
                         self.add_chunk(&Located { pack: pack.clone(), number, entry }, &mut sums)
                     }
                 }
@@ -213,7 +216,7 @@ impl<'a> Tally<'a> {
     }
 
     fn add_page(&self, pack: &PackFile, number: u32, stored_bytes: u64, sums: &mut Sums) {
-        match self.owner(pack, number) {
+        match self.owner(pack, page_at(pack, number)) {
             Owner::Nobody => sums.unused_bytes += stored_bytes,
             Owner::Several => sums.pack_metadata_bytes += stored_bytes,
             Owner::One(snapshot) => {
@@ -277,10 +280,7 @@ impl PackTally {
     /// Returns the counts of a pack, which it creates on first use.
     fn of<'p>(packs: &'p mut HashMap<PackId, Self>, pack: &PackFile, snapshots_max: usize) -> &'p mut Self {
         packs.entry(pack.id).or_insert_with(|| {
-            let things = match pack.kind {
-                PackKind::Data => pack.block_ids(),
-                PackKind::Pages => pack.entries(),
-            };
+            let things = page_at(pack, pack.entries());
             let owners = Owners::new(things, snapshots_max);
             Self { run: 0, owners, occurrences: vec![0; things as usize] }
         })
@@ -316,6 +316,11 @@ impl PackTally {
             }
         }
     }
+}
+
+/// Returns the place of a page among the counts of its pack.
+fn page_at(pack: &PackFile, number: u32) -> u32 {
+    pack.block_ids().saturating_add(number)
 }
 
 fn check(progress: &dyn Progress) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::format::pack::EntryKind;
 use crate::format::pack::SlotBitmap;
 use crate::format::record::Record;
 use crate::stores::chunks::Located;
@@ -14,6 +15,7 @@ use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::ids::RunId;
+use crate::words::ids::SnapshotId;
 use crate::words::next_step::NextStep;
 
 /// Objects that get a finding of their own. All further problems share one finding, so that a
@@ -45,6 +47,8 @@ impl From<&str> for Problem {
 pub(crate) enum Object {
     Chunk([u8; 16]),
     Page([u8; 16]),
+    /// The copy of a snapshot's record in a pack.
+    RecordCopy(SnapshotId),
     Pack(PackId),
     Run(RunId),
     /// A snapshot, by the name of its record file.
@@ -56,10 +60,20 @@ pub(crate) enum Object {
 }
 
 impl Object {
+    /// Returns the object of an entry of a pack.
+    pub(crate) fn of(kind: EntryKind, id: [u8; 16]) -> Self {
+        match kind {
+            EntryKind::Chunk => Self::Chunk(id),
+            EntryKind::Page => Self::Page(id),
+            EntryKind::Record => Self::RecordCopy(SnapshotId::from(id)),
+        }
+    }
+
     fn text(&self) -> String {
         match self {
             Self::Chunk(id) => format!("chunk {}", ChunkId(*id)),
             Self::Page(id) => format!("manifest page {}", PageId(*id)),
+            Self::RecordCopy(id) => format!("copy of the record of snapshot {id}"),
             Self::Pack(id) => format!("pack {id}"),
             Self::Run(id) => format!("index run {id}"),
             Self::Snapshot(file) => format!("snapshot {file}"),

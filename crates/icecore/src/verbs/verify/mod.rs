@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::collections::HashSet;
 
 use crate::format::layout;
-use crate::format::pack::PackKind;
+use crate::format::pack::EntryKind;
 use crate::format::pack::SlotBitmap;
 use crate::format::record::ManifestKey;
 use crate::format::record::Record;
@@ -235,13 +235,13 @@ fn known_damage(store: &Store, packs: impl Iterator<Item = PackId>, findings: &m
     for pack in packs {
         let Ok(file) = store.pack(pack) else { continue };
         for (number, id, slots) in damage.of(pack) {
-            let is_page = file.kind == PackKind::Pages;
-            let object = if is_page { Object::Page(id) } else { Object::Chunk(id) };
+            let Ok(kind) = file.entry(number).map(|entry| entry.kind()) else { continue };
+            let object = Object::of(kind, id);
             let finding = findings.add(object, || {
                 let text = format!("in pack {pack}: it was found damaged when it was last read");
                 Problem::new(text, NextStep::RepairPacks)
             });
-            if !is_page {
+            if kind == EntryKind::Chunk {
                 findings.add_damage(pack, number, finding, slots);
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::format::pack::PackKind;
+use crate::format::pack::EntryKind;
 use crate::format::pack::SlotBitmap;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
@@ -42,8 +42,9 @@ pub(crate) struct Reader<'a> {
     pub(crate) stored_bytes_read: u64,
 }
 
-/// A chunk or a page that was read. If it is sound, only its length is kept.
+/// An entry that was read. If it is sound, only its length is kept.
 struct Examined {
+    is_chunk: bool,
     stored_bytes: u64,
     trouble: Option<(Located, Trouble)>,
 }
@@ -101,12 +102,13 @@ impl<'a> Reader<'a> {
             let trouble = reader.examine(files, &located);
             let stored_bytes = u64::from(entry.stored_bytes);
             progress.advance(Meter::Checked, stored_bytes);
-            Ok(Some(Examined { stored_bytes, trouble: trouble.map(|trouble| (located, trouble)) }))
+            let is_chunk = entry.kind() == EntryKind::Chunk;
+            Ok(Some(Examined { is_chunk, stored_bytes, trouble: trouble.map(|trouble| (located, trouble)) }))
         };
         let examined = numbers.par_iter().with_min_len(ENTRIES_A_THREAD).map_init(ItemReader::new, one);
         let examined: Vec<Option<Examined>> = examined.collect::<Result<_>>()?;
-        for Examined { stored_bytes, trouble } in examined.into_iter().flatten() {
-            self.chunks_read += u64::from(pack.kind == PackKind::Data);
+        for Examined { is_chunk, stored_bytes, trouble } in examined.into_iter().flatten() {
+            self.chunks_read += u64::from(is_chunk);
             self.stored_bytes_read += stored_bytes;
             if let Some((located, trouble)) = trouble {
                 let slots = note(&located, &trouble, findings);
@@ -120,15 +122,13 @@ impl<'a> Reader<'a> {
 /// Adds a finding. Returns the unusable slots, if any.
 fn note(located: &Located, trouble: &Trouble, findings: &mut Findings) -> Option<SlotBitmap> {
     let Trouble { error, slots } = trouble;
-    let object = match located.pack.kind {
-        PackKind::Data => Object::Chunk(located.entry.id),
-        PackKind::Pages => Object::Page(located.entry.id),
-    };
+    let kind = located.entry.kind();
+    let object = Object::of(kind, located.entry.id);
     let is_lost = slots.count() > 0;
     let finding = findings.add(object, || {
         problem_of(error, if is_lost { NextStep::RepairPacks } else { NextStep::RepairPackRecords })
     });
-    if located.pack.kind == PackKind::Data && is_lost {
+    if kind == EntryKind::Chunk && is_lost {
         findings.add_damage(located.pack.id, located.number, finding, *slots);
     }
     is_lost.then_some(*slots)

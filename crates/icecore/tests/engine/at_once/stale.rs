@@ -31,9 +31,9 @@ use icecore_testing::random::Random;
 use icecore_testing::repository::assert_sound;
 use icecore_testing::repository::collect;
 use icecore_testing::repository::image_of;
-use icecore_testing::repository::init;
+use icecore_testing::repository::init_apart as init;
 use icecore_testing::repository::meanwhile;
-use icecore_testing::repository::open;
+use icecore_testing::repository::open_apart as open;
 use icecore_testing::repository::options;
 
 use crate::at_once::SPAN;
@@ -64,7 +64,7 @@ fn named(storage: &MemoryStorage) -> BTreeSet<String> {
         let packs = usize::try_from(u32::from_le_bytes(*run[12..].first_chunk().unwrap())).unwrap();
         let name = |id: &[u8]| {
             let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("packs/{}/{hex}", &hex[..2])
+            format!("packs/{hex}")
         };
         run[64..64 + 32 * packs].chunks(32).map(name).collect::<Vec<_>>()
     };

@@ -33,6 +33,7 @@ pub(crate) fn harmless(
 pub(crate) enum Kind {
     DataPack,
     PagePack,
+    MixedPack,
     DataRun,
     PageRun,
     MergedRun,
@@ -128,8 +129,9 @@ fn kind_of(name: &str, bytes: &[u8]) -> Kind {
         dir if dir.starts_with("local/volumes/") => Kind::VolumeRecord,
         "" if name == "config" => Kind::Config,
         "local" if name == "local/reserve" => Kind::Reserve,
-        dir if dir.starts_with("packs/") && bytes[10] == 1 => Kind::DataPack,
-        dir if dir.starts_with("packs/") => Kind::PagePack,
+        "packs" if bytes[10] == 1 => Kind::DataPack,
+        "packs" if bytes[10] == 2 => Kind::PagePack,
+        "packs" => Kind::MixedPack,
         _ => panic!("{name} is published, and is nothing that is known here"),
     }
 }
