@@ -10,11 +10,15 @@ use icecore::ErrorKind;
 use icecore::Result;
 use rustix::termios::LocalModes;
 use rustix::termios::OptionalActions;
+use rustix::termios::SpecialCodeIndex;
 use rustix::termios::Termios;
 use rustix::termios::tcgetattr;
 use rustix::termios::tcsetattr;
 
 use crate::keys::words::PASSWORD_BYTES_MAX;
+
+/// The byte of Ctrl-C.
+const CONTROL_C: u8 = 3;
 
 /// Tells whether this process has a terminal to ask on.
 pub fn has_terminal() -> bool {
@@ -24,7 +28,7 @@ pub fn has_terminal() -> bool {
 /// Asks for a password on the terminal of this process, whatever its standard input is.
 ///
 /// # Errors
-/// `Interrupted` if a signal came, or the input ended; `Io` without a terminal.
+/// `Interrupted` for Ctrl-C, a signal, or the end of the input; `Io` without a terminal.
 pub fn ask(text: &str) -> Result<SecretString> {
     let terminal = terminal().map_err(|error| Error::io("opening the terminal", error))?;
     ask_on(&terminal, text)
@@ -38,8 +42,11 @@ fn ask_on(mut terminal: &File, text: &str) -> Result<SecretString> {
     let failed = |error| Error::io("asking for a password on the terminal", error);
     let shown = tcgetattr(terminal).map_err(|error| failed(error.into()))?;
     let mut hidden = shown.clone();
-    hidden.local_modes.remove(LocalModes::ECHO);
-    hidden.local_modes.insert(LocalModes::ICANON | LocalModes::ISIG | LocalModes::ECHONL);
+    hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+    hidden.local_modes.insert(LocalModes::ICANON | LocalModes::ECHONL);
+    // Ctrl-C ends the line instead of sending a signal, after which a read may go on: that depends
+    // on how the program handles it.
+    hidden.special_codes[SpecialCodeIndex::VEOL] = CONTROL_C;
     // What was typed before, for another program, is no password.
     tcsetattr(terminal, OptionalActions::Flush, &hidden).map_err(|error| failed(error.into()))?;
     let _shown = Restore { terminal, to: &shown };
@@ -47,7 +54,7 @@ fn ask_on(mut terminal: &File, text: &str) -> Result<SecretString> {
     read_line(terminal)
 }
 
-/// Reads a line. A signal ends it, so that the program can stop.
+/// Reads a line. Ctrl-C or a signal ends it, so that the program can stop.
 fn read_line(terminal: &File) -> Result<SecretString> {
     let stopped = || Error::new(ErrorKind::Interrupted, "no password was typed");
     let mut bytes = Zeroizing::new([0; PASSWORD_BYTES_MAX]);
@@ -62,6 +69,9 @@ fn read_line(terminal: &File) -> Result<SecretString> {
             Ok(more) => len += more,
             Err(rustix::io::Errno::INTR) => return Err(stopped()),
             Err(error) => return Err(Error::io("reading a password from the terminal", error.into())),
+        }
+        if bytes[..len].ends_with(&[CONTROL_C]) {
+            return Err(stopped());
         }
         if let Some(line) = bytes[..len].strip_suffix(b"\n") {
             return match std::str::from_utf8(line) {
@@ -131,8 +141,9 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_input_is_no_password() {
+    fn the_end_of_the_input_and_control_c_are_no_password() {
         const CONTROL_D: &[u8] = &[4];
+        assert_eq!(answered(&[b'x', CONTROL_C]).0.unwrap_err().kind(), ErrorKind::Interrupted);
         assert_eq!(answered(CONTROL_D).0.unwrap_err().kind(), ErrorKind::Interrupted);
         assert_eq!(answered(b"\xff\n").0.unwrap_err().kind(), ErrorKind::InvalidInput);
     }
