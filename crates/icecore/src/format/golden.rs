@@ -28,6 +28,9 @@ use crate::format::page::Leaf;
 use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
+use crate::format::page_delta::Delta;
+use crate::format::page_delta::Difference;
+use crate::format::page_delta::leaf_difference;
 use crate::format::parity::Head;
 use crate::format::parity::Member;
 use crate::format::record::CaptureStats;
@@ -47,6 +50,7 @@ use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::GroupId;
+use crate::words::ids::NodeDigest;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::ids::RepositoryId;
@@ -102,6 +106,33 @@ pub(crate) const RECORD: &str = "
     494345534e41500a | magic
     0300 | major
     0000 | minor
+    b4000000 | body length
+    101112131415161718191a1b1c1d1e1f | id
+    fdf6bcacdc43030000 | created, zigzag
+    076e696768746c79 | name
+    01 | kind: volume
+    08646f6e6ec3a96573 | resource
+    02 | tags
+    0161 |
+    08656e763a70726f64 |
+    01 | protected
+    01303132333435363738393a3b3c3d3e3f | parent
+    fd0000004001000000 | size
+    01 | root
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | page id
+    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
+    cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
+    fafbfb00fbfffffc00000100 | stats
+    01fb0108fcfffffffffd00000040010000000102 | source
+    00 | labels
+    25081bdbd321caf0ce85494ddc61c88492cb9d19b367458c35df895ad31ae74e | checksum
+";
+
+/// A record with labels.
+pub(crate) const LABELLED_RECORD: &str = "
+    494345534e41500a | magic
+    0300 | major
+    0000 | minor
     c4000000 | body length
     101112131415161718191a1b1c1d1e1f | id
     fdf6bcacdc43030000 | created, zigzag
@@ -116,34 +147,7 @@ pub(crate) const RECORD: &str = "
     fd0000004001000000 | size
     01 | root
     aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | page id
-    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
-    cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
-    fafbfb00fbfffffc00000100 | stats
-    01fb0108fcfffffffffd00000040010000000102 | source
-    00 | labels
-    bf664b3a4316ab1532b50503450c0d47f8b0d1c3f5757e792cf0e20c90563b72 | checksum
-";
-
-/// A record with labels.
-pub(crate) const LABELLED_RECORD: &str = "
-    494345534e41500a | magic
-    0300 | major
-    0000 | minor
-    d4000000 | body length
-    101112131415161718191a1b1c1d1e1f | id
-    fdf6bcacdc43030000 | created, zigzag
-    076e696768746c79 | name
-    01 | kind: volume
-    08646f6e6ec3a96573 | resource
-    02 | tags
-    0161 |
-    08656e763a70726f64 |
-    01 | protected
-    01303132333435363738393a3b3c3d3e3f | parent
-    fd0000004001000000 | size
-    01 | root
-    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | page id
-    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
+    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
     cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
     fafbfb00fbfffffc00000100 | stats
     01fb0108fcfffffffffd00000040010000000102 | source
@@ -152,7 +156,7 @@ pub(crate) const LABELLED_RECORD: &str = "
     0137 | value
     046e6f7465 | key
     02c3a9 | value
-    28e3e33d6b607fbf334fc12c013197f81c6f252e7dde27d9f83ff53fef94ce51 | checksum
+    ac0846acb7e5a1d1d02977ee1d3b8c7f6672f476f85401f7aeedad728a0409de | checksum
 ";
 
 pub(crate) const EMPTY_RECORD: &str = "
@@ -181,17 +185,17 @@ pub(crate) const LEAF: &str = "
     00 | leaf
     fd0100000000000080 | spans with data: the first and the last
     02 | digests
-    1111111111111111111111111111111111111111111111111111111111111111 |
-    2222222222222222222222222222222222222222222222222222222222222222 |
+    11111111111111111111111111111111 |
+    22222222222222222222222222222222 |
     02 | chunks
     33333333333333333333333333333333 |
     44444444444444444444444444444444 |
     05 | extents
-    10010005 | 16 blocks: chunk 0 from slot 5
+    100105 | 16 blocks: the next chunk, 0, from slot 5
     fbe00300 | 992 blocks: zero
-    030101fa | 3 blocks: chunk 1 from slot 250
+    0301fa | 3 blocks: the next chunk, 1, from slot 250
     0c00 | 12 blocks: zero
-    01010000 | 1 block: chunk 0 from slot 0
+    01020100 | 1 block: the chunk before the last new one, 0, from slot 0
 ";
 
 pub(crate) const INNER: &str = "
@@ -200,9 +204,41 @@ pub(crate) const INNER: &str = "
     08fd0000000000000080 | children with data: 3 and 127
     02 | children
     55555555555555555555555555555555 | page id
-    6666666666666666666666666666666666666666666666666666666666666666 | content digest
+    66666666666666666666666666666666 | content digest
     77777777777777777777777777777777 | page id
-    8888888888888888888888888888888888888888888888888888888888888888 | content digest
+    88888888888888888888888888888888 | content digest
+";
+
+pub(crate) const LEAF_DELTA: &str = "
+    06 | number
+    99999999999999999999999999999999 | base
+    0000 | not compressed
+    00 | leaf
+    fb0102 | spans that differ: 0 and 9
+    fb0002 | of these, with data: 9
+    01 | digests
+    55555555555555555555555555555555 |
+    02 | chunks
+    11111111111111111111111111111111 |
+    22222222222222222222222222222222 |
+    05 | extents
+    1001 | 16 blocks: zero
+    0300 | 3 blocks: as in the base
+    0202fe | 2 blocks: the next chunk, 0, from slot 254
+    0a0200 | 10 blocks: the next chunk, 1, from slot 0
+    01030107 | 1 block: the chunk before the last new one, 0, from slot 7
+";
+
+pub(crate) const INNER_DELTA: &str = "
+    01 | number
+    99999999999999999999999999999999 | base
+    0000 | not compressed
+    01 | inner
+    08fd0000000000000080 | children that differ: 3 and 127
+    0800 | of these, with data: 3
+    01 | children
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | page id
+    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
 ";
 
 pub(crate) const PACK_HEADER: &str = "
@@ -399,7 +435,7 @@ pub(crate) const VOLUME: &str = "
     494345564f4c550a | magic
     0300 | major
     0000 | minor
-    33010000 | body length
+    23010000 | body length
     505152535455565758595a5b5c5d5e5f | id
     057765622d31 | name
     fdf8bcacdc43030000 | created, zigzag
@@ -419,7 +455,7 @@ pub(crate) const VOLUME: &str = "
     fd0000004001000000 | size
     01 | root
     aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | page id
-    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
+    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
     cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
     fafbfb00fbfffffc00000100 | stats
     01fb0108fcfffffffffd00000040010000000102 | source
@@ -442,7 +478,7 @@ pub(crate) const VOLUME: &str = "
     0203c8 | sealed overlays
     c9 | active overlay
     00 | labels
-    7df40946c487a4150fa258b1bb781eefb39fa2ac3ccef813f7a800c92bf646d8 | checksum
+    3d5a45d6ceadef59783356e3a3289fdb4dbd35b867194b4b7b32d075c1977e52 | checksum
 ";
 
 /// A volume with labels, created from a snapshot that has some.
@@ -450,7 +486,7 @@ pub(crate) const LABELLED_VOLUME: &str = "
     494345564f4c550a | magic
     0300 | major
     0000 | minor
-    46010000 | body length
+    36010000 | body length
     505152535455565758595a5b5c5d5e5f | id
     057765622d31 | name
     fdf8bcacdc43030000 | created, zigzag
@@ -470,7 +506,7 @@ pub(crate) const LABELLED_VOLUME: &str = "
     fd0000004001000000 | size
     01 | root
     aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | page id
-    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
+    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
     cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
     fafbfb00fbfffffc00000100 | stats
     01fb0108fcfffffffffd00000040010000000102 | source
@@ -499,7 +535,7 @@ pub(crate) const LABELLED_VOLUME: &str = "
     01 | labels
     0161 | key
     00 | value
-    cf5e8389008b4fb73e76170e0951cf1efb18303b1471fc8ae9136621c4e77676 | checksum
+    148b281282ac6bdac5dc5a587bf24dd9892c2ebeea0e5936553be4df1675619f | checksum
 ";
 
 pub(crate) const EMPTY_VOLUME: &str = "
@@ -536,16 +572,16 @@ pub(crate) const MAP_ENTRY: &str = "
 const DIGESTS: &str = "
     cc3c2ab4186511a21276bcddd9f7f63cfaa5dfd26bc911e9718cc8a862f0593e | a block
     5ed10d0c72f9337c7ece73cb9bc9ed1f4654a901d483ccaa71bce67525ccc8c9 | a block of zeros
-    c832718195ee68e04ff1212d88cef403400c428681a76e2b328d6703477e42f6 | a span
+    c832718195ee68e04ff1212d88cef403 | a span
     2a889e1cefeded43263f5670ccabe55a | a chunk
-    3053eca334e2377ea9cb40dbc9c34456 | a page
+    8a027e050825150d2ff103b7c4cde700 | a page
     ce8cd6cc7ef14cdf190c2655677f78376fe476ffef2028822cddd42665507dba | a pack
     4cefa27aedcd5d60a1e2398e0b79f08a79641eb2b133fee2 | a salt
     b66be711adf587cae88ba479aec6cb145139ae515803a11d5a1da5b779f131a0 | an index run
-    e85989002777fa6bc38ac68bff95c6a1f34f5fe074c559d1a0af7fa23193e333 | the content of a leaf
-    308dfe8cea7314c1c0ae4b0408fe1b08e57253022c60f0888f8198b4369f21b1 | the content of an inner page
-    6fd74968d92888681080c639c6b9591827da4fcf95909dae2e00bdb6bfb76daa | an image
-    ee5f3738e4036061b80444803fe1a459b1fb1613ae37a1b90d12db6c0c87797c | an image of zeros
+    cf8a891c4c58eea01fb5c3e8954b884c | the content of a leaf
+    6af4bc13a17793ab2555dd5dfeef5085 | the content of an inner page
+    d02deae97d3fcb8db53e8aa827643669e07d735dfb03d98c181191823b5ec979 | an image
+    03c4543a992b771e524fd59ca9886b16a53ff750f197062b0dafbe748f49bd47 | an image of zeros
     9df3719d455d67b8080dd55f87b9b3e5fcc8a6f912cce531d504bf395e5ed507 | the checksum of a record
     b8935dc0b895ec8f151e8f420dc92818 | a slice
     3235a526a264a1adeb817be0b497aba40159c3a34cb58c96a2180193025a911a | a parity group
@@ -600,7 +636,7 @@ pub(crate) fn record() -> Record {
         protected: true,
         parent: Some(SnapshotId::from(count_from(0x30))),
         size_bytes: 5 << 30,
-        root: Some(PageRef { id: PageId([0xaa; 16]), content: Digest([0xbb; 32]) }),
+        root: Some(PageRef { id: PageId([0xaa; 16]), content: NodeDigest([0xbb; 16]) }),
         content: Digest([0xcc; 32]),
         stats: CaptureStats { data_bytes: 250, new_bytes: 251, stored_bytes: 65535, manifest_bytes: 65536 },
         source: Some(FileIdentity {
@@ -673,14 +709,14 @@ pub(crate) fn leaf() -> Leaf {
     let data = |blocks, chunk, slot| Extent { blocks, place: Place::Chunk { chunk, slot } };
     Leaf {
         data_spans: 1 | 1 << 63,
-        digests: vec![Digest([0x11; 32]), Digest([0x22; 32])],
+        digests: vec![NodeDigest([0x11; 16]), NodeDigest([0x22; 16])],
         chunks: vec![ChunkId([0x33; 16]), ChunkId([0x44; 16])],
         extents: vec![data(16, 0, 5), zero(992), data(3, 1, 250), zero(12), data(1, 0, 0)],
     }
 }
 
 pub(crate) fn inner() -> Inner {
-    let child = |id, content| PageRef { id: PageId([id; 16]), content: Digest([content; 32]) };
+    let child = |id, content| PageRef { id: PageId([id; 16]), content: NodeDigest([content; 16]) };
     Inner::new(2, &[(3, child(0x55, 0x66)), (127, child(0x77, 0x88))])
 }
 
@@ -951,6 +987,21 @@ fn numbers_texts_options_and_lists_are_encoded_as_described() {
 }
 
 #[test]
+fn deltas_are_these_bytes() {
+    let base = PageId([0x99; 16]);
+    let page = |inner: Inner| Page::Inner(inner).encode().unwrap();
+    let child = PageRef { id: PageId([0xaa; 16]), content: NodeDigest([0xbb; 16]) };
+    let of_inner = Difference::between(&page(inner()), &page(Inner::new(2, &[(3, child)]))).unwrap();
+    let of_leaf = serial::encode(&leaf_difference()).unwrap();
+    for (number, body, listing) in [(6, of_leaf, LEAF_DELTA), (1, of_inner, INNER_DELTA)] {
+        let delta = Delta { number, base, raw_bytes: 0, body: &body };
+        assert_eq!(delta.encode(), bytes(listing));
+        assert_eq!(Delta::decode(&bytes(listing)), Ok(delta));
+    }
+    assert_eq!(serial::decode(&bytes(LEAF_DELTA)[19..]), Ok(leaf_difference()));
+}
+
+#[test]
 fn digests_are_these_bytes() {
     let hasher = hasher();
     let block: [u8; 4096] = std::array::from_fn(|i| u8::try_from(i * 7 % 251).unwrap());
@@ -978,7 +1029,7 @@ fn digests_are_these_bytes() {
         leaf().content(&hasher).0.to_vec(),
         root.0.to_vec(),
         hasher.image(1 << 40, root).0.to_vec(),
-        hasher.image(4096, Digest::ZERO).0.to_vec(),
+        hasher.image(4096, NodeDigest::ZERO).0.to_vec(),
         hasher.record(b"abc").0.to_vec(),
         hasher.slice(b"abc").to_vec(),
         parity_head().group(&hasher, &[0xd1; 160]).0.to_vec(),
@@ -986,7 +1037,7 @@ fn digests_are_these_bytes() {
     let hex = |digest: &Vec<u8>| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let listed = DIGESTS.lines().filter_map(|line| Some(line.split_once('|')?.0.trim()));
     assert_eq!(found.iter().map(hex).collect::<Vec<_>>(), listed.collect::<Vec<_>>());
-    assert_eq!(hasher.node(&[Digest::ZERO; 64]), Digest::ZERO);
+    assert_eq!(hasher.node(&[NodeDigest::ZERO; 64]), NodeDigest::ZERO);
 }
 
 fn checked_entry() -> CheckedEntry {

@@ -16,6 +16,7 @@ pub(crate) mod layout;
 pub(crate) mod notes;
 pub(crate) mod pack;
 pub(crate) mod page;
+pub(crate) mod page_delta;
 pub(crate) mod parity;
 pub(crate) mod record;
 pub(crate) mod run;

@@ -253,6 +253,9 @@ impl Entry {
         if self.raw_bytes > RAW_BYTES_MAX || self.stored_bytes > RAW_BYTES_MAX {
             return Err(DecodeError::bad("the length of an entry", self.raw_bytes.max(self.stored_bytes)));
         }
+        if self.codec == Codec::Delta && self.kind() != EntryKind::Page {
+            return Err(DecodeError::bad("the codec of a chunk", codec_byte(self.codec)));
+        }
         if usize::from(self.slots) > CHUNK_BLOCKS_MAX {
             return Err(DecodeError::bad("the number of slots of an entry", self.slots));
         }
@@ -397,6 +400,7 @@ fn codec_byte(codec: Codec) -> u8 {
     match codec {
         Codec::Raw => 0,
         Codec::Zstd => 1,
+        Codec::Delta => 2,
     }
 }
 
@@ -404,6 +408,7 @@ fn codec_of(byte: u8) -> Result<Codec, DecodeError> {
     match byte {
         0 => Ok(Codec::Raw),
         1 => Ok(Codec::Zstd),
+        2 => Ok(Codec::Delta),
         other => Err(DecodeError::bad("the codec of an entry", other)),
     }
 }

@@ -10,24 +10,25 @@ use crate::format::bytes::DecodeError;
 use crate::format::serial;
 use crate::pure::hash::Hasher;
 use crate::words::ids::ChunkId;
-use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
 use crate::words::ids::PageId;
 use crate::words::sizes::CHUNK_BLOCKS_MAX;
 use crate::words::sizes::FANOUT;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
+use crate::words::sizes::to_u16;
 use crate::words::sizes::to_usize;
 
 /// A reference to a page: its id, and the digest of the image's content below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PageRef {
     pub(crate) id: PageId,
-    pub(crate) content: Digest,
+    pub(crate) content: NodeDigest,
 }
 
 /// A run of blocks of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
     /// The number of blocks, 1 to 1024.
     pub(crate) blocks: u16,
@@ -36,7 +37,7 @@ pub(crate) struct Extent {
 }
 
 /// The place of the blocks of an extent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// None: they are zero.
     Zero,
@@ -44,17 +45,107 @@ pub(crate) enum Place {
     Chunk { chunk: u16, slot: u8 },
 }
 
+impl Place {
+    /// Tells whether a block at `next` continues an extent of this place that has `blocks`.
+    fn goes_on(self, blocks: u16, next: Self) -> bool {
+        match (self, next) {
+            (Self::Zero, Self::Zero) => true,
+            (Self::Chunk { chunk, slot }, Self::Chunk { chunk: next, slot: next_slot }) => {
+                chunk == next && u16::from(slot) + blocks == u16::from(next_slot)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// An extent as it is encoded. Where an image changes, the places of the other extents keep their
+/// encoding, and the page differs little from the one before.
+#[derive(Serialize, Deserialize)]
+struct StoredExtent {
+    blocks: u16,
+    place: StoredPlace,
+}
+
+#[derive(Serialize, Deserialize)]
+enum StoredPlace {
+    Zero,
+    /// The next chunk of the table, which no extent before names.
+    Next {
+        slot: u8,
+    },
+    /// A chunk that an extent before names: the last one that was new then for 0, the one before
+    /// for 1, and so on.
+    Again {
+        back: u16,
+        slot: u8,
+    },
+}
+
 /// A leaf: 64 spans of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "StoredLeaf", into = "StoredLeaf")]
 pub(crate) struct Leaf {
     /// Bit `i` is set if span `i` has data.
     pub(crate) data_spans: u64,
     /// The digests of the spans that have data, in order.
-    pub(crate) digests: Vec<Digest>,
+    pub(crate) digests: Vec<NodeDigest>,
     /// The chunks that the extents name, in the order of their first use.
     pub(crate) chunks: Vec<ChunkId>,
     /// The extents: they cover all 1024 blocks, in order. Each is as long as possible.
     pub(crate) extents: Vec<Extent>,
+}
+
+/// A leaf as it is encoded.
+#[derive(Serialize, Deserialize)]
+struct StoredLeaf {
+    data_spans: u64,
+    digests: Vec<NodeDigest>,
+    chunks: Vec<ChunkId>,
+    extents: Vec<StoredExtent>,
+}
+
+impl From<Leaf> for StoredLeaf {
+    fn from(leaf: Leaf) -> Self {
+        let mut named = 0;
+        let extents = leaf.extents.iter().map(|extent| {
+            let place = match extent.place {
+                Place::Zero => StoredPlace::Zero,
+                Place::Chunk { chunk, slot } if chunk >= named => {
+                    named = chunk.saturating_add(1);
+                    StoredPlace::Next { slot }
+                }
+                Place::Chunk { chunk, slot } => StoredPlace::Again { back: named - 1 - chunk, slot },
+            };
+            StoredExtent { blocks: extent.blocks, place }
+        });
+        let extents = extents.collect();
+        Self { data_spans: leaf.data_spans, digests: leaf.digests, chunks: leaf.chunks, extents }
+    }
+}
+
+impl TryFrom<StoredLeaf> for Leaf {
+    type Error = DecodeError;
+
+    fn try_from(stored: StoredLeaf) -> Result<Self, DecodeError> {
+        let mut named = 0_u16;
+        let mut extents = Vec::with_capacity(stored.extents.len());
+        for StoredExtent { blocks, place } in stored.extents {
+            let bad = |back: u16| DecodeError::bad("the chunk of an extent", back);
+            let place = match place {
+                StoredPlace::Zero => Place::Zero,
+                StoredPlace::Next { slot } => {
+                    named = named.checked_add(1).ok_or_else(|| bad(u16::MAX))?;
+                    Place::Chunk { chunk: named - 1, slot }
+                }
+                StoredPlace::Again { back, slot } => {
+                    let chunk = named.checked_sub(back).and_then(|behind| behind.checked_sub(1));
+                    Place::Chunk { chunk: chunk.ok_or_else(|| bad(back))?, slot }
+                }
+            };
+            extents.push(Extent { blocks, place });
+        }
+        Ok(Self { data_spans: stored.data_spans, digests: stored.digests, chunks: stored.chunks, extents })
+    }
 }
 
 /// An inner page: the children that have data.
@@ -112,9 +203,6 @@ impl Leaf {
                 }
                 Place::Chunk { chunk, .. } => {
                     self.check_has_data(covered, blocks)?;
-                    if usize::from(chunk) > named {
-                        return Err(DecodeError::bad("the order of the chunks, by their first use", chunk));
-                    }
                     named = named.max(usize::from(chunk) + 1);
                 }
             }
@@ -143,8 +231,8 @@ impl Leaf {
     }
 
     /// Returns the digest of each span, zero for those without data.
-    pub(crate) fn span_digests(&self) -> [Digest; LEAF_SPANS] {
-        let mut digests = [Digest::ZERO; LEAF_SPANS];
+    pub(crate) fn span_digests(&self) -> [NodeDigest; LEAF_SPANS] {
+        let mut digests = [NodeDigest::ZERO; LEAF_SPANS];
         let with_data = digests.iter_mut().enumerate().filter(|(span, _)| self.data_spans >> span & 1 == 1);
         for ((_, digest), stored) in with_data.zip(&self.digests) {
             *digest = *stored;
@@ -164,8 +252,35 @@ impl Leaf {
         })
     }
 
+    /// Returns the leaf of these span digests and places: for each block its chunk and slot, or none
+    /// if it is zero.
+    pub(crate) fn of(
+        spans: &[NodeDigest; LEAF_SPANS],
+        places: impl Iterator<Item = Option<(ChunkId, u8)>>,
+    ) -> Self {
+        let with_data = || spans.iter().enumerate().filter(|(_, digest)| **digest != NodeDigest::ZERO);
+        let data_spans = with_data().fold(0, |mask, (span, _)| mask | 1 << span);
+        let digests = with_data().map(|(_, digest)| *digest).collect();
+        let (mut chunks, mut extents) = (Vec::<ChunkId>::new(), Vec::<Extent>::new());
+        for place in places {
+            let place = place.map_or(Place::Zero, |(id, slot)| {
+                let known = chunks.iter().rposition(|chunk| *chunk == id);
+                let chunk = known.unwrap_or_else(|| {
+                    chunks.push(id);
+                    chunks.len() - 1
+                });
+                Place::Chunk { chunk: to_u16(chunk), slot }
+            });
+            match extents.last_mut() {
+                Some(last) if last.place.goes_on(last.blocks, place) => last.blocks += 1,
+                _ => extents.push(Extent { blocks: 1, place }),
+            }
+        }
+        Self { data_spans, digests, chunks, extents }
+    }
+
     /// Returns the digest of the image's content in this leaf.
-    pub(crate) fn content(&self, hasher: &Hasher) -> Digest {
+    pub(crate) fn content(&self, hasher: &Hasher) -> NodeDigest {
         hasher.node(&self.span_digests())
     }
 }
@@ -208,8 +323,8 @@ impl Inner {
     }
 
     /// Returns the digest of the image's content below this page.
-    pub(crate) fn content(&self, hasher: &Hasher) -> Digest {
-        let mut digests = [Digest::ZERO; FANOUT];
+    pub(crate) fn content(&self, hasher: &Hasher) -> NodeDigest {
+        let mut digests = [NodeDigest::ZERO; FANOUT];
         for (index, child) in self.children() {
             digests[to_usize(index)] = child.content;
         }
@@ -223,7 +338,7 @@ mod tests {
 
     #[test]
     fn the_next_child_is_the_first_of_those_that_come_at_or_after_an_index() {
-        let child = |at: u8| (at, PageRef { id: PageId([at; 16]), content: Digest::ZERO });
+        let child = |at: u8| (at, PageRef { id: PageId([at; 16]), content: NodeDigest::ZERO });
         let all = |step: usize, from: u8| (from..128).step_by(step).map(child).collect::<Vec<_>>();
         for children in [all(1, 0), all(7, 3), all(63, 1), all(128, 127), all(128, 0), all(64, 63)] {
             let inner = Inner::new(1, &children);

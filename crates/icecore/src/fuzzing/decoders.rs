@@ -16,6 +16,8 @@ use crate::format::pack::Directory;
 use crate::format::pack::Trailer;
 use crate::format::page::Inner;
 use crate::format::page::Page;
+use crate::format::page_delta::Delta;
+use crate::format::page_delta::Difference;
 use crate::format::parity;
 use crate::format::parity::Head;
 use crate::format::record::Record;
@@ -237,8 +239,11 @@ pub fn stored(bytes: &[u8]) {
     let Some(([l0, l1, l2, l3, codec], stored)) = bytes.split_first_chunk() else { return };
     // A directory entry cannot claim more than this.
     let raw_bytes = (u32::from_le_bytes([*l0, *l1, *l2, *l3]) % (pack::RAW_BYTES_MAX + 1)) as usize;
-    let codec = if codec % 2 == 0 { Codec::Raw } else { Codec::Zstd };
+    let codec = [Codec::Raw, Codec::Zstd, Codec::Delta][usize::from(codec % 3)];
     let (Ok(mut decoder), Ok(mut encoder)) = (Decoder::new(), Encoder::new(1, true)) else { return };
+    if codec == Codec::Delta {
+        delta(stored, &mut decoder);
+    }
     if let Ok(raw) = decoder.decode(codec, stored, raw_bytes) {
         assert_eq!(raw.len(), raw_bytes);
         let raw = raw.to_vec();
@@ -252,4 +257,26 @@ pub fn stored(bytes: &[u8]) {
     let encoded = encoder.encode(stored).ok();
     let decoded = encoded.as_ref().and_then(|it| decoder.decode(it.codec, &it.bytes, stored.len()).ok());
     assert_eq!(decoded, Some(stored), "what was encoded is another");
+}
+
+/// Checks the decoder of a delta. The input is the length of the base as a `u16`, the base, then the
+/// delta.
+fn delta(stored: &[u8], decoder: &mut Decoder) {
+    let Some((length, rest)) = stored.split_first_chunk() else { return };
+    let (base, stored) = rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
+    let Ok(delta) = Delta::decode(stored) else { return };
+    assert_eq!(delta.encode(), stored, "not the only encoding");
+    let difference = match delta.raw_bytes {
+        0 => delta.body,
+        raw_bytes => match decoder.decode(Codec::Zstd, delta.body, raw_bytes.into()) {
+            Ok(difference) => difference,
+            Err(_) => return,
+        },
+    };
+    if let Ok(page) = Difference::apply(base, difference)
+        && Page::decode(&page).is_ok()
+    {
+        let again = Difference::between(base, &page).and_then(|it| Difference::apply(base, &it).ok());
+        assert_eq!(again, Some(page), "the page is not what differs from its base");
+    }
 }

@@ -25,6 +25,7 @@ use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
 use crate::words::ids::PageId;
 use crate::words::ids::SnapshotId;
 use crate::words::names::ResourceKind;
@@ -34,7 +35,8 @@ use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::to_u16;
 
 /// The digest used as a lie.
-const LIE: Digest = Digest([0x5a; 32]);
+const LIE: NodeDigest = NodeDigest([0x5a; 16]);
+const LIE_OF_DATA: Digest = Digest([0x5a; 32]);
 
 /// The id of a chunk that no pack has.
 const MISSING: ChunkId = ChunkId([9; 16]);
@@ -183,7 +185,7 @@ impl<'a> Forge<'a> {
                     known
                         .and_then(|(_, digests)| digests.get(usize::from(*slot) + at))
                         .copied()
-                        .unwrap_or(LIE)
+                        .unwrap_or(LIE_OF_DATA)
                 }
             }));
         }
@@ -248,24 +250,24 @@ impl<'a> Forge<'a> {
         honest: bool,
     ) -> Result<SnapshotId> {
         let root = root.and_then(|page| self.pages.get(page)).copied();
-        let content = root.map_or(Digest::ZERO, |root| root.content);
+        let content = root.map_or(NodeDigest::ZERO, |root| root.content);
         let (id, name) = (SnapshotId::from([number; 16]), format!("hostile {number}"));
         let record = Record {
             size_bytes,
             root,
-            content: if honest { self.repo.files().hasher.image(size_bytes, content) } else { LIE },
+            content: if honest { self.repo.files().hasher.image(size_bytes, content) } else { LIE_OF_DATA },
             ..Record::new(id, i64::from(number), ResourceKind::Volume, "hostile", name)
         };
         records::save(self.repo.files(), &record)?;
         Ok(record.id)
     }
 
-    fn encoded(&mut self, page: &Page, content: Digest) -> Result<()> {
+    fn encoded(&mut self, page: &Page, content: NodeDigest) -> Result<()> {
         let bytes = page.encode().map_err(|error| Error::corrupt(error.to_string()))?;
         self.page(&bytes, content)
     }
 
-    fn page(&mut self, bytes: &[u8], content: Digest) -> Result<()> {
+    fn page(&mut self, bytes: &[u8], content: NodeDigest) -> Result<()> {
         let id = self.repo.files().hasher.page(bytes);
         self.pages.push(PageRef { id, content });
         let item = self.item(id.0, bytes, Vec::new())?;

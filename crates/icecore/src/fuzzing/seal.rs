@@ -22,7 +22,7 @@ pub(crate) fn envelope(
     let end = bytes.len().checked_sub(32).filter(|end| *end >= 16)?;
     let mut bytes = bytes.to_vec();
     bytes[..8].copy_from_slice(&magic);
-    bytes[8..10].copy_from_slice(&[2, 0]);
+    bytes[8..10].copy_from_slice(&[3, 0]);
     bytes[12..16].copy_from_slice(&u32::try_from(end - 16).ok()?.to_le_bytes());
     let sum = checksum(&bytes[..end]);
     bytes[end..].copy_from_slice(&sum);

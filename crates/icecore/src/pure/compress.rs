@@ -22,6 +22,8 @@ pub(crate) enum Codec {
     Raw,
     /// One zstd frame.
     Zstd,
+    /// What differs from another page; of pages only.
+    Delta,
 }
 
 /// Encoded bytes.
@@ -93,7 +95,7 @@ impl Decoder {
         };
         match codec {
             Codec::Raw if stored.len() == raw_bytes => Ok(stored),
-            Codec::Raw => Err(wrong()),
+            Codec::Raw | Codec::Delta => Err(wrong()),
             Codec::Zstd => {
                 // One frame and nothing else: several frames would be different stored bytes for
                 // the same chunk.

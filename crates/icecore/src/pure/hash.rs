@@ -10,6 +10,7 @@ use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
 use crate::words::ids::GroupId;
+use crate::words::ids::NodeDigest;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::ids::RunId;
@@ -73,14 +74,14 @@ impl Hasher {
     }
 
     /// Returns the digest of a span from the digests of its blocks.
-    pub(crate) fn span(&self, blocks: &[Digest; SPAN_BLOCKS]) -> Digest {
+    pub(crate) fn span(&self, blocks: &[Digest; SPAN_BLOCKS]) -> NodeDigest {
         let mut input = [0; 32 * SPAN_BLOCKS];
         for (part, digest) in input.chunks_exact_mut(32).zip(blocks) {
             part.copy_from_slice(&digest.0);
         }
         let mut out = [[0; 32]; 1];
         keyed_512(self.platform, &self.span, &[&input], &mut out);
-        Digest(out[0])
+        NodeDigest(Digest(out[0]).short())
     }
 
     /// Returns the id of a chunk from the ids of its blocks.
@@ -139,19 +140,19 @@ impl Hasher {
 
     /// Returns the digest of a node of the content tree from those of its children; zero where all
     /// of them are.
-    pub(crate) fn node(&self, children: &[Digest]) -> Digest {
-        if children.iter().all(|child| *child == Digest::ZERO) {
-            return Digest::ZERO;
+    pub(crate) fn node(&self, children: &[NodeDigest]) -> NodeDigest {
+        if children.iter().all(|child| *child == NodeDigest::ZERO) {
+            return NodeDigest::ZERO;
         }
         let mut hasher = blake3::Hasher::new_keyed(&self.node);
         children.iter().for_each(|child| {
             hasher.update(&child.0);
         });
-        Digest(*hasher.finalize().as_bytes())
+        NodeDigest(Digest(*hasher.finalize().as_bytes()).short())
     }
 
     /// Returns the content digest of an image from its size and the root of its content tree.
-    pub(crate) fn image(&self, size_bytes: u64, root: Digest) -> Digest {
+    pub(crate) fn image(&self, size_bytes: u64, root: NodeDigest) -> Digest {
         let mut hasher = blake3::Hasher::new_keyed(&self.image);
         hasher.update(&size_bytes.to_le_bytes()).update(&root.0);
         Digest(*hasher.finalize().as_bytes())

@@ -3,7 +3,7 @@
 use crate::pure::hash::Hasher;
 use crate::pure::zero::is_zero;
 use crate::words::ids::BlockId;
-use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::SPAN_BLOCKS;
 
@@ -33,9 +33,9 @@ impl<'a> Span<'a> {
 
     /// Computes the ids of the non-zero blocks and returns the span's digest, zero if the whole
     /// span is zero.
-    pub(crate) fn hash(&self, hasher: &Hasher, ids: &mut [Option<BlockId>]) -> Digest {
+    pub(crate) fn hash(&self, hasher: &Hasher, ids: &mut [Option<BlockId>]) -> NodeDigest {
         if self.count == 0 {
-            return Digest::ZERO;
+            return NodeDigest::ZERO;
         }
         let inputs = self.data.map(|(_, block)| block);
         let mut digests = [hasher.zero_block(); SPAN_BLOCKS];

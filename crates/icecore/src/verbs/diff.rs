@@ -16,7 +16,7 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
-use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
 use crate::words::ids::SnapshotId;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;
@@ -167,7 +167,7 @@ impl Differ<'_> {
     }
 
     fn leaves(&mut self, from: Option<&Leaf>, to: Option<&Leaf>, number: LeafNumber) -> Result<()> {
-        let spans = |leaf: Option<&Leaf>| leaf.map_or([Digest::ZERO; LEAF_SPANS], Leaf::span_digests);
+        let spans = |leaf: Option<&Leaf>| leaf.map_or([NodeDigest::ZERO; LEAF_SPANS], Leaf::span_digests);
         let (from_spans, to_spans) = (spans(from), spans(to));
         let mut sides = [Side::new(self.store, self.from, from), Side::new(self.store, self.to, to)];
         for span in 0..LEAF_SPANS {

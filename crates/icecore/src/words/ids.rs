@@ -48,8 +48,12 @@ macro_rules! byte_id {
 pub struct BadHex;
 
 byte_id!(
-    /// A keyed BLAKE3 digest of content: of a block, a span, or a node of the content tree.
+    /// A keyed BLAKE3 digest of content.
     pub Digest, 32
+);
+byte_id!(
+    /// The digest of a span or of a node of the content tree above: the first 128 bits.
+    pub(crate) NodeDigest, 16
 );
 byte_id!(
     /// The id of a block: the first 128 bits of its digest.
@@ -77,8 +81,13 @@ byte_id!(
     pub(crate) GroupId, 32
 );
 
-impl Digest {
+impl NodeDigest {
     /// The digest of content that is all zero; no digest of real content has this value.
+    pub(crate) const ZERO: Self = Self([0; 16]);
+}
+
+impl Digest {
+    /// No digest of real content has this value.
     pub const ZERO: Self = Self([0; 32]);
 
     /// Returns the id of the block with this digest.

@@ -30,7 +30,7 @@ const LAYERS: Layers<'_> = Layers(&[
         "format/parity",
         "format/run_filter",
     ],
-    &["format/config", "format/run"],
+    &["format/config", "format/page_delta", "format/run"],
     &["format/record"],
     &["format/volume"],
     // The world outside.
@@ -57,6 +57,8 @@ const LAYERS: Layers<'_> = Layers(&[
     &["stores/chunks", "stores/parity/cover", "stores/index/run_writer"],
     &["stores/live_records", "stores/recovery/reader", "stores/index/run_builder"],
     &["stores/index/writer", "stores/recovery", "stores/recovery/broken_pack"],
+    &["stores/recovery/pages"],
+    &["stores/recovery/examine"],
     &["stores/manifest", "stores/recovery/record_copies"],
     &["stores/manifest/cursor"],
     &["stores/manifest/builder", "stores/manifest/shared_blocks"],

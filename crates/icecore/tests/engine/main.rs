@@ -21,6 +21,8 @@ mod crash;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod deltas;
+#[cfg(test)]
 mod diff;
 #[cfg(test)]
 mod exhaust;

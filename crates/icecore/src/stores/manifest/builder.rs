@@ -13,16 +13,23 @@ use crate::stores::manifest::cursor::RecentPages;
 use crate::stores::manifest::cursor::number_at;
 use crate::words::error::Error;
 use crate::words::error::Result;
+use crate::words::ids::PageId;
 use crate::words::sizes::FANOUT;
 use crate::words::sizes::to_u8;
 use crate::words::sizes::tree_height;
 use crate::words::units::LeafNumber;
 
-/// A callback that stores an encoded page unless it is already stored.
-pub(crate) type PageSink<'a> = dyn FnMut(&PageRef, Vec<u8>) -> Result<()> + 'a;
+/// A callback that stores an encoded page unless it is already stored. The last argument is the
+/// page that the parent image has in the same place.
+pub(crate) type PageSink<'a> = dyn FnMut(&PageRef, Vec<u8>, Option<PageId>) -> Result<()> + 'a;
 
 /// Encodes a page, gives it to `sink`, and returns the reference to it.
-pub(crate) fn emit_page(hasher: &Hasher, page: &Page, sink: &mut PageSink<'_>) -> Result<PageRef> {
+pub(crate) fn emit_page(
+    hasher: &Hasher,
+    page: &Page,
+    before: Option<PageId>,
+    sink: &mut PageSink<'_>,
+) -> Result<PageRef> {
     let content = match page {
         Page::Leaf(leaf) => leaf.content(hasher),
         Page::Inner(inner) => inner.content(hasher),
@@ -30,11 +37,12 @@ pub(crate) fn emit_page(hasher: &Hasher, page: &Page, sink: &mut PageSink<'_>) -
     let bytes =
         page.encode().map_err(|error| Error::corrupt(format!("cannot encode a manifest page: {error}")))?;
     let page = PageRef { id: hasher.page(&bytes), content };
-    sink(&page, bytes)?;
+    sink(&page, bytes, before)?;
     Ok(page)
 }
 
-/// The tree of the parent image, from which a new tree starts.
+/// The tree of the parent image.
+#[derive(Clone)]
 pub(crate) struct ParentTree<'a> {
     pub(crate) root: PageRef,
     pub(crate) size_bytes: u64,
@@ -44,7 +52,10 @@ pub(crate) struct ParentTree<'a> {
 /// A tree under construction. The inner pages on the way to the last leaf are open.
 pub(crate) struct TreeBuilder<'a> {
     hasher: &'a Hasher,
+    /// The tree that this one starts from, if it does not start from nothing.
     parent: Option<ParentTree<'a>>,
+    /// The tree whose pages this one's are likely to resemble.
+    before: Option<ParentTree<'a>>,
     height: u32,
     /// The open pages, from the root down.
     open: Vec<Open>,
@@ -71,10 +82,16 @@ struct Open {
 impl<'a> TreeBuilder<'a> {
     /// Starts the tree of an image at least as long as that of `parent`. It has the parent's leaves
     /// until the caller puts others.
-    pub(crate) fn new(hasher: &'a Hasher, size_bytes: u64, parent: Option<ParentTree<'a>>) -> Self {
+    pub(crate) fn patch(hasher: &'a Hasher, size_bytes: u64, parent: Option<ParentTree<'a>>) -> Self {
         let height = tree_height(size_bytes);
         let root = parent.as_ref().map(|parent| parent.node_at(height));
-        Self { hasher, parent, height, open: Vec::new(), root }
+        Self { hasher, before: parent.clone(), parent, height, open: Vec::new(), root }
+    }
+
+    /// Starts the tree of an image from nothing. Its pages may resemble those of another one.
+    pub(crate) fn new(hasher: &'a Hasher, size_bytes: u64, before: Option<ParentTree<'a>>) -> Self {
+        let height = tree_height(size_bytes);
+        Self { hasher, before, parent: None, height, open: Vec::new(), root: None }
     }
 
     /// Puts leaf `number`, or none if it is all zero now. Numbers grow from call to call.
@@ -158,7 +175,7 @@ impl<'a> TreeBuilder<'a> {
         }
         let node = match children.as_slice() {
             [] => None,
-            children => Some(Child::Page(self.emit(page.level, children, sink)?)),
+            children => Some(Child::Page(self.emit(page.level, page.number, children, sink)?)),
         };
         self.set(page.number, node);
         Ok(())
@@ -170,15 +187,24 @@ impl<'a> TreeBuilder<'a> {
             (Child::Page(page), _) => Ok(page),
             (Child::Grown, Some(parent)) => {
                 let levels = tree_height(parent.size_bytes) + 1..=level;
-                levels.into_iter().try_fold(parent.root, |page, level| self.emit(level, &[(0, page)], sink))
+                levels
+                    .into_iter()
+                    .try_fold(parent.root, |page, level| self.emit(level, 0, &[(0, page)], sink))
             }
             (Child::Grown, None) => Err(Error::corrupt("a tree cannot grow from an empty one")),
         }
     }
 
-    fn emit(&self, level: u32, children: &[(u8, PageRef)], sink: &mut PageSink<'_>) -> Result<PageRef> {
-        let level = to_u8(level);
-        emit_page(self.hasher, &Page::Inner(Inner::new(level, children)), sink)
+    fn emit(
+        &self,
+        level: u32,
+        number: u64,
+        children: &[(u8, PageRef)],
+        sink: &mut PageSink<'_>,
+    ) -> Result<PageRef> {
+        let before = self.before.as_ref().and_then(|before| before.page_at(level, number));
+        let page = Page::Inner(Inner::new(to_u8(level), children));
+        emit_page(self.hasher, &page, before.map(|page| page.id), sink)
     }
 }
 
@@ -186,6 +212,18 @@ impl ParentTree<'_> {
     /// Returns the node above all leaves of the parent, in a tree at least as high as the parent's.
     fn node_at(&self, level: u32) -> Child {
         if level == tree_height(self.size_bytes) { Child::Page(self.root) } else { Child::Grown }
+    }
+
+    /// Returns the page with this number on its level, if there is one that can be found.
+    fn page_at(&self, level: u32, number: u64) -> Option<PageRef> {
+        let height = tree_height(self.size_bytes);
+        let mut page = (level <= height && number_at(number, height - level) == 0).then_some(self.root)?;
+        for above in (level + 1..=height).rev() {
+            let slot = u64::from(slot_of(number_at(number, above - 1 - level)));
+            let inner = self.pages.load(&page.id, above).ok()?;
+            page = inner.next_child(slot).filter(|(at, _)| *at == slot)?.1;
+        }
+        Some(page)
     }
 }
 

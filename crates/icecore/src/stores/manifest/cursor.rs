@@ -368,7 +368,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::words::ids::Digest;
+    use crate::words::ids::NodeDigest;
 
     /// Leaves by number, each with a number that stands for its content.
     type Leaves = BTreeMap<u64, u8>;
@@ -399,7 +399,7 @@ mod tests {
                 let child = |at: u8| (at, node.child(u64::from(at), node.page));
                 let below = (0..128).map(child).filter_map(|(at, it)| Some((at, self.add(it, leaves)?.page)));
                 let children: Vec<(u8, PageRef)> = below.collect();
-                let contents: Vec<[u8; 32]> = children.iter().map(|(_, child)| child.content.0).collect();
+                let contents: Vec<[u8; 16]> = children.iter().map(|(_, child)| child.content.0).collect();
                 node.page = page(node.level, node.number, &contents);
                 let inner = Inner::new(u8::try_from(node.level).unwrap(), &children);
                 self.inner.insert(node.page.id, Arc::new(inner));
@@ -452,11 +452,11 @@ mod tests {
     fn page(level: u32, number: u64, content: &impl Hash) -> PageRef {
         let mut hash = DefaultHasher::new();
         content.hash(&mut hash);
-        let (mut id, mut digest) = ([0; 16], [0; 32]);
+        let (mut id, mut digest) = ([0; 16], [0; 16]);
         id[..8].copy_from_slice(&number.to_le_bytes());
         id[8..12].copy_from_slice(&level.to_le_bytes());
         digest[..8].copy_from_slice(&hash.finish().to_le_bytes());
-        PageRef { id: PageId(id), content: Digest(digest) }
+        PageRef { id: PageId(id), content: NodeDigest(digest) }
     }
 
     /// The numbers of leaves at the edges of pages of each level.

@@ -8,7 +8,7 @@ use crate::format::page::Inner;
 use crate::format::page::Leaf;
 use crate::format::page::Page;
 use crate::stores::chunks::Store;
-use crate::stores::recovery::read_page;
+use crate::stores::recovery::pages::read_page;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PageId;

@@ -159,7 +159,7 @@ impl SharedBlocks {
 mod tests {
     use super::*;
     use crate::format::page::Extent;
-    use crate::words::ids::Digest;
+    use crate::words::ids::NodeDigest;
     use crate::words::sizes::LEAF_BLOCKS;
     use crate::words::units::block_bytes;
 
@@ -174,7 +174,7 @@ mod tests {
         let covered: u16 = extents.iter().map(|extent| extent.blocks).sum();
         extents.push(Extent { blocks: u16::try_from(LEAF_BLOCKS).unwrap() - covered, place: Place::Zero });
         let chunks = (0..4).map(|n| ChunkId([n; 16])).collect();
-        Leaf { data_spans: 1, digests: vec![Digest::ZERO], chunks, extents }
+        Leaf { data_spans: 1, digests: vec![NodeDigest::ZERO], chunks, extents }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Recovers the records of a damaged pack one by one, without its directory. Returns only data that
-//! its id proves.
+//! its id proves, and deltas of pages, which are proven when they are read.
 
 use crate::format::bytes::Fields;
 use crate::format::pack::BITMAP_BYTES;
@@ -8,6 +8,8 @@ use crate::format::pack::PACK_BYTES_MAX;
 use crate::format::pack::RECORD_BYTES;
 use crate::format::pack::RECORD_MAGIC;
 use crate::format::pack::SlotBitmap;
+use crate::format::page_delta::Delta;
+use crate::pure::compress::Codec;
 use crate::pure::compress::Decoder;
 use crate::pure::compress::Encoded;
 use crate::stores::files::RepositoryFiles;
@@ -132,6 +134,10 @@ fn record_at(window: &mut Window<'_>, at: u64) -> Option<(Entry, Item)> {
 fn prove(files: &RepositoryFiles, decoder: &mut Decoder, entry: &Entry, mut item: Item) -> Option<Item> {
     if item.crc != entry.crc {
         return None;
+    }
+    if entry.codec == Codec::Delta {
+        // Its base may be lost now, and come back later.
+        return Delta::decode(&item.encoded.bytes).is_ok().then_some(item);
     }
     let raw = decoder.decode(entry.codec, &item.encoded.bytes, entry.raw_bytes as usize).ok()?;
     if entry.is_record {

@@ -3,6 +3,8 @@
 //! parity. Every block is proven by its id, so its source does not matter.
 
 pub(crate) mod broken_pack;
+pub(crate) mod examine;
+pub(crate) mod pages;
 pub(crate) mod reader;
 pub(crate) mod rebuilt_packs;
 pub(crate) mod record_copies;
@@ -14,13 +16,11 @@ use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::recovery::reader::ItemReader;
-use crate::stores::recovery::reader::with_reader;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
-use crate::words::ids::PageId;
 use crate::words::next_step::NextStep;
 use crate::words::sizes::BLOCK_BYTES;
 
@@ -99,19 +99,6 @@ pub(crate) fn recover_as_known(store: &Store, found: &Located, wanted: &[u8]) ->
         store.rebuilt_copies(&found.entry.id).iter().for_each(|copy| search.same_chunk(copy));
     }
     Ok(search.saved)
-}
-
-/// Reads a manifest page and proves that it is the one asked for. If it is damaged, takes another
-/// copy.
-pub(crate) fn read_page(store: &Store, id: &PageId) -> Result<Vec<u8>> {
-    let read = |place: &Located| with_reader(|reader| reader.page(&store.files, place).map(<[u8]>::to_vec));
-    let found = store.need_page(id)?;
-    let first = match read(&found) {
-        Err(error) if is_of_the_place(&error) => error,
-        done => return done,
-    };
-    let rebuilt = std::iter::once_with(|| store.rebuilt_copies(&id.0)).flatten();
-    other_copies(store, &found).into_iter().chain(rebuilt).find_map(|copy| read(&copy).ok()).ok_or(first)
 }
 
 /// Returns a copy of the chunk that has the data of a slot: the one found, or another if that one

@@ -1,17 +1,17 @@
 //! Reads, decodes and proves chunks and pages where they were found. Only here do stored bytes
 //! become content.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use crate::format::pack::Entry;
 use crate::format::pack::EntryKind;
-use crate::format::pack::SlotBitmap;
+use crate::format::page_delta::Delta;
+use crate::format::page_delta::Difference;
 use crate::format::record::Record;
 use crate::pure::compress::Codec;
 use crate::pure::compress::Decoder;
 use crate::stores::chunks::Located;
 use crate::stores::files::RepositoryFiles;
-use crate::stores::notes::ALL_SLOTS;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::Digest;
@@ -24,25 +24,20 @@ pub(crate) struct ItemReader {
     stored: Vec<u8>,
 }
 
-/// The damage found in a chunk or a page.
-pub(crate) struct Trouble {
-    pub(crate) error: Error,
-    /// The slots that cannot be used: all of them for a page, none if only the record's header is
-    /// damaged.
-    pub(crate) slots: SlotBitmap,
-}
-
 thread_local! {
     /// Making a decoder takes longer than decoding a page.
-    static READER: RefCell<Option<ItemReader>> = const { RefCell::new(None) };
+    static READER: Cell<Option<ItemReader>> = const { Cell::new(None) };
 }
 
-/// Reads with this thread's reader. `read` must not call this function again.
+/// Reads with this thread's reader. `read` may call this function again: it then gets another one.
 pub(crate) fn with_reader<T>(read: impl FnOnce(&mut ItemReader) -> Result<T>) -> Result<T> {
-    READER.with_borrow_mut(|reader| match reader {
-        Some(reader) => read(reader),
-        None => read(reader.insert(ItemReader::new()?)),
-    })
+    let mut reader = match READER.take() {
+        Some(reader) => reader,
+        None => ItemReader::new()?,
+    };
+    let done = read(&mut reader);
+    READER.set(Some(reader));
+    done
 }
 
 impl ItemReader {
@@ -76,12 +71,12 @@ impl ItemReader {
         let (slots, _) = self.chunk(files, located)?;
         let bytes = match located.entry.codec {
             Codec::Raw => std::mem::take(&mut self.stored),
-            Codec::Zstd => self.decoder.take(),
+            Codec::Zstd | Codec::Delta => self.decoder.take(),
         };
         Ok((slots, bytes))
     }
 
-    /// Reads a page and proves it.
+    /// Reads a page that is stored in full, and proves it.
     pub(crate) fn page(&mut self, files: &RepositoryFiles, located: &Located) -> Result<&[u8]> {
         debug_assert_eq!(located.entry.kind(), EntryKind::Page);
         let bytes = self.decode(located)?;
@@ -99,6 +94,33 @@ impl ItemReader {
         let bytes = self.decode(located)?;
         proven_record(files, bytes, &located.entry)
             .ok_or_else(|| located.damaged().in_context("the copy of a record does not match its checksum"))
+    }
+
+    /// Puts a page together from its delta and the page that this is based on, and proves it.
+    pub(super) fn delta(
+        &mut self,
+        files: &RepositoryFiles,
+        located: &Located,
+        delta: &Delta<'_>,
+        base: &[u8],
+    ) -> Result<Vec<u8>> {
+        let entry = &located.entry;
+        let difference = match delta.raw_bytes {
+            0 => delta.body,
+            raw_bytes => self
+                .decoder
+                .decode(Codec::Zstd, delta.body, raw_bytes.into())
+                .map_err(|error| located.damaged().with_source(error))?,
+        };
+        let bytes = Difference::apply(base, difference)
+            .map_err(|error| located.damaged().in_context(error.to_string()))?;
+        if bytes.len() != entry.raw_bytes as usize || files.hasher.page(&bytes).0 != entry.id {
+            let id = PageId(entry.id);
+            return Err(located
+                .damaged()
+                .in_context(format!("the content of page {id} does not match its id")));
+        }
+        Ok(bytes)
     }
 
     /// Reads the stored bytes and decodes them.
@@ -133,39 +155,8 @@ impl ItemReader {
         all.filter(|(slot, digest, _)| pack.block_id(entry, *slot) == Some(digest.block_id())).collect()
     }
 
-    /// Reads and proves a chunk or a page, and checks its record's header, which a repair would
-    /// rely on.
-    pub(crate) fn examine(&mut self, files: &RepositoryFiles, located: &Located) -> Option<Trouble> {
-        let kind = located.entry.kind();
-        let content = match kind {
-            EntryKind::Chunk => self.bad_slots(files, located),
-            EntryKind::Page => self.page(files, located).map(|_| Vec::new()),
-            EntryKind::Record => self.record(files, located).map(|_| Vec::new()),
-        };
-        match content {
-            Err(error) if kind != EntryKind::Chunk => Some(Trouble { error, slots: ALL_SLOTS }),
-            Err(error) => {
-                // Single blocks may still match their ids.
-                let good = self.good_blocks(files, located);
-                let is_bad = |slot: &u8| good.iter().all(|(good, ..)| good != slot);
-                let present = located.pack.present_slots(&located.entry).into_iter();
-                Some(Trouble { error, slots: SlotBitmap::from_slots(present.filter(is_bad)) })
-            }
-            Ok(bad) if !bad.is_empty() => {
-                let error = located
-                    .damaged()
-                    .in_context(format!("the content of slots {bad:?} does not match their ids"));
-                Some(Trouble { error, slots: SlotBitmap::from_slots(bad.into_iter()) })
-            }
-            Ok(_) => {
-                let error = located.pack.check_record(&located.entry).err()?;
-                Some(Trouble { error, slots: SlotBitmap::from_slots(std::iter::empty()) })
-            }
-        }
-    }
-
     /// Reads a chunk and returns the slots whose blocks do not match their ids.
-    fn bad_slots(&mut self, files: &RepositoryFiles, located: &Located) -> Result<Vec<u8>> {
+    pub(super) fn bad_slots(&mut self, files: &RepositoryFiles, located: &Located) -> Result<Vec<u8>> {
         let (slots, raw) = self.chunk(files, located)?;
         let blocks: Vec<&[u8; BLOCK_BYTES]> = raw.as_chunks::<BLOCK_BYTES>().0.iter().collect();
         let digests = files.hasher.blocks(&blocks);

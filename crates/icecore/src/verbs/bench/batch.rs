@@ -7,7 +7,7 @@ use crate::pure::span::Span;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
-use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::CHUNK_BLOCKS;
 use crate::words::sizes::LEAF_BLOCKS;
@@ -35,7 +35,7 @@ pub(crate) type Spans<'a> = Vec<(usize, Span<'a>)>;
 
 /// The digests of a leaf's spans and blocks.
 pub(crate) struct Hashed {
-    pub(crate) spans: [Digest; LEAF_SPANS],
+    pub(crate) spans: [NodeDigest; LEAF_SPANS],
     pub(crate) blocks: Box<[Option<BlockId>; LEAF_BLOCKS]>,
 }
 
@@ -107,7 +107,8 @@ impl Leaf {
 impl Hashed {
     /// Computes all digests of a leaf.
     pub(crate) fn of(hasher: &Hasher, spans: &Spans<'_>) -> Self {
-        let mut hashed = Self { spans: [Digest::ZERO; LEAF_SPANS], blocks: Box::new([None; LEAF_BLOCKS]) };
+        let mut hashed =
+            Self { spans: [NodeDigest::ZERO; LEAF_SPANS], blocks: Box::new([None; LEAF_BLOCKS]) };
         for (at, span) in spans {
             let ids = &mut hashed.blocks[at * SPAN_BLOCKS..][..SPAN_BLOCKS];
             hashed.spans[*at] = span.hash(hasher, ids);

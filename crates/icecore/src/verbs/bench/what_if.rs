@@ -13,7 +13,7 @@ use crate::verbs::bench::report::Layout;
 use crate::verbs::bench::report::LevelSize;
 use crate::verbs::bench::report::WhatIf;
 use crate::words::error::Result;
-use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::to_u64;
 
@@ -26,8 +26,8 @@ const COMPRESSED_BYTES: u64 = 256 << 20;
 pub(crate) struct WhatIfs {
     /// One of this many units is compressed.
     every: u64,
-    spans: HashSet<Digest>,
-    leaves: HashSet<Digest>,
+    spans: HashSet<NodeDigest>,
+    leaves: HashSet<NodeDigest>,
     tallies: [Tally; 4],
 }
 
@@ -56,11 +56,12 @@ impl WhatIfs {
         let blocks = chunks.iter().flat_map(|chunk| chunk.raw.chunks(BLOCK_BYTES)).collect();
         let (mut spans, mut whole) = (Vec::new(), Vec::new());
         for (leaf, hashed) in leaves {
-            let new =
-                |(_, digest): &(usize, &Digest)| **digest != Digest::ZERO && self.spans.insert(**digest);
+            let new = |(_, digest): &(usize, &NodeDigest)| {
+                **digest != NodeDigest::ZERO && self.spans.insert(**digest)
+            };
             spans.extend(hashed.spans.iter().enumerate().filter(new).map(|(at, _)| leaf.span(at)));
             let digest = hasher.node(&hashed.spans);
-            if digest != Digest::ZERO && self.leaves.insert(digest) {
+            if digest != NodeDigest::ZERO && self.leaves.insert(digest) {
                 whole.push(leaf.bytes.as_slice());
             }
         }

@@ -201,7 +201,7 @@ mod tests {
     use crate::pure::hash::Hasher;
     use crate::stores::files::RepositoryFiles;
     use crate::verbs::capture::buffers::BufferPool;
-    use crate::words::ids::Digest;
+    use crate::words::ids::NodeDigest;
     use crate::words::ids::RepositoryId;
     use crate::words::sizes::LEAF_BLOCKS;
     use crate::words::sizes::LEAF_SPANS;
@@ -219,7 +219,7 @@ mod tests {
             number: LeafNumber(0),
             parent: None,
             buffer: Arc::new(BufferPool::new(1).take(true).unwrap().unwrap()),
-            spans: [Digest::ZERO; LEAF_SPANS],
+            spans: [NodeDigest::ZERO; LEAF_SPANS],
             blocks,
             replaced_blocks: None,
             read_bytes: 0,

@@ -8,7 +8,8 @@ use crate::format::page::Place;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
-use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
+use crate::words::ids::PageId;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::to_u16;
 use crate::words::units::LeafNumber;
@@ -27,15 +28,17 @@ pub(crate) enum BlockPlace {
 /// A leaf that is built block by block.
 pub(crate) struct Draft {
     pub(crate) number: LeafNumber,
-    spans: [Digest; LEAF_SPANS],
+    /// The parent's page in its place.
+    pub(crate) before: Option<PageId>,
+    spans: [NodeDigest; LEAF_SPANS],
     extents: Vec<(u16, BlockPlace)>,
     /// Extents before this index have no open chunk.
     resolved: usize,
 }
 
 impl Draft {
-    pub(crate) fn new(number: LeafNumber, spans: [Digest; LEAF_SPANS]) -> Self {
-        Self { number, spans, extents: Vec::with_capacity(128), resolved: 0 }
+    pub(crate) fn new(number: LeafNumber, before: Option<PageId>, spans: [NodeDigest; LEAF_SPANS]) -> Self {
+        Self { number, before, spans, extents: Vec::with_capacity(128), resolved: 0 }
     }
 
     /// Adds the next block. It extends the last extent if it continues it.
@@ -76,7 +79,7 @@ impl Draft {
 
     /// Tells whether all blocks are zero, so that the leaf is removed from the tree.
     pub(crate) fn is_zero(&self) -> bool {
-        self.spans.iter().all(|digest| *digest == Digest::ZERO)
+        self.spans.iter().all(|digest| *digest == NodeDigest::ZERO)
     }
 
     /// Returns the leaf once all its chunks have ids.
@@ -98,7 +101,7 @@ impl Draft {
             };
             push_extent(&mut extents, Extent { blocks: *blocks, place });
         }
-        let data = self.spans.iter().enumerate().filter(|(_, digest)| **digest != Digest::ZERO);
+        let data = self.spans.iter().enumerate().filter(|(_, digest)| **digest != NodeDigest::ZERO);
         let data_spans = data.clone().fold(0, |mask, (span, _)| mask | 1 << span);
         Ok(Leaf { data_spans, digests: data.map(|(_, digest)| *digest).collect(), chunks, extents })
     }

@@ -54,7 +54,7 @@ use crate::verbs::catalog;
 use crate::verbs::gc;
 use crate::words::error::ErrorKind;
 use crate::words::ids::ChunkId;
-use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
 use crate::words::ids::RepositoryId;
 use crate::words::ids::SnapshotId;
 use crate::words::names::ResourceKind;
@@ -415,7 +415,7 @@ fn record(repo: &Repository, number: u8) -> Record {
     publish_item(store, &publisher, &item);
     let leaf = Leaf {
         data_spans: 1,
-        digests: vec![Digest([number; 32])],
+        digests: vec![NodeDigest([number; 32])],
         chunks: vec![ChunkId(item.id)],
         extents: vec![
             Extent { blocks: 1, place: Place::Chunk { chunk: 0, slot: 0 } },
@@ -423,8 +423,10 @@ fn record(repo: &Repository, number: u8) -> Record {
         ],
     };
     let mut pages = PageStore::new(store, Some(&publisher), COMPRESSION, false).unwrap();
-    let root = emit_page(&store.files.hasher, &Page::Leaf(leaf), &mut |page, bytes| pages.put(page, &bytes))
-        .unwrap();
+    let root = emit_page(&store.files.hasher, &Page::Leaf(leaf), None, &mut |page, bytes, before| {
+        pages.put(page, &bytes, before)
+    })
+    .unwrap();
     let (id, name) = (SnapshotId(Uuid::from_u128(number.into())), format!("number {number}"));
     let record = Record {
         size_bytes: 4096,

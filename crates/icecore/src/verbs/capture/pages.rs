@@ -1,14 +1,21 @@
 //! Stores the manifest pages of a capture, each once.
 
 use std::collections::HashSet;
+use std::io;
 
 use crate::format::pack::PackKind;
 use crate::format::page::PageRef;
+use crate::format::page_delta::Delta;
+use crate::format::page_delta::Difference;
+use crate::format::page_delta::next_number;
 use crate::format::record::Record;
+use crate::pure::compress::Codec;
+use crate::pure::compress::Encoded;
 use crate::pure::compress::Encoder;
 use crate::stores::chunks::Store;
 use crate::stores::pack::writer::Item;
-use crate::stores::recovery::read_page;
+use crate::stores::recovery::pages::read_page;
+use crate::stores::recovery::pages::read_series;
 use crate::verbs::capture::packing::Compression;
 use crate::verbs::capture::packing::Packer;
 use crate::verbs::capture::packing::Publisher;
@@ -20,6 +27,11 @@ use crate::verbs::capture::packing::publish_few;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PageId;
+use crate::words::sizes::to_u64;
+
+/// The stored bytes from which on a page is worth a delta of it. The roots of most images are
+/// smaller, and so no snapshot needs the root of another one.
+const DELTA_FROM_BYTES: u32 = 1024;
 
 /// A store that collects manifest pages in packs.
 pub(crate) struct PageStore<'a> {
@@ -52,21 +64,46 @@ impl<'a> PageStore<'a> {
         })
     }
 
-    /// Stores a page, unless it is already stored.
-    pub(crate) fn put(&mut self, page: &PageRef, bytes: &[u8]) -> Result<()> {
+    /// Stores a page, unless it is already stored. `before` is a page that it may resemble.
+    pub(crate) fn put(&mut self, page: &PageRef, bytes: &[u8], before: Option<PageId>) -> Result<()> {
         if self.unpublished.contains(&page.id) || self.is_known(&page.id)? {
             return Ok(());
         }
-        let encoded = self
-            .encoder
-            .encode(bytes)
-            .map_err(|error| Error::io(format!("compressing manifest page {}", page.id), error))?;
+        let failed = |error| Error::io(format!("compressing manifest page {}", page.id), error);
+        let encoded = match self.delta(bytes, before).map_err(failed)? {
+            Some(delta) => delta,
+            None => self.encoder.encode(bytes).map_err(failed)?,
+        };
         self.unpublished.insert(page.id);
         if let Some(pack) = self.packer.append(Item::new(page.id.0, encoded, bytes.len(), Vec::new()))? {
             publish(self.store, self.publisher, pack)?;
             self.unpublished.clear();
         }
         Ok(())
+    }
+
+    /// Returns what differs from the page before, or from one that it is made from, if that is worth
+    /// it.
+    fn delta(&mut self, bytes: &[u8], before: Option<PageId>) -> io::Result<Option<Encoded>> {
+        // While something is damaged, pages are not made to depend on others.
+        let Some(before) = before.filter(|_| !self.distrusts) else { return Ok(None) };
+        // A page that cannot be read is of no use here; whoever needs it reports it.
+        let Ok(Some(found)) = self.store.find_page(&before) else { return Ok(None) };
+        if found.entry.codec != Codec::Delta && found.entry.stored_bytes < DELTA_FROM_BYTES {
+            return Ok(None);
+        }
+        let series = read_series(self.store, &before).unwrap_or_default();
+        let (Some(full), Some(last)) = (series.first(), series.last()) else { return Ok(None) };
+        let Some((number, base_number)) = next_number(last.number) else { return Ok(None) };
+        let base = series.iter().find(|page| page.number == base_number);
+        let Some(base) = base.filter(|_| full.number == 0) else { return Ok(None) };
+        let Some(difference) = Difference::between(&base.bytes, bytes) else { return Ok(None) };
+        let Ok(raw_bytes) = u16::try_from(difference.len()) else { return Ok(None) };
+        let body = self.encoder.encode(&difference)?;
+        let raw_bytes = if body.codec == Codec::Raw { 0 } else { raw_bytes };
+        let delta = Delta { number, base: base.id, raw_bytes, body: &body.bytes }.encode();
+        let is_worth_it = to_u64(delta.len()) * 4 <= u64::from(full.stored_bytes) * 3;
+        Ok(is_worth_it.then_some(Encoded { codec: Codec::Delta, bytes: delta }))
     }
 
     fn is_known(&self, id: &PageId) -> Result<bool> {

@@ -14,7 +14,7 @@ use crate::stores::notes::Damage;
 use crate::verbs::capture::draft::BlockPlace;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
-use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
@@ -36,7 +36,7 @@ pub(crate) struct ParentReader<'a> {
 /// A leaf of the parent.
 pub(crate) struct ParentLeaf {
     pub(crate) page: PageRef,
-    pub(crate) spans: [Digest; LEAF_SPANS],
+    pub(crate) spans: [NodeDigest; LEAF_SPANS],
     leaf: Leaf,
 }
 

@@ -42,6 +42,7 @@ use crate::verbs::capture::scan::ScannedLeaf;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
 use crate::words::pool::start;
 use crate::words::progress::Progress;
 use crate::words::sizes::LEAF_SPANS;
@@ -93,11 +94,14 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Returns the tree to build the image's tree from: the parent's, if the changes since are
-    /// known.
-    fn parent_tree(&self, recent: &Arc<RecentPages<'a>>) -> Option<ParentTree<'a>> {
-        let parent = self.parent.filter(|_| self.changed.is_some())?;
-        Some(ParentTree { root: parent.root?, size_bytes: parent.size_bytes, pages: Arc::clone(recent) })
+    /// Starts the image's tree: from the parent's, if the changes since are known.
+    fn tree(&self, recent: &Arc<RecentPages<'a>>) -> TreeBuilder<'a> {
+        let parent = self.parent.and_then(|parent| {
+            let pages = Arc::clone(recent);
+            Some(ParentTree { root: parent.root?, size_bytes: parent.size_bytes, pages })
+        });
+        let start = if self.changed.is_some() { TreeBuilder::patch } else { TreeBuilder::new };
+        start(&self.store.files.hasher, self.image.len(), parent)
     }
 }
 
@@ -167,7 +171,7 @@ impl<'a> Chosen<'a> {
         let mut chosen = Chosen {
             plan,
             chooser: Chooser::new(plan.store, plan.damage),
-            tree: TreeBuilder::new(hasher, plan.image.len(), plan.parent_tree(&recent)),
+            tree: plan.tree(&recent),
             drafts: VecDeque::new(),
             read_bytes: 0,
             data_blocks: 0,
@@ -214,7 +218,7 @@ impl<'a> Chosen<'a> {
         self.read_bytes += leaf.read_bytes;
         self.data_blocks += to_u64(leaf.blocks.iter().flatten().count());
         self.replaced_blocks = self.replaced_blocks.zip(leaf.replaced_blocks).map(|(all, more)| all + more);
-        if self.plan.changed.is_none() && leaf.spans.iter().all(|digest| *digest == Digest::ZERO) {
+        if self.plan.changed.is_none() && leaf.spans.iter().all(|digest| *digest == NodeDigest::ZERO) {
             return Ok(());
         }
         if let Some(same) = leaf.parent.as_ref().filter(|same| same.spans == leaf.spans) {
@@ -223,7 +227,7 @@ impl<'a> Chosen<'a> {
             }
             // A waiting leaf must go into the tree before this one.
             if self.drafts.is_empty() {
-                let sink = &mut |page: &PageRef, bytes: Vec<u8>| pages.put(page, &bytes);
+                let sink = &mut |page: &PageRef, bytes: Vec<u8>, before| pages.put(page, &bytes, before);
                 return self.tree.put(leaf.number, Some(same.page), sink);
             }
         }
@@ -232,7 +236,8 @@ impl<'a> Chosen<'a> {
             |span: usize| leaf.parent.as_ref().is_some_and(|parent| parent.spans[span] == leaf.spans[span]);
         let other = (0..LEAF_SPANS).filter(|span| !is_same(*span));
         self.chooser.look_up(leaf, other.flat_map(blocks_of))?;
-        self.drafts.push_back(Draft::new(leaf.number, leaf.spans));
+        let before = leaf.parent.as_ref().map(|parent| parent.page.id);
+        self.drafts.push_back(Draft::new(leaf.number, before, leaf.spans));
         let mut jobs = Vec::new();
         for span in 0..LEAF_SPANS {
             let same = places.as_ref().filter(|_| is_same(span));
@@ -270,13 +275,13 @@ impl<'a> Chosen<'a> {
 
     /// Puts the leaves whose chunks all have ids into the tree, in order.
     fn emit_resolved(&mut self, pages: &mut PageStore<'_>) -> Result<()> {
-        let sink = &mut |page: &PageRef, bytes: Vec<u8>| pages.put(page, &bytes);
+        let sink = &mut |page: &PageRef, bytes: Vec<u8>, before| pages.put(page, &bytes, before);
         while let Some(draft) = self.drafts.pop_front_if(|draft| !draft.is_open()) {
             let page = if draft.is_zero() {
                 None
             } else {
                 let leaf = Page::Leaf(draft.finish()?);
-                Some(emit_page(&self.plan.store.files.hasher, &leaf, sink)?)
+                Some(emit_page(&self.plan.store.files.hasher, &leaf, draft.before, sink)?)
             };
             self.tree.put(draft.number, page, sink)?;
         }
@@ -292,8 +297,8 @@ impl<'a> Chosen<'a> {
         mut pages: PageStore<'_>,
         record_of: &dyn Fn(&Captured) -> Record,
     ) -> Result<Captured> {
-        let root = self.tree.finish(&mut |page, bytes| pages.put(page, &bytes))?;
-        let content = root.map_or(Digest::ZERO, |root| root.content);
+        let root = self.tree.finish(&mut |page, bytes, before| pages.put(page, &bytes, before))?;
+        let content = root.map_or(NodeDigest::ZERO, |root| root.content);
         let data_bytes = match (self.plan.changed, self.replaced_blocks) {
             (None, _) => block_bytes(self.data_blocks),
             (Some(_), Some(replaced)) => {

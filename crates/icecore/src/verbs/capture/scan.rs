@@ -20,7 +20,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
-use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_BYTES;
@@ -45,7 +45,7 @@ pub(crate) struct ScannedLeaf {
     /// The bytes of the spans that were not taken from the parent.
     pub(crate) buffer: Arc<LeafBuffer>,
     /// The digest of each span, zero if the whole span is zero.
-    pub(crate) spans: [Digest; LEAF_SPANS],
+    pub(crate) spans: [NodeDigest; LEAF_SPANS],
     /// The id of each block, none if it is zero or was not read.
     pub(crate) blocks: Box<[Option<BlockId>; LEAF_BLOCKS]>,
     /// The same as in [`Region`].
@@ -183,14 +183,14 @@ fn pieces(mask: u64) -> impl Iterator<Item = Range<usize>> {
 
 /// The state of a leaf region that is being scanned.
 struct Scanned {
-    spans: [Digest; LEAF_SPANS],
+    spans: [NodeDigest; LEAF_SPANS],
     blocks: Box<[Option<BlockId>; LEAF_BLOCKS]>,
     read_bytes: u64,
 }
 
 impl Default for Scanned {
     fn default() -> Self {
-        Self { spans: [Digest::ZERO; LEAF_SPANS], blocks: Box::new([None; LEAF_BLOCKS]), read_bytes: 0 }
+        Self { spans: [NodeDigest::ZERO; LEAF_SPANS], blocks: Box::new([None; LEAF_BLOCKS]), read_bytes: 0 }
     }
 }
 

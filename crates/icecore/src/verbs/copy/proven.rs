@@ -17,7 +17,7 @@ use crate::views::snapshot::SnapshotDisk;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
-use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
 use crate::words::next_step::NextStep;
 use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
@@ -37,7 +37,7 @@ const CACHE_BYTES: usize = 64 << 20;
 const LEAVES_KEPT: usize = 64;
 
 /// The digests that the spans of a leaf region must have.
-type SpanDigests = Arc<[Digest; LEAF_SPANS]>;
+type SpanDigests = Arc<[NodeDigest; LEAF_SPANS]>;
 
 /// A snapshot that is being copied. Whole spans are compared with the span digests of its manifest,
 /// which have twice as many bits as the ids that blocks are checked against.
@@ -106,7 +106,7 @@ impl<'a> ProvenDisk<'a> {
             Some(node) => spans.tree.read(&node)?,
             None => None,
         };
-        let digests = Arc::new(found.map_or([Digest::ZERO; LEAF_SPANS], |leaf| leaf.span_digests()));
+        let digests = Arc::new(found.map_or([NodeDigest::ZERO; LEAF_SPANS], |leaf| leaf.span_digests()));
         spans.kept.push_back((leaf, Arc::clone(&digests)));
         if spans.kept.len() > LEAVES_KEPT {
             spans.kept.pop_front();

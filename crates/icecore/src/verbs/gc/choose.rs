@@ -78,10 +78,10 @@ pub(crate) fn weigh(pack: &PackFile, used: &PackUse) -> Result<Weighed> {
         let entry = pack.entry(number)?;
         let bytes = entry.record_bytes() as u64 + u64::from(entry.stored_bytes);
         let part = match entry.kind() {
-            EntryKind::Page => bytes * u64::from(used.entries.has(number)),
+            EntryKind::Page => bytes * u64::from(used.needs_entry(number)),
             // That of a deleted snapshot is dropped with other things, and is no reason to write a
             // pack anew.
-            EntryKind::Record if !used.entries.has(number) => continue,
+            EntryKind::Record if !used.needs_entry(number) => continue,
             EntryKind::Record => bytes,
             EntryKind::Chunk => {
                 let present = pack.present_slots(&entry);
@@ -92,7 +92,7 @@ pub(crate) fn weigh(pack: &PackFile, used: &PackUse) -> Result<Weighed> {
                 match slots {
                     // The only needed part of a chunk may be its directory entry, which names its
                     // blocks.
-                    0 if used.entries.has(number) => entry.record_bytes() as u64,
+                    0 if used.needs_entry(number) => entry.record_bytes() as u64,
                     _ => bytes * slots as u64 / present.len().max(1) as u64,
                 }
             }

@@ -7,9 +7,10 @@ use crate::format::pack::EntryKind;
 use crate::format::pack::SlotBitmap;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
-use crate::stores::files::RepositoryFiles;
 use crate::stores::notes::ALL_SLOTS;
 use crate::stores::notes::Damage;
+use crate::stores::recovery::examine::examine;
+use crate::stores::recovery::pages::delta_base;
 use crate::stores::recovery::reader::with_reader;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
@@ -103,12 +104,15 @@ impl<'a> Copies<'a> {
         copies.sort_by_key(best_first);
         let mut proven = Vec::with_capacity(copies.len());
         for copy in copies {
-            let good = good_slots(&self.store.files, &copy)?;
-            proven.push((copy, good));
+            let good = good_slots(self.store, &copy)?;
+            let depth = if good.count() == 0 { 0 } else { delta_base(&copy)?.1 };
+            proven.push((copy, good, depth));
         }
         // The copy with the most good slots comes first. If nothing is damaged, the others are not
-        // needed.
-        proven.sort_by_key(|(copy, good)| std::cmp::Reverse(good_count(copy, good)));
+        // needed. Of a page, the copy with the fewest deltas is kept: then no page that is kept is
+        // made from itself.
+        proven.sort_by_key(|(copy, good, depth)| (std::cmp::Reverse(good_count(copy, good)), *depth));
+        let proven: Vec<_> = proven.into_iter().map(|(copy, good, _)| (copy, good)).collect();
         let known = proven.iter().map(|(copy, good)| (copy.pack.id, copy.number, *good));
         self.read.insert(*id, known.collect());
         Ok(Chunk(proven))
@@ -120,8 +124,8 @@ fn good_count(copy: &Located, good: &SlotBitmap) -> usize {
 }
 
 /// Reads a copy and returns its good slots; for a page, all or none.
-pub(crate) fn good_slots(files: &RepositoryFiles, copy: &Located) -> Result<SlotBitmap> {
-    let Some(trouble) = with_reader(|reader| Ok(reader.examine(files, copy)))? else { return Ok(ALL_SLOTS) };
+pub(crate) fn good_slots(store: &Store, copy: &Located) -> Result<SlotBitmap> {
+    let Some(trouble) = with_reader(|reader| Ok(examine(reader, store, copy)))? else { return Ok(ALL_SLOTS) };
     Ok(match copy.entry.kind() {
         EntryKind::Chunk => SlotBitmap::from_slots((0..=u8::MAX).filter(|slot| !trouble.slots.has(*slot))),
         _ if trouble.slots.count() == 0 => ALL_SLOTS,

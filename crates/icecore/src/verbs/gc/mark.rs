@@ -10,6 +10,7 @@ use crate::format::record::Record;
 use crate::stores::chunks::Located;
 use crate::stores::manifest::cursor::Cursor;
 use crate::stores::pack::file::PackFile;
+use crate::stores::recovery::pages::delta_base;
 use crate::stores::recovery::same_block_elsewhere;
 use crate::verbs::gc::copies::Chunk;
 use crate::verbs::gc::copies::Copies;
@@ -48,7 +49,9 @@ impl Bits {
 /// The used parts of a pack.
 pub(crate) struct PackUse {
     /// By entry number: used pages, copies of records, and chunks with any used slot.
-    pub(crate) entries: Bits,
+    entries: Bits,
+    /// By entry number: pages that used ones are made from. Nothing below them is marked for that.
+    bases: Bits,
     /// By the block id's number in the directory.
     pub(crate) slots: Bits,
 }
@@ -64,6 +67,11 @@ impl PackUse {
         }
         Ok(())
     }
+
+    /// Tells whether an entry, or any part of it, is needed.
+    pub(crate) fn needs_entry(&self, number: u32) -> bool {
+        self.entries.has(number) || self.bases.has(number)
+    }
 }
 
 /// The used parts of each pack that existed when gc began.
@@ -76,7 +84,8 @@ type Seen = HashSet<PageId>;
 impl Usage {
     /// Starts to keep account of a pack.
     pub(crate) fn watch(&mut self, pack: &PackFile) {
-        let unused = PackUse { entries: Bits::new(pack.entries()), slots: Bits::new(pack.block_ids()) };
+        let bits = || Bits::new(pack.entries());
+        let unused = PackUse { entries: bits(), bases: bits(), slots: Bits::new(pack.block_ids()) };
         self.0.insert(pack.id, unused);
     }
 
@@ -108,7 +117,8 @@ impl Usage {
         record: &Record,
         progress: &dyn Progress,
     ) -> Result<()> {
-        let mut marker = Marker { copies, usage: self, unwatched: Seen::new(), progress };
+        let mut marker =
+            Marker { copies, usage: self, unwatched: Seen::new(), unwatched_bases: Seen::new(), progress };
         let marked = marker.mark(record);
         marked.map_err(|error| error.in_context(format!("snapshot {} ({})", record.id, record.name)))
     }
@@ -119,6 +129,7 @@ struct Marker<'a, 'b> {
     usage: &'a mut Usage,
     /// Pages in packs that were published later and are not watched.
     unwatched: Seen,
+    unwatched_bases: Seen,
     progress: &'a dyn Progress,
 }
 
@@ -143,10 +154,28 @@ impl Marker<'_, '_> {
         self.progress.advance(Meter::Pages, 1);
         let located = self.copies.page(&page.id)?;
         // Everything below a marked page is already marked.
-        Ok(match self.usage.0.get_mut(&located.pack.id) {
+        let new = match self.usage.0.get_mut(&located.pack.id) {
             Some(used) => used.entries.set(located.number),
             None => self.unwatched.insert(page.id),
-        })
+        };
+        if new {
+            self.mark_bases(&located)?;
+        }
+        Ok(new)
+    }
+
+    /// Marks the pages that a page is made from.
+    fn mark_bases(&mut self, page: &Located) -> Result<()> {
+        let mut base = delta_base(page)?.0;
+        while let Some(id) = base {
+            let located = self.copies.page(&id)?;
+            let new = match self.usage.0.get_mut(&located.pack.id) {
+                Some(used) => used.bases.set(located.number),
+                None => self.unwatched_bases.insert(id),
+            };
+            base = if new { delta_base(&located)?.0 } else { None };
+        }
+        Ok(())
     }
 
     fn mark_leaf(&mut self, leaf: &Leaf) -> Result<()> {

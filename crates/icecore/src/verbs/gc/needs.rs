@@ -13,6 +13,7 @@ use crate::stores::chunks::Store;
 use crate::stores::manifest::cursor::Cursor;
 use crate::stores::notes::Damage;
 use crate::stores::recovery::copy_with;
+use crate::stores::recovery::pages::delta_base;
 use crate::verbs::gc::copies::good_slots;
 use crate::verbs::gc::mark::Usage;
 use crate::words::error::Result;
@@ -36,6 +37,8 @@ pub(crate) struct Needs<'a> {
     /// snapshots need much the same slots.
     kept: HashMap<ChunkId, SlotBitmap>,
     seen: HashSet<PageId>,
+    /// Pages that were kept because others are made from them.
+    bases: HashSet<PageId>,
     /// Whether no damage is known in the marked data. If some is, a snapshot may need another copy
     /// of that data, in a pack that was taken for unused.
     undamaged: bool,
@@ -56,6 +59,7 @@ impl<'a> Needs<'a> {
             proven: HashMap::new(),
             kept: HashMap::new(),
             seen: HashSet::new(),
+            bases: HashSet::new(),
             undamaged: false,
         }
     }
@@ -129,14 +133,14 @@ impl<'a> Needs<'a> {
         let at = (copy.pack.id, copy.number);
         let good = match self.proven.get(&at) {
             Some(good) => *good,
-            None => good_slots(&self.store.files, copy)?,
+            None => good_slots(self.store, copy)?,
         };
         self.proven.insert(at, good);
         Ok(good.has(slot))
     }
 
-    /// Spares the packs with a page. Returns whether packs that are to go may hold anything below
-    /// it.
+    /// Spares the packs with a page and with the pages that it is made from. Returns whether packs
+    /// that are to go may hold anything below it.
     fn keep_page(&mut self, page: &PageRef) -> Result<bool> {
         if self.seen.contains(&page.id) {
             return Ok(false);
@@ -147,8 +151,22 @@ impl<'a> Needs<'a> {
             return Ok(false);
         }
         self.seen.insert(page.id);
-        self.keep_one(&copies.iter().collect::<Vec<_>>(), 0)?;
+        self.keep_copies(&copies)?;
         Ok(true)
+    }
+
+    /// Spares the packs with some copies of a page, and those with the pages that any of them is
+    /// made from.
+    fn keep_copies(&mut self, copies: &[Located]) -> Result<()> {
+        self.keep_one(&copies.iter().collect::<Vec<_>>(), 0)?;
+        for copy in copies {
+            if let Ok((Some(base), _)) = delta_base(copy)
+                && self.bases.insert(base)
+            {
+                self.keep_copies(&self.store.copies(&base.0)?)?;
+            }
+        }
+        Ok(())
     }
 
     fn keep_leaf(&mut self, leaf: &Leaf) -> Result<()> {

@@ -116,7 +116,7 @@ impl<'a> Rewriter<'a> {
 
 /// Returns the part of an entry to copy; none if it is unused.
 fn used_part(files: &RepositoryFiles, located: &Located, used: &PackUse, level: i32) -> Result<Option<Item>> {
-    if !used.entries.has(located.number) {
+    if !used.needs_entry(located.number) {
         return Ok(None);
     }
     let present = located.pack.present_slots(&located.entry);

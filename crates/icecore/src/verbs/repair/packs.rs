@@ -25,6 +25,8 @@ use crate::stores::pack::list::PackPlace;
 use crate::stores::pack::list::list_packs;
 use crate::stores::pack::writer::NewPack;
 use crate::stores::pack::writer::PackWriter;
+use crate::stores::recovery::examine::examine as examine_one;
+use crate::stores::recovery::pages::is_sound_delta;
 use crate::stores::recovery::reader::ItemReader;
 use crate::verbs::repair::damaged_packs::DamagedPack;
 use crate::verbs::repair::damaged_packs::NewPacks;
@@ -187,7 +189,7 @@ impl PackRepair<'_> {
             let is_new = |id: &RunId| merged.iter().any(|run| run.id == *id);
             let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| !is_new(id)).collect();
             remove_replaced(files, &old)?;
-            put_aside(files, self.damaged, &|id| Ok(is_good_again(files, id, numbers.get(&id))))?;
+            put_aside(files, self.damaged, &|id| Ok(is_good_again(self.store, id, numbers.get(&id))))?;
         }
         change(files, |damage, checked| {
             damage.retain(|pack, _| !numbers.contains_key(&pack));
@@ -201,13 +203,13 @@ impl PackRepair<'_> {
 
 /// Tells whether a pack that was damaged now has the damaged entries, because a restore has put it
 /// back.
-fn is_good_again(files: &RepositoryFiles, id: PackId, numbers: Option<&Vec<u32>>) -> bool {
+fn is_good_again(store: &Store, id: PackId, numbers: Option<&Vec<u32>>) -> bool {
     let is_good = || -> Result<bool> {
-        let pack = Arc::new(open_sound(files, id)?);
+        let pack = Arc::new(open_sound(&store.files, id)?);
         let mut reader = ItemReader::new()?;
         for number in numbers.into_iter().flatten() {
             let located = Located { pack: Arc::clone(&pack), number: *number, entry: pack.entry(*number)? };
-            if reader.examine(files, &located).is_some() {
+            if examine_one(&mut reader, store, &located).is_some_and(|_| !is_sound_delta(&located)) {
                 return Ok(false);
             }
         }

@@ -14,9 +14,11 @@ use crate::stores::chunks::Store;
 
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::writer::Item;
-use crate::stores::recovery::read_page;
+use crate::stores::recovery::examine::Trouble;
+use crate::stores::recovery::examine::examine as examine_one;
+use crate::stores::recovery::pages::is_sound_delta;
+use crate::stores::recovery::pages::read_page;
 use crate::stores::recovery::reader::ItemReader;
-use crate::stores::recovery::reader::Trouble;
 use crate::stores::recovery::recover_as_known;
 use crate::words::error::Error;
 use crate::words::error::Result;
@@ -58,7 +60,9 @@ pub(crate) fn examine(store: &Store, pack: &Arc<PackFile>, progress: &dyn Progre
             let reader = reader.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
             let located = Located { pack: Arc::clone(pack), number, entry: pack.entry(number)? };
             progress.advance(Meter::Checked, u64::from(located.entry.stored_bytes));
-            Ok(reader.examine(&store.files, &located).map(|trouble| (number, trouble)))
+            // Reading the base of a delta is not this pack's trouble.
+            let trouble = examine_one(reader, store, &located).filter(|_| !is_sound_delta(&located));
+            Ok(trouble.map(|trouble| (number, trouble)))
         };
         let numbers = (from..upto).into_par_iter().with_min_len(ENTRIES_A_THREAD);
         let found: Vec<Option<(u32, Trouble)>> =

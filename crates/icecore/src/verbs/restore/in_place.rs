@@ -15,6 +15,7 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
 use crate::words::sizes::BLOCK_BYTES;
@@ -119,7 +120,7 @@ fn compare_leaf(
         if range.is_empty() {
             break;
         }
-        if leaf.spans[span] == Digest::ZERO {
+        if leaf.spans[span] == NodeDigest::ZERO {
             compared.zeroed_bytes += make_zero(target, range)?;
             continue;
         }

@@ -18,6 +18,7 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
 use crate::words::ids::PackId;
 use crate::words::next_step::NextStep;
 use crate::words::sizes::BLOCK_BYTES;
@@ -143,7 +144,7 @@ pub(crate) struct WindowLeaf {
     /// Its number in the image.
     pub(crate) number: LeafNumber,
     /// The digests that its spans must have.
-    pub(crate) spans: [Digest; LEAF_SPANS],
+    pub(crate) spans: [NodeDigest; LEAF_SPANS],
     /// The digests of its blocks, filled in as the blocks are checked.
     pub(crate) blocks: Vec<Digest>,
     /// A bit for each span with a lost part. Such a span cannot be checked as a whole.
@@ -317,7 +318,7 @@ impl Window {
         let mut wrong = Vec::new();
         for (leaf, number) in self.leaves.iter().zip(0..) {
             let spans = leaf.spans.iter().zip(leaf.blocks.as_chunks::<SPAN_BLOCKS>().0).enumerate();
-            for (at, (wanted, blocks)) in spans.filter(|(_, (wanted, _))| **wanted != Digest::ZERO) {
+            for (at, (wanted, blocks)) in spans.filter(|(_, (wanted, _))| **wanted != NodeDigest::ZERO) {
                 if leaf.lost_spans >> at & 1 == 0 && hasher.span(blocks) != *wanted {
                     wrong.push((number, leaf.number.span(at), at));
                 }

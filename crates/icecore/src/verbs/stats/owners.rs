@@ -17,6 +17,17 @@ pub(crate) enum Owner {
     Several,
 }
 
+impl Owner {
+    /// Returns the owner of something that has these two owners.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (owner, Self::Nobody) | (Self::Nobody, owner) => owner,
+            (one, other) if one == other => one,
+            _ => Self::Several,
+        }
+    }
+}
+
 /// The owners of numbered blocks or pages: two bytes each, or four if there are very many
 /// snapshots.
 pub(crate) enum Owners {

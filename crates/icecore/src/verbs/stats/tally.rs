@@ -14,6 +14,7 @@ use crate::stores::manifest::cursor::Node;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::list::list_packs;
 use crate::stores::recovery::copy_with;
+use crate::stores::recovery::pages::delta_base;
 use crate::verbs::stats::owners::Owner;
 use crate::verbs::stats::owners::Owners;
 use crate::words::error::Error;
@@ -40,6 +41,8 @@ struct PackTally {
     /// The owners of its blocks, by their number in the directory, and behind them of its entries,
     /// of which the pages count.
     owners: Owners,
+    /// The owners of its pages that others are made from, if it has pages.
+    bases: Owners,
     /// How often the pages of the current image name each of them, up to [`MANY`]. Equal pages
     /// count as one page here, however often they occur in the image.
     occurrences: Vec<u8>,
@@ -143,11 +146,25 @@ impl<'a> Tally<'a> {
             if owner == Owner::Several || owner == Owner::One(number) {
                 continue;
             }
+            self.mark_bases(&found, number)?;
             if let Some(leaf) = pages.read(&node)? {
                 self.each_block(&leaf, |pack, _, (_, at)| {
                     pack.owners.add(at, number);
                 })?;
             }
+        }
+        Ok(())
+    }
+
+    /// Notes the owner of the pages that a page is made from.
+    fn mark_bases(&mut self, page: &Located, number: u32) -> Result<()> {
+        let mut base = delta_base(page)?.0;
+        while let Some(id) = base {
+            let found = self.store.need_page(&id)?;
+            let pack = PackTally::of(&mut self.packs, &found.pack, self.snapshots_max);
+            let owner = pack.bases.add(found.number, number);
+            let known = owner == Owner::Several || owner == Owner::One(number);
+            base = if known { None } else { delta_base(&found)?.0 };
         }
         Ok(())
     }
@@ -216,7 +233,8 @@ impl<'a> Tally<'a> {
     }
 
     fn add_page(&self, pack: &PackFile, number: u32, stored_bytes: u64, sums: &mut Sums) {
-        match self.owner(pack, page_at(pack, number)) {
+        let of_base = self.packs.get(&pack.id).map_or(Owner::Nobody, |pack| pack.bases.get(number));
+        match self.owner(pack, page_at(pack, number)).and(of_base) {
             Owner::Nobody => sums.unused_bytes += stored_bytes,
             Owner::Several => sums.pack_metadata_bytes += stored_bytes,
             Owner::One(snapshot) => {
@@ -282,7 +300,8 @@ impl PackTally {
         packs.entry(pack.id).or_insert_with(|| {
             let things = page_at(pack, pack.entries());
             let owners = Owners::new(things, snapshots_max);
-            Self { run: 0, owners, occurrences: vec![0; things as usize] }
+            let bases = Owners::new(pack.entries(), snapshots_max);
+            Self { run: 0, owners, bases, occurrences: vec![0; things as usize] }
         })
     }
 

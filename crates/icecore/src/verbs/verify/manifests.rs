@@ -27,7 +27,7 @@ use crate::verbs::verify::sample::Sample;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
-use crate::words::ids::Digest;
+use crate::words::ids::NodeDigest;
 use crate::words::ids::PageId;
 use crate::words::next_step::NextStep;
 use crate::words::progress::Meter;
@@ -103,7 +103,7 @@ impl<'a> Manifests<'a> {
 
     /// Checks the manifest of the record with this number.
     pub(crate) fn check(&mut self, number: usize, record: &Record, findings: &mut Findings) -> Result<()> {
-        let root = record.root.map_or(Digest::ZERO, |root| root.content);
+        let root = record.root.map_or(NodeDigest::ZERO, |root| root.content);
         if self.store.files.hasher.image(record.size_bytes, root) != record.content {
             findings.add(Object::Snapshot(record.id.to_string()), || {
                 "its content digest does not match its manifest; a restore still proves every span".into()

@@ -10,8 +10,9 @@ use crate::format::pack::SlotBitmap;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::pack::file::PackFile;
+use crate::stores::recovery::examine::Trouble;
+use crate::stores::recovery::examine::examine;
 use crate::stores::recovery::reader::ItemReader;
-use crate::stores::recovery::reader::Trouble;
 use crate::verbs::verify::findings::Findings;
 use crate::verbs::verify::findings::Object;
 use crate::verbs::verify::findings::problem_of;
@@ -93,13 +94,13 @@ impl<'a> Reader<'a> {
     }
 
     fn read_some(&mut self, pack: &Arc<PackFile>, numbers: &[u32], findings: &mut Findings) -> Result<()> {
-        let (files, progress) = (&self.store.files, self.progress);
+        let (store, progress) = (self.store, self.progress);
         let one = |reader: &mut Result<ItemReader>, number: &u32| {
             let reader = reader.as_mut().map_err(|error| Error::new(error.kind(), error.to_string()))?;
             // An entry that does not decode is reported as a finding of its pack.
             let Ok(entry) = pack.entry(*number) else { return Ok(None) };
             let located = Located { pack: Arc::clone(pack), number: *number, entry };
-            let trouble = reader.examine(files, &located);
+            let trouble = examine(reader, store, &located);
             let stored_bytes = u64::from(entry.stored_bytes);
             progress.advance(Meter::Checked, stored_bytes);
             let is_chunk = entry.kind() == EntryKind::Chunk;
