@@ -307,7 +307,7 @@ fn a_damaged_pack_gets_no_parity_and_the_others_do() {
             &repo,
             *id,
             RestoreTo::Stream(&mut std::io::sink()),
-            OnDamage::Stop,
+            OnDamage::GoOn,
             &NoProgress,
         );
     }
