@@ -112,7 +112,7 @@ def hold(program, work, gib):
     waits, ended = [], threading.Event()
 
     def watch():
-        lock = os.open(repo / "locks/commit", os.O_RDWR)
+        lock = os.open(repo / "local/locks/journal", os.O_RDWR)
         while not ended.is_set():
             began = time.monotonic()
             fcntl.flock(lock, fcntl.LOCK_EX)

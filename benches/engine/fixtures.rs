@@ -116,7 +116,7 @@ impl Fixture {
 
     /// Deletes all snapshots but one. What they stored stays.
     pub(crate) fn keep_only(&self, kept: SnapshotId) {
-        for snapshot in icecore::snapshot::list(&self.repo).unwrap().snapshots {
+        for snapshot in icecore::snapshot::list(&self.repo).unwrap() {
             if snapshot.id != kept {
                 icecore::snapshot::delete(&self.repo, snapshot.id, DeleteOptions::default()).unwrap();
             }

@@ -321,10 +321,10 @@ fn lists_are_filtered_and_tagged_droplets_act_together() {
 }
 
 /// Makes backups of snapshots, as those that are made by a plan.
-fn make_backups(server: &Server, names: &[&str]) {
+pub(crate) fn make_backups(server: &Server, names: &[&str]) {
     let repo = repository(server, "here");
     let kind = BTreeMap::from([("type".to_owned(), "backup".to_owned())]);
-    for snapshot in icecore::snapshot::list(&repo).unwrap().snapshots {
+    for snapshot in icecore::snapshot::list(&repo).unwrap() {
         if names.contains(&snapshot.name.as_str()) {
             icecore::snapshot::relabel(&repo, snapshot.id, &kind, &[]).unwrap();
         }

@@ -19,6 +19,8 @@ mod images;
 mod layers;
 #[cfg(test)]
 mod life;
+#[cfg(test)]
+mod log;
 mod openapi;
 #[cfg(test)]
 mod operation;

@@ -56,8 +56,7 @@ fn ids(server: &Server, region: &str) -> BTreeMap<String, Uuid> {
     let repo = repository(server, region);
     let volumes =
         icecore::volume::list_volumes(&repo).unwrap().volumes.into_iter().map(|it| (it.name, it.id.0));
-    let snapshots =
-        icecore::snapshot::list(&repo).unwrap().snapshots.into_iter().map(|it| (it.name, it.id.0));
+    let snapshots = icecore::snapshot::list(&repo).unwrap().into_iter().map(|it| (it.name, it.id.0));
     volumes.chain(snapshots).collect()
 }
 
@@ -331,7 +330,7 @@ fn a_killed_server_leaves_nothing_half_done() {
     tools::same(&file, &tools::uri(&last));
     for (region, snapshots) in [("here", 1 + usize::from(whole)), ("there", 1)] {
         let repo = repository(server, region);
-        assert_eq!(icecore::snapshot::list(&repo).unwrap().snapshots.len(), snapshots, "{region}");
+        assert_eq!(icecore::snapshot::list(&repo).unwrap().len(), snapshots, "{region}");
     }
 }
 

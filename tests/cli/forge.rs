@@ -27,7 +27,7 @@ pub(crate) struct Item {
     pub(crate) blocks: Vec<[u8; 16]>,
 }
 
-/// A snapshot record.
+/// A snapshot, and who made it.
 #[derive(Clone)]
 pub(crate) struct Record {
     pub(crate) id: u128,
@@ -37,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) size: u64,
     pub(crate) root: Option<PageRef>,
     pub(crate) stats: [u64; 4],
+    pub(crate) host: String,
+    pub(crate) account: Option<String>,
 }
 
 impl Default for Record {
@@ -49,6 +51,8 @@ impl Default for Record {
             size: 4 << 20,
             root: None,
             stats: [0; 4],
+            host: "forge".into(),
+            account: None,
         }
     }
 }
@@ -106,7 +110,7 @@ impl Forge {
         *blake3::keyed_hash(&key, bytes).as_bytes()
     }
 
-    /// Writes a snapshot record and returns its id as the program tells it.
+    /// Writes an entry of the journal with a snapshot, and returns its id as the program tells it.
     pub(crate) fn record(&self, record: &Record) -> String {
         let mut id = record.id.to_le_bytes();
         // A UUID is written from its highest byte to its lowest.
@@ -132,14 +136,48 @@ impl Forge {
         record.stats.iter().for_each(|n| uint(&mut body, *n));
         // No source, no labels.
         body.extend([0, 0]);
-        let config = std::fs::read(self.repo.join("config")).unwrap();
-        let len = u32::try_from(body.len()).unwrap();
-        let mut file = [b"ICESNAP\n", &config[8..10], &[0, 0], &len.to_le_bytes(), &body].concat();
-        file.extend(self.digest("record", &file));
+        self.entry(record, &body);
         let name = hex(&id);
-        let name = [&name[..8], &name[8..12], &name[12..16], &name[16..20], &name[20..]].join("-");
-        std::fs::write(self.repo.join("snapshots").join(&name), file).unwrap();
-        name
+        [&name[..8], &name[8..12], &name[12..16], &name[16..20], &name[20..]].join("-")
+    }
+
+    /// Writes the next entry of the journal. It says that this snapshot was made.
+    fn entry(&self, record: &Record, snapshot: &[u8]) {
+        let last = self.last_entry();
+        let number_of = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let number = last.as_ref().map_or(0, |last| u64::from_str_radix(&number_of(last), 16).unwrap()) + 1;
+        let before = last.map_or(vec![0; 32], |last| std::fs::read(last).unwrap());
+        let mut head = Vec::new();
+        uint(&mut head, number);
+        head.extend(&before[before.len() - 32..]);
+        uint(&mut head, 2 * 1_800_000_000_000);
+        text(&mut head, &record.host);
+        text(&mut head, "forge");
+        match &record.account {
+            Some(account) => {
+                head.push(1);
+                text(&mut head, account);
+            }
+            None => head.push(0),
+        }
+        // The token.
+        head.extend([u8::try_from(number).unwrap(); 16]);
+        let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap().to_le_bytes();
+        let body = [&len(&head), &head[..], &[1, 0], &len(snapshot), snapshot].concat();
+        let config = std::fs::read(self.repo.join("config")).unwrap();
+        let mut file = [b"ICEJRNL\n", &config[8..10], &[0, 0], &len(&body), &body].concat();
+        file.extend(self.digest("journal entry", &file));
+        std::fs::write(self.repo.join(format!("journal/{number:016x}")), file).unwrap();
+    }
+
+    /// Returns the file of the last entry of the journal.
+    pub(crate) fn last_entry(&self) -> Option<PathBuf> {
+        let entries = std::fs::read_dir(self.repo.join("journal")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().path());
+        let is_hex = |name: &str| name.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let is_entry =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_str().is_some_and(is_hex));
+        names.filter(is_entry).max()
     }
 
     /// Returns a chunk of one block.

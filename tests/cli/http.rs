@@ -97,7 +97,7 @@ fn what_the_server_may_not_read_is_an_error_and_no_empty_list() {
     if !rustix::process::getuid().is_root() {
         return;
     }
-    for dir in ["snapshots", "index", "local/volumes/web"] {
+    for dir in ["journal", "index", "local/volumes/web"] {
         let fixture = Fixture::with_snapshot();
         fixture.run(&["volume", "create", "web", "--snapshot", "base"]).exits(0);
         let token = fixture.run(&["token", "create", "first"]).exits(0);

@@ -56,7 +56,7 @@ const fn changes(arguments: &'static [&'static str]) -> Verb {
     Verb { arguments, changes: true }
 }
 
-const VERBS: [Verb; 16] = [
+const VERBS: [Verb; 19] = [
     changes(&["snapshot", "create", "new.raw", "--name", "new"]),
     changes(&["gc", "--max-unused", "0%"]),
     changes(&["snapshot", "delete", "-f", "two"]),
@@ -64,9 +64,12 @@ const VERBS: [Verb; 16] = [
     changes(&["snapshot", "tag", "two", "+tag"]),
     changes(&["snapshot", "protect", "two"]),
     changes(&["repair", "index"]),
+    changes(&["repair", "catalog"]),
     reads(&["restore", "one", "out.raw"]),
     reads(&["restore", "one", "target.raw", "--in-fixture"]),
     reads(&["snapshot", "list"]),
+    reads(&["snapshot", "list", "--deleted"]),
+    reads(&["log"]),
     reads(&["snapshot", "get", "one"]),
     reads(&["snapshot", "diff", "one", "two"]),
     reads(&["verify", "--read-data"]),

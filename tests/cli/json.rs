@@ -41,6 +41,26 @@ fn tokens(run: &mut impl FnMut(&[&str], i32, &'static str) -> Value) {
     run(&["token", "revoke", "1"], 0, "token revoke");
 }
 
+/// Deletes a snapshot, restores it, and looks at the log.
+fn deletions(run: &mut impl FnMut(&[&str], i32, &'static str) -> Value) {
+    run(&["snapshot", "delete", "-f", "first"], 0, "snapshot delete");
+    let deleted = run(&["snapshot", "list", "--deleted"], 0, "snapshot list");
+    assert!(deleted["result"]["snapshots"][0]["deleted"].is_string(), "{deleted}");
+    run(&["snapshot", "undelete", "first"], 0, "snapshot undelete");
+    run(&["snapshot", "delete", "-f", "first"], 0, "snapshot delete");
+    run(&["gc", "--max-unused", "0%"], 0, "gc");
+    run(&["parity", "3+1"], 0, "parity");
+    let log = run(&["log"], 0, "log");
+    let events = log["result"]["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|entry| entry["events"].as_array().unwrap());
+    let kinds: BTreeSet<&str> = events.map(|event| event["kind"].as_str().unwrap()).collect();
+    let all = ["changed", "collected", "deleted", "made", "parity", "restored", "volume"];
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all);
+}
+
 #[test]
 fn every_command_answers_in_the_envelope_and_every_field_is_described() {
     let fixture = Fixture::bare();
@@ -101,13 +121,13 @@ fn every_command_answers_in_the_envelope_and_every_field_is_described() {
         json
     };
     run(&["volume", "delete", "-f", "web"], 0, "volume delete");
-    run(&["snapshot", "delete", "-f", "first"], 0, "snapshot delete");
+    deletions(&mut run);
     tokens(&mut run);
     run(&["completions", "bash"], 0, "completions");
     run(&["man", "man"], 0, "man");
-    std::fs::write(fixture.path("repo/snapshots/01a20cb2-3c5a-73c3-9006-a4293f0c8449"), b"rubbish").unwrap();
-    run(&["snapshot", "list"], 1, "snapshot list");
+    std::fs::write(fixture.path("repo/journal/0000000000000002"), b"rubbish").unwrap();
     run(&["verify"], 1, "verify");
+    run(&["repair", "catalog"], 1, "repair catalog");
     run(&["snapshot", "get", "nope"], 3, "snapshot get");
     let page = std::fs::read_to_string(PAGE).unwrap();
     let missing: Vec<_> = seen.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();

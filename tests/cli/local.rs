@@ -39,7 +39,7 @@ fn a_copy_without_what_one_machine_needs_is_the_repository() {
 fn an_empty_repository_whose_directories_a_tool_left_out_takes_a_snapshot() {
     let fixture = Fixture::new();
     fixture.image("disk.raw", 1);
-    for dir in ["packs", "index", "snapshots", "parity", "local"] {
+    for dir in ["packs", "index", "journal", "journal-copies", "parity", "local"] {
         std::fs::remove_dir_all(fixture.path("repo").join(dir)).unwrap();
     }
     fixture.run(&["snapshot", "create", "disk.raw", "--name", "base"]).exits(0);

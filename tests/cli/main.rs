@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod catalog;
+#[cfg(test)]
 mod clock;
 #[cfg(test)]
 mod copy;
@@ -37,6 +39,8 @@ mod killing;
 mod layers;
 #[cfg(test)]
 mod local;
+#[cfg(test)]
+mod log;
 #[cfg(test)]
 mod names;
 #[cfg(test)]

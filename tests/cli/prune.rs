@@ -211,14 +211,3 @@ fn days_are_those_of_the_time_zone() {
     let unknown = ["snapshot", "prune", "--keep-daily", "1", "--timezone", "No/Where"];
     fixture.run(&unknown).exits(2).says(&["No/Where", "UTC"]);
 }
-
-#[test]
-fn a_record_that_cannot_be_read_is_told_of_and_left_alone() {
-    let fixture = history();
-    std::fs::write(fixture.path("repo/snapshots/01a20cb2-3c5a-73c3-9006-a4293f0c8449"), b"rubbish").unwrap();
-    let done = fixture.run(&["snapshot", "prune", "--keep-last", "1", "--force"]).exits(1);
-    assert!(done.err.contains("01a20cb2-3c5a-73c3-9006-a4293f0c8449"), "{done:?}");
-    assert!(fixture.path("repo/snapshots/01a20cb2-3c5a-73c3-9006-a4293f0c8449").exists());
-    let list = fixture.run(&["snapshot", "list", "--format", "Name", "--no-header"]).exits(1);
-    assert_eq!(list.out.split_whitespace().collect::<Vec<_>>(), ["2020-05-04T18", "2020-06-01T07"]);
-}

@@ -109,7 +109,7 @@ fn nothing_is_written_into_a_repository_through_a_second_place_where_it_is_mount
     std::fs::create_dir(fixture.path("dir")).unwrap();
     std::fs::write(fixture.path("file"), b"").unwrap();
     let before = files(&fixture);
-    for (mounted, at) in [("repo", "dir"), ("repo/packs", "dir"), ("repo/snapshots", "dir"), (pack, "file")] {
+    for (mounted, at) in [("repo", "dir"), ("repo/packs", "dir"), ("repo/journal", "dir"), (pack, "file")] {
         let mount = format!("mount --bind {mounted} {at}");
         let target = if at == "file" { "file".to_owned() } else { format!("{at}/config") };
         for how in [&[][..], &["--force"], &["--in-place"]] {

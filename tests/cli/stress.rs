@@ -290,7 +290,10 @@ fn settle(fixture: &Fixture, model: &BTreeMap<String, Known>) -> u64 {
         fixture.run(&["verify", "--read-data"]).exits(0);
         // Nothing that a process left behind is in its way.
         fixture.run(&["gc", "--max-unused", "0%"]).exits(0);
-        assert_eq!(names(&files(&repo.join("local/locks"))), ["commit", "gc", "index", "merge", "parity"]);
+        assert_eq!(
+            names(&files(&repo.join("local/locks"))),
+            ["gc", "index", "journal", "merge", "notes", "parity"]
+        );
         assert_eq!(files(&repo.join("local/tmp")), Vec::<PathBuf>::new());
     }
     assert_eq!(fixture.result(&["stats"])["repository"]["unused_bytes"], 0);

@@ -12,7 +12,8 @@ use crate::support::Done;
 use crate::support::Fixture;
 use crate::support::finish;
 
-const PARTS: [&str; 3] = ["packs", "index", "snapshots"];
+/// The parts of a repository, and their directories.
+const PARTS: [&[&str]; 3] = [&["packs"], &["index"], &["journal", "journal-copies", "checkpoint"]];
 
 /// A repository at two moments, and the images of its snapshots.
 struct Moments {
@@ -63,7 +64,7 @@ impl Moments {
         let torn = self.fixture.path("torn");
         disk::remove(&torn);
         copy(&self.fixture.path("before"), &torn);
-        for part in PARTS {
+        for part in PARTS.concat() {
             disk::remove(&torn.join(part));
             std::fs::create_dir(torn.join(part)).unwrap();
             for moment in ["before", "after"] {
@@ -131,7 +132,10 @@ fn of_a_torn_copy_what_is_missing_is_told_and_what_is_whole_is_restored() {
     for choice in 0..8_u32 {
         let of = |part: usize| if choice >> part & 1 == 0 { "before" } else { "after" };
         moments.tear(|moment, file| {
-            PARTS.iter().enumerate().any(|(number, part)| file.starts_with(part) && of(number) == moment)
+            PARTS
+                .iter()
+                .enumerate()
+                .any(|(number, part)| part.iter().any(|dir| file.starts_with(dir)) && of(number) == moment)
         });
         moments.check(Some(of(0)), &format!("{:?}", [0, 1, 2].map(of)));
     }
@@ -141,6 +145,7 @@ fn of_a_torn_copy_what_is_missing_is_told_and_what_is_whole_is_restored() {
 fn of_a_copy_that_has_files_of_two_moments_and_lacks_others_the_same_holds() {
     let moments = Moments::new();
     let all: Vec<PathBuf> = PARTS
+        .concat()
         .iter()
         .flat_map(|part| &moments.files("before", part) | &moments.files("after", part))
         .collect();

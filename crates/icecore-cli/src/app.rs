@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use icecore::Error;
 use icecore::ErrorKind;
@@ -9,7 +10,11 @@ use icecore::Result;
 use icecore::repository::DEFAULT_LEVEL;
 use icecore::repository::ParityScheme;
 use icecore::repository::Repository;
+use icecore::repository::Session;
+use icecore::storage::FsStorage;
+use icecore::storage::Storage;
 use icecore_host::repository;
+use icecore_host::repository::COMMAND_LINE;
 use icecore_host::repository::NewRepository;
 
 use crate::host;
@@ -89,7 +94,16 @@ impl App {
             return Err(place.missing());
         }
         self.ui.detail(&format!("repository: {}", place.dir.display()));
-        repository::open(&place.dir)
+        repository::open(&place.dir, COMMAND_LINE)
+    }
+
+    /// Returns the repository's storage and a new session, to work where it cannot be opened.
+    pub(crate) fn storage(&self) -> Result<(Arc<dyn Storage>, Session)> {
+        let place = self.place()?;
+        if place.is_vacant()? {
+            return Err(place.missing());
+        }
+        Ok((Arc::new(FsStorage::new(&place.dir)), repository::session(COMMAND_LINE)))
     }
 
     /// Opens the repository, or creates the default one if it does not exist yet. Returns whether
@@ -100,7 +114,7 @@ impl App {
             return Ok((self.open()?, false));
         }
         let new = NewRepository { created_unix_ms: host::now_unix_ms(), level: DEFAULT_LEVEL, parity: None };
-        let (repo, made) = repository::open_or_init(&place.dir, new)?;
+        let (repo, made) = repository::open_or_init(&place.dir, COMMAND_LINE, new)?;
         if made {
             self.ui.note(&format!("created a repository in {}", place.dir.display()));
         }
@@ -112,10 +126,11 @@ impl App {
 pub(crate) fn open_other(dir: &Path) -> Result<Repository> {
     icecore::repository::check_directory(dir)?;
     let place = Place { dir: dir.to_owned(), is_default: false };
-    if place.is_vacant()? { Err(place.missing()) } else { repository::open(dir) }
+    if place.is_vacant()? { Err(place.missing()) } else { repository::open(dir, COMMAND_LINE) }
 }
 
 /// Creates a repository in `dir`, which must be empty or missing.
 pub(crate) fn make_at(dir: &Path, level: i32, parity: Option<ParityScheme>) -> Result<Repository> {
-    repository::init(dir, NewRepository { created_unix_ms: host::now_unix_ms(), level, parity })
+    let new = NewRepository { created_unix_ms: host::now_unix_ms(), level, parity };
+    repository::init(dir, COMMAND_LINE, new)
 }

@@ -17,6 +17,7 @@ use crate::commands::completions::CompletionsArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::gc::GcArgs;
 use crate::commands::init::InitArgs;
+use crate::commands::log::LogArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::markdown::MarkdownArgs;
 use crate::commands::parity::ParityArgs;
@@ -87,6 +88,7 @@ enum Command {
     Restore(RestoreArgs),
     #[command(visible_alias = "vol")]
     Volume(VolumeArgs),
+    Log(LogArgs),
     #[cfg(feature = "server")]
     Serve(ServeArgs),
     #[cfg(feature = "server")]
@@ -111,6 +113,7 @@ impl Command {
             Self::Snapshot(args) => args.words(),
             Self::Restore(_) => "restore",
             Self::Volume(args) => args.words(),
+            Self::Log(_) => "log",
             #[cfg(feature = "server")]
             Self::Serve(_) => "serve",
             #[cfg(feature = "server")]
@@ -134,6 +137,7 @@ impl Command {
             Self::Snapshot(args) => args.run(app),
             Self::Restore(args) => args.run(app),
             Self::Volume(args) => args.run(app),
+            Self::Log(args) => args.run(app),
             #[cfg(feature = "server")]
             Self::Serve(args) => args.run(app),
             #[cfg(feature = "server")]

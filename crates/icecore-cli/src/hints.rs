@@ -27,6 +27,9 @@ fn hint(step: &NextStep) -> String {
             "a prefix of an id needs at least 4 characters; `icecore snapshot list` lists the snapshots"
         }
         NextStep::ListSnapshots { too_short: false } => "`icecore snapshot list` lists the snapshots",
+        NextStep::ListDeleted => {
+            "`icecore snapshot list --deleted` lists the deleted snapshots that can still be restored"
+        }
         NextStep::GetSnapshot => "show it with `icecore snapshot get`",
         NextStep::UnprotectSnapshot(id) => {
             return format!("to delete it anyway, run `icecore snapshot unprotect {id}` first");
@@ -55,6 +58,9 @@ fn hint(step: &NextStep) -> String {
         }
         NextStep::FreeSpaceForSnapshot => {
             "free some space, for example with `icecore gc`, and take the snapshot again"
+        }
+        NextStep::RepairCatalog => {
+            "run `icecore repair catalog`, which restores what is lost or damaged from its copies"
         }
         NextStep::RepairIndex => "run `icecore repair index` to rebuild the index from the packs",
         NextStep::RepairIndexOfBadMedium => {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use icecore::repository::LEVELS;
 use icecore::snapshot::retention::Within;
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
 use crate::hints::hint_of;
 
@@ -161,6 +163,44 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         rest = after;
     }
     if seconds == 0 { Err(wrong()) } else { Ok(Duration::from_secs(seconds)) }
+}
+
+/// A time in the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// A time, in milliseconds since 1970.
+    Time(i64),
+    /// An age.
+    Age(Within),
+}
+
+impl Since {
+    /// Returns the time, in milliseconds since 1970.
+    pub(crate) fn unix_ms(self, now_unix_ms: i64) -> i64 {
+        match self {
+            Self::Time(unix_ms) => unix_ms,
+            Self::Age(within) => Timestamp::from_millisecond(now_unix_ms)
+                .map_or(i64::MIN, |now| within.earliest(&now.to_zoned_datetime(TimeZone::UTC))),
+        }
+    }
+}
+
+/// Parses a time in the past: in RFC 3339, a date with or without a time in UTC, or an age.
+pub(crate) fn parse_since(text: &str) -> Result<Since, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(Since::Time(time.as_millisecond()));
+    }
+    if let Ok(time) = text.parse::<DateTime>() {
+        let time = time
+            .to_zoned_datetime(TimeZone::UTC)
+            .map_err(|error| format!("{text:?} is not a time: {error}"))?;
+        return Ok(Since::Time(time.timestamp().as_millisecond()));
+    }
+    parse_within(text).map(Since::Age).map_err(|_| {
+        format!(
+            "{text:?} is neither a time nor an age: write 2026-11-24, 2026-11-24T08:15, or such as 14d or 12h"
+        )
+    })
 }
 
 /// Parses how far back a policy reaches.

@@ -20,8 +20,13 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now_unix_ms(&self) -> i64 {
-        unix_ms(SystemTime::now())
+        system_unix_ms()
     }
+}
+
+/// Returns the time of the clock of the machine, in milliseconds since 1970.
+pub fn system_unix_ms() -> i64 {
+    unix_ms(SystemTime::now())
 }
 
 /// Returns a time in milliseconds since 1970, negative for a clock that was never set.

@@ -1,4 +1,4 @@
-//! Default limits that follow from the machine.
+//! The machine: its name, and the default limits that follow from it.
 
 use std::path::Path;
 
@@ -20,6 +20,11 @@ const OTHER_DESCRIPTORS: u64 = 512;
 /// the memory hierarchy of version 1.
 const GROUPS: [(&str, &str); 2] =
     [("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")];
+
+/// Returns the name of this machine.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
 
 /// Returns the default size of the cache of chunks in bytes: 1/16 of the memory of the machine, or
 /// of the container or service that this process is in, from 96 MiB to 1 GiB.

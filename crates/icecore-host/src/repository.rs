@@ -11,9 +11,17 @@ use icecore::repository::InitOptions;
 use icecore::repository::ParityScheme;
 use icecore::repository::Repository;
 use icecore::repository::RepositoryId;
+use icecore::repository::Session;
 use icecore::storage::FsStorage;
 
 use crate::clock::random_id;
+use crate::clock::system_unix_ms;
+use crate::machine::host_name;
+
+/// The program at work, as the log of a repository names it: the command line.
+pub const COMMAND_LINE: &str = concat!("icecore ", env!("CARGO_PKG_VERSION"));
+/// The program at work, as the log of a repository names it: the server.
+pub const SERVER: &str = concat!("icecore serve ", env!("CARGO_PKG_VERSION"));
 
 /// What is chosen for a new repository.
 #[derive(Debug, Clone, Copy)]
@@ -26,12 +34,17 @@ pub struct NewRepository {
     pub parity: Option<ParityScheme>,
 }
 
-/// Opens the repository in a directory.
+/// Returns a new session of `program` on this machine.
+pub fn session(program: &str) -> Session {
+    Session { id: random_id(), host: host_name(), program: program.to_owned(), clock: system_unix_ms }
+}
+
+/// Opens the repository in a directory, for `program`.
 ///
 /// # Errors
 /// `NotFound` if there is none; `Unsupported` if this program cannot read it.
-pub fn open(dir: &Path) -> Result<Repository> {
-    Repository::open(Arc::new(FsStorage::new(dir)), random_id())
+pub fn open(dir: &Path, program: &str) -> Result<Repository> {
+    Repository::open(Arc::new(FsStorage::new(dir)), session(program))
 }
 
 /// Makes a repository in a directory that is empty or missing.
@@ -39,8 +52,8 @@ pub fn open(dir: &Path) -> Result<Repository> {
 /// # Errors
 /// `AlreadyExists` if there is one, or anything else; `InvalidInput` if the directory is inside of
 /// a repository.
-pub fn init(dir: &Path, new: NewRepository) -> Result<Repository> {
-    Repository::init(Arc::new(FsStorage::new(dir)), random_id(), &options(dir, new)?)
+pub fn init(dir: &Path, program: &str, new: NewRepository) -> Result<Repository> {
+    Repository::init(Arc::new(FsStorage::new(dir)), session(program), &options(dir, new)?)
 }
 
 /// Opens the repository in a directory, and makes it where there is none. Returns whether it was
@@ -48,17 +61,17 @@ pub fn init(dir: &Path, new: NewRepository) -> Result<Repository> {
 ///
 /// # Errors
 /// As [`open`] and [`init`].
-pub fn open_or_init(dir: &Path, new: NewRepository) -> Result<(Repository, bool)> {
-    Repository::open_or_init(Arc::new(FsStorage::new(dir)), random_id(), &options(dir, new)?)
+pub fn open_or_init(dir: &Path, program: &str, new: NewRepository) -> Result<(Repository, bool)> {
+    Repository::open_or_init(Arc::new(FsStorage::new(dir)), session(program), &options(dir, new)?)
 }
 
-/// Tells whether there is no repository in a directory.
+/// Tells whether there is no repository in a directory, not even one that has lost its config.
 ///
 /// # Errors
 /// `PermissionDenied` if the directory cannot be searched: then nothing is known.
 pub fn is_vacant(dir: &Path) -> Result<bool> {
     match dir.join("config").try_exists() {
-        Ok(there) => Ok(!there),
+        Ok(there) => Ok(!there && !icecore::repository::has_lost_config(&FsStorage::new(dir))),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(true),
         Err(error) => Err(looking(dir, error)),
     }

@@ -116,12 +116,18 @@ pub mod image {
 /// Keeps a repository sound and small: verify, repair, garbage collection, parity, statistics.
 pub mod maintenance {
     pub use crate::verbs::gc;
+    pub use crate::verbs::log::Author;
+    pub use crate::verbs::log::Event;
+    pub use crate::verbs::log::LogEntry;
+    pub use crate::verbs::log::log;
     pub use crate::verbs::parity::ParityReport;
     pub use crate::verbs::parity::parity_report;
     pub use crate::verbs::parity::set_parity;
+    pub use crate::verbs::repair::RepairCatalogReport;
     pub use crate::verbs::repair::RepairIndexReport;
     pub use crate::verbs::repair::RepairPacksReport;
     pub use crate::verbs::repair::RepairSnapshotsReport;
+    pub use crate::verbs::repair::repair_catalog;
     pub use crate::verbs::repair::repair_index;
     pub use crate::verbs::repair::repair_packs;
     pub use crate::verbs::repair::repair_snapshots;
@@ -150,18 +156,23 @@ pub mod snapshot {
     #[cfg(feature = "testing")]
     pub use crate::verbs::capture::capture_ranges;
     pub use crate::verbs::catalog::DeleteOptions;
-    pub use crate::verbs::catalog::Listing;
+    pub use crate::verbs::catalog::DeletedSnapshot;
+    pub use crate::verbs::catalog::FreeDeleted;
     pub use crate::verbs::catalog::RenameOptions;
     pub use crate::verbs::catalog::Snapshot;
-    pub use crate::verbs::catalog::Unreadable;
     pub use crate::verbs::catalog::clock_behind_ms;
     pub use crate::verbs::catalog::delete;
+    pub use crate::verbs::catalog::delete_all;
+    pub use crate::verbs::catalog::delete_free;
     pub use crate::verbs::catalog::find;
+    pub use crate::verbs::catalog::find_deleted;
     pub use crate::verbs::catalog::list;
+    pub use crate::verbs::catalog::list_deleted;
     pub use crate::verbs::catalog::relabel;
     pub use crate::verbs::catalog::rename;
     pub use crate::verbs::catalog::retag;
     pub use crate::verbs::catalog::set_protected;
+    pub use crate::verbs::catalog::undelete;
     pub use crate::verbs::copy::CopyReport;
     pub use crate::verbs::copy::copy;
     pub use crate::verbs::diff::Change;

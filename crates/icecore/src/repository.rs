@@ -16,15 +16,23 @@ pub use crate::words::parity::ParityScheme;
 use crate::format::config::Config;
 use crate::format::config::Features;
 use crate::format::config::Geometry;
+use crate::format::journal::Author;
+use crate::format::journal::Change;
+use crate::format::journal::Standing;
 use crate::format::layout;
+use crate::format::record::Record;
 use crate::pure::hash::Hasher;
 use crate::stores::chunks::Store;
 use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
+use crate::stores::journal;
+use crate::stores::journal::Journal;
+use crate::stores::journal::catalog::Catalog;
 use crate::stores::locks;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::ids::VolumeId;
 use crate::words::time::check_time;
 use crate::world::storage::LockMode;
 use crate::world::storage::Storage;
@@ -44,24 +52,52 @@ pub struct InitOptions {
     pub parity: Option<ParityScheme>,
 }
 
+/// Who opens a repository.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// A random id that no other handle uses: it names temporary files and locks.
+    pub id: Uuid,
+    /// The name of the machine, for the journal.
+    pub host: String,
+    /// The program and its version, for the journal.
+    pub program: String,
+    /// The clock: milliseconds since 1970.
+    pub clock: fn() -> i64,
+}
+
+/// A session of which the journal says nothing but that it was of this library.
+impl From<Uuid> for Session {
+    fn from(id: Uuid) -> Self {
+        let program = concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned();
+        Self { id, host: String::new(), program, clock: || 0 }
+    }
+}
+
 /// An open repository. Verbs are functions over it.
 pub struct Repository {
-    pub(crate) store: Store,
+    pub(crate) store: Arc<Store>,
     pub(crate) config: Config,
+    account: Option<String>,
 }
 
 impl Repository {
-    /// Makes a repository in `storage`, which must not hold one. `session` as for
-    /// [`open`](Self::open).
+    /// Makes a repository in `storage`, which must not hold one.
     ///
     /// # Errors
     /// `AlreadyExists` if there is one.
-    pub fn init(storage: Arc<dyn Storage>, session: Uuid, options: &InitOptions) -> Result<Self> {
+    pub fn init(
+        storage: Arc<dyn Storage>,
+        session: impl Into<Session>,
+        options: &InitOptions,
+    ) -> Result<Self> {
+        let session = session.into();
         check_level(options.level)?;
         check_time(options.created_unix_ms)?;
         config::check_vacant(&*storage)?;
         let dirs = [
-            layout::SNAPSHOTS,
+            layout::CHECKPOINTS,
+            layout::JOURNAL,
+            layout::COPIES,
             layout::PACKS,
             layout::INDEX,
             layout::PARITY,
@@ -88,20 +124,25 @@ impl Repository {
             key: options.key,
             parity: options.parity,
         };
-        let files = base_of(Arc::clone(&storage), session, &config);
+        let files = base_of(Arc::clone(&storage), session.id, &config);
+        let bytes = config::encoded(&config)?;
         // So that these locks can be taken on a full disk too.
-        for name in [layout::LOCK_GC, layout::LOCK_INDEX, layout::LOCK_MERGE, layout::LOCK_PARITY] {
+        for name in
+            [layout::LOCK_NOTES, layout::LOCK_GC, layout::LOCK_INDEX, layout::LOCK_MERGE, layout::LOCK_PARITY]
+        {
             locks::try_lock(&files, name)?;
         }
         {
             // Nobody else makes one meanwhile, and who finds the config changes nothing before it
             // is durable.
-            let _commit = locks::lock(&files, layout::LOCK_COMMIT, LockMode::Exclusive)?;
+            let _turn = locks::lock(&files, layout::LOCK_JOURNAL, LockMode::Exclusive)?;
             config::check_vacant(&*storage)?;
             fill_reserve(&files)?;
+            // The first checkpoint holds a copy of the config.
+            journal::begin(&files, &bytes, options.parity)?;
             // The config comes last: with it, the repository exists. Where locks do not work, it
             // replaces none all the same.
-            config::write_first(&files, &config)?;
+            config::write_first(&files, &bytes)?;
         }
         Self::open(storage, session)
     }
@@ -113,10 +154,11 @@ impl Repository {
     /// As those of [`init`](Self::init), but for `AlreadyExists`, and [`open`](Self::open).
     pub fn open_or_init(
         storage: Arc<dyn Storage>,
-        session: Uuid,
+        session: impl Into<Session>,
         options: &InitOptions,
     ) -> Result<(Self, bool)> {
-        match Self::init(Arc::clone(&storage), session, options) {
+        let session = session.into();
+        match Self::init(Arc::clone(&storage), session.clone(), options) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 Ok((Self::open(storage, session)?, false))
             }
@@ -124,17 +166,28 @@ impl Repository {
         }
     }
 
-    /// Opens the repository in `storage`. `session` is a random id that no other handle uses: it
-    /// names temporary files and locks.
+    /// Opens the repository in `storage`.
     ///
     /// # Errors
     /// `NotFound` if there is none; `Unsupported` if it needs a newer program; `Corrupt` if its
     /// config is damaged.
-    pub fn open(storage: Arc<dyn Storage>, session: Uuid) -> Result<Self> {
+    pub fn open(storage: Arc<dyn Storage>, session: impl Into<Session>) -> Result<Self> {
+        let Session { id, host, program, clock } = session.into();
         let (config, _) = config::read(&*storage)?;
-        config::check_readable(&config)?;
-        let store = Store::open(base_of(storage, session, &config))?;
-        Ok(Self { store, config })
+        config::check_readable(&config.features, config.geometry)?;
+        let journal = Journal::new(Author { host, program, account: None }, clock, config.parity);
+        let store = Arc::new(Store::open(base_of(storage, id, &config), journal)?);
+        Ok(Self { store, config, account: None })
+    }
+
+    /// Returns the same handle for what is done on behalf of an account: the journal names it.
+    #[must_use]
+    pub fn on_behalf_of(&self, account: &str) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            config: self.config.clone(),
+            account: Some(account.to_owned()),
+        }
     }
 
     /// Returns the repository's id.
@@ -147,20 +200,76 @@ impl Repository {
         self.config.created_unix_ms
     }
 
-    /// Returns the parity that it keeps of packs, as it was when it was opened.
-    pub fn parity(&self) -> Option<ParityScheme> {
-        self.config.parity
+    /// Returns the parity that it keeps of packs.
+    ///
+    /// # Errors
+    /// Those of reading the journal.
+    pub fn parity(&self) -> Result<Option<ParityScheme>> {
+        Ok(self.catalog()?.settings.parity())
     }
 
     pub(crate) fn files(&self) -> &RepositoryFiles {
         &self.store.files
     }
 
-    /// Refuses to go on where this program must not write, as the config says now. Whatever changes
-    /// the repository looks again when it takes the commit lock; this keeps it from doing much work
-    /// in vain.
+    /// Returns the catalog as it is now.
+    ///
+    /// # Errors
+    /// `Corrupt` if a part of it is lost or damaged; `NotFound` if the repository is gone.
+    pub(crate) fn catalog(&self) -> Result<Arc<Catalog>> {
+        self.store.catalog()
+    }
+
+    /// Commits the changes that `decide` returns, and what else it returns. It decides again
+    /// whenever another entry came first. Without changes, nothing is written.
+    ///
+    /// # Errors
+    /// Those of `decide`; `Unsupported` if a newer program must change the repository; what keeps
+    /// the entry from being written.
+    pub(crate) fn commit<T>(
+        &self,
+        decide: impl FnMut(&Catalog) -> Result<(Vec<Change>, T)>,
+    ) -> Result<(Arc<Catalog>, T)> {
+        self.store.journal.commit(self.files(), self.account.as_deref(), decide)
+    }
+
+    /// Commits changes if nothing came after `catalog`. Returns the catalog with them, or none if
+    /// something did.
+    pub(crate) fn commit_at(&self, catalog: &Catalog, changes: Vec<Change>) -> Result<Option<Arc<Catalog>>> {
+        self.store.journal.commit_at(self.files(), self.account.as_deref(), catalog, changes)
+    }
+
+    /// Commits an entry without changes, and makes a checkpoint after it.
+    pub(crate) fn commit_mark(&self) -> Result<()> {
+        self.store.journal.mark(self.files(), self.account.as_deref())
+    }
+
+    /// Writes the config of a repository that has lost it.
+    pub(crate) fn put_back_config(storage: &Arc<dyn Storage>, session: &Session, bytes: &[u8]) -> Result<()> {
+        let config = config::decoded(bytes)?;
+        let files = base_of(Arc::clone(storage), session.id, &config);
+        let _turn = locks::lock(&files, layout::LOCK_JOURNAL, LockMode::Exclusive)?;
+        files.publish_bytes(layout::CONFIG, bytes)
+    }
+
+    /// Returns what a volume of this machine stands on.
+    pub(crate) fn standing(
+        &self,
+        volume: VolumeId,
+        name: &str,
+        origin: Option<Record>,
+        bases: Vec<Record>,
+    ) -> Standing {
+        let host = self.store.journal.host().to_owned();
+        Standing { volume, name: name.to_owned(), host, origin, bases }
+    }
+
+    /// Refuses to go on where this program must not write. Whatever changes the repository looks
+    /// again when it commits; this keeps it from doing much work in vain.
     pub(crate) fn check_writable(&self) -> Result<()> {
-        config::check_again(self.files())
+        config::check_again(self.files())?;
+        let catalog = self.catalog()?;
+        config::check_writable(&catalog.settings.features, catalog.minor)
     }
 }
 
@@ -178,6 +287,11 @@ pub(crate) fn check_level(level: i32) -> Result<()> {
 /// directory; a new file system may have `lost+found`. What else is there belongs to somebody else.
 pub fn may_be_in_a_repository(name: &str) -> bool {
     layout::ROOT.contains(&name) || name == "lost+found"
+}
+
+/// Tells whether a repository has lost its config, so that its directory looks as if it held none.
+pub fn has_lost_config(storage: &dyn Storage) -> bool {
+    config::is_lost(storage)
 }
 
 /// Makes the reserve file, which gc gives back when the disk is full.

@@ -1,6 +1,8 @@
 //! For benches and tests: a repository index far larger than its data, packs far smaller than usual,
 //! and what no verb shows.
 
+use std::sync::Arc;
+
 use crate::format::record::Record;
 use crate::format::run_table::Entry;
 use crate::format::run_table::Key;
@@ -59,13 +61,17 @@ pub fn look_up(repo: &Repository, ids: &[BlockId]) -> usize {
 /// Makes a handle close packs at a length of `bytes`, so that little data fills several. Chunks and
 /// pages are in packs of their own then, as in large captures.
 pub fn close_packs_at(repo: &mut Repository, bytes: u64) {
-    repo.store.files.pack_bytes = bytes;
+    if let Some(store) = Arc::get_mut(&mut repo.store) {
+        store.files.pack_bytes = bytes;
+    }
     keep_pages_apart(repo);
 }
 
 /// Makes the captures of a handle put chunks and pages into packs of their own, however few.
 pub fn keep_pages_apart(repo: &mut Repository) {
-    repo.store.files.mixed_bytes = 0;
+    if let Some(store) = Arc::get_mut(&mut repo.store) {
+        store.files.mixed_bytes = 0;
+    }
 }
 
 /// Returns the records of which packs have sound copies.
@@ -82,7 +88,16 @@ pub fn record_copies(repo: &Repository) -> Result<Vec<Record>> {
 
 /// Makes a handle write index runs of at most `entries` entries.
 pub fn limit_runs_to(repo: &mut Repository, entries: u64) {
-    repo.store.files.run_entries = entries;
+    if let Some(store) = Arc::get_mut(&mut repo.store) {
+        store.files.run_entries = entries;
+    }
+}
+
+/// Makes a handle make a checkpoint after `entries` entries of the journal.
+pub fn checkpoint_after(repo: &mut Repository, entries: u64) {
+    if let Some(store) = Arc::get_mut(&mut repo.store) {
+        store.files.tail = (entries, entries);
+    }
 }
 
 fn spread(number: u64) -> [u8; 32] {

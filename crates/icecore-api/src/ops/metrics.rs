@@ -185,7 +185,7 @@ impl Meters {
 /// Counts the snapshots and volumes in a repository, if it can be read, as `/healthz` reports.
 fn count(pool: &Pool) -> icecore::Result<(u64, u64)> {
     pool.check_readable()?;
-    let snapshots = icecore::snapshot::list(pool.repo())?.snapshots.len() as u64;
+    let snapshots = icecore::snapshot::list(pool.repo())?.len() as u64;
     Ok((snapshots, icecore::volume::list_volumes(pool.repo())?.volumes.len() as u64))
 }
 

@@ -131,7 +131,7 @@ impl Subject for SnapshotItem {
                 Ok(Reply::done(Kind::of(self).list(), Done::Deleted))
             }
             Verb::Delete => {
-                service.snapshots.delete(self.snapshot.id.0)?;
+                service.snapshots.delete(who, self.snapshot.id.0)?;
                 Ok(Reply::done(Kind::of(self).list(), Done::Deleted))
             }
         }

@@ -14,8 +14,10 @@ use icecore::snapshot::BlockCache;
 use icecore::volume::Volume;
 use icecore_host::exports::Lent;
 use icecore_host::repository;
+use icecore_host::repository::SERVER;
 
 use crate::pool::disk::OpenDisk;
+use crate::pool::labels;
 use crate::words::patience::patiently;
 
 /// The state of one volume.
@@ -62,8 +64,13 @@ impl Disks {
             return Ok(disk);
         }
         // Each volume has its own handle, so that its snapshots do not wait for those of another
-        // volume.
-        let handle = Arc::new(repository::open(&self.dir)?);
+        // volume. Only its owner can ask the server for one.
+        let handle = repository::open(&self.dir, SERVER)?;
+        let owned = icecore::volume::find_volume(&handle, name)?.labels;
+        let handle = Arc::new(match labels::text(&owned, labels::ACCOUNT) {
+            Some(owner) => handle.on_behalf_of(owner),
+            None => handle,
+        });
         let volume = patiently(|| Volume::open(Arc::clone(&handle), name, Arc::clone(&self.cache)))?;
         let disk = Arc::new(OpenDisk::new(volume));
         if let Err(error) = disk.listen(&self.dir, name) {
@@ -122,7 +129,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let repository = dir.path().join("here");
         let new = NewRepository { created_unix_ms: 0, level: DEFAULT_LEVEL, parity: None };
-        let repo = repository::init(&repository, new).unwrap();
+        let repo = repository::init(&repository, SERVER, new).unwrap();
         let disks = Disks::new(repository.clone(), BlockCache::usual());
         let options = VolumeOptions {
             id: VolumeId(new_id()),
@@ -151,7 +158,7 @@ mod tests {
         drop(disk);
         assert!(!served());
         let names: Vec<String> =
-            icecore::snapshot::list(&repo).unwrap().snapshots.into_iter().map(|taken| taken.name).collect();
+            icecore::snapshot::list(&repo).unwrap().into_iter().map(|taken| taken.name).collect();
         assert_eq!(names, ["first", "second"]);
     }
 }

@@ -24,6 +24,7 @@ use icecore::snapshot::BlockCache;
 use icecore_host::config::RegionConfig;
 use icecore_host::repository;
 use icecore_host::repository::NewRepository;
+use icecore_host::repository::SERVER;
 
 use crate::pool::disks::Disks;
 use crate::pool::locks::Locks;
@@ -36,7 +37,8 @@ const UNIT_BYTES: u64 = 512;
 /// All regions by slug.
 pub(crate) type Pools = BTreeMap<String, Arc<Pool>>;
 
-/// A region.
+/// A region. Handles of one region share all but the account that they are for.
+#[derive(Clone)]
 pub(crate) struct Pool {
     /// Its slug.
     pub(crate) slug: String,
@@ -46,10 +48,12 @@ pub(crate) struct Pool {
     pub(crate) storage: bool,
     dir: PathBuf,
     repo: Arc<Repository>,
+    /// The account on whose behalf this handle is used.
+    account: Option<String>,
     cache: Arc<BlockCache>,
-    disks: Disks,
-    changes: Mutex<()>,
-    locks: Locks,
+    disks: Arc<Disks>,
+    changes: Arc<Mutex<()>>,
+    locks: Arc<Locks>,
 }
 
 impl Pool {
@@ -64,21 +68,29 @@ impl Pool {
         let in_region = |error: Error| error.in_context(format!("region {slug}"));
         let new = NewRepository { created_unix_ms: now_unix_ms, level: DEFAULT_LEVEL, parity: None };
         let opened = match repository::is_vacant(&dir) {
-            Ok(true) => repository::open_or_init(&dir, new).map(|(repo, _)| repo),
-            _ => repository::open(&dir),
+            Ok(true) => repository::open_or_init(&dir, SERVER, new).map(|(repo, _)| repo),
+            _ => repository::open(&dir, SERVER),
         };
         let repo = opened.map_err(in_region)?;
         Ok(Self {
             slug: slug.to_owned(),
             name: config.name.clone(),
             storage: config.storage,
-            disks: Disks::new(dir.clone(), Arc::clone(&cache)),
+            disks: Arc::new(Disks::new(dir.clone(), Arc::clone(&cache))),
             dir,
             repo: Arc::new(repo),
+            account: None,
             cache,
-            changes: Mutex::default(),
-            locks: Locks::default(),
+            changes: Arc::default(),
+            locks: Arc::default(),
         })
+    }
+
+    /// Returns the same region for what an account asks for: the log of its repository names the
+    /// account.
+    pub(crate) fn on_behalf_of(&self, account: &str) -> Arc<Self> {
+        let repo = Arc::new(self.repo.on_behalf_of(account));
+        Arc::new(Self { repo, account: Some(account.to_owned()), ..self.clone() })
     }
 
     /// Returns the repository, for quick operations.
@@ -89,7 +101,11 @@ impl Pool {
     /// Opens the repository once more, for slow operations: captures through one handle wait for
     /// each other.
     pub(crate) fn another_handle(&self) -> Result<Repository> {
-        repository::open(&self.dir)
+        let repo = repository::open(&self.dir, SERVER)?;
+        Ok(match &self.account {
+            Some(account) => repo.on_behalf_of(account),
+            None => repo,
+        })
     }
 
     /// Returns the cache that all disks share for data read from them.

@@ -52,7 +52,8 @@ impl Disks {
         for pool in self.pools.values() {
             let all = icecore::volume::list_volumes(pool.repo())?.volumes.into_iter();
             let mine = all.filter(|info| info.kind == kind && self.owns(who, &info.labels));
-            found.extend(mine.map(|info| VolumeItem { pool: Arc::clone(pool), info }));
+            let pool = pool.on_behalf_of(&who.0);
+            found.extend(mine.map(|info| VolumeItem { pool: Arc::clone(&pool), info }));
         }
         found.sort_by_key(|item| (item.info.created_unix_ms, item.id()));
         Ok(found)
@@ -116,7 +117,7 @@ pub(super) fn delete_disk(item: &VolumeItem) -> ApiResult<()> {
 /// would say so once the disk is gone or another disk has its name.
 fn adopt_snapshots(item: &VolumeItem) -> ApiResult<()> {
     let repo = item.pool.repo();
-    for snapshot in icecore::snapshot::list(repo)?.snapshots {
+    for snapshot in icecore::snapshot::list(repo)? {
         if snapshot.kind != item.info.kind
             || snapshot.resource != item.info.name
             || snapshot.created_unix_ms < item.info.created_unix_ms

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use icecore::ErrorKind;
 use icecore::repository::Repository;
+use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::ResourceKind;
 use icecore::snapshot::Snapshot;
 use icecore::snapshot::SnapshotId;
@@ -25,6 +26,9 @@ use crate::service::items::SnapshotItem;
 use crate::service::items::id_of_name;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
+
+/// How snapshots are deleted: disks made from them stay.
+const DELETE: DeleteOptions = DeleteOptions { clones_keep_it: true };
 
 /// The snapshots of all regions.
 pub(crate) struct Snapshots {
@@ -60,7 +64,7 @@ impl Snapshots {
         let first = self.config.first_account();
         let mut found = BTreeMap::<(i64, SnapshotId), SnapshotItem>::new();
         for pool in self.pools.values() {
-            let snapshots = icecore::snapshot::list(pool.repo())?.snapshots;
+            let snapshots = icecore::snapshot::list(pool.repo())?;
             let volumes = match snapshots.iter().all(knows_its_origin) {
                 true => Vec::new(),
                 false => icecore::volume::list_volumes(pool.repo())?.volumes,
@@ -130,7 +134,11 @@ impl Snapshots {
     /// Returns whether a region has a snapshot. A region that is no longer configured has none.
     pub(super) fn is_in(&self, region: &str, id: Uuid) -> ApiResult<bool> {
         let Some(pool) = self.pools.get(region) else { return Ok(false) };
-        Ok(icecore::snapshot::list(pool.repo())?.snapshots.iter().any(|snapshot| snapshot.id.0 == id))
+        match icecore::snapshot::find(pool.repo(), &id.to_string()) {
+            Ok(found) => Ok(found.id.0 == id),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Deletes a snapshot in all regions, with its offer and its import record. Disks made from it
@@ -138,11 +146,11 @@ impl Snapshots {
     ///
     /// # Errors
     /// 404 if nothing was left to delete: another request was faster.
-    pub(crate) fn delete(&self, uuid: Uuid) -> ApiResult<()> {
+    pub(crate) fn delete(&self, who: &Who, uuid: Uuid) -> ApiResult<()> {
         // First: an import checks at its end whether its record still exists, and otherwise deletes
         // its snapshot.
         let forgotten = self.db.forget_import(uuid)?;
-        let deleted = self.in_all_regions(uuid, delete)?;
+        let deleted = self.in_all_regions(who, uuid, delete)?;
         // Last: an image that could not be deleted stays on offer.
         if let Some(offer) = self.db.offer(uuid)? {
             self.db.withdraw_offer(offer.id)?;
@@ -159,13 +167,14 @@ impl Snapshots {
     /// from changing it meanwhile, so all copies stay the same.
     pub(super) fn in_all_regions(
         &self,
+        who: &Who,
         uuid: Uuid,
         what: impl Fn(&Repository, SnapshotId) -> icecore::Result<()>,
     ) -> ApiResult<bool> {
         self.alone(uuid, || {
             let mut found = false;
             for pool in self.pools.values() {
-                found |= if_there(what(pool.repo(), SnapshotId(uuid)))?;
+                found |= if_there(what(pool.on_behalf_of(&who.0).repo(), SnapshotId(uuid)))?;
             }
             Ok(found)
         })
@@ -178,8 +187,18 @@ pub(super) fn delete_if_there(pool: &Pool, snapshot: Uuid) -> ApiResult<bool> {
     if_there(delete(pool.repo(), SnapshotId(snapshot)))
 }
 
+/// Deletes snapshots in a region together; some may already be gone. Disks made from them stay.
+pub(super) fn delete_all(pool: &Pool, snapshots: &[SnapshotId]) -> ApiResult<()> {
+    match icecore::snapshot::delete_all(pool.repo(), snapshots, DELETE) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            snapshots.iter().try_for_each(|id| delete_if_there(pool, id.0).map(drop))
+        }
+        done => done.map(drop).map_err(ApiError::from),
+    }
+}
+
 fn delete(repo: &Repository, id: SnapshotId) -> icecore::Result<()> {
-    icecore::snapshot::delete(repo, id, icecore::snapshot::DeleteOptions { clones_keep_it: true }).map(drop)
+    icecore::snapshot::delete(repo, id, DELETE).map(drop)
 }
 
 fn if_there(done: icecore::Result<()>) -> ApiResult<bool> {

@@ -51,7 +51,7 @@ fn take_over_numbers(service: &Service) -> ApiResult<()> {
         for volume in icecore::volume::list_volumes(pool.repo())?.volumes {
             all.push(Numbered { uuid: volume.id.0, noted: labels::number(&volume.labels) });
         }
-        for snapshot in icecore::snapshot::list(pool.repo())?.snapshots {
+        for snapshot in icecore::snapshot::list(pool.repo())? {
             all.push(Numbered { uuid: snapshot.id.0, noted: labels::number(&snapshot.labels) });
             if let Some(uuid) = labels::id(&snapshot.labels, labels::RESOURCE) {
                 all.push(Numbered { uuid, noted: labels::resource_number(&snapshot.labels) });

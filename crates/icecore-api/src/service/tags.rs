@@ -179,7 +179,7 @@ impl Tags {
                     let _changes = disk.pool.changes();
                     add_to_disk(&disk, std::slice::from_ref(&tag))?;
                 }
-                Target::Snapshot(item) => self.retag(&item, Some(&tag), &tag)?,
+                Target::Snapshot(item) => self.retag(who, &item, Some(&tag), &tag)?,
             }
         }
         Ok(())
@@ -188,7 +188,7 @@ impl Tags {
     /// Removes a tag from all of these resources.
     pub(crate) fn take_away(&self, who: &Who, name: &str, targets: &[TagTarget]) -> ApiResult<()> {
         let tag = self.get(who, name)?.name;
-        self.targets(who, targets)?.iter().try_for_each(|target| self.untag(target, &tag))
+        self.targets(who, targets)?.iter().try_for_each(|target| self.untag(who, target, &tag))
     }
 
     /// Removes a tag from all resources, and deletes it.
@@ -200,7 +200,7 @@ impl Tags {
             }
             let kind = thing.kind.as_str().to_owned();
             match self.target(who, &TagTarget { kind, id: thing.id }) {
-                Ok(target) => self.untag(&target, &tag)?,
+                Ok(target) => self.untag(who, &target, &tag)?,
                 // The resource was deleted meanwhile.
                 Err(error) if error.status == 404 => {}
                 Err(error) => return Err(error),
@@ -234,22 +234,22 @@ impl Tags {
         }
     }
 
-    fn untag(&self, target: &Target, tag: &str) -> ApiResult<()> {
+    fn untag(&self, who: &Who, target: &Target, tag: &str) -> ApiResult<()> {
         match target {
             Target::Disk(disk) => {
                 let _changes = disk.pool.changes();
                 change_on_disk(disk, |tags| tags.retain(|has| !is_same(has, tag)))
             }
-            Target::Snapshot(item) => self.retag(item, None, tag),
+            Target::Snapshot(item) => self.retag(who, item, None, tag),
         }
     }
 
     /// Removes a tag from a snapshot, in whatever spelling it has there, and adds another one.
-    fn retag(&self, item: &SnapshotItem, add: Option<&String>, remove: &str) -> ApiResult<()> {
+    fn retag(&self, who: &Who, item: &SnapshotItem, add: Option<&String>, remove: &str) -> ApiResult<()> {
         let tags = item.snapshot.tags.iter();
         let remove: Vec<String> = tags.filter(|has| is_same(has, remove)).cloned().collect();
         let add: Vec<String> = add.cloned().into_iter().collect();
-        let found = self.snapshots.in_all_regions(item.snapshot.id.0, |repo, id| {
+        let found = self.snapshots.in_all_regions(who, item.snapshot.id.0, |repo, id| {
             icecore::snapshot::retag(repo, id, &add, &remove).map(drop)
         })?;
         if found { Ok(()) } else { Err(ApiError::not_found()) }

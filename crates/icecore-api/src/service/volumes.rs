@@ -148,7 +148,8 @@ impl Volumes {
                     "size_gigabytes must be between 1 and {VOLUME_GIB_MAX}"
                 )));
             }
-            return Ok(Content { pool: Arc::clone(region(slug)?), snapshot: None, size_bytes: size * GIB });
+            let pool = region(slug)?.on_behalf_of(&who.0);
+            return Ok(Content { pool, snapshot: None, size_bytes: size * GIB });
         };
         // The requested size does not matter: clients compare it, and grow the volume afterwards.
         let item = self.snapshots.of_a_volume(who, snapshot)?;
@@ -162,7 +163,7 @@ impl Volumes {
             return Err(no_storage());
         }
         let size_bytes = item.snapshot.min_disk_gib().max(1) * GIB;
-        Ok(Content { pool: Arc::clone(pool), snapshot: Some(item.snapshot), size_bytes })
+        Ok(Content { pool: pool.on_behalf_of(&who.0), snapshot: Some(item.snapshot), size_bytes })
     }
 
     fn check_one_more(&self, who: &Who, content: &Content, name: &str) -> ApiResult<()> {

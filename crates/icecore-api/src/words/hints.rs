@@ -7,7 +7,9 @@ use icecore::NextStep;
 pub(crate) fn hint(step: &NextStep) -> Option<String> {
     let fixed = match step {
         NextStep::Advice(advice) => advice,
-        NextStep::ListSnapshots { .. } | NextStep::GetSnapshot => "GET /v2/snapshots lists the snapshots",
+        NextStep::ListSnapshots { .. } | NextStep::ListDeleted | NextStep::GetSnapshot => {
+            "GET /v2/snapshots lists the snapshots"
+        }
         NextStep::ListVolumes => "GET /v2/volumes lists the volumes",
         NextStep::UnprotectSnapshot(_) => "the operator of this server can remove its protection",
         NextStep::KeepClones { volume, .. } => return Some(format!("delete the volume {volume} first")),
@@ -19,7 +21,8 @@ pub(crate) fn hint(step: &NextStep) -> Option<String> {
         }
         NextStep::InitRepository => "the operator of this server must create its repository",
         NextStep::UnshareVolume(_) => "the operator of this server must make its files independent",
-        NextStep::RepairIndex
+        NextStep::RepairCatalog
+        | NextStep::RepairIndex
         | NextStep::RepairIndexOfBadMedium
         | NextStep::RepairIndexWithoutFile
         | NextStep::RecoverPack

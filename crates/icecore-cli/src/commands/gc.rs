@@ -13,7 +13,8 @@ use crate::units;
 
 /// Free the space that no snapshot needs
 ///
-/// Deletes nothing if data that a snapshot needs is missing.
+/// Deletes nothing if data that a snapshot needs is missing. Once it has freed space, deleted
+/// snapshots can no longer be restored.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GcArgs {
     /// Change nothing, only show what would be done

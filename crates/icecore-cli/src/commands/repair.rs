@@ -2,6 +2,7 @@
 
 use icecore::PackId;
 use icecore::Result;
+use icecore::maintenance::RepairCatalogReport;
 use icecore::maintenance::RepairIndexReport;
 use icecore::maintenance::RepairPacksReport;
 use icecore::maintenance::RepairSnapshotsReport;
@@ -11,12 +12,13 @@ use crate::commands::if_interrupted;
 use crate::commands::lost_lines;
 use crate::exit::Verdict;
 use crate::json;
+use crate::ui::printable_name;
 use crate::units;
 
 /// Repair a damaged repository as far as possible, and report what is lost
 ///
-/// `icecore verify --read-data` says which repair helps. If several do, repair the index first,
-/// then the packs.
+/// `icecore verify --read-data` says which repair helps. If several do, repair the catalog first,
+/// then the index, then the packs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RepairArgs {
     #[command(subcommand)]
@@ -25,6 +27,12 @@ pub(crate) struct RepairArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum RepairCommand {
+    /// Restore what is lost or damaged of the catalog: the config, the journal, its checkpoints
+    ///
+    /// All of it is stored at least twice, so one lost or damaged file costs nothing. Reports what
+    /// was mended, and which entries of the journal are lost for good. Exits with 1 if anything was
+    /// lost or damaged.
+    Catalog(CatalogArgs),
     /// Rebuild the index from the packs
     ///
     /// Packs whose directory is damaged are moved to damaged/ in the repository after everything
@@ -44,6 +52,13 @@ enum RepairCommand {
 }
 
 #[derive(Debug, clap::Args)]
+struct CatalogArgs {
+    /// Change nothing, only show what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct PacksArgs {
     /// Change nothing, only show what would be done
     #[arg(long)]
@@ -54,6 +69,7 @@ impl RepairArgs {
     /// Returns the name of the command.
     pub(crate) fn words(&self) -> &'static str {
         match self.command {
+            RepairCommand::Catalog(_) => "repair catalog",
             RepairCommand::Index => "repair index",
             RepairCommand::Packs(_) => "repair packs",
             RepairCommand::Snapshots => "repair snapshots",
@@ -62,11 +78,55 @@ impl RepairArgs {
 
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         match &self.command {
+            RepairCommand::Catalog(args) => catalog(app, args.dry_run),
             RepairCommand::Index => index(app),
             RepairCommand::Packs(args) => packs(app, args.dry_run),
             RepairCommand::Snapshots => snapshots(app),
         }
     }
+}
+
+fn catalog(app: &App, dry_run: bool) -> Result<Verdict> {
+    let (storage, session) = app.storage()?;
+    let report = icecore::maintenance::repair_catalog(storage, session, dry_run)?;
+    let is_fine = report.mended.is_empty() && report.lost.is_empty() && report.found.is_empty();
+    let text = catalog_summary(&report, dry_run);
+    app.ui.result(&json::RepairCatalogResult::new(report, dry_run), &text)?;
+    Ok(Verdict::from_findings(!is_fine))
+}
+
+fn catalog_summary(report: &RepairCatalogReport, dry_run: bool) -> String {
+    if report.mended.is_empty() && report.lost.is_empty() && report.found.is_empty() {
+        return format!(
+            "nothing of the catalog is lost or damaged; it has {}\n",
+            units::count(report.snapshots, "snapshot")
+        );
+    }
+    let would = if dry_run { "would be " } else { "" };
+    let mut text = String::new();
+    if !report.mended.is_empty() {
+        text += &format!("{would}mended:\n");
+    }
+    for (file, problem) in &report.mended {
+        text += &format!("  {}: {problem}\n", printable_name(file));
+    }
+    if !report.lost.is_empty() {
+        text += "lost for good, and what they changed is unknown:\n";
+    }
+    for number in &report.lost {
+        text += &format!("  entry {number} of the journal\n");
+    }
+    if !report.found.is_empty() {
+        text += &format!("{would}taken from copies in packs, as they were when they were made:\n");
+    }
+    for snapshot in &report.found {
+        text += &format!("  snapshot {} ({})\n", snapshot.id, printable_name(&snapshot.name));
+    }
+    // A dry run reads no catalog where the config is lost.
+    if !dry_run || report.snapshots > 0 {
+        text += &format!("the catalog has {}\n", units::count(report.snapshots, "snapshot"));
+    }
+    text
 }
 
 fn index(app: &App) -> Result<Verdict> {
@@ -173,7 +233,7 @@ fn snapshots(app: &App) -> Result<Verdict> {
     let report = icecore::maintenance::repair_snapshots(&repo, &progress)
         .map_err(if_interrupted("nothing was changed, and nothing is reported"))?;
     drop(progress);
-    let verdict = Verdict::from_findings(!report.lost.is_empty() || !report.unreadable.is_empty());
+    let verdict = Verdict::from_findings(!report.lost.is_empty());
     let text = snapshots_summary(&report);
     app.ui.result(&json::RepairSnapshotsResult::from(report), &text)?;
     Ok(verdict)
@@ -181,11 +241,8 @@ fn snapshots(app: &App) -> Result<Verdict> {
 
 fn snapshots_summary(report: &RepairSnapshotsReport) -> String {
     let mut text = format!("read {}\n", units::count(report.snapshots, "snapshot"));
-    for (file, reason) in &report.unreadable {
-        text += &format!("  the record {file} is unreadable: {reason}\n");
-    }
     text += &lost_lines(2, &report.lost);
-    if report.lost.is_empty() && report.unreadable.is_empty() {
+    if report.lost.is_empty() {
         text += "nothing is lost\n";
     }
     text

@@ -19,11 +19,10 @@ use crate::units;
 
 /// Check that snapshots can be restored
 ///
-/// Checks records, manifests, pack directories and the index; with --read-data or --sample also the
-/// data. Continues after a problem, and then exits with 1. Notes damage in the repository that it
-/// finds by reading data: the next capture that meets the same content stores it again, which heals
-/// the snapshots that need it. Does not notice a snapshot whose record is lost: compare
-/// `icecore snapshot list` with the snapshots you expect.
+/// Checks the journal, manifests, pack directories and the index; with --read-data or --sample also
+/// the data. Continues after a problem, and then exits with 1. Notes damage in the repository that
+/// it finds by reading data: the next capture that meets the same content stores it again, which
+/// heals the snapshots that need it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
     /// Ids, unique prefixes of ids, names, or RESOURCE@latest [default: the whole repository]
@@ -106,7 +105,7 @@ fn summary(report: &VerifyReport, depth: Depth) -> String {
         text += &format!("parity is missing for {without}; the next gc computes it\n");
     }
     if report.findings.is_empty() {
-        text += "no problem found in what the records name; lost records are not detected\n";
+        text += "no problem found\n";
         return text;
     }
     text += &format!("{}:\n", units::count(report.findings.len() as u64, "finding"));

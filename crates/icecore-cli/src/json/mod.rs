@@ -2,6 +2,7 @@
 //! `docs/json.md`.
 
 mod bench;
+mod log;
 mod prune;
 #[cfg(feature = "server")]
 mod server;
@@ -16,6 +17,7 @@ use crate::exit;
 use crate::hints::hint_of;
 
 pub(crate) use crate::json::bench::BenchResult;
+pub(crate) use crate::json::log::LogResult;
 pub(crate) use crate::json::prune::PruneResult;
 #[cfg(feature = "server")]
 pub(crate) use crate::json::server::ServerResult;
@@ -32,7 +34,9 @@ pub(crate) use crate::json::snapshot::CopiedSnapshot;
 pub(crate) use crate::json::snapshot::CopyResult;
 pub(crate) use crate::json::snapshot::CreateResult;
 pub(crate) use crate::json::snapshot::DeleteResult;
+pub(crate) use crate::json::snapshot::DeletedSnapshot;
 pub(crate) use crate::json::snapshot::DiffTotals;
+pub(crate) use crate::json::snapshot::ListDeletedResult;
 pub(crate) use crate::json::snapshot::ListResult;
 pub(crate) use crate::json::snapshot::Made;
 pub(crate) use crate::json::snapshot::MapResult;
@@ -41,7 +45,7 @@ pub(crate) use crate::json::snapshot::Restored;
 pub(crate) use crate::json::snapshot::Snapshot;
 pub(crate) use crate::json::snapshot::SnapshotResult;
 pub(crate) use crate::json::snapshot::SnapshotsResult;
-pub(crate) use crate::json::snapshot::Unreadable;
+pub(crate) use crate::json::snapshot::UndeleteResult;
 pub(crate) use crate::json::snapshot::change_name;
 pub(crate) use crate::json::upkeep::CompletionsResult;
 pub(crate) use crate::json::upkeep::DemoResult;
@@ -51,6 +55,7 @@ pub(crate) use crate::json::upkeep::InitResult;
 pub(crate) use crate::json::upkeep::ManResult;
 pub(crate) use crate::json::upkeep::MarkdownResult;
 pub(crate) use crate::json::upkeep::ParityResult;
+pub(crate) use crate::json::upkeep::RepairCatalogResult;
 pub(crate) use crate::json::upkeep::RepairIndexResult;
 pub(crate) use crate::json::upkeep::RepairPacksResult;
 pub(crate) use crate::json::upkeep::RepairSnapshotsResult;
@@ -58,6 +63,7 @@ pub(crate) use crate::json::upkeep::StatsResult;
 pub(crate) use crate::json::upkeep::VerifyResult;
 pub(crate) use crate::json::volume::Export;
 pub(crate) use crate::json::volume::ServeResult;
+pub(crate) use crate::json::volume::Unreadable;
 pub(crate) use crate::json::volume::Volume;
 pub(crate) use crate::json::volume::VolumeExportResult;
 pub(crate) use crate::json::volume::VolumeResult;

@@ -60,18 +60,20 @@ impl From<&icecore::snapshot::Snapshot> for Snapshot {
     }
 }
 
-/// An unreadable record.
+/// A deleted snapshot.
 #[derive(Serialize)]
-pub(crate) struct Unreadable {
-    /// Its file.
-    pub(crate) file: String,
-    /// The reason.
-    pub(crate) reason: String,
+pub(crate) struct DeletedSnapshot {
+    #[serde(flatten)]
+    snapshot: Snapshot,
+    deleted: Option<String>,
 }
 
-impl Unreadable {
-    pub(crate) fn from_pairs(pairs: Vec<(String, String)>) -> Vec<Self> {
-        pairs.into_iter().map(|(file, reason)| Self { file, reason }).collect()
+impl From<&icecore::snapshot::DeletedSnapshot> for DeletedSnapshot {
+    fn from(deleted: &icecore::snapshot::DeletedSnapshot) -> Self {
+        Self {
+            snapshot: Snapshot::from(&deleted.snapshot),
+            deleted: units::time_exact(deleted.deleted_unix_ms),
+        }
     }
 }
 
@@ -80,10 +82,22 @@ impl Unreadable {
 pub(crate) struct ListResult {
     /// The selected snapshots.
     pub(crate) snapshots: Vec<Snapshot>,
-    /// The unreadable records.
-    pub(crate) unreadable: Vec<Unreadable>,
     /// The ids of those dated later than now.
     pub(crate) from_the_future: Vec<String>,
+}
+
+/// The result of `snapshot list --deleted`.
+#[derive(Serialize)]
+pub(crate) struct ListDeletedResult {
+    /// The selected snapshots.
+    pub(crate) snapshots: Vec<DeletedSnapshot>,
+}
+
+/// The result of `snapshot undelete`.
+#[derive(Serialize)]
+pub(crate) struct UndeleteResult {
+    /// The restored snapshots.
+    pub(crate) restored: Vec<Snapshot>,
 }
 
 /// The result of `snapshot get`.

@@ -2,6 +2,7 @@
 
 use icecore::maintenance::LostRange;
 use icecore::maintenance::ParityReport;
+use icecore::maintenance::RepairCatalogReport;
 use icecore::maintenance::RepairIndexReport;
 use icecore::maintenance::RepairPacksReport;
 use icecore::maintenance::RepairSnapshotsReport;
@@ -12,7 +13,6 @@ use serde::Serialize;
 
 use crate::hints::problem_of;
 use crate::json::snapshot::Snapshot;
-use crate::json::snapshot::Unreadable;
 use crate::units;
 
 /// The result of `init`.
@@ -158,6 +158,36 @@ struct DamagedPack {
     problem: String,
 }
 
+/// A file of the catalog.
+#[derive(Serialize)]
+struct MendedFile {
+    file: String,
+    problem: String,
+}
+
+/// The result of `repair catalog`.
+#[derive(Serialize)]
+pub(crate) struct RepairCatalogResult {
+    dry_run: bool,
+    mended: Vec<MendedFile>,
+    lost_entries: Vec<u64>,
+    found: Vec<String>,
+    snapshots: u64,
+}
+
+impl RepairCatalogResult {
+    pub(crate) fn new(report: RepairCatalogReport, dry_run: bool) -> Self {
+        let mended = |(file, problem)| MendedFile { file, problem };
+        Self {
+            dry_run,
+            mended: report.mended.into_iter().map(mended).collect(),
+            lost_entries: report.lost,
+            found: report.found.iter().map(|snapshot| snapshot.id.to_string()).collect(),
+            snapshots: report.snapshots,
+        }
+    }
+}
+
 /// The result of `repair index`.
 #[derive(Serialize)]
 pub(crate) struct RepairIndexResult {
@@ -224,17 +254,12 @@ impl RepairPacksResult {
 #[derive(Serialize)]
 pub(crate) struct RepairSnapshotsResult {
     snapshots: u64,
-    unreadable: Vec<Unreadable>,
     lost: Vec<Lost>,
 }
 
 impl From<RepairSnapshotsReport> for RepairSnapshotsResult {
     fn from(report: RepairSnapshotsReport) -> Self {
-        Self {
-            snapshots: report.snapshots,
-            lost: lost(&report.lost),
-            unreadable: Unreadable::from_pairs(report.unreadable),
-        }
+        Self { snapshots: report.snapshots, lost: lost(&report.lost) }
     }
 }
 

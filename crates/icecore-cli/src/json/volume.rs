@@ -6,7 +6,6 @@ use icecore::volume::VolumeInfo;
 use serde::Serialize;
 
 use crate::json::snapshot::Snapshot;
-use crate::json::snapshot::Unreadable;
 use crate::units;
 
 /// A volume.
@@ -47,6 +46,15 @@ impl Volume {
 pub(crate) struct VolumeResult {
     /// The volume as it is now.
     pub(crate) volume: Volume,
+}
+
+/// A volume with an unreadable record.
+#[derive(Serialize)]
+pub(crate) struct Unreadable {
+    /// The name of the volume.
+    pub(crate) file: String,
+    /// The reason.
+    pub(crate) reason: String,
 }
 
 /// The result of `volume list` and `volume get`.

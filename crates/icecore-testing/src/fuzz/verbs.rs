@@ -116,10 +116,10 @@ fn lost_in(report: &VerifyReport, id: SnapshotId) -> bool {
 /// of a span, because it reads the data in the order of the image. Only verify finds a false digest
 /// of a page's content, because a restore does not need it.
 pub fn read_all(repo: &Repository, honest: bool) -> Vec<(Snapshot, Option<Vec<u8>>)> {
-    let Ok(listing) = icecore::snapshot::list(repo) else { return Vec::new() };
+    let Ok(snapshots) = icecore::snapshot::list(repo) else { return Vec::new() };
     let verified = icecore::maintenance::verify(repo, None, Depth::ReadData, &patience());
     let mut all = Vec::new();
-    for snapshot in listing.snapshots {
+    for snapshot in snapshots {
         let image = image(repo, snapshot.id);
         if let Ok(image) = &image {
             assert_eq!(image.len() as u64, snapshot.size_bytes);

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::format::bytes::DecodeError;
 use crate::format::envelope::Envelope;
 use crate::format::serial;
+use crate::format::serial::SERIAL_BYTES_MAX;
 use crate::words::ids::RepositoryId;
 use crate::words::parity::ParityScheme;
 use crate::words::sizes::BLOCK_BYTES;
@@ -21,8 +22,13 @@ pub(crate) const FORMAT_MINOR: u16 = 0;
 /// The first bytes of the file.
 pub(crate) const MAGIC: [u8; 8] = *b"ICECONF\n";
 
-const ENVELOPE: Envelope =
-    Envelope { what: "repository config", magic: MAGIC, major: FORMAT_MAJOR, minor: FORMAT_MINOR };
+const ENVELOPE: Envelope = Envelope {
+    what: "repository config",
+    magic: MAGIC,
+    major: FORMAT_MAJOR,
+    minor: FORMAT_MINOR,
+    bytes_max: SERIAL_BYTES_MAX,
+};
 
 /// Feature bits, by what a program may do without knowing them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -33,12 +39,6 @@ pub(crate) struct Features {
     pub(crate) read_only_compatible: u64,
     /// A program may ignore these.
     pub(crate) compatible: u64,
-}
-
-impl Features {
-    /// A bit of `read_only_compatible`: there are or were copy-on-write volumes. A program that
-    /// does not know them would remove the data they stand on.
-    pub(crate) const VOLUMES: u64 = 1;
 }
 
 /// The sizes that are fixed when a repository is created.

@@ -1,5 +1,5 @@
-//! The envelope of small files (config, snapshot records): signature, version, length, body,
-//! checksum.
+//! The envelope of small files (config, journal entries, volumes' records): signature, version,
+//! length, body, checksum.
 //!
 //! ```text
 //! 0   magic        8
@@ -15,8 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::format::bytes::DecodeError;
 use crate::format::bytes::Fields;
-use crate::format::serial;
-use crate::format::serial::SERIAL_BYTES_MAX;
+use crate::format::serial::Decoder;
 
 /// The properties of one kind of enveloped file.
 pub(crate) struct Envelope {
@@ -24,20 +23,25 @@ pub(crate) struct Envelope {
     pub(crate) magic: [u8; 8],
     pub(crate) major: u16,
     pub(crate) minor: u16,
+    /// The longest body.
+    pub(crate) bytes_max: usize,
 }
 
 /// A body without its envelope.
 #[derive(Debug)]
 pub(crate) struct Opened<'a> {
     pub(crate) minor: u16,
-    is_newer: bool,
-    body: &'a [u8],
+    pub(crate) body: &'a [u8],
+    /// How the values in the body are decoded.
+    pub(crate) decoder: Decoder,
+    /// The checksum at the end.
+    pub(crate) checksum: [u8; 32],
 }
 
 impl Opened<'_> {
     /// Decodes the body. It skips fields that a newer minor version has appended.
     pub(crate) fn value<T: Serialize + DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        if self.is_newer { Ok(serial::decode_front(self.body)?.0) } else { serial::decode(self.body) }
+        self.decoder.value(self.body)
     }
 }
 
@@ -50,7 +54,7 @@ impl Envelope {
     ) -> Result<Vec<u8>, DecodeError> {
         let length = u32::try_from(body.len())
             .ok()
-            .filter(|_| body.len() <= SERIAL_BYTES_MAX)
+            .filter(|_| body.len() <= self.bytes_max)
             .ok_or(DecodeError::bad("the length of the body", body.len() as u64))?;
         let mut bytes = self.magic.to_vec();
         bytes.extend(self.major.to_le_bytes());
@@ -85,6 +89,7 @@ impl Envelope {
         if checksum(&bytes[..16 + length]) != stated {
             return Err(DecodeError::BadChecksum { what: self.what });
         }
-        Ok(Opened { minor, is_newer: minor > self.minor, body })
+        let decoder = Decoder { is_newer: minor > self.minor };
+        Ok(Opened { minor, body, decoder, checksum: stated })
     }
 }

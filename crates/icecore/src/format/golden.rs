@@ -1,6 +1,13 @@
 //! The bytes of every structure, written out. A change of a line here is a new version of the
 //! format, not a fix: `docs/format.md` describes these bytes.
 
+use crate::format::checkpoint::Checkpoint;
+use crate::format::checkpoint::Content;
+use crate::format::checkpoint::Head as CheckpointHead;
+use crate::format::checkpoint::Stood;
+use crate::format::checkpoint::config_in;
+use crate::format::checkpoint::encode as encode_checkpoint;
+use crate::format::checkpoint::keys_of;
 use crate::format::config::Config;
 use crate::format::config::Features;
 use crate::format::config::Geometry;
@@ -9,6 +16,12 @@ use crate::format::dirty_map::RegionStates;
 use crate::format::dirty_map::STATE_WORDS;
 use crate::format::dirty_map::decode_map_entry;
 use crate::format::dirty_map::encode_map_entry;
+use crate::format::journal::Author;
+use crate::format::journal::Change;
+use crate::format::journal::Entry as JournalEntry;
+use crate::format::journal::Patch;
+use crate::format::journal::Settings;
+use crate::format::journal::Standing;
 use crate::format::layout;
 use crate::format::notes::CheckedEntry;
 use crate::format::notes::DamageEntry;
@@ -435,13 +448,14 @@ pub(crate) const VOLUME: &str = "
     494345564f4c550a | magic
     0300 | major
     0000 | minor
-    23010000 | body length
+    28010000 | body length
     505152535455565758595a5b5c5d5e5f | id
     057765622d31 | name
     fdf8bcacdc43030000 | created, zigzag
     00 | kind: droplet
     fd0000008001000000 | size
     01 | origin, a snapshot record:
+    b4 | its length
     101112131415161718191a1b1c1d1e1f | id
     fdf6bcacdc43030000 | created, zigzag
     076e696768746c79 | name
@@ -461,6 +475,7 @@ pub(crate) const VOLUME: &str = "
     01fb0108fcfffffffffd00000040010000000102 | source
     00 | labels
     01 | base, a snapshot record:
+    3f | its length
     00000000000000000000000000000000 | id
     01 | created, zigzag
     00 | name
@@ -478,7 +493,8 @@ pub(crate) const VOLUME: &str = "
     0203c8 | sealed overlays
     c9 | active overlay
     00 | labels
-    3d5a45d6ceadef59783356e3a3289fdb4dbd35b867194b4b7b32d075c1977e52 | checksum
+    fb2c01 | the entry that says what it stands on
+    9b124f19da0861146d9f57729e2d537080243ac4c1b07329700fd500784814c0 | checksum
 ";
 
 /// A volume with labels, created from a snapshot that has some.
@@ -486,13 +502,14 @@ pub(crate) const LABELLED_VOLUME: &str = "
     494345564f4c550a | magic
     0300 | major
     0000 | minor
-    36010000 | body length
+    3b010000 | body length
     505152535455565758595a5b5c5d5e5f | id
     057765622d31 | name
     fdf8bcacdc43030000 | created, zigzag
     00 | kind: droplet
     fd0000008001000000 | size
     01 | origin, a snapshot record:
+    c4 | its length
     101112131415161718191a1b1c1d1e1f | id
     fdf6bcacdc43030000 | created, zigzag
     076e696768746c79 | name
@@ -516,6 +533,7 @@ pub(crate) const LABELLED_VOLUME: &str = "
     046e6f7465 | key
     02c3a9 | value
     01 | base, a snapshot record:
+    3f | its length
     00000000000000000000000000000000 | id
     01 | created, zigzag
     00 | name
@@ -535,14 +553,15 @@ pub(crate) const LABELLED_VOLUME: &str = "
     01 | labels
     0161 | key
     00 | value
-    148b281282ac6bdac5dc5a587bf24dd9892c2ebeea0e5936553be4df1675619f | checksum
+    fb2c01 | the entry that says what it stands on
+    2ff8a9c15ae0fabe8aaa4605a1b6468e3bf35caf8fcb8ccbcc0250527c318729 | checksum
 ";
 
 pub(crate) const EMPTY_VOLUME: &str = "
     494345564f4c550a | magic
     0300 | major
     0000 | minor
-    1c000000 | body length
+    1d000000 | body length
     00000000000000000000000000000000 | id
     0176 | name
     00 | created, zigzag
@@ -553,7 +572,272 @@ pub(crate) const EMPTY_VOLUME: &str = "
     00 | sealed overlays
     00 | active overlay
     00 | labels
-    aeded7da05cbfcc23d8698773bea39a138609933105a8896d27a0dbc2f813861 | checksum
+    00 | the entry that says what it stands on
+    fecfe100129988d3750ec3285999ea5f7b04da7f85839aeed0ee8aa9170af7a8 | checksum
+";
+
+/// An entry with one change of each kind.
+pub(crate) const ENTRY: &str = "
+    4943454a524e4c0a | magic
+    0300 | major
+    0000 | minor
+    de020000 | body length
+    4f000000 | length of the head
+    fb2c01 | number
+    dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd | digest of the entry before
+    fdfabcacdc43030000 | created, zigzag
+    036c6162 | host
+    09696365636f72652031 | program
+    01036f7073 | account
+    606162636465666768696a6b6c6d6e6f | token
+    0100 | made, a snapshot record:
+    b4000000 | length
+    101112131415161718191a1b1c1d1e1f | id
+    fdf6bcacdc43030000 | created, zigzag
+    076e696768746c79 | name
+    01 | kind: volume
+    08646f6e6ec3a96573 | resource
+    02 | tags
+    0161 |
+    08656e763a70726f64 |
+    01 | protected
+    01303132333435363738393a3b3c3d3e3f | parent
+    fd0000004001000000 | size
+    01 | root
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | page id
+    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
+    cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
+    fafbfb00fbfffffc00000100 | stats
+    01fb0108fcfffffffffd00000040010000000102 | source
+    00 | labels
+    0200 | changed
+    1f000000 | length
+    101112131415161718191a1b1c1d1e1f | snapshot
+    01016e | name
+    01010174 | tags
+    010101610162 | labels
+    0100 | protected: no
+    0200 | changed
+    14000000 | length
+    303132333435363738393a3b3c3d3e3f | snapshot
+    00000000 | nothing
+    0300 | deleted
+    21000000 | length
+    02 | snapshots
+    101112131415161718191a1b1c1d1e1f |
+    303132333435363738393a3b3c3d3e3f |
+    0400 | restored
+    11000000 | length
+    01 | snapshots
+    303132333435363738393a3b3c3d3e3f |
+    0500 | condemned
+    21000000 | length
+    01 | packs
+    abababababababababababababababababababababababababababababababab |
+    0600 | put aside
+    21000000 | length
+    01 | packs
+    acacacacacacacacacacacacacacacacacacacacacacacacacacacacacacacac |
+    0700 | stands on
+    dc000000 | length
+    505152535455565758595a5b5c5d5e5f | volume
+    057765622d31 | its name
+    036c6162 | host
+    01 | origin, a snapshot record:
+    3f | its length
+    00000000000000000000000000000000 | id
+    01 | created, zigzag
+    00 | name
+    00 | kind: droplet
+    00 | resource
+    00 | tags
+    00 | protected
+    00 | no parent
+    00 | size
+    00 | no root
+    0000000000000000000000000000000000000000000000000000000000000000 | content
+    00000000 | stats
+    00 | no source
+    00 | labels
+    02 | bases, each a snapshot record:
+    3f | its length
+    00000000000000000000000000000000 | id
+    01 | created, zigzag
+    00 | name
+    00 | kind: droplet
+    00 | resource
+    00 | tags
+    00 | protected
+    00 | no parent
+    00 | size
+    00 | no root
+    0000000000000000000000000000000000000000000000000000000000000000 | content
+    00000000 | stats
+    00 | no source
+    00 | labels
+    3f | its length
+    00000000000000000000000000000000 | id
+    01 | created, zigzag
+    00 | name
+    00 | kind: droplet
+    00 | resource
+    00 | tags
+    00 | protected
+    00 | no parent
+    00 | size
+    00 | no root
+    0000000000000000000000000000000000000000000000000000000000000000 | content
+    00000000 | stats
+    00 | no source
+    00 | labels
+    0800 | stands on nothing any more
+    10000000 | length
+    505152535455565758595a5b5c5d5e5f | volume
+    0900 | config
+    08000000 | length
+    0001fbfb00 | features
+    010a02 | parity: 10 packs, 2 files
+    17844e23c9c99690c0e9c158e337b0674684599020e481523b97d8557655a562 | checksum: the digest of the entry
+";
+
+/// A checkpoint with a live and a deleted snapshot, a condemned pack and a volume.
+pub(crate) const CHECKPOINT: &str = "
+    494345434b50540a | magic
+    0300 | major
+    0000 | minor
+    0f000000 | length of the config
+    7468652066696c6520636f6e666967 | config
+    43000000 | length of the head
+    fb2c01 | number
+    dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd | digest of the entry
+    07 | low
+    0001fbfb00 | features
+    010a02 | parity: 10 packs, 2 files
+    01606162636465666768696a6b6c6d6e6f | tokens
+    02 | rows
+    06 | keys
+    01 | condemned
+    01 | volumes
+    e8 | bytes of volumes
+    f3 | bytes of records
+    00000000000000000000000000000000 | row: id
+    ffffffffffffffff | created
+    7e5e56eea1010000 | deleted
+    0000000000000000 | offset of the record
+    3f000000 | its length
+    101112131415161718191a1b1c1d1e1f | row: id
+    7b5e56eea1010000 | created
+    0000000000000080 | not deleted
+    3f00000000000000 | offset of the record
+    b4000000 | its length
+    1af2ee60c435ac08 | key
+    ffffffffffffffff | created
+    00000000 | row
+    af4057b48c7e131f | key
+    7b5e56eea1010000 | created
+    01000000 | row
+    2b8f8d792fb9dc8f | key
+    7b5e56eea1010000 | created
+    01000000 | row
+    a79504e3a2640392 | key
+    7b5e56eea1010000 | created
+    01000000 | row
+    9d0ee03522dfdcae | key
+    ffffffffffffffff | created
+    00000000 | row
+    a067dc05c4d231e5 | key
+    ffffffffffffffff | created
+    00000000 | row
+    abababababababababababababababababababababababababababababababab | condemned
+    2a01000000000000 | by this entry
+    2b01000000000000 | volume: number of the entry
+    dc000000 | length
+    505152535455565758595a5b5c5d5e5f | volume
+    057765622d31 | its name
+    036c6162 | host
+    01 | origin, a snapshot record:
+    3f | its length
+    00000000000000000000000000000000 | id
+    01 | created, zigzag
+    00 | name
+    00 | kind: droplet
+    00 | resource
+    00 | tags
+    00 | protected
+    00 | no parent
+    00 | size
+    00 | no root
+    0000000000000000000000000000000000000000000000000000000000000000 | content
+    00000000 | stats
+    00 | no source
+    00 | labels
+    02 | bases, each a snapshot record:
+    3f | its length
+    00000000000000000000000000000000 | id
+    01 | created, zigzag
+    00 | name
+    00 | kind: droplet
+    00 | resource
+    00 | tags
+    00 | protected
+    00 | no parent
+    00 | size
+    00 | no root
+    0000000000000000000000000000000000000000000000000000000000000000 | content
+    00000000 | stats
+    00 | no source
+    00 | labels
+    3f | its length
+    00000000000000000000000000000000 | id
+    01 | created, zigzag
+    00 | name
+    00 | kind: droplet
+    00 | resource
+    00 | tags
+    00 | protected
+    00 | no parent
+    00 | size
+    00 | no root
+    0000000000000000000000000000000000000000000000000000000000000000 | content
+    00000000 | stats
+    00 | no source
+    00 | labels
+    00000000000000000000000000000000 | record: id
+    01 | created, zigzag
+    00 | name
+    00 | kind: droplet
+    00 | resource
+    00 | tags
+    00 | protected
+    00 | no parent
+    00 | size
+    00 | no root
+    0000000000000000000000000000000000000000000000000000000000000000 | content
+    00000000 | stats
+    00 | no source
+    00 | labels
+    101112131415161718191a1b1c1d1e1f | record: id
+    fdf6bcacdc43030000 | created, zigzag
+    076e696768746c79 | name
+    01 | kind: volume
+    08646f6e6ec3a96573 | resource
+    02 | tags
+    0161 |
+    08656e763a70726f64 |
+    01 | protected
+    01303132333435363738393a3b3c3d3e3f | parent
+    fd0000004001000000 | size
+    01 | root
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa | page id
+    bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb | content digest
+    cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc | content
+    fafbfb00fbfffffc00000100 | stats
+    01fb0108fcfffffffffd00000040010000000102 | source
+    00 | labels
+    80789df95274b1557d89285abe803eec0098de4b5bacd80fded881a23d1408e0 | digest of the only block
+    4943454350454e0a | magic
+    3903000000000000 | length
+    43e507ba1750589ad21418aa3e9bbe226d457617a38a28fa2a9e65c4d977f096 | digest of the digests
 ";
 
 pub(crate) const MAP_ENTRY: &str = "
@@ -583,6 +867,9 @@ const DIGESTS: &str = "
     d02deae97d3fcb8db53e8aa827643669e07d735dfb03d98c181191823b5ec979 | an image
     03c4543a992b771e524fd59ca9886b16a53ff750f197062b0dafbe748f49bd47 | an image of zeros
     9df3719d455d67b8080dd55f87b9b3e5fcc8a6f912cce531d504bf395e5ed507 | the checksum of a record
+    16fb10ca1278aa67df4500bccecd7c9e815503cb7331ff640627488198b1dd8a | an entry of the journal
+    42b2942a67f0492a6df7899bcc09684775f27b4329d2ce8994eb923a6c9fa5ed | a part of a checkpoint
+    0974fc0130ccca53 | the names abc and d
     b8935dc0b895ec8f151e8f420dc92818 | a slice
     3235a526a264a1adeb817be0b497aba40159c3a34cb58c96a2180193025a911a | a parity group
 ";
@@ -678,6 +965,7 @@ pub(crate) fn volume() -> VolumeRecord {
         sealed: vec![3, 200],
         active: 201,
         labels: Labels::new(),
+        stands_at: 300,
     }
 }
 
@@ -693,6 +981,7 @@ fn empty_volume() -> VolumeRecord {
         sealed: Vec::new(),
         active: 0,
         labels: Labels::new(),
+        stands_at: 0,
     }
 }
 
@@ -821,6 +1110,103 @@ fn snapshot_records_are_these_bytes() {
         assert_eq!(record.encode(&hasher()).unwrap(), bytes(listing));
         assert_eq!(Record::decode(&bytes(listing), &hasher()), Ok((record, 0)));
     }
+}
+
+pub(crate) fn standing() -> Standing {
+    Standing {
+        volume: VolumeId::from(count_from(0x50)),
+        name: "web-1".to_owned(),
+        host: "lab".to_owned(),
+        origin: Some(empty_record()),
+        bases: vec![empty_record(), empty_record()],
+    }
+}
+
+fn settings() -> Settings {
+    let features = Features { incompatible: 0, read_only_compatible: 1, compatible: 251 };
+    Settings::new(features, ParityScheme::new(10, 2).ok())
+}
+
+pub(crate) fn journal_entry() -> JournalEntry {
+    let ids = vec![SnapshotId::from(count_from(0x10)), SnapshotId::from(count_from(0x30))];
+    JournalEntry {
+        number: 300,
+        before: Digest([0xdd; 32]),
+        created_unix_ms: 1_795_000_000_125,
+        author: Author {
+            host: "lab".to_owned(),
+            program: "icecore 1".to_owned(),
+            account: Some("ops".to_owned()),
+        },
+        token: count_from(0x60),
+        changes: vec![
+            Change::Made(Box::new(record())),
+            Change::Changed(
+                SnapshotId::from(count_from(0x10)),
+                Patch {
+                    name: Some("n".to_owned()),
+                    tags: Some(vec!["t".to_owned()]),
+                    labels: Some(labels(&[("a", "b")])),
+                    protected: Some(false),
+                },
+            ),
+            Change::Changed(SnapshotId::from(count_from(0x30)), Patch::default()),
+            Change::Deleted(ids.clone()),
+            Change::Restored(ids[1..].to_vec()),
+            Change::Condemned(vec![PackId([0xab; 32])]),
+            Change::PutAside(vec![PackId([0xac; 32])]),
+            Change::StandsOn(Box::new(standing())),
+            Change::NoLonger(VolumeId::from(count_from(0x50))),
+            Change::Config(settings()),
+        ],
+    }
+}
+
+pub(crate) fn checkpoint() -> Vec<u8> {
+    let stood = Stood { number: 299, of: standing() };
+    let head = CheckpointHead {
+        number: 300,
+        entry: [0xdd; 32],
+        low: 7,
+        settings: settings(),
+        tokens: vec![count_from(0x60)],
+        ..CheckpointHead::default()
+    };
+    let content = Content {
+        config: b"the file config",
+        snapshots: vec![(empty_record(), Some(1_795_000_000_126)), (record(), None)],
+        condemned: vec![(PackId([0xab; 32]), 298)],
+        volumes: vec![&stood],
+    };
+    encode_checkpoint(head, &content, &hasher()).unwrap()
+}
+
+#[test]
+fn an_entry_of_the_journal_is_these_bytes() {
+    let (encoded, digest) = journal_entry().encode(&hasher()).unwrap();
+    assert_eq!(encoded, bytes(ENTRY));
+    assert_eq!(JournalEntry::decode(&bytes(ENTRY), &hasher()), Ok((journal_entry(), digest, 0)));
+    assert!(encoded.ends_with(&digest.0));
+}
+
+#[test]
+fn a_checkpoint_is_these_bytes() {
+    assert_eq!(checkpoint(), bytes(CHECKPOINT));
+    let bytes = bytes(CHECKPOINT);
+    assert_eq!(config_in(&bytes), Ok(&b"the file config"[..]));
+    let found = Checkpoint::open(&bytes[..], &hasher()).unwrap();
+    assert_eq!((found.head.number, found.head.entry, found.head.low), (300, [0xdd; 32], 7));
+    assert_eq!(found.head.settings, settings());
+    assert_eq!(found.condemned(), Ok(vec![(PackId([0xab; 32]), 298)]));
+    assert_eq!(found.volumes(), Ok(vec![Stood { number: 299, of: standing() }]));
+    let row = found.find(record().id).unwrap().unwrap();
+    assert_eq!((row.deleted_unix_ms, found.record(&row)), (None, Ok(record())));
+    let row = found.find(empty_record().id).unwrap().unwrap();
+    assert_eq!((row.deleted_unix_ms, found.record(&row)), (Some(1_795_000_000_126), Ok(empty_record())));
+    for key in keys_of(&hasher(), &record()) {
+        assert_eq!(found.with_key(key), Ok(vec![1]));
+    }
+    assert_eq!(found.with_key(7), Ok(Vec::new()));
 }
 
 #[test]
@@ -1031,6 +1417,9 @@ fn digests_are_these_bytes() {
         hasher.image(1 << 40, root).0.to_vec(),
         hasher.image(4096, NodeDigest::ZERO).0.to_vec(),
         hasher.record(b"abc").0.to_vec(),
+        hasher.entry(b"abc").0.to_vec(),
+        hasher.checkpoint(b"abc").0.to_vec(),
+        hasher.name(&["abc", "d"]).to_le_bytes().to_vec(),
         hasher.slice(b"abc").to_vec(),
         parity_head().group(&hasher, &[0xd1; 160]).0.to_vec(),
     ];
@@ -1075,7 +1464,11 @@ fn notes_are_these_bytes() {
 fn files_have_these_names() {
     let id = SnapshotId::from(count_from(0x10));
     let hex = "abababababababababababababababababababababababababababababababab";
-    assert_eq!(layout::snapshot(id), "snapshots/10111213-1415-1617-1819-1a1b1c1d1e1f");
+    assert_eq!(layout::numbered(layout::JOURNAL, 0x12ab), "journal/00000000000012ab");
+    assert_eq!(layout::numbered(layout::COPIES, 1), "journal-copies/0000000000000001");
+    assert_eq!(layout::numbered(layout::CHECKPOINTS, 0), "checkpoint/0000000000000000");
+    assert_eq!(layout::number_of("00000000000012ab"), Some(0x12ab));
+    assert_eq!(["12ab", "00000000000012AB", "+0000000000012ab", ""].map(layout::number_of), [None; 4]);
     assert_eq!(layout::pin_lock(id), "local/locks/pin-10111213-1415-1617-1819-1a1b1c1d1e1f");
     assert_eq!(layout::pack(PackId([0xab; 32])), format!("packs/{hex}"));
     assert_eq!(layout::damaged(hex), format!("damaged/{hex}"));

@@ -4,12 +4,19 @@ use proptest::collection::SizeRange;
 use proptest::collection::btree_map;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use crate::format::bytes::DecodeError;
+use crate::format::checkpoint::Checkpoint;
+use crate::format::checkpoint::Content;
+use crate::format::checkpoint::Head as CheckpointHead;
+use crate::format::checkpoint::encode as encode_checkpoint;
+use crate::format::checkpoint::keys_of;
 use crate::format::config::Config;
 use crate::format::dirty_map::decode_map_entry;
 use crate::format::golden;
 use crate::format::golden::bytes;
+use crate::format::journal::Entry as JournalEntry;
 use crate::format::notes::decode_checked;
 use crate::format::notes::decode_damage;
 use crate::format::pack::Directory;
@@ -31,7 +38,9 @@ use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
 use crate::words::ids::NodeDigest;
 use crate::words::ids::PageId;
+use crate::words::ids::SnapshotId;
 use crate::words::names::NAME_BYTES_MAX;
+use crate::words::names::ResourceKind;
 use crate::words::sizes::IMAGE_BYTES_MAX;
 
 /// Decodes, and returns whether that succeeded.
@@ -59,6 +68,11 @@ const SEALED: &[(&str, &str, Check)] = &[
     ("trailer", golden::TRAILER, |bytes| Trailer::decode(bytes).is_ok()),
     ("run header", golden::RUN_HEADER, |bytes| run_header(bytes).is_ok()),
     ("checked", golden::CHECKED, |bytes| decode_checked(bytes, &golden::hasher()).is_ok()),
+    ("journal entry", golden::ENTRY, |bytes| JournalEntry::decode(bytes, &golden::hasher()).is_ok()),
+    ("checkpoint", golden::CHECKPOINT, |bytes| {
+        // The config has a checksum of its own as well.
+        Checkpoint::open(bytes, &golden::hasher()).is_ok_and(|checkpoint| checkpoint.prove().is_ok())
+    }),
     ("volume record", golden::VOLUME, |bytes| VolumeRecord::decode(bytes, &golden::hasher()).is_ok()),
     ("labelled volume record", golden::LABELLED_VOLUME, |bytes| {
         VolumeRecord::decode(bytes, &golden::hasher()).is_ok()
@@ -90,6 +104,42 @@ fn no_damaged_byte_of_a_sealed_structure_is_accepted() {
         assert!(decodes(&whole), "{name}");
         each_flip(&whole, |at, changed| assert!(!decodes(changed), "{name}, byte {at}"));
     }
+}
+
+#[test]
+fn each_block_of_a_long_checkpoint_is_proven() {
+    let record = |number: u16| {
+        let id = SnapshotId(Uuid::from_u128(number.into()));
+        Record::new(id, number.into(), ResourceKind::Volume, "disk", format!("number {number}"))
+    };
+    let content = Content {
+        config: b"config",
+        snapshots: (0..3000).map(|number| (record(number), None)).collect(),
+        condemned: Vec::new(),
+        volumes: Vec::new(),
+    };
+    let whole = encode_checkpoint(CheckpointHead::default(), &content, &golden::hasher()).unwrap();
+    assert!(whole.len() > 3 * (64 << 10));
+    let proven = |bytes: &[u8]| {
+        Checkpoint::open(bytes, &golden::hasher()).is_ok_and(|checkpoint| checkpoint.prove().is_ok())
+    };
+    assert!(proven(&whole));
+    for at in (0..whole.len()).step_by(1999) {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        assert!(!proven(&changed), "byte {at}");
+    }
+    // What is looked up is proven first.
+    let found = Checkpoint::open(&whole[..], &golden::hasher()).unwrap();
+    for number in 0..3000 {
+        let row = found.find(record(number).id).unwrap().unwrap();
+        assert_eq!(found.record(&row), Ok(record(number)));
+        let key = keys_of(&golden::hasher(), &record(number))[0];
+        assert_eq!(found.with_key(key), Ok(vec![u32::from(number)]));
+    }
+    let of_disk = keys_of(&golden::hasher(), &record(0))[1];
+    let newest: Vec<u32> = found.newest_with_key(of_disk).unwrap().map(Result::unwrap).collect();
+    assert_eq!(newest, (0..3000).rev().collect::<Vec<_>>());
 }
 
 #[test]

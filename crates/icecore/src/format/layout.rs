@@ -9,7 +9,12 @@ use crate::words::ids::RunId;
 use crate::words::ids::SnapshotId;
 
 pub(crate) const CONFIG: &str = "config";
-pub(crate) const SNAPSHOTS: &str = "snapshots";
+/// The entries of the journal.
+pub(crate) const JOURNAL: &str = "journal";
+/// A second copy of each entry that no checkpoint has taken in.
+pub(crate) const COPIES: &str = "journal-copies";
+/// The catalog after some entries.
+pub(crate) const CHECKPOINTS: &str = "checkpoint";
 pub(crate) const PACKS: &str = "packs";
 pub(crate) const INDEX: &str = "index";
 /// The directory of parity files.
@@ -22,8 +27,6 @@ pub(crate) const LOCKS: &str = "local/locks";
 pub(crate) const TMP: &str = "local/tmp";
 /// Copy-on-write volumes, one directory each.
 pub(crate) const VOLUMES: &str = "local/volumes";
-/// The number of gc's removals; see `docs/concurrency.md`.
-pub(crate) const GENERATION: &str = "local/generation";
 /// The times at which verifications have read each pack whole.
 pub(crate) const CHECKED: &str = "local/checked";
 /// The damage that verifications have found; see `docs/durability.md`.
@@ -31,12 +34,15 @@ pub(crate) const DAMAGE: &str = "local/damage";
 /// Space that is given back when the disk is full, so that delete and gc can work.
 pub(crate) const RESERVE: &str = "local/reserve";
 /// All names that can be in the directory of a repository.
-pub(crate) const ROOT: [&str; 7] = [CONFIG, DAMAGED, INDEX, LOCAL, PACKS, PARITY, SNAPSHOTS];
+pub(crate) const ROOT: [&str; 9] =
+    [CHECKPOINTS, CONFIG, DAMAGED, INDEX, JOURNAL, COPIES, LOCAL, PACKS, PARITY];
 /// The size of [`RESERVE`].
 pub(crate) const RESERVE_BYTES: usize = 256 << 10;
 
-/// The exclusive lock for the moment in which a record is published, changed or removed.
-pub(crate) const LOCK_COMMIT: &str = "local/locks/commit";
+/// The lock of the process that puts an entry: others of this machine wait, and so put none in vain.
+pub(crate) const LOCK_JOURNAL: &str = "local/locks/journal";
+/// The lock of the process that changes the notes of verifications.
+pub(crate) const LOCK_NOTES: &str = "local/locks/notes";
 /// The lock of the one gc or repair that may run.
 pub(crate) const LOCK_GC: &str = "local/locks/gc";
 /// The lock of the one process that may replace index runs.
@@ -63,8 +69,15 @@ pub(crate) fn pin_lock(id: SnapshotId) -> String {
     format!("{LOCKS}/pin-{id}")
 }
 
-pub(crate) fn snapshot(id: SnapshotId) -> String {
-    format!("{SNAPSHOTS}/{id}")
+/// Returns the file of an entry, its copy, or a checkpoint.
+pub(crate) fn numbered(dir: &str, number: u64) -> String {
+    format!("{dir}/{number:016x}")
+}
+
+/// Returns the number of an entry or a checkpoint if `file` has the form of its name.
+pub(crate) fn number_of(file: &str) -> Option<u64> {
+    let number = u64::from_str_radix(file, 16).ok()?;
+    (format!("{number:016x}") == file).then_some(number)
 }
 
 pub(crate) fn pack(id: PackId) -> String {

@@ -4,6 +4,7 @@
 //! Decoders take a slice, do no IO, never panic, and check every number before they allocate by it.
 
 pub(crate) mod bytes;
+pub(crate) mod checkpoint;
 pub(crate) mod config;
 pub(crate) mod dirty_map;
 pub(crate) mod envelope;
@@ -12,6 +13,7 @@ pub(crate) mod foreign;
 mod golden;
 #[cfg(test)]
 mod hostile;
+pub(crate) mod journal;
 pub(crate) mod layout;
 pub(crate) mod notes;
 pub(crate) mod pack;

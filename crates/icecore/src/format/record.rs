@@ -9,6 +9,7 @@ use crate::format::config::FORMAT_MINOR;
 use crate::format::envelope::Envelope;
 use crate::format::page::PageRef;
 use crate::format::serial;
+use crate::format::serial::SERIAL_BYTES_MAX;
 use crate::pure::hash::Hasher;
 use crate::words::ids::Digest;
 use crate::words::ids::PageId;
@@ -21,8 +22,13 @@ use crate::words::names::check_labels;
 use crate::words::sizes::IMAGE_BYTES_MAX;
 use crate::words::time::is_future;
 
-const ENVELOPE: Envelope =
-    Envelope { what: "snapshot record", magic: *b"ICESNAP\n", major: FORMAT_MAJOR, minor: FORMAT_MINOR };
+const ENVELOPE: Envelope = Envelope {
+    what: "snapshot record",
+    magic: *b"ICESNAP\n",
+    major: FORMAT_MAJOR,
+    minor: FORMAT_MINOR,
+    bytes_max: SERIAL_BYTES_MAX,
+};
 
 /// The identity and state of an image file: equal identities mean that nothing was written in
 /// between.

@@ -37,3 +37,17 @@ pub(crate) fn decode_front<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Res
     }
     Ok((value, bytes.len() - read))
 }
+
+/// How values are decoded: those that a newer minor version has written may have more fields.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Decoder {
+    pub(crate) is_newer: bool,
+}
+
+impl Decoder {
+    /// Decodes a value that fills all of `bytes`, or skips the fields that a newer version has
+    /// appended.
+    pub(crate) fn value<T: Serialize + DeserializeOwned>(self, bytes: &[u8]) -> Result<T, DecodeError> {
+        if self.is_newer { Ok(decode_front(bytes)?.0) } else { decode(bytes) }
+    }
+}

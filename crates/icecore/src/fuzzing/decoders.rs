@@ -6,11 +6,15 @@
 
 use std::hint::black_box;
 
+use crate::format::checkpoint::Checkpoint;
+use crate::format::checkpoint::config_in;
+use crate::format::checkpoint::keys_of;
 use crate::format::config::Config;
 use crate::format::config::FORMAT_MINOR;
 use crate::format::dirty_map::MAP_ENTRY_BYTES;
 use crate::format::dirty_map::decode_map_entry;
 use crate::format::dirty_map::encode_map_entry;
+use crate::format::journal::Entry;
 use crate::format::pack;
 use crate::format::pack::Directory;
 use crate::format::pack::Trailer;
@@ -35,6 +39,8 @@ use crate::words::sizes::to_u8;
 use crate::words::sizes::to_u32;
 use crate::words::sizes::to_u64;
 
+/// The most rows of a hostile checkpoint that are looked at.
+const ROWS_MAX: u32 = 64;
 /// The key of the repository that all this data belongs to.
 const KEY: [u8; 32] = [1; 32];
 
@@ -54,6 +60,43 @@ pub fn record(bytes: &[u8]) {
     for bytes in [Some(bytes.to_vec()), sealed].iter().flatten() {
         if let Ok((record, minor)) = Record::decode(bytes, &hasher) {
             assert_body(bytes, record.encode(&hasher).ok(), minor > FORMAT_MINOR);
+        }
+    }
+}
+
+/// Checks the decoder of an entry of the journal.
+pub fn entry(bytes: &[u8]) {
+    let hasher = Hasher::new(&KEY);
+    let sealed = seal::envelope(*b"ICEJRNL\n", bytes, &|bytes| hasher.entry(bytes).0);
+    for bytes in [Some(bytes.to_vec()), sealed].iter().flatten() {
+        // A newer entry can have changes that are left out.
+        if let Ok((entry, _, FORMAT_MINOR)) = Entry::decode(bytes, &hasher) {
+            assert_body(bytes, entry.encode(&hasher).ok().map(|(encoded, _)| encoded), false);
+        }
+    }
+}
+
+/// Checks the decoder of a checkpoint: whatever it says is found by id, and by its keys.
+pub fn checkpoint(bytes: &[u8]) {
+    let hasher = Hasher::new(&KEY);
+    let mut sealed = bytes.to_vec();
+    seal::checkpoint(&mut sealed, &hasher);
+    for bytes in [bytes, &sealed] {
+        let _ = config_in(bytes);
+        let Ok(checkpoint) = Checkpoint::open(bytes, &hasher) else { continue };
+        let _ = checkpoint.prove();
+        let (_, _) = (black_box(checkpoint.condemned()), black_box(checkpoint.volumes()));
+        for number in 0..checkpoint.rows().min(ROWS_MAX) {
+            let Ok(row) = checkpoint.row(number) else { continue };
+            let _ = black_box(checkpoint.find(row.id));
+            if let Ok(record) = checkpoint.record(&row) {
+                assert_eq!(record.id, row.id);
+                for key in keys_of(&hasher, &record) {
+                    let _ = black_box(checkpoint.with_key(key));
+                    let newest = checkpoint.newest_with_key(key).map(Iterator::count);
+                    assert_eq!(newest.ok(), checkpoint.with_key(key).ok().map(|rows| rows.len()));
+                }
+            }
         }
     }
 }

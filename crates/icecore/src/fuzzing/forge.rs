@@ -3,6 +3,7 @@
 
 use crate::format::config::Config;
 use crate::format::config::FORMAT_MINOR;
+use crate::format::journal::Change;
 use crate::format::pack::PackKind;
 use crate::format::page::Extent;
 use crate::format::page::Inner;
@@ -19,7 +20,6 @@ use crate::stores::index::writer::write_run_of;
 use crate::stores::locks::Writer;
 use crate::stores::pack::writer::Item;
 use crate::stores::pack::writer::PackWriter;
-use crate::stores::records;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
@@ -258,7 +258,7 @@ impl<'a> Forge<'a> {
             content: if honest { self.repo.files().hasher.image(size_bytes, content) } else { LIE_OF_DATA },
             ..Record::new(id, i64::from(number), ResourceKind::Volume, "hostile", name)
         };
-        records::save(self.repo.files(), &record)?;
+        self.repo.commit(|_| Ok((vec![Change::Made(Box::new(record.clone()))], ())))?;
         Ok(record.id)
     }
 

@@ -1,6 +1,7 @@
 //! Puts signatures, versions and checksums right, so that decoders reach the bytes between them.
 //! Written from `docs/format.md`, not with the encoders.
 
+use crate::format::config::FORMAT_MAJOR;
 use crate::format::layout;
 use crate::pure::hash::Hasher;
 
@@ -22,7 +23,7 @@ pub(crate) fn envelope(
     let end = bytes.len().checked_sub(32).filter(|end| *end >= 16)?;
     let mut bytes = bytes.to_vec();
     bytes[..8].copy_from_slice(&magic);
-    bytes[8..10].copy_from_slice(&[3, 0]);
+    bytes[8..10].copy_from_slice(&FORMAT_MAJOR.to_le_bytes());
     bytes[12..16].copy_from_slice(&u32::try_from(end - 16).ok()?.to_le_bytes());
     let sum = checksum(&bytes[..end]);
     bytes[end..].copy_from_slice(&sum);
@@ -104,6 +105,23 @@ fn entry(bytes: &mut [u8], at: usize, records_end: usize) {
     }
 }
 
+/// Puts right the digests of a checkpoint whose trailer says how long it is.
+pub(crate) fn checkpoint(bytes: &mut [u8], hasher: &Hasher) {
+    const BLOCK: usize = 64 << 10;
+    let Some(end) = bytes.len().checked_sub(48) else { return };
+    // As many bytes as leave room for a digest of each block.
+    let Some(length) = (0..=end).rev().find(|length| length + length.div_ceil(BLOCK) * 32 == end) else {
+        return;
+    };
+    bytes[end..end + 8].copy_from_slice(b"ICECPEN\n");
+    bytes[end + 8..end + 16].copy_from_slice(&(length as u64).to_le_bytes());
+    let digests: Vec<u8> =
+        bytes[..length].chunks(BLOCK).flat_map(|block| hasher.checkpoint(block).0).collect();
+    bytes[length..end].copy_from_slice(&digests);
+    let sum = hasher.checkpoint(&bytes[length..end + 16]).0;
+    bytes[end + 16..].copy_from_slice(&sum);
+}
+
 /// Puts right the checksums of an index run.
 pub(crate) fn run(bytes: &mut [u8]) {
     if bytes.len() < 64 {
@@ -122,8 +140,10 @@ pub fn file(key: &[u8; 32], name: &str, bytes: &mut Vec<u8>) -> String {
     let hasher = Hasher::new(key);
     if name == layout::CONFIG {
         *bytes = envelope(*b"ICECONF\n", bytes, &plain).unwrap_or(bytes.clone());
-    } else if name.starts_with(layout::SNAPSHOTS) {
-        *bytes = envelope(*b"ICESNAP\n", bytes, &|bytes| hasher.record(bytes).0).unwrap_or(bytes.clone());
+    } else if name.starts_with(layout::JOURNAL) {
+        *bytes = envelope(*b"ICEJRNL\n", bytes, &|bytes| hasher.entry(bytes).0).unwrap_or(bytes.clone());
+    } else if name.starts_with(layout::CHECKPOINTS) {
+        checkpoint(bytes, &hasher);
     } else if name.starts_with(layout::VOLUMES) && name.ends_with("/record") {
         *bytes = envelope(*b"ICEVOLU\n", bytes, &|bytes| hasher.record(bytes).0).unwrap_or(bytes.clone());
     } else if name.starts_with(layout::PACKS) && bytes.len() >= 128 {

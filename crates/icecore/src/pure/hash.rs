@@ -16,6 +16,7 @@ use crate::words::ids::PageId;
 use crate::words::ids::RunId;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::SPAN_BLOCKS;
+use crate::words::sizes::to_u64;
 
 /// The digests of a repository. Each kind has its own key, derived from the repository's key, so
 /// that a digest of one kind is never a digest of another.
@@ -32,6 +33,9 @@ pub(crate) struct Hasher {
     node: [u8; 32],
     image: [u8; 32],
     record: [u8; 32],
+    entry: [u8; 32],
+    checkpoint: [u8; 32],
+    name: [u8; 32],
     slice: [u8; 32],
     group: [u8; 32],
     zero_block: Digest,
@@ -53,6 +57,9 @@ impl Hasher {
             node: derive("node"),
             image: derive("image"),
             record: derive("record"),
+            entry: derive("journal entry"),
+            checkpoint: derive("checkpoint"),
+            name: derive("name"),
             slice: derive("slice"),
             group: derive("group"),
             zero_block: Digest(*blake3::keyed_hash(&block, &[0; BLOCK_BYTES]).as_bytes()),
@@ -133,9 +140,31 @@ impl Hasher {
         GroupId(*hasher.finalize().as_bytes())
     }
 
-    /// Returns the checksum of a snapshot record.
+    /// Returns the checksum of the record of a snapshot or a volume.
     pub(crate) fn record(&self, bytes: &[u8]) -> Digest {
         Digest(*blake3::keyed_hash(&self.record, bytes).as_bytes())
+    }
+
+    /// Returns the digest of an entry of the journal.
+    pub(crate) fn entry(&self, bytes: &[u8]) -> Digest {
+        Digest(*blake3::keyed_hash(&self.entry, bytes).as_bytes())
+    }
+
+    /// Returns the digest of a part of a checkpoint.
+    pub(crate) fn checkpoint(&self, bytes: &[u8]) -> Digest {
+        Digest(*blake3::keyed_hash(&self.checkpoint, bytes).as_bytes())
+    }
+
+    /// Returns the key under which a checkpoint finds what has these names. Different lists of
+    /// names give different bytes to digest.
+    pub(crate) fn name(&self, names: &[&str]) -> u64 {
+        let mut hasher = blake3::Hasher::new_keyed(&self.name);
+        for name in names {
+            hasher.update(&to_u64(name.len()).to_le_bytes()).update(name.as_bytes());
+        }
+        let mut short = [0; 8];
+        short.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        u64::from_le_bytes(short)
     }
 
     /// Returns the digest of a node of the content tree from those of its children; zero where all

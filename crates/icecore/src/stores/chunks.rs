@@ -12,7 +12,8 @@ use crate::stores::files::RepositoryFiles;
 use crate::stores::index::Hint;
 use crate::stores::index::Index;
 use crate::stores::index::RunFile;
-use crate::stores::locks::generation;
+use crate::stores::journal::Journal;
+use crate::stores::journal::catalog::Catalog;
 use crate::stores::pack::cache::PackCache;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::file::look_at;
@@ -35,13 +36,14 @@ use crate::words::sync::RwLock;
 /// The packs and the index over them.
 pub(crate) struct Store {
     pub(crate) files: RepositoryFiles,
+    pub(crate) journal: Journal,
     packs: PackCache,
     rebuilt: RebuiltPacks,
     index: RwLock<Arc<Index>>,
     /// The packs looked for since the index was loaded, and whether each exists.
     there: Mutex<HashMap<PackId, bool>>,
     loads: Mutex<Loads>,
-    /// The repository's generation at the last [`look_again`](Store::look_again).
+    /// The number of the journal's last entry at the last [`look_again`](Store::look_again).
     looked_at: Mutex<Option<u64>>,
 }
 
@@ -64,11 +66,12 @@ pub(crate) struct Located {
 }
 
 impl Store {
-    pub(crate) fn open(files: RepositoryFiles) -> Result<Self> {
+    pub(crate) fn open(files: RepositoryFiles, journal: Journal) -> Result<Self> {
         let index = Index::load(&files, &Index::default())?;
         let loads = Mutex::new(Loads { done: u64::from(!index.runs().is_empty()), synced: 0 });
         Ok(Self {
             files,
+            journal,
             packs: PackCache::default(),
             rebuilt: RebuiltPacks::default(),
             index: RwLock::new(Arc::new(index)),
@@ -76,6 +79,14 @@ impl Store {
             loads,
             looked_at: Mutex::default(),
         })
+    }
+
+    /// Returns the catalog as it is now.
+    ///
+    /// # Errors
+    /// `Corrupt` if a part of it is lost or damaged; `NotFound` if the repository is gone.
+    pub(crate) fn catalog(&self) -> Result<Arc<Catalog>> {
+        self.journal.catalog(&self.files)
     }
 
     /// Returns the index as this handle knows it.
@@ -105,7 +116,9 @@ impl Store {
         // Lock before listing the runs, so that a run that another thread adds meanwhile is added
         // to the outcome.
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        let loaded = Index::load(&self.files, &index)?;
+        let known = self.journal.known();
+        let condemned = known.map(|catalog| Arc::clone(catalog.condemned())).unwrap_or_default();
+        let loaded = Index::load(&self.files, &index)?.without(condemned);
         if loaded.runs().iter().any(|run| index.runs().iter().all(|known| known.id != run.id)) {
             self.loads().done += 1;
         }
@@ -187,11 +200,12 @@ impl Store {
         Ok(there)
     }
 
-    /// Tells whether all packs that the index names exist.
+    /// Tells whether all packs that the index names exist, but for those that gc has removed.
     pub(crate) fn has_all_packs(&self) -> Result<bool> {
-        for file in self.index().runs() {
+        let index = self.index();
+        for file in index.runs() {
             for pack in file.run().iter().flat_map(|run| run.packs()) {
-                if !self.has_pack(pack)? {
+                if !index.is_condemned(&pack) && !self.has_pack(pack)? {
                     return Ok(false);
                 }
             }
@@ -205,7 +219,7 @@ impl Store {
     /// each chunk.
     pub(crate) fn look_again(&self) -> Result<()> {
         let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = generation(&self.files)?;
+        let now = self.catalog()?.number;
         if *looked_at != Some(now) {
             self.reload()?;
             *looked_at = Some(now);
@@ -272,6 +286,9 @@ impl Store {
         if let Some(rebuilt) = self.rebuilt_copies(id).into_iter().next() {
             return Ok(rebuilt);
         }
+        if let Some(condemned) = self.condemned_copy(id) {
+            return Ok(condemned);
+        }
         // A read error says more than "found nowhere else".
         found.and_then(|found| first.map(|_| found))?.ok_or_else(|| {
             Error::corrupt(format!("{what} {} is missing from the repository", ChunkId(*id)))
@@ -316,6 +333,14 @@ impl Store {
             Some(Located { pack, number: hint.entry, entry })
         };
         self.chunk_hints(id).unwrap_or_default().into_iter().filter_map(located).collect()
+    }
+
+    /// Returns a copy in a condemned pack. Of a repository that was copied while gc worked, the
+    /// journal may be newer than the packs.
+    fn condemned_copy(&self, id: &[u8; 16]) -> Option<Located> {
+        let hints = self.index().find_condemned_chunk(id).unwrap_or_default().into_iter();
+        let mut found = hints.filter_map(|hint| self.follow(hint).ok().flatten());
+        found.find(|found| found.entry.id == *id)
     }
 
     /// Returns all copies of a chunk or a page that can be read now.

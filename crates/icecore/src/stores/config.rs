@@ -1,7 +1,4 @@
-//! The file `config` of a repository: reading it, replacing it, and what it forbids this program.
-//!
-//! A newer program may add a feature while this one has the repository open. So the config is read
-//! again before any change or removal, under the commit lock wherever that is held.
+//! The file `config` of a repository, which never changes, and what features forbid this program.
 
 use std::io;
 
@@ -25,26 +22,31 @@ const CONFIG_BYTES_MAX: u64 = 64 << 10;
 
 /// Returns the config and the minor version of the format it was written with.
 pub(crate) fn read(storage: &dyn Storage) -> Result<(Config, u16)> {
-    let bytes = read_all(storage, layout::CONFIG, CONFIG_BYTES_MAX).map_err(|error| match error.kind() {
+    Config::decode(&read_bytes(storage)?).map_err(|error| damaged(&error))
+}
+
+/// Returns the config in these bytes.
+pub(crate) fn decoded(bytes: &[u8]) -> Result<Config> {
+    Config::decode(bytes).map(|(config, _)| config).map_err(|error| damaged(&error))
+}
+
+/// Returns the bytes of the config.
+pub(crate) fn read_bytes(storage: &dyn Storage) -> Result<Vec<u8>> {
+    read_all(storage, layout::CONFIG, CONFIG_BYTES_MAX).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if is_lost(storage) => lost(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             Error::new(ErrorKind::NotFound, "there is no repository").with_hint(NextStep::InitRepository)
         }
         _ => Error::stored_io("reading the repository's config", error),
-    })?;
-    Config::decode(&bytes).map_err(|error| damaged(&error))
-}
-
-/// Publishes the config. The caller holds the commit lock, or is the only user of the repository.
-pub(crate) fn write(files: &RepositoryFiles, config: &Config) -> Result<()> {
-    files.publish_bytes(layout::CONFIG, &encoded(config)?)
+    })
 }
 
 /// Publishes the config of a new repository: with it, the repository exists.
 ///
 /// # Errors
 /// `AlreadyExists` if there is one, which stays unchanged.
-pub(crate) fn write_first(files: &RepositoryFiles, config: &Config) -> Result<()> {
-    files.publish_new_bytes(layout::CONFIG, &encoded(config)?).map_err(|error| match error.kind() {
+pub(crate) fn write_first(files: &RepositoryFiles, config: &[u8]) -> Result<()> {
+    files.publish_new_bytes(layout::CONFIG, config).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => exists_already(),
         _ => error,
     })
@@ -54,9 +56,23 @@ pub(crate) fn write_first(files: &RepositoryFiles, config: &Config) -> Result<()
 pub(crate) fn check_vacant(storage: &dyn Storage) -> Result<()> {
     match storage.open(layout::CONFIG) {
         Ok(_) => Err(exists_already()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_lost(storage) => Err(lost()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::stored_io("looking for a repository's config", error)),
     }
+}
+
+/// Tells whether a repository that has no config has more than what an attempt to make one leaves:
+/// then it has lost its config.
+pub(crate) fn is_lost(storage: &dyn Storage) -> bool {
+    let names = |dir| storage.list(dir).unwrap_or_default();
+    let mut all = names(layout::CHECKPOINTS).into_iter().chain(names(layout::JOURNAL));
+    all.any(|name| layout::number_of(&name) > Some(0))
+        && matches!(storage.open(layout::CONFIG), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+fn lost() -> Error {
+    Error::corrupt("the repository has lost its config").with_hint(NextStep::RepairCatalog)
 }
 
 fn exists_already() -> Error {
@@ -64,36 +80,33 @@ fn exists_already() -> Error {
         .with_hint("use it, or choose another directory")
 }
 
-fn encoded(config: &Config) -> Result<Vec<u8>> {
+/// Returns the bytes of a config.
+pub(crate) fn encoded(config: &Config) -> Result<Vec<u8>> {
     config.encode().map_err(|error| Error::corrupt(format!("encoding the config: {error}")))
 }
 
 /// Refuses a repository that this program cannot read.
-pub(crate) fn check_readable(config: &Config) -> Result<()> {
-    if config.geometry == Geometry::V1 && config.features.incompatible == 0 {
+pub(crate) fn check_readable(features: &Features, geometry: Geometry) -> Result<()> {
+    if geometry == Geometry::V1 && features.incompatible == 0 {
         return Ok(());
     }
     Err(Error::new(
         ErrorKind::Unsupported,
-        format!(
-            "the repository needs features that this program lacks: {:?}, {:?}",
-            config.features, config.geometry
-        ),
+        format!("the repository needs features that this program lacks: {features:?}, {geometry:?}"),
     )
     .with_hint("use a newer version of icecore"))
 }
 
-/// Refuses a repository that this program can read but must not write.
-pub(crate) fn check_writable(config: &Config, minor: u16) -> Result<()> {
+/// Refuses a repository that this program can read but must not write: a newer program uses it.
+pub(crate) fn check_writable(features: &Features, minor: u16) -> Result<()> {
     let is_newer = minor > FORMAT_MINOR;
-    if !is_newer && config.features.read_only_compatible & !Features::VOLUMES == 0 {
+    if !is_newer && features.read_only_compatible == 0 {
         return Ok(());
     }
     Err(Error::new(
         ErrorKind::Unsupported,
         format!(
-            "the repository is read-only: a newer version of icecore wrote it (format {FORMAT_MAJOR}.{minor}, {:?})",
-            config.features
+            "the repository is read-only: a newer version of icecore wrote it (format {FORMAT_MAJOR}.{minor}, {features:?})"
         ),
     )
     .with_hint("use a newer version of icecore to change it"))
@@ -102,8 +115,8 @@ pub(crate) fn check_writable(config: &Config, minor: u16) -> Result<()> {
 /// Reads the config again, and fails if this program must no longer change the repository.
 ///
 /// # Errors
-/// `Unsupported` if a newer program has added something; `NotFound` if the repository is gone, or
-/// another one is in its place; `Corrupt` or `Io` if the config has become unreadable.
+/// `NotFound` if the repository is gone, or another one is in its place; `Corrupt` or `Io` if the
+/// config has become unreadable.
 pub(crate) fn check_again(files: &RepositoryFiles) -> Result<()> {
     let (config, minor) = read(&*files.storage).map_err(|error| {
         error.in_context("nothing is changed while the repository's config is unreadable")
@@ -115,8 +128,8 @@ pub(crate) fn check_again(files: &RepositoryFiles) -> Result<()> {
         )
         .with_hint("restart this program to work on the new one"));
     }
-    check_readable(&config)?;
-    check_writable(&config, minor)
+    check_readable(&config.features, config.geometry)?;
+    check_writable(&config.features, minor)
 }
 
 fn damaged(error: &DecodeError) -> Error {
@@ -131,6 +144,6 @@ fn damaged(error: &DecodeError) -> Error {
             )
         }
         _ => Error::corrupt(format!("the repository's config is damaged: {error}"))
-            .with_hint("put back a copy of the file `config`: without the key in it, nothing can be read"),
+            .with_hint(NextStep::RepairCatalog),
     }
 }

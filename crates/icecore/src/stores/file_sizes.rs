@@ -31,10 +31,10 @@ impl FileSizes {
         for id in list_packs(files)? {
             add(&mut sizes.pack_bytes, file_bytes(files, &layout::pack(id))?);
         }
-        for name in [layout::CONFIG, layout::GENERATION, layout::CHECKED, layout::DAMAGE] {
+        for name in [layout::CONFIG, layout::CHECKED, layout::DAMAGE] {
             add(&mut sizes.metadata_bytes, file_bytes(files, name)?);
         }
-        for dir in [layout::INDEX, layout::SNAPSHOTS] {
+        for dir in [layout::INDEX, layout::JOURNAL, layout::COPIES, layout::CHECKPOINTS] {
             add(&mut sizes.metadata_bytes, dir_bytes(files, dir)?);
         }
         sizes.parity_bytes = dir_bytes(files, layout::PARITY)?;

@@ -32,6 +32,9 @@ const PACK_BYTES_TARGET: u64 = 64 << 20;
 const MIXED_BYTES_MAX: u64 = 1 << 20;
 /// The most entries of an index run: its tables of buckets count them in 32 bits.
 const RUN_ENTRIES_MAX: u64 = (1 << 32) - 1;
+/// The fewest and the most entries of the journal after a checkpoint: opening each of them takes
+/// some ten microseconds.
+const TAIL: (u64, u64) = (64, 512);
 
 /// The files of a repository, and other state that the stores of one handle share.
 pub(crate) struct RepositoryFiles {
@@ -50,6 +53,9 @@ pub(crate) struct RepositoryFiles {
     pub(crate) mixed_bytes: u64,
     /// The most entries of an index run. Only tests set less than the format's limit.
     pub(crate) run_entries: u64,
+    /// The fewest and the most entries of the journal after a checkpoint before the next one is
+    /// made. Only tests set other numbers than the default.
+    pub(crate) tail: (u64, u64),
     temps: AtomicU64,
     /// The packs begun, by kind.
     packs: [AtomicU64; 4],
@@ -89,6 +95,7 @@ impl RepositoryFiles {
             pack_bytes: PACK_BYTES_TARGET,
             mixed_bytes: MIXED_BYTES_MAX,
             run_entries: RUN_ENTRIES_MAX,
+            tail: TAIL,
             temps: AtomicU64::new(0),
             packs: Default::default(),
         }

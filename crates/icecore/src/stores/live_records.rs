@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::stores::chunks::Store;
+use crate::stores::journal::catalog::Catalog;
 use crate::stores::locks::Pin;
-use crate::stores::records;
 use crate::stores::volumes;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
@@ -17,7 +17,7 @@ use crate::words::ids::SnapshotId;
 /// Pins a snapshot, so that it cannot be deleted while it is read, and returns its record.
 pub(crate) fn pinned(store: &Store, id: SnapshotId) -> Result<(Pin, Record)> {
     let pin = Pin::take(&store.files, id)?;
-    let record = records::load(&store.files, id)?;
+    let record = store.catalog()?.get(id)?;
     store.reload()?;
     Ok((pin, record))
 }
@@ -40,13 +40,11 @@ pub(crate) fn each_other(
     except: &[ManifestKey],
     each: &mut dyn FnMut(&Record) -> Result<()>,
 ) -> Result<()> {
-    let snapshots = records::load_all_sound(&store.files)?;
+    let snapshots = store.catalog()?.all()?;
     for id in snapshots.iter().map(|record| record.id).filter(|id| except.iter().all(|key| key.id != *id)) {
         let _pin = Pin::take(&store.files, id)?;
-        match records::load(&store.files, id) {
-            Ok(record) => each(&record)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        if let Some(record) = store.catalog()?.find(id)? {
+            each(&record)?;
         }
     }
     let known: HashSet<ManifestKey> =
@@ -66,15 +64,48 @@ pub(crate) fn each_below_volumes(
     is_known: &dyn Fn(ManifestKey) -> bool,
     each: &mut dyn FnMut(&Record) -> Result<()>,
 ) -> Result<()> {
-    for record in volumes::all_that_is_kept(&store.files)? {
+    for record in all_that_is_kept(store)? {
         let key = record.manifest_key();
         if is_known(key) {
             continue;
         }
         let Err(error) = each(&record) else { continue };
-        if volumes::all_that_is_kept(&store.files)?.iter().any(|kept| kept.manifest_key() == key) {
+        if all_that_is_kept(store)?.iter().any(|kept| kept.manifest_key() == key) {
             return Err(error);
         }
     }
     Ok(())
+}
+
+/// Returns everything that gc must leave alone: the records of all snapshots, oldest first, then
+/// those below volumes whose manifest no snapshot has. A record that cannot be read is an error.
+pub(crate) fn all_that_is_kept(store: &Store) -> Result<Vec<Record>> {
+    all_that_is_kept_by(store, &*store.catalog()?)
+}
+
+/// Returns the same as the catalog says.
+pub(crate) fn all_that_is_kept_by(store: &Store, catalog: &Catalog) -> Result<Vec<Record>> {
+    let mut kept = catalog.all()?;
+    let mut known: HashSet<ManifestKey> = kept.iter().map(Record::manifest_key).collect();
+    let mut keep = |record: &Record| {
+        if known.insert(record.manifest_key()) {
+            kept.push(record.clone());
+        }
+    };
+    let mut settled = HashSet::new();
+    for (name, volume) in volumes::load_all(&store.files)? {
+        let volume = volume.map_err(|error| error.in_context(format!("volume {name}")))?;
+        volume.origin.iter().chain(&volume.base).for_each(&mut keep);
+        // The record of a volume says what it stands on, unless a newer entry is about to change
+        // that.
+        if catalog.volumes().get(&volume.id).is_some_and(|stood| stood.number <= volume.stands_at) {
+            settled.insert(volume.id);
+        }
+    }
+    for stood in catalog.volumes().values().filter(|stood| !settled.contains(&stood.of.volume)) {
+        if !volumes::is_lost(&store.files, &stood.of)? {
+            stood.of.records().for_each(&mut keep);
+        }
+    }
+    Ok(kept)
 }

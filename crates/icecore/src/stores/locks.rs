@@ -1,13 +1,11 @@
-//! The locks between processes, and the generation that tells captures about gc.
+//! The locks between processes.
 //! `docs/concurrency.md` describes them in full.
 
 use std::io;
 use std::sync::PoisonError;
 
 use crate::format::layout;
-use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
-use crate::stores::files::TempFile;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -62,17 +60,6 @@ fn take(
             _ => error,
         }
     })
-}
-
-/// Takes the commit lock, which every change of a record and every removal needs, and reads the
-/// config again: a newer program may have added a feature since this one opened the repository.
-///
-/// # Errors
-/// Those of [`config::check_again`]; then nothing may be changed.
-pub(crate) fn lock_commit(files: &RepositoryFiles) -> Result<Held> {
-    let held = lock(files, layout::LOCK_COMMIT, LockMode::Exclusive)?;
-    config::check_again(files)?;
-    Ok(held)
 }
 
 /// Takes the lock of the one gc or repair that may run.
@@ -198,41 +185,5 @@ impl Drop for Pin {
             // A lock file that stays is removed by the next gc.
             let _ = guard.dismiss();
         }
-    }
-}
-
-/// Returns the generation: the number of gc's removals.
-pub(crate) fn generation(files: &RepositoryFiles) -> Result<u64> {
-    match read_all(&*files.storage, layout::GENERATION, 8) {
-        Ok(bytes) => Ok(bytes.try_into().map_or(0, u64::from_le_bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(Error::stored_io(format!("reading {}", layout::GENERATION), error)),
-    }
-}
-
-/// Returns the generation at a moment when no gc removes anything: the objects in an index loaded
-/// after this call stay unless the generation changes. Only captures call this, so a capture that
-/// must not write ends before it reads its image.
-pub(crate) fn settled_generation(files: &RepositoryFiles) -> Result<u64> {
-    let _commit = lock_commit(files)?;
-    generation(files)
-}
-
-/// A new generation for running captures, written and synced: publishing it takes only a rename.
-pub(crate) struct NextGeneration<'a>(TempFile<'a>);
-
-impl<'a> NextGeneration<'a> {
-    /// The caller holds the lock of gc, so that nobody else changes the generation.
-    pub(crate) fn prepare(files: &'a RepositoryFiles) -> Result<Self> {
-        let next = generation(files)?.wrapping_add(1);
-        let mut file = files.temp_file()?;
-        file.append(&next.to_le_bytes())?;
-        file.sync()?;
-        Ok(Self(file))
-    }
-
-    /// The caller holds the commit lock.
-    pub(crate) fn publish(self) -> Result<()> {
-        self.0.publish(layout::GENERATION)
     }
 }

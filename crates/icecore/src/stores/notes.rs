@@ -14,10 +14,12 @@ use crate::format::notes::decode_damage;
 use crate::format::notes::encode_checked;
 use crate::format::notes::encode_damage;
 use crate::format::pack::SlotBitmap;
+use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
+use crate::world::storage::LockMode;
 use crate::world::storage::read_all;
 
 /// Marks every slot.
@@ -122,7 +124,8 @@ pub(crate) fn load_checked(files: &RepositoryFiles) -> Checked {
 /// Changes the notes. It reads them again under the lock, so that notes of other processes are not
 /// lost.
 pub(crate) fn change(files: &RepositoryFiles, change: impl FnOnce(&mut Damage, &mut Checked)) -> Result<()> {
-    let _commit = locks::lock_commit(files)?;
+    let _notes = locks::lock(files, layout::LOCK_NOTES, LockMode::Exclusive)?;
+    config::check_again(files)?;
     let (damage_before, checked_before) = (Damage::load(files), load_checked(files));
     let (mut damage, mut checked) = (damage_before.clone(), checked_before.clone());
     change(&mut damage, &mut checked);

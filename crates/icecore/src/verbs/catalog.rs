@@ -1,18 +1,20 @@
-//! The catalog of snapshots: list, find, rename, tag, protect, delete.
+//! The catalog of snapshots: list, find, rename, tag, protect, delete, restore what was deleted.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 
+use crate::format::journal::Change;
+use crate::format::journal::Patch;
 use crate::format::record::Record;
 use crate::repository::Repository;
-use crate::stores::locks;
+use crate::stores::files::RepositoryFiles;
+use crate::stores::journal::catalog::Catalog;
 use crate::stores::locks::Pin;
-use crate::stores::records;
 use crate::stores::volumes;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
-use crate::words::names::ResourceKind;
 use crate::words::names::TAGS_MAX;
 use crate::words::names::change_labels;
 use crate::words::names::check_name;
@@ -20,6 +22,7 @@ use crate::words::names::check_tag;
 use crate::words::next_step::NextStep;
 
 pub use crate::format::record::Record as Snapshot;
+pub use crate::stores::journal::catalog::DeletedSnapshot;
 
 /// The fewest characters of an id prefix that may name a snapshot.
 const PREFIX_CHARS_MIN: usize = 4;
@@ -32,73 +35,38 @@ pub fn clock_behind_ms(snapshot: &Snapshot, now_unix_ms: i64) -> Option<u64> {
     u64::try_from(behind).ok().filter(|behind| *behind > 1000)
 }
 
-/// A record that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
-    /// The name of its file in `snapshots/`.
-    pub file: String,
-    /// The reason.
-    pub reason: String,
-}
-
-/// All snapshots of a repository.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Listing {
-    /// The snapshots with readable records, oldest first.
-    pub snapshots: Vec<Snapshot>,
-    /// The unreadable records.
-    pub unreadable: Vec<Unreadable>,
-}
-
-/// Returns all snapshots.
-pub fn list(repo: &Repository) -> Result<Listing> {
-    let mut listing = Listing::default();
-    for (file, record) in records::load_all(repo.files())? {
-        match record {
-            Ok(record) => listing.snapshots.push(record),
-            Err(error) => listing.unreadable.push(Unreadable { file, reason: error.to_string() }),
-        }
-    }
-    listing.snapshots.sort_by_key(|snapshot: &Snapshot| (snapshot.created_unix_ms, snapshot.id));
-    listing.unreadable.sort_by(|a, b| a.file.cmp(&b.file));
-    Ok(listing)
+/// Returns all snapshots, oldest first.
+pub fn list(repo: &Repository) -> Result<Vec<Snapshot>> {
+    repo.catalog()?.all()
 }
 
 /// Returns the snapshot that `spec` names: an id, a unique prefix of an id (4 characters or more),
 /// a name, or `RESOURCE@latest`. A name takes precedence over a prefix.
 ///
 /// # Errors
-/// `NotFound`; `InvalidInput` if several snapshots match. If an unreadable record may be the one
-/// that is meant, the error from reading it.
+/// `NotFound`; `InvalidInput` if several snapshots match.
 pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
-    let (mut all, mut unread) = (Vec::<Snapshot>::new(), Vec::new());
-    for (file, record) in records::load_all(repo.files())? {
-        match record {
-            Ok(record) => all.push(record),
-            Err(error) => unread.push((file, error)),
-        }
-    }
-    all.sort_by_key(|snapshot| (snapshot.created_unix_ms, snapshot.id));
+    find_in(&*repo.catalog()?, spec)
+}
+
+fn find_in(catalog: &Catalog, spec: &str) -> Result<Snapshot> {
     if let Some(resource) = spec.strip_suffix("@latest") {
-        return newest_of(resource, &all, unread, spec);
+        let missing = || not_found(spec, &format!("there is no snapshot of a resource {resource:?}"));
+        return catalog.newest_of_either(resource)?.ok_or_else(missing);
     }
-    if let Some(snapshot) = all.iter().find(|snapshot| snapshot.id.to_string() == spec) {
-        return Ok(snapshot.clone());
+    if let Ok(id) = spec.parse::<SnapshotId>()
+        && id.to_string() == spec
+        && let Some(snapshot) = catalog.find(id)?
+    {
+        return Ok(snapshot);
     }
-    let named = all.iter().filter(|snapshot| snapshot.name == spec).collect::<Vec<_>>();
-    let begun =
-        || all.iter().filter(|snapshot| snapshot.id.to_string().starts_with(spec)).collect::<Vec<_>>();
-    let fitting = match named.len() {
-        0 if spec.len() >= PREFIX_CHARS_MIN => begun(),
-        _ => named,
-    };
+    let mut fitting = catalog.named(spec)?;
+    if fitting.is_empty() && spec.len() >= PREFIX_CHARS_MIN {
+        fitting = catalog.with_prefix(spec)?;
+    }
     match fitting.as_slice() {
-        [snapshot] => Ok((*snapshot).clone()),
-        [] => {
-            // A damaged record no longer tells the name of its snapshot.
-            unread.retain(|(_, error)| error.kind() != ErrorKind::Corrupt);
-            Err(missing(unread, spec, &format!("there is no snapshot {spec:?}")))
-        }
+        [snapshot] => Ok(snapshot.clone()),
+        [] => Err(not_found(spec, &format!("there is no snapshot {spec:?}"))),
         several => {
             let each = several.iter().map(|snapshot| format!("{} ({})", snapshot.id, snapshot.resource));
             let each = each.collect::<Vec<_>>().join(", ");
@@ -107,38 +75,6 @@ pub fn find(repo: &Repository, spec: &str) -> Result<Snapshot> {
                 format!("{spec:?} matches more than one snapshot: {each}"),
             )
             .with_hint("use the id of the snapshot"))
-        }
-    }
-}
-
-/// Returns the newest snapshot of a resource. `all` is sorted by age.
-fn newest_of(
-    resource: &str,
-    all: &[Snapshot],
-    mut unread: Vec<(String, Error)>,
-    spec: &str,
-) -> Result<Snapshot> {
-    let newest = all.iter().rfind(|snapshot| snapshot.resource == resource);
-    if let Some(newest) = newest {
-        // Ids come from clocks, which can go back, so a smaller id alone does not make a snapshot
-        // older. It is older if another snapshot was compared with it.
-        let has_child = |id| all.iter().any(|snapshot| snapshot.parent == Some(id));
-        let is_older = |id: SnapshotId| id < newest.id && has_child(id);
-        unread.retain(|(file, _)| !file.parse().is_ok_and(is_older));
-    }
-    match newest {
-        Some(newest) if unread.is_empty() => Ok(newest.clone()),
-        _ => Err(missing(unread, spec, &format!("there is no snapshot of a resource {resource:?}"))),
-    }
-}
-
-/// Returns the error for a snapshot that is not among the readable records.
-fn missing(unread: Vec<(String, Error)>, spec: &str, message: &str) -> Error {
-    match unread.into_iter().next() {
-        None => not_found(spec, message),
-        Some((file, error)) => {
-            let context = format!("{spec:?} may be the snapshot {file}, whose record is unreadable");
-            error.in_context(context).with_hint("name a readable snapshot by its id")
         }
     }
 }
@@ -161,9 +97,9 @@ pub struct RenameOptions {
 /// `AlreadyExists` if its resource has a snapshot of that name, unless the options allow it.
 pub fn rename(repo: &Repository, id: SnapshotId, name: &str, options: RenameOptions) -> Result<Snapshot> {
     check_name("name", name)?;
-    change(repo, id, |record, all| {
+    change(repo, id, |record, catalog| {
         record.name = name.to_owned();
-        if options.name_may_repeat { Ok(()) } else { check_record_name_is_free(all, record) }
+        if options.name_may_repeat { Ok(()) } else { check_name_is_free(catalog, record) }
     })
 }
 
@@ -210,18 +146,30 @@ pub fn set_protected(repo: &Repository, id: SnapshotId, protected: bool) -> Resu
 fn change(
     repo: &Repository,
     id: SnapshotId,
-    how: impl FnOnce(&mut Record, &[records::Loaded]) -> Result<()>,
+    how: impl Fn(&mut Record, &Catalog) -> Result<()>,
 ) -> Result<Snapshot> {
-    repo.check_writable()?;
-    let files = repo.files();
-    let _lock = locks::lock_commit(files)?;
-    let mut record = records::load(files, id)?;
-    let before = record.clone();
-    how(&mut record, &records::load_all(files)?)?;
-    if record != before {
-        records::save(files, &record)?;
-    }
+    let (_, record) = repo.commit(|catalog| {
+        let before = catalog.get(id)?;
+        let mut record = before.clone();
+        how(&mut record, catalog)?;
+        let changes =
+            if record == before { Vec::new() } else { vec![Change::Changed(id, patch(&before, &record))] };
+        Ok((changes, record))
+    })?;
     Ok(record)
+}
+
+/// Returns what is new of a record.
+fn patch(before: &Record, record: &Record) -> Patch {
+    fn new<T: PartialEq + Clone>(before: &T, now: &T) -> Option<T> {
+        (before != now).then(|| now.clone())
+    }
+    Patch {
+        name: new(&before.name, &record.name),
+        tags: new(&before.tags, &record.tags),
+        labels: new(&before.labels, &record.labels),
+        protected: new(&before.protected, &record.protected),
+    }
 }
 
 /// The options of a deletion.
@@ -232,53 +180,162 @@ pub struct DeleteOptions {
     pub clones_keep_it: bool,
 }
 
-/// Deletes a snapshot. The next gc frees its space.
+/// Deletes a snapshot. It can be restored with [`undelete`] until a gc frees its space.
 ///
 /// # Errors
 /// `InUse` if it is protected, if something is reading it, or if a volume was created from it and
 /// the options do not allow that.
 pub fn delete(repo: &Repository, id: SnapshotId, options: DeleteOptions) -> Result<Snapshot> {
-    repo.check_writable()?;
+    let mut deleted = delete_all(repo, &[id], options)?;
+    deleted.pop().ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no snapshot {id}")))
+}
+
+/// Deletes snapshots, all of them or none.
+///
+/// # Errors
+/// As for [`delete`], for any of them.
+pub fn delete_all(repo: &Repository, ids: &[SnapshotId], options: DeleteOptions) -> Result<Vec<Snapshot>> {
     let files = repo.files();
-    let _lock = locks::lock_commit(files)?;
-    let record = records::load(files, id)?;
+    let mut seen = HashSet::new();
+    let ids: Vec<SnapshotId> = ids.iter().copied().filter(|id| seen.insert(*id)).collect();
+    let (_, (deleted, _pins)) = repo.commit(|catalog| {
+        let mut deleted = Vec::with_capacity(ids.len());
+        let mut pins = Vec::with_capacity(ids.len());
+        for id in &ids {
+            let record = catalog.get(*id)?;
+            pins.push(check_deletable(files, catalog, &record, options)?);
+            deleted.push(record);
+        }
+        Ok((Change::deleted(&ids), (deleted, pins)))
+    })?;
+    Ok(deleted)
+}
+
+/// What [`delete_free`] did.
+#[derive(Debug, Default)]
+pub struct FreeDeleted {
+    /// The deleted snapshots.
+    pub deleted: Vec<Snapshot>,
+    /// Those that stay because they are in use, each with the reason.
+    pub in_use: Vec<(Snapshot, Error)>,
+}
+
+/// Deletes those of some snapshots that are not in use, together. It skips those that are gone.
+///
+/// # Errors
+/// Those of reading and writing the journal.
+pub fn delete_free(repo: &Repository, ids: &[SnapshotId], options: DeleteOptions) -> Result<FreeDeleted> {
+    let files = repo.files();
+    let (_, (done, _pins)) = repo.commit(|catalog| {
+        let (mut done, mut pins) = (FreeDeleted::default(), Vec::with_capacity(ids.len()));
+        for id in ids {
+            let Some(record) = catalog.find(*id)? else { continue };
+            match check_deletable(files, catalog, &record, options) {
+                Ok(pin) => {
+                    pins.push(pin);
+                    done.deleted.push(record);
+                }
+                Err(error) if error.kind() == ErrorKind::InUse => done.in_use.push((record, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        let free: Vec<SnapshotId> = done.deleted.iter().map(|record| record.id).collect();
+        Ok((Change::deleted(&free), (done, pins)))
+    })?;
+    Ok(done)
+}
+
+/// Checks that a snapshot can be deleted. Nobody begins to read it as long as the pin exists.
+fn check_deletable(
+    files: &RepositoryFiles,
+    catalog: &Catalog,
+    record: &Record,
+    options: DeleteOptions,
+) -> Result<Pin> {
+    let id = record.id;
     if record.protected {
         return Err(Error::new(ErrorKind::InUse, format!("snapshot {id} ({}) is protected", record.name))
             .with_hint(NextStep::UnprotectSnapshot(id)));
     }
-    let Some(_pin) = Pin::take_alone(files, id)? else {
+    let Some(pin) = Pin::take_alone(files, id)? else {
         return Err(Error::new(ErrorKind::InUse, format!("snapshot {id} ({}) is being read", record.name))
             .with_hint("wait until its restore or verification ends, or stop the process that serves it"));
     };
     if !options.clones_keep_it {
-        volumes::check_no_clone_of(files, &record)?;
+        volumes::check_no_clone_of(files, record, catalog.volumes().values().map(|stood| &stood.of))?;
     }
-    records::remove(files, id)?;
-    Ok(record)
+    Ok(pin)
 }
 
-/// Checks that no snapshot of the resource has the name that a capture wants.
-pub(crate) fn check_name_is_free(
-    all: &[records::Loaded],
-    kind: ResourceKind,
-    resource: &str,
-    name: &str,
-    except: SnapshotId,
-) -> Result<()> {
-    let taken = all.iter().filter_map(|(_, record)| record.as_ref().ok()).find(|other| {
-        other.id != except && other.kind == kind && other.resource == resource && other.name == name
-    });
-    match taken {
-        None => Ok(()),
-        Some(other) => Err(Error::new(
-            ErrorKind::AlreadyExists,
-            format!("{} {resource} already has a snapshot named {name:?}: {}", kind.as_str(), other.id),
-        )
-        .with_hint("choose another name")),
+/// Returns the deleted snapshots that can still be restored, in the order of their deletion.
+pub fn list_deleted(repo: &Repository) -> Result<Vec<DeletedSnapshot>> {
+    repo.catalog()?.deleted()
+}
+
+/// Returns the deleted snapshot that `spec` names: an id, a unique prefix of an id (4 characters or
+/// more), or a name.
+///
+/// # Errors
+/// `NotFound` if there is none, or a gc has freed its space; `InvalidInput` if several match.
+pub fn find_deleted(repo: &Repository, spec: &str) -> Result<DeletedSnapshot> {
+    let mut all = list_deleted(repo)?;
+    let is_named = |deleted: &DeletedSnapshot| deleted.snapshot.name == spec;
+    let begins = |deleted: &DeletedSnapshot| deleted.snapshot.id.to_string().starts_with(spec);
+    if all.iter().any(is_named) {
+        all.retain(is_named);
+    } else {
+        all.retain(|deleted| spec.len() >= PREFIX_CHARS_MIN && begins(deleted));
     }
+    match all.len() {
+        1 => Ok(all.remove(0)),
+        0 => Err(Error::new(ErrorKind::NotFound, format!("there is no deleted snapshot {spec:?}"))
+            .with_hint(NextStep::ListDeleted)),
+        _ => {
+            let each: Vec<String> = all.iter().map(|deleted| deleted.snapshot.id.to_string()).collect();
+            let message = format!("{spec:?} matches more than one deleted snapshot: {}", each.join(", "));
+            Err(Error::new(ErrorKind::InvalidInput, message).with_hint("use the id of the snapshot"))
+        }
+    }
+}
+
+/// Restores deleted snapshots, all of them or none.
+///
+/// # Errors
+/// `NotFound` if one was not deleted, or a gc has freed its space; `AlreadyExists` if its resource
+/// has another snapshot of its name by now, unless the options allow it.
+pub fn undelete(repo: &Repository, ids: &[SnapshotId], options: RenameOptions) -> Result<Vec<Snapshot>> {
+    let (_, restored) = repo.commit(|catalog| {
+        let mut restored = Vec::with_capacity(ids.len());
+        for id in ids {
+            let deleted = catalog.find_deleted(*id)?.ok_or_else(|| {
+                Error::new(ErrorKind::NotFound, format!("there is no deleted snapshot {id}"))
+                    .with_hint(NextStep::ListDeleted)
+            })?;
+            if !options.name_may_repeat {
+                check_name_is_free(catalog, &deleted.snapshot)?;
+            }
+            restored.push(deleted.snapshot);
+        }
+        Ok((Change::restored(ids), restored))
+    })?;
+    Ok(restored)
 }
 
 /// Checks that no other snapshot of the resource has a record's name.
-pub(crate) fn check_record_name_is_free(all: &[records::Loaded], record: &Record) -> Result<()> {
-    check_name_is_free(all, record.kind, &record.resource, &record.name, record.id)
+pub(crate) fn check_name_is_free(catalog: &Catalog, record: &Record) -> Result<()> {
+    let named = catalog.named_of(record.kind, &record.resource, &record.name)?;
+    match named.iter().find(|other| other.id != record.id) {
+        None => Ok(()),
+        Some(other) => Err(Error::new(
+            ErrorKind::AlreadyExists,
+            format!(
+                "{} {} already has a snapshot named {:?}: {}",
+                record.kind.as_str(),
+                record.resource,
+                record.name,
+                other.id
+            ),
+        )
+        .with_hint("choose another name")),
+    }
 }

@@ -8,7 +8,6 @@ use crate::repository::Repository;
 use crate::stores::live_records::pinned;
 use crate::stores::manifest::cursor::each_leaf;
 use crate::stores::manifest::shared_blocks::SharedBlocks;
-use crate::stores::records;
 use crate::verbs::catalog::Snapshot;
 use crate::verbs::diff::ChangedRange;
 use crate::verbs::diff::diff;
@@ -118,7 +117,7 @@ pub fn image_map(
         cells: vec![MapCell::default(); to_usize(record.size_bytes.div_ceil(cell_bytes))],
     };
     if let Some(other) = options.against {
-        map.against = Some(records::load(repo.files(), other)?);
+        map.against = Some(repo.catalog()?.get(other)?);
         diff(repo, other, id, &mut |range: ChangedRange| {
             // Ranges that are gone lie beyond the last cell.
             map.add(range.offset..range.offset + range.bytes, |cell| &mut cell.changed_bytes);

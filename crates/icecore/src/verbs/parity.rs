@@ -1,8 +1,9 @@
 //! Parity: reports how much a repository keeps, and changes how much it should keep.
 
+use crate::format::journal::Change;
+use crate::format::journal::Settings;
 use crate::format::layout;
 use crate::repository::Repository;
-use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::stores::parity::cover::ParityState;
@@ -39,8 +40,7 @@ pub struct ParityReport {
 /// # Errors
 /// The errors of reading the repository.
 pub fn parity_report(repo: &Repository) -> Result<ParityReport> {
-    let (config, _) = config::read(&*repo.files().storage)?;
-    report(repo.files(), config.parity)
+    report(repo.files(), repo.parity()?)
 }
 
 fn report(files: &RepositoryFiles, scheme: Option<ParityScheme>) -> Result<ParityReport> {
@@ -56,9 +56,7 @@ fn report(files: &RepositoryFiles, scheme: Option<ParityScheme>) -> Result<Parit
     })
 }
 
-/// Makes a repository keep this much parity from now on, also for its existing packs. Handles that
-/// are already open go on as before; the next capture or gc of another handle makes the parity for
-/// the packs that they add.
+/// Makes a repository keep this much parity from now on, also for its existing packs.
 ///
 /// # Errors
 /// `Interrupted` if `progress` says so: the parity made until then is kept, and the next capture or
@@ -73,12 +71,11 @@ pub fn set_parity(
     let making = |error| Error::stored_io(format!("creating the directory {}", layout::PARITY), error);
     make_dir(&*files.storage, layout::PARITY).map_err(making)?;
     let _parity = locks::lock(files, layout::LOCK_PARITY, LockMode::Exclusive)?;
-    {
-        let _commit = locks::lock_commit(files)?;
-        let (mut config, _) = config::read(&*files.storage)?;
-        config.parity = scheme;
-        config::write(files, &config)?;
-    }
+    repo.commit(|catalog| {
+        let settings = Settings::new(catalog.settings.features, scheme);
+        let changes = if settings == catalog.settings { Vec::new() } else { vec![Change::Config(settings)] };
+        Ok((changes, ()))
+    })?;
     let mut refused = Vec::new();
     if let Some(scheme) = scheme {
         refused = cover(files, scheme, &ParityState::load(files)?, progress)?.refused;

@@ -71,7 +71,7 @@ pub struct Within(SpanFieldwise);
 
 impl Within {
     /// Returns the earliest time within it, in milliseconds since 1970.
-    fn earliest(self, now: &ZonedDateTime) -> i64 {
+    pub fn earliest(self, now: &ZonedDateTime) -> i64 {
         // A time before all representable times is before all snapshots.
         now.checked_sub(self.0.0).map_or(i64::MIN, |earliest| earliest.timestamp().as_millisecond())
     }

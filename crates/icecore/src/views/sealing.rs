@@ -11,8 +11,7 @@ use std::sync::atomic::Ordering;
 use crate::format::layout;
 use crate::format::record::Record;
 use crate::format::volume::SEALED_MAX;
-use crate::stores::locks;
-use crate::stores::records;
+use crate::stores::config;
 use crate::stores::volumes::overlay::Overlay;
 use crate::views::cache::BlockCache;
 use crate::views::stack::Stack;
@@ -172,18 +171,23 @@ impl Volume {
     fn try_fold(&self, frozen: &Frozen, snapshot: SnapshotId) -> Result<()> {
         let files = self.repo.files();
         let sealed = frozen.sealed();
-        let snapshot = records::load(files, snapshot)?;
+        let snapshot = self.repo.catalog()?.get(snapshot)?;
         let disk = disk_of(&self.repo, Some(&snapshot), &self.cache)?;
         {
-            let _commit = locks::lock_commit(files)?;
-            // gc keeps what the snapshot needs as long as the snapshot's record exists, and then as
-            // long as the volume's record names it.
-            if records::load(files, snapshot.id)?.root != snapshot.root {
-                let message = format!("snapshot {} was replaced by a different one", snapshot.id);
-                return Err(Error::new(ErrorKind::NotFound, message));
-            }
+            config::check_again(files)?;
+            let catalog = self.repo.catalog()?;
             let mut published = self.locks.published();
             let mut record = published.record.clone();
+            // The entry of the snapshot says that the volume stands on it, so gc keeps what it
+            // needs even if it was deleted meanwhile.
+            let stood = catalog.volumes().get(&record.id).filter(|stood| {
+                stood.of.bases.iter().any(|base| base.manifest_key() == snapshot.manifest_key())
+            });
+            let Some(stood) = stood else {
+                let message = format!("snapshot {} was replaced by a different one", snapshot.id);
+                return Err(Error::new(ErrorKind::NotFound, message));
+            };
+            record.stands_at = stood.number;
             record.base = Some(snapshot);
             // This clears them all: nothing is sealed during a snapshot.
             record.sealed.clear();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
+use crate::format::journal::Standing;
 use crate::format::record::Record;
 use crate::format::volume::VolumeRecord;
 use crate::repository::Repository;
@@ -97,6 +98,14 @@ impl Volume {
     /// below.
     pub fn next_dirty(&self, offset: u64) -> Option<Range<u64>> {
         self.locks.stack().next_dirty(offset)
+    }
+
+    /// Returns what the volume stands on.
+    pub(crate) fn standing(&self) -> Standing {
+        let published = self.locks.published();
+        let record = &published.record;
+        let bases = record.base.iter().cloned().collect();
+        self.repo.standing(record.id, &self.name, record.origin.clone(), bases)
     }
 
     pub(crate) fn repo(&self) -> &Arc<Repository> {

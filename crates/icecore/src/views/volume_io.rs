@@ -235,6 +235,7 @@ mod tests {
             sealed: Vec::new(),
             active: 0,
             labels: Labels::new(),
+            stands_at: 0,
         };
         storage.make_dir(layout::VOLUMES).unwrap();
         storage.make_dir(&layout::volume_dir("disk")).unwrap();

@@ -3,11 +3,10 @@
 //! A thread that holds one of them takes only those further down this list:
 //!
 //! 1. `snapshots`, while a snapshot is taken;
-//! 2. the repository's `commit`, while a snapshot replaces the overlays it was made of;
-//! 3. `published`, from the change of the record until the stack matches the record;
-//! 4. `turn`, by a thread that waits to change the stack;
-//! 5. `stack`, shared by threads that read or write, exclusive for the moment of a change;
-//! 6. one of the stripes, by a thread that changes which blocks of a region an overlay has.
+//! 2. `published`, from the change of the record until the stack matches the record;
+//! 3. `turn`, by a thread that waits to change the stack;
+//! 4. `stack`, shared by threads that read or write, exclusive for the moment of a change;
+//! 5. one of the stripes, by a thread that changes which blocks of a region an overlay has.
 
 use std::sync::Arc;
 use std::sync::PoisonError;

@@ -20,6 +20,8 @@ pub enum NextStep {
         /// Whether the text is too short for a prefix of an id.
         too_short: bool,
     },
+    /// List the deleted snapshots that can be restored.
+    ListDeleted,
     /// Show the snapshot that already exists.
     GetSnapshot,
     /// Unprotect the snapshot first, to delete it anyway.
@@ -44,6 +46,8 @@ pub enum NextStep {
     /// Free space, then take the snapshot again.
     FreeSpaceForSnapshot,
 
+    /// Repair the catalog: a part of its journal is lost or damaged.
+    RepairCatalog,
     /// Rebuild the index from the packs.
     RepairIndex,
     /// The same, after a check of the medium.

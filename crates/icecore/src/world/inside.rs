@@ -53,7 +53,7 @@ fn is_repository(dir: &Path) -> bool {
     let is_file = std::fs::metadata(&config).is_ok_and(|about| about.is_file());
     let read = is_file && File::open(config).and_then(|mut file| file.read_exact(&mut magic)).is_ok();
     read && magic == MAGIC
-        || [layout::SNAPSHOTS, layout::PACKS, layout::INDEX].iter().all(|name| dir.join(name).is_dir())
+        || [layout::JOURNAL, layout::PACKS, layout::INDEX].iter().all(|name| dir.join(name).is_dir())
 }
 
 /// Returns whether the object at `real`, or one of the directories above it, is also in
@@ -140,7 +140,7 @@ mod tests {
     fn a_repository_is_one_without_its_config_and_other_directories_are_none() -> Outcome {
         let dir = tempfile::tempdir()?;
         let at = |name: &str| dir.path().join(name);
-        for name in [layout::SNAPSHOTS, layout::PACKS, layout::INDEX] {
+        for name in [layout::JOURNAL, layout::PACKS, layout::INDEX] {
             assert!(check_outside_repository(&at("disk.raw"), None).is_ok());
             std::fs::create_dir(at(name))?;
         }

@@ -60,18 +60,13 @@ fn a_snapshot_is_found_by_id_and_prefix_and_name_and_as_the_latest() {
 }
 
 #[test]
-fn a_listing_is_in_the_order_of_time_and_tells_what_cannot_be_read() {
+fn a_listing_is_in_the_order_of_time() {
     let bench = TestRepository::new();
     let old = CaptureOptions { created_unix_ms: 5, kind: ResourceKind::Droplet, ..options("db") };
     let new = bench.capture("web", &vec![1; 100]).snapshot;
     let old = icecore::snapshot::capture(&bench.repo, &vec![1; 100], &old, &NoProgress).unwrap().snapshot;
-    bench.storage.put("snapshots/notes.txt", b"remember the milk".to_vec());
-    let damaged = options("").id;
-    bench.storage.put(&format!("snapshots/{damaged}"), vec![0; 100]);
-    let listing = icecore::snapshot::list(&bench.repo).unwrap();
-    assert_eq!(listing.snapshots, [old, new]);
-    let files: Vec<&str> = listing.unreadable.iter().map(|unreadable| unreadable.file.as_str()).collect();
-    assert_eq!(files, [damaged.to_string().as_str()], "what is no id belongs to somebody else");
+    bench.storage.put("journal/notes.txt", b"remember the milk".to_vec());
+    assert_eq!(icecore::snapshot::list(&bench.repo).unwrap(), [old, new]);
 }
 
 #[test]
@@ -99,7 +94,7 @@ fn renaming_and_tagging_change_that_and_nothing_else() {
     let many: Vec<String> = (0..64).map(|n| format!("t{n}")).collect();
     let error = icecore::snapshot::retag(&bench.repo, first.id, &many, &[]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert_eq!(icecore::snapshot::list(&bench.another()).unwrap().snapshots, [tagged, second]);
+    assert_eq!(icecore::snapshot::list(&bench.another()).unwrap(), [tagged, second]);
 }
 
 #[test]
@@ -116,7 +111,7 @@ fn a_protected_snapshot_stays() {
         icecore::snapshot::delete(&bench.repo, id, DeleteOptions::default()).unwrap_err().kind(),
         ErrorKind::NotFound
     );
-    assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots, []);
+    assert_eq!(icecore::snapshot::list(&bench.repo).unwrap(), []);
 }
 
 #[test]
@@ -165,7 +160,7 @@ fn labels_are_set_and_removed_and_nothing_else_changes() {
     let gone = ["a".to_owned(), "x".to_owned()];
     let changed = icecore::snapshot::relabel(&bench.repo, first.id, &labels(&[("c", "\n")]), &gone).unwrap();
     assert_eq!(changed.labels, labels(&[("b", "2"), ("c", "\n")]));
-    assert_eq!(icecore::snapshot::list(&bench.another()).unwrap().snapshots, [changed]);
+    assert_eq!(icecore::snapshot::list(&bench.another()).unwrap(), [changed]);
     let all = ["b".to_owned(), "c".to_owned()];
     let none = icecore::snapshot::relabel(&bench.repo, first.id, &labels(&[]), &all).unwrap();
     assert_eq!(none, with(&first, |it| it.name = "new".to_owned()));

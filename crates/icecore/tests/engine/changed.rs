@@ -330,7 +330,7 @@ fn where_the_base_is_damaged_the_image_is_read_or_the_capture_fails() {
     ];
     for (what, damage) in damages {
         let fixture = Fixture::new(vec![("disk", image.clone())]);
-        let before = icecore::snapshot::list(&fixture.open()).unwrap().snapshots;
+        let before = icecore::snapshot::list(&fixture.open()).unwrap();
         let base = keep(&fixture.open(), fixture.id(0));
         damage(&fixture);
         let repo = fixture.open();
@@ -338,7 +338,7 @@ fn where_the_base_is_damaged_the_image_is_read_or_the_capture_fails() {
         let first_span = one(LEAF..LEAF + SPAN);
         let error = capture_changed(&repo, &unreadable_outside(&changed, &first_span), Some(&base), &ranges);
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Io, "{what}");
-        assert_eq!(icecore::snapshot::list(&repo).unwrap().snapshots, before, "{what}");
+        assert_eq!(icecore::snapshot::list(&repo).unwrap(), before, "{what}");
 
         let region = one(LEAF..2 * LEAF);
         let view = unreadable_outside(&changed, &region);

@@ -211,7 +211,7 @@ fn of_two_copies_at_once_one_is_made() {
     let id = two.source.snapshot("web", &image);
     let error = two.copy_with(id, &meanwhile(|| drop(two.copy(id).unwrap()))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-    assert_eq!(icecore::snapshot::list(&two.target.repo).unwrap().snapshots.len(), 1);
+    assert_eq!(icecore::snapshot::list(&two.target.repo).unwrap().len(), 1);
     assert_same(&image_of(&two.target.another(), id), &image, "the copy");
 }
 
@@ -221,7 +221,7 @@ fn a_copy_that_was_stopped_goes_on_with_what_it_has_stored() {
     let image = Random::new(7).bytes(6 * LEAF);
     let id = two.source.snapshot("web", &image);
     assert_eq!(two.copy_with(id, &Stopping::at(4)).unwrap_err().kind(), ErrorKind::Interrupted);
-    assert_eq!(icecore::snapshot::list(&two.target.repo).unwrap().snapshots, []);
+    assert_eq!(icecore::snapshot::list(&two.target.repo).unwrap(), []);
     let report = two.copy(id).unwrap();
     assert_eq!(report.snapshot.stats.new_bytes, 3 * LEAF as u64, "the first three leaves were there");
     assert_same(&image_of(&two.target.another(), id), &image, "the copy");
@@ -259,7 +259,7 @@ fn what_is_damaged_here_is_an_error_and_what_is_damaged_there_is_made_anew() {
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.to_string().contains(&format!("snapshot {base}")), "{error}");
     assert!(error.to_string().contains("bytes "), "{error}");
-    assert_eq!(icecore::snapshot::list(&two.target.repo).unwrap().snapshots, []);
+    assert_eq!(icecore::snapshot::list(&two.target.repo).unwrap(), []);
     // What differs is sound.
     collect(&two.target.another()).unwrap();
 }
@@ -280,7 +280,7 @@ fn blocks_that_are_not_what_the_span_digests_say_are_not_copied() {
                 assert!(error.to_string().contains("bytes 0 to"), "{error}");
             }
         }
-        assert_eq!(icecore::snapshot::list(&two.target.repo).unwrap().snapshots.len(), usize::from(honest));
+        assert_eq!(icecore::snapshot::list(&two.target.repo).unwrap().len(), usize::from(honest));
     }
 }
 

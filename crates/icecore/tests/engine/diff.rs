@@ -159,7 +159,7 @@ fn equal_content_that_is_stored_twice_does_not_differ() {
         "the test needs content that is stored twice: {:?}",
         stored.stats
     );
-    let all = icecore::snapshot::list(&bench.repo).unwrap().snapshots;
+    let all = icecore::snapshot::list(&bench.repo).unwrap();
     let [first_id, image_id] =
         [0, 1].map(|at| all.iter().filter(|s| s.resource == "first").nth(at).unwrap().id);
 

@@ -97,7 +97,7 @@ struct Other {
 
 #[derive(Default)]
 struct State {
-    /// Whether this program holds the commit lock, for which the other would wait.
+    /// Whether this program holds the journal's lock, for which the other would wait.
     held: bool,
     done: bool,
 }
@@ -112,13 +112,13 @@ impl Watch for Other {
             let (repo, _) = open_or_init(Arc::new(self.storage.clone()), 2);
             icecore::snapshot::capture(&repo, &vec![2; 5000], &options("other"), &NoProgress).unwrap();
         }
-        if call == "lock" && name == "local/locks/commit" {
+        if call == "lock" && name == "local/locks/journal" {
             state.held = true;
         }
     }
 
     fn released(&self, name: &str) {
-        if name == "local/locks/commit" {
+        if name == "local/locks/journal" {
             self.state.lock().unwrap().held = false;
         }
     }
@@ -177,8 +177,8 @@ fn whoever_finds_the_config_changes_nothing_before_that_is_durable() {
     let (shared, counted) = (storage.clone(), Arc::clone(&looked));
     let watch = move |call: &'static str, name: &str| {
         if (call, name) == ("sync_dir", "") && shared.files().contains_key("config") {
-            let free = shared.lock("local/locks/commit", LockMode::Exclusive, Wait::No).unwrap();
-            assert!(free.is_none(), "the commit lock is free");
+            let free = shared.lock("local/locks/journal", LockMode::Exclusive, Wait::No).unwrap();
+            assert!(free.is_none(), "the journal's lock is free");
             counted.fetch_add(1, Ordering::SeqCst);
         }
     };

@@ -32,7 +32,8 @@ const LAYERS: Layers<'_> = Layers(&[
     ],
     &["format/config", "format/page_delta", "format/run"],
     &["format/record"],
-    &["format/volume"],
+    &["format/journal"],
+    &["format/checkpoint", "format/volume"],
     // The world outside.
     &["world/io", "world/storage", "world/unsupported"],
     &["world/direct", "world/guard", "world/noticing", "world/pages", "world/random_file", "world/rename"],
@@ -43,7 +44,11 @@ const LAYERS: Layers<'_> = Layers(&[
     // Stores.
     &["stores/files", "stores/volumes/dirty_map"],
     &["stores/config"],
-    &["stores/locks", "stores/index", "stores/pack/file", "stores/pack/list", "stores/records"],
+    &["stores/locks", "stores/index", "stores/pack/file", "stores/pack/list"],
+    &["stores/journal/catalog"],
+    &["stores/journal/files"],
+    &["stores/journal"],
+    &["stores/journal/audit"],
     &[
         "stores/file_sizes",
         "stores/notes",
@@ -108,10 +113,12 @@ const LAYERS: Layers<'_> = Layers(&[
     &["verbs/verify"],
     &["verbs/repair/recover_pack", "verbs/repair/report", "verbs/repair/damaged_packs"],
     &["verbs/repair/packs", "verbs/repair/parity", "verbs/repair/runs"],
+    &["verbs/capture"],
+    &["verbs/repair/catalog"],
     &[
-        "verbs/capture",
         "verbs/diff",
         "verbs/gc",
+        "verbs/log",
         "verbs/parity",
         "verbs/repair",
         "verbs/restore",
@@ -143,8 +150,10 @@ const VERBS_THAT_USE_OTHERS: &[(&str, &str)] = &[
     ("map", "diff"),        // what changed is what a diff says
     ("copy", "capture"),    // a copy is a capture of a snapshot, in another repository
     ("copy", "catalog"),
-    ("copy", "diff"),         // of what differs from a snapshot that both have
-    ("repair", "verify"),     // what is lost is told in the same words
+    ("copy", "diff"),      // of what differs from a snapshot that both have
+    ("repair", "verify"),  // what is lost is told in the same words
+    ("repair", "capture"), // a snapshot that was found again is whole as a new one is
+    ("repair", "catalog"),
     ("volume", "capture"),    // a snapshot of a volume is a capture of what was written
     ("volume", "catalog"),    // and volumes are told of with snapshots as the catalog shows them
     ("retention", "catalog"), // a policy is about snapshots as the catalog shows them
@@ -189,12 +198,15 @@ fn imports_go_down_only() {
     layers::told(&problems).unwrap_or_else(|problems| panic!("{problems}"));
 }
 
-/// Whoever takes the commit lock looks at the config again; `init` alone only makes its file.
+/// Whoever puts an entry looks at the config again; `init` and repairs alone put the config itself,
+/// and gc removes what a process left that died while it put one.
 #[test]
-fn the_commit_lock_has_one_door() {
+fn the_lock_of_the_journal_has_few_doors() {
     let sources = layers::sources(env!("CARGO_MANIFEST_DIR")).unwrap();
-    let named = sources.iter().filter(|(_, source)| source.contains("LOCK_COMMIT")).map(|(name, _)| name);
-    assert_eq!(named.collect::<Vec<_>>(), ["format/layout", "repository", "stores/locks"]);
+    let named = sources.iter().filter(|(_, source)| source.contains("LOCK_JOURNAL")).map(|(name, _)| name);
+    let known =
+        ["format/layout", "repository", "stores/journal/mod", "verbs/gc/tail", "verbs/repair/catalog"];
+    assert_eq!(named.collect::<Vec<_>>(), known);
 }
 
 #[test]

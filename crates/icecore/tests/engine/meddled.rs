@@ -130,7 +130,7 @@ fn whatever_is_done_to_a_file_while_it_is_captured_no_snapshot_is_silently_wrong
             meddle,
             looked_at: RwLock::default(),
         };
-        let there = icecore::snapshot::list(&bench.repo).unwrap().snapshots.len();
+        let there = icecore::snapshot::list(&bench.repo).unwrap().len();
         let done = icecore::snapshot::capture(&bench.repo, &image, &options(what), &NoProgress);
         assert!(image.once.is_completed(), "{what}");
         match done {
@@ -149,7 +149,7 @@ fn whatever_is_done_to_a_file_while_it_is_captured_no_snapshot_is_silently_wrong
                     (Comes::Refused, ErrorKind::ImageChanged),
                     "{what}: {error}"
                 );
-                assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots.len(), there, "{what}");
+                assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().len(), there, "{what}");
             }
         }
         // The next one does not trust what this one has seen of the file.

@@ -177,7 +177,7 @@ impl Fixture {
     }
 
     /// Opens the repository. A newer program gets at it before call `at` of those that lock, rename
-    /// or remove something, as soon as it can have the commit lock.
+    /// or remove something, as soon as it can have the journal's lock.
     fn opened(&self, newer: Newer, at: usize) -> Opened {
         let storage = MemoryStorage::new();
         self.files.iter().for_each(|(name, bytes)| storage.put(name, bytes.clone()));
@@ -205,7 +205,7 @@ struct Upgrade {
 
 #[derive(Default)]
 struct State {
-    /// Whether this program holds the commit lock: the newer one waits for it.
+    /// Whether this program holds the journal's lock: the newer one waits for it.
     held: bool,
     upgraded: bool,
     wrong: Vec<String>,
@@ -230,15 +230,20 @@ impl Watch for Upgrade {
             state.upgraded = true;
             self.upgrade();
         }
-        if call == "lock" && name == "local/locks/commit" {
+        if call == "lock" && name == "local/locks/journal" {
             state.held = true;
         }
         // What is only added may be added; what belongs to this process alone may go.
-        let own = ["local/tmp/", "local/locks/", "local/reserve"].iter().any(|own| name.starts_with(own));
+        let own = ["local/tmp/", "local/locks/", "local/reserve", "local/damage", "local/checked"]
+            .iter()
+            .any(|own| name.starts_with(own));
         let added = ["packs/", "index/", "parity/"].iter().any(|added| name.starts_with(added));
-        let overlay = name.starts_with("local/volumes/") && !name.ends_with("/record");
+        let overlay = name.starts_with("local/volumes/");
+        // Packs go, with the runs and the parity of them, once an entry has condemned them.
+        let condemned =
+            ["packs/", "index/", "parity/", "journal-copies/"].iter().any(|dir| name.starts_with(dir));
         let wrong = match call {
-            "remove" => !own && !overlay,
+            "remove" => !own && !overlay && !condemned,
             // A seal replaces the record without the lock, but never one that a newer program
             // wrote.
             "rename" => !own && !added && !name.ends_with("/record"),
@@ -250,7 +255,7 @@ impl Watch for Upgrade {
     }
 
     fn released(&self, name: &str) {
-        if name == "local/locks/commit" {
+        if name == "local/locks/journal" {
             self.state.lock().unwrap().held = false;
         }
     }
@@ -390,7 +395,7 @@ fn a_config_that_cannot_be_read_any_more_stops_every_change() {
     type Damage = fn(&MemoryStorage);
     let damage: [(&str, Damage, ErrorKind); 3] = [
         ("damaged", |storage| storage.put("config", b"rubbish".to_vec()), ErrorKind::Corrupt),
-        ("gone", |storage| storage.remove("config").unwrap(), ErrorKind::NotFound),
+        ("gone", |storage| storage.remove("config").unwrap(), ErrorKind::Corrupt),
         (
             "of another repository",
             |storage| {

@@ -271,7 +271,7 @@ fn parity_is_switched_on_later_changed_and_switched_off() {
     let repo = open(protected.storage.clone());
     set_parity(&repo, None, &NoProgress).unwrap();
     assert_eq!(protected.files("parity/"), BTreeSet::new());
-    assert_eq!(open(protected.storage.clone()).parity(), None);
+    assert_eq!(open(protected.storage.clone()).parity().unwrap(), None);
     protected.capture(3);
     assert_eq!(protected.files("parity/"), BTreeSet::new(), "it is off");
     let scheme: ParityScheme = "3+1".parse().unwrap();

@@ -243,15 +243,6 @@ fn punched_chunks_are_saved_too() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_is_told_beside_what_is_lost() {
-    let fixture = Fixture::three();
-    fixture.flip(&format!("snapshots/{}", fixture.id(1)), 40);
-    let report = repair_snapshots(&fixture.open(), &NoProgress).unwrap();
-    assert_eq!((report.snapshots, report.lost.len()), (2, 0));
-    assert_eq!(report.unreadable[0].0, fixture.id(1).to_string());
-}
-
-#[test]
 fn only_one_gc_or_repair_runs() {
     let fixture = Fixture::three();
     let repo = fixture.open();

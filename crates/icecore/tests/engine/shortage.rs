@@ -37,7 +37,7 @@ const SHORTAGES: [(i32, bool, ErrorKind); 5] = [
 type Verb = fn(&Repository, SnapshotId) -> Result<bool, Error>;
 
 const VERBS: [(&str, Verb); 9] = [
-    ("list", |repo, _| icecore::snapshot::list(repo).map(|listing| !listing.unreadable.is_empty())),
+    ("list", |repo, _| icecore::snapshot::list(repo).map(|listing| listing.is_empty())),
     ("list volumes", |repo, _| {
         icecore::volume::list_volumes(repo).map(|listing| !listing.unreadable.is_empty())
     }),
@@ -64,8 +64,7 @@ const VERBS: [(&str, Verb); 9] = [
         })
     }),
     ("repair snapshots", |repo, _| {
-        icecore::maintenance::repair_snapshots(repo, &NoProgress)
-            .map(|report| !report.unreadable.is_empty() || !report.lost.is_empty())
+        icecore::maintenance::repair_snapshots(repo, &NoProgress).map(|report| !report.lost.is_empty())
     }),
 ];
 

@@ -1,7 +1,6 @@
 //! Files that belong to somebody else lie in a repository: every verb goes on, and verify alone
 //! tells of them.
 
-use icecore::ErrorKind;
 use icecore::NoProgress;
 use icecore::maintenance::Depth;
 use icecore::repository::ParityScheme;
@@ -28,18 +27,20 @@ fn strays(bench: &TestRepository) -> Vec<String> {
         format!("{dir}/{}", file.to_uppercase())
     };
     let mut strays = Vec::new();
-    for dir in ["snapshots", "index", "parity", "local/volumes", "packs"] {
+    for dir in ["journal", "checkpoint", "index", "parity", "local/volumes", "packs"] {
         for name in [".nfs000000001a2b", "x.bak", "empty", ".x.swp", "x~"] {
             strays.push(format!("{dir}/{name}"));
         }
     }
     let pack = first("packs/");
     // What would be an id if it were spelled as ids are.
-    strays.extend(["snapshots/", "index/"].map(first).map(upper));
+    strays.push(upper(first("index/")));
+    strays.extend(
+        ["journal/000000000000000A", "checkpoint/1", "journal-copies/+000000000000001"].map(str::to_owned),
+    );
     strays.push(upper(pack.clone()));
-    strays.extend(["snapshots/", "index/", "parity/"].map(|dir| format!("{}~", first(dir))));
+    strays.extend(["journal/", "checkpoint/", "index/", "parity/"].map(|dir| format!("{}~", first(dir))));
     strays.push(format!("{pack}.bak"));
-    strays.push(first("snapshots/").replace('-', "").replace("snapshots/", "snapshots/{") + "}");
     strays.sort();
     strays.dedup();
     strays
@@ -71,8 +72,7 @@ fn a_file_of_somebody_else_stops_nothing_and_is_told_by_verify() {
         bench.storage.put(name, bytes);
     }
     let repo = bench.another();
-    let listing = icecore::snapshot::list(&repo).unwrap();
-    assert_eq!((listing.snapshots.len(), listing.unreadable), (2, Vec::new()));
+    assert_eq!(icecore::snapshot::list(&repo).unwrap().len(), 2);
     assert_eq!(icecore::volume::list_volumes(&repo).unwrap().unreadable.len(), 0);
     icecore::snapshot::delete(&repo, gone, DeleteOptions::default()).unwrap();
     assert!(collect(&repo).unwrap().packs_removed > 0);
@@ -90,16 +90,4 @@ fn a_file_of_somebody_else_stops_nothing_and_is_told_by_verify() {
     assert!(report.findings.iter().all(|finding| finding.problem.contains("move it out")));
     let files = bench.storage.files();
     assert!(strays.iter().all(|name| files.contains_key(name)), "they are not ours to remove");
-}
-
-#[test]
-fn a_damaged_record_under_an_id_stops_gc_as_before() {
-    for bytes in [Vec::new(), b"rubbish".to_vec()] {
-        let bench = bench();
-        bench.snapshot("disk", &Random::new(1).bytes(100_000));
-        bench.storage.put("snapshots/01890a5d-ac96-774b-bcce-b302099a8057", bytes);
-        let error = collect(&bench.another()).err().unwrap();
-        assert_eq!(error.kind(), ErrorKind::Corrupt);
-        assert_eq!(icecore::snapshot::list(&bench.another()).unwrap().unreadable.len(), 1);
-    }
 }

@@ -231,7 +231,7 @@ fn the_header_of_a_record_is_looked_at_though_only_a_repair_needs_it() {
 fn files_that_are_nobodys_are_findings() {
     let fixture = Fixture::three();
     let copy = format!("packs/{}.1", id_of(&fixture.packs[0].0));
-    let strange = ["packs/notes.txt", "index/notes.txt", "snapshots/notes.txt", &copy];
+    let strange = ["packs/notes.txt", "index/notes.txt", "journal/notes.txt", &copy];
     for path in strange {
         let fixture = Fixture::three();
         fixture.storage.put(path, fixture.bytes(&fixture.packs[0].0));
@@ -250,17 +250,6 @@ fn a_pack_under_the_name_of_another_is_found() {
     let report = fixture.verify(Depth::Structure);
     assert!(report.findings.iter().any(|finding| finding.object.contains(id_of(pack))), "{report:#?}");
     fixture.assert_restores(2);
-}
-
-#[test]
-fn a_record_that_cannot_be_read_is_a_finding_and_the_others_are_looked_at() {
-    let fixture = Fixture::three();
-    fixture.flip(&format!("snapshots/{}", fixture.id(0)), 40);
-    let report = fixture.verify(Depth::ReadData);
-    assert_eq!(only(&report.findings).object, format!("snapshot {}", fixture.id(0)));
-    assert_eq!(report.snapshots, 2);
-    let named = verify(&fixture.open(), Some(&[fixture.id(0)]), Depth::Structure, &NoProgress).unwrap();
-    assert_eq!(named.findings, report.findings);
 }
 
 #[test]

@@ -183,12 +183,13 @@ fn an_unchanged_image_is_read_once_and_its_record_alone_is_written() {
 
     let calls = recorder.take();
     let names = published(&calls);
-    assert!(matches!(names[..], [record] if record.starts_with("snapshots/")), "{names:?}");
-    assert_eq!(calls.iter().filter(|call| matches!(call, Call::Create(_))).count(), 1);
+    assert!(matches!(names[..], [entry] if entry.starts_with("journal/")), "{names:?}");
+    let created = calls.iter().filter(|call| matches!(call, Call::Create(_)));
+    assert_eq!(created.count(), 2, "the entry and its copy");
     let written: usize =
         calls.iter().map(|call| if let Call::Append(bytes) = call { *bytes } else { 0 }).sum();
-    assert!(written < 1000, "{written} bytes for a record");
-    assert_eq!(syncs(&calls), 2, "of the record, and of its directory");
+    assert!(written < 1000, "{written} bytes for an entry");
+    assert_eq!(syncs(&calls), 2, "of the entry, and of its directory");
     // Of the packs only what finds and holds the parent's pages, and none of the data.
     let of_packs = bytes_read(&calls, "packs/");
     assert!(of_packs < data_bytes / 100, "{of_packs} bytes of packs read");
@@ -205,7 +206,7 @@ fn zeros_are_read_once_and_holes_never_and_neither_stores_anything() {
     assert_eq!(report.snapshot.stats.data_bytes, 0);
     let calls = recorder.take();
     let names = published(&calls);
-    assert!(matches!(names[..], [record] if record.starts_with("snapshots/")), "{names:?}");
+    assert!(matches!(names[..], [entry] if entry.starts_with("journal/")), "{names:?}");
 }
 
 #[test]
@@ -241,7 +242,7 @@ fn syncs_of_a_capture_do_not_grow_with_its_data() {
     let (count, files) = of(32 * MIB);
     assert_eq!(of(2 * MIB), (count, files.clone()), "for a sixteenth of the data");
     // The data and its index run, the pages and theirs, the record.
-    assert_eq!(files, ["pac", "ind", "pac", "ind", "sna"]);
+    assert_eq!(files, ["pac", "ind", "pac", "ind", "jou"]);
     // Each of these and its directory.
     assert_eq!(count, 5 * 2);
 }
@@ -262,7 +263,7 @@ fn a_small_capture_writes_one_pack_and_one_run_in_six_syncs() {
         let bytes = calls.iter().map(|call| if let Call::Append(bytes) = call { *bytes } else { 0 });
         (files, syncs(&calls), bytes.sum::<usize>())
     };
-    let small = vec!["pac".to_owned(), "ind".to_owned(), "sna".to_owned()];
+    let small = vec!["pac".to_owned(), "ind".to_owned(), "jou".to_owned()];
     for changed in 0..4 {
         image[changed * MIB..][..4096].copy_from_slice(&Random::new(91).bytes(8 << 10)[changed..][..4096]);
         let (files, syncs, bytes) = of(&image);
@@ -271,7 +272,7 @@ fn a_small_capture_writes_one_pack_and_one_run_in_six_syncs() {
         assert!(files.ends_with(&small) && (changed > 0 || files == small), "{files:?}");
         assert_eq!(syncs, 6 + 2 * (runs - 1), "with one block changed: {files:?}");
         assert!(bytes < 128 << 10, "{bytes} bytes");
-        // The record, its directory, and that of the runs that others have published.
+        // The entry, its directory, and that of the runs that others have published.
         assert_eq!(of(&image).1, 3, "unchanged");
     }
     let (files, syncs, _) = {
@@ -300,9 +301,9 @@ fn a_change_of_a_huge_image_costs_the_pages_above_it() {
     assert!(first.stats.manifest_bytes > 10 * second.stats.manifest_bytes, "{:?}", first.stats);
 
     recorder.take();
-    assert_eq!(icecore::snapshot::list(&repo).unwrap().snapshots, [first.clone(), second.clone()]);
+    assert_eq!(icecore::snapshot::list(&repo).unwrap(), [first.clone(), second.clone()]);
     icecore::snapshot::find(&repo, "disk@latest").unwrap();
-    assert_eq!(bytes_read(&recorder.take(), "packs/"), 0, "a listing needs records alone");
+    assert_eq!(bytes_read(&recorder.take(), "packs/"), 0, "a listing needs the journal alone");
 
     let mut ranges = Vec::new();
     let totals = icecore::snapshot::diff(&repo, first.id, second.id, &mut |range| {
@@ -362,7 +363,7 @@ fn what_is_known_to_have_changed_of_a_huge_image_costs_its_spans_and_the_pages_a
     let (report, calls) = of_changes(&image, &[]);
     assert!(report.unchanged && image.bytes_read() == 0);
     assert!(!calls.iter().any(|call| matches!(call, Call::Open(name) if name.starts_with("packs/"))));
-    assert!(matches!(published(&calls)[..], [record] if record.starts_with("snapshots/")));
+    assert!(matches!(published(&calls)[..], [entry] if entry.starts_with("journal/")));
 
     let places: Vec<u64> = (0..10).map(|at| (at * 50) << 35).collect();
     let fresh = Random::new(88).bytes(10 * 4096);
@@ -390,7 +391,7 @@ fn what_is_known_to_have_changed_of_a_huge_image_costs_its_spans_and_the_pages_a
         icecore::snapshot::capture_ranges(&repo, &empty, Some(&base), &all, &options("disk"), &NoProgress)
             .unwrap();
     assert_eq!((report.snapshot.stats.data_bytes, report.read_bytes), (0, 0));
-    assert!(matches!(published(&recorder.take())[..], [record] if record.starts_with("snapshots/")));
+    assert!(matches!(published(&recorder.take())[..], [entry] if entry.starts_with("journal/")));
     let looked = empty.looked.into_inner();
     assert!(looked < 3000, "looked for data {looked} times, with 500 regions that had some");
 }

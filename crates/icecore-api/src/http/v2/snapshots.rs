@@ -61,7 +61,7 @@ pub(crate) async fn delete(
     Path(id): Path<String>,
 ) -> ApiResult<StatusCode> {
     blocking(move || {
-        app.snapshots.delete(app.images.proper_snapshot(&who, &id)?.snapshot.id.0)?;
+        app.snapshots.delete(&who, app.images.proper_snapshot(&who, &id)?.snapshot.id.0)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

@@ -70,7 +70,7 @@ pub(crate) async fn delete(
     Path(id): Path<String>,
 ) -> ApiResult<StatusCode> {
     blocking(move || {
-        app.snapshots.delete(app.snapshots.of_a_volume(&who, &id)?.snapshot.id.0)?;
+        app.snapshots.delete(&who, app.snapshots.of_a_volume(&who, &id)?.snapshot.id.0)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

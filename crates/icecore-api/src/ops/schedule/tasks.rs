@@ -236,7 +236,7 @@ impl Run<'_> {
         for going in plan.going() {
             self.go_on()?;
             let Some(item) = items.iter().find(|item| item.snapshot.id == going.id) else { continue };
-            match self.service.snapshots.delete(item.snapshot.id.0) {
+            match self.service.snapshots.delete(who, item.snapshot.id.0) {
                 // The snapshot is gone, or somebody is reading it: the next run is soon enough.
                 Err(error) if matches!(error.status, 404 | 409) => {
                     tracing::info!(snapshot = %going.id, %error, "not deleted by a schedule");

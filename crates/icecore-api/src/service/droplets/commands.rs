@@ -231,7 +231,7 @@ impl DropletCommands {
                 && now.saturating_sub(item.snapshot.age_unix_ms(now)) > kept_ms
         });
         for item in &expired {
-            match self.snapshots.delete(item.snapshot.id.0) {
+            match self.snapshots.delete(who, item.snapshot.id.0) {
                 Err(error) if error.status == 404 => {}
                 done => done?,
             }

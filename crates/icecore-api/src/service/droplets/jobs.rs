@@ -29,7 +29,7 @@ use crate::service::items::VolumeItem;
 use crate::service::jobs::JobProgress;
 use crate::service::jobs::Lane;
 use crate::service::parts::Parts;
-use crate::service::snapshots::delete_if_there;
+use crate::service::snapshots::delete_all;
 use crate::service::snapshots::log_if_clock_is_behind;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
@@ -78,7 +78,7 @@ impl DropletJobs {
     }
 
     fn perform(&self, action: &Action, job: &DropletJob, progress: &JobProgress) -> ApiResult<()> {
-        let pool = pool::find(&self.pools, &action.region)?;
+        let pool = &pool::find(&self.pools, &action.region)?.on_behalf_of(&action.account);
         let disk = || disk_of(pool, action.resource);
         match job {
             DropletJob::Create { name, size_bytes, snapshot, labels, volumes } => {
@@ -93,7 +93,7 @@ impl DropletJobs {
                 };
                 create(pool, options, volumes)
             }
-            DropletJob::Destroy => self.destroy(pool, action.resource),
+            DropletJob::Destroy => self.destroy(pool, action),
             DropletJob::Snapshot { id, name, tags, labels } => {
                 let options = VolumeSnapshotOptions {
                     name_may_repeat: true,
@@ -129,7 +129,8 @@ impl DropletJobs {
         Ok(())
     }
 
-    fn destroy(&self, pool: &Arc<Pool>, id: Uuid) -> ApiResult<()> {
+    fn destroy(&self, pool: &Arc<Pool>, action: &Action) -> ApiResult<()> {
+        let id = action.resource;
         let item = match disk_of(pool, id) {
             Ok(item) => item,
             Err(error) if error.status == 404 => return Ok(()),
@@ -138,12 +139,13 @@ impl DropletJobs {
         // The disk goes last: until then, the whole job can be repeated.
         detach_all(pool, id)?;
         for other in self.pools.values() {
-            for snapshot in icecore::snapshot::list(other.repo())?.snapshots {
-                let of_this = labels::id(&snapshot.labels, labels::RESOURCE) == Some(id);
-                if of_this && labels::image_type(&snapshot.labels) == labels::TYPE_BACKUP {
-                    delete_if_there(other, snapshot.id.0)?;
-                }
-            }
+            let mut backups = icecore::snapshot::list(other.repo())?;
+            backups.retain(|snapshot| {
+                labels::id(&snapshot.labels, labels::RESOURCE) == Some(id)
+                    && labels::image_type(&snapshot.labels) == labels::TYPE_BACKUP
+            });
+            let backups: Vec<SnapshotId> = backups.iter().map(|backup| backup.id).collect();
+            delete_all(&other.on_behalf_of(&action.account), &backups)?;
         }
         delete_disk(&item)
     }

@@ -147,7 +147,7 @@ impl ImageCommands {
         })?;
         let set: Labels =
             texts.iter().filter_map(|(key, text)| Some(((*key).to_owned(), (*text).clone()?))).collect();
-        self.snapshots.in_all_regions(image.uuid, |repo, id| {
+        self.snapshots.in_all_regions(who, image.uuid, |repo, id| {
             if let Some(name) = &change.name {
                 let options = icecore::snapshot::RenameOptions { name_may_repeat: true };
                 icecore::snapshot::rename(repo, id, name, options)?;
@@ -168,7 +168,7 @@ impl ImageCommands {
             of_this.for_each(|action| self.actions.cancel(action));
             return Ok(());
         }
-        self.snapshots.delete(image.uuid)
+        self.snapshots.delete(who, image.uuid)
     }
 
     /// Copies an image to another region.

@@ -16,6 +16,7 @@ use crate::pool::Pool;
 use crate::pool::Pools;
 use crate::pool::labels;
 use crate::pool::labels::Labels;
+use crate::service::accounts::Who;
 use crate::service::actions::Work;
 use crate::service::images::import::Imports;
 use crate::service::jobs::JobProgress;
@@ -67,11 +68,11 @@ impl ImageJobs {
     }
 
     fn perform(&self, action: &Action, job: &ImageJob, progress: &JobProgress) -> ApiResult<()> {
-        let pool = pool::find(&self.pools, &action.region)?;
+        let pool = &pool::find(&self.pools, &action.region)?.on_behalf_of(&action.account);
         match job {
             ImageJob::Import => self.imports.import(pool, action, progress),
             ImageJob::Transfer { from } => self.transfer(from, pool, action.resource, progress),
-            ImageJob::Convert => self.convert(action.resource),
+            ImageJob::Convert => self.convert(action),
         }
     }
 
@@ -93,11 +94,11 @@ impl ImageJobs {
         Ok(())
     }
 
-    fn convert(&self, snapshot: Uuid) -> ApiResult<()> {
+    fn convert(&self, action: &Action) -> ApiResult<()> {
         let kind = [labels::TYPE.to_owned()];
         let relabel =
             |repo: &Repository, id| icecore::snapshot::relabel(repo, id, &Labels::new(), &kind).map(drop);
-        self.snapshots.in_all_regions(snapshot, relabel)?;
+        self.snapshots.in_all_regions(&Who(action.account.clone()), action.resource, relabel)?;
         Ok(())
     }
 }

@@ -116,10 +116,11 @@ impl Offers {
     /// the tags, which are the old owner's words.
     fn hand_over(&self, offer: &Offer) -> ApiResult<bool> {
         let owner = Labels::from([(labels::ACCOUNT.to_owned(), offer.recipient.clone())]);
-        let found = self.snapshots.in_all_regions(offer.uuid, |repo, id| {
-            let snapshot = icecore::snapshot::relabel(repo, id, &owner, &[])?;
-            icecore::snapshot::retag(repo, id, &[], &snapshot.tags).map(drop)
-        })?;
+        let found =
+            self.snapshots.in_all_regions(&Who(offer.recipient.clone()), offer.uuid, |repo, id| {
+                let snapshot = icecore::snapshot::relabel(repo, id, &owner, &[])?;
+                icecore::snapshot::retag(repo, id, &[], &snapshot.tags).map(drop)
+            })?;
         self.db.end_offer(offer.id)?;
         Ok(found)
     }

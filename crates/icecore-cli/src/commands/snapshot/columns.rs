@@ -25,9 +25,10 @@ pub(crate) enum Column {
     DataBytes,
     NewBytes,
     StoredBytes,
+    Deleted,
 }
 
-const ALL: [Column; 15] = [
+const ALL: [Column; 16] = [
     Column::Id,
     Column::Name,
     Column::Created,
@@ -43,6 +44,7 @@ const ALL: [Column; 15] = [
     Column::DataBytes,
     Column::NewBytes,
     Column::StoredBytes,
+    Column::Deleted,
 ];
 /// The default columns.
 const USUAL: usize = 8;
@@ -65,6 +67,7 @@ impl Column {
             Self::DataBytes => "Data Bytes",
             Self::NewBytes => "New Bytes",
             Self::StoredBytes => "Stored Bytes",
+            Self::Deleted => "Deleted",
         }
     }
 
@@ -80,7 +83,7 @@ impl Column {
         }
     }
 
-    fn value(self, snapshot: &Snapshot) -> String {
+    fn value(self, snapshot: &Snapshot, deleted_unix_ms: Option<i64>) -> String {
         match self {
             Self::Id => snapshot.id.to_string(),
             Self::Name => snapshot.name.clone(),
@@ -97,6 +100,7 @@ impl Column {
             Self::DataBytes => snapshot.stats.data_bytes.to_string(),
             Self::NewBytes => snapshot.stats.new_bytes.to_string(),
             Self::StoredBytes => snapshot.stats.stored_bytes.to_string(),
+            Self::Deleted => deleted_unix_ms.map_or_else(String::new, units::time_for_people),
         }
     }
 
@@ -125,7 +129,7 @@ fn names() -> String {
 #[derive(Debug, clap::Args)]
 pub(crate) struct FormatArgs {
     /// Show these columns: ID, Name, Created, Resource, Type, MinDiskSize, Size, Tags, Protected,
-    /// Parent, Content, ImageBytes, DataBytes, NewBytes, StoredBytes
+    /// Parent, Content, ImageBytes, DataBytes, NewBytes, StoredBytes, Deleted
     #[arg(long, value_name = "COL,...", value_delimiter = ',')]
     format: Vec<String>,
     /// Do not show the header
@@ -139,19 +143,30 @@ impl FormatArgs {
         !self.format.is_empty() || self.no_header
     }
 
-    /// Returns the chosen columns, or the default ones.
-    pub(crate) fn columns(&self) -> Result<Vec<Column>> {
+    /// Returns the chosen columns, or the default ones for snapshots or for deleted snapshots.
+    pub(crate) fn columns(&self, deleted: bool) -> Result<Vec<Column>> {
         if self.format.is_empty() {
-            return Ok(ALL[..USUAL].to_vec());
+            let time = |column| if deleted && column == Column::Created { Column::Deleted } else { column };
+            return Ok(ALL[..USUAL].iter().copied().map(time).collect());
         }
         self.format.iter().map(|name| Column::parse(name)).collect()
     }
 
     /// Returns a table of `snapshots`.
     pub(crate) fn table(&self, columns: &[Column], snapshots: &[Snapshot]) -> String {
+        self.table_of(columns, snapshots.iter().map(|snapshot| (snapshot, None)))
+    }
+
+    /// Returns a table of snapshots, each with the time of its deletion if it was deleted.
+    pub(crate) fn table_of<'a>(
+        &self,
+        columns: &[Column],
+        snapshots: impl Iterator<Item = (&'a Snapshot, Option<i64>)>,
+    ) -> String {
         let layout: Vec<_> = columns.iter().map(|column| column.layout()).collect();
-        let row = |snapshot: &Snapshot| columns.iter().map(|column| column.value(snapshot)).collect();
-        let rows: Vec<Vec<String>> = snapshots.iter().map(row).collect();
+        let row =
+            |(snapshot, deleted)| columns.iter().map(|column| column.value(snapshot, deleted)).collect();
+        let rows: Vec<Vec<String>> = snapshots.map(row).collect();
         ui::table(&layout, &rows, !self.no_header)
     }
 }

@@ -24,10 +24,10 @@ use crate::units;
 
 /// Copy snapshots to another repository
 ///
-/// Each copy keeps its id, name, time, resource, tags and labels. If both repositories have a
-/// snapshot of the same resource, only the difference from it is read. Only data that is missing
-/// there is written, and all data that is read is verified. A snapshot that is already there stays
-/// unchanged. The repositories may have different keys and compression levels.
+/// Each copy keeps its id and what was chosen for it, but for its protection. If both repositories
+/// have a snapshot of the same resource, only the difference from it is read. Only data that is
+/// missing there is written, and all data that is read is verified. A snapshot that is already
+/// there stays unchanged. The repositories may have different keys and compression levels.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CopyArgs {
     /// Ids, unique prefixes of ids, names, or RESOURCE@latest

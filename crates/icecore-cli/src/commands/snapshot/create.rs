@@ -199,18 +199,18 @@ fn name_of_file(image: &Path) -> Result<String> {
     })
 }
 
-/// Returns a name from the resource and the time that no snapshot of the resource has.
+/// Returns a name from the resource and the time that no snapshot has.
 pub(crate) fn free_name(repo: &Repository, resource: &str, unix_ms: i64) -> Result<String> {
-    let taken = icecore::snapshot::list(repo)?.snapshots;
     let time = units::time_for_names(unix_ms);
-    let is_free =
-        |name: &String| !taken.iter().any(|other| other.resource == resource && other.name == *name);
-    let first = join_name(resource, &time);
-    if is_free(&first) {
-        return Ok(first);
+    let later = (2_u64..).map(|n| join_name(resource, &format!("{time}-{n}")));
+    for name in std::iter::once(join_name(resource, &time)).chain(later) {
+        match icecore::snapshot::find(repo, &name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(name),
+            Err(error) if error.kind() != ErrorKind::InvalidInput => return Err(error),
+            _ => {}
+        }
     }
-    let mut later = (2_u64..).map(|n| join_name(resource, &format!("{time}-{n}")));
-    Ok(later.find(is_free).unwrap_or(first))
+    Ok(join_name(resource, &time))
 }
 
 fn join_name(resource: &str, ending: &str) -> String {

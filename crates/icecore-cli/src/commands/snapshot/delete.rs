@@ -5,6 +5,7 @@ use icecore::ErrorKind;
 use icecore::Result;
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::Snapshot;
+use icecore::snapshot::SnapshotId;
 
 use crate::app::App;
 use crate::commands::find_all;
@@ -13,10 +14,15 @@ use crate::exit::Verdict;
 use crate::json;
 use crate::units;
 
+/// The note after a deletion.
+pub(crate) const UNDO: &str =
+    "`icecore snapshot undelete` restores deleted snapshots, until `icecore gc` frees the space";
+
 /// Delete snapshots
 ///
-/// Does not affect other snapshots. The next `icecore gc` frees the space. Does not delete a
-/// protected snapshot, and deletes the origin of a volume only with `--keep-clones`.
+/// Does not affect other snapshots. Does not delete a protected snapshot, and deletes the origin of
+/// a volume only with `--keep-clones`. If one of several cannot be deleted, none is. The next
+/// `icecore gc` frees the space; until then `icecore snapshot undelete` restores them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeleteArgs {
     /// Ids, unique prefixes of ids, names, or RESOURCE@latest
@@ -43,16 +49,18 @@ impl DeleteArgs {
             return Err(Error::new(ErrorKind::Interrupted, "not confirmed: nothing was deleted"));
         }
         let options = DeleteOptions { clones_keep_it: self.keep_clones };
-        let mut deleted = Vec::with_capacity(found.len());
-        for snapshot in &found {
-            let gone = icecore::snapshot::delete(&repo, snapshot.id, options)
-                .map_err(|error| error.in_context(so_far(&deleted)))?;
-            deleted.push(gone);
-        }
+        let ids: Vec<SnapshotId> = found.iter().map(|snapshot| snapshot.id).collect();
+        let deleted = icecore::snapshot::delete_all(&repo, &ids, options)
+            .map_err(|error| error.in_context("nothing was deleted"))?;
         let text: String = deleted.iter().map(|snapshot| format!("deleted {}\n", title(snapshot))).collect();
         let result = json::DeleteResult { deleted: deleted.iter().map(json::Snapshot::from).collect() };
         app.ui.result(&result, &text)?;
-        app.ui.note("`icecore gc` frees the space");
+        match ids.as_slice() {
+            [id] => app.ui.note(&format!(
+                "`icecore snapshot undelete {id}` restores it, until `icecore gc` frees the space"
+            )),
+            _ => app.ui.note(UNDO),
+        }
         Ok(Verdict::Clean)
     }
 }
@@ -64,12 +72,4 @@ fn question(snapshots: &[Snapshot]) -> String {
         units::count(names.len() as u64, "snapshot"),
         names.join(", ")
     )
-}
-
-/// Returns what an error says about the snapshots deleted before it.
-pub(crate) fn so_far(deleted: &[Snapshot]) -> String {
-    if deleted.is_empty() {
-        return "nothing was deleted".into();
-    }
-    format!("deleted only {}", deleted.iter().map(title).collect::<Vec<_>>().join(", "))
 }

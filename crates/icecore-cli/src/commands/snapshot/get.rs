@@ -24,7 +24,7 @@ pub(crate) struct GetArgs {
 
 impl GetArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
-        let columns = self.format.columns()?;
+        let columns = self.format.columns(false)?;
         let repo = app.open()?;
         let found = find_all(&repo, &self.snapshots)?;
         let text = if self.format.is_chosen() {

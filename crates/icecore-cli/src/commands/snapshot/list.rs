@@ -7,16 +7,16 @@ use globset::GlobSetBuilder;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
+use icecore::repository::Repository;
 use icecore::snapshot::ResourceKind;
 use icecore::snapshot::Snapshot;
-use icecore::snapshot::Unreadable;
 
 use crate::app::App;
+use crate::commands::snapshot::columns::Column;
 use crate::commands::snapshot::columns::FormatArgs;
 use crate::commands::warn_of_future;
 use crate::exit::Verdict;
 use crate::json;
-use crate::ui::printable_name;
 
 /// List snapshots, oldest first
 ///
@@ -25,6 +25,9 @@ use crate::ui::printable_name;
 ///
 /// Size is the data in the image, without holes and zeros; Min Disk Size is the smallest disk that
 /// it fits on.
+///
+/// With --deleted, lists deleted snapshots that `icecore snapshot undelete` can still restore, in
+/// the order of their deletion.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
     /// Only snapshots whose name or id matches one of these patterns (*, ?, [a-z], {a,b})
@@ -39,6 +42,9 @@ pub(crate) struct ListArgs {
     /// Only snapshots with this tag; if repeated, with all of them
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
+    /// List deleted snapshots instead
+    #[arg(long)]
+    deleted: bool,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -61,22 +67,38 @@ impl Kind {
 
 impl ListArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
-        let columns = self.format.columns()?;
+        let columns = self.format.columns(self.deleted)?;
         let globs = globs(&self.globs)?;
         let repo = app.open()?;
-        let mut listing = icecore::snapshot::list(&repo)?;
-        listing.snapshots.retain(|snapshot| self.wants(&globs, snapshot));
-        let verdict = Verdict::from_findings(warn_of_unreadable(app, &listing.unreadable));
-        let text = self.format.table(&columns, &listing.snapshots);
-        let future = warn_of_future(app, &listing.snapshots);
-        let unreadable = listing.unreadable.into_iter();
+        if self.deleted {
+            return self.list_deleted(app, &repo, &globs, &columns);
+        }
+        let mut snapshots = icecore::snapshot::list(&repo)?;
+        snapshots.retain(|snapshot| self.wants(&globs, snapshot));
+        let text = self.format.table(&columns, &snapshots);
+        let future = warn_of_future(app, &snapshots);
         let result = json::ListResult {
-            snapshots: listing.snapshots.iter().map(json::Snapshot::from).collect(),
-            unreadable: unreadable.map(|it| json::Unreadable { file: it.file, reason: it.reason }).collect(),
+            snapshots: snapshots.iter().map(json::Snapshot::from).collect(),
             from_the_future: future.iter().map(ToString::to_string).collect(),
         };
         app.ui.result(&result, &text)?;
-        Ok(verdict)
+        Ok(Verdict::Clean)
+    }
+
+    fn list_deleted(
+        &self,
+        app: &App,
+        repo: &Repository,
+        globs: &GlobSet,
+        columns: &[Column],
+    ) -> Result<Verdict> {
+        let mut deleted = icecore::snapshot::list_deleted(repo)?;
+        deleted.retain(|deleted| self.wants(globs, &deleted.snapshot));
+        let rows = deleted.iter().map(|deleted| (&deleted.snapshot, Some(deleted.deleted_unix_ms)));
+        let text = self.format.table_of(columns, rows);
+        let snapshots = deleted.iter().map(json::DeletedSnapshot::from).collect();
+        app.ui.result(&json::ListDeletedResult { snapshots }, &text)?;
+        Ok(Verdict::Clean)
     }
 
     fn wants(&self, globs: &GlobSet, snapshot: &Snapshot) -> bool {
@@ -87,15 +109,6 @@ impl ListArgs {
             && self.of.as_ref().is_none_or(|name| *name == snapshot.resource)
             && self.tags.iter().all(|tag| snapshot.tags.contains(tag))
     }
-}
-
-/// Warns of unreadable records. Returns whether there are any.
-pub(crate) fn warn_of_unreadable(app: &App, unreadable: &[Unreadable]) -> bool {
-    for record in unreadable {
-        let file = printable_name(&record.file);
-        app.ui.warn(&format!("the record {file} is unreadable: {}", record.reason));
-    }
-    !unreadable.is_empty()
 }
 
 /// Returns a matcher for any of these patterns.

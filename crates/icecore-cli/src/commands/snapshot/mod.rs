@@ -13,6 +13,7 @@ pub(crate) mod protect;
 pub(crate) mod prune;
 pub(crate) mod rename;
 pub(crate) mod tag;
+pub(crate) mod undelete;
 
 use icecore::Result;
 
@@ -38,6 +39,7 @@ enum SnapshotCommand {
     Get(get::GetArgs),
     #[command(visible_alias = "rm")]
     Delete(delete::DeleteArgs),
+    Undelete(undelete::UndeleteArgs),
     #[command(visible_alias = "mv")]
     Rename(rename::RenameArgs),
     Tag(tag::TagArgs),
@@ -57,6 +59,7 @@ impl SnapshotArgs {
             SnapshotCommand::List(_) => "snapshot list",
             SnapshotCommand::Get(_) => "snapshot get",
             SnapshotCommand::Delete(_) => "snapshot delete",
+            SnapshotCommand::Undelete(_) => "snapshot undelete",
             SnapshotCommand::Rename(_) => "snapshot rename",
             SnapshotCommand::Tag(_) => "snapshot tag",
             SnapshotCommand::Protect(_) => "snapshot protect",
@@ -74,6 +77,7 @@ impl SnapshotArgs {
             SnapshotCommand::List(args) => args.run(app),
             SnapshotCommand::Get(args) => args.run(app),
             SnapshotCommand::Delete(args) => args.run(app),
+            SnapshotCommand::Undelete(args) => args.run(app),
             SnapshotCommand::Rename(args) => args.run(app),
             SnapshotCommand::Tag(args) => args.run(app),
             SnapshotCommand::Protect(args) => args.run(app),

@@ -16,10 +16,9 @@ use icecore::snapshot::retention::Policy;
 use icecore::snapshot::retention::Within;
 
 use crate::app::App;
-use crate::commands::snapshot::delete::so_far;
+use crate::commands::snapshot::delete::UNDO;
 use crate::commands::snapshot::list::Kind;
 use crate::commands::snapshot::list::globs;
-use crate::commands::snapshot::list::warn_of_unreadable;
 use crate::commands::title;
 use crate::commands::warn_of_future;
 use crate::exit;
@@ -37,8 +36,9 @@ use crate::units;
 /// protected snapshot stays. A snapshot that is being read, or from which a volume was created, is
 /// skipped with a warning. --keep-within alone deletes all snapshots of a resource that has no
 /// recent ones; add --keep-last 1 to keep the newest in any case. A snapshot from the future, dated
-/// by a wrong clock, stays in addition to the others and counts for no rule. The next `icecore gc`
-/// frees the space.
+/// by a wrong clock, stays in addition to the others and counts for no rule. All others are deleted
+/// together, or none of them. The next `icecore gc` frees the space; until then
+/// `icecore snapshot undelete` restores them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PruneArgs {
     #[command(flatten)]
@@ -120,11 +120,10 @@ impl PruneArgs {
         let zone = host::time_zone(&self.timezone)?;
         let globs = globs(&self.of)?;
         let repo = app.open()?;
-        let mut listing = icecore::snapshot::list(&repo)?;
-        let unreadable = warn_of_unreadable(app, &listing.unreadable);
-        listing.snapshots.retain(|snapshot| self.wants(&globs, snapshot));
-        warn_of_future(app, &listing.snapshots);
-        let plan = retention::plan(&listing.snapshots, &policy, host::now_unix_ms(), &zone)?;
+        let mut snapshots = icecore::snapshot::list(&repo)?;
+        snapshots.retain(|snapshot| self.wants(&globs, snapshot));
+        warn_of_future(app, &snapshots);
+        let plan = retention::plan(&snapshots, &policy, host::now_unix_ms(), &zone)?;
         let pruned =
             if self.dry_run { self.foresee(app, &repo, &plan)? } else { self.delete(app, &repo, &plan)? };
         for (snapshot, reason) in &pruned.in_use {
@@ -133,10 +132,10 @@ impl PruneArgs {
         let result = json::PruneResult::new(&plan, &pruned.deleted, &pruned.in_use, pruned.own, self.dry_run);
         app.ui.result(&result, &self.text(&plan, &pruned))?;
         if !self.dry_run && !pruned.deleted.is_empty() {
-            app.ui.note("`icecore gc` frees the space");
+            app.ui.note(UNDO);
         }
         Ok(match pruned.in_use.is_empty() || self.dry_run {
-            true => Verdict::from_findings(unreadable),
+            true => Verdict::Clean,
             false => Verdict::Told(exit::exit_code(ErrorKind::InUse)),
         })
     }
@@ -161,17 +160,12 @@ impl PruneArgs {
             }
         }
         let options = DeleteOptions { clones_keep_it: self.keep_clones };
-        for snapshot in plan.going() {
-            match icecore::snapshot::delete(repo, snapshot.id, options) {
-                Ok(gone) => pruned.deleted.push(gone),
-                Err(error) if error.kind() == ErrorKind::InUse => {
-                    pruned.in_use.push((snapshot.clone(), error.to_string()));
-                }
-                // Another process deleted it first.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error.in_context(so_far(&pruned.deleted))),
-            }
-        }
+        let ids: Vec<SnapshotId> = plan.going().map(|snapshot| snapshot.id).collect();
+        let done = icecore::snapshot::delete_free(repo, &ids, options)
+            .map_err(|error| error.in_context("nothing was deleted"))?;
+        pruned.deleted = done.deleted;
+        let in_use = done.in_use.into_iter();
+        pruned.in_use = in_use.map(|(snapshot, error)| (snapshot, error.to_string())).collect();
         Ok(pruned)
     }
 

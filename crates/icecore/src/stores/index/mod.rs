@@ -4,6 +4,8 @@ pub(crate) mod run_builder;
 pub(crate) mod run_writer;
 pub(crate) mod writer;
 
+use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -119,7 +121,12 @@ fn cannot_open(id: RunId, error: io::Error) -> Error {
 #[derive(Default)]
 pub(crate) struct Index {
     runs: Vec<Arc<RunFile>>,
+    /// Packs that nothing new may refer to.
+    condemned: Arc<Condemned>,
 }
+
+/// The condemned packs, each with the number of the entry that condemned it.
+pub(crate) type Condemned = BTreeMap<PackId, u64>;
 
 impl Index {
     /// Opens all runs, reusing the open ones in `known`. Leaves out damaged ones.
@@ -153,7 +160,12 @@ impl Index {
                 },
             }
         }
-        Ok(Self { runs })
+        Ok(Self { runs, condemned: Arc::clone(&known.condemned) })
+    }
+
+    /// Returns this index without the places in condemned packs.
+    pub(crate) fn without(self, condemned: Arc<Condemned>) -> Self {
+        Self { condemned, ..self }
     }
 
     pub(crate) fn runs(&self) -> &[Arc<RunFile>] {
@@ -165,7 +177,7 @@ impl Index {
         let kept = self.runs.iter().filter(|run| !removed.contains(&run.id) && run.id != added.id);
         let mut runs: Vec<_> = kept.cloned().collect();
         runs.push(added);
-        Self { runs }
+        Self { runs, condemned: Arc::clone(&self.condemned) }
     }
 
     /// Returns where a chunk or a page may be.
@@ -173,17 +185,52 @@ impl Index {
     /// # Errors
     /// `Io` if a part of a run is unreadable: then the answer is unknown.
     pub(crate) fn find_chunk(&self, id: &[u8; 16]) -> Result<Vec<Hint>> {
+        self.find_chunk_in(id, |pack| !self.is_condemned(pack))
+    }
+
+    /// Returns where a chunk or a page may be in condemned packs.
+    ///
+    /// # Errors
+    /// As for [`find_chunk`](Self::find_chunk).
+    pub(crate) fn find_condemned_chunk(&self, id: &[u8; 16]) -> Result<Vec<Hint>> {
+        match self.condemned.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.find_chunk_in(id, |pack| self.is_condemned(pack)),
+        }
+    }
+
+    fn find_chunk_in(&self, id: &[u8; 16], wanted: impl Fn(&PackId) -> bool) -> Result<Vec<Hint>> {
         let mut hints = Vec::new();
         for file in &self.runs {
             if let Some(run) = file.run() {
                 hints.extend(run.find_chunk(id).filter_map(|found| {
-                    let pack = run.pack(found.pack)?;
+                    let pack = run.pack(found.pack).filter(&wanted)?;
                     Some(Hint { pack, entry: u32::from(found.entry), detail: found.detail })
                 }));
             }
             file.check()?;
         }
         Ok(hints)
+    }
+
+    /// Returns a pack that a run names, unless it is condemned.
+    fn pack_of(&self, run: &Run<'_>, number: u32) -> Option<PackId> {
+        run.pack(number).filter(|pack| !self.is_condemned(pack))
+    }
+
+    /// Tells whether nothing new may refer to a pack.
+    pub(crate) fn is_condemned(&self, pack: &PackId) -> bool {
+        !self.condemned.is_empty() && self.condemned.contains_key(pack)
+    }
+
+    /// Returns the packs that nothing new may refer to.
+    pub(crate) fn condemned(&self) -> &Condemned {
+        &self.condemned
+    }
+
+    /// Returns the packs that its runs name.
+    pub(crate) fn packs(&self) -> HashSet<PackId> {
+        self.runs.iter().filter_map(|file| file.run()).flat_map(|run| run.packs()).collect()
     }
 
     /// Returns where blocks may be, each hint with the number of its block in `ids`, in the order
@@ -196,7 +243,7 @@ impl Index {
         for file in &self.runs {
             if let Some(run) = file.run() {
                 run.find_blocks(ids, |at, found| {
-                    if let Some(pack) = run.pack(found.pack) {
+                    if let Some(pack) = self.pack_of(&run, found.pack) {
                         hints.push((at, Hint { pack, entry: u32::from(found.entry), detail: found.detail }));
                     }
                 });

@@ -33,11 +33,6 @@ pub(crate) struct PreparedRun<'a> {
 }
 
 impl PreparedRun<'_> {
-    /// Syncs its content.
-    pub(crate) fn sync(&mut self) -> Result<()> {
-        self.file.sync()
-    }
-
     /// Publishes the run and returns it, open. It is opened first: as soon as it has its name,
     /// another thread or process may merge it with others and remove it.
     pub(crate) fn publish(mut self) -> Result<Arc<RunFile>> {

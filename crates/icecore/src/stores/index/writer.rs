@@ -166,7 +166,7 @@ fn merge<'a>(
 /// Moves runs that another one replaces out of the index. Missing ones are not an error. This need
 /// not be durable: a run that comes back after a power cut says the same as the new one.
 ///
-/// The caller holds the commit lock, and removes the moved files without it: freeing a large run
+/// The caller holds the lock of the index, and removes the moved files without it: freeing a large run
 /// takes long.
 pub(crate) fn set_runs_aside(aside: &mut SetAside<'_>, runs: &[RunId]) -> Result<()> {
     runs.iter().try_for_each(|run| aside.take(&layout::run(*run)))
@@ -181,6 +181,7 @@ mod tests {
     use crate::stores::chunks::Store;
     use crate::stores::index::Index;
     use crate::stores::index::run_writer::write_run;
+    use crate::stores::journal::Journal;
     use crate::words::error::Error;
     use crate::words::ids::BlockId;
     use crate::words::ids::RepositoryId;
@@ -254,7 +255,7 @@ mod tests {
             write_run(files, &[PackId([pack; 32])], || entries.iter().copied(), || entries.iter().copied())
         };
         publish(&others, 1).unwrap();
-        let store = Store::open(base_over(storage.clone(), "own")).unwrap();
+        let store = Store::open(base_over(storage.clone(), "own"), Journal::default()).unwrap();
         let synced = || {
             let before = storage.changes();
             store.sync_runs().unwrap();

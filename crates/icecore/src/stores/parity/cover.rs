@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use crate::format::layout;
+use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::stores::pack::file::PackFile;
@@ -198,7 +199,7 @@ pub(crate) fn remove_superfluous(
         going.extend(groups.unsound.iter().filter_map(|(file, _)| layout::shard_of_parity(file)));
     }
     if !going.is_empty() {
-        let _commit = locks::lock_commit(files)?;
+        config::check_again(files)?;
         going.iter().try_for_each(|(group, shard)| files.remove(&layout::parity(*group, *shard)))?;
         files.sync_dir(layout::PARITY)?;
     }

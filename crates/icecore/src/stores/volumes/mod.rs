@@ -3,18 +3,15 @@
 pub(crate) mod dirty_map;
 pub(crate) mod overlay;
 
-use std::collections::HashSet;
-
 use crate::format::config::FORMAT_MINOR;
+use crate::format::journal::Standing;
 use crate::format::layout;
-use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::format::volume::VolumeRecord;
 use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::stores::locks::Held;
-use crate::stores::records;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -87,7 +84,8 @@ pub(crate) fn load_all(files: &RepositoryFiles) -> Result<Vec<(String, Result<Vo
 }
 
 /// Publishes a record: when this returns, the volume exists or is changed. The caller holds the
-/// volume's lock, and also the commit lock if the record names snapshots it did not name before.
+/// volume's lock. If the record names snapshots that it did not name before, an entry of the journal
+/// already says that the volume stands on them.
 /// Labels come from the record being replaced, if there is one, because others may change them.
 pub(crate) fn save(files: &RepositoryFiles, record: &mut VolumeRecord) -> Result<()> {
     replacing(files, &record.name.clone(), || {
@@ -103,8 +101,8 @@ pub(crate) fn save(files: &RepositoryFiles, record: &mut VolumeRecord) -> Result
     })
 }
 
-/// Changes the labels of a volume, which may be open meanwhile. The caller holds the commit lock,
-/// so that nobody deletes the volume.
+/// Changes the labels of a volume, which may be open meanwhile. Nobody deletes the volume
+/// meanwhile.
 pub(crate) fn save_labels(
     files: &RepositoryFiles,
     name: &str,
@@ -119,6 +117,39 @@ pub(crate) fn save_labels(
         }
         Ok(record)
     })
+}
+
+/// Removes the record of a volume, durably. Without it the volume no longer exists.
+pub(crate) fn remove_record(files: &RepositoryFiles, name: &str) -> Result<()> {
+    replacing(files, name, || {
+        files.remove(&layout::volume_record(name))?;
+        files.sync_dir(&layout::volume_dir(name))
+    })
+}
+
+/// Tells whether the volume that stands on something is gone, and nobody is making it.
+pub(crate) fn is_lost(files: &RepositoryFiles, standing: &Standing) -> Result<bool> {
+    let name = &standing.name;
+    let is_there = || match load(files, name) {
+        Ok(record) => Ok(record.id == standing.volume),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        // A record that cannot be read may be of this volume.
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(true),
+        Err(error) => Err(error),
+    };
+    if is_there()? {
+        return Ok(false);
+    }
+    match locks::try_lock(files, &layout::volume_lock(name)) {
+        Ok(Some(lock)) => {
+            let lost = is_there().map(|there| !there);
+            lock.dismiss();
+            lost
+        }
+        Ok(None) => Ok(false),
+        Err(error) if matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::PermissionDenied) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the record of the volume, grown to `size_bytes`.
@@ -240,32 +271,25 @@ fn leftovers(files: &RepositoryFiles, name: &str) -> Result<Option<Vec<String>>>
     Ok(Some(left).filter(|left| record.is_none() || !left.is_empty()))
 }
 
-/// Returns everything that gc must leave alone: the records of all snapshots, oldest first, then
-/// those below volumes whose manifest no snapshot has. A record that cannot be read is an error.
-pub(crate) fn all_that_is_kept(files: &RepositoryFiles) -> Result<Vec<Record>> {
-    let mut kept = records::load_all_sound(files)?;
-    let mut known: HashSet<ManifestKey> = kept.iter().map(Record::manifest_key).collect();
-    for (name, volume) in load_all(files)? {
-        let volume = volume.map_err(|error| error.in_context(format!("volume {name}")))?;
-        for below in volume.origin.into_iter().chain(volume.base) {
-            if known.insert(below.manifest_key()) {
-                kept.push(below);
-            }
-        }
-    }
-    Ok(kept)
-}
-
-/// Refuses to delete a snapshot from which a volume was made.
-pub(crate) fn check_no_clone_of(files: &RepositoryFiles, snapshot: &Record) -> Result<()> {
-    for (name, volume) in load_all(files)? {
-        // A volume record that cannot be read could name any snapshot.
-        let volume = volume.map_err(|error| error.in_context(format!("volume {name}")))?;
-        if volume.origin.is_some_and(|origin| origin.id == snapshot.id) {
+/// Refuses to delete a snapshot from which one of the `volumes` of the catalog was made.
+pub(crate) fn check_no_clone_of<'a>(
+    files: &RepositoryFiles,
+    snapshot: &Record,
+    volumes: impl Iterator<Item = &'a Standing>,
+) -> Result<()> {
+    let is_origin = |origin: &Option<Record>| origin.as_ref().is_some_and(|origin| origin.id == snapshot.id);
+    for name in volumes.filter(|standing| is_origin(&standing.origin)).map(|standing| &standing.name) {
+        // The volume may be gone, or another one may have its name.
+        let volume = match load(files, name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            // A volume record that cannot be read could name any snapshot.
+            volume => volume.map_err(|error| error.in_context(format!("volume {name}")))?,
+        };
+        if is_origin(&volume.origin) {
             let (id, called) = (snapshot.id, &snapshot.name);
             let message = format!("volume {name} was created from snapshot {id} ({called})");
             return Err(Error::new(ErrorKind::InUse, message)
-                .with_hint(NextStep::KeepClones { snapshot: id, volume: name }));
+                .with_hint(NextStep::KeepClones { snapshot: id, volume: name.clone() }));
         }
     }
     Ok(())

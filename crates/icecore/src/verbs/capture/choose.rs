@@ -200,6 +200,7 @@ mod tests {
     use super::*;
     use crate::pure::hash::Hasher;
     use crate::stores::files::RepositoryFiles;
+    use crate::stores::journal::Journal;
     use crate::verbs::capture::buffers::BufferPool;
     use crate::words::ids::NodeDigest;
     use crate::words::ids::RepositoryId;
@@ -235,7 +236,7 @@ mod tests {
             RepositoryId::from([0; 16]),
             "test".to_owned(),
         );
-        let (store, damage) = (Store::open(files).unwrap(), Damage::default());
+        let (store, damage) = (Store::open(files, Journal::default()).unwrap(), Damage::default());
         // Three closed chunks, and five blocks of an open one.
         let count = 3 * CHUNK_BLOCKS + 5;
         for published in [&[0][..], &[1], &[2], &[3], &[1, 2], &[1, 1], &[2, 1]] {

@@ -1,16 +1,17 @@
-//! The end of a capture: it publishes the record, unless gc has removed data that the new snapshot
-//! needs.
+//! The end of a capture: it commits the record, unless packs were condemned that the new snapshot
+//! may need.
 
+use crate::format::journal::Change;
+use crate::format::journal::Standing;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::chunks::Store;
-use crate::stores::locks;
+use crate::stores::journal::catalog::Catalog;
 use crate::stores::manifest::cursor::Cursor;
 use crate::stores::manifest::cursor::Node;
-use crate::stores::records;
 use crate::stores::recovery::copy_with;
-use crate::verbs::catalog::check_record_name_is_free;
+use crate::verbs::catalog::check_name_is_free;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -32,47 +33,55 @@ pub(crate) enum Commit {
 }
 
 /// The rule for a snapshot's time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Dating {
     /// The given time, but after the newest snapshot of its resource.
+    #[default]
     AfterNewest,
     /// The given time, because the snapshot is a copy.
     AsGiven,
 }
 
-/// Publishes `record`, whose manifest was made when the repository was at `generation`. Decides the
+/// How a capture ends.
+#[derive(Default)]
+pub(crate) struct Ending {
+    pub(crate) dating: Dating,
+    /// What the volume that the snapshot is of stands on, if the snapshot is to be its base.
+    pub(crate) volume: Option<Standing>,
+}
+
+/// Commits `record`, whose manifest was made when the journal had the entry `begun`. Decides the
 /// record's time.
 pub(crate) fn commit(
     repo: &Repository,
     record: &mut Record,
-    dating: Dating,
+    ending: &Ending,
     name_may_repeat: bool,
-    generation: u64,
+    begun: u64,
 ) -> Result<Commit> {
     let store = &repo.store;
-    let mut proven = generation;
+    let mut proven = begun;
     loop {
         store.sync_runs()?;
-        {
-            let _lock = locks::lock_commit(&store.files)?;
-            let now = locks::generation(&store.files)?;
-            if now == proven {
-                let all = records::load_all(&store.files)?;
-                check_id_is_free(&all, record)?;
-                if !name_may_repeat {
-                    check_record_name_is_free(&all, record)?;
-                }
-                let dated_after = match dating {
-                    Dating::AfterNewest => date_after_newest(&all, record)?,
-                    Dating::AsGiven => None,
-                };
-                records::save(&store.files, record)?;
-                return Ok(Commit::Done { dated_after });
+        let (catalog, done) = repo.commit(|catalog| {
+            if catalog.condemned_since(proven) {
+                return Ok((Vec::new(), None));
             }
-            proven = now;
+            let (dated, dated_after) = settle(catalog, record, ending.dating, name_may_repeat)?;
+            let mut changes = vec![Change::Made(Box::new(dated.clone()))];
+            changes.extend(ending.volume.clone().map(|mut volume| {
+                volume.bases.push(dated.clone());
+                Change::StandsOn(Box::new(volume))
+            }));
+            Ok((changes, Some((dated, dated_after))))
+        })?;
+        if let Some((dated, dated_after)) = done {
+            *record = dated;
+            return Ok(Commit::Done { dated_after });
         }
-        // The check takes a while, so it runs without the lock, and again if gc removes anything
-        // meanwhile.
+        proven = catalog.number;
+        // The check takes a while, so it runs before another attempt, and again if gc condemns
+        // anything meanwhile.
         store.reload()?;
         if !all_there(store, record)? {
             return Ok(Commit::Stale);
@@ -80,11 +89,29 @@ pub(crate) fn commit(
     }
 }
 
-/// Checks that no snapshot has the record's id. A copy keeps its id, and two simultaneous copies
-/// must not replace each other.
-fn check_id_is_free(all: &[records::Loaded], record: &Record) -> Result<()> {
-    let id = record.id;
-    match all.iter().find(|(file, _)| file.parse() == Ok(id)) {
+/// Returns the record as it is committed, and the snapshot after which it had to be dated.
+fn settle(
+    catalog: &Catalog,
+    record: &Record,
+    dating: Dating,
+    name_may_repeat: bool,
+) -> Result<(Record, Option<SnapshotId>)> {
+    let mut dated = record.clone();
+    check_id_is_free(catalog, dated.id)?;
+    if !name_may_repeat {
+        check_name_is_free(catalog, &dated)?;
+    }
+    let dated_after = match dating {
+        Dating::AfterNewest => date_after_newest(catalog, &mut dated)?,
+        Dating::AsGiven => None,
+    };
+    Ok((dated, dated_after))
+}
+
+/// Checks that no snapshot has this id. A copy keeps its id, and two simultaneous copies must not
+/// replace each other.
+fn check_id_is_free(catalog: &Catalog, id: SnapshotId) -> Result<()> {
+    match catalog.find(id)? {
         None => Ok(()),
         Some(_) => Err(Error::new(ErrorKind::AlreadyExists, format!("there is already a snapshot {id}"))
             .with_hint(NextStep::GetSnapshot)),
@@ -96,10 +123,8 @@ fn check_id_is_free(all: &[records::Loaded], record: &Record) -> Result<()> {
 /// their times.
 ///
 /// Resources of both kinds with that name count, since `RESOURCE@latest` does not distinguish them.
-fn date_after_newest(all: &[records::Loaded], record: &mut Record) -> Result<Option<SnapshotId>> {
-    let readable = all.iter().filter_map(|(_, other)| other.as_ref().ok());
-    let same = readable.filter(|other| other.resource == record.resource);
-    let newest = same.max_by_key(|other| (other.created_unix_ms, other.id));
+fn date_after_newest(catalog: &Catalog, record: &mut Record) -> Result<Option<SnapshotId>> {
+    let newest = catalog.newest_of_either(&record.resource)?;
     let Some(newest) = newest.filter(|newest| newest.created_unix_ms >= record.created_unix_ms) else {
         return Ok(None);
     };

@@ -24,10 +24,11 @@ use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::locks;
 use crate::stores::notes::Damage;
-use crate::stores::records;
 pub(crate) use crate::verbs::capture::changed::Changed;
 use crate::verbs::capture::commit::Commit;
 pub(crate) use crate::verbs::capture::commit::Dating;
+pub(crate) use crate::verbs::capture::commit::Ending;
+pub(crate) use crate::verbs::capture::commit::all_there;
 use crate::verbs::capture::commit::commit;
 pub use crate::verbs::capture::options::CaptureOptions;
 pub use crate::verbs::capture::options::CopyOptions;
@@ -98,7 +99,7 @@ pub fn capture(
     progress: &dyn Progress,
 ) -> Result<CaptureReport> {
     check_time(options.created_unix_ms)?;
-    capture_dated(repo, image, options, Dating::AfterNewest, progress)
+    capture_dated(repo, image, options, &Ending::default(), progress)
 }
 
 /// Does the same as [`capture`], with a time that is given or decided here.
@@ -106,7 +107,7 @@ pub(crate) fn capture_dated(
     repo: &Repository,
     image: &dyn ReadAt,
     options: &CaptureOptions,
-    dating: Dating,
+    ending: &Ending,
     progress: &dyn Progress,
 ) -> Result<CaptureReport> {
     let read = |job: &Job<'_>| {
@@ -127,7 +128,7 @@ pub(crate) fn capture_dated(
         };
         Ok(Read { captured, parent, trusted_mtime })
     };
-    pool::apart(|| attempt(repo, image, options, dating, progress, &read))
+    pool::apart(|| attempt(repo, image, options, ending, progress, &read))
 }
 
 /// Captures `image`, which equals `base` except in the ranges of `changed`, and reads only those.
@@ -145,7 +146,7 @@ pub(crate) fn capture_changed(
     base: Option<&Record>,
     changed: &Changed,
     options: &CaptureOptions,
-    dating: Dating,
+    ending: &Ending,
     progress: &dyn Progress,
 ) -> Result<CaptureReport> {
     let base_bytes = base.map_or(0, |base| base.size_bytes);
@@ -160,7 +161,7 @@ pub(crate) fn capture_changed(
         let captured = pipeline::run(job.plan(base, Some(changed)), &job.record_of(base))?;
         Ok(Read { captured, parent: base.cloned(), trusted_mtime: false })
     };
-    pool::apart(|| attempt(repo, image, options, dating, progress, &read))
+    pool::apart(|| attempt(repo, image, options, ending, progress, &read))
 }
 
 /// A snapshot that a test keeps as a base, as a volume does.
@@ -174,7 +175,7 @@ impl KeptBase {
     /// # Errors
     /// `NotFound` if no snapshot has that id.
     pub fn load(repo: &Repository, id: SnapshotId) -> Result<Self> {
-        records::load(repo.files(), id).map(Self)
+        repo.catalog()?.get(id).map(Self)
     }
 
     /// Returns the id of its manifest's root page.
@@ -198,7 +199,7 @@ pub fn capture_ranges(
 ) -> Result<CaptureReport> {
     let mut changed = Changed::default();
     ranges.iter().try_for_each(|range| changed.add(range.clone()))?;
-    capture_changed(repo, image, base.map(|base| &base.0), &changed, options, Dating::AfterNewest, progress)
+    capture_changed(repo, image, base.map(|base| &base.0), &changed, options, &Ending::default(), progress)
 }
 
 /// The result of reading an image.
@@ -247,7 +248,7 @@ fn attempt(
     repo: &Repository,
     image: &dyn ReadAt,
     options: &CaptureOptions,
-    dating: Dating,
+    ending: &Ending,
     progress: &dyn Progress,
     read: &dyn Fn(&Job<'_>) -> Result<Read>,
 ) -> Result<CaptureReport> {
@@ -264,7 +265,7 @@ fn attempt(
         None
     } else {
         repo.check_writable()?;
-        Some(Publisher::begin(files, repo.config.parity)?)
+        Some(Publisher::begin(files, repo.parity()?)?)
     };
     for attempt in 1..=ATTEMPTS {
         let _gc_waits = match attempt {
@@ -273,14 +274,12 @@ fn attempt(
             }
             _ => None,
         };
-        let generation = match publisher {
-            Some(_) => locks::settled_generation(files)?,
-            None => locks::generation(files)?,
-        };
+        // The journal is read before the index: what the index then has is not condemned yet, or
+        // an entry after this one condemns it.
+        let catalog = repo.catalog()?;
         repo.store.reload()?;
-        let records = records::load_all(files)?;
         if !options.name_may_repeat {
-            check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;
+            check_name_is_free(&catalog, &options.draft())?;
         }
         let damage = Damage::load(files);
         let publisher = publisher.as_ref();
@@ -293,7 +292,7 @@ fn attempt(
         let mut record = job.record_of(parent.as_ref())(&captured);
         publisher.map_or(Ok(()), |publisher| publisher.finish_parity(progress))?;
         let committed = match publisher {
-            Some(_) => commit(repo, &mut record, dating, options.name_may_repeat, generation)?,
+            Some(_) => commit(repo, &mut record, ending, options.name_may_repeat, catalog.number)?,
             None => Commit::Done { dated_after: None },
         };
         let Commit::Done { dated_after } = committed else { continue };
@@ -314,13 +313,8 @@ fn attempt(
 fn choose_parent(repo: &Repository, options: &CaptureOptions) -> Result<Option<Record>> {
     match options.parent {
         Parent::None => Ok(None),
-        Parent::Snapshot(id) => records::load(repo.files(), id).map(Some),
-        Parent::Newest => {
-            let records = records::load_all(repo.files())?.into_iter().filter_map(|(_, record)| record.ok());
-            let same =
-                records.filter(|record| record.kind == options.kind && record.resource == options.resource);
-            Ok(same.max_by_key(|record| (record.created_unix_ms, record.id)))
-        }
+        Parent::Snapshot(id) => repo.catalog()?.get(id).map(Some),
+        Parent::Newest => repo.catalog()?.newest_of(options.kind, &options.resource),
     }
 }
 

@@ -17,6 +17,7 @@ use shuttle::thread;
 use uuid::Uuid;
 
 use crate::format::config;
+use crate::format::journal::Change;
 use crate::format::layout;
 use crate::format::pack::PackKind;
 use crate::format::page::Extent;
@@ -29,15 +30,14 @@ use crate::repository::InitOptions;
 use crate::repository::Repository;
 use crate::stores::chunks::Store;
 use crate::stores::files::RepositoryFiles;
-use crate::stores::locks;
+use crate::stores::journal::Journal;
 use crate::stores::locks::Writer;
 use crate::stores::manifest::builder::emit_page;
 use crate::stores::pack::writer::Item;
 use crate::stores::pack::writer::PackWriter;
-use crate::stores::records;
 use crate::verbs::capture::buffers::BufferPool;
 use crate::verbs::capture::commit::Commit;
-use crate::verbs::capture::commit::Dating;
+use crate::verbs::capture::commit::Ending;
 use crate::verbs::capture::commit::all_there;
 use crate::verbs::capture::commit::commit;
 use crate::verbs::capture::packing::BlockBytes;
@@ -222,7 +222,7 @@ fn a_pack_that_is_gone_is_noticed_after_a_reload() {
     explore(
         || {
             let storage = storage();
-            let store = Store::open(files(storage.clone())).unwrap();
+            let store = Store::open(files(storage.clone()), Journal::default()).unwrap();
             let publisher = Publisher::begin(&store.files, None).unwrap();
             let item = item(&store.files, 1);
             publish_item(&store, &publisher, &item);
@@ -246,7 +246,7 @@ fn a_pack_that_is_gone_is_noticed_after_a_reload() {
 fn what_is_published_stays_known_beside_merges_and_reloads() {
     explore(
         || {
-            let store = Store::open(files(storage())).unwrap();
+            let store = Store::open(files(storage()), Journal::default()).unwrap();
             let publisher = Publisher::begin(&store.files, None).unwrap();
             let items: Vec<Item> = (1..=7).map(|number| item(&store.files, number)).collect();
             let (before, new) = items.split_at(4);
@@ -262,7 +262,7 @@ fn what_is_published_stays_known_beside_merges_and_reloads() {
                 threads.spawn(|| store.reload().unwrap());
             });
             assert!(items.iter().all(|item| has(&store, item)), "this handle");
-            let other = Store::open(base_of(&store)).unwrap();
+            let other = Store::open(base_of(&store), Journal::default()).unwrap();
             assert!(items.iter().all(|item| has(&other, item)), "another handle");
         },
         200,
@@ -328,7 +328,7 @@ fn a_failure_ends_all_threads_and_is_told() {
 /// Packs some chunks with all the threads of the packing stage. Returns the result, and whether the
 /// sender was told to stop.
 fn pack(storage: impl Storage + 'static, count: u8) -> (Result<Stored, ErrorKind>, bool) {
-    let store = match Store::open(files(storage)) {
+    let store = match Store::open(files(storage), Journal::default()) {
         Ok(store) => store,
         Err(error) => return (Err(error.kind()), false),
     };
@@ -375,17 +375,17 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
             };
             let repo = Repository::init(storage.clone(), session(1), &init).unwrap();
             let [kept, mut again] = [1, 2].map(|number| record(&repo, number));
-            records::save(repo.files(), &kept).unwrap();
+            repo.commit(|_| Ok((vec![Change::Made(Box::new(kept.clone()))], ()))).unwrap();
             let [capturing, collecting, deleting] =
                 [2, 3, 4].map(|number| Repository::open(storage.clone(), session(number)).unwrap());
             let committed = thread::scope(|threads| {
                 let capture = threads.spawn(|| {
                     // Like a capture that finds everything in the repository already.
                     let _writer = Writer::begin(capturing.files()).unwrap();
-                    let generation = locks::settled_generation(capturing.files()).unwrap();
+                    let begun = capturing.catalog().unwrap().number;
                     capturing.store.reload().unwrap();
                     whole(&capturing, &again)
-                        && commit(&capturing, &mut again, Dating::AfterNewest, false, generation).unwrap()
+                        && commit(&capturing, &mut again, &Ending::default(), false, begun).unwrap()
                             == Commit::Done { dated_after: None }
                 });
                 threads.spawn(|| {
@@ -399,7 +399,7 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
                 capture.join().unwrap()
             });
             let after = Repository::open(storage.clone(), session(5)).unwrap();
-            let there = catalog::list(&after).unwrap().snapshots;
+            let there = catalog::list(&after).unwrap();
             assert_eq!(there.iter().any(|snapshot| snapshot.id == again.id), committed);
             assert!(!committed || whole(&after, &again), "something of it is gone");
         },

@@ -106,6 +106,12 @@ impl CaptureOptions {
         }
     }
 
+    /// Returns the record of such a snapshot, without anything about its image.
+    pub(crate) fn draft(&self) -> Record {
+        let (kind, resource, name) = (self.kind, self.resource.clone(), self.name.clone());
+        Record::new(self.id, self.created_unix_ms, kind, resource, name)
+    }
+
     /// Returns the usual options: no tags, no labels, compared with the newest snapshot of the
     /// resource, the repository's level, checked, and a name that no other snapshot of the resource
     /// has.

@@ -11,6 +11,7 @@ use crate::format::layout;
 use crate::format::pack::PackKind;
 use crate::pure::compress::Encoder;
 use crate::stores::chunks::Store;
+use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::files::SetAside;
 use crate::stores::index::writer::prepare_merged;
@@ -28,6 +29,7 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
+use crate::words::ids::PackId;
 use crate::words::ids::RunId;
 use crate::words::parity::ParityScheme;
 use crate::words::pool::start;
@@ -247,7 +249,9 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
     if runs.is_empty() {
         return Ok(());
     }
-    let merged = match prepare_merged(&store.files, &runs, &HashSet::new()) {
+    // What leads to packs that are gone goes as well.
+    let gone: HashSet<PackId> = store.index().condemned().keys().copied().collect();
+    let merged = match prepare_merged(&store.files, &runs, &gone) {
         // Nothing depends on this merge: a full disk may still have room for writes that matter.
         Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(()),
         merged => store.publish_run(|| merged?.publish())?,
@@ -266,12 +270,11 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
 fn remove_merged(files: &RepositoryFiles, merged: RunId, replaced: &[RunId]) -> Result<()> {
     let mut aside = SetAside::new(files);
     {
-        let _commit = locks::lock_commit(files)?;
-        // A holder of the commit lock never waits for this lock.
         let Some(_index) = locks::try_lock(files, layout::LOCK_INDEX)? else { return Ok(()) };
         if !files.list(layout::INDEX)?.iter().any(|file| layout::id_of(file) == Some(merged)) {
             return Ok(());
         }
+        config::check_again(files)?;
         set_runs_aside(&mut aside, replaced)?;
     }
     aside.remove()

@@ -7,7 +7,6 @@ use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::live_records::pinned;
 use crate::stores::locks::Pin;
-use crate::stores::records;
 use crate::verbs::capture::Changed;
 use crate::verbs::diff::Change;
 use crate::verbs::diff::diff;
@@ -57,9 +56,9 @@ fn may_pass_over(error: &Error) -> bool {
 
 /// Returns the relatives of `record` that both repositories have, closest first.
 fn candidates(source: &Repository, target: &Repository, record: &Record) -> Result<Vec<SnapshotId>> {
-    let there = records::load_all(target.files())?.into_iter().filter_map(|(_, there)| there.ok());
-    let there: HashMap<SnapshotId, Record> = there.map(|there| (there.id, there)).collect();
-    let here = records::load_all(source.files())?.into_iter().filter_map(|(_, here)| here.ok());
+    let there: HashMap<SnapshotId, Record> =
+        target.catalog()?.all()?.into_iter().map(|there| (there.id, there)).collect();
+    let here = source.catalog()?.all()?.into_iter();
     let same_key = source.config.key == target.config.key;
     let is_common = |here: &Record| {
         there.get(&here.id).is_some_and(|there| {

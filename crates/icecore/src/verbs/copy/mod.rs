@@ -8,11 +8,11 @@ use std::sync::Arc;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::live_records::pinned;
-use crate::stores::records;
 use crate::verbs::capture::CaptureOptions;
 use crate::verbs::capture::CaptureReport;
 use crate::verbs::capture::CopyOptions;
 use crate::verbs::capture::Dating;
+use crate::verbs::capture::Ending;
 use crate::verbs::capture::capture_changed;
 use crate::verbs::capture::capture_dated;
 use crate::verbs::catalog::Snapshot;
@@ -36,8 +36,8 @@ pub struct CopyReport {
     pub read_bytes: u64,
 }
 
-/// Copies a snapshot to another repository. The copy has the same id, time, name, resource, tags
-/// and labels, and is not protected. When this returns, the copy survives a power cut. The
+/// Copies a snapshot to another repository. The copy has the same id and everything else that
+/// was chosen for it, but is not protected. When this returns, the copy survives a power cut. The
 /// repositories may have different keys and levels.
 ///
 /// If both repositories have a snapshot in common, only the differences from it are read; otherwise
@@ -69,10 +69,10 @@ pub fn copy(
 }
 
 fn check_not_there(target: &Repository, id: SnapshotId) -> Result<()> {
-    match records::load(target.files(), id) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error.in_context("in the other repository")),
-        Ok(there) => {
+    let there = target.catalog().and_then(|catalog| catalog.find(id));
+    match there.map_err(|error| error.in_context("in the other repository"))? {
+        None => Ok(()),
+        Some(there) => {
             let message = format!("the other repository already has snapshot {id} ({})", there.name);
             Err(Error::new(ErrorKind::AlreadyExists, message).with_hint("there is nothing to copy"))
         }
@@ -88,14 +88,15 @@ fn copy_image(
     progress: &dyn Progress,
 ) -> Result<CaptureReport> {
     let options = CaptureOptions::of_copy(record, options);
+    let ending = Ending { dating: Dating::AsGiven, volume: None };
     if let Some(common) = common_snapshot(source, target, record, progress)? {
         let (there, changed) = (Some(&common.there), &common.changed);
-        let report = capture_changed(target, disk, there, changed, &options, Dating::AsGiven, progress);
+        let report = capture_changed(target, disk, there, changed, &options, &ending, progress);
         match report {
             // Its pages in the target are damaged, so everything is read.
             Err(error) if error.kind() == ErrorKind::Corrupt && !disk.has_failed() => {}
             report => return report,
         }
     }
-    capture_dated(target, disk, &options, Dating::AsGiven, progress)
+    capture_dated(target, disk, &options, &ending, progress)
 }

@@ -15,6 +15,7 @@ use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::repository::refill_reserve;
+use crate::stores::live_records::all_that_is_kept;
 use crate::stores::locks;
 use crate::stores::locks::Held;
 use crate::stores::locks::Writer;
@@ -36,6 +37,7 @@ use crate::verbs::gc::parity::Parity;
 use crate::verbs::gc::rewrite::Rewriter;
 use crate::verbs::gc::rewrite::Rewritten;
 use crate::verbs::gc::tail::Tail;
+use crate::verbs::gc::tail::forget_lost_volumes;
 use crate::verbs::gc::tail::remove_leftovers;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
@@ -94,7 +96,7 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
     // which are read last.
     let listed = list_packs(files)?;
     let announced: HashSet<PackId> = locks::announced_packs(files)?.into_iter().collect();
-    let records = volumes::all_that_is_kept(files).map_err(refuse)?;
+    let records = all_that_is_kept(&repo.store).map_err(refuse)?;
     repo.store.reload()?;
     let mut usage = Usage::default();
     for id in listed.iter().filter(|id| !announced.contains(id)) {
@@ -161,12 +163,12 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
         used_bytes: plan.totals.used_bytes,
         ..GcTotals::default()
     };
-    let parity = Parity::begin(files, repo.config.parity)?;
+    let parity = Parity::begin(files, repo.parity()?)?;
     let (gone, new_bytes) = match rewrite_and_take_out(repo, &plan, &parity, progress) {
         Err(error) if error.kind() == ErrorKind::NoSpace => {
             let unused = plan.choice.remove.iter().copied();
             let needs = Needs::new(&repo.store, &plan.usage, unused, HashSet::new());
-            (Tail::new(&repo.store, &plan.marked, needs).take_out_on_full_disk()?, 0)
+            (Tail::new(repo, &plan.marked, needs).take_out_on_full_disk()?, 0)
         }
         result => result?,
     };
@@ -177,6 +179,7 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
         damage.retain(|pack, _| !gone.contains(&pack));
         checked.retain(|pack, _| !gone.contains(pack));
     });
+    forget_lost_volumes(repo)?;
     done.leftovers_removed = remove_leftovers(files)? + volumes::remove_leftovers(files)?;
     let bytes_of = |id: &PackId| plan.packs.iter().find(|pack| pack.id == *id);
     for pack in gone.iter().filter_map(bytes_of) {
@@ -220,5 +223,5 @@ fn rewrite_and_take_out(
         parity.cover_without(&going, progress)?;
     }
     let needs = Needs::new(&repo.store, &plan.usage, going, published.into_iter().collect());
-    Ok((Tail::new(&repo.store, &plan.marked, needs).take_out()?, new_bytes))
+    Ok((Tail::new(repo, &plan.marked, needs).take_out()?, new_bytes))
 }

@@ -1,122 +1,132 @@
-//! The end of a gc: under the commit lock, gc changes the index, notifies running captures and
-//! removes packs. A capture that began earlier finds the generation changed, and a capture that
-//! begins later finds no removed data.
-//!
-//! Everyone who publishes a snapshot waits for that lock, so gc does all slow work outside of it
-//! and checks the result again inside.
+//! The end of a gc: an entry of the journal condemns packs, then the index is changed, and only then
+//! the packs are removed. A capture that began earlier finds the entry before it commits, and a
+//! capture that begins later refers to no condemned pack.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use crate::format::journal::Change;
 use crate::format::layout;
 use crate::format::record::ManifestKey;
 use crate::format::record::Record;
-use crate::stores::chunks::Store;
+use crate::repository::Repository;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::files::SetAside;
+use crate::stores::index::RunFile;
 use crate::stores::index::run_writer::PreparedRun;
 use crate::stores::index::writer::prepare_all;
 use crate::stores::index::writer::set_runs_aside;
+use crate::stores::journal::catalog::Catalog;
+use crate::stores::live_records::all_that_is_kept_by;
 use crate::stores::locks;
-use crate::stores::locks::Held;
-use crate::stores::locks::NextGeneration;
 use crate::stores::volumes;
 use crate::verbs::gc::needs::Needs;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
+use crate::world::storage::LockMode;
 
-/// Packs that are removed during one hold of the commit lock. Each takes a rename.
-const PACKS_AT_ONCE: usize = 64;
-/// How often records that appeared meanwhile are walked without the lock. Later ones are walked
-/// under the lock, so that gc ends even if captures never stop.
+/// The part of the packs of an index run that may be gone before gc writes the run again.
+const DEAD_PART: usize = 4;
+/// The most entries of an index run that is written again anyway.
+const SMALL_ENTRIES: u64 = 1 << 16;
+/// How often gc looks at records that appeared meanwhile while others commit more of them. Then it
+/// makes them wait, so that it ends even if captures never stop.
 const ROUNDS_MAX: usize = 32;
 
 /// The removal of packs from the repository, except those needed by snapshots that are newer than
 /// the marks.
 pub(crate) struct Tail<'a> {
-    store: &'a Store,
+    repo: &'a Repository,
     /// Records that were already checked for packs that they need.
     known: HashSet<ManifestKey>,
     needs: Needs<'a>,
 }
 
 impl<'a> Tail<'a> {
-    pub(crate) fn new(store: &'a Store, marked: &HashSet<ManifestKey>, needs: Needs<'a>) -> Self {
-        Self { store, known: marked.clone(), needs }
+    pub(crate) fn new(repo: &'a Repository, marked: &HashSet<ManifestKey>, needs: Needs<'a>) -> Self {
+        Self { repo, known: marked.clone(), needs }
     }
 
     /// Removes the packs and returns them. The caller holds the index lock.
     pub(crate) fn take_out(mut self) -> Result<Vec<PackId>> {
-        if self.needs.going().is_empty() {
-            return Ok(Vec::new());
+        let going = self.condemn()?;
+        if going.is_empty() {
+            return Ok(going);
         }
-        let files = &self.store.files;
-        self.store.reload()?;
-        self.spare_new()?;
-        let runs = self.store.index().runs().to_vec();
-        let generation = NextGeneration::prepare(files)?;
-        let (commit, new) = loop {
-            let mut prepared = prepare_all(files, &runs, self.needs.going())?;
-            prepared.iter_mut().try_for_each(PreparedRun::sync)?;
-            let indexed = self.needs.going().len();
-            let commit = self.settle()?;
-            // Spared packs must be in the index.
-            if self.needs.going().len() == indexed {
-                let new = prepared.into_iter().map(PreparedRun::publish).collect::<Result<Vec<_>>>()?;
-                break (commit, new);
-            }
-        };
+        let (store, files) = (&self.repo.store, self.repo.files());
+        store.reload()?;
+        let runs = self.runs_to_rewrite()?;
+        let prepared = prepare_all(files, &runs, self.needs.going())?;
+        let new = prepared.into_iter().map(PreparedRun::publish).collect::<Result<Vec<_>>>()?;
         let is_new = |id: &RunId| new.iter().any(|run| run.id == *id);
         let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| !is_new(id)).collect();
-        generation.publish()?;
-        new.into_iter().for_each(|run| self.store.replace_runs(run, &old));
+        new.into_iter().for_each(|run| store.replace_runs(run, &old));
         let mut aside = SetAside::new(files);
         set_runs_aside(&mut aside, &old)?;
-        self.remove_packs(commit, aside)
+        remove_packs(files, &going)?;
+        aside.remove()?;
+        store.reload()?;
+        Ok(going)
     }
 
-    /// Does the same on a full disk, for packs that nothing uses. It writes only the generation and
-    /// frees the reserve for that. The index keeps entries that lead nowhere, which is harmless.
+    /// Returns the index runs of which so many packs are gone that it is worth to write them again,
+    /// and small ones, which become one. In the others, what leads nowhere stays: nobody follows it.
+    fn runs_to_rewrite(&self) -> Result<Vec<Arc<RunFile>>> {
+        let (index, catalog) = (self.repo.store.index(), self.repo.catalog()?);
+        let is_gone = |pack: &PackId| catalog.condemned().contains_key(pack);
+        let is_worth_it = |file: &&Arc<RunFile>| {
+            let packs: Vec<PackId> = file.run().iter().flat_map(|run| run.packs()).collect();
+            let gone = packs.iter().filter(|pack| is_gone(pack)).count();
+            gone > 0 && gone * DEAD_PART >= packs.len() || file.entries() <= SMALL_ENTRIES
+        };
+        Ok(index.runs().iter().filter(is_worth_it).cloned().collect())
+    }
+
+    /// Does the same on a full disk, for packs that nothing uses. It writes only the entry. The
+    /// index keeps entries that lead nowhere, which is harmless.
     pub(crate) fn take_out_on_full_disk(mut self) -> Result<Vec<PackId>> {
-        if self.needs.going().is_empty() {
-            return Ok(Vec::new());
-        }
-        let files = &self.store.files;
-        let commit = self.settle()?;
-        files.give_back_reserve()?;
-        NextGeneration::prepare(files)?.publish()?;
-        self.remove_packs(commit, SetAside::new(files))
+        let going = self.condemn()?;
+        remove_packs(self.repo.files(), &going)?;
+        self.repo.store.reload()?;
+        Ok(going)
     }
 
-    /// Returns the held commit lock once no record needs any of the packs that are to go.
-    fn settle(&mut self) -> Result<Held> {
+    /// Commits an entry that condemns the packs which no record needs, and returns them.
+    fn condemn(&mut self) -> Result<Vec<PackId>> {
+        let repo = self.repo;
         for _ in 0..ROUNDS_MAX {
-            let commit = locks::lock_commit(&self.store.files)?;
-            if self.new_records()?.is_empty() {
-                return Ok(commit);
+            let catalog = repo.catalog()?;
+            self.spare_new(&catalog)?;
+            let going = self.going();
+            if going.is_empty() || repo.commit_at(&catalog, Change::condemned(&going))?.is_some() {
+                return Ok(going);
             }
-            drop(commit);
-            self.spare_new()?;
         }
-        let commit = locks::lock_commit(&self.store.files)?;
-        self.spare_new()?;
-        Ok(commit)
+        let (_, going) = repo.commit(|catalog| {
+            self.spare_new(catalog)?;
+            let going = self.going();
+            Ok((Change::condemned(&going), going))
+        })?;
+        Ok(going)
     }
 
-    fn new_records(&self) -> Result<Vec<Record>> {
-        let mut records = volumes::all_that_is_kept(&self.store.files)?;
-        records.retain(|record| !self.known.contains(&record.manifest_key()));
-        Ok(records)
+    fn going(&self) -> Vec<PackId> {
+        let mut going: Vec<PackId> = self.needs.going().iter().copied().collect();
+        going.sort_unstable();
+        going
     }
 
     /// Spares the packs that not yet examined records need.
-    fn spare_new(&mut self) -> Result<()> {
-        let records = self.new_records()?;
+    fn spare_new(&mut self, catalog: &Catalog) -> Result<()> {
+        let store = &self.repo.store;
+        let mut records: Vec<Record> = all_that_is_kept_by(store, catalog)?;
+        records.retain(|record| !self.known.contains(&record.manifest_key()));
         if !records.is_empty() {
             // These records refer to data that was published before them, but after the index was
             // loaded.
-            self.store.reload()?;
+            store.reload()?;
         }
         for record in records {
             self.needs.spare(&record)?;
@@ -124,46 +134,37 @@ impl<'a> Tail<'a> {
         }
         Ok(())
     }
+}
 
-    /// Moves the packs aside, many at a time, and lets others commit in between. Then removes
-    /// everything that was set aside. The generation has already changed under the hold `commit`.
-    fn remove_packs(mut self, commit: Held, mut aside: SetAside<'_>) -> Result<Vec<PackId>> {
-        let files = &self.store.files;
-        let mut held = Some(commit);
-        let mut left: Vec<PackId> = self.needs.going().iter().copied().collect();
-        left.sort_unstable();
-        let mut gone = Vec::new();
-        while !left.is_empty() {
-            let _commit = match held.take() {
-                Some(commit) => commit,
-                None => {
-                    // A damaged pack may have been put back since, and others may have found it.
-                    // The new generation tells them that it goes.
-                    let generation = NextGeneration::prepare(files)?;
-                    let commit = self.settle()?;
-                    generation.publish()?;
-                    commit
-                }
-            };
-            left.retain(|pack| self.needs.going().contains(pack));
-            for pack in left.drain(..left.len().min(PACKS_AT_ONCE)) {
-                aside.take(&layout::pack(pack))?;
-                gone.push(pack);
-            }
+/// Removes condemned packs.
+fn remove_packs(files: &RepositoryFiles, packs: &[PackId]) -> Result<()> {
+    packs.iter().try_for_each(|pack| files.remove(&layout::pack(*pack)))?;
+    files.sync_dir(layout::PACKS)
+}
+
+/// Commits that volumes which are gone stand on nothing any more: their deletion was cut off, or
+/// the repository was copied without them.
+pub(crate) fn forget_lost_volumes(repo: &Repository) -> Result<()> {
+    let mut lost = Vec::new();
+    for stood in repo.catalog()?.volumes().values() {
+        if volumes::is_lost(repo.files(), &stood.of)? {
+            lost.push(stood.clone());
         }
-        aside.remove()?;
-        files.sync_dir(layout::PACKS)?;
-        self.store.reload()?;
-        Ok(gone)
     }
+    repo.commit(|catalog| {
+        let still = lost.iter().filter(|stood| catalog.volumes().get(&stood.of.volume) == Some(stood));
+        Ok((still.map(|stood| Change::NoLonger(stood.of.volume)).collect(), ()))
+    })?;
+    Ok(())
 }
 
 /// Removes the files that dead processes left behind: temporary files and locks. Returns how many
 /// there were.
 pub(crate) fn remove_leftovers(files: &RepositoryFiles) -> Result<u64> {
-    // Under the commit lock nobody writes a record, and everyone who writes anything else holds a
-    // writer's lock.
-    let _commit = locks::lock_commit(files)?;
+    // Under these locks nobody writes an entry or a note, and everyone who writes anything else
+    // holds a writer's lock.
+    let _journal = locks::lock(files, layout::LOCK_JOURNAL, LockMode::Exclusive)?;
+    let _notes = locks::lock(files, layout::LOCK_NOTES, LockMode::Exclusive)?;
     let mut removed = locks::remove_dead_locks(files)?;
     // Files are listed first: a writer that began afterwards owns none of them.
     let temps = files.list(layout::TMP)?;

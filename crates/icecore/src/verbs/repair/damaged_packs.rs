@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
+use crate::format::journal::Change;
 use crate::format::layout;
 use crate::format::pack::HEADER_BYTES;
 use crate::format::pack::Header;
 use crate::format::pack::PackKind;
+use crate::repository::Repository;
 use crate::stores::files::RepositoryFiles;
-use crate::stores::locks;
 use crate::stores::locks::Writer;
 use crate::stores::pack::list::PackPlace;
 use crate::stores::pack::writer::Item;
@@ -116,18 +117,18 @@ const STAYS: &str = "a part of it could not be read, so it stays in its place: c
 /// it leads to them. `is_good_again` tells whether a good file has replaced a damaged one
 /// meanwhile.
 pub(crate) fn put_aside(
-    files: &RepositoryFiles,
+    repo: &Repository,
     damaged: Vec<DamagedPack>,
     is_good_again: &dyn Fn(PackId) -> Result<bool>,
 ) -> Result<Vec<(String, String)>> {
     if damaged.is_empty() {
         return Ok(Vec::new());
     }
+    let files = repo.files();
     let making = |error| Error::stored_io(format!("creating the directory {}", layout::DAMAGED), error);
     make_dir(&*files.storage, layout::DAMAGED).map_err(making)?;
-    let generation = locks::NextGeneration::prepare(files)?;
-    let _commit = locks::lock_commit(files)?;
-    generation.publish()?;
+    let packs: Vec<PackId> = damaged.iter().filter_map(|pack| pack.place.id).collect();
+    repo.commit(|_| Ok((Change::put_aside(&packs), ())))?;
     let mut taken: HashSet<String> = files.list(layout::DAMAGED)?.into_iter().collect();
     let mut told = Vec::with_capacity(damaged.len());
     for DamagedPack { place, saved, all_read, why } in damaged {

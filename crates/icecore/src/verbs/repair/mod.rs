@@ -1,6 +1,7 @@
 //! Repair: rebuilds the index from the packs, repairs packs, and reports which parts of which
 //! snapshots are lost.
 
+mod catalog;
 mod damaged_packs;
 mod packs;
 mod parity;
@@ -12,6 +13,8 @@ use crate::format::layout;
 use crate::repository::Repository;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::pack::audit::open_sound;
+pub use crate::verbs::repair::catalog::RepairCatalogReport;
+pub use crate::verbs::repair::catalog::repair_catalog;
 use crate::verbs::repair::damaged_packs::put_aside;
 use crate::verbs::repair::packs::repair_damaged_packs;
 use crate::verbs::repair::packs::with_locks;
@@ -54,7 +57,7 @@ pub fn repair_index(repo: &Repository, progress: &dyn Progress) -> Result<Repair
         // A read that failed for want of descriptors or memory does not mean damage.
         files.shortages.check(shortages)?;
         let (mut report, damaged) = rebuild.publish(&old)?;
-        report.damaged_packs = put_aside(files, damaged, &|id| is_sound(files, id))?;
+        report.damaged_packs = put_aside(repo, damaged, &|id| is_sound(files, id))?;
         report.put_back = put_back;
         repo.store.forget_index();
         repo.store.reload()?;
@@ -107,7 +110,7 @@ pub fn repair_packs(repo: &Repository, dry_run: bool, progress: &dyn Progress) -
 pub fn repair_snapshots(repo: &Repository, progress: &dyn Progress) -> Result<RepairSnapshotsReport> {
     let survey = survey(repo, Scope::AllSnapshots, Depth::ReadData, progress)?;
     let lost = lost_ranges(survey.report.findings);
-    Ok(RepairSnapshotsReport { snapshots: survey.report.snapshots, unreadable: survey.unreadable, lost })
+    Ok(RepairSnapshotsReport { snapshots: survey.report.snapshots, lost })
 }
 
 /// Returns all lost ranges, by snapshot and offset. Adjacent ranges are joined.

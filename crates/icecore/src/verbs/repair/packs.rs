@@ -10,6 +10,7 @@ use crate::format::pack::SlotBitmap;
 use crate::repository::Repository;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
+use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::files::SetAside;
 use crate::stores::index::run_writer::PreparedRun;
@@ -46,6 +47,7 @@ use crate::world::storage::LockMode;
 
 /// The state of a repair of packs.
 pub(crate) struct PackRepair<'a> {
+    repo: &'a Repository,
     store: &'a Store,
     level: i32,
     /// None in a dry run.
@@ -69,6 +71,7 @@ pub(crate) fn repair_damaged_packs(
     let shortages = repo.files().shortages.count();
     repo.store.reload()?;
     let mut repair = PackRepair {
+        repo,
         store: &repo.store,
         level: repo.config.level,
         writer,
@@ -189,7 +192,7 @@ impl PackRepair<'_> {
             let is_new = |id: &RunId| merged.iter().any(|run| run.id == *id);
             let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| !is_new(id)).collect();
             remove_replaced(files, &old)?;
-            put_aside(files, self.damaged, &|id| Ok(is_good_again(self.store, id, numbers.get(&id))))?;
+            put_aside(self.repo, self.damaged, &|id| Ok(is_good_again(self.store, id, numbers.get(&id))))?;
         }
         change(files, |damage, checked| {
             damage.retain(|pack, _| !numbers.contains_key(&pack));
@@ -218,10 +221,10 @@ fn is_good_again(store: &Store, id: PackId, numbers: Option<&Vec<u32>>) -> bool 
     is_good().unwrap_or(false)
 }
 
-/// Removes runs while it holds the commit lock.
+/// Removes runs.
 fn remove_replaced(files: &RepositoryFiles, runs: &[RunId]) -> Result<()> {
     let mut aside = SetAside::new(files);
-    let _commit = locks::lock_commit(files)?;
+    config::check_again(files)?;
     set_runs_aside(&mut aside, runs)
 }
 

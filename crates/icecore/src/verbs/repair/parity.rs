@@ -78,7 +78,7 @@ fn is_sound(files: &RepositoryFiles, reader: &GroupReader, pack: PackId, member:
 /// parity lock.
 pub(crate) fn renew(repo: &Repository, progress: &dyn Progress) -> Result<u64> {
     let files = repo.files();
-    let Some(scheme) = repo.config.parity else { return Ok(0) };
+    let Some(scheme) = repo.parity()? else { return Ok(0) };
     let mut made = 0;
     for group in ParityState::load(files)?.groups.all.iter().filter(|group| !is_whole(files, group)) {
         let packs: Vec<PackId> = group.packs().collect();

@@ -52,8 +52,6 @@ pub struct RepairPacksReport {
 pub struct RepairSnapshotsReport {
     /// Snapshots checked.
     pub snapshots: u64,
-    /// Records that cannot be read, each with the reason.
-    pub unreadable: Vec<(String, String)>,
     /// The lost ranges, by snapshot and offset.
     pub lost: Vec<LostRange>,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::format::layout;
 use crate::format::pack::PACK_BYTES_MAX;
 use crate::repository::Repository;
+use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::files::SetAside;
 use crate::stores::index::RunFile;
@@ -14,7 +15,6 @@ use crate::stores::index::run_builder::RunBuilder;
 use crate::stores::index::run_writer::PreparedRun;
 use crate::stores::index::writer::prepare_all;
 use crate::stores::index::writer::set_runs_aside;
-use crate::stores::locks;
 use crate::stores::locks::Writer;
 use crate::stores::pack::audit::open_sound;
 use crate::stores::pack::file::PackFile;
@@ -141,7 +141,7 @@ impl<'a> Rebuild<'a> {
         let new: Vec<RunId> = self.runs.iter().map(|run| run.id).collect();
         let gone: Vec<RunId> = old.iter().chain(&parts).filter(|run| !new.contains(run)).copied().collect();
         let mut aside = SetAside::new(self.files);
-        let _commit = locks::lock_commit(self.files)?;
+        config::check_again(self.files)?;
         set_runs_aside(&mut aside, &gone)?;
         // The damaged runs must not come back.
         self.files.sync_dir(layout::INDEX)?;

@@ -43,7 +43,7 @@ pub(crate) fn each_window(
     keep_going: bool,
     mut each: impl FnMut(Window) -> Result<()>,
 ) -> Result<()> {
-    let mut tree = Cursor::new(&repo.store, Node::root(record));
+    let mut tree = Cursor::new(&*repo.store, Node::root(record));
     let mut from = 0;
     while from < record.size_bytes {
         let image = Image { bytes: record.size_bytes, keep_going };

@@ -9,11 +9,10 @@ use std::collections::HashSet;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::file_sizes::FileSizes;
+use crate::stores::live_records::all_that_is_kept;
 use crate::stores::live_records::each_below_volumes;
 use crate::stores::live_records::pinned;
 use crate::stores::locks::Pin;
-use crate::stores::records;
-use crate::stores::volumes;
 use crate::verbs::catalog::Snapshot;
 pub use crate::verbs::stats::own::OwnBytes;
 pub use crate::verbs::stats::own::own_bytes;
@@ -100,13 +99,13 @@ pub struct StatsReport {
 /// `Corrupt` if a record cannot be read or something that a snapshot needs is missing;
 /// `Interrupted`.
 pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> {
-    let mut records = records::load_all_sound(repo.files())?;
+    let mut records = repo.catalog()?.all()?;
     // Snapshots of one resource come together, so that each differs little from the one before.
     records.sort_by(|a, b| {
         let key = |record: &Record| (record.kind, record.created_unix_ms, record.id);
         a.resource.cmp(&b.resource).then_with(|| key(a).cmp(&key(b)))
     });
-    let of_volumes = volumes::all_that_is_kept(repo.files())?.len();
+    let of_volumes = all_that_is_kept(&repo.store)?.len();
     let mut tally = Tally::new(&repo.store, records.len().saturating_add(of_volumes));
     let (mut counted, mut known) = (Vec::new(), HashSet::new());
     let mut before: Option<(Pin, Record)> = None;

@@ -11,7 +11,6 @@ use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
-use crate::stores::locks;
 use crate::stores::manifest::cursor::Cursor;
 use crate::stores::manifest::cursor::Node;
 use crate::stores::recovery::other_places;
@@ -59,8 +58,8 @@ pub(crate) struct Manifests<'a> {
     pub(crate) chunks: u64,
     /// The stored bytes of the named chunks that are to be read.
     pub(crate) wanted_bytes: u64,
-    /// The number of gc runs that had removed something when the index was last loaded.
-    generation: Option<u64>,
+    /// The number of the journal's last entry when the index was last loaded.
+    entry: Option<u64>,
 }
 
 /// A page on the path from the root to the current position.
@@ -84,7 +83,7 @@ struct SnapshotCheck<'a, 'b> {
 impl<'a> Manifests<'a> {
     /// Reloads the index, after the caller has determined which snapshots to check.
     pub(crate) fn begin(store: &'a Store, sample: Sample, progress: &'a dyn Progress) -> Result<Self> {
-        let generation = locks::generation(&store.files).ok();
+        let entry = store.catalog().ok().map(|catalog| catalog.number);
         store.reload()?;
         Ok(Self {
             store,
@@ -97,7 +96,7 @@ impl<'a> Manifests<'a> {
             pages: 0,
             chunks: 0,
             wanted_bytes: 0,
-            generation,
+            entry,
         })
     }
 
@@ -153,11 +152,11 @@ impl<'a> Manifests<'a> {
         }
     }
 
-    /// Reloads the index if gc moved anything since the last time. Tells whether it did.
+    /// Reloads the index if gc may have moved anything since the last time. Tells whether it did.
     fn gc_went_on(&mut self) -> bool {
-        let generation = locks::generation(&self.store.files).ok();
-        let went_on = generation != self.generation && self.store.reload().is_ok();
-        self.generation = generation;
+        let entry = self.store.catalog().ok().map(|catalog| catalog.number);
+        let went_on = entry != self.entry && self.store.reload().is_ok();
+        self.entry = entry;
         went_on
     }
 

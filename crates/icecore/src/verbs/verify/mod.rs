@@ -26,13 +26,13 @@ use crate::stores::notes::change;
 use crate::stores::notes::load_checked;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::list::list_packs;
-use crate::stores::records;
 use crate::stores::volumes;
 use crate::verbs::verify::findings::Findings;
 use crate::verbs::verify::findings::Object;
 use crate::verbs::verify::findings::Problem;
 use crate::verbs::verify::findings::problem_of;
 use crate::verbs::verify::manifests::Manifests;
+use crate::verbs::verify::packs::check_journal;
 use crate::verbs::verify::packs::check_packs;
 use crate::verbs::verify::packs::check_runs;
 use crate::verbs::verify::packs::check_strays;
@@ -119,8 +119,6 @@ pub(crate) enum Scope<'a> {
 /// The result of a survey.
 pub(crate) struct Survey {
     pub(crate) report: VerifyReport,
-    /// The record files that cannot be read, each with the reason.
-    pub(crate) unreadable: Vec<(String, String)>,
     /// The observations to note in the repository.
     seen: Seen,
 }
@@ -152,6 +150,7 @@ pub(crate) fn survey(
     let mut in_time = true;
     if whole {
         check_runs(repo, &mut findings)?;
+        check_journal(repo, &mut findings)?;
         check_strays(repo, &mut findings)?;
         let sound = check_packs(repo, sample, &mut findings, progress)?;
         report.packs = sound.ids.len() as u64;
@@ -198,7 +197,7 @@ pub(crate) fn survey(
     seen.broken = findings.broken_packs().collect();
     report.findings = findings.finish(&snapshots.records);
     (seen.whole, seen.bad) = (reader.whole, reader.bad);
-    Ok(Survey { report, unreadable: snapshots.unreadable, seen })
+    Ok(Survey { report, seen })
 }
 
 /// Reads packs, starting with those not read for the longest time, until the time is up. Returns
@@ -297,34 +296,29 @@ fn chosen(pack: &PackFile, sample: Sample, numbers: impl Iterator<Item = u32>) -
 /// The snapshots to check.
 struct Snapshots {
     records: Vec<Record>,
-    unreadable: Vec<(String, String)>,
     /// The snapshots that volumes are based on. They may be deleted as snapshots.
     of_volumes: HashSet<ManifestKey>,
 }
 
 impl Snapshots {
     fn list(repo: &Repository, scope: Scope<'_>, findings: &mut Findings) -> Result<Self> {
-        const NEXT: &str = "its data may still be there: look for a copy of the record";
         let files = repo.files();
-        let loaded = match scope {
-            Scope::Everything | Scope::AllSnapshots => records::load_all(files)?,
-            Scope::These(ids) => {
-                let mut loaded: Vec<records::Loaded> = Vec::new();
-                for id in ids {
-                    match records::load(files, *id) {
-                        Err(error)
-                            if error.kind() == ErrorKind::NotFound
-                                || error.says_nothing_of_what_is_stored() =>
-                        {
-                            return Err(error);
-                        }
-                        record => loaded.push((id.to_string(), record)),
-                    }
+        let snapshots = match scope {
+            Scope::Everything | Scope::AllSnapshots => match repo.catalog().and_then(|catalog| catalog.all())
+            {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    let object = Object::File(layout::JOURNAL.to_owned());
+                    findings.add(object, || problem_of(&error, NextStep::RepairCatalog));
+                    Vec::new()
                 }
-                loaded
+                all => all?,
+            },
+            Scope::These(ids) => {
+                let catalog = repo.catalog()?;
+                ids.iter().map(|id| catalog.get(*id)).collect::<Result<_>>()?
             }
         };
-        let (mut records, mut unreadable, mut of_volumes) = (Vec::new(), Vec::new(), HashSet::new());
+        let (mut records, mut of_volumes) = (Vec::new(), HashSet::new());
         if matches!(scope, Scope::Everything | Scope::AllSnapshots) {
             for (name, volume) in volumes::load_all(files)? {
                 match volume {
@@ -337,19 +331,10 @@ impl Snapshots {
             }
             of_volumes.extend(records.iter().map(Record::manifest_key));
         }
-        for (file, record) in loaded {
-            match record {
-                Ok(record) => records.push(record),
-                Err(error) => {
-                    findings.add(Object::Snapshot(file.clone()), || problem_of(&error, NEXT));
-                    unreadable.push((file, error.to_string()));
-                }
-            }
-        }
+        records.extend(snapshots);
         records.sort_by_key(|record: &Record| (record.created_unix_ms, record.manifest_key()));
         records.dedup_by_key(|record| record.manifest_key());
-        unreadable.sort();
-        Ok(Self { records, unreadable, of_volumes })
+        Ok(Self { records, of_volumes })
     }
 
     /// Walks all manifests. Drops snapshots that were deleted meanwhile.
@@ -365,14 +350,12 @@ impl Snapshots {
         for record in self.records.drain(..) {
             let _pin = Pin::take(repo.files(), record.id)?;
             let key = record.manifest_key();
-            let record = match records::load(repo.files(), record.id) {
+            let record = match repo.catalog().and_then(|catalog| catalog.find(record.id)) {
                 // It was deleted, and perhaps copied again with another manifest.
-                Ok(now) if now.manifest_key() != key && !self.of_volumes.contains(&key) => now,
-                Err(error) if error.kind() == ErrorKind::NotFound && !self.of_volumes.contains(&key) => {
-                    continue;
-                }
-                // The record may have become damaged since it was first read. Its old content is
-                // still worth checking.
+                Ok(Some(now)) if now.manifest_key() != key && !self.of_volumes.contains(&key) => now,
+                Ok(None) if !self.of_volumes.contains(&key) => continue,
+                // The catalog may have become damaged since it was first read. The record is still
+                // worth checking.
                 _ => record,
             };
             manifests.check(kept.len(), &record, findings)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::format::layout;
 use crate::repository::Repository;
 use crate::stores::index::RunFile;
+use crate::stores::journal::audit::audit;
 use crate::stores::pack::audit::check_pack;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::list::list_pack_places;
@@ -18,7 +19,6 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
-use crate::words::ids::SnapshotId;
 use crate::words::names::check_volume_name;
 use crate::words::next_step::NextStep;
 use crate::words::progress::Progress;
@@ -80,16 +80,21 @@ pub(crate) fn check_packs(
 /// A test of whether icecore gives such names.
 type IsOurs<'a> = &'a dyn Fn(&str) -> bool;
 
-/// Reports files in the directories of records and parity whose names icecore never gives there.
+/// Reports files in the directories of the journal and of parity whose names icecore never gives there.
 pub(crate) fn check_strays(repo: &Repository, findings: &mut Findings) -> Result<()> {
     let files = repo.files();
     let listing = |error| Error::io(format!("listing {}", layout::VOLUMES), error);
     let volumes = files.storage.list_dirs(layout::VOLUMES).map_err(listing)?;
-    let is_record = |file: &str| layout::id_of::<SnapshotId>(file).is_some();
+    let is_numbered = |file: &str| layout::number_of(file).is_some();
     let is_parity = |file: &str| layout::shard_of_parity(file).is_some();
     let is_volume = |name: &str| check_volume_name(name).is_ok() && volumes.iter().any(|dir| dir == name);
-    let ours: [(&str, IsOurs<'_>); 3] =
-        [(layout::SNAPSHOTS, &is_record), (layout::PARITY, &is_parity), (layout::VOLUMES, &is_volume)];
+    let ours: [(&str, IsOurs<'_>); 5] = [
+        (layout::JOURNAL, &is_numbered),
+        (layout::COPIES, &is_numbered),
+        (layout::CHECKPOINTS, &is_numbered),
+        (layout::PARITY, &is_parity),
+        (layout::VOLUMES, &is_volume),
+    ];
     for (dir, is_ours) in ours {
         let mut found = files.list(dir)?;
         if dir == layout::VOLUMES {
@@ -100,6 +105,14 @@ pub(crate) fn check_strays(repo: &Repository, findings: &mut Findings) -> Result
         for file in found.into_iter().filter(|file| !is_ours(file)) {
             findings.add(Object::File(format!("{dir}/{file}")), || MOVE_OUT.into());
         }
+    }
+    Ok(())
+}
+
+/// Checks every file of the journal.
+pub(crate) fn check_journal(repo: &Repository, findings: &mut Findings) -> Result<()> {
+    for (file, error) in audit(repo.files())?.wrong {
+        findings.add(Object::File(file), || problem_of(&error, NextStep::RepairCatalog));
     }
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! Changes volumes that nobody has open: resizes, resets and deletes them.
 
+use crate::format::journal::Change;
 use crate::format::layout;
 use crate::format::record::Record;
 use crate::format::volume::VolumeRecord;
 use crate::repository::Repository;
-use crate::stores::locks;
+use crate::stores::config;
 use crate::stores::locks::Held;
-use crate::stores::records;
 use crate::stores::volumes;
 use crate::stores::volumes::overlay::Overlay;
 use crate::verbs::volume::create::new_overlay;
@@ -33,7 +33,7 @@ pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<V
     let (before, _lock) = take(repo, name)?;
     let mut record = volumes::grown(&before, size_bytes)?;
     if record != before {
-        let _commit = locks::lock_commit(repo.files())?;
+        config::check_again(repo.files())?;
         volumes::save(repo.files(), &mut record)?;
     }
     Ok(record.into())
@@ -46,7 +46,7 @@ pub fn resize_volume(repo: &Repository, name: &str, size_bytes: u64) -> Result<V
 /// `InUse` if it is open.
 pub fn reset_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     let (record, _lock) = take(repo, name)?;
-    let _commit = locks::lock_commit(repo.files())?;
+    config::check_again(repo.files())?;
     let origin = record.origin.clone();
     set_back(repo, record, origin)
 }
@@ -59,13 +59,17 @@ pub fn reset_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
 /// `NotFound` if there is no such snapshot; `InUse` if the volume is open.
 pub fn restore_volume(repo: &Repository, name: &str, snapshot: SnapshotId) -> Result<VolumeInfo> {
     let (record, _lock) = take(repo, name)?;
-    let _commit = locks::lock_commit(repo.files())?;
-    let snapshot = records::load(repo.files(), snapshot)?;
-    set_back(repo, record, Some(snapshot))
+    let (catalog, snapshot) = repo.commit(|catalog| {
+        let snapshot = catalog.get(snapshot)?;
+        let below = record.origin.iter().chain(&record.base).cloned().collect();
+        let standing = repo.standing(record.id, name, Some(snapshot.clone()), below);
+        Ok((vec![Change::StandsOn(Box::new(standing))], snapshot))
+    })?;
+    set_back(repo, VolumeRecord { stands_at: catalog.number, ..record }, Some(snapshot))
 }
 
-/// Publishes a record with an empty overlay over `origin`. The caller holds the commit lock and the
-/// volume's lock.
+/// Publishes a record with an empty overlay over `origin`. The caller holds the volume's
+/// lock.
 fn set_back(repo: &Repository, record: VolumeRecord, origin: Option<Record>) -> Result<VolumeInfo> {
     let files = repo.files();
     let in_use = |number: u64| number == record.active || record.sealed.contains(&number);
@@ -88,13 +92,14 @@ pub fn delete_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     let (record, lock) = take(repo, name)?;
     let files = repo.files();
     let dir = layout::volume_dir(name);
-    {
-        let _commit = locks::lock_commit(files)?;
-        files.remove(&layout::volume_record(name))?;
-        files.sync_dir(&dir)?;
-    }
-    // Without a record the volume no longer exists. The next volume created under its name removes
-    // any remaining files.
+    config::check_again(files)?;
+    volumes::remove_record(files, name)?;
+    // The volume is gone. The next gc commits this if it cannot be committed now.
+    let _ = repo.commit(|catalog| {
+        let stands = catalog.volumes().get(&record.id).map(|_| Change::NoLonger(record.id));
+        Ok((stands.into_iter().collect(), ()))
+    });
+    // The next volume created under its name removes any remaining files.
     let _ = files.storage.remove(&layout::volume_record_temp(name));
     let _ = Overlay::remove_files(&*files.storage, name, |_| true);
     let _ = files.storage.remove_dir(&dir);

@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::config::Features;
+use crate::format::journal::Change;
 use crate::format::layout;
 use crate::format::volume::VolumeRecord;
 use crate::repository::Repository;
-use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
-use crate::stores::locks;
-use crate::stores::records;
 use crate::stores::volumes;
 use crate::stores::volumes::overlay::Overlay;
 use crate::verbs::volume::info::VolumeInfo;
@@ -60,11 +57,17 @@ pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<Volum
     check_free(files, name)?;
     make_dir(files, layout::VOLUMES)?;
     let _lock = volumes::lock(files, name)?;
-    // Nothing is removed from the repository meanwhile.
-    let _commit = locks::lock_commit(files)?;
     check_free(files, name)?;
-    let snapshot = options.snapshot.map(|id| records::load(files, id)).transpose()?;
-    let size_bytes = size_of(options, snapshot.as_ref().map(|snapshot| snapshot.size_bytes))?;
+    // The journal says first what the volume stands on, so that no gc removes it.
+    let (catalog, (snapshot, size_bytes)) = repo.commit(|catalog| {
+        let snapshot = options.snapshot.map(|id| catalog.get(id)).transpose()?;
+        let size_bytes = size_of(options, snapshot.as_ref().map(|snapshot| snapshot.size_bytes))?;
+        let stands = snapshot.iter().map(|snapshot| {
+            let standing = repo.standing(options.id, name, Some(snapshot.clone()), Vec::new());
+            Change::StandsOn(Box::new(standing))
+        });
+        Ok((stands.collect(), (snapshot, size_bytes)))
+    })?;
     let kind = options.kind.or(snapshot.as_ref().map(|snapshot| snapshot.kind));
     let mut record = VolumeRecord {
         id: options.id,
@@ -77,8 +80,8 @@ pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<Volum
         sealed: Vec::new(),
         active: 0,
         labels: options.labels.clone(),
+        stands_at: catalog.number,
     };
-    note_feature(files)?;
     make_dir(files, &layout::volume_dir(name))?;
     new_overlay(files, name, record.active, |_| true)?;
     volumes::save(files, &mut record)?;
@@ -128,15 +131,4 @@ pub(crate) fn new_overlay(
     Overlay::remove_files(&*files.storage, name, goes).map_err(removing)?;
     Overlay::create(&files.storage, name, number)?;
     files.sync_dir(&layout::volume_dir(name))
-}
-
-/// Notes in the config that there are volumes: a program that does not know volumes would remove
-/// the data that they are based on.
-fn note_feature(files: &RepositoryFiles) -> Result<()> {
-    let (mut config, _) = config::read(&*files.storage)?;
-    if config.features.read_only_compatible & Features::VOLUMES != 0 {
-        return Ok(());
-    }
-    config.features.read_only_compatible |= Features::VOLUMES;
-    config::write(files, &config)
 }

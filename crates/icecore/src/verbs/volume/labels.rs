@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::repository::Repository;
-use crate::stores::locks;
 use crate::stores::volumes;
 use crate::verbs::volume::info::VolumeInfo;
 use crate::words::error::Result;
@@ -27,8 +26,6 @@ pub fn relabel_volume(
     let files = repo.files();
     // Checked before locking, because locking would create the lock file.
     volumes::load(files, name)?;
-    // Keeps the volume from being deleted meanwhile.
-    let _commit = locks::lock_commit(files)?;
     let record = volumes::save_labels(files, name, |labels| change_labels(labels, set, remove))?;
     Ok(record.into())
 }

@@ -1,11 +1,11 @@
 //! Takes a snapshot of a volume in use. Reads only the blocks written since the last one.
 
 use crate::repository::refill_reserve;
-use crate::stores::records;
 use crate::verbs::capture::CaptureOptions;
 use crate::verbs::capture::CaptureReport;
 use crate::verbs::capture::Changed;
 use crate::verbs::capture::Dating;
+use crate::verbs::capture::Ending;
 use crate::verbs::capture::VolumeSnapshotOptions;
 use crate::verbs::capture::capture_changed;
 use crate::verbs::catalog::check_name_is_free;
@@ -62,8 +62,7 @@ pub fn snapshot_volume(
     let time = options.created_unix_ms.max(volume.created_unix_ms());
     let options = CaptureOptions::of_volume(options, time, volume.kind(), volume.name());
     if !options.name_may_repeat {
-        let records = records::load_all(repo.files())?;
-        check_name_is_free(&records, options.kind, &options.resource, &options.name, options.id)?;
+        check_name_is_free(&*repo.catalog()?, &options.draft())?;
     }
     // Checked before the seal, which replaces the volume's record.
     repo.check_writable()?;
@@ -100,8 +99,10 @@ fn take(
         changed.add(range)?;
     }
     let progress = GivesWay { volume, number: frozen.number, progress };
-    let (base, dating) = (frozen.base.as_ref(), Dating::AfterNewest);
-    let taken = capture_changed(volume.repo(), &frozen.image, base, &changed, options, dating, &progress);
+    // The snapshot becomes the base if there is anything to fold into it.
+    let standing = frozen.has_changed().then(|| volume.standing());
+    let (base, ending) = (frozen.base.as_ref(), Ending { dating: Dating::AfterNewest, volume: standing });
+    let taken = capture_changed(volume.repo(), &frozen.image, base, &changed, options, &ending, &progress);
     taken.map_err(|error| match error.kind() {
         ErrorKind::Interrupted if volume.is_in_the_way(frozen.number) => {
             let message = format!("writes to volume {} need the remaining space", volume.name());

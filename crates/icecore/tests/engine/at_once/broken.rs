@@ -3,6 +3,7 @@
 
 use std::io;
 
+use icecore::PackId;
 use icecore::storage::LockGuard;
 use icecore::storage::LockMode;
 use icecore::storage::Storage;
@@ -11,8 +12,10 @@ use icecore::storage::Wait;
 /// What is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Break {
-    /// Gc does not count `generation` up.
-    Generation,
+    /// No entry condemns the packs that gc removes.
+    Condemned,
+    /// Names that are taken are given away again.
+    PutNew,
     /// A lock keeps nobody out.
     Lock(&'static str),
     /// Writers do not say which packs are theirs.
@@ -31,19 +34,40 @@ impl<S> Broken<S> {
     }
 }
 
-impl<S: Storage> Storage for Broken<S> {
-    icecore_testing::forward_storage!(inner: list, list_dirs, open, create, open_random, make_dir, rename_new, sync_dir, remove, remove_dir);
+impl<S: Storage> Broken<S> {
+    /// Tells whether a file has the id of a pack in it, as the entries of a gc have.
+    fn names_packs(&self, name: &str) -> io::Result<bool> {
+        let file = self.inner.open(name)?;
+        let mut bytes = vec![0; usize::try_from(file.len()).unwrap()];
+        file.read_at(0, &mut bytes)?;
+        for dir in self.inner.list_dirs("packs")? {
+            for pack in self.inner.list(&format!("packs/{dir}"))? {
+                let id: PackId = pack.parse().unwrap();
+                if bytes.windows(32).any(|window| *window == id.0) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
 
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+impl<S: Storage> Storage for Broken<S> {
+    icecore_testing::forward_storage!(inner: list, list_dirs, open, create, open_random, make_dir, rename, sync_dir, remove, remove_dir);
+
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
         match self.without {
-            Some(Break::Generation) if to == "local/generation" => self.inner.remove(from),
-            _ => self.inner.rename(from, to),
+            Some(Break::Condemned) if self.names_packs(from)? => self.inner.remove(from),
+            Some(Break::PutNew) => self.inner.rename(from, to),
+            _ => self.inner.rename_new(from, to),
         }
     }
 
     fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
         match self.without {
             Some(Break::Lock(lock)) if name.starts_with(lock) => Ok(Some(Box::new(NoLock))),
+            // Otherwise two of one number would not meet.
+            Some(Break::PutNew) if name == "local/locks/journal" => Ok(Some(Box::new(NoLock))),
             Some(Break::Announcements) if name.starts_with("local/locks/writer-") => {
                 let inner = self.inner.lock(name, mode, wait)?;
                 Ok(inner.map(|inner| Box::new(Silent(inner)) as Box<dyn LockGuard>))

@@ -320,7 +320,7 @@ impl Fixture {
             let repo = open(storage.clone()).map_err(told)?;
             sound(&repo).map_err(|why| format!("{when}: {why}"))?;
             let there = icecore::snapshot::list(&repo).map_err(told)?;
-            let ids: BTreeSet<SnapshotId> = there.snapshots.iter().map(|snapshot| snapshot.id).collect();
+            let ids: BTreeSet<SnapshotId> = there.iter().map(|snapshot| snapshot.id).collect();
             if !ids.iter().eq(wanted.keys()) {
                 return Err(format!("{when}: {ids:?} are there"));
             }

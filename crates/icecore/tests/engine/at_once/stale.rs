@@ -123,12 +123,15 @@ fn a_merge_of_runs_brings_nothing_back_that_gc_took_out_just_before() {
 fn gc_does_not_wait_for_a_merge_of_runs_that_waits_for_those_who_commit() {
     let (storage, [first, _]) = two();
     let before = packs(&storage).into_iter().collect();
-    let (merging, collected) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+    let (merging, collected) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
     let hook = {
         let (storage, collected) = (storage.clone(), Arc::clone(&collected));
         move |call: &'static str, name: &str| match (call, name) {
-            ("lock", "local/locks/merge") => merging.store(true, Ordering::SeqCst),
-            ("lock", "local/locks/commit") if merging.swap(false, Ordering::SeqCst) => {
+            ("lock", "local/locks/merge") => merging.store(1, Ordering::SeqCst),
+            // The first time, the merge begins.
+            ("lock", "local/locks/index")
+                if merging.load(Ordering::SeqCst) > 0 && merging.fetch_add(1, Ordering::SeqCst) == 2 =>
+            {
                 let index = storage.lock("local/locks/index", LockMode::Exclusive, Wait::No).unwrap();
                 assert!(index.is_some(), "the merge holds it");
                 drop(index);
@@ -192,7 +195,7 @@ fn a_pack_that_a_killed_capture_left_goes_while_another_capture_stores_the_same_
         let (storage, image, marked, second) =
             (storage.clone(), image.clone(), Arc::clone(&marked), Arc::clone(&second));
         move |call: &'static str, name: &str| {
-            if (call, name) == ("lock", "local/locks/commit") && marked.swap(false, Ordering::SeqCst) {
+            if (call, name) == ("lock", "local/locks/journal") && marked.swap(false, Ordering::SeqCst) {
                 meanwhile(|| second.set(take_at_another_level(&storage, "second", &image)).unwrap());
             }
         }
@@ -209,37 +212,23 @@ fn a_pack_that_a_killed_capture_left_goes_while_another_capture_stores_the_same_
     }
 }
 
-/// Has something done when a capture is about to publish its record: when it takes the commit lock
-/// for the second time, but for merges of the index, which hold a lock of their own.
+/// Has something done when a capture is about to put its entry: when it takes the journal's lock.
 struct BeforeRecord {
     what: Box<dyn Fn() + Send + Sync>,
     locked: AtomicUsize,
-    merging: AtomicBool,
 }
 
 impl BeforeRecord {
     fn new(what: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { what: Box::new(what), locked: AtomicUsize::new(0), merging: AtomicBool::new(false) })
+        Arc::new(Self { what: Box::new(what), locked: AtomicUsize::new(0) })
     }
 }
 
 impl Watch for BeforeRecord {
     fn before(&self, call: &'static str, name: &str) {
-        match (call, name) {
-            ("lock", "local/locks/merge") => self.merging.store(true, Ordering::SeqCst),
-            ("lock", "local/locks/commit")
-                if !self.merging.load(Ordering::SeqCst)
-                    && self.locked.fetch_add(1, Ordering::SeqCst) == 1 =>
-            {
-                (self.what)();
-            }
-            _ => {}
-        }
-    }
-
-    fn released(&self, name: &str) {
-        if name == "local/locks/merge" {
-            self.merging.store(false, Ordering::SeqCst);
+        if (call, name) == ("lock", "local/locks/journal") && self.locked.fetch_add(1, Ordering::SeqCst) == 0
+        {
+            (self.what)();
         }
     }
 }
@@ -314,6 +303,6 @@ fn a_name_that_another_capture_takes_meanwhile_is_refused_unless_it_may_be_repea
         };
         let taken = capture(&open(Hooked::new(storage.clone(), hook)), &vec![2; SPAN], &how, &NoProgress);
         assert_eq!(taken.err().map(|error| error.kind()), (!may_repeat).then_some(ErrorKind::AlreadyExists));
-        assert_eq!(list(&open(storage)).unwrap().snapshots.len(), if may_repeat { 2 } else { 1 });
+        assert_eq!(list(&open(storage)).unwrap().len(), if may_repeat { 2 } else { 1 });
     }
 }

@@ -47,7 +47,7 @@ fn breaks_of_capture() -> Vec<Mutation> {
         found("page packs are not synced", no_file_sync(Kind::PagePack)),
         found("runs of data are not synced", no_file_sync(Kind::DataRun)),
         found("runs of pages are not synced", no_file_sync(Kind::PageRun)),
-        found("the record is not synced", no_file_sync(Kind::Record)),
+        found("the entry is not synced", no_file_sync(Kind::Entry)),
         harmless(
             "the directory of packs is not synced after data packs",
             SYNCED_LATER,
@@ -62,12 +62,12 @@ fn breaks_of_capture() -> Vec<Mutation> {
         ),
         found("the index is not synced after the run of pages", no_dir_sync(Kind::PageRun)),
         found("the index is never synced", no_sync_of("index")),
-        found("the directory of records is not synced", no_dir_sync(Kind::Record)),
+        found("the directory of the journal is not synced", no_dir_sync(Kind::Entry)),
         found("data packs are renamed before they are synced", rename_before_sync(Kind::DataPack)),
         found("page packs are renamed before they are synced", rename_before_sync(Kind::PagePack)),
         found("runs of data are renamed before they are synced", rename_before_sync(Kind::DataRun)),
         found("runs of pages are renamed before they are synced", rename_before_sync(Kind::PageRun)),
-        found("the record is renamed before it is synced", rename_before_sync(Kind::Record)),
+        found("the entry is renamed before it is synced", rename_before_sync(Kind::Entry)),
         harmless(
             "packs are synced before those of data are there",
             SYNCED_LATER,
@@ -75,10 +75,10 @@ fn breaks_of_capture() -> Vec<Mutation> {
         ),
         found("packs are synced before that of pages is there", dir_sync_before_rename(Kind::PagePack)),
         found("the index is synced before the run of pages is in it", dir_sync_before_rename(Kind::PageRun)),
-        found("records are synced before the new one is there", dir_sync_before_rename(Kind::Record)),
-        found("the record comes before the run of pages", before(Kind::Record, Kind::PageRun)),
-        found("the record comes before the pack of pages", before(Kind::Record, Kind::PagePack)),
-        found("the record comes before all packs", before(Kind::Record, Kind::DataPack)),
+        found("the journal is synced before the entry is there", dir_sync_before_rename(Kind::Entry)),
+        found("the entry comes before the run of pages", before(Kind::Entry, Kind::PageRun)),
+        found("the entry comes before the pack of pages", before(Kind::Entry, Kind::PagePack)),
+        found("the entry comes before all packs", before(Kind::Entry, Kind::DataPack)),
         harmless("runs come before their packs", HINTS, runs_before_packs(Kind::DataRun, Kind::DataPack)),
         harmless(
             "the run of pages comes before its pack",
@@ -109,7 +109,7 @@ fn a_small_capture() {
         icecore::snapshot::capture(&repo, &image, &how, &NoProgress).unwrap();
     });
     let kinds = kinds(&fixture);
-    assert!(kinds.ends_with(&[Kind::MixedPack, Kind::DataRun, Kind::Record]), "{kinds:?}");
+    assert!(kinds.ends_with(&[Kind::MixedPack, Kind::DataRun, Kind::Entry]), "{kinds:?}");
     let bounds = bounds(100, 8);
     fixture.check(&bounds);
     fixture.check_mutations(
@@ -119,13 +119,13 @@ fn a_small_capture() {
             found("the directory of packs is not synced", no_dir_sync(Kind::MixedPack)),
             found("the run is not synced", no_file_sync(Kind::DataRun)),
             found("the index is not synced", no_dir_sync(Kind::DataRun)),
-            found("the record is not synced", no_file_sync(Kind::Record)),
-            found("the directory of records is not synced", no_dir_sync(Kind::Record)),
+            found("the entry is not synced", no_file_sync(Kind::Entry)),
+            found("the directory of the journal is not synced", no_dir_sync(Kind::Entry)),
             found("the pack is renamed before it is synced", rename_before_sync(Kind::MixedPack)),
             found("packs are synced before the new one is there", dir_sync_before_rename(Kind::MixedPack)),
             found("the index is synced before the run is there", dir_sync_before_rename(Kind::DataRun)),
-            found("the record comes before the pack", before(Kind::Record, Kind::MixedPack)),
-            found("the record comes before the run", before(Kind::Record, Kind::DataRun)),
+            found("the entry comes before the pack", before(Kind::Entry, Kind::MixedPack)),
+            found("the entry comes before the run", before(Kind::Entry, Kind::DataRun)),
             harmless(
                 "the run comes before its pack",
                 HINTS,
@@ -146,11 +146,11 @@ fn a_capture_that_relies_on_what_another_one_is_publishing() {
         fixture.check(&bounds);
         if run == 4 {
             // The first has published all but its record, and the second publishes nothing else.
-            assert_eq!(kinds(&fixture)[8..], [Kind::Record, Kind::Record]);
+            assert_eq!(kinds(&fixture)[8..], [Kind::Entry, Kind::Entry]);
         }
         // Where the second publishes runs of its own, the last one's sync is that of all others,
         // too.
-        let unsynced = no_sync_before("index", Kind::Record);
+        let unsynced = no_sync_before("index", Kind::Entry);
         fixture
             .check_mutations(&bounds, &[found("the second does not sync the runs of the first", unsynced)]);
     }
@@ -196,7 +196,7 @@ fn a_capture_of_known_blocks_that_merges_the_index() {
     image.rotate_left(CHUNK);
     fixture.next = image.clone();
     fixture.capture("disk", &image);
-    assert_eq!(kinds(&fixture), [Kind::PagePack, Kind::PageRun, Kind::MergedRun, Kind::Record]);
+    assert_eq!(kinds(&fixture), [Kind::PagePack, Kind::PageRun, Kind::MergedRun, Kind::Entry]);
     let bounds = bounds(100, 8);
     fixture.check(&bounds);
     fixture.check_mutations(
@@ -212,7 +212,7 @@ fn a_capture_of_known_blocks_that_merges_the_index() {
                 "the merged run comes after the record",
                 "the runs that it replaces are there until then",
                 |changes| {
-                    before(Kind::Record, Kind::MergedRun)(changes);
+                    before(Kind::Entry, Kind::MergedRun)(changes);
                 },
             ),
         ],

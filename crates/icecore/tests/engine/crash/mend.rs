@@ -7,7 +7,6 @@ use icecore::snapshot::DeleteOptions;
 use icecore_testing::repository::open_with_small_packs as open;
 
 use crate::crash::CHUNK;
-use crate::crash::NO_READER_LEFT;
 use crate::crash::bounds;
 use crate::crash::fixture::Before;
 use crate::crash::fixture::Fixture;
@@ -145,11 +144,7 @@ fn breaks_of_repair(pages_first: bool) -> Vec<Mutation> {
             "the next repair finds what was saved of them, in sound packs",
             moves_before("damaged/", Kind::MergedRun),
         ),
-        harmless("generation is not synced", NO_READER_LEFT, no_file_sync(Kind::Generation)),
-        harmless(
-            "generation is renamed before it is synced",
-            NO_READER_LEFT,
-            rename_before_sync(Kind::Generation),
-        ),
+        found("the entry is not synced", no_file_sync(Kind::Entry)),
+        found("the entry is renamed before it is synced", rename_before_sync(Kind::Entry)),
     ]
 }

@@ -37,8 +37,8 @@ pub(crate) enum Kind {
     DataRun,
     PageRun,
     MergedRun,
-    Record,
-    Generation,
+    Entry,
+    Checkpoint,
     Config,
     Reserve,
     Parity,
@@ -119,12 +119,12 @@ pub(crate) fn publications(changes: &[Logged]) -> Vec<Publication> {
 fn kind_of(name: &str, bytes: &[u8]) -> Kind {
     let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
     match dir_of(name) {
-        "snapshots" => Kind::Record,
+        "journal" => Kind::Entry,
+        "checkpoint" => Kind::Checkpoint,
         // Field offsets as docs/format.md has them.
         "index" if number(12) > 1 => Kind::MergedRun,
         "index" if number(24) == 0 => Kind::PageRun,
         "index" => Kind::DataRun,
-        "local" if name == "local/generation" => Kind::Generation,
         "parity" => Kind::Parity,
         dir if dir.starts_with("local/volumes/") => Kind::VolumeRecord,
         "" if name == "config" => Kind::Config,
@@ -246,6 +246,15 @@ pub(crate) fn before(moved: Kind, other: Kind) -> impl Fn(&mut Vec<Logged>) {
         let moved = of_kind(changes, moved).pop().unwrap().all();
         let first = of_kind(changes, other).first().unwrap().all()[0];
         move_before(changes, &moved, first);
+    }
+}
+
+/// Publishes the last file of a kind before the last one of another.
+pub(crate) fn before_last(moved: Kind, other: Kind) -> impl Fn(&mut Vec<Logged>) {
+    move |changes| {
+        let moved = of_kind(changes, moved).pop().unwrap().all();
+        let last = of_kind(changes, other).pop().unwrap().all()[0];
+        move_before(changes, &moved, last);
     }
 }
 

@@ -49,7 +49,7 @@ fn without_any_pack() -> Demand {
     Box::new(|_, files| {
         for pack in files.keys().filter(|name| name.starts_with("packs/")) {
             let repo = open(storage(files, pack));
-            for snapshot in icecore::snapshot::list(&repo).map_err(|error| error.to_string())?.snapshots {
+            for snapshot in icecore::snapshot::list(&repo).map_err(|error| error.to_string())? {
                 icecore::snapshot::restore(
                     &repo,
                     snapshot.id,
@@ -73,7 +73,7 @@ fn a_capture_with_parity() {
     fixture.capture("disk", &image);
     fixture.demand = Box::new(|_, files| {
         let repo = open(storage(files, ""));
-        let is_there = files.keys().any(|name| name.starts_with("snapshots/"));
+        let is_there = !icecore::snapshot::list(&repo).map_err(|error| error.to_string())?.is_empty();
         let without = parity_report(&repo).map_err(|error| error.to_string())?.packs_without;
         match (is_there, without) {
             (true, 1..) => Err(format!("{without} packs of a snapshot that is there have no parity")),
@@ -88,7 +88,7 @@ fn a_capture_with_parity() {
             found("parity is not synced", no_file_sync(Kind::Parity)),
             found("the directory of parity is not synced", no_dir_sync(Kind::Parity)),
             found("parity is renamed before it is synced", rename_before_sync(Kind::Parity)),
-            found("the record comes before parity", before(Kind::Record, Kind::Parity)),
+            found("the entry comes before parity", before(Kind::Entry, Kind::Parity)),
         ],
     );
 }

@@ -10,6 +10,7 @@ use crate::crash::fixture::Fixture;
 use crate::crash::mutate::Kind;
 use crate::crash::mutate::Mutation;
 use crate::crash::mutate::before;
+use crate::crash::mutate::before_last;
 use crate::crash::mutate::dir_sync_before_rename;
 use crate::crash::mutate::found;
 use crate::crash::mutate::harmless;
@@ -66,23 +67,15 @@ fn the_first_volume_is_made() {
     let mut fixture = VolumeFixture::new(fixture);
     fixture.create(Some(id), &image);
     let mut fixture = fixture.ready();
-    // Whoever does not know volumes must not collect what one stands on.
-    let config = fixture.storage().files()["config"].clone();
-    fixture.demand =
-        Box::new(move |_, files| match files.contains_key(RECORD) && files["config"] != config {
-            true => Err("there is a volume, and the config does not say so".to_owned()),
-            false => Ok(()),
-        });
     let bounds = bounds(100, 8);
     fixture.check(&bounds);
     let mut breaks = breaks_of_record();
     breaks.extend([
-        found("the config is not synced", no_file_sync(Kind::Config)),
-        found("the root is not synced after the config", no_sync_of("")),
+        found("the entry is not synced", no_file_sync(Kind::Entry)),
+        found("the entry is renamed before it is synced", rename_before_sync(Kind::Entry)),
         found("the directory of volumes is not synced", no_sync_of("local/volumes")),
         found("the directory of the volume is never synced", no_sync_of(DIR)),
-        found("the config is renamed before it is synced", rename_before_sync(Kind::Config)),
-        found("the record comes before the config", before(Kind::VolumeRecord, Kind::Config)),
+        found("the record comes before the entry and the overlay", before(Kind::VolumeRecord, Kind::Entry)),
         found("the record comes before the names of the overlay", |changes| {
             let sync = Logged::SyncDir(DIR.to_owned());
             let at = changes.iter().position(|change| *change == sync).unwrap();
@@ -172,7 +165,7 @@ fn breaks_of_snapshot() -> Vec<Mutation> {
         harmless(
             "the fold comes before the record of the snapshot",
             "the volume's record holds that of the snapshot, and all that it leads to is there",
-            before(Kind::VolumeRecord, Kind::Record),
+            before_last(Kind::VolumeRecord, Kind::Entry),
         ),
         found(
             "what was sealed is removed before the snapshot is there",

@@ -39,7 +39,8 @@ struct At<F> {
 }
 
 fn is_waited_for(name: &str) -> bool {
-    ["local/locks/commit", "local/locks/index", "local/locks/parity", "local/locks/gc"].contains(&name)
+    ["local/locks/journal", "local/locks/notes", "local/locks/index", "local/locks/parity", "local/locks/gc"]
+        .contains(&name)
 }
 
 impl<F: Fn() + Send + Sync> Watch for Arc<At<F>> {
@@ -63,7 +64,7 @@ impl<F: Fn() + Send + Sync> Watch for Arc<At<F>> {
 /// Deletes all snapshots that may be deleted, and collects.
 fn delete_all(files: &MemoryStorage) {
     let repo = open_repo(files.clone());
-    for taken in icecore::snapshot::list(&repo).unwrap().snapshots {
+    for taken in icecore::snapshot::list(&repo).unwrap() {
         match icecore::snapshot::delete(&repo, taken.id, DeleteOptions::default()) {
             Err(error) if matches!(error.kind(), ErrorKind::InUse | ErrorKind::NotFound) => {}
             deleted => drop(deleted.unwrap()),

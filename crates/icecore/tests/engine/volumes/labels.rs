@@ -105,7 +105,7 @@ fn labels_that_cannot_be_are_refused_and_change_nothing() {
             assert!(error.next_step().is_some(), "{error}");
         }
     }
-    assert_eq!(icecore::snapshot::list(&bench.repo).unwrap().snapshots, [first]);
+    assert_eq!(icecore::snapshot::list(&bench.repo).unwrap(), [first]);
     assert_eq!(icecore::volume::list_volumes(&bench.repo).unwrap().volumes.len(), 1);
     assert_eq!(icecore::volume::find_volume(&bench.repo, "disk").unwrap().labels, labels(&[]));
 }

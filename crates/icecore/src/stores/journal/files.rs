@@ -1,0 +1,217 @@
+//! The files of the journal: entries, a second copy of each, and checkpoints.
+
+use std::io;
+
+use crate::format::bytes::DecodeError;
+use crate::format::checkpoint::Checkpoint;
+use crate::format::journal::ENTRY_BYTES_MAX;
+use crate::format::journal::Entry;
+use crate::format::layout;
+use crate::stores::files::RepositoryFiles;
+use crate::stores::journal::catalog::Catalog;
+use crate::stores::journal::catalog::damaged;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::ids::Digest;
+use crate::words::next_step::NextStep;
+use crate::world::storage::create;
+use crate::world::storage::read_all;
+
+/// The longest file of an entry: the envelope takes a few bytes.
+const FILE_BYTES_MAX: u64 = ENTRY_BYTES_MAX as u64 + 1024;
+/// The longest checkpoint.
+pub(crate) const CHECKPOINT_BYTES_MAX: u64 = 16 << 30;
+/// The longest checkpoint that is read; a longer one is mapped.
+const LOADED: u64 = 4 << 20;
+
+/// The numbers of entries or checkpoints, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers(pub(crate) Vec<u64>);
+
+impl Numbers {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn newest(&self) -> Option<u64> {
+        self.0.last().copied()
+    }
+
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().rev().copied()
+    }
+
+    /// Returns the older of the last two checkpoints: entries up to it may be gone.
+    pub(crate) fn kept_from(&self) -> Option<u64> {
+        self.0.iter().rev().nth(1).copied()
+    }
+}
+
+/// Returns the numbers of the files in a directory.
+fn numbers(files: &RepositoryFiles, dir: &str) -> Result<Numbers> {
+    let mut numbers: Vec<u64> = files.list(dir)?.iter().filter_map(|file| layout::number_of(file)).collect();
+    numbers.sort_unstable();
+    Ok(Numbers(numbers))
+}
+
+/// Returns the numbers of the checkpoints.
+pub(crate) fn checkpoints(files: &RepositoryFiles) -> Result<Numbers> {
+    numbers(files, layout::CHECKPOINTS)
+}
+
+/// Returns the numbers of the entries, or of their copies.
+pub(crate) fn entries(files: &RepositoryFiles, dir: &str) -> Result<Numbers> {
+    numbers(files, dir)
+}
+
+/// Returns the number of the last entry of which anything is left, or zero.
+pub(crate) fn last_entry(files: &RepositoryFiles) -> Result<u64> {
+    let entries = entries(files, layout::JOURNAL)?.newest();
+    // A copy is made once the entry is durable: one without its entry tells that the entry is lost.
+    let copies = self::entries(files, layout::COPIES)?.newest();
+    Ok(entries.max(copies).unwrap_or(0))
+}
+
+/// Tells whether there is an entry of this number, or a copy of it.
+pub(crate) fn has_entry(files: &RepositoryFiles, number: u64) -> Result<bool> {
+    let has = |dir| Ok(entries(files, dir)?.0.contains(&number));
+    Ok(has(layout::JOURNAL)? || has(layout::COPIES)?)
+}
+
+/// Returns an entry, its digest and its minor version, from its copy if need be.
+pub(crate) fn read_entry(files: &RepositoryFiles, number: u64) -> Result<(Entry, Digest, u16)> {
+    match read_entry_in(files, layout::JOURNAL, number) {
+        Err(error) if !error.says_nothing_of_what_is_stored() => read_entry_in(files, layout::COPIES, number)
+            .map_err(|_| match error.kind() {
+                ErrorKind::NotFound => Error::corrupt(format!("entry {number} of the journal is lost"))
+                    .with_hint(NextStep::RepairCatalog),
+                _ => error,
+            }),
+        read => read,
+    }
+}
+
+/// Returns the bytes of an entry.
+pub(crate) fn entry_bytes(files: &RepositoryFiles, number: u64) -> Result<Vec<u8>> {
+    bytes_in(files, layout::JOURNAL, number)
+}
+
+/// Returns the bytes of the copy of an entry.
+pub(crate) fn copy_bytes(files: &RepositoryFiles, number: u64) -> Result<Vec<u8>> {
+    bytes_in(files, layout::COPIES, number)
+}
+
+fn bytes_in(files: &RepositoryFiles, dir: &str, number: u64) -> Result<Vec<u8>> {
+    read_all(&*files.storage, &layout::numbered(dir, number), FILE_BYTES_MAX)
+        .map_err(|error| Error::stored_io(format!("reading entry {number} of the journal"), error))
+}
+
+/// Returns what a file says of an entry.
+pub(crate) fn read_entry_in(files: &RepositoryFiles, dir: &str, number: u64) -> Result<(Entry, Digest, u16)> {
+    let bytes = bytes_in(files, dir, number)?;
+    let (entry, digest, minor) = Entry::decode(&bytes, &files.hasher).map_err(|error| {
+        Error::corrupt(format!("entry {number} of the journal is damaged: {error}"))
+            .with_hint(NextStep::RepairCatalog)
+    })?;
+    match entry.number == number {
+        true => Ok((entry, digest, minor)),
+        false => Err(Error::corrupt(format!(
+            "entry {number} of the journal says that it is entry {}",
+            entry.number
+        ))
+        .with_hint(NextStep::RepairCatalog)),
+    }
+}
+
+/// Puts an entry. Returns whether it is there now: another one may have its number.
+pub(crate) fn put_entry(files: &RepositoryFiles, entry: &Entry, bytes: &[u8]) -> Result<bool> {
+    let name = layout::numbered(layout::JOURNAL, entry.number);
+    let mut put = files.publish_new_bytes(&name, bytes);
+    for make_room in [RepositoryFiles::give_back_reserve, remove_copies] {
+        if put.as_ref().is_err_and(|error| error.kind() == ErrorKind::NoSpace) && make_room(files)? {
+            put = files.publish_new_bytes(&name, bytes);
+        }
+    }
+    let is_own =
+        || read_entry_in(files, layout::JOURNAL, entry.number).is_ok_and(|(there, ..)| there == *entry);
+    match put {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && !is_own() => return Ok(false),
+        // It has its name, and may not be durable yet.
+        Err(_) if is_own() => files.sync_dir(layout::JOURNAL)?,
+        Err(error) => return Err(error),
+    }
+    // Not synced: whatever is not on the medium soon is made again by `repair catalog`.
+    let _ = copy_entry(files, entry.number, bytes);
+    Ok(true)
+}
+
+/// Removes all copies: on a full disk, an entry that lets gc free space matters more. Returns
+/// whether there were any.
+fn remove_copies(files: &RepositoryFiles) -> Result<bool> {
+    let copies = entries(files, layout::COPIES)?;
+    copies.0.iter().try_for_each(|number| files.remove(&layout::numbered(layout::COPIES, *number)))?;
+    Ok(!copies.is_empty())
+}
+
+/// Writes the second copy of an entry.
+pub(crate) fn copy_entry(files: &RepositoryFiles, number: u64, bytes: &[u8]) -> io::Result<()> {
+    let name = layout::numbered(layout::COPIES, number);
+    // A crash may have left one that is not whole.
+    let _ = files.storage.remove(&name);
+    create(&*files.storage, &name)?.append(bytes)
+}
+
+/// Returns the catalog that a checkpoint holds.
+pub(crate) fn read_checkpoint(files: &RepositoryFiles, number: u64) -> Result<Catalog> {
+    let reading = |error| Error::stored_io(format!("reading checkpoint {number}"), error);
+    let file = files.storage.open(&layout::numbered(layout::CHECKPOINTS, number)).map_err(reading)?;
+    let length = file.len();
+    if length > CHECKPOINT_BYTES_MAX {
+        return Err(damaged(number, &DecodeError::bad("the length of a checkpoint", length)));
+    }
+    let bytes = if length <= LOADED { file.load(0..length) } else { file.map(0..length) }.map_err(reading)?;
+    let opened = Checkpoint::open(bytes, &files.hasher).and_then(|checkpoint| {
+        checkpoint.prove()?;
+        Catalog::of(checkpoint, &files.hasher)
+    });
+    let catalog = opened.map_err(|error| damaged(number, &error))?;
+    match catalog.number == number {
+        true => Ok(catalog),
+        false => {
+            Err(Error::corrupt(format!("checkpoint {number} says that it is checkpoint {}", catalog.number))
+                .with_hint(NextStep::RepairCatalog))
+        }
+    }
+}
+
+/// Puts a checkpoint, unless there is one of this number.
+pub(crate) fn put_checkpoint(files: &RepositoryFiles, number: u64, bytes: &[u8]) -> Result<()> {
+    match files.publish_new_bytes(&layout::numbered(layout::CHECKPOINTS, number), bytes) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        put => put,
+    }
+}
+
+/// Writes a checkpoint in place of a damaged one.
+pub(crate) fn replace_checkpoint(files: &RepositoryFiles, number: u64, bytes: &[u8]) -> Result<()> {
+    files.publish_bytes(&layout::numbered(layout::CHECKPOINTS, number), bytes)
+}
+
+/// Removes the checkpoints but for the last two, the entries up to the older one of these, and the
+/// copies up to the newer one. What cannot be removed now is removed another time.
+pub(crate) fn remove_replaced(files: &RepositoryFiles) {
+    let Ok(checkpoints) = checkpoints(files) else { return };
+    let (Some(newest), Some(older)) = (checkpoints.newest(), checkpoints.kept_from()) else { return };
+    for (dir, is_replaced) in [
+        (layout::COPIES, &(|number| number <= newest) as &dyn Fn(u64) -> bool),
+        (layout::JOURNAL, &|number| number <= older),
+        (layout::CHECKPOINTS, &|number| number < older),
+    ] {
+        let numbers = numbers(files, dir).unwrap_or_default();
+        for number in numbers.0.into_iter().filter(|number| is_replaced(*number)) {
+            let _ = files.storage.remove(&layout::numbered(dir, number));
+        }
+    }
+}

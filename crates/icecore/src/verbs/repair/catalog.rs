@@ -1,0 +1,202 @@
+//! Brings back what is lost of the catalog: the config, entries of the journal, checkpoints.
+
+use std::sync::Arc;
+
+use crate::format::checkpoint::Checkpoint;
+use crate::format::checkpoint::config_in;
+use crate::format::config::Config;
+use crate::format::journal::Change;
+use crate::format::layout;
+use crate::format::record::Record;
+use crate::pure::hash::Hasher;
+use crate::repository::Repository;
+use crate::repository::Session;
+use crate::stores::config;
+use crate::stores::files::RepositoryFiles;
+use crate::stores::journal;
+use crate::stores::journal::audit::audit;
+use crate::stores::journal::catalog::Catalog;
+use crate::stores::journal::files;
+use crate::stores::locks;
+use crate::stores::pack::list::list_packs;
+use crate::stores::recovery::record_copies::record_copies;
+use crate::verbs::capture::all_there;
+use crate::verbs::catalog::Snapshot;
+use crate::words::error::Error;
+use crate::words::error::ErrorKind;
+use crate::words::error::Result;
+use crate::words::parity::ParityScheme;
+use crate::world::storage::LockMode;
+use crate::world::storage::Storage;
+use crate::world::storage::read_all;
+
+/// The report of `repair catalog`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RepairCatalogReport {
+    /// What was lost or damaged, by file, each with the reason. It is mended.
+    pub mended: Vec<(String, String)>,
+    /// Entries of the journal that are lost for good, by number: what they said is unknown.
+    pub lost: Vec<u64>,
+    /// Snapshots that only copies in packs still knew. They are in the catalog again, as they were
+    /// when they were made.
+    pub found: Vec<Snapshot>,
+    /// The snapshots that there are now.
+    pub snapshots: u64,
+}
+
+/// Mends the catalog of the repository in `storage`, which may have lost its config. A dry run
+/// changes nothing and reports the same.
+///
+/// # Errors
+/// `NotFound` if there is no repository; `Corrupt` if its config is lost and no checkpoint has a
+/// copy; `InUse` if a gc or another repair runs.
+pub fn repair_catalog(
+    storage: Arc<dyn Storage>,
+    session: impl Into<Session>,
+    dry_run: bool,
+) -> Result<RepairCatalogReport> {
+    let session = session.into();
+    let mut report = RepairCatalogReport::default();
+    if let Some((config, why)) = lost_config(&*storage)? {
+        report.mended.push((layout::CONFIG.to_owned(), why.to_string()));
+        if dry_run {
+            return Ok(report);
+        }
+        Repository::put_back_config(&storage, &session, &config)?;
+    }
+    let repo = Repository::open(storage, session)?;
+    let files = repo.files();
+    let _gc = if dry_run { None } else { Some(locks::lock_gc(files)?) };
+    let turn = match dry_run {
+        true => None,
+        false => Some(locks::lock(files, layout::LOCK_JOURNAL, LockMode::Exclusive)?),
+    };
+    let found = audit(files)?;
+    let told = found.wrong.iter().map(|(file, error)| (file.clone(), error.to_string()));
+    report.mended.extend(told);
+    let known = repo.catalog().and_then(|catalog| catalog.prove().map(|()| catalog));
+    let is_whole = known.is_ok();
+    let catalog = match known {
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            let (catalog, lost) = salvage(files, found.newest.as_deref(), repo.config.parity)?;
+            report.lost = lost;
+            report.found = known_to_packs(&repo, &catalog)?;
+            Arc::new(catalog)
+        }
+        known => known?,
+    };
+    report.snapshots = (catalog.all()?.len() + report.found.len()) as u64;
+    if dry_run {
+        return Ok(report);
+    }
+    config::check_writable(&catalog.settings.features, catalog.minor)?;
+    for number in &found.copied {
+        copy_back(files, *number)?;
+    }
+    for number in &found.without_copy {
+        if let Ok(bytes) = files::entry_bytes(files, *number) {
+            let _ = files::copy_entry(files, *number, &bytes);
+        }
+    }
+    if found.wrong.len() > found.copied.len() || !is_whole {
+        // Two new checkpoints take the place of everything else.
+        journal::replace_checkpoint(files, &catalog)?;
+        drop(turn);
+        repo.commit_mark()?;
+    }
+    if !report.found.is_empty() {
+        repo.commit(|_| {
+            Ok((report.found.iter().map(|record| Change::Made(Box::new(record.clone()))).collect(), ()))
+        })?;
+    }
+    Ok(report)
+}
+
+/// Returns the snapshots that are not in the catalog, of which a pack has a copy of the record, and
+/// of which everything is there. They may have been deleted by a lost entry.
+fn known_to_packs(repo: &Repository, catalog: &Catalog) -> Result<Vec<Record>> {
+    let store = &repo.store;
+    let mut found: Vec<Record> = Vec::new();
+    for id in list_packs(&store.files)? {
+        let pack = match store.pack(id) {
+            Ok(pack) => pack,
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => continue,
+            Err(error) => return Err(error),
+        };
+        for record in record_copies(&store.files, &pack)? {
+            let is_known = catalog.find(record.id)?.is_some()
+                || catalog.find_deleted(record.id)?.is_some()
+                || found.iter().any(|other| other.id == record.id);
+            if !is_known && all_there(store, &record)? {
+                found.push(record);
+            }
+        }
+    }
+    found.sort_by_key(|record| (record.created_unix_ms, record.id));
+    Ok(found)
+}
+
+/// Returns the config as a checkpoint has it if the file is lost, damaged, or of another
+/// repository; and what is wrong with the file.
+fn lost_config(storage: &dyn Storage) -> Result<Option<(Vec<u8>, Error)>> {
+    let wrong = match config::read_bytes(storage).and_then(|bytes| config::decoded(&bytes)) {
+        Err(error) if error.says_nothing_of_what_is_stored() => return Err(error),
+        Err(error) => Some(error),
+        Ok(config) => {
+            let other = || Error::corrupt("it is the config of another repository");
+            (!proves_a_checkpoint(storage, &config)?).then(other)
+        }
+    };
+    let Some(wrong) = wrong else { return Ok(None) };
+    for bytes in checkpoints(storage)? {
+        if let Ok(of_checkpoint) = config_in(&bytes)
+            && let Ok((config, _)) = Config::decode(of_checkpoint)
+            && Checkpoint::open(&bytes[..], &Hasher::new(&config.key)).is_ok()
+        {
+            return Ok(Some((of_checkpoint.to_vec(), wrong)));
+        }
+    }
+    // Without a checkpoint there is nothing to compare a sound config with.
+    if config::read(storage).is_ok() { Ok(None) } else { Err(wrong) }
+}
+
+fn proves_a_checkpoint(storage: &dyn Storage, config: &Config) -> Result<bool> {
+    let hasher = Hasher::new(&config.key);
+    Ok(checkpoints(storage)?.iter().any(|bytes| Checkpoint::open(&bytes[..], &hasher).is_ok()))
+}
+
+/// Returns the bytes of the checkpoints that can be read, the newest first.
+fn checkpoints(storage: &dyn Storage) -> Result<Vec<Vec<u8>>> {
+    let listing = |error| Error::stored_io(format!("listing {}", layout::CHECKPOINTS), error);
+    let mut names = storage.list(layout::CHECKPOINTS).map_err(listing)?;
+    names.sort();
+    let numbered = names.iter().rev().filter(|name| layout::number_of(name).is_some());
+    let paths = numbered.map(|name| format!("{}/{name}", layout::CHECKPOINTS));
+    Ok(paths.filter_map(|path| read_all(storage, &path, files::CHECKPOINT_BYTES_MAX).ok()).collect())
+}
+
+/// Writes an entry from its copy.
+fn copy_back(files: &RepositoryFiles, number: u64) -> Result<()> {
+    let bytes = files::copy_bytes(files, number)?;
+    files.publish_bytes(&layout::numbered(layout::JOURNAL, number), &bytes)
+}
+
+/// Returns the catalog as far as it can be known, and the numbers of the entries that are missing
+/// from it.
+fn salvage(
+    files: &RepositoryFiles,
+    newest: Option<&Catalog>,
+    parity: Option<ParityScheme>,
+) -> Result<(Catalog, Vec<u64>)> {
+    let mut catalog = newest.cloned().unwrap_or_else(|| Catalog::empty(&files.hasher, parity));
+    let mut lost = Vec::new();
+    let last = files::last_entry(files)?;
+    for number in catalog.number + 1..=last {
+        match files::read_entry(files, number) {
+            Ok((entry, digest, minor)) => catalog = catalog.with(&entry, digest, minor)?,
+            Err(error) if error.kind() == ErrorKind::Corrupt => lost.push(number),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((catalog.without_entries_to(last), lost))
+}
