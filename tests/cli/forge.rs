@@ -14,7 +14,7 @@ pub(crate) struct Forge {
 }
 
 /// An id of a page and the digest of the content node that it stands for.
-pub(crate) type PageRef = ([u8; 16], [u8; 32]);
+pub(crate) type PageRef = ([u8; 16], [u8; 16]);
 
 /// A chunk or a page, as it will lie in a pack.
 #[derive(Clone)]
@@ -131,7 +131,7 @@ impl Forge {
             }
             None => body.push(0),
         }
-        let content = record.root.map_or([0; 32], |(_, content)| content);
+        let content = record.root.map_or([0; 16], |(_, content)| content);
         body.extend(self.digest("image", &[&record.size.to_le_bytes()[..], &content].concat()));
         record.stats.iter().for_each(|n| uint(&mut body, *n));
         // No source, no labels.
@@ -192,7 +192,7 @@ impl Forge {
         let zero = self.digest("block", &[0; BLOCK]);
         let mut digests = self.digest("block", block).to_vec();
         (0..15).for_each(|_| digests.extend(zero));
-        let span = self.digest("span", &digests);
+        let span = half(self.digest("span", &digests));
         let mut bytes = vec![0];
         uint(&mut bytes, 1);
         uint(&mut bytes, 1);
@@ -200,11 +200,12 @@ impl Forge {
         uint(&mut bytes, 1);
         bytes.extend(chunk.id);
         uint(&mut bytes, 2);
-        bytes.extend([1, 1, 0, 0]);
+        // One block of the next chunk, from its slot 0.
+        bytes.extend([1, 1, 0]);
         uint(&mut bytes, 1023);
         bytes.push(0);
         let mut content = span.to_vec();
-        content.resize(64 * 32, 0);
+        content.resize(64 * 16, 0);
         self.page(bytes, &content)
     }
 
@@ -217,7 +218,7 @@ impl Forge {
         uint(&mut bytes, u64::from(times));
         (0..times).for_each(|_| reference(&mut bytes, child));
         let mut content = child.1.repeat(times as usize);
-        content.resize(128 * 32, 0);
+        content.resize(128 * 16, 0);
         self.page(bytes, &content)
     }
 
@@ -225,7 +226,7 @@ impl Forge {
         let id = half(self.digest("page", &bytes));
         let raw_bytes = u32::try_from(bytes.len()).unwrap();
         let item = Item { id, codec: 0, raw_bytes, stored: bytes, blocks: Vec::new() };
-        (item, (id, self.digest("node", node)))
+        (item, (id, half(self.digest("node", node))))
     }
 
     /// Publishes a pack. The index learns of it by `repair index`.

@@ -137,7 +137,9 @@ fn of_a_torn_copy_what_is_missing_is_told_and_what_is_whole_is_restored() {
                 .enumerate()
                 .any(|(number, part)| part.iter().any(|dir| file.starts_with(dir)) && of(number) == moment)
         });
-        moments.check(Some(of(0)), &format!("{:?}", [0, 1, 2].map(of)));
+        // A catalog of later may have condemned packs, which are then as good as gone.
+        let packs = (of(0) == "after" || of(2) == "before").then_some(of(0));
+        moments.check(packs, &format!("{:?}", [0, 1, 2].map(of)));
     }
 }
 

@@ -286,9 +286,6 @@ impl Store {
         if let Some(rebuilt) = self.rebuilt_copies(id).into_iter().next() {
             return Ok(rebuilt);
         }
-        if let Some(condemned) = self.condemned_copy(id) {
-            return Ok(condemned);
-        }
         // A read error says more than "found nowhere else".
         found.and_then(|found| first.map(|_| found))?.ok_or_else(|| {
             Error::corrupt(format!("{what} {} is missing from the repository", ChunkId(*id)))
@@ -333,14 +330,6 @@ impl Store {
             Some(Located { pack, number: hint.entry, entry })
         };
         self.chunk_hints(id).unwrap_or_default().into_iter().filter_map(located).collect()
-    }
-
-    /// Returns a copy in a condemned pack. Of a repository that was copied while gc worked, the
-    /// journal may be newer than the packs.
-    fn condemned_copy(&self, id: &[u8; 16]) -> Option<Located> {
-        let hints = self.index().find_condemned_chunk(id).unwrap_or_default().into_iter();
-        let mut found = hints.filter_map(|hint| self.follow(hint).ok().flatten());
-        found.find(|found| found.entry.id == *id)
     }
 
     /// Returns all copies of a chunk or a page that can be read now.

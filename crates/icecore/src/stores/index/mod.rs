@@ -185,26 +185,11 @@ impl Index {
     /// # Errors
     /// `Io` if a part of a run is unreadable: then the answer is unknown.
     pub(crate) fn find_chunk(&self, id: &[u8; 16]) -> Result<Vec<Hint>> {
-        self.find_chunk_in(id, |pack| !self.is_condemned(pack))
-    }
-
-    /// Returns where a chunk or a page may be in condemned packs.
-    ///
-    /// # Errors
-    /// As for [`find_chunk`](Self::find_chunk).
-    pub(crate) fn find_condemned_chunk(&self, id: &[u8; 16]) -> Result<Vec<Hint>> {
-        match self.condemned.is_empty() {
-            true => Ok(Vec::new()),
-            false => self.find_chunk_in(id, |pack| self.is_condemned(pack)),
-        }
-    }
-
-    fn find_chunk_in(&self, id: &[u8; 16], wanted: impl Fn(&PackId) -> bool) -> Result<Vec<Hint>> {
         let mut hints = Vec::new();
         for file in &self.runs {
             if let Some(run) = file.run() {
                 hints.extend(run.find_chunk(id).filter_map(|found| {
-                    let pack = run.pack(found.pack).filter(&wanted)?;
+                    let pack = self.pack_of(&run, found.pack)?;
                     Some(Hint { pack, entry: u32::from(found.entry), detail: found.detail })
                 }));
             }

@@ -40,15 +40,9 @@ impl<S: Storage> Broken<S> {
         let file = self.inner.open(name)?;
         let mut bytes = vec![0; usize::try_from(file.len()).unwrap()];
         file.read_at(0, &mut bytes)?;
-        for dir in self.inner.list_dirs("packs")? {
-            for pack in self.inner.list(&format!("packs/{dir}"))? {
-                let id: PackId = pack.parse().unwrap();
-                if bytes.windows(32).any(|window| *window == id.0) {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
+        let packs = self.inner.list("packs")?;
+        let ids = packs.iter().map(|pack| pack.parse::<PackId>().unwrap());
+        Ok(ids.into_iter().any(|id| bytes.windows(32).any(|window| *window == id.0)))
     }
 }
 

@@ -54,11 +54,7 @@ fn an_init() {
                 "there is no repository yet: the next init makes a new reserve",
                 rename_before_sync(Kind::Reserve),
             ),
-            harmless(
-                "the config comes before the reserve",
-                "the next gc makes the reserve",
-                before(Kind::Config, Kind::Reserve),
-            ),
+            found("the config comes before the first checkpoint", before(Kind::Config, Kind::Checkpoint)),
         ],
     );
 }
