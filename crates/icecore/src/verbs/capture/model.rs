@@ -54,6 +54,7 @@ use crate::verbs::catalog;
 use crate::verbs::gc;
 use crate::words::error::ErrorKind;
 use crate::words::ids::ChunkId;
+use crate::words::ids::Digest;
 use crate::words::ids::NodeDigest;
 use crate::words::ids::RepositoryId;
 use crate::words::ids::SnapshotId;
@@ -415,7 +416,7 @@ fn record(repo: &Repository, number: u8) -> Record {
     publish_item(store, &publisher, &item);
     let leaf = Leaf {
         data_spans: 1,
-        digests: vec![NodeDigest([number; 32])],
+        digests: vec![NodeDigest([number; 16])],
         chunks: vec![ChunkId(item.id)],
         extents: vec![
             Extent { blocks: 1, place: Place::Chunk { chunk: 0, slot: 0 } },
@@ -431,7 +432,7 @@ fn record(repo: &Repository, number: u8) -> Record {
     let record = Record {
         size_bytes: 4096,
         root: Some(root),
-        content: root.content,
+        content: Digest([number; 32]),
         ..Record::new(id, number.into(), ResourceKind::Volume, "disk", name)
     };
     pages.finish(Stored { items: 1, packed_bytes: 0 }, Vec::new(), &record).unwrap();
