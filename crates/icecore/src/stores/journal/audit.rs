@@ -58,7 +58,7 @@ fn audit_from(files: &RepositoryFiles, checkpoints: &Numbers) -> Result<Audit> {
         None => checkpoints.newest().unwrap_or(0),
     };
     let last = files::last_entry(files)?;
-    let copies = files::entries(files, layout::COPIES)?;
+    let copies = files::numbers(files, layout::COPIES)?;
     let mut before = sound.iter().find(|catalog| catalog.number == from).map(|catalog| catalog.digest());
     for number in from + 1..=last {
         let has_copy = has_copy(files, &copies, number)?;

@@ -204,9 +204,9 @@ impl Catalog {
         Ok(())
     }
 
-    /// Returns the same catalog after entries that are lost.
+    /// Returns the same catalog after entries that are lost. They may have condemned packs.
     pub(crate) fn without_entries_to(self, number: u64) -> Self {
-        Self { number: self.number.max(number), ..self }
+        Self { number: self.number.max(number), low: self.low.max(number), ..self }
     }
 
     /// Returns a snapshot.
@@ -472,4 +472,18 @@ fn first_id_with(prefix: &str) -> Option<SnapshotId> {
 /// Returns the error for a checkpoint that is not as it was written.
 pub(crate) fn damaged(number: u64, error: &DecodeError) -> Error {
     Error::corrupt(format!("checkpoint {number} is damaged: {error}")).with_hint(NextStep::RepairCatalog)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_began_before_a_lost_entry_looks_for_each_pack_itself() {
+        let catalog = Catalog::empty(&Hasher::new(&[1; 32]), None);
+        assert!(!catalog.condemned_since(0));
+        let catalog = catalog.without_entries_to(8);
+        assert_eq!(catalog.number, 8);
+        assert!(catalog.condemned_since(7) && !catalog.condemned_since(8));
+    }
 }

@@ -48,8 +48,8 @@ impl Numbers {
     }
 }
 
-/// Returns the numbers of the files in a directory.
-fn numbers(files: &RepositoryFiles, dir: &str) -> Result<Numbers> {
+/// Returns the numbers of the entries, their copies, or the checkpoints: the files in a directory.
+pub(crate) fn numbers(files: &RepositoryFiles, dir: &str) -> Result<Numbers> {
     let mut numbers: Vec<u64> = files.list(dir)?.iter().filter_map(|file| layout::number_of(file)).collect();
     numbers.sort_unstable();
     Ok(Numbers(numbers))
@@ -60,22 +60,17 @@ pub(crate) fn checkpoints(files: &RepositoryFiles) -> Result<Numbers> {
     numbers(files, layout::CHECKPOINTS)
 }
 
-/// Returns the numbers of the entries, or of their copies.
-pub(crate) fn entries(files: &RepositoryFiles, dir: &str) -> Result<Numbers> {
-    numbers(files, dir)
-}
-
 /// Returns the number of the last entry of which anything is left, or zero.
 pub(crate) fn last_entry(files: &RepositoryFiles) -> Result<u64> {
-    let entries = entries(files, layout::JOURNAL)?.newest();
+    let entries = numbers(files, layout::JOURNAL)?.newest();
     // A copy is made once the entry is durable: one without its entry tells that the entry is lost.
-    let copies = self::entries(files, layout::COPIES)?.newest();
+    let copies = numbers(files, layout::COPIES)?.newest();
     Ok(entries.max(copies).unwrap_or(0))
 }
 
 /// Tells whether there is an entry of this number, or a copy of it.
 pub(crate) fn has_entry(files: &RepositoryFiles, number: u64) -> Result<bool> {
-    let has = |dir| Ok(entries(files, dir)?.0.contains(&number));
+    let has = |dir| Ok(numbers(files, dir)?.0.contains(&number));
     Ok(has(layout::JOURNAL)? || has(layout::COPIES)?)
 }
 
@@ -150,7 +145,7 @@ pub(crate) fn put_entry(files: &RepositoryFiles, entry: &Entry, bytes: &[u8]) ->
 /// Removes all copies: on a full disk, an entry that lets gc free space matters more. Returns
 /// whether there were any.
 fn remove_copies(files: &RepositoryFiles) -> Result<bool> {
-    let copies = entries(files, layout::COPIES)?;
+    let copies = numbers(files, layout::COPIES)?;
     copies.0.iter().try_for_each(|number| files.remove(&layout::numbered(layout::COPIES, *number)))?;
     Ok(!copies.is_empty())
 }

@@ -31,6 +31,7 @@ use crate::words::error::Result;
 use crate::words::next_step::NextStep;
 use crate::words::parity::ParityScheme;
 use crate::words::sync::Mutex;
+use crate::words::sync::MutexGuard;
 use crate::world::storage::LockMode;
 
 /// The part of the snapshots that may have changed before the next checkpoint is made.
@@ -51,13 +52,6 @@ pub(crate) struct Journal {
 /// What is done with an entry, and the catalog before and after it.
 pub(crate) type OfEntry<'a> = dyn FnMut(&Catalog, &Entry, &Catalog) -> Result<()> + 'a;
 
-/// What became of an entry that was put.
-enum Put {
-    Made(Arc<Catalog>),
-    /// Another entry has the number, or a checkpoint covers it.
-    Taken,
-}
-
 impl Journal {
     /// Returns the journal for a handle. `clock` gives the time of entries, in milliseconds since
     /// 1970.
@@ -75,7 +69,7 @@ impl Journal {
     /// # Errors
     /// `Corrupt` if a part of it is lost or damaged; `NotFound` if the repository is gone.
     pub(crate) fn catalog(&self, files: &RepositoryFiles) -> Result<Arc<Catalog>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.lock_known();
         let catalog = self.read_on(files, known.clone())?;
         config::check_readable(&catalog.settings.features, Geometry::V1)?;
         *known = Some(Arc::clone(&catalog));
@@ -84,7 +78,11 @@ impl Journal {
 
     /// Returns the catalog as this handle last saw it.
     pub(crate) fn known(&self) -> Option<Arc<Catalog>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock_known().clone()
+    }
+
+    fn lock_known(&self) -> MutexGuard<'_, Option<Arc<Catalog>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads what came after `known`, or else everything.
@@ -202,7 +200,7 @@ impl Journal {
             if changes.is_empty() {
                 return Ok((catalog, result));
             }
-            if let Put::Made(catalog) = self.put(files, &catalog, account, changes)? {
+            if let Some(catalog) = self.put(files, &catalog, account, changes)? {
                 return Ok((catalog, result));
             }
         }
@@ -225,31 +223,30 @@ impl Journal {
         if now.number != catalog.number {
             return Ok(None);
         }
-        match self.put(files, &now, account, changes)? {
-            Put::Made(catalog) => Ok(Some(catalog)),
-            Put::Taken => Ok(None),
-        }
+        self.put(files, &now, account, changes)
     }
 
     /// Commits an entry without changes, and makes a checkpoint after it.
     pub(crate) fn mark(&self, files: &RepositoryFiles, account: Option<&str>) -> Result<()> {
         let _turn = take_turn(files)?;
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock_known() = None;
         loop {
             let catalog = self.catalog(files)?;
-            if let Put::Made(catalog) = self.put(files, &catalog, account, Vec::new())? {
+            if let Some(catalog) = self.put(files, &catalog, account, Vec::new())? {
                 return make_checkpoint(files, &catalog);
             }
         }
     }
 
+    /// Puts the next entry. Returns the catalog with it, or none if another entry has the number or
+    /// a checkpoint covers it.
     fn put(
         &self,
         files: &RepositoryFiles,
         catalog: &Catalog,
         account: Option<&str>,
         changes: Vec<Change>,
-    ) -> Result<Put> {
+    ) -> Result<Option<Arc<Catalog>>> {
         config::check_writable(&catalog.settings.features, catalog.minor)?;
         let entry = Entry {
             number: catalog.number + 1,
@@ -263,19 +260,19 @@ impl Journal {
             Error::new(ErrorKind::InvalidInput, format!("cannot encode an entry: {error}"))
         })?;
         if !files::put_entry(files, &entry, &bytes)? {
-            return Ok(Put::Taken);
+            return Ok(None);
         }
         let checkpoints = files::checkpoints(files)?;
         if checkpoints.newest().is_some_and(|newest| newest >= entry.number) {
             // The entry counts only if a checkpoint has taken it in.
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.lock_known();
             let now = self.read_on(files, None)?;
             *known = Some(Arc::clone(&now));
-            return Ok(if now.has_token(&entry.token) { Put::Made(now) } else { Put::Taken });
+            return Ok(Some(now).filter(|now| now.has_token(&entry.token)));
         }
         let next = Arc::new(catalog.after(&entry, digest, FORMAT_MINOR)?);
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&next));
-        Ok(Put::Made(self.shorten(files, next, &checkpoints)))
+        *self.lock_known() = Some(Arc::clone(&next));
+        Ok(Some(self.shorten(files, next, &checkpoints)))
     }
 
     /// Returns a number that no other entry has. The session is random and has one handle.
@@ -297,7 +294,7 @@ impl Journal {
         match files::read_checkpoint(files, catalog.number) {
             Ok(shorter) => {
                 let shorter = Arc::new(shorter);
-                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&shorter));
+                *self.lock_known() = Some(Arc::clone(&shorter));
                 shorter
             }
             Err(_) => catalog,
