@@ -12,7 +12,6 @@ use icecore::repository::ParityScheme;
 use icecore::repository::Repository;
 use icecore::repository::Session;
 use icecore::storage::FsStorage;
-use icecore::storage::Storage;
 use icecore_host::repository;
 use icecore_host::repository::COMMAND_LINE;
 use icecore_host::repository::NewRepository;
@@ -98,7 +97,7 @@ impl App {
     }
 
     /// Returns the repository's storage and a new session, to work where it cannot be opened.
-    pub(crate) fn storage(&self) -> Result<(Arc<dyn Storage>, Session)> {
+    pub(crate) fn storage(&self) -> Result<(Arc<FsStorage>, Session)> {
         let place = self.place()?;
         if place.is_vacant()? {
             return Err(place.missing());

@@ -71,7 +71,7 @@ pub fn open_or_init(dir: &Path, program: &str, new: NewRepository) -> Result<(Re
 /// `PermissionDenied` if the directory cannot be searched: then nothing is known.
 pub fn is_vacant(dir: &Path) -> Result<bool> {
     match dir.join("config").try_exists() {
-        Ok(there) => Ok(!there && !icecore::repository::has_lost_config(&FsStorage::new(dir))),
+        Ok(there) => Ok(!there && !icecore::repository::has_lost_config(Arc::new(FsStorage::new(dir)))),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(true),
         Err(error) => Err(looking(dir, error)),
     }

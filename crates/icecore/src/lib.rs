@@ -201,11 +201,20 @@ pub mod snapshot {
     pub use crate::words::names::ResourceKind;
 }
 
-/// The storage that holds a repository's files.
+/// The places of repositories: objects, local files and sessions.
 pub mod storage {
+    pub use crate::world::directory::Directory;
     pub use crate::world::fs::FsStorage;
     #[cfg(feature = "testing")]
     pub use crate::world::memory::MemoryStorage;
+    pub use crate::world::objects::Freeing;
+    pub use crate::world::objects::NewObject;
+    pub use crate::world::objects::Objects;
+    pub use crate::world::objects::Put;
+    pub use crate::world::place::Place;
+    pub use crate::world::sessions::Claim;
+    pub use crate::world::sessions::Sessions;
+    pub use crate::world::sessions::Work;
     pub use crate::world::storage::LockGuard;
     pub use crate::world::storage::LockMode;
     pub use crate::world::storage::Mapped;

@@ -34,8 +34,12 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::VolumeId;
 use crate::words::time::check_time;
-use crate::world::storage::LockMode;
-use crate::world::storage::Storage;
+use crate::world::place::Place;
+use crate::world::sessions::Work;
+
+/// The directories of a new repository's objects, and the root.
+const OBJECT_DIRS: [&str; 7] =
+    ["", layout::CHECKPOINTS, layout::JOURNAL, layout::COPIES, layout::PACKS, layout::INDEX, layout::PARITY];
 
 /// What a new repository is made of.
 #[derive(Clone)]
@@ -81,39 +85,30 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Makes a repository in `storage`, which must not hold one.
+    /// Makes a repository in a place that must not hold one.
     ///
     /// # Errors
     /// `AlreadyExists` if there is one.
-    pub fn init(
-        storage: Arc<dyn Storage>,
-        session: impl Into<Session>,
-        options: &InitOptions,
-    ) -> Result<Self> {
-        let session = session.into();
+    pub fn init(place: impl Into<Place>, session: impl Into<Session>, options: &InitOptions) -> Result<Self> {
+        let (place, session) = (place.into(), session.into());
         check_level(options.level)?;
         check_time(options.created_unix_ms)?;
-        config::check_vacant(&*storage)?;
-        let dirs = [
-            layout::CHECKPOINTS,
-            layout::JOURNAL,
-            layout::COPIES,
-            layout::PACKS,
-            layout::INDEX,
-            layout::PARITY,
-            layout::LOCAL,
-            layout::LOCKS,
-            layout::TMP,
-        ];
-        for dir in std::iter::once("").chain(dirs) {
-            let making = |error| {
+        config::check_vacant(&*place.objects)?;
+        let making = |dir: &'static str| {
+            move |error| {
                 Error::stored_io(format!("creating the repository's directory {dir}").trim_end(), error)
-            };
-            storage.make_dir(dir).map_err(making)?;
+            }
+        };
+        for dir in ["", layout::LOCAL, layout::LOCKS, layout::TMP] {
+            place.local.make_dir(dir).map_err(making(dir))?;
+        }
+        for dir in OBJECT_DIRS {
+            place.objects.prepare(dir).map_err(making(dir))?;
         }
         // Before the config, so that a new repository has all of them after a power cut too.
-        storage
-            .sync_dir("")
+        place
+            .objects
+            .sync("")
             .map_err(|error| Error::stored_io("syncing the repository's directory", error))?;
         let config = Config {
             id: options.id,
@@ -124,19 +119,17 @@ impl Repository {
             key: options.key,
             parity: options.parity,
         };
-        let files = base_of(Arc::clone(&storage), session.id, &config);
+        let files = base_of(place.clone(), session.id, &config);
         let bytes = config::encoded(&config)?;
         // So that these locks can be taken on a full disk too.
-        for name in
-            [layout::LOCK_NOTES, layout::LOCK_GC, layout::LOCK_INDEX, layout::LOCK_MERGE, layout::LOCK_PARITY]
-        {
-            locks::try_lock(&files, name)?;
+        for work in Work::ALL.into_iter().filter(|work| *work != Work::Commit) {
+            locks::try_only(&files, work)?;
         }
         {
             // Nobody else makes one meanwhile, and who finds the config changes nothing before it
             // is durable.
-            let _turn = locks::lock(&files, layout::LOCK_JOURNAL, LockMode::Exclusive)?;
-            config::check_vacant(&*storage)?;
+            let _turn = locks::only(&files, Work::Commit)?;
+            config::check_vacant(&*place.objects)?;
             fill_reserve(&files)?;
             // The first checkpoint holds a copy of the config.
             journal::begin(&files, &bytes, options.parity)?;
@@ -144,39 +137,39 @@ impl Repository {
             // replaces none all the same.
             config::write_first(&files, &bytes)?;
         }
-        Self::open(storage, session)
+        Self::open(place, session)
     }
 
-    /// Opens the repository in `storage`, or makes it where there is none. Tells whether it made
+    /// Opens the repository in a place, or makes it where there is none. Tells whether it made
     /// it. Of several that try it at once, one makes it and the others open that.
     ///
     /// # Errors
     /// As those of [`init`](Self::init), but for `AlreadyExists`, and [`open`](Self::open).
     pub fn open_or_init(
-        storage: Arc<dyn Storage>,
+        place: impl Into<Place>,
         session: impl Into<Session>,
         options: &InitOptions,
     ) -> Result<(Self, bool)> {
-        let session = session.into();
-        match Self::init(Arc::clone(&storage), session.clone(), options) {
+        let (place, session) = (place.into(), session.into());
+        match Self::init(place.clone(), session.clone(), options) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                Ok((Self::open(storage, session)?, false))
+                Ok((Self::open(place, session)?, false))
             }
             made => Ok((made?, true)),
         }
     }
 
-    /// Opens the repository in `storage`.
+    /// Opens the repository in a place.
     ///
     /// # Errors
     /// `NotFound` if there is none; `Unsupported` if it needs a newer program; `Corrupt` if its
     /// config is damaged.
-    pub fn open(storage: Arc<dyn Storage>, session: impl Into<Session>) -> Result<Self> {
-        let Session { id, host, program, clock } = session.into();
-        let (config, _) = config::read(&*storage)?;
+    pub fn open(place: impl Into<Place>, session: impl Into<Session>) -> Result<Self> {
+        let (place, Session { id, host, program, clock }) = (place.into(), session.into());
+        let (config, _) = config::read(&*place.objects)?;
         config::check_readable(&config.features, config.geometry)?;
         let journal = Journal::new(Author { host, program, account: None }, clock, config.parity);
-        let store = Arc::new(Store::open(base_of(storage, id, &config), journal)?);
+        let store = Arc::new(Store::open(base_of(place, id, &config), journal)?);
         Ok(Self { store, config, account: None })
     }
 
@@ -245,11 +238,11 @@ impl Repository {
     }
 
     /// Writes the config of a repository that has lost it.
-    pub(crate) fn put_back_config(storage: &Arc<dyn Storage>, session: &Session, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn put_back_config(place: &Place, session: &Session, bytes: &[u8]) -> Result<()> {
         let config = config::decoded(bytes)?;
-        let files = base_of(Arc::clone(storage), session.id, &config);
-        let _turn = locks::lock(&files, layout::LOCK_JOURNAL, LockMode::Exclusive)?;
-        files.publish_bytes(layout::CONFIG, bytes)
+        let files = base_of(place.clone(), session.id, &config);
+        let _turn = locks::only(&files, Work::Commit)?;
+        files.put_back(layout::CONFIG, bytes)
     }
 
     /// Returns what a volume of this machine stands on.
@@ -290,8 +283,8 @@ pub fn may_be_in_a_repository(name: &str) -> bool {
 }
 
 /// Tells whether a repository has lost its config, so that its directory looks as if it held none.
-pub fn has_lost_config(storage: &dyn Storage) -> bool {
-    config::is_lost(storage)
+pub fn has_lost_config(place: impl Into<Place>) -> bool {
+    config::is_lost(&*place.into().objects)
 }
 
 /// Makes the reserve file, which gc gives back when the disk is full.
@@ -299,17 +292,17 @@ pub(crate) fn fill_reserve(files: &RepositoryFiles) -> Result<()> {
     // Not zeros: a file system that compresses would not set room aside for them.
     let noise: Vec<u8> =
         (0..layout::RESERVE_BYTES / 32).flat_map(|n| files.hasher.record(&n.to_le_bytes()).0).collect();
-    files.publish_bytes(layout::RESERVE, &noise)
+    files.write_local(layout::RESERVE, &noise)
 }
 
 /// Makes the reserve again where it was given back. Where there is no room for it now, the next gc
 /// or snapshot of a volume tries again.
 pub(crate) fn refill_reserve(files: &RepositoryFiles) {
-    if files.storage.open(layout::RESERVE).is_err() {
+    if files.open_local(layout::RESERVE).is_err() {
         let _ = fill_reserve(files);
     }
 }
 
-fn base_of(storage: Arc<dyn Storage>, session: Uuid, config: &Config) -> RepositoryFiles {
-    RepositoryFiles::new(storage, Hasher::new(&config.key), config.id, session.simple().to_string())
+fn base_of(place: Place, session: Uuid, config: &Config) -> RepositoryFiles {
+    RepositoryFiles::new(place, Hasher::new(&config.key), config.id, session.simple().to_string())
 }

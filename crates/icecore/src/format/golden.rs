@@ -1462,14 +1462,12 @@ fn notes_are_these_bytes() {
 
 #[test]
 fn files_have_these_names() {
-    let id = SnapshotId::from(count_from(0x10));
     let hex = "abababababababababababababababababababababababababababababababab";
     assert_eq!(layout::numbered(layout::JOURNAL, 0x12ab), "journal/00000000000012ab");
     assert_eq!(layout::numbered(layout::COPIES, 1), "journal-copies/0000000000000001");
     assert_eq!(layout::numbered(layout::CHECKPOINTS, 0), "checkpoint/0000000000000000");
     assert_eq!(layout::number_of("00000000000012ab"), Some(0x12ab));
     assert_eq!(["12ab", "00000000000012AB", "+0000000000012ab", ""].map(layout::number_of), [None; 4]);
-    assert_eq!(layout::pin_lock(id), "local/locks/pin-10111213-1415-1617-1819-1a1b1c1d1e1f");
     assert_eq!(layout::pack(PackId([0xab; 32])), format!("packs/{hex}"));
     assert_eq!(layout::damaged(hex), format!("damaged/{hex}"));
     assert_eq!(layout::run(RunId([0xab; 32])), format!("index/{hex}"));
@@ -1483,9 +1481,5 @@ fn files_have_these_names() {
     assert_eq!(layout::dirty_map("web-1", 12), "local/volumes/web-1/map-12");
     assert_eq!(["overlay-12", "overlay-12-1", "map-12"].map(layout::overlay_of), [Some(12); 3]);
     assert_eq!(["record", "record.new", "overlay-", "map-x", "other-1"].map(layout::overlay_of), [None; 5]);
-    assert_eq!(layout::volume_lock("web-1"), "local/locks/volume-web-1");
-    assert_eq!(layout::volume_record_lock("web-1"), "local/locks/record-web-1");
     assert_eq!(layout::temp("session", 7), "local/tmp/session-7");
-    assert_eq!(layout::writer_lock("session"), "local/locks/writer-session");
-    assert_eq!(layout::writer_of_lock("writer-session"), Some("session"));
 }

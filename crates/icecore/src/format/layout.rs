@@ -6,7 +6,6 @@ use std::str::FromStr;
 use crate::words::ids::GroupId;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
-use crate::words::ids::SnapshotId;
 
 pub(crate) const CONFIG: &str = "config";
 /// The entries of the journal.
@@ -39,34 +38,9 @@ pub(crate) const ROOT: [&str; 9] =
 /// The size of [`RESERVE`].
 pub(crate) const RESERVE_BYTES: usize = 256 << 10;
 
-/// The lock of the process that puts an entry: others of this machine wait, and so put none in vain.
-pub(crate) const LOCK_JOURNAL: &str = "local/locks/journal";
-/// The lock of the process that changes the notes of verifications.
-pub(crate) const LOCK_NOTES: &str = "local/locks/notes";
-/// The lock of the one gc or repair that may run.
-pub(crate) const LOCK_GC: &str = "local/locks/gc";
-/// The lock of the one process that may replace index runs.
-pub(crate) const LOCK_INDEX: &str = "local/locks/index";
-/// The lock of the one capture that may merge index runs, until the merged ones are removed.
-pub(crate) const LOCK_MERGE: &str = "local/locks/merge";
-
-/// The lock of the one process that may put packs with parity into other groups.
-pub(crate) const LOCK_PARITY: &str = "local/locks/parity";
-
-/// Returns the lock that a writer holds while it lives; its content lists the packs that it has
-/// published.
-pub(crate) fn writer_lock(writer: &str) -> String {
-    format!("{LOCKS}/writer-{writer}")
-}
-
-/// Returns the writer's name if `file` in `local/locks/` is a writer's lock.
-pub(crate) fn writer_of_lock(file: &str) -> Option<&str> {
-    file.strip_prefix("writer-")
-}
-
-/// Returns the lock that readers of a snapshot share, and that its deletion needs exclusively.
-pub(crate) fn pin_lock(id: SnapshotId) -> String {
-    format!("{LOCKS}/pin-{id}")
+/// Returns the file of a lock.
+pub(crate) fn lock(name: &str) -> String {
+    format!("{LOCKS}/{name}")
 }
 
 /// Returns the file of an entry, its copy, or a checkpoint.
@@ -142,16 +116,6 @@ pub(crate) fn overlay_of(file: &str) -> Option<u64> {
         None => file.strip_prefix("overlay-")?.split('-').next()?,
     };
     number.parse().ok()
-}
-
-/// Returns the lock of the process that has a volume open or changes it.
-pub(crate) fn volume_lock(name: &str) -> String {
-    format!("{LOCKS}/volume-{name}")
-}
-
-/// Returns the lock for the moment in which the record of a volume is replaced.
-pub(crate) fn volume_record_lock(name: &str) -> String {
-    format!("{LOCKS}/record-{name}")
 }
 
 /// Returns the place where a damaged pack is kept; `file` is its old name, or one derived from it.

@@ -170,7 +170,7 @@ impl Store {
             let loads = self.loads();
             loads.synced == loads.done
         };
-        if synced { Ok(()) } else { self.publish_run(|| self.files.sync_dir(layout::INDEX)) }
+        if synced { Ok(()) } else { self.publish_run(|| self.files.sync(layout::INDEX)) }
     }
 
     /// Tells whether a pack exists and has both its ends. Looks at each pack once per load of the

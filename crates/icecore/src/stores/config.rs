@@ -14,15 +14,16 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::next_step::NextStep;
-use crate::world::storage::Storage;
+use crate::world::objects::Objects;
+use crate::world::objects::Put;
 use crate::world::storage::read_all;
 
 /// The longest config file.
 const CONFIG_BYTES_MAX: u64 = 64 << 10;
 
 /// Returns the config and the minor version of the format it was written with.
-pub(crate) fn read(storage: &dyn Storage) -> Result<(Config, u16)> {
-    Config::decode(&read_bytes(storage)?).map_err(|error| damaged(&error))
+pub(crate) fn read(objects: &dyn Objects) -> Result<(Config, u16)> {
+    Config::decode(&read_bytes(objects)?).map_err(|error| damaged(&error))
 }
 
 /// Returns the config in these bytes.
@@ -31,9 +32,9 @@ pub(crate) fn decoded(bytes: &[u8]) -> Result<Config> {
 }
 
 /// Returns the bytes of the config.
-pub(crate) fn read_bytes(storage: &dyn Storage) -> Result<Vec<u8>> {
-    read_all(storage, layout::CONFIG, CONFIG_BYTES_MAX).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound if is_lost(storage) => lost(),
+pub(crate) fn read_bytes(objects: &dyn Objects) -> Result<Vec<u8>> {
+    read_all(objects.open(layout::CONFIG), CONFIG_BYTES_MAX).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if is_lost(objects) => lost(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             Error::new(ErrorKind::NotFound, "there is no repository").with_hint(NextStep::InitRepository)
         }
@@ -46,17 +47,17 @@ pub(crate) fn read_bytes(storage: &dyn Storage) -> Result<Vec<u8>> {
 /// # Errors
 /// `AlreadyExists` if there is one, which stays unchanged.
 pub(crate) fn write_first(files: &RepositoryFiles, config: &[u8]) -> Result<()> {
-    files.publish_new_bytes(layout::CONFIG, config).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => exists_already(),
-        _ => error,
-    })
+    match files.put_new(layout::CONFIG, config)? {
+        Put::Made => Ok(()),
+        Put::Exists => Err(exists_already()),
+    }
 }
 
 /// Fails if there is already a repository.
-pub(crate) fn check_vacant(storage: &dyn Storage) -> Result<()> {
-    match storage.open(layout::CONFIG) {
+pub(crate) fn check_vacant(objects: &dyn Objects) -> Result<()> {
+    match objects.open(layout::CONFIG) {
         Ok(_) => Err(exists_already()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && is_lost(storage) => Err(lost()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_lost(objects) => Err(lost()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::stored_io("looking for a repository's config", error)),
     }
@@ -64,11 +65,11 @@ pub(crate) fn check_vacant(storage: &dyn Storage) -> Result<()> {
 
 /// Tells whether a repository that has no config has more than what an attempt to make one leaves:
 /// then it has lost its config.
-pub(crate) fn is_lost(storage: &dyn Storage) -> bool {
-    let names = |dir| storage.list(dir).unwrap_or_default();
+pub(crate) fn is_lost(objects: &dyn Objects) -> bool {
+    let names = |dir| objects.list(dir).unwrap_or_default();
     let mut all = names(layout::CHECKPOINTS).into_iter().chain(names(layout::JOURNAL));
     all.any(|name| layout::number_of(&name) > Some(0))
-        && matches!(storage.open(layout::CONFIG), Err(error) if error.kind() == io::ErrorKind::NotFound)
+        && matches!(objects.open(layout::CONFIG), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 fn lost() -> Error {
@@ -118,7 +119,7 @@ pub(crate) fn check_writable(features: &Features, minor: u16) -> Result<()> {
 /// `NotFound` if the repository is gone, or another one is in its place; `Corrupt` or `Io` if the
 /// config has become unreadable.
 pub(crate) fn check_again(files: &RepositoryFiles) -> Result<()> {
-    let (config, minor) = read(&*files.storage).map_err(|error| {
+    let (config, minor) = read(&*files.place.objects).map_err(|error| {
         error.in_context("nothing is changed while the repository's config is unreadable")
     })?;
     if config.id != files.repository {

@@ -31,27 +31,33 @@ impl FileSizes {
         for id in list_packs(files)? {
             add(&mut sizes.pack_bytes, file_bytes(files, &layout::pack(id))?);
         }
-        for name in [layout::CONFIG, layout::CHECKED, layout::DAMAGE] {
-            add(&mut sizes.metadata_bytes, file_bytes(files, name)?);
+        sizes.metadata_bytes = file_bytes(files, layout::CONFIG)?;
+        for name in [layout::CHECKED, layout::DAMAGE] {
+            add(&mut sizes.metadata_bytes, local_bytes(files, name)?);
         }
         for dir in [layout::INDEX, layout::JOURNAL, layout::COPIES, layout::CHECKPOINTS] {
             add(&mut sizes.metadata_bytes, dir_bytes(files, dir)?);
         }
         sizes.parity_bytes = dir_bytes(files, layout::PARITY)?;
         for volume in files
-            .storage
+            .place
+            .local
             .list_dirs(layout::VOLUMES)
             .map_err(|error| Error::stored_io(format!("listing {}", layout::VOLUMES), error))?
         {
             let dir = layout::volume_dir(&volume);
-            for name in files.list(&dir)? {
-                let bytes = length_of(files, &format!("{dir}/{name}"), |file| file.allocated_bytes())?;
+            for name in files.list_local(&dir)? {
+                let name = format!("{dir}/{name}");
+                let bytes = length_of(&name, files.open_local(&name), |file| file.allocated_bytes())?;
                 add(&mut sizes.volume_bytes, bytes);
             }
         }
-        sizes.other_bytes = file_bytes(files, layout::RESERVE)?;
-        for dir in [layout::LOCKS, layout::TMP, layout::DAMAGED] {
-            add(&mut sizes.other_bytes, dir_bytes(files, dir)?);
+        sizes.other_bytes = dir_bytes(files, layout::DAMAGED)?;
+        add(&mut sizes.other_bytes, local_bytes(files, layout::RESERVE)?);
+        for dir in [layout::LOCKS, layout::TMP] {
+            for name in files.list_local(dir)? {
+                add(&mut sizes.other_bytes, local_bytes(files, &format!("{dir}/{name}"))?);
+            }
         }
         Ok(sizes)
     }
@@ -78,15 +84,19 @@ fn add(sum: &mut u64, bytes: u64) {
 }
 
 fn file_bytes(files: &RepositoryFiles, name: &str) -> Result<u64> {
-    length_of(files, name, |file| Ok(file.len()))
+    length_of(name, files.open(name), |file| Ok(file.len()))
+}
+
+fn local_bytes(files: &RepositoryFiles, name: &str) -> Result<u64> {
+    length_of(name, files.open_local(name), |file| Ok(file.len()))
 }
 
 fn length_of(
-    files: &RepositoryFiles,
     name: &str,
+    file: io::Result<Box<dyn StoredFile>>,
     length: impl Fn(&dyn StoredFile) -> io::Result<u64>,
 ) -> Result<u64> {
-    match files.storage.open(name).and_then(|file| length(&*file)) {
+    match file.and_then(|file| length(&*file)) {
         Ok(bytes) => Ok(bytes),
         // It is gone, or has no length.
         Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::InvalidData].contains(&error.kind()) => Ok(0),

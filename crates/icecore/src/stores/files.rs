@@ -1,8 +1,7 @@
-//! The files of a repository, for all stores: the storage, the digests, and names for unfinished
+//! The files of a repository, for all stores: its place, the digests, and names for unfinished
 //! files.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -15,16 +14,15 @@ use crate::pure::hash::Hasher;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::RepositoryId;
-use crate::world::noticing::NoticingStorage;
-use crate::world::noticing::Shortages;
+use crate::world::objects::Freeing;
+use crate::world::objects::NewObject;
+use crate::world::objects::Put;
 use crate::world::pages;
-use crate::world::storage::NewFile;
-use crate::world::storage::Replace;
-use crate::world::storage::Storage;
+use crate::world::place::Place;
 use crate::world::storage::StoredFile;
-use crate::world::storage::create;
-use crate::world::storage::give_name;
-use crate::world::storage::publish_bytes;
+use crate::world::storage::gone;
+use crate::world::storage::parent;
+use crate::world::storage::replace;
 
 /// The length at which a pack is finished.
 const PACK_BYTES_TARGET: u64 = 64 << 20;
@@ -38,13 +36,10 @@ const TAIL: (u64, u64) = (64, 512);
 
 /// The files of a repository, and other state that the stores of one handle share.
 pub(crate) struct RepositoryFiles {
-    pub(crate) storage: Arc<dyn Storage>,
-    /// Recorded shortages of descriptors or memory: code that finds damage checks whether they are
-    /// the cause.
-    pub(crate) shortages: Shortages,
+    pub(crate) place: Place,
     pub(crate) hasher: Hasher,
     pub(crate) repository: RepositoryId,
-    /// The session, unique to this handle; it names its temporary files and its writer lock.
+    /// The session, unique to this handle; it names its unfinished files and its writer's claim.
     pub(crate) session: String,
     /// The length at which a pack is finished. Only tests set less than the default.
     pub(crate) pack_bytes: u64,
@@ -63,32 +58,29 @@ pub(crate) struct RepositoryFiles {
 
 /// The number of bytes to collect before a write: direct writes are fastest when they are long.
 const BUFFER_BYTES: usize = 4 << 20;
+/// The number of bytes of two objects that are compared at once.
+const COMPARED: usize = 1 << 20;
 
-/// An unpublished file. It disappears when it is dropped before it is published.
+/// An unpublished object. It disappears when it is dropped before it is published.
 pub(crate) struct TempFile<'a> {
     files: &'a RepositoryFiles,
     temp: String,
-    file: Option<Box<dyn NewFile>>,
-    /// The unwritten end of the file. It is page-aligned in memory and starts at a multiple of its
-    /// size in the file, so that it can be written directly.
+    object: Box<dyn NewObject>,
+    /// The unwritten end of the object. It is page-aligned in memory and starts at a multiple of its
+    /// size in the object, so that it can be written directly.
     buffer: MmapMut,
     buffered: usize,
-    /// Whether all of it is on the medium.
-    synced: bool,
 }
 
 impl RepositoryFiles {
     pub(crate) fn new(
-        storage: Arc<dyn Storage>,
+        place: impl Into<Place>,
         hasher: Hasher,
         repository: RepositoryId,
         session: String,
     ) -> Self {
-        let shortages = Shortages::default();
-        let storage = Arc::new(NoticingStorage::new(storage, shortages.clone()));
         Self {
-            storage,
-            shortages,
+            place: place.into(),
             hasher,
             repository,
             session,
@@ -101,38 +93,61 @@ impl RepositoryFiles {
         }
     }
 
-    /// Starts a file to publish.
+    /// Starts an object to publish.
     pub(crate) fn temp_file(&self) -> Result<TempFile<'_>> {
         let temp = self.temp_name();
-        let file = create(&*self.storage, &temp)
+        let object = self
+            .place
+            .objects
+            .begin(&temp)
             .map_err(|error| Error::stored_io(format!("creating {temp}"), error))?;
         let buffer = pages::allocate(BUFFER_BYTES)
             .map_err(|error| Error::stored_io("allocating memory for a new file", error))?;
-        Ok(TempFile { files: self, temp, file: Some(file), buffer, buffered: 0, synced: false })
+        Ok(TempFile { files: self, temp, object, buffer, buffered: 0 })
     }
 
-    /// Publishes a small file, whole and durable, replacing the file with its name.
-    pub(crate) fn publish_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let temp = self.temp_name();
-        publish_bytes(&*self.storage, &temp, name, bytes, Replace::Yes)
+    /// Publishes a small object, whole and durable, if its name is free.
+    pub(crate) fn put_new(&self, name: &str, bytes: &[u8]) -> Result<Put> {
+        self.place
+            .objects
+            .put_new(name, bytes, &self.temp_name())
             .map_err(|error| Error::stored_io(format!("writing {name}"), error))
     }
 
-    /// Publishes a small file, whole and durable, under a free name.
-    pub(crate) fn publish_new_bytes(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let temp = self.temp_name();
-        publish_bytes(&*self.storage, &temp, name, bytes, Replace::No)
+    /// Publishes a small object, whole and durable, also in the place of a damaged one.
+    pub(crate) fn put_back(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let put = || {
+            let mut object = self.place.objects.begin(&self.temp_name())?;
+            object.append(bytes)?;
+            object.mend(name)
+        };
+        put().map_err(|error| Error::stored_io(format!("writing {name}"), error))
+    }
+
+    /// Writes a small local file, whole and durable, replacing the file with its name.
+    pub(crate) fn write_local(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        replace(&*self.place.local, &self.temp_name(), name, bytes)
             .map_err(|error| Error::stored_io(format!("writing {name}"), error))
     }
 
-    /// Removes a file; the caller syncs its directory. A missing file is not an error.
-    pub(crate) fn remove(&self, name: &str) -> Result<()> {
-        match self.storage.remove(name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::stored_io(format!("removing {name}"), error))
-            }
-            _ => Ok(()),
-        }
+    /// Opens an object.
+    pub(crate) fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
+        self.place.objects.open(name)
+    }
+
+    /// Opens a local file for reading.
+    pub(crate) fn open_local(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
+        self.place.local.open(name)
+    }
+
+    /// Deletes an object; the caller makes that durable. A missing object is not an error.
+    pub(crate) fn delete(&self, name: &str) -> Result<()> {
+        self.place.objects.delete(name).map_err(|error| removing(name, error))
+    }
+
+    /// Removes a local file; the caller syncs its directory. A missing file is not an error.
+    pub(crate) fn remove_local(&self, name: &str) -> Result<()> {
+        gone(self.place.local.remove(name)).map_err(|error| removing(name, error))
     }
 
     /// Returns the salt of a new pack. It never returns the same again, and no other session's handle
@@ -150,67 +165,83 @@ impl RepositoryFiles {
 
     /// Gives back the space of the reserve; returns whether there was any.
     pub(crate) fn give_back_reserve(&self) -> Result<bool> {
-        match self.storage.remove(layout::RESERVE) {
-            Ok(()) => self.sync_dir(layout::LOCAL).map(|()| true),
+        match self.place.local.remove(layout::RESERVE) {
+            Ok(()) => self.sync_local(layout::LOCAL).map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(Error::stored_io(format!("removing {}", layout::RESERVE), error)),
         }
     }
 
-    pub(crate) fn sync_dir(&self, dir: &str) -> Result<()> {
-        self.storage
-            .sync_dir(dir)
-            .map_err(|error| Error::stored_io(format!("syncing the directory {dir}"), error))
+    /// Makes the names of objects in a directory durable.
+    pub(crate) fn sync(&self, dir: &str) -> Result<()> {
+        self.place.objects.sync(dir).map_err(|error| syncing(dir, error))
     }
 
+    /// Makes the names of local files in a directory durable.
+    pub(crate) fn sync_local(&self, dir: &str) -> Result<()> {
+        self.place.local.sync_dir(dir).map_err(|error| syncing(dir, error))
+    }
+
+    /// Returns the names of the objects in a directory.
     pub(crate) fn list(&self, dir: &str) -> Result<Vec<String>> {
-        self.storage.list(dir).map_err(|error| Error::stored_io(format!("listing {dir}"), error))
+        self.place.objects.list(dir).map_err(|error| Error::stored_io(format!("listing {dir}"), error))
+    }
+
+    /// Returns the names of the local files in a directory.
+    pub(crate) fn list_local(&self, dir: &str) -> Result<Vec<String>> {
+        self.place.local.list(dir).map_err(|error| Error::stored_io(format!("listing {dir}"), error))
     }
 }
 
-/// Files moved out of their directories, to be removed later: freeing a large file takes long, and
-/// a rename does not. Dropping this value removes them too.
+fn removing(name: &str, error: io::Error) -> Error {
+    Error::stored_io(format!("removing {name}"), error)
+}
+
+fn syncing(dir: &str, error: io::Error) -> Error {
+    Error::stored_io(format!("syncing the directory {dir}"), error)
+}
+
+/// Deleted objects whose space is freed later, without locks. Dropping this value frees it too.
 pub(crate) struct SetAside<'a> {
     files: &'a RepositoryFiles,
-    names: Vec<String>,
+    rest: Vec<(String, Freeing)>,
 }
 
 impl<'a> SetAside<'a> {
     pub(crate) fn new(files: &'a RepositoryFiles) -> Self {
-        Self { files, names: Vec::new() }
+        Self { files, rest: Vec::new() }
     }
 
-    /// Moves a file out of its directory, which the caller syncs. A missing file is not an error.
+    /// Deletes an object; the caller makes that durable. A missing object is not an error.
     pub(crate) fn take(&mut self, name: &str) -> Result<()> {
-        let aside = self.files.temp_name();
-        match self.files.storage.rename(name, &aside) {
-            Ok(()) => self.names.push(aside),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // There may be no space for another name.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => self.files.remove(name)?,
-            Err(error) => return Err(Error::stored_io(format!("removing {name}"), error)),
-        }
+        let free = self
+            .files
+            .place
+            .objects
+            .delete_fast(name, &self.files.temp_name())
+            .map_err(|error| removing(name, error))?;
+        self.rest.push((name.to_owned(), free));
         Ok(())
     }
 
-    /// Removes them.
+    /// Frees their space.
     pub(crate) fn remove(mut self) -> Result<()> {
-        std::mem::take(&mut self.names).iter().try_for_each(|name| self.files.remove(name))
+        let rest = std::mem::take(&mut self.rest);
+        rest.into_iter().try_for_each(|(name, free)| free().map_err(|error| removing(&name, error)))
     }
 }
 
 impl Drop for SetAside<'_> {
     fn drop(&mut self) {
-        for name in &self.names {
-            // There is nobody to report to; gc removes files left in tmp/.
-            let _ = self.files.storage.remove(name);
+        for (_, free) in self.rest.drain(..) {
+            // There is nobody to report to; gc removes what is left.
+            let _ = free();
         }
     }
 }
 
 impl TempFile<'_> {
     pub(crate) fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
-        self.synced &= bytes.is_empty();
         while !bytes.is_empty() {
             let free = &mut self.buffer[self.buffered..];
             let (now, later) = bytes.split_at(bytes.len().min(free.len()));
@@ -226,88 +257,94 @@ impl TempFile<'_> {
 
     fn flush(&mut self) -> Result<()> {
         let bytes = &self.buffer[..std::mem::take(&mut self.buffered)];
-        let Some(file) = self.file.as_mut().filter(|_| !bytes.is_empty()) else { return Ok(()) };
-        file.append(bytes).map_err(|error| Error::stored_io(format!("writing {}", self.temp), error))
-    }
-
-    /// Opens the file to read the appended bytes: once it is published, others may remove it.
-    pub(crate) fn open(&mut self) -> Result<Box<dyn StoredFile>> {
-        self.flush()?;
-        self.files
-            .storage
-            .open(&self.temp)
-            .map_err(|error| Error::stored_io(format!("opening {}", self.temp), error))
-    }
-
-    /// Syncs the appended bytes, so that publishing the file takes no longer than a rename.
-    pub(crate) fn sync(&mut self) -> Result<()> {
-        self.flush()?;
-        let syncing = |error| Error::stored_io(format!("syncing {}", self.temp), error);
-        if let Some(file) = self.file.as_mut().filter(|_| !self.synced) {
-            file.sync().map_err(syncing)?;
-            self.synced = true;
-        }
-        Ok(())
-    }
-
-    /// Publishes the file as `name`, whole and durable.
-    pub(crate) fn publish(mut self, name: &str) -> Result<()> {
-        let synced = self.sync();
-        if self.file.take().is_none() {
+        if bytes.is_empty() {
             return Ok(());
         }
-        let give = |error| Error::stored_io(format!("publishing {name}"), error);
-        let named = || give_name(&*self.files.storage, &self.temp, name, Replace::Yes);
-        let published = synced.and_then(|()| named().map_err(give));
-        if published.is_err() {
-            // The first error is the one to report; gc removes files left in tmp/.
-            let _ = self.files.storage.remove(&self.temp);
-        }
-        published
+        self.object.append(bytes).map_err(|error| Error::stored_io(format!("writing {}", self.temp), error))
     }
-}
 
-impl Drop for TempFile<'_> {
-    fn drop(&mut self) {
-        if self.file.take().is_some() {
-            // There is nobody to report to; gc removes files left in tmp/.
-            let _ = self.files.storage.remove(&self.temp);
+    /// Opens the object to read the appended bytes: once it is published, others may remove it.
+    pub(crate) fn open(&mut self) -> Result<Box<dyn StoredFile>> {
+        self.flush()?;
+        self.object.open().map_err(|error| Error::stored_io(format!("opening {}", self.temp), error))
+    }
+
+    /// Syncs the appended bytes, so that publishing the object takes no longer than a rename.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        self.flush()?;
+        self.object.sync().map_err(|error| Error::stored_io(format!("syncing {}", self.temp), error))
+    }
+
+    /// Publishes the object as `name`, whole and durable. The name is unique, or derived from the
+    /// content: if it is taken, what has it is the same, or damaged.
+    pub(crate) fn publish(mut self, name: &str) -> Result<()> {
+        self.sync()?;
+        let publishing = |error| Error::stored_io(format!("publishing {name}"), error);
+        if self.object.publish(name).map_err(publishing)? == Put::Made {
+            return Ok(());
         }
+        match self.is_the_same_as(name) {
+            true => self.files.sync(parent(name)),
+            false => self.object.mend(name).map_err(publishing),
+        }
+    }
+
+    fn is_the_same_as(&self, name: &str) -> bool {
+        let same = || -> io::Result<bool> {
+            let (new, old) = (self.object.open()?, self.files.open(name)?);
+            let mut buffers = [const { Vec::new() }; 2];
+            let mut at = 0;
+            let mut is_same = new.len() == old.len();
+            while is_same && at < new.len() {
+                let bytes = usize::try_from(new.len() - at).map_or(COMPARED, |rest| rest.min(COMPARED));
+                for (file, buffer) in [&new, &old].into_iter().zip(&mut buffers) {
+                    buffer.resize(bytes, 0);
+                    file.read_at(at, buffer)?;
+                }
+                is_same = buffers[0] == buffers[1];
+                at += bytes as u64;
+            }
+            Ok(is_same)
+        };
+        same().unwrap_or(false)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::world::memory::MemoryStorage;
+    use crate::world::storage::Storage;
 
-    fn files(storage: impl Storage + 'static) -> RepositoryFiles {
-        RepositoryFiles::new(
-            Arc::new(storage),
-            Hasher::new(&[1; 32]),
-            RepositoryId::from([0; 16]),
-            "test".to_owned(),
-        )
+    const PACK: &str = "packs/file";
+
+    fn files(storage: &MemoryStorage) -> RepositoryFiles {
+        let storage = Arc::new(storage.clone());
+        RepositoryFiles::new(storage, Hasher::new(&[1; 32]), RepositoryId::from([0; 16]), "test".to_owned())
     }
 
-    /// Returns a storage with a file `locks/file`, and files over it of which the next change
-    /// fails with `kind`.
+    /// Returns a storage with an object, and files over it of which the next change fails with
+    /// `kind`.
     fn failing(kind: io::ErrorKind) -> (MemoryStorage, RepositoryFiles) {
         let storage = MemoryStorage::new();
-        files(storage.clone()).publish_bytes("local/locks/file", b"bytes").unwrap();
+        let files = files(&storage);
+        assert_eq!(files.put_new(PACK, b"bytes").unwrap(), Put::Made);
         storage.fail_changes(0..1, kind);
-        (storage.clone(), files(storage))
+        (storage, files)
     }
 
     #[test]
     fn what_is_gone_already_is_removed_and_what_cannot_be_removed_is_told() {
         let (storage, files) = failing(io::ErrorKind::PermissionDenied);
-        let error = files.remove("local/locks/file").unwrap_err();
-        assert!(error.to_string().contains("removing local/locks/file"), "{error}");
-        assert_eq!(storage.list("local/locks").unwrap(), ["file"]);
-        files.remove("local/locks/file").unwrap();
-        files.remove("local/locks/file").unwrap();
-        assert!(storage.list("local/locks").unwrap().is_empty());
+        let error = files.delete(PACK).unwrap_err();
+        assert!(error.to_string().contains("removing packs/file"), "{error}");
+        assert_eq!(storage.list("packs").unwrap(), ["file"]);
+        files.delete(PACK).unwrap();
+        files.delete(PACK).unwrap();
+        assert!(storage.list("packs").unwrap().is_empty());
+        files.remove_local(layout::RESERVE).unwrap();
     }
 
     #[test]
@@ -322,16 +359,41 @@ mod tests {
             let (storage, files) = failing(kind);
             let mut aside = SetAside::new(&files);
             if kind == io::ErrorKind::Other {
-                let error = aside.take("local/locks/file").unwrap_err();
-                assert!(error.to_string().contains("removing local/locks/file"), "{error}");
-                assert_eq!(storage.list("local/locks").unwrap(), ["file"]);
+                let error = aside.take(PACK).unwrap_err();
+                assert!(error.to_string().contains("removing packs/file"), "{error}");
+                assert_eq!(storage.list("packs").unwrap(), ["file"]);
             }
-            aside.take("local/locks/file").unwrap();
-            aside.take("local/locks/file").unwrap();
-            assert!(storage.list("local/locks").unwrap().is_empty());
+            aside.take(PACK).unwrap();
+            aside.take(PACK).unwrap();
+            assert!(storage.list("packs").unwrap().is_empty());
             assert_eq!(storage.list(layout::TMP).unwrap().len(), usize::from(kind == io::ErrorKind::Other));
             ends(aside);
             assert!(storage.list(layout::TMP).unwrap().is_empty());
         }
+    }
+
+    #[test]
+    fn an_object_stays_unless_it_is_damaged() {
+        let publish = |files: &RepositoryFiles, bytes: &[u8]| {
+            let mut file = files.temp_file().unwrap();
+            file.append(bytes).unwrap();
+            file.publish(PACK).unwrap();
+        };
+        let storage = MemoryStorage::new();
+        let files = files(&storage);
+        let long = vec![7; COMPARED + 9];
+        for (there, is_kept) in [(&long, true), (&[&long[..COMPARED + 8], &[8]].concat(), false)] {
+            storage.put(PACK, there.clone());
+            let before = storage.shared_files().remove(PACK).unwrap();
+            publish(&files, &long);
+            let after = storage.shared_files().remove(PACK).unwrap();
+            assert_eq!(Arc::ptr_eq(&before, &after), is_kept);
+            assert!(*after == long && storage.list(layout::TMP).unwrap().is_empty());
+        }
+        // A small object is never in the place of another one, but for repairs.
+        assert_eq!(files.put_new(PACK, b"other").unwrap(), Put::Exists);
+        assert!(*storage.shared_files()[PACK] == long && storage.list(layout::TMP).unwrap().is_empty());
+        files.put_back(PACK, b"other").unwrap();
+        assert_eq!(*storage.shared_files()[PACK], b"other");
     }
 }

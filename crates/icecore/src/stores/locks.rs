@@ -1,10 +1,9 @@
-//! The locks between processes.
+//! The locks between sessions.
 //! `docs/concurrency.md` describes them in full.
 
 use std::io;
 use std::sync::PoisonError;
 
-use crate::format::layout;
 use crate::stores::files::RepositoryFiles;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
@@ -12,14 +11,11 @@ use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::ids::SnapshotId;
 use crate::words::sync::Mutex;
-use crate::world::storage;
+use crate::world::sessions::Claim;
+use crate::world::sessions::Work;
 use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
 use crate::world::storage::Wait;
-use crate::world::storage::read_all;
-
-/// The longest list of packs that a writer's lock can hold: 64 TiB of packs.
-const LOCK_BYTES_MAX: u64 = 64 << 20;
 
 /// A lock that is released when it is dropped.
 pub(crate) struct Held(Box<dyn LockGuard>);
@@ -32,27 +28,53 @@ impl Held {
     }
 }
 
-/// Takes a lock, and waits for it if necessary.
-pub(crate) fn lock(files: &RepositoryFiles, name: &str, mode: LockMode) -> Result<Held> {
-    match take(files, name, mode, Wait::Yes)? {
+/// Waits until no other session does this work, and keeps others from it.
+pub(crate) fn only(files: &RepositoryFiles, work: Work) -> Result<Held> {
+    wait_for(files, Claim::Only(work))
+}
+
+/// Keeps others from this work; none if another session does it.
+pub(crate) fn try_only(files: &RepositoryFiles, work: Work) -> Result<Option<Held>> {
+    try_take(files, Claim::Only(work))
+}
+
+/// Begins the one gc or repair that may run.
+pub(crate) fn only_gc(files: &RepositoryFiles) -> Result<Held> {
+    try_only(files, Work::Gc)?.ok_or_else(|| {
+        Error::new(ErrorKind::InUse, "another gc or repair is running on this repository")
+            .with_hint("wait until it ends; if it was killed, its lock is already free")
+    })
+}
+
+/// Takes a volume, to use or change it; none if another session has it.
+pub(crate) fn try_volume(files: &RepositoryFiles, name: &str) -> Result<Option<Held>> {
+    try_take(files, Claim::Volume(name))
+}
+
+/// Waits until no other session replaces the record of a volume, and keeps others from it.
+pub(crate) fn volume_record(files: &RepositoryFiles, name: &str) -> Result<Held> {
+    wait_for(files, Claim::VolumeRecord(name))
+}
+
+fn wait_for(files: &RepositoryFiles, claim: Claim<'_>) -> Result<Held> {
+    match take(files, claim, LockMode::Exclusive, Wait::Yes)? {
         Some(guard) => Ok(Held(guard)),
-        None => Err(Error::new(ErrorKind::InUse, format!("another process holds the lock {name}"))),
+        None => Err(Error::new(ErrorKind::InUse, format!("another process holds the lock {}", claim.file()))),
     }
 }
 
-/// Takes a lock if nobody holds it.
-pub(crate) fn try_lock(files: &RepositoryFiles, name: &str) -> Result<Option<Held>> {
-    Ok(take(files, name, LockMode::Exclusive, Wait::No)?.map(Held))
+fn try_take(files: &RepositoryFiles, claim: Claim<'_>) -> Result<Option<Held>> {
+    Ok(take(files, claim, LockMode::Exclusive, Wait::No)?.map(Held))
 }
 
 fn take(
     files: &RepositoryFiles,
-    name: &str,
+    claim: Claim<'_>,
     mode: LockMode,
     wait: Wait,
 ) -> Result<Option<Box<dyn LockGuard>>> {
-    storage::lock(&*files.storage, name, mode, wait).map_err(|error| {
-        let error = Error::stored_io(format!("taking the lock {name}"), error);
+    files.place.sessions.claim(claim, mode, wait).map_err(|error| {
+        let error = Error::stored_io(format!("taking the lock {}", claim.file()), error);
         match error.kind() {
             ErrorKind::PermissionDenied => error.with_hint(
                 "the repository is read-only here; to change it, make its directory and files writable",
@@ -62,22 +84,14 @@ fn take(
     })
 }
 
-/// Takes the lock of the one gc or repair that may run.
-pub(crate) fn lock_gc(files: &RepositoryFiles) -> Result<Held> {
-    try_lock(files, layout::LOCK_GC)?.ok_or_else(|| {
-        Error::new(ErrorKind::InUse, "another gc or repair is running on this repository")
-            .with_hint("wait until it ends; if it was killed, its lock is already free")
-    })
-}
-
 /// The lock that a writer holds while it lives, and in it the packs that gc must leave alone.
 pub(crate) struct Writer(Mutex<Option<Box<dyn LockGuard>>>);
 
 impl Writer {
     pub(crate) fn begin(files: &RepositoryFiles) -> Result<Self> {
-        let name = layout::writer_lock(&files.session);
         // Gc may hold it for a moment, to check whether its writer lives.
-        take(files, &name, LockMode::Exclusive, Wait::Yes).map(|guard| Self(Mutex::new(guard)))
+        take(files, Claim::Writer(&files.session), LockMode::Exclusive, Wait::Yes)
+            .map(|guard| Self(Mutex::new(guard)))
     }
 
     /// Announces a pack to gc before it appears.
@@ -110,40 +124,43 @@ pub(crate) fn packs_of_other_writers(files: &RepositoryFiles) -> Result<Vec<Pack
     announced(files, |writer| writer != files.session)
 }
 
+/// Returns the sessions that claim to be writers. Some may be dead.
+pub(crate) fn writers(files: &RepositoryFiles) -> Result<Vec<String>> {
+    files.place.sessions.writers().map_err(listing)
+}
+
 fn announced(files: &RepositoryFiles, wanted: impl Fn(&str) -> bool) -> Result<Vec<PackId>> {
     let mut packs = Vec::new();
-    for file in files.list(layout::LOCKS)? {
-        let Some(writer) = layout::writer_of_lock(&file).filter(|writer| wanted(writer)) else { continue };
-        let name = layout::writer_lock(writer);
-        if writer != files.session && try_lock(files, &name)?.is_some() {
+    for writer in writers(files)? {
+        let is_dead = || Ok::<_, Error>(try_take(files, Claim::Writer(&writer))?.is_some());
+        if !wanted(&writer) || writer != files.session && is_dead()? {
             continue;
         }
-        match read_all(&*files.storage, &name, LOCK_BYTES_MAX) {
+        match files.place.sessions.announced(&writer) {
             Ok(bytes) => packs.extend(bytes.as_chunks::<32>().0.iter().map(|id| PackId(*id))),
             // The writer ended between the two steps; its record then says what it needs.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::stored_io(format!("reading {name}"), error)),
+            Err(error) => {
+                return Err(Error::stored_io(format!("reading {}", Claim::Writer(&writer).file()), error));
+            }
         }
     }
     Ok(packs)
 }
 
-/// Removes the lock files of dead processes. Returns their number.
+/// Removes the locks of dead processes. Returns their number.
 pub(crate) fn remove_dead_locks(files: &RepositoryFiles) -> Result<u64> {
+    let sessions = &files.place.sessions;
     let mut removed = 0;
-    for file in files.list(layout::LOCKS)? {
-        let named_after_its_holder =
-            ["writer-", "pin-", "record-"].iter().any(|prefix| file.starts_with(prefix));
-        if !named_after_its_holder || layout::writer_of_lock(&file) == Some(&files.session) {
-            continue;
-        }
-        let name = format!("{}/{file}", layout::LOCKS);
-        if let Some(guard) = take(files, &name, LockMode::Exclusive, Wait::No)? {
-            guard.dismiss().map_err(|error| Error::stored_io(format!("removing {name}"), error))?;
-            removed += 1;
-        }
+    for trace in sessions.traces(&files.session).map_err(listing)? {
+        let removing = |error| Error::stored_io(format!("removing {trace}"), error);
+        removed += u64::from(sessions.remove_trace(&trace).map_err(removing)?);
     }
     Ok(removed)
+}
+
+fn listing(error: io::Error) -> Error {
+    Error::stored_io("listing the locks", error)
 }
 
 /// A pin: it prevents the deletion of a snapshot while it is read.
@@ -153,7 +170,7 @@ impl Pin {
     /// Pins a snapshot; the caller looks for its record after that. If the repository is read-only,
     /// or its file system has no locks, nobody can delete from it either, and there is no pin.
     pub(crate) fn take(files: &RepositoryFiles, id: SnapshotId) -> Result<Self> {
-        match take(files, &layout::pin_lock(id), LockMode::Shared, Wait::Yes) {
+        match take(files, Claim::Snapshot(id), LockMode::Shared, Wait::Yes) {
             Ok(guard) => Ok(Self(guard)),
             Err(error)
                 if matches!(
@@ -169,7 +186,7 @@ impl Pin {
 
     /// Takes the pin of a snapshot exclusively, to delete it; none if somebody reads it.
     pub(crate) fn take_alone(files: &RepositoryFiles, id: SnapshotId) -> Result<Option<Self>> {
-        match take(files, &layout::pin_lock(id), LockMode::Exclusive, Wait::No) {
+        match take(files, Claim::Snapshot(id), LockMode::Exclusive, Wait::No) {
             Ok(guard) => Ok(guard.map(|guard| Self(Some(guard)))),
             // On a full disk, no lock file can be created; an existing pin can still be checked,
             // and there was none.

@@ -19,7 +19,7 @@ use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
-use crate::world::storage::LockMode;
+use crate::world::sessions::Work;
 use crate::world::storage::read_all;
 
 /// Marks every slot.
@@ -37,7 +37,7 @@ pub(crate) struct Damage {
 impl Damage {
     /// Returns the noted damage; none if the file is unreadable.
     pub(crate) fn load(files: &RepositoryFiles) -> Self {
-        let bytes = read_all(&*files.storage, layout::DAMAGE, NOTES_BYTES_MAX).unwrap_or_default();
+        let bytes = read_all(files.open_local(layout::DAMAGE), NOTES_BYTES_MAX).unwrap_or_default();
         let mut damage = Self::default();
         for entry in decode_damage(&bytes, &files.hasher).unwrap_or_default() {
             match entry.number {
@@ -116,7 +116,7 @@ pub(crate) type Checked = BTreeMap<PackId, i64>;
 
 /// Returns the noted times; none if the file is unreadable.
 pub(crate) fn load_checked(files: &RepositoryFiles) -> Checked {
-    let bytes = read_all(&*files.storage, layout::CHECKED, NOTES_BYTES_MAX).unwrap_or_default();
+    let bytes = read_all(files.open_local(layout::CHECKED), NOTES_BYTES_MAX).unwrap_or_default();
     let entries = decode_checked(&bytes, &files.hasher).unwrap_or_default();
     entries.into_iter().map(|entry| (entry.pack, entry.unix_ms)).collect()
 }
@@ -124,18 +124,18 @@ pub(crate) fn load_checked(files: &RepositoryFiles) -> Checked {
 /// Changes the notes. It reads them again under the lock, so that notes of other processes are not
 /// lost.
 pub(crate) fn change(files: &RepositoryFiles, change: impl FnOnce(&mut Damage, &mut Checked)) -> Result<()> {
-    let _notes = locks::lock(files, layout::LOCK_NOTES, LockMode::Exclusive)?;
+    let _notes = locks::only(files, Work::Notes)?;
     config::check_again(files)?;
     let (damage_before, checked_before) = (Damage::load(files), load_checked(files));
     let (mut damage, mut checked) = (damage_before.clone(), checked_before.clone());
     change(&mut damage, &mut checked);
     if damage != damage_before {
-        files.publish_bytes(layout::DAMAGE, &damage.encode(files))?;
+        files.write_local(layout::DAMAGE, &damage.encode(files))?;
     }
     if checked != checked_before {
         let entries: Vec<CheckedEntry> =
             checked.into_iter().map(|(pack, unix_ms)| CheckedEntry { pack, unix_ms }).collect();
-        files.publish_bytes(layout::CHECKED, &encode_checked(&entries, &files.hasher))?;
+        files.write_local(layout::CHECKED, &encode_checked(&entries, &files.hasher))?;
     }
     Ok(())
 }

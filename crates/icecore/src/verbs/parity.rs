@@ -2,20 +2,17 @@
 
 use crate::format::journal::Change;
 use crate::format::journal::Settings;
-use crate::format::layout;
 use crate::repository::Repository;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::stores::parity::cover::ParityState;
 use crate::stores::parity::cover::cover;
 use crate::stores::parity::cover::remove_superfluous;
-use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::parity::ParityScheme;
 use crate::words::progress::Progress;
-use crate::world::storage::LockMode;
-use crate::world::storage::make_dir;
+use crate::world::sessions::Work;
 
 /// The parity that a repository keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,9 +65,7 @@ pub fn set_parity(
 ) -> Result<ParityReport> {
     repo.check_writable()?;
     let files = repo.files();
-    let making = |error| Error::stored_io(format!("creating the directory {}", layout::PARITY), error);
-    make_dir(&*files.storage, layout::PARITY).map_err(making)?;
-    let _parity = locks::lock(files, layout::LOCK_PARITY, LockMode::Exclusive)?;
+    let _parity = locks::only(files, Work::Parity)?;
     repo.commit(|catalog| {
         let settings = Settings::new(catalog.settings.features, scheme);
         let changes = if settings == catalog.settings { Vec::new() } else { vec![Change::Config(settings)] };

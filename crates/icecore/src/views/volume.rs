@@ -55,7 +55,7 @@ impl Volume {
         let lock = volumes::lock(repo.files(), name)?;
         repo.check_writable()?;
         let record = volumes::load(repo.files(), name)?;
-        let storage = &repo.files().storage;
+        let storage = &repo.files().place.local;
         let numbers = record.sealed.iter().chain([&record.active]).rev();
         let opened =
             numbers.map(|number| Overlay::open(storage, name, *number, record.size_bytes).map(Arc::new));

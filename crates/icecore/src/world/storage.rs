@@ -1,4 +1,4 @@
-//! The storage of a repository. Names are relative, with `/` between their components.
+//! Directory trees of this machine. Names are relative, with `/` between their components.
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::sync::atomic::fence;
 
-/// A directory tree with durable renames and locks.
+/// A directory tree with durable renames, files that are written at any offset, and locks.
 ///
 /// An implementation repeats calls that a signal interrupted: none of its methods fails for that.
 /// `InvalidData` means that the object in the place of a file or a directory is neither.
@@ -202,8 +202,8 @@ impl fmt::Debug for Mapped {
 }
 
 /// Reads all of a file that must not be longer than `bytes_max`.
-pub(crate) fn read_all(storage: &dyn Storage, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let file = storage.open(name)?;
+pub(crate) fn read_all(file: io::Result<Box<dyn StoredFile>>, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let file = file?;
     if file.len() > bytes_max {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {bytes_max} bytes")));
     }
@@ -212,17 +212,16 @@ pub(crate) fn read_all(storage: &dyn Storage, name: &str, bytes_max: u64) -> io:
     Ok(bytes)
 }
 
-/// Whether a new file may replace another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Replace {
-    /// It replaces the file with its name.
-    Yes,
-    /// Its name must be free.
-    No,
+/// Returns the result of a removal. What is missing is gone.
+pub(crate) fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Returns the directory that a name is in. The empty name is the root.
-fn parent(name: &str) -> &str {
+pub(crate) fn parent(name: &str) -> &str {
     name.rsplit_once('/').map_or("", |(dir, _)| dir)
 }
 
@@ -238,7 +237,11 @@ fn make_dirs(storage: &dyn Storage, dir: &str) -> io::Result<()> {
 
 /// Makes a call that needs the directory of `name`. If that is missing, makes it and calls again:
 /// tools that copy files leave out empty directories.
-fn with_dir<T>(storage: &dyn Storage, name: &str, call: impl Fn() -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn with_dir<T>(
+    storage: &dyn Storage,
+    name: &str,
+    call: impl Fn() -> io::Result<T>,
+) -> io::Result<T> {
     match call() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make_dirs(storage, parent(name))?;
@@ -259,41 +262,16 @@ pub(crate) fn create(storage: &dyn Storage, name: &str) -> io::Result<Box<dyn Ne
     with_dir(storage, name, || storage.create(name))
 }
 
-/// Takes a lock, and creates the directory of its file if that is missing.
-pub(crate) fn lock(
-    storage: &dyn Storage,
-    name: &str,
-    mode: LockMode,
-    wait: Wait,
-) -> io::Result<Option<Box<dyn LockGuard>>> {
-    with_dir(storage, name, || storage.lock(name, mode, wait))
-}
-
-/// Makes `name` appear, durably, with the synced content of `temp`. Creates its directory if that
-/// is missing.
-pub(crate) fn give_name(storage: &dyn Storage, temp: &str, name: &str, replace: Replace) -> io::Result<()> {
-    with_dir(storage, name, || match replace {
-        Replace::Yes => storage.rename(temp, name),
-        Replace::No => storage.rename_new(temp, name),
-    })?;
-    storage.sync_dir(parent(name))
-}
-
-/// Writes a small file under `temp` and makes it appear as `name`.
-pub(crate) fn publish_bytes(
-    storage: &dyn Storage,
-    temp: &str,
-    name: &str,
-    bytes: &[u8],
-    replace: Replace,
-) -> io::Result<()> {
+/// Writes a small file under `temp`, and makes it appear as `name`, whole and durable. Replaces the
+/// file that has the name, and creates its directory if that is missing.
+pub(crate) fn replace(storage: &dyn Storage, temp: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
     let mut file = create(storage, temp)?;
     let synced = file.append(bytes).and_then(|()| file.sync());
     drop(file);
-    let written = synced.and_then(|()| give_name(storage, temp, name, replace));
-    if written.is_err() {
+    let named = synced.and_then(|()| with_dir(storage, name, || storage.rename(temp, name)));
+    if named.is_err() {
         // The first error is the one to report; the next gc removes a file left in tmp/.
         let _ = storage.remove(temp);
     }
-    written
+    named.and_then(|()| storage.sync_dir(parent(name)))
 }

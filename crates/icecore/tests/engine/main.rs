@@ -56,6 +56,8 @@ mod newer;
 #[cfg(test)]
 mod parity;
 #[cfg(test)]
+mod place;
+#[cfg(test)]
 mod proofs;
 #[cfg(test)]
 mod repair;

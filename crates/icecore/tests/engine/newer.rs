@@ -222,7 +222,7 @@ impl Watch for Upgrade {
     fn before(&self, call: &'static str, name: &str) {
         let mut state = self.state.lock().unwrap();
         let left = self.left.load(Ordering::SeqCst);
-        let counts = ["lock", "rename", "remove"].contains(&call);
+        let counts = ["lock", "rename", "rename_new", "remove"].contains(&call);
         if counts && left > 0 {
             self.left.store(left - 1, Ordering::SeqCst);
         }
@@ -246,7 +246,7 @@ impl Watch for Upgrade {
             "remove" => !own && !overlay && !condemned,
             // A seal replaces the record without the lock, but never one that a newer program
             // wrote.
-            "rename" => !own && !added && !name.ends_with("/record"),
+            "rename" | "rename_new" => !own && !added && !name.ends_with("/record"),
             _ => false,
         };
         if state.upgraded && wrong {

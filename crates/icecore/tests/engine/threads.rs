@@ -347,10 +347,10 @@ struct OnRename {
 }
 
 impl Storage for OnRename {
-    icecore_testing::forward_storage!(inner: list, list_dirs, open, create, open_random, make_dir, rename_new, sync_dir, remove, remove_dir, lock);
+    icecore_testing::forward_storage!(inner: list, list_dirs, open, create, open_random, make_dir, rename, sync_dir, remove, remove_dir, lock);
 
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename(from, to)?;
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename_new(from, to)?;
         (self.hook)(&self.inner, to);
         Ok(())
     }

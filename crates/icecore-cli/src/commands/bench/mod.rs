@@ -19,7 +19,6 @@ use icecore::image::ReadAt;
 use icecore::image::WriteAt;
 use icecore::repository::DEFAULT_LEVEL;
 use icecore::storage::FsStorage;
-use icecore::storage::Storage;
 use tempfile::TempDir;
 
 use crate::app::App;
@@ -128,20 +127,20 @@ impl BenchArgs {
             dir.join(format!("{what}-{}", count.get()))
         };
         let last: Cell<Option<PathBuf>> = Cell::new(None);
-        let storage = || {
+        let repository = || {
             if let Some(gone) = last.take() {
                 std::fs::remove_dir_all(&gone)
                     .map_err(|error| Error::io(format!("removing {}", gone.display()), error))?;
             }
             let path = name("repository");
             last.set(Some(path.clone()));
-            Ok(Arc::new(FsStorage::new(path)) as Arc<dyn Storage>)
+            Ok(Arc::new(FsStorage::new(path)).into())
         };
         let target = |size_bytes| {
             let target = NewTarget::create(&name("target"), size_bytes, false, host::new_session())?;
             Ok(Box::new(target) as Box<dyn WriteAt>)
         };
-        let place = BenchPlace { clock: &|| watch.elapsed(), storage: &storage, target: &target };
+        let place = BenchPlace { clock: &|| watch.elapsed(), repository: &repository, target: &target };
         let data_bytes_max = (!self.all).then_some(DATA_BYTES_MAX);
         let options = BenchOptions { level: self.level, data_bytes_max };
         let images: Vec<&dyn ReadAt> = images.iter().map(|image| image as &dyn ReadAt).collect();

@@ -47,7 +47,7 @@ pub(crate) struct RunFile {
 
 impl RunFile {
     pub(crate) fn open(files: &RepositoryFiles, id: RunId) -> Result<Self> {
-        let file = files.storage.open(&layout::run(id)).map_err(|error| cannot_open(id, error))?;
+        let file = files.open(&layout::run(id)).map_err(|error| cannot_open(id, error))?;
         Self::from_file(id, &*file)
     }
 
@@ -92,7 +92,7 @@ impl RunFile {
     /// Returns whether it is still usable: it was readable so far, and its file has the same
     /// length.
     fn is_intact(&self, files: &RepositoryFiles) -> Result<bool> {
-        let file = files.storage.open(&layout::run(self.id)).map_err(|error| cannot_open(self.id, error))?;
+        let file = files.open(&layout::run(self.id)).map_err(|error| cannot_open(self.id, error))?;
         Ok(!self.bytes.is_broken() && file.len() == to_u64(self.bytes.len()))
     }
 

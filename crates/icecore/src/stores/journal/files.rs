@@ -15,7 +15,7 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::Digest;
 use crate::words::next_step::NextStep;
-use crate::world::storage::create;
+use crate::world::objects::Put;
 use crate::world::storage::read_all;
 
 /// The longest file of an entry: the envelope takes a few bytes.
@@ -98,7 +98,7 @@ pub(crate) fn copy_bytes(files: &RepositoryFiles, number: u64) -> Result<Vec<u8>
 }
 
 fn bytes_in(files: &RepositoryFiles, dir: &str, number: u64) -> Result<Vec<u8>> {
-    read_all(&*files.storage, &layout::numbered(dir, number), FILE_BYTES_MAX)
+    read_all(files.open(&layout::numbered(dir, number)), FILE_BYTES_MAX)
         .map_err(|error| Error::stored_io(format!("reading entry {number} of the journal"), error))
 }
 
@@ -122,20 +122,20 @@ pub(crate) fn read_entry_in(files: &RepositoryFiles, dir: &str, number: u64) -> 
 /// Puts an entry. Returns whether it is there now: another one may have its number.
 pub(crate) fn put_entry(files: &RepositoryFiles, entry: &Entry, bytes: &[u8]) -> Result<bool> {
     let name = layout::numbered(layout::JOURNAL, entry.number);
-    let mut put = files.publish_new_bytes(&name, bytes);
+    let mut put = files.put_new(&name, bytes);
     for make_room in [RepositoryFiles::give_back_reserve, remove_copies] {
         if put.as_ref().is_err_and(|error| error.kind() == ErrorKind::NoSpace) && make_room(files)? {
-            put = files.publish_new_bytes(&name, bytes);
+            put = files.put_new(&name, bytes);
         }
     }
     let is_own =
         || read_entry_in(files, layout::JOURNAL, entry.number).is_ok_and(|(there, ..)| there == *entry);
     match put {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && !is_own() => return Ok(false),
+        Ok(Put::Made) => {}
+        Ok(Put::Exists) if !is_own() => return Ok(false),
+        Err(error) if !is_own() => return Err(error),
         // It has its name, and may not be durable yet.
-        Err(_) if is_own() => files.sync_dir(layout::JOURNAL)?,
-        Err(error) => return Err(error),
+        _ => files.sync(layout::JOURNAL)?,
     }
     // Not synced: whatever is not on the medium soon is made again by `repair catalog`.
     let _ = copy_entry(files, entry.number, bytes);
@@ -146,22 +146,19 @@ pub(crate) fn put_entry(files: &RepositoryFiles, entry: &Entry, bytes: &[u8]) ->
 /// whether there were any.
 fn remove_copies(files: &RepositoryFiles) -> Result<bool> {
     let copies = numbers(files, layout::COPIES)?;
-    copies.0.iter().try_for_each(|number| files.remove(&layout::numbered(layout::COPIES, *number)))?;
+    copies.0.iter().try_for_each(|number| files.delete(&layout::numbered(layout::COPIES, *number)))?;
     Ok(!copies.is_empty())
 }
 
 /// Writes the second copy of an entry.
 pub(crate) fn copy_entry(files: &RepositoryFiles, number: u64, bytes: &[u8]) -> io::Result<()> {
-    let name = layout::numbered(layout::COPIES, number);
-    // A crash may have left one that is not whole.
-    let _ = files.storage.remove(&name);
-    create(&*files.storage, &name)?.append(bytes)
+    files.place.objects.put_hint(&layout::numbered(layout::COPIES, number), bytes)
 }
 
 /// Returns the catalog that a checkpoint holds.
 pub(crate) fn read_checkpoint(files: &RepositoryFiles, number: u64) -> Result<Catalog> {
     let reading = |error| Error::stored_io(format!("reading checkpoint {number}"), error);
-    let file = files.storage.open(&layout::numbered(layout::CHECKPOINTS, number)).map_err(reading)?;
+    let file = files.open(&layout::numbered(layout::CHECKPOINTS, number)).map_err(reading)?;
     let length = file.len();
     if length > CHECKPOINT_BYTES_MAX {
         return Err(damaged(number, &DecodeError::bad("the length of a checkpoint", length)));
@@ -183,15 +180,12 @@ pub(crate) fn read_checkpoint(files: &RepositoryFiles, number: u64) -> Result<Ca
 
 /// Puts a checkpoint, unless there is one of this number.
 pub(crate) fn put_checkpoint(files: &RepositoryFiles, number: u64, bytes: &[u8]) -> Result<()> {
-    match files.publish_new_bytes(&layout::numbered(layout::CHECKPOINTS, number), bytes) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        put => put,
-    }
+    files.put_new(&layout::numbered(layout::CHECKPOINTS, number), bytes).map(|_| ())
 }
 
 /// Writes a checkpoint in place of a damaged one.
 pub(crate) fn replace_checkpoint(files: &RepositoryFiles, number: u64, bytes: &[u8]) -> Result<()> {
-    files.publish_bytes(&layout::numbered(layout::CHECKPOINTS, number), bytes)
+    files.put_back(&layout::numbered(layout::CHECKPOINTS, number), bytes)
 }
 
 /// Removes the checkpoints but for the last two, the entries up to the older one of these, and the
@@ -206,7 +200,7 @@ pub(crate) fn remove_replaced(files: &RepositoryFiles) {
     ] {
         let numbers = numbers(files, dir).unwrap_or_default();
         for number in numbers.0.into_iter().filter(|number| is_replaced(*number)) {
-            let _ = files.storage.remove(&layout::numbered(dir, number));
+            let _ = files.delete(&layout::numbered(dir, number));
         }
     }
 }

@@ -16,7 +16,6 @@ use crate::format::config::Geometry;
 use crate::format::journal::Author;
 use crate::format::journal::Change;
 use crate::format::journal::Entry;
-use crate::format::layout;
 use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::index::Index;
@@ -32,7 +31,7 @@ use crate::words::next_step::NextStep;
 use crate::words::parity::ParityScheme;
 use crate::words::sync::Mutex;
 use crate::words::sync::MutexGuard;
-use crate::world::storage::LockMode;
+use crate::world::sessions::Work;
 
 /// The part of the snapshots that may have changed before the next checkpoint is made.
 const TAIL_PART: u64 = 32;
@@ -322,14 +321,14 @@ pub(crate) fn begin(files: &RepositoryFiles, config: &[u8], parity: Option<Parit
 
 /// Makes a checkpoint of a catalog in place of a damaged one.
 pub(crate) fn replace_checkpoint(files: &RepositoryFiles, catalog: &Catalog) -> Result<()> {
-    let config = config::read_bytes(&*files.storage)?;
+    let config = config::read_bytes(&*files.place.objects)?;
     let bytes = catalog.encode(&config, |_| Ok(true))?;
     files::replace_checkpoint(files, catalog.number, &bytes)
 }
 
 /// Makes a checkpoint of a catalog, and removes the entries and checkpoints that it replaces.
 pub(crate) fn make_checkpoint(files: &RepositoryFiles, catalog: &Catalog) -> Result<()> {
-    let config = config::read_bytes(&*files.storage)?;
+    let config = config::read_bytes(&*files.place.objects)?;
     let named = match catalog.condemned().is_empty() {
         true => HashSet::new(),
         false => Index::load(files, &Index::default())?.packs(),
@@ -347,7 +346,7 @@ pub(crate) fn make_checkpoint(files: &RepositoryFiles, catalog: &Catalog) -> Res
 /// Waits until no other process of this machine puts an entry, so that none of them writes one in
 /// vain. Where there are no locks, the number of an entry decides.
 fn take_turn(files: &RepositoryFiles) -> Result<locks::Held> {
-    let held = locks::lock(files, layout::LOCK_JOURNAL, LockMode::Exclusive)?;
+    let held = locks::only(files, Work::Commit)?;
     config::check_again(files)?;
     Ok(held)
 }

@@ -95,10 +95,7 @@ pub(crate) fn look_at(files: &RepositoryFiles, id: PackId) -> Result<()> {
 }
 
 fn open_file(files: &RepositoryFiles, id: PackId) -> Result<Box<dyn StoredFile>> {
-    files
-        .storage
-        .open(&layout::pack(id))
-        .map_err(|error| Error::stored_io(format!("opening pack {id}"), error))
+    files.open(&layout::pack(id)).map_err(|error| Error::stored_io(format!("opening pack {id}"), error))
 }
 
 /// Returns the header and the trailer of a pack, which match each other and the length of the file.

@@ -24,6 +24,7 @@ use crate::words::parity::ParityScheme;
 use crate::words::progress::Meter;
 use crate::words::progress::NoProgress;
 use crate::words::progress::Progress;
+use crate::world::sessions::Work;
 
 /// A group of few packs is joined with new ones up to this many bytes, even if they are fewer:
 /// these bytes are read again.
@@ -200,8 +201,8 @@ pub(crate) fn remove_superfluous(
     }
     if !going.is_empty() {
         config::check_again(files)?;
-        going.iter().try_for_each(|(group, shard)| files.remove(&layout::parity(*group, *shard)))?;
-        files.sync_dir(layout::PARITY)?;
+        going.iter().try_for_each(|(group, shard)| files.delete(&layout::parity(*group, *shard)))?;
+        files.sync(layout::PARITY)?;
     }
     Ok(going.len() as u64)
 }
@@ -245,7 +246,7 @@ impl<'a> ParityKeeper<'a> {
             return Ok(());
         }
         // If gc or another capture holds the lock, existing groups stay as they are.
-        let Some(_lock) = locks::try_lock(self.files, layout::LOCK_PARITY)? else {
+        let Some(_lock) = locks::try_only(self.files, Work::Parity)? else {
             return self.write(&rest, progress);
         };
         let covered = cover(self.files, self.scheme, &ParityState::load(self.files)?, progress)?;

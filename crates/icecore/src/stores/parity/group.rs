@@ -105,7 +105,7 @@ impl Groups {
 fn read_head(files: &RepositoryFiles, id: GroupId, shard: u8) -> Result<Head> {
     let name = layout::parity(id, shard);
     let failed = |error| Error::stored_io(format!("reading {name}"), error);
-    let file = files.storage.open(&name).map_err(failed)?;
+    let file = files.open(&name).map_err(failed)?;
     let damaged = |error: DecodeError| {
         let kind = match error {
             DecodeError::BadVersion { .. } => ErrorKind::Unsupported,
@@ -160,7 +160,7 @@ impl GroupReader {
     /// # Errors
     /// `Corrupt` if none of the parity files has sound digests.
     pub(crate) fn open(files: &RepositoryFiles, group: &Group) -> Result<Self> {
-        let open = |name: String| files.storage.open(&name).ok();
+        let open = |name: String| files.open(&name).ok();
         let shards: Vec<Option<Box<dyn StoredFile>>> = (0..group.head.shards)
             .map(|shard| {
                 group.shards.contains(&shard).then(|| open(layout::parity(group.id, shard))).flatten()

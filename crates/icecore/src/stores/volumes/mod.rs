@@ -19,10 +19,8 @@ use crate::words::names::Labels;
 use crate::words::names::check_volume_name;
 use crate::words::next_step::NextStep;
 use crate::words::sizes::IMAGE_BYTES_MAX;
-use crate::world::storage::LockMode;
-use crate::world::storage::Replace;
-use crate::world::storage::publish_bytes;
 use crate::world::storage::read_all;
+use crate::world::storage::replace;
 
 /// The longest record of a volume: two snapshot records and a few numbers.
 const RECORD_BYTES_MAX: u64 = 2 << 20;
@@ -37,15 +35,16 @@ pub(crate) fn load(files: &RepositoryFiles, name: &str) -> Result<VolumeRecord> 
 
 /// Returns the record and the minor version of the format in which it was written.
 fn read(files: &RepositoryFiles, name: &str) -> Result<(VolumeRecord, u16)> {
-    let bytes = read_all(&*files.storage, &layout::volume_record(name), RECORD_BYTES_MAX).map_err(
-        |error| match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-                Error::new(ErrorKind::NotFound, format!("there is no volume {name:?}"))
-                    .with_hint(NextStep::ListVolumes)
+    let bytes =
+        read_all(files.open_local(&layout::volume_record(name)), RECORD_BYTES_MAX).map_err(|error| {
+            match error.kind() {
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+                    Error::new(ErrorKind::NotFound, format!("there is no volume {name:?}"))
+                        .with_hint(NextStep::ListVolumes)
+                }
+                _ => Error::stored_io(format!("reading the record of volume {name}"), error),
             }
-            _ => Error::stored_io(format!("reading the record of volume {name}"), error),
-        },
-    )?;
+        })?;
     let (record, minor) = VolumeRecord::decode(&bytes, &files.hasher).map_err(|error| {
         Error::corrupt(format!("the record of volume {name} is damaged: {error}")).with_hint(
             "the volume's data may still exist: keep its directory unchanged and look for a copy of the record, or \
@@ -66,7 +65,7 @@ fn read(files: &RepositoryFiles, name: &str) -> Result<(VolumeRecord, u16)> {
 /// `OutOfResources` and `PermissionDenied`: then nothing is known of the volumes.
 pub(crate) fn load_all(files: &RepositoryFiles) -> Result<Vec<(String, Result<VolumeRecord>)>> {
     let listing = |error| Error::stored_io(format!("listing {}", layout::VOLUMES), error);
-    let mut names = files.storage.list_dirs(layout::VOLUMES).map_err(listing)?;
+    let mut names = files.place.local.list_dirs(layout::VOLUMES).map_err(listing)?;
     names.retain(|name| check_volume_name(name).is_ok());
     names.sort();
     let loaded = names.into_iter().map(|name| {
@@ -122,8 +121,8 @@ pub(crate) fn save_labels(
 /// Removes the record of a volume, durably. Without it the volume no longer exists.
 pub(crate) fn remove_record(files: &RepositoryFiles, name: &str) -> Result<()> {
     replacing(files, name, || {
-        files.remove(&layout::volume_record(name))?;
-        files.sync_dir(&layout::volume_dir(name))
+        files.remove_local(&layout::volume_record(name))?;
+        files.sync_local(&layout::volume_dir(name))
     })
 }
 
@@ -140,7 +139,7 @@ pub(crate) fn is_lost(files: &RepositoryFiles, standing: &Standing) -> Result<bo
     if is_there()? {
         return Ok(false);
     }
-    match locks::try_lock(files, &layout::volume_lock(name)) {
+    match locks::try_volume(files, name) {
         Ok(Some(lock)) => {
             let lost = is_there().map(|there| !there);
             lock.dismiss();
@@ -183,7 +182,7 @@ fn load_to_replace(files: &RepositoryFiles, name: &str) -> Result<VolumeRecord> 
 
 /// Keeps others from replacing a volume's record meanwhile. `replace` waits for no other lock.
 fn replacing<T>(files: &RepositoryFiles, name: &str, replace: impl FnOnce() -> Result<T>) -> Result<T> {
-    let lock = locks::lock(files, &layout::volume_record_lock(name), LockMode::Exclusive)?;
+    let lock = locks::volume_record(files, name)?;
     let replaced = replace();
     lock.dismiss();
     replaced
@@ -196,8 +195,8 @@ fn publish(files: &RepositoryFiles, record: &VolumeRecord) -> Result<()> {
     let (temp, name) = (layout::volume_record_temp(&record.name), layout::volume_record(&record.name));
     // The temporary file has a path of its own: whoever has a volume open must not wait for other
     // writers.
-    let _ = files.storage.remove(&temp);
-    publish_bytes(&*files.storage, &temp, &name, &bytes, Replace::Yes)
+    let _ = files.place.local.remove(&temp);
+    replace(&*files.place.local, &temp, &name, &bytes)
         .map_err(|error| Error::stored_io(format!("writing the record of volume {}", record.name), error))
 }
 
@@ -206,7 +205,7 @@ fn publish(files: &RepositoryFiles, record: &VolumeRecord) -> Result<()> {
 /// # Errors
 /// `InUse` if somebody else holds it.
 pub(crate) fn lock(files: &RepositoryFiles, name: &str) -> Result<Held> {
-    locks::try_lock(files, &layout::volume_lock(name))?.ok_or_else(|| {
+    locks::try_volume(files, name)?.ok_or_else(|| {
         Error::new(ErrorKind::InUse, format!("volume {name} is in use by another process"))
             .with_hint("stop the process that serves it, or wait until the other command ends")
     })
@@ -218,13 +217,13 @@ pub(crate) fn lock(files: &RepositoryFiles, name: &str) -> Result<Held> {
 pub(crate) fn remove_leftovers(files: &RepositoryFiles) -> Result<u64> {
     let listing = |error| Error::stored_io(format!("listing {}", layout::VOLUMES), error);
     let mut removed = 0;
-    for name in files.storage.list_dirs(layout::VOLUMES).map_err(listing)? {
+    for name in files.place.local.list_dirs(layout::VOLUMES).map_err(listing)? {
         // Most volumes have no leftovers. Check first, so that nobody who opens a volume finds its
         // lock held for nothing.
         if check_volume_name(&name).is_err() || leftovers(files, &name)?.is_none() {
             continue;
         }
-        let lock = match locks::try_lock(files, &layout::volume_lock(&name)) {
+        let lock = match locks::try_volume(files, &name) {
             Ok(Some(lock)) => lock,
             Ok(None) => continue,
             // The lock's file cannot be created just now; the next gc tries again.
@@ -235,15 +234,15 @@ pub(crate) fn remove_leftovers(files: &RepositoryFiles) -> Result<u64> {
         let dir = layout::volume_dir(&name);
         let left = leftovers(files, &name)?.unwrap_or_default();
         for file in &left {
-            files.remove(&format!("{dir}/{file}"))?;
+            files.remove_local(&format!("{dir}/{file}"))?;
             removed += 1;
         }
         // The volume may have been removed meanwhile by whoever was deleting it.
         if !left.is_empty() {
-            files.sync_dir(&dir)?;
+            files.sync_local(&dir)?;
         }
         // The directory stays if it holds anything else.
-        let _ = files.storage.remove_dir(&dir);
+        let _ = files.place.local.remove_dir(&dir);
         lock.dismiss();
     }
     Ok(removed)

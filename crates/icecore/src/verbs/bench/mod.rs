@@ -49,7 +49,7 @@ const RUNS: u64 = 6;
 
 /// Measures each stage of the pipeline alone, and whole verbs, with the data of `images`. Also
 /// estimates the results of other layouts and levels. Memory is bounded, except for 16 bytes for
-/// each unique block. Writes only to the storages and targets that `place` provides.
+/// each unique block. Writes only to the repositories and targets that `place` provides.
 ///
 /// # Errors
 /// `InvalidInput` if the images have no data; `Interrupted` if `progress` says so; any error of the

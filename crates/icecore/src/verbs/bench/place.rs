@@ -1,20 +1,19 @@
 //! The environment of a benchmark: a clock, and places to write to.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::words::error::Result;
 use crate::world::io::WriteAt;
-use crate::world::storage::Storage;
+use crate::world::place::Place;
 
 /// The resources that a benchmark needs from its caller.
 #[derive(Clone, Copy)]
 pub struct BenchPlace<'a> {
     /// Returns the time since some fixed moment, and never goes back.
     pub clock: &'a dyn Fn() -> Duration,
-    /// Returns an empty storage for a repository. The storage of an earlier call is no longer used
-    /// and may be removed.
-    pub storage: &'a dyn Fn() -> Result<Arc<dyn Storage>>,
+    /// Returns an empty place for a repository. The place of an earlier call is no longer used and
+    /// may be removed.
+    pub repository: &'a dyn Fn() -> Result<Place>,
     /// Returns a new target of this many bytes that reads as zeros, usually a sparse file. It may
     /// be removed once it is dropped.
     pub target: &'a dyn Fn(u64) -> Result<Box<dyn WriteAt>>,

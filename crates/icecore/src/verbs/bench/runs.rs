@@ -27,11 +27,11 @@ use crate::words::progress::Progress;
 /// The key of repositories that exist only during the benchmark.
 const KEY: [u8; 32] = *b"icecore: a benchmark's only key.";
 
-/// Creates a repository in an empty storage.
+/// Creates a repository in an empty place.
 pub(crate) fn scratch(place: &BenchPlace<'_>, level: i32) -> Result<Repository> {
     let id = RepositoryId(Uuid::from_u128(1));
     let options = InitOptions { id, key: KEY, created_unix_ms: 0, level, parity: None };
-    Repository::init((place.storage)()?, Uuid::from_u128(2), &options)
+    Repository::init((place.repository)()?, Uuid::from_u128(2), &options)
 }
 
 /// A progress that counts everything under one meter.

@@ -19,7 +19,6 @@ mod scan;
 #[cfg(feature = "testing")]
 use std::ops::Range;
 
-use crate::format::layout;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::locks;
@@ -55,7 +54,7 @@ use crate::words::sizes::IMAGE_BYTES_MAX;
 use crate::words::time::check_time;
 use crate::world::io::ImageState;
 use crate::world::io::ReadAt;
-use crate::world::storage::LockMode;
+use crate::world::sessions::Work;
 
 /// How often an image is read again because gc removed data that the snapshot needs. On the last
 /// attempt, gc has to wait.
@@ -269,9 +268,7 @@ fn attempt(
     };
     for attempt in 1..=ATTEMPTS {
         let _gc_waits = match attempt {
-            ATTEMPTS if publisher.is_some() => {
-                Some(locks::lock(files, layout::LOCK_GC, LockMode::Exclusive)?)
-            }
+            ATTEMPTS if publisher.is_some() => Some(locks::only(files, Work::Gc)?),
             _ => None,
         };
         // The journal is read before the index: what the index then has is not condemned yet, or

@@ -273,7 +273,7 @@ fn what_is_published_stays_known_beside_merges_and_reloads() {
 /// Returns the files of another handle of the same repository.
 fn base_of(store: &Store) -> RepositoryFiles {
     RepositoryFiles::new(
-        Arc::clone(&store.files.storage),
+        store.files.place.clone(),
         Hasher::new(&[1; 32]),
         store.files.repository,
         "other".to_owned(),

@@ -40,6 +40,7 @@ use crate::words::sizes::CHUNK_BLOCKS;
 use crate::words::sizes::to_u64;
 use crate::words::sync::mpsc;
 use crate::words::sync::thread;
+use crate::world::sessions::Work;
 
 /// The settings that chunks are compressed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,8 +241,8 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
         return Ok(());
     }
     // Held until the merged runs are gone; otherwise others would merge them again.
-    let Some(_merge) = locks::try_lock(&store.files, layout::LOCK_MERGE)? else { return Ok(()) };
-    let Some(index) = locks::try_lock(&store.files, layout::LOCK_INDEX)? else { return Ok(()) };
+    let Some(_merge) = locks::try_only(&store.files, Work::Merge)? else { return Ok(()) };
+    let Some(index) = locks::try_only(&store.files, Work::Index)? else { return Ok(()) };
     // A run that gc or another capture has replaced must not return through this merge: it would
     // make entries look known that gc is about to remove.
     store.reload()?;
@@ -270,7 +271,7 @@ pub(crate) fn merge_runs(store: &Store) -> Result<()> {
 fn remove_merged(files: &RepositoryFiles, merged: RunId, replaced: &[RunId]) -> Result<()> {
     let mut aside = SetAside::new(files);
     {
-        let Some(_index) = locks::try_lock(files, layout::LOCK_INDEX)? else { return Ok(()) };
+        let Some(_index) = locks::try_only(files, Work::Index)? else { return Ok(()) };
         if !files.list(layout::INDEX)?.iter().any(|file| layout::id_of(file) == Some(merged)) {
             return Ok(());
         }
@@ -373,7 +374,7 @@ mod tests {
         };
         let repo = Repository::init(Arc::new(storage.clone()), Uuid::from_u128(1), &options).unwrap();
         there.iter().for_each(|run| storage.put(&layout::run(*run), Vec::new()));
-        let lock = || storage.lock(layout::LOCK_INDEX, LockMode::Exclusive, Wait::No).unwrap().unwrap();
+        let lock = || storage.lock("local/locks/index", LockMode::Exclusive, Wait::No).unwrap().unwrap();
         let locked = index_is_locked.then(lock);
         remove_merged(&repo.store.files, MERGED, &REPLACED).unwrap();
         drop(locked);

@@ -10,7 +10,6 @@ mod tail;
 
 use std::collections::HashSet;
 
-use crate::format::layout;
 use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::repository::Repository;
@@ -46,7 +45,7 @@ use crate::words::ids::PackId;
 use crate::words::next_step::NextStep;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
-use crate::world::storage::LockMode;
+use crate::world::sessions::Work;
 
 /// The fraction of a full pack's size below which a pack is small. There may be a few small packs
 /// of each kind, not many.
@@ -71,10 +70,10 @@ pub struct GcPlan {
 /// `Corrupt` if anything that a snapshot needs is missing: gc then deletes nothing. `InUse` if
 /// another gc runs.
 pub fn plan(repo: &Repository, options: &GcOptions, progress: &dyn Progress) -> Result<GcPlan> {
-    let shortages = repo.files().shortages.count();
+    let shortages = repo.files().place.shortages.count();
     let planned = plan_with(repo, options, progress);
     // A read that failed for want of descriptors or memory does not make data missing or unused.
-    repo.files().shortages.check(shortages)?;
+    repo.files().place.shortages.check(shortages)?;
     planned
 }
 
@@ -86,7 +85,7 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
         ));
     }
     let files = repo.files();
-    let lock = match locks::lock_gc(files) {
+    let lock = match locks::only_gc(files) {
         Ok(lock) => Some(lock),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => None,
         Err(error) => return Err(error),
@@ -153,7 +152,7 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
     if plan.lock.is_none() {
         // If the reason why the plan has no lock still holds, taking the lock reports it. Otherwise
         // the plan dates from a time without the lock.
-        let _lock = locks::lock_gc(files)?;
+        let _lock = locks::only_gc(files)?;
         return Err(Error::new(ErrorKind::PermissionDenied, "the repository was read-only when gc began")
             .with_hint("run gc again"));
     }
@@ -208,7 +207,7 @@ fn rewrite_and_take_out(
     let files = repo.files();
     let writer = Writer::begin(files)?;
     // No capture merges index runs meanwhile.
-    let _index = locks::lock(files, layout::LOCK_INDEX, LockMode::Exclusive)?;
+    let _index = locks::only(files, Work::Index)?;
     let rewritten = |pack: &&Weighed| plan.choice.rewrite.contains(&pack.id);
     progress.total(Meter::Rewritten, plan.packs.iter().filter(rewritten).map(|pack| pack.used_bytes).sum());
     let mut rewriter = Rewriter::new(&repo.store, &writer, repo.config.level);

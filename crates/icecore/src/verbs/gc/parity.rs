@@ -1,6 +1,5 @@
 //! Parity during a gc: packs that stay keep all their parity, and the parity of removed packs goes.
 
-use crate::format::layout;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
 use crate::stores::locks::Held;
@@ -13,7 +12,7 @@ use crate::words::ids::PackId;
 use crate::words::parity::ParityScheme;
 use crate::words::progress::NoProgress;
 use crate::words::progress::Progress;
-use crate::world::storage::LockMode;
+use crate::world::sessions::Work;
 
 /// The keeper of a repository's parity while gc removes packs.
 pub(crate) struct Parity<'a> {
@@ -25,7 +24,7 @@ pub(crate) struct Parity<'a> {
 
 impl<'a> Parity<'a> {
     pub(crate) fn begin(files: &'a RepositoryFiles, scheme: Option<ParityScheme>) -> Result<Self> {
-        let lock = locks::lock(files, layout::LOCK_PARITY, LockMode::Exclusive)?;
+        let lock = locks::only(files, Work::Parity)?;
         Ok(Self { files, scheme, _lock: lock })
     }
 

@@ -25,7 +25,7 @@ use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
-use crate::world::storage::LockMode;
+use crate::world::sessions::Work;
 
 /// The part of the packs of an index run that may be gone before gc writes the run again.
 const DEAD_PART: usize = 4;
@@ -138,8 +138,8 @@ impl<'a> Tail<'a> {
 
 /// Removes condemned packs.
 fn remove_packs(files: &RepositoryFiles, packs: &[PackId]) -> Result<()> {
-    packs.iter().try_for_each(|pack| files.remove(&layout::pack(*pack)))?;
-    files.sync_dir(layout::PACKS)
+    packs.iter().try_for_each(|pack| files.delete(&layout::pack(*pack)))?;
+    files.sync(layout::PACKS)
 }
 
 /// Commits that volumes which are gone stand on nothing any more: their deletion was cut off, or
@@ -163,17 +163,16 @@ pub(crate) fn forget_lost_volumes(repo: &Repository) -> Result<()> {
 pub(crate) fn remove_leftovers(files: &RepositoryFiles) -> Result<u64> {
     // Under these locks nobody writes an entry or a note, and everyone who writes anything else
     // holds a writer's lock.
-    let _journal = locks::lock(files, layout::LOCK_JOURNAL, LockMode::Exclusive)?;
-    let _notes = locks::lock(files, layout::LOCK_NOTES, LockMode::Exclusive)?;
+    let _journal = locks::only(files, Work::Commit)?;
+    let _notes = locks::only(files, Work::Notes)?;
     let mut removed = locks::remove_dead_locks(files)?;
     // Files are listed first: a writer that began afterwards owns none of them.
-    let temps = files.list(layout::TMP)?;
-    let locks = files.list(layout::LOCKS)?;
-    let living: Vec<&str> = locks.iter().filter_map(|file| layout::writer_of_lock(file)).collect();
+    let temps = files.list_local(layout::TMP)?;
+    let living = locks::writers(files)?;
     for file in temps {
         let session = file.split('-').next().unwrap_or_default();
-        if !living.contains(&session) {
-            match files.remove(&format!("{}/{file}", layout::TMP)) {
+        if !living.iter().any(|writer| writer == session) {
+            match files.remove_local(&format!("{}/{file}", layout::TMP)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => removed += 1,
             }

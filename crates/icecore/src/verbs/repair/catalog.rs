@@ -26,8 +26,9 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::parity::ParityScheme;
-use crate::world::storage::LockMode;
-use crate::world::storage::Storage;
+use crate::world::objects::Objects;
+use crate::world::place::Place;
+use crate::world::sessions::Work;
 use crate::world::storage::read_all;
 
 /// The report of `repair catalog`.
@@ -44,32 +45,32 @@ pub struct RepairCatalogReport {
     pub snapshots: u64,
 }
 
-/// Mends the catalog of the repository in `storage`, which may have lost its config. A dry run
+/// Mends the catalog of the repository in this place, which may have lost its config. A dry run
 /// changes nothing and reports the same.
 ///
 /// # Errors
 /// `NotFound` if there is no repository; `Corrupt` if its config is lost and no checkpoint has a
 /// copy; `InUse` if a gc or another repair runs.
 pub fn repair_catalog(
-    storage: Arc<dyn Storage>,
+    place: impl Into<Place>,
     session: impl Into<Session>,
     dry_run: bool,
 ) -> Result<RepairCatalogReport> {
-    let session = session.into();
+    let (place, session) = (place.into(), session.into());
     let mut report = RepairCatalogReport::default();
-    if let Some((config, why)) = lost_config(&*storage)? {
+    if let Some((config, why)) = lost_config(&*place.objects)? {
         report.mended.push((layout::CONFIG.to_owned(), why.to_string()));
         if dry_run {
             return Ok(report);
         }
-        Repository::put_back_config(&storage, &session, &config)?;
+        Repository::put_back_config(&place, &session, &config)?;
     }
-    let repo = Repository::open(storage, session)?;
+    let repo = Repository::open(place, session)?;
     let files = repo.files();
-    let _gc = if dry_run { None } else { Some(locks::lock_gc(files)?) };
+    let _gc = if dry_run { None } else { Some(locks::only_gc(files)?) };
     let turn = match dry_run {
         true => None,
-        false => Some(locks::lock(files, layout::LOCK_JOURNAL, LockMode::Exclusive)?),
+        false => Some(locks::only(files, Work::Commit)?),
     };
     let found = audit(files)?;
     let told = found.wrong.iter().map(|(file, error)| (file.clone(), error.to_string()));
@@ -138,17 +139,17 @@ fn known_to_packs(repo: &Repository, catalog: &Catalog) -> Result<Vec<Record>> {
 
 /// Returns the config as a checkpoint has it if the file is lost, damaged, or of another
 /// repository; and what is wrong with the file.
-fn lost_config(storage: &dyn Storage) -> Result<Option<(Vec<u8>, Error)>> {
-    let wrong = match config::read_bytes(storage).and_then(|bytes| config::decoded(&bytes)) {
+fn lost_config(objects: &dyn Objects) -> Result<Option<(Vec<u8>, Error)>> {
+    let wrong = match config::read_bytes(objects).and_then(|bytes| config::decoded(&bytes)) {
         Err(error) if error.says_nothing_of_what_is_stored() => return Err(error),
         Err(error) => Some(error),
         Ok(config) => {
             let other = || Error::corrupt("it is the config of another repository");
-            (!proves_a_checkpoint(storage, &config)?).then(other)
+            (!proves_a_checkpoint(objects, &config)?).then(other)
         }
     };
     let Some(wrong) = wrong else { return Ok(None) };
-    for bytes in checkpoints(storage)? {
+    for bytes in checkpoints(objects)? {
         if let Ok(of_checkpoint) = config_in(&bytes)
             && let Ok((config, _)) = Config::decode(of_checkpoint)
             && Checkpoint::open(&bytes[..], &Hasher::new(&config.key)).is_ok()
@@ -157,28 +158,28 @@ fn lost_config(storage: &dyn Storage) -> Result<Option<(Vec<u8>, Error)>> {
         }
     }
     // Without a checkpoint there is nothing to compare a sound config with.
-    if config::read(storage).is_ok() { Ok(None) } else { Err(wrong) }
+    if config::read(objects).is_ok() { Ok(None) } else { Err(wrong) }
 }
 
-fn proves_a_checkpoint(storage: &dyn Storage, config: &Config) -> Result<bool> {
+fn proves_a_checkpoint(objects: &dyn Objects, config: &Config) -> Result<bool> {
     let hasher = Hasher::new(&config.key);
-    Ok(checkpoints(storage)?.iter().any(|bytes| Checkpoint::open(&bytes[..], &hasher).is_ok()))
+    Ok(checkpoints(objects)?.iter().any(|bytes| Checkpoint::open(&bytes[..], &hasher).is_ok()))
 }
 
 /// Returns the bytes of the checkpoints that can be read, the newest first.
-fn checkpoints(storage: &dyn Storage) -> Result<Vec<Vec<u8>>> {
+fn checkpoints(objects: &dyn Objects) -> Result<Vec<Vec<u8>>> {
     let listing = |error| Error::stored_io(format!("listing {}", layout::CHECKPOINTS), error);
-    let mut names = storage.list(layout::CHECKPOINTS).map_err(listing)?;
+    let mut names = objects.list(layout::CHECKPOINTS).map_err(listing)?;
     names.sort();
     let numbered = names.iter().rev().filter(|name| layout::number_of(name).is_some());
     let paths = numbered.map(|name| format!("{}/{name}", layout::CHECKPOINTS));
-    Ok(paths.filter_map(|path| read_all(storage, &path, files::CHECKPOINT_BYTES_MAX).ok()).collect())
+    Ok(paths.filter_map(|path| read_all(objects.open(&path), files::CHECKPOINT_BYTES_MAX).ok()).collect())
 }
 
 /// Writes an entry from its copy.
 fn copy_back(files: &RepositoryFiles, number: u64) -> Result<()> {
     let bytes = files::copy_bytes(files, number)?;
-    files.publish_bytes(&layout::numbered(layout::JOURNAL, number), &bytes)
+    files.put_back(&layout::numbered(layout::JOURNAL, number), &bytes)
 }
 
 /// Returns the catalog as far as it can be known, and the numbers of the entries that are missing

@@ -19,7 +19,6 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::world::storage::StoredFile;
-use crate::world::storage::make_dir;
 
 /// A file that is not a sound pack.
 pub(crate) struct DamagedPack {
@@ -125,14 +124,12 @@ pub(crate) fn put_aside(
         return Ok(Vec::new());
     }
     let files = repo.files();
-    let making = |error| Error::stored_io(format!("creating the directory {}", layout::DAMAGED), error);
-    make_dir(&*files.storage, layout::DAMAGED).map_err(making)?;
     let packs: Vec<PackId> = damaged.iter().filter_map(|pack| pack.place.id).collect();
     repo.commit(|_| Ok((Change::put_aside(&packs), ())))?;
     let mut taken: HashSet<String> = files.list(layout::DAMAGED)?.into_iter().collect();
     let mut told = Vec::with_capacity(damaged.len());
     for DamagedPack { place, saved, all_read, why } in damaged {
-        let (dir, file) = place.path.rsplit_once('/').unwrap_or(("", &place.path));
+        let file = place.path.rsplit('/').next().unwrap_or(&place.path);
         if saved == 0 && layout::id_of::<PackId>(file).is_none() {
             // The file is not icecore's, and stays in place.
             continue;
@@ -151,10 +148,8 @@ pub(crate) fn put_aside(
         let names = std::iter::once(file.to_owned()).chain((2..).map(|n: u32| format!("{file}.{n}")));
         let Some(name) = names.into_iter().find(|name| !taken.contains(name)) else { continue };
         let to = layout::damaged(&name);
-        let moved = files.storage.rename(&place.path, &to);
+        let moved = files.place.objects.rename(&place.path, &to);
         moved.map_err(|error| Error::stored_io(format!("moving {} to {to}", place.path), error))?;
-        files.sync_dir(layout::DAMAGED)?;
-        files.sync_dir(dir)?;
         taken.insert(name);
     }
     Ok(told)

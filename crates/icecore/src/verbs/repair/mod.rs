@@ -46,7 +46,7 @@ pub use crate::verbs::repair::report::RepairSnapshotsReport;
 pub fn repair_index(repo: &Repository, progress: &dyn Progress) -> Result<RepairIndexReport> {
     with_locks(repo, |writer| {
         let files = repo.files();
-        let shortages = files.shortages.count();
+        let shortages = files.place.shortages.count();
         let put_back = put_back(repo, Look::Directories, false, progress)?;
         // The order matters: packs are listed after these runs, so the list includes the packs of
         // all runs here. A capture that publishes meanwhile adds a run that is not among these.
@@ -55,7 +55,7 @@ pub fn repair_index(repo: &Repository, progress: &dyn Progress) -> Result<Repair
         let mut rebuild = Rebuild::new(repo, writer);
         rebuild.go_through_packs(progress)?;
         // A read that failed for want of descriptors or memory does not mean damage.
-        files.shortages.check(shortages)?;
+        files.place.shortages.check(shortages)?;
         let (mut report, damaged) = rebuild.publish(&old)?;
         report.damaged_packs = put_aside(repo, damaged, &|id| is_sound(files, id))?;
         report.put_back = put_back;

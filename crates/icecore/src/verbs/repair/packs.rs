@@ -43,7 +43,7 @@ use crate::words::error::Result;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
 use crate::words::progress::Progress;
-use crate::world::storage::LockMode;
+use crate::world::sessions::Work;
 
 /// The state of a repair of packs.
 pub(crate) struct PackRepair<'a> {
@@ -68,7 +68,7 @@ pub(crate) fn repair_damaged_packs(
     writer: Option<&Writer>,
     progress: &dyn Progress,
 ) -> Result<RepairPacksReport> {
-    let shortages = repo.files().shortages.count();
+    let shortages = repo.files().place.shortages.count();
     repo.store.reload()?;
     let mut repair = PackRepair {
         repo,
@@ -85,7 +85,7 @@ pub(crate) fn repair_damaged_packs(
         repair.look_at(id, progress)?;
     }
     // A read that failed for want of descriptors or memory does not mean damage.
-    repo.files().shortages.check(shortages)?;
+    repo.files().place.shortages.check(shortages)?;
     repair.finish()
 }
 
@@ -232,8 +232,8 @@ fn remove_replaced(files: &RepositoryFiles, runs: &[RunId]) -> Result<()> {
 pub(crate) fn with_locks<T>(repo: &Repository, work: impl FnOnce(&Writer) -> Result<T>) -> Result<T, Error> {
     repo.check_writable()?;
     let files = repo.files();
-    let _gc = locks::lock_gc(files)?;
-    let _parity = locks::lock(files, layout::LOCK_PARITY, LockMode::Exclusive)?;
-    let _index = locks::lock(files, layout::LOCK_INDEX, LockMode::Exclusive)?;
+    let _gc = locks::only_gc(files)?;
+    let _parity = locks::only(files, Work::Parity)?;
+    let _index = locks::only(files, Work::Index)?;
     work(&Writer::begin(files)?)
 }

@@ -70,7 +70,7 @@ impl<'a> Rebuild<'a> {
             if progress.cancelled() {
                 return Err(Error::interrupted());
             }
-            let file = match self.files.storage.open(&place.path) {
+            let file = match self.files.open(&place.path) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -111,7 +111,7 @@ impl<'a> Rebuild<'a> {
     /// writers may have died before doing so, and everyone who finds packs through the run relies
     /// on it.
     fn write_run(&mut self) -> Result<()> {
-        self.files.sync_dir(layout::PACKS)?;
+        self.files.sync(layout::PACKS)?;
         self.runs.push(self.builder.write(self.files)?);
         Ok(())
     }
@@ -144,7 +144,7 @@ impl<'a> Rebuild<'a> {
         config::check_again(self.files)?;
         set_runs_aside(&mut aside, &gone)?;
         // The damaged runs must not come back.
-        self.files.sync_dir(layout::INDEX)?;
+        self.files.sync(layout::INDEX)?;
         Ok((self.report, self.damaged))
     }
 }

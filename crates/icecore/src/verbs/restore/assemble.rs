@@ -49,11 +49,11 @@ pub(super) fn assemble(
     prepare: impl FnMut(&mut Window) -> Result<()>,
     write: impl FnMut(&mut ProvenWindow) -> Result<()> + Send,
 ) -> Result<Assembled> {
-    let shortages = repo.files().shortages.count();
+    let shortages = repo.files().place.shortages.count();
     let assembled = assemble_windows(repo, record, keep_going, progress, prepare, write);
     if assembled.as_ref().map_or(true, |assembled| assembled.bad.bytes > 0) {
         // A read that failed for want of descriptors or memory does not mean damage.
-        repo.files().shortages.check(shortages)?;
+        repo.files().place.shortages.check(shortages)?;
     }
     assembled
 }

@@ -141,7 +141,7 @@ pub(crate) fn survey(
     progress: &dyn Progress,
 ) -> Result<Survey> {
     let sample = Sample::new(depth)?;
-    let shortages = repo.files().shortages.count();
+    let shortages = repo.files().place.shortages.count();
     let mut findings = Findings::default();
     let mut report = VerifyReport::default();
     let mut reader = Reader::new(&repo.store, progress);
@@ -189,7 +189,7 @@ pub(crate) fn survey(
         findings.add(Object::Pack(pack.id), || Problem::new(REBUILT, NextStep::RepairPacks));
     }
     // A read that failed for want of descriptors or memory says nothing about the stored data.
-    repo.files().shortages.check(shortages)?;
+    repo.files().place.shortages.check(shortages)?;
     report.snapshots = snapshots.records.len() as u64;
     report.chunks_read = reader.chunks_read;
     report.stored_bytes_read = reader.stored_bytes_read;

@@ -84,7 +84,7 @@ type IsOurs<'a> = &'a dyn Fn(&str) -> bool;
 pub(crate) fn check_strays(repo: &Repository, findings: &mut Findings) -> Result<()> {
     let files = repo.files();
     let listing = |error| Error::io(format!("listing {}", layout::VOLUMES), error);
-    let volumes = files.storage.list_dirs(layout::VOLUMES).map_err(listing)?;
+    let volumes = files.place.local.list_dirs(layout::VOLUMES).map_err(listing)?;
     let is_numbered = |file: &str| layout::number_of(file).is_some();
     let is_parity = |file: &str| layout::shard_of_parity(file).is_some();
     let is_volume = |name: &str| check_volume_name(name).is_ok() && volumes.iter().any(|dir| dir == name);
@@ -96,10 +96,10 @@ pub(crate) fn check_strays(repo: &Repository, findings: &mut Findings) -> Result
         (layout::VOLUMES, &is_volume),
     ];
     for (dir, is_ours) in ours {
-        let mut found = files.list(dir)?;
-        if dir == layout::VOLUMES {
-            found.extend(volumes.iter().cloned());
-        }
+        let mut found = match dir {
+            layout::VOLUMES => [files.list_local(dir)?, volumes.clone()].concat(),
+            _ => files.list(dir)?,
+        };
         found.sort();
         found.dedup();
         for file in found.into_iter().filter(|file| !is_ours(file)) {

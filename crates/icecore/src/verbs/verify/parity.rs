@@ -53,7 +53,7 @@ fn check_group(repo: &Repository, group: &Group, findings: &mut Findings) {
             Err(error) => error,
         };
         // Gc and captures remove groups when other groups replace them.
-        if files.storage.open(&name).is_ok() {
+        if files.open(&name).is_ok() {
             findings.add(Object::File(name), || problem_of(error, NextStep::RepairParity));
         }
     }

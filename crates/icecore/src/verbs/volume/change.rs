@@ -80,7 +80,7 @@ fn set_back(repo: &Repository, record: VolumeRecord, origin: Option<Record>) -> 
         VolumeRecord { base: origin.clone(), origin, sealed: Vec::new(), active, size_bytes, ..record };
     volumes::save(files, &mut new)?;
     // Files that remain are removed when the volume is next opened.
-    let _ = Overlay::remove_files(&*files.storage, &new.name, |number| number != active);
+    let _ = Overlay::remove_files(&*files.place.local, &new.name, |number| number != active);
     Ok(new.into())
 }
 
@@ -100,9 +100,9 @@ pub fn delete_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
         Ok((stands.into_iter().collect(), ()))
     });
     // The next volume created under its name removes any remaining files.
-    let _ = files.storage.remove(&layout::volume_record_temp(name));
-    let _ = Overlay::remove_files(&*files.storage, name, |_| true);
-    let _ = files.storage.remove_dir(&dir);
+    let _ = files.place.local.remove(&layout::volume_record_temp(name));
+    let _ = Overlay::remove_files(&*files.place.local, name, |_| true);
+    let _ = files.place.local.remove_dir(&dir);
     lock.dismiss();
     Ok(record.into())
 }

@@ -117,7 +117,7 @@ fn size_of(options: &VolumeOptions, snapshot: Option<u64>) -> Result<u64> {
 /// Creates a directory and makes its name durable.
 fn make_dir(files: &RepositoryFiles, dir: &str) -> Result<()> {
     let making = |error| Error::stored_io(format!("creating the directory {dir}"), error);
-    storage::make_dir(&*files.storage, dir).map_err(making)
+    storage::make_dir(&*files.place.local, dir).map_err(making)
 }
 
 /// Creates an empty overlay durably, after removing the overlays whose numbers `goes` selects.
@@ -128,7 +128,7 @@ pub(crate) fn new_overlay(
     goes: impl Fn(u64) -> bool,
 ) -> Result<()> {
     let removing = |error| Error::stored_io(format!("removing old files of volume {name}"), error);
-    Overlay::remove_files(&*files.storage, name, goes).map_err(removing)?;
-    Overlay::create(&files.storage, name, number)?;
-    files.sync_dir(&layout::volume_dir(name))
+    Overlay::remove_files(&*files.place.local, name, goes).map_err(removing)?;
+    Overlay::create(&files.place.local, name, number)?;
+    files.sync_local(&layout::volume_dir(name))
 }

@@ -90,7 +90,7 @@ pub fn written_bytes(repo: &Repository, name: &str) -> Result<u64> {
     let record = volumes::load(repo.files(), name)?;
     let mut blocks = 0;
     for number in record.sealed.iter().chain([&record.active]) {
-        let overlay = Overlay::look(&repo.files().storage, name, *number, record.size_bytes)?;
+        let overlay = Overlay::look(&repo.files().place.local, name, *number, record.size_bytes)?;
         let regions = overlay.map.all();
         let count = |state| regions.iter().map(|(_, region)| region.count(state)).sum::<u64>();
         blocks += count(BlockState::Data) + count(BlockState::Zero);
