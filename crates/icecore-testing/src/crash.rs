@@ -17,6 +17,7 @@ use icecore::storage::MemoryStorage;
 use icecore::storage::NewFile;
 use icecore::storage::RandomFile;
 use icecore::storage::Storage;
+use icecore::storage::StoredFile;
 use icecore::storage::Wait;
 
 /// One change of a storage. Files have numbers, because their names change.
@@ -147,7 +148,13 @@ impl Notes {
 }
 
 impl Storage for CrashStorage {
-    crate::forward_storage!(inner: list, open);
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.inner.list(dir)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
+        self.inner.open(name)
+    }
 
     fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
         let notes = self.notes();

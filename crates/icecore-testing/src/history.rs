@@ -16,7 +16,8 @@ use icecore::snapshot::Snapshot;
 use icecore::storage::MemoryStorage;
 
 use crate::bytes::assert_same;
-use crate::fault_storage::FaultStorage;
+use crate::fault_storage::failing_from;
+use crate::fault_storage::failing_once;
 use crate::images::Target;
 use crate::random::Random;
 use crate::repository::assert_sound;
@@ -208,8 +209,8 @@ impl History {
     fn crash(&mut self, step: &Step, call: u64, once: bool) {
         let kind = io::ErrorKind::StorageFull;
         let faulty = match once {
-            true => FaultStorage::failing_once(self.storage.clone(), call, kind),
-            false => FaultStorage::failing_from(self.storage.clone(), call, kind),
+            true => failing_once(self.storage.clone(), call, kind),
+            false => failing_from(self.storage.clone(), call, kind),
         };
         // The step may fail: the invariants are checked after each step.
         let _ = self.change(step, &open(faulty));

@@ -22,7 +22,6 @@ pub mod disk;
 pub mod fault;
 pub mod fault_image;
 pub mod fault_storage;
-mod forward;
 pub mod fuzz;
 pub mod history;
 pub mod images;

@@ -1,8 +1,8 @@
 //! A local copy-on-write block-device snapshot engine. It turns raw disk images into deduplicated,
 //! compressed, verified snapshots in a repository, and snapshots back into images.
 //!
-//! A [`Repository`](repository::Repository) is opened in a [`Storage`](storage::Storage), most
-//! often a directory ([`FsStorage`](storage::FsStorage)). Each operation is a function that
+//! A [`Repository`](repository::Repository) is opened in a [`Place`](storage::Place), most often a
+//! directory ([`FsStorage`](storage::FsStorage)). Each operation is a function that
 //! takes the repository:
 //!
 //! * [`snapshot`]: capture an image, restore it, list, find, rename, delete, copy, compare, and
@@ -223,6 +223,10 @@ pub mod storage {
     pub use crate::world::storage::Storage;
     pub use crate::world::storage::StoredFile;
     pub use crate::world::storage::Wait;
+    pub use crate::world::watched::Call;
+    pub use crate::world::watched::Op;
+    pub use crate::world::watched::Watch;
+    pub use crate::world::watched::Watched;
 }
 
 /// Writable disks created from snapshots.

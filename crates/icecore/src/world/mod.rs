@@ -25,3 +25,4 @@ pub(crate) mod sessions;
 pub(crate) mod storage;
 pub(crate) mod target;
 pub(crate) mod unsupported;
+pub(crate) mod watched;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::world::directory::Directory;
-use crate::world::noticing::NoticingStorage;
 use crate::world::noticing::Shortages;
 use crate::world::objects::Objects;
 use crate::world::sessions::Sessions;
 use crate::world::storage::Storage;
+use crate::world::watched::Watched;
 
 /// Where a repository is, in three roles. All that matters is objects. What only this machine needs
 /// is local files, whose names begin with `local/`: overlays, notes, unfinished files. Sessions say
@@ -33,7 +33,7 @@ impl Place {
 impl From<Arc<dyn Storage>> for Place {
     fn from(storage: Arc<dyn Storage>) -> Self {
         let shortages = Shortages::default();
-        let local: Arc<dyn Storage> = Arc::new(NoticingStorage::new(storage, shortages.clone()));
+        let local: Arc<dyn Storage> = Arc::new(Watched::over(storage, shortages.clone()));
         let directory = Arc::new(Directory::new(Arc::clone(&local)));
         Self { objects: Arc::clone(&directory) as _, local, sessions: directory, shortages }
     }

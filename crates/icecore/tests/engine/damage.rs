@@ -23,10 +23,12 @@ use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
 use icecore::snapshot::capture;
 use icecore::snapshot::restore;
-use icecore::storage::Mapped;
+use icecore::storage::Call;
 use icecore::storage::MemoryStorage;
+use icecore::storage::Op;
 use icecore::storage::Storage;
-use icecore::storage::StoredFile;
+use icecore::storage::Watch;
+use icecore::storage::Watched;
 use icecore_testing::random::Random;
 use icecore_testing::repository::options;
 use icecore_testing::repository::session;
@@ -199,39 +201,26 @@ impl Fixture {
     }
 }
 
-/// A storage with a file of which a part cannot be read.
-#[derive(Clone)]
+/// Returns a storage with a file of which a part cannot be read.
+pub(crate) fn bad_sector(
+    inner: &MemoryStorage,
+    path: &str,
+    bad: Range<u64>,
+) -> Watched<MemoryStorage, BadSector> {
+    Watched::new(inner.clone(), BadSector { path: path.to_owned(), bad })
+}
+
 pub(crate) struct BadSector {
-    pub(crate) inner: MemoryStorage,
-    pub(crate) path: String,
-    pub(crate) bad: Range<u64>,
+    path: String,
+    bad: Range<u64>,
 }
 
-struct BadFile(Box<dyn StoredFile>, Range<u64>);
-
-impl StoredFile for BadFile {
-    fn len(&self) -> u64 {
-        self.0.len()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let end = offset + u64::try_from(buffer.len()).unwrap();
-        if offset < self.1.end && end > self.1.start {
-            return Err(io::Error::other("bad sector"));
+impl Watch for BadSector {
+    fn before(&self, call: &Call<'_>) -> io::Result<()> {
+        let is_bad = call.range.start < self.bad.end && call.range.end > self.bad.start;
+        match call.op == Op::Read && call.name == self.path && is_bad {
+            true => Err(io::Error::other("bad sector")),
+            false => Ok(()),
         }
-        self.0.read_at(offset, buffer)
-    }
-
-    fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
-        self.0.map(range)
-    }
-}
-
-impl Storage for BadSector {
-    icecore_testing::forward_storage!(inner: list, list_dirs, create, open_random, make_dir, rename, rename_new, sync_dir, remove, remove_dir, lock);
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
-        let file = self.inner.open(name)?;
-        Ok(if name == self.path { Box::new(BadFile(file, self.bad.clone())) } else { file })
     }
 }

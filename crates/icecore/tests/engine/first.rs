@@ -19,14 +19,15 @@ use icecore::storage::LockMode;
 use icecore::storage::MemoryStorage;
 use icecore::storage::Storage;
 use icecore::storage::Wait;
+use icecore_testing::fault_storage::failing_from;
 use icecore_testing::repository::init_options;
 use icecore_testing::repository::options;
 use icecore_testing::repository::restores;
 use icecore_testing::repository::session;
 use uuid::Uuid;
 
-use crate::at_once::hooked::Hooked;
 use crate::at_once::hooked::Watch;
+use crate::at_once::hooked::hooked;
 use crate::at_once::times;
 
 const RACES: usize = 250;
@@ -131,7 +132,7 @@ fn another_first_use_at_any_moment_of_this_one_loses_nothing() {
         let storage = MemoryStorage::new();
         let state = Mutex::default();
         let other = Arc::new(Other { storage: storage.clone(), left: AtomicUsize::new(at), state });
-        let hooked = Arc::new(Hooked::new(storage.clone(), other.clone()));
+        let hooked = Arc::new(hooked(storage.clone(), other.clone()));
         let (repo, made) = open_or_init(hooked, 1);
         if !other.state.lock().unwrap().done {
             break;
@@ -160,7 +161,7 @@ fn a_config_that_is_there_is_never_replaced() {
             shared.put("config", of_winner.clone());
         }
     };
-    let hooked: Arc<dyn Storage> = Arc::new(Hooked::new(storage.clone(), Arc::new(watch)));
+    let hooked: Arc<dyn Storage> = Arc::new(hooked(storage.clone(), Arc::new(watch)));
     let error = Repository::init(Arc::clone(&hooked), session(), &options_of(1)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     assert_eq!(storage.files()["config"], winner.files()["config"]);
@@ -182,7 +183,7 @@ fn whoever_finds_the_config_changes_nothing_before_that_is_durable() {
             counted.fetch_add(1, Ordering::SeqCst);
         }
     };
-    let hooked = Hooked::new(storage.clone(), Arc::new(watch));
+    let hooked = hooked(storage.clone(), Arc::new(watch));
     Repository::init(Arc::new(hooked), session(), &options_of(1)).unwrap();
     assert_eq!(looked.load(Ordering::SeqCst), 1);
 }
@@ -194,11 +195,7 @@ fn a_name_that_is_taken_is_given_to_nothing_else() {
         Box::new(MemoryStorage::new()),
         Box::new(FsStorage::new(dir.path())),
         Box::new(icecore_testing::crash::CrashStorage::new()),
-        Box::new(icecore_testing::fault_storage::FaultStorage::failing_from(
-            MemoryStorage::new(),
-            u64::MAX,
-            io::ErrorKind::Other,
-        )),
+        Box::new(failing_from(MemoryStorage::new(), u64::MAX, io::ErrorKind::Other)),
     ];
     for (number, storage) in storages.iter().enumerate() {
         for (name, bytes) in [("a", b"first"), ("b", b"other")] {

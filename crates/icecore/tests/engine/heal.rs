@@ -16,6 +16,7 @@ use icecore::snapshot::SnapshotId;
 use icecore::snapshot::capture;
 use icecore::snapshot::delete;
 use icecore::storage::Storage;
+use icecore_testing::fault_storage::failing_from;
 use icecore_testing::images::TestImage;
 use icecore_testing::random::Random;
 use icecore_testing::repository::options;
@@ -347,11 +348,7 @@ fn a_verification_whose_time_is_up_goes_on_where_it_stopped() {
 #[test]
 fn a_repository_that_cannot_be_written_is_verified_without_a_note() {
     let fixture = Fixture::three();
-    let storage = icecore_testing::fault_storage::FaultStorage::failing_from(
-        fixture.storage.clone(),
-        0,
-        std::io::ErrorKind::PermissionDenied,
-    );
+    let storage = failing_from(fixture.storage.clone(), 0, std::io::ErrorKind::PermissionDenied);
     let report =
         verify_and_note(&crate::damage::open(&storage).unwrap(), None, Depth::ReadData, 7, &NoProgress)
             .unwrap();

@@ -30,8 +30,8 @@ use icecore_testing::repository::session;
 use proptest::prelude::*;
 
 use crate::at_once::broken::Break;
-use crate::at_once::broken::Broken;
-use crate::at_once::hooked::Hooked;
+use crate::at_once::broken::broken;
+use crate::at_once::hooked::hooked;
 use crate::volumes::support::volume_options;
 
 /// Opens a repository whose checkpoints come after this many entries.
@@ -193,13 +193,13 @@ fn an_entry_at_a_number_that_was_removed_is_made_again() {
             if call == "rename_new" && name.starts_with("journal/") && !stalled.swap(true, Ordering::SeqCst) {
                 // Where there are no locks, nobody waits.
                 let without = Some(Break::Lock("local/locks/journal"));
-                let mut repo = open(Broken::new(storage.clone(), without));
+                let mut repo = open(broken(storage.clone(), without));
                 checkpoint_after(&mut repo, 2);
                 (0..9).for_each(|_| drop(take(&repo, "other")));
             }
         }
     };
-    let repo = open(Hooked::new(bench.storage.clone(), Arc::new(hook)));
+    let repo = open(hooked(bench.storage.clone(), Arc::new(hook)));
     let taken = take(&repo, "disk");
     assert!(stalled.load(Ordering::SeqCst));
     assert_eq!(list(&open(bench.storage.clone())).len(), 10);

@@ -20,11 +20,11 @@ use icecore_testing::repository::FRESH;
 use icecore_testing::repository::IN_PLACE;
 
 use crate::damage::BLOCK;
-use crate::damage::BadSector;
 use crate::damage::CHUNK;
 use crate::damage::Fixture;
 use crate::damage::LEAF;
 use crate::damage::RECORD_HEADER;
+use crate::damage::bad_sector;
 use crate::damage::noise;
 use crate::damage::open;
 use crate::damage::read;
@@ -145,7 +145,7 @@ fn a_sector_that_cannot_be_read_costs_the_blocks_on_it() {
     let path = fixture.packs[0].0.clone();
     let at = (fixture.records(&path)[2] + RECORD_HEADER + 7 * BLOCK + 100) as u64;
     let sector = at / 4096 * 4096;
-    let storage = BadSector { inner: fixture.storage.clone(), path, bad: sector..sector + 4096 };
+    let storage = bad_sector(&fixture.storage, &path, sector..sector + 4096);
     let mut stream = Vec::new();
     let repo = open(&storage).unwrap();
     let told = restore(&repo, fixture.id(0), RestoreTo::Stream(&mut stream), OnDamage::GoOn, &NoProgress)

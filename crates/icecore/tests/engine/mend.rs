@@ -9,13 +9,14 @@ use icecore::maintenance::gc;
 use icecore::maintenance::repair_packs;
 use icecore::storage::MemoryStorage;
 use icecore_testing::fault_storage::FaultStorage;
+use icecore_testing::fault_storage::failing_from;
 use icecore_testing::random::Random;
 
 use crate::damage::BLOCK;
-use crate::damage::BadSector;
 use crate::damage::CHUNK;
 use crate::damage::Fixture;
 use crate::damage::RECORD_HEADER;
+use crate::damage::bad_sector;
 use crate::damage::open;
 use crate::damage::read;
 use crate::damage::take;
@@ -146,14 +147,14 @@ fn a_bad_sector_counts_as_damage_and_a_pack_that_cannot_be_opened_is_left() {
     let fixture = Fixture::three();
     let path = fixture.packs[0].0.clone();
     let record = (fixture.records(&path)[9] + RECORD_HEADER + 10) as u64;
-    let storage = BadSector { inner: fixture.storage.clone(), path: path.clone(), bad: record..record + 1 };
+    let storage = bad_sector(&fixture.storage, &path, record..record + 1);
     let report = repair_packs(&open(&storage).unwrap(), false, &NoProgress).unwrap();
     assert_eq!((report.damaged_packs.len(), report.unopened.len()), (1, 0));
     let lost = [fixture.lost(0, 9 * CHUNK..10 * CHUNK), fixture.lost(1, 9 * CHUNK..10 * CHUNK)];
     assert_lost(&fixture, &lost);
 
     let path = fixture.packs[2].0.clone();
-    let storage = BadSector { inner: fixture.storage.clone(), path: path.clone(), bad: 0..64 };
+    let storage = bad_sector(&fixture.storage, &path, 0..64);
     let report = repair_packs(&open(&storage).unwrap(), false, &NoProgress).unwrap();
     assert_eq!((report.damaged_packs.len(), report.unopened.len()), (0, 1), "{report:?}");
     assert!(report.unopened[0].1.contains("bad sector"), "{report:?}");
@@ -185,7 +186,7 @@ fn a_repair_of_packs_that_fails_at_any_call_loses_nothing() {
         flip_block(&fixture, &data, 1, 1);
         flip_block(&fixture, &data, 5, 1);
         let faulty: FaultStorage<MemoryStorage> =
-            FaultStorage::failing_from(fixture.storage.clone(), n, std::io::ErrorKind::StorageFull);
+            failing_from(fixture.storage.clone(), n, std::io::ErrorKind::StorageFull);
         let outcome = open(&faulty).and_then(|repo| repair_packs(&repo, false, &NoProgress));
         let mut lost: Vec<LostRange> =
             findings(&fixture).into_iter().flat_map(|finding| finding.lost).collect();

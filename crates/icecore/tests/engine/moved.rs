@@ -21,7 +21,7 @@ use icecore_testing::repository::collect;
 use icecore_testing::repository::open;
 use icecore_testing::repository::restores;
 
-use crate::at_once::hooked::Hooked;
+use crate::at_once::hooked::hooked;
 use crate::volumes::support::content;
 
 const BLOCK: usize = 4096;
@@ -89,7 +89,7 @@ impl ChunkInTwoPacks {
             }
         };
         let storage: MemoryStorage = self.bench.storage.clone();
-        (open(Hooked::new(storage, Arc::new(before))), moved)
+        (open(hooked(storage, Arc::new(before))), moved)
     }
 }
 

@@ -36,8 +36,8 @@ use icecore_testing::repository::session;
 use icecore_testing::repository::with_small_packs;
 use uuid::Uuid;
 
-use crate::at_once::hooked::Hooked;
 use crate::at_once::hooked::Watch;
+use crate::at_once::hooked::hooked;
 use crate::volumes::support::content;
 use crate::volumes::support::open as open_volume;
 use crate::volumes::support::snapshot;
@@ -187,7 +187,7 @@ impl Fixture {
             left: AtomicUsize::new(usize::MAX),
             state: Mutex::default(),
         });
-        let repo = open_with_small_packs(Hooked::new(storage.clone(), watch.clone())).unwrap();
+        let repo = open_with_small_packs(hooked(storage.clone(), watch.clone())).unwrap();
         watch.left.store(at, Ordering::SeqCst);
         let (kept, image) = (self.kept, self.image.clone());
         Opened { storage, watch, repo: Arc::new(repo), kept, image }

@@ -12,13 +12,14 @@ use icecore::snapshot::delete;
 use icecore::storage::MemoryStorage;
 use icecore::storage::Storage;
 use icecore_testing::fault_storage::FaultStorage;
+use icecore_testing::fault_storage::failing_from;
 
 use crate::damage::BLOCK;
-use crate::damage::BadSector;
 use crate::damage::CHUNK;
 use crate::damage::Fixture;
 use crate::damage::LEAF;
 use crate::damage::RECORD_HEADER;
+use crate::damage::bad_sector;
 use crate::damage::noise;
 use crate::damage::open;
 use crate::damage::read;
@@ -193,7 +194,7 @@ fn what_lies_around_a_bad_sector_is_saved() {
     fixture.flip(&path, fixture.bytes(&path).len() - 1);
     let record = (records[9] + RECORD_HEADER + 10) as u64;
     let bad = record..record + 1;
-    let storage = BadSector { inner: fixture.storage.clone(), path: path.clone(), bad };
+    let storage = bad_sector(&fixture.storage, &path, bad);
     let report = repair_index(&open(&storage).unwrap(), &NoProgress).unwrap();
     // What could not be read may be readable another time: the file is not put aside.
     assert!(fixture.storage.open(&path).is_ok() && report.damaged_packs[0].1.contains("stays"), "{report:?}");
@@ -267,7 +268,7 @@ fn a_repair_that_fails_at_any_call_loses_nothing() {
         fixture.flip(pack, record + RECORD_HEADER);
         fixture.storage.remove(runs.first().unwrap()).unwrap();
         let faulty: FaultStorage<MemoryStorage> =
-            FaultStorage::failing_from(fixture.storage.clone(), n, std::io::ErrorKind::StorageFull);
+            failing_from(fixture.storage.clone(), n, std::io::ErrorKind::StorageFull);
         let outcome = open(&faulty).and_then(|repo| repair_index(&repo, &NoProgress));
         if outcome.is_err() {
             repair(&fixture);

@@ -20,7 +20,7 @@ use icecore::repository::Repository;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore_testing::bytes::assert_same;
-use icecore_testing::fault_storage::FaultStorage;
+use icecore_testing::fault_storage::failing_from;
 use icecore_testing::images::Target;
 use icecore_testing::random::Random;
 use icecore_testing::repository::FRESH;
@@ -55,7 +55,7 @@ fn a_snapshot_is_read_where_nothing_can_be_written_or_locked() {
     let image = Random::new(7).bytes(300_000);
     let id = bench.snapshot("disk", &image);
     for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported, io::ErrorKind::StorageFull] {
-        let storage = FaultStorage::failing_from(bench.storage.clone(), 0, kind);
+        let storage = failing_from(bench.storage.clone(), 0, kind);
         let repo = Repository::open(Arc::new(storage), session()).unwrap();
         assert_same(&image_of(&repo, id), &image, &format!("{kind:?}"));
         let error = icecore::snapshot::capture(&repo, &image, &options("disk"), &NoProgress).unwrap_err();

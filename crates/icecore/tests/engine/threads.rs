@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::Once;
@@ -18,8 +17,11 @@ use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotId;
+use icecore::storage::Call;
 use icecore::storage::MemoryStorage;
-use icecore::storage::Storage;
+use icecore::storage::Op;
+use icecore::storage::Watch;
+use icecore::storage::Watched;
 use icecore_testing::bytes::assert_same;
 use icecore_testing::images::TestImage;
 use icecore_testing::random::Random;
@@ -305,21 +307,22 @@ fn an_index_run_that_is_merged_at_once_does_not_stop_its_capture() {
     let bench = TestRepository::new();
     let other = bench.another();
     let merging = Once::new();
-    let storage = OnRename {
-        inner: bench.storage.clone(),
-        hook: Arc::new(move |storage: &MemoryStorage, name: &str| {
-            let runs = || storage.files().into_keys().filter(|name| name.starts_with("index/")).count();
+    let files = bench.storage.clone();
+    let storage = Watched::new(
+        bench.storage.clone(),
+        AfterNaming(move |name: &str| {
+            let runs = || files.files().into_keys().filter(|name| name.starts_with("index/")).count();
             if name.starts_with("index/") && runs() >= 4 {
                 merging.call_once(|| {
                     meanwhile(|| {
                         let image = Random::new(98).bytes(50_000);
                         icecore::snapshot::capture(&other, &image, &options("other"), &NoProgress).unwrap();
                     });
-                    assert!(!storage.files().contains_key(name), "it was not merged");
+                    assert!(!files.files().contains_key(name), "it was not merged");
                 });
             }
         }),
-    };
+    );
     let repo = open(storage.clone());
     let mut taken = Vec::new();
     for seed in 0..6 {
@@ -337,21 +340,13 @@ fn an_index_run_that_is_merged_at_once_does_not_stop_its_capture() {
     }
 }
 
-type Hook = dyn Fn(&MemoryStorage, &str) + Send + Sync;
+/// Calls a hook after each object got its name.
+struct AfterNaming<F>(F);
 
-/// Calls a hook after each renaming, with the new name.
-#[derive(Clone)]
-struct OnRename {
-    inner: MemoryStorage,
-    hook: Arc<Hook>,
-}
-
-impl Storage for OnRename {
-    icecore_testing::forward_storage!(inner: list, list_dirs, open, create, open_random, make_dir, rename, sync_dir, remove, remove_dir, lock);
-
-    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename_new(from, to)?;
-        (self.hook)(&self.inner, to);
-        Ok(())
+impl<F: Fn(&str) + Send + Sync> Watch for AfterNaming<F> {
+    fn after(&self, call: &Call<'_>, error: Option<&io::Error>) {
+        if call.op == Op::RenameNew && error.is_none() {
+            (self.0)(call.name);
+        }
     }
 }

@@ -18,12 +18,12 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use crate::damage::BLOCK;
-use crate::damage::BadSector;
 use crate::damage::CHUNK;
 use crate::damage::Fixture;
 use crate::damage::LEAF;
 use crate::damage::PACK_HEADER;
 use crate::damage::RECORD_HEADER;
+use crate::damage::bad_sector;
 use crate::damage::noise;
 use crate::damage::open;
 use crate::damage::read;
@@ -190,8 +190,7 @@ fn where_one_copy_is_damaged_another_one_serves() {
         }
         for (path, at) in copies {
             let at = u64::try_from(at).unwrap();
-            let unreadable =
-                BadSector { inner: fixture.storage.clone(), path: path.clone(), bad: at..at + 1 };
+            let unreadable = bad_sector(&fixture.storage, path, at..at + 1);
             let repo = open(&unreadable).unwrap();
             fixture
                 .images
@@ -270,7 +269,7 @@ fn a_sector_that_cannot_be_read_is_a_finding_and_the_rest_is_verified() {
     let fixture = Fixture::three();
     let path = fixture.packs[0].0.clone();
     let record = fixture.records(&path)[7] as u64 + RECORD_HEADER as u64;
-    let storage = BadSector { inner: fixture.storage.clone(), path, bad: record..record + 512 };
+    let storage = bad_sector(&fixture.storage, &path, record..record + 512);
     let repo = open(&storage).unwrap();
     let report = verify(&repo, None, Depth::ReadData, &NoProgress).unwrap();
     let chunk = only(&report.findings);
@@ -279,7 +278,7 @@ fn a_sector_that_cannot_be_read_is_a_finding_and_the_rest_is_verified() {
     assert_eq!(chunk.lost, [fixture.lost(0, range.clone()), fixture.lost(1, range)]);
 
     let path = fixture.packs[2].0.clone();
-    let storage = BadSector { inner: fixture.storage.clone(), path, bad: 0..PACK_HEADER as u64 };
+    let storage = bad_sector(&fixture.storage, &path, 0..PACK_HEADER as u64);
     let report = verify(&open(&storage).unwrap(), None, Depth::ReadData, &NoProgress).unwrap();
     assert_eq!(only(&report.findings).lost, [fixture.lost(2, 0..LEAF + CHUNK)]);
 }

@@ -18,11 +18,11 @@ use icecore_testing::bytes::assert_same;
 use icecore_testing::random::Random;
 
 use crate::damage::BLOCK;
-use crate::damage::BadSector;
 use crate::damage::CHUNK;
 use crate::damage::Fixture;
 use crate::damage::LEAF;
 use crate::damage::RECORD_HEADER;
+use crate::damage::bad_sector;
 use crate::damage::noise;
 use crate::damage::open;
 
@@ -164,7 +164,7 @@ fn a_sector_that_cannot_be_read_costs_what_is_in_it() {
     let path = fixture.packs[0].0.clone();
     let begin = (fixture.records(&path)[1] + RECORD_HEADER) as u64;
     let bad = (begin + 5000).next_multiple_of(4096);
-    let storage = BadSector { inner: fixture.storage.clone(), path, bad: bad..bad + 512 };
+    let storage = bad_sector(&fixture.storage, &path, bad..bad + 512);
     let lost = unreadable(&disk_in(&storage, &fixture, 0), &image);
     assert!((1..=2).contains(&lost.len()) && lost.iter().all(|block| (16..32).contains(block)), "{lost:?}");
 }

@@ -17,11 +17,11 @@ use icecore::snapshot::KeptBase;
 use icecore::snapshot::OnDamage;
 use icecore::snapshot::RestoreTo;
 use icecore::snapshot::SnapshotDisk;
-use icecore::storage::Mapped;
+use icecore::storage;
 use icecore::storage::MemoryStorage;
-use icecore::storage::NewFile;
-use icecore::storage::Storage;
-use icecore::storage::StoredFile;
+use icecore::storage::Op;
+use icecore::storage::Watch;
+use icecore::storage::Watched;
 use icecore_testing::bytes::assert_same;
 use icecore_testing::images::Target;
 use icecore_testing::images::TestImage;
@@ -46,85 +46,34 @@ enum Call {
 }
 
 /// A storage in memory that notes what is asked of it.
-#[derive(Clone, Default)]
-struct Recorder {
-    inner: MemoryStorage,
-    calls: Arc<Mutex<Vec<Call>>>,
+type Recorder = Watched<MemoryStorage, Notes>;
+
+#[derive(Default)]
+struct Notes {
+    calls: Mutex<Vec<Call>>,
 }
 
-impl Recorder {
-    fn note(&self, call: Call) {
-        self.calls.lock().unwrap().push(call);
-    }
-
+impl Notes {
     /// Returns what was noted since the last time.
     fn take(&self) -> Vec<Call> {
         std::mem::take(&mut *self.calls.lock().unwrap())
     }
 }
 
-impl Storage for Recorder {
-    icecore_testing::forward_storage!(inner: list, list_dirs, open_random, make_dir, remove, remove_dir, lock);
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
-        self.note(Call::Open(name.to_owned()));
-        let file = self.inner.open(name)?;
-        Ok(Box::new(Recorded { file, name: name.to_owned(), recorder: self.clone() }))
-    }
-
-    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
-        self.note(Call::Create(name.to_owned()));
-        let file = self.inner.create(name)?;
-        Ok(Box::new(Recorded { file, name: name.to_owned(), recorder: self.clone() }))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.note(Call::Rename(to.to_owned()));
-        self.inner.rename(from, to)
-    }
-
-    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        self.note(Call::Rename(to.to_owned()));
-        self.inner.rename_new(from, to)
-    }
-
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.note(Call::Sync);
-        self.inner.sync_dir(dir)
-    }
-}
-
-struct Recorded<F> {
-    file: F,
-    name: String,
-    recorder: Recorder,
-}
-
-impl StoredFile for Recorded<Box<dyn StoredFile>> {
-    fn len(&self) -> u64 {
-        self.file.len()
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.recorder.note(Call::Read(self.name.clone(), offset..offset + buffer.len() as u64));
-        self.file.read_at(offset, buffer)
-    }
-
-    fn map(&self, range: Range<u64>) -> io::Result<Mapped> {
-        self.recorder.note(Call::Read(self.name.clone(), range.clone()));
-        self.file.map(range)
-    }
-}
-
-impl NewFile for Recorded<Box<dyn NewFile>> {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.recorder.note(Call::Append(bytes.len()));
-        self.file.append(bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.recorder.note(Call::Sync);
-        self.file.sync()
+impl Watch for Notes {
+    fn before(&self, call: &storage::Call<'_>) -> io::Result<()> {
+        let name = || call.name.to_owned();
+        let noted = match call.op {
+            Op::Open => Call::Open(name()),
+            Op::Read | Op::Map | Op::Load => Call::Read(name(), call.range.clone()),
+            Op::Create => Call::Create(name()),
+            Op::Append => Call::Append(usize::try_from(call.range.end - call.range.start).unwrap()),
+            Op::Sync | Op::SyncDir => Call::Sync,
+            Op::Rename | Op::RenameNew => Call::Rename(name()),
+            _ => return Ok(()),
+        };
+        self.calls.lock().unwrap().push(noted);
+        Ok(())
     }
 }
 
@@ -432,7 +381,7 @@ fn opening_a_repository_opens_no_pack() {
     for _ in 0..32 {
         capture(&repo, &noise.bytes(SPAN_BYTES));
     }
-    let files = recorder.inner.files();
+    let files = recorder.inner().files();
     assert_eq!(files.keys().filter(|name| name.starts_with("packs/")).count(), 32, "one for each");
     recorder.take();
 

@@ -65,11 +65,12 @@ use crate::words::sync::mpsc;
 use crate::world::memory::MemoryStorage;
 use crate::world::storage::LockGuard;
 use crate::world::storage::LockMode;
-use crate::world::storage::NewFile;
-use crate::world::storage::RandomFile;
 use crate::world::storage::Storage;
-use crate::world::storage::StoredFile;
 use crate::world::storage::Wait;
+use crate::world::watched::Call;
+use crate::world::watched::Op;
+use crate::world::watched::Watch;
+use crate::world::watched::Watched;
 
 const COMPRESSION: Compression = Compression { level: 1, check: true };
 
@@ -95,73 +96,35 @@ fn orders(count: usize) -> usize {
     count * std::env::var("ICECORE_SCHEDULES").map_or(1, |times| times.parse().unwrap())
 }
 
-/// A storage that lets other threads run before each call.
-struct Yielding<S> {
-    inner: S,
-    calls: AtomicUsize,
-}
+/// Lets other threads run before each call of a storage.
+#[derive(Default)]
+struct Yields(AtomicUsize);
 
-impl<S: Storage> Yielding<S> {
-    fn new(inner: S) -> Self {
-        Self { inner, calls: AtomicUsize::new(0) }
-    }
-
+impl Yields {
     /// Marks a point where the checker may switch to another thread.
-    fn step(&self) -> &S {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        &self.inner
+    fn step(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-impl<S: Storage> Storage for Yielding<S> {
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        // One of the 256 pack directories is enough as a switching point.
-        if dir.starts_with("packs/") { self.inner.list(dir) } else { self.step().list(dir) }
+impl Watch for Yields {
+    fn before(&self, call: &Call<'_>) -> io::Result<()> {
+        if !call.op.is_of_file() && ![Op::MakeDir, Op::Lock].contains(&call.op) {
+            self.step();
+        }
+        Ok(())
     }
 
-    fn list_dirs(&self, dir: &str) -> io::Result<Vec<String>> {
-        self.step().list_dirs(dir)
-    }
-
-    fn open_random(&self, name: &str) -> io::Result<Box<dyn RandomFile>> {
-        self.step().open_random(name)
-    }
-
-    fn remove_dir(&self, dir: &str) -> io::Result<()> {
-        self.step().remove_dir(dir)
-    }
-
-    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
-        self.step().open(name)
-    }
-
-    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
-        self.step().create(name)
-    }
-
-    fn make_dir(&self, dir: &str) -> io::Result<()> {
-        self.inner.make_dir(dir)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.step().rename(from, to)
-    }
-
-    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        self.step().rename_new(from, to)
-    }
-
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.step().sync_dir(dir)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.step().remove(name)
-    }
-
-    fn lock(&self, name: &str, mode: LockMode, wait: Wait) -> io::Result<Option<Box<dyn LockGuard>>> {
+    fn lock<S: Storage + ?Sized>(
+        &self,
+        inner: &S,
+        name: &str,
+        mode: LockMode,
+        wait: Wait,
+    ) -> io::Result<Option<Box<dyn LockGuard>>> {
         loop {
-            let taken = self.step().lock(name, mode, Wait::No)?;
+            self.step();
+            let taken = inner.lock(name, mode, Wait::No)?;
             if taken.is_some() || wait == Wait::No {
                 return Ok(taken);
             }
@@ -188,7 +151,7 @@ fn storage() -> MemoryStorage {
 
 fn files(storage: impl Storage + 'static) -> RepositoryFiles {
     let mut files = RepositoryFiles::new(
-        Arc::new(Yielding::new(storage)),
+        Arc::new(Watched::new(storage, Yields::default())),
         Hasher::new(&[1; 32]),
         RepositoryId::from([0; 16]),
         "test".to_owned(),
@@ -365,7 +328,7 @@ fn pack(storage: impl Storage + 'static, count: u8) -> (Result<Stored, ErrorKind
 fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_again() {
     explore(
         || {
-            let storage = Arc::new(Yielding::new(MemoryStorage::new()));
+            let storage = Arc::new(Watched::new(MemoryStorage::new(), Yields::default()));
             let session = Uuid::from_u128;
             let init = InitOptions {
                 id: RepositoryId::from([0; 16]),

@@ -31,8 +31,8 @@ use icecore_testing::repository::with_small_packs;
 use uuid::Uuid;
 
 use crate::at_once::broken::Break;
-use crate::at_once::broken::Broken;
-use crate::at_once::hooked::Hooked;
+use crate::at_once::broken::broken;
+use crate::at_once::hooked::hooked;
 use crate::at_once::schedule::Plan;
 use crate::at_once::schedule::Point;
 use crate::at_once::schedule::Schedule;
@@ -114,7 +114,7 @@ fn take_twice(storage: &MemoryStorage, image: &Vec<u8>) -> (SnapshotId, Snapshot
             }
         }
     };
-    let id = take(open(Hooked::new(storage.clone(), Arc::new(hook))).unwrap(), "a", image);
+    let id = take(open(hooked(storage.clone(), Arc::new(hook))).unwrap(), "a", image);
     (id, *twin.get().unwrap())
 }
 
@@ -213,7 +213,7 @@ impl Fixture {
                 let (schedule, storage, doing) = (Arc::clone(&schedule), storage.clone(), *doing);
                 threads.spawn(move || {
                     let _end = End(&schedule, number);
-                    let hooked = Hooked::new(Broken::new(storage, with), schedule.operation(number));
+                    let hooked = hooked(broken(storage, with), schedule.operation(number));
                     // Threads of its own: those of one operation may all be waiting for its turn.
                     let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
                     threads.install(|| self.run(hooked, doing))

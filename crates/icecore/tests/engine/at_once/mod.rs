@@ -31,7 +31,7 @@ use icecore_testing::repository::options;
 use crate::at_once::broken::Break;
 use crate::at_once::fixture::Doing;
 use crate::at_once::fixture::Fixture;
-use crate::at_once::hooked::Hooked;
+use crate::at_once::hooked::hooked;
 use crate::at_once::schedule::Plan;
 use crate::volumes::support as volumes;
 
@@ -61,7 +61,7 @@ fn a_run_that_another_capture_merges_at_once_is_no_error() {
             }
         }
     };
-    let hooked = Hooked::new(storage.clone(), Arc::new(hook));
+    let hooked = hooked(storage.clone(), Arc::new(hook));
     let other = Random::new(82).bytes(SPAN);
     let repo = open(hooked);
     let taken = take(&repo, &other);
@@ -101,7 +101,7 @@ fn of_two_captures_of_an_image_the_second_stores_what_the_first_has_not_publishe
                 }
             }
         };
-        let repo = open_with_small_packs(Hooked::new(storage.clone(), Arc::new(hook))).unwrap();
+        let repo = open_with_small_packs(hooked(storage.clone(), Arc::new(hook))).unwrap();
         capture(&repo, &image, &options("disk"), &NoProgress).unwrap();
         assert_eq!(second.get().copied(), Some(((3 - published) * SPAN) as u64));
         let repo = open_with_small_packs(storage.clone()).unwrap();

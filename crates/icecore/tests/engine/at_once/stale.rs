@@ -37,8 +37,8 @@ use icecore_testing::repository::open_apart as open;
 use icecore_testing::repository::options;
 
 use crate::at_once::SPAN;
-use crate::at_once::hooked::Hooked;
 use crate::at_once::hooked::Watch;
+use crate::at_once::hooked::hooked;
 use crate::at_once::packs;
 use crate::damage::noise;
 
@@ -113,7 +113,7 @@ fn a_merge_of_runs_brings_nothing_back_that_gc_took_out_just_before() {
         }
     };
     let image = Random::new(3).bytes(SPAN);
-    let id = take(&open(Hooked::new(storage.clone(), Arc::new(hook))), "volume 3", &image);
+    let id = take(&open(hooked(storage.clone(), Arc::new(hook))), "volume 3", &image);
     assert!(collected.load(Ordering::SeqCst), "the capture was about to merge");
     assert_same(&image_of(&open(storage.clone()), id), &image, "what was captured meanwhile");
     assert_names_what_is_there(&storage, &before);
@@ -146,7 +146,7 @@ fn gc_does_not_wait_for_a_merge_of_runs_that_waits_for_those_who_commit() {
         }
     };
     let image = Random::new(3).bytes(SPAN);
-    let id = take(&open(Hooked::new(storage.clone(), Arc::new(hook))), "volume 3", &image);
+    let id = take(&open(hooked(storage.clone(), Arc::new(hook))), "volume 3", &image);
     assert!(collected.load(Ordering::SeqCst), "the capture was about to remove what it had merged");
     assert_same(&image_of(&open(storage.clone()), id), &image, "what was captured meanwhile");
     assert_names_what_is_there(&storage, &before);
@@ -200,7 +200,7 @@ fn a_pack_that_a_killed_capture_left_goes_while_another_capture_stores_the_same_
             }
         }
     };
-    let collector = open(Hooked::new(storage.clone(), Arc::new(hook)));
+    let collector = open(hooked(storage.clone(), Arc::new(hook)));
     let plan = gc::plan(&collector, &gc::GcOptions { max_unused: 0.0 }, &NoProgress).unwrap();
     assert_eq!(plan.totals.packs_removed, 1, "that of the capture that was killed");
     marked.store(true, Ordering::SeqCst);
@@ -245,7 +245,7 @@ fn take_while(
         BeforeRecord::new(move || meanwhile(|| what(&open(storage.clone()))))
     };
     let source = TestImage::full(image);
-    let repo = open(Hooked::new(storage.clone(), hook));
+    let repo = open(hooked(storage.clone(), hook));
     let id = capture(&repo, &source, &options("disk"), &NoProgress).unwrap().snapshot.id;
     assert_same(&image_of(&open(storage.clone()), id), image, "what was captured meanwhile");
     assert_sound(&open(storage.clone()), "afterwards");
@@ -301,7 +301,7 @@ fn a_name_that_another_capture_takes_meanwhile_is_refused_unless_it_may_be_repea
                 });
             })
         };
-        let taken = capture(&open(Hooked::new(storage.clone(), hook)), &vec![2; SPAN], &how, &NoProgress);
+        let taken = capture(&open(hooked(storage.clone(), hook)), &vec![2; SPAN], &how, &NoProgress);
         assert_eq!(taken.err().map(|error| error.kind()), (!may_repeat).then_some(ErrorKind::AlreadyExists));
         assert_eq!(list(&open(storage)).unwrap().len(), if may_repeat { 2 } else { 1 });
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use icecore::snapshot::DeleteOptions;
 use icecore_testing::crash::Logged;
-use icecore_testing::fault_storage::FaultStorage;
+use icecore_testing::fault_storage::failing_once;
 use icecore_testing::repository::collect;
 use icecore_testing::repository::open_with_small_packs as open;
 
@@ -138,7 +138,7 @@ fn gc_without_room(is_it: impl Fn(&Fixture) -> bool) -> Fixture {
         let mut fixture = before_gc();
         fixture.settle();
         fixture.step(|storage| {
-            let full = FaultStorage::failing_once(storage.clone(), n, io::ErrorKind::StorageFull);
+            let full = failing_once(storage.clone(), n, io::ErrorKind::StorageFull);
             let _ = open(full).and_then(|repo| collect(&repo));
         });
         fixture

@@ -27,7 +27,7 @@ use icecore_testing::repository::restores;
 use icecore_testing::repository::session;
 use icecore_testing::repository::with_small_packs;
 
-use crate::at_once::hooked::Hooked;
+use crate::at_once::hooked::hooked;
 use crate::crash::mutate::Mutation;
 
 const RESERVE_BYTES: usize = 256 << 10;
@@ -148,7 +148,7 @@ impl Fixture {
                 }
             }
         };
-        take(open(Hooked::new(self.storage.clone(), Arc::new(hook))).unwrap(), &first, image);
+        take(open(hooked(self.storage.clone(), Arc::new(hook))).unwrap(), &first, image);
         self.storage.mark();
         let both = icecore::snapshot::list(&self.open()).unwrap();
         self.snapshots.push(both.iter().filter(|snapshot| snapshot.id == second_id).cloned().collect());

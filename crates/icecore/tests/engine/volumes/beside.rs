@@ -17,8 +17,8 @@ use icecore_testing::repository::meanwhile;
 use icecore_testing::repository::open as open_repo;
 use icecore_testing::repository::restores;
 
-use crate::at_once::hooked::Hooked;
 use crate::at_once::hooked::Watch;
+use crate::at_once::hooked::hooked;
 use crate::volumes::support::content;
 use crate::volumes::support::open;
 use crate::volumes::support::snapshot;
@@ -88,7 +88,7 @@ fn a_snapshot_that_is_deleted_before_the_volume_stands_on_it_takes_nothing_with_
             what: move || meanwhile(|| delete_all(&files)),
             seen: Mutex::new((0, 0, false)),
         });
-        let repo = Arc::new(open_repo(Hooked::new(bench.storage.clone(), Arc::new(Arc::clone(&at)))));
+        let repo = Arc::new(open_repo(hooked(bench.storage.clone(), Arc::new(Arc::clone(&at)))));
         let volume = open(&repo, NAME).unwrap();
         Random::new(52).fill(&mut image[3 * BLOCK..9 * BLOCK]);
         volume.write_at(3 * BLOCK as u64, &image[3 * BLOCK..9 * BLOCK]).unwrap();

@@ -24,6 +24,7 @@ use icecore_testing::repository::open as open_repo;
 use icecore_testing::repository::restores;
 
 use crate::volumes::room::Room;
+use crate::volumes::room::room;
 use crate::volumes::support::content;
 use crate::volumes::support::open;
 use crate::volumes::support::snapshot;
@@ -124,7 +125,7 @@ fn a_snapshot_for_which_there_is_no_room_leaves_the_volume_as_it_was() {
     let mut failed = 0;
     for left in 0.. {
         assert!(left < 500, "it never succeeds");
-        let room = Room::new(copy(&files));
+        let room = room(copy(&files));
         let repo = Arc::new(open_repo(room.clone()));
         let volume = open(&repo, NAME).unwrap();
         let mut image = before.clone();
@@ -139,7 +140,7 @@ fn a_snapshot_for_which_there_is_no_room_leaves_the_volume_as_it_was() {
         }
         drop(volume);
         room.leave(None);
-        let repo: Arc<Repository> = Arc::new(open_repo(room.files.clone()));
+        let repo: Arc<Repository> = Arc::new(open_repo(room.inner().clone()));
         let volume = open(&repo, NAME).unwrap();
         assert_same(&content(&volume).unwrap(), &image, &told);
         let id = snapshot(&volume).unwrap();
