@@ -15,6 +15,7 @@
     reason = "a helper that cannot do its work ends the test"
 )]
 
+pub mod bucket;
 pub mod bytes;
 pub mod crash;
 pub mod crash_states;
@@ -29,3 +30,4 @@ pub mod layers;
 pub mod nbd;
 pub mod random;
 pub mod repository;
+pub mod roles;
