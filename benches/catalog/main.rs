@@ -31,6 +31,7 @@ use icecore::maintenance::verify;
 use icecore::repository::InitOptions;
 use icecore::repository::Repository;
 use icecore::repository::RepositoryId;
+use icecore::repository::Secrets;
 use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::RenameOptions;
@@ -74,7 +75,7 @@ impl Bench {
     fn new(dir: PathBuf, unchanged: bool) -> Outcome<Self> {
         let options = InitOptions {
             id: RepositoryId(Uuid::from_u128(1)),
-            key: [7; 32],
+            secrets: Secrets::Plain([7; 32]),
             created_unix_ms: now_unix_ms(),
             level: 3,
             parity: None,

@@ -12,6 +12,7 @@ use icecore::image::ReadAt;
 use icecore::repository::InitOptions;
 use icecore::repository::Repository;
 use icecore::repository::RepositoryId;
+use icecore::repository::Secrets;
 use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::Parent;
@@ -64,7 +65,7 @@ impl Fixture {
         };
         let options = InitOptions {
             id: RepositoryId(Uuid::from_u128(1)),
-            key: KEY,
+            secrets: Secrets::Plain(KEY),
             created_unix_ms: 1_764_000_000_000,
             level: icecore::repository::DEFAULT_LEVEL,
             parity: None,

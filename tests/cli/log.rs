@@ -25,7 +25,12 @@ const TUESDAY: SnapshotId = SnapshotId(Uuid::from_u128(0x0190_0000_0000_7000_800
 /// Opens the repository as another machine does, at 2020-05-01T06:00:00Z or a day later.
 fn open(fixture: &Fixture, host: &str, next_day: bool) -> Repository {
     let clock = if next_day { || 1_588_399_200_000 } else { || 1_588_312_800_000 };
-    let session = Session { id: Uuid::new_v4(), host: host.to_owned(), program: "a test".to_owned(), clock };
+    let session = Session {
+        host: host.to_owned(),
+        program: "a test".to_owned(),
+        clock,
+        ..Session::from(Uuid::new_v4())
+    };
     Repository::open(Arc::new(FsStorage::new(fixture.path("repo"))), session).unwrap()
 }
 

@@ -38,7 +38,7 @@ print("id key", derive("id key", master).hex())
 for number in (0, 1, 2**32 - 1):
     print("epoch key", number, derive("epoch key", master, u32(number)).hex())
 epoch = derive("epoch key", master, u32(1))
-for kind in ("pack", "run", "entry", "checkpoint", "overlay"):
+for kind in ("pack", "entry", "checkpoint", "local", "overlay"):
     keys = derive("sealed " + kind, epoch, salt, length=64)
     print(kind, keys.hex())
     if kind != "overlay":

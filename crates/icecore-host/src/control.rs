@@ -80,8 +80,8 @@ pub fn take(
 struct ShortDir(File);
 
 impl ShortDir {
-    fn of(repository: &Path, volume: &str) -> io::Result<Self> {
-        File::open(repository.join(icecore::volume::volume_dir(volume))).map(Self)
+    fn of(dir: &Path) -> io::Result<Self> {
+        File::open(dir).map(Self)
     }
 
     fn socket(&self) -> PathBuf {
@@ -96,22 +96,23 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn connect(repository: &Path, volume: &str) -> io::Result<UnixStream> {
-    UnixStream::connect(ShortDir::of(repository, volume)?.socket())
+fn connect(dir: &Path) -> io::Result<UnixStream> {
+    UnixStream::connect(ShortDir::of(dir)?.socket())
 }
 
-/// Returns whether a process that can be asked for snapshots has a volume open.
-pub fn is_served(repository: &Path, volume: &str) -> bool {
-    connect(repository, volume).is_ok()
+/// Returns whether a process that can be asked for snapshots has a volume open, whose directory
+/// this is.
+pub fn is_served(dir: &Path) -> bool {
+    connect(dir).is_ok()
 }
 
-/// Asks the process that has a volume open for a snapshot. Returns `None` if no process can be
-/// asked.
+/// Asks the process that has a volume open, whose directory is `dir`, for a snapshot. Returns `None`
+/// if no process can be asked.
 ///
 /// # Errors
 /// `Io` if the process ends without an answer.
-pub fn ask(repository: &Path, volume: &str, asked: &VolumeSnapshotOptions) -> Result<Option<Result<Taken>>> {
-    let Ok(mut stream) = connect(repository, volume) else { return Ok(None) };
+pub fn ask(dir: &Path, volume: &str, asked: &VolumeSnapshotOptions) -> Result<Option<Result<Taken>>> {
+    let Ok(mut stream) = connect(dir) else { return Ok(None) };
     let asking = |error| Error::io(format!("asking the process that serves volume {volume}"), error);
     let request = serde_json::to_string(&Request::Snapshot(asked.clone()));
     let mut request = request.map_err(|error| asking(error.into()))?;
@@ -150,19 +151,19 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Creates the socket of a volume, replacing one that was left behind, and serves its requests
-    /// with `take`.
+    /// Creates the socket of a volume in its directory, replacing one that was left behind, and
+    /// serves its requests with `take`.
     ///
     /// # Errors
     /// Those of the file system and of sockets.
     pub fn listen(
-        repository: &Path,
+        dir: &Path,
         volume: &str,
         take: impl Fn(&VolumeSnapshotOptions) -> Result<Taken> + Send + Sync + 'static,
     ) -> Result<Self> {
         let doing = |error| Error::io(format!("creating the control socket of volume {volume}"), error);
         let bind = || {
-            let dir = ShortDir::of(repository, volume)?;
+            let dir = ShortDir::of(dir)?;
             remove(&dir.socket())?;
             let listener = UnixListener::bind(dir.socket())?;
             listener.set_nonblocking(true)?;
@@ -299,8 +300,7 @@ mod tests {
     #[test]
     fn an_error_keeps_its_kind_and_its_hint_on_the_way() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("local/volumes/web")).unwrap();
-        assert!(ask(dir.path(), "web", &asked()).unwrap().is_none() && !is_served(dir.path(), "web"));
+        assert!(ask(dir.path(), "web", &asked()).unwrap().is_none() && !is_served(dir.path()));
         let full = |asked: &VolumeSnapshotOptions| {
             assert_eq!((&*asked.name, asked.created_unix_ms), ("one", 7));
             Err(Error::new(ErrorKind::NoSpace, "the disk is full").with_hint("make room"))
@@ -313,8 +313,8 @@ mod tests {
         let socket = Socket::listen(dir.path(), "web", |_| Ok(Taken { read_bytes: 5, unchanged: false }));
         assert_eq!(ask(dir.path(), "web", &asked()).unwrap().unwrap().unwrap().read_bytes, 5);
         socket.unwrap().stop();
-        assert!(!is_served(dir.path(), "web"));
-        assert!(std::fs::read_dir(dir.path().join("local/volumes/web")).unwrap().next().is_none());
+        assert!(!is_served(dir.path()));
+        assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
     }
 
     #[test]

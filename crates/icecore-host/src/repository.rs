@@ -11,7 +11,9 @@ use icecore::repository::InitOptions;
 use icecore::repository::ParityScheme;
 use icecore::repository::Repository;
 use icecore::repository::RepositoryId;
+use icecore::repository::Secrets;
 use icecore::repository::Session;
+use icecore::repository::Unlock;
 use icecore::storage::FsStorage;
 
 use crate::clock::random_id;
@@ -34,9 +36,15 @@ pub struct NewRepository {
     pub parity: Option<ParityScheme>,
 }
 
-/// Returns a new session of `program` on this machine.
+/// Returns a new session of `program` on this machine, which opens plain repositories.
 pub fn session(program: &str) -> Session {
-    Session { id: random_id(), host: host_name(), program: program.to_owned(), clock: system_unix_ms }
+    Session {
+        id: random_id(),
+        host: host_name(),
+        program: program.to_owned(),
+        clock: system_unix_ms,
+        unlock: Unlock::none(),
+    }
 }
 
 /// Opens the repository in a directory, for `program`.
@@ -97,7 +105,13 @@ fn options(dir: &Path, new: NewRepository) -> Result<InitOptions> {
             .with_hint("name a repository, or a new or an empty directory"));
     }
     let NewRepository { created_unix_ms, level, parity } = new;
-    Ok(InitOptions { id: RepositoryId(random_id()), key: secret()?, created_unix_ms, level, parity })
+    Ok(InitOptions {
+        id: RepositoryId(random_id()),
+        secrets: Secrets::Plain(secret()?),
+        created_unix_ms,
+        level,
+        parity,
+    })
 }
 
 /// Returns the name of something in a directory that cannot be part of a repository. What another

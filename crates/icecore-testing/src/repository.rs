@@ -19,8 +19,15 @@ use icecore::image::WriteAt;
 use icecore::maintenance::Depth;
 use icecore::maintenance::gc;
 use icecore::repository::InitOptions;
+use icecore::repository::KeySlot;
+use icecore::repository::MASTER_KEY_BYTES;
+use icecore::repository::MasterKey;
 use icecore::repository::Repository;
 use icecore::repository::RepositoryId;
+use icecore::repository::Secrets;
+use icecore::repository::Session;
+use icecore::repository::SlotId;
+use icecore::repository::Unlock;
 use icecore::scale::close_packs_at;
 use icecore::scale::keep_pages_apart;
 use icecore::snapshot::CaptureOptions;
@@ -83,10 +90,29 @@ pub fn init(storage: impl Storage + 'static) -> Repository {
     Repository::init(Arc::new(storage), session(), &init_options()).unwrap()
 }
 
+/// The master key of sealed repositories.
+const MASTER: [u8; MASTER_KEY_BYTES] = [9; MASTER_KEY_BYTES];
+
+/// Tells whether this run of the tests is about sealed repositories.
+fn are_sealed() -> bool {
+    std::env::var_os("ICECORE_TEST_SEALED").is_some()
+}
+
+/// Returns the secrets of a sealed repository.
+pub fn sealed() -> Secrets {
+    let slot = KeySlot { id: SlotId(Uuid::from_u128(70)), bytes: b"what opens to the master key".to_vec() };
+    Secrets::Sealed(Arc::new(MasterKey::new(&MASTER)), slot)
+}
+
+/// Returns what opens the repositories that have the secrets of [`sealed`].
+pub fn unlock() -> Unlock {
+    Unlock::new(|_, _| Ok(MasterKey::new(&MASTER)))
+}
+
 pub fn init_options() -> InitOptions {
     InitOptions {
         id: RepositoryId(Uuid::from_u128(7)),
-        key: [3; 32],
+        secrets: if are_sealed() { sealed() } else { Secrets::Plain([3; 32]) },
         created_unix_ms: 1_800_000_000_000,
         level: 1,
         parity: None,
@@ -167,7 +193,11 @@ impl io::Write for Comparing<'_> {
 
 /// Returns an id for a handle. The names of packs depend on it, and on these the order in which
 /// packs are met: so a test gets the same ids in each run, whatever runs beside it.
-pub fn session() -> Uuid {
+pub fn session() -> Session {
+    Session { unlock: unlock(), ..Session::from(session_id()) }
+}
+
+fn session_id() -> Uuid {
     thread_local! {
         static NEXT: Cell<u64> = const { Cell::new(1) };
     }

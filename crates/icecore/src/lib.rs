@@ -23,7 +23,7 @@
 //!
 //! use icecore::NoProgress;
 //! use icecore::image::{ImageFile, NewTarget};
-//! use icecore::repository::{DEFAULT_LEVEL, InitOptions, Repository, RepositoryId};
+//! use icecore::repository::{DEFAULT_LEVEL, InitOptions, Repository, RepositoryId, Secrets};
 //! use icecore::snapshot::{CaptureOptions, OnDamage, ResourceKind, RestoreTo, SnapshotId, capture, restore};
 //! use icecore::storage::FsStorage;
 //! use uuid::Uuid;
@@ -35,8 +35,8 @@
 //! std::fs::write(&image, b"a very small disk")?;
 //!
 //! let storage = Arc::new(FsStorage::new(dir.path().join("repository")));
-//! let (id, level) = (RepositoryId(id), DEFAULT_LEVEL);
-//! let repository = InitOptions { id, key, created_unix_ms: now, level, parity: None };
+//! let (id, level, secrets) = (RepositoryId(id), DEFAULT_LEVEL, Secrets::Plain(key));
+//! let repository = InitOptions { id, secrets, created_unix_ms: now, level, parity: None };
 //! let repo = Repository::init(storage, session, &repository)?;
 //!
 //! let options = CaptureOptions::new(SnapshotId(snapshot), now, ResourceKind::Volume, "disk", "first");
@@ -111,6 +111,18 @@ pub mod image {
     pub use crate::world::io::ReadAt;
     pub use crate::world::io::WriteAt;
     pub use crate::world::target::NewTarget;
+}
+
+/// The keys of a sealed repository: its slots, and the epochs of what is sealed.
+pub mod keys {
+    pub use crate::stores::slots::SlotInfo;
+    pub use crate::stores::slots::SlotState;
+    pub use crate::verbs::keys::SlotChanges;
+    pub use crate::verbs::keys::change_slots;
+    pub use crate::verbs::keys::epoch;
+    pub use crate::verbs::keys::list_slots;
+    pub use crate::verbs::keys::master_key;
+    pub use crate::verbs::keys::rotate;
 }
 
 /// Keeps a repository sound and small: verify, repair, garbage collection, parity, statistics.
@@ -231,7 +243,6 @@ pub mod storage {
 
 /// Writable disks created from snapshots.
 pub mod volume {
-    pub use crate::format::layout::volume_dir;
     pub use crate::verbs::capture::VolumeSnapshotOptions;
     pub use crate::verbs::volume::UnreadableVolume;
     pub use crate::verbs::volume::VolumeInfo;
@@ -247,6 +258,7 @@ pub mod volume {
     pub use crate::verbs::volume::resize_volume;
     pub use crate::verbs::volume::restore_volume;
     pub use crate::verbs::volume::snapshot_volume;
+    pub use crate::verbs::volume::volume_dir;
     pub use crate::verbs::volume::written_bytes;
     pub use crate::views::volume::Volume;
     pub use crate::words::ids::VolumeId;

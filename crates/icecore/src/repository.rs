@@ -8,27 +8,38 @@ pub use crate::pure::compress::DEFAULT_LEVEL;
 pub use crate::pure::compress::LEVELS;
 pub use crate::pure::keys::MASTER_KEY_BYTES;
 pub use crate::pure::keys::MasterKey;
+pub use crate::stores::slots::Fits;
+pub use crate::stores::slots::KeySlot;
+pub use crate::stores::slots::SLOT_BYTES_MAX;
+pub use crate::stores::slots::Unlock;
 pub use crate::words::directory::check_directory;
 pub use crate::words::ids::RepositoryId;
+pub use crate::words::ids::SlotId;
 pub use crate::words::parity::BadScheme;
 pub use crate::words::parity::ParityScheme;
 
 use crate::format::config::Config;
 use crate::format::config::Features;
 use crate::format::config::Geometry;
+use crate::format::config::SEALED;
+use crate::format::config::Secret;
 use crate::format::journal::Author;
 use crate::format::journal::Change;
+use crate::format::journal::Settings;
 use crate::format::journal::Standing;
 use crate::format::layout;
 use crate::format::record::Record;
 use crate::pure::hash::Hasher;
 use crate::stores::chunks::Store;
 use crate::stores::config;
+use crate::stores::config::Opened;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::journal;
 use crate::stores::journal::Journal;
 use crate::stores::journal::catalog::Catalog;
 use crate::stores::locks;
+use crate::stores::seals::Seals;
+use crate::stores::slots;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -46,14 +57,24 @@ const OBJECT_DIRS: [&str; 7] =
 pub struct InitOptions {
     /// Its id, random.
     pub id: RepositoryId,
-    /// The secret behind every digest in it, random. Whoever knows it can aim at collisions.
-    pub key: [u8; 32],
+    /// Its secrets, random.
+    pub secrets: Secrets,
     /// The time, in milliseconds since 1970.
     pub created_unix_ms: i64,
     /// The zstd level for new data where a capture does not choose another.
     pub level: i32,
     /// The parity that is kept of packs, if any is.
     pub parity: Option<ParityScheme>,
+}
+
+/// The secrets of a new repository.
+#[derive(Clone)]
+pub enum Secrets {
+    /// The repository is plain: everybody who can read its files can read its data. The key is
+    /// behind every digest in it: whoever knows it can aim at collisions.
+    Plain([u8; 32]),
+    /// The repository is sealed with a master key, which the slot holds.
+    Sealed(Arc<MasterKey>, KeySlot),
 }
 
 /// Who opens a repository.
@@ -67,13 +88,16 @@ pub struct Session {
     pub program: String,
     /// The clock: milliseconds since 1970.
     pub clock: fn() -> i64,
+    /// How to open a sealed repository.
+    pub unlock: Unlock,
 }
 
-/// A session of which the journal says nothing but that it was of this library.
+/// A session of which the journal says nothing but that it was of this library. It opens plain
+/// repositories.
 impl From<Uuid> for Session {
     fn from(id: Uuid) -> Self {
         let program = concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned();
-        Self { id, host: String::new(), program, clock: || 0 }
+        Self { id, host: String::new(), program, clock: || 0, unlock: Unlock::none() }
     }
 }
 
@@ -110,17 +134,9 @@ impl Repository {
             .objects
             .sync("")
             .map_err(|error| Error::stored_io("syncing the repository's directory", error))?;
-        let config = Config {
-            id: options.id,
-            created_unix_ms: options.created_unix_ms,
-            features: Features::default(),
-            geometry: Geometry::V1,
-            level: options.level,
-            key: options.key,
-            parity: options.parity,
-        };
-        let files = base_of(place.clone(), session.id, &config);
-        let bytes = config::encoded(&config)?;
+        let opened = new_config(options);
+        let files = files_of(place.clone(), session.id, &opened);
+        let bytes = config::encoded(&opened)?;
         // So that these locks can be taken on a full disk too.
         for work in Work::ALL.into_iter().filter(|work| *work != Work::Commit) {
             locks::try_only(&files, work)?;
@@ -131,13 +147,17 @@ impl Repository {
             let _turn = locks::only(&files, Work::Commit)?;
             config::check_vacant(&*place.objects)?;
             fill_reserve(&files)?;
+            if let Secrets::Sealed(_, slot) = &options.secrets {
+                slots::make_places(&files)?;
+                slots::write_slot(&files, slot)?;
+            }
             // The first checkpoint holds a copy of the config.
-            journal::begin(&files, &bytes, options.parity)?;
+            journal::begin(&files, &bytes, Settings::of(&opened.config))?;
             // The config comes last: with it, the repository exists. Where locks do not work, it
             // replaces none all the same.
             config::write_first(&files, &bytes)?;
         }
-        Self::open(place, session)
+        Self::opened(place, session, opened)
     }
 
     /// Opens the repository in a place, or makes it where there is none. Tells whether it made
@@ -163,14 +183,20 @@ impl Repository {
     ///
     /// # Errors
     /// `NotFound` if there is none; `Unsupported` if it needs a newer program; `Corrupt` if its
-    /// config is damaged.
+    /// config is damaged; `PermissionDenied` if it is sealed, and the session has no key to it.
     pub fn open(place: impl Into<Place>, session: impl Into<Session>) -> Result<Self> {
-        let (place, Session { id, host, program, clock }) = (place.into(), session.into());
-        let (config, _) = config::read(&*place.objects)?;
-        config::check_readable(&config.features, config.geometry)?;
-        let journal = Journal::new(Author { host, program, account: None }, clock, config.parity);
-        let store = Arc::new(Store::open(base_of(place, id, &config), journal)?);
-        Ok(Self { store, config, account: None })
+        let (place, session) = (place.into(), session.into());
+        let opened = config::open(&*place.objects, &session.unlock)?;
+        Self::opened(place, session, opened)
+    }
+
+    fn opened(place: Place, session: Session, opened: Opened) -> Result<Self> {
+        let Session { id, host, program, clock, unlock: _ } = session;
+        config::check_readable(&opened.config.features, opened.config.geometry)?;
+        let settings = Settings::of(&opened.config);
+        let journal = Journal::new(Author { host, program, account: None }, clock, settings);
+        let store = Arc::new(Store::open(files_of(place, id, &opened), journal)?);
+        Ok(Self { store, config: opened.config, account: None })
     }
 
     /// Returns the same handle for what is done on behalf of an account: the journal names it.
@@ -238,9 +264,13 @@ impl Repository {
     }
 
     /// Writes the config of a repository that has lost it.
-    pub(crate) fn put_back_config(place: &Place, session: &Session, bytes: &[u8]) -> Result<()> {
-        let config = config::decoded(bytes)?;
-        let files = base_of(place.clone(), session.id, &config);
+    pub(crate) fn put_back_config(
+        place: &Place,
+        session: &Session,
+        opened: &Opened,
+        bytes: &[u8],
+    ) -> Result<()> {
+        let files = files_of(place.clone(), session.id, opened);
         let _turn = locks::only(&files, Work::Commit)?;
         files.put_back(layout::CONFIG, bytes)
     }
@@ -303,6 +333,24 @@ pub(crate) fn refill_reserve(files: &RepositoryFiles) {
     }
 }
 
-fn base_of(place: Place, session: Uuid, config: &Config) -> RepositoryFiles {
-    RepositoryFiles::new(place, Hasher::new(&config.key), config.id, session.simple().to_string())
+fn files_of(place: Place, session: Uuid, opened: &Opened) -> RepositoryFiles {
+    let Opened { config, hasher, seals } = opened;
+    let mut files = RepositoryFiles::new(place, hasher.clone(), config.id, session.simple().to_string());
+    files.seals = seals.clone();
+    files
+}
+
+fn new_config(options: &InitOptions) -> Opened {
+    let InitOptions { id, ref secrets, created_unix_ms, level, parity } = *options;
+    let (hasher, seals, secret, incompatible) = match secrets {
+        Secrets::Plain(key) => (Hasher::new(key), Seals::default(), Secret::Plain(*key), 0),
+        Secrets::Sealed(master, slot) => {
+            let hasher = Hasher::new(master.id_key().expose());
+            let note = slot.note(&hasher, created_unix_ms);
+            (hasher, Seals::new(Arc::clone(master)), Secret::Sealed(note), SEALED)
+        }
+    };
+    let features = Features { incompatible, ..Features::default() };
+    let config = Config { id, created_unix_ms, features, geometry: Geometry::V1, level, secret, parity };
+    Opened { config, hasher, seals }
 }

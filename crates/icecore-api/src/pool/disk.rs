@@ -33,16 +33,15 @@ impl OpenDisk {
         Self { control: Mutex::default(), volume: RwLock::new(Some(volume)) }
     }
 
-    /// Takes snapshots when other programs request them; `repository` is the directory that
-    /// contains the volume.
-    pub(crate) fn listen(self: &Arc<Self>, repository: &Path, name: &str) -> Result<()> {
+    /// Takes snapshots when other programs request them; `dir` is the volume's directory.
+    pub(crate) fn listen(self: &Arc<Self>, dir: &Path, name: &str) -> Result<()> {
         let disk = Arc::downgrade(self);
         let take = move |asked: &VolumeSnapshotOptions| {
             let gone = || Error::new(ErrorKind::InUse, "the volume was just closed").with_hint("try again");
             let disk = disk.upgrade().ok_or_else(gone)?;
             disk.with(|volume| control::take(volume, asked, &NoProgress)).map_err(|_| gone())?
         };
-        *self.control() = Some(Socket::listen(repository, name, take)?);
+        *self.control() = Some(Socket::listen(dir, name, take)?);
         Ok(())
     }
 

@@ -73,7 +73,8 @@ impl Disks {
         });
         let volume = patiently(|| Volume::open(Arc::clone(&handle), name, Arc::clone(&self.cache)))?;
         let disk = Arc::new(OpenDisk::new(volume));
-        if let Err(error) = disk.listen(&self.dir, name) {
+        let dir = self.dir.join(icecore::volume::volume_dir(&handle, name));
+        if let Err(error) = disk.listen(&dir, name) {
             // The disk is useful even if other programs cannot request snapshots of it.
             tracing::warn!(volume = name, %error, "other programs cannot request snapshots");
         }
@@ -141,10 +142,11 @@ mod tests {
             labels: Default::default(),
         };
         icecore::volume::create_volume(&repo, &options).unwrap();
-        let served = || control::is_served(&repository, "web");
+        let dir = repository.join(icecore::volume::volume_dir(&repo, "web"));
+        let served = || control::is_served(&dir);
         let take = |name: &str| {
             let asked = VolumeSnapshotOptions::new(SnapshotId(new_id()), 1, name);
-            control::ask(&repository, "web", &asked).unwrap().map(|taken| taken.map(|_| ()))
+            control::ask(&dir, "web", &asked).unwrap().map(|taken| taken.map(|_| ()))
         };
         assert!(!served() && take("nobody").is_none());
         let pulled = disks.open("web").unwrap();

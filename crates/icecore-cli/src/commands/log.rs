@@ -74,6 +74,8 @@ enum EventKind {
     Volume,
     /// Parity was turned on, changed or turned off
     Parity,
+    /// A key slot was added or removed, or a new epoch of keys began
+    Keys,
 }
 
 impl EventKind {
@@ -87,6 +89,7 @@ impl EventKind {
             Event::PutAside(_) => Self::Repaired,
             Event::VolumeStandsOn { .. } | Event::VolumeGone { .. } => Self::Volume,
             Event::ParitySet(_) => Self::Parity,
+            Event::KeysChanged { .. } => Self::Keys,
         }
     }
 
@@ -100,6 +103,7 @@ impl EventKind {
             Self::Repaired => "repaired",
             Self::Volume => "volume",
             Self::Parity => "parity",
+            Self::Keys => "keys",
         }
     }
 }
@@ -160,7 +164,10 @@ impl LogArgs {
                 (stands && of(name)).then_some(event)
             }
             Event::VolumeGone { ref name, .. } => (ids.is_none() && of(name)).then_some(event),
-            Event::Collected { .. } | Event::PutAside(_) | Event::ParitySet(_) => of_nothing.then_some(event),
+            Event::Collected { .. }
+            | Event::PutAside(_)
+            | Event::ParitySet(_)
+            | Event::KeysChanged { .. } => of_nothing.then_some(event),
         }
     }
 }
@@ -175,7 +182,8 @@ fn snapshots(event: &Event) -> Vec<&Snapshot> {
         | Event::PutAside(_)
         | Event::VolumeStandsOn { .. }
         | Event::VolumeGone { .. }
-        | Event::ParitySet(_) => Vec::new(),
+        | Event::ParitySet(_)
+        | Event::KeysChanged { .. } => Vec::new(),
     }
 }
 
@@ -249,6 +257,11 @@ fn lines(event: &Event, names: &HashMap<SnapshotId, String>) -> Vec<String> {
         Event::VolumeGone { name, .. } => vec![format!("{name}, deleted")],
         Event::ParitySet(scheme) => {
             vec![scheme.map_or_else(|| "off".to_owned(), |scheme| scheme.to_string())]
+        }
+        Event::KeysChanged { added, removed, epoch } => {
+            let added = added.iter().map(|slot| format!("slot {slot} added"));
+            let removed = removed.iter().map(|slot| format!("slot {slot} removed"));
+            added.chain(removed).chain(epoch.map(|epoch| format!("epoch {epoch} began"))).collect()
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use icecore::maintenance::Event;
 use icecore::maintenance::LogEntry;
+use icecore::repository::SlotId;
 use serde::Serialize;
 
 use crate::json::snapshot::Snapshot;
@@ -36,6 +37,7 @@ enum OneEvent {
     Repaired { damaged_packs: Vec<String> },
     Volume { volume: String, name: String, gone: bool, origin: Option<String>, bases: Vec<String> },
     Parity { scheme: Option<String> },
+    Keys { added: Vec<String>, removed: Vec<String>, epoch: Option<u32> },
 }
 
 impl LogResult {
@@ -86,6 +88,10 @@ impl From<&Event> for OneEvent {
                 bases: Vec::new(),
             },
             Event::ParitySet(scheme) => Self::Parity { scheme: scheme.as_ref().map(ToString::to_string) },
+            Event::KeysChanged { added, removed, epoch } => {
+                let texts = |slots: &[SlotId]| slots.iter().map(ToString::to_string).collect();
+                Self::Keys { added: texts(added), removed: texts(removed), epoch: *epoch }
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Reading and writing fixed-width little-endian fields.
 
+use crate::pure::record_cipher::Refused;
+
 /// The error of a decoder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeError {
@@ -17,6 +19,8 @@ pub(crate) enum DecodeError {
     BadValue { what: &'static str, value: u64 },
     #[error("{0}")]
     Serial(String),
+    #[error("{0}")]
+    Seal(Refused),
 }
 
 impl DecodeError {

@@ -7,7 +7,10 @@ use crate::format::bytes::DecodeError;
 use crate::format::envelope::Envelope;
 use crate::format::serial;
 use crate::format::serial::SERIAL_BYTES_MAX;
+use crate::pure::hash::Hasher;
+use crate::words::ids::Digest;
 use crate::words::ids::RepositoryId;
+use crate::words::ids::SlotId;
 use crate::words::parity::ParityScheme;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::FANOUT;
@@ -29,6 +32,9 @@ const ENVELOPE: Envelope = Envelope {
     minor: FORMAT_MINOR,
     bytes_max: SERIAL_BYTES_MAX,
 };
+
+/// The incompatible feature of sealed repositories.
+pub(crate) const SEALED: u64 = 1;
 
 /// Feature bits, by what a program may do without knowing them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -70,40 +76,80 @@ pub(crate) struct Config {
     pub(crate) geometry: Geometry,
     /// The default zstd level for new chunks.
     pub(crate) level: i32,
-    /// The secret behind every digest. Never printed.
-    pub(crate) key: [u8; 32],
+    pub(crate) secret: Secret,
     /// The parity to keep, if any.
     pub(crate) parity: Option<ParityScheme>,
 }
 
+/// Where the key of a repository is.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Secret {
+    /// Here: the repository is plain. Never printed.
+    Plain([u8; 32]),
+    /// In key slots, of which this is the first: the repository is sealed.
+    Sealed(SlotNote),
+}
+
+/// What is noted of a key slot, to notice when it is lost, damaged or made by somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SlotNote {
+    pub(crate) id: SlotId,
+    /// The record digest of its file.
+    pub(crate) digest: Digest,
+    /// When it was made, in milliseconds since 1970.
+    pub(crate) created_unix_ms: i64,
+}
+
 /// The fields in their order. The last is the number of packs and of parity files of a group.
 #[derive(Serialize, Deserialize)]
-struct Body(RepositoryId, i64, Features, Geometry, i32, [u8; 32], Option<(u8, u8)>);
+struct Body(RepositoryId, i64, Features, Geometry, i32, Secret, Option<(u8, u8)>);
 
 impl Config {
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, DecodeError> {
-        let Self { id, created_unix_ms, features, geometry, level, key, parity } = *self;
+    /// Returns the bytes of the file. `hasher` is that of the repository if it is sealed.
+    pub(crate) fn encode(&self, hasher: Option<&Hasher>) -> Result<Vec<u8>, DecodeError> {
+        let Self { id, created_unix_ms, features, geometry, level, secret, parity } = self.clone();
         let parity = parity.map(|scheme| (scheme.packs(), scheme.files()));
-        let body = Body(id, created_unix_ms, features, geometry, level, key, parity);
-        ENVELOPE.seal(&serial::encode(&body)?, |bytes| *blake3::hash(bytes).as_bytes())
+        let body = Body(id, created_unix_ms, features, geometry, level, secret, parity);
+        ENVELOPE.seal(&serial::encode(&body)?, |bytes| checksum(hasher, bytes))
     }
 
-    /// Returns the config and the minor version of the format it was written with.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, u16), DecodeError> {
-        let opened = ENVELOPE.open(bytes, |bytes| *blake3::hash(bytes).as_bytes())?;
-        let Body(id, created_unix_ms, features, geometry, level, key, parity) = opened.value()?;
+    /// Returns the config and the minor version of the format it was written with. Without the
+    /// hasher of the repository, only the config of a plain one can be decoded.
+    pub(crate) fn decode(bytes: &[u8], hasher: Option<&Hasher>) -> Result<(Self, u16), DecodeError> {
+        let opened = ENVELOPE.open(bytes, |bytes| checksum(hasher, bytes))?;
+        let Body(id, created_unix_ms, features, geometry, level, secret, parity) = opened.value()?;
         let scheme = |(packs, files)| {
             ParityScheme::new(packs, files)
                 .map_err(|_| DecodeError::bad("the number of packs in a parity group", packs))
         };
         let parity = parity.map(scheme).transpose()?;
-        Ok((Self { id, created_unix_ms, features, geometry, level, key, parity }, opened.minor))
+        let config = Self { id, created_unix_ms, features, geometry, level, secret, parity };
+        let is_sealed = features.incompatible & SEALED != 0;
+        if is_sealed != matches!(config.secret, Secret::Sealed(_)) || is_sealed != hasher.is_some() {
+            return Err(DecodeError::bad("the feature of sealed repositories", u8::from(is_sealed)));
+        }
+        Ok((config, opened.minor))
+    }
+
+    /// Tells whether the file seems to be that of a sealed repository. Nothing is proven.
+    pub(crate) fn seems_sealed(bytes: &[u8]) -> Result<bool, DecodeError> {
+        let Body(_, _, features, ..) = ENVELOPE.open_unproven(bytes)?.value()?;
+        Ok(features.incompatible & SEALED != 0)
+    }
+}
+
+/// Returns the checksum of a config: keyed in a sealed repository, so that nobody changes it
+/// unnoticed.
+fn checksum(hasher: Option<&Hasher>, bytes: &[u8]) -> [u8; 32] {
+    match hasher {
+        Some(hasher) => hasher.record(bytes).0,
+        None => *blake3::hash(bytes).as_bytes(),
     }
 }
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { id, created_unix_ms, features, geometry, level, key: _, parity } = self;
+        let Self { id, created_unix_ms, features, geometry, level, secret: _, parity } = self;
         f.debug_struct("Config")
             .field("id", id)
             .field("created_unix_ms", created_unix_ms)

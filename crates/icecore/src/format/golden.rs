@@ -11,6 +11,9 @@ use crate::format::checkpoint::keys_of;
 use crate::format::config::Config;
 use crate::format::config::Features;
 use crate::format::config::Geometry;
+use crate::format::config::SEALED;
+use crate::format::config::Secret;
+use crate::format::config::SlotNote;
 use crate::format::dirty_map::MAP_ENTRY_BYTES;
 use crate::format::dirty_map::RegionStates;
 use crate::format::dirty_map::STATE_WORDS;
@@ -59,6 +62,7 @@ use crate::format::serial;
 use crate::format::volume::VolumeRecord;
 use crate::pure::compress::Codec;
 use crate::pure::hash::Hasher;
+use crate::pure::keys::Salt;
 use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
 use crate::words::ids::Digest;
@@ -68,6 +72,7 @@ use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::ids::RepositoryId;
 use crate::words::ids::RunId;
+use crate::words::ids::SlotId;
 use crate::words::ids::SnapshotId;
 use crate::words::ids::VolumeId;
 use crate::words::names::Labels;
@@ -78,15 +83,34 @@ pub(crate) const CONFIG: &str = "
     494345434f4e460a | magic
     0300 | major
     0000 | minor
-    4c000000 | body length
+    4d000000 | body length
     000102030405060708090a0b0c0d0e0f | id
     fd00bcacdc43030000 | created, zigzag
     00fbfb00fc00000100 | features
     fb0010104080 | geometry
     0d | level, zigzag
+    00 | the repository is plain
     202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f | key
     010a02 | parity: 10+2
-    a39b1c52b310fd8001656fe141dd24270f1ba891187f3b98e4b0e0f23af51b91 | checksum
+    cd66a63c1ad80cd94fffff4c8127f22906f804f5ac9ef7c3a71a074472631f2e | checksum
+";
+
+pub(crate) const SEALED_CONFIG: &str = "
+    494345434f4e460a | magic
+    0300 | major
+    0000 | minor
+    64000000 | body length
+    000102030405060708090a0b0c0d0e0f | id
+    fd00bcacdc43030000 | created, zigzag
+    01fbfb00fc00000100 | features
+    fb0010104080 | geometry
+    0d | level, zigzag
+    01 | the repository is sealed; its first key slot:
+    707172737475767778797a7b7c7d7e7f | id
+    eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee | digest
+    fdf4bcacdc43030000 | created, zigzag
+    00 | no parity
+    e84840f6b40b2c417b56aab42cb9c20ca5eb616b160892a86ad5d2bd274749cb | checksum
 ";
 
 pub(crate) const CHECKED: &str = "
@@ -448,7 +472,7 @@ pub(crate) const VOLUME: &str = "
     494345564f4c550a | magic
     0300 | major
     0000 | minor
-    28010000 | body length
+    29010000 | body length
     505152535455565758595a5b5c5d5e5f | id
     057765622d31 | name
     fdf8bcacdc43030000 | created, zigzag
@@ -494,7 +518,8 @@ pub(crate) const VOLUME: &str = "
     c9 | active overlay
     00 | labels
     fb2c01 | the entry that says what it stands on
-    9b124f19da0861146d9f57729e2d537080243ac4c1b07329700fd500784814c0 | checksum
+    02 | epoch
+    fc3e82fd8970a6a6a934760780bba00102d7b419166e2da26838dd8207e93ddd | checksum
 ";
 
 /// A volume with labels, created from a snapshot that has some.
@@ -502,7 +527,7 @@ pub(crate) const LABELLED_VOLUME: &str = "
     494345564f4c550a | magic
     0300 | major
     0000 | minor
-    3b010000 | body length
+    3c010000 | body length
     505152535455565758595a5b5c5d5e5f | id
     057765622d31 | name
     fdf8bcacdc43030000 | created, zigzag
@@ -554,14 +579,15 @@ pub(crate) const LABELLED_VOLUME: &str = "
     0161 | key
     00 | value
     fb2c01 | the entry that says what it stands on
-    2ff8a9c15ae0fabe8aaa4605a1b6468e3bf35caf8fcb8ccbcc0250527c318729 | checksum
+    02 | epoch
+    7a7144dcfc6da2a2252817ef18ca3169508d4a15e0bfe6b2119ceb79d7949e6e | checksum
 ";
 
 pub(crate) const EMPTY_VOLUME: &str = "
     494345564f4c550a | magic
     0300 | major
     0000 | minor
-    1d000000 | body length
+    1e000000 | body length
     00000000000000000000000000000000 | id
     0176 | name
     00 | created, zigzag
@@ -573,7 +599,8 @@ pub(crate) const EMPTY_VOLUME: &str = "
     00 | active overlay
     00 | labels
     00 | the entry that says what it stands on
-    fecfe100129988d3750ec3285999ea5f7b04da7f85839aeed0ee8aa9170af7a8 | checksum
+    00 | epoch
+    369f2f63343e12e1016d9150b2717799dab77b1ad5de3107ac11fa461b3761b8 | checksum
 ";
 
 /// An entry with one change of each kind.
@@ -581,7 +608,7 @@ pub(crate) const ENTRY: &str = "
     4943454a524e4c0a | magic
     0300 | major
     0000 | minor
-    de020000 | body length
+    19030000 | body length
     4f000000 | length of the head
     fb2c01 | number
     dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd | digest of the entry before
@@ -694,10 +721,15 @@ pub(crate) const ENTRY: &str = "
     10000000 | length
     505152535455565758595a5b5c5d5e5f | volume
     0900 | config
-    08000000 | length
+    43000000 | length
     0001fbfb00 | features
     010a02 | parity: 10 packs, 2 files
-    17844e23c9c99690c0e9c158e337b0674684599020e481523b97d8557655a562 | checksum: the digest of the entry
+    02 | epoch
+    01 | key slots
+    707172737475767778797a7b7c7d7e7f | id
+    eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee | digest
+    fdf4bcacdc43030000 | created, zigzag
+    9baff3d49b19c75f80f559a5c7f3a7bc44632d07a5507c51bebe554122a3c56e | checksum: the digest of the entry
 ";
 
 /// A checkpoint with a live and a deleted snapshot, a condemned pack and a volume.
@@ -707,12 +739,17 @@ pub(crate) const CHECKPOINT: &str = "
     0000 | minor
     0f000000 | length of the config
     7468652066696c6520636f6e666967 | config
-    43000000 | length of the head
+    7e000000 | length of the head
     fb2c01 | number
     dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd | digest of the entry
     07 | low
     0001fbfb00 | features
     010a02 | parity: 10 packs, 2 files
+    02 | epoch
+    01 | key slots
+    707172737475767778797a7b7c7d7e7f | id
+    eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee | digest
+    fdf4bcacdc43030000 | created, zigzag
     01606162636465666768696a6b6c6d6e6f | tokens
     02 | rows
     06 | keys
@@ -834,10 +871,10 @@ pub(crate) const CHECKPOINT: &str = "
     fafbfb00fbfffffc00000100 | stats
     01fb0108fcfffffffffd00000040010000000102 | source
     00 | labels
-    80789df95274b1557d89285abe803eec0098de4b5bacd80fded881a23d1408e0 | digest of the only block
+    6d72e6fa29c8f619826947d1eae8d9d0f0d7b16ece7be2043ba1498a8d384f24 | digest of the only block
     4943454350454e0a | magic
-    3903000000000000 | length
-    43e507ba1750589ad21418aa3e9bbe226d457617a38a28fa2a9e65c4d977f096 | digest of the digests
+    7403000000000000 | length
+    0eb1af7e64357fccdedf973641b2a0d71117e3430fd315009d4d2f8c685b69a3 | digest of the digests
 ";
 
 pub(crate) const MAP_ENTRY: &str = "
@@ -897,9 +934,19 @@ pub(crate) fn config() -> Config {
         features: Features { incompatible: 0, read_only_compatible: 251, compatible: 65536 },
         geometry: Geometry::V1,
         level: -7,
-        key: count_from(0x20),
+        secret: Secret::Plain(count_from(0x20)),
         parity: Some(ParityScheme::new(10, 2).unwrap()),
     }
+}
+
+pub(crate) fn sealed_config() -> Config {
+    let features = Features { incompatible: SEALED, ..config().features };
+    Config { features, secret: Secret::Sealed(slot_note()), parity: None, ..config() }
+}
+
+fn slot_note() -> SlotNote {
+    let id = SlotId::from(count_from(0x70));
+    SlotNote { id, digest: Digest([0xee; 32]), created_unix_ms: 1_795_000_000_122 }
 }
 
 pub(crate) fn parity_head() -> Head {
@@ -966,6 +1013,7 @@ pub(crate) fn volume() -> VolumeRecord {
         active: 201,
         labels: Labels::new(),
         stands_at: 300,
+        epoch: 2,
     }
 }
 
@@ -982,6 +1030,7 @@ fn empty_volume() -> VolumeRecord {
         active: 0,
         labels: Labels::new(),
         stands_at: 0,
+        epoch: 0,
     }
 }
 
@@ -1010,7 +1059,7 @@ pub(crate) fn inner() -> Inner {
 }
 
 fn pack_header(kind: PackKind) -> PackHeader {
-    PackHeader { kind, repository: RepositoryId::from(count_from(0)), salt: count_from(0xd0) }
+    PackHeader { kind, epoch: None, repository: RepositoryId::from(count_from(0)), salt: count_from(0xd0) }
 }
 
 pub(crate) fn raw_entry() -> Entry {
@@ -1060,7 +1109,8 @@ pub(crate) fn copy_entry() -> Entry {
 
 pub(crate) fn trailer() -> Trailer {
     let crc = crc32fast::hash(&bytes(DIRECTORY));
-    Trailer { entries: 2, block_ids: 4, bitmaps: 1, crc, directory_offset: 5097 }
+    let salt = Salt::default();
+    Trailer { entries: 2, block_ids: 4, bitmaps: 1, crc, directory_offset: 5097, epoch: 0, salt }
 }
 
 pub(crate) fn run_header() -> RunHeader {
@@ -1099,8 +1149,30 @@ fn block_entries() -> [RunEntry; 3] {
 
 #[test]
 fn the_config_is_these_bytes() {
-    assert_eq!(config().encode().unwrap(), bytes(CONFIG));
-    assert_eq!(Config::decode(&bytes(CONFIG)), Ok((config(), 0)));
+    for (config, hasher, listing) in
+        [(config(), None, CONFIG), (sealed_config(), Some(&hasher()), SEALED_CONFIG)]
+    {
+        assert_eq!(config.encode(hasher).unwrap(), bytes(listing));
+        assert_eq!(Config::decode(&bytes(listing), hasher), Ok((config, 0)));
+        assert_eq!(Config::seems_sealed(&bytes(listing)), Ok(hasher.is_some()));
+    }
+    let other = Hasher::new(&[2; 32]);
+    for (listing, hasher) in [(CONFIG, Some(&hasher())), (SEALED_CONFIG, None), (SEALED_CONFIG, Some(&other))]
+    {
+        assert!(Config::decode(&bytes(listing), hasher).is_err());
+    }
+}
+
+/// A config whose checksum is right and whose feature is not.
+#[test]
+fn a_config_with_a_key_is_not_that_of_a_sealed_repository() {
+    let plain = Config { secret: config().secret, ..sealed_config() };
+    let sealed = Config { secret: sealed_config().secret, ..config() };
+    for config in [plain, sealed] {
+        for hasher in [None, Some(&hasher())] {
+            assert!(Config::decode(&config.encode(hasher).unwrap(), hasher).is_err());
+        }
+    }
 }
 
 #[test]
@@ -1124,7 +1196,9 @@ pub(crate) fn standing() -> Standing {
 
 fn settings() -> Settings {
     let features = Features { incompatible: 0, read_only_compatible: 1, compatible: 251 };
-    Settings::new(features, ParityScheme::new(10, 2).ok())
+    let mut settings = Settings::default().with_parity(ParityScheme::new(10, 2).ok());
+    (settings.features, settings.epoch, settings.slots) = (features, 2, vec![slot_note()]);
+    settings
 }
 
 pub(crate) fn journal_entry() -> JournalEntry {

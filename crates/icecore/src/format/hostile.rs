@@ -56,7 +56,7 @@ fn golden_run_body_len() -> u64 {
 
 /// Every structure with its own checksum.
 const SEALED: &[(&str, &str, Check)] = &[
-    ("config", golden::CONFIG, |bytes| Config::decode(bytes).is_ok()),
+    ("config", golden::CONFIG, |bytes| Config::decode(bytes, None).is_ok()),
     ("record", golden::RECORD, |bytes| Record::decode(bytes, &golden::hasher()).is_ok()),
     ("labelled record", golden::LABELLED_RECORD, |bytes| Record::decode(bytes, &golden::hasher()).is_ok()),
     ("empty record", golden::EMPTY_RECORD, |bytes| Record::decode(bytes, &golden::hasher()).is_ok()),
@@ -168,7 +168,7 @@ fn no_truncation_is_accepted() {
 #[test]
 fn nothing_may_follow_a_config_a_record_or_a_page() {
     let with_more = |listing| [bytes(listing), vec![0]].concat();
-    assert!(Config::decode(&with_more(golden::CONFIG)).is_err());
+    assert!(Config::decode(&with_more(golden::CONFIG), None).is_err());
     assert!(Record::decode(&with_more(golden::RECORD), &golden::hasher()).is_err());
     assert!(Record::decode(&with_more(golden::LABELLED_RECORD), &golden::hasher()).is_err());
     assert!(VolumeRecord::decode(&with_more(golden::LABELLED_VOLUME), &golden::hasher()).is_err());
@@ -249,7 +249,7 @@ fn versions_that_are_not_known_are_told_apart_from_damage() {
     };
     for other in [1, 4] {
         let refused = |known| Err(DecodeError::BadVersion { found: u16::from(other), known });
-        assert_eq!(Config::decode(&at_8(golden::CONFIG, other)).map(drop), refused(3));
+        assert_eq!(Config::decode(&at_8(golden::CONFIG, other), None).map(drop), refused(3));
         assert_eq!(Record::decode(&at_8(golden::RECORD, other), &golden::hasher()).map(drop), refused(3));
         assert_eq!(run_header(&at_8(golden::RUN_HEADER, other)).map(drop), refused(2));
         assert_eq!(PackHeader::decode(&resealed(at_8(golden::PACK_HEADER, other))).map(drop), refused(3));
@@ -264,7 +264,7 @@ fn a_newer_minor_version_is_reported_and_read_without_what_it_appended() {
         let length = u32::try_from(body.len()).unwrap().to_le_bytes();
         let mut config = [&whole[..10], &[minor, 0], &length, &body].concat();
         config.extend(blake3::hash(&config).as_bytes());
-        Config::decode(&config)
+        Config::decode(&config, None)
     };
     assert_eq!(with_minor(7, &[]), Ok((golden::config(), 7)));
     assert_eq!(with_minor(7, &[1, 2, 3]), Ok((golden::config(), 7)));
@@ -443,7 +443,7 @@ proptest! {
         };
         let config = seal(golden::CONFIG, &body, &|bytes| *blake3::hash(bytes).as_bytes());
         let record = seal(golden::RECORD, &body, &|bytes| hasher.record(bytes).0);
-        let _ = Config::decode(&config);
+        let _ = Config::decode(&config, None);
         let _ = Record::decode(&record, &hasher);
     }
 }

@@ -11,9 +11,12 @@ use serde::Serialize;
 
 use crate::format::bytes::DecodeError;
 use crate::format::bytes::Fields;
+use crate::format::config::Config;
 use crate::format::config::FORMAT_MAJOR;
 use crate::format::config::FORMAT_MINOR;
 use crate::format::config::Features;
+use crate::format::config::Secret;
+use crate::format::config::SlotNote;
 use crate::format::envelope::Envelope;
 use crate::format::record::Record;
 use crate::format::serial;
@@ -34,6 +37,8 @@ pub(crate) const ENTRY_BYTES_MAX: usize = 16 << 20;
 const KIND_MAX: u16 = 9;
 /// The most ids in one change; a longer list takes several.
 const IDS_MAX: usize = 1 << 14;
+/// The most key slots.
+pub(crate) const SLOTS_MAX: usize = 64;
 
 const ENVELOPE: Envelope = Envelope {
     what: "journal entry",
@@ -116,11 +121,15 @@ pub(crate) struct Standing {
 }
 
 /// What holds for a repository and can change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) features: Features,
     /// The number of packs and of parity files of a group.
     parity: Option<(u8, u8)>,
+    /// The epoch of the keys that a sealed repository writes with.
+    pub(crate) epoch: u32,
+    /// The key slots of a sealed repository.
+    pub(crate) slots: Vec<SlotNote>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -144,8 +153,18 @@ struct StandingFields {
 }
 
 impl Settings {
-    pub(crate) fn new(features: Features, parity: Option<ParityScheme>) -> Self {
-        Self { features, parity: parity.map(|scheme| (scheme.packs(), scheme.files())) }
+    /// Returns the settings that the config of a repository gives it.
+    pub(crate) fn of(config: &Config) -> Self {
+        let slots = match config.secret {
+            Secret::Plain(_) => Vec::new(),
+            Secret::Sealed(first) => vec![first],
+        };
+        Self { slots, ..Self::default() }.with_parity(config.parity)
+    }
+
+    /// Returns the same settings with this parity.
+    pub(crate) fn with_parity(&self, parity: Option<ParityScheme>) -> Self {
+        Self { parity: parity.map(|scheme| (scheme.packs(), scheme.files())), ..self.clone() }
     }
 
     /// Returns the parity that is kept of packs, if any is.
@@ -154,6 +173,9 @@ impl Settings {
     }
 
     pub(crate) fn check(&self) -> Result<(), DecodeError> {
+        if self.slots.len() > SLOTS_MAX {
+            return Err(DecodeError::bad("the number of key slots", self.slots.len() as u64));
+        }
         match self.parity {
             Some((packs, files)) if ParityScheme::new(packs, files).is_err() => {
                 Err(DecodeError::bad("the number of packs in a parity group", packs))

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crate::words::ids::GroupId;
 use crate::words::ids::PackId;
 use crate::words::ids::RunId;
+use crate::words::ids::SlotId;
 
 pub(crate) const CONFIG: &str = "config";
 /// The entries of the journal.
@@ -14,6 +15,10 @@ pub(crate) const JOURNAL: &str = "journal";
 pub(crate) const COPIES: &str = "journal-copies";
 /// The catalog after some entries.
 pub(crate) const CHECKPOINTS: &str = "checkpoint";
+/// The key slots of a sealed repository.
+pub(crate) const KEYS: &str = "keys";
+/// A second copy of each key slot.
+pub(crate) const KEY_COPIES: &str = "keys-copies";
 pub(crate) const PACKS: &str = "packs";
 pub(crate) const INDEX: &str = "index";
 /// The directory of parity files.
@@ -33,8 +38,8 @@ pub(crate) const DAMAGE: &str = "local/damage";
 /// Space that is given back when the disk is full, so that delete and gc can work.
 pub(crate) const RESERVE: &str = "local/reserve";
 /// All names that can be in the directory of a repository.
-pub(crate) const ROOT: [&str; 9] =
-    [CHECKPOINTS, CONFIG, DAMAGED, INDEX, JOURNAL, COPIES, LOCAL, PACKS, PARITY];
+pub(crate) const ROOT: [&str; 11] =
+    [CHECKPOINTS, CONFIG, DAMAGED, INDEX, JOURNAL, COPIES, KEYS, KEY_COPIES, LOCAL, PACKS, PARITY];
 /// The size of [`RESERVE`].
 pub(crate) const RESERVE_BYTES: usize = 256 << 10;
 
@@ -52,6 +57,11 @@ pub(crate) fn numbered(dir: &str, number: u64) -> String {
 pub(crate) fn number_of(file: &str) -> Option<u64> {
     let number = u64::from_str_radix(file, 16).ok()?;
     (format!("{number:016x}") == file).then_some(number)
+}
+
+/// Returns the file of a key slot, in one of its places.
+pub(crate) fn slot(place: &str, id: SlotId) -> String {
+    format!("{place}/{id}")
 }
 
 pub(crate) fn pack(id: PackId) -> String {
@@ -79,9 +89,9 @@ pub(crate) fn id_of<T: FromStr + Display>(file: &str) -> Option<T> {
     file.parse::<T>().ok().filter(|id| id.to_string() == file)
 }
 
-/// Returns the directory of a volume's files, relative to the repository's. Whoever serves the
-/// volume keeps sockets in it.
-pub fn volume_dir(name: &str) -> String {
+/// Returns the directory of a volume's files. What stands for the name of a volume here and in the
+/// functions below is not always the name: see `RepositoryFiles::volume_key`.
+pub(crate) fn volume_dir(name: &str) -> String {
     format!("{VOLUMES}/{name}")
 }
 

@@ -24,5 +24,6 @@ pub(crate) mod record;
 pub(crate) mod run;
 pub(crate) mod run_filter;
 pub(crate) mod run_table;
+pub(crate) mod sealed;
 pub(crate) mod serial;
 pub(crate) mod volume;

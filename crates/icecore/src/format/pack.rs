@@ -14,7 +14,9 @@
 use crate::format::bytes::DecodeError;
 use crate::format::bytes::Fields;
 use crate::format::bytes::table_entry;
+use crate::format::sealed::CIPHER_AES_GCM;
 use crate::pure::compress::Codec;
+use crate::pure::keys::Salt;
 use crate::words::ids::BlockId;
 use crate::words::ids::RepositoryId;
 use crate::words::sizes::BLOCK_BYTES;
@@ -26,7 +28,6 @@ pub(crate) const HEADER_BYTES: usize = 64;
 pub(crate) const RECORD_BYTES: usize = 40;
 pub(crate) const ENTRY_BYTES: usize = 44;
 pub(crate) const TRAILER_BYTES: usize = 64;
-pub(crate) const SALT_BYTES: usize = 24;
 pub(crate) const BLOCK_ID_BYTES: usize = 16;
 pub(crate) const BITMAP_BYTES: usize = CHUNK_BLOCKS_MAX / 8;
 /// The most chunks or pages in a pack.
@@ -36,6 +37,9 @@ pub(crate) const PACK_BYTES_MAX: u64 = u32::MAX as u64;
 /// The most bytes of a decoded chunk or page.
 #[expect(clippy::cast_possible_truncation, reason = "a constant: 2^20")]
 pub(crate) const RAW_BYTES_MAX: u32 = (CHUNK_BLOCKS_MAX * BLOCK_BYTES) as u32;
+
+/// The most stored bytes of a chunk or page: what does not compress, padded and sealed.
+const STORED_BYTES_MAX: u32 = RAW_BYTES_MAX + 1024;
 
 const HEADER_MAGIC: [u8; 8] = *b"ICEPACK\n";
 pub(crate) const RECORD_MAGIC: [u8; 4] = *b"ICER";
@@ -90,9 +94,11 @@ impl PackKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: PackKind,
+    /// The epoch of the key that its records are sealed with; none if they are not sealed.
+    pub(crate) epoch: Option<u32>,
     pub(crate) repository: RepositoryId,
     /// Bytes that no other pack has, so that no two packs have the same id.
-    pub(crate) salt: [u8; SALT_BYTES],
+    pub(crate) salt: Salt,
 }
 
 impl Header {
@@ -100,8 +106,8 @@ impl Header {
         let mut bytes = HEADER_MAGIC.to_vec();
         bytes.extend(PACK_VERSION.to_le_bytes());
         bytes.push(self.kind.number());
-        bytes.push(CIPHER_NONE);
-        bytes.extend([0; 4]);
+        bytes.push(if self.epoch.is_some() { CIPHER_AES_GCM } else { CIPHER_NONE });
+        bytes.extend(self.epoch.unwrap_or(0).to_le_bytes());
         bytes.extend(<[u8; 16]>::from(self.repository));
         bytes.extend(self.salt);
         bytes.extend([0; 4]);
@@ -120,13 +126,13 @@ impl Header {
             3 => PackKind::Mixed,
             other => return Err(DecodeError::bad("the kind of a pack", other)),
         };
-        match fields.u8()? {
-            CIPHER_NONE => {}
+        let epoch = match fields.u8()? {
+            CIPHER_NONE => fields.reserved(4).map(|()| None)?,
+            CIPHER_AES_GCM => Some(fields.u32()?),
             other => return Err(DecodeError::bad("the cipher of a pack", other)),
-        }
-        fields.reserved(4)?;
+        };
         let repository = RepositoryId::from(fields.array()?);
-        Ok(Self { kind, repository, salt: fields.array()? })
+        Ok(Self { kind, epoch, repository, salt: fields.array()? })
     }
 }
 
@@ -160,6 +166,12 @@ impl Entry {
             (false, 0) => EntryKind::Page,
             (false, _) => EntryKind::Chunk,
         }
+    }
+
+    /// Tells whether its bytes are padded before they are sealed. What a chunk that does not
+    /// compress holds is as long as its slots say anyway.
+    pub(crate) fn is_padded(&self) -> bool {
+        self.codec != Codec::Raw || self.kind() != EntryKind::Chunk
     }
 
     /// Returns the length of the record before the stored bytes.
@@ -250,7 +262,7 @@ impl Entry {
         if u64::from(self.offset) < (HEADER_BYTES + RECORD_BYTES) as u64 || end > data_end {
             return Err(DecodeError::bad("the offset of an entry", self.offset));
         }
-        if self.raw_bytes > RAW_BYTES_MAX || self.stored_bytes > RAW_BYTES_MAX {
+        if self.raw_bytes > RAW_BYTES_MAX || self.stored_bytes > STORED_BYTES_MAX {
             return Err(DecodeError::bad("the length of an entry", self.raw_bytes.max(self.stored_bytes)));
         }
         if self.codec == Codec::Delta && self.kind() != EntryKind::Page {
@@ -318,6 +330,9 @@ pub(crate) struct Trailer {
     pub(crate) crc: u32,
     /// The offset of the directory, and so the end of the records.
     pub(crate) directory_offset: u64,
+    /// Epoch and salt of a sealed pack once more: without them, nothing of it can be read.
+    pub(crate) epoch: u32,
+    pub(crate) salt: Salt,
 }
 
 impl Trailer {
@@ -328,7 +343,8 @@ impl Trailer {
         bytes.extend(self.bitmaps.to_le_bytes());
         bytes.extend(self.crc.to_le_bytes());
         bytes.extend(self.directory_offset.to_le_bytes());
-        bytes.extend([0; 28]);
+        bytes.extend(self.epoch.to_le_bytes());
+        bytes.extend(self.salt);
         seal(bytes)
     }
 
@@ -340,6 +356,8 @@ impl Trailer {
             bitmaps: fields.u32()?,
             crc: fields.u32()?,
             directory_offset: fields.u64()?,
+            epoch: fields.u32()?,
+            salt: fields.array()?,
         };
         if trailer.entries > ENTRIES_MAX {
             return Err(DecodeError::bad("the number of entries of a pack", trailer.entries));

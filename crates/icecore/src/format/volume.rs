@@ -52,6 +52,8 @@ pub(crate) struct VolumeRecord {
     pub(crate) labels: Labels,
     /// The number of the last entry of the journal that says what the volume stands on, or zero.
     pub(crate) stands_at: u64,
+    /// The epoch of the keys of its overlays, if the repository is sealed.
+    pub(crate) epoch: u32,
 }
 
 /// The fields of the file. The records of snapshots come with their lengths, so that a later
@@ -69,6 +71,7 @@ struct Fields {
     active: u64,
     labels: Labels,
     stands_at: u64,
+    epoch: u32,
 }
 
 impl VolumeRecord {
@@ -85,6 +88,7 @@ impl VolumeRecord {
             active,
             labels,
             stands_at,
+            epoch,
         } = self.clone();
         let framed = |record: Option<Record>| record.as_ref().map(serial::encode).transpose();
         let (origin, base) = (framed(origin)?, framed(base)?);
@@ -100,6 +104,7 @@ impl VolumeRecord {
             active,
             labels,
             stands_at,
+            epoch,
         };
         ENVELOPE.seal(&serial::encode(&fields)?, |bytes| hasher.record(bytes).0)
     }
@@ -122,6 +127,7 @@ impl VolumeRecord {
             active,
             labels,
             stands_at,
+            epoch,
         } = fields;
         let (origin, base) = (framed(origin)?, framed(base)?);
         let record = Self {
@@ -136,6 +142,7 @@ impl VolumeRecord {
             active,
             labels,
             stands_at,
+            epoch,
         };
         check_decoded_labels(&record.labels)?;
         let below = record.origin.iter().chain(&record.base).map(|below| below.size_bytes).max();

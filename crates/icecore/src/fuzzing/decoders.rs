@@ -46,9 +46,19 @@ const KEY: [u8; 32] = [1; 32];
 
 /// Checks the decoder of the file `config`.
 pub fn config(bytes: &[u8]) {
-    for bytes in [Some(bytes.to_vec()), seal::envelope(*b"ICECONF\n", bytes, &seal::plain)].iter().flatten() {
-        if let Ok((config, minor)) = Config::decode(bytes) {
-            assert_body(bytes, config.encode().ok(), minor > FORMAT_MINOR);
+    let hasher = Hasher::new(&KEY);
+    let plain = seal::envelope(*b"ICECONF\n", bytes, &seal::plain);
+    let keyed = seal::envelope(*b"ICECONF\n", bytes, &|bytes| hasher.record(bytes).0);
+    for (bytes, hasher) in [
+        (Some(bytes.to_vec()), None),
+        (plain, None),
+        (Some(bytes.to_vec()), Some(&hasher)),
+        (keyed, Some(&hasher)),
+    ] {
+        let Some(bytes) = bytes else { continue };
+        if let Ok((config, minor)) = Config::decode(&bytes, hasher) {
+            assert_eq!(Config::seems_sealed(&bytes), Ok(hasher.is_some()));
+            assert_body(&bytes, config.encode(hasher).ok(), minor > FORMAT_MINOR);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::fuzzing::seal::plain;
 use crate::pure::compress::Encoder;
-use crate::pure::hash::Hasher;
+use crate::pure::record_cipher::Kind;
 use crate::repository::Repository;
 use crate::stores::index::writer::write_run_of;
 use crate::stores::locks::Writer;
@@ -58,22 +58,28 @@ pub enum Newer {
 /// `Corrupt` if `bytes` is not a config.
 pub fn newer_config(bytes: &[u8], newer: Newer) -> Result<Vec<u8>> {
     let encoding = |error| Error::corrupt(format!("a config: {error}"));
-    let (mut config, minor) = Config::decode(bytes).map_err(encoding)?;
+    let (mut config, minor) = Config::decode(bytes, None).map_err(encoding)?;
     match newer {
         Newer::Minor => {}
         Newer::ReadOnlyCompatible => config.features.read_only_compatible |= 1 << 40,
         Newer::Incompatible => config.features.incompatible |= 1 << 40,
     }
-    let mut bytes = config.encode().map_err(encoding)?;
+    let mut bytes = config.encode(None).map_err(encoding)?;
     let minor = if newer == Newer::Minor { FORMAT_MINOR + 1 } else { minor };
     set_minor(&mut bytes, minor, plain);
     Ok(bytes)
 }
 
-/// Sets the minor version of a newer program in the record of a snapshot or a volume.
-pub fn make_record_newer(key: &[u8; 32], bytes: &mut [u8]) {
-    let hasher = Hasher::new(key);
-    set_minor(bytes, FORMAT_MINOR + 1, |bytes| hasher.record(bytes).0);
+/// Returns the record of a volume as a newer program would leave it.
+///
+/// # Errors
+/// `Corrupt` if it is not one of this repository.
+pub fn newer_volume(repo: &Repository, stored: Vec<u8>) -> Result<Vec<u8>> {
+    let files = repo.files();
+    let opened = files.seals.open(Kind::Local, 0, stored);
+    let mut bytes = opened.map_err(|error| Error::corrupt(error.to_string()))?;
+    set_minor(&mut bytes, FORMAT_MINOR + 1, |bytes| files.hasher.record(bytes).0);
+    files.seal(Kind::Local, 0, bytes)
 }
 
 fn set_minor(bytes: &mut [u8], minor: u16, checksum: impl Fn(&[u8]) -> [u8; 32]) {

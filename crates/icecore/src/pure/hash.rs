@@ -1,6 +1,9 @@
 //! The digests of blocks, spans, chunks, pages, packs and whole images. All are keyed BLAKE3.
 
+use std::sync::Arc;
+
 use blake3::platform::Platform;
+use zeroize::Zeroize;
 
 use crate::pure::hash_many::KeyWords;
 use crate::pure::hash_many::LANES;
@@ -14,6 +17,7 @@ use crate::words::ids::NodeDigest;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::ids::RunId;
+use crate::words::ids::VolumeKey;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::to_u64;
@@ -21,7 +25,10 @@ use crate::words::sizes::to_u64;
 /// The digests of a repository. Each kind has its own key, derived from the repository's key, so
 /// that a digest of one kind is never a digest of another.
 #[derive(Clone)]
-pub(crate) struct Hasher {
+pub(crate) struct Hasher(Arc<Keys>);
+
+/// The keys, in one place in memory, which is wiped when the last hasher is dropped.
+struct Keys {
     platform: Platform,
     block: KeyWords,
     span: KeyWords,
@@ -38,14 +45,39 @@ pub(crate) struct Hasher {
     name: [u8; 32],
     slice: [u8; 32],
     group: [u8; 32],
+    volume: [u8; 32],
     zero_block: Digest,
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        let Self { platform: _, block, span, zero_block: _, .. } = self;
+        [block, span].into_iter().for_each(KeyWords::wipe);
+        let keys = [
+            &mut self.chunk,
+            &mut self.page,
+            &mut self.pack,
+            &mut self.salt,
+            &mut self.run,
+            &mut self.node,
+            &mut self.image,
+            &mut self.record,
+            &mut self.entry,
+            &mut self.checkpoint,
+            &mut self.name,
+            &mut self.slice,
+            &mut self.group,
+            &mut self.volume,
+        ];
+        keys.into_iter().for_each(|key| key.zeroize());
+    }
 }
 
 impl Hasher {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
         let derive = |what: &str| blake3::derive_key(&format!("icecore 2026-11-24 {what}"), key);
         let block = derive("block");
-        Self {
+        Self(Arc::new(Keys {
             platform: Platform::detect(),
             block: KeyWords::new(&block),
             span: KeyWords::new(&derive("span")),
@@ -62,20 +94,21 @@ impl Hasher {
             name: derive("name"),
             slice: derive("slice"),
             group: derive("group"),
+            volume: derive("volume"),
             zero_block: Digest(*blake3::keyed_hash(&block, &[0; BLOCK_BYTES]).as_bytes()),
-        }
+        }))
     }
 
     /// Returns the digest of a block of zeros.
     pub(crate) fn zero_block(&self) -> Digest {
-        self.zero_block
+        self.0.zero_block
     }
 
     /// Returns the digests of blocks, in order.
     pub(crate) fn blocks(&self, blocks: &[&[u8; BLOCK_BYTES]]) -> Vec<Digest> {
         let mut digests = vec![[0; 32]; blocks.len()];
         for (inputs, out) in blocks.chunks(LANES).zip(digests.chunks_mut(LANES)) {
-            keyed_4096(self.platform, &self.block, inputs, out);
+            keyed_4096(self.0.platform, &self.0.block, inputs, out);
         }
         digests.into_iter().map(Digest).collect()
     }
@@ -87,13 +120,13 @@ impl Hasher {
             part.copy_from_slice(&digest.0);
         }
         let mut out = [[0; 32]; 1];
-        keyed_512(self.platform, &self.span, &[&input], &mut out);
+        keyed_512(self.0.platform, &self.0.span, &[&input], &mut out);
         NodeDigest(Digest(out[0]).short())
     }
 
     /// Returns the id of a chunk from the ids of its blocks.
     pub(crate) fn chunk(&self, blocks: &[BlockId]) -> ChunkId {
-        let mut hasher = blake3::Hasher::new_keyed(&self.chunk);
+        let mut hasher = blake3::Hasher::new_keyed(&self.0.chunk);
         blocks.iter().for_each(|id| {
             hasher.update(&id.0);
         });
@@ -102,19 +135,19 @@ impl Hasher {
 
     /// Returns the id of a manifest page from its encoded bytes.
     pub(crate) fn page(&self, bytes: &[u8]) -> PageId {
-        PageId(Digest(*blake3::keyed_hash(&self.page, bytes).as_bytes()).short())
+        PageId(Digest(*blake3::keyed_hash(&self.0.page, bytes).as_bytes()).short())
     }
 
     /// Returns the id of a pack from its header, its directory and its trailer.
     pub(crate) fn pack(&self, header: &[u8], directory: &[u8], trailer: &[u8]) -> PackId {
-        let mut hasher = blake3::Hasher::new_keyed(&self.pack);
+        let mut hasher = blake3::Hasher::new_keyed(&self.0.pack);
         hasher.update(header).update(directory).update(trailer);
         PackId(*hasher.finalize().as_bytes())
     }
 
-    /// Returns the salt of a session's pack of a kind with this number.
+    /// Returns the salt of a session's object of a kind with this number.
     pub(crate) fn salt(&self, session: &str, kind: u8, number: u64) -> [u8; 24] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.salt);
+        let mut hasher = blake3::Hasher::new_keyed(&self.0.salt);
         hasher.update(&[kind]).update(&number.to_le_bytes()).update(session.as_bytes());
         let mut salt = [0; 24];
         hasher.finalize_xof().fill(&mut salt);
@@ -123,17 +156,17 @@ impl Hasher {
 
     /// Returns the id of an index run from its header and its table of packs.
     pub(crate) fn run(&self, head: &[u8]) -> RunId {
-        RunId(*blake3::keyed_hash(&self.run, head).as_bytes())
+        RunId(*blake3::keyed_hash(&self.0.run, head).as_bytes())
     }
 
     /// Returns the first half of the digest of a slice of a pack, or of its parity.
     pub(crate) fn slice(&self, bytes: &[u8]) -> [u8; 16] {
-        Digest(*blake3::keyed_hash(&self.slice, bytes).as_bytes()).short()
+        Digest(*blake3::keyed_hash(&self.0.slice, bytes).as_bytes()).short()
     }
 
     /// Returns the id of a parity group from the parts of its description.
     pub(crate) fn group(&self, parts: &[&[u8]]) -> GroupId {
-        let mut hasher = blake3::Hasher::new_keyed(&self.group);
+        let mut hasher = blake3::Hasher::new_keyed(&self.0.group);
         parts.iter().for_each(|part| {
             hasher.update(part);
         });
@@ -142,23 +175,23 @@ impl Hasher {
 
     /// Returns the checksum of the record of a snapshot or a volume.
     pub(crate) fn record(&self, bytes: &[u8]) -> Digest {
-        Digest(*blake3::keyed_hash(&self.record, bytes).as_bytes())
+        Digest(*blake3::keyed_hash(&self.0.record, bytes).as_bytes())
     }
 
     /// Returns the digest of an entry of the journal.
     pub(crate) fn entry(&self, bytes: &[u8]) -> Digest {
-        Digest(*blake3::keyed_hash(&self.entry, bytes).as_bytes())
+        Digest(*blake3::keyed_hash(&self.0.entry, bytes).as_bytes())
     }
 
     /// Returns the digest of a part of a checkpoint.
     pub(crate) fn checkpoint(&self, bytes: &[u8]) -> Digest {
-        Digest(*blake3::keyed_hash(&self.checkpoint, bytes).as_bytes())
+        Digest(*blake3::keyed_hash(&self.0.checkpoint, bytes).as_bytes())
     }
 
     /// Returns the key under which a checkpoint finds what has these names. Different lists of
     /// names give different bytes to digest.
     pub(crate) fn name(&self, names: &[&str]) -> u64 {
-        let mut hasher = blake3::Hasher::new_keyed(&self.name);
+        let mut hasher = blake3::Hasher::new_keyed(&self.0.name);
         for name in names {
             hasher.update(&to_u64(name.len()).to_le_bytes()).update(name.as_bytes());
         }
@@ -167,13 +200,18 @@ impl Hasher {
         u64::from_le_bytes(short)
     }
 
+    /// Returns what stands for a volume's name in the names of files of a sealed repository.
+    pub(crate) fn volume(&self, name: &str) -> VolumeKey {
+        VolumeKey(Digest(*blake3::keyed_hash(&self.0.volume, name.as_bytes()).as_bytes()).short())
+    }
+
     /// Returns the digest of a node of the content tree from those of its children; zero where all
     /// of them are.
     pub(crate) fn node(&self, children: &[NodeDigest]) -> NodeDigest {
         if children.iter().all(|child| *child == NodeDigest::ZERO) {
             return NodeDigest::ZERO;
         }
-        let mut hasher = blake3::Hasher::new_keyed(&self.node);
+        let mut hasher = blake3::Hasher::new_keyed(&self.0.node);
         children.iter().for_each(|child| {
             hasher.update(&child.0);
         });
@@ -182,7 +220,7 @@ impl Hasher {
 
     /// Returns the content digest of an image from its size and the root of its content tree.
     pub(crate) fn image(&self, size_bytes: u64, root: NodeDigest) -> Digest {
-        let mut hasher = blake3::Hasher::new_keyed(&self.image);
+        let mut hasher = blake3::Hasher::new_keyed(&self.0.image);
         hasher.update(&size_bytes.to_le_bytes()).update(&root.0);
         Digest(*hasher.finalize().as_bytes())
     }

@@ -7,6 +7,7 @@
 
 use blake3::IncrementCounter;
 use blake3::platform::Platform;
+use zeroize::Zeroize;
 
 const CHUNK_START: u8 = 1;
 const CHUNK_END: u8 = 2;
@@ -22,12 +23,16 @@ const PAIR: usize = 64;
 pub(crate) const LANES: usize = 16;
 
 /// A key in the form that the kernel needs.
-#[derive(Clone)]
 pub(crate) struct KeyWords([u32; 8]);
 
 impl KeyWords {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
         Self(blake3::platform::words_from_le_bytes_32(key))
+    }
+
+    /// Overwrites the key.
+    pub(crate) fn wipe(&mut self) {
+        self.0.zeroize();
     }
 }
 

@@ -29,18 +29,19 @@ const TAG_BYTES: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Pack,
-    Run,
     Entry,
     Checkpoint,
+    /// A file that only this machine needs.
+    Local,
 }
 
 impl Kind {
     fn context(self) -> &'static str {
         match self {
             Self::Pack => "icecore 2026-11-30 sealed pack",
-            Self::Run => "icecore 2026-11-30 sealed run",
             Self::Entry => "icecore 2026-11-30 sealed entry",
             Self::Checkpoint => "icecore 2026-11-30 sealed checkpoint",
+            Self::Local => "icecore 2026-11-30 sealed local",
         }
     }
 }
@@ -162,7 +163,7 @@ mod tests {
     use crate::pure::keys::MasterKey;
     use crate::words::sizes::to_u8;
 
-    const KINDS: [Kind; 4] = [Kind::Pack, Kind::Run, Kind::Entry, Kind::Checkpoint];
+    const KINDS: [Kind; 4] = [Kind::Pack, Kind::Entry, Kind::Checkpoint, Kind::Local];
     const PLACE: Place = Place { number: 258, raw_bytes: 1000 };
 
     /// What decides the key of an object: master key, epoch, kind, salt.
@@ -199,12 +200,6 @@ mod tests {
                 "724f4232c12b0011fcb71bc6892da49775e236a6a97085ad2d31e593",
             ),
             (
-                Kind::Run,
-                "d8701c0ec7415f71e831e0c2c830496b828e8941fe8f6e7ff6c173a431871513372bac9a71481788\
-                 f74db249ee51ea25bb34d3c53b66cb6d85dd29450af27b9a050614c4",
-                "24af11d0b13af4c2be16a11ed2a8c6606cfa910da7283cf04f698918",
-            ),
-            (
                 Kind::Entry,
                 "5fa3714673431b7c6a42fb5accfb14cd65c4f6b1a7492125e5b23a54d951351f4e8a6fdc268cf21a\
                  688ad76b6885e0c8602bc6023d6219fa3a03b5919221658e4c9e1958",
@@ -215,6 +210,12 @@ mod tests {
                 "dd67daa5e6d9ca7f4728b897dca78b60b63bf718733a9f5078d8713a58da587d86b4a92b2692e300\
                  0179823d4e48e9e58502ab62de5c09949613ff27e0015663ddb146ed",
                 "2003dd9f1f3107223b56d71565f9b77e38269c5ee24fc050eafb3cea",
+            ),
+            (
+                Kind::Local,
+                "deb242642a948698c145da64f22bb0851b2fac297f4166c375bf9d5bcd37624b4218f094875cabb9\
+                 1de080a619c68d5c537f9788365001146a2ec258caf0633f412ddb8d",
+                "c0b765f5575551deb7edec8f1aabeb40043b1cab5de841057fb9bf1a",
             ),
         ];
         let (master, epoch, _, salt) = object();

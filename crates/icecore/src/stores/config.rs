@@ -1,6 +1,7 @@
 //! The file `config` of a repository, which never changes, and what features forbid this program.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::format::bytes::DecodeError;
 use crate::format::config::Config;
@@ -8,8 +9,15 @@ use crate::format::config::FORMAT_MAJOR;
 use crate::format::config::FORMAT_MINOR;
 use crate::format::config::Features;
 use crate::format::config::Geometry;
+use crate::format::config::SEALED;
+use crate::format::config::Secret;
 use crate::format::layout;
+use crate::pure::hash::Hasher;
+use crate::pure::keys::MasterKey;
 use crate::stores::files::RepositoryFiles;
+use crate::stores::seals::Seals;
+use crate::stores::slots;
+use crate::stores::slots::Unlock;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -21,14 +29,40 @@ use crate::world::storage::read_all;
 /// The longest config file.
 const CONFIG_BYTES_MAX: u64 = 64 << 10;
 
-/// Returns the config and the minor version of the format it was written with.
-pub(crate) fn read(objects: &dyn Objects) -> Result<(Config, u16)> {
-    Config::decode(&read_bytes(objects)?).map_err(|error| damaged(&error))
+/// A config that is proven, and what follows from it and the keys.
+pub(crate) struct Opened {
+    pub(crate) config: Config,
+    pub(crate) hasher: Hasher,
+    pub(crate) seals: Seals,
 }
 
-/// Returns the config in these bytes.
-pub(crate) fn decoded(bytes: &[u8]) -> Result<Config> {
-    Config::decode(bytes).map(|(config, _)| config).map_err(|error| damaged(&error))
+/// Reads the config. If the repository is sealed, opens a key slot to prove it.
+pub(crate) fn open(objects: &dyn Objects, unlock: &Unlock) -> Result<Opened> {
+    let bytes = read_bytes(objects)?;
+    if !Config::seems_sealed(&bytes).map_err(|error| damaged(&error))? {
+        return opened_plain(&bytes);
+    }
+    let fits = |id, master: &MasterKey| {
+        let config = Config::decode(&bytes, Some(&Hasher::new(master.id_key().expose())));
+        config.is_ok_and(|(config, _)| config.id == id)
+    };
+    opened_sealed(&bytes, slots::master_key(objects, unlock, &fits)?)
+}
+
+/// Returns the config of a plain repository in these bytes.
+pub(crate) fn opened_plain(bytes: &[u8]) -> Result<Opened> {
+    let (config, _) = Config::decode(bytes, None).map_err(|error| damaged(&error))?;
+    match config.secret {
+        Secret::Plain(key) => Ok(Opened { hasher: Hasher::new(&key), seals: Seals::default(), config }),
+        Secret::Sealed(_) => Err(damaged(&DecodeError::BadMagic { what: "plain repository" })),
+    }
+}
+
+/// Returns the config of a sealed repository in these bytes.
+pub(crate) fn opened_sealed(bytes: &[u8], master: Arc<MasterKey>) -> Result<Opened> {
+    let hasher = Hasher::new(master.id_key().expose());
+    let (config, _) = Config::decode(bytes, Some(&hasher)).map_err(|error| damaged(&error))?;
+    Ok(Opened { config, hasher, seals: Seals::new(master) })
 }
 
 /// Returns the bytes of the config.
@@ -82,13 +116,14 @@ fn exists_already() -> Error {
 }
 
 /// Returns the bytes of a config.
-pub(crate) fn encoded(config: &Config) -> Result<Vec<u8>> {
-    config.encode().map_err(|error| Error::corrupt(format!("encoding the config: {error}")))
+pub(crate) fn encoded(opened: &Opened) -> Result<Vec<u8>> {
+    let bytes = opened.config.encode(opened.seals.are_used().then_some(&opened.hasher));
+    bytes.map_err(|error| Error::corrupt(format!("encoding the config: {error}")))
 }
 
 /// Refuses a repository that this program cannot read.
 pub(crate) fn check_readable(features: &Features, geometry: Geometry) -> Result<()> {
-    if geometry == Geometry::V1 && features.incompatible == 0 {
+    if geometry == Geometry::V1 && features.incompatible & !SEALED == 0 {
         return Ok(());
     }
     Err(Error::new(
@@ -119,7 +154,9 @@ pub(crate) fn check_writable(features: &Features, minor: u16) -> Result<()> {
 /// `NotFound` if the repository is gone, or another one is in its place; `Corrupt` or `Io` if the
 /// config has become unreadable.
 pub(crate) fn check_again(files: &RepositoryFiles) -> Result<()> {
-    let (config, minor) = read(&*files.place.objects).map_err(|error| {
+    let hasher = files.seals.are_used().then_some(&files.hasher);
+    let decoded = |bytes: Vec<u8>| Config::decode(&bytes, hasher).map_err(|error| damaged(&error));
+    let (config, minor) = read_bytes(&*files.place.objects).and_then(decoded).map_err(|error| {
         error.in_context("nothing is changed while the repository's config is unreadable")
     })?;
     if config.id != files.repository {

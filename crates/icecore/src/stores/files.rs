@@ -9,9 +9,12 @@ use memmap2::MmapMut;
 
 use crate::format::layout;
 use crate::format::pack::PackKind;
-use crate::format::pack::SALT_BYTES;
 use crate::pure::hash::Hasher;
+use crate::pure::keys::Salt;
+use crate::pure::record_cipher::Kind;
+use crate::stores::seals::Seals;
 use crate::words::error::Error;
+use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::RepositoryId;
 use crate::world::objects::Freeing;
@@ -34,10 +37,15 @@ const RUN_ENTRIES_MAX: u64 = (1 << 32) - 1;
 /// some ten microseconds.
 const TAIL: (u64, u64) = (64, 512);
 
+/// The number for the salts of sealed files, beside those of the kinds of packs.
+const SALTS_OF_FILES: u8 = 4;
+
 /// The files of a repository, and other state that the stores of one handle share.
 pub(crate) struct RepositoryFiles {
     pub(crate) place: Place,
     pub(crate) hasher: Hasher,
+    /// How stored bytes are sealed, if they are.
+    pub(crate) seals: Seals,
     pub(crate) repository: RepositoryId,
     /// The session, unique to this handle; it names its unfinished files and its writer's claim.
     pub(crate) session: String,
@@ -52,8 +60,8 @@ pub(crate) struct RepositoryFiles {
     /// made. Only tests set other numbers than the default.
     pub(crate) tail: (u64, u64),
     temps: AtomicU64,
-    /// The packs begun, by kind.
-    packs: [AtomicU64; 4],
+    /// The salts taken, by the kind of what they are of.
+    salts: [AtomicU64; 5],
 }
 
 /// The number of bytes to collect before a write: direct writes are fastest when they are long.
@@ -82,6 +90,7 @@ impl RepositoryFiles {
         Self {
             place: place.into(),
             hasher,
+            seals: Seals::default(),
             repository,
             session,
             pack_bytes: PACK_BYTES_TARGET,
@@ -89,7 +98,7 @@ impl RepositoryFiles {
             run_entries: RUN_ENTRIES_MAX,
             tail: TAIL,
             temps: AtomicU64::new(0),
-            packs: Default::default(),
+            salts: Default::default(),
         }
     }
 
@@ -153,10 +162,28 @@ impl RepositoryFiles {
     /// Returns the salt of a new pack. It never returns the same again, and no other session's handle
     /// returns it either. Each kind is counted by itself, since threads may begin packs of
     /// different kinds at the same time: so the salts depend on the session and the image alone.
-    pub(crate) fn new_salt(&self, kind: PackKind) -> [u8; SALT_BYTES] {
-        let kind = kind.number();
-        let number = self.packs[usize::from(kind)].fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn new_salt(&self, kind: PackKind) -> Salt {
+        self.salt_of(kind.number())
+    }
+
+    fn salt_of(&self, kind: u8) -> Salt {
+        let number = self.salts[usize::from(kind)].fetch_add(1, Ordering::Relaxed);
         self.hasher.salt(&self.session, kind, number)
+    }
+
+    /// Returns a file of the catalog, or one that only this machine needs, as it is stored.
+    pub(crate) fn seal(&self, kind: Kind, number: u64, file: Vec<u8>) -> Result<Vec<u8>> {
+        let sealed = self.seals.seal(kind, number, self.salt_of(SALTS_OF_FILES), file);
+        sealed.map_err(|error| Error::new(ErrorKind::InvalidInput, format!("cannot seal a file: {error}")))
+    }
+
+    /// Returns what the directory and the locks of a volume are called: in a sealed repository
+    /// nobody reads its name there.
+    pub(crate) fn volume_key(&self, name: &str) -> String {
+        match self.seals.are_used() {
+            true => self.hasher.volume(name).to_string(),
+            false => name.to_owned(),
+        }
     }
 
     fn temp_name(&self) -> String {

@@ -46,12 +46,13 @@ pub(crate) fn only_gc(files: &RepositoryFiles) -> Result<Held> {
     })
 }
 
-/// Takes a volume, to use or change it; none if another session has it.
+/// Takes a volume, by its key, to use or change it; none if another session has it.
 pub(crate) fn try_volume(files: &RepositoryFiles, name: &str) -> Result<Option<Held>> {
     try_take(files, Claim::Volume(name))
 }
 
-/// Waits until no other session replaces the record of a volume, and keeps others from it.
+/// Waits until no other session replaces the record of a volume, by its key, and keeps others from
+/// it.
 pub(crate) fn volume_record(files: &RepositoryFiles, name: &str) -> Result<Held> {
     wait_for(files, Claim::VolumeRecord(name))
 }

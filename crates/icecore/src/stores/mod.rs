@@ -15,4 +15,6 @@ pub(crate) mod notes;
 pub(crate) mod pack;
 pub(crate) mod parity;
 pub(crate) mod recovery;
+pub(crate) mod seals;
+pub(crate) mod slots;
 pub(crate) mod volumes;

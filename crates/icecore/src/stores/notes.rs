@@ -14,6 +14,7 @@ use crate::format::notes::decode_damage;
 use crate::format::notes::encode_checked;
 use crate::format::notes::encode_damage;
 use crate::format::pack::SlotBitmap;
+use crate::pure::record_cipher::Kind;
 use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
@@ -37,7 +38,7 @@ pub(crate) struct Damage {
 impl Damage {
     /// Returns the noted damage; none if the file is unreadable.
     pub(crate) fn load(files: &RepositoryFiles) -> Self {
-        let bytes = read_all(files.open_local(layout::DAMAGE), NOTES_BYTES_MAX).unwrap_or_default();
+        let bytes = read_notes(files, layout::DAMAGE);
         let mut damage = Self::default();
         for entry in decode_damage(&bytes, &files.hasher).unwrap_or_default() {
             match entry.number {
@@ -116,9 +117,19 @@ pub(crate) type Checked = BTreeMap<PackId, i64>;
 
 /// Returns the noted times; none if the file is unreadable.
 pub(crate) fn load_checked(files: &RepositoryFiles) -> Checked {
-    let bytes = read_all(files.open_local(layout::CHECKED), NOTES_BYTES_MAX).unwrap_or_default();
+    let bytes = read_notes(files, layout::CHECKED);
     let entries = decode_checked(&bytes, &files.hasher).unwrap_or_default();
     entries.into_iter().map(|entry| (entry.pack, entry.unix_ms)).collect()
+}
+
+/// Returns the bytes of a file of notes; none if it is unreadable.
+fn read_notes(files: &RepositoryFiles, name: &str) -> Vec<u8> {
+    let stored = read_all(files.open_local(name), NOTES_BYTES_MAX).unwrap_or_default();
+    files.seals.open(Kind::Local, 0, stored).unwrap_or_default()
+}
+
+fn write_notes(files: &RepositoryFiles, name: &str, notes: Vec<u8>) -> Result<()> {
+    files.write_local(name, &files.seal(Kind::Local, 0, notes)?)
 }
 
 /// Changes the notes. It reads them again under the lock, so that notes of other processes are not
@@ -130,12 +141,12 @@ pub(crate) fn change(files: &RepositoryFiles, change: impl FnOnce(&mut Damage, &
     let (mut damage, mut checked) = (damage_before.clone(), checked_before.clone());
     change(&mut damage, &mut checked);
     if damage != damage_before {
-        files.write_local(layout::DAMAGE, &damage.encode(files))?;
+        write_notes(files, layout::DAMAGE, damage.encode(files))?;
     }
     if checked != checked_before {
         let entries: Vec<CheckedEntry> =
             checked.into_iter().map(|(pack, unix_ms)| CheckedEntry { pack, unix_ms }).collect();
-        files.write_local(layout::CHECKED, &encode_checked(&entries, &files.hasher))?;
+        write_notes(files, layout::CHECKED, encode_checked(&entries, &files.hasher))?;
     }
     Ok(())
 }

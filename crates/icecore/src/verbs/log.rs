@@ -2,13 +2,16 @@
 
 pub use crate::format::journal::Author;
 
+use crate::format::config::SlotNote;
 use crate::format::journal::Change;
 use crate::format::journal::Entry;
+use crate::format::journal::Settings;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::journal::catalog::Catalog;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
+use crate::words::ids::SlotId;
 use crate::words::ids::SnapshotId;
 use crate::words::ids::VolumeId;
 use crate::words::parity::ParityScheme;
@@ -71,6 +74,15 @@ pub enum Event {
     },
     /// From now on this much parity is kept.
     ParitySet(Option<ParityScheme>),
+    /// The keys of a sealed repository changed.
+    KeysChanged {
+        /// The key slots that were added.
+        added: Vec<SlotId>,
+        /// The key slots that were removed.
+        removed: Vec<SlotId>,
+        /// The epoch that began, if one did.
+        epoch: Option<u32>,
+    },
 }
 
 /// Returns what the journal still has, oldest first. It keeps at least the last 64 entries, and
@@ -124,6 +136,20 @@ fn event(before: &Catalog, change: &Change, after: &Catalog) -> Result<Option<Ev
             let name = before.volumes().get(volume).map(|stood| stood.of.name.clone());
             Event::VolumeGone { volume: *volume, name: name.unwrap_or_default() }
         }
-        Change::Config(settings) => Event::ParitySet(settings.parity()),
+        Change::Config(settings) => {
+            keys_changed(&before.settings, settings).unwrap_or_else(|| Event::ParitySet(settings.parity()))
+        }
     }))
+}
+
+/// Returns what settings change about keys, if anything.
+fn keys_changed(before: &Settings, after: &Settings) -> Option<Event> {
+    let missing = |slots: &[SlotNote], others: &[SlotNote]| -> Vec<SlotId> {
+        slots.iter().map(|slot| slot.id).filter(|id| others.iter().all(|other| other.id != *id)).collect()
+    };
+    let added = missing(&after.slots, &before.slots);
+    let removed = missing(&before.slots, &after.slots);
+    let epoch = (after.epoch != before.epoch).then_some(after.epoch);
+    let is_any = !added.is_empty() || !removed.is_empty() || epoch.is_some();
+    is_any.then_some(Event::KeysChanged { added, removed, epoch })
 }

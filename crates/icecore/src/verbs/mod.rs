@@ -7,6 +7,7 @@ pub(crate) mod catalog;
 pub(crate) mod copy;
 pub(crate) mod diff;
 pub mod gc;
+pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod map;
 pub(crate) mod parity;

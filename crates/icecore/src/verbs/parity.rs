@@ -1,7 +1,6 @@
 //! Parity: reports how much a repository keeps, and changes how much it should keep.
 
 use crate::format::journal::Change;
-use crate::format::journal::Settings;
 use crate::repository::Repository;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
@@ -67,7 +66,7 @@ pub fn set_parity(
     let files = repo.files();
     let _parity = locks::only(files, Work::Parity)?;
     repo.commit(|catalog| {
-        let settings = Settings::new(catalog.settings.features, scheme);
+        let settings = catalog.settings.with_parity(scheme);
         let changes = if settings == catalog.settings { Vec::new() } else { vec![Change::Config(settings)] };
         Ok((changes, ()))
     })?;

@@ -105,12 +105,11 @@ impl Volume {
             None => {
                 // A crash may have undone a seal and left an overlay of this number, with a
                 // non-empty map.
-                Overlay::remove_files(&*files.place.local, &self.name, |left| left == record.active)
-                    .map_err(|error| {
-                        Error::stored_io(format!("removing old files of volume {}", self.name), error)
-                    })?;
-                let next = Arc::new(Overlay::create(&files.place.local, &self.name, record.active)?);
-                files.sync_local(&layout::volume_dir(&self.name))?;
+                Overlay::remove_files(files, &self.name, |left| left == record.active).map_err(|error| {
+                    Error::stored_io(format!("removing old files of volume {}", self.name), error)
+                })?;
+                let next = Arc::new(Overlay::create(files, &record, record.active)?);
+                files.sync_local(&layout::volume_dir(&files.volume_key(&self.name)))?;
                 // From here on the record may name it, even if the next step fails.
                 published.spare = Some(Arc::clone(&next));
                 next
@@ -137,9 +136,7 @@ impl Volume {
         self.publish(published, record)?;
         self.locks.stack_mut().overlays.retain(|overlay| overlay.number != upper.number);
         // Whatever this leaves is removed at the next opening of the volume.
-        let _ = Overlay::remove_files(&*self.repo.files().place.local, &self.name, |number| {
-            number == upper.number
-        });
+        let _ = Overlay::remove_files(self.repo.files(), &self.name, |number| number == upper.number);
         Ok(())
     }
 
@@ -206,7 +203,7 @@ impl Volume {
             stack.frozen = None;
         }
         // Whatever this leaves is removed at the next opening of the volume.
-        let _ = Overlay::remove_files(&*files.place.local, &self.name, |number| sealed.contains(&number));
+        let _ = Overlay::remove_files(files, &self.name, |number| sealed.contains(&number));
         Ok(())
     }
 }

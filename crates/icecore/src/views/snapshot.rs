@@ -287,6 +287,7 @@ mod tests {
 
     use super::*;
     use crate::repository::InitOptions;
+    use crate::repository::Secrets;
     use crate::words::ids::RepositoryId;
     use crate::words::names::ResourceKind;
     use crate::world::memory::MemoryStorage;
@@ -296,7 +297,8 @@ mod tests {
     fn a_record_that_is_kept_elsewhere_is_read_without_one_in_the_repository_and_without_a_lock() {
         let storage = MemoryStorage::new();
         let id = RepositoryId(Uuid::from_u128(1));
-        let options = InitOptions { id, key: [1; 32], created_unix_ms: 0, level: 1, parity: None };
+        let options =
+            InitOptions { id, secrets: Secrets::Plain([1; 32]), created_unix_ms: 0, level: 1, parity: None };
         let repo = Repository::init(Arc::new(storage.clone()), Uuid::from_u128(2), &options).unwrap();
         let id = SnapshotId(Uuid::from_u128(3));
         let record = Record { size_bytes: 5000, ..Record::new(id, 0, ResourceKind::Volume, "disk", "empty") };

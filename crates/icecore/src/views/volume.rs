@@ -55,16 +55,15 @@ impl Volume {
         let lock = volumes::lock(repo.files(), name)?;
         repo.check_writable()?;
         let record = volumes::load(repo.files(), name)?;
-        let storage = &repo.files().place.local;
+        let files = repo.files();
         let numbers = record.sealed.iter().chain([&record.active]).rev();
-        let opened =
-            numbers.map(|number| Overlay::open(storage, name, *number, record.size_bytes).map(Arc::new));
+        let opened = numbers.map(|number| Overlay::open(files, &record, *number).map(Arc::new));
         let overlays = opened
             .collect::<Result<Vec<_>>>()
             .map_err(|error| error.in_context(format!("volume {name} cannot be opened")))?;
         // A crash may have left overlays that are unused, or no longer used. They may stay.
         let used = |number| record.sealed.contains(&number) || record.active == number;
-        let _ = Overlay::remove_files(&**storage, name, |number| !used(number));
+        let _ = Overlay::remove_files(files, name, |number| !used(number));
         let base = disk_of(&repo, record.base.as_ref(), &cache)?;
         let stack = Stack { overlays, base, size_bytes: record.size_bytes, frozen: None };
         Ok(Self {

@@ -151,6 +151,7 @@ mod tests {
     use crate::format::volume::VolumeRecord;
     use crate::repository::InitOptions;
     use crate::repository::Repository;
+    use crate::repository::Secrets;
     use crate::stores::volumes;
     use crate::stores::volumes::overlay::Overlay;
     use crate::views::cache::BlockCache;
@@ -222,7 +223,8 @@ mod tests {
     fn volume() -> (Arc<Volume>, Arc<Below>) {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
         let id = RepositoryId(Uuid::from_u128(1));
-        let options = InitOptions { id, key: [1; 32], created_unix_ms: 0, level: 1, parity: None };
+        let options =
+            InitOptions { id, secrets: Secrets::Plain([1; 32]), created_unix_ms: 0, level: 1, parity: None };
         let repo = Repository::init(Arc::clone(&storage), Uuid::from_u128(2), &options).unwrap();
         let mut record = VolumeRecord {
             id: VolumeId(Uuid::from_u128(3)),
@@ -236,10 +238,11 @@ mod tests {
             active: 0,
             labels: Labels::new(),
             stands_at: 0,
+            epoch: 0,
         };
         storage.make_dir(layout::VOLUMES).unwrap();
         storage.make_dir(&layout::volume_dir("disk")).unwrap();
-        Overlay::create(&storage, "disk", 0).unwrap();
+        Overlay::create(repo.files(), &record, 0).unwrap();
         volumes::save(repo.files(), &mut record).unwrap();
         let volume = Arc::new(Volume::open(Arc::new(repo), "disk", BlockCache::new(1 << 20)).unwrap());
         let below = Arc::new(Below::default());

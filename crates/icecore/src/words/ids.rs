@@ -81,6 +81,11 @@ byte_id!(
     pub(crate) GroupId, 32
 );
 
+byte_id!(
+    /// What stands for a volume's name in the names of a sealed repository's files.
+    pub(crate) VolumeKey, 16
+);
+
 impl NodeDigest {
     /// The digest of content that is all zero; no digest of real content has this value.
     pub(crate) const ZERO: Self = Self([0; 16]);
@@ -168,6 +173,11 @@ uuid_id!(
 uuid_id!(
     /// The id of a copy-on-write volume: a UUID of version 7.
     VolumeId
+);
+
+uuid_id!(
+    /// The id of a key slot of a sealed repository: a UUID of version 7.
+    SlotId
 );
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use icecore::fuzzing::forge::Forge;
 use icecore::repository::InitOptions;
 use icecore::repository::Repository;
 use icecore::repository::RepositoryId;
+use icecore::repository::Secrets;
 use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::CopyOptions;
 use icecore::snapshot::CopyReport;
@@ -54,7 +55,7 @@ impl Two {
     fn new() -> Self {
         let storage = MemoryStorage::new();
         let id = RepositoryId(Uuid::from_u128(8));
-        let options = InitOptions { id, key: [4; 32], level: 3, ..init_options() };
+        let options = InitOptions { id, secrets: Secrets::Plain([4; 32]), level: 3, ..init_options() };
         let repo = Repository::init(Arc::new(storage.clone()), session(), &options).unwrap();
         Self { source: TestRepository::new(), target: TestRepository { storage, repo } }
     }

@@ -15,6 +15,7 @@ use icecore::maintenance::verify;
 use icecore::repository::InitOptions;
 use icecore::repository::Repository;
 use icecore::repository::RepositoryId;
+use icecore::repository::Secrets;
 use icecore::scale::keep_pages_apart;
 use icecore::snapshot::CaptureOptions;
 use icecore::snapshot::CaptureReport;
@@ -89,7 +90,8 @@ impl Fixture {
     pub(crate) fn with_key(key: [u8; 32], images: Vec<(&str, Vec<u8>)>) -> Self {
         let storage = MemoryStorage::new();
         let id = RepositoryId(Uuid::from_u128(70 + u128::from(key[0])));
-        let options = InitOptions { id, key, created_unix_ms: 0, level: 1, parity: None };
+        let options =
+            InitOptions { id, secrets: Secrets::Plain(key), created_unix_ms: 0, level: 1, parity: None };
         Repository::init(Arc::new(storage.clone()), Uuid::from_u128(0), &options).unwrap();
         let mut fixture = Self { storage, images: Vec::new(), packs: Vec::new() };
         for (number, (volume, image)) in (1..).zip(images) {

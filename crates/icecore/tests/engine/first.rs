@@ -14,6 +14,7 @@ use icecore::maintenance::Depth;
 use icecore::repository::InitOptions;
 use icecore::repository::Repository;
 use icecore::repository::RepositoryId;
+use icecore::repository::Secrets;
 use icecore::storage::FsStorage;
 use icecore::storage::LockMode;
 use icecore::storage::MemoryStorage;
@@ -35,7 +36,11 @@ const RACES: usize = 250;
 /// Returns what the program of this number would make a repository of: an id and a key that no
 /// other has.
 fn options_of(number: u8) -> InitOptions {
-    InitOptions { id: RepositoryId(Uuid::from_u128(number.into())), key: [number; 32], ..init_options() }
+    InitOptions {
+        id: RepositoryId(Uuid::from_u128(number.into())),
+        secrets: Secrets::Plain([number; 32]),
+        ..init_options()
+    }
 }
 
 fn open_or_init(storage: Arc<dyn Storage>, number: u8) -> (Repository, bool) {

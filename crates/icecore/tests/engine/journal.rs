@@ -266,7 +266,7 @@ fn of_several_snapshots_all_are_deleted_or_none() {
 fn the_log_tells_who_did_what_and_when() {
     let bench = TestRepository::new();
     let by = |host: &str, clock: fn() -> i64| {
-        let session = Session { id: session(), host: host.to_owned(), program: "test 1".to_owned(), clock };
+        let session = Session { host: host.to_owned(), program: "test 1".to_owned(), clock, ..session() };
         Repository::open(Arc::new(bench.storage.clone()), session).unwrap()
     };
     let (lab, office) = (by("lab", || 1000), by("office", || 2000).on_behalf_of("ops"));

@@ -21,6 +21,7 @@ const LAYERS: Layers<'_> = Layers(&[
     &["pure/block_cipher", "pure/record_cipher", "pure/span"],
     // What is on disk.
     &["format/bytes", "format/foreign", "format/layout"],
+    &["format/sealed"],
     &["format/pack", "format/run_table", "format/serial"],
     &[
         "format/dirty_map",
@@ -53,7 +54,9 @@ const LAYERS: Layers<'_> = Layers(&[
     &["world/image", "world/target"],
     &["world/in_place"],
     // Stores.
-    &["stores/files", "stores/volumes/dirty_map"],
+    &["stores/seals"],
+    &["stores/files", "stores/volumes/blocks", "stores/volumes/dirty_map"],
+    &["stores/slots"],
     &["stores/config"],
     &["stores/locks", "stores/index", "stores/pack/file", "stores/pack/list"],
     &["stores/journal/catalog"],
@@ -129,6 +132,7 @@ const LAYERS: Layers<'_> = Layers(&[
     &[
         "verbs/diff",
         "verbs/gc",
+        "verbs/keys",
         "verbs/log",
         "verbs/parity",
         "verbs/repair",

@@ -70,6 +70,8 @@ mod retention;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]
+mod sealed;
+#[cfg(test)]
 mod shortage;
 #[cfg(test)]
 mod spread;

@@ -11,8 +11,8 @@ use icecore::Error;
 use icecore::ErrorKind;
 use icecore::NoProgress;
 use icecore::fuzzing::forge::Newer;
-use icecore::fuzzing::forge::make_record_newer;
 use icecore::fuzzing::forge::newer_config;
+use icecore::fuzzing::forge::newer_volume;
 use icecore::image::WriteAt;
 use icecore::maintenance::Depth;
 use icecore::repository::InitOptions;
@@ -376,9 +376,10 @@ fn the_record_of_a_volume_that_a_newer_program_wrote_is_not_replaced() {
     let other = [("other".to_owned(), "value".to_owned())].into();
     icecore::volume::relabel_volume(&opened.repo, "disk", &other, &[]).unwrap();
     let volume = open_volume(&opened.repo, "disk").unwrap();
-    let mut record = opened.storage.files().remove("local/volumes/disk/record").unwrap();
-    make_record_newer(&init_options().key, &mut record);
-    opened.storage.put("local/volumes/disk/record", record.clone());
+    let name = format!("{}/record", icecore::volume::volume_dir(&opened.repo, "disk"));
+    let record = opened.storage.files().remove(&name).unwrap();
+    let record = newer_volume(&opened.repo, record).unwrap();
+    opened.storage.put(&name, record.clone());
     let kind = |result: Result<(), Error>| result.map_err(|error| error.kind());
     assert_eq!(kind(volume.grow(1 << 20)), Err(ErrorKind::Unsupported));
     assert_eq!(kind(snapshot(&volume).map(drop)), Err(ErrorKind::Unsupported));
@@ -386,7 +387,7 @@ fn the_record_of_a_volume_that_a_newer_program_wrote_is_not_replaced() {
         kind(icecore::volume::relabel_volume(&opened.repo, "disk", &label(), &[]).map(drop)),
         Err(ErrorKind::Unsupported)
     );
-    assert!(opened.storage.files()["local/volumes/disk/record"] == record);
+    assert!(opened.storage.files()[&name] == record);
 }
 
 #[test]

@@ -50,7 +50,8 @@ impl SnapshotArgs {
         let taken = match Volume::open(Arc::clone(&repo), &self.volume, BlockCache::usual()) {
             Ok(volume) => control::take(&volume, &asked, &progress),
             Err(error) if error.kind() == ErrorKind::InUse => {
-                control::ask(&app.place()?.dir, &self.volume, &asked)?.unwrap_or(Err(error))
+                let dir = app.place()?.dir.join(icecore::volume::volume_dir(&repo, &self.volume));
+                control::ask(&dir, &self.volume, &asked)?.unwrap_or(Err(error))
             }
             Err(error) => Err(error),
         };

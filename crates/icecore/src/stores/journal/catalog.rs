@@ -10,7 +10,6 @@ use crate::format::checkpoint::Content;
 use crate::format::checkpoint::Head;
 use crate::format::checkpoint::Row;
 use crate::format::checkpoint::Stood;
-use crate::format::config::Features;
 use crate::format::journal::Change;
 use crate::format::journal::Entry;
 use crate::format::journal::Settings;
@@ -26,7 +25,6 @@ use crate::words::ids::SnapshotId;
 use crate::words::ids::VolumeId;
 use crate::words::names::ResourceKind;
 use crate::words::next_step::NextStep;
-use crate::words::parity::ParityScheme;
 use crate::world::storage::Mapped;
 
 /// The number of last entries whose tokens are known.
@@ -76,7 +74,7 @@ pub struct DeletedSnapshot {
 
 impl Catalog {
     /// Returns the catalog of a repository in which nothing has happened yet.
-    pub(crate) fn empty(hasher: &Hasher, parity: Option<ParityScheme>) -> Self {
+    pub(crate) fn empty(hasher: &Hasher, settings: Settings) -> Self {
         Self {
             number: 0,
             digest: Digest::ZERO,
@@ -86,7 +84,7 @@ impl Catalog {
             condemned: Arc::default(),
             low: 0,
             volumes: Arc::default(),
-            settings: Settings::new(Features::default(), parity),
+            settings,
             minor: 0,
             tokens: Vec::new(),
             hasher: hasher.clone(),
@@ -106,7 +104,7 @@ impl Catalog {
             volumes: Arc::new(
                 checkpoint.volumes()?.into_iter().map(|stood| (stood.of.volume, stood)).collect(),
             ),
-            settings: head.settings,
+            settings: head.settings.clone(),
             minor: checkpoint.minor,
             tokens: head.tokens.clone(),
             hasher: hasher.clone(),
@@ -199,7 +197,7 @@ impl Catalog {
             Change::NoLonger(volume) => {
                 Arc::make_mut(&mut self.volumes).remove(volume);
             }
-            Change::Config(settings) => self.settings = *settings,
+            Change::Config(settings) => self.settings = settings.clone(),
         }
         Ok(())
     }
@@ -445,7 +443,7 @@ impl Catalog {
             number: self.number,
             entry: self.digest.0,
             low,
-            settings: self.settings,
+            settings: self.settings.clone(),
             tokens: self.tokens.clone(),
             ..Head::default()
         };
@@ -480,7 +478,7 @@ mod tests {
 
     #[test]
     fn whoever_began_before_a_lost_entry_looks_for_each_pack_itself() {
-        let catalog = Catalog::empty(&Hasher::new(&[1; 32]), None);
+        let catalog = Catalog::empty(&Hasher::new(&[1; 32]), Settings::default());
         assert!(!catalog.condemned_since(0));
         let catalog = catalog.without_entries_to(8);
         assert_eq!(catalog.number, 8);

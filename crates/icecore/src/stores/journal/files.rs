@@ -7,6 +7,7 @@ use crate::format::checkpoint::Checkpoint;
 use crate::format::journal::ENTRY_BYTES_MAX;
 use crate::format::journal::Entry;
 use crate::format::layout;
+use crate::pure::record_cipher::Kind;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::journal::catalog::Catalog;
 use crate::stores::journal::catalog::damaged;
@@ -16,6 +17,7 @@ use crate::words::error::Result;
 use crate::words::ids::Digest;
 use crate::words::next_step::NextStep;
 use crate::world::objects::Put;
+use crate::world::storage::Mapped;
 use crate::world::storage::read_all;
 
 /// The longest file of an entry: the envelope takes a few bytes.
@@ -87,12 +89,12 @@ pub(crate) fn read_entry(files: &RepositoryFiles, number: u64) -> Result<(Entry,
     }
 }
 
-/// Returns the bytes of an entry.
+/// Returns the bytes of an entry, as they are stored.
 pub(crate) fn entry_bytes(files: &RepositoryFiles, number: u64) -> Result<Vec<u8>> {
     bytes_in(files, layout::JOURNAL, number)
 }
 
-/// Returns the bytes of the copy of an entry.
+/// Returns the bytes of the copy of an entry, as they are stored.
 pub(crate) fn copy_bytes(files: &RepositoryFiles, number: u64) -> Result<Vec<u8>> {
     bytes_in(files, layout::COPIES, number)
 }
@@ -104,8 +106,10 @@ fn bytes_in(files: &RepositoryFiles, dir: &str, number: u64) -> Result<Vec<u8>> 
 
 /// Returns what a file says of an entry.
 pub(crate) fn read_entry_in(files: &RepositoryFiles, dir: &str, number: u64) -> Result<(Entry, Digest, u16)> {
-    let bytes = bytes_in(files, dir, number)?;
-    let (entry, digest, minor) = Entry::decode(&bytes, &files.hasher).map_err(|error| {
+    let stored = bytes_in(files, dir, number)?;
+    let opened = files.seals.open(Kind::Entry, number, stored);
+    let decoded = opened.and_then(|bytes| Entry::decode(&bytes, &files.hasher));
+    let (entry, digest, minor) = decoded.map_err(|error| {
         Error::corrupt(format!("entry {number} of the journal is damaged: {error}"))
             .with_hint(NextStep::RepairCatalog)
     })?;
@@ -120,8 +124,9 @@ pub(crate) fn read_entry_in(files: &RepositoryFiles, dir: &str, number: u64) -> 
 }
 
 /// Puts an entry. Returns whether it is there now: another one may have its number.
-pub(crate) fn put_entry(files: &RepositoryFiles, entry: &Entry, bytes: &[u8]) -> Result<bool> {
+pub(crate) fn put_entry(files: &RepositoryFiles, entry: &Entry, bytes: Vec<u8>) -> Result<bool> {
     let name = layout::numbered(layout::JOURNAL, entry.number);
+    let bytes = &files.seal(Kind::Entry, entry.number, bytes)?;
     let mut put = files.put_new(&name, bytes);
     for make_room in [RepositoryFiles::give_back_reserve, remove_copies] {
         if put.as_ref().is_err_and(|error| error.kind() == ErrorKind::NoSpace) && make_room(files)? {
@@ -164,7 +169,8 @@ pub(crate) fn read_checkpoint(files: &RepositoryFiles, number: u64) -> Result<Ca
         return Err(damaged(number, &DecodeError::bad("the length of a checkpoint", length)));
     }
     let bytes = if length <= LOADED { file.load(0..length) } else { file.map(0..length) }.map_err(reading)?;
-    let opened = Checkpoint::open(bytes, &files.hasher).and_then(|checkpoint| {
+    let bytes = unsealed_checkpoint(files, number, bytes);
+    let opened = bytes.and_then(|bytes| Checkpoint::open(bytes, &files.hasher)).and_then(|checkpoint| {
         checkpoint.prove()?;
         Catalog::of(checkpoint, &files.hasher)
     });
@@ -178,14 +184,26 @@ pub(crate) fn read_checkpoint(files: &RepositoryFiles, number: u64) -> Result<Ca
     }
 }
 
+/// Returns a checkpoint as it was before it was sealed, in memory. That of a plain repository stays
+/// mapped.
+fn unsealed_checkpoint(files: &RepositoryFiles, number: u64, stored: Mapped) -> Result<Mapped, DecodeError> {
+    if !files.seals.are_used() {
+        return Ok(stored);
+    }
+    let opened = files.seals.open(Kind::Checkpoint, number, stored.to_vec())?;
+    Ok(Mapped::new(opened))
+}
+
 /// Puts a checkpoint, unless there is one of this number.
-pub(crate) fn put_checkpoint(files: &RepositoryFiles, number: u64, bytes: &[u8]) -> Result<()> {
-    files.put_new(&layout::numbered(layout::CHECKPOINTS, number), bytes).map(|_| ())
+pub(crate) fn put_checkpoint(files: &RepositoryFiles, number: u64, bytes: Vec<u8>) -> Result<()> {
+    let bytes = files.seal(Kind::Checkpoint, number, bytes)?;
+    files.put_new(&layout::numbered(layout::CHECKPOINTS, number), &bytes).map(|_| ())
 }
 
 /// Writes a checkpoint in place of a damaged one.
-pub(crate) fn replace_checkpoint(files: &RepositoryFiles, number: u64, bytes: &[u8]) -> Result<()> {
-    files.put_back(&layout::numbered(layout::CHECKPOINTS, number), bytes)
+pub(crate) fn replace_checkpoint(files: &RepositoryFiles, number: u64, bytes: Vec<u8>) -> Result<()> {
+    let bytes = files.seal(Kind::Checkpoint, number, bytes)?;
+    files.put_back(&layout::numbered(layout::CHECKPOINTS, number), &bytes)
 }
 
 /// Removes the checkpoints but for the last two, the entries up to the older one of these, and the

@@ -16,6 +16,7 @@ use crate::format::config::Geometry;
 use crate::format::journal::Author;
 use crate::format::journal::Change;
 use crate::format::journal::Entry;
+use crate::format::journal::Settings;
 use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::index::Index;
@@ -28,7 +29,6 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::next_step::NextStep;
-use crate::words::parity::ParityScheme;
 use crate::words::sync::Mutex;
 use crate::words::sync::MutexGuard;
 use crate::world::sessions::Work;
@@ -41,8 +41,8 @@ const READINGS_MAX: usize = 16;
 /// The journal as one handle of a repository knows it.
 pub(crate) struct Journal {
     known: Mutex<Option<Arc<Catalog>>>,
-    /// The parity of the config, which holds until an entry says something else.
-    parity: Option<ParityScheme>,
+    /// What the config says, which holds until an entry says something else.
+    settings: Settings,
     author: Author,
     clock: fn() -> i64,
     tokens: AtomicU64,
@@ -54,8 +54,8 @@ pub(crate) type OfEntry<'a> = dyn FnMut(&Catalog, &Entry, &Catalog) -> Result<()
 impl Journal {
     /// Returns the journal for a handle. `clock` gives the time of entries, in milliseconds since
     /// 1970.
-    pub(crate) fn new(author: Author, clock: fn() -> i64, parity: Option<ParityScheme>) -> Self {
-        Self { known: Mutex::default(), parity, author, clock, tokens: AtomicU64::new(0) }
+    pub(crate) fn new(author: Author, clock: fn() -> i64, settings: Settings) -> Self {
+        Self { known: Mutex::default(), settings, author, clock, tokens: AtomicU64::new(0) }
     }
 
     /// Returns the name of this machine.
@@ -71,6 +71,7 @@ impl Journal {
         let mut known = self.lock_known();
         let catalog = self.read_on(files, known.clone())?;
         config::check_readable(&catalog.settings.features, Geometry::V1)?;
+        files.seals.enter(catalog.settings.epoch);
         *known = Some(Arc::clone(&catalog));
         Ok(catalog)
     }
@@ -173,7 +174,7 @@ impl Journal {
         let nothing_is_lost =
             || Ok(numbers.is_empty() && files::last_entry(files)? == 0 && list_packs(files)?.is_empty());
         if files::has_entry(files, 1)? || nothing_is_lost()? {
-            return Ok(Catalog::empty(&files.hasher, self.parity));
+            return Ok(Catalog::empty(&files.hasher, self.settings.clone()));
         }
         Err(failed.unwrap_or_else(|| {
             Error::corrupt("the journal has lost its checkpoints").with_hint(NextStep::RepairCatalog)
@@ -258,7 +259,7 @@ impl Journal {
         let (bytes, digest) = entry.encode(&files.hasher).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("cannot encode an entry: {error}"))
         })?;
-        if !files::put_entry(files, &entry, &bytes)? {
+        if !files::put_entry(files, &entry, bytes)? {
             return Ok(None);
         }
         let checkpoints = files::checkpoints(files)?;
@@ -304,7 +305,7 @@ impl Journal {
 #[cfg(test)]
 impl Default for Journal {
     fn default() -> Self {
-        Self::new(Author::default(), || 0, None)
+        Self::new(Author::default(), || 0, Settings::default())
     }
 }
 
@@ -313,17 +314,17 @@ fn changes_too_fast() -> Error {
 }
 
 /// Makes the first checkpoint of a new repository, with the bytes of its config.
-pub(crate) fn begin(files: &RepositoryFiles, config: &[u8], parity: Option<ParityScheme>) -> Result<()> {
-    let bytes = Catalog::empty(&files.hasher, parity).encode(config, |_| Ok(true))?;
+pub(crate) fn begin(files: &RepositoryFiles, config: &[u8], settings: Settings) -> Result<()> {
+    let bytes = Catalog::empty(&files.hasher, settings).encode(config, |_| Ok(true))?;
     // What has its name is of an attempt that came to nothing.
-    files::replace_checkpoint(files, 0, &bytes)
+    files::replace_checkpoint(files, 0, bytes)
 }
 
 /// Makes a checkpoint of a catalog in place of a damaged one.
 pub(crate) fn replace_checkpoint(files: &RepositoryFiles, catalog: &Catalog) -> Result<()> {
     let config = config::read_bytes(&*files.place.objects)?;
     let bytes = catalog.encode(&config, |_| Ok(true))?;
-    files::replace_checkpoint(files, catalog.number, &bytes)
+    files::replace_checkpoint(files, catalog.number, bytes)
 }
 
 /// Makes a checkpoint of a catalog, and removes the entries and checkpoints that it replaces.
@@ -338,7 +339,7 @@ pub(crate) fn make_checkpoint(files: &RepositoryFiles, catalog: &Catalog) -> Res
         Err(error) if error.says_nothing_of_what_is_stored() => Err(error),
         _ => Ok(true),
     })?;
-    files::put_checkpoint(files, catalog.number, &bytes)?;
+    files::put_checkpoint(files, catalog.number, bytes)?;
     files::remove_replaced(files);
     Ok(())
 }

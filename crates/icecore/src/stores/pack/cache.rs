@@ -174,7 +174,7 @@ mod tests {
             let pack = PackFile::open(&files, id).unwrap();
             assert_eq!(pack.has_file(), bytes > 1);
             let mut stored = Vec::new();
-            pack.read_stored(&pack.entry(0).unwrap(), &mut stored).unwrap();
+            pack.read_encoded(0, &pack.entry(0).unwrap(), &mut stored).unwrap();
             assert_eq!(stored, vec![1; bytes]);
             pack.check_record(&pack.entry(0).unwrap()).unwrap();
             assert!(pack.read_at(pack.bytes - 1, &mut [0; 2]).is_err(), "beyond its end");

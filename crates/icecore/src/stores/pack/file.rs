@@ -13,6 +13,7 @@ use crate::format::pack::RECORD_BYTES;
 use crate::format::pack::TRAILER_BYTES;
 use crate::format::pack::Trailer;
 use crate::stores::files::RepositoryFiles;
+use crate::stores::seals::PackSeals;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -36,6 +37,7 @@ pub(crate) struct PackFile {
     /// The length of the whole file.
     pub(crate) bytes: u64,
     ends: Ends,
+    seals: PackSeals,
     directory: Mapped,
     content: Content,
 }
@@ -127,7 +129,7 @@ fn check_ends(files: &RepositoryFiles, id: PackId, content: &Content) -> Result<
 }
 
 impl PackFile {
-    /// Opens a pack and checks everything except its records and its id.
+    /// Opens a pack and checks everything except its records and, in a plain repository, its id.
     pub(crate) fn open(files: &RepositoryFiles, id: PackId) -> Result<Self> {
         let file = open_file(files, id)?;
         Self::from_file(files, id, file)
@@ -151,7 +153,14 @@ impl PackFile {
             return Err(damaged(id, &DecodeError::BadChecksum { what: "directory" }));
         }
         Directory::new(&directory, trailer).map_err(|error| damaged(id, &error))?;
-        Ok(Self { id, bytes, ends, directory, content })
+        let Header { epoch, salt, .. } = &ends.header;
+        let seals = files.seals.of_pack(*epoch, salt).map_err(|error| damaged(id, &error))?;
+        let pack = Self { id, bytes, ends, seals, directory, content };
+        // A directory that somebody has changed could say that blocks are there which are not.
+        if files.seals.are_used() && !pack.has_its_id(files) {
+            return Err(damaged(id, &DecodeError::BadChecksum { what: "name" }));
+        }
+        Ok(pack)
     }
 
     /// Returns whether it holds its file open.
@@ -260,23 +269,27 @@ impl PackFile {
             .map_err(|error| Error::stored_io(format!("reading pack {} at offset {offset}", self.id), error))
     }
 
-    /// Reads the stored bytes of a chunk or a page into `buffer` and checks their CRC.
-    pub(crate) fn read_stored(&self, entry: &Entry, buffer: &mut Vec<u8>) -> Result<()> {
+    /// Reads the encoded bytes of a chunk or a page into `buffer`, after checking the CRC of the
+    /// stored ones, and their seal.
+    pub(crate) fn read_encoded(&self, number: u32, entry: &Entry, buffer: &mut Vec<u8>) -> Result<()> {
         buffer.resize(entry.stored_bytes as usize, 0);
         self.content.read_at(u64::from(entry.offset), buffer).map_err(|error| {
             Error::stored_io(format!("reading pack {} at offset {}", self.id, entry.offset), error)
         })?;
-        if crc32fast::hash(buffer) != entry.crc {
-            return Err(damaged(self.id, &DecodeError::BadChecksum { what: "stored bytes" })
+        let opened = match crc32fast::hash(buffer) == entry.crc {
+            true => self.seals.open(number, entry, buffer),
+            false => Err(DecodeError::BadChecksum { what: "stored bytes" }),
+        };
+        opened.map_err(|error| {
+            damaged(self.id, &error)
                 .in_context(format!("at offset {}", entry.offset))
-                .with_hint(NextStep::VerifyDataThenRepairPacks));
-        }
-        Ok(())
+                .with_hint(NextStep::VerifyDataThenRepairPacks)
+        })
     }
 
-    /// Reads the readable part of the stored bytes of a chunk or a page; the rest is zero. Checks
-    /// nothing.
-    pub(crate) fn read_stored_in_parts(&self, entry: &Entry) -> Vec<u8> {
+    /// Reads the readable part of the encoded bytes of a chunk or a page; the rest is zero. Checks
+    /// nothing. Of a sealed one it returns all or nothing.
+    pub(crate) fn read_encoded_in_parts(&self, number: u32, entry: &Entry) -> Option<Vec<u8>> {
         let mut bytes = vec![0; entry.stored_bytes as usize];
         if self.content.read_at(u64::from(entry.offset), &mut bytes).is_err() {
             let mut offset = u64::from(entry.offset);
@@ -291,7 +304,7 @@ impl PackFile {
                 (offset, rest) = (offset + to_u64(part), later);
             }
         }
-        bytes
+        self.seals.open(number, entry, &mut bytes).is_ok().then_some(bytes)
     }
 }
 

@@ -14,10 +14,13 @@ use crate::format::pack::SlotBitmap;
 use crate::format::pack::TRAILER_BYTES;
 use crate::format::pack::Trailer;
 use crate::pure::compress::Encoded;
+use crate::pure::keys::Salt;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::files::TempFile;
 use crate::stores::locks::Writer;
 use crate::stores::pack::file::PackFile;
+use crate::stores::seals::PackSeals;
+use crate::stores::seals::Seals;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
@@ -29,8 +32,6 @@ use crate::words::sizes::to_u64;
 pub(crate) struct Item {
     pub(crate) id: [u8; 16],
     pub(crate) encoded: Encoded,
-    /// CRC-32 of the encoded bytes.
-    pub(crate) crc: u32,
     pub(crate) raw_bytes: u32,
     /// The ids of a chunk's blocks, including punched ones.
     pub(crate) blocks: Vec<BlockId>,
@@ -44,14 +45,13 @@ impl Item {
     /// Returns a chunk or page that decodes to `raw_bytes` bytes; the number must fit the format.
     pub(crate) fn new(id: [u8; 16], encoded: Encoded, raw_bytes: usize, blocks: Vec<BlockId>) -> Self {
         let raw_bytes = to_u32(raw_bytes);
-        let crc = crc32fast::hash(&encoded.bytes);
-        Self { id, encoded, crc, raw_bytes, blocks, bitmap: None, is_record: false }
+        Self { id, encoded, raw_bytes, blocks, bitmap: None, is_record: false }
     }
 
-    /// Returns a chunk or page as stored in a pack, after checking its checksum.
-    pub(crate) fn stored_in(pack: &PackFile, entry: &Entry) -> Result<Self> {
+    /// Returns a chunk or page as it is encoded in a pack, after checking its checksum and its seal.
+    pub(crate) fn stored_in(pack: &PackFile, number: u32, entry: &Entry) -> Result<Self> {
         let mut bytes = Vec::new();
-        pack.read_stored(entry, &mut bytes)?;
+        pack.read_encoded(number, entry, &mut bytes)?;
         let encoded = Encoded { codec: entry.codec, bytes };
         let mut item = Self::new(entry.id, encoded, entry.raw_bytes as usize, pack.block_ids_of(entry));
         item.is_record = entry.is_record;
@@ -60,8 +60,9 @@ impl Item {
     }
 
     /// Returns the space that the item takes in a pack, including its share of the directory.
-    pub(crate) fn packed_bytes(&self) -> u64 {
-        to_u64(RECORD_BYTES + ENTRY_BYTES + BLOCK_ID_BYTES * self.blocks.len() + self.encoded.bytes.len())
+    pub(crate) fn packed_bytes(&self, seals: &Seals) -> u64 {
+        to_u64(RECORD_BYTES + ENTRY_BYTES + BLOCK_ID_BYTES * self.blocks.len())
+            + seals.stored_bytes(to_u64(self.encoded.bytes.len()))
     }
 }
 
@@ -93,7 +94,10 @@ struct End {
 pub(crate) struct PackWriter<'a> {
     files: &'a RepositoryFiles,
     header: Header,
+    seals: PackSeals,
     file: TempFile<'a>,
+    /// Room for a record as it is stored.
+    stored: Vec<u8>,
     /// Where the next record begins.
     offset: u64,
     entries: Vec<Entry>,
@@ -103,17 +107,22 @@ pub(crate) struct PackWriter<'a> {
 
 impl<'a> PackWriter<'a> {
     pub(crate) fn begin(files: &'a RepositoryFiles, kind: PackKind) -> Result<Self> {
-        Self::begin_as(files, Header { kind, repository: files.repository, salt: files.new_salt(kind) })
+        let (epoch, repository, salt) = (files.seals.epoch(), files.repository, files.new_salt(kind));
+        Self::begin_as(files, Header { kind, epoch, repository, salt })
     }
 
     /// Begins to write a pack again, with the header that it has: see [`finish_as`](Self::finish_as).
     pub(crate) fn begin_as(files: &'a RepositoryFiles, header: Header) -> Result<Self> {
+        let seals = files.seals.of_pack(header.epoch, &header.salt);
+        let seals = seals.map_err(|error| Error::corrupt(error.to_string()))?;
         let mut file = files.temp_file()?;
         file.append(&header.encode())?;
         Ok(Self {
             files,
             header,
+            seals,
             file,
+            stored: Vec::new(),
             offset: to_u64(HEADER_BYTES),
             entries: Vec::new(),
             blocks: Vec::new(),
@@ -138,9 +147,9 @@ impl<'a> PackWriter<'a> {
         let mut entry = Entry {
             id: item.id,
             offset: 0,
-            stored_bytes: u32::try_from(item.encoded.bytes.len()).map_err(too_long)?,
+            stored_bytes: 0,
             raw_bytes: item.raw_bytes,
-            crc: item.crc,
+            crc: 0,
             codec: item.encoded.codec,
             slots: u16::try_from(item.blocks.len()).map_err(too_long)?,
             is_record: item.is_record,
@@ -148,12 +157,17 @@ impl<'a> PackWriter<'a> {
             bitmap,
         };
         entry.offset = u32::try_from(self.offset + to_u64(entry.record_bytes())).map_err(too_long)?;
+        let number = to_u32(self.entries.len());
+        let stored = self.seals.seal(number, &entry, &item.encoded.bytes, &mut self.stored);
+        let stored = stored.map_err(|error| Error::corrupt(error.to_string()))?;
+        entry.stored_bytes = u32::try_from(stored.len()).map_err(too_long)?;
+        entry.crc = crc32fast::hash(stored);
         self.file.append(&entry.encode_record())?;
         if let Some(bitmap) = item.bitmap {
             item.blocks.iter().try_for_each(|id| self.file.append(&id.0))?;
             self.file.append(&bitmap.0)?;
         }
-        self.file.append(&item.encoded.bytes)?;
+        self.file.append(stored)?;
         self.offset = u64::from(entry.offset) + u64::from(entry.stored_bytes);
         self.blocks.extend(&item.blocks);
         self.entries.push(entry);
@@ -182,6 +196,8 @@ impl<'a> PackWriter<'a> {
             bitmaps: count(self.bitmaps.len())?,
             crc: crc32fast::hash(&directory),
             directory_offset: self.offset,
+            epoch: self.header.epoch.unwrap_or(0),
+            salt: if self.header.epoch.is_some() { self.header.salt } else { Salt::default() },
         };
         let trailer = trailer.encode();
         let id = self.files.hasher.pack(&self.header.encode(), &directory, &trailer);

@@ -3,11 +3,16 @@
 
 use crate::format::bytes::Fields;
 use crate::format::pack::BITMAP_BYTES;
+use crate::format::pack::ENTRIES_MAX;
 use crate::format::pack::Entry;
+use crate::format::pack::HEADER_BYTES;
+use crate::format::pack::Header;
 use crate::format::pack::PACK_BYTES_MAX;
 use crate::format::pack::RECORD_BYTES;
 use crate::format::pack::RECORD_MAGIC;
 use crate::format::pack::SlotBitmap;
+use crate::format::pack::TRAILER_BYTES;
+use crate::format::pack::Trailer;
 use crate::format::page_delta::Delta;
 use crate::pure::compress::Codec;
 use crate::pure::compress::Decoder;
@@ -15,11 +20,13 @@ use crate::pure::compress::Encoded;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::pack::writer::Item;
 use crate::stores::recovery::reader::proven_record;
+use crate::stores::seals::PackSeals;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::sizes::BLOCK_BYTES;
 use crate::words::sizes::BLOCK_U64;
+use crate::words::sizes::to_u32;
 use crate::words::sizes::to_u64;
 use crate::words::sizes::to_usize;
 use crate::world::storage::StoredFile;
@@ -36,9 +43,11 @@ pub(crate) fn recover_items(
 ) -> Result<bool> {
     let mut decoder = Decoder::new().map_err(|error| Error::stored_io("preparing decompression", error))?;
     let mut window = Window { file, from: 0, bytes: Vec::new(), all_read: true };
+    let Some(mut unsealing) = Unsealing::begin(files, &mut window) else { return Ok(window.all_read) };
     let mut at = 0;
     while let Some(found) = window.find_record(at) {
         let proven = record_at(&mut window, found)
+            .and_then(|(entry, item)| Some((entry, unsealing.open(found, &entry, item)?)))
             .and_then(|(entry, item)| prove(files, &mut decoder, &entry, item).map(|item| (entry, item)));
         at = match proven {
             Some((entry, item)) => {
@@ -51,6 +60,62 @@ pub(crate) fn recover_items(
         };
     }
     Ok(window.all_read)
+}
+
+/// Opens the seals of records. A seal says in which place its record stands among the others, so the
+/// walk counts them, and where a part cannot be read, it tries how many records that may have held.
+struct Unsealing {
+    seals: PackSeals,
+    /// The number of the next record, and where it begins if no record is unreadable before it.
+    next: (u32, u64),
+}
+
+impl Unsealing {
+    /// Returns none if neither end of the pack says what its records are sealed with.
+    fn begin(files: &RepositoryFiles, window: &mut Window<'_>) -> Option<Self> {
+        let seals = match files.seals.are_used() {
+            true => {
+                let header = window.get(0, HEADER_BYTES).and_then(|bytes| Header::decode(bytes).ok());
+                let end = window.len().checked_sub(to_u64(TRAILER_BYTES))?;
+                let (epoch, salt) = match header {
+                    Some(header) => (header.epoch, header.salt),
+                    None => {
+                        let trailer = Trailer::decode(window.get(end, TRAILER_BYTES)?).ok()?;
+                        (Some(trailer.epoch), trailer.salt)
+                    }
+                };
+                files.seals.of_pack(epoch, &salt).ok()?
+            }
+            false => PackSeals::none(),
+        };
+        Some(Self { seals, next: (0, to_u64(HEADER_BYTES)) })
+    }
+
+    /// Returns the item of a record that was found at `at` with its bytes as they were encoded, if
+    /// they are as they were stored.
+    fn open(&mut self, at: u64, entry: &Entry, item: Item) -> Option<Item> {
+        let (next, begin) = self.next;
+        let end = u64::from(entry.offset) + u64::from(entry.stored_bytes);
+        if at == begin {
+            self.next = (next + 1, end);
+        }
+        if crc32fast::hash(&item.encoded.bytes) != entry.crc {
+            return None;
+        }
+        if !self.seals.are_used() {
+            return Some(item);
+        }
+        let skipped = at.saturating_sub(begin) / to_u64(RECORD_BYTES);
+        let last = (u64::from(next) + skipped).min(u64::from(ENTRIES_MAX - 1));
+        for number in next..=to_u32(to_usize(last)) {
+            let mut bytes = item.encoded.bytes.clone();
+            if self.seals.open(number, entry, &mut bytes).is_ok() {
+                self.next = (number + 1, end);
+                return Some(Item { encoded: Encoded { codec: entry.codec, bytes }, ..item });
+            }
+        }
+        None
+    }
 }
 
 /// The part of the file that is in memory.
@@ -132,9 +197,6 @@ fn record_at(window: &mut Window<'_>, at: u64) -> Option<(Entry, Item)> {
 
 /// Returns the item with the ids of its blocks filled in, if it matches its id.
 fn prove(files: &RepositoryFiles, decoder: &mut Decoder, entry: &Entry, mut item: Item) -> Option<Item> {
-    if item.crc != entry.crc {
-        return None;
-    }
     if entry.codec == Codec::Delta {
         // Its base may be lost now, and come back later.
         return Delta::decode(&item.encoded.bytes).is_ok().then_some(item);

@@ -55,7 +55,7 @@ pub(crate) fn delta_base(place: &Located) -> Result<(Option<PageId>, u32)> {
         return Ok((None, 0));
     }
     let mut stored = Vec::new();
-    place.pack.read_stored(&place.entry, &mut stored)?;
+    place.pack.read_encoded(place.number, &place.entry, &mut stored)?;
     let delta = Delta::decode(&stored).map_err(|error| bad_delta(place, &error))?;
     Ok((Some(delta.base), delta.depth()))
 }
@@ -111,7 +111,7 @@ impl<'a> Search<'a> {
         let files = &self.store.files;
         let (number, bytes) = if place.entry.codec == Codec::Delta {
             let mut stored = Vec::new();
-            place.pack.read_stored(&place.entry, &mut stored)?;
+            place.pack.read_encoded(place.number, &place.entry, &mut stored)?;
             let delta = Delta::decode(&stored).map_err(|error| bad_delta(place, &error))?;
             // Copies of pages may be made from each other in a circle, but not with falling depth.
             if delta.depth() >= depth {
@@ -145,6 +145,7 @@ mod tests {
     use crate::pure::compress::Encoder;
     use crate::repository::InitOptions;
     use crate::repository::Repository;
+    use crate::repository::Secrets;
     use crate::stores::index::writer::write_run_of;
     use crate::stores::locks::Writer;
     use crate::stores::pack::writer::Item;
@@ -166,7 +167,7 @@ mod tests {
             let options = InitOptions {
                 id: RepositoryId::from([0; 16]),
                 created_unix_ms: 0,
-                key: [1; 32],
+                secrets: Secrets::Plain([1; 32]),
                 level: 1,
                 parity: None,
             };

@@ -125,8 +125,8 @@ impl ItemReader {
 
     /// Reads the stored bytes and decodes them.
     fn decode(&mut self, located: &Located) -> Result<&[u8]> {
-        let Located { pack, entry, .. } = located;
-        pack.read_stored(entry, &mut self.stored)?;
+        let Located { pack, number, entry } = located;
+        pack.read_encoded(*number, entry, &mut self.stored)?;
         self.decoder
             .decode(entry.codec, &self.stored, entry.raw_bytes as usize)
             .map_err(|error| located.damaged().with_source(error))
@@ -139,12 +139,13 @@ impl ItemReader {
         files: &RepositoryFiles,
         located: &Located,
     ) -> Vec<(u8, Digest, &[u8; BLOCK_BYTES])> {
-        let Located { pack, entry, .. } = located;
+        let Located { pack, number, entry } = located;
         let slots = pack.present_slots(entry);
         if !located.has_trusted_ids(files) || slots.len() * BLOCK_BYTES != entry.raw_bytes as usize {
             return Vec::new();
         }
-        self.stored = pack.read_stored_in_parts(entry);
+        let Some(encoded) = pack.read_encoded_in_parts(*number, entry) else { return Vec::new() };
+        self.stored = encoded;
         let Ok(raw) = self.decoder.decode(entry.codec, &self.stored, entry.raw_bytes as usize) else {
             return Vec::new();
         };

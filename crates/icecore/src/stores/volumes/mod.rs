@@ -1,5 +1,6 @@
 //! The records of copy-on-write volumes, each in its own directory.
 
+pub(crate) mod blocks;
 pub(crate) mod dirty_map;
 pub(crate) mod overlay;
 
@@ -8,6 +9,7 @@ use crate::format::journal::Standing;
 use crate::format::layout;
 use crate::format::record::Record;
 use crate::format::volume::VolumeRecord;
+use crate::pure::record_cipher::Kind;
 use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::locks;
@@ -35,29 +37,40 @@ pub(crate) fn load(files: &RepositoryFiles, name: &str) -> Result<VolumeRecord> 
 
 /// Returns the record and the minor version of the format in which it was written.
 fn read(files: &RepositoryFiles, name: &str) -> Result<(VolumeRecord, u16)> {
-    let bytes =
-        read_all(files.open_local(&layout::volume_record(name)), RECORD_BYTES_MAX).map_err(|error| {
-            match error.kind() {
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-                    Error::new(ErrorKind::NotFound, format!("there is no volume {name:?}"))
-                        .with_hint(NextStep::ListVolumes)
-                }
-                _ => Error::stored_io(format!("reading the record of volume {name}"), error),
-            }
-        })?;
-    let (record, minor) = VolumeRecord::decode(&bytes, &files.hasher).map_err(|error| {
-        Error::corrupt(format!("the record of volume {name} is damaged: {error}")).with_hint(
-            "the volume's data may still exist: keep its directory unchanged and look for a copy of the record, or \
-             remove the directory",
-        )
-    })?;
+    let (record, minor) = read_in(files, &files.volume_key(name), name)?;
     if record.name != name {
         return Err(Error::corrupt(format!("the record of volume {name} belongs to volume {}", record.name)));
     }
     Ok((record, minor))
 }
 
-/// Returns all records with the names of their directories, sorted by name. Skips a directory
+/// Returns the record in the directory of a volume that is called `name` in errors.
+fn read_in(files: &RepositoryFiles, dir: &str, name: &str) -> Result<(VolumeRecord, u16)> {
+    let stored = read_all(files.open_local(&layout::volume_record(dir)), RECORD_BYTES_MAX).map_err(
+        |error| match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+                Error::new(ErrorKind::NotFound, format!("there is no volume {name:?}"))
+                    .with_hint(NextStep::ListVolumes)
+            }
+            _ => Error::stored_io(format!("reading the record of volume {name}"), error),
+        },
+    )?;
+    let opened = files.seals.open(Kind::Local, 0, stored);
+    let decoded = opened.and_then(|bytes| VolumeRecord::decode(&bytes, &files.hasher));
+    let (record, minor) = decoded.map_err(|error| {
+        Error::corrupt(format!("the record of volume {name} is damaged: {error}")).with_hint(
+            "the volume's data may still exist: keep its directory unchanged and look for a copy of the record, or \
+             remove the directory",
+        )
+    })?;
+    if files.volume_key(&record.name) != dir {
+        return Err(Error::corrupt(format!("the record of volume {name} belongs to volume {}", record.name)));
+    }
+    Ok((record, minor))
+}
+
+/// Returns all records with the names of their volumes, sorted by name. Where a record cannot be
+/// read, the name is that of the directory. Skips a directory
 /// without a record, and a directory whose name is not a valid volume name: it belongs to somebody
 /// else.
 ///
@@ -65,13 +78,15 @@ fn read(files: &RepositoryFiles, name: &str) -> Result<(VolumeRecord, u16)> {
 /// `OutOfResources` and `PermissionDenied`: then nothing is known of the volumes.
 pub(crate) fn load_all(files: &RepositoryFiles) -> Result<Vec<(String, Result<VolumeRecord>)>> {
     let listing = |error| Error::stored_io(format!("listing {}", layout::VOLUMES), error);
-    let mut names = files.place.local.list_dirs(layout::VOLUMES).map_err(listing)?;
-    names.retain(|name| check_volume_name(name).is_ok());
-    names.sort();
-    let loaded = names.into_iter().map(|name| {
-        let record = load(files, &name);
-        (name, record)
-    });
+    let mut dirs = files.place.local.list_dirs(layout::VOLUMES).map_err(listing)?;
+    dirs.retain(|dir| check_volume_name(dir).is_ok());
+    let mut loaded: Vec<(String, Result<VolumeRecord>)> = Vec::with_capacity(dirs.len());
+    for dir in dirs {
+        let record = read_in(files, &dir, &dir).map(|(record, _)| record);
+        let name = record.as_ref().map_or(dir, |record| record.name.clone());
+        loaded.push((name, record));
+    }
+    loaded.sort_by(|(a, _), (b, _)| a.cmp(b));
     let there = |(_, record): &(String, Result<VolumeRecord>)| {
         !record.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound)
     };
@@ -79,7 +94,7 @@ pub(crate) fn load_all(files: &RepositoryFiles) -> Result<Vec<(String, Result<Vo
         Err(error) if error.says_nothing_of_what_is_stored() => Err(error),
         record => Ok((name, record)),
     };
-    loaded.filter(there).map(known).collect()
+    loaded.into_iter().filter(there).map(known).collect()
 }
 
 /// Publishes a record: when this returns, the volume exists or is changed. The caller holds the
@@ -121,8 +136,9 @@ pub(crate) fn save_labels(
 /// Removes the record of a volume, durably. Without it the volume no longer exists.
 pub(crate) fn remove_record(files: &RepositoryFiles, name: &str) -> Result<()> {
     replacing(files, name, || {
-        files.remove_local(&layout::volume_record(name))?;
-        files.sync_local(&layout::volume_dir(name))
+        let dir = files.volume_key(name);
+        files.remove_local(&layout::volume_record(&dir))?;
+        files.sync_local(&layout::volume_dir(&dir))
     })
 }
 
@@ -139,7 +155,7 @@ pub(crate) fn is_lost(files: &RepositoryFiles, standing: &Standing) -> Result<bo
     if is_there()? {
         return Ok(false);
     }
-    match locks::try_volume(files, name) {
+    match locks::try_volume(files, &files.volume_key(name)) {
         Ok(Some(lock)) => {
             let lost = is_there().map(|there| !there);
             lock.dismiss();
@@ -182,7 +198,7 @@ fn load_to_replace(files: &RepositoryFiles, name: &str) -> Result<VolumeRecord> 
 
 /// Keeps others from replacing a volume's record meanwhile. `replace` waits for no other lock.
 fn replacing<T>(files: &RepositoryFiles, name: &str, replace: impl FnOnce() -> Result<T>) -> Result<T> {
-    let lock = locks::volume_record(files, name)?;
+    let lock = locks::volume_record(files, &files.volume_key(name))?;
     let replaced = replace();
     lock.dismiss();
     replaced
@@ -192,7 +208,9 @@ fn publish(files: &RepositoryFiles, record: &VolumeRecord) -> Result<()> {
     let bytes = record.encode(&files.hasher).map_err(|error| {
         Error::new(ErrorKind::InvalidInput, format!("cannot encode the record of a volume: {error}"))
     })?;
-    let (temp, name) = (layout::volume_record_temp(&record.name), layout::volume_record(&record.name));
+    let bytes = files.seal(Kind::Local, 0, bytes)?;
+    let dir = files.volume_key(&record.name);
+    let (temp, name) = (layout::volume_record_temp(&dir), layout::volume_record(&dir));
     // The temporary file has a path of its own: whoever has a volume open must not wait for other
     // writers.
     let _ = files.place.local.remove(&temp);
@@ -205,7 +223,7 @@ fn publish(files: &RepositoryFiles, record: &VolumeRecord) -> Result<()> {
 /// # Errors
 /// `InUse` if somebody else holds it.
 pub(crate) fn lock(files: &RepositoryFiles, name: &str) -> Result<Held> {
-    locks::try_volume(files, name)?.ok_or_else(|| {
+    locks::try_volume(files, &files.volume_key(name))?.ok_or_else(|| {
         Error::new(ErrorKind::InUse, format!("volume {name} is in use by another process"))
             .with_hint("stop the process that serves it, or wait until the other command ends")
     })
@@ -248,11 +266,11 @@ pub(crate) fn remove_leftovers(files: &RepositoryFiles) -> Result<u64> {
     Ok(removed)
 }
 
-/// Returns the files in a volume's directory that nothing names, or none if the directory is as it
-/// should be or its record is damaged.
+/// Returns the files in a directory of a volume that nothing names, or none if the directory is as
+/// it should be or its record is damaged.
 fn leftovers(files: &RepositoryFiles, name: &str) -> Result<Option<Vec<String>>> {
-    let record = match load(files, name) {
-        Ok(record) => Some(record),
+    let record = match read_in(files, name, name) {
+        Ok((record, _)) => Some(record),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
         Err(error) => return Err(error),

@@ -20,6 +20,10 @@ use crate::format::dirty_map::MAP_ENTRY_BYTES;
 use crate::format::dirty_map::decode_map_entry;
 use crate::format::dirty_map::encode_map_entry;
 use crate::format::layout;
+use crate::format::volume::VolumeRecord;
+use crate::pure::keys::Salt;
+use crate::stores::files::RepositoryFiles;
+use crate::stores::volumes::blocks::Blocks;
 use crate::stores::volumes::dirty_map::BlockState;
 use crate::stores::volumes::dirty_map::DirtyMap;
 use crate::words::error::Error;
@@ -46,7 +50,11 @@ const ENTRIES_AT_ONCE: u64 = 512;
 /// An open overlay.
 pub(crate) struct Overlay {
     storage: Arc<dyn Storage>,
+    /// The name of the volume, for errors.
     volume: String,
+    /// The name of the volume's directory.
+    dir: String,
+    blocks: Blocks,
     pub(crate) number: u64,
     /// The blocks it has, as readers and writers see them.
     pub(crate) map: DirtyMap,
@@ -72,19 +80,23 @@ struct Syncs {
 
 impl Overlay {
     /// Creates the files of a new overlay and makes them durable, except for their names.
-    pub(crate) fn create(storage: &Arc<dyn Storage>, volume: &str, number: u64) -> Result<Self> {
-        let overlay = Self::empty(storage, volume, number)?;
+    pub(crate) fn create(files: &RepositoryFiles, volume: &VolumeRecord, number: u64) -> Result<Self> {
+        let overlay = Self::empty(files, volume, number)?;
         overlay.part(0)?;
         Ok(overlay)
     }
 
-    fn empty(storage: &Arc<dyn Storage>, volume: &str, number: u64) -> Result<Self> {
-        let name = layout::dirty_map(volume, number);
+    fn empty(files: &RepositoryFiles, volume: &VolumeRecord, number: u64) -> Result<Self> {
+        let storage = &files.place.local;
+        let dir = files.volume_key(&volume.name);
+        let name = layout::dirty_map(&dir, number);
         let opening = |error| Error::stored_io(format!("opening {name}"), error);
         Ok(Self {
             map_file: storage.open_random(&name).map_err(opening)?,
             storage: Arc::clone(storage),
-            volume: volume.to_owned(),
+            volume: volume.name.clone(),
+            dir,
+            blocks: Blocks(files.seals.of_overlay(volume.epoch, &salt(volume, number))),
             number,
             map: DirtyMap::default(),
             parts: RwLock::default(),
@@ -101,20 +113,16 @@ impl Overlay {
     /// As [`look`](Self::look). `InUse` if one of its files has another name: then the repository
     /// was copied with hard links. Everything else in a repository is replaced and never changed,
     /// but a write to this file would also change the copy.
-    pub(crate) fn open(
-        storage: &Arc<dyn Storage>,
-        volume: &str,
-        number: u64,
-        size_bytes: u64,
-    ) -> Result<Self> {
-        let overlay = Self::look(storage, volume, number, size_bytes)?;
+    pub(crate) fn open(files: &RepositoryFiles, volume: &VolumeRecord, number: u64) -> Result<Self> {
+        let storage = &files.place.local;
+        let overlay = Self::look(files, volume, number)?;
         let alone = |name: &str, file: &dyn RandomFile| match file.names() {
-            Ok(names) if names > 1 => Err(shared(volume, name)),
+            Ok(names) if names > 1 => Err(shared(&overlay.volume, name)),
             Ok(_) => Ok(()),
             Err(error) => Err(Error::stored_io(format!("looking at {name}"), error)),
         };
-        alone(&layout::dirty_map(volume, number), overlay.map_file.as_ref())?;
-        let first = layout::overlay(volume, number, 0);
+        alone(&layout::dirty_map(&overlay.dir, number), overlay.map_file.as_ref())?;
+        let first = layout::overlay(&overlay.dir, number, 0);
         match storage.open(&first) {
             Ok(_) => alone(&first, overlay.part(0)?.as_ref())?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -128,33 +136,30 @@ impl Overlay {
     /// # Errors
     /// `Corrupt` if a file of it is missing or shorter than the map says, or if the map is damaged
     /// or belongs to a larger volume.
-    pub(crate) fn look(
-        storage: &Arc<dyn Storage>,
-        volume: &str,
-        number: u64,
-        size_bytes: u64,
-    ) -> Result<Self> {
+    pub(crate) fn look(files: &RepositoryFiles, volume: &VolumeRecord, number: u64) -> Result<Self> {
+        let storage = &files.place.local;
+        let dir = files.volume_key(&volume.name);
         let bytes_of = |name: &str| match storage.open(name) {
             Ok(file) => Ok(file.len()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(Error::corrupt(format!("{name} is missing"))
-                    .with_hint(NextStep::ResetVolume(volume.to_owned())))
+                    .with_hint(NextStep::ResetVolume(volume.name.clone())))
             }
             Err(error) => Err(Error::stored_io(format!("opening {name}"), error)),
         };
-        bytes_of(&layout::dirty_map(volume, number))?;
-        let overlay = Self::empty(storage, volume, number)?;
+        bytes_of(&layout::dirty_map(&dir, number))?;
+        let overlay = Self::empty(files, volume, number)?;
         let mut needed = BTreeMap::new();
-        overlay.load(leaf_count(size_bytes), &mut |region, last| {
+        overlay.load(leaf_count(volume.size_bytes), &mut |region, last| {
             let end = region.block(last).end;
             needed.insert(end.saturating_sub(1) / PART_BYTES, (end - 1) % PART_BYTES + 1);
         })?;
         for (part, bytes) in needed {
-            let name = layout::overlay(volume, number, part);
+            let name = layout::overlay(&dir, number, part);
             let found = bytes_of(&name)?;
             if found < bytes {
                 let message = format!("{name} has {found} bytes, but its map says that {bytes} were written");
-                return Err(Error::corrupt(message).with_hint(NextStep::ResetVolume(volume.to_owned())));
+                return Err(Error::corrupt(message).with_hint(NextStep::ResetVolume(volume.name.clone())));
             }
         }
         Ok(overlay)
@@ -163,7 +168,7 @@ impl Overlay {
     /// Reads the map of a volume that has `regions` regions. Calls `last` for each region, in
     /// order, with the region's last block that has data.
     fn load(&self, regions: u64, last: &mut dyn FnMut(LeafNumber, usize)) -> Result<()> {
-        let name = layout::dirty_map(&self.volume, self.number);
+        let name = layout::dirty_map(&self.dir, self.number);
         let reading = |error| Error::stored_io(format!("reading {name}"), error);
         let mut at = 0;
         while let Some(data) = self.map_file.next_data(at).map_err(reading)? {
@@ -197,13 +202,14 @@ impl Overlay {
 
     /// Removes the files of those overlays of a volume whose numbers `is_ours` picks.
     pub(crate) fn remove_files(
-        storage: &dyn Storage,
+        files: &RepositoryFiles,
         volume: &str,
         is_ours: impl Fn(u64) -> bool,
     ) -> io::Result<()> {
-        let dir = layout::volume_dir(volume);
-        let files = storage.list(&dir)?;
-        let mut ours = files.iter().filter(|file| layout::overlay_of(file).is_some_and(&is_ours)).peekable();
+        let storage = &files.place.local;
+        let dir = layout::volume_dir(&files.volume_key(volume));
+        let names = storage.list(&dir)?;
+        let mut ours = names.iter().filter(|file| layout::overlay_of(file).is_some_and(&is_ours)).peekable();
         if ours.peek().is_none() {
             return Ok(());
         }
@@ -225,11 +231,11 @@ impl Overlay {
         if let Some(part) = parts.get(&number) {
             return Ok(Arc::clone(part));
         }
-        let name = layout::overlay(&self.volume, self.number, number);
+        let name = layout::overlay(&self.dir, self.number, number);
         let opening = |error| Error::stored_io(format!("opening {name}"), error);
         let part: Arc<dyn RandomFile> = Arc::from(self.storage.open_random(&name).map_err(opening)?);
         if number > 0 {
-            self.storage.sync_dir(&layout::volume_dir(&self.volume)).map_err(opening)?;
+            self.storage.sync_dir(&layout::volume_dir(&self.dir)).map_err(opening)?;
         }
         parts.insert(number, Arc::clone(&part));
         Ok(part)
@@ -238,7 +244,7 @@ impl Overlay {
     /// Fills `buffer` with data of blocks that the overlay has. The range lies within one region.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let part = self.part(offset / PART_BYTES)?;
-        part.read_at(offset % PART_BYTES, buffer)
+        self.blocks.read(&*part, offset % PART_BYTES, offset, buffer)
     }
 
     /// Writes data within one region. The overlay owns the blocks once [`mark`](Self::mark) says
@@ -246,7 +252,7 @@ impl Overlay {
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.check_working()?;
         let part = self.part(offset / PART_BYTES)?;
-        let written = part.write_at(offset % PART_BYTES, bytes);
+        let written = self.blocks.write(&*part, offset % PART_BYTES, offset, bytes);
         self.data_written.store(true, Ordering::SeqCst);
         written
     }
@@ -398,6 +404,15 @@ impl Overlay {
         let _ = self.failed.set(why);
         error
     }
+}
+
+/// Returns the salt of an overlay's key. No other overlay has the same: the id of the volume is
+/// random, and its overlays are numbered.
+fn salt(volume: &VolumeRecord, number: u64) -> Salt {
+    let mut salt = [0; 24];
+    salt[..16].copy_from_slice(volume.id.0.as_bytes());
+    salt[16..].copy_from_slice(&number.to_le_bytes());
+    salt
 }
 
 /// Returns the error for an overlay's file that has another name.

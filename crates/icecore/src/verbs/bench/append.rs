@@ -44,7 +44,8 @@ impl<'a> Appender<'a> {
                 }
                 Ok(appended)
             })?;
-            self.bytes += rest[..appended].iter().map(Item::packed_bytes).sum::<u64>();
+            self.bytes +=
+                rest[..appended].iter().map(|item| item.packed_bytes(&self.files.seals)).sum::<u64>();
             rest = &rest[appended..];
             self.append_seconds += time;
             let full = pack.is_full();

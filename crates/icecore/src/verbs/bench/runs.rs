@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::repository::InitOptions;
 use crate::repository::Repository;
+use crate::repository::Secrets;
 use crate::verbs::bench::place::BenchPlace;
 use crate::verbs::bench::place::Watch;
 use crate::verbs::bench::report::BenchData;
@@ -30,7 +31,7 @@ const KEY: [u8; 32] = *b"icecore: a benchmark's only key.";
 /// Creates a repository in an empty place.
 pub(crate) fn scratch(place: &BenchPlace<'_>, level: i32) -> Result<Repository> {
     let id = RepositoryId(Uuid::from_u128(1));
-    let options = InitOptions { id, key: KEY, created_unix_ms: 0, level, parity: None };
+    let options = InitOptions { id, secrets: Secrets::Plain(KEY), created_unix_ms: 0, level, parity: None };
     Repository::init((place.repository)()?, Uuid::from_u128(2), &options)
 }
 

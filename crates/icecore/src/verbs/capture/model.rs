@@ -28,6 +28,7 @@ use crate::format::record::Record;
 use crate::pure::hash::Hasher;
 use crate::repository::InitOptions;
 use crate::repository::Repository;
+use crate::repository::Secrets;
 use crate::stores::chunks::Store;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::journal::Journal;
@@ -141,11 +142,11 @@ fn storage() -> MemoryStorage {
         features: config::Features::default(),
         geometry: config::Geometry::V1,
         level: 1,
-        key: [1; 32],
+        secret: config::Secret::Plain([1; 32]),
         parity: None,
     };
     let storage = MemoryStorage::new();
-    storage.put(layout::CONFIG, config.encode().unwrap());
+    storage.put(layout::CONFIG, config.encode(None).unwrap());
     storage
 }
 
@@ -332,7 +333,7 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
             let session = Uuid::from_u128;
             let init = InitOptions {
                 id: RepositoryId::from([0; 16]),
-                key: [1; 32],
+                secrets: Secrets::Plain([1; 32]),
                 created_unix_ms: 0,
                 level: 1,
                 parity: None,

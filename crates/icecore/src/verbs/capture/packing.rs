@@ -151,7 +151,7 @@ pub(crate) struct Packer<'a> {
 /// What a packer leaves for others to publish.
 pub(crate) enum Rest<'a> {
     /// The last of its packs, if it is not published yet.
-    Pack(Option<PackWriter<'a>>),
+    Pack(Option<Box<PackWriter<'a>>>),
     /// All of its items, which are few.
     Few(Vec<Item>),
 }
@@ -169,7 +169,7 @@ impl<'a> Packer<'a> {
     /// Appends an item. Returns the pack, ready to be published, if it is now full.
     pub(crate) fn append(&mut self, item: Item) -> Result<Option<PackWriter<'a>>> {
         self.stored.items += 1;
-        self.stored.packed_bytes += item.packed_bytes();
+        self.stored.packed_bytes += item.packed_bytes(&self.store.files.seals);
         if !self.writes {
             return Ok(None);
         }
@@ -191,7 +191,7 @@ impl<'a> Packer<'a> {
 
     /// Returns what is left to publish.
     pub(crate) fn finish(self) -> Rest<'a> {
-        if self.waiting.is_empty() { Rest::Pack(self.open) } else { Rest::Few(self.waiting) }
+        if self.waiting.is_empty() { Rest::Pack(self.open.map(Box::new)) } else { Rest::Few(self.waiting) }
     }
 }
 
@@ -339,7 +339,7 @@ fn pack_all<'a>(
     match packer.finish() {
         Rest::Few(chunks) => return Ok((stored, chunks)),
         Rest::Pack(Some(pack)) => {
-            to_publisher.send((pack, stored.items)).map_err(|_| Error::worker_lost())?;
+            to_publisher.send((*pack, stored.items)).map_err(|_| Error::worker_lost())?;
         }
         Rest::Pack(None) => {}
     }
@@ -353,6 +353,7 @@ mod tests {
     use super::*;
     use crate::repository::InitOptions;
     use crate::repository::Repository;
+    use crate::repository::Secrets;
     use crate::words::ids::RepositoryId;
     use crate::world::memory::MemoryStorage;
     use crate::world::storage::LockMode;
@@ -368,7 +369,7 @@ mod tests {
         let options = InitOptions {
             id: RepositoryId::from([0; 16]),
             created_unix_ms: 0,
-            key: [1; 32],
+            secrets: Secrets::Plain([1; 32]),
             level: 1,
             parity: None,
         };

@@ -135,7 +135,7 @@ impl<'a> PageStore<'a> {
                 match pack {
                     Some(mut pack) => {
                         copy.iter().try_for_each(|copy| pack.append(copy))?;
-                        publish(self.store, self.publisher, pack)?;
+                        publish(self.store, self.publisher, *pack)?;
                     }
                     // The last page filled its pack.
                     None if pages => publish_few(self.store, self.publisher, PackKind::Pages, &copy)?,

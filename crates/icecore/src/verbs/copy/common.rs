@@ -59,7 +59,7 @@ fn candidates(source: &Repository, target: &Repository, record: &Record) -> Resu
     let there: HashMap<SnapshotId, Record> =
         target.catalog()?.all()?.into_iter().map(|there| (there.id, there)).collect();
     let here = source.catalog()?.all()?.into_iter();
-    let same_key = source.config.key == target.config.key;
+    let same_key = source.config.id == target.config.id;
     let is_common = |here: &Record| {
         there.get(&here.id).is_some_and(|there| {
             (here.created_unix_ms, here.size_bytes) == (there.created_unix_ms, there.size_bytes)

@@ -70,7 +70,7 @@ impl<'a> Rewriter<'a> {
                 .map(|number| used_part(files, &located(number)?, used, level))
                 .collect::<Result<_>>()?;
             for item in items.iter().flatten() {
-                progress.advance(Meter::Rewritten, item.packed_bytes());
+                progress.advance(Meter::Rewritten, item.packed_bytes(&files.seals));
                 self.append(item)?;
             }
             number = upto;
@@ -122,7 +122,7 @@ fn used_part(files: &RepositoryFiles, located: &Located, used: &PackUse, level: 
     let present = located.pack.present_slots(&located.entry);
     let kept = |slot: &u8| used.slots.has(located.entry.first_block + u32::from(*slot));
     if present.iter().all(kept) {
-        Item::stored_in(&located.pack, &located.entry).map(Some)
+        Item::stored_in(&located.pack, located.number, &located.entry).map(Some)
     } else {
         punched(files, located, &present.into_iter().filter(kept).collect::<Vec<_>>(), level).map(Some)
     }

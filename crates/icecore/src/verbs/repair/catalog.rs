@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use crate::format::checkpoint::Checkpoint;
 use crate::format::checkpoint::config_in;
-use crate::format::config::Config;
 use crate::format::journal::Change;
+use crate::format::journal::Settings;
 use crate::format::layout;
 use crate::format::record::Record;
-use crate::pure::hash::Hasher;
+use crate::format::sealed::looks_sealed;
+use crate::pure::keys::MasterKey;
+use crate::pure::record_cipher::Kind;
 use crate::repository::Repository;
 use crate::repository::Session;
 use crate::stores::config;
+use crate::stores::config::Opened;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::journal;
 use crate::stores::journal::audit::audit;
@@ -20,12 +23,14 @@ use crate::stores::journal::files;
 use crate::stores::locks;
 use crate::stores::pack::list::list_packs;
 use crate::stores::recovery::record_copies::record_copies;
+use crate::stores::seals::Seals;
+use crate::stores::slots;
+use crate::stores::slots::Unlock;
 use crate::verbs::capture::all_there;
 use crate::verbs::catalog::Snapshot;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
-use crate::words::parity::ParityScheme;
 use crate::world::objects::Objects;
 use crate::world::place::Place;
 use crate::world::sessions::Work;
@@ -58,12 +63,12 @@ pub fn repair_catalog(
 ) -> Result<RepairCatalogReport> {
     let (place, session) = (place.into(), session.into());
     let mut report = RepairCatalogReport::default();
-    if let Some((config, why)) = lost_config(&*place.objects)? {
+    if let Some(LostConfig { bytes, opened, why }) = lost_config(&*place.objects, &session.unlock)? {
         report.mended.push((layout::CONFIG.to_owned(), why.to_string()));
         if dry_run {
             return Ok(report);
         }
-        Repository::put_back_config(&place, &session, &config)?;
+        Repository::put_back_config(&place, &session, &opened, &bytes)?;
     }
     let repo = Repository::open(place, session)?;
     let files = repo.files();
@@ -79,7 +84,7 @@ pub fn repair_catalog(
     let is_whole = known.is_ok();
     let catalog = match known {
         Err(error) if error.kind() == ErrorKind::Corrupt => {
-            let (catalog, lost) = salvage(files, found.newest.as_deref(), repo.config.parity)?;
+            let (catalog, lost) = salvage(files, found.newest.as_deref(), Settings::of(&repo.config))?;
             report.lost = lost;
             report.found = known_to_packs(&repo, &catalog)?;
             Arc::new(catalog)
@@ -87,6 +92,8 @@ pub fn repair_catalog(
         known => known?,
     };
     report.snapshots = (catalog.all()?.len() + report.found.len()) as u64;
+    let mended = slots::mend_copies(files, &catalog.settings.slots, dry_run)?;
+    report.mended.extend(mended.into_iter().map(|file| (file, "it is lost or damaged".to_owned())));
     if dry_run {
         return Ok(report);
     }
@@ -137,43 +144,80 @@ fn known_to_packs(repo: &Repository, catalog: &Catalog) -> Result<Vec<Record>> {
     Ok(found)
 }
 
+/// A config that a checkpoint has, and what is wrong with the file.
+struct LostConfig {
+    bytes: Vec<u8>,
+    opened: Opened,
+    why: Error,
+}
+
+/// A checkpoint that can be read, as it is stored.
+struct StoredCheckpoint {
+    number: u64,
+    bytes: Vec<u8>,
+}
+
 /// Returns the config as a checkpoint has it if the file is lost, damaged, or of another
-/// repository; and what is wrong with the file.
-fn lost_config(objects: &dyn Objects) -> Result<Option<(Vec<u8>, Error)>> {
-    let wrong = match config::read_bytes(objects).and_then(|bytes| config::decoded(&bytes)) {
+/// repository.
+fn lost_config(objects: &dyn Objects, unlock: &Unlock) -> Result<Option<LostConfig>> {
+    let checkpoints = checkpoints(objects)?;
+    let (why, is_sound) = match config::open(objects, unlock) {
         Err(error) if error.says_nothing_of_what_is_stored() => return Err(error),
-        Err(error) => Some(error),
-        Ok(config) => {
-            let other = || Error::corrupt("it is the config of another repository");
-            (!proves_a_checkpoint(objects, &config)?).then(other)
-        }
+        Err(error) => (error, false),
+        Ok(opened) if checkpoints.iter().any(|checkpoint| checkpoint.proves(&opened)) => return Ok(None),
+        Ok(_) => (Error::corrupt("it is the config of another repository"), true),
     };
-    let Some(wrong) = wrong else { return Ok(None) };
-    for bytes in checkpoints(objects)? {
-        if let Ok(of_checkpoint) = config_in(&bytes)
-            && let Ok((config, _)) = Config::decode(of_checkpoint)
-            && Checkpoint::open(&bytes[..], &Hasher::new(&config.key)).is_ok()
-        {
-            return Ok(Some((of_checkpoint.to_vec(), wrong)));
+    let plain = checkpoints.iter().find_map(|checkpoint| {
+        let bytes = config_in(&checkpoint.bytes).ok()?.to_vec();
+        Some((config::opened_plain(&bytes).ok()?, bytes)).filter(|(opened, _)| checkpoint.proves(opened))
+    });
+    let found = match plain {
+        None if checkpoints.iter().any(|checkpoint| looks_sealed(&checkpoint.bytes)) => {
+            let of = |master: &Arc<MasterKey>| checkpoints.iter().find_map(|it| it.sealed_config(master));
+            let fits = |id, master: &MasterKey| {
+                of(&Arc::new(MasterKey::new(master.expose())))
+                    .is_some_and(|(opened, _)| opened.config.id == id)
+            };
+            of(&slots::master_key(objects, unlock, &fits)?)
         }
+        plain => plain,
+    };
+    match found {
+        Some((opened, bytes)) => Ok(Some(LostConfig { bytes, opened, why })),
+        // Without a checkpoint there is nothing to compare a sound config with.
+        None if is_sound => Ok(None),
+        None => Err(why),
     }
-    // Without a checkpoint there is nothing to compare a sound config with.
-    if config::read(objects).is_ok() { Ok(None) } else { Err(wrong) }
 }
 
-fn proves_a_checkpoint(objects: &dyn Objects, config: &Config) -> Result<bool> {
-    let hasher = Hasher::new(&config.key);
-    Ok(checkpoints(objects)?.iter().any(|bytes| Checkpoint::open(&bytes[..], &hasher).is_ok()))
+impl StoredCheckpoint {
+    /// Tells whether it was written with the keys of this repository.
+    fn proves(&self, opened: &Opened) -> bool {
+        let bytes = opened.seals.open(Kind::Checkpoint, self.number, self.bytes.clone());
+        bytes.is_ok_and(|bytes| Checkpoint::open(&bytes[..], &opened.hasher).is_ok())
+    }
+
+    /// Returns the config that it holds, if this master key opens it.
+    fn sealed_config(&self, master: &Arc<MasterKey>) -> Option<(Opened, Vec<u8>)> {
+        let seals = Seals::new(Arc::clone(master));
+        let bytes = seals.open(Kind::Checkpoint, self.number, self.bytes.clone()).ok()?;
+        let config = config_in(&bytes).ok()?.to_vec();
+        Some((config::opened_sealed(&config, Arc::clone(master)).ok()?, config))
+    }
 }
 
-/// Returns the bytes of the checkpoints that can be read, the newest first.
-fn checkpoints(objects: &dyn Objects) -> Result<Vec<Vec<u8>>> {
+/// Returns the checkpoints that can be read, the newest first.
+fn checkpoints(objects: &dyn Objects) -> Result<Vec<StoredCheckpoint>> {
     let listing = |error| Error::stored_io(format!("listing {}", layout::CHECKPOINTS), error);
-    let mut names = objects.list(layout::CHECKPOINTS).map_err(listing)?;
-    names.sort();
-    let numbered = names.iter().rev().filter(|name| layout::number_of(name).is_some());
-    let paths = numbered.map(|name| format!("{}/{name}", layout::CHECKPOINTS));
-    Ok(paths.filter_map(|path| read_all(objects.open(&path), files::CHECKPOINT_BYTES_MAX).ok()).collect())
+    let names = objects.list(layout::CHECKPOINTS).map_err(listing)?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| layout::number_of(name)).collect();
+    numbers.sort_unstable();
+    let read = |number| {
+        let path = layout::numbered(layout::CHECKPOINTS, number);
+        let bytes = read_all(objects.open(&path), files::CHECKPOINT_BYTES_MAX).ok()?;
+        Some(StoredCheckpoint { number, bytes })
+    };
+    Ok(numbers.into_iter().rev().filter_map(read).collect())
 }
 
 /// Writes an entry from its copy.
@@ -187,9 +231,9 @@ fn copy_back(files: &RepositoryFiles, number: u64) -> Result<()> {
 fn salvage(
     files: &RepositoryFiles,
     newest: Option<&Catalog>,
-    parity: Option<ParityScheme>,
+    settings: Settings,
 ) -> Result<(Catalog, Vec<u64>)> {
-    let mut catalog = newest.cloned().unwrap_or_else(|| Catalog::empty(&files.hasher, parity));
+    let mut catalog = newest.cloned().unwrap_or_else(|| Catalog::empty(&files.hasher, settings));
     let mut lost = Vec::new();
     let last = files::last_entry(files)?;
     for number in catalog.number + 1..=last {

@@ -89,14 +89,15 @@ pub(crate) fn recover_pack(
         let item = match troubles.get(&number) {
             None => {
                 recovered.kept += u64::from(!located.entry.is_record);
-                Some(Item::stored_in(&located.pack, &located.entry)?)
+                Some(Item::stored_in(&located.pack, located.number, &located.entry)?)
             }
             // Its record's header is damaged and is written anew.
             Some(trouble)
-                if trouble.slots.count() == 0 && Item::stored_in(&located.pack, &located.entry).is_ok() =>
+                if trouble.slots.count() == 0
+                    && Item::stored_in(&located.pack, located.number, &located.entry).is_ok() =>
             {
                 recovered.brought_back += 1;
-                Some(Item::stored_in(&located.pack, &located.entry)?)
+                Some(Item::stored_in(&located.pack, located.number, &located.entry)?)
             }
             Some(_) => match located.entry.kind() {
                 EntryKind::Chunk => Some(chunk(store, &located, &mut encoder, &mut recovered)?),

@@ -35,6 +35,7 @@ use crate::verbs::verify::manifests::Manifests;
 use crate::verbs::verify::packs::check_journal;
 use crate::verbs::verify::packs::check_packs;
 use crate::verbs::verify::packs::check_runs;
+use crate::verbs::verify::packs::check_slots;
 use crate::verbs::verify::packs::check_strays;
 use crate::verbs::verify::parity::check_parity;
 use crate::verbs::verify::read::Reader;
@@ -151,6 +152,7 @@ pub(crate) fn survey(
     if whole {
         check_runs(repo, &mut findings)?;
         check_journal(repo, &mut findings)?;
+        check_slots(repo, &mut findings)?;
         check_strays(repo, &mut findings)?;
         let sound = check_packs(repo, sample, &mut findings, progress)?;
         report.packs = sound.ids.len() as u64;

@@ -9,6 +9,8 @@ use crate::stores::journal::audit::audit;
 use crate::stores::pack::audit::check_pack;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::list::list_pack_places;
+use crate::stores::slots::SlotState;
+use crate::stores::slots::states;
 use crate::verbs::verify::findings::Findings;
 use crate::verbs::verify::findings::Object;
 use crate::verbs::verify::findings::Problem;
@@ -113,6 +115,27 @@ pub(crate) fn check_strays(repo: &Repository, findings: &mut Findings) -> Result
 pub(crate) fn check_journal(repo: &Repository, findings: &mut Findings) -> Result<()> {
     for (file, error) in audit(repo.files())?.wrong {
         findings.add(Object::File(file), || problem_of(&error, NextStep::RepairCatalog));
+    }
+    Ok(())
+}
+
+/// Checks the key slots of a sealed repository.
+pub(crate) fn check_slots(repo: &Repository, findings: &mut Findings) -> Result<()> {
+    let files = repo.files();
+    let notes = match repo.catalog() {
+        Ok(catalog) if files.seals.are_used() => catalog.settings.slots.clone(),
+        // Of a catalog that cannot be read, there is a finding already.
+        _ => return Ok(()),
+    };
+    for slot in states(files, &notes)? {
+        let (text, next): (_, NextStep) = match slot.state {
+            SlotState::Sound => continue,
+            SlotState::OneCopy => ("one of its two files is lost or damaged", NextStep::RepairCatalog),
+            SlotState::Lost => ("it is lost", "remove it from the list of slots, or bring it back".into()),
+            SlotState::Damaged => ("it is damaged", "remove it, and add another slot".into()),
+            SlotState::Unknown => ("the journal does not know this key slot", "remove it".into()),
+        };
+        findings.add(Object::File(layout::slot(layout::KEYS, slot.id)), || Problem::new(text, next));
     }
     Ok(())
 }

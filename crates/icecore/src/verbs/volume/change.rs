@@ -74,13 +74,21 @@ fn set_back(repo: &Repository, record: VolumeRecord, origin: Option<Record>) -> 
     let files = repo.files();
     let in_use = |number: u64| number == record.active || record.sealed.contains(&number);
     let active = record.active + 1;
-    new_overlay(files, &record.name, active, |number| !in_use(number))?;
     let size_bytes = record.size_bytes.max(origin.as_ref().map_or(0, |origin| origin.size_bytes));
-    let mut new =
-        VolumeRecord { base: origin.clone(), origin, sealed: Vec::new(), active, size_bytes, ..record };
+    let mut new = VolumeRecord {
+        base: origin.clone(),
+        origin,
+        sealed: Vec::new(),
+        active,
+        size_bytes,
+        // Nothing that was written with older keys stays.
+        epoch: files.seals.epoch().unwrap_or(0),
+        ..record.clone()
+    };
+    new_overlay(files, &new, |number| !in_use(number))?;
     volumes::save(files, &mut new)?;
     // Files that remain are removed when the volume is next opened.
-    let _ = Overlay::remove_files(&*files.place.local, &new.name, |number| number != active);
+    let _ = Overlay::remove_files(files, &new.name, |number| number != active);
     Ok(new.into())
 }
 
@@ -91,7 +99,7 @@ fn set_back(repo: &Repository, record: VolumeRecord, origin: Option<Record>) -> 
 pub fn delete_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
     let (record, lock) = take(repo, name)?;
     let files = repo.files();
-    let dir = layout::volume_dir(name);
+    let key = files.volume_key(name);
     config::check_again(files)?;
     volumes::remove_record(files, name)?;
     // The volume is gone. The next gc commits this if it cannot be committed now.
@@ -100,9 +108,9 @@ pub fn delete_volume(repo: &Repository, name: &str) -> Result<VolumeInfo> {
         Ok((stands.into_iter().collect(), ()))
     });
     // The next volume created under its name removes any remaining files.
-    let _ = files.place.local.remove(&layout::volume_record_temp(name));
-    let _ = Overlay::remove_files(&*files.place.local, name, |_| true);
-    let _ = files.place.local.remove_dir(&dir);
+    let _ = files.place.local.remove(&layout::volume_record_temp(&key));
+    let _ = Overlay::remove_files(files, name, |_| true);
+    let _ = files.place.local.remove_dir(&layout::volume_dir(&key));
     lock.dismiss();
     Ok(record.into())
 }

@@ -81,9 +81,10 @@ pub fn create_volume(repo: &Repository, options: &VolumeOptions) -> Result<Volum
         active: 0,
         labels: options.labels.clone(),
         stands_at: catalog.number,
+        epoch: files.seals.epoch().unwrap_or(0),
     };
-    make_dir(files, &layout::volume_dir(name))?;
-    new_overlay(files, name, record.active, |_| true)?;
+    make_dir(files, &layout::volume_dir(&files.volume_key(name)))?;
+    new_overlay(files, &record, |_| true)?;
     volumes::save(files, &mut record)?;
     Ok(record.into())
 }
@@ -120,15 +121,16 @@ fn make_dir(files: &RepositoryFiles, dir: &str) -> Result<()> {
     storage::make_dir(&*files.place.local, dir).map_err(making)
 }
 
-/// Creates an empty overlay durably, after removing the overlays whose numbers `goes` selects.
+/// Creates the current overlay of a volume durably, and empty, after removing the overlays whose
+/// numbers `goes` selects.
 pub(crate) fn new_overlay(
     files: &RepositoryFiles,
-    name: &str,
-    number: u64,
+    volume: &VolumeRecord,
     goes: impl Fn(u64) -> bool,
 ) -> Result<()> {
+    let name = &volume.name;
     let removing = |error| Error::stored_io(format!("removing old files of volume {name}"), error);
-    Overlay::remove_files(&*files.place.local, name, goes).map_err(removing)?;
-    Overlay::create(&files.place.local, name, number)?;
-    files.sync_local(&layout::volume_dir(name))
+    Overlay::remove_files(files, name, goes).map_err(removing)?;
+    Overlay::create(files, volume, volume.active)?;
+    files.sync_local(&layout::volume_dir(&files.volume_key(name)))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::format::layout;
 use crate::format::volume::VolumeRecord;
 use crate::repository::Repository;
 use crate::stores::volumes;
@@ -62,6 +63,12 @@ pub struct VolumeListing {
     pub unreadable: Vec<UnreadableVolume>,
 }
 
+/// Returns the directory of a volume's files, relative to the repository's. Whoever serves the
+/// volume keeps sockets in it.
+pub fn volume_dir(repo: &Repository, name: &str) -> String {
+    layout::volume_dir(&repo.files().volume_key(name))
+}
+
 /// Returns all volumes.
 pub fn list_volumes(repo: &Repository) -> Result<VolumeListing> {
     let mut listing = VolumeListing::default();
@@ -90,7 +97,7 @@ pub fn written_bytes(repo: &Repository, name: &str) -> Result<u64> {
     let record = volumes::load(repo.files(), name)?;
     let mut blocks = 0;
     for number in record.sealed.iter().chain([&record.active]) {
-        let overlay = Overlay::look(&repo.files().place.local, name, *number, record.size_bytes)?;
+        let overlay = Overlay::look(repo.files(), &record, *number)?;
         let regions = overlay.map.all();
         let count = |state| regions.iter().map(|(_, region)| region.count(state)).sum::<u64>();
         blocks += count(BlockState::Data) + count(BlockState::Zero);

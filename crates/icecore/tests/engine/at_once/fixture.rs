@@ -12,6 +12,7 @@ use icecore::maintenance::Depth;
 use icecore::repository::InitOptions;
 use icecore::repository::Repository;
 use icecore::repository::RepositoryId;
+use icecore::repository::Secrets;
 use icecore::snapshot::CopyOptions;
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::KeptBase;
@@ -73,7 +74,11 @@ pub(crate) struct Fixture {
 
 /// Returns another repository, which is empty.
 fn another(storage: &MemoryStorage) -> Repository {
-    let options = InitOptions { id: RepositoryId(Uuid::from_u128(8)), key: [4; 32], ..init_options() };
+    let options = InitOptions {
+        id: RepositoryId(Uuid::from_u128(8)),
+        secrets: Secrets::Plain([4; 32]),
+        ..init_options()
+    };
     Repository::init(Arc::new(storage.clone()), session(), &options).unwrap()
 }
 
@@ -106,7 +111,7 @@ fn take_twice(storage: &MemoryStorage, image: &Vec<u8>) -> (SnapshotId, Snapshot
                 twin.get_or_init(|| {
                     let mut id = None;
                     meanwhile(|| {
-                        let repo = Repository::open(Arc::new(storage.clone()), twins_session);
+                        let repo = Repository::open(Arc::new(storage.clone()), twins_session.clone());
                         id = Some(take(with_small_packs(repo).unwrap(), "twin", &reversed));
                     });
                     id.unwrap()

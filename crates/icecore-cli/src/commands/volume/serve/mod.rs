@@ -12,6 +12,7 @@ use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
 use icecore::image::WriteAt;
+use icecore::repository::Repository;
 use icecore::snapshot::BlockCache;
 use icecore::volume::Volume;
 use icecore::volume::VolumeSnapshotOptions;
@@ -103,7 +104,10 @@ impl ServeArgs {
                 Address::unix(path)?
             }
             (None, Some(address)) => Address::Tcp(address),
-            (None, None) => Address::usual(&dir, names.first().map(String::as_str)),
+            (None, None) => {
+                let first = names.first().map(|name| dir.join(icecore::volume::volume_dir(&repo, name)));
+                Address::usual(&dir, first.as_deref())
+            }
         };
         let socket = Socket::bind(address)?;
         if socket.is_open_to_others() {
@@ -120,7 +124,7 @@ impl ServeArgs {
         let waker = server.stopper().waker().map_err(starting)?;
         host::wake_on_stop(waker).map_err(starting)?;
         let requests: Vec<_> =
-            served.volumes().iter().filter_map(|volume| listen(app.ui, &dir, volume)).collect();
+            served.volumes().iter().filter_map(|volume| listen(app.ui, &dir, &repo, volume)).collect();
         tell(app, &served, &socket)?;
         let report =
             if host::asked_to_stop() { Ok(Report::default()) } else { server.serve(&[socket.listener]) };
@@ -129,7 +133,7 @@ impl ServeArgs {
         self.finish(app, &served, report)
     }
 
-    fn names(&self, repo: &icecore::repository::Repository) -> Result<Vec<String>> {
+    fn names(&self, repo: &Repository) -> Result<Vec<String>> {
         if !self.volumes.is_empty() || !self.snapshots.is_empty() || self.all_snapshots {
             let mut names = Vec::<String>::new();
             for name in &self.volumes {
@@ -174,12 +178,13 @@ impl ServeArgs {
 
 /// Takes snapshots of a volume when other processes ask for them. Serves the disk even if there can
 /// be no socket for that.
-fn listen(ui: Ui, dir: &Path, volume: &Arc<Volume>) -> Option<control::Socket> {
+fn listen(ui: Ui, dir: &Path, repo: &Repository, volume: &Arc<Volume>) -> Option<control::Socket> {
     let asked_of = Arc::clone(volume);
     // They stop with the process; nobody watches their progress.
     let take =
         move |asked: &VolumeSnapshotOptions| control::take(&asked_of, asked, &Running::start("", false));
-    let listening = control::Socket::listen(dir, volume.name(), take);
+    let dir = dir.join(icecore::volume::volume_dir(repo, volume.name()));
+    let listening = control::Socket::listen(&dir, volume.name(), take);
     listening
         .inspect_err(|error| {
             let name = volume.name();

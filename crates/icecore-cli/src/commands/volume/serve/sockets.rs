@@ -48,10 +48,10 @@ impl Address {
         absolute.map(Self::Unix).map_err(|error| Error::io(format!("looking at {}", path.display()), error))
     }
 
-    /// Returns the default address.
-    pub(crate) fn usual(repository: &Path, volume: Option<&str>) -> Self {
+    /// Returns the default address: in the directory of the first volume, if one is served.
+    pub(crate) fn usual(repository: &Path, volume: Option<&Path>) -> Self {
         Self::Unix(match volume {
-            Some(volume) => repository.join(icecore::volume::volume_dir(volume)).join("nbd"),
+            Some(volume) => volume.join("nbd"),
             None => repository.join(format!("nbd-{}", host::process_id())),
         })
     }

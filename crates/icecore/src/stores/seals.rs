@@ -1,0 +1,189 @@
+//! The seals of a repository: the one place where stored bytes are sealed and opened.
+//!
+//! A repository is sealed as a whole or not at all. In a plain one, everything here hands bytes on as
+//! they are; in a sealed one, nothing that was not sealed is accepted, whatever its header says.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
+
+use crate::format::bytes::DecodeError;
+use crate::format::pack::Entry;
+use crate::format::sealed::Header;
+use crate::format::sealed::SEALED_HEADER_BYTES;
+use crate::pure::block_cipher::BlockCipher;
+use crate::pure::keys::MasterKey;
+use crate::pure::keys::Salt;
+use crate::pure::padding::pad;
+use crate::pure::padding::padme;
+use crate::pure::padding::record_units;
+use crate::pure::padding::unpad;
+use crate::pure::record_cipher::Kind;
+use crate::pure::record_cipher::Place;
+use crate::pure::record_cipher::RecordCipher;
+use crate::pure::record_cipher::Refused;
+use crate::pure::record_cipher::SEAL_BYTES;
+use crate::words::sizes::to_u64;
+
+/// The seals of a repository, which may be plain.
+#[derive(Clone, Default)]
+pub(crate) struct Seals(Option<Arc<Keys>>);
+
+struct Keys {
+    master: Arc<MasterKey>,
+    /// The newest epoch that this handle knows: what it writes is sealed with its keys.
+    epoch: AtomicU32,
+}
+
+impl Seals {
+    /// Returns the seals of a repository with this master key.
+    pub(crate) fn new(master: Arc<MasterKey>) -> Self {
+        Self(Some(Arc::new(Keys { master, epoch: AtomicU32::new(0) })))
+    }
+
+    /// Tells whether the repository is sealed.
+    pub(crate) fn are_used(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Returns the master key; none if the repository is plain.
+    pub(crate) fn master(&self) -> Option<&Arc<MasterKey>> {
+        self.0.as_ref().map(|keys| &keys.master)
+    }
+
+    /// Returns the epoch to seal with; none if the repository is plain.
+    pub(crate) fn epoch(&self) -> Option<u32> {
+        self.0.as_ref().map(|keys| keys.epoch.load(Ordering::Relaxed))
+    }
+
+    /// Seals with this epoch from now on, if it is newer.
+    pub(crate) fn enter(&self, epoch: u32) {
+        if let Some(keys) = &self.0 {
+            keys.epoch.fetch_max(epoch, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the seals of a pack whose header has this salt, and an epoch if the pack is sealed.
+    ///
+    /// # Errors
+    /// If the pack is sealed and the repository is not, or the other way round.
+    pub(crate) fn of_pack(&self, epoch: Option<u32>, salt: &Salt) -> Result<PackSeals, DecodeError> {
+        match (&self.0, epoch) {
+            (None, None) => Ok(PackSeals::none()),
+            (Some(keys), Some(epoch)) => Ok(PackSeals(Some(keys.records(Kind::Pack, epoch, salt)?))),
+            (_, epoch) => Err(DecodeError::bad("the cipher of a pack", u8::from(epoch.is_some()))),
+        }
+    }
+
+    /// Returns how many bytes are stored for so many bytes of a compressed chunk or page.
+    pub(crate) fn stored_bytes(&self, bytes: u64) -> u64 {
+        if self.are_used() { record_units(bytes + 1) + to_u64(SEAL_BYTES) } else { bytes }
+    }
+
+    /// Returns the cipher of an overlay; none if the repository is plain.
+    pub(crate) fn of_overlay(&self, epoch: u32, salt: &Salt) -> Option<BlockCipher> {
+        self.0.as_ref().map(|keys| BlockCipher::new(&keys.master.epoch_key(epoch), salt))
+    }
+
+    /// Returns a file as it is stored. `number` is that of the file among those of its kind, if they
+    /// have numbers.
+    ///
+    /// # Errors
+    /// If it is longer than a cipher takes.
+    pub(crate) fn seal(
+        &self,
+        kind: Kind,
+        number: u64,
+        salt: Salt,
+        file: Vec<u8>,
+    ) -> Result<Vec<u8>, DecodeError> {
+        let Some(keys) = &self.0 else { return Ok(file) };
+        let epoch = keys.epoch.load(Ordering::Relaxed);
+        let mut bytes = Header { epoch, salt }.encode();
+        bytes.extend(file);
+        pad(&mut bytes, SEALED_HEADER_BYTES, padme);
+        let raw_bytes = to_u64(bytes.len() - SEALED_HEADER_BYTES);
+        let sealed = keys.records(kind, epoch, &salt)?.seal(
+            Place { number, raw_bytes },
+            &mut bytes,
+            SEALED_HEADER_BYTES,
+        );
+        sealed.map(|()| bytes).map_err(DecodeError::Seal)
+    }
+
+    /// Returns a stored file as it was before it was sealed.
+    ///
+    /// # Errors
+    /// If it is damaged, or was sealed as another file or in another repository.
+    pub(crate) fn open(&self, kind: Kind, number: u64, stored: Vec<u8>) -> Result<Vec<u8>, DecodeError> {
+        let Some(keys) = &self.0 else { return Ok(stored) };
+        let header = Header::decode(&stored)?;
+        let cipher = keys.records(kind, header.epoch, &header.salt)?;
+        let mut bytes = stored;
+        let sealed = &mut bytes[SEALED_HEADER_BYTES..];
+        let raw_bytes = to_u64(sealed.len().saturating_sub(SEAL_BYTES));
+        let opened = cipher.open(Place { number, raw_bytes }, sealed);
+        let file = opened.and_then(|padded| unpad(padded).ok_or(Refused)).map_err(DecodeError::Seal)?.len();
+        bytes.drain(..SEALED_HEADER_BYTES);
+        bytes.truncate(file);
+        Ok(bytes)
+    }
+}
+
+/// The seals of the records of one pack.
+pub(crate) struct PackSeals(Option<RecordCipher>);
+
+impl PackSeals {
+    /// Returns the seals of a pack of a plain repository: none.
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
+    /// Tells whether the pack is sealed.
+    pub(crate) fn are_used(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Returns the stored form of a record's encoded bytes, in `buffer` if it differs from them.
+    pub(crate) fn seal<'a>(
+        &self,
+        number: u32,
+        entry: &Entry,
+        encoded: &'a [u8],
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8], DecodeError> {
+        let Some(cipher) = &self.0 else { return Ok(encoded) };
+        buffer.clear();
+        buffer.extend(encoded);
+        if entry.is_padded() {
+            pad(buffer, 0, record_units);
+        }
+        cipher.seal(place(number, entry), buffer, 0).map_err(DecodeError::Seal)?;
+        Ok(buffer)
+    }
+
+    /// Puts the encoded bytes of a record in the place of its stored form. After an error, the
+    /// bytes in `buffer` mean nothing.
+    pub(crate) fn open(&self, number: u32, entry: &Entry, buffer: &mut Vec<u8>) -> Result<(), DecodeError> {
+        let Some(cipher) = &self.0 else { return Ok(()) };
+        let opened = cipher.open(place(number, entry), buffer).map(|opened| &*opened);
+        let encoded = match entry.is_padded() {
+            true => opened.and_then(|padded| unpad(padded).ok_or(Refused)),
+            false => opened,
+        };
+        let bytes = encoded.map_err(DecodeError::Seal)?.len();
+        buffer.truncate(bytes);
+        Ok(())
+    }
+}
+
+/// Returns the place of a record in its pack.
+fn place(number: u32, entry: &Entry) -> Place {
+    Place { number: number.into(), raw_bytes: entry.raw_bytes.into() }
+}
+
+impl Keys {
+    fn records(&self, kind: Kind, epoch: u32, salt: &Salt) -> Result<RecordCipher, DecodeError> {
+        RecordCipher::new(&self.master.epoch_key(epoch), kind, salt).map_err(DecodeError::Seal)
+    }
+}

@@ -1,0 +1,1 @@
+//! Whatever somebody changes in a sealed repository is noticed.
