@@ -23,9 +23,11 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns a place of these parts.
+    /// Returns a place of these parts. The objects are elsewhere than the local files.
     pub fn new(objects: Arc<dyn Objects>, local: Arc<dyn Storage>, sessions: Arc<dyn Sessions>) -> Self {
-        Self { objects, local, sessions, shortages: Shortages::default() }
+        let shortages = Shortages::default();
+        let local = Arc::new(Watched::over(local, shortages.clone()));
+        Self { objects, local, sessions, shortages }
     }
 }
 
