@@ -68,6 +68,8 @@ enum EventKind {
     Restored,
     /// Gc removed packs
     Collected,
+    /// A capture put small packs together
+    Joined,
     /// A repair moved damaged packs out of the way
     Repaired,
     /// A volume was created, restored or deleted, or stands on a new snapshot
@@ -86,6 +88,7 @@ impl EventKind {
             Event::Deleted(_) => Self::Deleted,
             Event::Restored(_) => Self::Restored,
             Event::Collected { .. } => Self::Collected,
+            Event::Joined { .. } => Self::Joined,
             Event::PutAside(_) => Self::Repaired,
             Event::VolumeStandsOn { .. } | Event::VolumeGone { .. } => Self::Volume,
             Event::ParitySet(_) => Self::Parity,
@@ -100,6 +103,7 @@ impl EventKind {
             Self::Deleted => "deleted",
             Self::Restored => "restored",
             Self::Collected => "collected",
+            Self::Joined => "joined",
             Self::Repaired => "repaired",
             Self::Volume => "volume",
             Self::Parity => "parity",
@@ -165,6 +169,7 @@ impl LogArgs {
             }
             Event::VolumeGone { ref name, .. } => (ids.is_none() && of(name)).then_some(event),
             Event::Collected { .. }
+            | Event::Joined { .. }
             | Event::PutAside(_)
             | Event::ParitySet(_)
             | Event::KeysChanged { .. } => of_nothing.then_some(event),
@@ -179,6 +184,7 @@ fn snapshots(event: &Event) -> Vec<&Snapshot> {
         Event::Changed { before, after } => vec![before, after],
         Event::Deleted(snapshots) | Event::Restored(snapshots) => snapshots.iter().collect(),
         Event::Collected { .. }
+        | Event::Joined { .. }
         | Event::PutAside(_)
         | Event::VolumeStandsOn { .. }
         | Event::VolumeGone { .. }
@@ -245,7 +251,7 @@ fn lines(event: &Event, names: &HashMap<SnapshotId, String>) -> Vec<String> {
             vec![format!("{}: {}", of_resource(before), changes(before, after).join(", "))]
         }
         Event::Deleted(snapshots) | Event::Restored(snapshots) => snapshots.iter().map(of_resource).collect(),
-        Event::Collected { packs } => vec![units::count(*packs, "pack")],
+        Event::Collected { packs } | Event::Joined { packs } => vec![units::count(*packs, "pack")],
         Event::PutAside(packs) => packs.iter().map(|pack| format!("pack {pack}")).collect(),
         Event::VolumeStandsOn { name, origin, bases, .. } => vec![match bases.last().or(origin.as_ref()) {
             Some(base) => {

@@ -34,6 +34,7 @@ enum OneEvent {
     Deleted { snapshots: Vec<Snapshot> },
     Restored { snapshots: Vec<Snapshot> },
     Collected { packs: u64 },
+    Joined { packs: u64 },
     Repaired { damaged_packs: Vec<String> },
     Volume { volume: String, name: String, gone: bool, origin: Option<String>, bases: Vec<String> },
     Parity { scheme: Option<String> },
@@ -70,6 +71,7 @@ impl From<&Event> for OneEvent {
             Event::Deleted(snapshots) => Self::Deleted { snapshots: all(snapshots) },
             Event::Restored(snapshots) => Self::Restored { snapshots: all(snapshots) },
             Event::Collected { packs } => Self::Collected { packs: *packs },
+            Event::Joined { packs } => Self::Joined { packs: *packs },
             Event::PutAside(packs) => {
                 Self::Repaired { damaged_packs: packs.iter().map(ToString::to_string).collect() }
             }

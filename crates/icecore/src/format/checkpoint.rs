@@ -8,7 +8,7 @@
 //! head           its length, u32, and its fields
 //! rows           44 bytes for each snapshot, by id
 //! keys           20 bytes for each name that a snapshot can be found by, by key and then by time
-//! condemned      40 bytes for each pack, by id
+//! condemned      41 bytes for each pack, by id
 //! volumes        for each: number of the entry, u64; length, u32, and its fields
 //! records        the fields of one snapshot after another
 //! digests        32 bytes for each block of 64 KiB of what is above, of which the last is shorter
@@ -31,6 +31,7 @@ use crate::format::bytes::Fields;
 use crate::format::bytes::table_entry;
 use crate::format::config::FORMAT_MAJOR;
 use crate::format::config::FORMAT_MINOR;
+use crate::format::journal::Condemnation;
 use crate::format::journal::Settings;
 use crate::format::journal::Standing;
 use crate::format::journal::decode_record;
@@ -53,7 +54,7 @@ const DIGEST_BYTES: usize = 32;
 const TRAILER_BYTES: usize = 48;
 const ROW_BYTES: usize = 44;
 const KEY_BYTES: usize = 20;
-const CONDEMNED_BYTES: usize = 40;
+const CONDEMNED_BYTES: usize = 41;
 /// The time in the row of a snapshot that is not deleted.
 const NOT_DELETED: i64 = i64::MIN;
 /// The most bytes of a config.
@@ -103,8 +104,8 @@ pub(crate) struct Content<'a> {
     pub(crate) config: &'a [u8],
     /// The snapshots, by id, and when each was deleted if it was.
     pub(crate) snapshots: Vec<(Record, Option<i64>)>,
-    /// The condemned packs, by id, and the entries that condemned them.
-    pub(crate) condemned: Vec<(PackId, u64)>,
+    /// The condemned packs, by id.
+    pub(crate) condemned: Vec<(PackId, Condemnation)>,
     pub(crate) volumes: Vec<&'a Stood>,
 }
 
@@ -184,9 +185,10 @@ pub(crate) fn encode(head: Head, content: &Content<'_>, hasher: &Hasher) -> Resu
         bytes.extend(created_unix_ms.to_le_bytes());
         bytes.extend(row.to_le_bytes());
     }
-    for (pack, number) in &content.condemned {
+    for (pack, condemnation) in &content.condemned {
         bytes.extend(pack.0);
-        bytes.extend(number.to_le_bytes());
+        bytes.extend(condemnation.entry.to_le_bytes());
+        bytes.push(u8::from(condemnation.joined));
     }
     bytes.extend(volumes);
     bytes.extend(records);
@@ -405,14 +407,20 @@ impl<B: Deref<Target = [u8]>> Checkpoint<B> {
         Ok((key, fields.u32()?))
     }
 
-    /// Returns the condemned packs, and the entries that condemned them.
-    pub(crate) fn condemned(&self) -> Result<Vec<(PackId, u64)>, DecodeError> {
+    /// Returns the condemned packs.
+    pub(crate) fn condemned(&self) -> Result<Vec<(PackId, Condemnation)>, DecodeError> {
         let table = self.get(self.condemned.clone())?;
         let each = (0..self.head.parts.condemned as usize)
             .map_while(|number| table_entry::<CONDEMNED_BYTES>(table, number));
         each.map(|entry| {
             let mut fields = Fields(entry);
-            Ok((PackId(fields.array()?), fields.u64()?))
+            let (pack, entry) = (PackId(fields.array()?), fields.u64()?);
+            let joined = match fields.u8()? {
+                0 => false,
+                1 => true,
+                other => return Err(DecodeError::bad("the mark of a condemned pack", other)),
+            };
+            Ok((pack, Condemnation { entry, joined }))
         })
         .collect()
     }

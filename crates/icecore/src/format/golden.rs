@@ -21,6 +21,7 @@ use crate::format::dirty_map::decode_map_entry;
 use crate::format::dirty_map::encode_map_entry;
 use crate::format::journal::Author;
 use crate::format::journal::Change;
+use crate::format::journal::Condemnation;
 use crate::format::journal::Entry as JournalEntry;
 use crate::format::journal::Patch;
 use crate::format::journal::Settings;
@@ -608,7 +609,7 @@ pub(crate) const ENTRY: &str = "
     4943454a524e4c0a | magic
     0300 | major
     0000 | minor
-    19030000 | body length
+    60030000 | body length
     4f000000 | length of the head
     fb2c01 | number
     dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd | digest of the entry before
@@ -729,7 +730,12 @@ pub(crate) const ENTRY: &str = "
     707172737475767778797a7b7c7d7e7f | id
     eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee | digest
     fdf4bcacdc43030000 | created, zigzag
-    9baff3d49b19c75f80f559a5c7f3a7bc44632d07a5507c51bebe554122a3c56e | checksum: the digest of the entry
+    0a00 | joined
+    41000000 | length
+    02 | packs
+    adadadadadadadadadadadadadadadadadadadadadadadadadadadadadadadad |
+    aeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeaeae |
+    8bad738224c4b76ce716cf082d9db9af04ac91829ce24a3285f6ce2c06adbd0c | checksum: the digest of the entry
 ";
 
 /// A checkpoint with a live and a deleted snapshot, a condemned pack and a volume.
@@ -753,7 +759,7 @@ pub(crate) const CHECKPOINT: &str = "
     01606162636465666768696a6b6c6d6e6f | tokens
     02 | rows
     06 | keys
-    01 | condemned
+    02 | condemned
     01 | volumes
     e8 | bytes of volumes
     f3 | bytes of records
@@ -787,6 +793,10 @@ pub(crate) const CHECKPOINT: &str = "
     00000000 | row
     abababababababababababababababababababababababababababababababab | condemned
     2a01000000000000 | by this entry
+    00 | with what it held
+    adadadadadadadadadadadadadadadadadadadadadadadadadadadadadadadad | condemned
+    2c01000000000000 | by this entry
+    01 | what it held is elsewhere
     2b01000000000000 | volume: number of the entry
     dc000000 | length
     505152535455565758595a5b5c5d5e5f | volume
@@ -871,10 +881,10 @@ pub(crate) const CHECKPOINT: &str = "
     fafbfb00fbfffffc00000100 | stats
     01fb0108fcfffffffffd00000040010000000102 | source
     00 | labels
-    6d72e6fa29c8f619826947d1eae8d9d0f0d7b16ece7be2043ba1498a8d384f24 | digest of the only block
+    0a4baf474aa56a00b1caa25172f2d93b2e68b10b884d05b3f6374b2d374abbc4 | digest of the only block
     4943454350454e0a | magic
-    7403000000000000 | length
-    0eb1af7e64357fccdedf973641b2a0d71117e3430fd315009d4d2f8c685b69a3 | digest of the digests
+    9e03000000000000 | length
+    d43bba33eef38956e82bbc2efea412fa25f7e0b9dc053ec0e62d0c495c0b3905 | digest of the digests
 ";
 
 pub(crate) const MAP_ENTRY: &str = "
@@ -1232,8 +1242,16 @@ pub(crate) fn journal_entry() -> JournalEntry {
             Change::StandsOn(Box::new(standing())),
             Change::NoLonger(VolumeId::from(count_from(0x50))),
             Change::Config(settings()),
+            Change::Joined(vec![PackId([0xad; 32]), PackId([0xae; 32])]),
         ],
     }
+}
+
+fn condemned() -> Vec<(PackId, Condemnation)> {
+    vec![
+        (PackId([0xab; 32]), Condemnation { entry: 298, joined: false }),
+        (PackId([0xad; 32]), Condemnation { entry: 300, joined: true }),
+    ]
 }
 
 pub(crate) fn checkpoint() -> Vec<u8> {
@@ -1249,7 +1267,7 @@ pub(crate) fn checkpoint() -> Vec<u8> {
     let content = Content {
         config: b"the file config",
         snapshots: vec![(empty_record(), Some(1_795_000_000_126)), (record(), None)],
-        condemned: vec![(PackId([0xab; 32]), 298)],
+        condemned: condemned(),
         volumes: vec![&stood],
     };
     encode_checkpoint(head, &content, &hasher()).unwrap()
@@ -1271,7 +1289,7 @@ fn a_checkpoint_is_these_bytes() {
     let found = Checkpoint::open(&bytes[..], &hasher()).unwrap();
     assert_eq!((found.head.number, found.head.entry, found.head.low), (300, [0xdd; 32], 7));
     assert_eq!(found.head.settings, settings());
-    assert_eq!(found.condemned(), Ok(vec![(PackId([0xab; 32]), 298)]));
+    assert_eq!(found.condemned(), Ok(condemned()));
     assert_eq!(found.volumes(), Ok(vec![Stood { number: 299, of: standing() }]));
     let row = found.find(record().id).unwrap().unwrap();
     assert_eq!((row.deleted_unix_ms, found.record(&row)), (None, Ok(record())));

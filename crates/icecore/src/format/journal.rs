@@ -34,7 +34,7 @@ use crate::words::sizes::to_u32;
 /// The longest entry, without its envelope.
 pub(crate) const ENTRY_BYTES_MAX: usize = 16 << 20;
 /// The largest kind of a change.
-const KIND_MAX: u16 = 9;
+const KIND_MAX: u16 = 10;
 /// The most ids in one change; a longer list takes several.
 const IDS_MAX: usize = 1 << 14;
 /// The most key slots.
@@ -95,6 +95,17 @@ pub(crate) enum Change {
     NoLonger(VolumeId),
     /// What holds for the repository.
     Config(Settings),
+    /// No snapshot needs these packs any more, as all that they hold is in others.
+    Joined(Vec<PackId>),
+}
+
+/// Why no snapshot may refer to a pack any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Condemnation {
+    /// The number of the entry.
+    pub(crate) entry: u64,
+    /// Whether all that the pack held is in other packs.
+    pub(crate) joined: bool,
 }
 
 /// What is new of a snapshot.
@@ -251,6 +262,11 @@ impl Change {
         packs.chunks(IDS_MAX).map(|packs| Self::Condemned(packs.to_vec())).collect()
     }
 
+    /// Returns the changes that say that all of these packs is in others now.
+    pub(crate) fn joined(packs: &[PackId]) -> Vec<Self> {
+        packs.chunks(IDS_MAX).map(|packs| Self::Joined(packs.to_vec())).collect()
+    }
+
     fn encode(&self) -> Result<(u16, Vec<u8>), DecodeError> {
         Ok(match self {
             Self::Made(record) => (1, serial::encode(&**record)?),
@@ -262,6 +278,7 @@ impl Change {
             Self::StandsOn(standing) => (7, standing.encode()?),
             Self::NoLonger(volume) => (8, serial::encode(volume)?),
             Self::Config(settings) => (9, serial::encode(settings)?),
+            Self::Joined(packs) => (10, serial::encode(packs)?),
         })
     }
 
@@ -283,6 +300,7 @@ impl Change {
                 settings.check()?;
                 Self::Config(settings)
             }
+            10 => Self::Joined(decoder.value(bytes)?),
             _ => return Err(DecodeError::bad("the kind of a change", kind)),
         };
         Ok(change)

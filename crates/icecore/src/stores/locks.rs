@@ -40,6 +40,11 @@ pub(crate) fn try_only(files: &RepositoryFiles, work: Work) -> Result<Option<Hel
 
 /// Begins the one gc or repair that may run.
 pub(crate) fn only_gc(files: &RepositoryFiles) -> Result<Held> {
+    if let Some(held) = try_only(files, Work::Gc)? {
+        return Ok(held);
+    }
+    // A capture that puts small packs together may have it, for a moment.
+    drop(only(files, Work::Join)?);
     try_only(files, Work::Gc)?.ok_or_else(|| {
         Error::new(ErrorKind::InUse, "another gc or repair is running on this repository")
             .with_hint("wait until it ends; if it was killed, its lock is already free")

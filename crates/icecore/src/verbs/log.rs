@@ -50,6 +50,11 @@ pub enum Event {
         /// The number of packs.
         packs: u64,
     },
+    /// A capture put this many small packs together.
+    Joined {
+        /// The number of packs that went.
+        packs: u64,
+    },
     /// A repair put damaged packs aside.
     PutAside(Vec<PackId>),
     /// A volume was made, restored, or has a new snapshot under it.
@@ -124,6 +129,7 @@ fn event(before: &Catalog, change: &Change, after: &Catalog) -> Result<Option<Ev
         Change::Deleted(ids) => Event::Deleted(all(before, ids)?),
         Change::Restored(ids) => Event::Restored(all(after, ids)?),
         Change::Condemned(packs) => Event::Collected { packs: packs.len() as u64 },
+        Change::Joined(packs) => Event::Joined { packs: packs.len() as u64 },
         Change::PutAside(packs) => Event::PutAside(packs.clone()),
         Change::StandsOn(standing) => Event::VolumeStandsOn {
             volume: standing.volume,

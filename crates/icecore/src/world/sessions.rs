@@ -18,6 +18,8 @@ pub enum Work {
     Notes,
     /// Gc or a repair.
     Gc,
+    /// Putting small packs together, which is short, and keeps gc and repairs waiting.
+    Join,
     /// Replacing index runs.
     Index,
     /// Merging index runs, until the merged ones are removed.
@@ -28,7 +30,8 @@ pub enum Work {
 
 impl Work {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Commit, Self::Notes, Self::Gc, Self::Index, Self::Merge, Self::Parity];
+    pub const ALL: [Self; 7] =
+        [Self::Commit, Self::Notes, Self::Gc, Self::Join, Self::Index, Self::Merge, Self::Parity];
 }
 
 /// What a session lays claim to.
@@ -53,6 +56,7 @@ impl Claim<'_> {
             Self::Only(Work::Commit) => layout::lock("journal"),
             Self::Only(Work::Notes) => layout::lock("notes"),
             Self::Only(Work::Gc) => layout::lock("gc"),
+            Self::Only(Work::Join) => layout::lock("join"),
             Self::Only(Work::Index) => layout::lock("index"),
             Self::Only(Work::Merge) => layout::lock("merge"),
             Self::Only(Work::Parity) => layout::lock("parity"),
@@ -92,7 +96,8 @@ mod tests {
         let name = |claim: Claim<'_>| claim.file();
         assert_eq!(
             Work::ALL.map(|work| name(Claim::Only(work))),
-            ["journal", "notes", "gc", "index", "merge", "parity"].map(|name| format!("local/locks/{name}"))
+            ["journal", "notes", "gc", "join", "index", "merge", "parity"]
+                .map(|name| format!("local/locks/{name}"))
         );
         assert_eq!(name(Claim::Volume("web-1")), "local/locks/volume-web-1");
         assert_eq!(name(Claim::VolumeRecord("web-1")), "local/locks/record-web-1");

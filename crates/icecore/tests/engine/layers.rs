@@ -112,6 +112,8 @@ const LAYERS: Layers<'_> = Layers(&[
     &["verbs/gc/mark"],
     &["verbs/gc/needs"],
     &["verbs/gc/choose", "verbs/gc/parity", "verbs/gc/rewrite", "verbs/gc/tail"],
+    &["verbs/gc/join"],
+    &["verbs/gc"],
     &["verbs/restore/report"],
     &["verbs/restore/window"],
     &["verbs/restore/window_buffer", "verbs/restore/fetch", "verbs/restore/in_place"],
@@ -131,7 +133,6 @@ const LAYERS: Layers<'_> = Layers(&[
     &["verbs/repair/catalog"],
     &[
         "verbs/diff",
-        "verbs/gc",
         "verbs/keys",
         "verbs/log",
         "verbs/parity",
@@ -161,6 +162,7 @@ const VERBS_THAT_USE_OTHERS: &[(&str, &str)] = &[
     ("bench", "stats"),
     ("bench", "verify"),
     ("capture", "catalog"), // a capture returns a snapshot as the catalog shows it, under a name that is free
+    ("capture", "gc"),      // captures put small packs together as gc does
     ("map", "catalog"),     // a map is of a snapshot as the catalog shows it
     ("map", "diff"),        // what changed is what a diff says
     ("copy", "capture"),    // a copy is a capture of a snapshot, in another repository

@@ -33,6 +33,8 @@ mod first;
 #[cfg(test)]
 mod heal;
 #[cfg(test)]
+mod joined;
+#[cfg(test)]
 mod journal;
 #[cfg(test)]
 mod keep_going;

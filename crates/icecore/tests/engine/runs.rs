@@ -2,6 +2,7 @@
 
 use icecore::NoProgress;
 use icecore::maintenance::repair_index;
+use icecore::scale::close_packs_at;
 use icecore::scale::limit_runs_to;
 use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::delete;
@@ -15,6 +16,8 @@ use icecore_testing::repository::restores;
 
 const ENTRIES_MAX: u64 = 1000;
 const BLOCKS: usize = 100;
+/// So few that a pack has fewer entries than a run may have.
+const PACK_BYTES: u64 = 2 << 20;
 
 /// Returns the entries of each run, from the runs' headers.
 fn runs(storage: &MemoryStorage) -> Vec<u64> {
@@ -37,6 +40,7 @@ fn an_index_that_no_single_run_can_hold_is_written_as_several() {
     let storage = MemoryStorage::new();
     let mut repo = init(storage.clone());
     limit_runs_to(&mut repo, ENTRIES_MAX);
+    close_packs_at(&mut repo, PACK_BYTES);
     let mut taken = Vec::new();
     for seed in 0..40 {
         let image = Random::new(seed).bytes(BLOCKS * 4096);

@@ -185,7 +185,7 @@ fn settle(storage: &MemoryStorage, model: &BTreeMap<SnapshotId, Known>) {
         let left: Vec<&String> = files.keys().filter(|name| name.starts_with("local/tmp/")).collect();
         assert_eq!(left, Vec::<&String>::new(), "{round}");
         let locks: Vec<&str> = files.keys().filter_map(|name| name.strip_prefix("local/locks/")).collect();
-        assert_eq!(locks, ["gc", "index", "journal", "merge", "notes", "parity"], "{round}");
+        assert_eq!(locks, ["gc", "index", "join", "journal", "merge", "notes", "parity"], "{round}");
         assert_eq!(
             icecore::maintenance::stats(&repo, &NoProgress).unwrap().repository.unused_bytes,
             0,
@@ -312,7 +312,7 @@ fn an_index_run_that_is_merged_at_once_does_not_stop_its_capture() {
         bench.storage.clone(),
         AfterNaming(move |name: &str| {
             let runs = || files.files().into_keys().filter(|name| name.starts_with("index/")).count();
-            if name.starts_with("index/") && runs() >= 4 {
+            if name.starts_with("index/") && runs() >= 3 {
                 merging.call_once(|| {
                     meanwhile(|| {
                         let image = Random::new(98).bytes(50_000);

@@ -208,18 +208,17 @@ fn a_small_capture_writes_one_pack_and_one_run_in_six_syncs() {
         recorder.take();
         capture(&repo, image);
         let calls = recorder.take();
-        let files = published(&calls).iter().map(|name| name[..3].to_owned()).collect::<Vec<_>>();
+        // Index runs that are merged with the new one are set aside.
+        let files = published(&calls).into_iter().filter(|name| !name.starts_with("local/tmp/"));
+        let files = files.map(|name| name[..3].to_owned()).collect::<Vec<_>>();
         let bytes = calls.iter().map(|call| if let Call::Append(bytes) = call { *bytes } else { 0 });
         (files, syncs(&calls), bytes.sum::<usize>())
     };
     let small = vec!["pac".to_owned(), "ind".to_owned(), "jou".to_owned()];
-    for changed in 0..4 {
-        image[changed * MIB..][..4096].copy_from_slice(&Random::new(91).bytes(8 << 10)[changed..][..4096]);
+    for changed in 0..7 {
+        image[changed * MIB..][..4096].copy_from_slice(&Random::new(91).bytes(16 << 10)[changed..][..4096]);
         let (files, syncs, bytes) = of(&image);
-        // A capture that meets several small runs merges them first.
-        let runs = files.iter().filter(|name| *name == "ind").count();
-        assert!(files.ends_with(&small) && (changed > 0 || files == small), "{files:?}");
-        assert_eq!(syncs, 6 + 2 * (runs - 1), "with one block changed: {files:?}");
+        assert_eq!((files, syncs), (small.clone(), 6), "with one block changed");
         assert!(bytes < 128 << 10, "{bytes} bytes");
         // The entry, its directory, and that of the runs that others have published.
         assert_eq!(of(&image).1, 3, "unchanged");
@@ -378,11 +377,12 @@ fn opening_a_repository_opens_no_pack() {
     let recorder = Recorder::default();
     let repo = init(recorder.clone());
     let mut noise = Random::new(84);
-    for _ in 0..32 {
+    for _ in 0..28 {
         capture(&repo, &noise.bytes(SPAN_BYTES));
     }
     let files = recorder.inner().files();
-    assert_eq!(files.keys().filter(|name| name.starts_with("packs/")).count(), 32, "one for each");
+    let packs = files.keys().filter(|name| name.starts_with("packs/")).count();
+    assert!(packs > 8, "one for each of the last captures");
     recorder.take();
 
     open(recorder.clone());

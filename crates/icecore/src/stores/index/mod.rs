@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::format::bytes::DecodeError;
+use crate::format::journal::Condemnation;
 use crate::format::layout;
 use crate::format::run::HEADER_BYTES;
 use crate::format::run::Header;
@@ -125,8 +126,8 @@ pub(crate) struct Index {
     condemned: Arc<Condemned>,
 }
 
-/// The condemned packs, each with the number of the entry that condemned it.
-pub(crate) type Condemned = BTreeMap<PackId, u64>;
+/// The condemned packs.
+pub(crate) type Condemned = BTreeMap<PackId, Condemnation>;
 
 impl Index {
     /// Opens all runs, reusing the open ones in `known`. Leaves out damaged ones.

@@ -6,7 +6,8 @@ use crate::format::run_table::Entry;
 use crate::format::run_table::Key;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::index::RunFile;
-use crate::stores::index::run_writer::write_run;
+use crate::stores::index::run_writer::PreparedRun;
+use crate::stores::index::run_writer::prepare_run;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::writer::NewPack;
 use crate::words::error::Result;
@@ -84,9 +85,14 @@ impl RunBuilder {
 
     /// Publishes the run, and starts another one.
     pub(crate) fn write(&mut self, files: &RepositoryFiles) -> Result<Arc<RunFile>> {
+        self.prepare(files)?.publish()
+    }
+
+    /// Writes the run, and starts another one.
+    pub(crate) fn prepare<'a>(&mut self, files: &'a RepositoryFiles) -> Result<PreparedRun<'a>> {
         let Self { packs, mut chunks, mut blocks } = std::mem::take(self);
         chunks.sort_unstable();
         blocks.sort_unstable();
-        write_run(files, &packs, || chunks.iter().copied(), || blocks.iter().copied())
+        prepare_run(files, &packs, || chunks.iter().copied(), || blocks.iter().copied())
     }
 }

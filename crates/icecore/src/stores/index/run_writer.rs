@@ -33,12 +33,17 @@ pub(crate) struct PreparedRun<'a> {
 }
 
 impl PreparedRun<'_> {
+    /// Opens the run before it has a name.
+    pub(crate) fn open(&mut self) -> Result<Arc<RunFile>> {
+        RunFile::from_file(self.id, &*self.file.open()?).map(Arc::new)
+    }
+
     /// Publishes the run and returns it, open. It is opened first: as soon as it has its name,
     /// another thread or process may merge it with others and remove it.
     pub(crate) fn publish(mut self) -> Result<Arc<RunFile>> {
-        let run = RunFile::from_file(self.id, &*self.file.open()?)?;
+        let run = self.open()?;
         self.file.publish(&layout::run(self.id))?;
-        Ok(Arc::new(run))
+        Ok(run)
     }
 }
 

@@ -33,9 +33,14 @@ const KEPT_ENTRIES_MAX: u64 = 1 << 20;
 
 /// Publishes the run of one new pack.
 pub(crate) fn write_run_of(files: &RepositoryFiles, pack: &NewPack) -> Result<Arc<RunFile>> {
+    prepare_run_of(files, pack)?.publish()
+}
+
+/// Writes the run of one new pack.
+pub(crate) fn prepare_run_of<'a>(files: &'a RepositoryFiles, pack: &NewPack) -> Result<PreparedRun<'a>> {
     let mut builder = RunBuilder::default();
     builder.add_new(pack);
-    builder.write(files)
+    builder.prepare(files)
 }
 
 /// Writes one run with all entries of `runs` except those of the packs in `dropped`.
@@ -84,7 +89,11 @@ pub(crate) fn prepare_all<'a>(
     while !left.is_empty() {
         let fitting = fitting(left.iter().map(|run| run.entries()), files.run_entries);
         let rest = left.split_off(fitting.max(1));
-        prepared.push(prepare_merged(files, &left, dropped)?);
+        let kept = |run: Run<'_>| run.packs().any(|pack| !dropped.contains(&pack));
+        if left.iter().filter_map(|file| file.run()).any(kept) {
+            prepared.push(prepare_merged(files, &left, dropped)?);
+        }
+        left.iter().try_for_each(|run| run.check())?;
         left = rest;
     }
     Ok(prepared)

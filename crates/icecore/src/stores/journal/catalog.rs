@@ -11,6 +11,7 @@ use crate::format::checkpoint::Head;
 use crate::format::checkpoint::Row;
 use crate::format::checkpoint::Stood;
 use crate::format::journal::Change;
+use crate::format::journal::Condemnation;
 use crate::format::journal::Entry;
 use crate::format::journal::Settings;
 use crate::format::record::Record;
@@ -158,6 +159,10 @@ impl Catalog {
     }
 
     fn apply(&mut self, change: &Change, entry: &Entry) -> Result<()> {
+        let condemned = |packs: &[PackId], joined| {
+            let condemnation = Condemnation { entry: entry.number, joined };
+            packs.iter().map(|pack| (*pack, condemnation)).collect::<Vec<_>>()
+        };
         match change {
             Change::Made(record) => {
                 self.changed.insert(record.id, Fate::Live(Arc::new((**record).clone())));
@@ -183,12 +188,13 @@ impl Catalog {
                 }
             }
             Change::Condemned(packs) => {
-                Arc::make_mut(&mut self.condemned).extend(packs.iter().map(|pack| (*pack, entry.number)));
+                Arc::make_mut(&mut self.condemned).extend(condemned(packs, false));
                 self.forgot_deleted = true;
                 for fate in self.changed.values_mut().filter(|fate| matches!(fate, Fate::Deleted(..))) {
                     *fate = Fate::Gone;
                 }
             }
+            Change::Joined(packs) => Arc::make_mut(&mut self.condemned).extend(condemned(packs, true)),
             Change::PutAside(_) => self.low = entry.number,
             Change::StandsOn(standing) => {
                 let stood = Stood { number: entry.number, of: (**standing).clone() };
@@ -424,18 +430,24 @@ impl Catalog {
         &self.condemned
     }
 
+    /// Tells whether anything may have gone with packs that were condemned after this entry.
+    pub(crate) fn lost_since(&self, number: u64) -> bool {
+        let lost = |condemned: &Condemnation| condemned.entry > number && !condemned.joined;
+        number < self.low || self.condemned.values().any(lost)
+    }
+
     /// Tells whether packs may have been condemned after this entry.
     pub(crate) fn condemned_since(&self, number: u64) -> bool {
-        number < self.low || self.condemned.values().any(|at| *at > number)
+        number < self.low || self.condemned.values().any(|condemned| condemned.entry > number)
     }
 
     /// Returns the bytes of a checkpoint of this catalog. `is_there` tells which condemned packs
     /// are still to be kept in mind.
     pub(crate) fn encode(&self, config: &[u8], is_there: impl Fn(PackId) -> Result<bool>) -> Result<Vec<u8>> {
         let mut condemned = Vec::new();
-        for (pack, number) in &*self.condemned {
+        for (pack, condemnation) in &*self.condemned {
             if is_there(*pack)? {
-                condemned.push((*pack, *number));
+                condemned.push((*pack, *condemnation));
             }
         }
         let low = if condemned.len() == self.condemned.len() { self.low } else { self.number };

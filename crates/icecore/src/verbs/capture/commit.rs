@@ -25,6 +25,8 @@ use crate::words::units::slots;
 pub(crate) enum Commit {
     /// The snapshot exists, durably.
     Done {
+        /// The number of its entry in the journal.
+        entry: u64,
         /// The snapshot after which it had to be dated.
         dated_after: Option<SnapshotId>,
     },
@@ -64,7 +66,7 @@ pub(crate) fn commit(
     loop {
         store.sync_runs()?;
         let (catalog, done) = repo.commit(|catalog| {
-            if catalog.condemned_since(proven) {
+            if catalog.lost_since(proven) {
                 return Ok((Vec::new(), None));
             }
             let (dated, dated_after) = settle(catalog, record, ending.dating, name_may_repeat)?;
@@ -77,7 +79,7 @@ pub(crate) fn commit(
         })?;
         if let Some((dated, dated_after)) = done {
             *record = dated;
-            return Ok(Commit::Done { dated_after });
+            return Ok(Commit::Done { entry: catalog.number, dated_after });
         }
         proven = catalog.number;
         // The check takes a while, so it runs before another attempt, and again if gc condemns

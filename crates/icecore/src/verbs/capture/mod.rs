@@ -43,6 +43,8 @@ use crate::verbs::capture::regions::data_bytes_at_most;
 use crate::verbs::capture::scan::size_changed;
 use crate::verbs::catalog::Snapshot;
 use crate::verbs::catalog::check_name_is_free;
+use crate::verbs::gc::is_due;
+use crate::verbs::gc::join_small_packs;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
@@ -241,8 +243,8 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Has `read` store the image and then creates the record. Repeats that if gc has meanwhile removed
-/// anything that the record needs.
+/// Has `read` store the image and then creates the record. Then puts small packs together if it is
+/// time to.
 fn attempt(
     repo: &Repository,
     image: &dyn ReadAt,
@@ -251,6 +253,24 @@ fn attempt(
     progress: &dyn Progress,
     read: &dyn Fn(&Job<'_>) -> Result<Read>,
 ) -> Result<CaptureReport> {
+    let (report, joins) = store(repo, image, options, ending, progress, read)?;
+    if joins {
+        // The snapshot exists, whatever comes of this. A later capture tries again.
+        let _ = join_small_packs(repo);
+    }
+    Ok(report)
+}
+
+/// Has `read` store the image and then creates the record. Repeats that if gc has meanwhile removed
+/// anything that the record needs. Also tells whether it is time to put small packs together.
+fn store(
+    repo: &Repository,
+    image: &dyn ReadAt,
+    options: &CaptureOptions,
+    ending: &Ending,
+    progress: &dyn Progress,
+    read: &dyn Fn(&Job<'_>) -> Result<Read>,
+) -> Result<(CaptureReport, bool)> {
     check(options)?;
     let before = image.state().map_err(|error| Error::io("looking at the image", error))?;
     if before.size_bytes > IMAGE_BYTES_MAX {
@@ -290,10 +310,11 @@ fn attempt(
         publisher.map_or(Ok(()), |publisher| publisher.finish_parity(progress))?;
         let committed = match publisher {
             Some(_) => commit(repo, &mut record, ending, options.name_may_repeat, catalog.number)?,
-            None => Commit::Done { dated_after: None },
+            None => Commit::Done { entry: catalog.number, dated_after: None },
         };
-        let Commit::Done { dated_after } = committed else { continue };
-        return Ok(CaptureReport {
+        let Commit::Done { entry, dated_after } = committed else { continue };
+        let joins = is_due(catalog.number, entry);
+        let report = CaptureReport {
             parent: parent.as_ref().map(|parent| parent.id),
             dated_after,
             read_bytes: captured.read_bytes,
@@ -301,7 +322,8 @@ fn attempt(
             trusted_mtime,
             changed_while_read: before.was_written(&after),
             snapshot: record,
-        });
+        };
+        return Ok((report, joins));
     }
     Err(Error::new(ErrorKind::InUse, "gc removed again and again what this capture needs")
         .with_hint("capture the image again when gc has ended"))

@@ -14,7 +14,9 @@ use crate::stores::chunks::Store;
 use crate::stores::config;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::files::SetAside;
+use crate::stores::index::RunFile;
 use crate::stores::index::writer::prepare_merged;
+use crate::stores::index::writer::prepare_run_of;
 use crate::stores::index::writer::runs_to_merge;
 use crate::stores::index::writer::set_runs_aside;
 use crate::stores::index::writer::write_run_of;
@@ -161,9 +163,10 @@ impl<'a> Packer<'a> {
         Self { store, kind, writes, waiting: Vec::new(), open: None, stored: Stored::default() }
     }
 
-    /// Tells whether the next item starts a new pack.
-    fn begins(&self) -> bool {
-        self.writes && self.open.is_none() && self.waiting.is_empty()
+    /// Tells whether this item, which comes next, starts a new pack.
+    fn begins(&self, item: &Item) -> bool {
+        let packed_bytes = self.stored.packed_bytes + item.packed_bytes(&self.store.files.seals);
+        self.writes && self.open.is_none() && packed_bytes > self.store.files.mixed_bytes
     }
 
     /// Appends an item. Returns the pack, ready to be published, if it is now full.
@@ -222,47 +225,68 @@ pub(crate) fn publish(store: &Store, publisher: Option<&Publisher<'_>>, pack: Pa
     publisher.parity.as_ref().map_or(Ok(()), |parity| parity.add(pack.id))
 }
 
-/// Publishes a few chunks and pages in one pack.
+/// Publishes a few chunks and pages in one pack. Its index run is merged with others at once if there
+/// are enough.
 pub(crate) fn publish_few(
     store: &Store,
     publisher: Option<&Publisher<'_>>,
     kind: PackKind,
     items: &[Item],
 ) -> Result<()> {
+    let Some(publisher) = publisher else { return Ok(()) };
     let mut pack = PackWriter::begin(&store.files, kind)?;
     items.iter().try_for_each(|item| pack.append(item))?;
-    publish(store, publisher, pack)
+    let pack = pack.finish(&publisher.writer)?;
+    let mut run = prepare_run_of(&store.files, &pack)?;
+    if !merge(store, Some(run.open()?))? {
+        let run = store.publish_run(|| run.publish())?;
+        store.replace_runs(run, &[]);
+    }
+    publisher.parity.as_ref().map_or(Ok(()), |parity| parity.add(pack.id))
 }
 
 /// Merges several index runs of about the same size, unless someone else is doing so.
 pub(crate) fn merge_runs(store: &Store) -> Result<()> {
-    let to_merge = || runs_to_merge(store.index().runs(), store.files.run_entries);
+    merge(store, None).map(|_| ())
+}
+
+/// Does the same with a new run that has no name yet. Returns whether anything was merged: then the
+/// new run is not needed.
+fn merge(store: &Store, new: Option<Arc<RunFile>>) -> Result<bool> {
+    let to_merge = || {
+        let runs: Vec<_> = store.index().runs().iter().chain(&new).cloned().collect();
+        let runs = runs_to_merge(&runs, store.files.run_entries);
+        let is_in = |new: &Arc<RunFile>| runs.iter().any(|run| run.id == new.id);
+        if new.as_ref().is_none_or(is_in) { runs } else { Vec::new() }
+    };
     if to_merge().is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     // Held until the merged runs are gone; otherwise others would merge them again.
-    let Some(_merge) = locks::try_only(&store.files, Work::Merge)? else { return Ok(()) };
-    let Some(index) = locks::try_only(&store.files, Work::Index)? else { return Ok(()) };
+    let Some(_merge) = locks::try_only(&store.files, Work::Merge)? else { return Ok(false) };
+    let Some(index) = locks::try_only(&store.files, Work::Index)? else { return Ok(false) };
     // A run that gc or another capture has replaced must not return through this merge: it would
     // make entries look known that gc is about to remove.
     store.reload()?;
     let runs = to_merge();
     if runs.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     // What leads to packs that are gone goes as well.
     let gone: HashSet<PackId> = store.index().condemned().keys().copied().collect();
     let merged = match prepare_merged(&store.files, &runs, &gone) {
         // Nothing depends on this merge: a full disk may still have room for writes that matter.
-        Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NoSpace => return Ok(false),
         merged => store.publish_run(|| merged?.publish())?,
     };
-    let (id, replaced) = (merged.id, runs.iter().map(|run| run.id).filter(|id| *id != merged.id));
-    let replaced: Vec<_> = replaced.collect();
+    let id = merged.id;
+    let has_name = |run: &RunId| *run != id && new.as_ref().is_none_or(|new| *run != new.id);
+    let replaced: Vec<RunId> = runs.iter().map(|run| run.id).filter(has_name).collect();
     store.replace_runs(merged, &replaced);
     // Gc waits for this lock. It must not also wait for everyone who waits for the other lock.
     drop(index);
-    remove_merged(&store.files, id, &replaced)
+    remove_merged(&store.files, id, &replaced)?;
+    Ok(true)
 }
 
 /// Removes runs that were merged into another one, unless gc or a repair has replaced the merged
@@ -325,7 +349,7 @@ fn pack_all<'a>(
         for item in chunks.recv().map_err(|_| Error::worker_lost())?? {
             progress.advance(Meter::New, u64::from(item.raw_bytes));
             progress.advance(Meter::Stored, to_u64(item.encoded.bytes.len()));
-            if packer.begins() {
+            if packer.begins(&item) {
                 // If a merge is requested but has not started, it also sees the runs published
                 // meanwhile.
                 let _ = to_merger.try_send(());

@@ -126,7 +126,7 @@ impl<'a> PageStore<'a> {
             Rest::Few(pages) => {
                 let kind = if chunks.is_empty() { PackKind::Pages } else { PackKind::Mixed };
                 let items: Vec<Item> = chunks.into_iter().chain(pages).chain(copy).collect();
-                publish_few(self.store, self.publisher, kind, &items)?;
+                return publish_few(self.store, self.publisher, kind, &items);
             }
             Rest::Pack(pack) => {
                 if !chunks.is_empty() {

@@ -32,6 +32,10 @@ impl Bits {
         Self(vec![0; (count as usize).div_ceil(64)])
     }
 
+    fn full(count: u32) -> Self {
+        Self(vec![u64::MAX; (count as usize).div_ceil(64)])
+    }
+
     pub(crate) fn has(&self, at: u32) -> bool {
         self.0.get(at as usize / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
@@ -57,6 +61,12 @@ pub(crate) struct PackUse {
 }
 
 impl PackUse {
+    /// Returns that all of a pack is used.
+    pub(crate) fn whole(pack: &PackFile) -> Self {
+        let none = Bits::default();
+        Self { entries: Bits::full(pack.entries()), bases: none, slots: Bits::full(pack.block_ids()) }
+    }
+
     /// Marks one copy of each record of the snapshots in `kept`, which then leave it.
     pub(crate) fn mark_records(&mut self, pack: &PackFile, kept: &mut HashSet<[u8; 16]>) -> Result<()> {
         for number in 0..pack.entries() {

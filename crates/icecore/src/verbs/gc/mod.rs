@@ -2,6 +2,7 @@
 
 mod choose;
 mod copies;
+mod join;
 mod mark;
 mod needs;
 mod parity;
@@ -30,6 +31,8 @@ use crate::verbs::gc::choose::Weighed;
 use crate::verbs::gc::choose::choose;
 use crate::verbs::gc::choose::weigh;
 use crate::verbs::gc::copies::Copies;
+pub(crate) use crate::verbs::gc::join::is_due;
+pub(crate) use crate::verbs::gc::join::join_small_packs;
 use crate::verbs::gc::mark::Usage;
 use crate::verbs::gc::needs::Needs;
 use crate::verbs::gc::parity::Parity;

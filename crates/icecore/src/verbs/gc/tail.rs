@@ -12,6 +12,7 @@ use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::files::RepositoryFiles;
 use crate::stores::files::SetAside;
+use crate::stores::index::Index;
 use crate::stores::index::RunFile;
 use crate::stores::index::run_writer::PreparedRun;
 use crate::stores::index::writer::prepare_all;
@@ -52,36 +53,10 @@ impl<'a> Tail<'a> {
     /// Removes the packs and returns them. The caller holds the index lock.
     pub(crate) fn take_out(mut self) -> Result<Vec<PackId>> {
         let going = self.condemn()?;
-        if going.is_empty() {
-            return Ok(going);
+        if !going.is_empty() {
+            remove_condemned(self.repo, &going, SMALL_ENTRIES)?;
         }
-        let (store, files) = (&self.repo.store, self.repo.files());
-        store.reload()?;
-        let runs = self.runs_to_rewrite()?;
-        let prepared = prepare_all(files, &runs, self.needs.going())?;
-        let new = prepared.into_iter().map(PreparedRun::publish).collect::<Result<Vec<_>>>()?;
-        let is_new = |id: &RunId| new.iter().any(|run| run.id == *id);
-        let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| !is_new(id)).collect();
-        new.into_iter().for_each(|run| store.replace_runs(run, &old));
-        let mut aside = SetAside::new(files);
-        set_runs_aside(&mut aside, &old)?;
-        remove_packs(files, &going)?;
-        aside.remove()?;
-        store.reload()?;
         Ok(going)
-    }
-
-    /// Returns the index runs of which so many packs are gone that it is worth to write them again,
-    /// and small ones, which become one. In the others, what leads nowhere stays: nobody follows it.
-    fn runs_to_rewrite(&self) -> Result<Vec<Arc<RunFile>>> {
-        let (index, catalog) = (self.repo.store.index(), self.repo.catalog()?);
-        let is_gone = |pack: &PackId| catalog.condemned().contains_key(pack);
-        let is_worth_it = |file: &&Arc<RunFile>| {
-            let packs: Vec<PackId> = file.run().iter().flat_map(|run| run.packs()).collect();
-            let gone = packs.iter().filter(|pack| is_gone(pack)).count();
-            gone > 0 && gone * DEAD_PART >= packs.len() || file.entries() <= SMALL_ENTRIES
-        };
-        Ok(index.runs().iter().filter(is_worth_it).cloned().collect())
     }
 
     /// Does the same on a full disk, for packs that nothing uses. It writes only the entry. The
@@ -134,6 +109,37 @@ impl<'a> Tail<'a> {
         }
         Ok(())
     }
+}
+
+/// Removes condemned packs, and what leads to them from the index. The caller holds the index lock.
+///
+/// Runs of at most `small_entries` entries become one.
+pub(crate) fn remove_condemned(repo: &Repository, going: &[PackId], small_entries: u64) -> Result<()> {
+    let (store, files) = (&repo.store, repo.files());
+    store.reload()?;
+    let gone: HashSet<PackId> = repo.catalog()?.condemned().keys().copied().collect();
+    let runs = runs_to_rewrite(&store.index(), &gone, small_entries);
+    let prepared = prepare_all(files, &runs, &gone)?;
+    let new = prepared.into_iter().map(PreparedRun::publish).collect::<Result<Vec<_>>>()?;
+    let is_new = |id: &RunId| new.iter().any(|run| run.id == *id);
+    let old: Vec<_> = runs.iter().map(|run| run.id).filter(|id| !is_new(id)).collect();
+    new.into_iter().for_each(|run| store.replace_runs(run, &old));
+    let mut aside = SetAside::new(files);
+    set_runs_aside(&mut aside, &old)?;
+    remove_packs(files, going)?;
+    aside.remove()?;
+    store.reload()
+}
+
+/// Returns the index runs of which so many packs are gone that it is worth to write them again, and
+/// small ones. In the others, what leads nowhere stays: nobody follows it.
+fn runs_to_rewrite(index: &Index, gone: &HashSet<PackId>, small_entries: u64) -> Vec<Arc<RunFile>> {
+    let is_worth_it = |file: &&Arc<RunFile>| {
+        let packs: Vec<PackId> = file.run().iter().flat_map(|run| run.packs()).collect();
+        let gone = packs.iter().filter(|pack| gone.contains(pack)).count();
+        gone > 0 && gone * DEAD_PART >= packs.len() || file.entries() <= small_entries
+    };
+    index.runs().iter().filter(is_worth_it).cloned().collect()
 }
 
 /// Removes condemned packs.

@@ -136,6 +136,44 @@ fn a_small_capture() {
 }
 
 #[test]
+fn a_capture_that_puts_small_packs_together() {
+    let mut fixture = Fixture::new();
+    let mut image = noise(63, CHUNK);
+    let take = |fixture: &mut Fixture, image: &[u8]| {
+        let how = options("disk");
+        fixture.know(how.id, image);
+        fixture.step(|storage| {
+            let repo = icecore_testing::repository::open(storage.clone());
+            icecore::snapshot::capture(&repo, &image.to_vec(), &how, &NoProgress).unwrap();
+        });
+    };
+    for seed in 0..15 {
+        image[..BLOCK].copy_from_slice(&noise(64 + seed, BLOCK));
+        take(&mut fixture, &image);
+    }
+    fixture.settle();
+    image[..BLOCK].copy_from_slice(&noise(80, BLOCK));
+    fixture.next = image.clone();
+    take(&mut fixture, &image);
+    let of_capture = [Kind::MixedPack, Kind::MergedRun, Kind::Entry];
+    let of_joining =
+        [Kind::DataPack, Kind::DataRun, Kind::PagePack, Kind::PageRun, Kind::Entry, Kind::DataRun];
+    assert_eq!(kinds(&fixture), [&of_capture[..], &of_joining[..]].concat());
+    let bounds = bounds(30, 4);
+    fixture.check(&bounds);
+    fixture.check_mutations(
+        &bounds,
+        &[
+            found("the new data is not synced", no_file_sync(Kind::DataPack)),
+            found("the new pages are not synced", no_file_sync(Kind::PagePack)),
+            found("the directory of packs is never synced", no_sync_of("packs")),
+            found("the entry is not synced", no_file_sync(Kind::Entry)),
+            found("the new packs are removed again", removal_before("packs/", Kind::PagePack)),
+        ],
+    );
+}
+
+#[test]
 fn a_capture_that_relies_on_what_another_one_is_publishing() {
     let image = image(51, 2);
     let bounds = bounds(100, 8);
