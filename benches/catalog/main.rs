@@ -186,7 +186,7 @@ impl Bench {
         let verified =
             self.median(1, |_, repo| Ok(verify(repo, None, Depth::Structure, &NoProgress).map(drop)?))?;
         let planned = self.median(1, |_, repo| {
-            Ok(gc::plan(repo, &gc::GcOptions { max_unused: 0.2 }, &NoProgress).map(drop)?)
+            Ok(gc::plan(repo, &gc::GcOptions { max_unused: 0.2, reseal: false }, &NoProgress).map(drop)?)
         })?;
         let files = count(&self.dir)?;
         let mut cells =

@@ -11,7 +11,10 @@ use icecore::repository::DEFAULT_LEVEL;
 use icecore::repository::ParityScheme;
 use icecore::repository::Repository;
 use icecore::repository::Session;
+use icecore::repository::Unlock;
 use icecore::storage::FsStorage;
+use icecore_host::keys;
+use icecore_host::keys::sources::Sources;
 use icecore_host::repository;
 use icecore_host::repository::COMMAND_LINE;
 use icecore_host::repository::NewRepository;
@@ -93,7 +96,7 @@ impl App {
             return Err(place.missing());
         }
         self.ui.detail(&format!("repository: {}", place.dir.display()));
-        repository::open(&place.dir, COMMAND_LINE)
+        repository::open_with(&place.dir, COMMAND_LINE, unlock(self.ui))
     }
 
     /// Returns the repository's storage and a new session, to work where it cannot be opened.
@@ -102,7 +105,8 @@ impl App {
         if place.is_vacant()? {
             return Err(place.missing());
         }
-        Ok((Arc::new(FsStorage::new(&place.dir)), repository::session(COMMAND_LINE)))
+        let session = Session { unlock: unlock(self.ui), ..repository::session(COMMAND_LINE) };
+        Ok((Arc::new(FsStorage::new(&place.dir)), session))
     }
 
     /// Opens the repository, or creates the default one if it does not exist yet. Returns whether
@@ -113,22 +117,62 @@ impl App {
             return Ok((self.open()?, false));
         }
         let new = NewRepository { created_unix_ms: host::now_unix_ms(), level: DEFAULT_LEVEL, parity: None };
-        let (repo, made) = repository::open_or_init(&place.dir, COMMAND_LINE, new)?;
+        let sources = host::key_sources();
+        let (repo, made) = if sources.are_set() {
+            forbid_core_dumps(self.ui);
+            repository::open_or_init_sealed(&place.dir, COMMAND_LINE, new, &sources, unlock(self.ui))?
+        } else {
+            repository::open_or_init(&place.dir, COMMAND_LINE, new)?
+        };
         if made {
-            self.ui.note(&format!("created a repository in {}", place.dir.display()));
+            let kind = if sources.are_set() { "sealed" } else { "plain" };
+            self.ui.note(&format!("created a {kind} repository in {}", place.dir.display()));
         }
         Ok((repo, made))
     }
 }
 
-/// Opens a repository other than the command's.
-pub(crate) fn open_other(dir: &Path) -> Result<Repository> {
-    icecore::repository::check_directory(dir)?;
-    let place = Place { dir: dir.to_owned(), is_default: false };
-    if place.is_vacant()? { Err(place.missing()) } else { repository::open(dir, COMMAND_LINE) }
+/// Returns how to open a sealed repository.
+fn unlock(ui: Ui) -> Unlock {
+    let unlock = keys::unlock::with(host::key_sources());
+    Unlock::new(move |slots, fits| {
+        forbid_core_dumps(ui);
+        unlock.open(slots, fits)
+    })
 }
 
-/// Creates a repository in `dir`, which must be empty or missing.
+/// From now on there are keys in memory.
+fn forbid_core_dumps(ui: Ui) {
+    if let Err(error) = keys::core_dumps::forbid() {
+        ui.warn(&format!("a crash of this program may write keys to the disk: {error}"));
+    }
+}
+
+/// Opens a repository other than the command's.
+pub(crate) fn open_other(ui: Ui, dir: &Path) -> Result<Repository> {
+    icecore::repository::check_directory(dir)?;
+    let place = Place { dir: dir.to_owned(), is_default: false };
+    if place.is_vacant()? {
+        Err(place.missing())
+    } else {
+        repository::open_with(dir, COMMAND_LINE, unlock(ui))
+    }
+}
+
+/// Creates a sealed repository in `dir`, which must be empty or missing.
+pub(crate) fn make_sealed_at(
+    ui: Ui,
+    dir: &Path,
+    level: i32,
+    parity: Option<ParityScheme>,
+    sources: &Sources,
+) -> Result<Repository> {
+    forbid_core_dumps(ui);
+    let new = NewRepository { created_unix_ms: host::now_unix_ms(), level, parity };
+    repository::init_sealed(dir, COMMAND_LINE, new, sources)
+}
+
+/// Creates a plain repository in `dir`, which must be empty or missing.
 pub(crate) fn make_at(dir: &Path, level: i32, parity: Option<ParityScheme>) -> Result<Repository> {
     let new = NewRepository { created_unix_ms: host::now_unix_ms(), level, parity };
     repository::init(dir, COMMAND_LINE, new)

@@ -24,6 +24,9 @@ use icecore::snapshot::SnapshotId;
 use icecore::volume::VolumeId;
 use icecore_host::clock::Clock;
 use icecore_host::clock::SystemClock;
+use icecore_host::keys::Ask;
+use icecore_host::keys::prompt;
+use icecore_host::keys::sources::Sources;
 use jiff::tz::TimeZone;
 use rustix::fs::Mode;
 use signal_hook::consts::SIGHUP;
@@ -69,6 +72,12 @@ pub(crate) fn new_session() -> Uuid {
 /// Returns a random number.
 pub(crate) fn random_u64() -> u64 {
     Uuid::new_v4().as_u64_pair().1
+}
+
+/// Returns where passwords and identities come from.
+pub(crate) fn key_sources() -> Sources {
+    let ask = prompt::has_terminal().then(|| Arc::new(prompt::ask) as Ask);
+    Sources { variable: Arc::new(|name| std::env::var_os(name)), ask }
 }
 
 /// Returns the arguments of the process, without its name.

@@ -4,20 +4,27 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use age::secrecy::zeroize::Zeroizing;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
 use icecore::repository::InitOptions;
+use icecore::repository::KeySlot;
+use icecore::repository::MasterKey;
 use icecore::repository::ParityScheme;
 use icecore::repository::Repository;
 use icecore::repository::RepositoryId;
 use icecore::repository::Secrets;
 use icecore::repository::Session;
+use icecore::repository::SlotId;
 use icecore::repository::Unlock;
 use icecore::storage::FsStorage;
 
+use crate::clock::new_id;
 use crate::clock::random_id;
 use crate::clock::system_unix_ms;
+use crate::keys::SlotContent;
+use crate::keys::sources::Sources;
 use crate::machine::host_name;
 
 /// The program at work, as the log of a repository names it: the command line.
@@ -53,6 +60,42 @@ pub fn session(program: &str) -> Session {
 /// `NotFound` if there is none; `Unsupported` if this program cannot read it.
 pub fn open(dir: &Path, program: &str) -> Result<Repository> {
     Repository::open(Arc::new(FsStorage::new(dir)), session(program))
+}
+
+/// Opens the repository in a directory, for `program`. If it is sealed, `unlock` opens a key slot of
+/// it: see [`crate::keys::unlock`].
+///
+/// # Errors
+/// As [`open`]; `PermissionDenied` if nothing opens it.
+pub fn open_with(dir: &Path, program: &str, unlock: Unlock) -> Result<Repository> {
+    Repository::open(Arc::new(FsStorage::new(dir)), Session { unlock, ..session(program) })
+}
+
+/// Makes a sealed repository in a directory that is empty or missing. Its first key slot is for the
+/// first of the sources that is set.
+///
+/// # Errors
+/// As [`init`], and those of the sources.
+pub fn init_sealed(dir: &Path, program: &str, new: NewRepository, sources: &Sources) -> Result<Repository> {
+    let options = sealed_options(dir, new, sources)?;
+    Repository::init(Arc::new(FsStorage::new(dir)), session(program), &options)
+}
+
+/// Opens the repository in a directory, and makes a sealed one where there is none. Returns whether
+/// it was made.
+///
+/// # Errors
+/// As [`open_with`] and [`init_sealed`].
+pub fn open_or_init_sealed(
+    dir: &Path,
+    program: &str,
+    new: NewRepository,
+    sources: &Sources,
+    unlock: Unlock,
+) -> Result<(Repository, bool)> {
+    let options = sealed_options(dir, new, sources)?;
+    let session = Session { unlock, ..session(program) };
+    Repository::open_or_init(Arc::new(FsStorage::new(dir)), session, &options)
 }
 
 /// Makes a repository in a directory that is empty or missing.
@@ -112,6 +155,15 @@ fn options(dir: &Path, new: NewRepository) -> Result<InitOptions> {
         level,
         parity,
     })
+}
+
+fn sealed_options(dir: &Path, new: NewRepository, sources: &Sources) -> Result<InitOptions> {
+    let mut options = options(dir, new)?;
+    let key = Zeroizing::new(secret()?);
+    let content = SlotContent { repository: options.id, master: MasterKey::new(&key) };
+    let slot = KeySlot { id: SlotId(new_id()), bytes: sources.new_slot(&content)? };
+    options.secrets = Secrets::Sealed(Arc::new(content.master), slot);
+    Ok(options)
 }
 
 /// Returns the name of something in a directory that cannot be part of a repository. What another

@@ -5,13 +5,15 @@ use icecore_testing::layers::Layers;
 /// All modules, from the bottom up. A module imports what stands on lines above its own.
 const LAYERS: &[&[&str]] = &[
     &["clock", "control", "exports", "machine", "zone"],
-    &["repository"],
     &["keys/content", "keys/core_dumps", "keys/words"],
     &["keys/answers", "keys/prompt"],
     &["keys/recipient"],
     &["keys/slot"],
     &["keys/identity"],
     &["keys/sources"],
+    &["keys/unlock"],
+    &["keys/manage"],
+    &["repository"],
     // Of a server.
     &["cron"],
     &["config/names", "config/operation"],

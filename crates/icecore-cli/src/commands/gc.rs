@@ -23,12 +23,15 @@ pub(crate) struct GcArgs {
     /// How much of the packs may stay unused, because rewriting them costs more than it frees
     #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = units::parse_percent)]
     max_unused: f64,
+    /// Write the packs of a sealed repository again whose keys are of an older epoch
+    #[arg(long)]
+    reseal: bool,
 }
 
 impl GcArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = app.open()?;
-        let options = GcOptions { max_unused: self.max_unused };
+        let options = GcOptions { max_unused: self.max_unused, reseal: self.reseal };
         let interrupted = "no snapshot was changed; the next gc finishes the work";
         let progress = app.ui.progress("finding used data");
         let plan = icecore::maintenance::gc::plan(&repo, &options, &progress)

@@ -9,6 +9,7 @@ use icecore::repository::ParityScheme;
 use crate::app;
 use crate::app::App;
 use crate::exit::Verdict;
+use crate::host;
 use crate::json;
 use crate::units;
 
@@ -26,6 +27,15 @@ pub(crate) struct InitArgs {
     /// packs of them can be recovered [default: none; see `icecore parity`]
     #[arg(long, value_name = "SCHEME")]
     parity: Option<ParityScheme>,
+    /// Seal the repository: nobody reads it without the password or key that you give now
+    ///
+    /// This is the default if ICECORE_PASSWORD, ICECORE_PASSWORD_FILE, ICECORE_PASSWORD_COMMAND or
+    /// ICECORE_IDENTITY is set. Otherwise the password is asked for. If you lose it, the data is lost.
+    #[arg(long)]
+    seal: bool,
+    /// Do not seal the repository, even if a password or an identity is set
+    #[arg(long, conflicts_with = "seal")]
+    no_seal: bool,
 }
 
 impl InitArgs {
@@ -39,12 +49,23 @@ impl InitArgs {
             )
             .with_hint("use it, or choose another directory with --repo"));
         }
-        let repo = app::make_at(&place.dir, self.level, self.parity)?;
-        let text = format!("created repository {} in {dir}", repo.id());
+        let sources = host::key_sources();
+        let sealed = self.seal || (!self.no_seal && sources.are_set());
+        let repo = match sealed {
+            true => app::make_sealed_at(app.ui, &place.dir, self.level, self.parity, &sources)?,
+            false => app::make_at(&place.dir, self.level, self.parity)?,
+        };
+        let kind = if sealed {
+            "it is sealed: without the password or key, nobody can read it, you neither"
+        } else {
+            "it is plain: everybody who can read the directory can read the data"
+        };
+        let text = format!("created repository {} in {dir}\n{kind}", repo.id());
         let result = json::InitResult {
             repository: dir,
             id: repo.id().to_string(),
             created: units::time_exact(repo.created_unix_ms()),
+            sealed,
         };
         app.ui.result(&result, &text)?;
         Ok(Verdict::Clean)

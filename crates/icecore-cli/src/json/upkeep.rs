@@ -24,6 +24,8 @@ pub(crate) struct InitResult {
     pub(crate) id: String,
     /// The time of its creation.
     pub(crate) created: Option<String>,
+    /// Whether it is sealed.
+    pub(crate) sealed: bool,
 }
 
 /// The result of `parity`.

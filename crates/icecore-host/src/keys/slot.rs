@@ -13,14 +13,11 @@ use age::secrecy::zeroize::Zeroizing;
 use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
+use icecore::repository::SLOT_BYTES_MAX;
 
 use crate::keys::content::CONTENT_BYTES;
 use crate::keys::content::SlotContent;
 use crate::keys::recipient;
-
-/// The most bytes of a slot that is looked at. Ours have some hundred, those of post-quantum
-/// recipients some thousand.
-pub const SLOT_BYTES_MAX: usize = 1 << 20;
 
 /// The work of scrypt for a new password, as a power of two: half a second and 128 MiB. Two slots
 /// that a wrong password does not open take a second.
@@ -29,14 +26,14 @@ const WORK: u8 = 17;
 const WORK_MAX: u8 = 20;
 
 /// What opens a slot.
-pub enum Unlock {
+pub enum Credential {
     /// The password of a password slot.
     Password(SecretString),
     /// Identities of age, and private keys of SSH.
     Identities(Vec<Box<dyn age::Identity + Send + Sync>>),
 }
 
-impl fmt::Debug for Unlock {
+impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Password(_) => "Password",
@@ -60,7 +57,7 @@ fn password_slot(content: &SlotContent, password: &SecretString, work: u8) -> Re
     }
     let mut recipient = age::scrypt::Recipient::new(password.clone());
     recipient.set_work_factor(work);
-    slot(content, &[Box::new(recipient)])
+    slot_for(content, &[Box::new(recipient)])
 }
 
 /// Makes a slot that the private key of any of these recipients opens: each is an age recipient
@@ -71,10 +68,14 @@ fn password_slot(content: &SlotContent, password: &SecretString, work: u8) -> Re
 /// installed.
 pub fn new_recipient_slot(content: &SlotContent, recipients: &[&str]) -> Result<Vec<u8>> {
     let recipients = recipients.iter().map(|text| recipient::parse(text)).collect::<Result<Vec<_>>>()?;
-    slot(content, &recipients)
+    slot_for(content, &recipients)
 }
 
-fn slot(content: &SlotContent, recipients: &[Box<dyn age::Recipient + Send>]) -> Result<Vec<u8>> {
+/// Makes a slot for recipients.
+pub(super) fn slot_for(
+    content: &SlotContent,
+    recipients: &[Box<dyn age::Recipient + Send>],
+) -> Result<Vec<u8>> {
     let recipients = recipients.iter().map(|recipient| &**recipient as &dyn age::Recipient);
     let making =
         |error: String| Error::new(ErrorKind::InvalidInput, format!("cannot make a key slot: {error}"));
@@ -91,7 +92,7 @@ fn slot(content: &SlotContent, recipients: &[Box<dyn age::Recipient + Send>]) ->
 /// # Errors
 /// `Corrupt` if it is no sound slot; `Unsupported` if it asks for more than a few seconds of work;
 /// what a plugin or a protected SSH key says.
-pub fn open_slot(slot: &[u8], unlock: &Unlock) -> Result<Option<SlotContent>> {
+pub fn open_slot(slot: &[u8], unlock: &Credential) -> Result<Option<SlotContent>> {
     let damaged = || {
         Error::new(ErrorKind::Corrupt, "the key slot is damaged")
             .with_hint("use another slot, or bring this file back from a backup")
@@ -99,14 +100,14 @@ pub fn open_slot(slot: &[u8], unlock: &Unlock) -> Result<Option<SlotContent>> {
     let slot = slot.get(..SLOT_BYTES_MAX.min(slot.len())).unwrap_or_default();
     let decryptor = Decryptor::new_buffered(slot).map_err(|_| damaged())?;
     let opened = match unlock {
-        Unlock::Password(_) if !decryptor.is_scrypt() => return Ok(None),
-        Unlock::Identities(_) if decryptor.is_scrypt() => return Ok(None),
-        Unlock::Password(password) => {
+        Credential::Password(_) if !decryptor.is_scrypt() => return Ok(None),
+        Credential::Identities(_) if decryptor.is_scrypt() => return Ok(None),
+        Credential::Password(password) => {
             let mut identity = age::scrypt::Identity::new(password.clone());
             identity.set_max_work_factor(WORK_MAX);
             decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity))
         }
-        Unlock::Identities(identities) => {
+        Credential::Identities(identities) => {
             decryptor.decrypt(identities.iter().map(|identity| &**identity as &dyn age::Identity))
         }
     };
@@ -114,7 +115,7 @@ pub fn open_slot(slot: &[u8], unlock: &Unlock) -> Result<Option<SlotContent>> {
         Ok(reader) => reader,
         Err(DecryptError::NoMatchingKeys) => return Ok(None),
         // The key of the file does not come out of what a wrong password makes of it.
-        Err(DecryptError::DecryptionFailed) if matches!(unlock, Unlock::Password(_)) => return Ok(None),
+        Err(DecryptError::DecryptionFailed) if matches!(unlock, Credential::Password(_)) => return Ok(None),
         Err(error) => return Err(refused(error, damaged())),
     };
     let mut content = Zeroizing::new([0; CONTENT_BYTES + 1]);

@@ -18,6 +18,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use age::secrecy::ExposeSecret;
 use age::secrecy::SecretString;
@@ -25,8 +26,11 @@ use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
 
+use crate::keys::content::SlotContent;
 use crate::keys::identity;
-use crate::keys::slot::Unlock;
+use crate::keys::slot::Credential;
+use crate::keys::slot::new_password_slot;
+use crate::keys::slot::slot_for;
 use crate::keys::words::Ask;
 use crate::keys::words::PASSWORD_BYTES_MAX;
 use crate::keys::words::read_secret;
@@ -35,30 +39,53 @@ use crate::keys::words::split;
 /// The name of the credential that a service gets from systemd.
 const CREDENTIAL: &str = "icecore-password";
 
+/// The variables that are sources.
+const VARIABLES: [&str; 4] =
+    ["ICECORE_IDENTITY", "ICECORE_PASSWORD_COMMAND", "ICECORE_PASSWORD_FILE", "ICECORE_PASSWORD"];
+
 /// What a program may take passwords from.
-pub struct Sources<'a> {
+#[derive(Clone)]
+pub struct Sources {
     /// Looks a variable of the environment up.
-    pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+    pub variable: Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>,
     /// Asks on the terminal; none in a service.
     pub ask: Option<Ask>,
 }
 
-impl std::fmt::Debug for Sources<'_> {
+impl std::fmt::Debug for Sources {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Sources")
     }
 }
 
-impl Sources<'_> {
+impl Sources {
+    /// Tells whether a source other than the terminal is set: then a new repository is sealed unless
+    /// somebody says otherwise.
+    pub fn are_set(&self) -> bool {
+        VARIABLES.iter().any(|name| self.value(name).is_some()) || self.credential().is_some()
+    }
+
+    /// Makes a key slot that the first source which is set opens again. A password is asked for
+    /// twice on a terminal.
+    ///
+    /// # Errors
+    /// As [`unlock`](Self::unlock).
+    pub fn new_slot(&self, content: &SlotContent) -> Result<Vec<u8>> {
+        match self.value("ICECORE_IDENTITY") {
+            Some(file) => slot_for(content, &identity::recipients(Path::new(&file), self.ask.clone())?),
+            None => new_password_slot(content, &self.new_password()?),
+        }
+    }
+
     /// Returns what opens the slots of a repository.
     ///
     /// # Errors
     /// `PermissionDenied` if there is no source; what is wrong with the first one that is set.
-    pub fn unlock(&self) -> Result<Unlock> {
+    pub fn unlock(&self) -> Result<Credential> {
         if let Some(file) = self.value("ICECORE_IDENTITY") {
             return identity::read(Path::new(&file), self.ask.clone());
         }
-        self.password(&|ask| ask("Password of the repository: ")).map(Unlock::Password)
+        self.password(&|ask| ask("Password of the repository: ")).map(Credential::Password)
     }
 
     /// Returns the password for a new slot. It is asked for twice on a terminal.

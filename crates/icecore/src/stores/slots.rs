@@ -88,6 +88,14 @@ impl Unlock {
         Self(Arc::new(unlock))
     }
 
+    /// Opens one of these slots.
+    ///
+    /// # Errors
+    /// See [`new`](Self::new).
+    pub fn open(&self, slots: &[KeySlot], fits: Fits<'_>) -> Result<MasterKey> {
+        (self.0)(slots, fits)
+    }
+
     /// Returns the way of a program that opens plain repositories only.
     pub fn none() -> Self {
         Self::new(|_, _| {
@@ -115,7 +123,7 @@ pub(crate) fn master_key(objects: &dyn Objects, unlock: &Unlock, fits: Fits<'_>)
         return Err(Error::corrupt("the repository is sealed, and has lost its key slots")
             .with_hint("bring the files of keys/ back from a backup"));
     }
-    (unlock.0)(&slots, fits).map(Arc::new)
+    unlock.open(&slots, fits).map(Arc::new)
 }
 
 /// Returns the slots that can be read, each content once.

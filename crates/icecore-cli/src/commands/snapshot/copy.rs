@@ -51,7 +51,7 @@ impl CopyArgs {
         let mut found = find_all(&repo, &self.snapshots)?;
         // Data of an older snapshot need not be read again for a newer one.
         found.sort_by_key(|snapshot| (snapshot.created_unix_ms, snapshot.id));
-        let target = open_other(&self.to)?;
+        let target = open_other(app.ui, &self.to)?;
         let mut copied = Vec::with_capacity(found.len());
         for snapshot in &found {
             let one = copy(app, &repo, snapshot, &target);

@@ -27,8 +27,8 @@ fn assert_is_content(opened: Result<Option<SlotContent>>) {
     assert_eq!(opened.master.expose(), content().master.expose());
 }
 
-fn password(text: &str) -> Unlock {
-    Unlock::Password(SecretString::from(text))
+fn password(text: &str) -> Credential {
+    Credential::Password(SecretString::from(text))
 }
 
 fn quick_slot() -> Vec<u8> {
@@ -40,7 +40,7 @@ fn key(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sealing/keys").join(name)
 }
 
-fn identity(name: &str) -> Unlock {
+fn identity(name: &str) -> Credential {
     identity::read(&key(name), None).unwrap()
 }
 

@@ -25,21 +25,22 @@ impl Fixture {
         self
     }
 
-    fn ask<T>(&self, question: impl FnOnce(&Sources<'_>) -> Result<T>) -> Result<T> {
-        let variable = |name: &str| self.variables.get(name).cloned();
+    fn ask<T>(&self, question: impl FnOnce(&Sources) -> Result<T>) -> Result<T> {
+        let variables = self.variables.clone();
+        let variable = Arc::new(move |name: &str| variables.get(name).cloned());
         let ask = self.typed.clone().map(|typed| -> Ask {
             Arc::new(move |_| match typed.lock().unwrap().pop() {
                 Some(line) => Ok(SecretString::from(line)),
                 None => Err(Error::new(ErrorKind::Interrupted, "nothing more is typed")),
             })
         });
-        question(&Sources { variable: &variable, ask })
+        question(&Sources { variable, ask })
     }
 
     fn password(&self) -> Result<String> {
         self.ask(|sources| match sources.unlock()? {
-            Unlock::Password(password) => Ok(password.expose_secret().to_owned()),
-            Unlock::Identities(identities) => Ok(format!("{} identities", identities.len())),
+            Credential::Password(password) => Ok(password.expose_secret().to_owned()),
+            Credential::Identities(identities) => Ok(format!("{} identities", identities.len())),
         })
     }
 

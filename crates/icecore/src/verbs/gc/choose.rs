@@ -19,6 +19,9 @@ pub struct GcOptions {
     /// The part of the packs' bytes that may stay unused, 0.0 to 1.0. Gc rewrites packs until no
     /// more than that is unused.
     pub max_unused: f64,
+    /// Whether packs that are sealed with keys of an older epoch are rewritten, however much of them
+    /// is used.
+    pub reseal: bool,
 }
 
 /// The totals of a plan or of a completed gc.
@@ -55,6 +58,8 @@ pub(crate) struct Weighed {
     pub(crate) unused_bytes: u64,
     /// Chunks with both used and unused slots.
     pub(crate) partly_used: u64,
+    /// Whether it is to be sealed with newer keys.
+    pub(crate) outdated: bool,
 }
 
 /// The decision about each pack.
@@ -65,7 +70,8 @@ pub(crate) struct Choice {
 }
 
 /// Adds up the used parts of a pack.
-pub(crate) fn weigh(pack: &PackFile, used: &PackUse) -> Result<Weighed> {
+/// `epoch` is that of the newest keys if those of older ones are to go.
+pub(crate) fn weigh(pack: &PackFile, used: &PackUse, epoch: Option<u32>) -> Result<Weighed> {
     let mut weighed = Weighed {
         id: pack.id,
         kind: pack.header().kind,
@@ -73,6 +79,7 @@ pub(crate) fn weigh(pack: &PackFile, used: &PackUse) -> Result<Weighed> {
         used_bytes: 0,
         unused_bytes: 0,
         partly_used: 0,
+        outdated: pack.header().epoch < epoch,
     };
     for number in 0..pack.entries() {
         let entry = pack.entry(number)?;
@@ -126,6 +133,8 @@ pub(crate) fn choose(
             totals.freed_bytes += pack.bytes;
         } else if damaged.contains(&pack.id) {
             totals.unused_bytes_kept += pack.unused_bytes;
+        } else if pack.outdated {
+            rewrite(pack, &mut choice, totals);
         } else {
             stay.push(*pack);
         }
@@ -169,7 +178,15 @@ mod tests {
 
     fn pack(number: u8, kind: PackKind, used_bytes: u64, unused_bytes: u64) -> Weighed {
         let bytes = used_bytes + unused_bytes;
-        Weighed { id: PackId([number; 32]), kind, bytes, used_bytes, unused_bytes, partly_used: 1 }
+        Weighed {
+            id: PackId([number; 32]),
+            kind,
+            bytes,
+            used_bytes,
+            unused_bytes,
+            partly_used: 1,
+            outdated: false,
+        }
     }
 
     /// Returns the numbers of the removed and of the rewritten packs, and the reported totals.
@@ -204,6 +221,15 @@ mod tests {
         let (_, rewritten, totals) = chosen(&packs, &[5], 4_999.0 / 30_000.0);
         assert_eq!((rewritten, totals.unused_bytes_kept), (vec![3, 4], 9_000 + 1_000));
         assert!(chosen(&packs, &[5], 1.0).1.is_empty());
+    }
+
+    #[test]
+    fn packs_with_keys_of_an_older_epoch_are_rewritten_unless_they_are_damaged() {
+        let outdated = |number, used| Weighed { outdated: true, ..pack(number, PackKind::Data, used, 10) };
+        let packs = [pack(1, PackKind::Data, 500, 0), outdated(2, 500), outdated(3, 0), outdated(4, 500)];
+        let (removed, rewritten, totals) = chosen(&packs, &[4], 1.0);
+        assert_eq!((removed, rewritten), (vec![3], vec![2]));
+        assert_eq!((totals.packs_rewritten, totals.unused_bytes_kept), (1, 10));
     }
 
     #[test]

@@ -115,12 +115,13 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
         usage.mark(&mut copies, record, progress).map_err(refuse)?;
     }
     let mut kept: HashSet<[u8; 16]> = records.iter().map(|record| record.id.into()).collect();
+    let newest = files.seals.epoch().filter(|_| options.reseal);
     let mut packs = Vec::with_capacity(usage.0.len());
     for id in &listed {
         let Some(used) = usage.0.get_mut(id) else { continue };
         let pack = PackFile::open(files, *id)?;
         used.mark_records(&pack, &mut kept)?;
-        packs.push(weigh(&pack, used)?);
+        packs.push(weigh(&pack, used, newest)?);
     }
     let mut totals = GcTotals::default();
     let small_bytes = files.pack_bytes / SMALL_PART;
