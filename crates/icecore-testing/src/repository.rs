@@ -93,9 +93,20 @@ pub fn init(storage: impl Storage + 'static) -> Repository {
 /// The master key of sealed repositories.
 const MASTER: [u8; MASTER_KEY_BYTES] = [9; MASTER_KEY_BYTES];
 
-/// Tells whether this run of the tests is about sealed repositories.
+thread_local! {
+    static ARE_SEALED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a test on sealed repositories: those that this thread makes with [`init_options`].
+pub fn on_sealed_repositories(test: impl FnOnce()) {
+    ARE_SEALED.set(true);
+    test();
+    ARE_SEALED.set(false);
+}
+
+/// Tells whether repositories are sealed in this test, or in this run of the tests.
 fn are_sealed() -> bool {
-    std::env::var_os("ICECORE_TEST_SEALED").is_some()
+    ARE_SEALED.get() || std::env::var_os("ICECORE_TEST_SEALED").is_some()
 }
 
 /// Returns the secrets of a sealed repository.

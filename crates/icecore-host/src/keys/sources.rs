@@ -43,11 +43,14 @@ const CREDENTIAL: &str = "icecore-password";
 const VARIABLES: [&str; 4] =
     ["ICECORE_IDENTITY", "ICECORE_PASSWORD_COMMAND", "ICECORE_PASSWORD_FILE", "ICECORE_PASSWORD"];
 
+/// Looks a variable of the environment up.
+pub type Lookup = Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
+
 /// What a program may take passwords from.
 #[derive(Clone)]
 pub struct Sources {
     /// Looks a variable of the environment up.
-    pub variable: Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>,
+    pub variable: Lookup,
     /// Asks on the terminal; none in a service.
     pub ask: Option<Ask>,
 }

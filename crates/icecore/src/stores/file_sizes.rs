@@ -35,7 +35,14 @@ impl FileSizes {
         for name in [layout::CHECKED, layout::DAMAGE] {
             add(&mut sizes.metadata_bytes, local_bytes(files, name)?);
         }
-        for dir in [layout::INDEX, layout::JOURNAL, layout::COPIES, layout::CHECKPOINTS] {
+        for dir in [
+            layout::INDEX,
+            layout::JOURNAL,
+            layout::COPIES,
+            layout::CHECKPOINTS,
+            layout::KEYS,
+            layout::KEY_COPIES,
+        ] {
             add(&mut sizes.metadata_bytes, dir_bytes(files, dir)?);
         }
         sizes.parity_bytes = dir_bytes(files, layout::PARITY)?;

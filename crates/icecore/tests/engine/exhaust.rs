@@ -422,7 +422,7 @@ fn every_file_is_cut_everywhere_and_grows() {
 }
 
 #[test]
-fn every_file_is_removed_zeroed_swapped_and_replaced() {
+pub(crate) fn every_file_is_removed_zeroed_swapped_and_replaced() {
     let contents = Contents::new();
     let other = {
         let mut fixture =

@@ -167,6 +167,7 @@ fn assert_names(error: &icecore::Error, call: &FailedCall, at: &str) {
             "checkpoint/",
             "local/reserve",
             "config",
+            "keys",
         ]
         .iter()
         .any(|name| text.contains(name)),
@@ -451,7 +452,7 @@ fn start_with_garbage() -> Start {
 }
 
 #[test]
-fn a_gc_that_fails_anywhere_loses_nothing() {
+pub(crate) fn a_gc_that_fails_anywhere_loses_nothing() {
     let start = start_with_garbage();
     at_every_call(
         &start.files,

@@ -44,7 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 #[test]
-fn random_histories_lose_nothing() {
+pub(crate) fn random_histories_lose_nothing() {
     let mut config = Config { source_file: Some(file!()), max_shrink_iters: 2000, ..Config::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = CASES;

@@ -148,7 +148,7 @@ const MEANWHILE: &[&[Doing]] = &[
 ];
 
 #[test]
-fn whatever_is_done_between_two_calls_of_an_operation() {
+pub(crate) fn whatever_is_done_between_two_calls_of_an_operation() {
     let fixture = Fixture::new();
     for doings in MEANWHILE {
         let calls = fixture.play(doings, &Plan::Never, None).unwrap();

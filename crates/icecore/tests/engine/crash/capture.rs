@@ -94,7 +94,7 @@ fn breaks_of_capture() -> Vec<Mutation> {
 }
 
 #[test]
-fn a_small_capture() {
+pub(crate) fn a_small_capture() {
     let mut fixture = Fixture::new();
     let mut image = noise(61, CHUNK);
     fixture.capture("disk", &image);

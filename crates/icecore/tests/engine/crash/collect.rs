@@ -70,7 +70,7 @@ fn removed_for_good(fixture: &Fixture) -> Demand {
 }
 
 #[test]
-fn a_gc() {
+pub(crate) fn a_gc() {
     let mut fixture = before_gc();
     fixture.settle();
     fixture.step(|storage| {

@@ -6,9 +6,9 @@
 //! other order. Each must be found, or says why it harms nobody; so a sync or an order that is lost
 //! by a change of the engine is found, too.
 
-mod capture;
+pub(crate) mod capture;
 mod catalog;
-mod collect;
+pub(crate) mod collect;
 mod fixture;
 mod mend;
 mod mutate;

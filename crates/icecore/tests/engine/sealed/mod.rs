@@ -1,5 +1,6 @@
 //! Sealed repositories: what they hide, and what they refuse.
 
+mod again;
 mod keys;
 mod search;
 pub(crate) mod support;

@@ -6,6 +6,6 @@ mod faults;
 mod full;
 mod labels;
 mod limits;
-mod model;
+pub(crate) mod model;
 mod room;
 pub(crate) mod support;

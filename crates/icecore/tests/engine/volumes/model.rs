@@ -225,7 +225,7 @@ impl ModelledVolume {
 }
 
 #[test]
-fn random_histories_of_a_volume_are_those_of_a_plain_image() {
+pub(crate) fn random_histories_of_a_volume_are_those_of_a_plain_image() {
     let mut config =
         ProptestConfig { source_file: Some(file!()), max_shrink_iters: 2000, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
