@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Prints the known answers in the tests of `crates/icecore/src/pure/{keys,record_cipher,block_cipher}.rs`, from other
-implementations: pip install blake3 cryptography."""
+"""Prints the known answers in the tests of `crates/icecore/src/pure/{keys,record_cipher,block_cipher}.rs` and of
+`crates/icecore/src/stores/seals.rs`, from other implementations: pip install blake3 cryptography."""
 
 from blake3 import blake3
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -32,6 +32,23 @@ def block(keys, number, content):
     return cipher.update(content) + cipher.finalize()
 
 
+def padme(length):
+    exponent = length.bit_length() - 1
+    unit = 1 << (exponent - min(exponent.bit_length(), exponent))
+    return -(-length // unit) * unit
+
+
+def padded(content, length):
+    content += b"\x80"
+    return content + bytes(length(len(content)) - len(content))
+
+
+def sealed_file(epoch, kind, number, content):
+    keys = derive("sealed " + kind, epoch, salt, length=64)
+    content = padded(content, padme)
+    return b"ICESEAL\n\x01\0\x01\0" + u32(1) + salt + sealed(keys, number, len(content), content)
+
+
 master = bytes(range(32))
 salt = bytes(range(100, 124))
 print("id key", derive("id key", master).hex())
@@ -53,3 +70,9 @@ ieee = bytes.fromhex(
 )
 whole = block(ieee, 0xFF, bytes(range(256)) * 16)
 print("IEEE 1619 vector 10", whole[:16].hex(), whole[496:512].hex(), blake3(whole[:512]).hexdigest(), blake3(whole).hexdigest())
+for kind, number in (("entry", 300), ("checkpoint", 300), ("local", 0)):
+    print("file", kind, blake3(sealed_file(epoch, kind, number, b"a file of one hundred bytes " * 4)).hexdigest())
+keys = derive("sealed pack", epoch, salt, length=64)
+record = padded(b"compressed", lambda length: -(-length // 256) * 256)
+print("record 258 of a pack", blake3(sealed(keys, 258, 4096, record)).hexdigest())
+print("chunk that is not compressed", blake3(sealed(keys, 3, 4096, bytes([7]) * 4096)).hexdigest())

@@ -59,6 +59,7 @@ use crate::format::run_filter::filter_lines;
 use crate::format::run_table::Entry as RunEntry;
 use crate::format::run_table::Key;
 use crate::format::run_table::buckets;
+use crate::format::sealed::Header as SealedHeader;
 use crate::format::serial;
 use crate::format::volume::VolumeRecord;
 use crate::pure::compress::Codec;
@@ -313,6 +314,39 @@ pub(crate) const MIXED_HEADER: &str = "
     d0d1d2d3d4d5d6d7d8d9dadbdcdddedfe0e1e2e3e4e5e6e7 | salt
     00000000 | zero
     3d8d0a04 | CRC-32
+";
+
+pub(crate) const SEALED_HEADER: &str = "
+    4943455041434b0a | magic
+    0300 | version
+    01 | chunks
+    01 | AES-256-GCM
+    02000000 | epoch
+    000102030405060708090a0b0c0d0e0f | repository
+    d0d1d2d3d4d5d6d7d8d9dadbdcdddedfe0e1e2e3e4e5e6e7 | salt
+    00000000 | zero
+    354e2223 | CRC-32
+";
+
+pub(crate) const SEALED_TRAILER: &str = "
+    49434550454e440a | magic
+    02000000 | entries
+    04000000 | block ids
+    01000000 | bitmaps
+    04030201 | CRC-32 of the directory
+    e913000000000000 | offset of the directory
+    02000000 | epoch
+    d0d1d2d3d4d5d6d7d8d9dadbdcdddedfe0e1e2e3e4e5e6e7 | salt
+    47c6084f | CRC-32
+";
+
+pub(crate) const SEALED_FILE: &str = "
+    4943455345414c0a | magic
+    0100 | version
+    01 | AES-256-GCM
+    00 | zero
+    02000000 | epoch
+    d0d1d2d3d4d5d6d7d8d9dadbdcdddedfe0e1e2e3e4e5e6e7 | salt
 ";
 
 /// The record of a copy of a snapshot's record, and its directory entry.
@@ -1155,6 +1189,20 @@ fn block_entries() -> [RunEntry; 3] {
         run_entry([0, 0, 0, 0, 0, 0x80], 0, 1, 0),
         run_entry([0xff; 6], 1, 2, 255),
     ]
+}
+
+#[test]
+fn what_says_how_something_is_sealed_is_these_bytes() {
+    let (epoch, salt) = (2, count_from(0xd0));
+    let header = PackHeader { epoch: Some(epoch), ..pack_header(PackKind::Data) };
+    assert_eq!(header.encode()[..], bytes(SEALED_HEADER));
+    assert_eq!(PackHeader::decode(&bytes(SEALED_HEADER)), Ok(header));
+    let trailer = Trailer { crc: 0x0102_0304, epoch, salt, ..trailer() };
+    assert_eq!(trailer.encode()[..], bytes(SEALED_TRAILER));
+    assert_eq!(Trailer::decode(&bytes(SEALED_TRAILER)), Ok(trailer));
+    let file = SealedHeader { epoch, salt };
+    assert_eq!(file.encode(), bytes(SEALED_FILE));
+    assert_eq!(SealedHeader::decode(&bytes(SEALED_FILE)), Ok(file));
 }
 
 #[test]

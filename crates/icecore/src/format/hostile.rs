@@ -61,6 +61,7 @@ const SEALED: &[(&str, &str, Check)] = &[
     ("labelled record", golden::LABELLED_RECORD, |bytes| Record::decode(bytes, &golden::hasher()).is_ok()),
     ("empty record", golden::EMPTY_RECORD, |bytes| Record::decode(bytes, &golden::hasher()).is_ok()),
     ("pack header", golden::PACK_HEADER, |bytes| PackHeader::decode(bytes).is_ok()),
+    ("sealed pack header", golden::SEALED_HEADER, |bytes| PackHeader::decode(bytes).is_ok()),
     ("pages header", golden::PAGES_HEADER, |bytes| PackHeader::decode(bytes).is_ok()),
     ("raw record", golden::RAW_RECORD, |bytes| Entry::decode_record(bytes, 64).is_ok()),
     ("punched record", golden::PUNCHED_RECORD, |bytes| Entry::decode_record(bytes, 4200).is_ok()),

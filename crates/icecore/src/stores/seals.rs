@@ -187,3 +187,133 @@ impl Keys {
         RecordCipher::new(&self.master.epoch_key(epoch), kind, salt).map_err(DecodeError::Seal)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::sealed::looks_sealed;
+    use crate::pure::compress::Codec;
+    use crate::words::sizes::to_u8;
+
+    const KINDS: [Kind; 3] = [Kind::Entry, Kind::Checkpoint, Kind::Local];
+
+    /// The seals of the repository in tests/sealing/known_answers.py, in epoch 1.
+    fn seals() -> Seals {
+        let seals = Seals::new(Arc::new(MasterKey::new(&std::array::from_fn(to_u8))));
+        seals.enter(1);
+        seals.enter(0);
+        seals
+    }
+
+    fn salt() -> Salt {
+        std::array::from_fn(|at| 100 + to_u8(at))
+    }
+
+    fn file() -> Vec<u8> {
+        b"a file of one hundred bytes ".repeat(4)
+    }
+
+    fn entry(codec: Codec, slots: u16) -> Entry {
+        Entry {
+            id: [1; 16],
+            offset: 104,
+            stored_bytes: 0,
+            raw_bytes: 4096,
+            crc: 0,
+            codec,
+            slots,
+            is_record: false,
+            first_block: 0,
+            bitmap: None,
+        }
+    }
+
+    fn digest(bytes: &[u8]) -> String {
+        blake3::hash(bytes).to_hex().to_string()
+    }
+
+    #[test]
+    fn sealed_files_are_those_of_another_program() {
+        let answers = [
+            "ec37e61f52eb5d069ceae127558f4e5db28954429d2d2af2d7372d6386071b61",
+            "48a92db97eedec8bc7b6d0546ab0c7a6e318f32ae8369b815e7ee529b590516d",
+            "12fce069a82ad3a4c06aebbf10276a2e9cfcda04d880e31266c251802abb87da",
+        ];
+        for ((kind, number), answer) in KINDS.into_iter().zip([300, 300, 0]).zip(answers) {
+            let sealed = seals().seal(kind, number, salt(), file()).unwrap();
+            assert!(looks_sealed(&sealed) && sealed.len() == 188);
+            assert_eq!(digest(&sealed), answer, "{kind:?}");
+            assert_eq!(seals().open(kind, number, sealed).unwrap(), file());
+        }
+    }
+
+    #[test]
+    fn sealed_records_are_those_of_another_program() {
+        let zstd = entry(Codec::Zstd, 1);
+        let raw = entry(Codec::Raw, 1);
+        let answers = [
+            (
+                258,
+                zstd,
+                b"compressed".to_vec(),
+                "04fcf18c2fd255455ab91a3c034ed019bc457bc6c535a65a1afad66f36a31f38",
+            ),
+            (3, raw, vec![7; 4096], "95ed2a8469ef5bf464f7daf9ba8bf6bf9a4cc0ac6751af8a3272a1e63d1c20ff"),
+        ];
+        let pack = || seals().of_pack(Some(1), &salt()).unwrap();
+        for (number, entry, encoded, answer) in answers {
+            let mut buffer = Vec::new();
+            let mut stored = pack().seal(number, &entry, &encoded, &mut buffer).unwrap().to_vec();
+            assert_eq!(digest(&stored), answer, "record {number}");
+            let mut elsewhere = stored.clone();
+            assert!(pack().open(number + 1, &entry, &mut elsewhere).is_err());
+            pack().open(number, &entry, &mut stored).unwrap();
+            assert_eq!(stored, encoded);
+        }
+    }
+
+    #[test]
+    fn lengths_of_records_say_little_unless_the_slots_say_them_anyway() {
+        let stored = |entry: Entry, len: usize| {
+            let pack = seals().of_pack(Some(1), &salt()).unwrap();
+            pack.seal(0, &entry, &vec![1; len], &mut Vec::new()).unwrap().len()
+        };
+        let (zstd, page) = (entry(Codec::Zstd, 1), entry(Codec::Raw, 0));
+        for (len, padded) in [(0, 256), (255, 256), (256, 512), (5000, 5120)] {
+            assert_eq!([stored(zstd, len), stored(page, len)], [padded + SEAL_BYTES; 2], "{len} bytes");
+            assert_eq!(seals().stored_bytes(to_u64(len)), to_u64(padded + SEAL_BYTES));
+        }
+        assert_eq!(stored(entry(Codec::Raw, 1), 4096), 4096 + SEAL_BYTES);
+    }
+
+    #[test]
+    fn a_file_of_another_kind_number_key_or_place_is_refused_and_so_is_one_that_is_not_sealed() {
+        let sealed = seals().seal(Kind::Entry, 7, salt(), file()).unwrap();
+        let other = Seals::new(Arc::new(MasterKey::new(&[1; 32])));
+        let open = |seals: &Seals, kind, number, bytes: &[u8]| seals.open(kind, number, bytes.to_vec());
+        assert!(open(&seals(), Kind::Entry, 8, &sealed).is_err());
+        assert!(open(&seals(), Kind::Checkpoint, 7, &sealed).is_err());
+        assert!(open(&other, Kind::Entry, 7, &sealed).is_err());
+        assert!(open(&seals(), Kind::Entry, 7, &file()).is_err());
+        for len in 0..sealed.len() {
+            assert!(open(&seals(), Kind::Entry, 7, &sealed[..len]).is_err(), "{len} bytes");
+        }
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert!(open(&seals(), Kind::Entry, 7, &changed).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_repository_is_sealed_as_a_whole_or_not_at_all() {
+        let plain = Seals::default();
+        assert_eq!(plain.seal(Kind::Entry, 7, salt(), file()).unwrap(), file());
+        assert_eq!(plain.open(Kind::Entry, 7, file()).unwrap(), file());
+        assert!(plain.of_pack(Some(0), &salt()).is_err() && seals().of_pack(None, &salt()).is_err());
+        assert!(!plain.of_pack(None, &salt()).unwrap().are_used() && plain.of_overlay(0, &salt()).is_none());
+        assert_eq!((plain.epoch(), plain.stored_bytes(5)), (None, 5));
+        assert!(plain.master().is_none() && seals().master().is_some());
+        assert_eq!(seals().epoch(), Some(1));
+    }
+}
