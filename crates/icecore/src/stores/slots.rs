@@ -18,6 +18,7 @@ use crate::words::error::Result;
 use crate::words::ids::RepositoryId;
 use crate::words::ids::SlotId;
 use crate::world::objects::Objects;
+use crate::world::objects::Put;
 use crate::world::storage::read_all;
 
 /// The most bytes of a key slot. Most have some hundred, those of post-quantum recipients some
@@ -159,9 +160,21 @@ pub(crate) fn read_slot(objects: &dyn Objects, place: &str, id: SlotId) -> Resul
     Ok(KeySlot { id, bytes })
 }
 
-/// Writes a slot to both places, durably.
+/// Writes a new slot to both places, durably.
+///
+/// # Errors
+/// `AlreadyExists` if there is another slot with this id.
 pub(crate) fn write_slot(files: &RepositoryFiles, slot: &KeySlot) -> Result<()> {
-    PLACES.iter().try_for_each(|place| files.put_back(&layout::slot(place, slot.id), &slot.bytes))
+    for place in PLACES {
+        let is_same = || read_slot(&*files.place.objects, place, slot.id).is_ok_and(|there| there == *slot);
+        if files.put_new(&layout::slot(place, slot.id), &slot.bytes)? == Put::Exists && !is_same() {
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("there is another key slot {}", slot.id),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Removes a slot from both places, durably.

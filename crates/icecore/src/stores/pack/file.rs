@@ -315,3 +315,53 @@ fn damaged(id: PackId, why: &DecodeError) -> Error {
     };
     Error::new(kind, format!("pack {id} is damaged: {why}")).with_hint(NextStep::VerifyThenRepairIndex)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::format::pack::ENTRY_BYTES;
+    use crate::format::pack::PackKind;
+    use crate::pure::compress::Codec;
+    use crate::pure::compress::Encoded;
+    use crate::pure::hash::Hasher;
+    use crate::pure::keys::MasterKey;
+    use crate::stores::locks::Writer;
+    use crate::stores::pack::writer::Item;
+    use crate::stores::pack::writer::PackWriter;
+    use crate::stores::seals::Seals;
+    use crate::words::ids::RepositoryId;
+    use crate::world::memory::MemoryStorage;
+
+    /// Returns whether a pack is opened whose directory somebody has changed, with the CRCs put right.
+    fn believes_a_forged_directory(seals: Seals) -> bool {
+        let storage = MemoryStorage::new();
+        let (hasher, repository) = (Hasher::new(&[1; 32]), RepositoryId::from([0; 16]));
+        let mut files =
+            RepositoryFiles::new(Arc::new(storage.clone()), hasher, repository, "test".to_owned());
+        files.seals = seals;
+        let mut pack = PackWriter::begin(&files, PackKind::Pages).unwrap();
+        let encoded = Encoded { codec: Codec::Raw, bytes: vec![1; 100] };
+        pack.append(&Item::new([7; 16], encoded, 100, Vec::new())).unwrap();
+        let id = pack.finish(&Writer::begin(&files).unwrap()).unwrap().id;
+        assert!(PackFile::open(&files, id).is_ok());
+        let mut bytes = storage.files().remove(&layout::pack(id)).unwrap();
+        let trailer = bytes.len() - TRAILER_BYTES;
+        let directory = trailer - ENTRY_BYTES;
+        bytes[directory] ^= 1;
+        let crc = crc32fast::hash(&bytes[directory..trailer]);
+        bytes[trailer + 20..trailer + 24].copy_from_slice(&crc.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[trailer..trailer + 60]);
+        bytes[trailer + 60..].copy_from_slice(&crc.to_le_bytes());
+        storage.put(&layout::pack(id), bytes);
+        PackFile::open(&files, id).is_ok()
+    }
+
+    #[test]
+    fn a_directory_that_somebody_has_changed_is_refused_where_the_repository_is_sealed() {
+        assert!(!believes_a_forged_directory(Seals::new(Arc::new(MasterKey::new(&[2; 32])))));
+        // There, what it leads to is proven by its id when it is read, and a verification notices.
+        assert!(believes_a_forged_directory(Seals::default()));
+    }
+}
