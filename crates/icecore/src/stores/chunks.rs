@@ -17,6 +17,7 @@ use crate::stores::journal::catalog::Catalog;
 use crate::stores::pack::cache::PackCache;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::file::look_at;
+use crate::stores::recent_pages::RecentPages;
 use crate::stores::recovery::rebuilt_packs::RebuiltPacks;
 use crate::stores::recovery::rebuilt_packs::write_back;
 use crate::words::error::Error;
@@ -38,6 +39,7 @@ pub(crate) struct Store {
     pub(crate) files: RepositoryFiles,
     pub(crate) journal: Journal,
     packs: PackCache,
+    pub(crate) recent_pages: RecentPages,
     rebuilt: RebuiltPacks,
     index: RwLock<Arc<Index>>,
     /// The packs looked for since the index was loaded, and whether each exists.
@@ -73,6 +75,7 @@ impl Store {
             files,
             journal,
             packs: PackCache::default(),
+            recent_pages: RecentPages::default(),
             rebuilt: RebuiltPacks::default(),
             index: RwLock::new(Arc::new(index)),
             there: Mutex::default(),
@@ -144,6 +147,7 @@ impl Store {
         self.load_runs()?;
         self.there.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.packs.clear();
+        self.recent_pages.clear();
         self.rebuilt.forget_failed();
         Ok(())
     }

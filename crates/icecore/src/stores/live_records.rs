@@ -30,23 +30,41 @@ pub(crate) fn name_snapshot(record: &Record, error: Error) -> Error {
     }
 }
 
-/// Calls `each` with every snapshot except those in `except`, pinned meanwhile, and with records
-/// that only volumes stand on. Leaves out snapshots deleted meanwhile.
+/// How often a walk begins again because gc took out what it came to.
+const WALKS_MAX: usize = 8;
+
+/// Walks through manifests of a catalog without pins: what it comes to may be gone, because its
+/// snapshot was deleted and gc has come. Then it begins again, with the catalog as it is now.
+///
+/// # Errors
+/// Those of `walk`.
+pub(crate) fn walk_unpinned<T>(store: &Store, mut walk: impl FnMut(&Catalog) -> Result<T>) -> Result<T> {
+    for _ in 1..WALKS_MAX {
+        let catalog = store.catalog()?;
+        store.reload()?;
+        match walk(&catalog) {
+            Err(error)
+                if error.kind() == ErrorKind::Corrupt && store.catalog()?.lost_since(catalog.number) => {}
+            walked => return walked,
+        }
+    }
+    walk(&*store.catalog()?)
+}
+
+/// Calls `each` with every snapshot of a catalog except those in `except`, and with records that only
+/// volumes stand on.
 ///
 /// # Errors
 /// `Corrupt` if a record is unreadable; any error of `each`.
 pub(crate) fn each_other(
     store: &Store,
+    catalog: &Catalog,
     except: &[ManifestKey],
     each: &mut dyn FnMut(&Record) -> Result<()>,
 ) -> Result<()> {
-    let snapshots = store.catalog()?.all()?;
-    for id in snapshots.iter().map(|record| record.id).filter(|id| except.iter().all(|key| key.id != *id)) {
-        let _pin = Pin::take(&store.files, id)?;
-        if let Some(record) = store.catalog()?.find(id)? {
-            each(&record)?;
-        }
-    }
+    let snapshots = catalog.all()?;
+    let others = snapshots.iter().filter(|record| except.iter().all(|key| key.id != record.id));
+    others.into_iter().try_for_each(&mut *each)?;
     let known: HashSet<ManifestKey> =
         except.iter().copied().chain(snapshots.iter().map(Record::manifest_key)).collect();
     let is_known = |key| known.contains(&key);

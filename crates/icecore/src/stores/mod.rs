@@ -14,6 +14,7 @@ pub(crate) mod manifest;
 pub(crate) mod notes;
 pub(crate) mod pack;
 pub(crate) mod parity;
+pub(crate) mod recent_pages;
 pub(crate) mod recovery;
 pub(crate) mod seals;
 pub(crate) mod slots;

@@ -55,7 +55,7 @@ const LAYERS: Layers<'_> = Layers(&[
     &["world/in_place"],
     // Stores.
     &["stores/seals"],
-    &["stores/files", "stores/volumes/blocks", "stores/volumes/dirty_map"],
+    &["stores/files", "stores/recent_pages", "stores/volumes/blocks", "stores/volumes/dirty_map"],
     &["stores/slots"],
     &["stores/config"],
     &["stores/locks", "stores/index", "stores/pack/file", "stores/pack/list"],
@@ -123,7 +123,8 @@ const LAYERS: Layers<'_> = Layers(&[
     &["verbs/verify/findings", "verbs/verify/sample"],
     &["verbs/verify/packs"],
     &["verbs/verify/manifests", "verbs/verify/parity", "verbs/verify/read"],
-    &["verbs/stats/owners"],
+    &["verbs/verify/quick"],
+    &["verbs/stats/kept_pages", "verbs/stats/owners"],
     &["verbs/stats/tally"],
     &["verbs/stats/own"],
     &["verbs/verify"],

@@ -10,6 +10,7 @@ use crate::format::page::Place;
 use crate::format::record::ManifestKey;
 use crate::stores::chunks::Store;
 use crate::stores::live_records::each_other;
+use crate::stores::live_records::walk_unpinned;
 use crate::stores::manifest::cursor::each_leaf;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
@@ -118,12 +119,14 @@ impl SharedBlocks {
         except: ManifestKey,
         go_on: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
-        let mut seen = HashSet::new();
-        each_other(store, &[except], &mut |record| {
-            let mut is_new = |page: &PageRef| seen.insert(page.id);
-            each_leaf(store, record, &mut is_new, &mut |_, leaf| {
-                self.mark_leaf(leaf);
-                go_on()
+        walk_unpinned(store, |catalog| {
+            let mut seen = HashSet::new();
+            each_other(store, catalog, &[except], &mut |record| {
+                let mut is_new = |page: &PageRef| seen.insert(page.id);
+                each_leaf(store, record, &mut is_new, &mut |_, leaf| {
+                    self.mark_leaf(leaf);
+                    go_on()
+                })
             })
         })
     }

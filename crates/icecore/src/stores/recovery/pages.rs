@@ -5,6 +5,7 @@ use crate::format::page_delta::Delta;
 use crate::pure::compress::Codec;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
+use crate::stores::recent_pages::RecentPage;
 use crate::stores::recovery::is_of_the_place;
 use crate::stores::recovery::other_copies;
 use crate::stores::recovery::reader::with_reader;
@@ -30,7 +31,7 @@ pub(crate) struct KnownPage {
 
 /// Reads a manifest page. If it is damaged, takes another copy.
 pub(crate) fn read_page(store: &Store, id: &PageId) -> Result<Vec<u8>> {
-    let mut search = Search::new(store);
+    let mut search = Search { takes_recent: true, ..Search::new(store) };
     search.page(id, ANY_DEPTH)?;
     search.pages.pop().map(|page| page.bytes).ok_or_else(|| lost(id))
 }
@@ -79,17 +80,26 @@ fn lost(id: &PageId) -> Error {
 struct Search<'a> {
     store: &'a Store,
     reads_left: u32,
+    /// Whether pages that were read before serve as well. Otherwise each comes from its place.
+    takes_recent: bool,
     /// The pages read so far; the last page found is the last one.
     pages: Vec<KnownPage>,
 }
 
 impl<'a> Search<'a> {
     fn new(store: &'a Store) -> Self {
-        Self { store, reads_left: READS_MAX, pages: Vec::new() }
+        Self { store, reads_left: READS_MAX, takes_recent: false, pages: Vec::new() }
     }
 
     /// Finds a page in a place where its depth is below `depth`.
     fn page(&mut self, id: &PageId, depth: u32) -> Result<()> {
+        let fits = |page: &RecentPage| page.number.count_ones() < depth;
+        if self.takes_recent
+            && let Some(RecentPage { number, bytes }) = self.store.recent_pages.get(id).filter(fits)
+        {
+            self.pages.push(KnownPage { id: *id, number, stored_bytes: 0, bytes: bytes.to_vec() });
+            return Ok(());
+        }
         let found = self.store.need_page(id)?;
         let first = match self.read(&found, depth) {
             Err(error) if is_of_the_place(&error) => error,
@@ -125,6 +135,9 @@ impl<'a> Search<'a> {
         } else {
             (0, with_reader(|reader| reader.page(files, place).map(<[u8]>::to_vec))?)
         };
+        if self.takes_recent {
+            self.store.recent_pages.add(id, RecentPage { number, bytes: bytes.as_slice().into() });
+        }
         self.pages.push(KnownPage { id, number, stored_bytes: place.entry.stored_bytes, bytes });
         Ok(())
     }

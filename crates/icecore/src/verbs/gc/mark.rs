@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 
+use crate::format::pack::SlotBitmap;
 use crate::format::page::Leaf;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
@@ -86,7 +87,14 @@ impl PackUse {
 
 /// The used parts of each pack that existed when gc began.
 #[derive(Default)]
-pub(crate) struct Usage(pub(crate) HashMap<PackId, PackUse>);
+pub(crate) struct Usage {
+    pub(crate) packs: HashMap<PackId, PackUse>,
+    /// The marked slots of chunks that were met last. Successive snapshots need much the same.
+    marked: HashMap<ChunkId, SlotBitmap>,
+}
+
+/// The most chunks whose marked slots are remembered: 64 MiB.
+const MARKED_MAX: usize = 1 << 20;
 
 /// Pages below which everything was walked. An image may name the same page any number of times.
 type Seen = HashSet<PageId>;
@@ -96,12 +104,12 @@ impl Usage {
     pub(crate) fn watch(&mut self, pack: &PackFile) {
         let bits = || Bits::new(pack.entries());
         let unused = PackUse { entries: bits(), bases: bits(), slots: Bits::new(pack.block_ids()) };
-        self.0.insert(pack.id, unused);
+        self.packs.insert(pack.id, unused);
     }
 
     fn set(&mut self, located: &Located, slot: u8) {
         self.set_entry(located);
-        if let Some(used) = self.0.get_mut(&located.pack.id) {
+        if let Some(used) = self.packs.get_mut(&located.pack.id) {
             used.slots.set(located.entry.first_block + u32::from(slot));
         }
     }
@@ -109,12 +117,12 @@ impl Usage {
     /// Marks a page, or a chunk for the sake of its directory entry. Returns true if it was not
     /// marked before, or if its pack is not watched.
     fn set_entry(&mut self, located: &Located) -> bool {
-        self.0.get_mut(&located.pack.id).is_none_or(|used| used.entries.set(located.number))
+        self.packs.get_mut(&located.pack.id).is_none_or(|used| used.entries.set(located.number))
     }
 
     /// Tells whether a page, or any part of a chunk, is marked.
     pub(crate) fn has_entry(&self, located: &Located) -> bool {
-        self.0.get(&located.pack.id).is_some_and(|used| used.entries.has(located.number))
+        self.packs.get(&located.pack.id).is_some_and(|used| used.entries.has(located.number))
     }
 
     /// Marks everything that a snapshot needs.
@@ -164,7 +172,7 @@ impl Marker<'_, '_> {
         self.progress.advance(Meter::Pages, 1);
         let located = self.copies.page(&page.id)?;
         // Everything below a marked page is already marked.
-        let new = match self.usage.0.get_mut(&located.pack.id) {
+        let new = match self.usage.packs.get_mut(&located.pack.id) {
             Some(used) => used.entries.set(located.number),
             None => self.unwatched.insert(page.id),
         };
@@ -179,7 +187,7 @@ impl Marker<'_, '_> {
         let mut base = delta_base(page)?.0;
         while let Some(id) = base {
             let located = self.copies.page(&id)?;
-            let new = match self.usage.0.get_mut(&located.pack.id) {
+            let new = match self.usage.packs.get_mut(&located.pack.id) {
                 Some(used) => used.bases.set(located.number),
                 None => self.unwatched_bases.insert(id),
             };
@@ -189,17 +197,32 @@ impl Marker<'_, '_> {
     }
 
     fn mark_leaf(&mut self, leaf: &Leaf) -> Result<()> {
-        let chunks: Vec<Chunk> = leaf.chunks.iter().map(|id| self.copies.chunk(id)).collect::<Result<_>>()?;
+        let mut needed = vec![SlotBitmap::default(); leaf.chunks.len()];
         for extent in &leaf.extents {
             let Place::Chunk { chunk, slot } = extent.place else { continue };
-            let chunk = &chunks[usize::from(chunk)];
-            for slot in slots(slot, extent.blocks) {
-                match chunk.with(slot) {
-                    Some(located) => self.usage.set(located, slot),
-                    None => self.without_sound_copy(chunk, slot)?,
-                }
+            let needed = &mut needed[usize::from(chunk)];
+            *needed = needed.with(&SlotBitmap::from_slots(slots(slot, extent.blocks)));
+        }
+        leaf.chunks.iter().zip(&needed).try_for_each(|(id, needed)| self.mark_slots(id, needed))
+    }
+
+    /// Marks slots of a chunk, but for those that an earlier page had marked.
+    fn mark_slots(&mut self, id: &ChunkId, needed: &SlotBitmap) -> Result<()> {
+        let marked = self.usage.marked.get(id).copied().unwrap_or_default();
+        if marked.has_all(needed) {
+            return Ok(());
+        }
+        let chunk = self.copies.chunk(id)?;
+        for slot in (0..=u8::MAX).filter(|slot| needed.has(*slot)) {
+            match chunk.with(slot) {
+                Some(located) => self.usage.set(located, slot),
+                None => self.without_sound_copy(&chunk, slot)?,
             }
         }
+        if self.usage.marked.len() >= MARKED_MAX {
+            self.usage.marked.clear();
+        }
+        self.usage.marked.insert(*id, marked.with(needed));
         Ok(())
     }
 

@@ -116,9 +116,9 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
     }
     let mut kept: HashSet<[u8; 16]> = records.iter().map(|record| record.id.into()).collect();
     let newest = files.seals.epoch().filter(|_| options.reseal);
-    let mut packs = Vec::with_capacity(usage.0.len());
+    let mut packs = Vec::with_capacity(usage.packs.len());
     for id in &listed {
-        let Some(used) = usage.0.get_mut(id) else { continue };
+        let Some(used) = usage.packs.get_mut(id) else { continue };
         let pack = PackFile::open(files, *id)?;
         used.mark_records(&pack, &mut kept)?;
         packs.push(weigh(&pack, used, newest)?);
@@ -216,7 +216,7 @@ fn rewrite_and_take_out(
     progress.total(Meter::Rewritten, plan.packs.iter().filter(rewritten).map(|pack| pack.used_bytes).sum());
     let mut rewriter = Rewriter::new(&repo.store, &writer, repo.config.level);
     for pack in plan.packs.iter().filter(rewritten) {
-        if let Some(used) = plan.usage.0.get(&pack.id) {
+        if let Some(used) = plan.usage.packs.get(&pack.id) {
             rewriter.copy(pack.id, used, progress).map_err(refuse)?;
         }
     }

@@ -1,5 +1,6 @@
 //! Stats: the contents of a repository and the cost of each snapshot.
 
+mod kept_pages;
 mod own;
 mod owners;
 mod tally;
@@ -9,17 +10,16 @@ use std::collections::HashSet;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::file_sizes::FileSizes;
+use crate::stores::journal::catalog::Catalog;
 use crate::stores::live_records::all_that_is_kept;
 use crate::stores::live_records::each_below_volumes;
-use crate::stores::live_records::pinned;
-use crate::stores::locks::Pin;
+use crate::stores::live_records::walk_unpinned;
 use crate::verbs::catalog::Snapshot;
 pub use crate::verbs::stats::own::OwnBytes;
 pub use crate::verbs::stats::own::own_bytes;
 use crate::verbs::stats::own::own_of;
 use crate::verbs::stats::tally::Own;
 use crate::verbs::stats::tally::Tally;
-use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
 use crate::words::progress::Progress;
@@ -99,7 +99,11 @@ pub struct StatsReport {
 /// `Corrupt` if a record cannot be read or something that a snapshot needs is missing;
 /// `Interrupted`.
 pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> {
-    let mut records = repo.catalog()?.all()?;
+    walk_unpinned(&repo.store, |catalog| stats_of(repo, catalog, progress))
+}
+
+fn stats_of(repo: &Repository, catalog: &Catalog, progress: &dyn Progress) -> Result<StatsReport> {
+    let mut records = catalog.all()?;
     // Snapshots of one resource come together, so that each differs little from the one before.
     records.sort_by(|a, b| {
         let key = |record: &Record| (record.kind, record.created_unix_ms, record.id);
@@ -108,22 +112,14 @@ pub fn stats(repo: &Repository, progress: &dyn Progress) -> Result<StatsReport> 
     let of_volumes = all_that_is_kept(&repo.store)?.len();
     let mut tally = Tally::new(&repo.store, records.len().saturating_add(of_volumes));
     let (mut counted, mut known) = (Vec::new(), HashSet::new());
-    let mut before: Option<(Pin, Record)> = None;
+    let mut before: Option<Record> = None;
     for record in records {
-        let (pin, record) = match pinned(&repo.store, record.id) {
-            Ok(pinned) => pinned,
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        let same =
-            |other: &&(Pin, Record)| (other.1.kind, &other.1.resource) == (record.kind, &record.resource);
-        let previous = before.as_ref().filter(same).map(|(_, record)| record);
-        let blocks = tally.add(previous, &record, progress)?;
+        let same = |other: &&Record| (other.kind, &other.resource) == (record.kind, &record.resource);
+        let blocks = tally.add(before.as_ref().filter(same), &record, progress)?;
         known.insert(record.manifest_key());
         counted.push((record.clone(), blocks));
-        before = Some((pin, record));
+        before = Some(record);
     }
-    drop(before);
     let is_counted = |key| known.contains(&key);
     each_below_volumes(&repo.store, &is_counted, &mut |record| tally.add(None, record, progress).map(drop))?;
     let sizes = FileSizes::of(repo.files())?;

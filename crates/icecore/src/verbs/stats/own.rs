@@ -7,8 +7,7 @@ use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::stores::live_records::each_other;
-use crate::stores::live_records::pinned;
-use crate::stores::locks::Pin;
+use crate::stores::live_records::walk_unpinned;
 use crate::stores::volumes;
 use crate::verbs::stats::tally::Own;
 use crate::verbs::stats::tally::Tally;
@@ -45,14 +44,15 @@ pub fn own_bytes(repo: &Repository, ids: &[SnapshotId], progress: &dyn Progress)
         of_volumes.extend(volume.origin.into_iter().chain(volume.base).map(|below| below.manifest_key()));
     }
     let ids: BTreeSet<SnapshotId> = ids.iter().copied().collect();
-    let mut these: Vec<(Pin, Record)> =
-        ids.into_iter().map(|id| pinned(&repo.store, id)).collect::<Result<_>>()?;
-    these.retain(|(_, record)| !of_volumes.contains(&record.manifest_key()));
-    let keys: Vec<ManifestKey> = these.iter().map(|(_, record)| record.manifest_key()).collect();
-    let mut tally = Tally::new(&repo.store, 2);
-    these.iter().try_for_each(|(_, record)| tally.mark(THESE, record, progress))?;
-    each_other(&repo.store, &keys, &mut |record| tally.mark(OTHERS, record, progress))?;
-    let own = own_of_these(&tally, progress)?;
+    let own = walk_unpinned(&repo.store, |catalog| {
+        let mut these: Vec<Record> = ids.iter().map(|id| catalog.get(*id)).collect::<Result<_>>()?;
+        these.retain(|record| !of_volumes.contains(&record.manifest_key()));
+        let keys: Vec<ManifestKey> = these.iter().map(Record::manifest_key).collect();
+        let mut tally = Tally::new(&repo.store, 2);
+        these.iter().try_for_each(|record| tally.mark(THESE, record, progress))?;
+        each_other(&repo.store, catalog, &keys, &mut |record| tally.mark(OTHERS, record, progress))?;
+        own_of_these(&tally, progress)
+    })?;
     Ok(OwnBytes {
         data_bytes: block_bytes(own.blocks),
         stored_bytes: own.stored_bytes,
@@ -66,11 +66,14 @@ pub(crate) fn own_of(
     id: SnapshotId,
     progress: &dyn Progress,
 ) -> Result<(Record, u64, Own)> {
-    let (_pin, record) = pinned(&repo.store, id)?;
-    let mut tally = Tally::new(&repo.store, 2);
-    let blocks = tally.add(None, &record, progress)?;
-    each_other(&repo.store, &[record.manifest_key()], &mut |other| tally.mark(OTHERS, other, progress))?;
-    Ok((record, blocks, own_of_these(&tally, progress)?))
+    walk_unpinned(&repo.store, |catalog| {
+        let record = catalog.get(id)?;
+        let mut tally = Tally::new(&repo.store, 2);
+        let blocks = tally.add(None, &record, progress)?;
+        let these = [record.manifest_key()];
+        each_other(&repo.store, catalog, &these, &mut |other| tally.mark(OTHERS, other, progress))?;
+        Ok((record, blocks, own_of_these(&tally, progress)?))
+    })
 }
 
 fn own_of_these(tally: &Tally<'_>, progress: &dyn Progress) -> Result<Own> {

@@ -1,28 +1,35 @@
 //! Counts which snapshots have each block and page.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use crate::format::pack::EntryKind;
+use crate::format::pack::SlotBitmap;
 use crate::format::page::Leaf;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::live_records::name_snapshot;
+use crate::stores::manifest::cursor::CheckedPages;
 use crate::stores::manifest::cursor::Cursor;
 use crate::stores::manifest::cursor::Node;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::list::list_packs;
 use crate::stores::recovery::copy_with;
 use crate::stores::recovery::pages::delta_base;
+use crate::verbs::stats::kept_pages::KeptPages;
+use crate::verbs::stats::kept_pages::TallyPages;
 use crate::verbs::stats::owners::Owner;
 use crate::verbs::stats::owners::Owners;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
+use crate::words::sizes::to_u32;
 use crate::words::sizes::to_u64;
 use crate::words::units::slots;
 
@@ -31,9 +38,28 @@ pub(crate) struct Tally<'a> {
     store: &'a Store,
     snapshots_max: usize,
     snapshots: u32,
-    packs: HashMap<PackId, PackTally>,
+    packs: Vec<PackTally>,
+    /// The number of each pack in `packs`.
+    numbers: HashMap<PackId, u32>,
+    /// The chunks that were met last. Successive snapshots have much the same.
+    chunks: HashMap<ChunkId, ChunkPlace>,
+    pages: Rc<KeptPages>,
     image: Occurrences,
 }
+
+/// Where a chunk is.
+#[derive(Clone, Copy)]
+struct ChunkPlace {
+    /// The number of the pack.
+    pack: u32,
+    /// The number of its first block in the directory.
+    first_block: u32,
+    /// The slots that have their data there.
+    slots: SlotBitmap,
+}
+
+/// The most chunks to remember: 64 MiB.
+const CHUNKS_MAX: usize = 1 << 20;
 
 struct PackTally {
     /// The number of the run of images that `occurrences` is about.
@@ -60,11 +86,14 @@ enum Step {
     Go,
 }
 
+/// A block or page: the number of its pack, and its own there.
+type At = (u32, u32);
+
 /// The state of the current image, besides the counts in the packs.
 #[derive(Default)]
 struct Occurrences {
     /// The counts of blocks and pages that occur [`MANY`] times or more.
-    many: HashMap<(PackId, u32), u64>,
+    many: HashMap<At, u64>,
     /// The number of different blocks.
     blocks: u64,
     /// The number of runs of images before: in a run, each image is counted by what differs from
@@ -98,7 +127,16 @@ pub(crate) struct Sums {
 
 impl<'a> Tally<'a> {
     pub(crate) fn new(store: &'a Store, snapshots_max: usize) -> Self {
-        Self { store, snapshots_max, snapshots: 0, packs: HashMap::new(), image: Occurrences::default() }
+        Self {
+            store,
+            snapshots_max,
+            snapshots: 0,
+            packs: Vec::new(),
+            numbers: HashMap::new(),
+            chunks: HashMap::new(),
+            pages: Rc::default(),
+            image: Occurrences::default(),
+        }
     }
 
     /// Adds a snapshot, and returns how many different blocks its image has. `before` is the last
@@ -135,12 +173,12 @@ impl<'a> Tally<'a> {
     }
 
     fn mark_pages(&mut self, number: u32, record: &Record, progress: &dyn Progress) -> Result<()> {
-        let mut pages = Cursor::checked(self.store, record);
+        let mut pages = self.pages_of(record);
         while let Some(node) = pages.next() {
             check(progress)?;
             progress.advance(Meter::Pages, 1);
             let found = self.store.need_page(&node.page.id)?;
-            let pack = PackTally::of(&mut self.packs, &found.pack, self.snapshots_max);
+            let (_, pack) = self.pack(&found.pack);
             let owner = pack.owners.add(page_at(&found.pack, found.number), number);
             // If a page has several owners, so does everything below it.
             if owner == Owner::Several || owner == Owner::One(number) {
@@ -161,7 +199,7 @@ impl<'a> Tally<'a> {
         let mut base = delta_base(page)?.0;
         while let Some(id) = base {
             let found = self.store.need_page(&id)?;
-            let pack = PackTally::of(&mut self.packs, &found.pack, self.snapshots_max);
+            let (_, pack) = self.pack(&found.pack);
             let owner = pack.bases.add(found.number, number);
             let known = owner == Owner::Several || owner == Owner::One(number);
             base = if known { None } else { delta_base(&found)?.0 };
@@ -175,15 +213,16 @@ impl<'a> Tally<'a> {
     }
 
     fn count_pages(&mut self, record: &Record, progress: &dyn Progress, step: Step) -> Result<()> {
-        let mut pages = Cursor::new(self.store, Node::root(record));
+        let mut pages = self.pages_of(record);
         while let Some(node) = pages.next() {
             check(progress)?;
             let found = self.store.need_page(&node.page.id)?;
             let at = page_at(&found.pack, found.number);
-            let pack = PackTally::of(&mut self.packs, &found.pack, self.snapshots_max);
+            let (number, _) = self.pack(&found.pack);
+            let pack = &mut self.packs[number as usize];
             // The part below a page changes only when its first occurrence comes or its last one
             // goes.
-            if !pack.step(&mut self.image, (found.pack.id, at), step) {
+            if !pack.step(&mut self.image, (number, at), step) {
                 continue;
             }
             if let Some(leaf) = pages.read(&node)? {
@@ -229,11 +268,11 @@ impl<'a> Tally<'a> {
     }
 
     fn owner(&self, pack: &PackFile, at: u32) -> Owner {
-        self.packs.get(&pack.id).map_or(Owner::Nobody, |pack| pack.owners.get(at))
+        self.known(pack).map_or(Owner::Nobody, |pack| pack.owners.get(at))
     }
 
     fn add_page(&self, pack: &PackFile, number: u32, stored_bytes: u64, sums: &mut Sums) {
-        let of_base = self.packs.get(&pack.id).map_or(Owner::Nobody, |pack| pack.bases.get(number));
+        let of_base = self.known(pack).map_or(Owner::Nobody, |pack| pack.bases.get(number));
         match self.owner(pack, page_at(pack, number)).and(of_base) {
             Owner::Nobody => sums.unused_bytes += stored_bytes,
             Owner::Several => sums.pack_metadata_bytes += stored_bytes,
@@ -272,42 +311,82 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Calls `each` with the pack and the number of each block of a leaf.
+    /// Returns a cursor over the pages of a snapshot.
+    fn pages_of(&self, record: &Record) -> Cursor<TallyPages<'a>> {
+        let checked = CheckedPages { store: self.store, image_bytes: record.size_bytes };
+        Cursor::new(TallyPages { kept: Rc::clone(&self.pages), checked }, Node::root(record))
+    }
+
+    /// Returns the counts of a pack with their number, and creates them on first use.
+    fn pack(&mut self, pack: &PackFile) -> (u32, &mut PackTally) {
+        let number = *self.numbers.entry(pack.id).or_insert_with(|| {
+            self.packs.push(PackTally::new(pack, self.snapshots_max));
+            to_u32(self.packs.len() - 1)
+        });
+        (number, &mut self.packs[number as usize])
+    }
+
+    /// Returns the counts of a pack, if there are any.
+    fn known(&self, pack: &PackFile) -> Option<&PackTally> {
+        self.packs.get(*self.numbers.get(&pack.id)? as usize)
+    }
+
+    fn place_of(&mut self, id: &ChunkId) -> Result<ChunkPlace> {
+        if let Some(place) = self.chunks.get(id) {
+            return Ok(*place);
+        }
+        let found = self.store.need_chunk(id)?;
+        let slots = SlotBitmap::from_slots(found.pack.present_slots(&found.entry).into_iter());
+        let place =
+            ChunkPlace { pack: self.pack(&found.pack).0, first_block: found.entry.first_block, slots };
+        if self.chunks.len() >= CHUNKS_MAX {
+            self.chunks.clear();
+        }
+        self.chunks.insert(*id, place);
+        Ok(place)
+    }
+
+    /// Calls `each` with the counts of its pack for each block of a leaf.
     fn each_block(
         &mut self,
         leaf: &Leaf,
-        mut each: impl FnMut(&mut PackTally, &mut Occurrences, (PackId, u32)),
+        mut each: impl FnMut(&mut PackTally, &mut Occurrences, At),
     ) -> Result<()> {
-        let chunks: Vec<Located> =
-            leaf.chunks.iter().map(|id| self.store.need_chunk(id)).collect::<Result<_>>()?;
+        let chunks: Vec<ChunkPlace> =
+            leaf.chunks.iter().map(|id| self.place_of(id)).collect::<Result<_>>()?;
         for extent in &leaf.extents {
             let Place::Chunk { chunk, slot } = extent.place else { continue };
-            let chunk = &chunks[usize::from(chunk)];
+            let (id, place) = (&leaf.chunks[usize::from(chunk)], chunks[usize::from(chunk)]);
             for slot in slots(slot, extent.blocks) {
-                let copy = copy_with(self.store, chunk, slot)?;
-                let pack = PackTally::of(&mut self.packs, &copy.pack, self.snapshots_max);
-                let at = copy.entry.first_block + u32::from(slot);
-                each(pack, &mut self.image, (copy.pack.id, at));
+                let (number, at) = match place.slots.has(slot) {
+                    true => (place.pack, place.first_block + u32::from(slot)),
+                    false => self.place_elsewhere(id, slot)?,
+                };
+                each(&mut self.packs[number as usize], &mut self.image, (number, at));
             }
         }
         Ok(())
     }
+
+    /// Returns the place of a slot that the place of its chunk does not have.
+    fn place_elsewhere(&mut self, id: &ChunkId, slot: u8) -> Result<At> {
+        let chunk = self.store.need_chunk(id)?;
+        let copy = copy_with(self.store, &chunk, slot)?;
+        Ok((self.pack(&copy.pack).0, copy.entry.first_block + u32::from(slot)))
+    }
 }
 
 impl PackTally {
-    /// Returns the counts of a pack, which it creates on first use.
-    fn of<'p>(packs: &'p mut HashMap<PackId, Self>, pack: &PackFile, snapshots_max: usize) -> &'p mut Self {
-        packs.entry(pack.id).or_insert_with(|| {
-            let things = page_at(pack, pack.entries());
-            let owners = Owners::new(things, snapshots_max);
-            let bases = Owners::new(pack.entries(), snapshots_max);
-            Self { run: 0, owners, bases, occurrences: vec![0; things as usize] }
-        })
+    fn new(pack: &PackFile, snapshots_max: usize) -> Self {
+        let things = page_at(pack, pack.entries());
+        let owners = Owners::new(things, snapshots_max);
+        let bases = Owners::new(pack.entries(), snapshots_max);
+        Self { run: 0, owners, bases, occurrences: vec![0; things as usize] }
     }
 
     /// Adds or removes one occurrence of a block or page in the image. Tells whether it is the
     /// first, or was the last.
-    fn step(&mut self, image: &mut Occurrences, at: (PackId, u32), step: Step) -> bool {
+    fn step(&mut self, image: &mut Occurrences, at: At, step: Step) -> bool {
         // Few packs have anything of the images of one run.
         if self.run != image.run {
             self.occurrences.fill(0);

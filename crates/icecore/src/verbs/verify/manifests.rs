@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::format::pack::SlotBitmap;
 use crate::format::page::Leaf;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
@@ -43,13 +44,15 @@ const AGAIN_MAX: u64 = 100_000;
 
 /// A checker of manifests. It skips pages that it has already found sound in another manifest.
 pub(crate) struct Manifests<'a> {
-    store: &'a Store,
-    progress: &'a dyn Progress,
+    pub(crate) store: &'a Store,
+    pub(crate) progress: &'a dyn Progress,
     sample: Sample,
     /// Pages that are sound, together with everything below them.
-    sound: Places,
+    pub(crate) sound: Places,
+    /// The slots of chunks that are there, and of which no damage is known.
+    pub(crate) known: HashMap<ChunkId, SlotBitmap>,
     /// Pages with a problem below them, each with one of the findings.
-    unsound: HashMap<PageId, FindingNumber>,
+    pub(crate) unsound: HashMap<PageId, FindingNumber>,
     /// How often such a page was met again.
     again: u64,
     /// Chunks that a manifest names.
@@ -90,6 +93,7 @@ impl<'a> Manifests<'a> {
             progress,
             sample,
             sound: Places::default(),
+            known: HashMap::new(),
             unsound: HashMap::new(),
             again: 0,
             named: Places::default(),
@@ -102,8 +106,7 @@ impl<'a> Manifests<'a> {
 
     /// Checks the manifest of the record with this number.
     pub(crate) fn check(&mut self, number: usize, record: &Record, findings: &mut Findings) -> Result<()> {
-        let root = record.root.map_or(NodeDigest::ZERO, |root| root.content);
-        if self.store.files.hasher.image(record.size_bytes, root) != record.content {
+        if !self.has_its_content(record) {
             findings.add(Object::Snapshot(record.id.to_string()), || {
                 "its content digest does not match its manifest; a restore still proves every span".into()
             });
@@ -125,6 +128,22 @@ impl<'a> Manifests<'a> {
         Ok(())
     }
 
+    /// Tells whether the content digest of a record is that of its manifest.
+    pub(crate) fn has_its_content(&self, record: &Record) -> bool {
+        let root = record.root.map_or(NodeDigest::ZERO, |root| root.content);
+        self.store.files.hasher.image(record.size_bytes, root) == record.content
+    }
+
+    /// Notes that a manifest names a chunk.
+    pub(crate) fn name(&mut self, located: &Located) {
+        if self.named.insert(located) {
+            self.chunks += 1;
+            if self.sample.has(located.pack.id, located.number) {
+                self.wanted_bytes += u64::from(located.entry.stored_bytes);
+            }
+        }
+    }
+
     /// Returns the place of a chunk, or the finding that explains why it is missing.
     fn locate(&mut self, id: &ChunkId, findings: &mut Findings) -> Result<Located, FindingNumber> {
         // Tries once more, in case the index had to be reopened.
@@ -139,12 +158,7 @@ impl<'a> Manifests<'a> {
         }
         match found {
             Ok(Some(located)) => {
-                if self.named.insert(&located) {
-                    self.chunks += 1;
-                    if self.sample.has(located.pack.id, located.number) {
-                        self.wanted_bytes += u64::from(located.entry.stored_bytes);
-                    }
-                }
+                self.name(&located);
                 Ok(located)
             }
             Ok(None) => Err(self.blame(Object::Chunk(id.0), &id.0, None, findings)),

@@ -5,6 +5,7 @@ mod manifests;
 mod packs;
 mod parity;
 mod places;
+mod quick;
 mod read;
 pub(crate) mod report;
 mod sample;
@@ -350,6 +351,10 @@ impl Snapshots {
         let mut manifests = Manifests::begin(&repo.store, sample, progress)?;
         let mut kept = Vec::with_capacity(self.records.len());
         for record in self.records.drain(..) {
+            if manifests.is_whole(&record, findings)? {
+                kept.push(record);
+                continue;
+            }
             let _pin = Pin::take(repo.files(), record.id)?;
             let key = record.manifest_key();
             let record = match repo.catalog().and_then(|catalog| catalog.find(record.id)) {
