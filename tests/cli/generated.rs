@@ -37,6 +37,7 @@ fn every_command_has_a_manual_page_and_the_first_lists_the_exit_codes() {
         "volume-serve",
         "serve",
         "token-create",
+        "key-change-password",
     ] {
         assert!(page(&format!("icecore-{command}.1")).contains(".SH SYNOPSIS"), "{command}");
     }

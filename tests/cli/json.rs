@@ -41,6 +41,35 @@ fn tokens(run: &mut impl FnMut(&[&str], i32, &'static str) -> Value) {
     run(&["token", "revoke", "1"], 0, "token revoke");
 }
 
+/// Adds, changes and removes keys of a sealed repository.
+fn keys(into: &mut BTreeSet<String>) {
+    let mut fixture = Fixture::sealed();
+    fixture.set("ICECORE_NEW_PASSWORD", "another");
+    let mut run = |arguments: &[&str], command| {
+        let json = answer(&fixture, arguments, 0, command);
+        fields(&json, into);
+        json["result"].clone()
+    };
+    assert_eq!(run(&["--repo", "other", "init"], "init")["sealed"], true);
+    let changed = run(&["key", "change-password"], "key change-password");
+    assert_ne!(changed["added"], changed["removed"]);
+    fixture.set("ICECORE_PASSWORD_FILE", "");
+    fixture.set("ICECORE_PASSWORD", "another");
+    let mut run = |arguments: &[&str], command| {
+        let json = answer(&fixture, arguments, 0, command);
+        fields(&json, into);
+        json["result"].clone()
+    };
+    let added = run(&["key", "add"], "key add")["added"][0].clone();
+    assert_eq!(run(&["key", "rotate"], "key rotate")["epoch"], 1);
+    let list = run(&["key", "list"], "key list");
+    assert_eq!((&list["keys"][1]["id"], &list["epoch"]), (&added, &1.into()));
+    let removed = run(&["key", "remove", "--force", added.as_str().unwrap()], "key remove");
+    assert_eq!(removed["removed"][0], added);
+    let log = run(&["log"], "log");
+    assert!(log["entries"].as_array().unwrap().iter().any(|entry| entry["events"][0]["kind"] == "keys"));
+}
+
 /// Deletes a snapshot, restores it, and looks at the log.
 fn deletions(run: &mut impl FnMut(&[&str], i32, &'static str) -> Value) {
     run(&["snapshot", "delete", "-f", "first"], 0, "snapshot delete");
@@ -129,6 +158,7 @@ fn every_command_answers_in_the_envelope_and_every_field_is_described() {
     run(&["verify"], 1, "verify");
     run(&["repair", "catalog"], 1, "repair catalog");
     run(&["snapshot", "get", "nope"], 3, "snapshot get");
+    keys(&mut seen);
     let page = std::fs::read_to_string(PAGE).unwrap();
     let missing: Vec<_> = seen.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "not in docs/json.md: {missing:?}");

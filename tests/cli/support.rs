@@ -1,5 +1,6 @@
 //! A place for one test: a directory, a repository, images, and the program.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::PermissionsExt;
@@ -50,6 +51,8 @@ impl Done {
 
 pub(crate) struct Fixture {
     dir: TempDir,
+    /// What the environment has beside what each program needs.
+    variables: Vec<(&'static str, OsString)>,
 }
 
 impl Fixture {
@@ -62,7 +65,28 @@ impl Fixture {
 
     /// A directory without a repository.
     pub(crate) fn bare() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self { dir: tempfile::tempdir().unwrap(), variables: Vec::new() }
+    }
+
+    /// A directory with an empty sealed repository in it. Its password is in the file `password`, and
+    /// in the environment of the program.
+    pub(crate) fn sealed() -> Self {
+        let mut fixture = Self::bare();
+        std::fs::write(fixture.path("password"), "open sesame\n").unwrap();
+        fixture.set("ICECORE_PASSWORD_FILE", fixture.path("password"));
+        fixture.run(&["init"]).exits(0);
+        fixture
+    }
+
+    /// Sets a variable of the environment of the program.
+    pub(crate) fn set(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.unset(name);
+        self.variables.push((name, value.into()));
+    }
+
+    /// Removes a variable from the environment of the program.
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.variables.retain(|(other, _)| *other != name);
     }
 
     /// A directory with a repository and one snapshot, `base` of the volume `disk`, of the image
@@ -103,6 +127,7 @@ impl Fixture {
     pub(crate) fn program(&self) -> Command {
         let mut program = bare_program(self.dir.path());
         program.env("ICECORE_REPO", self.path("repo"));
+        program.envs(self.variables.iter().map(|(name, value)| (name, value)));
         program
     }
 

@@ -89,14 +89,22 @@ impl App {
         icecore::image::check_outside_repository(path, own.as_ref().map(|place| &*place.dir))
     }
 
-    /// Opens the repository.
+    /// Opens the repository. Warns if a password is set, and it is plain.
     pub(crate) fn open(&self) -> Result<Repository> {
+        let sources = host::key_sources();
+        let repo = self.open_with(&sources)?;
+        warn_if_plain(self.ui, &repo, &self.place()?.dir, &sources);
+        Ok(repo)
+    }
+
+    /// Opens the repository with a password or an identity from these sources.
+    pub(crate) fn open_with(&self, sources: &Sources) -> Result<Repository> {
         let place = self.place()?;
         if place.is_vacant()? {
             return Err(place.missing());
         }
         self.ui.detail(&format!("repository: {}", place.dir.display()));
-        repository::open_with(&place.dir, COMMAND_LINE, unlock(self.ui))
+        repository::open_with(&place.dir, COMMAND_LINE, unlock(self.ui, of_dir(sources, &place.dir)))
     }
 
     /// Returns the repository's storage and a new session, to work where it cannot be opened.
@@ -105,7 +113,8 @@ impl App {
         if place.is_vacant()? {
             return Err(place.missing());
         }
-        let session = Session { unlock: unlock(self.ui), ..repository::session(COMMAND_LINE) };
+        let unlock = unlock(self.ui, of_dir(&host::key_sources(), &place.dir));
+        let session = Session { unlock, ..repository::session(COMMAND_LINE) };
         Ok((Arc::new(FsStorage::new(&place.dir)), session))
     }
 
@@ -120,7 +129,8 @@ impl App {
         let sources = host::key_sources();
         let (repo, made) = if sources.are_set() {
             forbid_core_dumps(self.ui);
-            repository::open_or_init_sealed(&place.dir, COMMAND_LINE, new, &sources, unlock(self.ui))?
+            let unlock = unlock(self.ui, sources.clone());
+            repository::open_or_init_sealed(&place.dir, COMMAND_LINE, new, &sources, unlock)?
         } else {
             repository::open_or_init(&place.dir, COMMAND_LINE, new)?
         };
@@ -132,9 +142,27 @@ impl App {
     }
 }
 
+/// Returns the same sources, which name the directory when they ask for a password.
+pub(crate) fn of_dir(sources: &Sources, dir: &Path) -> Sources {
+    sources.clone().of(format!("the repository in {}", dir.display()))
+}
+
+/// Warns if a password is set for a repository, and it is plain: somebody may have put it in the
+/// place of a sealed one.
+pub(crate) fn warn_if_plain(ui: Ui, repo: &Repository, dir: &Path, sources: &Sources) {
+    let is_plain = icecore::keys::master_key(repo).is_err();
+    if let Some(source) = sources.first_set().filter(|_| is_plain) {
+        ui.warn(&format!(
+            "{source} is set, but the repository in {} is plain: everybody who can read its files can read its data\n  \
+             hint: if it was sealed before, somebody has replaced it; otherwise unset {source}",
+            dir.display()
+        ));
+    }
+}
+
 /// Returns how to open a sealed repository.
-fn unlock(ui: Ui) -> Unlock {
-    let unlock = keys::unlock::with(host::key_sources());
+fn unlock(ui: Ui, sources: Sources) -> Unlock {
+    let unlock = keys::unlock::with(sources);
     Unlock::new(move |slots, fits| {
         forbid_core_dumps(ui);
         unlock.open(slots, fits)
@@ -148,14 +176,14 @@ fn forbid_core_dumps(ui: Ui) {
     }
 }
 
-/// Opens a repository other than the command's.
-pub(crate) fn open_other(ui: Ui, dir: &Path) -> Result<Repository> {
+/// Opens a repository other than the command's, with a password or an identity from these sources.
+pub(crate) fn open_other(ui: Ui, dir: &Path, sources: &Sources) -> Result<Repository> {
     icecore::repository::check_directory(dir)?;
     let place = Place { dir: dir.to_owned(), is_default: false };
     if place.is_vacant()? {
         Err(place.missing())
     } else {
-        repository::open_with(dir, COMMAND_LINE, unlock(ui))
+        repository::open_with(dir, COMMAND_LINE, unlock(ui, of_dir(sources, dir)))
     }
 }
 
@@ -169,7 +197,7 @@ pub(crate) fn make_sealed_at(
 ) -> Result<Repository> {
     forbid_core_dumps(ui);
     let new = NewRepository { created_unix_ms: host::now_unix_ms(), level, parity };
-    repository::init_sealed(dir, COMMAND_LINE, new, sources)
+    repository::init_sealed(dir, COMMAND_LINE, new, &of_dir(sources, dir))
 }
 
 /// Creates a plain repository in `dir`, which must be empty or missing.

@@ -17,6 +17,7 @@ use crate::commands::completions::CompletionsArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::gc::GcArgs;
 use crate::commands::init::InitArgs;
+use crate::commands::key::KeyArgs;
 use crate::commands::log::LogArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::markdown::MarkdownArgs;
@@ -89,6 +90,7 @@ enum Command {
     #[command(visible_alias = "vol")]
     Volume(VolumeArgs),
     Log(LogArgs),
+    Key(KeyArgs),
     #[cfg(feature = "server")]
     Serve(ServeArgs),
     #[cfg(feature = "server")]
@@ -114,6 +116,7 @@ impl Command {
             Self::Restore(_) => "restore",
             Self::Volume(args) => args.words(),
             Self::Log(_) => "log",
+            Self::Key(args) => args.words(),
             #[cfg(feature = "server")]
             Self::Serve(_) => "serve",
             #[cfg(feature = "server")]
@@ -138,6 +141,7 @@ impl Command {
             Self::Restore(args) => args.run(app),
             Self::Volume(args) => args.run(app),
             Self::Log(args) => args.run(app),
+            Self::Key(args) => args.run(app),
             #[cfg(feature = "server")]
             Self::Serve(args) => args.run(app),
             #[cfg(feature = "server")]

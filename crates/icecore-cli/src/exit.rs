@@ -42,7 +42,7 @@ Exit codes:
     7  unsupported: the repository needs a newer program, or another file system
     8  no space left
     9  any other failure of the system or the medium
-   10  permission denied, or a read-only place
+   10  permission denied, a wrong password, or a read-only place
    11  the image changed in size during the capture
    12  too few file descriptors or threads, or too little memory
   130  interrupted";

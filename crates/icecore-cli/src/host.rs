@@ -77,7 +77,7 @@ pub(crate) fn random_u64() -> u64 {
 /// Returns where passwords and identities come from.
 pub(crate) fn key_sources() -> Sources {
     let ask = prompt::has_terminal().then(|| Arc::new(prompt::ask) as Ask);
-    Sources { variable: Arc::new(|name| std::env::var_os(name)), ask }
+    Sources::new(Arc::new(|name| std::env::var_os(name)), ask)
 }
 
 /// Returns the arguments of the process, without its name.

@@ -23,7 +23,7 @@ pub(crate) struct GcArgs {
     /// How much of the packs may stay unused, because rewriting them costs more than it frees
     #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = units::parse_percent)]
     max_unused: f64,
-    /// Write the packs of a sealed repository again whose keys are of an older epoch
+    /// Rewrite all packs of a sealed repository that were sealed before the last `icecore key rotate`
     #[arg(long)]
     reseal: bool,
 }
@@ -31,6 +31,9 @@ pub(crate) struct GcArgs {
 impl GcArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
         let repo = app.open()?;
+        if self.reseal {
+            icecore::keys::master_key(&repo).map_err(|error| error.in_context("--reseal"))?;
+        }
         let options = GcOptions { max_unused: self.max_unused, reseal: self.reseal };
         let interrupted = "no snapshot was changed; the next gc finishes the work";
         let progress = app.ui.progress("finding used data");

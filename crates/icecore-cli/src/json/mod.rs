@@ -2,6 +2,7 @@
 //! `docs/json.md`.
 
 mod bench;
+mod key;
 mod log;
 mod prune;
 #[cfg(feature = "server")]
@@ -17,6 +18,11 @@ use crate::exit;
 use crate::hints::hint_of;
 
 pub(crate) use crate::json::bench::BenchResult;
+pub(crate) use crate::json::key::Key;
+pub(crate) use crate::json::key::KeyRotatedResult;
+pub(crate) use crate::json::key::KeysChangedResult;
+pub(crate) use crate::json::key::KeysResult;
+pub(crate) use crate::json::key::slot_state;
 pub(crate) use crate::json::log::LogResult;
 pub(crate) use crate::json::prune::PruneResult;
 #[cfg(feature = "server")]

@@ -36,15 +36,15 @@ pub fn with(sources: Sources) -> Unlock {
         if let Some((_, master)) = known {
             return Ok(MasterKey::new(master.expose()));
         }
-        let SlotContent { repository, master } = open_one(slots, &sources.unlock()?, fits)?;
+        let SlotContent { repository, master } = open_one(slots, &sources.unlock()?, sources.what(), fits)?;
         let copy = MasterKey::new(master.expose());
         *last = Some((repository, master));
         Ok(copy)
     })
 }
 
-/// Returns the content of a slot that opens and fits.
-fn open_one(slots: &[KeySlot], credential: &Credential, fits: Fits<'_>) -> Result<SlotContent> {
+/// Returns the content of a slot of `what` that opens and fits.
+fn open_one(slots: &[KeySlot], credential: &Credential, what: &str, fits: Fits<'_>) -> Result<SlotContent> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let at_once = match credential {
         Credential::Password(_) => cores.min(AT_ONCE),
@@ -53,12 +53,13 @@ fn open_one(slots: &[KeySlot], credential: &Credential, fits: Fits<'_>) -> Resul
     };
     let found = first_that_fits(slots, &|slot| open_slot(&slot.bytes, credential), at_once, fits)?;
     found.ok_or_else(|| {
-        let (what, hint) = match credential {
-            Credential::Password(_) => ("the password is wrong", "try again, or use another password"),
+        let (message, hint) = match credential {
+            Credential::Password(_) => {
+                ("the password is wrong: it opens no key slot", "try again, or use another password")
+            }
             Credential::Identities(_) => ("the identity opens no key slot", "use another identity"),
         };
-        Error::new(ErrorKind::PermissionDenied, format!("{what}: none of {} key slots opens", slots.len()))
-            .with_hint(hint)
+        Error::new(ErrorKind::PermissionDenied, format!("{message} of {what}")).with_hint(hint)
     })
 }
 
@@ -190,15 +191,13 @@ mod tests {
     fn a_password_opens_a_repository_again_without_being_asked_for() {
         let sources = |password: &'static str| {
             let asked = Mutex::new(0);
-            Sources {
-                variable: Arc::new(|_| None),
-                ask: Some(Arc::new(move |_: &str| {
-                    let mut asked = asked.lock().unwrap();
-                    *asked += 1;
-                    assert_eq!(*asked, 1, "it is asked for again");
-                    Ok(crate::keys::SecretString::from(password))
-                })),
-            }
+            let ask = move |_: &str| {
+                let mut asked = asked.lock().unwrap();
+                *asked += 1;
+                assert_eq!(*asked, 1, "it is asked for again");
+                Ok(crate::keys::SecretString::from(password))
+            };
+            Sources::new(Arc::new(|_| None), Some(Arc::new(ask)))
         };
         let password = crate::keys::SecretString::from("open sesame");
         let bytes = crate::keys::new_password_slot(&content(OURS), &password).unwrap();

@@ -10,13 +10,16 @@ use icecore::repository::Repository;
 use icecore::snapshot::CopyOptions;
 use icecore::snapshot::CopyReport;
 use icecore::snapshot::Snapshot;
+use icecore_host::keys::sources::Sources;
 
 use crate::app::App;
 use crate::app::open_other;
+use crate::app::warn_if_plain;
 use crate::commands::find_all;
 use crate::commands::if_interrupted;
 use crate::commands::title;
 use crate::exit::Verdict;
+use crate::host;
 use crate::host::Stopwatch;
 use crate::json;
 use crate::ui;
@@ -27,8 +30,16 @@ use crate::units;
 /// Each copy keeps its id and what was chosen for it, but for its protection. If both repositories
 /// have a snapshot of the same resource, only the difference from it is read. Only data that is
 /// missing there is written, and all data that is read is verified. A snapshot that is already
-/// there stays unchanged. The repositories may have different keys and compression levels.
+/// there stays unchanged. The repositories may have different keys and compression levels, and
+/// either may be sealed: what is read is opened, and what is written is sealed again.
+///
+/// The password of the other repository comes from ICECORE_TO_PASSWORD_FILE,
+/// ICECORE_TO_PASSWORD_COMMAND, ICECORE_TO_PASSWORD or ICECORE_TO_IDENTITY. Without these, it is the
+/// same as that of the repository.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  ICECORE_TO_PASSWORD_FILE=offsite.password icecore snapshot copy web-1@latest --to /mnt/offsite"
+)]
 pub(crate) struct CopyArgs {
     /// Ids, unique prefixes of ids, names, or RESOURCE@latest
     #[arg(required = true, value_name = "SNAP")]
@@ -47,11 +58,12 @@ struct Copied {
 
 impl CopyArgs {
     pub(crate) fn run(&self, app: &App) -> Result<Verdict> {
-        let repo = Arc::new(app.open()?);
+        let sources = host::key_sources();
+        let repo = Arc::new(app.open_with(&sources)?);
         let mut found = find_all(&repo, &self.snapshots)?;
         // Data of an older snapshot need not be read again for a newer one.
         found.sort_by_key(|snapshot| (snapshot.created_unix_ms, snapshot.id));
-        let target = open_other(app.ui, &self.to)?;
+        let target = self.open_target(app, &repo, &sources)?;
         let mut copied = Vec::with_capacity(found.len());
         for snapshot in &found {
             let one = copy(app, &repo, snapshot, &target);
@@ -63,6 +75,17 @@ impl CopyArgs {
             text.trim_end(),
         )?;
         Ok(Verdict::Clean)
+    }
+
+    fn open_target(&self, app: &App, repo: &Repository, sources: &Sources) -> Result<Repository> {
+        let own = sources.clone().named("ICECORE_TO");
+        if own.are_set() {
+            warn_if_plain(app.ui, repo, &app.place()?.dir, sources);
+        }
+        let of_target = if own.are_set() { &own } else { sources };
+        let target = open_other(app.ui, &self.to, of_target)?;
+        warn_if_plain(app.ui, &target, &self.to, of_target);
+        Ok(target)
     }
 }
 

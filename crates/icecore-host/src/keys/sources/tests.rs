@@ -34,7 +34,7 @@ impl Fixture {
                 None => Err(Error::new(ErrorKind::Interrupted, "nothing more is typed")),
             })
         });
-        question(&Sources { variable, ask })
+        question(&Sources::new(variable, ask))
     }
 
     fn password(&self) -> Result<String> {
@@ -89,6 +89,33 @@ fn a_new_password_is_typed_twice() {
     assert!(Fixture::default().typing(vec!["same"]).new_password().is_err());
     let once = Fixture::default().with("ICECORE_PASSWORD", "once");
     assert_eq!(once.new_password().unwrap(), "once");
+}
+
+#[test]
+fn a_second_password_has_names_of_its_own() {
+    let fixture = Fixture::default().with("ICECORE_PASSWORD", "first");
+    let fixture = fixture.with("ICECORE_TO_PASSWORD_COMMAND", "echo second");
+    let other = |sources: &Sources| sources.clone().named("ICECORE_TO").of("the other".to_owned());
+    let second = fixture.ask(|sources| other(sources).new_password()).unwrap();
+    assert_eq!(second.expose_secret(), "second");
+    let set =
+        |name: &'static str| fixture.ask(|sources| Ok(sources.clone().named(name).first_set())).unwrap();
+    assert_eq!(set("ICECORE").as_deref(), Some("ICECORE_PASSWORD"));
+    assert_eq!(set("ICECORE_TO").as_deref(), Some("ICECORE_TO_PASSWORD_COMMAND"));
+    assert_eq!(set("ICECORE_NEW"), None);
+    let error = Fixture::default().ask(|sources| other(sources).unlock().map(drop)).unwrap_err();
+    let said = format!("{error} {:?}", error.next_step());
+    assert!(said.starts_with("the other is sealed") && said.contains("ICECORE_TO_PASSWORD_FILE"), "{said}");
+}
+
+#[test]
+fn what_was_typed_can_be_needed_twice() {
+    let once = |sources: &Sources| {
+        let sources = sources.clone().asking_once();
+        sources.unlock()?;
+        sources.unlock().map(drop)
+    };
+    Fixture::default().typing(vec!["typed"]).ask(once).unwrap();
 }
 
 #[test]
