@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["db"],
     // Regions.
-    &["pool/disk", "pool/labels", "pool/locks"],
+    &["pool/disk", "pool/keys", "pool/labels", "pool/locks"],
     &["pool/disks"],
     &["pool"],
     &["pool/exports"],

@@ -26,6 +26,7 @@ use icecore_host::clock::Clock;
 use icecore_host::clock::SystemClock;
 use icecore_host::keys::Ask;
 use icecore_host::keys::prompt;
+use icecore_host::keys::sources;
 use icecore_host::keys::sources::Sources;
 use jiff::tz::TimeZone;
 use rustix::fs::Mode;
@@ -77,7 +78,7 @@ pub(crate) fn random_u64() -> u64 {
 /// Returns where passwords and identities come from.
 pub(crate) fn key_sources() -> Sources {
     let ask = prompt::has_terminal().then(|| Arc::new(prompt::ask) as Ask);
-    Sources::new(Arc::new(|name| std::env::var_os(name)), ask)
+    Sources::new(sources::environment(), ask)
 }
 
 /// Returns the arguments of the process, without its name.

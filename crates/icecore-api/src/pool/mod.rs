@@ -3,6 +3,7 @@
 pub(crate) mod disk;
 pub(crate) mod disks;
 pub(crate) mod exports;
+mod keys;
 pub(crate) mod labels;
 pub(crate) mod locks;
 
@@ -20,8 +21,10 @@ use icecore::Error;
 use icecore::Result;
 use icecore::repository::DEFAULT_LEVEL;
 use icecore::repository::Repository;
+use icecore::repository::Unlock;
 use icecore::snapshot::BlockCache;
 use icecore_host::config::RegionConfig;
+use icecore_host::keys::sources;
 use icecore_host::repository;
 use icecore_host::repository::NewRepository;
 use icecore_host::repository::SERVER;
@@ -47,6 +50,8 @@ pub(crate) struct Pool {
     /// Whether clients can create volumes in it.
     pub(crate) storage: bool,
     dir: PathBuf,
+    /// How to open the repository, if it is sealed.
+    unlock: Unlock,
     repo: Arc<Repository>,
     /// The account on whose behalf this handle is used.
     account: Option<String>,
@@ -57,7 +62,8 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Opens the repository of a region, and creates it if there is none.
+    /// Opens the repository of a region, and creates it if there is none: sealed, if there is a
+    /// password or a private key for the region.
     pub(crate) fn open(
         slug: &str,
         config: &RegionConfig,
@@ -67,17 +73,31 @@ impl Pool {
         let dir = config.repository.clone();
         let in_region = |error: Error| error.in_context(format!("region {slug}"));
         let new = NewRepository { created_unix_ms: now_unix_ms, level: DEFAULT_LEVEL, parity: None };
+        let sources = keys::sources(slug, config, sources::environment());
+        let unlock = keys::unlock(slug, sources.clone());
         let opened = match repository::is_vacant(&dir) {
+            Ok(true) if sources.are_set() => {
+                keys::forbid_core_dumps();
+                let made = repository::open_or_init_sealed(&dir, SERVER, new, &sources, unlock.clone());
+                made.map(|(repo, _)| repo)
+            }
             Ok(true) => repository::open_or_init(&dir, SERVER, new).map(|(repo, _)| repo),
-            _ => repository::open(&dir, SERVER),
+            _ => repository::open_with(&dir, SERVER, unlock.clone()),
         };
         let repo = opened.map_err(in_region)?;
+        if sources.are_set() && icecore::keys::master_key(&repo).is_err() {
+            tracing::warn!(
+                region = slug,
+                "there is a password, but the repository is plain: everybody who can read its files can read its data"
+            );
+        }
         Ok(Self {
             slug: slug.to_owned(),
             name: config.name.clone(),
             storage: config.storage,
-            disks: Arc::new(Disks::new(dir.clone(), Arc::clone(&cache))),
+            disks: Arc::new(Disks::new(dir.clone(), unlock.clone(), Arc::clone(&cache))),
             dir,
+            unlock,
             repo: Arc::new(repo),
             account: None,
             cache,
@@ -101,7 +121,7 @@ impl Pool {
     /// Opens the repository once more, for slow operations: captures through one handle wait for
     /// each other.
     pub(crate) fn another_handle(&self) -> Result<Repository> {
-        let repo = repository::open(&self.dir, SERVER)?;
+        let repo = repository::open_with(&self.dir, SERVER, self.unlock.clone())?;
         Ok(match &self.account {
             Some(account) => repo.on_behalf_of(account),
             None => repo,

@@ -50,6 +50,7 @@ pub fn parse(text: &str, dir: &Path) -> Result<Config> {
     }
     for (slug, region) in &mut config.regions {
         below(&mut region.repository);
+        region.password_file.iter_mut().chain(&mut region.identity_file).for_each(below);
         if region.name.is_empty() {
             region.name.clone_from(slug);
         }
@@ -78,6 +79,12 @@ pub fn check(config: &Config) -> Result<()> {
             .map_err(|error| error.in_context(format!("`{key}`")))?;
     }
     for (slug, region) in &config.regions {
+        if region.password_file.is_some() && region.identity_file.is_some() {
+            return bad(
+                format!("the region {slug} has both password_file and identity_file"),
+                "leave one of them out",
+            );
+        }
         if !repositories.insert(&region.repository) {
             return bad(
                 format!("the region {slug} uses the repository of another region"),

@@ -103,6 +103,13 @@ pub struct RegionConfig {
     /// Whether volumes can be made in it.
     #[serde(default = "yes")]
     pub storage: bool,
+    /// The file with the password of the repository, if it is sealed. With one, a repository that is
+    /// made is sealed.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// The file with the private key that opens the repository, instead of a password.
+    #[serde(default)]
+    pub identity_file: Option<PathBuf>,
 }
 
 /// An account: its tokens see what it owns and nothing else.
@@ -235,7 +242,13 @@ impl Config {
     /// Returns the configuration where nobody has written one: one repository, as the region
     /// `local`.
     pub fn of_repository(repository: PathBuf, state_dir: PathBuf) -> Self {
-        let region = RegionConfig { name: LOCAL.to_owned(), repository, storage: true };
+        let region = RegionConfig {
+            name: LOCAL.to_owned(),
+            repository,
+            storage: true,
+            password_file: None,
+            identity_file: None,
+        };
         Self {
             server: ServerConfig { state_dir, ..ServerConfig::default() },
             regions: BTreeMap::from([(LOCAL.to_owned(), region)]),

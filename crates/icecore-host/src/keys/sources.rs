@@ -62,6 +62,11 @@ impl std::fmt::Debug for Sources {
     }
 }
 
+/// Returns how a program looks the variables of its own environment up.
+pub fn environment() -> Lookup {
+    Arc::new(|name| std::env::var_os(name))
+}
+
 impl Sources {
     /// Returns the usual sources. `ask` asks on the terminal; a service has none.
     pub fn new(variable: Lookup, ask: Option<Ask>) -> Self {
