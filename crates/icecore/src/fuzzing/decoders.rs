@@ -5,6 +5,7 @@
 //! put right, so that a fuzzer gets past these.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use crate::format::checkpoint::Checkpoint;
 use crate::format::checkpoint::config_in;
@@ -17,6 +18,7 @@ use crate::format::dirty_map::encode_map_entry;
 use crate::format::journal::Entry;
 use crate::format::pack;
 use crate::format::pack::Directory;
+use crate::format::pack::Entry as PackEntry;
 use crate::format::pack::Trailer;
 use crate::format::page::Inner;
 use crate::format::page::Page;
@@ -27,12 +29,17 @@ use crate::format::parity::Head;
 use crate::format::record::Record;
 use crate::format::run;
 use crate::format::run::Run;
+use crate::format::sealed::Header as SealedHeader;
 use crate::format::volume::VolumeRecord;
 use crate::fuzzing::seal;
 use crate::pure::compress::Codec;
 use crate::pure::compress::Decoder;
 use crate::pure::compress::Encoder;
 use crate::pure::hash::Hasher;
+use crate::pure::keys::MasterKey;
+use crate::pure::keys::Salt;
+use crate::pure::record_cipher::Kind;
+use crate::stores::seals::Seals;
 use crate::words::ids::BlockId;
 use crate::words::sizes::LEAF_BLOCKS;
 use crate::words::sizes::to_u8;
@@ -71,6 +78,46 @@ pub fn record(bytes: &[u8]) {
         if let Ok((record, minor)) = Record::decode(bytes, &hasher) {
             assert_body(bytes, record.encode(&hasher).ok(), minor > FORMAT_MINOR);
         }
+    }
+}
+
+/// Checks what opens sealed files and records: what it opens is what was sealed.
+pub fn sealed(bytes: &[u8]) {
+    let seals = Seals::new(Arc::new(MasterKey::new(&std::array::from_fn(to_u8))));
+    if let Ok(header) = SealedHeader::decode(bytes) {
+        assert!(bytes.starts_with(&header.encode()), "a header has one form");
+    }
+    for (kind, number) in [(Kind::Entry, 300), (Kind::Local, 0)] {
+        if let Ok(file) = seals.open(kind, number, bytes.to_vec()) {
+            let header = SealedHeader::decode(bytes).map(|header| (header.epoch, header.salt));
+            let (epoch, salt) = header.unwrap_or_default();
+            seals.enter(epoch);
+            assert_eq!(seals.seal(kind, number, salt, file).as_deref(), Ok(bytes), "sealed again");
+        }
+    }
+    let chosen: Salt = std::array::from_fn(|at| bytes.get(at).copied().unwrap_or(0));
+    for codec in [Codec::Raw, Codec::Zstd] {
+        let entry = PackEntry {
+            id: [0; 16],
+            offset: 0,
+            stored_bytes: to_u32(bytes.len()),
+            raw_bytes: 4096,
+            crc: 0,
+            codec,
+            slots: 1,
+            is_record: false,
+            first_block: 0,
+            bitmap: None,
+        };
+        let Ok(pack) = seals.of_pack(Some(1), &chosen) else { continue };
+        let mut buffer = Vec::new();
+        if let Ok(stored) = pack.seal(258, &entry, bytes, &mut buffer) {
+            let mut stored = stored.to_vec();
+            assert_eq!(pack.open(258, &entry, &mut stored), Ok(()), "what was sealed opens");
+            assert_eq!(stored, bytes);
+        }
+        let mut hostile = bytes.to_vec();
+        assert!(pack.open(258, &entry, &mut hostile).is_err(), "nobody knows the key");
     }
 }
 

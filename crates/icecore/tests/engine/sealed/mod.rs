@@ -2,6 +2,7 @@
 
 mod again;
 mod keys;
+mod salvage;
 mod search;
 pub(crate) mod support;
 mod tampered;
