@@ -31,6 +31,8 @@ mod repeated;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]
+mod sealed;
+#[cfg(test)]
 mod snapshots;
 #[cfg(test)]
 mod support;

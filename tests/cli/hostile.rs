@@ -61,7 +61,7 @@ const COMMANDS: [&[&str]; 12] = [
 ];
 
 /// Returns everything below a directory: mode and content, or where a link leads.
-fn tree(dir: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+pub(crate) fn tree(dir: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     let mut all = BTreeMap::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();

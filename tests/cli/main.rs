@@ -46,11 +46,15 @@ mod names;
 #[cfg(test)]
 mod owner;
 #[cfg(test)]
+mod passwords;
+#[cfg(test)]
 mod prune;
 #[cfg(test)]
 mod read_only;
 #[cfg(test)]
 mod restore;
+#[cfg(test)]
+mod sealed;
 #[cfg(test)]
 mod shortage;
 #[cfg(test)]
@@ -63,6 +67,8 @@ mod support;
 mod terminal;
 #[cfg(test)]
 mod torn;
+#[cfg(test)]
+mod typed;
 #[cfg(test)]
 mod upkeep;
 #[cfg(test)]

@@ -70,7 +70,6 @@ pub fn check(config: &Config) -> Result<()> {
     if let Some(slug) = config.regions.keys().find(|slug| !is_word(slug)) {
         return bad(format!("{slug:?} is not a valid region slug"), "use lower-case letters, digits and -");
     }
-    let mut repositories = BTreeSet::new();
     let directories = std::iter::once(("server.state_dir".to_owned(), &config.server.state_dir))
         .chain(config.regions.iter().map(|(slug, it)| (format!("regions.{slug}.repository"), &it.repository)))
         .chain(config.import.folders.iter().map(|folder| ("import.folders".to_owned(), folder)));
@@ -78,20 +77,7 @@ pub fn check(config: &Config) -> Result<()> {
         icecore::repository::check_directory(directory)
             .map_err(|error| error.in_context(format!("`{key}`")))?;
     }
-    for (slug, region) in &config.regions {
-        if region.password_file.is_some() && region.identity_file.is_some() {
-            return bad(
-                format!("the region {slug} has both password_file and identity_file"),
-                "leave one of them out",
-            );
-        }
-        if !repositories.insert(&region.repository) {
-            return bad(
-                format!("the region {slug} uses the repository of another region"),
-                "give it a separate repository",
-            );
-        }
-    }
+    check_regions(config)?;
     if config.accounts.is_empty() {
         return bad("there is no account".to_owned(), "leave out `account`, or add one");
     }
@@ -139,6 +125,23 @@ pub fn check(config: &Config) -> Result<()> {
     check_nbd(&config.nbd)?;
     check_requests(&config.requests)?;
     schedule::check(config)
+}
+
+fn check_regions(config: &Config) -> Result<()> {
+    let mut repositories = BTreeSet::new();
+    for (slug, region) in &config.regions {
+        let (message, hint) = if !repositories.insert(&region.repository) {
+            ("uses the repository of another region", "give it a separate repository")
+        } else if region.password_file.is_some() && region.identity_file.is_some() {
+            ("has both password_file and identity_file", "leave one of them out")
+        } else {
+            continue;
+        };
+        return Err(
+            Error::new(ErrorKind::InvalidInput, format!("the region {slug} {message}")).with_hint(hint)
+        );
+    }
+    Ok(())
 }
 
 fn check_nbd(nbd: &NbdConfig) -> Result<()> {
