@@ -195,18 +195,19 @@ pub(crate) fn make_places(files: &RepositoryFiles) -> Result<()> {
             files.delete(&layout::slot(place, id))?;
         }
     }
-    Ok(())
+    // Before the config: a repository without slots is lost.
+    files.sync("")
 }
 
 /// Returns the state of the noted slots, and of those that nobody has noted.
 pub(crate) fn states(files: &RepositoryFiles, notes: &[SlotNote]) -> Result<Vec<SlotInfo>> {
-    let mut all: Vec<SlotInfo> = notes.iter().map(|note| state(files, note)).collect();
+    let mut all: Vec<SlotInfo> = notes.iter().map(|note| state(files, note)).collect::<Result<_>>()?;
     let mut others = BTreeSet::new();
     for place in PLACES {
         others.extend(ids_in(&*files.place.objects, place)?);
     }
     for id in others.into_iter().filter(|id| notes.iter().all(|note| note.id != *id)) {
-        let bytes = places(files, id).into_iter().flatten().next().map(|slot| slot.bytes);
+        let bytes = places(files, id)?.into_iter().flatten().next().map(|slot| slot.bytes);
         all.push(SlotInfo {
             id,
             created_unix_ms: None,
@@ -217,8 +218,8 @@ pub(crate) fn states(files: &RepositoryFiles, notes: &[SlotNote]) -> Result<Vec<
     Ok(all)
 }
 
-fn state(files: &RepositoryFiles, note: &SlotNote) -> SlotInfo {
-    let places = places(files, note.id);
+fn state(files: &RepositoryFiles, note: &SlotNote) -> Result<SlotInfo> {
+    let places = places(files, note.id)?;
     let is_sound = |slot: &&KeySlot| files.hasher.record(&slot.bytes) == note.digest;
     let sound: Vec<&KeySlot> = places.iter().flatten().filter(is_sound).collect();
     let (state, slot) = match (sound.first(), places.iter().flatten().next()) {
@@ -227,17 +228,24 @@ fn state(files: &RepositoryFiles, note: &SlotNote) -> SlotInfo {
         (None, Some(slot)) => (SlotState::Damaged, Some(slot)),
         (None, None) => (SlotState::Lost, None),
     };
-    SlotInfo {
+    Ok(SlotInfo {
         id: note.id,
         created_unix_ms: Some(note.created_unix_ms),
         state,
         bytes: slot.map(|slot| slot.bytes.clone()).unwrap_or_default(),
-    }
+    })
 }
 
 /// Returns a slot as each of its places has it.
-fn places(files: &RepositoryFiles, id: SlotId) -> Vec<Option<KeySlot>> {
-    PLACES.iter().map(|place| read_slot(&*files.place.objects, place, id).ok()).collect()
+///
+/// # Errors
+/// `OutOfResources` and `PermissionDenied`: then nothing is known of it.
+fn places(files: &RepositoryFiles, id: SlotId) -> Result<Vec<Option<KeySlot>>> {
+    let read = |place| match read_slot(&*files.place.objects, place, id) {
+        Err(error) if error.says_nothing_of_what_is_stored() => Err(error),
+        read => Ok(read.ok()),
+    };
+    PLACES.into_iter().map(read).collect()
 }
 
 /// Writes the places of noted slots anew that are lost or damaged where the other place is sound.
@@ -245,7 +253,7 @@ fn places(files: &RepositoryFiles, id: SlotId) -> Vec<Option<KeySlot>> {
 pub(crate) fn mend_copies(files: &RepositoryFiles, notes: &[SlotNote], dry_run: bool) -> Result<Vec<String>> {
     let mut mended = Vec::new();
     for note in notes {
-        let places = places(files, note.id);
+        let places = places(files, note.id)?;
         let is_sound = |slot: &Option<KeySlot>| {
             slot.as_ref().is_some_and(|slot| slot.note(&files.hasher, note.created_unix_ms) == *note)
         };

@@ -611,7 +611,7 @@ fn a_stream_that_fails_anywhere_has_nothing_wrong_in_it() {
 }
 
 #[test]
-fn a_verification_calls_nothing_damaged_that_it_could_not_read() {
+pub(crate) fn a_verification_calls_nothing_damaged_that_it_could_not_read() {
     let start = Start::new();
     for depth in [Depth::Structure, Depth::ReadData] {
         reads_at_every_call(

@@ -128,12 +128,18 @@ pub(crate) fn check_slots(repo: &Repository, findings: &mut Findings) -> Result<
         _ => return Ok(()),
     };
     for slot in states(files, &notes)? {
-        let (text, next): (_, NextStep) = match slot.state {
+        let (text, next) = match slot.state {
             SlotState::Sound => continue,
-            SlotState::OneCopy => ("one of its two files is lost or damaged", NextStep::RepairCatalog),
-            SlotState::Lost => ("it is lost", "remove it from the list of slots, or bring it back".into()),
-            SlotState::Damaged => ("it is damaged", "remove it, and add another slot".into()),
-            SlotState::Unknown => ("the journal does not know this key slot", "remove it".into()),
+            SlotState::OneCopy => (
+                "only one of its two files is as it was written",
+                "check the medium, then repair the catalog",
+            ),
+            SlotState::Lost => (
+                "neither of its files can be read",
+                "check the medium; if it is lost, remove it from the list",
+            ),
+            SlotState::Damaged => ("it is damaged", "remove it, and add another slot"),
+            SlotState::Unknown => ("the journal does not know this key slot", "remove it"),
         };
         findings.add(Object::File(layout::slot(layout::KEYS, slot.id)), || Problem::new(text, next));
     }

@@ -25,7 +25,7 @@ use crate::crash::noise;
 use crate::crash::times;
 
 #[test]
-fn an_init() {
+pub(crate) fn an_init() {
     let mut fixture = Fixture::nothing();
     fixture.step(|storage| drop(init(storage).unwrap()));
     let bounds = bounds(100, 8);
@@ -102,7 +102,7 @@ fn changes_of_the_catalog() {
 }
 
 #[test]
-fn one_operation_after_another() {
+pub(crate) fn one_operation_after_another() {
     let mut fixture = Fixture::nothing();
     fixture.step(|storage| drop(init(storage).unwrap()));
     let mut image = image(31, 2);

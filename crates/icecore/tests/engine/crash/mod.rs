@@ -7,7 +7,7 @@
 //! by a change of the engine is found, too.
 
 pub(crate) mod capture;
-mod catalog;
+pub(crate) mod catalog;
 pub(crate) mod collect;
 mod fixture;
 mod mend;

@@ -41,6 +41,7 @@ pub(crate) enum Kind {
     Checkpoint,
     Config,
     Reserve,
+    KeySlot,
     Parity,
     VolumeRecord,
 }
@@ -128,6 +129,7 @@ fn kind_of(name: &str, bytes: &[u8]) -> Kind {
         "parity" => Kind::Parity,
         dir if dir.starts_with("local/volumes/") => Kind::VolumeRecord,
         "" if name == "config" => Kind::Config,
+        "keys" | "keys-copies" => Kind::KeySlot,
         "local" if name == "local/reserve" => Kind::Reserve,
         "packs" if bytes[10] == 1 => Kind::DataPack,
         "packs" if bytes[10] == 2 => Kind::PagePack,

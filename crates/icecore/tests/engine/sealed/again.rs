@@ -20,6 +20,9 @@ macro_rules! again {
 }
 
 again! {
+    an_init_crashes: crash::catalog::an_init;
+    one_operation_after_another_crashes: crash::catalog::one_operation_after_another;
+    a_verification_fails: faults::a_verification_calls_nothing_damaged_that_it_could_not_read;
     a_small_capture_crashes: crash::capture::a_small_capture;
     a_gc_crashes: crash::collect::a_gc;
     a_gc_fails: faults::a_gc_that_fails_anywhere_loses_nothing;
