@@ -92,6 +92,35 @@ fn a_newcomer_needs_two_commands() {
 }
 
 #[test]
+fn a_sealed_region_is_opened_by_a_credential_of_systemd_and_no_core_is_dumped() {
+    let mut fixture = Fixture::sealed();
+    fixture.image("disk.raw", 1);
+    fixture.run(&["snapshot", "create", "disk.raw", "--name", "base"]).exits(0);
+    let token = fixture.run(&["token", "create", "first"]).exits(0);
+    fixture.unset("ICECORE_PASSWORD_FILE");
+    fixture.set("CREDENTIALS_DIRECTORY", fixture.path("credentials"));
+    fixture.run(&["serve", "--listen", "0"]).exits(10).says(&[
+        "region local",
+        "password_file",
+        "icecore-password",
+    ]);
+    std::fs::create_dir(fixture.path("credentials")).unwrap();
+    for name in ["icecore-password", "icecore-password-local"] {
+        // The credential of the region goes before that of all.
+        let credential = |name: &str| fixture.path("credentials").join(name);
+        std::fs::write(credential("icecore-password"), "of others").unwrap();
+        std::fs::copy(fixture.path("password"), credential(name)).unwrap();
+        let serving = Serving::start(&fixture, &[]);
+        assert!(serving.get("/v2/snapshots", token.out.trim()).contains("\"name\":\"base\""));
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", serving.child.id())).unwrap();
+        let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        assert_eq!(cores.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
+        serving.signal(Signal::TERM);
+        serving.ends_with(0);
+    }
+}
+
+#[test]
 fn what_the_server_may_not_read_is_an_error_and_no_empty_list() {
     const USER: &str = "63120";
     if !rustix::process::getuid().is_root() {

@@ -18,6 +18,9 @@ use crate::units;
 /// The directory is --repo, else ICECORE_REPO, else the default place, where the first
 /// `snapshot create` would create a repository anyway.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  icecore --repo /srv/backup init\n  ICECORE_PASSWORD_FILE=backup.password icecore --repo /srv/backup init"
+)]
 pub(crate) struct InitArgs {
     /// The default zstd level for new data: -7 (fast) to 19 (small)
     #[arg(long, value_name = "LEVEL", default_value_t = DEFAULT_LEVEL, allow_negative_numbers = true,
@@ -56,7 +59,7 @@ impl InitArgs {
             false => app::make_at(&place.dir, self.level, self.parity)?,
         };
         let kind = if sealed {
-            "it is sealed: without the password or key, nobody can read it, you neither"
+            "it is sealed: without the password or key, nobody can read it, not even you"
         } else {
             "it is plain: everybody who can read the directory can read the data"
         };

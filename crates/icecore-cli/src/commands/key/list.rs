@@ -39,10 +39,14 @@ impl ListArgs {
         let rows: Vec<_> = slots.iter().map(row).collect();
         let result = json::KeysResult { keys: slots.iter().map(json::Key::new).collect(), epoch };
         app.ui.result(&result, &ui::table(&columns, &rows, !self.no_header))?;
-        if slots.iter().any(|slot| slot.state == SlotState::OneCopy) {
+        let any = |bad: &dyn Fn(SlotState) -> bool| slots.iter().any(|slot| bad(slot.state));
+        if any(&|state| state == SlotState::OneCopy) {
             app.ui.note("`icecore repair catalog` restores the second copy of a key slot");
         }
-        Ok(Verdict::from_findings(slots.iter().any(|slot| slot.state != SlotState::Sound)))
+        if any(&|state| !matches!(state, SlotState::Sound | SlotState::OneCopy)) {
+            app.ui.note("`icecore key remove ID` removes a lost, damaged or unknown key slot; `icecore key add` adds a new one");
+        }
+        Ok(Verdict::from_findings(any(&|state| state != SlotState::Sound)))
     }
 }
 
