@@ -48,6 +48,7 @@ impl PreparedRun<'_> {
 }
 
 /// Publishes a run with these entries, which are sorted and name packs by their number in `packs`.
+#[cfg(any(test, feature = "testing"))]
 pub(crate) fn write_run<C: Iterator<Item = Entry>, B: Iterator<Item = Entry>>(
     files: &RepositoryFiles,
     packs: &[PackId],
@@ -57,7 +58,7 @@ pub(crate) fn write_run<C: Iterator<Item = Entry>, B: Iterator<Item = Entry>>(
     prepare_run(files, packs, chunks, blocks)?.publish()
 }
 
-/// Writes such a run.
+/// Writes a run with these entries, which are sorted and name packs by their number in `packs`.
 pub(crate) fn prepare_run<'a, C: Iterator<Item = Entry>, B: Iterator<Item = Entry>>(
     files: &'a RepositoryFiles,
     packs: &[PackId],
