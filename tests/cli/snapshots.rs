@@ -11,10 +11,11 @@ fn the_first_snapshot_makes_the_default_repository_and_says_so() {
     let run = |arguments: &[&str]| finish(bare_program(&fixture.path("")).args(arguments));
     let first = run(&["snapshot", "create", "web.raw"]).exits(0);
     assert!(
-        first.err.contains("created a repository in") && first.err.contains("home/.local/share/icecore"),
+        first.err.contains("created a plain repository in")
+            && first.err.contains("home/.local/share/icecore"),
         "{first:?}"
     );
-    assert!(!run(&["snapshot", "create", "web.raw"]).exits(0).err.contains("created a repository"));
+    assert!(!run(&["snapshot", "create", "web.raw"]).exits(0).err.contains("created a "));
     let list = run(&["snapshot", "list", "--format", "Resource,Type", "--no-header"]).exits(0);
     assert_eq!(list.out, "web   volume\nweb   volume\n");
 }

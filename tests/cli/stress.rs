@@ -292,7 +292,7 @@ fn settle(fixture: &Fixture, model: &BTreeMap<String, Known>) -> u64 {
         fixture.run(&["gc", "--max-unused", "0%"]).exits(0);
         assert_eq!(
             names(&files(&repo.join("local/locks"))),
-            ["gc", "index", "journal", "merge", "notes", "parity"]
+            ["gc", "index", "join", "journal", "merge", "notes", "parity"]
         );
         assert_eq!(files(&repo.join("local/tmp")), Vec::<PathBuf>::new());
     }
