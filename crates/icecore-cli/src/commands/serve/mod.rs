@@ -27,6 +27,10 @@ use crate::json;
 /// Droplets are disks over NBD, at addresses that the API returns. Ctrl-C or SIGTERM stops the
 /// server after it has answered the requests that have begun; a second one ends it at once. SIGHUP
 /// makes it read the certificate again.
+///
+/// The password or private key of a sealed region comes from `password_file` or `identity_file` in
+/// the configuration, a systemd credential, or ICECORE_PASSWORD_FILE and the like; the server never
+/// asks.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
     #[command(flatten)]
