@@ -34,6 +34,8 @@ mod injected;
 #[cfg(test)]
 mod json;
 #[cfg(test)]
+mod kept;
+#[cfg(test)]
 mod killing;
 #[cfg(test)]
 mod layers;

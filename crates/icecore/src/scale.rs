@@ -7,7 +7,7 @@ use crate::format::record::Record;
 use crate::format::run_table::Entry;
 use crate::format::run_table::Key;
 use crate::repository::Repository;
-use crate::stores::index::run_writer::write_run;
+use crate::stores::index::run_writer::prepare_run;
 use crate::stores::pack::list::list_packs;
 use crate::stores::recovery::record_copies::record_copies as copies_in;
 use crate::words::error::Result;
@@ -38,7 +38,8 @@ pub fn write_index(repo: &Repository, blocks: u64) -> Result<()> {
     };
     let of_chunk = |number: u64| entry(block(number, chunks), number * CHUNK_BLOCKS, CHUNK_BLOCKS - 1);
     let of_block = |number: u64| entry(block(number, blocks), number, number % CHUNK_BLOCKS);
-    let run = write_run(repo.files(), &packs, || (0..chunks).map(of_chunk), || (0..blocks).map(of_block))?;
+    let run = prepare_run(repo.files(), &packs, || (0..chunks).map(of_chunk), || (0..blocks).map(of_block))?
+        .publish()?;
     repo.store.replace_runs(run, &[]);
     Ok(())
 }

@@ -244,8 +244,10 @@ impl Store {
     /// cannot be written stays as it is. Returns how many packs are sound again.
     pub(crate) fn write_back_rebuilt(&self) -> u64 {
         let mut written = 0;
-        for pack in self.rebuilt_packs() {
-            if write_back(&self.files, &pack).is_ok() {
+        // What was condemned is not needed, and may not come back.
+        let index = self.index();
+        for pack in self.rebuilt_packs().iter().filter(|pack| !index.is_condemned(&pack.id)) {
+            if write_back(&self.files, pack).is_ok() {
                 self.rebuilt.forget(pack.id);
                 written += 1;
             }

@@ -47,17 +47,6 @@ impl PreparedRun<'_> {
     }
 }
 
-/// Publishes a run with these entries, which are sorted and name packs by their number in `packs`.
-#[cfg(any(test, feature = "testing"))]
-pub(crate) fn write_run<C: Iterator<Item = Entry>, B: Iterator<Item = Entry>>(
-    files: &RepositoryFiles,
-    packs: &[PackId],
-    chunks: impl Fn() -> C,
-    blocks: impl Fn() -> B,
-) -> Result<Arc<RunFile>> {
-    prepare_run(files, packs, chunks, blocks)?.publish()
-}
-
 /// Writes a run with these entries, which are sorted and name packs by their number in `packs`.
 pub(crate) fn prepare_run<'a, C: Iterator<Item = Entry>, B: Iterator<Item = Entry>>(
     files: &'a RepositoryFiles,

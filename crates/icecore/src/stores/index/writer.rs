@@ -189,7 +189,7 @@ mod tests {
     use crate::pure::hash::Hasher;
     use crate::stores::chunks::Store;
     use crate::stores::index::Index;
-    use crate::stores::index::run_writer::write_run;
+    use crate::stores::index::run_writer::prepare_run;
     use crate::stores::journal::Journal;
     use crate::words::error::Error;
     use crate::words::ids::BlockId;
@@ -222,6 +222,11 @@ mod tests {
         entries
     }
 
+    fn write_run(files: &RepositoryFiles, pack: PackId, entries: &[Entry]) -> Arc<RunFile> {
+        let each = || entries.iter().copied();
+        prepare_run(files, &[pack], each, each).unwrap().publish().unwrap()
+    }
+
     #[test]
     fn a_merged_run_finds_what_its_parts_found_and_nothing_of_dropped_packs() {
         let files = files();
@@ -231,7 +236,7 @@ mod tests {
         let runs: Vec<_> = std::iter::zip(packs, ranges)
             .map(|(pack, numbers)| {
                 let entries = entries(numbers);
-                write_run(&files, &[pack], || entries.iter().copied(), || entries.iter().copied()).unwrap()
+                write_run(&files, pack, &entries)
             })
             .collect();
         let merged = prepare_merged(&files, &runs, &HashSet::from([packs[2]])).unwrap().publish().unwrap();
@@ -261,7 +266,7 @@ mod tests {
         let others = base_over(storage.clone(), "others");
         let publish = |files: &RepositoryFiles, pack: u8| {
             let entries = entries(0..10);
-            write_run(files, &[PackId([pack; 32])], || entries.iter().copied(), || entries.iter().copied())
+            Ok(write_run(files, PackId([pack; 32]), &entries))
         };
         publish(&others, 1).unwrap();
         let store = Store::open(base_over(storage.clone(), "own"), Journal::default()).unwrap();
