@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["keys/sources"],
     &["keys/unlock"],
     &["keys/manage"],
+    &["keys"],
     &["repository"],
     // Of a server.
     &["cron"],
