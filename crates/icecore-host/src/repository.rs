@@ -23,7 +23,7 @@ use icecore::storage::FsStorage;
 use crate::clock::new_id;
 use crate::clock::random_id;
 use crate::clock::system_unix_ms;
-use crate::keys::SlotContent;
+use crate::keys::content::SlotContent;
 use crate::keys::sources::Sources;
 use crate::machine::host_name;
 

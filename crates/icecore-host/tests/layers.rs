@@ -13,7 +13,6 @@ const LAYERS: &[&[&str]] = &[
     &["keys/sources"],
     &["keys/unlock"],
     &["keys/manage"],
-    &["keys"],
     &["repository"],
     // Of a server.
     &["cron"],

@@ -2,7 +2,7 @@
 //! identity that opens one comes from.
 
 mod answers;
-mod content;
+pub(crate) mod content;
 pub mod core_dumps;
 mod identity;
 pub mod manage;
