@@ -1,10 +1,10 @@
 //! How long the verbs take in repositories with few and with many snapshots, in a directory.
 //!
-//! `cargo bench -p icecore --bench catalog -- [--unchanged] DIR NUMBER...` makes a repository in a
-//! new directory inside of DIR, takes snapshots of one disk until there is each NUMBER of them, and
-//! prints a line for it. Each snapshot has one block of its own, or, with `--unchanged`, none: that
-//! is faster. Each time is the median of several calls, each with a handle of its own as a process
-//! has it.
+//! `cargo bench -p icecore --bench catalog -- [--unchanged] [--mib=SIZE] DIR NUMBER...` makes a
+//! repository in a new directory inside of DIR, takes snapshots of one disk of SIZE MiB (64) until
+//! there is each NUMBER of them, and prints a line for it. Each snapshot has one block of its own, or,
+//! with `--unchanged`, none: that is faster. Each time is the median of several calls, each with a
+//! handle of its own as a process has it.
 
 #![expect(
     clippy::disallowed_methods,
@@ -53,7 +53,7 @@ use uuid::Uuid;
 
 /// How often each verb is called for its median.
 const CALLS: usize = 15;
-const IMAGE_BYTES: usize = 64 << 20;
+const IMAGE_MIB: usize = 64;
 const BLOCK: usize = 4096;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -72,7 +72,7 @@ fn now_unix_ms() -> i64 {
 }
 
 impl Bench {
-    fn new(dir: PathBuf, unchanged: bool) -> Outcome<Self> {
+    fn new(dir: PathBuf, unchanged: bool, image_mib: usize) -> Outcome<Self> {
         let options = InitOptions {
             id: RepositoryId(Uuid::from_u128(1)),
             secrets: Secrets::Plain([7; 32]),
@@ -82,7 +82,7 @@ impl Bench {
         };
         Repository::init(Arc::new(FsStorage::new(&dir)), Uuid::from_u128(2), &options)?;
         let mut random = Random::new(1);
-        Ok(Self { dir, image: random.bytes(IMAGE_BYTES), random, made: 0, unchanged })
+        Ok(Self { dir, image: random.bytes(image_mib << 20), random, made: 0, unchanged })
     }
 
     fn open(&mut self) -> Outcome<Repository> {
@@ -99,7 +99,7 @@ impl Bench {
     }
 
     fn change(&mut self) {
-        let at = self.random.below(16384) * BLOCK;
+        let at = self.random.below(self.image.len() / BLOCK) * BLOCK;
         let block = self.random.bytes(BLOCK);
         self.image[at..at + BLOCK].copy_from_slice(&block);
     }
@@ -215,13 +215,15 @@ fn count(dir: &Path) -> Outcome<u64> {
 fn main() -> Outcome<()> {
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).filter(|word| word != "--bench").collect();
     let unchanged = arguments.iter().any(|word| word == "--unchanged");
-    arguments.retain(|word| word != "--unchanged");
+    let mib = arguments.iter().find_map(|word| word.to_str()?.strip_prefix("--mib="));
+    let mib = mib.map_or(Ok(IMAGE_MIB), str::parse)?;
+    arguments.retain(|word| !word.to_string_lossy().starts_with("--"));
     let Some((dir, numbers)) = arguments.split_first().filter(|(_, numbers)| !numbers.is_empty()) else {
         println!("not run: name a directory and how many snapshots");
         return Ok(());
     };
     let dir = tempfile::tempdir_in(dir)?;
-    let mut bench = Bench::new(dir.path().join("repo"), unchanged)?;
+    let mut bench = Bench::new(dir.path().join("repo"), unchanged, mib)?;
     println!(
         "| snapshots | create, unchanged | create, 1 block | get | rename | delete | volume create | list | stats | verify | gc, plan | delete 1000 | files |"
     );
