@@ -35,7 +35,7 @@ const MIXED_BYTES_MAX: u64 = 1 << 20;
 const RUN_ENTRIES_MAX: u64 = (1 << 32) - 1;
 /// The fewest and the most entries of the journal after a checkpoint: opening each of them takes
 /// some ten microseconds.
-const TAIL: (u64, u64) = (64, 512);
+const TAIL: (u64, u64) = (64, 256);
 
 /// The number for the salts of sealed files, beside those of the kinds of packs.
 const SALTS_OF_FILES: u8 = 4;
