@@ -351,7 +351,7 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
                     capturing.store.reload().unwrap();
                     whole(&capturing, &again)
                         && commit(&capturing, &mut again, &Ending::default(), false, begun).unwrap()
-                            == Commit::Done { dated_after: None }
+                            != Commit::Stale
                 });
                 threads.spawn(|| {
                     let options = gc::GcOptions { max_unused: 1.0, reseal: false };
