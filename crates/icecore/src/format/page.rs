@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::format::bytes::DecodeError;
+use crate::format::pack::SlotBitmap;
 use crate::format::serial;
 use crate::pure::hash::Hasher;
 use crate::words::ids::ChunkId;
@@ -19,6 +20,7 @@ use crate::words::sizes::LEAF_SPANS;
 use crate::words::sizes::SPAN_BLOCKS;
 use crate::words::sizes::to_u16;
 use crate::words::sizes::to_usize;
+use crate::words::units::slots;
 
 /// A reference to a page: its id, and the digest of the image's content below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +185,17 @@ impl Page {
 }
 
 impl Leaf {
+    /// Returns which slots of each of its chunks the extents name.
+    pub(crate) fn named_slots(&self) -> Vec<SlotBitmap> {
+        let mut named = vec![SlotBitmap::default(); self.chunks.len()];
+        for extent in &self.extents {
+            let Place::Chunk { chunk, slot } = extent.place else { continue };
+            let named = &mut named[usize::from(chunk)];
+            *named = named.with(&SlotBitmap::from_slots(slots(slot, extent.blocks)));
+        }
+        named
+    }
+
     fn check(&self) -> Result<(), DecodeError> {
         if self.digests.len() != self.data_spans.count_ones() as usize {
             return Err(DecodeError::bad("the number of span digests", self.digests.len() as u64));

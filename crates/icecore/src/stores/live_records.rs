@@ -39,16 +39,17 @@ const WALKS_MAX: usize = 8;
 /// # Errors
 /// Those of `walk`.
 pub(crate) fn walk_unpinned<T>(store: &Store, mut walk: impl FnMut(&Catalog) -> Result<T>) -> Result<T> {
-    for _ in 1..WALKS_MAX {
+    let mut walks = 1;
+    loop {
         let catalog = store.catalog()?;
         store.reload()?;
-        match walk(&catalog) {
-            Err(error)
-                if error.kind() == ErrorKind::Corrupt && store.catalog()?.lost_since(catalog.number) => {}
-            walked => return walked,
+        let walked = walk(&catalog);
+        let misses_something = walked.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt);
+        if walks == WALKS_MAX || !misses_something || !store.catalog()?.lost_since(catalog.number) {
+            return walked;
         }
+        walks += 1;
     }
-    walk(&*store.catalog()?)
 }
 
 /// Calls `each` with every snapshot of a catalog except those in `except`, and with records that only

@@ -8,6 +8,7 @@ pub(crate) mod file_sizes;
 pub(crate) mod files;
 pub(crate) mod index;
 pub(crate) mod journal;
+pub(crate) mod known_slots;
 pub(crate) mod live_records;
 pub(crate) mod locks;
 pub(crate) mod manifest;

@@ -55,7 +55,13 @@ const LAYERS: Layers<'_> = Layers(&[
     &["world/in_place"],
     // Stores.
     &["stores/seals"],
-    &["stores/files", "stores/recent_pages", "stores/volumes/blocks", "stores/volumes/dirty_map"],
+    &[
+        "stores/files",
+        "stores/known_slots",
+        "stores/recent_pages",
+        "stores/volumes/blocks",
+        "stores/volumes/dirty_map",
+    ],
     &["stores/slots"],
     &["stores/config"],
     &["stores/locks", "stores/index", "stores/pack/file", "stores/pack/list"],

@@ -6,9 +6,9 @@ use std::collections::HashSet;
 use crate::format::pack::SlotBitmap;
 use crate::format::page::Leaf;
 use crate::format::page::PageRef;
-use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Located;
+use crate::stores::known_slots::KnownSlots;
 use crate::stores::manifest::cursor::Cursor;
 use crate::stores::pack::file::PackFile;
 use crate::stores::recovery::pages::delta_base;
@@ -22,7 +22,6 @@ use crate::words::ids::PackId;
 use crate::words::ids::PageId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
-use crate::words::units::slots;
 
 /// A bit set of fixed size.
 #[derive(Default, Clone)]
@@ -89,12 +88,9 @@ impl PackUse {
 #[derive(Default)]
 pub(crate) struct Usage {
     pub(crate) packs: HashMap<PackId, PackUse>,
-    /// The marked slots of chunks that were met last. Successive snapshots need much the same.
-    marked: HashMap<ChunkId, SlotBitmap>,
+    /// Slots that are marked.
+    marked: KnownSlots,
 }
-
-/// The most chunks whose marked slots are remembered: 64 MiB.
-const MARKED_MAX: usize = 1 << 20;
 
 /// Pages below which everything was walked. An image may name the same page any number of times.
 type Seen = HashSet<PageId>;
@@ -197,19 +193,12 @@ impl Marker<'_, '_> {
     }
 
     fn mark_leaf(&mut self, leaf: &Leaf) -> Result<()> {
-        let mut needed = vec![SlotBitmap::default(); leaf.chunks.len()];
-        for extent in &leaf.extents {
-            let Place::Chunk { chunk, slot } = extent.place else { continue };
-            let needed = &mut needed[usize::from(chunk)];
-            *needed = needed.with(&SlotBitmap::from_slots(slots(slot, extent.blocks)));
-        }
-        leaf.chunks.iter().zip(&needed).try_for_each(|(id, needed)| self.mark_slots(id, needed))
+        leaf.chunks.iter().zip(&leaf.named_slots()).try_for_each(|(id, needed)| self.mark_slots(id, needed))
     }
 
     /// Marks slots of a chunk, but for those that an earlier page had marked.
     fn mark_slots(&mut self, id: &ChunkId, needed: &SlotBitmap) -> Result<()> {
-        let marked = self.usage.marked.get(id).copied().unwrap_or_default();
-        if marked.has_all(needed) {
+        if self.usage.marked.has_all(id, needed) {
             return Ok(());
         }
         let chunk = self.copies.chunk(id)?;
@@ -219,10 +208,7 @@ impl Marker<'_, '_> {
                 None => self.without_sound_copy(&chunk, slot)?,
             }
         }
-        if self.usage.marked.len() >= MARKED_MAX {
-            self.usage.marked.clear();
-        }
-        self.usage.marked.insert(*id, marked.with(needed));
+        self.usage.marked.add(id, needed);
         Ok(())
     }
 

@@ -6,10 +6,10 @@ use std::collections::HashSet;
 use crate::format::pack::SlotBitmap;
 use crate::format::page::Leaf;
 use crate::format::page::PageRef;
-use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
+use crate::stores::known_slots::KnownSlots;
 use crate::stores::manifest::cursor::Cursor;
 use crate::stores::notes::Damage;
 use crate::stores::recovery::copy_with;
@@ -20,7 +20,6 @@ use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::ids::PackId;
 use crate::words::ids::PageId;
-use crate::words::units::slots;
 
 /// Packs that are to go unless a snapshot needs them. Each page is walked only once, because a pack
 /// that was spared does not go later.
@@ -33,9 +32,8 @@ pub(crate) struct Needs<'a> {
     going: HashSet<PackId>,
     /// The good slots of copies in packs that stay; for a page, all or none.
     proven: HashMap<(PackId, u32), SlotBitmap>,
-    /// Slots of chunks that are known to stay, used as long as no damage is known. Successive
-    /// snapshots need much the same slots.
-    kept: HashMap<ChunkId, SlotBitmap>,
+    /// Slots of chunks that are known to stay, used as long as no damage is known.
+    kept: KnownSlots,
     seen: HashSet<PageId>,
     /// Pages that were kept because others are made from them.
     bases: HashSet<PageId>,
@@ -57,7 +55,7 @@ impl<'a> Needs<'a> {
             written,
             going: going.into_iter().collect(),
             proven: HashMap::new(),
-            kept: HashMap::new(),
+            kept: KnownSlots::default(),
             seen: HashSet::new(),
             bases: HashSet::new(),
             undamaged: false,
@@ -170,17 +168,13 @@ impl<'a> Needs<'a> {
     }
 
     fn keep_leaf(&mut self, leaf: &Leaf) -> Result<()> {
-        for extent in &leaf.extents {
-            let Place::Chunk { chunk, slot } = extent.place else { continue };
-            let id = &leaf.chunks[usize::from(chunk)];
-            let needed = SlotBitmap::from_slots(slots(slot, extent.blocks));
-            let kept = self.kept.get(id).copied().unwrap_or_default();
-            if kept.has_all(&needed) {
+        for (id, needed) in leaf.chunks.iter().zip(&leaf.named_slots()) {
+            if self.kept.has_all(id, needed) {
                 continue;
             }
-            self.keep_slots(id, &needed)?;
+            self.keep_slots(id, needed)?;
             if self.undamaged {
-                self.kept.insert(*id, kept.with(&needed));
+                self.kept.add(id, needed);
             }
         }
         Ok(())

@@ -5,13 +5,13 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::format::pack::SlotBitmap;
 use crate::format::page::Leaf;
 use crate::format::page::PageRef;
 use crate::format::page::Place;
 use crate::format::record::Record;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
+use crate::stores::known_slots::KnownSlots;
 use crate::stores::manifest::cursor::Cursor;
 use crate::stores::manifest::cursor::Node;
 use crate::stores::recovery::other_places;
@@ -50,7 +50,7 @@ pub(crate) struct Manifests<'a> {
     /// Pages that are sound, together with everything below them.
     pub(crate) sound: Places,
     /// The slots of chunks that are there, and of which no damage is known.
-    pub(crate) known: HashMap<ChunkId, SlotBitmap>,
+    pub(crate) known: KnownSlots,
     /// Pages with a problem below them, each with one of the findings.
     pub(crate) unsound: HashMap<PageId, FindingNumber>,
     /// How often such a page was met again.
@@ -93,7 +93,7 @@ impl<'a> Manifests<'a> {
             progress,
             sample,
             sound: Places::default(),
-            known: HashMap::new(),
+            known: KnownSlots::default(),
             unsound: HashMap::new(),
             again: 0,
             named: Places::default(),

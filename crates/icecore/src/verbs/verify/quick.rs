@@ -14,13 +14,8 @@ use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
 use crate::words::progress::Meter;
-use crate::words::sizes::LEAF_SPANS;
 use crate::words::units::block_bytes;
 use crate::words::units::block_end;
-use crate::words::units::slots;
-
-/// The most chunks whose slots are remembered: 64 MiB.
-const KNOWN_MAX: usize = 1 << 20;
 
 /// A page on the path from the root, and where its part of the image ends.
 type Open = (Located, u64);
@@ -77,30 +72,30 @@ impl Manifests<'_> {
 
     fn is_leaf_whole(&mut self, node: &Node, leaf: &Leaf, record: &Record, findings: &Findings) -> bool {
         let (number, image_end) = (node.first_leaf(), block_end(record.size_bytes));
-        let mut needed = vec![SlotBitmap::default(); leaf.chunks.len()];
         let mut begin = number.offset();
         let mut stored_spans = 0_u64;
         for extent in &leaf.extents {
             let end = begin + block_bytes(u64::from(extent.blocks));
-            if let Place::Chunk { chunk, slot } = extent.place {
+            if extent.place != Place::Zero {
                 if end > image_end {
                     return false;
                 }
                 stored_spans |= number.span_mask(&(begin..end));
-                let needed = &mut needed[usize::from(chunk)];
-                *needed = needed.with(&SlotBitmap::from_slots(slots(slot, extent.blocks)));
             }
             begin = end;
         }
-        let claims = (0..LEAF_SPANS).filter(|span| leaf.data_spans >> span & 1 == 1);
-        claims.into_iter().all(|span| stored_spans >> span & 1 == 1)
-            && leaf.chunks.iter().zip(&needed).all(|(id, needed)| self.has_slots(id, needed, findings))
+        let claims_no_more = leaf.data_spans & !stored_spans == 0;
+        claims_no_more
+            && leaf
+                .chunks
+                .iter()
+                .zip(&leaf.named_slots())
+                .all(|(id, needed)| self.has_slots(id, needed, findings))
     }
 
     /// Tells whether a chunk is there with these slots, and no damage of them is known.
     fn has_slots(&mut self, id: &ChunkId, needed: &SlotBitmap, findings: &Findings) -> bool {
-        let known = self.known.get(id).copied().unwrap_or_default();
-        if known.has_all(needed) {
+        if self.known.has_all(id, needed) {
             return true;
         }
         let Ok(Some(located)) = self.store.find_chunk(id) else { return false };
@@ -111,10 +106,7 @@ impl Manifests<'_> {
             return false;
         }
         self.name(&located);
-        if self.known.len() >= KNOWN_MAX {
-            self.known.clear();
-        }
-        self.known.insert(*id, known.with(needed));
+        self.known.add(id, needed);
         true
     }
 }
