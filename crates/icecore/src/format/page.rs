@@ -3,6 +3,8 @@
 //!
 //! A page has only one encoding, so that equal regions of images are one page in the repository.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -274,14 +276,10 @@ impl Leaf {
         let with_data = || spans.iter().enumerate().filter(|(_, digest)| **digest != NodeDigest::ZERO);
         let data_spans = with_data().fold(0, |mask, (span, _)| mask | 1 << span);
         let digests = with_data().map(|(_, digest)| *digest).collect();
-        let (mut chunks, mut extents) = (Vec::<ChunkId>::new(), Vec::<Extent>::new());
+        let (mut chunks, mut extents) = (NamedChunks::default(), Vec::<Extent>::new());
         for place in places {
             let place = place.map_or(Place::Zero, |(id, slot)| {
-                let known = chunks.iter().rposition(|chunk| *chunk == id);
-                let chunk = known.unwrap_or_else(|| {
-                    chunks.push(id);
-                    chunks.len() - 1
-                });
+                let chunk = chunks.find(&id).unwrap_or_else(|| chunks.add(id));
                 Place::Chunk { chunk: to_u16(chunk), slot }
             });
             match extents.last_mut() {
@@ -289,12 +287,37 @@ impl Leaf {
                 _ => extents.push(Extent { blocks: 1, place }),
             }
         }
-        Self { data_spans, digests, chunks, extents }
+        Self { data_spans, digests, chunks: chunks.ids, extents }
     }
 
     /// Returns the digest of the image's content in this leaf.
     pub(crate) fn content(&self, hasher: &Hasher) -> NodeDigest {
         hasher.node(&self.span_digests())
+    }
+}
+
+/// The chunks that extents name, in the order of their first use.
+#[derive(Default)]
+pub(crate) struct NamedChunks {
+    pub(crate) ids: Vec<ChunkId>,
+    numbers: HashMap<ChunkId, usize>,
+}
+
+impl NamedChunks {
+    /// Returns the number of a chunk, or none if nothing has named it yet.
+    pub(crate) fn find(&self, id: &ChunkId) -> Option<usize> {
+        match self.ids.last() == Some(id) {
+            true => Some(self.ids.len() - 1),
+            false => self.numbers.get(id).copied(),
+        }
+    }
+
+    /// Adds a chunk that nothing has named yet, and returns its number.
+    pub(crate) fn add(&mut self, id: ChunkId) -> usize {
+        let number = self.ids.len();
+        self.ids.push(id);
+        self.numbers.insert(id, number);
+        number
     }
 }
 

@@ -7,6 +7,7 @@ use crate::format::bytes::DecodeError;
 use crate::format::bytes::Fields;
 use crate::format::page::Inner;
 use crate::format::page::Leaf;
+use crate::format::page::NamedChunks;
 use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::serial;
@@ -173,17 +174,17 @@ impl LeafDifference {
         let spans = (0..LEAF_SPANS).filter(differs).fold(0, |mask, span| mask | 1 << span);
         let data_spans = spans & page.data_spans;
         let digests = marked(data_spans).map(|span| new_digests[span]).collect();
-        let (mut chunks, mut extents) = (Vec::new(), Vec::<Extent>::new());
+        let (mut chunks, mut extents) = (NamedChunks::default(), Vec::<Extent>::new());
         // The chunk and the slot that would continue the last extent.
         let mut next = None;
         for block in marked(spans).flat_map(blocks) {
             let kind = match new[block] {
                 same if same == old[block] => Place::Kept,
                 None => Place::Zero,
-                Some((id, slot)) => match chunks.iter().rposition(|chunk| *chunk == id) {
-                    Some(at) => Place::Again { back: to_u16(chunks.len() - 1 - at), slot },
+                Some((id, slot)) => match chunks.find(&id) {
+                    Some(at) => Place::Again { back: to_u16(chunks.ids.len() - 1 - at), slot },
                     None => {
-                        chunks.push(id);
+                        chunks.add(id);
                         Place::Next { slot }
                     }
                 },
@@ -197,7 +198,7 @@ impl LeafDifference {
             let following = |(id, slot): (ChunkId, u8)| Some((id, slot.checked_add(1)?));
             next = new[block].filter(|_| in_chunk).and_then(following);
         }
-        Self { spans, data_spans, digests, chunks, extents }
+        Self { spans, data_spans, digests, chunks: chunks.ids, extents }
     }
 
     fn apply(&self, base: &Leaf) -> Result<Leaf, DecodeError> {

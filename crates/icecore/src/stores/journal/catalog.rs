@@ -132,8 +132,18 @@ impl Catalog {
     /// minor version of the format.
     ///
     /// # Errors
-    /// `Corrupt` if the entry does not follow.
+    /// As for [`follow`](Self::follow).
     pub(crate) fn after(&self, entry: &Entry, digest: Digest, minor: u16) -> Result<Self> {
+        let mut next = self.clone();
+        next.follow(entry, digest, minor)?;
+        Ok(next)
+    }
+
+    /// Turns the catalog into that after the next entry.
+    ///
+    /// # Errors
+    /// `Corrupt` if the entry does not follow. If it fails otherwise, the catalog must not be used.
+    pub(crate) fn follow(&mut self, entry: &Entry, digest: Digest, minor: u16) -> Result<()> {
         if entry.number != self.number + 1 || entry.before != self.digest {
             return Err(Error::corrupt(format!(
                 "entry {} of the journal does not follow entry {}",
@@ -141,21 +151,23 @@ impl Catalog {
             ))
             .with_hint(NextStep::RepairCatalog));
         }
-        self.with(entry, digest, minor)
+        self.take(entry, digest, minor)
     }
 
-    /// Returns the catalog with what an entry says, whether or not it is the next one.
-    pub(crate) fn with(&self, entry: &Entry, digest: Digest, minor: u16) -> Result<Self> {
-        let mut next = self.clone();
+    /// Adds what an entry says, whether or not it is the next one.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io` if the checkpoint cannot be read. Then the catalog must not be used.
+    pub(crate) fn take(&mut self, entry: &Entry, digest: Digest, minor: u16) -> Result<()> {
         for change in &entry.changes {
-            next.apply(change, entry)?;
+            self.apply(change, entry)?;
         }
-        (next.number, next.digest, next.minor) = (entry.number, digest, self.minor.max(minor));
-        next.tokens.push(entry.token);
-        if next.tokens.len() > TOKENS_MAX {
-            next.tokens.remove(0);
+        (self.number, self.digest, self.minor) = (entry.number, digest, self.minor.max(minor));
+        self.tokens.push(entry.token);
+        if self.tokens.len() > TOKENS_MAX {
+            self.tokens.remove(0);
         }
-        Ok(next)
+        Ok(())
     }
 
     fn apply(&mut self, change: &Change, entry: &Entry) -> Result<()> {

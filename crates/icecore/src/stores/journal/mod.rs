@@ -116,7 +116,7 @@ impl Journal {
         let last = files::last_entry(files)?;
         for number in catalog.number + 1..=last {
             let (entry, digest, minor) = files::read_entry(files, number)?;
-            *catalog = Arc::new(catalog.after(&entry, digest, minor)?);
+            Arc::make_mut(catalog).follow(&entry, digest, minor)?;
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ use std::ops::Range;
 
 use crate::format::record::Record;
 use crate::repository::Repository;
+use crate::stores::journal::catalog::Catalog;
 use crate::stores::locks;
 use crate::stores::notes::Damage;
 pub(crate) use crate::verbs::capture::changed::Changed;
@@ -112,7 +113,7 @@ pub(crate) fn capture_dated(
     progress: &dyn Progress,
 ) -> Result<CaptureReport> {
     let read = |job: &Job<'_>| {
-        let parent = choose_parent(repo, options)?;
+        let parent = choose_parent(job.catalog, options)?;
         // If something is damaged, the image is read, because it may still hold the lost data.
         let trusted = trusted_parent(parent.as_ref(), &job.image, options).filter(|_| job.damage.is_empty());
         let trusted = match trusted {
@@ -213,6 +214,7 @@ struct Read {
 /// One attempt to capture an image.
 struct Job<'a> {
     repo: &'a Repository,
+    catalog: &'a Catalog,
     source: &'a dyn ReadAt,
     /// The known state of the image.
     image: ImageState,
@@ -300,7 +302,16 @@ fn store(
         }
         let damage = Damage::load(files);
         let publisher = publisher.as_ref();
-        let job = Job { repo, source: image, image: before, damage: &damage, publisher, options, progress };
+        let job = Job {
+            repo,
+            catalog: &catalog,
+            source: image,
+            image: before,
+            damage: &damage,
+            publisher,
+            options,
+            progress,
+        };
         let Read { captured, parent, trusted_mtime } = read(&job)?;
         let after = image.state().map_err(|error| Error::io("looking at the image", error))?;
         if after.size_bytes != before.size_bytes {
@@ -329,11 +340,11 @@ fn store(
         .with_hint("capture the image again when gc has ended"))
 }
 
-fn choose_parent(repo: &Repository, options: &CaptureOptions) -> Result<Option<Record>> {
+fn choose_parent(catalog: &Catalog, options: &CaptureOptions) -> Result<Option<Record>> {
     match options.parent {
         Parent::None => Ok(None),
-        Parent::Snapshot(id) => repo.catalog()?.get(id).map(Some),
-        Parent::Newest => repo.catalog()?.newest_of(options.kind, &options.resource),
+        Parent::Snapshot(id) => catalog.get(id).map(Some),
+        Parent::Newest => catalog.newest_of(options.kind, &options.resource),
     }
 }
 

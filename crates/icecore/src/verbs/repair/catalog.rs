@@ -238,7 +238,7 @@ fn salvage(
     let last = files::last_entry(files)?;
     for number in catalog.number + 1..=last {
         match files::read_entry(files, number) {
-            Ok((entry, digest, minor)) => catalog = catalog.with(&entry, digest, minor)?,
+            Ok((entry, digest, minor)) => catalog.take(&entry, digest, minor)?,
             Err(error) if error.kind() == ErrorKind::Corrupt => lost.push(number),
             Err(error) => return Err(error),
         }
