@@ -73,7 +73,6 @@ fn a_new_droplet_has_what_clients_look_for() {
         ("volume_ids", json!([])),
         ("kernel", Value::Null),
         ("next_backup_window", Value::Null),
-        ("networks", json!({"v4": [], "v6": []})),
         ("backup_policy", json!({"plan": "weekly", "weekday": "SUN", "hour": 0})),
     ] {
         assert_eq!(made[key], value, "{key}");

@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &[
         "db/accounts",
         "db/actions",
+        "db/first_boots",
         "db/imports",
         "db/numbers",
         "db/offers",
@@ -37,6 +38,8 @@ const LAYERS: &[&[&str]] = &[
     &[
         "service/accounts",
         "service/droplets/backups",
+        "service/droplets/features",
+        "service/droplets/first_boot",
         "service/images/item",
         "service/images/probe",
         "service/images/source",
@@ -52,6 +55,7 @@ const LAYERS: &[&[&str]] = &[
         "service/images/convert",
         "service/snapshots",
         "service/tag_names",
+        "service/vpcs",
     ],
     &["service/attachments"],
     &["service/parts"],
@@ -71,7 +75,8 @@ const LAYERS: &[&[&str]] = &[
     // The API's objects.
     &["wire/blank", "wire/error", "wire/list"],
     &["wire/account", "wire/image", "wire/region", "wire/snapshot", "wire/tag", "wire/volume_action"],
-    &["wire/action", "wire/droplet", "wire/volume"],
+    &["wire/action", "wire/backup_policy", "wire/network", "wire/volume"],
+    &["wire/droplet", "wire/new_droplet"],
     // HTTP: what all handlers need, the handlers, and what is around them.
     &["http/blocking", "http/body", "http/connection", "http/limits", "http/params", "http/slash"],
     &["http/auth", "http/page"],

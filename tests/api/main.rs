@@ -12,6 +12,8 @@ mod data;
 #[cfg(test)]
 mod droplets;
 #[cfg(test)]
+mod echo;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod images;

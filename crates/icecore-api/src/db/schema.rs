@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 /// The upgrade steps. A database's version is the number of steps taken. A released step never
 /// changes.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     "
     -- Bearer tokens: only their digests.
     CREATE TABLE token (
@@ -113,6 +113,20 @@ const STEPS: [&str; 4] = [
     CREATE TABLE schedule (
         name TEXT PRIMARY KEY,
         done_ms INTEGER NOT NULL
+    ) STRICT;
+",
+    "
+    -- What the machine of a Droplet is given at its first start, as JSON. Keyed by the id of its disk.
+    CREATE TABLE first_boot (
+        uuid BLOB PRIMARY KEY NOT NULL,
+        data TEXT NOT NULL
+    ) STRICT;
+
+    -- Droplets that were destroyed with what belonged to them, and what became of it, as JSON.
+    CREATE TABLE destruction (
+        droplet INTEGER PRIMARY KEY NOT NULL,
+        account TEXT NOT NULL,
+        report TEXT NOT NULL
     ) STRICT;
 ",
 ];

@@ -46,9 +46,24 @@ pub(crate) const SIZE: &str = "size";
 pub(crate) const STATUS: &str = "status";
 /// Of a Droplet: the times of its backups, as `weekly SUN 8` or `daily 8`.
 pub(crate) const BACKUPS: &str = "backups";
+/// Of a Droplet: the id of its VPC. A missing label means the default VPC of its account and region.
+pub(crate) const VPC: &str = "vpc";
+/// Of a Droplet: [`YES`] if the client asked for this feature.
+pub(crate) const MONITORING: &str = "monitoring";
+/// Of a Droplet: [`YES`] if the client asked for this feature.
+pub(crate) const IPV6: &str = "ipv6";
+/// Of a Droplet: [`YES`] if the client asked for this feature.
+pub(crate) const PRIVATE_NETWORKING: &str = "private-networking";
+/// Of a Droplet: [`NO`] if the client asked for no public network.
+pub(crate) const PUBLIC_NETWORKING: &str = "public-networking";
 /// Of a volume that is still being made. Such a volume is hidden, and removed if the server ends
 /// before it is finished.
 pub(crate) const UNFINISHED: &str = "unfinished";
+
+/// The text of a label that says yes.
+pub(crate) const YES: &str = "yes";
+/// The text of a label that says no.
+pub(crate) const NO: &str = "no";
 
 /// The most tags that a resource can have.
 pub(crate) const TAGS_MAX: usize = 64;

@@ -22,6 +22,7 @@ pub(crate) mod usage;
 pub(crate) mod volume_actions;
 pub(crate) mod volume_snapshots;
 pub(crate) mod volumes;
+pub(crate) mod vpcs;
 
 use std::sync::Arc;
 

@@ -22,6 +22,7 @@ use crate::service::jobs::Jobs;
 use crate::service::scratch::Scratch;
 use crate::service::snapshots::Snapshots;
 use crate::service::tag_names::TagNames;
+use crate::service::vpcs::Vpcs;
 
 /// The parts that services are built from.
 pub(crate) struct Parts {
@@ -37,6 +38,7 @@ pub(crate) struct Parts {
     pub(super) attachments: Arc<Attachments>,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) tag_names: Arc<TagNames>,
+    pub(super) vpcs: Arc<Vpcs>,
 }
 
 impl Parts {
@@ -54,6 +56,7 @@ impl Parts {
             attachments: Arc::new(Attachments::new(&disks)),
             snapshots: Arc::new(Snapshots::new(&config, &db, &pools)),
             tag_names: Arc::new(TagNames::new(&db)),
+            vpcs: Arc::new(Vpcs {}),
             config,
             db,
             clock,

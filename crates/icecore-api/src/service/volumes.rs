@@ -131,7 +131,7 @@ impl Volumes {
             labels::set(&mut new, key, of_snapshot.map_or(asked, there));
         }
         labels::set_tags(&mut new, &tags);
-        labels::set(&mut new, labels::UNFINISHED, if unfinished { "yes" } else { "" });
+        labels::set(&mut new, labels::UNFINISHED, if unfinished { labels::YES } else { "" });
         Ok(new)
     }
 

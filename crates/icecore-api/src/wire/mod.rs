@@ -2,11 +2,14 @@
 
 pub(crate) mod account;
 pub(crate) mod action;
+pub(crate) mod backup_policy;
 pub(crate) mod blank;
 pub(crate) mod droplet;
 pub(crate) mod error;
 pub(crate) mod image;
 pub(crate) mod list;
+pub(crate) mod network;
+pub(crate) mod new_droplet;
 pub(crate) mod region;
 pub(crate) mod snapshot;
 pub(crate) mod tag;

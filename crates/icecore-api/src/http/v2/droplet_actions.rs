@@ -16,7 +16,7 @@ use crate::service::accounts::Who;
 use crate::wire::action::ActionBody;
 use crate::wire::action::ActionsBody;
 use crate::wire::action::StartedActionsBody;
-use crate::wire::droplet::NewDropletAction;
+use crate::wire::new_droplet::NewDropletAction;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 

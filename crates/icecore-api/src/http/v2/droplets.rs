@@ -19,12 +19,12 @@ use crate::wire::droplet::ActionLinks;
 use crate::wire::droplet::DropletBody;
 use crate::wire::droplet::DropletJson;
 use crate::wire::droplet::DropletsBody;
-use crate::wire::droplet::NewDroplet;
 use crate::wire::droplet::NewDropletBody;
 use crate::wire::image::DropletBackupsBody;
 use crate::wire::image::DropletSnapshotJson;
 use crate::wire::image::DropletSnapshotsBody;
 use crate::wire::list::Paged;
+use crate::wire::new_droplet::NewDroplet;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 

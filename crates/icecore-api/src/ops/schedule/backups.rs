@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use icecore::snapshot::ResourceKind;
-use icecore_host::cron::When;
 use uuid::Uuid;
 
 use crate::ops::schedule::entry::Entry;
@@ -50,21 +49,13 @@ fn of_account(service: &Service, account: &str, busy: &HashSet<Uuid>) -> ApiResu
         let (Some(policy), Some(number)) = (policy, numbers.get(&disk.id())) else { continue };
         entries.push(Entry {
             name: format!("/backup/{}", disk.id()),
-            when: when(&policy)?,
+            when: policy.when()?,
             // The backup waits for the end of the Droplet's running action.
             ready: !busy.contains(&disk.id()),
             what: What::Backup { account: account.to_owned(), droplet: number.to_string() },
         });
     }
     Ok(entries)
-}
-
-fn when(policy: &BackupPolicy) -> ApiResult<When> {
-    let cron = match policy {
-        BackupPolicy::Daily { hour } => format!("0 {hour} * * *"),
-        BackupPolicy::Weekly { weekday, hour } => format!("0 {hour} * * {weekday}"),
-    };
-    Ok(When::parse(&cron, "UTC")?)
 }
 
 /// Takes a backup, and deletes expired ones.

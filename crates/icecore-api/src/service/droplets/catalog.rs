@@ -13,6 +13,7 @@ use crate::db::Db;
 use crate::pool::labels;
 use crate::service::accounts::Who;
 use crate::service::disks::Disks;
+use crate::service::droplets::first_boot::FirstBoot;
 use crate::service::droplets::item::DropletItem;
 use crate::service::images::catalog::Images;
 use crate::service::images::item::ImageItem;
@@ -20,6 +21,7 @@ use crate::service::images::item::ImageType;
 use crate::service::items::VolumeItem;
 use crate::service::parts::Parts;
 use crate::service::tag_names::is_same;
+use crate::service::vpcs::default_vpc;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
@@ -78,8 +80,10 @@ impl Droplets {
         let volumes = self.disks.volumes(who)?;
         let busy: HashSet<Uuid> =
             self.db.unfinished_actions()?.into_iter().map(|action| action.resource).collect();
+        let ids: Vec<Uuid> = disks.iter().map(VolumeItem::id).collect();
+        let first_boots = self.db.first_boots(&ids)?;
         let mut droplets = Vec::with_capacity(disks.len());
-        for disk in disks {
+        for (disk, first_boot) in disks.into_iter().zip(first_boots) {
             let number = numbers.get(&disk.id()).copied().ok_or_else(ApiError::not_found)?;
             let [snapshot_ids, backup_ids] =
                 taken.get(number.to_string().as_str()).cloned().unwrap_or_default();
@@ -87,9 +91,12 @@ impl Droplets {
             droplets.push(DropletItem {
                 number,
                 size: self.size_of(&disk),
+                vpc: labels::id(&disk.info.labels, labels::VPC)
+                    .unwrap_or_else(|| default_vpc(&who.0, &disk.pool.slug)),
                 image: self.image_of_disk(&images, &disk)?,
                 snapshot_ids,
                 backup_ids,
+                first_boot: first_boot.map(|data| FirstBoot::parse(&data)).unwrap_or_default(),
                 volume_ids: attached.map(VolumeItem::id).collect(),
                 locked: busy.contains(&disk.id()),
                 disk,

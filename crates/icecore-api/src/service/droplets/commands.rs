@@ -35,9 +35,7 @@ use crate::words::error::ApiResult;
 use crate::words::names;
 use crate::words::time::rfc3339;
 
-/// How long backups are kept, in milliseconds.
-const DAILY_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1000;
-const WEEKLY_KEPT_MS: i64 = 4 * DAILY_KEPT_MS;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// An operation on a Droplet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +69,16 @@ pub(crate) enum Command {
     EnableBackups(BackupPolicy),
     ChangeBackupPolicy(BackupPolicy),
     DisableBackups,
+    EnableIpv6,
+    EnablePrivateNetworking,
+    EnableMonitoring,
+    DisableMonitoring,
+    /// Records that somebody asked for a new password. The server does not change what is on disks.
+    PasswordReset,
+    /// Always refused: the kernel is on the disk.
+    ChangeKernel {
+        kernel: i64,
+    },
 }
 
 impl Command {
@@ -90,6 +98,12 @@ impl Command {
             Self::EnableBackups(_) => "enable_backups",
             Self::ChangeBackupPolicy(_) => "change_backup_policy",
             Self::DisableBackups => "disable_backups",
+            Self::EnableIpv6 => "enable_ipv6",
+            Self::EnablePrivateNetworking => "enable_private_networking",
+            Self::EnableMonitoring => "enable_monitoring",
+            Self::DisableMonitoring => "disable_monitoring",
+            Self::PasswordReset => "password_reset",
+            Self::ChangeKernel { .. } => "change_kernel",
         }
     }
 
@@ -100,7 +114,11 @@ impl Command {
             | Self::Rebuild { .. }
             | Self::Resize { .. }
             | Self::Rename { .. }
-            | Self::ChangeBackupPolicy(_) => false,
+            | Self::ChangeBackupPolicy(_)
+            | Self::EnableMonitoring
+            | Self::DisableMonitoring
+            | Self::PasswordReset
+            | Self::ChangeKernel { .. } => false,
             Self::Snapshot { .. }
             | Self::PowerOn
             | Self::PowerOff
@@ -108,7 +126,9 @@ impl Command {
             | Self::Reboot
             | Self::PowerCycle
             | Self::EnableBackups(_)
-            | Self::DisableBackups => true,
+            | Self::DisableBackups
+            | Self::EnableIpv6
+            | Self::EnablePrivateNetworking => true,
         }
     }
 }
@@ -219,11 +239,8 @@ impl DropletCommands {
     /// Deletes the expired backups of a Droplet: daily ones after a week, weekly ones after four.
     pub(crate) fn expire_backups(&self, who: &Who, id: &str) -> ApiResult<usize> {
         let droplet = self.droplets.get(who, id)?;
-        let kept_ms = match droplet.backups() {
-            Some(BackupPolicy::Daily { .. }) => DAILY_KEPT_MS,
-            Some(BackupPolicy::Weekly { .. }) => WEEKLY_KEPT_MS,
-            None => return Ok(0),
-        };
+        let Some(policy) = droplet.backups() else { return Ok(0) };
+        let kept_ms = i64::from(policy.kept_days()) * DAY_MS;
         let now = self.clock.now_unix_ms();
         let mut expired = self.snapshots.list(who)?;
         expired.retain(|item| {
@@ -280,6 +297,17 @@ impl DropletCommands {
                 label(labels::BACKUPS, &policy.to_label())
             }
             Command::DisableBackups => label(labels::BACKUPS, ""),
+            Command::EnableIpv6 if droplet.features().without_public_network => {
+                Err(ApiError::unprocessable("ipv6 needs a public network, which this Droplet does not have."))
+            }
+            Command::EnableIpv6 => label(labels::IPV6, labels::YES),
+            Command::EnablePrivateNetworking => label(labels::PRIVATE_NETWORKING, labels::YES),
+            Command::EnableMonitoring => label(labels::MONITORING, labels::YES),
+            Command::DisableMonitoring => label(labels::MONITORING, ""),
+            Command::PasswordReset => Ok(DropletJob::Label { labels: BTreeMap::new() }),
+            Command::ChangeKernel { kernel } => Err(ApiError::unprocessable(format!(
+                "kernel {kernel} is not available: the kernel of this Droplet is on its disk."
+            ))),
         }
     }
 

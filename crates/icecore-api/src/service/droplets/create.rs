@@ -26,6 +26,8 @@ use crate::service::attachments::VOLUMES_PER_DROPLET;
 use crate::service::disks::Disks;
 use crate::service::droplets::backups::BackupPolicy;
 use crate::service::droplets::catalog::Droplets;
+use crate::service::droplets::features::Features;
+use crate::service::droplets::first_boot::FirstBoot;
 use crate::service::droplets::item::DropletItem;
 use crate::service::droplets::jobs::DropletJob;
 use crate::service::droplets::jobs::DropletJobs;
@@ -35,6 +37,7 @@ use crate::service::items::GIB;
 use crate::service::items::VolumeItem;
 use crate::service::parts::Parts;
 use crate::service::tag_names::TagNames;
+use crate::service::vpcs::Vpcs;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::names;
@@ -61,6 +64,14 @@ impl ImageChoice {
     }
 }
 
+/// A volume, as a client names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum VolumeChoice {
+    Id(String),
+    /// By its name in the Droplet's region.
+    Name(String),
+}
+
 /// A request for new Droplets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DropletRequest {
@@ -69,9 +80,13 @@ pub(crate) struct DropletRequest {
     pub(crate) size: String,
     pub(crate) image: Option<ImageChoice>,
     pub(crate) tags: Vec<String>,
-    /// The ids of volumes to attach.
-    pub(crate) volumes: Vec<String>,
+    /// The volumes to attach.
+    pub(crate) volumes: Vec<VolumeChoice>,
     pub(crate) backups: Option<BackupPolicy>,
+    pub(crate) features: Features,
+    /// The id of its VPC, or none for the default one.
+    pub(crate) vpc_uuid: Option<String>,
+    pub(crate) first_boot: FirstBoot,
 }
 
 /// The service that creates Droplets.
@@ -88,6 +103,7 @@ pub(crate) struct NewDroplets {
     droplets: Arc<Droplets>,
     jobs: DropletJobs,
     tag_names: Arc<TagNames>,
+    vpcs: Arc<Vpcs>,
 }
 
 impl NewDroplets {
@@ -110,6 +126,7 @@ impl NewDroplets {
             droplets: Arc::clone(droplets),
             jobs: jobs.clone(),
             tag_names: Arc::clone(&parts.tag_names),
+            vpcs: Arc::clone(&parts.vpcs),
         }
     }
 
@@ -131,7 +148,8 @@ impl NewDroplets {
         let size = self.config.size(&request.size).ok_or_else(invalid)?;
         let (image, pool) = self.image_of_new_droplet(who, request, size)?;
         let volumes = self.volumes_of_new_droplet(who, request, &pool)?;
-        let tags = self.tag_names.for_new(who, &request.tags)?;
+        request.first_boot.check()?;
+        let common = self.labels_of_new(who, request, size, &pool)?;
         let there = self.disks.list(who, ResourceKind::Droplet)?.len();
         if there + request.names.len() > self.config.limits.droplets {
             return Err(ApiError::forbidden("creating this/these droplet(s) will exceed your droplet limit"));
@@ -140,13 +158,9 @@ impl NewDroplets {
         for name in &request.names {
             let id = new_id();
             let number = self.db.number(id)?;
-            let mut labels = Labels::from([(labels::ACCOUNT.to_owned(), who.0.clone())]);
+            let mut labels = common.clone();
             labels::set(&mut labels, labels::NAME, name);
             labels::set(&mut labels, labels::NUMBER, &number.to_string());
-            labels::set(&mut labels, labels::SIZE, &size.slug);
-            labels::set_tags(&mut labels, &tags);
-            let backups = request.backups.as_ref().map(BackupPolicy::to_label).unwrap_or_default();
-            labels::set(&mut labels, labels::BACKUPS, &backups);
             let job = DropletJob::Create {
                 name: name.clone(),
                 size_bytes: size.disk * GIB,
@@ -154,14 +168,41 @@ impl NewDroplets {
                 labels,
                 volumes: volumes.clone(),
             };
+            if !request.first_boot.is_empty() {
+                self.db.keep_first_boot(id, &request.first_boot.to_text()?)?;
+            }
             let new = new_action(who, "create", id, number, &pool, self.clock.now_unix_ms());
             let action = self.actions.act(&new, self.jobs.work(job)?)?;
             if action.status == ActionStatus::Errored {
+                self.db.forget_first_boot(id)?;
                 return Err(ApiError::unprocessable(action.message));
             }
             made.push((self.droplets.get(who, &number.to_string())?, action));
         }
         Ok(made)
+    }
+
+    /// Returns the labels that all Droplets of a request have.
+    fn labels_of_new(
+        &self,
+        who: &Who,
+        request: &DropletRequest,
+        size: &SizeConfig,
+        pool: &Pool,
+    ) -> ApiResult<Labels> {
+        if request.features.ipv6 && request.features.without_public_network {
+            return Err(ApiError::unprocessable("ipv6 must be false if public_networking is false"));
+        }
+        let vpc = self.vpcs.for_droplet(who, pool, request.vpc_uuid.as_deref())?;
+        let tags = self.tag_names.for_new(who, &request.tags)?;
+        let backups = request.backups.as_ref().map(BackupPolicy::to_label).unwrap_or_default();
+        let mut new = Labels::from([(labels::ACCOUNT.to_owned(), who.0.clone())]);
+        labels::set(&mut new, labels::SIZE, &size.slug);
+        labels::set(&mut new, labels::BACKUPS, &backups);
+        labels::set(&mut new, labels::VPC, &vpc.to_string());
+        request.features.write(&mut new);
+        labels::set_tags(&mut new, &tags);
+        Ok(new)
     }
 
     /// Returns the image of a new Droplet, and the region to make it in.
@@ -202,11 +243,13 @@ impl NewDroplets {
         pool: &Pool,
     ) -> ApiResult<Vec<Uuid>> {
         let mut wanted = Vec::new();
-        for id in &request.volumes {
-            let volume = self
-                .disks
-                .volume(who, id)
-                .map_err(|_| ApiError::unprocessable(format!("there is no volume {id}")))?;
+        for choice in &request.volumes {
+            let (found, called) = match choice {
+                VolumeChoice::Id(id) => (self.disks.volume(who, id), id),
+                VolumeChoice::Name(name) => (self.disks.volume_named(who, name, &pool.slug), name),
+            };
+            let volume = found
+                .map_err(|_| ApiError::unprocessable(format!("volumes: there is no volume {called}")))?;
             self.check_attachable(who, &volume, pool)?;
             wanted.push(volume.id());
         }

@@ -5,6 +5,8 @@ use uuid::Uuid;
 
 use crate::pool::labels;
 use crate::service::droplets::backups::BackupPolicy;
+use crate::service::droplets::features::Features;
+use crate::service::droplets::first_boot::FirstBoot;
 use crate::service::images::item::ImageItem;
 use crate::service::items::VolumeItem;
 
@@ -15,12 +17,16 @@ pub(crate) struct DropletItem {
     /// The integer id.
     pub(crate) number: i64,
     pub(crate) size: SizeConfig,
+    /// The id of its VPC.
+    pub(crate) vpc: Uuid,
     /// The image that its disk was made from; a stand-in if that is gone.
     pub(crate) image: ImageItem,
     pub(crate) snapshot_ids: Vec<i64>,
     pub(crate) backup_ids: Vec<i64>,
     /// The volumes attached to it.
     pub(crate) volume_ids: Vec<Uuid>,
+    /// What its machine is given at its first start.
+    pub(crate) first_boot: FirstBoot,
     /// Whether an action on it is running.
     pub(crate) locked: bool,
 }
@@ -32,6 +38,11 @@ impl DropletItem {
             "" => "active",
             status => status,
         }
+    }
+
+    /// Returns the features that were asked for.
+    pub(crate) fn features(&self) -> Features {
+        Features::read(&self.disk.info.labels)
     }
 
     /// Returns its backup plan, if it has one.

@@ -17,6 +17,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::db::Action;
+use crate::db::Db;
 use crate::pool;
 use crate::pool::Pool;
 use crate::pool::Pools;
@@ -61,13 +62,14 @@ pub(crate) enum DropletJob {
 /// The service that carries out jobs.
 #[derive(Clone)]
 pub(crate) struct DropletJobs {
+    db: Arc<Db>,
     clock: Arc<dyn Clock>,
     pools: Arc<Pools>,
 }
 
 impl DropletJobs {
     pub(crate) fn new(parts: &Parts) -> Self {
-        Self { clock: Arc::clone(&parts.clock), pools: Arc::clone(&parts.pools) }
+        Self { db: Arc::clone(&parts.db), clock: Arc::clone(&parts.clock), pools: Arc::clone(&parts.pools) }
     }
 
     /// Returns a job as the work of an action.
@@ -138,6 +140,7 @@ impl DropletJobs {
         };
         // The disk goes last: until then, the whole job can be repeated.
         detach_all(pool, id)?;
+        self.db.forget_first_boot(id)?;
         for other in self.pools.values() {
             let mut backups = icecore::snapshot::list(other.repo())?;
             backups.retain(|snapshot| {
