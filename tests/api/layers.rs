@@ -78,8 +78,16 @@ const LAYERS: &[&[&str]] = &[
     &["wire/action", "wire/backup_policy", "wire/network", "wire/volume"],
     &["wire/droplet", "wire/new_droplet"],
     // HTTP: what all handlers need, the handlers, and what is around them.
-    &["http/blocking", "http/body", "http/connection", "http/limits", "http/params", "http/slash"],
-    &["http/auth", "http/page"],
+    &[
+        "http/admission",
+        "http/blocking",
+        "http/body",
+        "http/connection",
+        "http/limits",
+        "http/params",
+        "http/slash",
+    ],
+    &["http/auth", "http/host", "http/page"],
     &["http/rate"],
     &["http/answer"],
     &["http/v2/account", "http/v2/actions", "http/v2/regions", "http/v2/snapshots", "http/v2/tags"],
@@ -107,7 +115,7 @@ const LAYERS: &[&[&str]] = &[
     &["ops/schedule/tasks"],
     &["ops", "ops/schedule"],
     // Sockets.
-    &["server/disks", "server/tls"],
+    &["server/disks", "server/tls", "server/wire"],
     &["server/listen"],
     &["server"],
 ];

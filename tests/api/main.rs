@@ -14,6 +14,8 @@ mod droplets;
 #[cfg(test)]
 mod echo;
 #[cfg(test)]
+mod front;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod images;

@@ -10,7 +10,9 @@ use icecore_host::config::Config;
 use rusqlite::Connection;
 
 use crate::db::schema;
+use crate::words::private::make_private;
 use crate::words::private::make_private_dir;
+use crate::words::private::make_private_file;
 
 /// The name of the database in the state directory.
 const DATABASE: &str = "icecore.sqlite";
@@ -33,6 +35,13 @@ impl Db {
                     "if it is damaged, move it away: the server rebuilds it from the repositories, without tokens",
                 )
         };
+        make_private_file(path)?;
+        // SQLite gives its other files the permissions of the database.
+        for end in ["", "-wal", "-shm"] {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            make_private(Path::new(&name))?;
+        }
         let mut connection = Connection::open(path).map_err(failed)?;
         connection.busy_timeout(PATIENCE).map_err(failed)?;
         connection.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
@@ -62,5 +71,10 @@ pub fn open_database(config: &Config) -> icecore::Result<Db> {
     let dir = &config.server.state_dir;
     icecore::image::check_outside_repository(dir, None)?;
     make_private_dir(dir)?;
-    Db::open(&dir.join(DATABASE))
+    let database = dir.join(DATABASE);
+    if database.exists() {
+        // The directory is the server's own.
+        make_private(dir)?;
+    }
+    Db::open(&database)
 }

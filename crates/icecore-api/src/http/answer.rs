@@ -12,6 +12,7 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use icecore_host::clock::random_id;
 
+use crate::http::connection::is_of_api;
 use crate::http::rate::tell_usual;
 use crate::service::App;
 use crate::wire::error::ErrorBody;
@@ -33,7 +34,11 @@ impl IntoResponse for ApiError {
 /// Gives a request an id, and its answer the same id and a body.
 pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = random_id().to_string();
+    let of_api = is_of_api(request.uri().path());
     let mut answer = next.run(request).await;
+    if of_api {
+        note_error(&mut answer);
+    }
     if let Some(error) = answer.extensions_mut().remove::<ApiError>() {
         let body = ErrorBody { id: error.id, message: error.message, request_id: id.clone() };
         let status = answer.status();
@@ -58,6 +63,32 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
         headers.insert(REQUEST_ID, id);
     }
     answer
+}
+
+/// Gives an error of the router itself, such as that of a path that is not UTF-8, the form of ours.
+fn note_error(answer: &mut Response) {
+    let status = answer.status();
+    let is_json = answer
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.to_str().is_ok_and(|kind| kind.starts_with("application/json")));
+    if !(status.is_client_error() || status.is_server_error())
+        || is_json
+        || answer.extensions().get::<ApiError>().is_some()
+    {
+        return;
+    }
+    let error = match status.as_u16() {
+        400 => ApiError::bad_request("the path or the query of the request is malformed"),
+        404 => ApiError::not_found(),
+        other => ApiError {
+            status: other,
+            id: if status.is_server_error() { "server_error" } else { "bad_request" },
+            message: status.canonical_reason().unwrap_or("the request was refused").to_owned(),
+            retry_after: None,
+        },
+    };
+    answer.extensions_mut().insert(error);
 }
 
 /// Answers a request for an unknown path.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::extract::State;
 use axum::http::HeaderValue;
@@ -12,6 +11,7 @@ use axum::http::header;
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
+use futures_util::StreamExt;
 use tokio::time::timeout;
 
 use crate::service::App;
@@ -32,11 +32,9 @@ pub(crate) async fn take_body(State(app): State<App>, request: Request, next: Ne
     if length.is_some_and(|length| length > limits.body_bytes) {
         return refuse(too_large(limits.body_bytes));
     }
-    let read = to_bytes(body, limits.body_bytes);
-    match timeout(Duration::from_secs(limits.body_seconds), read).await {
+    match timeout(Duration::from_secs(limits.body_seconds), read(body, limits.body_bytes)).await {
         Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
-        // The body is too long, or the client is gone and gets no answer anyway.
-        Ok(Err(_)) => refuse(too_large(limits.body_bytes)),
+        Ok(Err(error)) => refuse(error),
         Err(_) => refuse(ApiError {
             status: 408,
             id: "request_timeout",
@@ -44,6 +42,21 @@ pub(crate) async fn take_body(State(app): State<App>, request: Request, next: Ne
             retry_after: None,
         }),
     }
+}
+
+async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
+    let mut parts = body.into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| {
+            ApiError::bad_request(format!("the body of the request cannot be read: {error}"))
+        })?;
+        if part.len() > bytes_max - bytes.len() {
+            return Err(too_large(bytes_max));
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok(bytes)
 }
 
 fn too_large(limit: usize) -> ApiError {

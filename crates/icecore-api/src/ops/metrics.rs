@@ -19,6 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::http::auth::trust;
 use crate::http::blocking::blocking;
 use crate::http::connection::Peer;
 use crate::pool::Pool;
@@ -65,6 +66,7 @@ pub(crate) struct Meters {
     requests: Family<OfRequest, Counter>,
     seconds: Family<OfPath, Histogram>,
     connections: Gauge,
+    closed_for_room: Counter,
     nbd_connections: Gauge,
     actions: Family<OfStatus, Gauge>,
     up: Family<OfRegion, Gauge>,
@@ -82,6 +84,7 @@ impl Default for Meters {
             requests: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             connections: Gauge::default(),
+            closed_for_room: Counter::default(),
             nbd_connections: Gauge::default(),
             actions: Family::default(),
             up: Family::default(),
@@ -95,6 +98,8 @@ impl Default for Meters {
         all.register("http_requests", "Requests answered", meters.requests.clone());
         all.register("http_request_seconds", "Duration of requests in seconds", meters.seconds.clone());
         all.register("http_connections", "Current connections", meters.connections.clone());
+        let closed = "Connections closed or refused to make room for others";
+        all.register("http_connections_closed_for_room", closed, meters.closed_for_room.clone());
         all.register("nbd_connections", "Current NBD connections", meters.nbd_connections.clone());
         all.register("actions", "Actions, by status", meters.actions.clone());
         all.register("region_up", "Whether the repository can be read", meters.up.clone());
@@ -115,6 +120,17 @@ impl Meters {
 
     pub(crate) fn disconnected(&self) {
         self.connections.dec();
+    }
+
+    /// Counts connections that had to go because there was no room for all.
+    pub(crate) fn closed_for_room(&self, count: usize) {
+        self.closed_for_room.inc_by(count as u64);
+    }
+
+    /// Counts a request that no handler got, because it could not be read.
+    pub(crate) fn refused(&self, status: u16) {
+        let (method, path) = ("other".to_owned(), "other".to_owned());
+        self.requests.get_or_create(&OfRequest { method, path, status }).inc();
     }
 
     pub(crate) fn nbd_connected(&self) {
@@ -200,7 +216,11 @@ pub(super) async fn show(
             let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
             // Comparing digests takes a time that reveals nothing about the token.
-            blake3::hash(given.as_bytes()) == blake3::hash(token.as_bytes())
+            let is_it = blake3::hash(given.as_bytes()) == blake3::hash(token.as_bytes());
+            if is_it {
+                trust(request.extensions());
+            }
+            is_it
         }
         None => request.extensions().get::<Peer>().is_some_and(|peer| is_loopback(peer.0)),
     };

@@ -11,6 +11,7 @@ use axum::response::IntoResponse;
 use axum::response::Redirect;
 use axum::response::Response;
 
+use crate::http::auth::trust;
 use crate::http::blocking::blocking;
 use crate::http::connection::Encrypted;
 use crate::panel::reply::problem;
@@ -35,11 +36,15 @@ pub(crate) async fn session_of(app: &App, parts: &Parts) -> Result<Option<Visito
     let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
     let at = uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
     let asked = Arc::clone(app);
-    blocking(move || {
+    let visitor = blocking(move || {
         let session = asked.sessions.get(&secret)?;
         Ok(session.map(|session| Visitor { session, secret, at, encrypted }))
     })
-    .await
+    .await?;
+    if visitor.is_some() {
+        trust(&parts.extensions);
+    }
+    Ok(visitor)
 }
 
 impl FromRequestParts<App> for Visitor {

@@ -3,6 +3,7 @@
 mod disks;
 mod listen;
 mod tls;
+mod wire;
 
 use std::fs::File;
 use std::fs::TryLockError;

@@ -8,6 +8,7 @@ use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
 
+use crate::config::names::is_host;
 use crate::config::names::is_slug;
 use crate::config::names::is_word;
 use crate::config::operation::RequestConfig;
@@ -16,7 +17,7 @@ use crate::config::schedule;
 use crate::config::settings::Config;
 use crate::config::settings::NbdConfig;
 
-/// The most connections that can be counted (`tokio::sync::Semaphore::MAX_PERMITS`).
+/// The most connections that can be counted.
 const CONNECTIONS_MAX: usize = usize::MAX >> 3;
 
 /// Reads the configuration from a file.
@@ -122,6 +123,12 @@ pub fn check(config: &Config) -> Result<()> {
             "listen on 127.0.0.1, set a certificate in [tls], or set allow_plain_http = true behind a proxy that encrypts",
         );
     }
+    if let Some(name) = config.server.names.iter().find(|name| !is_host(name)) {
+        return bad(
+            format!("`server.names`: {name:?} is not a host name"),
+            "write the name alone, such as icecore.example.com, without a scheme and a port",
+        );
+    }
     check_nbd(&config.nbd)?;
     check_requests(&config.requests)?;
     schedule::check(config)
@@ -155,7 +162,7 @@ fn check_nbd(nbd: &NbdConfig) -> Result<()> {
 fn check_requests(requests: &RequestConfig) -> Result<()> {
     // hyper takes no smaller buffer, and a request of a browser has more than a few hundred bytes.
     if requests.head_bytes < 8 << 10
-        || [requests.connections, requests.body_bytes].contains(&0)
+        || [requests.connections, requests.connections_per_peer, requests.body_bytes].contains(&0)
         || [requests.head_seconds, requests.body_seconds].contains(&0)
     {
         return Err(Error::new(

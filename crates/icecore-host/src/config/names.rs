@@ -15,3 +15,11 @@ pub(super) fn is_slug(text: &str) -> bool {
         && text.len() <= 64
         && text.chars().all(good)
 }
+
+/// Tells whether a text may be the name of a machine, without a port.
+pub(super) fn is_host(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    text.chars().next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && text.len() <= 253
+        && text.chars().all(good)
+}

@@ -19,8 +19,11 @@ pub struct TlsConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequestConfig {
-    /// Connections at once; others are turned away.
+    /// Connections at once. One more takes the place of one that has shown no valid token.
     pub connections: usize,
+    /// Connections of one address that have shown no valid token; one more takes the place of the
+    /// oldest. Those from this machine are not counted.
+    pub connections_per_peer: usize,
     /// Seconds for a request's head, for a TLS handshake, and that a connection may wait for its
     /// next request.
     pub head_seconds: u64,
@@ -40,6 +43,7 @@ impl Default for RequestConfig {
     fn default() -> Self {
         Self {
             connections: 1000,
+            connections_per_peer: 250,
             head_seconds: 30,
             body_seconds: 30,
             head_bytes: 32 << 10,

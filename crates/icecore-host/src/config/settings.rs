@@ -68,6 +68,9 @@ pub struct Config {
 pub struct ServerConfig {
     /// The address; one that other machines reach needs TLS or `allow_plain_http`.
     pub listen: SocketAddr,
+    /// The names by which clients reach it, beside addresses and `localhost`. What no token guards
+    /// is only told to requests for one of these.
+    pub names: Vec<String>,
     /// The directory of the database, the sockets and temporary files.
     pub state_dir: PathBuf,
     /// Whether another address than a loopback one may be served without TLS.
@@ -83,6 +86,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: ([127, 0, 0, 1], 8080).into(),
+            names: Vec::new(),
             state_dir: PathBuf::from("state"),
             allow_plain_http: false,
             jobs: 2,
