@@ -346,7 +346,7 @@ fn events_tell_what_is_going_on() {
     let server = Server::start();
     let browser = Browser::sign_in(&server, &server.token);
     let mut socket = std::net::TcpStream::connect(server.address).unwrap();
-    let request = format!("GET /events HTTP/1.1\r\nHost: x\r\nCookie: {}\r\n\r\n", browser.cookie);
+    let request = format!("GET /events HTTP/1.1\r\nHost: localhost\r\nCookie: {}\r\n\r\n", browser.cookie);
     socket.write_all(request.as_bytes()).unwrap();
     let lines = std::io::BufReader::new(socket).lines().map(Result::unwrap);
     let told: Vec<String> = lines.take_while(|line| line != "data: []").collect();
