@@ -140,6 +140,7 @@ fn droplets_that_cannot_be_made_are_refused() {
         (json!({"volumes": ["x"]}), "there is no volume x"),
         (json!({"volumes": [taken["id"]]}), "This volume is already attached"),
         (json!({"volumes": [{"id": other["id"]}]}), "region there"),
+        (json!({"ssh_keys": [999, "00:11"]}), "999, 00:11 are invalid key identifiers for Droplet creation."),
         (json!({"backup_policy": {"plan": "hourly"}}), "plan"),
         (json!({"backup_policy": {"hour": 5}}), "hour"),
     ] {
@@ -442,8 +443,17 @@ fn base_images_are_for_all_accounts_and_changed_by_none() {
     server.stop();
     let more =
         format!("[[image]]\nslug = \"debian-13-x64\"\nsnapshot = \"{id}\"\ndistribution = \"Debian\"\n");
+    // Another name of the same.
+    let more = format!("{more}[[image]]\nslug = \"debian-x64\"\nsnapshot = \"{id}\"\n");
     let server = Server::start_in(server.dir.clone(), &format!("{USUAL}{IMPORT}{more}"));
     let bob = server.token_of("bob");
+    let [one, other] = ["debian-13-x64", "debian-x64"]
+        .map(|slug| server.get(&format!("/v2/images/{slug}")).expect(200)["image"].take());
+    assert_eq!((&one["slug"], &other["slug"]), (&json!("debian-13-x64"), &json!("debian-x64")));
+    assert_eq!((&one["id"], &one["distribution"]), (&other["id"], &other["distribution"]));
+    assert_eq!(server.get("/v2/images").expect(200)["meta"]["total"], 1, "it is one image");
+    let body = json!({"name": "web", "size": "small", "image": "debian-x64"});
+    server.post("/v2/droplets", &body).expect(202);
     let of_bob = |method: &str, path: &str, body: Option<&str>| server.send(method, path, Some(&bob), body);
     for path in ["/v2/images/debian-13-x64", "/v2/images?type=distribution", "/v2/images"] {
         let shown = of_bob("GET", path, None).expect(200);

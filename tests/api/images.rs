@@ -163,6 +163,8 @@ fn what_turns_out_to_be_bad_is_told_and_can_be_deleted() {
         assert!(action["message"].as_str().unwrap().contains(says), "{action}");
         let body = json!({"name": "new", "region": "here", "size": "small", "image": image});
         holds(&server, &[("POST", "/v2/droplets", body, 422, "invalid image")]);
+        let listed = server.get("/v2/images?private=true").expect(200)["images"].take();
+        assert!(listed.as_array().unwrap().contains(&shown), "{listed}");
         server.delete(&format!("/v2/images/{image}")).expect(204);
         server.get(&format!("/v2/images/{image}")).expect(404);
     }

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod basics;
 #[cfg(test)]
+mod beside;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod crowd;
@@ -38,6 +40,8 @@ mod restarts;
 mod sealed;
 #[cfg(test)]
 mod snapshots;
+#[cfg(test)]
+mod ssh_keys;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn what_cannot_be_a_volume_is_refused_with_the_words_of_the_contract() {
         (json!({"name": ""}), 422, name),
         (json!({"name": "Upper"}), 422, name),
         (json!({"name": "1st"}), 422, name),
-        (json!({"name": "x".repeat(65)}), 422, name),
+        (json!({"name": "x".repeat(65)}), 422, "at most 64 characters; this has 65"),
         (json!({"name": 7}), 422, ""),
         (json!({"region": "nowhere"}), 422, storage),
         (json!({"region": "cold"}), 422, storage),

@@ -209,9 +209,51 @@ fn the_configuration_is_found_and_says_what_is_served() {
     assert_eq!(token["account"], "ann");
     let serving = Serving::start(&fixture, &[]);
     assert_eq!(serving.said["regions"], serde_json::json!(["nyc1"]));
-    assert!(dir.join("one/config").exists() && dir.join("state/icecore.sqlite").exists());
+    assert!(
+        dir.join("one/config").exists() && fixture.path("home/.local/state/icecore/icecore.sqlite").exists()
+    );
     let answer = serving.get("/v2/account", token["token"].as_str().unwrap());
     assert!(answer.contains("ann@example.com"), "{answer}");
+}
+
+/// Yesterday's token is good after the first configuration was written, and after it was deleted.
+#[test]
+fn a_configuration_does_not_move_the_state() {
+    let fixture = Fixture::new();
+    let token = fixture.run(&["token", "create", "x"]).exits(0).out;
+    let dir = fixture.path("home/.config/icecore");
+    std::fs::create_dir_all(&dir).unwrap();
+    let accepts = |arguments: &[&str]| {
+        let mut serving = Serving::start(&fixture, arguments);
+        let answer = serving.get("/v2/account", token.trim());
+        assert!(answer.starts_with("HTTP/1.1 200"), "{arguments:?}: {answer}");
+        assert_eq!(serving.said["regions"], serde_json::json!(["local"]));
+        serving.signal(Signal::TERM);
+        serving.ends_with(0);
+    };
+    accepts(&[]);
+    std::fs::write(dir.join("server.toml"), "[import]\nfolders = [\"import\"]\n").unwrap();
+    accepts(&[]);
+    std::fs::write(fixture.path("other.toml"), "[regions.local]\nrepository = \"other\"\n").unwrap();
+    accepts(&["--config", "other.toml"]);
+    std::fs::remove_file(dir.join("server.toml")).unwrap();
+    accepts(&[]);
+}
+
+/// Servers before had it there.
+#[test]
+fn a_state_beside_the_configuration_stays_in_use() {
+    let fixture = Fixture::new();
+    let path = fixture.path("server.toml");
+    let config = ["--config", "server.toml"];
+    std::fs::write(&path, "[server]\nstate_dir = \"state\"\n").unwrap();
+    let token = fixture.run(&[&["token", "create", "x"], &config[..]].concat()).exits(0).out;
+    std::fs::write(&path, "").unwrap();
+    // Somebody also tried it without a configuration.
+    fixture.run(&["token", "create", "other"]).exits(0);
+    let serving = Serving::start(&fixture, &config);
+    let answer = serving.get("/v2/account", token.trim());
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use icecore_host::config::Config;
+use icecore_host::config::DATABASE;
 use rusqlite::Connection;
 
 use crate::db::schema;
@@ -14,8 +15,6 @@ use crate::words::private::make_private;
 use crate::words::private::make_private_dir;
 use crate::words::private::make_private_file;
 
-/// The name of the database in the state directory.
-const DATABASE: &str = "icecore.sqlite";
 /// How long a statement waits while another process writes, such as `icecore token create`.
 const PATIENCE: Duration = Duration::from_secs(10);
 

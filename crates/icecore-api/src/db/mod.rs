@@ -11,6 +11,7 @@ mod offers;
 mod operation;
 mod schema;
 mod sessions;
+mod ssh_keys;
 mod tags;
 mod usage;
 
@@ -24,4 +25,5 @@ pub(crate) use crate::db::imports::Import;
 pub(crate) use crate::db::numbers::Numbered;
 pub(crate) use crate::db::offers::Offer;
 pub(crate) use crate::db::sessions::NewSession;
+pub(crate) use crate::db::ssh_keys::SshKey;
 pub(crate) use crate::db::usage::UsageSample;

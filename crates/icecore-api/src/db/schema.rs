@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 /// The upgrade steps. A database's version is the number of steps taken. A released step never
 /// changes.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     "
     -- Bearer tokens: only their digests.
     CREATE TABLE token (
@@ -129,6 +129,17 @@ const STEPS: [&str; 5] = [
         report TEXT NOT NULL
     ) STRICT;
 ",
+    "
+    CREATE TABLE ssh_key (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        account TEXT NOT NULL,
+        name TEXT NOT NULL,
+        public_key TEXT NOT NULL,
+        -- The MD5 digest, with colons.
+        fingerprint TEXT NOT NULL,
+        UNIQUE (account, fingerprint)
+    ) STRICT;
+",
 ];
 
 /// Upgrades a database to the newest version.
@@ -151,4 +162,34 @@ pub(super) fn bring_up_to_date(connection: &mut Connection) -> Result<()> {
     let newest = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     step.pragma_update(None, "user_version", newest).map_err(failed)?;
     step.commit().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tables(connection: &Connection) -> Vec<String> {
+        let mut all = connection.prepare("SELECT sql FROM sqlite_schema ORDER BY name").unwrap();
+        let rows = all.query_map([], |row| row.get::<_, Option<String>>(0)).unwrap();
+        rows.filter_map(|row| row.unwrap()).collect()
+    }
+
+    #[test]
+    fn a_database_of_each_version_is_upgraded() {
+        let mut new = Connection::open_in_memory().unwrap();
+        bring_up_to_date(&mut new).unwrap();
+        for version in 0..=STEPS.len() {
+            let mut old = Connection::open_in_memory().unwrap();
+            STEPS[..version].iter().for_each(|sql| old.execute_batch(sql).unwrap());
+            old.pragma_update(None, "user_version", i64::try_from(version).unwrap()).unwrap();
+            if version > 0 {
+                let sql = "INSERT INTO tag (account, name) VALUES ('ann', 'kept')";
+                old.execute(sql, []).unwrap();
+            }
+            bring_up_to_date(&mut old).unwrap();
+            assert_eq!(tables(&old), tables(&new), "{version}");
+            let tags: i64 = old.query_row("SELECT count(*) FROM tag", [], |row| row.get(0)).unwrap();
+            assert_eq!(tags, i64::from(version > 0), "{version}");
+        }
+    }
 }

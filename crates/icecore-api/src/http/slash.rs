@@ -1,17 +1,34 @@
 //! Trailing slashes: some clients end paths with one, and the cloud accepts both.
+//!
+//! A client that asks for a single thing with an empty id sends the same path as one that lists all
+//! with a slash at the end. Clients that list so also ask for a page.
 
 use axum::extract::Request;
+use axum::http::Method;
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 use axum::middleware::Next;
 use axum::response::Response;
 
+/// A mark that a path ended with a slash and had no query: behind a list, that is an empty id.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EmptyId;
+
 /// Removes a trailing slash from the path.
 pub(crate) async fn take_off(mut request: Request, next: Next) -> Response {
     if let Some(uri) = without(request.uri()) {
+        if request.method() != Method::POST && !asks_for_a_page(&uri) {
+            request.extensions_mut().insert(EmptyId);
+        }
         *request.uri_mut() = uri;
     }
     next.run(request).await
+}
+
+/// Returns whether the query chooses a part of a list.
+fn asks_for_a_page(uri: &Uri) -> bool {
+    let mut parameters = uri.query().unwrap_or_default().split('&');
+    parameters.any(|one| one.starts_with("page=") || one.starts_with("per_page="))
 }
 
 fn without(uri: &Uri) -> Option<Uri> {

@@ -17,6 +17,7 @@ use crate::service::jobs::Jobs;
 use crate::service::jobs::Lane;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
+use crate::words::ids;
 
 /// How long a request waits for the action it began. Most actions are done by then, so the client
 /// need not ask again.
@@ -62,7 +63,7 @@ impl Actions {
 
     /// Returns an action of an account.
     pub(crate) fn get(&self, who: &Who, id: &str) -> ApiResult<Action> {
-        let id = id.parse().map_err(|_| ApiError::not_found())?;
+        let id = ids::number(id).ok_or_else(ApiError::not_found)?;
         self.db.action(&who.0, id)?.ok_or_else(ApiError::not_found)
     }
 

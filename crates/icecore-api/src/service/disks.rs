@@ -19,6 +19,7 @@ use crate::service::items::VolumeItem;
 use crate::service::items::is_owned_by;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
+use crate::words::ids;
 
 /// The number of names to try for a volume of the engine when the wanted one is taken.
 const NAMES_MAX: usize = 1000;
@@ -71,7 +72,7 @@ impl Disks {
 
     /// Returns a volume of an account.
     pub(crate) fn volume(&self, who: &Who, id: &str) -> ApiResult<VolumeItem> {
-        let id: Uuid = id.parse().map_err(|_| ApiError::not_found())?;
+        let id = ids::uuid(id).ok_or_else(ApiError::not_found)?;
         self.volumes(who)?.into_iter().find(|item| item.id() == id).ok_or_else(ApiError::not_found)
     }
 
@@ -101,7 +102,7 @@ impl Disks {
 
     /// Returns the disk of a Droplet.
     pub(crate) fn of_droplet(&self, who: &Who, id: &str) -> ApiResult<VolumeItem> {
-        self.of_number(who, id.parse().map_err(|_| ApiError::not_found())?)
+        self.of_number(who, ids::number(id).ok_or_else(ApiError::not_found)?)
     }
 }
 

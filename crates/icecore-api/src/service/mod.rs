@@ -15,6 +15,7 @@ mod parts;
 mod scratch;
 pub(crate) mod sessions;
 pub(crate) mod snapshots;
+pub(crate) mod ssh_keys;
 pub(crate) mod start;
 pub(crate) mod tag_names;
 pub(crate) mod tags;
@@ -51,6 +52,7 @@ use crate::service::parts::Parts;
 use crate::service::scratch::Scratch;
 use crate::service::sessions::Sessions;
 use crate::service::snapshots::Snapshots;
+use crate::service::ssh_keys::SshKeys;
 use crate::service::tags::Tags;
 use crate::service::usage::Usage;
 use crate::service::volume_actions::VolumeActions;
@@ -79,6 +81,7 @@ pub(crate) struct Service {
     pub(crate) volume_actions: VolumeActions,
     pub(crate) volume_snapshots: VolumeSnapshots,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) ssh_keys: Arc<SshKeys>,
     pub(crate) tags: Tags,
     pub(crate) images: Arc<Images>,
     pub(crate) image_commands: ImageCommands,
@@ -127,6 +130,7 @@ impl Service {
             disks: parts.disks,
             attachments: parts.attachments,
             snapshots: parts.snapshots,
+            ssh_keys: parts.ssh_keys,
             images,
             imports,
             image_jobs,

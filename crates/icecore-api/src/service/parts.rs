@@ -21,6 +21,7 @@ use crate::service::disks::Disks;
 use crate::service::jobs::Jobs;
 use crate::service::scratch::Scratch;
 use crate::service::snapshots::Snapshots;
+use crate::service::ssh_keys::SshKeys;
 use crate::service::tag_names::TagNames;
 use crate::service::vpcs::Vpcs;
 
@@ -37,6 +38,7 @@ pub(crate) struct Parts {
     pub(super) disks: Arc<Disks>,
     pub(super) attachments: Arc<Attachments>,
     pub(super) snapshots: Arc<Snapshots>,
+    pub(super) ssh_keys: Arc<SshKeys>,
     pub(super) tag_names: Arc<TagNames>,
     pub(super) vpcs: Arc<Vpcs>,
 }
@@ -55,6 +57,7 @@ impl Parts {
             actions: Actions::new(&db, &clock, &jobs),
             attachments: Arc::new(Attachments::new(&disks)),
             snapshots: Arc::new(Snapshots::new(&config, &db, &pools)),
+            ssh_keys: Arc::new(SshKeys::new(&db)),
             tag_names: Arc::new(TagNames::new(&db)),
             vpcs: Arc::new(Vpcs {}),
             config,

@@ -26,6 +26,7 @@ use crate::service::items::SnapshotItem;
 use crate::service::items::id_of_name;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
+use crate::words::ids;
 
 /// How snapshots are deleted: disks made from them stay.
 const DELETE: DeleteOptions = DeleteOptions { clones_keep_it: true };
@@ -117,7 +118,7 @@ impl Snapshots {
     /// Returns the snapshot with an id: a UUID for a volume's snapshot, a number for a Droplet's.
     pub(crate) fn get(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
         // Different spellings of a UUID are the same id.
-        let id = id.parse::<Uuid>().map_or_else(|_| id.to_owned(), |uuid| uuid.to_string());
+        let id = ids::uuid(id).map_or_else(|| id.to_owned(), |uuid| uuid.to_string());
         let all = self.list(who)?;
         all.into_iter().find(|item| item.id() == id).ok_or_else(ApiError::not_found)
     }

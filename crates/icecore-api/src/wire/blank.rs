@@ -19,6 +19,6 @@ pub(crate) fn id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error>
     match serde_json::Value::deserialize(from)? {
         serde_json::Value::String(text) => Ok(text),
         serde_json::Value::Number(number) if number.is_u64() => Ok(number.to_string()),
-        _ => Err(serde::de::Error::custom("an id must be text or a whole number")),
+        _ => Err(serde::de::Error::custom("expected an id: a string or an integer")),
     }
 }

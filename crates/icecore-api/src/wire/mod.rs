@@ -12,6 +12,7 @@ pub(crate) mod network;
 pub(crate) mod new_droplet;
 pub(crate) mod region;
 pub(crate) mod snapshot;
+pub(crate) mod ssh_key;
 pub(crate) mod tag;
 pub(crate) mod volume;
 pub(crate) mod volume_action;

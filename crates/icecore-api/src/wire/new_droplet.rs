@@ -14,10 +14,11 @@ use crate::wire::backup_policy::PolicyJson;
 use crate::wire::blank;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
+use crate::words::ids;
 
 /// An integer id or a slug.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected an integer id or a slug")]
 pub(crate) enum ImageRef {
     /// An integer id.
     Number(i64),
@@ -27,7 +28,7 @@ pub(crate) enum ImageRef {
 
 /// A volume, as an id or as an object.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected the id of a volume, or an object with it")]
 pub(crate) enum VolumeRef {
     /// The id.
     Text(String),
@@ -121,7 +122,7 @@ impl From<ImageRef> for ImageChoice {
     fn from(image: ImageRef) -> Self {
         match image {
             ImageRef::Number(number) => Self::Number(number),
-            ImageRef::Text(text) => text.parse().map_or(Self::Slug(text), Self::Number),
+            ImageRef::Text(text) => ids::number(&text).map_or(Self::Slug(text), Self::Number),
         }
     }
 }

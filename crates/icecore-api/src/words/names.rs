@@ -3,6 +3,9 @@
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
+/// The cloud's message for a bad name of a volume.
+const INVALID_VOLUME_NAME: &str =
+    "failed to create volume: invalid volume name. names must be lowercase and alphanumeric";
 /// The longest name of a volume.
 const VOLUME_NAME_MAX: usize = 64;
 /// The longest name of a Droplet, a snapshot, an image or a tag, in bytes.
@@ -12,25 +15,28 @@ const DESCRIPTION_MAX: usize = 1024;
 
 /// Checks the name of a new volume: lower-case letters, digits and `-`, beginning with a letter.
 pub(crate) fn check_volume(name: &str) -> ApiResult<()> {
+    if name.len() > VOLUME_NAME_MAX {
+        return Err(ApiError::unprocessable(format!(
+            "{INVALID_VOLUME_NAME}, with at most {VOLUME_NAME_MAX} characters; this has {}",
+            name.len()
+        )));
+    }
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let first = name.chars().next().is_some_and(|first| first.is_ascii_lowercase());
-    if first && name.len() <= VOLUME_NAME_MAX && name.chars().all(good) {
+    if first && name.chars().all(good) {
         return Ok(());
     }
-    Err(ApiError::unprocessable(
-        "failed to create volume: invalid volume name. names must be lowercase and alphanumeric",
-    ))
+    Err(ApiError::unprocessable(INVALID_VOLUME_NAME))
 }
 
 /// Checks the name of a Droplet: that of a host.
 pub(crate) fn check_droplet(name: &str) -> ApiResult<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
     let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    if ends(name.chars().next())
-        && ends(name.chars().last())
-        && name.len() <= NAME_MAX
-        && name.chars().all(good)
-    {
+    if name.len() > NAME_MAX {
+        return Err(too_long("Name", NAME_MAX, name));
+    }
+    if ends(name.chars().next()) && ends(name.chars().last()) && name.chars().all(good) {
         return Ok(());
     }
     Err(ApiError::unprocessable("Name Only valid hostname characters are allowed. (a-z, A-Z, 0-9, . and -)"))
@@ -39,7 +45,10 @@ pub(crate) fn check_droplet(name: &str) -> ApiResult<()> {
 /// Checks the name of a snapshot or an image, which is free text.
 pub(crate) fn check_text(what: &str, name: &str) -> ApiResult<()> {
     let turning = |c: char| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let bad = name.trim().is_empty() || name.len() > NAME_MAX || name.trim() != name;
+    if name.len() > NAME_MAX {
+        return Err(too_long(what, NAME_MAX, name));
+    }
+    let bad = name.trim().is_empty() || name.trim() != name;
     if bad || name.chars().any(|c| c.is_control() || turning(c)) {
         return Err(ApiError::unprocessable(format!("{what} must have 1 to 255 bytes of printable text")));
     }
@@ -48,10 +57,11 @@ pub(crate) fn check_text(what: &str, name: &str) -> ApiResult<()> {
 
 /// Checks a text about something.
 pub(crate) fn check_description(what: &str, text: &str) -> ApiResult<()> {
-    if text.len() > DESCRIPTION_MAX || text.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(ApiError::unprocessable(format!(
-            "{what} must have at most {DESCRIPTION_MAX} bytes of printable text"
-        )));
+    if text.len() > DESCRIPTION_MAX {
+        return Err(too_long(what, DESCRIPTION_MAX, text));
+    }
+    if text.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(ApiError::unprocessable(format!("{what} can only have printable text")));
     }
     Ok(())
 }
@@ -59,12 +69,21 @@ pub(crate) fn check_description(what: &str, text: &str) -> ApiResult<()> {
 /// Checks the name of a tag.
 pub(crate) fn check_tag(name: &str) -> ApiResult<()> {
     let good = |c: char| c.is_alphanumeric() || matches!(c, ':' | '-' | '_');
-    if !name.is_empty() && name.len() <= NAME_MAX && name.chars().all(good) {
+    if name.len() > NAME_MAX {
+        return Err(too_long("tag name", NAME_MAX, name));
+    }
+    if !name.is_empty() && name.chars().all(good) {
         return Ok(());
     }
     Err(ApiError::unprocessable(
         "tag name must have 1 to 255 letters, digits, colons, dashes and underscores",
     ))
+}
+
+/// Returns the error for a text that is too long.
+fn too_long(what: &str, bytes_max: usize, text: &str) -> ApiError {
+    let (bytes, unit) = (text.len(), if text.is_ascii() { "characters" } else { "bytes" });
+    ApiError::unprocessable(format!("{what} can have at most {bytes_max} {unit}; this has {bytes}"))
 }
 
 #[cfg(test)]
@@ -98,6 +117,21 @@ mod tests {
         assert!(check_tag("env:prod_1-x").is_ok());
         for bad in ["", "a b", "a.b", "a/b", &"x".repeat(256)] {
             assert!(check_tag(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_told_the_limit() {
+        let long = "x".repeat(2000);
+        for (checked, limit) in [
+            (check_volume(&long), "at most 64"),
+            (check_droplet(&long), "at most 255"),
+            (check_text("name", &long), "at most 255"),
+            (check_description("description", &long), "at most 1024"),
+            (check_tag(&long), "at most 255"),
+        ] {
+            let message = checked.unwrap_err().message;
+            assert!(message.contains(limit) && message.contains("2000"), "{message}");
         }
     }
 }

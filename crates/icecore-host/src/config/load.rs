@@ -16,31 +16,48 @@ use crate::config::operation::is_loopback;
 use crate::config::schedule;
 use crate::config::settings::Config;
 use crate::config::settings::NbdConfig;
+use crate::config::settings::Usual;
 
 /// The most connections that can be counted.
 const CONNECTIONS_MAX: usize = usize::MAX >> 3;
 
-/// Reads the configuration from a file.
+/// The name of the server's database in the state directory.
+pub const DATABASE: &str = "icecore.sqlite";
+
+/// Reads the configuration from a file; `usual` has what it may leave out.
 ///
 /// # Errors
 /// `NotFound` if there is no such file; `InvalidInput` if it says what cannot be.
-pub fn load(path: &Path) -> Result<Config> {
+pub fn load(path: &Path, usual: &Usual) -> Result<Config> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::io(format!("reading the configuration {}", path.display()), error))?;
     let absolute = std::path::absolute(path)
         .map_err(|error| Error::io(format!("looking at {}", path.display()), error))?;
     let dir = absolute.parent().map_or_else(PathBuf::new, Path::to_owned);
-    parse(&text, &dir).map_err(|error| error.in_context(path.display()))
+    read(&text, &dir, usual).map_err(|error| error.in_context(path.display()))
 }
 
-/// Reads the configuration from text; `dir` is where its relative paths begin.
+/// Reads the configuration from text that leaves nothing out; `dir` is where its relative paths
+/// begin, and the state is below it.
 ///
 /// # Errors
 /// `InvalidInput` if it says what cannot be.
 pub fn parse(text: &str, dir: &Path) -> Result<Config> {
-    let mut config: Config = toml::from_str(text)
-        .map_err(|error| Error::new(ErrorKind::InvalidInput, error.to_string().trim_end().to_owned()))?;
+    read(text, dir, &Usual::default())
+}
+
+fn read(text: &str, dir: &Path, usual: &Usual) -> Result<Config> {
+    let invalid =
+        |error: toml::de::Error| Error::new(ErrorKind::InvalidInput, error.to_string().trim_end().to_owned());
+    let mut config: Config = toml::from_str(text).map_err(invalid)?;
+    if config.regions.is_empty() {
+        config.regions.extend(usual.region());
+    }
     check(&config)?;
+    let keys: toml::Table = toml::from_str(text).map_err(invalid)?;
+    if keys.get("server").and_then(|server| server.get("state_dir")).is_none() {
+        config.server.state_dir = state_dir(&dir.join(&config.server.state_dir), usual)?;
+    }
     let below = |path: &mut PathBuf| *path = dir.join(&path);
     below(&mut config.server.state_dir);
     config.import.folders.iter_mut().for_each(below);
@@ -57,6 +74,17 @@ pub fn parse(text: &str, dir: &Path) -> Result<Config> {
         }
     }
     Ok(config)
+}
+
+/// Returns the state directory of a configuration that names none: that of the user, as without a
+/// configuration, so that a first file leaves the state where it is. Servers of the first versions
+/// had it beside the file; a database there stays in use.
+fn state_dir(beside: &Path, usual: &Usual) -> Result<PathBuf> {
+    let database = beside.join(DATABASE);
+    let there = database
+        .try_exists()
+        .map_err(|error| Error::io(format!("looking at {}", database.display()), error))?;
+    Ok(usual.state_dir.clone().filter(|_| !there).unwrap_or_else(|| beside.to_owned()))
 }
 
 /// Checks what a configuration says, as [`parse`] does.
@@ -195,6 +223,36 @@ mod tests {
     }
 
     #[test]
+    fn what_the_file_leaves_out_is_where_it_is_without_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("server.toml");
+        let usual = Usual {
+            repository: Some(PathBuf::from("/home/ann/repo")),
+            state_dir: Some(PathBuf::from("/home/ann/state")),
+        };
+        let load_text = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            load(&path, &usual).unwrap()
+        };
+        for text in ["", "[server]\njobs = 1", "[regions]"] {
+            let config = load_text(text);
+            assert_eq!(config.server.state_dir, Path::new("/home/ann/state"), "{text}");
+            assert_eq!(config.regions["local"].repository, Path::new("/home/ann/repo"), "{text}");
+        }
+        let named = load_text("[server]\nstate_dir = \"mine\"\n[regions.x]\nrepository = \"y\"");
+        assert_eq!(named.server.state_dir, dir.path().join("mine"));
+        assert_eq!(named.regions.keys().collect::<Vec<_>>(), ["x"]);
+        // A directory alone is not the state of a server.
+        let beside = dir.path().join("state");
+        std::fs::create_dir(&beside).unwrap();
+        assert_eq!(load_text("").server.state_dir, Path::new("/home/ann/state"));
+        std::fs::write(beside.join(DATABASE), "").unwrap();
+        assert_eq!(load_text("").server.state_dir, beside);
+        let named = load_text("[server]\nstate_dir = \"mine\"");
+        assert_eq!(named.server.state_dir, dir.path().join("mine"));
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         let region = "[regions.local]\nrepository = \"repo\"\n";
         let schedule = "[[schedule]]\nname = \"s\"\n";
@@ -202,7 +260,7 @@ mod tests {
             format!("{region}{schedule}cron = \"@daily\"\ntask = \"{task}\"\n{keys}")
         };
         for (text, says) in [
-            ("", "regions"),
+            ("", "there is no region"),
             ("[regions]\n", "there is no region"),
             ("[regions.\"A b\"]\nrepository = \"x\"", "slug"),
             (&format!("{region}[regions.two]\nrepository = \"repo\""), "repository of another"),

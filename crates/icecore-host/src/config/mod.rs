@@ -6,6 +6,7 @@ mod operation;
 mod schedule;
 mod settings;
 
+pub use crate::config::load::DATABASE;
 pub use crate::config::load::check;
 pub use crate::config::load::load;
 pub use crate::config::load::parse;
@@ -29,3 +30,4 @@ pub use crate::config::settings::QuotaConfig;
 pub use crate::config::settings::RegionConfig;
 pub use crate::config::settings::ServerConfig;
 pub use crate::config::settings::SizeConfig;
+pub use crate::config::settings::Usual;

@@ -24,7 +24,9 @@ pub struct Config {
     /// Where it listens, and for whom.
     #[serde(default)]
     pub server: ServerConfig,
-    /// Regions by their slugs; at least one.
+    /// Regions by their slugs; at least one. Where none is given, `local` with the repository of the
+    /// command line.
+    #[serde(default)]
     pub regions: BTreeMap<String, RegionConfig>,
     /// Accounts; the first is that of snapshots and volumes that no account made. One named `local`
     /// where none is given.
@@ -71,7 +73,8 @@ pub struct ServerConfig {
     /// The names by which clients reach it, beside addresses and `localhost`. What no token guards
     /// is only told to requests for one of these.
     pub names: Vec<String>,
-    /// The directory of the database, the sockets and temporary files.
+    /// The directory of the database, the sockets and temporary files. [`load`](crate::config::load)
+    /// says where it is if the file does not.
     pub state_dir: PathBuf,
     /// Whether another address than a loopback one may be served without TLS.
     pub allow_plain_http: bool,
@@ -242,20 +245,39 @@ fn usual_sizes() -> Vec<SizeConfig> {
     ]
 }
 
+/// Where things are that a file leaves out. What is missing here must be in the file.
+#[derive(Debug, Clone, Default)]
+pub struct Usual {
+    /// The repository of the region `local`.
+    pub repository: Option<PathBuf>,
+    /// The state of the user's servers.
+    pub state_dir: Option<PathBuf>,
+}
+
+impl Usual {
+    /// Returns the region where none is configured.
+    pub(super) fn region(&self) -> Option<(String, RegionConfig)> {
+        Some((LOCAL.to_owned(), local_region(self.repository.clone()?)))
+    }
+}
+
+fn local_region(repository: PathBuf) -> RegionConfig {
+    RegionConfig {
+        name: LOCAL.to_owned(),
+        repository,
+        storage: true,
+        password_file: None,
+        identity_file: None,
+    }
+}
+
 impl Config {
     /// Returns the configuration where nobody has written one: one repository, as the region
     /// `local`.
     pub fn of_repository(repository: PathBuf, state_dir: PathBuf) -> Self {
-        let region = RegionConfig {
-            name: LOCAL.to_owned(),
-            repository,
-            storage: true,
-            password_file: None,
-            identity_file: None,
-        };
         Self {
             server: ServerConfig { state_dir, ..ServerConfig::default() },
-            regions: BTreeMap::from([(LOCAL.to_owned(), region)]),
+            regions: BTreeMap::from([(LOCAL.to_owned(), local_region(repository))]),
             accounts: usual_accounts(),
             sizes: usual_sizes(),
             limits: QuotaConfig::default(),
@@ -285,8 +307,14 @@ impl Config {
         self.accounts.iter().find(|account| account.name == name)
     }
 
-    /// Returns what is configured of a snapshot, if it is a base image.
+    /// Returns what is configured of a snapshot, if it is a base image. Of several entries, the first
+    /// says how it is shown.
     pub fn base_image(&self, snapshot: Uuid) -> Option<&ImageConfig> {
         self.images.iter().find(|image| image.snapshot == snapshot)
+    }
+
+    /// Returns the snapshot that is a base image under this slug.
+    pub fn base_snapshot(&self, slug: &str) -> Option<Uuid> {
+        self.images.iter().find(|image| image.slug == slug).map(|image| image.snapshot)
     }
 }

@@ -2,12 +2,14 @@
 
 mod account;
 mod actions;
+mod beside;
 mod droplet_actions;
 mod droplets;
 mod image_actions;
 mod images;
 mod regions;
 mod snapshots;
+mod ssh_keys;
 mod tags;
 mod volume_actions;
 mod volume_snapshots;
@@ -21,7 +23,10 @@ use crate::service::App;
 /// Returns all paths, and what is to be told of them.
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(beside::router())
         .routes(routes!(account::get))
+        .routes(routes!(ssh_keys::list, ssh_keys::create))
+        .routes(routes!(ssh_keys::get, ssh_keys::update, ssh_keys::delete))
         .routes(routes!(regions::list))
         .routes(routes!(regions::list_sizes))
         .routes(routes!(actions::list))

@@ -36,6 +36,7 @@ use crate::service::images::item::ImageItem;
 use crate::service::items::GIB;
 use crate::service::items::VolumeItem;
 use crate::service::parts::Parts;
+use crate::service::ssh_keys::SshKeys;
 use crate::service::tag_names::TagNames;
 use crate::service::vpcs::Vpcs;
 use crate::words::error::ApiError;
@@ -103,6 +104,7 @@ pub(crate) struct NewDroplets {
     droplets: Arc<Droplets>,
     jobs: DropletJobs,
     tag_names: Arc<TagNames>,
+    ssh_keys: Arc<SshKeys>,
     vpcs: Arc<Vpcs>,
 }
 
@@ -126,6 +128,7 @@ impl NewDroplets {
             droplets: Arc::clone(droplets),
             jobs: jobs.clone(),
             tag_names: Arc::clone(&parts.tag_names),
+            ssh_keys: Arc::clone(&parts.ssh_keys),
             vpcs: Arc::clone(&parts.vpcs),
         }
     }
@@ -149,6 +152,7 @@ impl NewDroplets {
         let (image, pool) = self.image_of_new_droplet(who, request, size)?;
         let volumes = self.volumes_of_new_droplet(who, request, &pool)?;
         request.first_boot.check()?;
+        self.ssh_keys.check_keys(who, &request.first_boot.ssh_keys)?;
         let common = self.labels_of_new(who, request, size, &pool)?;
         let there = self.disks.list(who, ResourceKind::Droplet)?.len();
         if there + request.names.len() > self.config.limits.droplets {

@@ -27,7 +27,7 @@ pub(crate) struct FirstBoot {
 
 /// An SSH key, as a client names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected the id or the fingerprint of an SSH key")]
 pub(crate) enum KeyRef {
     /// By its integer id.
     Number(i64),

@@ -57,10 +57,14 @@ impl Images {
         Ok(images)
     }
 
-    /// Returns the image with a number, or the base image with a slug.
+    /// Returns the image with a number, or the base image with a slug. Several slugs may mean the same
+    /// image, which is then shown with the one that was asked for.
     pub(crate) fn get(&self, who: &Who, id: &str) -> ApiResult<ImageItem> {
-        let wanted = |image: &ImageItem| image.number.to_string() == id || image.slug.as_deref() == Some(id);
-        self.list(who)?.into_iter().find(wanted).ok_or_else(ApiError::not_found)
+        let base = self.config.base_snapshot(id);
+        let wanted = |image: &ImageItem| image.number.to_string() == id || base == Some(image.uuid);
+        let found = self.list(who)?.into_iter().find(wanted).ok_or_else(ApiError::not_found)?;
+        let slug = if base.is_some() { Some(id.to_owned()) } else { found.slug };
+        Ok(ImageItem { slug, ..found })
     }
 
     /// Returns an image that the account owns and may change.

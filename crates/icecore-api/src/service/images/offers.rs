@@ -18,6 +18,7 @@ use crate::service::parts::Parts;
 use crate::service::snapshots::Snapshots;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
+use crate::words::ids;
 
 /// The offers of all accounts.
 pub(crate) struct Offers {
@@ -69,7 +70,7 @@ impl Offers {
 
     /// Returns the offer of an image that `mine` selects.
     fn find(&self, id: &str, transfer: Option<i64>, mine: impl Fn(&Offer) -> bool) -> ApiResult<Offer> {
-        let number = id.parse().map_err(|_| ApiError::not_found())?;
+        let number = ids::number(id).ok_or_else(ApiError::not_found)?;
         let uuid = self.db.numbered(number)?.ok_or_else(ApiError::not_found)?;
         let meant = |offer: &Offer| transfer.is_none_or(|transfer| transfer == offer.id) && mine(offer);
         self.db.offer(uuid)?.filter(meant).ok_or_else(ApiError::not_found)

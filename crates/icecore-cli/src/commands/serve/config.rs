@@ -1,5 +1,6 @@
 //! The configuration of the server.
 
+use std::path::Path;
 use std::path::PathBuf;
 
 use icecore::Error;
@@ -7,6 +8,7 @@ use icecore::ErrorKind;
 use icecore::Result;
 use icecore_host::config;
 use icecore_host::config::Config;
+use icecore_host::config::Usual;
 
 use crate::app::App;
 use crate::host;
@@ -24,18 +26,26 @@ pub(crate) struct ConfigArgs {
 impl ConfigArgs {
     /// Reads the configuration, or makes one for the repository if there is no file.
     pub(crate) fn read(&self, app: &App) -> Result<Config> {
+        let state = host::state_home().map(|home| home.join("icecore"));
+        let load = |path: &Path| {
+            // A missing HOME matters only if the file names no repository.
+            let repository = app.place().ok().and_then(|place| std::path::absolute(place.dir).ok());
+            let config = config::load(path, &Usual { repository, state_dir: state.clone() })?;
+            app.ui.detail(&format!("state: {}", config.server.state_dir.display()));
+            Ok(config)
+        };
         if let Some(path) = &self.config {
-            return config::load(path);
+            return load(path);
         }
         for path in host::config_dirs().into_iter().map(|dir| dir.join("icecore/server.toml")) {
             // A file that cannot be looked up is an error, not a reason to use another one.
             let there = path.try_exists();
             if there.map_err(|error| Error::io(format!("looking at {}", path.display()), error))? {
                 app.ui.detail(&format!("configuration: {}", path.display()));
-                return config::load(&path);
+                return load(&path);
             }
         }
-        let state = host::state_home().ok_or_else(|| {
+        let state = state.ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidInput,
                 "there is no configuration, and without HOME there is no directory for the server's state",
@@ -46,6 +56,6 @@ impl ConfigArgs {
         let absolute = std::path::absolute(&repository)
             .map_err(|error| Error::io(format!("looking at {}", repository.display()), error))?;
         app.ui.detail(&format!("no configuration: serving {} as the region local", absolute.display()));
-        Ok(Config::of_repository(absolute, state.join("icecore")))
+        Ok(Config::of_repository(absolute, state))
     }
 }
