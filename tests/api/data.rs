@@ -285,8 +285,9 @@ fn new_volumes_have_the_file_system_that_was_asked_for() {
     );
     // A volume of a snapshot has the file system of that, and is not formatted.
     let taken = snapshot(&server, &ext4, "s");
-    let body = json!({"name": "of-it", "snapshot_id": id(&taken), "filesystem_type": "xfs", "filesystem_label": "x"});
-    let of_it = server.post("/v2/volumes", &body).expect(201)["volume"].take();
+    let body = |system: &str| json!({"name": "of-it", "snapshot_id": id(&taken), "filesystem_type": system});
+    server.post("/v2/volumes", &body("xfs")).expect(422);
+    let of_it = server.post("/v2/volumes", &body("ext4")).expect(201)["volume"].take();
     assert_eq!(
         (&of_it["filesystem_type"], &of_it["filesystem_label"]),
         (&json!("ext4"), &json!("sixteen-bytes-16"))

@@ -72,7 +72,6 @@ fn a_new_droplet_has_what_clients_look_for() {
         ("snapshot_ids", json!([])),
         ("volume_ids", json!([])),
         ("kernel", Value::Null),
-        ("next_backup_window", Value::Null),
         ("backup_policy", json!({"plan": "weekly", "weekday": "SUN", "hour": 0})),
     ] {
         assert_eq!(made[key], value, "{key}");

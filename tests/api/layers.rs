@@ -27,6 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &[
         "db/accounts",
         "db/actions",
+        "db/destructions",
         "db/first_boots",
         "db/imports",
         "db/numbers",
@@ -79,6 +80,7 @@ const LAYERS: &[&[&str]] = &[
     &["service/droplets/catalog", "service/droplets/jobs"],
     &["service/droplets/create"],
     &["service/droplets/commands"],
+    &["service/droplets/destructions"],
     // All of them together.
     &["service"],
     &["service/start"],
@@ -93,7 +95,7 @@ const LAYERS: &[&[&str]] = &[
         "wire/tag",
         "wire/volume_action",
     ],
-    &["wire/action", "wire/backup_policy", "wire/network", "wire/volume"],
+    &["wire/action", "wire/backup_policy", "wire/destruction", "wire/network", "wire/volume"],
     &["wire/droplet", "wire/new_droplet"],
     // HTTP: what all handlers need, the handlers, and what is around them.
     &["http/admission", "http/blocking", "http/body", "http/connection", "http/limits", "http/slash"],
@@ -110,6 +112,7 @@ const LAYERS: &[&[&str]] = &[
         "http/v2/ssh_keys",
         "http/v2/tags",
     ],
+    &["http/v2/backup_policies", "http/v2/destructions"],
     &["http/v2/droplets", "http/v2/images", "http/v2/volume_snapshots", "http/v2/volumes"],
     &["http/v2/droplet_actions", "http/v2/image_actions", "http/v2/volume_actions"],
     &["http/v2"],

@@ -12,6 +12,8 @@ mod crowd;
 #[cfg(test)]
 mod data;
 #[cfg(test)]
+mod destructions;
+#[cfg(test)]
 mod droplets;
 #[cfg(test)]
 mod echo;

@@ -207,13 +207,32 @@ impl Server {
         self.ask("DELETE", path, None)
     }
 
+    /// Asks with the token of ann and more headers.
+    pub(crate) fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send_all(method, path, Some(&self.token), None, headers)
+    }
+
     /// Asks with any token, or none.
     pub(crate) fn send(&self, method: &str, path: &str, token: Option<&str>, body: Option<&str>) -> Answer {
+        self.send_all(method, path, token, body, &[])
+    }
+
+    fn send_all(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&str>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let mut request =
             ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         if let Some(token) = token {
             request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let mut answer = match body {
             Some(body) => {

@@ -347,7 +347,17 @@ fn a_quota_is_kept_when_many_ask_at_once_in_all_regions() {
 fn a_volume_of_a_snapshot_has_the_file_system_of_that_and_no_other() {
     let server = Server::start();
     let taken = snapshot(&server, &volume(&server, "data", &json!({})), "s");
-    let asked = json!({"snapshot_id": taken["id"], "filesystem_type": "ext4", "filesystem_label": "x"});
-    let made = volume(&server, "copy", &asked);
+    let asked = |system: &str, label: &str| {
+        json!({"name": "copy", "region": "here", "snapshot_id": taken["id"], "filesystem_type": system,
+            "filesystem_label": label})
+    };
+    holds(
+        &server,
+        &[
+            ("POST", "/v2/volumes", asked("ext4", ""), 422, "filesystem_type"),
+            ("POST", "/v2/volumes", asked("ext4", "x"), 422, "filesystem_type"),
+        ],
+    );
+    let made = server.post("/v2/volumes", &asked("", "")).expect(201)["volume"].take();
     assert_eq!((&made["filesystem_type"], &made["filesystem_label"]), (&json!(""), &json!("")));
 }

@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["cron"],
     &["config/names", "config/operation"],
     &["config/settings"],
+    &["config/prices"],
     &["config/schedule"],
     &["config/load"],
     &["config"],

@@ -4,6 +4,7 @@
 mod accounts;
 mod actions;
 mod connection;
+mod destructions;
 mod first_boots;
 mod imports;
 mod numbers;

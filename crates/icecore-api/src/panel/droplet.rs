@@ -26,6 +26,7 @@ use crate::service::App;
 use crate::service::Service;
 use crate::service::droplets::item::DropletItem;
 use crate::service::items::SnapshotItem;
+use crate::wire::network::NetworksJson;
 use crate::words::error::ApiResult;
 
 /// Shows the page of a Droplet.
@@ -95,10 +96,36 @@ fn about(item: &DropletItem) -> Markup {
         ("Image", html! { (item.image.name) }),
         ("Region", html! { (item.disk.pool.slug) }),
         ("Backups", html! { (backups) }),
+        ("Features", html! { (features(item)) }),
+        ("Addresses", addresses(item)),
+        ("VPC", html! { code { (item.vpc) } }),
         ("Created", time(item.disk.info.created_unix_ms)),
         ("Tags", tags_or_none(&item.disk.tags())),
         ("Id", html! { code { (item.number) } }),
     ])
+}
+
+/// Returns the names of the features that were asked for.
+fn features(item: &DropletItem) -> String {
+    let asked = item.features();
+    let all = [
+        ("monitoring", asked.monitoring),
+        ("IPv6", asked.ipv6),
+        ("private networking", asked.private_networking),
+    ];
+    let names: Vec<&str> = all.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// Shows the addresses of record.
+fn addresses(item: &DropletItem) -> Markup {
+    let networks = NetworksJson::from(item);
+    let v4 = networks.v4.into_iter().map(|network| (network.ip_address, network.kind));
+    let v6 = networks.v6.into_iter().map(|network| (network.ip_address, network.kind));
+    html! {
+        @for (address, kind) in v4.chain(v6) { code { (address) } " " (kind) br; }
+        span class="soft" { "Records: no machine has them." }
+    }
 }
 
 fn volumes(service: &Service, visitor: &Visitor, item: &DropletItem) -> ApiResult<Markup> {

@@ -37,6 +37,7 @@ use crate::service::accounts::Who;
 use crate::service::droplets::backups::BackupPolicy;
 use crate::service::droplets::create::DropletRequest;
 use crate::service::droplets::create::ImageChoice;
+use crate::service::droplets::features::Features;
 use crate::service::droplets::item::DropletItem;
 use crate::service::images::item::ImageItem;
 use crate::words::error::ApiError;
@@ -173,6 +174,9 @@ impl New for NewDroplet {
                 Field::choice("size", "Size", fields.get("size"), sizes(service, least)).required(),
                 Field::choice("region", "Region", fields.get("region"), there),
                 Field::check("backups", "Backups, weekly", fields.get("backups")),
+                Field::check("monitoring", "Monitoring", fields.get("monitoring")),
+                Field::check("ipv6", "IPv6", fields.get("ipv6"))
+                    .hint("Programs read this in the API. The server runs no machine and no network."),
                 tags_field(fields),
             ],
             submit: "Create Droplet",
@@ -192,6 +196,11 @@ impl New for NewDroplet {
             image: fields.number("image").map(ImageChoice::Number),
             tags: fields.words("tags"),
             backups: backups.transpose()?,
+            features: Features {
+                monitoring: fields.some("monitoring").is_some(),
+                ipv6: fields.some("ipv6").is_some(),
+                ..Features::default()
+            },
             ..DropletRequest::default()
         };
         let made = service.new_droplets.create(who, &request)?;

@@ -97,12 +97,12 @@ impl Disks {
         let disks = self.list(who, ResourceKind::Droplet)?;
         let numbers = self.numbers_of(&disks)?;
         let mut disks = disks.into_iter();
-        disks.find(|disk| numbers.get(&disk.id()) == Some(&number)).ok_or_else(ApiError::not_found)
+        disks.find(|disk| numbers.get(&disk.id()) == Some(&number)).ok_or_else(ApiError::no_droplet)
     }
 
     /// Returns the disk of a Droplet.
     pub(crate) fn of_droplet(&self, who: &Who, id: &str) -> ApiResult<VolumeItem> {
-        self.of_number(who, ids::number(id).ok_or_else(ApiError::not_found)?)
+        self.of_number(who, ids::number(id).ok_or_else(ApiError::no_droplet)?)
     }
 }
 

@@ -41,6 +41,7 @@ use crate::service::disks::Disks;
 use crate::service::droplets::catalog::Droplets;
 use crate::service::droplets::commands::DropletCommands;
 use crate::service::droplets::create::NewDroplets;
+use crate::service::droplets::destructions::Destructions;
 use crate::service::droplets::jobs::DropletJobs;
 use crate::service::images::catalog::Images;
 use crate::service::images::commands::ImageCommands;
@@ -88,7 +89,8 @@ pub(crate) struct Service {
     pub(crate) offers: Offers,
     pub(crate) droplets: Arc<Droplets>,
     pub(crate) new_droplets: NewDroplets,
-    pub(crate) droplet_commands: DropletCommands,
+    pub(crate) droplet_commands: Arc<DropletCommands>,
+    pub(crate) destructions: Destructions,
     pub(crate) usage: Usage,
     scratch: Scratch,
     imports: Arc<Imports>,
@@ -105,6 +107,7 @@ impl Service {
         let image_jobs = ImageJobs::new(&parts, &imports);
         let droplets = Arc::new(Droplets::new(&parts, &images));
         let droplet_jobs = DropletJobs::new(&parts);
+        let droplet_commands = Arc::new(DropletCommands::new(&parts, &images, &droplets, &droplet_jobs));
         let server = &parts.config.server;
         let nbd = parts.config.nbd.socket.clone().unwrap_or_else(|| server.state_dir.join("nbd"));
         Ok(Self {
@@ -117,7 +120,8 @@ impl Service {
             image_commands: ImageCommands::new(&parts, &images, &image_jobs),
             offers: Offers::new(&parts, &images),
             new_droplets: NewDroplets::new(&parts, &images, &droplets, &droplet_jobs),
-            droplet_commands: DropletCommands::new(&parts, &images, &droplets, &droplet_jobs),
+            destructions: Destructions::new(&parts, &droplets, &droplet_commands),
+            droplet_commands,
             usage: Usage::new(&parts),
             config: parts.config,
             db: parts.db,

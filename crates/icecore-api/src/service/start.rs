@@ -120,6 +120,8 @@ pub(crate) fn resume(service: &Service) -> ApiResult<()> {
             }
         }
     }
+    // Last: a Droplet may still have been on its way out.
+    service.destructions.resume()?;
     Ok(())
 }
 

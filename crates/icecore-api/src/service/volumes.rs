@@ -84,6 +84,9 @@ impl Volumes {
         let (system, system_label) = (&request.filesystem_type, &request.filesystem_label);
         file_systems::check(system, system_label)?;
         let content = self.content_of_new(who, request)?;
+        if let Some(snapshot) = &content.snapshot {
+            check_file_system_of(snapshot, request)?;
+        }
         self.check_one_more(who, &content, &request.name)?;
         let made = match content.snapshot.is_none() && !system.is_empty() {
             true => Some(file_systems::make(&self.scratch, system, system_label, content.size_bytes)?),
@@ -200,6 +203,23 @@ struct Content {
     pool: Arc<Pool>,
     snapshot: Option<Snapshot>,
     size_bytes: u64,
+}
+
+/// Checks that a request for a volume of a snapshot asks for no other file system than is there: the
+/// content of a snapshot is never formatted.
+fn check_file_system_of(snapshot: &Snapshot, request: &VolumeRequest) -> ApiResult<()> {
+    for (field, key, asked) in [
+        ("filesystem_type", labels::FILESYSTEM_TYPE, &request.filesystem_type),
+        ("filesystem_label", labels::FILESYSTEM_LABEL, &request.filesystem_label),
+    ] {
+        let there = labels::text(&snapshot.labels, key).unwrap_or_default();
+        if !asked.is_empty() && asked != there {
+            return Err(ApiError::unprocessable(format!(
+                "failed to create volume: {field} cannot be {asked:?}, because a volume keeps what is in its snapshot"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that an account may have this many GiB more.

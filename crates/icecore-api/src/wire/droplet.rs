@@ -7,6 +7,7 @@ use crate::service::Service;
 use crate::service::droplets::first_boot::KeyRef;
 use crate::service::droplets::item::DropletItem;
 use crate::wire::backup_policy::PolicyJson;
+use crate::wire::backup_policy::WindowJson;
 use crate::wire::image::ImageJson;
 use crate::wire::list::body;
 use crate::wire::list::list_body;
@@ -36,9 +37,8 @@ pub(crate) struct DropletJson {
     /// Some of `monitoring`, `backups`, `ipv6` and `private_networking`.
     pub(crate) features: Vec<String>,
     pub(crate) backup_ids: Vec<i64>,
-    /// Always null: `backup_policy` has the times of backups.
-    #[schema(value_type = Option<Object>)]
-    pub(crate) next_backup_window: Option<bool>,
+    /// When the next backup is made; null if there are no backups.
+    pub(crate) next_backup_window: Option<WindowJson>,
     /// The times of backups; null if there are none.
     pub(crate) backup_policy: Option<PolicyJson>,
     pub(crate) snapshot_ids: Vec<i64>,
@@ -111,7 +111,9 @@ impl DropletJson {
             created_at: rfc3339(item.disk.info.created_unix_ms),
             features: features(item),
             backup_ids: item.backup_ids.clone(),
-            next_backup_window: None,
+            next_backup_window: policy
+                .as_ref()
+                .and_then(|policy| WindowJson::next(policy, service.clock.now_unix_ms())),
             backup_policy: policy.as_ref().map(PolicyJson::from),
             snapshot_ids: item.snapshot_ids.clone(),
             image: ImageJson::from(&item.image),

@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod action;
 pub(crate) mod backup_policy;
 pub(crate) mod blank;
+pub(crate) mod destruction;
 pub(crate) mod droplet;
 pub(crate) mod error;
 pub(crate) mod image;

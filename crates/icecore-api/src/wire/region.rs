@@ -34,6 +34,7 @@ pub(crate) struct SizeJson {
     /// GiB.
     pub(crate) disk: u64,
     pub(crate) transfer: f64,
+    /// Dollars; the server charges nothing.
     pub(crate) price_monthly: f64,
     pub(crate) price_hourly: f64,
     pub(crate) regions: Vec<String>,
@@ -69,8 +70,8 @@ impl SizeJson {
             vcpus: size.vcpus,
             disk: size.disk,
             transfer: 0.0,
-            price_monthly: 0.0,
-            price_hourly: 0.0,
+            price_monthly: size.monthly_dollars(),
+            price_hourly: size.hourly_dollars(),
             regions,
             available: true,
             description: "Local".to_owned(),

@@ -47,6 +47,11 @@ impl ApiError {
         Self::new(404, "not_found", "The resource you requested could not be found.")
     }
 
+    /// Returns the error for a Droplet that does not exist. Clients look for this message.
+    pub(crate) fn no_droplet() -> Self {
+        Self::new(404, "not_found", "The resource you were accessing could not be found.")
+    }
+
     /// Returns the error for a resource that does not exist, with a message that names it.
     pub(crate) fn not_found_saying(message: impl Into<String>) -> Self {
         Self::new(404, "not_found", message)

@@ -127,11 +127,11 @@ pub fn check(config: &Config) -> Result<()> {
     }
     let slugs: BTreeSet<_> = config.sizes.iter().map(|size| &size.slug).collect();
     if slugs.len() != config.sizes.len()
-        || config.sizes.iter().any(|size| size.disk == 0 || size.disk > 16384)
+        || config.sizes.iter().any(|size| size.disk == 0 || size.disk > 16384 || !size.has_prices())
     {
         return bad(
             "the sizes are invalid".to_owned(),
-            "each needs a unique slug and a disk of 1 to 16384 GiB",
+            "each needs a unique slug, a disk of 1 to 16384 GiB, and prices from 0",
         );
     }
     let images: BTreeSet<_> = config.images.iter().map(|image| &image.slug).collect();
@@ -299,6 +299,7 @@ mod tests {
                 "twice",
             ),
             (&format!("{region}[[size]]\nslug = \"s\"\ndisk = 0"), "sizes"),
+            (&format!("{region}[[size]]\nslug = \"s\"\ndisk = 1\nprice_monthly = -1"), "sizes"),
             (
                 &format!(
                     "{region}[[image]]\nslug = \"7\"\nsnapshot = \"019a0000-0000-7000-8000-000000000000\""

@@ -3,6 +3,7 @@
 mod load;
 mod names;
 mod operation;
+mod prices;
 mod schedule;
 mod settings;
 

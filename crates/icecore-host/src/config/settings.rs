@@ -143,6 +143,12 @@ pub struct SizeConfig {
     /// Of processors.
     #[serde(default)]
     pub vcpus: u64,
+    /// In dollars. By default DigitalOcean's price of a size with this slug, or 0.
+    #[serde(default)]
+    pub price_monthly: Option<f64>,
+    /// In dollars. By default it follows from the monthly price, as at DigitalOcean.
+    #[serde(default)]
+    pub price_hourly: Option<f64>,
 }
 
 /// How much an account may have.
@@ -233,7 +239,7 @@ fn usual_accounts() -> Vec<AccountConfig> {
 }
 
 fn usual_sizes() -> Vec<SizeConfig> {
-    let size = |slug: &str, disk, memory, vcpus| SizeConfig { slug: slug.to_owned(), disk, memory, vcpus };
+    let size = SizeConfig::new;
     vec![
         size("s-1vcpu-512mb-10gb", 10, 512, 1),
         size("s-1vcpu-1gb", 25, 1024, 1),

@@ -2,7 +2,9 @@
 
 mod account;
 mod actions;
+mod backup_policies;
 mod beside;
+mod destructions;
 mod droplet_actions;
 mod droplets;
 mod image_actions;
@@ -47,6 +49,14 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(droplets::get, droplets::delete))
         .routes(routes!(droplets::snapshots))
         .routes(routes!(droplets::backups))
+        .routes(routes!(backup_policies::list))
+        .routes(routes!(backup_policies::supported))
+        .routes(routes!(backup_policies::get))
+        .routes(routes!(destructions::list))
+        .routes(routes!(destructions::selective))
+        .routes(routes!(destructions::dangerous))
+        .routes(routes!(destructions::status))
+        .routes(routes!(destructions::retry))
         .routes(routes!(droplet_actions::create_tagged))
         .routes(routes!(droplet_actions::list, droplet_actions::create))
         .routes(routes!(droplet_actions::get))

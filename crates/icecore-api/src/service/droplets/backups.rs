@@ -9,6 +9,8 @@ use crate::words::error::ApiResult;
 pub(crate) const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 /// The hours at which a window for backups can begin, UTC.
 pub(crate) const HOURS: [u8; 6] = [0, 4, 8, 12, 16, 20];
+/// The length of the window, in hours.
+pub(crate) const WINDOW_HOURS: u32 = 4;
 /// For how many days backups are kept.
 pub(crate) const DAILY_KEPT_DAYS: u32 = 7;
 pub(crate) const WEEKLY_KEPT_DAYS: u32 = 28;

@@ -52,7 +52,7 @@ impl Droplets {
     /// Returns a Droplet of an account.
     pub(crate) fn get(&self, who: &Who, id: &str) -> ApiResult<DropletItem> {
         let disk = self.disks.of_droplet(who, id)?;
-        self.complete(who, vec![disk])?.pop().ok_or_else(ApiError::not_found)
+        self.complete(who, vec![disk])?.pop().ok_or_else(ApiError::no_droplet)
     }
 
     /// Returns all Droplets that have a tag. Fails if the tag does not exist.
@@ -112,7 +112,7 @@ impl Droplets {
         let fitting =
             || self.config.sizes.iter().filter(|size| size.disk >= gib).min_by_key(|size| size.disk);
         let noted = disk.label(labels::SIZE);
-        let made = || SizeConfig { slug: format!("local-{gib}gb"), disk: gib, memory: 1024, vcpus: 1 };
+        let made = || SizeConfig::new(&format!("local-{gib}gb"), gib, 1024, 1);
         self.config.size(noted).or_else(fitting).cloned().unwrap_or_else(made)
     }
 
