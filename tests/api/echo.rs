@@ -11,6 +11,7 @@ use crate::contract::volume;
 use crate::droplets::droplet;
 use crate::droplets::image;
 use crate::droplets::image_file;
+use crate::ssh_keys::KEY;
 use crate::support::IMPORT;
 use crate::support::Server;
 use crate::support::USUAL;
@@ -40,7 +41,7 @@ fn shown(server: &Server, droplet: &Value) -> Value {
 }
 
 /// Arguments of a Droplet: what the request has, and what every later answer must have.
-fn arguments(volume: &Value, vpc: &Value) -> Vec<(Value, Vec<(&'static str, Value)>)> {
+fn arguments(volume: &Value, vpc: &Value, key: &Value) -> Vec<(Value, Vec<(&'static str, Value)>)> {
     let none: [&str; 0] = [];
     vec![
         (
@@ -91,6 +92,8 @@ fn arguments(volume: &Value, vpc: &Value) -> Vec<(Value, Vec<(&'static str, Valu
         (json!({"vpc_uuid": ""}), vec![("vpc_uuid", vpc.clone())]),
         (json!({"user_data": "#cloud-config\n\u{e4}"}), vec![("user_data", json!("#cloud-config\n\u{e4}"))]),
         (json!({"user_data": "x".repeat(65_536)}), vec![("user_data", json!("x".repeat(65_536)))]),
+        (json!({"ssh_keys": [key["id"]]}), vec![("ssh_keys", json!([key["id"]]))]),
+        (json!({"ssh_keys": [key["fingerprint"]]}), vec![("ssh_keys", json!([key["fingerprint"]]))]),
         (json!({"with_droplet_agent": false}), vec![("with_droplet_agent", json!(false))]),
         (json!({"with_droplet_agent": true}), vec![("with_droplet_agent", json!(true))]),
         (json!({"tags": ["b", "a"]}), vec![("tags", json!(["a", "b"]))]),
@@ -109,8 +112,11 @@ fn what_a_droplet_was_made_with_is_in_every_later_answer() {
     let vpc = droplet(&server, "first", image, &json!({}))["vpc_uuid"].clone();
     assert!(vpc.as_str().unwrap().parse::<uuid::Uuid>().is_ok(), "{vpc}");
     let data = volume(&server, "data", &json!({}));
+    let key =
+        server.post("/v2/account/keys", &json!({"name": "ann", "public_key": KEY})).expect(201)["ssh_key"]
+            .take();
     let mut made = Vec::new();
-    for (n, (more, expected)) in arguments(&data, &vpc).into_iter().enumerate() {
+    for (n, (more, expected)) in arguments(&data, &vpc, &key).into_iter().enumerate() {
         let name = format!("web-{n}");
         let answer = droplet(&server, &name, image, &more);
         let later = shown(&server, &answer);
@@ -148,6 +154,15 @@ fn what_a_droplet_cannot_be_made_with_is_refused_by_name() {
         (json!({"public_networking": false, "ipv6": true}), "ipv6"),
         (json!({"user_data": "x".repeat(65_537)}), "user_data"),
         (json!({"gpu_partition_mode": "PARTITION_MODE_SPX_NPS1"}), "gpu_partition_mode"),
+        (json!({"ssh_keys": [999]}), "999"),
+        (json!({"backups": true, "backup_policy": {"plan": "hourly"}}), "backup_policy.plan"),
+        (json!({"backups": true, "backup_policy": {"weekday": "SOMEDAY"}}), "backup_policy.weekday"),
+        (
+            json!({"backups": true, "backup_policy": {"plan": "daily", "weekday": "SOMEDAY"}}),
+            "backup_policy.weekday",
+        ),
+        (json!({"backups": true, "backup_policy": {"hour": 3}}), "backup_policy.hour"),
+        (json!({"monitoring": "perhaps"}), "monitoring"),
         (json!({"volumes": [{}]}), "volumes"),
         (json!({"volumes": [{"name": "nothing"}]}), "volumes"),
     ] {
@@ -248,7 +263,10 @@ fn actions_change_what_they_say_and_nothing_else() {
         }
         assert_eq!(after, before, "{body}");
     }
+    let new = crate::droplets::image(&server, "new", 2);
+    server.act(&path, &json!({"type": "rebuild", "image": new}));
     let after = shown(&server, &made);
+    assert_eq!(after["image"]["id"], new, "the image of the last rebuild");
     assert!(addresses(&after).iter().all(Option::is_some), "{after}");
     assert_eq!(addresses(&after)[..2], addresses(&made)[..2], "addresses stay");
     holds(

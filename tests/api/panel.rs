@@ -353,3 +353,24 @@ fn events_tell_what_is_going_on() {
     assert!(told[0].ends_with("200 OK") && told.iter().any(|line| line == "event: actions"), "{told:?}");
     assert!(told.iter().any(|line| line.eq_ignore_ascii_case("content-type: text/event-stream")), "{told:?}");
 }
+
+#[test]
+fn a_droplet_of_the_panel_has_what_its_form_says_as_one_of_the_api() {
+    let server = Server::with_import();
+    let image = image(&server, "base", 1);
+    let ann = Browser::sign_in(&server, &server.token);
+    let form = format!("name=web&image={image}&size=small&region=here&tags=&monitoring=on&ipv6=on");
+    let made = ann.post("/droplets", &form);
+    assert_eq!(made.status, 303, "{}", made.text);
+    let droplets = server.get("/v2/droplets").expect(200)["droplets"].take();
+    assert_eq!(droplets[0]["features"], json!(["monitoring", "ipv6"]));
+    let page = ann.get(&format!("/droplets/{}", droplets[0]["id"]));
+    for network in
+        ["v4", "v6"].iter().flat_map(|version| droplets[0]["networks"][version].as_array().unwrap())
+    {
+        assert!(page.text.contains(network["ip_address"].as_str().unwrap()), "{network}");
+    }
+    for text in ["monitoring, IPv6", droplets[0]["vpc_uuid"].as_str().unwrap()] {
+        assert!(page.text.contains(text), "{text}");
+    }
+}

@@ -51,7 +51,7 @@ pub(crate) struct DropletJson {
     pub(crate) tags: Vec<String>,
     pub(crate) vpc_uuid: String,
     /// The SSH keys that the create request named; not in the cloud's API.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>)]
     pub(crate) ssh_keys: Vec<KeyRef>,
     /// The user data of the create request; not in the cloud's API.
     pub(crate) user_data: Option<String>,

@@ -81,7 +81,7 @@ pub(crate) struct NewDroplet {
     pub(crate) vpc_uuid: Option<String>,
     /// Ids or fingerprints of SSH keys.
     #[serde(default, deserialize_with = "blank::list")]
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<serde_json::Value>)]
     pub(crate) ssh_keys: Vec<KeyRef>,
     /// At most 64 KiB.
     #[serde(default, deserialize_with = "blank::text")]

@@ -50,7 +50,8 @@ list_body!(
 impl RegionJson {
     /// Shows a region.
     pub(crate) fn new(config: &Config, pool: &Pool) -> Self {
-        let features = ["backups", "image_transfer"].into_iter().chain(pool.storage.then_some("storage"));
+        let features =
+            ["backups", "ipv6", "image_transfer"].into_iter().chain(pool.storage.then_some("storage"));
         Self {
             name: pool.name.clone(),
             slug: pool.slug.clone(),
