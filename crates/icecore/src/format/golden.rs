@@ -1518,13 +1518,13 @@ fn deltas_are_these_bytes() {
     let page = |inner: Inner| Page::Inner(inner).encode().unwrap();
     let child = PageRef { id: PageId([0xaa; 16]), content: NodeDigest([0xbb; 16]) };
     let of_inner = Difference::between(&page(inner()), &page(Inner::new(2, &[(3, child)]))).unwrap();
-    let of_leaf = serial::encode(&leaf_difference()).unwrap();
+    let of_leaf = serial::encode_page(&leaf_difference()).unwrap();
     for (number, body, listing) in [(6, of_leaf, LEAF_DELTA), (1, of_inner, INNER_DELTA)] {
         let delta = Delta { number, base, raw_bytes: 0, body: &body };
         assert_eq!(delta.encode(), bytes(listing));
         assert_eq!(Delta::decode(&bytes(listing)), Ok(delta));
     }
-    assert_eq!(serial::decode(&bytes(LEAF_DELTA)[19..]), Ok(leaf_difference()));
+    assert_eq!(serial::decode_page(&bytes(LEAF_DELTA)[19..]), Ok(leaf_difference()));
 }
 
 #[test]

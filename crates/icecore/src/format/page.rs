@@ -11,6 +11,8 @@ use serde::Serialize;
 use crate::format::bytes::DecodeError;
 use crate::format::pack::SlotBitmap;
 use crate::format::serial;
+use crate::format::serial::Decode;
+use crate::format::serial::Encode;
 use crate::pure::hash::Hasher;
 use crate::words::ids::ChunkId;
 use crate::words::ids::NodeDigest;
@@ -25,7 +27,7 @@ use crate::words::sizes::to_usize;
 use crate::words::units::slots;
 
 /// A reference to a page: its id, and the digest of the image's content below it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 pub(crate) struct PageRef {
     pub(crate) id: PageId,
     pub(crate) content: NodeDigest,
@@ -64,13 +66,13 @@ impl Place {
 
 /// An extent as it is encoded. Where an image changes, the places of the other extents keep their
 /// encoding, and the page differs little from the one before.
-#[derive(Serialize, Deserialize)]
+#[derive(Encode, Decode)]
 struct StoredExtent {
     blocks: u16,
     place: StoredPlace,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Encode, Decode)]
 enum StoredPlace {
     Zero,
     /// The next chunk of the table, which no extent before names.
@@ -86,8 +88,7 @@ enum StoredPlace {
 }
 
 /// A leaf: 64 spans of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "StoredLeaf", into = "StoredLeaf")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Leaf {
     /// Bit `i` is set if span `i` has data.
     pub(crate) data_spans: u64,
@@ -100,7 +101,7 @@ pub(crate) struct Leaf {
 }
 
 /// A leaf as it is encoded.
-#[derive(Serialize, Deserialize)]
+#[derive(Encode, Decode)]
 struct StoredLeaf {
     data_spans: u64,
     digests: Vec<NodeDigest>,
@@ -108,8 +109,8 @@ struct StoredLeaf {
     extents: Vec<StoredExtent>,
 }
 
-impl From<Leaf> for StoredLeaf {
-    fn from(leaf: Leaf) -> Self {
+impl From<&Leaf> for StoredLeaf {
+    fn from(leaf: &Leaf) -> Self {
         let mut named = 0;
         let extents = leaf.extents.iter().map(|extent| {
             let place = match extent.place {
@@ -122,8 +123,12 @@ impl From<Leaf> for StoredLeaf {
             };
             StoredExtent { blocks: extent.blocks, place }
         });
-        let extents = extents.collect();
-        Self { data_spans: leaf.data_spans, digests: leaf.digests, chunks: leaf.chunks, extents }
+        Self {
+            data_spans: leaf.data_spans,
+            digests: leaf.digests.clone(),
+            chunks: leaf.chunks.clone(),
+            extents: extents.collect(),
+        }
     }
 }
 
@@ -153,7 +158,7 @@ impl TryFrom<StoredLeaf> for Leaf {
 }
 
 /// An inner page: the children that have data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Inner {
     /// The number of levels of inner pages below this one, plus one.
     pub(crate) level: u8,
@@ -163,26 +168,41 @@ pub(crate) struct Inner {
     pub(crate) children: Vec<PageRef>,
 }
 
-/// The encoded form of a page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A page of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Page {
     Leaf(Leaf),
     Inner(Inner),
 }
 
+/// A page as it is encoded.
+#[derive(Encode, Decode)]
+enum StoredPage {
+    Leaf(StoredLeaf),
+    Inner(Inner),
+}
+
 impl Page {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, DecodeError> {
-        serial::encode(self)
+        serial::encode_page(&match self {
+            Self::Leaf(leaf) => StoredPage::Leaf(leaf.into()),
+            Self::Inner(inner) => StoredPage::Inner(inner.clone()),
+        })
     }
 
     /// Decodes a page and checks that it is what an encoder would have written.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let page: Self = serial::decode(bytes)?;
-        match &page {
-            Self::Leaf(leaf) => leaf.check()?,
-            Self::Inner(inner) => inner.check()?,
+        match serial::decode_page(bytes)? {
+            StoredPage::Leaf(stored) => {
+                let leaf = Leaf::try_from(stored)?;
+                leaf.check()?;
+                Ok(Self::Leaf(leaf))
+            }
+            StoredPage::Inner(inner) => {
+                inner.check()?;
+                Ok(Self::Inner(inner))
+            }
         }
-        Ok(page)
     }
 }
 

@@ -1,8 +1,5 @@
 //! The stored form of a page that is kept as a delta: what differs from another page, its base.
 
-use serde::Deserialize;
-use serde::Serialize;
-
 use crate::format::bytes::DecodeError;
 use crate::format::bytes::Fields;
 use crate::format::page::Inner;
@@ -11,6 +8,8 @@ use crate::format::page::NamedChunks;
 use crate::format::page::Page;
 use crate::format::page::PageRef;
 use crate::format::serial;
+use crate::format::serial::Decode;
+use crate::format::serial::Encode;
 use crate::words::ids::ChunkId;
 use crate::words::ids::NodeDigest;
 use crate::words::ids::PageId;
@@ -72,13 +71,13 @@ pub(crate) fn next_number(number: u8) -> Option<(u8, u8)> {
 }
 
 /// What differs between a page and its base.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) enum Difference {
     Leaf(LeafDifference),
     Inner(InnerDifference),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct LeafDifference {
     /// Bit `i` is set if span `i` differs.
     spans: u64,
@@ -92,13 +91,13 @@ pub(crate) struct LeafDifference {
     extents: Vec<Extent>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 struct Extent {
     blocks: u16,
     place: Place,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 enum Place {
     /// Where the base has the blocks.
     Kept,
@@ -114,7 +113,7 @@ enum Place {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct InnerDifference {
     /// Bit `i` of the 128 is set if child `i` differs.
     changed: [u64; 2],
@@ -136,13 +135,13 @@ impl Difference {
             (Page::Inner(base), Page::Inner(page)) => Self::Inner(InnerDifference::between(&base, &page)),
             _ => return None,
         };
-        let encoded = serial::encode(&difference).ok()?;
+        let encoded = serial::encode_page(&difference).ok()?;
         (Self::apply(base, &encoded).ok()? == page).then_some(encoded)
     }
 
     /// Returns the encoded page that differs from an encoded base so.
     pub(crate) fn apply(base: &[u8], difference: &[u8]) -> Result<Vec<u8>, DecodeError> {
-        let page = match (Page::decode(base)?, serial::decode(difference)?) {
+        let page = match (Page::decode(base)?, serial::decode_page(difference)?) {
             (Page::Leaf(base), Self::Leaf(difference)) => Page::Leaf(difference.apply(&base)?),
             (Page::Inner(base), Self::Inner(difference)) => Page::Inner(difference.apply(&base)?),
             (base, _) => {

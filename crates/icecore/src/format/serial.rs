@@ -1,13 +1,22 @@
-//! The only module that knows bincode (version 2, standard configuration: little-endian,
+//! The only module that calls bincode (version 2, standard configuration: little-endian,
 //! variable-length integers).
 //!
 //! Golden tests pin its bytes and `docs/format.md` describes them, so that another encoder can take
 //! over.
 
+use bincode::BorrowDecode;
+pub(crate) use bincode::Decode;
+pub(crate) use bincode::Encode;
+use bincode::de::BorrowDecoder;
+use bincode::de::Decoder as BincodeDecoder;
+use bincode::enc::Encoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::format::bytes::DecodeError;
+use crate::words::ids::ChunkId;
+use crate::words::ids::NodeDigest;
+use crate::words::ids::PageId;
 
 /// The most bytes that a decoder reads or allocates for: a manifest page with every field at its
 /// limit fits.
@@ -37,6 +46,54 @@ pub(crate) fn decode_front<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Res
     }
     Ok((value, bytes.len() - read))
 }
+
+/// Encodes a page, or what differs between two, to the bytes that [`encode`] would give: serde takes
+/// each id apart into its bytes, and pages consist of ids.
+pub(crate) fn encode_page<T: Encode>(value: &T) -> Result<Vec<u8>, DecodeError> {
+    let config = bincode::config::standard().with_limit::<SERIAL_BYTES_MAX>();
+    bincode::encode_to_vec(value, config).map_err(|error| DecodeError::Serial(error.to_string()))
+}
+
+/// Decodes what [`encode_page`] encodes, as [`decode`] does.
+pub(crate) fn decode_page<T: Encode + Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let config = bincode::config::standard().with_limit::<SERIAL_BYTES_MAX>();
+    let (value, read) = bincode::decode_from_slice::<T, _>(bytes, config)
+        .map_err(|error| DecodeError::Serial(error.to_string()))?;
+    match bytes.split_at_checked(read) {
+        Some((front, [])) if encode_page(&value)? == front => Ok(value),
+        Some((_, [])) => Err(DecodeError::Serial("a number is longer than necessary".to_owned())),
+        _ => Err(DecodeError::Trailing { bytes: bytes.len().saturating_sub(read) }),
+    }
+}
+
+/// Ids are encoded as their bytes.
+macro_rules! as_bytes {
+    ($($id:ident),*) => { $(
+        impl Encode for $id {
+            fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), bincode::error::EncodeError> {
+                self.0.encode(encoder)
+            }
+        }
+
+        impl<C> Decode<C> for $id {
+            fn decode<D: BincodeDecoder<Context = C>>(
+                decoder: &mut D,
+            ) -> Result<Self, bincode::error::DecodeError> {
+                Decode::decode(decoder).map(Self)
+            }
+        }
+
+        impl<'a, C> BorrowDecode<'a, C> for $id {
+            fn borrow_decode<D: BorrowDecoder<'a, Context = C>>(
+                decoder: &mut D,
+            ) -> Result<Self, bincode::error::DecodeError> {
+                Decode::decode(decoder).map(Self)
+            }
+        }
+    )* };
+}
+
+as_bytes!(ChunkId, NodeDigest, PageId);
 
 /// How values are decoded: those that a newer minor version has written may have more fields.
 #[derive(Debug, Clone, Copy)]
