@@ -3,8 +3,6 @@
 //!
 //! A page has only one encoding, so that equal regions of images are one page in the repository.
 
-use std::collections::HashMap;
-
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -15,6 +13,7 @@ use crate::format::serial::Decode;
 use crate::format::serial::Encode;
 use crate::pure::hash::Hasher;
 use crate::words::ids::ChunkId;
+use crate::words::ids::IdMap;
 use crate::words::ids::NodeDigest;
 use crate::words::ids::PageId;
 use crate::words::sizes::CHUNK_BLOCKS_MAX;
@@ -320,7 +319,7 @@ impl Leaf {
 #[derive(Default)]
 pub(crate) struct NamedChunks {
     pub(crate) ids: Vec<ChunkId>,
-    numbers: HashMap<ChunkId, usize>,
+    numbers: IdMap<ChunkId, usize>,
 }
 
 impl NamedChunks {

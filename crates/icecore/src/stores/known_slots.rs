@@ -1,17 +1,16 @@
 //! The slots of chunks of which something is known already. Successive snapshots have much the same
 //! chunks, so whoever walks through their manifests need not look at these again.
 
-use std::collections::HashMap;
-
 use crate::format::pack::SlotBitmap;
 use crate::words::ids::ChunkId;
+use crate::words::ids::IdMap;
 
 /// The most chunks to remember: 64 MiB.
 const CHUNKS_MAX: usize = 1 << 20;
 
 /// Slots of the chunks that were met last.
 #[derive(Default)]
-pub(crate) struct KnownSlots(HashMap<ChunkId, SlotBitmap>);
+pub(crate) struct KnownSlots(IdMap<ChunkId, SlotBitmap>);
 
 impl KnownSlots {
     /// Tells whether all of these slots are known.

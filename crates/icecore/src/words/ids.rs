@@ -1,6 +1,9 @@
 //! Ids: a type for each kind, so that none is taken for another.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasherDefault;
+use std::hash::Hasher;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -85,6 +88,28 @@ byte_id!(
     /// What stands for a volume's name in the names of a sealed repository's files.
     pub(crate) VolumeKey, 16
 );
+
+/// A map from ids that are digests: their first bytes serve as the hash.
+pub(crate) type IdMap<I, T> = HashMap<I, T, BuildHasherDefault<IdHasher>>;
+
+/// The hasher of an [`IdMap`].
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    /// The length of an id says nothing.
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 impl NodeDigest {
     /// The digest of content that is all zero; no digest of real content has this value.

@@ -1,10 +1,7 @@
 //! The middle stage: chooses, for each block of an image in order, where to store it. Runs on one
 //! thread.
 
-use std::collections::HashMap;
 use std::collections::VecDeque;
-use std::hash::BuildHasherDefault;
-use std::hash::Hasher as StdHasher;
 use std::sync::Arc;
 
 use crate::stores::chunks::Located;
@@ -18,6 +15,7 @@ use crate::verbs::capture::scan::ScannedLeaf;
 use crate::words::error::Result;
 use crate::words::ids::BlockId;
 use crate::words::ids::ChunkId;
+use crate::words::ids::IdMap;
 use crate::words::sizes::CHUNK_BLOCKS;
 use crate::words::sizes::to_u8;
 
@@ -25,31 +23,13 @@ use crate::words::sizes::to_u8;
 /// only costs space. Only a dry run, which publishes nothing, comes near this number.
 const PENDING_MAX: usize = 1 << 21;
 
-/// A hasher for ids. They are digests, so their first bytes serve as the hash.
-#[derive(Default)]
-struct IdHash(u64);
-
-impl StdHasher for IdHash {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk::<8>() {
-            self.0 = u64::from_le_bytes(*first);
-        }
-    }
-
-    fn write_usize(&mut self, _length: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 /// The chooser of places for blocks. It collects new blocks in chunks.
 pub(crate) struct Chooser<'a> {
     store: &'a Store,
     /// The known damage of the store. Damaged blocks count as unknown.
     damage: &'a Damage,
     /// New blocks that the index does not know yet, each with its chunk's number and its slot.
-    pending: HashMap<BlockId, (u64, u8), BuildHasherDefault<IdHash>>,
+    pending: IdMap<BlockId, (u64, u8)>,
     /// The ids of chunks that are closed but not published, from number `first_pending` on.
     pending_ids: VecDeque<ChunkId>,
     first_pending: u64,
@@ -73,7 +53,7 @@ impl<'a> Chooser<'a> {
         Self {
             store,
             damage,
-            pending: HashMap::default(),
+            pending: IdMap::default(),
             pending_ids: VecDeque::new(),
             first_pending: 0,
             open: OpenChunk::default(),

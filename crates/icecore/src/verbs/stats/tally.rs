@@ -26,6 +26,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::ChunkId;
+use crate::words::ids::IdMap;
 use crate::words::ids::PackId;
 use crate::words::progress::Meter;
 use crate::words::progress::Progress;
@@ -42,7 +43,7 @@ pub(crate) struct Tally<'a> {
     /// The number of each pack in `packs`.
     numbers: HashMap<PackId, u32>,
     /// The chunks that were met last. Successive snapshots have much the same.
-    chunks: HashMap<ChunkId, ChunkPlace>,
+    chunks: IdMap<ChunkId, ChunkPlace>,
     pages: Rc<KeptPages>,
     image: Occurrences,
 }
@@ -133,7 +134,7 @@ impl<'a> Tally<'a> {
             snapshots: 0,
             packs: Vec::new(),
             numbers: HashMap::new(),
-            chunks: HashMap::new(),
+            chunks: IdMap::default(),
             pages: Rc::default(),
             image: Occurrences::default(),
         }
