@@ -35,6 +35,8 @@ mod operation;
 #[cfg(test)]
 mod panel;
 #[cfg(test)]
+mod projects;
+#[cfg(test)]
 mod repeated;
 #[cfg(test)]
 mod restarts;
@@ -52,3 +54,5 @@ mod tags;
 mod tools;
 #[cfg(test)]
 mod volumes;
+#[cfg(test)]
+mod vpcs;

@@ -46,7 +46,7 @@ fn every_list_says_that_it_has_pages() {
             );
         }
     }
-    assert_eq!(lists, 16);
+    assert_eq!(lists, 20);
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Serving {
     fn get(&self, path: &str, token: &str) -> String {
         let mut stream = self.connect();
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();

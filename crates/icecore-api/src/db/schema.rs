@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 /// The upgrade steps. A database's version is the number of steps taken. A released step never
 /// changes.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     "
     -- Bearer tokens: only their digests.
     CREATE TABLE token (
@@ -138,6 +138,40 @@ const STEPS: [&str; 6] = [
         -- The MD5 digest, with colons.
         fingerprint TEXT NOT NULL,
         UNIQUE (account, fingerprint)
+    ) STRICT;
+",
+    "
+    CREATE TABLE vpc (
+        uuid BLOB PRIMARY KEY NOT NULL,
+        account TEXT NOT NULL,
+        region TEXT NOT NULL,
+        name TEXT NOT NULL,
+        description TEXT NOT NULL,
+        -- In CIDR notation.
+        ip_range TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        is_default INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE project (
+        uuid BLOB PRIMARY KEY NOT NULL,
+        account TEXT NOT NULL,
+        name TEXT NOT NULL,
+        description TEXT NOT NULL,
+        purpose TEXT NOT NULL,
+        environment TEXT NOT NULL,
+        is_default INTEGER NOT NULL,
+        created_ms INTEGER NOT NULL,
+        updated_ms INTEGER NOT NULL
+    ) STRICT;
+
+    -- Resources that were assigned to a project; all others are in the default one.
+    CREATE TABLE project_resource (
+        account TEXT NOT NULL,
+        urn TEXT NOT NULL,
+        project BLOB NOT NULL,
+        assigned_ms INTEGER NOT NULL,
+        PRIMARY KEY (account, urn)
     ) STRICT;
 ",
 ];

@@ -48,7 +48,7 @@ fn tell_of_errors(document: &mut utoipa::openapi::OpenApi) {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorBody"))).build();
     let error = ResponseBuilder::new().description("The error").content("application/json", body).build();
     for path in document.paths.paths.values_mut() {
-        let operations = [&mut path.get, &mut path.post, &mut path.put, &mut path.delete];
+        let operations = [&mut path.get, &mut path.post, &mut path.put, &mut path.patch, &mut path.delete];
         for operation in operations.into_iter().flatten() {
             operation.responses.responses.insert("default".to_owned(), error.clone().into());
         }

@@ -12,6 +12,7 @@ pub(crate) mod images;
 pub(crate) mod items;
 pub(crate) mod jobs;
 mod parts;
+pub(crate) mod projects;
 mod scratch;
 pub(crate) mod sessions;
 pub(crate) mod snapshots;
@@ -50,6 +51,7 @@ use crate::service::images::jobs::ImageJobs;
 use crate::service::images::offers::Offers;
 use crate::service::jobs::Jobs;
 use crate::service::parts::Parts;
+use crate::service::projects::Projects;
 use crate::service::scratch::Scratch;
 use crate::service::sessions::Sessions;
 use crate::service::snapshots::Snapshots;
@@ -59,6 +61,7 @@ use crate::service::usage::Usage;
 use crate::service::volume_actions::VolumeActions;
 use crate::service::volume_snapshots::VolumeSnapshots;
 use crate::service::volumes::Volumes;
+use crate::service::vpcs::Vpcs;
 
 /// The services, as handlers share them.
 pub(crate) type App = Arc<Service>;
@@ -83,6 +86,8 @@ pub(crate) struct Service {
     pub(crate) volume_snapshots: VolumeSnapshots,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) ssh_keys: Arc<SshKeys>,
+    pub(crate) projects: Projects,
+    pub(crate) vpcs: Arc<Vpcs>,
     pub(crate) tags: Tags,
     pub(crate) images: Arc<Images>,
     pub(crate) image_commands: ImageCommands,
@@ -123,6 +128,7 @@ impl Service {
             destructions: Destructions::new(&parts, &droplets, &droplet_commands),
             droplet_commands,
             usage: Usage::new(&parts),
+            projects: Projects::new(&parts),
             config: parts.config,
             db: parts.db,
             clock: parts.clock,
@@ -135,6 +141,7 @@ impl Service {
             attachments: parts.attachments,
             snapshots: parts.snapshots,
             ssh_keys: parts.ssh_keys,
+            vpcs: parts.vpcs,
             images,
             imports,
             image_jobs,

@@ -51,15 +51,16 @@ impl Parts {
         let jobs = Arc::new(Jobs::new(config.server.jobs));
         let config = Arc::new(config);
         let disks = Arc::new(Disks::new(&config, &db, &pools));
+        let accounts = Arc::new(Accounts::new(&config, &db, &clock));
         Ok(Self {
             scratch: Scratch::new(&config),
-            accounts: Arc::new(Accounts::new(&config, &db, &clock)),
             actions: Actions::new(&db, &clock, &jobs),
             attachments: Arc::new(Attachments::new(&disks)),
             snapshots: Arc::new(Snapshots::new(&config, &db, &pools)),
             ssh_keys: Arc::new(SshKeys::new(&db)),
             tag_names: Arc::new(TagNames::new(&db)),
-            vpcs: Arc::new(Vpcs {}),
+            vpcs: Arc::new(Vpcs::new(&db, &clock, &pools, &accounts, &disks)),
+            accounts,
             config,
             db,
             clock,

@@ -39,6 +39,7 @@ pub(crate) fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Service> {
 fn take_over(service: &Service) -> ApiResult<()> {
     take_over_numbers(service)?;
     take_over_tags(service)?;
+    make_defaults(service)?;
     remove_unfinished(&service.pools)?;
     service.scratch.clear();
     Ok(())
@@ -72,6 +73,16 @@ fn take_over_tags(service: &Service) -> ApiResult<()> {
         for tag in things.iter().flat_map(|thing| &thing.tags) {
             service.db.make_tag(&who.0, tag)?;
         }
+    }
+    Ok(())
+}
+
+/// Creates what each account has from the beginning: a VPC in each region, and a project.
+fn make_defaults(service: &Service) -> ApiResult<()> {
+    for account in &service.config.accounts {
+        let who = Who(account.name.clone());
+        service.vpcs.make_defaults(&who)?;
+        service.projects.make_default(&who)?;
     }
     Ok(())
 }

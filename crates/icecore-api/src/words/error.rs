@@ -62,6 +62,11 @@ impl ApiError {
         Self::new(409, "conflict", message)
     }
 
+    /// Returns the error for a resource that must first be emptied.
+    pub(crate) fn precondition_failed(message: impl Into<String>) -> Self {
+        Self::new(412, "precondition_failed", message)
+    }
+
     /// Returns the error for a request that cannot be fulfilled.
     pub(crate) fn unprocessable(message: impl Into<String>) -> Self {
         Self::new(422, "unprocessable_entity", message)

@@ -3,6 +3,7 @@
 pub(crate) mod error;
 pub(crate) mod hints;
 pub(crate) mod ids;
+pub(crate) mod ip_range;
 pub(crate) mod names;
 pub(crate) mod patience;
 pub(crate) mod private;

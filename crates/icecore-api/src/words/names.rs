@@ -42,6 +42,18 @@ pub(crate) fn check_droplet(name: &str) -> ApiResult<()> {
     Err(ApiError::unprocessable("Name Only valid hostname characters are allowed. (a-z, A-Z, 0-9, . and -)"))
 }
 
+/// Checks the name of a VPC.
+pub(crate) fn check_vpc(name: &str) -> ApiResult<()> {
+    if name.len() > NAME_MAX {
+        return Err(too_long("name", NAME_MAX, name));
+    }
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    if !name.is_empty() && name.chars().all(good) {
+        return Ok(());
+    }
+    Err(ApiError::unprocessable("name can only have letters, digits, dashes and periods"))
+}
+
 /// Checks the name of a snapshot or an image, which is free text.
 pub(crate) fn check_text(what: &str, name: &str) -> ApiResult<()> {
     let turning = |c: char| matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -9,6 +9,7 @@ mod droplet_actions;
 mod droplets;
 mod image_actions;
 mod images;
+mod projects;
 mod regions;
 mod snapshots;
 mod ssh_keys;
@@ -16,6 +17,7 @@ mod tags;
 mod volume_actions;
 mod volume_snapshots;
 mod volumes;
+mod vpcs;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -29,6 +31,12 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(account::get))
         .routes(routes!(ssh_keys::list, ssh_keys::create))
         .routes(routes!(ssh_keys::get, ssh_keys::update, ssh_keys::delete))
+        .routes(routes!(projects::list, projects::create))
+        .routes(routes!(projects::get, projects::replace, projects::change, projects::delete))
+        .routes(routes!(projects::resources, projects::assign))
+        .routes(routes!(vpcs::list, vpcs::create))
+        .routes(routes!(vpcs::get, vpcs::replace, vpcs::change, vpcs::delete))
+        .routes(routes!(vpcs::members))
         .routes(routes!(regions::list))
         .routes(routes!(regions::list_sizes))
         .routes(routes!(actions::list))

@@ -197,7 +197,7 @@ impl NewDroplets {
         if request.features.ipv6 && request.features.without_public_network {
             return Err(ApiError::unprocessable("ipv6 must be false if public_networking is false"));
         }
-        let vpc = self.vpcs.for_droplet(who, pool, request.vpc_uuid.as_deref())?;
+        let vpc = self.vpcs.for_droplet(who, &pool.slug, request.vpc_uuid.as_deref())?;
         let tags = self.tag_names.for_new(who, &request.tags)?;
         let backups = request.backups.as_ref().map(BackupPolicy::to_label).unwrap_or_default();
         let mut new = Labels::from([(labels::ACCOUNT.to_owned(), who.0.clone())]);
