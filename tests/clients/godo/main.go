@@ -1,5 +1,5 @@
 // What doctl does, through godo, the library that it is made of: each call of its commands for snapshots, volumes, Droplets,
-// images, actions and tags, decoded as strictly as doctl decodes it.
+// images, actions and tags, decoded as strictly as doctl decodes it. After that, what the CSI driver does (csi.go).
 //
 // usage: godo URL TOKEN IMAGE   (IMAGE is a file:// URL that the server may import)
 package main
@@ -118,7 +118,8 @@ func pages(client *godo.Client) {
 	}
 }
 
-func droplets(client *godo.Client, volume *godo.Volume, file string) {
+// imported returns an image that Droplets can boot from.
+func imported(client *godo.Client, file string) *godo.Image {
 	image, _, err := client.Images.Create(ctx, &godo.CustomImageCreateRequest{Name: "imported", Url: file, Region: "here", Distribution: "Debian"})
 	check(err, "image create")
 	for begun := time.Now(); image.Status != "available"; {
@@ -127,6 +128,11 @@ func droplets(client *godo.Client, volume *godo.Volume, file string) {
 		image, _, err = client.Images.GetByID(ctx, image.ID)
 		check(err, "image get")
 	}
+	return image
+}
+
+func droplets(client *godo.Client, volume *godo.Volume, file string) {
+	image := imported(client, file)
 	droplet, answer, err := client.Droplets.Create(ctx, &godo.DropletCreateRequest{
 		Name: "web-1", Region: "here", Size: "s-1vcpu-1gb", Image: godo.DropletCreateImage{ID: image.ID}, Tags: []string{"web"},
 	})
@@ -218,5 +224,6 @@ func main() {
 	volume := volumes(client)
 	pages(client)
 	droplets(client, volume, os.Args[3])
+	csi(client, os.Args[3])
 	fmt.Println("godo: every call was answered as doctl expects it")
 }
