@@ -48,6 +48,8 @@ pub(crate) const STATUS: &str = "status";
 pub(crate) const BACKUPS: &str = "backups";
 /// Of a Droplet: the id of its VPC. A missing label means the default VPC of its account and region.
 pub(crate) const VPC: &str = "vpc";
+/// Of a Droplet: the network of its VPC. A missing label means 10.0.0.0/8.
+pub(crate) const NETWORK: &str = "network";
 /// Of a Droplet: [`YES`] if the client asked for this feature.
 pub(crate) const MONITORING: &str = "monitoring";
 /// Of a Droplet: [`YES`] if the client asked for this feature.

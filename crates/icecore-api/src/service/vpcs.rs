@@ -98,19 +98,15 @@ impl Vpcs {
 
     /// Returns the VPC for a new Droplet in a region: the one that the request names, which must
     /// exist there, or the account's default VPC of the region.
-    pub(super) fn for_droplet(&self, who: &Who, region: &str, asked: Option<&str>) -> ApiResult<Uuid> {
-        let all = self.list(who)?;
-        let mut there = all.iter().filter(|vpc| vpc.region == region);
-        let Some(asked) = asked else {
-            let found = there.find(|vpc| vpc.is_default).map(|vpc| vpc.uuid);
-            return Ok(found.unwrap_or_else(|| default_vpc(&who.0, region)));
-        };
-        let wanted = ids::uuid(asked);
-        let found = there.find(|vpc| Some(vpc.uuid) == wanted).map(|vpc| vpc.uuid);
-        found.ok_or_else(|| {
-            ApiError::unprocessable(format!(
+    pub(super) fn for_droplet(&self, who: &Who, region: &str, asked: Option<&str>) -> ApiResult<Vpc> {
+        let mut there = self.list(who)?.into_iter().filter(|vpc| vpc.region == region);
+        let wanted = asked.map(ids::uuid);
+        let found = there.find(|vpc| wanted.map_or(vpc.is_default, |wanted| wanted == Some(vpc.uuid)));
+        found.ok_or_else(|| match asked {
+            Some(asked) => ApiError::unprocessable(format!(
                 "vpc_uuid {asked:?} is not the id of a VPC in the region {region}"
-            ))
+            )),
+            None => ApiError::unprocessable(format!("the region {region} has no default VPC")),
         })
     }
 

@@ -1,5 +1,6 @@
 //! The networks of a Droplet. The server runs no machine, so the addresses are records: they follow
-//! from the Droplet's id, lie in ranges that lead nowhere, and never change.
+//! from the Droplet's id, lie in the range of its VPC or in ranges that lead nowhere, and never
+//! change.
 
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
@@ -7,17 +8,16 @@ use std::net::Ipv6Addr;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::pool::labels;
 use crate::service::droplets::item::DropletItem;
+use crate::words::ip_range::IpRange;
+use crate::words::ip_range::TEN;
 
 /// The first address for public networks, 198.18.0.0/15: the range for benchmarks, which no router
 /// forwards.
 const PUBLIC: u32 = 0xC612_0000;
 /// The number of addresses in it, without the first (the gateway's place) and the last.
 const PUBLIC_ADDRESSES: u32 = (1 << 17) - 3;
-/// The first address for private networks, 10.0.0.0/8.
-const PRIVATE: u32 = 0x0A00_0000;
-/// The number of addresses in it, without the first and the last.
-const PRIVATE_ADDRESSES: u32 = (1 << 24) - 2;
 /// The first address for public networks of version 6, in 2001:db8::/64: the range for
 /// documentation.
 const PUBLIC_V6: u128 = 0x2001_0db8_0000_0000_0000_0000_0000_1000;
@@ -59,7 +59,8 @@ impl From<&DropletItem> for NetworksJson {
     fn from(item: &DropletItem) -> Self {
         let features = item.features();
         let public = !features.without_public_network;
-        let v4 = [Some(private(item.number)), public.then(|| public_v4(item.number))];
+        let network = IpRange::parse(item.disk.label(labels::NETWORK)).unwrap_or(TEN);
+        let v4 = [Some(private(network, item.number)), public.then(|| public_v4(item.number))];
         let v6 = features.ipv6.then(|| public_v6(item.number));
         Self { v4: v4.into_iter().flatten().collect(), v6: v6.into_iter().collect() }
     }
@@ -70,11 +71,10 @@ fn place(number: i64, among: u32) -> u32 {
     u32::try_from(number.rem_euclid(i64::from(among))).unwrap_or(0)
 }
 
-fn private(number: i64) -> NetworkV4Json {
-    let at = Ipv4Addr::from(PRIVATE + 1 + place(number, PRIVATE_ADDRESSES));
+fn private(network: IpRange, number: i64) -> NetworkV4Json {
     NetworkV4Json {
-        ip_address: at.to_string(),
-        netmask: "255.0.0.0".to_owned(),
+        ip_address: network.address(number).to_string(),
+        netmask: network.netmask().to_string(),
         gateway: "nil".to_owned(),
         kind: "private".to_owned(),
     }
@@ -111,13 +111,13 @@ mod tests {
             let [a, b, ..] = v4.octets();
             assert!(a == 198 && (b == 18 || b == 19), "{v4}");
             assert!(!["198.18.0.0", "198.18.0.1", "198.19.255.255"].contains(&v4.to_string().as_str()));
-            let v4: Ipv4Addr = private(number).ip_address.parse().unwrap();
+            let v4: Ipv4Addr = private(TEN, number).ip_address.parse().unwrap();
             assert_eq!(v4.octets()[0], 10, "{v4}");
             assert!(!["10.0.0.0", "10.255.255.255"].contains(&v4.to_string().as_str()));
             let v6: Ipv6Addr = public_v6(number).ip_address.parse().unwrap();
             assert_eq!(v6.segments()[..4], [0x2001, 0xdb8, 0, 0], "{v6}");
         }
-        assert_eq!(private(258).ip_address, "10.0.1.3");
+        assert_eq!(private(TEN, 258).ip_address, "10.0.1.4");
         assert_eq!(public_v4(258).ip_address, "198.18.1.4");
         assert_eq!(public_v6(258).ip_address, "2001:db8::1102");
     }

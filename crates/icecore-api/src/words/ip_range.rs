@@ -3,12 +3,11 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
+/// The largest private network.
+pub(crate) const TEN: IpRange = IpRange { first: 0x0a00_0000, bits: 8 };
 /// The networks that are private, by RFC 1918.
-const PRIVATE: [IpRange; 3] = [
-    IpRange { first: 0x0a00_0000, bits: 8 },
-    IpRange { first: 0xac10_0000, bits: 12 },
-    IpRange { first: 0xc0a8_0000, bits: 16 },
-];
+const PRIVATE: [IpRange; 3] =
+    [TEN, IpRange { first: 0xac10_0000, bits: 12 }, IpRange { first: 0xc0a8_0000, bits: 16 }];
 /// The largest and the smallest network.
 const BITS: std::ops::RangeInclusive<u32> = 16..=28;
 /// Where the server begins to look for a free network, and the size of it.
@@ -48,6 +47,19 @@ impl IpRange {
         self.first & mask == other.first & mask
     }
 
+    /// Returns the address of a Droplet with this number. It is not the first one, where a gateway
+    /// would be, nor the last.
+    pub(crate) fn address(self, number: i64) -> Ipv4Addr {
+        let addresses = i64::from(!self.mask()) - 2;
+        let place = u32::try_from(number.rem_euclid(addresses.max(1))).unwrap_or(0);
+        Ipv4Addr::from(self.first.saturating_add(2).saturating_add(place))
+    }
+
+    /// Returns the mask of its bits as an address.
+    pub(crate) fn netmask(self) -> Ipv4Addr {
+        Ipv4Addr::from(self.mask())
+    }
+
     fn mask(self) -> u32 {
         u32::MAX.checked_shl(32 - self.bits).unwrap_or(0)
     }
@@ -83,6 +95,16 @@ mod tests {
         ] {
             assert_eq!(IpRange::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn addresses_lie_between_the_first_and_the_last() {
+        let small = IpRange::parse("10.77.0.16/28").unwrap();
+        assert_eq!(small.netmask().to_string(), "255.255.255.240");
+        assert_eq!(small.address(0).to_string(), "10.77.0.18");
+        assert_eq!(small.address(12).to_string(), "10.77.0.30");
+        assert_eq!(small.address(13).to_string(), "10.77.0.18");
+        assert_eq!(TEN.address(256).to_string(), "10.0.1.2");
     }
 
     #[test]

@@ -203,7 +203,8 @@ impl NewDroplets {
         let mut new = Labels::from([(labels::ACCOUNT.to_owned(), who.0.clone())]);
         labels::set(&mut new, labels::SIZE, &size.slug);
         labels::set(&mut new, labels::BACKUPS, &backups);
-        labels::set(&mut new, labels::VPC, &vpc.to_string());
+        labels::set(&mut new, labels::VPC, &vpc.uuid.to_string());
+        labels::set(&mut new, labels::NETWORK, &vpc.ip_range);
         request.features.write(&mut new);
         labels::set_tags(&mut new, &tags);
         Ok(new)
