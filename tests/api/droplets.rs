@@ -452,7 +452,13 @@ fn base_images_are_for_all_accounts_and_changed_by_none() {
     assert_eq!((&one["id"], &one["distribution"]), (&other["id"], &other["distribution"]));
     assert_eq!(server.get("/v2/images").expect(200)["meta"]["total"], 1, "it is one image");
     let body = json!({"name": "web", "size": "small", "image": "debian-x64"});
-    server.post("/v2/droplets", &body).expect(202);
+    let made = server.post("/v2/droplets", &body).expect(202);
+    let path = format!("/v2/droplets/{}", made["droplet"]["id"]);
+    assert_eq!(
+        server.get(&path).expect(200)["droplet"]["image"]["slug"],
+        "debian-x64",
+        "as it was asked for"
+    );
     let of_bob = |method: &str, path: &str, body: Option<&str>| server.send(method, path, Some(&bob), body);
     for path in ["/v2/images/debian-13-x64", "/v2/images?type=distribution", "/v2/images"] {
         let shown = of_bob("GET", path, None).expect(200);

@@ -46,6 +46,8 @@ pub(crate) const SIZE: &str = "size";
 pub(crate) const STATUS: &str = "status";
 /// Of a Droplet: the times of its backups, as `weekly SUN 8` or `daily 8`.
 pub(crate) const BACKUPS: &str = "backups";
+/// Of a Droplet: the slug that its base image was asked for by, where an image has several.
+pub(crate) const IMAGE_SLUG: &str = "image-slug";
 /// Of a Droplet: the id of its VPC. A missing label means the default VPC of its account and region.
 pub(crate) const VPC: &str = "vpc";
 /// Of a Droplet: the network of its VPC. A missing label means 10.0.0.0/8.

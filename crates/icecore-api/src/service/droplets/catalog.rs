@@ -122,7 +122,13 @@ impl Droplets {
             return self.images.blank(disk);
         };
         match images.iter().find(|image| image.uuid == origin.id.0) {
-            Some(image) => Ok(image.clone()),
+            Some(image) => {
+                // After a rebuild it may be another image's.
+                let noted = disk.label(labels::IMAGE_SLUG);
+                let asked = self.config.base_snapshot(noted).filter(|snapshot| *snapshot == image.uuid);
+                let slug = asked.map(|_| noted.to_owned()).or_else(|| image.slug.clone());
+                Ok(ImageItem { slug, ..image.clone() })
+            }
             None => self.images.deleted(origin),
         }
     }

@@ -205,6 +205,9 @@ impl NewDroplets {
         labels::set(&mut new, labels::BACKUPS, &backups);
         labels::set(&mut new, labels::VPC, &vpc.uuid.to_string());
         labels::set(&mut new, labels::NETWORK, &vpc.ip_range);
+        if let Some(ImageChoice::Slug(slug)) = &request.image {
+            labels::set(&mut new, labels::IMAGE_SLUG, slug);
+        }
         request.features.write(&mut new);
         labels::set_tags(&mut new, &tags);
         Ok(new)
