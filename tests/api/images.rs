@@ -107,7 +107,7 @@ fn what_cannot_be_imported_is_refused() {
         (import("a", "", "here"), "url"),
         (import("a", &good, ""), "region"),
         (import("a", &good, "nowhere"), "nowhere"),
-        (import("a", "https://example.com/disk.raw", "here"), "file"),
+        (import("a", "https://example.com/disk.raw", "here"), "not allowed"),
         (import("a", &url(&secret), "here"), "no file"),
         (import("a", "file:///etc/passwd", "here"), "no file"),
         (import("a", &url(&folder.join("../secret")), "here"), "no file"),

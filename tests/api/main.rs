@@ -14,6 +14,8 @@ mod data;
 #[cfg(test)]
 mod destructions;
 #[cfg(test)]
+mod downloads;
+#[cfg(test)]
 mod droplets;
 #[cfg(test)]
 mod echo;

@@ -13,11 +13,14 @@ use std::sync::PoisonError;
 use tokio::sync::Notify;
 
 /// A connection in the order in which connections are closed: those without a valid token first, of
-/// these the idle ones first, and of these the one that has been idle for the longest time.
+/// these the idle ones first, of these those that nothing is to be read from, and of these the one that
+/// has been idle for the longest time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     known: bool,
     busy: bool,
+    /// Nobody has looked yet whether the client has sent something.
+    fresh: bool,
     turn: u64,
     id: u64,
 }
@@ -76,7 +79,7 @@ impl Admission {
             table.close(first.id);
             closed += 1;
         }
-        let place = Place { known: false, busy: false, turn: table.turns, id: table.turns };
+        let place = Place { known: false, busy: false, fresh: true, turn: table.turns, id: table.turns };
         table.turns += 1;
         let leave = Arc::new(Notify::new());
         table.insert(Member { place, peer, leave: Arc::clone(&leave) });
@@ -138,6 +141,11 @@ impl Guest {
     /// Notes that the connection has shown a valid token.
     pub(crate) fn trust(&self) {
         self.admission.lock().change(self.id, |place| place.known = true);
+    }
+
+    /// Notes that the client has sent nothing so far.
+    pub(crate) fn wait(&self) {
+        self.admission.lock().change(self.id, |place| place.fresh = false);
     }
 
     /// Notes that a request has begun, until the returned value is dropped.
@@ -234,6 +242,15 @@ mod tests {
         drop(last);
         drop(guest);
         assert!(admission.admit(LOCAL).is_some());
+    }
+
+    #[test]
+    fn a_client_that_may_have_sent_something_stays() {
+        let admission = Arc::new(Admission::new(2, 9));
+        let (fresh, waiting) = (admit(&admission, LOCAL), admit(&admission, LOCAL));
+        waiting.wait();
+        let _third = admit(&admission, LOCAL);
+        assert!(has_place(&fresh) && !has_place(&waiting));
     }
 
     #[test]

@@ -130,13 +130,18 @@ impl New for NewImage {
         fields: &Fields,
         error: Option<&ApiError>,
     ) -> ApiResult<Markup> {
-        let folders = &service.config.import.folders;
+        let import = &service.config.import;
+        let (folders, hosts) = (&import.folders, import.hosts.iter().chain(&import.private_hosts));
         let text = html! {
-            p { "A disk in a file on the server machine: raw, qcow2, vmdk, vhdx or vdi." }
-            @if folders.is_empty() {
-                p class="message error" { "The configuration has no import folder: add one to  " code { "folders" } " in the section " code { "[import]" } "." }
-            } @else {
-                p { "It must be in one of these folders: " @for folder in folders { code { (folder.display()) } " " } }
+            p { "A disk in a file on the server machine or at an https URL: raw, qcow2, vmdk, vhdx or vdi." }
+            @if folders.is_empty() && hosts.clone().next().is_none() {
+                p class="message error" { "The configuration allows no import: add folders to  " code { "folders" } " or hosts to " code { "hosts" } " in the section " code { "[import]" } "." }
+            }
+            @if !folders.is_empty() {
+                p { "A file must be in one of these folders: " @for folder in folders { code { (folder.display()) } " " } }
+            }
+            @if hosts.clone().next().is_some() {
+                p { "A URL must be at one of these hosts: " @for host in hosts { code { (host) } " " } }
             }
         };
         let ask = Ask {
@@ -145,7 +150,9 @@ impl New for NewImage {
             text,
             fields: vec![
                 Field::text("name", "Name", fields.get("name")).required(),
-                Field::text("url", "Location", fields.get("url")).required().hint("file:///PATH"),
+                Field::text("url", "Location", fields.get("url"))
+                    .required()
+                    .hint("file:///PATH, or an https URL"),
                 Field::choice("region", "Region", fields.get("region"), regions(service, false)),
                 Field::text("distribution", "Distribution", fields.get("distribution"))
                     .hint("Such as Debian. Optional."),

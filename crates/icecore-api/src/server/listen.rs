@@ -167,6 +167,7 @@ impl Listening {
         let _ = stream.set_nodelay(true);
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, STALLED_MS);
         let Some(tls) = &self.tls else { return self.talk(stream, peer, false, guest, ending).await };
+        guest.wait();
         let patience = Duration::from_secs(self.limits.head_seconds);
         let handshake = async {
             let mut first = [0];
@@ -206,7 +207,7 @@ impl Listening {
         guest: Arc<Guest>,
         ending: Ending,
     ) {
-        let mut wire = Wire::new(stream);
+        let mut wire = Wire::of_guest(stream, &guest);
         match self.answer_all(&mut wire, peer, encrypted, &guest, ending).await {
             End::Done => wire.close().await,
             End::Refused(error) => self.refuse(wire, peer, &error).await,

@@ -19,6 +19,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::io::ReadBuf;
 use tokio::time::timeout;
 
+use crate::http::admission::Guest;
 use crate::http::answer::REQUEST_ID;
 use crate::wire::error::ErrorBody;
 use crate::words::error::ApiError;
@@ -61,13 +62,19 @@ impl Stage {
 pub(super) struct Wire<S> {
     stream: S,
     stage: Arc<Stage>,
+    /// Hears that the client has sent nothing, the first time.
+    guest: Option<Arc<Guest>>,
     /// The status of the answer that was held back.
     refused: Option<u16>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, stage: Arc::default(), refused: None }
+        Self { stream, stage: Arc::default(), guest: None, refused: None }
+    }
+
+    pub(super) fn of_guest(stream: S, guest: &Arc<Guest>) -> Self {
+        Self { guest: Some(Arc::clone(guest)), ..Self::new(stream) }
     }
 
     pub(super) fn stage(&self) -> Arc<Stage> {
@@ -147,6 +154,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.stage.heard.store(true, Ordering::Relaxed);
+        }
+        if read.is_pending()
+            && let Some(guest) = self.guest.take()
+        {
+            guest.wait();
         }
         read
     }

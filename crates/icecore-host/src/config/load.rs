@@ -8,6 +8,7 @@ use icecore::Error;
 use icecore::ErrorKind;
 use icecore::Result;
 
+use crate::config::names::host_and_port;
 use crate::config::names::is_host;
 use crate::config::names::is_slug;
 use crate::config::names::is_word;
@@ -15,6 +16,7 @@ use crate::config::operation::RequestConfig;
 use crate::config::operation::is_loopback;
 use crate::config::schedule;
 use crate::config::settings::Config;
+use crate::config::settings::ImportConfig;
 use crate::config::settings::NbdConfig;
 use crate::config::settings::Usual;
 
@@ -61,7 +63,7 @@ fn read(text: &str, dir: &Path, usual: &Usual) -> Result<Config> {
     let below = |path: &mut PathBuf| *path = dir.join(&path);
     below(&mut config.server.state_dir);
     config.import.folders.iter_mut().for_each(below);
-    config.nbd.socket.iter_mut().for_each(below);
+    config.nbd.socket.iter_mut().chain(&mut config.import.ca_file).for_each(below);
     if let Some(tls) = &mut config.tls {
         below(&mut tls.certificate);
         below(&mut tls.key);
@@ -157,6 +159,7 @@ pub fn check(config: &Config) -> Result<()> {
             "write the name alone, such as icecore.example.com, without a scheme and a port",
         );
     }
+    check_import(&config.import)?;
     check_nbd(&config.nbd)?;
     check_requests(&config.requests)?;
     schedule::check(config)
@@ -174,6 +177,30 @@ fn check_regions(config: &Config) -> Result<()> {
         };
         return Err(
             Error::new(ErrorKind::InvalidInput, format!("the region {slug} {message}")).with_hint(hint)
+        );
+    }
+    Ok(())
+}
+
+fn check_import(import: &ImportConfig) -> Result<()> {
+    let bad = |message: String, hint: &str| Err(Error::new(ErrorKind::InvalidInput, message).with_hint(hint));
+    let mut hosts = import.hosts.iter().chain(&import.private_hosts);
+    if let Some(host) = hosts.find(|host| host_and_port(host).is_none()) {
+        return bad(
+            format!("`import.hosts`: {host:?} is not a host"),
+            "write a name or an address, with a port unless it is 443: images.example.com, 192.0.2.1:8443",
+        );
+    }
+    if import.hosts.iter().any(|host| import.private_hosts.contains(host)) {
+        return bad(
+            "`import.hosts` and `import.private_hosts` have a host in common".to_owned(),
+            "name it under private_hosts only if it is in a private network",
+        );
+    }
+    if [import.download_gigabytes, import.download_minutes].contains(&0) {
+        return bad(
+            "import.download_gigabytes and import.download_minutes cannot be 0".to_owned(),
+            "leave them out; without hosts, nothing is downloaded",
         );
     }
     Ok(())
@@ -270,6 +297,13 @@ mod tests {
             (&format!("{region}[requests]\nhead_bytes = 100"), "limits"),
             (&format!("{region}[requests]\nconnections = {}", i64::MAX), "too many to count"),
             (&format!("{region}[nbd]\nconnections = 0"), "cannot be 0"),
+            (&format!("{region}[server]\nnames = [\"a.example:80\"]"), "not a host name"),
+            (&format!("{region}[requests]\nconnections_per_peer = 0"), "limits"),
+            (&format!("{region}[import]\nhosts = [\"https://a.example\"]"), "not a host"),
+            (&format!("{region}[import]\nhosts = [\"a:0\"]"), "not a host"),
+            (&format!("{region}[import]\nprivate_hosts = [\"[::1\"]"), "not a host"),
+            (&format!("{region}[import]\nhosts = [\"a\"]\nprivate_hosts = [\"a\"]"), "in common"),
+            (&format!("{region}[import]\ndownload_minutes = 0"), "cannot be 0"),
             (&format!("{region}[nbd]\ncache_megabytes = 0"), "cannot be 0"),
             (&of_task("gc", "keep = { last = 1 }"), "`keep` has no effect"),
             (&of_task("gc", "names = [\"x\"]"), "`names` has no effect with the task `gc`"),

@@ -23,6 +23,7 @@ pub use crate::config::operation::Task;
 pub use crate::config::operation::TlsConfig;
 pub use crate::config::operation::is_loopback;
 pub use crate::config::settings::AccountConfig;
+pub use crate::config::settings::AllowedHost;
 pub use crate::config::settings::Config;
 pub use crate::config::settings::ImageConfig;
 pub use crate::config::settings::ImportConfig;

@@ -23,3 +23,20 @@ pub(super) fn is_host(text: &str) -> bool {
         && text.len() <= 253
         && text.chars().all(good)
 }
+
+/// Returns the host and the port of `host`, `host:port` or `[address]:port`; the port is 443 where
+/// none is given.
+pub(super) fn host_and_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, rest) = rest.split_once(']')?;
+            address.parse::<std::net::Ipv6Addr>().ok()?;
+            (address, rest.is_empty().then_some("443").or_else(|| rest.strip_prefix(':'))?)
+        }
+        None => {
+            let (host, port) = text.split_once(':').unwrap_or((text, "443"));
+            (Some(host).filter(|host| is_host(host))?, port)
+        }
+    };
+    Some((host, port.parse().ok().filter(|port| *port != 0)?))
+}

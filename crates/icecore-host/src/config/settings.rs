@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::config::names::host_and_port;
 use crate::config::operation::LogConfig;
 use crate::config::operation::MetricsConfig;
 use crate::config::operation::RequestConfig;
@@ -203,13 +204,57 @@ pub struct ImportConfig {
     /// Folders whose files may be imported by `file://` URLs, and single files or block devices.
     /// None: nothing may.
     pub folders: Vec<PathBuf>,
+    /// Hosts on the internet whose files may be imported by `https://` URLs, with a port unless it is
+    /// 443. None: nothing may.
+    pub hosts: Vec<String>,
+    /// The same of hosts that may have addresses of this machine or of a private network.
+    pub private_hosts: Vec<String>,
+    /// A PEM file with the authorities whose certificates are accepted; those of the system where
+    /// none is given.
+    pub ca_file: Option<PathBuf>,
+    /// The largest file that may be downloaded, in GiB.
+    pub download_gigabytes: u64,
+    /// Minutes that a download may take.
+    pub download_minutes: u64,
     /// The largest disk that may be imported, in GiB.
     pub max_gigabytes: u64,
 }
 
 impl Default for ImportConfig {
     fn default() -> Self {
-        Self { folders: Vec::new(), max_gigabytes: 2048 }
+        Self {
+            folders: Vec::new(),
+            hosts: Vec::new(),
+            private_hosts: Vec::new(),
+            ca_file: None,
+            download_gigabytes: 100,
+            download_minutes: 120,
+            max_gigabytes: 2048,
+        }
+    }
+}
+
+/// A host that images may be downloaded from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AllowedHost {
+    /// At addresses of the internet.
+    Public,
+    /// At any address.
+    Private,
+}
+
+impl ImportConfig {
+    /// Returns whether files of a host may be downloaded at a port. The host of an IPv6 address has
+    /// no brackets.
+    pub fn allows(&self, host: &str, port: u16) -> Option<AllowedHost> {
+        let among = |hosts: &[String]| {
+            let mut split = hosts.iter().filter_map(|text| host_and_port(text));
+            split.any(|(name, at)| name.eq_ignore_ascii_case(host) && at == port)
+        };
+        if among(&self.private_hosts) {
+            return Some(AllowedHost::Private);
+        }
+        among(&self.hosts).then_some(AllowedHost::Public)
     }
 }
 

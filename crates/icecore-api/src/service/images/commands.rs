@@ -25,6 +25,8 @@ use crate::service::images::item::ImageType;
 use crate::service::images::jobs::ImageJob;
 use crate::service::images::jobs::ImageJobs;
 use crate::service::images::probe::probe;
+use crate::service::images::remote::Remote;
+use crate::service::images::remote::is_remote;
 use crate::service::images::source::Source;
 use crate::service::parts::Parts;
 use crate::service::snapshots::Snapshots;
@@ -87,8 +89,12 @@ impl ImageCommands {
         names::check_description("description", &request.description)?;
         let pool = pool::find(&self.pools, &request.region)?;
         // Problems that can be found at once are reported at once.
-        let source = Source::find(&self.config.import.folders, &request.url)?;
-        probe(&source.open()?, &source.name)?;
+        if is_remote(&request.url) {
+            Remote::find(&self.config.import, &request.url)?;
+        } else {
+            let source = Source::find(&self.config.import.folders, &request.url)?;
+            probe(&source.open()?, &source.name)?;
+        }
         let tags = self.tag_names.for_new(who, &request.tags)?;
         let uuid = new_id();
         let number = self.db.number(uuid)?;

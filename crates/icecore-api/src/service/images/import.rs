@@ -21,10 +21,14 @@ use crate::pool::labels::Labels;
 use crate::service::actions::Actions;
 use crate::service::images::convert::Conversion;
 use crate::service::images::convert::check_size;
+use crate::service::images::download::Download;
 use crate::service::images::item::ImageType;
 use crate::service::images::probe::Format;
 use crate::service::images::probe::probe;
+use crate::service::images::remote::Remote;
+use crate::service::images::remote::is_remote;
 use crate::service::images::source::Source;
+use crate::service::images::spool::Spool;
 use crate::service::items::GIB;
 use crate::service::jobs::JobProgress;
 use crate::service::parts::Parts;
@@ -43,6 +47,7 @@ pub(crate) struct Imports {
     db: Arc<Db>,
     actions: Actions,
     scratch: Scratch,
+    spool: Spool,
     snapshots: Arc<Snapshots>,
 }
 
@@ -53,12 +58,22 @@ impl Imports {
             db: Arc::clone(&parts.db),
             actions: parts.actions.clone(),
             scratch: parts.scratch.clone(),
+            spool: Spool::new(&parts.config),
             snapshots: Arc::clone(&parts.snapshots),
         }
     }
 
     /// Makes a snapshot from a file that a client has named.
     pub(super) fn import(&self, pool: &Arc<Pool>, action: &Action, progress: &JobProgress) -> ApiResult<()> {
+        let done = self.make(pool, action, progress);
+        // The next server continues an interrupted download.
+        if done.is_ok() || !self.actions.is_stopping() {
+            self.spool.delete(action.resource);
+        }
+        done
+    }
+
+    fn make(&self, pool: &Arc<Pool>, action: &Action, progress: &JobProgress) -> ApiResult<()> {
         let uuid = action.resource;
         let given_up = || ApiError::unprocessable("the image was deleted before the import");
         let Some(import) = self.db.import(uuid)? else {
@@ -102,6 +117,8 @@ impl Imports {
                 )?;
             }
         }
+        let unfinished = self.db.unfinished_imports()?;
+        self.spool.keep_only(&unfinished.iter().map(|import| import.uuid).collect());
         Ok(())
     }
 
@@ -128,7 +145,7 @@ impl Imports {
     }
 
     fn capture(&self, pool: &Arc<Pool>, import: &Import, progress: &JobProgress) -> ApiResult<()> {
-        let source = Source::find(&self.config.import.folders, &import.url)?;
+        let source = self.source(import, progress)?;
         let before = source.state()?;
         let (path, _temporaries) = self.raw_file(&source, progress)?;
         if before.was_written(&source.state()?) {
@@ -156,6 +173,18 @@ impl Imports {
             return Err(written_to(&source));
         }
         Ok(())
+    }
+
+    /// Finds the file to import, after downloading it if it is on another machine.
+    fn source(&self, import: &Import, progress: &JobProgress) -> ApiResult<Source> {
+        let config = &self.config.import;
+        if !is_remote(&import.url) {
+            return Source::find(&config.folders, &import.url);
+        }
+        let remote = Remote::find(config, &import.url)?;
+        let name = remote.name.clone();
+        Download { config, spool: &self.spool, import: import.uuid, remote, progress }.run()?;
+        Source::of_server(&self.spool.path(import.uuid), &name)
     }
 
     /// Returns the path of a raw file: the source itself, or a converted copy. The copy is deleted

@@ -3,9 +3,12 @@
 pub(crate) mod catalog;
 pub(crate) mod commands;
 mod convert;
+mod download;
 pub(crate) mod import;
 pub(crate) mod item;
 pub(crate) mod jobs;
 pub(crate) mod offers;
 mod probe;
+mod remote;
 mod source;
+mod spool;

@@ -52,6 +52,14 @@ impl Source {
         }
     }
 
+    /// Takes a file of this server, by the name that the client knows.
+    pub(crate) fn of_server(path: &Path, name: &str) -> ApiResult<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|error| icecore::Error::io(format!("opening {}", path.display()), error.into()))?;
+        Ok(Self { handle, name: name.to_owned() })
+    }
+
     /// Returns a path by which this process can open the file.
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.handle.as_raw_fd()))
@@ -90,7 +98,9 @@ fn open_below(folder: &Path, whole: &Path) -> Option<OwnedFd> {
 fn path_of(url: &str) -> ApiResult<PathBuf> {
     let bad = |message: &str| Err(ApiError::unprocessable(format!("url {message}")));
     let Some(rest) = url.strip_prefix("file://") else {
-        return bad("must name a file on the server, such as file:///srv/images/disk.qcow2");
+        return bad(
+            "must be https://HOST/PATH, or name a file on the server, such as file:///srv/images/disk.qcow2",
+        );
     };
     let rest = rest.strip_prefix("localhost").unwrap_or(rest);
     if !rest.starts_with('/') {
