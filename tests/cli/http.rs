@@ -224,7 +224,7 @@ fn a_configuration_does_not_move_the_state() {
     let dir = fixture.path("home/.config/icecore");
     std::fs::create_dir_all(&dir).unwrap();
     let accepts = |arguments: &[&str]| {
-        let mut serving = Serving::start(&fixture, arguments);
+        let serving = Serving::start(&fixture, arguments);
         let answer = serving.get("/v2/account", token.trim());
         assert!(answer.starts_with("HTTP/1.1 200"), "{arguments:?}: {answer}");
         assert_eq!(serving.said["regions"], serde_json::json!(["local"]));
