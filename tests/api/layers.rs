@@ -43,8 +43,8 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["db"],
     // Regions.
-    &["pool/disk", "pool/keys", "pool/labels", "pool/locks"],
-    &["pool/disks"],
+    &["pool/disk", "pool/keys", "pool/labels", "pool/locks", "pool/watch"],
+    &["pool/disks", "pool/volumes"],
     &["pool"],
     &["pool/exports"],
     // Services. What the parts of others are made of, and what runs actions.
@@ -62,6 +62,9 @@ const LAYERS: &[&[&str]] = &[
         "service/jobs",
         "service/scratch",
     ],
+    &["service/snapshot_index"],
+    &["service/tag_names"],
+    &["service/snapshot_lists"],
     &[
         "service/actions",
         "service/disks",
@@ -71,7 +74,6 @@ const LAYERS: &[&[&str]] = &[
         "service/images/download",
         "service/snapshots",
         "service/ssh_keys",
-        "service/tag_names",
     ],
     &["service/attachments", "service/vpcs"],
     &["service/parts"],

@@ -31,6 +31,8 @@ mod layers;
 mod life;
 #[cfg(test)]
 mod log;
+#[cfg(test)]
+mod many;
 mod openapi;
 #[cfg(test)]
 mod operation;

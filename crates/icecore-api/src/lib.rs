@@ -2,10 +2,10 @@
 //! people.
 //!
 //! Regions are repositories. Volumes and Droplets are copy-on-write volumes of the engine, served
-//! as disks over NBD. The server asks the engine each time, so it sees at once what another program
-//! does to a repository. What the engine does not know is in an SQLite database ([`db`]). Whatever
-//! of it must survive is also in labels of snapshots and volumes, so that a lost database can be
-//! rebuilt.
+//! as disks over NBD. Each request first looks at what is new in the repositories, so the server
+//! sees at once what another program does to them. What the engine does not know is in an SQLite
+//! database ([`db`]). Whatever of it must survive is also in labels of snapshots and volumes, so
+//! that a lost database can be rebuilt.
 
 pub mod db;
 mod http;

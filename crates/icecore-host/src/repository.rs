@@ -71,6 +71,15 @@ pub fn open_with(dir: &Path, program: &str, unlock: Unlock) -> Result<Repository
     Repository::open(Arc::new(FsStorage::new(dir)), Session { unlock, ..session(program) })
 }
 
+/// Opens a repository once more, for `program`, so that what is done with one handle does not wait
+/// for the other. It takes a moment, however much is in the repository.
+///
+/// # Errors
+/// Those of reading the index.
+pub fn open_beside(repo: &Repository, program: &str) -> Result<Repository> {
+    repo.open_beside(session(program))
+}
+
 /// Makes a sealed repository in a directory that is empty or missing. Its first key slot is for the
 /// first of the sources that is set.
 ///

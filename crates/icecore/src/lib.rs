@@ -170,8 +170,10 @@ pub mod snapshot {
     pub use crate::verbs::catalog::DeleteOptions;
     pub use crate::verbs::catalog::DeletedSnapshot;
     pub use crate::verbs::catalog::FreeDeleted;
+    pub use crate::verbs::catalog::Moment;
     pub use crate::verbs::catalog::RenameOptions;
     pub use crate::verbs::catalog::Snapshot;
+    pub use crate::verbs::catalog::changed_between;
     pub use crate::verbs::catalog::clock_behind_ms;
     pub use crate::verbs::catalog::delete;
     pub use crate::verbs::catalog::delete_all;
@@ -180,6 +182,7 @@ pub mod snapshot {
     pub use crate::verbs::catalog::find_deleted;
     pub use crate::verbs::catalog::list;
     pub use crate::verbs::catalog::list_deleted;
+    pub use crate::verbs::catalog::now;
     pub use crate::verbs::catalog::relabel;
     pub use crate::verbs::catalog::rename;
     pub use crate::verbs::catalog::retag;
@@ -259,6 +262,8 @@ pub mod volume {
     pub use crate::verbs::volume::restore_volume;
     pub use crate::verbs::volume::snapshot_volume;
     pub use crate::verbs::volume::volume_dir;
+    pub use crate::verbs::volume::volume_in;
+    pub use crate::verbs::volume::watched_files;
     pub use crate::verbs::volume::written_bytes;
     pub use crate::views::volume::Volume;
     pub use crate::words::ids::VolumeId;

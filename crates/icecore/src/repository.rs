@@ -1,5 +1,6 @@
 //! The handle of a repository, and what names and describes one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -43,6 +44,7 @@ use crate::stores::slots;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::ids::SnapshotId;
 use crate::words::ids::VolumeId;
 use crate::words::time::check_time;
 use crate::world::place::Place;
@@ -199,6 +201,26 @@ impl Repository {
         Ok(Self { store, config: opened.config, account: None })
     }
 
+    /// Opens the same repository once more, for another session of the same process. Both handles
+    /// know what either has read of the catalog, and do not wait for each other.
+    ///
+    /// # Errors
+    /// Those of reading the index.
+    pub fn open_beside(&self, session: impl Into<Session>) -> Result<Self> {
+        let Session { id, host, program, clock, unlock: _ } = session.into();
+        let journal = self.store.journal.beside(Author { host, program, account: None }, clock);
+        let own = self.files();
+        let mut files = RepositoryFiles::new(
+            own.place.clone(),
+            own.hasher.clone(),
+            own.repository,
+            id.simple().to_string(),
+        );
+        files.seals = own.seals.clone();
+        let store = Arc::new(Store::open_beside(files, journal, &self.store.index())?);
+        Ok(Self { store, config: self.config.clone(), account: None })
+    }
+
     /// Returns the same handle for what is done on behalf of an account: the journal names it.
     #[must_use]
     pub fn on_behalf_of(&self, account: &str) -> Self {
@@ -237,6 +259,12 @@ impl Repository {
     /// `Corrupt` if a part of it is lost or damaged; `NotFound` if the repository is gone.
     pub(crate) fn catalog(&self) -> Result<Arc<Catalog>> {
         self.store.catalog()
+    }
+
+    /// Returns the snapshots that may differ between two catalogs of this repository, or none if
+    /// that is not known any more.
+    pub(crate) fn changed_between(&self, earlier: &Catalog, later: &Catalog) -> Option<BTreeSet<SnapshotId>> {
+        self.store.journal.between(earlier, later)
     }
 
     /// Commits the changes that `decide` returns, and what else it returns. It decides again
@@ -285,6 +313,14 @@ impl Repository {
     ) -> Standing {
         let host = self.store.journal.host().to_owned();
         Standing { volume, name: name.to_owned(), host, origin, bases }
+    }
+
+    /// Checks that the repository is still in its place, and no other one.
+    ///
+    /// # Errors
+    /// `NotFound` if it is gone; `Corrupt` if its config is damaged.
+    pub fn check_in_place(&self) -> Result<()> {
+        config::check_in_place(self.files())
     }
 
     /// Refuses to go on where this program must not write. Whatever changes the repository looks

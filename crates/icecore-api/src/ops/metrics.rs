@@ -201,8 +201,8 @@ impl Meters {
 /// Counts the snapshots and volumes in a repository, if it can be read, as `/healthz` reports.
 fn count(pool: &Pool) -> icecore::Result<(u64, u64)> {
     pool.check_readable()?;
-    let snapshots = icecore::snapshot::list(pool.repo())?.len() as u64;
-    Ok((snapshots, icecore::volume::list_volumes(pool.repo())?.volumes.len() as u64))
+    let snapshots = icecore::snapshot::now(pool.repo())?.count()?;
+    Ok((snapshots, pool.volumes()?.all().len() as u64))
 }
 
 /// Shows the metrics to clients with the configured token, or, without one, to clients on this

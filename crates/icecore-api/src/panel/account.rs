@@ -42,6 +42,7 @@ pub(crate) async fn page(State(app): State<App>, visitor: Visitor, params: Param
             caption: "API tokens",
             columns: &[column("id", "Id"), column("name", "Name"), column("created", "Created"), column("used", "Last used")],
             rows: rows.collect(),
+            total: None,
             choice: &Choice::from(&params),
             empty: html! { p { "This account has no tokens." } },
         };

@@ -76,6 +76,7 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Param
             caption: "Actions",
             columns: &COLUMNS,
             rows: actions.iter().map(|action| row(app, action, names.get(&action.resource))).collect(),
+            total: None,
             choice: &Choice::from(&params),
             empty,
         };

@@ -25,7 +25,7 @@ use crate::panel::volumes::tags_or_none;
 use crate::service::App;
 use crate::service::Service;
 use crate::service::droplets::item::DropletItem;
-use crate::service::items::SnapshotItem;
+use crate::service::snapshot_lists::Wanted;
 use crate::wire::network::NetworksJson;
 use crate::words::error::ApiResult;
 
@@ -40,13 +40,9 @@ pub(crate) async fn page(State(app): State<App>, visitor: Visitor, Path(id): Pat
 
 fn show(service: &Service, visitor: &Visitor, item: &DropletItem) -> ApiResult<Markup> {
     let path = format!("/droplets/{}", item.number);
-    let number = item.number.to_string();
-    let taken = |kind: Kind, all: &[SnapshotItem]| -> Vec<SnapshotItem> {
-        let mine = all.iter().filter(|found| found.resource_id == number && Kind::of(found) == kind);
-        mine.cloned().collect()
-    };
-    let all = service.snapshots.list(visitor.who())?;
-    let (snapshots, backups) = (taken(Kind::OfDroplet, &all), taken(Kind::Backup, &all));
+    let of = Some((item.disk.info.kind, item.disk.id()));
+    let taken = |kind: Kind| service.snapshots.list(visitor.who(), &Wanted { of, ..kind.wanted() });
+    let (snapshots, backups) = (taken(Kind::OfDroplet)?, taken(Kind::Backup)?);
     let body = html! {
         (heading(item.disk.name(), &actions(item, &path)))
         (running(service, visitor, Some(item.disk.id()))?)

@@ -43,6 +43,9 @@ use crate::service::images::item::ImageItem;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
+/// The most snapshots in the choice of an image; imported images are all in it.
+const IMAGES: usize = 200;
+
 const COLUMNS: [Column; 6] = [
     column("name", "Name"),
     column("status", "Status"),
@@ -69,6 +72,7 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Param
             caption: "Droplets",
             columns: &COLUMNS,
             rows: droplets.iter().map(row).collect(),
+            total: None,
             choice: &Choice::from(&params),
             empty,
         };
@@ -115,7 +119,7 @@ pub(crate) fn sizes(service: &Service, least_gib: u64) -> Vec<(String, String)> 
 
 /// Returns the images that a Droplet can be made from, for a choice.
 pub(crate) fn images(service: &Service, who: &Who) -> ApiResult<Vec<(String, String)>> {
-    let mut images = service.images.list(who)?;
+    let mut images = service.images.newest(who, IMAGES)?;
     images.retain(ImageItem::is_available);
     images.reverse();
     let name = |image: &ImageItem| {

@@ -37,7 +37,8 @@ use crate::service::accounts::Who;
 use crate::service::images::commands::ImportRequest;
 use crate::service::images::item::ImageItem;
 use crate::service::images::item::ImageStatus;
-use crate::service::images::item::ImageType;
+use crate::service::snapshot_index::Class;
+use crate::service::snapshot_lists::Wanted;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
@@ -53,8 +54,8 @@ const COLUMNS: [Column; 6] = [
 /// Lists imported images, and those for all accounts.
 pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Params) -> Response {
     reply(app, visitor, move |app, visitor| {
-        let mut images = app.images.list(visitor.who())?;
-        images.retain(|image| matches!(image.kind, ImageType::Custom | ImageType::Base));
+        let wanted = Wanted { base: true, classes: &[Class::Custom, Class::Base], ..Wanted::own() };
+        let mut images = app.images.page(visitor.who(), &wanted, 0, usize::MAX)?.items;
         images.reverse();
         let empty = html! {
             h2 { "No images yet" }
@@ -66,6 +67,7 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Param
             caption: "Images",
             columns: &COLUMNS,
             rows: images.iter().map(row).collect(),
+            total: None,
             choice: &Choice::from(&params),
             empty,
         };

@@ -114,6 +114,23 @@ impl From<&Params> for Choice {
     }
 }
 
+impl Choice {
+    /// Returns which rows are on the page, of this many: how many are before it, and how many it
+    /// has. All of them have to be looked at if they are filtered or sorted.
+    pub(crate) fn part(&self, total: usize) -> (usize, usize) {
+        if !self.is_plain() {
+            return (0, usize::MAX);
+        }
+        let pages = total.div_ceil(PAGE_ROWS).max(1);
+        ((self.page.clamp(1, pages) - 1) * PAGE_ROWS, PAGE_ROWS)
+    }
+
+    /// Tells whether rows are neither filtered nor sorted.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.filter.trim().is_empty() && self.sort.is_empty()
+    }
+}
+
 /// A list.
 pub(crate) struct List<'a> {
     /// Its address, without a query.
@@ -121,7 +138,10 @@ pub(crate) struct List<'a> {
     /// Its caption for screen readers.
     pub(crate) caption: &'a str,
     pub(crate) columns: &'a [Column],
+    /// All rows, or those of the page.
     pub(crate) rows: Vec<Row>,
+    /// The number of all rows, if `rows` has only those of the page.
+    pub(crate) total: Option<usize>,
     pub(crate) choice: &'a Choice,
     /// The text for an empty list: the next step.
     pub(crate) empty: Markup,
@@ -133,12 +153,15 @@ impl List<'_> {
         if self.rows.is_empty() {
             return html! { div id="list" class="card empty" { (self.empty) } };
         }
-        self.keep_what_is_looked_for();
-        self.sort();
-        let total = self.rows.len();
+        if self.total.is_none() {
+            self.keep_what_is_looked_for();
+            self.sort();
+        }
+        let total = self.total.unwrap_or(self.rows.len());
         let pages = total.div_ceil(PAGE_ROWS).max(1);
         let page = self.choice.page.clamp(1, pages);
-        let rows: Vec<Row> = self.rows.drain(..).skip((page - 1) * PAGE_ROWS).take(PAGE_ROWS).collect();
+        let before = if self.total.is_some() { 0 } else { (page - 1) * PAGE_ROWS };
+        let rows: Vec<Row> = self.rows.drain(..).skip(before).take(PAGE_ROWS).collect();
         let heads = html! { @for column in self.columns { (self.head(column)) } };
         html! {
             (self.search())

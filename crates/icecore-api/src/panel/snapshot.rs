@@ -38,6 +38,8 @@ use crate::words::error::ApiResult;
 
 /// The time limit for drawing a map, in milliseconds: a visitor waits for the page.
 const MAP_MS_MAX: i64 = 10_000;
+/// The most snapshots of the same disk, and of others, to compare one with.
+const BESIDE: usize = 200;
 
 /// A limit that stops the drawing of a map when its time is over.
 struct Patience<'a> {
@@ -63,7 +65,7 @@ pub(crate) async fn page(
 ) -> Response {
     reply(app, visitor, move |app, visitor| {
         let item = app.snapshots.get(visitor.who(), &id)?;
-        let all = app.snapshots.list(visitor.who())?;
+        let all = app.snapshots.beside(visitor.who(), &item, BESIDE)?;
         Ok(Reply::Page(show(app, visitor, &item, &all, params.get("against"))?))
     })
     .await
@@ -195,7 +197,8 @@ fn lineage(
 ) -> ApiResult<Markup> {
     let id = item.snapshot.id;
     let link = |other: &SnapshotItem| html! { a href=(format!("/snapshots/{}", other.id())) { (other.snapshot.name) } };
-    let parent = item.snapshot.parent.map(|parent| all.iter().find(|other| other.snapshot.id == parent));
+    let parent = item.snapshot.parent.map(|parent| service.snapshots.seen(visitor.who(), parent.0));
+    let parent = parent.transpose()?;
     let children = all.iter().filter(|other| other.snapshot.parent == Some(id));
     let mut made = Vec::new();
     let numbers = service.disks.droplet_numbers(visitor.who())?;
@@ -213,7 +216,7 @@ fn lineage(
     Ok(html! {
         ul class="lineage" {
             li { @match parent {
-                Some(Some(parent)) => { "Taken after " (link(parent)) }
+                Some(Some(parent)) => { "Taken after " (link(&parent)) }
                 Some(None) => { "Taken after a deleted snapshot" }
                 None => { "First known snapshot of " (item.snapshot.resource) }
             } }

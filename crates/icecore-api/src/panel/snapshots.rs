@@ -30,6 +30,8 @@ use crate::pool::labels;
 use crate::service::App;
 use crate::service::Service;
 use crate::service::items::SnapshotItem;
+use crate::service::snapshot_index::Class;
+use crate::service::snapshot_lists::Wanted;
 use crate::words::error::ApiResult;
 use crate::words::text::in_query;
 
@@ -55,6 +57,18 @@ impl Kind {
             labels::TYPE_BASE => Self::Base,
             _ => Self::OfDroplet,
         }
+    }
+
+    /// Returns what the list of this kind has.
+    pub(crate) fn wanted(self) -> Wanted {
+        let (kind, classes): (_, &[Class]) = match self {
+            Self::OfDroplet => (ResourceKind::Droplet, &[Class::Proper, Class::Other]),
+            Self::OfVolume => (ResourceKind::Volume, &[]),
+            Self::Backup => (ResourceKind::Droplet, &[Class::Backup]),
+            Self::Custom => (ResourceKind::Droplet, &[Class::Custom]),
+            Self::Base => (ResourceKind::Droplet, &[Class::Base]),
+        };
+        Wanted { kind: Some(kind), classes, ..Wanted::own() }
     }
 
     /// Returns the address of the list that has this kind.
@@ -103,10 +117,12 @@ pub(crate) async fn backups(State(app): State<App>, visitor: Visitor, params: Pa
 
 async fn list(app: App, visitor: Visitor, params: Params, kind: Kind) -> Response {
     reply(app, visitor, move |app, visitor| {
-        let mut items = app.snapshots.list(visitor.who())?;
-        items.retain(|item| Kind::of(item) == kind);
+        let (wanted, choice) = (kind.wanted(), Choice::from(&params));
+        let part = |skip, most| app.snapshots.page(visitor.who(), &wanted, true, skip, most);
+        let total = part(0, 0)?.total;
+        let (skip, most) = choice.part(total);
         // Newest first, unless the visitor sorts them.
-        items.reverse();
+        let items = part(skip, most)?.items;
         let empty = match kind {
             Kind::OfVolume => ("No snapshots of volumes yet", "/volumes", "Go to the volumes"),
             Kind::Backup => ("No backups yet", "/droplets", "Enable backups of a Droplet"),
@@ -122,7 +138,8 @@ async fn list(app: App, visitor: Visitor, params: Params, kind: Kind) -> Respons
             caption: "Snapshots",
             columns: &COLUMNS,
             rows: items.iter().map(row).collect(),
-            choice: &Choice::from(&params),
+            total: choice.is_plain().then_some(total),
+            choice: &choice,
             empty,
         };
         let body = html! {

@@ -62,6 +62,7 @@ pub(crate) async fn list(State(app): State<App>, visitor: Visitor, params: Param
             caption: "Volumes",
             columns: &COLUMNS,
             rows,
+            total: None,
             choice: &Choice::from(&params),
             empty,
         };

@@ -10,7 +10,7 @@ use std::sync::Weak;
 
 use icecore::Error;
 use icecore::Result;
-use icecore::repository::Unlock;
+use icecore::repository::Repository;
 use icecore::snapshot::BlockCache;
 use icecore::volume::Volume;
 use icecore_host::exports::Lent;
@@ -27,16 +27,16 @@ type Slot = Arc<Mutex<Weak<OpenDisk>>>;
 /// The open volumes of a region, by their names in the engine.
 pub(crate) struct Disks {
     dir: PathBuf,
-    unlock: Unlock,
+    repo: Arc<Repository>,
     cache: Arc<BlockCache>,
     slots: Mutex<HashMap<String, Slot>>,
 }
 
 impl Disks {
-    /// Returns the disks of the repository in a directory, which `unlock` opens if it is sealed. All
-    /// regions share `cache` for the data read from them.
-    pub(super) fn new(dir: PathBuf, unlock: Unlock, cache: Arc<BlockCache>) -> Self {
-        Self { dir, unlock, cache, slots: Mutex::default() }
+    /// Returns the disks of the repository in a directory. All regions share `cache` for the data
+    /// read from them.
+    pub(super) fn new(dir: PathBuf, repo: Arc<Repository>, cache: Arc<BlockCache>) -> Self {
+        Self { dir, repo, cache, slots: Mutex::default() }
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
@@ -67,7 +67,7 @@ impl Disks {
         }
         // Each volume has its own handle, so that its snapshots do not wait for those of another
         // volume. Only its owner can ask the server for one.
-        let handle = repository::open_with(&self.dir, SERVER, self.unlock.clone())?;
+        let handle = repository::open_beside(&self.repo, SERVER)?;
         let owned = icecore::volume::find_volume(&handle, name)?.labels;
         let handle = Arc::new(match labels::text(&owned, labels::ACCOUNT) {
             Some(owner) => handle.on_behalf_of(owner),
@@ -132,8 +132,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let repository = dir.path().join("here");
         let new = NewRepository { created_unix_ms: 0, level: DEFAULT_LEVEL, parity: None };
-        let repo = repository::init(&repository, SERVER, new).unwrap();
-        let disks = Disks::new(repository.clone(), Unlock::none(), BlockCache::usual());
+        let repo = Arc::new(repository::init(&repository, SERVER, new).unwrap());
+        let disks = Disks::new(repository.clone(), Arc::clone(&repo), BlockCache::usual());
         let options = VolumeOptions {
             id: VolumeId(new_id()),
             name: "web".to_owned(),

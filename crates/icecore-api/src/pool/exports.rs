@@ -23,8 +23,7 @@ pub(crate) struct Served(pub(crate) Arc<Pools>);
 impl Served {
     fn find(&self, id: Uuid) -> icecore::Result<Option<Arc<dyn Disk>>> {
         for pool in self.0.values() {
-            let volumes = icecore::volume::list_volumes(pool.repo())?.volumes;
-            if let Some(volume) = volumes.into_iter().find(|volume| volume.id.0 == id) {
+            if let Some(volume) = pool.volumes()?.get(id) {
                 let disk = pool.disks().open(&volume.name)?;
                 let opened = VolumeExport::new(disk, false)
                     .map_err(|error| icecore::Error::io(format!("opening volume {}", volume.name), error))?;

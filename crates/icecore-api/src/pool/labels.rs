@@ -101,9 +101,15 @@ pub(crate) fn image_type(labels: &Labels) -> &str {
     text(labels, TYPE).unwrap_or(TYPE_SNAPSHOT)
 }
 
+/// Returns whether there are tags in the labels.
+pub(crate) fn has_tags(labels: &Labels) -> bool {
+    labels.keys().any(|key| key.starts_with(TAGS))
+}
+
 /// Returns the tags in the labels.
 pub(crate) fn tags(labels: &Labels) -> Vec<String> {
-    let held = tag_keys().filter_map(|key| text(labels, &key).map(str::to_owned));
+    let there = labels.keys().filter(|key| key.starts_with(TAGS)).count();
+    let held = tag_keys().filter_map(|key| text(labels, &key).map(str::to_owned)).take(there);
     held.flat_map(|tags| tags.split(',').map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 

@@ -6,6 +6,8 @@ pub(crate) mod exports;
 mod keys;
 pub(crate) mod labels;
 pub(crate) mod locks;
+pub(crate) mod volumes;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +23,6 @@ use icecore::Error;
 use icecore::Result;
 use icecore::repository::DEFAULT_LEVEL;
 use icecore::repository::Repository;
-use icecore::repository::Unlock;
 use icecore::snapshot::BlockCache;
 use icecore_host::config::RegionConfig;
 use icecore_host::keys::sources;
@@ -31,6 +32,8 @@ use icecore_host::repository::SERVER;
 
 use crate::pool::disks::Disks;
 use crate::pool::locks::Locks;
+use crate::pool::volumes::VolumeTable;
+use crate::pool::volumes::Volumes;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
@@ -50,13 +53,12 @@ pub(crate) struct Pool {
     /// Whether clients can create volumes in it.
     pub(crate) storage: bool,
     dir: PathBuf,
-    /// How to open the repository, if it is sealed.
-    unlock: Unlock,
     repo: Arc<Repository>,
     /// The account on whose behalf this handle is used.
     account: Option<String>,
     cache: Arc<BlockCache>,
     disks: Arc<Disks>,
+    volumes: Arc<Volumes>,
     changes: Arc<Mutex<()>>,
     locks: Arc<Locks>,
 }
@@ -84,7 +86,7 @@ impl Pool {
             Ok(true) => repository::open_or_init(&dir, SERVER, new).map(|(repo, _)| repo),
             _ => repository::open_with(&dir, SERVER, unlock.clone()),
         };
-        let repo = opened.map_err(in_region)?;
+        let repo = Arc::new(opened.map_err(in_region)?);
         if sources.are_set() && icecore::keys::master_key(&repo).is_err() {
             tracing::warn!(
                 region = slug,
@@ -95,12 +97,12 @@ impl Pool {
             slug: slug.to_owned(),
             name: config.name.clone(),
             storage: config.storage,
-            disks: Arc::new(Disks::new(dir.clone(), unlock.clone(), Arc::clone(&cache))),
+            disks: Arc::new(Disks::new(dir.clone(), Arc::clone(&repo), Arc::clone(&cache))),
             dir,
-            unlock,
-            repo: Arc::new(repo),
+            repo,
             account: None,
             cache,
+            volumes: Arc::default(),
             changes: Arc::default(),
             locks: Arc::default(),
         })
@@ -121,7 +123,7 @@ impl Pool {
     /// Opens the repository once more, for slow operations: captures through one handle wait for
     /// each other.
     pub(crate) fn another_handle(&self) -> Result<Repository> {
-        let repo = repository::open_with(&self.dir, SERVER, self.unlock.clone())?;
+        let repo = repository::open_beside(&self.repo, SERVER)?;
         Ok(match &self.account {
             Some(account) => repo.on_behalf_of(account),
             None => repo,
@@ -131,6 +133,11 @@ impl Pool {
     /// Returns the cache that all disks share for data read from them.
     pub(crate) fn cache(&self) -> &Arc<BlockCache> {
         &self.cache
+    }
+
+    /// Returns the volumes of the engine, as they are now.
+    pub(crate) fn volumes(&self) -> Result<Arc<VolumeTable>> {
+        self.volumes.now(&self.repo, &self.dir)
     }
 
     /// Returns the open disks.
@@ -159,12 +166,14 @@ impl Pool {
     /// Checks that the repository can be read: its disk is mounted, and is not that of another
     /// repository.
     pub(crate) fn check_readable(&self) -> Result<()> {
+        // The open repository stays readable where its directory was moved to.
         let path = self.dir.join("config");
         fs::read(&path).map_err(|error| Error::io(format!("reading {}", path.display()), error))?;
+        self.repo.check_in_place()?;
         // A new handle reads the index again. The open one may have an index from before the
         // repository became unreadable.
-        let repo = self.another_handle()?;
-        icecore::snapshot::list(&repo)?;
+        let repo = repository::open_beside(&self.repo, SERVER)?;
+        icecore::snapshot::now(&repo)?;
         icecore::volume::list_volumes(&repo).map(drop)
     }
 }

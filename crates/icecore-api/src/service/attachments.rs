@@ -33,7 +33,7 @@ impl Attachments {
     /// Returns the Droplet that a volume is attached to; none if it is gone.
     pub(crate) fn droplet_of(&self, who: &Who, item: &VolumeItem) -> ApiResult<Option<i64>> {
         let Some(disk) = item.attached_to() else { return Ok(None) };
-        Ok(self.disks.droplet_numbers(who)?.get(&disk).copied())
+        self.disks.droplet_number(who, disk)
     }
 
     /// Checks that a volume can be attached to a Droplet, and returns the Droplet's disk. The

@@ -2,14 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use icecore::ErrorKind;
 use icecore::snapshot::ResourceKind;
+use icecore::volume::VolumeInfo;
 use icecore::volume::VolumeOptions;
 use icecore_host::config::Config;
 use uuid::Uuid;
 
 use crate::db::Db;
+use crate::db::Numbered;
 use crate::pool::Pool;
 use crate::pool::Pools;
 use crate::pool::labels;
@@ -32,11 +36,18 @@ pub(crate) struct Disks {
     config: Arc<Config>,
     db: Arc<Db>,
     pools: Arc<Pools>,
+    /// The numbers that are known of disks: they never change.
+    numbers: Mutex<DropletNumbers>,
 }
 
 impl Disks {
     pub(super) fn new(config: &Arc<Config>, db: &Arc<Db>, pools: &Arc<Pools>) -> Self {
-        Self { config: Arc::clone(config), db: Arc::clone(db), pools: Arc::clone(pools) }
+        Self {
+            config: Arc::clone(config),
+            db: Arc::clone(db),
+            pools: Arc::clone(pools),
+            numbers: Mutex::default(),
+        }
     }
 
     /// Returns all disks of one kind that an account has, oldest first: its volumes, or its
@@ -51,10 +62,10 @@ impl Disks {
     pub(super) fn list_with_unfinished(&self, who: &Who, kind: ResourceKind) -> ApiResult<Vec<VolumeItem>> {
         let mut found = Vec::new();
         for pool in self.pools.values() {
-            let all = icecore::volume::list_volumes(pool.repo())?.volumes.into_iter();
-            let mine = all.filter(|info| info.kind == kind && self.owns(who, &info.labels));
+            let all = pool.volumes()?;
+            let mine = all.all().iter().filter(|info| info.kind == kind && self.owns(who, &info.labels));
             let pool = pool.on_behalf_of(&who.0);
-            found.extend(mine.map(|info| VolumeItem { pool: Arc::clone(&pool), info }));
+            found.extend(mine.map(|info| VolumeItem { pool: Arc::clone(&pool), info: Arc::clone(info) }));
         }
         found.sort_by_key(|item| (item.info.created_unix_ms, item.id()));
         Ok(found)
@@ -73,13 +84,49 @@ impl Disks {
     /// Returns a volume of an account.
     pub(crate) fn volume(&self, who: &Who, id: &str) -> ApiResult<VolumeItem> {
         let id = ids::uuid(id).ok_or_else(ApiError::not_found)?;
-        self.volumes(who)?.into_iter().find(|item| item.id() == id).ok_or_else(ApiError::not_found)
+        self.by_id(who, ResourceKind::Volume, id)
+    }
+
+    /// Returns the disk of one kind with an id.
+    pub(crate) fn by_id(&self, who: &Who, kind: ResourceKind, id: Uuid) -> ApiResult<VolumeItem> {
+        for pool in self.pools.values() {
+            let volumes = pool.volumes()?;
+            let found = volumes.get(id).filter(|info| info.kind == kind && self.owns(who, &info.labels));
+            let finished = |info: &&Arc<VolumeInfo>| labels::text(&info.labels, labels::UNFINISHED).is_none();
+            if let Some(info) = found.filter(finished) {
+                return Ok(VolumeItem { pool: pool.on_behalf_of(&who.0), info: Arc::clone(info) });
+            }
+        }
+        Err(ApiError::not_found())
     }
 
     /// Returns the volume with a name in a region.
     pub(crate) fn volume_named(&self, who: &Who, name: &str, region: &str) -> ApiResult<VolumeItem> {
         let mut all = self.volumes(who)?.into_iter();
         all.find(|item| item.name() == name && item.pool.slug == region).ok_or_else(ApiError::not_found)
+    }
+
+    /// Returns the disks of an account that have tags, of either kind.
+    pub(super) fn tagged(&self, who: &Who) -> ApiResult<Vec<VolumeItem>> {
+        let mut found = Vec::new();
+        for pool in self.pools.values() {
+            let volumes = pool.volumes()?;
+            let tagged = volumes.all().iter().filter(|info| labels::has_tags(&info.labels));
+            let mine = tagged.filter(|info| {
+                self.owns(who, &info.labels) && labels::text(&info.labels, labels::UNFINISHED).is_none()
+            });
+            found.extend(mine.map(|info| VolumeItem { pool: Arc::clone(pool), info: Arc::clone(info) }));
+        }
+        Ok(found)
+    }
+
+    /// Returns the number of the Droplet of an account that has this disk.
+    pub(crate) fn droplet_number(&self, who: &Who, disk: Uuid) -> ApiResult<Option<i64>> {
+        match self.by_id(who, ResourceKind::Droplet, disk) {
+            Ok(disk) => Ok(self.numbers_of(std::slice::from_ref(&disk))?.get(&disk.id()).copied()),
+            Err(error) if error.status == 404 => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns the numbers of all Droplets of an account.
@@ -89,11 +136,24 @@ impl Disks {
 
     /// Returns the numbers of the Droplets that have these disks.
     pub(crate) fn numbers_of(&self, disks: &[VolumeItem]) -> ApiResult<DropletNumbers> {
-        self.db.numbers(&disks.iter().map(VolumeItem::numbered).collect::<Vec<_>>())
+        let mut known = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing: Vec<Numbered> =
+            disks.iter().filter(|disk| !known.contains_key(&disk.id())).map(VolumeItem::numbered).collect();
+        if !missing.is_empty() {
+            known.extend(self.db.numbers(&missing)?);
+        }
+        let number = |disk: &VolumeItem| Some((disk.id(), *known.get(&disk.id())?));
+        Ok(disks.iter().filter_map(number).collect())
     }
 
     /// Returns the disk of the Droplet with a number.
     pub(super) fn of_number(&self, who: &Who, number: i64) -> ApiResult<VolumeItem> {
+        if let Some(id) = self.db.numbered(number)?
+            && let Ok(found) = self.by_id(who, ResourceKind::Droplet, id)
+        {
+            return Ok(found);
+        }
+        // Another program may have made one, which has no number yet.
         let disks = self.list(who, ResourceKind::Droplet)?;
         let numbers = self.numbers_of(&disks)?;
         let mut disks = disks.into_iter();
@@ -118,10 +178,9 @@ pub(super) fn delete_disk(item: &VolumeItem) -> ApiResult<()> {
 /// would say so once the disk is gone or another disk has its name.
 fn adopt_snapshots(item: &VolumeItem) -> ApiResult<()> {
     let repo = item.pool.repo();
-    for snapshot in icecore::snapshot::list(repo)? {
-        if snapshot.kind != item.info.kind
-            || snapshot.resource != item.info.name
-            || snapshot.created_unix_ms < item.info.created_unix_ms
+    let all = icecore::snapshot::now(repo)?.of(item.info.kind, &item.info.name)?;
+    for snapshot in all {
+        if snapshot.created_unix_ms < item.info.created_unix_ms
             || snapshot.labels.contains_key(labels::RESOURCE)
         {
             continue;
@@ -147,7 +206,7 @@ pub(super) fn create_under_a_free_name(
     for number in 1..NAMES_MAX {
         options.name = if number == 1 { wanted.clone() } else { format!("{wanted}-{number}") };
         match icecore::volume::create_volume(pool.repo(), &options) {
-            Ok(info) => return Ok(VolumeItem { pool: Arc::clone(pool), info }),
+            Ok(info) => return Ok(VolumeItem { pool: Arc::clone(pool), info: Arc::new(info) }),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error.into()),
         }

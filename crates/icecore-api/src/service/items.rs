@@ -21,7 +21,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x5f0c_2a7e_9d41_4b63_8e15_7ac3_d2b9_041
 #[derive(Clone)]
 pub(crate) struct VolumeItem {
     pub(crate) pool: Arc<Pool>,
-    pub(crate) info: VolumeInfo,
+    pub(crate) info: Arc<VolumeInfo>,
 }
 
 /// A snapshot, with all regions that have it.

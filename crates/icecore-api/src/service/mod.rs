@@ -15,6 +15,8 @@ mod parts;
 pub(crate) mod projects;
 mod scratch;
 pub(crate) mod sessions;
+pub(crate) mod snapshot_index;
+pub(crate) mod snapshot_lists;
 pub(crate) mod snapshots;
 pub(crate) mod ssh_keys;
 pub(crate) mod start;

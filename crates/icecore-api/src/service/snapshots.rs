@@ -1,8 +1,10 @@
 //! Snapshots across all regions.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use icecore::ErrorKind;
 use icecore::repository::Repository;
@@ -10,26 +12,33 @@ use icecore::snapshot::DeleteOptions;
 use icecore::snapshot::ResourceKind;
 use icecore::snapshot::Snapshot;
 use icecore::snapshot::SnapshotId;
-use icecore::volume::VolumeInfo;
 use icecore_host::config::Config;
 use uuid::Uuid;
 
 use crate::db::Db;
-use crate::db::Numbered;
 use crate::pool::Pool;
 use crate::pool::Pools;
-use crate::pool::labels;
-use crate::pool::labels::Labels;
 use crate::pool::locks::Locks;
 use crate::service::accounts::Who;
 use crate::service::items::SnapshotItem;
-use crate::service::items::id_of_name;
+use crate::service::items::VolumeItem;
+use crate::service::snapshot_index::Index;
+use crate::service::snapshot_lists::Found;
+use crate::service::snapshot_lists::Known;
+use crate::service::snapshot_lists::Listed;
+use crate::service::snapshot_lists::Part;
+use crate::service::snapshot_lists::Region;
+use crate::service::snapshot_lists::TagOnSnapshots;
+use crate::service::snapshot_lists::Taken;
+use crate::service::snapshot_lists::Wanted;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 use crate::words::ids;
 
 /// How snapshots are deleted: disks made from them stay.
 const DELETE: DeleteOptions = DeleteOptions { clones_keep_it: true };
+/// The number of snapshots that get their numbers together.
+const NUMBERED_MAX: usize = 1000;
 
 /// The snapshots of all regions.
 pub(crate) struct Snapshots {
@@ -39,6 +48,7 @@ pub(crate) struct Snapshots {
     /// Locks by snapshot id, held while the labels of a snapshot change in all regions. Taken
     /// before the locks of regions.
     locks: Locks,
+    known: Mutex<Known>,
 }
 
 impl Snapshots {
@@ -48,79 +58,181 @@ impl Snapshots {
             db: Arc::clone(db),
             pools: Arc::clone(pools),
             locks: Locks::default(),
+            known: Mutex::default(),
         }
     }
 
-    /// Returns all snapshots of an account, oldest first, including backups and imported images.
-    pub(crate) fn list(&self, who: &Who) -> ApiResult<Vec<SnapshotItem>> {
-        self.list_where(|snapshot, owner| owner == who.0 && self.config.base_image(snapshot.id.0).is_none())
-    }
-
-    /// Returns all snapshots that `wanted` selects, oldest first. `wanted` also receives the
-    /// account that owns the snapshot.
-    pub(super) fn list_where(
-        &self,
-        wanted: impl Fn(&Snapshot, &str) -> bool,
-    ) -> ApiResult<Vec<SnapshotItem>> {
-        let first = self.config.first_account();
-        let mut found = BTreeMap::<(i64, SnapshotId), SnapshotItem>::new();
+    /// Returns the index as it is now, whoever has changed the repositories.
+    fn look(&self) -> ApiResult<MutexGuard<'_, Known>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = Vec::with_capacity(self.pools.len());
         for pool in self.pools.values() {
-            let snapshots = icecore::snapshot::list(pool.repo())?;
-            let volumes = match snapshots.iter().all(knows_its_origin) {
-                true => Vec::new(),
-                false => icecore::volume::list_volumes(pool.repo())?.volumes,
-            };
-            for snapshot in snapshots {
-                if !wanted(&snapshot, owner(&snapshot, &volumes, first)) {
-                    continue;
-                }
-                let key = (snapshot.created_unix_ms, snapshot.id);
-                if let Some(known) = found.get_mut(&key) {
-                    known.pools.push(Arc::clone(pool));
-                    continue;
-                }
-                let noted = labels::id(&snapshot.labels, labels::RESOURCE);
-                let resource = noted.or_else(|| origin(&volumes, &snapshot).map(|volume| volume.id.0));
-                let resource = resource.unwrap_or_else(|| id_of_name(snapshot.kind, &snapshot.resource));
-                let resource_id = resource.to_string();
-                found.insert(
-                    key,
-                    SnapshotItem { snapshot, pools: vec![Arc::clone(pool)], number: None, resource_id },
-                );
-            }
+            let moment = icecore::snapshot::now(pool.repo())?;
+            now.push(Region { pool: Arc::clone(pool), moment, volumes: pool.volumes()? });
         }
-        let mut found: Vec<_> = found.into_values().collect();
-        self.give_numbers(&mut found)?;
-        Ok(found)
+        let changed = known.changed(&now);
+        // After an error, the index is made anew.
+        known.regions.clear();
+        match changed {
+            Some(changed) => self.update(&mut known.index, &now, &changed)?,
+            None => known.index = self.made_anew(&now)?,
+        }
+        known.regions = now;
+        Ok(known)
     }
 
-    /// Assigns numbers to snapshots of Droplets, and sets the numbers of those Droplets.
-    fn give_numbers(&self, snapshots: &mut [SnapshotItem]) -> ApiResult<()> {
-        let of_droplets = || snapshots.iter().filter(|item| item.snapshot.kind == ResourceKind::Droplet);
-        let resources = of_droplets().filter_map(|item| {
-            let uuid = item.resource_id.parse().ok()?;
-            Some(Numbered { uuid, noted: labels::resource_number(&item.snapshot.labels) })
-        });
-        let images = of_droplets()
-            .map(|item| Numbered { uuid: item.snapshot.id.0, noted: labels::number(&item.snapshot.labels) });
-        let wanted: Vec<Numbered> = images.chain(resources).collect();
-        let numbers: HashMap<Uuid, i64> = self.db.numbers(&wanted)?;
-        for item in snapshots.iter_mut().filter(|item| item.snapshot.kind == ResourceKind::Droplet) {
-            item.number = numbers.get(&item.snapshot.id.0).copied();
-            let resource = item.resource_id.parse::<Uuid>().ok();
-            if let Some(number) = resource.and_then(|resource| numbers.get(&resource)) {
-                item.resource_id = number.to_string();
+    fn made_anew(&self, now: &[Region]) -> ApiResult<Index> {
+        let mut index = Index::default();
+        for (number, region) in now.iter().enumerate() {
+            let mut failed = None;
+            region.moment.for_each(|snapshot| {
+                self.add(&mut index, number, region, &snapshot);
+                if index.unnumbered_count() >= NUMBERED_MAX && failed.is_none() {
+                    failed = self.give_numbers(&mut index).err();
+                }
+            })?;
+            failed.map_or(Ok(()), Err)?;
+        }
+        self.give_numbers(&mut index)?;
+        Ok(index)
+    }
+
+    fn update(&self, index: &mut Index, now: &[Region], changed: &BTreeSet<SnapshotId>) -> ApiResult<()> {
+        for id in changed {
+            index.remove(*id);
+            for (number, region) in now.iter().enumerate() {
+                if let Some(snapshot) = region.moment.find(*id)? {
+                    self.add(index, number, region, &snapshot);
+                }
             }
         }
+        self.give_numbers(index)
+    }
+
+    fn add(&self, index: &mut Index, number: usize, region: &Region, snapshot: &Snapshot) {
+        let is_base = self.config.base_image(snapshot.id.0).is_some();
+        index.add(snapshot, number, &region.volumes, is_base, self.config.first_account());
+    }
+
+    /// Assigns numbers to snapshots of Droplets, and to those Droplets.
+    fn give_numbers(&self, index: &mut Index) -> ApiResult<()> {
+        let wanted = index.unnumbered();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let all: Vec<_> = wanted.iter().flat_map(|of| [of.snapshot, of.resource]).collect();
+        index.set_numbers(&wanted, &self.db.numbers(&all)?);
         Ok(())
     }
 
     /// Returns the snapshot with an id: a UUID for a volume's snapshot, a number for a Droplet's.
     pub(crate) fn get(&self, who: &Who, id: &str) -> ApiResult<SnapshotItem> {
-        // Different spellings of a UUID are the same id.
-        let id = ids::uuid(id).map_or_else(|| id.to_owned(), |uuid| uuid.to_string());
-        let all = self.list(who)?;
-        all.into_iter().find(|item| item.id() == id).ok_or_else(ApiError::not_found)
+        let found = {
+            let known = self.look()?;
+            // Different spellings of a UUID are the same id; numbers have one.
+            let number = ids::number(id);
+            let numbered = number.and_then(|number| known.index.numbered(number));
+            let wanted = numbered.or_else(|| ids::uuid(id).map(SnapshotId));
+            let found = wanted.and_then(|wanted| known.find(&who.0, wanted));
+            found.filter(|found| found.number == number)
+        };
+        found.ok_or_else(ApiError::not_found)?.read()
+    }
+
+    /// Returns all snapshots of a list, oldest first. That takes as long as the list is.
+    pub(crate) fn list(&self, who: &Who, wanted: &Wanted) -> ApiResult<Vec<SnapshotItem>> {
+        self.list_where(who, wanted, |_| true)
+    }
+
+    /// Returns those snapshots of a list that `choose` selects, oldest first. Only these are in
+    /// memory together.
+    pub(crate) fn list_where(
+        &self,
+        who: &Who,
+        wanted: &Wanted,
+        choose: impl Fn(&SnapshotItem) -> bool,
+    ) -> ApiResult<Vec<SnapshotItem>> {
+        let all = self.look()?.part(who, wanted, false, 0, usize::MAX).items;
+        let mut items = Vec::new();
+        for found in all {
+            let item = found.read()?;
+            if choose(&item) {
+                items.push(item);
+            }
+        }
+        Ok(items)
+    }
+
+    /// Returns a part of a list, oldest or newest first.
+    pub(crate) fn page(
+        &self,
+        who: &Who,
+        wanted: &Wanted,
+        newest_first: bool,
+        skip: usize,
+        most: usize,
+    ) -> ApiResult<Part<SnapshotItem>> {
+        let Part { items, total } = self.look()?.part(who, wanted, newest_first, skip, most);
+        Ok(Part { items: items.into_iter().map(Found::read).collect::<ApiResult<_>>()?, total })
+    }
+
+    /// Returns a part of a list, oldest first, with other items that have their time of creation,
+    /// oldest first too.
+    pub(crate) fn page_with<T>(
+        &self,
+        who: &Who,
+        wanted: &Wanted,
+        others: Vec<(i64, T)>,
+        skip: usize,
+        most: usize,
+    ) -> ApiResult<Part<Listed<SnapshotItem, T>>> {
+        let Part { items, total } = self.look()?.part_with(who, wanted, others, skip, most);
+        let read = |item| match item {
+            Listed::Snapshot(found) => Found::read(found).map(Listed::Snapshot),
+            Listed::Other(other) => Ok(Listed::Other(other)),
+        };
+        Ok(Part { items: items.into_iter().map(read).collect::<ApiResult<_>>()?, total })
+    }
+
+    /// Returns snapshots to compare one with: of the same disk, and the newest of all others. It
+    /// has at most `most` of either, oldest first.
+    pub(crate) fn beside(&self, who: &Who, item: &SnapshotItem, most: usize) -> ApiResult<Vec<SnapshotItem>> {
+        let of = self.look()?.disk_of(who, item.snapshot.id).map(|disk| (item.snapshot.kind, disk));
+        let mut all = self.page(who, &Wanted { of, ..Wanted::own() }, true, 0, most)?.items;
+        all.extend(self.page(who, &Wanted::own(), true, 0, most)?.items);
+        all.sort_by_key(|item| (item.snapshot.created_unix_ms, item.snapshot.id));
+        all.dedup_by_key(|item| item.snapshot.id);
+        Ok(all)
+    }
+
+    /// Returns an image with a number that an account sees: its own, or a base image.
+    pub(crate) fn image(&self, who: &Who, number: i64) -> ApiResult<Option<SnapshotItem>> {
+        let found = {
+            let known = self.look()?;
+            known.index.numbered(number).and_then(|id| known.seen(who, id))
+        };
+        found.map(Found::read).transpose()
+    }
+
+    /// Returns a snapshot that an account sees: its own, or a base image.
+    pub(crate) fn seen(&self, who: &Who, id: Uuid) -> ApiResult<Option<SnapshotItem>> {
+        let found = self.look()?.seen(who, SnapshotId(id));
+        found.map(Found::read).transpose()
+    }
+
+    /// Returns the numbers of the snapshots and of the backups of a Droplet's disk, oldest first.
+    pub(crate) fn numbers_of_droplet(&self, who: &Who, disk: Uuid) -> ApiResult<[Vec<i64>; 2]> {
+        Ok(self.look()?.numbers_of_droplet(who, disk))
+    }
+
+    /// Returns what another snapshot of a volume depends on.
+    pub(crate) fn taken_of(&self, who: &Who, volume: &VolumeItem, name: &str) -> ApiResult<Taken> {
+        self.look()?.taken_of(who, volume, name)
+    }
+
+    /// Returns the tags on the snapshots of an account.
+    pub(crate) fn tags(&self, who: &Who) -> ApiResult<Vec<TagOnSnapshots>> {
+        Ok(self.look()?.tags(who))
     }
 
     /// Returns the snapshot of a volume by its id.
@@ -207,30 +319,6 @@ fn if_there(done: icecore::Result<()>) -> ApiResult<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         done => Ok(done.map(|()| true)?),
     }
-}
-
-/// Returns whether the labels of a snapshot name the volume it was taken from.
-fn knows_its_origin(snapshot: &Snapshot) -> bool {
-    snapshot.labels.contains_key(labels::RESOURCE)
-}
-
-/// Returns the volume that a snapshot was taken from, if its labels do not say. Other programs set
-/// no labels, so the volume's name decides.
-fn origin<'a>(volumes: &'a [VolumeInfo], snapshot: &Snapshot) -> Option<&'a VolumeInfo> {
-    let candidates = if knows_its_origin(snapshot) { &[] } else { volumes };
-    candidates.iter().find(|volume| {
-        volume.name == snapshot.resource
-            && volume.kind == snapshot.kind
-            && volume.created_unix_ms <= snapshot.created_unix_ms
-    })
-}
-
-/// Returns the account that owns a snapshot, from its own labels or from those of the volume it was
-/// taken from. If neither names one, the first account owns it.
-pub(super) fn owner<'a>(snapshot: &'a Snapshot, volumes: &'a [VolumeInfo], first: &'a str) -> &'a str {
-    let noted = |labels: &'a Labels| labels::text(labels, labels::ACCOUNT);
-    let owner = noted(&snapshot.labels).or_else(|| noted(&origin(volumes, snapshot)?.labels));
-    owner.unwrap_or(first)
 }
 
 /// Logs a warning if a new snapshot has a time later than now.

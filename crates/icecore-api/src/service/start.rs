@@ -1,6 +1,7 @@
 //! The start of the server: it restores from the repositories what the database lost, and continues
 //! or undoes what an earlier server began.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use icecore::Error;
@@ -47,19 +48,24 @@ fn take_over(service: &Service) -> ApiResult<()> {
 
 /// Restores the recorded numbers of all resources, before any new number is given out.
 fn take_over_numbers(service: &Service) -> ApiResult<()> {
-    let mut all = Vec::new();
+    let mut all = HashMap::new();
+    let mut note = |uuid, noted: Option<i64>| {
+        if let Some(noted) = noted {
+            all.entry(uuid).or_insert(noted);
+        }
+    };
     for pool in service.pools.values() {
-        for volume in icecore::volume::list_volumes(pool.repo())?.volumes {
-            all.push(Numbered { uuid: volume.id.0, noted: labels::number(&volume.labels) });
+        for volume in pool.volumes()?.all() {
+            note(volume.id.0, labels::number(&volume.labels));
         }
-        for snapshot in icecore::snapshot::list(pool.repo())? {
-            all.push(Numbered { uuid: snapshot.id.0, noted: labels::number(&snapshot.labels) });
+        icecore::snapshot::now(pool.repo())?.for_each(|snapshot| {
+            note(snapshot.id.0, labels::number(&snapshot.labels));
             if let Some(uuid) = labels::id(&snapshot.labels, labels::RESOURCE) {
-                all.push(Numbered { uuid, noted: labels::resource_number(&snapshot.labels) });
+                note(uuid, labels::resource_number(&snapshot.labels));
             }
-        }
+        })?;
     }
-    all.retain(|item| item.noted.is_some());
+    let all: Vec<_> = all.into_iter().map(|(uuid, noted)| Numbered { uuid, noted: Some(noted) }).collect();
     service.db.numbers(&all)?;
     Ok(())
 }
@@ -68,10 +74,10 @@ fn take_over_numbers(service: &Service) -> ApiResult<()> {
 fn take_over_tags(service: &Service) -> ApiResult<()> {
     for account in &service.config.accounts {
         let who = Who(account.name.clone());
-        let mut things = service.tags.things(&who)?;
-        things.sort_by_key(|thing| thing.created_unix_ms);
-        for tag in things.iter().flat_map(|thing| &thing.tags) {
-            service.db.make_tag(&who.0, tag)?;
+        let mut tags = service.tags.in_use(&who)?;
+        tags.sort();
+        for (_, tag) in tags {
+            service.db.make_tag(&who.0, &tag)?;
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ use crate::service::disks::Disks;
 use crate::service::items::SnapshotItem;
 use crate::service::items::VolumeItem;
 use crate::service::parts::Parts;
+use crate::service::snapshot_lists::Wanted;
 use crate::service::snapshots::Snapshots;
 use crate::service::tag_names::add_to_disk;
 use crate::service::tag_names::change_on_disk;
@@ -41,13 +42,13 @@ impl TagKind {
     }
 }
 
-/// A resource with tags.
-pub(crate) struct TaggedThing {
-    pub(crate) kind: TagKind,
+/// A volume or a Droplet with tags.
+struct TaggedThing {
+    kind: TagKind,
     /// Its id in the API.
-    pub(crate) id: String,
-    pub(crate) tags: Vec<String>,
-    pub(crate) created_unix_ms: i64,
+    id: String,
+    tags: Vec<String>,
+    created_unix_ms: i64,
 }
 
 /// A tag in its first spelling, with the resources that have it.
@@ -125,46 +126,55 @@ impl Tags {
 
     /// Returns all tags of an account by name: created ones, and those that a resource has.
     pub(crate) fn list(&self, who: &Who) -> ApiResult<Vec<TagItem>> {
-        let mut found = BTreeMap::new();
-        for name in self.db.tags(&who.0)? {
-            found.insert(name.to_ascii_lowercase(), TagItem { name, uses: BTreeMap::new() });
-        }
-        for thing in self.things(who)? {
-            for name in thing.tags {
-                let key = name.to_ascii_lowercase();
-                let tag = found.entry(key).or_insert_with(|| TagItem { name, uses: BTreeMap::new() });
-                let uses = tag.uses.entry(thing.kind).or_default();
-                uses.count += 1;
-                uses.newest = uses.newest.clone().max((thing.created_unix_ms, thing.id.clone()));
+        let mut found = BTreeMap::<String, TagItem>::new();
+        let mut of = |name: &str, kind: Option<TagKind>, count: usize, newest: (i64, String)| {
+            let new = || TagItem { name: name.to_owned(), uses: BTreeMap::new() };
+            let tag = found.entry(name.to_ascii_lowercase()).or_insert_with(new);
+            if let Some(kind) = kind {
+                let uses = tag.uses.entry(kind).or_default();
+                uses.count += count;
+                uses.newest = std::mem::take(&mut uses.newest).max(newest);
             }
+        };
+        for name in self.db.tags(&who.0)? {
+            of(&name, None, 0, (0, String::new()));
+        }
+        for thing in self.tagged_disks(who)? {
+            for name in &thing.tags {
+                of(name, Some(thing.kind), 1, (thing.created_unix_ms, thing.id.clone()));
+            }
+        }
+        for tag in self.snapshots.tags(who)? {
+            of(&tag.name, Some(kind_of_snapshot(tag.kind)), tag.count, tag.newest);
         }
         Ok(found.into_values().collect())
     }
 
-    /// Returns all resources of an account that have tags.
-    pub(super) fn things(&self, who: &Who) -> ApiResult<Vec<TaggedThing>> {
-        let mut things = Vec::new();
-        let numbers = self.disks.droplet_numbers(who)?;
-        for kind in [ResourceKind::Droplet, ResourceKind::Volume] {
-            for item in self.disks.list(who, kind)? {
-                let (kind, id) = match kind {
-                    ResourceKind::Volume => (TagKind::Volume, item.id().to_string()),
-                    ResourceKind::Droplet => match numbers.get(&item.id()) {
-                        Some(number) => (TagKind::Droplet, number.to_string()),
-                        None => continue,
-                    },
-                };
-                let (tags, created_unix_ms) = (item.tags(), item.info.created_unix_ms);
-                things.push(TaggedThing { kind, id, tags, created_unix_ms });
-            }
+    /// Returns the tags of an account that a resource has, each with the time of its oldest use, in
+    /// any order and spelling.
+    pub(super) fn in_use(&self, who: &Who) -> ApiResult<Vec<(i64, String)>> {
+        let mut tags = Vec::new();
+        for thing in self.tagged_disks(who)? {
+            tags.extend(thing.tags.into_iter().map(|tag| (thing.created_unix_ms, tag)));
         }
-        for item in self.snapshots.list(who)? {
-            let kind = match item.snapshot.kind {
-                ResourceKind::Volume => TagKind::VolumeSnapshot,
-                ResourceKind::Droplet => TagKind::Image,
+        let of_snapshots = self.snapshots.tags(who)?.into_iter();
+        tags.extend(of_snapshots.map(|tag| (tag.oldest_unix_ms, tag.name)));
+        Ok(tags)
+    }
+
+    /// Returns the volumes and Droplets of an account that have tags.
+    fn tagged_disks(&self, who: &Who) -> ApiResult<Vec<TaggedThing>> {
+        let mut things = Vec::new();
+        for item in self.disks.tagged(who)? {
+            let (kind, id) = match item.info.kind {
+                ResourceKind::Volume => (TagKind::Volume, item.id().to_string()),
+                ResourceKind::Droplet => match self.disks.droplet_number(who, item.id())? {
+                    Some(number) => (TagKind::Droplet, number.to_string()),
+                    None => continue,
+                },
             };
-            let (id, created_unix_ms) = (item.id(), item.snapshot.created_unix_ms);
-            things.push(TaggedThing { kind, id, tags: item.snapshot.tags, created_unix_ms });
+            let (tags, created_unix_ms) = (item.tags(), item.info.created_unix_ms);
+            things.push(TaggedThing { kind, id, tags, created_unix_ms });
         }
         things.retain(|thing| !thing.tags.is_empty());
         Ok(things)
@@ -194,7 +204,15 @@ impl Tags {
     /// Removes a tag from all resources, and deletes it.
     pub(crate) fn delete(&self, who: &Who, name: &str) -> ApiResult<()> {
         let tag = self.get(who, name)?.name;
-        for thing in self.things(who)? {
+        let wanted = Wanted { tag: Some(tag.clone()), ..Wanted::own() };
+        for item in self.snapshots.list(who, &wanted)? {
+            match self.retag(who, &item, None, &tag) {
+                // It was deleted meanwhile.
+                Err(error) if error.status == 404 => {}
+                done => done?,
+            }
+        }
+        for thing in self.tagged_disks(who)? {
             if !thing.tags.iter().any(|has| is_same(has, &tag)) {
                 continue;
             }
@@ -253,5 +271,12 @@ impl Tags {
             icecore::snapshot::retag(repo, id, &add, &remove).map(drop)
         })?;
         if found { Ok(()) } else { Err(ApiError::not_found()) }
+    }
+}
+
+fn kind_of_snapshot(kind: ResourceKind) -> TagKind {
+    match kind {
+        ResourceKind::Volume => TagKind::VolumeSnapshot,
+        ResourceKind::Droplet => TagKind::Image,
     }
 }

@@ -13,7 +13,7 @@ use crate::pool::Pools;
 use crate::service::accounts::Who;
 use crate::service::items::is_owned_by;
 use crate::service::parts::Parts;
-use crate::service::snapshots::owner;
+use crate::service::snapshot_index::owner;
 use crate::words::error::ApiResult;
 
 /// The age at which samples are deleted.
@@ -54,7 +54,8 @@ impl Usage {
         for pool in self.pools.values() {
             let repo = pool.another_handle()?;
             let report = icecore::maintenance::stats(&repo, &NoProgress)?;
-            let disks = icecore::volume::list_volumes(&repo)?.volumes;
+            let disks = pool.volumes()?;
+            let all = disks.all();
             for account in &self.config.accounts {
                 let owned = report
                     .snapshots
@@ -75,7 +76,7 @@ impl Usage {
                     sample.logical_bytes = sample.logical_bytes.saturating_add(found.snapshot.size_bytes);
                     sample.data_bytes = sample.data_bytes.saturating_add(found.data_bytes);
                 }
-                for _ in disks.iter().filter(|disk| is_owned_by(&disk.labels, &account.name, first)) {
+                for _ in all.iter().filter(|disk| is_owned_by(&disk.labels, &account.name, first)) {
                     sample.disks += 1;
                 }
                 samples.push(sample);

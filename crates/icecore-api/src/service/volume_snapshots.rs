@@ -10,7 +10,6 @@ use icecore_host::clock::Clock;
 use icecore_host::clock::new_id_at;
 use icecore_host::config::Config;
 use icecore_host::exports::Lent;
-use uuid::Uuid;
 
 use crate::pool::labels;
 use crate::pool::labels::Labels;
@@ -19,6 +18,8 @@ use crate::service::disks::Disks;
 use crate::service::items::SnapshotItem;
 use crate::service::items::VolumeItem;
 use crate::service::parts::Parts;
+use crate::service::snapshot_lists::Part;
+use crate::service::snapshot_lists::Wanted;
 use crate::service::snapshots::Snapshots;
 use crate::service::snapshots::log_if_clock_is_behind;
 use crate::service::tag_names::TagNames;
@@ -49,15 +50,21 @@ impl VolumeSnapshots {
 
     /// Returns the snapshots of a volume, oldest first.
     pub(crate) fn list(&self, who: &Who, id: &str) -> ApiResult<Vec<SnapshotItem>> {
-        let volume = self.disks.volume(who, id)?;
-        self.list_of(who, volume.id())
+        self.page(who, id, false, 0, usize::MAX).map(|part| part.items)
     }
 
-    fn list_of(&self, who: &Who, volume: Uuid) -> ApiResult<Vec<SnapshotItem>> {
-        let id = volume.to_string();
-        let mut all = self.snapshots.list(who)?;
-        all.retain(|item| item.snapshot.kind == ResourceKind::Volume && item.resource_id == id);
-        Ok(all)
+    /// Returns a part of the snapshots of a volume, oldest or newest first.
+    pub(crate) fn page(
+        &self,
+        who: &Who,
+        id: &str,
+        newest_first: bool,
+        skip: usize,
+        most: usize,
+    ) -> ApiResult<Part<SnapshotItem>> {
+        let volume = self.disks.volume(who, id)?;
+        let wanted = Wanted { of: Some((ResourceKind::Volume, volume.id())), ..Wanted::own() };
+        self.snapshots.page(who, &wanted, newest_first, skip, most)
     }
 
     /// Takes a snapshot of a volume. On return, the snapshot is complete and durable.
@@ -75,23 +82,22 @@ impl VolumeSnapshots {
 
     fn check_one_more(&self, who: &Who, volume: &VolumeItem, name: &str) -> ApiResult<()> {
         let limits = &self.config.limits;
-        let there = self.list_of(who, volume.id())?;
-        if there.iter().any(|item| item.snapshot.name == name) {
+        let there = self.snapshots.taken_of(who, volume, name)?;
+        if there.name_is_taken {
             return Err(ApiError::conflict(
                 "failed to create snapshot: the volume has a snapshot of this name: already exists",
             ));
         }
-        if there.len() >= limits.snapshots_per_volume {
+        if there.count >= limits.snapshots_per_volume {
             return Err(ApiError::unprocessable(format!(
                 "failed to create snapshot: the volume has {} of at most {} snapshots; delete one first",
-                there.len(),
-                limits.snapshots_per_volume
+                there.count, limits.snapshots_per_volume
             )));
         }
         let interval = limits.snapshot_interval_seconds;
         let now = self.clock.now_unix_ms();
         // A time in the future says nothing.
-        let ages = there.iter().map(|item| item.snapshot.age_unix_ms(now)).filter(|age| *age <= now);
+        let ages = there.newest.iter().map(|snapshot| snapshot.age_unix_ms(now)).filter(|age| *age <= now);
         let passed = ages.max().map(|newest| now.abs_diff(newest) / 1000);
         match passed.filter(|passed| *passed < interval) {
             None => Ok(()),

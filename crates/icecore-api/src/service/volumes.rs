@@ -242,7 +242,7 @@ fn finish_with(made: &FileSystem, new: VolumeItem) -> ApiResult<VolumeItem> {
         Ok(icecore::volume::relabel_volume(new.pool.repo(), &new.info.name, &Labels::new(), &unfinished)?)
     });
     match finished {
-        Ok(info) => Ok(VolumeItem { info, ..new }),
+        Ok(info) => Ok(VolumeItem { info: Arc::new(info), ..new }),
         Err(error) => {
             if let Err(kept) = delete_disk(&new) {
                 tracing::warn!(volume = %new.info.name, %kept, "an unfinished object stays until the next start");

@@ -74,7 +74,7 @@ pub struct ServerConfig {
     /// The names by which clients reach it, beside addresses and `localhost`. What no token guards
     /// is only told to requests for one of these.
     pub names: Vec<String>,
-    /// The directory of the database, the sockets and temporary files. [`load`](crate::config::load)
+    /// The directory of the database, the sockets and temporary files. [`load`](crate::config::load())
     /// says where it is if the file does not.
     pub state_dir: PathBuf,
     /// Whether another address than a loopback one may be served without TLS.

@@ -36,27 +36,24 @@ use crate::format::journal::Settings;
 use crate::format::journal::Standing;
 use crate::format::journal::decode_record;
 use crate::format::record::Record;
-use crate::format::serial;
 use crate::format::serial::Decoder;
 use crate::format::serial::SERIAL_BYTES_MAX;
 use crate::pure::hash::Hasher;
-use crate::words::ids::Digest;
 use crate::words::ids::PackId;
 use crate::words::ids::SnapshotId;
 use crate::words::names::ResourceKind;
-use crate::words::sizes::to_u32;
 use crate::words::sizes::to_u64;
 
-const MAGIC: [u8; 8] = *b"ICECKPT\n";
-const TRAILER_MAGIC: [u8; 8] = *b"ICECPEN\n";
-const BLOCK_BYTES: usize = 64 << 10;
+pub(super) const MAGIC: [u8; 8] = *b"ICECKPT\n";
+pub(super) const TRAILER_MAGIC: [u8; 8] = *b"ICECPEN\n";
+pub(super) const BLOCK_BYTES: usize = 64 << 10;
 const DIGEST_BYTES: usize = 32;
 const TRAILER_BYTES: usize = 48;
 const ROW_BYTES: usize = 44;
 const KEY_BYTES: usize = 20;
 const CONDEMNED_BYTES: usize = 41;
 /// The time in the row of a snapshot that is not deleted.
-const NOT_DELETED: i64 = i64::MIN;
+pub(super) const NOT_DELETED: i64 = i64::MIN;
 /// The most bytes of a config.
 const CONFIG_BYTES_MAX: usize = 64 << 10;
 
@@ -72,19 +69,19 @@ pub(crate) struct Head {
     pub(crate) settings: Settings,
     /// The tokens of the last entries, the newest last.
     pub(crate) tokens: Vec<[u8; 16]>,
-    /// How much there is of each part; [`encode`] counts.
+    /// How much there is of each part; whoever writes it counts.
     pub(crate) parts: Parts,
 }
 
 /// The sizes of the parts of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Parts {
-    rows: u32,
-    keys: u32,
-    condemned: u32,
-    volumes: u32,
-    volumes_bytes: u64,
-    records_bytes: u64,
+    pub(super) rows: u32,
+    pub(super) keys: u32,
+    pub(super) condemned: u32,
+    pub(super) volumes: u32,
+    pub(super) volumes_bytes: u64,
+    pub(super) records_bytes: u64,
 }
 
 /// The place of a snapshot in a checkpoint.
@@ -98,15 +95,12 @@ pub(crate) struct Row {
     bytes: u32,
 }
 
-/// What goes into a checkpoint, beside its [`Head`].
-pub(crate) struct Content<'a> {
-    /// The bytes of the file `config`.
-    pub(crate) config: &'a [u8],
-    /// The snapshots, by id, and when each was deleted if it was.
-    pub(crate) snapshots: Vec<(Record, Option<i64>)>,
-    /// The condemned packs, by id.
-    pub(crate) condemned: Vec<(PackId, Condemnation)>,
-    pub(crate) volumes: Vec<&'a Stood>,
+/// Something that a snapshot can be found by. Keys are in the order of their fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) key: u64,
+    pub(super) created_unix_ms: i64,
+    pub(super) row: u32,
 }
 
 /// What a volume stands on.
@@ -139,66 +133,6 @@ pub(crate) fn keys_of(hasher: &Hasher, record: &Record) -> [u64; 3] {
         resource_key(hasher, record.kind, &record.resource),
         full_key(hasher, record.kind, &record.resource, &record.name),
     ]
-}
-
-/// Returns the bytes of a checkpoint.
-pub(crate) fn encode(head: Head, content: &Content<'_>, hasher: &Hasher) -> Result<Vec<u8>, DecodeError> {
-    let (mut rows, mut keys, mut records) = (Vec::new(), Vec::new(), Vec::new());
-    for (row, (record, deleted)) in content.snapshots.iter().enumerate() {
-        let bytes = serial::encode(record)?;
-        rows.extend(<[u8; 16]>::from(record.id));
-        rows.extend(record.created_unix_ms.to_le_bytes());
-        rows.extend(deleted.unwrap_or(NOT_DELETED).to_le_bytes());
-        rows.extend(to_u64(records.len()).to_le_bytes());
-        rows.extend(to_u32(bytes.len()).to_le_bytes());
-        records.extend(bytes);
-        keys.extend(keys_of(hasher, record).map(|key| (key, record.created_unix_ms, to_u32(row))));
-    }
-    // Rows are in the order of ids, so snapshots of one time come in that order too.
-    keys.sort_unstable();
-    let mut volumes = Vec::new();
-    for stood in &content.volumes {
-        let bytes = stood.of.encode()?;
-        volumes.extend(stood.number.to_le_bytes());
-        volumes.extend(to_u32(bytes.len()).to_le_bytes());
-        volumes.extend(bytes);
-    }
-    let parts = Parts {
-        rows: to_u32(content.snapshots.len()),
-        keys: to_u32(keys.len()),
-        condemned: to_u32(content.condemned.len()),
-        volumes: to_u32(content.volumes.len()),
-        volumes_bytes: to_u64(volumes.len()),
-        records_bytes: to_u64(records.len()),
-    };
-    let head = serial::encode(&Head { parts, ..head })?;
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(FORMAT_MAJOR.to_le_bytes());
-    bytes.extend(FORMAT_MINOR.to_le_bytes());
-    for part in [content.config, &head] {
-        bytes.extend(to_u32(part.len()).to_le_bytes());
-        bytes.extend(part);
-    }
-    bytes.extend(rows);
-    for (key, created_unix_ms, row) in keys {
-        bytes.extend(key.to_le_bytes());
-        bytes.extend(created_unix_ms.to_le_bytes());
-        bytes.extend(row.to_le_bytes());
-    }
-    for (pack, condemnation) in &content.condemned {
-        bytes.extend(pack.0);
-        bytes.extend(condemnation.entry.to_le_bytes());
-        bytes.push(u8::from(condemnation.joined));
-    }
-    bytes.extend(volumes);
-    bytes.extend(records);
-    let length = bytes.len();
-    let digests: Vec<Digest> = bytes.chunks(BLOCK_BYTES).map(|block| hasher.checkpoint(block)).collect();
-    digests.iter().for_each(|digest| bytes.extend(digest.0));
-    bytes.extend(TRAILER_MAGIC);
-    bytes.extend(to_u64(length).to_le_bytes());
-    bytes.extend(hasher.checkpoint(&bytes[length..]).0);
-    Ok(bytes)
 }
 
 /// Returns the bytes of the file `config` from a checkpoint. Nothing is proven: the config has a
@@ -362,6 +296,15 @@ impl<B: Deref<Target = [u8]>> Checkpoint<B> {
 
     /// Returns the record of a snapshot.
     pub(crate) fn record(&self, row: &Row) -> Result<Record, DecodeError> {
+        let record = decode_record(self.record_bytes(row)?, self.decoder)?;
+        if record.id != row.id || record.created_unix_ms != row.created_unix_ms {
+            return Err(DecodeError::bad("the place of a record", row.offset));
+        }
+        Ok(record)
+    }
+
+    /// Returns the fields of a snapshot.
+    pub(super) fn record_bytes(&self, row: &Row) -> Result<&[u8], DecodeError> {
         let bad = || DecodeError::bad("the place of a record", row.offset);
         let start =
             usize::try_from(row.offset).ok().and_then(|offset| self.records.start.checked_add(offset));
@@ -370,16 +313,17 @@ impl<B: Deref<Target = [u8]>> Checkpoint<B> {
         if end > self.records.end {
             return Err(bad());
         }
-        let record = decode_record(self.get(start..end)?, self.decoder)?;
-        if record.id != row.id || record.created_unix_ms != row.created_unix_ms {
-            return Err(bad());
-        }
-        Ok(record)
+        self.get(start..end)
+    }
+
+    /// Returns the number of keys.
+    pub(super) fn keys(&self) -> u32 {
+        self.head.parts.keys
     }
 
     /// Returns the rows that have a key, oldest first. Other snapshots may have the key as well.
     pub(crate) fn with_key(&self, key: u64) -> Result<Vec<u32>, DecodeError> {
-        self.keyed(key)?.map(|number| Ok(self.key(number)?.1)).collect()
+        self.keyed(key)?.map(|number| Ok(self.key(number)?.row)).collect()
     }
 
     /// Returns the row of the newest snapshots with a key, newest first.
@@ -387,24 +331,27 @@ impl<B: Deref<Target = [u8]>> Checkpoint<B> {
         &self,
         key: u64,
     ) -> Result<impl Iterator<Item = Result<u32, DecodeError>>, DecodeError> {
-        Ok(self.keyed(key)?.rev().map(|number| Ok(self.key(number)?.1)))
+        Ok(self.keyed(key)?.rev().map(|number| Ok(self.key(number)?.row)))
     }
 
     fn keyed(&self, key: u64) -> Result<Range<u32>, DecodeError> {
-        let begin = first(self.head.parts.keys, |number| Ok(self.key(number)?.0 < key))?;
-        let end = first(self.head.parts.keys, |number| Ok(self.key(number)?.0 <= key))?;
+        let begin = first(self.head.parts.keys, |number| Ok(self.key(number)?.key < key))?;
+        let end = first(self.head.parts.keys, |number| Ok(self.key(number)?.key <= key))?;
         Ok(begin..end)
     }
 
-    fn key(&self, number: u32) -> Result<(u64, u32), DecodeError> {
+    /// Returns a key by its number.
+    pub(super) fn key(&self, number: u32) -> Result<Key, DecodeError> {
         let start = self.keys.start + number as usize * KEY_BYTES;
         if number >= self.head.parts.keys {
             return Err(DecodeError::bad("the number of a key", number));
         }
         let mut fields = Fields(self.get(start..start + KEY_BYTES)?);
-        let key = fields.u64()?;
-        fields.u64()?;
-        Ok((key, fields.u32()?))
+        Ok(Key {
+            key: fields.u64()?,
+            created_unix_ms: fields.array().map(i64::from_le_bytes)?,
+            row: fields.u32()?,
+        })
     }
 
     /// Returns the condemned packs.

@@ -2,12 +2,12 @@
 //! format, not a fix: `docs/format.md` describes these bytes.
 
 use crate::format::checkpoint::Checkpoint;
-use crate::format::checkpoint::Content;
 use crate::format::checkpoint::Head as CheckpointHead;
 use crate::format::checkpoint::Stood;
 use crate::format::checkpoint::config_in;
-use crate::format::checkpoint::encode as encode_checkpoint;
 use crate::format::checkpoint::keys_of;
+use crate::format::checkpoint_writer::Content;
+use crate::format::checkpoint_writer::encode_whole as encode_checkpoint;
 use crate::format::config::Config;
 use crate::format::config::Features;
 use crate::format::config::Geometry;

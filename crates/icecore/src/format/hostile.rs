@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use crate::format::bytes::DecodeError;
 use crate::format::checkpoint::Checkpoint;
-use crate::format::checkpoint::Content;
 use crate::format::checkpoint::Head as CheckpointHead;
-use crate::format::checkpoint::encode as encode_checkpoint;
 use crate::format::checkpoint::keys_of;
+use crate::format::checkpoint_writer::Content;
+use crate::format::checkpoint_writer::encode_whole as encode_checkpoint;
 use crate::format::config::Config;
 use crate::format::dirty_map::decode_map_entry;
 use crate::format::golden;

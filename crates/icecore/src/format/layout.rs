@@ -31,6 +31,8 @@ pub(crate) const LOCKS: &str = "local/locks";
 pub(crate) const TMP: &str = "local/tmp";
 /// Copy-on-write volumes, one directory each.
 pub(crate) const VOLUMES: &str = "local/volumes";
+/// The record of a volume, in its directory.
+pub(crate) const RECORD: &str = "record";
 /// The times at which verifications have read each pack whole.
 pub(crate) const CHECKED: &str = "local/checked";
 /// The damage that verifications have found; see `docs/durability.md`.
@@ -97,7 +99,7 @@ pub(crate) fn volume_dir(name: &str) -> String {
 
 /// Returns the record of a volume, which exists as long as the volume does.
 pub(crate) fn volume_record(name: &str) -> String {
-    format!("{VOLUMES}/{name}/record")
+    format!("{VOLUMES}/{name}/{RECORD}")
 }
 
 /// Returns the name of an unfinished record of a volume.

@@ -5,6 +5,7 @@
 
 pub(crate) mod bytes;
 pub(crate) mod checkpoint;
+pub(crate) mod checkpoint_writer;
 pub(crate) mod config;
 pub(crate) mod dirty_map;
 pub(crate) mod envelope;

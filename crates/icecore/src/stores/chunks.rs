@@ -69,7 +69,12 @@ pub(crate) struct Located {
 
 impl Store {
     pub(crate) fn open(files: RepositoryFiles, journal: Journal) -> Result<Self> {
-        let index = Index::load(&files, &Index::default())?;
+        Self::open_beside(files, journal, &Index::default())
+    }
+
+    /// Opens what another handle has open, with the parts of the index that it knows.
+    pub(crate) fn open_beside(files: RepositoryFiles, journal: Journal, known: &Index) -> Result<Self> {
+        let index = Index::load(&files, known)?;
         let loads = Mutex::new(Loads { done: u64::from(!index.runs().is_empty()), synced: 0 });
         Ok(Self {
             files,

@@ -154,20 +154,34 @@ pub(crate) fn check_writable(features: &Features, minor: u16) -> Result<()> {
 /// `NotFound` if the repository is gone, or another one is in its place; `Corrupt` or `Io` if the
 /// config has become unreadable.
 pub(crate) fn check_again(files: &RepositoryFiles) -> Result<()> {
-    let hasher = files.seals.are_used().then_some(&files.hasher);
-    let decoded = |bytes: Vec<u8>| Config::decode(&bytes, hasher).map_err(|error| damaged(&error));
-    let (config, minor) = read_bytes(&*files.place.objects).and_then(decoded).map_err(|error| {
+    let (config, minor) = read_again(files).map_err(|error| {
         error.in_context("nothing is changed while the repository's config is unreadable")
     })?;
-    if config.id != files.repository {
-        return Err(Error::new(
-            ErrorKind::NotFound,
-            "the repository is gone, and another one is in its place",
-        )
-        .with_hint("restart this program to work on the new one"));
-    }
+    check_same(files, &config)?;
     check_readable(&config.features, config.geometry)?;
     check_writable(&config.features, minor)
+}
+
+/// Reads the config again, and fails if it is not that of this repository.
+///
+/// # Errors
+/// As for [`check_again`].
+pub(crate) fn check_in_place(files: &RepositoryFiles) -> Result<()> {
+    read_again(files).and_then(|(config, _)| check_same(files, &config))
+}
+
+fn read_again(files: &RepositoryFiles) -> Result<(Config, u16)> {
+    let hasher = files.seals.are_used().then_some(&files.hasher);
+    let decoded = |bytes: Vec<u8>| Config::decode(&bytes, hasher).map_err(|error| damaged(&error));
+    read_bytes(&*files.place.objects).and_then(decoded)
+}
+
+fn check_same(files: &RepositoryFiles, config: &Config) -> Result<()> {
+    if config.id == files.repository {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::NotFound, "the repository is gone, and another one is in its place")
+        .with_hint("restart this program to work on the new one"))
 }
 
 fn damaged(error: &DecodeError) -> Error {

@@ -1,7 +1,9 @@
 //! The catalog of snapshots: list, find, rename, tag, protect, delete, restore what was deleted.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::format::journal::Change;
 use crate::format::journal::Patch;
@@ -15,6 +17,7 @@ use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::SnapshotId;
+use crate::words::names::ResourceKind;
 use crate::words::names::TAGS_MAX;
 use crate::words::names::change_labels;
 use crate::words::names::check_name;
@@ -38,6 +41,66 @@ pub fn clock_behind_ms(snapshot: &Snapshot, now_unix_ms: i64) -> Option<u64> {
 /// Returns all snapshots, oldest first.
 pub fn list(repo: &Repository) -> Result<Vec<Snapshot>> {
     repo.catalog()?.all()
+}
+
+/// All snapshots, as they are at one moment. It takes little memory, and finds one fast.
+#[derive(Clone)]
+pub struct Moment(Arc<Catalog>);
+
+impl Moment {
+    /// Returns a snapshot, or none if there is none with this id.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Io` if the catalog has become unreadable.
+    pub fn find(&self, id: SnapshotId) -> Result<Option<Snapshot>> {
+        self.0.find(id)
+    }
+
+    /// Returns the snapshots of a resource that have this name, oldest first.
+    ///
+    /// # Errors
+    /// As for [`find`](Self::find).
+    pub fn named(&self, kind: ResourceKind, resource: &str, name: &str) -> Result<Vec<Snapshot>> {
+        self.0.named_of(kind, resource, name)
+    }
+
+    /// Returns the snapshots of a resource, oldest first.
+    ///
+    /// # Errors
+    /// As for [`find`](Self::find).
+    pub fn of(&self, kind: ResourceKind, resource: &str) -> Result<Vec<Snapshot>> {
+        self.0.all_of(kind, resource)
+    }
+
+    /// Returns how many snapshots there are.
+    ///
+    /// # Errors
+    /// As for [`find`](Self::find).
+    pub fn count(&self) -> Result<u64> {
+        self.0.count()
+    }
+
+    /// Calls `each` with every snapshot, one at a time, in no order.
+    ///
+    /// # Errors
+    /// As for [`find`](Self::find).
+    pub fn for_each(&self, each: impl FnMut(Snapshot)) -> Result<()> {
+        self.0.for_each(each)
+    }
+}
+
+/// Looks at the snapshots as they are now.
+///
+/// # Errors
+/// Those of reading the journal.
+pub fn now(repo: &Repository) -> Result<Moment> {
+    repo.catalog().map(Moment)
+}
+
+/// Returns the snapshots that may differ between two moments of a repository, or none if too much
+/// has happened in between to tell.
+pub fn changed_between(repo: &Repository, earlier: &Moment, later: &Moment) -> Option<BTreeSet<SnapshotId>> {
+    repo.changed_between(&earlier.0, &later.0)
 }
 
 /// Returns the snapshot that `spec` names: an id, a unique prefix of an id (4 characters or more),

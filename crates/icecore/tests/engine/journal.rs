@@ -410,3 +410,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn whoever_only_looks_is_told_what_has_changed_through_many_checkpoints() {
+    let storage = TestRepository::new().storage;
+    let (writer, reader) = (open_with(&storage, 48), open(storage.clone()));
+    let mut before = icecore::snapshot::now(&reader).unwrap();
+    let mut known = BTreeMap::new();
+    let mut random = Random::new(31);
+    // Enough changes for the reader to go on from a later checkpoint, again and again.
+    for round in 0..160 {
+        let all: Vec<Snapshot> = (0..4).map(|_| take(&writer, "disk")).collect();
+        let some = list(&writer)[random.below(3 * round + 3)];
+        icecore::snapshot::rename(&writer, some, &format!("name {round}"), RenameOptions::default()).unwrap();
+        icecore::snapshot::delete(&writer, all[1].id, DeleteOptions::default()).unwrap();
+        let now = icecore::snapshot::now(&reader).unwrap();
+        let changed = icecore::snapshot::changed_between(&reader, &before, &now).unwrap();
+        for id in changed {
+            match now.find(id).unwrap() {
+                Some(snapshot) => drop(known.insert(id, snapshot)),
+                None => drop(known.remove(&id)),
+            }
+        }
+        before = now;
+    }
+    let there = icecore::snapshot::list(&writer).unwrap();
+    let there: BTreeMap<SnapshotId, Snapshot> = there.into_iter().map(|it| (it.id, it)).collect();
+    assert!(known == there, "{} are known, {} are there", known.len(), there.len());
+    assert_eq!(before.count().unwrap(), there.len() as u64);
+    let mut each = 0;
+    before.for_each(|snapshot| each += usize::from(there[&snapshot.id] == snapshot)).unwrap();
+    assert_eq!(each, there.len());
+    // Of the time before that, nobody knows.
+    let first = icecore::snapshot::now(&open(storage)).unwrap();
+    assert!(icecore::snapshot::changed_between(&writer, &before, &first).is_some_and(|none| none.is_empty()));
+}

@@ -35,6 +35,7 @@ const LAYERS: Layers<'_> = Layers(&[
     &["format/record"],
     &["format/journal"],
     &["format/checkpoint", "format/volume"],
+    &["format/checkpoint_writer"],
     // The world outside.
     &["world/io", "world/storage", "world/unsupported"],
     &[
@@ -65,7 +66,8 @@ const LAYERS: Layers<'_> = Layers(&[
     &["stores/slots"],
     &["stores/config"],
     &["stores/locks", "stores/index", "stores/pack/file", "stores/pack/list"],
-    &["stores/journal/catalog"],
+    &["stores/journal/catalog", "stores/journal/recent"],
+    &["stores/journal/writing"],
     &["stores/journal/files"],
     &["stores/journal"],
     &["stores/journal/audit"],

@@ -29,6 +29,7 @@ use icecore_testing::random::Random;
 use icecore_testing::repository::init;
 use icecore_testing::repository::open;
 use icecore_testing::repository::options;
+use icecore_testing::repository::session;
 
 const MIB: usize = 1 << 20;
 
@@ -500,4 +501,35 @@ fn a_disk_is_read_ahead_where_it_is_read_from_one_end_to_the_other_and_nowhere_e
         settle();
     }
     assert!(read() >= wanted, "{} chunks", read());
+}
+
+#[test]
+fn a_look_at_nothing_new_costs_the_same_whatever_there_is_and_so_does_another_handle() {
+    let cost = |snapshots: usize| {
+        let recorder = Recorder::default();
+        let repo = init(recorder.clone());
+        for _ in 0..snapshots {
+            capture(&repo, &vec![1; 4096]);
+        }
+        icecore::snapshot::now(&repo).unwrap();
+        recorder.take();
+        icecore::snapshot::now(&repo).unwrap();
+        let look = recorder.take().len();
+        let beside = repo.open_beside(session()).unwrap();
+        assert_eq!(icecore::snapshot::list(&beside).unwrap().len(), snapshots);
+        let opened = recorder.take();
+        let of_journal = |name: &str| name.starts_with("journal/0") || name.starts_with("checkpoint/");
+        assert!(
+            !opened.iter().any(|call| matches!(call, Call::Read(name, _) if of_journal(name))),
+            "{opened:?}"
+        );
+        // What one handle does, the other knows.
+        capture(&beside, &vec![1; 4096]);
+        recorder.take();
+        assert_eq!(icecore::snapshot::list(&repo).unwrap().len(), snapshots + 1);
+        assert!(!recorder.take().iter().any(|call| matches!(call, Call::Read(..))));
+        look
+    };
+    // The next entry, and its copy.
+    assert_eq!((cost(3), cost(150)), (2, 2));
 }

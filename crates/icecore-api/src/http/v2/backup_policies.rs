@@ -20,7 +20,9 @@ use crate::words::error::ApiResult;
 pub(crate) async fn list(State(app): State<App>, who: Who, page: Page) -> ApiResult<Json<PoliciesBody>> {
     blocking(move || {
         let now = app.clock.now_unix_ms();
-        Ok(Json(page.of(app.droplets.list(&who)?, |item| PolicyRecordJson::new(&item, now)).into()))
+        let part = app.droplets.page(&who, |_| true, page.offset(), page.size())?;
+        let shown = part.items.iter().map(|item| PolicyRecordJson::new(item, now)).collect();
+        Ok(Json(page.with(shown, part.total).into()))
     })
     .await
 }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::Path;
 use axum::extract::State;
 use axum::http::StatusCode;
+use icecore::snapshot::ResourceKind;
 
 use crate::http::blocking::blocking;
 use crate::http::body::Body;
@@ -14,6 +15,9 @@ use crate::service::App;
 use crate::service::Service;
 use crate::service::accounts::Who;
 use crate::service::images::item::ImageType;
+use crate::service::items::VolumeItem;
+use crate::service::snapshot_index::Class;
+use crate::service::snapshot_lists::Wanted;
 use crate::wire::droplet::ActionLink;
 use crate::wire::droplet::ActionLinks;
 use crate::wire::droplet::DropletBody;
@@ -40,15 +44,17 @@ pub(crate) async fn list(
     params: Params,
 ) -> ApiResult<Json<DropletsBody>> {
     blocking(move || {
-        let mut all = app.droplets.list(&who)?;
         let is = |text: &str, wanted: Option<&str>| wanted.is_none_or(|it| text.eq_ignore_ascii_case(it));
-        all.retain(|item| is(item.disk.name(), params.get("name")));
-        all.retain(|item| {
-            params.get("tag_name").is_none_or(|tag| item.disk.tags().iter().any(|own| is(own, Some(tag))))
-        });
-        // None of these has a graphics processor.
-        all.retain(|_| params.get("type") != Some("gpus"));
-        Ok(Json(page.of(all, |item| DropletJson::new(&app, &item)).into()))
+        let tag = params.get("tag_name");
+        let wanted = |disk: &VolumeItem| {
+            is(disk.name(), params.get("name"))
+                && tag.is_none_or(|tag| disk.tags().iter().any(|own| is(own, Some(tag))))
+                // None of these has a graphics processor.
+                && params.get("type") != Some("gpus")
+        };
+        let part = app.droplets.page(&who, wanted, page.offset(), page.size())?;
+        let shown = part.items.iter().map(|item| DropletJson::new(&app, item)).collect();
+        Ok(Json(page.with(shown, part.total).into()))
     })
     .await
 }
@@ -121,11 +127,12 @@ fn taken_of(
     kind: ImageType,
     page: &Page,
 ) -> ApiResult<Paged<DropletSnapshotJson>> {
-    let droplet = app.droplets.get(who, id)?;
-    let wanted = if kind == ImageType::Backup { droplet.backup_ids } else { droplet.snapshot_ids };
-    let mut images = app.images.list(who)?;
-    images.retain(|image| wanted.contains(&image.number));
-    Ok(page.of(images, |image| DropletSnapshotJson::from(&image)))
+    let of = Some((ResourceKind::Droplet, app.disks.of_droplet(who, id)?.id()));
+    let classes: &[Class] =
+        if kind == ImageType::Backup { &[Class::Backup] } else { &[Class::Proper, Class::Other] };
+    let wanted = Wanted { of, classes, ..Wanted::own() };
+    let part = app.images.page(who, &wanted, page.offset(), page.size())?;
+    Ok(page.with(part.items.iter().map(DropletSnapshotJson::from).collect(), part.total))
 }
 
 /// The snapshots of a Droplet.

@@ -11,6 +11,7 @@ use crate::http::page::Page;
 use crate::http::params::Params;
 use crate::service::App;
 use crate::service::accounts::Who;
+use crate::service::snapshot_lists::Wanted;
 use crate::wire::image::ImageBody;
 use crate::wire::image::ImageJson;
 use crate::wire::image::ImageUpdate;
@@ -31,18 +32,17 @@ pub(crate) async fn list(
     params: Params,
 ) -> ApiResult<Json<ImagesBody>> {
     blocking(move || {
-        let mut all = app.images.list(&who)?;
-        all.retain(|image| params.get("private") != Some("true") || !image.is_public());
-        match params.get("type") {
-            None => {}
-            Some("distribution") => all.retain(|image| image.is_public()),
-            Some("application") => all.clear(),
+        let (own, base) = match params.get("type") {
+            None => (true, true),
+            Some("distribution") => (false, true),
+            Some("application") => (false, false),
             Some(_) => return Err(ApiError::unprocessable("type must be distribution or application")),
-        }
-        if let Some(tag) = params.get("tag_name") {
-            all.retain(|image| image.tags.iter().any(|own| own.eq_ignore_ascii_case(tag)));
-        }
-        Ok(Json(page.of(all, |image| ImageJson::from(&image)).into()))
+        };
+        let (tag, base) = (params.get("tag_name"), base && params.get("private") != Some("true"));
+        let wanted = Wanted { own, base, tag: tag.map(str::to_owned), ..Wanted::default() };
+        let part = app.images.page(&who, &wanted, page.offset(), page.size())?;
+        let shown = part.items.iter().map(ImageJson::from).collect();
+        Ok(Json(page.with(shown, part.total).into()))
     })
     .await
 }

@@ -4,12 +4,15 @@ use axum::Json;
 use axum::extract::Path;
 use axum::extract::State;
 use axum::http::StatusCode;
+use icecore::snapshot::ResourceKind;
 
 use crate::http::blocking::blocking;
 use crate::http::page::Page;
 use crate::http::params::Params;
 use crate::service::App;
 use crate::service::accounts::Who;
+use crate::service::snapshot_index::Class;
+use crate::service::snapshot_lists::Wanted;
 use crate::wire::snapshot::SnapshotBody;
 use crate::wire::snapshot::SnapshotsBody;
 use crate::words::error::ApiError;
@@ -32,10 +35,13 @@ pub(crate) async fn list(
     }
     blocking(move || {
         let (kind, region) = (params.get("resource_type"), params.get("region"));
-        let mut all = app.snapshots.list(&who)?;
-        all.retain(|item| item.is_proper() && kind.is_none_or(|kind| item.snapshot.kind.as_str() == kind));
-        all.retain(|item| region.is_none_or(|region| item.pools.iter().any(|pool| pool.slug == region)));
-        Ok(Json(page.of(all, |item| (&item).into()).into()))
+        let kinds = [ResourceKind::Droplet, ResourceKind::Volume];
+        let kind = kinds.into_iter().find(|known| Some(known.as_str()) == kind);
+        let region = region.map(str::to_owned);
+        let wanted = Wanted { kind, classes: &[Class::Proper], region, ..Wanted::own() };
+        let part = app.snapshots.page(&who, &wanted, false, page.offset(), page.size())?;
+        let shown = part.items.iter().map(Into::into).collect();
+        Ok(Json(page.with(shown, part.total).into()))
     })
     .await
 }

@@ -26,8 +26,9 @@ pub(crate) async fn list(
     page: Page,
 ) -> ApiResult<Json<SnapshotsBody>> {
     blocking(move || {
-        let all = app.volume_snapshots.list(&who, &id)?;
-        Ok(Json(page.of(all, |item| (&item).into()).into()))
+        let part = app.volume_snapshots.page(&who, &id, false, page.offset(), page.size())?;
+        let shown = part.items.iter().map(Into::into).collect();
+        Ok(Json(page.with(shown, part.total).into()))
     })
     .await
 }

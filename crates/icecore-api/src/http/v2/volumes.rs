@@ -39,9 +39,9 @@ pub(crate) async fn list(
         let mut volumes = app.disks.volumes(&who)?;
         volumes.retain(|item| params.get("name").is_none_or(|name| item.name() == name));
         volumes.retain(|item| params.get("region").is_none_or(|region| item.pool.slug == region));
-        let droplets = app.disks.droplet_numbers(&who)?;
-        let of = |item: &VolumeItem| item.attached_to().and_then(|disk| droplets.get(&disk).copied());
-        Ok(Json(page.of(volumes, |item| VolumeJson::new(&app, &item, of(&item))).into()))
+        let on_page = volumes.iter().skip(page.offset()).take(page.size());
+        let shown = on_page.map(|item| show(&app, &who, item)).collect::<ApiResult<_>>()?;
+        Ok(Json(page.with(shown, volumes.len()).into()))
     })
     .await
 }

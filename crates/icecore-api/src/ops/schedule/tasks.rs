@@ -29,6 +29,8 @@ use crate::service::accounts::Who;
 use crate::service::droplets::commands::Command;
 use crate::service::items::SnapshotItem;
 use crate::service::items::VolumeItem;
+use crate::service::snapshot_index::Class;
+use crate::service::snapshot_lists::Wanted;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
 
@@ -227,16 +229,17 @@ impl Run<'_> {
     fn prune_account(&self, who: &Who, policy: &Policy, choose: impl Fn(&Snapshot) -> bool) -> ApiResult<()> {
         let globs = self.schedule.globs()?;
         let disks = self.disks_by_id(who)?;
-        let mut items = self.service.snapshots.list(who)?;
-        items.retain(|item| choose(&item.snapshot) && self.wants_snapshot(item, &globs, &disks));
+        let wanted = Wanted { classes: &[Class::Proper], ..Wanted::own() };
+        let items = self.service.snapshots.list_where(who, &wanted, |item| {
+            choose(&item.snapshot) && self.wants_snapshot(item, &globs, &disks)
+        })?;
         let snapshots: Vec<Snapshot> = items.iter().map(|item| item.snapshot.clone()).collect();
         self.log_future(&snapshots);
         let plan = retention::plan(&snapshots, policy, self.now, self.zone)?;
         let mut failures = Failures::default();
         for going in plan.going() {
             self.go_on()?;
-            let Some(item) = items.iter().find(|item| item.snapshot.id == going.id) else { continue };
-            match self.service.snapshots.delete(who, item.snapshot.id.0) {
+            match self.service.snapshots.delete(who, going.id.0) {
                 // The snapshot is gone, or somebody is reading it: the next run is soon enough.
                 Err(error) if matches!(error.status, 404 | 409) => {
                     tracing::info!(snapshot = %going.id, %error, "not deleted by a schedule");

@@ -22,6 +22,7 @@ use crate::service::droplets::commands::Command;
 use crate::service::droplets::create::DropletRequest;
 use crate::service::droplets::create::ImageChoice;
 use crate::service::images::commands::ImportRequest;
+use crate::service::snapshot_lists::Wanted;
 use crate::service::start;
 use crate::service::volumes::VolumeRequest;
 
@@ -142,7 +143,7 @@ impl Fixture {
     }
 
     fn snapshots(&self, account: &str) -> Vec<String> {
-        let all = self.scheduler.service.snapshots.list(&Who(account.to_owned())).unwrap();
+        let all = self.scheduler.service.snapshots.list(&Who(account.to_owned()), &Wanted::own()).unwrap();
         all.iter().map(|item| format!("{} {}", item.snapshot.resource, item.snapshot.name)).collect()
     }
 }

@@ -17,9 +17,10 @@ use crate::service::droplets::first_boot::FirstBoot;
 use crate::service::droplets::item::DropletItem;
 use crate::service::images::catalog::Images;
 use crate::service::images::item::ImageItem;
-use crate::service::images::item::ImageType;
 use crate::service::items::VolumeItem;
 use crate::service::parts::Parts;
+use crate::service::snapshot_lists::Part;
+use crate::service::snapshots::Snapshots;
 use crate::service::tag_names::is_same;
 use crate::service::vpcs::default_vpc;
 use crate::words::error::ApiError;
@@ -30,6 +31,7 @@ pub(crate) struct Droplets {
     config: Arc<Config>,
     db: Arc<Db>,
     disks: Arc<Disks>,
+    snapshots: Arc<Snapshots>,
     images: Arc<Images>,
 }
 
@@ -39,6 +41,7 @@ impl Droplets {
             config: Arc::clone(&parts.config),
             db: Arc::clone(&parts.db),
             disks: Arc::clone(&parts.disks),
+            snapshots: Arc::clone(&parts.snapshots),
             images: Arc::clone(images),
         }
     }
@@ -47,6 +50,21 @@ impl Droplets {
     pub(crate) fn list(&self, who: &Who) -> ApiResult<Vec<DropletItem>> {
         let disks = self.disks.list(who, ResourceKind::Droplet)?;
         self.complete(who, disks)
+    }
+
+    /// Returns a part of the Droplets whose disks `choose` selects, oldest first.
+    pub(crate) fn page(
+        &self,
+        who: &Who,
+        choose: impl Fn(&VolumeItem) -> bool,
+        skip: usize,
+        most: usize,
+    ) -> ApiResult<Part<DropletItem>> {
+        let mut disks = self.disks.list(who, ResourceKind::Droplet)?;
+        disks.retain(choose);
+        let total = disks.len();
+        let disks = disks.into_iter().skip(skip).take(most).collect();
+        Ok(Part { items: self.complete(who, disks)?, total })
     }
 
     /// Returns a Droplet of an account.
@@ -67,17 +85,12 @@ impl Droplets {
 
     fn complete(&self, who: &Who, disks: Vec<VolumeItem>) -> ApiResult<Vec<DropletItem>> {
         let numbers = self.disks.numbers_of(&disks)?;
-        let images = self.images.list(who)?;
-        let mut taken = HashMap::<&str, [Vec<i64>; 2]>::new();
-        for image in &images {
-            let of_kind = taken.entry(&image.resource_id).or_default();
-            match image.kind {
-                ImageType::Snapshot => of_kind[0].push(image.number),
-                ImageType::Backup => of_kind[1].push(image.number),
-                ImageType::Custom | ImageType::Base => {}
+        let mut attached = HashMap::<Uuid, Vec<Uuid>>::new();
+        for volume in self.disks.volumes(who)? {
+            if let Some(disk) = volume.attached_to() {
+                attached.entry(disk).or_default().push(volume.id());
             }
         }
-        let volumes = self.disks.volumes(who)?;
         let busy: HashSet<Uuid> =
             self.db.unfinished_actions()?.into_iter().map(|action| action.resource).collect();
         let ids: Vec<Uuid> = disks.iter().map(VolumeItem::id).collect();
@@ -85,19 +98,17 @@ impl Droplets {
         let mut droplets = Vec::with_capacity(disks.len());
         for (disk, first_boot) in disks.into_iter().zip(first_boots) {
             let number = numbers.get(&disk.id()).copied().ok_or_else(ApiError::not_found)?;
-            let [snapshot_ids, backup_ids] =
-                taken.get(number.to_string().as_str()).cloned().unwrap_or_default();
-            let attached = volumes.iter().filter(|volume| volume.attached_to() == Some(disk.id()));
+            let [snapshot_ids, backup_ids] = self.snapshots.numbers_of_droplet(who, disk.id())?;
             droplets.push(DropletItem {
                 number,
                 size: self.size_of(&disk),
                 vpc: labels::id(&disk.info.labels, labels::VPC)
                     .unwrap_or_else(|| default_vpc(&who.0, &disk.pool.slug)),
-                image: self.image_of_disk(&images, &disk)?,
+                image: self.image_of_disk(who, &disk)?,
                 snapshot_ids,
                 backup_ids,
                 first_boot: first_boot.map(|data| FirstBoot::parse(&data)).unwrap_or_default(),
-                volume_ids: attached.map(VolumeItem::id).collect(),
+                volume_ids: attached.remove(&disk.id()).unwrap_or_default(),
                 locked: busy.contains(&disk.id()),
                 disk,
             });
@@ -117,17 +128,17 @@ impl Droplets {
     }
 
     /// Returns the image that a disk was made from, or a made-up one if it was made from none.
-    fn image_of_disk(&self, images: &[ImageItem], disk: &VolumeItem) -> ApiResult<ImageItem> {
+    fn image_of_disk(&self, who: &Who, disk: &VolumeItem) -> ApiResult<ImageItem> {
         let Some(origin) = &disk.info.origin else {
             return self.images.blank(disk);
         };
-        match images.iter().find(|image| image.uuid == origin.id.0) {
+        match self.images.of_snapshot(who, origin.id.0)? {
             Some(image) => {
                 // After a rebuild it may be another image's.
                 let noted = disk.label(labels::IMAGE_SLUG);
                 let asked = self.config.base_snapshot(noted).filter(|snapshot| *snapshot == image.uuid);
                 let slug = asked.map(|_| noted.to_owned()).or_else(|| image.slug.clone());
-                Ok(ImageItem { slug, ..image.clone() })
+                Ok(ImageItem { slug, ..image })
             }
             None => self.images.deleted(origin),
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use icecore::snapshot::ResourceKind;
 use icecore_host::clock::Clock;
 use icecore_host::clock::new_id_at;
 use icecore_host::config::Config;
@@ -29,6 +30,8 @@ use crate::service::images::item::ImageItem;
 use crate::service::images::item::ImageType;
 use crate::service::items::GIB;
 use crate::service::parts::Parts;
+use crate::service::snapshot_index::Class;
+use crate::service::snapshot_lists::Wanted;
 use crate::service::snapshots::Snapshots;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
@@ -242,7 +245,9 @@ impl DropletCommands {
         let Some(policy) = droplet.backups() else { return Ok(0) };
         let kept_ms = i64::from(policy.kept_days()) * DAY_MS;
         let now = self.clock.now_unix_ms();
-        let mut expired = self.snapshots.list(who)?;
+        let of = Some((ResourceKind::Droplet, droplet.disk.id()));
+        let wanted = Wanted { of, classes: &[Class::Backup], ..Wanted::own() };
+        let mut expired = self.snapshots.list(who, &wanted)?;
         expired.retain(|item| {
             item.number.is_some_and(|number| droplet.backup_ids.contains(&number))
                 && now.saturating_sub(item.snapshot.age_unix_ms(now)) > kept_ms

@@ -19,6 +19,8 @@ use crate::service::droplets::commands::DropletCommands;
 use crate::service::droplets::item::DropletItem;
 use crate::service::items::SnapshotItem;
 use crate::service::parts::Parts;
+use crate::service::snapshot_index::Class;
+use crate::service::snapshot_lists::Wanted;
 use crate::service::snapshots::Snapshots;
 use crate::service::volumes::Volumes;
 use crate::words::error::ApiError;
@@ -112,15 +114,16 @@ impl Destructions {
 
     fn associated_with(&self, who: &Who, droplet: &DropletItem) -> ApiResult<Associated> {
         let mut found = Associated::default();
-        let all = self.snapshots.list(who)?;
-        let own =
-            |item: &&SnapshotItem| item.number.is_some_and(|number| droplet.snapshot_ids.contains(&number));
-        found.snapshots = all.iter().filter(own).map(snapshot).collect();
+        let of = |kind, disk, classes: &'static [Class]| {
+            let wanted = Wanted { of: Some((kind, disk)), classes, ..Wanted::own() };
+            let all = self.snapshots.list(who, &wanted)?;
+            Ok::<_, ApiError>(all.iter().map(snapshot).collect::<Vec<_>>())
+        };
+        let own: &[Class] = &[Class::Proper, Class::Other];
+        found.snapshots = of(ResourceKind::Droplet, droplet.disk.id(), own)?;
         for volume in self.attachments.volumes_of(who, droplet.disk.id())? {
             let id = volume.id().to_string();
-            let of_volume =
-                |item: &&SnapshotItem| item.snapshot.kind == ResourceKind::Volume && item.resource_id == id;
-            found.volume_snapshots.extend(all.iter().filter(of_volume).map(snapshot));
+            found.volume_snapshots.extend(of(ResourceKind::Volume, volume.id(), &[])?);
             let dollars = gib(volume.size_gib()) * VOLUME_DOLLARS;
             found.volumes.push(Resource { id, name: volume.name().to_owned(), dollars });
         }

@@ -106,7 +106,7 @@ impl DropletJobs {
                 self.snapshot(&disk()?, &options, progress)
             }
             DropletJob::Restore { snapshot } => {
-                let name = disk()?.info.name;
+                let name = disk()?.info.name.clone();
                 let restore = || icecore::volume::restore_volume(pool.repo(), &name, SnapshotId(*snapshot));
                 pool.disks().with_closed(&name, restore)?;
                 Ok(())
@@ -142,7 +142,7 @@ impl DropletJobs {
         detach_all(pool, id)?;
         self.db.forget_first_boot(id)?;
         for other in self.pools.values() {
-            let mut backups = icecore::snapshot::list(other.repo())?;
+            let mut backups = icecore::snapshot::now(other.repo())?.of(item.info.kind, &item.info.name)?;
             backups.retain(|snapshot| {
                 labels::id(&snapshot.labels, labels::RESOURCE) == Some(id)
                     && labels::image_type(&snapshot.labels) == labels::TYPE_BACKUP
@@ -156,15 +156,15 @@ impl DropletJobs {
 
 /// Returns the disk with this id, whatever account owns it.
 fn disk_of(pool: &Arc<Pool>, id: Uuid) -> ApiResult<VolumeItem> {
-    let all = icecore::volume::list_volumes(pool.repo())?.volumes;
-    let info = all.into_iter().find(|info| info.id.0 == id && info.kind == ResourceKind::Droplet);
+    let volumes = pool.volumes()?;
+    let info = volumes.get(id).filter(|info| info.kind == ResourceKind::Droplet).cloned();
     let info = info.ok_or_else(|| ApiError::not_found_saying("the Droplet was deleted"))?;
     Ok(VolumeItem { pool: Arc::clone(pool), info })
 }
 
 fn detach_all(pool: &Pool, droplet: Uuid) -> ApiResult<()> {
     let _changes = pool.changes();
-    for volume in icecore::volume::list_volumes(pool.repo())?.volumes {
+    for volume in pool.volumes()?.all() {
         if labels::id(&volume.labels, labels::ATTACHED) == Some(droplet) {
             let attached = [labels::ATTACHED.to_owned()];
             icecore::volume::relabel_volume(pool.repo(), &volume.name, &Labels::new(), &attached)?;
@@ -176,7 +176,8 @@ fn detach_all(pool: &Pool, droplet: Uuid) -> ApiResult<()> {
 fn create(pool: &Arc<Pool>, options: VolumeOptions, volumes: &[Uuid]) -> ApiResult<()> {
     let _changes = pool.changes();
     let droplet = options.id;
-    let all = icecore::volume::list_volumes(pool.repo())?.volumes;
+    let all = pool.volumes()?;
+    let all = all.all();
     // A volume that is gone no longer counts.
     let there = |id: &Uuid| all.iter().any(|info| info.id.0 == *id);
     let mut free = Vec::new();

@@ -20,9 +20,14 @@ use crate::service::items::SnapshotItem;
 use crate::service::items::VolumeItem;
 use crate::service::items::gigabytes;
 use crate::service::parts::Parts;
+use crate::service::snapshot_index::Class;
+use crate::service::snapshot_lists::Listed;
+use crate::service::snapshot_lists::Part;
+use crate::service::snapshot_lists::Wanted;
 use crate::service::snapshots::Snapshots;
 use crate::words::error::ApiError;
 use crate::words::error::ApiResult;
+use crate::words::ids;
 
 /// The images of all accounts.
 pub(crate) struct Images {
@@ -42,29 +47,71 @@ impl Images {
         }
     }
 
-    /// Returns all images that an account sees, oldest first: its own, and the base images.
-    pub(crate) fn list(&self, who: &Who) -> ApiResult<Vec<ImageItem>> {
-        let own = self.snapshots.list(who)?.into_iter();
-        let own = own.filter(|item| item.snapshot.kind == ResourceKind::Droplet);
-        let mut images: Vec<ImageItem> = own.filter_map(|item| self.image_of_snapshot(item)).collect();
-        for import in self.db.imports(&who.0)? {
-            if !images.iter().any(|image| image.uuid == import.uuid) {
-                images.push(self.image_of_import(&import)?);
-            }
-        }
-        images.extend(self.base_images()?);
+    /// Returns the base images, the imported ones, and the newest snapshots, at most this many,
+    /// oldest first.
+    pub(crate) fn newest(&self, who: &Who, most: usize) -> ApiResult<Vec<ImageItem>> {
+        let classes: &[Class] = &[Class::Custom, Class::Base];
+        let mut images =
+            self.page(who, &Wanted { base: true, classes, ..Wanted::own() }, 0, usize::MAX)?.items;
+        let classes: &[Class] = &[Class::Proper, Class::Backup, Class::Other];
+        let kind = Some(ResourceKind::Droplet);
+        let taken = self.snapshots.page(who, &Wanted { kind, classes, ..Wanted::own() }, true, 0, most)?;
+        images.extend(taken.items.into_iter().filter_map(|item| self.image_of_snapshot(item)));
         images.sort_by_key(|image| (image.created_unix_ms, image.number));
         Ok(images)
+    }
+
+    /// Returns a part of the images that an account sees, oldest first.
+    pub(crate) fn page(
+        &self,
+        who: &Who,
+        wanted: &Wanted,
+        skip: usize,
+        most: usize,
+    ) -> ApiResult<Part<ImageItem>> {
+        let wanted = &Wanted { kind: Some(ResourceKind::Droplet), ..wanted.clone() };
+        let mut imports = Vec::new();
+        let are_wanted = wanted.own && wanted.of.is_none();
+        for import in if are_wanted { self.db.imports(&who.0)? } else { Vec::new() } {
+            let is_tagged = |tag: &String| tags_of(&import).iter().any(|own| own.eq_ignore_ascii_case(tag));
+            if wanted.tag.as_ref().is_none_or(is_tagged) && self.snapshots.seen(who, import.uuid)?.is_none() {
+                imports.push((import.created_unix_ms, import));
+            }
+        }
+        let Part { items, total } = self.snapshots.page_with(who, wanted, imports, skip, most)?;
+        let mut images = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                Listed::Snapshot(item) => images.extend(self.image_of_snapshot(item)),
+                Listed::Other(import) => images.push(self.image_of_import(&import)?),
+            }
+        }
+        Ok(Part { items: images, total })
     }
 
     /// Returns the image with a number, or the base image with a slug. Several slugs may mean the same
     /// image, which is then shown with the one that was asked for.
     pub(crate) fn get(&self, who: &Who, id: &str) -> ApiResult<ImageItem> {
         let base = self.config.base_snapshot(id);
-        let wanted = |image: &ImageItem| image.number.to_string() == id || base == Some(image.uuid);
-        let found = self.list(who)?.into_iter().find(wanted).ok_or_else(ApiError::not_found)?;
-        let slug = if base.is_some() { Some(id.to_owned()) } else { found.slug };
-        Ok(ImageItem { slug, ..found })
+        let found = match (base, ids::number(id)) {
+            (Some(base), _) => self.snapshots.seen(who, base)?,
+            (None, Some(number)) => self.snapshots.image(who, number)?,
+            (None, None) => None,
+        };
+        if let Some(image) = found.and_then(|found| self.image_of_snapshot(found)) {
+            let slug = if base.is_some() { Some(id.to_owned()) } else { image.slug };
+            return Ok(ImageItem { slug, ..image });
+        }
+        let uuid = ids::number(id).map(|number| self.db.numbered(number)).transpose()?.flatten();
+        let import = uuid.map(|uuid| self.db.import(uuid)).transpose()?.flatten();
+        let import = import.filter(|import| import.account == who.0).ok_or_else(ApiError::not_found)?;
+        self.image_of_import(&import)
+    }
+
+    /// Returns an available image by the id of its snapshot.
+    pub(crate) fn of_snapshot(&self, who: &Who, snapshot: Uuid) -> ApiResult<Option<ImageItem>> {
+        let found = self.snapshots.seen(who, snapshot)?;
+        Ok(found.and_then(|found| self.image_of_snapshot(found)))
     }
 
     /// Returns an image that the account owns and may change.
@@ -83,16 +130,6 @@ impl Images {
             Err(error) if self.get(who, id).is_err() => Err(error),
             _ => Err(ApiError::bad_request("the resource is not a snapshot")),
         }
-    }
-
-    fn base_images(&self) -> ApiResult<Vec<ImageItem>> {
-        if self.config.images.is_empty() {
-            return Ok(Vec::new());
-        }
-        let all = self.snapshots.list_where(|snapshot, _| {
-            snapshot.kind == ResourceKind::Droplet && self.config.base_image(snapshot.id.0).is_some()
-        })?;
-        Ok(all.into_iter().filter_map(|item| self.image_of_snapshot(item)).collect())
     }
 
     /// Returns a Droplet's snapshot as an image.
@@ -121,7 +158,6 @@ impl Images {
             size_gigabytes: item.size_gigabytes(),
             tags: if base.is_some() { Vec::new() } else { snapshot.tags.clone() },
             status: ImageStatus::Available,
-            resource_id: item.resource_id.clone(),
             pools: item.pools,
         })
     }
@@ -139,12 +175,11 @@ impl Images {
             created_unix_ms: import.created_unix_ms,
             min_disk_gib: 0,
             size_gigabytes: 0.0,
-            tags: import.tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
+            tags: tags_of(import),
             status: match &import.problem {
                 None => ImageStatus::New,
                 Some(problem) => ImageStatus::Deleted(problem.clone()),
             },
-            resource_id: String::new(),
         })
     }
 
@@ -179,7 +214,10 @@ impl Images {
             size_gigabytes: gigabytes(0),
             tags: Vec::new(),
             status: ImageStatus::Deleted(String::new()),
-            resource_id: String::new(),
         })
     }
+}
+
+fn tags_of(import: &Import) -> Vec<String> {
+    import.tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
 }

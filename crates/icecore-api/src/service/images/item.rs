@@ -68,8 +68,6 @@ pub(crate) struct ImageItem {
     pub(crate) size_gigabytes: f64,
     pub(crate) tags: Vec<String>,
     pub(crate) status: ImageStatus,
-    /// The integer id of the Droplet that it was taken from, as text.
-    pub(crate) resource_id: String,
 }
 
 impl ImageItem {

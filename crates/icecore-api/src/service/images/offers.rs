@@ -105,8 +105,7 @@ impl Offers {
     pub(crate) fn to(&self, who: &Who) -> ApiResult<Vec<(i64, String, String)>> {
         let mut shown = Vec::new();
         for offer in self.db.offers_to(&who.0)? {
-            let images = self.images.list(&Who(offer.sender.clone()))?;
-            if let Some(image) = images.into_iter().find(|image| image.uuid == offer.uuid) {
+            if let Some(image) = self.images.of_snapshot(&Who(offer.sender.clone()), offer.uuid)? {
                 shown.push((image.number, image.name, offer.sender));
             }
         }

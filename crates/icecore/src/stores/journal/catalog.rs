@@ -6,8 +6,6 @@ use std::sync::Arc;
 use crate::format::bytes::DecodeError;
 use crate::format::checkpoint;
 use crate::format::checkpoint::Checkpoint;
-use crate::format::checkpoint::Content;
-use crate::format::checkpoint::Head;
 use crate::format::checkpoint::Row;
 use crate::format::checkpoint::Stood;
 use crate::format::journal::Change;
@@ -37,23 +35,23 @@ pub(crate) struct Catalog {
     /// The number of the last entry, or zero.
     pub(crate) number: u64,
     /// The digest of that entry.
-    digest: Digest,
+    pub(super) digest: Digest,
     /// The checkpoint that it builds on, if there was one.
-    base: Option<Arc<Checkpoint<Mapped>>>,
+    pub(super) base: Option<Arc<Checkpoint<Mapped>>>,
     /// What differs from the checkpoint.
     changed: BTreeMap<SnapshotId, Fate>,
     /// Whether packs were condemned since the checkpoint, so that nothing deleted before can be
     /// restored.
     forgot_deleted: bool,
-    condemned: Arc<Condemned>,
+    pub(super) condemned: Arc<Condemned>,
     /// Whoever began before this entry looks for each pack itself: not all that are gone are known.
-    low: u64,
-    volumes: Arc<BTreeMap<VolumeId, Stood>>,
+    pub(super) low: u64,
+    pub(super) volumes: Arc<BTreeMap<VolumeId, Stood>>,
     pub(crate) settings: Settings,
     /// The newest minor version of the format that anything of it was written with.
     pub(crate) minor: u16,
-    tokens: Vec<[u8; 16]>,
-    hasher: Hasher,
+    pub(super) tokens: Vec<[u8; 16]>,
+    pub(super) hasher: Hasher,
 }
 
 /// What became of a snapshot since the checkpoint.
@@ -270,7 +268,7 @@ impl Catalog {
     }
 
     /// Looks something up in the checkpoint, if there is one.
-    fn in_base<T>(
+    pub(super) fn in_base<T>(
         &self,
         look_up: impl FnOnce(&Checkpoint<Mapped>) -> Result<T, DecodeError>,
     ) -> Result<Option<T>> {
@@ -286,18 +284,10 @@ impl Catalog {
 
     /// Returns all snapshots, oldest first.
     pub(crate) fn all(&self) -> Result<Vec<Record>> {
-        let mut all = self.all_by_id()?;
+        let mut all = Vec::new();
+        self.for_each(|record| all.push(record))?;
         all.sort_by_key(|record| (record.created_unix_ms, record.id));
         Ok(all)
-    }
-
-    fn all_by_id(&self) -> Result<Vec<Record>> {
-        Ok(self
-            .with_deleted()?
-            .into_iter()
-            .filter(|(_, deleted)| deleted.is_none())
-            .map(|(record, _)| record)
-            .collect())
     }
 
     /// Returns the snapshots that were deleted and can be restored, in the order in which they were
@@ -321,27 +311,74 @@ impl Catalog {
             let mut all = Vec::with_capacity(base.rows() as usize + self.changed.len());
             for number in 0..base.rows() {
                 let row = base.row(number)?;
-                let is_gone = row.deleted_unix_ms.is_some() && self.forgot_deleted;
-                if !is_gone && !self.changed.contains_key(&row.id) {
+                if self.leaves(&row) {
                     all.push((base.record(&row)?, row.deleted_unix_ms));
                 }
             }
             Ok(all)
         })?;
         let mut all = of_base.unwrap_or_default();
-        all.extend(self.changed.values().filter_map(|fate| match fate {
+        all.extend(self.changed());
+        all.sort_by_key(|(record, _)| record.id);
+        Ok(all)
+    }
+
+    /// Tells whether a row of the checkpoint still says what became of its snapshot.
+    pub(super) fn leaves(&self, row: &Row) -> bool {
+        let is_gone = row.deleted_unix_ms.is_some() && self.forgot_deleted;
+        !is_gone && !self.changed.contains_key(&row.id)
+    }
+
+    /// Returns the snapshots that differ from the checkpoint, by id, and when each was deleted if
+    /// it was.
+    pub(super) fn changed(&self) -> impl Iterator<Item = (Record, Option<i64>)> {
+        self.changed.values().filter_map(|fate| match fate {
             Fate::Live(record) => Some(((**record).clone(), None)),
             Fate::Deleted(record, time) => Some(((**record).clone(), Some(*time))),
             Fate::Gone => None,
-        }));
-        all.sort_by_key(|(record, _)| record.id);
-        Ok(all)
+        })
+    }
+
+    /// Calls `each` with every snapshot, one at a time, in no order.
+    pub(crate) fn for_each(&self, mut each: impl FnMut(Record)) -> Result<()> {
+        self.in_base(|base| {
+            for number in 0..base.rows() {
+                let row = base.row(number)?;
+                if row.deleted_unix_ms.is_none() && self.leaves(&row) {
+                    each(base.record(&row)?);
+                }
+            }
+            Ok(())
+        })?;
+        self.changed_live().cloned().for_each(each);
+        Ok(())
+    }
+
+    /// Returns the number of the checkpoint that it builds on.
+    pub(crate) fn begins_at(&self) -> Option<u64> {
+        self.base.as_ref().map(|base| base.head.number)
+    }
+
+    /// Returns how many snapshots may differ from the checkpoint.
+    pub(crate) fn changes(&self) -> usize {
+        self.changed.len()
     }
 
     /// Returns how many snapshots there are, at most.
     pub(crate) fn count_at_most(&self) -> u64 {
         let base = self.base.as_ref().map_or(0, |base| base.rows());
         u64::from(base) + self.changed.len() as u64
+    }
+
+    /// Returns how many snapshots there are.
+    pub(crate) fn count(&self) -> Result<u64> {
+        let rows = |base: &Checkpoint<Mapped>| {
+            (0..base.rows()).try_fold(0, |live, number| {
+                let row = base.row(number)?;
+                Ok(live + u64::from(row.deleted_unix_ms.is_none() && self.leaves(&row)))
+            })
+        };
+        Ok(self.in_base(rows)?.unwrap_or(0) + self.changed_live().count() as u64)
     }
 
     /// Returns the live snapshots since the checkpoint.
@@ -380,6 +417,12 @@ impl Catalog {
     pub(crate) fn named_of(&self, kind: ResourceKind, resource: &str, name: &str) -> Result<Vec<Record>> {
         let key = checkpoint::full_key(&self.hasher, kind, resource, name);
         self.with_key(key, |record| record.kind == kind && record.resource == resource && record.name == name)
+    }
+
+    /// Returns the snapshots of a resource, oldest first.
+    pub(crate) fn all_of(&self, kind: ResourceKind, resource: &str) -> Result<Vec<Record>> {
+        let key = checkpoint::resource_key(&self.hasher, kind, resource);
+        self.with_key(key, |record| record.kind == kind && record.resource == resource)
     }
 
     /// Returns the newest snapshot of a resource.
@@ -451,35 +494,6 @@ impl Catalog {
     /// Tells whether packs may have been condemned after this entry.
     pub(crate) fn condemned_since(&self, number: u64) -> bool {
         number < self.low || self.condemned.values().any(|condemned| condemned.entry > number)
-    }
-
-    /// Returns the bytes of a checkpoint of this catalog. `is_there` tells which condemned packs
-    /// are still to be kept in mind.
-    pub(crate) fn encode(&self, config: &[u8], is_there: impl Fn(PackId) -> Result<bool>) -> Result<Vec<u8>> {
-        let mut condemned = Vec::new();
-        for (pack, condemnation) in &*self.condemned {
-            if is_there(*pack)? {
-                condemned.push((*pack, *condemnation));
-            }
-        }
-        let low = if condemned.len() == self.condemned.len() { self.low } else { self.number };
-        let head = Head {
-            number: self.number,
-            entry: self.digest.0,
-            low,
-            settings: self.settings.clone(),
-            tokens: self.tokens.clone(),
-            ..Head::default()
-        };
-        let content = Content {
-            config,
-            snapshots: self.with_deleted()?,
-            condemned,
-            volumes: self.volumes.values().collect(),
-        };
-        checkpoint::encode(head, &content, &self.hasher).map_err(|error| {
-            Error::new(ErrorKind::InvalidInput, format!("cannot encode a checkpoint: {error}"))
-        })
     }
 }
 

@@ -76,6 +76,18 @@ pub(crate) fn has_entry(files: &RepositoryFiles, number: u64) -> Result<bool> {
     Ok(has(layout::JOURNAL)? || has(layout::COPIES)?)
 }
 
+/// Tells whether anything is under the name of an entry, or of its copy.
+pub(crate) fn may_be_there(files: &RepositoryFiles, number: u64) -> bool {
+    for dir in [layout::JOURNAL, layout::COPIES] {
+        match files.open(&layout::numbered(dir, number)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // What cannot be opened is read, and told of, as any other entry.
+            _ => return true,
+        }
+    }
+    false
+}
+
 /// Returns an entry, its digest and its minor version, from its copy if need be.
 pub(crate) fn read_entry(files: &RepositoryFiles, number: u64) -> Result<(Entry, Digest, u16)> {
     match read_entry_in(files, layout::JOURNAL, number) {

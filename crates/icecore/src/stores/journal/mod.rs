@@ -4,7 +4,10 @@
 pub(crate) mod audit;
 pub(crate) mod catalog;
 pub(crate) mod files;
+pub(crate) mod recent;
+mod writing;
 
+use std::collections::BTreeSet;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -22,12 +25,14 @@ use crate::stores::files::RepositoryFiles;
 use crate::stores::index::Index;
 use crate::stores::journal::catalog::Catalog;
 use crate::stores::journal::files::Numbers;
+use crate::stores::journal::recent::Recent;
 use crate::stores::locks;
 use crate::stores::pack::file::look_at;
 use crate::stores::pack::list::list_packs;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::ids::SnapshotId;
 use crate::words::next_step::NextStep;
 use crate::words::sync::Mutex;
 use crate::words::sync::MutexGuard;
@@ -35,17 +40,27 @@ use crate::world::sessions::Work;
 
 /// The part of the snapshots that may have changed before the next checkpoint is made.
 const TAIL_PART: u64 = 32;
+/// The snapshots that may have changed since the checkpoint that a catalog builds on, before it is
+/// read anew from a later checkpoint.
+const CHANGES_MAX: usize = 512;
 /// How often reading begins again because checkpoints took the place of entries meanwhile.
 const READINGS_MAX: usize = 16;
 
 /// The journal as one handle of a repository knows it.
 pub(crate) struct Journal {
-    known: Mutex<Option<Arc<Catalog>>>,
+    known: Arc<Known>,
     /// What the config says, which holds until an entry says something else.
     settings: Settings,
     author: Author,
     clock: fn() -> i64,
     tokens: AtomicU64,
+}
+
+/// What handles of one repository in one process know together.
+#[derive(Default)]
+struct Known {
+    catalog: Mutex<Option<Arc<Catalog>>>,
+    recent: Mutex<Recent>,
 }
 
 /// What is done with an entry, and the catalog before and after it.
@@ -55,7 +70,14 @@ impl Journal {
     /// Returns the journal for a handle. `clock` gives the time of entries, in milliseconds since
     /// 1970.
     pub(crate) fn new(author: Author, clock: fn() -> i64, settings: Settings) -> Self {
-        Self { known: Mutex::default(), settings, author, clock, tokens: AtomicU64::new(0) }
+        Self { known: Arc::default(), settings, author, clock, tokens: AtomicU64::new(0) }
+    }
+
+    /// Returns the journal for another handle of the same repository, with its own session. Both
+    /// know what either has read.
+    pub(crate) fn beside(&self, author: Author, clock: fn() -> i64) -> Self {
+        let (known, settings) = (Arc::clone(&self.known), self.settings.clone());
+        Self { known, settings, author, clock, tokens: AtomicU64::new(0) }
     }
 
     /// Returns the name of this machine.
@@ -68,8 +90,16 @@ impl Journal {
     /// # Errors
     /// `Corrupt` if a part of it is lost or damaged; `NotFound` if the repository is gone.
     pub(crate) fn catalog(&self, files: &RepositoryFiles) -> Result<Arc<Catalog>> {
+        self.look(files, true)
+    }
+
+    /// Returns the catalog as it is now, after a look at all files of the journal unless `quick`.
+    fn look(&self, files: &RepositoryFiles, quick: bool) -> Result<Arc<Catalog>> {
         let mut known = self.lock_known();
-        let catalog = self.read_on(files, known.clone())?;
+        let catalog = match &*known {
+            Some(known) if quick && is_last(files, known)? => Arc::clone(known),
+            known => self.read_on(files, known.clone())?,
+        };
         config::check_readable(&catalog.settings.features, Geometry::V1)?;
         files.seals.enter(catalog.settings.epoch);
         *known = Some(Arc::clone(&catalog));
@@ -82,7 +112,17 @@ impl Journal {
     }
 
     fn lock_known(&self) -> MutexGuard<'_, Option<Arc<Catalog>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.known.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the snapshots that may differ between two catalogs, or none if that is not known any
+    /// more.
+    pub(crate) fn between(&self, earlier: &Catalog, later: &Catalog) -> Option<BTreeSet<SnapshotId>> {
+        self.recent().between((earlier.number, earlier.digest()), (later.number, later.digest()))
     }
 
     /// Reads what came after `known`, or else everything.
@@ -96,7 +136,7 @@ impl Journal {
                 _ => Arc::new(self.newest_checkpoint(files)?),
             };
             let begun = catalog.number;
-            let read = self.read_entries(files, &mut catalog);
+            let read = files::last_entry(files).and_then(|last| self.read_entries(files, &mut catalog, last));
             // A repair may have put other entries in the place of lost ones.
             if was_known && read.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt) {
                 continue;
@@ -104,21 +144,37 @@ impl Journal {
             // An entry that was read may have been put at a number that was already removed. Once
             // the older of the two checkpoints lies beyond where the reading began, this cannot be
             // ruled out.
-            if files::checkpoints(files)?.kept_from().is_none_or(|kept| kept <= begun) {
+            let checkpoints = files::checkpoints(files)?;
+            if checkpoints.kept_from().is_none_or(|kept| kept <= begun) {
                 read?;
-                return Ok(catalog);
+                return Ok(self.shorter(files, catalog, &checkpoints));
             }
         }
         Err(changes_too_fast())
     }
 
-    fn read_entries(&self, files: &RepositoryFiles, catalog: &mut Arc<Catalog>) -> Result<()> {
-        let last = files::last_entry(files)?;
+    fn read_entries(&self, files: &RepositoryFiles, catalog: &mut Arc<Catalog>, last: u64) -> Result<()> {
         for number in catalog.number + 1..=last {
             let (entry, digest, minor) = files::read_entry(files, number)?;
             Arc::make_mut(catalog).follow(&entry, digest, minor)?;
+            self.recent().note(&entry, digest);
         }
         Ok(())
+    }
+
+    /// Returns the same catalog from the newest checkpoint, where others have made some since and
+    /// much has changed: a catalog remembers all that differs from its checkpoint.
+    fn shorter(&self, files: &RepositoryFiles, catalog: Arc<Catalog>, checkpoints: &Numbers) -> Arc<Catalog> {
+        let newest = checkpoints.newest().filter(|newest| *newest <= catalog.number);
+        let Some(newest) = newest.filter(|_| catalog.changes() > CHANGES_MAX) else { return catalog };
+        if catalog.begins_at().is_some_and(|begins_at| begins_at >= newest) {
+            return catalog;
+        }
+        let Ok(mut shorter) = files::read_checkpoint(files, newest).map(Arc::new) else { return catalog };
+        match self.read_entries(files, &mut shorter, catalog.number) {
+            Ok(()) if shorter.digest() == catalog.digest() => shorter,
+            _ => catalog,
+        }
     }
 
     /// Calls `each` with every entry that is left, and the catalog before and after it.
@@ -195,7 +251,7 @@ impl Journal {
     ) -> Result<(Arc<Catalog>, T)> {
         let _turn = take_turn(files)?;
         loop {
-            let catalog = self.catalog(files)?;
+            let catalog = self.look(files, false)?;
             let (changes, result) = decide(&catalog)?;
             if changes.is_empty() {
                 return Ok((catalog, result));
@@ -219,7 +275,7 @@ impl Journal {
         changes: Vec<Change>,
     ) -> Result<Option<Arc<Catalog>>> {
         let _turn = take_turn(files)?;
-        let now = self.catalog(files)?;
+        let now = self.look(files, false)?;
         if now.number != catalog.number {
             return Ok(None);
         }
@@ -231,7 +287,7 @@ impl Journal {
         let _turn = take_turn(files)?;
         *self.lock_known() = None;
         loop {
-            let catalog = self.catalog(files)?;
+            let catalog = self.look(files, false)?;
             if let Some(catalog) = self.put(files, &catalog, account, Vec::new())? {
                 return make_checkpoint(files, &catalog);
             }
@@ -271,6 +327,7 @@ impl Journal {
             return Ok(Some(now).filter(|now| now.has_token(&entry.token)));
         }
         let next = Arc::new(catalog.after(&entry, digest, FORMAT_MINOR)?);
+        self.recent().note(&entry, digest);
         *self.lock_known() = Some(Arc::clone(&next));
         Ok(Some(self.shorten(files, next, &checkpoints)))
     }
@@ -315,7 +372,7 @@ fn changes_too_fast() -> Error {
 
 /// Makes the first checkpoint of a new repository, with the bytes of its config.
 pub(crate) fn begin(files: &RepositoryFiles, config: &[u8], settings: Settings) -> Result<()> {
-    let bytes = Catalog::empty(&files.hasher, settings).encode(config, |_| Ok(true))?;
+    let bytes = writing::encode(&Catalog::empty(&files.hasher, settings), config, |_| Ok(true))?;
     // What has its name is of an attempt that came to nothing.
     files::replace_checkpoint(files, 0, bytes)
 }
@@ -323,7 +380,7 @@ pub(crate) fn begin(files: &RepositoryFiles, config: &[u8], settings: Settings) 
 /// Makes a checkpoint of a catalog in place of a damaged one.
 pub(crate) fn replace_checkpoint(files: &RepositoryFiles, catalog: &Catalog) -> Result<()> {
     let config = config::read_bytes(&*files.place.objects)?;
-    let bytes = catalog.encode(&config, |_| Ok(true))?;
+    let bytes = writing::encode(catalog, &config, |_| Ok(true))?;
     files::replace_checkpoint(files, catalog.number, bytes)
 }
 
@@ -334,7 +391,7 @@ pub(crate) fn make_checkpoint(files: &RepositoryFiles, catalog: &Catalog) -> Res
         true => HashSet::new(),
         false => Index::load(files, &Index::default())?.packs(),
     };
-    let bytes = catalog.encode(&config, |pack| match look_at(files, pack) {
+    let bytes = writing::encode(catalog, &config, |pack| match look_at(files, pack) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(named.contains(&pack)),
         Err(error) if error.says_nothing_of_what_is_stored() => Err(error),
         _ => Ok(true),
@@ -342,6 +399,16 @@ pub(crate) fn make_checkpoint(files: &RepositoryFiles, catalog: &Catalog) -> Res
     files::put_checkpoint(files, catalog.number, bytes)?;
     files::remove_replaced(files);
     Ok(())
+}
+
+/// Tells whether nothing came after a catalog, as far as the names of the next entry and of the
+/// checkpoints say. An entry beyond a lost one is not seen: whoever commits looks at all names.
+fn is_last(files: &RepositoryFiles, catalog: &Catalog) -> Result<bool> {
+    if files::may_be_there(files, catalog.number + 1) {
+        return Ok(false);
+    }
+    // Looked at last: an entry that was removed by now is in a checkpoint.
+    Ok(files::checkpoints(files)?.newest().is_some_and(|newest| newest <= catalog.number))
 }
 
 /// Waits until no other process of this machine puts an entry, so that none of them writes one in

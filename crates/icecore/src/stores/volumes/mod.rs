@@ -35,6 +35,14 @@ pub(crate) fn load(files: &RepositoryFiles, name: &str) -> Result<VolumeRecord> 
     read(files, name).map(|(record, _)| record)
 }
 
+/// Returns the record in the directory of a volume.
+///
+/// # Errors
+/// As for [`load`].
+pub(crate) fn load_in(files: &RepositoryFiles, dir: &str) -> Result<VolumeRecord> {
+    read_in(files, dir, dir).map(|(record, _)| record)
+}
+
 /// Returns the record and the minor version of the format in which it was written.
 fn read(files: &RepositoryFiles, name: &str) -> Result<(VolumeRecord, u16)> {
     let (record, minor) = read_in(files, &files.volume_key(name), name)?;

@@ -69,6 +69,22 @@ pub fn volume_dir(repo: &Repository, name: &str) -> String {
     layout::volume_dir(&repo.files().volume_key(name))
 }
 
+/// Returns the directory that has the directories of all volumes, relative to the repository's, and
+/// the name of the file in each that is replaced whenever anything that [`VolumeInfo`] says has
+/// changed. Whoever watches them need not list the volumes again and again.
+pub fn watched_files() -> (&'static str, &'static str) {
+    (layout::VOLUMES, layout::RECORD)
+}
+
+/// Returns the volume in a directory of [`watched_files`].
+///
+/// # Errors
+/// As for [`find_volume`].
+pub fn volume_in(repo: &Repository, dir: &str) -> Result<VolumeInfo> {
+    check_volume_name(dir)?;
+    volumes::load_in(repo.files(), dir).map(VolumeInfo::from)
+}
+
 /// Returns all volumes.
 pub fn list_volumes(repo: &Repository) -> Result<VolumeListing> {
     let mut listing = VolumeListing::default();

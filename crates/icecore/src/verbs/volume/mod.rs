@@ -21,6 +21,8 @@ pub use crate::verbs::volume::info::VolumeListing;
 pub use crate::verbs::volume::info::find_volume;
 pub use crate::verbs::volume::info::list_volumes;
 pub use crate::verbs::volume::info::volume_dir;
+pub use crate::verbs::volume::info::volume_in;
+pub use crate::verbs::volume::info::watched_files;
 pub use crate::verbs::volume::info::written_bytes;
 pub use crate::verbs::volume::labels::relabel_volume;
 pub use crate::verbs::volume::snapshot::snapshot_volume;
