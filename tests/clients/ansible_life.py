@@ -6,34 +6,11 @@ import pathlib
 import re
 import subprocess
 import sys
-import urllib.request
 
-from server import file_system
+from server import KEY
 from server import server
-from server import wait_for
 
 HERE = pathlib.Path(__file__).parent
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ops@example.com"
-
-
-def call(one, token, method, path, body=None):
-    request = urllib.request.Request(
-        f"{one.url}/v2{path}", method=method, data=None if body is None else json.dumps(body).encode(),
-        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)
-
-
-def image(one, token):
-    """Imports what the Droplets boot from, which no module does, and returns its id."""
-    file = one.images / "system.raw"
-    file_system(file, 64, {"hostname": b"original\n"})
-    body = {"name": "system", "url": f"file://{file}", "region": "here", "distribution": "Debian"}
-    made = call(one, token, "POST", "/images", body)["image"]["id"]
-    wait_for(lambda: call(one, token, "GET", f"/images/{made}")["image"]["status"] == "available")
-    return made
-
 
 def play(one, token, name, variables):
     """Plays a playbook and returns how many of its tasks were done, changed something, and were left out."""
@@ -52,12 +29,12 @@ def play(one, token, name, variables):
 
 with server() as one:
     token = one.token()
-    variables = {"image": str(image(one, token)), "key": KEY}
+    variables = {"image": str(one.imported(token)[0]), "key": KEY}
     for name in ["life.yml", "gone.yml"]:
         done, changed, left_out = play(one, token, name, variables)
         assert changed > 0 and left_out == 0, (name, done, changed, left_out)
         again = play(one, token, name, variables)
         assert again[1] == 0, f"{name} changed {again[1]} things the second time"
         print(f"ansible: {name}: {done} tasks, {changed} changed something, none the second time")
-    left = {kind: call(one, token, "GET", f"/{kind}")[kind] for kind in ["droplets", "volumes", "snapshots", "tags"]}
+    left = {kind: one.ask(token, "GET", f"/{kind}")[1][kind] for kind in ["droplets", "volumes", "snapshots", "tags"]}
     assert not any(left.values()), left

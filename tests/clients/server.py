@@ -1,6 +1,7 @@
 """A server of `icecore serve` in a directory of its own, for the clients that are tried against it."""
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -9,8 +10,13 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 
 ICECORE = os.environ.get("ICECORE", "icecore")
+
+# A public SSH key.
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ops@example.com"
 
 CONFIG = """
 [server]
@@ -54,6 +60,31 @@ class Server:
             check=True, capture_output=True, text=True,
         )
         return made.stdout.split()[-1]
+
+    def ask(self, token, method, path, body=None):
+        """Makes one request as godo does, and returns the status and the answer."""
+        request = urllib.request.Request(
+            f"{self.url}/v2{path}", method=method, data=None if body is None else (json.dumps(body) + "\n").encode(),
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request) as answer:
+                status, text = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, text = error.code, error.read()
+        return status, json.loads(text) if text else None
+
+    def imported(self, token):
+        """Imports an image that Droplets can boot from. Returns its id and the URL that it came from."""
+        file = self.images / "system.raw"
+        file_system(file, 64, {"hostname": b"original\n"})
+        url = f"file://{file}"
+        body = {"name": "system", "url": url, "region": "here", "distribution": "Debian"}
+        status, answer = self.ask(token, "POST", "/images", body)
+        assert status == 202, answer
+        image = answer["image"]["id"]
+        wait_for(lambda: self.ask(token, "GET", f"/images/{image}")[1]["image"]["status"] == "available")
+        return image, url
 
     def start(self):
         with open(self.dir / "log", "ab") as log:

@@ -11,15 +11,12 @@ import json
 import pathlib
 import re
 import sys
-import urllib.error
-import urllib.request
 
-from server import file_system
+from server import KEY
 from server import server
 from server import wait_for
 
 HERE = pathlib.Path(__file__).parent / "terraform"
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ops@example.com"
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -91,20 +88,11 @@ def fits(wanted, got, known):
 
 
 class Provider:
-    def __init__(self, url, token):
-        self.url, self.token, self.before = url, token, {}
+    def __init__(self, one):
+        self.one, self.token, self.before = one, one.token(), {}
 
     def ask(self, method, path, body):
-        request = urllib.request.Request(
-            f"{self.url}/v2{path}", method=method, data=None if body is None else (json.dumps(body) + "\n").encode(),
-            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request) as answer:
-                status, text = answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            status, text = error.code, error.read()
-        return status, json.loads(text) if text else None
+        return self.one.ask(self.token, method, path, body)
 
     def make(self, call, known):
         """Makes one call and compares the answer."""
@@ -135,23 +123,14 @@ class Provider:
             raise Differs(f"{error}\nall of it: {json.dumps(answer)}") from None
 
 
-def prepared(one, provider):
-    """Returns what the recorded requests take as given: an image, what it came from, and a public key."""
-    file = one.images / "system.raw"
-    file_system(file, 64, {"hostname": b"original\n"})
-    known = {"key": KEY, "image_url": f"file://{file}"}
-    body = {"name": "system", "url": known["image_url"], "region": "here", "distribution": "Debian"}
-    provider.make({"POST": "/images", "body": body, "status": 202, "answer": {"image": {"id": "$image"}}}, known)
-    provider.make({"GET": "/images/${image}", "until": {"image": {"status": "available"}}}, known)
-    return known
-
-
 def play(file):
     """Makes the calls of a resource, against a server of its own. Returns what went wrong."""
     recorded = json.loads(file.read_text())
     with server() as one:
-        provider = Provider(one.url, one.token())
-        known = prepared(one, provider)
+        provider = Provider(one)
+        # What the recorded requests take as given.
+        image, url = one.imported(provider.token)
+        known = {"key": KEY, "image": image, "image_url": url}
         for step, calls in recorded["steps"].items():
             try:
                 for call in calls:

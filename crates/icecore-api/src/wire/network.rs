@@ -2,7 +2,6 @@
 //! from the Droplet's id, lie in the range of its VPC or in ranges that lead nowhere, and never
 //! change.
 
-use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
 use serde::Serialize;
@@ -10,14 +9,10 @@ use utoipa::ToSchema;
 
 use crate::pool::labels;
 use crate::service::droplets::item::DropletItem;
+use crate::words::ip_range::BENCHMARKS;
 use crate::words::ip_range::IpRange;
 use crate::words::ip_range::TEN;
 
-/// The first address for public networks, 198.18.0.0/15: the range for benchmarks, which no router
-/// forwards.
-const PUBLIC: u32 = 0xC612_0000;
-/// The number of addresses in it, without the first (the gateway's place) and the last.
-const PUBLIC_ADDRESSES: u32 = (1 << 17) - 3;
 /// The first address for public networks of version 6, in 2001:db8::/64: the range for
 /// documentation.
 const PUBLIC_V6: u128 = 0x2001_0db8_0000_0000_0000_0000_0000_1000;
@@ -66,11 +61,6 @@ impl From<&DropletItem> for NetworksJson {
     }
 }
 
-/// Returns the place of a number among some, from 0.
-fn place(number: i64, among: u32) -> u32 {
-    u32::try_from(number.rem_euclid(i64::from(among))).unwrap_or(0)
-}
-
 fn private(network: IpRange, number: i64) -> NetworkV4Json {
     NetworkV4Json {
         ip_address: network.address(number).to_string(),
@@ -81,11 +71,10 @@ fn private(network: IpRange, number: i64) -> NetworkV4Json {
 }
 
 fn public_v4(number: i64) -> NetworkV4Json {
-    let at = Ipv4Addr::from(PUBLIC + 2 + place(number, PUBLIC_ADDRESSES));
     NetworkV4Json {
-        ip_address: at.to_string(),
-        netmask: "255.254.0.0".to_owned(),
-        gateway: Ipv4Addr::from(PUBLIC + 1).to_string(),
+        ip_address: BENCHMARKS.address(number).to_string(),
+        netmask: BENCHMARKS.netmask().to_string(),
+        gateway: BENCHMARKS.gateway().to_string(),
         kind: "public".to_owned(),
     }
 }
@@ -102,6 +91,8 @@ fn public_v6(number: i64) -> NetworkV6Json {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]

@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 
 /// The largest private network.
 pub(crate) const TEN: IpRange = IpRange { first: 0x0a00_0000, bits: 8 };
+/// The range for benchmarks, which no router forwards.
+pub(crate) const BENCHMARKS: IpRange = IpRange { first: 0xc612_0000, bits: 15 };
 /// The networks that are private, by RFC 1918.
 const PRIVATE: [IpRange; 3] =
     [TEN, IpRange { first: 0xac10_0000, bits: 12 }, IpRange { first: 0xc0a8_0000, bits: 16 }];
@@ -53,6 +55,11 @@ impl IpRange {
         let addresses = i64::from(!self.mask()) - 2;
         let place = u32::try_from(number.rem_euclid(addresses.max(1))).unwrap_or(0);
         Ipv4Addr::from(self.first.saturating_add(2).saturating_add(place))
+    }
+
+    /// Returns the address where its gateway would be.
+    pub(crate) fn gateway(self) -> Ipv4Addr {
+        Ipv4Addr::from(self.first.saturating_add(1))
     }
 
     /// Returns the mask of its bits as an address.

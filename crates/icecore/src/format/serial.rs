@@ -7,6 +7,10 @@
 use bincode::BorrowDecode;
 pub(crate) use bincode::Decode;
 pub(crate) use bincode::Encode;
+use bincode::config::Configuration;
+use bincode::config::Limit;
+use bincode::config::LittleEndian;
+use bincode::config::Varint;
 use bincode::de::BorrowDecoder;
 use bincode::de::Decoder as BincodeDecoder;
 use bincode::enc::Encoder;
@@ -21,11 +25,12 @@ use crate::words::ids::PageId;
 /// The most bytes that a decoder reads or allocates for: a manifest page with every field at its
 /// limit fits.
 pub(crate) const SERIAL_BYTES_MAX: usize = 1 << 20;
+const CONFIG: Configuration<LittleEndian, Varint, Limit<SERIAL_BYTES_MAX>> =
+    bincode::config::standard().with_limit();
 
 /// Encodes a value. Fails only for values that no decoder would accept.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, DecodeError> {
-    let config = bincode::config::standard().with_limit::<SERIAL_BYTES_MAX>();
-    bincode::serde::encode_to_vec(value, config).map_err(|error| DecodeError::Serial(error.to_string()))
+    bincode::serde::encode_to_vec(value, CONFIG).map_err(|error| DecodeError::Serial(error.to_string()))
 }
 
 /// Decodes a value that must fill all of `bytes`.
@@ -38,8 +43,7 @@ pub(crate) fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T,
 ///
 /// A value has only one encoding: bincode alone would also accept overlong numbers.
 pub(crate) fn decode_front<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {
-    let config = bincode::config::standard().with_limit::<SERIAL_BYTES_MAX>();
-    let (value, read) = bincode::serde::decode_from_slice(bytes, config)
+    let (value, read) = bincode::serde::decode_from_slice(bytes, CONFIG)
         .map_err(|error| DecodeError::Serial(error.to_string()))?;
     if encode(&value)? != bytes[..read] {
         return Err(DecodeError::Serial("a number is longer than necessary".to_owned()));
@@ -50,14 +54,12 @@ pub(crate) fn decode_front<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Res
 /// Encodes a page, or what differs between two, to the bytes that [`encode`] would give: serde takes
 /// each id apart into its bytes, and pages consist of ids.
 pub(crate) fn encode_page<T: Encode>(value: &T) -> Result<Vec<u8>, DecodeError> {
-    let config = bincode::config::standard().with_limit::<SERIAL_BYTES_MAX>();
-    bincode::encode_to_vec(value, config).map_err(|error| DecodeError::Serial(error.to_string()))
+    bincode::encode_to_vec(value, CONFIG).map_err(|error| DecodeError::Serial(error.to_string()))
 }
 
 /// Decodes what [`encode_page`] encodes, as [`decode`] does.
 pub(crate) fn decode_page<T: Encode + Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let config = bincode::config::standard().with_limit::<SERIAL_BYTES_MAX>();
-    let (value, read) = bincode::decode_from_slice::<T, _>(bytes, config)
+    let (value, read) = bincode::decode_from_slice::<T, _>(bytes, CONFIG)
         .map_err(|error| DecodeError::Serial(error.to_string()))?;
     match bytes.split_at_checked(read) {
         Some((front, [])) if encode_page(&value)? == front => Ok(value),
