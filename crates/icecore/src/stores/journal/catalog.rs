@@ -46,7 +46,7 @@ pub(crate) struct Catalog {
     pub(super) condemned: Arc<Condemned>,
     /// Whoever began before this entry looks for each pack itself: not all that are gone are known.
     pub(super) low: u64,
-    pub(super) volumes: Arc<BTreeMap<VolumeId, Stood>>,
+    pub(super) volumes: Arc<BTreeMap<VolumeId, Arc<Stood>>>,
     pub(crate) settings: Settings,
     /// The newest minor version of the format that anything of it was written with.
     pub(crate) minor: u16,
@@ -101,7 +101,7 @@ impl Catalog {
             condemned: Arc::new(checkpoint.condemned()?.into_iter().collect()),
             low: head.low,
             volumes: Arc::new(
-                checkpoint.volumes()?.into_iter().map(|stood| (stood.of.volume, stood)).collect(),
+                checkpoint.volumes()?.into_iter().map(|stood| (stood.of.volume, Arc::new(stood))).collect(),
             ),
             settings: head.settings.clone(),
             minor: checkpoint.minor,
@@ -208,7 +208,7 @@ impl Catalog {
             Change::PutAside(_) => self.low = entry.number,
             Change::StandsOn(standing) => {
                 let stood = Stood { number: entry.number, of: (**standing).clone() };
-                Arc::make_mut(&mut self.volumes).insert(standing.volume, stood);
+                Arc::make_mut(&mut self.volumes).insert(standing.volume, Arc::new(stood));
             }
             Change::NoLonger(volume) => {
                 Arc::make_mut(&mut self.volumes).remove(volume);
@@ -476,7 +476,7 @@ impl Catalog {
     }
 
     /// Returns what volumes stand on.
-    pub(crate) fn volumes(&self) -> &BTreeMap<VolumeId, Stood> {
+    pub(crate) fn volumes(&self) -> &BTreeMap<VolumeId, Arc<Stood>> {
         &self.volumes
     }
 

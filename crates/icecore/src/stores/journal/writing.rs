@@ -36,7 +36,7 @@ pub(crate) fn encode(
         config,
         snapshots: catalog.changed().collect(),
         condemned,
-        volumes: catalog.volumes.values().collect(),
+        volumes: catalog.volumes.values().map(|stood| &**stood).collect(),
     };
     let failed = |error| Error::new(ErrorKind::InvalidInput, format!("cannot encode a checkpoint: {error}"));
     let of_base = catalog.in_base(|base| {

@@ -8,7 +8,7 @@ use crate::format::page::Inner;
 use crate::format::page::Leaf;
 use crate::format::page::Page;
 use crate::stores::chunks::Store;
-use crate::stores::recovery::pages::read_page;
+use crate::stores::recovery::pages::read_decoded;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PageId;
@@ -17,11 +17,10 @@ use crate::words::next_step::NextStep;
 /// Returns a page of the type that its place in the tree demands: a leaf at level 0, otherwise an
 /// inner page of that level.
 pub(crate) fn load_page(store: &Store, id: &PageId, level: u32) -> Result<Page> {
-    let bytes = read_page(store, id)?;
+    let page = read_decoded(store, id)?;
     let wrong = |why: String| {
         Error::corrupt(format!("manifest page {id} is damaged: {why}")).with_hint(NextStep::FindLost)
     };
-    let page = Page::decode(&bytes).map_err(|error| wrong(error.to_string()))?;
     let found = match &page {
         Page::Leaf(_) => 0,
         Page::Inner(inner) => u32::from(inner.level),

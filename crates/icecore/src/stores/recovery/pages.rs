@@ -1,7 +1,9 @@
 //! Reads manifest pages, each proven by its id, and puts them together from deltas.
 
 use crate::format::bytes::DecodeError;
+use crate::format::page::Page;
 use crate::format::page_delta::Delta;
+use crate::format::page_delta::Unfolded;
 use crate::pure::compress::Codec;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
@@ -12,6 +14,7 @@ use crate::stores::recovery::reader::with_reader;
 use crate::words::error::Error;
 use crate::words::error::Result;
 use crate::words::ids::PageId;
+use crate::words::next_step::NextStep;
 
 /// Records that are read for one page. A page takes one for each delta and one for the full page,
 /// and more only where some are damaged.
@@ -34,6 +37,67 @@ pub(crate) fn read_page(store: &Store, id: &PageId) -> Result<Vec<u8>> {
     let mut search = Search { takes_recent: true, ..Search::new(store) };
     search.page(id, ANY_DEPTH)?;
     search.pages.pop().map(|page| page.bytes).ok_or_else(|| lost(id))
+}
+
+/// Reads and decodes a manifest page. If it is damaged, takes another copy.
+pub(crate) fn read_decoded(store: &Store, id: &PageId) -> Result<Page> {
+    if let Some(page) = read_at_once(store, id) {
+        return Ok(page);
+    }
+    let bytes = read_page(store, id)?;
+    Page::decode(&bytes).map_err(|error| {
+        Error::corrupt(format!("manifest page {id} is damaged: {error}")).with_hint(NextStep::FindLost)
+    })
+}
+
+/// Reads a page and all deltas that it is made from, and proves only the page: that proves what it
+/// is made from too. Returns none if anything is amiss, as then it has to be found out what.
+fn read_at_once(store: &Store, id: &PageId) -> Option<Page> {
+    let (mut deltas, mut at) = (Vec::new(), *id);
+    let (mut page, mut number) = loop {
+        if let Some(RecentPage { number, bytes }) = store.recent_pages.get(&at) {
+            break (Page::decode(&bytes).ok()?, number);
+        }
+        let place = store.need_page(&at).ok()?;
+        if place.entry.codec != Codec::Delta {
+            let bytes = with_reader(|reader| reader.page(&store.files, &place).map(<[u8]>::to_vec)).ok()?;
+            let page = Page::decode(&bytes).ok()?;
+            store.recent_pages.add(at, RecentPage { number: 0, bytes: bytes.into() });
+            break (page, 0);
+        }
+        let mut stored = Vec::new();
+        place.pack.read_encoded(place.number, &place.entry, &mut stored).ok()?;
+        let delta = Delta::decode(&stored).ok()?;
+        at = delta.base;
+        deltas.push((place, stored));
+        if deltas.len() > ANY_DEPTH as usize {
+            return None;
+        }
+    };
+    if deltas.is_empty() {
+        return Some(page);
+    }
+    let mut unfolded = Unfolded::of(page);
+    for (place, stored) in deltas.iter().rev() {
+        let delta = Delta::decode(stored).ok()?;
+        // The depth falls from each page to the one that it is made from.
+        if delta.depth() <= number.count_ones() {
+            return None;
+        }
+        number = delta.number;
+        with_reader(|reader| {
+            let difference = reader.difference(place, &delta)?;
+            unfolded.apply(difference).map_err(|error| bad_delta(place, &error))
+        })
+        .ok()?;
+    }
+    page = unfolded.folded();
+    let bytes = page.encode().ok()?;
+    if store.files.hasher.page(&bytes) != *id {
+        return None;
+    }
+    store.recent_pages.add(*id, RecentPage { number, bytes: bytes.into() });
+    Some(page)
 }
 
 /// Reads a manifest page and returns it last, after the pages that it is made from, the full one
@@ -152,7 +216,6 @@ mod tests {
     use super::*;
     use crate::format::pack::PackKind;
     use crate::format::page::Leaf;
-    use crate::format::page::Page;
     use crate::format::page_delta::Difference;
     use crate::pure::compress::Encoded;
     use crate::pure::compress::Encoder;

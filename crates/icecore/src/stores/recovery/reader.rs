@@ -105,13 +105,7 @@ impl ItemReader {
         base: &[u8],
     ) -> Result<Vec<u8>> {
         let entry = &located.entry;
-        let difference = match delta.raw_bytes {
-            0 => delta.body,
-            raw_bytes => self
-                .decoder
-                .decode(Codec::Zstd, delta.body, raw_bytes.into())
-                .map_err(|error| located.damaged().with_source(error))?,
-        };
+        let difference = self.difference(located, delta)?;
         let bytes = Difference::apply(base, difference)
             .map_err(|error| located.damaged().in_context(error.to_string()))?;
         if bytes.len() != entry.raw_bytes as usize || files.hasher.page(&bytes).0 != entry.id {
@@ -121,6 +115,17 @@ impl ItemReader {
                 .in_context(format!("the content of page {id} does not match its id")));
         }
         Ok(bytes)
+    }
+
+    /// Returns the encoded difference that a delta holds.
+    pub(super) fn difference<'b>(&'b mut self, located: &Located, delta: &Delta<'b>) -> Result<&'b [u8]> {
+        match delta.raw_bytes {
+            0 => Ok(delta.body),
+            raw_bytes => self
+                .decoder
+                .decode(Codec::Zstd, delta.body, raw_bytes.into())
+                .map_err(|error| located.damaged().with_source(error)),
+        }
     }
 
     /// Reads the stored bytes and decodes them.
