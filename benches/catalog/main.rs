@@ -185,9 +185,8 @@ impl Bench {
         let statistics = self.median(1, |_, repo| Ok(stats(repo, &NoProgress).map(drop)?))?;
         let verified =
             self.median(1, |_, repo| Ok(verify(repo, None, Depth::Structure, &NoProgress).map(drop)?))?;
-        let planned = self.median(1, |_, repo| {
-            Ok(gc::plan(repo, &gc::GcOptions { max_unused: 0.2, reseal: false }, &NoProgress).map(drop)?)
-        })?;
+        let planned =
+            self.median(1, |_, repo| Ok(gc::plan(repo, &gc::GcOptions::new(0.2), &NoProgress).map(drop)?))?;
         let files = count(&self.dir)?;
         let mut cells =
             vec![unchanged, changed, get, renamed, deleted, volume, listed, statistics, verified, planned];

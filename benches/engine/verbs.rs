@@ -183,7 +183,7 @@ fn checks(
         });
     }
     group.bench_function("plan of a gc", |bench| {
-        let options = gc::GcOptions { max_unused: 0.05, reseal: false };
+        let options = gc::GcOptions::new(0.05);
         bench.iter(|| gc::plan(repo, &options, &NoProgress).unwrap().totals);
     });
     group.finish();

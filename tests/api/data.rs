@@ -225,7 +225,7 @@ fn what_a_clone_shows_stays_when_all_that_it_came_from_goes() {
 /// Gives back what nobody needs, beside the server.
 fn gc(server: &Server) {
     let repo = repository(server, "here");
-    let options = icecore::maintenance::gc::GcOptions { max_unused: 0.0, reseal: false };
+    let options = icecore::maintenance::gc::GcOptions::new(0.0);
     let plan = icecore::maintenance::gc::plan(&repo, &options, &icecore::NoProgress).unwrap();
     icecore::maintenance::gc::apply(&repo, plan, &icecore::NoProgress).unwrap();
 }

@@ -1,4 +1,4 @@
-//! An in-memory bucket, for tests: objects without directories, renames and syncs.
+//! An in-memory bucket, for tests: objects without directories, renames and syncs, for many machines.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,8 +6,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use icecore::image::ReadAt;
+use icecore::storage::Aged;
 use icecore::storage::Directory;
 use icecore::storage::Mapped;
 use icecore::storage::MemoryStorage;
@@ -20,19 +23,87 @@ use icecore::storage::StoredFile;
 /// The objects by name.
 pub type Content = BTreeMap<String, Arc<Vec<u8>>>;
 
-/// A bucket. Clones share their content.
-#[derive(Clone, Default)]
-pub struct Bucket(Arc<Mutex<Content>>);
+/// A bucket that many machines use, with a clock of its own. Clones share their content.
+#[derive(Clone)]
+pub struct Bucket {
+    content: Arc<Mutex<Content>>,
+    made: Arc<Mutex<BTreeMap<String, u64>>>,
+    now_unix_ms: Arc<AtomicU64>,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is done and answered.
+    Done,
+    /// It never arrives.
+    Lost,
+    /// It is done, and the answer is lost.
+    Unanswered,
+    /// The machine has no right to it.
+    Denied,
+}
+
+/// Decides what becomes of a request: what it does (`list`, `get`, `put`, `replace` or `delete`), and
+/// the name of the object or directory. It may do other work meanwhile.
+pub type Decide = dyn Fn(&str, &str) -> Fate + Send + Sync;
+
+/// A bucket as a machine reaches it.
+#[derive(Clone)]
+pub struct Reached {
+    bucket: Bucket,
+    decide: Arc<Decide>,
+}
+
+/// An empty bucket, a while after 1970.
+impl Default for Bucket {
+    fn default() -> Self {
+        let now_unix_ms = Arc::new(AtomicU64::new(1 << 40));
+        Self { content: Arc::default(), made: Arc::default(), now_unix_ms }
+    }
+}
 
 impl Bucket {
     pub fn content(&self) -> MutexGuard<'_, Content> {
-        self.0.lock().unwrap()
+        self.content.lock().unwrap()
+    }
+
+    /// Moves the clock forward.
+    pub fn wait_ms(&self, ms: u64) {
+        self.now_unix_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    /// Returns the bucket as a machine reaches it that nothing happens to.
+    pub fn reached(&self) -> Reached {
+        Reached { bucket: self.clone(), decide: Arc::new(|_, _| Fate::Done) }
     }
 
     /// Returns the place of a machine that has these local files.
     pub fn seen_from(&self, local: &MemoryStorage) -> Place {
+        self.reached_from(local, Arc::new(|_, _| Fate::Done))
+    }
+
+    /// Returns the place of a machine that has these local files, and whose requests end so.
+    pub fn reached_from(&self, local: &MemoryStorage, decide: Arc<Decide>) -> Place {
         let local = Arc::new(local.clone());
-        Place::new(Arc::new(self.clone()), Arc::clone(&local) as _, Arc::new(Directory::new(local)))
+        let reached = Reached { bucket: self.clone(), decide };
+        Place::new(Arc::new(reached), Arc::clone(&local) as _, Arc::new(Directory::new(local)))
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) {
+        self.content().insert(name.to_owned(), Arc::new(bytes.to_vec()));
+        self.made.lock().unwrap().insert(name.to_owned(), self.now_unix_ms.load(Ordering::Relaxed));
+    }
+}
+
+impl Reached {
+    fn ask<T>(&self, what: &str, name: &str, then: impl FnOnce(&Bucket) -> io::Result<T>) -> io::Result<T> {
+        match (self.decide)(what, name) {
+            Fate::Done => then(&self.bucket),
+            Fate::Lost => Err(io::ErrorKind::TimedOut.into()),
+            Fate::Unanswered => then(&self.bucket).and(Err(io::ErrorKind::TimedOut.into())),
+            Fate::Denied => Err(io::ErrorKind::PermissionDenied.into()),
+        }
     }
 }
 
@@ -55,7 +126,7 @@ impl StoredFile for Object {
 }
 
 struct Upload {
-    bucket: Bucket,
+    reached: Reached,
     bytes: Vec<u8>,
 }
 
@@ -74,53 +145,79 @@ impl NewObject for Upload {
     }
 
     fn publish(&mut self, name: &str) -> io::Result<Put> {
-        let mut content = self.bucket.content();
-        if content.contains_key(name) {
-            return Ok(Put::Exists);
-        }
-        content.insert(name.to_owned(), Arc::new(self.bytes.clone()));
-        Ok(Put::Made)
+        self.reached.ask("put", name, |bucket| {
+            if bucket.content().contains_key(name) {
+                return Ok(Put::Exists);
+            }
+            bucket.put(name, &self.bytes);
+            Ok(Put::Made)
+        })
     }
 
     fn mend(&mut self, name: &str) -> io::Result<()> {
-        self.bucket.put_hint(name, &self.bytes)
+        self.reached.put_hint(name, &self.bytes)
     }
 }
 
-impl Objects for Bucket {
+impl Objects for Reached {
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        let content = self.content();
-        let inside = content.keys().filter_map(|name| name.strip_prefix(dir)?.strip_prefix('/'));
-        Ok(inside.map(str::to_owned).collect())
+        self.ask("list", dir, |bucket| {
+            let content = bucket.content();
+            let inside = content.keys().filter_map(|name| name.strip_prefix(dir)?.strip_prefix('/'));
+            Ok(inside.map(str::to_owned).collect())
+        })
+    }
+
+    fn list_aged(&self, dir: &str) -> io::Result<Vec<Aged>> {
+        let names = self.list(dir)?;
+        let (content, made) = (self.bucket.content(), self.bucket.made.lock().unwrap());
+        let aged = |name: String| {
+            let path = format!("{dir}/{name}");
+            let bytes = content.get(&path)?.len() as u64;
+            Some(Aged { name, bytes, made_unix_ms: made.get(&path).copied() })
+        };
+        Ok(names.into_iter().filter_map(aged).collect())
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
-        let bytes = self.content().get(name).cloned().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(Object(bytes)))
+        self.ask("get", name, |bucket| {
+            let bytes = bucket.content().get(name).cloned().ok_or(io::ErrorKind::NotFound)?;
+            Ok(Box::new(Object(bytes)) as Box<dyn StoredFile>)
+        })
     }
 
     fn begin(&self, _spool: &str) -> io::Result<Box<dyn NewObject>> {
-        Ok(Box::new(Upload { bucket: self.clone(), bytes: Vec::new() }))
+        Ok(Box::new(Upload { reached: self.clone(), bytes: Vec::new() }))
     }
 
     fn put_hint(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.content().insert(name.to_owned(), Arc::new(bytes.to_vec()));
-        Ok(())
+        self.ask("replace", name, |bucket| {
+            bucket.put(name, bytes);
+            Ok(())
+        })
     }
 
     fn delete(&self, name: &str) -> io::Result<()> {
-        self.content().remove(name);
-        Ok(())
+        self.ask("delete", name, |bucket| {
+            bucket.content().remove(name);
+            Ok(())
+        })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut content = self.content();
-        if content.contains_key(to) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        let bytes = content.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        content.insert(to.to_owned(), bytes);
-        Ok(())
+        self.ask("replace", to, |bucket| {
+            let bytes = bucket.content().get(from).cloned().ok_or(io::ErrorKind::NotFound)?;
+            if bucket.content().contains_key(to) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            bucket.put(to, &bytes);
+            bucket.content().remove(from);
+            Ok(())
+        })
     }
 
     fn sync(&self, _dir: &str) -> io::Result<()> {

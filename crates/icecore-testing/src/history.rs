@@ -199,7 +199,7 @@ impl History {
                 deleted.map(|_| ())
             }
             Step::Gc { max_unused } => {
-                let plan = gc::plan(repo, &gc::GcOptions { max_unused, reseal: false }, &NoProgress)?;
+                let plan = gc::plan(repo, &gc::GcOptions::new(max_unused), &NoProgress)?;
                 gc::apply(repo, plan, &NoProgress).map(|_| ())
             }
             _ => Ok(()),

@@ -169,7 +169,7 @@ pub fn open_with_small_packs(storage: impl Storage + 'static) -> icecore::Result
 
 /// Runs a garbage collection that leaves nothing unused.
 pub fn collect(repo: &Repository) -> icecore::Result<gc::GcTotals> {
-    let plan = gc::plan(repo, &gc::GcOptions { max_unused: 0.0, reseal: false }, &NoProgress)?;
+    let plan = gc::plan(repo, &gc::GcOptions::new(0.0), &NoProgress)?;
     gc::apply(repo, plan, &NoProgress)
 }
 

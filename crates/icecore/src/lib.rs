@@ -222,6 +222,7 @@ pub mod storage {
     pub use crate::world::fs::FsStorage;
     #[cfg(feature = "testing")]
     pub use crate::world::memory::MemoryStorage;
+    pub use crate::world::objects::Aged;
     pub use crate::world::objects::Freeing;
     pub use crate::world::objects::NewObject;
     pub use crate::world::objects::Objects;

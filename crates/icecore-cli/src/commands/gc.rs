@@ -1,5 +1,7 @@
 //! `icecore gc`.
 
+use std::time::Duration;
+
 use icecore::Result;
 use icecore::maintenance::gc::GcOptions;
 use icecore::maintenance::gc::GcTotals;
@@ -26,6 +28,10 @@ pub(crate) struct GcArgs {
     /// Rewrite all packs of a sealed repository that were sealed before the last `icecore key rotate`
     #[arg(long)]
     reseal: bool,
+    /// How long to keep packs that nothing needs in a bucket, where other machines may be reading them, or have just
+    /// written them
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = units::parse_duration)]
+    grace: Duration,
 }
 
 impl GcArgs {
@@ -34,7 +40,11 @@ impl GcArgs {
         if self.reseal {
             icecore::keys::master_key(&repo).map_err(|error| error.in_context("--reseal"))?;
         }
-        let options = GcOptions { max_unused: self.max_unused, reseal: self.reseal };
+        let options = GcOptions {
+            max_unused: self.max_unused,
+            reseal: self.reseal,
+            grace_ms: u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX),
+        };
         let interrupted = "no snapshot was changed; the next gc finishes the work";
         let progress = app.ui.progress("finding used data");
         let plan = icecore::maintenance::gc::plan(&repo, &options, &progress)
@@ -59,7 +69,7 @@ fn summary(totals: &GcTotals, dry_run: bool) -> String {
         }
     };
     let used = units::percent(totals.used_bytes, totals.pack_bytes);
-    let lines = [
+    let mut lines = vec![
         ("packs", format!("{} before, {}, {used} of it used", totals.packs, units::bytes(totals.pack_bytes))),
         ("removed", units::count(totals.packs_removed, "pack")),
         ("rewritten", units::count(totals.packs_rewritten, "pack")),
@@ -67,6 +77,10 @@ fn summary(totals: &GcTotals, dry_run: bool) -> String {
         ("still unused", still_unused(totals)),
         ("leftovers", units::count(totals.leftovers_removed, "file")),
     ];
+    if totals.packs_condemned > 0 {
+        let condemned = units::count(totals.packs_condemned, "pack");
+        lines.insert(2, ("condemned", format!("{condemned}, which a gc after --grace removes")));
+    }
     format!("{head}\n{}", ui::pairs(2, &lines))
 }
 

@@ -134,6 +134,7 @@ pub(crate) struct GcResult {
     chunks_punched: u64,
     freed_bytes: u64,
     unused_bytes_kept: u64,
+    packs_condemned: u64,
     leftovers_removed: u64,
 }
 
@@ -149,6 +150,7 @@ impl GcResult {
             chunks_punched: totals.chunks_punched,
             freed_bytes: totals.freed_bytes,
             unused_bytes_kept: totals.unused_bytes_kept,
+            packs_condemned: totals.packs_condemned,
             leftovers_removed: totals.leftovers_removed,
         }
     }

@@ -53,7 +53,7 @@ fn sound() -> &'static Sound {
         icecore::snapshot::delete(&bench.repo, gone, DeleteOptions::default()).unwrap();
         let plan = icecore::maintenance::gc::plan(
             &bench.repo,
-            &icecore::maintenance::gc::GcOptions { max_unused: 0.0, reseal: false },
+            &icecore::maintenance::gc::GcOptions::new(0.0),
             &NoProgress,
         )
         .unwrap();

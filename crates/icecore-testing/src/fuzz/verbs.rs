@@ -194,14 +194,14 @@ pub fn change_all(repo: &Repository, all: &[(Snapshot, Option<Vec<u8>>)]) {
         }
     };
     for max_unused in [0.05, 0.0] {
-        let plan = gc::plan(repo, &gc::GcOptions { max_unused, reseal: false }, &patience());
+        let plan = gc::plan(repo, &gc::GcOptions::new(max_unused), &patience());
         let _ = plan.and_then(|plan| gc::apply(repo, plan, &patience()));
         keeps("gc");
     }
     let repaired = icecore::maintenance::repair_index(repo, &patience());
     keeps(&format!("a repair of the index, {repaired:?}"));
     let _ = icecore::maintenance::repair_snapshots(repo, &patience());
-    let plan = gc::plan(repo, &gc::GcOptions { max_unused: 0.0, reseal: false }, &patience());
+    let plan = gc::plan(repo, &gc::GcOptions::new(0.0), &patience());
     let _ = plan.and_then(|plan| gc::apply(repo, plan, &patience()));
     keeps("a repair and gc");
 }

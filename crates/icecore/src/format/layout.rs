@@ -25,6 +25,8 @@ pub(crate) const INDEX: &str = "index";
 pub(crate) const PARITY: &str = "parity";
 /// Packs that `repair` took out of use, kept for inspection.
 pub(crate) const DAMAGED: &str = "damaged";
+/// Where other machines write too: objects that a gc makes for a moment to learn the time.
+pub(crate) const SESSIONS: &str = "sessions";
 /// What only this machine needs: a copy of the repository is whole without it.
 pub(crate) const LOCAL: &str = "local";
 pub(crate) const LOCKS: &str = "local/locks";
@@ -40,8 +42,8 @@ pub(crate) const DAMAGE: &str = "local/damage";
 /// Space that is given back when the disk is full, so that delete and gc can work.
 pub(crate) const RESERVE: &str = "local/reserve";
 /// All names that can be in the directory of a repository.
-pub(crate) const ROOT: [&str; 11] =
-    [CHECKPOINTS, CONFIG, DAMAGED, INDEX, JOURNAL, COPIES, KEYS, KEY_COPIES, LOCAL, PACKS, PARITY];
+pub(crate) const ROOT: [&str; 12] =
+    [CHECKPOINTS, CONFIG, DAMAGED, INDEX, JOURNAL, COPIES, KEYS, KEY_COPIES, LOCAL, PACKS, PARITY, SESSIONS];
 /// The size of [`RESERVE`].
 pub(crate) const RESERVE_BYTES: usize = 256 << 10;
 
@@ -52,13 +54,18 @@ pub(crate) fn lock(name: &str) -> String {
 
 /// Returns the file of an entry, its copy, or a checkpoint.
 pub(crate) fn numbered(dir: &str, number: u64) -> String {
-    format!("{dir}/{number:016x}")
+    format!("{dir}/{}", number_name(number))
+}
+
+/// Returns the name of an entry or a checkpoint in its directory.
+pub(crate) fn number_name(number: u64) -> String {
+    format!("{number:016x}")
 }
 
 /// Returns the number of an entry or a checkpoint if `file` has the form of its name.
 pub(crate) fn number_of(file: &str) -> Option<u64> {
     let number = u64::from_str_radix(file, 16).ok()?;
-    (format!("{number:016x}") == file).then_some(number)
+    (number_name(number) == file).then_some(number)
 }
 
 /// Returns the file of a key slot, in one of its places.

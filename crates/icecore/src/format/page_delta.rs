@@ -149,14 +149,14 @@ impl Difference {
 
 /// A page in a form that takes differences one after another.
 pub(crate) enum Unfolded {
-    Leaf { digests: [NodeDigest; LEAF_SPANS], places: Places },
+    Leaf { digests: Box<[NodeDigest; LEAF_SPANS]>, places: Places },
     Inner(Inner),
 }
 
 impl Unfolded {
     pub(crate) fn of(page: Page) -> Self {
         match page {
-            Page::Leaf(leaf) => Self::Leaf { digests: leaf.span_digests(), places: places(&leaf) },
+            Page::Leaf(leaf) => Self::Leaf { digests: Box::new(leaf.span_digests()), places: places(&leaf) },
             Page::Inner(inner) => Self::Inner(inner),
         }
     }

@@ -17,6 +17,7 @@ use crate::stores::journal::catalog::Catalog;
 use crate::stores::pack::cache::PackCache;
 use crate::stores::pack::file::PackFile;
 use crate::stores::pack::file::look_at;
+use crate::stores::pack::list::list_packs;
 use crate::stores::recent_pages::RecentPages;
 use crate::stores::recovery::rebuilt_packs::RebuiltPacks;
 use crate::stores::recovery::rebuilt_packs::write_back;
@@ -42,11 +43,19 @@ pub(crate) struct Store {
     pub(crate) recent_pages: RecentPages,
     rebuilt: RebuiltPacks,
     index: RwLock<Arc<Index>>,
-    /// The packs looked for since the index was loaded, and whether each exists.
-    there: Mutex<HashMap<PackId, bool>>,
+    /// The packs looked for since the index was loaded.
+    there: Mutex<There>,
     loads: Mutex<Loads>,
     /// The number of the journal's last entry at the last [`look_again`](Store::look_again).
     looked_at: Mutex<Option<u64>>,
+}
+
+/// Packs, and whether each exists.
+#[derive(Default)]
+struct There {
+    known: HashMap<PackId, bool>,
+    /// Whether all packs were listed: each look takes a while where others write too.
+    listed: bool,
 }
 
 /// Counts of index loads that brought in runs published by others, perhaps not yet durable.
@@ -150,7 +159,7 @@ impl Store {
     /// have removed.
     pub(crate) fn reload(&self) -> Result<()> {
         self.load_runs()?;
-        self.there.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.there.lock().unwrap_or_else(PoisonError::into_inner) = There::default();
         self.packs.clear();
         self.recent_pages.clear();
         self.rebuilt.forget_failed();
@@ -188,9 +197,15 @@ impl Store {
     /// # Errors
     /// Fails if this process cannot look, for lack of permission or descriptors.
     pub(crate) fn has_pack(&self, id: PackId) -> Result<bool> {
-        let known = |there: &HashMap<PackId, bool>| there.get(&id).copied();
-        if let Some(there) = known(&self.there.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(there);
+        {
+            let mut there = self.there.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.files.are_shared() && !there.listed {
+                there.known.extend(list_packs(&self.files)?.into_iter().map(|pack| (pack, true)));
+                there.listed = true;
+            }
+            if let Some(there) = there.known.get(&id) {
+                return Ok(*there);
+            }
         }
         let there = match look_at(&self.files, id) {
             Ok(()) => true,
@@ -205,7 +220,7 @@ impl Store {
             }
             Err(error) => return Err(error),
         };
-        self.there.lock().unwrap_or_else(PoisonError::into_inner).insert(id, there);
+        self.there.lock().unwrap_or_else(PoisonError::into_inner).known.insert(id, there);
         Ok(there)
     }
 

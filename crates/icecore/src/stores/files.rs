@@ -214,6 +214,17 @@ impl RepositoryFiles {
         self.place.objects.list(dir).map_err(|error| Error::stored_io(format!("listing {dir}"), error))
     }
 
+    /// Returns the names of the objects in a directory that come after `after`.
+    pub(crate) fn list_after(&self, dir: &str, after: &str) -> Result<Vec<String>> {
+        let listing = |error| Error::stored_io(format!("listing {dir}"), error);
+        self.place.objects.list_after(dir, after).map_err(listing)
+    }
+
+    /// Tells whether other machines write to the repository too.
+    pub(crate) fn are_shared(&self) -> bool {
+        self.place.objects.is_shared()
+    }
+
     /// Returns the names of the local files in a directory.
     pub(crate) fn list_local(&self, dir: &str) -> Result<Vec<String>> {
         self.place.local.list(dir).map_err(|error| Error::stored_io(format!("listing {dir}"), error))

@@ -12,6 +12,7 @@ use crate::stores::live_records::pinned;
 use crate::stores::locks::Pin;
 use crate::stores::manifest::cursor::Cursor;
 use crate::stores::manifest::cursor::Node;
+use crate::stores::planner::Plan;
 use crate::stores::recovery::is_of_the_place;
 use crate::views::ahead::Fetcher;
 use crate::views::ahead::Queue;
@@ -204,11 +205,25 @@ impl SnapshotDisk {
         Ok(missing)
     }
 
+    /// Says what of packs is going to be read for chunks, where that takes a while to come.
+    fn announce(&self, chunks: &[ChunkId]) {
+        let store = self.store();
+        if !store.files.are_shared() {
+            return;
+        }
+        let mut plan = Plan::default();
+        for located in chunks.iter().filter_map(|id| store.need_chunk(id).ok()) {
+            plan.add(located.pack.id, &located.entry);
+        }
+        plan.announce(store);
+    }
+
     /// Has other threads fetch the chunks that a range needs. Errors surface only when somebody
     /// reads the range.
     fn fetch_ahead(&self, range: &Range<u64>) {
         let range = range.start..range.end.min(self.size_bytes);
         if let Ok(chunks) = self.missing(&range) {
+            self.announce(&chunks);
             Queue::new(chunks).spawn(&self.fetcher);
         }
     }
@@ -216,6 +231,7 @@ impl SnapshotDisk {
     /// Fetches the chunks of a large read together with other threads.
     fn fetch_together(&self, range: &Range<u64>) -> Result<()> {
         let chunks = self.missing(range)?;
+        self.announce(&chunks);
         let bytes = chunks.len().saturating_mul(SPAN_BYTES);
         if chunks.len() >= CHUNKS_TO_SHARE && bytes <= self.fetcher.cache.bytes_max() / 4 {
             let queue = Queue::new(chunks);

@@ -16,8 +16,10 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::time::UNIX_EPOCH;
 
 use memmap2::MmapOptions;
+use rustix::fs::Advice;
 use rustix::fs::AtFlags;
 use rustix::fs::Dir;
 use rustix::fs::FileType;
@@ -383,6 +385,17 @@ impl StoredFile for FsFile {
 
     fn allocated_bytes(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.blocks().saturating_mul(512))
+    }
+
+    fn written_unix_ms(&self) -> io::Result<Option<u64>> {
+        let since_1970 = self.file.metadata()?.modified()?.duration_since(UNIX_EPOCH);
+        Ok(since_1970.ok().and_then(|since| u64::try_from(since.as_millis()).ok()))
+    }
+
+    fn will_read(&self, range: Range<u64>) {
+        let length = std::num::NonZeroU64::new(range.end.saturating_sub(range.start));
+        // Without it, the kernel reads when it is asked.
+        let _ = rustix::fs::fadvise(&self.file, range.start, length, Advice::WillNeed);
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {

@@ -21,6 +21,42 @@ pub trait Objects: Send + Sync {
     /// Returns the names of the objects in a directory, without the directory, in no order.
     fn list(&self, dir: &str) -> io::Result<Vec<String>>;
 
+    /// Returns the objects in a directory with their lengths and ages, in no order. Leaves out one
+    /// that disappears meanwhile.
+    fn list_aged(&self, dir: &str) -> io::Result<Vec<Aged>> {
+        let mut objects = Vec::new();
+        for name in self.list(dir)? {
+            let path = if dir.is_empty() { name.clone() } else { format!("{dir}/{name}") };
+            match self.open(&path) {
+                Ok(file) => {
+                    let made_unix_ms = file.written_unix_ms()?;
+                    objects.push(Aged { name, bytes: file.len(), made_unix_ms });
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(objects)
+    }
+
+    /// Returns the names of the objects in a directory that come after `after`, in no order.
+    fn list_after(&self, dir: &str, after: &str) -> io::Result<Vec<String>> {
+        let mut names = self.list(dir)?;
+        names.retain(|name| name.as_str() > after);
+        Ok(names)
+    }
+
+    /// Tells whether other machines write here too, of which the sessions know nothing. Whoever
+    /// captures may then have no right to delete.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Returns how many bytes between two parts of an object are better read too than left out.
+    fn gap_bytes(&self) -> u64 {
+        64 << 10
+    }
+
     /// Opens an object, to read any parts of it.
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>>;
 
@@ -54,6 +90,18 @@ pub trait Objects: Send + Sync {
 
     /// Makes durable what anybody has put into a directory, and deleted from it.
     fn sync(&self, dir: &str) -> io::Result<()>;
+}
+
+/// An object in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aged {
+    /// Its name, without the directory.
+    pub name: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// When it was made, in milliseconds since 1970, by the clock of the place. None if the place
+    /// does not know.
+    pub made_unix_ms: Option<u64>,
 }
 
 /// Frees the space of a deleted object.

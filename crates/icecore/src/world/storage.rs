@@ -98,8 +98,18 @@ pub trait StoredFile: Send + Sync {
         Ok(self.len())
     }
 
+    /// Returns when it was last written, in milliseconds since 1970, by the clock of what keeps it.
+    /// None if that is not known.
+    fn written_unix_ms(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Fills `buffer` from `offset` on. Too few bytes there are an error.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Says that `range` is about to be read: an implementation may begin to fetch it. Returns at
+    /// once, and says nothing of errors.
+    fn will_read(&self, _range: Range<u64>) {}
 
     /// Maps `range`. Only for files that never change once they have their name.
     /// [`Mapped::is_broken`] reports parts that become unreadable later.

@@ -350,6 +350,14 @@ impl<W: Watch> StoredFile for WatchedFile<dyn StoredFile, W> {
         self.told(&Call::new(Op::Measure, &self.name), StoredFile::allocated_bytes)
     }
 
+    fn written_unix_ms(&self) -> io::Result<Option<u64>> {
+        self.told(&Call::new(Op::Measure, &self.name), StoredFile::written_unix_ms)
+    }
+
+    fn will_read(&self, range: Range<u64>) {
+        self.inner.will_read(range);
+    }
+
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let call = Call::of(Op::Read, &self.name, offset, buffer.len());
         self.told(&call, |inner| inner.read_at(offset, buffer))

@@ -308,7 +308,7 @@ fn repaired_catalog(contents: &Contents, files: &Files, what: &str) {
 fn gc_makes_nothing_worse(contents: &Contents, files: &Files, bad: &[Bad], what: &str) {
     let storage = storage_of(files);
     let repo = open(&storage).unwrap();
-    let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0, reseal: false }, &NoProgress);
+    let plan = gc::plan(&repo, &gc::GcOptions::new(0.0), &NoProgress);
     let done = plan.and_then(|plan| gc::apply(&repo, plan, &NoProgress));
     if let Err(error) = &done {
         assert_kind(error.kind(), what);

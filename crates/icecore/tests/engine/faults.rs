@@ -283,11 +283,8 @@ fn assert_works(repo: &Repository, images: &[(SnapshotId, Vec<u8>)], at: &str) {
 }
 
 fn gc(repo: &Repository) -> Result<icecore::maintenance::gc::GcTotals> {
-    let plan = icecore::maintenance::gc::plan(
-        repo,
-        &icecore::maintenance::gc::GcOptions { max_unused: 0.0, reseal: false },
-        &NoProgress,
-    )?;
+    let plan =
+        icecore::maintenance::gc::plan(repo, &icecore::maintenance::gc::GcOptions::new(0.0), &NoProgress)?;
     icecore::maintenance::gc::apply(repo, plan, &NoProgress)
 }
 
@@ -471,12 +468,9 @@ fn a_gc_whose_index_is_lost_meanwhile_removes_nothing_that_is_needed() {
     let old = bench.snapshot("disk", &image);
     icecore::snapshot::delete(&open(bench.storage.clone()), old, DeleteOptions::default()).unwrap();
     let repo = open(bench.storage.clone());
-    let plan = icecore::maintenance::gc::plan(
-        &repo,
-        &icecore::maintenance::gc::GcOptions { max_unused: 0.0, reseal: false },
-        &NoProgress,
-    )
-    .unwrap();
+    let plan =
+        icecore::maintenance::gc::plan(&repo, &icecore::maintenance::gc::GcOptions::new(0.0), &NoProgress)
+            .unwrap();
     assert!(plan.totals.freed_bytes > 0, "{:?}", plan.totals);
     // The page of the new snapshot is in a run of its own, and most of its chunks are in that from
     // before.
@@ -496,7 +490,7 @@ fn a_gc_whose_index_is_lost_meanwhile_removes_nothing_that_is_needed() {
 fn a_plan_of_a_gc_changes_nothing_and_is_not_made_of_what_could_not_be_read() {
     let start = start_with_garbage();
     let plan = |repo: &Repository| {
-        let options = icecore::maintenance::gc::GcOptions { max_unused: 0.0, reseal: false };
+        let options = icecore::maintenance::gc::GcOptions::new(0.0);
         icecore::maintenance::gc::plan(repo, &options, &NoProgress).map(|plan| plan.totals)
     };
     let right = plan(&open(start.copy())).unwrap();

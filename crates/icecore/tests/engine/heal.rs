@@ -43,7 +43,7 @@ fn lost(report: &VerifyReport) -> Vec<&LostRange> {
 
 fn run_gc(fixture: &Fixture) {
     let repo = fixture.open();
-    let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0, reseal: false }, &NoProgress).unwrap();
+    let plan = gc::plan(&repo, &gc::GcOptions::new(0.0), &NoProgress).unwrap();
     gc::apply(&repo, plan, &NoProgress).unwrap();
 }
 

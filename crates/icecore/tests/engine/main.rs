@@ -43,6 +43,8 @@ mod layers;
 #[cfg(test)]
 mod lying_index;
 #[cfg(test)]
+mod machines;
+#[cfg(test)]
 mod map;
 #[cfg(test)]
 mod meddled;

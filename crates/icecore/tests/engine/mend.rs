@@ -110,7 +110,7 @@ fn a_chunk_of_which_some_blocks_are_lost_keeps_the_others_and_heals_later() {
     fixture.images.push((again.snapshot.id, shifted));
     fixture.assert_sound();
     let repo = fixture.open();
-    let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0, reseal: false }, &NoProgress).unwrap();
+    let plan = gc::plan(&repo, &gc::GcOptions::new(0.0), &NoProgress).unwrap();
     gc::apply(&repo, plan, &NoProgress).unwrap();
     fixture.assert_sound();
 }

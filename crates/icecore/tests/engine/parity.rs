@@ -239,7 +239,7 @@ fn gc_keeps_all_parity_of_what_stays() {
         let (id, _) = protected.images.remove(round % protected.images.len());
         let repo = open(protected.storage.clone());
         icecore::snapshot::delete(&repo, id, DeleteOptions::default()).unwrap();
-        let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0, reseal: false }, &NoProgress).unwrap();
+        let plan = gc::plan(&repo, &gc::GcOptions::new(0.0), &NoProgress).unwrap();
         gc::apply(&repo, plan, &NoProgress).unwrap();
         let what = format!("after gc {round}");
         assert_all_covered(&open(protected.storage.clone()), &what);
@@ -259,7 +259,7 @@ fn gc_keeps_all_parity_of_what_stays() {
     protected.images.iter().for_each(|(id, _)| {
         icecore::snapshot::delete(&repo, *id, DeleteOptions::default()).map(|_| ()).unwrap()
     });
-    let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0, reseal: false }, &NoProgress).unwrap();
+    let plan = gc::plan(&repo, &gc::GcOptions::new(0.0), &NoProgress).unwrap();
     gc::apply(&repo, plan, &NoProgress).unwrap();
     assert_eq!(protected.files("packs/"), BTreeSet::new());
     assert_eq!(protected.files("parity/"), BTreeSet::new());

@@ -232,7 +232,7 @@ fn punched_chunks_are_saved_too() {
     delete(&fixture.open(), fixture.id(0), DeleteOptions::default()).unwrap();
     fixture.images.remove(0);
     let repo = fixture.open();
-    let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0, reseal: false }, &NoProgress).unwrap();
+    let plan = gc::plan(&repo, &gc::GcOptions::new(0.0), &NoProgress).unwrap();
     assert!(gc::apply(&repo, plan, &NoProgress).unwrap().chunks_punched > 0);
     fixture.assert_sound();
     for pack in fixture.files("packs/") {
@@ -247,7 +247,7 @@ fn punched_chunks_are_saved_too() {
 fn only_one_gc_or_repair_runs() {
     let fixture = Fixture::three();
     let repo = fixture.open();
-    let plan = gc::plan(&repo, &gc::GcOptions { max_unused: 0.0, reseal: false }, &NoProgress).unwrap();
+    let plan = gc::plan(&repo, &gc::GcOptions::new(0.0), &NoProgress).unwrap();
     let error = repair_index(&fixture.open(), &NoProgress).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse);
     drop(plan);

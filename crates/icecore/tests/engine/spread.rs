@@ -25,7 +25,7 @@ use icecore_testing::repository::open;
 use icecore_testing::repository::options;
 
 fn collect(repo: &Repository, max_unused: f64) -> icecore::Result<()> {
-    let plan = gc::plan(repo, &gc::GcOptions { max_unused, reseal: false }, &NoProgress)?;
+    let plan = gc::plan(repo, &gc::GcOptions::new(max_unused), &NoProgress)?;
     gc::apply(repo, plan, &NoProgress).map(drop)
 }
 

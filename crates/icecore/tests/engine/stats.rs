@@ -112,7 +112,7 @@ fn what_a_snapshot_alone_has_becomes_unused_when_it_is_deleted() {
 
     let plan = icecore::maintenance::gc::plan(
         &bench.repo,
-        &icecore::maintenance::gc::GcOptions { max_unused: 0.0, reseal: false },
+        &icecore::maintenance::gc::GcOptions::new(0.0),
         &NoProgress,
     )
     .unwrap();

@@ -312,7 +312,7 @@ impl Run<'_> {
     fn gc(&self, pool: &Pool) -> icecore::Result<()> {
         let repo = pool.another_handle()?;
         let progress = self.until(None);
-        let plan = gc::plan(&repo, &gc::GcOptions { max_unused: MAX_UNUSED, reseal: false }, &progress)?;
+        let plan = gc::plan(&repo, &gc::GcOptions::new(MAX_UNUSED), &progress)?;
         let totals = gc::apply(&repo, plan, &progress)?;
         tracing::info!(region = pool.slug, freed_bytes = totals.freed_bytes, "freed space");
         Ok(())

@@ -57,7 +57,7 @@ fn audit_from(files: &RepositoryFiles, checkpoints: &Numbers) -> Result<Audit> {
         None if files::has_entry(files, 1)? => 0,
         None => checkpoints.newest().unwrap_or(0),
     };
-    let last = files::last_entry(files)?;
+    let last = files::last_entry(files, 0)?;
     let copies = files::numbers(files, layout::COPIES)?;
     let mut before = sound.iter().find(|catalog| catalog.number == from).map(|catalog| catalog.digest());
     for number in from + 1..=last {

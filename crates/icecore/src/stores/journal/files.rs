@@ -57,16 +57,24 @@ pub(crate) fn numbers(files: &RepositoryFiles, dir: &str) -> Result<Numbers> {
     Ok(Numbers(numbers))
 }
 
+/// Returns the numbers that come after a number.
+fn numbers_after(files: &RepositoryFiles, dir: &str, number: u64) -> Result<Numbers> {
+    let names = files.list_after(dir, &layout::number_name(number))?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|file| layout::number_of(file)).collect();
+    numbers.sort_unstable();
+    Ok(Numbers(numbers))
+}
+
 /// Returns the numbers of the checkpoints.
 pub(crate) fn checkpoints(files: &RepositoryFiles) -> Result<Numbers> {
     numbers(files, layout::CHECKPOINTS)
 }
 
-/// Returns the number of the last entry of which anything is left, or zero.
-pub(crate) fn last_entry(files: &RepositoryFiles) -> Result<u64> {
-    let entries = numbers(files, layout::JOURNAL)?.newest();
+/// Returns the number of the last entry after `number` of which anything is left, or zero.
+pub(crate) fn last_entry(files: &RepositoryFiles, number: u64) -> Result<u64> {
+    let entries = numbers_after(files, layout::JOURNAL, number)?.newest();
     // A copy is made once the entry is durable: one without its entry tells that the entry is lost.
-    let copies = numbers(files, layout::COPIES)?.newest();
+    let copies = numbers_after(files, layout::COPIES, number)?.newest();
     Ok(entries.max(copies).unwrap_or(0))
 }
 
@@ -78,6 +86,10 @@ pub(crate) fn has_entry(files: &RepositoryFiles, number: u64) -> Result<bool> {
 
 /// Tells whether anything is under the name of an entry, or of its copy.
 pub(crate) fn may_be_there(files: &RepositoryFiles, number: u64) -> bool {
+    if files.are_shared() {
+        // One look, where each takes a while, and what cannot be listed is told of by whoever reads it.
+        return !numbers_after(files, layout::JOURNAL, number - 1).is_ok_and(|after| after.is_empty());
+    }
     for dir in [layout::JOURNAL, layout::COPIES] {
         match files.open(&layout::numbered(dir, number)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

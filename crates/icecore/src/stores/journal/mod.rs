@@ -32,6 +32,7 @@ use crate::stores::pack::list::list_packs;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
+use crate::words::ids::PackId;
 use crate::words::ids::SnapshotId;
 use crate::words::next_step::NextStep;
 use crate::words::sync::Mutex;
@@ -136,7 +137,8 @@ impl Journal {
                 _ => Arc::new(self.newest_checkpoint(files)?),
             };
             let begun = catalog.number;
-            let read = files::last_entry(files).and_then(|last| self.read_entries(files, &mut catalog, last));
+            let read =
+                files::last_entry(files, begun).and_then(|last| self.read_entries(files, &mut catalog, last));
             // A repair may have put other entries in the place of lost ones.
             if was_known && read.as_ref().is_err_and(|error| error.kind() == ErrorKind::Corrupt) {
                 continue;
@@ -185,7 +187,7 @@ impl Journal {
         for _ in 0..READINGS_MAX {
             let mut catalog = Arc::new(self.oldest_checkpoint(files)?);
             let begun = catalog.number;
-            let numbers = begun + 1..=files::last_entry(files)?;
+            let numbers = begun + 1..=files::last_entry(files, begun)?;
             let entries: Result<Vec<_>> = numbers.map(|number| files::read_entry(files, number)).collect();
             // Entries may have been removed meanwhile.
             if files::checkpoints(files)?.kept_from().is_some_and(|kept| kept > begun) {
@@ -228,7 +230,7 @@ impl Journal {
         }
         // All entries may be there still.
         let nothing_is_lost =
-            || Ok(numbers.is_empty() && files::last_entry(files)? == 0 && list_packs(files)?.is_empty());
+            || Ok(numbers.is_empty() && files::last_entry(files, 0)? == 0 && list_packs(files)?.is_empty());
         if files::has_entry(files, 1)? || nothing_is_lost()? {
             return Ok(Catalog::empty(&files.hasher, self.settings.clone()));
         }
@@ -289,7 +291,9 @@ impl Journal {
         loop {
             let catalog = self.look(files, false)?;
             if let Some(catalog) = self.put(files, &catalog, account, Vec::new())? {
-                return make_checkpoint(files, &catalog);
+                make_checkpoint(files, &catalog)?;
+                files::remove_replaced(files);
+                return Ok(());
             }
         }
     }
@@ -391,14 +395,30 @@ pub(crate) fn make_checkpoint(files: &RepositoryFiles, catalog: &Catalog) -> Res
         true => HashSet::new(),
         false => Index::load(files, &Index::default())?.packs(),
     };
-    let bytes = writing::encode(catalog, &config, |pack| match look_at(files, pack) {
+    let listed: Option<HashSet<PackId>> = match files.are_shared() && !catalog.condemned().is_empty() {
+        // One look, where each takes a while.
+        true => Some(list_packs(files)?.into_iter().collect()),
+        false => None,
+    };
+    let bytes = writing::encode(catalog, &config, |pack| match look_in(files, listed.as_ref(), pack) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(named.contains(&pack)),
         Err(error) if error.says_nothing_of_what_is_stored() => Err(error),
         _ => Ok(true),
     })?;
     files::put_checkpoint(files, catalog.number, bytes)?;
-    files::remove_replaced(files);
+    // Elsewhere gc does it, as it has the right to.
+    if !files.are_shared() {
+        files::remove_replaced(files);
+    }
     Ok(())
+}
+
+fn look_in(files: &RepositoryFiles, listed: Option<&HashSet<PackId>>, pack: PackId) -> Result<()> {
+    match listed {
+        Some(listed) if listed.contains(&pack) => Ok(()),
+        Some(_) => Err(Error::new(ErrorKind::NotFound, format!("there is no pack {pack}"))),
+        None => look_at(files, pack),
+    }
 }
 
 /// Tells whether nothing came after a catalog, as far as the names of the next entry and of the

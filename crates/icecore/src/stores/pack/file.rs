@@ -1,6 +1,7 @@
 //! A published pack, open for reading.
 
 use std::io;
+use std::ops::Range;
 
 use crate::format::bytes::DecodeError;
 use crate::format::layout;
@@ -260,6 +261,13 @@ impl PackFile {
         Err(damaged(self.id, &why)
             .in_context(format!("at offset {at}"))
             .with_hint(NextStep::VerifyDataThenRepairPacks))
+    }
+
+    /// Says that a part of it is about to be read.
+    pub(crate) fn will_read(&self, range: Range<u64>) {
+        if let Content::File(file) = &self.content {
+            file.will_read(range);
+        }
     }
 
     /// Reads bytes of the file as they are.

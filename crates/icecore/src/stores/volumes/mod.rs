@@ -152,6 +152,10 @@ pub(crate) fn remove_record(files: &RepositoryFiles, name: &str) -> Result<()> {
 
 /// Tells whether the volume that stands on something is gone, and nobody is making it.
 pub(crate) fn is_lost(files: &RepositoryFiles, standing: &Standing) -> Result<bool> {
+    // It may be on another machine.
+    if files.are_shared() {
+        return Ok(false);
+    }
     let name = &standing.name;
     let is_there = || match load(files, name) {
         Ok(record) => Ok(record.id == standing.volume),

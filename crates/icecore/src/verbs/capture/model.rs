@@ -354,7 +354,7 @@ fn a_snapshot_of_known_chunks_beside_gc_and_delete_is_whole_or_told_to_begin_aga
                             != Commit::Stale
                 });
                 threads.spawn(|| {
-                    let options = gc::GcOptions { max_unused: 1.0, reseal: false };
+                    let options = gc::GcOptions::new(1.0);
                     let plan = gc::plan(&collecting, &options, &NoProgress).unwrap();
                     gc::apply(&collecting, plan, &NoProgress).unwrap();
                 });

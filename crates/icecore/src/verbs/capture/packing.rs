@@ -259,7 +259,8 @@ fn merge(store: &Store, new: Option<Arc<RunFile>>) -> Result<bool> {
         let is_in = |new: &Arc<RunFile>| runs.iter().any(|run| run.id == new.id);
         if new.as_ref().is_none_or(is_in) { runs } else { Vec::new() }
     };
-    if to_merge().is_empty() {
+    // Where others write too, a capture removes nothing, and gc merges.
+    if store.files.are_shared() || to_merge().is_empty() {
         return Ok(false);
     }
     // Held until the merged runs are gone; otherwise others would merge them again.

@@ -22,7 +22,21 @@ pub struct GcOptions {
     /// Whether packs that are sealed with keys of an older epoch are rewritten, however much of them
     /// is used.
     pub reseal: bool,
+    /// Where other machines write too: for how long a pack stays that nothing needs, and one that
+    /// was condemned, in milliseconds. So a capture elsewhere need not store it again, and a reader
+    /// elsewhere can read on. Nothing that is kept depends on it.
+    pub grace_ms: u64,
 }
+
+impl GcOptions {
+    /// Returns options with the usual grace, which rewrite nothing for the sake of newer keys.
+    pub fn new(max_unused: f64) -> Self {
+        Self { max_unused, reseal: false, grace_ms: GRACE_MS }
+    }
+}
+
+/// The usual grace: 24 hours.
+pub const GRACE_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The totals of a plan or of a completed gc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +57,8 @@ pub struct GcTotals {
     pub freed_bytes: u64,
     /// Unused bytes that stay, because rewriting their packs is not worth it.
     pub unused_bytes_kept: u64,
+    /// Packs that were condemned and stay for now, for readers on other machines.
+    pub packs_condemned: u64,
     /// Removed files of dead processes (temporary files, locks).
     pub leftovers_removed: u64,
 }

@@ -2,6 +2,7 @@
 
 mod choose;
 mod copies;
+mod grace;
 mod join;
 mod mark;
 mod needs;
@@ -11,11 +12,11 @@ mod tail;
 
 use std::collections::HashSet;
 
-use crate::format::record::ManifestKey;
 use crate::format::record::Record;
 use crate::repository::Repository;
 use crate::repository::refill_reserve;
-use crate::stores::live_records::all_that_is_kept;
+use crate::stores::journal::files::remove_replaced;
+use crate::stores::live_records::all_that_is_kept_by;
 use crate::stores::locks;
 use crate::stores::locks::Held;
 use crate::stores::locks::Writer;
@@ -25,12 +26,14 @@ use crate::stores::pack::file::PackFile;
 use crate::stores::pack::list::list_packs;
 use crate::stores::volumes;
 use crate::verbs::gc::choose::Choice;
+pub use crate::verbs::gc::choose::GRACE_MS;
 pub use crate::verbs::gc::choose::GcOptions;
 pub use crate::verbs::gc::choose::GcTotals;
 use crate::verbs::gc::choose::Weighed;
 use crate::verbs::gc::choose::choose;
 use crate::verbs::gc::choose::weigh;
 use crate::verbs::gc::copies::Copies;
+use crate::verbs::gc::grace::Grace;
 pub(crate) use crate::verbs::gc::join::is_due;
 pub(crate) use crate::verbs::gc::join::join_small_packs;
 use crate::verbs::gc::mark::Usage;
@@ -38,7 +41,9 @@ use crate::verbs::gc::needs::Needs;
 use crate::verbs::gc::parity::Parity;
 use crate::verbs::gc::rewrite::Rewriter;
 use crate::verbs::gc::rewrite::Rewritten;
+use crate::verbs::gc::tail::Marked;
 use crate::verbs::gc::tail::Tail;
+use crate::verbs::gc::tail::Taken;
 use crate::verbs::gc::tail::forget_lost_volumes;
 use crate::verbs::gc::tail::remove_leftovers;
 use crate::words::error::Error;
@@ -61,8 +66,9 @@ pub struct GcPlan {
     choice: Choice,
     packs: Vec<Weighed>,
     usage: Usage,
-    /// The manifests that were marked.
-    marked: HashSet<ManifestKey>,
+    marked: Marked,
+    /// What stays for a while, where other machines write too.
+    grace: Option<Grace>,
     /// None if the repository is not writable: then the plan can be viewed but not applied.
     lock: Option<Held>,
 }
@@ -96,12 +102,18 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
     // The order matters. A pack that is listed here and no longer announced afterwards was
     // published by a writer that has ended. Whatever that writer committed is among the records,
     // which are read last.
-    let listed = list_packs(files)?;
-    let announced: HashSet<PackId> = locks::announced_packs(files)?.into_iter().collect();
-    let records = all_that_is_kept(&repo.store).map_err(refuse)?;
+    let mut listed = list_packs(files)?;
+    let grace = Grace::begin(files, options.grace_ms)?;
+    let mut spared: HashSet<PackId> = locks::announced_packs(files)?.into_iter().collect();
+    let catalog = repo.catalog()?;
+    let records = all_that_is_kept_by(&repo.store, &catalog).map_err(refuse)?;
+    if let Some(grace) = &grace {
+        spared.extend(grace.young_packs());
+        listed.retain(|id| !catalog.condemned().contains_key(id));
+    }
     repo.store.reload()?;
     let mut usage = Usage::default();
-    for id in listed.iter().filter(|id| !announced.contains(id)) {
+    for id in listed.iter().filter(|id| !spared.contains(id)) {
         match PackFile::open(files, *id) {
             Ok(pack) => usage.watch(&pack),
             // A damaged pack stays in place for `repair`.
@@ -131,7 +143,8 @@ fn plan_with(repo: &Repository, options: &GcOptions, progress: &dyn Progress) ->
         choice,
         packs,
         usage,
-        marked: records.iter().map(Record::manifest_key).collect(),
+        marked: Marked { manifests: records.iter().map(Record::manifest_key).collect(), at: catalog.number },
+        grace,
         lock,
     })
 }
@@ -166,16 +179,26 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
         used_bytes: plan.totals.used_bytes,
         ..GcTotals::default()
     };
-    let parity = Parity::begin(files, repo.parity()?)?;
-    let (gone, new_bytes) = match rewrite_and_take_out(repo, &plan, &parity, progress) {
-        Err(error) if error.kind() == ErrorKind::NoSpace => {
-            let unused = plan.choice.remove.iter().copied();
-            let needs = Needs::new(&repo.store, &plan.usage, unused, HashSet::new());
-            (Tail::new(repo, &plan.marked, needs).take_out_on_full_disk()?, 0)
-        }
-        result => result?,
+    let condemned = match files.are_shared() {
+        true => repo.catalog()?.condemned().keys().copied().collect(),
+        false => Vec::new(),
     };
-    parity.finish()?;
+    let parity = Parity::begin(files, repo.parity()?, condemned)?;
+    let (Taken { condemned, gone, gone_before_bytes }, new_bytes) =
+        match rewrite_and_take_out(repo, &plan, &parity, progress) {
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                let unused = plan.choice.remove.iter().copied();
+                let needs = Needs::new(&repo.store, &plan.usage, unused, HashSet::new());
+                (Tail::new(repo, &plan.marked, needs).take_out_on_full_disk()?, 0)
+            }
+            result => result?,
+        };
+    parity.finish(&condemned)?;
+    if files.are_shared() {
+        remove_replaced(files);
+    }
+    done.packs_condemned = condemned.iter().filter(|id| !gone.contains(id)).count() as u64;
+    done.freed_bytes = gone_before_bytes;
     // Notes about packs that are gone mean nothing. If they cannot be rewritten now, a verify does
     // it.
     let _ = change(files, |damage, checked| {
@@ -195,19 +218,19 @@ pub fn apply(repo: &Repository, plan: GcPlan, progress: &dyn Progress) -> Result
         }
     }
     done.freed_bytes = done.freed_bytes.saturating_sub(new_bytes);
-    let stayed = plan.packs.iter().filter(|pack| !gone.contains(&pack.id));
+    let stayed = plan.packs.iter().filter(|pack| !condemned.contains(&pack.id));
     done.unused_bytes_kept = stayed.map(|pack| pack.unused_bytes).sum();
     refill_reserve(files);
     Ok(done)
 }
 
-/// Returns the removed packs, and the bytes of the packs written.
+/// Returns what was removed, and the bytes of the packs written.
 fn rewrite_and_take_out(
     repo: &Repository,
     plan: &GcPlan,
     parity: &Parity<'_>,
     progress: &dyn Progress,
-) -> Result<(Vec<PackId>, u64)> {
+) -> Result<(Taken, u64)> {
     let files = repo.files();
     let writer = Writer::begin(files)?;
     // No capture merges index runs meanwhile.
@@ -226,5 +249,5 @@ fn rewrite_and_take_out(
         parity.cover_without(&going, progress)?;
     }
     let needs = Needs::new(&repo.store, &plan.usage, going, published.into_iter().collect());
-    Ok((Tail::new(repo, &plan.marked, needs).take_out()?, new_bytes))
+    Ok((Tail::new(repo, &plan.marked, needs).take_out(plan.grace.as_ref())?, new_bytes))
 }

@@ -15,6 +15,7 @@ use crate::stores::index::writer::write_run_of;
 use crate::stores::locks::Writer;
 use crate::stores::pack::writer::Item;
 use crate::stores::pack::writer::PackWriter;
+use crate::stores::planner::Plan;
 use crate::stores::recovery::reader::ItemReader;
 use crate::verbs::gc::mark::PackUse;
 use crate::words::error::Error;
@@ -57,6 +58,10 @@ impl<'a> Rewriter<'a> {
     pub(crate) fn copy(&mut self, id: PackId, used: &PackUse, progress: &dyn Progress) -> Result<()> {
         let pack = self.store.pack(id)?;
         let (files, level) = (&self.store.files, self.level);
+        let mut plan = Plan::default();
+        let entries = (0..pack.entries()).filter(|number| used.needs_entry(*number));
+        entries.filter_map(|number| pack.entry(number).ok()).for_each(|entry| plan.add(id, &entry));
+        plan.announce(self.store);
         let mut number = 0;
         while number < pack.entries() {
             if progress.cancelled() {

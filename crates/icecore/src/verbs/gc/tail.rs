@@ -21,7 +21,9 @@ use crate::stores::journal::catalog::Catalog;
 use crate::stores::live_records::all_that_is_kept_by;
 use crate::stores::locks;
 use crate::stores::volumes;
+use crate::verbs::gc::grace::Grace;
 use crate::verbs::gc::needs::Needs;
+use crate::words::error::Error;
 use crate::words::error::ErrorKind;
 use crate::words::error::Result;
 use crate::words::ids::PackId;
@@ -42,30 +44,65 @@ pub(crate) struct Tail<'a> {
     repo: &'a Repository,
     /// Records that were already checked for packs that they need.
     known: HashSet<ManifestKey>,
+    /// The number of the last entry when the first of them were.
+    begun: u64,
     needs: Needs<'a>,
 }
 
+/// What gc has marked.
+pub(crate) struct Marked {
+    pub(crate) manifests: HashSet<ManifestKey>,
+    /// The number of the last entry then.
+    pub(crate) at: u64,
+}
+
+/// What became of packs that nothing needs.
+pub(crate) struct Taken {
+    /// Those that were condemned.
+    pub(crate) condemned: Vec<PackId>,
+    /// Those that are gone.
+    pub(crate) gone: Vec<PackId>,
+    /// The bytes of those among these that were condemned before.
+    pub(crate) gone_before_bytes: u64,
+}
+
+impl Taken {
+    fn at_once(condemned: Vec<PackId>) -> Self {
+        Self { gone: condemned.clone(), condemned, gone_before_bytes: 0 }
+    }
+}
+
 impl<'a> Tail<'a> {
-    pub(crate) fn new(repo: &'a Repository, marked: &HashSet<ManifestKey>, needs: Needs<'a>) -> Self {
-        Self { repo, known: marked.clone(), needs }
+    pub(crate) fn new(repo: &'a Repository, marked: &Marked, needs: Needs<'a>) -> Self {
+        Self { repo, known: marked.manifests.clone(), begun: marked.at, needs }
     }
 
-    /// Removes the packs and returns them. The caller holds the index lock.
-    pub(crate) fn take_out(mut self) -> Result<Vec<PackId>> {
-        let going = self.condemn()?;
-        if !going.is_empty() {
-            remove_condemned(self.repo, &going, SMALL_ENTRIES)?;
-        }
-        Ok(going)
+    /// Condemns the packs, and removes them, or those whose grace is over. The caller holds the
+    /// index lock.
+    pub(crate) fn take_out(mut self, grace: Option<&Grace>) -> Result<Taken> {
+        let condemned = self.condemn()?;
+        let Some(grace) = grace else {
+            if !condemned.is_empty() {
+                remove_condemned(self.repo, &condemned, SMALL_ENTRIES)?;
+            }
+            return Ok(Taken::at_once(condemned));
+        };
+        let due = grace.due(self.repo.files(), &*self.repo.catalog()?)?;
+        let before = due.iter().filter(|(pack, _)| !condemned.contains(pack));
+        let gone_before_bytes = before.map(|(_, bytes)| bytes).sum();
+        let gone: Vec<PackId> = due.iter().map(|(pack, _)| *pack).collect();
+        // Also without any: captures leave their runs to be merged here.
+        remove_condemned(self.repo, &gone, SMALL_ENTRIES)?;
+        Ok(Taken { condemned, gone, gone_before_bytes })
     }
 
     /// Does the same on a full disk, for packs that nothing uses. It writes only the entry. The
     /// index keeps entries that lead nowhere, which is harmless.
-    pub(crate) fn take_out_on_full_disk(mut self) -> Result<Vec<PackId>> {
+    pub(crate) fn take_out_on_full_disk(mut self) -> Result<Taken> {
         let going = self.condemn()?;
         remove_packs(self.repo.files(), &going)?;
         self.repo.store.reload()?;
-        Ok(going)
+        Ok(Taken::at_once(going))
     }
 
     /// Commits an entry that condemns the packs which no record needs, and returns them.
@@ -74,23 +111,32 @@ impl<'a> Tail<'a> {
         for _ in 0..ROUNDS_MAX {
             let catalog = repo.catalog()?;
             self.spare_new(&catalog)?;
-            let going = self.going();
+            let going = self.going(&catalog)?;
             if going.is_empty() || repo.commit_at(&catalog, Change::condemned(&going))?.is_some() {
                 return Ok(going);
             }
         }
         let (_, going) = repo.commit(|catalog| {
             self.spare_new(catalog)?;
-            let going = self.going();
+            let going = self.going(catalog)?;
             Ok((Change::condemned(&going), going))
         })?;
         Ok(going)
     }
 
-    fn going(&self) -> Vec<PackId> {
+    /// Returns the packs that nothing needs.
+    ///
+    /// # Errors
+    /// `InUse` if others have condemned packs meanwhile: what is to stay in place of these may be
+    /// among them.
+    fn going(&self, catalog: &Catalog) -> Result<Vec<PackId>> {
         let mut going: Vec<PackId> = self.needs.going().iter().copied().collect();
+        if !going.is_empty() && catalog.condemned_since(self.begun) {
+            return Err(Error::new(ErrorKind::InUse, "another gc has condemned packs meanwhile")
+                .with_hint("run gc again"));
+        }
         going.sort_unstable();
-        going
+        Ok(going)
     }
 
     /// Spares the packs that not yet examined records need.

@@ -235,7 +235,7 @@ fn salvage(
 ) -> Result<(Catalog, Vec<u64>)> {
     let mut catalog = newest.cloned().unwrap_or_else(|| Catalog::empty(&files.hasher, settings));
     let mut lost = Vec::new();
-    let last = files::last_entry(files)?;
+    let last = files::last_entry(files, 0)?;
     for number in catalog.number + 1..=last {
         match files::read_entry(files, number) {
             Ok((entry, digest, minor)) => catalog.take(&entry, digest, minor)?,

@@ -2,6 +2,7 @@
 //! to be fetched.
 
 use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::format::page::Place;
@@ -12,6 +13,7 @@ use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::manifest::cursor::Cursor;
 use crate::stores::manifest::cursor::Node;
+use crate::stores::planner::Plan;
 use crate::stores::recovery::is_of_the_repository;
 use crate::words::error::Error;
 use crate::words::error::ErrorKind;
@@ -33,6 +35,9 @@ use crate::words::sizes::to_u64;
 use crate::words::units::LeafNumber;
 use crate::words::units::block_bytes;
 
+/// How many windows are gathered, so that what they need is on its way while others are assembled.
+const WINDOWS_AHEAD: usize = 2;
+
 /// Goes through an image window by window.
 ///
 /// With `keep_going`, unavailable ranges are noted in their window and are not an error.
@@ -44,21 +49,25 @@ pub(crate) fn each_window(
     mut each: impl FnMut(Window) -> Result<()>,
 ) -> Result<()> {
     let mut tree = Cursor::new(&*repo.store, Node::root(record));
+    let image = Image { bytes: record.size_bytes, keep_going };
     let mut from = 0;
-    while from < record.size_bytes {
-        let image = Image { bytes: record.size_bytes, keep_going };
-        let window = Window::gather(&repo.store, &mut tree, from, image, leaves_max);
-        let done = window.and_then(|window| {
-            let end = window.range.end;
-            each(window)?;
-            Ok(end)
-        });
-        from = done.map_err(|error| match error.kind() {
+    let mut gathered = VecDeque::new();
+    loop {
+        while gathered.len() < WINDOWS_AHEAD && from < record.size_bytes {
+            let window = Window::gather(&repo.store, &mut tree, from, image, leaves_max);
+            // What comes before an error is restored first.
+            from = window.as_ref().map_or(record.size_bytes, |window| window.range.end);
+            if let Ok(window) = &window {
+                window.plan().announce(&repo.store);
+            }
+            gathered.push_back(window);
+        }
+        let Some(window) = gathered.pop_front() else { return Ok(()) };
+        window.and_then(&mut each).map_err(|error| match error.kind() {
             ErrorKind::Corrupt => error.in_context(format!("snapshot {} ({})", record.id, record.name)),
             _ => error,
         })?;
     }
-    Ok(())
 }
 
 /// The image that windows are parts of.
@@ -137,6 +146,7 @@ pub(crate) struct ChunkPlace {
     pub(crate) pack: PackId,
     pub(crate) offset: u32,
     pub(crate) number: u32,
+    pub(crate) stored_bytes: u32,
 }
 
 /// A leaf of the window.
@@ -215,6 +225,15 @@ impl Window {
         Ok(window)
     }
 
+    /// Returns what is going to be read for it.
+    fn plan(&self) -> Plan {
+        let mut plan = Plan::default();
+        for (_, ChunkPlace { pack, offset, stored_bytes, .. }) in &self.chunks {
+            plan.add_bytes(*pack, *offset, *stored_bytes);
+        }
+        plan
+    }
+
     fn next_leaf(&mut self, tree: &mut Cursor<&Store>) -> Result<Option<Node>> {
         loop {
             match tree.next_leaf() {
@@ -287,7 +306,13 @@ impl Window {
     fn add_chunk(&mut self, id: &ChunkId, located: &Located, numbers: &mut HashMap<ChunkId, u32>) -> u32 {
         let Located { pack, number, entry } = located;
         let chunk = to_u32(self.chunks.len());
-        self.chunks.push((*id, ChunkPlace { pack: pack.id, offset: entry.offset, number: *number }));
+        let place = ChunkPlace {
+            pack: pack.id,
+            offset: entry.offset,
+            number: *number,
+            stored_bytes: entry.stored_bytes,
+        };
+        self.chunks.push((*id, place));
         numbers.insert(*id, chunk);
         chunk
     }

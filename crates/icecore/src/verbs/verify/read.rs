@@ -10,6 +10,7 @@ use crate::format::pack::SlotBitmap;
 use crate::stores::chunks::Located;
 use crate::stores::chunks::Store;
 use crate::stores::pack::file::PackFile;
+use crate::stores::planner::Plan;
 use crate::stores::recovery::examine::Trouble;
 use crate::stores::recovery::examine::examine;
 use crate::stores::recovery::reader::ItemReader;
@@ -81,6 +82,12 @@ impl<'a> Reader<'a> {
         };
         let wanted = wanted(&pack);
         for numbers in wanted.chunks(ENTRIES_AT_ONCE) {
+            let mut plan = Plan::default();
+            numbers
+                .iter()
+                .filter_map(|number| pack.entry(*number).ok())
+                .for_each(|entry| plan.add(id, &entry));
+            plan.announce(self.store);
             if self.progress.cancelled() {
                 return Err(Error::interrupted());
             }

@@ -158,7 +158,7 @@ fn gc_takes_its_packs_out_of_runs_that_were_merged_after_it_had_marked() {
     let before = packs(&storage).into_iter().collect();
     let collector = open(storage.clone());
     delete(&collector, first, DeleteOptions::default()).unwrap();
-    let plan = gc::plan(&collector, &gc::GcOptions { max_unused: 0.0, reseal: false }, &NoProgress).unwrap();
+    let plan = gc::plan(&collector, &gc::GcOptions::new(0.0), &NoProgress).unwrap();
     let image = Random::new(3).bytes(SPAN);
     let id = take(&open(storage.clone()), "volume 3", &image);
     assert!(runs(&storage).len() < 6, "it merged runs");
@@ -201,7 +201,7 @@ fn a_pack_that_a_killed_capture_left_goes_while_another_capture_stores_the_same_
         }
     };
     let collector = open(hooked(storage.clone(), Arc::new(hook)));
-    let plan = gc::plan(&collector, &gc::GcOptions { max_unused: 0.0, reseal: false }, &NoProgress).unwrap();
+    let plan = gc::plan(&collector, &gc::GcOptions::new(0.0), &NoProgress).unwrap();
     assert_eq!(plan.totals.packs_removed, 1, "that of the capture that was killed");
     marked.store(true, Ordering::SeqCst);
     gc::apply(&collector, plan, &NoProgress).unwrap();

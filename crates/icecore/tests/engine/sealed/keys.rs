@@ -136,7 +136,7 @@ fn a_new_epoch_is_that_of_all_writers_and_gc_brings_old_packs_into_it() {
     assert_eq!(epochs(&storage), [0, 1].into());
     assert_eq!(rotate(&other).unwrap(), 2);
     let collect = |reseal| {
-        let options = gc::GcOptions { max_unused: 1.0, reseal };
+        let options = gc::GcOptions { reseal, ..gc::GcOptions::new(1.0) };
         gc::apply(&repo, gc::plan(&repo, &options, &NoProgress).unwrap(), &NoProgress).unwrap()
     };
     collect(false);

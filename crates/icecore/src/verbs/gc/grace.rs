@@ -1,0 +1,90 @@
+//! What gc leaves alone for a while where other machines write too: sessions know nothing of them.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+use crate::format::layout;
+use crate::stores::files::RepositoryFiles;
+use crate::stores::journal::catalog::Catalog;
+use crate::words::error::Error;
+use crate::words::error::Result;
+use crate::words::ids::PackId;
+use crate::world::objects::Aged;
+
+/// The packs of a shared repository, and the time, both by the clock of the store.
+pub(crate) struct Grace {
+    grace_ms: u64,
+    now_unix_ms: u64,
+    packs: HashMap<PackId, Aged>,
+}
+
+impl Grace {
+    /// Looks at the clock and the packs. None where nobody else writes.
+    pub(crate) fn begin(files: &RepositoryFiles, grace_ms: u64) -> Result<Option<Self>> {
+        if !files.are_shared() {
+            return Ok(None);
+        }
+        let now_unix_ms = now(files)?;
+        let aged = list_aged(files, layout::PACKS)?.into_iter();
+        let packs = aged.filter_map(|aged| Some((layout::id_of(&aged.name)?, aged))).collect();
+        Ok(Some(Self { grace_ms, now_unix_ms, packs }))
+    }
+
+    /// Returns the packs that may be of captures which have not ended.
+    pub(crate) fn young_packs(&self) -> HashSet<PackId> {
+        self.packs.iter().filter(|(_, aged)| self.is_young(aged.made_unix_ms)).map(|(id, _)| *id).collect()
+    }
+
+    /// Returns the condemned packs that no reader should need any more, with their lengths in bytes.
+    pub(crate) fn due(&self, files: &RepositoryFiles, catalog: &Catalog) -> Result<Vec<(PackId, u64)>> {
+        let times = times_of_entries(files)?;
+        let is_due = |entry: u64| {
+            // An entry that is gone is no younger than what has come after it.
+            let made = times.range(entry..).next().and_then(|(_, made)| *made);
+            !self.is_young(made)
+        };
+        let condemned = catalog.condemned().iter().filter(|(_, condemned)| is_due(condemned.entry));
+        Ok(condemned.filter_map(|(id, _)| Some((*id, self.packs.get(id)?.bytes))).collect())
+    }
+
+    /// What has no time is young.
+    fn is_young(&self, made_unix_ms: Option<u64>) -> bool {
+        self.grace_ms > 0
+            && made_unix_ms.is_none_or(|made| self.now_unix_ms.saturating_sub(made) < self.grace_ms)
+    }
+}
+
+/// Returns the time by the clock of the store: that of an object which is made for it, or, if this
+/// program may make none, that of the last entry.
+fn now(files: &RepositoryFiles) -> Result<u64> {
+    let name = format!("{}/{}", layout::SESSIONS, files.session);
+    let is_made = files.put_new(&name, b"gc").is_ok();
+    let made = match is_made {
+        true => list_aged(files, layout::SESSIONS)?,
+        false => list_aged(files, layout::JOURNAL)?,
+    };
+    if is_made {
+        // One that stays is of no harm.
+        let _ = files.delete(&name);
+    }
+    Ok(made.into_iter().filter_map(|aged| aged.made_unix_ms).max().unwrap_or(0))
+}
+
+/// Returns when each entry and checkpoint was made.
+fn times_of_entries(files: &RepositoryFiles) -> Result<BTreeMap<u64, Option<u64>>> {
+    let mut times = BTreeMap::new();
+    for dir in [layout::CHECKPOINTS, layout::JOURNAL] {
+        for aged in list_aged(files, dir)? {
+            if let Some(number) = layout::number_of(&aged.name) {
+                times.insert(number, aged.made_unix_ms);
+            }
+        }
+    }
+    Ok(times)
+}
+
+fn list_aged(files: &RepositoryFiles, dir: &str) -> Result<Vec<Aged>> {
+    let listing = |error| Error::stored_io(format!("listing {dir}"), error);
+    files.place.objects.list_aged(dir).map_err(listing)
+}
