@@ -4,6 +4,7 @@
 use std::io;
 
 use crate::world::storage::StoredFile;
+use crate::world::storage::read_all;
 
 /// Named sequences of bytes. An object appears whole, and nobody overwrites it; only a repair puts a
 /// whole object in the place of a damaged one.
@@ -59,6 +60,12 @@ pub trait Objects: Send + Sync {
 
     /// Opens an object, to read any parts of it.
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>>;
+
+    /// Returns what small objects hold, in the order of their names here. Longer ones than `bytes_max`
+    /// are `InvalidData`.
+    fn read_many(&self, names: &[String], bytes_max: u64) -> Vec<io::Result<Vec<u8>>> {
+        names.iter().map(|name| read_all(self.open(name), bytes_max)).collect()
+    }
 
     /// Begins an object that is written piece by piece.
     fn begin(&self, spool: &str) -> io::Result<Box<dyn NewObject>>;

@@ -1,6 +1,7 @@
 //! The files of the journal: entries, a second copy of each, and checkpoints.
 
 use std::io;
+use std::ops::RangeInclusive;
 
 use crate::format::bytes::DecodeError;
 use crate::format::checkpoint::Checkpoint;
@@ -100,6 +101,37 @@ pub(crate) fn may_be_there(files: &RepositoryFiles, number: u64) -> bool {
     false
 }
 
+/// Entries that are read together.
+const READ_TOGETHER: usize = 64;
+
+/// Calls `each` with entries, in order, as [`read_entry`] returns them. Where each request takes a
+/// while, many are read at once.
+pub(crate) fn each_entry(
+    files: &RepositoryFiles,
+    numbers: RangeInclusive<u64>,
+    mut each: impl FnMut(Entry, Digest, u16) -> Result<()>,
+) -> Result<()> {
+    if !files.are_shared() {
+        return numbers.into_iter().try_for_each(|number| {
+            let (entry, digest, minor) = read_entry(files, number)?;
+            each(entry, digest, minor)
+        });
+    }
+    let numbers: Vec<u64> = numbers.collect();
+    for numbers in numbers.chunks(READ_TOGETHER) {
+        let names: Vec<String> =
+            numbers.iter().map(|number| layout::numbered(layout::JOURNAL, *number)).collect();
+        let stored = files.place.objects.read_many(&names, FILE_BYTES_MAX);
+        for (number, stored) in numbers.iter().zip(stored) {
+            let decoded = stored.ok().and_then(|stored| decode_entry(files, *number, stored).ok());
+            // What is lost or damaged is looked for in its copy, and told of.
+            let (entry, digest, minor) = decoded.map_or_else(|| read_entry(files, *number), Ok)?;
+            each(entry, digest, minor)?;
+        }
+    }
+    Ok(())
+}
+
 /// Returns an entry, its digest and its minor version, from its copy if need be.
 pub(crate) fn read_entry(files: &RepositoryFiles, number: u64) -> Result<(Entry, Digest, u16)> {
     match read_entry_in(files, layout::JOURNAL, number) {
@@ -130,7 +162,10 @@ fn bytes_in(files: &RepositoryFiles, dir: &str, number: u64) -> Result<Vec<u8>> 
 
 /// Returns what a file says of an entry.
 pub(crate) fn read_entry_in(files: &RepositoryFiles, dir: &str, number: u64) -> Result<(Entry, Digest, u16)> {
-    let stored = bytes_in(files, dir, number)?;
+    decode_entry(files, number, bytes_in(files, dir, number)?)
+}
+
+fn decode_entry(files: &RepositoryFiles, number: u64, stored: Vec<u8>) -> Result<(Entry, Digest, u16)> {
     let opened = files.seals.open(Kind::Entry, number, stored);
     let decoded = opened.and_then(|bytes| Entry::decode(&bytes, &files.hasher));
     let (entry, digest, minor) = decoded.map_err(|error| {

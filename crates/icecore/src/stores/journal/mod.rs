@@ -156,12 +156,11 @@ impl Journal {
     }
 
     fn read_entries(&self, files: &RepositoryFiles, catalog: &mut Arc<Catalog>, last: u64) -> Result<()> {
-        for number in catalog.number + 1..=last {
-            let (entry, digest, minor) = files::read_entry(files, number)?;
+        files::each_entry(files, catalog.number + 1..=last, |entry, digest, minor| {
             Arc::make_mut(catalog).follow(&entry, digest, minor)?;
             self.recent().note(&entry, digest);
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Returns the same catalog from the newest checkpoint, where others have made some since and
@@ -188,12 +187,17 @@ impl Journal {
             let mut catalog = Arc::new(self.oldest_checkpoint(files)?);
             let begun = catalog.number;
             let numbers = begun + 1..=files::last_entry(files, begun)?;
-            let entries: Result<Vec<_>> = numbers.map(|number| files::read_entry(files, number)).collect();
+            let mut entries = Vec::new();
+            let read = files::each_entry(files, numbers, |entry, digest, minor| {
+                entries.push((entry, digest, minor));
+                Ok(())
+            });
             // Entries may have been removed meanwhile.
             if files::checkpoints(files)?.kept_from().is_some_and(|kept| kept > begun) {
                 continue;
             }
-            for (entry, digest, minor) in entries? {
+            read?;
+            for (entry, digest, minor) in entries {
                 let after = Arc::new(catalog.after(&entry, digest, minor)?);
                 each(&catalog, &entry, &after)?;
                 catalog = after;
