@@ -4,6 +4,7 @@ use std::io;
 use std::thread;
 
 use icecore::snapshot::SnapshotId;
+use icecore::storage::Aged;
 use icecore::storage::Claim;
 use icecore::storage::LockGuard;
 use icecore::storage::LockMode;
@@ -80,6 +81,8 @@ impl Tried<'_> {
         objects.put_hint("copies/1", b"a").unwrap();
         objects.put_hint("copies/1", b"b").unwrap();
         assert_eq!(self.content("copies/1"), b"b", "{what}");
+        let aged = objects.list_aged("copies").unwrap();
+        assert!(matches!(&aged[..], [Aged { name, bytes: 1, .. }] if name == "1"), "{what}: {aged:?}");
     }
 
     /// Also in a directory that is not there yet.

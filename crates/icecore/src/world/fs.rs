@@ -466,6 +466,8 @@ impl NewFile for FsNewFile {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::world::scratch::Outcome;
     use crate::world::scratch::Root;
@@ -489,6 +491,20 @@ mod tests {
             assert_eq!((made.uid(), made.gid()), owner, "{name}");
         }
         drop(lock);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_knows_when_it_was_written() -> Outcome {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("file");
+        let file = File::create(&path)?;
+        file.set_modified(UNIX_EPOCH + Duration::from_millis(1_764_000_000_123))?;
+        let stored = FsStorage::new(dir.path()).open("file")?;
+        assert_eq!(stored.written_unix_ms()?, Some(1_764_000_000_123));
+        // Older than what can be told.
+        file.set_modified(UNIX_EPOCH - Duration::from_millis(1))?;
+        assert_eq!(stored.written_unix_ms()?, None);
         Ok(())
     }
 
