@@ -131,6 +131,26 @@ impl Objects for Bucket {
         Ok(Box::new(Object::open(&self.fetch, name)?))
     }
 
+    /// Reads several at once.
+    fn read_many(&self, names: &[String], bytes_max: u64) -> Vec<io::Result<Vec<u8>>> {
+        let read = |name: String| {
+            let fetch = Arc::clone(&self.fetch);
+            self.remote.handle.spawn_blocking(move || {
+                let object = Object::open(&fetch, &name)?;
+                match object.len() <= bytes_max {
+                    true => object.load(0..object.len()).map(|bytes| bytes.to_vec()),
+                    false => Err(io::ErrorKind::InvalidData.into()),
+                }
+            })
+        };
+        let reads: Vec<_> = names.iter().cloned().map(read).collect();
+        let mut found = Vec::with_capacity(reads.len());
+        for read in reads {
+            found.push(self.remote.wait(read).unwrap_or_else(|error| Err(io::Error::other(error))));
+        }
+        found
+    }
+
     fn begin(&self, spool: &str) -> io::Result<Box<dyn NewObject>> {
         Ok(Box::new(Upload::begin(&self.remote, &self.spool, spool)?))
     }
@@ -238,22 +258,48 @@ mod tests {
     }
 
     #[test]
-    fn opening_and_reading_the_end_of_a_pack_is_one_request() {
+    fn both_ends_of_a_pack_come_with_opening_it() {
         let double = Double::default();
         let bucket = double.bucket(LONG);
-        bucket.put_new("packs/1", &vec![1; 100 << 10], "").unwrap();
+        bucket.put_new("packs/1", &vec![1; 3 << 20], "").unwrap();
         bucket.put_new("checkpoint/1", &vec![2; 100 << 10], "").unwrap();
         double.calls();
         let pack = bucket.open("packs/1").unwrap();
-        assert_eq!(pack.len(), 100 << 10);
-        pack.map(40 << 10..100 << 10).unwrap();
-        assert_eq!(double.calls(), ["get a/packs/1"]);
+        assert_eq!(pack.len(), 3 << 20);
         pack.map(0..10).unwrap();
+        pack.map(2 << 20..3 << 20).unwrap();
+        assert_eq!(double.calls(), ["get a/packs/1"; 2]);
+        pack.map(1 << 20..2 << 20).unwrap();
         assert_eq!(double.calls(), ["get a/packs/1"]);
-        assert_eq!(pack.map(0..(100 << 10) + 1).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        // What was said to be read next is asked for once.
+        pack.will_read(5000..900_000);
+        pack.will_read(2 << 20..5 << 20);
+        pack.map(6000..7000).unwrap();
+        pack.map(5000..900_000).unwrap();
+        assert_eq!(double.calls(), ["get a/packs/1"]);
+        assert_eq!(pack.map(0..(3 << 20) + 1).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(pack.map(Range { start: 5, end: 4 }).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         read(&bucket, "checkpoint/1").unwrap();
         assert_eq!(double.calls(), ["get a/checkpoint/1"]);
+    }
+
+    #[test]
+    fn many_objects_are_read_at_once_and_each_has_its_own_answer() {
+        let double = Double::default();
+        let bucket = double.bucket(LONG);
+        let names: Vec<String> = (0..50).map(|number| format!("journal/{number}")).collect();
+        for name in names.iter().filter(|name| *name != "journal/7") {
+            bucket.put_new(name, name.as_bytes(), "").unwrap();
+        }
+        bucket.put_new("journal/long", &[0; 100], "").unwrap();
+        let all = [names.clone(), vec!["journal/long".to_owned()]].concat();
+        for (name, read) in all.iter().zip(bucket.read_many(&all, 99)) {
+            match &**name {
+                "journal/7" => assert_eq!(read.unwrap_err().kind(), io::ErrorKind::NotFound),
+                "journal/long" => assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData),
+                _ => assert_eq!(read.unwrap(), name.as_bytes()),
+            }
+        }
     }
 
     #[test]

@@ -10,10 +10,14 @@ use icecore::storage::StoredFile;
 
 use crate::fetch::Fetch;
 use crate::fetch::Tail;
+use crate::staged::Staged;
 
 /// The part of a large object that is read when it is opened: its length comes with it, and most
-/// often all that is needed to find one's way in it.
-const TAIL_BYTES: u64 = 64 << 10;
+/// often all that is needed to find one's way in it. A full pack has a directory of about 1 MiB.
+const TAIL_BYTES: u64 = 1 << 20;
+
+/// The part of a pack at its beginning that is read at the same time.
+const HEAD_BYTES: u64 = 4 << 10;
 
 /// Objects in other directories are read whole when they are opened, up to this length.
 const WHOLE_BYTES_MAX: u64 = 8 << 20;
@@ -26,14 +30,19 @@ pub(crate) struct Object {
     fetch: Arc<dyn Fetch>,
     name: String,
     tail: Tail,
+    staged: Staged,
 }
 
 impl Object {
-    /// Opens an object, with one request.
+    /// Opens an object, in the time of one request.
     pub(crate) fn open(fetch: &Arc<dyn Fetch>, name: &str) -> io::Result<Self> {
+        let staged = Staged::default();
+        if name.starts_with("packs/") {
+            staged.begin(fetch, name, 0..HEAD_BYTES);
+        }
         let large = LARGE.iter().any(|dir| name.starts_with(dir));
         let tail = fetch.tail(name, if large { TAIL_BYTES } else { WHOLE_BYTES_MAX })?;
-        Ok(Self { fetch: Arc::clone(fetch), name: name.to_owned(), tail })
+        Ok(Self { fetch: Arc::clone(fetch), name: name.to_owned(), tail, staged })
     }
 
     fn get(&self, range: Range<u64>) -> io::Result<Bytes> {
@@ -42,7 +51,7 @@ impl Object {
             let text = format!("{name} has {bytes} bytes, and none up to {}", range.end);
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
         }
-        match self.tail.part(&range) {
+        match self.tail.part(&range).or_else(|| self.staged.read(&range)) {
             Some(bytes) => Ok(bytes),
             None => self.fetch.get(&self.name, range),
         }
@@ -52,6 +61,13 @@ impl Object {
 impl StoredFile for Object {
     fn len(&self) -> u64 {
         self.tail.object_bytes
+    }
+
+    fn will_read(&self, range: Range<u64>) {
+        let range = range.start..range.end.min(self.tail.object_bytes);
+        if range.start < range.end && self.tail.part(&range).is_none() {
+            self.staged.begin(&self.fetch, &self.name, range);
+        }
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {

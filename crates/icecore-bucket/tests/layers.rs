@@ -15,7 +15,11 @@ const LAYERS: &[&[&str]] = &[
     &["attempts"],
     &["remote"],
     &["put"],
+    // The cache.
+    &["cache/flights", "cache/piece", "cache/space"],
+    &["cache"],
     // What the engine knows.
+    &["staged"],
     &["object", "upload"],
     &["bucket"],
     &["probe"],
