@@ -137,6 +137,14 @@ mod tests {
         let bucket = double.bucket(LONG);
         assert_eq!(bucket.probe("t").unwrap(), GOOD);
         assert!(GOOD.many_may_write());
+        for bad in [
+            Probe { refuses_second: false, ..GOOD },
+            Probe { one_wins: false, ..GOOD },
+            Probe { reads_back: false, ..GOOD },
+            Probe { lists: false, ..GOOD },
+        ] {
+            assert!(!bad.many_may_write(), "{bad:?}");
+        }
         assert_eq!(bucket.list("local-probe/t").unwrap(), [""; 0]);
     }
 
