@@ -154,6 +154,11 @@ pub(crate) fn check_writable(features: &Features, minor: u16) -> Result<()> {
 /// `NotFound` if the repository is gone, or another one is in its place; `Corrupt` or `Io` if the
 /// config has become unreadable.
 pub(crate) fn check_again(files: &RepositoryFiles) -> Result<()> {
+    // It never changes. What forbids writing is in the journal, which another repository does not
+    // continue.
+    if files.are_shared() {
+        return Ok(());
+    }
     let (config, minor) = read_again(files).map_err(|error| {
         error.in_context("nothing is changed while the repository's config is unreadable")
     })?;

@@ -231,6 +231,16 @@ fn what_a_volume_of_another_machine_stands_on_stays() {
     assert_eq!(count(&bucket, "packs/"), 0);
 }
 
+#[test]
+fn a_repository_that_is_gone_is_noticed() {
+    let bucket = Bucket::default();
+    let repo = repository(&bucket);
+    let image = Random::new(10).bytes(100_000);
+    capture(&repo, &image).unwrap();
+    bucket.content().clear();
+    assert_eq!(capture(&repo, &image).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
 thread_local! {
     /// How many operations run inside of each other.
     static DEPTH: Cell<usize> = const { Cell::new(0) };

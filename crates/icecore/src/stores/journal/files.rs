@@ -87,10 +87,6 @@ pub(crate) fn has_entry(files: &RepositoryFiles, number: u64) -> Result<bool> {
 
 /// Tells whether anything is under the name of an entry, or of its copy.
 pub(crate) fn may_be_there(files: &RepositoryFiles, number: u64) -> bool {
-    if files.are_shared() {
-        // One look, where each takes a while, and what cannot be listed is told of by whoever reads it.
-        return !numbers_after(files, layout::JOURNAL, number - 1).is_ok_and(|after| after.is_empty());
-    }
     for dir in [layout::JOURNAL, layout::COPIES] {
         match files.open(&layout::numbered(dir, number)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -130,6 +126,14 @@ pub(crate) fn each_entry(
         }
     }
     Ok(())
+}
+
+/// Tells whether no entry comes after `number`, with one look, where each takes a while.
+///
+/// An entry that was removed is in a checkpoint, and the last entry of the newest checkpoint stays: so
+/// there is one in the list as well.
+pub(crate) fn is_last_listed(files: &RepositoryFiles, number: u64) -> Result<bool> {
+    Ok(numbers_after(files, layout::JOURNAL, number)?.is_empty())
 }
 
 /// Returns an entry, its digest and its minor version, from its copy if need be.

@@ -98,7 +98,7 @@ impl Journal {
     fn look(&self, files: &RepositoryFiles, quick: bool) -> Result<Arc<Catalog>> {
         let mut known = self.lock_known();
         let catalog = match &*known {
-            Some(known) if quick && is_last(files, known)? => Arc::clone(known),
+            Some(known) if (quick || files.are_shared()) && is_last(files, known)? => Arc::clone(known),
             known => self.read_on(files, known.clone())?,
         };
         config::check_readable(&catalog.settings.features, Geometry::V1)?;
@@ -327,6 +327,9 @@ impl Journal {
             return Ok(None);
         }
         let checkpoints = files::checkpoints(files)?;
+        if files.are_shared() && checkpoints.is_empty() {
+            return Err(Error::new(ErrorKind::NotFound, "the repository is gone"));
+        }
         if checkpoints.newest().is_some_and(|newest| newest >= entry.number) {
             // The entry counts only if a checkpoint has taken it in.
             let mut known = self.lock_known();
@@ -428,6 +431,9 @@ fn look_in(files: &RepositoryFiles, listed: Option<&HashSet<PackId>>, pack: Pack
 /// Tells whether nothing came after a catalog, as far as the names of the next entry and of the
 /// checkpoints say. An entry beyond a lost one is not seen: whoever commits looks at all names.
 fn is_last(files: &RepositoryFiles, catalog: &Catalog) -> Result<bool> {
+    if files.are_shared() {
+        return files::is_last_listed(files, catalog.number);
+    }
     if files::may_be_there(files, catalog.number + 1) {
         return Ok(false);
     }
